@@ -1,0 +1,59 @@
+# kshell: `make` lists the targets. Tools are pinned here and run by the Go tool; the product's go.mod knows none of them.
+
+GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOFUMPT       := go run mvdan.cc/gofumpt@v0.12.0
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+
+# The platforms that a release has.
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+
+.DEFAULT_GOAL := help
+.PHONY: help build install test lint fmt cover size bench cross demo clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build ./kshell
+	$(BUILD) -o kshell ./cmd/kshell
+
+install: ## install kshell into $GOBIN
+	CGO_ENABLED=0 go install -trimpath -ldflags '$(LDFLAGS)' ./cmd/kshell
+
+test: ## run all tests, with the race detector
+	go vet ./...
+	go test -race -timeout 5m ./...
+
+lint: ## check format, style, and the code for the other platforms
+	@test -z "$$($(GOFUMPT) -l cmd internal test)" || { echo 'not formatted (make fmt):'; $(GOFUMPT) -l cmd internal test; exit 1; }
+	$(GOLANGCI_LINT) run ./...
+	GOOS=windows go vet ./...
+	GOOS=darwin go vet ./...
+
+fmt: ## format the code
+	$(GOFUMPT) -w cmd internal test
+
+cover: ## run the tests and write cover.html
+	go test -coverpkg=./cmd/...,./internal/... -coverprofile=cover.out ./...
+	go tool cover -func=cover.out | tail -1
+	go tool cover -html=cover.out -o cover.html
+
+size: build ## fail if the binary or its start has grown beyond the budget
+	go run ./bench/size -binary ./kshell
+
+bench: ## measure the frame path
+	go test -run '^$$' -bench . -benchmem ./internal/stream
+
+cross: ## build for every platform of a release, into dist/
+	@for p in $(PLATFORMS); do \
+		out=dist/kshell-$${p%/*}-$${p#*/}; [ $${p%/*} = windows ] && out=$$out.exe; \
+		echo $$out; GOOS=$${p%/*} GOARCH=$${p#*/} $(BUILD) -o $$out ./cmd/kshell || exit 1; \
+	done
+
+demo: build ## open a shell in a pod of a sandbox on this machine; no cluster needed
+	@go run ./internal/sandbox/demo --kshell ./kshell
+
+clean: ## remove what the targets have made
+	rm -rf kshell kshell.exe dist cover.out cover.html
