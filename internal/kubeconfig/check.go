@@ -1,0 +1,91 @@
+package kubeconfig
+
+import (
+	"net/url"
+	"slices"
+
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// check finds what clientcmd would pass over (a user that is named but not
+// there makes it anonymous) or say in words that help nobody.
+func (f *Flags) check(raw *clientcmdapi.Config, files sources) error {
+	if f.namesAny() && clientcmdapi.IsConfigEmpty(raw) {
+		return files.nothing(raw)
+	}
+	checks := []func(*clientcmdapi.Config, sources) error{f.checkContext, f.checkCluster, f.checkUser}
+	for _, check := range checks {
+		if err := check(raw, files); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *Flags) checkTimeout() error {
+	if f.Timeout == "" {
+		return nil
+	}
+	if timeout, err := clientcmd.ParseTimeout(f.Timeout); err != nil || timeout < 0 {
+		return badTimeout(f.Timeout)
+	}
+	return nil
+}
+
+func (f *Flags) checkContext(raw *clientcmdapi.Config, files sources) error {
+	name := f.contextName(raw)
+	if _, there := raw.Contexts[name]; there || name == "" {
+		return nil
+	}
+	return unknownContext(name, f.Context != "", names(raw.Contexts), files)
+}
+
+func (f *Flags) checkCluster(raw *clientcmdapi.Config, files sources) error {
+	name := f.clusterName(raw)
+	cluster, there := raw.Clusters[name]
+	switch {
+	case f.Cluster != "" && !there:
+		return unknownCluster(name, names(raw.Clusters), files)
+	case f.Server == "" && !there:
+		return danglingCluster(f.contextName(raw), name, names(raw.Clusters), files)
+	case f.Server == "" && cluster.Server == "":
+		return noServer(name)
+	case there && !validProxy(cluster.ProxyURL):
+		return badProxy(name)
+	}
+	return nil
+}
+
+func (f *Flags) checkUser(raw *clientcmdapi.Config, files sources) error {
+	name := f.userName(raw)
+	user, there := raw.AuthInfos[name]
+	switch {
+	case f.User != "" && !there:
+		return unknownUser(name, names(raw.AuthInfos), files)
+	case name != "" && !there && f.Token == "":
+		return danglingUser(f.contextName(raw), name, names(raw.AuthInfos), files)
+	case (len(f.AsGroups) > 0 || f.AsUID != "") && f.As == "" && (!there || user.Impersonate == ""):
+		return groupWithoutUser()
+	}
+	return nil
+}
+
+// validProxy mirrors clientcmd's rule; its own message repeats the URL, which
+// may hold a password.
+func validProxy(proxy string) bool {
+	if proxy == "" {
+		return true
+	}
+	u, err := url.Parse(proxy)
+	return err == nil && slices.Contains([]string{"http", "https", "socks5"}, u.Scheme)
+}
+
+func names[V any](entries map[string]V) []string {
+	list := make([]string, 0, len(entries))
+	for name := range entries {
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	return list
+}

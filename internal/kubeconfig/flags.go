@@ -1,0 +1,102 @@
+package kubeconfig
+
+import (
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// Flags are kubectl's connection flags. The zero value is ready: it means what
+// kubectl without flags means. An empty field was not given.
+type Flags struct {
+	Kubeconfig    string   // --kubeconfig: the only file that is read
+	Context       string   // --context
+	Cluster       string   // --cluster
+	User          string   // --user
+	Namespace     string   // -n, --namespace; a prefix such as "ns/" is stripped by AddTo's flag
+	Server        string   // -s, --server: URL, or host:port
+	Token         string   // --token; beats every token of the kubeconfig
+	As            string   // --as
+	AsGroups      []string // --as-group, repeated; needs a user to act as
+	AsUID         string   // --as-uid; needs a user to act as
+	Insecure      bool     // --insecure-skip-tls-verify
+	CAFile        string   // --certificate-authority
+	TLSServerName string   // --tls-server-name
+	Timeout       string   // --request-timeout: seconds, or a Go duration; "" and "0" mean none
+
+	accountDir string // in place of /var/run/secrets/…, for tests
+}
+
+// AddTo registers the flags, and no others, under kubectl's names and with its
+// usage texts. fs writes into f when it is parsed.
+func (f *Flags) AddTo(fs *pflag.FlagSet) {
+	fs.StringVar(&f.Kubeconfig, "kubeconfig", "", "Path to the kubeconfig file to use for CLI requests.")
+	fs.StringVar(&f.Context, "context", "", "The name of the kubeconfig context to use")
+	fs.StringVar(&f.Cluster, "cluster", "", "The name of the kubeconfig cluster to use")
+	fs.StringVar(&f.User, "user", "", "The name of the kubeconfig user to use")
+	clientcmd.FlagInfo{
+		LongName: "namespace", ShortName: "n",
+		Description: "If present, the namespace scope for this CLI request",
+	}.BindTransformingStringFlag(fs, &f.Namespace, clientcmd.RemoveNamespacesPrefix)
+	fs.StringVarP(&f.Server, "server", "s", "", "The address and port of the Kubernetes API server")
+	fs.StringVar(&f.Token, "token", "", "Bearer token for authentication to the API server")
+	fs.StringVar(&f.As, "as", "", "Username to impersonate for the operation. "+
+		"User could be a regular user or a service account in a namespace.")
+	fs.StringArrayVar(&f.AsGroups, "as-group", nil, "Group to impersonate for the operation, "+
+		"this flag can be repeated to specify multiple groups.")
+	fs.StringVar(&f.AsUID, "as-uid", "", "UID to impersonate for the operation.")
+	fs.BoolVar(&f.Insecure, "insecure-skip-tls-verify", false, "If true, the server's certificate will not be "+
+		"checked for validity. This will make your HTTPS connections insecure")
+	fs.StringVar(&f.CAFile, "certificate-authority", "", "Path to a cert file for the certificate authority")
+	fs.StringVar(&f.TLSServerName, "tls-server-name", "", "Server name to use for server certificate validation. "+
+		"If it is not provided, the hostname used to contact the server is used")
+	fs.StringVar(&f.Timeout, "request-timeout", "0", "The length of time to wait before giving up on a single "+
+		"server request. Non-zero values should contain a corresponding time unit (e.g. 1s, 2m, 3h). "+
+		"A value of zero means don't timeout requests.")
+}
+
+func (f *Flags) overrides() *clientcmd.ConfigOverrides {
+	return &clientcmd.ConfigOverrides{
+		CurrentContext: f.Context,
+		Timeout:        f.Timeout,
+		Context:        clientcmdapi.Context{Cluster: f.Cluster, AuthInfo: f.User, Namespace: f.Namespace},
+		ClusterInfo: clientcmdapi.Cluster{
+			Server:                f.Server,
+			InsecureSkipTLSVerify: f.Insecure,
+			CertificateAuthority:  f.CAFile,
+			TLSServerName:         f.TLSServerName,
+		},
+		AuthInfo: clientcmdapi.AuthInfo{
+			Token:             f.Token,
+			Impersonate:       f.As,
+			ImpersonateGroups: f.AsGroups,
+			ImpersonateUID:    f.AsUID,
+		},
+	}
+}
+
+func (f *Flags) contextName(raw *clientcmdapi.Config) string {
+	if f.Context != "" {
+		return f.Context
+	}
+	return raw.CurrentContext
+}
+
+func (f *Flags) clusterName(raw *clientcmdapi.Config) string {
+	if context := raw.Contexts[f.contextName(raw)]; f.Cluster == "" && context != nil {
+		return context.Cluster
+	}
+	return f.Cluster
+}
+
+func (f *Flags) userName(raw *clientcmdapi.Config) string {
+	if context := raw.Contexts[f.contextName(raw)]; f.User == "" && context != nil {
+		return context.AuthInfo
+	}
+	return f.User
+}
+
+// namesAny says whether a flag names an entry that only a file can hold.
+func (f *Flags) namesAny() bool {
+	return f.Context != "" || f.Cluster != "" || f.User != ""
+}

@@ -1,0 +1,67 @@
+package kubeconfig
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"regexp"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// What a YAML parser says without quoting the file. Its other messages do
+// ("unknown anchor 'hunter2' referenced"), and a duplicate entry makes clientcmd
+// print both entries whole, tokens and all. Hence a list of what may pass.
+var (
+	yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(` + strings.Join([]string{
+		`found character that cannot start any token`,
+		`mapping values are not allowed in this context`,
+		`could not find expected ':'`,
+		`did not find expected [a-z ,'<>\]}-]+`,
+		`found unexpected end of stream`,
+		`found unexpected document indicator`,
+		`found a tab character that violates indentation`,
+		`block sequence entries are not allowed in this context`,
+		`block mapping keys are not allowed in this context`,
+		`control characters are not allowed`,
+		`invalid leading UTF-8 octet`,
+		`invalid trailing UTF-8 octet`,
+		`incomplete UTF-8 octet sequence`,
+		`found unknown escape character`,
+		`found undefined tag handle`,
+		`found unknown directive name`,
+	}, "|") + `)$`)
+	duplicate = regexp.MustCompile(`^error converting \*\[\]Named(Cluster|AuthInfo|Context) .*: duplicate name`)
+	notAMap   = regexp.MustCompile(`^couldn't get version/kind; json parse error: `)
+)
+
+// explain says in safe words why a kubeconfig could not be decoded: no part of
+// the result but line numbers and the format's own field names is taken from err.
+func explain(err error) string {
+	text := err.Error()
+	if m := yamlError.FindStringSubmatch(text); m != nil {
+		if m[1] == "" {
+			return m[2]
+		}
+		return "line " + m[1] + ": " + m[2]
+	}
+	if m := duplicate.FindStringSubmatch(text); m != nil {
+		kind := map[string]string{"Cluster": "clusters", "AuthInfo": "users", "Context": "contexts"}[m[1]]
+		return "two of its " + kind + " have the same name"
+	}
+	var wrongType *json.UnmarshalTypeError
+	var base64Error base64.CorruptInputError
+	switch {
+	case errors.As(err, &wrongType) && wrongType.Field != "":
+		return "the field " + wrongType.Field + " has the wrong type"
+	case errors.As(err, &base64Error):
+		return "one of its …-data fields is not base64"
+	case runtime.IsNotRegisteredError(err):
+		return "it is not of apiVersion v1, kind Config"
+	case notAMap.MatchString(text):
+		return "it is not a YAML mapping"
+	default:
+		return "it is not a YAML file of the form apiVersion v1, kind Config"
+	}
+}

@@ -1,0 +1,56 @@
+package kubeconfig
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// nearest sorts names by their likeness to wanted: those that hold it (in any
+// case) first, then by edit distance, then by alphabet.
+func nearest(wanted string, names []string) []string {
+	wanted = strings.ToLower(wanted)
+	type scored struct {
+		name     string
+		misses   int
+		distance int
+	}
+	scores := make([]scored, 0, len(names))
+	for _, name := range names {
+		lower := strings.ToLower(name)
+		s := scored{name: name, misses: 1, distance: distance(wanted, lower)}
+		if strings.Contains(lower, wanted) {
+			s.misses = 0
+		}
+		scores = append(scores, s)
+	}
+	slices.SortFunc(scores, func(a, b scored) int {
+		return cmp.Or(cmp.Compare(a.misses, b.misses), cmp.Compare(a.distance, b.distance), cmp.Compare(a.name, b.name))
+	})
+	sorted := make([]string, len(scores))
+	for i, s := range scores {
+		sorted[i] = s.name
+	}
+	return sorted
+}
+
+// distance is Levenshtein's, in bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

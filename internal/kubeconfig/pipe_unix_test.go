@@ -1,0 +1,56 @@
+//go:build unix
+
+package kubeconfig
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// pipe is a named pipe that gives content to its first reader and never opens
+// again, as `<(…)` does.
+func pipe(t *testing.T, content string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan error, 1)
+	go func() { written <- os.WriteFile(name, []byte(content), 0o600) }()
+	t.Cleanup(func() {
+		if err := <-written; err != nil {
+			t.Error(err)
+		}
+	})
+	return name
+}
+
+func TestKubeconfigMayBeAPipe(t *testing.T) {
+	clean(t)
+	if got := mustLoad(t, Flags{Kubeconfig: pipe(t, twoContexts)}).Context; got != "prod" {
+		t.Errorf("got %q, want prod", got)
+	}
+}
+
+func TestMalformedPipeIsNotWaitedForASecondTime(t *testing.T) {
+	clean(t)
+	f := Flags{Kubeconfig: pipe(t, "users: [")}
+	failed := make(chan error, 1)
+	go func() {
+		_, err := f.Load()
+		failed <- err
+	}()
+	select {
+	case err := <-failed:
+		var e *Error
+		if !errors.As(err, &e) || e.Kind != Malformed {
+			t.Errorf("got %v, want a malformed kubeconfig", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("Load reads the pipe again, and waits for ever")
+	}
+}
