@@ -1,0 +1,150 @@
+package pod
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// defaultAnnotation names the container to use when none is named.
+const defaultAnnotation = "kubectl.kubernetes.io/default-container"
+
+// class is the kind of a container, in words.
+type class string
+
+const (
+	mainClass      class = "container"
+	initClass      class = "init container"
+	sidecarClass   class = "sidecar container" // an init container that is restarted for ever
+	ephemeralClass class = "ephemeral container"
+)
+
+type container struct {
+	name  string
+	class class
+}
+
+// containers lists all containers of a pod: main ones first, then init and
+// ephemeral ones, each in the order of the spec.
+func containers(pod *corev1.Pod) []container {
+	var list []container
+	for _, c := range pod.Spec.Containers {
+		list = append(list, container{c.Name, mainClass})
+	}
+	for _, c := range pod.Spec.InitContainers {
+		list = append(list, container{c.Name, initClassOf(c)})
+	}
+	for _, c := range pod.Spec.EphemeralContainers {
+		list = append(list, container{c.Name, ephemeralClass})
+	}
+	return list
+}
+
+func initClassOf(c corev1.Container) class {
+	if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+		return sidecarClass
+	}
+	return initClass
+}
+
+func find(pod *corev1.Pod, name string) (container, bool) {
+	for _, c := range containers(pod) {
+		if c.name == name {
+			return c, true
+		}
+	}
+	return container{}, false
+}
+
+// ChooseContainer names the container to use: wanted if it is not "", else the
+// one of the annotation kubectl.kubernetes.io/default-container, else the first
+// of the spec. Notes say so when the annotation names none that exists, and when
+// the first was taken out of several. A wanted one that does not exist gives an
+// *UnknownContainerError. Whether it runs is CheckRunning's question.
+func ChooseContainer(pod *corev1.Pod, wanted string) (name string, notes []string, err error) {
+	if wanted != "" {
+		if _, ok := find(pod, wanted); !ok {
+			return "", nil, unknownContainer(pod, wanted)
+		}
+		return wanted, nil, nil
+	}
+	if name, ok := pod.Annotations[defaultAnnotation]; ok {
+		if _, ok := find(pod, name); ok {
+			return name, nil, nil
+		}
+		notes = append(notes, fmt.Sprintf("pod %q has no container %q, which its annotation %s names", pod.Name, name, defaultAnnotation))
+	}
+	if len(pod.Spec.Containers) == 0 {
+		return "", nil, unknownContainer(pod, "")
+	}
+	name = pod.Spec.Containers[0].Name
+	if others := alternatives(pod); len(others) > 0 {
+		notes = append(notes, fmt.Sprintf("chose the first container, %q; with -c: %s", name, strings.Join(others, ", ")))
+	}
+	return name, notes, nil
+}
+
+// alternatives are the containers that -c could have named in place of the
+// first: not init containers, which have ended by the time the others run.
+func alternatives(pod *corev1.Pod) []string {
+	var list []string
+	for _, c := range containers(pod)[1:] {
+		switch c.class {
+		case mainClass:
+			list = append(list, fmt.Sprintf("%q", c.name))
+		case sidecarClass, ephemeralClass:
+			list = append(list, fmt.Sprintf("%q (%s)", c.name, c.class))
+		case initClass:
+		}
+	}
+	return list
+}
+
+// UnknownContainerError is a container that the pod does not have.
+type UnknownContainerError struct {
+	Namespace, Pod, Container string
+	// Those there are, by class, in the order of the spec. Init includes the
+	// restartable ones (sidecars).
+	Main, Init, Ephemeral []string
+}
+
+func unknownContainer(pod *corev1.Pod, wanted string) error {
+	e := &UnknownContainerError{Namespace: pod.Namespace, Pod: pod.Name, Container: wanted}
+	for _, c := range containers(pod) {
+		switch c.class {
+		case mainClass:
+			e.Main = append(e.Main, c.name)
+		case initClass, sidecarClass:
+			e.Init = append(e.Init, c.name)
+		case ephemeralClass:
+			e.Ephemeral = append(e.Ephemeral, c.name)
+		}
+	}
+	return e
+}
+
+// Error names the container and the pod.
+func (e *UnknownContainerError) Error() string {
+	if e.Container == "" {
+		return fmt.Sprintf("pod %q has no containers", e.Pod)
+	}
+	return fmt.Sprintf("pod %q has no container %q", e.Pod, e.Container)
+}
+
+// Hint lists the containers there are.
+func (e *UnknownContainerError) Hint() string {
+	var classes []string
+	for _, group := range []struct {
+		title string
+		names []string
+	}{{"", e.Main}, {"init: ", e.Init}, {"ephemeral: ", e.Ephemeral}} {
+		if len(group.names) > 0 {
+			classes = append(classes, group.title+strings.Join(group.names, ", "))
+		}
+	}
+	if len(classes) == 0 {
+		return "name another pod"
+	}
+	return "type -c with one of: " + strings.Join(classes, "; ")
+}

@@ -1,0 +1,85 @@
+package pod
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// crowded is a pod with containers of every class.
+func crowded(change ...func(*corev1.Pod)) *corev1.Pod {
+	return running("web", append([]func(*corev1.Pod){func(pod *corev1.Pod) {
+		always := corev1.ContainerRestartPolicyAlways
+		pod.Spec.Containers = []corev1.Container{{Name: "app"}, {Name: "log"}}
+		pod.Spec.InitContainers = []corev1.Container{{Name: "setup"}, {Name: "proxy", RestartPolicy: &always}}
+		pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug"}}}
+	}}, change...)...)
+}
+
+func annotated(container string) func(*corev1.Pod) {
+	return func(pod *corev1.Pod) { pod.Annotations = map[string]string{defaultAnnotation: container} }
+}
+
+func TestContainerIsChosenByFlagThenAnnotationThenFirst(t *testing.T) {
+	several := `chose the first container, "app"; with -c: "log", "proxy" (sidecar container), "debug" (ephemeral container)`
+	tests := []struct {
+		name   string
+		pod    *corev1.Pod
+		wanted string
+		want   string
+		notes  []string
+	}{
+		{"only one", running("web"), "", "app", nil},
+		{"first of several", crowded(), "", "app", []string{several}},
+		{"init containers are no alternative", running("web", func(pod *corev1.Pod) {
+			pod.Spec.InitContainers = []corev1.Container{{Name: "setup"}}
+		}), "", "app", nil},
+		{"annotation", crowded(annotated("log")), "", "log", nil},
+		{"annotation with a sidecar", crowded(annotated("proxy")), "", "proxy", nil},
+		{"annotation that names none", crowded(annotated("g\x1b[2Jone")), "", "app", []string{
+			`pod "web" has no container "g\x1b[2Jone", which its annotation kubectl.kubernetes.io/default-container names`, several,
+		}},
+		{"flag before annotation", crowded(annotated("log")), "app", "app", nil},
+		{"init", crowded(), "setup", "setup", nil},
+		{"sidecar", crowded(), "proxy", "proxy", nil},
+		{"ephemeral", crowded(), "debug", "debug", nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, notes, err := ChooseContainer(test.pod, test.wanted)
+			if err != nil || got != test.want {
+				t.Errorf("got %q, %v; want %q", got, err, test.want)
+			}
+			if diff := cmp.Diff(test.notes, notes); diff != "" {
+				t.Errorf("notes: -want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestUnknownContainerListsThoseThereAre(t *testing.T) {
+	_, _, err := ChooseContainer(crowded(), "ap")
+	var e *UnknownContainerError
+	if !errors.As(err, &e) {
+		t.Fatalf("got %v, want an *UnknownContainerError", err)
+	}
+	want := &UnknownContainerError{
+		Namespace: "shop", Pod: "web", Container: "ap",
+		Main: []string{"app", "log"}, Init: []string{"setup", "proxy"}, Ephemeral: []string{"debug"},
+	}
+	if diff := cmp.Diff(want, e); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if got, want := e.Error(), `pod "web" has no container "ap"`; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := e.Hint(), "type -c with one of: app, log; init: setup, proxy; ephemeral: debug"; got != want {
+		t.Errorf("hint: got %q, want %q", got, want)
+	}
+	if _, _, err := ChooseContainer(&corev1.Pod{}, ""); !errors.As(err, &e) || !strings.Contains(e.Error(), "has no containers") || e.Hint() == "" {
+		t.Errorf("a pod without containers: got %v", err)
+	}
+}

@@ -1,0 +1,376 @@
+package pod
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+)
+
+const (
+	core  = "/api/v1/namespaces/shop/"
+	apps  = "/apis/apps/v1/namespaces/shop/"
+	batch = "/apis/batch/v1/namespaces/shop/"
+)
+
+var (
+	named    = metav1.ObjectMeta{Name: "web", Namespace: "shop", UID: "mine"}
+	selector = &metav1.LabelSelector{
+		MatchLabels: map[string]string{"app": "web"},
+		MatchExpressions: []metav1.LabelSelectorRequirement{
+			{Key: "tier", Operator: metav1.LabelSelectorOpIn, Values: []string{"a", "b"}},
+			{Key: "old", Operator: metav1.LabelSelectorOpDoesNotExist},
+		},
+	}
+)
+
+// Of the query nothing but the selector may be asked for; the rest shows that
+// no discovery takes place.
+func TestEveryKindLeadsToItsPodInOneOrTwoRequests(t *testing.T) {
+	const bySelector = "GET " + core + "pods?labelSelector=app%3Dweb%2C%21old%2Ctier+in+%28a%2Cb%29"
+	const byMap = "GET " + core + "pods?labelSelector=app%3Dweb"
+	labels := map[string]string{"app": "web"}
+	tests := []struct {
+		target string
+		path   string
+		object any
+		list   string
+	}{
+		{"web", core + "pods/web", running("web"), ""},
+		{"deploy/web", apps + "deployments/web", appsv1.Deployment{
+			TypeMeta: typed("apps/v1", "Deployment"), ObjectMeta: named, Spec: appsv1.DeploymentSpec{Selector: selector},
+		}, bySelector},
+		{"rs/web", apps + "replicasets/web", appsv1.ReplicaSet{
+			TypeMeta: typed("apps/v1", "ReplicaSet"), ObjectMeta: named, Spec: appsv1.ReplicaSetSpec{Selector: selector},
+		}, bySelector},
+		{"sts/web", apps + "statefulsets/web", appsv1.StatefulSet{
+			TypeMeta: typed("apps/v1", "StatefulSet"), ObjectMeta: named, Spec: appsv1.StatefulSetSpec{Selector: selector},
+		}, bySelector},
+		{"ds/web", apps + "daemonsets/web", appsv1.DaemonSet{
+			TypeMeta: typed("apps/v1", "DaemonSet"), ObjectMeta: named, Spec: appsv1.DaemonSetSpec{Selector: selector},
+		}, bySelector},
+		{"job/web", batch + "jobs/web", batchv1.Job{
+			TypeMeta: typed("batch/v1", "Job"), ObjectMeta: named, Spec: batchv1.JobSpec{Selector: selector},
+		}, bySelector},
+		{"rc/web", core + "replicationcontrollers/web", corev1.ReplicationController{
+			TypeMeta: typed("v1", "ReplicationController"), ObjectMeta: named, Spec: corev1.ReplicationControllerSpec{Selector: labels},
+		}, byMap},
+		{"svc/web", core + "services/web", corev1.Service{
+			TypeMeta: typed("v1", "Service"), ObjectMeta: named, Spec: corev1.ServiceSpec{Selector: labels},
+		}, byMap},
+	}
+	for _, test := range tests {
+		t.Run(test.target, func(t *testing.T) {
+			a := newAPI(t, map[string]any{test.path: test.object, core + "pods": list(running("web"))})
+			got, err := a.client.Find(t.Context(), request(t, test.target))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Pod.Name != "web" || got.Container != "app" || len(got.Notes) != 0 {
+				t.Errorf("got %s/%s, notes %q", got.Pod.Name, got.Container, got.Notes)
+			}
+			want := []string{"GET " + test.path}
+			if test.list != "" {
+				want = append(want, test.list)
+			}
+			if diff := cmp.Diff(want, a.asked()); diff != "" {
+				t.Errorf("requests: -want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func request(t *testing.T, target string) Request {
+	t.Helper()
+	parsed, err := ParseTarget(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Request{Namespace: "shop", Target: parsed}
+}
+
+func deployment(replicas int32) map[string]any {
+	return map[string]any{apps + "deployments/web": appsv1.Deployment{
+		TypeMeta: typed("apps/v1", "Deployment"), ObjectMeta: named,
+		Spec: appsv1.DeploymentSpec{Selector: selector, Replicas: &replicas},
+	}}
+}
+
+func TestChoiceOutOfManyPodsIsSaid(t *testing.T) {
+	answers := deployment(3)
+	answers[core+"pods"] = list(running("web-a", readyAt(5)), running("web-b", readyAt(2)), running("web-c", deleting))
+	got, err := newAPI(t, answers).client.Find(t.Context(), request(t, "deploy/web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{`deployment/web has 3 pods: chose "web-b" (ready longest)`}, got.Notes); got.Pod.Name != "web-b" || diff != "" {
+		t.Errorf("chose %q; notes: -want +got:\n%s", got.Pod.Name, diff)
+	}
+}
+
+func TestPodOfAnotherOwnerIsNotTaken(t *testing.T) {
+	answers := map[string]any{
+		apps + "statefulsets/web": appsv1.StatefulSet{
+			TypeMeta: typed("apps/v1", "StatefulSet"), ObjectMeta: named,
+			Spec: appsv1.StatefulSetSpec{Selector: selector, Replicas: pointer(int32(1))},
+		},
+		core + "pods": list(running("theirs", ownedBy("other"), readyAt(0)), running("ours", ownedBy("mine"), readyAt(9))),
+	}
+	got, err := newAPI(t, answers).client.Find(t.Context(), request(t, "sts/web"))
+	if err != nil || got.Pod.Name != "ours" {
+		t.Fatalf("got %+v, %v; want the pod that the stateful set owns", got, err)
+	}
+	answers[core+"pods"] = list(running("theirs", ownedBy("other")))
+	_, err = newAPI(t, answers).client.Find(t.Context(), request(t, "sts/web"))
+	var none *NoPodsError
+	if !errors.As(err, &none) || !strings.Contains(none.Error(), "wants 1") {
+		t.Errorf("got %v, want a *NoPodsError", err)
+	}
+}
+
+func TestDeploymentTakesPodsOfItsReplicaSets(t *testing.T) {
+	answers := deployment(1)
+	answers[core+"pods"] = list(running("web-a", ownedBy("its replica set")))
+	if got, err := newAPI(t, answers).client.Find(t.Context(), request(t, "deploy/web")); err != nil || got.Pod.Name != "web-a" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestNamedPodThatGoesAwayIsMentioned(t *testing.T) {
+	answers := map[string]any{core + "pods/web": crowded(deleting)}
+	req := request(t, "web")
+	req.Container = "app"
+	got, err := newAPI(t, answers).client.Find(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{`pod "web" is being deleted`}, got.Notes); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestFindRefusesWhatDoesNotRunAndWhatIsNotThere(t *testing.T) {
+	a := newAPI(t, map[string]any{core + "pods/web": running("web", phase(corev1.PodSucceeded))})
+	var stopped *NotRunningError
+	if _, err := a.client.Find(t.Context(), request(t, "web")); !errors.As(err, &stopped) {
+		t.Errorf("completed: got %v, want a *NotRunningError", err)
+	}
+	req := request(t, "web")
+	req.Container = "nope"
+	var unknown *UnknownContainerError
+	if _, err := a.client.Find(t.Context(), req); !errors.As(err, &unknown) {
+		t.Errorf("container: got %v, want an *UnknownContainerError", err)
+	}
+}
+
+func TestWorkloadWithoutPodsSaysWhy(t *testing.T) {
+	daemonSet := func(wanted int32) any {
+		return appsv1.DaemonSet{
+			TypeMeta: typed("apps/v1", "DaemonSet"), ObjectMeta: named, Spec: appsv1.DaemonSetSpec{Selector: selector},
+			Status: appsv1.DaemonSetStatus{DesiredNumberScheduled: wanted},
+		}
+	}
+	job := func(suspended bool) any {
+		return batchv1.Job{
+			TypeMeta: typed("batch/v1", "Job"), ObjectMeta: named, Spec: batchv1.JobSpec{Selector: selector, Suspend: &suspended},
+			Status: batchv1.JobStatus{Succeeded: 1, Failed: 2},
+		}
+	}
+	service := func(labels map[string]string) any {
+		return corev1.Service{TypeMeta: typed("v1", "Service"), ObjectMeta: named, Spec: corev1.ServiceSpec{Selector: labels}}
+	}
+	replicaSet := func(selector *metav1.LabelSelector) any {
+		return appsv1.ReplicaSet{TypeMeta: typed("apps/v1", "ReplicaSet"), ObjectMeta: named, Spec: appsv1.ReplicaSetSpec{Selector: selector}}
+	}
+	broken := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Near"}}}
+	tests := []struct {
+		target, path string
+		object       any
+		text, hint   string
+		requests     int
+	}{
+		{"deploy/web", apps + "deployments/web", deployment(0)[apps+"deployments/web"], "deployment/web is scaled to 0 replicas", "kubectl scale deployment/web --replicas=1 -n shop", 2},
+		{"deploy/web", apps + "deployments/web", deployment(2)[apps+"deployments/web"], "deployment/web has no pods, though it wants 2", "kubectl describe deployment/web -n shop", 2},
+		{"rs/web", apps + "replicasets/web", replicaSet(selector), "though it wants 1", "kubectl describe", 2},
+		{"ds/web", apps + "daemonsets/web", daemonSet(0), "daemonset/web has no pods: no node matches it", "kubectl describe", 2},
+		{"ds/web", apps + "daemonsets/web", daemonSet(3), "daemonset/web has no pods, though it wants 3", "kubectl describe", 2},
+		{"job/web", batch + "jobs/web", job(false), "job/web has no pods (1 succeeded, 2 failed)", "kubectl describe", 2},
+		{"job/web", batch + "jobs/web", job(true), "job/web has no pods: it is suspended", "kubectl describe", 2},
+		{"svc/web", core + "services/web", service(map[string]string{"app": "web"}), "service/web selects no pods: none has the labels app=web", "--show-labels -n shop", 2},
+		{"svc/web", core + "services/web", service(nil), "service/web has no selector", "kubectl get pods -n shop", 1},
+		{"rs/web", apps + "replicasets/web", replicaSet(&metav1.LabelSelector{}), "replicaset/web has no selector", "kubectl get pods", 1},
+		{"rs/web", apps + "replicasets/web", replicaSet(nil), "replicaset/web has no selector", "kubectl get pods", 1},
+		{"rs/web", apps + "replicasets/web", replicaSet(broken), "selector that cannot be read", "kubectl describe", 1},
+	}
+	for _, test := range tests {
+		t.Run(test.text, func(t *testing.T) {
+			a := newAPI(t, map[string]any{test.path: test.object, core + "pods": list()})
+			_, err := a.client.Find(t.Context(), request(t, test.target))
+			var none *NoPodsError
+			if !errors.As(err, &none) {
+				t.Fatalf("got %v, want a *NoPodsError", err)
+			}
+			if !strings.Contains(none.Error(), test.text) || !strings.Contains(none.Hint(), test.hint) {
+				t.Errorf("got %q, hint %q; want %q, hint %q", none, none.Hint(), test.text, test.hint)
+			}
+			if got := len(a.asked()); got != test.requests {
+				t.Errorf("%d requests, want %d", got, test.requests)
+			}
+		})
+	}
+}
+
+func TestBarePodWithoutTheRightToLookAtItCanBeUsedAllTheSame(t *testing.T) {
+	const words = `pods "web" is forbidden: User "dev" cannot get resource "pods" in API group "" in the namespace "shop"`
+	forbidden := refusal(http.StatusForbidden, metav1.StatusReasonForbidden, words)
+	a := newAPI(t, map[string]any{core + "pods/web": forbidden, apps + "deployments/web": forbidden})
+
+	_, err := a.client.Find(t.Context(), request(t, "web"))
+	var unseen *UnseenPodError
+	if !errors.As(err, &unseen) || !apierrors.IsForbidden(err) {
+		t.Fatalf("got %v, want an *UnseenPodError that apierrors knows as forbidden", err)
+	}
+	if unseen.Err.Namespace != "shop" || unseen.Err.Target.Name != "web" || !strings.Contains(unseen.Error(), words) ||
+		!strings.Contains(unseen.Hint(), `allows get on pods in namespace "shop"`) {
+		t.Errorf("got %q, hint %q", unseen, unseen.Hint())
+	}
+
+	_, err = a.client.Find(t.Context(), request(t, "deploy/web"))
+	var refused *RequestError
+	if errors.As(err, &unseen) || !errors.As(err, &refused) || !apierrors.IsForbidden(err) ||
+		!strings.Contains(refused.Hint(), "allows get on deployments") {
+		t.Errorf("a workload that may not be seen leads nowhere: got %v", err)
+	}
+}
+
+func TestRefusedRequestSaysWhatToDo(t *testing.T) {
+	unlisted := deployment(1)
+	unlisted[core+"pods"] = refusal(http.StatusForbidden, metav1.StatusReasonForbidden, "pods is forbidden")
+	tests := []struct {
+		name, target string
+		answers      map[string]any
+		is           func(error) bool
+		text, hint   string
+	}{
+		{"no such pod", "web", nil, apierrors.IsNotFound, `pod "web" does not exist in namespace "shop"`, "kubectl get pods -n shop"},
+		{"no such deployment", "deploy/web", nil, apierrors.IsNotFound, `deployment "web" does not exist in namespace "shop"`, "kubectl get deployments -n shop"},
+		{
+			"bad token", "web",
+			map[string]any{core + "pods/web": refusal(401, metav1.StatusReasonUnauthorized, "Unauthorized")},
+			apierrors.IsUnauthorized,
+			`cannot get pod "web" in namespace "shop": Unauthorized`, "log in again",
+		},
+		{"may not list", "deploy/web", unlisted, apierrors.IsForbidden, `cannot list pods in namespace "shop": pods is forbidden`, "allows list on pods"},
+		{"no API server", "web", map[string]any{core + "pods/web": page{404}}, apierrors.IsNotFound, `cannot get pod "web"`, "--server"},
+		{
+			"broken server", "web",
+			map[string]any{core + "pods/web": refusal(500, metav1.StatusReasonInternalError, "etcd is away")},
+			apierrors.IsInternalError,
+			"etcd is away", "",
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := newAPI(t, test.answers).client.Find(t.Context(), request(t, test.target))
+			var refused *RequestError
+			if !errors.As(err, &refused) || !test.is(err) {
+				t.Fatalf("got %v (%T), want a *RequestError of the right reason", err, err)
+			}
+			if !strings.Contains(refused.Error(), test.text) || !strings.Contains(refused.Hint(), test.hint) || (test.hint == "") != (refused.Hint() == "") {
+				t.Errorf("got %q, hint %q; want %q, hint %q", refused, refused.Hint(), test.text, test.hint)
+			}
+		})
+	}
+}
+
+func TestCancelledSearchEndsAtOnce(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := newAPI(t, nil).client.Find(ctx, request(t, "web"))
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+}
+
+func TestNamespaceCannotLeaveItsPlaceInAPath(t *testing.T) {
+	a := newAPI(t, nil)
+	req := request(t, "web")
+	req.Namespace = "../../.."
+	if _, err := a.client.Find(t.Context(), req); err == nil || len(a.asked()) != 0 {
+		t.Errorf("got %v after %v; want a refusal before any request", err, a.asked())
+	}
+}
+
+func TestUnusableConnectionIsRefusedBeforeAnyRequest(t *testing.T) {
+	for name, cfg := range map[string]*rest.Config{
+		"certificate authority": {Host: "https://x", TLSClientConfig: rest.TLSClientConfig{CAFile: "/no/such/file"}},
+		"host":                  {Host: "ht!tp://%%"},
+	} {
+		if _, err := NewClient(cfg); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestCallersConfigIsLeftAlone(t *testing.T) {
+	cfg := &rest.Config{Host: "http://127.0.0.1:1"}
+	if _, err := NewClient(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if cfg.GroupVersion != nil || cfg.NegotiatedSerializer != nil || cfg.QPS != 0 || cfg.WarningHandler != nil {
+		t.Errorf("NewClient changed its argument: %+v", cfg.ContentConfig)
+	}
+}
+
+func TestManyQuestionsAreNotThrottled(t *testing.T) {
+	a := newAPI(t, map[string]any{core + "pods/web": running("web")})
+	begin := time.Now()
+	for range 60 {
+		if _, err := a.client.Get(t.Context(), "shop", "web"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(begin); took > 8*time.Second {
+		t.Errorf("60 requests took %v; client-go's default throttle makes 10 s of them", took)
+	}
+}
+
+type warnings struct{ heard []string }
+
+func (w *warnings) HandleWarningHeader(_ int, _, text string) { w.heard = append(w.heard, text) }
+
+func TestServersWarningsGoToTheCallerOrNowhere(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Warning", `299 - "old"`)
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(running("web"))
+	}))
+	defer server.Close()
+	standard, own := &warnings{}, &warnings{}
+	rest.SetDefaultWarningHandler(standard)
+	defer rest.SetDefaultWarningHandler(rest.WarningLogger{})
+	for _, cfg := range []*rest.Config{{Host: server.URL}, {Host: server.URL, WarningHandler: own}} {
+		client, err := NewClient(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Get(t.Context(), "shop", "web"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(standard.heard) != 0 || !cmp.Equal(own.heard, []string{"old"}) {
+		t.Errorf("the log heard %q, the caller %q", standard.heard, own.heard)
+	}
+}

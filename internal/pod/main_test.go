@@ -1,0 +1,136 @@
+package pod
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// api is a server that answers each path with an object, and any other with 404.
+type api struct {
+	mu       sync.Mutex
+	requests []string // "METHOD path?query"
+	client   *Client
+}
+
+func newAPI(t *testing.T, answers map[string]any) *api {
+	t.Helper()
+	a := &api{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.mu.Lock()
+		a.requests = append(a.requests, r.Method+" "+r.URL.RequestURI())
+		a.mu.Unlock()
+		answer, ok := answers[r.URL.Path]
+		if !ok {
+			answer = refusal(http.StatusNotFound, metav1.StatusReasonNotFound, "not found")
+		}
+		if html, ok := answer.(page); ok {
+			w.Header().Set("Content-Type", "text/html")
+			w.WriteHeader(html.code)
+			_, _ = w.Write([]byte("<html>no</html>"))
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if status, ok := answer.(metav1.Status); ok {
+			w.WriteHeader(int(status.Code))
+		}
+		if err := json.NewEncoder(w).Encode(answer); err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(server.Close)
+	client, err := NewClient(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.client = client
+	return a
+}
+
+// page is an answer that no API server would give.
+type page struct{ code int }
+
+func (a *api) asked() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.requests
+}
+
+func refusal(code int32, reason metav1.StatusReason, message string) metav1.Status {
+	return metav1.Status{
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
+		Status:   metav1.StatusFailure, Code: code, Reason: reason, Message: message,
+	}
+}
+
+func typed(apiVersion, kind string) metav1.TypeMeta {
+	return metav1.TypeMeta{APIVersion: apiVersion, Kind: kind}
+}
+
+func list(pods ...*corev1.Pod) corev1.PodList {
+	l := corev1.PodList{TypeMeta: typed("v1", "PodList"), Items: []corev1.Pod{}}
+	for _, pod := range pods {
+		l.Items = append(l.Items, *pod)
+	}
+	return l
+}
+
+var epoch = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// at is a time so many minutes after epoch.
+func at(minutes int) metav1.Time {
+	return metav1.NewTime(epoch.Add(time.Duration(minutes) * time.Minute))
+}
+
+// running is a ready pod with one running container, "app".
+func running(name string, change ...func(*corev1.Pod)) *corev1.Pod {
+	pod := &corev1.Pod{
+		TypeMeta:   typed("v1", "Pod"),
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop", UID: types.UID("uid-" + name), CreationTimestamp: at(0)},
+		Spec:       corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{{Name: "app"}}},
+		Status: corev1.PodStatus{
+			Phase:      corev1.PodRunning,
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: at(1)}},
+			ContainerStatuses: []corev1.ContainerStatus{{
+				Name: "app", ContainerID: "containerd://1",
+				State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+			}},
+		},
+	}
+	for _, f := range change {
+		f(pod)
+	}
+	return pod
+}
+
+func ownedBy(uid types.UID) func(*corev1.Pod) {
+	return func(pod *corev1.Pod) {
+		yes := true
+		pod.OwnerReferences = []metav1.OwnerReference{{UID: uid, Controller: &yes}}
+	}
+}
+
+func exited(code int32, reason string) corev1.ContainerState {
+	return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason}}
+}
+
+func waits(reason, message string) corev1.ContainerState {
+	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}
+}
+
+func runs() corev1.ContainerState {
+	return corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+}
+
+func pointer[T any](v T) *T { return &v }

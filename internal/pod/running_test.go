@@ -1,0 +1,215 @@
+package pod
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+)
+
+func state(name string, s corev1.ContainerState) corev1.ContainerStatus {
+	return corev1.ContainerStatus{Name: name, State: s}
+}
+
+// with puts the states of crowded's containers; a nil list leaves the class unreported.
+func with(main, init, ephemeral []corev1.ContainerStatus) func(*corev1.Pod) {
+	return func(pod *corev1.Pod) {
+		pod.Status.ContainerStatuses = main
+		pod.Status.InitContainerStatuses = init
+		pod.Status.EphemeralContainerStatuses = ephemeral
+	}
+}
+
+func one(s corev1.ContainerState) []corev1.ContainerStatus {
+	return []corev1.ContainerStatus{state("app", s)}
+}
+
+func policy(p corev1.RestartPolicy) func(*corev1.Pod) {
+	return func(pod *corev1.Pod) { pod.Spec.RestartPolicy = p }
+}
+
+func TestRunningContainerOfAnyClassIsAccepted(t *testing.T) {
+	all := with(one(runs()),
+		[]corev1.ContainerStatus{state("setup", runs()), state("proxy", runs())},
+		[]corev1.ContainerStatus{state("debug", runs())})
+	for _, name := range []string{"app", "setup", "proxy", "debug"} {
+		if err := CheckRunning(crowded(all), name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := CheckRunning(crowded(all, phase(corev1.PodPending)), "setup"); err != nil {
+		t.Errorf("an init container runs while its pod is pending: %v", err)
+	}
+	if err := CheckRunning(crowded(with(nil, nil, nil)), "debug"); err != nil {
+		t.Errorf("no state told by a running pod: %v", err)
+	}
+}
+
+func TestContainerThatDoesNotRunIsRefusedInWords(t *testing.T) {
+	crashed := state("app", waits("CrashLoopBackOff", "back-off 5m0s restarting failed container."))
+	crashed.LastTerminationState = exited(137, "OOMKilled")
+	unscheduled := func(pod *corev1.Pod) {
+		pod.Spec.NodeName = ""
+		pod.Status.Conditions = []corev1.PodCondition{{
+			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/2 nodes are available.",
+		}}
+	}
+	initialising := one(waits("PodInitializing", ""))
+	tests := []struct {
+		name      string
+		pod       *corev1.Pod
+		container string
+		text      string
+		hint      string // a part
+		want      NotRunningError
+	}{
+		{
+			"succeeded", running("web", phase(corev1.PodSucceeded), with(one(exited(0, "Completed")), nil, nil)), "app",
+			`pod "web" has completed; container "app" ended with exit code 0`, "kubectl logs web --all-containers -n shop",
+			NotRunningError{Reason: "Succeeded", Exits: []Exit{{"app", 0, "Completed"}}, Final: true},
+		},
+		{
+			"failed", crowded(phase(corev1.PodFailed), with([]corev1.ContainerStatus{
+				state("app", exited(137, "OOMKilled")), state("log", exited(1, "Error")),
+			}, nil, nil)), "log",
+			`pod "web" has failed; container "app" ended with exit code 137 (OOMKilled), container "log" ended with exit code 1`, "kubectl logs",
+			NotRunningError{Reason: "Failed", Exits: []Exit{{"app", 137, "OOMKilled"}, {"log", 1, "Error"}}, Final: true},
+		},
+		{
+			"evicted, whatever its containers' last states", running("web", phase(corev1.PodFailed), func(pod *corev1.Pod) {
+				pod.Status.Reason, pod.Status.Message = "Evicted", "The node was low on memory."
+			}), "app",
+			`pod "web" has failed (Evicted): The node was low on memory`, "kubectl logs",
+			NotRunningError{Reason: "Evicted", Message: "The node was low on memory.", Final: true},
+		},
+		{
+			"unschedulable", running("web", phase(corev1.PodPending), with(nil, nil, nil), unscheduled), "app",
+			`pod "web" is not scheduled (Unschedulable): 0/2 nodes are available`, "kubectl describe pod web -n shop",
+			NotRunningError{Reason: "Unschedulable", Message: "0/2 nodes are available."},
+		},
+		{
+			"no scheduler", running("web", phase(corev1.PodPending), with(nil, nil, nil), func(pod *corev1.Pod) { pod.Spec.NodeName = "" }), "app",
+			`pod "web" has no node yet`, "kubectl describe",
+			NotRunningError{Reason: "Pending"},
+		},
+		{
+			"node is silent", running("web", phase(corev1.PodPending), with(nil, nil, nil)), "app",
+			`pod "web" has not started yet on node "node-1"`, "kubectl describe",
+			NotRunningError{Reason: "Pending"},
+		},
+		{
+			"image", running("web", phase(corev1.PodPending), with(one(waits("ImagePullBackOff", "no such image")), nil, nil)), "app",
+			`container "app" of pod "web" is waiting (ImagePullBackOff): no such image`, "kubectl describe pod web",
+			NotRunningError{Container: "app", Reason: "ImagePullBackOff", Message: "no such image"},
+		},
+		{
+			"crash loop", running("web", with([]corev1.ContainerStatus{crashed}, nil, nil)), "app",
+			`container "app" of pod "web" is waiting (CrashLoopBackOff): back-off 5m0s restarting failed container; it last ended with exit code 137 (OOMKilled)`,
+			"kubectl logs web -c app --previous -n shop",
+			NotRunningError{
+				Container: "app", Reason: "CrashLoopBackOff", Message: "back-off 5m0s restarting failed container.",
+				Exits: []Exit{{"app", 137, "OOMKilled"}},
+			},
+		},
+		{
+			"no reason given", running("web", with(one(corev1.ContainerState{}), nil, nil)), "app",
+			`container "app" of pod "web" is waiting`, "kubectl describe",
+			NotRunningError{Container: "app"},
+		},
+		{
+			"init still running", crowded(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{state("setup", runs())}, nil)), "app",
+			`container "app" of pod "web" waits for init container "setup", which is running`, "kubectl logs web -c setup -n shop",
+			NotRunningError{Container: "app", Reason: "PodInitializing"},
+		},
+		{
+			"init without image", crowded(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{state("setup", waits("ErrImagePull", "gone"))}, nil)), "app",
+			`container "app" of pod "web" waits for init container "setup", which is waiting (ErrImagePull): gone`, "-c setup",
+			NotRunningError{Container: "app", Reason: "ErrImagePull", Message: "gone"},
+		},
+		{
+			"init failed", crowded(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{state("setup", exited(3, "Error"))}, nil)), "app",
+			`container "app" of pod "web" waits for init container "setup", which ended with exit code 3`, "-c setup",
+			NotRunningError{Container: "app", Reason: "Error"},
+		},
+		{
+			"sidecar not started", crowded(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{
+				state("setup", exited(0, "Completed")), state("proxy", runs()),
+			}, nil)), "app",
+			`container "app" of pod "web" waits for init container "proxy", which is running`, "-c proxy",
+			NotRunningError{Container: "app", Reason: "PodInitializing"},
+		},
+		{
+			"init that comes later", crowded(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{
+				{Name: "proxy", State: waits("PodInitializing", "")},
+			}, nil)), "proxy",
+			`sidecar container "proxy" of pod "web" waits for init container "setup", which has not started`, "-c setup",
+			NotRunningError{Container: "proxy", Reason: "PodInitializing"},
+		},
+		{
+			"the first init itself", crowded(phase(corev1.PodPending), with(nil, []corev1.ContainerStatus{state("setup", waits("PodInitializing", ""))}, nil)), "setup",
+			`init container "setup" of pod "web" is waiting (PodInitializing)`, "kubectl describe",
+			NotRunningError{Container: "setup", Reason: "PodInitializing"},
+		},
+		{
+			"crash beside a sidecar that restarts", crowded(with(one(waits("CrashLoopBackOff", "")), []corev1.ContainerStatus{
+				state("setup", exited(0, "Completed")), state("proxy", exited(1, "Error")),
+			}, nil)), "app",
+			`container "app" of pod "web" is waiting (CrashLoopBackOff)`, "kubectl describe",
+			NotRunningError{Container: "app", Reason: "CrashLoopBackOff"},
+		},
+		{
+			"init finished", crowded(with(one(runs()), []corev1.ContainerStatus{state("setup", exited(0, "Completed"))}, nil)), "setup",
+			`init container "setup" of pod "web" has ended with exit code 0`, "kubectl logs web -c setup -n shop",
+			NotRunningError{Container: "setup", Reason: "Completed", Exits: []Exit{{"setup", 0, "Completed"}}, Final: true},
+		},
+		{
+			"ephemeral ended", crowded(with(one(runs()), nil, []corev1.ContainerStatus{state("debug", exited(1, "Error"))})), "debug",
+			`ephemeral container "debug" of pod "web" has ended with exit code 1`, "-c debug",
+			NotRunningError{Container: "debug", Reason: "Error", Exits: []Exit{{"debug", 1, "Error"}}, Final: true},
+		},
+		{
+			"main ended, restarted soon", crowded(with(one(exited(1, "Error")), nil, nil), policy(corev1.RestartPolicyOnFailure)), "app",
+			`container "app" of pod "web" has ended with exit code 1`, "-c app",
+			NotRunningError{Container: "app", Reason: "Error", Exits: []Exit{{"app", 1, "Error"}}},
+		},
+		{
+			"main ended in peace", crowded(with(one(exited(0, "Completed")), nil, nil), policy(corev1.RestartPolicyOnFailure)), "app",
+			`container "app" of pod "web" has ended with exit code 0`, "-c app",
+			NotRunningError{Container: "app", Reason: "Completed", Exits: []Exit{{"app", 0, "Completed"}}, Final: true},
+		},
+		{
+			"main ended for good", crowded(with(one(exited(1, "Error")), nil, nil), policy(corev1.RestartPolicyNever)), "app",
+			`container "app" of pod "web" has ended with exit code 1`, "-c app",
+			NotRunningError{Container: "app", Reason: "Error", Exits: []Exit{{"app", 1, "Error"}}, Final: true},
+		},
+		{
+			"main ended, said why", running("web", with(one(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+				ExitCode: 128, Reason: "StartError", Message: "exec: no such file",
+			}}), nil, nil)), "app",
+			`container "app" of pod "web" has ended with exit code 128 (StartError): exec: no such file`, "-c app",
+			NotRunningError{Container: "app", Reason: "StartError", Message: "exec: no such file", Exits: []Exit{{"app", 128, "StartError"}}},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			err := CheckRunning(test.pod, test.container)
+			var got *NotRunningError
+			if !errors.As(err, &got) {
+				t.Fatalf("got %v, want a *NotRunningError", err)
+			}
+			if got.Error() != test.text {
+				t.Errorf("got  %s\nwant %s", got, test.text)
+			}
+			if !strings.Contains(got.Hint(), test.hint) {
+				t.Errorf("hint %q, want %q in it", got.Hint(), test.hint)
+			}
+			test.want.Namespace, test.want.Pod = "shop", "web"
+			test.want.text, test.want.hint = got.text, got.hint
+			if diff := cmp.Diff(&test.want, got, cmp.AllowUnexported(NotRunningError{})); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
