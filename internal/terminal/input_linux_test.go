@@ -1,0 +1,36 @@
+package terminal
+
+import (
+	"errors"
+	"runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A change of the window's size, say, must not end the session by EINTR.
+func TestASignalDoesNotEndTheRead(t *testing.T) {
+	_, tty := openPty(t)
+	in := newInput(t, tty)
+	threads, result := make(chan int, 1), make(chan readResult, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		threads <- unix.Gettid()
+		_, err := in.Read(make([]byte, 1))
+		result <- readResult{err: err}
+	}()
+	thread := <-threads
+	awaitRead(t, in)
+	for start := time.Now(); time.Since(start) < 50*time.Millisecond; { // most of it in the system call
+		if err := unix.Tgkill(unix.Getpid(), thread, unix.SIGURG); err != nil {
+			t.Fatal(err)
+		}
+		runtime.Gosched()
+	}
+	mustCancel(t, in)
+	if got := <-result; !errors.Is(got.err, ErrCanceled) {
+		t.Errorf("Read = %v, want ErrCanceled", got.err)
+	}
+}

@@ -1,0 +1,386 @@
+//go:build unix
+
+package terminal
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+type readResult struct {
+	text string
+	err  error
+}
+
+func newInput(t *testing.T, r io.Reader) *Input {
+	t.Helper()
+	in, err := NewInput(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.Cancel() })
+	return in
+}
+
+// startRead reads once, on a goroutine of its own.
+func startRead(in *Input) <-chan readResult {
+	result := make(chan readResult, 1)
+	go func() {
+		p := make([]byte, 1024)
+		n, err := in.Read(p)
+		result <- readResult{string(p[:n]), err}
+	}()
+	return result
+}
+
+func readOnce(t *testing.T, in *Input) (got readResult) {
+	t.Helper()
+	within(t, "Read", func() { got = <-startRead(in) })
+	return got
+}
+
+// awaitRead waits until a Read is under way. Whether it has reached the system
+// call makes no difference to what must hold.
+func awaitRead(t *testing.T, in *Input) {
+	t.Helper()
+	within(t, "begin a Read", func() {
+		for len(in.turn) == 0 {
+			runtime.Gosched()
+		}
+	})
+}
+
+func mustCancel(t *testing.T, in *Input) {
+	t.Helper()
+	if !in.Cancel() {
+		t.Error("Cancel = false, want true")
+	}
+}
+
+func typeKeys(t *testing.T, user io.Writer, keys string) {
+	t.Helper()
+	if _, err := io.WriteString(user, keys); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// streams are the kinds of stdin that can be blocked on, each with the side that
+// writes to it.
+var streams = []struct {
+	name string
+	open func(t *testing.T) (writer, stream *os.File)
+}{
+	{"raw terminal", func(t *testing.T) (*os.File, *os.File) {
+		user, tty := openPty(t)
+		t.Cleanup(raw(t, open(t, tty, tty)))
+		return user, tty
+	}},
+	{"cooked terminal", openPty},
+	{"pipe", func(t *testing.T) (*os.File, *os.File) {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _, _ = r.Close(), w.Close() })
+		return w, r
+	}},
+	{"socket", func(t *testing.T) (*os.File, *os.File) {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b := os.NewFile(uintptr(fds[0]), "a"), os.NewFile(uintptr(fds[1]), "b")
+		t.Cleanup(func() { _, _ = a.Close(), b.Close() })
+		return a, b
+	}},
+}
+
+func TestKeysTypedAfterCancelAreForTheNextReader(t *testing.T) {
+	for _, tt := range streams {
+		t.Run(tt.name, func(t *testing.T) {
+			writer, stream := tt.open(t)
+			for range 50 {
+				first := newInput(t, stream)
+				result := startRead(first)
+				awaitRead(t, first)
+				mustCancel(t, first)
+				typeKeys(t, writer, "ls\n")
+				if got := <-result; !errors.Is(got.err, ErrCanceled) || got.text != "" {
+					t.Fatalf("canceled Read = %q, %v; want ErrCanceled", got.text, got.err)
+				}
+
+				second := newInput(t, stream)
+				if got := readOnce(t, second); got.text != "ls\n" || got.err != nil {
+					t.Fatalf("next reader got %q, %v; want the keys", got.text, got.err)
+				}
+				mustCancel(t, second)
+			}
+		})
+	}
+}
+
+func TestKeysTypedBeforeCancelAreForTheNextReader(t *testing.T) {
+	for _, tt := range streams {
+		t.Run(tt.name, func(t *testing.T) {
+			writer, stream := tt.open(t)
+			first := newInput(t, stream)
+			typeKeys(t, writer, "ls\n")
+			mustCancel(t, first)
+			if got := readOnce(t, first); !errors.Is(got.err, ErrCanceled) || got.text != "" {
+				t.Fatalf("Read after Cancel = %q, %v; want ErrCanceled", got.text, got.err)
+			}
+			if got := readOnce(t, newInput(t, stream)); got.text != "ls\n" {
+				t.Errorf("next reader got %q, %v; want the keys", got.text, got.err)
+			}
+		})
+	}
+}
+
+// Keys typed while the cancel happens go to one reader or the other.
+func TestNoKeyIsLostAroundACancel(t *testing.T) {
+	user, tty := openPty(t)
+	defer raw(t, open(t, tty, tty))()
+	for range 200 {
+		first := newInput(t, tty)
+		result := startRead(first)
+		typed := make(chan struct{})
+		go func() {
+			defer close(typed)
+			_, _ = user.WriteString("x")
+		}()
+		mustCancel(t, first)
+		<-typed
+		if got := <-result; got.text == "x" {
+			continue
+		}
+		if got := readOnce(t, newInput(t, tty)); got.text != "x" {
+			t.Fatalf("next reader got %q, %v; want the key", got.text, got.err)
+		}
+	}
+}
+
+func TestInputIsReadToItsEnd(t *testing.T) {
+	long := strings.Repeat("0123456789abcdef", 20_000)
+	path := filepath.Join(t.TempDir(), "stdin")
+	if err := os.WriteFile(path, []byte(long), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	openFile := func(path string) func(t *testing.T) io.Reader {
+		return func(t *testing.T) io.Reader {
+			f, err := os.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = f.Close() })
+			return f
+		}
+	}
+	tests := []struct {
+		name string
+		open func(t *testing.T) io.Reader
+		want string
+	}{
+		{"file", openFile(path), long},
+		{"/dev/null", openFile(os.DevNull), ""},
+		{"no file at all", func(*testing.T) io.Reader { return strings.NewReader(long) }, long},
+		{"pipe", func(t *testing.T) io.Reader {
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = r.Close() })
+			go func() {
+				_, _ = w.WriteString(long)
+				_ = w.Close()
+			}()
+			return r
+		}, long},
+		{"descriptor beyond what can be waited for", func(t *testing.T) io.Reader {
+			f, err := os.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = f.Close() }()
+			high, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, unix.FD_SETSIZE)
+			if err != nil {
+				t.Skipf("no descriptor that high: %v", err)
+			}
+			dup := os.NewFile(uintptr(high), "high")
+			t.Cleanup(func() { _ = dup.Close() })
+			return dup
+		}, long},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			in := newInput(t, tt.open(t))
+			got, err := io.ReadAll(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(len(tt.want), len(got)); diff != "" || string(got) != tt.want {
+				t.Errorf("the input was not read as it is; length (-want +got):\n%s", diff)
+			}
+			mustCancel(t, in)
+			if got := readOnce(t, in); !errors.Is(got.err, ErrCanceled) {
+				t.Errorf("Read after Cancel = %v, want ErrCanceled", got.err)
+			}
+		})
+	}
+}
+
+func TestCtrlDEndsACookedTerminal(t *testing.T) {
+	user, tty := openPty(t)
+	typeKeys(t, user, "a\n\x04")
+	got, err := io.ReadAll(newInput(t, tty))
+	if string(got) != "a\n" || err != nil {
+		t.Errorf("ReadAll = %q, %v; want the line before Ctrl-D", got, err)
+	}
+}
+
+func TestATerminalThatIsGoneEndsTheRead(t *testing.T) {
+	user, tty := openPty(t)
+	in := newInput(t, tty)
+	result := startRead(in)
+	awaitRead(t, in)
+	_ = user.Close()
+	within(t, "end the Read", func() {
+		if got := <-result; got.err == nil || errors.Is(got.err, ErrCanceled) {
+			t.Errorf("Read = %q, %v; want the end or an error", got.text, got.err)
+		}
+	})
+}
+
+func TestReadOfAClosedFileIsAnError(t *testing.T) {
+	_, tty := openPty(t)
+	_ = tty.Close()
+	if got := readOnce(t, newInput(t, tty)); !errors.Is(got.err, os.ErrClosed) {
+		t.Errorf("Read = %v, want os.ErrClosed", got.err)
+	}
+}
+
+// A parent that set the stream it shares with us non-blocking, and reads from it
+// too, must not end our session by EAGAIN.
+func TestAStreamSetNonBlockingByAnotherIsWaitedFor(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = r.Close(), w.Close() }()
+	results := make(chan readResult)
+	for range 2 {
+		fd, err := unix.FcntlInt(r.Fd(), unix.F_DUPFD_CLOEXEC, 0) // Fd has set it blocking, as stdin is
+		if err != nil {
+			t.Fatal(err)
+		}
+		stdin := os.NewFile(uintptr(fd), "stdin")
+		defer func() { _ = stdin.Close() }()
+		in := newInput(t, stdin)
+		go func() {
+			for p := make([]byte, 10); ; {
+				n, err := in.Read(p)
+				results <- readResult{string(p[:n]), err}
+				if err != nil {
+					return
+				}
+			}
+		}()
+	}
+	if err := unix.SetNonblock(int(r.Fd()), true); err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		typeKeys(t, w, "x") // wakes both, and is there for one
+		if got := <-results; got.text != "x" || got.err != nil {
+			t.Fatalf("Read = %q, %v; want what was written", got.text, got.err)
+		}
+	}
+	_ = w.Close()
+	for range 2 {
+		if got := <-results; !errors.Is(got.err, io.EOF) {
+			t.Errorf("Read = %q, %v; want the end", got.text, got.err)
+		}
+	}
+}
+
+func TestCancelOfAReaderThatCannotBeInterruptedSaysSo(t *testing.T) {
+	near, far := net.Pipe()
+	defer func() { _, _ = near.Close(), far.Close() }()
+	in := newInput(t, near)
+	result := startRead(in)
+	awaitRead(t, in)
+	within(t, "Cancel", func() {
+		for range 2 {
+			if in.Cancel() {
+				t.Error("Cancel = true although a Read is blocked for good")
+			}
+		}
+	})
+	if _, err := in.Read(make([]byte, 1)); !errors.Is(err, ErrCanceled) {
+		t.Errorf("second Read = %v, want ErrCanceled", err)
+	}
+
+	typeKeys(t, far, "x")
+	if got := <-result; got.text != "x" || got.err != nil {
+		t.Errorf("blocked Read = %q, %v; want the byte that it took", got.text, got.err)
+	}
+	if got := readOnce(t, in); !errors.Is(got.err, ErrCanceled) {
+		t.Errorf("next Read = %v, want ErrCanceled", got.err)
+	}
+}
+
+// ErrCanceled must not look like the end of the input: the remote command would
+// be told that its stdin has ended.
+func TestCanceledIsNotTheEnd(t *testing.T) {
+	if errors.Is(ErrCanceled, io.EOF) {
+		t.Error("ErrCanceled is io.EOF")
+	}
+}
+
+func TestCancelFreesItsDescriptors(t *testing.T) {
+	_, tty := openPty(t)
+	lowest := func() int {
+		fd, err := unix.FcntlInt(tty.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = unix.Close(fd)
+		return fd
+	}
+	before := lowest()
+	for range 10 {
+		mustCancel(t, newInput(t, tty))
+	}
+	if after := lowest(); after > before+1 {
+		t.Errorf("lowest free descriptor %d, before %d", after, before)
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	f, err := os.Open("/dev/zero")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	in, err := NewInput(f)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer in.Cancel()
+	p := make([]byte, 32<<10)
+	b.SetBytes(int64(len(p)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := in.Read(p); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,344 @@
+//go:build unix
+
+package terminal
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+// These tests run the test binary again, in a role: what is left of a terminal
+// when a process ends can be seen from outside only.
+
+const roleVariable = "KSHELL_TERMINAL_TEST_ROLE"
+
+// roles are the programs that the test binary can be. Each returns its exit code.
+var roles = map[string]func() int{
+	"return":          func() int { return inRaw(func(*Terminal) error { return nil }) },
+	"error":           func() int { return inRaw(func(*Terminal) error { return errors.New("no") }) },
+	"panic":           func() int { return inRaw(func(*Terminal) error { panic("boom") }) },
+	"goroutine panic": func() int { return inRaw(panicElsewhere) },
+	"signal":          func() int { return inRaw(awaitSignal) },
+	"forget":          forgetToRestore,
+	"read":            readStdin,
+	"shell":           playShell,
+	"job":             playJob,
+}
+
+func playRole(role string) int {
+	play, ok := roles[role]
+	if !ok {
+		return 99
+	}
+	return play()
+}
+
+// inRaw is main as it should be written.
+func inRaw(run func(*Terminal) error) int {
+	terminal, err := Open(os.Stdin, os.Stdin)
+	if err != nil {
+		return 98
+	}
+	restore, err := terminal.Raw()
+	if err != nil {
+		return 97
+	}
+	defer restore()
+	fmt.Println("raw")
+	if err := run(terminal); err != nil {
+		return 3
+	}
+	return 0
+}
+
+func panicElsewhere(t *Terminal) error {
+	go func() {
+		defer t.RestoreOnPanic()
+		panic("boom")
+	}()
+	select {}
+}
+
+func awaitSignal(*Terminal) error {
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
+	defer stop()
+	fmt.Println("waiting")
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func forgetToRestore() int {
+	if _, err := term.MakeRaw(int(os.Stdin.Fd())); err != nil {
+		return 97
+	}
+	return 0
+}
+
+func readStdin() int {
+	in, err := NewInput(os.Stdin)
+	if err != nil {
+		return 98
+	}
+	text, err := io.ReadAll(in)
+	fmt.Printf("%q %v %v", text, err, in.Cancel())
+	return 0
+}
+
+func command(t *testing.T, role string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = append(os.Environ(), roleVariable+"="+role, "GORACE=atexit_sleep_ms=0")
+	return cmd
+}
+
+func TestTheTerminalIsAsBeforeHoweverTheProgramEnds(t *testing.T) {
+	tests := []struct {
+		name     string
+		role     string
+		signal   os.Signal
+		wantCode int
+		wantText string // on stderr
+		changed  bool
+	}{
+		{name: "return", role: "return"},
+		{name: "error", role: "error", wantCode: 3},
+		{name: "panic", role: "panic", wantCode: 2, wantText: "panic: boom"},
+		{name: "panic in another goroutine", role: "goroutine panic", wantCode: 2, wantText: "terminal.panicElsewhere"},
+		{name: "INT", role: "signal", signal: unix.SIGINT, wantCode: 3},
+		{name: "TERM", role: "signal", signal: unix.SIGTERM, wantCode: 3},
+		{name: "HUP", role: "signal", signal: unix.SIGHUP, wantCode: 3},
+		{name: "QUIT", role: "signal", signal: unix.SIGQUIT, wantCode: 3},
+		{name: "no restore (does this test see anything?)", role: "forget", changed: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, tty := openPty(t)
+			before := modesOf(t, tty)
+			cmd := command(t, tt.role)
+			cmd.Stdin = tty
+			var stderr strings.Builder
+			cmd.Stderr = &stderr
+			stdout, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			for lines := bufio.NewScanner(stdout); lines.Scan(); {
+				switch lines.Text() {
+				case "waiting":
+					if modesOf(t, tty) == before {
+						t.Error("the program is not in raw mode")
+					}
+					if err := cmd.Process.Signal(tt.signal); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			_ = cmd.Wait()
+			if got := cmd.ProcessState.ExitCode(); got != tt.wantCode {
+				t.Errorf("exit code %d, want %d; stderr:\n%s", got, tt.wantCode, stderr.String())
+			}
+			if !strings.Contains(stderr.String(), tt.wantText) {
+				t.Errorf("stderr lacks %q:\n%s", tt.wantText, stderr.String())
+			}
+			if changed := modesOf(t, tty) != before; changed != tt.changed {
+				t.Errorf("modes changed: %v, want %v", changed, tt.changed)
+			}
+		})
+	}
+}
+
+func TestAClosedStdinIsAnEmptyOne(t *testing.T) {
+	cmd := command(t, "read")
+	closed := exec.CommandContext(t.Context(), "/bin/sh", "-c", `exec "$0" <&-`, cmd.Path)
+	closed.Env = cmd.Env
+	got, err := closed.CombinedOutput()
+	if want := `"" <nil> true`; string(got) != want || err != nil {
+		t.Errorf("read %s, %v; want %s", got, err, want)
+	}
+}
+
+// Job control: a shell (the leader of the terminal's session) and its job, both
+// of them this test binary, are steered by lines: the shell by its arguments,
+// the job by its stdin. The terminal comes to both as descriptor 3.
+
+const ttyFd = 3
+
+func jobTty() *os.File { return os.NewFile(ttyFd, "tty") }
+
+// playJob obeys its stdin and answers each line with one.
+func playJob() int {
+	signal.Ignore(unix.SIGTTIN) // or a read would stop it, as it should
+	terminal, err := Open(jobTty(), jobTty())
+	if err != nil {
+		return 98
+	}
+	in, err := NewInput(jobTty())
+	if err != nil {
+		return 97
+	}
+	restore := func() {}
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		switch lines.Text() {
+		case "raw":
+			var undo func()
+			if undo, err = terminal.Raw(); err == nil {
+				restore = undo
+			}
+		case "restore":
+			restore()
+			err = nil
+		case "read":
+			_, err = in.Read(make([]byte, 100))
+		}
+		fmt.Println(err)
+	}
+	return 0
+}
+
+// playShell runs one job by the script in its stdin, one order a line, and
+// prints what came of it. Lines that it does not know are for the job.
+func playShell() int {
+	tty := jobTty()
+	before, err := term.GetState(ttyFd)
+	if err != nil {
+		return 98
+	}
+	job, say, answers, err := startJob(tty)
+	if err != nil {
+		fmt.Println(err)
+		return 97
+	}
+	signal.Ignore(unix.SIGTTOU) // as shells do, after the start of the job, which would inherit it
+	for script := bufio.NewScanner(os.Stdin); script.Scan(); {
+		order := script.Text()
+		switch order {
+		case "fg":
+			err = unix.IoctlSetPointerInt(ttyFd, unix.TIOCSPGRP, job.Process.Pid)
+		case "take back":
+			err = unix.IoctlSetPointerInt(ttyFd, unix.TIOCSPGRP, unix.Getpgrp())
+		case "stty ixon":
+			stty := exec.CommandContext(context.Background(), "stty", "ixon")
+			stty.Stdin = tty
+			err = stty.Run()
+		case "modes":
+			now, _ := term.GetState(ttyFd)
+			fmt.Println("modes as before:", *now == *before)
+		case "noted":
+			before, err = term.GetState(ttyFd)
+		default:
+			_, err = fmt.Fprintln(say, order)
+			if err == nil && answers.Scan() {
+				fmt.Printf("%s: %s\n", order, answers.Text())
+			}
+		}
+		if err != nil {
+			fmt.Println(order, err)
+		}
+	}
+	_ = say.Close()
+	fmt.Println("job:", job.Wait())
+	return 0
+}
+
+func startJob(tty *os.File) (job *exec.Cmd, say io.WriteCloser, answers *bufio.Scanner, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	job = exec.CommandContext(context.Background(), self)
+	job.Env = append(os.Environ(), roleVariable+"=job")
+	job.ExtraFiles = []*os.File{tty}
+	job.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if say, err = job.StdinPipe(); err != nil {
+		return nil, nil, nil, err
+	}
+	out, err := job.StdoutPipe()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return job, say, bufio.NewScanner(out), job.Start()
+}
+
+func TestJobControl(t *testing.T) {
+	tests := []struct {
+		name   string
+		script []string
+		want   []string
+	}{
+		{
+			"the modes of another job are not taken for ours",
+			[]string{"raw", "modes", "fg", "raw", "restore", "modes"},
+			[]string{
+				"raw: " + ErrBackground.Error(), "modes as before: true",
+				"raw: <nil>", "restore: <nil>", "modes as before: true",
+			},
+		},
+		{
+			"restore in the background is not stopped and undoes our raw mode",
+			[]string{"fg", "raw", "take back", "modes", "restore", "modes"},
+			[]string{"raw: <nil>", "modes as before: false", "restore: <nil>", "modes as before: true"},
+		},
+		{
+			"restore in the background leaves the modes of the job in front alone",
+			[]string{"fg", "raw", "take back", "stty ixon", "noted", "restore", "modes"},
+			[]string{"raw: <nil>", "restore: <nil>", "modes as before: true"},
+		},
+		{
+			"a read in the background says why it fails",
+			[]string{"read"},
+			[]string{"read: " + ErrBackground.Error()},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := runShell(t, tt.script)
+			want := strings.Join(append(tt.want, "job: <nil>"), "\n") + "\n"
+			if got != want {
+				t.Errorf("got:\n%s\nwant:\n%s", got, want)
+			}
+		})
+	}
+}
+
+// runShell runs a shell on a terminal of its own on which a line was typed.
+func runShell(t *testing.T, script []string) string {
+	t.Helper()
+	user, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = tty.Close(), user.Close() }()
+	typeKeys(t, user, "typed\n")
+
+	cmd := command(t, "shell")
+	cmd.Stdin = strings.NewReader(strings.Join(script, "\n") + "\n")
+	cmd.ExtraFiles = []*os.File{tty}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: ttyFd}
+	out, err := cmd.Output()
+	if err != nil {
+		t.Errorf("the shell failed: %v", err)
+	}
+	return string(out)
+}
