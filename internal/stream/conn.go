@@ -1,0 +1,261 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/coder/websocket"
+)
+
+const (
+	// readSize is how much of a message is handed on at once, in bytes: the servers' messages are 32 KiB at most.
+	readSize = 32<<10 + headroom
+	// maxMessage bounds what has to be held whole, in bytes: a text message, a status.
+	maxMessage = 4 << 20
+)
+
+// Conn is one socket, from its handshake to its end. It is used once.
+type Conn struct {
+	ws       *websocket.Conn
+	protocol string
+	codec    codec
+
+	// The reader's, that is of the one goroutine in receive or run.
+	buf    []byte // one piece of a binary message, or one whole text message
+	text   []byte // a text message's payload
+	status []byte // what the error channel has brought so far
+
+	// The writers', who are several (stdin, resize).
+	writing sync.Mutex
+	scratch []byte
+}
+
+// newConn takes over ws. A server that selects nothing, or what was not offered, is refused: the unversioned framing has no exit
+// status, and must have been asked for.
+func newConn(ws *websocket.Conn, offered []string) (*Conn, error) {
+	ws.SetReadLimit(-1) // messages are read in pieces; what is held whole is bounded in receive
+	c := &Conn{ws: ws, protocol: ws.Subprotocol(), buf: make([]byte, readSize)}
+	if len(offered) == 0 {
+		return c, nil
+	}
+	var known bool
+	c.codec, known = codecs[c.protocol]
+	if slices.Contains(offered, c.protocol) && (known || !isRemoteCommand(offered)) {
+		return c, nil
+	}
+	c.close()
+	return nil, &ProtocolError{Selected: c.protocol, Offered: offered}
+}
+
+func isRemoteCommand(offered []string) bool {
+	return slices.ContainsFunc(offered, func(name string) bool { _, ok := codecs[name]; return ok })
+}
+
+// ProtocolError says that the server accepted the handshake without selecting any of the subprotocols offered. What it would have
+// said is not known, so nothing of it is used.
+type ProtocolError struct {
+	Selected string // empty: none
+	Offered  []string
+}
+
+func (e *ProtocolError) Error() string {
+	if e.Selected == "" {
+		return "the server selected no subprotocol: a proxy may have removed the offer"
+	}
+	return fmt.Sprintf("the server selected the subprotocol %q, which was not offered", e.Selected)
+}
+
+// Permanent is true: the same server selects the same.
+func (e *ProtocolError) Permanent() bool { return true }
+
+// Protocol is the subprotocol that the server selected; empty for a plain message stream.
+func (c *Conn) Protocol() string { return c.protocol }
+
+// HalfCloses says whether the end of stdin can be told to the remote process.
+func (c *Conn) HalfCloses() bool { return c.codec.halfClose }
+
+func (c *Conn) close() { _ = c.ws.CloseNow() } // its error would only say that it was closed already
+
+// run copies the remote's output until the verdict, and returns it: nil, *ExitError, *RemoteError, *LostError, *OutputError, or the
+// context's cause. It closes the socket.
+func (c *Conn) run(ctx context.Context, stdout, stderr io.Writer) error {
+	defer c.close()
+	defer context.AfterFunc(ctx, c.close)()
+	done := false
+	deliver := func(ch channel, p []byte) error {
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case ch == chStdout:
+			return output(stdout, p)
+		case ch == chStderr:
+			return output(stderr, p)
+		case ch == chError:
+			var err error
+			done, err = c.hear(p)
+			return err
+		}
+		return nil
+	}
+	for {
+		err := c.receive(deliver)
+		switch {
+		case done:
+			return verdict(c.status)
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
+			return c.ended(err)
+		}
+	}
+}
+
+// hear collects the error channel, and says whether its status is whole.
+func (c *Conn) hear(p []byte) (whole bool, err error) {
+	if len(c.status)+len(p) > maxMessage {
+		return false, errors.New("the server's status is larger than 4 MiB")
+	}
+	c.status = append(c.status, p...)
+	return c.codec.status && json.Valid(c.status), nil
+}
+
+// OutputError says that a local stream does not take the remote's output any more.
+type OutputError struct{ Err error }
+
+func (e *OutputError) Error() string { return "cannot write the output: " + e.Err.Error() }
+func (e *OutputError) Unwrap() error { return e.Err }
+
+func output(w io.Writer, p []byte) error {
+	if _, err := w.Write(p); err != nil {
+		return &OutputError{err}
+	}
+	return nil
+}
+
+// LostError says that the connection ended and nobody said how the command did: it may still be running.
+type LostError struct{ Err error }
+
+func (e *LostError) Error() string { return "connection lost: " + plain(e.Err) }
+func (e *LostError) Unwrap() error { return e.Err }
+
+// ended is the verdict when no more messages come.
+func (c *Conn) ended(err error) error {
+	var unwritable *OutputError
+	switch {
+	case errors.As(err, &unwritable):
+		return unwritable
+	case len(c.status) > 0 && c.codec.status:
+		return verdict(c.status) // not JSON: the server's words are better than none
+	case websocket.CloseStatus(err) == websocket.StatusNormalClosure && !c.codec.status:
+		return plainVerdict(c.status)
+	}
+	return &LostError{err}
+}
+
+// receive reads one message and delivers it, in pieces as they come where the subprotocol is binary. An empty message is nothing.
+// It does not allocate. The pieces are valid until deliver returns.
+func (c *Conn) receive(deliver func(channel, []byte) error) error {
+	// The context is not passed to ws: that would cost an allocation a message. Closing ends the read.
+	_, r, err := c.ws.Reader(context.Background())
+	if err != nil {
+		return err
+	}
+	if c.codec.text {
+		return c.receiveText(r, deliver)
+	}
+	n, err := r.Read(c.buf)
+	if n > 0 {
+		ch := channel(c.buf[0])
+		if err := deliver(ch, c.buf[headroom:n]); err != nil {
+			return err
+		}
+		return c.receiveRest(r, ch, err, deliver)
+	}
+	return endOfMessage(err)
+}
+
+func (c *Conn) receiveRest(r io.Reader, ch channel, err error, deliver func(channel, []byte) error) error {
+	for err == nil {
+		var n int
+		if n, err = r.Read(c.buf); n > 0 {
+			if err := deliver(ch, c.buf[:n]); err != nil {
+				return err
+			}
+		}
+	}
+	return endOfMessage(err)
+}
+
+func endOfMessage(err error) error {
+	if err == io.EOF { //nolint:errorlint // the very value that ends a message; a wrapped EOF is a cut connection
+		return nil
+	}
+	return err
+}
+
+func (c *Conn) receiveText(r io.Reader, deliver func(channel, []byte) error) error {
+	message, err := c.whole(r)
+	if err != nil || len(message) == 0 {
+		return err
+	}
+	var ch channel
+	if ch, c.text, err = decodeText(message, c.text); err != nil {
+		return err
+	}
+	return deliver(ch, c.text)
+}
+
+// whole reads a message to its end into buf.
+func (c *Conn) whole(r io.Reader) ([]byte, error) {
+	c.buf = c.buf[:cap(c.buf)]
+	for n := 0; ; {
+		if n == maxMessage {
+			return nil, errors.New("the server's message is larger than 4 MiB")
+		}
+		if n == len(c.buf) {
+			c.buf = append(c.buf, make([]byte, min(n, maxMessage-n))...)
+		}
+		k, err := r.Read(c.buf[n:])
+		if n += k; err != nil {
+			return c.buf[:n], endOfMessage(err)
+		}
+	}
+}
+
+// send writes buf[headroom:] as one message on ch, in one frame: runtimes take the first byte of a continuation for a channel. It may
+// block for as long as the far side does not read; closing the socket ends that. An empty payload is not sent: an empty
+// stdin message can block the server.
+func (c *Conn) send(ch channel, buf []byte) error {
+	if len(buf) == headroom {
+		return nil
+	}
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	var message []byte
+	message, c.scratch = c.codec.encode(ch, buf, c.scratch)
+	return c.write(message)
+}
+
+// closeStdin tells the remote process that its stdin has ended, where the subprotocol can (HalfCloses).
+func (c *Conn) closeStdin() error {
+	if !c.codec.halfClose {
+		return nil
+	}
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return c.write([]byte{byte(chClose), byte(chStdin)})
+}
+
+// write is called with writing held. An error here is no verdict: the true one is often still on its way to the reader.
+func (c *Conn) write(message []byte) error {
+	kind := websocket.MessageBinary
+	if c.codec.text {
+		kind = websocket.MessageText
+	}
+	return c.ws.Write(context.Background(), kind, message)
+}

@@ -1,0 +1,22 @@
+// Package stream moves bytes between local streams and a remote process over WebSocket, keeps the session alive across
+// sockets, and says truthfully how it ended.
+//
+// It speaks the remote-command subprotocols of Kubernetes (exec, attach) and plain message streams (watch). It does not know
+// Kubernetes objects, kubeconfig files, file descriptors or terminals, and it prints nothing: what happens is told through
+// callbacks and errors.
+//
+//   - frame.go: channel and payload to message and back, status to error; pure
+//   - dial.go: one handshake, and why it was refused
+//   - conn.go: one socket; lives once
+//   - session.go: many sockets, one after the other; the only loop that retries
+//   - events.go: messages from the server over the same loop
+//
+// Invariants:
+//
+//   - There are three endings: nil, the command said that it succeeded; *ExitError, it said a code; *LostError, nobody said
+//     anything. A polite close without a status is a loss. (*RemoteError: it could not be run, and the server said why.)
+//   - Each Conn is used once. After the 101 answer a new Conn means a new process.
+//   - Every goroutine is started through a crew and waited for; a panic in one comes out of the function that waits.
+//   - After cancel nothing more is delivered.
+//   - Reading never waits for writing: a remote that does not read its stdin can still be heard.
+package stream

@@ -1,0 +1,95 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"testing/synctest"
+
+	"github.com/coder/websocket"
+)
+
+func TestEventsAreDeliveredRawOrAsJSON(t *testing.T) {
+	type event struct{ Type string }
+	d := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Origin") == "" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"base64.binary.k8s.io"}, OriginPatterns: []string{"*"}})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer ws.CloseNow() //nolint:errcheck // it is the end
+		for _, m := range []string{`{"type":"ADDED"}` + "\n", "", `{"type":"DELETED"}` + "\n"} {
+			_ = ws.Write(context.Background(), websocket.MessageText, []byte(m))
+		}
+		_ = ws.Close(websocket.StatusNormalClosure, "")
+	})
+	dial := func(ctx context.Context) (*Conn, error) {
+		// An extra subprotocol that is not ours to decode is passed on as it is.
+		return d.Dial(ctx, Request{Path: "/watch", Origin: true, Protocols: []string{"base64.binary.k8s.io"}})
+	}
+	var raw, decoded []string
+	for _, deliver := range []func([]byte) error{
+		func(m []byte) error { raw = append(raw, string(m)); return nil },
+		JSON(func(e event) error { decoded = append(decoded, e.Type); return nil }),
+	} {
+		e := &Events{Link: Link{Dial: dial, Reconnect: ReconnectNever}, OnMessage: deliver}
+		err := e.Run(t.Context())
+		var lost *LostError
+		if !errors.As(err, &lost) || websocket.CloseStatus(err) != websocket.StatusNormalClosure {
+			t.Errorf("ended with %v, want a loss that holds the close code", err)
+		}
+	}
+	if got, want := fmt.Sprintf("%q", raw), `["{\"type\":\"ADDED\"}\n" "{\"type\":\"DELETED\"}\n"]`; got != want {
+		t.Errorf("raw: %s", got)
+	}
+	if got, want := fmt.Sprint(decoded), "[ADDED DELETED]"; got != want {
+		t.Errorf("JSON: %s", got)
+	}
+}
+
+func TestNoEventComesAfterCancelOrAnError(t *testing.T) {
+	flood := func(w http.ResponseWriter, r *http.Request) {
+		ws, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer ws.CloseNow() //nolint:errcheck // it is the end
+		for ws.Write(context.Background(), websocket.MessageText, []byte("{}")) == nil {
+		}
+	}
+	stop := errors.New("stop")
+	for name, end := range map[string]func(cancel context.CancelCauseFunc) error{
+		"cancel": func(cancel context.CancelCauseFunc) error { cancel(stop); return nil },
+		"error":  func(context.CancelCauseFunc) error { return stop },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := serve(t, flood)
+				ctx, cancel := context.WithCancelCause(t.Context())
+				delivered := 0
+				e := &Events{
+					Link:      Link{Dial: func(ctx context.Context) (*Conn, error) { return d.Dial(ctx, Request{Path: "/"}) }},
+					OnMessage: func([]byte) error { delivered++; return end(cancel) },
+				}
+				if err := e.Run(ctx); !errors.Is(err, stop) || delivered != 1 {
+					t.Errorf("%v after %d messages", err, delivered)
+				}
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+func TestUnreadableJSONIsAnError(t *testing.T) {
+	err := JSON(func(map[string]any) error { return nil })([]byte("<html>"))
+	if err == nil {
+		t.Error("no error")
+	}
+}

@@ -1,0 +1,133 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+
+	"github.com/coder/websocket"
+	"go.uber.org/goleak"
+	"k8s.io/client-go/rest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// memory is a listener whose connections are pipes in this process: no time passes on them but what a test makes pass.
+type memory struct {
+	conns chan net.Conn
+	once  sync.Once
+	done  chan struct{}
+}
+
+func (m *memory) Accept() (net.Conn, error) {
+	select {
+	case c := <-m.conns:
+		return c, nil
+	case <-m.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (m *memory) Close() error   { m.once.Do(func() { close(m.done) }); return nil }
+func (m *memory) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
+
+func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	near, far := net.Pipe()
+	select {
+	case m.conns <- far:
+		return near, nil
+	case <-m.done:
+		return nil, errors.New("nobody listens")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// serve starts an HTTP server in memory for the length of the test and gives a dialer to it.
+func serve(t testing.TB, handler http.HandlerFunc) *Dialer {
+	t.Helper()
+	l := &memory{conns: make(chan net.Conn), done: make(chan struct{})}
+	server := &http.Server{Handler: handler} //nolint:gosec // no slow clients here
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(l) })
+	cfg := &rest.Config{Host: "http://server", Dial: l.dial}
+	d, err := NewDialer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		d.client.CloseIdleConnections()
+		_ = server.Close()
+		serving.Wait()
+	})
+	return d
+}
+
+// remote is the far side of one socket.
+type remote struct {
+	*websocket.Conn
+	t testing.TB
+}
+
+// pod serves every handshake with behave, which is the far side of the socket: when it returns, the TCP connection is cut, so
+// it ends with finish where it ends well.
+func pod(t testing.TB, behave func(r remote)) *Dialer {
+	return serve(t, func(w http.ResponseWriter, req *http.Request) {
+		ws, err := websocket.Accept(w, req, &websocket.AcceptOptions{Subprotocols: Protocols(), InsecureSkipVerify: true})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		ws.SetReadLimit(-1)
+		defer ws.CloseNow() //nolint:errcheck // it is the end
+		behave(remote{ws, t})
+	})
+}
+
+func (r remote) text() bool { return codecs[r.Subprotocol()].text }
+
+// say sends a message; its errors are the client's going, which tests see elsewhere.
+func (r remote) say(ch channel, payload string) {
+	message, _ := codecs[r.Subprotocol()].encode(ch, append(make([]byte, headroom), payload...), nil)
+	kind := websocket.MessageBinary
+	if r.text() {
+		kind = websocket.MessageText
+	}
+	_ = r.Write(context.Background(), kind, message)
+}
+
+// hear waits for a message that is not empty, and gives its channel and payload; closed when there is none.
+func (r remote) hear() (ch channel, payload string, open bool) {
+	for {
+		_, message, err := r.Read(context.Background())
+		switch {
+		case err != nil:
+			return 0, "", false
+		case len(message) == 0:
+		case r.text():
+			ch, p, err := decodeText(message, nil)
+			if err != nil {
+				r.t.Error(err)
+			}
+			return ch, string(p), true
+		default:
+			return channel(message[0]), string(message[1:]), true
+		}
+	}
+}
+
+const success = `{"metadata":{},"status":"Success"}`
+
+func failure(code string) string {
+	return `{"metadata":{},"status":"Failure","message":"command terminated with non-zero exit code",` +
+		`"reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"` + code + `"}]}}`
+}
+
+// finish ends a socket as the API server does.
+func (r remote) finish(status string) {
+	r.say(chError, status)
+	_ = r.Close(websocket.StatusNormalClosure, "")
+}

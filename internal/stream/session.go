@@ -1,0 +1,285 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// Reconnect is what a Link does when a socket could not be opened or was lost.
+type Reconnect int
+
+const (
+	// ReconnectDefault goes on if nobody is told of the failure (no OnFail), and gives up if somebody is.
+	ReconnectDefault Reconnect = iota
+	// ReconnectNever gives up.
+	ReconnectNever
+	// ReconnectAlways goes on until the failure is permanent or the context ends.
+	ReconnectAlways
+)
+
+// RetryDelay is how long a Link waits before it tries again, unless it has a Backoff of its own.
+const RetryDelay = 3 * time.Second
+
+// Link says how sockets are opened, and what happens when one fails. All callbacks are made from the goroutine that runs the
+// link, one at a time; all may be nil.
+type Link struct {
+	// Dial opens a new socket. Required.
+	Dial func(ctx context.Context) (*Conn, error)
+
+	// OnConnect is called before each attempt, numbered from 1.
+	OnConnect func(attempt int)
+	// OnOpen is called when a socket is open, before anything is delivered from it. Its error ends the link.
+	OnOpen func(*Conn) error
+	// OnFail is told of each failure: of an attempt, or of an open socket (*LostError).
+	OnFail func(err error)
+	// OnWait is told how long the wait before the next attempt will be.
+	OnWait func(delay time.Duration)
+
+	// Reconnect is the policy; see its values.
+	Reconnect Reconnect
+	// Persist also repeats the attempts before the first socket has opened. Without it, a server that cannot be reached at
+	// the start is an error at once.
+	Persist bool
+	// Backoff gives the delays; the zero value is RetryDelay each time. It starts afresh after each socket that opened.
+	Backoff wait.Backoff
+	// Now ends a wait at once when it receives.
+	Now <-chan struct{}
+
+	mu   sync.Mutex
+	live *Conn
+}
+
+// Conn is the live socket, or nil between two. It may be called from any goroutine.
+func (l *Link) Conn() *Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.live
+}
+
+func (l *Link) setConn(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.live = c
+}
+
+// run opens sockets and gives each to use, one after the other, until use says how it ended. It is the only loop that retries.
+func (l *Link) run(ctx context.Context, use func(context.Context, *Conn) error) error {
+	opened := l.Persist
+	backoff := l.backoff()
+	var last error // what the user was told of last
+	for attempt := 1; ; attempt++ {
+		conn, err := l.open(ctx, attempt)
+		if err == nil {
+			opened, backoff = true, l.backoff()
+			err = l.hold(ctx, conn, use)
+		}
+		switch {
+		case errors.Is(err, errQuit):
+			return last
+		case !failed(err):
+			return err
+		case ctx.Err() != nil:
+			return quit(ctx, err)
+		}
+		last = err
+		call(l.OnFail, err)
+		if !opened || !l.again(err) {
+			return err
+		}
+		if !l.pause(ctx, backoff.Step()) {
+			return quit(ctx, err)
+		}
+	}
+}
+
+func (l *Link) open(ctx context.Context, attempt int) (*Conn, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	call(l.OnConnect, attempt)
+	return l.Dial(ctx)
+}
+
+// hold makes conn the live one while it is used.
+func (l *Link) hold(ctx context.Context, conn *Conn, use func(context.Context, *Conn) error) error {
+	defer conn.close()
+	if ctx.Err() != nil { // cancelled while it was being opened
+		return context.Cause(ctx)
+	}
+	l.setConn(conn)
+	defer l.setConn(nil)
+	if l.OnOpen != nil {
+		if err := l.OnOpen(conn); err != nil {
+			return err
+		}
+	}
+	return use(ctx, conn)
+}
+
+func (l *Link) backoff() wait.Backoff {
+	if l.Backoff.Duration == 0 {
+		return wait.Backoff{Duration: RetryDelay}
+	}
+	return l.Backoff
+}
+
+// again says whether err is worth another attempt under the policy.
+func (l *Link) again(err error) bool {
+	switch l.Reconnect {
+	case ReconnectNever:
+		return false
+	case ReconnectDefault:
+		if l.OnFail != nil {
+			return false
+		}
+	}
+	var p interface{ Permanent() bool }
+	return !errors.As(err, &p) || !p.Permanent()
+}
+
+// pause waits, and says whether to go on.
+func (l *Link) pause(ctx context.Context, delay time.Duration) bool {
+	call(l.OnWait, delay)
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.Now:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
+
+// errQuit is the cause of a link's own end: the user gave up waiting. What was lost is then the answer.
+var errQuit = errors.New("given up while disconnected")
+
+func quit(ctx context.Context, last error) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, errQuit) {
+		return cause
+	}
+	return last
+}
+
+// failed says whether err is a failure of the link, as opposed to an ending of the command.
+func failed(err error) bool {
+	var lost *LostError
+	var refused *HandshakeError
+	var unreachable *DialError
+	var unknown *ProtocolError
+	return errors.As(err, &lost) || errors.As(err, &refused) || errors.As(err, &unreachable) || errors.As(err, &unknown)
+}
+
+func call[T any](f func(T), v T) {
+	if f != nil {
+		f(v)
+	}
+}
+
+// Session is one remote command, over one socket or several. Its fields are set before Run and not changed after.
+type Session struct {
+	Link
+
+	// Stdin is copied to the remote process from the moment that the first socket is open; nil for none. Its end is told
+	// to the remote where the subprotocol can.
+	Stdin io.Reader
+	// CancelStdin makes a blocked Read of Stdin return, and says whether it does. Run calls it when the session is over and
+	// then waits for the Read, unless it was told false. Without a CancelStdin it waits until Stdin gives something.
+	CancelStdin func() bool
+	// Stdout and Stderr take the remote's output, from Run's goroutine; nil discards.
+	Stdout, Stderr io.Writer
+
+	// Interactive says that a user types at Stdin: while no socket is open, Ctrl-D and Ctrl-C give up, Enter tries again at once
+	// and other keys are dropped; and when the link ends after the user typed Ctrl-D, that is the end.
+	Interactive bool
+
+	// Size is asked for the terminal's columns and rows, when a socket opens (before any stdin is sent) and after each receive from
+	// Resized. Not ok: unknown, nothing is sent. Nil for no terminal.
+	Size    func() (width, height uint16, ok bool)
+	Resized <-chan struct{}
+}
+
+// Run opens the first socket and returns when the session has ended, with all its goroutines:
+//
+//   - nil: the command said that it succeeded
+//   - *ExitError: it said a code
+//   - *RemoteError: it could not be run; the server says why
+//   - *LostError: the link ended and nobody said anything, and the policy says no more sockets
+//   - *HandshakeError, *DialError, *ProtocolError: no socket could be opened
+//   - *OutputError, *InputError: Stdout or Stderr, or Stdin, failed
+//   - the context's cause, when it ended first
+//
+// A panic in one of the session's goroutines comes out of Run.
+func (s *Session) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	p := &pump{session: s, end: cancel, now: make(chan struct{}, 1)}
+	c := &crew{ended: func() { cancel(errCrew) }}
+	if s.Interactive && s.Now == nil {
+		s.Now = p.now
+	}
+	defer func() { // also when a panic is on its way out: nobody reads stdin any more after Run
+		if p.stop() {
+			c.wait()
+		}
+	}()
+	return s.run(ctx, func(ctx context.Context, conn *Conn) error { return s.use(ctx, conn, c, p) })
+}
+
+// errCrew is the cause of a session's end by a panic, which then comes out of Run: nobody sees it.
+var errCrew = errors.New("a goroutine of the session panicked")
+
+// use runs one socket of the session: the caller's goroutine reads, and another writes the sizes, the first one before any stdin.
+func (s *Session) use(ctx context.Context, conn *Conn, c *crew, p *pump) error {
+	ctx, cancel := context.WithCancel(ctx)
+	writers := &crew{ended: c.ended}
+	defer p.closed()
+	defer writers.wait()
+	defer conn.close()
+	defer cancel()
+	writers.run(func() {
+		s.sendSize(conn)
+		p.open(conn, c)
+		s.followSize(ctx, conn)
+	})
+	err := conn.run(ctx, discardNil(s.Stdout), discardNil(s.Stderr))
+	var lost *LostError
+	if errors.As(err, &lost) && s.Interactive && p.leaving() {
+		p.end(errQuit) // the link ended after Ctrl-D: what the user wanted
+	}
+	return err
+}
+
+func discardNil(w io.Writer) io.Writer {
+	if w == nil {
+		return io.Discard
+	}
+	return w
+}
+
+func (s *Session) followSize(ctx context.Context, conn *Conn) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case _, ok := <-s.Resized:
+			if !ok {
+				return
+			}
+			s.sendSize(conn)
+		}
+	}
+}
+
+func (s *Session) sendSize(conn *Conn) {
+	if s.Size == nil {
+		return
+	}
+	if width, height, ok := s.Size(); ok {
+		_ = conn.send(chResize, resizeMessage(width, height)) // a dead socket is noticed by its reader
+	}
+}

@@ -1,0 +1,639 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+func (d *Dialer) with(protocols ...string) func(context.Context) (*Conn, error) {
+	return func(ctx context.Context) (*Conn, error) {
+		return d.Dial(ctx, Request{Path: "/exec", Protocols: protocols})
+	}
+}
+
+// each runs a test under every subprotocol, in fake time.
+func each(t *testing.T, test func(t *testing.T, protocol string)) {
+	for _, protocol := range Protocols() {
+		t.Run(protocol, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { test(t, protocol) })
+		})
+	}
+}
+
+func statusFor(protocol, code string) string {
+	switch {
+	case code == "0" && Reporting(protocol):
+		return success
+	case code == "0":
+		return ""
+	case Reporting(protocol):
+		return failure(code)
+	default:
+		return "command terminated with non-zero exit code: error executing command [x], exit code " + code
+	}
+}
+
+func TestOutputStreamsStayApartAndTheCodeComesThrough(t *testing.T) {
+	each(t, func(t *testing.T, protocol string) {
+		d := pod(t, func(r remote) {
+			r.say(chStdout, "")
+			r.say(chStdout, "out\n")
+			r.say(chStderr, "err\n")
+			r.say(chStdout, "more\x00\xff")
+			r.finish(statusFor(protocol, "7"))
+		})
+		var stdout, stderr bytes.Buffer
+		s := &Session{Link: Link{Dial: d.with(protocol)}, Stdout: &stdout, Stderr: &stderr}
+		err := s.Run(t.Context())
+		var exit *ExitError
+		if !errors.As(err, &exit) || exit.Code != 7 {
+			t.Errorf("got %v, want exit code 7", err)
+		}
+		if stdout.String() != "out\nmore\x00\xff" || stderr.String() != "err\n" {
+			t.Errorf("stdout %q, stderr %q", &stdout, &stderr)
+		}
+	})
+}
+
+func TestStdinArrivesWhole(t *testing.T) {
+	want := bytes.Repeat([]byte("0123456789abcdef"), 20_000)
+	each(t, func(t *testing.T, protocol string) {
+		d := pod(t, func(r remote) {
+			n := 0
+			for n < len(want) {
+				ch, p, open := r.hear()
+				if !open || ch != chStdin {
+					t.Errorf("channel %d, open %v", ch, open)
+					return
+				}
+				if p != string(want[n:n+len(p)]) {
+					t.Errorf("bytes at %d differ", n)
+				}
+				n += len(p)
+			}
+			if protocol == V5 {
+				if ch, p, _ := r.hear(); ch != chClose || p != "\x00" {
+					t.Errorf("half-close: channel %d, %q", ch, p)
+				}
+			}
+			r.finish(statusFor(protocol, "0"))
+		})
+		s := &Session{Link: Link{Dial: d.with(protocol)}, Stdin: bytes.NewReader(want)}
+		if err := s.Run(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAnEndWithoutAStatusIsALossAndNeverSuccess(t *testing.T) {
+	for name, end := range map[string]func(r remote){
+		"normal close": func(r remote) { _ = r.Close(websocket.StatusNormalClosure, "") },
+		"going away":   func(r remote) { _ = r.Close(websocket.StatusGoingAway, "bye") },
+		"cut":          func(remote) {},
+		"half a status": func(r remote) {
+			_, _ = r.Writer(context.Background(), websocket.MessageBinary)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, protocol string) {
+				if name == "normal close" && !Reporting(protocol) {
+					t.Skip("without a status, this is what success looks like")
+				}
+				d := pod(t, func(r remote) {
+					r.say(chStdout, "text")
+					end(r)
+				})
+				s := &Session{Link: Link{Dial: d.with(protocol), Reconnect: ReconnectNever}}
+				err := s.Run(t.Context())
+				var lost *LostError
+				if !errors.As(err, &lost) {
+					t.Errorf("got %v, want a LostError", err)
+				}
+			})
+		})
+	}
+}
+
+func TestOldProtocolsEndInSilenceWithSuccess(t *testing.T) {
+	for _, protocol := range []string{Base64, Channel} {
+		synctest.Test(t, func(t *testing.T) {
+			d := pod(t, func(r remote) { _ = r.Close(websocket.StatusNormalClosure, "") })
+			s := &Session{Link: Link{Dial: d.with(protocol), Reconnect: ReconnectNever}}
+			if err := s.Run(t.Context()); err != nil {
+				t.Errorf("%s: %v", protocol, err)
+			}
+		})
+	}
+}
+
+func TestTheSizeIsSentBeforeTheFirstKeyAndTheNewestWins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		width := uint16(80)
+		resized := make(chan struct{}, 1)
+		d := pod(t, func(r remote) {
+			ch, p, _ := r.hear()
+			if ch != chResize || p != `{"Width":80,"Height":24}` {
+				t.Errorf("first message: channel %d %s, want the size", ch, p)
+			}
+			if ch, p, _ := r.hear(); ch != chStdin || p != "k" {
+				t.Errorf("second message: channel %d %s, want the key", ch, p)
+			}
+			for w := uint16(81); w < 91; w++ {
+				mu.Lock()
+				width = w
+				mu.Unlock()
+				select {
+				case resized <- struct{}{}:
+				default:
+				}
+			}
+			for {
+				ch, p, open := r.hear()
+				if !open || ch != chResize {
+					t.Errorf("channel %d, open %v: the newest size did not come", ch, open)
+					return
+				}
+				if p == `{"Width":90,"Height":24}` {
+					break
+				}
+			}
+			r.finish(success)
+		})
+		keys, typed := io.Pipe()
+		go func() { _, _ = typed.Write([]byte("k")) }()
+		s := &Session{
+			Link: Link{Dial: d.with(V5)}, Stdin: keys, CancelStdin: func() bool { return keys.CloseWithError(errors.New("over")) == nil },
+			Size: func() (uint16, uint16, bool) {
+				mu.Lock()
+				defer mu.Unlock()
+				return width, 24, true
+			},
+			Resized: resized,
+		}
+		if err := s.Run(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The contract of the streaming core that this one descends from, line by line.
+
+func TestConnectCallbackComesBeforeEachAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var events []string
+		sockets := 0
+		d := pod(t, func(r remote) {
+			if sockets++; sockets == 3 {
+				r.finish(success)
+			}
+		})
+		s := &Session{Link: Link{
+			Dial: func(ctx context.Context) (*Conn, error) {
+				events = append(events, "dial")
+				return d.with(V5)(ctx)
+			},
+			OnConnect: func(attempt int) { events = append(events, fmt.Sprint("connect ", attempt)) },
+			OnOpen:    func(*Conn) error { events = append(events, "open"); return nil },
+		}}
+		start := time.Now()
+		if err := s.Run(t.Context()); err != nil {
+			t.Error(err)
+		}
+		want := "connect 1,dial,open,connect 2,dial,open,connect 3,dial,open"
+		if got := strings.Join(events, ","); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		if waited := time.Since(start); waited != 2*RetryDelay {
+			t.Errorf("two retries took %v, want %v", waited, 2*RetryDelay)
+		}
+	})
+}
+
+func TestFailureCallbackGetsTheReasonAndEndsRetriesByDefault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := pod(t, func(r remote) { _ = r.Close(websocket.StatusGoingAway, "maintenance") })
+		var reasons []error
+		s := &Session{Link: Link{Dial: d.with(V5), OnFail: func(err error) { reasons = append(reasons, err) }}}
+		err := s.Run(t.Context())
+		var lost *LostError
+		if !errors.As(err, &lost) || len(reasons) != 1 || !errors.Is(err, reasons[0]) {
+			t.Fatalf("Run: %v; callback: %v", err, reasons)
+		}
+		if !strings.Contains(err.Error(), "maintenance") {
+			t.Errorf("the reason is not in %q", err)
+		}
+	})
+}
+
+func TestReconnectCanBeAskedForBesideAFailureCallback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sockets := 0
+		d := pod(t, func(r remote) {
+			if sockets++; sockets == 2 {
+				r.finish(success)
+			}
+		})
+		failures := 0
+		s := &Session{Link: Link{Dial: d.with(V5), OnFail: func(error) { failures++ }, Reconnect: ReconnectAlways}}
+		if err := s.Run(t.Context()); err != nil || failures != 1 {
+			t.Errorf("%v after %d failures", err, failures)
+		}
+	})
+}
+
+func TestNothingIsDeliveredAfterCancel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := pod(t, func(r remote) {
+			for i := range 100 {
+				r.say(chStdout, fmt.Sprint(i, "\n"))
+			}
+			r.finish(success)
+		})
+		ctx, cancel := context.WithCancelCause(t.Context())
+		stop := errors.New("enough")
+		var out bytes.Buffer
+		s := &Session{Link: Link{Dial: d.with(V5)}, Stdout: writerFunc(func(p []byte) (int, error) {
+			cancel(stop)
+			return out.Write(p)
+		})}
+		if err := s.Run(ctx); !errors.Is(err, stop) {
+			t.Errorf("Run gave %v, want the cause of the cancel", err)
+		}
+		if out.String() != "0\n" {
+			t.Errorf("delivered %q after the cancel", out.String())
+		}
+	})
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+func TestCancelStopsAPendingRetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		d := pod(t, func(remote) {})
+		s := &Session{Link: Link{Dial: d.with(V5), OnConnect: func(int) { attempts++ }}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // in the middle of the first wait of 3 s
+		defer cancel()
+		if err := s.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		if attempts != 1 {
+			t.Errorf("%d attempts, want 1: one came after the cancel", attempts)
+		}
+	})
+}
+
+func TestCancelClosesTheSocket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gone := make(chan struct{})
+		d := pod(t, func(r remote) {
+			r.hear()
+			close(gone)
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		s := &Session{Link: Link{Dial: d.with(V5), OnOpen: func(*Conn) error { time.AfterFunc(time.Second, cancel); return nil }}}
+		if err := s.Run(ctx); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		<-gone // a bubble in which this never comes is a failure of the test
+	})
+}
+
+func TestCancelWhileConnectingOpensNoSocketAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		d := pod(t, func(r remote) { r.hear() })
+		opened := false
+		s := &Session{Link: Link{
+			Dial: func(ctx context.Context) (*Conn, error) {
+				conn, err := d.with(V5)(ctx)
+				cancel() // the answer and the cancel cross
+				return conn, err
+			},
+			OnOpen: func(*Conn) error { opened = true; return nil },
+		}}
+		if err := s.Run(ctx); !errors.Is(err, context.Canceled) || opened {
+			t.Errorf("%v, opened %v", err, opened)
+		}
+	})
+}
+
+func TestTheLiveConnectionCanBeAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sockets := 0
+		d := pod(t, func(r remote) {
+			if sockets++; sockets == 2 {
+				r.finish(success)
+			}
+		})
+		s := &Session{Link: Link{Dial: d.with(V4)}}
+		if s.Conn() != nil {
+			t.Error("a connection before Run")
+		}
+		s.OnOpen = func(c *Conn) error {
+			if s.Conn() != c || c.Protocol() != V4 {
+				t.Errorf("live %v (%s), opened %v", s.Conn(), c.Protocol(), c)
+			}
+			return nil
+		}
+		s.OnWait = func(time.Duration) {
+			if s.Conn() != nil {
+				t.Error("a connection between two sockets")
+			}
+		}
+		if err := s.Run(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if s.Conn() != nil {
+			t.Error("a connection after Run")
+		}
+	})
+}
+
+func TestBackoffGrowsAndStartsAfreshAfterASocket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempt := 0
+		d := pod(t, func(remote) {})
+		var delays []time.Duration
+		s := &Session{Link: Link{
+			Dial: func(ctx context.Context) (*Conn, error) {
+				switch attempt++; attempt {
+				case 1, 4:
+					return d.with(V5)(ctx)
+				case 6:
+					return nil, &HandshakeError{StatusCode: 404}
+				default:
+					return nil, &DialError{Server: "s", Err: errors.New("refused")}
+				}
+			},
+			OnWait:  func(d time.Duration) { delays = append(delays, d) },
+			Backoff: wait.Backoff{Duration: time.Second, Factor: 2, Steps: 9},
+		}}
+		err := s.Run(t.Context())
+		var refused *HandshakeError
+		if !errors.As(err, &refused) {
+			t.Errorf("got %v, want the 404 that ends it", err)
+		}
+		want := "[1s 2s 4s 1s 2s]"
+		if got := fmt.Sprint(delays); got != want {
+			t.Errorf("delays %s, want %s", got, want)
+		}
+	})
+}
+
+func TestAServerThatCannotBeReachedAtTheStartIsAnErrorAtOnce(t *testing.T) {
+	dial := func(context.Context) (*Conn, error) { return nil, &DialError{Server: "s", Err: errors.New("refused")} }
+	for _, persist := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			attempts := 0
+			s := &Session{Link: Link{Dial: dial, Persist: persist, OnConnect: func(int) { attempts++ }}}
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			err := s.Run(ctx)
+			if want := map[bool]int{false: 1, true: 4}[persist]; attempts != want {
+				t.Errorf("persist %v: %d attempts in 10 s, want %d (%v)", persist, attempts, want, err)
+			}
+		})
+	}
+}
+
+// keyboard is a stdin that a test types at.
+type keyboard struct {
+	*io.PipeReader
+	typed *io.PipeWriter
+}
+
+func newKeyboard() keyboard {
+	r, w := io.Pipe()
+	return keyboard{r, w}
+}
+
+func (k keyboard) press(keys string) { _, _ = k.typed.Write([]byte(keys)) }
+func (k keyboard) cancel() bool      { return k.CloseWithError(errors.New("cancelled")) == nil }
+
+func TestKeysWhileDisconnected(t *testing.T) {
+	for name, c := range map[string]struct {
+		keys     string
+		attempts int
+		waited   time.Duration
+	}{
+		"Ctrl-D gives up":          {"\x04", 1, time.Second},
+		"Ctrl-C gives up":          {"\x03", 1, time.Second},
+		"Enter tries at once":      {"\r", 2, time.Second},
+		"other keys mean nothing":  {"ls", 2, RetryDelay},
+		"a paste with Ctrl-C in":   {"abc\x03", 1, time.Second},
+		"a tilde means nothing":    {"~.", 2, RetryDelay},
+		"and dropped keys are not": {"rm -rf /", 2, RetryDelay},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sockets := 0
+				d := pod(t, func(r remote) {
+					if sockets++; sockets == 1 {
+						return
+					}
+					r.finish(success)
+					if ch, p, open := r.hear(); open {
+						t.Errorf("the new shell got channel %d %q", ch, p)
+					}
+				})
+				k := newKeyboard()
+				attempts := 0
+				s := &Session{
+					Link: Link{
+						Dial: d.with(V5), OnConnect: func(int) { attempts++ },
+						OnWait: func(time.Duration) { time.AfterFunc(time.Second, func() { k.press(c.keys) }) },
+					},
+					Stdin: k, CancelStdin: k.cancel, Interactive: true,
+				}
+				start := time.Now()
+				err := s.Run(t.Context())
+				if attempts != c.attempts || time.Since(start) != c.waited {
+					t.Errorf("%d attempts after %v, want %d after %v", attempts, time.Since(start), c.attempts, c.waited)
+				}
+				var lost *LostError
+				if gaveUp := c.attempts == 1; gaveUp != errors.As(err, &lost) {
+					t.Errorf("ended with %v", err)
+				}
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+func TestALinkThatEndsAfterCtrlDIsNotTakenUpAgain(t *testing.T) {
+	for keys, attempts := range map[string]int{"exit\x04": 1, "\x04 ": 2} {
+		synctest.Test(t, func(t *testing.T) {
+			sockets := 0
+			d := pod(t, func(r remote) {
+				if sockets++; sockets == 1 {
+					r.hear()
+					return
+				}
+				r.finish(success)
+			})
+			k := newKeyboard()
+			got := 0
+			s := &Session{
+				Link:  Link{Dial: d.with(V5), OnConnect: func(int) { got++ }, OnOpen: func(*Conn) error { time.AfterFunc(1, func() { k.press(keys) }); return nil }},
+				Stdin: k, CancelStdin: k.cancel, Interactive: true,
+			}
+			err := s.Run(t.Context())
+			var lost *LostError
+			if got != attempts || errors.As(err, &lost) != (attempts == 1) {
+				t.Errorf("%q: %d attempts, ended with %v", keys, got, err)
+			}
+			synctest.Wait()
+		})
+	}
+}
+
+func TestAnInputThatFailsDoesNotLookComplete(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := pod(t, func(r remote) {
+			for {
+				ch, _, open := r.hear()
+				if ch == chClose {
+					t.Error("the remote was told that stdin ended")
+				}
+				if !open {
+					return
+				}
+			}
+		})
+		bad := errors.New("disk on fire")
+		s := &Session{Link: Link{Dial: d.with(V5)}, Stdin: io.MultiReader(strings.NewReader("half"), failingReader{bad})}
+		err := s.Run(t.Context())
+		var input *InputError
+		if !errors.As(err, &input) || !errors.Is(err, bad) {
+			t.Errorf("got %v, want an InputError", err)
+		}
+		synctest.Wait()
+	})
+}
+
+type failingReader struct{ err error }
+
+func (f failingReader) Read([]byte) (int, error) { return 0, f.err }
+
+func TestAnOutputThatFailsEndsTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := pod(t, func(r remote) {
+			for range 1000 {
+				r.say(chStdout, "y\n")
+			}
+			r.hear()
+		})
+		full := errors.New("no space left")
+		s := &Session{Link: Link{Dial: d.with(V5)}, Stdout: writerFunc(func([]byte) (int, error) { return 0, full })}
+		var out *OutputError
+		if err := s.Run(t.Context()); !errors.As(err, &out) || !errors.Is(err, full) {
+			t.Errorf("got %v, want an OutputError", err)
+		}
+	})
+}
+
+func TestAVerdictIsHeardThoughTheRemoteNeverReadsItsStdin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := pod(t, func(r remote) {
+			time.Sleep(time.Second) // a pipe in memory holds nothing: the client's write is blocked by now
+			r.say(chError, failure("3"))
+			time.Sleep(time.Hour)
+		})
+		s := &Session{Link: Link{Dial: d.with(V5)}, Stdin: endless{}}
+		var exit *ExitError
+		if err := s.Run(t.Context()); !errors.As(err, &exit) || exit.Code != 3 {
+			t.Errorf("got %v, want exit code 3", err)
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
+// endless is a stdin that always has more.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestAPanicInAnyGoroutineComesOutOfRun(t *testing.T) {
+	for name, set := range map[string]func(s *Session){
+		"stdin":  func(s *Session) { s.Stdin = panicking{} },
+		"stdout": func(s *Session) { s.Stdout = panicking{} },
+		"resize": func(s *Session) {
+			asked := 0
+			s.Size = func() (uint16, uint16, bool) {
+				if asked++; asked > 1 {
+					panic("boom")
+				}
+				return 80, 24, true
+			}
+			resized := make(chan struct{}, 1)
+			resized <- struct{}{}
+			s.Resized = resized
+		},
+		"callback": func(s *Session) { s.OnOpen = func(*Conn) error { panic("boom") } },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := pod(t, func(r remote) {
+					r.say(chStdout, "text")
+					for open := true; open; {
+						_, _, open = r.hear()
+					}
+				})
+				s := &Session{Link: Link{Dial: d.with(V5)}}
+				set(s)
+				defer func() {
+					if p := recover(); p == nil || !strings.Contains(fmt.Sprint(p), "boom") {
+						t.Errorf("recovered %v", p)
+					}
+				}()
+				err := s.Run(t.Context())
+				t.Errorf("Run returned %v", err)
+			})
+		})
+	}
+}
+
+type panicking struct{}
+
+func (panicking) Read([]byte) (int, error)  { panic("boom") }
+func (panicking) Write([]byte) (int, error) { panic("boom") }
+
+func TestAStdinThatCannotBeInterruptedDoesNotHoldTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := pod(t, func(r remote) { r.finish(success) })
+		k := newKeyboard()
+		s := &Session{Link: Link{Dial: d.with(V5)}, Stdin: k, CancelStdin: func() bool { return false }}
+		if err := s.Run(t.Context()); err != nil {
+			t.Error(err)
+		}
+		k.cancel() // for the bubble's sake
+	})
+}
+
+func TestAnErrorOfOnOpenEndsTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		background := errors.New("no terminal")
+		d := pod(t, func(r remote) { r.hear() })
+		s := &Session{Link: Link{Dial: d.with(V5), OnOpen: func(*Conn) error { return background }}}
+		if err := s.Run(t.Context()); !errors.Is(err, background) {
+			t.Error(err)
+		}
+		synctest.Wait()
+	})
+}

@@ -1,0 +1,141 @@
+package stream
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"sync"
+)
+
+// stdinSize is the payload of one stdin message, in bytes. Larger ones gain little (64 KiB: 8 %), smaller ones cost.
+const stdinSize = 32 << 10
+
+// The keys that mean something while no socket is open.
+const (
+	keyCtrlC = 0x03
+	keyCtrlD = 0x04
+)
+
+// InputError says that stdin could not be read to its end. The remote process is not told that it has ended.
+type InputError struct{ Err error }
+
+func (e *InputError) Error() string { return "cannot read the input: " + e.Err.Error() }
+func (e *InputError) Unwrap() error { return e.Err }
+
+// pump is the one reader of a session's stdin. It starts with the first socket and outlives each.
+type pump struct {
+	session *Session
+	end     func(error)   // ends the session with a cause
+	now     chan struct{} // the user will not wait; 1 slot
+
+	mu      sync.Mutex
+	started bool
+	conn    *Conn
+	ended   bool // stdin has
+	over    bool // the session is
+	last    byte // the last byte that was typed
+}
+
+// open makes conn the one that stdin goes to, and begins to read with the first one.
+func (p *pump) open(conn *Conn, c *crew) {
+	p.mu.Lock()
+	start := !p.started && p.session.Stdin != nil
+	p.started = p.started || start
+	p.conn, p.last = conn, 0
+	ended := p.ended
+	p.mu.Unlock()
+	switch {
+	case ended:
+		_ = conn.closeStdin()
+	case start:
+		c.run(p.copy)
+	}
+}
+
+func (p *pump) closed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conn = nil
+}
+
+// stop makes copy return after its present Read, and says whether that can be waited for.
+func (p *pump) stop() bool {
+	p.mu.Lock()
+	p.over = true
+	p.mu.Unlock()
+	return p.session.CancelStdin == nil || p.session.CancelStdin()
+}
+
+func (p *pump) isOver() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.over
+}
+
+// leaving says whether the last key typed was Ctrl-D.
+func (p *pump) leaving() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last == keyCtrlD
+}
+
+// copy reads stdin to its end, or until the session cancels it.
+func (p *pump) copy() {
+	buf := make([]byte, headroom+stdinSize)
+	for {
+		n, err := p.session.Stdin.Read(buf[headroom:])
+		if n > 0 {
+			p.take(buf[:headroom+n])
+		}
+		switch {
+		case p.isOver():
+			return
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			p.finish()
+			return
+		default: // not an end: the remote must not take what it has for the whole
+			p.end(&InputError{err})
+			return
+		}
+	}
+}
+
+// take gives typed bytes to the live socket. A write error is no verdict, and means that the bytes are gone: the reader of the socket
+// will say what happened.
+func (p *pump) take(buf []byte) {
+	p.mu.Lock()
+	conn := p.conn
+	p.last = buf[len(buf)-1]
+	p.mu.Unlock()
+	if conn != nil {
+		_ = conn.send(chStdin, buf)
+		return
+	}
+	if p.session.Interactive {
+		p.offline(buf[headroom:])
+	}
+}
+
+// offline gives keys their meaning while no socket is open.
+func (p *pump) offline(keys []byte) {
+	switch {
+	case bytes.IndexByte(keys, keyCtrlC) >= 0 || bytes.IndexByte(keys, keyCtrlD) >= 0:
+		p.end(errQuit)
+	case bytes.ContainsAny(keys, "\r\n"):
+		select {
+		case p.now <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (p *pump) finish() {
+	p.mu.Lock()
+	conn := p.conn
+	p.ended = true
+	p.mu.Unlock()
+	if conn != nil {
+		_ = conn.closeStdin()
+	}
+}
