@@ -98,7 +98,7 @@ func TestAnAnswerThatIsNoWebSocketIsRefused(t *testing.T) {
 	})
 	_, err := d.with(V5)(t.Context())
 	var refused *HandshakeError
-	if !errors.As(err, &refused) || refused.StatusCode != 101 || !refused.Permanent() {
+	if !errors.As(err, &refused) || refused.StatusCode != http.StatusSwitchingProtocols || !refused.Permanent() {
 		t.Errorf("got %v", err)
 	}
 }
@@ -118,7 +118,7 @@ func TestASubprotocolThatWasNotOfferedIsAFault(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			defer ws.CloseNow() //nolint:errcheck // it is the end
+			defer ws.CloseNow()
 			_, _, _ = ws.Read(context.Background())
 		})
 		_, err := d.with(c.offer...)(t.Context())

@@ -23,7 +23,7 @@ func TestEventsAreDeliveredRawOrAsJSON(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		defer ws.CloseNow() //nolint:errcheck // it is the end
+		defer ws.CloseNow()
 		for _, m := range []string{`{"type":"ADDED"}` + "\n", "", `{"type":"DELETED"}` + "\n"} {
 			_ = ws.Write(context.Background(), websocket.MessageText, []byte(m))
 		}
@@ -60,7 +60,7 @@ func TestNoEventComesAfterCancelOrAnError(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		defer ws.CloseNow() //nolint:errcheck // it is the end
+		defer ws.CloseNow()
 		for ws.Write(context.Background(), websocket.MessageText, []byte("{}")) == nil {
 		}
 	}

@@ -130,6 +130,7 @@ func (e *RemoteError) Error() string {
 // StartFailure is why a command did not start, read from the container runtime's words (there is no code for it).
 type StartFailure int
 
+// The reasons that are told apart.
 const (
 	StartOther         StartFailure = iota // not a failure to start, or not one that is known
 	StartNotFound                          // no such file in $PATH or at that path

@@ -50,7 +50,7 @@ func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 func serve(t testing.TB, handler http.HandlerFunc) *Dialer {
 	t.Helper()
 	l := &memory{conns: make(chan net.Conn), done: make(chan struct{})}
-	server := &http.Server{Handler: handler} //nolint:gosec // no slow clients here
+	server := &http.Server{Handler: handler}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(l) })
 	cfg := &rest.Config{Host: "http://server", Dial: l.dial}
@@ -82,7 +82,7 @@ func pod(t testing.TB, behave func(r remote)) *Dialer {
 			return
 		}
 		ws.SetReadLimit(-1)
-		defer ws.CloseNow() //nolint:errcheck // it is the end
+		defer ws.CloseNow()
 		behave(remote{ws, t})
 	})
 }

@@ -477,7 +477,7 @@ func TestKeysWhileDisconnected(t *testing.T) {
 }
 
 func TestALinkThatEndsAfterCtrlDIsNotTakenUpAgain(t *testing.T) {
-	for keys, attempts := range map[string]int{"exit\x04": 1, "\x04 ": 2} {
+	for keys, attempts := range map[string]int{"exit\x04": 1, "\x04q": 2} {
 		synctest.Test(t, func(t *testing.T) {
 			sockets := 0
 			d := pod(t, func(r remote) {
