@@ -1,0 +1,81 @@
+// Command size guards what a user pays before anything happens: the size of the binary, the time to --help, and the packages that must
+// not be linked. It prints the figures and fails when one is over its budget.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The budgets.
+const (
+	maxBytes   = 20 << 20
+	maxStart   = 15 * time.Millisecond // the median of runs
+	runs       = 41
+	bannedDeps = "k8s.io/client-go/kubernetes k8s.io/client-go/kubernetes/scheme k8s.io/cli-runtime"
+)
+
+func main() {
+	binary := flag.String("binary", "./kshell", "the stripped binary to look at")
+	flag.Parse()
+	if err := errors.Join(size(*binary), start(*binary), deps()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func size(binary string) error {
+	info, err := os.Stat(binary)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("size      %5.1f MiB  (budget %d)\n", float64(info.Size())/(1<<20), maxBytes>>20)
+	if info.Size() > maxBytes {
+		return fmt.Errorf("%s has %d bytes, more than %d", binary, info.Size(), maxBytes)
+	}
+	return nil
+}
+
+func start(binary string) error {
+	took := make([]time.Duration, runs)
+	for i := range took {
+		begin := time.Now()
+		if err := exec.Command(binary, "--help").Run(); err != nil {
+			return err
+		}
+		took[i] = time.Since(begin)
+	}
+	slices.Sort(took)
+	median := took[runs/2]
+	fmt.Printf("start-up  %5.1f ms   (budget %d; median of %d runs of --help, fastest %.1f, slowest %.1f)\n",
+		ms(median), maxStart.Milliseconds(), runs, ms(took[0]), ms(took[runs-1]))
+	if median > maxStart {
+		return fmt.Errorf("--help takes %v, more than %v", median, maxStart)
+	}
+	return nil
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// deps fails if the product links what makes it large: it lists the packages of the build, not of the module.
+func deps() error {
+	out, err := exec.Command("go", "list", "-deps", "./cmd/kshell").Output()
+	if err != nil {
+		return fmt.Errorf("list the packages: %w", err)
+	}
+	linked := strings.Fields(string(out))
+	var errs []error
+	for banned := range strings.FieldsSeq(bannedDeps) {
+		if slices.Contains(linked, banned) {
+			errs = append(errs, fmt.Errorf("%s is linked", banned))
+		}
+	}
+	fmt.Printf("packages  %5d       (%d of those that are banned)\n", len(linked), len(errs))
+	return errors.Join(errs...)
+}
