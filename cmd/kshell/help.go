@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"kshell/internal/kubeconfig"
+)
+
+// help prints a command's help: its own flags first, the many of the connection after. It is written out because cobra's templates cost
+// 3 MiB of binary.
+func help(cmd *cobra.Command, _ []string) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\nUsage:\n", strings.TrimSpace(firstOf(cmd.Long, cmd.Short)))
+	switch {
+	case cmd.HasAvailableSubCommands():
+		fmt.Fprintf(&b, "  %s COMMAND [flags]\n", cmd.CommandPath())
+	default:
+		fmt.Fprintf(&b, "  %s\n", cmd.UseLine())
+	}
+	section(&b, "Examples", cmd.Example)
+	section(&b, "Commands", commands(cmd))
+	own, connection := flagsOf(cmd)
+	section(&b, "Flags", own.FlagUsagesWrapped(columns))
+	section(&b, "Connection flags, as kubectl has them", connection.FlagUsagesWrapped(columns))
+	if cmd.Name() == "exec" || !cmd.HasParent() {
+		section(&b, "Exit codes", exitTable)
+	}
+	_, _ = fmt.Fprint(cmd.OutOrStdout(), b.String()) // nowhere to say that nobody reads it
+}
+
+// columns is the width to which flags are wrapped.
+const columns = 110
+
+func section(b *strings.Builder, title, text string) {
+	if text != "" {
+		fmt.Fprintf(b, "\n%s:\n%s\n", title, strings.TrimRight(text, "\n"))
+	}
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func commands(cmd *cobra.Command) string {
+	var b strings.Builder
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() || c.Name() == "help" {
+			fmt.Fprintf(&b, "  %-*s %s\n", cmd.NamePadding(), c.Name(), c.Short)
+		}
+	}
+	return b.String()
+}
+
+// flagsOf parts kshell's own flags from those of the connection.
+func flagsOf(cmd *cobra.Command) (own, connection *pflag.FlagSet) {
+	var kube kubeconfig.Flags
+	connection, own = pflag.NewFlagSet("", pflag.ContinueOnError), pflag.NewFlagSet("", pflag.ContinueOnError)
+	kube.AddTo(connection)
+	own.SortFlags = false
+	for _, set := range []*pflag.FlagSet{cmd.LocalFlags(), cmd.InheritedFlags()} {
+		set.VisitAll(func(f *pflag.Flag) {
+			if connection.Lookup(f.Name) == nil {
+				own.AddFlag(f)
+			}
+		})
+	}
+	return own, connection
+}

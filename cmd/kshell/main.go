@@ -1,0 +1,48 @@
+// Command kshell opens shells and runs commands in the pods and nodes of a Kubernetes cluster.
+//
+// This package is the wiring and every word: flags in, exit code out. It does not know frames, ioctls or YAML.
+//
+// Invariants:
+//   - main is the only one to name os.Std* and to call os.Exit.
+//   - Nothing but remote bytes (and what a command such as version is asked for) goes to stdout; all else goes through
+//     notice.go to stderr.
+//   - exit.go alone decides the exit code.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+)
+
+func main() {
+	os.Exit(kshell())
+}
+
+// kshell is main without its end, so that deferred calls run before the process does.
+func kshell() int {
+	std := streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+	var local lastResort
+	ctx, stop := withSignals(context.Background(), func(code int) {
+		local.run()
+		os.Exit(code)
+	})
+	defer stop()
+	return run(ctx, std, &local, os.Args[1:])
+}
+
+// streams are the local ends of everything.
+type streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// run is the program: arguments in, exit code out.
+func run(ctx context.Context, std streams, local *lastResort, args []string) int {
+	a := &app{streams: trapped(std), notice: newNotice(std.Err), lastResort: local}
+	root := newRoot(a)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	a.notice.fail(err)
+	return exitCode(err)
+}

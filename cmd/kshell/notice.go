@@ -1,0 +1,131 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The rules of everything that kshell itself says:
+//
+//   - It goes to stderr, a line at a time, behind "kshell: ", in lower case, without a final period.
+//   - "hint: " lines say what to type next.
+//   - What a server, a file or an argument says is cleaned: no control character of theirs reaches the terminal, and nothing
+//     longer than 2,000 characters.
+//   - While the terminal is raw a line ends in CR LF.
+//   - Errors and warnings are always said; notes not with -q; details only with -v.
+//   - A command's own exit code is not commented on: it is the command's to say.
+
+// maxWords bounds one message, in characters.
+const maxWords = 2000
+
+// notice is the one writer of kshell's own words. Its methods may be called from any goroutine.
+type notice struct {
+	quiet     bool
+	verbosity int
+
+	mu  sync.Mutex
+	w   io.Writer
+	raw bool
+}
+
+func newNotice(w io.Writer) *notice { return &notice{w: w} }
+
+// setRaw says whether the terminal is raw from now on.
+func (n *notice) setRaw(raw bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.raw = raw
+}
+
+// line writes; that stderr cannot be written to is nothing that could be said.
+func (n *notice) line(prefix, words string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	end := "\n"
+	if n.raw {
+		end = "\r\n"
+	}
+	_, _ = io.WriteString(n.w, prefix+clean(words)+end)
+}
+
+// say is for what the user may want to know.
+func (n *notice) say(format string, args ...any) {
+	if !n.quiet {
+		n.line("kshell: ", fmt.Sprintf(format, args...))
+	}
+}
+
+// warn is for what the user should know, even with -q.
+func (n *notice) warn(format string, args ...any) {
+	n.line("kshell: warning: ", fmt.Sprintf(format, args...))
+}
+
+// detail is for -v.
+func (n *notice) detail(format string, args ...any) {
+	if n.verbosity > 0 {
+		n.line("kshell: ", fmt.Sprintf(format, args...))
+	}
+}
+
+// details takes the log lines of the libraries.
+func (n *notice) details() io.Writer { return detailWriter{n} }
+
+type detailWriter struct{ *notice }
+
+func (d detailWriter) Write(p []byte) (int, error) {
+	d.detail("%s", strings.TrimSpace(string(p)))
+	return len(p), nil
+}
+
+// fail says err and its hint, unless it is one of those that speak for themselves.
+func (n *notice) fail(err error) {
+	if silent(err) {
+		return
+	}
+	n.line("kshell: ", err.Error())
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		for hint := range strings.Lines(h.Hint()) {
+			n.line("hint: ", hint)
+		}
+	}
+}
+
+// hinted adds to an error what to type about it.
+type hinted struct {
+	err  error
+	hint string
+}
+
+func (e *hinted) Error() string { return e.err.Error() }
+func (e *hinted) Unwrap() error { return e.err }
+func (e *hinted) Hint() string  { return e.hint }
+
+// clean makes one line of words that may come from anywhere: white space becomes a space, other control and format characters
+// (escape sequences, text direction) are shown as escapes, and an excess is cut.
+func clean(words string) string {
+	words = strings.TrimSpace(strings.ToValidUTF8(words, "\uFFFD"))
+	if utf8.RuneCountInString(words) > maxWords {
+		words = string([]rune(words)[:maxWords]) + "…"
+	}
+	var b strings.Builder
+	for _, r := range words {
+		switch {
+		case r == '\n' || r == '\r' || r == '\t':
+			b.WriteByte(' ')
+		case unicode.IsControl(r) || unicode.Is(unicode.Cf, r):
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func quoted(s string) string { return strconv.Quote(s) }

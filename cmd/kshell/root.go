@@ -1,0 +1,86 @@
+package main
+
+import (
+	"log/slog"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+
+	"kshell/internal/kubeconfig"
+)
+
+// app is what every command shares.
+type app struct {
+	streams
+	notice     *notice
+	lastResort *lastResort
+	kube       kubeconfig.Flags
+}
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "kshell",
+		Short: "Shells and commands in the pods and nodes of a Kubernetes cluster",
+		Long: `kshell opens shells and runs commands in the pods and nodes of a Kubernetes cluster. It is truthful about how a
+command ended, and lives through broken connections.`,
+		Example: `  kshell exec web                        a shell in pod web
+  kshell exec deploy/web -- ps           a command in a pod of deployment web
+  tar c . | kshell exec -i web -- tar x  with its input from here`,
+		Args:          noSuchCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(a.In)
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err.Error()) })
+	root.SetHelpFunc(help)
+	root.SetUsageFunc(func(cmd *cobra.Command) error { help(cmd, nil); return nil })
+	flags := root.PersistentFlags()
+	flags.BoolVarP(&a.notice.quiet, "quiet", "q", false, "say nothing but errors")
+	flags.CountVarP(&a.notice.verbosity, "verbose", "v", "say more: what was chosen, and why")
+	flags.Lookup("verbose").NoOptDefVal = "+1"
+	a.kube.AddTo(flags)
+	root.AddCommand(newExec(a), newVersion(a))
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	klog.SetSlogLogger(slog.New(slog.NewTextHandler(a.notice.details(), nil)))
+	return root
+}
+
+// noSuchCommand takes no argument: what is not a command is a mistake.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return usage(cmd, "there is no command "+quoted(args[0]))
+}
+
+// connect loads the configuration and says what had to be chosen.
+func (a *app) connect() (*kubeconfig.Target, error) {
+	target, err := a.kube.Load()
+	if err != nil {
+		return nil, err
+	}
+	for _, note := range target.Notes {
+		a.notice.say("%s", note)
+	}
+	target.Config.UserAgent = "kshell/" + version
+	target.Config.WarningHandler = serverWarnings{a.notice}
+	a.notice.detail("server %s, namespace %s", target.Config.Host, target.Namespace)
+	return target, nil
+}
+
+// serverWarnings says the API server's warnings (deprecations, admission).
+type serverWarnings struct{ *notice }
+
+var _ rest.WarningHandler = serverWarnings{}
+
+// HandleWarningHeader implements rest.WarningHandler. 299 is the code of the API server's own warnings.
+func (w serverWarnings) HandleWarningHeader(code int, _, text string) {
+	if code == 299 && text != "" {
+		w.warn("%s", text)
+	}
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// signalError is the cause of a context that a signal has ended.
+type signalError struct{ signal syscall.Signal }
+
+func (e signalError) Error() string {
+	return fmt.Sprintf("ended by signal %d (%s)", int(e.signal), e.signal)
+}
+
+// patience is how long the program may take to end after a signal before it is made to: an output that nobody reads can hold
+// it, and a terminal stopped with Ctrl-S.
+const patience = 2 * time.Second
+
+// withSignals gives a context that ends, with a signalError as its cause, on INT, TERM, HUP and QUIT, unless they are ignored (nohup). On
+// a second one, or after 2 s, force is called with the exit code. Writes to a closed pipe become errors instead of the
+// end of the process.
+func withSignals(parent context.Context, force func(code int)) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	caught, broken, done := make(chan os.Signal, 2), make(chan os.Signal, 1), make(chan struct{})
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
+		if !signal.Ignored(s) {
+			signal.Notify(caught, s)
+		}
+	}
+	signal.Notify(broken, syscall.SIGPIPE) // never received: what counts is that the default action is off
+	var waiter sync.WaitGroup
+	waiter.Go(func() {
+		select {
+		case s := <-caught:
+			err := signalError{s.(syscall.Signal)} // all that was asked for are
+			cancel(err)
+			select {
+			case <-caught:
+			case <-time.After(patience):
+			case <-done:
+				return
+			}
+			force(exitCode(err))
+		case <-done:
+		}
+	})
+	return ctx, func() {
+		signal.Stop(caught)
+		signal.Stop(broken)
+		close(done)
+		waiter.Wait()
+		cancel(nil)
+	}
+}
+
+// lastResort is what must be undone however the program ends: the terminal's raw mode. The zero value is ready.
+type lastResort struct {
+	mu   sync.Mutex
+	undo func()
+}
+
+func (l *lastResort) set(undo func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.undo = undo
+}
+
+func (l *lastResort) run() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.undo != nil {
+		l.undo()
+	}
+}
