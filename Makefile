@@ -52,8 +52,10 @@ cross: ## build for every platform of a release, into dist/
 		echo $$out; GOOS=$${p%/*} GOARCH=$${p#*/} $(BUILD) -o $$out ./cmd/kshell || exit 1; \
 	done
 
-demo: build ## open a shell in a pod of a sandbox on this machine; no cluster needed
-	@go run ./internal/sandbox/demo --kshell ./kshell
+demo: ## open a shell in a pod of a sandbox on this machine; no cluster needed
+	@mkdir -p dist/demo
+	$(BUILD) -o dist/demo/ ./cmd/kshell ./internal/sandbox/demo
+	@dist/demo/demo --kshell dist/demo/kshell
 
 clean: ## remove what the targets have made
 	rm -rf kshell kshell.exe dist cover.out cover.html
