@@ -1,0 +1,157 @@
+package sandbox
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/streaming/pkg/httpstream/wsstream"
+)
+
+const (
+	admin     = "admin"
+	anonymous = "system:anonymous"
+
+	// bearerProtocolPrefix announces a token that travels as a subprotocol, for clients that cannot set headers.
+	bearerProtocolPrefix = "base64url.bearer.authorization.k8s.io." //nolint:gosec // a name, not a secret
+)
+
+// user is somebody with a token, or somebody an admin impersonates.
+type user struct {
+	name  string
+	token string
+}
+
+func newUsers() []user {
+	var users []user
+	for _, name := range []string{admin, "none", "get-only", "create-only", "exec-only"} {
+		users = append(users, user{name, randomName(32)})
+	}
+	return users
+}
+
+// Token is the bearer token of a user, "" for an unknown one. The users are:
+//
+//	admin        everything
+//	none         nothing
+//	get-only     get, list and watch on everything, pods/exec and pods/attach included; no create
+//	create-only  get, list and watch on everything but pods/exec and pods/attach; create on these two
+//	exec-only    get and create on pods/exec and pods/attach; nothing on pods
+func (s *Server) Token(name string) string {
+	for _, u := range s.users {
+		if u.name == name {
+			return u.token
+		}
+	}
+	return ""
+}
+
+// authenticate names the caller, or says 401. It takes a token that came as a subprotocol out of the offer, as the real
+// server does.
+func (s *Server) authenticate(r *http.Request) (string, error) {
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		var err error
+		if token, err = bearerFromProtocols(r.Header); err != nil {
+			return "", err
+		}
+	}
+	if token == "" {
+		return anonymous, nil
+	}
+	for _, u := range s.users {
+		if u.token != token {
+			continue
+		}
+		if as := r.Header.Get("Impersonate-User"); as != "" && u.name == admin {
+			return as, nil
+		}
+		return u.name, nil
+	}
+	return "", apierrors.NewUnauthorized("Unauthorized")
+}
+
+func bearerFromProtocols(h http.Header) (string, error) {
+	var token string
+	var rest []string
+	for _, p := range offeredProtocols(h) {
+		encoded, ok := strings.CutPrefix(p, bearerProtocolPrefix)
+		if !ok {
+			rest = append(rest, p)
+			continue
+		}
+		data, err := base64.RawURLEncoding.DecodeString(encoded)
+		if err != nil {
+			return "", apierrors.NewUnauthorized("Unauthorized")
+		}
+		token = string(data)
+	}
+	if token == "" {
+		return "", nil
+	}
+	if len(rest) == 0 {
+		return "", apierrors.NewUnauthorized("Unauthorized")
+	}
+	h.Set(wsstream.WebSocketProtocolHeader, strings.Join(rest, ","))
+	return token, nil
+}
+
+// may says whether a user has a right. The resource includes the subresource, as in pods/exec.
+func may(name, verb, resource string) bool {
+	streaming := resource == "pods/exec" || resource == "pods/attach"
+	reading := verb == "get" || verb == "list" || verb == "watch"
+	switch name {
+	case admin:
+		return true
+	case "get-only":
+		return reading
+	case "create-only":
+		return streaming && verb == "create" || !streaming && reading
+	case "exec-only":
+		return streaming && (verb == "create" || verb == "get")
+	default:
+		return false
+	}
+}
+
+// authorize says 403 in the real server's words.
+func authorize(name, verb string, q request) error {
+	resource := q.resource
+	if q.subresource != "" {
+		resource += "/" + q.subresource
+	}
+	if may(name, verb, resource) {
+		return nil
+	}
+	scope := "at the cluster scope"
+	if q.namespace != "" {
+		scope = fmt.Sprintf("in the namespace %q", q.namespace)
+	}
+	reason := fmt.Sprintf("User %q cannot %s resource %q in API group %q %s", name, verb, resource, q.group, scope)
+	return apierrors.NewForbidden(schema.GroupResource{Group: q.group, Resource: q.resource}, q.name, errors.New(reason))
+}
+
+// authorizeUpgrade is the second check of a WebSocket exec since Kubernetes 1.35: a GET needs the right to create, too,
+// and its refusal gives no reason at all.
+func authorizeUpgrade(name string, q request) error {
+	if may(name, "create", q.resource+"/"+q.subresource) {
+		return nil
+	}
+	return apierrors.NewForbidden(schema.GroupResource{Resource: q.resource}, q.name, errors.New(""))
+}
+
+// randomName returns n random characters that may stand in a pod's name.
+func randomName(n int) string {
+	const letters = "bcdfghjklmnpqrstvwxz2456789"
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	for i := range b {
+		b[i] = letters[int(b[i])%len(letters)]
+	}
+	return string(b)
+}

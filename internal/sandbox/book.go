@@ -1,0 +1,98 @@
+package sandbox
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"sync"
+)
+
+// Session is what the sandbox saw of one exec or attach that got its 101.
+type Session struct {
+	Path        string
+	Query       url.Values
+	User        string
+	Offered     []string // subprotocols, in the client's order
+	Subprotocol string
+	Sizes       []Size // resize messages, in order
+	StdinBytes  int64  // stdin received, also if nobody read it
+	Pid         int    // of the command; 0 until it runs, and for an attach the main process's
+	Code        int    // the command's exit code once Exited
+	Exited      bool
+	Open        bool // the socket is
+}
+
+// Size is a terminal size, in characters.
+type Size struct{ Width, Height uint16 }
+
+// Stats are totals since Start.
+type Stats struct {
+	Connections int // TCP connections accepted
+	Requests    int // HTTP requests
+	Sessions    int // execs and attaches that got their 101
+}
+
+// book keeps the counters.
+type book struct {
+	mu       sync.Mutex
+	requests int
+	sessions []*Session
+	changed  chan struct{} // closed at the next change; nil while nobody waits
+}
+
+// Stats returns the totals.
+func (s *Server) Stats() Stats {
+	s.book.mu.Lock()
+	defer s.book.mu.Unlock()
+	return Stats{s.ln.connections(), s.book.requests, len(s.book.sessions)}
+}
+
+// Sessions returns what is known of each session, oldest first.
+func (s *Server) Sessions() []Session {
+	list, _ := s.book.snapshot(false)
+	return list
+}
+
+// WaitSessions waits until the sessions are as wanted; it asks after each change. Its error is the context's.
+func (s *Server) WaitSessions(ctx context.Context, want func([]Session) bool) error {
+	for {
+		list, changed := s.book.snapshot(true)
+		if want(list) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (b *book) snapshot(wait bool) ([]Session, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list := make([]Session, len(b.sessions))
+	for i, s := range b.sessions {
+		list[i] = *s
+		list[i].Sizes = slices.Clone(s.Sizes)
+	}
+	if wait && b.changed == nil {
+		b.changed = make(chan struct{})
+	}
+	return list, b.changed
+}
+
+func (b *book) request() { b.change(func() { b.requests++ }) }
+
+func (b *book) add(s *Session) { b.change(func() { b.sessions = append(b.sessions, s) }) }
+
+// change changes a session, or the book, under its lock.
+func (b *book) change(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f()
+	if b.changed != nil {
+		close(b.changed)
+		b.changed = nil
+	}
+}

@@ -1,0 +1,265 @@
+//go:build unix
+
+package sandbox_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"kshell/internal/sandbox"
+)
+
+const (
+	v5       = "v5.channel.k8s.io"
+	v4       = "v4.channel.k8s.io"
+	v4base64 = "v4.base64.channel.k8s.io"
+	v1       = "channel.k8s.io"
+	v1base64 = "base64.channel.k8s.io"
+)
+
+var allProtocols = []string{v5, v4, v4base64, v1base64, v1}
+
+// patience bounds what a test waits for; nothing should come near it.
+const patience = 60 * time.Second
+
+func start(t testing.TB, cfg sandbox.Config) *sandbox.Server {
+	t.Helper()
+	cfg.Dir = t.TempDir()
+	s, err := sandbox.Start(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}
+
+func restConfig(t testing.TB, s *sandbox.Server, contextName string) *rest.Config {
+	t.Helper()
+	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
+		&clientcmd.ClientConfigLoadingRules{ExplicitPath: s.Kubeconfig()},
+		&clientcmd.ConfigOverrides{CurrentContext: contextName}).ClientConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// httpClient has connections of its own, which end with the test.
+func httpClient(t testing.TB, s *sandbox.Server, contextName string) *http.Client {
+	t.Helper()
+	cfg := rest.CopyConfig(restConfig(t, s, contextName))
+	transport, err := rest.TransportFor(withOwnTransport(t, cfg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &http.Client{Transport: transport}
+}
+
+func withOwnTransport(t testing.TB, cfg *rest.Config) *rest.Config {
+	t.Helper()
+	tlsConfig, err := rest.TLSConfigFor(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := &http.Transport{TLSClientConfig: tlsConfig, ForceAttemptHTTP2: true}
+	t.Cleanup(tr.CloseIdleConnections)
+	cfg.TLSClientConfig = rest.TLSClientConfig{}
+	cfg.Transport = tr
+	return cfg
+}
+
+// client is a bare WebSocket client of the remote-command protocols.
+type client struct {
+	t        testing.TB
+	ws       *websocket.Conn
+	protocol string
+	ctx      context.Context
+}
+
+func execPath(pod string, query url.Values) string {
+	return "/api/v1/namespaces/default/pods/" + pod + "/exec?" + query.Encode()
+}
+
+// ask makes a query; streams is any of the letters i (stdin), o, e, t.
+func ask(streams string, command ...string) url.Values {
+	q := url.Values{"command": command}
+	for letter, name := range map[rune]string{'i': "stdin", 'o': "stdout", 'e': "stderr", 't': "tty"} {
+		if strings.ContainsRune(streams, letter) {
+			q.Set(name, "true")
+		}
+	}
+	return q
+}
+
+// tryDial returns the refusal's body with the error.
+func tryDial(t testing.TB, s *sandbox.Server, contextName, path string, protocols ...string) (*client, *http.Response, []byte, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	ws, resp, err := websocket.Dial(ctx, s.URL()+path, &websocket.DialOptions{
+		HTTPClient: httpClient(t, s, contextName), Subprotocols: protocols,
+	})
+	if err != nil {
+		var body []byte
+		if resp != nil {
+			body, _ = io.ReadAll(resp.Body)
+		}
+		return nil, resp, body, err
+	}
+	ws.SetReadLimit(-1)
+	t.Cleanup(func() { _ = ws.CloseNow() })
+	return &client{t, ws, ws.Subprotocol(), ctx}, resp, nil, nil
+}
+
+func dial(t testing.TB, s *sandbox.Server, path string, protocols ...string) *client {
+	t.Helper()
+	c, resp, body, err := tryDial(t, s, "sandbox", path, protocols...)
+	if err != nil {
+		t.Fatalf("dial: %v (%v) %s", err, resp, body)
+	}
+	return c
+}
+
+func (c *client) binary() bool { return !strings.Contains(c.protocol, "base64") }
+
+func (c *client) write(channel byte, data []byte) error {
+	if c.binary() {
+		return c.ws.Write(c.ctx, websocket.MessageBinary, append([]byte{channel}, data...))
+	}
+	return c.ws.Write(c.ctx, websocket.MessageText, []byte(string('0'+rune(channel))+base64.StdEncoding.EncodeToString(data)))
+}
+
+func (c *client) send(channel byte, data string) {
+	c.t.Helper()
+	if err := c.write(channel, []byte(data)); err != nil {
+		c.t.Fatalf("write: %v", err)
+	}
+}
+
+func (c *client) halfClose() {
+	c.t.Helper()
+	if err := c.ws.Write(c.ctx, websocket.MessageBinary, []byte{255, 0}); err != nil {
+		c.t.Fatalf("half-close: %v", err)
+	}
+}
+
+// read returns one message's channel and data.
+func (c *client) read() (byte, []byte, error) {
+	kind, msg, err := c.ws.Read(c.ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	if len(msg) == 0 {
+		return 0, nil, errors.New("a message without a channel")
+	}
+	if c.binary() {
+		if kind != websocket.MessageBinary {
+			return 0, nil, errors.New("a text message in a binary protocol")
+		}
+		return msg[0], msg[1:], nil
+	}
+	if kind != websocket.MessageText {
+		return 0, nil, errors.New("a binary message in a text protocol")
+	}
+	data, err := base64.StdEncoding.DecodeString(string(msg[1:]))
+	return msg[0] - '0', data, err
+}
+
+// result is a whole session.
+type result struct {
+	first    byte // channel of the first message
+	out, err string
+	status   string // channel 3
+	last     byte   // channel of the last message
+	largest  int
+	end      error // what ended the socket
+}
+
+func (c *client) finish() result {
+	var out, errOut, status bytes.Buffer
+	r := result{first: 255}
+	for {
+		ch, data, err := c.read()
+		if err != nil {
+			r.end = err
+			break
+		}
+		if r.first == 255 {
+			r.first = ch
+			if len(data) != 0 {
+				c.t.Errorf("the first message is not empty: %q", data)
+			}
+		}
+		r.last = ch
+		r.largest = max(r.largest, len(data))
+		switch ch {
+		case 1:
+			out.Write(data)
+		case 2:
+			errOut.Write(data)
+		case 3:
+			status.Write(data)
+		default:
+			c.t.Errorf("message on channel %d", ch)
+		}
+	}
+	r.out, r.err, r.status = out.String(), errOut.String(), status.String()
+	return r
+}
+
+// code reads the Status: 0, the command's exit code, or -1.
+func (r result) code() int {
+	var st metav1.Status
+	if json.Unmarshal([]byte(r.status), &st) != nil {
+		return -1
+	}
+	if st.Status == metav1.StatusSuccess {
+		return 0
+	}
+	if st.Details != nil {
+		for _, c := range st.Details.Causes {
+			if c.Type == "ExitCode" {
+				n := -1
+				_, _ = fmt.Sscan(c.Message, &n)
+				return n
+			}
+		}
+	}
+	return -1
+}
+
+// mustClose demands the polite end of a session.
+func (r result) mustClose(t testing.TB) {
+	t.Helper()
+	if websocket.CloseStatus(r.end) != websocket.StatusNormalClosure {
+		t.Errorf("the session ended with %v, want close 1000", r.end)
+	}
+}
+
+// wait waits until the newest session is as wanted.
+func wait(ctx context.Context, t testing.TB, s *sandbox.Server, want func(sandbox.Session) bool) {
+	t.Helper()
+	err := s.WaitSessions(ctx, func(list []sandbox.Session) bool { return len(list) > 0 && want(list[len(list)-1]) })
+	if err != nil {
+		t.Fatalf("%v: the sessions are %+v", err, s.Sessions())
+	}
+}

@@ -1,0 +1,260 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"golang.org/x/term"
+)
+
+// demoVariable makes the test's binary be the demo.
+const demoVariable = "KSHELL_DEMO_TEST"
+
+// patience bounds what a test waits for; nothing should come near it.
+const testPatience = 15 * time.Second
+
+func TestMain(m *testing.M) {
+	if os.Getenv(demoVariable) != "" {
+		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// stub stands in for kshell: it shows that it was called rightly, then is a shell with a prompt of its own.
+const stub = `#!/bin/sh
+echo "stub: $*"
+test -r "$KUBECONFIG" && echo "stub: kubeconfig is there"
+PS1='in-the-pod> ' exec sh -i
+`
+
+// screen is a demo on a pty.
+type screen struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	tty *os.File
+	tmp string
+
+	mu      sync.Mutex
+	text    bytes.Buffer
+	seen    int // how much of text has been waited for
+	changed chan struct{}
+	ended   chan struct{} // nothing more comes
+}
+
+func startDemo(t *testing.T, env ...string) *screen {
+	t.Helper()
+	tmp := t.TempDir()
+	bin := filepath.Join(t.TempDir(), "it's kshell")
+	if err := os.WriteFile(bin, []byte(stub), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := &screen{t: t, tmp: tmp, changed: make(chan struct{}, 1), ended: make(chan struct{})}
+	s.cmd = exec.Command(os.Args[0], "--kshell", bin)
+	s.cmd.Env = append(append(os.Environ(), demoVariable+"=1", "TMPDIR="+tmp), env...)
+	tty, err := pty.StartWithSize(s.cmd, &pty.Winsize{Rows: 40, Cols: 200})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.tty = tty
+	go s.read()
+	t.Cleanup(func() {
+		_ = s.cmd.Process.Signal(syscall.SIGTERM) // fails if all went well
+		<-s.ended
+		_ = tty.Close()
+	})
+	return s
+}
+
+func (s *screen) read() {
+	defer close(s.ended)
+	buf := make([]byte, 4096)
+	for {
+		n, err := s.tty.Read(buf)
+		s.mu.Lock()
+		s.text.Write(buf[:n])
+		s.mu.Unlock()
+		select {
+		case s.changed <- struct{}{}:
+		default:
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// expect waits for a text after the one expected before.
+func (s *screen) expect(want string) {
+	s.t.Helper()
+	deadline := time.After(testPatience)
+	for {
+		s.mu.Lock()
+		i := strings.Index(s.text.String()[s.seen:], want)
+		if i >= 0 {
+			s.seen += i + len(want)
+		}
+		all := s.text.String()
+		s.mu.Unlock()
+		if i >= 0 {
+			return
+		}
+		select {
+		case <-s.changed:
+		case <-deadline:
+			s.t.Fatalf("%q never came; the screen: %s", want, all)
+		}
+	}
+}
+
+func (s *screen) typeLine(line string) {
+	s.t.Helper()
+	if _, err := s.tty.WriteString(line + "\n"); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// exitCode waits for the demo's end.
+func (s *screen) exitCode() int {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), testPatience)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = s.cmd.Process.Kill() })
+	defer stop()
+	err := s.cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		s.t.Fatal(err)
+	}
+	if ctx.Err() != nil {
+		s.t.Fatal("the demo did not end")
+	}
+	return s.cmd.ProcessState.ExitCode()
+}
+
+func (s *screen) mustLeaveNothing() {
+	s.t.Helper()
+	left, err := filepath.Glob(filepath.Join(s.tmp, "*"))
+	if err != nil || len(left) > 0 {
+		s.t.Errorf("left behind: %v %v", left, err)
+	}
+	out, err := exec.Command("ps", "-Aww", "-o", "pid=,command=").Output()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if strings.Contains(string(out), s.tmp) {
+		s.t.Errorf("a process of the demo lives on:\n%s", out)
+	}
+}
+
+// noBash is an environment in which only sh can be found.
+func noBash(t *testing.T) string {
+	t.Helper()
+	bin := t.TempDir()
+	for _, name := range []string{"sh", "sleep", "cat", "test"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(bin, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return "PATH=" + bin
+}
+
+func TestExitCodeOfThePodReachesTheLocalPromptAndLeavingCleansUp(t *testing.T) {
+	for name, env := range map[string]func(*testing.T) string{
+		"bash": func(*testing.T) string { return "X=" }, "sh": noBash,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startDemo(t, env(t))
+			s.expect("nothing confines it")
+			s.expect("stub: exec -it deploy/web")
+			s.expect("stub: kubeconfig is there")
+			s.expect("in-the-pod> ")
+			s.typeLine("exit 3")
+			s.expect("prints 3.")
+			s.expect("kshell-demo$ ")
+			s.typeLine("echo code=$?")
+			s.expect("code=3\r\n")
+			s.expect("kshell-demo$ ")
+			s.typeLine("kshell exec web -- date")
+			s.expect("stub: exec web -- date")
+			s.expect("in-the-pod> ")
+			s.typeLine("exit")
+			s.expect("kshell-demo$ ")
+			s.typeLine("exit 5")
+			if code := s.exitCode(); code != 0 {
+				t.Errorf("the demo's exit code is %d, want 0", code)
+			}
+			s.mustLeaveNothing()
+		})
+	}
+}
+
+func TestSignalsCleanUpAndRestoreTheTerminal(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		t.Run(sig.String(), func(t *testing.T) {
+			s := startDemo(t)
+			before, err := term.GetState(int(s.tty.Fd()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.expect("in-the-pod> ")
+			s.typeLine("stty -echo; echo don''e")
+			s.expect("done")
+			if err := s.cmd.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+			if code := s.exitCode(); code != 128+int(sig) {
+				t.Errorf("exit code %d, want %d", code, 128+int(sig))
+			}
+			s.mustLeaveNothing()
+			after, err := term.GetState(int(s.tty.Fd()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(before, after, cmp.Exporter(func(reflect.Type) bool { return true })); diff != "" {
+				t.Errorf("the terminal changed:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAMissingKshellIsSaidAtOnce(t *testing.T) {
+	master, slave, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	defer slave.Close()
+	var errOut bytes.Buffer
+	if code := run([]string{"--kshell", filepath.Join(t.TempDir(), "none")}, slave, slave, &errOut); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	if !strings.Contains(errOut.String(), "no kshell to show") {
+		t.Errorf("it said %q", errOut.String())
+	}
+}
+
+func TestWrongUsageIsRefused(t *testing.T) {
+	var errOut bytes.Buffer
+	if code := run(nil, os.Stdin, os.Stdout, &errOut); code != 2 || !strings.Contains(errOut.String(), "--kshell PATH") {
+		t.Errorf("exit code %d, text %q", code, errOut.String())
+	}
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// patience is how long a shell may take to end after it was hung up on.
+const patience = 2 * time.Second
+
+// shell is the local interactive shell of the demo.
+type shell struct {
+	path string
+	args []string
+	env  []string
+}
+
+// newShell prefers bash and falls back to sh.
+func newShell(dir, kubeconfig string) (*shell, error) {
+	rc := filepath.Join(dir, "rc")
+	text := fmt.Sprintf(startup, quote(filepath.Join(dir, "bin")), quote(kubeconfig))
+	if err := os.WriteFile(rc, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	if bash, err := exec.LookPath("bash"); err == nil {
+		return &shell{path: bash, args: []string{"--noprofile", "--rcfile", rc, "-i"}, env: os.Environ()}, nil
+	}
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		return nil, fmt.Errorf("no shell for the demo: %w", err)
+	}
+	return &shell{path: sh, args: []string{"-i"}, env: append(os.Environ(), "ENV="+rc)}, nil
+}
+
+// quote makes one word of the shell's language.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// run returns when the shell has ended, whatever its exit code, or has been ended because of the context. It leaves the
+// terminal as it found it.
+func (sh *shell) run(ctx context.Context, tty *os.File) error {
+	state, err := term.GetState(int(tty.Fd()))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		takeBack(tty)
+		_ = term.Restore(int(tty.Fd()), state) // the terminal may be gone
+	}()
+	cmd := exec.CommandContext(ctx, sh.path, sh.args...)
+	cmd.Env = sh.env
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, os.Stdout, os.Stderr
+	cmd.Cancel = func() error { return hangUp(tty, cmd.Process) }
+	cmd.WaitDelay = patience
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) || ctx.Err() != nil {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,88 @@
+package sandbox
+
+import (
+	"io"
+	"slices"
+	"sync"
+)
+
+// logLimit is how much of a container's output its log keeps, in bytes.
+const logLimit = 64 << 10
+
+// fan spreads the output of a container's main process over all who are attached, and keeps its tail as the log. As on a
+// cluster, somebody attached who does not read holds up the container and everybody else.
+type fan struct {
+	mu    sync.Mutex
+	tail  []byte
+	sinks []*sink
+}
+
+// sink is one attached client.
+type sink struct {
+	stdout, stderr io.Writer // nil: not wanted
+	gone           chan struct{}
+	once           sync.Once
+}
+
+func newSink(stdout, stderr io.Writer) *sink {
+	return &sink{stdout: stdout, stderr: stderr, gone: make(chan struct{})}
+}
+
+func (k *sink) leave() { k.once.Do(func() { close(k.gone) }) }
+
+func (f *fan) add(k *sink) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sinks = append(f.sinks, k)
+}
+
+func (f *fan) drop(k *sink) {
+	k.leave()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sinks = slices.DeleteFunc(f.sinks, func(other *sink) bool { return other == k })
+}
+
+func (f *fan) dropAll() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, k := range f.sinks {
+		k.leave()
+	}
+	f.sinks = nil
+}
+
+func (f *fan) log() []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.tail)
+}
+
+// copy reads one of the main process's outputs to its end.
+func (f *fan) copy(r io.Reader, pick func(*sink) io.Writer) {
+	buf := make([]byte, chunk)
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			f.spread(buf[:n], pick)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (f *fan) spread(data []byte, pick func(*sink) io.Writer) {
+	f.mu.Lock()
+	f.tail = append(f.tail, data...)
+	f.tail = slices.Delete(f.tail, 0, max(0, len(f.tail)-logLimit))
+	sinks := slices.Clone(f.sinks)
+	f.mu.Unlock()
+	for _, k := range sinks {
+		if w := pick(k); w != nil {
+			if _, err := w.Write(data); err != nil {
+				f.drop(k)
+			}
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// bodyLimit is the largest request body that is read, in bytes.
+const bodyLimit = 3 << 20
+
+func (s *Server) serveGet(w http.ResponseWriter, c call, res metav1.APIResource) error {
+	o, ok := s.store.get(res.Name, c.key())
+	if !ok {
+		return apierrors.NewNotFound(schema.GroupResource{Group: c.group, Resource: c.resource}, c.name)
+	}
+	writeJSON(w, http.StatusOK, o)
+	return nil
+}
+
+func (s *Server) serveList(w http.ResponseWriter, c call, res metav1.APIResource) error {
+	match, err := c.matcher()
+	if err != nil {
+		return err
+	}
+	items, version := s.store.list(res.Name, match)
+	writeJSON(w, http.StatusOK, struct {
+		metav1.TypeMeta `json:",inline"`
+		metav1.ListMeta `json:"metadata"`
+		Items           []object `json:"items"`
+	}{
+		metav1.TypeMeta{Kind: res.Kind + "List", APIVersion: groupVersion(c.group)},
+		metav1.ListMeta{ResourceVersion: strconv.FormatInt(version, 10)},
+		items,
+	})
+	return nil
+}
+
+// matcher reads namespace, name, labelSelector and fieldSelector.
+func (c call) matcher() (func(object) bool, error) {
+	byLabel, err := labels.Parse(c.query.Get("labelSelector"))
+	if err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	byField, err := fields.ParseSelector(c.query.Get("fieldSelector"))
+	if err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	for _, r := range byField.Requirements() {
+		if _, ok := fieldsOf(&corev1.Pod{})[r.Field]; !ok {
+			return nil, apierrors.NewBadRequest(fmt.Sprintf("field label not supported: %s", r.Field))
+		}
+	}
+	return func(o object) bool {
+		return (c.namespace == "" || o.GetNamespace() == c.namespace) && (c.name == "" || o.GetName() == c.name) &&
+			byLabel.Matches(labels.Set(o.GetLabels())) && byField.Matches(fieldsOf(o))
+	}, nil
+}
+
+func fieldsOf(o object) fields.Set {
+	set := fields.Set{"metadata.name": o.GetName(), "metadata.namespace": o.GetNamespace()}
+	if p, ok := o.(*corev1.Pod); ok {
+		set["spec.nodeName"] = p.Spec.NodeName
+		set["status.phase"] = string(p.Status.Phase)
+	}
+	return set
+}
+
+func (s *Server) serveCreate(w http.ResponseWriter, r *http.Request, c call) error {
+	pod := &corev1.Pod{}
+	if err := json.NewDecoder(io.LimitReader(r.Body, bodyLimit)).Decode(pod); err != nil {
+		return apierrors.NewBadRequest(err.Error())
+	}
+	pod.Namespace = c.namespace
+	pod.Status = corev1.PodStatus{}
+	if pod.Name == "" {
+		pod.Name = pod.GenerateName + randomName(5)
+	}
+	if _, ok := s.store.get("pods", keyOf(pod)); ok {
+		return apierrors.NewAlreadyExists(schema.GroupResource{Resource: "pods"}, pod.Name)
+	}
+	if len(pod.Spec.Containers) == 0 {
+		return apierrors.NewBadRequest("spec.containers: Required value")
+	}
+	if err := s.addPod(pod); err != nil {
+		return err
+	}
+	o, _ := s.store.get("pods", keyOf(pod))
+	writeJSON(w, http.StatusCreated, o)
+	return nil
+}
+
+func (s *Server) serveDelete(w http.ResponseWriter, r *http.Request, c call) error {
+	opts := metav1.DeleteOptions{}
+	data, err := io.ReadAll(io.LimitReader(r.Body, bodyLimit))
+	if err != nil {
+		return apierrors.NewBadRequest(err.Error())
+	}
+	if len(data) > 0 {
+		if err := json.Unmarshal(data, &opts); err != nil {
+			return apierrors.NewBadRequest(err.Error())
+		}
+	}
+	grace := 30 * time.Second
+	if v := c.query.Get("gracePeriodSeconds"); v != "" {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil {
+			return apierrors.NewBadRequest(err.Error())
+		}
+		opts.GracePeriodSeconds = &n
+	}
+	if opts.GracePeriodSeconds != nil {
+		grace = time.Duration(*opts.GracePeriodSeconds) * time.Second
+	}
+	o, ok := s.store.get("pods", c.key())
+	if ok && opts.Preconditions != nil && opts.Preconditions.UID != nil && *opts.Preconditions.UID != o.GetUID() {
+		return apierrors.NewConflict(schema.GroupResource{Resource: "pods"}, c.name, fmt.Errorf(
+			"the UID in the precondition (%s) does not match the UID in record (%s)", *opts.Preconditions.UID, o.GetUID()))
+	}
+	if err := s.deletePod(c.key(), grace); err != nil {
+		return err
+	}
+	if now, still := s.store.get("pods", c.key()); still && now.GetUID() == o.GetUID() {
+		o = now
+	}
+	writeJSON(w, http.StatusOK, o)
+	return nil
+}
+
+// serveLog sends the last 64 KiB that the container's main process printed. It follows nothing.
+func (s *Server) serveLog(w http.ResponseWriter, c call) error {
+	pod, err := s.pod(c.key())
+	if err != nil {
+		return err
+	}
+	name, err := chooseContainer(pod, c.query.Get("container"))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/plain")
+	if ct := s.container(c.key(), name); ct != nil {
+		_, _ = w.Write(ct.fan.log())
+	}
+	return nil
+}
+
+func (s *Server) pod(key types.NamespacedName) (*corev1.Pod, error) {
+	o, _ := s.store.get("pods", key)
+	pod, ok := o.(*corev1.Pod)
+	if !ok {
+		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, key.Name)
+	}
+	return pod, nil
+}

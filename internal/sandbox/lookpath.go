@@ -1,0 +1,61 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// defaultPath is a container's PATH if the sandbox itself has none.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+func searchPath() string {
+	if p := os.Getenv("PATH"); p != "" {
+		return p
+	}
+	return defaultPath
+}
+
+// lookPath finds a command as a container runtime does, and fails in its words.
+func lookPath(name, dir string) (string, error) {
+	if strings.Contains(name, "/") {
+		path := name
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path)
+		}
+		info, err := os.Stat(path)
+		var errno syscall.Errno
+		switch {
+		case err == nil && executable(info):
+			return path, nil
+		case err == nil || errors.Is(err, fs.ErrPermission):
+			return "", errCannotRun("exec: %q: permission denied", name)
+		case errors.As(err, &errno):
+			return "", errCannotRun("exec: %q: stat %s: %w", name, name, errno)
+		default:
+			return "", errCannotRun("exec: %q: %w", name, err)
+		}
+	}
+	for d := range strings.SplitSeq(searchPath(), ":") {
+		if d == "" || name == "" {
+			continue
+		}
+		path := filepath.Join(d, name)
+		if info, err := os.Stat(path); err == nil && executable(info) {
+			return path, nil
+		}
+	}
+	return "", errCannotRun("exec: %q: executable file not found in $PATH", name)
+}
+
+func executable(info fs.FileInfo) bool { return info.Mode().IsRegular() && info.Mode()&0o111 != 0 }
+
+// errCannotRun wraps a reason in the layers of text that containerd and runc put around it.
+func errCannotRun(format string, args ...any) error {
+	return fmt.Errorf("failed to exec in container: failed to start exec %q: OCI runtime exec failed: exec failed: "+
+		"unable to start container process: %w: unknown", randomName(16), fmt.Errorf(format, args...))
+}

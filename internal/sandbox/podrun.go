@@ -1,0 +1,208 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// graceCap bounds the time between TERM and KILL when a pod is deleted.
+const graceCap = time.Second
+
+// errClosed is what a sandbox says that has been closed.
+var errClosed = errors.New("the sandbox is closed")
+
+// podRun is what runs of a pod.
+type podRun struct {
+	pod        *corev1.Pod // as it was added
+	containers map[string]*container
+	stop       context.CancelFunc // begins the end
+	ended      chan struct{}      // closed once nothing of it runs any more
+
+	mu    sync.Mutex
+	grace time.Duration
+}
+
+func (r *podRun) graceLeft() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.grace
+}
+
+// addPod completes the pod, runs it and only then shows it, so that whoever sees it running may exec into it.
+func (s *Server) addPod(pod *corev1.Pod) error {
+	if !s.enter() {
+		return errClosed
+	}
+	defer s.wg.Done()
+	complete(pod)
+	ctx, cancel := context.WithCancel(s.ctx)
+	run := &podRun{pod: pod.DeepCopy(), containers: map[string]*container{}, stop: cancel, ended: make(chan struct{})}
+	var mains []func()
+	for _, spec := range toRun(pod) {
+		c, err := s.newContainer(pod, spec.Container, spec.again)
+		if err == nil {
+			var p *process
+			if p, err = c.spawn(c.mainCommand(), true); err == nil {
+				mains = append(mains, func() { c.run(ctx, p, run.graceLeft) })
+			}
+		}
+		if err != nil {
+			setState(pod, spec.Name, waiting("RunContainerError", err.Error()))
+			settle(pod)
+			continue
+		}
+		run.containers[spec.Name] = c
+	}
+	s.mu.Lock()
+	s.pods[keyOf(pod)] = run
+	s.mu.Unlock()
+	s.store.put("pods", pod)
+	var running sync.WaitGroup
+	for _, f := range mains {
+		running.Go(f)
+	}
+	s.wg.Go(func() {
+		running.Wait()
+		<-ctx.Done()
+		close(run.ended)
+	})
+	return nil
+}
+
+// container finds the runtime side of a container; nil if it does not run, and never did.
+func (s *Server) container(key types.NamespacedName, name string) *container {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	run := s.pods[key]
+	if run == nil {
+		return nil
+	}
+	return run.containers[name]
+}
+
+func (s *Server) deletePod(key types.NamespacedName, grace time.Duration) error {
+	s.mu.Lock()
+	run := s.pods[key]
+	s.mu.Unlock()
+	if run == nil {
+		return apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, key.Name)
+	}
+	run.mu.Lock()
+	run.grace = min(grace, graceCap)
+	run.mu.Unlock()
+	first := false
+	s.store.update("pods", key, run.pod.UID, func(o object) {
+		first = o.GetDeletionTimestamp() == nil
+		seconds := int64(grace.Seconds())
+		now := metav1.NewTime(time.Now().Add(grace))
+		o.SetDeletionTimestamp(&now)
+		o.SetDeletionGracePeriodSeconds(&seconds)
+	})
+	if !first {
+		return nil
+	}
+	replacement := replace(run.pod)
+	if replacement != nil && replacement.Name != key.Name {
+		s.start(func() { _ = s.addPod(replacement) })
+	}
+	run.stop()
+	s.start(func() {
+		<-run.ended
+		s.mu.Lock()
+		if s.pods[key] == run {
+			delete(s.pods, key)
+		}
+		closing := s.closing
+		s.mu.Unlock()
+		s.store.remove("pods", key, run.pod.UID)
+		if replacement != nil && replacement.Name == key.Name && !closing {
+			_ = s.addPod(replacement)
+		}
+	})
+	return nil
+}
+
+// replace makes the pod that a workload puts in a deleted one's place, or nil if nobody owns it.
+func replace(old *corev1.Pod) *corev1.Pod {
+	if len(old.OwnerReferences) == 0 {
+		return nil
+	}
+	pod := &corev1.Pod{Spec: *old.Spec.DeepCopy()}
+	pod.Namespace = old.Namespace
+	pod.Labels = old.Labels
+	pod.Annotations = old.Annotations
+	pod.OwnerReferences = old.OwnerReferences
+	pod.GenerateName = old.GenerateName
+	if old.OwnerReferences[0].Kind == "StatefulSet" {
+		pod.Name = old.Name
+	}
+	return pod
+}
+
+// complete fills in what every pod has.
+func complete(pod *corev1.Pod) {
+	pod.TypeMeta = metav1.TypeMeta{Kind: "Pod", APIVersion: "v1"}
+	if pod.Namespace == "" {
+		pod.Namespace = "default"
+	}
+	if pod.Name == "" {
+		pod.Name = pod.GenerateName + randomName(5)
+	}
+	if pod.UID == "" {
+		pod.UID = newUID()
+	}
+	if pod.CreationTimestamp.IsZero() {
+		pod.CreationTimestamp = metav1.Now()
+	}
+	if pod.Spec.RestartPolicy == "" {
+		pod.Spec.RestartPolicy = corev1.RestartPolicyAlways
+	}
+	if pod.Status.Phase != "" {
+		return
+	}
+	if pod.Spec.NodeName == "" {
+		pod.Spec.NodeName = "sandbox"
+	}
+	pod.Status = runningStatus(pod)
+}
+
+func newUID() types.UID {
+	r := randomName(32)
+	return types.UID(fmt.Sprintf("%s-%s-%s-%s-%s", r[:8], r[8:12], r[12:16], r[16:20], r[20:]))
+}
+
+type containerToRun struct {
+	corev1.Container
+	again bool
+}
+
+// toRun lists the containers that the status says are running.
+func toRun(pod *corev1.Pod) []containerToRun {
+	var list []containerToRun
+	again := pod.Spec.RestartPolicy == corev1.RestartPolicyAlways
+	for _, c := range pod.Spec.InitContainers {
+		if isRunning(pod.Status.InitContainerStatuses, c.Name) {
+			list = append(list, containerToRun{c, again})
+		}
+	}
+	for _, c := range pod.Spec.Containers {
+		if isRunning(pod.Status.ContainerStatuses, c.Name) {
+			list = append(list, containerToRun{c, again})
+		}
+	}
+	for _, c := range pod.Spec.EphemeralContainers {
+		if isRunning(pod.Status.EphemeralContainerStatuses, c.Name) {
+			list = append(list, containerToRun{corev1.Container(c.EphemeralContainerCommon), false})
+		}
+	}
+	return list
+}

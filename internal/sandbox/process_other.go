@@ -1,0 +1,23 @@
+//go:build !unix
+
+package sandbox
+
+import "errors"
+
+var errUnsupported = errors.New("the sandbox needs Unix: its pods are local processes on ptys")
+
+func supported() error { return errUnsupported }
+
+func startProcess(command) (*process, error) { return nil, errUnsupported }
+
+func (p *process) terminate() {}
+
+func (p *process) hangUp() {}
+
+func (p *process) kill() {}
+
+func (p *process) resize(size) {}
+
+func killMarked(string) {}
+
+func marked(string) []int { return nil }

@@ -1,0 +1,126 @@
+//go:build unix
+
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/creack/pty"
+)
+
+func supported() error { return nil }
+
+// startProcess runs a command in a new session. Its exited channel closes when it has ended; descendants of its may live
+// on and hold its output open.
+func startProcess(c command) (*process, error) {
+	name := ""
+	if len(c.args) > 0 {
+		name = c.args[0]
+	}
+	path, err := lookPath(name, c.dir)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{tty: c.tty, exited: make(chan struct{})}
+	files, err := p.open(c)
+	defer func() {
+		for _, f := range files {
+			_ = f.Close()
+		}
+	}()
+	if err != nil {
+		p.closeFiles()
+		return nil, err
+	}
+	sys := &syscall.SysProcAttr{Setsid: true, Setctty: c.tty} // Ctty is descriptor 0 of the child
+	started, err := os.StartProcess(path, c.args, &os.ProcAttr{Dir: c.dir, Env: c.env, Files: files, Sys: sys})
+	if err != nil {
+		p.closeFiles()
+		return nil, errCannotRun("%w", err)
+	}
+	p.pid = started.Pid
+	go p.wait(started)
+	return p, nil
+}
+
+// open makes the pipes or the pty and returns the command's ends of them, also on failure.
+func (p *process) open(c command) (files []*os.File, err error) {
+	if c.tty {
+		master, slave, err := pty.Open()
+		if err != nil {
+			return nil, fmt.Errorf("cannot open a pty: %w", err)
+		}
+		p.stdout = master
+		if c.stdin {
+			p.stdin = master
+		}
+		return []*os.File{slave, slave, slave}, nil
+	}
+	pipe := func() (r, w *os.File) {
+		if err == nil {
+			r, w, err = os.Pipe()
+		}
+		return r, w
+	}
+	var in, out, errOut *os.File
+	if c.stdin {
+		in, p.stdin = pipe()
+	} else {
+		in, err = os.Open(os.DevNull)
+	}
+	p.stdout, out = pipe()
+	p.stderr, errOut = pipe()
+	return []*os.File{in, out, errOut}, err
+}
+
+func (p *process) wait(started *os.Process) {
+	defer close(p.exited)
+	state, err := started.Wait()
+	if err != nil {
+		p.code = 255
+		return
+	}
+	p.code = state.ExitCode()
+	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		p.code = 128 + int(ws.Signal())
+	}
+}
+
+// signal reaches the whole process group. A process that has been waited for is left alone: its number may be somebody
+// else's.
+func (p *process) signal(sig syscall.Signal) {
+	select {
+	case <-p.exited:
+	default:
+		_ = syscall.Kill(-p.pid, sig)
+	}
+}
+
+func (p *process) terminate() { p.signal(syscall.SIGTERM) }
+
+func (p *process) hangUp() { p.signal(syscall.SIGHUP) }
+
+func (p *process) kill() { p.signal(syscall.SIGKILL) }
+
+func (p *process) resize(s size) {
+	if p.tty {
+		_ = pty.Setsize(p.stdout, &pty.Winsize{Cols: s.Width, Rows: s.Height}) // fails only once it is closed
+	}
+}
+
+// killMarked kills every process whose mark begins so, until there is none left.
+func killMarked(mark string) {
+	for range 50 {
+		pids := marked(mark)
+		for _, pid := range pids {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		if len(pids) == 0 {
+			return
+		}
+		time.Sleep(time.Millisecond) // the dying count as living for a moment
+	}
+}

@@ -1,0 +1,107 @@
+package sandbox
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func started() corev1.ContainerState {
+	return corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}}
+}
+
+func waiting(reason, message string) corev1.ContainerState {
+	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}
+}
+
+func terminated(code int) corev1.ContainerState {
+	reason := "Completed"
+	if code != 0 {
+		reason = "Error"
+	}
+	return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+		ExitCode: int32(code), Reason: reason, FinishedAt: metav1.Now(),
+	}}
+}
+
+func containerStatus(name, image string, state corev1.ContainerState) corev1.ContainerStatus {
+	started := state.Running != nil
+	return corev1.ContainerStatus{
+		Name: name, Image: image, State: state, Ready: started, Started: &started,
+		ContainerID: "sandbox://" + randomName(32),
+	}
+}
+
+// runningStatus is the status of a pod that runs whole. Its init containers are finished, except those that restart.
+func runningStatus(pod *corev1.Pod) corev1.PodStatus {
+	now := metav1.NewTime(time.Now().Truncate(time.Second))
+	st := corev1.PodStatus{Phase: corev1.PodRunning, StartTime: &now, HostIP: "127.0.0.1", PodIP: "127.0.0.1"}
+	for _, c := range pod.Spec.InitContainers {
+		state := terminated(0)
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			state = started()
+		}
+		st.InitContainerStatuses = append(st.InitContainerStatuses, containerStatus(c.Name, c.Image, state))
+	}
+	for _, c := range pod.Spec.Containers {
+		st.ContainerStatuses = append(st.ContainerStatuses, containerStatus(c.Name, c.Image, started()))
+	}
+	for _, c := range pod.Spec.EphemeralContainers {
+		st.EphemeralContainerStatuses = append(st.EphemeralContainerStatuses, containerStatus(c.Name, c.Image, started()))
+	}
+	for _, t := range []corev1.PodConditionType{
+		corev1.PodScheduled, corev1.PodInitialized, corev1.ContainersReady, corev1.PodReady,
+	} {
+		st.Conditions = append(st.Conditions, corev1.PodCondition{Type: t, Status: corev1.ConditionTrue, LastTransitionTime: now})
+	}
+	return st
+}
+
+// settle brings phase and readiness in line with the containers' states.
+func settle(pod *corev1.Pod) {
+	ready, ended, failed := true, true, false
+	for _, c := range pod.Status.ContainerStatuses {
+		ready = ready && c.Ready
+		ended = ended && c.State.Terminated != nil
+		failed = failed || c.State.Terminated != nil && c.State.Terminated.ExitCode != 0
+	}
+	for i := range pod.Status.Conditions {
+		c := &pod.Status.Conditions[i]
+		if c.Type != corev1.PodReady && c.Type != corev1.ContainersReady {
+			continue
+		}
+		want := corev1.ConditionFalse
+		if ready {
+			want = corev1.ConditionTrue
+		}
+		if c.Status != want {
+			c.Status = want
+			c.LastTransitionTime = metav1.Now()
+		}
+	}
+	switch {
+	case ended && failed:
+		pod.Status.Phase = corev1.PodFailed
+	case ended:
+		pod.Status.Phase = corev1.PodSucceeded
+	}
+}
+
+func setState(pod *corev1.Pod, name string, state corev1.ContainerState) {
+	for i := range pod.Status.ContainerStatuses {
+		if c := &pod.Status.ContainerStatuses[i]; c.Name == name {
+			c.State = state
+			c.Ready = state.Running != nil
+		}
+	}
+}
+
+func isRunning(list []corev1.ContainerStatus, name string) bool {
+	for _, c := range list {
+		if c.Name == name {
+			return c.State.Running != nil
+		}
+	}
+	return false
+}

@@ -1,0 +1,164 @@
+package sandbox
+
+import (
+	"slices"
+	"strconv"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// object is what every API type is.
+type object interface {
+	metav1.Object
+	runtime.Object
+}
+
+// event is one line of the history. Its object is never changed again.
+type event struct {
+	version  int64
+	kind     watch.EventType
+	resource string
+	obj      object
+}
+
+// store holds the API's objects and the history that watches read. Objects in it are never changed in place: update
+// puts a changed copy in their stead, so whoever has got one may keep it without a lock.
+type store struct {
+	mu      sync.Mutex
+	version int64
+	oldest  int64 // a watch from before this version is told 410
+	objects map[string]map[types.NamespacedName]object
+	history []event
+	changed chan struct{} // closed, and replaced, at each change
+}
+
+const historyLimit = 2000
+
+func newStore() *store {
+	return &store{version: 100, objects: map[string]map[types.NamespacedName]object{}, changed: make(chan struct{})}
+}
+
+func keyOf(o object) types.NamespacedName {
+	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
+// put adds or replaces an object, which is the store's from now on.
+func (st *store) put(resource string, o object) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.objects[resource] == nil {
+		st.objects[resource] = map[types.NamespacedName]object{}
+	}
+	kind := watch.Added
+	if _, ok := st.objects[resource][keyOf(o)]; ok {
+		kind = watch.Modified
+	}
+	st.objects[resource][keyOf(o)] = o
+	st.record(kind, resource, o)
+}
+
+// update changes a copy of an object by f and puts it in the old one's place. It does nothing if there is no such
+// object, or if its UID is another (the name was used again).
+func (st *store) update(resource string, key types.NamespacedName, uid types.UID, f func(object)) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	old, ok := st.objects[resource][key]
+	if !ok || old.GetUID() != uid {
+		return
+	}
+	changed, ok := old.DeepCopyObject().(object)
+	if !ok {
+		return
+	}
+	f(changed)
+	st.objects[resource][key] = changed
+	st.record(watch.Modified, resource, changed)
+}
+
+func (st *store) remove(resource string, key types.NamespacedName, uid types.UID) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	old, ok := st.objects[resource][key]
+	if !ok || old.GetUID() != uid {
+		return
+	}
+	gone, ok := old.DeepCopyObject().(object)
+	if !ok {
+		return
+	}
+	delete(st.objects[resource], key)
+	st.record(watch.Deleted, resource, gone)
+}
+
+func (st *store) record(kind watch.EventType, resource string, o object) {
+	st.version++
+	o.SetResourceVersion(strconv.FormatInt(st.version, 10))
+	st.history = append(st.history, event{st.version, kind, resource, o})
+	if over := len(st.history) - historyLimit; over > 0 {
+		st.oldest = st.history[over-1].version
+		st.history = slices.Delete(st.history, 0, over)
+	}
+	close(st.changed)
+	st.changed = make(chan struct{})
+}
+
+func (st *store) expire() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.version++ // the present version stays watchable, every earlier one is gone
+	st.oldest = st.version
+	st.history = nil
+}
+
+func (st *store) get(resource string, key types.NamespacedName) (object, bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	o, ok := st.objects[resource][key]
+	return o, ok
+}
+
+// list returns the objects that match, by namespace and name, and the version they are of.
+func (st *store) list(resource string, match func(object) bool) ([]object, int64) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	found := []object{}
+	for _, o := range st.objects[resource] {
+		if match(o) {
+			found = append(found, o)
+		}
+	}
+	slices.SortFunc(found, func(a, b object) int {
+		switch ka, kb := keyOf(a).String(), keyOf(b).String(); {
+		case ka < kb:
+			return -1
+		case ka > kb:
+			return 1
+		default:
+			return 0
+		}
+	})
+	return found, st.version
+}
+
+// since returns the events after a version and a channel that is closed at the next change; or, if the version lies
+// outside the history, how.
+func (st *store) since(version int64, resource string) (events []event, now int64, changed <-chan struct{}, err error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	switch {
+	case version < st.oldest:
+		return nil, st.version, nil, errExpired(version, st.oldest)
+	case version > st.version:
+		return nil, st.version, nil, errTooNew(version, st.version)
+	}
+	for _, e := range st.history {
+		if e.version > version && e.resource == resource {
+			events = append(events, e)
+		}
+	}
+	return events, st.version, st.changed, nil
+}

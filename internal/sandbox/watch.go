@@ -1,0 +1,151 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"golang.org/x/net/websocket"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/streaming/pkg/httpstream/wsstream"
+)
+
+// tooNewWait is how long the real server waits for a version from the future before it says that it is too large.
+const tooNewWait = 3 * time.Second
+
+// watcher sends the events of one watch.
+type watcher struct {
+	store    *store
+	resource string
+	match    func(object) bool
+	from     int64 // 0: begin with what there is
+	send     func([]byte) error
+}
+
+func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request, c call, res metav1.APIResource) error {
+	match, err := c.matcher()
+	if err != nil {
+		return err
+	}
+	wa := watcher{store: s.store, resource: res.Name, match: match}
+	if v := c.query.Get("resourceVersion"); v != "" {
+		if wa.from, err = strconv.ParseInt(v, 10, 64); err != nil {
+			return apierrors.NewBadRequest("invalid resource version: " + err.Error())
+		}
+	}
+	ctx := r.Context()
+	if v := c.query.Get("timeoutSeconds"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			return apierrors.NewBadRequest("invalid timeoutSeconds: " + err.Error())
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(n)*time.Second)
+		defer cancel()
+	}
+	if wsstream.IsWebSocketRequest(r) {
+		wa.overWebSocket(ctx, s, w, r, c.fault)
+		return nil
+	}
+	wa.overHTTP(ctx, w, r, c.fault)
+	return nil
+}
+
+// overHTTP sends one JSON document and a newline per event, flushed one by one.
+func (wa watcher) overHTTP(ctx context.Context, w http.ResponseWriter, r *http.Request, f *active) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	rc := http.NewResponseController(w)
+	_ = rc.Flush()
+	wa.send = func(line []byte) error {
+		if err := f.beforeLine(r, len(line)); err != nil {
+			return err
+		}
+		if _, err := w.Write(line); err != nil {
+			return err
+		}
+		return rc.Flush()
+	}
+	wa.run(ctx)
+}
+
+// overWebSocket sends one text message per event. The real server's handshake, and so this one, wants a valid Origin and
+// at most one subprotocol, whatever its name.
+func (wa watcher) overWebSocket(ctx context.Context, s *Server, w http.ResponseWriter, r *http.Request, f *active) {
+	hw := newHijacker(s, w, r, f)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	websocket.Handler(func(ws *websocket.Conn) {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			defer cancel()
+			var ignored []byte
+			for websocket.Message.Receive(ws, &ignored) == nil {
+			}
+		}()
+		wa.send = func(line []byte) error { return websocket.Message.Send(ws, string(line)) }
+		wa.run(ctx)
+		_ = ws.Close()
+		hw.conn.finish()
+		<-done
+	}).ServeHTTP(hw, r)
+}
+
+// run sends events until the context ends, a send fails, or the version is refused.
+func (wa watcher) run(ctx context.Context) {
+	version := wa.from
+	if version == 0 {
+		items, now := wa.store.list(wa.resource, wa.match)
+		for _, o := range items {
+			if wa.line(watch.Added, o) != nil {
+				return
+			}
+		}
+		version = now
+	}
+	for {
+		events, now, changed, err := wa.store.since(version, wa.resource)
+		if err != nil {
+			wa.refuse(ctx, err)
+			return
+		}
+		for _, e := range events {
+			if wa.match(e.obj) && wa.line(e.kind, e.obj) != nil {
+				return
+			}
+		}
+		version = now
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (wa watcher) refuse(ctx context.Context, err error) {
+	if apierrors.IsTimeout(err) {
+		select {
+		case <-time.After(tooNewWait):
+		case <-ctx.Done():
+			return
+		}
+	}
+	_ = wa.line(watch.Error, statusOf(err))
+}
+
+func (wa watcher) line(kind watch.EventType, o any) error {
+	data, err := json.Marshal(struct {
+		Type   watch.EventType `json:"type"`
+		Object any             `json:"object"`
+	}{kind, o})
+	if err != nil {
+		return err
+	}
+	return wa.send(append(data, '\n'))
+}
