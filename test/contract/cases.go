@@ -1,0 +1,110 @@
+package contract
+
+import "strings"
+
+// noHalfClose is why kubectl differs where kshell refuses to hang.
+const (
+	describes = "kubectl exits 1 for its own failures, which a command's own 1 cannot be told from; kshell exits 255"
+	startCode = "kubectl exits 1 when the command could not be started; kshell exits 126 or 127, as shells do"
+	usageCode = "kubectl exits 1 for a wrong command line; kshell exits 2"
+	kshells   = "kubectl has no such flag"
+)
+
+// sh is a shell command line in pod web.
+func sh(script string, args ...string) []string {
+	return append([]string{"web", "--", "sh", "-c", script}, args...)
+}
+
+// Cases are the promises that need no terminal, no fault and no more than a moment each.
+func Cases() []Case {
+	megabyte := strings.Repeat("0123456789abcde\n", 1<<16)
+	return []Case{
+		// How a command ended.
+		{Name: "streams stay apart and the exit code is the command's", Args: sh("echo out; echo err >&2; exit 7"), Out: "out\n", Err: []string{"err\n"}, Code: 7, Quiet: true, EachProtocol: true, Differs: kshells},
+		{Name: "success is 0", Args: sh("true"), Quiet: true},
+		{Name: "success is 0 in every protocol", Args: sh("echo ok"), Out: "ok\n", Quiet: true, EachProtocol: true, Differs: kshells},
+		{Name: "a failure is 1", Args: sh("false"), Code: 1, Quiet: true},
+		{Name: "code 2", Args: sh("exit 2"), Code: 2, Quiet: true},
+		{Name: "code 126 of the command's own", Args: sh("exit 126"), Code: 126, Quiet: true},
+		{Name: "code 255 of the command's own", Args: sh("exit 255"), Code: 255, Quiet: true},
+		{Name: "killed by a signal", Args: sh("kill -9 $$"), Code: 137, Quiet: true},
+		{Name: "terminated", Args: sh("kill -TERM $$"), Code: 143, Quiet: true},
+		{Name: "no such command is 127", Args: []string{"web", "--", "no-such-command"}, Err: []string{`no command "no-such-command"`, "hint:"}, Code: 127, EachProtocol: true, Differs: startCode},
+		{Name: "no such file is 127", Args: []string{"web", "--", "/no/such/file"}, Err: []string{`no command "/no/such/file"`}, Code: 127, Differs: startCode},
+		{Name: "not executable is 126", Args: []string{"web", "--", "/etc/passwd"}, Err: []string{`could not run "/etc/passwd"`}, Code: 126, EachProtocol: true, Differs: startCode},
+		{Name: "a directory is 126", Args: []string{"web", "--", "/tmp"}, Err: []string{`could not run "/tmp"`}, Code: 126, Differs: startCode},
+		{Name: "the shell's own 127 is not commented on", Args: sh("exit 127"), Code: 127, Quiet: true},
+
+		// Every byte.
+		{Name: "output without a newline at its end", Args: sh("printf abc"), Out: "abc", Quiet: true},
+		{Name: "no output", Args: sh(":"), Quiet: true},
+		{Name: "every byte value", Args: sh(`i=0; while [ $i -lt 256 ]; do printf "\\$(printf %03o $i)"; i=$((i+1)); done`), Out: allBytes(), Quiet: true, EachProtocol: true, Differs: kshells},
+		{Name: "carriage returns are left alone", Args: sh(`printf 'a\r\nb\rc\n'`), Out: "a\r\nb\rc\n", Quiet: true},
+		{Name: "UTF-8", Args: sh(`printf 'grüße 你好 👋\n'`), Out: "grüße 你好 👋\n", Quiet: true, EachProtocol: true, Differs: kshells},
+		{Name: "escape sequences of the command pass", Args: sh(`printf '\033[31mred\033[0m'`), Out: "\x1b[31mred\x1b[0m", Quiet: true},
+		{Name: "a megabyte out", Args: sh(`i=0; while [ $i -lt 65536 ]; do echo 0123456789abcde; i=$((i+1)); done`), Out: megabyte, Quiet: true},
+		{Name: "a lot on both streams", Args: sh("seq 1 20000 >&2; seq 1 20000 | tail -n 1"), Out: "20000\n", Err: []string{"\n19999\n20000\n"}},
+		{Name: "stderr alone", Args: sh("echo only >&2"), Err: []string{"only\n"}, Quiet: true},
+
+		// The command line.
+		{Name: "arguments arrive as they are", Args: sh(`for a; do printf '[%s]' "$a"; done`, "sh", "a b", "", "*", "$HOME", "it's", `q"q`, `b\s`, "--", "-n", "ü", "a&b=c+d%20;e"), Out: "[a b][][*][$HOME][it's][q\"q][b\\s][--][-n][ü][a&b=c+d%20;e]", Quiet: true, EachProtocol: true, Differs: kshells},
+		{Name: "a newline in an argument", Args: sh(`printf %s "$1"`, "sh", "a\nb"), Out: "a\nb", Quiet: true},
+		{Name: "flags of the command are the command's", Args: []string{"web", "--", "sh", "-c", "echo $0 $1", "-i", "-t"}, Out: "-i -t\n", Quiet: true},
+		{Name: "flags behind the pod are kshell's", Args: []string{"web", "-c", "web", "--", "echo", "hi"}, Out: "hi\n", Quiet: true},
+		{Name: "pod is a type too", Args: []string{"pod/web", "--", "echo", "hi"}, Out: "hi\n", Quiet: true},
+		{Name: "a namespace", Args: []string{"-n", "default", "web", "--", "echo", "hi"}, Out: "hi\n", Quiet: true},
+		{Name: "no pod", Args: []string{"--", "true"}, Err: []string{"which pod?", "hint: kshell exec --help"}, Code: 2, Differs: usageCode},
+		{Name: "no command without a terminal", Args: []string{"web"}, Err: []string{"no command was named", "hint: kshell exec web -- COMMAND"}, Code: 2, Differs: usageCode},
+		{Name: "a command without dashes", Args: []string{"web", "ls"}, Err: []string{"separated from the pod by --", "hint: kshell exec web -- ls"}, Code: 2, Differs: usageCode},
+		{Name: "an unknown flag", Args: []string{"--frobnicate", "web", "--", "true"}, Err: []string{"--frobnicate"}, Code: 2, Differs: usageCode},
+		{Name: "an unknown type", Args: []string{"gizmo/web", "--", "true"}, Err: []string{"gizmo", "hint:"}, Code: 2, Differs: usageCode},
+		{Name: "an unknown subprotocol", Args: []string{"--subprotocol", "v9.channel.k8s.io", "web", "--", "true"}, Err: []string{"v9.channel.k8s.io", "v5.channel.k8s.io"}, Code: 2, Differs: kshells},
+
+		// Input.
+		{Name: "without -i the command sees an empty input", Args: sh("cat; echo end"), In: "not for you\n", Out: "end\n", Quiet: true},
+		{Name: "input arrives and ends", Args: append([]string{"-i"}, sh("cat; echo end")...), In: "a\nb\n", Out: "a\nb\nend\n", Quiet: true},
+		{Name: "input without a newline", Args: append([]string{"-i"}, sh("cat")...), In: "abc", Out: "abc", Quiet: true},
+		{Name: "every byte value in and out", Args: append([]string{"-i"}, sh("cat")...), In: allBytes(), Out: allBytes(), Quiet: true},
+		{Name: "a megabyte in and out", Args: append([]string{"-i"}, sh("cat")...), In: megabyte, Out: megabyte, Quiet: true},
+		{Name: "an input that the command does not read", Args: append([]string{"-i"}, sh("exit 3")...), In: "unread\n", Code: 3, Quiet: true},
+		{Name: "a script as the input", Args: []string{"-i", "web", "--", "sh"}, In: "echo from a script\nexit 4\n", Out: "from a script\n", Code: 4, Quiet: true},
+		{Name: "an input whose end cannot be told is refused", Args: append([]string{"-i", "--subprotocol", "v4.channel.k8s.io"}, sh("cat")...), In: "a\n", Err: []string{"v4.channel.k8s.io", "wait for ever", "hint:"}, Code: 255, Differs: kshells},
+		{Name: "a tty without a terminal is given up with a word", Args: append([]string{"-it"}, sh("echo hi")...), In: "x", Out: "hi\n", Err: []string{"warning: stdin is not a terminal"}},
+		{Name: "a tty without input is given up with a word", Args: append([]string{"-t"}, sh("echo hi")...), Out: "hi\n", Err: []string{"warning: -t needs -i"}},
+
+		// Which container.
+		{Name: "a deployment", Args: []string{"deploy/web", "--", "echo", "hi"}, Out: "hi\n", Err: []string{"has 2 pods: chose"}},
+		{Name: "a deployment by its long name", Args: []string{"deployments.apps/web", "--", "echo", "hi"}, Out: "hi\n"},
+		{Name: "a service", Args: []string{"svc/web", "--", "echo", "hi"}, Out: "hi\n"},
+		{Name: "a statefulset", Args: []string{"sts/db", "--", "echo", "hi"}, Out: "hi\n"},
+		{Name: "a daemonset", Args: []string{"ds/agent", "--", "echo", "hi"}, Out: "hi\n"},
+		{Name: "quiet says nothing of the choice", Args: []string{"-q", "deploy/web", "--", "echo", "hi"}, Out: "hi\n", Quiet: true},
+		{Name: "the first of several containers is said", Args: []string{"multi", "--", "echo", "hi"}, Out: "hi\n", Err: []string{`"a"`, `"b"`}},
+		{Name: "a named container is not said", Args: []string{"multi", "-c", "b", "--", "echo", "hi"}, Out: "hi\n", Quiet: true},
+		{Name: "the default container of the annotation", Args: []string{"annotated", "-v", "--", "echo", "hi"}, Out: "hi\n", Err: []string{"container main"}, Differs: kshells},
+		{Name: "a restartable init container", Args: []string{"with-init", "-c", "sidecar", "--", "echo", "hi"}, Out: "hi\n", Quiet: true},
+		{Name: "an init container that has finished", Args: []string{"with-init", "-c", "init", "--", "true"}, Err: []string{"init", "hint:"}, Code: 255, Differs: describes},
+		{Name: "an unknown container lists those there are", Args: []string{"multi", "-c", "x", "--", "true"}, Err: []string{`"x"`, "a", "b"}, Code: 255, Differs: describes},
+		{Name: "an unknown pod", Args: []string{"no-such-pod", "--", "true"}, Err: []string{"no-such-pod", "does not exist", "hint:"}, Code: 255, Differs: describes},
+		{Name: "an unknown deployment", Args: []string{"deploy/no-such", "--", "true"}, Err: []string{"no-such", "does not exist"}, Code: 255, Differs: describes},
+		{Name: "an unknown namespace", Args: []string{"-n", "no-such-ns", "web", "--", "true"}, Err: []string{"no-such-ns"}, Code: 255, Differs: describes},
+		{Name: "a completed pod is refused in words", Args: []string{"job/once", "--", "true"}, Err: []string{"has completed"}, Code: 255, Differs: describes},
+		{Name: "a pod that cannot be scheduled", Args: []string{"pending", "--", "true"}, Err: []string{"pending"}, Code: 255, Differs: describes},
+		{Name: "an image that cannot be pulled", Args: []string{"pulling", "--", "true"}, Err: []string{"pulling", "ImagePull"}, Code: 255, Differs: describes},
+		{Name: "a container that crashes", Args: []string{"crash", "--", "true"}, Err: []string{"crash", "hint:"}, Code: 255, Differs: describes},
+
+		// Where.
+		{Name: "an unknown context", Args: []string{"--context", "no-such-context", "web", "--", "true"}, Err: []string{"no-such-context", "hint:"}, Code: 255, Differs: describes},
+		{Name: "a kubeconfig that is not there", Args: []string{"--kubeconfig", "/no/such/kubeconfig", "web", "--", "true"}, Err: []string{"/no/such/kubeconfig", "hint:"}, Code: 255, Differs: describes},
+		{Name: "a server that is not there", Args: []string{"--server", "https://127.0.0.1:1", "web", "--", "true"}, Err: []string{"127.0.0.1:1", "connection refused"}, Code: 255, Differs: describes},
+		{Name: "a token that is wrong", Args: []string{"--token", "wrong", "web", "--", "true"}, Err: []string{"Unauthorized"}, Code: 255, Differs: "kubectl prefers the client certificate; " + describes},
+	}
+}
+
+func allBytes() string {
+	b := make([]byte, 256)
+	for i := range b {
+		b[i] = byte(i)
+	}
+	return string(b)
+}

@@ -1,0 +1,59 @@
+package contract
+
+import (
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"kshell/internal/sandbox"
+)
+
+var (
+	// runs is how often the large transfers are repeated: a few every day, 50 when it counts.
+	runs = flag.Int("runs", 5, "repetitions of the large transfers")
+	// kubeconfig points the cases at another server, such as that of `make cluster`.
+	kubeconfig = flag.String("kubeconfig", "", "run against the server of this file, which holds the seeded pods, instead of the sandbox")
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// program builds kshell and finds it a server: a sandbox of its own, unless -kubeconfig names another.
+func program(t *testing.T) Program {
+	t.Helper()
+	if *kubeconfig != "" {
+		return Program{Path: build(t), Kubeconfig: *kubeconfig, Home: t.TempDir()}
+	}
+	s, err := sandbox.Start(sandbox.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}
+}
+
+// build builds kshell as it is released: what is tested is what is used.
+func build(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "kshell")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, "kshell/cmd/kshell")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return path
+}
+
+func TestExec(t *testing.T) {
+	p := program(t)
+	t.Run("cases", func(t *testing.T) { Run(t, p) })
+	t.Run("codes", func(t *testing.T) { ExitCodes(t, p) })
+	t.Run("transfers", func(t *testing.T) { Transfers(t, p, 2_000_000, *runs) })
+}
