@@ -1,0 +1,167 @@
+package faultproxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+const (
+	chunkSize = 16 << 10
+	maxChunks = 64 // on their way in one pipe: about 1 MiB
+)
+
+// pipe moves the bytes of one direction of one connection.
+type pipe struct {
+	conn     *conn
+	dir      Direction
+	from, to *net.TCPConn
+	chunks   chan chunk // closed by the reader
+	free     time.Time  // the writer's: when the slow link is free again
+}
+
+// chunk is some bytes and when they came; or the end, and how it came.
+type chunk struct {
+	data []byte
+	at   time.Time
+	end  error // io.EOF, or what broke
+}
+
+func newPipe(c *conn, dir Direction, from, to *net.TCPConn) *pipe {
+	return &pipe{conn: c, dir: dir, from: from, to: to, chunks: make(chan chunk, maxChunks)}
+}
+
+// run returns when the direction has ended or the connection is cut.
+func (p *pipe) run() {
+	var wg sync.WaitGroup
+	wg.Go(p.read)
+	p.write()
+	// A writer that gave up leaves a reader that waits for bytes or for room: a cut has woken it from the first.
+	for range p.chunks {
+	}
+	wg.Wait()
+}
+
+func (p *pipe) read() {
+	defer close(p.chunks)
+	for {
+		buf := make([]byte, chunkSize)
+		n, err := p.from.Read(buf)
+		if n > 0 && !p.push(chunk{data: buf[:n], at: time.Now()}) {
+			return
+		}
+		if err != nil {
+			p.push(chunk{end: err, at: time.Now()})
+			return
+		}
+	}
+}
+
+func (p *pipe) push(c chunk) bool {
+	select {
+	case p.chunks <- c:
+		return true
+	case <-p.conn.stopped.Done():
+		return false
+	}
+}
+
+func (p *pipe) write() {
+	for {
+		_, _, changed := p.conn.proxy.state() // before the look, or a change in between is missed
+		if by, yes := p.conn.exhausted(p.dir); yes {
+			p.conn.cut(Both, by)
+			return
+		}
+		select {
+		case <-p.conn.stopped.Done():
+			return
+		case <-changed: // perhaps nothing may pass any more
+		case c, ok := <-p.chunks:
+			if !ok || !p.deliver(c) {
+				return
+			}
+		}
+	}
+}
+
+// deliver delivers one chunk, through all faults. It says whether the direction goes on.
+func (p *pipe) deliver(c chunk) bool {
+	for len(c.data) > 0 {
+		n := p.wait(c)
+		if n == 0 {
+			return false
+		}
+		n = p.conn.allowance(p.dir, min(n, len(c.data)))
+		if n > 0 {
+			written, err := p.to.Write(c.data[:n])
+			p.conn.passed(p.dir, written)
+			if err != nil {
+				p.refused()
+				return false
+			}
+			c.data = c.data[n:]
+		}
+		if by, yes := p.conn.exhausted(p.dir); yes {
+			p.conn.cut(Both, by)
+			return false
+		}
+	}
+	if c.end == nil {
+		return true
+	}
+	if p.wait(c) == 0 {
+		return false
+	}
+	if !errors.Is(c.end, io.EOF) {
+		p.conn.cut(Both, RST)
+		return false
+	}
+	_ = p.to.CloseWrite()
+	return false
+}
+
+// refused is called when the receiver does not want bytes any more. That news travels the other way, and that way may be slow.
+func (p *pipe) refused() {
+	back := pipe{conn: p.conn, dir: ToServer + ToClient - p.dir}
+	if back.wait(chunk{at: time.Now()}) > 0 {
+		p.conn.cut(Both, RST)
+	}
+}
+
+// wait waits until something of a chunk may pass and returns how many bytes; 0 when the connection is cut meanwhile.
+func (p *pipe) wait(c chunk) int {
+	for {
+		f, _, changed := p.conn.proxy.state()
+		piece, due := chunkSize, c.at.Add(f.delay[p.dir])
+		if rate := f.rate[p.dir]; rate > 0 {
+			piece = max(1, min(piece, rate/20))
+			if p.free.After(due) {
+				due = p.free
+			}
+		}
+		late := time.Until(due)
+		if late <= 0 && !f.held[p.dir] {
+			if p.conn.stopped.Err() != nil {
+				return 0
+			}
+			if rate := f.rate[p.dir]; rate > 0 {
+				sent := min(piece, max(1, len(c.data)))
+				p.free = time.Now().Add(time.Duration(float64(sent) / float64(rate) * float64(time.Second)))
+			}
+			return piece
+		}
+		var ready <-chan time.Time
+		if !f.held[p.dir] {
+			ready = time.After(late)
+		}
+		select {
+		case <-p.conn.stopped.Done():
+			return 0
+		case <-changed:
+		case <-ready:
+		}
+	}
+}
