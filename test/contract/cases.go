@@ -2,7 +2,7 @@ package contract
 
 import "strings"
 
-// noHalfClose is why kubectl differs where kshell refuses to hang.
+// Why kubectl exec does otherwise.
 const (
 	describes = "kubectl exits 1 for its own failures, which a command's own 1 cannot be told from; kshell exits 255"
 	startCode = "kubectl exits 1 when the command could not be started; kshell exits 126 or 127, as shells do"
@@ -20,9 +20,9 @@ func Cases() []Case {
 	megabyte := strings.Repeat("0123456789abcde\n", 1<<16)
 	return []Case{
 		// How a command ended.
-		{Name: "streams stay apart and the exit code is the command's", Args: sh("echo out; echo err >&2; exit 7"), Out: "out\n", Err: []string{"err\n"}, Code: 7, Quiet: true, EachProtocol: true, Differs: kshells},
+		{Name: "streams stay apart and the exit code is the command's", Args: sh("echo out; echo err >&2; exit 7"), Out: "out\n", Err: []string{"err\n"}, Code: 7, Quiet: true, EachProtocol: true},
 		{Name: "success is 0", Args: sh("true"), Quiet: true},
-		{Name: "success is 0 in every protocol", Args: sh("echo ok"), Out: "ok\n", Quiet: true, EachProtocol: true, Differs: kshells},
+		{Name: "success is 0 in every protocol", Args: sh("echo ok"), Out: "ok\n", Quiet: true, EachProtocol: true},
 		{Name: "a failure is 1", Args: sh("false"), Code: 1, Quiet: true},
 		{Name: "code 2", Args: sh("exit 2"), Code: 2, Quiet: true},
 		{Name: "code 126 of the command's own", Args: sh("exit 126"), Code: 126, Quiet: true},
@@ -38,16 +38,16 @@ func Cases() []Case {
 		// Every byte.
 		{Name: "output without a newline at its end", Args: sh("printf abc"), Out: "abc", Quiet: true},
 		{Name: "no output", Args: sh(":"), Quiet: true},
-		{Name: "every byte value", Args: sh(`i=0; while [ $i -lt 256 ]; do printf "\\$(printf %03o $i)"; i=$((i+1)); done`), Out: allBytes(), Quiet: true, EachProtocol: true, Differs: kshells},
+		{Name: "every byte value", Args: sh(`i=0; while [ $i -lt 256 ]; do printf "\\$(printf %03o $i)"; i=$((i+1)); done`), Out: allBytes(), Quiet: true, EachProtocol: true},
 		{Name: "carriage returns are left alone", Args: sh(`printf 'a\r\nb\rc\n'`), Out: "a\r\nb\rc\n", Quiet: true},
-		{Name: "UTF-8", Args: sh(`printf 'grüße 你好 👋\n'`), Out: "grüße 你好 👋\n", Quiet: true, EachProtocol: true, Differs: kshells},
+		{Name: "UTF-8", Args: sh(`printf 'grüße 你好 👋\n'`), Out: "grüße 你好 👋\n", Quiet: true, EachProtocol: true},
 		{Name: "escape sequences of the command pass", Args: sh(`printf '\033[31mred\033[0m'`), Out: "\x1b[31mred\x1b[0m", Quiet: true},
 		{Name: "a megabyte out", Args: sh(`i=0; while [ $i -lt 65536 ]; do echo 0123456789abcde; i=$((i+1)); done`), Out: megabyte, Quiet: true},
 		{Name: "a lot on both streams", Args: sh("seq 1 20000 >&2; seq 1 20000 | tail -n 1"), Out: "20000\n", Err: []string{"\n19999\n20000\n"}},
 		{Name: "stderr alone", Args: sh("echo only >&2"), Err: []string{"only\n"}, Quiet: true},
 
 		// The command line.
-		{Name: "arguments arrive as they are", Args: sh(`for a; do printf '[%s]' "$a"; done`, "sh", "a b", "", "*", "$HOME", "it's", `q"q`, `b\s`, "--", "-n", "ü", "a&b=c+d%20;e"), Out: "[a b][][*][$HOME][it's][q\"q][b\\s][--][-n][ü][a&b=c+d%20;e]", Quiet: true, EachProtocol: true, Differs: kshells},
+		{Name: "arguments arrive as they are", Args: sh(`for a; do printf '[%s]' "$a"; done`, "sh", "a b", "", "*", "$HOME", "it's", `q"q`, `b\s`, "--", "-n", "ü", "a&b=c+d%20;e"), Out: "[a b][][*][$HOME][it's][q\"q][b\\s][--][-n][ü][a&b=c+d%20;e]", Quiet: true, EachProtocol: true},
 		{Name: "a newline in an argument", Args: sh(`printf %s "$1"`, "sh", "a\nb"), Out: "a\nb", Quiet: true},
 		{Name: "flags of the command are the command's", Args: []string{"web", "--", "sh", "-c", "echo $0 $1", "-i", "-t"}, Out: "-i -t\n", Quiet: true},
 		{Name: "flags behind the pod are kshell's", Args: []string{"web", "-c", "web", "--", "echo", "hi"}, Out: "hi\n", Quiet: true},
