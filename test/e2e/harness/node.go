@@ -1,0 +1,320 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"text/template"
+	"time"
+)
+
+//go:embed node.sh
+var nodeScript []byte
+
+//go:embed kubelet.yaml
+var kubeletConfig string
+
+//go:embed containerd.toml
+var containerdConfig string
+
+//go:embed cni.json
+var cniConfig string
+
+const nodeNamespaces = syscall.CLONE_NEWNS | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID
+
+func (c *Cluster) nodeDir(n node) string { return filepath.Join(c.Dir, n.name) }
+
+func kubeletOf(n node) string    { return "kubelet-" + n.name }
+func containerdOf(n node) string { return "containerd-" + n.name }
+
+// prepareNode writes the files of a node: folders that become mounts in it, and the configuration of its daemons.
+func (c *Cluster) prepareNode(n node) error {
+	dir := c.nodeDir(n)
+	for _, sub := range []string{"root", "containerd", "kubelet", "log", "cni", "etc"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o750); err != nil {
+			return err
+		}
+	}
+	copies := map[string]string{
+		c.pki("ca.crt"):                "ca.crt",
+		c.pki(n.name + "-serving.crt"): "serving.crt",
+		c.pki(n.name + "-serving.key"): "serving.key",
+		c.componentConfig(n.name):      "kubeconfig",
+	}
+	for from, to := range copies {
+		text, err := os.ReadFile(from)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, "etc", to), text, 0o600); err != nil { //nolint:gosec // our own folder
+			return err
+		}
+	}
+	files := map[string]string{"etc/kubelet.yaml": kubeletConfig, "etc/containerd.toml": containerdConfig, "cni/10-bridge.conflist": cniConfig}
+	for path, text := range files {
+		text, err := n.fill(path, text)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, path), text, 0o600); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, "node.sh"), nodeScript, 0o600)
+}
+
+// fill puts the node's facts into the template of one of its files.
+func (n node) fill(name, text string) ([]byte, error) {
+	t, err := template.New(name).Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	err = t.Execute(&out, map[string]string{"Name": n.name, "IP": n.ip, "PodCIDR": n.podCIDR, "PauseImage": pauseImage})
+	return out.Bytes(), err
+}
+
+// startMachine starts the node's namespaces and plugs its cable in; no daemon yet.
+func (c *Cluster) startMachine(ctx context.Context, n node) error {
+	dir := c.nodeDir(n)
+	machine := process{
+		name:       n.name,
+		argv:       []string{"bash", filepath.Join(dir, "node.sh"), "join", n.name, dir, filepath.Join(c.Dir, "bin")},
+		cloneflags: nodeNamespaces,
+	}
+	if err := c.start(machine); err != nil {
+		return err
+	}
+	p, ok := c.find(n.name)
+	if !ok {
+		return fmt.Errorf("%s did not start\n%s", n.name, c.logTail(n.name))
+	}
+	if err := c.plugNode(ctx, n, p.pid); err != nil {
+		return err
+	}
+	return c.waitProcess(ctx, n.name, func(context.Context) error {
+		_, err := os.Stat(fmt.Sprintf("/proc/%d/root/run/node-ready", p.pid))
+		return err
+	})
+}
+
+// Enter returns the command line that runs argv inside a node, in its namespaces and cgroups: a login on the machine's console.
+func (c *Cluster) Enter(name string, argv ...string) ([]string, error) {
+	n, err := nodeNamed(name)
+	if err != nil {
+		return nil, err
+	}
+	return c.enter(n, argv...)
+}
+
+func (c *Cluster) enter(n node, argv ...string) ([]string, error) {
+	p, ok := c.find(n.name)
+	if !ok {
+		return nil, fmt.Errorf("%s does not run", n.name)
+	}
+	inside := []string{"nsenter", "-t", strconv.Itoa(p.pid), "-m", "-u", "-i", "-n", "-p", "-C", "--", "/run/join"}
+	return append(inside, argv...), nil
+}
+
+// startInside starts a daemon inside the node, as a child of the node's PID 1, and notes the pid that it has outside.
+func (c *Cluster) startInside(n node, name string, argv ...string) error {
+	machine, ok := c.find(n.name)
+	if !ok {
+		return fmt.Errorf("%s does not run", n.name)
+	}
+	argv, err := c.enter(n, append([]string{"/run/daemon", name}, argv...)...)
+	if err != nil {
+		return err
+	}
+	cmd, log, err := c.command(process{name: name, argv: argv})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("cannot start %s: %w\n%s", name, err, c.logTail(name))
+	}
+	inside, err := os.ReadFile(fmt.Sprintf("/proc/%d/root/run/%s.pid", machine.pid, name))
+	if err != nil {
+		return err
+	}
+	daemon, err := childInside(machine.pid, strings.TrimSpace(string(inside)))
+	if err != nil {
+		return fmt.Errorf("%s ended at once: %w\n%s", name, err, c.logTail(name))
+	}
+	return c.note(name, daemon)
+}
+
+// childInside finds the child of a node's PID 1 that has the given pid in the node.
+func childInside(machine int, inside string) (proc, error) {
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", machine, machine))
+	if err != nil {
+		return proc{}, err
+	}
+	for _, child := range strings.Fields(string(children)) {
+		status, err := os.ReadFile(filepath.Join("/proc", child, "status")) //nolint:gosec // the kernel names it
+		if err != nil || innermostPid(string(status)) != inside {
+			continue
+		}
+		pid, err := strconv.Atoi(child)
+		if err != nil {
+			return proc{}, err
+		}
+		return procOf(pid)
+	}
+	return proc{}, fmt.Errorf("no child with the pid %s", inside)
+}
+
+// innermostPid reads from /proc/PID/status the pid that a process has in its own namespace.
+func innermostPid(status string) string {
+	for line := range strings.Lines(status) {
+		if pids, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			fields := strings.Fields(pids)
+			return fields[len(fields)-1]
+		}
+	}
+	return ""
+}
+
+func (c *Cluster) startContainerd(ctx context.Context, n node) error {
+	if err := c.startInside(n, containerdOf(n), "containerd", "--config=/etc/kubernetes/containerd.toml"); err != nil {
+		return err
+	}
+	return c.waitProcess(ctx, containerdOf(n), func(ctx context.Context) error {
+		argv, err := c.enter(n, "ctr", "--namespace=k8s.io", "--connect-timeout=1s", "images", "list", "-q")
+		if err != nil {
+			return err
+		}
+		return c.run(ctx, argv...)
+	})
+}
+
+// StartKubelet starts the kubelet of a node that runs. It does not wait for the node to become ready: see WaitNode.
+func (c *Cluster) StartKubelet(name string) error {
+	n, err := nodeNamed(name)
+	if err != nil {
+		return err
+	}
+	if _, running := c.find(kubeletOf(n)); running {
+		return nil
+	}
+	return c.startInside(
+		n, kubeletOf(n),
+		"/opt/kube/kube", "kubelet",
+		"--config=/etc/kubernetes/kubelet.yaml", "--kubeconfig=/etc/kubernetes/kubeconfig",
+		"--hostname-override="+n.name, "--node-ip="+n.ip, "--root-dir=/var/lib/kubelet",
+	)
+}
+
+// StopKubelet ends the kubelet of a node with the given signal. Its containers live on.
+func (c *Cluster) StopKubelet(ctx context.Context, name string, sig syscall.Signal) error {
+	n, err := nodeNamed(name)
+	if err != nil {
+		return err
+	}
+	return c.stop(ctx, kubeletOf(n), sig)
+}
+
+// StartNode boots a node that does not run: its namespaces, its cable, containerd, the images if they are not there yet, and the
+// kubelet. A node that was killed comes back with its disk, as a machine does.
+func (c *Cluster) StartNode(ctx context.Context, name string) error {
+	n, err := nodeNamed(name)
+	if err != nil {
+		return err
+	}
+	if _, running := c.find(n.name); running {
+		return nil
+	}
+	if err := c.boot(ctx, n); err != nil {
+		return err
+	}
+	return c.StartKubelet(name)
+}
+
+// boot starts all of a node but its kubelet.
+func (c *Cluster) boot(ctx context.Context, n node) error {
+	if err := c.startMachine(ctx, n); err != nil {
+		return err
+	}
+	if err := c.startContainerd(ctx, n); err != nil {
+		return err
+	}
+	return c.importImages(ctx, n)
+}
+
+// KillNode kills a node with all that runs on it, at once, as a power cut does.
+func (c *Cluster) KillNode(ctx context.Context, name string) error {
+	n, err := nodeNamed(name)
+	if err != nil {
+		return err
+	}
+	err = c.stop(ctx, n.name, syscall.SIGKILL)
+	for _, daemon := range []string{kubeletOf(n), containerdOf(n)} {
+		err = errors.Join(err, c.stop(ctx, daemon, syscall.SIGKILL))
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.waitUnplugged(ctx, n); err != nil {
+		return err
+	}
+	return removeCgroups(ctx, n)
+}
+
+// waitUnplugged waits until the link of a dead node is gone: the kernel takes namespaces apart in the background.
+func (c *Cluster) waitUnplugged(ctx context.Context, n node) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return waitFor(ctx, 20*time.Millisecond, func(context.Context) error {
+		_, err := os.Stat(filepath.Join("/sys/class/net", n.link))
+		if err == nil {
+			return fmt.Errorf("the link %s is still there", n.link)
+		}
+		return nil
+	})
+}
+
+// removeCgroups removes the cgroups of a node that does not run any more, as a reboot does: the kubelet would look into each old one
+// for seconds. The kernel empties the cgroups of a dead pid namespace in its own time, so this tries for a while.
+func removeCgroups(ctx context.Context, n node) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	err := waitFor(ctx, 50*time.Millisecond, func(context.Context) error {
+		group := "kshell-e2e-" + n.name
+		found, err := filepath.Glob("/sys/fs/cgroup/*/" + group)
+		for _, top := range append(found, "/sys/fs/cgroup/"+group) {
+			err = errors.Join(err, removeTree(top))
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("the cgroups of %s stay: %w", n.name, err)
+	}
+	return nil
+}
+
+// removeTree removes a folder of folders from the leaves up; the files of a cgroup go with it and cannot be removed.
+func removeTree(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			if err := removeTree(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return syscall.Rmdir(dir)
+}

@@ -1,0 +1,181 @@
+package harness
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+//go:embed manifests/rbac.yaml
+var rbacManifest string
+
+//go:embed manifests/workloads.yaml
+var workloadsManifest string
+
+// Namespace is where the seeded workloads are.
+const Namespace = "default"
+
+// Config returns the REST configuration of a user, on one of the two API servers.
+func (c *Cluster) Config(user string, s Server) (*rest.Config, error) {
+	path := c.Kubeconfig()
+	if s == TranslatingServer {
+		path = c.KubeconfigTranslating()
+	}
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
+		&clientcmd.ClientConfigLoadingRules{ExplicitPath: path},
+		&clientcmd.ConfigOverrides{CurrentContext: user},
+	).ClientConfig()
+}
+
+// Client returns the administrator's clientset, for tests that arrange things in the cluster.
+func (c *Cluster) Client() (*kubernetes.Clientset, error) {
+	cfg, err := c.Config(Admin, MainServer)
+	if err != nil {
+		return nil, err
+	}
+	return kubernetes.NewForConfig(cfg)
+}
+
+// Seed creates the workloads and the rights that are missing, and leaves alone what is there. Pods that ended for good, because
+// their node was lost for example, are made anew.
+func (c *Cluster) Seed(ctx context.Context) error {
+	manifests := rbacManifest + "---\n" + workloadsManifest
+	return waitFor(ctx, time.Second, func(ctx context.Context) error {
+		// The service account of the namespace, which pods need, is made by a controller, soon.
+		_, err := c.output(
+			ctx, strings.NewReader(manifests), c.Kubectl(), "--kubeconfig="+c.Kubeconfig(),
+			"apply", "--server-side", "--force-conflicts", "-f", "-",
+		)
+		return err
+	})
+}
+
+// WaitNode waits until the API server sees a node as ready, or as not ready.
+func (c *Cluster) WaitNode(ctx context.Context, name string, ready bool) error {
+	client, err := c.Client()
+	if err != nil {
+		return err
+	}
+	return waitFor(ctx, 200*time.Millisecond, func(ctx context.Context) error {
+		n, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		for _, cond := range n.Status.Conditions {
+			if cond.Type == corev1.NodeReady && (cond.Status == corev1.ConditionTrue) == ready {
+				return nil
+			}
+		}
+		return fmt.Errorf("%s: ready is not %v", name, ready)
+	})
+}
+
+// WaitSeeds waits until every seeded workload is in the state that it is there to show: the healthy ones ready, `once` complete,
+// `crash` in CrashLoopBackOff, `pulling` without its image.
+func (c *Cluster) WaitSeeds(ctx context.Context) error {
+	client, err := c.Client()
+	if err != nil {
+		return err
+	}
+	return waitFor(ctx, 250*time.Millisecond, func(ctx context.Context) error { return seedsAsMeant(ctx, client) })
+}
+
+func seedsAsMeant(ctx context.Context, client *kubernetes.Clientset) error {
+	pods, err := client.CoreV1().Pods(Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	byName := map[string]*corev1.Pod{}
+	for i := range pods.Items {
+		byName[pods.Items[i].Name] = &pods.Items[i]
+	}
+	for _, name := range []string{"web", "multi", "annotated", "with-init", "console", "pipe", "noshell", "bashpod", "ashonly"} {
+		if !podReady(byName[name]) {
+			return fmt.Errorf("pod %s is not ready", name)
+		}
+	}
+	if err := waitsFor(byName["crash"], "CrashLoopBackOff"); err != nil {
+		return err
+	}
+	if err := waitsFor(byName["pulling"], "ErrImagePull", "ImagePullBackOff"); err != nil {
+		return err
+	}
+	if err := waitsFor(byName["initializing"], "PodInitializing"); err != nil {
+		return err
+	}
+	if p := byName["completed"]; p == nil || p.Status.Phase != corev1.PodSucceeded {
+		return errors.New("pod completed has not ended")
+	}
+	return controllersAsMeant(ctx, client)
+}
+
+func podReady(p *corev1.Pod) bool {
+	if p == nil || p.DeletionTimestamp != nil {
+		return false
+	}
+	for _, cond := range p.Status.Conditions {
+		if cond.Type == corev1.PodReady {
+			return cond.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+func waitsFor(p *corev1.Pod, reasons ...string) error {
+	if p == nil || len(p.Status.ContainerStatuses) == 0 {
+		return errors.New("a pod that should wait has no status yet")
+	}
+	state := p.Status.ContainerStatuses[0].State
+	for _, reason := range reasons {
+		// A crashing container runs for a moment, again and again: that it has crashed is enough.
+		again := reason == "CrashLoopBackOff" && p.Status.ContainerStatuses[0].RestartCount > 0
+		if again || state.Waiting != nil && state.Waiting.Reason == reason {
+			return nil
+		}
+	}
+	return fmt.Errorf("pod %s does not wait for %s", p.Name, strings.Join(reasons, " or "))
+}
+
+func controllersAsMeant(ctx context.Context, client *kubernetes.Clientset) error {
+	deploy, err := client.AppsV1().Deployments(Namespace).Get(ctx, "web", metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	stateful, err := client.AppsV1().StatefulSets(Namespace).Get(ctx, "db", metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	daemons, err := client.AppsV1().DaemonSets(Namespace).Get(ctx, "agent", metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	once, err := client.BatchV1().Jobs(Namespace).Get(ctx, "once", metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	long, err := client.BatchV1().Jobs(Namespace).Get(ctx, "long", metav1.GetOptions{})
+	switch {
+	case err != nil:
+		return err
+	case deploy.Status.AvailableReplicas != 2:
+		return errors.New("deployment web has not its two replicas")
+	case stateful.Status.ReadyReplicas != 2:
+		return errors.New("statefulset db has not its two replicas")
+	case daemons.Status.NumberReady != int32(len(nodes)):
+		return errors.New("daemonset agent is not on every node")
+	case once.Status.Succeeded != 1:
+		return errors.New("job once is not complete")
+	case long.Status.Ready == nil || *long.Status.Ready != 1:
+		return errors.New("job long does not run")
+	}
+	return nil
+}

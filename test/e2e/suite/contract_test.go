@@ -1,0 +1,91 @@
+package suite
+
+import (
+	"crypto/sha256"
+	"flag"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+
+	"kshell/test/contract"
+)
+
+var (
+	runs   = flag.Int("runs", 3, "repetitions of the transfers of 15 MB")
+	volume = flag.Int64("volume", 256<<20, "bytes of the large transfers")
+)
+
+func TestContract(t *testing.T) { onEach(t, contract.Run) }
+
+func TestExitCodesFrom0To255(t *testing.T) { onEach(t, contract.ExitCodes) }
+
+func TestTransfersMissNothing(t *testing.T) {
+	onEach(t, func(t *testing.T, p contract.Program) { contract.Transfers(t, p, 2_000_000, *runs) })
+}
+
+// A large transfer is made of zeros from the kernel, so that neither side's disk or generator is what is measured.
+func TestLargeTransfersKeepTheirSum(t *testing.T) {
+	sum := sha256.New()
+	if _, err := io.CopyN(sum, zeros{}, *volume); err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("%x", sum.Sum(nil))
+	onEach(t, func(t *testing.T, p contract.Program) {
+		t.Run("down", func(t *testing.T) {
+			cmd := p.Command(t.Context(), t, "exec", "web", "--", "dd", "if=/dev/zero", "bs=1M", fmt.Sprintf("count=%d", *volume>>20))
+			got := sha256.New()
+			cmd.Stdout = got
+			if err := cmd.Run(); err != nil {
+				t.Error(err)
+			}
+			if s := fmt.Sprintf("%x", got.Sum(nil)); s != want {
+				t.Errorf("sum %s, want %s", s, want)
+			}
+		})
+		t.Run("up", func(t *testing.T) {
+			cmd := p.Command(t.Context(), t, "exec", "-i", "web", "--", "sha256sum")
+			cmd.Stdin = io.LimitReader(zeros{}, *volume)
+			out, err := cmd.Output()
+			if err != nil {
+				t.Error(err)
+			}
+			if s, _, _ := strings.Cut(string(out), " "); s != want {
+				t.Errorf("sum %s, want %s", s, want)
+			}
+		})
+	})
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+func TestAHundredAtOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, p contract.Program) {
+		var all sync.WaitGroup
+		for i := range 100 {
+			all.Go(func() {
+				cmd := p.Command(t.Context(), t, "exec", "-i", "deploy/web", "-q", "--", "sh", "-c", fmt.Sprintf("cat; exit %d", i))
+				cmd.Stdin = strings.NewReader(fmt.Sprint("hello ", i))
+				out, err := cmd.Output()
+				if got := cmd.ProcessState.ExitCode(); got != i || string(out) != fmt.Sprint("hello ", i) {
+					t.Errorf("%d: exit code %d, output %q (%v)", i, got, out, stderr(err))
+				}
+			})
+		}
+		all.Wait()
+	})
+}
+
+func stderr(err error) string {
+	if e, ok := err.(*exec.ExitError); ok { //nolint:errorlint // exactly what Output gives
+		return fmt.Sprintf("%v: %s", err, e.Stderr)
+	}
+	return fmt.Sprint(err)
+}

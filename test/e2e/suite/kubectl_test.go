@@ -1,0 +1,63 @@
+package suite
+
+import (
+	"strings"
+	"testing"
+
+	"kshell/test/contract"
+)
+
+// TestKubectlSideBySide runs every contract case through kubectl exec as well. Where no difference is listed, stdout, the remote's
+// stderr and the exit code are the same; where one is listed, it is there.
+func TestKubectlSideBySide(t *testing.T) {
+	ours, theirs := program(cluster.Kubeconfig()), kubectl()
+	compared, listed := 0, 0
+	for _, c := range contract.Cases() {
+		t.Run(strings.ReplaceAll(c.Name, " ", "_"), func(t *testing.T) {
+			args := append([]string{"exec"}, c.Args...)
+			var stdin []byte
+			if c.In != "" {
+				stdin = []byte(c.In)
+			}
+			a, b := ours.Run(t, stdin, args...), theirs.Run(t, stdin, args...)
+			same := a.Out == b.Out && a.Code == b.Code && remoteWords(a.Err) == remoteWords(b.Err)
+			switch {
+			case c.Differs == "" && !same:
+				t.Errorf("%q\nkshell:  code %d, stdout %.300q, stderr %.300q\nkubectl: code %d, stdout %.300q, stderr %.300q",
+					args, a.Code, a.Out, a.Err, b.Code, b.Out, b.Err)
+			case c.Differs != "" && same:
+				t.Errorf("%q: a difference is listed (%s) and there is none", args, c.Differs)
+			case c.Differs != "":
+				listed++
+				t.Logf("differs: %s", c.Differs)
+			default:
+				compared++
+			}
+		})
+	}
+	t.Logf("%d commands are the same, %d differ on purpose", compared, listed)
+	if compared < 40 {
+		t.Errorf("only %d commands are compared", compared)
+	}
+}
+
+// ownWords begin the lines that the two programs say themselves.
+var ownWords = []string{
+	"kshell: ", "hint: ", // ours
+	"command terminated with exit code", "Defaulted container", "Unable to use a TTY", // kubectl's
+}
+
+// remoteWords is what of stderr came from the remote command.
+func remoteWords(stderr string) string {
+	var b strings.Builder
+	for line := range strings.Lines(stderr) {
+		own := false
+		for _, prefix := range ownWords {
+			own = own || strings.HasPrefix(line, prefix)
+		}
+		if !own {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}

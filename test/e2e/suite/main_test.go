@@ -1,0 +1,90 @@
+// Package suite runs kshell against a real two-node Kubernetes: the contract that the sandbox keeps too, and what only a cluster has.
+//
+// `make e2e` runs it. It brings the cluster up if it does not run (see package harness) and leaves it running. Tests that break
+// the cluster are serial, and restore it before they return.
+package suite
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"kshell/test/contract"
+	"kshell/test/e2e/harness"
+)
+
+var (
+	cluster *harness.Cluster
+	kshell  string // the binary under test
+	home    string // of the programs that are run
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (int, error) {
+	var err error
+	if cluster, err = harness.Open(""); err != nil {
+		return 0, err
+	}
+	cluster.Log = func(line string) { fmt.Println(line) }
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
+	defer cancel()
+	if err := cluster.Up(ctx); err != nil {
+		return 0, err
+	}
+	dir, err := os.MkdirTemp("", "kshell-suite-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	kshell, home = filepath.Join(dir, "kshell"), filepath.Join(dir, "home")
+	if err := os.Mkdir(home, 0o700); err != nil {
+		return 0, err
+	}
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", kshell, "./cmd/kshell")
+	build.Dir = "../../.."
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("build kshell: %w\n%s", err, out)
+	}
+	return m.Run(), nil
+}
+
+// path is a way through the API server that translates v5 in its own place.
+type path struct{ name, kubeconfig string }
+
+// paths are the two that are deployed: v5 translated by the kubelet (1.36), and by the API server (1.30 to 1.35).
+func paths() []path {
+	return []path{
+		{"kubelet", cluster.Kubeconfig()},
+		{"apiserver", cluster.KubeconfigTranslating()},
+	}
+}
+
+// onEach runs a test through each of them.
+func onEach(t *testing.T, test func(t *testing.T, p contract.Program)) {
+	for _, way := range paths() {
+		t.Run(way.name, func(t *testing.T) { test(t, program(way.kubeconfig)) })
+	}
+}
+
+func program(kubeconfig string) contract.Program {
+	return contract.Program{Path: kshell, Kubeconfig: kubeconfig, Home: home}
+}
+
+func kubectl() contract.Program {
+	return contract.Program{Path: cluster.Kubectl(), Kubeconfig: cluster.Kubeconfig(), Home: home}
+}
