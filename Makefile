@@ -11,7 +11,7 @@ BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help build install test lint fmt cover size bench cross demo clean
+.PHONY: help build install test lint fmt cover size bench cross demo e2e e2e-lint cluster cluster-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,18 @@ demo: ## open a shell in a pod of a sandbox on this machine; no cluster needed
 	@mkdir -p dist/demo
 	$(BUILD) -o dist/demo/ ./cmd/kshell ./internal/sandbox/demo
 	@dist/demo/demo --kshell dist/demo/kshell
+
+e2e: ## run the suite on a real two-node Kubernetes on this machine (root, Debian; KEEP=1 leaves the cluster)
+	@test/e2e/run
+
+e2e-lint: ## lint the module of the cluster and its suite
+	cd test/e2e && $(GOLANGCI_LINT) run --config ../../.golangci.yml ./cluster/... ./harness/... ./suite/...
+
+cluster: ## bring that cluster up and leave it running
+	@cd test/e2e && go run ./cluster up
+
+cluster-down: ## take it down
+	@cd test/e2e && go run ./cluster down
 
 clean: ## remove what the targets have made
 	rm -rf kshell kshell.exe dist cover.out cover.html
