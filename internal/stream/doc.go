@@ -7,6 +7,7 @@
 //
 //   - frame.go: channel and payload to message and back, status to error; pure
 //   - dial.go: one handshake, and why it was refused
+//   - gather.go: the writes of a socket, joined
 //   - conn.go: one socket; lives once
 //   - session.go: many sockets, one after the other; the only loop that retries
 //   - events.go: messages from the server over the same loop

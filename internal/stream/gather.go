@@ -1,0 +1,93 @@
+package stream
+
+import (
+	"io"
+	"net"
+	"sync"
+)
+
+// gatherSize bounds what waits to be written while as much is being written, in bytes.
+const gatherSize = 128 << 10
+
+// gather joins the writes to one socket. The WebSocket library flushes every 4 KiB, and each flush would be a TLS record and a system
+// call of its own; here a goroutine writes whatever has come together while it wrote the last.
+//
+// Write blocks while gatherSize waits. An error of the socket is that of a later Write. Close drops what still waits.
+type gather struct {
+	io.ReadWriteCloser
+	done chan struct{} // closed when the goroutine has ended
+
+	mu      sync.Mutex
+	changed sync.Cond
+	waiting []byte
+	err     error // of the socket, or net.ErrClosed: no more writes
+}
+
+func newGather(socket io.ReadWriteCloser) *gather {
+	g := &gather{ReadWriteCloser: socket, done: make(chan struct{})}
+	g.changed.L = &g.mu
+	go g.flush()
+	return g
+}
+
+// Write implements io.Writer.
+func (g *gather) Write(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for len(g.waiting) > 0 && len(g.waiting)+len(p) > gatherSize && g.err == nil {
+		g.changed.Wait()
+	}
+	if g.err != nil {
+		return 0, g.err
+	}
+	g.waiting = append(g.waiting, p...)
+	g.changed.Broadcast()
+	return len(p), nil
+}
+
+// flush is the goroutine: Close ends it and waits for it.
+func (g *gather) flush() {
+	defer close(g.done)
+	var batch []byte
+	for {
+		var ok bool
+		if batch, ok = g.take(batch[:0]); !ok {
+			return
+		}
+		if _, err := g.ReadWriteCloser.Write(batch); err != nil {
+			g.fail(err)
+		}
+	}
+}
+
+// take waits for bytes and swaps them for the empty batch.
+func (g *gather) take(empty []byte) (batch []byte, ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for len(g.waiting) == 0 && g.err == nil {
+		g.changed.Wait()
+	}
+	if g.err != nil {
+		return nil, false
+	}
+	batch, g.waiting = g.waiting, empty
+	g.changed.Broadcast()
+	return batch, true
+}
+
+func (g *gather) fail(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.err == nil {
+		g.err = err
+	}
+	g.changed.Broadcast()
+}
+
+// Close closes the socket and waits for the goroutine.
+func (g *gather) Close() error {
+	g.fail(net.ErrClosed)
+	err := g.ReadWriteCloser.Close()
+	<-g.done
+	return err
+}
