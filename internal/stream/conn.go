@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"slices"
 	"sync"
 
 	"github.com/coder/websocket"
@@ -35,43 +33,11 @@ type Conn struct {
 	scratch []byte
 }
 
-// newConn takes over ws. A server that selects nothing, or what was not offered, is refused: the unversioned framing has no exit
-// status, and must have been asked for.
-func newConn(ws *websocket.Conn, offered []string) (*Conn, error) {
+// newConn takes over ws, whose subprotocol was offered.
+func newConn(ws *websocket.Conn) *Conn {
 	ws.SetReadLimit(-1) // messages are read in pieces; what is held whole is bounded in receive
-	c := &Conn{ws: ws, protocol: ws.Subprotocol(), buf: make([]byte, readSize)}
-	if len(offered) == 0 {
-		return c, nil
-	}
-	var known bool
-	c.codec, known = codecs[c.protocol]
-	if slices.Contains(offered, c.protocol) && (known || !isRemoteCommand(offered)) {
-		return c, nil
-	}
-	c.close()
-	return nil, &ProtocolError{Selected: c.protocol, Offered: offered}
+	return &Conn{ws: ws, protocol: ws.Subprotocol(), codec: codecs[ws.Subprotocol()], buf: make([]byte, readSize)}
 }
-
-func isRemoteCommand(offered []string) bool {
-	return slices.ContainsFunc(offered, func(name string) bool { _, ok := codecs[name]; return ok })
-}
-
-// ProtocolError says that the server accepted the handshake without selecting any of the subprotocols offered. What it would have
-// said is not known, so nothing of it is used.
-type ProtocolError struct {
-	Selected string // empty: none
-	Offered  []string
-}
-
-func (e *ProtocolError) Error() string {
-	if e.Selected == "" {
-		return "the server selected no subprotocol: a proxy may have removed the offer"
-	}
-	return fmt.Sprintf("the server selected the subprotocol %q, which was not offered", e.Selected)
-}
-
-// Permanent is true: the same server selects the same.
-func (e *ProtocolError) Permanent() bool { return true }
 
 // Protocol is the subprotocol that the server selected; empty for a plain message stream.
 func (c *Conn) Protocol() string { return c.protocol }

@@ -78,7 +78,7 @@ func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
 		}
 		return nil, d.refusal(err, resp, context.Cause(bounded))
 	}
-	return newConn(ws, r.Protocols)
+	return newConn(ws), nil
 }
 
 var errHandshakeTimeout = fmt.Errorf("no answer to the WebSocket handshake within %v", handshakeTimeout)
@@ -86,9 +86,12 @@ var errHandshakeTimeout = fmt.Errorf("no answer to the WebSocket handshake withi
 // refusal makes sense of a failed handshake: answered, or not reached.
 func (d *Dialer) refusal(err error, resp *http.Response, timeout error) error {
 	var refused *HandshakeError
+	var unknown *ProtocolError
 	switch {
 	case errors.As(err, &refused):
 		return refused
+	case errors.As(err, &unknown):
+		return unknown
 	case resp != nil: // 101, but not a WebSocket answer
 		return &HandshakeError{StatusCode: resp.StatusCode, Text: plain(err)}
 	case timeout != nil:
@@ -158,8 +161,26 @@ const (
 	maxText    = 1 << 10
 )
 
+// ProtocolError says that the server accepted the handshake without selecting any of the subprotocols offered. What it would have
+// said is not known, so nothing of it is used: the unversioned framing that "none" stands for has no exit status.
+type ProtocolError struct {
+	Selected string // empty: none
+	Offered  []string
+}
+
+func (e *ProtocolError) Error() string {
+	if e.Selected == "" {
+		return "the server selected no subprotocol: a proxy may have removed the offer"
+	}
+	return fmt.Sprintf("the server selected the subprotocol %q, which was not offered", e.Selected)
+}
+
+// Permanent is true: the same server selects the same.
+func (e *ProtocolError) Permanent() bool { return true }
+
 // upgrader is the transport of handshakes: any answer but 101 becomes a *HandshakeError, whole, and redirects are not
-// followed (they lead to login pages, and must not be given our credentials).
+// followed (they lead to login pages, and must not be given our credentials). A 101 with another subprotocol than those offered
+// becomes a *ProtocolError.
 type upgrader struct{ http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
@@ -169,12 +190,27 @@ func (u upgrader) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if socket, ok := resp.Body.(io.ReadWriteCloser); ok && resp.StatusCode == http.StatusSwitchingProtocols {
+		if err := checkSelected(req, resp); err != nil {
+			return nil, errors.Join(err, socket.Close())
+		}
 		resp.Body = newGather(socket)
 		return resp, nil
 	}
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what there is of it is worth showing
 	return nil, newHandshakeError(resp, body)
+}
+
+func checkSelected(req *http.Request, resp *http.Response) error {
+	const header = "Sec-Websocket-Protocol"
+	if !strings.EqualFold(resp.Header.Get("Upgrade"), "websocket") {
+		return nil // something else altogether: the library says what
+	}
+	offered, selected := req.Header.Get(header), resp.Header.Get(header)
+	if names := strings.Split(offered, ","); offered != "" && !slices.Contains(names, selected) {
+		return &ProtocolError{Selected: selected, Offered: names}
+	}
+	return nil
 }
 
 func newHandshakeError(resp *http.Response, body []byte) *HandshakeError {

@@ -109,7 +109,7 @@ func TestASubprotocolThatWasNotOfferedIsAFault(t *testing.T) {
 		words string
 	}{
 		"":      {Protocols(), "selected no subprotocol"},
-		Channel: {[]string{V5, V4}, "violation"}, // the library's own check comes first
+		Channel: {[]string{V5, V4}, `the subprotocol "channel.k8s.io", which was not offered`},
 	} {
 		d := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			r.Header.Set("Sec-WebSocket-Protocol", selected)
