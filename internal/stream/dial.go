@@ -239,7 +239,7 @@ func plain(err error) string {
 	var closed websocket.CloseError
 	switch {
 	case errors.As(err, &closed):
-		return strings.TrimSpace(fmt.Sprintf("closed by the server (%d %s)", closed.Code, closed.Reason))
+		return fmt.Sprintf("closed by the server (%s)", strings.TrimSpace(fmt.Sprint(int(closed.Code), " ", closed.Reason)))
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return "the connection was cut"
 	case errors.Is(err, context.DeadlineExceeded):

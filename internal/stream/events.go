@@ -35,6 +35,9 @@ func (e *Events) Run(ctx context.Context) error {
 
 func (e *Events) use(ctx context.Context, conn *Conn) error {
 	defer context.AfterFunc(ctx, conn.close)()
+	if err := e.opened(conn); err != nil {
+		return err
+	}
 	for {
 		_, r, err := conn.ws.Reader(context.Background())
 		if err != nil {

@@ -113,12 +113,15 @@ func (l *Link) hold(ctx context.Context, conn *Conn, use func(context.Context, *
 	}
 	l.setConn(conn)
 	defer l.setConn(nil)
-	if l.OnOpen != nil {
-		if err := l.OnOpen(conn); err != nil {
-			return err
-		}
-	}
 	return use(ctx, conn)
+}
+
+// opened is called by use, before anything is delivered.
+func (l *Link) opened(conn *Conn) error {
+	if l.OnOpen == nil {
+		return nil
+	}
+	return l.OnOpen(conn)
 }
 
 func (l *Link) backoff() wait.Backoff {
@@ -217,7 +220,7 @@ type Session struct {
 func (s *Session) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p := &pump{session: s, end: cancel, now: make(chan struct{}, 1)}
+	p := newPump(s, cancel)
 	c := &crew{ended: func() { cancel(errCrew) }}
 	if s.Interactive && s.Now == nil {
 		s.Now = p.now
@@ -237,10 +240,14 @@ var errCrew = errors.New("a goroutine of the session panicked")
 func (s *Session) use(ctx context.Context, conn *Conn, c *crew, p *pump) error {
 	ctx, cancel := context.WithCancel(ctx)
 	writers := &crew{ended: c.ended}
+	p.connected()
 	defer p.closed()
 	defer writers.wait()
 	defer conn.close()
 	defer cancel()
+	if err := s.opened(conn); err != nil {
+		return err
+	}
 	writers.run(func() {
 		s.sendSize(conn)
 		p.open(conn, c)

@@ -637,3 +637,39 @@ func TestAnErrorOfOnOpenEndsTheSession(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+func TestKeysTypedWhileASocketOpensAreForTheNewShell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sockets := 0
+		d := pod(t, func(r remote) {
+			if sockets++; sockets == 1 {
+				return
+			}
+			if ch, _, _ := r.hear(); ch != chResize {
+				t.Errorf("first message on channel %d, want the size", ch)
+			}
+			if ch, p, _ := r.hear(); ch != chStdin || p != "\x03ls\r" {
+				t.Errorf("channel %d %q, want what was typed", ch, p)
+			}
+			r.finish(success)
+		})
+		k := newKeyboard()
+		opened := 0
+		s := &Session{
+			Stdin: k, CancelStdin: k.cancel, Interactive: true,
+			Size: func() (uint16, uint16, bool) { return 80, 24, true },
+		}
+		s.Dial = d.with(V5)
+		s.OnOpen = func(*Conn) error {
+			if opened++; opened == 2 { // "connected again" stands on the screen, and the user is quick
+				go k.press("\x03ls\r")
+				synctest.Wait()
+			}
+			return nil
+		}
+		if err := s.Run(t.Context()); err != nil || opened != 2 {
+			t.Errorf("%v after %d sockets", err, opened)
+		}
+		synctest.Wait()
+	})
+}

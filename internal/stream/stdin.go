@@ -29,6 +29,8 @@ type pump struct {
 	now     chan struct{} // the user will not wait; 1 slot
 
 	mu      sync.Mutex
+	opened  *sync.Cond // on mu: opening has ended
+	opening bool       // conn is about to be set: keys wait for it
 	started bool
 	conn    *Conn
 	ended   bool // stdin has
@@ -36,14 +38,28 @@ type pump struct {
 	last    byte // the last byte that was typed
 }
 
+func newPump(s *Session, end func(error)) *pump {
+	p := &pump{session: s, end: end, now: make(chan struct{}, 1)}
+	p.opened = sync.NewCond(&p.mu)
+	return p
+}
+
+// connected makes what is typed from now on wait for open: it is for the new socket, whose first message is the size.
+func (p *pump) connected() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.opening = true
+}
+
 // open makes conn the one that stdin goes to, and begins to read with the first one.
 func (p *pump) open(conn *Conn, c *crew) {
 	p.mu.Lock()
 	start := !p.started && p.session.Stdin != nil
 	p.started = p.started || start
-	p.conn, p.last = conn, 0
+	p.conn, p.last, p.opening = conn, 0, false
 	ended := p.ended
 	p.mu.Unlock()
+	p.opened.Broadcast()
 	switch {
 	case ended:
 		_ = conn.closeStdin()
@@ -55,7 +71,8 @@ func (p *pump) open(conn *Conn, c *crew) {
 func (p *pump) closed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.conn = nil
+	p.conn, p.opening = nil, false // opening: if there was a panic before open
+	p.opened.Broadcast()
 }
 
 // stop makes copy return after its present Read, and says whether that can be waited for.
@@ -105,6 +122,9 @@ func (p *pump) copy() {
 // will say what happened.
 func (p *pump) take(buf []byte) {
 	p.mu.Lock()
+	for p.opening {
+		p.opened.Wait()
+	}
 	conn := p.conn
 	p.last = buf[len(buf)-1]
 	p.mu.Unlock()
