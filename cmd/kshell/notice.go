@@ -111,9 +111,6 @@ func (e *hinted) Hint() string  { return e.hint }
 // (escape sequences, text direction) are shown as escapes, and an excess is cut.
 func clean(words string) string {
 	words = strings.TrimSpace(strings.ToValidUTF8(words, "\uFFFD"))
-	if utf8.RuneCountInString(words) > maxWords {
-		words = string([]rune(words)[:maxWords]) + "…"
-	}
 	var b strings.Builder
 	for _, r := range words {
 		switch {
@@ -125,7 +122,15 @@ func clean(words string) string {
 			b.WriteRune(r)
 		}
 	}
-	return b.String()
+	return cut(b.String())
+}
+
+// cut keeps the first maxWords characters.
+func cut(words string) string {
+	if utf8.RuneCountInString(words) <= maxWords {
+		return words
+	}
+	return string([]rune(words)[:maxWords]) + "…"
 }
 
 func quoted(s string) string { return strconv.Quote(s) }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
@@ -69,8 +70,17 @@ func (a *app) connect() (*kubeconfig.Target, error) {
 	}
 	target.Config.UserAgent = "kshell/" + version
 	target.Config.WarningHandler = serverWarnings{a.notice}
-	a.notice.detail("server %s, namespace %s", target.Config.Host, target.Namespace)
+	a.notice.detail("server %s, namespace %s", serverOf(target.Config), target.Namespace)
 	return target, nil
+}
+
+// serverOf is the server's address without a password that may stand in it.
+func serverOf(cfg *rest.Config) string {
+	address, _, err := rest.DefaultServerUrlFor(cfg)
+	if err != nil {
+		return "with an address that is none" // which kubeconfig has refused already
+	}
+	return strings.TrimSuffix(address.Redacted(), "/")
 }
 
 // serverWarnings says the API server's warnings (deprecations, admission).

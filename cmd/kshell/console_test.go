@@ -1,0 +1,287 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/charmbracelet/x/vt"
+	"github.com/creack/pty"
+	"golang.org/x/term"
+	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/sandbox"
+)
+
+// startSandbox runs a sandbox with one pod, web, that has one container, web.
+func startSandbox(t *testing.T) *sandbox.Server {
+	t.Helper()
+	s, err := sandbox.Start(sandbox.Config{Dir: t.TempDir(), Gentle: true, Empty: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	web := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web"}}}}
+	web.Name = "web"
+	if err := s.AddPod(web); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// environment is a user's whose only cluster is s.
+func environment(t *testing.T, s *sandbox.Server) []string {
+	t.Helper()
+	return append(os.Environ(), "KUBECONFIG="+s.Kubeconfig(), "HOME="+t.TempDir(), "TERM=xterm", "GORACE=atexit_sleep_ms=0")
+}
+
+// program is the path of kshell: the test binary under this name.
+func program(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("kshell")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// console is a terminal with a program in it, seen by its user.
+type console struct {
+	t         *testing.T
+	user, tty *os.File   // the two sides of the terminal
+	before    term.State // the modes before the program began
+	pid       int
+	report    *os.File // the leader says the pid and the exit code here
+
+	mu      sync.Mutex
+	text    []byte // all that came
+	changed chan struct{}
+	seen    int // how much of text has been awaited
+}
+
+// columns0 and rows0 are the size of a new terminal.
+const columns0, rows0 = 80, 24
+
+// leader is the shell that a terminal's user has started the program from. It leads the session, and stays when the program has ended:
+// the kernel resets a terminal whose leader is gone, and nothing could be said of what the program left.
+const leader = `sh -c 'echo $$ >&3; exec "$@" 3>&- 4<&-' sh "$@"; echo $? >&3; read -r _ <&4`
+
+// open starts a program in a new terminal.
+func open(t *testing.T, s *sandbox.Server, path string, args ...string) *console {
+	t.Helper()
+	user, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &console{t: t, user: user, tty: tty, changed: make(chan struct{}, 1)}
+	c.resize(columns0, rows0)
+	c.stty("erase", "^H", "-ixany", "-iutf8", "kill", "^Y") // not what anybody would restore by chance
+	c.before = c.modes()
+
+	reportR, reportW := c.pipe()
+	holdR, holdW := c.pipe()
+	c.report = reportR
+	cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", leader, "sh", path}, args...)...)
+	cmd.Env = environment(t, s)
+	cmd.Dir = t.TempDir()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+	cmd.ExtraFiles = []*os.File{reportW, holdR}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = reportW.Close(), holdR.Close()
+
+	var readers sync.WaitGroup
+	readers.Go(c.watch)
+	t.Cleanup(func() {
+		_ = holdW.Close()
+		if c.pid > 0 {
+			_ = syscall.Kill(c.pid, syscall.SIGKILL)
+		}
+		_ = cmd.Wait()
+		_ = tty.Close() // the last one: the user's side ends
+		readers.Wait()
+		_ = user.Close()
+	})
+	c.pid = c.number()
+	return c
+}
+
+func (c *console) pipe() (r, w *os.File) {
+	c.t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { _, _ = r.Close(), w.Close() })
+	return r, w
+}
+
+func (c *console) stty(args ...string) {
+	c.t.Helper()
+	cmd := exec.CommandContext(c.t.Context(), "stty", args...)
+	cmd.Stdin = c.tty
+	if out, err := cmd.CombinedOutput(); err != nil {
+		c.t.Fatalf("stty: %v: %s", err, out)
+	}
+}
+
+func (c *console) modes() term.State {
+	c.t.Helper()
+	state, err := term.GetState(int(c.tty.Fd()))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return *state
+}
+
+// number is the next that the leader reports.
+func (c *console) number() int {
+	c.t.Helper()
+	if err := c.report.SetReadDeadline(time.Now().Add(deadline)); err != nil {
+		c.t.Fatal(err)
+	}
+	var line []byte
+	for b := []byte{0}; b[0] != '\n'; line = append(line, b...) {
+		if _, err := c.report.Read(b); err != nil {
+			c.t.Fatalf("the program has not ended: %v; the terminal:\n%q", err, c.all())
+		}
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(line)))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return n
+}
+
+func (c *console) watch() {
+	for p := make([]byte, 32<<10); ; {
+		n, err := c.user.Read(p)
+		c.mu.Lock()
+		c.text = append(c.text, p[:n]...)
+		c.mu.Unlock()
+		select {
+		case c.changed <- struct{}{}:
+		default:
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (c *console) all() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return bytes.Clone(c.text)
+}
+
+// await waits for a match of the expression behind the one awaited before.
+func (c *console) await(expression string) {
+	c.t.Helper()
+	wanted, late := regexp.MustCompile(expression), time.After(deadline)
+	for {
+		text := c.all()
+		if at := wanted.FindIndex(text[c.seen:]); at != nil {
+			c.seen += at[1]
+			return
+		}
+		select {
+		case <-c.changed:
+		case <-late:
+			c.t.Fatalf("waited in vain for %q behind %q; after it came %q", expression, text[:c.seen], text[c.seen:])
+		}
+	}
+}
+
+const prompt = `[$#] `
+
+func (c *console) prompt() {
+	c.t.Helper()
+	c.await(prompt)
+}
+
+func (c *console) keys(typed string) {
+	c.t.Helper()
+	if _, err := c.user.WriteString(typed); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// run types a command whose output has to match the expression. What is typed is echoed, so it should not match itself.
+func (c *console) run(command, expression string) {
+	c.t.Helper()
+	c.keys(command + "\r")
+	c.await(expression)
+}
+
+func (c *console) resize(columns, rows uint16) {
+	c.t.Helper()
+	if err := pty.Setsize(c.user, &pty.Winsize{Cols: columns, Rows: rows}); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *console) signal(s syscall.Signal) {
+	c.t.Helper()
+	if err := syscall.Kill(c.pid, s); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// mustBeRaw makes sure that there is something to restore.
+func (c *console) mustBeRaw() {
+	c.t.Helper()
+	if c.modes() == c.before {
+		c.t.Error("the terminal is not raw")
+	}
+}
+
+// mustEnd waits for the program's end, which has to be with this code and a terminal as it was.
+func (c *console) mustEnd(code int) {
+	c.t.Helper()
+	got := c.number()
+	c.pid = 0
+	if got != code {
+		c.t.Errorf("exit code %d, want %d; the terminal:\n%s", got, code, c.all())
+	}
+	if now := c.modes(); now != c.before {
+		c.t.Errorf("the terminal's modes are %+v, and were %+v", now, c.before)
+	}
+}
+
+// lines is what a terminal of the first size shows, without what is blank.
+func (c *console) lines() []string {
+	screen := vt.NewEmulator(columns0, rows0)
+	var answers sync.WaitGroup
+	answers.Go(func() { _, _ = io.Copy(io.Discard, screen) })
+	_, _ = screen.Write(c.all())
+	_ = screen.InputPipe().(io.Closer).Close() // Close itself races with Read
+	answers.Wait()
+	var lines []string
+	for line := range strings.Lines(screen.String()) {
+		if line = strings.TrimRight(line, " \r\n"); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// pathOf is a file that belongs to the test.
+func pathOf(t *testing.T, name string) string { return filepath.Join(t.TempDir(), name) }

@@ -1,0 +1,332 @@
+package main
+
+import (
+	"errors"
+	"net/url"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+
+	"kshell/internal/pod"
+	"kshell/internal/stream"
+)
+
+var (
+	onTerminal = terminals{in: true, out: true}
+	inPipe     = terminals{out: true}
+	outPipe    = terminals{in: true}
+	pipes      = terminals{}
+
+	web        = pod.Target{Kind: "pod", Name: "web"}
+	everything = []string{
+		"v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "base64.channel.k8s.io", "channel.k8s.io",
+	}
+	ending5 = []string{"v5.channel.k8s.io"}
+	noTTY   = []string{"stdin is not a terminal: running without a tty"}
+	needsI  = []string{"-t needs -i: running without a tty"}
+)
+
+// planOf parses a command line as the program does.
+func planOf(t *testing.T, local terminals, args ...string) (*execPlan, error) {
+	t.Helper()
+	cmd, rest, err := newRoot(newApp()).Find(append([]string{"exec"}, args...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.ParseFlags(rest); err != nil {
+		t.Fatal(err)
+	}
+	return planExec(cmd, flagsIn(t, cmd), cmd.Flags().Args(), local)
+}
+
+func flagsIn(t *testing.T, cmd *cobra.Command) (f execFlags) {
+	t.Helper()
+	var errs [4]error
+	f.container, errs[0] = cmd.Flags().GetString("container")
+	f.stdin, errs[1] = cmd.Flags().GetBool("stdin")
+	f.tty, errs[2] = cmd.Flags().GetBool("tty")
+	f.subprotocols, errs[3] = cmd.Flags().GetStringSlice("subprotocol")
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestACommandLineMeansWhatItMeansToKubectl(t *testing.T) {
+	tests := []struct {
+		name  string
+		local terminals
+		args  []string
+		want  execPlan
+	}{
+		{
+			"a command", onTerminal,
+			[]string{"web", "--", "ls", "-l"},
+			execPlan{target: web, command: []string{"ls", "-l"}, offer: everything},
+		},
+		{
+			"what follows -- is the command's, flags and further -- too", onTerminal,
+			[]string{"web", "--", "ls", "-it", "-c", "x", "--", "--help"},
+			execPlan{target: web, command: []string{"ls", "-it", "-c", "x", "--", "--help"}, offer: everything},
+		},
+		{
+			"an empty argument is one", onTerminal,
+			[]string{"web", "--", "printf", "", "a b"},
+			execPlan{target: web, command: []string{"printf", "", "a b"}, offer: everything},
+		},
+		{
+			"flags before the pod and after it", onTerminal,
+			[]string{"-i", "web", "-c", "app", "--", "cat"},
+			execPlan{target: web, container: "app", command: []string{"cat"}, stdin: true, offer: everything},
+		},
+		{
+			"a workload", pipes,
+			[]string{"deploy/web", "--", "ps"},
+			execPlan{target: pod.Target{Kind: "deployment", Name: "web"}, command: []string{"ps"}, offer: everything},
+		},
+		{
+			"no command, on a terminal: a shell", onTerminal,
+			[]string{"web"},
+			execPlan{target: web, command: shell, stdin: true, tty: true, offer: everything},
+		},
+		{
+			"nothing after --, on a terminal: a shell", onTerminal,
+			[]string{"web", "--"},
+			execPlan{target: web, command: shell, stdin: true, tty: true, offer: everything},
+		},
+		{
+			"-it and a command, on a terminal", onTerminal,
+			[]string{"-it", "web", "--", "vi"},
+			execPlan{target: web, command: []string{"vi"}, stdin: true, tty: true, offer: everything},
+		},
+		{
+			"-it with the output into a file still has a tty", outPipe,
+			[]string{"-it", "web", "--", "vi"},
+			execPlan{target: web, command: []string{"vi"}, stdin: true, tty: true, offer: everything},
+		},
+		{
+			"-i on a terminal: input that need not end", onTerminal,
+			[]string{"-i", "web", "--", "cat"},
+			execPlan{target: web, command: []string{"cat"}, stdin: true, offer: everything},
+		},
+		{
+			"-i from a pipe: only what can say that it has ended", inPipe,
+			[]string{"-i", "web", "--", "cat"},
+			execPlan{target: web, command: []string{"cat"}, stdin: true, offer: ending5},
+		},
+		{
+			"-it from a pipe: no tty, said once", inPipe,
+			[]string{"-it", "web", "--", "cat"},
+			execPlan{target: web, command: []string{"cat"}, stdin: true, offer: ending5, warnings: noTTY},
+		},
+		{
+			"-t without -i: no tty, said once", onTerminal,
+			[]string{"-t", "web", "--", "ls"},
+			execPlan{target: web, command: []string{"ls"}, offer: everything, warnings: needsI},
+		},
+		{
+			"-t without -i from a pipe: one warning, not two", pipes,
+			[]string{"-t", "web", "--", "ls"},
+			execPlan{target: web, command: []string{"ls"}, offer: everything, warnings: needsI},
+		},
+		{
+			"a narrower offer", pipes,
+			[]string{"--subprotocol", "base64.channel.k8s.io,v4.channel.k8s.io", "web", "--", "ls"},
+			execPlan{target: web, command: []string{"ls"}, offer: []string{"base64.channel.k8s.io", "v4.channel.k8s.io"}},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := planOf(t, tt.local, tt.args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(&tt.want, got, cmp.AllowUnexported(execPlan{})); diff != "" {
+				t.Errorf("plan (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAMistakenCommandLineIsExplained(t *testing.T) {
+	const types = "the types are pod (po), deployment (deploy), replicaset (rs), statefulset (sts), daemonset (ds), job, " +
+		"replicationcontroller (rc), service (svc)"
+	tests := []struct {
+		name  string
+		local terminals
+		args  []string
+		want  said
+		code  int
+	}{
+		{
+			"no pod", onTerminal, nil,
+			said{"which pod? none was named", "kshell exec --help"},
+			exitUsage,
+		},
+		{
+			"only a command", onTerminal,
+			[]string{"--", "ls"},
+			said{"which pod? none was named", "kshell exec --help"},
+			exitUsage,
+		},
+		{
+			"an unknown type", onTerminal,
+			[]string{"cronjob/web", "--", "ls"},
+			said{`no pods can be found by the type "cronjob"`, types},
+			exitUsage,
+		},
+		{
+			"no command, input not from a terminal", inPipe,
+			[]string{"web"},
+			said{"no command was named, and without a terminal there is no shell", "kshell exec web -- COMMAND"},
+			exitUsage,
+		},
+		{
+			"no command, output not to a terminal", outPipe,
+			[]string{"-it", "web", "--"},
+			said{"no command was named, and without a terminal there is no shell", "kshell exec web -- COMMAND"},
+			exitUsage,
+		},
+		{
+			"an unknown subprotocol", onTerminal,
+			[]string{"--subprotocol", "v5", "web", "--", "ls"},
+			said{
+				`unknown subprotocol "v5"`,
+				"one of v5.channel.k8s.io, v4.channel.k8s.io, v4.base64.channel.k8s.io, base64.channel.k8s.io, channel.k8s.io",
+			},
+			exitUsage,
+		},
+		{
+			"input that ends, where that cannot be said", inPipe,
+			[]string{"-i", "--subprotocol", "v4.channel.k8s.io,channel.k8s.io", "web", "--", "cat"},
+			said{
+				"v4.channel.k8s.io, channel.k8s.io cannot tell the command that its input has ended: it would wait for ever",
+				"offer v5.channel.k8s.io too, or leave out -i",
+			},
+			exitFailed,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			plan, err := planOf(t, tt.local, tt.args...)
+			if err == nil {
+				t.Fatalf("no error, but the plan %+v", plan)
+			}
+			if diff := cmp.Diff(tt.want, saidBy(err)); diff != "" {
+				t.Errorf("words and hint (-want +got):\n%s", diff)
+			}
+			if got := exitCode(err); got != tt.code {
+				t.Errorf("exit code %d, want %d", got, tt.code)
+			}
+		})
+	}
+}
+
+// A forgotten -- is the most frequent mistake: kubectl used to allow it.
+func TestAForgottenDashDashIsPointedOut(t *testing.T) {
+	tests := []struct {
+		args []string
+		hint string
+	}{
+		{[]string{"web", "ls"}, "kshell exec web -- ls"},
+		{[]string{"web", "ls", "/tmp"}, "kshell exec web -- ls /tmp"},
+		{[]string{"web", "ls", "--", "-l"}, "kshell exec web -- ls -l"},
+	}
+	for _, tt := range tests {
+		_, err := planOf(t, onTerminal, tt.args...)
+		if diff := cmp.Diff(said{"a command is separated from the pod by --", tt.hint}, saidBy(err)); diff != "" {
+			t.Errorf("%q: words and hint (-want +got):\n%s", tt.args, diff)
+		}
+		if exitCode(err) != exitUsage {
+			t.Errorf("%q: exit code %d, want %d", tt.args, exitCode(err), exitUsage)
+		}
+	}
+}
+
+func TestTheOfferIsNarrowedToWhatWasAskedForAndToWhatCanEnd(t *testing.T) {
+	tests := []struct {
+		name   string
+		wanted []string
+		ends   bool
+		want   []string
+	}{
+		{"everything, best first", nil, false, everything},
+		{"of everything, what can end", nil, true, ending5},
+		{"in the order asked for", []string{stream.Channel, stream.V5}, false, []string{stream.Channel, stream.V5}},
+		{"of what was asked for, what can end", []string{stream.V4, stream.V5}, true, ending5},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := offer(tt.wanted, tt.ends)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("offer (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestATTYIsGivenUpOnlyWhereThereIsNone(t *testing.T) {
+	tests := []struct {
+		name       string
+		stdin, tty bool
+		local      terminals
+		want       bool
+		warnings   []string
+	}{
+		{"asked for and there", true, true, onTerminal, true, nil},
+		{"the output is a file", true, true, outPipe, true, nil},
+		{"the input is a pipe", true, true, inPipe, false, noTTY},
+		{"no input asked for", false, true, onTerminal, false, needsI},
+		{"neither", false, true, pipes, false, needsI},
+		{"not asked for", true, false, onTerminal, false, nil},
+		{"not asked for, a pipe", true, false, inPipe, false, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := execPlan{stdin: tt.stdin, tty: tt.tty}
+			got.settleTTY(tt.local)
+			want := execPlan{stdin: tt.stdin, tty: tt.want, warnings: tt.warnings}
+			if diff := cmp.Diff(want, got, cmp.AllowUnexported(execPlan{})); diff != "" {
+				t.Errorf("plan (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTheRequestIsPodExecOptions(t *testing.T) {
+	tests := []struct {
+		name string
+		plan execPlan
+		at   place
+		want stream.Request
+	}{
+		{
+			"a tty has no stderr",
+			execPlan{command: []string{"sh", "-c", "a b"}, stdin: true, tty: true, offer: everything},
+			place{"default", "web", "app"},
+			stream.Request{Path: "/api/v1/namespaces/default/pods/web/exec", Protocols: everything, Query: url.Values{
+				"command": {"sh", "-c", "a b"}, "container": {"app"},
+				"stdin": {"true"}, "stdout": {"true"}, "stderr": {"false"}, "tty": {"true"},
+			}},
+		},
+		{
+			"an unseen pod's container is the server's to choose",
+			execPlan{command: []string{"ls"}, offer: ending5},
+			place{"other", "web", ""},
+			stream.Request{Path: "/api/v1/namespaces/other/pods/web/exec", Protocols: ending5, Query: url.Values{
+				"command": {"ls"}, "stdin": {"false"}, "stdout": {"true"}, "stderr": {"true"}, "tty": {"false"},
+			}},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, tt.plan.request(tt.at)); diff != "" {
+				t.Errorf("request (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

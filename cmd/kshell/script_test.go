@@ -1,0 +1,237 @@
+//go:build unix
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kshell/internal/sandbox"
+)
+
+// TestScripts runs testdata/*.txtar. Each script has a sandbox of its own, and these commands beside testscript's:
+//
+//	code N kshell …   runs kshell, which has to end with code N
+//	fault NAME        makes the sandbox misbehave as faults says, until the next fault or "fault none"
+//	pod NAME          adds a pod of pods
+//	ran N             says how many commands have run in the sandbox so far
+//	gateway           sets GATEWAY to the address of something that stands before an API server and sends execs to a login page
+//	plain FILE        has no control character but line feeds
+//	no-secret FILE    does not hold the token
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                "testdata",
+		RequireUniqueNames: true,
+		Setup:              setUpScript,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code": code, "fault": fault, "pod": addPod, "ran": ran, "gateway": gateway, "plain": plain, "no-secret": noSecret,
+		},
+	})
+}
+
+type sandboxKey struct{}
+
+func setUpScript(env *testscript.Env) error {
+	s, err := sandbox.Start(sandbox.Config{Dir: filepath.Join(env.WorkDir, ".sandbox"), Gentle: true})
+	if err != nil {
+		return err
+	}
+	env.Defer(func() {
+		if err := s.Close(); err != nil {
+			env.T().Fatal(err)
+		}
+	})
+	env.Values[sandboxKey{}] = s
+	env.Setenv("HOME", env.WorkDir)
+	env.Setenv("KUBECONFIG", s.Kubeconfig())
+	env.Setenv("CA", s.CA())
+	env.Setenv("SERVER", s.URL())
+	env.Setenv("TOKEN", s.Token("admin"))
+	env.Setenv("GORACE", "atexit_sleep_ms=0")
+	return nil
+}
+
+func sandboxOf(ts *testscript.TestScript) *sandbox.Server {
+	return ts.Value(sandboxKey{}).(*sandbox.Server)
+}
+
+func code(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N COMMAND…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	var exit *exec.ExitError
+	switch err := ts.Exec(args[1], args[2:]...); {
+	case errors.As(err, &exit) && exit.ExitCode() == want:
+	case err == nil && want == 0:
+	case err == nil:
+		ts.Fatalf("exit code 0, want %d", want)
+	default:
+		ts.Fatalf("%v, want exit code %d", err, want)
+	}
+}
+
+// hostile is what no server would say that means well.
+const hostile = "\x1b]0;owned\x07\x1b[2J\x1b[31mpress \u202eenter\u009b5m\r\nkshell: all is well\x00"
+
+func refusal(code int32, reason metav1.StatusReason, message string) sandbox.Fault {
+	return sandbox.Fault{Refusal: &metav1.Status{Code: code, Reason: reason, Message: message}}
+}
+
+func statusOnChannel(message string) sandbox.Fault {
+	raw, err := json.Marshal(metav1.Status{Status: metav1.StatusFailure, Message: message, Reason: metav1.StatusReasonInternalError})
+	if err != nil {
+		panic(err)
+	}
+	return sandbox.Fault{ErrorChannel: raw}
+}
+
+func nothingSelected() sandbox.Fault {
+	nothing := ""
+	return sandbox.Fault{Subprotocol: &nothing}
+}
+
+// faults are the sandbox's ways to misbehave, by name.
+var faults = map[string]sandbox.Fault{
+	"page":             {Code: http.StatusBadGateway, ContentType: "text/html", Body: "<html><h1>Bad Gateway</h1></html>"},
+	"502":              {Code: http.StatusBadGateway, Body: "upstream connect error"},
+	"200":              {Code: http.StatusOK},
+	"403-empty":        {Code: http.StatusForbidden},
+	"401":              refusal(http.StatusUnauthorized, metav1.StatusReasonUnauthorized, "Unauthorized"),
+	"401-pod":          {Path: "/pods/", Refusal: &metav1.Status{Code: 401, Reason: metav1.StatusReasonUnauthorized, Message: "Unauthorized"}},
+	"hostile-refusal":  refusal(http.StatusTeapot, "", hostile),
+	"hostile-status":   statusOnChannel(hostile),
+	"hostile-text":     {Code: http.StatusInternalServerError, Body: hostile},
+	"hostile-pod":      {Path: "/pods/", Refusal: &metav1.Status{Code: 500, Message: hostile}},
+	"status-no-json":   {ErrorChannel: []byte(hostile)},
+	"nothing-selected": nothingSelected(),
+	"cut":              {Do: sandbox.FIN, When: sandbox.AtEnd},
+	"reset":            {Do: sandbox.RST, When: sandbox.AtEnd},
+	"close":            {Do: sandbox.CloseFrame, When: sandbox.AtEnd},
+	"cut-in-output":    {Do: sandbox.FIN, When: sandbox.AfterSent, N: 1000},
+	"reset-at-request": {Do: sandbox.RST, When: sandbox.AtRequest},
+}
+
+func fault(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: fault NAME")
+	}
+	s := sandboxOf(ts)
+	s.Reset()
+	if args[0] == "none" {
+		return
+	}
+	f, ok := faults[args[0]]
+	if !ok {
+		ts.Fatalf("there is no fault %s", args[0])
+	}
+	s.Inject(f)
+}
+
+// pods are pods that a decent cluster does not have, by name.
+var pods = map[string]func() *corev1.Pod{
+	"hostile-containers": func() *corev1.Pod {
+		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "a"}, {Name: hostile}}}}
+		p.Annotations = map[string]string{"kubectl.kubernetes.io/default-container": "none" + hostile}
+		p.Status = corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{
+			{Name: "a", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}},
+		}}
+		return p
+	},
+	"hostile-reason": func() *corev1.Pod {
+		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "a"}}}}
+		waiting := &corev1.ContainerStateWaiting{Reason: hostile, Message: hostile}
+		p.Status = corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{
+			{Name: "a", State: corev1.ContainerState{Waiting: waiting}},
+		}}
+		return p
+	},
+	"stale-annotation": func() *corev1.Pod {
+		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "a"}, {Name: "b"}}}}
+		p.Annotations = map[string]string{"kubectl.kubernetes.io/default-container": "gone"}
+		return p
+	},
+	"failed": func() *corev1.Pod {
+		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "a"}}}}
+		p.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "The node was low on memory."}
+		return p
+	},
+}
+
+func addPod(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 || pods[args[0]] == nil {
+		ts.Fatalf("usage: pod NAME, which is one of pods")
+	}
+	p := pods[args[0]]()
+	p.Name = args[0]
+	ts.Check(sandboxOf(ts).AddPod(p))
+}
+
+func ran(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: ran N")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if got := sandboxOf(ts).Stats().Sessions; got != want {
+		ts.Fatalf("%d commands have run, want %d", got, want)
+	}
+}
+
+func gateway(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: gateway")
+	}
+	g := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/exec") {
+			http.Redirect(w, r, "https://login.invalid/?next=exec", http.StatusFound)
+			return
+		}
+		p := corev1.Pod{
+			TypeMeta: metav1.TypeMeta{Kind: "Pod", APIVersion: "v1"}, ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "default"},
+			Spec:   corev1.PodSpec{Containers: []corev1.Container{{Name: "web"}}},
+			Status: corev1.PodStatus{Phase: corev1.PodRunning},
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(p)
+	}))
+	ts.Defer(g.Close)
+	ts.Setenv("GATEWAY", g.URL)
+}
+
+func plain(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: plain FILE")
+	}
+	text := ts.ReadFile(args[0])
+	if text == "" {
+		ts.Fatalf("%s is empty", args[0])
+	}
+	for _, r := range text {
+		if r != '\n' && (r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u202e') {
+			ts.Fatalf("%s holds %U: %q", args[0], r, text)
+		}
+	}
+}
+
+func noSecret(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: no-secret FILE")
+	}
+	if secret := sandboxOf(ts).Token("admin"); strings.Contains(ts.ReadFile(args[0]), secret) {
+		ts.Fatalf("%s holds the token", args[0])
+	}
+}

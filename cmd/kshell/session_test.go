@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kshell/internal/stream"
+)
+
+var atWeb = place{"team", "web", "app"}
+
+// These are what a containerd node says.
+const (
+	notFound = `Internal error occurred: error executing command in container: failed to exec in container: failed to start exec "4f": ` +
+		`OCI runtime exec failed: exec failed: unable to start container process: ` +
+		`exec: "frobnicate": executable file not found in $PATH: unknown`
+	notExecutable = `failed to exec in container: OCI runtime exec failed: exec failed: unable to start container process: ` +
+		`exec: "/etc/passwd": permission denied: unknown`
+)
+
+func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
+	const (
+		notRunning = "the container is not running: kubectl get pod -n team web"
+		ownPath    = "the command is looked up in the container's own PATH; an image without a shell has no sh either"
+		lookAt     = "look at --server and the proxy settings: a login page or a gateway may stand before the API server"
+		verbs      = "exec needs the verbs get and create on pods/exec in namespace team: kubectl auth can-i create pods/exec -n team"
+		leaveOut   = "leave --subprotocol out"
+		needsV5    = "input that ends needs v5.channel.k8s.io (Kubernetes 1.30): without -i, or with the data as arguments, older servers do"
+	)
+	command := &execPlan{command: []string{"frobnicate"}, offer: everything}
+	input := &execPlan{command: []string{"cat"}, stdin: true, offer: ending5}
+	interactive := &execPlan{command: shell, stdin: true, tty: true, offer: everything}
+	status := func(code int, message string) *stream.HandshakeError {
+		return &stream.HandshakeError{StatusCode: code, Status: &metav1.Status{Message: message}}
+	}
+	tests := []struct {
+		name string
+		err  error
+		plan *execPlan
+		want said
+		code int
+	}{
+		{"success", nil, command, said{}, 0},
+		{"a command's own code", &stream.ExitError{Code: 7}, command, said{"command exited with code 7", ""}, 7},
+		{
+			"lost", &stream.LostError{Err: errors.New("reset")}, command,
+			said{
+				"connection lost: reset before the command reported a result; it may still be running",
+				"kshell exec -n team web -- ps",
+			},
+			255,
+		},
+		{
+			"lost, and the user has been told already", &stream.LostError{Err: errors.New("reset")}, interactive,
+			said{"connection lost: reset", ""},
+			255,
+		},
+		{
+			"no such command", &stream.RemoteError{Message: notFound, Start: stream.StartNotFound}, command,
+			said{`the container has no command "frobnicate": exec: "frobnicate": executable file not found in $PATH`, ownPath},
+			127,
+		},
+		{
+			"not executable", &stream.RemoteError{Message: notExecutable, Start: stream.StartNotExecutable},
+			&execPlan{command: []string{"/etc/passwd"}},
+			said{`the container could not run "/etc/passwd": exec: "/etc/passwd": permission denied`, ""},
+			126,
+		},
+		{
+			"the container ended in the meantime (v5)", &stream.RemoteError{Message: `container not found ("app")`}, command,
+			said{`the server reported a failure: container not found ("app")`, notRunning},
+			255,
+		},
+		{
+			"the container ended in the meantime (v4)",
+			&stream.HandshakeError{StatusCode: http.StatusInternalServerError, Text: `container not found ("app")`}, command,
+			said{`the server refused (500): container not found ("app")`, notRunning},
+			255,
+		},
+		{
+			"another failure that the server reports", &stream.RemoteError{Message: "no space left on device"}, command,
+			said{"the server reported a failure: no space left on device", ""},
+			255,
+		},
+		{
+			"403 without a word", &stream.HandshakeError{StatusCode: http.StatusForbidden}, command,
+			said{
+				"the server refused (403 Forbidden) and gave no reason: it may know none of the subprotocols offered " +
+					"(v5.channel.k8s.io, v4.channel.k8s.io, v4.base64.channel.k8s.io, base64.channel.k8s.io, channel.k8s.io)",
+				leaveOut,
+			},
+			255,
+		},
+		{
+			"403 without a word, with input that ends", &stream.HandshakeError{StatusCode: http.StatusForbidden}, input,
+			said{
+				"the server refused (403 Forbidden) and gave no reason: it may know none of the subprotocols offered (v5.channel.k8s.io)",
+				needsV5,
+			},
+			255,
+		},
+		{
+			"403 by a rule", status(http.StatusForbidden, `pods "web" is forbidden: User "dev" cannot get resource "pods/exec"`), command,
+			said{`the server refused (403): pods "web" is forbidden: User "dev" cannot get resource "pods/exec"`, verbs},
+			255,
+		},
+		{
+			"403 that gives no reason (1.35)", status(http.StatusForbidden, `pods "web" is forbidden: `), command,
+			said{
+				`the server refused (403): pods "web" is forbidden: no reason given; the verb create on pods/exec is probably lacking`,
+				verbs,
+			},
+			255,
+		},
+		{
+			"401", status(http.StatusUnauthorized, "Unauthorized"), command,
+			said{"the server refused (401): Unauthorized", "log in again, or try another --context or --user"},
+			255,
+		},
+		{
+			"a page", &stream.HandshakeError{StatusCode: http.StatusBadGateway, Page: true}, command,
+			said{"the server answered with a web page (502), not as a Kubernetes API", lookAt},
+			255,
+		},
+		{
+			"a login page elsewhere", &stream.HandshakeError{StatusCode: http.StatusFound, Location: "https://login.example/"}, command,
+			said{"the server sends us elsewhere (302): https://login.example/", lookAt},
+			255,
+		},
+		{
+			"404", status(http.StatusNotFound, `pods "web" not found`), command,
+			said{`the server refused (404): pods "web" not found`, ""},
+			255,
+		},
+		{
+			"not reached", &stream.DialError{Server: "https://k", Err: errors.New("no route")}, command,
+			said{"cannot connect to https://k: no route", ""},
+			255,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := explain(tt.err, tt.plan, atWeb)
+			if diff := cmp.Diff(tt.want, saidBy(got)); diff != "" {
+				t.Errorf("words and hint (-want +got):\n%s", diff)
+			}
+			if code := exitCode(got); code != tt.code {
+				t.Errorf("exit code %d, want %d", code, tt.code)
+			}
+			if tt.err != nil && !errors.Is(got, tt.err) {
+				t.Errorf("%v does not hold what was explained", got)
+			}
+		})
+	}
+}
+
+func TestTheRuntimesStoryIsCutToItsEssence(t *testing.T) {
+	tests := []struct{ name, story, want string }{
+		{"runc by containerd", notFound, `exec: "frobnicate": executable file not found in $PATH`},
+		{"not executable", notExecutable, `exec: "/etc/passwd": permission denied`},
+		{
+			"crun", `OCI runtime exec failed: exec failed: executable file ` + "`x`" + ` not found in $PATH: No such file: unknown`,
+			"exec failed: executable file `x` not found in $PATH: No such file",
+		},
+		{"in no known words", " it did not work\n", "it did not work"},
+		{"nothing", "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := essence(tt.story); got != tt.want {
+				t.Errorf("essence %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// What a signal breaks off fails in many ways; the signal is the reason.
+func TestASignalIsTheReasonOfWhatItBreaksOff(t *testing.T) {
+	signalled, cancel := context.WithCancelCause(t.Context())
+	cancel(signalError{syscall.SIGTERM})
+	cancelled, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("another reason"))
+	broken := &stream.LostError{Err: errors.New("closed")}
+	tests := []struct {
+		name string
+		ctx  context.Context
+		err  error
+		want error
+	}{
+		{"ended by the signal", signalled, broken, signalError{syscall.SIGTERM}},
+		{"ended before the signal", signalled, nil, nil},
+		{"broken without a signal", t.Context(), broken, broken},
+		{"ended for another reason", cancelled, broken, broken},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := ending(tt.ctx, tt.err); !errors.Is(got, tt.want) {
+				t.Errorf("ending %v, want %v", got, tt.want)
+			}
+			if got := exitCode(fmt.Errorf("x: %w", ending(tt.ctx, broken))); tt.ctx == signalled && got != 143 {
+				t.Errorf("exit code %d, want 143", got)
+			}
+		})
+	}
+}

@@ -1,0 +1,130 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"errors"
+	"os/signal"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// deadline is how long a test waits for what should come at once.
+const deadline = 20 * time.Second
+
+func send(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(syscall.Getpid(), s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func causeOf(ctx context.Context, t *testing.T) error {
+	t.Helper()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(deadline):
+		t.Fatal("the context has not ended")
+		return nil
+	}
+}
+
+func mustNotForce(t *testing.T) func(int) {
+	t.Helper()
+	return func(code int) { t.Errorf("forced to end with code %d", code) }
+}
+
+func TestASignalIsTheCauseOfTheEnd(t *testing.T) {
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
+		t.Run(s.String(), func(t *testing.T) {
+			if signal.Ignored(s) {
+				t.Skip("ignored: nohup?")
+			}
+			ctx, stop := withSignals(t.Context(), mustNotForce(t))
+			send(t, s)
+			err := causeOf(ctx, t)
+			stop()
+			var got signalError
+			if !errors.As(err, &got) || got.signal != s {
+				t.Errorf("cause %v, want %v", err, s)
+			}
+			if got := exitCode(err); got != exitSignal+int(s) {
+				t.Errorf("exit code %d, want %d", got, exitSignal+int(s))
+			}
+		})
+	}
+}
+
+func TestASecondSignalEndsAProgramThatHangs(t *testing.T) {
+	forced := make(chan int, 1)
+	ctx, stop := withSignals(t.Context(), func(code int) { forced <- code })
+	defer stop()
+	start := time.Now()
+	send(t, syscall.SIGTERM)
+	_ = causeOf(ctx, t)
+	send(t, syscall.SIGINT)
+	select {
+	case code := <-forced:
+		if code != 143 {
+			t.Errorf("forced to end with code %d, want the first signal's, 143", code)
+		}
+	case <-time.After(deadline):
+		t.Fatal("not forced to end")
+	}
+	if took := time.Since(start); took >= patience {
+		t.Errorf("forced to end after %v, and not by the second signal", took)
+	}
+}
+
+func TestAProgramThatHangsIsEndedWhenPatienceIs(t *testing.T) {
+	forced := make(chan int, 1)
+	ctx, stop := withSignals(t.Context(), func(code int) { forced <- code })
+	defer stop()
+	start := time.Now()
+	send(t, syscall.SIGTERM)
+	_ = causeOf(ctx, t)
+	select {
+	case code := <-forced:
+		if code != 143 {
+			t.Errorf("forced to end with code %d, want 143", code)
+		}
+		if took := time.Since(start); took < patience {
+			t.Errorf("forced to end after %v only", took)
+		}
+	case <-time.After(deadline):
+		t.Fatal("not forced to end")
+	}
+}
+
+func TestAProgramThatEndsInTimeIsNotForced(t *testing.T) {
+	ctx, stop := withSignals(t.Context(), mustNotForce(t))
+	send(t, syscall.SIGTERM)
+	_ = causeOf(ctx, t)
+	stop() // waits for whoever could force
+	if ctx.Err() == nil {
+		t.Error("the context goes on")
+	}
+}
+
+func TestStopEndsTheContext(t *testing.T) {
+	ctx, stop := withSignals(t.Context(), mustNotForce(t))
+	stop()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("cause %v, want %v", err, context.Canceled)
+	}
+}
+
+func TestTheLastResortUndoesWhatWasSet(t *testing.T) {
+	var l lastResort
+	l.run() // nothing set: nothing to undo
+	undone := ""
+	l.set(func() { undone += "a" })
+	l.set(func() { undone += "b" })
+	l.run()
+	if undone != "b" {
+		t.Errorf("undone %q, want the newest, b", undone)
+	}
+}
