@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,7 +37,8 @@ replicationcontroller or service, or kubectl's short name for it; of its pods th
   kshell exec -it web -c app -- bash           another shell, in container app
   kshell exec deploy/web -- ps                 a command in a pod of deployment web
   kshell exec -i web -- sh -c 'cat >f' <f      a command with its input from here`,
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction:     cobra.NoFileCompletions,
+		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			plan, err := planExec(cmd, f, args, a.terminals())
 			if err != nil {
@@ -45,6 +47,12 @@ replicationcontroller or service, or kubectl's short name for it; of its pods th
 			return a.exec(cmd.Context(), plan)
 		},
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if named := cmd.Flags().Args(); len(named) > 1 { // the flag is that of a command without dashes
+			return &usageError{err.Error(), dashes(cmd, named[0], named[1])}
+		}
+		return usage(cmd, err.Error())
+	})
 	flags := cmd.Flags()
 	flags.StringVarP(&f.container, "container", "c", "", "container name; default: the pod's default container, else its first")
 	flags.BoolVarP(&f.stdin, "stdin", "i", false, "pass stdin to the container")
@@ -71,8 +79,12 @@ type execPlan struct {
 	command    []string
 	stdin, tty bool
 	offer      []string // subprotocols
+	narrowed   narrowed // why the offer is not all there is
 	warnings   []string
 }
+
+// narrowed is why an offer of subprotocols is short.
+type narrowed struct{ asked, ends bool }
 
 // shell is run where no command was named: bash where there is one.
 var shell = []string{"sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash; exec sh"}
@@ -87,10 +99,7 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 	case len(named) == 0:
 		return nil, usage(cmd, "which pod? none was named")
 	case len(named) > 1:
-		return nil, &usageError{
-			"a command is separated from the pod by --",
-			fmt.Sprintf("%s %s -- %s", cmd.CommandPath(), named[0], strings.Join(append(named[1:], command...), " ")),
-		}
+		return nil, &usageError{"a command is separated from the pod by --", dashes(cmd, named[0], named[1])}
 	}
 	target, err := pod.ParseTarget(named[0])
 	if err != nil {
@@ -100,15 +109,21 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 	if len(command) == 0 {
 		if !local.in || !local.out {
 			return nil, &usageError{
-				"no command was named, and without a terminal there is no shell",
+				"no command was named, and a shell needs a terminal at both stdin and stdout",
 				fmt.Sprintf("%s %s -- COMMAND", cmd.CommandPath(), named[0]),
 			}
 		}
 		p.command, p.stdin, p.tty = shell, true, true
 	}
 	p.settleTTY(local)
-	p.offer, err = offer(f.subprotocols, p.stdin && !local.in)
+	p.narrowed = narrowed{asked: len(f.subprotocols) > 0, ends: p.stdin && !local.in}
+	p.offer, err = offer(f.subprotocols, p.narrowed.ends)
 	return p, err
+}
+
+// dashes is the hint for a command that does not stand behind --.
+func dashes(cmd *cobra.Command, pod, command string) string {
+	return fmt.Sprintf("put -- between the two, and all flags of kshell before it: %s [FLAGS] %s -- %s ...", cmd.CommandPath(), pod, command)
 }
 
 // settleTTY gives up a tty that cannot be had, as kubectl does, and says so.
@@ -129,7 +144,7 @@ func offer(wanted []string, ends bool) ([]string, error) {
 	names := stream.Protocols()
 	if len(wanted) > 0 {
 		for _, name := range wanted {
-			if !contains(names, name) {
+			if !slices.Contains(names, name) {
 				return nil, &usageError{"unknown subprotocol " + quoted(name), "one of " + strings.Join(names, ", ")}
 			}
 		}
@@ -146,15 +161,6 @@ func offer(wanted []string, ends bool) ([]string, error) {
 		}
 	}
 	return closing, nil
-}
-
-func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 // exec carries a plan out, and returns when the command has ended and the terminal is as it was.

@@ -113,12 +113,12 @@ func TestACommandLineMeansWhatItMeansToKubectl(t *testing.T) {
 		{
 			"-i from a pipe: only what can say that it has ended", inPipe,
 			[]string{"-i", "web", "--", "cat"},
-			execPlan{target: web, command: []string{"cat"}, stdin: true, offer: ending5},
+			execPlan{target: web, command: []string{"cat"}, stdin: true, offer: ending5, narrowed: narrowed{ends: true}},
 		},
 		{
 			"-it from a pipe: no tty, said once", inPipe,
 			[]string{"-it", "web", "--", "cat"},
-			execPlan{target: web, command: []string{"cat"}, stdin: true, offer: ending5, warnings: noTTY},
+			execPlan{target: web, command: []string{"cat"}, stdin: true, offer: ending5, narrowed: narrowed{ends: true}, warnings: noTTY},
 		},
 		{
 			"-t without -i: no tty, said once", onTerminal,
@@ -133,7 +133,7 @@ func TestACommandLineMeansWhatItMeansToKubectl(t *testing.T) {
 		{
 			"a narrower offer", pipes,
 			[]string{"--subprotocol", "base64.channel.k8s.io,v4.channel.k8s.io", "web", "--", "ls"},
-			execPlan{target: web, command: []string{"ls"}, offer: []string{"base64.channel.k8s.io", "v4.channel.k8s.io"}},
+			execPlan{target: web, command: []string{"ls"}, offer: []string{"base64.channel.k8s.io", "v4.channel.k8s.io"}, narrowed: narrowed{asked: true}},
 		},
 	}
 	for _, tt := range tests {
@@ -142,7 +142,7 @@ func TestACommandLineMeansWhatItMeansToKubectl(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(&tt.want, got, cmp.AllowUnexported(execPlan{})); diff != "" {
+			if diff := cmp.Diff(&tt.want, got, cmp.AllowUnexported(execPlan{}, narrowed{})); diff != "" {
 				t.Errorf("plan (-want +got):\n%s", diff)
 			}
 		})
@@ -179,13 +179,13 @@ func TestAMistakenCommandLineIsExplained(t *testing.T) {
 		{
 			"no command, input not from a terminal", inPipe,
 			[]string{"web"},
-			said{"no command was named, and without a terminal there is no shell", "kshell exec web -- COMMAND"},
+			said{"no command was named, and a shell needs a terminal at both stdin and stdout", "kshell exec web -- COMMAND"},
 			exitUsage,
 		},
 		{
 			"no command, output not to a terminal", outPipe,
 			[]string{"-it", "web", "--"},
-			said{"no command was named, and without a terminal there is no shell", "kshell exec web -- COMMAND"},
+			said{"no command was named, and a shell needs a terminal at both stdin and stdout", "kshell exec web -- COMMAND"},
 			exitUsage,
 		},
 		{
@@ -229,9 +229,9 @@ func TestAForgottenDashDashIsPointedOut(t *testing.T) {
 		args []string
 		hint string
 	}{
-		{[]string{"web", "ls"}, "kshell exec web -- ls"},
-		{[]string{"web", "ls", "/tmp"}, "kshell exec web -- ls /tmp"},
-		{[]string{"web", "ls", "--", "-l"}, "kshell exec web -- ls -l"},
+		{[]string{"web", "ls"}, "put -- between the two, and all flags of kshell before it: kshell exec [FLAGS] web -- ls ..."},
+		{[]string{"web", "ls", "/tmp"}, "put -- between the two, and all flags of kshell before it: kshell exec [FLAGS] web -- ls ..."},
+		{[]string{"web", "ls", "--", "-l"}, "put -- between the two, and all flags of kshell before it: kshell exec [FLAGS] web -- ls ..."},
 	}
 	for _, tt := range tests {
 		_, err := planOf(t, onTerminal, tt.args...)
@@ -290,7 +290,7 @@ func TestATTYIsGivenUpOnlyWhereThereIsNone(t *testing.T) {
 			got := execPlan{stdin: tt.stdin, tty: tt.tty}
 			got.settleTTY(tt.local)
 			want := execPlan{stdin: tt.stdin, tty: tt.want, warnings: tt.warnings}
-			if diff := cmp.Diff(want, got, cmp.AllowUnexported(execPlan{})); diff != "" {
+			if diff := cmp.Diff(want, got, cmp.AllowUnexported(execPlan{}, narrowed{})); diff != "" {
 				t.Errorf("plan (-want +got):\n%s", diff)
 			}
 		})
@@ -315,7 +315,7 @@ func TestTheRequestIsPodExecOptions(t *testing.T) {
 		},
 		{
 			"an unseen pod's container is the server's to choose",
-			execPlan{command: []string{"ls"}, offer: ending5},
+			execPlan{command: []string{"ls"}, offer: ending5, narrowed: narrowed{ends: true}},
 			place{"other", "web", ""},
 			stream.Request{Path: "/api/v1/namespaces/other/pods/web/exec", Protocols: ending5, Query: url.Values{
 				"command": {"ls"}, "stdin": {"false"}, "stdout": {"true"}, "stderr": {"true"}, "tty": {"false"},

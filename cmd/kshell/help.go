@@ -29,7 +29,7 @@ func help(cmd *cobra.Command, _ []string) {
 	if cmd.Name() == "exec" || !cmd.HasParent() {
 		section(&b, "Exit codes", exitTable)
 	}
-	_, _ = fmt.Fprint(cmd.OutOrStdout(), b.String()) // nowhere to say that nobody reads it
+	fmt.Fprint(cmd.OutOrStdout(), b.String())
 }
 
 // columns is the width to which flags are wrapped.

@@ -13,6 +13,8 @@ import (
 	"context"
 	"io"
 	"os"
+
+	"kshell/internal/stream"
 )
 
 func main() {
@@ -42,7 +44,27 @@ func run(ctx context.Context, std streams, local *lastResort, args []string) int
 	a := &app{streams: trapped(std), notice: newNotice(std.Err), lastResort: local}
 	root := newRoot(a)
 	root.SetArgs(args)
+	own := &sticky{Writer: a.Out}
+	root.SetOut(own)
 	err := root.ExecuteContext(ctx)
+	if err == nil && own.err != nil {
+		err = &stream.OutputError{Err: own.err}
+	}
 	a.notice.fail(err)
 	return exitCode(err)
+}
+
+// sticky remembers that it could not write: what prints help does not tell.
+type sticky struct {
+	io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (s *sticky) Write(p []byte) (int, error) {
+	n, err := s.Writer.Write(p)
+	if err != nil && s.err == nil {
+		s.err = err
+	}
+	return n, err
 }

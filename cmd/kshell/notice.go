@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 )
@@ -17,8 +18,8 @@ import (
 //   - "hint: " lines say what to type next.
 //   - What a server, a file or an argument says is cleaned: no control character of theirs reaches the terminal, and nothing
 //     longer than 2,000 characters.
-//   - While the terminal is raw a line ends in CR LF.
-//   - Errors and warnings are always said; notes not with -q; details only with -v.
+//   - While the terminal is raw a line ends in CR LF. A line of ours never begins behind remote text.
+//   - Errors and warnings are always said; notes not with -q; details only with -v and without -q.
 //   - A command's own exit code is not commented on: it is the command's to say.
 
 // maxWords bounds one message, in characters.
@@ -29,18 +30,40 @@ type notice struct {
 	quiet     bool
 	verbosity int
 
-	mu  sync.Mutex
-	w   io.Writer
-	raw bool
+	mu     sync.Mutex
+	w      io.Writer
+	raw    bool
+	screen *screen // what the remote has written on the terminal that ours share; nil if it is not shared
 }
 
 func newNotice(w io.Writer) *notice { return &notice{w: w} }
 
-// setRaw says whether the terminal is raw from now on.
-func (n *notice) setRaw(raw bool) {
+// setScreen says that the terminal is raw from now on, and that the remote writes to it too.
+func (n *notice) setScreen(s *screen) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.raw = raw
+	n.raw, n.screen = true, s
+}
+
+// setCooked says that the terminal is as it was.
+func (n *notice) setCooked() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.raw = false
+}
+
+// screen is a terminal's output that knows whether its last line has ended.
+type screen struct {
+	io.Writer
+	midLine atomic.Bool
+}
+
+// Write implements io.Writer.
+func (s *screen) Write(p []byte) (int, error) {
+	if len(p) > 0 {
+		s.midLine.Store(p[len(p)-1] != '\n')
+	}
+	return s.Writer.Write(p)
 }
 
 // line writes; that stderr cannot be written to is nothing that could be said.
@@ -51,7 +74,11 @@ func (n *notice) line(prefix, words string) {
 	if n.raw {
 		end = "\r\n"
 	}
-	_, _ = io.WriteString(n.w, prefix+clean(words)+end)
+	line := prefix + clean(words) + end
+	if n.screen != nil && n.screen.midLine.Swap(false) {
+		line = end + line
+	}
+	_, _ = io.WriteString(n.w, line)
 }
 
 // say is for what the user may want to know.
@@ -68,7 +95,7 @@ func (n *notice) warn(format string, args ...any) {
 
 // detail is for -v.
 func (n *notice) detail(format string, args ...any) {
-	if n.verbosity > 0 {
+	if n.verbosity > 0 && !n.quiet {
 		n.line("kshell: ", fmt.Sprintf(format, args...))
 	}
 }

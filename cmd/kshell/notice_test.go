@@ -119,6 +119,7 @@ func TestWhatIsSaidDependsOnQuietAndVerbose(t *testing.T) {
 	}{
 		{"as it is", false, 0, false, note + warning + failure},
 		{"-q", true, 0, false, warning + failure},
+		{"-q beats -v", true, 1, false, warning + failure},
 		{"-v", false, 1, false, note + warning + details + failure},
 		{"-vv", false, 2, false, note + warning + details + failure},
 		{"raw", false, 1, true, strings.ReplaceAll(note+warning+details+failure, "\n", "\r\n")},
@@ -128,7 +129,9 @@ func TestWhatIsSaidDependsOnQuietAndVerbose(t *testing.T) {
 			var out bytes.Buffer
 			n := newNotice(&out)
 			n.quiet, n.verbosity = tt.quiet, tt.verbosity
-			n.setRaw(tt.raw)
+			if tt.raw {
+				n.setScreen(&screen{Writer: &out})
+			}
 			talk(n)
 			if diff := cmp.Diff(tt.want, out.String()); diff != "" {
 				t.Errorf("said (-want +got):\n%s", diff)
@@ -140,12 +143,29 @@ func TestWhatIsSaidDependsOnQuietAndVerbose(t *testing.T) {
 func TestAfterRawModeLinesAreAsBefore(t *testing.T) {
 	var out bytes.Buffer
 	n := newNotice(&out)
-	n.setRaw(true)
+	n.setScreen(&screen{Writer: &out})
 	n.say("a")
-	n.setRaw(false)
+	n.setCooked()
 	n.say("b")
 	if got, want := out.String(), "kshell: a\r\nkshell: b\n"; got != want {
 		t.Errorf("said %q, want %q", got, want)
+	}
+}
+
+func TestOurWordsNeverBeginBehindTheRemotesPrompt(t *testing.T) {
+	var out bytes.Buffer
+	n, s := newNotice(&out), &screen{Writer: &out}
+	n.setScreen(s)
+	for _, remote := range []string{"line\r\n", "$ ", ""} {
+		_, _ = s.Write([]byte(remote))
+		n.say("a")
+	}
+	_, _ = s.Write([]byte("$ "))
+	n.setCooked()
+	n.say("b")
+	want := "line\r\nkshell: a\r\n" + "$ \r\nkshell: a\r\n" + "kshell: a\r\n" + "$ \nkshell: b\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

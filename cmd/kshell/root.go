@@ -30,6 +30,7 @@ command ended, and lives through broken connections.`,
   tar c . | kshell exec -i web -- tar x  with its input from here`,
 		Args:          noSuchCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -40,15 +41,46 @@ command ended, and lives through broken connections.`,
 	root.SetHelpFunc(help)
 	root.SetUsageFunc(func(cmd *cobra.Command) error { help(cmd, nil); return nil })
 	flags := root.PersistentFlags()
-	flags.BoolVarP(&a.notice.quiet, "quiet", "q", false, "say nothing but errors")
+	flags.BoolVarP(&a.notice.quiet, "quiet", "q", false, "say nothing but errors and warnings")
 	flags.CountVarP(&a.notice.verbosity, "verbose", "v", "say more: what was chosen, and why")
 	flags.Lookup("verbose").NoOptDefVal = "+1"
 	a.kube.AddTo(flags)
-	root.AddCommand(newExec(a), newVersion(a))
-	root.InitDefaultHelpCmd()
+	root.AddCommand(newExec(a), newVersion())
+	root.SetHelpCommand(newHelp())
 	root.InitDefaultCompletionCmd()
+	strict(root)
 	klog.SetSlogLogger(slog.New(slog.NewTextHandler(a.notice.details(), nil)))
 	return root
+}
+
+// strict makes the commands that cobra brings along refuse what they do not know, as ours do.
+func strict(root *cobra.Command) {
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		c.Args = noSuchCommand
+		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		for _, shell := range c.Commands() {
+			shell.Args = noArgs
+		}
+	}
+}
+
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about any command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			named, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usage(cmd.Root(), "there is no command "+quoted(strings.Join(args, " ")))
+			}
+			named.InitDefaultHelpFlag() // as cobra does for a command that it runs
+			named.InitDefaultVersionFlag()
+			return named.Help()
+		},
+	}
 }
 
 // noSuchCommand takes no argument: what is not a command is a mistake.

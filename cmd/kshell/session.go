@@ -67,6 +67,8 @@ func (a *app) interactive(s *stream.Session) (leave func(), err error) {
 		return size.Width, size.Height, err == nil
 	}
 	s.Interactive, s.Reconnect = true, stream.ReconnectAlways
+	screen := &screen{Writer: a.Out}
+	s.Stdout = screen
 	restore := func() {}
 	connected := s.OnOpen
 	s.OnOpen = func(c *stream.Conn) error {
@@ -76,7 +78,7 @@ func (a *app) interactive(s *stream.Session) (leave func(), err error) {
 		}
 		restore = undo
 		a.lastResort.set(undo)
-		a.notice.setRaw(true)
+		a.notice.setScreen(screen)
 		return connected(c)
 	}
 	var lost error
@@ -87,7 +89,7 @@ func (a *app) interactive(s *stream.Session) (leave func(), err error) {
 	return func() {
 		stopResize()
 		restore()
-		a.notice.setRaw(false)
+		a.notice.setCooked()
 	}, nil
 }
 
@@ -116,10 +118,11 @@ func explain(err error, p *execPlan, at place) error {
 	case errors.As(err, &remote) && strings.Contains(remote.Message, "container not found"):
 		return &hinted{err, fmt.Sprintf("the container is not running: kubectl get pod -n %s %s", at.namespace, at.pod)}
 	case errors.As(err, &remote) && remote.Start == stream.StartNotFound:
-		return &hinted{
-			&shortError{err, fmt.Sprintf("the container has no command %s: %s", quoted(p.command[0]), essence(remote.Message))},
-			"the command is looked up in the container's own PATH; an image without a shell has no sh either",
+		short := &shortError{err, fmt.Sprintf("the container has no command %s: %s", quoted(p.command[0]), essence(remote.Message))}
+		if strings.Contains(p.command[0], "/") {
+			return short
 		}
+		return &hinted{short, "the command is looked up in the container's own PATH; an image without a shell has no sh either"}
 	case errors.As(err, &remote) && remote.Start == stream.StartNotExecutable:
 		return &shortError{err, fmt.Sprintf("the container could not run %s: %s", quoted(p.command[0]), essence(remote.Message))}
 	}
@@ -159,6 +162,10 @@ func explainRefusal(e *stream.HandshakeError, p *execPlan, at place) error {
 			fmt.Sprintf("exec needs the verbs get and create on pods/exec in namespace %s: kubectl auth can-i create pods/exec -n %s",
 				at.namespace, at.namespace),
 		}
+	case e.StatusCode == http.StatusBadRequest && at.container == "":
+		return &hinted{e, "name a container with -c"}
+	case e.StatusCode == http.StatusNotFound:
+		return &hinted{e, "kubectl get pods -n " + at.namespace + " shows those there are"}
 	case e.StatusCode == http.StatusUnauthorized:
 		return &hinted{e, "log in again, or try another --context or --user"}
 	case e.Page || e.Location != "":
@@ -178,8 +185,12 @@ func missingReason(e *stream.HandshakeError) string {
 }
 
 func subprotocolHint(p *execPlan) string {
-	if len(p.offer) < len(stream.HalfClosing(stream.Protocols()))+1 && p.stdin {
+	switch {
+	case p.narrowed.ends:
 		return "input that ends needs " + stream.V5 + " (Kubernetes 1.30): without -i, or with the data as arguments, older servers do"
+	case p.narrowed.asked:
+		return "leave --subprotocol out"
+	default:
+		return "is this the API server itself? a proxy before it may not pass WebSockets"
 	}
-	return "leave --subprotocol out"
 }

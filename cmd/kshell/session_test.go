@@ -27,15 +27,17 @@ const (
 
 func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 	const (
-		notRunning = "the container is not running: kubectl get pod -n team web"
-		ownPath    = "the command is looked up in the container's own PATH; an image without a shell has no sh either"
-		lookAt     = "look at --server and the proxy settings: a login page or a gateway may stand before the API server"
-		verbs      = "exec needs the verbs get and create on pods/exec in namespace team: kubectl auth can-i create pods/exec -n team"
-		leaveOut   = "leave --subprotocol out"
-		needsV5    = "input that ends needs v5.channel.k8s.io (Kubernetes 1.30): without -i, or with the data as arguments, older servers do"
+		notRunning       = "the container is not running: kubectl get pod -n team web"
+		ownPath          = "the command is looked up in the container's own PATH; an image without a shell has no sh either"
+		lookAt           = "look at --server and the proxy settings: a login page or a gateway may stand before the API server"
+		verbs            = "exec needs the verbs get and create on pods/exec in namespace team: kubectl auth can-i create pods/exec -n team"
+		leaveOut         = "leave --subprotocol out"
+		notThroughAProxy = "is this the API server itself? a proxy before it may not pass WebSockets"
+		needsV5          = "input that ends needs v5.channel.k8s.io (Kubernetes 1.30): without -i, or with the data as arguments, older servers do"
 	)
 	command := &execPlan{command: []string{"frobnicate"}, offer: everything}
-	input := &execPlan{command: []string{"cat"}, stdin: true, offer: ending5}
+	input := &execPlan{command: []string{"cat"}, stdin: true, offer: ending5, narrowed: narrowed{ends: true}}
+	asked := &execPlan{command: []string{"ls"}, offer: ending5, narrowed: narrowed{asked: true}}
 	interactive := &execPlan{command: shell, stdin: true, tty: true, offer: everything}
 	status := func(code int, message string) *stream.HandshakeError {
 		return &stream.HandshakeError{StatusCode: code, Status: &metav1.Status{Message: message}}
@@ -94,6 +96,14 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 			said{
 				"the server refused (403 Forbidden) and gave no reason: it may know none of the subprotocols offered " +
 					"(v5.channel.k8s.io, v4.channel.k8s.io, v4.base64.channel.k8s.io, base64.channel.k8s.io, channel.k8s.io)",
+				notThroughAProxy,
+			},
+			255,
+		},
+		{
+			"403 without a word, with an offer that was asked for", &stream.HandshakeError{StatusCode: http.StatusForbidden}, asked,
+			said{
+				"the server refused (403 Forbidden) and gave no reason: it may know none of the subprotocols offered (v5.channel.k8s.io)",
 				leaveOut,
 			},
 			255,
@@ -136,7 +146,7 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 		},
 		{
 			"404", status(http.StatusNotFound, `pods "web" not found`), command,
-			said{`the server refused (404): pods "web" not found`, ""},
+			said{`the server refused (404): pods "web" not found`, "kubectl get pods -n team shows those there are"},
 			255,
 		},
 		{

@@ -1,7 +1,9 @@
 package pod
 
 import (
+	"errors"
 	"fmt"
+	"net/url"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,7 +31,21 @@ func (e *RequestError) Error() string {
 	if e.Target.Name != "" {
 		object = fmt.Sprintf("%s %q", e.Target.Kind, e.Target.Name)
 	}
-	return fmt.Sprintf("cannot %s %s in namespace %q: %v", e.Verb, object, e.Namespace, e.Err)
+	return fmt.Sprintf("cannot %s %s in namespace %q: %v", e.Verb, object, e.Namespace, withoutRequest(e.Err))
+}
+
+func unreached(err error) bool {
+	var u *url.Error
+	return errors.As(err, &u)
+}
+
+// withoutRequest leaves out the method and the URL that net/http puts before its errors.
+func withoutRequest(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
 }
 
 // Hint says what to type for the refusals that the user can do something
@@ -46,6 +62,8 @@ func (e *RequestError) Hint() string {
 	case apierrors.IsForbidden(e.Err):
 		return fmt.Sprintf("ask for a role that allows %s on %s in namespace %q; `kubectl auth can-i --list -n %s` shows what you have",
 			e.Verb, e.Resource, e.Namespace, e.Namespace)
+	case unreached(e.Err):
+		return "`kubectl config view --minify` shows the server's address and the authority that has to have signed for it"
 	case foreign(e.Err):
 		return "this may not be a Kubernetes API server: check the address, --server or the context's cluster"
 	}
