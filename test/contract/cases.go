@@ -55,7 +55,7 @@ func Cases() []Case {
 		{Name: "a namespace", Args: []string{"-n", "default", "web", "--", "echo", "hi"}, Out: "hi\n", Quiet: true},
 		{Name: "no pod", Args: []string{"--", "true"}, Err: []string{"which pod?", "hint: kshell exec --help"}, Code: 2, Differs: usageCode},
 		{Name: "no command without a terminal", Args: []string{"web"}, Err: []string{"no command was named", "hint: kshell exec web -- COMMAND"}, Code: 2, Differs: usageCode},
-		{Name: "a command without dashes", Args: []string{"web", "ls"}, Err: []string{"separated from the pod by --", "hint: kshell exec web -- ls"}, Code: 2, Differs: usageCode},
+		{Name: "a command without dashes", Args: []string{"web", "ls"}, Err: []string{"separated from the pod by --", "hint: put -- between"}, Code: 2, Differs: usageCode},
 		{Name: "an unknown flag", Args: []string{"--frobnicate", "web", "--", "true"}, Err: []string{"--frobnicate"}, Code: 2, Differs: usageCode},
 		{Name: "an unknown type", Args: []string{"gizmo/web", "--", "true"}, Err: []string{"gizmo", "hint:"}, Code: 2, Differs: usageCode},
 		{Name: "an unknown subprotocol", Args: []string{"--subprotocol", "v9.channel.k8s.io", "web", "--", "true"}, Err: []string{"v9.channel.k8s.io", "v5.channel.k8s.io"}, Code: 2, Differs: kshells},
