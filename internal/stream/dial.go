@@ -69,7 +69,7 @@ func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
 	if r.Origin {
 		header.Set("Origin", d.Server())
 	}
-	ws, resp, err := websocket.Dial(bounded, u.String(), &websocket.DialOptions{
+	ws, resp, err := websocket.Dial(bounded, u.String(), &websocket.DialOptions{ //nolint:bodyclose // the library says: never needed
 		HTTPClient: d.client, HTTPHeader: header, Subprotocols: slices.Clone(r.Protocols),
 	})
 	if err != nil {

@@ -145,14 +145,14 @@ func TestTheTerminalIsAsBeforeHoweverTheProgramEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			for lines := bufio.NewScanner(stdout); lines.Scan(); {
-				switch lines.Text() {
-				case "waiting":
-					if modesOf(t, tty) == before {
-						t.Error("the program is not in raw mode")
-					}
-					if err := cmd.Process.Signal(tt.signal); err != nil {
-						t.Error(err)
-					}
+				if lines.Text() != "waiting" {
+					continue
+				}
+				if modesOf(t, tty) == before {
+					t.Error("the program is not in raw mode")
+				}
+				if err := cmd.Process.Signal(tt.signal); err != nil {
+					t.Error(err)
 				}
 			}
 			_ = cmd.Wait()
