@@ -165,7 +165,7 @@ func helpOf(t *testing.T, command ...string) string {
 	t.Helper()
 	var out bytes.Buffer
 	a := newApp()
-	a.Out = &out
+	a.printed = &sticky{Writer: &out}
 	root := newRoot(a)
 	root.SetArgs(append(command, "--help"))
 	if err := root.ExecuteContext(t.Context()); err != nil {

@@ -41,14 +41,13 @@ type streams struct {
 
 // run is the program: arguments in, exit code out.
 func run(ctx context.Context, std streams, local *lastResort, args []string) int {
-	a := &app{streams: trapped(std), notice: newNotice(std.Err), lastResort: local}
+	std = trapped(std)
+	a := &app{streams: std, printed: &sticky{Writer: std.Out}, notice: newNotice(std.Err), lastResort: local}
 	root := newRoot(a)
 	root.SetArgs(args)
-	own := &sticky{Writer: a.Out}
-	root.SetOut(own)
 	err := root.ExecuteContext(ctx)
-	if err == nil && own.err != nil {
-		err = &stream.OutputError{Err: own.err}
+	if a.printed.err != nil { // whatever else came of it
+		err = &stream.OutputError{Err: a.printed.err}
 	}
 	a.notice.fail(err)
 	return exitCode(err)

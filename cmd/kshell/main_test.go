@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -34,5 +36,27 @@ func (s suite) Run() int {
 
 // newApp is an app whose words and output are discarded.
 func newApp() *app {
-	return &app{streams: streams{Out: io.Discard, Err: io.Discard}, notice: newNotice(io.Discard), lastResort: &lastResort{}}
+	return &app{streams: streams{Out: io.Discard, Err: io.Discard}, printed: &sticky{Writer: io.Discard}, notice: newNotice(io.Discard), lastResort: &lastResort{}}
 }
+
+func TestWhatNobodyReadsIsNoSuccess(t *testing.T) {
+	for _, args := range [][]string{{"version"}, {"--version"}, {"--help"}, {"help", "exec"}, {"completion", "bash"}} {
+		for name, c := range map[string]struct {
+			err  error
+			code int
+		}{
+			"closed pipe": {syscall.EPIPE, 141},
+			"full disk":   {syscall.ENOSPC, 255},
+		} {
+			var said bytes.Buffer
+			code := run(t.Context(), streams{Out: unwritable{c.err}, Err: &said}, &lastResort{}, args)
+			if code != c.code || (said.Len() == 0) != (c.code == 141) {
+				t.Errorf("%q, %s: exit code %d, said %q", args, name, code, &said)
+			}
+		}
+	}
+}
+
+type unwritable struct{ err error }
+
+func (u unwritable) Write([]byte) (int, error) { return 0, u.err }

@@ -14,6 +14,7 @@ import (
 // app is what every command shares.
 type app struct {
 	streams
+	printed    *sticky // stdout for what is kshell's own to print: help, version, completion
 	notice     *notice
 	lastResort *lastResort
 	kube       kubeconfig.Flags
@@ -35,7 +36,7 @@ command ended, and lives through broken connections.`,
 		SilenceUsage:  true,
 	}
 	root.SetIn(a.In)
-	root.SetOut(a.Out)
+	root.SetOut(a.printed)
 	root.SetErr(a.Err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err.Error()) })
 	root.SetHelpFunc(help)
