@@ -120,7 +120,7 @@ func explain(err error, p *execPlan, at place) error {
 	case errors.As(err, &remote) && remote.Start == stream.StartNotFound:
 		short := &shortError{err, fmt.Sprintf("the container has no command %s: %s", quoted(p.command[0]), essence(remote.Message))}
 		if strings.Contains(p.command[0], "/") {
-			return short
+			return &hinted{short, "the path is looked up in the container's own files"}
 		}
 		return &hinted{short, "the command is looked up in the container's own PATH; an image without a shell has no sh either"}
 	case errors.As(err, &remote) && remote.Start == stream.StartNotExecutable:
@@ -159,7 +159,7 @@ func explainRefusal(e *stream.HandshakeError, p *execPlan, at place) error {
 	case e.StatusCode == http.StatusForbidden:
 		return &hinted{
 			fmt.Errorf("%w%s", e, missingReason(e)),
-			fmt.Sprintf("exec needs the verbs get and create on pods/exec in namespace %s: kubectl auth can-i create pods/exec -n %s",
+			fmt.Sprintf("exec needs the verbs get and create on pods/exec in namespace %s: kubectl auth can-i create pods --subresource=exec -n %s",
 				at.namespace, at.namespace),
 		}
 	case e.StatusCode == http.StatusBadRequest && at.container == "":

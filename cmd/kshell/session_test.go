@@ -30,7 +30,7 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 		notRunning       = "the container is not running: kubectl get pod -n team web"
 		ownPath          = "the command is looked up in the container's own PATH; an image without a shell has no sh either"
 		lookAt           = "look at --server and the proxy settings: a login page or a gateway may stand before the API server"
-		verbs            = "exec needs the verbs get and create on pods/exec in namespace team: kubectl auth can-i create pods/exec -n team"
+		verbs            = "exec needs the verbs get and create on pods/exec in namespace team: kubectl auth can-i create pods --subresource=exec -n team"
 		leaveOut         = "leave --subprotocol out"
 		notThroughAProxy = "is this the API server itself? a proxy before it may not pass WebSockets"
 		needsV5          = "input that ends needs v5.channel.k8s.io (Kubernetes 1.30): without -i, or with the data as arguments, older servers do"

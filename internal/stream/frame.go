@@ -148,6 +148,7 @@ var startFailures = []struct {
 	{"permission denied", StartNotExecutable},
 	{"exec format error", StartNotExecutable},
 	{"is a directory", StartNotExecutable},
+	{"unable to start container process: exec: ", StartNotExecutable}, // runc: whatever else execve says (ENOTDIR, ELOOP, ETXTBSY)
 }
 
 func startFailure(message string) StartFailure {

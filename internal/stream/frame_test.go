@@ -118,6 +118,13 @@ func TestStatusSaysHowTheCommandEnded(t *testing.T) {
 				Reason:  "InternalError", Start: StartNotExecutable,
 			},
 		},
+		"below a file": {
+			start + `OCI runtime exec failed: exec failed: unable to start container process: exec: \"/f/x\": stat /f/x: not a directory: unknown"}`,
+			&RemoteError{
+				Message: `error executing command in container: OCI runtime exec failed: exec failed: unable to start container process: exec: "/f/x": stat /f/x: not a directory: unknown`,
+				Reason:  "InternalError", Start: StartNotExecutable,
+			},
+		},
 		"another failure": {
 			`{"status":"Failure","message":"container not found (\"c\")"}`,
 			&RemoteError{Message: `container not found ("c")`},
