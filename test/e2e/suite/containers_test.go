@@ -1,0 +1,430 @@
+package suite
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kshell/internal/stream"
+	"kshell/test/contract"
+	"kshell/test/e2e/harness"
+)
+
+// always makes an init container one that runs beside the main ones.
+var always = corev1.ContainerRestartPolicyAlways
+
+// ephemeral adds a container to a pod that runs, and waits until it does.
+func ephemeral(t *testing.T, pod string, c corev1.EphemeralContainerCommon) {
+	t.Helper()
+	pods := clientset(t).CoreV1().Pods(harness.Namespace)
+	p, err := pods.Get(t.Context(), pod, metav1.GetOptions{})
+	check(t, err)
+	p.Spec.EphemeralContainers = append(p.Spec.EphemeralContainers, corev1.EphemeralContainer{EphemeralContainerCommon: c})
+	_, err = pods.UpdateEphemeralContainers(t.Context(), pod, p, metav1.UpdateOptions{})
+	check(t, err)
+	sees(t, pod, c.Name+" runs", isRunning(c.Name))
+}
+
+// kinds is a pod with a container of every kind that runs.
+func kinds(t *testing.T) string {
+	t.Helper()
+	who := func(c corev1.Container) corev1.Container {
+		c.Env = []corev1.EnvVar{{Name: "WHO", Value: c.Name}}
+		c.Stdin = true
+		return c
+	}
+	p := sleeper("")
+	side := who(box("side", "cat"))
+	side.RestartPolicy = &always
+	p.Spec.InitContainers = []corev1.Container{box("first", "true"), side}
+	p.Spec.Containers = []corev1.Container{who(box("main", "cat"))}
+	name := ready(t, p)
+	ephemeral(t, name, corev1.EphemeralContainerCommon(who(box("debug", "cat"))))
+	return name
+}
+
+// initializing is a pod whose init container runs and reads its input.
+func initializing(t *testing.T) string {
+	t.Helper()
+	p := sleeper("")
+	prepare := box("prepare", "cat")
+	prepare.Stdin, prepare.Env = true, []corev1.EnvVar{{Name: "WHO", Value: "prepare"}}
+	p.Spec.InitContainers = []corev1.Container{prepare}
+	name := create(t, p)
+	sees(t, name, "prepare runs", isRunning("prepare"))
+	return name
+}
+
+func TestACommandRunsInEveryKindOfContainer(t *testing.T) {
+	pod, early := kinds(t), initializing(t)
+	onEach(t, func(t *testing.T, p contract.Program) {
+		for _, c := range []struct{ kind, pod, container string }{
+			{"main", pod, "main"},
+			{"restartable init", pod, "side"},
+			{"ephemeral", pod, "debug"},
+			{"running init", early, "prepare"},
+			{"running init of the seeds", "initializing", "prepare"},
+		} {
+			t.Run(c.kind, func(t *testing.T) {
+				r := p.Run(t, []byte("in\n"), "exec", "-i", c.pod, "-c", c.container, "--", "sh", "-c", "echo ${WHO-prepare}; cat; echo err >&2; exit 7")
+				if r.Out != c.container+"\nin\n" || r.Err != "err\n" || r.Code != 7 {
+					t.Errorf("got %+v", r)
+				}
+			})
+		}
+		t.Run("the choice is said", func(t *testing.T) {
+			r := p.Run(t, nil, "exec", pod, "--", "sh", "-c", "echo $WHO")
+			if r.Out != "main\n" || r.Code != 0 {
+				t.Errorf("got %+v", r)
+			}
+			for _, other := range []string{`"side" (sidecar container)`, `"debug" (ephemeral container)`} {
+				if !strings.Contains(r.Err, other) {
+					t.Errorf("stderr lacks %s: %s", other, r.Err)
+				}
+			}
+		})
+	})
+}
+
+func TestACommandRunsWhateverShellTheImageHas(t *testing.T) {
+	onEach(t, func(t *testing.T, p contract.Program) {
+		for _, c := range []struct {
+			name string
+			in   string
+			args []string
+			out  string
+			err  []string
+			code int
+		}{
+			{name: "bash", args: []string{"bashpod", "--", "bash", "-c", `a=(x y z); echo "${a[2]}"; exit 5`}, out: "z\n", code: 5},
+			{name: "sh of bash", args: []string{"bashpod", "--", "sh", "-c", "echo hi"}, out: "hi\n"},
+			{name: "ash", args: []string{"ashonly", "--", "ash", "-c", "echo hi; exit 6"}, out: "hi\n", code: 6},
+			{name: "ash by its path", args: []string{"ashonly", "--", "/bin/ash", "-c", "echo hi"}, out: "hi\n"},
+			{name: "no sh beside ash", args: []string{"ashonly", "--", "sh", "-c", "echo hi"}, err: []string{`no command "sh"`, "hint: "}, code: 127},
+			{name: "no shell at all", args: []string{"noshell", "--", "sh", "-c", "echo hi"}, err: []string{`no command "sh"`, "hint: "}, code: 127},
+			{name: "no bash at all", args: []string{"noshell", "--", "/bin/bash"}, err: []string{`no command "/bin/bash"`, "hint: "}, code: 127},
+			{name: "a static binary", args: []string{"noshell", "--", "/hello"}, out: "hello from a container without a shell\n"},
+			{name: "its arguments", args: []string{"noshell", "--", "/args", "a b", "*", "$HOME", "ü"}, out: "a b\n*\n$HOME\nü\n"},
+			{name: "its input", in: "one\ntwo", args: []string{"-i", "noshell", "--", "/cat"}, out: "one\ntwo"},
+			{name: "its exit code", args: []string{"noshell", "--", "/exit", "42"}, code: 42},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				var in []byte
+				if c.in != "" {
+					in = []byte(c.in)
+				}
+				judge(t, p.Run(t, in, append([]string{"exec"}, c.args...)...), c.out, c.err, c.code)
+			})
+		}
+	})
+}
+
+// judge checks a run: all of stdout, some words of stderr (none: nothing was said), the exit code.
+func judge(t *testing.T, r contract.Result, out string, words []string, code int) {
+	t.Helper()
+	if r.Out != out || r.Code != code {
+		t.Errorf("exit code %d, want %d; stdout %q, want %q; stderr %s", r.Code, code, r.Out, out, r.Err)
+	}
+	for _, w := range words {
+		if !strings.Contains(r.Err, w) {
+			t.Errorf("stderr lacks %q: %s", w, r.Err)
+		}
+	}
+	if len(words) == 0 && r.Err != "" {
+		t.Errorf("stderr is not empty: %s", r.Err)
+	}
+}
+
+func TestACommandThatCannotStartIsToldFromOneThatFailed(t *testing.T) {
+	pod := ready(t, sleeper(""))
+	files := `cd /tmp && mkdir dir && ln -s loop ./loop && ln -s gone dangling &&
+		echo plain >plain && chmod 644 plain &&
+		printf '\177ELF this is no program' >garbage && printf 'echo hi\n' >noline && : >empty &&
+		printf '#!/no/such/interpreter\n' >orphan && chmod 755 garbage noline empty orphan`
+	if r := program(cluster.Kubeconfig()).Run(t, nil, "exec", pod, "--", "sh", "-c", files); r.Code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	onEach(t, func(t *testing.T, p contract.Program) {
+		for _, c := range []struct {
+			name, file string
+			err        []string
+			code       int
+		}{
+			{"not in PATH", "no-such-command", []string{`no command "no-such-command"`, "hint: "}, 127},
+			{"no such file", "/tmp/nothing", []string{`no command "/tmp/nothing"`}, 127},
+			{"no such folder", "/nowhere/nothing", []string{`no command "/nowhere/nothing"`}, 127},
+			{"a link to nothing", "/tmp/dangling", []string{`no command "/tmp/dangling"`}, 127},
+			{"not executable", "/tmp/plain", []string{`could not run "/tmp/plain"`, "permission denied"}, 126},
+			{"a directory", "/tmp/dir", []string{`could not run "/tmp/dir"`}, 126},
+			{"below a file", "/tmp/plain/x", []string{`could not run "/tmp/plain/x"`, "not a directory"}, 126},
+			{"a link to itself", "/tmp/loop", []string{`could not run "/tmp/loop"`, "too many levels of symbolic links"}, 126},
+			// The runtime has started its own helper by then: the kernel's refusal comes as the command's stderr, and as its code 1.
+			{"no program", "/tmp/garbage", []string{"exec /tmp/garbage: exec format error"}, 1},
+			{"a script without its first line", "/tmp/noline", []string{"exec /tmp/noline: exec format error"}, 1},
+			{"an empty file", "/tmp/empty", []string{"exec /tmp/empty: exec format error"}, 1},
+			{"a script whose interpreter is not there", "/tmp/orphan", []string{"exec /tmp/orphan: no such file or directory"}, 1},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				judge(t, p.Run(t, nil, "exec", pod, "--", c.file), "", c.err, c.code)
+			})
+		}
+	})
+}
+
+func TestAContainerThatDoesNotRunIsRefusedInWords(t *testing.T) {
+	p := sleeper("")
+	p.Spec.RestartPolicy = corev1.RestartPolicyNever
+	p.Spec.Containers = append(p.Spec.Containers, box("gone", "sh", "-c", "exit 4"))
+	p.Spec.InitContainers = []corev1.Container{box("first", "true")}
+	half := create(t, p)
+	sees(t, half, "one has ended and one runs", func(p *corev1.Pod) bool {
+		return stateOf(p, "gone").Terminated != nil && stateOf(p, "main").Running != nil
+	})
+	failed := sleeper("")
+	failed.Spec.RestartPolicy = corev1.RestartPolicyNever
+	failed.Spec.Containers = []corev1.Container{box("main", "sh", "-c", "exit 5")}
+	dead := create(t, failed)
+	sees(t, dead, "failed", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed })
+	onEach(t, func(t *testing.T, p contract.Program) {
+		for _, c := range []struct {
+			name string
+			args []string
+			err  []string
+		}{
+			{"init container finished", []string{"with-init", "-c", "init"}, []string{`init container "init" of pod "with-init" has ended with exit code 0`, "kubectl logs with-init -c init"}},
+			{"init container finished, of ours", []string{half, "-c", "first"}, []string{`init container "first"`, "has ended with exit code 0"}},
+			{"waits for an init container", []string{"initializing"}, []string{`"main" of pod "initializing" waits for init container "prepare"`, "kubectl logs initializing -c prepare"}},
+			{"terminated beside one that runs", []string{half, "-c", "gone"}, []string{`container "gone"`, "has ended with exit code 4", "kubectl logs"}},
+			{"pod completed", []string{"completed"}, []string{`pod "completed" has completed`, "exit code 0", "kubectl logs completed"}},
+			{"pod failed", []string{dead}, []string{"has failed", "exit code 5", "kubectl logs"}},
+			{"pending", []string{"pending"}, []string{`pod "pending" is not scheduled`, "Unschedulable", "kubectl describe pod pending"}},
+			{"pulling", []string{"pulling"}, []string{`"pulling" is waiting`, "ImagePull", "kubectl describe pod pulling"}},
+			{"crash-looping", []string{"crash"}, []string{`container "crash" of pod "crash"`, "ended with exit code 3", "kubectl logs crash"}},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				if c.args[0] == "crash" {
+					sees(t, "crash", "waits for its next try", func(p *corev1.Pod) bool { return stateOf(p, "crash").Waiting != nil })
+				}
+				r := p.Run(t, nil, append(append([]string{"exec"}, c.args...), "--", "true")...)
+				judge(t, r, "", append(c.err, "hint: "), 255)
+				if n := strings.Count(r.Err, "kshell: "); n != 1 {
+					t.Errorf("%d sentences: %s", n, r.Err)
+				}
+			})
+		}
+	})
+}
+
+// attachment is an attach through the session that kshell uses.
+type attachment struct {
+	keys *io.PipeWriter
+	out  growing
+	size atomic.Uint32 // columns << 16 | rows
+	told chan struct{} // the size has changed
+	stop context.CancelCauseFunc
+	end  chan error
+}
+
+var errDetached = errors.New("detached")
+
+// attach attaches to a container as a user, through an API server.
+func attach(t *testing.T, user string, s harness.Server, pod, container string, tty bool) *attachment {
+	t.Helper()
+	cfg, err := cluster.Config(user, s)
+	check(t, err)
+	dialer, err := stream.NewDialer(cfg)
+	check(t, err)
+	request := stream.Request{
+		Path: "/api/v1/namespaces/" + harness.Namespace + "/pods/" + pod + "/attach",
+		Query: url.Values{
+			"container": {container}, "stdin": {"true"}, "stdout": {"true"},
+			"stderr": {strconv.FormatBool(!tty)}, "tty": {strconv.FormatBool(tty)},
+		},
+		Protocols: stream.Protocols(),
+	}
+	in, keys := io.Pipe()
+	a := &attachment{keys: keys, told: make(chan struct{}, 1), end: make(chan error, 1)}
+	session := &stream.Session{
+		Link: stream.Link{
+			Dial:      func(ctx context.Context) (*stream.Conn, error) { return dialer.Dial(ctx, request) },
+			Reconnect: stream.ReconnectNever,
+		},
+		Stdin: in, CancelStdin: func() bool { return in.Close() == nil }, Stdout: &a.out,
+	}
+	if tty {
+		a.size.Store(80<<16 | 24)
+		session.Resized = a.told
+		session.Size = func() (uint16, uint16, bool) {
+			s := a.size.Load()
+			return uint16(s >> 16), uint16(s), true
+		}
+	}
+	ctx, stop := context.WithCancelCause(context.Background())
+	a.stop = stop
+	go func() { a.end <- session.Run(ctx) }()
+	t.Cleanup(func() { stop(errDetached) })
+	return a
+}
+
+func (a *attachment) types(t *testing.T, keys string) {
+	t.Helper()
+	_, err := io.WriteString(a.keys, keys)
+	check(t, err)
+}
+
+func (a *attachment) shows(t *testing.T, words string) {
+	t.Helper()
+	eventually(t, "attach shows "+strconv.Quote(words), func(context.Context) (bool, error) {
+		select {
+		case err := <-a.end:
+			a.end <- err
+			t.Fatalf("attach ended before it showed %q: %v; it showed %.500q", words, err, a.out.String())
+		default:
+		}
+		has, _ := a.out.has(words)
+		return has, nil
+	})
+}
+
+func (a *attachment) resize(width, height uint16) {
+	a.size.Store(uint32(width)<<16 | uint32(height))
+	a.told <- struct{}{}
+}
+
+// leaves ends the attach from this side.
+func (a *attachment) leaves(t *testing.T) {
+	t.Helper()
+	a.stop(errDetached)
+	if err := <-a.end; !errors.Is(err, errDetached) {
+		t.Errorf("detached: %v", err)
+	}
+}
+
+// ends waits for the end that the server tells.
+func (a *attachment) ends(t *testing.T) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), aMinute)
+	defer cancel()
+	select {
+	case err := <-a.end:
+		return err
+	case <-ctx.Done():
+		t.Fatalf("attach has not ended; it showed %.500q", a.out.String())
+		return nil
+	}
+}
+
+// onServers runs a test through each API server.
+func onServers(t *testing.T, test func(t *testing.T, s harness.Server)) {
+	for name, s := range map[string]harness.Server{"kubelet": harness.MainServer, "apiserver": harness.TranslatingServer} {
+		t.Run(name, func(t *testing.T) { test(t, s) })
+	}
+}
+
+func TestAttachCarriesEveryByteBothWaysInEveryKindOfContainer(t *testing.T) {
+	pod, early := kinds(t), initializing(t)
+	onServers(t, func(t *testing.T, s harness.Server) {
+		for _, c := range []struct{ kind, pod, container string }{
+			{"main", pod, "main"},
+			{"restartable init", pod, "side"},
+			{"ephemeral", pod, "debug"},
+			{"running init", early, "prepare"},
+			{"main of the seeds", "pipe", "pipe"},
+		} {
+			t.Run(c.kind, func(t *testing.T) {
+				a := attach(t, harness.DevExec, s, c.pod, c.container, false)
+				// cat gives back what it is given. Bytes of an earlier attach to the same container are not shown again.
+				every := make([]byte, 256)
+				for i := range every {
+					every[i] = byte(i)
+				}
+				sent := string(bytes.Repeat(every, 40)) + t.Name() + "\n"
+				a.types(t, sent)
+				a.shows(t, t.Name()+"\n")
+				if got := a.out.String(); got != sent {
+					t.Errorf("%d bytes came back of %d, or others", len(got), len(sent))
+				}
+				a.leaves(t)
+			})
+		}
+	})
+}
+
+func TestAttachToAShellKeepsItAndItsSize(t *testing.T) {
+	onServers(t, func(t *testing.T, s harness.Server) {
+		token := strings.ReplaceAll(t.Name(), "/", "_")
+		a := attach(t, harness.DevExec, s, "console", "console", true)
+		a.types(t, "stty size; echo first $((40+2))\n")
+		a.shows(t, "24 80\r\nfirst 42\r\n")
+		a.resize(133, 44)
+		a.types(t, "mine="+token+"; until [ \"$(stty size)\" = '44 133' ]; do sleep 0.02; done; stty size; echo resized $((6*7))\n")
+		a.shows(t, "44 133\r\nresized 42\r\n")
+		a.leaves(t)
+
+		b := attach(t, harness.DevExec, s, "console", "console", true)
+		b.types(t, "echo again $mine; tty; echo $((1+41)) done\n")
+		b.shows(t, "again "+token+"\r\n")
+		b.shows(t, "42 done\r\n")
+		if strings.Contains(b.out.String(), "not a tty") {
+			t.Error("the console is not a terminal")
+		}
+		b.leaves(t)
+	})
+}
+
+// An attach ends with Success whatever the code of the container's process is: the code is in the pod's status.
+func TestTheStatusOfAttachSaysNothingOfTheExitCode(t *testing.T) {
+	onServers(t, func(t *testing.T, s harness.Server) {
+		for _, tty := range []bool{true, false} {
+			t.Run("tty "+strconv.FormatBool(tty), func(t *testing.T) {
+				p := sleeper("")
+				p.Spec.RestartPolicy = corev1.RestartPolicyNever
+				shell := box("main", "sh")
+				shell.Stdin, shell.TTY = true, tty
+				p.Spec.Containers = []corev1.Container{shell}
+				pod := ready(t, p)
+				a := attach(t, harness.DevExec, s, pod, "main", tty)
+				a.types(t, "echo here $((40+2))\n")
+				a.shows(t, "here 42")
+				a.types(t, "exit 3\n")
+				if err := a.ends(t); err != nil {
+					t.Errorf("attach says %v (%T), and should know nothing but success", err, err)
+				}
+				ended := sees(t, pod, "ended", func(p *corev1.Pod) bool { return stateOf(p, "main").Terminated != nil })
+				if code := stateOf(ended, "main").Terminated.ExitCode; code != 3 {
+					t.Errorf("the pod's status says %d", code)
+				}
+			})
+		}
+	})
+}
+
+func TestAttachWhereNothingRunsIsRefused(t *testing.T) {
+	onServers(t, func(t *testing.T, s harness.Server) {
+		for _, c := range []struct{ name, pod, container, words string }{
+			{"init container finished", "with-init", "init", "init"},
+			{"waits for an init container", "initializing", "main", "main"},
+			{"pod completed", "completed", "completed", "completed"},
+			{"no such container", "web", "nobody", "nobody"},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				err := attach(t, harness.DevExec, s, c.pod, c.container, false).ends(t)
+				var refused *stream.HandshakeError
+				var remote *stream.RemoteError
+				if !errors.As(err, &refused) && !errors.As(err, &remote) || !strings.Contains(err.Error(), c.words) {
+					t.Errorf("got %v (%T)", err, err)
+				}
+				t.Logf("%T: %v", err, err)
+			})
+		}
+	})
+}

@@ -1,0 +1,125 @@
+package suite
+
+import (
+	"context"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kshell/test/contract"
+	"kshell/test/e2e/harness"
+)
+
+// oneSentence is all that kshell says of a failure: one sentence, and at most one hint.
+var oneSentence = regexp.MustCompile(`^kshell: [^\n]+\n(hint: [^\n]+\n)?$`)
+
+// deletions are the ways in which a pod goes.
+var deletions = map[string]func(ctx context.Context, t *testing.T, pod string) error{
+	"graceful": func(ctx context.Context, t *testing.T, pod string) error {
+		return clientset(t).CoreV1().Pods(harness.Namespace).Delete(ctx, pod, metav1.DeleteOptions{})
+	},
+	"forced": func(ctx context.Context, t *testing.T, pod string) error {
+		now := int64(0)
+		return clientset(t).CoreV1().Pods(harness.Namespace).Delete(ctx, pod, metav1.DeleteOptions{GracePeriodSeconds: &now})
+	},
+	"evicted": func(ctx context.Context, t *testing.T, pod string) error {
+		return clientset(t).CoreV1().Pods(harness.Namespace).EvictV1(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: pod}})
+	},
+}
+
+func TestTheDeletionOfThePodEndsTheCommandAndIsNoSuccess(t *testing.T) {
+	for how, remove := range deletions {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			pod := ready(t, sleeper(""))
+			sessions := map[string]map[string]*live{
+				"a command that prints": onBoth(t, "exec", pod, "--", "sh", "-c", "echo started; "+counting(1_000_000, "sleep 0.1")),
+				"a command that waits":  onBoth(t, "exec", pod, "--", "sh", "-c", "echo started; sleep 600"),
+				"a command that would end well": onBoth(t, "exec", pod, "--", "sh", "-c",
+					"trap 'exit 0' TERM; echo started; while :; do sleep 0.1; done"),
+			}
+			for _, both := range sessions {
+				for _, l := range both {
+					l.prints(t, "started\n")
+				}
+			}
+			check(t, remove(t.Context(), t, pod))
+			for what, both := range sessions {
+				t.Run(what, func(t *testing.T) {
+					eachEnd(t, both, 10*time.Second, func(t *testing.T, r contract.Result) {
+						switch {
+						case r.Code == 137 && r.Err == "": // as the command's own code it is not commented on
+						case r.Code == 255 && oneSentence.MatchString(r.Err) && !jargon.MatchString(r.Err):
+						default:
+							t.Errorf("exit code %d, want 137 or 255 and one sentence at most; stderr %q", r.Code, r.Err)
+						}
+					})
+				})
+			}
+		})
+	}
+}
+
+func TestAReplacementCanBeEnteredRightAfterADeletion(t *testing.T) {
+	one := int32(1)
+	apps := clientset(t).AppsV1().Deployments(harness.Namespace)
+	labels := map[string]string{"kshell": "suite-replaced"}
+	spec := sleeper("").Spec
+	made, err := apps.Create(t.Context(), &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-"},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: &one, Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: spec},
+		},
+	}, metav1.CreateOptions{})
+	check(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), aMinute)
+		defer cancel()
+		if err := apps.Delete(ctx, made.Name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	newest := func(not string) string {
+		var name string
+		eventually(t, "a pod of "+made.Name+" is ready", func(ctx context.Context) (bool, error) {
+			pods, err := clientset(t).CoreV1().Pods(harness.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "kshell=suite-replaced"})
+			if err != nil {
+				return false, err
+			}
+			for _, p := range pods.Items {
+				if isReady(&p) && p.Name != not {
+					name = p.Name
+					return true, nil
+				}
+			}
+			return false, nil
+		})
+		return name
+	}
+	onEach(t, func(t *testing.T, p contract.Program) {
+		for how, remove := range deletions {
+			t.Run(how, func(t *testing.T) {
+				old := newest("")
+				in := start(t, p, nil, "exec", "deploy/"+made.Name, "--", "sh", "-c", "hostname; exec sleep 600")
+				in.prints(t, old+"\n")
+				check(t, remove(t.Context(), t, old))
+				next := newest(old)
+				// The old one may still be on its way out: the choice must be the new one.
+				r := p.Run(t, nil, "exec", "deploy/"+made.Name, "--", "sh", "-c", "hostname; exit 6")
+				if strings.TrimSpace(r.Out) != next || r.Code != 6 {
+					t.Errorf("entered %+v, want %s", r, next)
+				}
+				if r := in.within(t, 10*time.Second); r.Code != 137 && r.Code != 255 {
+					t.Errorf("the one in the old pod ended with %d", r.Code)
+				}
+			})
+		}
+	})
+}

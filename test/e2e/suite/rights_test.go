@@ -1,0 +1,146 @@
+package suite
+
+import (
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"kshell/internal/stream"
+	"kshell/test/contract"
+	"kshell/test/e2e/harness"
+)
+
+// tokens are all the secrets that the limited users have, as they are and as a header might carry them.
+func tokens(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	for _, user := range harness.Users() {
+		cfg, err := cluster.Config(user, harness.MainServer)
+		check(t, err)
+		if cfg.BearerToken != "" {
+			all = append(all, cfg.BearerToken, base64.StdEncoding.EncodeToString([]byte(cfg.BearerToken)), base64.RawURLEncoding.EncodeToString([]byte(cfg.BearerToken)))
+		}
+	}
+	if len(all) < 3*5 {
+		t.Fatalf("only %d tokens", len(all)/3)
+	}
+	return all
+}
+
+func TestRightsDecideWhoMayRunACommand(t *testing.T) {
+	secrets := tokens(t)
+	const (
+		lacksExec = `cannot get resource "pods/exec"`
+		execHint  = "hint: exec needs the verbs get and create on pods/exec in namespace default"
+		getHint   = `hint: ask for a role that allows get on deployments in namespace "default"`
+	)
+	cases := []struct {
+		user, target string
+		out          string
+		err          []string
+		code         int
+	}{
+		{harness.DevNone, "web", "", []string{`User "dev-none" ` + lacksExec, execHint}, 255},
+		{harness.DevNone, "deploy/web", "", []string{`User "dev-none" cannot get resource "deployments"`, getHint}, 255},
+		{harness.DevNone, "no-such-pod", "", []string{`User "dev-none" ` + lacksExec}, 255}, // whether it exists is not told
+		{harness.DevGet, "web", "", []string{`pods "web" is forbidden`, "create on pods/exec", execHint}, 255},
+		{harness.DevGet, "deploy/web", "", []string{`cannot get resource "deployments"`, getHint}, 255},
+		{harness.DevGet, "no-such-pod", "", []string{`pod "no-such-pod" does not exist`, "hint: "}, 255},
+		{harness.DevCreate, "web", "", []string{`User "dev-create" ` + lacksExec, execHint}, 255},
+		{harness.DevCreate, "deploy/web", "", []string{`cannot get resource "deployments"`, getHint}, 255},
+		{harness.DevExec, "web", "hi\n", nil, 0},
+		{harness.DevExec, "pod/web", "hi\n", nil, 0},
+		{harness.DevExec, "deploy/web", "", []string{`User "dev-exec" cannot get resource "deployments"`, getHint}, 255},
+		{harness.DevExec, "no-such-pod", "", []string{`pod "no-such-pod" does not exist`, "hint: "}, 255},
+		{harness.DevExecOnly, "web", "hi\n", nil, 0},
+		{harness.DevExecOnly, "pod/web", "hi\n", nil, 0},
+		{harness.DevExecOnly, "no-such-pod", "", []string{`pods "no-such-pod" not found`}, 255},
+		{harness.DevExecOnly, "deploy/web", "", []string{`cannot get resource "deployments"`, getHint}, 255},
+	}
+	onEach(t, func(t *testing.T, p contract.Program) {
+		for _, c := range cases {
+			t.Run(c.user+" "+strings.ReplaceAll(c.target, "/", "-"), func(t *testing.T) {
+				judge(t, p.Run(t, nil, "--context", c.user, "exec", c.target, "--", "echo", "hi"), c.out, c.err, c.code)
+				r := p.Run(t, nil, "--context", c.user, "exec", "-v", "-v", "-v", c.target, "--", "echo", "hi")
+				if r.Code != c.code || r.Out != c.out {
+					t.Errorf("with -v: code %d, stdout %q", r.Code, r.Out)
+				}
+				for _, secret := range secrets {
+					if strings.Contains(r.Out+r.Err, secret) {
+						t.Errorf("a token is shown: %s", r.Err)
+					}
+				}
+			})
+		}
+		t.Run("another namespace", func(t *testing.T) {
+			r := p.Run(t, nil, "--context", harness.DevExec, "exec", "-n", "kube-system", "web", "--", "true")
+			judge(t, r, "", []string{lacksExec, `in the namespace "kube-system"`, "-n kube-system"}, 255)
+		})
+		t.Run("a token from the command line is not shown", func(t *testing.T) {
+			r := p.Run(t, nil, "--context", harness.DevNone, "--token", "s3cr3t-t0k3n", "exec", "-v", "-v", "-v", "web", "--", "true")
+			if r.Code != 255 || !strings.Contains(r.Err, "Unauthorized") || strings.Contains(r.Out+r.Err, "s3cr3t") {
+				t.Errorf("%+v", r)
+			}
+		})
+	})
+}
+
+// Who may not look at a pod is told what the server says of it, for kshell cannot look either.
+func TestWithoutTheRightToLookTheServersWordsAreShown(t *testing.T) {
+	onEach(t, func(t *testing.T, p contract.Program) {
+		for _, c := range []struct {
+			name string
+			args []string
+			out  string
+			err  []string
+			code int
+		}{
+			{"the container is named", []string{"multi", "-c", "b"}, "hi\n", nil, 0},
+			{"a sidecar", []string{"with-init", "-c", "sidecar"}, "hi\n", nil, 0},
+			{"several containers", []string{"multi"}, "", []string{"choose one of: [a b]"}, 255},
+			{"no such container", []string{"multi", "-c", "x"}, "", []string{"container x is not valid for pod multi"}, 255},
+			{"waits for an init container", []string{"initializing"}, "", []string{`container not found ("main")`, "hint: the container is not running"}, 255},
+			{"init container finished", []string{"with-init", "-c", "init"}, "", []string{`container not found ("init")`, "hint: "}, 255},
+			{"pod completed", []string{"completed"}, "", []string{`container not found ("completed")`, "hint: "}, 255},
+			{"not scheduled", []string{"pending"}, "", []string{"pod pending does not have a host assigned"}, 255},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				args := append([]string{"--context", harness.DevExecOnly, "exec"}, c.args...)
+				judge(t, p.Run(t, nil, append(args, "--", "echo", "hi")...), c.out, c.err, c.code)
+			})
+		}
+	})
+}
+
+// A hint that says what to type has to say what is true: `kubectl auth can-i create pods/exec` asks for a pod named exec.
+func TestTheCommandOfTheHintAnswersTheQuestion(t *testing.T) {
+	r := program(cluster.Kubeconfig()).Run(t, nil, "--context", harness.DevNone, "exec", "web", "--", "true")
+	_, command, ok := strings.Cut(strings.TrimSpace(r.Err), "default: kubectl ")
+	if !ok {
+		t.Fatalf("no command in the hint: %s", r.Err)
+	}
+	for user, want := range map[string]string{harness.DevNone: "no", harness.DevGet: "no", harness.DevExec: "yes", harness.DevExecOnly: "yes"} {
+		args := append([]string{"--kubeconfig", cluster.Kubeconfig(), "--context", user}, strings.Fields(command)...)
+		out, _ := exec.CommandContext(t.Context(), cluster.Kubectl(), args...).Output() // it exits 1 for no
+		if got := strings.TrimSpace(string(out)); got != want {
+			t.Errorf("kubectl %s, as %s: %q, want %q", command, user, got, want)
+		}
+	}
+}
+
+func TestRightsDecideWhoMayAttach(t *testing.T) {
+	onServers(t, func(t *testing.T, s harness.Server) {
+		for _, user := range []string{harness.DevNone, harness.DevGet, harness.DevExecOnly} {
+			t.Run(user, func(t *testing.T) {
+				err := attach(t, user, s, "pipe", "pipe", false).ends(t)
+				var refused *stream.HandshakeError
+				if !errors.As(err, &refused) || refused.StatusCode != http.StatusForbidden || !strings.Contains(err.Error(), "pods/attach") {
+					t.Errorf("got %v (%T)", err, err)
+				}
+			})
+		}
+	})
+}

@@ -1,0 +1,312 @@
+package suite
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"kshell/test/contract"
+)
+
+// patience is how long a screen may take to show what it must: a bound for the failure, never a wait.
+const patience = 20 * time.Second
+
+// columns and rows are the size of each window at its start.
+const columns, rows = 100, 30
+
+// tmux is a private server: its socket lies in a folder of its own, it reads no configuration, and it ends with the test.
+type tmux struct{ folder string }
+
+func newTmux(t *testing.T) *tmux {
+	t.Helper()
+	if _, err := exec.LookPath("tmux"); err != nil {
+		t.Fatal("this machine has no tmux, which this test drives: `make e2e` installs it (or: apt-get install tmux)")
+	}
+	folder, err := os.MkdirTemp("", "kshell-tmux-") // not t.TempDir: the path of a socket must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &tmux{folder}
+	server.run(t, "new-session", "-d", "-s", "e2e", "-x", strconv.Itoa(columns), "-y", strconv.Itoa(rows), "cat")
+	t.Cleanup(func() {
+		if out, err := server.command(context.Background(), "kill-server").CombinedOutput(); err != nil {
+			t.Errorf("tmux kill-server: %v: %s", err, out)
+		}
+		_ = os.RemoveAll(folder)
+	})
+	server.run(t, "set-option", "-g", "status", "off", ";", "set-option", "-g", "default-terminal", "tmux-256color",
+		";", "set-option", "-g", "escape-time", "0")
+	return server
+}
+
+func (s *tmux) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "tmux", append([]string{"-u", "-L", "kshell", "-f", "/dev/null"}, args...)...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMUX_TMPDIR=" + s.folder, "LC_ALL=C.UTF-8", "TERM=tmux-256color"}
+	return cmd
+}
+
+func (s *tmux) run(t *testing.T, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience) // also in a cleanup
+	defer cancel()
+	var out, errs bytes.Buffer
+	cmd := s.command(ctx, args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("tmux %q: %v: %s", args, err, errs.String())
+	}
+	return out.String()
+}
+
+// pane is a window of one pane, with a local shell in which $CLI is the program.
+type pane struct {
+	*tmux
+	t       *testing.T
+	id      string
+	program contract.Program
+	prompts map[string]int // of each name, the number of the prompt that is shown
+	readies int
+	want    map[string]screen
+	shots   map[string]screen
+	folder  string // for the local shell's files
+}
+
+// open makes a pane and waits for its shell. Each shot of it must be as the one in want; nil: it makes the ones that others must equal.
+func (s *tmux) open(t *testing.T, p contract.Program, want map[string]screen) *pane {
+	t.Helper()
+	w := &pane{tmux: s, t: t, program: p, want: want, prompts: map[string]int{}, shots: map[string]screen{}, folder: t.TempDir()}
+	w.id = strings.TrimSpace(s.run(t, "new-window", "-d", "-P", "-F", "#{pane_id}", "-c", w.folder,
+		"env", "-i", "PATH="+os.Getenv("PATH"), "HOME="+home, "KUBECONFIG="+p.Kubeconfig, "TERM=tmux-256color", "LC_ALL=C.UTF-8",
+		"HISTFILE=", `PS1=local \#> `, "CLI="+p.Path, "bash", "--norc", "--noprofile", "-i"))
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the screen at the end:\n%s", w.screen(false))
+		}
+		s.run(t, "kill-pane", "-t", w.id)
+	})
+	w.resize(columns, rows)
+	w.prompt("local")
+	return w
+}
+
+func (w *pane) tmuxTo(verb string, args ...string) string {
+	w.t.Helper()
+	return w.run(w.t, append([]string{verb, "-t", w.id}, args...)...)
+}
+
+// text types words as they are; keys presses keys by tmux's names.
+func (w *pane) text(words string)    { w.t.Helper(); w.tmuxTo("send-keys", "-l", "--", words) }
+func (w *pane) keys(names ...string) { w.t.Helper(); w.tmuxTo("send-keys", names...) }
+
+func (w *pane) resize(width, height int) {
+	w.t.Helper()
+	w.tmuxTo("resize-window", "-x", strconv.Itoa(width), "-y", strconv.Itoa(height))
+}
+
+// enter types a command line and ends it.
+func (w *pane) enter(line string) {
+	w.t.Helper()
+	w.text(line)
+	w.keys("Enter")
+}
+
+// prompt waits for the next prompt of a shell whose PS1 is `name \#> `: the number makes each of them a word of its own.
+func (w *pane) prompt(name string) {
+	w.t.Helper()
+	w.prompts[name]++
+	w.wait(fmt.Sprintf("the last line is the prompt %s %d", name, w.prompts[name]), func(s screen) bool {
+		return s.last() == fmt.Sprintf("%s %d>", name, w.prompts[name])
+	})
+}
+
+// local and remote run a command line in the shell there, to its next prompt.
+func (w *pane) local(line string)  { w.t.Helper(); w.enter(line); w.prompt("local") }
+func (w *pane) remote(line string) { w.t.Helper(); w.enter(line); w.prompt("pod") }
+
+// ready starts a command that reads, below a cleared screen, and waits until the shell no longer reads the keys itself.
+func (w *pane) ready(line string) {
+	w.t.Helper()
+	w.readies++
+	w.enter(fmt.Sprintf("clear; echo ready %d; %s", w.readies, line))
+	w.line(fmt.Sprint("ready ", w.readies))
+}
+
+// line waits for a line that is exactly this: what was typed stands behind a prompt and is not meant.
+func (w *pane) line(words string) {
+	w.t.Helper()
+	w.wait(fmt.Sprintf("a line %q", words), func(s screen) bool { return slices.Contains(s.lines, words) })
+}
+
+// contains waits for words anywhere.
+func (w *pane) contains(words string) {
+	w.t.Helper()
+	w.wait(fmt.Sprintf("words %q", words), func(s screen) bool { return strings.Contains(s.String(), words) })
+}
+
+// wait waits for what the screen must come to.
+func (w *pane) wait(what string, is func(screen) bool) {
+	w.t.Helper()
+	var s screen
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if s = w.screen(false); is(s) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	w.t.Fatalf("after %v the screen has not: %s\n%s", patience, what, s)
+}
+
+// shot is a point where the screen must be kubectl's, with its colours, its cursor and its modes. The one that makes the reference
+// must have waited for the last thing that is drawn.
+func (w *pane) shot(name string) {
+	w.t.Helper()
+	if w.want == nil {
+		w.shots[name] = w.screen(true)
+		return
+	}
+	want, ok := w.want[name]
+	if !ok {
+		w.t.Fatalf("kubectl has no screen %q", name)
+	}
+	got := screen{}
+	for deadline := time.Now().Add(patience / 4); time.Now().Before(deadline); {
+		if got = w.screen(true); got.String() == want.String() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	w.t.Errorf("screen %q\nkubectl's: %q\nkshell's:  %q\n%s", name, want.diff(got), got.diff(want), got)
+}
+
+// screen is what a terminal shows.
+type screen struct {
+	lines []string // without the blanks at their ends, and without the empty ones at the end
+	state string   // the cursor, and the modes that a program may have left behind
+}
+
+func (s screen) String() string { return strings.Join(s.lines, "\n") + "\n" + s.state }
+
+func (s screen) last() string {
+	if len(s.lines) == 0 {
+		return ""
+	}
+	return s.lines[len(s.lines)-1]
+}
+
+// diff is the lines of s that o has not in that place.
+func (s screen) diff(o screen) (lines []string) {
+	for i, line := range s.lines {
+		if i >= len(o.lines) || o.lines[i] != line {
+			lines = append(lines, fmt.Sprintf("%d: %s", i, line))
+		}
+	}
+	if s.state != o.state {
+		lines = append(lines, s.state)
+	}
+	return lines
+}
+
+// screen returns what the pane shows; in full: with escape codes for the colours, and with the state, for a comparison.
+func (w *pane) screen(full bool) screen {
+	w.t.Helper()
+	const state = "#{cursor_x} #{cursor_y} alternate=#{alternate_on} cursor=#{cursor_flag} keypad=#{keypad_flag}#{keypad_cursor_flag}" +
+		" insert=#{insert_flag} wrap=#{wrap_flag} origin=#{origin_flag} mouse=#{mouse_any_flag} #{pane_width}x#{pane_height}"
+	if !full {
+		return screen{lines: trimmed(w.tmuxTo("capture-pane", "-p"))}
+	}
+	out := w.run(w.t, "display-message", "-p", "-t", w.id, state, ";", "capture-pane", "-p", "-e", "-t", w.id)
+	first, rest, _ := strings.Cut(out, "\n")
+	var column, row int
+	var modes string
+	if _, err := fmt.Sscanf(first, "%d %d", &column, &row); err != nil {
+		w.t.Fatalf("tmux says %q: %v", first, err)
+	}
+	modes = strings.SplitN(first, " ", 3)[2]
+	lines, above := withoutIntended(trimmed(rest), row)
+	return screen{lines, fmt.Sprintf("cursor %d,%d %s", column, row-above, modes)}
+}
+
+var blanks = regexp.MustCompile(` +$`)
+
+func trimmed(text string) []string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = blanks.ReplaceAllString(line, "")
+	}
+	for len(lines) > 0 && lines[len(lines)-1] == "" {
+		lines = lines[:len(lines)-1]
+	}
+	return lines
+}
+
+// intended are the lines that one program shows and the other does not, on purpose. They are taken out before screens are compared.
+var intended = []struct {
+	line *regexp.Regexp
+	why  string
+}{
+	{regexp.MustCompile(`^command terminated with exit code \d+$`), "kubectl's; kshell leaves the command's own exit code uncommented: $? has it"},
+	{regexp.MustCompile(`^Defaulted container "a" out of: a, b$`), "kubectl's words for the container that it took"},
+	{regexp.MustCompile(`^kshell: .*container.*$`), "kshell's words for the container that it took"},
+}
+
+// met is which of them were seen: one that never is has no business in the list.
+var met = map[string]bool{}
+
+// withoutIntended takes the intended differences out, and counts those above a row.
+func withoutIntended(lines []string, row int) (rest []string, above int) {
+	for i, line := range lines {
+		is := false
+		for _, d := range intended {
+			if d.line.MatchString(line) {
+				is, met[d.line.String()] = true, true
+			}
+		}
+		switch {
+		case !is:
+			rest = append(rest, line)
+		case i < row:
+			above++
+		}
+	}
+	return rest, above
+}
+
+// foreground returns the pid of the foreground job's leader on the pane's terminal, and makes sure that it is the program.
+func (w *pane) foreground() int {
+	w.t.Helper()
+	shell := strings.TrimSpace(w.run(w.t, "display-message", "-p", "-t", w.id, "#{pane_pid}"))
+	stat, err := os.ReadFile(filepath.Join("/proc", shell, "stat"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // from the third on: proc(5)
+	pid, err := strconv.Atoi(fields[8-3])                                     // tpgid
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil || program != w.program.Path {
+		w.t.Fatalf("in the foreground is %d, %s (%v), not %s", pid, program, err, w.program.Path)
+	}
+	return pid
+}
+
+// settings returns the terminal's, as the local shell's stty sees them.
+func (w *pane) settings(name string) string {
+	w.t.Helper()
+	w.local("stty -a >" + name)
+	text, err := os.ReadFile(filepath.Join(w.folder, name))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(text)
+}
