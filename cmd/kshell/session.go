@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -26,7 +27,7 @@ func (a *app) session(ctx context.Context, cfg *rest.Config, p *execPlan, at pla
 			Dial:      func(ctx context.Context) (*stream.Conn, error) { return dialer.Dial(ctx, request) },
 			Reconnect: stream.ReconnectNever, // after the 101 a new socket is a new process
 		},
-		Stdout: a.Out, Stderr: a.Err,
+		Stdout: a.Out, Stderr: &optional{Writer: a.Err},
 	}
 	opened := 0
 	s.OnOpen = func(c *stream.Conn) error {
@@ -91,6 +92,21 @@ func (a *app) interactive(s *stream.Session) (leave func(), err error) {
 		restore()
 		a.notice.setCooked()
 	}, nil
+}
+
+// optional is a stderr that may be lost: a command is not ended because nobody hears its complaints, and there is nowhere left to say so.
+type optional struct {
+	io.Writer
+	lost bool
+}
+
+// Write implements io.Writer; it never fails.
+func (o *optional) Write(p []byte) (int, error) {
+	if !o.lost {
+		_, err := o.Writer.Write(p)
+		o.lost = err != nil
+	}
+	return len(p), nil
 }
 
 // ending prefers the signal that ended the context to whatever was broken off by it.

@@ -54,6 +54,7 @@ func build(t *testing.T) string {
 func TestExec(t *testing.T) {
 	p := program(t)
 	t.Run("cases", func(t *testing.T) { Run(t, p) })
+	t.Run("lost stderr", func(t *testing.T) { LostStderr(t, p) })
 	t.Run("codes", func(t *testing.T) { ExitCodes(t, p) })
 	t.Run("transfers", func(t *testing.T) { Transfers(t, p, 2_000_000, *runs) })
 }

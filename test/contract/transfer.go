@@ -3,6 +3,7 @@ package contract
 import (
 	"crypto/sha256"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -48,5 +49,20 @@ func ExitCodes(t *testing.T, p Program) {
 				t.Errorf("exit code %d, stderr %q", r.Code, r.Err)
 			}
 		})
+	}
+}
+
+// LostStderr checks that a command goes on, and its output and code arrive, though its stderr cannot be written.
+func LostStderr(t *testing.T, p Program) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	cmd := p.Command(t.Context(), t, "exec", "web", "--", "sh", "-c", "echo err >&2; echo out; echo err >&2; exit 3")
+	cmd.Stderr = full
+	out, err := cmd.Output()
+	if code := cmd.ProcessState.ExitCode(); code != 3 || string(out) != "out\n" {
+		t.Errorf("exit code %d, stdout %q (%v)", code, out, err)
 	}
 }

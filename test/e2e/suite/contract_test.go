@@ -22,6 +22,8 @@ func TestContract(t *testing.T) { onEach(t, contract.Run) }
 
 func TestExitCodesFrom0To255(t *testing.T) { onEach(t, contract.ExitCodes) }
 
+func TestALostStderrEndsNothing(t *testing.T) { onEach(t, contract.LostStderr) }
+
 func TestTransfersMissNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, p contract.Program) { contract.Transfers(t, p, 2_000_000, *runs) })
 }
