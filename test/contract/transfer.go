@@ -58,7 +58,7 @@ func LostStderr(t *testing.T, p Program) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer full.Close()
+	defer func() { _ = full.Close() }()
 	cmd := p.Command(t.Context(), t, "exec", "web", "--", "sh", "-c", "echo err >&2; echo out; echo err >&2; exit 3")
 	cmd.Stderr = full
 	out, err := cmd.Output()
