@@ -15,10 +15,11 @@
 //     Cancel has said true, none does: each key is for the next reader.
 //   - A change of size is a notice without content, in one slot. Who gets one
 //     asks Size, so the newest size wins and nothing can queue up.
-//   - The package starts one goroutine, in Resized; its stop waits for it.
-//   - Of all signals it listens for SIGWINCH only, and only between Resized and
-//     its stop; it ignores SIGTTOU for the length of a restore. Nothing else in
-//     the program may register for these two.
+//   - The package starts three goroutines: in Resized and Continued, whose stop
+//     waits for them, and in the first Read of Keys, which Cancel ends.
+//   - Of all signals it listens for SIGWINCH, between Resized and its stop, and
+//     SIGCONT, between Continued and its stop; it ignores SIGTTOU for the length
+//     of a restore. Nothing else in the program may register for these.
 //
 // What no program can do: SIGKILL, a fatal error of the Go runtime (concurrent
 // map writes, stack overflow) and os.Exit end the process without a restore. A

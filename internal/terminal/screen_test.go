@@ -1,0 +1,78 @@
+package terminal
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+func TestWhatAProgramSwitchedOnIsSwitchedOff(t *testing.T) {
+	tests := []struct {
+		name, written, reset string
+		full                 bool
+	}{
+		{"text", "hello \x1b[31mred\x1b[m\r\n", "", false},
+		{"vi", "\x1b[?1049h\x1b[?1h\x1b=\x1b[?2004h\x1b[?25l", "\x1b[?25h\x1b[?2004l\x1b[?1l\x1b[?1049l\x1b[m", true},
+		{"vi, and its end", "\x1b[?1049h\x1b[?25l...\x1b[?25h\x1b[?1049l", "", false},
+		{"several at once", "\x1b[?1000;1006h", "\x1b[?1006l\x1b[?1000l\x1b[m", false},
+		{"twice", "\x1b[?25l\x1b[?25l", "\x1b[?25h\x1b[m", false},
+		{"a full reset", "\x1b[?1049h\x1bc", "", false},
+		{"what is not followed", "\x1b[?12h\x1b[4h\x1b[?7l\x1b]0;title\x07", "", false},
+		{"cut off", "\x1b[?10", "", false},
+		{"a sequence in a sequence", "\x1b[?\x1b[?1049h", "\x1b[?1049l\x1b[m", true},
+		{"endless numbers", "\x1b[?" + strings.Repeat("1", 1000) + "h", "", false},
+	}
+	for _, tt := range tests {
+		for chunk := range len(tt.written) {
+			var out bytes.Buffer
+			s := &Screen{Writer: &out}
+			for rest := []byte(tt.written); len(rest) > 0; {
+				n := min(chunk+1, len(rest))
+				if _, err := s.Write(rest[:n]); err != nil {
+					t.Fatal(err)
+				}
+				rest = rest[n:]
+			}
+			full := s.FullScreen()
+			if got := string(s.Reset()); got != tt.reset || full != tt.full || out.String() != tt.written {
+				t.Errorf("%s, in pieces of %d: reset %q, full screen %t, out %q; want %q, %t", tt.name, chunk+1, got, full, out.String(), tt.reset, tt.full)
+				break
+			}
+			if again := s.Reset(); again != nil {
+				t.Errorf("%s: reset again: %q", tt.name, again)
+			}
+		}
+	}
+}
+
+func TestOurWordsDoNotBeginInTheMiddleOfALine(t *testing.T) {
+	for _, tt := range []struct {
+		written []string
+		mid     bool
+	}{{[]string{""}, false}, {[]string{"$ "}, true}, {[]string{"$ ", ""}, true}, {[]string{"$ ", "", "x\r\n"}, false}} {
+		s := &Screen{Writer: &bytes.Buffer{}}
+		for _, w := range tt.written {
+			_, _ = s.Write([]byte(w))
+		}
+		if got := s.EndLine(); got != tt.mid {
+			t.Errorf("behind %q: %t", tt.written, got)
+		}
+		if s.EndLine() {
+			t.Errorf("behind %q: a line is ended twice", tt.written)
+		}
+	}
+}
+
+func BenchmarkScreen(b *testing.B) {
+	s := &Screen{Writer: nowhere{}}
+	p := []byte(strings.Repeat("some text \x1b[31mred\x1b[m\r\n", 1000))
+	b.SetBytes(int64(len(p)))
+	b.ReportAllocs()
+	for b.Loop() {
+		_, _ = s.Write(p)
+	}
+}
+
+type nowhere struct{}
+
+func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
