@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -17,9 +19,17 @@ const (
 	maxMessage = 4 << 20
 )
 
+// socket is what a Conn needs of a *websocket.Conn; *spdySocket is the other one. CloseNow ends the other calls, and may be repeated.
+type socket interface {
+	Reader(ctx context.Context) (websocket.MessageType, io.Reader, error)
+	Write(ctx context.Context, kind websocket.MessageType, message []byte) error
+	Ping(ctx context.Context) error
+	CloseNow() error
+}
+
 // Conn is one socket, from its handshake to its end. It is used once.
 type Conn struct {
-	ws       *websocket.Conn
+	ws       socket
 	protocol string
 	codec    codec
 
@@ -31,15 +41,24 @@ type Conn struct {
 	// The writers', who are several (stdin, resize).
 	writing sync.Mutex
 	scratch []byte
+
+	// Everybody's.
+	start     time.Time
+	heard     atomic.Int64 // when the last message began, after start
+	listening atomic.Bool  // the reader waits for the server, not for who takes the output
+	sent      atomic.Int64 // bytes of stdin
+	writes    atomic.Int32 // that have not returned
+	fatal     atomic.Value // an error: why we closed the socket ourselves
 }
 
 // newConn takes over ws, whose subprotocol was offered.
 func newConn(ws *websocket.Conn) *Conn {
 	ws.SetReadLimit(-1) // messages are read in pieces; what is held whole is bounded in receive
-	return &Conn{ws: ws, protocol: ws.Subprotocol(), codec: codecs[ws.Subprotocol()], buf: make([]byte, readSize)}
+	return &Conn{ws: ws, protocol: ws.Subprotocol(), codec: codecs[ws.Subprotocol()], buf: make([]byte, readSize), start: time.Now()}
 }
 
-// Protocol is the subprotocol that the server selected; empty for a plain message stream.
+// Protocol is the subprotocol that the server selected, behind "SPDY/3.1 " if it was not WebSocket that carries it; empty for a plain
+// message stream.
 func (c *Conn) Protocol() string { return c.protocol }
 
 // HalfCloses says whether the end of stdin can be told to the remote process.
@@ -76,6 +95,9 @@ func (c *Conn) run(ctx context.Context, stdout, stderr io.Writer) error {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err != nil:
+			if fatal, ok := c.fatal.Load().(error); ok {
+				return &LostError{fatal}
+			}
 			return c.ended(err)
 		}
 	}
@@ -127,7 +149,10 @@ func (c *Conn) ended(err error) error {
 // It does not allocate. The pieces are valid until deliver returns.
 func (c *Conn) receive(deliver func(channel, []byte) error) error {
 	// The context is not passed to ws: that would cost an allocation a message. Closing ends the read.
+	c.listening.Store(true)
 	_, r, err := c.ws.Reader(context.Background())
+	c.listening.Store(false)
+	c.heard.Store(int64(time.Since(c.start)))
 	if err != nil {
 		return err
 	}
@@ -202,6 +227,9 @@ func (c *Conn) send(ch channel, buf []byte) error {
 	}
 	c.writing.Lock()
 	defer c.writing.Unlock()
+	if ch == chStdin {
+		c.sent.Add(int64(len(buf) - headroom))
+	}
 	var message []byte
 	message, c.scratch = c.codec.encode(ch, buf, c.scratch)
 	return c.write(message)
@@ -219,9 +247,44 @@ func (c *Conn) closeStdin() error {
 
 // write is called with writing held. An error here is no verdict: the true one is often still on its way to the reader.
 func (c *Conn) write(message []byte) error {
+	c.writes.Add(1)
+	defer c.writes.Add(-1)
 	kind := websocket.MessageBinary
 	if c.codec.text {
 		kind = websocket.MessageText
 	}
 	return c.ws.Write(context.Background(), kind, message)
+}
+
+// quiet is for how long somebody has listened and the server said nothing; 0 while nobody does.
+func (c *Conn) quiet() time.Duration {
+	if !c.listening.Load() {
+		return 0
+	}
+	return time.Since(c.start) - time.Duration(c.heard.Load())
+}
+
+// pong says whether the server answers a ping in time. A server that is blocked in writing a remote's stdin does not.
+func (c *Conn) pong(ctx context.Context, within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	return c.ping(ctx)
+}
+
+// ping asks for an answer, however long it takes, and says whether one came. The context's end is no answer.
+func (c *Conn) ping(ctx context.Context) bool { return c.ws.Ping(ctx) == nil }
+
+// die closes the socket for a reason of our own.
+func (c *Conn) die(reason error) {
+	c.fatal.Store(reason)
+	c.close()
+}
+
+// sendNothing sends an empty message, which is none on any channel.
+func (c *Conn) sendNothing() {
+	if !c.writing.TryLock() {
+		return // what is being written is something
+	}
+	defer c.writing.Unlock()
+	_ = c.write(nil) // the reader notices what is wrong
 }

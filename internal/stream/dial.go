@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -30,6 +31,7 @@ const handshakeTimeout = 35 * time.Second
 type Dialer struct {
 	base   *url.URL
 	client *http.Client
+	http1  func() (http.RoundTripper, error) // for DialSPDY
 }
 
 // NewDialer prepares to dial the server of cfg. Errors are those of cfg: an unusable host, certificate or credential plugin.
@@ -44,7 +46,8 @@ func NewDialer(cfg *rest.Config) (*Dialer, error) {
 	}
 	own := *client // the transport below is not one for ordinary requests
 	own.Transport = upgrader{cmp.Or(client.Transport, http.DefaultTransport)}
-	return &Dialer{base: base, client: &own}, nil
+	http1 := sync.OnceValues(func() (http.RoundTripper, error) { return newHTTP1(cfg) })
+	return &Dialer{base: base, client: &own, http1: http1}, nil
 }
 
 // Server is the address that is dialled, without credentials: for messages.

@@ -7,6 +7,7 @@
 //
 //   - frame.go: channel and payload to message and back, status to error; pure
 //   - dial.go: one handshake, and why it was refused
+//   - spdy.go: the same conversation by SPDY, where a WebSocket is refused, through client-go's remotecommand
 //   - gather.go: the writes of a socket, joined
 //   - conn.go: one socket; lives once
 //   - session.go: many sockets, one after the other; the only loop that retries
@@ -17,7 +18,8 @@
 //   - There are three endings: nil, the command said that it succeeded; *ExitError, it said a code; *LostError, nobody said
 //     anything. A polite close without a status is a loss. (*RemoteError: it could not be run, and the server said why.)
 //   - Each Conn is used once. After the 101 answer a new Conn means a new process.
-//   - Every goroutine is started through a crew and waited for; a panic in one comes out of the function that waits.
+//   - Every goroutine is started through a crew and waited for; a panic in one comes out of the function that waits. (Those of the SPDY
+//     library end soon after their connection, and have nothing then that they could read or write.)
 //   - After cancel nothing more is delivered.
 //   - Reading never waits for writing: a remote that does not read its stdin can still be heard.
 package stream

@@ -145,6 +145,7 @@ var startFailures = []struct {
 	{"executable file not found in $PATH", StartNotFound},
 	{"executable file `", StartNotFound}, // crun: executable file `x` not found in $PATH
 	{"no such file or directory", StartNotFound},
+	{"The system cannot find the file specified", StartNotFound}, // Windows
 	{"permission denied", StartNotExecutable},
 	{"exec format error", StartNotExecutable},
 	{"is a directory", StartNotExecutable},

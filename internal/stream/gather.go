@@ -9,6 +9,13 @@ import (
 // gatherSize bounds what waits to be written while as much is being written, in bytes.
 const gatherSize = 128 << 10
 
+// Control frames (125 bytes and a header at most) do not wait: the library closes the socket when one cannot be written in 5 s, though a
+// remote that does not read its stdin is no reason for that. controlSlack is the room for them.
+const (
+	controlSize  = 131
+	controlSlack = 4 << 10
+)
+
 // gather joins the writes to one socket. The WebSocket library flushes every 4 KiB, and each flush would be a TLS record and a system
 // call of its own; here a goroutine writes whatever has come together while it wrote the last.
 //
@@ -34,7 +41,11 @@ func newGather(socket io.ReadWriteCloser) *gather {
 func (g *gather) Write(p []byte) (int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for len(g.waiting) > 0 && len(g.waiting)+len(p) > gatherSize && g.err == nil {
+	room := gatherSize
+	if len(p) <= controlSize {
+		room += controlSlack
+	}
+	for len(g.waiting) > 0 && len(g.waiting)+len(p) > room && g.err == nil {
 		g.changed.Wait()
 	}
 	if g.err != nil {

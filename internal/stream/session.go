@@ -49,9 +49,40 @@ type Link struct {
 	Backoff wait.Backoff
 	// Now ends a wait at once when it receives.
 	Now <-chan struct{}
+	// Eager makes the first attempt after a socket that lived for 5 s or more at once.
+	Eager bool
+	// GiveUpAfter ends the attempts when so much time has passed since the loss; 0: never.
+	GiveUpAfter time.Duration
 
-	mu   sync.Mutex
-	live *Conn
+	mu    sync.Mutex
+	live  *Conn
+	again chan struct{} // 1 slot: see Again
+}
+
+// eagerAfter is how long a socket must have lived to be replaced at once: a server that drops each would be kept busy.
+const eagerAfter = 5 * time.Second
+
+// errAgain is the loss of a socket that the user gave up.
+var errAgain = errors.New("left for a new one")
+
+// Again replaces the live socket by a new one at once, or ends the wait for one. It may be called from any goroutine.
+func (l *Link) Again() {
+	if conn := l.Conn(); conn != nil {
+		conn.die(errAgain)
+	}
+	select {
+	case l.wake() <- struct{}{}:
+	default:
+	}
+}
+
+func (l *Link) wake() chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.again == nil {
+		l.again = make(chan struct{}, 1)
+	}
+	return l.again
 }
 
 // Conn is the live socket, or nil between two. It may be called from any goroutine.
@@ -71,12 +102,14 @@ func (l *Link) setConn(c *Conn) {
 func (l *Link) run(ctx context.Context, use func(context.Context, *Conn) error) error {
 	opened := l.Persist
 	backoff := l.backoff()
-	var last error // what the user was told of last
+	var last error         // what the user was told of last
+	var up, down time.Time // when the last socket was opened, and when it was lost
 	for attempt := 1; ; attempt++ {
 		conn, err := l.open(ctx, attempt)
 		if err == nil {
-			opened, backoff = true, l.backoff()
+			opened, backoff, up = true, l.backoff(), time.Now()
 			err = l.hold(ctx, conn, use)
+			down = time.Now()
 		}
 		switch {
 		case errors.Is(err, errQuit):
@@ -88,8 +121,11 @@ func (l *Link) run(ctx context.Context, use func(context.Context, *Conn) error) 
 		}
 		last = err
 		call(l.OnFail, err)
-		if !opened || !l.again(err) {
+		if !opened || !l.worth(err) || l.GiveUpAfter > 0 && !down.IsZero() && time.Since(down) > l.GiveUpAfter {
 			return err
+		}
+		if l.Eager && conn != nil && down.Sub(up) >= eagerAfter {
+			continue
 		}
 		if !l.pause(ctx, backoff.Step()) {
 			return quit(ctx, err)
@@ -131,8 +167,8 @@ func (l *Link) backoff() wait.Backoff {
 	return l.Backoff
 }
 
-// again says whether err is worth another attempt under the policy.
-func (l *Link) again(err error) bool {
+// worth says whether err is worth another attempt under the policy.
+func (l *Link) worth(err error) bool {
 	switch l.Reconnect {
 	case ReconnectNever:
 		return false
@@ -153,6 +189,7 @@ func (l *Link) pause(ctx context.Context, delay time.Duration) bool {
 	select {
 	case <-timer.C:
 	case <-l.Now:
+	case <-l.wake():
 	case <-ctx.Done():
 	}
 	return ctx.Err() == nil
@@ -199,6 +236,19 @@ type Session struct {
 	// Interactive says that a user types at Stdin: while no socket is open, Ctrl-D and Ctrl-C give up, Enter tries again at once
 	// and other keys are dropped; and when the link ends after the user typed Ctrl-D, that is the end.
 	Interactive bool
+
+	// Keepalive is how long the server may be silent before it is pinged; 0: it is not. When a ping has no answer for 20 s the socket is
+	// dead, and lost. IdleKeepalive also keeps the servers' own idle timer (4 hours) from ending the session.
+	Keepalive     time.Duration
+	IdleKeepalive bool
+	// OnQuiet is told, each second, for how long a ping has been overdue (5 s or more), and 0 when there is life again. It is called from
+	// a goroutine of its own.
+	OnQuiet func(overdue time.Duration)
+
+	// Stuck is asked, every 10 s, what has become of the command while the server seems to be stuck with input that the command does not
+	// read: nothing comes, and pings are not answered. A server is, too, when the command has ended meanwhile (protocol fact: with
+	// more than 160 KiB unread it never says so). Its error ends the session; nil goes on. It runs in a goroutine of its own.
+	Stuck func(ctx context.Context) error
 
 	// Size is asked for the terminal's columns and rows, when a socket opens (before any stdin is sent) and after each receive from
 	// Resized. Not ok: unknown, nothing is sent. Nil for no terminal.
@@ -253,12 +303,46 @@ func (s *Session) use(ctx context.Context, conn *Conn, c *crew, p *pump) error {
 		p.open(conn, c)
 		s.followSize(ctx, conn)
 	})
+	if s.Keepalive > 0 {
+		writers.run(func() { s.watchLink(ctx, conn, writers) })
+	}
+	if s.Stuck != nil {
+		writers.run(func() { s.watchStuck(ctx, conn, p) })
+	}
 	err := conn.run(ctx, discardNil(s.Stdout), discardNil(s.Stderr))
 	var lost *LostError
 	if errors.As(err, &lost) && s.Interactive && p.leaving() {
 		p.end(errQuit) // the link ended after Ctrl-D: what the user wanted
 	}
 	return err
+}
+
+const (
+	// stuckAfter is how long the server may say nothing before it is pinged, and pongWithin how long it has to answer.
+	stuckAfter = 5 * time.Second
+	pongWithin = 5 * time.Second
+	// unreadLimit is the least stdin that can block a server, in bytes: that of a pipe.
+	unreadLimit = 64 << 10
+)
+
+// watchStuck asks Stuck when there is reason to.
+func (s *Session) watchStuck(ctx context.Context, conn *Conn, p *pump) {
+	ticker := time.NewTicker(stuckAfter)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if conn.sent.Load() < unreadLimit || conn.quiet() < stuckAfter || conn.pong(ctx, pongWithin) || conn.quiet() < stuckAfter {
+			continue
+		}
+		if err := s.Stuck(ctx); err != nil {
+			p.end(err)
+			return
+		}
+	}
 }
 
 func discardNil(w io.Writer) io.Writer {

@@ -1,0 +1,117 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// A socket is live, quiet or dead. It is quiet when a ping is overdue by quietAfter, and dead after deadAfter.
+const (
+	quietAfter = 5 * time.Second
+	deadAfter  = 20 * time.Second
+	// pulse is how often a socket is looked at. Three of them without a look: the machine slept, or the process was stopped.
+	pulse = time.Second
+	// typedAhead is how much stdin a server takes for a tty that is not read (the kernel's line buffer), in bytes: with more than that under
+	// way it may be blocked in writing, and then it does not answer pings.
+	typedAhead = 4 << 10
+	// idleEvery is how often an empty message is sent: it is nothing to the remote, and resets the servers' idle timer of 4 hours, which a
+	// ping does not (measured on Kubernetes 1.37).
+	idleEvery = 15 * time.Minute
+)
+
+// errDead is why a dead socket is lost.
+var errDead = errors.New("no answer for 20 s")
+
+// watchLink sends pings while the server is silent, and closes the socket when it stays so. It never holds it against the server that our own
+// reader is paused, or that it may be blocked by a remote that does not read.
+func (s *Session) watchLink(ctx context.Context, conn *Conn, pings *crew) {
+	ticker := time.NewTicker(pulse)
+	defer ticker.Stop()
+	h := heart{session: s, conn: conn, looked: time.Now(), idle: time.Now()}
+	answers := make(chan bool, 1)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case ok := <-answers:
+			h.answered(ok)
+			continue
+		case now := <-ticker.C:
+			h.look(now)
+		}
+		switch {
+		case h.dead:
+			conn.die(errDead)
+			return
+		case h.due:
+			h.due = false
+			pings.run(func() { answers <- conn.ping(ctx) })
+		}
+	}
+}
+
+// heart is what watchLink knows.
+type heart struct {
+	session *Session
+	conn    *Conn
+	looked  time.Time // last
+	idle    time.Time // the last empty message
+	pinged  time.Time // an answer is awaited since; zero: none
+	busy    bool      // the last ping is on its way
+	sent    int64     // stdin at the last sign of life
+	quiet   bool      // and the session was told
+	due     bool      // a ping
+	dead    bool
+}
+
+// look decides, once a pulse.
+func (h *heart) look(now time.Time) {
+	slept := now.Sub(h.looked) > 3*pulse
+	h.looked = now
+	silent := h.conn.quiet()
+	switch {
+	case !h.pinged.IsZero() && (slept || silent == 0): // afresh
+		h.pinged = now
+	case !h.pinged.IsZero() && silent < now.Sub(h.pinged): // something came
+		h.life()
+	case !h.pinged.IsZero():
+		h.overdue(now.Sub(h.pinged))
+	case silent >= h.session.Keepalive && !h.busy:
+		h.pinged, h.busy, h.due = now, true, true
+	}
+	if h.session.IdleKeepalive && now.Sub(h.idle) >= idleEvery {
+		h.idle = now
+		h.conn.sendNothing()
+	}
+}
+
+func (h *heart) overdue(d time.Duration) {
+	if h.conn.sent.Load()-h.sent > typedAhead || h.conn.writes.Load() > 0 {
+		return
+	}
+	h.dead = d >= deadAfter
+	if d >= quietAfter {
+		h.quiet = true
+		call(h.session.OnQuiet, d)
+	}
+}
+
+// answered takes a pong; not ok: the ping could not be written, which says nothing.
+func (h *heart) answered(ok bool) {
+	h.busy = false
+	switch {
+	case ok:
+		h.life()
+	case !h.quiet:
+		h.pinged = time.Time{}
+	}
+}
+
+func (h *heart) life() {
+	h.pinged, h.sent = time.Time{}, h.conn.sent.Load()
+	if h.quiet {
+		h.quiet = false
+		call(h.session.OnQuiet, 0)
+	}
+}

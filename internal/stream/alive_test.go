@@ -1,0 +1,243 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/google/go-cmp/cmp"
+)
+
+// watched is a session that pings every 10 s and lists what it is told of quiet; the far side is behave's.
+func watched(t *testing.T, stdin io.Reader, stdout io.Writer, behave func(r remote)) (told []time.Duration, took time.Duration, err error) {
+	d := pod(t, behave)
+	s := &Session{
+		Link:  Link{Dial: d.with(V5), Reconnect: ReconnectNever},
+		Stdin: stdin, Stdout: stdout, Keepalive: 10 * time.Second,
+		OnQuiet: func(d time.Duration) { told = append(told, d) },
+	}
+	start := time.Now()
+	err = s.Run(t.Context())
+	return told, time.Since(start), err
+}
+
+// deaf is a far side that reads nothing, and so answers no ping, until the test ends.
+func deaf(t *testing.T) func(remote) {
+	return func(remote) { <-t.Context().Done() }
+}
+
+func TestADeadLinkIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told, took, err := watched(t, nil, nil, deaf(t))
+		var lost *LostError
+		if !errors.As(err, &lost) || !errors.Is(err, errDead) {
+			t.Errorf("error %v", err)
+		}
+		if took < 20*time.Second || took > 35*time.Second {
+			t.Errorf("noticed after %v", took)
+		}
+		if len(told) < 10 || told[0] < quietAfter || told[0] > quietAfter+2*pulse {
+			t.Errorf("told of %v", told)
+		}
+	})
+}
+
+// ponging reads, and so answers pings, while it does something else; then the command succeeds.
+func ponging(during func(r remote)) func(remote) {
+	return func(r remote) {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for open := true; open; {
+				_, _, open = r.hear()
+			}
+		}()
+		during(r)
+		r.say(chError, success)
+		<-done
+	}
+}
+
+func TestASilentCommandIsNotADeadLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told, _, err := watched(t, nil, nil, ponging(func(remote) { time.Sleep(time.Hour) }))
+		if err != nil || len(told) > 0 {
+			t.Errorf("error %v, told of %v", err, told)
+		}
+	})
+}
+
+func TestALinkThatComesBackInTimeIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told, _, err := watched(t, nil, nil, func(r remote) {
+			time.Sleep(25 * time.Second) // pinged after 10, so 15 overdue
+			ponging(func(remote) { time.Sleep(time.Minute) })(r)
+		})
+		if err != nil || len(told) == 0 || told[len(told)-1] != 0 {
+			t.Errorf("error %v, told of %v, want the end of it as well", err, told)
+		}
+	})
+}
+
+func TestOutputIsASignOfLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told, _, err := watched(t, nil, nil, func(r remote) { // it does not read
+			for range 100 {
+				time.Sleep(4 * time.Second)
+				r.say(chStdout, "x")
+			}
+			r.finish(success)
+		})
+		if err != nil || len(told) > 0 {
+			t.Errorf("error %v, told of %v", err, told)
+		}
+	})
+}
+
+func TestAServerThatIsBlockedByItsCommandIsNotDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, _, err := watched(t, &typing{size: 64 << 10}, nil, func(r remote) {
+			time.Sleep(90 * time.Second)
+			ponging(func(remote) { time.Sleep(time.Second) })(r)
+		})
+		if err != nil {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// typing gives size bytes, and then nothing until the end of all tests' patience.
+type typing struct{ size int }
+
+func (s *typing) Read(p []byte) (int, error) {
+	n := min(len(p), s.size)
+	s.size -= n
+	if n == 0 {
+		time.Sleep(10 * time.Minute)
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func TestAPausedReaderIsNotADeadLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, _, err := watched(t, nil, pausing{}, func(r remote) {
+			r.say(chStdout, "x") // 90 s until the reader listens again, and only then a pong can be seen
+			ponging(func(remote) { time.Sleep(2 * time.Minute) })(r)
+		})
+		if err != nil {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestAProcessThatWasStoppedGivesTheLinkAnotherChance(t *testing.T) {
+	now := time.Now()
+	h := heart{session: &Session{Keepalive: time.Second}, conn: &Conn{start: now.Add(-time.Hour)}, looked: now, pinged: now}
+	h.conn.listening.Store(true)
+	h.look(now.Add(time.Hour)) // one look, and the next
+	if h.dead || h.quiet {
+		t.Error("dead, after a stop")
+	}
+	if h.pinged != now.Add(time.Hour) {
+		t.Error("the time does not begin afresh")
+	}
+}
+
+func TestTheServersIdleTimerIsReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		empty := 0
+		d := pod(t, func(r remote) {
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Hour)
+			defer cancel()
+			for ctx.Err() == nil {
+				kind, message, err := r.Read(ctx)
+				if err == nil && kind == websocket.MessageBinary && len(message) == 0 {
+					empty++
+				}
+			}
+		})
+		s := &Session{Link: Link{Dial: d.with(V5), Reconnect: ReconnectNever}, Keepalive: 10 * time.Second, IdleKeepalive: true}
+		_ = s.Run(t.Context())
+		if want := int(4*time.Hour/idleEvery) - 1; empty < want {
+			t.Errorf("%d empty messages in 4 h, want %d", empty, want)
+		}
+	})
+}
+
+func TestALostSessionIsTakenUpAtOnceIfItWasOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var opened []time.Duration
+		lives := []time.Duration{10 * time.Second, 0, 0}
+		var sockets atomic.Int32
+		d := pod(t, func(r remote) {
+			n := int(sockets.Add(1)) - 1
+			if n == len(lives) {
+				r.finish(success)
+				return
+			}
+			time.Sleep(lives[n])
+		})
+		s := &Session{Link: Link{
+			Dial: d.with(V5), Reconnect: ReconnectAlways, Eager: true,
+			OnOpen: func(*Conn) error {
+				opened = append(opened, time.Since(start).Round(time.Second))
+				return nil
+			},
+		}}
+		if err := s.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want := []time.Duration{0, 10 * time.Second, 13 * time.Second, 16 * time.Second} // at once only behind one that lived
+		if diff := cmp.Diff(want, opened); diff != "" {
+			t.Errorf("sockets (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestAttemptsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var down atomic.Bool
+		d := pod(t, func(remote) { down.Store(true) })
+		dial := d.with(V5)
+		s := &Session{Link: Link{
+			Dial: func(ctx context.Context) (*Conn, error) {
+				if down.Load() {
+					return nil, &DialError{Err: io.EOF}
+				}
+				return dial(ctx)
+			},
+			Reconnect: ReconnectAlways, GiveUpAfter: 10 * time.Minute,
+		}}
+		err := s.Run(t.Context())
+		var unreachable *DialError
+		if took := time.Since(start); !errors.As(err, &unreachable) || took < 10*time.Minute || took > 11*time.Minute {
+			t.Errorf("error %v after %v", err, took)
+		}
+	})
+}
+
+func TestASocketIsReplacedWhenTheUserSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var n atomic.Int32
+		d := pod(t, func(r remote) {
+			if n.Add(1) == 1 {
+				<-t.Context().Done()
+			}
+			r.finish(success)
+		})
+		s := &Session{Link: Link{Dial: d.with(V5), Reconnect: ReconnectAlways}}
+		time.AfterFunc(time.Minute, s.Again)
+		if err := s.Run(t.Context()); err != nil || time.Since(start) != time.Minute {
+			t.Errorf("error %v after %v", err, time.Since(start))
+		}
+	})
+}
