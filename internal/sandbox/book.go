@@ -19,6 +19,7 @@ type Session struct {
 	Pid         int    // of the command; 0 until it runs, and for an attach the main process's
 	Code        int    // the command's exit code once Exited
 	Exited      bool
+	Closed      bool // the server has said everything and closed; it may still be on its way
 	Open        bool // the socket is
 }
 

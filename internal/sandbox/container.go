@@ -14,9 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// markVariable is the environment variable by which the sandbox finds processes that left their session.
-const markVariable = "SANDBOX_CONTAINER"
-
 // errNotRunning is what exec and attach meet when the container's main process is not there.
 var errNotRunning = errors.New("container is not running")
 
@@ -28,6 +25,7 @@ type container struct {
 	spec  corev1.Container
 	mark  string
 	dir   string
+	root  string // of its image; "" is the machine's
 	env   []string
 	again bool // restart when the main process ends
 	fan   fan
@@ -35,7 +33,8 @@ type container struct {
 	mu      sync.Mutex
 	main    *process // nil while it does not run
 	procs   map[*process]struct{}
-	stopped bool // nothing may be started any more
+	started []int // the pids of all that was ever started here and may have left something behind
+	stopped bool  // nothing may be started any more
 }
 
 func (s *Server) newContainer(pod *corev1.Pod, spec corev1.Container, again bool) (*container, error) {
@@ -45,24 +44,19 @@ func (s *Server) newContainer(pod *corev1.Pod, spec corev1.Container, again bool
 		uid:   pod.UID,
 		spec:  spec,
 		mark:  s.id + "/" + string(pod.UID) + "/" + spec.Name + "/",
-		dir:   filepath.Join(s.dir, "pods", string(pod.UID), filepath.Base(spec.Name)),
+		dir:   filepath.Join(s.dir, "pods", filepath.Base(string(pod.UID)), "c-"+filepath.Base(spec.Name)),
+		root:  s.imageRoot(spec.Image),
 		again: again,
 		procs: map[*process]struct{}{},
 	}
-	if err := os.MkdirAll(c.dir, 0o700); err != nil {
+	if err := os.MkdirAll(c.dir, 0o700); err != nil { //nolint:gosec // the last elements of names only: it stays below s.dir
 		return nil, err
 	}
 	rc := "PS1='" + prompt(pod.Name) + "'\n"
-	if err := os.WriteFile(filepath.Join(c.dir, ".bashrc"), []byte(rc), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(c.dir, ".bashrc"), []byte(rc), 0o600); err != nil { //nolint:gosec // likewise
 		return nil, err
 	}
-	c.env = []string{
-		"HOSTNAME=" + pod.Name, "HOME=" + c.dir, "PWD=" + c.dir, "PATH=" + searchPath(), "PS1=" + prompt(pod.Name),
-		"LANG=C.UTF-8", "HISTFILE=" + filepath.Join(c.dir, ".history"), markVariable + "=" + c.mark,
-	}
-	for _, v := range spec.Env {
-		c.env = append(c.env, v.Name+"="+v.Value)
-	}
+	c.env = c.environment()
 	return c, nil
 }
 
@@ -84,15 +78,16 @@ func (c *container) spawn(cmd command, main bool) (*process, error) {
 	if c.stopped || main == (c.main != nil) {
 		return nil, errNotRunning
 	}
-	cmd.dir, cmd.env = c.dir, c.env
+	cmd.dir, cmd.root, cmd.env = c.dir, c.root, c.env
 	if cmd.tty {
-		cmd.env = append(slices.Clone(c.env), "TERM=xterm")
+		cmd.env = c.ttyEnvironment()
 	}
 	p, err := startProcess(cmd)
 	if err != nil {
 		return nil, err
 	}
 	c.procs[p] = struct{}{}
+	c.started = append(c.started, p.pid)
 	if main {
 		c.main = p
 	}
@@ -119,6 +114,9 @@ func (c *container) running() *process {
 func (c *container) mainCommand() command {
 	if args := slices.Concat(c.spec.Command, c.spec.Args); len(args) > 0 {
 		return command{args: args, stdin: c.spec.Stdin, tty: c.spec.TTY}
+	}
+	if c.root != "" {
+		return command{args: []string{"cat"}, stdin: true}
 	}
 	return command{args: []string{"sh", "-c", `echo "$HOSTNAME: started"; exec cat`}, stdin: true}
 }
@@ -194,8 +192,6 @@ func (c *container) killRest() {
 		p.expire()
 	}
 }
-
-func (c *container) pids() []int { return marked(c.mark) }
 
 // report writes the container's state into the pod's status.
 func (c *container) report(state corev1.ContainerState, restarts int) {

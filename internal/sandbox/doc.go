@@ -13,5 +13,16 @@
 //   - Close ends every connection, process and goroutine, whatever state they are in, and then returns.
 //   - It misbehaves only when a Fault says so; see Fault.
 //
+// The ends of real servers that lie, and what plays them:
+//
+//	unread stdin silences the server    by itself, unless Config.Gentle; with Fault.StartAfter also for commands that end at once
+//	stdin in flight costs the verdict   Fault.InFlight, with Do at AtEnd, or LoseTail
+//	a ping destroys the tail            Fault.LateReset, with Rate or a client that does not read
+//	a Status not taken in time is lost  Fault.StatusDeadline
+//	stdin is dropped                    Fault.DropStdin
+//	a cut upload looks complete         any cut: RST, FIN, CloseFrame, Restart, or the client's own
+//	attach always says Success          by itself
+//	no verdict, or a made-up one        Fault.Do: CloseFrame, FIN, RST, Hang, SaySuccess
+//
 // It needs Unix: on Windows it compiles, and Start returns an error.
 package sandbox

@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 func errExpired(version, oldest int64) error {
@@ -20,6 +21,13 @@ func errTooNew(version, current int64) error {
 		Type: metav1.CauseTypeResourceVersionTooLarge, Message: "Too large resource version",
 	}}
 	return err
+}
+
+// policyDenial is what a ValidatingAdmissionPolicy answers with that says nothing of the reason and the code but "Forbidden".
+// (Left to itself one answers 422 Invalid, in the same words.)
+func policyDenial(pod string) error {
+	return apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, pod,
+		errors.New("ValidatingAdmissionPolicy 'x' with binding 'y' denied request: no scripts"))
 }
 
 // statusOf turns any error into the Status that the API would send.

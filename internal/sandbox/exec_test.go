@@ -63,6 +63,7 @@ func TestSuccessIsSaidOrSilent(t *testing.T) {
 }
 
 func TestEveryExitCodeArrives(t *testing.T) {
+	t.Parallel()
 	s := start(t, sandbox.Config{})
 	for code := range 256 {
 		p := []string{v5, v4, v4base64}[code%3]

@@ -38,7 +38,21 @@ type Fault struct {
 	// N counts the WebSocket bytes (frame headers included, the 101 answer not) for AfterSent and AfterReceived, in the
 	// direction named. An action takes place exactly there, also in the middle of a frame. For a plain HTTP watch it
 	// counts the body, in whole lines.
+	// SaySuccess takes place between two frames.
 	N int64
+
+	// After is how long after the 101 AfterTime is.
+	After time.Duration
+	// InFlight limits AtEnd and LoseTail to sessions whose command ended before the end of its stdin had come; where the protocol
+	// has no half-close that is every session with stdin. Servers lie then, on every path, in a few of a hundred trials:
+	// Success in place of the code (SaySuccess), no Status (CloseFrame), no output or half of it (LoseTail), also with Success.
+	InFlight bool
+	// Kill has the action kill the command, too.
+	Kill bool
+
+	// RefuseCommand limits the fault to execs whose command it says yes to, and refuses those as an admission policy does
+	// (see policyDenial), unless Code, Refusal or Do says otherwise. Rights and the pod are looked at first.
+	RefuseCommand func(args []string) bool
 
 	// Delay is added before each message to the client.
 	Delay time.Duration
@@ -46,8 +60,29 @@ type Fault struct {
 	DropPongs bool
 	// ErrorChannel, if not nil, is sent on channel 3 in place of the Status: hostile text, a huge one, no JSON at all.
 	ErrorChannel []byte
-	// LoseStdin loses all stdin of a command without a tty, as a runtime does once the command gave up its stdout.
+
+	// Rate makes the link to the client slow: so many bytes a second. As on a real one the server does not notice: up to 4 MiB
+	// lie in flight, and long before the client has them it has sent the Status and closed. Bytes in flight count as sent.
+	Rate int64
+	// LateReset answers the first byte that comes from the client after the close, a ping for one, with an RST. It destroys
+	// whatever of output, Status and close is still in flight: what the client's kernel has not got yet. Up to 4 MiB wait for a
+	// client that does not read, or for Rate. (What its kernel has got, some 128 KiB at first, the client reads still.)
+	LateReset bool
+	// StatusDeadline is how long the client has, from the command's end, to take in all that is in flight (see LateReset).
+	// Then the connection is reset. The API server means it to be 10 s (writeErrorDeadline in pkg/util/proxy). 0: for ever.
+	StatusDeadline time.Duration
+
+	// StartAfter is how long after the 101 the command starts, on real servers some 50 ms. Stdin that comes before waits, so
+	// that also of a command that ends at once it is certain that endless stdin lies unread (see Config.Gentle).
+	StartAfter time.Duration
+	// LoseStdin loses all stdin of a command without a tty, from the start.
 	LoseStdin bool
+	// DropStdin loses stdin as containerd does (containerd#13934): a command without a tty whose stdout or stderr nobody holds
+	// open any more (`cat > FILE`, when the shell execs it) gets no more of it, and sees its end. Stdin comes only when the
+	// command has waited for it for some 60 ms, so that one that gives up its outputs first gets nothing at all.
+	DropStdin bool
+	// LoseTail loses what the command wrote in its last LoseTail; the Status is not touched. All output is so much late.
+	LoseTail time.Duration
 }
 
 // Action is what a Fault does.
@@ -60,6 +95,7 @@ const (
 	RST               // reset the TCP connection
 	CloseFrame        // close frame 1000 without any Status
 	Hang              // AtRequest: never answer. AtEnd: never send the Status nor close. Else: StallRead and StallWrite
+	SaySuccess        // the Status Success, then a polite close, whatever became of the command; it goes on unless Kill
 	StallRead         // read nothing more
 	StallWrite        // write nothing more, pongs included
 	KillPod           // delete the pod (grace period 0) that the request names, and go on
@@ -75,6 +111,7 @@ const (
 	AfterSent                   // after N bytes to the client; 0 is right after the 101
 	AfterReceived               // after N bytes from the client; 0 is right after the 101
 	AtEnd                       // when the command has ended and its output is sent, in place of the Status
+	AfterTime                   // After the 101
 )
 
 var errFault = errors.New("cut by an injected fault")
@@ -123,7 +160,7 @@ func (fs *faults) take(r *http.Request) *active {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	for i, in := range fs.list {
-		if !in.matches(r.URL.Path) {
+		if !in.matches(r) {
 			continue
 		}
 		if in.Times > 0 {
@@ -136,12 +173,20 @@ func (fs *faults) take(r *http.Request) *active {
 	return nil
 }
 
-func (f Fault) matches(path string) bool {
+func (f Fault) matches(r *http.Request) bool {
+	path := r.URL.Path
+	exec := strings.HasSuffix(path, "/exec")
+	if f.RefuseCommand != nil && (!exec || !f.RefuseCommand(r.URL.Query()["command"])) {
+		return false
+	}
 	if f.Path == "" {
-		return strings.HasSuffix(path, "/exec") || strings.HasSuffix(path, "/attach")
+		return exec || strings.HasSuffix(path, "/attach")
 	}
 	return strings.Contains(path, f.Path)
 }
+
+// denies says whether an admission policy refuses the request.
+func (f *active) denies() bool { return f != nil && f.RefuseCommand != nil && f.Do == Nothing }
 
 func (f *active) at(when Moment) bool { return f != nil && f.Do != Nothing && f.When == when }
 

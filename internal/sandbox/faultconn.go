@@ -3,10 +3,13 @@ package sandbox
 import (
 	"bufio"
 	"bytes"
+	"io"
 	"net"
 	"net/http"
 	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/remotecommand"
 )
 
 // lingerFor bounds how long a closed socket stays half open in the gentle mode and after a FIN.
@@ -15,7 +18,11 @@ const lingerFor = 2 * time.Second
 // frameBuffer holds the largest frame that the server sends by itself (base64 of 32 KiB), so that each is one write.
 const frameBuffer = 64 << 10
 
-const opPong = 0xA
+// Opcodes of frames.
+const (
+	opClose = 0x8
+	opPong  = 0xA
+)
 
 // hijacker hands a faultConn to whoever hijacks the connection.
 type hijacker struct {
@@ -68,7 +75,10 @@ type faultConn struct {
 	closed chan struct{} // closed by the last Close
 
 	mu         sync.Mutex
+	link       *link // nil: straight to the socket
 	acted      bool
+	muted      bool // only a Status and a close frame get through
+	polite     bool // half closed at first, whatever the mode
 	halfClosed bool
 	isClosed   bool
 	linger     bool
@@ -96,6 +106,10 @@ func (c *faultConn) Read(p []byte) (int, error) {
 		return 0, errFault
 	}
 	n, err := c.Conn.Read(p)
+	if n > 0 && c.f != nil && c.f.LateReset && c.is(&c.halfClosed) {
+		c.reset()
+		return 0, errFault
+	}
 	for c.is(&c.cut) && err == nil { // after a FIN: nobody hears what still comes
 		n, err = c.Conn.Read(p)
 	}
@@ -110,19 +124,25 @@ func (c *faultConn) Write(p []byte) (int, error) {
 		if _, err := c.Conn.Write(p); err != nil {
 			return 0, err
 		}
+		if c.upgraded {
+			c.openLink()
+		}
 		if c.upgraded && c.f.at(AfterSent) && c.f.N == 0 {
 			c.act()
 		}
 		return total, nil
 	}
 	if c.payload == 0 {
+		if c.f.at(AfterSent) && c.f.Do == SaySuccess && c.sent >= c.f.N {
+			c.act()
+		}
 		c.frame(p)
 	}
 	c.payload -= min(len(p), c.payload)
 	if c.drop {
 		return total, nil
 	}
-	if c.f.at(AfterSent) && !c.hasActed() && c.sent+int64(len(p)) > c.f.N {
+	if c.f.at(AfterSent) && c.f.Do != SaySuccess && !c.hasActed() && c.sent+int64(len(p)) > c.f.N {
 		head := p[:c.f.N-c.sent]
 		if err := c.pass(head); err != nil {
 			return 0, err
@@ -148,9 +168,51 @@ func (c *faultConn) pass(p []byte) error {
 	if c.is(&c.cut) {
 		return errFault
 	}
-	n, err := c.Conn.Write(p)
+	n, err := c.way().Write(p)
 	c.sent += int64(n)
 	return err
+}
+
+// way is where bytes to the client go.
+func (c *faultConn) way() io.Writer {
+	if l := c.onLink(); l != nil {
+		return l
+	}
+	return c.Conn
+}
+
+func (c *faultConn) onLink() *link {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.link
+}
+
+// openLink puts a link before the socket if the fault needs one. A connection that is not TCP has none.
+func (c *faultConn) openLink() {
+	if c.f == nil || c.f.Rate == 0 && !c.f.LateReset && c.f.StatusDeadline == 0 || !c.raw.isTCP() {
+		return
+	}
+	c.raw.shrink(kernelBuffer)
+	l := newLink(c.Conn, c.f.Rate, c.raw.gone)
+	c.mu.Lock()
+	c.link = l
+	c.mu.Unlock()
+	go l.run() // finish waits for it
+}
+
+// takenWithin waits until all that was sent is with the client, or resets the connection.
+func (c *faultConn) takenWithin(d time.Duration) {
+	if l := c.onLink(); l != nil && !l.drained(d) {
+		c.reset()
+	}
+}
+
+// reset resets the connection, and loses what is in flight.
+func (c *faultConn) reset() {
+	if l := c.onLink(); l != nil {
+		l.destroy()
+	}
+	c.raw.reset()
 }
 
 // frame looks at the header of a frame that begins at p. Server frames are not masked, and p holds the header whole.
@@ -169,13 +231,18 @@ func (c *faultConn) frame(p []byte) {
 		}
 	}
 	c.payload = header + size
-	c.drop = c.f != nil && c.f.DropPongs && p[0]&0xF == opPong
+	c.drop = c.f != nil && c.f.DropPongs && p[0]&0xF == opPong || c.is(&c.muted) && !final(p, header)
 	if c.f != nil && c.f.Delay > 0 && !c.drop {
 		select {
 		case <-time.After(c.f.Delay):
 		case <-c.raw.gone:
 		}
 	}
+}
+
+// final says whether a frame is of channel 3 or the close frame.
+func final(p []byte, header int) bool {
+	return p[0]&0xF == opClose || len(p) > header && (p[header] == remotecommand.StreamErr || p[header] == '0'+remotecommand.StreamErr)
 }
 
 func (c *faultConn) is(flag *bool) bool {
@@ -205,13 +272,19 @@ func (c *faultConn) act() {
 		c.stallRead = true
 	case StallWrite:
 		c.stallWrite = true
+	case SaySuccess:
+		c.muted, c.polite = true, true
 	}
 	c.mu.Unlock()
 	switch c.f.Do {
 	case FIN:
-		c.raw.fin()
+		if l := c.onLink(); l != nil {
+			l.finish(c.raw.fin)
+		} else {
+			c.raw.fin()
+		}
 	case RST:
-		c.raw.reset()
+		c.reset()
 	case KillPod:
 		c.srv.start(func() { c.f.killPod(c.srv, c.r) })
 	case DropAll:
@@ -220,19 +293,33 @@ func (c *faultConn) act() {
 	close(c.fired)
 }
 
-// Close closes. In the gentle mode, and after a FIN, the first call only ends our direction, and the reader has to go on
-// until it meets the client's end or the deadline; its own Close is then the second.
+// bePolite makes sure that what was said gets through whatever the client still sends.
+func (c *faultConn) bePolite() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.polite = true
+}
+
+// Close closes. In the gentle mode, after a FIN, after a lie and on a link the first call only ends our direction, and the
+// reader has to go on until it meets the client's end or the deadline; its own Close is then the second.
 func (c *faultConn) Close() error {
 	c.mu.Lock()
-	half := (c.linger || c.srv.cfg.Gentle && c.upgraded) && !c.halfClosed && !c.isClosed && c.raw.isTCP()
+	kind := c.linger || c.polite || c.link != nil || c.srv.cfg.Gentle && c.upgraded
+	half := kind && !c.halfClosed && !c.isClosed && c.raw.isTCP()
 	c.halfClosed = true
 	if half {
+		l, cut := c.link, c.linger
 		c.mu.Unlock()
-		_ = c.SetReadDeadline(time.Now().Add(lingerFor))
-		if t, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-			_ = t.CloseWrite()
+		if l == nil {
+			c.endWriting()
+			return nil
 		}
-		c.raw.fin()
+		l.finish(func() {
+			if cut {
+				c.raw.fin() // nothing more, not even a close_notify
+			}
+			c.endWriting()
+		})
 		return nil
 	}
 	last := !c.isClosed
@@ -247,6 +334,15 @@ func (c *faultConn) Close() error {
 	return c.Conn.Close()
 }
 
+// endWriting ends our direction and gives the client some time to end its own.
+func (c *faultConn) endWriting() {
+	_ = c.SetReadDeadline(time.Now().Add(lingerFor))
+	if t, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		_ = t.CloseWrite()
+	}
+	c.raw.fin()
+}
+
 // SetDeadline leaves the deadline of a half-closed connection alone: the WebSocket layer would move it with each message.
 func (c *faultConn) SetDeadline(t time.Time) error {
 	if c.is(&c.halfClosed) {
@@ -256,4 +352,10 @@ func (c *faultConn) SetDeadline(t time.Time) error {
 }
 
 // finish waits for the last Close.
-func (c *faultConn) finish() { <-c.closed }
+func (c *faultConn) finish() {
+	<-c.closed
+	if l := c.onLink(); l != nil {
+		l.destroy()
+		<-l.done
+	}
+}

@@ -119,6 +119,13 @@ func (c *rawConn) fin() {
 	_ = c.Close()
 }
 
+// shrink makes the kernel hold less of what is sent, in bytes.
+func (c *rawConn) shrink(size int) {
+	if t, ok := c.Conn.(*net.TCPConn); ok {
+		_ = t.SetWriteBuffer(size) // a wish
+	}
+}
+
 func (c *rawConn) isTCP() bool {
 	_, ok := c.Conn.(*net.TCPConn)
 	return ok

@@ -13,19 +13,26 @@ import (
 // defaultPath is a container's PATH if the sandbox itself has none.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-func searchPath() string {
+func searchPath(root string) string {
+	if root != "" {
+		return filepath.Join(root, "bin")
+	}
 	if p := os.Getenv("PATH"); p != "" {
 		return p
 	}
 	return defaultPath
 }
 
-// lookPath finds a command as a container runtime does, and fails in its words.
-func lookPath(name, dir string) (string, error) {
+// lookPath finds a command as a container runtime does, and fails in its words. With a root, absolute names are those of files
+// below it; else they are the machine's.
+func lookPath(name, dir, root, searchPath string) (string, error) {
 	if strings.Contains(name, "/") {
 		path := name
-		if !filepath.IsAbs(path) {
+		switch {
+		case !filepath.IsAbs(path):
 			path = filepath.Join(dir, path)
+		case root != "" && !strings.HasPrefix(path, root+"/"):
+			path = filepath.Join(root, path)
 		}
 		info, err := os.Stat(path)
 		var errno syscall.Errno
@@ -40,7 +47,7 @@ func lookPath(name, dir string) (string, error) {
 			return "", errCannotRun("exec: %q: %w", name, err)
 		}
 	}
-	for d := range strings.SplitSeq(searchPath(), ":") {
+	for d := range strings.SplitSeq(searchPath, ":") {
 		if d == "" || name == "" {
 			continue
 		}

@@ -25,3 +25,18 @@ func marked(mark string) []int {
 	}
 	return pids
 }
+
+// living knows no sessions here.
+func living(mark string, sessions []int) (pids, inUse []int) { return marked(mark), sessions }
+
+// busy is not known here.
+func busy(int) bool { return false }
+
+// arguments are what a process says of itself, taken apart at blanks; nil if it does not live.
+func arguments(pid int) []string {
+	out, err := exec.Command("ps", "-ww", "-o", "command=", "-p", strconv.Itoa(pid)).Output()
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(out))
+}

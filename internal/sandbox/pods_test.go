@@ -327,6 +327,7 @@ func TestAWatchFromAVersionBeginsThere(t *testing.T) {
 }
 
 func TestAWatchFromTheWrongVersionIsTold(t *testing.T) {
+	t.Parallel()
 	s := start(t, sandbox.Config{})
 	s.Expire()
 	for name, open := range watchers {
@@ -526,13 +527,13 @@ func TestAllAttachedSeeTheSameAndTheShellSurvivesThem(t *testing.T) {
 	c.readUntil("kept again")
 
 	// An attach ends with success whatever the process's code; the code is in the pod's status.
+	w := watchHTTP(t, s, "/api/v1/namespaces/default/pods?watch=1&fieldSelector=metadata.name%3Dconsole")
 	c.send(0, "exit 5\n")
 	r := c.finishFrom(1)
 	r.mustClose(t)
 	if r.code() != 0 {
 		t.Errorf("the attach ended with %s", r.status)
 	}
-	w := watchHTTP(t, s, "/api/v1/namespaces/default/pods?watch=1&fieldSelector=metadata.name%3Dconsole")
 	pod := w.until(watch.Modified, func(p *corev1.Pod) bool { return p.Status.ContainerStatuses[0].State.Running != nil })
 	if n := pod.Status.ContainerStatuses[0].RestartCount; n != 1 {
 		t.Errorf("restarts: %d, want 1", n)

@@ -11,7 +11,8 @@ type command struct {
 	args  []string
 	env   []string
 	dir   string
-	stdin bool // else /dev/null
+	root  string // of its image; "" is the machine's
+	stdin bool   // else /dev/null
 	tty   bool
 }
 

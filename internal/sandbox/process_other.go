@@ -21,3 +21,9 @@ func (p *process) resize(size) {}
 func killMarked(string) {}
 
 func marked(string) []int { return nil }
+
+func living(string, []int) (pids, inUse []int) { return nil, nil }
+
+func arguments(int) []string { return nil }
+
+func busy(int) bool { return false }

@@ -20,7 +20,7 @@ func startProcess(c command) (*process, error) {
 	if len(c.args) > 0 {
 		name = c.args[0]
 	}
-	path, err := lookPath(name, c.dir)
+	path, err := lookPath(name, c.dir, c.root, variable(c.env, "PATH"))
 	if err != nil {
 		return nil, err
 	}

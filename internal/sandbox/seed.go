@@ -22,6 +22,8 @@ const image = "sandbox/local:1"
 //	pod/debugged     main and the ephemeral container debugger
 //	pod/console      one container with stdin and a tty: a shell, to attach to
 //	pod/pipe         one container with stdin and no tty: cat, to attach to
+//	pod/noshell      one container, noshell, of NoShellImage: no sh
+//	pod/nodd         one container, nodd, of NoDDImage: sh, but neither dd nor head
 //	pod/crash        CrashLoopBackOff
 //	pod/pulling      ImagePullBackOff
 //	pod/pending      not scheduled
@@ -85,12 +87,16 @@ func barePods() []*corev1.Pod {
 	cat := simpleContainer("pipe", "cat")
 	cat.Stdin = true
 
+	noshell, nodd := simpleContainer("noshell"), simpleContainer("nodd")
+	noshell.Image, nodd.Image = NoShellImage, NoDDImage
+
 	other := simplePod("web", simpleContainer("web"))
 	other.Namespace = "other"
 	return []*corev1.Pod{
 		simplePod("web", simpleContainer("web")),
 		simplePod("multi", simpleContainer("a"), simpleContainer("b")),
-		annotated, withInit, debugged, simplePod("console", shell), simplePod("pipe", cat), other,
+		annotated, withInit, debugged, simplePod("console", shell), simplePod("pipe", cat),
+		simplePod("noshell", noshell), simplePod("nodd", nodd), other,
 	}
 }
 
@@ -160,8 +166,10 @@ func (s *Server) workloads() []*corev1.Pod {
 	})
 	s.store.put("jobs", &batchv1.Job{
 		TypeMeta: typeMeta("batch/v1", "Job"), ObjectMeta: once,
-		Spec:   batchv1.JobSpec{Selector: selector(once), Template: podTemplate(once, "once")},
-		Status: batchv1.JobStatus{Succeeded: 1},
+		Spec: batchv1.JobSpec{Selector: selector(once), Template: podTemplate(once, "once")},
+		Status: batchv1.JobStatus{
+			Succeeded: 1, Conditions: []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: corev1.ConditionTrue}},
+		},
 	})
 	s.store.put("services", &corev1.Service{
 		TypeMeta: typeMeta("v1", "Service"), ObjectMeta: objectMeta("web", nil),

@@ -58,6 +58,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	pods    map[types.NamespacedName]*podRun
+	images  map[string]string // the roots of those that are not the machine, by name
 	closing bool
 
 	closed func() error
@@ -73,7 +74,7 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot start the sandbox: %w", err)
 	}
-	if err := s.seed(); err != nil {
+	if err := errors.Join(s.addImages(), s.seed()); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot start the sandbox's pods: %w", err), s.Close())
 	}
 	return s, nil
@@ -106,6 +107,8 @@ func newServer(cfg Config) (*Server, error) {
 		users: newUsers(),
 		store: newStore(),
 		pods:  map[types.NamespacedName]*podRun{},
+
+		images: map[string]string{},
 	}
 	if cfg.Listener != nil {
 		if _, _, err := net.SplitHostPort(inner.Addr().String()); err != nil {
@@ -210,7 +213,8 @@ func (s *Server) CA() string { return filepath.Join(s.dir, "ca.crt") }
 
 // AddPod adds a pod as it stands, without any validation, and runs it. A pod without a status is run whole: each
 // container's command as a local process (an idle one if it has none). With a status it is believed, and only the containers
-// that it says are running are run. Name, namespace ("default") and UID are filled in if missing.
+// that it says are running are run. Name, namespace ("default") and UID are filled in if missing. The containers' env is theirs,
+// whatever the names: my.var, PWD; PATH and HOME too. Of images see NoShellImage and AddImage.
 func (s *Server) AddPod(p *corev1.Pod) error { return s.addPod(p.DeepCopy()) }
 
 // DeletePod deletes a pod like the API does. The grace period is capped at one second, so that tests are quick; 0 kills

@@ -6,11 +6,12 @@ import (
 	"io"
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/remotecommand"
-	"k8s.io/streaming/pkg/httpstream/wsstream"
 )
 
 // session is one exec or attach after its 101.
@@ -18,12 +19,22 @@ type session struct {
 	options
 	srv      *Server
 	record   *Session
-	conn     *wsstream.Conn
+	conn     io.Closer // the WebSocket, or the SPDY connection
 	sock     *faultConn
 	streams  []io.ReadWriteCloser // by channel
 	protocol string
+	command  atomic.Pointer[process] // of an exec, once it runs
 
-	helpers sync.WaitGroup // everything that reads from the socket's channels
+	inFlight func() bool    // of an exec: whether it ended before its stdin did; to be asked after its end
+	helpers  sync.WaitGroup // everything that reads from the socket's channels
+}
+
+func (s *session) stdinStream() io.Reader { return s.streams[remotecommand.StreamStdIn] }
+
+func (s *session) countStdin(n int) {
+	if n > 0 {
+		s.srv.book.change(func() { s.record.StdinBytes += int64(n) })
+	}
 }
 
 func (s *session) out() io.Writer    { return s.streams[remotecommand.StreamStdOut] }
@@ -34,6 +45,9 @@ func (s *session) errOut() io.Writer { return s.streams[remotecommand.StreamStdE
 func (s *session) serve(target *container, missing error) {
 	s.greet()
 	s.helpers.Go(s.watchFault)
+	if s.sock.f.at(AfterTime) {
+		s.helpers.Go(s.actInTime)
+	}
 	switch {
 	case missing != nil:
 		s.end(failure(missing))
@@ -43,6 +57,7 @@ func (s *session) serve(target *container, missing error) {
 		s.runExec(target)
 	}
 	_ = s.conn.Close() // the client may have closed it
+	s.srv.book.change(func() { s.record.Closed = true })
 	s.helpers.Wait()
 }
 
@@ -62,92 +77,29 @@ func (s *session) greet() {
 func (s *session) watchFault() {
 	select {
 	case <-s.sock.fired:
-		if s.sock.f.Do == CloseFrame {
+		switch s.sock.f.Do {
+		case SaySuccess:
+			s.say(success())
 			_ = s.conn.Close()
+		case CloseFrame:
+			_ = s.conn.Close()
+		case FIN:
+			_ = s.streams[remotecommand.StreamStdIn].Close() // for the remote this is the end of it at once
+		}
+		if p := s.command.Load(); p != nil && s.sock.f.Kill {
+			p.kill()
 		}
 	case <-s.sock.closed:
 	}
 }
 
-func (s *session) runExec(target *container) {
-	p, err := target.spawn(command{args: s.args, stdin: s.stdin, tty: s.tty}, false)
-	if err != nil {
-		s.end(failure(fmt.Errorf("error executing command in container: %w", err)))
-		return
-	}
-	s.srv.book.change(func() { s.record.Pid = p.pid })
-	s.helpers.Go(func() { s.readSizes(p) })
-	queue := newStdinQueue()
-	if s.stdin {
-		s.helpers.Go(func() { s.readStdin(queue) })
-		s.helpers.Go(func() { s.feed(queue, p) })
-	}
-	var pumps sync.WaitGroup
-	pumps.Go(func() { pump(s.out(), p.stdout) })
-	if p.stderr != nil {
-		pumps.Go(func() { pump(s.errOut(), p.stderr) })
-	}
-	<-p.exited
-	pumps.Wait()
-	s.srv.book.change(func() { s.record.Code, s.record.Exited = p.code, true })
-	if queue.stuck() && !s.srv.cfg.Gentle {
-		s.hang()
-	}
-	s.end(exitStatus(s.args, p.code))
-	queue.abandon()
-	p.closeFiles()
-}
-
-// pump copies a command's output to its end. When the client is gone, the command goes on unheard.
-func pump(w io.Writer, r io.Reader) {
-	buf := make([]byte, chunk)
-	for {
-		n, err := r.Read(buf)
-		if n > 0 && w != nil {
-			if _, werr := w.Write(buf[:n]); werr != nil {
-				w = nil
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-// readStdin ends when the client half-closes or is gone.
-func (s *session) readStdin(queue *stdinQueue) {
-	defer queue.finish()
-	buf := make([]byte, chunk)
-	in := s.streams[remotecommand.StreamStdIn]
-	for {
-		n, err := in.Read(buf)
-		s.countStdin(n)
-		if n > 0 {
-			if _, werr := queue.Write(buf[:n]); werr != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-func (s *session) countStdin(n int) {
-	if n > 0 {
-		s.srv.book.change(func() { s.record.StdinBytes += int64(n) })
-	}
-}
-
-// feed gives stdin to the command, whose stdin it closes at the end.
-func (s *session) feed(queue *stdinQueue, p *process) {
-	defer p.closeStdin()
-	if f := s.sock.f; f != nil && f.LoseStdin && !p.tty {
-		p.closeStdin()
-	}
-	_, err := io.Copy(p.stdin, queue)
-	if err != nil && (s.srv.cfg.Gentle || s.sock.f != nil && s.sock.f.LoseStdin) {
-		_, _ = io.Copy(io.Discard, queue)
+func (s *session) actInTime() {
+	timer := time.NewTimer(s.sock.f.After)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		s.sock.act()
+	case <-s.sock.closed:
 	}
 }
 
@@ -194,7 +146,7 @@ func (s *session) runAttach(target *container) {
 // attachStdin gives stdin to the main process. Its end is the client's alone, unless stdinOnce says otherwise.
 func (s *session) attachStdin(target *container, p *process) {
 	buf := make([]byte, chunk)
-	in := s.streams[remotecommand.StreamStdIn]
+	in := s.stdinStream()
 	for {
 		n, err := in.Read(buf)
 		s.countStdin(n)
@@ -213,29 +165,45 @@ func (s *session) attachStdin(target *container, p *process) {
 	}
 }
 
+// lies says whether a fault acts in place of the Status.
+func (s *session) lies() bool {
+	f := s.sock.f
+	return f.at(AtEnd) && (!f.InFlight || s.inFlight != nil && s.inFlight())
+}
+
 // end sends the Status, unless a fault has other plans.
 func (s *session) end(st *metav1.Status) {
-	if f := s.sock.f; f.at(AtEnd) {
-		s.sock.act()
-		switch f.Do {
+	if s.lies() {
+		switch s.sock.f.Do {
 		case KillPod:
+			s.sock.act()
+		case SaySuccess:
+			s.sock.bePolite()
+			st = success()
 		case Hang, StallRead, StallWrite:
+			s.sock.act()
 			s.hang()
 			return
 		default:
+			s.sock.act()
 			return
 		}
 	}
-	if f := s.sock.f; f != nil && f.ErrorChannel != nil {
-		s.writeError(f.ErrorChannel)
-		return
+	s.say(st)
+	if f := s.sock.f; f != nil && f.StatusDeadline > 0 {
+		s.sock.takenWithin(f.StatusDeadline)
 	}
-	if s.protocol == protocolV5 || s.protocol == protocolV4 || s.protocol == protocolV4Base64 {
+}
+
+// say says a Status in the words of the protocol, or of the fault.
+func (s *session) say(st *metav1.Status) {
+	switch f := s.sock.f; {
+	case f != nil && f.ErrorChannel != nil:
+		s.writeError(f.ErrorChannel)
+	case s.protocol == protocolV5 || s.protocol == protocolV4 || s.protocol == protocolV4Base64:
 		data, _ := json.Marshal(st) // a Status can be marshalled
 		s.writeError(data)
-		return
-	}
-	if st.Status != metav1.StatusSuccess {
+	case st.Status != metav1.StatusSuccess:
 		s.writeError([]byte(st.Message))
 	}
 }

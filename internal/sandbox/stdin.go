@@ -4,14 +4,24 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 )
 
 // chunk is the most that one message to the client carries, in bytes, and the size of every read.
 const chunk = 32 << 10
 
 // unreadLimit is how much stdin a server holds beside the 64 KiB of the command's pipe. Both together are the 160 KiB
-// of unread stdin above which real servers never end a session.
+// of unread stdin above which real servers never end a session. (What a command's pipe does not hold any more when it ends
+// makes it less.)
 const unreadLimit = 96 << 10
+
+// Stdin may still be arriving when a command ends. It has arrived when none came for quietFor, or bulkQuietFor where there was
+// much of it, and after settleFor in any case.
+const (
+	quietFor     = 5 * time.Millisecond
+	bulkQuietFor = 50 * time.Millisecond
+	settleFor    = 500 * time.Millisecond
+)
 
 var errStdinGone = errors.New("nobody reads stdin any more")
 
@@ -20,9 +30,11 @@ type stdinQueue struct {
 	mu      sync.Mutex
 	moved   sync.Cond
 	data    []byte
-	closed  bool // no more will come
-	broken  bool // nobody reads any more, and writers are told
-	blocked bool // a writer waits for room
+	came    time.Time // when the last of it came
+	much    bool      // at least a chunk has come
+	closed  bool      // no more will come
+	broken  bool      // nobody reads any more, and writers are told
+	blocked bool      // a writer waits for room
 }
 
 func newStdinQueue() *stdinQueue {
@@ -36,6 +48,8 @@ func (q *stdinQueue) Write(p []byte) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n := 0
+	q.came = time.Now()
+	q.much = q.much || len(p) == chunk || len(q.data) >= chunk
 	for len(p) > 0 {
 		for len(q.data) == unreadLimit && !q.broken {
 			q.blocked = true
@@ -84,9 +98,27 @@ func (q *stdinQueue) abandon() {
 	q.moved.Broadcast()
 }
 
-// stuck says whether more stdin has come than anybody will take.
-func (q *stdinQueue) stuck() bool {
+// ended says whether the end of stdin has come.
+func (q *stdinQueue) ended() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.blocked
+	return q.closed
+}
+
+// stuck says whether more stdin has come than anybody will take. It is asked when the command has ended, and gives what is
+// just arriving a moment.
+func (q *stdinQueue) stuck() bool {
+	begin := time.Now()
+	for {
+		q.mu.Lock()
+		blocked, closed, quiet, enough := q.blocked, q.closed, min(time.Since(q.came), time.Since(begin)), quietFor
+		if q.much {
+			enough = bulkQuietFor
+		}
+		q.mu.Unlock()
+		if blocked || closed || quiet > enough || time.Since(begin) > settleFor {
+			return blocked
+		}
+		time.Sleep(time.Millisecond)
+	}
 }

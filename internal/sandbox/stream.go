@@ -48,10 +48,18 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request, c call) err
 	if pod.Spec.NodeName == "" {
 		return errNoHost(pod.Name)
 	}
-	if !wsstream.IsWebSocketRequest(r) || r.Method != http.MethodGet {
-		return apierrors.NewBadRequest("Upgrade request required: this server speaks WebSocket only")
+	spdy := isSPDY(r)
+	if !spdy && (!wsstream.IsWebSocketRequest(r) || r.Method != http.MethodGet) {
+		return apierrors.NewBadRequest("Upgrade request required")
 	}
-	s.stream(w, r, c, o)
+	if c.fault.denies() {
+		return policyDenial(pod.Name)
+	}
+	if spdy {
+		s.streamSPDY(w, r, c, o)
+	} else {
+		s.stream(w, r, c, o)
+	}
 	return nil
 }
 
