@@ -1,0 +1,233 @@
+package exact
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestCodeIsTheCommands(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		for code := range 256 {
+			if *runs < 256 && code > 3 && code < 250 && code != 64 && (code < 124 || code > 131) {
+				continue // -runs 256 tries them all
+			}
+			shell.run(t, Options{}, sh("exit "+fmt.Sprint(code))).wants(code, "")
+		}
+	})
+}
+
+func TestSignalIsTheCode(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		for signal, code := range map[string]int{"KILL": 137, "INT": 130, "TERM": 143, "HUP": 129, "USR1": 138, "PIPE": 141} {
+			shell.run(t, Options{}, sh("echo out; ulimit -c 0; kill -"+signal+" $$; echo not this")).wants(code, "out\n")
+		}
+	})
+}
+
+// A command may signal its own process group, in which the script is.
+func TestSignalToTheGroupDoesNotDisturbTheReport(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		for _, signal := range []string{"TERM", "INT", "HUP", "QUIT"} {
+			r := shell.run(t, Options{}, sh(`trap "" $1; kill -$1 0; echo out; exit 5`, signal))
+			r.wants(5, "out\n")
+			if code := map[string]int{"TERM": 143, "INT": 130, "HUP": 129}[signal]; code > 0 {
+				shell.run(t, Options{}, sh(`kill -$1 0; sleep 9`, signal)).wants(code, "")
+			}
+		}
+	})
+}
+
+// The group is gone, and the script with it: that is no code of the command.
+func TestKilledGroupIsNoVerdict(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		r := shell.run(t, Options{}, sh(`echo out; kill -KILL 0; sleep 9`))
+		if state, _ := r.State(); state != Running {
+			t.Errorf("state %d, want Running", state)
+		}
+	})
+}
+
+func TestLargeOutputIsWhole(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		dir := t.TempDir()
+		out, errs := randomBytes(2<<20), randomBytes(1<<20+1)
+		write(t, dir, "out", out)
+		write(t, dir, "errs", errs)
+		r := shell.run(t, Options{}, sh("cat out & cat errs >&2; wait; exit 7"), withDir(dir))
+		r.wants(7, string(out))
+		if !bytes.Equal(r.stderr.Bytes(), errs) {
+			t.Errorf("stderr: %d bytes of %d, or others", r.stderr.Len(), len(errs))
+		}
+	})
+}
+
+func write(t *testing.T, dir, name string, p []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), p, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pausing does not take anything for a while.
+type pausing struct {
+	bytes.Buffer
+	pause time.Duration
+}
+
+func (p *pausing) Write(b []byte) (int, error) {
+	time.Sleep(p.pause)
+	p.pause = 0
+	return p.Buffer.Write(b)
+}
+
+func TestStoppedClientLosesNothing(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		dir := t.TempDir()
+		out := randomBytes(1 << 20)
+		write(t, dir, "out", out)
+		taker := &pausing{pause: 2 * time.Second}
+		r := shell.run(t, Options{Stdout: taker}, sh("cat out; exit 3"), withDir(dir))
+		r.wants(3, "")
+		if !bytes.Equal(taker.Bytes(), out) {
+			t.Errorf("stdout: %d bytes of %d, or others", taker.Len(), len(out))
+		}
+	})
+}
+
+// A command may leave a pipe that is full and does not wait: the report has to come behind it all the same.
+func TestReportWaitsForAPipeThatDoesNot(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	eachShell(t, func(t *testing.T, shell shell) {
+		taker := &pausing{pause: 1500 * time.Millisecond}
+		r := shell.run(t, Options{Stdout: taker}, []string{self, stubborn})
+		r.wants(9, "")
+		if got := fmt.Sprint(taker.Len()); got != r.stderr.String() {
+			t.Errorf("%s bytes came, %s were written", got, &r.stderr)
+		}
+	})
+}
+
+// A child that keeps stdout open does not hold the client up, and lives on.
+func TestBackgroundChildLivesOn(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		from := time.Now()
+		r := shell.run(t, Options{}, sh("sleep 60 & echo started; exit 2"))
+		r.wants(2, "started\n")
+		if took := time.Since(from); took > 20*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		if left := r.members(); len(left) != 1 || !strings.Contains(left[0], "sleep") {
+			t.Errorf("alive after the end: %q, want the sleep alone", left)
+		}
+	})
+}
+
+// Somebody waits for a prompt that looks like the beginning of a mark before he answers.
+func TestPromptComesBeforeItsAnswer(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		seen := make(chan struct{})
+		answer, out := &awaits{what: lead, seen: seen}, &bytes.Buffer{}
+		r := shell.run(t, Options{
+			Stdin:  io.MultiReader(strings.NewReader("first\n"), answerer{seen, strings.NewReader("second\n")}),
+			Stdout: io.MultiWriter(out, answer),
+		}, sh(`read -r a; printf '%s\036' "$a"; read -r b; printf '%s' "$b"; exit 6`))
+		r.wants(6, "")
+		if got := out.String(); got != "first"+lead+"second" {
+			t.Errorf("stdout: %q", got)
+		}
+	})
+}
+
+type awaits struct {
+	what string
+	seen chan struct{}
+}
+
+func (a *awaits) Write(p []byte) (int, error) {
+	if a.what != "" && strings.Contains(string(p), a.what) {
+		close(a.seen)
+		a.what = ""
+	}
+	return len(p), nil
+}
+
+type answerer struct {
+	seen chan struct{}
+	io.Reader
+}
+
+func (a answerer) Read(p []byte) (int, error) {
+	<-a.seen
+	return a.Reader.Read(p)
+}
+
+// Answers to nudges come in the middle of the output, and are no part of it.
+func TestAnswersAreNoOutput(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		dir := t.TempDir()
+		out := randomBytes(1 << 20)
+		write(t, dir, "out", out)
+		r := shell.start(t, Options{}, sh("dd if=out bs=1000 2>/dev/null; exit 1"), withDir(dir))
+		go r.pump(1 << 62)
+		for range 200 {
+			r.in.nudge()
+			time.Sleep(time.Millisecond) // spread over the run; nothing depends on it
+		}
+		r.wait()
+		r.wants(1, string(out))
+	})
+}
+
+func TestRandomRuns(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		seed := rand.Uint64()
+		random := rand.New(rand.NewPCG(seed, 0))
+		for i := range *runs {
+			randomRun(t, shell, random)
+			if t.Failed() {
+				t.Fatalf("run %d of seed %d", i, seed)
+			}
+		}
+	})
+}
+
+func randomRun(t *testing.T, shell shell, random *rand.Rand) {
+	dir, mark := t.TempDir(), ""
+	content := func(most int) []byte {
+		seed := randomBytes(random.IntN(1 << random.IntN(most)))
+		if random.IntN(2) == 0 {
+			return seed
+		}
+		return []byte(markLike(mark, seed))
+	}
+	in, code := randomBytes(random.IntN(1<<random.IntN(21))), random.IntN(256)
+	var out, errs []byte
+	r := shell.start(t, Options{Stdin: oddReader{bytes.NewReader(in), random, 1 << 20}}, sh(`cat out; cat errs >&2; sha256sum >sum; cat tail; exit "$1"`, fmt.Sprint(code)),
+		withDir(dir), func(r *remote) { // now the mark is known: what looks like it must come through
+			mark = lead + r.mark
+			out, errs = content(18), content(18)
+			write(t, dir, "out", out)
+			write(t, dir, "errs", errs)
+			write(t, dir, "tail", []byte(mark[:random.IntN(len(mark))]))
+		})
+	go r.pump(1 << 62)
+	r.wait()
+	tail, _ := os.ReadFile(filepath.Join(dir, "tail"))
+	r.wants(code, string(out)+string(tail))
+	if !bytes.Equal(r.stderr.Bytes(), errs) {
+		t.Errorf("stderr: %d bytes of %d, or others", r.stderr.Len(), len(errs))
+	}
+	if got, _ := os.ReadFile(filepath.Join(dir, "sum")); !strings.HasPrefix(string(got), sum(in)) {
+		t.Errorf("stdin of %d bytes arrived with the sum %.20q", len(in), got)
+	}
+}

@@ -1,0 +1,407 @@
+package exact
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// running is what the script says when the command runs.
+const running = wordRunning + "4321"
+
+// far is the far side of a run without a shell: what it writes is put together by hand.
+type far struct {
+	*Run
+	stdout, stderr bytes.Buffer
+}
+
+func newFar() *far {
+	f := &far{}
+	f.Run = New(Options{Stdout: &f.stdout, Stderr: &f.stderr})
+	return f
+}
+
+func (f *far) said(words string) string { return lead + f.mark + words + "\n" }
+
+// deliver writes p in pieces of the sizes given; what is left goes in one.
+func deliver(w io.Writer, p string, sizes ...int) error {
+	for _, n := range sizes {
+		n = min(n, len(p))
+		if _, err := w.Write([]byte(p[:n])); err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	_, err := w.Write([]byte(p))
+	return err
+}
+
+// markLike makes bytes that come close to a mark likely: a small byte becomes the beginning of one.
+func markLike(mark string, seed []byte) string {
+	var b strings.Builder
+	for _, c := range seed {
+		if int(c) < len(mark) {
+			b.WriteString(mark[:c])
+			continue
+		}
+		b.WriteByte(c)
+	}
+	content := b.String()
+	for strings.Contains(content, mark) { // no output holds a whole one: it is random
+		content = strings.ReplaceAll(content, mark, "")
+	}
+	return content
+}
+
+func TestBytesComeOutAsTheyWentIn(t *testing.T) {
+	mark := lead + newFar().mark
+	tests := map[string]string{
+		"nothing":                 "",
+		"text":                    "a line\n",
+		"a lead":                  lead,
+		"leads only":              strings.Repeat(lead, 100),
+		"half a mark":             mark[:len(mark)/2],
+		"a mark but one":          mark[:len(mark)-1],
+		"a mark but one, twice":   mark[:len(mark)-1] + mark[:len(mark)-1],
+		"a mark without its lead": mark[1:],
+		"a wrong last letter":     mark[:len(mark)-1] + "~",
+		"almost, then text":       "text" + mark[:5] + "text" + mark[:1] + "text",
+		"all bytes":               string(allBytes()),
+	}
+	for name, content := range tests {
+		t.Run(name, func(t *testing.T) {
+			whole := len(content) + 2*len(mark) + len("ended 7\n")
+			for i := range whole {
+				passes(t, mark, content, i)
+				passes(t, mark, content, i, 1)
+				passes(t, mark, content, i, len(mark)-1)
+			}
+			passes(t, mark, content, slices.Repeat([]int{1}, whole)...)
+		})
+	}
+}
+
+func allBytes() []byte {
+	p := make([]byte, 256)
+	for i := range p {
+		p[i] = byte(i)
+	}
+	return p
+}
+
+// passes sends content with the script's words around it through both streams, in pieces of the sizes given.
+func passes(t *testing.T, mark, content string, sizes ...int) {
+	t.Helper()
+	f := newFar()
+	f.mark, f.out.mark, f.err.mark = mark[1:], []byte(mark), []byte(mark)
+	out := content + f.said("alive") + content + f.said("ended 7")
+	errs := f.said(running) + content + f.said("alive") + f.said("ended 7")
+	if err := deliver(f.Stderr(), errs, sizes...); err != nil {
+		t.Fatalf("stderr in pieces of %d: %v", sizes, err)
+	}
+	if err := deliver(f.Stdout(), out, sizes...); !errors.Is(err, ErrEnded) {
+		t.Fatalf("stdout in pieces of %d: %v, want ErrEnded", sizes, err)
+	}
+	if got, want := f.stdout.String(), content+content; got != want {
+		t.Fatalf("stdout in pieces of %d: %q, want %q", sizes, got, want)
+	}
+	if got := f.stderr.String(); got != content {
+		t.Fatalf("stderr in pieces of %d: %q, want %q", sizes, got, content)
+	}
+	if state, code := f.State(); state != Ended || code != 7 {
+		t.Fatalf("in pieces of %d: state %d, code %d; want Ended, 7", sizes, state, code)
+	}
+}
+
+func TestRandomBytesComeOutAsTheyWentIn(t *testing.T) {
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 0))
+	t.Logf("seed %d", seed)
+	for range 3000 {
+		content, sizes := make([]byte, random.IntN(60)), make([]byte, random.IntN(60))
+		for i := range content {
+			content[i] = byte(random.IntN(80))
+		}
+		for i := range sizes {
+			sizes[i] = byte(random.IntN(40))
+		}
+		transmit(t, content, sizes, random.IntN(256), random.IntN(2) == 0)
+	}
+}
+
+func FuzzFilter(f *testing.F) {
+	f.Add([]byte("text"), []byte{1, 2, 3}, 7, true)
+	f.Add([]byte{0, 1, 32, 32, 30, 200, 33, 255}, []byte{0, 1, 33, 1}, 255, false)
+	f.Fuzz(func(t *testing.T, content, sizes []byte, code int, swapped bool) {
+		transmit(t, content, sizes, code&0xff, swapped)
+	})
+}
+
+// transmit sends content cut into parts with words between them, both streams in turn, in pieces of the sizes given.
+func transmit(t *testing.T, seed, sizes []byte, code int, swapped bool) {
+	const mark = lead + "0123456789abcdef0123456789abcdef" // the same each time, for the fuzzer
+	f := newFar()
+	f.mark, f.out.mark, f.err.mark = mark[1:], []byte(mark), []byte(mark)
+	content := markLike(mark, seed)
+	ended := f.said(fmt.Sprint("ended ", code))
+	cut := len(content) / 2
+	out := content[:cut] + f.said("alive") + content[cut:] + ended
+	errs := f.said(running) + content[:cut] + f.said("alive") + f.said("alive") + content[cut:] + ended
+	streams := []struct {
+		w    io.Writer
+		rest string
+	}{{f.Stdout(), out}, {f.Stderr(), errs}}
+	if swapped {
+		slices.Reverse(streams)
+	}
+	var err error
+	for i := 0; err == nil && (streams[0].rest != "" || streams[1].rest != ""); i++ {
+		s := &streams[i%2]
+		n := len(s.rest)
+		if i/2 < len(sizes) {
+			n = min(n, int(sizes[i/2]))
+		}
+		_, err = s.w.Write([]byte(s.rest[:n]))
+		s.rest = s.rest[n:]
+	}
+	if !errors.Is(err, ErrEnded) {
+		t.Fatalf("%v, want ErrEnded", err)
+	}
+	if d := cmp.Diff([]string{content, content}, []string{f.stdout.String(), f.stderr.String()}); d != "" {
+		t.Fatalf("sizes %d, code %d, swapped %t: (-went in, +came out)\n%s", sizes, code, swapped, d)
+	}
+	if state, got := f.State(); state != Ended || got != code {
+		t.Fatalf("state %d, code %d; want Ended, %d", state, got, code)
+	}
+}
+
+func TestStateFollowsTheWords(t *testing.T) {
+	type step struct {
+		stream string
+		words  string
+		err    error
+		state  State
+		code   int
+	}
+	tests := map[string][]step{
+		"stdout ends last": {
+			{"err", running, nil, Running, 0},
+			{"err", "ended 3", nil, Running, 0},
+			{"out", "ended 3", ErrEnded, Ended, 3},
+		},
+		"stderr ends last": {
+			{"out", "ended 0", nil, Unknown, 0},
+			{"err", running, nil, Running, 0},
+			{"out", "alive", nil, Running, 0}, // not the script's: behind the end
+			{"err", "ended 0", ErrEnded, Ended, 0},
+		},
+		"the largest code":         {{"err", running, nil, Running, 0}, {"err", "ended 255", nil, Running, 0}, {"out", "ended 255", ErrEnded, Ended, 255}},
+		"no such command":          {{"out", "ended missing", nil, Unknown, 0}, {"err", "ended missing", ErrEnded, Missing, 0}},
+		"no dd":                    {{"out", "ended unable", nil, Unknown, 0}, {"err", "ended unable", ErrEnded, Unable, 0}},
+		"a nudge's answer":         {{"err", running, nil, Running, 0}, {"out", "alive", nil, Running, 0}, {"err", "alive", nil, Running, 0}},
+		"the same end twice":       {{"err", running, nil, Running, 0}, {"out", "ended 1", nil, Running, 0}, {"out", "ended 1", nil, Running, 0}},
+		"a code that is no number": {{"err", running, nil, Running, 0}, {"out", "ended x", nil, Running, 0}, {"err", "ended x", ErrEnded, Running, 0}},
+	}
+	for name, steps := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := newFar()
+			for i, s := range steps {
+				w := map[string]io.Writer{"out": f.Stdout(), "err": f.Stderr()}[s.stream]
+				if _, err := io.WriteString(w, f.said(s.words)); !errors.Is(err, s.err) || (err == nil) != (s.err == nil) {
+					t.Fatalf("step %d: %v, want %v", i, err, s.err)
+				}
+				if state, code := f.State(); state != s.state || code != s.code {
+					t.Fatalf("step %d: state %d, code %d; want %d, %d", i, state, code, s.state, s.code)
+				}
+			}
+			if f.stdout.Len()+f.stderr.Len() > 0 {
+				t.Errorf("the command wrote nothing, and this came out: %q, %q", &f.stdout, &f.stderr)
+			}
+		})
+	}
+}
+
+// A prompt that ends like the beginning of a mark must not wait for what the command writes next: it may write nothing more.
+func TestPromptThatLooksLikeAMarkIsReleasedByANudge(t *testing.T) {
+	mark := lead + newFar().mark
+	for _, held := range []int{1, 2, len(mark) - 1} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFar()
+			asked := make(chan time.Duration, 10)
+			from := time.Now()
+			f.out.nudge = func() { asked <- time.Since(from) }
+			prompt := "prompt" + (lead + f.mark)[:held]
+			_ = deliver(f.Stdout(), prompt)
+			if got := f.stdout.String(); got != "prompt" {
+				t.Fatalf("came out before the answer: %q", got)
+			}
+			time.Sleep(nudgeAfter - 1)
+			synctest.Wait()
+			if len(asked) != 0 {
+				t.Fatalf("asked after %s, want %s", <-asked, nudgeAfter)
+			}
+			time.Sleep(time.Minute)
+			if n := len(asked); n != 1 {
+				t.Fatalf("asked %d times, want once", n)
+			}
+			if after := <-asked; after != nudgeAfter {
+				t.Errorf("asked after %s, want %s", after, nudgeAfter)
+			}
+			_ = deliver(f.Stdout(), f.said("alive"))
+			if got := f.stdout.String(); got != prompt {
+				t.Errorf("came out after the answer: %q, want %q", got, prompt)
+			}
+			time.Sleep(time.Minute)
+			if len(asked) != 0 {
+				t.Error("asked again, though nothing is held back")
+			}
+		})
+	}
+}
+
+func TestNothingIsAskedWhileOutputFlows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		f.out.nudge = func() { t.Error("the far side was asked, though nothing was held back for long") }
+		for range 100 {
+			_ = deliver(f.Stdout(), "x"+lead)
+			time.Sleep(nudgeAfter - 1)
+		}
+		_ = deliver(f.Stdout(), "x")
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestNudgeReachesTheFarSide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar()
+		_ = deliver(f.Stderr(), f.said(running)+"password: "+lead)
+		p := make([]byte, 10)
+		if n, err := f.Stdin().Read(p); err != nil || string(p[:n]) != "?\n" {
+			t.Errorf("sent: %q, %v", p[:n], err)
+		}
+	})
+}
+
+func TestNothingComesOutBehindTheEnd(t *testing.T) {
+	f := newFar()
+	_ = deliver(f.Stderr(), f.said(running))
+	garbage := "garbage" + f.said("ended 9") + lead
+	if err := deliver(f.Stdout(), "out"+f.said("ended 1")+garbage); err != nil {
+		t.Fatalf("the other stream has not ended: %v", err)
+	}
+	if err := deliver(f.Stdout(), garbage); err != nil {
+		t.Fatalf("a child that lives on and writes: %v", err)
+	}
+	if err := deliver(f.Stderr(), "err"+f.said("ended 1")+garbage); !errors.Is(err, ErrEnded) {
+		t.Fatalf("%v, want ErrEnded", err)
+	}
+	if f.stdout.String() != "out" || f.stderr.String() != "err" {
+		t.Errorf("came out: %q, %q", &f.stdout, &f.stderr)
+	}
+	if _, code := f.State(); code != 1 {
+		t.Errorf("code %d, want 1", code)
+	}
+}
+
+func TestComplaintOfAShellIsKeptApartAndShort(t *testing.T) {
+	f := newFar()
+	complaint := "sh: 1: kshell: Syntax error" + lead
+	_ = deliver(f.Stderr(), complaint+strings.Repeat("!", 1<<20), slices.Repeat([]int{7}, 1000)...)
+	_ = deliver(f.Stderr(), f.said(running)+"the command's")
+	if got := f.Complaint(); !strings.HasPrefix(got, complaint) || len(got) != maxEarly {
+		t.Errorf("complaint: %d bytes, %.40q", len(got), got)
+	}
+	if got := f.stderr.String(); got != "the command's" {
+		t.Errorf("stderr: %q", got)
+	}
+	if len(New(Options{}).Complaint()) != 0 {
+		t.Error("a run that has not begun complains")
+	}
+}
+
+func TestWordsThatNeverEndAreAnError(t *testing.T) {
+	for _, size := range []int{1, 10, 10_000} {
+		f := newFar()
+		sizes := slices.Repeat([]int{size}, 10_000/size)
+		if err := deliver(f.Stdout(), lead+f.mark+strings.Repeat("x", 10_000), sizes...); !errors.Is(err, errGarbled) {
+			t.Errorf("in pieces of %d: %v, want errGarbled", size, err)
+		}
+		if kept := len(f.out.words); size == 1 && kept > 2*maxWords {
+			t.Errorf("%d bytes of words were kept", kept)
+		}
+	}
+}
+
+// failing fails at the piece that holds what.
+type failing struct{ what string }
+
+var errFull = errors.New("no space left on device")
+
+func (w failing) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), w.what) {
+		return 0, errFull
+	}
+	return len(p), nil
+}
+
+func TestFullDiskComesOut(t *testing.T) {
+	for name, pieces := range map[string][]string{
+		"in text":               {"text", "!text"},
+		"before a mark":         {"text!MARK"},
+		"behind a mark":         {"MARKalive\n", "!"},
+		"in what was held back": {lead, lead},
+	} {
+		t.Run(name, func(t *testing.T) {
+			what := "!"
+			if pieces[0] == lead {
+				what = lead
+			}
+			r := New(Options{Stdout: failing{what}})
+			var err error
+			for i, piece := range pieces {
+				if err != nil {
+					t.Fatalf("piece %d: %v", i-1, err)
+				}
+				_, err = io.WriteString(r.Stdout(), strings.ReplaceAll(piece, "MARK", lead+r.mark))
+			}
+			if !errors.Is(err, errFull) {
+				t.Errorf("%v, want %v", err, errFull)
+			}
+		})
+	}
+}
+
+func TestStreamsWithoutAWriterAreDiscarded(t *testing.T) {
+	r := New(Options{})
+	said := func(words string) string { return "text" + lead + r.mark + words + "\n" }
+	if err := deliver(r.Stderr(), said(running)+said("ended 4")); err != nil {
+		t.Fatal(err)
+	}
+	if err := deliver(r.Stdout(), said("ended 4")); !errors.Is(err, ErrEnded) {
+		t.Fatal(err)
+	}
+	if state, code := r.State(); state != Ended || code != 4 {
+		t.Errorf("state %d, code %d", state, code)
+	}
+}
+
+func TestOutputCostsNoAllocation(t *testing.T) {
+	r := New(Options{Stdout: io.Discard})
+	lines := bytes.Repeat([]byte("a line of text\n"), 2200)
+	withLeads := bytes.Repeat([]byte(lead+" a line\n"), 3200)
+	for name, p := range map[string][]byte{"text": lines, "with leads": withLeads, "short": []byte("a\n")} {
+		if n := testing.AllocsPerRun(100, func() { _, _ = r.Stdout().Write(p) }); n != 0 {
+			t.Errorf("%s: %v allocations for a Write, want 0", name, n)
+		}
+	}
+}

@@ -1,0 +1,18 @@
+# kshell ends a terminal's session through this script when nobody sits at it any more. $1 is the process that leads the session.
+members() {
+	k_members=''
+	for k_stat in /proc/[0-9]*/stat; do
+		read -r k_line <"$k_stat" || continue
+		k_pid=${k_stat#/proc/}
+		k_state=${k_line##*) }
+		set -- "$1" $k_state
+		[ "$5" = "$1" ] && [ "$2" != Z ] && k_members="$k_members ${k_pid%/stat}"
+	done 2>/dev/null
+	[ "$k_members" ]
+}
+for k_signal in HUP HUP TERM KILL; do
+	members "$1" || exit 0
+	kill -"$k_signal" $k_members 2>/dev/null
+	members "$1" || exit 0
+	sleep 0.3 2>/dev/null || sleep 1
+done

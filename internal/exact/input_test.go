@@ -1,0 +1,380 @@
+package exact
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+)
+
+// wire is what the script would make of what is sent.
+type wire struct {
+	payload []byte
+	asked   int  // `?` lines
+	ended   bool // `end` was told
+	err     error
+}
+
+// parse reads lines and blocks, as the script does, until Read fails or the end was told.
+func parse(t *testing.T, r io.Reader) wire {
+	t.Helper()
+	var w wire
+	lines := bufio.NewReaderSize(r, 16)
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			if line != "" {
+				t.Errorf("half a line is sent: %q", line)
+			}
+			w.err = err
+			return w
+		}
+		switch line {
+		case "?\n":
+			w.asked++
+		case "end\n":
+			w.ended = true
+			return w
+		default:
+			w.payload = append(w.payload, block(t, lines, line)...)
+		}
+	}
+}
+
+func block(t *testing.T, r io.Reader, line string) []byte {
+	t.Helper()
+	var size, count int
+	if _, err := fmt.Sscanf(line, "%d %d\n", &size, &count); err != nil {
+		t.Fatalf("a line that the script does not know: %q", line)
+	}
+	if size < 1 || count < 1 || size > unit || size*count > maxBlock {
+		t.Fatalf("a block of %d times %d bytes", count, size)
+	}
+	p := make([]byte, size*count)
+	if n, err := io.ReadFull(r, p); err != nil {
+		t.Fatalf("the block of %d times %d bytes was cut after %d: %v", count, size, n, err)
+	}
+	return p
+}
+
+func newInput(t *testing.T, source io.Reader) *input {
+	t.Helper()
+	in := &input{}
+	in.init(source)
+	t.Cleanup(func() { in.cancel(func() bool { return true }) })
+	return in
+}
+
+func randomBytes(n int) []byte {
+	p := make([]byte, n)
+	seed := [32]byte{byte(n), byte(n >> 8), byte(n >> 16)}
+	_, _ = rand.NewChaCha8(seed).Read(p)
+	return p
+}
+
+// oddReader gives and takes pieces of random sizes, sometimes none.
+type oddReader struct {
+	io.Reader
+	random *rand.Rand
+	most   int
+}
+
+func (r oddReader) Read(p []byte) (int, error) {
+	if len(p) == 0 || r.random.IntN(8) == 0 {
+		return 0, nil
+	}
+	return r.Reader.Read(p[:1+r.random.IntN(min(len(p), r.most))])
+}
+
+func TestInputArrivesWhateverThePieces(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	sources := map[string]func(io.Reader) io.Reader{
+		"as it comes":        func(r io.Reader) io.Reader { return r },
+		"byte by byte":       iotest.OneByteReader,
+		"half of it":         iotest.HalfReader,
+		"the end with bytes": iotest.DataErrReader,
+		"small and odd":      func(r io.Reader) io.Reader { return oddReader{r, random, 700} },
+		"large and odd":      func(r io.Reader) io.Reader { return oddReader{r, random, 300_000} },
+	}
+	for name, source := range sources {
+		for _, size := range []int{0, 1, 9, unit - 1, unit, unit + 1, 200_003, 3*maxBlock + 17} {
+			if name == "byte by byte" && size > 300_000 {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s/%d", name, size), func(t *testing.T) {
+				want := randomBytes(size)
+				in := newInput(t, source(bytes.NewReader(want)))
+				in.begin()
+				w := parse(t, oddReader{in, rand.New(rand.NewPCG(uint64(size), 1)), 100_000})
+				if !w.ended || w.err != nil {
+					t.Fatalf("ended %t, error %v", w.ended, w.err)
+				}
+				if !bytes.Equal(w.payload, want) {
+					t.Errorf("%d bytes were sent of %d, or others", len(w.payload), size)
+				}
+			})
+		}
+	}
+}
+
+// A reader with one byte of room must not lose the line's rest.
+func TestInputIsReadByteByByte(t *testing.T) {
+	want := randomBytes(3000)
+	in := newInput(t, bytes.NewReader(want))
+	in.begin()
+	if w := parse(t, iotest.OneByteReader(in)); !w.ended || !bytes.Equal(w.payload, want) {
+		t.Errorf("ended %t, %d bytes of %d", w.ended, len(w.payload), len(want))
+	}
+}
+
+func TestEndIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := newInput(t, strings.NewReader(""))
+		in.begin()
+		if w := parse(t, in); !w.ended {
+			t.Fatalf("no end: %v", w.err)
+		}
+		time.AfterFunc(time.Hour, func() { in.cancel(nil) })
+		if w := parse(t, in); w.ended || !errors.Is(w.err, errCancelled) {
+			t.Errorf("after the end: told again %t, error %v", w.ended, w.err)
+		}
+	})
+}
+
+// An input that cannot be read any more is not one that has ended: the command must not take half for whole.
+func TestBrokenInputIsNotAnEnd(t *testing.T) {
+	for _, broken := range []error{errors.New("input/output error"), io.ErrUnexpectedEOF, io.ErrClosedPipe} {
+		want := randomBytes(100_000)
+		in := newInput(t, io.MultiReader(bytes.NewReader(want), iotest.ErrReader(broken)))
+		in.begin()
+		w := parse(t, in)
+		if w.ended || !errors.Is(w.err, broken) {
+			t.Errorf("end told: %t; Read: %v, want %v", w.ended, w.err, broken)
+		}
+		if !bytes.Equal(w.payload, want) {
+			t.Errorf("%d bytes were sent of %d", len(w.payload), len(want))
+		}
+	}
+}
+
+func TestInputIsNotTouchedBeforeTheCommandRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &counted{Reader: strings.NewReader("input")}
+		r := New(Options{Stdin: source})
+		sent := make(chan wire, 1)
+		go func() { sent <- parse(t, r.Stdin()) }()
+		synctest.Wait()
+		if n := source.given.Load(); n != 0 {
+			t.Errorf("%d bytes were read before", n)
+		}
+		_ = deliver(r.Stderr(), lead+r.mark+running+"\n")
+		if w := <-sent; string(w.payload) != "input" || !w.ended {
+			t.Errorf("sent after: %q, ended %t, %v", w.payload, w.ended, w.err)
+		}
+		r.Cancel()
+	})
+}
+
+// counted counts what was read of it.
+type counted struct {
+	io.Reader
+	given atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.given.Add(int64(n))
+	return n, err
+}
+
+func TestInputIsNotTouchedAfterCancel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &endless{}
+		r := New(Options{Stdin: source})
+		r.Cancel()
+		_ = deliver(r.Stderr(), lead+r.mark+running+"\n")
+		synctest.Wait()
+		if n := source.given.Load(); n != 0 {
+			t.Errorf("%d bytes were read", n)
+		}
+	})
+}
+
+func TestNudgeIsSentBetweenBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		want := randomBytes(2*maxBlock + 5)
+		in := newInput(t, bytes.NewReader(want))
+		in.begin()
+		synctest.Wait()
+		var sent bytes.Buffer
+		p := make([]byte, 5000) // into the first block
+		for i := range 1000 {
+			n, err := in.Read(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent.Write(p[:n])
+			if i%50 == 0 {
+				in.nudge()
+				in.nudge() // the same
+			}
+			if bytes.HasSuffix(sent.Bytes(), []byte("end\n")) {
+				break
+			}
+			synctest.Wait()
+		}
+		w := parse(t, &sent)
+		if !bytes.Equal(w.payload, want) {
+			t.Errorf("%d bytes were sent of %d, or others", len(w.payload), len(want))
+		}
+		if w.asked < 2 || w.asked > 10 {
+			t.Errorf("asked %d times", w.asked)
+		}
+	})
+}
+
+func TestNudgeNeedsNoInput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, source := range []io.Reader{nil, strings.NewReader("")} {
+			in := newInput(t, source)
+			in.begin()
+			if source != nil {
+				if w := parse(t, in); !w.ended {
+					t.Fatal("no end")
+				}
+			}
+			time.AfterFunc(time.Second, in.nudge)
+			time.AfterFunc(time.Minute, func() { in.cancel(nil) })
+			if w := parse(t, in); w.asked != 1 || w.ended || len(w.payload) > 0 {
+				t.Errorf("asked %d times, ended %t, %d bytes", w.asked, w.ended, len(w.payload))
+			}
+		}
+	})
+}
+
+// When the command has ended, the rest of a large upload is not sent: not even that of the block that was on its way.
+func TestNothingIsSentAfterTheCommandHasEnded(t *testing.T) {
+	for name, taken := range map[string]int{"before a block": 0, "within a line": 3, "within a block": 5000} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				in := newInput(t, &endless{})
+				in.begin()
+				synctest.Wait()
+				if _, err := io.ReadFull(in, make([]byte, taken)); err != nil {
+					t.Fatal(err)
+				}
+				in.stop()
+				in.nudge()
+				time.AfterFunc(time.Minute, func() { in.cancel(nil) })
+				from := time.Now()
+				n, err := in.Read(make([]byte, 10_000))
+				if n != 0 || !errors.Is(err, errCancelled) || time.Since(from) != time.Minute {
+					t.Errorf("%d bytes were sent after %s: %v", n, time.Since(from), err)
+				}
+			})
+		})
+	}
+}
+
+func TestCancelEndsARead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source, _ := io.Pipe()
+		in := newInput(t, source)
+		in.begin()
+		time.AfterFunc(time.Second, func() { in.cancel(nil) })
+		if n, err := in.Read(make([]byte, 10)); n != 0 || !errors.Is(err, errCancelled) {
+			t.Errorf("%d, %v", n, err)
+		}
+		_ = source.Close() // or the bubble would not end: nobody else interrupts it
+	})
+}
+
+func TestCancelWaitsForTheReaderOfTheSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source, _ := io.Pipe()
+		slow := &slowEnd{Reader: source}
+		in := newInput(t, slow)
+		in.begin()
+		synctest.Wait()
+		in.cancel(func() bool { _ = source.Close(); return true })
+		if !slow.over.Load() {
+			t.Error("the source is still being read")
+		}
+	})
+}
+
+// slowEnd needs a second to notice its end.
+type slowEnd struct {
+	io.Reader
+	over atomic.Bool
+}
+
+func (s *slowEnd) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil {
+		time.Sleep(time.Second)
+		s.over.Store(true)
+	}
+	return n, err
+}
+
+func TestCancelDoesNotWaitForASourceThatCannotBeInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source, writer := io.Pipe()
+		r := New(Options{Stdin: source, CancelStdin: func() bool { return false }})
+		_ = deliver(r.Stderr(), lead+r.mark+running+"\n")
+		synctest.Wait() // somebody reads the source
+		from := time.Now()
+		if !r.Cancel() || time.Since(from) > 0 {
+			t.Error("Cancel waited")
+		}
+		if n, err := r.Stdin().Read(make([]byte, 10)); n != 0 || !errors.Is(err, errCancelled) {
+			t.Errorf("%d, %v", n, err)
+		}
+		_, _ = writer.Write([]byte("late")) // the last Read's, and lost; or the bubble would not end
+	})
+}
+
+// endless gives as fast as it is asked.
+type endless struct{ given atomic.Int64 }
+
+func (e *endless) Read(p []byte) (int, error) {
+	clear(p)
+	e.given.Add(int64(len(p)))
+	return len(p), nil
+}
+
+func TestFastSourceDoesNotFillTheMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &endless{}
+		in := newInput(t, source)
+		in.begin()
+		taken := int64(0)
+		p := make([]byte, 30_000)
+		for range 500 {
+			synctest.Wait()
+			if ahead := source.given.Load() - taken; ahead > 2*maxBlock+2*unit {
+				t.Fatalf("%d bytes wait", ahead)
+			}
+			if len(in.next) > maxBlock || cap(in.next)+cap(in.spare) > 3*maxBlock {
+				t.Fatalf("%d bytes are kept, in %d and %d", len(in.next), cap(in.next), cap(in.spare))
+			}
+			n, err := in.Read(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			taken += int64(n)
+		}
+		if taken < 10*maxBlock {
+			t.Errorf("only %d bytes were sent", taken)
+		}
+	})
+}

@@ -1,0 +1,328 @@
+package exact
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long anything may take on a busy machine that takes milliseconds on a quiet one.
+const patience = 30 * time.Second
+
+// shell is one that the script has to work with, under the name of sh.
+type shell struct {
+	name string
+	path string // a symlink sh to it
+	env  []string
+}
+
+// eachShell runs a test with each shell that this machine has, in parallel.
+func eachShell(t *testing.T, test func(t *testing.T, sh shell)) {
+	t.Helper()
+	t.Parallel()
+	for _, name := range []string{"dash", "bash", "busybox"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, findShell(t, name))
+		})
+	}
+}
+
+func findShell(t *testing.T, name string) shell {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	switch {
+	case err != nil && os.Getenv("CI") != "":
+		t.Fatalf("this machine has no %s, which the script has to work with: apt-get install %s", name, name)
+	case err != nil:
+		t.Skipf("this machine has no %s: the script is not tried with it (apt-get install %s)", name, name)
+	}
+	bin := t.TempDir()
+	sh := shell{name: name, path: filepath.Join(bin, "sh"), env: []string{"PATH=/usr/bin:/bin"}}
+	link(t, path, sh.path)
+	if name == "busybox" { // and the tools of the same house
+		sh.env[0] = "PATH=" + bin + ":/usr/bin:/bin"
+		for _, applet := range []string{"cat", "dd", "env", "head", "mv", "sha256sum", "sleep", "tr"} {
+			link(t, path, filepath.Join(bin, applet))
+		}
+	}
+	return sh
+}
+
+func link(t *testing.T, old, name string) {
+	t.Helper()
+	if err := os.Symlink(old, name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// remote is a Run wired to a real shell in a session of its own, as a container runtime starts it.
+type remote struct {
+	*Run
+	t   *testing.T
+	cmd *exec.Cmd
+
+	stdout, stderr bytes.Buffer // unless Options name others
+	wire           [3]*os.File  // our ends
+	pumped         chan struct{}
+	heard          chan error // one from each stream: ErrEnded, io.EOF, or an error of a writer
+	reaped         chan struct{}
+	close          func()
+}
+
+// setup changes a remote that is about to start.
+type setup func(*remote)
+
+func withEnv(env ...string) setup { return func(r *remote) { r.cmd.Env = env } }
+func withDir(dir string) setup    { return func(r *remote) { r.cmd.Dir = dir } }
+func (sh shell) path0() string    { return strings.TrimPrefix(sh.env[0], "PATH=") }
+func (r *remote) sid() int        { return r.cmd.Process.Pid }
+
+// members are the processes that live in the session.
+func (r *remote) members() []string {
+	if syscall.Kill(-r.sid(), 0) == syscall.ESRCH { // the quick way: nobody makes groups of his own here
+		return nil
+	}
+	return members(r.sid())
+}
+
+// start runs args by the script. The client's part of stdin is sent by the caller if o.Stdin is nil or by pump.
+func (sh shell) start(t *testing.T, o Options, args []string, setups ...setup) *remote {
+	t.Helper()
+	r := &remote{t: t, pumped: make(chan struct{}), heard: make(chan error, streams), reaped: make(chan struct{})}
+	if o.Stdout == nil {
+		o.Stdout = &r.stdout
+	}
+	if o.Stderr == nil {
+		o.Stderr = &r.stderr
+	}
+	r.Run = New(o)
+	command := r.Command(args)
+	r.cmd = &exec.Cmd{Path: sh.path, Args: command, Env: sh.env, Dir: t.TempDir(), SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
+	for _, s := range setups {
+		s(r)
+	}
+	theirs := r.pipes()
+	err := r.cmd.Start()
+	for _, f := range theirs {
+		_ = f.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	remember(r.sid())
+	r.close = sync.OnceFunc(func() {
+		r.Cancel()
+		for _, f := range r.wire {
+			_ = f.Close()
+		}
+		<-r.pumped
+	})
+	go func() { _ = r.cmd.Wait(); close(r.reaped) }()
+	go r.listen(r.wire[1], r.Stdout())
+	go r.listen(r.wire[2], r.Stderr())
+	t.Cleanup(r.clean)
+	return r
+}
+
+func (r *remote) pipes() []*os.File {
+	var theirs []*os.File
+	for i := range r.wire {
+		reader, writer, err := os.Pipe()
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if i == 0 {
+			r.cmd.Stdin, r.wire[i] = reader, writer
+			theirs = append(theirs, reader)
+			continue
+		}
+		r.wire[i] = reader
+		theirs = append(theirs, writer)
+		if i == 1 {
+			r.cmd.Stdout = writer
+		} else {
+			r.cmd.Stderr = writer
+		}
+	}
+	return theirs
+}
+
+// pump sends the client's side of stdin; at most n bytes of it.
+func (r *remote) pump(n int64) {
+	defer close(r.pumped)
+	_, _ = io.CopyN(r.wire[0], r.Stdin(), n)
+}
+
+// listen passes one stream on, as a session does.
+func (r *remote) listen(from io.Reader, to io.Writer) {
+	p := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(p)
+		if n > 0 {
+			if _, err := to.Write(p[:n]); err != nil {
+				r.heard <- err
+				return
+			}
+		}
+		if err != nil {
+			r.heard <- err
+			return
+		}
+	}
+}
+
+// wait waits for the report, confirms it, and waits for the script to go.
+func (r *remote) wait() {
+	r.t.Helper()
+	timeout := time.After(patience)
+	for range streams {
+		select {
+		case err := <-r.heard:
+			if errors.Is(err, io.EOF) {
+				continue
+			}
+			if !errors.Is(err, ErrEnded) {
+				r.t.Fatalf("the stream's end: %v", err)
+			}
+		case <-timeout:
+			state, _ := r.State()
+			r.t.Fatalf("no report after %s: state %d, processes %q", patience, state, r.members())
+		}
+		if state, _ := r.State(); state != Unknown && state != Running {
+			break
+		}
+	}
+	r.close()
+	select {
+	case <-r.reaped:
+	case <-time.After(patience):
+		r.t.Fatalf("the script does not end after the confirmation: %q", r.members())
+	}
+}
+
+// cut is a link that breaks: nothing was confirmed.
+func (r *remote) cut() { r.close() }
+
+// gone waits until no process is left of the session.
+func (r *remote) gone(within time.Duration) {
+	r.t.Helper()
+	deadline := time.Now().Add(within)
+	for left := r.members(); len(left) > 0; left = r.members() {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("left %s after the cut: %q", within, left)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func (r *remote) clean() {
+	r.close()
+	if len(r.members()) > 0 {
+		killSession(r.sid())
+	}
+	select {
+	case <-r.reaped:
+	case <-time.After(patience):
+		r.t.Error("a shell that was killed does not end")
+	}
+}
+
+// run is a whole run: started, fed, heard to its end.
+func (sh shell) run(t *testing.T, o Options, args []string, setups ...setup) *remote {
+	t.Helper()
+	r := sh.start(t, o, args, setups...)
+	go r.pump(1 << 62)
+	r.wait()
+	return r
+}
+
+// wants checks how a run ended.
+func (r *remote) wants(code int, stdout string) {
+	r.t.Helper()
+	if state, got := r.State(); state != Ended || got != code {
+		r.t.Errorf("state %d, code %d; want Ended (%d), %d; stderr %.300q", state, got, Ended, code, &r.stderr)
+	}
+	if got := r.stdout.String(); got != stdout {
+		r.t.Errorf("stdout: %d bytes, %.300q; want %d bytes, %.300q", len(got), got, len(stdout), stdout)
+	}
+}
+
+func sh(script string, args ...string) []string {
+	return append([]string{"sh", "-c", script, "sh"}, args...)
+}
+
+// The sessions that were started, so that nothing of them is left when the tests are over.
+var started struct {
+	sync.Mutex
+	sids []int
+}
+
+func remember(sid int) {
+	started.Lock()
+	defer started.Unlock()
+	started.sids = append(started.sids, sid)
+}
+
+// leftBehind says which processes of the tests are still there, when they have had time to go; it ends them.
+func leftBehind() []string {
+	var left []string
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		left = nil
+		all := sessions()
+		for _, sid := range started.sids {
+			left = append(left, all[sid]...)
+		}
+		if len(left) == 0 || time.Now().After(deadline) {
+			break
+		}
+	}
+	for _, process := range left {
+		kill(process)
+	}
+	return left
+}
+
+func members(sid int) []string { return sessions()[sid] }
+
+// sessions are the living processes of this machine by their session: `PID (NAME) STATE`.
+func sessions() map[int][]string {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	all := map[int][]string{}
+	for _, name := range stats {
+		stat, err := os.ReadFile(name)
+		if err != nil {
+			continue // it has ended
+		}
+		i := bytes.LastIndexByte(stat, ')')
+		fields := strings.Fields(string(stat[i+1:])) // state, parent, group, session
+		if len(fields) < 4 || fields[0] == "Z" || fields[0] == "X" {
+			continue
+		}
+		sid, _ := strconv.Atoi(fields[3])
+		all[sid] = append(all[sid], fmt.Sprintf("%s %s", stat[:i+1], fields[0]))
+	}
+	return all
+}
+
+func killSession(sid int) {
+	for _, process := range members(sid) {
+		kill(process)
+	}
+}
+
+func kill(process string) {
+	if pid, err := strconv.Atoi(strings.Fields(process)[0]); err == nil {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}

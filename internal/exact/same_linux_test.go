@@ -1,0 +1,285 @@
+package exact
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// split takes a list of strings apart as /proc has it.
+func split(list string) []string {
+	if list == "" {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(list, "\x00"), "\x00")
+}
+
+func TestEnvironmentIsThatOfADirectStart(t *testing.T) {
+	tests := map[string][]string{
+		"what a container has":     {"HOSTNAME=web-1", "HOME=/root", "KUBERNETES_SERVICE_HOST=10.0.0.1", "KUBERNETES_PORT=tcp://10.0.0.1:443"},
+		"nothing but PATH":         {},
+		"what shells set":          {"PWD=/elsewhere", "OLDPWD=/old", "SHLVL=7", "_=/usr/bin/env"},
+		"one of them":              {"SHLVL=0"},
+		"no directory":             {"PWD=notapath"},
+		"empty values":             {"A=", "PWD=", "SHLVL=", "_=", "my.var="},
+		"odd names":                {"my.var=1", "a-b=2", "1st=3", "a b=4", "a*=5", "%=6", "ä=7", "x:y=8"},
+		"an odd name with a dash":  {"-x=1", "--help=2", "-=3"},
+		"newlines":                 {"A=one\ntwo\n", "PWD=a\nb", "my.var=x\ny\n", "OLDPWD=\n", "Z=\n\nPWD=no\nB=no"},
+		"quotes":                   {`A='"$x` + "`id`", `PWD='"$x\` + "`id`", `my.var='"$x\`, "_=;exit 9", "SHLVL=$(exit 9)"},
+		"blanks":                   {"A=  a  b ", "my.var=  a  b ", "PWD= "},
+		"globs":                    {"A=*", "my.var=/*", "PWD=/*", "a.*=?"},
+		"equals":                   {"A==", "my.var=a=b", "PWD=="},
+		"bytes":                    {"A=\xff\xfe\x80", "my.var=\xff\xfe\x80", "PWD=\xff\xfe"},
+		"a locale":                 {"LANG=C.UTF-8", "LC_ALL=C.UTF-8", "A=\xff\xfeä", "my.var=\xff\xfeä", "é=1", "PWD=/ä\xff"},
+		"long":                     {"A=" + strings.Repeat("x", 50_000), "my.var=" + strings.Repeat("\n", 200)},
+		"the shells' own":          {"IFS=x", "PS1=p", "PS2=", "PS4=q", "OPTIND=3", "OPTARG=a", "OPTERR=0", "PPID=1", "LINENO=5", "SECONDS=x", "UID=1000", "GROUPS=5", "SHELL=/bin/x", "ENV=/dev/null", "CDPATH=/tmp", "MAIL=/m", "TERM=xterm"},
+		"the script's own":         {"k_n=1", "k_env=2", "k_code=3", "k_line=4", "k_feed=5", "k_value=6"},
+		"switches of libraries":    {"LD_BIND_NOW=1", "MALLOC_ARENA_MAX=1", "TZ=UTC"},
+		"a function that is not":   {"BASH_FUNC_f%%=() { echo f; }", "BASH_FUNC_cat%%=() { echo no; }"},
+		"options that change much": {"POSIXLY_CORRECT=1", "SHELLOPTS=posix", "BASHOPTS=extglob", "BASH_ENV=/no", "BASH_VERSION=1"},
+	}
+	eachShell(t, func(t *testing.T, shell shell) {
+		for name, env := range tests {
+			t.Run(name, func(t *testing.T) {
+				env := append(slices.Clone(shell.env), env...)
+				r := shell.run(t, Options{}, []string{"/bin/cat", "/proc/self/environ"}, withEnv(env...))
+				slices.Sort(env)
+				got := split(r.stdout.String())
+				slices.Sort(got)
+				if d := cmp.Diff(env, got); d != "" {
+					state, code := r.State()
+					t.Errorf("state %d, code %d (-direct, +by the script):\n%s%s", state, code, d, &r.stderr)
+				}
+			})
+		}
+		t.Run("not even a PATH", func(t *testing.T) {
+			r := shell.run(t, Options{}, []string{"/bin/cat", "/proc/self/environ"}, withEnv("A=1"))
+			if shell.name != "busybox" { // ash exports the PATH that it makes up
+				r.wants(0, "A=1\x00")
+			}
+		})
+	})
+}
+
+func TestArgumentsArriveAsTheyAre(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		for _, env := range [][]string{shell.env, append(slices.Clone(shell.env), "odd.name=1")} {
+			args := []string{
+				"sh", "-c", "cat /proc/$$/cmdline; true", "", "a\nb\n", `"'\`, "$x", "$(id)", "`id`", "*", "/*", "-n", "--", "-", "k=v", "=",
+				" a  b ", "\xff\x01", "~", "!", ";", "&", "#", "\\n", "%s", strings.Repeat("long", 10_000),
+			}
+			shell.run(t, Options{}, args, withEnv(env...)).wants(0, strings.Join(args, "\x00")+"\x00")
+		}
+	})
+}
+
+// direct starts args as a container runtime does, without the script.
+func (sh shell) direct(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdin, _, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stdin.Close() }()
+	cmd := &exec.Cmd{Path: path, Args: args, Env: sh.env, Dir: dir, Stdin: stdin, SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// What the command finds is what it would find without the script: signals, descriptors, directory, limits, mask.
+func TestProcessIsThatOfADirectStart(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		dir := t.TempDir()
+		for _, args := range [][]string{
+			{"/usr/bin/grep", "-E", "^(Sig(Ign|Blk|Cgt)|Umask|Cap|NoNewPrivs|Uid|Gid|Groups)", "/proc/self/status"},
+			{"/bin/ls", "/proc/self/fd"},
+			{"/bin/readlink", "/proc/self/cwd"},
+			{"/bin/cat", "/proc/self/limits", "/proc/self/oom_score_adj", "/proc/self/cmdline", "/proc/self/comm"},
+			{"/bin/sh", "-c", `read -r a </proc/$$/stat; set -- $a; [ "$5" = "$6" ] && echo "a group of its own session"`},
+		} {
+			r := shell.run(t, Options{Stdin: strings.NewReader("")}, args, withDir(dir))
+			r.wants(0, shell.direct(t, dir, args...))
+		}
+		shell.run(t, Options{Stdin: strings.NewReader("")}, sh("kill -INT $$; echo not this")).wants(130, "")
+	})
+}
+
+func TestMissingCommandIsMissing(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		dir := t.TempDir()
+		write(t, dir, "not-executable", []byte("#!/bin/sh\n"))
+		env := []string{"PATH=" + shell.path0() + ":" + dir}
+		for _, name := range []string{
+			"no-such-command", "/no/such/command", "./not-executable", "not-executable", dir, "/", "", "cd", "export", ":", ".", "exec", "eval", "set", "wait",
+			"feed", "serve", "found", "tell", "unpack", "finish", "as_it_is", "lines", "others", "k_n", "*", "a b", "$x",
+		} {
+			r := shell.run(t, Options{Stdin: &endless{}}, []string{name}, withDir(dir), withEnv(env...))
+			if state, _ := r.State(); state != Missing || r.stdout.Len()+r.stderr.Len() > 0 {
+				t.Errorf("%q: state %d, want Missing (%d); %q, %q", name, state, Missing, &r.stdout, &r.stderr)
+			}
+		}
+	})
+}
+
+func TestPathIsSearchedWhateverIsInIt(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		dir := t.TempDir()
+		for i, folder := range []string{"with space", "a*b", "$x", "*"} {
+			if err := os.Mkdir(filepath.Join(dir, folder), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			name := filepath.Join(folder, "tool"+string(rune('0'+i)))
+			script(t, dir, name, "echo '"+name+`' | tr ' $*' '_ds'; exit 4`)
+		}
+		script(t, dir, "feed", "echo not the function") // a command that is named like something of the script's
+		script(t, dir, "cd", "echo not the builtin")
+		script(t, dir, "k=v", `echo "an assignment? $0"`)
+		env := []string{"PATH=::/no/such:" + dir + "/with space:" + dir + "/a*b:" + shell.path0() + ":" + dir + "/$x:" + dir + "/*:" + dir}
+		for name, out := range map[string]string{"tool0": "with_space/tool0\n", "tool1": "asb/tool1\n", "tool2": "dx/tool2\n", "tool3": "s/tool3\n"} {
+			shell.run(t, Options{}, []string{name}, withDir(dir), withEnv(env...)).wants(4, out)
+		}
+		shell.run(t, Options{}, []string{"feed"}, withDir(dir), withEnv(env...)).wants(0, "not the function\n")
+		shell.run(t, Options{}, []string{"cd"}, withDir(dir), withEnv(env...)).wants(0, "not the builtin\n")
+		shell.run(t, Options{}, []string{dir + "/k=v"}, withEnv(append(env, "odd.name=1")...)).wants(0, "an assignment? "+dir+"/k=v\n")
+		shell.run(t, Options{}, []string{"with space/tool0"}, withDir(dir), withEnv(env...)).wants(4, "with_space/tool0\n")
+	})
+}
+
+func script(t *testing.T, dir, name, text string) {
+	t.Helper()
+	write(t, dir, name, []byte("#!/bin/sh\n"+text+"\n"))
+	if err := os.Chmod(filepath.Join(dir, name), 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tools makes a folder that holds only these of the machine's tools.
+func tools(t *testing.T, names ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range names {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		link(t, path, filepath.Join(dir, name))
+	}
+	return dir
+}
+
+// standalone says whether the shell has the tools built in, whatever PATH says.
+func (sh shell) standalone() bool {
+	cmd := &exec.Cmd{Path: sh.path, Args: []string{"sh", "-c", "exec dd count=0"}, Env: []string{"PATH=/no/such"}}
+	return cmd.Run() == nil
+}
+
+func TestImageWithFewTools(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		in := string(randomBytes(300_001))
+		upload := []string{"/bin/sh", "-c", "/usr/bin/sha256sum; exit 5"}
+		sums := sum([]byte(in)) + "  -\n"
+
+		t.Run("neither dd nor head", func(t *testing.T) {
+			env := withEnv("PATH=" + tools(t, "cat", "tr", "env", "sleep"))
+			r := shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, env)
+			if shell.standalone() {
+				r.wants(5, sums)
+			} else if state, _ := r.State(); state != Unable || r.stdout.Len() > 0 {
+				t.Errorf("state %d, want Unable; %q", state, &r.stdout)
+			}
+			shell.run(t, Options{}, []string{"/bin/sh", "-c", "exit 5"}, env).wants(5, "") // there is no input to be counted
+		})
+		t.Run("head for dd", func(t *testing.T) {
+			r := shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv("PATH="+tools(t, "head", "cat", "tr", "env", "sleep")))
+			r.wants(5, sums)
+		})
+		t.Run("a dd that counts reads", func(t *testing.T) {
+			dir := tools(t, "head", "cat", "tr", "env", "sleep")
+			script(t, dir, "dd", `case $* in *fullblock*) exit 1; esac`)
+			shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv("PATH="+dir)).wants(5, sums)
+		})
+		t.Run("a head that reads ahead, and no dd", func(t *testing.T) {
+			dir := tools(t, "cat", "tr", "env", "sleep")
+			script(t, dir, "head", `/bin/cat | /usr/bin/head "$@"`)
+			r := shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv("PATH="+dir))
+			if shell.standalone() {
+				r.wants(5, sums)
+			} else if state, _ := r.State(); state != Unable {
+				t.Errorf("state %d, want Unable", state)
+			}
+		})
+		t.Run("no cat, tr, env, sleep", func(t *testing.T) {
+			path := "PATH=" + tools(t, "dd")
+			r := shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv(path, "A=1"))
+			r.wants(5, sums)
+			shell.run(t, Options{Stdin: &endless{}}, []string{"/bin/sh", "-c", "exit 6"}, withEnv(path)).wants(6, "")
+			shell.run(t, Options{}, []string{"/bin/sh", "-c", `echo "$A $PWD"; /usr/bin/env | /bin/grep -c .`}, withEnv(path, "A=1"), withDir("/")).wants(0, "1 /\n3\n")
+		})
+		t.Run("no env, odd names", func(t *testing.T) {
+			path := "PATH=" + tools(t, "dd", "cat", "tr", "sleep")
+			r := shell.run(t, Options{}, []string{"/bin/sh", "-c", "exit 6"}, withEnv(path, "odd.name=1"))
+			r.wants(6, "") // better without the variable than not at all
+		})
+	})
+}
+
+// Nobody waits for a script that could not start the command.
+func TestScriptThatStartsNothingGoesAtOnce(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		env := withEnv("PATH=" + tools(t, "cat", "tr", "env", "sleep"))
+		for _, name := range []string{"/bin/true", "no-such-command"} {
+			from := time.Now()
+			r := shell.run(t, Options{Stdin: &endless{}}, []string{name}, env)
+			if took := time.Since(from); took > 4*time.Second {
+				t.Errorf("%s: it took %s", name, took)
+			}
+			if code := r.cmd.ProcessState.ExitCode(); code < 0 {
+				t.Errorf("%s: the script was killed: %s", name, r.cmd.ProcessState)
+			}
+		}
+	})
+}
+
+func TestVariablesAndDirectoryAreThoseAskedFor(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		dir := t.TempDir()
+		if err := os.Mkdir(filepath.Join(dir, "a *b"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		o := Options{Env: []string{"A=", "B=new \n'\"$x*", "SHLVL=3", "PS1=new", "B=newest"}, Dir: filepath.Join(dir, "a *b")}
+		for _, odd := range [][]string{{}, {"odd.name=1", "PS1=old"}} {
+			env := slices.Concat(shell.env, []string{"B=old", "PWD=/x"}, odd)
+			r := shell.run(t, o, []string{"/bin/cat", "/proc/self/environ"}, withEnv(env...))
+			got := split(r.stdout.String())
+			slices.Sort(got)
+			want := append(slices.Clone(shell.env), "A=", "B=newest", "SHLVL=3", "PS1=new")
+			if len(odd) > 0 {
+				want = append(want, odd[0])
+			}
+			slices.Sort(want)
+			pwd := func(s string) bool { return strings.HasPrefix(s, "PWD=") }
+			if d := cmp.Diff(want, slices.DeleteFunc(got, pwd)); d != "" {
+				t.Errorf("(-asked for, +found)\n%s", d)
+			}
+		}
+		shell.run(t, o, sh("readlink /proc/self/cwd; exit $#", "1", "2")).wants(2, o.Dir+"\n")
+		r := shell.run(t, Options{Dir: dir + "/no"}, []string{"true"})
+		if state, _ := r.State(); state != Nowhere {
+			t.Errorf("state %d, want Nowhere", state)
+		}
+	})
+}

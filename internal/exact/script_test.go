@@ -1,0 +1,67 @@
+package exact
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestArgumentsAreUntouched(t *testing.T) {
+	args := []string{"cmd", "", "*", "a b", "$x", "-n", "a\nb", `"'\`, "k=v", "\xff"}
+	got := New(Options{}).Command(args)
+	if d := cmp.Diff(args, got[len(got)-len(args):]); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"sh", "-c"}, got[:2]); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestMarkStandsInNoListOfProcesses(t *testing.T) {
+	r := New(Options{})
+	if all := strings.Join(r.Command([]string{"cmd"}), " "); strings.Contains(all, r.mark) || strings.Contains(strings.ReplaceAll(all, " ", ""), r.mark) {
+		t.Error("the arguments show the mark")
+	}
+	if len(r.mark) != 32 || r.mark == New(Options{}).mark {
+		t.Errorf("mark %q, not a random one of 128 bits", r.mark)
+	}
+}
+
+func TestPolicies(t *testing.T) {
+	some := strings.NewReader("")
+	for _, test := range []struct {
+		options Options
+		want    []string // input, when the client goes, when it goes before the end of the input
+	}{
+		{Options{}, []string{"nothing", "end", "end"}},
+		{Options{Stdin: some}, []string{"blocks", "end", "end"}},
+		{Options{Stdin: some, Whole: true}, []string{"blocks", "end", "end"}},
+		{Options{Stdin: some, Keep: true}, []string{"blocks", "keep", "keep"}},
+		{Options{Stdin: some, Keep: true, Whole: true}, []string{"blocks", "keep", "end"}},
+		{Options{Keep: true}, []string{"nothing", "keep", "keep"}},
+		{Options{Keep: true, Whole: true}, []string{"nothing", "keep", "keep"}}, // there is no input to be cut
+	} {
+		got := New(test.options).Command([]string{"cmd"})
+		if d := cmp.Diff(test.want, got[6:9]); d != "" {
+			t.Errorf("keep %t, whole %t: %s", test.options.Keep, test.options.Whole, d)
+		}
+	}
+}
+
+// What is sent is what an auditor reads, but for comments and indents.
+func TestScriptIsWhatAnAuditorReads(t *testing.T) {
+	var want []string
+	for line := range strings.Lines(Script()) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			want = append(want, line)
+		}
+	}
+	if got := strings.Split(strings.TrimSuffix(compact(Script()), "\n"), "\n"); !slices.Equal(got, want) {
+		t.Error(cmp.Diff(want, got))
+	}
+	if n := len(compact(Script())); n > 5<<10 {
+		t.Errorf("%d bytes go with each command", n)
+	}
+}

@@ -1,0 +1,99 @@
+package exact
+
+import (
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// Shell is a command on a terminal: it has one output, and no end of its own but the server's word. A script starts it with variables and in a
+// directory of our choice, and says which process it is.
+type Shell struct {
+	env    []string
+	dir    string
+	mark   string
+	opened filter
+
+	mu    sync.Mutex
+	state State
+	group string
+}
+
+// IfLocale before a variable in NewShell's env has it set only where the container has the locale that it names.
+const IfLocale = "?"
+
+// NewShell prepares a command with env (NAME=VALUE, see Options.Env; see IfLocale) and in dir (empty: the container's).
+func NewShell(env []string, dir string) *Shell {
+	s := &Shell{env: env, dir: dir, mark: newMark()}
+	s.opened = filter{mark: []byte(lead + s.mark), report: s.report, nudge: func() {}, open: true}
+	return s
+}
+
+// Command is what has to be run on the far side, with a tty, so that args is; without args the best shell there: bash, sh or ash.
+func (s *Shell) Command(args []string) []string {
+	return wrap(common+onTerminal, s.mark, nil, s.dir, s.env, args)
+}
+
+// On gives what takes the far side's output and passes it on to w.
+func (s *Shell) On(w io.Writer) io.Writer {
+	s.opened.to = w
+	return s
+}
+
+// Write takes the far side's output: it implements io.Writer. What comes before the script has said something is output, too.
+func (s *Shell) Write(p []byte) (int, error) {
+	if s.passing() {
+		return s.opened.to.Write(p)
+	}
+	return s.opened.Write(p)
+}
+
+func (s *Shell) passing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == Running && s.opened.held == 0
+}
+
+// Reset is for a new connection: a new shell, which has said nothing yet.
+func (s *Shell) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state, s.group = Unknown, ""
+	s.opened.held, s.opened.inWords, s.opened.words = 0, false, nil
+}
+
+// State is Unknown, Nowhere, Missing or Running; the last one is not left.
+func (s *Shell) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
+// HangUp is what has to be run in the same container to end the shell and what it runs, as the hanging up of a terminal does: HUP,
+// then TERM, then KILL; nil if there is nothing to end. The servers between do not do it.
+func (s *Shell) HangUp() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := strconv.ParseUint(s.group, 10, 31); err != nil {
+		return nil
+	}
+	return []string{"sh", "-c", compact(hangUp), "kshell", s.group}
+}
+
+// report takes the script's words.
+func (s *Shell) report(words string) (last bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	words = strings.TrimSuffix(words, "\r") // the terminal's
+	if group, ok := strings.CutPrefix(words, wordRunning); ok {
+		s.state, s.group = Running, group
+	}
+	switch strings.TrimPrefix(words, wordEnded) {
+	case wordMissing:
+		s.state = Missing
+	case wordNowhere:
+		s.state = Nowhere
+	}
+	return false, nil
+}

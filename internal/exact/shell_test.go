@@ -1,0 +1,58 @@
+package exact
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestAShellsWordsAreTakenOutAndItsOutputIsLeft(t *testing.T) {
+	for _, chunk := range []int{1, 7, 1000} {
+		s := NewShell(nil, "")
+		var out bytes.Buffer
+		w := s.On(&out)
+		for rest := "before" + lead + s.mark + "running 42\r\n$ ls\x1e\r\n"; rest != ""; {
+			n := min(chunk, len(rest))
+			if _, err := w.Write([]byte(rest[:n])); err != nil {
+				t.Fatal(err)
+			}
+			rest = rest[n:]
+		}
+		if got, want := out.String(), "before$ ls\x1e\r\n"; got != want {
+			t.Errorf("in pieces of %d: %q, want %q", chunk, got, want)
+		}
+		if s.State() != Running {
+			t.Errorf("state %v", s.State())
+		}
+		if got := s.HangUp(); len(got) == 0 || got[len(got)-1] != "42" {
+			t.Errorf("hung up by %q", got)
+		}
+		s.Reset()
+		if s.State() != Unknown || s.HangUp() != nil {
+			t.Error("a new connection knows the old shell")
+		}
+	}
+}
+
+func TestAShellThatWasNotStartedIsNotHungUp(t *testing.T) {
+	for words, want := range map[string]State{"ended missing": Missing, "ended nowhere": Nowhere, "running x; rm": Running, "what": Unknown} {
+		s := NewShell(nil, "")
+		_, _ = s.On(&bytes.Buffer{}).Write([]byte(lead + s.mark + words + "\r\n"))
+		if s.State() != want || s.HangUp() != nil {
+			t.Errorf("%s: state %v, hung up by %q", words, s.State(), s.HangUp())
+		}
+	}
+}
+
+func TestAShellIsGivenItsSurroundings(t *testing.T) {
+	s := NewShell([]string{"A=1", IfLocale + "LANG=x"}, "/d")
+	got := s.Command([]string{"cmd", "-x"})
+	if diff := cmp.Diff([]string{"/d", "2", "A=1", "?LANG=x", "cmd", "-x"}, got[6:]); diff != "" {
+		t.Error(diff)
+	}
+	if strings.Contains(strings.Join(got, " "), s.mark) {
+		t.Error("the arguments show the mark")
+	}
+}

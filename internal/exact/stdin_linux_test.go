@@ -1,0 +1,286 @@
+package exact
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func sum(p []byte) string {
+	s := sha256.Sum256(p)
+	return hex.EncodeToString(s[:])
+}
+
+func TestInputArrives(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		for _, size := range []int{0, 1, 511, unit - 1, unit, unit + 1, 1_000_003, 4*maxBlock + 12_345} {
+			in := randomBytes(size)
+			random := rand.New(rand.NewPCG(uint64(size), 0))
+			r := shell.run(t, Options{Stdin: oddReader{bytes.NewReader(in), random, 1 + size/3}}, []string{"sha256sum"})
+			r.wants(0, sum(in)+"  -\n")
+			shell.run(t, Options{Stdin: bytes.NewReader(in)}, sh("cat; exit 3")).wants(3, string(in))
+		}
+	})
+}
+
+func TestWithoutInputTheCommandHasAnEmptyOne(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		shell.run(t, Options{}, sh("cat; readlink /proc/self/fd/0; exit 4")).wants(4, "/dev/null\n")
+	})
+}
+
+func TestUnreadInputDoesNotHoldTheEndUp(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		for _, test := range []struct {
+			args []string
+			code int
+			out  string
+		}{
+			{[]string{"true"}, 0, ""},
+			{sh("exit 3"), 3, ""},
+			{sh("head -c 5; exit 4"), 4, "\x00\x00\x00\x00\x00"},
+			{[]string{"sleep", "1"}, 0, ""},
+			{sh("exec <&-; sleep 1; exit 4"), 4, ""},
+			{sh("dd bs=100000 count=10 of=/dev/null 2>/dev/null; exit 8"), 8, ""},
+		} {
+			from := time.Now()
+			shell.run(t, Options{Stdin: &endless{}}, test.args).wants(test.code, test.out)
+			if took := time.Since(from); took > 15*time.Second {
+				t.Errorf("%q took %s", test.args, took)
+			}
+		}
+		shell.run(t, Options{Stdin: io.MultiReader(bytes.NewReader([]byte("line\n")), &endless{})}, []string{"head", "-1"}).wants(0, "line\n")
+	})
+}
+
+// Input that stops in the middle, without an end, does not hold the end up either.
+func TestIdleInputDoesNotHoldTheEndUp(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		for _, size := range []int{0, 1, 200_000} {
+			idle, writer := io.Pipe()
+			o := Options{
+				Stdin:       io.MultiReader(bytes.NewReader(make([]byte, size)), idle),
+				CancelStdin: func() bool { _ = writer.Close(); return true },
+			}
+			shell.run(t, o, sh("sleep 0.2; echo out; exit 9")).wants(9, "out\n")
+		}
+	})
+}
+
+// A link that breaks at any byte of what is sent leaves no half of a file under its name, and no process.
+func TestCutUploadCommitsNothing(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		for name, script := range map[string]string{
+			"and":            "cat >f.part && mv f.part f",
+			"semicolon":      "cat >f.part; mv f.part f",
+			"a child":        "exec 3<&0; (cat <&3 >f.part && mv f.part f) & wait",
+			"TERM is caught": "trap 'exit 1' TERM; cat >f.part && mv f.part f",
+		} {
+			at := []int64{1000, -1}
+			if name == "and" || *runs >= 256 {
+				at = append(at, 0, 3, 8, 9, unit+8, 300_000)
+			}
+			for _, at := range at {
+				t.Run(fmt.Sprintf("%s/%d", name, at), func(t *testing.T) {
+					t.Parallel()
+					within := patience // it may have missed the TERM, when it had just begun
+					if at < 0 && name != "TERM is caught" {
+						within = 4500 * time.Millisecond // TERM is enough
+					}
+					cutUpload(t, shell, script, Options{Whole: true}, at, within)
+				})
+			}
+		}
+		t.Run("kept", func(t *testing.T) {
+			t.Parallel()
+			cutUpload(t, shell, "cat >f.part && mv f.part f", Options{Whole: true, Keep: true}, 300_000, 4500*time.Millisecond)
+		})
+		t.Run("TERM is ignored", func(t *testing.T) {
+			t.Parallel()
+			cutUpload(t, shell, "trap '' TERM HUP INT; cat >f.part && mv f.part f; while :; do sleep 1; done", Options{}, 300_000, 15*time.Second)
+		})
+	})
+}
+
+// cutUpload lets at bytes through (-1: all but the end) and then cuts the link.
+func cutUpload(t *testing.T, shell shell, script string, o Options, at int64, within time.Duration) {
+	t.Helper()
+	dir := t.TempDir()
+	const size = 400_000
+	idle, _ := io.Pipe()
+	o.Stdin = io.MultiReader(bytes.NewReader(make([]byte, size)), idle)
+	o.CancelStdin = func() bool { _ = idle.Close(); return true }
+	r := shell.start(t, o, sh(": >begun; "+script), withDir(dir))
+	if at >= 0 {
+		go r.pump(at)
+		select {
+		case <-r.pumped:
+		case <-time.After(patience):
+			t.Fatal("the command does not take its input")
+		}
+	} else {
+		go r.pump(1 << 62)
+		eventually(t, "all bytes arrive", func() bool {
+			info, err := os.Stat(filepath.Join(dir, "f.part"))
+			return err == nil && info.Size() == size
+		})
+	}
+	eventually(t, "the command begins", func() bool { return exists(dir, "begun") })
+	r.cut()
+	r.gone(within)
+	if exists(dir, "f") {
+		t.Error("half of the file was committed")
+	}
+}
+
+func exists(dir, name string) bool {
+	_, err := os.Stat(filepath.Join(dir, name))
+	return err == nil
+}
+
+func eventually(t *testing.T, what string, true func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !true(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not after %s: %s", patience, what)
+		}
+	}
+}
+
+// What becomes of a command whose client goes away when it has all of its input, or needs none.
+func TestKeepDecidesWhatLivesOn(t *testing.T) {
+	const script = "cat >f; : >read; sleep 1; : >done"
+	eachShell(t, func(t *testing.T, shell shell) {
+		for name, test := range map[string]struct {
+			options Options
+			input   bool
+			lives   bool
+		}{
+			"end":                   {Options{}, true, false},
+			"end, whole":            {Options{Whole: true}, true, false},
+			"end, no input":         {Options{}, false, false},
+			"keep":                  {Options{Keep: true}, true, true},
+			"keep, whole":           {Options{Keep: true, Whole: true}, true, true},
+			"keep, no input":        {Options{Keep: true}, false, true},
+			"keep, whole, no input": {Options{Keep: true, Whole: true}, false, true},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				dir, in := t.TempDir(), []byte(nil)
+				if test.input {
+					in = randomBytes(100_000)
+					test.options.Stdin = bytes.NewReader(in)
+				}
+				r := shell.start(t, test.options, sh(script), withDir(dir))
+				go r.pump(1 << 62)
+				eventually(t, "the input is read", func() bool { return exists(dir, "read") })
+				r.cut()
+				r.gone(8 * time.Second)
+				if got, _ := os.ReadFile(filepath.Join(dir, "f")); !bytes.Equal(got, in) {
+					t.Errorf("%d bytes arrived of %d", len(got), len(in))
+				}
+				if exists(dir, "done") != test.lives {
+					t.Errorf("the command lived on: %t, want %t", !test.lives, test.lives)
+				}
+			})
+		}
+	})
+}
+
+// Kept, and not to be whole: the command sees the end of what has come.
+func TestKeptCommandReadsWhatHasCome(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		dir := t.TempDir()
+		idle, _ := io.Pipe()
+		o := Options{
+			Stdin:       io.MultiReader(bytes.NewReader(make([]byte, 1000)), idle),
+			CancelStdin: func() bool { _ = idle.Close(); return true },
+			Keep:        true,
+		}
+		r := shell.start(t, o, sh("cat >f.part && mv f.part f"), withDir(dir))
+		go r.pump(1 << 62)
+		eventually(t, "the bytes arrive", func() bool {
+			info, err := os.Stat(filepath.Join(dir, "f.part"))
+			return err == nil && info.Size() == 1000
+		})
+		r.cut()
+		eventually(t, "the command goes on", func() bool { return exists(dir, "f") })
+		r.gone(patience)
+	})
+}
+
+// The script cannot see the end of its stdin behind input that the command does not read.
+func TestLeftoverEndsACommandThatDoesNotRead(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		r := shell.start(t, Options{Stdin: &endless{}}, sh("echo begun; exec sleep 60"))
+		go r.pump(1 << 62)
+		was, same := 0, 0
+		eventually(t, "nothing moves any more", func() bool {
+			n := unread(t, r.wire[0])
+			if same++; n != was || n < pipe/2 {
+				was, same = n, 0
+			}
+			return same == 20
+		})
+		r.cut()
+		leftover := r.Leftover()
+		if leftover == nil {
+			state, code := r.State()
+			t.Fatalf("nothing is to be run: state %d, code %d", state, code)
+		}
+		if out, err := exec.Command(leftover[0], leftover[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%q: %v: %s", leftover, err, out)
+		}
+		r.gone(8 * time.Second)
+	})
+}
+
+// unread says how many bytes a pipe holds.
+func unread(t *testing.T, pipe *os.File) (n int) {
+	t.Helper()
+	conn, err := pipe.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := conn.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	if failed != nil || err != nil {
+		t.Fatal(failed, err)
+	}
+	return n
+}
+
+// What is on its way when the command ends must not be stuck in a server, nor may the script go before the client has everything.
+func TestScriptTakesTheRestAndWaitsForTheConfirmation(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		for _, o := range []Options{{}, {Stdin: &endless{}}} {
+			r := shell.start(t, o, sh("exit 7"))
+			go r.pump(1 << 62)
+			eventually(t, "the command ends", func() bool { state, _ := r.State(); return state == Ended })
+			if err := r.wire[0].SetWriteDeadline(time.Now().Add(patience)); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := r.wire[0].Write(make([]byte, 3*maxBlock)); err != nil {
+				t.Errorf("%d bytes of the rest were taken: %v", n, err)
+			}
+			select {
+			case <-r.reaped:
+				t.Error("the script did not wait for the confirmation")
+			default:
+			}
+			r.wait()
+			if code := r.cmd.ProcessState.ExitCode(); code != 7 {
+				t.Errorf("the server is told code %d, want 7", code)
+			}
+		}
+	})
+}
