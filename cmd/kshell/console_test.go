@@ -36,10 +36,12 @@ func startSandbox(t *testing.T) *sandbox.Server {
 			t.Error(err)
 		}
 	})
-	web := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web"}}}}
-	web.Name = "web"
-	if err := s.AddPod(web); err != nil {
-		t.Fatal(err)
+	for name, image := range map[string]string{"web": "", "noshell": sandbox.NoShellImage} {
+		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: name, Image: image}}}}
+		p.Name = name
+		if err := s.AddPod(p); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return s
 }
@@ -47,7 +49,7 @@ func startSandbox(t *testing.T) *sandbox.Server {
 // environment is a user's whose only cluster is s.
 func environment(t *testing.T, s *sandbox.Server) []string {
 	t.Helper()
-	return append(os.Environ(), "KUBECONFIG="+s.Kubeconfig(), "HOME="+t.TempDir(), "TERM=xterm", "GORACE=atexit_sleep_ms=0")
+	return append(os.Environ(), "KUBECONFIG="+s.Kubeconfig(), "HOME="+t.TempDir(), "TERM=vt220", "GORACE=atexit_sleep_ms=0")
 }
 
 // program is the path of kshell: the test binary under this name.
@@ -231,6 +233,16 @@ func (c *console) run(command, expression string) {
 	c.await(expression)
 }
 
+// interrupt has the shell run something, and ends it by Ctrl-C, which must be the remote's.
+func (c *console) interrupt() {
+	c.t.Helper()
+	c.run("sh -c 'echo slee\"\"ping; exec sleep 1000'", "sleeping\r\n")
+	c.keys("\x03")
+	c.prompt()
+	c.run("echo code=$?", "code=130\r\n")
+	c.prompt()
+}
+
 func (c *console) resize(columns, rows uint16) {
 	c.t.Helper()
 	if err := pty.Setsize(c.user, &pty.Winsize{Cols: columns, Rows: rows}); err != nil {
@@ -250,6 +262,16 @@ func (c *console) mustBeRaw() {
 	c.t.Helper()
 	if c.modes() == c.before {
 		c.t.Error("the terminal is not raw")
+	}
+}
+
+// awaitModes waits for the terminal to have certain modes.
+func (c *console) awaitModes(want term.State) {
+	c.t.Helper()
+	for end := time.Now().Add(deadline); c.modes() != want; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			c.t.Fatalf("the terminal's modes are %+v, want %+v", c.modes(), want)
+		}
 	}
 }
 

@@ -5,14 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
 
+	"kshell/internal/kubeconfig"
 	"kshell/internal/pod"
+	"kshell/internal/settings"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
 )
@@ -21,31 +25,58 @@ import (
 type execFlags struct {
 	container    string
 	stdin, tty   bool
+	exact        string
+	exactStdin   bool
+	keep         bool
 	subprotocols []string
+	scriptFlags
+	manyFlags
+	shellFlags
+	liveFlags
+	waitFlags
+	manifestFlags
+	pickFlags
 }
 
 func newExec(a *app) *cobra.Command {
 	var f execFlags
+	return a.completeExec(f.command(func(cmd *cobra.Command, args []string) error {
+		plan, err := planExec(cmd, f, args, a.terminals())
+		if err != nil {
+			return err
+		}
+		if err := a.aim(cmd.Context(), plan); err != nil {
+			return err
+		}
+		if plan.many != nil {
+			return a.execMany(cmd.Context(), plan)
+		}
+		return a.exec(cmd.Context(), plan)
+	}))
+}
+
+// command is exec's, with its flags in f.
+func (f *execFlags) command(run func(cmd *cobra.Command, args []string) error) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "exec [-it] (POD | TYPE/NAME) [-c CONTAINER] [-- COMMAND [ARG...]]",
+		Use:   "exec [-it] [POD | TYPE/NAME | -f FILE] [-c CONTAINER] [-- COMMAND [ARG...]]",
 		Short: "Open a shell or run a command in a pod's container",
 		Long: `Open a shell or run a command in a container of a pod.
 
 Without a command, and on a terminal, it opens a shell. TYPE is pod, deployment, replicaset, statefulset, daemonset, job,
-replicationcontroller or service, or kubectl's short name for it; of its pods the best one is taken.`,
+replicationcontroller or service, or kubectl's short name for it; of its pods the best one is taken, or with --pick the one that
+you choose from a list. Where none is named, on a terminal, the list is of all pods of the namespace.
+
+With --all a command is run in every pod of TYPE/NAME or of -l. Each line of its output begins with the pod's name; the exit
+code is 0 if it is so in all pods, else the highest. Pods that do not run count as 255, as lost connections do.`,
 		Example: `  kshell exec web                              a shell in pod web
   kshell exec -it web -c app -- bash           another shell, in container app
   kshell exec deploy/web -- ps                 a command in a pod of deployment web
+  kshell exec deploy/web --all -- uptime       in each of its pods, ten at a time
+  kshell exec -l app=web --all --fold -- id    in all pods with a label, equal outputs joined
   kshell exec -i web -- sh -c 'cat >f' <f      a command with its input from here`,
 		ValidArgsFunction:     cobra.NoFileCompletions,
 		DisableFlagsInUseLine: true,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			plan, err := planExec(cmd, f, args, a.terminals())
-			if err != nil {
-				return err
-			}
-			return a.exec(cmd.Context(), plan)
-		},
+		RunE:                  run,
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if named := cmd.Flags().Args(); len(named) > 1 { // the flag is that of a command without dashes
@@ -57,8 +88,22 @@ replicationcontroller or service, or kubectl's short name for it; of its pods th
 	flags.StringVarP(&f.container, "container", "c", "", "container name; default: the pod's default container, else its first")
 	flags.BoolVarP(&f.stdin, "stdin", "i", false, "pass stdin to the container")
 	flags.BoolVarP(&f.tty, "tty", "t", false, "stdin is a terminal (needs -i)")
+	flags.StringVar(&f.exact, "exact", exactAuto, "exact mode, in which the command itself says how it ended: auto (where the image has sh), always, never")
+	flags.BoolVar(&f.exactStdin, "exact-stdin", false,
+		"end the command when its input is cut off, in exact mode; default: true when stdin is not a terminal")
+	flags.BoolVar(&f.keep, "keep", false, "let the command run on when kshell ends or the connection is lost, in exact mode")
+	f.shellFlags.addTo(flags)
+	f.scriptFlags.addTo(flags)
+	f.liveFlags.addTo(flags)
+	f.manyFlags.addTo(cmd)
+	f.waitFlags.addTo(flags)
+	f.manifestFlags.addTo(flags)
+	f.pickFlags.addTo(flags)
 	flags.StringSliceVar(&f.subprotocols, "subprotocol", nil,
 		"offer only these WebSocket subprotocols (comma separated): "+strings.Join(stream.Protocols(), ", "))
+	_ = cmd.RegisterFlagCompletionFunc("exact", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return exactModes, cobra.ShellCompDirectiveNoFileComp // the flag is there: no error
+	})
 	_ = cmd.RegisterFlagCompletionFunc("subprotocol", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return stream.Protocols(), cobra.ShellCompDirectiveNoFileComp // the flag is there: no error
 	})
@@ -75,19 +120,25 @@ func (a *app) terminals() terminals {
 // execPlan is what an exec command line asks for.
 type execPlan struct {
 	target     pod.Target
+	manifest   string // that says the target; empty if the command line did
 	container  string
-	command    []string
+	command    []string // none: a shell
 	stdin, tty bool
+	around     surroundings
+	scripted   bool // scripts of ours may be run
+	exact      exactPlan
 	offer      []string // subprotocols
 	narrowed   narrowed // why the offer is not all there is
+	script     scriptFlags
+	live       liveFlags
+	many       *manyPlan // nil: one pod
+	pick       *pickPlan // nil: no list to choose from
 	warnings   []string
+	running    time.Duration // to wait for a container that does not run
 }
 
 // narrowed is why an offer of subprotocols is short.
 type narrowed struct{ asked, ends bool }
-
-// shell is run where no command was named: bash where there is one.
-var shell = []string{"sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash; exec sh"}
 
 // planExec makes the plan of a command line.
 func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (*execPlan, error) {
@@ -95,17 +146,44 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
 		named, command = args[:dash], args[dash:]
 	}
-	switch {
-	case len(named) == 0:
-		return nil, usage(cmd, "which pod? none was named")
-	case len(named) > 1:
-		return nil, &usageError{"a command is separated from the pod by --", dashes(cmd, named[0], named[1])}
-	}
-	target, err := pod.ParseTarget(named[0])
+	manifest, err := f.manifest(cmd, named)
 	if err != nil {
 		return nil, err
 	}
-	p := &execPlan{target: target, container: f.container, command: command, stdin: f.stdin, tty: f.tty}
+	if manifest != "" {
+		named = []string{"-f " + manifest}
+	}
+	many, err := f.planMany(cmd, named, command, f.tty)
+	if err != nil {
+		return nil, err
+	}
+	pick, err := f.planPick(cmd, &f.manyFlags, named, local)
+	unnamed := len(named) == 0
+	switch {
+	case err != nil:
+		return nil, err
+	case unnamed: // a selector or the user says which
+		named = []string{"--pick"}
+	case len(named) > 1:
+		return nil, &usageError{"a command is separated from the pod by --", dashes(cmd, named[0], named[1])}
+	}
+	var target pod.Target
+	if manifest == "" && !unnamed {
+		target, err = pod.ParseTarget(named[0])
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := f.scriptFlags.check(cmd); err != nil {
+		return nil, err
+	}
+	if err := f.waitFlags.check(cmd); err != nil {
+		return nil, err
+	}
+	local.in = local.in && f.stdinFile == ""
+	p := &execPlan{target: target, container: f.container, command: command, stdin: f.stdin, tty: f.tty, script: f.scriptFlags, many: many, pick: pick}
+	p.manifest, p.running = manifest, f.running
+	p.stdin = (p.stdin || f.stdinFile != "") && !f.noStdin
 	if len(command) == 0 {
 		if !local.in || !local.out {
 			return nil, &usageError{
@@ -113,11 +191,27 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 				fmt.Sprintf("%s %s -- COMMAND", cmd.CommandPath(), named[0]),
 			}
 		}
-		p.command, p.stdin, p.tty = shell, true, true
+		p.command, p.stdin, p.tty = nil, true, true
+		if f.shell != "" {
+			p.command = []string{f.shell}
+		}
+	}
+	if err := p.checkManifest(); err != nil {
+		return nil, err
+	}
+	if err := f.liveFlags.check(cmd); err != nil {
+		return nil, err
+	}
+	p.live = f.liveFlags
+	if p.around, err = f.shellFlags.check(cmd); err != nil {
+		return nil, err
 	}
 	p.settleTTY(local)
+	if p.exact, err = planExact(cmd, f, p, local); err != nil {
+		return nil, err
+	}
 	p.narrowed = narrowed{asked: len(f.subprotocols) > 0, ends: p.stdin && !local.in}
-	p.offer, err = offer(f.subprotocols, p.narrowed.ends)
+	p.offer, err = offer(f.subprotocols)
 	return p, err
 }
 
@@ -139,24 +233,29 @@ func (p *execPlan) settleTTY(local terminals) {
 	}
 }
 
-// offer is what to offer of the subprotocols, narrowed to those wanted, and to those that can say that stdin has ended if it will.
-func offer(wanted []string, ends bool) ([]string, error) {
+// offer is what to offer of the subprotocols: those wanted, or all.
+func offer(wanted []string) ([]string, error) {
 	names := stream.Protocols()
-	if len(wanted) > 0 {
-		for _, name := range wanted {
-			if !slices.Contains(names, name) {
-				return nil, &usageError{"unknown subprotocol " + quoted(name), "one of " + strings.Join(names, ", ")}
-			}
+	for _, name := range wanted {
+		if !slices.Contains(names, name) {
+			return nil, &usageError{"unknown subprotocol " + quoted(name), "one of " + strings.Join(names, ", ")}
 		}
-		names = wanted
 	}
-	if !ends {
-		return names, nil
+	if len(wanted) > 0 {
+		return wanted, nil
 	}
-	closing := stream.HalfClosing(names)
+	return names, nil
+}
+
+// ending narrows an offer to the subprotocols that can say that stdin has ended, if it will.
+func (p *execPlan) ending() ([]string, error) {
+	if !p.narrowed.ends {
+		return p.offer, nil
+	}
+	closing := stream.HalfClosing(p.offer)
 	if len(closing) == 0 {
 		return nil, &hinted{
-			fmt.Errorf("%s cannot tell the command that its input has ended: it would wait for ever", strings.Join(names, ", ")),
+			fmt.Errorf("%s cannot tell the command that its input has ended: it would wait for ever", strings.Join(p.offer, ", ")),
 			"offer " + stream.V5 + " too, or leave out -i",
 		}
 	}
@@ -164,57 +263,112 @@ func offer(wanted []string, ends bool) ([]string, error) {
 }
 
 // exec carries a plan out, and returns when the command has ended and the terminal is as it was.
-func (a *app) exec(ctx context.Context, p *execPlan) error {
-	for _, w := range p.warnings {
-		a.notice.warn("%s", w)
-	}
-	kube, err := a.connect()
+func (a *app) exec(ctx context.Context, p *execPlan) (err error) {
+	start := time.Now()
+	status, err := p.script.openStatus()
 	if err != nil {
 		return err
 	}
-	found, err := a.find(ctx, kube.Config, pod.Request{Namespace: kube.Namespace, Target: p.target, Container: p.container})
+	var j *job
+	defer func() {
+		if unsaid := newStatus(j, start, err).write(status); unsaid != nil {
+			a.notice.warn("the status could not be written: %s", unsaid)
+		}
+	}()
+	for _, w := range p.warnings {
+		a.notice.warn("%s", w)
+	}
+	kube, err := a.reach(ctx, p)
 	if err != nil {
 		return ending(ctx, err)
 	}
-	return a.session(ctx, kube.Config, p, found)
+	ctx, cancel := p.script.limited(ctx) // the time to choose does not count
+	defer cancel()
+	if j, err = a.prepare(ctx, kube, p); err != nil {
+		return ending(ctx, err)
+	}
+	return j.refused(ctx, j.run(ctx))
+}
+
+// reach finds out which server a plan is for, and has the user choose the pod if the plan wants that.
+func (a *app) reach(ctx context.Context, p *execPlan) (*kubeconfig.Target, error) {
+	kube, err := a.connect()
+	if err != nil {
+		return nil, err
+	}
+	if err := a.prefer(p, kube.Context); err != nil {
+		return nil, err
+	}
+	if p.pick != nil {
+		return kube, a.pick(ctx, kube, p)
+	}
+	return kube, nil
+}
+
+// prepare finds out where a plan's command will run, and with which streams.
+func (a *app) prepare(ctx context.Context, kube *kubeconfig.Target, p *execPlan) (*job, error) {
+	if p.script.stdinFile != "" {
+		file, err := os.Open(p.script.stdinFile)
+		if err != nil {
+			return nil, fmt.Errorf("--stdin-file: %w", err)
+		}
+		a.In = file // open until the program ends
+	}
+	found, err := a.find(ctx, kube.Config, pod.Request{Namespace: kube.Namespace, Target: p.target, Container: p.container}, p.running)
+	if err != nil {
+		return nil, err
+	}
+	return a.newJob(kube.Config, p, found)
+}
+
+// prefer fills in what the command line leaves to the user's settings.
+func (a *app) prefer(p *execPlan, kubeContext string) error {
+	mine := func(key string) settings.Value { return a.prefs.Get(key, kubeContext) }
+	if shell := mine(settings.Shell).Value; len(p.command) == 0 && shell != "" {
+		p.command = []string{shell}
+	}
+	return p.live.prefer(mine)
 }
 
 // place is where a command will run.
-type place struct{ namespace, pod, container string }
+type place struct {
+	namespace, pod, container string
+	seen                      *pod.Found // nil if the pod may not be looked at
+}
 
 // find resolves the target. A bare pod that may not be looked at is taken at its name: running something in it may be allowed.
-func (a *app) find(ctx context.Context, cfg *rest.Config, r pod.Request) (place, error) {
+func (a *app) find(ctx context.Context, cfg *rest.Config, r pod.Request, patience time.Duration) (place, error) {
 	client, err := pod.NewClient(cfg)
 	if err != nil {
 		return place{}, err
 	}
-	found, err := client.Find(ctx, r)
+	found, err := a.await(ctx, client, r, patience)
 	var unseen *pod.UnseenPodError
 	switch {
 	case errors.As(err, &unseen):
 		a.notice.detail("pod %s was not checked: %s", r.Target.Name, unseen)
-		return place{r.Namespace, r.Target.Name, r.Container}, nil
+		return place{namespace: r.Namespace, pod: r.Target.Name, container: r.Container}, nil
 	case err != nil:
-		return place{}, err
+		return place{}, a.unseen(ctx, client, err)
 	}
 	for _, note := range found.Notes {
 		a.notice.say("%s", note)
 	}
 	a.notice.detail("pod %s, container %s, node %s", found.Pod.Name, found.Container, found.Pod.Spec.NodeName)
-	return place{r.Namespace, found.Pod.Name, found.Container}, nil
+	return place{r.Namespace, found.Pod.Name, found.Container, found}, nil
 }
 
-// request is exec's, of the API server (core/v1 PodExecOptions).
-func (p *execPlan) request(at place) stream.Request {
+// request is exec's, of the API server (core/v1 PodExecOptions), for a command and its streams.
+func (at place) request(command []string, stdin, tty bool, offer []string) stream.Request {
 	query := url.Values{
-		"command": p.command,
-		"stdin":   {strconv.FormatBool(p.stdin)},
+		"command": command,
+		"stdin":   {strconv.FormatBool(stdin)},
 		"stdout":  {"true"},
-		"stderr":  {strconv.FormatBool(!p.tty)}, // a tty has one output
-		"tty":     {strconv.FormatBool(p.tty)},
+		"stderr":  {strconv.FormatBool(!tty)}, // a tty has one output
+		"tty":     {strconv.FormatBool(tty)},
 	}
 	if at.container != "" {
 		query.Set("container", at.container)
 	}
-	return stream.Request{Path: pod.ExecPath(at.namespace, at.pod), Query: query, Protocols: p.offer}
+	return stream.Request{Path: pod.ExecPath(at.namespace, at.pod), Query: query, Protocols: offer}
 }

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"errors"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
@@ -22,6 +22,11 @@ var (
 	everything = []string{
 		"v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "base64.channel.k8s.io", "channel.k8s.io",
 	}
+	// Exact mode without flags: for a command with a tty, with a typed input, with any other.
+	byTTY = exactPlan{mode: exactNever}
+	typed = exactPlan{mode: exactAuto}
+	piped = exactPlan{mode: exactAuto, whole: true}
+
 	ending5 = []string{"v5.channel.k8s.io"}
 	noTTY   = []string{"stdin is not a terminal: running without a tty"}
 	needsI  = []string{"-t needs -i: running without a tty"}
@@ -30,28 +35,17 @@ var (
 // planOf parses a command line as the program does.
 func planOf(t *testing.T, local terminals, args ...string) (*execPlan, error) {
 	t.Helper()
-	cmd, rest, err := newRoot(newApp()).Find(append([]string{"exec"}, args...))
-	if err != nil {
+	var f execFlags
+	cmd := f.command(nil)
+	(&cobra.Command{Use: "kshell"}).AddCommand(cmd)
+	if err := cmd.ParseFlags(args); err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.ParseFlags(rest); err != nil {
-		t.Fatal(err)
-	}
-	return planExec(cmd, flagsIn(t, cmd), cmd.Flags().Args(), local)
+	return planExec(cmd, f, cmd.Flags().Args(), local)
 }
 
-func flagsIn(t *testing.T, cmd *cobra.Command) (f execFlags) {
-	t.Helper()
-	var errs [4]error
-	f.container, errs[0] = cmd.Flags().GetString("container")
-	f.stdin, errs[1] = cmd.Flags().GetBool("stdin")
-	f.tty, errs[2] = cmd.Flags().GetBool("tty")
-	f.subprotocols, errs[3] = cmd.Flags().GetStringSlice("subprotocol")
-	if err := errors.Join(errs[:]...); err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
+// inPlans may be compared, though they are private.
+var inPlans = cmp.AllowUnexported(execPlan{}, narrowed{}, exactPlan{}, scriptFlags{}, surroundings{}, liveFlags{})
 
 func TestACommandLineMeansWhatItMeansToKubectl(t *testing.T) {
 	tests := []struct {
@@ -63,77 +57,87 @@ func TestACommandLineMeansWhatItMeansToKubectl(t *testing.T) {
 		{
 			"a command", onTerminal,
 			[]string{"web", "--", "ls", "-l"},
-			execPlan{target: web, command: []string{"ls", "-l"}, offer: everything},
+			execPlan{exact: typed, target: web, command: []string{"ls", "-l"}, offer: everything},
 		},
 		{
 			"what follows -- is the command's, flags and further -- too", onTerminal,
 			[]string{"web", "--", "ls", "-it", "-c", "x", "--", "--help"},
-			execPlan{target: web, command: []string{"ls", "-it", "-c", "x", "--", "--help"}, offer: everything},
+			execPlan{exact: typed, target: web, command: []string{"ls", "-it", "-c", "x", "--", "--help"}, offer: everything},
 		},
 		{
 			"an empty argument is one", onTerminal,
 			[]string{"web", "--", "printf", "", "a b"},
-			execPlan{target: web, command: []string{"printf", "", "a b"}, offer: everything},
+			execPlan{exact: typed, target: web, command: []string{"printf", "", "a b"}, offer: everything},
 		},
 		{
 			"flags before the pod and after it", onTerminal,
 			[]string{"-i", "web", "-c", "app", "--", "cat"},
-			execPlan{target: web, container: "app", command: []string{"cat"}, stdin: true, offer: everything},
+			execPlan{exact: typed, target: web, container: "app", command: []string{"cat"}, stdin: true, offer: everything},
 		},
 		{
 			"a workload", pipes,
 			[]string{"deploy/web", "--", "ps"},
-			execPlan{target: pod.Target{Kind: "deployment", Name: "web"}, command: []string{"ps"}, offer: everything},
+			execPlan{exact: piped, target: pod.Target{Kind: "deployment", Name: "web"}, command: []string{"ps"}, offer: everything},
+		},
+		{
+			"a manifest in place of a pod", pipes,
+			[]string{"-f", "x.yaml", "--", "ps"},
+			execPlan{exact: piped, manifest: "x.yaml", command: []string{"ps"}, offer: everything},
+		},
+		{
+			"a shell in the pod of a manifest", onTerminal,
+			[]string{"-f", "x.yaml"},
+			execPlan{exact: byTTY, manifest: "x.yaml", stdin: true, tty: true, offer: everything},
 		},
 		{
 			"no command, on a terminal: a shell", onTerminal,
 			[]string{"web"},
-			execPlan{target: web, command: shell, stdin: true, tty: true, offer: everything},
+			execPlan{exact: byTTY, target: web, stdin: true, tty: true, offer: everything},
 		},
 		{
 			"nothing after --, on a terminal: a shell", onTerminal,
 			[]string{"web", "--"},
-			execPlan{target: web, command: shell, stdin: true, tty: true, offer: everything},
+			execPlan{exact: byTTY, target: web, stdin: true, tty: true, offer: everything},
 		},
 		{
 			"-it and a command, on a terminal", onTerminal,
 			[]string{"-it", "web", "--", "vi"},
-			execPlan{target: web, command: []string{"vi"}, stdin: true, tty: true, offer: everything},
+			execPlan{exact: byTTY, target: web, command: []string{"vi"}, stdin: true, tty: true, offer: everything},
 		},
 		{
 			"-it with the output into a file still has a tty", outPipe,
 			[]string{"-it", "web", "--", "vi"},
-			execPlan{target: web, command: []string{"vi"}, stdin: true, tty: true, offer: everything},
+			execPlan{exact: byTTY, target: web, command: []string{"vi"}, stdin: true, tty: true, offer: everything},
 		},
 		{
 			"-i on a terminal: input that need not end", onTerminal,
 			[]string{"-i", "web", "--", "cat"},
-			execPlan{target: web, command: []string{"cat"}, stdin: true, offer: everything},
+			execPlan{exact: typed, target: web, command: []string{"cat"}, stdin: true, offer: everything},
 		},
 		{
-			"-i from a pipe: only what can say that it has ended", inPipe,
+			"-i from a pipe: an input that ends", inPipe,
 			[]string{"-i", "web", "--", "cat"},
-			execPlan{target: web, command: []string{"cat"}, stdin: true, offer: ending5, narrowed: narrowed{ends: true}},
+			execPlan{exact: piped, target: web, command: []string{"cat"}, stdin: true, offer: everything, narrowed: narrowed{ends: true}},
 		},
 		{
 			"-it from a pipe: no tty, said once", inPipe,
 			[]string{"-it", "web", "--", "cat"},
-			execPlan{target: web, command: []string{"cat"}, stdin: true, offer: ending5, narrowed: narrowed{ends: true}, warnings: noTTY},
+			execPlan{exact: piped, target: web, command: []string{"cat"}, stdin: true, offer: everything, narrowed: narrowed{ends: true}, warnings: noTTY},
 		},
 		{
 			"-t without -i: no tty, said once", onTerminal,
 			[]string{"-t", "web", "--", "ls"},
-			execPlan{target: web, command: []string{"ls"}, offer: everything, warnings: needsI},
+			execPlan{exact: typed, target: web, command: []string{"ls"}, offer: everything, warnings: needsI},
 		},
 		{
 			"-t without -i from a pipe: one warning, not two", pipes,
 			[]string{"-t", "web", "--", "ls"},
-			execPlan{target: web, command: []string{"ls"}, offer: everything, warnings: needsI},
+			execPlan{exact: piped, target: web, command: []string{"ls"}, offer: everything, warnings: needsI},
 		},
 		{
 			"a narrower offer", pipes,
 			[]string{"--subprotocol", "base64.channel.k8s.io,v4.channel.k8s.io", "web", "--", "ls"},
-			execPlan{target: web, command: []string{"ls"}, offer: []string{"base64.channel.k8s.io", "v4.channel.k8s.io"}, narrowed: narrowed{asked: true}},
+			execPlan{exact: piped, target: web, command: []string{"ls"}, offer: []string{"base64.channel.k8s.io", "v4.channel.k8s.io"}, narrowed: narrowed{asked: true}},
 		},
 	}
 	for _, tt := range tests {
@@ -142,7 +146,9 @@ func TestACommandLineMeansWhatItMeansToKubectl(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(&tt.want, got, cmp.AllowUnexported(execPlan{}, narrowed{})); diff != "" {
+			tt.want.script.statusFD, tt.want.scripted, tt.want.running = noFD, true, runningTimeout
+			tt.want.live = liveFlags{keepalive: 10 * time.Second, escape: "~", reconnectTimeout: 10 * time.Minute}
+			if diff := cmp.Diff(&tt.want, got, inPlans); diff != "" {
 				t.Errorf("plan (-want +got):\n%s", diff)
 			}
 		})
@@ -160,14 +166,17 @@ func TestAMistakenCommandLineIsExplained(t *testing.T) {
 		code  int
 	}{
 		{
-			"no pod", onTerminal, nil,
-			said{"which pod? none was named", "kshell exec --help"},
+			"no pod",
+			terminals{},
+			nil,
+			said{"which pod? none was named", "kshell exec (POD | TYPE/NAME) -- COMMAND; on a terminal kshell exec lists the pods"},
 			exitUsage,
 		},
 		{
-			"only a command", onTerminal,
+			"only a command",
+			terminals{in: true},
 			[]string{"--", "ls"},
-			said{"which pod? none was named", "kshell exec --help"},
+			said{"which pod? none was named", "kshell exec (POD | TYPE/NAME) -- COMMAND; on a terminal kshell exec lists the pods"},
 			exitUsage,
 		},
 		{
@@ -198,13 +207,16 @@ func TestAMistakenCommandLineIsExplained(t *testing.T) {
 			exitUsage,
 		},
 		{
-			"input that ends, where that cannot be said", inPipe,
-			[]string{"-i", "--subprotocol", "v4.channel.k8s.io,channel.k8s.io", "web", "--", "cat"},
-			said{
-				"v4.channel.k8s.io, channel.k8s.io cannot tell the command that its input has ended: it would wait for ever",
-				"offer v5.channel.k8s.io too, or leave out -i",
-			},
-			exitFailed,
+			"an exact mode that is none", inPipe,
+			[]string{"--exact=maybe", "web", "--", "ls"},
+			said{`unknown --exact "maybe"`, "one of auto, always, never"},
+			exitUsage,
+		},
+		{
+			"exact mode on a tty", onTerminal,
+			[]string{"--exact=always", "-it", "web", "--", "ls"},
+			said{"--exact=always is for commands without a tty", "kshell exec --help"},
+			exitUsage,
 		},
 	}
 	for _, tt := range tests {
@@ -258,7 +270,12 @@ func TestTheOfferIsNarrowedToWhatWasAskedForAndToWhatCanEnd(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := offer(tt.wanted, tt.ends)
+			all, err := offer(tt.wanted)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := execPlan{offer: all, narrowed: narrowed{ends: tt.ends}}
+			got, err := p.ending()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -266,6 +283,21 @@ func TestTheOfferIsNarrowedToWhatWasAskedForAndToWhatCanEnd(t *testing.T) {
 				t.Errorf("offer (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestInputThatEndsIsRefusedWhereThatCannotBeSaid(t *testing.T) {
+	p := execPlan{offer: []string{stream.V4, stream.Channel}, narrowed: narrowed{ends: true}}
+	_, err := p.ending()
+	want := said{
+		"v4.channel.k8s.io, channel.k8s.io cannot tell the command that its input has ended: it would wait for ever",
+		"offer v5.channel.k8s.io too, or leave out -i",
+	}
+	if diff := cmp.Diff(want, saidBy(err)); diff != "" {
+		t.Errorf("words and hint (-want +got):\n%s", diff)
+	}
+	if got := exitCode(err); got != exitFailed {
+		t.Errorf("exit code %d, want %d", got, exitFailed)
 	}
 }
 
@@ -290,7 +322,7 @@ func TestATTYIsGivenUpOnlyWhereThereIsNone(t *testing.T) {
 			got := execPlan{stdin: tt.stdin, tty: tt.tty}
 			got.settleTTY(tt.local)
 			want := execPlan{stdin: tt.stdin, tty: tt.want, warnings: tt.warnings}
-			if diff := cmp.Diff(want, got, cmp.AllowUnexported(execPlan{}, narrowed{})); diff != "" {
+			if diff := cmp.Diff(want, got, inPlans); diff != "" {
 				t.Errorf("plan (-want +got):\n%s", diff)
 			}
 		})
@@ -307,7 +339,7 @@ func TestTheRequestIsPodExecOptions(t *testing.T) {
 		{
 			"a tty has no stderr",
 			execPlan{command: []string{"sh", "-c", "a b"}, stdin: true, tty: true, offer: everything},
-			place{"default", "web", "app"},
+			place{namespace: "default", pod: "web", container: "app"},
 			stream.Request{Path: "/api/v1/namespaces/default/pods/web/exec", Protocols: everything, Query: url.Values{
 				"command": {"sh", "-c", "a b"}, "container": {"app"},
 				"stdin": {"true"}, "stdout": {"true"}, "stderr": {"false"}, "tty": {"true"},
@@ -316,7 +348,7 @@ func TestTheRequestIsPodExecOptions(t *testing.T) {
 		{
 			"an unseen pod's container is the server's to choose",
 			execPlan{command: []string{"ls"}, offer: ending5, narrowed: narrowed{ends: true}},
-			place{"other", "web", ""},
+			place{namespace: "other", pod: "web"},
 			stream.Request{Path: "/api/v1/namespaces/other/pods/web/exec", Protocols: ending5, Query: url.Values{
 				"command": {"ls"}, "stdin": {"false"}, "stdout": {"true"}, "stderr": {"true"}, "tty": {"false"},
 			}},
@@ -324,7 +356,7 @@ func TestTheRequestIsPodExecOptions(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, tt.plan.request(tt.at)); diff != "" {
+			if diff := cmp.Diff(tt.want, tt.at.request(tt.plan.command, tt.plan.stdin, tt.plan.tty, tt.plan.offer)); diff != "" {
 				t.Errorf("request (-want +got):\n%s", diff)
 			}
 		})

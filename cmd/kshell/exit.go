@@ -15,6 +15,7 @@ import (
 const exitTable = `  0      the command said that it succeeded
   1-254  the command's own exit code
   2      kshell was called wrongly (or the command said 2)
+  124    --timeout has run out, and the command was told to end
   126    the container could not run the command
   127    the container has no such command
   128+n  signal n ended kshell (130: Ctrl-C, 143: TERM, 141: nobody reads the output)
@@ -23,6 +24,7 @@ const exitTable = `  0      the command said that it succeeded
 
 const (
 	exitUsage         = 2
+	exitTimeout       = 124
 	exitNotExecutable = 126
 	exitNotFound      = 127
 	exitSignal        = 128
@@ -34,6 +36,7 @@ const (
 //	0      the command said that it succeeded
 //	1-254  the command's own exit code
 //	2      kshell was called wrongly (or the command said 2)
+//	124    --timeout has run out, and the command was told to end
 //	126    the container could not run the command
 //	127    the container has no such command
 //	128+n  signal n ended kshell (130: Ctrl-C, 143: TERM, 141: nobody reads the output)
@@ -42,9 +45,11 @@ func exitCode(err error) int {
 	var exit *stream.ExitError
 	var remote *stream.RemoteError
 	var signal signalError
+	var timeout timeoutError
 	var wrong *usageError
 	var target *pod.TargetError
 	var config *kubeconfig.Error
+	var several *manyError
 	switch {
 	case err == nil:
 		return 0
@@ -56,8 +61,12 @@ func exitCode(err error) int {
 		return exitNotExecutable
 	case errors.As(err, &signal):
 		return exitSignal + int(signal.signal)
+	case errors.As(err, &timeout):
+		return exitTimeout
 	case brokenPipe(err):
 		return exitSignal + int(syscall.SIGPIPE)
+	case errors.As(err, &several):
+		return several.code
 	case errors.As(err, &wrong), errors.As(err, &target), errors.As(err, &config) && config.Kind == kubeconfig.Usage:
 		return exitUsage
 	default:
@@ -83,7 +92,8 @@ func brokenPipe(err error) bool {
 func silent(err error) bool {
 	var exit *stream.ExitError
 	var signal signalError
-	return err == nil || errors.As(err, &exit) || errors.As(err, &signal) || brokenPipe(err)
+	var several *manyError
+	return err == nil || errors.As(err, &exit) || errors.As(err, &signal) || errors.As(err, &several) || brokenPipe(err)
 }
 
 // usageError is a mistake in the command line.

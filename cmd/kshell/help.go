@@ -21,7 +21,7 @@ func help(cmd *cobra.Command, _ []string) {
 	default:
 		fmt.Fprintf(&b, "  %s\n", cmd.UseLine())
 	}
-	section(&b, "Examples", cmd.Example)
+	section(&b, "Examples", strings.ReplaceAll(cmd.Example, "kshell ", cmd.Root().DisplayName()+" "))
 	section(&b, "Commands", commands(cmd))
 	own, connection := flagsOf(cmd)
 	section(&b, "Flags", own.FlagUsagesWrapped(columns))

@@ -30,7 +30,14 @@ func kshell() int {
 		os.Exit(code)
 	})
 	defer stop()
-	return run(ctx, std, &local, os.Args[1:])
+	called, args := calledAs(os.Args)
+	if completing(args) {
+		alone()
+		if nowhere, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
+			os.Stderr = nowhere // of cobra and of credential plugins
+		}
+	}
+	return runAs(ctx, std, &local, called, args)
 }
 
 // streams are the local ends of everything.
@@ -39,10 +46,13 @@ type streams struct {
 	Out, Err io.Writer
 }
 
-// run is the program: arguments in, exit code out.
-func run(ctx context.Context, std streams, local *lastResort, args []string) int {
+// runAs is the program, by the name that it was called: arguments in, exit code out.
+func runAs(ctx context.Context, std streams, local *lastResort, called string, args []string) int {
 	std = trapped(std)
-	a := &app{streams: std, printed: &sticky{Writer: std.Out}, notice: newNotice(std.Err), lastResort: local}
+	if completing(args) {
+		std.Err = io.Discard
+	}
+	a := &app{streams: std, printed: &sticky{Writer: std.Out}, notice: newNotice(std.Err), lastResort: local, called: called}
 	root := newRoot(a)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -12,9 +13,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain makes the test binary kshell itself when it is called by that name: that is what the scripts and the terminals run.
+// TestMain makes the test binary kshell itself when it is called by that name, or by those of the plugin: that is what the scripts and the terminals run.
 func TestMain(m *testing.M) {
-	testscript.Main(suite{m}, map[string]func(){"kshell": main})
+	testscript.Main(suite{m}, map[string]func(){"kshell": main, pluginName: main, completerName: main})
 }
 
 // suite is a testing.M with goleak.VerifyTestMain's check, which cannot be used as it is: both it and testscript.Main end the
@@ -34,9 +35,14 @@ func (s suite) Run() int {
 	return 0
 }
 
+// run is the program under its own name.
+func run(ctx context.Context, std streams, local *lastResort, args []string) int {
+	return runAs(ctx, std, local, "kshell", args)
+}
+
 // newApp is an app whose words and output are discarded.
 func newApp() *app {
-	return &app{streams: streams{Out: io.Discard, Err: io.Discard}, printed: &sticky{Writer: io.Discard}, notice: newNotice(io.Discard), lastResort: &lastResort{}}
+	return &app{streams: streams{Out: io.Discard, Err: io.Discard}, printed: &sticky{Writer: io.Discard}, notice: newNotice(io.Discard), lastResort: &lastResort{}, called: "kshell"}
 }
 
 func TestWhatNobodyReadsIsNoSuccess(t *testing.T) {

@@ -7,9 +7,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
+
+	"kshell/internal/terminal"
 )
 
 // The rules of everything that kshell itself says:
@@ -22,6 +23,9 @@ import (
 //   - Errors and warnings are always said; notes not with -q; details only with -v and without -q.
 //   - A command's own exit code is not commented on: it is the command's to say.
 
+// hintPrefix is before what to type next.
+const hintPrefix = "hint: "
+
 // maxWords bounds one message, in characters.
 const maxWords = 2000
 
@@ -30,16 +34,18 @@ type notice struct {
 	quiet     bool
 	verbosity int
 
+	name string // of the pod that it is about, where there are several; else empty
+
 	mu     sync.Mutex
 	w      io.Writer
 	raw    bool
-	screen *screen // what the remote has written on the terminal that ours share; nil if it is not shared
+	screen *terminal.Screen // what the remote has written on the terminal that ours share; nil if it is not shared
 }
 
 func newNotice(w io.Writer) *notice { return &notice{w: w} }
 
 // setScreen says that the terminal is raw from now on, and that the remote writes to it too.
-func (n *notice) setScreen(s *screen) {
+func (n *notice) setScreen(s *terminal.Screen) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.raw, n.screen = true, s
@@ -52,20 +58,6 @@ func (n *notice) setCooked() {
 	n.raw = false
 }
 
-// screen is a terminal's output that knows whether its last line has ended.
-type screen struct {
-	io.Writer
-	midLine atomic.Bool
-}
-
-// Write implements io.Writer.
-func (s *screen) Write(p []byte) (int, error) {
-	if len(p) > 0 {
-		s.midLine.Store(p[len(p)-1] != '\n')
-	}
-	return s.Writer.Write(p)
-}
-
 // line writes; that stderr cannot be written to is nothing that could be said.
 func (n *notice) line(prefix, words string) {
 	n.mu.Lock()
@@ -74,8 +66,11 @@ func (n *notice) line(prefix, words string) {
 	if n.raw {
 		end = "\r\n"
 	}
+	if n.name != "" && prefix != hintPrefix {
+		prefix += n.name + ": "
+	}
 	line := prefix + clean(words) + end
-	if n.screen != nil && n.screen.midLine.Swap(false) {
+	if n.screen != nil && n.screen.EndLine() {
 		line = end + line
 	}
 	_, _ = io.WriteString(n.w, line)
@@ -119,7 +114,7 @@ func (n *notice) fail(err error) {
 	var h interface{ Hint() string }
 	if errors.As(err, &h) {
 		for hint := range strings.Lines(h.Hint()) {
-			n.line("hint: ", hint)
+			n.line(hintPrefix, hint)
 		}
 	}
 }

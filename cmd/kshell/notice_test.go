@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kshell/internal/stream"
+
+	"kshell/internal/terminal"
 )
 
 // said is what the user sees of an error.
@@ -130,7 +132,7 @@ func TestWhatIsSaidDependsOnQuietAndVerbose(t *testing.T) {
 			n := newNotice(&out)
 			n.quiet, n.verbosity = tt.quiet, tt.verbosity
 			if tt.raw {
-				n.setScreen(&screen{Writer: &out})
+				n.setScreen(&terminal.Screen{Writer: &out})
 			}
 			talk(n)
 			if diff := cmp.Diff(tt.want, out.String()); diff != "" {
@@ -143,7 +145,7 @@ func TestWhatIsSaidDependsOnQuietAndVerbose(t *testing.T) {
 func TestAfterRawModeLinesAreAsBefore(t *testing.T) {
 	var out bytes.Buffer
 	n := newNotice(&out)
-	n.setScreen(&screen{Writer: &out})
+	n.setScreen(&terminal.Screen{Writer: &out})
 	n.say("a")
 	n.setCooked()
 	n.say("b")
@@ -154,7 +156,7 @@ func TestAfterRawModeLinesAreAsBefore(t *testing.T) {
 
 func TestOurWordsNeverBeginBehindTheRemotesPrompt(t *testing.T) {
 	var out bytes.Buffer
-	n, s := newNotice(&out), &screen{Writer: &out}
+	n, s := newNotice(&out), &terminal.Screen{Writer: &out}
 	n.setScreen(s)
 	for _, remote := range []string{"line\r\n", "$ ", ""} {
 		_, _ = s.Write([]byte(remote))

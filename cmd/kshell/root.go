@@ -9,6 +9,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"kshell/internal/kubeconfig"
+	"kshell/internal/settings"
 )
 
 // app is what every command shares.
@@ -18,6 +19,8 @@ type app struct {
 	notice     *notice
 	lastResort *lastResort
 	kube       kubeconfig.Flags
+	called     string             // what the user types for it: kshell, or kubectl kshell
+	prefs      *settings.Settings // once connected
 }
 
 func newRoot(a *app) *cobra.Command {
@@ -32,6 +35,7 @@ command ended, and lives through broken connections.`,
 		Args:          noSuchCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Version:       version,
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: a.called},
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -46,7 +50,8 @@ command ended, and lives through broken connections.`,
 	flags.CountVarP(&a.notice.verbosity, "verbose", "v", "say more: what was chosen, and why")
 	flags.Lookup("verbose").NoOptDefVal = "+1"
 	a.kube.AddTo(flags)
-	root.AddCommand(newExec(a), newVersion())
+	a.completeConnection(root)
+	root.AddCommand(newExec(a), newConfig(a), newVersion())
 	root.SetHelpCommand(newHelp())
 	root.InitDefaultCompletionCmd()
 	strict(root)
@@ -97,6 +102,12 @@ func (a *app) connect() (*kubeconfig.Target, error) {
 	target, err := a.kube.Load()
 	if err != nil {
 		return nil, err
+	}
+	if a.prefs, err = loadSettings(); err != nil {
+		return nil, err
+	}
+	if mine := a.prefs.Get(settings.Namespace, target.Context); a.kube.Namespace == "" && mine.Value != "" {
+		target.Namespace = mine.Value
 	}
 	for _, note := range target.Notes {
 		a.notice.say("%s", note)

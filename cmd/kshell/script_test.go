@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	corev1 "k8s.io/api/core/v1"
@@ -27,8 +29,11 @@ import (
 //	pod NAME          adds a pod of pods
 //	ran N             says how many commands have run in the sandbox so far
 //	gateway           sets GATEWAY to the address of something that stands before an API server and sends execs to a login page
+//	reviewer [hang]   sets REVIEWER to the address of the sandbox behind something that also answers (or not) reviews of rights
+//	serve DIR         sets FILES to the address of a web server with the files of DIR
 //	plain FILE        has no control character but line feeds
 //	no-secret FILE    does not hold the token
+//	websockets HOW…   sets GATEWAY to the address of something that passes everything on but WebSockets; see there
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -36,7 +41,8 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames: true,
 		Setup:              setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "fault": fault, "pod": addPod, "ran": ran, "gateway": gateway, "plain": plain, "no-secret": noSecret,
+			"code": code, "fault": fault, "pod": addPod, "ran": ran, "gateway": gateway, "reviewer": reviewer, "serve": serve, "plain": plain, "no-secret": noSecret,
+			"websockets": websockets,
 		},
 	})
 }
@@ -110,6 +116,7 @@ var faults = map[string]sandbox.Fault{
 	"502":              {Code: http.StatusBadGateway, Body: "upstream connect error"},
 	"200":              {Code: http.StatusOK},
 	"403-empty":        {Code: http.StatusForbidden},
+	"403-policy":       refusal(http.StatusForbidden, metav1.StatusReasonForbidden, `pods "web" is forbidden: no shells on Fridays`),
 	"401":              refusal(http.StatusUnauthorized, metav1.StatusReasonUnauthorized, "Unauthorized"),
 	"401-pod":          {Path: "/pods/", Refusal: &metav1.Status{Code: 401, Reason: metav1.StatusReasonUnauthorized, Message: "Unauthorized"}},
 	"hostile-refusal":  refusal(http.StatusTeapot, "", hostile),
@@ -121,7 +128,10 @@ var faults = map[string]sandbox.Fault{
 	"cut":              {Do: sandbox.FIN, When: sandbox.AtEnd},
 	"reset":            {Do: sandbox.RST, When: sandbox.AtEnd},
 	"close":            {Do: sandbox.CloseFrame, When: sandbox.AtEnd},
+	"success":          {Do: sandbox.SaySuccess, When: sandbox.AfterTime, After: 200 * time.Millisecond},
+	"policy":           {RefuseCommand: func(args []string) bool { return args[0] == "sh" }},
 	"cut-in-output":    {Do: sandbox.FIN, When: sandbox.AfterSent, N: 1000},
+	"silent":           {Path: "/", Do: sandbox.Hang, When: sandbox.AtRequest},
 	"reset-at-request": {Do: sandbox.RST, When: sandbox.AtRequest},
 }
 
@@ -186,6 +196,10 @@ func ran(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	enough := func([]sandbox.Session) bool { return sandboxOf(ts).Stats().Sessions >= want }
+	_ = sandboxOf(ts).WaitSessions(ctx, enough) // a client may have its 101 before the server has booked it
 	if got := sandboxOf(ts).Stats().Sessions; got != want {
 		ts.Fatalf("%d commands have run, want %d", got, want)
 	}

@@ -7,57 +7,139 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/rest"
 
+	"kshell/internal/exact"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
 )
 
-// session runs the plan's command at a place, on the local streams.
-func (a *app) session(ctx context.Context, cfg *rest.Config, p *execPlan, at place) error {
-	dialer, err := stream.NewDialer(cfg)
+// job is one command at one place, and what became of it.
+type job struct {
+	*app
+	plan   *execPlan
+	at     place
+	cfg    *rest.Config
+	dialer *road
+	input  *terminal.Input // nil without -i
+	in     source
+	out    counter
+	err    counter
+	told   outcome
+	screen terminal.Screen // what the remote has written, on a terminal
+	image  imageTrial      // of one of many pods
+
+	clearing sync.WaitGroup // up, behind an earlier connection
+}
+
+// counter counts what it passes on.
+type counter struct {
+	io.Writer
+	bytes int64
+}
+
+// Write implements io.Writer.
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.Writer.Write(p)
+	c.bytes += int64(n)
+	return n, err
+}
+
+// source counts what the command's input gives. It is read by one goroutine, and counted from another.
+type source struct {
+	io.Reader
+	bytes atomic.Int64
+}
+
+// Read implements io.Reader.
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	s.bytes.Add(int64(n))
+	return n, err
+}
+
+func (s *source) count() int64 { return s.bytes.Load() }
+
+// newJob prepares the plan's command for a place, on the local outputs.
+func (a *app) newJob(cfg *rest.Config, p *execPlan, at place) (*job, error) {
+	dialer, err := newRoad(cfg, a.notice, p.narrowed.asked)
+	if err != nil {
+		return nil, err
+	}
+	j := &job{
+		app: a, plan: p, at: at, cfg: cfg, dialer: dialer,
+		out: counter{Writer: a.Out}, err: counter{Writer: &optional{Writer: a.Err}},
+	}
+	j.screen.Writer = &j.out
+	return j, nil
+}
+
+// run carries the job out.
+func (j *job) run(ctx context.Context) error {
+	if j.plan.tty {
+		return j.onTerminal(ctx)
+	}
+	if j.plan.stdin {
+		input, err := terminal.NewInput(j.In)
+		if err != nil {
+			return fmt.Errorf("stdin: %w", err)
+		}
+		j.input, j.in.Reader = input, input
+	}
+	if j.plan.exact.mode != exactNever {
+		plainly, err := j.exactly(ctx)
+		if !plainly {
+			return err
+		}
+	}
+	return j.plainly(ctx)
+}
+
+// plainly runs the command itself: how it ended is the server's word.
+func (j *job) plainly(ctx context.Context) error {
+	offer, err := j.plan.ending()
 	if err != nil {
 		return err
 	}
-	request := p.request(at)
+	j.told.mode = modePlain
+	s := j.newSession(j.at.request(j.plan.command, j.plan.stdin, false, offer))
+	if j.input != nil {
+		s.Stdin, s.CancelStdin = &j.in, j.input.Cancel
+		s.Stuck = j.stuck
+	}
+	return explain(ending(ctx, s.Run(ctx)), j.plan, j.at, false)
+}
+
+// newSession is a session on the job's outputs.
+func (j *job) newSession(request stream.Request) *stream.Session {
 	s := &stream.Session{
 		Link: stream.Link{
-			Dial:      func(ctx context.Context) (*stream.Conn, error) { return dialer.Dial(ctx, request) },
+			Dial:      j.dialer.opener(request),
 			Reconnect: stream.ReconnectNever, // after the 101 a new socket is a new process
 		},
-		Stdout: a.Out, Stderr: &optional{Writer: a.Err},
+		Stdout: &j.out, Stderr: &j.err,
+		Keepalive: j.plan.live.keepalive, IdleKeepalive: !j.plan.live.noIdleKeepalive, OnQuiet: j.quiet(),
 	}
 	opened := 0
 	s.OnOpen = func(c *stream.Conn) error {
 		if opened++; opened > 1 {
-			a.notice.say("connected again: this is a new shell")
+			j.notice.say("connected again: this is a new shell")
 		}
-		a.notice.detail("connected to %s by %s", dialer.Server(), c.Protocol())
+		j.told.protocol, j.told.connected = c.Protocol(), time.Now()
+		j.notice.detail("connected to %s by %s", j.dialer.Server(), c.Protocol())
 		return nil
 	}
-	if p.stdin {
-		input, err := terminal.NewInput(a.In)
-		if err != nil {
-			return fmt.Errorf("stdin: %w", err)
-		}
-		s.Stdin, s.CancelStdin = input, input.Cancel
-	}
-	if p.tty {
-		leave, err := a.interactive(s)
-		if err != nil {
-			return err
-		}
-		defer leave()
-	}
-	return explain(ending(ctx, s.Run(ctx)), p, at)
+	return s
 }
 
 // interactive makes s a session on the local terminal, raw from the first socket on, that is taken up again when it breaks. The returned
 // function gives the terminal back.
-func (a *app) interactive(s *stream.Session) (leave func(), err error) {
-	t, err := terminal.Open(a.In, a.Out)
+func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.Shell, k *keys) (leave func(), err error) {
+	t, err := terminal.Open(j.In, j.Out)
 	if err != nil {
 		return nil, err
 	}
@@ -68,29 +150,38 @@ func (a *app) interactive(s *stream.Session) (leave func(), err error) {
 		return size.Width, size.Height, err == nil
 	}
 	s.Interactive, s.Reconnect = true, stream.ReconnectAlways
-	screen := &screen{Writer: a.Out}
-	s.Stdout = screen
-	restore := func() {}
+	s.Eager, s.Backoff, s.GiveUpAfter = true, retries, j.plan.live.reconnectTimeout
+	s.Stdout = &j.screen
+	if shell != nil {
+		s.Stdout = shell.On(&j.screen)
+	}
 	connected := s.OnOpen
 	s.OnOpen = func(c *stream.Conn) error {
-		undo, err := t.Raw()
-		if err != nil {
+		if shell != nil {
+			j.hangUpOld(ctx, shell)
+		}
+		if err := k.raw(t); err != nil {
 			return err
 		}
-		restore = undo
-		a.lastResort.set(undo)
-		a.notice.setScreen(screen)
+		j.tidy()
+		j.notice.setScreen(&j.screen)
 		return connected(c)
 	}
+	k.suspend = func() { k.stop(t) }
+	stopContinued := t.Continued(func() { k.continued(t) })
 	var lost error
-	s.OnFail = func(err error) { lost = err }
+	s.OnFail = func(err error) {
+		lost = err
+		k.lost.Add(1)
+	}
 	s.OnWait = func(delay time.Duration) {
-		a.notice.warn("%s; trying again in %v (Enter: now, Ctrl-D: give up)", lost, delay)
+		j.notice.warn("%s; trying again in %v (Enter: now, Ctrl-D: give up)", lost, delay.Round(100*time.Millisecond))
 	}
 	return func() {
+		stopContinued()
 		stopResize()
-		restore()
-		a.notice.setCooked()
+		j.lastResort.run()
+		j.notice.setCooked()
 	}, nil
 }
 
@@ -109,23 +200,35 @@ func (o *optional) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// ending prefers the signal that ended the context to whatever was broken off by it.
+// ending prefers the signal or the timeout that ended the context to whatever was broken off by it.
 func ending(ctx context.Context, err error) error {
 	var s signalError
-	if err != nil && errors.As(context.Cause(ctx), &s) {
+	var t timeoutError
+	switch cause := context.Cause(ctx); {
+	case err == nil:
+		return nil
+	case errors.Is(cause, errLeft):
+		return errLeft
+	case errors.As(cause, &s):
 		return s
+	case errors.As(cause, &t):
+		return t
 	}
 	return err
 }
 
-// explain adds to a session's error what the user can do about it.
-func explain(err error, p *execPlan, at place) error {
+// explain adds to a session's error what the user can do about it. Told: the far side ends the command when it notices that nobody is there.
+func explain(err error, p *execPlan, at place, told bool) error {
 	var refused *stream.HandshakeError
 	var lost *stream.LostError
 	var remote *stream.RemoteError
 	switch {
 	case errors.As(err, &refused):
 		return explainRefusal(refused, p, at)
+	case errors.Is(err, errUnreported) && told:
+		return fmt.Errorf("%w; it is ended as soon as that is noticed over there", err)
+	case errors.As(err, &lost) && told:
+		return fmt.Errorf("%w before the command reported a result; it is ended as soon as that is noticed over there", err)
 	case errors.As(err, &lost) && !p.tty:
 		return &hinted{
 			fmt.Errorf("%w before the command reported a result; it may still be running", err),
@@ -133,13 +236,13 @@ func explain(err error, p *execPlan, at place) error {
 		}
 	case errors.As(err, &remote) && strings.Contains(remote.Message, "container not found"):
 		return &hinted{err, fmt.Sprintf("the container is not running: kubectl get pod -n %s %s", at.namespace, at.pod)}
-	case errors.As(err, &remote) && remote.Start == stream.StartNotFound:
+	case errors.As(err, &remote) && remote.Start == stream.StartNotFound && len(p.command) > 0:
 		short := &shortError{err, fmt.Sprintf("the container has no command %s: %s", quoted(p.command[0]), essence(remote.Message))}
 		if strings.Contains(p.command[0], "/") {
 			return &hinted{short, "the path is looked up in the container's own files"}
 		}
 		return &hinted{short, "the command is looked up in the container's own PATH; an image without a shell has no sh either"}
-	case errors.As(err, &remote) && remote.Start == stream.StartNotExecutable:
+	case errors.As(err, &remote) && remote.Start == stream.StartNotExecutable && len(p.command) > 0:
 		return &shortError{err, fmt.Sprintf("the container could not run %s: %s", quoted(p.command[0]), essence(remote.Message))}
 	}
 	return err
@@ -186,15 +289,15 @@ func explainRefusal(e *stream.HandshakeError, p *execPlan, at place) error {
 		return &hinted{e, "log in again, or try another --context or --user"}
 	case e.Page || e.Location != "":
 		return &hinted{e, "look at --server and the proxy settings: a login page or a gateway may stand before the API server"}
-	case strings.Contains(e.Text, "container not found"):
+	case notRunning(e):
 		return &hinted{e, fmt.Sprintf("the container is not running: kubectl get pod -n %s %s", at.namespace, at.pod)}
 	}
 	return e
 }
 
-// missingReason fills in what a server of 1.35 or later leaves out when only create is lacking: its message ends in "is forbidden: ".
+// missingReason fills in what an unexplained refusal leaves out.
 func missingReason(e *stream.HandshakeError) string {
-	if e.Status != nil && strings.HasSuffix(strings.TrimSpace(e.Status.Message), "is forbidden:") {
+	if e.Status != nil && unexplained(e) {
 		return " no reason given; the verb create on pods/exec is probably lacking"
 	}
 	return ""

@@ -14,7 +14,7 @@ import (
 	"kshell/internal/stream"
 )
 
-var atWeb = place{"team", "web", "app"}
+var atWeb = place{namespace: "team", pod: "web", container: "app"}
 
 // These are what a containerd node says.
 const (
@@ -38,7 +38,7 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 	command := &execPlan{command: []string{"frobnicate"}, offer: everything}
 	input := &execPlan{command: []string{"cat"}, stdin: true, offer: ending5, narrowed: narrowed{ends: true}}
 	asked := &execPlan{command: []string{"ls"}, offer: ending5, narrowed: narrowed{asked: true}}
-	interactive := &execPlan{command: shell, stdin: true, tty: true, offer: everything}
+	interactive := &execPlan{command: []string{"bash"}, stdin: true, tty: true, offer: everything}
 	status := func(code int, message string) *stream.HandshakeError {
 		return &stream.HandshakeError{StatusCode: code, Status: &metav1.Status{Message: message}}
 	}
@@ -157,7 +157,7 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := explain(tt.err, tt.plan, atWeb)
+			got := explain(tt.err, tt.plan, atWeb, false)
 			if diff := cmp.Diff(tt.want, saidBy(got)); diff != "" {
 				t.Errorf("words and hint (-want +got):\n%s", diff)
 			}

@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -71,11 +72,40 @@ func (c *Client) get(ctx context.Context, namespace string, target Target, into 
 	return nil
 }
 
-func (c *Client) list(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
-	pods := &corev1.PodList{}
-	err := c.groups[""].Get().Namespace(namespace).Resource("pods").Param("labelSelector", selector).Do(ctx).Into(pods)
-	if err != nil {
-		return nil, &RequestError{Verb: "list", Resource: "pods", Namespace: namespace, Target: Target{Kind: kindPod}, Err: err}
+// chunk is how many pods are asked for at a time (limit, continue).
+const chunk = 500
+
+// list gives all pods that the selector matches, "" being all, and the version
+// from which a watch goes on. Every error is a *RequestError.
+func (c *Client) list(ctx context.Context, namespace, selector string) (pods []corev1.Pod, version string, err error) {
+	limit, next := chunk, ""
+	for {
+		page := &corev1.PodList{}
+		err := c.page(namespace, selector, limit, next).Do(ctx).Into(page)
+		switch {
+		case next != "" && expired(err): // too slow for the server: now all in one answer
+			pods, limit, next = nil, 0, ""
+			continue
+		case err != nil:
+			return nil, "", &RequestError{Verb: "list", Resource: "pods", Namespace: namespace, Target: Target{Kind: kindPod}, Err: err}
+		}
+		pods = append(pods, page.Items...)
+		if next = page.Continue; next == "" {
+			return pods, page.ResourceVersion, nil
+		}
 	}
-	return pods.Items, nil
+}
+
+func (c *Client) page(namespace, selector string, limit int, next string) *rest.Request {
+	r := c.groups[""].Get().Namespace(namespace).Resource("pods")
+	if selector != "" {
+		r = r.Param("labelSelector", selector)
+	}
+	if limit > 0 {
+		r = r.Param("limit", strconv.Itoa(limit))
+	}
+	if next != "" {
+		r = r.Param("continue", next)
+	}
+	return r
 }

@@ -3,6 +3,7 @@ package pod
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -12,10 +13,10 @@ import (
 // RequestError is a request that the API refused, or that did not get through.
 // Err is the API's *apierrors.StatusError, or the transport's error.
 type RequestError struct {
-	Verb      string // "get" or "list"
+	Verb      string // "get", "list" or "create"
 	Resource  string // plural: "pods", "deployments"
 	Namespace string
-	Target    Target // its Name is "" for a list
+	Target    Target // its Name is "" for a list, and for what has no name
 	Err       error
 }
 
@@ -76,6 +77,22 @@ func (e *RequestError) notFound() bool {
 	return e.Target.Name != "" && apierrors.IsNotFound(e.Err) && !foreign(e.Err)
 }
 
+// expired is a version or a continued list that the server has forgotten (410).
+func expired(err error) bool {
+	return apierrors.IsResourceExpired(err) || apierrors.IsGone(err)
+}
+
+// passing is a failure that may be over at the next try: a link or a server in
+// trouble, and no refusal.
+func passing(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return true
+	}
+	code := status.Status().Code
+	return code >= http.StatusInternalServerError || code == http.StatusTooManyRequests
+}
+
 // foreign is an answer that was not written by an API server.
 func foreign(err error) bool {
 	return apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
@@ -97,12 +114,15 @@ func (e *UnseenPodError) Hint() string { return e.Err.Hint() }
 // Unwrap gives the refused request.
 func (e *UnseenPodError) Unwrap() error { return e.Err }
 
-// NoPodsError is a workload or service without pods, or without a selector to
-// find them by.
+// NoPodsError is a workload, service or selector (Target is the zero one) without
+// pods, or a workload or service without a selector to find them by.
 type NoPodsError struct {
 	Namespace string
 	Target    Target
 	Selector  string // "" when there is none
+	// Final says that waiting will not help: somebody has to scale it up, or to
+	// give it a selector.
+	Final bool
 
 	text, hint string
 	err        error

@@ -36,11 +36,11 @@ var (
 	}
 )
 
-// Of the query nothing but the selector may be asked for; the rest shows that
+// Of the query nothing but the selector and the limit may be asked for; the rest shows that
 // no discovery takes place.
 func TestEveryKindLeadsToItsPodInOneOrTwoRequests(t *testing.T) {
-	const bySelector = "GET " + core + "pods?labelSelector=app%3Dweb%2C%21old%2Ctier+in+%28a%2Cb%29"
-	const byMap = "GET " + core + "pods?labelSelector=app%3Dweb"
+	const bySelector = "GET " + core + "pods?labelSelector=app%3Dweb%2C%21old%2Ctier+in+%28a%2Cb%29&limit=500"
+	const byMap = "GET " + core + "pods?labelSelector=app%3Dweb&limit=500"
 	labels := map[string]string{"app": "web"}
 	tests := []struct {
 		target string
@@ -194,6 +194,22 @@ func TestWorkloadWithoutPodsSaysWhy(t *testing.T) {
 	replicaSet := func(selector *metav1.LabelSelector) any {
 		return appsv1.ReplicaSet{TypeMeta: typed("apps/v1", "ReplicaSet"), ObjectMeta: named, Spec: appsv1.ReplicaSetSpec{Selector: selector}}
 	}
+	const quota = `pods "web-x" is forbidden: exceeded quota`
+	deploymentFailing := appsv1.Deployment{TypeMeta: typed("apps/v1", "Deployment"), ObjectMeta: named, Spec: appsv1.DeploymentSpec{Selector: selector}}
+	deploymentFailing.Status.Conditions = []appsv1.DeploymentCondition{
+		{Type: appsv1.DeploymentAvailable, Status: corev1.ConditionTrue, Message: "fine"},
+		{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Reason: "FailedCreate", Message: quota},
+	}
+	replicaSetFailing, _ := replicaSet(selector).(appsv1.ReplicaSet)
+	replicaSetFailing.Status.Conditions = []appsv1.ReplicaSetCondition{
+		{Type: appsv1.ReplicaSetReplicaFailure, Status: corev1.ConditionTrue, Reason: "FailedCreate", Message: quota},
+	}
+	controllerFailing := corev1.ReplicationController{
+		TypeMeta: typed("v1", "ReplicationController"), ObjectMeta: named, Spec: corev1.ReplicationControllerSpec{Selector: map[string]string{"app": "web"}},
+		Status: corev1.ReplicationControllerStatus{Conditions: []corev1.ReplicationControllerCondition{
+			{Type: corev1.ReplicationControllerReplicaFailure, Status: corev1.ConditionTrue, Reason: "FailedCreate", Message: quota},
+		}},
+	}
 	broken := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Near"}}}
 	tests := []struct {
 		target, path string
@@ -204,6 +220,9 @@ func TestWorkloadWithoutPodsSaysWhy(t *testing.T) {
 		{"deploy/web", apps + "deployments/web", deployment(0)[apps+"deployments/web"], "deployment/web is scaled to 0 replicas", "kubectl scale deployment/web --replicas=1 -n shop", 2},
 		{"deploy/web", apps + "deployments/web", deployment(2)[apps+"deployments/web"], "deployment/web has no pods, though it wants 2", "kubectl describe deployment/web -n shop", 2},
 		{"rs/web", apps + "replicasets/web", replicaSet(selector), "though it wants 1", "kubectl describe", 2},
+		{"deploy/web", apps + "deployments/web", deploymentFailing, "deployment/web has no pods, though it wants 1 (FailedCreate): " + quota, "kubectl describe", 2},
+		{"rs/web", apps + "replicasets/web", replicaSetFailing, "replicaset/web has no pods, though it wants 1 (FailedCreate): " + quota, "kubectl describe", 2},
+		{"rc/web", core + "replicationcontrollers/web", controllerFailing, "replicationcontroller/web has no pods, though it wants 1 (FailedCreate): " + quota, "kubectl describe", 2},
 		{"ds/web", apps + "daemonsets/web", daemonSet(0), "daemonset/web has no pods: no node matches it", "kubectl describe", 2},
 		{"ds/web", apps + "daemonsets/web", daemonSet(3), "daemonset/web has no pods, though it wants 3", "kubectl describe", 2},
 		{"job/web", batch + "jobs/web", job(false), "job/web has no pods (1 succeeded, 2 failed)", "kubectl describe", 2},

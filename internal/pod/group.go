@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -14,11 +15,14 @@ import (
 
 // group is how a workload or service gathers its pods.
 type group struct {
+	title    string // in front of "has 3 pods"
 	selector labels.Selector
 	uid      types.UID
 	controls bool // pods that another controller owns are not its own
+	finished bool // a job that makes no more pods
 
 	noPods, noPodsHint string // to be said when the selector matches none
+	idle               bool   // it wants none
 }
 
 // group reads the workload or service. A deployment's pods are owned by its
@@ -57,17 +61,47 @@ func replicated(
 	if err != nil {
 		return nil, err
 	}
-	noPods := fmt.Sprintf("%s is scaled to 0 replicas", target)
-	hint := fmt.Sprintf("type `kubectl scale %s --replicas=1 -n %s`", target, namespace)
+	g := group{
+		uid: object.GetUID(), controls: controls, idle: true,
+		noPods:     fmt.Sprintf("%s is scaled to 0 replicas", target),
+		noPodsHint: fmt.Sprintf("type `kubectl scale %s --replicas=1 -n %s`", target, namespace),
+	}
 	if replicas == nil || *replicas > 0 {
 		wanted := int32(1) // the API's default
 		if replicas != nil {
 			wanted = *replicas
 		}
-		noPods = fmt.Sprintf("%s has no pods, though it wants %d", target, wanted)
-		hint = describe(namespace, target)
+		g.idle = false
+		g.noPods = fmt.Sprintf("%s has no pods, though it wants %d", target, wanted) + failure(object)
+		g.noPodsHint = describe(namespace, target)
 	}
-	return newGroup(namespace, target, selector, group{uid: object.GetUID(), controls: controls, noPods: noPods, noPodsHint: hint})
+	return newGroup(namespace, target, selector, g)
+}
+
+// failure is why the object's controller cannot make pods (a quota, a policy), as
+// far as the object's conditions tell.
+func failure(object metav1.Object) string {
+	switch o := object.(type) {
+	case *appsv1.Deployment:
+		for _, c := range o.Status.Conditions {
+			if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
+				return because(c.Reason, c.Message)
+			}
+		}
+	case *appsv1.ReplicaSet:
+		for _, c := range o.Status.Conditions {
+			if c.Type == appsv1.ReplicaSetReplicaFailure && c.Status == corev1.ConditionTrue {
+				return because(c.Reason, c.Message)
+			}
+		}
+	case *corev1.ReplicationController:
+		for _, c := range o.Status.Conditions {
+			if c.Type == corev1.ReplicationControllerReplicaFailure && c.Status == corev1.ConditionTrue {
+				return because(c.Reason, c.Message)
+			}
+		}
+	}
+	return ""
 }
 
 func (c *Client) daemonSet(ctx context.Context, namespace string, target Target) (*group, error) {
@@ -89,12 +123,17 @@ func (c *Client) job(ctx context.Context, namespace string, target Target) (*gro
 	if err := c.get(ctx, namespace, target, object); err != nil {
 		return nil, err
 	}
+	suspended := object.Spec.Suspend != nil && *object.Spec.Suspend
+	finished := slices.ContainsFunc(object.Status.Conditions, func(c batchv1.JobCondition) bool {
+		return (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue
+	})
 	noPods := fmt.Sprintf("%s has no pods (%d succeeded, %d failed)", target, object.Status.Succeeded, object.Status.Failed)
-	if object.Spec.Suspend != nil && *object.Spec.Suspend {
+	if suspended {
 		noPods = fmt.Sprintf("%s has no pods: it is suspended", target)
 	}
 	return newGroup(namespace, target, object.Spec.Selector, group{
-		uid: object.UID, controls: true, noPods: noPods, noPodsHint: describe(namespace, target),
+		uid: object.UID, controls: true, finished: finished,
+		idle: suspended || finished, noPods: noPods, noPodsHint: describe(namespace, target),
 	})
 }
 
@@ -117,18 +156,39 @@ func newGroup(namespace string, target Target, selector *metav1.LabelSelector, g
 	if err != nil {
 		return nil, &NoPodsError{
 			Namespace: namespace, Target: target, err: err,
-			text: fmt.Sprintf("%s has a selector that cannot be read: %v", target, err), hint: describe(namespace, target),
+			text: fmt.Sprintf("%s has a selector that cannot be read: %v", target, err), hint: describe(namespace, target), Final: true,
 		}
 	}
 	if selector == nil || parsed.Empty() {
 		return nil, &NoPodsError{
 			Namespace: namespace, Target: target,
 			text: fmt.Sprintf("%s has no selector, so it leads to no pods", target),
-			hint: fmt.Sprintf("name a pod itself: type `kubectl get pods -n %s` to see which there are", namespace),
+			hint: fmt.Sprintf("name a pod itself: type `kubectl get pods -n %s` to see which there are", namespace), Final: true,
 		}
 	}
-	g.selector = parsed
+	g.title, g.selector = target.String(), parsed
 	return &g, nil
+}
+
+// selected is the group of a label selector that the user typed; "" is every pod.
+func selected(namespace, typed string) (*group, error) {
+	parsed, err := labels.Parse(typed)
+	if err != nil {
+		return nil, &TargetError{
+			text: fmt.Sprintf("%q is no label selector: %v", typed, err),
+			hint: "type LABEL=VALUE, LABEL!=VALUE, 'LABEL in (A,B)' or LABEL, several with commas between them",
+		}
+	}
+	g := &group{
+		title: fmt.Sprintf("the selector %q", parsed.String()), selector: parsed,
+		noPods:     fmt.Sprintf("no pod in namespace %q has the labels %s", namespace, parsed),
+		noPodsHint: fmt.Sprintf("type `kubectl get pods --show-labels -n %s` to see the labels there are", namespace),
+	}
+	if parsed.Empty() {
+		g.title, g.noPods = fmt.Sprintf("namespace %q", namespace), fmt.Sprintf("there are no pods in namespace %q", namespace)
+		g.noPodsHint = "-n NAMESPACE looks elsewhere"
+	}
+	return g, nil
 }
 
 func matching(set map[string]string) *metav1.LabelSelector {

@@ -1,33 +1,40 @@
-// Package pod finds the one running container that was asked for, and says
-// whether a container that was lost is still the same.
+// Package pod finds the running containers that were asked for, waits until they
+// run, and says what became of one that was lost.
 //
 // It does not know sockets, terminals or how a session is retried. It prints
-// nothing: what the user should hear comes back as Found.Notes or in an error.
+// nothing: what the user should hear comes back as Found.Notes, in an error, or
+// through a function that the caller gave.
 //
 // Invariants:
 //   - The kinds are a fixed table; there is no discovery. A pod costs one request
-//     (get), anything else two (get, then list of pods).
-//   - Rank, Best, ChooseContainer, CheckRunning and Same are pure.
+//     (get), anything else two (get, then list of pods, in chunks of 500).
+//   - Rank, Best, ChooseContainer, CheckRunning, Same, Fate, ParseTarget,
+//     ParseManifest, WatchPath and DecodeEvent are pure.
 //   - Rank is a total order: the same pods give the same choice.
+//   - No goroutine is started: functions of the caller are called from the one in
+//     which it called, and not after the return.
+//   - What a watch shows is believed for seconds (Await) or a minute (Watch): then
+//     the server is asked again, because proxies hold events back and links die in
+//     silence. Where watching is not allowed, asking again is all that is done.
 //   - An error of the API stays findable by errors.As and apierrors.IsNotFound.
-//   - Notes hold no control characters: what the server named is quoted. Errors
-//     hold the server's sentences raw; whoever prints them has to clean them.
+//   - Notes hold no control characters: what the server named is quoted. Errors and
+//     sentences about pods hold the server's own raw; whoever prints them has to
+//     clean them.
 package pod
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // Request is what was asked for.
 type Request struct {
 	Namespace string // needed
 	Target    Target
+	// Selector is that of -l, in kubectl's syntax. It is read only where Target is
+	// the zero one.
+	Selector  string
 	Container string // -c; "" leaves the choice to ChooseContainer
 }
 
@@ -40,59 +47,32 @@ type Found struct {
 	Notes []string
 }
 
-// Find resolves req to one running container. Its errors are
+// Find resolves req to one running container, as things are now: Await waits.
+// Of several pods it takes the best (see Rank) in which the container runs. Its
+// errors are
 //
+//   - *TargetError: nothing was named, or the selector cannot be read
 //   - *UnseenPodError: the pod was named and may not be looked at; the caller
 //     can go on with the bare name
 //   - *RequestError: any other refusal or failure of the API
-//   - *NoPodsError: the workload or service has no pods
+//   - *NoPodsError: the workload, service or selector has no pods
 //   - *UnknownContainerError: the pod has no such container
 //   - *NotRunningError: the container or its pod does not run
 func (c *Client) Find(ctx context.Context, req Request) (*Found, error) {
-	pod, notes, err := c.pick(ctx, req)
+	if err := req.check(); err != nil {
+		return nil, err
+	}
+	v, err := c.look(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	if pod.DeletionTimestamp != nil {
-		notes = append(notes, fmt.Sprintf("pod %q is being deleted", pod.Name))
-	}
-	container, more, err := ChooseContainer(pod, req.Container)
-	if err != nil {
-		return nil, err
-	}
-	if err := CheckRunning(pod, container); err != nil {
-		return nil, err
-	}
-	return &Found{Pod: pod, Container: container, Notes: append(notes, more...)}, nil
+	return v.settle()
 }
 
-func (c *Client) pick(ctx context.Context, req Request) (*corev1.Pod, []string, error) {
-	if req.Target.Kind == kindPod {
-		pod, err := c.Get(ctx, req.Namespace, req.Target.Name)
-		var refused *RequestError
-		if apierrors.IsForbidden(err) && errors.As(err, &refused) {
-			return nil, nil, &UnseenPodError{Err: refused}
-		}
-		return pod, nil, err
+// check refuses what would choose from all pods of a namespace.
+func (r Request) check() error {
+	if r.Target == (Target{}) && r.Selector == "" {
+		return &TargetError{text: "no pod was named", hint: "type POD, TYPE/NAME or -l LABEL=VALUE"}
 	}
-	group, err := c.group(ctx, req.Namespace, req.Target)
-	if err != nil {
-		return nil, nil, err
-	}
-	pods, err := c.list(ctx, req.Namespace, group.selector.String())
-	if err != nil {
-		return nil, nil, err
-	}
-	pods = slices.DeleteFunc(pods, func(pod corev1.Pod) bool { return group.controls && controlledByAnother(&pod, group.uid) })
-	if len(pods) == 0 {
-		return nil, nil, &NoPodsError{
-			Namespace: req.Namespace, Target: req.Target, Selector: group.selector.String(),
-			text: group.noPods, hint: group.noPodsHint,
-		}
-	}
-	pod, why := Best(pods)
-	if len(pods) == 1 {
-		return pod, nil, nil
-	}
-	return pod, []string{fmt.Sprintf("%s has %d pods: chose %q (%s)", req.Target, len(pods), pod.Name, why)}, nil
+	return nil
 }

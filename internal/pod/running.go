@@ -19,10 +19,13 @@ type NotRunningError struct {
 	Message string
 	// Exits are the containers that have ended, of the pod or the one asked for.
 	Exits []Exit
-	// Final says that waiting will not help.
+	// Final says that waiting will not help: of this pod, at least; its owner may
+	// make another.
 	Final bool
 
-	text, hint string
+	text, hint  string
+	lasting     bool // the pod goes on, and for ever without the container
+	unexplained bool // it may be that only the pod's events say why
 }
 
 // Exit is how a container ended.
@@ -42,6 +45,18 @@ func (e *NotRunningError) Hint() string { return e.hint }
 // runs. It has to be one of the pod's. A container whose state a running pod
 // does not report at all is let through: the server will say.
 func CheckRunning(pod *corev1.Pod, name string) error {
+	e := stopped(pod, name)
+	if e == nil {
+		return nil
+	}
+	if pod.DeletionTimestamp != nil { // nothing is started in it any more
+		e.text += "; the pod is being deleted"
+		e.Final, e.lasting = true, false
+	}
+	return e
+}
+
+func stopped(pod *corev1.Pod, name string) *NotRunningError {
 	if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 		return completed(pod)
 	}
@@ -73,7 +88,7 @@ func statusOf(pod *corev1.Pod, name string) (status corev1.ContainerStatus, repo
 	return corev1.ContainerStatus{}, false
 }
 
-func completed(pod *corev1.Pod) error {
+func completed(pod *corev1.Pod) *NotRunningError {
 	e := about(pod, "")
 	e.Reason, e.Message, e.Final = string(pod.Status.Phase), pod.Status.Message, true
 	if pod.Status.Reason != "" {
@@ -99,13 +114,14 @@ func completed(pod *corev1.Pod) error {
 	return e
 }
 
-func ended(pod *corev1.Pod, name string, state *corev1.ContainerStateTerminated) error {
+func ended(pod *corev1.Pod, name string, state *corev1.ContainerStateTerminated) *NotRunningError {
 	e := about(pod, name)
 	exit := Exit{name, state.ExitCode, state.Reason}
 	e.Reason, e.Message, e.Exits = state.Reason, state.Message, []Exit{exit}
 	c, _ := find(pod, name)
 	e.Final = c.class == ephemeralClass || c.class == initClass && state.ExitCode == 0 ||
 		c.class == mainClass && !restarted(pod.Spec.RestartPolicy, state.ExitCode)
+	e.lasting = e.Final && c.class != mainClass
 	e.text = fmt.Sprintf("%s %q of pod %q has ended with %s", c.class, name, pod.Name, exit.words())
 	if state.Message != "" {
 		e.text += ": " + state.Message
@@ -126,45 +142,49 @@ func restarted(policy corev1.RestartPolicy, code int32) bool {
 }
 
 // pending is a pod of which no container has a state yet.
-func pending(pod *corev1.Pod) error {
+func pending(pod *corev1.Pod) *NotRunningError {
 	e := about(pod, "")
 	e.Reason = string(pod.Status.Phase)
 	e.hint = fmt.Sprintf("type `kubectl describe pod %s -n %s` to see its events", pod.Name, pod.Namespace)
-	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse {
-			e.Reason, e.Message = condition.Reason, condition.Message
-			e.text = fmt.Sprintf("pod %q is not scheduled", pod.Name) + because(condition.Reason, condition.Message)
-			return e
-		}
+	if c := condition(pod, corev1.PodScheduled); c.Status == corev1.ConditionFalse {
+		e.Reason, e.Message = c.Reason, c.Message
+		e.text = fmt.Sprintf("pod %q is not scheduled", pod.Name) + because(c.Reason, c.Message)
+		return e
 	}
 	e.Message = pod.Status.Message
 	if pod.Spec.NodeName == "" {
 		e.text = fmt.Sprintf("pod %q has no node yet", pod.Name) + because(pod.Status.Reason, pod.Status.Message)
 		return e
 	}
+	e.unexplained = e.Message == ""
 	e.text = fmt.Sprintf("pod %q has not started yet on node %q", pod.Name, pod.Spec.NodeName) +
 		because(pod.Status.Reason, pod.Status.Message)
 	return e
 }
 
 // waiting is a container that will start, or try to, later.
-func waiting(pod *corev1.Pod, name string, status corev1.ContainerStatus) error {
+func waiting(pod *corev1.Pod, name string, status corev1.ContainerStatus) *NotRunningError {
 	c, _ := find(pod, name)
 	e := about(pod, name)
 	var reason, message string
 	if state := status.State.Waiting; state != nil {
 		reason, message = state.Reason, state.Message
 	}
-	if first := blocker(pod, name); first != "" && (reason == "" || reason == "PodInitializing") {
+	if first, place := blocker(pod, name); first != "" && (reason == "" || reason == "PodInitializing") {
 		state, _ := statusOf(pod, first)
 		how, reason, message := doing(state)
 		e.Reason, e.Message = reason, message
-		e.text = fmt.Sprintf("%s %q of pod %q waits for init container %q, which %s", c.class, name, pod.Name, first, how)
+		e.unexplained = message == "" && state.State.Running == nil && state.State.Terminated == nil
+		e.text = fmt.Sprintf("%s %q of pod %q waits for init container %q%s, which %s", c.class, name, pod.Name, first, place, how)
 		e.hint = logs(pod, first, "")
 		return e
 	}
 	e.Reason, e.Message = reason, message
 	e.text = fmt.Sprintf("%s %q of pod %q is waiting", c.class, name, pod.Name) + because(reason, message)
+	e.unexplained = message == "" && (reason == "ContainerCreating" || reason == "PodInitializing")
+	if message == "" && withoutSandbox(pod) {
+		e.text += ": its volumes and its network are being made ready"
+	}
 	e.hint = fmt.Sprintf("type `kubectl describe pod %s -n %s` to see its events", pod.Name, pod.Namespace)
 	if last := status.LastTerminationState.Terminated; last != nil {
 		exit := Exit{name, last.ExitCode, last.Reason}
@@ -175,22 +195,44 @@ func waiting(pod *corev1.Pod, name string, status corev1.ContainerStatus) error 
 	return e
 }
 
-// blocker is the init container that has to get on before name can start, or "".
-func blocker(pod *corev1.Pod, name string) string {
-	for _, c := range pod.Spec.InitContainers {
+// withoutSandbox is a pod whose sandbox is not there yet, which takes its volumes and
+// its network.
+func withoutSandbox(pod *corev1.Pod) bool {
+	c := condition(pod, corev1.PodReadyToStartContainers)
+	return c.Status == corev1.ConditionFalse && pod.Status.Phase == corev1.PodPending
+}
+
+// condition is the zero one if the pod does not report it.
+func condition(pod *corev1.Pod, kind corev1.PodConditionType) corev1.PodCondition {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == kind {
+			return c
+		}
+	}
+	return corev1.PodCondition{}
+}
+
+// blocker is the init container that has to get on before name can start, or "",
+// and its place among several.
+func blocker(pod *corev1.Pod, name string) (first, place string) {
+	for i, c := range pod.Spec.InitContainers {
 		if c.Name == name {
-			return ""
+			return "", ""
 		}
 		status, _ := statusOf(pod, c.Name)
 		done := status.State.Terminated != nil && status.State.Terminated.ExitCode == 0
 		if initClassOf(c) == sidecarClass {
 			done = status.Started != nil && *status.Started
 		}
-		if !done {
-			return c.Name
+		if done {
+			continue
 		}
+		if of := len(pod.Spec.InitContainers); of > 1 {
+			place = fmt.Sprintf(" (%d of %d)", i+1, of)
+		}
+		return c.Name, place
 	}
-	return ""
+	return "", ""
 }
 
 // doing says what an init container does in place of being done.

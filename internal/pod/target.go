@@ -87,7 +87,7 @@ func lookUp(typed string) (kind, bool) {
 	return kind{}, false
 }
 
-func unknownKind(typed string) error {
+func unknownKind(typed string) *TargetError {
 	known := make([]string, 0, len(kinds))
 	for _, k := range kinds {
 		for _, short := range k.short {

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kshell/internal/exact"
+	"kshell/internal/stream"
+)
+
+// What --exact may be.
+const (
+	exactAuto   = "auto"
+	exactAlways = "always"
+	exactNever  = "never"
+)
+
+var exactModes = []string{exactAuto, exactAlways, exactNever}
+
+// exactPlan is whether and how a command is run by the script that reports its end; see internal/exact.
+type exactPlan struct {
+	mode        string
+	whole, keep bool // exact.Options
+}
+
+// planExact settles the flags. A tty has one output and no end of its own: exact mode is not for it.
+func planExact(cmd *cobra.Command, f execFlags, p *execPlan, local terminals) (exactPlan, error) {
+	e := exactPlan{mode: f.exact, whole: f.exactStdin, keep: f.keep}
+	if !cmd.Flags().Changed("exact-stdin") {
+		e.whole = !local.in
+	}
+	switch {
+	case !slices.Contains(exactModes, f.exact):
+		return e, &usageError{"unknown --exact " + quoted(f.exact), "one of " + strings.Join(exactModes, ", ")}
+	case p.tty && f.exact == exactAlways:
+		return e, usage(cmd, "--exact=always is for commands without a tty")
+	case f.exact == exactNever && !p.around.none():
+		return e, usage(cmd, "--env and --workdir are carried out by a script, which --exact=never does not allow")
+	}
+	p.scripted = f.exact != exactNever && (len(p.command) == 0 || !strings.HasPrefix(p.command[0], "-")) // a shell would take that for an option
+	if p.tty || !p.scripted {
+		e.mode = exactNever
+	}
+	return e, nil
+}
+
+// exactly runs the command by the script. Where that is not possible, and the command was not started, plainly is true.
+func (j *job) exactly(ctx context.Context) (plainly bool, err error) {
+	p := j.plan
+	o := exact.Options{Stdout: &j.out, Stderr: &j.err, Keep: p.exact.keep, Whole: p.exact.whole, Env: p.around.env, Dir: p.around.dir}
+	if j.input != nil {
+		o.Stdin, o.CancelStdin = &j.in, j.input.Cancel
+	}
+	run := exact.New(o)
+	s := j.newSession(j.at.request(run.Command(p.command), true, false, p.offer))
+	s.Stdin, s.CancelStdin = run.Stdin(), run.Cancel
+	s.Stdout, s.Stderr = j.watched(run, run.Stdout()), run.Stderr()
+	err = s.Run(ctx)
+	state, code := run.State()
+	j.sweep(ctx, run.Leftover())
+	why := obstacle(state, err)
+	j.judged(state, err, why)
+	switch {
+	case why == "":
+		j.told.mode = modeExact
+		return false, explain(ending(ctx, reported(state, code, err)), p, j.at, state == exact.Running && !p.exact.keep)
+	case state == exact.Nowhere:
+		return false, errors.New(why)
+	case !p.around.none() && state == exact.Missing:
+		return false, explain(errMissing, p, j.at, false)
+	case !p.around.none():
+		return false, errNoSurroundings
+	case p.exact.mode == exactAlways:
+		return false, &hinted{errors.New("--exact=always is not possible here: " + why), "--exact=auto runs it all the same"}
+	}
+	j.notice.detail("not in exact mode: %s", why)
+	j.told.inexact = why
+	return true, nil
+}
+
+// errMissing is the script's word for what a runtime says in more words.
+var errMissing = &stream.RemoteError{Message: "executable file not found", Start: stream.StartNotFound}
+
+// sweeping bounds the clearing up after a command, when nobody wants to wait any more.
+const sweeping = 2 * time.Second
+
+// sweep ends what the script itself could not end.
+func (j *job) sweep(ctx context.Context, command []string) {
+	if command == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweeping)
+	defer cancel()
+	if err := j.quietly(ctx, command); err != nil {
+		j.notice.detail("the command may still be running: it could not be ended: %s", err)
+	}
+}
+
+// quietly runs a command of kshell's own in the same container, and says how it ended.
+func (j *job) quietly(ctx context.Context, command []string) error {
+	request := j.at.request(command, false, false, stream.Protocols())
+	s := &stream.Session{Link: stream.Link{
+		Dial:      j.dialer.opener(request),
+		Reconnect: stream.ReconnectNever,
+	}}
+	return s.Run(ctx)
+}
+
+// obstacle says why the script could not run the command; empty if it could, or if nobody knows.
+func obstacle(state exact.State, err error) string {
+	var exit *stream.ExitError
+	switch {
+	case state == exact.Missing:
+		return "the container has no such command, or may not run it"
+	case state == exact.Nowhere:
+		return "the container has no such working directory, or it may not be entered"
+	case state == exact.Unable:
+		return "the container has neither a dd that counts whole blocks nor a head that does"
+	case state != exact.Unknown:
+		return ""
+	case err == nil, errors.As(err, &exit):
+		return "the container's sh is not one that knows the script"
+	}
+	return unscripted(err)
+}
+
+// unscripted says why no script of ours can be run there at all, by the error of a session in which none has said anything.
+func unscripted(err error) string {
+	var remote *stream.RemoteError
+	var refused *stream.HandshakeError
+	switch {
+	case errors.As(err, &remote) && remote.Start != stream.StartOther:
+		return "the container has no sh"
+	case errors.As(err, &refused) && policyRefused(refused):
+		return "a policy of the cluster refuses it: " + refused.Status.Message
+	}
+	return ""
+}
+
+// policyRefused says whether it was not the lack of a right: that, RBAC says so ("cannot create resource", or nothing at all), and would
+// say again. 422 is a ValidatingAdmissionPolicy's answer unless it names another reason.
+func policyRefused(e *stream.HandshakeError) bool {
+	return (e.StatusCode == http.StatusForbidden || e.StatusCode == http.StatusUnprocessableEntity) && e.Status != nil &&
+		!lacksRight(e) && !unexplained(e)
+}
+
+// lacksRight says whether a refusal with a Status is RBAC's, in its own words.
+func lacksRight(e *stream.HandshakeError) bool { return strings.Contains(e.Status.Message, " cannot ") }
+
+// unexplained says whether a refusal with a Status gives no reason, as a server of 1.35 or later does when only create is lacking.
+func unexplained(e *stream.HandshakeError) bool {
+	return strings.HasSuffix(strings.TrimSpace(e.Status.Message), "is forbidden:")
+}
+
+// errUnreported is what the link's end means when the server says that all is well and the script has not.
+var errUnreported = errors.New("the server claims that the command succeeded, but the command has not said so")
+
+// reported is how the command ended: the script's word, not the server's.
+func reported(state exact.State, code int, err error) error {
+	switch {
+	case state == exact.Ended && code == 0:
+		return nil
+	case state == exact.Ended:
+		return &stream.ExitError{Code: code}
+	case err == nil:
+		return &stream.LostError{Err: errUnreported}
+	}
+	return err
+}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"kshell/internal/settings"
+	"kshell/internal/stream"
+	"kshell/internal/terminal"
+)
+
+// liveFlags keep a session alive, and end it.
+type liveFlags struct {
+	keepalive        time.Duration
+	noIdleKeepalive  bool
+	escape           string
+	reconnectTimeout time.Duration
+	keepaliveGiven   bool // by the command line
+	escapeGiven      bool
+}
+
+// What is so without a flag and a setting.
+const (
+	keepaliveDefault = 10 * time.Second
+	escapeDefault    = "~"
+)
+
+// escapeNone switches the escape character off.
+const escapeNone = "none"
+
+func (f *liveFlags) addTo(flags *pflag.FlagSet) {
+	flags.DurationVar(&f.keepalive, "keepalive", keepaliveDefault, "ping a server that is silent for so long; 20 s without an answer are a lost connection; 0: never")
+	flags.BoolVar(&f.noIdleKeepalive, "no-idle-keepalive", false, "let the server end a session in which nothing has happened for 4 hours")
+	flags.StringVar(&f.escape, "escape-char", escapeDefault, "on a terminal, begins kshell's own keys at the beginning of a line (~? lists them); none: there are none")
+	flags.DurationVar(&f.reconnectTimeout, "reconnect-timeout", 10*time.Minute, "how long a lost shell's connection is tried again; 0: for ever")
+}
+
+// prefer takes the settings for what no flag says; a mistake in them is one of the settings.
+func (f *liveFlags) prefer(mine func(key string) settings.Value) error {
+	if v := mine(settings.EscapeChar); v.Value != "" && !f.escapeGiven {
+		f.escape = v.Value
+		if !f.escapeFits() {
+			return fmt.Errorf("the setting %s of %s is not one character: %s", v.Key, v.Source, quoted(v.Value))
+		}
+	}
+	if v := mine(settings.Keepalive); v.Value != "" && !f.keepaliveGiven {
+		every, err := time.ParseDuration(v.Value)
+		if err != nil || every < 0 {
+			return fmt.Errorf("the setting %s of %s is no time such as 30s: %s", v.Key, v.Source, quoted(v.Value))
+		}
+		f.keepalive = every
+	}
+	return nil
+}
+
+func (f *liveFlags) escapeFits() bool {
+	return f.escape == escapeNone || len(f.escape) == 1 && f.escape[0] > ' ' && f.escape[0] <= '~'
+}
+
+func (f *liveFlags) check(cmd *cobra.Command) error {
+	f.keepaliveGiven, f.escapeGiven = cmd.Flags().Changed("keepalive"), cmd.Flags().Changed("escape-char")
+	if !f.escapeFits() {
+		return &usageError{"--escape-char " + quoted(f.escape) + " is not one character", "--escape-char '~', or none"}
+	}
+	return cmp.Or(notNegative(cmd, "keepalive", f.keepalive), notNegative(cmd, "reconnect-timeout", f.reconnectTimeout))
+}
+
+func (f *liveFlags) escapeChar() byte {
+	if f.escape == escapeNone || f.escape == "" {
+		return terminal.NoEscape
+	}
+	return f.escape[0]
+}
+
+// retries are the delays between the attempts to take a shell up again.
+var retries = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 100, Cap: 12500 * time.Millisecond} // and the jitter: 15 s at most
+
+// keysOfOurs are those behind the escape character.
+const keysOfOurs = ".R\x1ai?"
+
+// errLeft is the end of a session that the user has left by ~. and whose command nobody has seen the end of.
+var errLeft = errors.New("session left")
+
+// keys are what kshell does on a terminal itself.
+type keys struct {
+	job     *job
+	session *stream.Session
+	leave   context.CancelCauseFunc
+	suspend func()
+	start   time.Time
+	lost    atomic.Int32 // connections
+	wasRaw  atomic.Bool  // the terminal
+}
+
+// raw makes the terminal raw, now and for the last resort.
+func (k *keys) raw(t *terminal.Terminal) error {
+	undo, err := t.Raw()
+	if err != nil {
+		return err
+	}
+	k.wasRaw.Store(true)
+	k.job.lastResort.set(undo)
+	return nil
+}
+
+// stop suspends kshell.
+func (k *keys) stop(t *terminal.Terminal) {
+	k.job.lastResort.run()
+	err := terminal.Suspend()
+	k.continued(t)
+	if err != nil {
+		k.job.notice.warn("%s", err)
+	}
+}
+
+// continued takes the terminal back from whoever had it while kshell was stopped. In the background that has to wait.
+func (k *keys) continued(t *terminal.Terminal) {
+	if k.wasRaw.Load() {
+		_ = k.raw(t)
+	}
+}
+
+// tidy switches off what an ended or lost program has left on in the terminal.
+func (j *job) tidy() {
+	if reset := j.screen.Reset(); len(reset) > 0 && terminal.IsTerminal(j.Out) {
+		_, _ = j.Out.Write(reset) // who cannot see it needs none
+	}
+}
+
+// press does what a key behind the escape character stands for. It is called from the goroutine that reads the terminal.
+func (k *keys) press(key byte) {
+	n, char := k.job.notice, k.job.plan.live.escape
+	switch key {
+	case '.':
+		k.leave(errLeft)
+	case 'R':
+		k.session.Again()
+	case 0x1a:
+		k.suspend()
+	case 'i':
+		for _, line := range k.info() {
+			n.insist("%s", line)
+		}
+	case '?':
+		for _, line := range []string{". leave", "R reconnect now", "^Z suspend kshell", "i about this session", "? this list", char + " the character itself"} {
+			n.insist("%s", char+line)
+		}
+	}
+}
+
+// info is what there is to say about the session.
+func (k *keys) info() []string {
+	j := k.job
+	lines := []string{fmt.Sprintf("pod %s, container %s, namespace %s", j.at.pod, j.at.container, j.at.namespace)}
+	if j.at.seen != nil {
+		lines = append(lines, "node "+j.at.seen.Pod.Spec.NodeName)
+	}
+	state := "disconnected"
+	if k.session.Conn() != nil {
+		state = "connected by " + j.told.protocol
+	}
+	return append(lines, fmt.Sprintf("%s to %s, for %v, %d connections lost", state, j.dialer.Server(), time.Since(k.start).Round(time.Second), k.lost.Load()))
+}
+
+// quiet tells of a server that does not answer, once, and of its return. In the midst of an editor it says nothing.
+func (j *job) quiet() func(time.Duration) {
+	said := false
+	return func(overdue time.Duration) {
+		switch {
+		case overdue == 0 && said:
+			said = false
+			j.notice.say("the connection is alive again")
+		case overdue > 0 && !said && !j.screen.FullScreen():
+			said = true
+			j.notice.say("no reply for %v", overdue.Round(time.Second))
+		}
+	}
+}

@@ -1,0 +1,94 @@
+//go:build unix
+
+package main
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+
+	"kshell/internal/sandbox"
+)
+
+func TestTheKeysBehindTheEscapeCharacter(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), "exec", "web")
+	c.prompt()
+	c.keys("~?")
+	c.await("(?m)^kshell: ~\\. leave\r\n")
+	c.await("(?m)^kshell: ~~ the character itself\r\n")
+	c.keys("~i")
+	c.await("(?m)^kshell: pod web, container web, namespace default\r\n")
+	c.await("(?m)^kshell: connected by v5.channel.k8s.io to .*, 0 connections lost\r\n")
+	c.keys("\r")
+	c.prompt()
+	c.run("echo ~~.", "~~\\.\r\n") // not at the beginning of a line
+	c.prompt()
+	c.run("mine=old", "")
+	c.keys("~R")
+	c.await("kshell: connected again: this is a new shell\r\n")
+	c.prompt()
+	c.run(`echo "[$mine]"`, `\[\]\r\n`)
+	c.prompt()
+	c.keys("sleep 1000\r~.")
+	c.await("(?m)^kshell: session left\r\n")
+	c.mustEnd(exitFailed)
+	awaitSessions(t, s, func(all []sandbox.Session) bool {
+		for _, x := range all {
+			if !x.Exited {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func TestTheEscapeCharacterCanBeAnotherOrNone(t *testing.T) {
+	t.Parallel()
+	for escape, typed := range map[string]string{"none": "~.\r", "%": "~.\r"} {
+		c := open(t, startSandbox(t), program(t), "exec", "--escape-char", escape, "web")
+		c.prompt()
+		c.keys(typed)
+		c.await("not found|[Pp]ermission|[Ii]s a directory") // the shell's word for ~.
+		c.prompt()
+		c.keys("exit\r")
+		c.await("exit")
+	}
+}
+
+// After Ctrl-Z and fg of whatever kind the keys are the remote's again.
+func TestAStoppedKshellTakesTheTerminalBack(t *testing.T) {
+	t.Parallel()
+	c := open(t, startSandbox(t), program(t), "exec", "web")
+	c.prompt()
+	raw := c.modes()
+	c.signal(syscall.SIGSTOP)
+	c.stty("icanon", "echo", "isig", "opost") // what a shell does that gets its terminal back
+	c.signal(syscall.SIGCONT)
+	c.awaitModes(raw)
+	c.run("echo a''b", "ab\r\n")
+	c.prompt()
+	c.keys("exit\r")
+	c.mustEnd(0)
+}
+
+func TestWhatALostEditorLeftOnIsSwitchedOff(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), "exec", "web")
+	c.prompt()
+	c.run(`printf '\033[?1049h\033[?25l\033[?1000h'; echo edit''ing`, "editing\r\n")
+	undo := s.Down()
+	c.await("trying again in")
+	undo()
+	c.keys("\r")
+	c.await("this is a new shell\r\n")
+	all := string(c.all())
+	if want := "\x1b[?1000l\x1b[?25h\x1b[?1049l\x1b[m"; !strings.Contains(all, want) {
+		t.Errorf("not switched off: %q", all)
+	}
+	c.prompt()
+	c.keys("exit\r")
+	c.mustEnd(0)
+}

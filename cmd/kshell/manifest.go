@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"kshell/internal/pod"
+	"kshell/internal/terminal"
+)
+
+// manifestFlags name the target by a file for kubectl.
+type manifestFlags struct{ files []string }
+
+func (f *manifestFlags) addTo(flags *pflag.FlagSet) {
+	// Not a slice, as kubectl has it: that would cut a name at its commas.
+	flags.StringArrayVarP(&f.files, filenameFlag, "f", nil, "take the pod or TYPE/NAME from this `FILE`, a URL, or - for stdin: YAML or JSON")
+}
+
+const filenameFlag = "filename"
+
+// fromStdin is the name of a manifest that comes in as the input.
+const fromStdin = "-"
+
+// manifest is the one file that is named, or "".
+func (f *manifestFlags) manifest(cmd *cobra.Command, named []string) (string, error) {
+	switch {
+	case len(f.files) == 0:
+		return "", nil
+	case len(f.files) > 1:
+		return "", usage(cmd, "-f may be there once: a command runs in the pod of one object")
+	case len(named) > 0:
+		return "", &usageError{
+			fmt.Sprintf("-f says which pod, and so does %s", quoted(named[0])),
+			fmt.Sprintf("%s -f %s -- COMMAND, or leave -f out", cmd.CommandPath(), f.files[0]),
+		}
+	case f.files[0] == "":
+		return "", usage(cmd, "-f names no file")
+	}
+	return f.files[0], nil
+}
+
+// checkManifest refuses two readers of one stdin.
+func (p *execPlan) checkManifest() error {
+	if p.manifest != fromStdin || !p.stdin || p.script.stdinFile != "" {
+		return nil
+	}
+	return &usageError{"stdin cannot be the file for -f and the command's input", "name a file, or give the input as --stdin-file FILE"}
+}
+
+// aim reads the plan's manifest, if there is one, for its target and namespace.
+func (a *app) aim(ctx context.Context, p *execPlan) error {
+	if p.manifest == "" {
+		return nil
+	}
+	text, err := a.openManifest(ctx, p.manifest)
+	if err != nil {
+		return fmt.Errorf("-f %s: %w", shown(p.manifest), err)
+	}
+	defer func() { _ = text.Close() }() // it was only read
+	target, namespace, err := pod.ParseManifest(text)
+	if err != nil {
+		return fmt.Errorf("-f %s: %w", shown(p.manifest), ending(ctx, err))
+	}
+	switch {
+	case namespace == "":
+	case a.kube.Namespace == "":
+		a.kube.Namespace = namespace
+	case a.kube.Namespace != namespace:
+		return &usageError{ // kubectl's words
+			fmt.Sprintf("the namespace from the provided object %s does not match the namespace %s", quoted(namespace), quoted(a.kube.Namespace)),
+			fmt.Sprintf("you must pass '--namespace=%s' to perform this operation", namespace),
+		}
+	}
+	p.target = target
+	a.notice.detail("-f %s: %s", shown(p.manifest), target)
+	return nil
+}
+
+func (a *app) openManifest(ctx context.Context, name string) (io.ReadCloser, error) {
+	switch scheme, _, isURL := strings.Cut(name, "://"); {
+	case name == fromStdin:
+		return a.stdin(ctx)
+	case isURL && (scheme == "http" || scheme == "https"):
+		return download(ctx, name)
+	case isURL:
+		return nil, &usageError{"only http and https are fetched", "download the file, and name that"}
+	}
+	file, err := os.Open(name)
+	var said *fs.PathError
+	if errors.As(err, &said) {
+		return nil, said.Err // the name has been said
+	}
+	return file, err
+}
+
+// stdin is the program's own, which ctx ends.
+func (a *app) stdin(ctx context.Context) (io.ReadCloser, error) {
+	input, err := terminal.NewInput(a.In)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { input.Cancel() })
+	return closing{input, func() error { stop(); input.Cancel(); return nil }}, nil
+}
+
+// closing is a reader that can be closed.
+type closing struct {
+	io.Reader
+	close func() error
+}
+
+// Close implements io.Closer.
+func (c closing) Close() error { return c.close() }
+
+const (
+	fetching    = 30 * time.Second // at most, to the last byte
+	maxDownload = 16<<20 + 1       // one more than pod.ParseManifest takes, which says so
+)
+
+// download gets a manifest from elsewhere.
+func download(ctx context.Context, address string) (io.ReadCloser, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, &usageError{"the address cannot be read", "write it as https://HOST/PATH"}
+	}
+	request.Header.Set("User-Agent", "kshell/"+version)
+	client := &http.Client{Timeout: fetching}
+	answer, err := client.Do(request)
+	if err != nil {
+		return nil, ending(ctx, withoutAddress(err))
+	}
+	defer client.CloseIdleConnections()
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the server answered %s", answer.Status)
+	}
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxDownload))
+	return io.NopCloser(bytes.NewReader(text)), ending(ctx, err)
+}
+
+// withoutAddress leaves out what net/http puts before its errors: the address has been said, and may hold a token.
+func withoutAddress(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+// shown is a manifest's name as it can be said: an address without what may be a secret in it.
+func shown(name string) string {
+	if address, err := url.Parse(name); err == nil && address.Host != "" {
+		address.RawQuery, address.Fragment = "", ""
+		return address.Redacted()
+	}
+	return name
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestAManifestFromElsewhereIsBounded(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for line := bytes.Repeat([]byte("# nothing\n"), 1<<16); ; {
+			if _, err := w.Write(line); err != nil {
+				return // the client has had enough: without a bound this would go on for ever
+			}
+		}
+	}))
+	defer s.Close()
+	a := newApp()
+	err := a.aim(t.Context(), &execPlan{manifest: s.URL})
+	if err == nil || !strings.HasSuffix(err.Error(), "the manifest is larger than 16 MiB") || exitCode(err) != exitUsage {
+		t.Errorf("got %v, exit code %d", err, exitCode(err))
+	}
+}
+
+func TestCtrlCEndsTheReadingOfAManifest(t *testing.T) {
+	silent := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-silent }))
+	defer s.Close()
+	defer close(silent)
+	open, held, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	defer open.Close()
+	for _, name := range []string{s.URL, fromStdin} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(50*time.Millisecond, func() { cancel(signalError{syscall.SIGINT}) })
+		a := newApp()
+		a.In = open
+		if err := a.aim(ctx, &execPlan{manifest: name}); exitCode(err) != 130 {
+			t.Errorf("%s: %v, exit code %d", name, err, exitCode(err))
+		}
+		cancel(nil)
+	}
+}
+
+// An address may hold a token.
+func TestAnAddressIsShownWithoutWhatMayBeASecret(t *testing.T) {
+	for name, want := range map[string]string{
+		"https://me:pass@host/x.yaml?token=1#2": "https://me:xxxxx@host/x.yaml",
+		"dir/x.yaml?y":                          "dir/x.yaml?y",
+		"-":                                     "-",
+	} {
+		if got := shown(name); got != want {
+			t.Errorf("%s is shown as %s, want %s", name, got, want)
+		}
+	}
+}

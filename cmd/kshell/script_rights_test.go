@@ -1,0 +1,95 @@
+//go:build unix
+
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	authorizationv1 "k8s.io/api/authorization/v1"
+
+	"kshell/internal/sandbox"
+)
+
+// reviewer puts something before the sandbox that answers SelfSubjectAccessReviews, which the sandbox does not know.
+func reviewer(ts *testscript.TestScript, neg bool, args []string) {
+	hang := slices.Equal(args, []string{"hang"})
+	if neg || len(args) > 0 && !hang {
+		ts.Fatalf("usage: reviewer [hang]")
+	}
+	s := sandboxOf(ts)
+	server, err := url.Parse(s.URL())
+	ts.Check(err)
+	ca, err := os.ReadFile(s.CA())
+	ts.Check(err)
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(ca) {
+		ts.Fatalf("no certificate in %s", s.CA())
+	}
+	proxy := httputil.NewSingleHostReverseProxy(server)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	proxy.Transport = transport
+	mux := http.NewServeMux()
+	mux.Handle("/", proxy)
+	mux.HandleFunc("POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews", func(w http.ResponseWriter, r *http.Request) {
+		var review authorizationv1.SelfSubjectAccessReview
+		body, err := io.ReadAll(r.Body) // to its end: only then it is noticed that the client has gone
+		if err == nil {
+			err = json.Unmarshal(body, &review)
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		if hang {
+			<-r.Context().Done()
+			return
+		}
+		review.Status.Allowed = allowed(s, r.Header.Get("Authorization"), review.Spec.ResourceAttributes)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusCreated)
+		_ = json.NewEncoder(w).Encode(review)
+	})
+	before := httptest.NewTLSServer(mux)
+	ts.Defer(transport.CloseIdleConnections)
+	ts.Defer(before.Close)
+	ts.Setenv("REVIEWER", before.URL)
+}
+
+// allowed is what the sandbox allows its users: see sandbox.Server.Token.
+func allowed(s *sandbox.Server, authorization string, asked *authorizationv1.ResourceAttributes) bool {
+	exec := asked.Resource == "pods" && asked.Subresource == "exec"
+	looks := slices.Contains([]string{"get", "list", "watch"}, asked.Verb)
+	switch strings.TrimPrefix(authorization, "Bearer ") {
+	case s.Token("admin"):
+		return true
+	case s.Token("get-only"):
+		return looks
+	case s.Token("create-only"):
+		return looks && !exec || exec && asked.Verb == "create"
+	case s.Token("exec-only"):
+		return exec
+	default:
+		return false
+	}
+}
+
+// serve makes the files of a folder of the script available over HTTP.
+func serve(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: serve DIR")
+	}
+	files := httptest.NewServer(http.FileServer(http.Dir(ts.MkAbs(args[0]))))
+	ts.Defer(files.Close)
+	ts.Setenv("FILES", files.URL)
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/exact"
+	"kshell/internal/stream"
+	"kshell/internal/terminal"
+)
+
+// shellFlags are the surroundings of a command.
+type shellFlags struct {
+	shell   string
+	env     []string
+	workdir string
+}
+
+func (f *shellFlags) addTo(flags *pflag.FlagSet) {
+	flags.StringVar(&f.shell, "shell", "", "the shell to open where no command is named; default: bash, sh or ash, what there is")
+	flags.StringArrayVar(&f.env, "env", nil, "set a variable for the command: NAME=VALUE, or NAME for its value here; may be repeated")
+	flags.StringVar(&f.workdir, "workdir", "", "the command's working directory")
+}
+
+// surroundings are what shellFlags ask for: variables as NAME=VALUE.
+type surroundings struct {
+	env []string
+	dir string
+}
+
+// none says whether the command can be run as it is.
+func (s surroundings) none() bool { return len(s.env) == 0 && s.dir == "" }
+
+var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// check looks the variables up that are only named, and finds what is no variable.
+func (f *shellFlags) check(cmd *cobra.Command) (surroundings, error) {
+	s := surroundings{dir: f.workdir}
+	for _, given := range f.env {
+		name, value, ok := strings.Cut(given, "=")
+		if !ok {
+			value, ok = os.LookupEnv(name)
+		}
+		switch {
+		case !variable.MatchString(name):
+			return s, usage(cmd, fmt.Sprintf("--env %s: not the name of a variable", quoted(given)))
+		case !ok:
+			return s, usage(cmd, fmt.Sprintf("--env %s: there is no such variable here, and no value was given", name))
+		}
+		s.env = append(s.env, name+"="+value)
+	}
+	return s, nil
+}
+
+// carried are the variables of this terminal that a shell over there should know, as ssh has it. Those of the locale are marked as ones that
+// the container may not have (exact.NewShell).
+func carried(environ []string) []string {
+	var known []string
+	for _, v := range environ {
+		name, value, _ := strings.Cut(v, "=")
+		switch {
+		case value == "":
+		case name == "TERM", name == "COLORTERM":
+			known = append(known, v)
+		case name == "LANG", strings.HasPrefix(name, "LC_") && variable.MatchString(name):
+			known = append(known, exact.IfLocale+v)
+		}
+	}
+	return known
+}
+
+// onTerminal runs the plan's command, or a shell, on the local terminal.
+func (j *job) onTerminal(ctx context.Context) error {
+	if j.plan.scripted && !j.windows() {
+		tried, err := j.inShell(ctx)
+		if tried {
+			return err
+		}
+	}
+	if !j.plan.around.none() {
+		return errNoSurroundings
+	}
+	var err error
+	for _, command := range j.shells() {
+		err = explain(j.attended(ctx, j.newSession(j.at.request(command, true, true, j.plan.offer)), nil), j.plan, j.at, false)
+		var remote *stream.RemoteError
+		if !errors.As(err, &remote) || remote.Start != stream.StartNotFound {
+			return err
+		}
+	}
+	if len(j.plan.command) > 0 {
+		return err
+	}
+	return &hinted{
+		&shortError{err, "the container has no shell"},
+		fmt.Sprintf("kubectl debug -it -n %s %s --image=busybox --target=%s -- sh", j.at.namespace, j.at.pod, j.at.container),
+	}
+}
+
+// errNoSurroundings is the refusal of --env and --workdir where there is nothing to carry them out.
+var errNoSurroundings = &hinted{
+	errors.New("--env and --workdir need a sh in the container, and leave to use it"), "without them, and without --exact=never, the command is run as it is",
+}
+
+// shells are the commands to be tried where no script can choose: the one that was named, or every shell that is known.
+func (j *job) shells() [][]string {
+	switch {
+	case len(j.plan.command) > 0:
+		return [][]string{j.plan.command}
+	case j.windows():
+		return [][]string{{"powershell"}, {"cmd"}}
+	default:
+		return [][]string{{"bash"}, {"sh"}, {"ash"}, {"powershell"}, {"cmd"}}
+	}
+}
+
+// windows says whether the pod is known to be one of Windows.
+func (j *job) windows() bool {
+	if j.at.seen == nil {
+		return false
+	}
+	spec := j.at.seen.Pod.Spec
+	return spec.OS != nil && spec.OS.Name == corev1.Windows || spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows)
+}
+
+// inShell runs the command by the script that takes our variables along and says which process it is. Not tried: it cannot be, and
+// nothing of the command has run.
+func (j *job) inShell(ctx context.Context) (tried bool, err error) {
+	env := append(carried(os.Environ()), j.plan.around.env...)
+	shell := exact.NewShell(env, j.plan.around.dir)
+	err = j.attended(ctx, j.newSession(j.at.request(shell.Command(j.plan.command), true, true, j.plan.offer)), shell)
+	switch state := shell.State(); {
+	case state == exact.Nowhere:
+		return true, errors.New(obstacle(state, err))
+	case state == exact.Missing && !j.plan.around.none():
+		return true, explain(errMissing, j.plan, j.at, false)
+	case state == exact.Missing, state == exact.Unknown && unscripted(err) != "":
+		return false, nil
+	}
+	return true, explain(err, j.plan, j.at, false)
+}
+
+// attended runs s on the local terminal. With a shell that can be hung up, nothing is left behind when nobody sits there any more.
+func (j *job) attended(ctx context.Context, s *stream.Session, shell *exact.Shell) error {
+	input, err := terminal.NewInput(j.In) // each session ends its own
+	if err != nil {
+		return fmt.Errorf("stdin: %w", err)
+	}
+	ctx, leaving := context.WithCancelCause(ctx)
+	defer leaving(nil)
+	k := &keys{job: j, session: s, leave: leaving, start: time.Now()}
+	typed := terminal.NewKeys(input, input.Cancel, j.plan.live.escapeChar(), keysOfOurs, k.press)
+	j.in.Reader, s.Stdin, s.CancelStdin = typed, &j.in, typed.Cancel
+	leave, err := j.interactive(ctx, s, shell, k)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	defer j.clearing.Wait()
+	err = s.Run(ctx)
+	var exit *stream.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		j.tidy()
+	}
+	var lost *stream.LostError
+	if shell != nil && !j.plan.exact.keep && (ctx.Err() != nil || errors.As(err, &lost)) {
+		j.sweep(ctx, shell.HangUp())
+	}
+	return ending(ctx, err)
+}
+
+// hangUpOld ends the shell of an earlier connection, if there was one, while the new one begins.
+func (j *job) hangUpOld(ctx context.Context, shell *exact.Shell) {
+	old := shell.HangUp()
+	shell.Reset()
+	if old != nil && !j.plan.exact.keep {
+		j.clearing.Go(func() { j.sweep(ctx, old) })
+	}
+}

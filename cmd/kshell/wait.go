@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"kshell/internal/pod"
+)
+
+// waitFlags say how long to wait for a container that does not run yet.
+type waitFlags struct{ running time.Duration }
+
+// runningTimeout is kubectl's default.
+const runningTimeout = time.Minute
+
+func (f *waitFlags) addTo(flags *pflag.FlagSet) {
+	flags.DurationVar(&f.running, "pod-running-timeout", runningTimeout, "wait so long for the container to run; 0: do not wait")
+}
+
+// check finds what cannot be meant.
+func (f *waitFlags) check(cmd *cobra.Command) error {
+	return notNegative(cmd, "pod-running-timeout", f.running)
+}
+
+// await finds the container, and waits for it up to limit, from the moment on at which there is something to wait for: what the way to the
+// server takes does not count. Meanwhile it says why the container does not run yet.
+func (a *app) await(ctx context.Context, client *pod.Client, r pod.Request, limit time.Duration) (*pod.Found, error) {
+	if limit == 0 {
+		return client.Find(ctx, r)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var patience *time.Timer
+	defer func() {
+		if patience != nil {
+			patience.Stop()
+		}
+	}()
+	return client.Await(ctx, r, func(why string) {
+		if patience != nil {
+			a.notice.say("waiting: %s", why)
+			return
+		}
+		a.notice.say("waiting (up to %v, see --pod-running-timeout): %s", limit, why)
+		patience = time.AfterFunc(limit, func() { cancel(context.DeadlineExceeded) })
+	})
+}

@@ -1,0 +1,184 @@
+package pod
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+)
+
+func reasons(skipped []Skipped) []string {
+	var list []string
+	for _, s := range skipped {
+		list = append(list, s.Pod.Name+": "+s.Err.Error())
+	}
+	return list
+}
+
+func containersOf(running []Found) []string {
+	var list []string
+	for _, f := range running {
+		list = append(list, f.Pod.Name+"/"+f.Container)
+	}
+	return list
+}
+
+func TestEveryPodIsListedAndThoseThatDoNotRunAreNotLostFromSight(t *testing.T) {
+	pods := list(
+		running("web-c"), running("web-a", annotated("app")), running("web-b", phase(corev1.PodSucceeded)),
+		running("web-d", unscheduled), running("web-e", deleting), crowded(),
+	)
+	answers := deployment(3)
+	answers[core+"pods"] = pods
+	for name, req := range map[string]Request{
+		"selector": {Namespace: "shop", Selector: "app=web"},
+		"workload": request(t, "deploy/web"),
+		"all":      {Namespace: "shop"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAPI(t, answers)
+			found, skipped, err := a.client.List(t.Context(), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]string{"web/app", "web-a/app", "web-c/app", "web-e/app"}, containersOf(found)); diff != "" {
+				t.Errorf("running: -want +got:\n%s", diff)
+			}
+			want := []string{`web-b: pod "web-b" has completed`, `web-d: pod "web-d" is not scheduled (Unschedulable): 0/2 nodes are available`}
+			if diff := cmp.Diff(want, reasons(skipped)); diff != "" {
+				t.Errorf("skipped: -want +got:\n%s", diff)
+			}
+			if last := found[len(found)-1]; !slices.Equal(last.Notes, []string{`pod "web-e" is being deleted`}) {
+				t.Errorf("notes %q", last.Notes)
+			}
+		})
+	}
+}
+
+func TestPodsWithoutTheWantedContainerAreSkipped(t *testing.T) {
+	a := newAPI(t, map[string]any{core + "pods": list(running("web-a"), crowded())})
+	found, skipped, err := a.client.List(t.Context(), Request{Namespace: "shop", Selector: "app=web", Container: "log"})
+	if got := containersOf(found); err != nil || !slices.Equal(got, []string{"web/log"}) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	var unknown *UnknownContainerError
+	if len(skipped) != 1 || !errors.As(skipped[0].Err, &unknown) || skipped[0].Pod.Name != "web-a" {
+		t.Errorf("skipped %q", reasons(skipped))
+	}
+}
+
+func TestPodsThatAreNotThereAreAnError(t *testing.T) {
+	a := newAPI(t, map[string]any{core + "pods": list()})
+	for selector, words := range map[string]string{
+		"app=web,tier!=a": `no pod in namespace "shop" has the labels app=web,tier!=a`,
+		"":                `there are no pods in namespace "shop"`,
+	} {
+		_, _, err := a.client.List(t.Context(), Request{Namespace: "shop", Selector: selector})
+		var none *NoPodsError
+		if !errors.As(err, &none) || none.Error() != words || none.Hint() == "" {
+			t.Errorf("%q: got %v", selector, err)
+		}
+	}
+	for _, selector := range []string{"app=web=x", "a in", "=", "a\x1b[2J"} {
+		_, _, err := a.client.List(t.Context(), Request{Namespace: "shop", Selector: selector})
+		var wrong *TargetError
+		if !errors.As(err, &wrong) || !strings.Contains(wrong.Hint(), "LABEL=VALUE") || strings.Contains(wrong.Error(), "\x1b") {
+			t.Errorf("%q: got %v, want a *TargetError", selector, err)
+		}
+	}
+}
+
+func TestSelectorFindsTheBestOfItsPods(t *testing.T) {
+	a := newAPI(t, map[string]any{core + "pods": list(running("web-a", readyAt(5)), running("web-b", readyAt(2)))})
+	got, err := a.client.Find(t.Context(), Request{Namespace: "shop", Selector: "app"})
+	if err != nil || got.Pod.Name != "web-b" {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	if diff := cmp.Diff([]string{`the selector "app" has 2 pods: chose "web-b" (ready longest)`}, got.Notes); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	var nothing *TargetError
+	if _, err := a.client.Find(t.Context(), Request{Namespace: "shop"}); !errors.As(err, &nothing) {
+		t.Errorf("nothing named: got %v, want a *TargetError", err)
+	}
+}
+
+func TestPodWhoseContainerRunsIsTakenBeforeABetterOneWhereItDoesNot(t *testing.T) {
+	answers := deployment(2)
+	answers[core+"pods"] = list(running("web-a", with(one(waits("CrashLoopBackOff", "")), nil, nil)), running("web-b", unready))
+	got, err := newAPI(t, answers).client.Find(t.Context(), request(t, "deploy/web"))
+	if err != nil || got.Pod.Name != "web-b" {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	if diff := cmp.Diff([]string{`deployment/web has 2 pods: chose "web-b" (its container runs)`}, got.Notes); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// chunked is a server with so many pods that hands them out as asked.
+type chunked struct {
+	pods     int
+	forgets  bool // that it has begun
+	requests []string
+}
+
+func (c *chunked) RoundTrip(r *http.Request) (*http.Response, error) {
+	q := r.URL.Query()
+	c.requests = append(c.requests, q.Get("limit")+" "+q.Get("continue"))
+	from, _ := strconv.Atoi(q.Get("continue"))
+	if from > 0 && c.forgets {
+		return response(r, http.StatusGone, body(refusal(410, metav1.StatusReasonExpired, "too old"))), nil
+	}
+	limit, err := strconv.Atoi(q.Get("limit"))
+	if err != nil {
+		limit = c.pods
+	}
+	l := list()
+	l.ResourceVersion = "7"
+	for i := from; i < min(from+limit, c.pods); i++ {
+		l.Items = append(l.Items, *running("web-" + strconv.Itoa(10000+i)))
+	}
+	if from+limit < c.pods {
+		l.Continue = strconv.Itoa(from + limit)
+	}
+	return response(r, http.StatusOK, body(l)), nil
+}
+
+func TestThousandsOfPodsAreAskedForInChunks(t *testing.T) {
+	tests := map[string]struct {
+		server chunked
+		want   []string
+	}{
+		"in order":                    {chunked{pods: 1234}, []string{"500 ", "500 500", "500 1000"}},
+		"the server forgets between":  {chunked{pods: 1234, forgets: true}, []string{"500 ", "500 500", " "}},
+		"exactly one chunk":           {chunked{pods: 500}, []string{"500 "}},
+		"one, and the server forgets": {chunked{pods: 1, forgets: true}, []string{"500 "}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			client, err := NewClient(&rest.Config{Host: "http://world", Transport: &test.server})
+			if err != nil {
+				t.Fatal(err)
+			}
+			found, skipped, err := client.List(t.Context(), Request{Namespace: "shop", Selector: "app"})
+			if err != nil || len(found) != test.server.pods || len(skipped) != 0 {
+				t.Fatalf("%d running, %d skipped, %v; want %d", len(found), len(skipped), err, test.server.pods)
+			}
+			for i, f := range found {
+				if want := "web-" + strconv.Itoa(10000+i); f.Pod.Name != want {
+					t.Fatalf("pod %d is %s, want %s", i, f.Pod.Name, want)
+				}
+			}
+			if diff := cmp.Diff(test.want, test.server.requests); diff != "" {
+				t.Errorf("limit and continue: -want +got:\n%s", diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,87 @@
+package pod
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
+)
+
+// news is what a pod's events say where its status is silent: volumes that cannot
+// be mounted, sandboxes that cannot be made. Those who may not list events do
+// without.
+type news struct {
+	asked   time.Time
+	refused bool
+	about   string // what is said without it
+	reason  string // of the event
+	text    string // of the event
+}
+
+// look asks for the events if the wait is for something that they can explain.
+func (n *news) look(ctx context.Context, c *Client, v *view) {
+	var stopped *NotRunningError
+	if _, err := v.settle(); n.refused || time.Since(n.asked) < awaitFresh || !errors.As(err, &stopped) || !stopped.unexplained {
+		return
+	}
+	n.asked = time.Now()
+	i := slices.IndexFunc(v.pods, func(pod corev1.Pod) bool { return pod.Name == stopped.Pod })
+	event, err := c.warning(ctx, &v.pods[i])
+	switch {
+	case err != nil:
+		n.refused = !passing(err)
+	case event == nil:
+	case n.about == stopped.text && n.reason == event.Reason && steady(n.text) == steady(event.Message):
+	default:
+		n.about, n.reason, n.text = stopped.text, event.Reason, event.Message
+	}
+}
+
+// add gives err with what is known to be behind it.
+func (n *news) add(err error) error {
+	var stopped *NotRunningError
+	if n.text == "" || !errors.As(err, &stopped) || stopped.text != n.about {
+		return err
+	}
+	more := *stopped
+	more.Message = n.text
+	more.text += "; " + n.reason + because("", n.text)
+	return &more
+}
+
+// identifiers are what is new in each of a row of equal failures.
+var identifiers = regexp.MustCompile(`[0-9a-f]{8,}|\d+`)
+
+func steady(text string) string { return identifiers.ReplaceAllString(text, "#") }
+
+// warning is the last event of type Warning about a pod, or nil.
+func (c *Client) warning(ctx context.Context, pod *corev1.Pod) (*corev1.Event, error) {
+	events := &corev1.EventList{}
+	about := fields.Set{"involvedObject.uid": string(pod.UID), "type": corev1.EventTypeWarning}
+	err := c.groups[""].Get().Namespace(pod.Namespace).Resource("events").
+		Param("fieldSelector", about.AsSelector().String()).Param("limit", "100").Do(ctx).Into(events)
+	if err != nil || len(events.Items) == 0 {
+		return nil, err
+	}
+	last := slices.MaxFunc(events.Items, func(a, b corev1.Event) int {
+		return cmp.Or(seen(&a).Compare(seen(&b)), strings.Compare(a.Name, b.Name))
+	})
+	return &last, nil
+}
+
+// seen is when an event was last so, in either of the API's two forms.
+func seen(e *corev1.Event) time.Time {
+	at := e.LastTimestamp.Time
+	for _, other := range []time.Time{e.EventTime.Time, e.CreationTimestamp.Time} {
+		if other.After(at) {
+			at = other
+		}
+	}
+	return at
+}

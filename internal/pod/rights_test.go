@@ -1,0 +1,125 @@
+package pod
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+)
+
+// court answers access reviews by what it allows, "VERB GROUP/RESOURCE/SUBRESOURCE/NAME in NAMESPACE".
+type court struct {
+	t       *testing.T
+	allowed []string
+	broken  bool
+}
+
+func (c *court) RoundTrip(r *http.Request) (*http.Response, error) {
+	var q struct {
+		APIVersion string
+		Kind       string
+		Spec       struct {
+			ResourceAttributes struct{ Namespace, Verb, Group, Resource, Subresource, Name string }
+		}
+	}
+	if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+		c.t.Error(err)
+	}
+	if r.Method+" "+r.URL.String() != "POST http://world/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" ||
+		q.APIVersion != "authorization.k8s.io/v1" || q.Kind != "SelfSubjectAccessReview" || r.Header.Get("Content-Type") != "application/json" || r.Header.Get("Accept") != "application/json" {
+		c.t.Errorf("asked %s %s with %s %s", r.Method, r.URL, q.APIVersion, q.Kind)
+	}
+	if c.broken {
+		return response(r, http.StatusForbidden, body(refusal(403, metav1.StatusReasonForbidden, "no reviews"))), nil
+	}
+	a := q.Spec.ResourceAttributes
+	thing := a.Verb + " " + a.Group + "/" + a.Resource + "/" + a.Subresource + "/" + a.Name + " in " + a.Namespace
+	return response(r, http.StatusCreated, body(map[string]any{
+		"apiVersion": q.APIVersion, "kind": q.Kind, "status": map[string]any{"allowed": slices.Contains(c.allowed, thing)},
+	})), nil
+}
+
+func judged(t *testing.T, c *court, wanted ...Rule) ([]Rule, error) {
+	t.Helper()
+	c.t = t
+	client, err := NewClient(&rest.Config{Host: "http://world", Transport: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client.Missing(t.Context(), "shop", wanted...)
+}
+
+func TestRightsThatAreMissingAreFoundOut(t *testing.T) {
+	get, create := ExecRules()[0], ExecRules()[1]
+	scale := Rule{Verb: "update", Group: "apps", Resource: "deployments", Subresource: "scale", Name: "web"}
+	tests := []struct {
+		name         string
+		allowed      []string
+		wanted, want []Rule
+	}{
+		{"none is allowed", nil, ExecRules(), []Rule{get, create}},
+		{"only get", []string{"get /pods/exec/ in shop"}, ExecRules(), []Rule{create}},
+		{"only create", []string{"create /pods/exec/ in shop"}, ExecRules(), []Rule{get}},
+		{"elsewhere", []string{"get /pods/exec/ in bank", "create /pods/exec/ in bank"}, ExecRules(), []Rule{get, create}},
+		{"all", []string{"get /pods/exec/ in shop", "create /pods/exec/ in shop"}, ExecRules(), nil},
+		{"of a group, by name", []string{"update apps/deployments/scale/web in shop"}, []Rule{scale, get}, []Rule{get}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := judged(t, &court{allowed: test.allowed}, test.wanted...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+	var refused *RequestError
+	if got, err := judged(t, &court{broken: true}, get); got != nil || !errors.As(err, &refused) {
+		t.Errorf("a server that does not tell: got %v, %v", got, err)
+	}
+}
+
+func TestRuleToAddIsShownAsItHasToStandInARole(t *testing.T) {
+	tests := []struct {
+		rules []Rule
+		want  string
+	}{
+		{ExecRules(), `- {apiGroups: [""], resources: ["pods/exec"], verbs: ["get", "create"]}`},
+		{ExecRules()[1:], `- {apiGroups: [""], resources: ["pods/exec"], verbs: ["create"]}`},
+		{
+			[]Rule{{Verb: "get", Resource: "pods"}, {Verb: "get", Group: "apps", Resource: "deployments", Name: "web"}, {Verb: "list", Resource: "pods"}, {Verb: "get", Resource: "pods"}},
+			`- {apiGroups: [""], resources: ["pods"], verbs: ["get", "list"]}` + "\n" +
+				`- {apiGroups: ["apps"], resources: ["deployments"], resourceNames: ["web"], verbs: ["get"]}`,
+		},
+		{nil, ""},
+	}
+	for _, test := range tests {
+		if got := Grant(test.rules); got != test.want {
+			t.Errorf("got  %s\nwant %s", got, test.want)
+		}
+	}
+}
+
+func TestRefusalNamesVerbResourceNamespaceAndRule(t *testing.T) {
+	refusal := errors.New("403")
+	err := error(&ForbiddenError{Namespace: "shop", Missing: append(ExecRules(), Rule{Verb: "get", Group: "apps", Resource: "deployments", Name: "web"}), Err: refusal})
+	if want := `not allowed in namespace "shop": get on pods/exec and create on pods/exec and get on deployments.apps "web"`; err.Error() != want {
+		t.Errorf("got  %s\nwant %s", err, want)
+	}
+	var hinting interface{ Hint() string }
+	want := `ask for a role in namespace "shop" with the rule {apiGroups: [""], resources: ["pods/exec"], verbs: ["get", "create"]}` +
+		` and {apiGroups: ["apps"], resources: ["deployments"], resourceNames: ["web"], verbs: ["get"]}`
+	if !errors.As(err, &hinting) || hinting.Hint() != want {
+		t.Errorf("hint %s\nwant %s", hinting.Hint(), want)
+	}
+	if !errors.Is(err, refusal) {
+		t.Error("the refusal cannot be found any more")
+	}
+}

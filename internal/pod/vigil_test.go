@@ -1,0 +1,140 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+func found(w *world, t *testing.T) *Found {
+	t.Helper()
+	found, err := w.client(t).Find(t.Context(), request(t, "web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.set(func() { w.requests = nil })
+	return found
+}
+
+// vigil watches over web, and gives what was told, each with the second.
+func vigil(ctx context.Context, t *testing.T, w *world) ([]string, error) {
+	t.Helper()
+	begin := time.Now()
+	var told []string
+	err := w.client(t).Watch(ctx, found(w, t), func(sentence string, over bool) {
+		told = append(told, fmt.Sprintf("%.1fs %s %v", time.Since(begin).Seconds(), sentence, over))
+	})
+	return told, err
+}
+
+// dying is a pod that is deleted two minutes after the start.
+func dying(w *world) {
+	time.AfterFunc(121500*time.Millisecond, func() { w.put(running("web", graceful(30))) })
+	time.AfterFunc(123500*time.Millisecond, func() { w.delete("web") })
+}
+
+func TestDeletionIsToldTheMomentThatItHappens(t *testing.T) {
+	for name, change := range map[string]func(*world){
+		"ordinary": func(*world) {},
+		"a pod that has not changed for so long that the server has forgotten": (*world).expire,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(running("web"))
+				change(w)
+				dying(w)
+				told, err := vigil(t.Context(), t, w)
+				want := []string{`121.5s pod "web" is being deleted; it has 30 s to end false`, `123.5s pod "web" was deleted true`}
+				if diff := cmp.Diff(want, told); diff != "" || err != nil {
+					t.Errorf("error %v; -want +got:\n%s", err, diff)
+				}
+				if got := w.asked(); got["get"] > 4 || got["watch"] > 4 {
+					t.Errorf("asked for %v in two minutes", got)
+				}
+			})
+		})
+	}
+}
+
+func TestDeletionIsToldWithinSecondsWithoutTheRightToWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(running("web"))
+		w.refuse = forbid("watch")
+		dying(w)
+		told, err := vigil(t.Context(), t, w)
+		if diff := cmp.Diff([]string{`125.0s pod "web" was deleted true`}, told); diff != "" || err != nil {
+			t.Errorf("error %v; -want +got:\n%s", err, diff)
+		}
+	})
+}
+
+func TestVigilEndsWithItsContextWithTheRightToLookOrWithThePod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cause := errors.New("the session is over")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(90*time.Second, func() { cancel(cause) })
+		if told, err := vigil(ctx, t, newWorld(running("web"))); !errors.Is(err, cause) || told != nil {
+			t.Errorf("context: got %v, told %q", err, told)
+		}
+
+		w := newWorld(running("web"))
+		time.AfterFunc(7*time.Second, func() { w.set(func() { w.refuse = forbid("get", "watch") }) })
+		var refused *RequestError
+		if told, err := vigil(t.Context(), t, w); !errors.As(err, &refused) || !apierrors.IsForbidden(err) || told != nil {
+			t.Errorf("right: got %v, told %q", err, told)
+		}
+
+		w = newWorld(running("web"))
+		w.mute = true
+		begin := time.Now()
+		time.AfterFunc(7*time.Second, func() { w.put(running("web", inState(exited(1, ""), corev1.ContainerState{}, 0))) })
+		if told, err := vigil(t.Context(), t, w); err != nil || len(told) != 1 || time.Since(begin) > time.Minute {
+			t.Errorf("silent watch: got %v, told %q", err, told)
+		}
+	})
+}
+
+func TestVigilOutlastsALostServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(running("web"))
+		time.AfterFunc(time.Second, func() {
+			w.set(func() { w.refuse = func(string) any { return errors.New("connection refused") } })
+		})
+		time.AfterFunc(120*time.Second, func() { w.set(func() { w.refuse = nil }) })
+		dying(w)
+		told, err := vigil(t.Context(), t, w)
+		if err != nil || len(told) == 0 || !strings.HasSuffix(told[len(told)-1], `pod "web" was deleted true`) {
+			t.Errorf("got %v, told %q", err, told)
+		}
+	})
+}
+
+func TestFateIsAskedForInOneRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(running("web"))
+		client, f := w.client(t), found(w, t)
+		if sentence, over, err := client.Fate(t.Context(), f); sentence != "" || over || err != nil {
+			t.Errorf("as before: got %q, %v, %v", sentence, over, err)
+		}
+		w.delete("web")
+		if sentence, over, err := client.Fate(t.Context(), f); sentence != `pod "web" was deleted` || !over || err != nil {
+			t.Errorf("deleted: got %q, %v, %v", sentence, over, err)
+		}
+		w.refuse = forbid("get")
+		var refused *RequestError
+		if sentence, over, err := client.Fate(t.Context(), f); sentence != "" || over || !errors.As(err, &refused) {
+			t.Errorf("refused: got %q, %v, %v", sentence, over, err)
+		}
+		if got := w.asked()["get"]; got != 3 {
+			t.Errorf("%d requests, want 3", got)
+		}
+	})
+}

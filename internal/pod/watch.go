@@ -1,0 +1,153 @@
+package pod
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
+)
+
+// WatchPath is where one pod is watched: the path, escaped, to be appended to the
+// server's URL, and the query. The events are those after resourceVersion, that
+// of a pod or a list. Bookmarks are not asked for: a version grows old while
+// nothing happens, so after the end of a watch the pod has to be got again. The
+// version of a pod that has not changed for long is refused even so (410): then
+// "0" is the way, with which the first event is the pod as the server remembers
+// it, perhaps not the newest (See of a Vigil passes over what is too old). With ""
+// that event is the newest, up to 3 s late. Source: the API reference, watch of
+// Pod v1 and "Resource versions".
+func WatchPath(namespace, name, resourceVersion string) (path string, query url.Values) {
+	return "/api/v1/namespaces/" + segment(namespace) + "/pods", watchQuery("fieldSelector", nameIs(name), resourceVersion)
+}
+
+func nameIs(pod string) string { return fields.OneTermEqualSelector("metadata.name", pod).String() }
+
+func watchQuery(by, selector, version string) url.Values {
+	query := url.Values{"watch": {"true"}}
+	if selector != "" {
+		query.Set(by, selector)
+	}
+	if version != "" {
+		query.Set("resourceVersion", version)
+	}
+	return query
+}
+
+// DecodeEvent reads one event of a watch on pods (meta/v1 WatchEvent, as JSON):
+// the pod as the event shows it, and whether it has been deleted; no pod for a
+// bookmark. An ERROR event gives the *apierrors.StatusError in it: for one that
+// apierrors.IsResourceExpired or IsGone (410) knows, the pod has to be got again and
+// watched from "0". Anything else that is no event is an error too.
+func DecodeEvent(message []byte) (pod *corev1.Pod, deleted bool, err error) {
+	var event struct {
+		Type   apiwatch.EventType `json:"type"`
+		Object json.RawMessage    `json:"object"`
+	}
+	if err := json.Unmarshal(message, &event); err != nil {
+		return nil, false, fmt.Errorf("unreadable event of a watch: %w", err)
+	}
+	switch event.Type {
+	case apiwatch.Added, apiwatch.Modified, apiwatch.Deleted:
+		pod := &corev1.Pod{}
+		if err := json.Unmarshal(event.Object, pod); err != nil {
+			return nil, false, fmt.Errorf("unreadable pod in an event of a watch: %w", err)
+		}
+		if pod.Name == "" {
+			return nil, false, errors.New("an event of a watch holds no pod")
+		}
+		return pod, event.Type == apiwatch.Deleted, nil
+	case apiwatch.Bookmark:
+		return nil, false, nil
+	case apiwatch.Error:
+		status := metav1.Status{}
+		if err := json.Unmarshal(event.Object, &status); err != nil {
+			return nil, false, fmt.Errorf("unreadable error in an event of a watch: %w", err)
+		}
+		return nil, false, &apierrors.StatusError{ErrStatus: status}
+	}
+	return nil, false, fmt.Errorf("unknown event %q of a watch", event.Type)
+}
+
+// watcher learns of changes by watches, as long as the server allows them.
+type watcher struct {
+	client    *Client
+	namespace string
+	fresh     time.Duration // how long one watch is believed
+	blind     bool          // watching does not work here
+	forgotten bool          // the server does not go back to the versions that we see
+}
+
+// follow gives each event to see, until that says enough or the watch should no
+// longer be relied on; the caller then looks again. It returns at once where
+// watching does not work.
+func (w *watcher) follow(outer context.Context, query url.Values, see func(pod *corev1.Pod, deleted bool) (enough bool)) {
+	if w.blind {
+		return
+	}
+	ctx, cancel := context.WithTimeout(outer, w.fresh)
+	defer cancel()
+	known := query.Get("resourceVersion")
+	if w.forgotten {
+		query.Set("resourceVersion", "0")
+	}
+	events, err := w.client.open(ctx, w.namespace, query)
+	if err != nil {
+		silent := ctx.Err() != nil && outer.Err() == nil // a proxy that waits for the end of the answer
+		w.forgotten = w.forgotten || expired(err)
+		w.blind = silent || !passing(err) && !expired(err)
+		return
+	}
+	defer events.Close()
+	for decoder := json.NewDecoder(events); ; {
+		var message json.RawMessage
+		if decoder.Decode(&message) != nil {
+			return
+		}
+		pod, deleted, err := DecodeEvent(message)
+		w.forgotten = w.forgotten || expired(err)
+		switch {
+		case err != nil:
+			return
+		case pod == nil || older(pod.ResourceVersion, known): // nothing new
+		case see(pod, deleted):
+			return
+		}
+	}
+}
+
+// older compares versions where they are numbers; others are never older.
+func older(version, than string) bool {
+	a, err := strconv.ParseUint(version, 10, 64)
+	b, other := strconv.ParseUint(than, 10, 64)
+	return err == nil && other == nil && a < b
+}
+
+func (c *Client) open(ctx context.Context, namespace string, query url.Values) (io.ReadCloser, error) {
+	r := c.groups[""].Get().Namespace(namespace).Resource("pods").SetHeader("Accept", "application/json")
+	for name := range query {
+		r = r.Param(name, query.Get(name))
+	}
+	return r.Stream(ctx)
+}
+
+// pace waits until it is every since the last look, and says whether to go on.
+func pace(ctx context.Context, looked time.Time, every time.Duration) bool {
+	timer := time.NewTimer(time.Until(looked.Add(every)))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return ctx.Err() == nil
+	}
+}
