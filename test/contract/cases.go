@@ -8,6 +8,7 @@ const (
 	startCode = "kubectl exits 1 when the command could not be started; kshell exits 126 or 127, as shells do"
 	usageCode = "kubectl exits 1 for a wrong command line; kshell exits 2"
 	kshells   = "kubectl has no such flag"
+	fromStdin = "kubectl takes one object from stdin for several, and refuses it; from a file it takes it"
 )
 
 // sh is a shell command line in pod web.
@@ -53,7 +54,7 @@ func Cases() []Case {
 		{Name: "flags behind the pod are kshell's", Args: []string{"web", "-c", "web", "--", "echo", "hi"}, Out: "hi\n", Quiet: true},
 		{Name: "pod is a type too", Args: []string{"pod/web", "--", "echo", "hi"}, Out: "hi\n", Quiet: true},
 		{Name: "a namespace", Args: []string{"-n", "default", "web", "--", "echo", "hi"}, Out: "hi\n", Quiet: true},
-		{Name: "no pod", Args: []string{"--", "true"}, Err: []string{"which pod?", "hint: kshell exec --help"}, Code: 2, Differs: usageCode},
+		{Name: "no pod", Args: []string{"--", "true"}, Err: []string{"which pod?", "hint: kshell exec (POD | TYPE/NAME) -- COMMAND"}, Code: 2, Differs: usageCode},
 		{Name: "no command without a terminal", Args: []string{"web"}, Err: []string{"no command was named", "hint: kshell exec web -- COMMAND"}, Code: 2, Differs: usageCode},
 		{Name: "a command without dashes", Args: []string{"web", "ls"}, Err: []string{"separated from the pod by --", "hint: put -- between"}, Code: 2, Differs: usageCode},
 		{Name: "an unknown flag", Args: []string{"--frobnicate", "web", "--", "true"}, Err: []string{"--frobnicate"}, Code: 2, Differs: usageCode},
@@ -68,7 +69,8 @@ func Cases() []Case {
 		{Name: "a megabyte in and out", Args: append([]string{"-i"}, sh("cat")...), In: megabyte, Out: megabyte, Quiet: true},
 		{Name: "an input that the command does not read", Args: append([]string{"-i"}, sh("exit 3")...), In: "unread\n", Code: 3, Quiet: true},
 		{Name: "a script as the input", Args: []string{"-i", "web", "--", "sh"}, In: "echo from a script\nexit 4\n", Out: "from a script\n", Code: 4, Quiet: true},
-		{Name: "an input whose end cannot be told is refused", Args: append([]string{"-i", "--subprotocol", "v4.channel.k8s.io"}, sh("cat")...), In: "a\n", Err: []string{"v4.channel.k8s.io", "wait for ever", "hint:"}, Code: 255, Differs: kshells},
+		{Name: "an input whose end cannot be told is refused", Args: append([]string{"-i", "--exact=never", "--subprotocol", "v4.channel.k8s.io"}, sh("cat")...), In: "a\n", Err: []string{"v4.channel.k8s.io", "wait for ever", "hint:"}, Code: 255, Differs: kshells},
+		{Name: "an input whose end exact mode tells", Args: append([]string{"-i", "--subprotocol", "v4.channel.k8s.io"}, sh("cat")...), In: "a\n", Out: "a\n", Quiet: true, Differs: kshells},
 		{Name: "a tty without a terminal is given up with a word", Args: append([]string{"-it"}, sh("echo hi")...), In: "x", Out: "hi\n", Err: []string{"warning: stdin is not a terminal"}},
 		{Name: "a tty without input is given up with a word", Args: append([]string{"-t"}, sh("echo hi")...), Out: "hi\n", Err: []string{"warning: -t needs -i"}},
 
@@ -88,10 +90,28 @@ func Cases() []Case {
 		{Name: "an unknown pod", Args: []string{"no-such-pod", "--", "true"}, Err: []string{"no-such-pod", "does not exist", "hint:"}, Code: 255, Differs: describes},
 		{Name: "an unknown deployment", Args: []string{"deploy/no-such", "--", "true"}, Err: []string{"no-such", "does not exist"}, Code: 255, Differs: describes},
 		{Name: "an unknown namespace", Args: []string{"-n", "no-such-ns", "web", "--", "true"}, Err: []string{"no-such-ns"}, Code: 255, Differs: describes},
-		{Name: "a completed pod is refused in words", Args: []string{"job/once", "--", "true"}, Err: []string{"has completed"}, Code: 255, Differs: describes},
-		{Name: "a pod that cannot be scheduled", Args: []string{"pending", "--", "true"}, Err: []string{"pending"}, Code: 255, Differs: describes},
-		{Name: "an image that cannot be pulled", Args: []string{"pulling", "--", "true"}, Err: []string{"pulling", "ImagePull"}, Code: 255, Differs: describes},
-		{Name: "a container that crashes", Args: []string{"crash", "--", "true"}, Err: []string{"crash", "hint:"}, Code: 255, Differs: describes},
+		{Name: "a completed pod is refused in words", Args: []string{"--pod-running-timeout=0", "job/once", "--", "true"}, Err: []string{"has completed"}, Code: 255, Differs: describes},
+		{Name: "a pod that cannot be scheduled", Args: []string{"--pod-running-timeout=1s", "pending", "--", "true"}, Err: []string{"waiting (up to 1s", "gave up after 1s", "pending"}, Code: 255, Differs: describes},
+		{Name: "an image that cannot be pulled", Args: []string{"--pod-running-timeout=1s", "pulling", "--", "true"}, Err: []string{"pulling", "ImagePull"}, Code: 255, Differs: describes},
+		{Name: "a container that crashes", Args: []string{"--pod-running-timeout=0", "crash", "--", "true"}, Err: []string{"crash", "hint:"}, Code: 255, Differs: describes},
+
+		// What kubectl has not.
+		{Name: "a variable for the command", Args: append([]string{"--env", "A=two words", "--env", "B="}, sh(`echo "$A,${B-unset}"`)...), Out: "two words,\n", Quiet: true, Differs: kshells},
+		{Name: "a directory for the command", Args: append([]string{"--workdir", "/"}, sh("pwd")...), Out: "/\n", Quiet: true, Differs: kshells},
+		{Name: "a directory that is not there", Args: append([]string{"--workdir", "/no/such"}, sh("pwd")...), Err: []string{"no such working directory"}, Code: 255, Differs: kshells},
+		{Name: "a time that has run out", Args: append([]string{"--timeout", "1s"}, sh("echo begun; sleep 600")...), Out: "begun\n", Err: []string{"did not end within 1s"}, Code: 124, Differs: kshells},
+		{Name: "a time that has not", Args: append([]string{"--timeout", "1m"}, sh("exit 9")...), Code: 9, Quiet: true, Differs: kshells},
+		{Name: "no input, whatever -i says", Args: append([]string{"-i", "--no-stdin"}, sh("wc -c")...), In: "abc", Out: "0\n", Quiet: true, Differs: kshells},
+		{Name: "the plain way", Args: append([]string{"--exact=never"}, sh("echo out; exit 3")...), Out: "out\n", Code: 3, Quiet: true, EachProtocol: true, Differs: kshells},
+		{Name: "the exact way and no other", Args: append([]string{"--exact=always", "-i"}, sh("cat; exit 3")...), In: "in", Out: "in", Code: 3, Quiet: true, EachProtocol: true, Differs: kshells},
+		{Name: "a child that keeps stdout open", Args: sh("sleep 3 & exit 4"), Code: 4, Quiet: true},
+
+		// What the pod is called, in a file.
+		{Name: "a manifest from stdin", Args: []string{"-f", "-", "--", "echo", "hi"}, In: "{apiVersion: v1, kind: Pod, metadata: {name: web}}\n", Out: "hi\n", Quiet: true, Differs: fromStdin},
+		{Name: "a manifest of a workload", Args: []string{"-f", "-", "--", "echo", "hi"}, In: "{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: db, namespace: default}}\n", Out: "hi\n", Differs: fromStdin},
+		{Name: "a manifest of another namespace", Args: []string{"-n", "other", "-f", "-", "--", "true"}, In: "{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: default}}\n", Err: []string{`the namespace from the provided object "default" does not match the namespace "other"`, "'--namespace=default'"}, Code: 2, Differs: usageCode},
+		{Name: "a manifest that is not there", Args: []string{"-f", "/no/such.yaml", "--", "true"}, Err: []string{"/no/such.yaml", "no such file"}, Code: 255, Differs: describes},
+		{Name: "a manifest and a pod", Args: []string{"-f", "-", "web", "--", "true"}, In: "{}", Err: []string{"-f says which pod", "hint:"}, Code: 2, Differs: usageCode},
 
 		// Where.
 		{Name: "an unknown context", Args: []string{"--context", "no-such-context", "web", "--", "true"}, Err: []string{"no-such-context", "hint:"}, Code: 255, Differs: describes},

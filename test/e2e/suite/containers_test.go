@@ -167,14 +167,30 @@ func TestACommandThatCannotStartIsToldFromOneThatFailed(t *testing.T) {
 			{"a directory", "/tmp/dir", []string{`could not run "/tmp/dir"`}, 126},
 			{"below a file", "/tmp/plain/x", []string{`could not run "/tmp/plain/x"`, "not a directory"}, 126},
 			{"a link to itself", "/tmp/loop", []string{`could not run "/tmp/loop"`, "too many levels of symbolic links"}, 126},
-			// The runtime has started its own helper by then: the kernel's refusal comes as the command's stderr, and as its code 1.
-			{"no program", "/tmp/garbage", []string{"exec /tmp/garbage: exec format error"}, 1},
-			{"a script without its first line", "/tmp/noline", []string{"exec /tmp/noline: exec format error"}, 1},
-			{"an empty file", "/tmp/empty", []string{"exec /tmp/empty: exec format error"}, 1},
-			{"a script whose interpreter is not there", "/tmp/orphan", []string{"exec /tmp/orphan: no such file or directory"}, 1},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				judge(t, p.Run(t, nil, "exec", pod, "--", c.file), "", c.err, c.code)
+			})
+		}
+		// The runtime has started its own helper by then: the kernel's refusal comes as the command's stderr, and as its code 1. A shell, which
+		// is what starts the command in exact mode, runs as a script what has no first line that says otherwise.
+		for _, c := range []struct {
+			name, file, err string
+			out, exactErr   string
+			exactCode       int
+		}{
+			{"no program", "/tmp/garbage", "exec /tmp/garbage: exec format error", "", "not found", 127},
+			{"a script without its first line", "/tmp/noline", "exec /tmp/noline: exec format error", "hi\n", "", 0},
+			{"an empty file", "/tmp/empty", "exec /tmp/empty: exec format error", "", "", 0},
+			{"a script whose interpreter is not there", "/tmp/orphan", "exec /tmp/orphan: no such file or directory", "", "/tmp/orphan: not found", 127},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				judge(t, p.Run(t, nil, "exec", "--exact=never", pod, "--", c.file), "", []string{c.err}, 1)
+				var words []string
+				if c.exactErr != "" {
+					words = []string{c.exactErr}
+				}
+				judge(t, p.Run(t, nil, "exec", pod, "--", c.file), c.out, words, c.exactCode)
 			})
 		}
 	})
@@ -214,7 +230,7 @@ func TestAContainerThatDoesNotRunIsRefusedInWords(t *testing.T) {
 				if c.args[0] == "crash" {
 					sees(t, "crash", "waits for its next try", func(p *corev1.Pod) bool { return stateOf(p, "crash").Waiting != nil })
 				}
-				r := p.Run(t, nil, append(append([]string{"exec"}, c.args...), "--", "true")...)
+				r := p.Run(t, nil, append(append([]string{"exec", "--pod-running-timeout=0"}, c.args...), "--", "true")...)
 				judge(t, r, "", append(c.err, "hint: "), 255)
 				if n := strings.Count(r.Err, "kshell: "); n != 1 {
 					t.Errorf("%d sentences: %s", n, r.Err)

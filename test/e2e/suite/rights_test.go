@@ -1,12 +1,17 @@
 package suite
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"net/http"
 	"os/exec"
 	"strings"
 	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
 	"kshell/internal/stream"
 	"kshell/test/contract"
@@ -33,9 +38,9 @@ func tokens(t *testing.T) []string {
 func TestRightsDecideWhoMayRunACommand(t *testing.T) {
 	secrets := tokens(t)
 	const (
-		lacksExec = `cannot get resource "pods/exec"`
-		execHint  = "hint: exec needs the verbs get and create on pods/exec in namespace default"
-		getHint   = `hint: ask for a role that allows get on deployments in namespace "default"`
+		lacks = `not allowed in namespace "default": `
+		find  = "get on deployments.apps and list on pods"
+		add   = `hint: ask for a role in namespace "default" with the rule `
 	)
 	cases := []struct {
 		user, target string
@@ -43,22 +48,22 @@ func TestRightsDecideWhoMayRunACommand(t *testing.T) {
 		err          []string
 		code         int
 	}{
-		{harness.DevNone, "web", "", []string{`User "dev-none" ` + lacksExec, execHint}, 255},
-		{harness.DevNone, "deploy/web", "", []string{`User "dev-none" cannot get resource "deployments"`, getHint}, 255},
-		{harness.DevNone, "no-such-pod", "", []string{`User "dev-none" ` + lacksExec}, 255}, // whether it exists is not told
-		{harness.DevGet, "web", "", []string{`pods "web" is forbidden`, "create on pods/exec", execHint}, 255},
-		{harness.DevGet, "deploy/web", "", []string{`cannot get resource "deployments"`, getHint}, 255},
+		{harness.DevNone, "web", "", []string{lacks + "get on pods/exec and create on pods/exec\n", add + `{apiGroups: [""], resources: ["pods/exec"], verbs: ["get", "create"]}` + "\n"}, 255},
+		{harness.DevNone, "deploy/web", "", []string{lacks + find + " and get on pods/exec and create on pods/exec\n", add}, 255},
+		{harness.DevNone, "no-such-pod", "", []string{lacks + "get on pods/exec and create on pods/exec\n"}, 255}, // whether it exists is not told
+		{harness.DevGet, "web", "", []string{lacks + "create on pods/exec\n", add + `{apiGroups: [""], resources: ["pods/exec"], verbs: ["create"]}` + "\n"}, 255},
+		{harness.DevGet, "deploy/web", "", []string{lacks + find + " and create on pods/exec\n", add}, 255},
 		{harness.DevGet, "no-such-pod", "", []string{`pod "no-such-pod" does not exist`, "hint: "}, 255},
-		{harness.DevCreate, "web", "", []string{`User "dev-create" ` + lacksExec, execHint}, 255},
-		{harness.DevCreate, "deploy/web", "", []string{`cannot get resource "deployments"`, getHint}, 255},
+		{harness.DevCreate, "web", "hi\n", nil, 0}, // by SPDY
+		{harness.DevCreate, "deploy/web", "", []string{lacks + find + " and get on pods/exec\n", add}, 255},
 		{harness.DevExec, "web", "hi\n", nil, 0},
 		{harness.DevExec, "pod/web", "hi\n", nil, 0},
-		{harness.DevExec, "deploy/web", "", []string{`User "dev-exec" cannot get resource "deployments"`, getHint}, 255},
+		{harness.DevExec, "deploy/web", "", []string{lacks + find + "\n", add}, 255},
 		{harness.DevExec, "no-such-pod", "", []string{`pod "no-such-pod" does not exist`, "hint: "}, 255},
 		{harness.DevExecOnly, "web", "hi\n", nil, 0},
 		{harness.DevExecOnly, "pod/web", "hi\n", nil, 0},
 		{harness.DevExecOnly, "no-such-pod", "", []string{`pods "no-such-pod" not found`}, 255},
-		{harness.DevExecOnly, "deploy/web", "", []string{`cannot get resource "deployments"`, getHint}, 255},
+		{harness.DevExecOnly, "deploy/web", "", []string{lacks + find + "\n", add}, 255},
 	}
 	onEach(t, func(t *testing.T, p contract.Program) {
 		for _, c := range cases {
@@ -77,7 +82,7 @@ func TestRightsDecideWhoMayRunACommand(t *testing.T) {
 		}
 		t.Run("another namespace", func(t *testing.T) {
 			r := p.Run(t, nil, "--context", harness.DevExec, "exec", "-n", "kube-system", "web", "--", "true")
-			judge(t, r, "", []string{lacksExec, `in the namespace "kube-system"`, "-n kube-system"}, 255)
+			judge(t, r, "", []string{`not allowed in namespace "kube-system": get on pods/exec and create on pods/exec`, `role in namespace "kube-system"`}, 255)
 		})
 		t.Run("a token from the command line is not shown", func(t *testing.T) {
 			r := p.Run(t, nil, "--context", harness.DevNone, "--token", "s3cr3t-t0k3n", "exec", "-v", "-v", "-v", "web", "--", "true")
@@ -115,9 +120,53 @@ func TestWithoutTheRightToLookTheServersWordsAreShown(t *testing.T) {
 	})
 }
 
-// A hint that says what to type has to say what is true: `kubectl auth can-i create pods/exec` asks for a pod named exec.
+// The rule that a hint says to add is all that is needed, and needed.
+func TestTheRuleOfTheHintIsEnough(t *testing.T) {
+	const nobody = "suite-nobody"
+	roles := clientset(t).RbacV1()
+	run := func(target string) contract.Result {
+		return program(cluster.Kubeconfig()).Run(t, nil, "--as", nobody, "exec", "-q", target, "--", "echo", "hi")
+	}
+	for _, target := range []string{"web", "deploy/web", "svc/web"} {
+		t.Run(strings.ReplaceAll(target, "/", "-"), func(t *testing.T) {
+			r := run(target)
+			_, text, ok := strings.Cut(r.Err, `in namespace "default" with the rule `)
+			if r.Code != 255 || !ok {
+				t.Fatalf("without any right: %+v", r)
+			}
+			var rules []rbacv1.PolicyRule
+			check(t, yaml.UnmarshalStrict([]byte("["+strings.ReplaceAll(strings.TrimSpace(text), "} and {", "}, {")+"]"), &rules))
+			role, err := roles.Roles(harness.Namespace).Create(t.Context(), &rbacv1.Role{
+				ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-"}, Rules: rules,
+			}, metav1.CreateOptions{})
+			check(t, err)
+			defer func() {
+				check(t, roles.Roles(harness.Namespace).Delete(t.Context(), role.Name, metav1.DeleteOptions{}))
+			}()
+			binding, err := roles.RoleBindings(harness.Namespace).Create(t.Context(), &rbacv1.RoleBinding{
+				ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-"},
+				RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
+				Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: nobody}},
+			}, metav1.CreateOptions{})
+			check(t, err)
+			defer func() {
+				check(t, roles.RoleBindings(harness.Namespace).Delete(t.Context(), binding.Name, metav1.DeleteOptions{}))
+				eventually(t, "the right is gone", func(context.Context) (bool, error) { return run(target).Code == 255, nil })
+			}()
+			eventually(t, "the rule is enough", func(context.Context) (bool, error) {
+				if r := run(target); r.Code != 0 || r.Out != "hi\n" {
+					return false, errors.New(r.Err)
+				}
+				return true, nil
+			})
+		})
+	}
+}
+
+// A hint that says what to type has to say what is true: `kubectl auth can-i create pods/exec` asks for a pod named exec. It is that for
+// those who may not ask for their rights, such as everybody who is not logged in.
 func TestTheCommandOfTheHintAnswersTheQuestion(t *testing.T) {
-	r := program(cluster.Kubeconfig()).Run(t, nil, "--context", harness.DevNone, "exec", "web", "--", "true")
+	r := program(cluster.Kubeconfig()).Run(t, nil, "--as", "system:anonymous", "exec", "web", "--", "true")
 	_, command, ok := strings.Cut(strings.TrimSpace(r.Err), "default: kubectl ")
 	if !ok {
 		t.Fatalf("no command in the hint: %s", r.Err)

@@ -114,7 +114,7 @@ func bash(w *pane) {
 
 func promptAndExitCode(w *pane) {
 	bash(w)
-	w.remote("stty size; echo $TERM; stty -a")
+	w.remote("stty size; stty -a")
 	w.line(fmt.Sprint(rows, columns))
 	w.remote("echo out; echo err >&2; false")
 	w.remote("echo a long line, edited; echo $?")

@@ -1,0 +1,21 @@
+package contract
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// Who comes from kubectl reads there what is otherwise, and why.
+func TestEveryDifferenceToKubectlIsListed(t *testing.T) {
+	const path = "../../docs/kubectl.md"
+	page, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range Cases() {
+		if c.Differs != "" && !strings.Contains(string(page), c.Differs) {
+			t.Errorf("%s does not say of %q: %s", path, c.Name, c.Differs)
+		}
+	}
+}

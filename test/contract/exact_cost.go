@@ -1,0 +1,127 @@
+package contract
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"testing"
+	"time"
+)
+
+// Budget is what exact mode may cost.
+type Budget struct {
+	Start  time.Duration // beyond the plain way, of the medians
+	Volume float64       // of the time of a transfer, beyond the plain way: 0.03 is 3 %
+	Strict bool          // more is an error, and not only told
+}
+
+// Cost measures what exact mode costs: starts times a command that does nothing, and transfers of volume bytes, each turn about with
+// the plain way.
+func Cost(t *testing.T, s Subject, pod string, starts, transfers int, volume int64, budget Budget) {
+	count := volume >> 20
+	measure := func(name string, times int, stdin bool, command ...string) (plain, exact time.Duration) {
+		took := map[string][]time.Duration{}
+		for i := range times {
+			modes := []string{plainly, exactly}
+			if i%2 == 1 {
+				slices.Reverse(modes)
+			}
+			for _, mode := range modes {
+				took[mode] = append(took[mode], timed(t, s, pod, mode, stdin, volume, command))
+			}
+		}
+		plain, exact = median(took[plainly]), median(took[exactly])
+		t.Logf("%s: %s plainly %v, exactly %v (%+.1f %%), medians of %d", name, s.Name, plain.Round(10*time.Microsecond), exact.Round(10*time.Microsecond), 100*(float64(exact)/float64(plain)-1), times)
+		return plain, exact
+	}
+	over := func(is bool, format string, args ...any) {
+		switch {
+		case is && budget.Strict:
+			t.Errorf(format, args...)
+		case is:
+			t.Logf("OVER BUDGET: "+format, args...)
+		}
+	}
+	plain, exact := measure("start", starts, false, "true")
+	over(exact-plain > budget.Start, "exact mode starts %v later, %v is allowed", exact-plain, budget.Start)
+	stdin := len(s.Flags) == 0 // a subprotocol that cannot end stdin has no plain way
+	if stdin {
+		plain, exact = measure("start with -i", starts, true, "head", "-c", "1")
+		over(exact-plain > budget.Start, "exact mode with -i starts %v later, %v is allowed", exact-plain, budget.Start)
+	}
+	if count == 0 {
+		return
+	}
+	plain, exact = measure(fmt.Sprintf("%d MiB down", count), transfers, false, "dd", "if=/dev/zero", "bs=1M", fmt.Sprint("count=", count))
+	over(float64(exact) > float64(plain)*(1+budget.Volume), "download takes %.1f %% longer", 100*(float64(exact)/float64(plain)-1))
+	if !stdin {
+		return
+	}
+	plain, exact = measure(fmt.Sprintf("%d MiB up", count), transfers, true, "wc", "-c")
+	over(float64(exact) > float64(plain)*(1+budget.Volume), "upload takes %.1f %% longer", 100*(float64(exact)/float64(plain)-1))
+}
+
+// timed runs the command once. Its input is zeros from a file that the kernel makes up.
+func timed(t *testing.T, s Subject, pod, mode string, stdin bool, volume int64, command []string) time.Duration {
+	args := append(append([]string{"exec"}, s.Flags...), mode)
+	if stdin {
+		args = append(args, "-i")
+	}
+	cmd := s.Command(t.Context(), t, append(append(args, pod, "--"), command...)...)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	cmd.Stdout = w
+	if stdin {
+		in, err := zeros(t.TempDir(), min(volume, volumeOf(command, volume)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = in.Close() }()
+		cmd.Stdin = in
+	}
+	start := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Close()
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, errs.String())
+	}
+	return time.Since(start)
+}
+
+// volumeOf is how much input the command is given.
+func volumeOf(command []string, volume int64) int64 {
+	if command[0] == "head" {
+		return 1
+	}
+	return volume
+}
+
+// zeros is a file of n zeros that takes no space.
+func zeros(dir string, n int64) (*os.File, error) {
+	f, err := os.CreateTemp(dir, "zeros")
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Truncate(n); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func median(d []time.Duration) time.Duration {
+	d = slices.Sorted(slices.Values(d))
+	return d[len(d)/2]
+}

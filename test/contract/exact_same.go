@@ -1,0 +1,148 @@
+package contract
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// These are the ways to run a command.
+const (
+	plainly = "--exact=never"
+	exactly = "--exact=always"
+	auto    = "--exact=auto"
+)
+
+// odd are arguments that scripts tend to break.
+var odd = []string{
+	"", " ", "a b", "a\nb", "\n", "trailing\n", "*", "?", "[a-z]", "~", "$HOME", "$(id)", "`id`", "${x}", "$", "\\", `\n`, `a\`, "'", `"`, `it's "q"`, "-", "--", "-n", "-e", "-c",
+	"--exact=never", "=", "a=b", "PATH=", "=x", "!", "!!", "#", "a#b", ";", "&", "|", "<", ">", "(", ")", "{", "}", "ü", "你好", "👋", "\xff\xfe", "\x01", "\x1e", "\x1eabcdef", "\x7f", "\t", "\r", "%s", "%", "a+b", "&amp;",
+	strings.Repeat("long ", 2000),
+}
+
+// alike are commands that must not be able to tell how they are run. The shell is the image's.
+func alike(shell string) map[string][]string {
+	return map[string][]string{
+		"arguments":                     append([]string{shell, "-c", "cat /proc/$$/cmdline", shell}, odd...),
+		"arguments of the shell":        append([]string{shell, "-c", `for a; do printf '[%s]' "$a"; done`, shell}, odd...),
+		"folder":                        {"readlink", "/proc/self/cwd"},
+		"environment of env":            {"env"},
+		"environment of a shell":        {shell, "-c", "cat /proc/$$/environ"},
+		"environment of a file":         {"cat", "/proc/self/environ"},
+		"open files":                    {"ls", "/proc/self/fd"},
+		"stdin":                         {"readlink", "/proc/self/fd/0"},
+		"signals and rights":            {"grep", "-E", "^(Sig(Ign|Blk|Cgt)|Uid|Gid|Groups|Umask|Cap|NoNewPrivs|Seccomp)", "/proc/self/status"},
+		"limits":                        {"cat", "/proc/self/limits"},
+		"options of the shell":          {shell, "-c", "echo $-; set | grep -i '^kshell'; trap"},
+		"variables of the shell":        {shell, "-c", "echo [$IFS] [$OPTIND] [$0] [$#] [$SHLVL] [$OLDPWD]"},
+		"two lines":                     {shell, "-c", "echo a\necho b"},
+		"a command named by path":       {"/bin/echo", "x"},
+		"a command with an equals sign": {"a=b", "x"},
+		"a builtin":                     {"cd", "/tmp"},
+		"another builtin":               {"exit", "3"},
+		"a keyword":                     {"if", "true"},
+		"a dash":                        {"-c", "echo hi"},
+		"an option":                     {"-x"},
+		"an empty command":              {""},
+		"a blank command":               {" "},
+		"a dot":                         {"."},
+		"a colon":                       {":"},
+		"a command with a blank":        {"no such", "x"},
+		"a command with a newline":      {"no\nsuch", "x"},
+		"no such command":               {"no-such-command", "x"},
+		"no such file":                  {"/no/such/file"},
+		"a file in a file":              {"/etc/passwd/x"},
+		"not executable":                {"/etc/passwd"},
+		"a folder":                      {"/tmp"},
+		"a relative path":               {"./no-such"},
+		"killed":                        {shell, "-c", "kill -9 $$"},
+		"terminated":                    {shell, "-c", "kill -TERM $$"},
+		"interrupted":                   {shell, "-c", "kill -INT $$"},
+		"its group killed":              {shell, "-c", "kill -TERM 0; sleep 1; echo survived"},
+		"a broken pipe":                 {shell, "-c", "yes | head -1"},
+		"255":                           {shell, "-c", "exit 255"},
+		"stdout closed by itself":       {shell, "-c", "exec >&-; exit 9"},
+		"both closed by itself":         {shell, "-c", "exec >&- 2>&-; exit 9"},
+		"stderr into stdout":            {shell, "-c", "echo a; echo b >&2; exit 9"},
+		"a shell of its own":            {shell, "-c", shell + " -c 'echo $-; exit 4'"},
+	}
+}
+
+// Same checks that commands are run exactly as they are run plainly: what they see, what they print, how they end. shell is what
+// the image has for one; always says whether it is one that exact mode can use, so that it may be demanded, but of what cannot be
+// started. Only the commands whose name matches are run.
+func Same(t *testing.T, p Program, pod, shell string, always bool, only *regexp.Regexp) {
+	for name, command := range alike(shell) {
+		if !only.MatchString(name) {
+			continue
+		}
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			run := func(mode string) Result {
+				return p.Run(t, nil, append([]string{"exec", "-q", mode, pod, "--"}, command...)...)
+			}
+			want := run(plainly)
+			mode := auto
+			if always && !strings.HasPrefix(want.Err, "kshell: ") {
+				mode = exactly
+			}
+			isSame(t, name, mode, run(mode), want)
+		})
+	}
+}
+
+func isSame(t *testing.T, name, mode string, got, want Result) {
+	t.Helper()
+	if strings.HasPrefix(name, "environment") {
+		want.Out, got.Out = sorted(want.Out), sorted(got.Out)
+	}
+	if got.Code != want.Code {
+		t.Errorf("%s: exit code %d, plainly %d", mode, got.Code, want.Code)
+	}
+	if got.Out != want.Out {
+		t.Errorf("%s: stdout %s", mode, parting(got.Out, want.Out))
+	}
+	if got.Err != want.Err {
+		t.Errorf("%s: stderr %s", mode, parting(got.Err, want.Err))
+	}
+}
+
+// parting is what each of two outputs has that the other has not.
+func parting(got, want string) string {
+	g, w := pieces(got), pieces(want)
+	lacks := func(a, b []string) []string {
+		return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
+	}
+	return fmt.Sprintf("has %.800q, plainly %.800q", lacks(g, w), lacks(w, g))
+}
+
+// pieces are lines, or what ends with a zero byte as variables and arguments of a process do.
+func pieces(s string) []string {
+	end := "\n"
+	if strings.Contains(s, "\x00") {
+		end = "\x00"
+	}
+	return strings.SplitAfter(s, end)
+}
+
+// sorted sorts variables, whose order is nobody's business, and leaves out none.
+func sorted(environ string) string {
+	list := pieces(environ)
+	slices.Sort(list)
+	return strings.Join(list, "")
+}
+
+// Nothing checks that a command without -i gets an input that is empty and not the one that kshell has for itself.
+func Nothing(t *testing.T, p Program, flags []string, pod string) {
+	for _, mode := range []string{plainly, exactly} {
+		t.Run(mode[2:], func(t *testing.T) {
+			r := p.Run(t, bytes.Repeat([]byte("x"), 100_000), append(append(append([]string{"exec"}, flags...), mode, pod, "--"), "wc", "-c")...)
+			if strings.TrimSpace(r.Out) != "0" || r.Code != 0 || r.Err != "" {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}

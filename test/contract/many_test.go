@@ -1,0 +1,5 @@
+package contract
+
+import "testing"
+
+func TestMany(t *testing.T) { Many(t, program(t)) }

@@ -1,0 +1,44 @@
+package suite
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kshell/test/contract"
+	"kshell/test/e2e/harness"
+)
+
+// Who has just made a pod need not look when it runs.
+func TestAPodThatWasJustMadeIsWaitedFor(t *testing.T) {
+	onEach(t, func(t *testing.T, p contract.Program) {
+		made := sleeper("")
+		made.Spec.InitContainers = []corev1.Container{box("prepare", "sleep", "3")}
+		name := create(t, made)
+		r := p.Run(t, nil, "exec", name, "--", "echo", "it runs")
+		judge(t, r, "it runs\n", []string{"kshell: waiting (up to 1m0s, see --pod-running-timeout): ", `waits for init container "prepare", which is running`}, 0)
+		if strings.Contains(r.Err, "gave up") || strings.Contains(r.Err, "hint") {
+			t.Errorf("stderr: %s", r.Err)
+		}
+	})
+}
+
+func TestAWaitForAPodThatIsDeletedEnds(t *testing.T) {
+	onEach(t, func(t *testing.T, p contract.Program) {
+		made := sleeper("")
+		made.Spec.NodeSelector = map[string]string{"no": "node"}
+		name := create(t, made)
+		l := start(t, p, nil, "exec", name, "--", "true")
+		eventually(t, "kshell waits", func(context.Context) (bool, error) {
+			waits, _ := l.err.has("waiting (up to")
+			return waits, nil
+		})
+		now := int64(0)
+		check(t, clientset(t).CoreV1().Pods(harness.Namespace).Delete(t.Context(), name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
+		r := l.within(t, aMinute/2)
+		judge(t, r, "", []string{"deleted"}, 255)
+	})
+}

@@ -1,0 +1,9 @@
+package suite
+
+import (
+	"testing"
+
+	"kshell/test/contract"
+)
+
+func TestManyPods(t *testing.T) { onEach(t, contract.Many) }
