@@ -22,8 +22,12 @@ help: ## list the targets
 build: ## build ./kshell
 	$(BUILD) -o kshell ./cmd/kshell
 
-install: ## install kshell into $GOBIN
+install: ## install kshell into $GOBIN, also as a plugin of kubectl (PLUGIN= leaves that out)
 	CGO_ENABLED=0 go install -trimpath -ldflags '$(LDFLAGS)' ./cmd/kshell
+	@bin=$$(go env GOBIN); for name in $(PLUGIN); do ln -sf kshell "$${bin:-$$(go env GOPATH)/bin}/$$name" || exit 1; done
+
+# The other names of the program: a plugin of kubectl, and what kubectl asks for its completion.
+PLUGIN ?= kubectl-kshell kubectl_complete-kshell
 
 test: ## run all tests, with the race detector
 	go vet ./...
