@@ -21,6 +21,8 @@ var packages = map[string]string{
 	"tini":                        "/usr/bin/tini",
 	"iproute2":                    "/sbin/ip",
 	"util-linux":                  "/usr/bin/nsenter",
+	"haproxy":                     "/usr/sbin/haproxy",
+	"nginx-light":                 "/usr/sbin/nginx",
 }
 
 func lacking() []string {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -48,8 +49,15 @@ func (c *Cluster) Client() (*kubernetes.Clientset, error) {
 // Seed creates the workloads and the rights that are missing, and leaves alone what is there. Pods that ended for good, because
 // their node was lost for example, are made anew.
 func (c *Cluster) Seed(ctx context.Context) error {
+	client, err := c.Client()
+	if err != nil {
+		return err
+	}
 	manifests := rbacManifest + "---\n" + workloadsManifest
 	return waitFor(ctx, time.Second, func(ctx context.Context) error {
+		if err := dropHollowJob(ctx, client); err != nil {
+			return err
+		}
 		// The service account of the namespace, which pods need, is made by a controller, soon.
 		_, err := c.output(
 			ctx, strings.NewReader(manifests), c.Kubectl(), "--kubeconfig="+c.Kubeconfig(),
@@ -57,6 +65,27 @@ func (c *Cluster) Seed(ctx context.Context) error {
 		)
 		return err
 	})
+}
+
+// dropHollowJob deletes the job `once` when its pod went away with its node: a job that is complete gets no other pod.
+func dropHollowJob(ctx context.Context, client *kubernetes.Clientset) error {
+	job, err := client.BatchV1().Jobs(Namespace).Get(ctx, "once", metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return err
+	case job.Status.Succeeded == 0:
+		return nil
+	}
+	pods, err := client.CoreV1().Pods(Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=once"})
+	if err != nil || len(pods.Items) > 0 {
+		return err
+	}
+	if err := client.BatchV1().Jobs(Namespace).Delete(ctx, "once", metav1.DeleteOptions{}); err != nil {
+		return err
+	}
+	return errors.New("job once is being deleted") // asked again, until it is gone
 }
 
 // WaitNode waits until the API server sees a node as ready, or as not ready.
