@@ -183,6 +183,9 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 	local.in = local.in && f.stdinFile == ""
 	p := &execPlan{target: target, container: f.container, command: command, stdin: f.stdin, tty: f.tty, script: f.scriptFlags, many: many, pick: pick}
 	p.manifest, p.running = manifest, f.running
+	if f.all && !cmd.Flags().Changed("pod-running-timeout") { // one that crashes would hold all up
+		p.running = 0
+	}
 	p.stdin = (p.stdin || f.stdinFile != "") && !f.noStdin
 	if len(command) == 0 {
 		if !local.in || !local.out {

@@ -280,12 +280,13 @@ func (m *many) runAll(ctx context.Context) []ended {
 // runOne runs the command in one place.
 func (m *many) runOne(ctx context.Context, i int) ended {
 	start := time.Now()
+	ctx, cancel := m.plan.script.limited(ctx)
+	defer cancel()
+	m.wait(ctx, i)
 	out, errs, last := m.outputs(i)
 	var j *job
 	err := m.refused[i]
 	if err == nil {
-		ctx, cancel := m.plan.script.limited(ctx)
-		defer cancel()
 		j, err = m.command(ctx, i, out, errs)
 	}
 	last(err)

@@ -17,7 +17,7 @@ type waitFlags struct{ running time.Duration }
 const runningTimeout = time.Minute
 
 func (f *waitFlags) addTo(flags *pflag.FlagSet) {
-	flags.DurationVar(&f.running, "pod-running-timeout", runningTimeout, "wait so long for the container to run; 0: do not wait")
+	flags.DurationVar(&f.running, "pod-running-timeout", runningTimeout, "wait so long for the container to run; 0, and the default with --all: do not wait")
 }
 
 // check finds what cannot be meant.

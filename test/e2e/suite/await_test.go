@@ -26,6 +26,25 @@ func TestAPodThatWasJustMadeIsWaitedFor(t *testing.T) {
 	})
 }
 
+// Of many pods each is waited for by itself.
+func TestPodsThatWereJustMadeAreWaitedFor(t *testing.T) {
+	onEach(t, func(t *testing.T, p contract.Program) {
+		made := sleeper("")
+		made.Labels = map[string]string{"wait": strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-"))}
+		made.Spec.InitContainers = []corev1.Container{box("prepare", "sleep", "3")}
+		names := []string{create(t, made), create(t, made)}
+		r := p.Run(t, nil, "exec", "-l", "wait="+made.Labels["wait"], "--all", "--pod-running-timeout=1m", "--", "echo", "it runs")
+		for _, name := range names {
+			if !strings.Contains(r.Out, name+": it runs\n") || !strings.Contains(r.Err, "kshell: "+name+": waiting (up to 1m0s") {
+				t.Errorf("pod %s: stdout %q, stderr %q", name, r.Out, r.Err)
+			}
+		}
+		if r.Code != 0 {
+			t.Errorf("exit code %d, stderr %q", r.Code, r.Err)
+		}
+	})
+}
+
 func TestAWaitForAPodThatIsDeletedEnds(t *testing.T) {
 	onEach(t, func(t *testing.T, p contract.Program) {
 		made := sleeper("")

@@ -70,7 +70,8 @@ func box(name string, command ...string) corev1.Container {
 // create makes a pod of the test's own and returns its name; the pod goes with the test.
 func create(t *testing.T, p *corev1.Pod) string {
 	t.Helper()
-	p.GenerateName, p.Labels = "suite-", map[string]string{"kshell": "suite"}
+	p.GenerateName = "suite-"
+	metav1.SetMetaDataLabel(&p.ObjectMeta, "kshell", "suite")
 	pods := clientset(t).CoreV1().Pods(harness.Namespace)
 	made, err := pods.Create(t.Context(), p, metav1.CreateOptions{})
 	if err != nil {

@@ -1,0 +1,27 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"kshell/internal/pod"
+)
+
+// wait waits for the container of a place that does not run yet, where waiting is asked for and can help: what is known of the place is
+// then what was found.
+func (m *many) wait(ctx context.Context, i int) {
+	var stopped *pod.NotRunningError
+	if m.plan.running == 0 || !errors.As(m.refused[i], &stopped) || stopped.Final {
+		return
+	}
+	own := *m.app
+	own.notice = m.notice.about(m.titles[i])
+	r := pod.Request{
+		Namespace: m.places[i].namespace, Target: pod.Target{Kind: "pod", Name: m.places[i].pod}, Container: m.plan.container,
+	}
+	at, err := own.find(ctx, m.cfg, r, m.plan.running)
+	m.refused[i] = ending(ctx, err)
+	if err == nil {
+		m.places[i] = at
+	}
+}

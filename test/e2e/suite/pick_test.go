@@ -1,0 +1,33 @@
+package suite
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestAPodIsChosenFromAList types a part of a name into the list, chooses the pod, and then one of its containers.
+func TestAPodIsChosenFromAList(t *testing.T) {
+	server := newTmux(t)
+	for _, way := range paths() {
+		t.Run(way.name, func(t *testing.T) {
+			w := server.open(t, program(way.kubeconfig), nil)
+			w.local("clear")
+			w.enter("$CLI exec -- hostname; echo code $?")
+			w.contains("a pod of namespace default")
+			w.text("mult")
+			w.wait("one pod is left", func(s screen) bool { return strings.Contains(s.String(), "multi ") && !strings.Contains(s.String(), "web ") })
+			w.keys("Enter")
+			w.contains("a container of pod multi")
+			w.text("b")
+			w.keys("Enter")
+			w.line("multi")
+			w.line("code 0")
+			w.prompt("local")
+			w.local("clear")
+			w.enter("$CLI exec --pick -l app=web -- hostname; echo code $?")
+			w.contains("a pod of namespace default")
+			w.keys("C-c")
+			w.line("code 130")
+		})
+	}
+}
