@@ -119,6 +119,7 @@ func (a *app) terminals() terminals {
 
 // execPlan is what an exec command line asks for.
 type execPlan struct {
+	path       string // the command's, as the user has typed it
 	target     pod.Target
 	manifest   string // that says the target; empty if the command line did
 	container  string
@@ -181,7 +182,7 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 		return nil, err
 	}
 	local.in = local.in && f.stdinFile == ""
-	p := &execPlan{target: target, container: f.container, command: command, stdin: f.stdin, tty: f.tty, script: f.scriptFlags, many: many, pick: pick}
+	p := &execPlan{path: cmd.CommandPath(), target: target, container: f.container, command: command, stdin: f.stdin, tty: f.tty, script: f.scriptFlags, many: many, pick: pick}
 	p.manifest, p.running = manifest, f.running
 	if f.all && !cmd.Flags().Changed("pod-running-timeout") { // one that crashes would hold all up
 		p.running = 0

@@ -146,6 +146,7 @@ func TestACommandLineMeansWhatItMeansToKubectl(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			tt.want.path = "kshell exec"
 			tt.want.script.statusFD, tt.want.scripted, tt.want.running = noFD, true, runningTimeout
 			tt.want.live = liveFlags{keepalive: 10 * time.Second, escape: "~", reconnectTimeout: 10 * time.Minute}
 			if diff := cmp.Diff(&tt.want, got, inPlans); diff != "" {

@@ -232,7 +232,7 @@ func explain(err error, p *execPlan, at place, told bool) error {
 	case errors.As(err, &lost) && !p.tty:
 		return &hinted{
 			fmt.Errorf("%w before the command reported a result; it may still be running", err),
-			fmt.Sprintf("kshell exec -n %s %s -- ps", at.namespace, at.pod),
+			fmt.Sprintf("%s -n %s %s -- ps", p.path, at.namespace, at.pod),
 		}
 	case errors.As(err, &remote) && strings.Contains(remote.Message, "container not found"):
 		return &hinted{err, fmt.Sprintf("the container is not running: kubectl get pod -n %s %s", at.namespace, at.pod)}

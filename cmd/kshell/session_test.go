@@ -35,7 +35,7 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 		notThroughAProxy = "is this the API server itself? a proxy before it may not pass WebSockets"
 		needsV5          = "input that ends needs v5.channel.k8s.io (Kubernetes 1.30): without -i, or with the data as arguments, older servers do"
 	)
-	command := &execPlan{command: []string{"frobnicate"}, offer: everything}
+	command := &execPlan{path: "kubectl kshell exec", command: []string{"frobnicate"}, offer: everything}
 	input := &execPlan{command: []string{"cat"}, stdin: true, offer: ending5, narrowed: narrowed{ends: true}}
 	asked := &execPlan{command: []string{"ls"}, offer: ending5, narrowed: narrowed{asked: true}}
 	interactive := &execPlan{command: []string{"bash"}, stdin: true, tty: true, offer: everything}
@@ -55,7 +55,7 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 			"lost", &stream.LostError{Err: errors.New("reset")}, command,
 			said{
 				"connection lost: reset before the command reported a result; it may still be running",
-				"kshell exec -n team web -- ps",
+				"kubectl kshell exec -n team web -- ps",
 			},
 			255,
 		},

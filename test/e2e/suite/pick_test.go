@@ -15,7 +15,9 @@ func TestAPodIsChosenFromAList(t *testing.T) {
 			w.enter("$CLI exec -- hostname; echo code $?")
 			w.contains("a pod of namespace default")
 			w.text("mult")
-			w.wait("one pod is left", func(s screen) bool { return strings.Contains(s.String(), "multi ") && !strings.Contains(s.String(), "web ") })
+			w.wait("one pod is left", func(s screen) bool {
+				return strings.Contains(s.String(), "multi ") && !strings.Contains(s.String(), "web ")
+			})
 			w.keys("Enter")
 			w.contains("a container of pod multi")
 			w.text("b")
