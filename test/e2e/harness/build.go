@@ -33,7 +33,12 @@ func (c *Cluster) build(ctx context.Context) error {
 	}
 	root := strings.TrimSpace(string(dir))
 	for _, name := range []string{"podtools", "kubectl", "kube"} {
-		argv := []string{"nice", "go", "build", "-C", root, "-buildvcs=false", "-ldflags", flags, "-o", filepath.Join(c.Dir, "bin", name), "./programs/" + name}
+		source, err := os.ReadFile(filepath.Join(root, "programs", name, "main.go"))
+		if err != nil {
+			return err
+		}
+		stamped := flags + " -X main.source=" + digest(source) // recorded with the other settings of the build: see fingerprint
+		argv := []string{"nice", "go", "build", "-C", root, "-buildvcs=false", "-ldflags", stamped, "-o", filepath.Join(c.Dir, "bin", name), "./programs/" + name}
 		if name == "podtools" { // runs where there is no libc
 			argv = append([]string{"env", "CGO_ENABLED=0"}, argv...)
 		}

@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"crypto/sha256"
+	"debug/buildinfo"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -162,7 +163,7 @@ func (c *Cluster) adopt(ctx context.Context) error {
 
 func (c *Cluster) fingerprintFile() string { return filepath.Join(c.Dir, "fingerprint") }
 
-// fingerprint stands for everything that a cluster is made of.
+// fingerprint stands for everything that a cluster is made of, wherever it was built: of the programs, what their build has recorded.
 func (c *Cluster) fingerprint() (string, error) {
 	h := sha256.New()
 	for _, text := range []string{string(nodeScript), kubeletConfig, containerdConfig, cniConfig} {
@@ -172,11 +173,11 @@ func (c *Cluster) fingerprint() (string, error) {
 		fmt.Fprintf(h, "%q\n", p.argv)
 	}
 	for _, name := range []string{"kube", "podtools"} {
-		binary, err := os.ReadFile(filepath.Join(c.Dir, "bin", name))
+		info, err := buildinfo.ReadFile(filepath.Join(c.Dir, "bin", name))
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(h, "%s %s\n", name, digest(binary))
+		fmt.Fprintf(h, "%s %s\n", name, info)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
