@@ -132,7 +132,7 @@ func (e *hinted) Hint() string  { return e.hint }
 // clean makes one line of words that may come from anywhere: white space becomes a space, other control and format characters
 // (escape sequences, text direction) are shown as escapes, and an excess is cut.
 func clean(words string) string {
-	words = strings.TrimSpace(strings.ToValidUTF8(words, "\uFFFD"))
+	words = withoutQueries(strings.TrimSpace(strings.ToValidUTF8(words, "\uFFFD")))
 	var b strings.Builder
 	for _, r := range words {
 		switch {
@@ -145,6 +145,29 @@ func clean(words string) string {
 		}
 	}
 	return cut(b.String())
+}
+
+// withoutQueries shortens the URLs in words to where they lead: a server's tale of a failed exec holds our whole script, ahead of the reason.
+func withoutQueries(words string) string {
+	var b strings.Builder
+	for {
+		head, url, found := strings.Cut(words, "://")
+		b.WriteString(head)
+		if !found {
+			return b.String()
+		}
+		b.WriteString("://")
+		end := strings.IndexAny(url, " \t\r\n\"'`")
+		if end < 0 {
+			end = len(url)
+		}
+		path, _, asks := strings.Cut(url[:end], "?")
+		b.WriteString(path)
+		if asks {
+			b.WriteString("?…")
+		}
+		words = url[end:]
+	}
 }
 
 // cut keeps the first maxWords characters.

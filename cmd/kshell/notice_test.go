@@ -69,6 +69,20 @@ func TestNoForeignTextFillsTheScreen(t *testing.T) {
 	}
 }
 
+func TestAURLIsSaidWithoutItsQuery(t *testing.T) {
+	for in, want := range map[string]string{
+		`Post "https://10.0.0.2:10250/exec/a/b/c?command=sh&command=-c&x=1": dial tcp: i/o timeout`: `Post "https://10.0.0.2:10250/exec/a/b/c?…": dial tcp: i/o timeout`,
+		"http://a?b c://d://e?f":      "http://a?… c://d://e?…",
+		"why? because: see https://a": "why? because: see https://a",
+		"://":                         "://",
+		"is it 'https://a?b'?":        "is it 'https://a?…'?",
+	} {
+		if diff := cmp.Diff(want, clean(in)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", in, diff)
+		}
+	}
+}
+
 func FuzzForeignText(f *testing.F) {
 	for _, seed := range []string{"\x1b[2J", "\u009b", "a\nb", "\xff", "\u202e", "'", `\`} {
 		f.Add(seed)

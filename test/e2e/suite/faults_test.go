@@ -237,7 +237,7 @@ func TestALostNodeEndsTheCommandAndComesBackWithItsPods(t *testing.T) {
 	t.Run("a command that waits", func(t *testing.T) { eachEnd(t, waits, 10*time.Second, isLost) })
 	t.Run("the next one is refused in words", func(t *testing.T) {
 		for name, l := range onBoth(t, "exec", pod, "--", "true") {
-			if r := l.within(t, 40*time.Second); r.Code != 255 || !oneSentence.MatchString(r.Err) {
+			if r := l.within(t, 40*time.Second); r.Code != 255 || !oneSentence.MatchString(r.Err) || strings.Contains(r.Err, "command=") {
 				t.Errorf("%s: exit code %d, stderr %q", name, r.Code, r.Err)
 			}
 		}
