@@ -30,8 +30,9 @@ require (
 	k8s.io/streaming v0.37.2
 )
 
+require github.com/charmbracelet/x/ansi v0.11.7
+
 require (
-	github.com/charmbracelet/x/ansi v0.11.7 // indirect
 	github.com/charmbracelet/x/exp/ordered v0.1.0 // indirect
 	github.com/charmbracelet/x/term v0.2.2 // indirect
 	github.com/charmbracelet/x/termios v0.1.1 // indirect

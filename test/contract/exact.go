@@ -41,6 +41,8 @@ type Bench struct {
 	Trials     int // of each end that is soon over, by each subject
 	LongTrials int // of each other end
 	References int // at most so many of either kind, by a reference
+
+	LongAtOnce int // trials of long ends at the same time, which are mostly waiting; 0: 40
 }
 
 // How many trials are made at once. A trial of a long end is mostly waiting, the others are work for the machine.
@@ -62,7 +64,7 @@ func (b Bench) Ends(t *testing.T, ends []End) {
 	for _, work := range [][]trial{b.trials(ends, false), b.trials(ends, true)} {
 		atOnce := shortAtOnce
 		if len(work) > 0 && work[0].end.long() {
-			atOnce = longAtOnce
+			atOnce = cmp.Or(b.LongAtOnce, longAtOnce)
 		}
 		todo := make(chan trial, len(work))
 		for _, x := range work {

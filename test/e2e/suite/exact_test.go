@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"regexp"
@@ -17,6 +18,8 @@ import (
 
 var (
 	trials = flag.Int("trials", 3, "trials of each end that lies, by kshell: a few every day, 200 when it counts; of those that take long 1 in 3")
+	longs  = flag.Int("long-trials", 0, "trials of each end that lies and takes long; 0: a third of -trials")
+	atOnce = flag.Int("long-at-once", 0, "trials of ends that take long at the same time; 0: as many as a machine like CI's can do")
 	theirs = flag.Int("kubectl-trials", 1, "trials of each end by kubectl, at most; 0 leaves it out")
 	ends   = flag.String("ends", "", "a regular expression: only the ends with such a name")
 	strict = flag.Bool("strict", false, "more than the budget of exact mode is an error: for a machine that does nothing else")
@@ -51,7 +54,7 @@ func ours() []contract.Subject { return subjects()[:3] }
 func TestExactEnds(t *testing.T) {
 	contract.Bench{
 		Subjects: subjects(), Pods: sleepers, Left: leftIn, Sweep: sweep,
-		Trials: *trials, LongTrials: (*trials + 2) / 3, References: *theirs,
+		Trials: *trials, LongTrials: cmp.Or(*longs, (*trials+2)/3), References: *theirs, LongAtOnce: *atOnce,
 	}.Ends(t, contract.Named(contract.Ends(), regexp.MustCompile(*ends)))
 }
 
