@@ -169,18 +169,3 @@ func (k *keys) info() []string {
 	}
 	return append(lines, fmt.Sprintf("%s to %s, for %v, %d connections lost", state, j.dialer.Server(), time.Since(k.start).Round(time.Second), k.lost.Load()))
 }
-
-// quiet tells of a server that does not answer, once, and of its return. In the midst of an editor it says nothing.
-func (j *job) quiet() func(time.Duration) {
-	said := false
-	return func(overdue time.Duration) {
-		switch {
-		case overdue == 0 && said:
-			said = false
-			j.notice.say("the connection is alive again")
-		case overdue > 0 && !said && !j.screen.FullScreen():
-			said = true
-			j.notice.say("no reply for %v", overdue.Round(time.Second))
-		}
-	}
-}

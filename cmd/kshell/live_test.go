@@ -27,7 +27,7 @@ func TestTheKeysBehindTheEscapeCharacter(t *testing.T) {
 	c.prompt()
 	c.run("mine=old", "")
 	c.keys("~R")
-	c.await("kshell: connected again: this is a new shell\r\n")
+	c.await("kshell: connected again after [0-9]+ s: this is a new shell\r\n")
 	c.prompt()
 	c.run(`echo "[$mine]"`, `\[\]\r\n`)
 	c.prompt()

@@ -124,11 +124,7 @@ func (j *job) newSession(request stream.Request) *stream.Session {
 		Stdout: &j.out, Stderr: &j.err,
 		Keepalive: j.plan.live.keepalive, IdleKeepalive: !j.plan.live.noIdleKeepalive, OnQuiet: j.quiet(),
 	}
-	opened := 0
 	s.OnOpen = func(c *stream.Conn) error {
-		if opened++; opened > 1 {
-			j.notice.say("connected again: this is a new shell")
-		}
 		j.told.protocol, j.told.connected = c.Protocol(), time.Now()
 		j.notice.detail("connected to %s by %s", j.dialer.Server(), c.Protocol())
 		return nil
@@ -155,6 +151,8 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 	if shell != nil {
 		s.Stdout = shell.On(&j.screen)
 	}
+	j.statusOn(t, s)
+	gap := &gap{job: j}
 	connected := s.OnOpen
 	s.OnOpen = func(c *stream.Conn) error {
 		if shell != nil {
@@ -165,19 +163,22 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 		}
 		j.tidy()
 		j.notice.setScreen(&j.screen)
+		if long := gap.over(); long > 0 {
+			j.notice.say("connected again after %s: this is a new shell", seconds(long))
+		}
 		return connected(c)
 	}
 	k.suspend = func() { k.stop(t) }
 	stopContinued := t.Continued(func() { k.continued(t) })
-	var lost error
+	s.OnConnect = func(int) { gap.try() }
 	s.OnFail = func(err error) {
-		lost = err
 		k.lost.Add(1)
+		gap.fail(err)
 	}
-	s.OnWait = func(delay time.Duration) {
-		j.notice.warn("%s; trying again in %v (Enter: now, Ctrl-D: give up)", lost, delay.Round(100*time.Millisecond))
-	}
+	s.OnWait = func(delay time.Duration) { gap.wait(t, delay) }
 	return func() {
+		gap.stop()
+		j.screen.SetStatus("")
 		stopContinued()
 		stopResize()
 		j.lastResort.run()

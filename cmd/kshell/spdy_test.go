@@ -174,10 +174,10 @@ func TestAShellBySPDYIsTakenUpAgainBySPDY(t *testing.T) {
 	c.prompt()
 	before := s.Stats().Requests
 	up := s.Down()
-	c.await(`kshell: warning: connection lost: .*; trying again in [0-9.]+m?s \(Enter: now, Ctrl-D: give up\)\r\n`)
+	c.await(`(?s)kshell: warning: connection lost: [^\n]*\r\n.* trying again in [0-9]+ s \(Enter: now, Ctrl-D: quit\) `)
 	up()
 	c.keys("\r")
-	c.await("kshell: connected again: this is a new shell\r\n")
+	c.await("kshell: connected again after [0-9]+ s: this is a new shell\r\n")
 	c.prompt()
 	c.run("stty size", "24 80\r\n")
 	c.prompt()

@@ -254,6 +254,28 @@ type Session struct {
 	// Resized. Not ok: unknown, nothing is sent. Nil for no terminal.
 	Size    func() (width, height uint16, ok bool)
 	Resized <-chan struct{}
+
+	redraws redraws
+}
+
+// redraws are wishes for one; 1 slot.
+type redraws struct {
+	once sync.Once
+	ch   chan struct{}
+}
+
+func (r *redraws) slot() chan struct{} {
+	r.once.Do(func() { r.ch = make(chan struct{}, 1) })
+	return r.ch
+}
+
+// Redraw has a program that fills the screen draw it anew: the terminal becomes one column wider, for a moment (the same size again would be no
+// news to the remote: measured on Kubernetes 1.37). It may be called from any goroutine, and does not wait.
+func (s *Session) Redraw() {
+	select {
+	case s.redraws.slot() <- struct{}{}:
+	default:
+	}
 }
 
 // Run opens the first socket and returns when the session has ended, with all its goroutines:
@@ -353,24 +375,32 @@ func discardNil(w io.Writer) io.Writer {
 }
 
 func (s *Session) followSize(ctx context.Context, conn *Conn) {
+	resized := s.Resized
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case _, ok := <-s.Resized:
+		case _, ok := <-resized:
 			if !ok {
-				return
+				resized = nil
+				continue
 			}
+			s.sendSize(conn)
+		case <-s.redraws.slot():
+			s.sendWiderBy(conn, 1)
 			s.sendSize(conn)
 		}
 	}
 }
 
-func (s *Session) sendSize(conn *Conn) {
+func (s *Session) sendSize(conn *Conn) { s.sendWiderBy(conn, 0) }
+
+// sendWiderBy sends the size, and more columns than there are.
+func (s *Session) sendWiderBy(conn *Conn, more uint16) {
 	if s.Size == nil {
 		return
 	}
 	if width, height, ok := s.Size(); ok {
-		_ = conn.send(chResize, resizeMessage(width, height)) // a dead socket is noticed by its reader
+		_ = conn.send(chResize, resizeMessage(width+more, height)) // a dead socket is noticed by its reader
 	}
 }

@@ -97,7 +97,7 @@ var runs = flag.Int("runs", 20, "runs of random things, each other than the one 
 
 func TestAStatusLeavesNoTrace(t *testing.T) {
 	for seed := range uint64(*runs) {
-		rnd := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's
+		rnd := rand.New(rand.NewPCG(seed, 1))
 		with, without := emulator(t), emulator(t)
 		s := &Screen{Writer: with, Over: with, Columns: func() int { return wide }}
 		var all bytes.Buffer
