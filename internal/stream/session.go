@@ -42,9 +42,9 @@ type Link struct {
 
 	// Reconnect is the policy; see its values.
 	Reconnect Reconnect
-	// Persist also repeats the attempts before the first socket has opened. Without it, a server that cannot be reached at
-	// the start is an error at once.
-	Persist bool
+	// Persist is asked whether an attempt before the first socket, which has failed, is to be repeated: nothing has run then, so that it
+	// may be, whatever the policy. It is not asked of a failure that is permanent. Nil: it is not.
+	Persist func(err error) bool
 	// Backoff gives the delays; the zero value is RetryDelay each time. It starts afresh after each socket that opened.
 	Backoff wait.Backoff
 	// Now ends a wait at once when it receives.
@@ -76,6 +76,26 @@ func (l *Link) Again() {
 	}
 }
 
+// Drop ends the live socket, if there is one, as lost for a reason that the caller knows: a *LostError with it. It may be called from any
+// goroutine.
+func (l *Link) Drop(reason error) {
+	if conn := l.Conn(); conn != nil {
+		conn.die(reason)
+	}
+}
+
+// RoundTrip measures how long the server takes to answer a ping on the live socket. Not ok: there is none, it does not answer before ctx
+// ends (which a server that is blocked by a remote's stdin does not), or it cannot be asked (SPDY). It may be called from any goroutine.
+func (l *Link) RoundTrip(ctx context.Context) (took time.Duration, ok bool) {
+	conn := l.Conn()
+	if conn == nil {
+		return 0, false
+	}
+	start := time.Now()
+	ok = conn.ping(ctx)
+	return time.Since(start), ok
+}
+
 func (l *Link) wake() chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -100,7 +120,7 @@ func (l *Link) setConn(c *Conn) {
 
 // run opens sockets and gives each to use, one after the other, until use says how it ended. It is the only loop that retries.
 func (l *Link) run(ctx context.Context, use func(context.Context, *Conn) error) error {
-	opened := l.Persist
+	opened := false
 	backoff := l.backoff()
 	var last error         // what the user was told of last
 	var up, down time.Time // when the last socket was opened, and when it was lost
@@ -121,7 +141,12 @@ func (l *Link) run(ctx context.Context, use func(context.Context, *Conn) error) 
 		}
 		last = err
 		call(l.OnFail, err)
-		if !opened || !l.worth(err) || l.GiveUpAfter > 0 && !down.IsZero() && time.Since(down) > l.GiveUpAfter {
+		switch {
+		case permanent(err):
+			return err
+		case !opened && (l.Persist == nil || !l.Persist(err)):
+			return err
+		case opened && (!l.worth() || l.GiveUpAfter > 0 && time.Since(down) > l.GiveUpAfter):
 			return err
 		}
 		if l.Eager && conn != nil && down.Sub(up) >= eagerAfter {
@@ -167,18 +192,15 @@ func (l *Link) backoff() wait.Backoff {
 	return l.Backoff
 }
 
-// worth says whether err is worth another attempt under the policy.
-func (l *Link) worth(err error) bool {
-	switch l.Reconnect {
-	case ReconnectNever:
-		return false
-	case ReconnectDefault:
-		if l.OnFail != nil {
-			return false
-		}
-	}
+// worth says whether a loss is worth another attempt under the policy.
+func (l *Link) worth() bool {
+	return l.Reconnect == ReconnectAlways || l.Reconnect == ReconnectDefault && l.OnFail == nil
+}
+
+// permanent says whether another attempt would give the same.
+func permanent(err error) bool {
 	var p interface{ Permanent() bool }
-	return !errors.As(err, &p) || !p.Permanent()
+	return errors.As(err, &p) && p.Permanent()
 }
 
 // pause waits, and says whether to go on.
@@ -211,8 +233,21 @@ func failed(err error) bool {
 	var refused *HandshakeError
 	var unreachable *DialError
 	var unknown *ProtocolError
-	return errors.As(err, &lost) || errors.As(err, &refused) || errors.As(err, &unreachable) || errors.As(err, &unknown)
+	var early *NotYetError
+	return errors.As(err, &lost) || errors.As(err, &refused) || errors.As(err, &unreachable) || errors.As(err, &unknown) || errors.As(err, &early)
 }
+
+// NotYetError is what a Dial returns when there is nothing to connect to: now, or, if Final, for ever.
+type NotYetError struct {
+	Err   error
+	Final bool
+}
+
+func (e *NotYetError) Error() string { return e.Err.Error() }
+func (e *NotYetError) Unwrap() error { return e.Err }
+
+// Permanent says whether there never will be.
+func (e *NotYetError) Permanent() bool { return e.Final }
 
 func call[T any](f func(T), v T) {
 	if f != nil {
@@ -250,6 +285,10 @@ type Session struct {
 	// more than 160 KiB unread it never says so). Its error ends the session; nil goes on. It runs in a goroutine of its own.
 	Stuck func(ctx context.Context) error
 
+	// Judge is asked, in Run's goroutine, for what the end of a socket means that was a verdict or a loss, and gives that back or another
+	// error: a *LostError goes by the policy, as any. Nil: it means what it says.
+	Judge func(err error) error
+
 	// Size is asked for the terminal's columns and rows, when a socket opens (before any stdin is sent) and after each receive from
 	// Resized. Not ok: unknown, nothing is sent. Nil for no terminal.
 	Size    func() (width, height uint16, ok bool)
@@ -284,7 +323,7 @@ func (s *Session) Redraw() {
 //   - *ExitError: it said a code
 //   - *RemoteError: it could not be run; the server says why
 //   - *LostError: the link ended and nobody said anything, and the policy says no more sockets
-//   - *HandshakeError, *DialError, *ProtocolError: no socket could be opened
+//   - *HandshakeError, *DialError, *ProtocolError, *NotYetError: no socket could be opened
 //   - *OutputError, *InputError: Stdout or Stderr, or Stdin, failed
 //   - the context's cause, when it ended first
 //
@@ -332,6 +371,9 @@ func (s *Session) use(ctx context.Context, conn *Conn, c *crew, p *pump) error {
 		writers.run(func() { s.watchStuck(ctx, conn, p) })
 	}
 	err := conn.run(ctx, discardNil(s.Stdout), discardNil(s.Stderr))
+	if s.Judge != nil && ctx.Err() == nil {
+		err = s.Judge(err)
+	}
 	var lost *LostError
 	if errors.As(err, &lost) && s.Interactive && p.leaving() {
 		p.end(errQuit) // the link ended after Ctrl-D: what the user wanted

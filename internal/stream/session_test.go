@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -401,7 +402,10 @@ func TestAServerThatCannotBeReachedAtTheStartIsAnErrorAtOnce(t *testing.T) {
 	for _, persist := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			attempts := 0
-			s := &Session{Link: Link{Dial: dial, Persist: persist, OnConnect: func(int) { attempts++ }}}
+			s := &Session{Link: Link{
+				Dial: dial, Reconnect: ReconnectNever, OnConnect: func(int) { attempts++ },
+				Persist: func(error) bool { return persist },
+			}}
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			err := s.Run(ctx)
@@ -410,6 +414,98 @@ func TestAServerThatCannotBeReachedAtTheStartIsAnErrorAtOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAFailureThatLastsIsNotTriedAgain(t *testing.T) {
+	for name, err := range map[string]error{
+		"refused":           &HandshakeError{StatusCode: http.StatusForbidden},
+		"nothing, for ever": &NotYetError{Err: errors.New("gone"), Final: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := false
+			s := &Session{Link: Link{
+				Dial:    func(context.Context) (*Conn, error) { return nil, err },
+				Persist: func(error) bool { asked = true; return true },
+			}}
+			if got := s.Run(t.Context()); !errors.Is(got, err) || asked {
+				t.Errorf("%v, and asked about it: %v", got, asked)
+			}
+		})
+	}
+}
+
+// What is not there yet may be there later, as long as the policy says so.
+func TestWhatIsNotThereYetIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := pod(t, func(r remote) { r.finish(failure("7")) })
+		opens := []func(context.Context) (*Conn, error){
+			d.with(V5),
+			func(context.Context) (*Conn, error) { return nil, &NotYetError{Err: errors.New("no pod")} },
+			d.with(V5),
+		}
+		lost := errors.New("the pod is gone")
+		s := &Session{
+			Link: Link{Reconnect: ReconnectAlways, Dial: func(ctx context.Context) (*Conn, error) {
+				open := opens[0]
+				opens = opens[1:]
+				return open(ctx)
+			}},
+			Judge: func(err error) error {
+				if len(opens) == 2 {
+					return &LostError{lost}
+				}
+				return err
+			},
+		}
+		var failures []error
+		s.OnFail = func(err error) { failures = append(failures, err) }
+		var exit *ExitError
+		if err := s.Run(t.Context()); !errors.As(err, &exit) || exit.Code != 7 {
+			t.Errorf("ended by %v, want code 7", err)
+		}
+		if len(failures) != 2 || !errors.Is(failures[0], lost) || failures[1].Error() != "no pod" {
+			t.Errorf("failures %v", failures)
+		}
+	})
+}
+
+func TestASocketCanBeDroppedForAReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := pod(t, func(r remote) { r.hear() })
+		s := &Session{Link: Link{Dial: d.with(V5), Reconnect: ReconnectNever}}
+		reason := errors.New("the node is lost")
+		s.OnOpen = func(*Conn) error {
+			time.AfterFunc(time.Second, func() { s.Drop(reason) })
+			return nil
+		}
+		var lost *LostError
+		if err := s.Run(t.Context()); !errors.As(err, &lost) || !errors.Is(err, reason) {
+			t.Errorf("ended by %v", err)
+		}
+	})
+}
+
+func TestTheRoundTripIsMeasured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := pod(t, func(r remote) { r.hear() })
+		s := &Session{Link: Link{Dial: d.with(V5), Reconnect: ReconnectNever}}
+		if _, ok := s.RoundTrip(t.Context()); ok {
+			t.Error("there was an answer before there was a socket")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var ok bool
+		s.OnOpen = func(*Conn) error {
+			go func() {
+				defer cancel()
+				_, ok = s.RoundTrip(ctx)
+			}()
+			return nil
+		}
+		_ = s.Run(ctx) // the cancel
+		if !ok {
+			t.Error("no answer")
+		}
+	})
 }
 
 // keyboard is a stdin that a test types at.
