@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -17,6 +18,12 @@ import (
 // Client asks the API server for pods and for what has pods. It is safe for
 // concurrent use.
 type Client struct {
+	// Events carries watches in the caller's way, if it is set (before the first
+	// request) and can: it asks the server for path and query (see WatchPath), gives
+	// each event to each, and returns when ctx, the server or an error of each ends
+	// it. False: the server did not begin, which plain HTTP is then tried for.
+	Events func(ctx context.Context, path string, query url.Values, each func(event []byte) error) bool
+
 	groups map[string]rest.Interface // by API group, "" being core
 }
 

@@ -2,8 +2,10 @@ package pod
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -58,6 +60,46 @@ func TestDeletionIsToldTheMomentThatItHappens(t *testing.T) {
 				}
 				if got := w.asked(); got["get"] > 4 || got["watch"] > 4 {
 					t.Errorf("asked for %v in two minutes", got)
+				}
+			})
+		})
+	}
+}
+
+func TestAWatchIsCarriedInTheCallersWayWhereThatIsOpen(t *testing.T) {
+	for _, open := range []bool{true, false} {
+		t.Run(fmt.Sprint(open), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(running("web"))
+				client, f := w.client(t), found(w, t)
+				asked := ""
+				client.Events = func(_ context.Context, path string, query url.Values, each func([]byte) error) bool {
+					asked = path + "?" + query.Encode()
+					if !open {
+						return false
+					}
+					event, err := json.Marshal(map[string]any{"type": "DELETED", "object": running("web", version("9"))})
+					if err != nil {
+						t.Error(err)
+					}
+					if each(event) == nil {
+						t.Error("a watch goes on behind what ends it")
+					}
+					return true
+				}
+				time.AfterFunc(time.Second, func() { w.delete("web") })
+				told := ""
+				if err := client.Watch(t.Context(), f, func(sentence string, _ bool) { told += sentence }); err != nil {
+					t.Fatal(err)
+				}
+				if want := "/api/v1/namespaces/shop/pods?fieldSelector=metadata.name%3Dweb&resourceVersion=1&watch=true"; asked != want {
+					t.Errorf("asked for %s, want %s", asked, want)
+				}
+				if told != `pod "web" was deleted` {
+					t.Errorf("told %q", told)
+				}
+				if got := w.asked()["watch"]; open != (got == 0) {
+					t.Errorf("%d watches by HTTP", got)
 				}
 			})
 		})

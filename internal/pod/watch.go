@@ -27,8 +27,10 @@ import (
 // that event is the newest, up to 3 s late. Source: the API reference, watch of
 // Pod v1 and "Resource versions".
 func WatchPath(namespace, name, resourceVersion string) (path string, query url.Values) {
-	return "/api/v1/namespaces/" + segment(namespace) + "/pods", watchQuery("fieldSelector", nameIs(name), resourceVersion)
+	return podsPath(namespace), watchQuery("fieldSelector", nameIs(name), resourceVersion)
 }
+
+func podsPath(namespace string) string { return "/api/v1/namespaces/" + segment(namespace) + "/pods" }
 
 func nameIs(pod string) string { return fields.OneTermEqualSelector("metadata.name", pod).String() }
 
@@ -100,6 +102,22 @@ func (w *watcher) follow(outer context.Context, query url.Values, see func(pod *
 	if w.forgotten {
 		query.Set("resourceVersion", "0")
 	}
+	each := func(message []byte) error {
+		pod, deleted, err := DecodeEvent(message)
+		w.forgotten = w.forgotten || expired(err)
+		switch {
+		case err != nil:
+			return err
+		case pod == nil || older(pod.ResourceVersion, known): // nothing new
+		case see(pod, deleted):
+			return errEnough
+		}
+		return nil
+	}
+	path := podsPath(w.namespace)
+	if w.client.Events != nil && w.client.Events(ctx, path, query, each) {
+		return
+	}
 	events, err := w.client.open(ctx, w.namespace, query)
 	if err != nil {
 		silent := ctx.Err() != nil && outer.Err() == nil // a proxy that waits for the end of the answer
@@ -110,20 +128,14 @@ func (w *watcher) follow(outer context.Context, query url.Values, see func(pod *
 	defer events.Close()
 	for decoder := json.NewDecoder(events); ; {
 		var message json.RawMessage
-		if decoder.Decode(&message) != nil {
-			return
-		}
-		pod, deleted, err := DecodeEvent(message)
-		w.forgotten = w.forgotten || expired(err)
-		switch {
-		case err != nil:
-			return
-		case pod == nil || older(pod.ResourceVersion, known): // nothing new
-		case see(pod, deleted):
+		if decoder.Decode(&message) != nil || each(message) != nil {
 			return
 		}
 	}
 }
+
+// errEnough ends a watch that has shown what was waited for.
+var errEnough = errors.New("enough was seen")
 
 // older compares versions where they are numbers; others are never older.
 func older(version, than string) bool {
