@@ -58,12 +58,20 @@ func (j *job) exactly(ctx context.Context) (plainly bool, err error) {
 		o.Stdin, o.CancelStdin = &j.in, j.input.Cancel
 	}
 	run := exact.New(o)
-	s := j.newSession(j.at.request(run.Command(p.command), true, false, p.offer))
+	s := j.newSession(func(at place) stream.Request { return at.request(run.Command(p.command), true, false, p.offer) })
 	s.Stdin, s.CancelStdin = run.Stdin(), run.Cancel
 	s.Stdout, s.Stderr = j.watched(run, run.Stdout()), run.Stderr()
-	err = s.Run(ctx)
+	opened := s.OnOpen
+	s.OnOpen = func(c *stream.Conn) error {
+		run.Reset() // of an earlier connection, with --reconnect=always
+		return opened(c)
+	}
+	err = j.unattended(ctx, s, true)
 	state, code := run.State()
-	j.sweep(ctx, run.Leftover())
+	var fate *fateError
+	if !errors.As(err, &fate) { // else it is gone, and its number may be another's
+		j.sweep(ctx, j.at, run.Leftover())
+	}
 	why := obstacle(state, err)
 	j.judged(state, err, why)
 	switch {
@@ -91,20 +99,20 @@ var errMissing = &stream.RemoteError{Message: "executable file not found", Start
 const sweeping = 2 * time.Second
 
 // sweep ends what the script itself could not end.
-func (j *job) sweep(ctx context.Context, command []string) {
+func (j *job) sweep(ctx context.Context, at place, command []string) {
 	if command == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweeping)
 	defer cancel()
-	if err := j.quietly(ctx, command); err != nil {
+	if err := j.quietly(ctx, at, command); err != nil {
 		j.notice.detail("the command may still be running: it could not be ended: %s", err)
 	}
 }
 
-// quietly runs a command of kshell's own in the same container, and says how it ended.
-func (j *job) quietly(ctx context.Context, command []string) error {
-	request := j.at.request(command, false, false, stream.Protocols())
+// quietly runs a command of kshell's own in a container, and says how it ended.
+func (j *job) quietly(ctx context.Context, at place, command []string) error {
+	request := at.request(command, false, false, stream.Protocols())
 	s := &stream.Session{Link: stream.Link{
 		Dial:      j.dialer.opener(request),
 		Reconnect: stream.ReconnectNever,

@@ -104,6 +104,9 @@ code is 0 if it is so in all pods, else the highest. Pods that do not run count 
 	_ = cmd.RegisterFlagCompletionFunc("exact", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return exactModes, cobra.ShellCompDirectiveNoFileComp // the flag is there: no error
 	})
+	_ = cmd.RegisterFlagCompletionFunc("reconnect", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return reconnects, cobra.ShellCompDirectiveNoFileComp // the flag is there: no error
+	})
 	_ = cmd.RegisterFlagCompletionFunc("subprotocol", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return stream.Protocols(), cobra.ShellCompDirectiveNoFileComp // the flag is there: no error
 	})
@@ -211,6 +214,9 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 		return nil, err
 	}
 	p.settleTTY(local)
+	if err := p.checkRepeat(cmd); err != nil {
+		return nil, err
+	}
 	if p.exact, err = planExact(cmd, f, p, local); err != nil {
 		return nil, err
 	}

@@ -148,7 +148,7 @@ func TestACommandLineMeansWhatItMeansToKubectl(t *testing.T) {
 			}
 			tt.want.path = "kshell exec"
 			tt.want.script.statusFD, tt.want.scripted, tt.want.running = noFD, true, runningTimeout
-			tt.want.live = liveFlags{keepalive: 10 * time.Second, escape: "~", reconnectTimeout: 10 * time.Minute}
+			tt.want.live = liveFlags{keepalive: 10 * time.Second, escape: "~", reconnect: reconnectAuto, reconnectTimeout: 10 * time.Minute, connectTimeout: connectTimeoutDefault}
 			if diff := cmp.Diff(&tt.want, got, inPlans); diff != "" {
 				t.Errorf("plan (-want +got):\n%s", diff)
 			}

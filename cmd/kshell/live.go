@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -22,16 +24,39 @@ type liveFlags struct {
 	keepalive        time.Duration
 	noIdleKeepalive  bool
 	escape           string
+	reconnect        string
 	reconnectTimeout time.Duration
+	connectTimeout   time.Duration
 	keepaliveGiven   bool // by the command line
 	escapeGiven      bool
 }
 
 // What is so without a flag and a setting.
 const (
-	keepaliveDefault = 10 * time.Second
-	escapeDefault    = "~"
+	keepaliveDefault      = 10 * time.Second
+	connectTimeoutDefault = 10 * time.Second
+	escapeDefault         = "~"
 )
+
+// What --reconnect may be.
+const (
+	reconnectAuto   = "auto"
+	reconnectAlways = "always"
+	reconnectNever  = "never"
+)
+
+var reconnects = []string{reconnectAuto, reconnectAlways, reconnectNever}
+
+// policy is what the flag means where auto means that.
+func (f *liveFlags) policy(auto stream.Reconnect) stream.Reconnect {
+	switch f.reconnect {
+	case reconnectAlways:
+		return stream.ReconnectAlways
+	case reconnectNever:
+		return stream.ReconnectNever
+	}
+	return auto
+}
 
 // escapeNone switches the escape character off.
 const escapeNone = "none"
@@ -40,6 +65,8 @@ func (f *liveFlags) addTo(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.keepalive, "keepalive", keepaliveDefault, "ping a server that is silent for so long; 20 s without an answer are a lost connection; 0: never")
 	flags.BoolVar(&f.noIdleKeepalive, "no-idle-keepalive", false, "let the server end a session in which nothing has happened for 4 hours")
 	flags.StringVar(&f.escape, "escape-char", escapeDefault, "on a terminal, begins kshell's own keys at the beginning of a line (~? lists them); none: there are none")
+	flags.StringVar(&f.reconnect, "reconnect", reconnectAuto, "take a lost connection up again: auto (a shell on a terminal), always (run another command again, too), never")
+	flags.DurationVar(&f.connectTimeout, "connect-timeout", connectTimeoutDefault, "how long a connection that cannot be opened is tried again, before anything runs; 0: not at all")
 	flags.DurationVar(&f.reconnectTimeout, "reconnect-timeout", 10*time.Minute, "how long a lost shell's connection is tried again; 0: for ever")
 }
 
@@ -70,7 +97,13 @@ func (f *liveFlags) check(cmd *cobra.Command) error {
 	if !f.escapeFits() {
 		return &usageError{"--escape-char " + quoted(f.escape) + " is not one character", "--escape-char '~', or none"}
 	}
-	return cmp.Or(notNegative(cmd, "keepalive", f.keepalive), notNegative(cmd, "reconnect-timeout", f.reconnectTimeout))
+	if !slices.Contains(reconnects, f.reconnect) {
+		return &usageError{"unknown --reconnect " + quoted(f.reconnect), "one of " + strings.Join(reconnects, ", ")}
+	}
+	return cmp.Or(
+		notNegative(cmd, "keepalive", f.keepalive), notNegative(cmd, "reconnect-timeout", f.reconnectTimeout),
+		notNegative(cmd, "connect-timeout", f.connectTimeout),
+	)
 }
 
 func (f *liveFlags) escapeChar() byte {
@@ -96,6 +129,7 @@ type keys struct {
 	leave   context.CancelCauseFunc
 	suspend func()
 	start   time.Time
+	opened  place        // where the last connection was
 	lost    atomic.Int32 // connections
 	wasRaw  atomic.Bool  // the terminal
 }
@@ -156,16 +190,31 @@ func (k *keys) press(key byte) {
 	}
 }
 
+// answering bounds the measurement of a round trip, in which no key is taken.
+const answering = time.Second
+
 // info is what there is to say about the session.
 func (k *keys) info() []string {
 	j := k.job
-	lines := []string{fmt.Sprintf("pod %s, container %s, namespace %s", j.at.pod, j.at.container, j.at.namespace)}
-	if j.at.seen != nil {
-		lines = append(lines, "node "+j.at.seen.Pod.Spec.NodeName)
+	at := j.where()
+	lines := []string{fmt.Sprintf("pod %s, container %s, namespace %s", at.pod, at.container, at.namespace)}
+	if at.seen != nil {
+		lines = append(lines, "node "+at.seen.Pod.Spec.NodeName)
 	}
-	state := "disconnected"
-	if k.session.Conn() != nil {
-		state = "connected by " + j.told.protocol
+	state := "disconnected from " + j.dialer.Server()
+	if conn := k.session.Conn(); conn != nil {
+		state = fmt.Sprintf("connected to %s by %s, round trip %s", j.dialer.Server(), conn.Protocol(), k.roundTrip())
 	}
-	return append(lines, fmt.Sprintf("%s to %s, for %v, %d connections lost", state, j.dialer.Server(), time.Since(k.start).Round(time.Second), k.lost.Load()))
+	return append(lines, state, fmt.Sprintf("for %v: %d bytes typed, %d bytes shown, connections lost: %d",
+		time.Since(k.start).Round(time.Second), j.in.count(), j.out.count(), k.lost.Load()))
+}
+
+func (k *keys) roundTrip() string {
+	ctx, cancel := context.WithTimeout(context.Background(), answering)
+	defer cancel()
+	took, ok := k.session.RoundTrip(ctx)
+	if !ok {
+		return "unknown (no answer)"
+	}
+	return took.Round(10 * time.Microsecond).String()
 }

@@ -130,7 +130,7 @@ func newStatus(j *job, start time.Time, err error) status {
 		s.UID, s.Node = string(seen.Pod.UID), seen.Pod.Spec.NodeName
 	}
 	s.Protocol, s.Mode, s.Inexact = j.told.protocol, j.told.mode, j.told.inexact
-	s.StdinBytes, s.StdoutBytes, s.StderrBytes = j.in.count(), j.out.bytes, j.err.bytes
+	s.StdinBytes, s.StdoutBytes, s.StderrBytes = j.in.count(), j.out.count(), j.err.count()
 	if !j.told.connected.IsZero() {
 		s.Connected = &j.told.connected
 	}

@@ -34,20 +34,37 @@ type job struct {
 	image  imageTrial      // of one of many pods
 
 	clearing sync.WaitGroup // up, behind an earlier connection
+	moving   sync.Mutex     // held where at changes, and where it is read beside the session
 }
 
-// counter counts what it passes on.
+// where is the place, for who asks beside the session.
+func (j *job) where() place {
+	j.moving.Lock()
+	defer j.moving.Unlock()
+	return j.at
+}
+
+// move makes another place the job's.
+func (j *job) move(to place) {
+	j.moving.Lock()
+	defer j.moving.Unlock()
+	j.at = to
+}
+
+// counter counts what it passes on. It may be asked from any goroutine.
 type counter struct {
 	io.Writer
-	bytes int64
+	bytes atomic.Int64
 }
 
 // Write implements io.Writer.
 func (c *counter) Write(p []byte) (int, error) {
 	n, err := c.Writer.Write(p)
-	c.bytes += int64(n)
+	c.bytes.Add(int64(n))
 	return n, err
 }
+
+func (c *counter) count() int64 { return c.bytes.Load() }
 
 // source counts what the command's input gives. It is read by one goroutine, and counted from another.
 type source struct {
@@ -106,20 +123,30 @@ func (j *job) plainly(ctx context.Context) error {
 		return err
 	}
 	j.told.mode = modePlain
-	s := j.newSession(j.at.request(j.plan.command, j.plan.stdin, false, offer))
+	s := j.newSession(func(at place) stream.Request { return at.request(j.plan.command, j.plan.stdin, false, offer) })
 	if j.input != nil {
 		s.Stdin, s.CancelStdin = &j.in, j.input.Cancel
 		s.Stuck = j.stuck
 	}
-	return explain(ending(ctx, s.Run(ctx)), j.plan, j.at, false)
+	return explain(ending(ctx, j.unattended(ctx, s, false)), j.plan, j.at, false)
 }
 
-// newSession is a session on the job's outputs.
-func (j *job) newSession(request stream.Request) *stream.Session {
+// unattended runs s, at which nobody sits. Patient: see guarded.
+func (j *job) unattended(ctx context.Context, s *stream.Session, patient bool) error {
+	g := j.guarded(ctx, s, patient, func() {})
+	defer g.end()
+	j.repeats(s)
+	return s.Run(ctx)
+}
+
+// newSession is a session on the job's outputs. Open makes the request for what it runs in a place.
+func (j *job) newSession(open func(place) stream.Request) *stream.Session {
 	s := &stream.Session{
 		Link: stream.Link{
-			Dial:      j.dialer.opener(request),
+			Dial:      func(ctx context.Context) (*stream.Conn, error) { return j.dialer.open(ctx, open(j.at)) },
 			Reconnect: stream.ReconnectNever, // after the 101 a new socket is a new process
+			Backoff:   retries,
+			Persist:   j.persist(),
 		},
 		Stdout: &j.out, Stderr: &j.err,
 		Keepalive: j.plan.live.keepalive, IdleKeepalive: !j.plan.live.noIdleKeepalive, OnQuiet: j.quiet(),
@@ -145,8 +172,9 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 		size, err := t.Size()
 		return size.Width, size.Height, err == nil
 	}
-	s.Interactive, s.Reconnect = true, stream.ReconnectAlways
-	s.Eager, s.Backoff, s.GiveUpAfter = true, retries, j.plan.live.reconnectTimeout
+	s.Interactive, s.Reconnect = true, j.plan.live.policy(stream.ReconnectAlways)
+	s.Eager, s.GiveUpAfter = true, j.plan.live.reconnectTimeout
+	g := j.guarded(ctx, s, true, t.RestoreOnPanic)
 	s.Stdout = &j.screen
 	if shell != nil {
 		s.Stdout = shell.On(&j.screen)
@@ -156,8 +184,9 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 	connected := s.OnOpen
 	s.OnOpen = func(c *stream.Conn) error {
 		if shell != nil {
-			j.hangUpOld(ctx, shell)
+			j.hangUpOld(ctx, shell, k)
 		}
+		k.opened = j.at
 		if err := k.raw(t); err != nil {
 			return err
 		}
@@ -177,6 +206,7 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 	}
 	s.OnWait = func(delay time.Duration) { gap.wait(t, delay) }
 	return func() {
+		g.end()
 		gap.stop()
 		j.screen.SetStatus("")
 		stopContinued()
@@ -223,9 +253,14 @@ func explain(err error, p *execPlan, at place, told bool) error {
 	var refused *stream.HandshakeError
 	var lost *stream.LostError
 	var remote *stream.RemoteError
+	var fate *fateError
 	switch {
 	case errors.As(err, &refused):
 		return explainRefusal(refused, p, at)
+	case errors.As(err, &fate) && p.tty:
+		return &shortError{err, fate.sentence}
+	case errors.As(err, &fate):
+		return &shortError{err, fate.sentence + " before the command reported a result"}
 	case errors.Is(err, errUnreported) && told:
 		return fmt.Errorf("%w; it is ended as soon as that is noticed over there", err)
 	case errors.As(err, &lost) && told:

@@ -91,7 +91,8 @@ func (j *job) onTerminal(ctx context.Context) error {
 	}
 	var err error
 	for _, command := range j.shells() {
-		err = explain(j.attended(ctx, j.newSession(j.at.request(command, true, true, j.plan.offer)), nil), j.plan, j.at, false)
+		s := j.newSession(func(at place) stream.Request { return at.request(command, true, true, j.plan.offer) })
+		err = explain(j.attended(ctx, s, nil), j.plan, j.at, false)
 		var remote *stream.RemoteError
 		if !errors.As(err, &remote) || remote.Start != stream.StartNotFound {
 			return err
@@ -137,7 +138,10 @@ func (j *job) windows() bool {
 func (j *job) inShell(ctx context.Context) (tried bool, err error) {
 	env := append(carried(os.Environ()), j.plan.around.env...)
 	shell := exact.NewShell(env, j.plan.around.dir)
-	err = j.attended(ctx, j.newSession(j.at.request(shell.Command(j.plan.command), true, true, j.plan.offer)), shell)
+	s := j.newSession(func(at place) stream.Request {
+		return at.request(shell.Command(j.plan.command), true, true, j.plan.offer)
+	})
+	err = j.attended(ctx, s, shell)
 	switch state := shell.State(); {
 	case state == exact.Nowhere:
 		return true, errors.New(obstacle(state, err))
@@ -172,17 +176,19 @@ func (j *job) attended(ctx context.Context, s *stream.Session, shell *exact.Shel
 		j.tidy()
 	}
 	var lost *stream.LostError
-	if shell != nil && !j.plan.exact.keep && (ctx.Err() != nil || errors.As(err, &lost)) {
-		j.sweep(ctx, shell.HangUp())
+	var fate *fateError
+	left := ctx.Err() != nil || errors.As(err, &lost) && !errors.As(err, &fate)
+	if shell != nil && !j.plan.exact.keep && left && k.opened == j.at {
+		j.sweep(ctx, j.at, shell.HangUp())
 	}
 	return ending(ctx, err)
 }
 
-// hangUpOld ends the shell of an earlier connection, if there was one, while the new one begins.
-func (j *job) hangUpOld(ctx context.Context, shell *exact.Shell) {
-	old := shell.HangUp()
+// hangUpOld ends the shell of an earlier connection, if there was one, while the new one begins. Its number means nothing in another container.
+func (j *job) hangUpOld(ctx context.Context, shell *exact.Shell, k *keys) {
+	old, at := shell.HangUp(), k.opened
 	shell.Reset()
-	if old != nil && !j.plan.exact.keep {
-		j.clearing.Go(func() { j.sweep(ctx, old) })
+	if old != nil && !j.plan.exact.keep && at == j.at {
+		j.clearing.Go(func() { j.sweep(ctx, at, old) })
 	}
 }

@@ -172,7 +172,7 @@ func TestAShellBySPDYIsTakenUpAgainBySPDY(t *testing.T) {
 	s := startSandbox(t)
 	c := open(t, s, program(t), "exec", "--context", "create-only", "-it", "web", "--", "sh")
 	c.prompt()
-	before := s.Stats().Requests
+	before := s.Stats().Commands
 	up := s.Down()
 	c.await(`(?s)kshell: warning: connection lost: [^\n]*\r\n.* trying again in [0-9]+ s \(Enter: now, Ctrl-D: quit\) `)
 	up()
@@ -188,8 +188,8 @@ func TestAShellBySPDYIsTakenUpAgainBySPDY(t *testing.T) {
 			t.Errorf("a session by %s", x.Subprotocol)
 		}
 	}
-	if n := s.Stats().Requests - before; n > 2 { // the new shell, and what ends the old one
-		t.Errorf("%d requests: WebSocket was tried again", n)
+	if n := s.Stats().Commands - before; n > 2 { // the new shell, and what ends the old one
+		t.Errorf("%d commands: WebSocket was tried again", n)
 	}
 }
 

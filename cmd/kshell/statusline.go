@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"kshell/internal/stream"
@@ -34,10 +36,29 @@ func seconds(d time.Duration) string {
 	return fmt.Sprintf("%d s", max(1, int(d.Round(time.Second)/time.Second)))
 }
 
+// alert says what threatens the session: in the line of status, in the midst of an editor.
+func (j *job) alert(sentence string) {
+	if j.screen.FullScreen() && j.screen.SetStatus(asciiOnly(clean(sentence))) {
+		return
+	}
+	j.notice.warn("%s", sentence)
+}
+
+// asciiOnly makes each character one column wide.
+func asciiOnly(words string) string {
+	return strings.Map(func(r rune) rune {
+		if r > '~' {
+			return '?'
+		}
+		return r
+	}, words)
+}
+
 // gap tells of a lost connection and of the attempts to get another. Its methods are called by the link, but for stop.
 type gap struct {
 	job   *job
-	lost  time.Time // zero: connected
+	begun bool      // there has been a connection
+	lost  time.Time // zero: connected, or never was
 	cause string    // of the last failure
 	told  string    // to the user
 	count chan struct{}
@@ -46,11 +67,15 @@ type gap struct {
 
 // fail is told of each failure.
 func (g *gap) fail(err error) {
-	if g.lost.IsZero() {
+	if g.begun && g.lost.IsZero() {
 		g.lost = time.Now()
 		g.job.tidy() // an editor is not there any more
 	}
 	g.cause = err.Error()
+	var fate *fateError
+	if errors.As(err, &fate) {
+		g.cause = fate.sentence
+	}
 }
 
 // tell says why, once: an error that ends everything is said elsewhere.
@@ -64,6 +89,10 @@ func (g *gap) tell() {
 // wait is told how long the link waits: the seconds are counted down in the line of status, where there is one.
 func (g *gap) wait(t *terminal.Terminal, delay time.Duration) {
 	const keys = " (Enter: now, Ctrl-D: quit)"
+	if !g.begun { // the terminal is its user's yet
+		g.job.notice.warn("%s; trying again in %s", g.cause, seconds(delay))
+		return
+	}
 	if g.job.screen.Over == nil {
 		g.job.notice.warn("%s; trying again in %s%s", g.cause, seconds(delay), keys)
 		return
@@ -107,6 +136,7 @@ func (g *gap) try() {
 
 // over is told that there is a connection again, and tells for how long there was none; 0 for the first one.
 func (g *gap) over() time.Duration {
+	g.begun = true
 	if g.lost.IsZero() {
 		return 0
 	}

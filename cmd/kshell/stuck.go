@@ -30,7 +30,7 @@ func (j *job) stuck(ctx context.Context) error {
 		return ended
 	}
 	var exit *stream.ExitError
-	if err := j.quietly(ctx, exact.Probe()); errors.As(err, &exit) && exit.Code == exact.NoneLeft {
+	if err := j.quietly(ctx, j.at, exact.Probe()); errors.As(err, &exit) && exit.Code == exact.NoneLeft {
 		return errNeverSaid
 	}
 	return nil

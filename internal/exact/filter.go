@@ -52,6 +52,9 @@ func (f *filter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// reset forgets what it was in the midst of.
+func (f *filter) reset() { f.held, f.inWords, f.words, f.over = 0, false, nil, false }
+
 // step takes something from the front of p, and returns the rest.
 func (f *filter) step(p []byte) ([]byte, error) {
 	switch {

@@ -96,6 +96,15 @@ func (r *Run) Cancel() bool {
 	return true
 }
 
+// Reset is for a new connection: a new command, of which nothing has been heard yet. Options.Stdin must be nil then.
+func (r *Run) Reset() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state, r.group, r.whole = Unknown, "", 0
+	r.out.reset()
+	r.err.reset()
+}
+
 // State says how far the command has come, and its exit code if it has ended.
 func (r *Run) State() (State, int) {
 	r.mu.Lock()

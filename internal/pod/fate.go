@@ -129,6 +129,9 @@ func died(state *corev1.ContainerStateTerminated) string {
 	return text
 }
 
+// NodeLost says whether the cluster has lost touch with the pod's node: see Fate.
+func NodeLost(pod *corev1.Pod) bool { return nodeLost(pod) }
+
 func nodeLost(pod *corev1.Pod) bool {
 	ready := condition(pod, corev1.PodReady)
 	return pod.Status.Reason == "NodeLost" || ready.Status == corev1.ConditionUnknown ||

@@ -30,6 +30,7 @@ type Size struct{ Width, Height uint16 }
 type Stats struct {
 	Connections int // TCP connections accepted
 	Requests    int // HTTP requests
+	Commands    int // those of them that ask for an exec or an attach
 	Sessions    int // execs and attaches that got their 101
 }
 
@@ -37,6 +38,7 @@ type Stats struct {
 type book struct {
 	mu       sync.Mutex
 	requests int
+	commands int
 	sessions []*Session
 	changed  chan struct{} // closed at the next change; nil while nobody waits
 }
@@ -45,7 +47,7 @@ type book struct {
 func (s *Server) Stats() Stats {
 	s.book.mu.Lock()
 	defer s.book.mu.Unlock()
-	return Stats{s.ln.connections(), s.book.requests, len(s.book.sessions)}
+	return Stats{s.ln.connections(), s.book.requests, s.book.commands, len(s.book.sessions)}
 }
 
 // Sessions returns what is known of each session, oldest first.
@@ -84,6 +86,8 @@ func (b *book) snapshot(wait bool) ([]Session, <-chan struct{}) {
 }
 
 func (b *book) request() { b.change(func() { b.requests++ }) }
+
+func (b *book) command() { b.change(func() { b.commands++ }) }
 
 func (b *book) add(s *Session) { b.change(func() { b.sessions = append(b.sessions, s) }) }
 

@@ -147,6 +147,7 @@ func (s *Server) serveSubresource(w http.ResponseWriter, r *http.Request, c call
 	case c.subresource == "log" && r.Method == http.MethodGet:
 		return s.serveLog(w, c)
 	case c.subresource == "exec" || c.subresource == "attach":
+		s.book.command()
 		if r.Method != http.MethodGet && r.Method != http.MethodPost {
 			break
 		}

@@ -87,6 +87,7 @@ func (wa watcher) overWebSocket(ctx context.Context, s *Server, w http.ResponseW
 			var ignored []byte
 			for websocket.Message.Receive(ws, &ignored) == nil {
 			}
+			_ = ws.Close() // where the first one ends our direction only
 		}()
 		wa.send = func(line []byte) error { return websocket.Message.Send(ws, string(line)) }
 		wa.run(ctx)

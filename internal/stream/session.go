@@ -42,9 +42,9 @@ type Link struct {
 
 	// Reconnect is the policy; see its values.
 	Reconnect Reconnect
-	// Persist is asked whether an attempt before the first socket, which has failed, is to be repeated: nothing has run then, so that it
-	// may be, whatever the policy. It is not asked of a failure that is permanent. Nil: it is not.
-	Persist func(err error) bool
+	// Persist is asked whether an attempt before the first socket, which has failed, is to be repeated after a delay: nothing has run then,
+	// so that it may be, whatever the policy. It is not asked of a failure that is permanent. Nil: it is not.
+	Persist func(err error, delay time.Duration) bool
 	// Backoff gives the delays; the zero value is RetryDelay each time. It starts afresh after each socket that opened.
 	Backoff wait.Backoff
 	// Now ends a wait at once when it receives.
@@ -141,18 +141,19 @@ func (l *Link) run(ctx context.Context, use func(context.Context, *Conn) error) 
 		}
 		last = err
 		call(l.OnFail, err)
+		var delay time.Duration
+		if !l.Eager || conn == nil || down.Sub(up) < eagerAfter {
+			delay = backoff.Step()
+		}
 		switch {
 		case permanent(err):
 			return err
-		case !opened && (l.Persist == nil || !l.Persist(err)):
+		case !opened && (l.Persist == nil || !l.Persist(err, delay)):
 			return err
 		case opened && (!l.worth() || l.GiveUpAfter > 0 && time.Since(down) > l.GiveUpAfter):
 			return err
 		}
-		if l.Eager && conn != nil && down.Sub(up) >= eagerAfter {
-			continue
-		}
-		if !l.pause(ctx, backoff.Step()) {
+		if delay > 0 && !l.pause(ctx, delay) {
 			return quit(ctx, err)
 		}
 	}

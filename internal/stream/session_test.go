@@ -404,7 +404,7 @@ func TestAServerThatCannotBeReachedAtTheStartIsAnErrorAtOnce(t *testing.T) {
 			attempts := 0
 			s := &Session{Link: Link{
 				Dial: dial, Reconnect: ReconnectNever, OnConnect: func(int) { attempts++ },
-				Persist: func(error) bool { return persist },
+				Persist: func(error, time.Duration) bool { return persist },
 			}}
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
@@ -425,7 +425,7 @@ func TestAFailureThatLastsIsNotTriedAgain(t *testing.T) {
 			asked := false
 			s := &Session{Link: Link{
 				Dial:    func(context.Context) (*Conn, error) { return nil, err },
-				Persist: func(error) bool { asked = true; return true },
+				Persist: func(error, time.Duration) bool { asked = true; return true },
 			}}
 			if got := s.Run(t.Context()); !errors.Is(got, err) || asked {
 				t.Errorf("%v, and asked about it: %v", got, asked)

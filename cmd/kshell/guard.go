@@ -1,0 +1,282 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"kshell/internal/pod"
+	"kshell/internal/stream"
+)
+
+const (
+	// guardAfter is how long a command that is not interactive lives before its pod is watched: most are over by then.
+	guardAfter = time.Second
+	// lastWords is how long a server may take to say how a command ended whose container is known to have.
+	lastWords = time.Second
+	// reasonAfter is how long the reason may take that a container has ended for: the kubelet writes it down behind the end.
+	reasonAfter = 2 * time.Second
+	// exitKilled is the code of what ends with its container.
+	exitKilled = 137
+)
+
+// guard looks after the pod of a session, beside it: what becomes of the pod is said, ends a session that would hang, and leads the session
+// to where it goes on. A nil *guard, for a pod that may not be looked at, does nothing.
+type guard struct {
+	job     *job
+	client  *pod.Client
+	session *stream.Session
+	request pod.Request // by which another pod is found
+	patient bool        // what is killed may have been killed with its container
+	panics  func()      // deferred in each goroutine
+
+	// Of the session's goroutine.
+	found *pod.Found
+	leave context.CancelFunc // ends the watch
+	watch sync.WaitGroup
+
+	mu    sync.Mutex
+	over  string        // what has become of found; empty while it runs
+	ended chan struct{} // closed when over is set
+}
+
+// fateError is the end of a container, or of what is known of it.
+type fateError struct{ sentence string }
+
+func (e *fateError) Error() string { return e.sentence }
+
+// guarded has s looked after; patient: what is killed in it may have been killed with its container. End has to be called after Run.
+func (j *job) guarded(ctx context.Context, s *stream.Session, patient bool, panics func()) *guard {
+	if j.at.seen == nil {
+		return nil
+	}
+	client, err := pod.NewClient(j.cfg)
+	if err != nil {
+		j.notice.detail("the pod is not watched: %s", err)
+		return nil
+	}
+	client.Events = j.events
+	g := &guard{
+		job: j, client: client, session: s, patient: patient, panics: panics, found: j.at.seen, leave: func() {},
+		request: pod.Request{Namespace: j.at.namespace, Target: j.plan.target, Container: j.plan.container},
+		ended:   make(chan struct{}),
+	}
+	dial, again := s.Dial, false
+	s.Dial = func(ctx context.Context) (*stream.Conn, error) {
+		if again {
+			if err := g.next(ctx); err != nil {
+				return nil, err
+			}
+		}
+		conn, err := dial(ctx)
+		again = again || err == nil
+		return conn, err
+	}
+	opened := s.OnOpen
+	s.OnOpen = func(c *stream.Conn) error {
+		g.begin(ctx)
+		return opened(c)
+	}
+	s.Judge = g.judge
+	return g
+}
+
+// events carries a watch through the streaming core.
+func (j *job) events(ctx context.Context, path string, query url.Values, each func([]byte) error) (began bool) {
+	dialer, bySPDY := j.dialer.now()
+	if bySPDY { // no WebSocket passes here
+		return false
+	}
+	e := &stream.Events{Link: stream.Link{
+		Dial: func(ctx context.Context) (*stream.Conn, error) {
+			return dialer.Dial(ctx, stream.Request{Path: path, Query: query, Origin: true})
+		},
+		Reconnect: stream.ReconnectNever,
+		OnOpen:    func(*stream.Conn) error { began = true; return nil },
+	}, OnMessage: each}
+	_ = e.Run(ctx) // the caller asks again
+	return began
+}
+
+// begin watches found from now on.
+func (g *guard) begin(ctx context.Context) {
+	g.end()
+	ctx, g.leave = context.WithCancel(ctx)
+	found, delay := g.found, guardAfter
+	if g.job.plan.tty {
+		delay = 0
+	}
+	g.watch.Go(func() {
+		defer g.panics()
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(delay):
+		}
+		err := g.client.Watch(ctx, found, func(sentence string, over bool) { g.tell(ctx, sentence, over) })
+		if err != nil && ctx.Err() == nil {
+			g.job.notice.detail("the pod is not watched: %s", err)
+		}
+	})
+}
+
+// end ends the watch.
+func (g *guard) end() {
+	if g == nil {
+		return
+	}
+	g.leave()
+	g.watch.Wait()
+}
+
+// tell is told what becomes of the container.
+func (g *guard) tell(ctx context.Context, sentence string, over bool) {
+	if over {
+		g.finish(sentence)
+		select {
+		case <-ctx.Done(): // the server has said it
+			return
+		case <-time.After(lastWords):
+		}
+		g.session.Drop(&fateError{sentence})
+		return
+	}
+	g.job.alert(sentence)
+	if g.job.plan.many == nil && g.lost(ctx) {
+		g.session.Drop(&fateError{sentence})
+	}
+}
+
+// lost says whether the pod's node is in doubt and does not answer. That the API server does, and keeps the socket alive, says nothing.
+func (g *guard) lost(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, asking)
+	defer cancel()
+	at := g.job.where()
+	if now, err := g.client.Get(ctx, at.namespace, at.pod); err != nil || !pod.NodeLost(now) {
+		return false
+	}
+	err := g.job.quietly(ctx, at, []string{"true"})
+	return errors.Is(ctx.Err(), context.DeadlineExceeded) || unanswered(err)
+}
+
+// unanswered says whether an attempt to run something has come to no node.
+func unanswered(err error) bool {
+	var refused *stream.HandshakeError
+	var remote *stream.RemoteError
+	var lost *stream.LostError
+	switch {
+	case errors.As(err, &refused):
+		return refused.StatusCode >= 500
+	case errors.As(err, &remote):
+		return remote.Start == stream.StartOther
+	}
+	return errors.As(err, &lost)
+}
+
+func (g *guard) finish(sentence string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.over == "" {
+		g.over = sentence
+		close(g.ended)
+	}
+}
+
+// fate is what has become of the container; empty while it runs.
+func (g *guard) fate() string {
+	if g == nil {
+		return ""
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.over
+}
+
+// judge is stream.Session's Judge: what ends with its container ends because of that. A session that goes on is then lost, any other has the
+// reason said beside its exit code.
+func (g *guard) judge(err error) error {
+	var exit *stream.ExitError
+	var lost *stream.LostError
+	var known *fateError
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.As(err, &exit) && exit.Code == exitKilled:
+		g.await()
+	case errors.As(err, &lost):
+		g.ask()
+	default:
+		return err
+	}
+	sentence := g.fate()
+	switch {
+	case sentence == "":
+		return err
+	case lost != nil, g.session.Reconnect == stream.ReconnectAlways && g.request.Target.HasOthers():
+		return &stream.LostError{Err: &fateError{sentence}}
+	}
+	g.job.tidy()
+	g.job.notice.warn("%s", sentence)
+	return err
+}
+
+// await waits for a reason, if there may be one.
+func (g *guard) await() {
+	g.ask()
+	if g.fate() != "" || !g.patient {
+		return
+	}
+	select {
+	case <-g.ended:
+	case <-time.After(reasonAfter):
+	}
+}
+
+// ask looks once.
+func (g *guard) ask() {
+	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	if sentence, over, err := g.client.Fate(ctx, g.found); err == nil && over {
+		g.finish(sentence)
+	}
+}
+
+// next finds where the session goes on, before it does.
+func (g *guard) next(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, asking)
+	defer cancel()
+	next, sentence, err := g.client.Next(ctx, g.found, g.request)
+	var gone *pod.GoneError
+	var refused *pod.RequestError
+	switch {
+	case errors.As(err, &gone):
+		return &stream.NotYetError{Err: gone, Final: true}
+	case errors.As(err, &refused) && apierrors.IsNotFound(refused.Err):
+		return &stream.NotYetError{Err: refused, Final: true}
+	case errors.As(err, &refused): // the attempt itself will say what is wrong
+		return nil
+	case err != nil:
+		return &stream.NotYetError{Err: err}
+	case next == g.found:
+		return nil
+	}
+	g.job.notice.warn("%s", sentence)
+	if next.Pod.UID != g.found.Pod.UID {
+		g.job.notice.say("going on in pod %s", next.Pod.Name)
+	}
+	g.move(next)
+	return nil
+}
+
+// move makes next the place of the session.
+func (g *guard) move(next *pod.Found) {
+	g.end()
+	g.job.move(place{g.job.at.namespace, next.Pod.Name, next.Container, next})
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.found, g.over, g.ended = next, "", make(chan struct{})
+}
