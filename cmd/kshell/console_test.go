@@ -27,7 +27,22 @@ import (
 // startSandbox runs a sandbox with one pod, web, that has one container, web.
 func startSandbox(t *testing.T) *sandbox.Server {
 	t.Helper()
-	s, err := sandbox.Start(sandbox.Config{Dir: t.TempDir(), Gentle: true, Empty: true})
+	s := runSandbox(t, sandbox.Config{Empty: true})
+	for name, image := range map[string]string{"web": "", "noshell": sandbox.NoShellImage} {
+		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: name, Image: image}}}}
+		p.Name = name
+		if err := s.AddPod(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// runSandbox runs a sandbox as configured.
+func runSandbox(t *testing.T, cfg sandbox.Config) *sandbox.Server {
+	t.Helper()
+	cfg.Dir, cfg.Gentle = t.TempDir(), true
+	s, err := sandbox.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,13 +51,6 @@ func startSandbox(t *testing.T) *sandbox.Server {
 			t.Error(err)
 		}
 	})
-	for name, image := range map[string]string{"web": "", "noshell": sandbox.NoShellImage} {
-		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: name, Image: image}}}}
-		p.Name = name
-		if err := s.AddPod(p); err != nil {
-			t.Fatal(err)
-		}
-	}
 	return s
 }
 

@@ -128,10 +128,10 @@ func (c *container) run(ctx context.Context, p *process, grace func() time.Durat
 		c.killRest()
 		finished := terminated(p.code)
 		if ctx.Err() != nil || !c.again {
-			c.report(finished, restarts)
+			c.report(finished, corev1.ContainerState{}, restarts)
 			return
 		}
-		c.report(waiting("CrashLoopBackOff", "back-off restarting failed container"), restarts)
+		c.report(waiting("CrashLoopBackOff", "back-off restarting failed container"), finished, restarts)
 		select {
 		case <-time.After(min(time.Duration(restarts)*time.Second, 10*time.Second)):
 		case <-ctx.Done():
@@ -142,7 +142,7 @@ func (c *container) run(ctx context.Context, p *process, grace func() time.Durat
 			return
 		}
 		p = next
-		c.report(started(), restarts+1)
+		c.report(started(), finished, restarts+1)
 	}
 }
 
@@ -193,8 +193,8 @@ func (c *container) killRest() {
 	}
 }
 
-// report writes the container's state into the pod's status.
-func (c *container) report(state corev1.ContainerState, restarts int) {
+// report writes the container's state into the pod's status, and the one that it last ended in, if it is started again.
+func (c *container) report(state, last corev1.ContainerState, restarts int) {
 	c.srv.store.update("pods", c.pod, c.uid, func(o object) {
 		pod, ok := o.(*corev1.Pod)
 		if !ok {
@@ -206,10 +206,10 @@ func (c *container) report(state corev1.ContainerState, restarts int) {
 				if list[i].Name != c.spec.Name {
 					continue
 				}
-				if list[i].State.Running != nil && state.Terminated == nil {
-					list[i].LastTerminationState = list[i].State
+				list[i].State, list[i].LastTerminationState = state, last
+				if state.Running != nil {
+					list[i].ContainerID = containerID()
 				}
-				list[i].State = state
 				list[i].Ready = state.Running != nil
 				list[i].RestartCount = int32(restarts)
 			}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 )
@@ -221,6 +223,17 @@ func (s *Server) AddPod(p *corev1.Pod) error { return s.addPod(p.DeepCopy()) }
 // at once. A pod that a workload owns is replaced. The pod is gone from the API a moment later, not when this returns.
 func (s *Server) DeletePod(namespace, name string, grace time.Duration) error {
 	return s.deletePod(types.NamespacedName{Namespace: namespace, Name: name}, grace)
+}
+
+// ChangePod has change work on what is known of a pod, as a controller or a kubelet would: its status, its conditions.
+func (s *Server) ChangePod(namespace, name string, change func(*corev1.Pod)) error {
+	key := types.NamespacedName{Namespace: namespace, Name: name}
+	o, ok := s.store.get("pods", key)
+	if !ok {
+		return apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, name)
+	}
+	s.store.update("pods", key, o.GetUID(), func(o object) { change(o.(*corev1.Pod)) })
+	return nil
 }
 
 // Restart drops every connection with a reset, as a crashing API server does. Processes go on, as on a cluster.

@@ -29,9 +29,11 @@ func containerStatus(name, image string, state corev1.ContainerState) corev1.Con
 	started := state.Running != nil
 	return corev1.ContainerStatus{
 		Name: name, Image: image, State: state, Ready: started, Started: &started,
-		ContainerID: "sandbox://" + randomName(32),
+		ContainerID: containerID(),
 	}
 }
+
+func containerID() string { return "sandbox://" + randomName(32) }
 
 // runningStatus is the status of a pod that runs whole. Its init containers are finished, except those that restart.
 func runningStatus(pod *corev1.Pod) corev1.PodStatus {

@@ -1,0 +1,209 @@
+//go:build unix
+
+package main
+
+import (
+	"net/http"
+	"path"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/sandbox"
+)
+
+// podOf is the pod that the last session is in.
+func podOf(t *testing.T, s *sandbox.Server) string {
+	t.Helper()
+	awaitSessions(t, s, func(all []sandbox.Session) bool { return len(all) > 0 })
+	all := s.Sessions()
+	return path.Base(path.Dir(all[len(all)-1].Path))
+}
+
+const anew = `kshell: connected again after [0-9]+ s: this is a new shell\r\n`
+
+func TestAShellFollowsItsDeploymentToAnotherPod(t *testing.T) {
+	t.Parallel()
+	s := runSandbox(t, sandbox.Config{})
+	c := open(t, s, program(t), "exec", "-it", "deploy/web", "--", "sh")
+	c.prompt()
+	before := podOf(t, s)
+	if err := s.DeletePod("default", before, 0); err != nil {
+		t.Fatal(err)
+	}
+	c.await(`kshell: warning: pod "` + before + `" was deleted\r\n`)
+	c.await(`kshell: going on in pod web-\S+\r\n`)
+	c.await(anew)
+	c.prompt()
+	if after := podOf(t, s); after == before || !strings.HasPrefix(after, "web-") {
+		t.Errorf("went on in %s, after %s", after, before)
+	}
+	c.keys("exit 4\r")
+	c.mustEnd(4)
+}
+
+func TestAShellInAPodOfItsOwnEndsWithIt(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
+	c.prompt()
+	if err := s.DeletePod("default", "web", 0); err != nil {
+		t.Fatal(err)
+	}
+	c.mustEnd(exitKilled)
+	c.await(`(?m)(^|\x1b8)kshell: warning: (pod "web" was deleted|container "web" of pod "web" ended with exit code [0-9]+; the pod is being deleted)\r\n`)
+}
+
+// What has a pod's name need not be the pod.
+func TestAShellIsNotTakenUpInAnotherPodOfTheSameName(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
+	c.prompt()
+	up := s.Down()
+	c.await("trying again in [0-9]+ s")
+	if err := s.DeletePod("default", "web", 0); err != nil {
+		t.Fatal(err)
+	}
+	for { // until it is gone
+		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web"}}}}
+		p.Name = "web"
+		if len(s.Pids("default", "web", "web")) == 0 {
+			if err := s.AddPod(p); err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	up()
+	c.keys("\r")
+	c.mustEnd(exitFailed)
+	c.await(`kshell: pod "web" was deleted(, and another was made under its name)?\r\n`)
+	c.await(`hint: type .kubectl get pods -n default. to see those there are`)
+}
+
+func TestAContainerThatWasStartedAnewIsTold(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
+	c.prompt()
+	killMain(t, s)
+	c.mustEnd(exitKilled)
+	c.await(lineBegins(`kshell: warning: container "web" of pod "web" ended with exit code 137`))
+}
+
+func TestAShellIsTakenUpInAContainerThatWasStartedAnew(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
+	c.prompt()
+	up := s.Down()
+	c.await("trying again in [0-9]+ s")
+	killMain(t, s)
+	for len(s.Pids("default", "web", "web")) == 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	up()
+	c.keys("\r")
+	c.await(`kshell: warning: container "web" of pod "web" ended with exit code 137.* and was restarted\r\n`)
+	c.await(anew)
+	c.prompt()
+	c.keys("exit 5\r")
+	c.mustEnd(5)
+}
+
+// killMain kills what runs in web, its first process too.
+func killMain(t *testing.T, s *sandbox.Server) {
+	t.Helper()
+	pids := s.Pids("default", "web", "web")
+	if len(pids) == 0 {
+		t.Fatal("nothing runs in web")
+	}
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A node that is gone lets nobody know. The API server keeps the socket alive.
+func TestAShellOnALostNodeIsGivenUpWhenItDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	for name, answers := range map[string]bool{"it does not answer": false, "it answers": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startSandbox(t)
+			c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
+			c.prompt()
+			undo := func() {}
+			if !answers {
+				undo = s.Inject(sandbox.Fault{Code: http.StatusInternalServerError, Body: "error dialing backend: no route to host"})
+			}
+			doubt := func(status corev1.ConditionStatus) {
+				if err := s.ChangePod("default", "web", func(p *corev1.Pod) {
+					p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: status}}
+				}); err != nil {
+					t.Error(err)
+				}
+			}
+			doubt(corev1.ConditionUnknown)
+			c.await(`kshell: warning: the cluster has lost touch with node "sandbox", where pod "web" runs\r\n`)
+			if !answers {
+				c.await(`trying again in [0-9]+ s`)
+				undo()
+				doubt(corev1.ConditionTrue)
+				c.keys("\r")
+				c.await(anew)
+			}
+			c.keys("\r")
+			c.prompt()
+			c.keys("exit 6\r")
+			c.mustEnd(6)
+		})
+	}
+}
+
+// A server that does not say that the pod is gone is not waited for.
+func TestACommandInADeletedPodDoesNotHang(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"--exact=auto", "--exact=never"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			s := startSandbox(t)
+			s.Inject(sandbox.Fault{Times: 1, Do: sandbox.StallWrite, When: sandbox.AfterTime, After: 100 * time.Millisecond})
+			var errs strings.Builder
+			cmd := command(t, s, "exec", mode, "web", "--", "sh", "-c", "sleep 0.5; echo >stalled; sleep 1000")
+			cmd.Stderr = &errs
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			awaitFile(t, path.Join(s.Dir("default", "web", "web"), "stalled"), "\n")
+			if err := s.DeletePod("default", "web", 0); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait() // its code is looked at
+			want := regexp.MustCompile(`\nkshell: (pod "web" was deleted|container "web" of pod "web" ended with exit code [0-9]+; the pod is being deleted) before the command reported a result\n$`)
+			if code := cmd.ProcessState.ExitCode(); code != exitFailed || !want.MatchString("\n"+errs.String()) {
+				t.Errorf("exit code %d, stderr %q", code, errs.String())
+			}
+		})
+	}
+}
+
+func TestReconnectNeverIsHeeded(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), "exec", "-it", "--reconnect", "never", "web", "--", "sh")
+	c.prompt()
+	s.Restart()
+	c.mustEnd(exitFailed)
+	c.await("kshell: connection lost: ")
+	if all := c.all(); regexp.MustCompile(anew).Match(all) {
+		t.Errorf("it was taken up again: %q", all)
+	}
+}
