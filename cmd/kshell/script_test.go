@@ -132,6 +132,9 @@ var faults = map[string]sandbox.Fault{
 	"policy":           {RefuseCommand: func(args []string) bool { return args[0] == "sh" }},
 	"cut-in-output":    {Do: sandbox.FIN, When: sandbox.AfterSent, N: 1000},
 	"silent":           {Path: "/", Do: sandbox.Hang, When: sandbox.AtRequest},
+	"overload-twice":   {Code: http.StatusServiceUnavailable, Body: "apiserver is shutting down", Times: 4}, // by WebSocket and by SPDY
+	"overload":         {Code: http.StatusServiceUnavailable, Body: "apiserver is shutting down"},
+	"cut-once":         {Do: sandbox.FIN, When: sandbox.AfterTime, After: 300 * time.Millisecond, Times: 1},
 	"reset-at-request": {Do: sandbox.RST, When: sandbox.AtRequest},
 }
 
