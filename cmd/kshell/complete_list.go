@@ -24,9 +24,7 @@ func (a *app) unattended() (*kubeconfig.Target, error) {
 		return nil, err
 	}
 	kube.Config.WarningHandler = rest.NoWarnings{}
-	if plugin := kube.Config.ExecProvider; plugin != nil {
-		plugin.StdinUnavailable, plugin.StdinUnavailableMessage = true, "a completion asks nobody"
-	}
+	kube.Config = unprompted(kube.Config, "a completion asks nobody")
 	return kube, nil
 }
 

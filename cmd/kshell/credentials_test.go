@@ -227,11 +227,36 @@ func TestCredentialsAreRenewedWhenAShellIsTakenUpAgain(t *testing.T) {
 					t.Errorf("shells: %+v", shells)
 				}
 				if from == "plugin" {
-					mustLog(t, log, "cooked", "raw")
+					mustLog(t, log, "cooked", "cooked")
 				}
 			})
 		}
 	}
+}
+
+// A program that asks the user for a password has the terminal for it, as it was, and its answer is no key for the new shell.
+func TestACredentialPluginAsksAgainWhenAShellIsTakenUpAgain(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	path, _, log := pluggedIn(t, s, "admin", true)
+	c := open(t, s, program(t), "--kubeconfig", path, "exec", "-it", "web", "--", "sh")
+	c.await("Password: ")
+	c.keys("sesame\r")
+	c.prompt()
+	s.Inject(unauthorized)
+	s.Restart()
+	c.await("trying again in [0-9]+ s")
+	c.keys("\r")
+	c.await("Password: ")
+	c.keys("sesame\r")
+	c.await("connected again after [0-9]+ s: this is a new shell\r\n")
+	c.prompt()
+	c.mustBeRaw()
+	c.run("echo one''two", "onetwo\r\n")
+	c.prompt()
+	c.keys("exit 4\r")
+	c.mustEnd(4)
+	mustLog(t, log, "cooked", "cooked")
 }
 
 func sessionsWithTTY(s *sandbox.Server) (all []sandbox.Session) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/url"
 	"sync"
 	"time"
@@ -16,6 +17,8 @@ import (
 const (
 	// guardAfter is how long a command that is not interactive lives before its pod is watched: most are over by then.
 	guardAfter = time.Second
+	// guardDearly is the same where looking takes another run of a program that gives the credentials, for every command.
+	guardDearly = 10 * time.Second
 	// lastWords is how long a server may take to say how a command ended whose container is known to have.
 	lastWords = time.Second
 	// reasonAfter is how long the reason may take that a container has ended for: the kubelet writes it down behind the end.
@@ -28,11 +31,13 @@ const (
 // to where it goes on. A nil *guard, for a pod that may not be looked at, does nothing.
 type guard struct {
 	job     *job
-	client  *pod.Client
+	client  *pod.Client // for what is asked by the way: nobody is there to answer a credential plugin
+	asking  *pod.Client // for what is asked before a connection is opened
 	session *stream.Session
 	request pod.Request // by which another pod is found
-	patient bool        // what is killed may have been killed with its container
-	panics  func()      // deferred in each goroutine
+	delay   time.Duration
+	patient bool   // what is killed may have been killed with its container
+	panics  func() // deferred in each goroutine
 
 	// Of the session's goroutine.
 	found *pod.Found
@@ -54,14 +59,28 @@ func (j *job) guarded(ctx context.Context, s *stream.Session, patient bool, pani
 	if j.at.seen == nil {
 		return nil
 	}
-	client, err := pod.NewClient(j.cfg)
+	asking, err := pod.NewClient(j.cfg)
 	if err != nil {
 		j.notice.detail("the pod is not watched: %s", err)
 		return nil
 	}
-	client.Events = j.events
+	client, delay := asking, guardAfter
+	switch {
+	case j.prompts():
+		delay = guardDearly
+		j.muted(func() { client, err = pod.NewClient(unprompted(j.cfg, "a session has the terminal")) })
+	case j.plan.tty:
+		delay = 0
+	}
+	if err != nil {
+		j.notice.detail("the pod is not watched: %s", err)
+		return nil
+	}
+	if client == asking {
+		client.Events = j.events
+	}
 	g := &guard{
-		job: j, client: client, session: s, patient: patient, panics: panics, found: j.at.seen, leave: func() {},
+		job: j, delay: delay, client: client, asking: asking, session: s, patient: patient, panics: panics, found: j.at.seen, leave: func() {},
 		request: pod.Request{Namespace: j.at.namespace, Target: j.plan.target, Container: j.plan.container},
 		ended:   make(chan struct{}),
 	}
@@ -74,6 +93,9 @@ func (j *job) guarded(ctx context.Context, s *stream.Session, patient bool, pani
 		}
 		conn, err := dial(ctx)
 		again = again || err == nil
+		if again && g.request.Target.HasOthers() && noSuchPod(err) { // since we looked
+			err = &stream.NotYetError{Err: err}
+		}
 		return conn, err
 	}
 	opened := s.OnOpen
@@ -83,6 +105,11 @@ func (j *job) guarded(ctx context.Context, s *stream.Session, patient bool, pani
 	}
 	s.Judge = g.judge
 	return g
+}
+
+func noSuchPod(err error) bool {
+	var refused *stream.HandshakeError
+	return errors.As(err, &refused) && refused.StatusCode == http.StatusNotFound
 }
 
 // events carries a watch through the streaming core.
@@ -106,16 +133,13 @@ func (j *job) events(ctx context.Context, path string, query url.Values, each fu
 func (g *guard) begin(ctx context.Context) {
 	g.end()
 	ctx, g.leave = context.WithCancel(ctx)
-	found, delay := g.found, guardAfter
-	if g.job.plan.tty {
-		delay = 0
-	}
+	found := g.found
 	g.watch.Go(func() {
 		defer g.panics()
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(delay):
+		case <-time.After(g.delay):
 		}
 		err := g.client.Watch(ctx, found, func(sentence string, over bool) { g.tell(ctx, sentence, over) })
 		if err != nil && ctx.Err() == nil {
@@ -207,7 +231,7 @@ func (g *guard) judge(err error) error {
 		return err
 	case errors.As(err, &exit) && exit.Code == exitKilled:
 		g.await()
-	case errors.As(err, &lost):
+	case errors.As(err, &lost) && g.session.Reconnect == stream.ReconnectNever: // else the next attempt looks
 		g.ask()
 	default:
 		return err
@@ -249,7 +273,7 @@ func (g *guard) ask() {
 func (g *guard) next(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, asking)
 	defer cancel()
-	next, sentence, err := g.client.Next(ctx, g.found, g.request)
+	next, sentence, err := g.asking.Next(ctx, g.found, g.request)
 	var gone *pod.GoneError
 	var refused *pod.RequestError
 	switch {

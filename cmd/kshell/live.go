@@ -126,6 +126,7 @@ var errLeft = errors.New("session left")
 type keys struct {
 	job     *job
 	session *stream.Session
+	input   *terminal.Input
 	leave   context.CancelCauseFunc
 	suspend func()
 	start   time.Time

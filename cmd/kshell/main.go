@@ -33,11 +33,21 @@ func kshell() int {
 	called, args := calledAs(os.Args)
 	if completing(args) {
 		alone()
-		if nowhere, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
-			os.Stderr = nowhere // of cobra and of credential plugins
-		}
+		mute() // cobra, and credential plugins
 	}
 	return runAs(ctx, std, &local, called, args)
+}
+
+// mute has libraries that write to stderr by themselves write nowhere, until undo is called. It is for who runs alone: they read os.Stderr when
+// they are set up.
+func mute() (undo func()) {
+	nowhere, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return func() {}
+	}
+	before := os.Stderr
+	os.Stderr = nowhere
+	return func() { os.Stderr = before } // what was set up keeps the file
 }
 
 // streams are the local ends of everything.

@@ -175,6 +175,11 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 	s.Interactive, s.Reconnect = true, j.plan.live.policy(stream.ReconnectAlways)
 	s.Eager, s.GiveUpAfter = true, j.plan.live.reconnectTimeout
 	g := j.guarded(ctx, s, true, t.RestoreOnPanic)
+	dial := s.Dial
+	s.Dial = func(ctx context.Context) (*stream.Conn, error) {
+		defer k.lend(t)()
+		return dial(ctx)
+	}
 	s.Stdout = &j.screen
 	if shell != nil {
 		s.Stdout = shell.On(&j.screen)

@@ -161,7 +161,7 @@ func (j *job) attended(ctx context.Context, s *stream.Session, shell *exact.Shel
 	}
 	ctx, leaving := context.WithCancelCause(ctx)
 	defer leaving(nil)
-	k := &keys{job: j, session: s, leave: leaving, start: time.Now()}
+	k := &keys{job: j, session: s, input: input, leave: leaving, start: time.Now()}
 	typed := terminal.NewKeys(input, input.Cancel, j.plan.live.escapeChar(), keysOfOurs, k.press)
 	j.in.Reader, s.Stdin, s.CancelStdin = typed, &j.in, typed.Cancel
 	leave, err := j.interactive(ctx, s, shell, k)

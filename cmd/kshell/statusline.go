@@ -128,10 +128,15 @@ func (g *gap) stop() {
 // try is told of each attempt.
 func (g *gap) try() {
 	g.stop()
-	if !g.lost.IsZero() && g.job.screen.Over != nil {
-		g.tell()
-		g.job.screen.SetStatus("connecting (Ctrl-D: quit)")
+	if g.lost.IsZero() || g.job.screen.Over == nil {
+		return
 	}
+	g.tell()
+	if g.job.prompts() { // and may want the line
+		g.job.screen.SetStatus("")
+		return
+	}
+	g.job.screen.SetStatus("connecting (Ctrl-D: quit)")
 }
 
 // over is told that there is a connection again, and tells for how long there was none; 0 for the first one.

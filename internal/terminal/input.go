@@ -25,9 +25,12 @@ const cancelGrace = time.Second
 // returns false while such a Read is blocked, and does not end it.
 type Input struct {
 	src      source
-	turn     chan struct{} // 1 slot: held during a Read, and for ever after Cancel
+	turn     chan struct{} // 1 slot: held during a Read, in a pause, and for ever after Cancel
 	canceled chan struct{} // closed by Cancel
 	cancel   func() bool
+
+	mu     sync.Mutex
+	paused chan struct{} // closed at the end of a pause; nil outside
 }
 
 // source is a stream that can be read and perhaps interrupted. interrupt and
@@ -40,7 +43,14 @@ type source interface {
 	close()
 }
 
-var errInterrupted = errors.New("interrupted")
+// nudged is a source whose read can be made to return errNudged, having taken
+// nothing, and goes on with the next call.
+type nudged interface{ nudge() bool }
+
+var (
+	errInterrupted = errors.New("interrupted")
+	errNudged      = errors.New("nudged")
+)
 
 // NewInput makes r the input. Nothing is read before the first Read. It fails if
 // the system has no descriptor left for the means of interruption. An Input
@@ -70,6 +80,20 @@ func newSource(r io.Reader) (source, error) {
 //
 // A Read that got bytes returns them, also when it was canceled meanwhile.
 func (i *Input) Read(p []byte) (int, error) {
+	for {
+		if n, err := i.readOnce(p); !errors.Is(err, errNudged) {
+			return n, err
+		}
+	}
+}
+
+func (i *Input) readOnce(p []byte) (int, error) {
+	if pause := i.pause(); pause != nil {
+		select {
+		case <-pause:
+		case <-i.canceled:
+		}
+	}
 	select {
 	case i.turn <- struct{}{}:
 		defer func() { <-i.turn }()
@@ -93,6 +117,45 @@ func (i *Input) isCanceled() bool {
 	default:
 		return false
 	}
+}
+
+func (i *Input) pause() chan struct{} {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.paused
+}
+
+// Pause keeps the input from being read until resume is called: another program
+// is to have it. A Read that is under way goes on then, and has taken nothing. It
+// is not ok, and nothing is changed, where a Read cannot be interrupted (see
+// [Input]), in a pause and after Cancel.
+func (i *Input) Pause() (resume func(), ok bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	n, able := i.src.(nudged)
+	if !able || i.paused != nil || i.isCanceled() {
+		return nil, false
+	}
+	over := make(chan struct{})
+	i.paused = over
+	if !n.nudge() {
+		i.paused = nil
+		return nil, false
+	}
+	select {
+	case i.turn <- struct{}{}: // the Read gives it back
+	case <-i.canceled:
+		i.paused = nil
+		close(over)
+		return nil, false
+	}
+	return sync.OnceFunc(func() {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.paused = nil
+		close(over)
+		<-i.turn
+	}), true
 }
 
 // Cancel makes a blocked Read and all later ones return [ErrCanceled]. It

@@ -384,3 +384,83 @@ func BenchmarkRead(b *testing.B) {
 		}
 	}
 }
+
+// While another program has the terminal its keys are not taken.
+func TestNothingIsReadInAPause(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	in := newInput(t, r)
+	for _, reading := range []bool{true, false} {
+		var read <-chan readResult
+		if reading {
+			read = startRead(in)
+			awaitRead(t, in)
+		}
+		var resume func()
+		within(t, "Pause", func() {
+			var ok bool
+			if resume, ok = in.Pause(); !ok {
+				t.Error("Pause = false")
+			}
+		})
+		if _, ok := in.Pause(); ok {
+			t.Error("a pause in a pause")
+		}
+		if !reading {
+			read = startRead(in)
+		}
+		if _, err := w.WriteString("theirs"); err != nil {
+			t.Fatal(err)
+		}
+		theirs := make([]byte, 100)
+		n, err := r.Read(theirs) // as the other program does
+		if err != nil || string(theirs[:n]) != "theirs" {
+			t.Errorf("the other program has read %q, %v", theirs[:n], err)
+		}
+		resume()
+		resume()
+		if _, err := w.WriteString("ours"); err != nil {
+			t.Fatal(err)
+		}
+		var got readResult
+		within(t, "Read", func() { got = <-read })
+		if got.text != "ours" || got.err != nil {
+			t.Errorf("read %q, %v", got.text, got.err)
+		}
+	}
+	mustCancel(t, in)
+	if _, ok := in.Pause(); ok {
+		t.Error("a pause after Cancel")
+	}
+}
+
+// A cancel in a pause holds from its end on.
+func TestACancelInAPauseHolds(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	in := newInput(t, r)
+	resume, ok := in.Pause()
+	if !ok {
+		t.Fatal("Pause = false")
+	}
+	read := startRead(in)
+	canceled := make(chan bool, 1)
+	go func() { canceled <- in.Cancel() }()
+	var got readResult
+	within(t, "Read", func() { got = <-read })
+	if !errors.Is(got.err, ErrCanceled) {
+		t.Errorf("Read = %q, %v", got.text, got.err)
+	}
+	resume()
+	if !<-canceled {
+		t.Error("Cancel = false")
+	}
+}

@@ -66,11 +66,25 @@ func (s *selected) wait() error {
 		case err != nil:
 			return fmt.Errorf("wait for %s: %w", s.f.Name(), err)
 		case ready.IsSet(wake):
-			return errInterrupted
+			return s.woken()
 		default:
 			return nil
 		}
 	}
+}
+
+// woken says what the wake pipe was made readable for.
+func (s *selected) woken() error {
+	if n, _ := s.wakeR.Read(make([]byte, 1)); n > 0 { // what there is can be read at once
+		return errNudged
+	}
+	return errInterrupted
+}
+
+// nudge ends one wait, or the next one.
+func (s *selected) nudge() bool {
+	_, err := s.wakeW.Write([]byte{0})
+	return err == nil
 }
 
 // explain puts words to EIO, which is what a terminal gives to a process that

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd/api"
+
+	"kshell/internal/terminal"
+)
+
+// prompts says whether a program that gives the credentials may ask the user for something, each time that a connection is opened.
+func (j *job) prompts() bool {
+	plugin := j.cfg.ExecProvider
+	return plugin != nil && plugin.InteractiveMode != api.NeverExecInteractiveMode && !plugin.StdinUnavailable
+}
+
+// muted sets up what shall not write to the terminal: such a program does so by itself.
+func (j *job) muted(setUp func()) {
+	defer mute()()
+	setUp()
+}
+
+// unprompted is cfg for when such a program has nobody to ask, and why.
+func unprompted(cfg *rest.Config, why string) *rest.Config {
+	if cfg.ExecProvider == nil {
+		return cfg
+	}
+	cfg = rest.CopyConfig(cfg)
+	plugin := *cfg.ExecProvider
+	plugin.StdinUnavailable, plugin.StdinUnavailableMessage = true, why
+	cfg.ExecProvider = &plugin
+	return cfg
+}
+
+// lend gives the terminal to such a program, as it was before kshell, until back is called. What was typed meanwhile and not taken is nobody's.
+func (k *keys) lend(t *terminal.Terminal) (back func()) {
+	if !k.wasRaw.Load() || !k.job.prompts() {
+		return func() {}
+	}
+	resume, ok := k.input.Pause()
+	if !ok {
+		return func() {}
+	}
+	k.job.lastResort.run()
+	k.job.notice.setCooked()
+	return func() {
+		_ = k.raw(t) // else the session says so
+		t.Discard()
+		k.job.notice.setScreen(&k.job.screen)
+		resume()
+	}
+}
