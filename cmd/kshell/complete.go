@@ -52,7 +52,7 @@ func (a *app) completeExec(cmd *cobra.Command) *cobra.Command {
 }
 
 // pathFlags are those whose values are files or folders here.
-var pathFlags = []string{filenameFlag, "kubeconfig", "certificate-authority", "stdin-file", "status-file"}
+var pathFlags = []string{filenameFlag, "kubeconfig", "certificate-authority", "client-certificate", "client-key", "stdin-file", "status-file"}
 
 // noFiles keeps a shell from offering files for the values of flags that are none.
 func noFiles(cmd *cobra.Command, flags *pflag.FlagSet) {

@@ -286,7 +286,7 @@ func (a *app) exec(ctx context.Context, p *execPlan) (err error) {
 		}
 	}()
 	for _, w := range p.warnings {
-		a.notice.warn("%s", w)
+		a.notice.caution("%s", w)
 	}
 	kube, err := a.reach(ctx, p)
 	if err != nil {

@@ -61,8 +61,10 @@ func commands(cmd *cobra.Command) string {
 // flagsOf parts kshell's own flags from those of the connection.
 func flagsOf(cmd *cobra.Command) (own, connection *pflag.FlagSet) {
 	var kube kubeconfig.Flags
+	var kubectl kubectlFlags
 	connection, own = pflag.NewFlagSet("", pflag.ContinueOnError), pflag.NewFlagSet("", pflag.ContinueOnError)
 	kube.AddTo(connection)
+	kubectl.addTo(connection)
 	own.SortFlags = false
 	for _, set := range []*pflag.FlagSet{cmd.LocalFlags(), cmd.InheritedFlags()} {
 		set.VisitAll(func(f *pflag.Flag) {

@@ -64,8 +64,11 @@ func runAs(ctx context.Context, std streams, local *lastResort, called string, a
 	}
 	a := &app{streams: std, printed: &sticky{Writer: std.Out}, notice: newNotice(std.Err), lastResort: local, called: called}
 	root := newRoot(a)
-	root.SetArgs(args)
+	root.SetArgs(leveled(args))
 	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = a.warned()
+	}
 	if a.printed.err != nil { // whatever else came of it
 		err = &stream.OutputError{Err: a.printed.err}
 	}

@@ -147,7 +147,7 @@ func (a *app) execMany(ctx context.Context, p *execPlan) error {
 	m := &many{app: a, plan: p, status: status, gate: newGate(a.streams, cancel)}
 	defer a.notice.through(m.gate.stderr())()
 	for _, w := range p.warnings {
-		a.notice.warn("%s", w)
+		a.notice.caution("%s", w)
 	}
 	if err := ending(ctx, m.gather(ctx)); err != nil {
 		m.write(newStatus(nil, start, err))

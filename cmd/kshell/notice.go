@@ -20,7 +20,7 @@ import (
 //   - What a server, a file or an argument says is cleaned: no control character of theirs reaches the terminal, and nothing
 //     longer than 2,000 characters.
 //   - While the terminal is raw a line ends in CR LF. A line of ours never begins behind remote text.
-//   - Errors and warnings are always said; notes not with -q; details only with -v and without -q.
+//   - Errors are always said; notes and warnings not with -q; details only with -v and without -q.
 //   - A command's own exit code is not commented on: it is the command's to say.
 
 // hintPrefix is before what to type next.
@@ -83,7 +83,14 @@ func (n *notice) say(format string, args ...any) {
 	}
 }
 
-// warn is for what the user should know, even with -q.
+// caution is for what the user should know.
+func (n *notice) caution(format string, args ...any) {
+	if !n.quiet {
+		n.warn(format, args...)
+	}
+}
+
+// warn is for what has failed and ends nothing: it is said even with -q.
 func (n *notice) warn(format string, args ...any) {
 	n.line("kshell: warning: ", fmt.Sprintf(format, args...))
 }

@@ -111,6 +111,7 @@ func FuzzAQuotedArgumentIsOneLine(f *testing.F) {
 // talk says one of each kind.
 func talk(n *notice) {
 	n.say("note %d", 1)
+	n.caution("caution %d", 1)
 	n.warn("warning %d", 2)
 	n.detail("detail %d", 3)
 	_, _ = fmt.Fprintln(n.details(), "log line")
@@ -121,7 +122,7 @@ func talk(n *notice) {
 
 func TestWhatIsSaidDependsOnQuietAndVerbose(t *testing.T) {
 	const (
-		note    = "kshell: note 1\n"
+		note    = "kshell: note 1\nkshell: warning: caution 1\n"
 		warning = "kshell: warning: warning 2\n"
 		details = "kshell: detail 3\nkshell: log line\n"
 		failure = "kshell: broken: worse still\nhint: type this\nhint: or that\n"
@@ -187,11 +188,16 @@ func TestOurWordsNeverBeginBehindTheRemotesPrompt(t *testing.T) {
 
 func TestTheServersWarningsAreSaid(t *testing.T) {
 	var out bytes.Buffer
-	w := serverWarnings{newNotice(&out)}
+	a := newApp()
+	a.notice = newNotice(&out)
+	w := serverWarnings{a}
 	w.HandleWarningHeader(299, "-", "v1 Pod is\x1b[2J deprecated")
 	w.HandleWarningHeader(199, "-", "from a proxy")
 	w.HandleWarningHeader(299, "-", "")
 	if got, want := out.String(), "kshell: warning: v1 Pod is\\x1b[2J deprecated\n"; got != want {
 		t.Errorf("said %q, want %q", got, want)
+	}
+	if n := a.warnings.Load(); n != 1 {
+		t.Errorf("%d were counted", n)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"log/slog"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
@@ -19,9 +20,13 @@ type app struct {
 	notice     *notice
 	lastResort *lastResort
 	kube       kubeconfig.Flags
+	kubectl    kubectlFlags
+	warnings   atomic.Int32       // that the server has given
 	called     string             // what the user types for it: kshell, or kubectl kshell
 	prefs      *settings.Settings // once connected
 }
+
+const verboseFlag = "verbose"
 
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
@@ -46,10 +51,13 @@ command ended, and lives through broken connections.`,
 	root.SetHelpFunc(help)
 	root.SetUsageFunc(func(cmd *cobra.Command) error { help(cmd, nil); return nil })
 	flags := root.PersistentFlags()
-	flags.BoolVarP(&a.notice.quiet, "quiet", "q", false, "say nothing but errors and warnings")
-	flags.CountVarP(&a.notice.verbosity, "verbose", "v", "say more: what was chosen, and why")
-	flags.Lookup("verbose").NoOptDefVal = "+1"
+	flags.BoolVarP(&a.notice.quiet, "quiet", "q", false, "say nothing but errors")
+	flags.CountVarP(&a.notice.verbosity, verboseFlag, "v", "say more: what was chosen, and why")
+	flags.Lookup(verboseFlag).NoOptDefVal = "+1"
 	a.kube.AddTo(flags)
+	a.kubectl.addTo(flags)
+	root.SetGlobalNormalizationFunc(asKubectl)
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { a.mentionIdle(cmd) }
 	a.completeConnection(root)
 	root.AddCommand(newExec(a), newConfig(a), newVersion())
 	root.SetHelpCommand(newHelp())
@@ -113,7 +121,7 @@ func (a *app) connect() (*kubeconfig.Target, error) {
 		a.notice.say("%s", note)
 	}
 	target.Config.UserAgent = "kshell/" + version
-	target.Config.WarningHandler = serverWarnings{a.notice}
+	target.Config.WarningHandler = serverWarnings{a}
 	a.notice.detail("server %s, namespace %s", serverOf(target.Config), target.Namespace)
 	return target, nil
 }
@@ -128,13 +136,14 @@ func serverOf(cfg *rest.Config) string {
 }
 
 // serverWarnings says the API server's warnings (deprecations, admission).
-type serverWarnings struct{ *notice }
+type serverWarnings struct{ *app }
 
 var _ rest.WarningHandler = serverWarnings{}
 
 // HandleWarningHeader implements rest.WarningHandler. 299 is the code of the API server's own warnings.
 func (w serverWarnings) HandleWarningHeader(code int, _, text string) {
 	if code == 299 && text != "" {
-		w.warn("%s", text)
+		w.warnings.Add(1)
+		w.notice.caution("%s", text)
 	}
 }

@@ -46,6 +46,12 @@ func websockets(ts *testscript.TestScript, neg bool, args []string) {
 		},
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true},
 	}
+	if args[0] == "warned" {
+		proxy.ModifyResponse = func(r *http.Response) error {
+			r.Header.Set("Warning", `299 - "v1 Pod is deprecated"`)
+			return nil
+		}
+	}
 	g := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") && !spoilt(w, r, args) {
 			return
@@ -59,6 +65,8 @@ func websockets(ts *testscript.TestScript, neg bool, args []string) {
 // spoilt does to a handshake what args say, and says whether it goes on.
 func spoilt(w http.ResponseWriter, r *http.Request, args []string) bool {
 	switch args[0] {
+	case "warned": // not these: the other answers carry a warning
+		return true
 	case "stripped":
 		r.Header.Del("Upgrade")
 		r.Header.Del("Connection")

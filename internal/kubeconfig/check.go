@@ -3,6 +3,7 @@ package kubeconfig
 import (
 	"net/url"
 	"slices"
+	"strings"
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -51,7 +52,9 @@ func (f *Flags) checkCluster(raw *clientcmdapi.Config, files sources) error {
 		return danglingCluster(f.contextName(raw), name, names(raw.Clusters), files)
 	case f.Server == "" && cluster.Server == "":
 		return noServer(name)
-	case there && !validProxy(cluster.ProxyURL):
+	case !validProxy(f.ProxyURL):
+		return badProxyFlag()
+	case there && f.ProxyURL == "" && !validProxy(cluster.ProxyURL):
 		return badProxy(name)
 	}
 	return nil
@@ -63,10 +66,15 @@ func (f *Flags) checkUser(raw *clientcmdapi.Config, files sources) error {
 	switch {
 	case f.User != "" && !there:
 		return unknownUser(name, names(raw.AuthInfos), files)
-	case name != "" && !there && f.Token == "":
+	case name != "" && !there && !f.identifies():
 		return danglingUser(f.contextName(raw), name, names(raw.AuthInfos), files)
-	case (len(f.AsGroups) > 0 || f.AsUID != "") && f.As == "" && (!there || user.Impersonate == ""):
+	case (len(f.AsGroups) > 0 || f.AsUID != "" || len(f.AsExtra) > 0) && f.As == "" && (!there || user.Impersonate == ""):
 		return groupWithoutUser()
+	}
+	for _, pair := range f.AsExtra {
+		if !strings.Contains(pair, "=") {
+			return badExtra(pair)
+		}
 	}
 	return nil
 }

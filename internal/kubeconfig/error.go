@@ -196,6 +196,15 @@ func badProxy(cluster string) error {
 	}
 }
 
+// badProxyFlag does not repeat the URL: it may hold a password.
+func badProxyFlag() error {
+	return &Error{Kind: Usage, text: "--proxy-url is not an http, https or socks5 URL", hint: "write it as --proxy-url=http://HOST:PORT"}
+}
+
+func badExtra(pair string) error {
+	return &Error{Kind: Usage, text: fmt.Sprintf("--as-user-extra %q has no value", pair), hint: "write it as --as-user-extra KEY=VALUE"}
+}
+
 func invalid(err error) error {
 	text := strings.TrimPrefix(err.Error(), "invalid configuration: ")
 	return &Error{
@@ -216,7 +225,7 @@ func badTimeout(value string) error {
 func groupWithoutUser() error {
 	return &Error{
 		Kind: Usage,
-		text: "--as-group and --as-uid say nothing without a user to act as",
+		text: "--as-group, --as-uid and --as-user-extra say nothing without a user to act as",
 		hint: "add --as USER",
 	}
 }

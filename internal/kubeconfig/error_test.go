@@ -108,6 +108,9 @@ func TestUserIsToldWhatIsWrongWithTheConfigurationAndWhatToType(t *testing.T) {
 		{"timeout", with(twoContexts, func(f *Flags) { f.Timeout = "soon" }), Usage, `--request-timeout "soon"`, "30s"},
 		{"timeout below zero", with(twoContexts, func(f *Flags) { f.Timeout = "-1s" }), Usage, "--request-timeout", "30s"},
 		{"group without user", with(twoContexts, func(f *Flags) { f.AsGroups = []string{"g"} }), Usage, "--as-group", "--as USER"},
+		{"extra without user", with(twoContexts, func(f *Flags) { f.AsExtra = []string{"a=b"} }), Usage, "--as-user-extra", "--as USER"},
+		{"extra without a value", with(twoContexts, func(f *Flags) { f.As, f.AsExtra = "eve", []string{"a"} }), Usage, `--as-user-extra "a"`, "KEY=VALUE"},
+		{"proxy of another kind", with(twoContexts, func(f *Flags) { f.ProxyURL = "ftp://u:secret@p" }), Usage, "--proxy-url is not", "http://HOST:PORT"},
 		{"uid without user", with(twoContexts, func(f *Flags) { f.AsUID = "7" }), Usage, "--as-uid", "--as USER"},
 	}
 	for _, test := range tests {

@@ -1,6 +1,8 @@
 package kubeconfig
 
 import (
+	"strings"
+
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -19,9 +21,16 @@ type Flags struct {
 	As            string   // --as
 	AsGroups      []string // --as-group, repeated; needs a user to act as
 	AsUID         string   // --as-uid; needs a user to act as
+	AsExtra       []string // --as-user-extra, repeated: KEY=VALUE; needs a user to act as
+	ClientCert    string   // --client-certificate
+	ClientKey     string   // --client-key
+	Username      string   // --username
+	Password      string   // --password
 	Insecure      bool     // --insecure-skip-tls-verify
 	CAFile        string   // --certificate-authority
 	TLSServerName string   // --tls-server-name
+	ProxyURL      string   // --proxy-url
+	Uncompressed  bool     // --disable-compression
 	Timeout       string   // --request-timeout: seconds, or a Go duration; "" and "0" mean none
 
 	accountDir string // in place of /var/run/secrets/…, for tests
@@ -45,11 +54,19 @@ func (f *Flags) AddTo(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.AsGroups, "as-group", nil, "Group to impersonate for the operation, "+
 		"this flag can be repeated to specify multiple groups.")
 	fs.StringVar(&f.AsUID, "as-uid", "", "UID to impersonate for the operation.")
+	fs.StringArrayVar(&f.AsExtra, "as-user-extra", nil, "User extras to impersonate for the operation, "+
+		"this flag can be repeated to specify multiple values for the same key.")
+	fs.StringVar(&f.ClientCert, "client-certificate", "", "Path to a client certificate file for TLS")
+	fs.StringVar(&f.ClientKey, "client-key", "", "Path to a client key file for TLS")
+	fs.StringVar(&f.Username, "username", "", "Username for basic authentication to the API server")
+	fs.StringVar(&f.Password, "password", "", "Password for basic authentication to the API server")
 	fs.BoolVar(&f.Insecure, "insecure-skip-tls-verify", false, "If true, the server's certificate will not be "+
 		"checked for validity. This will make your HTTPS connections insecure")
 	fs.StringVar(&f.CAFile, "certificate-authority", "", "Path to a cert file for the certificate authority")
 	fs.StringVar(&f.TLSServerName, "tls-server-name", "", "Server name to use for server certificate validation. "+
 		"If it is not provided, the hostname used to contact the server is used")
+	fs.StringVar(&f.ProxyURL, "proxy-url", "", "Proxy URL to use for requests to the API server")
+	fs.BoolVar(&f.Uncompressed, "disable-compression", false, "If true, opt-out of response compression for all requests to the server")
 	fs.StringVar(&f.Timeout, "request-timeout", "0", "The length of time to wait before giving up on a single "+
 		"server request. Non-zero values should contain a corresponding time unit (e.g. 1s, 2m, 3h). "+
 		"A value of zero means don't timeout requests.")
@@ -65,15 +82,39 @@ func (f *Flags) overrides() *clientcmd.ConfigOverrides {
 			InsecureSkipTLSVerify: f.Insecure,
 			CertificateAuthority:  f.CAFile,
 			TLSServerName:         f.TLSServerName,
+			ProxyURL:              f.ProxyURL,
+			DisableCompression:    f.Uncompressed,
 		},
 		AuthInfo: clientcmdapi.AuthInfo{
-			Token:             f.Token,
-			Impersonate:       f.As,
-			ImpersonateGroups: f.AsGroups,
-			ImpersonateUID:    f.AsUID,
+			ClientCertificate:    f.ClientCert,
+			ClientKey:            f.ClientKey,
+			Token:                f.Token,
+			Username:             f.Username,
+			Password:             f.Password,
+			Impersonate:          f.As,
+			ImpersonateGroups:    f.AsGroups,
+			ImpersonateUID:       f.AsUID,
+			ImpersonateUserExtra: f.extra(),
 		},
 	}
 }
+
+// extra is AsExtra by key; nil if there is none, as what a kubeconfig says would be lost otherwise.
+func (f *Flags) extra() map[string][]string {
+	var extra map[string][]string
+	for _, pair := range f.AsExtra {
+		if key, value, ok := strings.Cut(pair, "="); ok { // checkUser refuses the others
+			if extra == nil {
+				extra = map[string][]string{}
+			}
+			extra[key] = append(extra[key], value)
+		}
+	}
+	return extra
+}
+
+// identifies says whether the flags alone say who it is that asks.
+func (f *Flags) identifies() bool { return f.Token != "" || f.ClientCert != "" || f.Username != "" }
 
 func (f *Flags) contextName(raw *clientcmdapi.Config) string {
 	if f.Context != "" {

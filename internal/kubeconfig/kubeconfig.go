@@ -77,7 +77,7 @@ func (f *Flags) Load() (*Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !rest.IsConfigTransportTLS(*config) && (f.Token != "" || f.userName(raw) != "") {
+	if !rest.IsConfigTransportTLS(*config) && (f.identifies() || f.userName(raw) != "") {
 		notes = append(notes, "the server's address is not https: no credentials are sent to it")
 	}
 	return &Target{Config: config, Namespace: f.namespace(raw, pod), Context: context, Notes: notes}, nil

@@ -153,6 +153,32 @@ func TestImpersonationTLSAndTimeoutFlagsReachTheConnection(t *testing.T) {
 	}
 }
 
+func TestCredentialsCanBeGivenByFlags(t *testing.T) {
+	clean(t)
+	dir := t.TempDir()
+	cert, key := write(t, filepath.Join(dir, "cert"), "c"), write(t, filepath.Join(dir, "key"), "k")
+	file := kubeconfigFile(t, twoContexts)
+	if got := mustLoad(t, Flags{Kubeconfig: file, ClientCert: cert, ClientKey: key}).Config; got.CertFile != cert || got.KeyFile != key || got.CertData != nil || got.KeyData != nil {
+		t.Errorf("certificate: got %+v", got.TLSClientConfig)
+	}
+	if got := mustLoad(t, Flags{Server: "https://x", Username: "me", Password: "p"}).Config; got.Username != "me" || got.Password != "p" {
+		t.Errorf("password: got %q, %q", got.Username, got.Password)
+	}
+	got := mustLoad(t, Flags{Kubeconfig: file, As: "eve", AsExtra: []string{"scopes=a", "scopes=b=c", "reason="}}).Config.Impersonate
+	if diff := cmp.Diff(map[string][]string{"scopes": {"a", "b=c"}, "reason": {""}}, got.Extra); diff != "" {
+		t.Errorf("extra: -want +got:\n%s", diff)
+	}
+}
+
+func TestAProxyCanBeGivenByFlag(t *testing.T) {
+	clean(t)
+	file := kubeconfigFile(t, strings.Replace(twoContexts, "server:", "proxy-url: http://other:1, server:", 1))
+	got := mustLoad(t, Flags{Kubeconfig: file, ProxyURL: "socks5://u:p@proxy:1080", Uncompressed: true}).Config
+	if proxy, err := got.Proxy(nil); err != nil || proxy.String() != "socks5://u:p@proxy:1080" || !got.DisableCompression {
+		t.Errorf("got %v (%v), uncompressed %v", proxy, err, got.DisableCompression)
+	}
+}
+
 func TestEveryKindOfCredentialSurvives(t *testing.T) {
 	clean(t)
 	dir := t.TempDir()
@@ -317,6 +343,8 @@ func TestFlagsAreKubectls(t *testing.T) {
 		"--kubeconfig=file", "--context=ctx", "--cluster=clu", "--user=usr", "-n", "ns/web", "-s", "https://x", "--token=tok",
 		"--as=eve", "--as-group=a,b", "--as-group=c", "--as-uid=7", "--insecure-skip-tls-verify",
 		"--certificate-authority=ca", "--tls-server-name=sni", "--request-timeout=3s",
+		"--as-user-extra=a=1", "--as-user-extra=a=2,3", "--client-certificate=crt", "--client-key=key", "--username=me", "--password=s", "--proxy-url=http://p",
+		"--disable-compression",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -324,6 +352,7 @@ func TestFlagsAreKubectls(t *testing.T) {
 	want := Flags{
 		Kubeconfig: "file", Context: "ctx", Cluster: "clu", User: "usr", Namespace: "web", Server: "https://x", Token: "tok",
 		As: "eve", AsGroups: []string{"a,b", "c"}, AsUID: "7", Insecure: true, CAFile: "ca", TLSServerName: "sni", Timeout: "3s",
+		AsExtra: []string{"a=1", "a=2,3"}, ClientCert: "crt", ClientKey: "key", Username: "me", Password: "s", ProxyURL: "http://p", Uncompressed: true,
 	}
 	if diff := cmp.Diff(want, f, cmp.AllowUnexported(Flags{})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -335,8 +364,8 @@ func TestFlagsAreKubectls(t *testing.T) {
 			t.Errorf("--%s has no usage", flag.Name)
 		}
 	})
-	if count != 14 {
-		t.Errorf("%d flags, want 14", count)
+	if count != 21 {
+		t.Errorf("%d flags, want 21", count)
 	}
 }
 

@@ -19,7 +19,7 @@ func sh(script string, args ...string) []string {
 // Cases are the promises that need no terminal, no fault and no more than a moment each.
 func Cases() []Case {
 	megabyte := strings.Repeat("0123456789abcde\n", 1<<16)
-	return []Case{
+	return append(kubectlCases(), []Case{
 		// How a command ended.
 		{Name: "streams stay apart and the exit code is the command's", Args: sh("echo out; echo err >&2; exit 7"), Out: "out\n", Err: []string{"err\n"}, Code: 7, Quiet: true, EachProtocol: true},
 		{Name: "success is 0", Args: sh("true"), Quiet: true},
@@ -118,7 +118,7 @@ func Cases() []Case {
 		{Name: "a kubeconfig that is not there", Args: []string{"--kubeconfig", "/no/such/kubeconfig", "web", "--", "true"}, Err: []string{"/no/such/kubeconfig", "hint:"}, Code: 255, Differs: describes},
 		{Name: "a server that is not there", Args: []string{"--server", "https://127.0.0.1:1", "web", "--", "true"}, Err: []string{"127.0.0.1:1", "connection refused"}, Code: 255, Differs: describes},
 		{Name: "a token that is wrong", Args: []string{"--token", "wrong", "web", "--", "true"}, Err: []string{"Unauthorized"}, Code: 255, Differs: "kubectl prefers the client certificate; " + describes},
-	}
+	}...)
 }
 
 func allBytes() string {

@@ -1,6 +1,8 @@
 package suite
 
 import (
+	"cmp"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -36,7 +38,7 @@ func TestKubectlSideBySide(t *testing.T) {
 		})
 	}
 	t.Logf("%d commands are the same, %d differ on purpose", compared, listed)
-	if compared < 40 {
+	if compared < 120 {
 		t.Errorf("only %d commands are compared", compared)
 	}
 }
@@ -60,4 +62,26 @@ func remoteWords(stderr string) string {
 		}
 	}
 	return b.String()
+}
+
+// flagOfKubectl is a line of kubectl's help: -c, --container='':
+var flagOfKubectl = regexp.MustCompile(`(?m)^ +(?:-(\w), )?--([\w-]+)=(.*):$`)
+
+// TestEveryFlagOfKubectlIsTaken asks kubectl which flags its exec has, the short ones too.
+func TestEveryFlagOfKubectlIsTaken(t *testing.T) {
+	ours, theirs := program(cluster.Kubeconfig()), kubectl()
+	flags := flagOfKubectl.FindAllStringSubmatch(theirs.Run(t, nil, "exec", "--help").Out+theirs.Run(t, nil, "options").Out, -1)
+	if len(flags) < 36 {
+		t.Errorf("kubectl tells of %d flags only: %v", len(flags), flags)
+	}
+	for _, f := range flags {
+		short, name, value := f[1], f[2], strings.Trim(f[3], "'[]")
+		args := []string{"exec", "--" + name + "=" + value}
+		if short != "" {
+			args = append(args, "-"+short+"="+cmp.Or(value, "x"))
+		}
+		if r := ours.Run(t, nil, append(args, "--help")...); r.Code != 0 || r.Err != "" {
+			t.Errorf("%q: exit code %d, stderr %q", args, r.Code, r.Err)
+		}
+	}
 }
