@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"unicode/utf8"
 
@@ -189,7 +190,7 @@ func TestOurWordsNeverBeginBehindTheRemotesPrompt(t *testing.T) {
 func TestTheServersWarningsAreSaid(t *testing.T) {
 	var out bytes.Buffer
 	a := newApp()
-	a.notice = newNotice(&out)
+	a.notice, a.warnings = newNotice(&out), &atomic.Int32{}
 	w := serverWarnings{a}
 	w.HandleWarningHeader(299, "-", "v1 Pod is\x1b[2J deprecated")
 	w.HandleWarningHeader(199, "-", "from a proxy")

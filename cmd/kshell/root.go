@@ -21,7 +21,7 @@ type app struct {
 	lastResort *lastResort
 	kube       kubeconfig.Flags
 	kubectl    kubectlFlags
-	warnings   atomic.Int32       // that the server has given
+	warnings   *atomic.Int32      // that the server has given
 	called     string             // what the user types for it: kshell, or kubectl kshell
 	prefs      *settings.Settings // once connected
 }
@@ -29,6 +29,7 @@ type app struct {
 const verboseFlag = "verbose"
 
 func newRoot(a *app) *cobra.Command {
+	a.warnings = &atomic.Int32{}
 	root := &cobra.Command{
 		Use:   "kshell",
 		Short: "Shells and commands in the pods and nodes of a Kubernetes cluster",

@@ -26,7 +26,7 @@ type shellFlags struct {
 }
 
 func (f *shellFlags) addTo(flags *pflag.FlagSet) {
-	flags.StringVar(&f.shell, "shell", "", "the shell to open where no command is named; default: bash, sh or ash, what there is")
+	flags.StringVar(&f.shell, "shell", "", "the shell to open where no command is named; default: bash, sh or ash, what there is, and on Windows powershell or cmd")
 	flags.StringArrayVar(&f.env, "env", nil, "set a variable for the command: NAME=VALUE, or NAME for its value here; may be repeated")
 	flags.StringVar(&f.workdir, "workdir", "", "the command's working directory")
 }
@@ -80,7 +80,7 @@ func carried(environ []string) []string {
 
 // onTerminal runs the plan's command, or a shell, on the local terminal.
 func (j *job) onTerminal(ctx context.Context) error {
-	if j.plan.scripted && !j.windows() {
+	if j.plan.scripted && j.os() != corev1.Windows {
 		tried, err := j.inShell(ctx)
 		if tried {
 			return err
@@ -90,7 +90,7 @@ func (j *job) onTerminal(ctx context.Context) error {
 		return errNoSurroundings
 	}
 	var err error
-	for _, command := range j.shells() {
+	for _, command := range j.shells(ctx) {
 		s := j.newSession(func(at place) stream.Request { return at.request(command, true, true, j.plan.offer) })
 		err = explain(j.attended(ctx, s, nil), j.plan, j.at, false)
 		var remote *stream.RemoteError
@@ -101,36 +101,12 @@ func (j *job) onTerminal(ctx context.Context) error {
 	if len(j.plan.command) > 0 {
 		return err
 	}
-	return &hinted{
-		&shortError{err, "the container has no shell"},
-		fmt.Sprintf("kubectl debug -it -n %s %s --image=busybox --target=%s -- sh", j.at.namespace, j.at.pod, j.at.container),
-	}
+	return j.noShell(err)
 }
 
 // errNoSurroundings is the refusal of --env and --workdir where there is nothing to carry them out.
 var errNoSurroundings = &hinted{
 	errors.New("--env and --workdir need a sh in the container, and leave to use it"), "without them, and without --exact=never, the command is run as it is",
-}
-
-// shells are the commands to be tried where no script can choose: the one that was named, or every shell that is known.
-func (j *job) shells() [][]string {
-	switch {
-	case len(j.plan.command) > 0:
-		return [][]string{j.plan.command}
-	case j.windows():
-		return [][]string{{"powershell"}, {"cmd"}}
-	default:
-		return [][]string{{"bash"}, {"sh"}, {"ash"}, {"powershell"}, {"cmd"}}
-	}
-}
-
-// windows says whether the pod is known to be one of Windows.
-func (j *job) windows() bool {
-	if j.at.seen == nil {
-		return false
-	}
-	spec := j.at.seen.Pod.Spec
-	return spec.OS != nil && spec.OS.Name == corev1.Windows || spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows)
 }
 
 // inShell runs the command by the script that takes our variables along and says which process it is. Not tried: it cannot be, and

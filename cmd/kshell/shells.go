@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/pod"
+)
+
+// powershellOrCmd opens the better of Windows's two shells in one connection: cmd, which every Windows image has, looks for the other. (Its
+// argument has no quotes: what is put around it, and into it, on the way is cmd's alone to understand.)
+var powershellOrCmd = []string{"cmd", "/d", "/c", "where /q powershell 2>nul & if errorlevel 1 (cmd) else (powershell)"}
+
+// shells are the commands to be tried where no script of ours can choose: the one that was named, or every shell that there may be.
+func (j *job) shells(ctx context.Context) [][]string {
+	if len(j.plan.command) > 0 {
+		return [][]string{j.plan.command}
+	}
+	unix := [][]string{{"bash"}, {"sh"}, {"ash"}}
+	switch os := j.os(); {
+	case os == corev1.Windows || os == "" && j.nodeOS(ctx) == corev1.Windows:
+		return [][]string{powershellOrCmd}
+	case os == "":
+		return append(unix, powershellOrCmd)
+	default:
+		return unix
+	}
+}
+
+// os is the operating system that the pod says it is for, if it says so and may be looked at.
+func (j *job) os() corev1.OSName {
+	if j.at.seen == nil {
+		return ""
+	}
+	return pod.OS(j.at.seen.Pod)
+}
+
+// lookingAtNode bounds the question to the node: there is something to be tried without the answer, too.
+const lookingAtNode = 2 * time.Second
+
+// nodeOS is that of the pod's node, if that can be known. It is asked only where a pod that says nothing has no sh.
+func (j *job) nodeOS(ctx context.Context) corev1.OSName {
+	if j.at.seen == nil {
+		return ""
+	}
+	client, err := pod.NewClient(j.cfg)
+	if err != nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookingAtNode)
+	defer cancel()
+	os, err := client.NodeOS(ctx, j.at.seen.Pod)
+	if err != nil {
+		j.notice.detail("which operating system the pod has is not known: %s", err)
+	}
+	return os
+}
+
+// noShell says that there is none, and what would help.
+func (j *job) noShell(err error) error {
+	none := &shortError{err, "the container has no shell"}
+	switch {
+	case j.os() == corev1.Windows: // another container cannot look into it
+		return &hinted{none, fmt.Sprintf("name a program that it has: %s -it -n %s %s -- PROGRAM", j.plan.path, j.at.namespace, j.at.pod)}
+	case j.at.container == "":
+		return &hinted{none, fmt.Sprintf("kubectl debug -it -n %s %s --image=busybox -- sh", j.at.namespace, j.at.pod)}
+	}
+	return &hinted{none, fmt.Sprintf("kubectl debug -it -n %s %s --image=busybox --target=%s -- sh", j.at.namespace, j.at.pod, j.at.container)}
+}

@@ -1,0 +1,173 @@
+//go:build unix
+
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kshell/internal/sandbox"
+)
+
+// Stand-ins for Windows's shells: this cmd understands one line, and is a shell without one.
+const (
+	cmdExe = `#!/bin/sh
+if [ $# = 0 ]; then
+	PS1='C:\> ' exec /bin/sh
+fi
+[ "$*" = '/d /c where /q powershell 2>nul & if errorlevel 1 (cmd) else (powershell)' ] || exit 9
+if [ -e "${PATH%%:*}/powershell" ]; then
+	powershell
+else
+	cmd
+fi
+`
+	powershellExe = `#!/bin/sh
+PS1='PS C:\> ' exec /bin/sh
+`
+)
+
+// windowsPods adds pods of Windows: full has both shells, nano cmd alone, bare none. Who says so is the pod or nobody.
+func windowsPods(t *testing.T, s *sandbox.Server, says bool) {
+	t.Helper()
+	cmd, powershell := writeFile(t, "cmd", cmdExe, 0o700), writeFile(t, "powershell", powershellExe, 0o700)
+	for name, commands := range map[string]map[string]string{
+		"full": {"cmd": cmd, "powershell": powershell}, "nano": {"cmd": cmd}, "bare": {"program": powershell},
+	} {
+		commands["cat"] = "/bin/cat" // for the sandbox itself
+		if err := s.AddImage("sandbox/"+name, commands); err != nil {
+			t.Fatal(err)
+		}
+		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: name, Image: "sandbox/" + name}}}}
+		if p.Name = name; says {
+			p.Spec.OS = &corev1.PodOS{Name: corev1.Windows}
+		}
+		if err := s.AddPod(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// startNodes starts what stands before a sandbox and knows its node, which is one of Windows.
+func startNodes(t *testing.T, s *sandbox.Server) (address string) {
+	t.Helper()
+	target, err := url.Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := os.ReadFile(s.CA())
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Header.Set("Authorization", "Bearer "+s.Token("admin"))
+		},
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true},
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, "/api/v1/nodes/") {
+			proxy.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(corev1.Node{
+			TypeMeta:   metav1.TypeMeta{Kind: "Node", APIVersion: "v1"},
+			ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{corev1.LabelOSStable: "windows"}},
+		})
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func commandsWithTTY(s *sandbox.Server) (all []string) {
+	for _, x := range sessionsWithTTY(s) {
+		all = append(all, x.Query["command"][0])
+	}
+	return all
+}
+
+func TestAWindowsPodIsEnteredByTheBetterOfItsShellsInOneConnection(t *testing.T) {
+	for pod, prompt := range map[string]string{"full": `PS C:\\> `, "nano": `C:\\> `} {
+		t.Run(pod, func(t *testing.T) {
+			t.Parallel()
+			s := startSandbox(t)
+			windowsPods(t, s, true)
+			c := open(t, s, program(t), "exec", pod)
+			c.await("(?m)^" + prompt)
+			c.keys("exit 127\r") // is the shell's own word: no other shell is tried
+			c.mustEnd(127)
+			if got := commandsWithTTY(s); !slices.Equal(got, []string{"cmd"}) {
+				t.Errorf("commands: %q", got)
+			}
+		})
+	}
+}
+
+func TestTheNodeSaysWhichShellsThereAreWhereThePodDoesNot(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	windowsPods(t, s, false)
+	c := open(t, s, program(t), "exec", "--server", startNodes(t, s), "full")
+	c.await(`(?m)^PS C:\\> `)
+	c.keys("exit 3\r")
+	c.mustEnd(3)
+	if got := commandsWithTTY(s); !slices.Equal(got, []string{"sh", "cmd"}) {
+		t.Errorf("commands: %q", got)
+	}
+}
+
+func TestWhereNobodySaysWhichShellsThereAreAllAreTried(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	windowsPods(t, s, false)
+	c := open(t, s, program(t), "exec", "-v", "nano")
+	c.await("which operating system the pod has is not known: cannot get node ")
+	c.await(`(?m)^C:\\> `)
+	c.keys("exit 0\r")
+	c.mustEnd(0)
+	if got := commandsWithTTY(s); !slices.Equal(got, []string{"sh", "bash", "sh", "ash", "cmd"}) {
+		t.Errorf("commands: %q", got)
+	}
+}
+
+func TestAWindowsPodWithoutAShellIsToldPlainly(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	windowsPods(t, s, true)
+	c := open(t, s, program(t), "exec", "bare")
+	c.await("(?m)^kshell: the container has no shell\r\n")
+	c.await("(?m)^hint: name a program that it has: kshell exec -it -n default bare -- PROGRAM\r\n")
+	c.mustEnd(exitNotFound)
+}
+
+// A link that breaks on the way to a shell, and a shell that ends with 127, are no missing shells.
+func TestALostLinkIsNoMissingShell(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	s.Inject(sandbox.Fault{Times: 1, Do: sandbox.RST, When: sandbox.AfterSent, N: 1})
+	c := open(t, s, program(t), "exec", "web")
+	c.await("connection lost")
+	c.await("this is a new shell\r\n")
+	c.prompt()
+	c.keys("exit 127\r")
+	c.mustEnd(127)
+	if strings.Contains(string(c.all()), "no shell") {
+		t.Error("a shell is said to be missing")
+	}
+}
