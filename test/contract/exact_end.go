@@ -299,8 +299,8 @@ func status(pid int) []byte {
 	return data
 }
 
-// memory is what kshell may use, in KiB: 24 MiB, and what the program itself is.
-const memory = (24 + 24) << 10
+// memory is what kshell may use, in KiB: 24 MiB, and the 16 that it is itself, from the first byte on.
+const memory = (24 + 16) << 10
 
 // oneSentence is all that kshell says of a failure.
 var oneSentence = regexp.MustCompile(`^kshell: [^\n]+\n(hint: [^\n]+\n)?$`)

@@ -1,5 +1,36 @@
 package contract
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/sandbox"
+)
 
 func TestMany(t *testing.T) { Many(t, program(t)) }
+
+func TestManyPodsThatPrintWithoutEndAreHeldBackAndEnded(t *testing.T) {
+	const pods = 20
+	s, err := sandbox.Start(sandbox.Config{Dir: t.TempDir(), Empty: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	for i := range pods {
+		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c"}}}}
+		p.Name, p.Labels = fmt.Sprintf("flood-%d", i), map[string]string{"flood": "yes"}
+		if err := s.AddPod(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	Flood(t, Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}, "flood=yes", pods)
+}
+
+func TestWhatEndsKshellEndsTheCommand(t *testing.T) {
+	p := program(t)
+	for name, flags := range map[string][]string{"v5": nil, "v4": {"--subprotocol", "v4.channel.k8s.io"}} {
+		t.Run(name, func(t *testing.T) { Signals(t, p, flags...) })
+	}
+}

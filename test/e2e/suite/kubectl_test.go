@@ -64,7 +64,7 @@ func remoteWords(stderr string) string {
 	return b.String()
 }
 
-// flagOfKubectl is a line of kubectl's help: -c, --container='':
+// flagOfKubectl is a line of kubectl's help, such as -q, --quiet=false:
 var flagOfKubectl = regexp.MustCompile(`(?m)^ +(?:-(\w), )?--([\w-]+)=(.*):$`)
 
 // TestEveryFlagOfKubectlIsTaken asks kubectl which flags its exec has, the short ones too.
