@@ -33,6 +33,8 @@ type job struct {
 	screen terminal.Screen // what the remote has written, on a terminal
 	image  imageTrial      // of one of many pods
 
+	unknown sync.Once // whether the command still runs, where nothing can tell
+
 	clearing sync.WaitGroup // up, behind an earlier connection
 	moving   sync.Mutex     // held where at changes, and where it is read beside the session
 }

@@ -25,13 +25,20 @@ var errRestarted = errors.New("the container has ended since, and the server doe
 func (j *job) stuck(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, asking)
 	defer cancel()
-	j.notice.detail("the server takes no input and says nothing: asking the pod")
+	j.notice.detail("the server says nothing, and may be stuck with unread input: asking the pod")
 	if ended := lookAgain(ctx, j.cfg, j.at); ended != nil {
 		return ended
 	}
 	var exit *stream.ExitError
-	if err := j.quietly(ctx, j.at, exact.Probe()); errors.As(err, &exit) && exit.Code == exact.NoneLeft {
+	switch err := j.quietly(ctx, j.at, exact.Probe()); {
+	case err == nil: // it runs
+	case errors.As(err, &exit) && exit.Code == exact.NoneLeft:
 		return errNeverSaid
+	case ctx.Err() != nil: // nobody wants to know any more, or another time
+	default:
+		j.unknown.Do(func() {
+			j.notice.say("the server takes no input and says nothing; whether the command still runs cannot be found out")
+		})
 	}
 	return nil
 }

@@ -282,7 +282,7 @@ type Session struct {
 	OnQuiet func(overdue time.Duration)
 
 	// Stuck is asked, every 10 s, what has become of the command while the server seems to be stuck with input that the command does not
-	// read: nothing comes, and pings are not answered. A server is, too, when the command has ended meanwhile (protocol fact: with
+	// read: nothing comes, and pings are not answered; after 30 s, and then ever more rarely, also where they are. A server is, too, when the command has ended meanwhile (protocol fact: with
 	// more than 160 KiB unread it never says so). Its error ends the session; nil goes on. It runs in a goroutine of its own.
 	Stuck func(ctx context.Context) error
 
@@ -386,6 +386,9 @@ const (
 	// stuckAfter is how long the server may say nothing before it is pinged, and pongWithin how long it has to answer.
 	stuckAfter = 5 * time.Second
 	pongWithin = 5 * time.Second
+	// answeringAfter is how long it may say nothing, and answer: an API server that translates takes megabytes more than the command has
+	// read, and answers pings for ever (measured on Kubernetes 1.37).
+	answeringAfter = 30 * time.Second
 	// unreadLimit is the least stdin that can block a server, in bytes: that of a pipe.
 	unreadLimit = 64 << 10
 )
@@ -394,13 +397,24 @@ const (
 func (s *Session) watchStuck(ctx context.Context, conn *Conn, p *pump) {
 	ticker := time.NewTicker(stuckAfter)
 	defer ticker.Stop()
+	answering := answeringAfter
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if conn.sent.Load() < unreadLimit || conn.quiet() < stuckAfter || conn.pong(ctx, pongWithin) || conn.quiet() < stuckAfter {
+		silent := conn.quiet()
+		switch {
+		case conn.sent.Load() < unreadLimit || silent < stuckAfter:
+			answering = answeringAfter
+			continue
+		case conn.pong(ctx, pongWithin):
+			if silent < answering {
+				continue
+			}
+			answering = 2 * silent // it is most likely at work
+		case conn.quiet() < stuckAfter:
 			continue
 		}
 		if err := s.Stuck(ctx); err != nil {

@@ -299,8 +299,8 @@ func status(pid int) []byte {
 	return data
 }
 
-// memory is what kshell may use, in KiB: 24 MiB, and the 16 that it is itself, from the first byte on.
-const memory = (24 + 16) << 10
+// memory is what kshell may use, in KiB, its own 16 MiB (most of them the program itself, in the file's pages) included.
+const memory = 32 << 10
 
 // oneSentence is all that kshell says of a failure.
 var oneSentence = regexp.MustCompile(`^kshell: [^\n]+\n(hint: [^\n]+\n)?$`)

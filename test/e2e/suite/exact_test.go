@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"bytes"
 	"cmp"
 	"flag"
 	"fmt"
@@ -185,5 +186,29 @@ func TestWithoutAShellExactModeStepsBack(t *testing.T) {
 func TestExactModeCosts(t *testing.T) {
 	for _, s := range ours() {
 		contract.Cost(t, s, "web", 15, 1, min(*volume, 64<<20), contract.Budget{Start: 3 * time.Millisecond, Volume: 0.03, Strict: *strict})
+	}
+}
+
+// TestThePlainWayDoesNotHangWithUnreadInput: a server that is stuck with it never says how the command has ended, on one of the paths though it
+// answers. The container is asked.
+func TestThePlainWayDoesNotHangWithUnreadInput(t *testing.T) {
+	for _, way := range paths() {
+		for _, c := range []struct {
+			name    string
+			command []string
+			code    int
+		}{{"true", []string{"true"}, 0}, {"exit 3", []string{"sh", "-c", "exit 3"}, 3}, {"head -1", []string{"head", "-n", "1"}, 0}, {"sleep 3", []string{"sleep", "3"}, 0}} {
+			for _, size := range []int{200_000, 8 << 20, 64 << 20} {
+				t.Run(fmt.Sprint(way.name, " ", size, " bytes into ", c.name), func(t *testing.T) {
+					t.Parallel()
+					pod := ready(t, sleeper("")) // nothing else may run there
+					r := program(way.kubeconfig).Run(t, bytes.Repeat([]byte("y\n"), size/2), append([]string{"exec", "-i", "--exact=never", pod, "--"}, c.command...)...)
+					if r.Took > 50*time.Second || r.Code != c.code && (r.Code != 255 || !oneSentence.MatchString(r.Err)) {
+						t.Errorf("exit code %d after %v, stderr %q", r.Code, r.Took, r.Err)
+					}
+					t.Logf("%d after %v: %q", r.Code, r.Took.Round(time.Second), r.Err)
+				})
+			}
+		}
 	}
 }
