@@ -6,12 +6,16 @@ import (
 	"time"
 )
 
-// A socket is live, quiet or dead. It is quiet when a ping is overdue by quietAfter, and dead after deadAfter.
+// A socket is live, quiet or dead. It is quiet when a ping is overdue by quietAfter, and dead when nothing has been heard for deadAfter, of which
+// a ping has been overdue for answerWithin.
 const (
-	quietAfter = 5 * time.Second
-	deadAfter  = 20 * time.Second
+	quietAfter   = 5 * time.Second
+	deadAfter    = 20 * time.Second
+	answerWithin = 10 * time.Second
 	// pulse is how often a socket is looked at. Three of them without a look: the machine slept, or the process was stopped.
 	pulse = time.Second
+	// early is how much before its time a ping is sent: what drops idle links between us counts in the same round numbers.
+	early = 2 * pulse
 	// typedAhead is how much stdin a server takes for a tty that is not read (the kernel's line buffer), in bytes: with more than that under
 	// way it may be blocked in writing, and then it does not answer pings.
 	typedAhead = 4 << 10
@@ -21,7 +25,7 @@ const (
 )
 
 // errDead is why a dead socket is lost.
-var errDead = errors.New("no answer for 20 s")
+var errDead = errors.New("the server does not answer any more")
 
 // watchLink sends pings while the server is silent, and closes the socket when it stays so. It never holds it against the server that our own
 // reader is paused, or that it may be blocked by a remote that does not read.
@@ -56,6 +60,7 @@ type heart struct {
 	session *Session
 	conn    *Conn
 	looked  time.Time // last
+	afresh  time.Time // since when silence counts, whatever was before
 	idle    time.Time // the last empty message
 	pinged  time.Time // an answer is awaited since; zero: none
 	busy    bool      // the last ping is on its way
@@ -71,13 +76,16 @@ func (h *heart) look(now time.Time) {
 	h.looked = now
 	silent := h.conn.quiet()
 	switch {
-	case !h.pinged.IsZero() && (slept || silent == 0): // afresh
-		h.pinged = now
+	case slept || silent == 0:
+		h.afresh = now
+		if !h.pinged.IsZero() {
+			h.pinged = now
+		}
 	case !h.pinged.IsZero() && silent < now.Sub(h.pinged): // something came
 		h.life()
 	case !h.pinged.IsZero():
-		h.overdue(now.Sub(h.pinged))
-	case silent >= h.session.Keepalive && !h.busy:
+		h.overdue(now.Sub(h.pinged), min(silent, now.Sub(h.afresh)))
+	case silent+early >= h.session.Keepalive && !h.busy:
 		h.pinged, h.busy, h.due = now, true, true
 	}
 	if h.session.IdleKeepalive && now.Sub(h.idle) >= idleEvery {
@@ -86,11 +94,12 @@ func (h *heart) look(now time.Time) {
 	}
 }
 
-func (h *heart) overdue(d time.Duration) {
+// overdue takes for how long a ping has been so, and for how long there was silence that counts.
+func (h *heart) overdue(d, silent time.Duration) {
 	if h.conn.sent.Load()-h.sent > typedAhead || h.conn.writes.Load() > 0 {
 		return
 	}
-	h.dead = d >= deadAfter
+	h.dead = silent >= deadAfter && d >= answerWithin
 	if d >= quietAfter {
 		h.quiet = true
 		call(h.session.OnQuiet, d)

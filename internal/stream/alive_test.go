@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -38,10 +39,10 @@ func TestADeadLinkIsNoticed(t *testing.T) {
 		if !errors.As(err, &lost) || !errors.Is(err, errDead) {
 			t.Errorf("error %v", err)
 		}
-		if took < 20*time.Second || took > 35*time.Second {
+		if took < deadAfter || took > 25*time.Second {
 			t.Errorf("noticed after %v", took)
 		}
-		if len(told) < 10 || told[0] < quietAfter || told[0] > quietAfter+2*pulse {
+		if len(told) < 5 || told[0] < quietAfter || told[0] > quietAfter+2*pulse {
 			t.Errorf("told of %v", told)
 		}
 	})
@@ -75,13 +76,45 @@ func TestASilentCommandIsNotADeadLink(t *testing.T) {
 func TestALinkThatComesBackInTimeIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told, _, err := watched(t, nil, nil, func(r remote) {
-			time.Sleep(25 * time.Second) // pinged after 10, so 15 overdue
+			time.Sleep(18 * time.Second)
 			ponging(func(remote) { time.Sleep(time.Minute) })(r)
 		})
 		if err != nil || len(told) == 0 || told[len(told)-1] != 0 {
 			t.Errorf("error %v, told of %v, want the end of it as well", err, told)
 		}
 	})
+}
+
+// What drops a link that is idle for as long as the user has said does not get to it.
+func TestNoSilenceLastsAsLongAsTheKeepalive(t *testing.T) {
+	for _, every := range []time.Duration{time.Second, 3 * time.Second, 10 * time.Second, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			last := time.Now()
+			var longest atomic.Int64
+			d := serve(t, func(w http.ResponseWriter, req *http.Request) {
+				ws, err := websocket.Accept(w, req, &websocket.AcceptOptions{
+					Subprotocols: Protocols(), InsecureSkipVerify: true,
+					OnPingReceived: func(context.Context, []byte) bool {
+						longest.Store(max(longest.Load(), int64(time.Since(last))))
+						last = time.Now()
+						return true
+					},
+				})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				ponging(func(remote) { time.Sleep(10 * time.Minute) })(remote{ws, t})
+			})
+			s := &Session{Link: Link{Dial: d.with(V5), Reconnect: ReconnectNever}, Keepalive: every}
+			if err := s.Run(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if got := time.Duration(longest.Load()); got == 0 || got >= max(every, 2*time.Second) {
+				t.Errorf("pings every %v: the longest silence was %v", every, got)
+			}
+		})
+	}
 }
 
 func TestOutputIsASignOfLife(t *testing.T) {

@@ -273,8 +273,8 @@ type Session struct {
 	// and other keys are dropped; and when the link ends after the user typed Ctrl-D, that is the end.
 	Interactive bool
 
-	// Keepalive is how long the server may be silent before it is pinged; 0: it is not. When a ping has no answer for 20 s the socket is
-	// dead, and lost. IdleKeepalive also keeps the servers' own idle timer (4 hours) from ending the session.
+	// Keepalive is how long there may be silence on the socket: the server is pinged shortly before; 0: it is not. After 20 s of silence, 10
+	// of them behind a ping, the socket is dead, and lost. IdleKeepalive also keeps the servers' own idle timer (4 hours) from ending the session.
 	Keepalive     time.Duration
 	IdleKeepalive bool
 	// OnQuiet is told, each second, for how long a ping has been overdue (5 s or more), and 0 when there is life again. It is called from
