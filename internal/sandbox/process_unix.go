@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 )
 
 func supported() error { return nil }
@@ -53,6 +54,9 @@ func (p *process) open(c command) (files []*os.File, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot open a pty: %w", err)
 		}
+		if master, err = interruptible(master); err != nil {
+			return []*os.File{slave}, fmt.Errorf("cannot open a pty: %w", err)
+		}
 		p.stdout = master
 		if c.stdin {
 			p.stdin = master
@@ -74,6 +78,21 @@ func (p *process) open(c command) (files []*os.File, err error) {
 	p.stdout, out = pipe()
 	p.stderr, errOut = pipe()
 	return []*os.File{in, out, errOut}, err
+}
+
+// interruptible is the same file, of which a read or a write that waits is ended by Close: pty.Open leaves one that blocks. A command that
+// reads nothing from its terminal would hold a session for ever.
+func interruptible(f *os.File) (*os.File, error) {
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
 func (p *process) wait(started *os.Process) {
@@ -106,8 +125,13 @@ func (p *process) hangUp() { p.signal(syscall.SIGHUP) }
 func (p *process) kill() { p.signal(syscall.SIGKILL) }
 
 func (p *process) resize(s size) {
-	if p.tty {
-		_ = pty.Setsize(p.stdout, &pty.Winsize{Cols: s.Width, Rows: s.Height}) // fails only once it is closed
+	if !p.tty {
+		return
+	}
+	if c, err := p.stdout.SyscallConn(); err == nil { // fails only once it is closed
+		_ = c.Control(func(fd uintptr) {
+			_ = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Col: s.Width, Row: s.Height})
+		})
 	}
 }
 

@@ -1,0 +1,87 @@
+//go:build unix
+
+package contract
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/sandbox"
+	"kshell/test/faultproxy"
+)
+
+// sandboxWorld is a sandbox.
+func sandboxWorld(t *testing.T) World {
+	t.Helper()
+	s, err := sandbox.Start(sandbox.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	u, err := url.Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return World{
+		Program: Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()},
+		Through: func(t *testing.T) (*faultproxy.Proxy, []string) {
+			t.Helper()
+			proxy, err := faultproxy.Start(faultproxy.Config{Target: u.Host})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = proxy.Close() })
+			return proxy, []string{"--server", "https://" + proxy.Addr()}
+		},
+		Pod: func(t *testing.T) string {
+			t.Helper()
+			p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main"}}}}
+			p.Name = fmt.Sprintf("own-%d", newMark())
+			if err := s.AddPod(p); err != nil {
+				t.Fatal(err)
+			}
+			return p.Name
+		},
+		Left: func(t testing.TB, pod string, grace time.Duration) (alive, dead []string) {
+			ctx, cancel := context.WithTimeout(t.Context(), grace)
+			defer cancel()
+			if s.WaitIdle(ctx, "default", pod) == nil {
+				return nil, nil
+			}
+			for _, p := range s.Processes("default", pod) {
+				alive = append(alive, fmt.Sprint(p))
+			}
+			return alive, nil
+		},
+	}
+}
+
+func TestSessions(t *testing.T) {
+	w := sandboxWorld(t)
+	Sessions(t, w)
+}
+
+func TestSessionsHaveTheirFigures(t *testing.T) {
+	w := sandboxWorld(t)
+	t.Run("reset", func(t *testing.T) {
+		t.Parallel()
+		if median := Reset(t, w, 5); median > time.Second {
+			t.Errorf("a link that was reset is back after %v", median)
+		}
+	})
+	t.Run("black hole", func(t *testing.T) {
+		t.Parallel()
+		if took := BlackHole(t, w); took > 25*time.Second {
+			t.Errorf("a black hole is noticed after %v", took)
+		}
+	})
+	t.Run("keys", func(t *testing.T) {
+		t.Parallel()
+		t.Logf("%d of 60 lines were carried out", Keys(t, w, 60))
+	})
+}
