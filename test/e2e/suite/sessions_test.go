@@ -117,9 +117,11 @@ func TestAShellTellsWhatBecomesOfItsPod(t *testing.T) {
 		})
 		t.Run("a container that ends", func(t *testing.T) {
 			t.Parallel()
-			pod := ready(t, sleeper(""))
+			spec := sleeper("")
+			spec.Spec.Containers[0] = box("main", "sh", "-c", "until [ -e /end ]; do sleep 0.1; done; exit 3")
+			pod := ready(t, spec)
 			term := shellIn(t, p, pod)
-			term.Type("kill -TERM 1; sleep 600\r")
+			term.Type("touch /end; sleep 600\r")
 			term.MustEnd(137)
 			if said := term.Text(); !strings.Contains(said, fmt.Sprintf("of pod %q ended with exit code", pod)) {
 				t.Errorf("it is not said that the container has ended: %q", said)
