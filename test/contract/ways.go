@@ -1,0 +1,350 @@
+package contract
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// World is a server with users of few rights, each with a context of the same name.
+type World struct {
+	Program
+	ExecOnly   string // may exec, and not look at pods
+	CreateOnly string // may create pods/exec, and nothing else: by SPDY
+	None       string // nothing
+	Token      string // of ExecOnly
+	Server     string // host:port
+}
+
+// Ways are the ways to a server, as somebody, and what is told of a run and of its surroundings.
+func Ways(t *testing.T, w World) {
+	t.Run("status", w.statuses)
+	t.Run("few rights", w.fewRights)
+	t.Run("as another", w.asAnother)
+	t.Run("credentials", w.credentials)
+	t.Run("proxies", w.proxies)
+	t.Run("completion", w.completion)
+	t.Run("settings", w.settings)
+	t.Run("a shell", w.shell)
+}
+
+func (w World) exec(t *testing.T, args ...string) Result {
+	t.Helper()
+	return w.Run(t, nil, append([]string{"exec"}, args...)...)
+}
+
+// says checks how a run ended: all of errs are in stderr; none: it is empty.
+func (r Result) says(t *testing.T, code int, out string, errs ...string) {
+	t.Helper()
+	if r.Code != code || r.Out != out || len(errs) == 0 && r.Err != "" {
+		t.Errorf("exit code %d, want %d; stdout %q, stderr %q", r.Code, code, r.Out, r.Err)
+	}
+	for _, words := range errs {
+		if !strings.Contains(r.Err, words) {
+			t.Errorf("stderr lacks %q: %q", words, r.Err)
+		}
+	}
+}
+
+// told is what --status-file holds.
+type told struct {
+	ExitCode                                             int
+	Cause, Message, Namespace, Pod, UID, Container, Node string
+	Protocol, Mode, Inexact                              string
+	StdinBytes, StdoutBytes, StderrBytes                 int64
+	Start, Connected, End                                time.Time
+}
+
+func (w World) statuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		want told
+	}{
+		"exact": {
+			[]string{"-i", "web", "--", "sh", "-c", "cat; echo err >&2; exit 7"},
+			told{ExitCode: 7, Cause: "exited", Protocol: "v5.channel.k8s.io", Mode: "exact", StdinBytes: 5, StdoutBytes: 5, StderrBytes: 4},
+		},
+		"plain": {
+			[]string{"-i", "--exact=never", "web", "--", "sh", "-c", "cat; exit 7"},
+			told{ExitCode: 7, Cause: "exited", Protocol: "v5.channel.k8s.io", Mode: "plain", StdinBytes: 5, StdoutBytes: 5},
+		},
+		"v4": {
+			[]string{"--subprotocol=v4.channel.k8s.io", "web", "--", "true"},
+			told{Cause: "exited", Protocol: "v4.channel.k8s.io", Mode: "exact"},
+		},
+		"no such command": {
+			[]string{"web", "--", "no-such-command"},
+			told{ExitCode: 127, Cause: "not-found", Protocol: "v5.channel.k8s.io", Mode: "plain", Inexact: "the container has no such command, or may not run it"},
+		},
+		"no time left": {
+			[]string{"--timeout=1s", "web", "--", "sleep", "60"},
+			told{ExitCode: 124, Cause: "timeout", Protocol: "v5.channel.k8s.io", Mode: "exact"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "status")
+			w.Run(t, []byte("input"), append([]string{"exec", "--status-file", file}, c.args...)...)
+			text, err := os.ReadFile(file)
+			if err != nil || strings.Count(string(text), "\n") != 1 {
+				t.Fatalf("%q, %v", text, err)
+			}
+			var got told
+			if err := json.Unmarshal(text, &got); err != nil {
+				t.Fatal(err)
+			}
+			if got.Pod != "web" || got.Namespace != "default" || got.Container != "web" || got.UID == "" || got.Node == "" || (got.ExitCode != 0) != (got.Message != "") {
+				t.Errorf("where: %s", text)
+			}
+			if got.Start.IsZero() || !got.Connected.After(got.Start) || got.End.Before(got.Connected) || time.Since(got.Start) > limit {
+				t.Errorf("when: %s", text)
+			}
+			rest := got
+			rest.Message, rest.Namespace, rest.Pod, rest.UID, rest.Container, rest.Node = "", "", "", "", "", ""
+			rest.Start, rest.Connected, rest.End = time.Time{}, time.Time{}, time.Time{}
+			if rest != c.want {
+				t.Errorf("%+v, want %+v", rest, c.want)
+			}
+		})
+	}
+}
+
+func (w World) fewRights(t *testing.T) {
+	w.exec(t, "--context", w.ExecOnly, "web", "--", "echo", "hi").says(t, 0, "hi\n")
+	w.exec(t, "-v", "--context", w.ExecOnly, "web", "--", "echo", "hi").says(t, 0, "hi\n", "pod web was not checked: ")
+	w.exec(t, "--context", w.CreateOnly, "web", "--", "sh", "-c", "echo hi; exit 3").says(t, 3, "hi\n")
+	w.exec(t, "-v", "--context", w.CreateOnly, "web", "--", "echo", "hi").says(t, 0, "hi\n", "falling back to SPDY: ", " by SPDY/3.1 v")
+	w.exec(t, "--context", w.None, "web", "--", "echo", "hi").says(t, 255, "", "pods/exec", "hint: ")
+}
+
+func (w World) asAnother(t *testing.T) {
+	w.exec(t, "--as", w.ExecOnly, "web", "--", "echo", "hi").says(t, 0, "hi\n")
+	w.exec(t, "-v", "--as", w.ExecOnly, "web", "--", "echo", "hi").says(t, 0, "hi\n", "pod web was not checked: ")
+	w.exec(t, "--as", w.None, "web", "--", "echo", "hi").says(t, 255, "", "pods/exec")
+}
+
+// logsIn is a credential plugin that says something, and gives the token of a file.
+const logsIn = `#!/bin/sh
+echo logging in >&2
+printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"%%s"}}' "$(cat %s)"
+`
+
+func (w World) credentials(t *testing.T) {
+	dir := t.TempDir()
+	token, plugin := filepath.Join(dir, "token"), filepath.Join(dir, "plugin")
+	write := func(path, text string) {
+		if err := os.WriteFile(path, []byte(text), 0o700); err != nil { //nolint:gosec // one of them is a program
+			t.Fatal(err)
+		}
+	}
+	write(plugin, fmt.Sprintf(logsIn, token))
+	for name, c := range map[string]struct {
+		user clientcmdapi.AuthInfo
+		says []string
+	}{
+		"a token's file": {clientcmdapi.AuthInfo{TokenFile: token}, nil},
+		"a plugin": {clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{
+			APIVersion: "client.authentication.k8s.io/v1", Command: plugin, InteractiveMode: clientcmdapi.IfAvailableExecInteractiveMode,
+		}}, []string{"logging in\n"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all, err := clientcmd.LoadFromFile(w.Kubeconfig)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.AuthInfos[all.Contexts[w.ExecOnly].AuthInfo] = &c.user
+			p := w
+			p.Kubeconfig = filepath.Join(t.TempDir(), "config")
+			if err := clientcmd.WriteToFile(*all, p.Kubeconfig); err != nil {
+				t.Fatal(err)
+			}
+			write(token, w.Token)
+			p.exec(t, "--context", w.ExecOnly, "web", "--", "echo", "hi").says(t, 0, "hi\n", c.says...)
+			write(token, "worn out")
+			p.exec(t, "--context", w.ExecOnly, "web", "--", "echo", "hi").says(t, 255, "", "Unauthorized")
+		})
+	}
+}
+
+// proxies lead through one of ours, which passes connections on and counts them.
+func (w World) proxies(t *testing.T) {
+	var mu sync.Mutex
+	asked := 0
+	proxy := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		asked++
+		mu.Unlock()
+		connect(rw, r, w.Server)
+	}))
+	defer proxy.Close()
+	through := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		was := asked
+		asked = 0
+		return was > 0
+	}
+	host, _, err := net.SplitHostPort(w.Server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range []string{w.ExecOnly, w.CreateOnly} { // by WebSocket, by SPDY
+		w.exec(t, "--context", user, "--proxy-url", proxy.URL, "web", "--", "echo", "hi").says(t, 0, "hi\n")
+		if !through() {
+			t.Errorf("%s: --proxy-url was not heeded", user)
+		}
+	}
+	if net.ParseIP(host).IsLoopback() {
+		return // which no variable sends through a proxy
+	}
+	for noProxy, want := range map[string]bool{"": true, host + "/24": false, "192.0.2.0/24": true, host: false} {
+		cmd := w.Command(t.Context(), t, "exec", "web", "--", "echo", "hi")
+		cmd.Env = append(cmd.Env, "HTTPS_PROXY="+proxy.URL, "NO_PROXY="+noProxy)
+		if out, err := cmd.Output(); err != nil || string(out) != "hi\n" {
+			t.Errorf("NO_PROXY=%s: %q, %v", noProxy, out, err)
+		}
+		if got := through(); got != want {
+			t.Errorf("NO_PROXY=%s: through the proxy: %v, want %v", noProxy, got, want)
+		}
+	}
+}
+
+// connect joins who asks a proxy for a connection with the server.
+func connect(w http.ResponseWriter, r *http.Request, server string) {
+	up, err := net.Dial("tcp", server)
+	if err != nil || r.Method != http.MethodConnect {
+		http.Error(w, "no way", http.StatusBadGateway)
+		return
+	}
+	defer up.Close()
+	down, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer down.Close()
+	_, _ = io.WriteString(down, "HTTP/1.1 200 OK\r\n\r\n")
+	var back sync.WaitGroup
+	back.Go(func() {
+		_, _ = io.Copy(down, up)
+		_ = down.Close()
+	})
+	_, _ = io.Copy(up, rw)
+	_ = up.Close()
+	back.Wait()
+}
+
+func (w World) completion(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want []string // among the answers
+	}{
+		{[]string{"exec", "we"}, []string{"web"}},
+		{[]string{"exec", "depl"}, []string{"deployment/"}},
+		{[]string{"exec", "deploy/"}, []string{"deploy/web"}},
+		{[]string{"exec", "sts/d"}, []string{"sts/db"}},
+		{[]string{"exec", "svc/"}, []string{"svc/web"}},
+		{[]string{"exec", "multi", "-c", ""}, []string{"a", "b"}},
+		{[]string{"exec", "with-init", "-c", ""}, []string{"main", "init\tinit container", "sidecar\tsidecar"}},
+		{[]string{"exec", "-n", "defau"}, []string{"default"}},
+		{[]string{"exec", "--context", ""}, []string{w.ExecOnly, w.None}},
+	} {
+		r := w.Run(t, nil, append([]string{"__complete"}, c.args...)...)
+		answers := strings.Split(r.Out, "\n")
+		for _, name := range c.want {
+			if !slices.Contains(answers, name) {
+				t.Errorf("%q: no %q in %q", c.args, name, answers)
+			}
+		}
+		if r.Code != 0 || r.Err != "" || r.Took > 3*time.Second {
+			t.Errorf("%q: exit code %d after %v, stderr %q", c.args, r.Code, r.Took, r.Err)
+		}
+	}
+	mute, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	for name, flags := range map[string][]string{
+		"a server that is silent": {"--server", "https://" + mute.Addr().String()}, "one that is not there": {"--server", "https://127.0.0.1:1"},
+		"no kubeconfig": {"--kubeconfig", "/no/such"}, "no rights": {"--context", w.None},
+	} {
+		r := w.Run(t, nil, slices.Concat([]string{"__complete", "exec"}, flags, []string{"deploy/"})...)
+		if r.Code != 0 || r.Err != "" || strings.Contains(r.Out, "deploy/") || r.Took > 3*time.Second {
+			t.Errorf("%s: exit code %d after %v, stdout %q, stderr %q", name, r.Code, r.Took, r.Out, r.Err)
+		}
+	}
+}
+
+func (w World) settings(t *testing.T) {
+	home := t.TempDir()
+	file := filepath.Join(home, "kshell.yaml")
+	if err := os.WriteFile(file, []byte("shell: ash\nkeepalive: 30s\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := w.Command(t.Context(), t, "config", "view")
+	cmd.Env = append(cmd.Env, "KSHELL_CONFIG="+file, "KSHELL_SHELL=sh")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{`(?m)^namespace +default +\S`, `(?m)^shell +sh +variable KSHELL_SHELL$`, `(?m)^keepalive +30s +.*kshell.yaml`, `(?m)^escape-char +~ +default$`} {
+		if !regexp.MustCompile(line).Match(out) {
+			t.Errorf("no line %s in:\n%s", line, out)
+		}
+	}
+}
+
+// shell opens one without naming it, on a terminal: it knows the terminal, and what it is told by flags.
+func (w World) shell(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	cmd := w.Command(ctx, t, "exec", "web", "--env", "A=two words", "--workdir", "/")
+	cmd.Env = append(slices.DeleteFunc(cmd.Env, func(v string) bool { return strings.HasPrefix(v, "TERM=") }), "TERM=vt220", "COLORTERM=truecolor")
+	tty, err := pty.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tty.Close()
+	var seen strings.Builder
+	await := func(expression string) {
+		t.Helper()
+		buf := make([]byte, 4096)
+		for !regexp.MustCompile(expression).MatchString(seen.String()) {
+			n, err := tty.Read(buf)
+			if err != nil {
+				t.Fatalf("no %s (%v) in %q", expression, err, seen.String())
+			}
+			seen.Write(buf[:n])
+		}
+		seen.Reset()
+	}
+	await(`[$#] `)
+	if _, err := io.WriteString(tty, "echo \"[$TERM|$COLORTERM|$A|$PWD]\"\r"); err != nil {
+		t.Fatal(err)
+	}
+	await(`\[vt220\|truecolor\|two words\|/\]`)
+	if _, err := io.WriteString(tty, "exit 127\r"); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(&seen, tty) // to its end, which is an error
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 127 || strings.Contains(seen.String(), "kshell:") {
+		t.Errorf("exit code %d; seen %q", code, seen.String())
+	}
+}

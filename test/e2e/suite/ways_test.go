@@ -1,0 +1,21 @@
+package suite
+
+import (
+	"testing"
+
+	"kshell/test/contract"
+	"kshell/test/e2e/harness"
+)
+
+func TestWays(t *testing.T) {
+	for _, s := range ours()[:2] {
+		t.Run(s.Name, func(t *testing.T) {
+			cfg, err := cluster.Config(harness.DevExecOnly, harness.MainServer)
+			check(t, err)
+			contract.Ways(t, contract.World{
+				Program:  s.Program,
+				ExecOnly: harness.DevExecOnly, CreateOnly: harness.DevCreate, None: harness.DevNone, Token: cfg.BearerToken, Server: s.Server.Addr,
+			})
+		})
+	}
+}
