@@ -2,6 +2,8 @@ package suite
 
 import (
 	"cmp"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -83,5 +85,25 @@ func TestEveryFlagOfKubectlIsTaken(t *testing.T) {
 		if r := ours.Run(t, nil, append(args, "--help")...); r.Code != 0 || r.Err != "" {
 			t.Errorf("%q: exit code %d, stderr %q", args, r.Code, r.Err)
 		}
+	}
+}
+
+// TestKubectlRunsKshellAsItsPlugin has kubectl find it by its two names, for commands and for completion.
+func TestKubectlRunsKshellAsItsPlugin(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"kubectl-kshell", "kubectl_complete-kshell"} {
+		check(t, os.Symlink(kshell, filepath.Join(dir, name)))
+	}
+	run := func(args ...string) (string, int) {
+		cmd := kubectl().Command(t.Context(), t, args...)
+		cmd.Env = append(cmd.Env, "PATH="+dir+":"+os.Getenv("PATH"))
+		out, _ := cmd.Output() // the code says it all
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	if out, code := run("kshell", "exec", "web", "--", "sh", "-c", "echo hi; exit 7"); out != "hi\n" || code != 7 {
+		t.Errorf("a command: %q, exit code %d", out, code)
+	}
+	if out, code := run("__complete", "kshell", "exec", "multi", "-c", ""); !strings.HasPrefix(out, "a\nb\n:") || code != 0 {
+		t.Errorf("completion: %q, exit code %d", out, code)
 	}
 }
