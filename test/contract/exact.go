@@ -206,5 +206,6 @@ func Named(ends []End, name *regexp.Regexp) []End {
 	return slices.DeleteFunc(ends, func(e End) bool { return !name.MatchString(e.Name) })
 }
 
-// grace is how soon after the end of a trial nothing may run any more: a command that does not hear TERM is killed after 5 s.
-const grace = 12 * time.Second
+// grace is how soon after the end of a trial nothing may run any more: a command that does not hear TERM is killed after 5 s, and where forty trials
+// are made at once on two processors, in pods full of zombies, that has been seen to take more than 12.
+const grace = 20 * time.Second

@@ -260,7 +260,7 @@ func (w World) completion(t *testing.T) {
 		{[]string{"exec", "sts/d"}, []string{"sts/db"}},
 		{[]string{"exec", "svc/"}, []string{"svc/web"}},
 		{[]string{"exec", "multi", "-c", ""}, []string{"a", "b"}},
-		{[]string{"exec", "with-init", "-c", ""}, []string{"main", "init\tinit container", "sidecar\tsidecar"}},
+		{[]string{"exec", "with-init", "-c", ""}, []string{"main", "init" + "\tinit container", "sidecar" + "\tsidecar"}},
 		{[]string{"exec", "-n", "defau"}, []string{"default"}},
 		{[]string{"exec", "--context", ""}, []string{w.ExecOnly, w.None}},
 	} {
@@ -279,7 +279,7 @@ func (w World) completion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer mute.Close()
+	defer func() { _ = mute.Close() }()
 	for name, flags := range map[string][]string{
 		"a server that is silent": {"--server", "https://" + mute.Addr().String()}, "one that is not there": {"--server", "https://127.0.0.1:1"},
 		"no kubeconfig": {"--kubeconfig", "/no/such"}, "no rights": {"--context", w.None},
@@ -320,7 +320,7 @@ func (w World) shell(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tty.Close()
+	defer func() { _ = tty.Close() }()
 	var seen strings.Builder
 	await := func(expression string) {
 		t.Helper()
