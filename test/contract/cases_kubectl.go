@@ -4,6 +4,8 @@ import "strings"
 
 const noZero = "kubectl refuses a --pod-running-timeout of 0; here it means not to wait"
 
+const fromFile = "kubectl believes the file as to the containers that a pod has; kshell asks the server"
+
 // kubectlCases are the ways in which a command line for kubectl exec can be written, and ends that scripts look at.
 func kubectlCases() []Case {
 	hi := func(args ...string) Case {
@@ -20,6 +22,12 @@ func kubectlCases() []Case {
 		hi("pods/web"), hi("po/web"), hi("POD/web"), hi("pod.v1./web"),
 		hi("deployment/web"), hi("deployments/web"), hi("deploy.apps/web"), hi("deployment.v1.apps/web"), hi("Deployment/web"),
 		hi("statefulset/db"), hi("statefulsets.apps/db"), hi("daemonset/agent"), hi("daemonsets/agent"), hi("service/web"), hi("services/web"),
+
+		// And of a file, here one that is a pipe.
+		{Name: "kubectl: a pod's file", Args: []string{"-f", "/dev/stdin", "--", "echo", "hi"}, In: "{apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {containers: [{name: web, image: x}]}}\n", Out: "hi\n", Quiet: true},
+		{Name: "kubectl: a pod's file without containers", Args: []string{"-f", "/dev/stdin", "--", "echo", "hi"}, In: "{apiVersion: v1, kind: Pod, metadata: {name: web}}\n", Out: "hi\n", Quiet: true, Differs: fromFile},
+		{Name: "kubectl: a workload's file", Args: []string{"--filename=/dev/stdin", "--", "echo", "hi"}, In: "{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: db}}\n", Out: "hi\n"},
+		{Name: "kubectl: a file and a container", Args: []string{"-f", "/dev/stdin", "-c", "b", "--", "echo", "hi"}, In: `{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "multi", "namespace": "default"}, "spec": {"containers": [{"name": "a", "image": "x"}, {"name": "b", "image": "x"}]}}`, Out: "hi\n", Quiet: true},
 
 		// Flags in each spelling and at each place.
 		hi("web", "-c=web"), hi("web", "-cweb"), hi("-c", "web", "web"), hi("--container=web", "web"), hi("web", "--container", "web"), hi("-c", "no-such", "-c", "web", "web"),
