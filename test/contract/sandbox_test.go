@@ -2,9 +2,11 @@ package contract
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -19,7 +21,12 @@ var (
 	kubeconfig = flag.String("kubeconfig", "", "run against the server of this file, which holds the seeded pods, instead of the sandbox")
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(folder) // which may not be there
+		os.Exit(code)
+	}))
+}
 
 // program builds kshell and finds it a server: a sandbox of its own, unless -kubeconfig names another.
 func program(t *testing.T) Program {
@@ -39,14 +46,28 @@ func program(t *testing.T) Program {
 	return Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}
 }
 
-// build builds kshell as it is released: what is tested is what is used.
-func build(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "kshell")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, "kshell/cmd/kshell")
+// folder is where built is.
+var folder string
+
+// built is kshell as it is released, for all tests: what is tested is what is used.
+var built = sync.OnceValues(func() (path string, err error) {
+	if folder, err = os.MkdirTemp("", "kshell-contract-"); err != nil {
+		return "", err
+	}
+	path = filepath.Join(folder, "kshell")
+	cmd := exec.Command("go", "build", "-o", path, "kshell/cmd/kshell") //nolint:noctx // it outlives the test that needs it first
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		return path, fmt.Errorf("%w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func build(t *testing.T) string {
+	t.Helper()
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
