@@ -22,8 +22,8 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// World is a server with users of few rights, each with a context of the same name.
-type World struct {
+// Users is a server and users of it who have few rights, each with a context of the same name.
+type Users struct {
 	Program
 	ExecOnly   string // may exec, and not look at pods
 	CreateOnly string // may create pods/exec, and nothing else: by SPDY
@@ -33,7 +33,7 @@ type World struct {
 }
 
 // Ways are the ways to a server, as somebody, and what is told of a run and of its surroundings.
-func Ways(t *testing.T, w World) {
+func Ways(t *testing.T, w Users) {
 	t.Run("status", w.statuses)
 	t.Run("few rights", w.fewRights)
 	t.Run("as another", w.asAnother)
@@ -44,7 +44,7 @@ func Ways(t *testing.T, w World) {
 	t.Run("a shell", w.shell)
 }
 
-func (w World) exec(t *testing.T, args ...string) Result {
+func (w Users) exec(t *testing.T, args ...string) Result {
 	t.Helper()
 	return w.Run(t, nil, append([]string{"exec"}, args...)...)
 }
@@ -71,7 +71,7 @@ type told struct {
 	Start, Connected, End                                time.Time
 }
 
-func (w World) statuses(t *testing.T) {
+func (w Users) statuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		args []string
 		want told
@@ -125,7 +125,7 @@ func (w World) statuses(t *testing.T) {
 	}
 }
 
-func (w World) fewRights(t *testing.T) {
+func (w Users) fewRights(t *testing.T) {
 	w.exec(t, "--context", w.ExecOnly, "web", "--", "echo", "hi").says(t, 0, "hi\n")
 	w.exec(t, "-v", "--context", w.ExecOnly, "web", "--", "echo", "hi").says(t, 0, "hi\n", "pod web was not checked: ")
 	w.exec(t, "--context", w.CreateOnly, "web", "--", "sh", "-c", "echo hi; exit 3").says(t, 3, "hi\n")
@@ -133,7 +133,7 @@ func (w World) fewRights(t *testing.T) {
 	w.exec(t, "--context", w.None, "web", "--", "echo", "hi").says(t, 255, "", "pods/exec", "hint: ")
 }
 
-func (w World) asAnother(t *testing.T) {
+func (w Users) asAnother(t *testing.T) {
 	w.exec(t, "--as", w.ExecOnly, "web", "--", "echo", "hi").says(t, 0, "hi\n")
 	w.exec(t, "-v", "--as", w.ExecOnly, "web", "--", "echo", "hi").says(t, 0, "hi\n", "pod web was not checked: ")
 	w.exec(t, "--as", w.None, "web", "--", "echo", "hi").says(t, 255, "", "pods/exec")
@@ -145,7 +145,7 @@ echo logging in >&2
 printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"%%s"}}' "$(cat %s)"
 `
 
-func (w World) credentials(t *testing.T) {
+func (w Users) credentials(t *testing.T) {
 	dir := t.TempDir()
 	token, plugin := filepath.Join(dir, "token"), filepath.Join(dir, "plugin")
 	write := func(path, text string) {
@@ -183,7 +183,7 @@ func (w World) credentials(t *testing.T) {
 }
 
 // proxies lead through one of ours, which passes connections on and counts them.
-func (w World) proxies(t *testing.T) {
+func (w Users) proxies(t *testing.T) {
 	var mu sync.Mutex
 	asked := 0
 	proxy := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -249,7 +249,7 @@ func connect(w http.ResponseWriter, r *http.Request, server string) {
 	back.Wait()
 }
 
-func (w World) completion(t *testing.T) {
+func (w Users) completion(t *testing.T) {
 	for _, c := range []struct {
 		args []string
 		want []string // among the answers
@@ -291,7 +291,7 @@ func (w World) completion(t *testing.T) {
 	}
 }
 
-func (w World) settings(t *testing.T) {
+func (w Users) settings(t *testing.T) {
 	home := t.TempDir()
 	file := filepath.Join(home, "kshell.yaml")
 	if err := os.WriteFile(file, []byte("shell: ash\nkeepalive: 30s\n"), 0o600); err != nil {
@@ -311,7 +311,7 @@ func (w World) settings(t *testing.T) {
 }
 
 // shell opens one without naming it, on a terminal: it knows the terminal, and what it is told by flags.
-func (w World) shell(t *testing.T) {
+func (w Users) shell(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	cmd := w.Command(ctx, t, "exec", "web", "--env", "A=two words", "--workdir", "/")

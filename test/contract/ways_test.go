@@ -17,7 +17,7 @@ func TestWays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	Ways(t, World{
+	Ways(t, Users{
 		Program:  Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()},
 		ExecOnly: "exec-only", CreateOnly: "create-only", None: "none", Token: s.Token("exec-only"), Server: u.Host,
 	})

@@ -12,7 +12,7 @@ func TestWays(t *testing.T) {
 		t.Run(s.Name, func(t *testing.T) {
 			cfg, err := cluster.Config(harness.DevExecOnly, harness.MainServer)
 			check(t, err)
-			contract.Ways(t, contract.World{
+			contract.Ways(t, contract.Users{
 				Program:  s.Program,
 				ExecOnly: harness.DevExecOnly, CreateOnly: harness.DevCreate, None: harness.DevNone, Token: cfg.BearerToken, Server: s.Server.Addr,
 			})
