@@ -19,8 +19,10 @@ const (
 	guardAfter = time.Second
 	// guardDearly is the same where looking takes another run of a program that gives the credentials, for every command.
 	guardDearly = 10 * time.Second
-	// lastWords is how long a server may take to say how a command ended whose container is known to have.
-	lastWords = time.Second
+	// lastWords is how long a server may take to say how a command ended whose container is known to have: measured, 2 to 3 s.
+	lastWords = 4 * time.Second
+	// oneLook bounds a look at what has become of a container, at the end.
+	oneLook = time.Second
 	// reasonAfter is how long the reason may take that a container has ended for: the kubelet writes it down behind the end.
 	reasonAfter = 2 * time.Second
 	// exitKilled is the code of what ends with its container.
@@ -262,7 +264,7 @@ func (g *guard) await() {
 
 // ask looks once.
 func (g *guard) ask() {
-	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	ctx, cancel := context.WithTimeout(context.Background(), oneLook)
 	defer cancel()
 	if sentence, over, err := g.client.Fate(ctx, g.found); err == nil && over {
 		g.finish(sentence)
@@ -288,7 +290,9 @@ func (g *guard) next(ctx context.Context) error {
 	case next == g.found:
 		return nil
 	}
-	g.job.notice.warn("%s", sentence)
+	if g.fate() == "" { // else it has been said
+		g.job.notice.warn("%s", sentence)
+	}
 	if next.Pod.UID != g.found.Pod.UID {
 		g.job.notice.say("going on in pod %s", next.Pod.Name)
 	}

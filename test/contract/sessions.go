@@ -21,6 +21,8 @@ type World struct {
 	Through func(t *testing.T) (*faultproxy.Proxy, []string)
 	// Pod makes a pod of the test's own, with a shell and nothing else in it.
 	Pod func(t *testing.T) string
+	// Delete deletes a pod at once.
+	Delete func(t *testing.T, pod string)
 	// Left waits until nothing runs in a pod but its first process, or for so long as it may, and gives what still does.
 	Left func(t testing.TB, pod string, grace time.Duration) (alive, dead []string)
 }

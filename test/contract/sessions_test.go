@@ -47,6 +47,12 @@ func sandboxWorld(t *testing.T) World {
 			}
 			return p.Name
 		},
+		Delete: func(t *testing.T, pod string) {
+			t.Helper()
+			if err := s.DeletePod("default", pod, 0); err != nil {
+				t.Error(err)
+			}
+		},
 		Left: func(t testing.TB, pod string, grace time.Duration) (alive, dead []string) {
 			ctx, cancel := context.WithTimeout(t.Context(), grace)
 			defer cancel()

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -102,6 +101,20 @@ func (w *Terminal) Await(expression string) string {
 // AwaitFor is Await within a time.
 func (w *Terminal) AwaitFor(within time.Duration, expression string) string {
 	w.t.Helper()
+	found, ok := w.await(within, expression)
+	if !ok {
+		w.t.Fatalf("waited %v in vain for %q; then came %q", within, expression, last(w.Text(), 2000))
+	}
+	return found
+}
+
+// Has says whether such text comes within a time.
+func (w *Terminal) Has(within time.Duration, expression string) bool {
+	_, ok := w.await(within, expression)
+	return ok
+}
+
+func (w *Terminal) await(within time.Duration, expression string) (found string, ok bool) {
 	wanted := regexp.MustCompile(expression)
 	late := time.NewTimer(within)
 	defer late.Stop()
@@ -113,13 +126,13 @@ func (w *Terminal) AwaitFor(within time.Duration, expression string) string {
 			w.seen += at[1]
 			found := string(text[at[0]:at[1]])
 			w.mu.Unlock()
-			return found
+			return found, true
 		}
 		w.mu.Unlock()
 		select {
 		case <-w.changed:
 		case <-late.C:
-			w.t.Fatalf("waited %v in vain for %q; then came %q", within, expression, last(w.Text(), 2000))
+			return "", false
 		}
 	}
 }
@@ -142,6 +155,16 @@ func (w *Terminal) Signal(s syscall.Signal) {
 // End waits for the program's end, and gives its exit code.
 func (w *Terminal) End() int {
 	w.t.Helper()
+	code, ok := w.EndWithin(atLast)
+	if !ok {
+		w.t.Fatalf("it still ran after %v; the terminal: %q", atLast, last(w.Text(), 2000))
+	}
+	return code
+}
+
+// EndWithin waits for the program's end for so long; not ok: it still runs.
+func (w *Terminal) EndWithin(d time.Duration) (code int, ok bool) {
+	w.t.Helper()
 	done := make(chan error, 1)
 	go func() { done <- w.cmd.Wait() }()
 	select {
@@ -150,10 +173,9 @@ func (w *Terminal) End() int {
 		if err != nil && !errors.As(err, &exit) {
 			w.t.Error(err)
 		}
-		return w.cmd.ProcessState.ExitCode()
-	case <-time.After(atLast):
-		w.t.Fatalf("it still ran after %v; the terminal: %q", atLast, last(w.Text(), 2000))
-		return 0
+		return w.cmd.ProcessState.ExitCode(), true
+	case <-time.After(d):
+		return 0, false
 	}
 }
 
@@ -167,7 +189,3 @@ func (w *Terminal) MustEnd(code int) {
 
 func last(text string, n int) string { return text[max(0, len(text)-n):] }
 
-// plainText is what a terminal shows, about: without control sequences.
-func plainText(text string) string {
-	return strings.ReplaceAll(regexp.MustCompile(`\x1b(\[[0-9;?]*[A-Za-z]|[78])`).ReplaceAllString(text, ""), "\r", "")
-}

@@ -2,6 +2,7 @@ package faultproxy
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -34,11 +35,19 @@ const (
 func newConn(p *Proxy, client *net.TCPConn) *conn {
 	c := &conn{proxy: p, moved: make(chan struct{}, 1), gone: make(chan struct{})}
 	c.socks[clientSock] = client
+	p.bound(client)
 	c.stopped, c.stop = context.WithCancel(p.ctx)
 	for dir := range c.limits {
 		c.setLimit(Direction(dir), p.faults.limit[dir])
 	}
 	return c
+}
+
+// bound keeps the kernel from holding more than the network would.
+func (p *Proxy) bound(c *net.TCPConn) {
+	if p.buffer > 0 && c != nil {
+		_ = errors.Join(c.SetReadBuffer(p.buffer), c.SetWriteBuffer(p.buffer)) // a socket that is gone holds nothing
+	}
 }
 
 func (c *conn) setLimit(dir Direction, l *limit) {
@@ -95,6 +104,7 @@ func (c *conn) connect() bool {
 		return false
 	}
 	c.socks[serverSock] = server.(*net.TCPConn)
+	c.proxy.bound(c.socks[serverSock])
 	return true
 }
 

@@ -53,6 +53,7 @@ const (
 type Config struct {
 	Listen string // host:port; "127.0.0.1:0" when empty
 	Target string // host:port of the server
+	Buffer int    // bytes of the kernel's that each of its sockets may hold; 0: as many as it likes, which is megabytes
 	Remote bool   // allow Listen and Target to be something else than loopback
 }
 
@@ -67,6 +68,7 @@ type Stats struct {
 type Proxy struct {
 	target string
 	addr   string
+	buffer int
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // the accept loop, and every connection
@@ -118,6 +120,7 @@ func Start(cfg Config) (*Proxy, error) {
 	}
 	p := &Proxy{
 		target:   cfg.Target,
+		buffer:   cfg.Buffer,
 		addr:     l.Addr().String(),
 		listener: l,
 		changed:  make(chan struct{}),

@@ -252,7 +252,7 @@ func TestALostNodeEndsTheCommandAndComesBackWithItsPods(t *testing.T) {
 // through puts a proxy before an API server and returns it, and the flags that lead kshell through it.
 func through(t *testing.T, s harness.Server) (*faultproxy.Proxy, []string) {
 	t.Helper()
-	proxy, err := faultproxy.Start(faultproxy.Config{Target: s.Addr(), Remote: true})
+	proxy, err := faultproxy.Start(faultproxy.Config{Target: s.Addr(), Remote: true, Buffer: 32 << 10})
 	check(t, err)
 	t.Cleanup(func() { _ = proxy.Close() })
 	host, _, err := net.SplitHostPort(s.Addr())

@@ -45,6 +45,7 @@ func world(s harness.Server) contract.World {
 		Program: program(kubeconfig),
 		Through: func(t *testing.T) (*faultproxy.Proxy, []string) { return through(t, s) },
 		Pod:     func(t *testing.T) string { return ready(t, sleeper("")) },
+		Delete:  func(t *testing.T, pod string) { check(t, deletions["forced"](t.Context(), t, pod)) },
 		Left:    leftIn,
 	}
 }

@@ -1,0 +1,129 @@
+package suite
+
+import (
+	"flag"
+	"fmt"
+	"net"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"kshell/test/contract"
+	"kshell/test/e2e/harness"
+	"kshell/test/faultproxy"
+)
+
+var interrupts = flag.Bool("interrupts", false, "measure Ctrl-C under a flood on a slow link, too: minutes")
+
+// a row of the table: what fails, and what comes of it, in words.
+type fault struct {
+	what string
+	try  func(t *testing.T, w contract.World, ours bool) string
+}
+
+var sessionFaults = []fault{
+	{"the link is reset", func(t *testing.T, w contract.World, ours bool) string {
+		term, proxy := openShell(t, w)
+		begin := time.Now()
+		proxy.Cut(faultproxy.Both, faultproxy.RST)
+		if !ours {
+			return ended(term, begin)
+		}
+		term.Await(`connected again .*\r\n(?s:.*)[$#] `)
+		return fmt.Sprintf("a new shell after %s", round(time.Since(begin)))
+	}},
+	{"the link swallows everything", func(t *testing.T, w contract.World, ours bool) string {
+		term, proxy := openShell(t, w)
+		proxy.BlackHole(faultproxy.ToClient, true)
+		proxy.BlackHole(faultproxy.ToServer, true)
+		begin := time.Now()
+		if !ours {
+			return ended(term, begin)
+		}
+		term.Await(`no reply for`)
+		told := round(time.Since(begin))
+		term.Await(`connection lost`)
+		return fmt.Sprintf("told after %s, lost after %s", told, round(time.Since(begin)))
+	}},
+	{"idle for 30 s behind HAProxy with timeouts of 10 s", func(t *testing.T, w contract.World, _ bool) string {
+		host, _, err := net.SplitHostPort(harness.MainServer.Addr())
+		check(t, err)
+		begin := time.Now()
+		term := w.Shell(t, "--server", "https://"+haproxy(t, harness.MainServer.Addr()), "--tls-server-name", host, "-it", "web", "--", "sh")
+		lasts(30 * time.Second)
+		term.Type("echo al''ive\r")
+		if term.Has(5*time.Second, `alive\r\n`) {
+			return "the shell is there"
+		}
+		return ended(term, begin)
+	}},
+	{"the program is ended by TERM while a command sleeps", func(t *testing.T, w contract.World, _ bool) string {
+		pod := w.Pod(t)
+		term := w.Shell(t, "-it", pod, "--", "sh")
+		term.Type("sleep 1000\r")
+		term.Await(`sleep 1000\r\n`)
+		term.Signal(syscall.SIGTERM)
+		term.End()
+		alive, _ := w.Left(t, pod, 5*time.Second)
+		return fmt.Sprintf("%d processes are left", len(alive))
+	}},
+	{"the pod is deleted", func(t *testing.T, w contract.World, ours bool) string {
+		pod := w.Pod(t)
+		term := w.Shell(t, "-it", pod, "--", "sh")
+		begin := time.Now()
+		w.Delete(t, pod)
+		how := ended(term, begin)
+		if regexp.MustCompile(`pod "?` + pod + `"? (was|is being) deleted`).MatchString(term.Text()) {
+			how += ", and the reason is said"
+		}
+		return how
+	}},
+}
+
+func openShell(t *testing.T, w contract.World) (*contract.Terminal, *faultproxy.Proxy) {
+	t.Helper()
+	proxy, server := w.Through(t)
+	return w.Shell(t, append(slices.Clone(server), "-it", "web", "--", "sh")...), proxy
+}
+
+// ended waits for the program's end, for two minutes.
+func ended(term *contract.Terminal, begin time.Time) string {
+	code, ok := term.EndWithin(2 * time.Minute)
+	if !ok {
+		return "nothing in 2 min"
+	}
+	return fmt.Sprintf("ends after %s with code %d", round(time.Since(begin)), code)
+}
+
+func round(d time.Duration) string { return d.Round(100 * time.Millisecond).String() }
+
+// TestSessionsBesideKubectl prints the table of docs/sessions.md (-v). What kshell promises is asserted elsewhere; here it is that it is not behind.
+func TestSessionsBesideKubectl(t *testing.T) {
+	rows := sessionFaults
+	if *interrupts {
+		rows = append(rows, fault{"Ctrl-C while yes runs, at 64 kB/s", func(t *testing.T, w contract.World, _ bool) string {
+			return "a prompt after " + round(contract.Interrupt(t, w, 64_000))
+		}})
+	}
+	cells := make([][2]string, len(rows))
+	t.Run("rows", func(t *testing.T) {
+		for i, row := range rows {
+			for j, p := range []contract.Program{kubectl(), program(cluster.Kubeconfig())} {
+				t.Run(row.what+", "+[]string{"kubectl", "kshell"}[j], func(t *testing.T) {
+					t.Parallel()
+					w := world(harness.MainServer)
+					w.Program = p
+					cells[i][j] = row.try(t, w, j == 1)
+				})
+			}
+		}
+	})
+	var table strings.Builder
+	for i, row := range rows {
+		fmt.Fprintf(&table, "| %s | %s | %s |\n", row.what, cells[i][0], cells[i][1])
+	}
+	t.Logf("\n| | kubectl | kshell |\n|---|---|---|\n%s", table.String())
+}
