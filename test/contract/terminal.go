@@ -188,4 +188,3 @@ func (w *Terminal) MustEnd(code int) {
 }
 
 func last(text string, n int) string { return text[max(0, len(text)-n):] }
-
