@@ -83,7 +83,7 @@ func (p *process) open(c command) (files []*os.File, err error) {
 // interruptible is the same file, of which a read or a write that waits is ended by Close: pty.Open leaves one that blocks. A command that
 // reads nothing from its terminal would hold a session for ever.
 func interruptible(f *os.File) (*os.File, error) {
-	defer f.Close()
+	defer func() { _ = f.Close() }() // another descriptor stays
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, err

@@ -107,7 +107,7 @@ func TestTheDocumentShowsWhatAUserSees(t *testing.T) {
 			name := string(capture.FindSubmatch(old)[1])
 			return fmt.Appendf(nil, "<!-- capture: %s -->\n```\n%s```\n", name, shown[name])
 		})
-		if err := os.WriteFile(document, now, 0o644); err != nil { //nolint:gosec // a document
+		if err := os.WriteFile(document, now, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
