@@ -292,10 +292,10 @@ func serveUntilTheEnd(t *testing.T, address string, cmd *exec.Cmd) {
 	})
 	eventually(t, cmd.Path+" answers", func(context.Context) (bool, error) {
 		c, err := net.DialTimeout("tcp", address, time.Second)
-		if err != nil {
-			return false, nil
+		if err == nil {
+			err = c.Close()
 		}
-		return true, c.Close()
+		return err == nil, err
 	})
 }
 
