@@ -1,0 +1,101 @@
+package node
+
+import (
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// margin is what clocks may differ by, and more.
+const margin = 5 * time.Minute
+
+// Leftover says why a pod of ours is one that nobody needs any more; empty if it may be needed. A pod that runs ends by itself, so that those
+// that do are no leftovers, however old.
+func Leftover(p *corev1.Pod, now time.Time) string {
+	age := now.Sub(p.CreationTimestamp.Time)
+	switch {
+	case !Ours(p), p.DeletionTimestamp != nil:
+		return ""
+	case Over(p):
+		return "has ended"
+	case age > span(p, ttlAnnotation)+margin:
+		return fmt.Sprintf("should have ended after %v", span(p, ttlAnnotation))
+	case p.Status.Phase == corev1.PodPending && age > span(p, waitsAnnotation)+margin:
+		return "has never started"
+	}
+	return ""
+}
+
+// span is a time in one of our annotations; what is not there or unreadable counts as a day.
+func span(p *corev1.Pod, annotation string) time.Duration {
+	d, err := time.ParseDuration(p.Annotations[annotation])
+	if err != nil || d < 0 {
+		return 24 * time.Hour
+	}
+	return d
+}
+
+// Over says whether nothing runs in the pod any more, and never will.
+func Over(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+}
+
+// Facts are what a pod of ours tells about itself.
+type Facts struct {
+	By, From string
+	TTL      time.Duration
+	Shell    bool // one can come back to it
+}
+
+// FactsOf reads them.
+func FactsOf(p *corev1.Pod) Facts {
+	a := p.Annotations
+	return Facts{By: a[byAnnotation], From: a[fromAnnotation], TTL: span(p, ttlAnnotation), Shell: a[kindAnnotation] == kindShell}
+}
+
+// End is how the pod's main process has ended.
+type End struct {
+	Code   int
+	Reason string // of the pod, if it has one (DeadlineExceeded, Evicted), else of the container (OOMKilled); empty if it just ended
+}
+
+// EndOf says how the shell has ended; not ok: it has not.
+func EndOf(p *corev1.Pod) (End, bool) {
+	for _, c := range p.Status.ContainerStatuses {
+		if t := c.State.Terminated; c.Name == Container && t != nil {
+			end := End{Code: int(t.ExitCode), Reason: p.Status.Reason}
+			if end.Reason == "" && t.Reason != "Completed" && t.Reason != "Error" {
+				end.Reason = t.Reason
+			}
+			return end, true
+		}
+	}
+	if Over(p) { // evicted before it began, for example
+		return End{Code: 255, Reason: p.Status.Reason}, true
+	}
+	return End{}, false
+}
+
+// IsWindows says whether a node runs Windows.
+func IsWindows(n *corev1.Node) bool {
+	return n.Status.NodeInfo.OperatingSystem == string(corev1.Windows) || n.Labels[corev1.LabelOSStable] == string(corev1.Windows)
+}
+
+// NotReady says why a node may not start pods; empty if it does.
+func NotReady(n *corev1.Node) string {
+	for _, c := range n.Status.Conditions {
+		if c.Type != corev1.NodeReady || c.Status == corev1.ConditionTrue {
+			continue
+		}
+		words := "is not ready"
+		if c.Reason != "" {
+			words += " (" + c.Reason + ")"
+		}
+		if c.Message != "" {
+			words += ": " + c.Message
+		}
+		return words
+	}
+	return ""
+}

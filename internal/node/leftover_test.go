@@ -1,0 +1,76 @@
+package node
+
+import (
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestOnlyWhatNobodyNeedsIsALeftover(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for name, c := range map[string]struct {
+		age    time.Duration
+		phase  corev1.PodPhase
+		change func(*corev1.Pod)
+		want   string
+	}{
+		"it runs":                      {time.Hour, corev1.PodRunning, nil, ""},
+		"it has just ended":            {0, corev1.PodSucceeded, nil, "has ended"},
+		"it has failed":                {0, corev1.PodFailed, nil, "has ended"},
+		"its time was over long ago":   {9 * time.Hour, corev1.PodRunning, nil, "should have ended after 8h0m0s"},
+		"its time is just over":        {8*time.Hour + time.Minute, corev1.PodRunning, nil, ""},
+		"it is about to start":         {time.Minute, corev1.PodPending, nil, ""},
+		"it never starts":              {10 * time.Minute, corev1.PodPending, nil, "has never started"},
+		"it is not ours":               {99 * time.Hour, corev1.PodFailed, func(p *corev1.Pod) { delete(p.Labels, nameLabel) }, ""},
+		"it is being deleted":          {0, corev1.PodFailed, func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: now} }, ""},
+		"nobody knows how long it may": {9 * time.Hour, corev1.PodRunning, func(p *corev1.Pod) { p.Annotations = nil }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := Pod(wanted())
+			p.CreationTimestamp = metav1.NewTime(now.Add(-c.age))
+			p.Status.Phase = c.phase
+			if c.change != nil {
+				c.change(p)
+			}
+			if got := Leftover(p, now); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestHowAShellHasEnded(t *testing.T) {
+	ended := func(phase corev1.PodPhase, podReason string, code int32, reason string) *corev1.Pod {
+		p := Pod(wanted())
+		p.Status.Phase, p.Status.Reason = phase, podReason
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: Container, State: corev1.ContainerState{
+			Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason},
+		}}}
+		return p
+	}
+	running := Pod(wanted())
+	running.Status.Phase = corev1.PodRunning
+	evicted := Pod(wanted())
+	evicted.Status.Phase, evicted.Status.Reason = corev1.PodFailed, "Evicted"
+	for name, c := range map[string]struct {
+		pod  *corev1.Pod
+		want End
+		ok   bool
+	}{
+		"it runs":          {running, End{}, false},
+		"exit":             {ended(corev1.PodSucceeded, "", 0, "Completed"), End{0, ""}, true},
+		"exit 42":          {ended(corev1.PodFailed, "", 42, "Error"), End{42, ""}, true},
+		"before the phase": {ended(corev1.PodRunning, "", 7, "Error"), End{7, ""}, true},
+		"out of memory":    {ended(corev1.PodFailed, "", 137, "OOMKilled"), End{137, "OOMKilled"}, true},
+		"its time is over": {ended(corev1.PodFailed, "DeadlineExceeded", 137, "Error"), End{137, "DeadlineExceeded"}, true},
+		"evicted":          {evicted, End{255, "Evicted"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got, ok := EndOf(c.pod); got != c.want || ok != c.ok {
+				t.Errorf("got %+v, %v", got, ok)
+			}
+		})
+	}
+}

@@ -1,0 +1,185 @@
+package node
+
+import (
+	"path"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// The labels by which our pods are known.
+const (
+	nameLabel    = "app.kubernetes.io/name"
+	managerLabel = "app.kubernetes.io/managed-by"
+	nameValue    = "node-shell"
+	managerValue = "kshell"
+)
+
+// Selector finds our pods.
+const Selector = nameLabel + "=" + nameValue + "," + managerLabel + "=" + managerValue
+
+// Reserved says whether a label is one of those that pods are known by.
+func Reserved(label string) bool { return label == nameLabel || label == managerLabel }
+
+// The annotations say who made the pod, for whoever finds it.
+const (
+	byAnnotation    = "kshell/made-by"
+	fromAnnotation  = "kshell/made-from"
+	atAnnotation    = "kshell/made-at" // RFC 3339
+	ttlAnnotation   = "kshell/ttl"
+	waitsAnnotation = "kshell/starts-within"
+	kindAnnotation  = "kshell/kind"
+)
+
+// What a pod of ours is, in its annotation.
+const (
+	kindShell   = "shell"   // one can come back to it
+	kindCommand = "command" // it is there for commands, or for a shell that is not recorded
+)
+
+// Where things are in the container.
+const (
+	hostPath  = "/host"
+	statePath = "/run/kshell"
+	claimPath = "/mnt"
+)
+
+// Pod is the pod that is wanted.
+func Pod(o Options) *corev1.Pod {
+	no := false
+	ttl := int64(o.TTL / time.Second)
+	p := &corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}}
+	p.Name, p.Namespace = o.Name, o.Namespace
+	p.Labels = map[string]string{}
+	for name, value := range o.Labels {
+		p.Labels[name] = value
+	}
+	p.Labels[nameLabel], p.Labels[managerLabel] = nameValue, managerValue
+	p.Annotations = o.annotations()
+	p.Spec = corev1.PodSpec{
+		NodeName:                     o.Node,
+		Tolerations:                  []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
+		RestartPolicy:                corev1.RestartPolicyNever,
+		ActiveDeadlineSeconds:        &ttl,
+		ServiceAccountName:           o.ServiceAccount,
+		AutomountServiceAccountToken: &no,
+		EnableServiceLinks:           &no,
+		PriorityClassName:            o.PriorityClass,
+		Containers:                   []corev1.Container{o.container()},
+	}
+	grace := int64(1) // a shell has nothing to put in order
+	p.Spec.TerminationGracePeriodSeconds = &grace
+	if o.PullSecret != "" {
+		p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: o.PullSecret}}
+	}
+	if o.Windows {
+		o.windows(&p.Spec)
+		return p
+	}
+	o.linux(&p.Spec)
+	return p
+}
+
+func (o *Options) annotations() map[string]string {
+	all := map[string]string{
+		atAnnotation:    o.At.UTC().Format(time.RFC3339),
+		ttlAnnotation:   o.TTL.String(),
+		waitsAnnotation: o.Waits.String(),
+		kindAnnotation:  kindCommand,
+	}
+	if o.Shell {
+		all[kindAnnotation] = kindShell
+	}
+	for name, value := range map[string]string{byAnnotation: o.By, fromAnnotation: o.From} {
+		if value != "" {
+			all[name] = value
+		}
+	}
+	return all
+}
+
+func (o *Options) container() corev1.Container {
+	return corev1.Container{
+		Name: Container, Image: o.Image, ImagePullPolicy: o.PullPolicy, Command: o.main(),
+		Stdin: o.Shell, TTY: o.Shell, StdinOnce: false,
+	}
+}
+
+func (o *Options) linux(spec *corev1.PodSpec) {
+	spec.HostPID, spec.HostNetwork, spec.HostIPC = !o.Apart.PID, !o.Apart.Net, !o.Apart.IPC
+	c := &spec.Containers[0]
+	c.Env = append([]corev1.EnvVar{{Name: "KSHELL_HOST", Value: hostPath}, {Name: "KSHELL_STATE", Value: statePath}}, o.Env...)
+	c.SecurityContext = o.security()
+	o.mount(spec, hostPath, corev1.Volume{Name: "host", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}})
+	o.mount(spec, statePath, corev1.Volume{Name: "state", VolumeSource: corev1.VolumeSource{
+		EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory},
+	}})
+	for _, claim := range o.Claims {
+		o.mount(spec, path.Join(claimPath, claim), corev1.Volume{Name: "claim-" + claim, VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim},
+		}})
+	}
+}
+
+func (o *Options) mount(spec *corev1.PodSpec, at string, v corev1.Volume) {
+	spec.Volumes = append(spec.Volumes, v)
+	c := &spec.Containers[0]
+	mount := corev1.VolumeMount{Name: v.Name, MountPath: at}
+	if v.HostPath != nil { // what the node mounts meanwhile is seen, too
+		follow := corev1.MountPropagationHostToContainer
+		mount.MountPropagation = &follow
+	}
+	c.VolumeMounts = append(c.VolumeMounts, mount)
+}
+
+func (o *Options) security() *corev1.SecurityContext {
+	yes, root := true, int64(0)
+	switch o.Profile {
+	case General:
+		return &corev1.SecurityContext{RunAsUser: &root}
+	case NetAdmin:
+		return &corev1.SecurityContext{RunAsUser: &root, Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"NET_ADMIN", "NET_RAW"}}}
+	}
+	return &corev1.SecurityContext{RunAsUser: &root, Privileged: &yes}
+}
+
+// windows makes it a HostProcess pod, which is one of the node's own processes.
+func (o *Options) windows(spec *corev1.PodSpec) {
+	yes, system := true, `NT AUTHORITY\SYSTEM`
+	spec.OS = &corev1.PodOS{Name: corev1.Windows}
+	spec.HostNetwork = true
+	spec.SecurityContext = &corev1.PodSecurityContext{
+		WindowsOptions: &corev1.WindowsSecurityContextOptions{HostProcess: &yes, RunAsUserName: &system},
+	}
+	c := &spec.Containers[0]
+	c.Stdin, c.TTY = false, false
+	c.Env = append([]corev1.EnvVar{{Name: "KSHELL_STATE", Value: `C:\Windows\Temp\` + o.Name}}, o.Env...)
+}
+
+// WithResources gives the pod what a quota asks for: the same as request and limit. They have to be quantities, such as 100m and 256Mi.
+func WithResources(p *corev1.Pod, cpu, memory string) (*corev1.Pod, error) {
+	list := corev1.ResourceList{}
+	for name, value := range map[corev1.ResourceName]string{corev1.ResourceCPU: cpu, corev1.ResourceMemory: memory} {
+		quantity, err := resource.ParseQuantity(value)
+		if err != nil {
+			return nil, err
+		}
+		list[name] = quantity
+	}
+	p = p.DeepCopy()
+	p.Spec.Containers[0].Resources = corev1.ResourceRequirements{Requests: list, Limits: list.DeepCopy()}
+	return p, nil
+}
+
+// YAML is the pod as it is sent, for people and for kubectl apply.
+func YAML(p *corev1.Pod) ([]byte, error) {
+	raw, err := yaml.Marshal(struct {
+		metav1.TypeMeta `json:",inline"`
+		Metadata        metav1.ObjectMeta `json:"metadata"`
+		Spec            corev1.PodSpec    `json:"spec"`
+	}{p.TypeMeta, p.ObjectMeta, p.Spec})
+	return raw, err
+}

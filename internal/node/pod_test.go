@@ -1,0 +1,172 @@
+package node
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/yaml"
+)
+
+var update = flag.Bool("update", false, "write testdata/*.yaml anew")
+
+// wanted are the options of most tests.
+func wanted() Options {
+	return Options{
+		Node: "worker-1", Name: "node-shell-worker-1-abc234", Namespace: "ops", Image: "registry.example/tools:1",
+		TTL: 8 * time.Hour, Stale: 5 * time.Minute, Waits: time.Minute,
+		By: "ann", From: "laptop", At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+	}
+}
+
+func TestThePodIsWhatTheDocumentationShows(t *testing.T) {
+	for name, change := range map[string]func(*Options){
+		"command": func(*Options) {},
+		"shell":   func(o *Options) { o.Shell, o.Env = true, []corev1.EnvVar{{Name: "TERM", Value: "xterm"}} },
+		"all-flags": func(o *Options) {
+			o.PullPolicy, o.PullSecret, o.ServiceAccount, o.PriorityClass = corev1.PullAlways, "pull", "debugger", "system-node-critical"
+			o.Labels, o.Claims = map[string]string{"team": "a"}, []string{"data"}
+			o.Profile, o.How, o.Detached, o.Shell = NetAdmin, View, true, true
+			o.Apart = Apart{Mount: true, PID: true, Net: true, IPC: true, UTS: true}
+		},
+		"windows": func(o *Options) { o.Windows = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := wanted()
+			change(&o)
+			got, err := YAML(Pod(o))
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join("testdata", name+".yaml")
+			if *update {
+				if err := os.WriteFile(path, got, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), string(got)); diff != "" {
+				t.Errorf("-update writes it anew:\n%s", diff)
+			}
+			back := &corev1.Pod{}
+			if err := yaml.UnmarshalStrict(got, back); err != nil {
+				t.Errorf("kubectl would not take it: %v", err)
+			}
+		})
+	}
+}
+
+func TestEachFlagChangesItsOwnPartOfThePod(t *testing.T) {
+	pod := func(change func(*Options)) *corev1.Pod {
+		o := wanted()
+		change(&o)
+		return Pod(o)
+	}
+	plain := pod(func(*Options) {}).Spec
+	if !plain.HostPID || !plain.HostIPC || !plain.HostNetwork || !*plain.Containers[0].SecurityContext.Privileged || *plain.AutomountServiceAccountToken {
+		t.Errorf("a plain one: %+v", plain)
+	}
+	if s := pod(func(o *Options) { o.Apart.PID = true }).Spec; s.HostPID || !s.HostIPC || !s.HostNetwork {
+		t.Errorf("--no-pid: %+v", s)
+	}
+	if s := pod(func(o *Options) { o.Apart.Net = true }).Spec; !s.HostPID || !s.HostIPC || s.HostNetwork {
+		t.Errorf("--no-net: %+v", s)
+	}
+	if s := pod(func(o *Options) { o.Apart.IPC = true }).Spec; !s.HostPID || s.HostIPC || !s.HostNetwork {
+		t.Errorf("--no-ipc: %+v", s)
+	}
+	if c := pod(func(o *Options) { o.Profile = General }).Spec.Containers[0].SecurityContext; c.Privileged != nil || c.Capabilities != nil {
+		t.Errorf("--profile=general: %+v", c)
+	}
+	if s := plain.Containers[0]; s.Stdin || s.TTY {
+		t.Error("a pod for commands reads something")
+	}
+	if s := pod(func(o *Options) { o.Shell = true }).Spec.Containers[0]; !s.Stdin || !s.TTY || s.StdinOnce {
+		t.Error("one cannot come back to the shell")
+	}
+}
+
+func TestTheWayToTheNode(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Options)
+		want   []string
+	}{
+		"all namespaces":               {func(*Options) {}, []string{Auto, "-m -u -i -n"}},
+		"not the mounts":               {func(o *Options) { o.Apart.Mount = true }, []string{Auto, "-u -i -n"}},
+		"not the network, nor the ipc": {func(o *Options) { o.Apart.Net, o.Apart.IPC = true, true }, []string{Auto, "-m -u"}},
+		"none of its processes":        {func(o *Options) { o.Apart.PID = true }, []string{Chroot, "-m -u -i -n"}},
+		"a claim is the image's":       {func(o *Options) { o.Claims = []string{"data"} }, []string{View, "-m -u -i -n"}},
+		"as asked for":                 {func(o *Options) { o.How, o.Claims = Enter, []string{"data"} }, []string{Enter, "-m -u -i -n"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := wanted()
+			c.change(&o)
+			if diff := cmp.Diff(c.want, o.way()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestANameFitsIntoALabel(t *testing.T) {
+	for node, want := range map[string]string{
+		"worker-1":                           "node-shell-worker-1-abc234",
+		"ip-10-0-0-1.eu-west-1.internal":     "node-shell-ip-10-0-0-1-eu-west-1-internal-abc234",
+		"UPPER_case":                         "node-shell-upper-case-abc234",
+		strings.Repeat("n", 253):             "node-shell-" + strings.Repeat("n", 45) + "-abc234",
+		strings.Repeat("n", 44) + "." + "abc": "node-shell-" + strings.Repeat("n", 44) + "-abc234",
+		"...":                                "node-shell-abc234",
+		"":                                   "node-shell-abc234",
+	} {
+		got := name(node, "abc234")
+		if got != want {
+			t.Errorf("%q: got %q, want %q", node, got, want)
+		}
+		if why := validation.IsDNS1123Label(got); why != nil {
+			t.Errorf("%q: %v", got, why)
+		}
+	}
+	if a, b := Name("n"), Name("n"); a == b || len(a) != len("node-shell-n-abc234") {
+		t.Errorf("two names: %s, %s", a, b)
+	}
+}
+
+func TestTheAnnotationsAndLabelsAreValid(t *testing.T) {
+	p := Pod(wanted())
+	for key := range p.Annotations {
+		if why := validation.IsQualifiedName(key); why != nil {
+			t.Errorf("%s: %v", key, why)
+		}
+	}
+	for key, value := range p.Labels {
+		if why := append(validation.IsQualifiedName(key), validation.IsValidLabelValue(value)...); why != nil {
+			t.Errorf("%s: %v", key, why)
+		}
+	}
+	if !Ours(p) {
+		t.Error("our own pod is not ours")
+	}
+}
+
+func TestAQuotaIsTold(t *testing.T) {
+	p, err := WithResources(Pod(wanted()), "100m", "64Mi")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := p.Spec.Containers[0].Resources
+	if r.Limits.Cpu().String() != "100m" || r.Requests.Memory().String() != "64Mi" || len(Pod(wanted()).Spec.Containers[0].Resources.Limits) != 0 {
+		t.Errorf("got %v", r)
+	}
+	if _, err := WithResources(p, "much", "64Mi"); err == nil {
+		t.Error("no error")
+	}
+}

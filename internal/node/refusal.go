@@ -1,0 +1,105 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// enforceLabel is the namespace's label that says which pods Pod Security lets in.
+const enforceLabel = "pod-security.kubernetes.io/enforce"
+
+// Cause is who refused a pod.
+type Cause int
+
+// The causes, as far as they can be told apart.
+const (
+	Other       Cause = iota
+	PodSecurity       // the namespace's level does not allow such pods
+	Demand            // a quota wants to be told what the pod needs (see WithResources)
+	Quota             // a quota is used up
+	Webhook           // an admission webhook, or a policy
+	Rights            // RBAC
+	NoNamespace
+)
+
+// CreateError is a pod that could not be made.
+type CreateError struct {
+	Pod   *corev1.Pod
+	Cause Cause
+	Level string // PodSecurity: restricted, baseline
+	Words string // the server's, as far as they are news
+	Err   error
+}
+
+// These are the words of the API server (k8s.io/pod-security-admission, admission.go; the plugins ResourceQuota and webhook).
+var (
+	violation = regexp.MustCompile(`violates PodSecurity "([a-z]+):[^"]*": (.*)$`)
+	forbids   = regexp.MustCompile(`^pods "[^"]*" is forbidden: `)
+	hook      = regexp.MustCompile(`^admission webhook "[^"]*" denied the request`)
+	policy    = regexp.MustCompile(`ValidatingAdmissionPolicy '[^']*' with binding '[^']*' denied request: `)
+)
+
+func newCreateError(p *corev1.Pod, err error) *CreateError {
+	e := &CreateError{Pod: p, Err: err, Words: err.Error()}
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		var u *url.Error
+		if errors.As(err, &u) {
+			e.Words = u.Err.Error()
+		}
+		return e
+	}
+	message := forbids.ReplaceAllString(status.Status().Message, "")
+	e.Words = message
+	switch found := violation.FindStringSubmatch(message); {
+	case found != nil:
+		e.Cause, e.Level, e.Words = PodSecurity, found[1], found[2]
+	case strings.Contains(message, "failed quota") && strings.Contains(message, "must specify"):
+		e.Cause = Demand
+	case strings.Contains(message, "exceeded quota"):
+		e.Cause = Quota
+	case hook.MatchString(message), policy.MatchString(message):
+		e.Cause = Webhook
+	case apierrors.IsForbidden(err) && strings.Contains(message, " cannot create resource"):
+		e.Cause = Rights
+	case apierrors.IsNotFound(err):
+		e.Cause = NoNamespace
+	}
+	return e
+}
+
+func (e *CreateError) Error() string {
+	switch ns := e.Pod.Namespace; e.Cause {
+	case PodSecurity:
+		return fmt.Sprintf("namespace %q enforces the Pod Security level %q, which does not allow what a shell on a node needs: %s", ns, e.Level, e.Words)
+	case Demand, Quota:
+		return fmt.Sprintf("a quota of namespace %q refuses the pod: %s", ns, e.Words)
+	case Webhook:
+		return fmt.Sprintf("a policy of the cluster refuses the pod: %s", e.Words)
+	case NoNamespace:
+		return fmt.Sprintf("there is no namespace %q", ns)
+	}
+	return fmt.Sprintf("cannot create a pod in namespace %q: %s", e.Pod.Namespace, e.Words)
+}
+
+// Hint says what to do.
+func (e *CreateError) Hint() string {
+	switch ns := e.Pod.Namespace; e.Cause {
+	case PodSecurity:
+		return fmt.Sprintf("kubectl label namespace %s %s=privileged --overwrite would allow it, for all pods there", ns, enforceLabel)
+	case Demand, Quota:
+		return "--cpu and --memory say what the pod asks for; -n takes another namespace"
+	case NoNamespace:
+		return "kubectl get namespaces shows those there are"
+	}
+	return ""
+}
+
+// Unwrap gives the API's error.
+func (e *CreateError) Unwrap() error { return e.Err }

@@ -1,0 +1,68 @@
+package node
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestWhoRefusesAndWhatHelps(t *testing.T) {
+	forbidden := func(message string) error {
+		return &apierrors.StatusError{ErrStatus: metav1.Status{
+			Status: metav1.StatusFailure, Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden, Message: message,
+		}}
+	}
+	for name, c := range map[string]struct {
+		err         error
+		cause       Cause
+		words, hint string
+	}{
+		"Pod Security": {
+			forbidden(`pods "x" is forbidden: violates PodSecurity "restricted:latest": host namespaces (hostNetwork=true, hostPID=true), privileged (container "shell" must not set securityContext.privileged=true)`),
+			PodSecurity,
+			`namespace "ops" enforces the Pod Security level "restricted", which does not allow what a shell on a node needs: host namespaces (hostNetwork=true, hostPID=true), privileged (container "shell" must not set securityContext.privileged=true)`,
+			`kubectl label namespace ops pod-security.kubernetes.io/enforce=privileged --overwrite would allow it, for all pods there`,
+		},
+		"a quota that wants to know": {
+			forbidden(`pods "x" is forbidden: failed quota: q: must specify cpu for: shell; memory for: shell`), Demand,
+			`a quota of namespace "ops" refuses the pod: failed quota: q: must specify cpu for: shell; memory for: shell`,
+			"--cpu and --memory say what the pod asks for; -n takes another namespace",
+		},
+		"a quota that is used up": {
+			forbidden(`pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5`), Quota,
+			`a quota of namespace "ops" refuses the pod: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5`,
+			"--cpu and --memory say what the pod asks for; -n takes another namespace",
+		},
+		"a webhook": {
+			forbidden(`admission webhook "validate.kyverno.svc" denied the request: no privileged pods`), Webhook,
+			`a policy of the cluster refuses the pod: admission webhook "validate.kyverno.svc" denied the request: no privileged pods`, "",
+		},
+		"a policy": {
+			forbidden(`pods "x" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no`), Webhook,
+			`a policy of the cluster refuses the pod: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no`, "",
+		},
+		"no right": {
+			forbidden(`pods is forbidden: User "u" cannot create resource "pods" in API group "" in the namespace "ops"`), Rights,
+			`cannot create a pod in namespace "ops": pods is forbidden: User "u" cannot create resource "pods" in API group "" in the namespace "ops"`, "",
+		},
+		"no namespace": {
+			apierrors.NewNotFound(metav1.SchemeGroupVersion.WithResource("namespaces").GroupResource(), "ops"), NoNamespace,
+			`there is no namespace "ops"`, "kubectl get namespaces shows those there are",
+		},
+		"no server": {
+			&url.Error{Op: "Post", URL: "https://x/api?y=z", Err: errors.New("connection refused")}, Other,
+			`cannot create a pod in namespace "ops": connection refused`, "",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newCreateError(Pod(wanted()), c.err)
+			if e.Cause != c.cause || e.Error() != c.words || e.Hint() != c.hint || !errors.Is(e, c.err) {
+				t.Errorf("cause %d\n%s\n%s", e.Cause, e, e.Hint())
+			}
+		})
+	}
+}

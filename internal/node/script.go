@@ -1,0 +1,113 @@
+package node
+
+import (
+	_ "embed"
+	"strconv"
+	"strings"
+	"time"
+)
+
+var (
+	//go:embed keep.sh
+	keep string
+	//go:embed wait.sh
+	idle string
+	//go:embed shell.sh
+	shell string
+	//go:embed enter.sh
+	enter string
+	//go:embed mark.sh
+	mark string
+	//go:embed keep.ps1
+	keepWindows string
+)
+
+// look is how often the pod looks for a sign of life: a tenth of the time after which it misses one, in whole seconds.
+func (o *Options) look() int { return max(1, int(o.Stale/time.Second)/10) }
+
+// Beats is how often a sign of life has to be given: five times as often as one is missed.
+func Beats(stale time.Duration) time.Duration { return stale / 5 }
+
+// main is the pod's main process.
+func (o *Options) main() []string {
+	stale, look := strconv.Itoa(int(o.Stale/time.Second)), strconv.Itoa(o.look())
+	if o.Windows {
+		return []string{"powershell", "-NoLogo", "-NoProfile", "-Command", strings.NewReplacer("STALE", stale, "LOOK", look).Replace(keepWindows)}
+	}
+	attended := "attended"
+	if o.Detached {
+		attended = "detached"
+	}
+	if !o.Shell {
+		return []string{"sh", "-c", legible(keep + idle), "kshell", stale, look, attended}
+	}
+	return append([]string{"sh", "-c", legible(keep + shell + enter), "kshell", stale, look, attended}, o.way()...)
+}
+
+// legible is a script that stands in YAML as it is written: that has no tabs.
+func legible(source string) string { return strings.ReplaceAll(source, "\t", "  ") }
+
+// Command is what has to be run in the container for args to run on the node; without args a login shell.
+func (o *Options) Command(args []string) []string {
+	if o.Windows {
+		if len(args) == 0 {
+			return []string{"powershell"}
+		}
+		return args
+	}
+	return append(append([]string{"sh", "-c", compact(enter), "kshell"}, o.way()...), args...)
+}
+
+// way is what enter.sh is told.
+func (o *Options) way() []string {
+	how := o.How
+	if how == "" {
+		how = Auto
+	}
+	switch {
+	case how == Auto && len(o.Claims) > 0: // which the node does not see
+		how = View
+	case how == Auto && o.Apart.PID: // the first process is not the node's, then
+		how = Chroot
+	}
+	var into []string
+	for _, ns := range []struct {
+		flag  string
+		apart bool
+	}{{"-m", o.Apart.Mount}, {"-u", o.Apart.UTS}, {"-i", o.Apart.IPC}, {"-n", o.Apart.Net}} { // hostPID has the node's processes already
+		if !ns.apart {
+			into = append(into, ns.flag)
+		}
+	}
+	return []string{how, strings.Join(into, " ")}
+}
+
+// Beat is what has to be run in the container as a sign of life. It also says (on stdout) how the node was entered, once that is known: one
+// of Enter, Chroot and View.
+func Beat(windows bool) []string {
+	if windows {
+		return []string{"powershell", "-NoLogo", "-NoProfile", "-Command", `New-Item -Force "$env:KSHELL_STATE\beat" | Out-Null`}
+	}
+	return []string{"sh", "-c", `: >"$KSHELL_STATE/beat"; cat "$KSHELL_STATE/how" 2>/dev/null || :`}
+}
+
+// Detach is what has to be run in the container so that it does without signs of life, and Return so that it does not any more.
+func Detach() []string { return []string{"sh", "-c", `: >"$KSHELL_STATE/detached"`} }
+
+// Return undoes Detach.
+func Return() []string { return []string{"sh", "-c", `: >"$KSHELL_STATE/beat"; rm -f "$KSHELL_STATE/detached"`} }
+
+// Mark is what has to be run in the container to put a mark into what the shell prints; see Tape.
+func Mark(id string) []string { return []string{"sh", "-c", compact(mark), "kshell", id} }
+
+// compact is a script without comments.
+func compact(source string) string {
+	var b strings.Builder
+	for line := range strings.Lines(source) {
+		if !strings.HasPrefix(strings.TrimLeft(line, "\t"), "#") {
+			b.WriteString(strings.TrimLeft(line, "\t"))
+		}
+	}
+	return b.String()
+}
+

@@ -1,0 +1,185 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// shells are those of this machine that could be an image's.
+func shells(t *testing.T) map[string][]string {
+	t.Helper()
+	found := map[string][]string{}
+	for name, args := range map[string][]string{"dash": {"dash"}, "bash": {"bash", "--posix"}, "busybox": {"busybox", "sh"}} {
+		if path, err := exec.LookPath(args[0]); err == nil {
+			found[name] = append([]string{path}, args[1:]...)
+		}
+	}
+	if len(found) == 0 {
+		t.Skip("no shell")
+	}
+	return found
+}
+
+// looking are those that look for programs: Debian's busybox takes its own ones first.
+func looking(t *testing.T) map[string][]string {
+	all := shells(t)
+	delete(all, "busybox")
+	return all
+}
+
+// image is a folder of programs that stand for those of an image, and the state's folder.
+type image struct{ bin, state string }
+
+func newImage(t *testing.T, programs map[string]string) image {
+	t.Helper()
+	i := image{t.TempDir(), t.TempDir()}
+	for name, script := range programs {
+		if err := os.WriteFile(filepath.Join(i.bin, name), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return i
+}
+
+// command is args, whose first is "sh", run by one of the shells.
+func (i image) command(ctx context.Context, shell, args []string) *exec.Cmd {
+	all := slices.Concat(shell, args[1:])
+	cmd := exec.CommandContext(ctx, all[0], all[1:]...)
+	cmd.Env = []string{"PATH=" + i.bin + ":/usr/bin:/bin", "KSHELL_STATE=" + i.state, "KSHELL_HOST=/the/host", "TERM=xterm", "SECRET=of the image"}
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
+}
+
+// What stands for nsenter and chroot: it says how it was called.
+const (
+	enters = `[ "$1 $2" = "-t 1" ] || exit 9; while [ "$1" != -- ]; do into="$into $1"; shift; done; shift
+[ "$*" = "sh -c :" ] || echo "nsenter$into"; exec "$@"`
+	enterless = "exit 1"
+	roots     = `[ "$2 $3 $4" = "sh -c :" ] || echo "chroot $1"; shift; exec "$@"`
+)
+
+func TestTheNodeIsEnteredWhereItHasAShell(t *testing.T) {
+	for name, c := range map[string]struct {
+		programs map[string]string
+		change   func(*Options)
+		out, how string
+	}{
+		"entered":            {map[string]string{"nsenter": enters, "chroot": roots}, nil, "nsenter -t 1 -m -u -i -n\nhere\n", Enter},
+		"in part":            {map[string]string{"nsenter": enters}, func(o *Options) { o.Apart.Net, o.Apart.UTS = true, true }, "nsenter -t 1 -m -i\nhere\n", Enter},
+		"nsenter is no good": {map[string]string{"nsenter": enterless, "chroot": roots}, nil, "chroot /the/host\nhere\n", Chroot},
+		"no shell there":     {map[string]string{"nsenter": enterless, "chroot": enterless}, nil, "here\n", View},
+		"chroot was wanted":  {map[string]string{"nsenter": enters, "chroot": roots}, func(o *Options) { o.How = Chroot }, "chroot /the/host\nhere\n", Chroot},
+		"the image's files":  {map[string]string{"nsenter": enters, "chroot": roots}, func(o *Options) { o.How = View }, "here\n", View},
+	} {
+		for shell, path := range looking(t) {
+			t.Run(name+" "+shell, func(t *testing.T) {
+				i, o := newImage(t, c.programs), wanted()
+				if c.change != nil {
+					c.change(&o)
+				}
+				out, err := i.command(t.Context(), path, o.Command([]string{"sh", "-c", "echo here; exit 42"})).Output()
+				var exit *exec.ExitError
+				if e, ok := err.(*exec.ExitError); !ok || e.ExitCode() != 42 { //nolint:errorlint // exactly what Output gives
+					t.Errorf("%v, want exit code 42 (%v)", err, exit)
+				}
+				how, _ := os.ReadFile(filepath.Join(i.state, "how"))
+				if string(out) != c.out || strings.TrimSpace(string(how)) != c.how {
+					t.Errorf("got %q, how %q", out, how)
+				}
+			})
+		}
+	}
+}
+
+func TestTheNodeGetsNothingOfTheImagesEnvironment(t *testing.T) {
+	for shell, path := range looking(t) {
+		t.Run(shell, func(t *testing.T) {
+			i, o := newImage(t, map[string]string{"nsenter": enters}), wanted()
+			out, err := i.command(t.Context(), path, o.Command([]string{"env"})).Output()
+			if err != nil || strings.Contains(string(out), "SECRET") || strings.Contains(string(out), "KSHELL") || strings.Contains(string(out), i.bin) ||
+				!strings.Contains(string(out), "HOME=/root\n") || !strings.Contains(string(out), "TERM=xterm\n") {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+}
+
+func TestArgumentsReachTheNodeAsTheyAre(t *testing.T) {
+	args := []string{"printf", "[%s]", "a b", "", "*", "$HOME", "it's", `q"q`, "-n", "--", "a\nb"}
+	for shell, path := range looking(t) {
+		t.Run(shell, func(t *testing.T) {
+			i, o := newImage(t, map[string]string{"nsenter": enters}), wanted()
+			out, err := i.command(t.Context(), path, o.Command(args)).Output()
+			if want := "[a b][][*][$HOME][it's][q\"q][-n][--][a\nb]"; err != nil || !strings.HasSuffix(string(out), "\n"+want) {
+				t.Errorf("%v: %q", err, out)
+			}
+		})
+	}
+}
+
+// startMain starts the pod's main process, with a time of 1 s without a sign of life.
+func startMain(t *testing.T, i image, shell []string, change func(*Options)) (ended <-chan struct{}) {
+	t.Helper()
+	o := wanted()
+	o.Stale = time.Second
+	change(&o)
+	cmd := i.command(t.Context(), shell, o.main())
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = cmd.Wait() // how it ends is not what is asked
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-done
+	})
+	return done
+}
+
+func TestThePodEndsWhenNobodyGivesASignOfLife(t *testing.T) {
+	for shell, path := range shells(t) {
+		for kind, change := range map[string]func(*Options){
+			"command": func(*Options) {},
+			"shell":   func(o *Options) { o.Shell = true },
+		} {
+			t.Run(kind+" "+shell, func(t *testing.T) {
+				t.Parallel()
+				// What stands for a shell on the node just waits, and is ended by HUP.
+				i := newImage(t, map[string]string{"nsenter": `[ "$*" = "-t 1 -m -u -i -n -- sh -c :" ] || exec sleep 60`})
+				if shell == "busybox" && kind == "shell" {
+					t.Skip("it would enter this machine")
+				}
+				begin := time.Now()
+				ended := startMain(t, i, path, change)
+				for time.Since(begin) < 2*time.Second { // it lives for as long as there are signs
+					beat := i.command(t.Context(), path, Beat(false))
+					if out, err := beat.CombinedOutput(); err != nil {
+						t.Fatalf("%v: %s", err, out)
+					}
+					select {
+					case <-ended:
+						t.Fatal("it has ended")
+					case <-time.After(200 * time.Millisecond):
+					}
+				}
+				select {
+				case <-ended:
+				case <-time.After(20 * time.Second):
+					t.Error("it lives on")
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,378 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Tape is what takes the output of a shell to which one comes back, and passes on each byte of it once, in order.
+//
+// An attached stream begins somewhere: what was printed before is only in the container's log. The two are joined by marks (see Mark), which
+// are printed into the shell's terminal and so stand in both. For each new stream the caller calls Expect and has a mark with that
+// id printed, again and again until Joined is closed. What the stream brings before the mark is dropped: the log is read instead,
+// from the place where the last stream broke off to the mark. Marks are taken out, whosoever they are.
+//
+// Write, Rest and Expect are for one goroutine at a time; GiveUp is for any.
+type Tape struct {
+	To io.Writer
+	// Log opens the container's log, which has to bring what is printed until it is closed or the context ends; follow says whether to wait
+	// for more.
+	Log func(ctx context.Context, from From, follow bool) (io.ReadCloser, error)
+	// Gap is told when something is missing, and why.
+	Gap func(err error)
+
+	mu     sync.Mutex
+	state  tapeState
+	id     string // that is expected
+	joined chan struct{}
+	at     position
+	held   []byte // what may be the beginning of a mark
+}
+
+type tapeState int
+
+const (
+	tapeHolds  tapeState = iota // until the mark
+	tapePasses                  // the stream is joined, or never will be
+)
+
+// From is where to begin to read the log.
+type From struct {
+	Since time.Time // by the node's clock; zero: the beginning
+	Tail  int64     // or so many last lines; 0: all
+}
+
+// position is how far the shell's output has been passed on: so many bytes behind a mark.
+type position struct {
+	mark  string // its id; empty: the log's beginning
+	since time.Time
+	bytes int64
+	tail  int64 // nothing was passed on yet, and no more than so many lines are wanted
+	lost  bool  // nobody knows
+}
+
+// Tail makes the tape begin with the last lines that there are, not with the first.
+func (t *Tape) Tail(lines int64) { t.at = position{tail: lines} }
+
+// Expect drops what comes until the mark with this id, which may have a suffix behind a dash, so that each try can have its own.
+func (t *Tape) Expect(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.state, t.id, t.held, t.joined = tapeHolds, id, nil, make(chan struct{})
+}
+
+// Joined is closed when the mark has been met, or GiveUp was called.
+func (t *Tape) Joined() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.joined
+}
+
+// GiveUp passes on what comes from now on: what was printed before is missing.
+func (t *Tape) GiveUp() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.state == tapeHolds && t.joined != nil {
+		t.state, t.at = tapePasses, position{lost: true}
+		close(t.joined)
+	}
+}
+
+// Write takes what the stream brings: it implements io.Writer. Its errors are those of To.
+func (t *Tape) Write(p []byte) (int, error) {
+	rest := p
+	if len(t.held) > 0 {
+		rest = append(t.held, p...)
+		t.held = nil
+	}
+	for len(rest) > 0 {
+		var err error
+		if rest, err = t.take(rest); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+// take takes what is in front of the next mark, and the mark, and gives what is left.
+func (t *Tape) take(p []byte) (rest []byte, err error) {
+	text, m, rest, whole := cutMark(p)
+	if err := t.pass(text); err != nil {
+		return nil, err
+	}
+	switch {
+	case !whole:
+		t.held = bytes.Clone(rest)
+		return nil, nil
+	case m != nil:
+		return rest, t.meet(m)
+	}
+	return rest, nil
+}
+
+func (t *Tape) holds() (bool, string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.state == tapeHolds, t.id
+}
+
+func (t *Tape) pass(text []byte) error {
+	if holds, _ := t.holds(); holds || len(text) == 0 {
+		return nil
+	}
+	t.at.bytes += int64(len(text))
+	_, err := t.To.Write(text)
+	return err
+}
+
+// meet joins the stream if the mark is the one that is expected.
+func (t *Tape) meet(m *marked) error {
+	holds, id := t.holds()
+	switch {
+	case !holds:
+		t.at.bytes += int64(m.long) // the log has it, too
+		return nil
+	case !m.is(id):
+		return nil
+	}
+	err := t.replay(m.id)
+	var unwritable *writeError
+	if errors.As(err, &unwritable) {
+		return unwritable.err
+	}
+	if err != nil {
+		t.Gap(err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.at = position{mark: m.id, since: m.at}
+	if t.state == tapeHolds {
+		t.state = tapePasses
+		close(t.joined)
+	}
+	return nil
+}
+
+// errShort is a log that does not reach back to where the output broke off.
+var errShort = errors.New("the container's log does not reach back so far")
+
+// errNowhere is a stream that was joined without a mark.
+var errNowhere = errors.New("nobody knows where it broke off")
+
+// replay passes on what the log has between the position and a mark.
+func (t *Tape) replay(until string) error {
+	if t.at.lost {
+		return errNowhere
+	}
+	return t.read(context.Background(), until, true)
+}
+
+// Rest passes on what the log has beyond the position, when the shell has ended: servers lose the end of a stream.
+func (t *Tape) Rest(ctx context.Context) error {
+	if t.at.lost {
+		return nil
+	}
+	t.held = nil
+	err := t.read(ctx, "", false)
+	var unwritable *writeError
+	if errors.As(err, &unwritable) {
+		return unwritable.err
+	}
+	return err
+}
+
+// writeError is one of To, in contrast to those of the log.
+type writeError struct{ err error }
+
+func (e *writeError) Error() string { return e.err.Error() }
+
+// logPatience is how long a log may bring nothing: one that does not bring the mark must not hold up the shell.
+const logPatience = 10 * time.Second
+
+// slack is added to the time from which the log is read: it counts whole seconds.
+const slack = 2 * time.Second
+
+func (t *Tape) read(ctx context.Context, until string, follow bool) error {
+	from := From{Since: t.at.since, Tail: t.at.tail}
+	if !from.Since.IsZero() {
+		from.Since = from.Since.Add(-slack)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(logPatience, func() { cancel(context.DeadlineExceeded) })
+	defer silence.Stop()
+	log, err := t.Log(ctx, from, follow)
+	if err != nil {
+		return fmt.Errorf("the container's log cannot be read: %w", err)
+	}
+	defer func() { _ = log.Close() }() // it was only read
+	r := reading{tape: t, until: until, found: t.at.mark == "" && t.at.tail == 0, skip: t.at.bytes}
+	buf := make([]byte, 32<<10)
+	var held []byte
+	for {
+		n, err := log.Read(buf)
+		if n > 0 {
+			silence.Reset(logPatience)
+		}
+		held = append(held, buf[:n]...)
+		done, writing := r.take(&held, err != nil)
+		switch {
+		case writing != nil:
+			return &writeError{writing}
+		case done:
+			return nil
+		case err == nil:
+		case ctx.Err() != nil:
+			return fmt.Errorf("the container's log has not come in time: %w", context.Cause(ctx))
+		case until == "" && errors.Is(err, io.EOF):
+			if err := r.short(); err != nil {
+				return &writeError{err}
+			}
+			return nil
+		default:
+			return fmt.Errorf("the container's log has ended too early: %w", err)
+		}
+	}
+}
+
+// maxUnplaced bounds what is kept of a log whose place is not known yet, in bytes.
+const maxUnplaced = 1 << 20
+
+// reading is one log on its way to the output.
+type reading struct {
+	tape     *Tape
+	until    string
+	found    bool  // the mark of the position
+	skip     int64 // bytes behind it that have been passed on
+	unplaced []byte
+}
+
+// take uses held up as far as it can, and says whether until was met.
+func (r *reading) take(held *[]byte, last bool) (done bool, err error) {
+	for {
+		text, m, rest, whole := cutMark(*held)
+		if !whole && last { // no mark after all
+			text, rest, whole = *held, nil, true
+		}
+		if err := r.text(text); err != nil {
+			return false, err
+		}
+		*held = rest
+		if !whole || m == nil {
+			return false, nil
+		}
+		switch {
+		case m.id == r.until:
+			return true, r.short()
+		case !r.found && m.id == r.tape.at.mark:
+			r.found, r.unplaced = true, nil
+		case r.found:
+			r.skip = max(0, r.skip-int64(m.long)) // it was met in the stream, too, or comes after
+		}
+	}
+}
+
+func (r *reading) text(p []byte) error {
+	if !r.found {
+		r.unplaced = append(r.unplaced, p...)
+		r.unplaced = r.unplaced[max(0, len(r.unplaced)-maxUnplaced):]
+		return nil
+	}
+	known := min(r.skip, int64(len(p)))
+	r.skip -= known
+	if p = p[known:]; len(p) == 0 {
+		return nil
+	}
+	_, err := r.tape.To.Write(p)
+	return err
+}
+
+// short passes on what there is when the position was not found, or was none.
+func (r *reading) short() error {
+	if r.found {
+		return nil
+	}
+	if r.tape.at.mark != "" {
+		r.tape.Gap(errShort)
+	}
+	_, err := r.tape.To.Write(r.unplaced)
+	return err
+}
+
+// The words of a mark: an application program command (ECMA-48), which terminals ignore, and the end of the line that brings it into the log.
+const (
+	markBegins = "\x1b_kshell "
+	markEnds   = "\x1b\\"
+)
+
+// maxMark bounds a mark, in bytes: what is longer is none.
+const maxMark = 128
+
+// marked is a mark that was met.
+type marked struct {
+	id   string
+	at   time.Time // by the node's clock, to the second
+	long int       // in bytes, with the end of its line
+}
+
+func (m *marked) is(id string) bool {
+	return m.id == id || strings.HasPrefix(m.id, id+"-")
+}
+
+// cutMark cuts at the first mark: what is before it, it, and what is behind. Not whole: the rest may be the beginning of a mark, and more
+// is needed. Without a mark there is no rest.
+func cutMark(p []byte) (text []byte, m *marked, rest []byte, whole bool) {
+	from := 0
+	for {
+		i := bytes.IndexByte(p[from:], markBegins[0])
+		if i < 0 {
+			return p, nil, nil, true
+		}
+		i += from
+		m, ok := parseMark(p[i:])
+		switch {
+		case m != nil:
+			return p[:i], m, p[i+m.long:], true
+		case !ok:
+			return p[:i], nil, p[i:], false
+		}
+		from = i + 1
+	}
+}
+
+// parseMark reads the mark at the beginning of p; nil and not ok: it may become one.
+func parseMark(p []byte) (m *marked, ok bool) {
+	if len(p) < len(markBegins) {
+		return nil, !strings.HasPrefix(markBegins, string(p))
+	}
+	words, begins := bytes.CutPrefix(p, []byte(markBegins))
+	if !begins {
+		return nil, true
+	}
+	end := bytes.Index(words, []byte(markEnds))
+	if end < 0 || end > maxMark {
+		return nil, end > maxMark || len(words) > maxMark
+	}
+	long := len(markBegins) + end + len(markEnds)
+	switch end := p[long:]; {
+	case bytes.HasPrefix(end, []byte("\n")):
+		long++
+	case bytes.HasPrefix(end, []byte("\r\n")):
+		long += 2
+	default:
+		return nil, len(end) > 1 || len(end) == 1 && end[0] != '\r'
+	}
+	id, second, _ := strings.Cut(string(words[:end]), " ")
+	n, err := strconv.ParseInt(second, 10, 64)
+	if err != nil {
+		return nil, true
+	}
+	return &marked{id, time.Unix(n, 0), long}, true
+}

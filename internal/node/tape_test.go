@@ -1,0 +1,257 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// reel is a container whose main process prints: all its output is one stream of bytes, of which the log has the whole lines.
+type reel struct {
+	all    []byte
+	ended  bool
+	broken error // of the log
+	forgot int   // bytes at the beginning that the log has no more
+	asked  []From
+}
+
+func (r *reel) print(text string) { r.all = append(r.all, text...) }
+
+func markText(id string) string { return fmt.Sprintf("\x1b_kshell %s %d\x1b\\\r\n", id, 1000) }
+
+func (r *reel) log(ctx context.Context, from From, follow bool) (io.ReadCloser, error) {
+	r.asked = append(r.asked, from)
+	if r.broken != nil {
+		return nil, r.broken
+	}
+	lines := r.all[r.forgot:]
+	if !r.ended {
+		lines = lines[:bytes.LastIndexByte(lines, '\n')+1]
+	}
+	if from.Tail > 0 {
+		all := bytes.SplitAfter(lines, []byte("\n"))
+		lines = bytes.Join(all[max(0, len(all)-1-int(from.Tail)):], nil)
+	}
+	var more io.Reader = strings.NewReader("")
+	if follow {
+		more = waiting{ctx}
+	}
+	return io.NopCloser(io.MultiReader(bytes.NewReader(lines), more)), nil
+}
+
+// waiting brings nothing until the context ends.
+type waiting struct{ ctx context.Context }
+
+func (w waiting) Read([]byte) (int, error) {
+	<-w.ctx.Done()
+	return 0, w.ctx.Err()
+}
+
+// newTape is a tape for r, that remembers its gaps.
+func newTape(r *reel) (t *Tape, out *bytes.Buffer, gaps *[]error) {
+	out, gaps = &bytes.Buffer{}, &[]error{}
+	return &Tape{To: out, Log: r.log, Gap: func(err error) { *gaps = append(*gaps, err) }}, out, gaps
+}
+
+// send gives the tape a part of the output in pieces of random sizes.
+func send(t *testing.T, tape *Tape, p []byte) {
+	t.Helper()
+	for len(p) > 0 {
+		n := min(len(p), 1+rand.IntN(20))
+		if _, err := tape.Write(p[:n]); err != nil {
+			t.Fatal(err)
+		}
+		p = p[n:]
+	}
+}
+
+// A shell is attached to again and again, at random places, with foreign marks and escape sequences about: all that it printed comes once.
+func TestEachByteComesOnceHoweverOftenTheLinkBreaks(t *testing.T) {
+	for run := range 300 {
+		r := &reel{}
+		tape, out, gaps := newTape(r)
+		var want strings.Builder
+		line := 0
+		print := func() {
+			for range rand.IntN(30) {
+				line++
+				text := []string{
+					fmt.Sprintf("%d\r\n", line), "same\r\n", "$ ", "\x1b[31m", "\x1b", "\x1b_other\x1b\\", "\x1b_ks", "\n", "é",
+				}[rand.IntN(9)]
+				r.print(text)
+				want.WriteString(text)
+			}
+			if rand.IntN(4) == 0 {
+				r.print("x" + markText("foreign"))
+				want.WriteString("x")
+			}
+		}
+		print()
+		for cut := range 6 {
+			id := fmt.Sprintf("id%d", cut)
+			tape.Expect(id)
+			print() // nobody has it but the log
+			begins := len(r.all)
+			print()
+			r.print(markText(id + "-0"))
+			if rand.IntN(2) == 0 {
+				print()
+				r.print(markText(id + "-1"))
+			}
+			print()
+			send(t, tape, r.all[begins:len(r.all)-rand.IntN(10)]) // the end is lost with the link
+			select {
+			case <-tape.Joined():
+			default:
+				continue // the link broke before the mark came: nothing was joined
+			}
+		}
+		print()
+		r.ended = true
+		if err := tape.Rest(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if out.String() != want.String() || len(*gaps) > 0 {
+			t.Fatalf("run %d, gaps %v:\n got %q\nwant %q", run, *gaps, out.String(), want.String())
+		}
+	}
+}
+
+func TestWhoComesFromElsewhereSeesTheLastLines(t *testing.T) {
+	r := &reel{}
+	tape, out, gaps := newTape(r)
+	for i := range 50 {
+		r.print(fmt.Sprintf("%d\r\n", i))
+	}
+	r.print("$ ")
+	tape.Tail(3)
+	tape.Expect("a")
+	r.print(markText("a-0"))
+	send(t, tape, []byte(markText("a-0")+"live"))
+	if want := "48\r\n49\r\n$ live"; out.String() != want || len(*gaps) > 0 {
+		t.Errorf("got %q, want %q; gaps %v", out, want, *gaps)
+	}
+}
+
+func TestWhatIsMissingIsSaid(t *testing.T) {
+	first := func() (*reel, *Tape, *bytes.Buffer, *[]error) {
+		r := &reel{}
+		tape, out, gaps := newTape(r)
+		tape.Expect("a")
+		r.print(markText("a") + "one\r\n")
+		send(t, tape, r.all)
+		return r, tape, out, gaps
+	}
+	t.Run("the log cannot be read", func(t *testing.T) {
+		r, tape, out, gaps := first()
+		r.broken = errors.New("no log today")
+		tape.Expect("b")
+		r.print("lost\r\n" + markText("b") + "two\r\n")
+		send(t, tape, []byte(markText("b")+"two\r\n"))
+		if out.String() != "one\r\ntwo\r\n" || len(*gaps) != 1 || !errors.Is((*gaps)[0], r.broken) {
+			t.Errorf("got %q, gaps %v", out, *gaps)
+		}
+	})
+	t.Run("the log was rotated away", func(t *testing.T) {
+		r, tape, out, gaps := first()
+		r.print("lost\r\n")
+		r.forgot = len(r.all)
+		tape.Expect("b")
+		r.print("kept\r\n" + markText("b") + "two\r\n")
+		send(t, tape, []byte(markText("b")+"two\r\n"))
+		if out.String() != "one\r\nkept\r\ntwo\r\n" || len(*gaps) != 1 || !errors.Is((*gaps)[0], errShort) {
+			t.Errorf("got %q, gaps %v", out, *gaps)
+		}
+	})
+	t.Run("no mark can be made", func(t *testing.T) {
+		r, tape, out, gaps := first()
+		tape.Expect("b")
+		send(t, tape, []byte("dropped"))
+		tape.GiveUp()
+		<-tape.Joined()
+		send(t, tape, []byte("passed"))
+		tape.Expect("c")
+		r.print("x\r\n" + markText("c") + "then")
+		send(t, tape, []byte(markText("c")+"then"))
+		if out.String() != "one\r\npassedthen" || len(*gaps) != 1 || !errors.Is((*gaps)[0], errNowhere) {
+			t.Errorf("got %q, gaps %v", out, *gaps)
+		}
+	})
+	t.Run("the log never brings the mark", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r, tape, out, gaps := first()
+			tape.Expect("b")
+			r.print("gap\r\n")
+			begin := time.Now()
+			send(t, tape, []byte(markText("b")+"two"))
+			if out.String() != "one\r\ngap\r\ntwo" || len(*gaps) != 1 || time.Since(begin) != logPatience {
+				t.Errorf("got %q after %v, gaps %v", out, time.Since(begin), *gaps)
+			}
+		})
+	})
+}
+
+func TestTheLogIsReadFromTheLastMarkOn(t *testing.T) {
+	r := &reel{}
+	tape, _, _ := newTape(r)
+	for _, id := range []string{"a", "b"} {
+		tape.Expect(id)
+		begins := len(r.all)
+		r.print(markText(id) + "text\r\n")
+		send(t, tape, r.all[begins:])
+	}
+	want := []From{{}, {Since: time.Unix(1000, 0).Add(-slack)}}
+	if fmt.Sprint(r.asked) != fmt.Sprint(want) {
+		t.Errorf("asked for %v, want %v", r.asked, want)
+	}
+}
+
+func TestAnOutputThatFailsEndsTheTape(t *testing.T) {
+	full := errors.New("full")
+	r := &reel{}
+	tape, _, _ := newTape(r)
+	tape.To = failing{full}
+	tape.Expect("a")
+	r.print("text\r\n" + markText("a"))
+	if _, err := tape.Write(r.all); !errors.Is(err, full) {
+		t.Errorf("got %v", err)
+	}
+	r.ended = true
+	if err := tape.Rest(t.Context()); !errors.Is(err, full) {
+		t.Errorf("got %v", err)
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Write([]byte) (int, error) { return 0, f.err }
+
+func FuzzCutMark(f *testing.F) {
+	for _, seed := range []string{"", "text", markText("a"), "x" + markText("a-1") + "y", "\x1b", "\x1b_kshell a", "\x1b_kshell a b\x1b\\\n", "\x1b_kshell a 1\x1b\\\r\r\n"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, p []byte) {
+		text, m, rest, whole := cutMark(p)
+		long := 0
+		if m != nil {
+			long = m.long
+		}
+		if len(text)+long+len(rest) != len(p) || !bytes.HasPrefix(p, text) || !bytes.HasSuffix(p, rest) {
+			t.Fatalf("%q is not %q, %d, %q", p, text, long, rest)
+		}
+		if !whole && len(rest) > maxMark+100 {
+			t.Fatalf("%d bytes are held back", len(rest))
+		}
+	})
+}
