@@ -79,6 +79,8 @@ func (a *app) viewConfig() error {
 			v.Value = escapeDefault
 		case key == settings.Keepalive && v.Value == "":
 			v.Value = keepaliveDefault.String()
+		case key == settings.NodeImage && v.Value == "":
+			v.Value = nodeImageDefault
 		}
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\n", v.Key, clean(v.Value), clean(v.Source))
 	}

@@ -119,6 +119,9 @@ var retries = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 
 // keysOfOurs are those behind the escape character.
 const keysOfOurs = ".R\x1ai?"
 
+// keyDetach is another one, where the shell can be left running.
+const keyDetach = 'd'
+
 // errLeft is the end of a session that the user has left by ~. and whose command nobody has seen the end of.
 var errLeft = errors.New("session left")
 
@@ -129,6 +132,7 @@ type keys struct {
 	input   *terminal.Input
 	leave   context.CancelCauseFunc
 	suspend func()
+	detach  func() // nil: there is nothing to come back to
 	start   time.Time
 	opened  place        // where the last connection was
 	lost    atomic.Int32 // connections
@@ -180,11 +184,16 @@ func (k *keys) press(key byte) {
 		k.session.Again()
 	case 0x1a:
 		k.suspend()
+	case keyDetach:
+		k.detach()
 	case 'i':
 		for _, line := range k.info() {
 			n.insist("%s", line)
 		}
 	case '?':
+		if k.detach != nil {
+			n.insist("%sd leave it running", char)
+		}
 		for _, line := range []string{". leave", "R reconnect now", "^Z suspend kshell", "i about this session", "? this list", char + " the character itself"} {
 			n.insist("%s", char+line)
 		}

@@ -25,7 +25,7 @@ func main() {
 func kshell() int {
 	std := streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
 	var local lastResort
-	ctx, stop := withSignals(context.Background(), func(code int) {
+	ctx, stop := withSignals(context.Background(), local.released, func(code int) {
 		local.run()
 		os.Exit(code)
 	})

@@ -128,12 +128,22 @@ type many struct {
 	places  []place // sorted by pod, those in which nothing can be run included
 	refused []error // why nothing can be run there, beside places; nil where it can
 	titles  []string
+	nodes   []string // of a command on nodes; else empty ones
+
+	// Of a command on nodes: enter makes a place what it is to be, and gives the command for there; left waits for what is cleared up meanwhile.
+	enter func(ctx context.Context, m *many, i int) (command []string, leave func())
+	left  func()
 
 	saying sync.Mutex // the status
 }
 
 // execMany carries a plan for several pods out.
 func (a *app) execMany(ctx context.Context, p *execPlan) error {
+	return a.execManyBy(ctx, p, func(ctx context.Context, m *many) error { return m.gather(ctx) })
+}
+
+// execManyBy is execMany in places that gather finds.
+func (a *app) execManyBy(ctx context.Context, p *execPlan, gather func(context.Context, *many) error) error {
 	start := time.Now()
 	status, err := p.script.openStatus()
 	if err != nil {
@@ -149,7 +159,12 @@ func (a *app) execMany(ctx context.Context, p *execPlan) error {
 	for _, w := range p.warnings {
 		a.notice.caution("%s", w)
 	}
-	if err := ending(ctx, m.gather(ctx)); err != nil {
+	defer func() {
+		if m.left != nil {
+			m.left()
+		}
+	}()
+	if err := ending(ctx, gather(ctx, m)); err != nil {
 		m.write(newStatus(nil, start, err))
 		return err
 	}
@@ -240,7 +255,8 @@ func (m *many) merge(namespace string, running []pod.Found, skipped []pod.Skippe
 }
 
 func (m *many) add(at place, refused error) {
-	m.places, m.refused, m.titles = append(m.places, at), append(m.refused, refused), append(m.titles, clean(at.pod))
+	m.places, m.refused = append(m.places, at), append(m.refused, refused)
+	m.titles, m.nodes = append(m.titles, clean(at.pod)), append(m.nodes, "")
 }
 
 // titles are what the places are called: the pods, and the containers where these differ.
@@ -283,11 +299,17 @@ func (m *many) runOne(ctx context.Context, i int) ended {
 	ctx, cancel := m.plan.script.limited(ctx)
 	defer cancel()
 	m.wait(ctx, i)
+	var command []string
+	if m.enter != nil {
+		var leave func()
+		command, leave = m.enter(ctx, m, i)
+		defer leave()
+	}
 	out, errs, last := m.outputs(i)
 	var j *job
 	err := m.refused[i]
 	if err == nil {
-		j, err = m.command(ctx, i, out, errs)
+		j, err = m.command(ctx, i, command, out, errs)
 	}
 	last(err)
 	end := newEnded(m.titles[i], err)
@@ -301,8 +323,8 @@ func (m *many) runOne(ctx context.Context, i int) ended {
 	return end
 }
 
-// command makes a job of the plan for a place, and runs it.
-func (m *many) command(ctx context.Context, i int, out, errs io.Writer) (*job, error) {
+// command makes a job of the plan for a place, and runs it; command, if there is one, in place of the plan's.
+func (m *many) command(ctx context.Context, i int, command []string, out, errs io.Writer) (*job, error) {
 	at := m.places[i]
 	if ctx.Err() != nil {
 		return nil, ending(ctx, context.Cause(ctx))
@@ -319,6 +341,10 @@ func (m *many) command(ctx context.Context, i int, out, errs io.Writer) (*job, e
 	}
 	plan, known := m.images.plan(ctx, m.plan, at)
 	defer known.settle("")
+	if command != nil {
+		there := *plan
+		there.command, plan = command, &there
+	}
 	j, err := own.newJob(m.cfg, plan, at)
 	if err != nil {
 		return nil, err
@@ -412,11 +438,11 @@ func (m *many) outputs(i int) (out, errs io.Writer, last func(error)) {
 		return &f.out, &f.err, func(err error) { m.folds.add(f, newEnded(title, err), m.refused[i] == nil) }
 	case p.json:
 		to := m.gate.stdout()
-		o, e := newLines(to, jsonLine(at, "stdout")), newLines(to, jsonLine(at, "stderr"))
+		o, e := newLines(to, jsonLine(at, m.nodes[i], "stdout")), newLines(to, jsonLine(at, m.nodes[i], "stderr"))
 		return o, e, func(err error) {
 			o.end()
 			e.end()
-			_, _ = to.Write(jsonEnd(at, newEnded(title, err), err)) // the gate remembers
+			_, _ = to.Write(jsonEnd(at, m.nodes[i], newEnded(title, err), err)) // the gate remembers
 		}
 	default:
 		o := newLines(m.gate.stdout(), prefixed(title, i, m.coloured(m.Out)))

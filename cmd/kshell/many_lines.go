@@ -176,6 +176,7 @@ func prefixed(title string, i int, coloured bool) format {
 
 // lineJSON is a line of output for programs.
 type lineJSON struct {
+	Node      string  `json:"node,omitempty"` // of a command on nodes
 	Pod       string  `json:"pod"`
 	Container string  `json:"container"`
 	Stream    string  `json:"stream"`
@@ -186,6 +187,7 @@ type lineJSON struct {
 
 // endJSON is a pod's end for programs.
 type endJSON struct {
+	Node      string `json:"node,omitempty"`
 	Pod       string `json:"pod"`
 	Container string `json:"container"`
 	ExitCode  int    `json:"exitCode"`
@@ -194,9 +196,9 @@ type endJSON struct {
 }
 
 // jsonLine makes a lineJSON of each line.
-func jsonLine(at place, name string) format {
+func jsonLine(at place, node, name string) format {
 	return func(dst, line []byte, open bool) []byte {
-		l := lineJSON{Pod: at.pod, Container: at.container, Stream: name, Open: open}
+		l := lineJSON{Node: node, Pod: at.pod, Container: at.container, Stream: name, Open: open}
 		text := string(line)
 		if !utf8.Valid(line) {
 			text = base64.StdEncoding.EncodeToString(line)
@@ -208,8 +210,8 @@ func jsonLine(at place, name string) format {
 	}
 }
 
-func jsonEnd(at place, end ended, err error) []byte {
-	e := endJSON{Pod: at.pod, Container: at.container, ExitCode: end.code, Cause: end.cause}
+func jsonEnd(at place, node string, end ended, err error) []byte {
+	e := endJSON{Node: node, Pod: at.pod, Container: at.container, ExitCode: end.code, Cause: end.cause}
 	if err != nil {
 		e.Message = clean(err.Error())
 	}

@@ -158,7 +158,7 @@ func TestLinesHoldLittle(t *testing.T) {
 		"control bytes":   bytes.Repeat([]byte("\x01"), 32<<10),
 	} {
 		for kind, f := range map[string]format{
-			"text": prefixed(strings.Repeat("pod", 20), 0, true), "JSON": jsonLine(place{pod: strings.Repeat("pod", 20)}, "stdout"),
+			"text": prefixed(strings.Repeat("pod", 20), 0, true), "JSON": jsonLine(place{pod: strings.Repeat("pod", 20)}, "", "stdout"),
 		} {
 			l := newLines(io.Discard, f)
 			for range 5 {
@@ -187,7 +187,7 @@ func TestJSONLinesGiveEveryByteBack(t *testing.T) {
 	inputs := []string{"a <b> & c\n", "\n", "no feed", "\xff\xfe\n\x00\x1b[31m\n", strings.Repeat("ü", longest) + "\n", allBytesOnce()}
 	for _, in := range inputs {
 		var out bytes.Buffer
-		l := newLines(&out, jsonLine(place{pod: "p", container: "c"}, "stderr"))
+		l := newLines(&out, jsonLine(place{pod: "p", container: "c"}, "", "stderr"))
 		_, _ = l.Write([]byte(in))
 		l.end()
 		var got strings.Builder
@@ -228,7 +228,7 @@ func allBytesOnce() string {
 
 func TestAPodsEndInJSON(t *testing.T) {
 	lost := &stream.LostError{Err: errors.New("reset")}
-	got := string(jsonEnd(place{pod: "p", container: "c"}, newEnded("p", lost), lost))
+	got := string(jsonEnd(place{pod: "p", container: "c"}, "", newEnded("p", lost), lost))
 	want := `{"pod":"p","container":"c","exitCode":255,"cause":"lost","message":"connection lost: reset"}` + "\n"
 	if got != want {
 		t.Errorf("got %s want %s", got, want)

@@ -60,7 +60,7 @@ command ended, and lives through broken connections.`,
 	root.SetGlobalNormalizationFunc(asKubectl)
 	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { a.mentionIdle(cmd) }
 	a.completeConnection(root)
-	root.AddCommand(newExec(a), newConfig(a), newVersion())
+	root.AddCommand(newExec(a), newNodeShell(a), newConfig(a), newVersion())
 	root.SetHelpCommand(newHelp())
 	root.InitDefaultCompletionCmd()
 	strict(root)

@@ -24,7 +24,9 @@ const patience = 2 * time.Second
 // withSignals gives a context that ends, with a signalError as its cause, on INT, TERM, HUP and QUIT, unless they are ignored (nohup). On
 // a second one, or after 2 s, force is called with the exit code. Writes to a closed pipe become errors instead of the
 // end of the process.
-func withSignals(parent context.Context, force func(code int)) (ctx context.Context, stop func()) {
+//
+// What held has begun, such as the removal of a pod, has removing more.
+func withSignals(parent context.Context, held func() <-chan struct{}, force func(code int)) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	caught, broken, done := make(chan os.Signal, 2), make(chan os.Signal, 1), make(chan struct{})
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
@@ -42,6 +44,13 @@ func withSignals(parent context.Context, force func(code int)) (ctx context.Cont
 			select {
 			case <-caught:
 			case <-time.After(patience):
+				select {
+				case <-held():
+				case <-caught:
+				case <-time.After(removing):
+				case <-done:
+					return
+				}
 			case <-done:
 				return
 			}
@@ -62,6 +71,36 @@ func withSignals(parent context.Context, force func(code int)) (ctx context.Cont
 type lastResort struct {
 	mu   sync.Mutex
 	undo func()
+	held int           // pods that are not removed yet
+	free chan struct{} // closed when there are none any more; nil: there are none
+}
+
+// hold says that something has to be put in order yet, however the program ends; release, that it is.
+func (l *lastResort) hold() (release func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held++; l.held == 1 {
+		l.free = make(chan struct{})
+	}
+	return sync.OnceFunc(func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.held--; l.held == 0 {
+			close(l.free)
+		}
+	})
+}
+
+// released is closed when nothing is held.
+func (l *lastResort) released() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held == 0 {
+		free := make(chan struct{})
+		close(free)
+		return free
+	}
+	return l.free
 }
 
 func (l *lastResort) set(undo func()) {

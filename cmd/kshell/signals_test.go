@@ -43,7 +43,7 @@ func TestASignalIsTheCauseOfTheEnd(t *testing.T) {
 			if signal.Ignored(s) {
 				t.Skip("ignored: nohup?")
 			}
-			ctx, stop := withSignals(t.Context(), mustNotForce(t))
+			ctx, stop := withSignals(t.Context(), (&lastResort{}).released, mustNotForce(t))
 			send(t, s)
 			err := causeOf(ctx, t)
 			stop()
@@ -60,7 +60,7 @@ func TestASignalIsTheCauseOfTheEnd(t *testing.T) {
 
 func TestASecondSignalEndsAProgramThatHangs(t *testing.T) {
 	forced := make(chan int, 1)
-	ctx, stop := withSignals(t.Context(), func(code int) { forced <- code })
+	ctx, stop := withSignals(t.Context(), (&lastResort{}).released, func(code int) { forced <- code })
 	defer stop()
 	start := time.Now()
 	send(t, syscall.SIGTERM)
@@ -81,7 +81,7 @@ func TestASecondSignalEndsAProgramThatHangs(t *testing.T) {
 
 func TestAProgramThatHangsIsEndedWhenPatienceIs(t *testing.T) {
 	forced := make(chan int, 1)
-	ctx, stop := withSignals(t.Context(), func(code int) { forced <- code })
+	ctx, stop := withSignals(t.Context(), (&lastResort{}).released, func(code int) { forced <- code })
 	defer stop()
 	start := time.Now()
 	send(t, syscall.SIGTERM)
@@ -100,7 +100,7 @@ func TestAProgramThatHangsIsEndedWhenPatienceIs(t *testing.T) {
 }
 
 func TestAProgramThatEndsInTimeIsNotForced(t *testing.T) {
-	ctx, stop := withSignals(t.Context(), mustNotForce(t))
+	ctx, stop := withSignals(t.Context(), (&lastResort{}).released, mustNotForce(t))
 	send(t, syscall.SIGTERM)
 	_ = causeOf(ctx, t)
 	stop() // waits for whoever could force
@@ -110,7 +110,7 @@ func TestAProgramThatEndsInTimeIsNotForced(t *testing.T) {
 }
 
 func TestStopEndsTheContext(t *testing.T) {
-	ctx, stop := withSignals(t.Context(), mustNotForce(t))
+	ctx, stop := withSignals(t.Context(), (&lastResort{}).released, mustNotForce(t))
 	stop()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("cause %v, want %v", err, context.Canceled)

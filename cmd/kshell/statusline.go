@@ -57,6 +57,7 @@ func asciiOnly(words string) string {
 // gap tells of a lost connection and of the attempts to get another. Its methods are called by the link, but for stop.
 type gap struct {
 	job   *job
+	same  bool      // it is the same shell again: what it has switched on stays
 	begun bool      // there has been a connection
 	lost  time.Time // zero: connected, or never was
 	cause string    // of the last failure
@@ -69,7 +70,9 @@ type gap struct {
 func (g *gap) fail(err error) {
 	if g.begun && g.lost.IsZero() {
 		g.lost = time.Now()
-		g.job.tidy() // an editor is not there any more
+		if !g.same {
+			g.job.tidy() // an editor is not there any more
+		}
 	}
 	g.cause = err.Error()
 	var fate *fateError

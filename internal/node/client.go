@@ -137,7 +137,9 @@ func (c *Client) Pods(ctx context.Context, namespace string) ([]corev1.Pod, erro
 }
 
 // Ours says whether a pod carries our labels.
-func Ours(p *corev1.Pod) bool { return p.Labels[nameLabel] == nameValue && p.Labels[managerLabel] == managerValue }
+func Ours(p *corev1.Pod) bool {
+	return p.Labels[nameLabel] == nameValue && p.Labels[managerLabel] == managerValue
+}
 
 // again is the pause between two attempts to delete.
 const again = 500 * time.Millisecond

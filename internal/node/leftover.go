@@ -45,13 +45,14 @@ func Over(p *corev1.Pod) bool {
 type Facts struct {
 	By, From string
 	TTL      time.Duration
-	Shell    bool // one can come back to it
+	Stale    time.Duration // see Options
+	Shell    bool          // one can come back to it
 }
 
 // FactsOf reads them.
 func FactsOf(p *corev1.Pod) Facts {
 	a := p.Annotations
-	return Facts{By: a[byAnnotation], From: a[fromAnnotation], TTL: span(p, ttlAnnotation), Shell: a[kindAnnotation] == kindShell}
+	return Facts{By: a[byAnnotation], From: a[fromAnnotation], TTL: span(p, ttlAnnotation), Stale: span(p, staleAnnotation), Shell: a[kindAnnotation] == kindShell}
 }
 
 // End is how the pod's main process has ended.

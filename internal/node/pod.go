@@ -31,6 +31,7 @@ const (
 	atAnnotation    = "kshell/made-at" // RFC 3339
 	ttlAnnotation   = "kshell/ttl"
 	waitsAnnotation = "kshell/starts-within"
+	staleAnnotation = "kshell/heartbeat"
 	kindAnnotation  = "kshell/kind"
 )
 
@@ -88,6 +89,7 @@ func (o *Options) annotations() map[string]string {
 		atAnnotation:    o.At.UTC().Format(time.RFC3339),
 		ttlAnnotation:   o.TTL.String(),
 		waitsAnnotation: o.Waits.String(),
+		staleAnnotation: o.Stale.String(),
 		kindAnnotation:  kindCommand,
 	}
 	if o.Shell {

@@ -119,13 +119,13 @@ func TestTheWayToTheNode(t *testing.T) {
 
 func TestANameFitsIntoALabel(t *testing.T) {
 	for node, want := range map[string]string{
-		"worker-1":                           "node-shell-worker-1-abc234",
-		"ip-10-0-0-1.eu-west-1.internal":     "node-shell-ip-10-0-0-1-eu-west-1-internal-abc234",
-		"UPPER_case":                         "node-shell-upper-case-abc234",
-		strings.Repeat("n", 253):             "node-shell-" + strings.Repeat("n", 45) + "-abc234",
+		"worker-1":                            "node-shell-worker-1-abc234",
+		"ip-10-0-0-1.eu-west-1.internal":      "node-shell-ip-10-0-0-1-eu-west-1-internal-abc234",
+		"UPPER_case":                          "node-shell-upper-case-abc234",
+		strings.Repeat("n", 253):              "node-shell-" + strings.Repeat("n", 45) + "-abc234",
 		strings.Repeat("n", 44) + "." + "abc": "node-shell-" + strings.Repeat("n", 44) + "-abc234",
-		"...":                                "node-shell-abc234",
-		"":                                   "node-shell-abc234",
+		"...":                                 "node-shell-abc234",
+		"":                                    "node-shell-abc234",
 	} {
 		got := name(node, "abc234")
 		if got != want {

@@ -103,3 +103,9 @@ func (e *CreateError) Hint() string {
 
 // Unwrap gives the API's error.
 func (e *CreateError) Unwrap() error { return e.Err }
+
+// Answered says whether the server answered at all: if not, nobody knows whether there is a pod.
+func (e *CreateError) Answered() bool {
+	var status apierrors.APIStatus
+	return errors.As(e.Err, &status) && status.Status().Code < 500
+}

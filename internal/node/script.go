@@ -41,7 +41,7 @@ func (o *Options) main() []string {
 	if !o.Shell {
 		return []string{"sh", "-c", legible(keep + idle), "kshell", stale, look, attended}
 	}
-	return append([]string{"sh", "-c", legible(keep + shell + enter), "kshell", stale, look, attended}, o.way()...)
+	return append([]string{"sh", "-c", legible(keep + shell), "kshell", stale, look, attended, legible(enter)}, o.way()...)
 }
 
 // legible is a script that stands in YAML as it is written: that has no tabs.
@@ -95,7 +95,9 @@ func Beat(windows bool) []string {
 func Detach() []string { return []string{"sh", "-c", `: >"$KSHELL_STATE/detached"`} }
 
 // Return undoes Detach.
-func Return() []string { return []string{"sh", "-c", `: >"$KSHELL_STATE/beat"; rm -f "$KSHELL_STATE/detached"`} }
+func Return() []string {
+	return []string{"sh", "-c", `: >"$KSHELL_STATE/beat"; rm -f "$KSHELL_STATE/detached"`}
+}
 
 // Mark is what has to be run in the container to put a mark into what the shell prints; see Tape.
 func Mark(id string) []string { return []string{"sh", "-c", compact(mark), "kshell", id} }
@@ -110,4 +112,3 @@ func compact(source string) string {
 	}
 	return b.String()
 }
-

@@ -19,6 +19,9 @@ import (
 // id printed, again and again until Joined is closed. What the stream brings before the mark is dropped: the log is read instead,
 // from the place where the last stream broke off to the mark. Marks are taken out, whosoever they are.
 //
+// The log has not each byte of the stream: of containerd's the CRs before an LF are missing. So these are not counted, and what comes from the
+// log has one before each LF, as a terminal has it.
+//
 // Write, Rest and Expect are for one goroutine at a time; GiveUp is for any.
 type Tape struct {
 	To io.Writer
@@ -33,6 +36,7 @@ type Tape struct {
 	id     string // that is expected
 	joined chan struct{}
 	at     position
+	ends   lineEnds
 	held   []byte // what may be the beginning of a mark
 }
 
@@ -49,7 +53,7 @@ type From struct {
 	Tail  int64     // or so many last lines; 0: all
 }
 
-// position is how far the shell's output has been passed on: so many bytes behind a mark.
+// position is how far the shell's output has been passed on: so many bytes behind a mark, in the count of lineEnds.
 type position struct {
 	mark  string // its id; empty: the log's beginning
 	since time.Time
@@ -68,18 +72,18 @@ func (t *Tape) Expect(id string) {
 	t.state, t.id, t.held, t.joined = tapeHolds, id, nil, make(chan struct{})
 }
 
-// Joined is closed when the mark has been met, or GiveUp was called.
+// Joined is closed when the mark has been met, or was given up. It is nil before Expect.
 func (t *Tape) Joined() <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.joined
 }
 
-// GiveUp passes on what comes from now on: what was printed before is missing.
-func (t *Tape) GiveUp() {
+// GiveUp passes on what comes from now on, if the mark with this id is still expected: what was printed before is missing.
+func (t *Tape) GiveUp(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.state == tapeHolds && t.joined != nil {
+	if t.state == tapeHolds && t.id == id {
 		t.state, t.at = tapePasses, position{lost: true}
 		close(t.joined)
 	}
@@ -127,7 +131,7 @@ func (t *Tape) pass(text []byte) error {
 	if holds, _ := t.holds(); holds || len(text) == 0 {
 		return nil
 	}
-	t.at.bytes += int64(len(text))
+	t.at.bytes += t.ends.count(text)
 	_, err := t.To.Write(text)
 	return err
 }
@@ -137,7 +141,7 @@ func (t *Tape) meet(m *marked) error {
 	holds, id := t.holds()
 	switch {
 	case !holds:
-		t.at.bytes += int64(m.long) // the log has it, too
+		t.at.bytes += t.ends.count(m.text) // the log has it, too
 		return nil
 	case !m.is(id):
 		return nil
@@ -152,7 +156,7 @@ func (t *Tape) meet(m *marked) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.at = position{mark: m.id, since: m.at}
+	t.at, t.ends = position{mark: m.id, since: m.at}, lineEnds{}
 	if t.state == tapeHolds {
 		t.state = tapePasses
 		close(t.joined)
@@ -252,6 +256,8 @@ type reading struct {
 	found    bool  // the mark of the position
 	skip     int64 // bytes behind it that have been passed on
 	unplaced []byte
+	ends     lineEnds
+	clean    []byte // scratch
 }
 
 // take uses held up as far as it can, and says whether until was met.
@@ -261,7 +267,7 @@ func (r *reading) take(held *[]byte, last bool) (done bool, err error) {
 		if !whole && last { // no mark after all
 			text, rest, whole = *held, nil, true
 		}
-		if err := r.text(text); err != nil {
+		if err := r.text(text, m != nil || last && whole); err != nil {
 			return false, err
 		}
 		*held = rest
@@ -272,14 +278,20 @@ func (r *reading) take(held *[]byte, last bool) (done bool, err error) {
 		case m.id == r.until:
 			return true, r.short()
 		case !r.found && m.id == r.tape.at.mark:
-			r.found, r.unplaced = true, nil
+			r.found, r.unplaced, r.ends = true, nil, lineEnds{}
 		case r.found:
-			r.skip = max(0, r.skip-int64(m.long)) // it was met in the stream, too, or comes after
+			r.skip = max(0, r.skip-r.ends.count(m.text)) // it was met in the stream, too, or comes after
 		}
 	}
 }
 
-func (r *reading) text(p []byte) error {
+// text takes what is no mark; whole: its last CRs are not those of an LF.
+func (r *reading) text(p []byte, whole bool) error {
+	r.clean = r.ends.strip(r.clean[:0], p)
+	if whole {
+		r.clean = r.ends.flush(r.clean)
+	}
+	p = r.clean
 	if !r.found {
 		r.unplaced = append(r.unplaced, p...)
 		r.unplaced = r.unplaced[max(0, len(r.unplaced)-maxUnplaced):]
@@ -290,7 +302,12 @@ func (r *reading) text(p []byte) error {
 	if p = p[known:]; len(p) == 0 {
 		return nil
 	}
-	_, err := r.tape.To.Write(p)
+	return r.write(p)
+}
+
+// write writes lines as a terminal has them.
+func (r *reading) write(p []byte) error {
+	_, err := r.tape.To.Write(bytes.ReplaceAll(p, []byte("\n"), []byte("\r\n")))
 	return err
 }
 
@@ -302,8 +319,7 @@ func (r *reading) short() error {
 	if r.tape.at.mark != "" {
 		r.tape.Gap(errShort)
 	}
-	_, err := r.tape.To.Write(r.unplaced)
-	return err
+	return r.write(r.unplaced)
 }
 
 // The words of a mark: an application program command (ECMA-48), which terminals ignore, and the end of the line that brings it into the log.
@@ -319,7 +335,7 @@ const maxMark = 128
 type marked struct {
 	id   string
 	at   time.Time // by the node's clock, to the second
-	long int       // in bytes, with the end of its line
+	text []byte    // the whole, with the end of its line
 }
 
 func (m *marked) is(id string) bool {
@@ -339,7 +355,7 @@ func cutMark(p []byte) (text []byte, m *marked, rest []byte, whole bool) {
 		m, ok := parseMark(p[i:])
 		switch {
 		case m != nil:
-			return p[:i], m, p[i+m.long:], true
+			return p[:i], m, p[i+len(m.text):], true
 		case !ok:
 			return p[:i], nil, p[i:], false
 		}
@@ -374,5 +390,47 @@ func parseMark(p []byte) (m *marked, ok bool) {
 	if err != nil {
 		return nil, true
 	}
-	return &marked{id, time.Unix(n, 0), long}, true
+	return &marked{id, time.Unix(n, 0), p[:long]}, true
+}
+
+// lineEnds reads bytes without the CRs that are before an LF. The zero value is at a beginning.
+type lineEnds struct{ crs int } // that have come, and of which nothing is known yet
+
+// strip appends p so to dst. CRs at the end come with the next p.
+func (l *lineEnds) strip(dst, p []byte) []byte {
+	for _, b := range p {
+		switch b {
+		case '\r':
+			l.crs++
+			continue
+		case '\n':
+			l.crs = 0
+		}
+		dst = append(l.flush(dst), b)
+	}
+	return dst
+}
+
+// flush appends the CRs that are not those of an LF after all.
+func (l *lineEnds) flush(dst []byte) []byte {
+	for ; l.crs > 0; l.crs-- {
+		dst = append(dst, '\r')
+	}
+	return dst
+}
+
+// count is how long that would be.
+func (l *lineEnds) count(p []byte) (n int64) {
+	for _, b := range p {
+		switch b {
+		case '\r':
+			l.crs++
+			continue
+		case '\n':
+			l.crs = 0
+		}
+		n += int64(l.crs) + 1
+		l.crs = 0
+	}
+	return n
 }

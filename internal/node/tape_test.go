@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,13 +18,20 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// terminal is text as a terminal has it: with a CR before each LF, and no more.
+func terminal(text string) string {
+	var l lineEnds
+	return strings.ReplaceAll(string(l.flush(l.strip(nil, []byte(text)))), "\n", "\r\n")
+}
+
 // reel is a container whose main process prints: all its output is one stream of bytes, of which the log has the whole lines.
 type reel struct {
-	all    []byte
-	ended  bool
-	broken error // of the log
-	forgot int   // bytes at the beginning that the log has no more
-	asked  []From
+	all     []byte
+	ended   bool
+	keepsCR bool  // the log has each
+	broken  error // of the log
+	forgot  int   // bytes at the beginning that the log has no more
+	asked   []From
 }
 
 func (r *reel) print(text string) { r.all = append(r.all, text...) }
@@ -38,6 +46,9 @@ func (r *reel) log(ctx context.Context, from From, follow bool) (io.ReadCloser, 
 	lines := r.all[r.forgot:]
 	if !r.ended {
 		lines = lines[:bytes.LastIndexByte(lines, '\n')+1]
+	}
+	if !r.keepsCR { // as bufio's ReadLine does, by which containerd reads
+		lines = bytes.ReplaceAll(lines, []byte("\r\n"), []byte("\n"))
 	}
 	if from.Tail > 0 {
 		all := bytes.SplitAfter(lines, []byte("\n"))
@@ -76,10 +87,12 @@ func send(t *testing.T, tape *Tape, p []byte) {
 	}
 }
 
+var twice = regexp.MustCompile("\r+")
+
 // A shell is attached to again and again, at random places, with foreign marks and escape sequences about: all that it printed comes once.
 func TestEachByteComesOnceHoweverOftenTheLinkBreaks(t *testing.T) {
 	for run := range 300 {
-		r := &reel{}
+		r := &reel{keepsCR: run%2 == 0}
 		tape, out, gaps := newTape(r)
 		var want strings.Builder
 		line := 0
@@ -87,8 +100,8 @@ func TestEachByteComesOnceHoweverOftenTheLinkBreaks(t *testing.T) {
 			for range rand.IntN(30) {
 				line++
 				text := []string{
-					fmt.Sprintf("%d\r\n", line), "same\r\n", "$ ", "\x1b[31m", "\x1b", "\x1b_other\x1b\\", "\x1b_ks", "\n", "é",
-				}[rand.IntN(9)]
+					fmt.Sprintf("%d\r\n", line), "same\r\n", "$ ", "\x1b[31m", "\x1b", "\x1b_other\x1b\\", "\x1b_ks", "\n", "é", "1%\r2%\r", "\r\r\n",
+				}[rand.IntN(11)]
 				r.print(text)
 				want.WriteString(text)
 			}
@@ -122,8 +135,10 @@ func TestEachByteComesOnceHoweverOftenTheLinkBreaks(t *testing.T) {
 		if err := tape.Rest(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if out.String() != want.String() || len(*gaps) > 0 {
-			t.Fatalf("run %d, gaps %v:\n got %q\nwant %q", run, *gaps, out.String(), want.String())
+		// A CR more than there was moves nothing: where a link broke right behind one it comes twice.
+		got, all := twice.ReplaceAllString(terminal(out.String()), "\r"), twice.ReplaceAllString(terminal(want.String()), "\r")
+		if got != all || len(*gaps) > 0 {
+			t.Fatalf("run %d, gaps %v:\n got %q\nwant %q", run, *gaps, got, all)
 		}
 	}
 }
@@ -178,7 +193,8 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 		r, tape, out, gaps := first()
 		tape.Expect("b")
 		send(t, tape, []byte("dropped"))
-		tape.GiveUp()
+		tape.GiveUp("a")
+		tape.GiveUp("b")
 		<-tape.Joined()
 		send(t, tape, []byte("passed"))
 		tape.Expect("c")
@@ -245,7 +261,7 @@ func FuzzCutMark(f *testing.F) {
 		text, m, rest, whole := cutMark(p)
 		long := 0
 		if m != nil {
-			long = m.long
+			long = len(m.text)
 		}
 		if len(text)+long+len(rest) != len(p) || !bytes.HasPrefix(p, text) || !bytes.HasSuffix(p, rest) {
 			t.Fatalf("%q is not %q, %d, %q", p, text, long, rest)

@@ -24,10 +24,11 @@ const (
 	Shell      = "shell"       // what to open where no command is named
 	EscapeChar = "escape-char" // as --escape-char
 	Keepalive  = "keepalive"   // as --keepalive
+	NodeImage  = "node-image"  // as --image of node-shell
 )
 
 // Keys are all of them, in the order in which they are shown.
-func Keys() []string { return []string{Namespace, Shell, EscapeChar, Keepalive} }
+func Keys() []string { return []string{Namespace, Shell, EscapeChar, Keepalive, NodeImage} }
 
 // Value is a setting in force; empty if there is none. Source says where it comes from, in words.
 type Value struct{ Key, Value, Source string }

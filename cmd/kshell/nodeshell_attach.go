@@ -1,0 +1,338 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"kshell/internal/node"
+	"kshell/internal/pod"
+	"kshell/internal/stream"
+	"kshell/internal/terminal"
+)
+
+// visit is one stay at a shell that is a pod's main process: over one connection or several it is the same shell. Its fields are those of
+// Run's goroutine, but for marking.
+type visit struct {
+	*nodePod
+	job     *job
+	session *stream.Session
+	tape    *node.Tape
+	again   bool      // it is not the first connection
+	end     *node.End // of the shell, once it is known
+	gone    bool      // the pod is
+
+	marking sync.WaitGroup // marks, and the word that the shell is left running
+	unmark  context.CancelFunc
+}
+
+// historyLines are shown of what a shell has printed before somebody comes back to it.
+const historyLines = 200
+
+// errDetached is the end of a visit after which the shell runs on.
+var errDetached = errors.New("detached")
+
+// attend is a visit, with the local terminal. Back: the shell has been running.
+func (p *nodePod) attend(ctx context.Context, at place, back bool) (*job, error) {
+	plan := *p.plan.exec
+	j, err := p.newJob(p.cfg, &plan, at)
+	if err != nil {
+		return nil, err
+	}
+	j.told.mode = modePlain
+	v := &visit{nodePod: p, job: j, tape: &node.Tape{To: &j.screen, Gap: p.missing}, unmark: func() {}}
+	if back {
+		if err := j.quietly(ctx, at, node.Return()); err != nil {
+			return j, fmt.Errorf("the shell cannot be reached: %w", err)
+		}
+		v.tape.Tail(historyLines)
+	}
+	p.notice.say("what the shell prints is written to the container's log on the node (--no-log: it is not)")
+	defer j.alive(ctx, p.options.Stale, false)()
+	return j, v.run(ctx)
+}
+
+// missing says that something of the shell's output is.
+func (p *nodePod) missing(err error) {
+	p.notice.warn("what the shell has printed meanwhile is not all here: %s", err)
+}
+
+// attachRequest is attach's, of the API server (core/v1 PodAttachOptions), for the pod's terminal.
+func (at place) attachRequest(offer []string) stream.Request {
+	return stream.Request{Path: pod.AttachPath(at.namespace, at.pod), Protocols: offer, Query: url.Values{
+		"container": {at.container}, "stdin": {"true"}, "stdout": {"true"}, "stderr": {"false"}, "tty": {"true"},
+	}}
+}
+
+// run attaches the local terminal until the shell has ended, or is left.
+func (v *visit) run(ctx context.Context) error {
+	j := v.job
+	input, err := terminal.NewInput(j.In)
+	if err != nil {
+		return fmt.Errorf("stdin: %w", err)
+	}
+	ctx, leaving := context.WithCancelCause(ctx)
+	defer leaving(nil)
+	s := j.newSession(func(at place) stream.Request { return at.attachRequest(j.plan.offer) })
+	v.session = s
+	s.Dial, s.Judge = v.dial(s.Dial), func(err error) error { return v.judge(ctx, err) }
+	v.tape.Log = func(reading context.Context, from node.From, follow bool) (io.ReadCloser, error) {
+		reading, cancel := context.WithCancel(reading)
+		stop := context.AfterFunc(ctx, cancel)
+		log, err := v.client.Log(reading, v.pod, from, follow)
+		if err != nil {
+			stop()
+			cancel()
+			return nil, err
+		}
+		return cancelled{log, func() { stop(); cancel() }}, nil
+	}
+	k := &keys{job: j, session: s, leave: leaving, start: time.Now()}
+	k.detach = func() { v.detach(ctx, leaving) }
+	typed := terminal.NewKeys(input, input.Cancel, j.plan.live.escapeChar(), keysOfOurs+string(keyDetach), k.press)
+	j.in.Reader, s.Stdin, s.CancelStdin = typed, &j.in, typed.Cancel
+	leave, err := v.onTerminal(ctx, s, k)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	defer v.marking.Wait()
+	defer leaving(nil)
+	return v.conclude(ctx, s.Run(ctx))
+}
+
+// cancelled is a log whose request ends with it.
+type cancelled struct {
+	io.ReadCloser
+	cancel func()
+}
+
+func (c cancelled) Close() error {
+	defer c.cancel()
+	return c.ReadCloser.Close()
+}
+
+// onTerminal makes s a session on the local terminal, raw from the first socket on, that goes back to the same shell when it breaks. The
+// returned function gives the terminal back.
+func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (leave func(), err error) {
+	j := v.job
+	t, err := terminal.Open(j.In, j.Out)
+	if err != nil {
+		return nil, err
+	}
+	var stopResize func()
+	s.Resized, stopResize = t.Resized()
+	s.Size = func() (width, height uint16, ok bool) {
+		size, err := t.Size()
+		return size.Width, size.Height, err == nil
+	}
+	s.Interactive, s.Reconnect, s.Eager = true, j.plan.live.policy(stream.ReconnectAlways), true
+	s.GiveUpAfter, s.Stdout = j.plan.live.reconnectTimeout, v.tape
+	j.statusOn(t, s)
+	gap := &gap{job: j, same: true}
+	connected := s.OnOpen
+	s.OnOpen = func(c *stream.Conn) error {
+		if err := k.raw(t); err != nil {
+			return err
+		}
+		j.notice.setScreen(&j.screen)
+		if long := gap.over(); long > 0 {
+			j.screen.SetStatus("")
+			if !j.screen.FullScreen() {
+				j.notice.say("connected again after %s: the shell is the same", seconds(long))
+			}
+		}
+		v.join(ctx, s)
+		return connected(c)
+	}
+	k.suspend = func() { k.stop(t) }
+	stopContinued := t.Continued(func() { k.continued(t) })
+	s.OnConnect = func(int) { gap.try() }
+	s.OnFail = func(err error) {
+		v.unmark()
+		k.lost.Add(1)
+		gap.fail(err)
+	}
+	s.OnWait = func(delay time.Duration) { gap.wait(t, delay) }
+	return func() {
+		gap.stop()
+		j.screen.SetStatus("")
+		stopContinued()
+		stopResize()
+		j.lastResort.run()
+		j.notice.setCooked()
+	}, nil
+}
+
+const (
+	// marks are printed so often until one has come through the new connection, and joining bounds that.
+	marks   = 700 * time.Millisecond
+	joining = 15 * time.Second
+)
+
+// join has the tape find its place in what comes from a new socket: marks are printed into the shell's terminal until one has come.
+func (v *visit) join(ctx context.Context, s *stream.Session) {
+	id := rand.Text()
+	v.tape.Expect(id)
+	joined, again := v.tape.Joined(), v.again
+	v.again = true
+	ctx, v.unmark = context.WithTimeout(ctx, joining)
+	v.marking.Go(func() {
+		var err error
+		for i := 0; ; i++ {
+			if err = v.job.quietly(ctx, v.job.at, node.Mark(fmt.Sprintf("%s-%d", id, i))); refusedForGood(err) {
+				break
+			}
+			timer := time.NewTimer(marks)
+			select {
+			case <-joined:
+				timer.Stop()
+				if again {
+					s.Redraw()
+				}
+				return
+			case <-ctx.Done():
+				timer.Stop()
+				if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+					return // the connection is lost, or all is over
+				}
+			case <-timer.C:
+				continue
+			}
+			break
+		}
+		v.notice.detail("no mark can be made in what the shell prints: %v", err)
+		v.tape.GiveUp(id)
+	})
+}
+
+// refusedForGood says whether the server will always refuse this.
+func refusedForGood(err error) bool {
+	var refused *stream.HandshakeError
+	return errors.As(err, &refused) && refused.Permanent()
+}
+
+// detach leaves the shell running.
+func (v *visit) detach(ctx context.Context, leave context.CancelCauseFunc) {
+	v.marking.Go(func() {
+		if err := v.job.quietly(ctx, v.job.at, node.Detach()); err != nil {
+			v.notice.warn("the shell cannot be left running: %s", err)
+			return
+		}
+		leave(errDetached)
+	})
+}
+
+// errShellEnded is the end of a visit to a shell that is not there any more.
+var errShellEnded = errors.New("the shell has ended")
+
+// dial asks the pod when the server refuses: a shell that has ended meanwhile cannot be attached to.
+func (v *visit) dial(open func(context.Context) (*stream.Conn, error)) func(context.Context) (*stream.Conn, error) {
+	return func(ctx context.Context) (*stream.Conn, error) {
+		conn, err := open(ctx)
+		var refused *stream.HandshakeError
+		if errors.As(err, &refused) && v.ask(ctx) {
+			return nil, &stream.NotYetError{Err: errShellEnded, Final: true}
+		}
+		return conn, err
+	}
+}
+
+const (
+	// askOnce bounds one look at the pod; after the end of its stream its status may be late by settles.
+	askOnce = 3 * time.Second
+	settles = 10 * time.Second
+	looks   = 100 * time.Millisecond
+)
+
+// ask says whether the shell has ended, as far as the pod says.
+func (v *visit) ask(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, askOnce)
+	defer cancel()
+	now, err := v.client.Get(ctx, v.pod.Namespace, v.pod.Name)
+	switch {
+	case apierrors.IsNotFound(err) || err == nil && now.UID != v.pod.UID:
+		v.gone = true
+	case err != nil:
+		return false
+	default:
+		if end, over := node.EndOf(now); over {
+			v.end = &end
+		}
+	}
+	return v.gone || v.end != nil
+}
+
+// judge finds out what the end of a stream means: attach says Success however the shell has ended, and also where it has not.
+func (v *visit) judge(ctx context.Context, err error) error {
+	var lost *stream.LostError
+	var remote *stream.RemoteError
+	if errors.As(err, &lost) || err != nil && !errors.As(err, &remote) {
+		return err
+	}
+	for begin := time.Now(); ; time.Sleep(looks) {
+		switch {
+		case v.ask(ctx):
+			return nil // see conclude
+		case time.Since(begin) > settles && err == nil:
+			return &stream.LostError{Err: errors.New("the server has ended the stream, and the shell runs")}
+		case time.Since(begin) > settles:
+			return &stream.LostError{Err: err}
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// conclude says how the visit has ended, when its session has.
+func (v *visit) conclude(ctx context.Context, err error) error {
+	v.unmark()
+	j := v.job
+	var lost *stream.LostError
+	if errors.As(err, &lost) && ctx.Err() == nil {
+		v.ask(ctx)
+	}
+	switch {
+	case errors.Is(context.Cause(ctx), errDetached):
+		v.keep = true
+		j.tidy()
+		j.notice.insist("%s", v.leftRunning())
+		return nil
+	case v.end != nil:
+		reading, cancel := context.WithTimeout(ctx, askOnce)
+		defer cancel()
+		if missing := v.tape.Rest(reading); missing != nil && ctx.Err() == nil {
+			v.missing(missing)
+		}
+		return v.verdict()
+	case v.gone:
+		j.tidy()
+		return errors.New("the pod of the shell was deleted")
+	}
+	j.tidy()
+	return ending(ctx, err)
+}
+
+// verdict is how the shell has ended.
+func (v *visit) verdict() error {
+	switch v.end.Reason {
+	case "":
+	case "DeadlineExceeded":
+		v.job.tidy()
+		v.job.notice.insist("the shell's time is over (--ttl %v)", v.options.TTL)
+	default:
+		v.job.tidy()
+		v.job.notice.insist("the shell was ended: %s", v.end.Reason)
+	}
+	if v.end.Code == 0 {
+		return nil
+	}
+	return &stream.ExitError{Code: v.end.Code}
+}

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"kshell/internal/node"
+	"kshell/internal/pod"
+)
+
+func newNodeList(a *app) *cobra.Command {
+	var everywhere bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the node shells that there are",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.listNodeShells(cmd.Context(), everywhere)
+		},
+	}
+	cmd.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "of all namespaces")
+	return cmd
+}
+
+// nodeShellsIn are for what needs no plan.
+func (a *app) nodeShellsIn(everywhere bool) (s *nodeShells, namespace string, err error) {
+	kube, err := a.connect()
+	if err != nil {
+		return nil, "", err
+	}
+	s, err = a.newNodeShells(kube, &nodePlan{})
+	if everywhere {
+		return s, "", err
+	}
+	return s, kube.Namespace, err
+}
+
+func (a *app) listNodeShells(ctx context.Context, everywhere bool) error {
+	s, namespace, err := a.nodeShellsIn(everywhere)
+	if err != nil {
+		return err
+	}
+	pods, err := s.client.Pods(ctx, namespace)
+	if err != nil {
+		return ending(ctx, err)
+	}
+	if len(pods) == 0 {
+		a.notice.say("there are no node shells%s", in(namespace))
+		return nil
+	}
+	table := tabwriter.NewWriter(a.printed, 0, 8, 3, ' ', 0)
+	head, row := "POD\tNODE\tKIND\tSTATUS\tBY\tFROM\tAGE\tENDS IN\n", func(p *corev1.Pod) []string { return listed(p, time.Now()) }
+	if everywhere {
+		head, row = "NAMESPACE\t"+head, func(p *corev1.Pod) []string { return append([]string{clean(p.Namespace)}, listed(p, time.Now())...) }
+	}
+	_, _ = fmt.Fprint(table, head) // a.printed remembers
+	for i := range pods {
+		_, _ = fmt.Fprintln(table, strings.Join(row(&pods[i]), "\t"))
+	}
+	return table.Flush()
+}
+
+func in(namespace string) string {
+	if namespace == "" {
+		return ""
+	}
+	return " in namespace " + namespace
+}
+
+// listed is a pod's row.
+func listed(p *corev1.Pod, now time.Time) []string {
+	facts, status, ends := node.FactsOf(p), string(p.Status.Phase), "-"
+	if p.DeletionTimestamp != nil {
+		status = "Terminating"
+	}
+	if left := facts.TTL - now.Sub(p.CreationTimestamp.Time); !node.Over(p) && left > 0 {
+		ends = duration.HumanDuration(left)
+	}
+	kind := "command"
+	if facts.Shell {
+		kind = "shell"
+	}
+	row := []string{p.Name, p.Spec.NodeName, kind, status, facts.By, facts.From, duration.HumanDuration(now.Sub(p.CreationTimestamp.Time)), ends}
+	for i, cell := range row {
+		if row[i] = clean(cell); cell == "" {
+			row[i] = "-"
+		}
+	}
+	return row
+}
+
+func newNodeGC(a *app) *cobra.Command {
+	var f gcFlags
+	cmd := &cobra.Command{
+		Use:   "gc",
+		Short: "Delete the pods of node shells that have ended, or should have",
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return a.gc(cmd.Context(), f) },
+	}
+	flags := cmd.Flags()
+	flags.BoolVarP(&f.everywhere, "all-namespaces", "A", false, "in all namespaces")
+	flags.DurationVar(&f.older, "older-than", 0, "also those that still run, when they are older than this")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "say what would be deleted, and delete nothing")
+	return cmd
+}
+
+type gcFlags struct {
+	everywhere, dryRun bool
+	older              time.Duration
+}
+
+// leftover says why a pod is to go; empty: it stays.
+func (f *gcFlags) leftover(p *corev1.Pod, now time.Time) string {
+	why := node.Leftover(p, now)
+	if old := now.Sub(p.CreationTimestamp.Time); why == "" && f.older > 0 && old > f.older && p.DeletionTimestamp == nil {
+		why = "is " + duration.HumanDuration(old) + " old"
+	}
+	return why
+}
+
+func (a *app) gc(ctx context.Context, f gcFlags) error {
+	s, namespace, err := a.nodeShellsIn(f.everywhere)
+	if err != nil {
+		return err
+	}
+	pods, err := s.client.Pods(ctx, namespace)
+	if err != nil {
+		return ending(ctx, err)
+	}
+	var failed []error
+	for i := range pods {
+		p := &pods[i]
+		why := f.leftover(p, time.Now())
+		switch {
+		case why == "":
+			continue
+		case f.dryRun:
+			why += ": would be deleted"
+		default:
+			if err := s.drop(ctx, p); err != nil {
+				failed = append(failed, fmt.Errorf("pod %s in namespace %s cannot be deleted: %w", p.Name, p.Namespace, err))
+				continue
+			}
+			why += ": deleted"
+		}
+		_, _ = fmt.Fprintf(a.printed, "pod %s in namespace %s %s\n", clean(p.Name), clean(p.Namespace), why) // which remembers
+	}
+	return ending(ctx, errors.Join(failed...))
+}
+
+func (s *nodeShells) drop(ctx context.Context, p *corev1.Pod) error {
+	ctx, cancel := context.WithTimeout(ctx, removing)
+	defer cancel()
+	return s.client.Remove(ctx, p)
+}
+
+// sweep deletes what earlier node shells have left in the namespace, meanwhile. Who may not list pods does without.
+func (s *nodeShells) sweep(ctx context.Context) {
+	s.sweeps.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, lookingAt)
+		defer cancel()
+		pods, err := s.client.Pods(ctx, s.plan.options.Namespace)
+		if err != nil {
+			s.notice.detail("leftovers were not looked for: %s", err)
+			return
+		}
+		for i := range pods {
+			p := &pods[i]
+			why := node.Leftover(p, time.Now())
+			if why == "" {
+				continue
+			}
+			if err := s.drop(ctx, p); err != nil {
+				s.notice.detail("pod %s, which %s, could not be deleted: %s", p.Name, why, err)
+				continue
+			}
+			s.notice.detail("pod %s, which %s, was deleted", p.Name, why)
+		}
+	})
+}
+
+// comeBack goes back to a shell that was left running.
+func (s *nodeShells) comeBack(ctx context.Context) error {
+	if err := s.allow(ctx); err != nil {
+		return err
+	}
+	found, err := s.running(ctx)
+	if err != nil {
+		return err
+	}
+	facts := node.FactsOf(found)
+	p := &nodePod{nodeShells: s, notice: s.notice, pod: found, release: s.lastResort.hold()}
+	p.options = node.Options{Node: found.Spec.NodeName, TTL: facts.TTL, Stale: facts.Stale}
+	p.keep = true // until we are there
+	defer p.remove()
+	at := place{found.Namespace, found.Name, node.Container, &pod.Found{Pod: found, Container: node.Container}}
+	s.notice.detail("pod %s on node %s, made by %s from %s", found.Name, found.Spec.NodeName, facts.By, facts.From)
+	if _, over := node.EndOf(found); over {
+		return fmt.Errorf("the shell of pod %s has ended", found.Name)
+	}
+	p.keep = false
+	_, err = p.attend(ctx, at, true)
+	return err
+}
+
+// running is the shell that is meant.
+func (s *nodeShells) running(ctx context.Context) (*corev1.Pod, error) {
+	if s.plan.attach != "" {
+		p, err := s.pods.Get(ctx, s.plan.options.Namespace, s.plan.attach)
+		switch {
+		case err != nil:
+			return nil, err
+		case !node.Ours(p) || !node.FactsOf(p).Shell:
+			return nil, &hinted{fmt.Errorf("pod %s is no node shell to which one can come back", p.Name), s.plan.exec.path + " list"}
+		}
+		return p, nil
+	}
+	pods, err := s.client.Pods(ctx, s.plan.options.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	pods = slices.DeleteFunc(pods, func(p corev1.Pod) bool {
+		return !node.FactsOf(&p).Shell || p.Status.Phase != corev1.PodRunning || p.DeletionTimestamp != nil
+	})
+	switch len(pods) {
+	case 0:
+		return nil, &hinted{fmt.Errorf("no node shell runs in namespace %s", s.plan.options.Namespace), s.plan.exec.path + " list -A"}
+	case 1:
+		return &pods[0], nil
+	}
+	list := menu{title: "a shell", header: []string{"POD", "NODE", "KIND", "STATUS", "BY", "FROM", "AGE", "ENDS IN"}}
+	for i := range pods {
+		list.rows = append(list.rows, listed(&pods[i], time.Now()))
+	}
+	i, err := s.choose(ctx, list)
+	if err != nil {
+		return nil, err
+	}
+	return &pods[i], nil
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"kshell/internal/node"
+)
+
+// pick has the user choose a node.
+func (s *nodeShells) pick(ctx context.Context) (string, error) {
+	nodes, err := s.client.Nodes(ctx, "")
+	if err != nil {
+		return "", err
+	}
+	if len(nodes) == 0 {
+		return "", fmt.Errorf("the cluster has no nodes")
+	}
+	i, err := s.choose(ctx, nodeMenu(nodes, time.Now()))
+	if err != nil {
+		return "", err
+	}
+	s.notice.detail("node %s was chosen", nodes[i].Name)
+	return nodes[i].Name, nil
+}
+
+// nodeMenu is the list of the nodes.
+func nodeMenu(nodes []corev1.Node, now time.Time) menu {
+	list := menu{title: "a node", header: []string{"NAME", "STATUS", "ROLES", "VERSION", "AGE"}}
+	for i := range nodes {
+		n := &nodes[i]
+		list.rows = append(list.rows, []string{
+			clean(n.Name), nodeStatus(n), clean(roles(n)), clean(n.Status.NodeInfo.KubeletVersion), duration.HumanDuration(now.Sub(n.CreationTimestamp.Time)),
+		})
+	}
+	return list
+}
+
+// nodeStatus is a node's in kubectl's words.
+func nodeStatus(n *corev1.Node) string {
+	status := "Ready"
+	if node.NotReady(n) != "" {
+		status = "NotReady"
+	}
+	if n.Spec.Unschedulable {
+		status += ",SchedulingDisabled"
+	}
+	return status
+}
+
+// roles are those of a node's labels, as kubectl has them.
+func roles(n *corev1.Node) string {
+	var all []string
+	for label, value := range n.Labels {
+		switch role, ok := strings.CutPrefix(label, "node-role.kubernetes.io/"); {
+		case ok && role != "":
+			all = append(all, role)
+		case label == "kubernetes.io/role" && value != "":
+			all = append(all, value)
+		}
+	}
+	if len(all) == 0 {
+		return "<none>"
+	}
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), ",")
+}
+
+// nodeNames completes the node, or the pod to come back to.
+func (a *app) nodeNames(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	typed, prefix := "", toComplete
+	if kind, name, ok := strings.Cut(toComplete, "/"); ok {
+		typed, prefix = kind+"/", name
+	}
+	return timely(cmd, func(ctx context.Context) []string {
+		kube, err := a.unattended()
+		if err != nil {
+			return nil
+		}
+		path := "/api/v1/nodes"
+		if changed(cmd, "attach") {
+			path = listPath("pod", kube.Namespace)
+		}
+		names := namesAt(ctx, kube.Config, path, prefix)
+		for i := range names {
+			names[i] = typed + names[i]
+		}
+		return names
+	}), cobra.ShellCompDirectiveNoFileComp
+}
+
+// gather finds the nodes of a command that is for several.
+func (s *nodeShells) gather(ctx context.Context, m *many) error {
+	ctx, cancel := m.plan.script.limited(ctx)
+	defer cancel()
+	if err := rereadable(m.plan.script.stdinFile); err != nil {
+		return err
+	}
+	nodes, err := s.client.Nodes(ctx, m.plan.many.selector)
+	switch {
+	case err != nil:
+		return err
+	case len(nodes) == 0 && m.plan.many.selector != "":
+		return fmt.Errorf("no node has the labels %s", m.plan.many.selector)
+	case len(nodes) == 0:
+		return fmt.Errorf("the cluster has no nodes")
+	case len(nodes) > 1 && m.plan.stdin && m.plan.script.stdinFile == "":
+		return &usageError{
+			fmt.Sprintf("-i is for one node, and these are %d: one input cannot be given to all", len(nodes)), "--stdin-file FILE is read anew for each node",
+		}
+	}
+	if err := s.allow(ctx); err != nil {
+		return err
+	}
+	m.cfg = s.cfg
+	for i := range nodes {
+		m.add(place{namespace: s.plan.options.Namespace}, nil)
+		m.titles[i], m.nodes[i] = clean(nodes[i].Name), nodes[i].Name
+	}
+	s.sweep(ctx)
+	m.enter = s.enter
+	m.left = s.sweeps.Wait
+	return nil
+}
+
+// enter makes the pod for a place of many; leave removes it.
+func (s *nodeShells) enter(ctx context.Context, m *many, i int) (command []string, leave func()) {
+	leave = func() {}
+	name := m.nodes[i]
+	fail := func(err error) {
+		m.refused[i] = &shortError{err, "node " + name + ": " + err.Error()}
+	}
+	if ctx.Err() != nil {
+		fail(ending(ctx, context.Cause(ctx)))
+		return nil, leave
+	}
+	n := m.notice.about(m.titles[i])
+	p, err := s.create(ctx, n, name)
+	if err != nil {
+		fail(err)
+		return nil, leave
+	}
+	at, err := p.start(ctx)
+	if err != nil {
+		fail(err)
+		return nil, p.remove
+	}
+	m.places[i] = at
+	own := *m.app
+	own.notice = n
+	signs, err := own.newJob(s.cfg, m.plan, at)
+	if err != nil {
+		fail(err)
+		return nil, p.remove
+	}
+	stop := signs.alive(ctx, p.options.Stale, p.options.Windows)
+	return p.options.Command(m.plan.command), func() {
+		stop()
+		p.remove()
+	}
+}

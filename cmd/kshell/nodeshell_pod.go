@@ -1,0 +1,365 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+
+	"kshell/internal/kubeconfig"
+	"kshell/internal/node"
+	"kshell/internal/pod"
+)
+
+// nodeShells makes pods on nodes, and removes them.
+type nodeShells struct {
+	*app
+	plan   *nodePlan
+	cfg    *rest.Config
+	client *node.Client
+	pods   *pod.Client
+
+	allowed sync.Once // the rights were looked at
+	refusal error
+	sweeps  sync.WaitGroup
+}
+
+func (a *app) newNodeShells(kube *kubeconfig.Target, p *nodePlan) (*nodeShells, error) {
+	client, err := node.NewClient(kube.Config)
+	if err != nil {
+		return nil, err
+	}
+	pods, err := pod.NewClient(kube.Config)
+	if err != nil {
+		return nil, err
+	}
+	return &nodeShells{app: a, plan: p, cfg: kube.Config, client: client, pods: pods}, nil
+}
+
+// lookingAt bounds a look at something that kshell can do without.
+const lookingAt = 10 * time.Second
+
+// look gives the options for a node, of which it finds out what it can: who may not look at nodes may make pods on them all the same.
+func (s *nodeShells) look(ctx context.Context, n *notice, name string) (node.Options, error) {
+	o := s.plan.options
+	o.Node, o.Name, o.At = name, node.Name(name), time.Now()
+	ctx, cancel := context.WithTimeout(ctx, lookingAt)
+	defer cancel()
+	found, err := s.client.Node(ctx, name)
+	var unseen *node.NodeError
+	switch {
+	case errors.As(err, &unseen) && unseen.Unknown():
+		return o, err
+	case err != nil:
+		n.detail("node %s was not looked at, and is taken for one of Linux: %s", name, err)
+	default:
+		o.Windows = node.IsWindows(found)
+		if why := node.NotReady(found); why != "" {
+			n.warn("node %s %s", name, why)
+		}
+	}
+	if o.Windows {
+		o.Shell = false
+	}
+	switch {
+	case o.Image != "":
+	case o.Windows:
+		o.Image = nodeImageDefaultWindows
+	default:
+		o.Image = nodeImageDefault
+	}
+	return o, nil
+}
+
+// print prints the pod.
+func (s *nodeShells) print(ctx context.Context) error {
+	o, err := s.look(ctx, s.notice, s.plan.node)
+	if err != nil {
+		return err
+	}
+	text, err := node.YAML(node.Pod(o))
+	if err != nil {
+		return err
+	}
+	_, _ = s.printed.Write(text) // which remembers
+	return nil
+}
+
+// nodeRules are what a node shell needs in its namespace.
+func nodeRules(shell bool) []pod.Rule {
+	rules := []pod.Rule{
+		{Verb: "create", Resource: "pods"}, {Verb: "get", Resource: "pods"}, {Verb: "delete", Resource: "pods"}, {Verb: "watch", Resource: "pods"},
+	}
+	rules = append(rules, pod.ExecRules()...)
+	if shell {
+		rules = append(rules, pod.Rule{Verb: "get", Resource: "pods", Subresource: "attach"}, pod.Rule{Verb: "create", Resource: "pods", Subresource: "attach"},
+			pod.Rule{Verb: "get", Resource: "pods", Subresource: "log"})
+	}
+	return rules
+}
+
+// allow says which rights are lacking, before anything is made. What cannot be known is left to be refused.
+func (s *nodeShells) allow(ctx context.Context) error {
+	s.allowed.Do(func() {
+		ctx, cancel := context.WithTimeout(ctx, reviewing)
+		defer cancel()
+		rules := nodeRules(s.plan.interactive())
+		lacking, failed := make([]bool, len(rules)), make([]error, len(rules))
+		var questions sync.WaitGroup
+		for i, rule := range rules {
+			questions.Go(func() {
+				missing, err := s.pods.Missing(ctx, s.plan.options.Namespace, rule)
+				lacking[i], failed[i] = len(missing) > 0, err
+			})
+		}
+		questions.Wait()
+		if err := errors.Join(failed...); err != nil {
+			s.notice.detail("which rights there are is not known: %s", failed[0])
+			return
+		}
+		var missing []pod.Rule
+		for i, rule := range rules {
+			if lacking[i] {
+				missing = append(missing, rule)
+			}
+		}
+		if len(missing) > 0 {
+			s.refusal = &pod.ForbiddenError{Namespace: s.plan.options.Namespace, Missing: missing, Err: errors.New("a node shell needs these rights")}
+		}
+	})
+	return s.refusal
+}
+
+// nodePod is a pod of ours on a node.
+type nodePod struct {
+	*nodeShells
+	notice  *notice
+	options node.Options
+	pod     *corev1.Pod
+	keep    bool // it is left running
+	release func()
+}
+
+// create makes a pod on a node. It has to be removed.
+func (s *nodeShells) create(ctx context.Context, n *notice, name string) (*nodePod, error) {
+	if err := s.allow(ctx); err != nil {
+		return nil, err
+	}
+	o, err := s.look(ctx, n, name)
+	if err != nil {
+		return nil, err
+	}
+	wanted := node.Pod(o)
+	p := &nodePod{nodeShells: s, notice: n, options: o, release: s.lastResort.hold()}
+	// The answer is waited for whatever comes: a pod of which nobody knows would be left behind.
+	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookingAt)
+	defer cancel()
+	made, err := s.client.Create(asking, wanted)
+	var refused *node.CreateError
+	if errors.As(err, &refused) && refused.Cause == node.Demand {
+		n.detail("%s: asking for --cpu %s and --memory %s", err, s.plan.cpu, s.plan.memory)
+		if wanted, err = node.WithResources(wanted, s.plan.cpu, s.plan.memory); err == nil {
+			made, err = s.client.Create(asking, wanted)
+		}
+	}
+	if err != nil {
+		p.lost(wanted, err)
+		p.release()
+		return nil, s.explainCreate(ctx, err)
+	}
+	p.pod = made
+	n.detail("pod %s was made on node %s, image %s", made.Name, name, o.Image)
+	return p, nil
+}
+
+// lost removes what may have been made although there was no answer.
+func (p *nodePod) lost(wanted *corev1.Pod, err error) {
+	var refused *node.CreateError
+	if errors.As(err, &refused) && refused.Answered() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), removing)
+	defer cancel()
+	if found, err := p.client.Get(ctx, wanted.Namespace, wanted.Name); err == nil { // the name is ours alone
+		_ = p.client.Remove(ctx, found) // it ends by itself
+	}
+}
+
+// explainCreate adds where it would be allowed.
+func (s *nodeShells) explainCreate(ctx context.Context, err error) error {
+	var refused *node.CreateError
+	if !errors.As(err, &refused) || refused.Cause != node.PodSecurity {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, reviewing)
+	defer cancel()
+	say, silent, unseen := s.client.Allowing(ctx)
+	hint := refused.Hint()
+	switch {
+	case unseen != nil:
+		s.notice.detail("which namespaces allow it is not known: %s", unseen)
+	case len(say) > 0:
+		hint = "-n takes another namespace; these allow it: " + someOf(say) + "\n" + hint
+	case len(silent) > 0:
+		hint = "-n takes another namespace; these have no level of their own: " + someOf(silent) + "\n" + hint
+	default:
+		hint = "no namespace here allows it\n" + hint
+	}
+	return &hinted{&shortError{err, err.Error()}, hint}
+}
+
+// someOf names at most six.
+func someOf(names []string) string {
+	const most = 6
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}
+
+// start waits until the pod runs.
+func (p *nodePod) start(ctx context.Context) (place, error) {
+	own := *p.app
+	own.notice = p.notice
+	begin := time.Now()
+	found, err := own.await(ctx, p.pods, pod.Request{
+		Namespace: p.pod.Namespace, Target: pod.Target{Kind: "pod", Name: p.pod.Name}, Container: node.Container,
+	}, max(p.plan.exec.running, time.Second))
+	if err != nil {
+		return place{}, ending(ctx, err)
+	}
+	p.notice.detail("pod %s runs on node %s after %v", p.pod.Name, p.options.Node, time.Since(begin).Round(10*time.Millisecond))
+	return place{p.pod.Namespace, p.pod.Name, node.Container, found}, nil
+}
+
+// removing bounds the removal of a pod, when nobody wants to wait any more.
+const removing = 10 * time.Second
+
+// remove removes the pod, unless it is to be left running.
+func (p *nodePod) remove() {
+	defer p.release()
+	if p.keep {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), removing)
+	defer cancel()
+	if err := p.client.Remove(ctx, p.pod); err != nil {
+		p.notice.warn("pod %s in namespace %s could not be deleted: %s; it ends by itself %s after the last sign of life, and at %s at the latest",
+			p.pod.Name, p.pod.Namespace, err, p.options.Stale, p.pod.CreationTimestamp.Add(p.options.TTL).Format(time.TimeOnly))
+		return
+	}
+	p.notice.detail("pod %s was deleted", p.pod.Name)
+}
+
+// beat gives signs of life for the pod until the context ends.
+func (j *job) beat(ctx context.Context, stale time.Duration, windows bool) {
+	ticker := time.NewTicker(node.Beats(stale))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if err := j.quietly(ctx, j.at, node.Beat(windows)); err != nil && ctx.Err() == nil {
+			j.notice.detail("no sign of life could be given: %s", err)
+		}
+	}
+}
+
+// alive gives signs of life until stop is called, which waits for the last one.
+func (j *job) alive(ctx context.Context, stale time.Duration, windows bool) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var beating sync.WaitGroup
+	beating.Go(func() { j.beat(ctx, stale, windows) })
+	return func() {
+		cancel()
+		beating.Wait()
+	}
+}
+
+// one runs the plan on its node.
+func (s *nodeShells) one(ctx context.Context) (err error) {
+	start := time.Now()
+	status, err := s.plan.exec.script.openStatus()
+	if err != nil {
+		return err
+	}
+	var j *job
+	defer func() {
+		if unsaid := newStatus(j, start, err).write(status); unsaid != nil {
+			s.notice.warn("the status could not be written: %s", unsaid)
+		}
+	}()
+	ctx, cancel := s.plan.exec.script.limited(ctx)
+	defer cancel()
+	if err := s.openInput(); err != nil {
+		return err
+	}
+	s.sweep(ctx)
+	defer s.sweeps.Wait()
+	p, err := s.create(ctx, s.notice, s.plan.node)
+	if err != nil {
+		return ending(ctx, err)
+	}
+	defer p.remove()
+	at, err := p.start(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case s.plan.detach:
+		p.keep = true
+		s.notice.insist("%s", p.leftRunning())
+		return nil
+	case s.plan.interactive() && !p.options.Windows:
+		j, err = p.attend(ctx, at, false)
+		return err
+	}
+	j, err = p.run(ctx, s.app, at)
+	return err
+}
+
+// openInput opens the file that is the command's input, if there is one.
+func (s *nodeShells) openInput() error {
+	if s.plan.exec.script.stdinFile == "" {
+		return nil
+	}
+	file, err := os.Open(s.plan.exec.script.stdinFile)
+	if err != nil {
+		return fmt.Errorf("--stdin-file: %w", err)
+	}
+	s.In = file // open until the program ends
+	return nil
+}
+
+// run runs the plan's command in the pod beside its main process.
+func (p *nodePod) run(ctx context.Context, a *app, at place) (*job, error) {
+	plan := *p.plan.exec
+	if len(plan.command) == 0 {
+		why := "--no-log"
+		if p.options.Windows {
+			why = "a node of Windows"
+		}
+		p.notice.say("this shell cannot be taken up again when the connection breaks (%s)", why)
+	}
+	plan.command, plan.target = p.options.Command(plan.command), pod.Target{Kind: "pod", Name: p.pod.Name}
+	j, err := a.newJob(p.cfg, &plan, at)
+	if err != nil {
+		return nil, err
+	}
+	defer j.alive(ctx, p.options.Stale, p.options.Windows)()
+	return j, j.refused(ctx, j.run(ctx))
+}
+
+// leftRunning says how to come back.
+func (p *nodePod) leftRunning() string {
+	return fmt.Sprintf("pod %s is left running on node %s, until %s: %s --attach -n %s %s comes back to it", p.pod.Name, p.pod.Spec.NodeName,
+		p.pod.CreationTimestamp.Add(p.options.TTL).Local().Format(time.DateTime), p.plan.exec.path, p.pod.Namespace, p.pod.Name)
+}
