@@ -17,6 +17,9 @@ func help(cmd *cobra.Command, _ []string) {
 	fmt.Fprintf(&b, "%s\n\nUsage:\n", strings.TrimSpace(firstOf(cmd.Long, cmd.Short)))
 	switch {
 	case cmd.HasAvailableSubCommands():
+		if cmd.Runnable() && cmd.HasParent() && strings.Contains(cmd.Use, "[-- COMMAND") {
+			fmt.Fprintf(&b, "  %s\n", cmd.UseLine())
+		}
 		fmt.Fprintf(&b, "  %s COMMAND [flags]\n", cmd.CommandPath())
 	default:
 		fmt.Fprintf(&b, "  %s\n", cmd.UseLine())
@@ -26,7 +29,7 @@ func help(cmd *cobra.Command, _ []string) {
 	own, connection := flagsOf(cmd)
 	section(&b, "Flags", own.FlagUsagesWrapped(columns))
 	section(&b, "Connection flags, as kubectl has them", connection.FlagUsagesWrapped(columns))
-	if cmd.Name() == "exec" || !cmd.HasParent() {
+	if cmd.Name() == "exec" || cmd.Name() == "node-shell" || !cmd.HasParent() {
 		section(&b, "Exit codes", exitTable)
 	}
 	fmt.Fprint(cmd.OutOrStdout(), b.String())

@@ -66,9 +66,10 @@ func (f *nodeFlags) command(run func(cmd *cobra.Command, args []string) error) *
 		Short: "Open a shell or run a command on a node, as root",
 		Long: `Open a shell or run a command on a node, as root, by a privileged pod that is deleted afterwards.
 
-On Linux it enters the node's own namespaces: what runs is the node's, not the image's. Without a command, and on a terminal, it opens a
-login shell, to which one comes back when the connection has broken. --detach and ~d leave it running, --attach comes back to it.
-The pod ends by itself when kshell is gone for five minutes, and after --ttl in any case.`,
+On Linux it enters the node's own namespaces: what runs is the node's, not the image's. Without a command, and on a
+terminal, it opens a login shell, to which kshell comes back when the connection has broken. --detach and ~d leave it
+running, --attach comes back to it. The pod ends by itself when kshell is gone for five minutes (--heartbeat), and after
+--ttl in any case. What earlier ones have left behind is deleted.`,
 		Example: `  kshell node-shell                             on a node that is chosen from a list
   kshell node-shell worker-1                    a shell on node worker-1
   kshell node-shell worker-1 -- journalctl -n9  a command there

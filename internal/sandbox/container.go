@@ -19,16 +19,19 @@ var errNotRunning = errors.New("container is not running")
 
 // container runs one container: its main process, again and again if the pod says so, and whatever is executed in it.
 type container struct {
-	srv   *Server
-	pod   types.NamespacedName
-	uid   types.UID
-	spec  corev1.Container
-	mark  string
-	dir   string
-	root  string // of its image; "" is the machine's
-	env   []string
-	again bool // restart when the main process ends
-	fan   fan
+	srv  *Server
+	pod  types.NamespacedName
+	uid  types.UID
+	spec corev1.Container
+	mark string
+	dir  string
+	root string // of its image; "" is the machine's
+	env  []string
+
+	node   string
+	mounts map[string]string // where volumes are, by where they should be: variables with these values are changed for them
+	again  bool              // restart when the main process ends
+	fan    fan
 
 	mu      sync.Mutex
 	main    *process // nil while it does not run
@@ -47,6 +50,7 @@ func (s *Server) newContainer(pod *corev1.Pod, spec corev1.Container, again bool
 		dir:   filepath.Join(s.dir, "pods", filepath.Base(string(pod.UID)), "c-"+filepath.Base(spec.Name)),
 		root:  s.imageRoot(spec.Image),
 		again: again,
+		node:  pod.Spec.NodeName,
 		procs: map[*process]struct{}{},
 	}
 	if err := os.MkdirAll(c.dir, 0o700); err != nil { //nolint:gosec // the last elements of names only: it stays below s.dir
@@ -54,6 +58,9 @@ func (s *Server) newContainer(pod *corev1.Pod, spec corev1.Container, again bool
 	}
 	rc := "PS1='" + prompt(pod.Name) + "'\n"
 	if err := os.WriteFile(filepath.Join(c.dir, ".bashrc"), []byte(rc), 0o600); err != nil { //nolint:gosec // likewise
+		return nil, err
+	}
+	if err := c.mount(pod.Spec.Volumes); err != nil {
 		return nil, err
 	}
 	c.env = c.environment()

@@ -14,6 +14,7 @@ var served = []struct {
 	metav1.APIResource
 }{
 	{"", kind("Namespace", "namespaces", false, "ns")},
+	{"", kind("Node", "nodes", false, "no")},
 	{"", kind("Pod", "pods", true, "po")},
 	{"", kind("Service", "services", true, "svc")},
 	{"", kind("ReplicationController", "replicationcontrollers", true, "rc")},

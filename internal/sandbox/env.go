@@ -17,7 +17,7 @@ func (c *container) environment() []string {
 	host, port := c.srv.endpoint()
 	tcp := "tcp://" + host + ":" + port
 	env := []string{
-		"PATH=" + searchPath(c.root),
+		"PATH=" + c.nodePath(c.node) + searchPath(c.root),
 		"HOSTNAME=" + c.pod.Name,
 		"KUBERNETES_SERVICE_HOST=" + host,
 		"KUBERNETES_SERVICE_PORT=" + port,
@@ -29,7 +29,11 @@ func (c *container) environment() []string {
 		"KUBERNETES_PORT_443_TCP_ADDR=" + host,
 	}
 	for _, v := range c.spec.Env {
-		env = setVariable(env, v.Name, v.Value)
+		value := v.Value
+		if folder, ok := c.mounts[value]; ok { // there is no other way to find it
+			value = folder
+		}
+		env = setVariable(env, v.Name, value)
 	}
 	if !hasVariable(env, "HOME") {
 		env = append(env, "HOME="+c.dir)

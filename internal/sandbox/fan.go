@@ -6,14 +6,12 @@ import (
 	"sync"
 )
 
-// logLimit is how much of a container's output its log keeps, in bytes.
-const logLimit = 64 << 10
-
-// fan spreads the output of a container's main process over all who are attached, and keeps its tail as the log. As on a
+// fan spreads the output of a container's main process over all who are attached, and writes its log. As on a
 // cluster, somebody attached who does not read holds up the container and everybody else.
 type fan struct {
+	journal
+
 	mu    sync.Mutex
-	tail  []byte
 	sinks []*sink
 }
 
@@ -52,18 +50,15 @@ func (f *fan) dropAll() {
 	f.sinks = nil
 }
 
-func (f *fan) log() []byte {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.tail)
-}
-
 // copy reads one of the main process's outputs to its end.
 func (f *fan) copy(r io.Reader, pick func(*sink) io.Writer) {
 	buf := make([]byte, chunk)
+	w := f.writer()
+	defer w.end()
 	for {
 		n, err := r.Read(buf)
 		if n > 0 {
+			w.write(buf[:n])
 			f.spread(buf[:n], pick)
 		}
 		if err != nil {
@@ -74,8 +69,6 @@ func (f *fan) copy(r io.Reader, pick func(*sink) io.Writer) {
 
 func (f *fan) spread(data []byte, pick func(*sink) io.Writer) {
 	f.mu.Lock()
-	f.tail = append(f.tail, data...)
-	f.tail = slices.Delete(f.tail, 0, max(0, len(f.tail)-logLimit))
 	sinks := slices.Clone(f.sinks)
 	f.mu.Unlock()
 	for _, k := range sinks {

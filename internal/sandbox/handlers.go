@@ -93,6 +93,9 @@ func (s *Server) serveCreate(w http.ResponseWriter, r *http.Request, c call) err
 	if len(pod.Spec.Containers) == 0 {
 		return apierrors.NewBadRequest("spec.containers: Required value")
 	}
+	if err := s.admit(pod); err != nil {
+		return err
+	}
 	if err := s.addPod(pod); err != nil {
 		return err
 	}
@@ -138,8 +141,8 @@ func (s *Server) serveDelete(w http.ResponseWriter, r *http.Request, c call) err
 	return nil
 }
 
-// serveLog sends the last 64 KiB that the container's main process printed. It follows nothing.
-func (s *Server) serveLog(w http.ResponseWriter, c call) error {
+// serveLog sends the last 4 MiB that the container's main process printed: whole lines.
+func (s *Server) serveLog(w http.ResponseWriter, r *http.Request, c call) error {
 	pod, err := s.pod(c.key())
 	if err != nil {
 		return err
@@ -148,9 +151,21 @@ func (s *Server) serveLog(w http.ResponseWriter, c call) error {
 	if err != nil {
 		return err
 	}
+	o := logOptions{follow: c.isTrue("follow"), timestamps: c.isTrue("timestamps"), tail: -1}
+	if v := c.query.Get("sinceTime"); v != "" {
+		if o.since, err = time.Parse(time.RFC3339, v); err != nil {
+			return apierrors.NewBadRequest(err.Error())
+		}
+	}
+	if v := c.query.Get("tailLines"); v != "" {
+		if o.tail, err = strconv.Atoi(v); err != nil {
+			return apierrors.NewBadRequest(err.Error())
+		}
+	}
 	w.Header().Set("Content-Type", "text/plain")
 	if ct := s.container(c.key(), name); ct != nil {
-		_, _ = w.Write(ct.fan.log())
+		control := http.NewResponseController(w)
+		ct.fan.send(w, o, func() { _ = control.Flush() }, r.Context().Done()) // the client may be gone
 	}
 	return nil
 }

@@ -85,6 +85,9 @@ func (s *Server) addImages() error {
 			return err
 		}
 	}
+	if err := s.addNodeImage(); err != nil {
+		return err
+	}
 	return s.AddImage(NoDDImage, onMachine(small...))
 }
 

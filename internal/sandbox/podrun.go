@@ -75,6 +75,7 @@ func (s *Server) addPod(pod *corev1.Pod) error {
 		<-ctx.Done()
 		close(run.ended)
 	})
+	s.expires(run)
 	return nil
 }
 

@@ -100,6 +100,10 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
+	if r.Method == http.MethodPost && q.group == "authorization.k8s.io" && s.answersReviews() {
+		serveReview(w, r, name)
+		return
+	}
 	if err := authorize(name, q.verb(r), q); err != nil {
 		writeError(w, err)
 		return
@@ -145,7 +149,7 @@ func (s *Server) serveSubresource(w http.ResponseWriter, r *http.Request, c call
 	switch {
 	case c.resource != "pods":
 	case c.subresource == "log" && r.Method == http.MethodGet:
-		return s.serveLog(w, c)
+		return s.serveLog(w, r, c)
 	case c.subresource == "exec" || c.subresource == "attach":
 		s.book.command()
 		if r.Method != http.MethodGet && r.Method != http.MethodPost {

@@ -33,12 +33,24 @@ const image = "sandbox/local:1"
 //	rc/legacy        one pod
 //	job/once         one pod, succeeded
 //	other: pod/web   in the second namespace
+//	node1, node2     nodes, for pods of NodeImage
+//
+// Namespace restricted lets in no pods that Pod Security's level restricted does not.
 func (s *Server) seed() error {
-	for _, ns := range []string{"default", "other", "kube-system"} {
+	for _, ns := range []string{"default", "other", "kube-system", "restricted"} {
 		o := &corev1.Namespace{TypeMeta: typeMeta("v1", "Namespace"), Status: corev1.NamespaceStatus{Phase: corev1.NamespaceActive}}
 		o.Name = ns
 		o.Labels = map[string]string{"kubernetes.io/metadata.name": ns}
+		switch ns {
+		case "kube-system":
+			o.Labels[enforceLabel] = "privileged"
+		case "restricted":
+			o.Labels[enforceLabel] = "restricted"
+		}
 		s.store.put("namespaces", o)
+	}
+	for _, name := range []string{"node1", "node2"} {
+		s.store.put("nodes", node(name))
 	}
 	if s.cfg.Empty {
 		return nil

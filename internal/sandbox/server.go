@@ -61,6 +61,7 @@ type Server struct {
 	mu      sync.Mutex
 	pods    map[types.NamespacedName]*podRun
 	images  map[string]string // the roots of those that are not the machine, by name
+	reviews bool              // see Review
 	closing bool
 
 	closed func() error
@@ -241,6 +242,19 @@ func (s *Server) Restart() { s.ln.dropAll(true) }
 
 // Down drops every connection and refuses new ones (accepts and resets them) until up is called.
 func (s *Server) Down() (up func()) { return s.ln.down() }
+
+// Review says whether the sandbox answers SelfSubjectAccessReviews. At first it does not know them, as an old server.
+func (s *Server) Review(answer bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reviews = answer
+}
+
+func (s *Server) answersReviews() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reviews
+}
 
 // Expire forgets the history, so that a watch from any earlier resource version gets 410 Gone.
 func (s *Server) Expire() { s.store.expire() }

@@ -1,0 +1,29 @@
+package sandbox
+
+import (
+	"os"
+	"path/filepath"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// mount makes a folder for each emptyDir of the container. A hostPath is the machine's own path.
+func (c *container) mount(volumes []corev1.Volume) error {
+	c.mounts = map[string]string{}
+	for _, m := range c.spec.VolumeMounts {
+		for _, v := range volumes {
+			switch {
+			case v.Name != m.Name:
+			case v.HostPath != nil:
+				c.mounts[m.MountPath] = v.HostPath.Path
+			case v.EmptyDir != nil:
+				folder := filepath.Join(c.dir, ".volumes", filepath.Base(v.Name))
+				if err := os.MkdirAll(folder, 0o700); err != nil { //nolint:gosec // the last element of the name only: it stays below c.dir
+					return err
+				}
+				c.mounts[m.MountPath] = folder
+			}
+		}
+	}
+	return nil
+}

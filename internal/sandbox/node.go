@@ -1,0 +1,136 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// NodeImage is an image from which a node can be entered: nsenter leads to a folder of programs in which hostname says the name of the pod's
+// node, beside all that the machine has.
+const NodeImage = "sandbox/node:1"
+
+// node is a node that is ready.
+func node(name string) *corev1.Node {
+	n := &corev1.Node{TypeMeta: typeMeta("v1", "Node"), ObjectMeta: metav1.ObjectMeta{
+		Name: name, UID: newUID(), CreationTimestamp: metav1.Now(),
+		Labels: map[string]string{"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "node-role.kubernetes.io/worker": ""},
+	}}
+	n.Status.NodeInfo = corev1.NodeSystemInfo{OperatingSystem: "linux", KubeletVersion: "v1.37.2"}
+	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady"}}
+	return n
+}
+
+// entering stands for nsenter. Whoever has no -m stays in the image.
+const entering = `#!/bin/sh
+while [ "$1" != -- ]; do
+	[ "$1" != -m ] || PATH=NODE:$PATH HOME=NODE HISTFILE=/dev/null
+	shift
+done
+shift
+export PATH HOME HISTFILE
+exec "$@"
+`
+
+// addNodeImage makes NodeImage and, in the folder of each node, its own programs.
+func (s *Server) addNodeImage() error {
+	for _, name := range []string{"node1", "node2"} {
+		folder := s.nodeDir(name)
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return err
+		}
+		if err := script(filepath.Join(folder, "hostname"), "#!/bin/sh\necho "+name+"\n"); err != nil {
+			return err
+		}
+		if err := script(filepath.Join(folder, "nsenter"), strings.ReplaceAll(entering, "NODE", folder)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Server) nodeDir(name string) string {
+	return filepath.Join(s.dir, "nodes", filepath.Base(name))
+}
+
+func script(path, text string) error {
+	return os.WriteFile(path, []byte(text), 0o700) //nolint:gosec // it is to be run
+}
+
+// nodePath is what a container of NodeImage has before its PATH.
+func (c *container) nodePath(node string) string {
+	if c.spec.Image != NodeImage {
+		return ""
+	}
+	return c.srv.nodeDir(node) + ":"
+}
+
+const enforceLabel = "pod-security.kubernetes.io/enforce"
+
+// admit is Pod Security, as far as pods on nodes go (k8s.io/pod-security-admission).
+func (s *Server) admit(pod *corev1.Pod) error {
+	o, ok := s.store.get("namespaces", keyOf(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: pod.Namespace}}))
+	if !ok {
+		return apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, pod.Namespace)
+	}
+	level := o.GetLabels()[enforceLabel]
+	if level == "" || level == "privileged" {
+		return nil
+	}
+	var why []string
+	if spec := pod.Spec; spec.HostNetwork || spec.HostPID || spec.HostIPC {
+		why = append(why, "host namespaces (hostNetwork=true, hostPID=true, hostIPC=true)")
+	}
+	for _, v := range pod.Spec.Volumes {
+		if v.HostPath != nil {
+			why = append(why, fmt.Sprintf("hostPath volumes (volume %q)", v.Name))
+		}
+	}
+	for _, c := range pod.Spec.Containers {
+		if c.SecurityContext != nil && c.SecurityContext.Privileged != nil {
+			why = append(why, fmt.Sprintf("privileged (container %q must not set securityContext.privileged=true)", c.Name))
+		}
+	}
+	if len(why) == 0 {
+		return nil
+	}
+	return apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, pod.Name,
+		fmt.Errorf("violates PodSecurity \"%s:latest\": %s", level, strings.Join(why, ", ")))
+}
+
+// expires ends the pod when its activeDeadlineSeconds are over.
+func (s *Server) expires(run *podRun) {
+	seconds := run.pod.Spec.ActiveDeadlineSeconds
+	if seconds == nil {
+		return
+	}
+	s.start(func() {
+		timer := time.NewTimer(time.Duration(*seconds) * time.Second)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-run.ended:
+			return
+		case <-s.ctx.Done():
+			return
+		}
+		over := false
+		s.store.update("pods", keyOf(run.pod), run.pod.UID, func(o object) {
+			if pod, ok := o.(*corev1.Pod); ok && pod.Status.Phase == corev1.PodRunning {
+				pod.Status.Phase, pod.Status.Reason = corev1.PodFailed, "DeadlineExceeded"
+				pod.Status.Message = "Pod was active on the node longer than the specified deadline"
+				over = true
+			}
+		})
+		if over {
+			run.stop()
+		}
+	})
+}
