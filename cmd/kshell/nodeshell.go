@@ -244,6 +244,8 @@ func (f *nodeFlags) planPod(cmd *cobra.Command, p *nodePlan) error {
 		return &usageError{"unknown --profile " + quoted(f.profile), "one of " + strings.Join(node.Profiles(), ", ")}
 	case !slices.Contains([]string{"", "Always", "IfNotPresent", "Never"}, f.pullPolicy):
 		return &usageError{"unknown --image-pull-policy " + quoted(f.pullPolicy), "one of Always, IfNotPresent, Never"}
+	case f.running < time.Second:
+		return usage(cmd, fmt.Sprintf("--pod-running-timeout %v is too short: a pod has to be made first", f.running))
 	case f.ttl < time.Minute:
 		return usage(cmd, fmt.Sprintf("--ttl %v is too short: 1m at least", f.ttl))
 	case f.stale < 10*time.Second:

@@ -225,12 +225,10 @@ func someOf(names []string) string {
 
 // start waits until the pod runs.
 func (p *nodePod) start(ctx context.Context) (place, error) {
-	own := *p.app
-	own.notice = p.notice
 	begin := time.Now()
-	found, err := own.await(ctx, p.pods, pod.Request{
+	found, err := p.awaitCalmly(ctx, pod.Request{
 		Namespace: p.pod.Namespace, Target: pod.Target{Kind: "pod", Name: p.pod.Name}, Container: node.Container,
-	}, max(p.plan.exec.running, time.Second))
+	}, p.plan.exec.running)
 	if err != nil {
 		return place{}, ending(ctx, err)
 	}

@@ -212,6 +212,7 @@ func (c *Client) Allowing(ctx context.Context) (say, silent []string, err error)
 	}
 	for _, ns := range list.Items {
 		switch level, set := ns.Labels[enforceLabel]; {
+		case ns.DeletionTimestamp != nil:
 		case level == "privileged":
 			say = append(say, ns.Name)
 		case !set:

@@ -90,7 +90,7 @@ func (s *Server) admit(pod *corev1.Pod) error {
 	}
 	for _, v := range pod.Spec.Volumes {
 		if v.HostPath != nil {
-			why = append(why, fmt.Sprintf("hostPath volumes (volume %q)", v.Name))
+			why = append(why, fmt.Sprintf("restricted volume types (volume %q uses restricted volume type \"hostPath\")", v.Name))
 		}
 	}
 	for _, c := range pod.Spec.Containers {

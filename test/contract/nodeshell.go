@@ -100,7 +100,7 @@ func NodeShells(t *testing.T, p Program, n Nodes) {
 	t.Run("Pod Security refuses", func(t *testing.T) {
 		r := p.Run(t, nil, "node-shell", "--image", n.Image, "-n", n.Restricted, node, "--", "true")
 		for _, words := range []string{
-			`namespace "` + n.Restricted + `" enforces the Pod Security level "restricted"`, "hostPID=true", `hostPath volumes (volume "host")`,
+			`namespace "` + n.Restricted + `" enforces the Pod Security level "restricted"`, "hostPID=true", `restricted volume type "hostPath"`,
 			"privileged", "hint: -n takes another namespace", "hint: kubectl label namespace " + n.Restricted + " pod-security.kubernetes.io/enforce=privileged",
 		} {
 			if !strings.Contains(r.Err, words) {

@@ -1,0 +1,197 @@
+package suite
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"kshell/test/contract"
+	"kshell/test/e2e/harness"
+	"kshell/test/faultproxy"
+)
+
+// namespace makes a namespace with labels, for one test.
+func namespace(t *testing.T, labels map[string]string) string {
+	t.Helper()
+	all := clientset(t).CoreV1().Namespaces()
+	made, err := all.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-", Labels: labels}}, metav1.CreateOptions{})
+	check(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience) // the test's own has ended
+		defer cancel()
+		check(t, all.Delete(ctx, made.Name, metav1.DeleteOptions{}))
+	})
+	eventually(t, "the namespace has a service account", func(ctx context.Context) (bool, error) {
+		_, err := clientset(t).CoreV1().ServiceAccounts(made.Name).Get(ctx, "default", metav1.GetOptions{})
+		return err == nil, nil
+	})
+	return made.Name
+}
+
+// nodes are the cluster's, for node shells in a namespace of the test's own.
+func nodes(t *testing.T) contract.Nodes {
+	t.Helper()
+	return contract.Nodes{Image: harness.BusyboxImage, Names: []string{"node1", "node2"}, Init: "tini", Namespace: namespace(t, nil)}
+}
+
+func TestNodeShell(t *testing.T) {
+	onEach(t, func(t *testing.T, p contract.Program) {
+		n := nodes(t)
+		n.Restricted = namespace(t, map[string]string{"pod-security.kubernetes.io/enforce": "restricted"})
+		contract.NodeShells(t, p, n)
+	})
+}
+
+func TestANodeShellIsTheSameBehindFiftyCuts(t *testing.T) {
+	onServers(t, func(t *testing.T, s harness.Server) {
+		for how, ending := range map[string]faultproxy.Ending{"RST": faultproxy.RST, "FIN": faultproxy.FIN} {
+			t.Run(how, func(t *testing.T) {
+				t.Parallel()
+				proxy, flags := through(t, s)
+				contract.NodeShellResumes(t, program(cluster.Kubeconfig()), nodes(t), 50, func() { proxy.Cut(faultproxy.Both, ending) }, flags...)
+			})
+		}
+	})
+}
+
+// shellPods are the node shells of a namespace.
+func shellPods(ctx context.Context, t *testing.T, ns string) []corev1.Pod {
+	t.Helper()
+	list, err := clientset(t).CoreV1().Pods(ns).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=kshell"})
+	check(t, err)
+	return list.Items
+}
+
+// none waits until there is no pod of a node shell.
+func none(t *testing.T, ns string, within time.Duration) {
+	t.Helper()
+	begin := time.Now()
+	eventually(t, "the pod is gone", func(ctx context.Context) (bool, error) { return len(shellPods(ctx, t, ns)) == 0, nil })
+	if took := time.Since(begin); took > within {
+		t.Errorf("the pod was gone after %v only", took)
+	}
+}
+
+func TestASignalLeavesNoPod(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
+		for what, args := range map[string][]string{
+			"while a command runs":     {"--image", harness.BusyboxImage, "node1", "--", "sh", "-c", "echo started >&2; sleep 600"},
+			"while the pod is pending": {"--image", "kshell.local/no-such:1", "node1", "--", "true"},
+		} {
+			t.Run(fmt.Sprint(signal, " ", what), func(t *testing.T) {
+				t.Parallel()
+				ns := namespace(t, nil)
+				l := start(t, program(cluster.Kubeconfig()), nil, append([]string{"node-shell", "-n", ns}, args...)...)
+				eventually(t, "the pod is there", func(ctx context.Context) (bool, error) {
+					begun, _ := l.err.has("started")
+					waits, _ := l.err.has("waiting")
+					return (begun || waits && strings.Contains(what, "pending")) && len(shellPods(ctx, t, ns)) == 1, nil
+				})
+				check(t, l.cmd.Process.Signal(signal))
+				if r := l.within(t, 12*time.Second); r.Code != 128+int(signal) {
+					t.Errorf("%+v", r)
+				}
+				none(t, ns, 10*time.Second)
+			})
+		}
+	}
+}
+
+// A kshell that is killed can delete nothing: the pod ends by itself, and the next one sweeps it.
+func TestAKilledKshellLeavesNoPodBehindTheHeartbeat(t *testing.T) {
+	t.Parallel()
+	n := nodes(t)
+	p := program(cluster.Kubeconfig())
+	args := []string{"node-shell", "--image", n.Image, "-n", n.Namespace, "--heartbeat", "10s"}
+	l := start(t, p, nil, append(args, "node1", "--", "sh", "-c", "echo started; sleep 600")...)
+	l.prints(t, "started\n")
+	lasts(15 * time.Second) // longer than that, with kshell there
+	if pods := shellPods(t.Context(), t, n.Namespace); len(pods) != 1 || pods[0].Status.Phase != corev1.PodRunning {
+		t.Fatalf("the pod of a living kshell: %v", pods)
+	}
+	check(t, l.cmd.Process.Kill())
+	eventually(t, "the pod has ended", func(ctx context.Context) (bool, error) {
+		pods := shellPods(ctx, t, n.Namespace)
+		return len(pods) == 1 && pods[0].Status.Phase == corev1.PodSucceeded, nil
+	})
+	if r := p.Run(t, nil, append(args, "node2", "--", "true")...); r.Code != 0 {
+		t.Errorf("%+v", r)
+	}
+	none(t, n.Namespace, 5*time.Second)
+}
+
+func TestWhyAPodOnANodeDoesNotStart(t *testing.T) {
+	p := program(cluster.Kubeconfig())
+	t.Run("its image cannot be pulled", func(t *testing.T) {
+		ns := namespace(t, nil)
+		r := p.Run(t, nil, "node-shell", "-n", ns, "--image", "kshell.local/no-such:1", "--pod-running-timeout", "5s", "node1", "--", "true")
+		judge(t, r, "", []string{"gave up after", "ImagePull", "kshell.local/no-such:1"}, 255)
+		none(t, ns, 10*time.Second)
+	})
+	quota := func(t *testing.T, hard corev1.ResourceList) string {
+		ns := namespace(t, nil)
+		_, err := clientset(t).CoreV1().ResourceQuotas(ns).Create(t.Context(), &corev1.ResourceQuota{
+			ObjectMeta: metav1.ObjectMeta{Name: "limit"}, Spec: corev1.ResourceQuotaSpec{Hard: hard},
+		}, metav1.CreateOptions{})
+		check(t, err)
+		eventually(t, "the quota is counted", func(ctx context.Context) (bool, error) {
+			q, err := clientset(t).CoreV1().ResourceQuotas(ns).Get(ctx, "limit", metav1.GetOptions{})
+			return err == nil && len(q.Status.Hard) > 0, err
+		})
+		return ns
+	}
+	t.Run("a quota is used up", func(t *testing.T) {
+		ns := quota(t, corev1.ResourceList{corev1.ResourcePods: resource.MustParse("0")})
+		r := p.Run(t, nil, "node-shell", "-n", ns, "--image", harness.BusyboxImage, "node1", "--", "true")
+		judge(t, r, "", []string{"a quota of namespace", "exceeded quota: limit"}, 255)
+	})
+	t.Run("a quota that wants to know is told", func(t *testing.T) {
+		ns := quota(t, corev1.ResourceList{corev1.ResourceLimitsCPU: resource.MustParse("1"), corev1.ResourceRequestsMemory: resource.MustParse("1Gi")})
+		r := p.Run(t, nil, "node-shell", "-n", ns, "--image", harness.BusyboxImage, "node1", "--", "echo", "hi")
+		judge(t, r, "hi\n", nil, 0)
+	})
+}
+
+// The rules that are said to lack are all that is needed, and nothing is made before.
+func TestTheRightsForANodeShell(t *testing.T) {
+	const nobody = "suite-nodes-nobody"
+	n := nodes(t)
+	run := func() contract.Result {
+		return program(cluster.Kubeconfig()).Run(t, nil, "--as", nobody, "node-shell", "-q", "-n", n.Namespace, "--image", n.Image, "node1", "--", "echo", "hi")
+	}
+	r := run()
+	_, text, ok := strings.Cut(r.Err, `in namespace "`+n.Namespace+`" with the rule `)
+	for _, right := range []string{"create on pods", "get on pods", "delete on pods", "watch on pods", "get on pods/exec", "create on pods/exec"} {
+		if !strings.Contains(r.Err, right) {
+			t.Errorf("%s is not named: %s", right, r.Err)
+		}
+	}
+	if r.Code != 255 || !ok {
+		t.Fatalf("%+v", r)
+	}
+	var rules []rbacv1.PolicyRule
+	check(t, yaml.UnmarshalStrict([]byte("["+strings.ReplaceAll(strings.TrimSpace(text), "} and {", "}, {")+"]"), &rules))
+	roles := clientset(t).RbacV1()
+	role, err := roles.Roles(n.Namespace).Create(t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-"}, Rules: rules}, metav1.CreateOptions{})
+	check(t, err)
+	_, err = roles.RoleBindings(n.Namespace).Create(t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: nobody}},
+	}, metav1.CreateOptions{})
+	check(t, err)
+	eventually(t, "the rules are enough", func(context.Context) (bool, error) {
+		r = run()
+		return r.Code == 0 && r.Out == "hi\n", nil
+	})
+	none(t, n.Namespace, 5*time.Second)
+}
