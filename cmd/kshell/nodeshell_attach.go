@@ -82,6 +82,7 @@ func (v *visit) run(ctx context.Context) error {
 	defer leaving(nil)
 	s := j.newSession(func(at place) stream.Request { return at.attachRequest(j.plan.offer) })
 	v.session = s
+	v.tape.Lost = s.Drop
 	s.Dial, s.Judge = v.dial(s.Dial), func(err error) error { return v.judge(ctx, err) }
 	v.tape.Log = func(reading context.Context, from node.From, follow bool) (io.ReadCloser, error) {
 		reading, cancel := context.WithCancel(reading)

@@ -30,6 +30,8 @@ type Tape struct {
 	Log func(ctx context.Context, from From, follow bool) (io.ReadCloser, error)
 	// Gap is told when something is missing, and why.
 	Gap func(err error)
+	// Lost is told when the log broke off, as a link does. The stream is not joined then: it has to be given up for a new one.
+	Lost func(err error)
 
 	mu     sync.Mutex
 	state  tapeState
@@ -151,7 +153,12 @@ func (t *Tape) meet(m *marked) error {
 	if errors.As(err, &unwritable) {
 		return unwritable.err
 	}
-	if err != nil {
+	var broken *brokenError
+	switch {
+	case errors.As(err, &broken):
+		t.Lost(err)
+		return nil
+	case err != nil:
 		t.Gap(err)
 	}
 	t.mu.Lock()
@@ -166,6 +173,9 @@ func (t *Tape) meet(m *marked) error {
 
 // errShort is a log that does not reach back to where the output broke off.
 var errShort = errors.New("the container's log does not reach back so far")
+
+// errEarly is a log that ends although the shell has not.
+var errEarly = errors.New("the container's log has ended too early")
 
 // errNowhere is a stream that was joined without a mark.
 var errNowhere = errors.New("nobody knows where it broke off")
@@ -197,6 +207,12 @@ type writeError struct{ err error }
 
 func (e *writeError) Error() string { return e.err.Error() }
 
+// brokenError is a log that broke off: it may be had at the next try.
+type brokenError struct{ err error }
+
+func (e *brokenError) Error() string { return "the container's log broke off: " + e.err.Error() }
+func (e *brokenError) Unwrap() error { return e.err }
+
 // logPatience is how long a log may bring nothing: one that does not bring the mark must not hold up the shell.
 const logPatience = 10 * time.Second
 
@@ -213,11 +229,14 @@ func (t *Tape) read(ctx context.Context, until string, follow bool) error {
 	silence := time.AfterFunc(logPatience, func() { cancel(context.DeadlineExceeded) })
 	defer silence.Stop()
 	log, err := t.Log(ctx, from, follow)
-	if err != nil {
+	switch {
+	case err != nil && passing(err):
+		return &brokenError{err}
+	case err != nil:
 		return fmt.Errorf("the container's log cannot be read: %w", err)
 	}
 	defer func() { _ = log.Close() }() // it was only read
-	r := reading{tape: t, until: until, found: t.at.mark == "" && t.at.tail == 0, skip: t.at.bytes}
+	r := reading{tape: t, until: until, found: t.at.mark == "" && t.at.tail == 0}
 	buf := make([]byte, 32<<10)
 	var held []byte
 	for {
@@ -226,7 +245,7 @@ func (t *Tape) read(ctx context.Context, until string, follow bool) error {
 			silence.Reset(logPatience)
 		}
 		held = append(held, buf[:n]...)
-		done, writing := r.take(&held, err != nil)
+		done, writing := r.take(&held, until == "" && errors.Is(err, io.EOF))
 		switch {
 		case writing != nil:
 			return &writeError{writing}
@@ -240,8 +259,10 @@ func (t *Tape) read(ctx context.Context, until string, follow bool) error {
 				return &writeError{err}
 			}
 			return nil
+		case errors.Is(err, io.EOF):
+			return errEarly
 		default:
-			return fmt.Errorf("the container's log has ended too early: %w", err)
+			return &brokenError{err}
 		}
 	}
 }
@@ -254,7 +275,7 @@ type reading struct {
 	tape     *Tape
 	until    string
 	found    bool  // the mark of the position
-	skip     int64 // bytes behind it that have been passed on
+	seen     int64 // bytes behind it, in the count of lineEnds
 	unplaced []byte
 	ends     lineEnds
 	clean    []byte // scratch
@@ -280,7 +301,7 @@ func (r *reading) take(held *[]byte, last bool) (done bool, err error) {
 		case !r.found && m.id == r.tape.at.mark:
 			r.found, r.unplaced, r.ends = true, nil, lineEnds{}
 		case r.found:
-			r.skip = max(0, r.skip-r.ends.count(m.text)) // it was met in the stream, too, or comes after
+			r.pass(r.ends.count(m.text))
 		}
 	}
 }
@@ -297,12 +318,20 @@ func (r *reading) text(p []byte, whole bool) error {
 		r.unplaced = r.unplaced[max(0, len(r.unplaced)-maxUnplaced):]
 		return nil
 	}
-	known := min(r.skip, int64(len(p)))
-	r.skip -= known
-	if p = p[known:]; len(p) == 0 {
-		return nil
+	known := min(max(0, r.tape.at.bytes-r.seen), int64(len(p)))
+	if known < int64(len(p)) {
+		if err := r.write(p[known:]); err != nil {
+			return err
+		}
 	}
-	return r.write(p)
+	r.pass(int64(len(p)))
+	return nil
+}
+
+// pass counts what has been passed on, now or before, so that nothing comes twice if the log breaks off.
+func (r *reading) pass(n int64) {
+	r.seen += n
+	r.tape.at.bytes = max(r.tape.at.bytes, r.seen)
 }
 
 // write writes lines as a terminal has them.

@@ -153,7 +153,9 @@ func NodeShellResumes(t *testing.T, p Program, n Nodes, cuts int, cut func(), co
 	w.awaits("counted")
 	for i, m := range number.FindAllStringSubmatch(w.all(), -1) {
 		if m[1] != fmt.Sprint(i+1) {
-			t.Fatalf("number %d is %s: ...%q", i+1, m[1], around(w.all(), m[0]))
+			w.keys("exit\r")
+			w.ends()
+			t.Fatalf("number %d is %s: ...%q\n%s", i+1, m[1], around(w.all(), m[0]), w.errs.String())
 		}
 	}
 	w.keys("echo kept: $kept\r")
