@@ -194,3 +194,35 @@ func around(text, words string) string {
 	i := strings.LastIndex(text, words)
 	return text[max(0, i-200):min(len(text), i+100)]
 }
+
+// NodeShellStays is what a shell promises that is left running, and come back to.
+func NodeShellStays(t *testing.T, p Program, n Nodes) {
+	first := openWindow(t, p, n.args(n.Names[0])...)
+	first.keys("PS1='prompt''> '; kept=yes; echo he''re\r")
+	first.awaits("here")
+	first.awaits("prompt> ")
+	first.keys("~d")
+	if code := first.ends(); code != 0 || !strings.Contains(first.errs.String(), "is left running on node "+n.Names[0]) {
+		t.Fatalf("exit code %d; stderr %s", code, first.errs.String())
+	}
+	second := openWindow(t, p, n.args("--attach")...)
+	second.awaits("here") // what was printed before
+	second.keys("echo kept: $kept\r")
+	second.awaits("kept: yes")
+	second.keys("exit 7\r")
+	if code := second.ends(); code != 7 {
+		t.Errorf("exit code %d; stderr %s", code, second.errs.String())
+	}
+	n.none(t, p)
+	third := openWindow(t, p, n.args(n.Names[0])...)
+	third.keys("echo he''re\r")
+	third.awaits("here")
+	third.keys("\r~.")
+	if code := third.ends(); code != 255 || !strings.Contains(third.errs.String(), "session left") {
+		t.Errorf("exit code %d; stderr %s", code, third.errs.String())
+	}
+	n.none(t, p)
+	if r := p.Run(t, nil, n.args("--attach", "no-such-pod")...); r.Code != 2 {
+		t.Errorf("without a terminal: %+v", r)
+	}
+}

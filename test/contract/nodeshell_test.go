@@ -21,3 +21,5 @@ func TestNodeShellResumes(t *testing.T) {
 	p, exec, proxy := behind(t, kshell)
 	NodeShellResumes(t, p, sandboxNodes, *cuts, func() { proxy.Cut(faultproxy.Both, faultproxy.RST) }, exec[1:]...)
 }
+
+func TestNodeShellStays(t *testing.T) { NodeShellStays(t, program(t), sandboxNodes) }

@@ -195,3 +195,7 @@ func TestTheRightsForANodeShell(t *testing.T) {
 	})
 	none(t, n.Namespace, 5*time.Second)
 }
+
+func TestANodeShellThatIsLeftRunning(t *testing.T) {
+	onEach(t, func(t *testing.T, p contract.Program) { contract.NodeShellStays(t, p, nodes(t)) })
+}
