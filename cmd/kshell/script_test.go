@@ -30,6 +30,7 @@ import (
 //	ran N             says how many commands have run in the sandbox so far
 //	gateway           sets GATEWAY to the address of something that stands before an API server and sends execs to a login page
 //	reviewer [hang]   sets REVIEWER to the address of the sandbox behind something that also answers (or not) reviews of rights
+//	reviews           has the sandbox itself answer reviews of rights
 //	serve DIR         sets FILES to the address of a web server with the files of DIR
 //	plain FILE        has no control character but line feeds
 //	no-secret FILE    does not hold the token
@@ -42,7 +43,7 @@ func TestScripts(t *testing.T) {
 		Setup:              setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": code, "fault": fault, "pod": addPod, "ran": ran, "gateway": gateway, "reviewer": reviewer, "serve": serve, "plain": plain, "no-secret": noSecret,
-			"websockets": websockets,
+			"websockets": websockets, "reviews": reviews,
 		},
 	})
 }
@@ -206,6 +207,13 @@ func ran(ts *testscript.TestScript, neg bool, args []string) {
 	if got := sandboxOf(ts).Stats().Sessions; got != want {
 		ts.Fatalf("%d commands have run, want %d", got, want)
 	}
+}
+
+func reviews(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: reviews")
+	}
+	sandboxOf(ts).Review(true)
 }
 
 func gateway(ts *testscript.TestScript, neg bool, args []string) {

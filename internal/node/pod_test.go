@@ -54,6 +54,13 @@ func TestThePodIsWhatTheDocumentationShows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			shown, err := os.ReadFile("../../docs/node-shell.md")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name == "shell" && !strings.Contains(string(shown), "```yaml\n"+string(want)+"```\n") {
+				t.Error("docs/node-shell.md shows another one")
+			}
 			if diff := cmp.Diff(string(want), string(got)); diff != "" {
 				t.Errorf("-update writes it anew:\n%s", diff)
 			}
