@@ -52,7 +52,7 @@ func (s *nodeShells) look(ctx context.Context, n *notice, name string) (node.Opt
 	ctx, cancel := context.WithTimeout(ctx, lookingAt)
 	defer cancel()
 	found, err := s.client.Node(ctx, name)
-	var unseen *node.NodeError
+	var unseen *node.LookError
 	switch {
 	case errors.As(err, &unseen) && unseen.Unknown():
 		return o, err

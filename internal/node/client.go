@@ -39,13 +39,13 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	return &Client{core}, nil
 }
 
-// NodeError is a node that could not be asked for.
-type NodeError struct {
+// LookError is a node that could not be asked for.
+type LookError struct {
 	Name string // empty: all of them
 	Err  error
 }
 
-func (e *NodeError) Error() string {
+func (e *LookError) Error() string {
 	switch {
 	case e.Name == "":
 		return fmt.Sprintf("cannot list the nodes: %v", e.Err)
@@ -56,10 +56,10 @@ func (e *NodeError) Error() string {
 }
 
 // Unknown says whether there is no such node.
-func (e *NodeError) Unknown() bool { return e.Name != "" && apierrors.IsNotFound(e.Err) }
+func (e *LookError) Unknown() bool { return e.Name != "" && apierrors.IsNotFound(e.Err) }
 
 // Hint says what to type.
-func (e *NodeError) Hint() string {
+func (e *LookError) Hint() string {
 	switch {
 	case e.Unknown():
 		return "kubectl get nodes shows those there are"
@@ -70,22 +70,22 @@ func (e *NodeError) Hint() string {
 }
 
 // Unwrap gives the API's error.
-func (e *NodeError) Unwrap() error { return e.Err }
+func (e *LookError) Unwrap() error { return e.Err }
 
-// Node asks for one node. Errors are *NodeError.
+// Node asks for one node. Errors are *LookError.
 func (c *Client) Node(ctx context.Context, name string) (*corev1.Node, error) {
 	n := &corev1.Node{}
 	if err := c.core.Get().Resource("nodes").Name(name).Do(ctx).Into(n); err != nil {
-		return nil, &NodeError{name, err}
+		return nil, &LookError{name, err}
 	}
 	return n, nil
 }
 
-// Nodes lists the nodes with these labels (a selector of kubectl's), by name. Errors are *NodeError.
+// Nodes lists the nodes with these labels (a selector of kubectl's), by name. Errors are *LookError.
 func (c *Client) Nodes(ctx context.Context, selector string) ([]corev1.Node, error) {
 	list := &corev1.NodeList{}
 	if err := c.list("nodes", "", selector).Do(ctx).Into(list); err != nil {
-		return nil, &NodeError{"", err}
+		return nil, &LookError{"", err}
 	}
 	slices.SortFunc(list.Items, func(a, b corev1.Node) int { return compare(a.Name, b.Name) })
 	return list.Items, nil

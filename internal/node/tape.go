@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -95,7 +96,7 @@ func (t *Tape) GiveUp(id string) {
 func (t *Tape) Write(p []byte) (int, error) {
 	rest := p
 	if len(t.held) > 0 {
-		rest = append(t.held, p...)
+		rest = slices.Concat(t.held, p)
 		t.held = nil
 	}
 	for len(rest) > 0 {
@@ -371,7 +372,7 @@ func (m *marked) is(id string) bool {
 	return m.id == id || strings.HasPrefix(m.id, id+"-")
 }
 
-// cutMark cuts at the first mark: what is before it, it, and what is behind. Not whole: the rest may be the beginning of a mark, and more
+// cutMark cuts at the first mark: what is before the mark, the mark, what is behind it. Not whole: the rest may be the beginning of a mark, and more
 // is needed. Without a mark there is no rest.
 func cutMark(p []byte) (text []byte, m *marked, rest []byte, whole bool) {
 	from := 0

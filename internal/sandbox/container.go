@@ -202,7 +202,7 @@ func (c *container) killRest() {
 
 // report writes the container's state into the pod's status, and the one that it last ended in, if it is started again.
 func (c *container) report(state, last corev1.ContainerState, restarts int) {
-	c.srv.store.update("pods", c.pod, c.uid, func(o object) {
+	c.srv.store.updatePod(c.pod, c.uid, func(o object) {
 		pod, ok := o.(*corev1.Pod)
 		if !ok {
 			return

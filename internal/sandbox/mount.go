@@ -18,7 +18,7 @@ func (c *container) mount(volumes []corev1.Volume) error {
 				c.mounts[m.MountPath] = v.HostPath.Path
 			case v.EmptyDir != nil:
 				folder := filepath.Join(c.dir, ".volumes", filepath.Base(v.Name))
-				if err := os.MkdirAll(folder, 0o700); err != nil { //nolint:gosec // the last element of the name only: it stays below c.dir
+				if err := os.MkdirAll(folder, 0o700); err != nil {
 					return err
 				}
 				c.mounts[m.MountPath] = folder

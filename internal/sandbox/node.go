@@ -122,7 +122,7 @@ func (s *Server) expires(run *podRun) {
 			return
 		}
 		over := false
-		s.store.update("pods", keyOf(run.pod), run.pod.UID, func(o object) {
+		s.store.updatePod(keyOf(run.pod), run.pod.UID, func(o object) {
 			if pod, ok := o.(*corev1.Pod); ok && pod.Status.Phase == corev1.PodRunning {
 				pod.Status.Phase, pod.Status.Reason = corev1.PodFailed, "DeadlineExceeded"
 				pod.Status.Message = "Pod was active on the node longer than the specified deadline"

@@ -101,7 +101,7 @@ func (s *Server) deletePod(key types.NamespacedName, grace time.Duration) error 
 	run.grace = min(grace, graceCap)
 	run.mu.Unlock()
 	first := false
-	s.store.update("pods", key, run.pod.UID, func(o object) {
+	s.store.updatePod(key, run.pod.UID, func(o object) {
 		first = o.GetDeletionTimestamp() == nil
 		seconds := int64(grace.Seconds())
 		now := metav1.NewTime(time.Now().Add(grace))

@@ -233,7 +233,7 @@ func (s *Server) ChangePod(namespace, name string, change func(*corev1.Pod)) err
 	if !ok {
 		return apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, name)
 	}
-	s.store.update("pods", key, o.GetUID(), func(o object) { change(o.(*corev1.Pod)) })
+	s.store.updatePod(key, o.GetUID(), func(o object) { change(o.(*corev1.Pod)) })
 	return nil
 }
 

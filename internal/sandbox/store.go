@@ -25,7 +25,7 @@ type event struct {
 	obj      object
 }
 
-// store holds the API's objects and the history that watches read. Objects in it are never changed in place: update
+// store holds the API's objects and the history that watches read. Objects in it are never changed in place: updatePod
 // puts a changed copy in their stead, so whoever has got one may keep it without a lock.
 type store struct {
 	mu      sync.Mutex
@@ -37,6 +37,9 @@ type store struct {
 }
 
 const historyLimit = 2000
+
+// pods is the resource whose objects change.
+const pods = "pods"
 
 func newStore() *store {
 	return &store{version: 100, objects: map[string]map[types.NamespacedName]object{}, changed: make(chan struct{})}
@@ -61,12 +64,12 @@ func (st *store) put(resource string, o object) {
 	st.record(kind, resource, o)
 }
 
-// update changes a copy of an object by f and puts it in the old one's place. It does nothing if there is no such
+// updatePod changes a copy of a pod by f and puts it in the old one's place. It does nothing if there is no such
 // object, or if its UID is another (the name was used again).
-func (st *store) update(resource string, key types.NamespacedName, uid types.UID, f func(object)) {
+func (st *store) updatePod(key types.NamespacedName, uid types.UID, f func(object)) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	old, ok := st.objects[resource][key]
+	old, ok := st.objects[pods][key]
 	if !ok || old.GetUID() != uid {
 		return
 	}
@@ -75,8 +78,8 @@ func (st *store) update(resource string, key types.NamespacedName, uid types.UID
 		return
 	}
 	f(changed)
-	st.objects[resource][key] = changed
-	st.record(watch.Modified, resource, changed)
+	st.objects[pods][key] = changed
+	st.record(watch.Modified, pods, changed)
 }
 
 func (st *store) remove(resource string, key types.NamespacedName, uid types.UID) {
