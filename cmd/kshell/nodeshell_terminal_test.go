@@ -1,0 +1,164 @@
+//go:build unix
+
+package main
+
+import (
+	"regexp"
+	"slices"
+
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/kubeconfig"
+	"kshell/internal/node"
+	"kshell/internal/sandbox"
+)
+
+// nodePods are the pods of node shells in a sandbox.
+func nodePods(t *testing.T, s *sandbox.Server) []corev1.Pod {
+	t.Helper()
+	target, err := (&kubeconfig.Flags{Kubeconfig: s.Kubeconfig()}).Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := node.NewClient(target.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pods, err := client.Pods(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(pods, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
+}
+
+// onNode are the arguments of a shell on a node of the sandbox.
+func onNode(more ...string) []string {
+	return append([]string{"node-shell", "--image", sandbox.NodeImage, "node1"}, more...)
+}
+
+// The pod and the raw terminal are gone when kshell is, whatever ended it.
+func TestNoPodIsLeftHoweverKshellEnds(t *testing.T) {
+	t.Parallel()
+	killed := func(by syscall.Signal) func(*console) { return func(c *console) { c.signal(by) } }
+	typed := func(keys string) func(*console) { return func(c *console) { c.keys(keys) } }
+	for name, c := range map[string]struct {
+		end  func(*console)
+		code int
+	}{
+		"exit":                {typed("exit 3\r"), 3},
+		"Ctrl-D":              {typed("\x04"), 0},
+		"the shell is killed": {typed("kill -9 $$\r"), 137},
+		"~.":                  {typed("\r~."), 255},
+		"INT":                 {killed(syscall.SIGINT), 130},
+		"TERM":                {killed(syscall.SIGTERM), 143},
+		"HUP":                 {killed(syscall.SIGHUP), 129},
+		"QUIT":                {killed(syscall.SIGQUIT), 131},
+		"a panic":             {typed("P"), 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := program(t)
+			if name == "a panic" {
+				path = panicking(t)
+			}
+			s := startSandbox(t)
+			w := open(t, s, path, onNode()...)
+			w.run("echo up''to", "upto\r\n")
+			w.prompt()
+			w.mustBeRaw()
+			if pods := nodePods(t, s); len(pods) != 1 {
+				t.Fatalf("%d pods", len(pods))
+			}
+			c.end(w)
+			w.mustEnd(c.code)
+			if pods := nodePods(t, s); len(pods) != 0 {
+				t.Errorf("pod %s is left", pods[0].Name)
+			}
+		})
+	}
+}
+
+func TestAShellOnANodeIsTheSameBehindARestart(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), onNode()...)
+	c.run("kept=yes; echo up''to", "upto\r\n")
+	c.prompt()
+	up := s.Down()
+	c.await("trying again in [0-9]+ s")
+	up()
+	c.keys("\r")
+	c.await("connected again after [0-9]+ s: the shell is the same\r\n")
+	c.run("echo kept: $kept", "kept: yes\r\n")
+	c.run("stty size", "24 80\r\n")
+	c.keys("exit 5\r")
+	c.mustEnd(5)
+}
+
+// Where the server is gone the pod cannot be deleted, and that is said, in time.
+func TestAPodThatCannotBeDeletedIsNamed(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), onNode()...)
+	c.prompt()
+	gone(c, s)
+	begin := time.Now()
+	c.keys("\x04")
+	c.await(`(?s)kshell: warning: pod node-shell-node1-[a-z0-9]+ in namespace default could not be deleted: .* it ends by itself 5m0s after the last sign of life`)
+	c.mustEnd(255)
+	if took := time.Since(begin); took > removing+4*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// Where exec is refused, nothing can be marked: the stream is passed on as it comes.
+func TestAShellWithoutMarksIsUsedAsItIs(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	s.Inject(sandbox.Fault{Path: "/exec", Code: 403, Body: "no"})
+	c := open(t, s, program(t), onNode()...)
+	c.prompt() // without marks the shell is what comes through the stream
+	c.keys("exit 4\r")
+	c.mustEnd(4)
+	if pods := nodePods(t, s); len(pods) != 0 {
+		t.Errorf("pod %s is left", pods[0].Name)
+	}
+}
+
+func TestAPodThatIsDeletedUnderAShellIsNamed(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), onNode()...)
+	c.prompt()
+	if err := s.DeletePod("default", nodePods(t, s)[0].Name, 0); err != nil {
+		t.Fatal(err)
+	}
+	c.await(regexp.QuoteMeta("kshell: the pod of the shell was deleted"))
+	c.mustEnd(255)
+}
+
+func TestASignalWaitsForWhatIsHeld(t *testing.T) {
+	t.Parallel()
+	var l lastResort
+	select {
+	case <-l.released():
+	default:
+		t.Error("nothing is held")
+	}
+	first, second := l.hold(), l.hold()
+	waiting := l.released()
+	first()
+	first() // once more is nothing
+	select {
+	case <-waiting:
+		t.Error("one is still held")
+	default:
+	}
+	second()
+	<-waiting
+	<-l.released()
+}
