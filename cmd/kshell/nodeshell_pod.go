@@ -15,6 +15,7 @@ import (
 	"kshell/internal/kubeconfig"
 	"kshell/internal/node"
 	"kshell/internal/pod"
+	"kshell/internal/settings"
 )
 
 // nodeShells makes pods on nodes, and removes them.
@@ -39,6 +40,11 @@ func (a *app) newNodeShells(kube *kubeconfig.Target, p *nodePlan) (*nodeShells, 
 	if err != nil {
 		return nil, err
 	}
+	way, err := newRoad(kube.Config, a.notice, false)
+	if err != nil {
+		return nil, err
+	}
+	pods.Events = (&job{app: a, dialer: way}).events
 	return &nodeShells{app: a, plan: p, cfg: kube.Config, client: client, pods: pods}, nil
 }
 
@@ -230,10 +236,19 @@ func (p *nodePod) start(ctx context.Context) (place, error) {
 		Namespace: p.pod.Namespace, Target: pod.Target{Kind: "pod", Name: p.pod.Name}, Container: node.Container,
 	}, p.plan.exec.running)
 	if err != nil {
-		return place{}, ending(ctx, err)
+		return place{}, ending(ctx, p.explainStart(err))
 	}
 	p.notice.detail("pod %s runs on node %s after %v", p.pod.Name, p.options.Node, time.Since(begin).Round(10*time.Millisecond))
 	return place{p.pod.Namespace, p.pod.Name, node.Container, found}, nil
+}
+
+// explainStart adds what helps where the node does not get the image.
+func (p *nodePod) explainStart(err error) error {
+	var not *pod.NotRunningError
+	if !errors.As(err, &not) || !strings.Contains(not.Reason, "ImagePull") {
+		return err
+	}
+	return &hinted{&shortError{err, err.Error()}, fmt.Sprintf("--image, or the setting %s, names an image that the node can get, with sh and nsenter in it", settings.NodeImage)}
 }
 
 // removing bounds the removal of a pod, when nobody wants to wait any more.

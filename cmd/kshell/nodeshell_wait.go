@@ -8,8 +8,12 @@ import (
 	"kshell/internal/pod"
 )
 
-// calm is how long a pod may take to start before kshell tells what it waits for.
-const calm = 2 * time.Second
+const (
+	// calm is how long a pod may take to start before kshell tells what it waits for.
+	calm = 2 * time.Second
+	// reminds is how often it then tells how long it has waited.
+	reminds = 10 * time.Second
+)
 
 // progress tells why a pod does not run yet, when that takes longer than calm. Its methods may be called from any goroutine.
 type progress struct {
@@ -21,6 +25,7 @@ type progress struct {
 	why   string
 	told  bool
 	over  bool
+	timer *time.Timer // of tell
 }
 
 // hear is told why, each time that it changes.
@@ -35,15 +40,28 @@ func (p *progress) hear(why string) {
 	p.notice.detail("waiting: %s", why)
 }
 
-// tell is called when calm is over.
+// start lets the time pass.
+func (p *progress) start() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.begin = time.Now()
+	p.timer = time.AfterFunc(calm, p.tell)
+}
+
+// tell is called when calm is over, and then again and again.
 func (p *progress) tell() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.over || p.told || p.why == "" {
+	switch {
+	case p.over:
 		return
+	case p.told:
+		p.notice.say("waiting for %s now: %s", seconds(time.Since(p.begin)), p.why)
+	case p.why != "":
+		p.told = true
+		p.notice.say("waiting (up to %v, see --pod-running-timeout): %s", p.limit, p.why)
 	}
-	p.told = true
-	p.notice.say("waiting (up to %v, see --pod-running-timeout): %s", p.limit, p.why)
+	p.timer.Reset(reminds)
 }
 
 // end tells how long it took, if the user has had to wait.
@@ -51,6 +69,7 @@ func (p *progress) end(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.over = true
+	p.timer.Stop()
 	if p.told && err == nil {
 		p.notice.say("the pod runs, after %s", seconds(time.Since(p.begin)))
 	}
@@ -60,9 +79,8 @@ func (p *progress) end(err error) {
 func (p *nodePod) awaitCalmly(ctx context.Context, r pod.Request, limit time.Duration) (*pod.Found, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	told := &progress{notice: p.notice, limit: limit, begin: time.Now()}
-	timer := time.AfterFunc(calm, told.tell)
-	defer timer.Stop()
+	told := &progress{notice: p.notice, limit: limit}
+	told.start()
 	found, err := p.pods.Await(ctx, r, told.hear)
 	told.end(err)
 	return found, err

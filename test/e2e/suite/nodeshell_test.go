@@ -1,8 +1,10 @@
 package suite
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -194,6 +196,46 @@ func TestTheRightsForANodeShell(t *testing.T) {
 		return r.Code == 0 && r.Out == "hi\n", nil
 	})
 	none(t, n.Namespace, 5*time.Second)
+}
+
+// The cluster role of the documentation, given in one namespace, is enough there for all that a shell needs.
+func TestTheClusterRoleOfTheDocumentationIsEnough(t *testing.T) {
+	const somebody = "suite-nodes-somebody"
+	n := nodes(t)
+	text, err := os.ReadFile("../../../docs/node-shell.md")
+	check(t, err)
+	_, text, _ = bytes.Cut(text, []byte("```yaml\napiVersion: rbac.authorization.k8s.io/v1\n"))
+	text, _, _ = bytes.Cut(text, []byte("```"))
+	role := &rbacv1.ClusterRole{}
+	check(t, yaml.UnmarshalStrict(append([]byte("apiVersion: rbac.authorization.k8s.io/v1\n"), text...), role))
+	role.Name = n.Namespace // of its own
+	rbac := clientset(t).RbacV1()
+	_, err = rbac.ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{})
+	check(t, err)
+	defer func() { check(t, rbac.ClusterRoles().Delete(t.Context(), role.Name, metav1.DeleteOptions{})) }()
+	_, err = rbac.RoleBindings(n.Namespace).Create(t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: somebody}},
+	}, metav1.CreateOptions{})
+	check(t, err)
+	run := func(args ...string) contract.Result {
+		return program(cluster.Kubeconfig()).Run(t, nil, append([]string{"--as", somebody, "node-shell", "-n", n.Namespace}, args...)...)
+	}
+	eventually(t, "the role is enough", func(context.Context) (bool, error) {
+		r := run("--image", n.Image, "node1", "--", "echo", "hi")
+		return r.Code == 0 && r.Out == "hi\n" && r.Err == "", nil
+	})
+	if r := run("--image", n.Image, "--detach", "node1"); r.Code != 0 {
+		t.Errorf("%+v", r)
+	}
+	if r := run("list"); r.Code != 0 || !strings.Contains(r.Out, "node1") {
+		t.Errorf("%+v", r)
+	}
+	if r := run("gc", "--older-than", "1ns"); r.Code != 0 || !strings.Contains(r.Out, "deleted") {
+		t.Errorf("%+v", r)
+	}
+	none(t, n.Namespace, 10*time.Second)
 }
 
 func TestANodeShellThatIsLeftRunning(t *testing.T) {
