@@ -25,7 +25,7 @@ type visit struct {
 	job     *job
 	session *stream.Session
 	tape    *node.Tape
-	again   bool      // it is not the first connection
+	again   bool      // the shell has been attached to before
 	end     *node.End // of the shell, once it is known
 	gone    bool      // the pod is
 
@@ -47,7 +47,7 @@ func (p *nodePod) attend(ctx context.Context, at place, back bool) (*job, error)
 		return nil, err
 	}
 	j.told.mode = modePlain
-	v := &visit{nodePod: p, job: j, tape: &node.Tape{To: &j.screen, Gap: p.missing}, unmark: func() {}}
+	v := &visit{nodePod: p, job: j, tape: &node.Tape{To: &j.screen, Gap: p.missing}, unmark: func() {}, again: back}
 	if back {
 		if err := j.quietly(ctx, at, node.Return()); err != nil {
 			return j, fmt.Errorf("the shell cannot be reached: %w", err)

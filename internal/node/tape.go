@@ -40,6 +40,7 @@ type Tape struct {
 	joined chan struct{}
 	at     position
 	ends   lineEnds
+	broke  int    // logs, one after the other
 	held   []byte // what may be the beginning of a mark
 }
 
@@ -149,14 +150,19 @@ func (t *Tape) meet(m *marked) error {
 	case !m.is(id):
 		return nil
 	}
+	before := t.at.bytes
 	err := t.replay(m.id)
+	if err == nil || t.at.bytes > before {
+		t.broke = 0
+	}
 	var unwritable *writeError
 	if errors.As(err, &unwritable) {
 		return unwritable.err
 	}
 	var broken *brokenError
 	switch {
-	case errors.As(err, &broken):
+	case errors.As(err, &broken) && t.broke < patienceWithLogs:
+		t.broke++
 		t.Lost(err)
 		return nil
 	case err != nil:
@@ -213,6 +219,9 @@ type brokenError struct{ err error }
 
 func (e *brokenError) Error() string { return "the container's log broke off: " + e.err.Error() }
 func (e *brokenError) Unwrap() error { return e.err }
+
+// patienceWithLogs is how many logs in a row may break off and bring nothing.
+const patienceWithLogs = 3
 
 // logPatience is how long a log may bring nothing: one that does not bring the mark must not hold up the shell.
 const logPatience = 10 * time.Second

@@ -34,6 +34,7 @@ type reel struct {
 	broken  error // of the log
 	forgot  int   // bytes at the beginning that the log has no more
 	losses  int   // of the log
+	broke   bool  // off, the last time
 	fragile bool  // it breaks off now and then
 	asked   []From
 }
@@ -58,7 +59,7 @@ func (r *reel) log(ctx context.Context, from From, follow bool) (io.ReadCloser, 
 		all := bytes.SplitAfter(lines, []byte("\n"))
 		lines = bytes.Join(all[max(0, len(all)-1-int(from.Tail)):], nil)
 	}
-	if r.fragile && rand.IntN(3) == 0 {
+	if r.broke = r.fragile && !r.broke && rand.IntN(3) == 0; r.broke {
 		return io.NopCloser(io.MultiReader(bytes.NewReader(lines[:rand.IntN(len(lines)+1)]), iotest.ErrReader(errors.New("cut")))), nil
 	}
 	var more io.Reader = strings.NewReader("")
@@ -194,6 +195,19 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 		send(t, tape, []byte(markText("b")+"two\r\n"))
 		if out.String() != "one\r\nkept\r\ntwo\r\n" || len(*gaps) != 1 || !errors.Is((*gaps)[0], errShort) {
 			t.Errorf("got %q, gaps %v", out, *gaps)
+		}
+	})
+	t.Run("the log breaks off each time", func(t *testing.T) {
+		r, tape, out, gaps := first()
+		r.broken = errors.New("cut")
+		for i := range patienceWithLogs + 1 {
+			id := fmt.Sprint("b", i)
+			tape.Expect(id)
+			r.print("gap\r\n" + markText(id))
+			send(t, tape, []byte(markText(id)+"two\r\n"))
+		}
+		if out.String() != "one\r\ntwo\r\n" || len(*gaps) != 1 || !errors.Is((*gaps)[0], r.broken) || r.losses != patienceWithLogs {
+			t.Errorf("got %q, gaps %v, %d losses", out, *gaps, r.losses)
 		}
 	})
 	t.Run("no mark can be made", func(t *testing.T) {
