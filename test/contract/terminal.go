@@ -34,8 +34,13 @@ const atLast = 40 * time.Second
 // Open runs the program in a terminal of 80 columns. The test's end kills it.
 func (p Program) Open(t testing.TB, args ...string) *Terminal {
 	t.Helper()
-	cmd := p.Command(t.Context(), t, args...)
-	user, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 80})
+	return openTerminal(t, p.Command(t.Context(), t, args...), pty.Winsize{Rows: 24, Cols: 80})
+}
+
+// openTerminal starts a program in a new terminal, which gets those of its streams that lead nowhere yet.
+func openTerminal(t testing.TB, cmd *exec.Cmd, size pty.Winsize) *Terminal {
+	t.Helper()
+	user, err := pty.StartWithSize(cmd, &size)
 	if err != nil {
 		t.Fatal(err)
 	}
