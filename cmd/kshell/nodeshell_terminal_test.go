@@ -162,3 +162,41 @@ func TestASignalWaitsForWhatIsHeld(t *testing.T) {
 	<-waiting
 	<-l.released()
 }
+
+func TestANodeIsChosenFromAList(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), "node-shell", "--image", sandbox.NodeImage)
+	c.await(`a node \(2 of 2\)`)
+	c.await(`NAME +STATUS +ROLES +VERSION +AGE`)
+	c.await(`node2 +Ready +worker +v1\.37\.2`)
+	c.keys("node2\r")
+	c.prompt()
+	if pods := nodePods(t, s); len(pods) != 1 || pods[0].Spec.NodeName != "node2" {
+		t.Errorf("pods %v", pods)
+	}
+	c.keys("exit 6\r")
+	c.mustEnd(6)
+}
+
+// The shell is left running only where that was asked for.
+func TestAShellIsLeftRunningByTildeD(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), onNode()...)
+	c.run("kept=yes; echo up''to", "upto\r\n")
+	c.prompt()
+	c.keys("~?")
+	c.await("~d leave it running")
+	c.keys("\r~d")
+	c.await("is left running on node node1")
+	c.mustEnd(0)
+	again := open(t, s, program(t), "node-shell", "--attach")
+	again.await("upto\r\n") // what was printed before
+	again.run("echo kept: $kept", "kept: yes\r\n")
+	again.keys("exit 8\r")
+	again.mustEnd(8)
+	if pods := nodePods(t, s); len(pods) != 0 {
+		t.Errorf("pod %s is left", pods[0].Name)
+	}
+}
