@@ -37,6 +37,7 @@ type Tape struct {
 	mu     sync.Mutex
 	state  tapeState
 	id     string // that is expected
+	early  []byte // what has come meanwhile, for GiveUp
 	joined chan struct{}
 	at     position
 	ends   lineEnds
@@ -73,7 +74,7 @@ func (t *Tape) Tail(lines int64) { t.at = position{tail: lines} }
 func (t *Tape) Expect(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.state, t.id, t.held, t.joined = tapeHolds, id, nil, make(chan struct{})
+	t.state, t.id, t.held, t.early, t.joined = tapeHolds, id, nil, nil, make(chan struct{})
 }
 
 // Joined is closed when the mark has been met, or was given up. It is nil before Expect.
@@ -83,12 +84,14 @@ func (t *Tape) Joined() <-chan struct{} {
 	return t.joined
 }
 
-// GiveUp passes on what comes from now on, if the mark with this id is still expected: what was printed before is missing.
+// GiveUp passes on what has come and comes from now on, if the mark with this id is still expected: what was printed before is missing.
 func (t *Tape) GiveUp(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.state == tapeHolds && t.id == id {
 		t.state, t.at = tapePasses, position{lost: true}
+		_, _ = t.To.Write(t.early) // it fails again for who comes next
+		t.early = nil
 		close(t.joined)
 	}
 }
@@ -125,6 +128,21 @@ func (t *Tape) take(p []byte) (rest []byte, err error) {
 	return rest, nil
 }
 
+// maxEarly bounds what is kept of what comes before a mark, in bytes.
+const maxEarly = 64 << 10
+
+// keep keeps what comes before the mark; not if there is no mark to come.
+func (t *Tape) keep(text []byte) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.state != tapeHolds {
+		return false
+	}
+	t.early = append(t.early, text...)
+	t.early = t.early[max(0, len(t.early)-maxEarly):]
+	return true
+}
+
 func (t *Tape) holds() (bool, string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -132,7 +150,7 @@ func (t *Tape) holds() (bool, string) {
 }
 
 func (t *Tape) pass(text []byte) error {
-	if holds, _ := t.holds(); holds || len(text) == 0 {
+	if t.keep(text) || len(text) == 0 {
 		return nil
 	}
 	t.at.bytes += t.ends.count(text)
@@ -150,6 +168,9 @@ func (t *Tape) meet(m *marked) error {
 	case !m.is(id):
 		return nil
 	}
+	t.mu.Lock()
+	t.id, t.early = "", nil // it cannot be given up any more
+	t.mu.Unlock()
 	before := t.at.bytes
 	err := t.replay(m.id)
 	if err == nil || t.at.bytes > before {
@@ -170,7 +191,7 @@ func (t *Tape) meet(m *marked) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.at, t.ends = position{mark: m.id, since: m.at}, lineEnds{}
+	t.at, t.ends, t.early = position{mark: m.id, since: m.at}, lineEnds{}, nil
 	if t.state == tapeHolds {
 		t.state = tapePasses
 		close(t.joined)

@@ -213,7 +213,7 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	t.Run("no mark can be made", func(t *testing.T) {
 		r, tape, out, gaps := first()
 		tape.Expect("b")
-		send(t, tape, []byte("dropped"))
+		send(t, tape, []byte("early,"))
 		tape.GiveUp("a")
 		tape.GiveUp("b")
 		<-tape.Joined()
@@ -221,7 +221,7 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 		tape.Expect("c")
 		r.print("x\r\n" + markText("c") + "then")
 		send(t, tape, []byte(markText("c")+"then"))
-		if out.String() != "one\r\npassedthen" || len(*gaps) != 1 || !errors.Is((*gaps)[0], errNowhere) {
+		if out.String() != "one\r\nearly,passedthen" || len(*gaps) != 1 || !errors.Is((*gaps)[0], errNowhere) {
 			t.Errorf("got %q, gaps %v", out, *gaps)
 		}
 	})

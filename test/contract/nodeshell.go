@@ -39,48 +39,7 @@ func (n Nodes) none(t *testing.T, p Program) {
 // NodeShells are the promises of kshell node-shell that need no terminal.
 func NodeShells(t *testing.T, p Program, n Nodes) {
 	node := n.Names[0]
-	for _, c := range []struct {
-		name string
-		args []string
-		in   string
-		out  string
-		err  []string
-		code int
-	}{
-		{"it is the node's host name", []string{node, "--", "hostname"}, "", node + "\n", nil, 0},
-		{"the node can be called a node", []string{"node/" + node, "--", "hostname"}, "", node + "\n", nil, 0},
-		{"an exit code", []string{node, "--", "sh", "-c", "exit 42"}, "", "", nil, 42},
-		{"streams stay apart", []string{node, "--", "sh", "-c", "echo out; echo err >&2; exit 3"}, "", "out\n", []string{"err\n"}, 3},
-		{"input, and its end", []string{"-i", node, "--", "sh", "-c", "wc -c; exit 5"}, strings.Repeat("x", 100_000), "100000\n", nil, 5},
-		{"every byte value both ways", []string{"-i", node, "--", "cat"}, allBytes(), allBytes(), nil, 0},
-		{"no input unless it is wanted", []string{node, "--", "wc", "-c"}, "abc", "0\n", nil, 0},
-		{"arguments arrive as they are", []string{node, "--", "printf", "[%s]", "a b", "", "*", "$HOME", "it's", `q"q`}, "", "[a b][][*][$HOME][it's][q\"q]", nil, 0},
-		{"no such command", []string{node, "--", "no-such-command"}, "", "", []string{"no-such-command"}, 127},
-		{"no tty", []string{node, "--", "sh", "-c", "tty || :"}, "", "not a tty\n", nil, 0},
-		{"the node's files from the image", []string{"--host-view", node, "--", "sh", "-c", `test -d "$KSHELL_HOST/etc" && echo there`}, "", "there\n", nil, 0},
-		{"a time that runs out", []string{"--timeout", "3s", node, "--", "sleep", "600"}, "", "", []string{"did not end within 3s"}, 124},
-		{"no such node", []string{"no-such-node", "--", "true"}, "", "", []string{`there is no node "no-such-node"`, "hint: kubectl get nodes"}, 255},
-		{"no command without a terminal", []string{node}, "", "", []string{"no command was named", "hint: kshell node-shell " + node + " -- COMMAND"}, 2},
-		{"which node?", []string{"--", "true"}, "", "", []string{"which node?"}, 2},
-		{"a command without dashes", []string{node, "ls"}, "", "", []string{"separated from the node by --"}, 2},
-		{"an unknown profile", []string{"--profile", "god", node, "--", "true"}, "", "", []string{`unknown --profile "god"`, "hint: one of sysadmin"}, 2},
-	} {
-		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
-			var in []byte
-			if c.in != "" {
-				in = []byte(c.in)
-			}
-			r := p.Run(t, in, n.args(c.args...)...)
-			if strings.TrimSpace(r.Out) != strings.TrimSpace(c.out) || r.Code != c.code {
-				t.Errorf("exit code %d, stdout %.300q; stderr %q", r.Code, r.Out, r.Err)
-			}
-			for _, words := range c.err {
-				if !strings.Contains(r.Err, words) {
-					t.Errorf("stderr lacks %q: %q", words, r.Err)
-				}
-			}
-		})
-	}
+	t.Run("commands", func(t *testing.T) { nodeCommands(t, p, n) })
 	if n.Init != "" {
 		t.Run("the first process is the node's", func(t *testing.T) {
 			if r := p.Run(t, nil, n.args(node, "--", "cat", "/proc/1/comm")...); r.Out != n.Init+"\n" || r.Code != 0 {
@@ -124,6 +83,54 @@ func NodeShells(t *testing.T, p Program, n Nodes) {
 		n.none(t, p)
 	})
 	t.Run("left running, listed, and collected", func(t *testing.T) { detached(t, p, n) })
+}
+
+// nodeCommands are command lines, and what has to come of them.
+func nodeCommands(t *testing.T, p Program, n Nodes) {
+	node := n.Names[0]
+	for _, c := range []struct {
+		name string
+		args []string
+		in   string
+		out  string
+		err  []string
+		code int
+	}{
+		{"it is the node's host name", []string{node, "--", "hostname"}, "", node + "\n", nil, 0},
+		{"the node can be called a node", []string{"node/" + node, "--", "hostname"}, "", node + "\n", nil, 0},
+		{"an exit code", []string{node, "--", "sh", "-c", "exit 42"}, "", "", nil, 42},
+		{"streams stay apart", []string{node, "--", "sh", "-c", "echo out; echo err >&2; exit 3"}, "", "out\n", []string{"err\n"}, 3},
+		{"input, and its end", []string{"-i", node, "--", "sh", "-c", "wc -c; exit 5"}, strings.Repeat("x", 100_000), "100000\n", nil, 5},
+		{"every byte value both ways", []string{"-i", node, "--", "cat"}, allBytes(), allBytes(), nil, 0},
+		{"no input unless it is wanted", []string{node, "--", "wc", "-c"}, "abc", "0\n", nil, 0},
+		{"arguments arrive as they are", []string{node, "--", "printf", "[%s]", "a b", "", "*", "$HOME", "it's", `q"q`}, "", "[a b][][*][$HOME][it's][q\"q]", nil, 0},
+		{"no such command", []string{node, "--", "no-such-command"}, "", "", []string{"no-such-command"}, 127},
+		{"no tty", []string{node, "--", "sh", "-c", "tty || :"}, "", "not a tty\n", nil, 0},
+		{"the node's files from the image", []string{"--host-view", node, "--", "sh", "-c", `test -d "$KSHELL_HOST/etc" && echo there`}, "", "there\n", nil, 0},
+		{"a time that runs out", []string{"--timeout", "3s", node, "--", "sleep", "600"}, "", "", []string{"did not end within 3s"}, 124},
+		{"no such node", []string{"no-such-node", "--", "true"}, "", "", []string{`there is no node "no-such-node"`, "hint: kubectl get nodes"}, 255},
+		{"no command without a terminal", []string{node}, "", "", []string{"no command was named", "hint: kshell node-shell " + node + " -- COMMAND"}, 2},
+		{"which node?", []string{"--", "true"}, "", "", []string{"which node?"}, 2},
+		{"a command without dashes", []string{node, "ls"}, "", "", []string{"separated from the node by --"}, 2},
+		{"an unknown profile", []string{"--profile", "god", node, "--", "true"}, "", "", []string{`unknown --profile "god"`, "hint: one of sysadmin"}, 2},
+	} {
+		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			var in []byte
+			if c.in != "" {
+				in = []byte(c.in)
+			}
+			r := p.Run(t, in, n.args(c.args...)...)
+			if strings.TrimSpace(r.Out) != strings.TrimSpace(c.out) || r.Code != c.code {
+				t.Errorf("exit code %d, stdout %.300q; stderr %q", r.Code, r.Out, r.Err)
+			}
+			for _, words := range c.err {
+				if !strings.Contains(r.Err, words) {
+					t.Errorf("stderr lacks %q: %q", words, r.Err)
+				}
+			}
+		})
+	}
 }
 
 // manyNodes is one command on all nodes.
