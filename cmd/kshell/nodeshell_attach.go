@@ -211,6 +211,8 @@ func (v *visit) join(ctx context.Context, s *stream.Session) {
 		}
 		v.notice.detail("no mark can be made in what the shell prints: %v", err)
 		v.tape.GiveUp(id)
+		s.Redraw()
+		v.notice.say("what was printed before this connection may be missing, the prompt too: Enter brings another")
 	})
 }
 

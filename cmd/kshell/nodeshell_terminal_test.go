@@ -121,7 +121,8 @@ func TestAShellWithoutMarksIsUsedAsItIs(t *testing.T) {
 	s := startSandbox(t)
 	s.Inject(sandbox.Fault{Path: "/exec", Code: 403, Body: "no"})
 	c := open(t, s, program(t), onNode()...)
-	c.prompt() // without marks the shell is what comes through the stream
+	c.await("the prompt too: Enter brings another\r\n")
+	c.run("echo up''to", "upto\r\n")
 	c.keys("exit 4\r")
 	c.mustEnd(4)
 	if pods := nodePods(t, s); len(pods) != 0 {
