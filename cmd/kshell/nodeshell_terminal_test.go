@@ -5,7 +5,6 @@ package main
 import (
 	"regexp"
 	"slices"
-
 	"syscall"
 	"testing"
 	"time"
