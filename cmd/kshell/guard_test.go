@@ -35,7 +35,7 @@ func TestAShellFollowsItsDeploymentToAnotherPod(t *testing.T) {
 	if err := s.DeletePod("default", before, 0); err != nil {
 		t.Fatal(err)
 	}
-	c.await(`kshell: warning: pod "` + before + `" was deleted\r\n`)
+	c.await(`kshell: warning: (pod "` + before + `" was deleted|container "web" of pod "` + before + `" ended with exit code [0-9]+; the pod is being deleted)\r\n`)
 	c.await(`kshell: going on in pod web-\S+\r\n`)
 	c.await(anew)
 	c.prompt()
