@@ -134,6 +134,7 @@ type keys struct {
 	suspend func()
 	detach  func() // nil: there is nothing to come back to
 	start   time.Time
+	gap     *gap
 	opened  place        // where the last connection was
 	lost    atomic.Int32 // connections
 	wasRaw  atomic.Bool  // the terminal

@@ -188,6 +188,7 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 	}
 	j.statusOn(t, s)
 	gap := &gap{job: j}
+	k.gap = gap
 	connected := s.OnOpen
 	s.OnOpen = func(c *stream.Conn) error {
 		if shell != nil {
@@ -208,7 +209,10 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 	stopContinued := t.Continued(func() { k.continued(t) })
 	s.OnConnect = func(int) { gap.try() }
 	s.OnFail = func(err error) {
-		k.lost.Add(1)
+		var lost *stream.LostError
+		if errors.As(err, &lost) { // else it is an attempt to get another
+			k.lost.Add(1)
+		}
 		gap.fail(err)
 	}
 	s.OnWait = func(delay time.Duration) { gap.wait(t, delay) }
@@ -261,7 +265,10 @@ func explain(err error, p *execPlan, at place, told bool) error {
 	var lost *stream.LostError
 	var remote *stream.RemoteError
 	var fate *fateError
+	var given *givenUpError
 	switch {
+	case errors.As(err, &given):
+		return err
 	case errors.As(err, &refused):
 		return explainRefusal(refused, p, at)
 	case errors.As(err, &fate) && p.tty:

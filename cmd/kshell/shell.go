@@ -157,7 +157,7 @@ func (j *job) attended(ctx context.Context, s *stream.Session, shell *exact.Shel
 	if shell != nil && !j.plan.exact.keep && left && k.opened == j.at {
 		j.sweep(ctx, j.at, shell.HangUp())
 	}
-	return ending(ctx, err)
+	return ending(ctx, k.gap.givenUp(err))
 }
 
 // hangUpOld ends the shell of an earlier connection, if there was one, while the new one begins. Its number means nothing in another container.

@@ -97,7 +97,7 @@ func (g *gap) wait(t *terminal.Terminal, delay time.Duration) {
 		return
 	}
 	if g.job.screen.Over == nil {
-		g.job.notice.warn("%s; trying again in %s%s", g.cause, seconds(delay), keys)
+		g.waitPlainly(seconds(delay) + keys)
 		return
 	}
 	g.tell()
@@ -119,6 +119,16 @@ func (g *gap) wait(t *terminal.Terminal, delay time.Duration) {
 	}()
 }
 
+// waitPlainly says in a line what cannot be counted down in place.
+func (g *gap) waitPlainly(long string) {
+	if g.cause == g.told {
+		g.job.notice.warn("trying again in %s", long)
+		return
+	}
+	g.told = g.cause
+	g.job.notice.warn("%s; trying again in %s", g.cause, long)
+}
+
 // stop ends a countdown.
 func (g *gap) stop() {
 	if g.count != nil {
@@ -131,16 +141,33 @@ func (g *gap) stop() {
 // try is told of each attempt.
 func (g *gap) try() {
 	g.stop()
-	if g.lost.IsZero() || g.job.screen.Over == nil {
+	if g.lost.IsZero() {
 		return
 	}
 	g.tell()
+	if g.job.screen.Over == nil {
+		return
+	}
 	if g.job.prompts() { // and may want the line
 		g.job.screen.SetStatus("")
 		return
 	}
 	g.job.screen.SetStatus("connecting (Ctrl-D: quit)")
 }
+
+// givenUp is err, said in few words where the failure that the session ends with has been told.
+func (g *gap) givenUp(err error) error {
+	if err == nil || g.told == "" || g.told != g.cause {
+		return err
+	}
+	return &givenUpError{err}
+}
+
+// givenUpError is the end of a session that was not taken up again, whose user knows why.
+type givenUpError struct{ err error }
+
+func (e *givenUpError) Error() string { return "session given up" }
+func (e *givenUpError) Unwrap() error { return e.err }
 
 // over is told that there is a connection again, and tells for how long there was none; 0 for the first one.
 func (g *gap) over() time.Duration {

@@ -113,11 +113,11 @@ func TestTheTerminalIsAsBeforeHoweverKshellEnds(t *testing.T) {
 		{"a panic while the output is written", typed("echo panic-in-''stdout\r"), 2, true, "panic: test: stdout"},
 		{
 			"the server is gone: Ctrl-D", func(c *console, s *sandbox.Server) { gone(c, s); c.keys("\x04") },
-			255, false, "kshell: connection lost: ",
+			255, false, "kshell: session given up\r\n", // why was said
 		},
 		{
 			"the server is gone: Ctrl-C", func(c *console, s *sandbox.Server) { gone(c, s); c.keys("\x03") },
-			255, false, "kshell: connection lost: ",
+			255, false, "kshell: session given up\r\n", // why was said
 		},
 		{
 			"the server is gone: TERM", func(c *console, s *sandbox.Server) { gone(c, s); c.signal(syscall.SIGTERM) },
@@ -199,6 +199,35 @@ func TestAShellIsTakenUpAgainByItself(t *testing.T) {
 	c.prompt()
 	c.keys("exit 6\r")
 	c.mustEnd(6)
+}
+
+// Where there is no line of status, too, it is said once why the shell is lost, and once what keeps it away.
+func TestAPlainTerminalTellsOfALossOnce(t *testing.T) {
+	t.Parallel()
+	for name, kshell := range map[string][]string{"dumb": {"env", "TERM=dumb", program(t), "exec"}, "quiet": {program(t), "exec", "-q"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startSandbox(t)
+			c := open(t, s, kshell[0], append(kshell[1:], "-it", "web", "--", "sh")...)
+			c.prompt()
+			up := s.Down()
+			const keys = ` \(Enter: now, Ctrl-D: quit\)\r\n`
+			c.await(`(?m)^kshell: warning: cannot connect to .*; trying again in [0-9]+ s` + keys)
+			c.await(`(?m)^kshell: warning: trying again in [0-9]+ s` + keys)
+			c.keys("~i")
+			c.await(`connections lost: 1\r\n`) // whatever the number of attempts
+			up()
+			c.keys("\r")
+			c.prompt()
+			for words, want := range map[string]int{"connection lost": 1, "cannot connect": 1} {
+				if got := strings.Count(string(c.all()), "kshell: warning: "+words); got != want {
+					t.Errorf("%q is said %d times, want %d: %q", words, got, want, c.all())
+				}
+			}
+			c.keys("exit\r")
+			c.mustEnd(0)
+		})
+	}
 }
 
 func TestAShellThatIsLostForGoodSaysWhy(t *testing.T) {
