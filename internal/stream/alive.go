@@ -32,7 +32,7 @@ var errDead = errors.New("the server does not answer any more")
 func (s *Session) watchLink(ctx context.Context, conn *Conn, pings *crew) {
 	ticker := time.NewTicker(pulse)
 	defer ticker.Stop()
-	h := heart{session: s, conn: conn, looked: time.Now(), idle: time.Now()}
+	h := heart{session: s, conn: conn, looked: time.Now(), asked: time.Now(), idle: time.Now()}
 	answers := make(chan bool, 1)
 	for {
 		select {
@@ -63,8 +63,10 @@ type heart struct {
 	afresh  time.Time // since when silence counts, whatever was before
 	idle    time.Time // the last empty message
 	pinged  time.Time // an answer is awaited since; zero: none
-	busy    bool      // the last ping is on its way
-	sent    int64     // stdin at the last sign of life
+	asked   time.Time // the last ping was sent
+	busy    bool      // and is on its way
+	asking  int64     // how much stdin it was sent behind
+	taken   int64     // how much stdin the server has taken: it answers what comes behind
 	quiet   bool      // and the session was told
 	due     bool      // a ping
 	dead    bool
@@ -85,8 +87,11 @@ func (h *heart) look(now time.Time) {
 		h.life()
 	case !h.pinged.IsZero():
 		h.overdue(now.Sub(h.pinged), min(silent, now.Sub(h.afresh)))
-	case silent+early >= h.session.Keepalive && !h.busy:
-		h.pinged, h.busy, h.due = now, true, true
+	case silent+early >= h.session.Keepalive:
+		h.pinged = now
+		h.ask(now) // else the answer to an earlier ping is awaited
+	case h.conn.sent.Load() > h.taken && now.Sub(h.asked) >= h.session.Keepalive: // output does not say that it was taken
+		h.ask(now)
 	}
 	if h.session.IdleKeepalive && now.Sub(h.idle) >= idleEvery {
 		h.idle = now
@@ -94,9 +99,16 @@ func (h *heart) look(now time.Time) {
 	}
 }
 
+// ask has a ping sent, unless one is on its way.
+func (h *heart) ask(now time.Time) {
+	if !h.busy {
+		h.asked, h.asking, h.busy, h.due = now, h.conn.sent.Load(), true, true
+	}
+}
+
 // overdue takes for how long a ping has been so, and for how long there was silence that counts.
 func (h *heart) overdue(d, silent time.Duration) {
-	if h.conn.sent.Load()-h.sent > typedAhead || h.conn.writes.Load() > 0 {
+	if h.conn.sent.Load()-h.taken > typedAhead || h.conn.writes.Load() > 0 {
 		return
 	}
 	h.dead = silent >= deadAfter && d >= answerWithin
@@ -111,6 +123,7 @@ func (h *heart) answered(ok bool) {
 	h.busy = false
 	switch {
 	case ok:
+		h.taken = h.asking
 		h.life()
 	case !h.quiet:
 		h.pinged = time.Time{}
@@ -118,7 +131,7 @@ func (h *heart) answered(ok bool) {
 }
 
 func (h *heart) life() {
-	h.pinged, h.sent = time.Time{}, h.conn.sent.Load()
+	h.pinged = time.Time{}
 	if h.quiet {
 		h.quiet = false
 		call(h.session.OnQuiet, 0)

@@ -144,6 +144,82 @@ func TestAServerThatIsBlockedByItsCommandIsNotDead(t *testing.T) {
 	})
 }
 
+// A link that dies between a ping and its answer, behind some output, is dead all the same.
+func TestADeadLinkIsNoticedBehindALatePieceOfOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		s := &Session{
+			Link: Link{Reconnect: ReconnectNever, Dial: pod(t, func(r remote) {
+				time.Sleep(8500 * time.Millisecond) // a ping came at 8 s
+				r.say(chStdout, "x")
+				<-t.Context().Done()
+			}).with(V5)},
+			Keepalive: 10 * time.Second,
+		}
+		if err := s.Run(ctx); !errors.Is(err, errDead) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// What was typed in a session that is never silent has been taken, as the answers to pings say.
+func TestADeadLinkIsNoticedBehindALongTalk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+		defer cancel()
+		s := &Session{
+			Link: Link{Reconnect: ReconnectNever, Dial: pod(t, func(r remote) {
+				for start := time.Now(); time.Since(start) < time.Minute; {
+					_, _, _ = r.hear()
+					r.say(chStdout, "x")
+				}
+				<-t.Context().Done()
+			}).with(V5)},
+			Stdin: &talking{}, Keepalive: 10 * time.Second,
+		}
+		start := time.Now()
+		if err := s.Run(ctx); !errors.Is(err, errDead) {
+			t.Errorf("error %v after %v", err, time.Since(start))
+		}
+	})
+}
+
+// talking gives 200 bytes a second for a minute, and then nothing until the end of all tests' patience.
+type talking struct{ times int }
+
+func (s *talking) Read(p []byte) (int, error) {
+	if s.times++; s.times > 60 {
+		time.Sleep(10 * time.Minute)
+		return 0, io.EOF
+	}
+	time.Sleep(time.Second)
+	return min(len(p), 200), nil
+}
+
+// Output does not say that a server has taken what was sent: it may still be stuck with that.
+func TestOutputOfABlockedCommandDoesNotMakeItDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		h := heart{session: &Session{Keepalive: 10 * time.Second}, conn: &Conn{start: now}, looked: now, asked: now, pinged: now, busy: true}
+		h.conn.listening.Store(true)
+		h.conn.sent.Store(64 << 10)
+		for range 60 {
+			time.Sleep(pulse)
+			if time.Since(now) == pulse {
+				h.conn.heard.Store(int64(pulse / 2)) // output
+			}
+			h.look(time.Now())
+		}
+		if h.dead {
+			t.Error("a server is taken for dead that is stuck with input")
+		}
+		if h.pinged.IsZero() {
+			t.Error("no answer is awaited")
+		}
+	})
+}
+
 // typing gives size bytes, and then nothing until the end of all tests' patience.
 type typing struct{ size int }
 
