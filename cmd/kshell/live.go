@@ -130,6 +130,7 @@ type keys struct {
 	job     *job
 	session *stream.Session
 	input   *terminal.Input
+	typed   *terminal.Keys // from input
 	leave   context.CancelCauseFunc
 	suspend func()
 	detach  func() // nil: there is nothing to come back to

@@ -44,6 +44,23 @@ func TestTheKeysBehindTheEscapeCharacter(t *testing.T) {
 	})
 }
 
+// Half a line that was typed to a lost shell is not what stands before the escape character.
+func TestTheKeysBehindTheEscapeCharacterWorkAfterALossInMidLine(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), "exec", "web")
+	c.prompt()
+	c.keys("half")
+	c.await("half")
+	s.Down()
+	c.await("trying again in [0-9]+ s")
+	c.keys("~i")
+	c.await("(?m)^kshell: disconnected from ")
+	c.keys("~.")
+	c.await("(?m)kshell: session left\r\n")
+	c.mustEnd(exitFailed)
+}
+
 func TestTheEscapeCharacterCanBeAnotherOrNone(t *testing.T) {
 	t.Parallel()
 	for escape, typed := range map[string]string{"none": "~.\r", "%": "~.\r"} {

@@ -195,6 +195,7 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 			j.hangUpOld(ctx, shell, k)
 		}
 		k.opened = j.at
+		k.typed.NewLine()
 		if err := k.raw(t); err != nil {
 			return err
 		}
@@ -213,6 +214,7 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 		if errors.As(err, &lost) { // else it is an attempt to get another
 			k.lost.Add(1)
 		}
+		k.typed.NewLine() // the half of one that was typed is gone
 		gap.fail(err)
 	}
 	s.OnWait = func(delay time.Duration) { gap.wait(t, delay) }

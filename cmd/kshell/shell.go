@@ -138,8 +138,8 @@ func (j *job) attended(ctx context.Context, s *stream.Session, shell *exact.Shel
 	ctx, leaving := context.WithCancelCause(ctx)
 	defer leaving(nil)
 	k := &keys{job: j, session: s, input: input, leave: leaving, start: time.Now()}
-	typed := terminal.NewKeys(input, input.Cancel, j.plan.live.escapeChar(), keysOfOurs, k.press)
-	j.in.Reader, s.Stdin, s.CancelStdin = typed, &j.in, typed.Cancel
+	k.typed = terminal.NewKeys(input, input.Cancel, j.plan.live.escapeChar(), keysOfOurs, k.press)
+	j.in.Reader, s.Stdin, s.CancelStdin = k.typed, &j.in, k.typed.Cancel
 	leave, err := j.interactive(ctx, s, shell, k)
 	if err != nil {
 		return err

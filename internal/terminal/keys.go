@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 )
 
 // NoEscape switches the escape character off.
@@ -21,6 +22,7 @@ type Keys struct {
 	stop   func() bool
 	filter escapes
 	do     func(key byte)
+	anew   atomic.Bool // what is typed next begins a line
 
 	mu      sync.Mutex
 	changed sync.Cond
@@ -64,6 +66,9 @@ func (k *Keys) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// NewLine says that what is typed next begins a line, whatever was typed before: that is nobody's any more. It may be called from any goroutine.
+func (k *Keys) NewLine() { k.anew.Store(true) }
+
 // Cancel makes Read return, and waits until source is not read any more, if that can be had. It says whether it can.
 func (k *Keys) Cancel() bool {
 	k.mu.Lock()
@@ -86,6 +91,9 @@ func (k *Keys) read() {
 	buf := make([]byte, 4<<10)
 	for {
 		n, err := k.source.Read(buf)
+		if k.anew.Swap(false) {
+			k.filter.fresh = true
+		}
 		for _, key := range buf[:n] {
 			pass, ours := k.filter.take(key)
 			if ours != 0 {
