@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,11 +45,23 @@ type notice struct {
 
 func newNotice(w io.Writer) *notice { return &notice{w: w} }
 
-// setScreen says that the terminal is raw from now on, and that the remote writes to it too.
+// setScreen says that the terminal is raw from now on, and that the remote writes to it too; it is nothing to words that go into a file.
 func (n *notice) setScreen(s *terminal.Screen) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.raw, n.screen = true, s
+	if !intoFile(n.w) {
+		n.raw, n.screen = true, s
+	}
+}
+
+// intoFile says whether w ends in a file, whose lines are those of any.
+func intoFile(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode().IsRegular()
 }
 
 // setCooked says that the terminal is as it was.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -227,6 +228,27 @@ func TestAPlainTerminalTellsOfALossOnce(t *testing.T) {
 			c.keys("exit\r")
 			c.mustEnd(0)
 		})
+	}
+}
+
+// Words that go into a file are lines of it, whatever the terminal shows.
+func TestTheWordsOfASessionInAFile(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	said := filepath.Join(t.TempDir(), "said")
+	c := open(t, s, "sh", "-c", `exec "$0" exec -it web -- sh 2>"$1"`, program(t), said)
+	c.prompt()
+	s.Restart()
+	c.prompt()
+	c.keys("exit\r")
+	c.mustEnd(0)
+	text, err := os.ReadFile(said) //nolint:gosec // the test's own
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := regexp.MustCompile(`^(kshell: [ -~]+\n)+$`)
+	if !lines.Match(text) || !strings.Contains(string(text), "kshell: connected again after ") {
+		t.Errorf("the file holds %q", text)
 	}
 }
 
