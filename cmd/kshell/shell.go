@@ -151,13 +151,20 @@ func (j *job) attended(ctx context.Context, s *stream.Session, shell *exact.Shel
 	if err != nil && !errors.As(err, &exit) {
 		j.tidy()
 	}
-	var lost *stream.LostError
-	var fate *fateError
-	left := ctx.Err() != nil || errors.As(err, &lost) && !errors.As(err, &fate)
+	left := ctx.Err() != nil || nobodyThere(err)
 	if shell != nil && !j.plan.exact.keep && left && k.opened == j.at {
 		j.sweep(ctx, j.at, shell.HangUp())
 	}
 	return ending(ctx, k.gap.givenUp(err))
+}
+
+// nobodyThere says whether a session has ended because nobody is at it any more: the link, or the terminal, is gone.
+func nobodyThere(err error) bool {
+	var lost *stream.LostError
+	var fate *fateError
+	var in *stream.InputError
+	var out *stream.OutputError
+	return errors.As(err, &lost) && !errors.As(err, &fate) || errors.As(err, &in) || errors.As(err, &out)
 }
 
 // hangUpOld ends the shell of an earlier connection, if there was one, while the new one begins. Its number means nothing in another container.

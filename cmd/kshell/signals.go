@@ -22,7 +22,7 @@ func (e signalError) Error() string {
 const patience = 2 * time.Second
 
 // withSignals gives a context that ends, with a signalError as its cause, on INT, TERM, HUP and QUIT, unless they are ignored (nohup). On
-// a second one, or after 2 s, force is called with the exit code. Writes to a closed pipe become errors instead of the
+// a second one that is no HUP, or after 2 s, force is called with the exit code. Writes to a closed pipe become errors instead of the
 // end of the process.
 //
 // What held has begun, such as the removal of a pod, has removing more.
@@ -41,20 +41,9 @@ func withSignals(parent context.Context, held func() <-chan struct{}, force func
 		case s := <-caught:
 			err := signalError{s.(syscall.Signal)} // all that was asked for are
 			cancel(err)
-			select {
-			case <-caught:
-			case <-time.After(patience):
-				select {
-				case <-held():
-				case <-caught:
-				case <-time.After(removing):
-				case <-done:
-					return
-				}
-			case <-done:
-				return
+			if impatient(caught, held, done) {
+				force(exitCode(err))
 			}
-			force(exitCode(err))
 		case <-done:
 		}
 	})
@@ -64,6 +53,29 @@ func withSignals(parent context.Context, held func() <-chan struct{}, force func
 		close(done)
 		waiter.Wait()
 		cancel(nil)
+	}
+}
+
+// impatient says, after a first signal, whether the program is to be made to end; not so: it has ended. A HUP makes nobody impatient: who closes
+// a terminal sends several, the kernel and each shell in it.
+func impatient(caught <-chan os.Signal, held func() <-chan struct{}, done <-chan struct{}) bool {
+	late, free := time.After(patience), (<-chan struct{})(nil)
+	for {
+		select {
+		case s := <-caught:
+			if s != syscall.SIGHUP {
+				return true
+			}
+		case <-late:
+			if free != nil {
+				return true
+			}
+			late, free = time.After(removing), held()
+		case <-free:
+			return true
+		case <-done:
+			return false
+		}
 	}
 }
 

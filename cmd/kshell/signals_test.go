@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"os/signal"
 	"syscall"
 	"testing"
@@ -76,6 +77,19 @@ func TestASecondSignalEndsAProgramThatHangs(t *testing.T) {
 	}
 	if took := time.Since(start); took >= patience {
 		t.Errorf("forced to end after %v, and not by the second signal", took)
+	}
+}
+
+// A terminal that is closed sends HUP more than once: what is to be done at the end is done all the same.
+func TestASecondHUPIsNobodysImpatience(t *testing.T) {
+	caught, done := make(chan os.Signal), make(chan struct{})
+	impatience := make(chan bool)
+	go func() { impatience <- impatient(caught, done) }()
+	caught <- syscall.SIGHUP
+	caught <- syscall.SIGHUP
+	close(done)
+	if <-impatience {
+		t.Error("the program is made to end by HUP")
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kshell/internal/sandbox"
+	"kshell/internal/stream"
 )
 
 func TestAShellCanBeUsed(t *testing.T) {
@@ -417,6 +418,40 @@ func mustHeedHUP(t *testing.T) {
 	t.Helper()
 	if signal.Ignored(syscall.SIGHUP) {
 		t.Skip("HUP is ignored: nohup?")
+	}
+}
+
+// The shell over there ends with the terminal: its window was closed, which the kernel says, and a shell here says too.
+func TestAClosedTerminalLeavesNoShellBehind(t *testing.T) {
+	t.Parallel()
+	mustHeedHUP(t)
+	s := startSandbox(t)
+	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
+	c.prompt()
+	c.signal(syscall.SIGHUP)
+	c.signal(syscall.SIGHUP)
+	awaitSessions(t, s, func(all []sandbox.Session) bool {
+		return !slices.ContainsFunc(all, func(x sandbox.Session) bool { return !x.Exited })
+	})
+}
+
+// A read of a closed terminal may fail before a signal comes.
+func TestNobodyIsThereWithoutATerminalOrALink(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false},
+		{&stream.ExitError{Code: 1}, false},
+		{&stream.RemoteError{}, false},
+		{&stream.LostError{Err: io.EOF}, true},
+		{&stream.LostError{Err: &fateError{"the pod is gone"}}, false},
+		{&stream.InputError{Err: syscall.EIO}, true},
+		{&stream.OutputError{Err: syscall.EIO}, true},
+	} {
+		if got := nobodyThere(tt.err); got != tt.want {
+			t.Errorf("%v: %v, want %v", tt.err, got, tt.want)
+		}
 	}
 }
 
