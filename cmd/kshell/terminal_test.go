@@ -428,8 +428,10 @@ func TestAClosedTerminalLeavesNoShellBehind(t *testing.T) {
 	s := startSandbox(t)
 	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
 	c.prompt()
-	c.signal(syscall.SIGHUP)
-	c.signal(syscall.SIGHUP)
+	for syscall.Kill(c.pid, syscall.SIGHUP) == nil { // until it is no more
+		time.Sleep(time.Millisecond)
+	}
+	c.mustEnd(exitSignal + int(syscall.SIGHUP))
 	awaitSessions(t, s, func(all []sandbox.Session) bool {
 		return !slices.ContainsFunc(all, func(x sandbox.Session) bool { return !x.Exited })
 	})
