@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,6 +51,9 @@ type guard struct {
 	over  string        // what has become of found; empty while it runs
 	ended chan struct{} // closed when over is set
 }
+
+// errNodeSilent is why a session is given up whose node is in doubt, and was asked.
+var errNodeSilent = errors.New("the node does not answer")
 
 // fateError is the end of a container, or of what is known of it.
 type fateError struct{ sentence string }
@@ -173,7 +177,7 @@ func (g *guard) tell(ctx context.Context, sentence string, over bool) {
 	}
 	g.job.alert(sentence)
 	if g.job.plan.many == nil && g.lost(ctx) {
-		g.session.Drop(&fateError{sentence})
+		g.session.Drop(errNodeSilent)
 	}
 }
 
@@ -196,9 +200,9 @@ func unanswered(err error) bool {
 	var lost *stream.LostError
 	switch {
 	case errors.As(err, &refused):
-		return refused.StatusCode >= 500
+		return refused.StatusCode >= http.StatusInternalServerError && !notRunning(refused)
 	case errors.As(err, &remote):
-		return remote.Start == stream.StartOther
+		return remote.Start == stream.StartOther && !strings.Contains(remote.Message, "container not found")
 	}
 	return errors.As(err, &lost)
 }

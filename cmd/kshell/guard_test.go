@@ -207,3 +207,28 @@ func TestReconnectNeverIsHeeded(t *testing.T) {
 		t.Errorf("it was taken up again: %q", all)
 	}
 }
+
+// A server's success is no end of a shell that runs.
+func TestASuccessThatIsNoneIsALoss(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	s.Inject(sandbox.Fault{Times: 1, Do: sandbox.SaySuccess, When: sandbox.AfterTime, After: unprovoked + time.Second})
+	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
+	c.prompt()
+	c.await(`kshell: warning: connection lost: the server claims that the shell has ended, and it has not\r\n`)
+	c.await(anew)
+	c.prompt()
+	c.keys("exit 3\r")
+	c.mustEnd(3)
+}
+
+// What ends by itself is asked for, and that was all.
+func TestACommandOnATerminalMayEndWhileNobodyTypes(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), "exec", "-it", "web", "--", "sleep", "2.5")
+	c.mustEnd(0)
+	if said := string(c.all()); said != "" {
+		t.Errorf("said %q", said)
+	}
+}

@@ -40,6 +40,7 @@ func (k *keys) lend(t *terminal.Terminal) (back func()) {
 	if !ok {
 		return func() {}
 	}
+	k.wasRaw.Store(false) // nor is it to be, when kshell is stopped and continued meanwhile
 	k.job.lastResort.run()
 	k.job.notice.setCooked()
 	return func() {

@@ -72,14 +72,21 @@ func (c *counter) count() int64 { return c.bytes.Load() }
 type source struct {
 	io.Reader
 	bytes atomic.Int64
+	last  atomic.Int64 // when something came, in nanoseconds of Unix
 }
 
 // Read implements io.Reader.
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
 	s.bytes.Add(int64(n))
+	if n > 0 {
+		s.last.Store(time.Now().UnixNano())
+	}
 	return n, err
 }
+
+// quietFor is for how long nothing has come.
+func (s *source) quietFor() time.Duration { return time.Since(time.Unix(0, s.last.Load())) }
 
 func (s *source) count() int64 { return s.bytes.Load() }
 
@@ -177,6 +184,9 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 	s.Interactive, s.Reconnect = true, j.plan.live.policy(stream.ReconnectAlways)
 	s.Eager, s.GiveUpAfter = true, j.plan.live.reconnectTimeout
 	g := j.guarded(ctx, s, true, t.RestoreOnPanic)
+	if shell != nil {
+		s.Judge = j.doubting(ctx, shell, s.Judge)
+	}
 	dial := s.Dial
 	s.Dial = func(ctx context.Context) (*stream.Conn, error) {
 		defer k.lend(t)()

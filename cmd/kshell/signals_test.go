@@ -84,7 +84,7 @@ func TestASecondSignalEndsAProgramThatHangs(t *testing.T) {
 func TestASecondHUPIsNobodysImpatience(t *testing.T) {
 	caught, done := make(chan os.Signal), make(chan struct{})
 	impatience := make(chan bool)
-	go func() { impatience <- impatient(caught, done) }()
+	go func() { impatience <- impatient(caught, (&lastResort{}).released, done) }()
 	caught <- syscall.SIGHUP
 	caught <- syscall.SIGHUP
 	close(done)

@@ -81,6 +81,16 @@ func (s *Shell) HangUp() []string {
 	return []string{"sh", "-c", compact(hangUp), "kshell", s.group}
 }
 
+// Alive is what has to be run in the same container to learn whether the shell still runs: it then succeeds. Nil: nobody knows its number.
+func (s *Shell) Alive() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := strconv.ParseUint(s.group, 10, 31); err != nil {
+		return nil
+	}
+	return []string{"sh", "-c", "[ -d /proc/" + s.group + " ]"}
+}
+
 // report takes the script's words.
 func (s *Shell) report(words string) (last bool, err error) {
 	s.mu.Lock()
