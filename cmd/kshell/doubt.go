@@ -9,18 +9,18 @@ import (
 	"kshell/internal/stream"
 )
 
-// unprovoked is how long ago the last key is that ends a shell, at least, when its end comes as a surprise.
+// unprovoked is how long ago the user asked for the end of a shell, at least, when it comes as a surprise.
 const unprovoked = 2 * time.Second
 
 // errNotEnded is what a server's success means when the shell that it speaks of still runs, or its node cannot be asked.
 var errNotEnded = errors.New("the server claims that the shell has ended, and it has not")
 
 // doubting is judge, behind a doubt: where a node's kubelet dies, API servers that translate the protocol themselves (Kubernetes 1.30 to 1.35) report
-// an explicit success of what was cut off. What ends in success while nobody types is asked for in its container. (A command
+// an explicit success of what was cut off. What ends in success though nobody has just asked for it is looked for in its container. (A command
 // without a tty says itself how it ended: see exact mode.)
 func (j *job) doubting(ctx context.Context, shell *exact.Shell, judge func(error) error) func(error) error {
 	return func(err error) error {
-		if err == nil && j.in.quietFor() > unprovoked && j.runsOn(ctx, shell) {
+		if err == nil && !j.in.leaves() && j.runsOn(ctx, shell) {
 			err = &stream.LostError{Err: errNotEnded}
 		}
 		if judge == nil {

@@ -212,7 +212,7 @@ func TestReconnectNeverIsHeeded(t *testing.T) {
 func TestASuccessThatIsNoneIsALoss(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
-	s.Inject(sandbox.Fault{Times: 1, Do: sandbox.SaySuccess, When: sandbox.AfterTime, After: unprovoked + time.Second})
+	s.Inject(sandbox.Fault{Times: 1, Do: sandbox.SaySuccess, When: sandbox.AfterTime, After: time.Second})
 	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
 	c.prompt()
 	c.await(`kshell: warning: connection lost: the server claims that the shell has ended, and it has not\r\n`)
@@ -226,7 +226,7 @@ func TestASuccessThatIsNoneIsALoss(t *testing.T) {
 func TestACommandOnATerminalMayEndWhileNobodyTypes(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
-	c := open(t, s, program(t), "exec", "-it", "web", "--", "sleep", "2.5")
+	c := open(t, s, program(t), "exec", "-it", "web", "--", "sleep", "0.5")
 	c.mustEnd(0)
 	if said := string(c.all()); said != "" {
 		t.Errorf("said %q", said)

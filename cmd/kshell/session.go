@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -72,21 +73,36 @@ func (c *counter) count() int64 { return c.bytes.Load() }
 type source struct {
 	io.Reader
 	bytes atomic.Int64
-	last  atomic.Int64 // when something came, in nanoseconds of Unix
+
+	mu   sync.Mutex
+	last time.Time // when something came
+	tail []byte    // of it, at most longestTail
 }
+
+// longestTail is how much is kept of what has come last, in bytes: room for the word that ends a shell.
+const longestTail = 32
 
 // Read implements io.Reader.
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
 	s.bytes.Add(int64(n))
 	if n > 0 {
-		s.last.Store(time.Now().UnixNano())
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.last = time.Now()
+		s.tail = append(s.tail, p[max(0, n-longestTail):n]...)
+		s.tail = s.tail[max(0, len(s.tail)-longestTail):]
 	}
 	return n, err
 }
 
-// quietFor is for how long nothing has come.
-func (s *source) quietFor() time.Duration { return time.Since(time.Unix(0, s.last.Load())) }
+// leaves says whether what has come last is what ends a shell: Ctrl-D, or the word for it.
+func (s *source) leaves() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	asked := bytes.HasSuffix(s.tail, []byte{0x04}) || bytes.Contains(s.tail, []byte("exit")) || bytes.Contains(s.tail, []byte("logout"))
+	return asked && time.Since(s.last) < unprovoked
+}
 
 func (s *source) count() int64 { return s.bytes.Load() }
 
