@@ -152,6 +152,57 @@ func (k *keys) raw(t *terminal.Terminal) error {
 	return nil
 }
 
+// hold makes s a session on the terminal, that is taken up again when it breaks, which g tells of. The returned function gives the terminal
+// back. What s does to open a connection it does with the terminal lent to who may want to ask something.
+func (k *keys) hold(t *terminal.Terminal, s *stream.Session, g *gap) (release func()) {
+	j := k.job
+	k.gap = g
+	var stopResize func()
+	s.Resized, stopResize = t.Resized()
+	s.Size = func() (width, height uint16, ok bool) {
+		size, err := t.Size()
+		return size.Width, size.Height, err == nil
+	}
+	s.Interactive, s.Reconnect = true, j.plan.live.policy(stream.ReconnectAlways)
+	s.Eager, s.GiveUpAfter = true, j.plan.live.reconnectTimeout
+	dial := s.Dial
+	s.Dial = func(ctx context.Context) (*stream.Conn, error) {
+		defer k.lend(t)()
+		return dial(ctx)
+	}
+	s.OnConnect = func(int) { g.try() }
+	s.OnFail = func(err error) {
+		var lost *stream.LostError
+		if errors.As(err, &lost) { // else it is an attempt to get another
+			k.lost.Add(1)
+		}
+		k.typed.NewLine() // the half of one that was typed is gone
+		g.fail(err)
+	}
+	s.OnWait = func(delay time.Duration) { g.wait(t, delay) }
+	j.statusOn(t, s)
+	k.suspend = func() { k.stop(t) }
+	stopContinued := t.Continued(func() { k.continued(t) })
+	return func() {
+		g.stop()
+		j.screen.SetStatus("")
+		stopContinued()
+		stopResize()
+		j.lastResort.run()
+		j.notice.setCooked()
+	}
+}
+
+// enter makes the terminal raw, and the remote's, at the beginning of a connection.
+func (k *keys) enter(t *terminal.Terminal) error {
+	k.typed.NewLine()
+	if err := k.raw(t); err != nil {
+		return err
+	}
+	k.job.notice.setScreen(&k.job.screen)
+	return nil
+}
+
 // stop suspends kshell.
 func (k *keys) stop(t *terminal.Terminal) {
 	k.job.lastResort.run()

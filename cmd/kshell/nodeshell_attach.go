@@ -95,10 +95,10 @@ func (v *visit) run(ctx context.Context) error {
 		}
 		return cancelled{log, func() { stop(); cancel() }}, nil
 	}
-	k := &keys{job: j, session: s, leave: leaving, start: time.Now()}
+	k := &keys{job: j, session: s, input: input, leave: leaving, start: time.Now()}
 	k.detach = func() { v.detach(ctx, leaving) }
-	typed := terminal.NewKeys(input, input.Cancel, j.plan.live.escapeChar(), keysOfOurs+string(keyDetach), k.press)
-	j.in.Reader, s.Stdin, s.CancelStdin = typed, &j.in, typed.Cancel
+	k.typed = terminal.NewKeys(input, input.Cancel, j.plan.live.escapeChar(), keysOfOurs+string(keyDetach), k.press)
+	j.in.Reader, s.Stdin, s.CancelStdin = k.typed, &j.in, k.typed.Cancel
 	leave, err := v.onTerminal(ctx, s, k)
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func (v *visit) run(ctx context.Context) error {
 	defer leave()
 	defer v.marking.Wait()
 	defer leaving(nil)
-	return v.conclude(ctx, s.Run(ctx))
+	return v.conclude(ctx, k.gap.givenUp(s.Run(ctx)))
 }
 
 // cancelled is a log whose request ends with it.
@@ -128,23 +128,14 @@ func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (lea
 	if err != nil {
 		return nil, err
 	}
-	var stopResize func()
-	s.Resized, stopResize = t.Resized()
-	s.Size = func() (width, height uint16, ok bool) {
-		size, err := t.Size()
-		return size.Width, size.Height, err == nil
-	}
-	s.Interactive, s.Reconnect, s.Eager = true, j.plan.live.policy(stream.ReconnectAlways), true
-	s.GiveUpAfter, s.Stdout = j.plan.live.reconnectTimeout, v.tape
-	j.statusOn(t, s)
-	gap := &gap{job: j, same: true}
+	s.Stdout = v.tape
+	release := k.hold(t, s, &gap{job: j, same: true})
 	connected := s.OnOpen
 	s.OnOpen = func(c *stream.Conn) error {
-		if err := k.raw(t); err != nil {
+		if err := k.enter(t); err != nil {
 			return err
 		}
-		j.notice.setScreen(&j.screen)
-		if long := gap.over(); long > 0 {
+		if long := k.gap.over(); long > 0 {
 			j.screen.SetStatus("")
 			if !j.screen.FullScreen() {
 				j.notice.say("connected again after %s: the shell is the same", seconds(long))
@@ -153,23 +144,12 @@ func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (lea
 		v.join(ctx, s)
 		return connected(c)
 	}
-	k.suspend = func() { k.stop(t) }
-	stopContinued := t.Continued(func() { k.continued(t) })
-	s.OnConnect = func(int) { gap.try() }
+	failed := s.OnFail
 	s.OnFail = func(err error) {
 		v.unmark()
-		k.lost.Add(1)
-		gap.fail(err)
+		failed(err)
 	}
-	s.OnWait = func(delay time.Duration) { gap.wait(t, delay) }
-	return func() {
-		gap.stop()
-		j.screen.SetStatus("")
-		stopContinued()
-		stopResize()
-		j.lastResort.run()
-		j.notice.setCooked()
-	}, nil
+	return release, nil
 }
 
 const (

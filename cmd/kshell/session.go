@@ -191,67 +191,31 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 	if err != nil {
 		return nil, err
 	}
-	var stopResize func()
-	s.Resized, stopResize = t.Resized()
-	s.Size = func() (width, height uint16, ok bool) {
-		size, err := t.Size()
-		return size.Width, size.Height, err == nil
-	}
-	s.Interactive, s.Reconnect = true, j.plan.live.policy(stream.ReconnectAlways)
-	s.Eager, s.GiveUpAfter = true, j.plan.live.reconnectTimeout
+	s.Stdout = &j.screen
 	g := j.guarded(ctx, s, true, t.RestoreOnPanic)
 	if shell != nil {
 		s.Judge = j.doubting(ctx, shell, s.Judge)
-	}
-	dial := s.Dial
-	s.Dial = func(ctx context.Context) (*stream.Conn, error) {
-		defer k.lend(t)()
-		return dial(ctx)
-	}
-	s.Stdout = &j.screen
-	if shell != nil {
 		s.Stdout = shell.On(&j.screen)
 	}
-	j.statusOn(t, s)
-	gap := &gap{job: j}
-	k.gap = gap
+	release := k.hold(t, s, &gap{job: j})
 	connected := s.OnOpen
 	s.OnOpen = func(c *stream.Conn) error {
 		if shell != nil {
 			j.hangUpOld(ctx, shell, k)
 		}
 		k.opened = j.at
-		k.typed.NewLine()
-		if err := k.raw(t); err != nil {
+		if err := k.enter(t); err != nil {
 			return err
 		}
 		j.tidy()
-		j.notice.setScreen(&j.screen)
-		if long := gap.over(); long > 0 {
+		if long := k.gap.over(); long > 0 {
 			j.notice.say("connected again after %s: this is a new shell", seconds(long))
 		}
 		return connected(c)
 	}
-	k.suspend = func() { k.stop(t) }
-	stopContinued := t.Continued(func() { k.continued(t) })
-	s.OnConnect = func(int) { gap.try() }
-	s.OnFail = func(err error) {
-		var lost *stream.LostError
-		if errors.As(err, &lost) { // else it is an attempt to get another
-			k.lost.Add(1)
-		}
-		k.typed.NewLine() // the half of one that was typed is gone
-		gap.fail(err)
-	}
-	s.OnWait = func(delay time.Duration) { gap.wait(t, delay) }
 	return func() {
 		g.end()
-		gap.stop()
-		j.screen.SetStatus("")
-		stopContinued()
-		stopResize()
-		j.lastResort.run()
-		j.notice.setCooked()
+		release()
 	}, nil
 }
 

@@ -243,7 +243,7 @@ func TestTheWordsOfASessionInAFile(t *testing.T) {
 	c.prompt()
 	c.keys("exit\r")
 	c.mustEnd(0)
-	text, err := os.ReadFile(said) //nolint:gosec // the test's own
+	text, err := os.ReadFile(said)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,6 +84,7 @@ var capture = regexp.MustCompile("<!-- capture: ([a-z]+) -->\n```\n((?s:.*?))```
 
 // TestTheDocumentShowsWhatAUserSees compares what terminals show with the document, but for numbers and the names that are drawn by lot.
 func TestTheDocumentShowsWhatAUserSees(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)

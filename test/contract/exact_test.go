@@ -3,7 +3,6 @@ package contract
 import (
 	"bytes"
 	"flag"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"kshell/internal/sandbox"
 )
 
 var (
@@ -29,16 +26,8 @@ var exactPods = []string{"web", "db-0", "annotated", "pipe"}
 // ground is a sandbox for exact mode, and how to get between.
 func ground(t *testing.T) (Program, Server) {
 	t.Helper()
-	s, err := sandbox.Start(sandbox.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	u, err := url.Parse(s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}, Server{Addr: u.Host}
+	s, host := startSandbox(t)
+	return Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}, Server{Addr: host}
 }
 
 // subjects are kshell by the two protocols that servers speak.

@@ -2,28 +2,18 @@ package contract
 
 import (
 	"fmt"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
 
-	"kshell/internal/sandbox"
 	"kshell/test/faultproxy"
 )
 
 // behind gives a kshell whose way to a sandbox leads through a proxy that can break it.
 func behind(t *testing.T, kshell string) (Program, []string, *faultproxy.Proxy) {
 	t.Helper()
-	s, err := sandbox.Start(sandbox.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	u, err := url.Parse(s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy, err := faultproxy.Start(faultproxy.Config{Target: u.Host})
+	s, host := startSandbox(t)
+	proxy, err := faultproxy.Start(faultproxy.Config{Target: host})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package contract
 import (
 	"flag"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,6 +27,21 @@ func TestMain(m *testing.M) {
 		_ = os.RemoveAll(folder) // which may not be there
 		os.Exit(code)
 	}))
+}
+
+// startSandbox starts a sandbox, and gives its address, to get between.
+func startSandbox(t *testing.T) (s *sandbox.Server, host string) {
+	t.Helper()
+	s, err := sandbox.Start(sandbox.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	u, err := url.Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, u.Host
 }
 
 // program builds kshell and finds it a server: a sandbox of its own, unless -kubeconfig names another.

@@ -5,33 +5,23 @@ package contract
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
-	"kshell/internal/sandbox"
 	"kshell/test/faultproxy"
 )
 
 // sandboxWorld is a sandbox.
 func sandboxWorld(t *testing.T) World {
 	t.Helper()
-	s, err := sandbox.Start(sandbox.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	u, err := url.Parse(s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, host := startSandbox(t)
 	return World{
 		Program: Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()},
 		Through: func(t *testing.T) (*faultproxy.Proxy, []string) {
 			t.Helper()
-			proxy, err := faultproxy.Start(faultproxy.Config{Target: u.Host})
+			proxy, err := faultproxy.Start(faultproxy.Config{Target: host})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -68,11 +58,13 @@ func sandboxWorld(t *testing.T) World {
 }
 
 func TestSessions(t *testing.T) {
+	t.Parallel() // it mostly waits
 	w := sandboxWorld(t)
 	Sessions(t, w)
 }
 
 func TestSessionsHaveTheirFigures(t *testing.T) {
+	t.Parallel()
 	w := sandboxWorld(t)
 	t.Run("reset", func(t *testing.T) {
 		t.Parallel()

@@ -18,14 +18,14 @@ import (
 
 var interrupts = flag.Bool("interrupts", false, "measure Ctrl-C under a flood on a slow link, too: minutes")
 
-// a row of the table: what fails, and what comes of it, in words.
+// a row of the table: what fails, what comes of it, in words, and what these have to be for kshell.
 type fault struct {
-	what string
-	try  func(t *testing.T, w contract.World, ours bool) string
+	what, want string
+	try        func(t *testing.T, w contract.World, ours bool) string
 }
 
 var sessionFaults = []fault{
-	{"the link is reset", func(t *testing.T, w contract.World, ours bool) string {
+	{"the link is reset", `^a new shell after`, func(t *testing.T, w contract.World, ours bool) string {
 		term, proxy := openShell(t, w)
 		begin := time.Now()
 		proxy.Cut(faultproxy.Both, faultproxy.RST)
@@ -35,7 +35,7 @@ var sessionFaults = []fault{
 		term.Await(`connected again .*\r\n(?s:.*)[$#] `)
 		return fmt.Sprintf("a new shell after %s", round(time.Since(begin)))
 	}},
-	{"the link swallows everything", func(t *testing.T, w contract.World, ours bool) string {
+	{"the link swallows everything", `lost after 2[0-4]`, func(t *testing.T, w contract.World, ours bool) string {
 		term, proxy := openShell(t, w)
 		proxy.BlackHole(faultproxy.ToClient, true)
 		proxy.BlackHole(faultproxy.ToServer, true)
@@ -48,7 +48,7 @@ var sessionFaults = []fault{
 		term.Await(`connection lost`)
 		return fmt.Sprintf("told after %s, lost after %s", told, round(time.Since(begin)))
 	}},
-	{"idle for 30 s behind HAProxy with timeouts of 10 s", func(t *testing.T, w contract.World, _ bool) string {
+	{"idle for 30 s behind HAProxy with timeouts of 10 s", `^the shell is there$`, func(t *testing.T, w contract.World, _ bool) string {
 		host, _, err := net.SplitHostPort(harness.MainServer.Addr())
 		check(t, err)
 		begin := time.Now()
@@ -60,7 +60,7 @@ var sessionFaults = []fault{
 		}
 		return ended(term, begin)
 	}},
-	{"the program is ended by TERM while a command sleeps", func(t *testing.T, w contract.World, _ bool) string {
+	{"the program is ended by TERM while a command sleeps", `^0 processes`, func(t *testing.T, w contract.World, _ bool) string {
 		pod := w.Pod(t)
 		term := w.Shell(t, "-it", pod, "--", "sh")
 		term.Type("sleep 1000\r")
@@ -70,7 +70,7 @@ var sessionFaults = []fault{
 		alive, _ := w.Left(t, pod, 5*time.Second)
 		return fmt.Sprintf("%d processes are left", len(alive))
 	}},
-	{"the pod is deleted", func(t *testing.T, w contract.World, ours bool) string {
+	{"the pod is deleted", `code 137, and the reason is said$`, func(t *testing.T, w contract.World, ours bool) string {
 		pod := w.Pod(t)
 		term := w.Shell(t, "-it", pod, "--", "sh")
 		begin := time.Now()
@@ -100,11 +100,11 @@ func ended(term *contract.Terminal, begin time.Time) string {
 
 func round(d time.Duration) string { return d.Round(100 * time.Millisecond).String() }
 
-// TestSessionsBesideKubectl prints the table of docs/sessions.md (-v). What kshell promises is asserted elsewhere; here it is that it is not behind.
+// TestSessionsBesideKubectl prints the table of docs/sessions.md (-v), and fails where kshell does not what that says.
 func TestSessionsBesideKubectl(t *testing.T) {
 	rows := sessionFaults
 	if *interrupts {
-		rows = append(rows, fault{"Ctrl-C while yes runs, at 64 kB/s", func(t *testing.T, w contract.World, _ bool) string {
+		rows = append(rows, fault{"Ctrl-C while yes runs, at 64 kB/s", `^a prompt after`, func(t *testing.T, w contract.World, _ bool) string {
 			return "a prompt after " + round(contract.Interrupt(t, w, 64_000))
 		}})
 	}
@@ -117,6 +117,9 @@ func TestSessionsBesideKubectl(t *testing.T) {
 					w := world(harness.MainServer)
 					w.Program = p
 					cells[i][j] = row.try(t, w, j == 1)
+					if j == 1 && !regexp.MustCompile(row.want).MatchString(cells[i][j]) {
+						t.Errorf("%s: %s, which should be %s", row.what, cells[i][j], row.want)
+					}
 				})
 			}
 		}

@@ -74,11 +74,6 @@ func TestSessionsHaveTheirFigures(t *testing.T) {
 			t.Parallel()
 			t.Logf("%d of %d lines were carried out, none twice", contract.Keys(t, w, *typed), *typed)
 		})
-		t.Run("Ctrl-C", func(t *testing.T) {
-			t.Parallel()
-			took := contract.Interrupt(t, w, 64_000)
-			t.Logf("a prompt after %v", took)
-		})
 	})
 }
 
