@@ -176,7 +176,7 @@ func (g *guard) tell(ctx context.Context, sentence string, over bool) {
 		return
 	}
 	g.job.alert(sentence)
-	if g.job.plan.many == nil && g.lost(ctx) {
+	if g.job.plan.tty && g.lost(ctx) { // a command may yet report its end when the node is back
 		g.session.Drop(errNodeSilent)
 	}
 }

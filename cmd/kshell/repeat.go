@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"net/http"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -10,16 +12,25 @@ import (
 )
 
 // persist says which attempts to connect are repeated, before anything has run: those within --connect-timeout, but for what does not pass
-// by itself, a container that does not run and a web page in place of an API.
+// by itself, and for a web page in place of an API.
 func (j *job) persist() func(error, time.Duration) bool {
 	begin := time.Now()
 	return func(err error, delay time.Duration) bool {
 		var refused *stream.HandshakeError
-		if errors.As(err, &refused) && (refused.Page || notRunning(refused)) {
+		if errors.As(err, &refused) && (refused.Page || !mayPass(refused)) {
 			return false
 		}
 		return time.Since(begin)+delay <= j.plan.live.connectTimeout
 	}
+}
+
+// mayPass says whether a refusal is one of a server that is overloaded, or restarting, or cannot reach the node just now.
+func mayPass(e *stream.HandshakeError) bool {
+	switch e.StatusCode {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return strings.Contains(e.Error(), "error dialing backend") // k8s.io/apimachinery util/proxy
 }
 
 // repeats tells of the attempts of a session at which nobody sits, and has its command run again if --reconnect says that it may be.

@@ -178,6 +178,10 @@ func (w *Terminal) EndWithin(d time.Duration) (code int, ok bool) {
 		if err != nil && !errors.As(err, &exit) {
 			w.t.Error(err)
 		}
+		select {
+		case <-w.over: // its last words are read
+		case <-time.After(time.Second): // a child of its has the terminal yet
+		}
 		return w.cmd.ProcessState.ExitCode(), true
 	case <-time.After(d):
 		return 0, false
