@@ -357,8 +357,8 @@ contexts: [{name: g, context: {cluster: g}}], clusters: [{name: g, cluster: {ser
 // unanswered is what is said of a handshake that nobody answers.
 var unanswered = regexp.MustCompile(`^kshell: [^\n]*no answer to the WebSocket handshake within 35s\n(hint: [^\n]+\n)?$`)
 
-// inDoubt is what may be said of the node meanwhile.
-var inDoubt = regexp.MustCompile(`^(kshell: warning: the cluster has lost touch with node [^\n]+\n)?$`)
+// inDoubt is what may be said of the node meanwhile, and of its pods, which are to be deleted.
+var inDoubt = regexp.MustCompile(`^(kshell: warning: (the cluster has lost touch with node|pod) [^\n]+\n)*$`)
 
 func TestAHandshakeThatNobodyAnswersEnds(t *testing.T) {
 	breaks(t)
