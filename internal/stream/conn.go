@@ -37,6 +37,8 @@ type Conn struct {
 	buf    []byte // one piece of a binary message, or one whole text message
 	text   []byte // a text message's payload
 	status []byte // what the error channel has brought so far
+	first  channel
+	word   []byte // what await has read, on the first channel
 
 	// The writers', who are several (stdin, resize).
 	writing sync.Mutex
@@ -48,7 +50,7 @@ type Conn struct {
 	listening atomic.Bool  // the reader waits for the server, not for who takes the output
 	sent      atomic.Int64 // bytes of stdin
 	writes    atomic.Int32 // that have not returned
-	fatal     atomic.Value // an error: why we closed the socket ourselves
+	fatal     atomic.Pointer[error] // why we closed the socket ourselves: the first reason
 }
 
 // newConn takes over ws, whose subprotocol was offered.
@@ -87,20 +89,56 @@ func (c *Conn) run(ctx context.Context, stdout, stderr io.Writer) error {
 		}
 		return nil
 	}
-	for {
-		err := c.receive(deliver)
-		switch {
-		case done:
-			return verdict(c.status)
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case err != nil:
-			if fatal, ok := c.fatal.Load().(error); ok {
-				return &LostError{fatal}
-			}
-			return c.ended(err)
-		}
+	err := deliver(c.first, c.word)
+	for err == nil && !done {
+		err = c.receive(deliver)
 	}
+	return c.end(ctx, done, err)
+}
+
+// await reads until the remote has said something, which is left for run. It returns nil, or what run would, but for a success: that is none where
+// nothing was said. It then closes the socket.
+func (c *Conn) await(ctx context.Context, within time.Duration) error {
+	defer context.AfterFunc(ctx, c.close)()
+	late := time.AfterFunc(within, func() { c.die(errNoWord) })
+	defer late.Stop()
+	done := false
+	var err error
+	for err == nil && !done && len(c.word) == 0 {
+		err = c.receive(func(ch channel, p []byte) (err error) {
+			switch ch {
+			case chStdout, chStderr:
+				c.first, c.word = ch, append(c.word, p...)
+			case chError:
+				done, err = c.hear(p)
+			}
+			return err
+		})
+	}
+	if len(c.word) > 0 {
+		return nil
+	}
+	c.close()
+	if err = c.end(ctx, done, err); err == nil {
+		return &LostError{errNoWord}
+	}
+	return err
+}
+
+// errNoWord is why a new socket is given up on which nothing has begun.
+var errNoWord = errors.New("nothing has begun behind the new connection")
+
+// end is what it means that no more messages are read; done: the status is whole.
+func (c *Conn) end(ctx context.Context, done bool, err error) error {
+	switch fatal := c.fatal.Load(); {
+	case done:
+		return verdict(c.status)
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case fatal != nil:
+		return &LostError{*fatal}
+	}
+	return c.ended(err)
 }
 
 // hear collects the error channel, and says whether its status is whole.
@@ -276,7 +314,7 @@ func (c *Conn) ping(ctx context.Context) bool { return c.ws.Ping(ctx) == nil }
 
 // die closes the socket for a reason of our own.
 func (c *Conn) die(reason error) {
-	c.fatal.Store(reason)
+	c.fatal.CompareAndSwap(nil, &reason)
 	c.close()
 }
 

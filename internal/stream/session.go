@@ -286,6 +286,11 @@ type Session struct {
 	// more than 160 KiB unread it never says so). Its error ends the session; nil goes on. It runs in a goroutine of its own.
 	Stuck func(ctx context.Context) error
 
+	// Proof is how long a socket behind the first one has to bring something; 0: it counts when it is open. Until it has, no socket is open for
+	// OnOpen and for the keys, and a success is a loss: API servers that translate the protocol themselves (Kubernetes 1.30 to 1.35) open sockets for
+	// a node that is dead, and then say that all went well. What begins in silence must do without.
+	Proof time.Duration
+
 	// Judge is asked, in Run's goroutine, for what the end of a socket means that was a verdict or a loss, and gives that back or another
 	// error: a *LostError goes by the policy, as any. Nil: it means what it says.
 	Judge func(err error) error
@@ -342,41 +347,70 @@ func (s *Session) Run(ctx context.Context) error {
 			c.wait()
 		}
 	}()
-	return s.run(ctx, func(ctx context.Context, conn *Conn) error { return s.use(ctx, conn, c, p) })
+	proof := time.Duration(0)
+	return s.run(ctx, func(ctx context.Context, conn *Conn) error {
+		within := proof
+		proof = s.Proof
+		return s.use(ctx, conn, c, p, within)
+	})
 }
 
 // errCrew is the cause of a session's end by a panic, which then comes out of Run: nobody sees it.
 var errCrew = errors.New("a goroutine of the session panicked")
 
-// use runs one socket of the session: the caller's goroutine reads, and another writes the sizes, the first one before any stdin.
-func (s *Session) use(ctx context.Context, conn *Conn, c *crew, p *pump) error {
+// use runs one socket of the session, which has to prove itself within a time: the caller's goroutine reads, and another writes the sizes, the
+// first one before any stdin.
+func (s *Session) use(ctx context.Context, conn *Conn, c *crew, p *pump, proof time.Duration) error {
 	ctx, cancel := context.WithCancel(ctx)
-	writers := &crew{ended: c.ended}
-	p.connected()
-	defer p.closed()
+	writers, proven := &crew{ended: c.ended}, make(chan bool, 1)
+	defer p.closed(conn)
 	defer writers.wait()
+	defer close(proven)
 	defer conn.close()
 	defer cancel()
-	if err := s.opened(conn); err != nil {
-		return err
+	start := func() error {
+		p.connected()
+		if err := s.opened(conn); err != nil {
+			return err
+		}
+		proven <- true
+		if s.Stuck != nil {
+			writers.run(func() { s.watchStuck(ctx, conn, p) })
+		}
+		return nil
+	}
+	if proof == 0 {
+		if err := start(); err != nil {
+			return err
+		}
 	}
 	writers.run(func() {
 		s.sendSize(conn)
-		p.open(conn, c)
-		s.followSize(ctx, conn)
+		if <-proven {
+			p.open(conn, c)
+			s.followSize(ctx, conn)
+		}
 	})
 	if s.Keepalive > 0 {
 		writers.run(func() { s.watchLink(ctx, conn, writers) })
 	}
-	if s.Stuck != nil {
-		writers.run(func() { s.watchStuck(ctx, conn, p) })
+	var err error
+	if proof > 0 {
+		if err = conn.await(ctx, proof); err == nil {
+			if err := start(); err != nil {
+				return err
+			}
+		}
 	}
-	err := conn.run(ctx, discardNil(s.Stdout), discardNil(s.Stderr))
+	if err == nil {
+		err = conn.run(ctx, discardNil(s.Stdout), discardNil(s.Stderr))
+	}
+	leaving := p.closed(conn)
 	if s.Judge != nil && ctx.Err() == nil {
 		err = s.Judge(err)
 	}
 	var lost *LostError
-	if errors.As(err, &lost) && s.Interactive && p.leaving() {
+	if errors.As(err, &lost) && s.Interactive && leaving {
 		p.end(errQuit) // the link ended after Ctrl-D: what the user wanted
 	}
 	return err

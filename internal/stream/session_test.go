@@ -769,3 +769,115 @@ func TestKeysTypedWhileASocketOpensAreForTheNewShell(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// A server may open a socket to a node that is dead: a shell is there when it has said something.
+func TestANewSocketCountsWhenSomethingHasComeOnIt(t *testing.T) {
+	each(t, func(t *testing.T, protocol string) {
+		sockets, opened, early := 0, 0, 0
+		var failures []string
+		d := pod(t, func(r remote) {
+			r.say(chStdout, "")
+			switch sockets++; sockets {
+			case 1: // says nothing, and counts: it is the first
+			case 2:
+				for range 2 {
+					if ch, _, open := r.hear(); open && ch != chResize {
+						early++
+					}
+				}
+			case 3:
+				r.finish(statusFor(protocol, "0"))
+			case 4:
+				r.say(chStdout, "hello ")
+				r.say(chStdout, "world")
+				r.finish(statusFor(protocol, "7"))
+			}
+		})
+		k := newKeyboard()
+		var out bytes.Buffer
+		s := &Session{
+			Stdin: k, CancelStdin: k.cancel, Interactive: true, Proof: 20 * time.Second, Stdout: &out,
+			Size: func() (uint16, uint16, bool) { return 80, 24, true },
+		}
+		s.Dial, s.Reconnect = d.with(protocol), ReconnectAlways
+		s.OnOpen = func(*Conn) error { opened++; return nil }
+		s.OnFail = func(err error) { failures = append(failures, err.Error()) }
+		start := time.Now()
+		time.AfterFunc(RetryDelay+time.Second, func() { k.press("x") }) // while the second one is silent
+		err := s.Run(t.Context())
+		var exit *ExitError
+		if !errors.As(err, &exit) || exit.Code != 7 || out.String() != "hello world" {
+			t.Errorf("ended by %v, output %q", err, &out)
+		}
+		if opened != 2 || early != 0 {
+			t.Errorf("%d sockets counted, want the first and the fourth; %d keys went to a silent one", opened, early)
+		}
+		if want := (&LostError{errNoWord}).Error(); len(failures) != 3 || failures[1] != want || failures[2] != want {
+			t.Errorf("failures %q", failures)
+		}
+		if took := time.Since(start); took != 3*RetryDelay+s.Proof {
+			t.Errorf("took %v", took)
+		}
+		synctest.Wait()
+	})
+}
+
+func TestCtrlDQuitsWhereNoShellHasBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sockets := 0
+		d := pod(t, func(r remote) {
+			if sockets++; sockets > 1 {
+				r.hear()
+			}
+		})
+		k := newKeyboard()
+		s := &Session{Stdin: k, CancelStdin: k.cancel, Interactive: true, Proof: 20 * time.Second}
+		s.Dial = d.with(V5)
+		start := time.Now()
+		time.AfterFunc(RetryDelay+time.Second, func() { k.press("\x04") })
+		var lost *LostError
+		if err := s.Run(t.Context()); !errors.As(err, &lost) || time.Since(start) != RetryDelay+time.Second {
+			t.Errorf("ended by %v after %v", err, time.Since(start))
+		}
+		synctest.Wait()
+	})
+}
+
+func TestCtrlDWhileALossIsJudgedQuits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := pod(t, func(remote) {})
+		k := newKeyboard()
+		attempts := 0
+		s := &Session{Stdin: k, CancelStdin: k.cancel, Interactive: true}
+		s.Dial = d.with(V5)
+		s.OnConnect = func(int) { attempts++ }
+		s.Judge = func(err error) error {
+			synctest.Wait() // stdin is read
+			k.press("\x04")
+			synctest.Wait()
+			return err
+		}
+		var lost *LostError
+		if err := s.Run(t.Context()); !errors.As(err, &lost) || attempts != 1 {
+			t.Errorf("ended by %v after %d attempts", err, attempts)
+		}
+		synctest.Wait()
+	})
+}
+
+func TestTheFirstReasonToCloseASocketIsTheOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := pod(t, func(r remote) { r.hear() })
+		s := &Session{Link: Link{Dial: d.with(V5), Reconnect: ReconnectNever}}
+		s.OnOpen = func(*Conn) error {
+			time.AfterFunc(time.Second, func() {
+				s.Drop(errDead)
+				s.Drop(&LostError{errAgain}) // of another type
+			})
+			return nil
+		}
+		if err := s.Run(t.Context()); !errors.Is(err, errDead) {
+			t.Errorf("ended by %v", err)
+		}
+	})
+}

@@ -33,6 +33,7 @@ type pump struct {
 	opening bool       // conn is about to be set: keys wait for it
 	started bool
 	conn    *Conn
+	past    *Conn // is closed
 	ended   bool // stdin has
 	over    bool // the session is
 	last    byte // the last byte that was typed
@@ -56,7 +57,10 @@ func (p *pump) open(conn *Conn, c *crew) {
 	p.mu.Lock()
 	start := !p.started && p.session.Stdin != nil
 	p.started = p.started || start
-	p.conn, p.last, p.opening = conn, 0, false
+	p.opening = false
+	if conn != p.past {
+		p.conn, p.last = conn, 0
+	}
 	ended := p.ended
 	p.mu.Unlock()
 	p.opened.Broadcast()
@@ -68,11 +72,13 @@ func (p *pump) open(conn *Conn, c *crew) {
 	}
 }
 
-func (p *pump) closed() {
+// closed makes what is typed from now on be for kshell, and says whether the last key before was Ctrl-D. It may be repeated, and come before open.
+func (p *pump) closed(conn *Conn) (leaving bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.conn, p.opening = nil, false // opening: if there was a panic before open
+	p.past, p.conn, p.opening = conn, nil, false
 	p.opened.Broadcast()
+	return p.last == keyCtrlD
 }
 
 // stop makes copy return after its present Read, and says whether that can be waited for.
@@ -87,13 +93,6 @@ func (p *pump) isOver() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.over
-}
-
-// leaving says whether the last key typed was Ctrl-D.
-func (p *pump) leaving() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.last == keyCtrlD
 }
 
 // copy reads stdin to its end, or until the session cancels it.
