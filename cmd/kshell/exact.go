@@ -130,9 +130,9 @@ func obstacle(state exact.State, err error) string {
 		return "the container has no such working directory, or it may not be entered"
 	case state == exact.Unable:
 		return "the container has neither a dd that counts whole blocks nor a head that does"
-	case state != exact.Unknown:
+	case state != exact.Unknown, err == nil: // a success without a word: the command may have run, and must not a second time
 		return ""
-	case err == nil, errors.As(err, &exit):
+	case errors.As(err, &exit):
 		return "the container's sh is not one that knows the script"
 	}
 	return unscripted(err)

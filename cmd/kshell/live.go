@@ -116,6 +116,9 @@ func (f *liveFlags) escapeChar() byte {
 // retries are the delays between the attempts to take a shell up again.
 var retries = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 100, Cap: 12500 * time.Millisecond} // and the jitter: 15 s at most
 
+// proof is how long a new shell may take to say which process it is.
+const proof = 20 * time.Second
+
 // keysOfOurs are those behind the escape character.
 const keysOfOurs = ".R\x1ai?"
 

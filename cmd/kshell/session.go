@@ -195,7 +195,7 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 	g := j.guarded(ctx, s, true, t.RestoreOnPanic)
 	if shell != nil {
 		s.Judge = j.doubting(ctx, shell, s.Judge)
-		s.Stdout = shell.On(&j.screen)
+		s.Stdout, s.Proof = shell.On(&j.screen), proof
 	}
 	release := k.hold(t, s, &gap{job: j})
 	connected := s.OnOpen
@@ -269,6 +269,8 @@ func explain(err error, p *execPlan, at place, told bool) error {
 		return &shortError{err, fate.sentence + " before the command reported a result"}
 	case errors.Is(err, errUnreported) && told:
 		return fmt.Errorf("%w; it is ended as soon as that is noticed over there", err)
+	case errors.Is(err, errUnreported):
+		return fmt.Errorf("%w; it may still be running", err)
 	case errors.As(err, &lost) && told:
 		return fmt.Errorf("%w before the command reported a result; it is ended as soon as that is noticed over there", err)
 	case errors.As(err, &lost) && !p.tty:

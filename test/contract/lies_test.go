@@ -133,6 +133,28 @@ func TestAnUploadIsWholeOrNotThere(t *testing.T) {
 	}
 }
 
+// A success that comes before the script has said a word says nothing of the command, which may run: it is not run a second time.
+func TestASuccessWithoutAWordRunsNothingTwice(t *testing.T) {
+	kshell := build(t)
+	for by, flags := range spoken {
+		if by == "SPDY" {
+			continue // its streams are opened behind the 101
+		}
+		t.Run(by, func(t *testing.T) {
+			t.Parallel()
+			subject, s := honest(t, kshell, sandbox.Fault{Do: sandbox.SaySuccess, When: sandbox.AfterSent, StartAfter: time.Second})
+			r := subject.Run(t, nil, append(slices.Concat([]string{"exec"}, flags), "web", "--", "sh", "-c", "echo ran >>file")...)
+			const want = "kshell: connection lost: the server claims that the command succeeded, but the command has not said so; it may still be running\n"
+			if r.Code != 255 || string(r.Err) != want {
+				t.Errorf("exit code %d, stderr %q", r.Code, r.Err)
+			}
+			if ran, err := os.ReadFile(filepath.Join(s.Dir("default", "web", "web"), "file")); len(ran) > 0 {
+				t.Errorf("the command was run as it is: %q (%v)", ran, err)
+			}
+		})
+	}
+}
+
 // The plain way has only the server's word, and calls nothing a success that nobody has called so. (Of a server that is stuck with unread input the
 // pod is asked, which needs a container with processes of its own: see the suite.)
 func TestWithoutTheServersWordThePlainWayEndsIn255(t *testing.T) {
