@@ -203,6 +203,26 @@ func TestAShellIsTakenUpAgainByItself(t *testing.T) {
 	c.mustEnd(6)
 }
 
+// An API server that translates the protocol opens a socket for a node that is dead, and then calls it a success.
+func TestAShellThatHasNotBegunIsNotOneToType(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
+	c.prompt()
+	s.Inject(sandbox.Fault{Do: sandbox.SaySuccess, When: sandbox.AfterSent, StartAfter: time.Minute, Kill: true, Times: 1})
+	s.Inject(sandbox.Fault{StartAfter: time.Minute, Times: 1})
+	s.Restart()
+	c.await("kshell: warning: connection lost: nothing has begun behind the new connection\r\n")
+	c.keys("\r") // at once
+	c.await(`connecting \(Ctrl-D: quit\)`)
+	c.keys("\x04")
+	c.await("kshell: session given up\r\n")
+	c.mustEnd(exitFailed)
+	if strings.Contains(string(c.all()), "connected again") {
+		t.Errorf("a shell was announced: %q", c.all())
+	}
+}
+
 // Where there is no line of status, too, it is said once why the shell is lost, and once what keeps it away.
 func TestAPlainTerminalTellsOfALossOnce(t *testing.T) {
 	t.Parallel()
