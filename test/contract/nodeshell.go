@@ -54,6 +54,13 @@ func NodeShells(t *testing.T, p Program, n Nodes) {
 			t.Errorf("%d bytes, exit code %d, stderr %q", len(r.Out), r.Code, r.Err)
 		}
 	})
+	t.Run("an archive of the node's files keeps its sum", func(t *testing.T) {
+		const script = `f=$(mktemp) && tar c /etc >"$f" 2>/dev/null; cat "$f" && sha256sum <"$f" >&2 && rm "$f"`
+		r := p.Run(t, nil, n.args("-q", node, "--", "sh", "-c", script)...)
+		if sum := fmt.Sprintf("%x  -\n", sha256.Sum256([]byte(r.Out))); r.Err != sum || r.Code != 0 || !strings.Contains(r.Out, "etc/passwd") {
+			t.Errorf("%d bytes, exit code %d, stderr %q, want %q", len(r.Out), r.Code, r.Err, sum)
+		}
+	})
 	t.Run("nothing is left", func(t *testing.T) { n.none(t, p) })
 	t.Run("all nodes", func(t *testing.T) { manyNodes(t, p, n) })
 	t.Run("Pod Security refuses", func(t *testing.T) {
