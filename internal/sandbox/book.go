@@ -32,6 +32,8 @@ type Stats struct {
 	Requests    int // HTTP requests
 	Commands    int // those of them that ask for an exec or an attach
 	Sessions    int // execs and attaches that got their 101
+	Watches     int // watches opened: answered, and from then on told of every change
+	Creates     int // pods created by request, not those of AddPod
 }
 
 // book keeps the counters.
@@ -39,15 +41,23 @@ type book struct {
 	mu       sync.Mutex
 	requests int
 	commands int
+	watches  int
+	creates  int
 	sessions []*Session
 	changed  chan struct{} // closed at the next change; nil while nobody waits
 }
 
 // Stats returns the totals.
 func (s *Server) Stats() Stats {
-	s.book.mu.Lock()
-	defer s.book.mu.Unlock()
-	return Stats{s.ln.connections(), s.book.requests, s.book.commands, len(s.book.sessions)}
+	b := &s.book
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return Stats{s.ln.connections(), b.requests, b.commands, len(b.sessions), b.watches, b.creates}
+}
+
+// WaitStats waits until the totals are as wanted; it asks after each change but those of Connections alone. Its error is the context's.
+func (s *Server) WaitStats(ctx context.Context, want func(Stats) bool) error {
+	return s.WaitSessions(ctx, func([]Session) bool { return want(s.Stats()) })
 }
 
 // Sessions returns what is known of each session, oldest first.
@@ -88,6 +98,10 @@ func (b *book) snapshot(wait bool) ([]Session, <-chan struct{}) {
 func (b *book) request() { b.change(func() { b.requests++ }) }
 
 func (b *book) command() { b.change(func() { b.commands++ }) }
+
+func (b *book) watch() { b.change(func() { b.watches++ }) }
+
+func (b *book) create() { b.change(func() { b.creates++ }) }
 
 func (b *book) add(s *Session) { b.change(func() { b.sessions = append(b.sessions, s) }) }
 

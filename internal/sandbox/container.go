@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -35,8 +36,8 @@ type container struct {
 
 	mu      sync.Mutex
 	main    *process // nil while it does not run
-	procs   map[*process]struct{}
-	started []int // the pids of all that was ever started here and may have left something behind
+	procs   map[*process]struct{} // those that run, and those whose output is still held open
+	started []int                 // the pids, and so the sessions, of all that was ever started here and may have left something behind
 	stopped bool  // nothing may be started any more
 }
 
@@ -101,11 +102,14 @@ func (c *container) spawn(cmd command, main bool) (*process, error) {
 	c.srv.wg.Go(func() {
 		<-p.exited
 		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(c.procs, p)
 		if c.main == p {
 			c.main = nil
 		}
+		c.mu.Unlock()
+		<-p.closed
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.procs, p)
 	})
 	return p, nil
 }
@@ -149,7 +153,7 @@ func (c *container) run(ctx context.Context, p *process, grace func() time.Durat
 			return
 		}
 		p = next
-		c.report(started(), finished, restarts+1)
+		c.report(started(metav1.Now()), finished, restarts+1)
 	}
 }
 
@@ -181,7 +185,8 @@ func (c *container) follow(ctx context.Context, p *process, grace func() time.Du
 	p.closeFiles()
 }
 
-// killRest kills everything that is left of the container and waits for what the sandbox itself started.
+// killRest kills everything that is left of the container and waits for what the sandbox itself started. Output that somebody still holds
+// open, who could not be found, ends soon.
 func (c *container) killRest() {
 	c.mu.Lock()
 	c.main = nil
@@ -192,7 +197,7 @@ func (c *container) killRest() {
 	}
 	c.mu.Unlock()
 	if c.srv.ctx.Err() == nil { // else Close has done it for all
-		killMarked(c.mark)
+		killAll(c.mark, c)
 	}
 	for _, p := range procs {
 		<-p.exited

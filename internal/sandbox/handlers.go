@@ -99,6 +99,7 @@ func (s *Server) serveCreate(w http.ResponseWriter, r *http.Request, c call) err
 	if err := s.addPod(pod); err != nil {
 		return err
 	}
+	s.book.create()
 	o, _ := s.store.get("pods", keyOf(pod))
 	writeJSON(w, http.StatusCreated, o)
 	return nil

@@ -8,13 +8,12 @@ import (
 	"strings"
 )
 
-// marked lists the live processes whose mark begins with the given one, as far as ps shows environments.
-func marked(mark string) []int {
+// living lists the live processes whose mark begins with the given one, as far as ps shows environments. It knows no sessions here.
+func living(mark string, sessions []int) (pids, inUse []int) {
 	out, err := exec.Command("ps", "-Aww", "-E", "-o", "pid=,command=").Output()
 	if err != nil {
-		return nil
+		return nil, sessions
 	}
-	var pids []int
 	for line := range strings.Lines(string(out)) {
 		if !strings.Contains(line, " "+markVariable+"="+mark) {
 			continue
@@ -23,11 +22,11 @@ func marked(mark string) []int {
 			pids = append(pids, pid)
 		}
 	}
-	return pids
+	return pids, sessions
 }
 
-// living knows no sessions here.
-func living(mark string, sessions []int) (pids, inUse []int) { return marked(mark), sessions }
+// lives says whether a process has not ended.
+func lives(pid int) bool { return exists(pid) }
 
 // busy is not known here.
 func busy(int) bool { return false }

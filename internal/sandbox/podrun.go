@@ -162,7 +162,7 @@ func complete(pod *corev1.Pod) {
 		pod.UID = newUID()
 	}
 	if pod.CreationTimestamp.IsZero() {
-		pod.CreationTimestamp = metav1.Now()
+		pod.CreationTimestamp = thisSecond()
 	}
 	if pod.Spec.RestartPolicy == "" {
 		pod.Spec.RestartPolicy = corev1.RestartPolicyAlways

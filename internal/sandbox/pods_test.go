@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -484,6 +485,46 @@ func TestCloseEndsProcessesThatHide(t *testing.T) {
 	}
 }
 
+// hiding leaves two processes behind that hold its output open: one without a mark in its session, and one that nobody can find, until the
+// file go is there.
+const hiding = `trap '' HUP
+env -i sleep 1000 &
+env -i setsid sh -c 'touch up; i=0; until [ -e go ] || [ $i = 600 ]; do sleep 0.1; i=$((i+1)); done' &
+until [ -e up ]; do sleep 0.01; done
+echo here`
+
+func TestCloseEndsASessionWithoutAMarkAndDoesNotWaitForItsPipes(t *testing.T) {
+	for _, streams := range []string{"o", "iot"} {
+		s := start(t, sandbox.Config{})
+		dir := s.Dir("default", "web", "web")
+		c := dial(t, s, execPath("web", ask(streams, "sh", "-c", hiding)), v5)
+		c.readUntil("here")
+		waitFor(t, "the leader's end", func() bool { return syscall.Kill(s.Sessions()[0].Pid, 0) != nil })
+		pids := s.Pids("default", "web", "web")
+		if len(pids) != 2 {
+			t.Errorf("processes in the container: %v", pids)
+		}
+		closed := make(chan error, 1)
+		go func() { closed <- s.Close() }()
+		select {
+		case err := <-closed:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(patience / 2):
+			t.Errorf("%s: Close waits for a process that it cannot find", streams)
+		}
+		for _, pid := range pids {
+			if syscall.Kill(pid, 0) == nil && !zombie(pid) {
+				t.Errorf("%s: process %d lives on", streams, pid)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func attachPath(pod, streams string) string {
 	return strings.Replace(execPath(pod, ask(streams)), "/exec?", "/attach?", 1)
 }
@@ -702,5 +743,61 @@ func serveInMemory(t *testing.T, gentle bool) {
 	r := (&client{t, ws, v5, ctx}).finish()
 	if r.out != "hi\n" || r.code() != 0 {
 		t.Errorf("%q %s", r.out, r.status)
+	}
+}
+
+func TestSeededPodsAreOfOneSecond(t *testing.T) {
+	s := start(t, sandbox.Config{})
+	var list corev1.PodList
+	callAPI(t, s, http.MethodGet, "/api/v1/pods", nil, &list)
+	born := list.Items[0].CreationTimestamp
+	for _, p := range list.Items {
+		if !p.CreationTimestamp.Equal(&born) || p.Status.StartTime != nil && !p.Status.StartTime.Equal(&born) {
+			t.Errorf("%s is of %v, started at %v; the first pod is of %v", p.Name, p.CreationTimestamp, p.Status.StartTime, born)
+		}
+		for _, c := range p.Status.ContainerStatuses {
+			if r := c.State.Running; r != nil && !r.StartedAt.Equal(&born) {
+				t.Errorf("%s: %s started at %v, want %v", p.Name, c.Name, r.StartedAt, born)
+			}
+		}
+	}
+}
+
+func TestAPodRunsSinceItWasMade(t *testing.T) {
+	s := start(t, sandbox.Config{Empty: true})
+	in := &corev1.Pod{}
+	in.Name, in.CreationTimestamp = "old", metav1.NewTime(time.Now().Add(-time.Hour).Truncate(time.Second))
+	in.Spec.Containers = []corev1.Container{{Name: "c"}}
+	if err := s.AddPod(in); err != nil {
+		t.Fatal(err)
+	}
+	var out corev1.Pod
+	callAPI(t, s, http.MethodGet, "/api/v1/namespaces/default/pods/old", nil, &out)
+	if at := out.Status.ContainerStatuses[0].State.Running.StartedAt; !at.Equal(&in.CreationTimestamp) || !out.Status.StartTime.Equal(&at) {
+		t.Errorf("made at %v, started at %v and %v", in.CreationTimestamp, out.Status.StartTime, at)
+	}
+}
+
+func TestTheCountersTellOfWatchesAndNewPods(t *testing.T) {
+	s := start(t, sandbox.Config{Empty: true})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for _, open := range watchers {
+		open(t, s, "/api/v1/pods?watch=1")
+	}
+	if err := s.WaitStats(ctx, func(st sandbox.Stats) bool { return st.Watches == len(watchers) }); err != nil {
+		t.Errorf("%v: %+v", err, s.Stats())
+	}
+	in := &corev1.Pod{}
+	in.Name = "new"
+	if code := callAPI(t, s, http.MethodPost, "/api/v1/namespaces/default/pods", in, &metav1.Status{}); code != 400 {
+		t.Errorf("a pod without containers: %d", code)
+	}
+	in.Spec.Containers = []corev1.Container{{Name: "c"}}
+	if code := callAPI(t, s, http.MethodPost, "/api/v1/namespaces/default/pods", in, &corev1.Pod{}); code != 201 {
+		t.Errorf("create: %d", code)
+	}
+	if st := s.Stats(); st.Creates != 1 || st.Watches != len(watchers) {
+		t.Errorf("%+v", st)
 	}
 }

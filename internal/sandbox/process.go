@@ -28,6 +28,7 @@ type process struct {
 	code   int           // 128+n after signal n
 
 	closeOnce sync.Once
+	closed    chan struct{} // closed when the files are
 }
 
 // size is a terminal's, as it comes on the resize channel.
@@ -40,6 +41,16 @@ type size struct {
 func (p *process) closeStdin() {
 	if p.stdin != nil && !p.tty {
 		_ = p.stdin.Close() // a second close is harmless
+	}
+}
+
+// runs says whether the command has not ended yet.
+func (p *process) runs() bool {
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
 	}
 }
 
@@ -60,5 +71,6 @@ func (p *process) closeFiles() {
 				_ = f.Close()
 			}
 		}
+		close(p.closed)
 	})
 }

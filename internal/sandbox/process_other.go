@@ -18,9 +18,9 @@ func (p *process) kill() {}
 
 func (p *process) resize(size) {}
 
-func killMarked(string) {}
+func killAll(string, ...*container) {}
 
-func marked(string) []int { return nil }
+func exists(int) bool { return false }
 
 func living(string, []int) (pids, inUse []int) { return nil, nil }
 

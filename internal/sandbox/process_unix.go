@@ -3,8 +3,10 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -25,7 +27,7 @@ func startProcess(c command) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{tty: c.tty, exited: make(chan struct{})}
+	p := &process{tty: c.tty, exited: make(chan struct{}), closed: make(chan struct{})}
 	files, err := p.open(c)
 	defer func() {
 		for _, f := range files {
@@ -111,9 +113,7 @@ func (p *process) wait(started *os.Process) {
 // signal reaches the whole process group. A process that has been waited for is left alone: its number may be somebody
 // else's.
 func (p *process) signal(sig syscall.Signal) {
-	select {
-	case <-p.exited:
-	default:
+	if p.runs() {
 		_ = syscall.Kill(-p.pid, sig)
 	}
 }
@@ -135,16 +135,29 @@ func (p *process) resize(s size) {
 	}
 }
 
-// killMarked kills every process whose mark begins so, until there is none left.
-func killMarked(mark string) {
-	for range 50 {
-		pids := marked(mark)
+// killPatience is how long the killed have to die: those that wait for a disk, or for their turn on a busy machine, take a while.
+const killPatience = 10 * time.Second
+
+// killAll kills all that has a mark which begins so, and all of the containers' sessions, until nothing of it is left.
+func killAll(mark string, containers ...*container) {
+	var dying []int
+	for end := time.Now().Add(killPatience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		var sessions []int
+		for _, c := range containers {
+			c.mu.Lock()
+			sessions = append(sessions, c.sessions()...)
+			c.mu.Unlock()
+		}
+		pids, _ := living(mark, sessions)
 		for _, pid := range pids {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
-		if len(pids) == 0 {
+		dying = slices.DeleteFunc(append(dying, pids...), func(pid int) bool { return !lives(pid) })
+		if len(pids) == 0 && len(dying) == 0 {
 			return
 		}
-		time.Sleep(time.Millisecond) // the dying count as living for a moment
 	}
 }
+
+// exists says whether a number is some process's, or was until nobody has asked for its end.
+func exists(pid int) bool { return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }

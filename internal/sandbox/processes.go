@@ -68,12 +68,24 @@ func (s *Server) WaitIdle(ctx context.Context, namespace, pod string) error {
 func (c *container) pids() []int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	pids, sessions := living(c.mark, c.started)
-	for p := range c.procs { // it may not be in its session yet
-		if !slices.Contains(sessions, p.pid) {
-			sessions = append(sessions, p.pid)
+	sessions := c.sessions()
+	pids, inUse := living(c.mark, sessions)
+	c.started = slices.DeleteFunc(sessions, func(id int) bool { return !slices.Contains(inUse, id) && !c.leads(id) })
+	return pids
+}
+
+// sessions are those that may have members. A number that has become another process's is none of ours any more. It is called with mu held.
+func (c *container) sessions() []int {
+	c.started = slices.DeleteFunc(c.started, func(id int) bool { return exists(id) && !c.leads(id) })
+	return slices.Clone(c.started)
+}
+
+// leads says whether a session's leader has not ended. It is called with mu held.
+func (c *container) leads(id int) bool {
+	for p := range c.procs {
+		if p.pid == id && p.runs() {
+			return true
 		}
 	}
-	c.started = sessions
-	return pids
+	return false
 }

@@ -35,7 +35,7 @@ const image = "sandbox/local:1"
 //	other: pod/web   in the second namespace
 //	node1, node2     nodes, for pods of NodeImage
 //
-// Namespace restricted lets in no pods that Pod Security's level restricted does not.
+// All pods are of the same second. Namespace restricted lets in no pods that Pod Security's level restricted does not.
 func (s *Server) seed() error {
 	for _, ns := range []string{"default", "other", "kube-system", "restricted"} {
 		o := &corev1.Namespace{TypeMeta: typeMeta("v1", "Namespace"), Status: corev1.NamespaceStatus{Phase: corev1.NamespaceActive}}
@@ -55,9 +55,11 @@ func (s *Server) seed() error {
 	if s.cfg.Empty {
 		return nil
 	}
-	pods := slices.Concat(barePods(), stuckPods(), s.workloads())
+	born := thisSecond()
+	pods := slices.Concat(barePods(), stuckPods(born), s.workloads(born))
 	var errs []error
 	for _, p := range pods {
+		p.CreationTimestamp = born
 		errs = append(errs, s.addPod(p))
 	}
 	return errors.Join(errs...)
@@ -113,10 +115,11 @@ func barePods() []*corev1.Pod {
 }
 
 // stuckPods run nothing.
-func stuckPods() []*corev1.Pod {
+func stuckPods(born metav1.Time) []*corev1.Pod {
 	stuck := func(name string, state, last corev1.ContainerState, restarts int32) *corev1.Pod {
 		p := simplePod(name, simpleContainer(name))
 		p.Spec.NodeName = "sandbox"
+		p.CreationTimestamp = born
 		p.Status = runningStatus(p)
 		p.Status.ContainerStatuses = []corev1.ContainerStatus{containerStatus(name, image, state)}
 		p.Status.ContainerStatuses[0].LastTerminationState = last
@@ -139,7 +142,7 @@ func stuckPods() []*corev1.Pod {
 }
 
 // workloads puts the workloads into the store and returns their pods.
-func (s *Server) workloads() []*corev1.Pod {
+func (s *Server) workloads(born metav1.Time) []*corev1.Pod {
 	hash := "7c5ddbdf54"
 	web := objectMeta("web", map[string]string{"app": "web"})
 	rs := objectMeta("web-"+hash, map[string]string{"app": "web", "pod-template-hash": hash})
@@ -193,6 +196,7 @@ func (s *Server) workloads() []*corev1.Pod {
 	done := ownedPod("batch/v1", "Job", once, "once")
 	done.Spec.NodeName = "sandbox"
 	done.Spec.RestartPolicy = corev1.RestartPolicyNever
+	done.CreationTimestamp = born
 	done.Status = runningStatus(done)
 	done.Status.ContainerStatuses[0] = containerStatus("once", image, terminated(0))
 	settle(done)

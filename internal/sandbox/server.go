@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -198,10 +200,21 @@ func (s *Server) shutdown() error {
 	err := s.ln.Close()
 	_ = s.http.Close() // closes the listener again, with the same result
 	s.ln.dropAll(false)
-	killMarked(s.id)
+	containers := s.allContainers()
+	killAll(s.id, containers...)
 	s.wg.Wait()
-	killMarked(s.id) // what was started meanwhile
+	killAll(s.id, containers...) // what was started meanwhile
 	return err
+}
+
+func (s *Server) allContainers() []*container {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []*container
+	for _, run := range s.pods {
+		list = slices.AppendSeq(list, maps.Values(run.containers))
+	}
+	return list
 }
 
 // URL is the server's base address, https://host:port.

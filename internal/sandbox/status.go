@@ -7,9 +7,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-func started() corev1.ContainerState {
-	return corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}}
+func started(at metav1.Time) corev1.ContainerState {
+	return corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: at}}
 }
+
+// thisSecond is now, as exact as the API tells it.
+func thisSecond() metav1.Time { return metav1.NewTime(time.Now().Truncate(time.Second)) }
 
 func waiting(reason, message string) corev1.ContainerState {
 	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}
@@ -35,27 +38,31 @@ func containerStatus(name, image string, state corev1.ContainerState) corev1.Con
 
 func containerID() string { return "sandbox://" + randomName(32) }
 
-// runningStatus is the status of a pod that runs whole. Its init containers are finished, except those that restart.
+// runningStatus is the status of a pod that runs whole, since it was made if that is known. Its init containers are finished, except those
+// that restart.
 func runningStatus(pod *corev1.Pod) corev1.PodStatus {
-	now := metav1.NewTime(time.Now().Truncate(time.Second))
-	st := corev1.PodStatus{Phase: corev1.PodRunning, StartTime: &now, HostIP: "127.0.0.1", PodIP: "127.0.0.1"}
+	since := pod.CreationTimestamp
+	if since.IsZero() {
+		since = thisSecond()
+	}
+	st := corev1.PodStatus{Phase: corev1.PodRunning, StartTime: &since, HostIP: "127.0.0.1", PodIP: "127.0.0.1"}
 	for _, c := range pod.Spec.InitContainers {
 		state := terminated(0)
 		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
-			state = started()
+			state = started(since)
 		}
 		st.InitContainerStatuses = append(st.InitContainerStatuses, containerStatus(c.Name, c.Image, state))
 	}
 	for _, c := range pod.Spec.Containers {
-		st.ContainerStatuses = append(st.ContainerStatuses, containerStatus(c.Name, c.Image, started()))
+		st.ContainerStatuses = append(st.ContainerStatuses, containerStatus(c.Name, c.Image, started(since)))
 	}
 	for _, c := range pod.Spec.EphemeralContainers {
-		st.EphemeralContainerStatuses = append(st.EphemeralContainerStatuses, containerStatus(c.Name, c.Image, started()))
+		st.EphemeralContainerStatuses = append(st.EphemeralContainerStatuses, containerStatus(c.Name, c.Image, started(since)))
 	}
 	for _, t := range []corev1.PodConditionType{
 		corev1.PodScheduled, corev1.PodInitialized, corev1.ContainersReady, corev1.PodReady,
 	} {
-		st.Conditions = append(st.Conditions, corev1.PodCondition{Type: t, Status: corev1.ConditionTrue, LastTransitionTime: now})
+		st.Conditions = append(st.Conditions, corev1.PodCondition{Type: t, Status: corev1.ConditionTrue, LastTransitionTime: since})
 	}
 	return st
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/net/websocket"
@@ -23,6 +24,7 @@ type watcher struct {
 	resource string
 	match    func(object) bool
 	from     int64 // 0: begin with what there is
+	opened   func()
 	send     func([]byte) error
 }
 
@@ -31,7 +33,7 @@ func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request, c call, res 
 	if err != nil {
 		return err
 	}
-	wa := watcher{store: s.store, resource: res.Name, match: match}
+	wa := watcher{store: s.store, resource: res.Name, match: match, opened: sync.OnceFunc(s.book.watch)}
 	if v := c.query.Get("resourceVersion"); v != "" {
 		if wa.from, err = strconv.ParseInt(v, 10, 64); err != nil {
 			return apierrors.NewBadRequest("invalid resource version: " + err.Error())
@@ -115,6 +117,7 @@ func (wa watcher) run(ctx context.Context) {
 			wa.refuse(ctx, err)
 			return
 		}
+		wa.opened()
 		for _, e := range events {
 			if wa.match(e.obj) && wa.line(e.kind, e.obj) != nil {
 				return
