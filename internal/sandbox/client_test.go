@@ -12,6 +12,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -261,5 +263,15 @@ func wait(ctx context.Context, t testing.TB, s *sandbox.Server, want func(sandbo
 	err := s.WaitSessions(ctx, func(list []sandbox.Session) bool { return len(list) > 0 && want(list[len(list)-1]) })
 	if err != nil {
 		t.Fatalf("%v: the sessions are %+v", err, s.Sessions())
+	}
+}
+
+// untilGo begins a script in pod web that waits for goOn.
+const untilGo = "until [ -e go ]; do sleep 0.01; done; "
+
+func goOn(t testing.TB, s *sandbox.Server) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(s.Dir("default", "web", "web"), "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

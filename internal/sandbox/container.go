@@ -35,10 +35,10 @@ type container struct {
 	fan    fan
 
 	mu      sync.Mutex
-	main    *process // nil while it does not run
+	main    *process              // nil while it does not run
 	procs   map[*process]struct{} // those that run, and those whose output is still held open
 	started []int                 // the pids, and so the sessions, of all that was ever started here and may have left something behind
-	stopped bool  // nothing may be started any more
+	stopped bool                  // nothing may be started any more
 }
 
 func (s *Server) newContainer(pod *corev1.Pod, spec corev1.Container, again bool) (*container, error) {

@@ -11,7 +11,7 @@ import (
 const (
 	dropLook     = 20 * time.Millisecond // between two looks at a command that has to give up its outputs before its stdin comes
 	dropLooks    = 3                     // in a row that have found it waiting; then it keeps its outputs
-	dropPatience = 2 * time.Second       // with one that never waits
+	dropPatience = 100                   // looks at one that never waits; none is taken while the machine stands still
 	dropConfirm  = 10 * time.Millisecond // how long a command that gave up an output has to end by itself
 )
 
@@ -172,8 +172,7 @@ func (x *execution) feed() {
 
 // awaitOutputs gives a command the time to give up its outputs: as long as it does anything, but at least dropLooks looks.
 func (x *execution) awaitOutputs() {
-	begin := time.Now()
-	for waiting := 0; waiting < dropLooks && time.Since(begin) < dropPatience; waiting++ {
+	for looks, waiting := 0, 0; waiting < dropLooks && looks < dropPatience; looks, waiting = looks+1, waiting+1 {
 		select {
 		case <-x.gaveUp:
 			x.p.closeStdin()

@@ -200,6 +200,7 @@ func TestResizeIsSeenByTheProcessAndTheCounters(t *testing.T) {
 	waitFor("30 100")
 	c.send(4, `{"Width":99,"Height":31}`)
 	waitFor("31 99")
+	wait(c.ctx, t, s, func(ses sandbox.Session) bool { return len(ses.Sizes) == 2 })
 	want := []sandbox.Size{{Width: 100, Height: 30}, {Width: 99, Height: 31}}
 	if diff := cmp.Diff(want, s.Sessions()[0].Sizes); diff != "" {
 		t.Errorf("sizes (-want +got):\n%s", diff)

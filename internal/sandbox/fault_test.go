@@ -203,7 +203,11 @@ func TestDroppedPongs(t *testing.T) {
 			_, _, _ = c.read()
 			close(read)
 		}()
-		ctx, cancel := context.WithTimeout(c.ctx, 300*time.Millisecond)
+		soon := patience // for an answer that comes
+		if drop {
+			soon = 300 * time.Millisecond
+		}
+		ctx, cancel := context.WithTimeout(c.ctx, soon)
 		err := c.ws.Ping(ctx)
 		cancel()
 		if (err != nil) != drop {
@@ -244,9 +248,10 @@ func TestAPodKilledUnderASession(t *testing.T) {
 func TestLostStdin(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	s.Inject(sandbox.Fault{LoseStdin: true})
-	c := dial(t, s, execPath("web", ask("io", "wc", "-c")), v5)
+	c := dial(t, s, execPath("web", ask("io", "sh", "-c", untilGo+"wc -c")), v5)
 	c.send(0, "lost")
 	c.halfClose()
+	goOn(t, s)
 	if r := c.finish(); strings.TrimSpace(r.out) != "0" || r.code() != 0 {
 		t.Errorf("%q %s", r.out, r.status)
 	}

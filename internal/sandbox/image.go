@@ -66,12 +66,12 @@ func (s *Server) imageRoot(image string) string {
 // addImages makes the images that every sandbox has, of what the machine has.
 func (s *Server) addImages() error {
 	bare := onMachine("cat", "sleep", "true", "false")
-	for name, script := range scripts {
+	for name, text := range scripts {
 		path := filepath.Join(s.dir, "images", name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err
 		}
-		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil { //nolint:gosec // it is to be run
+		if err := script(path, "#!/bin/sh\n"+text+"\n"); err != nil {
 			return err
 		}
 		bare[name] = path

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -60,7 +61,11 @@ func (s *Server) nodeDir(name string) string {
 	return filepath.Join(s.dir, "nodes", filepath.Base(name))
 }
 
+// script writes a file that is to be run. No process is started meanwhile: it would hold the file open for writing until its exec, and so
+// long nobody can run it ("text file busy").
 func script(path, text string) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	return os.WriteFile(path, []byte(text), 0o700) //nolint:gosec // it is to be run
 }
 

@@ -4,6 +4,7 @@ package sandbox_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -67,6 +68,9 @@ func TestSPDYCarriesACommandToo(t *testing.T) {
 	if stdout != "fits\r\n" || err != nil {
 		t.Errorf("stdout %q, %v", stdout, err)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	wait(ctx, t, s, func(ses sandbox.Session) bool { return len(ses.Sizes) == 1 })
 	all := s.Sessions()
 	if len(all) != 2 || all[0].StdinBytes != 4 || len(all[1].Sizes) != 1 || all[0].Subprotocol != sandbox.SPDY+" v5.channel.k8s.io" {
 		t.Errorf("sessions: %+v", all)

@@ -191,10 +191,13 @@ func TestUnreadStdinSilencesTheServer(t *testing.T) {
 			}
 		}
 	}
-	command := ask("io", "sh", "-c", "echo started; sleep 0.3")
+	command := ask("io", "sh", "-c", "echo started; "+untilGo)
+	enough := func(ses sandbox.Session) bool { return ses.StdinBytes > 160<<10 } // more than a pipe and the server hold
 	s := start(t, sandbox.Config{})
 	c := dial(t, s, execPath("web", command), v5)
 	go flood(c)
+	wait(c.ctx, t, s, enough)
+	goOn(t, s)
 	wait(c.ctx, t, s, func(ses sandbox.Session) bool { return ses.Exited })
 	soon, cancel := context.WithTimeout(c.ctx, 300*time.Millisecond)
 	defer cancel()
@@ -209,6 +212,8 @@ func TestUnreadStdinSilencesTheServer(t *testing.T) {
 	kind := start(t, sandbox.Config{Gentle: true})
 	c = dial(t, kind, execPath("web", command), v5)
 	go flood(c)
+	wait(c.ctx, t, kind, enough)
+	goOn(t, kind)
 	r := c.finish()
 	r.mustClose(t)
 	if r.code() != 0 || r.out != "started\n" {
