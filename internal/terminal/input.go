@@ -16,6 +16,9 @@ var ErrCanceled = errors.New("read canceled")
 // It comes back at once, unless somebody else took what it was about to read.
 const cancelGrace = time.Second
 
+// cancelLooks are the waits that cancelGrace is made of. A process that stood still meanwhile has waited for one of them, not for all.
+const cancelLooks = 10
+
 // Input is the one reader of standard input, whatever that is: a terminal, a
 // pipe, a file, a socket, /dev/null. One goroutine reads; any may cancel.
 //
@@ -177,13 +180,15 @@ func (i *Input) doCancel() bool {
 			return false
 		}
 	}
-	select {
-	case i.turn <- struct{}{}: // never given back: no Read after this
-		i.src.close()
-		return true
-	case <-time.After(cancelGrace):
-		return false
+	for range cancelLooks {
+		select {
+		case i.turn <- struct{}{}: // never given back: no Read after this
+			i.src.close()
+			return true
+		case <-time.After(cancelGrace / cancelLooks):
+		}
 	}
+	return false
 }
 
 // direct is a stream that cannot be interrupted.
