@@ -81,7 +81,7 @@ func TestAnEndlessDeletionEnds(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
 	defer cancel()
 	begin := time.Now()
-	if err := client.Remove(ctx, Pod(wanted())); err == nil || time.Since(begin) > 5*time.Second {
+	if err := client.Remove(ctx, Pod(wanted())); err == nil || time.Since(begin) > 30*time.Second {
 		t.Errorf("%v after %v", err, time.Since(begin))
 	}
 }
