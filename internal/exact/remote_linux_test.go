@@ -277,7 +277,7 @@ func remember(sid int) {
 // leftBehind says which processes of the tests are still there, when they have had time to go; it ends them.
 func leftBehind() []string {
 	var left []string
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		left = nil
 		all := sessions()
 		for _, sid := range started.sids {

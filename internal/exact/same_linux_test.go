@@ -159,8 +159,12 @@ func TestPathIsSearchedWhateverIsInIt(t *testing.T) {
 	})
 }
 
+// script writes a file that is to be run. No process is started meanwhile: it would hold the file open for writing until its exec, and so
+// long nobody can run it ("text file busy").
 func script(t *testing.T, dir, name, text string) {
 	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	write(t, dir, name, []byte("#!/bin/sh\n"+text+"\n"))
 	if err := os.Chmod(filepath.Join(dir, name), 0o700); err != nil {
 		t.Fatal(err)

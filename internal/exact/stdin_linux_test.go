@@ -55,7 +55,7 @@ func TestUnreadInputDoesNotHoldTheEndUp(t *testing.T) {
 		} {
 			from := time.Now()
 			shell.run(t, Options{Stdin: &endless{}}, test.args).wants(test.code, test.out)
-			if took := time.Since(from); took > 15*time.Second {
+			if took := time.Since(from); took > patience {
 				t.Errorf("%q took %s", test.args, took)
 			}
 		}
@@ -95,7 +95,7 @@ func TestCutUploadCommitsNothing(t *testing.T) {
 					t.Parallel()
 					within := patience // it may have missed the TERM, when it had just begun
 					if at < 0 && name != "TERM is caught" {
-						within = 4500 * time.Millisecond // TERM is enough
+						within = beforeKill
 					}
 					cutUpload(t, shell, script, Options{Whole: true}, at, within)
 				})
@@ -103,14 +103,17 @@ func TestCutUploadCommitsNothing(t *testing.T) {
 		}
 		t.Run("kept", func(t *testing.T) {
 			t.Parallel()
-			cutUpload(t, shell, "cat >f.part && mv f.part f", Options{Whole: true, Keep: true}, 300_000, 4500*time.Millisecond)
+			cutUpload(t, shell, "cat >f.part && mv f.part f", Options{Whole: true, Keep: true}, 300_000, beforeKill)
 		})
 		t.Run("TERM is ignored", func(t *testing.T) {
 			t.Parallel()
-			cutUpload(t, shell, "trap '' TERM HUP INT; cat >f.part && mv f.part f; while :; do sleep 1; done", Options{}, 300_000, 15*time.Second)
+			cutUpload(t, shell, "trap '' TERM HUP INT; cat >f.part && mv f.part f; while :; do sleep 1; done", Options{}, 300_000, patience)
 		})
 	})
 }
+
+// beforeKill is just less than what the script gives those that do not go by TERM: who is gone by then went by TERM.
+const beforeKill = 5400 * time.Millisecond
 
 // cutUpload lets at bytes through (-1: all but the end) and then cuts the link.
 func cutUpload(t *testing.T, shell shell, script string, o Options, at int64, within time.Duration) {
@@ -159,7 +162,7 @@ func eventually(t *testing.T, what string, true func() bool) {
 
 // What becomes of a command whose client goes away when it has all of its input, or needs none.
 func TestKeepDecidesWhatLivesOn(t *testing.T) {
-	const script = "cat >f; : >read; sleep 1; : >done"
+	const script = `cat >f; : >read; sleep "$1"; : >done`
 	eachShell(t, func(t *testing.T, shell shell) {
 		for name, test := range map[string]struct {
 			options Options
@@ -181,11 +184,15 @@ func TestKeepDecidesWhatLivesOn(t *testing.T) {
 					in = randomBytes(100_000)
 					test.options.Stdin = bytes.NewReader(in)
 				}
-				r := shell.start(t, test.options, sh(script), withDir(dir))
+				length := "60" // what is to be ended is so before it would end
+				if test.lives {
+					length = "1"
+				}
+				r := shell.start(t, test.options, sh(script, length), withDir(dir))
 				go r.pump(1 << 62)
 				eventually(t, "the input is read", func() bool { return exists(dir, "read") })
 				r.cut()
-				r.gone(8 * time.Second)
+				r.gone(patience)
 				if got, _ := os.ReadFile(filepath.Join(dir, "f")); !bytes.Equal(got, in) {
 					t.Errorf("%d bytes arrived of %d", len(got), len(in))
 				}
@@ -227,10 +234,11 @@ func TestLeftoverEndsACommandThatDoesNotRead(t *testing.T) {
 		was, same := 0, 0
 		eventually(t, "nothing moves any more", func() bool {
 			n := unread(t, r.wire[0])
-			if same++; n != was || n < pipe/2 {
-				was, same = n, 0
+			if state, _ := r.State(); n != was || n < pipe/2 || state != Running {
+				was, same = n, -1
 			}
-			return same == 20
+			same++
+			return same == 100
 		})
 		r.cut()
 		leftover := r.Leftover()
@@ -241,7 +249,7 @@ func TestLeftoverEndsACommandThatDoesNotRead(t *testing.T) {
 		if out, err := exec.Command(leftover[0], leftover[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%q: %v: %s", leftover, err, out)
 		}
-		r.gone(8 * time.Second)
+		r.gone(patience)
 	})
 }
 
