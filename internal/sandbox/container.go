@@ -126,10 +126,15 @@ func (c *container) mainCommand() command {
 	if args := slices.Concat(c.spec.Command, c.spec.Args); len(args) > 0 {
 		return command{args: args, stdin: c.spec.Stdin, tty: c.spec.TTY}
 	}
-	if c.root != "" {
-		return command{args: []string{"cat"}, stdin: true}
+	return command{args: []string{"cat"}, stdin: true} // and no shell that execs it: its arguments are these from the start
+}
+
+// greeting is what a container of the machine that does nothing says first.
+func (c *container) greeting() string {
+	if c.root != "" || len(c.spec.Command)+len(c.spec.Args) > 0 {
+		return ""
 	}
-	return command{args: []string{"sh", "-c", `echo "$HOSTNAME: started"; exec cat`}, stdin: true}
+	return variable(c.env, "HOSTNAME") + ": started\n"
 }
 
 // run keeps the main process going until the context ends or it has ended for good. The first one runs already.
@@ -160,9 +165,9 @@ func (c *container) run(ctx context.Context, p *process, grace func() time.Durat
 // follow waits for the end of the main process and of its output. When the context ends it asks it to end, then makes it.
 func (c *container) follow(ctx context.Context, p *process, grace func() time.Duration) {
 	var copies sync.WaitGroup
-	copies.Go(func() { c.fan.copy(p.stdout, func(k *sink) io.Writer { return k.stdout }) })
+	copies.Go(func() { c.fan.copy(p.stdout, c.greeting(), func(k *sink) io.Writer { return k.stdout }) })
 	if p.stderr != nil {
-		copies.Go(func() { c.fan.copy(p.stderr, func(k *sink) io.Writer { return k.stderr }) })
+		copies.Go(func() { c.fan.copy(p.stderr, "", func(k *sink) io.Writer { return k.stderr }) })
 	}
 	select {
 	case <-p.exited:

@@ -50,17 +50,21 @@ func (f *fan) dropAll() {
 	f.sinks = nil
 }
 
-// copy reads one of the main process's outputs to its end.
-func (f *fan) copy(r io.Reader, pick func(*sink) io.Writer) {
+// copy reads one of the main process's outputs to its end. It begins with first.
+func (f *fan) copy(r io.Reader, first string, pick func(*sink) io.Writer) {
 	buf := make([]byte, chunk)
 	w := f.writer()
 	defer w.end()
+	give := func(p []byte) {
+		if len(p) > 0 {
+			w.write(p)
+			f.spread(p, pick)
+		}
+	}
+	give([]byte(first))
 	for {
 		n, err := r.Read(buf)
-		if n > 0 {
-			w.write(buf[:n])
-			f.spread(buf[:n], pick)
-		}
+		give(buf[:n])
 		if err != nil {
 			return
 		}

@@ -5,6 +5,7 @@ package sandbox_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"maps"
 	"net/http"
 	"os/exec"
@@ -226,4 +227,23 @@ func TestProcessesNamesWhatLivesInAPod(t *testing.T) {
 	if dir := s.Dir("default", "multi", "b"); !filepath.IsAbs(dir) {
 		t.Errorf("dir %q", dir)
 	}
+}
+
+// What a pod's processes are is the same from its first moment on.
+func TestAContainerThatDoesNothingIsOneProcessAndHasALog(t *testing.T) {
+	t.Parallel()
+	s := start(t, sandbox.Config{})
+	list := s.Processes("default", "web")
+	if len(list) != 1 || !list[0].Main || !slices.Equal(list[0].Args, []string{"cat"}) {
+		t.Errorf("processes %v", list)
+	}
+	waitFor(t, "the first line of the log", func() bool {
+		resp, err := httpClient(t, s, "sandbox").Get(s.URL() + "/api/v1/namespaces/default/pods/web/log")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		log, _ := io.ReadAll(resp.Body)
+		return string(log) == "web: started\n"
+	})
 }
