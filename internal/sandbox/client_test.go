@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -68,12 +69,34 @@ func restConfig(t testing.TB, s *sandbox.Server, contextName string) *rest.Confi
 // httpClient has connections of its own, which end with the test.
 func httpClient(t testing.TB, s *sandbox.Server, contextName string) *http.Client {
 	t.Helper()
-	cfg := rest.CopyConfig(restConfig(t, s, contextName))
-	transport, err := rest.TransportFor(withOwnTransport(t, cfg))
+	return clientOf(t, withOwnTransport(t, rest.CopyConfig(restConfig(t, s, contextName))))
+}
+
+func clientOf(t testing.TB, cfg *rest.Config) *http.Client {
+	t.Helper()
+	transport, err := rest.TransportFor(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &http.Client{Transport: transport}
+}
+
+// narrowClient is an admin's whose kernel takes no more than size bytes or so that nobody reads; by itself it would learn to take megabytes.
+func narrowClient(t testing.TB, s *sandbox.Server, size int) *http.Client {
+	t.Helper()
+	cfg := withOwnTransport(t, restConfig(t, s, "sandbox"))
+	tr, ok := cfg.Transport.(*http.Transport)
+	if !ok {
+		t.Fatal("no transport")
+	}
+	tr.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			err = tcp.SetReadBuffer(size)
+		}
+		return conn, err
+	}
+	return clientOf(t, cfg)
 }
 
 func withOwnTransport(t testing.TB, cfg *rest.Config) *rest.Config {
@@ -115,11 +138,14 @@ func ask(streams string, command ...string) url.Values {
 // tryDial returns the refusal's body with the error.
 func tryDial(t testing.TB, s *sandbox.Server, contextName, path string, protocols ...string) (*client, *http.Response, []byte, error) {
 	t.Helper()
+	return tryDialBy(t, httpClient(t, s, contextName), s.URL()+path, protocols...)
+}
+
+func tryDialBy(t testing.TB, by *http.Client, address string, protocols ...string) (*client, *http.Response, []byte, error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
-	ws, resp, err := websocket.Dial(ctx, s.URL()+path, &websocket.DialOptions{
-		HTTPClient: httpClient(t, s, contextName), Subprotocols: protocols,
-	})
+	ws, resp, err := websocket.Dial(ctx, address, &websocket.DialOptions{HTTPClient: by, Subprotocols: protocols})
 	if err != nil {
 		var body []byte
 		if resp != nil {
