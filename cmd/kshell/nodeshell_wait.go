@@ -83,5 +83,5 @@ func (p *nodePod) awaitCalmly(ctx context.Context, r pod.Request, limit time.Dur
 	told.start()
 	found, err := p.pods.Await(ctx, r, told.hear)
 	told.end(err)
-	return found, err
+	return found, upTo(limit, err)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,7 +40,7 @@ func (a *app) await(ctx context.Context, client *pod.Client, r pod.Request, limi
 			patience.Stop()
 		}
 	}()
-	return client.Await(ctx, r, func(why string) {
+	found, err := client.Await(ctx, r, func(why string) {
 		if patience != nil {
 			a.notice.say("waiting: %s", why)
 			return
@@ -47,4 +48,14 @@ func (a *app) await(ctx context.Context, client *pod.Client, r pod.Request, limi
 		a.notice.say("waiting (up to %v, see --pod-running-timeout): %s", limit, why)
 		patience = time.AfterFunc(limit, func() { cancel(context.DeadlineExceeded) })
 	})
+	return found, upTo(limit, err)
+}
+
+// upTo has a wait that its limit has ended say that limit, and not how much later that was noticed.
+func upTo(limit time.Duration, err error) error {
+	var ranOut *pod.WaitError
+	if errors.As(err, &ranOut) && errors.Is(ranOut.Err, context.DeadlineExceeded) {
+		ranOut.Waited = limit
+	}
+	return err
 }

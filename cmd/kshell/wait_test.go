@@ -102,7 +102,7 @@ func TestAWaitThatRanOutSaysForWhatAndEndsWith255(t *testing.T) {
 		t.Errorf("%v, exit code %d", err, exitCode(err))
 	}
 	want := said{
-		`gave up after 0s: container "app" of pod "web" is waiting (ImagePullBackOff): no image`,
+		`gave up after 10ms: container "app" of pod "web" is waiting (ImagePullBackOff): no image`,
 		"type `kubectl describe pod web -n default` to see its events",
 	}
 	if diff := cmp.Diff(want, saidBy(err)); diff != "" {

@@ -37,7 +37,7 @@ func (c *Client) Await(ctx context.Context, req Request, said func(why string)) 
 	}
 	a := &await{
 		watcher: watcher{client: c, namespace: req.Namespace, fresh: awaitFresh},
-		req:     req, said: said, begin: time.Now(), news: news{asked: time.Now()},
+		req:     req, said: said, news: news{asked: time.Now()},
 	}
 	for {
 		looked := time.Now()
@@ -60,10 +60,10 @@ var errAgain = errors.New("look again")
 
 type await struct {
 	watcher
-	req   Request
-	said  func(string)
-	begin time.Time
+	req  Request
+	said func(string)
 
+	begin time.Time   // when there was something to wait for
 	last  error       // what is waited for
 	heard string      // what was said of it
 	pod   *corev1.Pod // the named one, as it was first
@@ -123,6 +123,9 @@ func (a *await) say(why error) {
 	if repeats(a.last, why) {
 		return
 	}
+	if a.last == nil {
+		a.begin = time.Now()
+	}
 	a.last = why
 	text := why.Error()
 	if text == a.heard {
@@ -135,7 +138,7 @@ func (a *await) say(why error) {
 }
 
 func (a *await) ended(ctx context.Context) error {
-	return &WaitError{Waited: time.Since(a.begin), Last: a.last, Err: context.Cause(ctx)}
+	return &WaitError{Waited: time.Since(a.begin).Round(time.Second), Last: a.last, Err: context.Cause(ctx)}
 }
 
 // repeats says whether now tells nothing that last has not told: an image is
@@ -191,6 +194,7 @@ func vanished(pod *corev1.Pod, container string) error {
 
 // WaitError is a wait that was ended before the container ran.
 type WaitError struct {
+	// Waited is how long, to the second, since there was something to wait for.
 	Waited time.Duration
 	// Last is what it waited for: a *NotRunningError or a *NoPodsError, or a
 	// *RequestError of a server that could no longer be asked.
@@ -200,9 +204,9 @@ type WaitError struct {
 	Err error
 }
 
-// Error says how long it waited, to the second, and what for.
+// Error says how long it waited, and what for.
 func (e *WaitError) Error() string {
-	return fmt.Sprintf("gave up after %v: %v", e.Waited.Round(time.Second), e.Last)
+	return fmt.Sprintf("gave up after %v: %v", e.Waited, e.Last)
 }
 
 // Hint is that of what it waited for.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -280,6 +281,19 @@ func TestTimeThatIsOverIsReportedWithWhatWasWaitedForLast(t *testing.T) {
 		}
 		if gaveUp.Waited != time.Minute || got.took != time.Minute || !strings.Contains(gaveUp.Hint(), "kubectl describe pod web") {
 			t.Errorf("waited %v (%v), hint %q", gaveUp.Waited, got.took, gaveUp.Hint())
+		}
+	})
+}
+
+func TestWaitIsCountedFromTheFirstReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(running("web", unscheduled))
+		late := sync.OnceFunc(func() { time.Sleep(3 * time.Second) })
+		w.refuse = func(string) any { late(); return nil }
+		got := wait(limit(t, 10), t, w, "web", "")
+		var gaveUp *WaitError
+		if !errors.As(got.err, &gaveUp) || gaveUp.Waited != 7*time.Second || len(got.said) != 1 || !strings.HasPrefix(got.said[0], "3s ") {
+			t.Errorf("%v, said %q", got.err, got.said)
 		}
 	})
 }
