@@ -24,7 +24,7 @@ import (
 //   - What could do harm in a shell is not offered.
 
 // completionBudget is all the time that there is for an answer.
-const completionBudget = 2 * time.Second
+var completionBudget = 2 * time.Second
 
 // completion is cobra's function for an argument or a flag.
 type completion = func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective)

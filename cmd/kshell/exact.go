@@ -96,7 +96,7 @@ func (j *job) exactly(ctx context.Context) (plainly bool, err error) {
 var errMissing = &stream.RemoteError{Message: "executable file not found", Start: stream.StartNotFound}
 
 // sweeping bounds the clearing up after a command, when nobody wants to wait any more.
-const sweeping = 2 * time.Second
+var sweeping = 2 * time.Second
 
 // sweep ends what the script itself could not end.
 func (j *job) sweep(ctx context.Context, at place, command []string) {

@@ -22,13 +22,14 @@ const (
 	guardDearly = 10 * time.Second
 	// lastWords is how long a server may take to say how a command ended whose container is known to have: measured, 2 to 3 s.
 	lastWords = 4 * time.Second
-	// oneLook bounds a look at what has become of a container, at the end.
-	oneLook = time.Second
 	// reasonAfter is how long the reason may take that a container has ended for: the kubelet writes it down behind the end.
 	reasonAfter = 2 * time.Second
 	// exitKilled is the code of what ends with its container.
 	exitKilled = 137
 )
+
+// oneLook bounds a look at what has become of a container, at the end.
+var oneLook = time.Second
 
 // guard looks after the pod of a session, beside it: what becomes of the pod is said, ends a session that would hang, and leads the session
 // to where it goes on. A nil *guard, for a pod that may not be looked at, does nothing.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"net/http"
 	"path"
 	"regexp"
@@ -105,9 +106,7 @@ func TestAShellIsTakenUpInAContainerThatWasStartedAnew(t *testing.T) {
 	up := s.Down()
 	c.await("trying again in [0-9]+ s")
 	killMain(t, s)
-	for len(s.Pids("default", "web", "web")) == 0 {
-		time.Sleep(10 * time.Millisecond)
-	}
+	awaitRestart(t, s)
 	up()
 	c.keys("\r")
 	c.await(`kshell: warning: container "web" of pod "web" ended with exit code 137.* and was restarted\r\n`)
@@ -125,8 +124,26 @@ func killMain(t *testing.T, s *sandbox.Server) {
 		t.Fatal("nothing runs in web")
 	}
 	for _, pid := range pids {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) { // it ended with the first
 			t.Error(err)
+		}
+	}
+}
+
+// awaitRestart waits until web's container runs anew, and the API says so.
+func awaitRestart(t *testing.T, s *sandbox.Server) {
+	t.Helper()
+	for late, anew := time.After(deadline), false; !anew; {
+		if err := s.ChangePod("default", "web", func(p *corev1.Pod) {
+			now := p.Status.ContainerStatuses[0]
+			anew = now.RestartCount > 0 && now.State.Running != nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-late:
+			t.Fatal("the container was not started anew")
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
@@ -175,9 +192,9 @@ func TestACommandInADeletedPodDoesNotHang(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			s := startSandbox(t)
-			s.Inject(sandbox.Fault{Times: 1, Do: sandbox.StallWrite, When: sandbox.AfterTime, After: 100 * time.Millisecond})
+			s.Inject(sandbox.Fault{Times: 1, Do: sandbox.StallWrite, When: sandbox.AfterSent, N: 1000})
 			var errs strings.Builder
-			cmd := command(t, s, "exec", mode, "web", "--", "sh", "-c", "sleep 0.5; echo >stalled; sleep 1000")
+			cmd := command(t, s, "exec", mode, "web", "--", "sh", "-c", "seq 1000; echo >stalled; sleep 1000")
 			cmd.Stderr = &errs
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
@@ -212,9 +229,10 @@ func TestReconnectNeverIsHeeded(t *testing.T) {
 func TestASuccessThatIsNoneIsALoss(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
-	s.Inject(sandbox.Fault{Times: 1, Do: sandbox.SaySuccess, When: sandbox.AfterTime, After: time.Second})
+	s.Inject(sandbox.Fault{Times: 1, Do: sandbox.SaySuccess, When: sandbox.AfterSent, N: 1000})
 	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
 	c.prompt()
+	c.keys("seq 2000\r")
 	c.await(`kshell: warning: connection lost: the server claims that the shell has ended, and it has not\r\n`)
 	c.await(anew)
 	c.prompt()

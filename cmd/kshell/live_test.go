@@ -20,7 +20,7 @@ func TestTheKeysBehindTheEscapeCharacter(t *testing.T) {
 	c.await("(?m)^kshell: ~~ the character itself\r\n")
 	c.keys("~i")
 	c.await("(?m)^kshell: pod web, container web, namespace default\r\n")
-	c.await("(?m)^kshell: connected to https://.* by v5.channel.k8s.io, round trip [0-9.]+[mµ]s\r\n(?s).* connections lost: 0\r\n")
+	c.await("(?m)^kshell: connected to https://.* by v5.channel.k8s.io, round trip [0-9.]+[mµ]?s\r\n(?s).* connections lost: 0\r\n")
 	c.keys("\r")
 	c.prompt()
 	c.run("echo ~~.", "~~\\.\r\n") // not at the beginning of a line

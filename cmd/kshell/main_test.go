@@ -8,6 +8,7 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
@@ -15,7 +16,24 @@ import (
 
 // TestMain makes the test binary kshell itself when it is called by that name, or by those of the plugin: that is what the scripts and the terminals run.
 func TestMain(m *testing.M) {
-	testscript.Main(suite{m}, map[string]func(){"kshell": main, pluginName: main, completerName: main})
+	testscript.Main(suite{m}, map[string]func(){"kshell": unhurried, pluginName: unhurried, completerName: unhurried})
+}
+
+// deadline is how long a test waits for what should come at once.
+const deadline = time.Minute
+
+// hurried is a variable of the environment: where it is set, kshell has no more time in a test than its user gives it.
+const hurried = "KSHELL_TEST_HURRIED"
+
+// unhurried is main, but for the times after which a user would have lost patience: a busy machine stands still for as long. Tests of what
+// happens after these set hurried.
+func unhurried() {
+	if os.Getenv(hurried) == "" {
+		for _, limit := range []*time.Duration{&completionBudget, &patience, &sweeping, &answering, &reviewing, &oneLook, &calm} {
+			*limit = time.Minute
+		}
+	}
+	main()
 }
 
 // suite is a testing.M with goleak.VerifyTestMain's check, which cannot be used as it is: both it and testscript.Main end the
@@ -28,7 +46,11 @@ func (s suite) Run() int {
 	if code != 0 {
 		return code
 	}
-	if err := goleak.Find(); err != nil {
+	err := goleak.Find()
+	for late := time.Now().Add(deadline); err != nil && time.Now().Before(late); err = goleak.Find() { // servers may still be closing
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -8,12 +8,11 @@ import (
 	"kshell/internal/pod"
 )
 
-const (
-	// calm is how long a pod may take to start before kshell tells what it waits for.
-	calm = 2 * time.Second
-	// reminds is how often it then tells how long it has waited.
-	reminds = 10 * time.Second
-)
+// calm is how long a pod may take to start before kshell tells what it waits for.
+var calm = 2 * time.Second
+
+// reminds is how often it then tells how long it has waited.
+const reminds = 10 * time.Second
 
 // progress tells why a pod does not run yet, when that takes longer than calm. Its methods may be called from any goroutine.
 type progress struct {

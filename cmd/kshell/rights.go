@@ -13,7 +13,7 @@ import (
 )
 
 // reviewing bounds the questions about rights, after a refusal.
-const reviewing = 3 * time.Second
+var reviewing = 3 * time.Second
 
 // unseen adds to a refusal to look (403) which rights are lacking, for exec in the end; err as it is where that cannot be known.
 func (a *app) unseen(ctx context.Context, client *pod.Client, err error) error {

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	corev1 "k8s.io/api/core/v1"
@@ -129,13 +128,13 @@ var faults = map[string]sandbox.Fault{
 	"cut":              {Do: sandbox.FIN, When: sandbox.AtEnd},
 	"reset":            {Do: sandbox.RST, When: sandbox.AtEnd},
 	"close":            {Do: sandbox.CloseFrame, When: sandbox.AtEnd},
-	"success":          {Do: sandbox.SaySuccess, When: sandbox.AfterTime, After: 200 * time.Millisecond},
+	"success":          {Do: sandbox.SaySuccess, When: sandbox.AfterSent, N: 1000},
 	"policy":           {RefuseCommand: func(args []string) bool { return args[0] == "sh" }},
 	"cut-in-output":    {Do: sandbox.FIN, When: sandbox.AfterSent, N: 1000},
 	"silent":           {Path: "/", Do: sandbox.Hang, When: sandbox.AtRequest},
 	"overload-twice":   {Code: http.StatusServiceUnavailable, Body: "apiserver is shutting down", Times: 4}, // by WebSocket and by SPDY
 	"overload":         {Code: http.StatusServiceUnavailable, Body: "apiserver is shutting down"},
-	"cut-once":         {Do: sandbox.FIN, When: sandbox.AfterTime, After: 300 * time.Millisecond, Times: 1},
+	"cut-once":         {Do: sandbox.FIN, When: sandbox.AfterSent, N: 1000, Times: 1},
 	"reset-at-request": {Do: sandbox.RST, When: sandbox.AtRequest},
 }
 

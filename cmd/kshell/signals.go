@@ -19,7 +19,7 @@ func (e signalError) Error() string {
 
 // patience is how long the program may take to end after a signal before it is made to: an output that nobody reads can hold
 // it, and a terminal stopped with Ctrl-S.
-const patience = 2 * time.Second
+var patience = 2 * time.Second
 
 // withSignals gives a context that ends, with a signalError as its cause, on INT, TERM, HUP and QUIT, unless they are ignored (nohup). On
 // a second one that is no HUP, or after 2 s, force is called with the exit code. Writes to a closed pipe become errors instead of the

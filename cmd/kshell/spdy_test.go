@@ -11,7 +11,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -163,11 +162,12 @@ func TestAShellBySPDYIsLikeAnyOther(t *testing.T) {
 	c.await(`by SPDY/3.1 v[45].channel.k8s.io\r\n`)
 	c.prompt()
 	c.mustBeRaw()
+	awaitSize(t, s, 1, sandbox.Size{Width: columns0, Height: rows0})
 	c.run("stty size", "24 80\r\n")
 	c.prompt()
 	size := sandbox.Size{Width: 133, Height: 44}
 	c.resize(size.Width, size.Height)
-	awaitSessions(t, s, func(all []sandbox.Session) bool { return slices.Contains(all[len(all)-1].Sizes, size) })
+	awaitSize(t, s, 1, size)
 	c.run("stty size", "44 133\r\n")
 	c.prompt()
 	c.interrupt()
@@ -182,11 +182,12 @@ func TestAShellBySPDYIsTakenUpAgainBySPDY(t *testing.T) {
 	c.prompt()
 	before := s.Stats().Commands
 	up := s.Down()
-	c.await(`(?s)kshell: warning: connection lost: [^\n]*\r\n.* trying again in [0-9]+ s \(Enter: now, Ctrl-D: quit\) `)
+	c.await(`(?s)kshell: warning: connection lost: [^\n]*\r\n.*? trying again in [0-9]+ s \(Enter: now, Ctrl-D: quit\) `)
 	up()
 	c.keys("\r")
 	c.await("kshell: connected again after [0-9]+ s: this is a new shell\r\n")
 	c.prompt()
+	awaitSize(t, s, 2, sandbox.Size{Width: columns0, Height: rows0})
 	c.run("stty size", "24 80\r\n")
 	c.prompt()
 	c.keys("exit 5\r")
