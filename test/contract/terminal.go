@@ -149,6 +149,18 @@ func (w *Terminal) Text() string {
 	return string(w.text)
 }
 
+// awaited is what came, to the end of what was awaited last; of a program that has ended, all of it.
+func (w *Terminal) awaited() string {
+	select {
+	case <-w.over:
+		return w.Text()
+	default:
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return string(w.text[:w.seen])
+	}
+}
+
 // Signal sends the program a signal.
 func (w *Terminal) Signal(s syscall.Signal) {
 	w.t.Helper()
@@ -180,7 +192,7 @@ func (w *Terminal) EndWithin(d time.Duration) (code int, ok bool) {
 		}
 		select {
 		case <-w.over: // its last words are read
-		case <-time.After(time.Second): // a child of its has the terminal yet
+		case <-time.After(atLast): // a child of its has the terminal yet
 		}
 		return w.cmd.ProcessState.ExitCode(), true
 	case <-time.After(d):
