@@ -32,7 +32,8 @@ func lies() []lie {
 	}
 	exits := End{Command: []string{"sh", "-c", "head -c 300 >/dev/null; exit 7"}, Code: 7, Input: drips}
 	prints := End{Command: []string{"sh", "-c", "head -c 300 >/dev/null; seq 1 20000; exit 7"}, Want: lines(20_000), Code: 7, Input: drips}
-	slow := counted("", someLines, some)
+	slow, pauses := counted("", someLines, some), counted("", manyLines, lines(manyLines))
+	pauses.Pause = 3 * time.Second
 	return []lie{
 		{"1, before the command has begun", late, End{Command: []string{"sh", "-c", "exit 3"}, Code: 3, Input: endless}},
 		{"1, true", late, End{Command: []string{"true"}, Input: endless}},
@@ -45,7 +46,7 @@ func lies() []lie {
 		{"2, half the output", inFlight(sandbox.Nothing, 300*time.Millisecond), prints},
 		{"2, half the output and success", inFlight(sandbox.SaySuccess, 300*time.Millisecond), prints},
 		{"3, a reset for a ping, over a slow link", sandbox.Fault{LateReset: true, Rate: 100_000}, slow},
-		{"3, a reset for a ping, and a reader that pauses", sandbox.Fault{LateReset: true}, counted("", manyLines, lines(manyLines))},
+		{"3, a reset for a ping, and a reader that pauses", sandbox.Fault{LateReset: true}, pauses},
 		{"3, no time for the Status", sandbox.Fault{StatusDeadline: time.Second, Rate: 100_000}, slow},
 		{"6, a polite close", sandbox.Fault{Do: sandbox.CloseFrame, When: sandbox.AtEnd}, slow},
 		{"6, an end of the link", sandbox.Fault{Do: sandbox.FIN, When: sandbox.AtEnd}, slow},
@@ -82,9 +83,6 @@ func TestWhateverTheServerSaysTheCommandIsHeard(t *testing.T) {
 				t.Parallel()
 				subject, _ := honest(t, kshell, l.fault)
 				subject.Flags = flags
-				if strings.Contains(l.name, "pauses") {
-					l.Pause = 3 * time.Second
-				}
 				seed := newSeed()
 				o := l.run(t, subject, "web", seed)
 				if wrong := l.faults(o, false); len(wrong) > 0 {
