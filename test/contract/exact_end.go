@@ -89,6 +89,7 @@ type outcome struct {
 	hung   bool  // it was killed
 	got    int64 // bytes on stdout
 	good   int64 // of them, the first that are as they should be
+	held   error // it could not be stopped
 	peak   int   // KiB of memory
 }
 
@@ -144,7 +145,7 @@ func (e End) run(t testing.TB, s Subject, pod string, seed uint64) outcome {
 	watched := make(chan int)
 	go func() { watched <- peak(ctx, cmd.Process.Pid) }()
 	if out != nil {
-		o.got, o.good = e.consume(out, cmd, doBreak, rnd)
+		o.got, o.good, o.held = e.consume(out, cmd, doBreak, rnd)
 	}
 	_ = cmd.Wait() // how it ended is in its state
 	o.took = time.Since(start)
@@ -237,7 +238,7 @@ func (e End) stdout() (out, in *os.File, err error) {
 }
 
 // consume reads the output as the end wants it, and compares it on the way.
-func (e End) consume(out *os.File, cmd *exec.Cmd, doBreak func(), rnd *rand.Rand) (got, good int64) {
+func (e End) consume(out *os.File, cmd *exec.Cmd, doBreak func(), rnd *rand.Rand) (got, good int64, held error) {
 	defer func() { _ = out.Close() }()
 	buf := make([]byte, 64<<10)
 	for first := true; ; first = false {
@@ -248,13 +249,13 @@ func (e End) consume(out *os.File, cmd *exec.Cmd, doBreak func(), rnd *rand.Rand
 		got += int64(n)
 		switch {
 		case err != nil:
-			return got, good
+			return got, good, held
 		case !first:
 			continue
 		case e.Stdout == Closed:
-			return got, good
+			return got, good, held
 		}
-		e.hold(cmd)
+		held = e.hold(cmd)
 		if e.Break != nil && e.Break.Input == 0 {
 			time.Sleep(time.Duration(rnd.Int64N(int64(300 * time.Millisecond))))
 			doBreak()
@@ -263,11 +264,12 @@ func (e End) consume(out *os.File, cmd *exec.Cmd, doBreak func(), rnd *rand.Rand
 }
 
 // hold is the pause after the first bytes.
-func (e End) hold(cmd *exec.Cmd) {
+func (e End) hold(cmd *exec.Cmd) error {
 	time.Sleep(e.Pause)
 	if e.Frozen > 0 {
-		freeze(cmd.Process, e.Frozen)
+		return freeze(cmd.Process, e.Frozen)
 	}
+	return nil
 }
 
 // peak watches a process's memory until the context ends, in KiB. (What the kernel reports of a child that has ended includes its parent.)
@@ -314,6 +316,7 @@ func (e End) faults(o outcome, reference bool) []string {
 		}
 	}
 	add(o.hung, "hangs")
+	add(o.held != nil, "%v", o.held)
 	add(o.peak > memory && !reference, "%d MiB of memory", o.peak>>10)
 	failed := func(code int) bool { return o.code == code || reference && o.code != 0 }
 	want := int64(len(e.Want))
