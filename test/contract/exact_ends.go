@@ -159,7 +159,7 @@ func uploadEnds() []End {
 	add("an upload that is cut by RST", &Break{Link: &rst, Input: upload})
 	add("an upload that is cut by FIN", &Break{Link: &fin, Input: upload})
 	add("an upload of a program that is killed", &Break{Signal: syscall.SIGKILL, Input: upload})
-	add("an upload of a program that is interrupted", &Break{Signal: syscall.SIGINT, Input: upload})
+	add("an upload of a program that is interrupted", &Break{Signal: interrupt(), Input: upload})
 	e.Command = []string{"sh", "-c", "cat >exact.file"} // the shell becomes a cat that has given up its stdout
 	add("an upload into a command without stdout", nil)
 	return all
@@ -184,7 +184,7 @@ func brokenEnds() []End {
 			{"RST", Break{Link: &rst}},
 			{"FIN", Break{Link: &fin}},
 			{"SIGKILL", Break{Signal: syscall.SIGKILL}},
-			{"SIGINT", Break{Signal: syscall.SIGINT}},
+			{"SIGINT", Break{Signal: interrupt()}},
 		} {
 			all = append(all, End{Name: c.name + ", and " + b.name, Command: []string{"sh", "-c", c.script}, Break: &b.how, Slow: c.slow})
 		}

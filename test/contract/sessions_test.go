@@ -68,8 +68,8 @@ func TestSessionsHaveTheirFigures(t *testing.T) {
 	w := sandboxWorld(t)
 	t.Run("reset", func(t *testing.T) {
 		t.Parallel()
-		if median := Reset(t, w, 5); median > time.Second {
-			t.Errorf("a link that was reset is back after %v", median)
+		if back, opening := Reset(t, w, 5); back > time.Second+opening { // on a machine that does nothing else, that is nothing
+			t.Errorf("a link that was reset is back after %v, where a new shell opens in %v", back, opening)
 		}
 	})
 	t.Run("black hole", func(t *testing.T) {

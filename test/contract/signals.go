@@ -19,6 +19,15 @@ import (
 // signals are those that end kshell, and with it the command.
 var signals = map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}
 
+// interrupt is what Ctrl-C sends. Where that is ignored, as a shell has it for what it runs in the background, every child ignores it, too: then it is
+// what ends a program as well.
+func interrupt() syscall.Signal {
+	if signal.Ignored(syscall.SIGINT) {
+		return syscall.SIGTERM
+	}
+	return syscall.SIGINT
+}
+
 // Signals checks that what ends kshell ends the command in the container, too: in silence, with 128+n, and nothing is left.
 func Signals(t *testing.T, p Program, flags ...string) {
 	for name, sig := range signals {
@@ -52,7 +61,7 @@ func Signals(t *testing.T, p Program, flags ...string) {
 	t.Run("a time that has run out", func(t *testing.T) {
 		t.Parallel()
 		mark := newMark()
-		r := p.Run(t, nil, append(slices.Concat([]string{"exec", "--timeout=1s"}, flags), "web", "--", "sh", "-c", fmt.Sprintf("echo up; sleep %d", mark))...)
+		r := p.Run(t, nil, append(slices.Concat([]string{"exec", "--timeout=5s"}, flags), "web", "--", "sh", "-c", fmt.Sprintf("echo up; sleep %d", mark))...)
 		if r.Code != 124 || r.Out != "up\n" {
 			t.Errorf("exit code %d, stdout %q, stderr %q", r.Code, r.Out, r.Err)
 		}

@@ -21,6 +21,7 @@ type Terminal struct {
 	cmd  *exec.Cmd
 	user *os.File
 	over chan struct{} // closed when all that the program wrote was read
+	wait func() error  // for the program's end
 
 	mu      sync.Mutex
 	text    []byte
@@ -44,11 +45,11 @@ func openTerminal(t testing.TB, cmd *exec.Cmd, size pty.Winsize) *Terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &Terminal{t: t, cmd: cmd, user: user, over: make(chan struct{}), changed: make(chan struct{}, 1)}
+	w := &Terminal{t: t, cmd: cmd, user: user, over: make(chan struct{}), wait: sync.OnceValue(cmd.Wait), changed: make(chan struct{}, 1)}
 	go w.read()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		_ = w.wait()
 		<-w.over
 		_ = user.Close()
 	})
@@ -183,7 +184,7 @@ func (w *Terminal) End() int {
 func (w *Terminal) EndWithin(d time.Duration) (code int, ok bool) {
 	w.t.Helper()
 	done := make(chan error, 1)
-	go func() { done <- w.cmd.Wait() }()
+	go func() { done <- w.wait() }()
 	select {
 	case err := <-done:
 		var exit *exec.ExitError
