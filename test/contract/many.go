@@ -80,7 +80,7 @@ func Many(t *testing.T, p Program) {
 		}
 	})
 	t.Run("a time for each", func(t *testing.T) {
-		if r := all(t, "--timeout", "1s", "--", "sleep", "60"); r.Code != 124 || strings.Count(r.Err, "  timeout\n") != 2 {
+		if r := all(t, "--timeout", "5s", "--", "sleep", "60"); r.Code != 124 || strings.Count(r.Err, "  timeout\n") != 2 {
 			t.Errorf("exit code %d, stderr %q", r.Code, r.Err)
 		}
 	})
