@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -51,7 +52,7 @@ const (
 
 // Config says where a proxy listens and where to.
 type Config struct {
-	Listen string // host:port; "127.0.0.1:0" when empty
+	Listen string // host:port; a free port of 127.0.0.1 when empty
 	Target string // host:port of the server
 	Buffer int    // bytes of the kernel's that each of its sockets may hold; 0: as many as it likes, which is megabytes
 	Remote bool   // allow Listen and Target to be something else than loopback
@@ -104,17 +105,24 @@ type limit struct {
 // Start starts a proxy to cfg.Target. The server need not exist yet: it is connected to for each client anew, and a client for which
 // that fails is reset.
 func Start(cfg Config) (*Proxy, error) {
+	listens := []string{cfg.Listen}
 	if cfg.Listen == "" {
-		cfg.Listen = "127.0.0.1:0"
+		listens = ports()
 	}
 	if !cfg.Remote {
-		for _, addr := range []string{cfg.Listen, cfg.Target} {
+		for _, addr := range []string{listens[0], cfg.Target} {
 			if err := isLoopback(addr); err != nil {
 				return nil, err
 			}
 		}
 	}
-	l, err := listen(cfg.Listen)
+	var l *net.TCPListener
+	var err error
+	for _, addr := range listens {
+		if l, err = listen(addr); err == nil {
+			break
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +137,16 @@ func Start(cfg Config) (*Proxy, error) {
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.wg.Go(p.accept)
 	return p, nil
+}
+
+// ports are some on loopback, in the order in which they are tried. Systems do not choose from these for those who want any: one that is closed by Refuse
+// is not taken meanwhile.
+func ports() []string {
+	var addrs []string
+	for range 50 {
+		addrs = append(addrs, fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))) //nolint:gosec // no secret
+	}
+	return addrs
 }
 
 func isLoopback(addr string) error {
