@@ -40,8 +40,7 @@ type guard struct {
 	session *stream.Session
 	request pod.Request // by which another pod is found
 	delay   time.Duration
-	patient bool   // what is killed may have been killed with its container
-	panics  func() // deferred in each goroutine
+	patient bool // what is killed may have been killed with its container
 
 	// Of the session's goroutine.
 	found *pod.Found
@@ -62,7 +61,7 @@ type fateError struct{ sentence string }
 func (e *fateError) Error() string { return e.sentence }
 
 // guarded has s looked after; patient: what is killed in it may have been killed with its container. End has to be called after Run.
-func (j *job) guarded(ctx context.Context, s *stream.Session, patient bool, panics func()) *guard {
+func (j *job) guarded(ctx context.Context, s *stream.Session, patient bool) *guard {
 	if j.at.seen == nil {
 		return nil
 	}
@@ -87,7 +86,7 @@ func (j *job) guarded(ctx context.Context, s *stream.Session, patient bool, pani
 		client.Events = j.events
 	}
 	g := &guard{
-		job: j, delay: delay, client: client, asking: asking, session: s, patient: patient, panics: panics, found: j.at.seen, leave: func() {},
+		job: j, delay: delay, client: client, asking: asking, session: s, patient: patient, found: j.at.seen, leave: func() {},
 		request: pod.Request{Namespace: j.at.namespace, Target: j.plan.target, Container: j.plan.container},
 		ended:   make(chan struct{}),
 	}
@@ -142,7 +141,7 @@ func (g *guard) begin(ctx context.Context) {
 	ctx, g.leave = context.WithCancel(ctx)
 	found := g.found
 	g.watch.Go(func() {
-		defer g.panics()
+		defer g.job.lastResort.onPanic()
 		select {
 		case <-ctx.Done():
 			return

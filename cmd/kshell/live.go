@@ -159,7 +159,7 @@ func (k *keys) raw(t *terminal.Terminal) error {
 // back. What s does to open a connection it does with the terminal lent to who may want to ask something.
 func (k *keys) hold(t *terminal.Terminal, s *stream.Session, g *gap) (release func()) {
 	j := k.job
-	k.gap = g
+	k.gap, t.Panicked = g, j.lastResort.remove
 	var stopResize func()
 	s.Resized, stopResize = t.Resized()
 	s.Size = func() (width, height uint16, ok bool) {
@@ -182,7 +182,7 @@ func (k *keys) hold(t *terminal.Terminal, s *stream.Session, g *gap) (release fu
 		k.typed.NewLine() // the half of one that was typed is gone
 		g.fail(err)
 	}
-	s.OnWait = func(delay time.Duration) { g.wait(t, delay) }
+	s.OnWait = g.wait
 	j.statusOn(t, s)
 	k.suspend = func() { k.stop(t) }
 	stopContinued := t.Continued(func() { k.continued(t) })

@@ -284,6 +284,7 @@ func (m *many) runAll(ctx context.Context) []ended {
 	var workers sync.WaitGroup
 	for range min(m.plan.many.parallel, len(ends)) {
 		workers.Go(func() {
+			defer m.lastResort.onPanic()
 			for i := int(next.Add(1)) - 1; i < len(ends); i = int(next.Add(1)) - 1 {
 				ends[i] = m.runOne(ctx, i)
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"kshell/internal/node"
@@ -22,6 +24,7 @@ import (
 // Run's goroutine, but for marking.
 type visit struct {
 	*nodePod
+	id      string // among those who are at the shell
 	job     *job
 	session *stream.Session
 	tape    *node.Tape
@@ -29,7 +32,8 @@ type visit struct {
 	end     *node.End // of the shell, once it is known
 	gone    bool      // the pod is
 
-	marking sync.WaitGroup // marks, and the word that the shell is left running
+	heard   chan node.End  // how the shell has ended, by a watch; closed when that ends
+	marking sync.WaitGroup // marks, the watch, and the word that the shell is left running
 	unmark  context.CancelFunc
 }
 
@@ -47,15 +51,20 @@ func (p *nodePod) attend(ctx context.Context, at place, back bool) (*job, error)
 		return nil, err
 	}
 	j.told.mode = modePlain
-	v := &visit{nodePod: p, job: j, tape: &node.Tape{To: &j.screen, Gap: p.missing}, unmark: func() {}, again: back}
+	v := &visit{
+		nodePod: p, id: rand.Text(), job: j, tape: &node.Tape{To: &j.screen, Gap: p.missing}, unmark: func() {}, again: back,
+		heard: make(chan node.End, 1),
+	}
+	sign := node.Beat(false, v.id)
 	if back {
-		if err := j.quietly(ctx, at, node.Return()); err != nil {
+		if err := j.quietly(ctx, at, sign); err != nil {
 			return j, fmt.Errorf("the shell cannot be reached: %w", err)
 		}
 		v.tape.Tail(historyLines)
 	}
+	p.here.Store(v)
 	p.notice.say("what the shell prints is written to the container's log on the node (--no-log: it is not)")
-	defer j.alive(ctx, p.options.Stale, false)()
+	defer j.alive(ctx, p.options.Stale, sign)()
 	return j, v.run(ctx)
 }
 
@@ -106,6 +115,10 @@ func (v *visit) run(ctx context.Context) error {
 	defer leave()
 	defer v.marking.Wait()
 	defer leaving(nil)
+	v.marking.Go(func() {
+		defer j.lastResort.onPanic()
+		v.hear(ctx)
+	})
 	return v.conclude(ctx, k.gap.givenUp(s.Run(ctx)))
 }
 
@@ -141,6 +154,9 @@ func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (lea
 				j.notice.say("connected again after %s: the shell is the same", seconds(long))
 			}
 		}
+		if err := v.arrive(ctx); err != nil {
+			return err
+		}
 		v.join(ctx, s)
 		return connected(c)
 	}
@@ -150,6 +166,18 @@ func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (lea
 		failed(err)
 	}
 	return release, nil
+}
+
+// arrive ends it that the shell runs without anybody, the first time.
+func (v *visit) arrive(ctx context.Context) error {
+	if !v.keep.Load() {
+		return nil
+	}
+	if err := v.job.quietly(ctx, v.job.at, node.Return()); err != nil {
+		return fmt.Errorf("the shell cannot be reached: %w", err)
+	}
+	v.keep.Store(false)
+	return nil
 }
 
 const (
@@ -166,9 +194,10 @@ func (v *visit) join(ctx context.Context, s *stream.Session) {
 	v.again = true
 	ctx, v.unmark = context.WithTimeout(ctx, joining)
 	v.marking.Go(func() {
+		defer v.lastResort.onPanic()
 		var err error
 		for i := 0; ; i++ {
-			if err = v.job.quietly(ctx, v.job.at, node.Mark(fmt.Sprintf("%s-%d", id, i))); refusedForGood(err) {
+			if err = v.job.quietly(ctx, v.job.at, node.Mark(v.id, fmt.Sprintf("%s-%d", id, i))); refusedForGood(err) {
 				break
 			}
 			timer := time.NewTimer(marks)
@@ -205,6 +234,7 @@ func refusedForGood(err error) bool {
 // detach leaves the shell running.
 func (v *visit) detach(ctx context.Context, leave context.CancelCauseFunc) {
 	v.marking.Go(func() {
+		defer v.lastResort.onPanic()
 		if err := v.job.quietly(ctx, v.job.at, node.Detach()); err != nil {
 			v.notice.warn("the shell cannot be left running: %s", err)
 			return
@@ -235,22 +265,76 @@ const (
 	looks   = 100 * time.Millisecond
 )
 
+// hear watches how the shell ends: another kshell that is at it may delete the pod as soon as it has.
+func (v *visit) hear(ctx context.Context) {
+	defer close(v.heard)
+	if v.job.prompts() { // and the terminal is the shell's
+		return
+	}
+	_ = v.pods.Follow(ctx, v.job.at.seen, func(p *corev1.Pod, deleted bool) bool { // the pod is asked for, too
+		if p == nil || p.UID != v.pod.UID {
+			return deleted || p != nil
+		}
+		end, over := node.EndOf(p)
+		if over {
+			v.heard <- end
+		}
+		return over || deleted
+	})
+}
+
+// lastWords is how the shell of a pod that is gone, or being deleted, has ended, if that was heard.
+func (v *visit) lastWords() *node.End {
+	select {
+	case end, ok := <-v.heard:
+		if ok {
+			return &end
+		}
+	case <-time.After(reasonAfter):
+	}
+	return nil
+}
+
+// othersWithin bounds the question who else is at the shell. Of whom nothing is known in time is not there.
+const othersWithin = 2 * time.Second
+
+// othersStay says, when this kshell leaves the shell, whether others are at it.
+func (v *visit) othersStay(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, othersWithin)
+	defer cancel()
+	if v.job.quietly(ctx, v.job.at, node.Leave(v.id)) != nil {
+		return false
+	}
+	if !v.keep.Load() {
+		v.notice.say("pod %s is left to who else is at the shell", v.pod.Name)
+	}
+	return true
+}
+
 // ask says whether the shell has ended, as far as the pod says.
 func (v *visit) ask(ctx context.Context) bool {
+	if v.ended.Load() {
+		return true
+	}
 	ctx, cancel := context.WithTimeout(ctx, askOnce)
 	defer cancel()
 	now, err := v.client.Get(ctx, v.pod.Namespace, v.pod.Name)
 	switch {
 	case apierrors.IsNotFound(err) || err == nil && now.UID != v.pod.UID:
-		v.gone = true
+		v.gone, v.end = true, v.lastWords()
 	case err != nil:
 		return false
 	default:
-		if end, over := node.EndOf(now); over {
+		end, over := node.EndOf(now)
+		if over {
 			v.end = &end
 		}
+		if over && end.Deleted {
+			v.end = cmp.Or(v.lastWords(), v.end)
+		}
 	}
-	return v.gone || v.end != nil
+	v.ended.Store(v.gone || v.end != nil)
+	return v.ended.Load()
 }
 
 // judge finds out what the end of a stream means: attach says Success however the shell has ended, and also where it has not.
@@ -284,27 +368,34 @@ func (v *visit) conclude(ctx context.Context, err error) error {
 	}
 	switch {
 	case errors.Is(context.Cause(ctx), errDetached):
-		v.keep = true
+		v.keep.Store(true)
 		j.tidy()
 		j.notice.insist("%s", v.leftRunning())
 		return nil
 	case v.end != nil:
 		reading, cancel := context.WithTimeout(ctx, askOnce)
 		defer cancel()
-		if missing := v.tape.Rest(reading); missing != nil && ctx.Err() == nil {
+		if missing := v.tape.Rest(reading); missing != nil && ctx.Err() == nil && !v.gone && !v.end.Deleted {
 			v.missing(missing)
 		}
 		return v.verdict()
 	case v.gone:
 		j.tidy()
-		return errors.New("the pod of the shell was deleted")
+		return errDeleted
 	}
 	j.tidy()
 	return ending(ctx, err)
 }
 
+// errDeleted is the end of a shell that was not its own.
+var errDeleted = errors.New("the pod of the shell was deleted")
+
 // verdict is how the shell has ended.
 func (v *visit) verdict() error {
+	if v.end.Deleted {
+		v.job.tidy()
+		return errDeleted
+	}
 	switch v.end.Reason {
 	case "":
 	case "DeadlineExceeded":

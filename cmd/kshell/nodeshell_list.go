@@ -166,6 +166,7 @@ func (s *nodeShells) drop(ctx context.Context, p *corev1.Pod) error {
 // sweep deletes what earlier node shells have left in the namespace, meanwhile. Who may not list pods does without.
 func (s *nodeShells) sweep(ctx context.Context) {
 	s.sweeps.Go(func() {
+		defer s.lastResort.onPanic()
 		ctx, cancel := context.WithTimeout(ctx, lookingAt)
 		defer cancel()
 		pods, err := s.client.Pods(ctx, s.plan.options.Namespace)
@@ -198,16 +199,16 @@ func (s *nodeShells) comeBack(ctx context.Context) error {
 		return err
 	}
 	facts := node.FactsOf(found)
-	p := &nodePod{nodeShells: s, notice: s.notice, pod: found, release: s.lastResort.hold()}
+	p := &nodePod{nodeShells: s, notice: s.notice, pod: found}
 	p.options = node.Options{Node: found.Spec.NodeName, TTL: facts.TTL, Stale: facts.Stale}
-	p.keep = true // until we are there
+	p.keep.Store(true) // until we are there
+	p.release = s.lastResort.hold(p.remove)
 	defer p.remove()
 	at := place{found.Namespace, found.Name, node.Container, &pod.Found{Pod: found, Container: node.Container}}
 	s.notice.detail("pod %s on node %s, made by %s from %s", found.Name, found.Spec.NodeName, facts.By, facts.From)
 	if _, over := node.EndOf(found); over {
 		return fmt.Errorf("the shell of pod %s has ended", found.Name)
 	}
-	p.keep = false
 	_, err = p.attend(ctx, at, true)
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -120,6 +121,7 @@ func (s *nodeShells) allow(ctx context.Context) error {
 		var questions sync.WaitGroup
 		for i, rule := range rules {
 			questions.Go(func() {
+				defer s.lastResort.onPanic()
 				missing, err := s.pods.Missing(ctx, s.plan.options.Namespace, rule)
 				lacking[i], failed[i] = len(missing) > 0, err
 			})
@@ -148,8 +150,12 @@ type nodePod struct {
 	notice  *notice
 	options node.Options
 	pod     *corev1.Pod
-	keep    bool // it is left running
 	release func()
+
+	// Also of who removes it in a panic.
+	keep  atomic.Bool           // it is left running
+	ended atomic.Bool           // what ran in it has
+	here  atomic.Pointer[visit] // this kshell's, of a shell at which others may be
 }
 
 // create makes a pod on a node. It has to be removed.
@@ -162,7 +168,8 @@ func (s *nodeShells) create(ctx context.Context, n *notice, name string) (*nodeP
 		return nil, err
 	}
 	wanted := node.Pod(o)
-	p := &nodePod{nodeShells: s, notice: n, options: o, release: s.lastResort.hold()}
+	p := &nodePod{nodeShells: s, notice: n, options: o}
+	defer s.lastResort.hold(nil)()
 	// The answer is waited for whatever comes: a pod of which nobody knows would be left behind.
 	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookingAt)
 	defer cancel()
@@ -176,10 +183,10 @@ func (s *nodeShells) create(ctx context.Context, n *notice, name string) (*nodeP
 	}
 	if err != nil {
 		p.lost(wanted, err)
-		p.release()
 		return nil, s.explainCreate(ctx, err)
 	}
 	p.pod = made
+	p.release = s.lastResort.hold(p.remove)
 	n.detail("pod %s was made on node %s, image %s", made.Name, name, o.Image)
 	return p, nil
 }
@@ -254,14 +261,14 @@ func (p *nodePod) explainStart(err error) error {
 // removing bounds the removal of a pod, when nobody wants to wait any more.
 const removing = 10 * time.Second
 
-// remove removes the pod, unless it is to be left running.
+// remove removes the pod, unless it is to be left running, or left to others.
 func (p *nodePod) remove() {
 	defer p.release()
-	if p.keep {
-		return
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), removing)
 	defer cancel()
+	if v := p.here.Load(); v != nil && !p.ended.Load() && v.othersStay(ctx) || p.keep.Load() {
+		return
+	}
 	if err := p.client.Remove(ctx, p.pod); err != nil {
 		p.notice.warn("pod %s in namespace %s could not be deleted: %s; it ends by itself %s after the last sign of life, and at %s at the latest",
 			p.pod.Name, p.pod.Namespace, err, p.options.Stale, p.pod.CreationTimestamp.Add(p.options.TTL).Format(time.TimeOnly))
@@ -270,8 +277,8 @@ func (p *nodePod) remove() {
 	p.notice.detail("pod %s was deleted", p.pod.Name)
 }
 
-// beat gives signs of life for the pod until the context ends.
-func (j *job) beat(ctx context.Context, stale time.Duration, windows bool) {
+// beat gives a sign of life for the pod every now and then until the context ends.
+func (j *job) beat(ctx context.Context, stale time.Duration, sign []string) {
 	ticker := time.NewTicker(node.Beats(stale))
 	defer ticker.Stop()
 	for {
@@ -280,17 +287,20 @@ func (j *job) beat(ctx context.Context, stale time.Duration, windows bool) {
 			return
 		case <-ticker.C:
 		}
-		if err := j.quietly(ctx, j.at, node.Beat(windows)); err != nil && ctx.Err() == nil {
+		if err := j.quietly(ctx, j.at, sign); err != nil && ctx.Err() == nil {
 			j.notice.detail("no sign of life could be given: %s", err)
 		}
 	}
 }
 
 // alive gives signs of life until stop is called, which waits for the last one.
-func (j *job) alive(ctx context.Context, stale time.Duration, windows bool) (stop func()) {
+func (j *job) alive(ctx context.Context, stale time.Duration, sign []string) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var beating sync.WaitGroup
-	beating.Go(func() { j.beat(ctx, stale, windows) })
+	beating.Go(func() {
+		defer j.lastResort.onPanic()
+		j.beat(ctx, stale, sign)
+	})
 	return func() {
 		cancel()
 		beating.Wait()
@@ -328,7 +338,7 @@ func (s *nodeShells) one(ctx context.Context) (err error) {
 	}
 	switch {
 	case s.plan.detach:
-		p.keep = true
+		p.keep.Store(true)
 		s.notice.insist("%s", p.leftRunning())
 		return nil
 	case s.plan.interactive() && !p.options.Windows:
@@ -367,7 +377,7 @@ func (p *nodePod) run(ctx context.Context, a *app, at place) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer j.alive(ctx, p.options.Stale, p.options.Windows)()
+	defer j.alive(ctx, p.options.Stale, node.Beat(p.options.Windows, ""))()
 	return j, j.refused(ctx, j.run(ctx))
 }
 

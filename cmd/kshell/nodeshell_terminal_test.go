@@ -118,6 +118,20 @@ func TestAPodThatCannotBeDeletedIsNamed(t *testing.T) {
 	}
 }
 
+// A goroutine that panics on its own deletes the pod before the panic ends the process.
+func TestNoPodIsLeftByAPanicBesideTheSession(t *testing.T) {
+	t.Parallel()
+	path := panicking(t)
+	s := startSandbox(t)
+	s.Inject(sandbox.Fault{Path: "/exec", Code: 403, Body: "no"})
+	c := open(t, s, path, onNode()...)
+	c.await(lineBegins("panic: test: stderr"))
+	c.mustEnd(2)
+	if pods := nodePods(t, s); len(pods) != 0 {
+		t.Errorf("pod %s is left", pods[0].Name)
+	}
+}
+
 // Where exec is refused, nothing can be marked: the stream is passed on as it comes.
 func TestAShellWithoutMarksIsUsedAsItIs(t *testing.T) {
 	t.Parallel()
@@ -153,10 +167,15 @@ func TestASignalWaitsForWhatIsHeld(t *testing.T) {
 	default:
 		t.Error("nothing is held")
 	}
-	first, second := l.hold(), l.hold()
+	order := ""
+	first, second := l.hold(func() { order += "a" }), l.hold(nil)
 	waiting := l.released()
+	l.remove()
 	first()
 	first() // once more is nothing
+	if l.remove(); order != "a" {
+		t.Errorf("put in order: %q", order)
+	}
 	select {
 	case <-waiting:
 		t.Error("one is still held")

@@ -16,8 +16,9 @@ const reminds = 10 * time.Second
 
 // progress tells why a pod does not run yet, when that takes longer than calm. Its methods may be called from any goroutine.
 type progress struct {
-	notice *notice
-	limit  time.Duration
+	notice  *notice
+	limit   time.Duration
+	onPanic func() // deferred where nobody else takes care of a panic
 
 	mu    sync.Mutex
 	begin time.Time
@@ -49,6 +50,7 @@ func (p *progress) start() {
 
 // tell is called when calm is over, and then again and again.
 func (p *progress) tell() {
+	defer p.onPanic()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -78,7 +80,7 @@ func (p *progress) end(err error) {
 func (p *nodePod) awaitCalmly(ctx context.Context, r pod.Request, limit time.Duration) (*pod.Found, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	told := &progress{notice: p.notice, limit: limit}
+	told := &progress{notice: p.notice, limit: limit, onPanic: p.lastResort.onPanic}
 	told.start()
 	found, err := p.pods.Await(ctx, r, told.hear)
 	told.end(err)

@@ -144,6 +144,7 @@ func attend(ctx context.Context, cancel context.CancelCauseFunc, t *terminal.Ter
 	events, done := make(chan uv.Event), make(chan struct{})
 	var all sync.WaitGroup
 	all.Go(func() {
+		defer t.RestoreOnPanic()
 		defer close(events)
 		err := uv.NewTerminalReader(input, os.Getenv("TERM")).StreamEvents(ctx, events)
 		if err == nil {
@@ -156,6 +157,7 @@ func attend(ctx context.Context, cancel context.CancelCauseFunc, t *terminal.Ter
 		}
 	})
 	all.Go(func() {
+		defer t.RestoreOnPanic()
 		for event := range events { // to the end: the reader must not be held
 			if key, ok := event.(uv.KeyPressEvent); ok {
 				program.Send(key)
@@ -164,6 +166,7 @@ func attend(ctx context.Context, cancel context.CancelCauseFunc, t *terminal.Ter
 	})
 	changed, stopResize := t.Resized()
 	all.Go(func() {
+		defer t.RestoreOnPanic()
 		for {
 			select {
 			case <-done:

@@ -158,7 +158,7 @@ func (j *job) plainly(ctx context.Context) error {
 
 // unattended runs s, at which nobody sits. Patient: see guarded.
 func (j *job) unattended(ctx context.Context, s *stream.Session, patient bool) error {
-	g := j.guarded(ctx, s, patient, func() {})
+	g := j.guarded(ctx, s, patient)
 	defer g.end()
 	j.repeats(s)
 	return s.Run(ctx)
@@ -192,7 +192,7 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 		return nil, err
 	}
 	s.Stdout = &j.screen
-	g := j.guarded(ctx, s, true, t.RestoreOnPanic)
+	g := j.guarded(ctx, s, true)
 	if shell != nil {
 		s.Judge = j.doubting(ctx, shell, s.Judge)
 		s.Stdout, s.Proof = shell.On(&j.screen), proof

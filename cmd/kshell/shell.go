@@ -172,6 +172,9 @@ func (j *job) hangUpOld(ctx context.Context, shell *exact.Shell, k *keys) {
 	old, at := shell.HangUp(), k.opened
 	shell.Reset()
 	if old != nil && !j.plan.exact.keep && at == j.at {
-		j.clearing.Go(func() { j.sweep(ctx, at, old) })
+		j.clearing.Go(func() {
+			defer j.lastResort.onPanic()
+			j.sweep(ctx, at, old)
+		})
 	}
 }

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -79,35 +81,63 @@ func impatient(caught <-chan os.Signal, held func() <-chan struct{}, done <-chan
 	}
 }
 
-// lastResort is what must be undone however the program ends: the terminal's raw mode. The zero value is ready.
+// lastResort is what must be undone however the program ends: the terminal's raw mode, and the pods that were made. The zero value is ready.
 type lastResort struct {
 	mu   sync.Mutex
 	undo func()
-	held int           // pods that are not removed yet
-	free chan struct{} // closed when there are none any more; nil: there are none
+	held map[*thing]struct{} // what is not put in order yet
+	free chan struct{}       // closed when there is nothing any more; nil: there never was
 }
 
-// hold says that something has to be put in order yet, however the program ends; release, that it is.
-func (l *lastResort) hold() (release func()) {
+// thing is one of those.
+type thing struct{ order func() }
+
+// hold says that something has to be put in order yet, however the program ends; release, that it is. Order does that, in a panic; it may be nil.
+func (l *lastResort) hold(order func()) (release func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.held++; l.held == 1 {
-		l.free = make(chan struct{})
+	if len(l.held) == 0 {
+		l.held, l.free = map[*thing]struct{}{}, make(chan struct{})
 	}
+	held := &thing{order}
+	l.held[held] = struct{}{}
 	return sync.OnceFunc(func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if l.held--; l.held == 0 {
+		if delete(l.held, held); len(l.held) == 0 {
 			close(l.free)
 		}
 	})
+}
+
+// remove puts in order what is held, all at the same time.
+func (l *lastResort) remove() {
+	l.mu.Lock()
+	held := slices.Collect(maps.Keys(l.held))
+	l.mu.Unlock()
+	var all sync.WaitGroup
+	for _, h := range held {
+		if h.order != nil {
+			all.Go(h.order)
+		}
+	}
+	all.Wait()
+}
+
+// onPanic is deferred in each goroutine whose panic nobody else takes care of: all is undone before the panic goes on.
+func (l *lastResort) onPanic() {
+	if cause := recover(); cause != nil {
+		l.run()
+		l.remove()
+		panic(cause)
+	}
 }
 
 // released is closed when nothing is held.
 func (l *lastResort) released() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.held == 0 {
+	if len(l.held) == 0 {
 		free := make(chan struct{})
 		close(free)
 		return free

@@ -90,7 +90,7 @@ func (g *gap) tell() {
 }
 
 // wait is told how long the link waits: the seconds are counted down in the line of status, where there is one.
-func (g *gap) wait(t *terminal.Terminal, delay time.Duration) {
+func (g *gap) wait(delay time.Duration) {
 	const keys = " (Enter: now, Ctrl-D: quit)"
 	if !g.begun { // the terminal is its user's yet
 		g.job.notice.warn("%s; trying again in %s", g.cause, seconds(delay))
@@ -104,7 +104,7 @@ func (g *gap) wait(t *terminal.Terminal, delay time.Duration) {
 	until := time.Now().Add(delay)
 	g.count, g.done = make(chan struct{}), make(chan struct{})
 	go func() {
-		defer t.RestoreOnPanic()
+		defer g.job.lastResort.onPanic()
 		defer close(g.done)
 		ticker := time.NewTicker(time.Second)
 		defer ticker.Stop()

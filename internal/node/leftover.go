@@ -57,15 +57,17 @@ func FactsOf(p *corev1.Pod) Facts {
 
 // End is how the pod's main process has ended.
 type End struct {
-	Code   int
-	Reason string // of the pod, if it has one (DeadlineExceeded, Evicted), else of the container (OOMKilled); empty if it just ended
+	Code    int
+	Reason  string // of the pod, if it has one (DeadlineExceeded, Evicted), else of the container (OOMKilled); empty if it just ended
+	Deleted bool   // because its pod is
 }
 
 // EndOf says how the shell has ended; not ok: it has not.
 func EndOf(p *corev1.Pod) (End, bool) {
 	for _, c := range p.Status.ContainerStatuses {
 		if t := c.State.Terminated; c.Name == Container && t != nil {
-			end := End{Code: int(t.ExitCode), Reason: p.Status.Reason}
+			// The API removes a pod at once whose containers have ended, so that this one was being deleted before.
+			end := End{Code: int(t.ExitCode), Deleted: p.DeletionTimestamp != nil, Reason: p.Status.Reason}
 			if end.Reason == "" && t.Reason != "Completed" && t.Reason != "Error" {
 				end.Reason = t.Reason
 			}

@@ -54,18 +54,21 @@ func TestHowAShellHasEnded(t *testing.T) {
 	running.Status.Phase = corev1.PodRunning
 	evicted := Pod(wanted())
 	evicted.Status.Phase, evicted.Status.Reason = corev1.PodFailed, "Evicted"
+	deleted := ended(corev1.PodRunning, "", 143, "Error")
+	deleted.DeletionTimestamp = &metav1.Time{Time: time.Now()}
 	for name, c := range map[string]struct {
 		pod  *corev1.Pod
 		want End
 		ok   bool
 	}{
 		"it runs":          {running, End{}, false},
-		"exit":             {ended(corev1.PodSucceeded, "", 0, "Completed"), End{0, ""}, true},
-		"exit 42":          {ended(corev1.PodFailed, "", 42, "Error"), End{42, ""}, true},
-		"before the phase": {ended(corev1.PodRunning, "", 7, "Error"), End{7, ""}, true},
-		"out of memory":    {ended(corev1.PodFailed, "", 137, "OOMKilled"), End{137, "OOMKilled"}, true},
-		"its time is over": {ended(corev1.PodFailed, "DeadlineExceeded", 137, "Error"), End{137, "DeadlineExceeded"}, true},
-		"evicted":          {evicted, End{255, "Evicted"}, true},
+		"exit":             {ended(corev1.PodSucceeded, "", 0, "Completed"), End{0, "", false}, true},
+		"exit 42":          {ended(corev1.PodFailed, "", 42, "Error"), End{42, "", false}, true},
+		"before the phase": {ended(corev1.PodRunning, "", 7, "Error"), End{7, "", false}, true},
+		"out of memory":    {ended(corev1.PodFailed, "", 137, "OOMKilled"), End{137, "OOMKilled", false}, true},
+		"its time is over": {ended(corev1.PodFailed, "DeadlineExceeded", 137, "Error"), End{137, "DeadlineExceeded", false}, true},
+		"deleted":          {deleted, End{143, "", true}, true},
+		"evicted":          {evicted, End{255, "Evicted", false}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got, ok := EndOf(c.pod); got != c.want || ok != c.ok {

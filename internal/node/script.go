@@ -17,7 +17,9 @@ var (
 	//go:embed enter.sh
 	enter string
 	//go:embed mark.sh
-	mark string
+	marks string
+	//go:embed leave.sh
+	leave string
 	//go:embed keep.ps1
 	keepWindows string
 )
@@ -82,25 +84,28 @@ func (o *Options) way() []string {
 	return []string{how, strings.Join(into, " ")}
 }
 
-// Beat is what has to be run in the container as a sign of life. It also says (on stdout) how the node was entered, once that is known: one
-// of Enter, Chroot and View.
-func Beat(windows bool) []string {
+// Beat is what has to be run in the container as a sign of life of the kshell with this id; "": the only one that there can be.
+func Beat(windows bool, id string) []string {
 	if windows {
 		return []string{"powershell", "-NoLogo", "-NoProfile", "-Command", `New-Item -Force "$env:KSHELL_STATE\beat" | Out-Null`}
 	}
-	return []string{"sh", "-c", `: >"$KSHELL_STATE/beat"; cat "$KSHELL_STATE/how" 2>/dev/null || :`}
+	if id != "" {
+		id = "-" + id
+	}
+	return []string{"sh", "-c", `: >"$KSHELL_STATE/beat$1"`, "kshell", id}
 }
 
 // Detach is what has to be run in the container so that it does without signs of life, and Return so that it does not any more.
 func Detach() []string { return []string{"sh", "-c", `: >"$KSHELL_STATE/detached"`} }
 
 // Return undoes Detach.
-func Return() []string {
-	return []string{"sh", "-c", `: >"$KSHELL_STATE/beat"; rm -f "$KSHELL_STATE/detached"`}
-}
+func Return() []string { return []string{"sh", "-c", `rm -f "$KSHELL_STATE/detached"`} }
 
-// Mark is what has to be run in the container to put a mark into what the shell prints; see Tape.
-func Mark(id string) []string { return []string{"sh", "-c", compact(mark), "kshell", id} }
+// Leave is what has to be run in the container when the kshell with this id leaves the shell. It ends with 0 if others are there, else with 1.
+func Leave(id string) []string { return []string{"sh", "-c", compact(leave), "kshell", id} }
+
+// Mark is what has to be run in the container to put a mark into what the shell prints (see Tape), which is a sign of life, too.
+func Mark(id, mark string) []string { return []string{"sh", "-c", compact(marks), "kshell", id, mark} }
 
 // compact is a script without comments.
 func compact(source string) string {

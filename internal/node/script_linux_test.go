@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -170,7 +171,7 @@ func TestThePodEndsWhenNobodyGivesASignOfLife(t *testing.T) {
 				begin := time.Now()
 				ended := startMain(t, i, path, change)
 				for time.Since(begin) < stale+2*time.Second { // it lives for as long as there are signs
-					beat := i.command(t.Context(), path, Beat(false))
+					beat := i.command(t.Context(), path, Beat(false, "some"))
 					if out, err := beat.CombinedOutput(); err != nil {
 						t.Fatalf("%v: %s", err, out)
 					}
@@ -187,5 +188,52 @@ func TestThePodEndsWhenNobodyGivesASignOfLife(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Whoever leaves knows whether others are there: those who give signs of life, each by itself.
+func TestWhoLeavesKnowsWhetherOthersAreThere(t *testing.T) {
+	for name, shell := range shells(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := newImage(t, nil)
+			run := func(args []string) bool {
+				t.Helper()
+				cmd := i.command(t.Context(), shell, args)
+				out, err := cmd.CombinedOutput()
+				var exit *exec.ExitError
+				if err != nil && !errors.As(err, &exit) || len(out) > 0 {
+					t.Fatalf("%v: %s", err, out)
+				}
+				return err == nil
+			}
+			alone := func(want bool) {
+				t.Helper()
+				if run(Leave("me")) == want {
+					t.Errorf("nobody else is there: %v", !want)
+				}
+			}
+			ended := startMain(t, i, shell, func(o *Options) { o.Stale = 4 * time.Second })
+			run(Beat(false, "me"))
+			alone(true)
+			run(Beat(false, "other"))
+			run(Beat(false, "me"))
+			alone(false)
+			run(Leave("other"))
+			alone(true)
+			run(Beat(false, "killed"))
+			alone(false)
+			for begin := time.Now(); run(Leave("me")); time.Sleep(100 * time.Millisecond) { // the other one gives no sign
+				run(Beat(false, ""))
+				if time.Since(begin) > 30*time.Second {
+					t.Fatal("who was killed counts for ever")
+				}
+			}
+			select {
+			case <-ended:
+				t.Error("the pod has ended, though somebody is there")
+			default:
+			}
+		})
 	}
 }

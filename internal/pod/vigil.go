@@ -87,13 +87,22 @@ func (c *Client) present(ctx context.Context, found *Found) (*corev1.Pod, error)
 // It watches, and where that is not allowed, looks every 5 s.
 func (c *Client) Watch(ctx context.Context, found *Found, tell func(sentence string, over bool)) error {
 	vigil := NewVigil(found)
-	over := false
-	see := func(pod *corev1.Pod, deleted bool) bool {
-		var sentence string
-		sentence, over = vigil.See(pod, deleted)
+	return c.Follow(ctx, found, func(pod *corev1.Pod, deleted bool) bool {
+		sentence, over := vigil.See(pod, deleted)
 		if sentence != "" {
 			tell(sentence, over)
 		}
+		return over
+	})
+}
+
+// Follow gives see the pod each time that it has changed, as it is, or, with
+// deleted, as it was last; it may then be nil, and another may have its name. It
+// does so until see says that it is enough, and else ends as Watch does.
+func (c *Client) Follow(ctx context.Context, found *Found, see func(pod *corev1.Pod, deleted bool) (enough bool)) error {
+	over := false
+	sees := func(pod *corev1.Pod, deleted bool) bool {
+		over = see(pod, deleted)
 		return over
 	}
 	w := watcher{client: c, namespace: found.Pod.Namespace, fresh: vigilFresh}
@@ -105,8 +114,8 @@ func (c *Client) Watch(ctx context.Context, found *Found, tell func(sentence str
 			return context.Cause(ctx)
 		case err != nil && !passing(err):
 			return err
-		case err == nil && !see(pod, pod == nil):
-			w.follow(ctx, watchQuery("fieldSelector", nameIs(pod.Name), pod.ResourceVersion), see)
+		case err == nil && !sees(pod, pod == nil):
+			w.follow(ctx, watchQuery("fieldSelector", nameIs(pod.Name), pod.ResourceVersion), sees)
 		}
 		switch {
 		case over:

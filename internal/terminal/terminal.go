@@ -57,6 +57,10 @@ func (backgroundError) Hint() string {
 // Terminal is the terminal behind an input and an output stream. Its methods
 // may be called from any goroutine.
 type Terminal struct {
+	// Panicked undoes what else must be undone when a goroutine panics: see
+	// RestoreOnPanic. It is set before the first call of a method; nil: nothing.
+	Panicked func()
+
 	in, out int // descriptors (Windows: handles); out is noTerminal if it is none
 
 	mu    sync.Mutex
@@ -145,12 +149,15 @@ func (t *Terminal) restore() {
 //		...
 //	}()
 //
-// If the goroutine panics, the terminal is restored before the panic goes on,
-// so the trace is readable and the user's shell usable. The trace keeps the
+// If the goroutine panics, the terminal is restored, and Panicked called, before
+// the panic goes on, so the trace is readable and the user's shell usable. The trace keeps the
 // frames of the first panic. Without a panic it does nothing.
 func (t *Terminal) RestoreOnPanic() {
 	if cause := recover(); cause != nil {
 		t.restore()
+		if t.Panicked != nil {
+			t.Panicked()
+		}
 		panic(cause)
 	}
 }

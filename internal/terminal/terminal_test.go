@@ -291,6 +291,8 @@ func TestPanicOfAGuardedGoroutineGoesOn(t *testing.T) {
 	_, tty := openPty(t)
 	before := modesOf(t, tty)
 	terminal := open(t, tty, tty)
+	var whenTold term.State
+	terminal.Panicked = func() { whenTold = modesOf(t, tty) }
 	raw(t, terminal)
 
 	var atPanic term.State
@@ -307,6 +309,9 @@ func TestPanicOfAGuardedGoroutineGoesOn(t *testing.T) {
 	}
 	if atPanic != before {
 		t.Error("the terminal was not restored before the panic went on")
+	}
+	if whenTold != before {
+		t.Error("nobody was told of the panic, or the terminal was not restored before")
 	}
 }
 

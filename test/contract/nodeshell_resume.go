@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -154,7 +155,51 @@ func NodeShellStays(t *testing.T, p Program, n Nodes) {
 		t.Errorf("exit code %d; stderr %s", code, third.errs.String())
 	}
 	n.none(t, p)
+	sharedShell(t, p, n)
 	if r := p.Run(t, nil, n.args("--attach", "no-such-pod")...); r.Code != 2 {
 		t.Errorf("without a terminal: %+v", r)
 	}
+}
+
+// sharedShell is one shell at which several are: it goes on when one of them leaves, whatever the way, and ends for all of them at once.
+func sharedShell(t *testing.T, p Program, n Nodes) {
+	at := func(args ...string) window {
+		t.Helper()
+		w := openWindow(t, p, n.args(args...)...)
+		w.Type("PS1='prompt''> '\r")
+		w.awaits("prompt> ")
+		return w
+	}
+	alive := func(words string, all ...window) {
+		t.Helper()
+		all[0].Type("echo '" + words + "''!'\r")
+		for _, w := range all {
+			w.awaits(words + "!")
+		}
+	}
+	stays := func(w window, code int) {
+		t.Helper()
+		if got := w.End(); got != code || !strings.Contains(w.errs.String(), "is left to who else is at the shell") {
+			t.Errorf("exit code %d, want %d; stderr %s", got, code, w.errs.String())
+		}
+	}
+	first := at(n.Names[0])
+	second := at("--attach")
+	alive("both hear", first, second)
+	second.Type("\r~.")
+	stays(second, 255)
+	alive("first is alone", first)
+	third := at("--attach")
+	first.Signal(syscall.SIGTERM)
+	stays(first, 143)
+	alive("third is alone", third)
+	fourth := at("--attach")
+	alive("both are there", fourth, third)
+	third.Type("exit 7\r")
+	for _, w := range []window{third, fourth} {
+		if code := w.End(); code != 7 {
+			t.Errorf("exit code %d; stderr %s", code, w.errs.String())
+		}
+	}
+	n.none(t, p)
 }
