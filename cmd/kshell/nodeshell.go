@@ -192,6 +192,9 @@ func (f *nodeFlags) planNodeRun(cmd *cobra.Command, p *nodePlan, command []strin
 		x.many, err = f.planMany(cmd, named, command, x.tty)
 		return err
 	}
+	if f.selector != "" {
+		return &usageError{"-l finds several nodes: which of them is meant?", "add --all to run a command on all of them"}
+	}
 	return f.unused(cmd)
 }
 
@@ -211,6 +214,8 @@ func (f *nodeFlags) planWays(cmd *cobra.Command, p *nodePlan, local terminals) e
 		return usage(cmd, "--detach leaves a shell running to which one can come back: no command, and no --no-log")
 	case f.all && p.node != "":
 		return usage(cmd, "--all and "+p.node+" are two ways to say which nodes")
+	case f.attach && !here:
+		return usage(cmd, "--attach goes back to a shell, which needs a terminal at both stdin and stdout")
 	case shell && !f.detach && !here:
 		return &usageError{
 			"no command was named, and a shell needs a terminal at both stdin and stdout",

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"kshell/internal/node"
@@ -104,7 +105,12 @@ func newNodeGC(a *app) *cobra.Command {
 		Use:   "gc",
 		Short: "Delete the pods of node shells that have ended, or should have",
 		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.gc(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := notNegative(cmd, "older-than", f.older); err != nil {
+				return err
+			}
+			return a.gc(cmd.Context(), f)
+		},
 	}
 	flags := cmd.Flags()
 	flags.BoolVarP(&f.everywhere, "all-namespaces", "A", false, "in all namespaces")
@@ -135,6 +141,9 @@ func (a *app) gc(ctx context.Context, f gcFlags) error {
 	pods, err := s.client.Pods(ctx, namespace)
 	if err != nil {
 		return ending(ctx, err)
+	}
+	if !slices.ContainsFunc(pods, func(p corev1.Pod) bool { return f.leftover(&p, time.Now()) != "" }) {
+		a.notice.say("nothing is left over%s", in(namespace))
 	}
 	var failed []error
 	for i := range pods {
@@ -218,6 +227,8 @@ func (s *nodeShells) running(ctx context.Context) (*corev1.Pod, error) {
 	if s.plan.attach != "" {
 		p, err := s.pods.Get(ctx, s.plan.options.Namespace, s.plan.attach)
 		switch {
+		case apierrors.IsNotFound(err):
+			return nil, &hinted{&shortError{err, err.Error()}, s.plan.exec.path + " list -A"}
 		case err != nil:
 			return nil, err
 		case !node.Ours(p) || !node.FactsOf(p).Shell:

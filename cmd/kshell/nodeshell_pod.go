@@ -99,9 +99,10 @@ func (s *nodeShells) print(ctx context.Context) error {
 }
 
 // nodeRules are what a node shell needs in its namespace.
-func nodeRules(shell bool) []pod.Rule {
-	rules := []pod.Rule{
-		{Verb: "create", Resource: "pods"}, {Verb: "get", Resource: "pods"}, {Verb: "delete", Resource: "pods"}, {Verb: "watch", Resource: "pods"},
+func nodeRules(shell, exists bool) []pod.Rule {
+	rules := []pod.Rule{{Verb: "get", Resource: "pods"}, {Verb: "delete", Resource: "pods"}, {Verb: "watch", Resource: "pods"}}
+	if !exists {
+		rules = append([]pod.Rule{{Verb: "create", Resource: "pods"}}, rules...)
 	}
 	rules = append(rules, pod.ExecRules()...)
 	if shell {
@@ -116,7 +117,7 @@ func (s *nodeShells) allow(ctx context.Context) error {
 	s.allowed.Do(func() {
 		ctx, cancel := context.WithTimeout(ctx, reviewing)
 		defer cancel()
-		rules := nodeRules(s.plan.interactive())
+		rules := nodeRules(s.plan.interactive(), s.plan.attaching)
 		lacking, failed := make([]bool, len(rules)), make([]error, len(rules))
 		var questions sync.WaitGroup
 		for i, rule := range rules {
@@ -249,10 +250,10 @@ func (p *nodePod) start(ctx context.Context) (place, error) {
 	return place{p.pod.Namespace, p.pod.Name, node.Container, found}, nil
 }
 
-// explainStart adds what helps where the node does not get the image.
+// explainStart adds what helps where the node does not get the image, or it has no sh.
 func (p *nodePod) explainStart(err error) error {
 	var not *pod.NotRunningError
-	if !errors.As(err, &not) || !strings.Contains(not.Reason, "ImagePull") {
+	if !errors.As(err, &not) || !strings.Contains(not.Reason, "ImagePull") && !strings.Contains(err.Error(), "executable file not found") {
 		return err
 	}
 	return &hinted{&shortError{err, err.Error()}, fmt.Sprintf("--image, or the setting %s, names an image that the node can get, with sh and nsenter in it", settings.NodeImage)}

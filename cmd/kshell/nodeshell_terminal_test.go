@@ -13,6 +13,7 @@ import (
 
 	"kshell/internal/kubeconfig"
 	"kshell/internal/node"
+	"kshell/internal/pod"
 	"kshell/internal/sandbox"
 )
 
@@ -221,5 +222,23 @@ func TestAShellIsLeftRunningByTildeD(t *testing.T) {
 	again.mustEnd(8)
 	if pods := nodePods(t, s); len(pods) != 0 {
 		t.Errorf("pod %s is left", pods[0].Name)
+	}
+}
+
+func TestAShellThatIsNotThereIsNotGoneBackTo(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), "node-shell", "--attach", "no-such-pod")
+	c.await(`kshell: pod "no-such-pod" does not exist in namespace "default"\r\nhint: kshell node-shell list -A\r\n`)
+	c.mustEnd(exitFailed)
+}
+
+func TestWhoGoesBackToAShellNeedNotMakePods(t *testing.T) {
+	t.Parallel()
+	creates := func(r pod.Rule) bool { return r.Verb == "create" && r.Resource == "pods" && r.Subresource == "" }
+	for _, exists := range []bool{true, false} {
+		if got := slices.ContainsFunc(nodeRules(true, exists), creates); got == exists {
+			t.Errorf("there is a shell: %v; to make pods is asked for: %v", exists, got)
+		}
 	}
 }
