@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,6 +45,7 @@ type guard struct {
 
 	// Of the session's goroutine.
 	found *pod.Found
+	opens int                // connections
 	leave context.CancelFunc // ends the watch
 	watch sync.WaitGroup
 
@@ -106,6 +108,7 @@ func (j *job) guarded(ctx context.Context, s *stream.Session, patient bool) *gua
 	}
 	opened := s.OnOpen
 	s.OnOpen = func(c *stream.Conn) error {
+		g.opens++
 		g.begin(ctx)
 		return opened(c)
 	}
@@ -202,9 +205,16 @@ func unanswered(err error) bool {
 	case errors.As(err, &refused):
 		return refused.StatusCode >= http.StatusInternalServerError && !notRunning(refused)
 	case errors.As(err, &remote):
-		return remote.Start == stream.StartOther && !strings.Contains(remote.Message, "container not found")
+		return remote.Start == stream.StartOther && !absent(remote)
 	}
 	return errors.As(err, &lost)
+}
+
+// absent says whether a node has no such container, or one that does not run. It may be starting it again.
+func absent(e *stream.RemoteError) bool {
+	return e.Start == stream.StartOther && slices.ContainsFunc([]string{"container not found", "is not running", "CONTAINER_EXITED"}, func(words string) bool {
+		return strings.Contains(e.Message, words)
+	})
 }
 
 func (g *guard) finish(sentence string) {
@@ -232,9 +242,12 @@ func (g *guard) judge(err error) error {
 	var exit *stream.ExitError
 	var lost *stream.LostError
 	var known *fateError
+	var remote *stream.RemoteError
 	switch {
 	case errors.As(err, &known):
 		return err
+	case errors.As(err, &remote) && g.opens > 1 && absent(remote): // what has become of it is looked for before the next attempt
+		return &stream.NotYetError{Err: err}
 	case errors.As(err, &exit) && exit.Code == exitKilled:
 		g.await()
 	case errors.As(err, &lost) && g.session.Reconnect == stream.ReconnectNever: // else the next attempt looks

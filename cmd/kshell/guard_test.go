@@ -116,6 +116,28 @@ func TestAShellIsTakenUpInAContainerThatWasStartedAnew(t *testing.T) {
 	c.mustEnd(5)
 }
 
+// The node may be starting the container, although the API says that it runs.
+func TestAShellWaitsForAContainerThatIsBeingStartedAnew(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
+	c.prompt()
+	undo := s.Inject(sandbox.Fault{NotRunning: true})
+	s.Restart()
+	c.await(`kshell: warning: the server reported a failure: .*container not found \("web"\)`)
+	c.await("trying again in [0-9]+ s")
+	undo()
+	c.keys("\r")
+	c.await(anew)
+	c.prompt()
+	c.keys("exit 5\r")
+	c.mustEnd(5)
+	s.Inject(sandbox.Fault{NotRunning: true})
+	never := open(t, s, program(t), "exec", "-it", "web", "--", "sh") // where none has been seen, none is awaited
+	never.mustEnd(exitFailed)
+	never.await("hint: the container is not running")
+}
+
 // killMain kills what runs in web, its first process too.
 func killMain(t *testing.T, s *sandbox.Server) {
 	t.Helper()

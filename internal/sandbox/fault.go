@@ -72,6 +72,8 @@ type Fault struct {
 	// Then the connection is reset. The API server means it to be 10 s (writeErrorDeadline in pkg/util/proxy). 0: for ever.
 	StatusDeadline time.Duration
 
+	// NotRunning says that there is no such container, as a kubelet does for a moment that starts it again.
+	NotRunning bool
 	// StartAfter is how long after the 101 the command starts, on real servers some 50 ms. Stdin that comes before waits, so
 	// that also of a command that ends at once it is certain that endless stdin lies unread (see Config.Gentle).
 	StartAfter time.Duration

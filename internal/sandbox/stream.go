@@ -91,7 +91,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c call, o option
 	offered := offeredProtocols(r.Header)
 	v5 := slices.Contains(offered, protocolV5)
 	var missing error
-	if target == nil || target.running() == nil {
+	if target == nil || target.running() == nil || c.fault != nil && c.fault.NotRunning {
 		missing = errMissing(c, o)
 		if !v5 {
 			http.Error(w, missing.Error(), http.StatusInternalServerError)
