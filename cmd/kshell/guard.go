@@ -279,13 +279,32 @@ func (g *guard) await() {
 	}
 }
 
-// ask looks once.
+// ask looks once. Where that fails, or the pod is being deleted, it goes on for a while: how the container has ended is written down behind that.
 func (g *guard) ask() {
-	ctx, cancel := context.WithTimeout(context.Background(), oneLook)
+	ctx, cancel := context.WithTimeout(context.Background(), reasonAfter)
 	defer cancel()
-	if sentence, over, err := g.client.Fate(ctx, g.found); err == nil && over {
-		g.finish(sentence)
+	hear := func(sentence string, over bool) {
+		if over {
+			g.finish(sentence)
+		}
 	}
+	for ; ; time.Sleep(looks) {
+		sentence, over, err := g.look(ctx)
+		hear(sentence, over)
+		switch {
+		case over, err == nil && sentence == "", ctx.Err() != nil:
+			return
+		case err == nil:
+			_ = g.client.Watch(ctx, g.found, hear) // what is not heard in time is not known
+			return
+		}
+	}
+}
+
+func (g *guard) look(ctx context.Context) (sentence string, over bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, oneLook)
+	defer cancel()
+	return g.client.Fate(ctx, g.found)
 }
 
 // next finds where the session goes on, before it does.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"kshell/internal/sandbox"
 )
@@ -136,6 +137,23 @@ func TestAShellWaitsForAContainerThatIsBeingStartedAnew(t *testing.T) {
 	never := open(t, s, program(t), "exec", "-it", "web", "--", "sh") // where none has been seen, none is awaited
 	never.mustEnd(exitFailed)
 	never.await("hint: the container is not running")
+}
+
+// What is being deleted is not given up as lost before it is known how it ended.
+func TestTheEndOfAPodThatIsBeingDeletedIsAwaited(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), "exec", "-it", "--reconnect=never", "web", "--", "sh")
+	c.prompt()
+	if err := s.ChangePod("default", "web", func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: time.Now()} }); err != nil {
+		t.Fatal(err)
+	}
+	c.await(`kshell: warning: pod "web" is being deleted\r\n`)
+	s.Restart()
+	time.Sleep(300 * time.Millisecond) // it is as well heard of at once
+	killMain(t, s)
+	c.await(`kshell: container "web" of pod "web" ended with exit code 137( and was restarted)?; the pod is being deleted\r\n`)
+	c.mustEnd(exitFailed)
 }
 
 // killMain kills what runs in web, its first process too.
