@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"syscall"
+	"time"
 )
 
 // Partition pulls the cable of a node: nothing gets in or out, and nobody is told.
@@ -86,12 +87,18 @@ func (c *Cluster) Repair(ctx context.Context) error {
 	return nil
 }
 
-// Restore makes the cluster whole again after any fault and any deletion: Repair, then Seed, then WaitSeeds.
+// Restore makes the cluster whole again after any fault and any deletion: Repair, then Seed and WaitSeeds. What is evicted goes only when its node
+// is back, and is made anew then: so the two are tried again.
 func (c *Cluster) Restore(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{c.Repair, c.Seed, c.WaitSeeds} {
-		if err := step(ctx); err != nil {
+	if err := c.Repair(ctx); err != nil {
+		return err
+	}
+	return waitFor(ctx, time.Second, func(ctx context.Context) error {
+		if err := c.Seed(ctx); err != nil {
 			return err
 		}
-	}
-	return nil
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		return c.WaitSeeds(ctx)
+	})
 }

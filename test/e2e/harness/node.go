@@ -8,11 +8,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"text/template"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 //go:embed node.sh
@@ -223,7 +226,8 @@ func (c *Cluster) StopKubelet(ctx context.Context, name string, sig syscall.Sign
 }
 
 // StartNode boots a node that does not run: its namespaces, its cable, containerd, the images if they are not there yet, and the
-// kubelet. A node that was killed comes back with its disk, as a machine does.
+// kubelet. A node that was killed comes back with its disk, as a machine does. It returns when nobody believes any more in what ran on
+// the node before: see waitForgotten.
 func (c *Cluster) StartNode(ctx context.Context, name string) error {
 	n, err := nodeNamed(name)
 	if err != nil {
@@ -232,10 +236,55 @@ func (c *Cluster) StartNode(ctx context.Context, name string) error {
 	if _, running := c.find(n.name); running {
 		return nil
 	}
+	old, err := c.believed(ctx, n)
+	if err != nil {
+		return err
+	}
 	if err := c.boot(ctx, n); err != nil {
 		return err
 	}
-	return c.StartKubelet(name)
+	if err := c.StartKubelet(name); err != nil {
+		return err
+	}
+	return c.waitForgotten(ctx, n, old)
+}
+
+// believed are the containers that run on a node, as the API server has it, by their IDs. Each name is of the pod and of the container.
+func (c *Cluster) believed(ctx context.Context, n node) (map[string]string, error) {
+	client, err := c.Client()
+	if err != nil {
+		return nil, err
+	}
+	pods, err := client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + n.name})
+	if err != nil {
+		return nil, err
+	}
+	running := map[string]string{}
+	for _, p := range pods.Items {
+		for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses, p.Status.EphemeralContainerStatuses) {
+			if s.State.Running != nil {
+				running[s.ContainerID] = p.Name + "/" + s.Name
+			}
+		}
+	}
+	return running, nil
+}
+
+// waitForgotten waits until none of a node's containers of before its start is believed to run. What was lost for some seconds only is shown as
+// running all the time, until the new kubelet has looked, though its processes have died with the node.
+func (c *Cluster) waitForgotten(ctx context.Context, n node, old map[string]string) error {
+	return waitFor(ctx, 200*time.Millisecond, func(ctx context.Context) error {
+		now, err := c.believed(ctx, n)
+		if err != nil {
+			return err
+		}
+		for id, name := range now {
+			if _, is := old[id]; is {
+				return fmt.Errorf("%s: %s is still believed to run", n.name, name)
+			}
+		}
+		return nil
+	})
 }
 
 // boot starts all of a node but its kubelet.
@@ -268,9 +317,12 @@ func (c *Cluster) KillNode(ctx context.Context, name string) error {
 	return removeCgroups(ctx, n)
 }
 
+// undone bounds what the kernel takes to undo what a dead node had.
+const undone = 30 * time.Second
+
 // waitUnplugged waits until the link of a dead node is gone: the kernel takes namespaces apart in the background.
 func (c *Cluster) waitUnplugged(ctx context.Context, n node) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, undone)
 	defer cancel()
 	return waitFor(ctx, 20*time.Millisecond, func(context.Context) error {
 		_, err := os.Stat(filepath.Join("/sys/class/net", n.link))
@@ -284,7 +336,7 @@ func (c *Cluster) waitUnplugged(ctx context.Context, n node) error {
 // removeCgroups removes the cgroups of a node that does not run any more, as a reboot does: the kubelet would look into each old one
 // for seconds. The kernel empties the cgroups of a dead pid namespace in its own time, so this tries for a while.
 func removeCgroups(ctx context.Context, n node) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, undone)
 	defer cancel()
 	err := waitFor(ctx, 50*time.Millisecond, func(context.Context) error {
 		group := "kshell-e2e-" + n.name

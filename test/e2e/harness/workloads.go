@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -55,7 +56,7 @@ func (c *Cluster) Seed(ctx context.Context) error {
 	}
 	manifests := rbacManifest + "---\n" + workloadsManifest
 	return waitFor(ctx, time.Second, func(ctx context.Context) error {
-		if err := dropHollowJob(ctx, client); err != nil {
+		if err := dropDead(ctx, client); err != nil {
 			return err
 		}
 		// The service account of the namespace, which pods need, is made by a controller, soon.
@@ -67,28 +68,42 @@ func (c *Cluster) Seed(ctx context.Context) error {
 	})
 }
 
-// dropHollowJob deletes the job `once` when its pod went away with its node: a job that is complete gets no other pod.
-func dropHollowJob(ctx context.Context, client *kubernetes.Clientset) error {
-	job, err := client.BatchV1().Jobs(Namespace).Get(ctx, "once", metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil
-	case err != nil:
-		return err
-	case job.Status.Succeeded == 0:
-		return nil
-	}
-	pods, err := client.CoreV1().Pods(Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=once"})
-	if err != nil || len(pods.Items) > 0 {
+// dropDead deletes what lost its pods and gets no others: pods that have failed, the job `once` when its pod went away with its node (a job that is
+// complete gets no other), and the job `long` when it has lost a pod (it waits longer each time before it makes another, and gives up in the end).
+// The tests' own pods, which have a label kshell, are theirs.
+func dropDead(ctx context.Context, client *kubernetes.Clientset) error {
+	failed := metav1.ListOptions{FieldSelector: "status.phase=Failed", LabelSelector: "!kshell"}
+	if err := client.CoreV1().Pods(Namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, failed); err != nil {
 		return err
 	}
-	if err := client.BatchV1().Jobs(Namespace).Delete(ctx, "once", metav1.DeleteOptions{}); err != nil {
-		return err
-	}
-	return errors.New("job once is being deleted") // asked again, until it is gone
+	return errors.Join(
+		dropJob(ctx, client, "once", func(s batchv1.JobStatus, pods int) bool { return s.Succeeded > 0 && pods == 0 }),
+		dropJob(ctx, client, "long", func(s batchv1.JobStatus, _ int) bool { return s.Failed > 0 }),
+	)
 }
 
-// WaitNode waits until the API server sees a node as ready, or as not ready.
+// dropJob deletes a job that is spent, by its status and the number of its pods.
+func dropJob(ctx context.Context, client *kubernetes.Clientset, name string, spent func(batchv1.JobStatus, int) bool) error {
+	job, err := client.BatchV1().Jobs(Namespace).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	pods, err := client.CoreV1().Pods(Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + name})
+	if err != nil || !spent(job.Status, len(pods.Items)) {
+		return err
+	}
+	background := metav1.DeletePropagationBackground
+	if err := client.BatchV1().Jobs(Namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: &background}); err != nil {
+		return err
+	}
+	return fmt.Errorf("job %s is being deleted", name) // asked again, until it is gone
+}
+
+// WaitNode waits until the API server sees a node as ready, or as not ready. What is ready has a kubelet that answers: a node that was away for some
+// seconds only is shown as ready all the time.
 func (c *Cluster) WaitNode(ctx context.Context, name string, ready bool) error {
 	client, err := c.Client()
 	if err != nil {
@@ -101,11 +116,25 @@ func (c *Cluster) WaitNode(ctx context.Context, name string, ready bool) error {
 		}
 		for _, cond := range n.Status.Conditions {
 			if cond.Type == corev1.NodeReady && (cond.Status == corev1.ConditionTrue) == ready {
-				return nil
+				return kubeletAnswers(ctx, client, name, ready)
 			}
 		}
 		return fmt.Errorf("%s: ready is not %v", name, ready)
 	})
+}
+
+// kubeletAnswers asks a node's kubelet for its health, if it is to have one.
+func kubeletAnswers(ctx context.Context, client *kubernetes.Clientset, name string, ready bool) error {
+	if !ready {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	err := client.CoreV1().RESTClient().Get().Resource("nodes").Name(name).SubResource("proxy").Suffix("healthz").Do(ctx).Error()
+	if err != nil {
+		return fmt.Errorf("the kubelet of %s does not answer: %w", name, err)
+	}
+	return nil
 }
 
 // WaitSeeds waits until every seeded workload is in the state that it is there to show: the healthy ones ready, `once` complete,
@@ -123,9 +152,17 @@ func seedsAsMeant(ctx context.Context, client *kubernetes.Clientset) error {
 	if err != nil {
 		return err
 	}
-	byName := map[string]*corev1.Pod{}
+	byName, ofApp := map[string]*corev1.Pod{}, map[string]int{}
 	for i := range pods.Items {
-		byName[pods.Items[i].Name] = &pods.Items[i]
+		p := &pods.Items[i]
+		byName[p.Name] = p
+		ofApp[p.Labels["app"]]++
+	}
+	// No more either: one that is on its way out is a pod of its workload yet.
+	for app, n := range map[string]int{"web": 2, "db": 2, "agent": len(nodes), "once": 1, "long": 1} {
+		if ofApp[app] != n {
+			return fmt.Errorf("%s has %d pods, not %d", app, ofApp[app], n)
+		}
 	}
 	for _, name := range []string{"web", "multi", "annotated", "with-init", "console", "pipe", "noshell", "bashpod", "ashonly"} {
 		if !podReady(byName[name]) {
@@ -140,6 +177,9 @@ func seedsAsMeant(ctx context.Context, client *kubernetes.Clientset) error {
 	}
 	if err := waitsFor(byName["initializing"], "PodInitializing"); err != nil {
 		return err
+	}
+	if prepares := byName["initializing"].Status.InitContainerStatuses; len(prepares) == 0 || prepares[0].State.Running == nil {
+		return errors.New("the init container of pod initializing does not run")
 	}
 	if p := byName["completed"]; p == nil || p.Status.Phase != corev1.PodSucceeded {
 		return errors.New("pod completed has not ended")
