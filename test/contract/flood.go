@@ -59,7 +59,7 @@ func Flood(t *testing.T, p Program, selector string, pods int) {
 	stop()
 	most := <-watched
 	t.Logf("%d pods, %d MiB at most, ended after %v", pods, most>>10, r.Took.Round(time.Millisecond))
-	if r.Code != 128+int(interrupt()) || r.Err != "" || r.Took > 10*time.Second {
+	if r.Code != 128+int(interrupt()) || r.Err != "" || r.Took > grace {
 		t.Errorf("exit code %d after %v, stderr %.500q", r.Code, r.Took, r.Err)
 	}
 	if most == 0 || most > flooded {

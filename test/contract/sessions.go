@@ -163,7 +163,7 @@ func cutBehindCtrlD(t *testing.T, w World) {
 	term, proxy := w.shell(t)
 	hole(proxy, true)
 	term.Type("\x04")
-	time.Sleep(200 * time.Millisecond) // until kshell has read it: nothing shows that
+	time.Sleep(time.Second) // until kshell has read it: nothing shows that
 	proxy.Cut(faultproxy.Both, faultproxy.RST)
 	term.MustEnd(255)
 	if strings.Contains(term.Text(), "new shell") {

@@ -51,7 +51,7 @@ func Signals(t *testing.T, p Program, flags ...string) {
 				if want := 128 + int(sig); r.Code != want || r.Err != "" {
 					t.Errorf("exit code %d, want %d; stderr %q", r.Code, want, r.Err)
 				}
-				if r.Took > 6*time.Second {
+				if r.Took > grace {
 					t.Errorf("it took %v to end", r.Took)
 				}
 				p.mustBeGone(t, mark, c.args[len(c.args)-1] == "--all")
