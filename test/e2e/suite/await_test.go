@@ -2,6 +2,7 @@ package suite
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -12,13 +13,37 @@ import (
 	"kshell/test/e2e/harness"
 )
 
+// untilTold is an init container that runs until tell tells it not to.
+func untilTold() corev1.Container {
+	return box("prepare", "sh", "-c", "until [ -e /told ]; do sleep 0.1; done")
+}
+
+func tell(t *testing.T, pod string) {
+	t.Helper()
+	if r := program(cluster.Kubeconfig()).Run(t, nil, "exec", pod, "-c", "prepare", "--", "touch", "/told"); r.Code != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// says waits until words have come out of its stderr.
+func (l *live) says(t *testing.T, words string) {
+	t.Helper()
+	eventually(t, strconv.Quote(words)+" on stderr", func(context.Context) (bool, error) {
+		has, _ := l.err.has(words)
+		return has, nil
+	})
+}
+
 // Who has just made a pod need not look when it runs.
 func TestAPodThatWasJustMadeIsWaitedFor(t *testing.T) {
 	onEach(t, func(t *testing.T, p contract.Program) {
 		made := sleeper("")
-		made.Spec.InitContainers = []corev1.Container{box("prepare", "sleep", "3")}
+		made.Spec.InitContainers = []corev1.Container{untilTold()}
 		name := create(t, made)
-		r := p.Run(t, nil, "exec", name, "--", "echo", "it runs")
+		l := start(t, p, nil, "exec", name, "--", "echo", "it runs")
+		l.says(t, `waits for init container "prepare", which is running`)
+		tell(t, name)
+		r := l.within(t, aMinute)
 		judge(t, r, "it runs\n", []string{"kshell: waiting (up to 1m0s, see --pod-running-timeout): ", `waits for init container "prepare", which is running`}, 0)
 		if strings.Contains(r.Err, "gave up") || strings.Contains(r.Err, "hint") {
 			t.Errorf("stderr: %s", r.Err)
@@ -31,11 +56,19 @@ func TestPodsThatWereJustMadeAreWaitedFor(t *testing.T) {
 	onEach(t, func(t *testing.T, p contract.Program) {
 		made := sleeper("")
 		made.Labels = map[string]string{"wait": strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-"))}
-		made.Spec.InitContainers = []corev1.Container{box("prepare", "sleep", "3")}
+		made.Spec.InitContainers = []corev1.Container{untilTold()}
 		names := []string{create(t, made), create(t, made)}
-		r := p.Run(t, nil, "exec", "-l", "wait="+made.Labels["wait"], "--all", "--pod-running-timeout=1m", "--", "echo", "it runs")
+		l := start(t, p, nil, "exec", "-l", "wait="+made.Labels["wait"], "--all", "--pod-running-timeout=1m", "--", "echo", "it runs")
 		for _, name := range names {
-			if !strings.Contains(r.Out, name+": it runs\n") || !strings.Contains(r.Err, "kshell: "+name+": waiting (up to 1m0s") {
+			l.says(t, "kshell: "+name+": waiting (up to 1m0s")
+		}
+		for _, name := range names {
+			sees(t, name, "prepare runs", isRunning("prepare"))
+			tell(t, name)
+		}
+		r := l.within(t, aMinute)
+		for _, name := range names {
+			if !strings.Contains(r.Out, name+": it runs\n") {
 				t.Errorf("pod %s: stdout %q, stderr %q", name, r.Out, r.Err)
 			}
 		}
@@ -51,10 +84,7 @@ func TestAWaitForAPodThatIsDeletedEnds(t *testing.T) {
 		made.Spec.NodeSelector = map[string]string{"no": "node"}
 		name := create(t, made)
 		l := start(t, p, nil, "exec", name, "--", "true")
-		eventually(t, "kshell waits", func(context.Context) (bool, error) {
-			waits, _ := l.err.has("waiting (up to")
-			return waits, nil
-		})
+		l.says(t, "waiting (up to")
 		now := int64(0)
 		check(t, clientset(t).CoreV1().Pods(harness.Namespace).Delete(t.Context(), name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
 		r := l.within(t, aMinute/2)

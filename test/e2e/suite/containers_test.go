@@ -379,7 +379,7 @@ func TestAttachToAShellKeepsItAndItsSize(t *testing.T) {
 	onServers(t, func(t *testing.T, s harness.Server) {
 		token := strings.ReplaceAll(t.Name(), "/", "_")
 		a := attach(t, harness.DevExec, s, "console", "console", true)
-		a.types(t, "stty size; echo first $((40+2))\n")
+		a.types(t, "until [ \"$(stty size)\" = '24 80' ]; do sleep 0.02; done; stty size; echo first $((40+2))\n") // the size goes another way
 		a.shows(t, "24 80\r\nfirst 42\r\n")
 		a.resize(133, 44)
 		a.types(t, "mine="+token+"; until [ \"$(stty size)\" = '44 133' ]; do sleep 0.02; done; stty size; echo resized $((6*7))\n")

@@ -202,7 +202,13 @@ func TestThePlainWayDoesNotHangWithUnreadInput(t *testing.T) {
 				t.Run(fmt.Sprint(way.name, " ", size, " bytes into ", c.name), func(t *testing.T) {
 					t.Parallel()
 					pod := ready(t, sleeper("")) // nothing else may run there
-					r := program(way.kubeconfig).Run(t, bytes.Repeat([]byte("y\n"), size/2), append([]string{"exec", "-i", "--exact=never", pod, "--"}, c.command...)...)
+					run := func() contract.Result {
+						return program(way.kubeconfig).Run(t, bytes.Repeat([]byte("y\n"), size/2), append([]string{"exec", "-i", "--exact=never", pod, "--"}, c.command...)...)
+					}
+					r := run()
+					for n := 1; n < contract.MostLies && way.name == "apiserver" && r.Lied(t, c.code); n++ {
+						r = run()
+					}
 					if r.Took > 50*time.Second || r.Code != c.code && (r.Code != 255 || !oneSentence.MatchString(r.Err)) {
 						t.Errorf("exit code %d after %v, stderr %q", r.Code, r.Took, r.Err)
 					}

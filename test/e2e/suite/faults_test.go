@@ -34,21 +34,13 @@ func breaks(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(func() {
 		cancel()
-		var err error
-		for range 4 { // a seed that is evicted goes only when its node is back: it is seen then, and made anew the next time
-			if err = restore(); err == nil {
-				return
-			}
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		if err := cluster.Restore(ctx); err != nil {
+			t.Errorf("the cluster is not whole again: %v", err)
 		}
-		t.Errorf("the cluster is not whole again: %v", err)
 	})
 	return ctx
-}
-
-func restore() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	return cluster.Restore(ctx)
 }
 
 // lasts is how long a fault goes on. It is no wait for anything: the fault is that long.
@@ -76,12 +68,12 @@ func TestAKilledKubeletLosesTheCommandAndKeepsTheContainer(t *testing.T) {
 	}
 	check(t, cluster.StopKubelet(ctx, victim, syscall.SIGKILL))
 	t.Run("a command that prints", func(t *testing.T) {
-		eachEnd(t, prints, 10*time.Second, func(t *testing.T, r contract.Result) {
+		eachEnd(t, prints, soon, func(t *testing.T, r contract.Result) {
 			isLost(t, r)
 			counts(t, r.Out)
 		})
 	})
-	t.Run("a command that waits", func(t *testing.T) { eachEnd(t, waits, 10*time.Second, isLost) })
+	t.Run("a command that waits", func(t *testing.T) { eachEnd(t, waits, soon, isLost) })
 	check(t, cluster.StartKubelet(victim))
 	check(t, cluster.WaitNode(ctx, victim, true))
 	for _, way := range paths() {
@@ -111,7 +103,7 @@ func TestAnAPIServerThatGoesIsNoSuccess(t *testing.T) {
 				check(t, cluster.StopAPIServer(ctx, s, sig))
 				for what, l := range map[string]*live{"prints": prints, "waits": waits, "reads": reads} {
 					t.Run(what, func(t *testing.T) {
-						r := l.within(t, 10*time.Second)
+						r := l.within(t, soon)
 						isLost(t, r)
 						if l == prints {
 							counts(t, r.Out)
@@ -166,8 +158,8 @@ func TestAPausedAPIServerCostsNothingButTime(t *testing.T) {
 		check(t, cluster.ResumeAPIServer(s))
 	}
 	t.Run("a little output", func(t *testing.T) {
-		eachEnd(t, slow, 30*time.Second, func(t *testing.T, r contract.Result) {
-			if n := counts(t, r.Out); n != numbers || r.Code != 9 || r.Err != "" {
+		eachEnd(t, slow, soon, func(t *testing.T, r contract.Result) {
+			if n := counts(t, r.Out); n != numbers || r.Code != 9 || unhurried(r.Err) != "" {
 				t.Errorf("%d numbers of %d, exit code %d, stderr %s", n, numbers, r.Code, r.Err)
 			}
 		})
@@ -177,8 +169,8 @@ func TestAPausedAPIServerCostsNothingButTime(t *testing.T) {
 	// then the kubelet, for its link to the runtime) when its own connection to the node ends: it takes that for the end of
 	// the command (StreamTranslatorHandler, k8s.io/apiserver/pkg/util/proxy). kubectl exits 0 then.
 	t.Run("a lot of output", func(t *testing.T) {
-		eachEnd(t, fast, 30*time.Second, func(t *testing.T, r contract.Result) {
-			if n := counts(t, r.Out); n == lines && r.Code == 9 && r.Err == "" {
+		eachEnd(t, fast, soon, func(t *testing.T, r contract.Result) {
+			if n := counts(t, r.Out); n == lines && r.Code == 9 && unhurried(r.Err) == "" {
 				return
 			}
 			isLost(t, r)
@@ -208,7 +200,7 @@ func TestAShortPartitionLosesNoNumberOrIsTold(t *testing.T) {
 		n := counts(t, r.Out)
 		switch r.Code {
 		case 9:
-			if n != numbers || r.Err != "" {
+			if n != numbers || unhurried(r.Err) != "" {
 				t.Errorf("%d numbers of %d, stderr %s", n, numbers, r.Err)
 			}
 		default:
@@ -219,9 +211,6 @@ func TestAShortPartitionLosesNoNumberOrIsTold(t *testing.T) {
 
 // The harness kills the processes of a node, and the kernel closes their connections: a power cut would not even do that. A loss that nobody
 // tells is what a partition looks like as long as it lasts; kshell does not notice it yet, for it sends no pings.
-// attempts are told as long as nothing has run.
-var attempts = regexp.MustCompile(`(?m)^kshell: warning: .*; trying again in [0-9]+ s\n`)
-
 func TestALostNodeEndsTheCommandAndComesBackWithItsPods(t *testing.T) {
 	ctx := breaks(t)
 	pod := ready(t, sleeper(victim))
@@ -232,15 +221,15 @@ func TestALostNodeEndsTheCommandAndComesBackWithItsPods(t *testing.T) {
 	}
 	check(t, cluster.KillNode(ctx, victim))
 	t.Run("a command that prints", func(t *testing.T) {
-		eachEnd(t, prints, 10*time.Second, func(t *testing.T, r contract.Result) {
+		eachEnd(t, prints, soon, func(t *testing.T, r contract.Result) {
 			isLost(t, r)
 			counts(t, r.Out)
 		})
 	})
-	t.Run("a command that waits", func(t *testing.T) { eachEnd(t, waits, 10*time.Second, isLost) })
+	t.Run("a command that waits", func(t *testing.T) { eachEnd(t, waits, soon, isLost) })
 	t.Run("the next one is refused in words", func(t *testing.T) {
 		for name, l := range onBoth(t, "exec", pod, "--", "true") {
-			if r := l.within(t, 40*time.Second); r.Code != 255 || !oneSentence.MatchString(attempts.ReplaceAllString(r.Err, "")) || strings.Contains(r.Err, "command=") {
+			if r := l.within(t, aMinute); r.Code != 255 || !oneSentence.MatchString(unhurried(r.Err)) || strings.Contains(r.Err, "command=") {
 				t.Errorf("%s: exit code %d, stderr %q", name, r.Code, r.Err)
 			}
 		}
@@ -299,7 +288,7 @@ func TestAConnectionThatIsCutIsNoSuccess(t *testing.T) {
 				if n := proxy.Cut(faultproxy.Both, ending); n == 0 {
 					t.Error("there was nothing to cut")
 				}
-				isLost(t, l.within(t, 10*time.Second))
+				isLost(t, l.within(t, soon))
 			})
 		}
 	})
@@ -357,9 +346,6 @@ contexts: [{name: g, context: {cluster: g}}], clusters: [{name: g, cluster: {ser
 // unanswered is what is said of a handshake that nobody answers.
 var unanswered = regexp.MustCompile(`^kshell: [^\n]*no answer to the WebSocket handshake within 35s\n(hint: [^\n]+\n)?$`)
 
-// inDoubt is what may be said of the node meanwhile, and of its pods, which are to be deleted.
-var inDoubt = regexp.MustCompile(`^(kshell: warning: (the cluster has lost touch with node|pod) [^\n]+\n)*$`)
-
 func TestAHandshakeThatNobodyAnswersEnds(t *testing.T) {
 	breaks(t)
 	pod := ready(t, sleeper(victim))
@@ -373,8 +359,8 @@ func TestAHandshakeThatNobodyAnswersEnds(t *testing.T) {
 	promised := start(t, before(harness.TranslatingServer), nil, "exec", pod, "--", "sh", "-c", "echo late; exit 6")
 	for name, l := range mute {
 		t.Run(name, func(t *testing.T) {
-			r := l.within(t, 40*time.Second)
-			if r.Code != 255 || !unanswered.MatchString(r.Err) || r.Took < 34*time.Second || r.Took > 38*time.Second {
+			r := l.within(t, aMinute)
+			if r.Code != 255 || !unanswered.MatchString(unhurried(r.Err)) || r.Took < 34*time.Second || r.Took > 50*time.Second {
 				t.Errorf("after %v: exit code %d, stderr %q", r.Took, r.Code, r.Err)
 			}
 		})
@@ -384,7 +370,7 @@ func TestAHandshakeThatNobodyAnswersEnds(t *testing.T) {
 	}
 	check(t, cluster.ResumeKubelet(victim))
 	t.Run("paused kubelet behind a promise", func(t *testing.T) {
-		if r := promised.within(t, 10*time.Second); r.Out != "late\n" || r.Code != 6 || !inDoubt.MatchString(r.Err) {
+		if r := promised.within(t, soon); r.Out != "late\n" || r.Code != 6 || unhurried(r.Err) != "" {
 			t.Errorf("after the kubelet went on: %+v", r)
 		}
 	})

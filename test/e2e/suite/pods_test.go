@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -55,7 +54,7 @@ func TestTheDeletionOfThePodEndsTheCommandAndIsNoSuccess(t *testing.T) {
 			check(t, remove(t.Context(), t, pod))
 			for what, both := range sessions {
 				t.Run(what, func(t *testing.T) {
-					eachEnd(t, both, 10*time.Second, func(t *testing.T, r contract.Result) {
+					eachEnd(t, both, soon, func(t *testing.T, r contract.Result) {
 						switch {
 						case jargon.MatchString(r.Err):
 							t.Errorf("stderr %q", r.Err)
@@ -126,7 +125,7 @@ func TestAReplacementCanBeEnteredRightAfterADeletion(t *testing.T) {
 				if strings.TrimSpace(r.Out) != next || r.Code != 6 {
 					t.Errorf("entered %+v, want %s", r, next)
 				}
-				if r := in.within(t, 10*time.Second); r.Code != 137 && r.Code != 255 {
+				if r := in.within(t, soon); r.Code != 137 && r.Code != 255 {
 					t.Errorf("the one in the old pod ended with %d", r.Code)
 				}
 			})

@@ -166,11 +166,11 @@ func (w *pane) wait(what string, is func(screen) bool) {
 }
 
 // shot is a point where the screen must be kubectl's, with its colours, its cursor and its modes. The one that makes the reference
-// must have waited for the last thing that is drawn.
+// must have waited for the last words that are drawn; the cursor and the modes come behind them.
 func (w *pane) shot(name string) {
 	w.t.Helper()
 	if w.want == nil {
-		w.shots[name] = w.screen(true)
+		w.shots[name] = w.settled()
 		return
 	}
 	want, ok := w.want[name]
@@ -178,13 +178,26 @@ func (w *pane) shot(name string) {
 		w.t.Fatalf("kubectl has no screen %q", name)
 	}
 	got := screen{}
-	for deadline := time.Now().Add(patience / 4); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		if got = w.screen(true); got.String() == want.String() {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	w.t.Errorf("screen %q\nkubectl's: %q\nkshell's:  %q\n%s", name, want.diff(got), got.diff(want), got)
+}
+
+// settled is the screen when it has been the same for half a second.
+func (w *pane) settled() screen {
+	w.t.Helper()
+	is, since := w.screen(true), time.Now()
+	for deadline := time.Now().Add(patience); time.Since(since) < time.Second/2 && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+		if now := w.screen(true); now.String() != is.String() {
+			is, since = now, time.Now()
+		}
+	}
+	return is
 }
 
 // screen is what a terminal shows.

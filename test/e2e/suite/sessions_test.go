@@ -265,7 +265,7 @@ http {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.77.1:0") // where nobody else takes one meanwhile
 	check(t, err)
 	defer l.Close()
 	return l.Addr().String()

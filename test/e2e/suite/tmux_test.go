@@ -268,7 +268,7 @@ func top(w *pane) {
 	w.contains("PID  PPID USER     STAT   VSZ %VSZ %CPU COMMAND\n")
 	w.contains("sleep infinity\n")
 	w.wait("top's head", func(s screen) bool {
-		return strings.HasPrefix(s.lines[0], "Mem: ") && strings.HasPrefix(s.lines[1], "CPU: ") && strings.HasPrefix(s.lines[2], "Load average: ")
+		return len(s.lines) > 2 && strings.HasPrefix(s.lines[0], "Mem: ") && strings.HasPrefix(s.lines[1], "CPU: ") && strings.HasPrefix(s.lines[2], "Load average: ")
 	})
 	w.text("q")
 	w.prompt("pod")

@@ -15,6 +15,7 @@ func TestWays(t *testing.T) {
 			contract.Ways(t, contract.Users{
 				Program:  s.Program,
 				ExecOnly: harness.DevExecOnly, CreateOnly: harness.DevCreate, None: harness.DevNone, Token: cfg.BearerToken, Server: s.Server.Addr,
+				Lies: s.Kubeconfig == cluster.KubeconfigTranslating(),
 			})
 		})
 	}
