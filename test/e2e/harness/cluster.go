@@ -143,17 +143,17 @@ func (c *Cluster) adopt(ctx context.Context) error {
 			dead = append(dead, name)
 		}
 	}
-	print, err := c.fingerprint()
-	if err != nil {
-		return err
-	}
-	made, _ := os.ReadFile(c.fingerprintFile())
 	switch {
 	case running == 0:
 		return errNothing
 	case len(dead) > 0:
 		return fmt.Errorf("%s does not run", strings.Join(dead, ", "))
-	case string(made) != print:
+	}
+	print, err := c.fingerprint()
+	if err != nil {
+		return err
+	}
+	if made, _ := os.ReadFile(c.fingerprintFile()); string(made) != print {
 		return errors.New("it was made by another version of this package, or by an up that did not finish")
 	}
 	ctx, cancel := context.WithTimeout(ctx, 45*time.Second)

@@ -111,6 +111,34 @@ func TestAKilledNodeBootsAgainWithItsPods(t *testing.T) {
 	expectExec(t, c, agentOn(ctx, t, c, "node2"), true)
 }
 
+// Lost for a few seconds only, a node is shown as ready all the time, and its containers as running.
+func TestANodeThatWasAwayForAMomentIsNotBelievedToRunWhatItRan(t *testing.T) {
+	c, ctx := running(t)
+	n, err := nodeNamed("node2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := c.believed(ctx, n)
+	if err != nil || len(old) == 0 {
+		t.Fatalf("%d containers run, %v", len(old), err)
+	}
+	if err := c.KillNode(ctx, n.name); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.StartNode(ctx, n.name); err != nil {
+		t.Fatal(err)
+	}
+	now, err := c.believed(ctx, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, name := range now {
+		if old[id] != "" {
+			t.Errorf("%s is still believed to run", name)
+		}
+	}
+}
+
 func TestAStoppedKubeletLeavesItsContainersAlone(t *testing.T) {
 	c, ctx := running(t)
 	pod := agentOn(ctx, t, c, "node2")
