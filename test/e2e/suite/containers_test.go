@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 
 	"kshell/internal/stream"
 	"kshell/test/contract"
@@ -26,11 +27,15 @@ var always = corev1.ContainerRestartPolicyAlways
 func ephemeral(t *testing.T, pod string, c corev1.EphemeralContainerCommon) {
 	t.Helper()
 	pods := clientset(t).CoreV1().Pods(harness.Namespace)
-	p, err := pods.Get(t.Context(), pod, metav1.GetOptions{})
-	check(t, err)
-	p.Spec.EphemeralContainers = append(p.Spec.EphemeralContainers, corev1.EphemeralContainer{EphemeralContainerCommon: c})
-	_, err = pods.UpdateEphemeralContainers(t.Context(), pod, p, metav1.UpdateOptions{})
-	check(t, err)
+	check(t, retry.RetryOnConflict(retry.DefaultBackoff, func() error { // with the kubelet, which writes the pod's status
+		p, err := pods.Get(t.Context(), pod, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		p.Spec.EphemeralContainers = append(p.Spec.EphemeralContainers, corev1.EphemeralContainer{EphemeralContainerCommon: c})
+		_, err = pods.UpdateEphemeralContainers(t.Context(), pod, p, metav1.UpdateOptions{})
+		return err
+	}))
 	sees(t, pod, c.Name+" runs", isRunning(c.Name))
 }
 

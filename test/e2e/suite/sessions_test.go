@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -108,8 +109,13 @@ func TestAShellTellsWhatBecomesOfItsPod(t *testing.T) {
 			pod := ready(t, spec)
 			term := shellIn(t, p, pod)
 			term.Type("touch /grow; sleep 600\r")
-			term.Await(fmt.Sprintf(`kshell: warning: container "main" of pod "%s" was killed because it was out of memory`, pod))
+			how := term.Await(fmt.Sprintf(`kshell: warning: container "main" of pod "%s" (was killed because it was out of memory|ended with exit code 137)`, pod))
 			term.MustEnd(137)
+			// The runtime may hear of the end before it hears of the reason: then nobody knows that.
+			ended := sees(t, pod, "its end is told", func(p *corev1.Pod) bool { return lastEnd(p) != nil })
+			if knows := lastEnd(ended).Reason == "OOMKilled"; knows && !strings.Contains(how, "out of memory") {
+				t.Errorf("the reason is known, and was not said: %q", how)
+			}
 		})
 		t.Run("a container that ends", func(t *testing.T) {
 			t.Parallel()
@@ -124,6 +130,15 @@ func TestAShellTellsWhatBecomesOfItsPod(t *testing.T) {
 			}
 		})
 	})
+}
+
+// lastEnd is how a pod's first container ended last.
+func lastEnd(p *corev1.Pod) *corev1.ContainerStateTerminated {
+	if len(p.Status.ContainerStatuses) == 0 {
+		return nil
+	}
+	s := p.Status.ContainerStatuses[0]
+	return cmp.Or(s.State.Terminated, s.LastTerminationState.Terminated)
 }
 
 func TestAShellFollowsItsDeployment(t *testing.T) {
