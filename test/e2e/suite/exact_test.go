@@ -72,11 +72,12 @@ func sleepers(t testing.TB, n int) []string {
 	return pods
 }
 
-// others is a script that lists all processes but the main one and itself, the dead that nobody has buried as a Z.
+// others is a script that lists all processes but the main one and itself, the dead that nobody buries as a Z: those that are the main process's to
+// bury, which only sleeps. Any other's parent, which may be the runtime, is about to.
 const others = `for p in /proc/[0-9]*; do
 	p=${p#/proc/}
 	[ $p != 1 ] && [ $p != $$ ] && read -r line </proc/$p/stat || continue
-	case ${line##*) } in Z*) echo "Z ${line%%) *})" ;; *) echo ${line%%) *}: $(tr '\0\n' '  ' </proc/$p/cmdline | tail -c 200) $(cat /proc/$p/wchan) ;; esac
+	case ${line##*) } in "Z 1 "*) echo "Z ${line%%) *})" ;; Z*) ;; *) echo ${line%%) *}: $(tr '\0\n' '  ' </proc/$p/cmdline | tail -c 200) $(cat /proc/$p/wchan) ;; esac
 done 2>/dev/null`
 
 // leftIn waits until nothing is left, or for so long as it may.
