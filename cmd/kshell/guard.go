@@ -45,7 +45,7 @@ type guard struct {
 
 	// Of the session's goroutine.
 	found *pod.Found
-	opens int                // connections
+	dials int                // that gave a connection
 	leave context.CancelFunc // ends the watch
 	watch sync.WaitGroup
 
@@ -92,23 +92,24 @@ func (j *job) guarded(ctx context.Context, s *stream.Session, patient bool) *gua
 		request: pod.Request{Namespace: j.at.namespace, Target: j.plan.target, Container: j.plan.container},
 		ended:   make(chan struct{}),
 	}
-	dial, again := s.Dial, false
+	dial := s.Dial
 	s.Dial = func(ctx context.Context) (*stream.Conn, error) {
-		if again {
+		if g.dials > 0 {
 			if err := g.next(ctx); err != nil {
 				return nil, err
 			}
 		}
 		conn, err := dial(ctx)
-		again = again || err == nil
-		if again && g.request.Target.HasOthers() && noSuchPod(err) { // since we looked
+		if err == nil {
+			g.dials++
+		}
+		if g.dials > 0 && g.request.Target.HasOthers() && noSuchPod(err) { // since we looked
 			err = &stream.NotYetError{Err: err}
 		}
 		return conn, err
 	}
 	opened := s.OnOpen
 	s.OnOpen = func(c *stream.Conn) error {
-		g.opens++
 		g.begin(ctx)
 		return opened(c)
 	}
@@ -246,7 +247,7 @@ func (g *guard) judge(err error) error {
 	switch {
 	case errors.As(err, &known):
 		return err
-	case errors.As(err, &remote) && g.opens > 1 && absent(remote): // what has become of it is looked for before the next attempt
+	case errors.As(err, &remote) && g.dials > 1 && absent(remote): // what has become of it is looked for before the next attempt
 		return &stream.NotYetError{Err: err}
 	case errors.As(err, &exit) && exit.Code == exitKilled:
 		g.await()
