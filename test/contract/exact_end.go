@@ -59,7 +59,7 @@ type Break struct {
 
 // patience is how long a trial may take beyond what it waits for; a reference is given less, for it may hang.
 const (
-	patience          = 30 * time.Second
+	patience          = 60 * time.Second
 	referencePatience = 6 * time.Second
 )
 
@@ -305,7 +305,7 @@ func status(pid int) []byte {
 const memory = 32 << 10
 
 // soon is how long an end may take beyond what it waits for, where as many trials are made at once on two processors.
-const soon = 15 * time.Second
+const soon = 40 * time.Second
 
 // oneSentence is all that kshell says of a failure.
 var oneSentence = regexp.MustCompile(`^kshell: [^\n]+\n(hint: [^\n]+\n)?$`)
