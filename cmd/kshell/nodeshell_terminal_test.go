@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"regexp"
 	"slices"
 	"syscall"
@@ -240,5 +241,47 @@ func TestWhoGoesBackToAShellNeedNotMakePods(t *testing.T) {
 		if got := slices.ContainsFunc(nodeRules(true, exists), creates); got == exists {
 			t.Errorf("there is a shell: %v; to make pods is asked for: %v", exists, got)
 		}
+	}
+}
+
+// Another kshell that is at the shell may delete the pod as soon as that has ended, before this one has asked for its exit code.
+func TestHowAShellHasEndedIsHeardThoughItsPodIsGone(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	target, err := (&kubeconfig.Flags{Kubeconfig: s.Kubeconfig()}).Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shells, err := newApp().newNodeShells(target, &nodePlan{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: node.Container}}}}
+	p.Name = "shell"
+	if err := s.AddPod(p); err != nil {
+		t.Fatal(err)
+	}
+	if p, err = shells.client.Get(t.Context(), "default", "shell"); err != nil {
+		t.Fatal(err)
+	}
+	at := place{"default", "shell", node.Container, &pod.Found{Pod: p, Container: node.Container}}
+	v := &visit{nodePod: &nodePod{nodeShells: shells, pod: p}, job: &job{app: shells.app, cfg: target.Config, at: at}, heard: make(chan node.End, 1)}
+	before := s.Stats().Requests
+	v.marking.Go(func() { v.hear(t.Context()) })
+	for s.Stats().Requests < before+2 { // the pod was seen, and is watched
+		time.Sleep(time.Millisecond)
+	}
+	err = s.ChangePod("default", "shell", func(p *corev1.Pod) {
+		p.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 7}}
+	})
+	if err := errors.Join(err, s.DeletePod("default", "shell", 0)); err != nil {
+		t.Fatal(err)
+	}
+	v.marking.Wait()
+	for !v.ask(t.Context()) {
+		time.Sleep(time.Millisecond)
+	}
+	if want := (node.End{Code: 7}); v.end == nil || *v.end != want {
+		t.Errorf("%+v, want %+v", v.end, want)
 	}
 }
