@@ -327,7 +327,7 @@ func (g *guard) next(ctx context.Context) error {
 	case next == g.found:
 		return nil
 	}
-	g.end() // what the watch has to say of the old pod comes before what follows
+	g.end()             // what the watch has to say of the old pod comes before what follows
 	if g.fate() == "" { // else it has been said
 		g.job.notice.warn("%s", sentence)
 	}

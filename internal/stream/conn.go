@@ -46,10 +46,10 @@ type Conn struct {
 
 	// Everybody's.
 	start     time.Time
-	heard     atomic.Int64 // when the last message began, after start
-	listening atomic.Bool  // the reader waits for the server, not for who takes the output
-	sent      atomic.Int64 // bytes of stdin
-	writes    atomic.Int32 // that have not returned
+	heard     atomic.Int64          // when the last message began, after start
+	listening atomic.Bool           // the reader waits for the server, not for who takes the output
+	sent      atomic.Int64          // bytes of stdin
+	writes    atomic.Int32          // that have not returned
 	fatal     atomic.Pointer[error] // why we closed the socket ourselves: the first reason
 }
 

@@ -34,9 +34,9 @@ type pump struct {
 	started bool
 	conn    *Conn
 	past    *Conn // is closed
-	ended   bool // stdin has
-	over    bool // the session is
-	last    byte // the last byte that was typed
+	ended   bool  // stdin has
+	over    bool  // the session is
+	last    byte  // the last byte that was typed
 }
 
 func newPump(s *Session, end func(error)) *pump {
