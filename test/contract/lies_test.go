@@ -143,7 +143,7 @@ func TestASuccessWithoutAWordRunsNothingTwice(t *testing.T) {
 			subject, s := honest(t, kshell, sandbox.Fault{Do: sandbox.SaySuccess, When: sandbox.AfterSent, StartAfter: time.Second})
 			r := subject.Run(t, nil, append(slices.Concat([]string{"exec"}, flags), "web", "--", "sh", "-c", "echo ran >>file")...)
 			const want = "kshell: connection lost: the server claims that the command succeeded, but the command has not said so; it may still be running\n"
-			if r.Code != 255 || string(r.Err) != want {
+			if r.Code != 255 || r.Err != want {
 				t.Errorf("exit code %d, stderr %q", r.Code, r.Err)
 			}
 			if ran, err := os.ReadFile(filepath.Join(s.Dir("default", "web", "web"), "file")); len(ran) > 0 {
