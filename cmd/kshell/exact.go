@@ -72,7 +72,7 @@ func (j *job) exactly(ctx context.Context) (plainly bool, err error) {
 	if !errors.As(err, &fate) { // else it is gone, and its number may be another's
 		j.sweep(ctx, j.at, run.Leftover())
 	}
-	why := obstacle(state, err)
+	why := obstacle(state, err, j.err.count() > 0)
 	j.judged(state, err, why)
 	switch {
 	case why == "":
@@ -120,8 +120,9 @@ func (j *job) quietly(ctx context.Context, at place, command []string) error {
 	return s.Run(ctx)
 }
 
-// obstacle says why the script could not run the command; empty if it could, or if nobody knows.
-func obstacle(state exact.State, err error) string {
+// obstacle says why the script could not run the command; empty if it could, or if nobody knows: then the command may have run, and must not a second
+// time. Complained: something came on stderr, where the script's first word comes before all that the command says.
+func obstacle(state exact.State, err error, complained bool) string {
 	var exit *stream.ExitError
 	switch {
 	case state == exact.Missing:
@@ -130,7 +131,9 @@ func obstacle(state exact.State, err error) string {
 		return "the container has no such working directory, or it may not be entered"
 	case state == exact.Unable:
 		return "the container has neither a dd that counts whole blocks nor a head that does"
-	case state != exact.Unknown, err == nil: // a success without a word: the command may have run, and must not a second time
+	case state != exact.Unknown, err == nil:
+		return ""
+	case errors.As(err, &exit) && !complained: // servers lose all of the output now and then
 		return ""
 	case errors.As(err, &exit):
 		return "the container's sh is not one that knows the script"

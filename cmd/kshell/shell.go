@@ -120,7 +120,7 @@ func (j *job) inShell(ctx context.Context) (tried bool, err error) {
 	err = j.attended(ctx, s, shell)
 	switch state := shell.State(); {
 	case state == exact.Nowhere:
-		return true, errors.New(obstacle(state, err))
+		return true, errors.New(obstacle(state, err, false))
 	case state == exact.Missing && !j.plan.around.none():
 		return true, explain(errMissing, j.plan, j.at, false)
 	case state == exact.Missing, state == exact.Unknown && unscripted(err) != "":
