@@ -26,7 +26,8 @@ func kubectlCases() []Case {
 		// And of a file, here one that is a pipe.
 		{Name: "kubectl: a pod's file", Args: []string{"-f", "/dev/stdin", "--", "echo", "hi"}, In: "{apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {containers: [{name: web, image: x}]}}\n", Out: "hi\n", Quiet: true},
 		{Name: "kubectl: a pod's file without containers", Args: []string{"-f", "/dev/stdin", "--", "echo", "hi"}, In: "{apiVersion: v1, kind: Pod, metadata: {name: web}}\n", Out: "hi\n", Quiet: true, Differs: fromFile},
-		{Name: "kubectl: a workload's file", Args: []string{"--filename=/dev/stdin", "--", "echo", "hi"}, In: "{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: db}}\n", Out: "hi\n"},
+		// Without a selector in the file kubectl takes any pod of the namespace.
+		{Name: "kubectl: a workload's file", Args: []string{"--filename=/dev/stdin", "--", "echo", "hi"}, In: "{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: db}, spec: {selector: {matchLabels: {app: db}}}}\n", Out: "hi\n"},
 		{Name: "kubectl: a file and a container", Args: []string{"-f", "/dev/stdin", "-c", "b", "--", "echo", "hi"}, In: `{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "multi", "namespace": "default"}, "spec": {"containers": [{"name": "a", "image": "x"}, {"name": "b", "image": "x"}]}}`, Out: "hi\n", Quiet: true},
 
 		// Flags in each spelling and at each place.
