@@ -368,22 +368,6 @@ func (s *Session) use(ctx context.Context, conn *Conn, c *crew, p *pump, proof t
 	defer close(proven)
 	defer conn.close()
 	defer cancel()
-	start := func() error {
-		p.connected()
-		if err := s.opened(conn); err != nil {
-			return err
-		}
-		proven <- true
-		if s.Stuck != nil {
-			writers.run(func() { s.watchStuck(ctx, conn, p) })
-		}
-		return nil
-	}
-	if proof == 0 {
-		if err := start(); err != nil {
-			return err
-		}
-	}
 	writers.run(func() {
 		s.sendSize(conn)
 		if <-proven {
@@ -396,13 +380,17 @@ func (s *Session) use(ctx context.Context, conn *Conn, c *crew, p *pump, proof t
 	}
 	var err error
 	if proof > 0 {
-		if err = conn.await(ctx, proof); err == nil {
-			if err := start(); err != nil {
-				return err
-			}
-		}
+		err = conn.await(ctx, proof)
 	}
 	if err == nil {
+		p.connected()
+		if err := s.opened(conn); err != nil {
+			return err
+		}
+		proven <- true
+		if s.Stuck != nil {
+			writers.run(func() { s.watchStuck(ctx, conn, p) })
+		}
 		err = conn.run(ctx, discardNil(s.Stdout), discardNil(s.Stderr))
 	}
 	leaving := p.closed(conn)
