@@ -131,11 +131,9 @@ func obstacle(state exact.State, err error, complained bool) string {
 		return "the container has no such working directory, or it may not be entered"
 	case state == exact.Unable:
 		return "the container has neither a dd that counts whole blocks nor a head that does"
-	case state != exact.Unknown, err == nil:
+	case state != exact.Unknown:
 		return ""
-	case errors.As(err, &exit) && !complained: // servers lose all of the output now and then
-		return ""
-	case errors.As(err, &exit):
+	case errors.As(err, &exit) && complained: // else all of the output may be lost, as servers do now and then
 		return "the container's sh is not one that knows the script"
 	}
 	return unscripted(err)
