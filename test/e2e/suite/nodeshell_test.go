@@ -74,9 +74,13 @@ func shellPods(ctx context.Context, t *testing.T, ns string) []corev1.Pod {
 }
 
 // none waits until there is no pod of a node shell. One that nobody deletes ends, but stays.
-func none(t *testing.T, ns string) {
+func none(t *testing.T, ns string, within time.Duration) {
 	t.Helper()
+	begin := time.Now()
 	eventually(t, "the pod is gone", func(ctx context.Context) (bool, error) { return len(shellPods(ctx, t, ns)) == 0, nil })
+	if took := time.Since(begin); took > within {
+		t.Errorf("the pod was gone after %v only", took)
+	}
 }
 
 func TestASignalLeavesNoPod(t *testing.T) {
@@ -95,10 +99,10 @@ func TestASignalLeavesNoPod(t *testing.T) {
 					return (begun || waits && strings.Contains(what, "pending")) && len(shellPods(ctx, t, ns)) == 1, nil
 				})
 				check(t, l.cmd.Process.Signal(signal))
-				if r := l.within(t, soon); r.Code != 128+int(signal) {
+				if r := l.within(t, 12*time.Second); r.Code != 128+int(signal) {
 					t.Errorf("%+v", r)
 				}
-				none(t, ns)
+				none(t, ns, 10*time.Second)
 			})
 		}
 	}
@@ -124,7 +128,7 @@ func TestAKilledKshellLeavesNoPodBehindTheHeartbeat(t *testing.T) {
 	if r := p.Run(t, nil, append(args, "node2", "--", "true")...); r.Code != 0 {
 		t.Errorf("%+v", r)
 	}
-	none(t, n.Namespace)
+	none(t, n.Namespace, 5*time.Second)
 }
 
 func TestWhyAPodOnANodeDoesNotStart(t *testing.T) {
@@ -133,7 +137,7 @@ func TestWhyAPodOnANodeDoesNotStart(t *testing.T) {
 		ns := namespace(t, nil)
 		r := p.Run(t, nil, "node-shell", "-n", ns, "--image", "10.77.0.1:5999/no-such:1", "--pod-running-timeout", "15s", "node1", "--", "true") // where nobody listens
 		judge(t, r, "", []string{"gave up after", "ImagePull", "10.77.0.1:5999/no-such:1"}, 255)
-		none(t, ns)
+		none(t, ns, 10*time.Second)
 	})
 	quota := func(t *testing.T, hard corev1.ResourceList) string {
 		ns := namespace(t, nil)
@@ -194,7 +198,7 @@ func TestTheRightsForANodeShell(t *testing.T) {
 		r = run()
 		return r.Code == 0 && r.Out == "hi\n", nil
 	})
-	none(t, n.Namespace)
+	none(t, n.Namespace, 5*time.Second)
 }
 
 // The cluster role of the documentation, given in one namespace, is enough there for all that a shell needs.
@@ -234,7 +238,7 @@ func TestTheClusterRoleOfTheDocumentationIsEnough(t *testing.T) {
 	if r := run("gc", "--older-than", "1ns"); r.Code != 0 || !strings.Contains(r.Out, "deleted") {
 		t.Errorf("%+v", r)
 	}
-	none(t, n.Namespace)
+	none(t, n.Namespace, 10*time.Second)
 }
 
 func TestANodeShellThatIsLeftRunning(t *testing.T) {
