@@ -18,12 +18,12 @@ import (
 )
 
 func main() {
-	os.Exit(kshell())
+	os.Exit(kshell(streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 }
 
-// kshell is main without its end, so that deferred calls run before the process does.
-func kshell() int {
-	std := streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+// kshell is main without the exit, so that deferred calls run before the
+// process ends. It returns the exit code.
+func kshell(std streams) int {
 	var local lastResort
 	ctx, stop := withSignals(context.Background(), local.released, func(code int) {
 		local.run()
@@ -58,7 +58,6 @@ type streams struct {
 
 // runAs is the program, by the name that it was called: arguments in, exit code out.
 func runAs(ctx context.Context, std streams, local *lastResort, called string, args []string) int {
-	std = trapped(std)
 	if completing(args) {
 		std.Err = io.Discard
 	}

@@ -14,9 +14,11 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain makes the test binary kshell itself when it is called by that name, or by those of the plugin: that is what the scripts and the terminals run.
+// TestMain makes the test binary kshell itself when it is called by that name,
+// or by one of the plugin's names: that is what the scripts and the terminals
+// run. Called panickingName it is a kshell that panics.
 func TestMain(m *testing.M) {
-	testscript.Main(suite{m}, map[string]func(){"kshell": unhurried, pluginName: unhurried, completerName: unhurried})
+	testscript.Main(suite{m}, map[string]func(){"kshell": unhurried, pluginName: unhurried, completerName: unhurried, panickingName: runPanicking})
 }
 
 // deadline is how long a test waits for what should come at once.
@@ -28,12 +30,16 @@ const hurried = "KSHELL_TEST_HURRIED"
 // unhurried is main, but for the times after which a user would have lost patience: a busy machine stands still for as long. Tests of what
 // happens after these set hurried.
 func unhurried() {
+	giveTime()
+	main()
+}
+
+func giveTime() {
 	if os.Getenv(hurried) == "" {
 		for _, limit := range []*time.Duration{&completionBudget, &patience, &sweeping, &answering, &reviewing, &oneLook, &calm} {
 			*limit = time.Minute
 		}
 	}
-	main()
 }
 
 // suite is a testing.M with goleak.VerifyTestMain's check, which cannot be used as it is: both it and testscript.Main end the
@@ -42,7 +48,6 @@ type suite struct{ *testing.M }
 
 func (s suite) Run() int {
 	code := s.M.Run()
-	removeBuilt()
 	if code != 0 {
 		return code
 	}
