@@ -36,6 +36,7 @@ func (l *live) says(t *testing.T, words string) {
 
 // Who has just made a pod need not look when it runs.
 func TestAPodThatWasJustMadeIsWaitedFor(t *testing.T) {
+	notInCI(t)
 	onEach(t, func(t *testing.T, p contract.Program) {
 		made := sleeper("")
 		made.Spec.InitContainers = []corev1.Container{untilTold()}
@@ -53,6 +54,7 @@ func TestAPodThatWasJustMadeIsWaitedFor(t *testing.T) {
 
 // Of many pods each is waited for by itself.
 func TestPodsThatWereJustMadeAreWaitedFor(t *testing.T) {
+	notInCI(t)
 	onEach(t, func(t *testing.T, p contract.Program) {
 		made := sleeper("")
 		made.Labels = map[string]string{"wait": strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-"))}
@@ -79,6 +81,7 @@ func TestPodsThatWereJustMadeAreWaitedFor(t *testing.T) {
 }
 
 func TestAWaitForAPodThatIsDeletedEnds(t *testing.T) {
+	notInCI(t)
 	onEach(t, func(t *testing.T, p contract.Program) {
 		made := sleeper("")
 		made.Spec.NodeSelector = map[string]string{"no": "node"}

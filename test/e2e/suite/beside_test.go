@@ -102,6 +102,7 @@ func round(d time.Duration) string { return d.Round(100 * time.Millisecond).Stri
 
 // TestSessionsBesideKubectl prints the table of docs/sessions.md (-v), and fails where kshell does not what that says.
 func TestSessionsBesideKubectl(t *testing.T) {
+	notInCI(t)
 	rows := sessionFaults
 	if *interrupts {
 		rows = append(rows, fault{"Ctrl-C while yes runs, at 64 kB/s", `^a prompt after`, func(t *testing.T, w contract.World, _ bool) string {

@@ -70,6 +70,7 @@ func initializing(t *testing.T) string {
 }
 
 func TestACommandRunsInEveryKindOfContainer(t *testing.T) {
+	notInCI(t)
 	pod, early := kinds(t), initializing(t)
 	onEach(t, func(t *testing.T, p contract.Program) {
 		for _, c := range []struct{ kind, pod, container string }{
@@ -101,6 +102,7 @@ func TestACommandRunsInEveryKindOfContainer(t *testing.T) {
 }
 
 func TestACommandRunsWhateverShellTheImageHas(t *testing.T) {
+	notInCI(t)
 	onEach(t, func(t *testing.T, p contract.Program) {
 		for _, c := range []struct {
 			name string
@@ -150,6 +152,7 @@ func judge(t *testing.T, r contract.Result, out string, words []string, code int
 }
 
 func TestACommandThatCannotStartIsToldFromOneThatFailed(t *testing.T) {
+	notInCI(t)
 	pod := ready(t, sleeper(""))
 	files := `cd /tmp && mkdir dir && ln -s loop ./loop && ln -s gone dangling &&
 		echo plain >plain && chmod 644 plain &&
@@ -202,6 +205,7 @@ func TestACommandThatCannotStartIsToldFromOneThatFailed(t *testing.T) {
 }
 
 func TestAContainerThatDoesNotRunIsRefusedInWords(t *testing.T) {
+	notInCI(t)
 	p := sleeper("")
 	p.Spec.RestartPolicy = corev1.RestartPolicyNever
 	p.Spec.Containers = append(p.Spec.Containers, box("gone", "sh", "-c", "exit 4"))
@@ -352,6 +356,7 @@ func onServers(t *testing.T, test func(t *testing.T, s harness.Server)) {
 }
 
 func TestAttachCarriesEveryByteBothWaysInEveryKindOfContainer(t *testing.T) {
+	notInCI(t)
 	pod, early := kinds(t), initializing(t)
 	onServers(t, func(t *testing.T, s harness.Server) {
 		for _, c := range []struct{ kind, pod, container string }{
@@ -381,6 +386,7 @@ func TestAttachCarriesEveryByteBothWaysInEveryKindOfContainer(t *testing.T) {
 }
 
 func TestAttachToAShellKeepsItAndItsSize(t *testing.T) {
+	notInCI(t)
 	onServers(t, func(t *testing.T, s harness.Server) {
 		token := strings.ReplaceAll(t.Name(), "/", "_")
 		a := attach(t, harness.DevExec, s, "console", "console", true)
@@ -404,6 +410,7 @@ func TestAttachToAShellKeepsItAndItsSize(t *testing.T) {
 
 // An attach ends with Success whatever the code of the container's process is: the code is in the pod's status.
 func TestTheStatusOfAttachSaysNothingOfTheExitCode(t *testing.T) {
+	notInCI(t)
 	onServers(t, func(t *testing.T, s harness.Server) {
 		for _, tty := range []bool{true, false} {
 			t.Run("tty "+strconv.FormatBool(tty), func(t *testing.T) {
@@ -430,6 +437,7 @@ func TestTheStatusOfAttachSaysNothingOfTheExitCode(t *testing.T) {
 }
 
 func TestAttachWhereNothingRunsIsRefused(t *testing.T) {
+	notInCI(t)
 	onServers(t, func(t *testing.T, s harness.Server) {
 		for _, c := range []struct{ name, pod, container, words string }{
 			{"init container finished", "with-init", "init", "init"},

@@ -18,18 +18,29 @@ var (
 	volume = flag.Int64("volume", 256<<20, "bytes of the large transfers")
 )
 
-func TestContract(t *testing.T) { onEach(t, contract.Run) }
+func TestContract(t *testing.T) {
+	inCI(t)
+	onEach(t, contract.Run)
+}
 
-func TestExitCodesFrom0To255(t *testing.T) { onEach(t, contract.ExitCodes) }
+func TestExitCodesFrom0To255(t *testing.T) {
+	inCI(t)
+	onEach(t, contract.ExitCodes)
+}
 
-func TestALostStderrEndsNothing(t *testing.T) { onEach(t, contract.LostStderr) }
+func TestALostStderrEndsNothing(t *testing.T) {
+	notInCI(t)
+	onEach(t, contract.LostStderr)
+}
 
 func TestTransfersMissNothing(t *testing.T) {
+	notInCI(t)
 	onEach(t, func(t *testing.T, p contract.Program) { contract.Transfers(t, p, 2_000_000, *runs) })
 }
 
 // A large transfer is made of zeros from the kernel, so that neither side's disk or generator is what is measured.
 func TestLargeTransfersKeepTheirSum(t *testing.T) {
+	notInCI(t)
 	sum := sha256.New()
 	if _, err := io.CopyN(sum, zeros{}, *volume); err != nil {
 		t.Fatal(err)
@@ -69,6 +80,7 @@ func (zeros) Read(p []byte) (int, error) {
 }
 
 func TestAHundredAtOnce(t *testing.T) {
+	notInCI(t)
 	onEach(t, func(t *testing.T, p contract.Program) {
 		var all sync.WaitGroup
 		for i := range 100 {

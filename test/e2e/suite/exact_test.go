@@ -53,6 +53,7 @@ func ours() []contract.Subject { return subjects()[:3] }
 
 // TestExactEnds tries the ends of a command that servers and clients get wrong. All cells of kshell are exact; kubectl's are told (-v).
 func TestExactEnds(t *testing.T) {
+	notInCI(t)
 	contract.Bench{
 		Subjects: subjects(), Pods: sleepers, Left: leftIn, Sweep: sweep,
 		Trials: *trials, LongTrials: cmp.Or(*longs, (*trials+2)/3), References: *theirs, LongAtOnce: *atOnce,
@@ -108,6 +109,7 @@ func sweep(t testing.TB, pod string) {
 }
 
 func TestExactFuzz(t *testing.T) {
+	notInCI(t)
 	pods := sleepers(t, len(ours()))
 	var all sync.WaitGroup
 	for i, s := range ours() {
@@ -142,6 +144,7 @@ var shellish = map[string]string{
 
 // TestExactModeIsNotSeen compares exact mode with the plain way, in every kind of image.
 func TestExactModeIsNotSeen(t *testing.T) {
+	notInCI(t)
 	all, environs := regexp.MustCompile(""), regexp.MustCompile("environment|variables|options|folder")
 	for _, i := range []struct {
 		name, pod, shell string
@@ -168,6 +171,7 @@ func TestExactModeIsNotSeen(t *testing.T) {
 
 // TestWithoutAShellExactModeStepsBack checks that an image without sh costs a command nothing but one more request.
 func TestWithoutAShellExactModeStepsBack(t *testing.T) {
+	notInCI(t)
 	for _, s := range ours() {
 		t.Run(s.Name, func(t *testing.T) {
 			for _, c := range []contract.Case{
@@ -185,6 +189,7 @@ func TestWithoutAShellExactModeStepsBack(t *testing.T) {
 }
 
 func TestExactModeCosts(t *testing.T) {
+	notInCI(t)
 	for _, s := range ours() {
 		contract.Cost(t, s, "web", 15, 1, min(*volume, 64<<20), contract.Budget{Start: 3 * time.Millisecond, Volume: 0.03, Strict: *strict})
 	}
@@ -193,6 +198,7 @@ func TestExactModeCosts(t *testing.T) {
 // TestThePlainWayDoesNotHangWithUnreadInput: a server that is stuck with it never says how the command has ended, on one of the paths though it
 // answers. The container is asked.
 func TestThePlainWayDoesNotHangWithUnreadInput(t *testing.T) {
+	notInCI(t)
 	for _, way := range paths() {
 		for _, c := range []struct {
 			name    string

@@ -59,6 +59,7 @@ func enters(t *testing.T, p contract.Program, pod string) {
 var flood = []string{"--", "sh", "-c", counting(1<<30, ":")}
 
 func TestAKilledKubeletLosesTheCommandAndKeepsTheContainer(t *testing.T) {
+	notInCI(t)
 	ctx := breaks(t)
 	pod := ready(t, sleeper(victim))
 	prints, waits := onBoth(t, append([]string{"exec", pod}, flood...)...), onBoth(t, "exec", pod, "--", "sh", "-c", "echo started; sleep 600")
@@ -85,6 +86,7 @@ func TestAKilledKubeletLosesTheCommandAndKeepsTheContainer(t *testing.T) {
 }
 
 func TestAnAPIServerThatGoesIsNoSuccess(t *testing.T) {
+	notInCI(t)
 	pod := ready(t, sleeper(""))
 	for name, s := range map[string]harness.Server{"kubelet": harness.MainServer, "apiserver": harness.TranslatingServer} {
 		for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
@@ -132,6 +134,7 @@ type endless struct{}
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestAPausedAPIServerCostsNothingButTime(t *testing.T) {
+	notInCI(t)
 	breaks(t)
 	pod := ready(t, sleeper(victim))
 	const numbers, lines = 120, 300_000
@@ -179,6 +182,7 @@ func TestAPausedAPIServerCostsNothingButTime(t *testing.T) {
 }
 
 func TestAShortPartitionLosesNoNumberOrIsTold(t *testing.T) {
+	notInCI(t)
 	ctx := breaks(t)
 	pod := ready(t, sleeper(victim))
 	const numbers = 200
@@ -212,6 +216,7 @@ func TestAShortPartitionLosesNoNumberOrIsTold(t *testing.T) {
 // The harness kills the processes of a node, and the kernel closes their connections: a power cut would not even do that. A loss that nobody
 // tells is what a partition looks like as long as it lasts; kshell does not notice it yet, for it sends no pings.
 func TestALostNodeEndsTheCommandAndComesBackWithItsPods(t *testing.T) {
+	notInCI(t)
 	ctx := breaks(t)
 	pod := ready(t, sleeper(victim))
 	prints, waits := onBoth(t, append([]string{"exec", pod}, flood...)...), onBoth(t, "exec", pod, "--", "sh", "-c", "echo started; sleep 600")
@@ -253,6 +258,7 @@ func through(t *testing.T, s harness.Server) (*faultproxy.Proxy, []string) {
 }
 
 func TestAConnectionThatIsCutIsNoSuccess(t *testing.T) {
+	notInCI(t)
 	pod := ready(t, sleeper(""))
 	p := program(cluster.Kubeconfig())
 	const upload = 2 << 20
@@ -295,6 +301,7 @@ func TestAConnectionThatIsCutIsNoSuccess(t *testing.T) {
 }
 
 func TestASlowAndDistantLinkLosesNothing(t *testing.T) {
+	notInCI(t)
 	pod := ready(t, sleeper(""))
 	want := strings.Repeat("0123456789abcde\n", 300_000/16)
 	onServers(t, func(t *testing.T, s harness.Server) {
@@ -347,6 +354,7 @@ contexts: [{name: g, context: {cluster: g}}], clusters: [{name: g, cluster: {ser
 var unanswered = regexp.MustCompile(`^kshell: [^\n]*no answer to the WebSocket handshake within 35s\n(hint: [^\n]+\n)?$`)
 
 func TestAHandshakeThatNobodyAnswersEnds(t *testing.T) {
+	notInCI(t)
 	breaks(t)
 	pod := ready(t, sleeper(victim))
 	mute := map[string]*live{}

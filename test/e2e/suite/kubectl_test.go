@@ -14,6 +14,7 @@ import (
 // TestKubectlSideBySide runs every contract case through kubectl exec as well. Where no difference is listed, stdout, the remote's
 // stderr and the exit code are the same; where one is listed, it is there.
 func TestKubectlSideBySide(t *testing.T) {
+	inCI(t)
 	ours, theirs := program(cluster.Kubeconfig()), kubectl()
 	compared, listed := 0, 0
 	for _, c := range contract.Cases() {
@@ -71,6 +72,7 @@ var flagOfKubectl = regexp.MustCompile(`(?m)^ +(?:-(\w), )?--([\w-]+)=(.*):$`)
 
 // TestEveryFlagOfKubectlIsTaken asks kubectl which flags its exec has, the short ones too.
 func TestEveryFlagOfKubectlIsTaken(t *testing.T) {
+	inCI(t)
 	ours, theirs := program(cluster.Kubeconfig()), kubectl()
 	flags := flagOfKubectl.FindAllStringSubmatch(theirs.Run(t, nil, "exec", "--help").Out+theirs.Run(t, nil, "options").Out, -1)
 	if len(flags) < 36 {
@@ -90,6 +92,7 @@ func TestEveryFlagOfKubectlIsTaken(t *testing.T) {
 
 // TestKubectlRunsKshellAsItsPlugin has kubectl find it by its two names, for commands and for completion.
 func TestKubectlRunsKshellAsItsPlugin(t *testing.T) {
+	inCI(t)
 	dir := t.TempDir()
 	for _, name := range []string{"kubectl-kshell", "kubectl_complete-kshell"} {
 		check(t, os.Symlink(kshell, filepath.Join(dir, name)))

@@ -8,9 +8,13 @@ import (
 	"kshell/test/contract"
 )
 
-func TestManyPods(t *testing.T) { onEach(t, contract.Many) }
+func TestManyPods(t *testing.T) {
+	inCI(t)
+	onEach(t, contract.Many)
+}
 
 func TestManyPodsThatPrintWithoutEndAreHeldBackAndEnded(t *testing.T) {
+	notInCI(t)
 	const pods = 20
 	value := fmt.Sprint(time.Now().UnixNano()) // others may run the same here
 	var names []string
@@ -26,6 +30,7 @@ func TestManyPodsThatPrintWithoutEndAreHeldBackAndEnded(t *testing.T) {
 }
 
 func TestWhatEndsKshellEndsTheCommand(t *testing.T) {
+	notInCI(t)
 	for _, s := range ours() {
 		t.Run(s.Name, func(t *testing.T) { contract.Signals(t, s.Program, s.Flags...) })
 	}

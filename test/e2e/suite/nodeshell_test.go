@@ -46,6 +46,7 @@ func nodes(t *testing.T) contract.Nodes {
 }
 
 func TestNodeShell(t *testing.T) {
+	inCI(t)
 	onEach(t, func(t *testing.T, p contract.Program) {
 		n := nodes(t)
 		n.Restricted = namespace(t, map[string]string{"pod-security.kubernetes.io/enforce": "restricted"})
@@ -54,6 +55,7 @@ func TestNodeShell(t *testing.T) {
 }
 
 func TestANodeShellIsTheSameBehindFiftyCuts(t *testing.T) {
+	inCI(t)
 	onServers(t, func(t *testing.T, s harness.Server) {
 		for how, ending := range map[string]faultproxy.Ending{"RST": faultproxy.RST, "FIN": faultproxy.FIN} {
 			t.Run(how, func(t *testing.T) {
@@ -84,6 +86,7 @@ func none(t *testing.T, ns string, within time.Duration) {
 }
 
 func TestASignalLeavesNoPod(t *testing.T) {
+	inCI(t)
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
 		for what, args := range map[string][]string{
 			"while a command runs":     {"--image", harness.BusyboxImage, "node1", "--", "sh", "-c", "echo started >&2; sleep 600"},
@@ -110,6 +113,7 @@ func TestASignalLeavesNoPod(t *testing.T) {
 
 // A kshell that is killed can delete nothing: the pod ends by itself, and the next one sweeps it.
 func TestAKilledKshellLeavesNoPodBehindTheHeartbeat(t *testing.T) {
+	inCI(t)
 	t.Parallel()
 	n := nodes(t)
 	p := program(cluster.Kubeconfig())
@@ -132,6 +136,7 @@ func TestAKilledKshellLeavesNoPodBehindTheHeartbeat(t *testing.T) {
 }
 
 func TestWhyAPodOnANodeDoesNotStart(t *testing.T) {
+	inCI(t)
 	p := program(cluster.Kubeconfig())
 	t.Run("its image cannot be pulled", func(t *testing.T) {
 		ns := namespace(t, nil)
@@ -168,6 +173,7 @@ func TestWhyAPodOnANodeDoesNotStart(t *testing.T) {
 
 // The rules that are said to lack are all that is needed, and nothing is made before.
 func TestTheRightsForANodeShell(t *testing.T) {
+	inCI(t)
 	const nobody = "suite-nodes-nobody"
 	n := nodes(t)
 	run := func() contract.Result {
@@ -203,6 +209,7 @@ func TestTheRightsForANodeShell(t *testing.T) {
 
 // The cluster role of the documentation, given in one namespace, is enough there for all that a shell needs.
 func TestTheClusterRoleOfTheDocumentationIsEnough(t *testing.T) {
+	inCI(t)
 	const somebody = "suite-nodes-somebody"
 	n := nodes(t)
 	text, err := os.ReadFile("../../../docs/node-shell.md")
@@ -242,5 +249,6 @@ func TestTheClusterRoleOfTheDocumentationIsEnough(t *testing.T) {
 }
 
 func TestANodeShellThatIsLeftRunning(t *testing.T) {
+	inCI(t)
 	onEach(t, func(t *testing.T, p contract.Program) { contract.NodeShellStays(t, p, nodes(t)) })
 }

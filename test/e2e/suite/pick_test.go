@@ -7,6 +7,7 @@ import (
 
 // TestAPodIsChosenFromAList types a part of a name into the list, chooses the pod, and then one of its containers.
 func TestAPodIsChosenFromAList(t *testing.T) {
+	notInCI(t)
 	server := newTmux(t)
 	for _, way := range paths() {
 		t.Run(way.name, func(t *testing.T) {

@@ -36,6 +36,7 @@ var deletions = map[string]func(ctx context.Context, t *testing.T, pod string) e
 }
 
 func TestTheDeletionOfThePodEndsTheCommandAndIsNoSuccess(t *testing.T) {
+	notInCI(t)
 	for how, remove := range deletions {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
@@ -94,6 +95,7 @@ func replicated(t *testing.T, label string, pods int32) string {
 }
 
 func TestAReplacementCanBeEnteredRightAfterADeletion(t *testing.T) {
+	notInCI(t)
 	name := replicated(t, "suite-replaced", 1)
 	newest := func(not string) string {
 		var pod string

@@ -36,6 +36,7 @@ func tokens(t *testing.T) []string {
 }
 
 func TestRightsDecideWhoMayRunACommand(t *testing.T) {
+	inCI(t)
 	secrets := tokens(t)
 	const (
 		lacks = `not allowed in namespace "default": `
@@ -95,6 +96,7 @@ func TestRightsDecideWhoMayRunACommand(t *testing.T) {
 
 // Who may not look at a pod is told what the server says of it, for kshell cannot look either.
 func TestWithoutTheRightToLookTheServersWordsAreShown(t *testing.T) {
+	notInCI(t)
 	onEach(t, func(t *testing.T, p contract.Program) {
 		for _, c := range []struct {
 			name string
@@ -122,6 +124,7 @@ func TestWithoutTheRightToLookTheServersWordsAreShown(t *testing.T) {
 
 // The rule that a hint says to add is all that is needed, and needed.
 func TestTheRuleOfTheHintIsEnough(t *testing.T) {
+	notInCI(t)
 	const nobody = "suite-nobody"
 	roles := clientset(t).RbacV1()
 	run := func(target string) contract.Result {
@@ -166,6 +169,7 @@ func TestTheRuleOfTheHintIsEnough(t *testing.T) {
 // A hint that says what to type has to say what is true: `kubectl auth can-i create pods/exec` asks for a pod named exec. It is that for
 // those who may not ask for their rights, such as everybody who is not logged in.
 func TestTheCommandOfTheHintAnswersTheQuestion(t *testing.T) {
+	notInCI(t)
 	r := program(cluster.Kubeconfig()).Run(t, nil, "--as", "system:anonymous", "exec", "web", "--", "true")
 	_, command, ok := strings.Cut(strings.TrimSpace(r.Err), "default: kubectl ")
 	if !ok {
@@ -181,6 +185,7 @@ func TestTheCommandOfTheHintAnswersTheQuestion(t *testing.T) {
 }
 
 func TestRightsDecideWhoMayAttach(t *testing.T) {
+	inCI(t)
 	onServers(t, func(t *testing.T, s harness.Server) {
 		for _, user := range []string{harness.DevNone, harness.DevGet, harness.DevExecOnly} {
 			t.Run(user, func(t *testing.T) {

@@ -52,10 +52,12 @@ func world(s harness.Server) contract.World {
 }
 
 func TestSessions(t *testing.T) {
+	notInCI(t)
 	onServers(t, func(t *testing.T, s harness.Server) { contract.Sessions(t, world(s)) })
 }
 
 func TestSessionsHaveTheirFigures(t *testing.T) {
+	notInCI(t)
 	onServers(t, func(t *testing.T, s harness.Server) {
 		w := world(s)
 		t.Run("reset", func(t *testing.T) {
@@ -85,6 +87,7 @@ func shellIn(t *testing.T, p contract.Program, args ...string) *contract.Termina
 }
 
 func TestAShellTellsWhatBecomesOfItsPod(t *testing.T) {
+	notInCI(t)
 	onEach(t, func(t *testing.T, p contract.Program) {
 		for how, remove := range deletions {
 			t.Run(how, func(t *testing.T) {
@@ -142,6 +145,7 @@ func lastEnd(p *corev1.Pod) *corev1.ContainerStateTerminated {
 }
 
 func TestAShellFollowsItsDeployment(t *testing.T) {
+	notInCI(t)
 	name := replicated(t, "suite-followed", 2)
 	onEach(t, func(t *testing.T, p contract.Program) {
 		for how, remove := range deletions {
@@ -170,6 +174,7 @@ func TestAShellFollowsItsDeployment(t *testing.T) {
 
 // TestALostNodeIsTold kills a node under a shell. The API server goes on answering pings.
 func TestALostNodeIsTold(t *testing.T) {
+	notInCI(t)
 	ctx := breaks(t)
 	const victim = "node2"
 	pod := ready(t, sleeper(victim))
@@ -190,6 +195,7 @@ func TestALostNodeIsTold(t *testing.T) {
 
 // TestAnIdleSessionOutlivesALoadBalancer has real ones between, that end what is idle for 10 s.
 func TestAnIdleSessionOutlivesALoadBalancer(t *testing.T) {
+	notInCI(t)
 	for name, balance := range map[string]func(*testing.T, string) string{"haproxy": haproxy, "nginx": nginx} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

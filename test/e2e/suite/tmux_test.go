@@ -41,6 +41,7 @@ var scenes = []scene{
 // TestScreensAreThoseOfKubectl does the same things through kubectl and through kshell, in two windows of the same size, and compares the
 // screens to the last colour; kshell once more through the API server that translates.
 func TestScreensAreThoseOfKubectl(t *testing.T) {
+	notInCI(t)
 	server := newTmux(t)
 	clear(met)
 	for _, s := range scenes {
@@ -363,6 +364,7 @@ func pasted(size int) []byte {
 
 // TestASignalToKshellGivesTheTerminalBack: the shell below it goes on as if nothing had been.
 func TestASignalToKshellGivesTheTerminalBack(t *testing.T) {
+	notInCI(t)
 	server := newTmux(t)
 	for _, way := range paths() {
 		for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGINT} {

@@ -8,6 +8,7 @@ import (
 )
 
 func TestWays(t *testing.T) {
+	inCI(t)
 	for _, s := range ours()[:2] {
 		t.Run(s.Name, func(t *testing.T) {
 			cfg, err := cluster.Config(harness.DevExecOnly, harness.MainServer)
