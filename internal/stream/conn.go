@@ -39,6 +39,8 @@ type Conn struct {
 	status []byte // what the error channel has brought so far
 	first  channel
 	word   []byte // what await has read, on the first channel
+	awaits sign   // what still counts as the beginning of the command
+	began  func() // called when it has come; set with awaits
 
 	// The writers', who are several (stdin, resize).
 	writing sync.Mutex
@@ -75,6 +77,9 @@ func (c *Conn) run(ctx context.Context, stdout, stderr io.Writer) error {
 	defer context.AfterFunc(ctx, c.close)()
 	done := false
 	deliver := func(ch channel, p []byte) error {
+		if len(p) > 0 {
+			c.see(signOutput)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -96,33 +101,51 @@ func (c *Conn) run(ctx context.Context, stdout, stderr io.Writer) error {
 	return c.end(ctx, done, err)
 }
 
-// await reads until the remote has said something, which is left for run. It returns nil, or what run would, but for a success: that is none where
-// nothing was said. It then closes the socket.
-func (c *Conn) await(ctx context.Context, within time.Duration) error {
+// sign is what shows that the far side has begun to serve a command.
+type sign int32
+
+const (
+	signNone    sign = iota // nothing is awaited
+	signMessage             // any message: a server's first one is empty, on the lowest output channel
+	signOutput              // output of the command, or a Status
+)
+
+// expect has began called, once, from the reader's goroutine, when the sign has come. It is called before the first read.
+func (c *Conn) expect(awaited sign, began func()) { c.awaits, c.began = awaited, began }
+
+// see takes note of a message, or of output in it.
+func (c *Conn) see(seen sign) {
+	if c.awaits != signNone && seen >= c.awaits {
+		c.awaits = signNone
+		c.began()
+	}
+}
+
+// await reads until the sign that expect was given has come; output in it is left for run. Not begun: the command has ended before, or the
+// socket has, and err is what run would return; the socket is closed.
+func (c *Conn) await(ctx context.Context) (begun bool, err error) {
 	defer context.AfterFunc(ctx, c.close)()
-	late := time.AfterFunc(within, func() { c.die(errNoWord) })
-	defer late.Stop()
 	done := false
-	var err error
-	for err == nil && !done && len(c.word) == 0 {
+	for err == nil && !done && c.awaits != signNone {
 		err = c.receive(func(ch channel, p []byte) (err error) {
-			switch ch {
-			case chStdout, chStderr:
-				c.first, c.word = ch, append(c.word, p...)
-			case chError:
+			switch {
+			case ch == chError:
 				done, err = c.hear(p)
+			case (ch == chStdout || ch == chStderr) && len(p) > 0:
+				c.first, c.word = ch, append(c.word, p...)
 			}
 			return err
 		})
+		if len(c.word) > 0 {
+			c.see(signOutput)
+			return true, nil
+		}
 	}
-	if len(c.word) > 0 {
-		return nil
+	if err == nil && !done {
+		return true, nil
 	}
 	c.close()
-	if err = c.end(ctx, done, err); err == nil {
-		return &LostError{errNoWord}
-	}
-	return err
+	return false, c.end(ctx, done, err)
 }
 
 // errNoWord is why a new socket is given up on which nothing has begun.
@@ -194,6 +217,7 @@ func (c *Conn) receive(deliver func(channel, []byte) error) error {
 	if err != nil {
 		return err
 	}
+	c.see(signMessage)
 	if c.codec.text {
 		return c.receiveText(r, deliver)
 	}

@@ -24,6 +24,7 @@ import (
 
 // handshakeTimeout bounds one handshake. A kubelet that accepts and stays silent would otherwise hold it for ever; an API
 // server that cannot reach its kubelet says so after 30 s at most, so we wait a little longer than that.
+// The configuration's timeout takes its place.
 const handshakeTimeout = 35 * time.Second
 
 // Dialer opens sockets to one API server with the credentials, proxy and TLS settings of its configuration. The zero value is not
@@ -32,6 +33,7 @@ type Dialer struct {
 	base   *url.URL
 	client *http.Client
 	http1  func() (http.RoundTripper, error) // for DialSPDY
+	within time.Duration                     // bounds one handshake
 }
 
 // NewDialer prepares to dial the server of cfg. Errors are those of cfg: an unusable host, certificate or credential plugin.
@@ -45,9 +47,10 @@ func NewDialer(cfg *rest.Config) (*Dialer, error) {
 		return nil, fmt.Errorf("connection settings: %w", err)
 	}
 	own := *client // the transport below is not one for ordinary requests
+	own.Timeout = 0
 	own.Transport = upgrader{cmp.Or(client.Transport, http.DefaultTransport)}
 	http1 := sync.OnceValues(func() (http.RoundTripper, error) { return newHTTP1(cfg) })
-	return &Dialer{base: base, client: &own, http1: http1}, nil
+	return &Dialer{base: base, client: &own, http1: http1, within: cmp.Or(cfg.Timeout, handshakeTimeout)}, nil
 }
 
 // Server is the address that is dialled, without credentials: for messages.
@@ -61,10 +64,10 @@ type Request struct {
 	Origin    bool       // send an Origin header: watch over WebSocket is refused without one
 }
 
-// Dial performs one handshake, within the configuration's timeout and 35 s. The context bounds the handshake only. Errors:
+// Dial performs one handshake, within the configuration's timeout, or 35 s where it has none. The context bounds the handshake only. Errors:
 // *HandshakeError when the server answered and refused, *DialError when it could not be reached, and the context's cause.
 func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
-	bounded, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, errHandshakeTimeout)
+	bounded, cancel := context.WithTimeoutCause(ctx, d.within, d.late("WebSocket"))
 	defer cancel()
 	u := d.base.JoinPath(r.Path)
 	u.RawQuery = r.Query.Encode()
@@ -84,7 +87,10 @@ func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
 	return newConn(ws), nil
 }
 
-var errHandshakeTimeout = fmt.Errorf("no answer to the WebSocket handshake within %v", handshakeTimeout)
+// late is why a handshake was given up.
+func (d *Dialer) late(protocol string) error {
+	return fmt.Errorf("no answer to the %s handshake within %v", protocol, d.within)
+}
 
 // refusal makes sense of a failed handshake: answered, or not reached.
 func (d *Dialer) refusal(err error, resp *http.Response, timeout error) error {

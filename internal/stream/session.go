@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -235,7 +236,8 @@ func failed(err error) bool {
 	var unreachable *DialError
 	var unknown *ProtocolError
 	var early *NotYetError
-	return errors.As(err, &lost) || errors.As(err, &refused) || errors.As(err, &unreachable) || errors.As(err, &unknown) || errors.As(err, &early)
+	var unstarted *StartError
+	return errors.As(err, &unstarted) || errors.As(err, &lost) || errors.As(err, &refused) || errors.As(err, &unreachable) || errors.As(err, &unknown) || errors.As(err, &early)
 }
 
 // NotYetError is what a Dial returns when there is nothing to connect to: now, or, if Final, for ever.
@@ -286,9 +288,20 @@ type Session struct {
 	// more than 160 KiB unread it never says so). Its error ends the session; nil goes on. It runs in a goroutine of its own.
 	Stuck func(ctx context.Context) error
 
-	// Proof is how long a socket behind the first one has to bring something; 0: it counts when it is open. Until it has, no socket is open for
-	// OnOpen and for the keys, and a success is a loss: API servers that translate the protocol themselves (Kubernetes 1.30 to 1.35) open sockets for
-	// a node that is dead, and then say that all went well. What begins in silence must do without.
+	// StartTimeout bounds the time from Run's beginning to the first message on the first socket; 0: there is no bound. When it is over the session
+	// ends with a *StartError. WithOutput says that the command writes something when it begins, so that only output, or its end, counts: API
+	// servers that translate the protocol themselves (Kubernetes 1.30 to 1.35) open sockets, and send the first, empty message, for a node that
+	// is dead. Over SPDY no message is sent first; without WithOutput the open connection counts.
+	//
+	// In an interactive session OnOpen and the keys wait for that message: until then the terminal is not raw, and Ctrl-C is a signal.
+	StartTimeout time.Duration
+	WithOutput   bool
+	// OnStart is called, from Run's goroutine, when that message has come. It is not called without a StartTimeout.
+	OnStart func()
+
+	// Proof is how long a socket after the first one has to bring output; 0: it counts when it is open. Until it has, no socket is open for
+	// OnOpen and for the keys, and a success is a loss: the servers named above then say that all went well. What begins in silence must do
+	// without.
 	Proof time.Duration
 
 	// Judge is asked, in Run's goroutine, for what the end of a socket means that was a verdict or a loss, and gives that back or another
@@ -330,6 +343,7 @@ func (s *Session) Redraw() {
 //   - *RemoteError: it could not be run; the server says why
 //   - *LostError: the link ended and nobody said anything, and the policy says no more sockets
 //   - *HandshakeError, *DialError, *ProtocolError, *NotYetError: no socket could be opened
+//   - *StartError: the first socket was opened, and nothing came from it within StartTimeout
 //   - *OutputError, *InputError: Stdout or Stderr, or Stdin, failed
 //   - the context's cause, when it ended first
 //
@@ -347,20 +361,70 @@ func (s *Session) Run(ctx context.Context) error {
 			c.wait()
 		}
 	}()
-	proof := time.Duration(0)
+	first, start := true, time.Now()
 	return s.run(ctx, func(ctx context.Context, conn *Conn) error {
-		within := proof
-		proof = s.Proof
-		return s.use(ctx, conn, c, p, within)
+		b := s.laterStart()
+		if first {
+			b = s.firstStart(conn, time.Since(start))
+		}
+		first = false
+		return s.use(ctx, conn, c, p, b)
 	})
 }
+
+// startBound is by when a socket has to show that the command has begun.
+type startBound struct {
+	within   time.Duration // 0: it need not
+	awaited  sign
+	late     error // why the socket is closed otherwise
+	gate     bool  // the session waits for it
+	required bool  // the end of the command does not do instead, not even a success
+}
+
+// firstStart takes how long it took to open the socket.
+func (s *Session) firstStart(conn *Conn, took time.Duration) startBound {
+	if s.StartTimeout == 0 {
+		return startBound{}
+	}
+	b := startBound{within: max(s.StartTimeout-took, time.Second), awaited: signMessage, late: &StartError{s.StartTimeout}, gate: s.Interactive}
+	if s.WithOutput {
+		b.awaited = signOutput
+	} else if _, bySPDY := conn.ws.(*spdySocket); bySPDY {
+		s.started()
+		return startBound{}
+	}
+	return b
+}
+
+func (s *Session) laterStart() startBound {
+	if s.Proof == 0 {
+		return startBound{}
+	}
+	return startBound{within: s.Proof, awaited: signOutput, late: errNoWord, gate: true, required: true}
+}
+
+func (s *Session) started() {
+	if s.OnStart != nil {
+		s.OnStart()
+	}
+}
+
+// StartError means that the server has accepted the first connection, and nothing came from the command within StartTimeout. It may be started
+// later all the same.
+type StartError struct{ Within time.Duration }
+
+func (e *StartError) Error() string {
+	return fmt.Sprintf("the command was not started within %v", e.Within)
+}
+
+// Permanent is true: the time is over.
+func (e *StartError) Permanent() bool { return true }
 
 // errCrew is the cause of a session's end by a panic, which then comes out of Run: nobody sees it.
 var errCrew = errors.New("a goroutine of the session panicked")
 
-// use runs one socket of the session, which has to prove itself within a time: the caller's goroutine reads, and another writes the sizes, the
-// first one before any stdin.
-func (s *Session) use(ctx context.Context, conn *Conn, c *crew, p *pump, proof time.Duration) error {
+// use runs one socket of the session: the caller's goroutine reads, and another writes the sizes, the first one before any stdin.
+func (s *Session) use(ctx context.Context, conn *Conn, c *crew, p *pump, b startBound) error {
 	ctx, cancel := context.WithCancel(ctx)
 	writers, proven := &crew{ended: c.ended}, make(chan bool, 1)
 	defer p.closed(conn)
@@ -378,11 +442,16 @@ func (s *Session) use(ctx context.Context, conn *Conn, c *crew, p *pump, proof t
 	if s.Keepalive > 0 {
 		writers.run(func() { s.watchLink(ctx, conn, writers) })
 	}
-	var err error
-	if proof > 0 {
-		err = conn.await(ctx, proof)
+	begun, err := true, error(nil)
+	if b.within > 0 {
+		late := time.AfterFunc(b.within, func() { conn.die(b.late) })
+		defer late.Stop()
+		conn.expect(b.awaited, func() { late.Stop(); s.started() })
 	}
-	if err == nil {
+	if b.gate {
+		begun, err = conn.await(ctx)
+	}
+	if begun {
 		p.connected()
 		if err := s.opened(conn); err != nil {
 			return err
@@ -392,6 +461,12 @@ func (s *Session) use(ctx context.Context, conn *Conn, c *crew, p *pump, proof t
 			writers.run(func() { s.watchStuck(ctx, conn, p) })
 		}
 		err = conn.run(ctx, discardNil(s.Stdout), discardNil(s.Stderr))
+	} else if err == nil && b.required {
+		err = &LostError{errNoWord}
+	}
+	var unstarted *StartError
+	if errors.As(err, &unstarted) {
+		return unstarted
 	}
 	leaving := p.closed(conn)
 	if s.Judge != nil && ctx.Err() == nil {

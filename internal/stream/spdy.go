@@ -31,8 +31,6 @@ const SPDY = spdy.HeaderSpdy31
 // which silence is success, are for servers before Kubernetes 1.4. Both can half-close a stdin.
 var spdyProtocols = []string{V5, V4}
 
-var errSPDYTimeout = fmt.Errorf("no answer to the SPDY handshake within %v", handshakeTimeout)
-
 // DialSPDY is Dial by SPDY instead of WebSocket, for exec and attach: a POST, for which the right to create is enough, and which some
 // proxies pass that no WebSocket can. Of r the path and the query count; the query's stdin, stdout, stderr and tty say which streams
 // there are (core/v1 PodExecOptions). The Conn knows how to half-close stdin and ends with a Status; it cannot be asked for a
@@ -43,12 +41,8 @@ var errSPDYTimeout = fmt.Errorf("no answer to the SPDY handshake within %v", han
 // success is an explicit one. They are looked at when remotecommand has delivered both outputs to their ends: the server sends the
 // Status behind them on the same connection, so outputs are whole when there is one.
 func (d *Dialer) DialSPDY(ctx context.Context, r Request) (*Conn, error) {
-	bounded, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, errSPDYTimeout)
+	bounded, cancel := context.WithTimeoutCause(ctx, d.within, d.late("SPDY"))
 	defer cancel()
-	if d.client.Timeout > 0 {
-		bounded, cancel = context.WithTimeout(bounded, d.client.Timeout)
-		defer cancel()
-	}
 	transport, err := d.http1()
 	if err != nil {
 		return nil, fmt.Errorf("connection settings: %w", err)

@@ -434,9 +434,9 @@ func TestAServerThatIsSilentToSPDYIsGivenUpAfterTheHandshakeTimeout(t *testing.T
 		if !errors.As(err, &unreachable) || time.Since(start) != handshakeTimeout || !strings.Contains(err.Error(), "no answer to the SPDY handshake") {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
-		d.client.Timeout = 5 * time.Second
+		d.within = 5 * time.Second
 		start = time.Now()
-		if _, err = d.bySPDY("stdout")(t.Context()); !errors.As(err, &unreachable) || time.Since(start) != d.client.Timeout {
+		if _, err = d.bySPDY("stdout")(t.Context()); !errors.As(err, &unreachable) || time.Since(start) != d.within {
 			t.Errorf("with a timeout: %v after %v", err, time.Since(start))
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
