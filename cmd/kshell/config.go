@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,7 +26,7 @@ func newConfig(a *app) *cobra.Command {
 		Long: `Print the settings in force for the context in use, and where each comes from.
 
 They stand in a file, ` + settingsName + ` in the user's folder for configurations
-(` + settingsVariable + ` names another), and can be set for one context:
+(` + settingsVariable + ` names another, which must exist), and can be set for one context:
 
   shell: zsh              # opened by exec without a command
   escape-char: "%"        # as --escape-char
@@ -46,17 +48,45 @@ const (
 	settingsVariable = "KSHELL_CONFIG"
 )
 
-// loadSettings reads the user's.
-func loadSettings() (*settings.Settings, error) {
-	path := os.Getenv(settingsVariable)
+// loadSettings reads the user's settings. A file that KSHELL_CONFIG names must
+// be readable. The default file may be missing, and where it is there but
+// cannot be read, a warning says so: jobs of cron, systemd and CI often have no
+// usable home directory. A mistake in either file is an error.
+func (a *app) loadSettings() (*settings.Settings, error) {
+	named := os.Getenv(settingsVariable)
+	path := cmp.Or(named, defaultSettingsFile())
 	if path == "" {
-		folder, err := os.UserConfigDir()
-		if err != nil { // no home: no file
-			folder = os.DevNull
-		}
-		path = filepath.Join(folder, filepath.FromSlash(settingsName))
+		return settings.None(os.LookupEnv), nil
 	}
-	return settings.Load(path, os.LookupEnv)
+	loaded, err := settings.Load(path, os.LookupEnv)
+	var mistake *settings.FileError
+	switch {
+	case err == nil:
+		return loaded, nil
+	case errors.As(err, &mistake):
+		return nil, err
+	case named != "":
+		return nil, &hinted{
+			fmt.Errorf("cannot read the settings file that %s names: %w", settingsVariable, err),
+			"set " + settingsVariable + " to a file that can be read, or type `unset " + settingsVariable + "`",
+		}
+	}
+	tell := a.notice.caution
+	if _, missing := os.Stat(path); missing != nil { // or the directory may not be searched
+		tell = a.notice.detail
+	}
+	tell("settings are not used: %s", err)
+	return settings.None(os.LookupEnv), nil
+}
+
+// defaultSettingsFile is the path of the settings without KSHELL_CONFIG; empty
+// where the environment names no usable directory for it.
+func defaultSettingsFile() string {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, filepath.FromSlash(settingsName))
 }
 
 func (a *app) viewConfig() error {

@@ -112,7 +112,7 @@ func (a *app) connect() (*kubeconfig.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.prefs, err = loadSettings(); err != nil {
+	if a.prefs, err = a.loadSettings(); err != nil {
 		return nil, err
 	}
 	if mine := a.prefs.Get(settings.Namespace, target.Context); a.kube.Namespace == "" && mine.Value != "" {

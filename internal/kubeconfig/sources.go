@@ -53,9 +53,13 @@ func split(list string) []string {
 }
 
 // load merges the files. A missing file is an error only when --kubeconfig
-// names it: the others may be absent.
+// names it: the others may be absent. So may ~/.kube/config where the home
+// directory is none (/dev/null) or another user's.
 func (s sources) load() (*clientcmdapi.Config, error) {
 	raw, err := s.rules().Load()
+	if err != nil && s.origin == fromHome && !s.anyThere() {
+		return clientcmdapi.NewConfig(), nil
+	}
 	if err != nil {
 		return nil, s.diagnose(err)
 	}
@@ -112,6 +116,8 @@ func (s sources) nothing(raw *clientcmdapi.Config) error {
 		return noCurrentContext(s, raw)
 	case s.anyThere():
 		return empty(s)
+	case s.origin == fromHome && s.barred() != nil:
+		return unreadable(s.files[0], s.barred())
 	case s.origin == fromHome:
 		return noConfiguration(s)
 	default:
@@ -142,6 +148,19 @@ func (s sources) anyThere() bool {
 		}
 	}
 	return false
+}
+
+// barred is why it cannot be known whether the first file exists; nil if it
+// can, or if there is no file to look for.
+func (s sources) barred() error {
+	if len(s.files) == 0 {
+		return nil
+	}
+	_, err := os.Stat(s.files[0])
+	if errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil
 }
 
 // String names the files for a message.

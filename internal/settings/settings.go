@@ -3,14 +3,12 @@
 // It does not know flags, Kubernetes or where the user's folders are.
 //
 //   - The nearer source wins: a variable, the file's part for the context in use, the rest of the file, the default.
-//   - A file that is not there is an empty one. One that holds what is not known here is an error: a typo would be a setting lost.
+//   - A file that holds an unknown key is an error: with a typo passed over, a setting would silently have no effect.
 package settings
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -44,17 +42,21 @@ type Settings struct {
 	contexts map[string]map[string]string
 }
 
-// Load reads the file at path, if there is one, and remembers lookup for the variables (os.LookupEnv). Errors are those of reading, and a
-// *FileError.
+// None returns settings without a file: the variables alone, which lookup
+// (os.LookupEnv) gives.
+func None(lookup func(name string) (string, bool)) *Settings {
+	return &Settings{lookup: lookup}
+}
+
+// Load reads the file at path and keeps lookup (os.LookupEnv) for the
+// variables. Errors are a *FileError for the file's contents, and those of
+// opening and reading it, a missing file among them.
 func Load(path string, lookup func(name string) (string, bool)) (*Settings, error) {
-	s := &Settings{path: path, lookup: lookup}
 	raw, err := read(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return s, nil
-	case err != nil:
+	if err != nil {
 		return nil, err
 	}
+	s := &Settings{path: path, lookup: lookup}
 	return s, s.parse(raw)
 }
 

@@ -2,6 +2,7 @@ package settings
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -59,13 +60,20 @@ func TestTheNearestSourceWins(t *testing.T) {
 	}
 }
 
-func TestNoFileIsNoSettings(t *testing.T) {
-	s, err := Load(filepath.Join(t.TempDir(), "none", "config.yaml"), variables(nil))
-	if err != nil {
-		t.Fatal(err)
+func TestLoad_MissingFile(t *testing.T) {
+	_, err := Load(filepath.Join(t.TempDir(), "none", "config.yaml"), variables(nil))
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want fs.ErrNotExist", err)
 	}
-	if got := s.Get(Shell, "x"); got.Value != "" {
-		t.Errorf("%+v out of nothing", got)
+}
+
+func TestNone_VariablesOnly(t *testing.T) {
+	s := None(variables(map[string]string{"KSHELL_SHELL": "fish"}))
+	if got := s.Get(Shell, "x").Value; got != "fish" {
+		t.Errorf("shell %q, want the variable's", got)
+	}
+	if got := s.Get(Namespace, "x"); got != (Value{Namespace, "", "default"}) {
+		t.Errorf("namespace %+v, want none", got)
 	}
 }
 

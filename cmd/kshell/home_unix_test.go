@@ -1,0 +1,82 @@
+//go:build unix
+
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// shared returns a directory that every user may enter: t.TempDir may be below
+// one that is private.
+func shared(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "kshell-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func copyFile(t *testing.T, from, to string, mode os.FileMode) string {
+	t.Helper()
+	in, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// The home directory is another user's, as after su or in a container with a
+// random uid: neither the settings nor ~/.kube/config can be looked for.
+func TestHome_AnotherUsers(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	dir := shared(t)
+	kubeconfig := copyFile(t, s.Kubeconfig(), filepath.Join(dir, "config"), 0o644)
+	path := copyFile(t, program(t), filepath.Join(dir, "kshell"), 0o755)
+	home := filepath.Join(dir, "home")
+	if err := os.Mkdir(home, 0); err != nil {
+		t.Fatal(err)
+	}
+	run := func(env string, args ...string) (output string, code int) {
+		cmd := command(t, s, args...)
+		cmd.Path, cmd.Dir = path, dir
+		cmd.Env = append(cmd.Env, "HOME="+home, "XDG_CONFIG_HOME=", env)
+		if os.Getuid() == 0 {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		}
+		out, _ := cmd.CombinedOutput()
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	if out, code := run("KUBECONFIG="+kubeconfig, "exec", "web", "--", "echo", "fine"); code != 0 || out != "fine\n" {
+		t.Errorf("with KUBECONFIG: exit code %d, output %q", code, out)
+	}
+	trusted := []string{"--server", s.URL(), "--insecure-skip-tls-verify", "--token", s.Token("admin")}
+	if out, code := run("KUBECONFIG=", append(trusted, "exec", "web", "--", "echo", "fine")...); code != 0 || out != "fine\n" {
+		t.Errorf("with flags: exit code %d, output %q", code, out)
+	}
+	out, code := run("KUBECONFIG=", "exec", "web", "--", "echo", "fine")
+	if want := "kshell: cannot read kubeconfig " + home + "/.kube/config: permission denied\n"; code != 255 || !strings.HasPrefix(out, want) {
+		t.Errorf("with nothing: exit code %d, output %q, want %q", code, out, want)
+	}
+}
