@@ -25,7 +25,7 @@ const (
 	nodeImageDefault        = "docker.io/library/busybox:1.37"
 	nodeImageDefaultWindows = "mcr.microsoft.com/oss/kubernetes/windows-host-process-containers-base-image:v1.0.0"
 	ttlDefault              = 8 * time.Hour
-	staleDefault            = 5 * time.Minute
+	staleDefault            = node.DefaultHeartbeat
 )
 
 // nodeFlags are node-shell's own.
@@ -253,8 +253,8 @@ func (f *nodeFlags) planPod(cmd *cobra.Command, p *nodePlan) error {
 		return usage(cmd, fmt.Sprintf("--pod-running-timeout %v is too short: a pod has to be made first", f.running))
 	case f.ttl < time.Minute:
 		return usage(cmd, fmt.Sprintf("--ttl %v is too short: 1m at least", f.ttl))
-	case f.stale < 10*time.Second:
-		return usage(cmd, fmt.Sprintf("--heartbeat %v is too short: 10s at least", f.stale))
+	case f.stale < node.MinHeartbeat:
+		return usage(cmd, fmt.Sprintf("--heartbeat %v is too short: %v at least", f.stale, node.MinHeartbeat))
 	}
 	for flag, value := range map[string]string{"cpu": f.cpu, "memory": f.memory} {
 		if _, err := resource.ParseQuantity(value); err != nil {

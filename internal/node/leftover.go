@@ -19,40 +19,19 @@ func Leftover(p *corev1.Pod, now time.Time) string {
 		return ""
 	case Over(p):
 		return "has ended"
-	case age > span(p, ttlAnnotation)+margin:
-		return fmt.Sprintf("should have ended after %v", span(p, ttlAnnotation))
-	case p.Status.Phase == corev1.PodPending && age > span(p, waitsAnnotation)+margin:
+	case p.CreationTimestamp.IsZero(): // its age is not known
+		return ""
+	case age > ttl(p)+margin:
+		return fmt.Sprintf("should have ended after %v", ttl(p))
+	case p.Status.Phase == corev1.PodPending && age > startLimit(p)+margin:
 		return "has never started"
 	}
 	return ""
 }
 
-// span is a time in one of our annotations; what is not there or unreadable counts as a day.
-func span(p *corev1.Pod, annotation string) time.Duration {
-	d, err := time.ParseDuration(p.Annotations[annotation])
-	if err != nil || d < 0 {
-		return 24 * time.Hour
-	}
-	return d
-}
-
 // Over says whether nothing runs in the pod any more, and never will.
 func Over(p *corev1.Pod) bool {
 	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
-}
-
-// Facts are what a pod of ours tells about itself.
-type Facts struct {
-	By, From string
-	TTL      time.Duration
-	Stale    time.Duration // see Options
-	Shell    bool          // one can come back to it
-}
-
-// FactsOf reads them.
-func FactsOf(p *corev1.Pod) Facts {
-	a := p.Annotations
-	return Facts{By: a[byAnnotation], From: a[fromAnnotation], TTL: span(p, ttlAnnotation), Stale: span(p, staleAnnotation), Shell: a[kindAnnotation] == kindShell}
 }
 
 // End is how the pod's main process has ended.

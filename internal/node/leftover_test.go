@@ -25,7 +25,7 @@ func TestOnlyWhatNobodyNeedsIsALeftover(t *testing.T) {
 		"it never starts":              {10 * time.Minute, corev1.PodPending, nil, "has never started"},
 		"it is not ours":               {99 * time.Hour, corev1.PodFailed, func(p *corev1.Pod) { delete(p.Labels, nameLabel) }, ""},
 		"it is being deleted":          {0, corev1.PodFailed, func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: now} }, ""},
-		"nobody knows how long it may": {9 * time.Hour, corev1.PodRunning, func(p *corev1.Pod) { p.Annotations = nil }, ""},
+		"nobody knows how long it may": {9 * time.Hour, corev1.PodRunning, func(p *corev1.Pod) { p.Annotations, p.Spec.ActiveDeadlineSeconds = nil, nil }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := Pod(wanted())

@@ -4,12 +4,14 @@
 //
 //   - pod.go, name.go, script.go: the pod, and what runs in it; pure
 //   - refusal.go: why the API refuses such a pod, and what would help; pure
+//   - facts.go: what a pod says about itself, as untrusted input; pure
 //   - leftover.go: which pods are leftovers; pure
 //   - tape.go: the output of a shell to which one comes back, each byte once; over a reader of the container's log
 //   - client.go: the few requests
 //
 // Invariants:
 //
+//   - What a pod's annotations say is parsed with limits, in facts.go alone: anyone who may edit the pod can write them.
 //   - A pod is deleted only with its uid, and only if it carries our labels.
 //   - Every pod ends by itself: after Options.TTL (activeDeadlineSeconds), and when nobody has given a sign of life for Options.Stale.
 //   - No goroutine is started.

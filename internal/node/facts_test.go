@@ -1,0 +1,156 @@
+package node
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// annotated is a pod of ours with other annotations, and without a deadline.
+func annotated(annotations map[string]string) *corev1.Pod {
+	p := Pod(wanted())
+	p.Annotations, p.Spec.ActiveDeadlineSeconds = annotations, nil
+	return p
+}
+
+func TestFactsOf_Durations(t *testing.T) {
+	for _, c := range []struct {
+		value      string
+		heartbeat  time.Duration
+		ttl, waits time.Duration
+	}{
+		{"", 5 * time.Minute, 24 * time.Hour, 24 * time.Hour},
+		{"soon", 5 * time.Minute, 24 * time.Hour, 24 * time.Hour},
+		{"0s", 5 * time.Minute, 24 * time.Hour, 24 * time.Hour},
+		{"-3h", 5 * time.Minute, 24 * time.Hour, 24 * time.Hour},
+		{"1ns", 10 * time.Second, time.Minute, time.Second},
+		{"30s", 30 * time.Second, time.Minute, 30 * time.Second},
+		{"8h0m0s", 8 * time.Hour, 8 * time.Hour, 8 * time.Hour},
+		{"2562047h47m16.854775807s", 7 * 24 * time.Hour, math.MaxInt32 * time.Second, 7 * 24 * time.Hour},
+		{strings.Repeat("9", 100_000) + "h", 5 * time.Minute, 24 * time.Hour, 24 * time.Hour},
+	} {
+		p := annotated(map[string]string{staleAnnotation: c.value, ttlAnnotation: c.value, waitsAnnotation: c.value})
+		if got := FactsOf(p); got.Stale != c.heartbeat || got.TTL != c.ttl {
+			t.Errorf("%.40q: heartbeat %v, want %v; ttl %v, want %v", c.value, got.Stale, c.heartbeat, got.TTL, c.ttl)
+		}
+		if got := startLimit(p); got != c.waits {
+			t.Errorf("%.40q: starts within %v, want %v", c.value, got, c.waits)
+		}
+	}
+}
+
+// The annotation repeats what the pod's deadline enforces, and the deadline cannot be edited into a longer one.
+func TestFactsOf_TTLIsTheDeadline(t *testing.T) {
+	for seconds, want := range map[int64]time.Duration{
+		3600: time.Hour, 0: time.Minute, -1: time.Minute, math.MaxInt64: math.MaxInt32 * time.Second,
+	} {
+		p := annotated(map[string]string{ttlAnnotation: "5m"})
+		p.Spec.ActiveDeadlineSeconds = &seconds
+		if got := FactsOf(p).TTL; got != want {
+			t.Errorf("%d s: %v, want %v", seconds, got, want)
+		}
+	}
+}
+
+func TestFactsOf_Texts(t *testing.T) {
+	for value, want := range map[string]string{
+		"":                        "",
+		" \t ":                    "",
+		"ann":                     "ann",
+		"Änn Ώ":                   "Änn Ώ",
+		`CORP\ann`:                `CORP\ann`,
+		"a\x1b[31mb\r\nc":         "a?[31mb??c",
+		"a\u202eb\u200bc\u009bd":  "a?b?c?d",
+		"a\xff":                   "a\uFFFD",
+		strings.Repeat("é", 64):   strings.Repeat("é", 64),
+		strings.Repeat("é", 9999): strings.Repeat("é", 63) + "…",
+	} {
+		p := annotated(map[string]string{byAnnotation: value, fromAnnotation: value})
+		if got := FactsOf(p); got.By != want || got.From != want {
+			t.Errorf("%.40q: by %q, from %q, want %q", value, got.By, got.From, want)
+		}
+	}
+}
+
+func TestFacts_ClaimsCreator(t *testing.T) {
+	for name, c := range map[string]struct {
+		by, from string
+		want     bool
+	}{
+		"the same":          {"ann", "laptop", true},
+		"another user":      {"bob", "laptop", false},
+		"another host":      {"ann", "desktop", false},
+		"nobody":            {"", "laptop", false},
+		"no host":           {"ann", "", false},
+		"a control code":    {"ann\x1b", "laptop", false},
+		"with blanks about": {" ann ", "laptop", true},
+	} {
+		f := FactsOf(annotated(map[string]string{byAnnotation: c.by, fromAnnotation: c.from}))
+		if got := f.ClaimsCreator("ann", "laptop"); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+	unknown := FactsOf(annotated(nil))
+	if unknown.ClaimsCreator("", "") || unknown.ClaimsCreator("ann", "laptop") {
+		t.Error("a pod without annotations has a creator")
+	}
+	long := strings.Repeat("long", 100)
+	if !FactsOf(annotated(map[string]string{byAnnotation: long, fromAnnotation: long})).ClaimsCreator(long, long) {
+		t.Error("a long name is not its own")
+	}
+}
+
+// Somebody who can edit annotations must not have other people's pods deleted by kshell's sweep.
+func TestLeftover_HostileAnnotations(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, value := range []string{"1ns", "0s", "-1h", "1m", "2562047h47m16.854775807s", "x"} {
+		p := Pod(wanted())
+		p.Annotations = map[string]string{ttlAnnotation: value, waitsAnnotation: value}
+		p.CreationTimestamp, p.Status.Phase = metav1.NewTime(now.Add(-time.Hour)), corev1.PodRunning
+		if why := Leftover(p, now); why != "" {
+			t.Errorf("%q: a running pod %s", value, why)
+		}
+	}
+	p := Pod(wanted())
+	p.Status.Phase = corev1.PodRunning
+	if why := Leftover(p, now); why != "" {
+		t.Errorf("a running pod of unknown age %s", why)
+	}
+}
+
+func FuzzFactsOf(f *testing.F) {
+	for _, seed := range []string{"", "0s", "-1s", "1ns", "5m0s", "2562047h47m16.854775807s", "ann", "\x1b[2J", "\u202e", "\xff\xfe", "9999999999999999999h"} {
+		f.Add(seed, seed, seed, int64(len(seed)), len(seed)%2 == 0)
+	}
+	f.Fuzz(func(t *testing.T, by, heartbeat, ttl string, deadline int64, limited bool) {
+		p := annotated(map[string]string{
+			byAnnotation: by, fromAnnotation: by, staleAnnotation: heartbeat, ttlAnnotation: ttl, waitsAnnotation: heartbeat, kindAnnotation: ttl,
+		})
+		if limited {
+			p.Spec.ActiveDeadlineSeconds = &deadline
+		}
+		got := FactsOf(p)
+		if got.Stale < MinHeartbeat || got.Stale > 7*24*time.Hour || Beats(got.Stale) < time.Second {
+			t.Errorf("heartbeat %v", got.Stale)
+		}
+		if got.TTL < time.Minute || got.TTL > math.MaxInt32*time.Second {
+			t.Errorf("ttl %v", got.TTL)
+		}
+		if n := utf8.RuneCountInString(got.By); n > 64 || !utf8.ValidString(got.By) {
+			t.Errorf("%d characters: %q", n, got.By)
+		}
+		if strings.ContainsFunc(got.By, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("not printable: %q", got.By)
+		}
+		p.CreationTimestamp, p.Status.Phase = metav1.Now(), corev1.PodRunning
+		if why := Leftover(p, time.Now()); why != "" {
+			t.Errorf("a pod that was just made %s", why)
+		}
+	})
+}
