@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"kshell/internal/kubeconfig"
 	"kshell/internal/pod"
 	"kshell/internal/terminal"
 )
@@ -136,7 +137,7 @@ func download(ctx context.Context, address string) (io.ReadCloser, error) {
 		return nil, &usageError{"the address cannot be read", "write it as https://HOST/PATH"}
 	}
 	request.Header.Set("User-Agent", "kshell/"+version)
-	client := &http.Client{Timeout: fetching}
+	client := &http.Client{Timeout: fetching, Transport: kubeconfig.OneOrigin(http.DefaultTransport)}
 	answer, err := client.Do(request)
 	if err != nil {
 		return nil, ending(ctx, withoutAddress(err))

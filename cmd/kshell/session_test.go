@@ -141,7 +141,7 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 		},
 		{
 			"a login page elsewhere", &stream.HandshakeError{StatusCode: http.StatusFound, Location: "https://login.example/"}, command,
-			said{"the server sends us elsewhere (302): https://login.example/", lookAt},
+			said{"the server redirects (302) to https://login.example/: the redirect was not followed", lookAt},
 			255,
 		},
 		{

@@ -12,6 +12,8 @@
 //     is switched off.
 //   - Without any configuration Load fails; it never falls back to
 //     http://localhost:8080.
+//   - No client that is made of Target.Config follows a redirect to another
+//     scheme, host or port.
 //   - No error holds a token, a key or a line of a file: the parser's own words
 //     quote them (see malformed.go), so they are dropped.
 package kubeconfig
@@ -95,6 +97,7 @@ func (f *Flags) restConfig(raw *clientcmdapi.Config, files sources) (*rest.Confi
 	if _, _, err := rest.DefaultServerUrlFor(config); err != nil {
 		return nil, badServer()
 	}
+	config.Wrap(OneOrigin)
 	return config, nil
 }
 

@@ -52,7 +52,10 @@ func withoutRequest(err error) error {
 // Hint says what to type for the refusals that the user can do something
 // about, else nothing.
 func (e *RequestError) Hint() string {
+	var cause interface{ Hint() string }
 	switch {
+	case errors.As(e.Err, &cause): // the transport's own
+		return cause.Hint()
 	case e.notFound() && e.Target.Kind == kindPod:
 		return fmt.Sprintf("type `kubectl get pods -n %s` to see those there are, -n NAMESPACE to look elsewhere, "+
 			"or TYPE/NAME for a workload, such as deploy/%s", e.Namespace, e.Target.Name)

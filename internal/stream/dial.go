@@ -132,7 +132,7 @@ type HandshakeError struct {
 	Status     *metav1.Status // the server's own, or nil
 	Text       string         // a plain answer, at most 1 KiB, unfiltered; empty for a page, a Status or nothing
 	Page       bool           // the answer was HTML: this is not an API server, or something stands before it
-	Location   string         // of a redirect
+	Location   string         // of a redirect, without user info and query
 }
 
 func (e *HandshakeError) Error() string {
@@ -140,7 +140,7 @@ func (e *HandshakeError) Error() string {
 	case e.Status != nil && strings.TrimSpace(e.Status.Message) != "":
 		return fmt.Sprintf("the server refused (%d): %s", e.StatusCode, strings.TrimSpace(e.Status.Message))
 	case e.Location != "":
-		return fmt.Sprintf("the server sends us elsewhere (%d): %s", e.StatusCode, e.Location)
+		return fmt.Sprintf("the server redirects (%d) to %s: the redirect was not followed", e.StatusCode, e.Location)
 	case e.Page:
 		return fmt.Sprintf("the server answered with a web page (%d), not as a Kubernetes API", e.StatusCode)
 	case e.Text != "":
@@ -225,7 +225,7 @@ func checkSelected(req *http.Request, resp *http.Response) error {
 func newHandshakeError(resp *http.Response, body []byte) *HandshakeError {
 	e := &HandshakeError{StatusCode: resp.StatusCode}
 	if resp.StatusCode/100 == 3 {
-		e.Location = resp.Header.Get("Location")
+		e.Location = location(resp)
 		return e
 	}
 	var status metav1.Status
@@ -239,6 +239,20 @@ func newHandshakeError(resp *http.Response, body []byte) *HandshakeError {
 		e.Text = strings.TrimSpace(string(body[:min(len(body), maxText)]))
 	}
 	return e
+}
+
+// location is where resp redirects to, without user info and query; empty if it
+// does not say.
+func location(resp *http.Response) string {
+	u, err := resp.Location()
+	switch {
+	case errors.Is(err, http.ErrNoLocation):
+		return ""
+	case err != nil:
+		return "an address that cannot be read"
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
 }
 
 // plain says what went wrong in the words of the innermost error that says something, without addresses and paths that the

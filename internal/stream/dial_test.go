@@ -56,7 +56,7 @@ func TestRefusalsAreToldInTheServersWords(t *testing.T) {
 		},
 		"login redirect": {
 			code: 302, header: http.Header{"Location": {"https://login.example/"}},
-			want: "the server sends us elsewhere (302): https://login.example/", permanent: true,
+			want: "the server redirects (302) to https://login.example/: the redirect was not followed", permanent: true,
 		},
 		"upgrade ignored": {code: 200, want: "the server ignored the request to upgrade to WebSocket (200)", permanent: true, empty: true},
 		"too busy":        {code: 429, body: "slow down", want: "the server refused (429): slow down"},

@@ -392,7 +392,7 @@ func TestARefusedSPDYHandshakeIsToldLikeAnyOther(t *testing.T) {
 			func(_ *testing.T, w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, "https://login.invalid/", http.StatusFound)
 			},
-			"the server sends us elsewhere (302): https://login.invalid/",
+			"the server redirects (302) to https://login.invalid/: the redirect was not followed",
 		},
 		"no protocol selected": {
 			func(t *testing.T, w http.ResponseWriter, r *http.Request) { <-acceptSPDY(t, w, r, "").CloseChan() },

@@ -1,0 +1,86 @@
+package kubeconfig
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+)
+
+// RedirectError means that a server has redirected a request to another scheme,
+// host or port. The redirect was not followed: credentials are for the server
+// that they were configured for.
+type RedirectError struct {
+	StatusCode int    // HTTP
+	Location   string // without user info, query and fragment; may hold control characters
+}
+
+// Error names the location.
+func (e *RedirectError) Error() string {
+	return fmt.Sprintf("the server redirects (%d) to %s, which is another scheme, host or port: the redirect was not followed", e.StatusCode, e.Location)
+}
+
+// Hint says what to type.
+func (e *RedirectError) Hint() string {
+	return "if that is where the server is, name it with --server or in the kubeconfig; else a login page or a gateway may stand before it"
+}
+
+// OneOrigin returns rt with redirects refused that lead to another scheme, host
+// or port: RoundTrip then fails with a *RedirectError. An http.Client follows
+// the others, and rt gets to add credentials to each request as usual. Requests
+// for an upgrade of the connection are left alone: no redirect of theirs is
+// followed at all.
+func OneOrigin(rt http.RoundTripper) http.RoundTripper { return oneOrigin{rt} }
+
+type oneOrigin struct{ http.RoundTripper }
+
+var _ utilnet.RoundTripperWrapper = oneOrigin{}
+
+// WrappedRoundTripper implements utilnet.RoundTripperWrapper.
+func (o oneOrigin) WrappedRoundTripper() http.RoundTripper { return o.RoundTripper }
+
+// CloseIdleConnections is for http.Client's method of that name.
+func (o oneOrigin) CloseIdleConnections() { utilnet.CloseIdleConnectionsFor(o.RoundTripper) }
+
+// RoundTrip implements http.RoundTripper.
+func (o oneOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := o.RoundTripper.RoundTrip(req)
+	if err != nil || req.Header.Get("Upgrade") != "" || !redirects(resp) {
+		return resp, err
+	}
+	location, err := req.URL.Parse(resp.Header.Get("Location"))
+	if err == nil && originOf(location) == originOf(req.URL) {
+		return resp, nil
+	}
+	_ = resp.Body.Close() // nothing of it is used
+	refused := &RedirectError{StatusCode: resp.StatusCode, Location: "an address that cannot be read"}
+	if err == nil {
+		location.User, location.RawQuery, location.Fragment = nil, "", ""
+		refused.Location = location.String()
+	}
+	return nil, refused
+}
+
+// redirects reports whether an http.Client would follow resp elsewhere.
+func redirects(resp *http.Response) bool {
+	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return resp.Header.Get("Location") != ""
+	}
+	return false
+}
+
+// originOf is the scheme, host and port of u, in one form.
+func originOf(u *url.URL) [3]string {
+	port := u.Port()
+	switch {
+	case port != "":
+	case u.Scheme == "https":
+		port = "443"
+	case u.Scheme == "http":
+		port = "80"
+	}
+	return [3]string{u.Scheme, strings.ToLower(u.Hostname()), port} // net/url has the scheme in lower case
+}
