@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"kshell/internal/group"
 )
 
 const (
@@ -17,18 +19,23 @@ const (
 // errCancelled is what Read returns when the run is over.
 var errCancelled = errors.New("the run is over")
 
+// errBroken is what wait returns when the source's Read has panicked.
+var errBroken = errors.New("the input cannot be read")
+
 // input makes the lines and blocks that the script reads: `SIZE COUNT` and as many bytes; `end` behind the last block; `?` to be answered
 // on both streams. What the source gives while a block is on its way becomes the next block.
 type input struct {
 	source io.Reader
 
+	filling group.Group // the goroutine that reads the source
 	mu      sync.Mutex
 	changed sync.Cond
-	filled  chan struct{} // closed when fill has returned; nil before it was started
-	next    []byte        // read, not yet in a block
-	err     error         // of the source; io.EOF at its end
-	told    bool          // of the end
-	bytes   int64         // in blocks, so far
+	begun   bool   // filling was started
+	broken  bool   // filling has panicked
+	next    []byte // read, not yet in a block
+	err     error  // of the source; io.EOF at its end
+	told    bool   // of the end
+	bytes   int64  // in blocks, so far
 	nudged  bool
 	halted  bool // nothing more is to be sent
 	over    bool // nothing more is read
@@ -42,22 +49,22 @@ type input struct {
 func (in *input) init(source io.Reader) {
 	in.source = source
 	in.changed.L = &in.mu
+	in.filling.OnPanic = func() { in.set(&in.broken) }
 }
 
 // begin starts to read the source.
 func (in *input) begin() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.source == nil || in.filled != nil || in.over {
+	if in.source == nil || in.begun || in.over {
 		return
 	}
-	in.filled = make(chan struct{})
-	go in.fill()
+	in.begun = true
+	in.filling.Go(in.fill)
 }
 
-// fill is the goroutine that reads the source; cancel ends it and waits for it.
+// fill reads the source. cancel ends it and waits for it.
 func (in *input) fill() {
-	defer close(in.filled)
 	piece := make([]byte, 2*unit)
 	for {
 		n, err := in.source.Read(piece)
@@ -111,18 +118,22 @@ func (in *input) ceased() bool {
 func (in *input) cancel(interrupt func() bool) {
 	in.set(&in.over)
 	in.mu.Lock()
-	filled := in.filled
+	begun := in.begun
 	in.mu.Unlock()
-	if filled != nil && interrupt != nil && interrupt() {
-		<-filled
+	if begun && interrupt != nil && interrupt() {
+		in.filling.Wait()
 	}
 }
 
-// Read implements io.Reader.
+// Read implements io.Reader. A panic of the source's Read comes out of it.
 func (in *input) Read(p []byte) (int, error) {
 	if in.ceased() || len(in.line) == 0 && len(in.block) == 0 {
 		in.line, in.block = nil, nil
-		if err := in.wait(); err != nil {
+		switch err := in.wait(); {
+		case errors.Is(err, errBroken):
+			in.filling.Wait() // panics
+			return 0, err
+		case err != nil:
 			return 0, err
 		}
 	}
@@ -139,6 +150,8 @@ func (in *input) wait() error {
 	defer in.mu.Unlock()
 	for {
 		switch {
+		case in.broken:
+			return errBroken
 		case in.over:
 			return errCancelled
 		case in.halted:

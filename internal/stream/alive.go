@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"kshell/internal/group"
 )
 
 // A socket is live, quiet or dead. It is quiet when a ping is overdue by quietAfter, and dead when nothing has been heard for deadAfter, of which
@@ -29,7 +31,7 @@ var errDead = errors.New("the server does not answer any more")
 
 // watchLink sends pings while the server is silent, and closes the socket when it stays so. It never holds it against the server that our own
 // reader is paused, or that it may be blocked by a remote that does not read.
-func (s *Session) watchLink(ctx context.Context, conn *Conn, pings *crew) {
+func (s *Session) watchLink(ctx context.Context, conn *Conn, pings *group.Group) {
 	ticker := time.NewTicker(pulse)
 	defer ticker.Stop()
 	h := heart{session: s, conn: conn, looked: time.Now(), asked: time.Now(), idle: time.Now()}
@@ -50,7 +52,7 @@ func (s *Session) watchLink(ctx context.Context, conn *Conn, pings *crew) {
 			return
 		case h.due:
 			h.due = false
-			pings.run(func() { answers <- conn.ping(ctx) })
+			pings.Go(func() { answers <- conn.ping(ctx) })
 		}
 	}
 }

@@ -30,6 +30,7 @@ type socket interface {
 // Conn is one socket, from its handshake to its end. It is used once.
 type Conn struct {
 	ws       socket
+	out      *gather // below ws
 	protocol string
 	codec    codec
 
@@ -55,10 +56,10 @@ type Conn struct {
 	fatal     atomic.Pointer[error] // why we closed the socket ourselves: the first reason
 }
 
-// newConn takes over ws, whose subprotocol was offered.
-func newConn(ws *websocket.Conn) *Conn {
+// newConn takes over ws, whose subprotocol was offered, and which writes to out.
+func newConn(ws *websocket.Conn, out *gather) *Conn {
 	ws.SetReadLimit(-1) // messages are read in pieces; what is held whole is bounded in receive
-	return &Conn{ws: ws, protocol: ws.Subprotocol(), codec: codecs[ws.Subprotocol()], buf: make([]byte, readSize), start: time.Now()}
+	return &Conn{ws: ws, out: out, protocol: ws.Subprotocol(), codec: codecs[ws.Subprotocol()], buf: make([]byte, readSize), start: time.Now()}
 }
 
 // Protocol is the subprotocol that the server selected, behind "SPDY/3.1 " if it was not WebSocket that carries it; empty for a plain
@@ -69,6 +70,12 @@ func (c *Conn) Protocol() string { return c.protocol }
 func (c *Conn) HalfCloses() bool { return c.codec.halfClose }
 
 func (c *Conn) close() { _ = c.ws.CloseNow() } // its error would only say that it was closed already
+
+// end closes the socket for the goroutine that has used it, and passes on a panic of the one that wrote to it.
+func (c *Conn) end() {
+	c.close()
+	c.out.wait()
+}
 
 // run copies the remote's output until the verdict, and returns it: nil, *ExitError, *RemoteError, *LostError, *OutputError, or the
 // context's cause. It closes the socket.
@@ -98,7 +105,7 @@ func (c *Conn) run(ctx context.Context, stdout, stderr io.Writer) error {
 	for err == nil && !done {
 		err = c.receive(deliver)
 	}
-	return c.end(ctx, done, err)
+	return c.outcome(ctx, done, err)
 }
 
 // sign is what shows that the far side has begun to serve a command.
@@ -145,14 +152,14 @@ func (c *Conn) await(ctx context.Context) (begun bool, err error) {
 		return true, nil
 	}
 	c.close()
-	return false, c.end(ctx, done, err)
+	return false, c.outcome(ctx, done, err)
 }
 
 // errNoWord is why a new socket is given up on which nothing has begun.
 var errNoWord = errors.New("nothing has begun behind the new connection")
 
-// end is what it means that no more messages are read; done: the status is whole.
-func (c *Conn) end(ctx context.Context, done bool, err error) error {
+// outcome is what it means that no more messages are read; done: the status is whole.
+func (c *Conn) outcome(ctx context.Context, done bool, err error) error {
 	switch fatal := c.fatal.Load(); {
 	case done:
 		return verdict(c.status)

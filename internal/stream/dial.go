@@ -46,9 +46,9 @@ func NewDialer(cfg *rest.Config) (*Dialer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connection settings: %w", err)
 	}
-	own := *client // the transport below is not one for ordinary requests
+	own := *client // each handshake has a transport of its own
 	own.Timeout = 0
-	own.Transport = upgrader{cmp.Or(client.Transport, http.DefaultTransport)}
+	own.Transport = cmp.Or(client.Transport, http.DefaultTransport)
 	http1 := sync.OnceValues(func() (http.RoundTripper, error) { return newHTTP1(cfg) })
 	return &Dialer{base: base, client: &own, http1: http1, within: cmp.Or(cfg.Timeout, handshakeTimeout)}, nil
 }
@@ -75,8 +75,11 @@ func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
 	if r.Origin {
 		header.Set("Origin", d.Server())
 	}
+	handshake := &upgrader{RoundTripper: d.client.Transport}
+	client := *d.client
+	client.Transport = handshake
 	ws, resp, err := websocket.Dial(bounded, u.String(), &websocket.DialOptions{ //nolint:bodyclose // the library says: never needed
-		HTTPClient: d.client, HTTPHeader: header, Subprotocols: slices.Clone(r.Protocols),
+		HTTPClient: &client, HTTPHeader: header, Subprotocols: slices.Clone(r.Protocols),
 	})
 	if err != nil {
 		if ctx.Err() != nil {
@@ -84,7 +87,7 @@ func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
 		}
 		return nil, d.refusal(err, resp, context.Cause(bounded))
 	}
-	return newConn(ws), nil
+	return newConn(ws, handshake.out), nil
 }
 
 // late is why a handshake was given up.
@@ -187,13 +190,16 @@ func (e *ProtocolError) Error() string {
 // Permanent is true: the same server selects the same.
 func (e *ProtocolError) Permanent() bool { return true }
 
-// upgrader is the transport of handshakes: any answer but 101 becomes a *HandshakeError, whole, and redirects are not
+// upgrader is the transport of one handshake: any answer but 101 becomes a *HandshakeError, whole, and redirects are not
 // followed (they lead to login pages, and must not be given our credentials). A 101 with another subprotocol than those offered
 // becomes a *ProtocolError.
-type upgrader struct{ http.RoundTripper }
+type upgrader struct {
+	http.RoundTripper
+	out *gather // what the socket is written to, after the handshake
+}
 
 // RoundTrip implements http.RoundTripper.
-func (u upgrader) RoundTrip(req *http.Request) (*http.Response, error) {
+func (u *upgrader) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := u.RoundTripper.RoundTrip(req)
 	if err != nil {
 		return nil, err
@@ -202,7 +208,8 @@ func (u upgrader) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err := checkSelected(req, resp); err != nil {
 			return nil, errors.Join(err, socket.Close())
 		}
-		resp.Body = newGather(socket)
+		u.out = newGather(socket)
+		resp.Body = u.out
 		return resp, nil
 	}
 	defer resp.Body.Close()

@@ -18,7 +18,7 @@
 //   - There are three endings: nil, the command said that it succeeded; *ExitError, it said a code; *LostError, nobody said
 //     anything. A polite close without a status is a loss. (*RemoteError: it could not be run, and the server said why.)
 //   - Each Conn is used once. After the 101 answer a new Conn means a new process.
-//   - Every goroutine is started through a crew and waited for; a panic in one comes out of the function that waits. (Those of the SPDY
+//   - Every goroutine is started in a group and waited for; a panic in one comes out of the function that waits. (Those of the SPDY
 //     library end soon after their connection, and have nothing then that they could read or write.)
 //   - After cancel nothing more is delivered.
 //   - Reading never waits for writing: a remote that does not read its stdin can still be heard.

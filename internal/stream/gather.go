@@ -4,6 +4,8 @@ import (
 	"io"
 	"net"
 	"sync"
+
+	"kshell/internal/group"
 )
 
 // gatherSize bounds what waits to be written while as much is being written, in bytes.
@@ -19,10 +21,12 @@ const (
 // gather joins the writes to one socket. The WebSocket library flushes every 4 KiB, and each flush would be a TLS record and a system
 // call of its own; here a goroutine writes whatever has come together while it wrote the last.
 //
-// Write blocks while gatherSize waits. An error of the socket is that of a later Write. Close drops what still waits.
+// Write blocks while gatherSize waits. An error of the socket is that of a later Write. Close drops what still waits. A panic in the goroutine
+// closes the socket, and comes out of wait.
 type gather struct {
 	io.ReadWriteCloser
-	done chan struct{} // closed when the goroutine has ended
+	flusher group.Group
+	done    chan struct{} // closed when the goroutine has ended
 
 	mu      sync.Mutex
 	changed sync.Cond
@@ -33,7 +37,11 @@ type gather struct {
 func newGather(socket io.ReadWriteCloser) *gather {
 	g := &gather{ReadWriteCloser: socket, done: make(chan struct{})}
 	g.changed.L = &g.mu
-	go g.flush()
+	g.flusher.OnPanic = func() {
+		g.fail(errPanicked)
+		_ = socket.Close() // its reader returns
+	}
+	g.flusher.Go(g.flush)
 	return g
 }
 
@@ -56,7 +64,7 @@ func (g *gather) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// flush is the goroutine: Close ends it and waits for it.
+// flush is the goroutine. Close ends it and waits for it.
 func (g *gather) flush() {
 	defer close(g.done)
 	var batch []byte
@@ -95,10 +103,13 @@ func (g *gather) fail(err error) {
 	g.changed.Broadcast()
 }
 
-// Close closes the socket and waits for the goroutine.
+// Close closes the socket and waits for the goroutine. It does not panic: a library may call it in a goroutine of its own.
 func (g *gather) Close() error {
 	g.fail(net.ErrClosed)
 	err := g.ReadWriteCloser.Close()
 	<-g.done
 	return err
 }
+
+// wait waits for the goroutine, after Close, and passes on its panic.
+func (g *gather) wait() { g.flusher.Wait() }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"kshell/internal/group"
 )
 
 // Reconnect is what a Link does when a socket could not be opened or was lost.
@@ -170,7 +172,7 @@ func (l *Link) open(ctx context.Context, attempt int) (*Conn, error) {
 
 // hold makes conn the live one while it is used.
 func (l *Link) hold(ctx context.Context, conn *Conn, use func(context.Context, *Conn) error) error {
-	defer conn.close()
+	defer conn.end()
 	if ctx.Err() != nil { // cancelled while it was being opened
 		return context.Cause(ctx)
 	}
@@ -352,13 +354,13 @@ func (s *Session) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	p := newPump(s, cancel)
-	c := &crew{ended: func() { cancel(errCrew) }}
+	c := &group.Group{OnPanic: func() { cancel(errPanicked) }}
 	if s.Interactive && s.Now == nil {
 		s.Now = p.now
 	}
 	defer func() { // also when a panic is on its way out: nobody reads stdin any more after Run
 		if p.stop() {
-			c.wait()
+			c.Wait()
 		}
 	}()
 	first, start := true, time.Now()
@@ -420,19 +422,19 @@ func (e *StartError) Error() string {
 // Permanent is true: the time is over.
 func (e *StartError) Permanent() bool { return true }
 
-// errCrew is the cause of a session's end by a panic, which then comes out of Run: nobody sees it.
-var errCrew = errors.New("a goroutine of the session panicked")
+// errPanicked is the cause of a session's end by a panic, which then comes out of Run in place of it.
+var errPanicked = errors.New("a goroutine of the session panicked")
 
 // use runs one socket of the session: the caller's goroutine reads, and another writes the sizes, the first one before any stdin.
-func (s *Session) use(ctx context.Context, conn *Conn, c *crew, p *pump, b startBound) error {
+func (s *Session) use(ctx context.Context, conn *Conn, c *group.Group, p *pump, b startBound) error {
 	ctx, cancel := context.WithCancel(ctx)
-	writers, proven := &crew{ended: c.ended}, make(chan bool, 1)
+	writers, proven := &group.Group{OnPanic: c.OnPanic}, make(chan bool, 1)
 	defer p.closed(conn)
-	defer writers.wait()
+	defer writers.Wait()
 	defer close(proven)
 	defer conn.close()
 	defer cancel()
-	writers.run(func() {
+	writers.Go(func() {
 		s.sendSize(conn)
 		if <-proven {
 			p.open(conn, c)
@@ -440,7 +442,7 @@ func (s *Session) use(ctx context.Context, conn *Conn, c *crew, p *pump, b start
 		}
 	})
 	if s.Keepalive > 0 {
-		writers.run(func() { s.watchLink(ctx, conn, writers) })
+		writers.Go(func() { s.watchLink(ctx, conn, writers) })
 	}
 	begun, err := true, error(nil)
 	if b.within > 0 {
@@ -458,7 +460,7 @@ func (s *Session) use(ctx context.Context, conn *Conn, c *crew, p *pump, b start
 		}
 		proven <- true
 		if s.Stuck != nil {
-			writers.run(func() { s.watchStuck(ctx, conn, p) })
+			writers.Go(func() { s.watchStuck(ctx, conn, p) })
 		}
 		err = conn.run(ctx, discardNil(s.Stdout), discardNil(s.Stderr))
 	} else if err == nil && b.required {

@@ -22,6 +22,8 @@ import (
 	spdytransport "k8s.io/client-go/transport/spdy"
 	"k8s.io/streaming/pkg/httpstream"
 	"k8s.io/streaming/pkg/httpstream/spdy"
+
+	"kshell/internal/group"
 )
 
 // SPDY begins what Protocol says of a Conn that DialSPDY has opened; a blank and the name of the streams' protocol follow.
@@ -60,12 +62,12 @@ func (d *Dialer) DialSPDY(ctx context.Context, r Request) (*Conn, error) {
 	}
 	if s.isOpen() {
 		return &Conn{
-			ws: s, protocol: SPDY + " " + s.protocol, codec: codec{halfClose: true, status: true},
+			ws: s, out: s.conn.out, protocol: SPDY + " " + s.protocol, codec: codec{halfClose: true, status: true},
 			buf: make([]byte, readSize), start: time.Now(),
 		}, nil
 	}
 	_ = s.CloseNow() // returns nil
-	s.crew.wait()
+	s.goroutines.Wait()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -86,8 +88,9 @@ func newHTTP1(cfg *rest.Config) (http.RoundTripper, error) {
 type spdySocket struct {
 	transport http.RoundTripper
 	cancel    context.CancelFunc
-	crew      *crew
 	closing   sync.Once
+
+	goroutines *group.Group
 
 	// Of the handshake, set before opened or done is closed.
 	opened   chan struct{}
@@ -142,8 +145,8 @@ func (s *spdySocket) start(ctx context.Context, u *url.URL, query url.Values) er
 
 func (s *spdySocket) run(ctx context.Context, stream func(context.Context) error) {
 	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	s.crew = &crew{ended: s.cancel}
-	s.crew.run(func() {
+	s.goroutines = &group.Group{OnPanic: s.cancel}
+	s.goroutines.Go(func() {
 		defer close(s.done)
 		var err error
 		defer func() { s.finish(err) }() // also in a panic: somebody waits
@@ -243,7 +246,7 @@ func (s *spdySocket) finish(err error) {
 // Reader implements socket: it waits for the next message.
 func (s *spdySocket) Reader(context.Context) (websocket.MessageType, io.Reader, error) {
 	if !s.next() {
-		s.crew.wait()
+		s.goroutines.Wait()
 		return 0, nil, s.err
 	}
 	return websocket.MessageBinary, (*spdyMessage)(s), nil
@@ -417,10 +420,11 @@ func (c spdyStreams) CreateStream(headers http.Header) (httpstream.Stream, error
 	}
 	headers = headers.Clone() // the caller uses it again
 	answer := make(chan created, 1)
-	go func() { // ends after these 30 s; nobody waits for it
+	creating := group.Group{OnPanic: func() { answer <- created{err: errPanicked} }}
+	creating.Go(func() { // ends after these 30 s; it is not waited for
 		stream, err := c.Connection.CreateStream(headers)
 		answer <- created{stream, err}
-	}()
+	})
 	var a created
 	select {
 	case a = <-answer:
@@ -432,6 +436,9 @@ func (c spdyStreams) CreateStream(headers http.Header) (httpstream.Stream, error
 		}
 	}
 	switch {
+	case errors.Is(a.err, errPanicked):
+		creating.Wait() // panics
+		return nil, a.err
 	case a.err != nil:
 		return nil, a.err
 	case headers.Get("streamType") == "error": // core/v1 StreamType, StreamTypeError

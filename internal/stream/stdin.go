@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"sync"
+
+	"kshell/internal/group"
 )
 
 // stdinSize is the payload of one stdin message, in bytes. Larger ones gain little (64 KiB: 8 %), smaller ones cost.
@@ -53,7 +55,7 @@ func (p *pump) connected() {
 }
 
 // open makes conn the one that stdin goes to, and begins to read with the first one.
-func (p *pump) open(conn *Conn, c *crew) {
+func (p *pump) open(conn *Conn, c *group.Group) {
 	p.mu.Lock()
 	start := !p.started && p.session.Stdin != nil
 	p.started = p.started || start
@@ -68,7 +70,7 @@ func (p *pump) open(conn *Conn, c *crew) {
 	case ended:
 		_ = conn.closeStdin()
 	case start:
-		c.run(p.copy)
+		c.Go(p.copy)
 	}
 }
 

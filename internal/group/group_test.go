@@ -1,0 +1,45 @@
+package group
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// panicOf returns what f panics with, or nil.
+func panicOf(f func()) (value any) {
+	defer func() { value = recover() }()
+	f()
+	return nil
+}
+
+func TestGroup_WaitsForAll(t *testing.T) {
+	var g Group
+	var done atomic.Int32
+	for range 10 {
+		g.Go(func() { done.Add(1) })
+	}
+	if value := panicOf(g.Wait); value != nil || done.Load() != 10 {
+		t.Errorf("panic %v; %d of 10 goroutines have returned", value, done.Load())
+	}
+}
+
+func TestGroup_Panic(t *testing.T) {
+	for name, withHook := range map[string]bool{"OnPanic": true, "no OnPanic": false} {
+		t.Run(name, func(t *testing.T) {
+			stop := make(chan struct{})
+			g := &Group{}
+			if withHook {
+				g.OnPanic = func() { close(stop) }
+				g.Go(func() { <-stop })
+			}
+			g.Go(faulty)
+			value, _ := panicOf(g.Wait).(string)
+			if !strings.HasPrefix(value, "broken\n\n") || !strings.Contains(value, "group.faulty(") {
+				t.Errorf("Wait panics with %q, want the value and the stack of the goroutine", value)
+			}
+		})
+	}
+}
+
+func faulty() { panic("broken") }

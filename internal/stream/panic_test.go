@@ -1,0 +1,67 @@
+package stream
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"k8s.io/streaming/pkg/httpstream"
+)
+
+// brittle is a transport whose sockets panic when they are written to.
+type brittle struct{ http.RoundTripper }
+
+func (b brittle) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := b.RoundTripper.RoundTrip(req)
+	if err == nil {
+		resp.Body = brittleSocket{resp.Body.(io.ReadWriteCloser)}
+	}
+	return resp, err
+}
+
+type brittleSocket struct{ io.ReadWriteCloser }
+
+func (brittleSocket) Write([]byte) (int, error) { panic("broken socket") }
+
+func mustPanic(t *testing.T, with string, f func()) {
+	t.Helper()
+	defer func() {
+		t.Helper()
+		if p := recover(); p == nil || !strings.Contains(fmt.Sprint(p), with) {
+			t.Errorf("recovered %v", p)
+		}
+	}()
+	f()
+	t.Error("it returned")
+}
+
+// A panic in the goroutine that writes to the socket comes out of Run.
+func TestSession_SocketWritePanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := pod(t, func(r remote) {
+			r.say(chStdout, "text")
+			for open := true; open; {
+				_, _, open = r.hear()
+			}
+		})
+		d.client.Transport = brittle{d.client.Transport}
+		s := &Session{Link: Link{Dial: d.with(V5)}}
+		s.Stdin = strings.NewReader("input")
+		mustPanic(t, "broken socket", func() { _ = s.Run(t.Context()) })
+	})
+}
+
+// noStreams is a SPDY connection on which no stream can be created.
+type noStreams struct{ httpstream.Connection }
+
+func (noStreams) CreateStream(http.Header) (httpstream.Stream, error) { panic("broken library") }
+func (noStreams) CloseChan() <-chan bool                              { return nil }
+
+// A panic in the goroutine that creates a stream comes out of CreateStream.
+func TestSPDY_CreateStreamPanics(t *testing.T) {
+	c := spdyStreams{noStreams{}, nil}
+	mustPanic(t, "broken library", func() { _, _ = c.CreateStream(http.Header{}) })
+}
