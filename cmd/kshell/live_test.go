@@ -25,13 +25,15 @@ func TestTheKeysBehindTheEscapeCharacter(t *testing.T) {
 	c.prompt()
 	c.run("echo ~~.", "~~\\.\r\n") // not at the beginning of a line
 	c.prompt()
-	c.run("mine=old", "")
+	c.run("mine=old", "mine=old\r\n")
 	c.keys("~R")
 	c.await("kshell: connected again after [0-9]+ s: this is a new shell\r\n")
 	c.prompt()
 	c.run(`echo "[$mine]"`, `\[\]\r\n`)
 	c.prompt()
-	c.keys("sleep 1000\r~.")
+	c.keys("sleep 1000\r")
+	c.await("sleep 1000\r\n") // else both are one read, as of a paste
+	c.keys("~.")
 	c.await("(?m)^kshell: session left\r\n")
 	c.mustEnd(exitFailed)
 	awaitSessions(t, s, func(all []sandbox.Session) bool {

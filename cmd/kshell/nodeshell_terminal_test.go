@@ -53,7 +53,7 @@ func TestNoPodIsLeftHoweverKshellEnds(t *testing.T) {
 		"exit":                {typed("exit 3\r"), 3},
 		"Ctrl-D":              {typed("\x04"), 0},
 		"the shell is killed": {typed("kill -9 $$\r"), 137},
-		"~.":                  {typed("\r~."), 255},
+		"~.":                  {typed("~."), 255},
 		"INT":                 {killed(syscall.SIGINT), 130},
 		"TERM":                {killed(syscall.SIGTERM), 143},
 		"HUP":                 {killed(syscall.SIGHUP), 129},
@@ -213,7 +213,7 @@ func TestAShellIsLeftRunningByTildeD(t *testing.T) {
 	c.prompt()
 	c.keys("~?")
 	c.await("~d leave it running")
-	c.keys("\r~d")
+	c.keys("~d")
 	c.await("is left running on node node1")
 	c.mustEnd(0)
 	again := open(t, s, program(t), "node-shell", "--attach")

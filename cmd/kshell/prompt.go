@@ -46,6 +46,7 @@ func (k *keys) lend(t *terminal.Terminal) (back func()) {
 	return func() {
 		_ = k.raw(t) // else the session says so
 		t.Discard()
+		k.typed.Lost()
 		k.job.notice.setScreen(&k.job.screen)
 		resume()
 	}

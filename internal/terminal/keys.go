@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -11,18 +12,25 @@ import (
 // NoEscape switches the escape character off.
 const NoEscape = 0
 
-// maxKeys bounds what is typed ahead while the far side takes nothing, in bytes. More waits in the terminal, and an escape behind it.
+// maxKeys bounds the keys that are held while the remote reads nothing, in bytes.
+// More stay in the terminal, and kshell's own keys after them are not seen.
 const maxKeys = 64 << 10
 
-// Keys are what is typed, without what is typed for us: at the beginning of a line the escape character and one of the keys that are known.
-// Twice the escape character is one for the far side, as ssh has it. They are read in a goroutine of their own, so that an escape works
-// while the far side takes nothing.
+// Keys reads what is typed, without kshell's own keys: the escape character at the
+// beginning of a line, and one of the known keys after it. The escape character
+// twice is one for the remote, as in ssh. A goroutine reads the source, so that
+// kshell's keys work while the remote reads nothing.
+//
+// A key of kshell's has to be typed: it does not count in a bracketed paste, nor
+// when a read brings anything else with it, which a paste without brackets does.
+// What the terminal sends by itself (the answer to a query, a mouse event) is
+// passed on, and leaves the beginning of a line one.
 type Keys struct {
 	source io.Reader
 	stop   func() bool
 	filter escapes
-	do     func(key byte)
 	anew   atomic.Bool // what is typed next begins a line
+	lost   atomic.Bool // part of the input was dropped
 
 	mu      sync.Mutex
 	changed sync.Cond
@@ -33,10 +41,13 @@ type Keys struct {
 	over    bool
 }
 
-// NewKeys reads source from the first Read on. Cancel calls stop, which ends a Read of source as Input.Cancel does. Do is called, from the
-// goroutine that reads, with each key of known that was typed behind the escape character; it may call Cancel in another goroutine only.
+// NewKeys reads source from the first Read on. Cancel calls stop, which ends a
+// Read of source as Input.Cancel does. Do is called, from the goroutine that
+// reads, with each of the known keys that is typed after the escape character; it
+// may call Cancel in another goroutine only.
 func NewKeys(source io.Reader, stop func() bool, escape byte, known string, do func(key byte)) *Keys {
-	k := &Keys{source: source, stop: stop, filter: escapes{char: escape, known: known, fresh: true}, do: do}
+	k := &Keys{source: source, stop: stop, filter: escapes{char: escape, known: known, fresh: true}}
+	k.filter.pass, k.filter.do = k.pass, do
 	k.changed.L = &k.mu
 	return k
 }
@@ -66,10 +77,16 @@ func (k *Keys) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// NewLine says that what is typed next begins a line, whatever was typed before: that is nobody's any more. It may be called from any goroutine.
+// NewLine makes the next key begin a line, whatever was typed before. It may be
+// called from any goroutine.
 func (k *Keys) NewLine() { k.anew.Store(true) }
 
-// Cancel makes Read return, and waits until source is not read any more, if that can be had. It says whether it can.
+// Lost says that part of the input was dropped, and with it perhaps the end of a
+// paste or of an escape sequence. It may be called from any goroutine.
+func (k *Keys) Lost() { k.lost.Store(true) }
+
+// Cancel makes Read return and waits until the source is no longer read. It reports
+// whether that is certain: see [Input.Cancel].
 func (k *Keys) Cancel() bool {
 	k.mu.Lock()
 	k.over = true
@@ -94,13 +111,10 @@ func (k *Keys) read() {
 		if k.anew.Swap(false) {
 			k.filter.fresh = true
 		}
-		for _, key := range buf[:n] {
-			pass, ours := k.filter.take(key)
-			if ours != 0 {
-				k.do(ours)
-			}
-			k.pass(pass)
+		if k.lost.Swap(false) {
+			k.filter.parser = inputParser{}
 		}
+		k.filter.read(buf[:n])
 		if !k.goOn(err) {
 			return
 		}
@@ -138,50 +152,104 @@ func (k *Keys) goOn(err error) bool {
 	return err == nil && !k.over
 }
 
-// escapes tells the keys that are ours from the others.
+// escapes tells the keys that are kshell's from the others.
 type escapes struct {
 	char  byte
 	known string
-	fresh bool // at the beginning of a line
-	held  bool // char has been typed there
-	out   [2]byte
+	pass  func([]byte) // takes what is for the remote
+	do    func(key byte)
+
+	parser  inputParser
+	fresh   bool   // the next key is at the beginning of a line
+	held    bool   // char was typed there, and is not passed on yet
+	pending []byte // the unfinished sequence after it
+	out     []byte
 }
 
-// take takes a key, and gives what is to be passed on, and the key that was typed for us, or 0. The keys are valid until the next call.
-func (e *escapes) take(key byte) (pass []byte, ours byte) {
-	held := e.held
+// maxPending bounds a sequence that is held back, in bytes.
+const maxPending = 4 << 10
+
+// read takes what one read has brought.
+func (e *escapes) read(p []byte) {
+	typed, seen := e.typed(p), 0
+	single := typed == 1 // of a key and the escape character, one has come before
+	e.out = e.out[:0]
+	for _, c := range p {
+		class := e.parser.next(c)
+		switch {
+		case class == classReport:
+			e.out = append(append(e.out, e.pending...), c)
+			e.pending = e.pending[:0]
+			continue
+		case class == classPartial && e.held && len(e.pending) < maxPending:
+			e.pending = append(e.pending, c)
+			continue
+		case class == classPartial:
+			e.release()
+			e.out = append(e.out, c)
+			continue
+		case class == classKey && e.held && (single || typed == 2 && seen == 1):
+			e.after(c)
+		case class == classKey && e.char != NoEscape && c == e.char && e.fresh && !e.held && seen == 0 && typed <= 2:
+			e.held = true
+		default:
+			e.release()
+			e.out = append(e.out, c)
+			e.fresh = class == classKey && newLine(c)
+		}
+		seen++
+	}
+	if e.parser.state == inEscape { // the key ESC
+		e.release()
+	}
+	e.pass(e.out)
+}
+
+// typed counts the bytes of a read that were typed. Reports of the terminal are not
+// counted, nor is an unfinished sequence, unless it is ESC alone.
+func (e *escapes) typed(p []byte) int {
+	parser, n, begun := e.parser, 0, 0
+	for _, c := range p {
+		switch parser.next(c) {
+		case classReport:
+			begun = 0
+		case classPartial:
+			begun++
+		case classAgain:
+			n, begun = n+begun, 1
+		default:
+			n, begun = n+begun+1, 0
+		}
+	}
+	if parser.state == inEscape {
+		n += begun
+	}
+	return n
+}
+
+// after takes the key after the escape character.
+func (e *escapes) after(key byte) {
 	e.held = false
 	switch {
-	case held && key == e.char:
+	case key == e.char:
 		e.fresh = false
-		return e.keep(key), 0
-	case held && isOneOf(key, e.known):
+		e.out = append(e.out, key)
+	case strings.IndexByte(e.known, key) >= 0:
 		e.fresh = true
-		return nil, key
-	case held:
+		e.do(key)
+	default:
 		e.fresh = newLine(key)
-		e.out = [2]byte{e.char, key}
-		return e.out[:], 0
-	case e.char != NoEscape && e.fresh && key == e.char:
-		e.held = true
-		return nil, 0
+		e.out = append(e.out, e.char, key)
 	}
-	e.fresh = newLine(key)
-	return e.keep(key), 0
 }
 
-func (e *escapes) keep(key byte) []byte {
-	e.out[0] = key
-	return e.out[:1]
+// release passes on what is held back: it was not for kshell.
+func (e *escapes) release() {
+	if !e.held {
+		return
+	}
+	e.out = append(append(e.out, e.char), e.pending...)
+	e.held, e.fresh, e.pending = false, false, e.pending[:0]
 }
 
 func newLine(key byte) bool { return key == '\r' || key == '\n' }
-
-func isOneOf(key byte, known string) bool {
-	for i := range len(known) {
-		if known[i] == key {
-			return true
-		}
-	}
-	return false
-}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -32,7 +33,8 @@ func TestWhatIsTypedArrivesButForWhatIsTypedForUs(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var ours []byte
-			k := NewKeys(strings.NewReader(tt.typed), never, '~', ".?\x1a", func(key byte) { ours = append(ours, key) })
+			typed := iotest.OneByteReader(strings.NewReader(tt.typed))
+			k := NewKeys(typed, never, '~', ".?\x1a", func(key byte) { ours = append(ours, key) })
 			got, err := io.ReadAll(k)
 			k.Cancel()
 			if err != nil || string(got) != tt.want || string(ours) != tt.ours {

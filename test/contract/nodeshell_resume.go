@@ -150,7 +150,7 @@ func NodeShellStays(t *testing.T, p Program, n Nodes) {
 	third := openWindow(t, p, n.args(n.Names[0])...)
 	third.Type("echo he''re\r")
 	third.awaits("here")
-	third.Type("\r~.")
+	third.Type("~.")
 	if code := third.End(); code != 255 || !strings.Contains(third.errs.String(), "session left") {
 		t.Errorf("exit code %d; stderr %s", code, third.errs.String())
 	}
@@ -186,7 +186,7 @@ func sharedShell(t *testing.T, p Program, n Nodes) {
 	first := at(n.Names[0])
 	second := at("--attach")
 	alive("both hear", first, second)
-	second.Type("\r~.")
+	second.Type("~.")
 	stays(second, 255)
 	alive("first is alone", first)
 	third := at("--attach")

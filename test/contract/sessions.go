@@ -190,8 +190,10 @@ func escapes(t *testing.T, w World) {
 	}
 	term.Type("\r")
 	term.Await(`ready\$ `)
-	term.Type("~~\r")
-	term.Await(`(?s)~\r\n.*(not found|[Pp]ermission denied|[Ii]s a directory)`) // the shell's word for ~
+	term.Type("~~")
+	term.Await(`~`)
+	term.Type("\r")
+	term.Await(`(?s)^\r\n.*(not found|[Pp]ermission denied|[Ii]s a directory)`) // the shell's word for ~
 	term.Await(`ready\$ `)
 	term.Type("~R")
 	term.Await(taken)
@@ -199,8 +201,7 @@ func escapes(t *testing.T, w World) {
 	refuse(t, proxy, true)
 	proxy.Cut(faultproxy.Both, faultproxy.FIN)
 	term.Await(again)
-	term.Type("\r~i") // also without a connection
-	term.Await(`kshell: disconnected from `)
+	term.Escape("i", `kshell: disconnected from `) // also without a connection
 	term.Type("~.")
 	term.Await(`kshell: session left`)
 	term.MustEnd(255)
@@ -214,8 +215,7 @@ func leaveStuck(t *testing.T, w World) {
 	for range 40 {
 		term.Type(strings.Repeat("x", 1000))
 	}
-	term.Type("\r~.")
-	term.Await(`kshell: session left`)
+	term.Escape(".", `kshell: session left`)
 	term.MustEnd(255)
 }
 
@@ -237,7 +237,7 @@ func killed(t *testing.T, w World) {
 			term.Signal(interrupt())
 			term.MustEnd(128 + int(interrupt()))
 		default:
-			term.Type("\r~.")
+			term.Type("~.")
 			term.MustEnd(255)
 		}
 	}

@@ -98,6 +98,22 @@ func (w *Terminal) Type(keys string) {
 	}
 }
 
+// Escape types Enter and one of kshell's keys until kshell has written a match of
+// the expression. A program that reads Enter and the key at once takes them for a
+// paste, and nothing shows that it has read Enter.
+func (w *Terminal) Escape(key, expression string) {
+	w.t.Helper()
+	for begin := time.Now(); time.Since(begin) < atLast; {
+		w.Type("\r")
+		time.Sleep(50 * time.Millisecond)
+		w.Type("~" + key)
+		if w.Has(5*time.Second, expression) {
+			return
+		}
+	}
+	w.t.Fatalf("typed ~%s for %v, and %q did not come; the terminal: %q", key, atLast, expression, last(w.Text(), 2000))
+}
+
 // Await waits for text behind what was awaited last, and returns what matched.
 func (w *Terminal) Await(expression string) string {
 	w.t.Helper()

@@ -1,0 +1,198 @@
+package terminal
+
+// inputClass is the kind of input that a byte belongs to.
+type inputClass int
+
+const (
+	// classKey is a key, or a byte of a character.
+	classKey inputClass = iota
+	// classPartial is a byte of an escape sequence that has not ended.
+	classPartial
+	// classAgain is an ESC that begins a sequence inside an unfinished one. What
+	// came before was typed.
+	classAgain
+	// classSequence ends a sequence that a key sends: a cursor key, or Alt and a
+	// key.
+	classSequence
+	// classReport ends a sequence that the terminal sends by itself: the answer to
+	// a query, a change of focus, a mouse event.
+	classReport
+	// classPaste is a byte of a bracketed paste, or ends the mark before it.
+	classPaste
+)
+
+// inputParser classifies the input of a terminal, byte by byte, so that its
+// result does not depend on how the input is split over reads. The zero value is
+// ready, and a copy goes on independently.
+//
+// It is not [ansi.Parser], which is for output: there a control character inside
+// a sequence is executed, and neither SS3 nor the mouse reports of X10 nor a
+// paste is known. In input a control character ends an unfinished sequence: the
+// user has typed ESC and, for instance, P, which otherwise begins a string.
+type inputParser struct {
+	state   inputState
+	marker  byte // <, = or ? after ESC [
+	params  bool // the sequence has parameters
+	number  int  // its first parameter
+	more    bool // it has a second one
+	left    int  // bytes of a mouse report that are missing
+	matched int  // bytes of pasteEnd that have come
+}
+
+type inputState int
+
+const (
+	inText inputState = iota
+	inEscape
+	inSS3
+	inCSI
+	inString // OSC, DCS, APC, PM, SOS
+	inStringEscape
+	inMouse
+	inPaste
+)
+
+// pasteEnd ends a bracketed paste, and pasteBegin and pasteStop are the numbers
+// of the sequences around it.
+const (
+	pasteEnd   = "\x1b[201~"
+	pasteBegin = 200
+	pasteStop  = 201
+)
+
+// pasting reports whether the next byte is inside a bracketed paste.
+func (p *inputParser) pasting() bool { return p.state == inPaste }
+
+// next classifies a byte.
+func (p *inputParser) next(c byte) inputClass {
+	switch p.state {
+	case inPaste:
+		return p.paste(c)
+	case inMouse:
+		p.left--
+		return p.endIf(p.left == 0, classReport)
+	}
+	switch {
+	case c == esc && p.state == inText:
+		p.state = inEscape
+		return classPartial
+	case c == esc && (p.state == inString || p.state == inStringEscape):
+		p.state = inStringEscape
+		return classPartial
+	case c == esc:
+		p.state = inEscape
+		return classAgain
+	case c == bel && p.state == inString:
+		return p.endIf(true, classReport)
+	case c < ' ':
+		return p.endIf(true, classKey)
+	}
+	switch p.state {
+	case inEscape:
+		return p.escape(c)
+	case inSS3:
+		return p.endIf(true, classSequence)
+	case inCSI:
+		return p.csi(c)
+	case inString:
+		return classPartial
+	case inStringEscape:
+		if c == '\\' {
+			return p.endIf(true, classReport)
+		}
+		return p.escape(c)
+	default:
+		return classKey
+	}
+}
+
+// endIf goes back to text at the end of a sequence of a class.
+func (p *inputParser) endIf(end bool, class inputClass) inputClass {
+	if !end {
+		return classPartial
+	}
+	p.state = inText
+	return class
+}
+
+// escape takes the byte after ESC.
+func (p *inputParser) escape(c byte) inputClass {
+	switch c {
+	case '[':
+		*p = inputParser{state: inCSI}
+	case 'O':
+		p.state = inSS3
+	case 'P', 'X', ']', '^', '_':
+		p.state = inString
+	default:
+		return p.endIf(true, classSequence)
+	}
+	return classPartial
+}
+
+// csi takes a byte after ESC [.
+func (p *inputParser) csi(c byte) inputClass {
+	switch {
+	case c >= '0' && c <= '9' || c == ';' || c == ':':
+		p.params = true
+		p.more = p.more || c > '9'
+		if !p.more && p.number <= pasteStop {
+			p.number = 10*p.number + int(c-'0')
+		}
+		return classPartial
+	case c >= '<' && c <= '?':
+		p.marker = c
+		return classPartial
+	case c < '0':
+		return classPartial
+	case c > '~':
+		return p.endIf(true, classKey)
+	case c == 'M' && !p.params && p.marker == 0:
+		p.state, p.left = inMouse, 3
+		return classPartial
+	case c == '~' && p.number == pasteBegin && !p.more:
+		p.state, p.matched = inPaste, 0
+		return classPaste
+	case p.reports(c):
+		return p.endIf(true, classReport)
+	}
+	return p.endIf(true, classSequence)
+}
+
+// reports reports whether the CSI sequence that c ends is sent by the terminal
+// itself: cursor position, status, attributes, window, modes; focus; mouse; the
+// flags of the kitty keyboard protocol; the end of a paste that did not begin.
+// (Shift and other modifiers with F3 look like a cursor position.)
+func (p *inputParser) reports(c byte) bool {
+	switch c {
+	case 'R', 'n', 'c', 't', 'y':
+		return p.params
+	case 'I', 'O':
+		return !p.params
+	case 'M':
+		return true
+	case 'm':
+		return p.marker == '<'
+	case 'u':
+		return p.marker == '?'
+	case '~':
+		return p.number == pasteStop && !p.more
+	}
+	return false
+}
+
+// paste takes a byte of a paste.
+func (p *inputParser) paste(c byte) inputClass {
+	switch {
+	case c == pasteEnd[p.matched]:
+		p.matched++
+	case c == esc:
+		p.matched = 1
+	default:
+		p.matched = 0
+	}
+	if p.matched == len(pasteEnd) {
+		p.state = inText
+	}
+	return classPaste
+}
