@@ -3,6 +3,9 @@
 package main
 
 import (
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +42,42 @@ func TestAttach_HostileAnnotations(t *testing.T) {
 	})
 	c := open(t, s, program(t), "node-shell", "--attach", name)
 	c.prompt()
+	c.run("echo up''to", "upto\r\n")
+	c.keys("exit 4\r")
+	c.mustEnd(4)
+}
+
+// hangs makes the execs of the sandbox hang whose last argument but the id
+// holds the given words of the script. Asked is closed at the first of them.
+func hangs(s *sandbox.Server, times int, words string) (asked <-chan struct{}) {
+	begun := make(chan struct{})
+	first := sync.OnceFunc(func() { close(begun) })
+	s.Inject(sandbox.Fault{Do: sandbox.Hang, When: sandbox.AtRequest, Times: times, RefuseCommand: func(args []string) bool {
+		if !slices.ContainsFunc(args, func(arg string) bool { return strings.Contains(arg, words) }) {
+			return false
+		}
+		first()
+		return true
+	}})
+	return begun
+}
+
+// The words that tell kshell's own execs apart.
+const (
+	heartbeatWords = `: >"$KSHELL_STATE/beat$1"`
+	returnWords    = `rm -f "$KSHELL_STATE/detached"`
+	detachWords    = `: >"$KSHELL_STATE/detached"`
+)
+
+func TestHeartbeat_HangsOnTheWire(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	hangs(s, heartbeatFailures, heartbeatWords)
+	c := open(t, s, program(t), onNode("--heartbeat", "20s")...)
+	c.prompt()
+	c.await(`kshell: warning: no heartbeat has reached pod node-shell-node1-[a-z0-9]+ for [0-9]+ s \(no answer within 2s\): ` +
+		`the pod ends itself after 20s without one\r\n`)
+	c.await(`kshell: heartbeats reach pod node-shell-node1-[a-z0-9]+ again\r\n`)
 	c.run("echo up''to", "upto\r\n")
 	c.keys("exit 4\r")
 	c.mustEnd(4)

@@ -271,41 +271,11 @@ func (p *nodePod) remove() {
 		return
 	}
 	if err := p.client.Remove(ctx, p.pod); err != nil {
-		p.notice.warn("pod %s in namespace %s could not be deleted: %s; it ends by itself %s after the last sign of life, and at %s at the latest",
+		p.notice.warn("pod %s in namespace %s could not be deleted: %s; it ends by itself %s after the last heartbeat, and at %s at the latest",
 			p.pod.Name, p.pod.Namespace, err, p.options.Stale, p.pod.CreationTimestamp.Add(p.options.TTL).Format(time.TimeOnly))
 		return
 	}
 	p.notice.detail("pod %s was deleted", p.pod.Name)
-}
-
-// beat gives a sign of life for the pod every now and then until the context ends.
-func (j *job) beat(ctx context.Context, stale time.Duration, sign []string) {
-	ticker := time.NewTicker(node.Beats(stale))
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if err := j.quietly(ctx, j.at, sign); err != nil && ctx.Err() == nil {
-			j.notice.detail("no sign of life could be given: %s", err)
-		}
-	}
-}
-
-// alive gives signs of life until stop is called, which waits for the last one.
-func (j *job) alive(ctx context.Context, stale time.Duration, sign []string) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	var beating sync.WaitGroup
-	beating.Go(func() {
-		defer j.lastResort.onPanic()
-		j.beat(ctx, stale, sign)
-	})
-	return func() {
-		cancel()
-		beating.Wait()
-	}
 }
 
 // one runs the plan on its node.

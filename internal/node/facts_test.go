@@ -136,7 +136,7 @@ func FuzzFactsOf(f *testing.F) {
 			p.Spec.ActiveDeadlineSeconds = &deadline
 		}
 		got := FactsOf(p)
-		if got.Stale < MinHeartbeat || got.Stale > 7*24*time.Hour || Beats(got.Stale) < time.Second {
+		if got.Stale < MinHeartbeat || got.Stale > 7*24*time.Hour || HeartbeatInterval(got.Stale) < time.Second {
 			t.Errorf("heartbeat %v", got.Stale)
 		}
 		if got.TTL < time.Minute || got.TTL > math.MaxInt32*time.Second {

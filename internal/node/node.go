@@ -13,7 +13,7 @@
 //
 //   - What a pod's annotations say is parsed with limits, in facts.go alone: anyone who may edit the pod can write them.
 //   - A pod is deleted only with its uid, and only if it carries our labels.
-//   - Every pod ends by itself: after Options.TTL (activeDeadlineSeconds), and when nobody has given a sign of life for Options.Stale.
+//   - Every pod ends by itself: after Options.TTL (activeDeadlineSeconds), and when no heartbeat has reached it for Options.Stale.
 //   - No goroutine is started.
 package node
 
@@ -70,7 +70,7 @@ type Options struct {
 	Env      []corev1.EnvVar
 
 	TTL   time.Duration // the pod ends after this time, whatever happens
-	Stale time.Duration // and after this time without a sign of life (Beat), unless it is detached
+	Stale time.Duration // and after this time without a heartbeat (Beat), unless it is detached
 	Waits time.Duration // who made it waits so long for it to start
 
 	// Who, from where and when, for whoever finds the pod.

@@ -27,8 +27,9 @@ var (
 // look is how often the pod looks for a sign of life: a tenth of the time after which it misses one, in whole seconds.
 func (o *Options) look() int { return max(1, int(o.Stale/time.Second)/10) }
 
-// Beats is how often a sign of life has to be given: five times as often as one is missed.
-func Beats(stale time.Duration) time.Duration { return stale / 5 }
+// HeartbeatInterval is how often a heartbeat is sent to a pod that ends after
+// timeout without one: five times in that time.
+func HeartbeatInterval(timeout time.Duration) time.Duration { return timeout / 5 }
 
 // main is the pod's main process.
 func (o *Options) main() []string {
@@ -84,7 +85,7 @@ func (o *Options) way() []string {
 	return []string{how, strings.Join(into, " ")}
 }
 
-// Beat is what has to be run in the container as a sign of life of the kshell with this id; "": the only one that there can be.
+// Beat is the command of a heartbeat, to be run in the container, of the kshell with this id; "" if no other kshell can be there.
 func Beat(windows bool, id string) []string {
 	if windows {
 		return []string{"powershell", "-NoLogo", "-NoProfile", "-Command", `New-Item -Force "$env:KSHELL_STATE\beat" | Out-Null`}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"kshell/internal/node"
+)
+
+const (
+	// heartbeatFailures in a row are reported to the user.
+	heartbeatFailures = 3
+	// minHeartbeatLimit is how long a heartbeat may take at least, however
+	// often one is sent: an exec over a slow link takes a second or two.
+	minHeartbeatLimit = 2 * time.Second
+)
+
+// heartbeat tells a pod at regular intervals that kshell is still there. The
+// pod ends by itself when none has reached it for timeout.
+type heartbeat struct {
+	timeout time.Duration
+	send    func(ctx context.Context) error
+	// failing is called once per outage, after heartbeatFailures failures in a
+	// row: for how long no heartbeat has reached the pod, and why. restored is
+	// called after it, when one has.
+	failing  func(since time.Duration, err error)
+	restored func()
+}
+
+// run sends heartbeats until the context ends. Each one has a quarter of the
+// interval, and after a failure the next one follows when that is over.
+func (h *heartbeat) run(ctx context.Context) {
+	interval := node.HeartbeatInterval(h.timeout)
+	limit := max(interval/4, minHeartbeatLimit)
+	failures, reached, wait := 0, time.Now(), interval
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		begin := time.Now()
+		err := within(ctx, limit, h.send)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			if failures >= heartbeatFailures {
+				h.restored()
+			}
+			failures, reached, wait = 0, time.Now(), interval
+		default:
+			if failures++; failures == heartbeatFailures {
+				h.failing(time.Since(reached), err)
+			}
+			wait = limit
+		}
+		timer.Reset(wait - time.Since(begin))
+	}
+}
+
+// within calls f with a context that ends after limit, with a cause that says
+// so.
+func within(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v", limit))
+	defer cancel()
+	return f(ctx)
+}
+
+// alive sends the job's pod heartbeats until stop is called, which waits for
+// the last one. Sign is the command that is one, timeout the time without one
+// after which the pod ends.
+func (j *job) alive(ctx context.Context, timeout time.Duration, sign []string) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	h := &heartbeat{
+		timeout: timeout,
+		send:    func(ctx context.Context) error { return j.quietly(ctx, j.at, sign) },
+		failing: func(since time.Duration, err error) {
+			j.alert(fmt.Sprintf("no heartbeat has reached pod %s for %s (%s): the pod ends itself after %v without one", j.at.pod, seconds(since), err, timeout))
+		},
+		restored: func() {
+			if j.screen.FullScreen() {
+				j.screen.SetStatus("") // where alert has put it
+				return
+			}
+			j.notice.say("heartbeats reach pod %s again", j.at.pod)
+		},
+	}
+	var beating sync.WaitGroup
+	beating.Go(func() {
+		defer j.lastResort.onPanic()
+		h.run(ctx)
+	})
+	return func() {
+		cancel()
+		beating.Wait()
+	}
+}
