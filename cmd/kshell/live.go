@@ -62,8 +62,8 @@ func (f *liveFlags) policy(auto stream.Reconnect) stream.Reconnect {
 const escapeNone = "none"
 
 func (f *liveFlags) addTo(flags *pflag.FlagSet) {
-	flags.DurationVar(&f.keepalive, "keepalive", keepaliveDefault, "ping a server before it has been silent for so long; after 20 s of silence the connection is lost; 0: never")
-	flags.BoolVar(&f.noIdleKeepalive, "no-idle-keepalive", false, "let the server end a session in which nothing has happened for 4 hours")
+	flags.DurationVar(&f.keepalive, "keepalive", keepaliveDefault, "ping the server before it has been silent for this long; after 20 s of silence the connection is lost; 0: no pings")
+	flags.BoolVar(&f.noIdleKeepalive, "no-idle-keepalive", false, "let the server end a session in which nothing has happened for 4 hours (independent of --keepalive)")
 	flags.StringVar(&f.escape, "escape-char", escapeDefault, "on a terminal, begins kshell's own keys at the beginning of a line (~? lists them); none: there are none")
 	flags.StringVar(&f.reconnect, "reconnect", reconnectAuto, "take a lost connection up again: auto (a shell on a terminal), always (run another command again, too), never")
 	flags.DurationVar(&f.connectTimeout, "connect-timeout", connectTimeoutDefault, "how long a connection that cannot be opened is tried again, before anything runs; 0: not at all")

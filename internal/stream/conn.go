@@ -47,19 +47,22 @@ type Conn struct {
 	writing sync.Mutex
 	scratch []byte
 
-	// Everybody's.
-	start     time.Time
-	heard     atomic.Int64          // when the last message began, after start
-	listening atomic.Bool           // the reader waits for the server, not for who takes the output
-	sent      atomic.Int64          // bytes of stdin
-	writes    atomic.Int32          // that have not returned
-	fatal     atomic.Pointer[error] // why we closed the socket ourselves: the first reason
+	// Used by all goroutines.
+	in     *inbound // what arrives on the socket
+	start  time.Time
+	waits  atomic.Int64          // when the reader began to wait for the next piece of a message, in nanoseconds after start
+	sent   atomic.Int64          // bytes of stdin
+	writes atomic.Int32          // that have not returned
+	fatal  atomic.Pointer[error] // why we closed the socket ourselves: the first reason
 }
 
-// newConn takes over ws, whose subprotocol was offered, and which writes to out.
+// newConn takes over ws, whose subprotocol was offered, and which reads and writes through out.
 func newConn(ws *websocket.Conn, out *gather) *Conn {
 	ws.SetReadLimit(-1) // messages are read in pieces; what is held whole is bounded in receive
-	return &Conn{ws: ws, out: out, protocol: ws.Subprotocol(), codec: codecs[ws.Subprotocol()], buf: make([]byte, readSize), start: time.Now()}
+	return &Conn{
+		ws: ws, out: out, in: out.in, protocol: ws.Subprotocol(), codec: codecs[ws.Subprotocol()],
+		buf: make([]byte, readSize), start: time.Now(),
+	}
 }
 
 // Protocol is the subprotocol that the server selected, behind "SPDY/3.1 " if it was not WebSocket that carries it; empty for a plain
@@ -217,14 +220,13 @@ func (c *Conn) ended(err error) error {
 // It does not allocate. The pieces are valid until deliver returns.
 func (c *Conn) receive(deliver func(channel, []byte) error) error {
 	// The context is not passed to ws: that would cost an allocation a message. Closing ends the read.
-	c.listening.Store(true)
+	c.waitsForPiece()
 	_, r, err := c.ws.Reader(context.Background())
-	c.listening.Store(false)
-	c.heard.Store(int64(time.Since(c.start)))
 	if err != nil {
 		return err
 	}
 	c.see(signMessage)
+	c.waitsForPiece()
 	if c.codec.text {
 		return c.receiveText(r, deliver)
 	}
@@ -241,6 +243,7 @@ func (c *Conn) receive(deliver func(channel, []byte) error) error {
 
 func (c *Conn) receiveRest(r io.Reader, ch channel, err error, deliver func(channel, []byte) error) error {
 	for err == nil {
+		c.waitsForPiece()
 		var n int
 		if n, err = r.Read(c.buf); n > 0 {
 			if err := deliver(ch, c.buf[:n]); err != nil {
@@ -325,12 +328,20 @@ func (c *Conn) write(message []byte) error {
 	return c.ws.Write(context.Background(), kind, message)
 }
 
-// quiet is for how long somebody has listened and the server said nothing; 0 while nobody does.
+func (c *Conn) waitsForPiece() { c.waits.Store(int64(time.Since(c.start))) }
+
+// quiet returns how long the reader has waited for the next piece of a message; the answers to pings are not part of one. It is 0 while
+// the reader does not wait for the network, for instance because the consumer of the output is paused.
 func (c *Conn) quiet() time.Duration {
-	if !c.listening.Load() {
+	if c.in.silence() == 0 {
 		return 0
 	}
-	return time.Since(c.start) - time.Duration(c.heard.Load())
+	return time.Since(c.start) - time.Duration(c.waits.Load())
+}
+
+// state is what a check of the link is based on.
+func (c *Conn) state() linkState {
+	return linkState{silence: c.in.silence(), sent: c.sent.Load(), writing: c.writes.Load() > 0}
 }
 
 // pong says whether the server answers a ping in time. A server that is blocked in writing a remote's stdin does not.

@@ -9,7 +9,9 @@
 //   - dial.go: one handshake, and why it was refused
 //   - spdy.go: the same conversation by SPDY, where a WebSocket is refused, through client-go's remotecommand
 //   - gather.go: the writes of a socket, joined
+//   - inbound.go: what arrives on a socket, and how long its reader has waited
 //   - conn.go: one socket; lives once
+//   - liveness.go: when to ping a server, and when a link is dead
 //   - session.go: many sockets, one after the other; the only loop that retries
 //   - events.go: messages from the server over the same loop
 //

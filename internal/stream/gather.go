@@ -19,12 +19,13 @@ const (
 )
 
 // gather joins the writes to one socket. The WebSocket library flushes every 4 KiB, and each flush would be a TLS record and a system
-// call of its own; here a goroutine writes whatever has come together while it wrote the last.
+// call of its own; here a goroutine writes whatever has come together while it wrote the last. Reads are passed on, and recorded in in.
 //
 // Write blocks while gatherSize waits. An error of the socket is that of a later Write. Close drops what still waits. A panic in the goroutine
 // closes the socket, and comes out of wait.
 type gather struct {
 	io.ReadWriteCloser
+	in      *inbound
 	flusher group.Group
 	done    chan struct{} // closed when the goroutine has ended
 
@@ -35,7 +36,7 @@ type gather struct {
 }
 
 func newGather(socket io.ReadWriteCloser) *gather {
-	g := &gather{ReadWriteCloser: socket, done: make(chan struct{})}
+	g := &gather{ReadWriteCloser: socket, in: newInbound(), done: make(chan struct{})}
 	g.changed.L = &g.mu
 	g.flusher.OnPanic = func() {
 		g.fail(errPanicked)
@@ -43,6 +44,13 @@ func newGather(socket io.ReadWriteCloser) *gather {
 	}
 	g.flusher.Go(g.flush)
 	return g
+}
+
+// Read implements io.Reader.
+func (g *gather) Read(p []byte) (int, error) {
+	g.in.wait()
+	defer g.in.done()
+	return g.ReadWriteCloser.Read(p)
 }
 
 // Write implements io.Writer.

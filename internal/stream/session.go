@@ -277,12 +277,13 @@ type Session struct {
 	// and other keys are dropped; and when the link ends after the user typed Ctrl-D, that is the end.
 	Interactive bool
 
-	// Keepalive is how long there may be silence on the socket: the server is pinged shortly before; 0: it is not. After 20 s of silence, 10
-	// of them behind a ping, the socket is dead, and lost. IdleKeepalive also keeps the servers' own idle timer (4 hours) from ending the session.
-	Keepalive     time.Duration
+	// Keepalive is how long there may be silence on the socket: the server is pinged shortly before. After 20 s of silence, 10 of them after
+	// a ping, the socket is dead, and lost. 0 disables pings and the detection of dead sockets.
+	Keepalive time.Duration
+	// IdleKeepalive keeps the servers' idle timer (4 hours) from ending the session, whatever Keepalive is.
 	IdleKeepalive bool
-	// OnQuiet is told, each second, for how long a ping has been overdue (5 s or more), and 0 when there is life again. It is called from
-	// a goroutine of its own.
+	// OnQuiet is called each second with the time for which the answer to a ping has been overdue (5 s or more), and with 0 when the server
+	// answers again. It is called from a goroutine of its own.
 	OnQuiet func(overdue time.Duration)
 
 	// Stuck is asked, every 10 s, what has become of the command while the server seems to be stuck with input that the command does not
@@ -442,7 +443,10 @@ func (s *Session) use(ctx context.Context, conn *Conn, c *group.Group, p *pump, 
 		}
 	})
 	if s.Keepalive > 0 {
-		writers.Go(func() { s.watchLink(ctx, conn, writers) })
+		writers.Go(func() { s.keepAlive(ctx, conn, writers) })
+	}
+	if s.IdleKeepalive {
+		writers.Go(func() { s.keepFromIdling(ctx, conn) })
 	}
 	begun, err := true, error(nil)
 	if b.within > 0 {

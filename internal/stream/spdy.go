@@ -63,7 +63,7 @@ func (d *Dialer) DialSPDY(ctx context.Context, r Request) (*Conn, error) {
 	if s.isOpen() {
 		return &Conn{
 			ws: s, out: s.conn.out, protocol: SPDY + " " + s.protocol, codec: codec{halfClose: true, status: true},
-			buf: make([]byte, readSize), start: time.Now(),
+			buf: make([]byte, readSize), start: time.Now(), in: s.in,
 		}, nil
 	}
 	_ = s.CloseNow() // returns nil
@@ -100,6 +100,7 @@ type spdySocket struct {
 	refused  error // why the handshake failed
 
 	done chan struct{} // closed when the executor has returned
+	in   *inbound      // the wait of Reader; a message is complete when it is returned
 
 	stdin *io.PipeReader // the executor's
 	input *io.PipeWriter
@@ -124,7 +125,7 @@ type spdySocket struct {
 func newSPDYSocket(transport http.RoundTripper) *spdySocket {
 	s := &spdySocket{
 		transport: transport,
-		opened:    make(chan struct{}), done: make(chan struct{}), over: make(chan struct{}),
+		opened:    make(chan struct{}), done: make(chan struct{}), over: make(chan struct{}), in: newInbound(),
 		sizes: make(chan remotecommand.TerminalSize, 1),
 	}
 	s.changed.L = &s.mu
@@ -256,9 +257,11 @@ func (s *spdySocket) Reader(context.Context) (websocket.MessageType, io.Reader, 
 func (s *spdySocket) next() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.in.wait()
 	for !s.closed && !s.waiting && !s.finished {
 		s.changed.Wait()
 	}
+	s.in.done()
 	switch {
 	case s.closed, s.waiting: // reading from a closed one is an error
 		return true

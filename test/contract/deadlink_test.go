@@ -1,0 +1,79 @@
+//go:build unix
+
+package contract
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/sandbox"
+	"kshell/test/faultproxy"
+)
+
+// onePod starts a sandbox with one pod, web, and a proxy before it that can break connections. It returns the flags that lead kshell
+// through the proxy.
+func onePod(t *testing.T) (Program, []string, *sandbox.Server, *faultproxy.Proxy) {
+	t.Helper()
+	s, err := sandbox.Start(sandbox.Config{Dir: t.TempDir(), Empty: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "sandbox/local:1"}}}}
+	p.Name, p.Namespace = "web", "default"
+	if err := s.AddPod(p); err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy, err := faultproxy.Start(faultproxy.Config{Target: u.Host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = proxy.Close() })
+	program := Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}
+	return program, []string{"--server", "https://" + proxy.Addr()}, s, proxy
+}
+
+// A link that dies in the middle of a message is found dead in the same time as between two messages.
+func TestDeadLink_MiddleOfDownload(t *testing.T) {
+	const before = 1_500_000
+	for name, c := range map[string]struct {
+		exact  string
+		breaks func(t *testing.T, s *sandbox.Server, proxy *faultproxy.Proxy)
+	}{
+		"black hole": {"auto", func(t *testing.T, _ *sandbox.Server, proxy *faultproxy.Proxy) {
+			proxy.Rate(faultproxy.ToClient, 1<<20)
+			go func() {
+				for t.Context().Err() == nil && proxy.Stats().Bytes[faultproxy.ToClient] < before {
+					time.Sleep(10 * time.Millisecond)
+				}
+				hole(proxy, true)
+			}()
+		}},
+		"server stops in the middle of a frame": {"never", func(_ *testing.T, s *sandbox.Server, _ *faultproxy.Proxy) {
+			s.Inject(sandbox.Fault{Do: sandbox.Hang, When: sandbox.AfterSent, N: before + 100, Times: 1})
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, through, s, proxy := onePod(t)
+			c.breaks(t, s, proxy)
+			args := slices.Concat([]string{"exec"}, through, []string{"--exact", c.exact, "--keepalive", "1s", "web", "--", "dd", "if=/dev/zero", "bs=64k"})
+			r := p.Run(t, nil, args...)
+			if r.Code != 255 || !strings.Contains(r.Err, "connection lost: the server does not answer any more") {
+				t.Errorf("exit code %d, stderr %q", r.Code, r.Err)
+			}
+			if zeros := strings.Count(r.Out, "\x00"); zeros != len(r.Out) || zeros < before/2 {
+				t.Errorf("%d bytes, %d of them zero", len(r.Out), zeros)
+			}
+		})
+	}
+}
