@@ -67,7 +67,7 @@ func (f *liveFlags) addTo(flags *pflag.FlagSet) {
 	flags.StringVar(&f.escape, "escape-char", escapeDefault, "on a terminal, begins kshell's own keys at the beginning of a line (~? lists them); none: there are none")
 	flags.StringVar(&f.reconnect, "reconnect", reconnectAuto, "take a lost connection up again: auto (a shell on a terminal), always (run another command again, too), never")
 	flags.DurationVar(&f.connectTimeout, "connect-timeout", connectTimeoutDefault, "how long a connection that cannot be opened is tried again, before anything runs; 0: not at all")
-	flags.DurationVar(&f.reconnectTimeout, "reconnect-timeout", 10*time.Minute, "how long a lost shell's connection is tried again; 0: for ever")
+	flags.DurationVar(&f.reconnectTimeout, "reconnect-timeout", 10*time.Minute, "how long a lost shell's connection is tried again; 0: no limit")
 }
 
 // prefer takes the settings for what no flag says; a mistake in them is one of the settings.

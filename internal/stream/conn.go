@@ -43,6 +43,10 @@ type Conn struct {
 	awaits sign   // what still counts as the beginning of the command
 	began  func() // called when it has come; set with awaits
 
+	// Of the goroutine that runs the link.
+	openedAt, endedAt time.Time // when it was opened for its user, and when its last message was read; zero: not yet
+	delivered         bool      // output, or an event
+
 	// The writers', who are several (stdin, resize).
 	writing sync.Mutex
 	scratch []byte
@@ -72,6 +76,17 @@ func (c *Conn) Protocol() string { return c.protocol }
 // HalfCloses says whether the end of stdin can be told to the remote process.
 func (c *Conn) HalfCloses() bool { return c.codec.halfClose }
 
+// lived returns how long the socket was open for its user.
+func (c *Conn) lived() time.Duration {
+	if c.openedAt.IsZero() {
+		return 0
+	}
+	return c.endedAt.Sub(c.openedAt)
+}
+
+// worked reports whether the socket has delivered something, or lived long enough to count as one that could have.
+func (c *Conn) worked() bool { return c.delivered || c.lived() >= livedAfter }
+
 func (c *Conn) close() { _ = c.ws.CloseNow() } // its error would only say that it was closed already
 
 // end closes the socket for the goroutine that has used it, and passes on a panic of the one that wrote to it.
@@ -85,8 +100,10 @@ func (c *Conn) end() {
 func (c *Conn) run(ctx context.Context, stdout, stderr io.Writer) error {
 	defer c.close()
 	defer context.AfterFunc(ctx, c.close)()
+	defer func() { c.endedAt = time.Now() }()
 	done := false
 	deliver := func(ch channel, p []byte) error {
+		c.delivered = c.delivered || len(p) > 0 && (ch == chStdout || ch == chStderr)
 		if len(p) > 0 {
 			c.see(signOutput)
 		}

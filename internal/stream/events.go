@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 )
 
 // Events receives the messages that a server sends of itself, such as a watch: one JSON event a message.
@@ -38,6 +39,7 @@ func (e *Events) use(ctx context.Context, conn *Conn) error {
 	if err := e.opened(conn); err != nil {
 		return err
 	}
+	defer func() { conn.endedAt = time.Now() }()
 	for {
 		_, r, err := conn.ws.Reader(context.Background())
 		if err != nil {
@@ -53,6 +55,7 @@ func (e *Events) use(ctx context.Context, conn *Conn) error {
 		if len(bytes.TrimSpace(message)) == 0 {
 			continue
 		}
+		conn.delivered = true
 		if err := e.OnMessage(message); err != nil {
 			return err
 		}

@@ -48,22 +48,27 @@ type Link struct {
 	// Persist is asked whether an attempt before the first socket, which has failed, is to be repeated after a delay: nothing has run then,
 	// so that it may be, whatever the policy. It is not asked of a failure that is permanent. Nil: it is not.
 	Persist func(err error, delay time.Duration) bool
-	// Backoff gives the delays; the zero value is RetryDelay each time. It starts afresh after each socket that opened.
+	// Backoff gives the delays; the zero value is RetryDelay each time. It starts again after a socket that has delivered output or
+	// lived for 5 s. That a socket was opened is not enough: proxies accept connections for servers that are down, and API servers for
+	// nodes that are dead.
 	Backoff wait.Backoff
 	// Now ends a wait at once when it receives.
 	Now <-chan struct{}
 	// Eager makes the first attempt after a socket that lived for 5 s or more at once.
 	Eager bool
-	// GiveUpAfter ends the attempts when so much time has passed since the loss; 0: never.
+	// GiveUpAfter bounds the attempts: none begins or lasts longer than so much time after the loss of the last socket that has delivered
+	// output or lived for 5 s (or of the first one); 0: no bound.
 	GiveUpAfter time.Duration
+
+	until time.Time // the end of GiveUpAfter; zero: none. Used by the goroutine that runs the link.
 
 	mu    sync.Mutex
 	live  *Conn
 	again chan struct{} // 1 slot: see Again
 }
 
-// eagerAfter is how long a socket must have lived to be replaced at once: a server that drops each would be kept busy.
-const eagerAfter = 5 * time.Second
+// livedAfter is how long a socket must have lived to count as one that worked although it has delivered nothing.
+const livedAfter = 5 * time.Second
 
 // errAgain is the loss of a socket that the user gave up.
 var errAgain = errors.New("left for a new one")
@@ -121,22 +126,26 @@ func (l *Link) setConn(c *Conn) {
 	l.live = c
 }
 
-// run opens sockets and gives each to use, one after the other, until use says how it ended. It is the only loop that retries.
+// run opens sockets and gives each to use, one after the other, until use returns how it ended. It is the only loop that retries.
 func (l *Link) run(ctx context.Context, use func(context.Context, *Conn) error) error {
 	opened := false
 	backoff := l.backoff()
-	var last error         // what the user was told of last
-	var up, down time.Time // when the last socket was opened, and when it was lost
+	l.until = time.Time{}
+	var last error // the last failure that was passed to OnFail
 	for attempt := 1; ; attempt++ {
 		conn, err := l.open(ctx, attempt)
 		if err == nil {
-			opened, backoff, up = true, l.backoff(), time.Now()
 			err = l.hold(ctx, conn, use)
-			down = time.Now()
+			if !opened || conn.worked() {
+				opened, backoff = true, l.backoff()
+				l.bound()
+			}
 		}
 		switch {
 		case errors.Is(err, errQuit):
 			return last
+		case errors.Is(err, errExpired), ctx.Err() == nil && l.expired(0) && errors.Is(err, context.DeadlineExceeded):
+			return last // this attempt was cut short, and has no reason of its own
 		case !failed(err):
 			return err
 		case ctx.Err() != nil:
@@ -145,7 +154,7 @@ func (l *Link) run(ctx context.Context, use func(context.Context, *Conn) error) 
 		last = err
 		call(l.OnFail, err)
 		var delay time.Duration
-		if !l.Eager || conn == nil || down.Sub(up) < eagerAfter {
+		if !l.Eager || conn == nil || conn.lived() < livedAfter {
 			delay = backoff.Step()
 		}
 		switch {
@@ -153,7 +162,7 @@ func (l *Link) run(ctx context.Context, use func(context.Context, *Conn) error) 
 			return err
 		case !opened && (l.Persist == nil || !l.Persist(err, delay)):
 			return err
-		case opened && (!l.worth() || l.GiveUpAfter > 0 && time.Since(down) > l.GiveUpAfter):
+		case opened && (!l.worth() || l.expired(delay)):
 			return err
 		}
 		if delay > 0 && !l.pause(ctx, delay) {
@@ -162,11 +171,32 @@ func (l *Link) run(ctx context.Context, use func(context.Context, *Conn) error) 
 	}
 }
 
+// errExpired is the cause of the end of an attempt that GiveUpAfter has cut short.
+var errExpired = errors.New("no more time to connect again")
+
+// bound starts GiveUpAfter.
+func (l *Link) bound() {
+	if l.GiveUpAfter > 0 {
+		l.until = time.Now().Add(l.GiveUpAfter)
+	}
+}
+
+// expired reports whether GiveUpAfter will be over after a delay.
+func (l *Link) expired(delay time.Duration) bool {
+	return !l.until.IsZero() && !time.Now().Add(delay).Before(l.until)
+}
+
+// open makes an attempt, which ends with GiveUpAfter.
 func (l *Link) open(ctx context.Context, attempt int) (*Conn, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	call(l.OnConnect, attempt)
+	if !l.until.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadlineCause(ctx, l.until, errExpired)
+		defer cancel()
+	}
 	return l.Dial(ctx)
 }
 
@@ -183,6 +213,7 @@ func (l *Link) hold(ctx context.Context, conn *Conn, use func(context.Context, *
 
 // opened is called by use, before anything is delivered.
 func (l *Link) opened(conn *Conn) error {
+	conn.openedAt = time.Now()
 	if l.OnOpen == nil {
 		return nil
 	}
@@ -403,7 +434,11 @@ func (s *Session) laterStart() startBound {
 	if s.Proof == 0 {
 		return startBound{}
 	}
-	return startBound{within: s.Proof, awaited: signOutput, late: errNoWord, gate: true, required: true}
+	within := s.Proof
+	if !s.until.IsZero() {
+		within = max(min(within, time.Until(s.until)), 1) // 0 is no bound
+	}
+	return startBound{within: within, awaited: signOutput, late: errNoWord, gate: true, required: true}
 }
 
 func (s *Session) started() {

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 func (d *Dialer) with(protocols ...string) func(context.Context) (*Conn, error) {
@@ -362,37 +361,6 @@ func TestTheLiveConnectionCanBeAskedFor(t *testing.T) {
 		}
 		if s.Conn() != nil {
 			t.Error("a connection after Run")
-		}
-	})
-}
-
-func TestBackoffGrowsAndStartsAfreshAfterASocket(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		attempt := 0
-		d := pod(t, func(remote) {})
-		var delays []time.Duration
-		s := &Session{Link: Link{
-			Dial: func(ctx context.Context) (*Conn, error) {
-				switch attempt++; attempt {
-				case 1, 4:
-					return d.with(V5)(ctx)
-				case 6:
-					return nil, &HandshakeError{StatusCode: 404}
-				default:
-					return nil, &DialError{Server: "s", Err: errors.New("refused")}
-				}
-			},
-			OnWait:  func(d time.Duration) { delays = append(delays, d) },
-			Backoff: wait.Backoff{Duration: time.Second, Factor: 2, Steps: 9},
-		}}
-		err := s.Run(t.Context())
-		var refused *HandshakeError
-		if !errors.As(err, &refused) {
-			t.Errorf("got %v, want the 404 that ends it", err)
-		}
-		want := "[1s 2s 4s 1s 2s]"
-		if got := fmt.Sprint(delays); got != want {
-			t.Errorf("delays %s, want %s", got, want)
 		}
 	})
 }

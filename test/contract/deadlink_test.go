@@ -77,3 +77,26 @@ func TestDeadLink_MiddleOfDownload(t *testing.T) {
 		})
 	}
 }
+
+// A proxy that accepts every connection and drops it does not keep a shell trying for ever.
+func TestReconnectTimeout_AcceptedAndDropped(t *testing.T) {
+	for _, mode := range []string{"auto", "never"} {
+		t.Run("--exact="+mode, func(t *testing.T) {
+			t.Parallel()
+			p, through, s, proxy := onePod(t)
+			shell := p.Shell(t, slices.Concat(through, []string{"-it", "--exact", mode, "--reconnect-timeout", "4s", "web", "--", "sh"})...)
+			s.Inject(sandbox.Fault{Do: sandbox.FIN, When: sandbox.AfterSent})
+			before := proxy.Stats().Accepted
+			start := time.Now()
+			proxy.Cut(faultproxy.Both, faultproxy.RST)
+			shell.MustEnd(255)
+			if took := time.Since(start); took > 15*time.Second {
+				t.Errorf("ended after %v", took)
+			}
+			waits := strings.Count(shell.Text(), "trying again in 1 s")
+			if attempts := proxy.Stats().Accepted - before; attempts > 30 || waits == 0 {
+				t.Errorf("%d connections, the screen says %q", attempts, shell.Text())
+			}
+		})
+	}
+}

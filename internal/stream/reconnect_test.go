@@ -1,0 +1,188 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// reconnecting is a session whose sockets behave one after the other as the list says, nil for a server that cannot be reached; the
+// last entry is repeated. It returns the delays between the attempts, and how the session ended.
+func reconnecting(t *testing.T, s *Session, sockets ...func(remote)) (delays []time.Duration, err error) {
+	t.Helper()
+	attempt, behave := 0, (func(remote))(nil)
+	d := pod(t, func(r remote) { behave(r) })
+	s.Dial = func(ctx context.Context) (*Conn, error) {
+		behave = sockets[min(attempt, len(sockets)-1)]
+		if attempt++; behave == nil {
+			return nil, &DialError{Server: "s", Err: errors.New("refused")}
+		}
+		return d.with(V5)(ctx)
+	}
+	s.Reconnect = ReconnectAlways
+	s.OnWait = func(d time.Duration) { delays = append(delays, d) }
+	s.Backoff = wait.Backoff{Duration: time.Second, Factor: 2, Steps: 9, Cap: time.Minute}
+	err = s.Run(t.Context())
+	return delays, err
+}
+
+// How a socket behaves.
+var (
+	drops   = func(remote) {}
+	prints  = func(r remote) { r.say(chStdout, "x") }
+	greets  = func(r remote) { r.say(chStdout, "") } // as every server does
+	lives   = func(remote) { time.Sleep(livedAfter) }
+	dies    = func(remote) { time.Sleep(livedAfter - time.Millisecond) }
+	finally = func(r remote) { r.finish(success) }
+)
+
+func TestBackoff_RestartsAfterSocketThatWorked(t *testing.T) {
+	for name, c := range map[string]struct {
+		sockets []func(remote)
+		want    string
+	}{
+		"sockets that only open":   {[]func(remote){drops, nil, drops, greets, nil, drops, finally}, "[1s 2s 4s 8s 16s 32s]"},
+		"one that printed":         {[]func(remote){drops, nil, prints, nil, nil, finally}, "[1s 2s 1s 2s 4s]"},
+		"one that lived":           {[]func(remote){drops, nil, lives, nil, finally}, "[1s 2s 1s 2s]"},
+		"one that lived too short": {[]func(remote){drops, nil, dies, nil, finally}, "[1s 2s 4s 8s]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				delays, err := reconnecting(t, &Session{}, c.sockets...)
+				if got := fmt.Sprint(delays); got != c.want || err != nil {
+					t.Errorf("delays %s, want %s; error %v", got, c.want, err)
+				}
+			})
+		})
+	}
+}
+
+// An API server that translates the protocol opens sockets for a node that is dead. They say nothing, for longer than livedAfter.
+func TestBackoff_GrowsWhileNodeIsDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		silent := func(r remote) { r.hear() }
+		s := &Session{Proof: 20 * time.Second}
+		s.Eager = true
+		delays, err := reconnecting(t, s, prints, silent, silent, silent, func(r remote) {
+			r.say(chStdout, "$ ")
+			r.finish(success)
+		})
+		if got, want := fmt.Sprint(delays), "[1s 2s 4s 8s]"; got != want || err != nil {
+			t.Errorf("delays %s, want %s; error %v", got, want, err)
+		}
+	})
+}
+
+// How long a Judge takes is not part of a socket's life.
+func TestBackoff_SlowJudge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Session{Judge: func(err error) error { time.Sleep(time.Minute); return err }}
+		s.Eager = true
+		delays, err := reconnecting(t, s, drops, drops, drops, finally)
+		if got, want := fmt.Sprint(delays), "[1s 2s 4s]"; got != want || err != nil {
+			t.Errorf("delays %s, want %s; error %v", got, want, err)
+		}
+	})
+}
+
+func TestGiveUp_EndsInTime(t *testing.T) {
+	silent := func(r remote) { r.hear() }
+	for name, c := range map[string]struct {
+		proof   time.Duration
+		sockets []func(remote)
+	}{
+		"accepted and dropped":              {0, []func(remote){drops}},
+		"accepted and dropped, after a use": {0, []func(remote){prints, drops}},
+		"silent":                            {20 * time.Second, []func(remote){prints, silent}},
+		"not reached":                       {0, []func(remote){prints, nil}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const limit = 100 * time.Second
+				s := &Session{Proof: c.proof}
+				s.GiveUpAfter = limit
+				start := time.Now()
+				_, err := reconnecting(t, s, c.sockets...)
+				if took := time.Since(start); !failed(err) || took > limit || took < limit/2 {
+					t.Errorf("error %v after %v, want a failure within %v", err, took, limit)
+				}
+			})
+		})
+	}
+}
+
+// The time begins again with a loss of what had worked.
+func TestGiveUp_RestartsAfterSocketThatWorked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Session{}
+		s.GiveUpAfter = 10 * time.Second
+		start := time.Now()
+		_, err := reconnecting(t, s, drops, nil, nil, prints, nil, nil, lives, nil, nil, finally)
+		if err != nil || time.Since(start) < s.GiveUpAfter {
+			t.Errorf("error %v after %v", err, time.Since(start))
+		}
+	})
+}
+
+// An attempt that is not answered ends with GiveUpAfter, and the failure before it is the one that counts.
+func TestGiveUp_CutsAttemptShort(t *testing.T) {
+	for name, wrap := range map[string]func(error) error{
+		"cause":   func(err error) error { return err },
+		"wrapped": func(error) error { return &NotYetError{Err: context.DeadlineExceeded} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := pod(t, prints)
+				first := true
+				var failures []error
+				s := &Session{Link: Link{
+					Dial: func(ctx context.Context) (*Conn, error) {
+						if first {
+							first = false
+							return d.with(V5)(ctx)
+						}
+						<-ctx.Done()
+						return nil, wrap(context.Cause(ctx))
+					},
+					OnFail:    func(err error) { failures = append(failures, err) },
+					Reconnect: ReconnectAlways, GiveUpAfter: 10 * time.Second,
+				}}
+				start := time.Now()
+				err := s.Run(t.Context())
+				var lost *LostError
+				if took := time.Since(start); !errors.As(err, &lost) || took != s.GiveUpAfter || len(failures) != 1 {
+					t.Errorf("error %v after %v, failures %v", err, took, failures)
+				}
+			})
+		})
+	}
+}
+
+func TestGiveUp_ContextEndsFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := pod(t, prints)
+		first := true
+		s := &Session{Link: Link{
+			Dial: func(ctx context.Context) (*Conn, error) {
+				if first {
+					first = false
+					return d.with(V5)(ctx)
+				}
+				<-ctx.Done()
+				time.Sleep(time.Minute) // GiveUpAfter is over, too
+				return nil, context.Cause(ctx)
+			},
+			Reconnect: ReconnectAlways, GiveUpAfter: 10 * time.Second,
+		}}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := s.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v, want the context's", err)
+		}
+	})
+}
