@@ -18,19 +18,23 @@ var errNotEnded = errors.New("the server claims that the shell has ended, and it
 // doubting is judge, behind a doubt: where a node's kubelet dies, API servers that translate the protocol themselves (Kubernetes 1.30 to 1.35) report
 // an explicit success of what was cut off. What ends in success though nobody has just asked for it is looked for in its container. (A command
 // without a tty says itself how it ended: see exact mode.)
-func (j *job) doubting(ctx context.Context, shell *exact.Shell, judge func(error) error) func(error) error {
-	return func(err error) error {
+func (j *job) doubting(shell *exact.Shell, judge judgement) judgement {
+	return func(ctx context.Context, err error) error {
 		if err == nil && !j.in.leaves() && j.runsOn(ctx, shell) {
 			err = &stream.LostError{Err: errNotEnded}
 		}
 		if judge == nil {
 			return err
 		}
-		return judge(err)
+		return judge(ctx, err)
 	}
 }
 
-// runsOn says whether the shell does, or its node does not answer.
+// judgement is the type of stream.Session's Judge.
+type judgement = func(ctx context.Context, err error) error
+
+// runsOn reports whether the shell still runs, or its node does not answer, or
+// the user did not want to wait for the answer.
 func (j *job) runsOn(ctx context.Context, shell *exact.Shell) bool {
 	probe := shell.Alive()
 	if probe == nil {
@@ -39,5 +43,5 @@ func (j *job) runsOn(ctx context.Context, shell *exact.Shell) bool {
 	ctx, cancel := context.WithTimeout(ctx, asking)
 	defer cancel()
 	err := j.quietly(ctx, j.at, probe)
-	return err == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) || unanswered(err)
+	return err == nil || ctx.Err() != nil || unanswered(err)
 }

@@ -239,7 +239,7 @@ func (g *guard) fate() string {
 
 // judge is stream.Session's Judge: what ends with its container ends because of that. A session that goes on is then lost, any other has the
 // reason said beside its exit code.
-func (g *guard) judge(err error) error {
+func (g *guard) judge(ctx context.Context, err error) error {
 	var exit *stream.ExitError
 	var lost *stream.LostError
 	var known *fateError
@@ -250,9 +250,9 @@ func (g *guard) judge(err error) error {
 	case errors.As(err, &remote) && g.dials > 1 && absent(remote): // what has become of it is looked for before the next attempt
 		return &stream.NotYetError{Err: err}
 	case errors.As(err, &exit) && exit.Code == exitKilled:
-		g.await()
+		g.await(ctx)
 	case errors.As(err, &lost) && g.session.Reconnect == stream.ReconnectNever: // else the next attempt looks
-		g.ask()
+		g.ask(ctx)
 	default:
 		return err
 	}
@@ -269,20 +269,21 @@ func (g *guard) judge(err error) error {
 }
 
 // await waits for a reason, if there may be one.
-func (g *guard) await() {
-	g.ask()
+func (g *guard) await(ctx context.Context) {
+	g.ask(ctx)
 	if g.fate() != "" || !g.patient {
 		return
 	}
 	select {
 	case <-g.ended:
 	case <-time.After(reasonAfter):
+	case <-ctx.Done():
 	}
 }
 
 // ask looks once. Where that fails, or the pod is being deleted, it goes on for a while: how the container has ended is written down behind that.
-func (g *guard) ask() {
-	ctx, cancel := context.WithTimeout(context.Background(), reasonAfter)
+func (g *guard) ask(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, reasonAfter)
 	defer cancel()
 	hear := func(sentence string, over bool) {
 		if over {

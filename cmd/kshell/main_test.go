@@ -40,7 +40,15 @@ func giveTime() {
 			*limit = time.Minute
 		}
 	}
+	reachLimit = time.Minute
+	if limit, err := time.ParseDuration(os.Getenv(reachLimitVariable)); err == nil {
+		reachLimit = limit
+	}
 }
+
+// reachLimitVariable is a variable of the environment that sets reachLimit, for
+// tests that wait for it.
+const reachLimitVariable = "KSHELL_TEST_REACH_LIMIT"
 
 // suite is a testing.M with goleak.VerifyTestMain's check, which cannot be used as it is: both it and testscript.Main end the
 // process.

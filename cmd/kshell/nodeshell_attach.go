@@ -57,8 +57,8 @@ func (p *nodePod) attend(ctx context.Context, at place, back bool) (*job, error)
 	}
 	sign := node.Beat(false, v.id)
 	if back {
-		if err := j.quietly(ctx, at, sign); err != nil {
-			return j, fmt.Errorf("the shell cannot be reached: %w", err)
+		if err := v.reach(ctx, sign); err != nil {
+			return j, err
 		}
 		v.tape.Tail(historyLines)
 	}
@@ -92,7 +92,7 @@ func (v *visit) run(ctx context.Context) error {
 	s := j.newSession(func(at place) stream.Request { return at.attachRequest(j.plan.offer) })
 	v.session = s
 	v.tape.Lost = s.Drop
-	s.Dial, s.Judge = v.dial(s.Dial), func(err error) error { return v.judge(ctx, err) }
+	s.Dial, s.Judge = v.dial(s.Dial), v.judge
 	v.tape.Log = func(reading context.Context, from node.From, follow bool) (io.ReadCloser, error) {
 		reading, cancel := context.WithCancel(reading)
 		stop := context.AfterFunc(ctx, cancel)
@@ -112,6 +112,7 @@ func (v *visit) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	leave = sync.OnceFunc(leave)
 	defer leave()
 	defer v.marking.Wait()
 	defer leaving(nil)
@@ -119,7 +120,13 @@ func (v *visit) run(ctx context.Context) error {
 		defer j.lastResort.onPanic()
 		v.hear(ctx)
 	})
-	return v.conclude(ctx, k.gap.givenUp(s.Run(ctx)))
+	err = k.gap.givenUp(s.Run(ctx))
+	var lost *stream.LostError
+	if errors.As(err, &lost) { // the pod is asked before this returns, and no key is read any more: Ctrl-C has to be a signal
+		j.tidy()
+		leave()
+	}
+	return v.conclude(ctx, err)
 }
 
 // cancelled is a log whose request ends with it.
@@ -145,6 +152,9 @@ func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (lea
 	release := k.hold(t, s, &gap{job: j, same: true})
 	connected := s.OnOpen
 	s.OnOpen = func(c *stream.Conn) error {
+		if err := v.arrive(ctx); err != nil { // while Ctrl-C is a signal: no key is read before OnOpen returns
+			return err
+		}
 		if err := k.enter(t); err != nil {
 			return err
 		}
@@ -153,9 +163,6 @@ func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (lea
 			if !j.screen.FullScreen() {
 				j.notice.say("connected again after %s: the shell is the same", seconds(long))
 			}
-		}
-		if err := v.arrive(ctx); err != nil {
-			return err
 		}
 		v.join(ctx, s)
 		return connected(c)
@@ -168,15 +175,28 @@ func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (lea
 	return release, nil
 }
 
-// arrive ends it that the shell runs without anybody, the first time.
+// arrive undoes the detachment, on the first connection to a shell that was left running.
 func (v *visit) arrive(ctx context.Context) error {
 	if !v.keep.Load() {
 		return nil
 	}
-	if err := v.job.quietly(ctx, v.job.at, node.Return()); err != nil {
-		return fmt.Errorf("the shell cannot be reached: %w", err)
+	if err := v.reach(ctx, node.Return()); err != nil {
+		v.notice.warn("pod %s may end by itself after %v, unless somebody attaches to it", v.pod.Name, v.options.Stale)
+		return err
 	}
 	v.keep.Store(false)
+	return nil
+}
+
+// reachLimit bounds an exec for which the user waits.
+var reachLimit = 10 * time.Second
+
+// reach runs a command of kshell's in the pod, which is to answer in time.
+func (v *visit) reach(ctx context.Context, command []string) error {
+	err := within(ctx, reachLimit, func(ctx context.Context) error { return v.job.quietly(ctx, v.job.at, command) })
+	if err != nil {
+		return fmt.Errorf("cannot reach the shell in pod %s: %w", v.pod.Name, err)
+	}
 	return nil
 }
 
@@ -235,11 +255,12 @@ func refusedForGood(err error) bool {
 func (v *visit) detach(ctx context.Context, leave context.CancelCauseFunc) {
 	v.marking.Go(func() {
 		defer v.lastResort.onPanic()
-		if err := v.job.quietly(ctx, v.job.at, node.Detach()); err != nil {
+		switch err := v.reach(ctx, node.Detach()); {
+		case err == nil:
+			leave(errDetached)
+		case ctx.Err() == nil: // else the session has ended meanwhile
 			v.notice.warn("the shell cannot be left running: %s", err)
-			return
 		}
-		leave(errDetached)
 	})
 }
 
@@ -284,13 +305,14 @@ func (v *visit) hear(ctx context.Context) {
 }
 
 // lastWords is how the shell of a pod that is gone, or being deleted, has ended, if that was heard.
-func (v *visit) lastWords() *node.End {
+func (v *visit) lastWords(ctx context.Context) *node.End {
 	select {
 	case end, ok := <-v.heard:
 		if ok {
 			return &end
 		}
 	case <-time.After(reasonAfter):
+	case <-ctx.Done():
 	}
 	return nil
 }
@@ -316,12 +338,12 @@ func (v *visit) ask(ctx context.Context) bool {
 	if v.ended.Load() {
 		return true
 	}
-	ctx, cancel := context.WithTimeout(ctx, askOnce)
+	asking, cancel := context.WithTimeout(ctx, askOnce)
 	defer cancel()
-	now, err := v.client.Get(ctx, v.pod.Namespace, v.pod.Name)
+	now, err := v.client.Get(asking, v.pod.Namespace, v.pod.Name)
 	switch {
 	case apierrors.IsNotFound(err) || err == nil && now.UID != v.pod.UID:
-		v.gone, v.end = true, v.lastWords()
+		v.gone, v.end = true, v.lastWords(ctx)
 	case err != nil:
 		return false
 	default:
@@ -330,7 +352,7 @@ func (v *visit) ask(ctx context.Context) bool {
 			v.end = &end
 		}
 		if over && end.Deleted {
-			v.end = cmp.Or(v.lastWords(), v.end)
+			v.end = cmp.Or(v.lastWords(ctx), v.end)
 		}
 	}
 	v.ended.Store(v.gone || v.end != nil)
@@ -344,16 +366,15 @@ func (v *visit) judge(ctx context.Context, err error) error {
 	if errors.As(err, &lost) || err != nil && !errors.As(err, &remote) {
 		return err
 	}
+	if err == nil {
+		err = errors.New("the server has ended the stream, and the shell runs")
+	}
 	for begin := time.Now(); ; time.Sleep(looks) {
 		switch {
 		case v.ask(ctx):
 			return nil // see conclude
-		case time.Since(begin) > settles && err == nil:
-			return &stream.LostError{Err: errors.New("the server has ended the stream, and the shell runs")}
-		case time.Since(begin) > settles:
+		case time.Since(begin) > settles, ctx.Err() != nil:
 			return &stream.LostError{Err: err}
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -81,4 +82,71 @@ func TestHeartbeat_HangsOnTheWire(t *testing.T) {
 	c.run("echo up''to", "upto\r\n")
 	c.keys("exit 4\r")
 	c.mustEnd(4)
+}
+
+// awaitClosed waits until ch is closed.
+func awaitClosed(t *testing.T, ch <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-ch:
+	case <-time.After(deadline):
+		t.Fatal("waited in vain")
+	}
+}
+
+// The execs by which --attach reaches the pod are made while Ctrl-C is still a
+// signal.
+func TestAttach_ExecHangs_CtrlC(t *testing.T) {
+	t.Parallel()
+	for name, words := range map[string]string{"heartbeat": heartbeatWords, "return": returnWords} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startSandbox(t)
+			pod := addDetachedShell(t, s, "ann", "laptop")
+			asked := hangs(s, 0, words)
+			c := open(t, s, program(t), "node-shell", "--attach", pod)
+			awaitClosed(t, asked)
+			c.awaitModes(c.before)   // Ctrl-C is a signal, which
+			c.signal(syscall.SIGINT) // typed would end the test's own shell, too
+			c.mustEnd(130)
+			if pods := nodePods(t, s); len(pods) != 1 {
+				t.Errorf("%d pods, want the one that was left running", len(pods))
+			}
+		})
+	}
+}
+
+func TestAttach_ExecHangs(t *testing.T) {
+	t.Parallel()
+	for name, words := range map[string]string{"heartbeat": heartbeatWords, "return": returnWords} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startSandbox(t)
+			pod := addDetachedShell(t, s, "ann", "laptop")
+			hangs(s, 0, words)
+			c := open(t, s, "env", reachLimitVariable+"=3s", program(t), "node-shell", "--attach", pod)
+			c.await(`kshell: cannot reach the shell in pod ` + pod + `: no answer within 3s\r\n`)
+			c.mustEnd(exitFailed)
+			if pods := nodePods(t, s); len(pods) != 1 {
+				t.Errorf("%d pods, want the one that was left running", len(pods))
+			}
+		})
+	}
+}
+
+func TestDetach_ExecHangs(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	asked := hangs(s, 1, detachWords)
+	c := open(t, s, "env", append([]string{reachLimitVariable + "=3s", program(t)}, onNode()...)...)
+	c.prompt()
+	c.keys("~d")
+	awaitClosed(t, asked)
+	c.run("echo up''to", "upto\r\n")
+	c.await(`kshell: warning: the shell cannot be left running: cannot reach the shell in pod node-shell-node1-[a-z0-9]+: no answer within 3s\r\n`)
+	c.keys("\r")
+	c.prompt()
+	c.keys("~d")
+	c.await("is left running on node node1")
+	c.mustEnd(0)
 }

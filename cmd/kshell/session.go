@@ -194,7 +194,7 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 	s.Stdout = &j.screen
 	g := j.guarded(ctx, s, true)
 	if shell != nil {
-		s.Judge = j.doubting(ctx, shell, s.Judge)
+		s.Judge = j.doubting(shell, s.Judge)
 		s.Stdout, s.Proof = shell.On(&j.screen), proof
 	}
 	release := k.hold(t, s, &gap{job: j})

@@ -338,9 +338,10 @@ type Session struct {
 	// without.
 	Proof time.Duration
 
-	// Judge is asked, in Run's goroutine, for what the end of a socket means that was a verdict or a loss, and gives that back or another
-	// error: a *LostError goes by the policy, as any. Nil: it means what it says.
-	Judge func(err error) error
+	// Judge is asked, in Run's goroutine, what the end of a socket means that was a verdict or a loss, and returns that or another error: a
+	// *LostError goes by the policy, as any. The context ends with the session, also when the user gives up (see Interactive): Judge then
+	// returns soon, with a *LostError if it does not know. Nil: the end means what it says.
+	Judge func(ctx context.Context, err error) error
 
 	// Size is asked for the terminal's columns and rows, when a socket opens (before any stdin is sent) and after each receive from
 	// Resized. Not ok: unknown, nothing is sent. Nil for no terminal.
@@ -511,7 +512,7 @@ func (s *Session) use(ctx context.Context, conn *Conn, c *group.Group, p *pump, 
 	}
 	leaving := p.closed(conn)
 	if s.Judge != nil && ctx.Err() == nil {
-		err = s.Judge(err)
+		err = s.Judge(ctx, err)
 	}
 	var lost *LostError
 	if errors.As(err, &lost) && s.Interactive && leaving {

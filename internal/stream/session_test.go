@@ -418,7 +418,7 @@ func TestWhatIsNotThereYetIsTriedAgain(t *testing.T) {
 				opens = opens[1:]
 				return open(ctx)
 			}},
-			Judge: func(err error) error {
+			Judge: func(_ context.Context, err error) error {
 				if len(opens) == 2 {
 					return &LostError{lost}
 				}
@@ -819,7 +819,7 @@ func TestCtrlDWhileALossIsJudgedQuits(t *testing.T) {
 		s := &Session{Stdin: k, CancelStdin: k.cancel, Interactive: true}
 		s.Dial = d.with(V5)
 		s.OnConnect = func(int) { attempts++ }
-		s.Judge = func(err error) error {
+		s.Judge = func(_ context.Context, err error) error {
 			synctest.Wait() // stdin is read
 			k.press("\x04")
 			synctest.Wait()
@@ -828,6 +828,29 @@ func TestCtrlDWhileALossIsJudgedQuits(t *testing.T) {
 		var lost *LostError
 		if err := s.Run(t.Context()); !errors.As(err, &lost) || attempts != 1 {
 			t.Errorf("ended by %v after %d attempts", err, attempts)
+		}
+		synctest.Wait()
+	})
+}
+
+// What Judge waits for ends when the user gives up.
+func TestJudge_ContextEndsOnCtrlC(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := pod(t, func(remote) {})
+		k := newKeyboard()
+		s := &Session{Stdin: k, CancelStdin: k.cancel, Interactive: true, Link: Link{Dial: d.with(V5)}}
+		begin := time.Now()
+		s.Judge = func(ctx context.Context, err error) error {
+			time.AfterFunc(time.Second, func() { k.press("\x03") })
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Minute):
+			}
+			return &LostError{err}
+		}
+		var lost *LostError
+		if err := s.Run(t.Context()); !errors.As(err, &lost) || time.Since(begin) != time.Second {
+			t.Errorf("ended by %v after %v", err, time.Since(begin))
 		}
 		synctest.Wait()
 	})
