@@ -81,7 +81,7 @@ func TestBackoff_GrowsWhileNodeIsDead(t *testing.T) {
 // How long a Judge takes is not part of a socket's life.
 func TestBackoff_SlowJudge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Session{Judge: func(err error) error { time.Sleep(time.Minute); return err }}
+		s := &Session{Judge: func(_ context.Context, err error) error { time.Sleep(time.Minute); return err }}
 		s.Eager = true
 		delays, err := reconnecting(t, s, drops, drops, drops, finally)
 		if got, want := fmt.Sprint(delays), "[1s 2s 4s]"; got != want || err != nil {
