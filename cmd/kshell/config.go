@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"text/tabwriter"
@@ -71,11 +72,12 @@ func (a *app) loadSettings() (*settings.Settings, error) {
 			"set " + settingsVariable + " to a file that can be read, or type `unset " + settingsVariable + "`",
 		}
 	}
-	tell := a.notice.caution
-	if _, missing := os.Stat(path); missing != nil { // or the directory may not be searched
-		tell = a.notice.detail
+	switch _, missing := os.Stat(path); {
+	case missing == nil:
+		a.notice.caution("settings are not used: %s", err)
+	case errors.Is(missing, fs.ErrPermission): // whether there is one is not known
+		a.notice.detail("settings are not used: %s", err)
 	}
-	tell("settings are not used: %s", err)
 	return settings.None(os.LookupEnv), nil
 }
 
