@@ -155,7 +155,7 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 		return nil, err
 	}
 	if manifest != "" {
-		named = []string{"-f " + manifest}
+		named = []string{"-f " + shown(manifest)}
 	}
 	many, err := f.planMany(cmd, named, command, f.tty)
 	if err != nil {

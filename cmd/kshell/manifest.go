@@ -44,7 +44,7 @@ func (f *manifestFlags) manifest(cmd *cobra.Command, named []string) (string, er
 	case len(named) > 0:
 		return "", &usageError{
 			fmt.Sprintf("-f says which pod, and so does %s", quoted(named[0])),
-			fmt.Sprintf("%s -f %s -- COMMAND, or leave -f out", cmd.CommandPath(), f.files[0]),
+			fmt.Sprintf("%s -f %s -- COMMAND, or leave -f out", cmd.CommandPath(), shown(f.files[0])),
 		}
 	case f.files[0] == "":
 		return "", usage(cmd, "-f names no file")
@@ -160,11 +160,17 @@ func withoutAddress(err error) error {
 	return err
 }
 
-// shown is a manifest's name as it can be said: an address without what may be a secret in it.
+// shown is a manifest's name for a message: of an address without user info,
+// query and fragment, and only the scheme if it cannot be parsed.
 func shown(name string) string {
-	if address, err := url.Parse(name); err == nil && address.Host != "" {
-		address.RawQuery, address.Fragment = "", ""
-		return address.Redacted()
+	scheme, _, isURL := strings.Cut(name, "://")
+	if !isURL {
+		return name
 	}
-	return name
+	address, err := url.Parse(name)
+	if err != nil || address.Host == "" {
+		return scheme + "://…"
+	}
+	address.User, address.RawQuery, address.Fragment = nil, "", ""
+	return address.String()
 }

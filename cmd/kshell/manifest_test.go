@@ -51,10 +51,16 @@ func TestCtrlCEndsTheReadingOfAManifest(t *testing.T) {
 	}
 }
 
-// An address may hold a token.
-func TestAnAddressIsShownWithoutWhatMayBeASecret(t *testing.T) {
+func TestShown_NoSecrets(t *testing.T) {
 	for name, want := range map[string]string{
-		"https://me:pass@host/x.yaml?token=1#2": "https://me:xxxxx@host/x.yaml",
+		"https://me:pass@host/x.yaml?token=1#2": "https://host/x.yaml",
+		"https://me@host/x@1.yaml":              "https://host/x@1.yaml",
+		"https://me:pass@127.0.0.1:zz/x":        "https://…",
+		"https://me:pa ss@host/x":               "https://…",
+		"https://me:pa/ss@host/x":               "https://…",
+		"https://me:pa%zz@host/x":               "https://…",
+		"ftp://me:pass@host/x":                  "ftp://host/x",
+		"https:///x?token=1":                    "https://…",
 		"dir/x.yaml?y":                          "dir/x.yaml?y",
 		"-":                                     "-",
 	} {

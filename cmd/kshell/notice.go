@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 //   - "hint: " lines say what to type next.
 //   - What a server, a file or an argument says is cleaned: no control character of theirs reaches the terminal, and nothing
 //     longer than 2,000 characters.
+//   - No URL is shown with its user info or its query.
 //   - While the terminal is raw a line ends in CR LF. A line of ours never begins behind remote text.
 //   - Errors are always said; notes and warnings not with -q; details only with -v and without -q.
 //   - A command's own exit code is not commented on: it is the command's to say.
@@ -29,6 +31,10 @@ const hintPrefix = "hint: "
 
 // maxWords bounds one message, in characters.
 const maxWords = 2000
+
+// maxRead is how much of a message is looked at, in bytes: its URLs are
+// shortened before it is cut to maxWords.
+const maxRead = 32 << 10
 
 // notice is the one writer of kshell's own words. Its methods may be called from any goroutine.
 type notice struct {
@@ -152,7 +158,8 @@ func (e *hinted) Hint() string  { return e.hint }
 // clean makes one line of words that may come from anywhere: white space becomes a space, other control and format characters
 // (escape sequences, text direction) are shown as escapes, and an excess is cut.
 func clean(words string) string {
-	words = withoutQueries(strings.TrimSpace(strings.ToValidUTF8(words, "\uFFFD")))
+	words = words[:min(len(words), maxRead)]
+	words = withoutSecrets(strings.TrimSpace(strings.ToValidUTF8(words, "\uFFFD")))
 	var b strings.Builder
 	for _, r := range words {
 		switch {
@@ -167,27 +174,69 @@ func clean(words string) string {
 	return cut(b.String())
 }
 
-// withoutQueries shortens the URLs in words to where they lead: a server's tale of a failed exec holds our whole script, ahead of the reason.
-func withoutQueries(words string) string {
+// withoutSecrets shortens the URLs in words to where they lead: user info may
+// hold a password, a query may hold a token, or all of our script in a server's
+// account of a failed exec.
+func withoutSecrets(words string) string {
 	var b strings.Builder
 	for {
-		head, url, found := strings.Cut(words, "://")
+		head, rest, found := strings.Cut(words, "://")
 		b.WriteString(head)
 		if !found {
 			return b.String()
 		}
-		b.WriteString("://")
-		end := strings.IndexAny(url, " \t\r\n\"'`")
-		if end < 0 {
-			end = len(url)
-		}
-		path, _, asks := strings.Cut(url[:end], "?")
-		b.WriteString(path)
-		if asks {
-			b.WriteString("?…")
-		}
-		words = url[end:]
+		end := endOfURL(head, rest)
+		b.WriteString("://" + publicURL(rest[:end]))
+		words = rest[end:]
 	}
+}
+
+// endOfURL is where a URL ends in rest, which follows head and "://": at the
+// closing quotation mark if an opening one is before its scheme, else at a space
+// or a quotation mark.
+func endOfURL(head, rest string) int {
+	before := strings.TrimRightFunc(head, func(r rune) bool {
+		return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("+-.", r)
+	})
+	if before != "" && strings.IndexByte("\"'`", before[len(before)-1]) >= 0 {
+		for i := 0; i < len(rest); i++ {
+			switch rest[i] {
+			case '\\':
+				i++ // what is escaped does not close it
+			case before[len(before)-1]:
+				return i
+			}
+		}
+	}
+	if end := strings.IndexAny(rest, " \t\r\n\"'`"); end >= 0 {
+		rest = rest[:end]
+	}
+	return len(strings.TrimRight(rest, ",.;:)>")) // the sentence's own
+}
+
+// authority is a host and port (RFC 3986, 3.2) without user info.
+var authority = regexp.MustCompile(`^([^:@\[\]]*|\[[^@\[\]]*\])(:[0-9]*)?$`)
+
+// publicURL is a URL from behind its "://" on, without user info and query. User
+// info that is not escaped as it should be may hold any character: what comes
+// before the last @ is left out then, or all where there is none.
+func publicURL(url string) string {
+	host := url
+	if i := strings.IndexAny(url, "/?#"); i >= 0 {
+		host = url[:i]
+	}
+	if !authority.MatchString(host) {
+		i := strings.LastIndexByte(url, '@')
+		if i < 0 {
+			return "…"
+		}
+		url = url[i+1:]
+	}
+	path, _, asks := strings.Cut(url, "?")
+	if asks {
+		path += "?…"
+	}
+	return path
 }
 
 // cut keeps the first maxWords characters.

@@ -127,13 +127,14 @@ func (a *app) connect() (*kubeconfig.Target, error) {
 	return target, nil
 }
 
-// serverOf is the server's address without a password that may stand in it.
+// serverOf is the server's address without user info.
 func serverOf(cfg *rest.Config) string {
 	address, _, err := rest.DefaultServerUrlFor(cfg)
 	if err != nil {
 		return "with an address that is none" // which kubeconfig has refused already
 	}
-	return strings.TrimSuffix(address.Redacted(), "/")
+	address.User = nil
+	return strings.TrimSuffix(address.String(), "/")
 }
 
 // serverWarnings says the API server's warnings (deprecations, admission).
