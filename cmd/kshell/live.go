@@ -144,14 +144,12 @@ type keys struct {
 	wasRaw  atomic.Bool  // the terminal
 }
 
-// raw makes the terminal raw, now and for the last resort.
+// raw makes the terminal raw. The function that hold returns restores it.
 func (k *keys) raw(t *terminal.Terminal) error {
-	undo, err := t.Raw()
-	if err != nil {
+	if _, err := t.Raw(); err != nil {
 		return err
 	}
 	k.wasRaw.Store(true)
-	k.job.lastResort.set(undo)
 	return nil
 }
 
@@ -159,7 +157,8 @@ func (k *keys) raw(t *terminal.Terminal) error {
 // back. What s does to open a connection it does with the terminal lent to who may want to ask something.
 func (k *keys) hold(t *terminal.Terminal, s *stream.Session, g *gap) (release func()) {
 	j := k.job
-	k.gap, t.Panicked = g, j.lastResort.remove
+	k.gap, t.Panicked = g, j.lastResort.afterPanic
+	j.lastResort.use(t)
 	var stopResize func()
 	s.Resized, stopResize = t.Resized()
 	s.Size = func() (width, height uint16, ok bool) {
@@ -191,7 +190,7 @@ func (k *keys) hold(t *terminal.Terminal, s *stream.Session, g *gap) (release fu
 		j.screen.SetStatus("")
 		stopContinued()
 		stopResize()
-		j.lastResort.run()
+		t.Close()
 		j.notice.setCooked()
 	}
 }
@@ -208,7 +207,7 @@ func (k *keys) enter(t *terminal.Terminal) error {
 
 // stop suspends kshell.
 func (k *keys) stop(t *terminal.Terminal) {
-	k.job.lastResort.run()
+	t.Restore()
 	err := terminal.Suspend()
 	k.continued(t)
 	if err != nil {

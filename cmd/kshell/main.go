@@ -25,11 +25,12 @@ func main() {
 // process ends. It returns the exit code.
 func kshell(std streams) int {
 	var local lastResort
-	ctx, stop := withSignals(context.Background(), local.released, func(code int) {
-		local.run()
+	ctx, stop := withSignals(context.Background(), &local, func(code int) {
+		local.close()
 		os.Exit(code)
 	})
 	defer stop()
+	defer local.onPanic()
 	called, args := calledAs(os.Args)
 	if completing(args) {
 		alone()
@@ -65,6 +66,7 @@ func runAs(ctx context.Context, std streams, local *lastResort, called string, a
 	root := newRoot(a)
 	root.SetArgs(leveled(args))
 	err := root.ExecuteContext(ctx)
+	local.yield()
 	if err == nil {
 		err = a.warned()
 	}

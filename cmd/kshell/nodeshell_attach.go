@@ -317,12 +317,18 @@ func (v *visit) lastWords(ctx context.Context) *node.End {
 	return nil
 }
 
-// othersWithin bounds the question who else is at the shell. Of whom nothing is known in time is not there.
+// othersWithin bounds the question who else is at the shell, where there is that
+// much time: the pod can be deleted in the rest. Clients that are not known of in
+// time do not count.
 const othersWithin = 2 * time.Second
 
 // othersStay says, when this kshell leaves the shell, whether others are at it.
 func (v *visit) othersStay(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, othersWithin)
+	limit := othersWithin
+	if end, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(end)/2)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if v.job.quietly(ctx, v.job.at, node.Leave(v.id)) != nil {
 		return false

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 
 	"kshell/internal/kubeconfig"
@@ -168,11 +169,16 @@ func (s *nodeShells) create(ctx context.Context, n *notice, name string) (*nodeP
 	if err != nil {
 		return nil, err
 	}
+	if ctx.Err() != nil { // while it was looked at
+		n.say("no pod was created")
+		return nil, context.Cause(ctx)
+	}
 	wanted := node.Pod(o)
 	p := &nodePod{nodeShells: s, notice: n, options: o}
 	defer s.lastResort.hold(nil)()
-	// The answer is waited for whatever comes: a pod of which nobody knows would be left behind.
-	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookingAt)
+	// After a signal the answer is waited for a little longer: it says whether
+	// there is a pod to delete.
+	asking, cancel := outlasting(ctx, lookingAt, patience/2)
 	defer cancel()
 	made, err := s.client.Create(asking, wanted)
 	var refused *node.CreateError
@@ -192,16 +198,51 @@ func (s *nodeShells) create(ctx context.Context, n *notice, name string) (*nodeP
 	return p, nil
 }
 
-// lost removes what may have been made although there was no answer.
+// outlasting returns a context that ends after limit, and grace after ctx has
+// ended.
+func outlasting(ctx context.Context, limit, grace time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(grace, cancel)
+		context.AfterFunc(longer, func() { timer.Stop() })
+	})
+	return longer, func() {
+		stop()
+		cancel()
+	}
+}
+
+// lostAfter is the time between two looks for a pod that may have been created.
+const lostAfter = 500 * time.Millisecond
+
+// lost deletes a pod that may have been created although the server has not
+// said so, and warns if it may be left.
 func (p *nodePod) lost(wanted *corev1.Pod, err error) {
 	var refused *node.CreateError
-	if errors.As(err, &refused) && refused.Answered() {
+	if !errors.As(err, &refused) || refused.Answered() || refused.Unsent() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), removing)
+	ctx, cancel := p.lastResort.cleanup(removing)
 	defer cancel()
-	if found, err := p.client.Get(ctx, wanted.Namespace, wanted.Name); err == nil { // the name is ours alone
-		_ = p.client.Remove(ctx, found) // it ends by itself
+	found, err := p.client.Get(ctx, wanted.Namespace, wanted.Name)
+	if apierrors.IsNotFound(err) && !refused.Failed() && !closedWithin(lostAfter, ctx.Done()) { // it may still be under way
+		found, err = p.client.Get(ctx, wanted.Namespace, wanted.Name)
+	}
+	if err == nil { // no other pod has the name
+		err = p.client.Remove(ctx, found)
+	}
+	switch {
+	case err == nil:
+		p.notice.detail("pod %s was deleted", wanted.Name)
+	case apierrors.IsNotFound(err) && refused.Failed():
+		p.notice.detail("pod %s was not created", wanted.Name)
+	default:
+		span := p.options.Stale
+		if p.options.Detached {
+			span = p.options.TTL
+		}
+		p.notice.warn("pod %s may have been created in namespace %s: the server has not answered; it ends by itself after %v", wanted.Name, wanted.Namespace, span)
+		p.notice.hint("kubectl delete pod %s -n %s --ignore-not-found", wanted.Name, wanted.Namespace)
 	}
 }
 
@@ -259,24 +300,32 @@ func (p *nodePod) explainStart(err error) error {
 	return &hinted{&shortError{err, err.Error()}, fmt.Sprintf("--image, or the setting %s, names an image that the node can get, with sh and nsenter in it", settings.NodeImage)}
 }
 
-// removing bounds the removal of a pod, when nobody wants to wait any more.
+// removing bounds the removal of a pod. Signals may make it shorter: see
+// mustForce.
 const removing = 10 * time.Second
 
 // remove removes the pod, unless it is to be left running, or left to others.
 func (p *nodePod) remove() {
 	defer p.release()
-	ctx, cancel := context.WithTimeout(context.Background(), removing)
+	ctx, cancel := p.lastResort.cleanup(removing)
 	defer cancel()
 	if v := p.here.Load(); v != nil && !p.ended.Load() && v.othersStay(ctx) || p.keep.Load() {
 		return
 	}
 	if err := p.client.Remove(ctx, p.pod); err != nil {
+		if errors.Is(err, ctx.Err()) {
+			err = errUnansweredDelete
+		}
 		p.notice.warn("pod %s in namespace %s could not be deleted: %s; it ends by itself %s after the last heartbeat, and at %s at the latest",
 			p.pod.Name, p.pod.Namespace, err, p.options.Stale, p.pod.CreationTimestamp.Add(p.options.TTL).Format(time.TimeOnly))
+		p.notice.hint("kubectl delete pod %s -n %s", p.pod.Name, p.pod.Namespace)
 		return
 	}
 	p.notice.detail("pod %s was deleted", p.pod.Name)
 }
+
+// errUnansweredDelete is why a pod was not deleted in time.
+var errUnansweredDelete = errors.New("the server has not answered")
 
 // one runs the plan on its node.
 func (s *nodeShells) one(ctx context.Context) (err error) {

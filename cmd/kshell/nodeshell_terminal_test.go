@@ -172,10 +172,10 @@ func TestASignalWaitsForWhatIsHeld(t *testing.T) {
 	order := ""
 	first, second := l.hold(func() { order += "a" }), l.hold(nil)
 	waiting := l.released()
-	l.remove()
+	l.clean()
 	first()
 	first() // once more is nothing
-	if l.remove(); order != "a" {
+	if l.clean(); order != "a" {
 		t.Errorf("put in order: %q", order)
 	}
 	select {

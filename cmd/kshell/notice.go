@@ -114,6 +114,11 @@ func (n *notice) warn(format string, args ...any) {
 	n.line("kshell: warning: ", fmt.Sprintf(format, args...))
 }
 
+// hint says what to type about the warning before it.
+func (n *notice) hint(format string, args ...any) {
+	n.line(hintPrefix, fmt.Sprintf(format, args...))
+}
+
 // detail is for -v.
 func (n *notice) detail(format string, args ...any) {
 	if n.verbosity > 0 && !n.quiet {

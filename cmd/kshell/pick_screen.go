@@ -104,12 +104,12 @@ func (a *app) show(ctx context.Context, m menu, input *terminal.Input, out io.Wr
 	if err != nil {
 		return 0, err
 	}
-	restore, err := t.Raw()
-	if err != nil {
+	t.Panicked = a.lastResort.afterPanic
+	a.lastResort.use(t)
+	defer t.Close()
+	if _, err := t.Raw(); err != nil {
 		return 0, err
 	}
-	defer restore()
-	a.lastResort.set(restore)
 	size, err := t.Size()
 	if err != nil {
 		size = terminal.Size{Width: 80, Height: 24}
@@ -179,7 +179,7 @@ func attend(ctx context.Context, cancel context.CancelCauseFunc, t *terminal.Ter
 		}
 	})
 	stopContinued := t.Continued(func() {
-		_, _ = t.Raw() // which the first restore undoes
+		_, _ = t.Raw() // which Close undoes
 	})
 	return func() {
 		close(done)

@@ -41,7 +41,7 @@ func (k *keys) lend(t *terminal.Terminal) (back func()) {
 		return func() {}
 	}
 	k.wasRaw.Store(false) // nor is it to be, when kshell is stopped and continued meanwhile
-	k.job.lastResort.run()
+	t.Restore()
 	k.job.notice.setCooked()
 	return func() {
 		_ = k.raw(t) // else the session says so

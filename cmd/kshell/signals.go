@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"kshell/internal/group"
 )
 
 // signalError is the cause of a context that a signal has ended.
@@ -19,16 +21,26 @@ func (e signalError) Error() string {
 	return fmt.Sprintf("ended by signal %d (%s)", int(e.signal), e.signal)
 }
 
-// patience is how long the program may take to end after a signal before it is made to: an output that nobody reads can hold
-// it, and a terminal stopped with Ctrl-S.
+// patience is how long the program may take to end after a signal. An output
+// that is not read can hold it, and a terminal stopped with Ctrl-S. Cleanups
+// such as the deletion of a pod get as long after Ctrl-C, whatever signals
+// follow.
 var patience = 2 * time.Second
 
-// withSignals gives a context that ends, with a signalError as its cause, on INT, TERM, HUP and QUIT, unless they are ignored (nohup). On
-// a second one that is no HUP, or after 2 s, force is called with the exit code. Writes to a closed pipe become errors instead of the
-// end of the process.
-//
-// What held has begun, such as the removal of a pod, has removing more.
-func withSignals(parent context.Context, held func() <-chan struct{}, force func(code int)) (ctx context.Context, stop func()) {
+const (
+	// sameSignal is how long after the first signal others count as the same:
+	// timeout(1), for one, sends TERM to the process and to its group.
+	sameSignal = 500 * time.Millisecond
+	// reporting is how long a cleanup that was cut short may take to say so, and
+	// the program to exit after the last cleanup.
+	reporting = time.Second
+)
+
+// withSignals returns a context that INT, TERM, HUP and QUIT end, with a
+// signalError as its cause, unless they are ignored (nohup). If the program
+// does not end after the signal, force is called with the exit code: see
+// mustForce. Writes to a closed pipe become errors and do not end the process.
+func withSignals(parent context.Context, local *lastResort, force func(code int)) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	caught, broken, done := make(chan os.Signal, 2), make(chan os.Signal, 1), make(chan struct{})
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
@@ -36,14 +48,15 @@ func withSignals(parent context.Context, held func() <-chan struct{}, force func
 			signal.Notify(caught, s)
 		}
 	}
-	signal.Notify(broken, syscall.SIGPIPE) // never received: what counts is that the default action is off
+	signal.Notify(broken, syscall.SIGPIPE) // never received: it turns the default action off
 	var waiter sync.WaitGroup
 	waiter.Go(func() {
+		defer local.onPanic()
 		select {
 		case s := <-caught:
 			err := signalError{s.(syscall.Signal)} // all that was asked for are
 			cancel(err)
-			if impatient(caught, held, done) {
+			if mustForce(s, caught, local, done) {
 				force(exitCode(err))
 			}
 		case <-done:
@@ -58,41 +71,91 @@ func withSignals(parent context.Context, held func() <-chan struct{}, force func
 	}
 }
 
-// impatient says, after a first signal, whether the program is to be made to end; not so: it has ended. A HUP makes nobody impatient: who closes
-// a terminal sends several, the kernel and each shell in it.
-func impatient(caught <-chan os.Signal, held func() <-chan struct{}, done <-chan struct{}) bool {
-	late, free := time.After(patience), (<-chan struct{})(nil)
+// mustForce waits, after the first signal, until the program has ended or is to
+// be forced to end, and reports which.
+//
+// Without a cleanup under way the program is forced to end by another signal, or
+// after patience. Cleanups may take patience after INT and after another
+// signal, else as long as removing. Signals within sameSignal count as the
+// first one. HUP never counts as another signal: a terminal that is closed sends
+// several.
+func mustForce(first os.Signal, caught <-chan os.Signal, local *lastResort, done <-chan struct{}) bool {
+	begin := time.Now()
+	end := begin.Add(max(removing, patience))
+	if first == syscall.SIGINT {
+		end = begin.Add(patience)
+	}
+	local.limit(end)
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	var free <-chan struct{} // nil: the program may take until late
 	for {
 		select {
 		case s := <-caught:
-			if s != syscall.SIGHUP {
+			switch {
+			case s == syscall.SIGHUP || time.Since(begin) < sameSignal:
+				continue
+			case !local.holds():
 				return true
 			}
-		case <-late:
-			if free != nil {
+			local.limit(begin.Add(patience))
+			free = local.released()
+		case <-late.C:
+			if !local.holds() {
 				return true
 			}
-			late, free = time.After(removing), held()
+			free = local.released()
 		case <-free:
-			return true
+			return !closedWithin(reporting, done)
+		case <-local.limited():
+			if !local.holds() {
+				return true
+			}
+			_ = closedWithin(reporting, local.released())
+			return !closedWithin(reporting, done)
 		case <-done:
 			return false
 		}
 	}
 }
 
-// lastResort is what must be undone however the program ends: the terminal's raw mode, and the pods that were made. The zero value is ready.
-type lastResort struct {
-	mu   sync.Mutex
-	undo func()
-	held map[*thing]struct{} // what is not put in order yet
-	free chan struct{}       // closed when there is nothing any more; nil: there never was
+// closedWithin waits for done, and reports whether it was closed in time.
+func closedWithin(limit time.Duration, done <-chan struct{}) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
-// thing is one of those.
+// lastResort is what is undone however the program ends: the terminal's raw
+// mode, and the pods that were made. The zero value is ready to use. Its methods
+// may be called from any goroutine.
+type lastResort struct {
+	mu       sync.Mutex
+	terminal localTerminal // nil: there was none yet
+	closed   bool          // no terminal is made raw any more
+	panicked bool
+	held     map[*thing]struct{} // what is not cleaned up yet
+	free     chan struct{}       // closed when nothing is held any more; nil: nothing ever was
+
+	cleanups context.Context // of all cleanups; nil before the first one
+	cut      context.CancelFunc
+	end      time.Time // of the cleanups; zero: none was set
+	timer    *time.Timer
+}
+
+// localTerminal is the part of a terminal.Terminal that lastResort needs.
+type localTerminal interface{ Close() }
+
+// thing is something to clean up.
 type thing struct{ order func() }
 
-// hold says that something has to be put in order yet, however the program ends; release, that it is. Order does that, in a panic; it may be nil.
+// hold registers something that has to be cleaned up before the program ends;
+// release reports that it was. order cleans it up after a panic; it may be nil.
 func (l *lastResort) hold(order func()) (release func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -110,30 +173,14 @@ func (l *lastResort) hold(order func()) (release func()) {
 	})
 }
 
-// remove puts in order what is held, all at the same time.
-func (l *lastResort) remove() {
+// holds reports whether something has to be cleaned up.
+func (l *lastResort) holds() bool {
 	l.mu.Lock()
-	held := slices.Collect(maps.Keys(l.held))
-	l.mu.Unlock()
-	var all sync.WaitGroup
-	for _, h := range held {
-		if h.order != nil {
-			all.Go(h.order)
-		}
-	}
-	all.Wait()
+	defer l.mu.Unlock()
+	return len(l.held) > 0
 }
 
-// onPanic is deferred in each goroutine whose panic nobody else takes care of: all is undone before the panic goes on.
-func (l *lastResort) onPanic() {
-	if cause := recover(); cause != nil {
-		l.run()
-		l.remove()
-		panic(cause)
-	}
-}
-
-// released is closed when nothing is held.
+// released returns a channel that is closed when nothing has to be cleaned up.
 func (l *lastResort) released() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -145,16 +192,104 @@ func (l *lastResort) released() <-chan struct{} {
 	return l.free
 }
 
-func (l *lastResort) set(undo func()) {
+// cleanup returns the context of a cleanup that may take until limit. A signal
+// does not end it, but may make the time shorter.
+func (l *lastResort) cleanup(limit time.Duration) (context.Context, context.CancelFunc) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.undo = undo
+	l.prepare()
+	end := time.Now().Add(limit)
+	if !l.end.IsZero() && l.end.Before(end) {
+		end = l.end
+	}
+	return context.WithDeadline(l.cleanups, end)
 }
 
-func (l *lastResort) run() {
+// limit sets when the cleanups end, those that are under way too.
+func (l *lastResort) limit(end time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.undo != nil {
-		l.undo()
+	l.prepare()
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	l.end, l.timer = end, time.AfterFunc(time.Until(end), l.cut)
+}
+
+// limited returns a channel that is closed when the cleanups have to end.
+func (l *lastResort) limited() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.prepare()
+	return l.cleanups.Done()
+}
+
+// prepare is called with mu held.
+func (l *lastResort) prepare() {
+	if l.cleanups == nil {
+		l.cleanups, l.cut = context.WithCancel(context.Background())
+	}
+}
+
+// clean cleans up what is held, all at the same time.
+func (l *lastResort) clean() {
+	l.mu.Lock()
+	held := slices.Collect(maps.Keys(l.held))
+	l.mu.Unlock()
+	var all group.Group
+	for _, h := range held {
+		if h.order != nil {
+			all.Go(h.order)
+		}
+	}
+	all.Wait()
+}
+
+// use makes t the terminal that is restored when the program ends.
+func (l *lastResort) use(t localTerminal) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.terminal = t
+	if l.closed {
+		t.Close()
+	}
+}
+
+// close restores the terminal for good: no terminal is made raw any more.
+func (l *lastResort) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	if l.terminal != nil {
+		l.terminal.Close()
+	}
+}
+
+// onPanic is deferred in each goroutine whose panic is not passed on to another:
+// the terminal is restored for good, and what is held cleaned up, before the
+// panic goes on and ends the process.
+func (l *lastResort) onPanic() {
+	if cause := recover(); cause != nil {
+		l.afterPanic()
+		panic(cause)
+	}
+}
+
+func (l *lastResort) afterPanic() {
+	l.mu.Lock()
+	l.panicked = true
+	l.mu.Unlock()
+	l.close()
+	l.clean()
+}
+
+// yield does not return if another goroutine has panicked: that one ends the
+// process when it has cleaned up.
+func (l *lastResort) yield() {
+	l.mu.Lock()
+	panicked := l.panicked
+	l.mu.Unlock()
+	if panicked {
+		select {}
 	}
 }

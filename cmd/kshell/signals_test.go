@@ -42,7 +42,7 @@ func TestASignalIsTheCauseOfTheEnd(t *testing.T) {
 			if signal.Ignored(s) {
 				t.Skip("ignored: nohup?")
 			}
-			ctx, stop := withSignals(t.Context(), (&lastResort{}).released, mustNotForce(t))
+			ctx, stop := withSignals(t.Context(), &lastResort{}, mustNotForce(t))
 			send(t, s)
 			err := causeOf(ctx, t)
 			stop()
@@ -57,49 +57,9 @@ func TestASignalIsTheCauseOfTheEnd(t *testing.T) {
 	}
 }
 
-func TestASecondSignalEndsAProgramThatHangs(t *testing.T) {
-	forced := make(chan int, 1)
-	ctx, stop := withSignals(t.Context(), (&lastResort{}).released, func(code int) { forced <- code })
-	defer stop()
-	send(t, syscall.SIGTERM)
-	_ = causeOf(ctx, t)
-	send(t, syscall.SIGINT)
-	select {
-	case code := <-forced:
-		if code != 143 {
-			t.Errorf("forced to end with code %d, want the first signal's, 143", code)
-		}
-	case <-time.After(deadline):
-		t.Fatal("not forced to end")
-	}
-}
-
-func TestASecondSignalIsNotKeptWaiting(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		caught, start := make(chan os.Signal, 1), time.Now()
-		caught <- syscall.SIGINT
-		if !impatient(caught, (&lastResort{}).released, nil) || time.Since(start) > 0 {
-			t.Errorf("the program is made to end after %v, and not by the second signal", time.Since(start))
-		}
-	})
-}
-
-// A terminal that is closed sends HUP more than once: what is to be done at the end is done all the same.
-func TestASecondHUPIsNobodysImpatience(t *testing.T) {
-	caught, done := make(chan os.Signal), make(chan struct{})
-	impatience := make(chan bool)
-	go func() { impatience <- impatient(caught, (&lastResort{}).released, done) }()
-	caught <- syscall.SIGHUP
-	caught <- syscall.SIGHUP
-	close(done)
-	if <-impatience {
-		t.Error("the program is made to end by HUP")
-	}
-}
-
 func TestAProgramThatHangsIsEndedWhenPatienceIs(t *testing.T) {
 	forced := make(chan int, 1)
-	ctx, stop := withSignals(t.Context(), (&lastResort{}).released, func(code int) { forced <- code })
+	ctx, stop := withSignals(t.Context(), &lastResort{}, func(code int) { forced <- code })
 	defer stop()
 	start := time.Now()
 	send(t, syscall.SIGTERM)
@@ -118,7 +78,7 @@ func TestAProgramThatHangsIsEndedWhenPatienceIs(t *testing.T) {
 }
 
 func TestAProgramThatEndsInTimeIsNotForced(t *testing.T) {
-	ctx, stop := withSignals(t.Context(), (&lastResort{}).released, mustNotForce(t))
+	ctx, stop := withSignals(t.Context(), &lastResort{}, mustNotForce(t))
 	send(t, syscall.SIGTERM)
 	_ = causeOf(ctx, t)
 	stop() // waits for whoever could force
@@ -128,21 +88,88 @@ func TestAProgramThatEndsInTimeIsNotForced(t *testing.T) {
 }
 
 func TestStopEndsTheContext(t *testing.T) {
-	ctx, stop := withSignals(t.Context(), (&lastResort{}).released, mustNotForce(t))
+	ctx, stop := withSignals(t.Context(), &lastResort{}, mustNotForce(t))
 	stop()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("cause %v, want %v", err, context.Canceled)
 	}
 }
 
-func TestTheLastResortUndoesWhatWasSet(t *testing.T) {
+// closings is a terminal that counts how often it is closed.
+type closings int
+
+func (c *closings) Close() { *c++ }
+
+func TestLastResort_ClosesTerminals(t *testing.T) {
 	var l lastResort
-	l.run() // nothing set: nothing to undo
-	undone := ""
-	l.set(func() { undone += "a" })
-	l.set(func() { undone += "b" })
-	l.run()
-	if undone != "b" {
-		t.Errorf("undone %q, want the newest, b", undone)
+	l.close() // there is none: nothing happens
+	l = lastResort{}
+	var first, second, late closings
+	l.use(&first)
+	l.use(&second)
+	l.close()
+	l.use(&late)
+	if first != 0 || second != 1 || late != 1 {
+		t.Errorf("closed %d, %d and %d times, want 0 (it was replaced), 1 and 1 (it came after the end)", first, second, late)
+	}
+}
+
+// timedSignal is a signal that arrives some time after the first one.
+type timedSignal struct {
+	after  time.Duration
+	signal syscall.Signal
+}
+
+func TestMustForce(t *testing.T) {
+	const ms = time.Millisecond
+	for name, test := range map[string]struct {
+		first  syscall.Signal
+		more   []timedSignal
+		held   time.Duration // how long a cleanup takes that ignores its limit; 0: there is none
+		ends   time.Duration // when the program does; 0: never
+		forced bool
+		took   time.Duration
+		limit  time.Duration // of the cleanup
+	}{
+		"program ends":                    {first: syscall.SIGTERM, ends: time.Second, took: time.Second},
+		"program hangs":                   {first: syscall.SIGTERM, forced: true, took: patience},
+		"second signal":                   {first: syscall.SIGTERM, more: []timedSignal{{600 * ms, syscall.SIGINT}}, forced: true, took: 600 * ms},
+		"second signal at once":           {first: syscall.SIGTERM, more: []timedSignal{{0, syscall.SIGTERM}, {499 * ms, syscall.SIGINT}}, ends: time.Second, took: time.Second},
+		"HUP follows":                     {first: syscall.SIGHUP, more: []timedSignal{{time.Second, syscall.SIGHUP}}, ends: 1500 * ms, took: 1500 * ms},
+		"cleanup in time":                 {first: syscall.SIGTERM, held: 3 * time.Second, ends: 3*time.Second + ms, took: 3*time.Second + ms, limit: removing},
+		"cleanup hangs":                   {first: syscall.SIGTERM, held: time.Hour, forced: true, took: removing + 2*reporting, limit: removing},
+		"cleanup hangs, INT":              {first: syscall.SIGINT, held: time.Hour, forced: true, took: patience + 2*reporting, limit: patience},
+		"cleanup ends, program hangs":     {first: syscall.SIGTERM, held: 3 * time.Second, forced: true, took: 3*time.Second + reporting, limit: removing},
+		"cleanup, second signal":          {first: syscall.SIGTERM, more: []timedSignal{{time.Second, syscall.SIGTERM}, {1100 * ms, syscall.SIGINT}}, held: 1900 * ms, ends: 1950 * ms, took: 1950 * ms, limit: patience},
+		"cleanup hangs, second signal":    {first: syscall.SIGTERM, more: []timedSignal{{time.Second, syscall.SIGTERM}}, held: time.Hour, forced: true, took: patience + 2*reporting, limit: patience},
+		"cleanup hangs, late second one":  {first: syscall.SIGTERM, more: []timedSignal{{3 * time.Second, syscall.SIGTERM}}, held: time.Hour, forced: true, took: 3*time.Second + 2*reporting, limit: 3 * time.Second},
+		"cleanup, many signals, all INTs": {first: syscall.SIGINT, more: []timedSignal{{600 * ms, syscall.SIGINT}, {700 * ms, syscall.SIGINT}}, held: 1900 * ms, ends: 1950 * ms, took: 1950 * ms, limit: patience},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var l lastResort
+				caught, done, begin := make(chan os.Signal, 2), make(chan struct{}), time.Now()
+				if test.held > 0 {
+					time.AfterFunc(test.held, l.hold(nil))
+					ctx, cancel := l.cleanup(removing)
+					defer cancel()
+					defer context.AfterFunc(ctx, func() {
+						if took := time.Since(begin); took != test.limit {
+							t.Errorf("the cleanup may take %v, want %v", took, test.limit)
+						}
+					})()
+				}
+				for _, s := range test.more {
+					time.AfterFunc(s.after, func() { caught <- s.signal })
+				}
+				if test.ends > 0 {
+					time.AfterFunc(test.ends, func() { close(done) })
+				}
+				forced := mustForce(test.first, caught, &l, done)
+				if took := time.Since(begin); forced != test.forced || took != test.took {
+					t.Errorf("forced: %v after %v, want %v after %v", forced, took, test.forced, test.took)
+				}
+			})
+		})
 	}
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"regexp"
 	"strings"
@@ -104,8 +105,21 @@ func (e *CreateError) Hint() string {
 // Unwrap gives the API's error.
 func (e *CreateError) Unwrap() error { return e.Err }
 
-// Answered says whether the server answered at all: if not, nobody knows whether there is a pod.
+// Answered reports whether the server has refused the request: there is no pod.
 func (e *CreateError) Answered() bool {
 	var status apierrors.APIStatus
 	return errors.As(e.Err, &status) && status.Status().Code < 500
+}
+
+// Failed reports whether the server has answered with an error of its own
+// (5xx), or of a gateway before it: there may be a pod.
+func (e *CreateError) Failed() bool {
+	var status apierrors.APIStatus
+	return errors.As(e.Err, &status) && status.Status().Code >= 500
+}
+
+// Unsent reports whether the server could not be reached: there is no pod.
+func (e *CreateError) Unsent() bool {
+	var op *net.OpError
+	return errors.As(e.Err, &op) && op.Op == "dial"
 }

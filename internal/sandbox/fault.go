@@ -16,6 +16,11 @@ import (
 type Fault struct {
 	// Path limits the fault to requests whose URL path contains it. Default: exec and attach requests only; "/" is all.
 	Path string
+	// Method limits the fault to requests with this HTTP method. Default: all.
+	Method string
+	// Seen, if not nil, is called for each request that the fault applies to,
+	// before anything is done with it.
+	Seen func()
 	// Times is how many requests it applies to. Default: all, until it is undone.
 	Times int
 	// Wait is how long the server sits on the request before it does anything with it.
@@ -71,6 +76,9 @@ type Fault struct {
 	// StatusDeadline is how long the client has, from the command's end, to take in all that is in flight (see LateReset).
 	// Then the connection is reset. The API server means it to be 10 s (writeErrorDeadline in pkg/util/proxy). 0: for ever.
 	StatusDeadline time.Duration
+
+	// Withhold has the request that creates a pod carried out, and never answered.
+	Withhold bool
 
 	// NotRunning says that there is no such container, as a kubelet does for a moment that starts it again.
 	NotRunning bool
@@ -177,6 +185,9 @@ func (fs *faults) take(r *http.Request) *active {
 
 func (f Fault) matches(r *http.Request) bool {
 	path := r.URL.Path
+	if f.Method != "" && f.Method != r.Method {
+		return false
+	}
 	exec := strings.HasSuffix(path, "/exec")
 	if f.RefuseCommand != nil && (!exec || !f.RefuseCommand(r.URL.Query()["command"])) {
 		return false
@@ -196,6 +207,9 @@ func (f *active) at(when Moment) bool { return f != nil && f.Do != Nothing && f.
 func (f *active) atRequest(s *Server, w http.ResponseWriter, r *http.Request) bool {
 	if f == nil {
 		return false
+	}
+	if f.Seen != nil {
+		f.Seen()
 	}
 	if f.Wait > 0 {
 		select {

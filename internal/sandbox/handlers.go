@@ -100,6 +100,10 @@ func (s *Server) serveCreate(w http.ResponseWriter, r *http.Request, c call) err
 		return err
 	}
 	s.book.create()
+	if c.fault != nil && c.fault.Withhold {
+		<-r.Context().Done()
+		return nil
+	}
 	o, _ := s.store.get("pods", keyOf(pod))
 	writeJSON(w, http.StatusCreated, o)
 	return nil

@@ -11,6 +11,8 @@
 //     waits for no output, no reader and no user, and never stops the process.
 //   - The modes noted are those of a terminal that was ours: Raw refuses to
 //     begin in the background, where it would note those of another program.
+//   - After Close, Raw is refused: whatever still runs while the program ends, the
+//     terminal stays as it was.
 //   - No byte leaves the input except into the buffer of a caller of Read. After
 //     Cancel has said true, none does: each key is for the next reader.
 //   - A change of size is a notice without content, in one slot. Who gets one
@@ -54,6 +56,9 @@ func (backgroundError) Hint() string {
 	return "run it in the foreground; behind timeout(1) that takes timeout --foreground"
 }
 
+// ErrClosed is the error of [Terminal.Raw] after [Terminal.Close].
+var ErrClosed = errors.New("the terminal is not used any more: the program is ending")
+
 // Terminal is the terminal behind an input and an output stream. Its methods
 // may be called from any goroutine.
 type Terminal struct {
@@ -63,8 +68,9 @@ type Terminal struct {
 
 	in, out int // descriptors (Windows: handles); out is noTerminal if it is none
 
-	mu    sync.Mutex
-	saved *modes // what restore gives back; nil unless raw
+	mu     sync.Mutex
+	saved  *modes // what restore gives back; nil unless raw
+	closed bool
 }
 
 // noTerminal stands for a stream that is no terminal.
@@ -87,8 +93,7 @@ func terminalFd(stream any) int {
 	return noTerminal
 }
 
-// Open returns the terminal behind in and out. It changes nothing and needs no
-// Close. The error is [ErrNotTerminal] if in is no terminal; out need not be
+// Open returns the terminal behind in and out. It changes nothing. The error is [ErrNotTerminal] if in is no terminal; out need not be
 // one (its output may go to a file).
 //
 // The streams must stay open for as long as the Terminal is used.
@@ -111,12 +116,16 @@ func Open(in io.Reader, out io.Writer) (*Terminal, error) {
 // Raw while raw sets the modes anew, for a program that was stopped and
 // continued unasked.
 //
-// Raw returns [ErrBackground] if another job has the terminal. There, restore
+// Raw returns [ErrClosed] after Close. It returns [ErrBackground] if another job
+// has the terminal. There, restore
 // acts only if the modes are still those that Raw has set: otherwise the job
 // in front (a shell, an editor) has chosen its own.
 func (t *Terminal) Raw() (restore func(), err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.closed {
+		return nil, ErrClosed
+	}
 	if background(t.in) {
 		return nil, ErrBackground
 	}
@@ -128,14 +137,28 @@ func (t *Terminal) Raw() (restore func(), err error) {
 		m.keep(t.saved)
 	}
 	t.saved = m
-	return t.restore, nil
+	return t.Restore, nil
 }
 
-// restore leaves raw mode. If the terminal refuses (it has hung up), there is
-// nobody to tell; a later call tries again.
-func (t *Terminal) restore() {
+// Restore leaves raw mode; it is what Raw returns. If the terminal refuses (it
+// has hung up), a later call tries again.
+func (t *Terminal) Restore() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.restore()
+}
+
+// Close leaves raw mode for good: Raw returns [ErrClosed] from then on. It may be
+// called from any goroutine, any number of times.
+func (t *Terminal) Close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	t.restore()
+}
+
+// restore is called with mu held.
+func (t *Terminal) restore() {
 	if t.saved != nil && t.saved.restore(t.in, t.out) == nil {
 		t.saved = nil
 	}
@@ -149,12 +172,12 @@ func (t *Terminal) restore() {
 //		...
 //	}()
 //
-// If the goroutine panics, the terminal is restored, and Panicked called, before
+// If the goroutine panics, the terminal is closed, and Panicked called, before
 // the panic goes on, so the trace is readable and the user's shell usable. The trace keeps the
 // frames of the first panic. Without a panic it does nothing.
 func (t *Terminal) RestoreOnPanic() {
 	if cause := recover(); cause != nil {
-		t.restore()
+		t.Close()
 		if t.Panicked != nil {
 			t.Panicked()
 		}

@@ -1,0 +1,224 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"kshell/internal/sandbox"
+)
+
+// nodeRun is a kshell node-shell without a terminal, in a process group of its
+// own.
+type nodeRun struct {
+	*exec.Cmd
+	out, err bytes.Buffer
+}
+
+// startOnNode starts node-shell with more arguments. With patient, kshell has
+// the time that a loaded machine needs, else as much as its user gives it.
+func startOnNode(t *testing.T, s *sandbox.Server, patient bool, more ...string) *nodeRun {
+	t.Helper()
+	r := &nodeRun{Cmd: command(t, s, append([]string{"node-shell", "--image", sandbox.NodeImage}, more...)...)}
+	r.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	r.Stderr = &r.err
+	if !patient {
+		r.Env = append(r.Env, hurried+"=1")
+	}
+	return r
+}
+
+// signal sends a signal to the process, and another one to its group.
+func (r *nodeRun) signal(first, second syscall.Signal) error {
+	if err := syscall.Kill(r.Process.Pid, first); err != nil {
+		return err
+	}
+	return syscall.Kill(-r.Process.Pid, second)
+}
+
+// timeout(1) and a shell's job control send a signal twice, to the process and
+// to its group: that is one request to end, and the pod is deleted.
+func TestNodeShell_SignalTwice(t *testing.T) {
+	t.Parallel()
+	const runs, workers = 50, 4
+	pairs := [][2]syscall.Signal{
+		{syscall.SIGTERM, syscall.SIGTERM},
+		{syscall.SIGINT, syscall.SIGTERM},
+		{syscall.SIGTERM, syscall.SIGINT},
+		{syscall.SIGINT, syscall.SIGINT},
+		{syscall.SIGQUIT, syscall.SIGTERM},
+	}
+	s := startSandbox(t)
+	run := func(pair [2]syscall.Signal) error {
+		r := startOnNode(t, s, true, "node1", "--", "sh", "-c", "echo started; exec sleep 600")
+		out, err := r.StdoutPipe()
+		if err != nil {
+			return err
+		}
+		if err := r.Start(); err != nil {
+			return err
+		}
+		if line, err := bufio.NewReader(out).ReadString('\n'); line != "started\n" {
+			return fmt.Errorf("stdout %q, %w; stderr %q", line, err, r.err.String())
+		}
+		if err := r.signal(pair[0], pair[1]); err != nil {
+			return err
+		}
+		_ = r.Wait()
+		code := r.ProcessState.ExitCode() // the signal with the lower number may arrive first
+		if code != exitSignal+int(pair[0]) && code != exitSignal+int(pair[1]) {
+			return fmt.Errorf("%v: exit code %d; stderr %q", pair, code, r.err.String())
+		}
+		return nil
+	}
+	var next atomic.Int32
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < runs; i = int(next.Add(1)) - 1 {
+				if err := run(pairs[i%len(pairs)]); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if left := nodePods(t, s); len(left) > 0 {
+		t.Errorf("%d pods of %d are left", len(left), runs)
+	}
+}
+
+// silentServer accepts connections and never answers. Accepted is closed when
+// the first one has come.
+func silentServer(t *testing.T) (address string, accepted chan struct{}) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted = make(chan struct{})
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for first := true; ; first = false {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			if first {
+				close(accepted)
+			}
+			t.Cleanup(func() { _ = conn.Close() })
+		}
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		serving.Wait()
+	})
+	return listener.Addr().String(), accepted
+}
+
+// What differs from run to run in kshell's messages.
+var (
+	podName   = regexp.MustCompile(`node-shell-node1-[a-z0-9]+`)
+	clockTime = regexp.MustCompile(`at [0-9][0-9]:[0-9][0-9]:[0-9][0-9]`)
+)
+
+// Ctrl-C ends node-shell although the server does not answer, and kshell says
+// whether a pod may be left, and how it is deleted.
+func TestNodeShell_InterruptSilentServer(t *testing.T) {
+	t.Parallel()
+	const mayBeLeft = `kshell: warning: pod NAME may have been created in namespace default: the server has not answered; it ends by itself after 5m0s
+hint: kubectl delete pod NAME -n default --ignore-not-found
+`
+	for name, test := range map[string]struct {
+		fault   sandbox.Fault // none: the server does not even open a TLS connection
+		created bool          // a pod is, before the signal
+		left    bool          // and it stays
+		said    string
+		bound   time.Duration
+	}{
+		"from the start": {said: "kshell: no pod was created\n", bound: 2 * time.Second},
+		"first request":  {fault: sandbox.Fault{Path: "/"}, said: "kshell: no pod was created\n", bound: 2 * time.Second},
+		"create is not answered": {
+			fault: sandbox.Fault{Path: "/pods", Method: "POST"}, said: mayBeLeft, bound: 5 * time.Second,
+		},
+		"create is carried out and not answered": {
+			fault: sandbox.Fault{Path: "/pods", Method: "POST", Withhold: true}, created: true, bound: 5 * time.Second,
+		},
+		"pod is waited for": {
+			fault: sandbox.Fault{Path: "/pods/"},
+			said: `kshell: warning: pod NAME in namespace default could not be deleted: the server has not answered; ` +
+				`it ends by itself 5m0s after the last heartbeat, and at TIME at the latest
+hint: kubectl delete pod NAME -n default
+`,
+			created: true, left: true, bound: 5 * time.Second,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startSandbox(t)
+			args, silent := []string{"node1", "--", "true"}, make(chan struct{})
+			if f := test.fault; f.Path != "" {
+				if !f.Withhold {
+					f.Do = sandbox.Hang
+				}
+				f.Seen = sync.OnceFunc(func() { close(silent) })
+				s.Inject(f)
+			} else {
+				var address string
+				address, silent = silentServer(t)
+				args = append([]string{"--server", "https://" + address}, args...)
+			}
+			r := startOnNode(t, s, false, args...)
+			if err := r.Start(); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-silent:
+			case <-time.After(deadline):
+				t.Fatalf("the server was not asked; stderr %q", r.err.String())
+			}
+			for test.created && len(nodePods(t, s)) == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			begin := time.Now()
+			if err := r.Process.Signal(syscall.SIGINT); err != nil {
+				t.Fatal(err)
+			}
+			_ = r.Wait()
+			took := time.Since(begin)
+			t.Logf("ended after %v", took.Round(time.Millisecond))
+			if code := r.ProcessState.ExitCode(); code != 130 || took > test.bound {
+				t.Errorf("exit code %d after %v", code, took)
+			}
+			s.Reset()
+			left, said := nodePods(t, s), r.err.String()
+			if (len(left) > 0) != test.left {
+				t.Errorf("%d pods are left", len(left))
+			}
+			for _, pod := range left {
+				if !strings.Contains(said, "kubectl delete pod "+pod.Name) {
+					t.Errorf("pod %s is not named: %s", pod.Name, said)
+				}
+			}
+			said = podName.ReplaceAllString(said, "NAME")
+			said = clockTime.ReplaceAllString(said, "at TIME")
+			if diff := cmp.Diff(test.said, said); diff != "" {
+				t.Errorf("stderr (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

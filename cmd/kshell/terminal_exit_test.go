@@ -1,0 +1,84 @@
+//go:build unix
+
+package main
+
+import (
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"kshell/internal/sandbox"
+)
+
+// A goroutine panics while the session runs on. The terminal stays restored
+// while the pod is deleted, though the session gets a new connection meanwhile.
+func TestTerminal_StaysRestoredAfterPanic(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	s.Inject(sandbox.Fault{Path: "/exec", Code: 403, Body: "no"}) // kshell says so, and panics
+	deleting := make(chan struct{})
+	undo := s.Inject(sandbox.Fault{Path: "/pods/", Method: "DELETE", Do: sandbox.Hang, Seen: sync.OnceFunc(func() { close(deleting) })})
+	c := open(t, s, panicking(t), onNode()...)
+	select {
+	case <-deleting:
+	case <-time.After(deadline):
+		t.Fatalf("no pod is deleted; the terminal:\n%s", c.all())
+	}
+	c.awaitModes(c.before)
+	s.Restart()
+	awaitSessions(t, s, func([]sandbox.Session) bool {
+		shells := sessionsWithTTY(s)
+		return len(shells) == 2 && (!shells[1].Open || c.modes() != c.before)
+	})
+	if c.modes() != c.before {
+		t.Error("the terminal was made raw again")
+	}
+	undo()
+	s.Restart() // the deletion is tried again
+	c.await(lineBegins("panic: test: stderr"))
+	c.mustEnd(2)
+	if pods := nodePods(t, s); len(pods) != 0 {
+		t.Errorf("pod %s is left", pods[0].Name)
+	}
+}
+
+// The ends that TestTheTerminalIsAsBeforeHoweverKshellEnds does not have.
+func TestTerminal_RestoredOnEveryExit(t *testing.T) {
+	t.Parallel()
+	silent := sandbox.Fault{Path: "/", Do: sandbox.Hang}
+	for name, test := range map[string]struct {
+		flags []string
+		end   func(*console, *sandbox.Server)
+		code  int
+	}{
+		"timeout":   {[]string{"--timeout", "3s"}, func(*console, *sandbox.Server) {}, exitTimeout},
+		"~.":        {nil, func(c *console, _ *sandbox.Server) { c.keys("~.") }, exitFailed},
+		"lost link": {[]string{"--reconnect", "never"}, func(_ *console, s *sandbox.Server) { s.Restart() }, exitFailed},
+		"refused after a lost link": {nil, func(c *console, s *sandbox.Server) {
+			s.Inject(sandbox.Fault{Code: 403, Body: "no"})
+			s.Restart()
+		}, exitFailed},
+		"TERM, forced after 2 s": {nil, func(c *console, s *sandbox.Server) {
+			s.Inject(silent) // the remote shell cannot be ended
+			c.signal(syscall.SIGTERM)
+		}, 143},
+		"TERM, forced by INT": {nil, func(c *console, s *sandbox.Server) {
+			s.Inject(silent)
+			c.signal(syscall.SIGTERM)
+			time.Sleep(sameSignal + 50*time.Millisecond) // an earlier INT would be the same signal
+			c.signal(syscall.SIGINT)
+		}, 143},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startSandbox(t)
+			args := append([]string{hurried + "=1", program(t), "exec", "-it"}, test.flags...)
+			c := open(t, s, "env", append(args, "web", "--", "sh")...)
+			c.prompt()
+			c.mustBeRaw()
+			test.end(c, s)
+			c.mustEnd(test.code)
+		})
+	}
+}
