@@ -1,0 +1,69 @@
+package apiclient
+
+import (
+	"errors"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Missing reports whether err is the API server's own statement that the object
+// does not exist: a Status with the reason NotFound about that resource ("pods")
+// and name. A 404 of anything else is none: a wrong path in the server's address,
+// a proxy, a web server.
+func Missing(err error, resource, name string) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	s := status.Status()
+	return StatusMissing(&s, resource, name)
+}
+
+// StatusMissing is Missing for a Status; nil is none.
+func StatusMissing(s *metav1.Status, resource, name string) bool {
+	return s != nil && s.Reason == metav1.StatusReasonNotFound && about(s, resource, name)
+}
+
+// Conflict reports whether err is the API server's own statement that a
+// precondition for the object does not hold.
+func Conflict(err error, resource, name string) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	s := status.Status()
+	return s.Reason == metav1.StatusReasonConflict && about(&s, resource, name)
+}
+
+func about(s *metav1.Status, resource, name string) bool {
+	d := s.Details
+	if d == nil || d.Name != name || name == "" || written(d) {
+		return false
+	}
+	return strings.EqualFold(d.Kind, resource) || strings.EqualFold(d.Kind+"s", resource)
+}
+
+// written reports whether client-go has written the Status in place of an answer
+// that was none.
+func written(d *metav1.StatusDetails) bool {
+	for _, cause := range d.Causes {
+		if cause.Type == metav1.CauseTypeUnexpectedServerResponse {
+			return true
+		}
+	}
+	return false
+}
+
+// Foreign reports whether err is an answer that no API server gives to a request
+// for the object, or, with an empty name, for a list of the resource: a 404 that is
+// not about it, or a body that is neither an object nor a Status.
+func Foreign(err error, resource, name string) bool {
+	var unlisted *NotListError
+	switch {
+	case errors.As(err, &unlisted), apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):
+		return true
+	}
+	return apierrors.IsNotFound(err) && !Missing(err, resource, name)
+}
