@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 
+	"kshell/internal/apiclient"
 	"kshell/internal/kubeconfig"
 )
 
@@ -37,7 +38,7 @@ const (
 
 // namesAt lists the names of the objects at a path that begin so, as far as they come in time.
 func namesAt(ctx context.Context, cfg *rest.Config, path, prefix string) []string {
-	client, err := rest.HTTPClientFor(cfg)
+	client, err := apiclient.New(cfg)
 	if err != nil {
 		return nil
 	}
@@ -86,7 +87,7 @@ func getPage(ctx context.Context, client *http.Client, cfg *rest.Config, path, n
 		query.Set("continue", next)
 	}
 	address.RawQuery = query.Encode()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
+	request, err := http.NewRequestWithContext(apiclient.Page(ctx), http.MethodGet, address.String(), nil)
 	if err != nil {
 		return p, err
 	}

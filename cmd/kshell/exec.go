@@ -348,7 +348,7 @@ type place struct {
 
 // find resolves the target. A bare pod that may not be looked at is taken at its name: running something in it may be allowed.
 func (a *app) find(ctx context.Context, cfg *rest.Config, r pod.Request, patience time.Duration) (place, error) {
-	client, err := pod.NewClient(cfg)
+	client, err := a.podClient(cfg)
 	if err != nil {
 		return place{}, err
 	}

@@ -10,8 +10,7 @@ import (
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
+	"kshell/internal/apiclient"
 	"kshell/internal/pod"
 	"kshell/internal/stream"
 )
@@ -67,7 +66,7 @@ func (j *job) guarded(ctx context.Context, s *stream.Session, patient bool) *gua
 	if j.at.seen == nil {
 		return nil
 	}
-	asking, err := pod.NewClient(j.cfg)
+	asking, err := j.podClient(j.cfg)
 	if err != nil {
 		j.notice.detail("the pod is not watched: %s", err)
 		return nil
@@ -76,7 +75,7 @@ func (j *job) guarded(ctx context.Context, s *stream.Session, patient bool) *gua
 	switch {
 	case j.prompts():
 		delay = guardDearly
-		j.muted(func() { client, err = pod.NewClient(unprompted(j.cfg, "a session has the terminal")) })
+		j.muted(func() { client, err = j.podClient(unprompted(j.cfg, "a session has the terminal")) })
 	case j.plan.tty:
 		delay = 0
 	}
@@ -103,7 +102,7 @@ func (j *job) guarded(ctx context.Context, s *stream.Session, patient bool) *gua
 		if err == nil {
 			g.dials++
 		}
-		if g.dials > 0 && g.request.Target.HasOthers() && noSuchPod(err) { // since we looked
+		if g.dials > 0 && g.request.Target.HasOthers() && noSuchPod(err, g.job.at.pod) { // since we looked
 			err = &stream.NotYetError{Err: err}
 		}
 		return conn, err
@@ -117,9 +116,10 @@ func (j *job) guarded(ctx context.Context, s *stream.Session, patient bool) *gua
 	return g
 }
 
-func noSuchPod(err error) bool {
+// noSuchPod reports whether err is the API server's statement that the pod does not exist.
+func noSuchPod(err error, name string) bool {
 	var refused *stream.HandshakeError
-	return errors.As(err, &refused) && refused.StatusCode == http.StatusNotFound
+	return errors.As(err, &refused) && apiclient.StatusMissing(refused.Status, "pods", name)
 }
 
 // events carries a watch through the streaming core.
@@ -319,7 +319,7 @@ func (g *guard) next(ctx context.Context) error {
 	switch {
 	case errors.As(err, &gone):
 		return &stream.NotYetError{Err: gone, Final: true}
-	case errors.As(err, &refused) && apierrors.IsNotFound(refused.Err):
+	case errors.As(err, &refused) && refused.Missing():
 		return &stream.NotYetError{Err: refused, Final: true}
 	case errors.As(err, &refused): // the attempt itself will say what is wrong
 		return nil

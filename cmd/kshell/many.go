@@ -187,7 +187,7 @@ func (m *many) gather(ctx context.Context) error {
 		return err
 	}
 	m.cfg = kube.Config
-	client, err := pod.NewClient(kube.Config)
+	client, err := m.podClient(kube.Config)
 	if err != nil {
 		return err
 	}

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"kshell/internal/apiclient"
 	"kshell/internal/node"
 	"kshell/internal/pod"
 	"kshell/internal/stream"
@@ -120,7 +120,10 @@ func (v *visit) run(ctx context.Context) error {
 		defer j.lastResort.onPanic()
 		v.hear(ctx)
 	})
+	j.interrupting(leaving)
+	stop := j.untilStart(s, false)
 	err = k.gap.givenUp(s.Run(ctx))
+	stop()
 	var lost *stream.LostError
 	if errors.As(err, &lost) { // the pod is asked before this returns, and no key is read any more: Ctrl-C has to be a signal
 		j.tidy()
@@ -348,7 +351,7 @@ func (v *visit) ask(ctx context.Context) bool {
 	defer cancel()
 	now, err := v.client.Get(asking, v.pod.Namespace, v.pod.Name)
 	switch {
-	case apierrors.IsNotFound(err) || err == nil && now.UID != v.pod.UID:
+	case apiclient.Missing(err, "pods", v.pod.Name) || err == nil && now.UID != v.pod.UID:
 		v.gone, v.end = true, v.lastWords(ctx)
 	case err != nil:
 		return false

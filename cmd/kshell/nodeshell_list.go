@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"kshell/internal/node"
@@ -227,7 +226,7 @@ func (s *nodeShells) running(ctx context.Context) (*corev1.Pod, error) {
 	if s.plan.attach != "" {
 		p, err := s.pods.Get(ctx, s.plan.options.Namespace, s.plan.attach)
 		switch {
-		case apierrors.IsNotFound(err):
+		case missingPod(err):
 			return nil, &hinted{&shortError{err, err.Error()}, s.plan.exec.path + " list -A"}
 		case err != nil:
 			return nil, err

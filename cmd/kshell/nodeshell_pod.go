@@ -38,10 +38,11 @@ func (a *app) newNodeShells(kube *kubeconfig.Target, p *nodePlan) (*nodeShells, 
 	if err != nil {
 		return nil, err
 	}
-	pods, err := pod.NewClient(kube.Config)
+	pods, err := a.podClient(kube.Config)
 	if err != nil {
 		return nil, err
 	}
+	client.Ignored = a.selectorsIgnored
 	way, err := newRoad(kube.Config, a.notice, false)
 	if err != nil {
 		return nil, err

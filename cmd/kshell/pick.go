@@ -64,7 +64,7 @@ var errUnpicked error = signalError{syscall.SIGINT}
 
 // pick has the user choose the plan's pod and container.
 func (a *app) pick(ctx context.Context, kube *kubeconfig.Target, p *execPlan) error {
-	client, err := pod.NewClient(kube.Config)
+	client, err := a.podClient(kube.Config)
 	if err != nil {
 		return err
 	}

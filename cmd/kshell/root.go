@@ -24,12 +24,13 @@ type app struct {
 	warnings   *atomic.Int32      // that the server has given
 	called     string             // what the user types for it: kshell, or kubectl kshell
 	prefs      *settings.Settings // once connected
+	server     *apiServer
 }
 
 const verboseFlag = "verbose"
 
 func newRoot(a *app) *cobra.Command {
-	a.warnings = &atomic.Int32{}
+	a.warnings, a.server = &atomic.Int32{}, &apiServer{}
 	root := &cobra.Command{
 		Use:   "kshell",
 		Short: "Shells and commands in the pods and nodes of a Kubernetes cluster",
@@ -123,6 +124,7 @@ func (a *app) connect() (*kubeconfig.Target, error) {
 	}
 	target.Config.UserAgent = "kshell/" + version
 	target.Config.WarningHandler = serverWarnings{a}
+	a.sayIfSlow(target.Config)
 	a.notice.detail("server %s, namespace %s", serverOf(target.Config), target.Namespace)
 	return target, nil
 }

@@ -131,6 +131,10 @@ var faults = map[string]sandbox.Fault{
 	"success":          {Do: sandbox.SaySuccess, When: sandbox.AfterSent, N: 1000},
 	"policy":           {RefuseCommand: func(args []string) bool { return args[0] == "sh" }},
 	"cut-in-output":    {Do: sandbox.FIN, When: sandbox.AfterSent, N: 1000},
+	"ignore-selectors": {Path: "/", IgnoreSelectors: true},
+	"404-other":        {Path: "/pods/", Refusal: &metav1.Status{Code: 404, Reason: metav1.StatusReasonNotFound, Message: `services "x" not found`, Details: &metav1.StatusDetails{Kind: "services", Name: "x"}}},
+	"404-html":         {Path: "/pods/", Code: http.StatusNotFound, ContentType: "text/html", Body: "<html>no such page</html>"},
+	"404-exec":         {Code: http.StatusNotFound, Body: "404 page not found"},
 	"silent":           {Path: "/", Do: sandbox.Hang, When: sandbox.AtRequest},
 	"overload-twice":   {Code: http.StatusServiceUnavailable, Body: "apiserver is shutting down", Times: 4}, // by WebSocket and by SPDY
 	"overload":         {Code: http.StatusServiceUnavailable, Body: "apiserver is shutting down"},

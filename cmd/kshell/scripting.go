@@ -153,6 +153,7 @@ func cause(err error) string {
 	var lost *stream.LostError
 	var refused *stream.HandshakeError
 	var unreachable *stream.DialError
+	var unstarted *stream.StartError
 	var output *stream.OutputError
 	var input *stream.InputError
 	var signal signalError
@@ -170,7 +171,7 @@ func cause(err error) string {
 		return "not-executable"
 	case errors.As(err, &refused):
 		return "refused"
-	case errors.As(err, &unreachable):
+	case errors.As(err, &unreachable), errors.As(err, &unstarted):
 		return "unreachable"
 	case errors.As(err, &lost):
 		return "lost"

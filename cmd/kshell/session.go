@@ -14,6 +14,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"kshell/internal/apiclient"
 	"kshell/internal/exact"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
@@ -74,10 +75,15 @@ type source struct {
 	io.Reader
 	bytes atomic.Int64
 
+	interrupted func() // called when Ctrl-C was typed; may be nil
+
 	mu   sync.Mutex
 	last time.Time // when something came
 	tail []byte    // of it, at most longestTail
 }
+
+// keyInterrupt is Ctrl-C.
+const keyInterrupt = 0x03
 
 // longestTail is how much is kept of what has come last, in bytes: room for the word that ends a shell.
 const longestTail = 32
@@ -86,6 +92,9 @@ const longestTail = 32
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
 	s.bytes.Add(int64(n))
+	if s.interrupted != nil && bytes.IndexByte(p[:n], keyInterrupt) >= 0 {
+		s.interrupted()
+	}
 	if n > 0 {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -161,6 +170,7 @@ func (j *job) unattended(ctx context.Context, s *stream.Session, patient bool) e
 	g := j.guarded(ctx, s, patient)
 	defer g.end()
 	j.repeats(s)
+	defer j.untilStart(s, patient)() // the script has a word when it begins
 	return s.Run(ctx)
 }
 
@@ -258,9 +268,12 @@ func explain(err error, p *execPlan, at place, told bool) error {
 	var remote *stream.RemoteError
 	var fate *fateError
 	var given *givenUpError
+	var unstarted *stream.StartError
 	switch {
 	case errors.As(err, &given):
 		return err
+	case errors.As(err, &unstarted):
+		return explainStart(unstarted, at)
 	case errors.As(err, &refused):
 		return explainRefusal(refused, p, at)
 	case errors.As(err, &fate) && p.tty:
@@ -327,10 +340,15 @@ func explainRefusal(e *stream.HandshakeError, p *execPlan, at place) error {
 		}
 	case e.StatusCode == http.StatusBadRequest && at.container == "":
 		return &hinted{e, "name a container with -c"}
-	case e.StatusCode == http.StatusNotFound:
+	case apiclient.StatusMissing(e.Status, "pods", at.pod):
 		return &hinted{e, "kubectl get pods -n " + at.namespace + " shows those there are"}
 	case e.StatusCode == http.StatusUnauthorized:
 		return &hinted{e, "log in again, or try another --context or --user"}
+	case e.StatusCode == http.StatusNotFound && !e.Page:
+		return &hinted{
+			fmt.Errorf("%w; it does not answer like a Kubernetes API server", e),
+			"check `server:` in the kubeconfig (kubectl config view --minify), or --server",
+		}
 	case e.Page || e.Location != "":
 		return &hinted{e, "look at --server and the proxy settings: a login page or a gateway may stand before the API server"}
 	case notRunning(e):

@@ -146,7 +146,12 @@ func (j *job) attended(ctx context.Context, s *stream.Session, shell *exact.Shel
 	}
 	defer leave()
 	defer j.clearing.Wait()
+	if shell == nil {
+		j.interrupting(leaving)
+	}
+	stop := j.untilStart(s, shell != nil)
 	err = s.Run(ctx)
+	stop()
 	var exit *stream.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		j.tidy()

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,17 +10,27 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unsafe"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/rest"
+
+	"kshell/internal/apiclient"
 )
 
 // Client makes the requests. It is safe for concurrent use.
-type Client struct{ core rest.Interface }
+type Client struct {
+	// Ignored is called, if it is set, each time that the server answers a list with
+	// objects that its selector does not match. They are left out.
+	Ignored func()
+
+	core rest.Interface
+}
 
 // NewClient prepares a client; nothing is sent, and cfg is not changed.
 func NewClient(cfg *rest.Config) (*Client, error) {
@@ -32,11 +43,15 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	cfg.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	cfg.GroupVersion, cfg.APIPath = &corev1.SchemeGroupVersion, "/api"
 	cfg.QPS = -1 // a handful of requests on behalf of a person: no throttle
-	core, err := rest.RESTClientFor(cfg)
+	client, err := apiclient.New(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the configured connection: %w", err)
 	}
-	return &Client{core}, nil
+	core, err := rest.RESTClientForConfigAndClient(cfg, client)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the configured connection: %w", err)
+	}
+	return &Client{core: core}, nil
 }
 
 // LookError is a node that could not be asked for.
@@ -48,15 +63,18 @@ type LookError struct {
 func (e *LookError) Error() string {
 	switch {
 	case e.Name == "":
-		return fmt.Sprintf("cannot list the nodes: %v", e.Err)
+		return fmt.Sprintf("cannot list the nodes: %v", plain(e.Err))
 	case e.Unknown():
 		return fmt.Sprintf("there is no node %q", e.Name)
 	}
-	return fmt.Sprintf("cannot get node %q: %v", e.Name, e.Err)
+	return fmt.Sprintf("cannot get node %q: %v", e.Name, plain(e.Err))
 }
 
-// Unknown says whether there is no such node.
-func (e *LookError) Unknown() bool { return e.Name != "" && apierrors.IsNotFound(e.Err) }
+// plain returns err without what libraries put around some errors.
+func plain(err error) error { return cmp.Or(apiclient.Plain(err), err) }
+
+// Unknown reports whether the server says that there is no such node.
+func (e *LookError) Unknown() bool { return apiclient.Missing(e.Err, "nodes", e.Name) }
 
 // Hint says what to type.
 func (e *LookError) Hint() string {
@@ -65,9 +83,15 @@ func (e *LookError) Hint() string {
 		return "kubectl get nodes shows those there are"
 	case apierrors.IsForbidden(e.Err):
 		return `ask for a cluster role with the rule {apiGroups: [""], resources: ["nodes"], verbs: ["get", "list"]}, or name the node`
+	case apiclient.Foreign(e.Err, "nodes", e.Name):
+		return notKubernetes
 	}
 	return ""
 }
+
+// notKubernetes is the hint for an answer that no API server gives.
+const notKubernetes = "the server does not answer like a Kubernetes API server: check `server:` in the kubeconfig " +
+	"(`kubectl config view --minify`), or --server"
 
 // Unwrap gives the API's error.
 func (e *LookError) Unwrap() error { return e.Err }
@@ -81,35 +105,53 @@ func (c *Client) Node(ctx context.Context, name string) (*corev1.Node, error) {
 	return n, nil
 }
 
-// Nodes lists the nodes with these labels (a selector of kubectl's), by name. Errors are *LookError.
+// Nodes lists the nodes with these labels (a selector of kubectl's), by name.
+// Errors are *LookError.
 func (c *Client) Nodes(ctx context.Context, selector string) ([]corev1.Node, error) {
-	list := &corev1.NodeList{}
-	if err := c.list("nodes", "", selector).Do(ctx).Into(list); err != nil {
+	nodes, err := list(ctx, c, "nodes", "", selector, func(n *corev1.Node) labels.Set {
+		n.ManagedFields, n.Status.Images, n.Status.VolumesInUse, n.Status.VolumesAttached = nil, nil, nil, nil
+		return n.Labels
+	}, func(n *corev1.Node) int { return n.Size() + int(unsafe.Sizeof(*n)) })
+	if err != nil {
 		return nil, &LookError{"", err}
 	}
-	slices.SortFunc(list.Items, func(a, b corev1.Node) int { return compare(a.Name, b.Name) })
-	return list.Items, nil
+	slices.SortFunc(nodes, func(a, b corev1.Node) int { return cmp.Compare(a.Name, b.Name) })
+	return nodes, nil
 }
 
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
+// list lists the objects with these labels in a namespace, or in all (""). Trim
+// drops what is not used of an object, and returns its labels.
+func list[T any](
+	ctx context.Context, c *Client, resource, namespace, selector string, trim func(*T) labels.Set, size func(*T) int,
+) ([]T, error) {
+	parsed, err := labels.Parse(selector)
+	if err != nil {
+		return nil, err
 	}
-	return 0
-}
-
-func (c *Client) list(resource, namespace, selector string) *rest.Request {
-	r := c.core.Get().Resource(resource)
-	if namespace != "" {
-		r = r.Namespace(namespace)
+	ignored := false
+	items, _, err := apiclient.Lister[T]{
+		What: resource,
+		Request: func() *rest.Request {
+			r := c.core.Get().Resource(resource)
+			if namespace != "" {
+				r = r.Namespace(namespace)
+			}
+			if !parsed.Empty() {
+				r = r.Param("labelSelector", parsed.String())
+			}
+			return r
+		},
+		Keep: func(item *T) bool {
+			matches := parsed.Matches(trim(item))
+			ignored = ignored || !matches
+			return matches
+		},
+		Size: size,
+	}.List(ctx)
+	if ignored && c.Ignored != nil {
+		c.Ignored()
 	}
-	if selector != "" {
-		r = r.Param("labelSelector", selector)
-	}
-	return r
+	return items, err
 }
 
 // Create makes the pod, and gives it as the server has it. Its errors are *CreateError.
@@ -129,11 +171,14 @@ func (c *Client) Get(ctx context.Context, namespace, name string) (*corev1.Pod, 
 
 // Pods lists our pods in a namespace, or in all ("").
 func (c *Client) Pods(ctx context.Context, namespace string) ([]corev1.Pod, error) {
-	list := &corev1.PodList{}
-	if err := c.list("pods", namespace, Selector).Do(ctx).Into(list); err != nil {
-		return nil, fmt.Errorf("cannot list the pods of node shells: %w", err)
+	pods, err := list(ctx, c, "pods", namespace, Selector, func(p *corev1.Pod) labels.Set {
+		p.ManagedFields = nil
+		return p.Labels
+	}, func(p *corev1.Pod) int { return p.Size() + int(unsafe.Sizeof(*p)+unsafe.Sizeof(corev1.Container{})) })
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the pods of node shells: %w", plain(err))
 	}
-	return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool { return !Ours(&p) }), nil
+	return pods, nil
 }
 
 // Ours says whether a pod carries our labels.
@@ -151,7 +196,7 @@ func (c *Client) Remove(ctx context.Context, p *corev1.Pod) error {
 	for {
 		err := c.remove(ctx, p)
 		switch {
-		case err == nil, apierrors.IsNotFound(err), apierrors.IsConflict(err): // another one has the name
+		case err == nil, apiclient.Missing(err, "pods", p.Name), apiclient.Conflict(err, "pods", p.Name): // another one has the name
 			return nil
 		case ctx.Err() != nil && last != nil:
 			return last
@@ -174,17 +219,22 @@ func (c *Client) remove(ctx context.Context, p *corev1.Pod) error {
 		TypeMeta:      metav1.TypeMeta{APIVersion: "v1", Kind: "DeleteOptions"},
 		Preconditions: &metav1.Preconditions{UID: &p.UID},
 	}
-	return c.core.Delete().Namespace(p.Namespace).Resource("pods").Name(p.Name).Timeout(removing).Body(&options).Do(ctx).Error()
+	err := c.core.Delete().Namespace(p.Namespace).Resource("pods").Name(p.Name).Timeout(removing).Body(&options).Do(ctx).Error()
+	if plain := apiclient.Plain(err); plain != nil {
+		return plain
+	}
+	return err
 }
 
 // removing bounds one attempt to delete.
 const removing = 4 * time.Second
 
-// passing is a failure that may be over at the next try: of the link, or of a server in trouble.
+// passing reports whether a failure may be over at the next try: of the link, or of a server in trouble.
 func passing(err error) bool {
 	var status apierrors.APIStatus
+	var large *apiclient.TooLargeError
 	if !errors.As(err, &status) {
-		return true
+		return !errors.As(err, &large)
 	}
 	code := status.Status().Code
 	return code >= http.StatusInternalServerError || code == http.StatusTooManyRequests
@@ -200,17 +250,20 @@ func (c *Client) Log(ctx context.Context, p *corev1.Pod, from From, follow bool)
 	if from.Tail > 0 {
 		r = r.Param("tailLines", strconv.FormatInt(from.Tail, 10))
 	}
-	return r.Stream(ctx)
+	return r.Stream(apiclient.Stream(ctx))
 }
 
 // Allowing lists the namespaces in which Pod Security allows such pods: those that say so, and those that say nothing and leave it to the
 // cluster, which mostly allows it.
 func (c *Client) Allowing(ctx context.Context) (say, silent []string, err error) {
-	list := &corev1.NamespaceList{}
-	if err := c.list("namespaces", "", "").Do(ctx).Into(list); err != nil {
-		return nil, nil, err
+	namespaces, err := list(ctx, c, "namespaces", "", "", func(ns *corev1.Namespace) labels.Set {
+		ns.ManagedFields, ns.Annotations = nil, nil
+		return ns.Labels
+	}, func(ns *corev1.Namespace) int { return ns.Size() + int(unsafe.Sizeof(*ns)) })
+	if err != nil {
+		return nil, nil, plain(err)
 	}
-	for _, ns := range list.Items {
+	for _, ns := range namespaces {
 		switch level, set := ns.Labels[enforceLabel]; {
 		case ns.DeletionTimestamp != nil:
 		case level == "privileged":

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"testing"
 	"time"
 
@@ -27,11 +28,13 @@ func serve(t *testing.T, answer http.HandlerFunc) *Client {
 	return c
 }
 
-func status(w http.ResponseWriter, code int, reason metav1.StatusReason) {
+// status answers as the API server does for the object that r names.
+func status(w http.ResponseWriter, r *http.Request, code int, reason metav1.StatusReason) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(metav1.Status{
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Code: int32(code), Reason: reason,
+		Details: &metav1.StatusDetails{Kind: path.Base(path.Dir(r.URL.Path)), Name: path.Base(r.URL.Path)},
 	})
 }
 
@@ -66,7 +69,7 @@ func TestAPodIsDeletedByItsUIDAndAsOftenAsItTakes(t *testing.T) {
 					_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Success"}`))
 					return
 				}
-				status(w, code, map[int]metav1.StatusReason{404: metav1.StatusReasonNotFound, 409: metav1.StatusReasonConflict, 403: metav1.StatusReasonForbidden}[code])
+				status(w, r, code, map[int]metav1.StatusReason{404: metav1.StatusReasonNotFound, 409: metav1.StatusReasonConflict, 403: metav1.StatusReasonForbidden}[code])
 			})
 			if err := client.Remove(t.Context(), p); (err != nil) != c.fails || tries != c.tries {
 				t.Errorf("%v after %d tries", err, tries)
@@ -77,7 +80,7 @@ func TestAPodIsDeletedByItsUIDAndAsOftenAsItTakes(t *testing.T) {
 
 func TestAnEndlessDeletionEnds(t *testing.T) {
 	t.Parallel()
-	client := serve(t, func(w http.ResponseWriter, _ *http.Request) { status(w, 500, metav1.StatusReasonInternalError) })
+	client := serve(t, func(w http.ResponseWriter, r *http.Request) { status(w, r, 500, metav1.StatusReasonInternalError) })
 	ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
 	defer cancel()
 	begin := time.Now()
@@ -88,7 +91,7 @@ func TestAnEndlessDeletionEnds(t *testing.T) {
 
 func TestANodeThatIsNotThereIsSaidSo(t *testing.T) {
 	t.Parallel()
-	client := serve(t, func(w http.ResponseWriter, _ *http.Request) { status(w, 404, metav1.StatusReasonNotFound) })
+	client := serve(t, func(w http.ResponseWriter, r *http.Request) { status(w, r, 404, metav1.StatusReasonNotFound) })
 	_, err := client.Node(t.Context(), "nowhere")
 	if err == nil || err.Error() != `there is no node "nowhere"` {
 		t.Error(err)

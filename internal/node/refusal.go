@@ -10,6 +10,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"kshell/internal/apiclient"
 )
 
 // enforceLabel is the namespace's label that says which pods Pod Security lets in.
@@ -69,7 +71,7 @@ func newCreateError(p *corev1.Pod, err error) *CreateError {
 		e.Cause = Webhook
 	case apierrors.IsForbidden(err) && strings.Contains(message, " cannot create resource"):
 		e.Cause = Rights
-	case apierrors.IsNotFound(err):
+	case apiclient.Missing(err, "namespaces", p.Namespace):
 		e.Cause = NoNamespace
 	}
 	return e
@@ -98,6 +100,10 @@ func (e *CreateError) Hint() string {
 		return "--cpu and --memory say what the pod asks for; -n takes another namespace"
 	case NoNamespace:
 		return "kubectl get namespaces shows those there are"
+	case Other:
+		if apiclient.Foreign(e.Err, "pods", "") {
+			return notKubernetes
+		}
 	}
 	return ""
 }

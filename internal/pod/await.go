@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 const (
@@ -76,7 +75,7 @@ func (a *await) look(ctx context.Context) (*Found, error) {
 	case err == nil:
 	case a.last == nil || ctx.Err() != nil:
 		return nil, err
-	case a.pod != nil && apierrors.IsNotFound(err) && !foreign(err):
+	case a.pod != nil && missing(err):
 		return nil, vanished(a.pod, a.req.Container)
 	case !passing(err):
 		return nil, err
@@ -91,7 +90,7 @@ func (a *await) look(ctx context.Context) (*Found, error) {
 	a.news.look(ctx, a.client, v)
 	found, err := a.judge(v)
 	if errors.Is(err, errAgain) && v.alive() {
-		a.follow(ctx, v.query(), func(pod *corev1.Pod, deleted bool) bool {
+		a.follow(ctx, v.query(), v.match(), func(pod *corev1.Pod, deleted bool) bool {
 			if v.group == nil && deleted {
 				found, err = nil, vanished(pod, a.req.Container)
 				return true

@@ -4,15 +4,18 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"strconv"
+	"unsafe"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/rest"
+
+	"kshell/internal/apiclient"
 )
 
 // Client asks the API server for pods and for what has pods. It is safe for
@@ -24,11 +27,16 @@ type Client struct {
 	// it. False: the server did not begin, which plain HTTP is then tried for.
 	Events func(ctx context.Context, path string, query url.Values, each func(event []byte) error) bool
 
+	// Ignored is called, if it is set, each time that the server answers a list or a
+	// watch with objects that its selector does not match. They are left out.
+	Ignored func()
+
+	server string                    // scheme, host and path of the address
 	groups map[string]rest.Interface // by API group, "" being core
 }
 
-// NewClient prepares a client; nothing is sent. cfg is not changed, and its
-// Timeout, if any, holds for each request. Where cfg has no WarningHandler the
+// NewClient prepares a client; nothing is sent. cfg is not changed, and its Timeout,
+// or apiclient.DefaultTimeout where it has none, holds for each request. Where cfg has no WarningHandler the
 // server's warnings are dropped.
 func NewClient(cfg *rest.Config) (*Client, error) {
 	scheme := runtime.NewScheme()
@@ -43,11 +51,16 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	if cfg.WarningHandler == nil && cfg.WarningHandlerWithContext == nil {
 		cfg.WarningHandler = rest.NoWarnings{}
 	}
-	shared, err := rest.HTTPClientFor(cfg)
+	shared, err := apiclient.New(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the configured connection: %w", err)
 	}
-	client := &Client{groups: map[string]rest.Interface{}}
+	address, _, err := rest.DefaultServerUrlFor(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the configured server: %w", err)
+	}
+	address.User = nil
+	client := &Client{server: address.String(), groups: map[string]rest.Interface{}}
 	for _, version := range []schema.GroupVersion{corev1.SchemeGroupVersion, appsv1.SchemeGroupVersion, batchv1.SchemeGroupVersion} {
 		cfg.GroupVersion, cfg.APIPath = &version, "/apis"
 		if version.Group == "" {
@@ -74,45 +87,74 @@ func (c *Client) get(ctx context.Context, namespace string, target Target, into 
 	kind, _ := lookUp(target.Kind)
 	err := c.groups[kind.group].Get().Namespace(namespace).Resource(kind.resource).Name(target.Name).Do(ctx).Into(into)
 	if err != nil {
-		return &RequestError{Verb: "get", Resource: kind.resource, Namespace: namespace, Target: target, Err: err}
+		return &RequestError{Verb: "get", Resource: kind.resource, Namespace: namespace, Target: target, Server: c.server, Err: err}
 	}
 	return nil
 }
 
-// chunk is how many pods are asked for at a time (limit, continue).
-const chunk = 500
+// list returns all pods that the selector matches, and the version from which a
+// watch goes on. Every error is a *RequestError.
+func (c *Client) list(ctx context.Context, namespace string, selector labels.Selector) (pods []corev1.Pod, version string, err error) {
+	ignored := false
+	pods, version, err = apiclient.Lister[corev1.Pod]{
+		What: "pods",
+		Request: func() *rest.Request {
+			r := c.groups[""].Get().Namespace(namespace).Resource("pods")
+			if !selector.Empty() {
+				r = r.Param("labelSelector", selector.String())
+			}
+			return r
+		},
+		Keep: func(pod *corev1.Pod) bool {
+			if !selector.Matches(labels.Set(pod.Labels)) {
+				ignored = true
+				return false
+			}
+			trim(pod)
+			return true
+		},
+		Size: size,
+	}.List(ctx)
+	if ignored {
+		c.ignored()
+	}
+	if err != nil {
+		return nil, "", &RequestError{Verb: "list", Resource: "pods", Namespace: namespace, Target: Target{Kind: kindPod}, Server: c.server, Err: err}
+	}
+	return pods, version, nil
+}
 
-// list gives all pods that the selector matches, "" being all, and the version
-// from which a watch goes on. Every error is a *RequestError.
-func (c *Client) list(ctx context.Context, namespace, selector string) (pods []corev1.Pod, version string, err error) {
-	limit, next := chunk, ""
-	for {
-		page := &corev1.PodList{}
-		err := c.page(namespace, selector, limit, next).Do(ctx).Into(page)
-		switch {
-		case next != "" && expired(err): // too slow for the server: now all in one answer
-			pods, limit, next = nil, 0, ""
-			continue
-		case err != nil:
-			return nil, "", &RequestError{Verb: "list", Resource: "pods", Namespace: namespace, Target: Target{Kind: kindPod}, Err: err}
-		}
-		pods = append(pods, page.Items...)
-		if next = page.Continue; next == "" {
-			return pods, page.ResourceVersion, nil
-		}
+func (c *Client) ignored() {
+	if c.Ignored != nil {
+		c.Ignored()
 	}
 }
 
-func (c *Client) page(namespace, selector string, limit int, next string) *rest.Request {
-	r := c.groups[""].Get().Namespace(namespace).Resource("pods")
-	if selector != "" {
-		r = r.Param("labelSelector", selector)
+// trim drops what nothing here, and no caller, uses of a pod in a list: that is most
+// of it.
+func trim(pod *corev1.Pod) {
+	pod.ManagedFields = nil
+	if a := pod.Spec.Affinity; a != nil {
+		pod.Spec.Affinity = &corev1.Affinity{NodeAffinity: a.NodeAffinity} // see OS
 	}
-	if limit > 0 {
-		r = r.Param("limit", strconv.Itoa(limit))
+	pod.Spec.Volumes, pod.Spec.Tolerations = nil, nil
+	pod.Spec.TopologySpreadConstraints, pod.Spec.HostAliases, pod.Spec.ResourceClaims = nil, nil, nil
+	for _, containers := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range containers {
+			c := &containers[i]
+			*c = corev1.Container{Name: c.Name, Image: c.Image, RestartPolicy: c.RestartPolicy}
+		}
 	}
-	if next != "" {
-		r = r.Param("continue", next)
+	for i := range pod.Spec.EphemeralContainers {
+		c := &pod.Spec.EphemeralContainers[i]
+		c.EphemeralContainerCommon = corev1.EphemeralContainerCommon{Name: c.Name, Image: c.Image}
 	}
-	return r
+}
+
+// size estimates the memory that a pod takes, in bytes.
+func size(pod *corev1.Pod) int {
+	containers := len(pod.Spec.InitContainers) + len(pod.Spec.Containers) + len(pod.Spec.EphemeralContainers)
+	statuses := len(pod.Status.InitContainerStatuses) + len(pod.Status.ContainerStatuses) + len(pod.Status.EphemeralContainerStatuses)
+	return pod.Size() + int(unsafe.Sizeof(*pod)) + containers*int(unsafe.Sizeof(corev1.Container{})) +
+		statuses*int(unsafe.Sizeof(corev1.ContainerStatus{}))
 }

@@ -7,7 +7,8 @@ import (
 	"net/url"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kshell/internal/apiclient"
 )
 
 // RequestError is a request that the API refused, or that did not get through.
@@ -17,6 +18,7 @@ type RequestError struct {
 	Resource  string // plural: "pods", "deployments"
 	Namespace string
 	Target    Target // its Name is "" for a list, and for what has no name
+	Server    string // the address, without a password
 	Err       error
 }
 
@@ -25,7 +27,7 @@ func (e *RequestError) Unwrap() error { return e.Err }
 
 // Error says which object of which namespace could not be read, and why.
 func (e *RequestError) Error() string {
-	if e.notFound() {
+	if e.Missing() {
 		return fmt.Sprintf("%s %q does not exist in namespace %q", e.Target.Kind, e.Target.Name, e.Namespace)
 	}
 	object := e.Resource
@@ -40,8 +42,12 @@ func unreached(err error) bool {
 	return errors.As(err, &u)
 }
 
-// withoutRequest leaves out the method and the URL that net/http puts before its errors.
+// withoutRequest leaves out what libraries put around an error: the method and the
+// URL of the request, and advice.
 func withoutRequest(err error) error {
+	if plain := apiclient.Plain(err); plain != nil {
+		return plain
+	}
 	var u *url.Error
 	if errors.As(err, &u) {
 		return u.Err
@@ -53,52 +59,62 @@ func withoutRequest(err error) error {
 // about, else nothing.
 func (e *RequestError) Hint() string {
 	var cause interface{ Hint() string }
+	var late *apiclient.TimeoutError
+	var large *apiclient.TooLargeError
 	switch {
 	case errors.As(e.Err, &cause): // the transport's own
 		return cause.Hint()
-	case e.notFound() && e.Target.Kind == kindPod:
+	case e.Missing() && e.Target.Kind == kindPod:
 		return fmt.Sprintf("type `kubectl get pods -n %s` to see those there are, -n NAMESPACE to look elsewhere, "+
 			"or TYPE/NAME for a workload, such as deploy/%s", e.Namespace, e.Target.Name)
-	case e.notFound():
+	case e.Missing():
 		return fmt.Sprintf("type `kubectl get %s -n %s` to see those there are, or -n NAMESPACE to look elsewhere", e.Resource, e.Namespace)
 	case apierrors.IsUnauthorized(e.Err):
 		return "the server does not know these credentials: log in again, or choose others with --context, --user or --token"
 	case apierrors.IsForbidden(e.Err):
 		return fmt.Sprintf("ask for a role that allows %s on %s in namespace %q; `kubectl auth can-i --list -n %s` shows what you have",
 			e.Verb, e.Resource, e.Namespace, e.Namespace)
+	case errors.As(e.Err, &late):
+		return "--request-timeout gives it more time; `kubectl config view --minify` shows the server's address"
+	case errors.As(e.Err, &large):
+		return ""
 	case unreached(e.Err):
 		return "`kubectl config view --minify` shows the server's address and the authority that has to have signed for it"
-	case foreign(e.Err):
-		return "this may not be a Kubernetes API server: check the address, --server or the context's cluster"
+	case apiclient.Foreign(e.Err, e.Resource, e.Target.Name):
+		return fmt.Sprintf("%s does not answer like a Kubernetes API server: check `server:` in the kubeconfig "+
+			"(`kubectl config view --minify`), or --server", e.Server)
 	}
 	return ""
 }
 
-// notFound is true for an object that is not there, and false for a server that
-// does not know the path.
-func (e *RequestError) notFound() bool {
-	return e.Target.Name != "" && apierrors.IsNotFound(e.Err) && !foreign(e.Err)
+// Missing reports whether the server says that the object does not exist. It is
+// false for a server that does not know the path, and for anything else that
+// answers 404.
+func (e *RequestError) Missing() bool {
+	return apiclient.Missing(e.Err, e.Resource, e.Target.Name)
 }
 
-// expired is a version or a continued list that the server has forgotten (410).
-func expired(err error) bool {
-	return apierrors.IsResourceExpired(err) || apierrors.IsGone(err)
+// missing reports whether err is the server's word that what was asked for does not
+// exist.
+func missing(err error) bool {
+	var refused *RequestError
+	return errors.As(err, &refused) && refused.Missing()
 }
 
-// passing is a failure that may be over at the next try: a link or a server in
-// trouble, and no refusal.
+// expired reports whether the server has forgotten a version or a continued list
+// (410).
+func expired(err error) bool { return apiclient.Expired(err) }
+
+// passing reports whether a failure may be over at the next try: a link or a server
+// in trouble, and no refusal.
 func passing(err error) bool {
 	var status apierrors.APIStatus
+	var large *apiclient.TooLargeError
 	if !errors.As(err, &status) {
-		return true
+		return !errors.As(err, &large)
 	}
 	code := status.Status().Code
 	return code >= http.StatusInternalServerError || code == http.StatusTooManyRequests
-}
-
-// foreign is an answer that was not written by an API server.
-func foreign(err error) bool {
-	return apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
 }
 
 // UnseenPodError is a pod that was named and may not be looked at (403 on get

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 // view is what the server showed of a request.
@@ -39,7 +40,7 @@ func (c *Client) look(ctx context.Context, req Request) (*view, error) {
 		return nil, err
 	}
 	v := &view{req: req, group: group}
-	v.pods, v.version, err = c.list(ctx, req.Namespace, group.selector.String())
+	v.pods, v.version, err = c.list(ctx, req.Namespace, group.selector)
 	if err != nil {
 		return nil, err
 	}
@@ -54,12 +55,21 @@ func (c *Client) gather(ctx context.Context, req Request) (*group, error) {
 	return c.group(ctx, req.Namespace, req.Target)
 }
 
-// has says whether a pod that the selector matches belongs to the group.
+// has reports whether a pod belongs to the group.
 func (g *group) has(pod *corev1.Pod) bool {
-	return !g.controls || !controlledByAnother(pod, g.uid)
+	return g.selector.Matches(labels.Set(pod.Labels)) && (!g.controls || !controlledByAnother(pod, g.uid))
 }
 
-// apply brings the view up to date with one event of a watch.
+// match is what the watch of query selects.
+func (v *view) match() matcher {
+	if v.group == nil {
+		return podNamed(v.req.Target.Name)
+	}
+	return matcher{selects: func(pod *corev1.Pod) bool { return v.group.selector.Matches(labels.Set(pod.Labels)) }}
+}
+
+// apply brings the view up to date with one event of a watch. A pod that no longer
+// matches the selector is removed.
 func (v *view) apply(pod *corev1.Pod, deleted bool) {
 	v.pods = slices.DeleteFunc(v.pods, func(old corev1.Pod) bool { return old.Name == pod.Name })
 	if !deleted && (v.group == nil || v.group.has(pod)) {

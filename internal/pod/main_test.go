@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"sync"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func newAPI(t *testing.T, answers map[string]any) *api {
 		a.mu.Unlock()
 		answer, ok := answers[r.URL.Path]
 		if !ok {
-			answer = refusal(http.StatusNotFound, metav1.StatusReasonNotFound, "not found")
+			answer = notFound(r.URL.Path)
 		}
 		if html, ok := answer.(page); ok {
 			w.Header().Set("Content-Type", "text/html")
@@ -74,6 +75,13 @@ func refusal(code int32, reason metav1.StatusReason, message string) metav1.Stat
 	}
 }
 
+// notFound is the API server's answer where there is no object at a path.
+func notFound(at string) metav1.Status {
+	status := refusal(http.StatusNotFound, metav1.StatusReasonNotFound, "not found")
+	status.Details = &metav1.StatusDetails{Kind: path.Base(path.Dir(at)), Name: path.Base(at)}
+	return status
+}
+
 func typed(apiVersion, kind string) metav1.TypeMeta {
 	return metav1.TypeMeta{APIVersion: apiVersion, Kind: kind}
 }
@@ -96,9 +104,12 @@ func at(minutes int) metav1.Time {
 // running is a ready pod with one running container, "app".
 func running(name string, change ...func(*corev1.Pod)) *corev1.Pod {
 	pod := &corev1.Pod{
-		TypeMeta:   typed("v1", "Pod"),
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop", UID: types.UID("uid-" + name), CreationTimestamp: at(0)},
-		Spec:       corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{{Name: "app"}}},
+		TypeMeta: typed("v1", "Pod"),
+		ObjectMeta: metav1.ObjectMeta{
+			Name: name, Namespace: "shop", UID: types.UID("uid-" + name), CreationTimestamp: at(0),
+			Labels: map[string]string{"app": "web", "tier": "a"},
+		},
+		Spec: corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{{Name: "app"}}},
 		Status: corev1.PodStatus{
 			Phase:      corev1.PodRunning,
 			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: at(1)}},

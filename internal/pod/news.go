@@ -11,6 +11,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/rest"
+
+	"kshell/internal/apiclient"
 )
 
 // news is what a pod's events say where its status is silent: volumes that cannot
@@ -62,17 +65,28 @@ func steady(text string) string { return identifiers.ReplaceAllString(text, "#")
 
 // warning is the last event of type Warning about a pod, or nil.
 func (c *Client) warning(ctx context.Context, pod *corev1.Pod) (*corev1.Event, error) {
-	events := &corev1.EventList{}
+	var last *corev1.Event
+	ignored := false
 	about := fields.Set{"involvedObject.uid": string(pod.UID), "type": corev1.EventTypeWarning}
-	err := c.groups[""].Get().Namespace(pod.Namespace).Resource("events").
-		Param("fieldSelector", about.AsSelector().String()).Param("limit", "100").Do(ctx).Into(events)
-	if err != nil || len(events.Items) == 0 {
-		return nil, err
+	_, _, err := apiclient.Lister[corev1.Event]{
+		What: "events",
+		Request: func() *rest.Request {
+			return c.groups[""].Get().Namespace(pod.Namespace).Resource("events").Param("fieldSelector", about.AsSelector().String())
+		},
+		Keep: func(e *corev1.Event) bool {
+			switch {
+			case e.InvolvedObject.UID != pod.UID || e.Type != corev1.EventTypeWarning:
+				ignored = true
+			case last == nil || cmp.Or(seen(e).Compare(seen(last)), strings.Compare(e.Name, last.Name)) > 0:
+				last = e
+			}
+			return false
+		},
+	}.List(ctx)
+	if ignored {
+		c.ignored()
 	}
-	last := slices.MaxFunc(events.Items, func(a, b corev1.Event) int {
-		return cmp.Or(seen(&a).Compare(seen(&b)), strings.Compare(a.Name, b.Name))
-	})
-	return &last, nil
+	return last, err
 }
 
 // seen is when an event was last so, in either of the API's two forms.

@@ -105,7 +105,7 @@ func (c *Client) Missing(ctx context.Context, namespace string, wanted ...Rule) 
 	for _, rule := range wanted {
 		allowed, err := c.allowed(ctx, namespace, rule)
 		if err != nil {
-			return nil, &RequestError{Verb: "create", Resource: "selfsubjectaccessreviews", Namespace: namespace, Err: err}
+			return nil, &RequestError{Verb: "create", Resource: "selfsubjectaccessreviews", Namespace: namespace, Server: c.server, Err: err}
 		}
 		if !allowed {
 			missing = append(missing, rule)

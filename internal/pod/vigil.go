@@ -2,11 +2,9 @@ package pod
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 const (
@@ -73,8 +71,7 @@ func (c *Client) Fate(ctx context.Context, found *Found) (sentence string, over 
 // present is the pod as it is now, nil if it is gone.
 func (c *Client) present(ctx context.Context, found *Found) (*corev1.Pod, error) {
 	pod, err := c.Get(ctx, found.Pod.Namespace, found.Pod.Name)
-	var refused *RequestError
-	if apierrors.IsNotFound(err) && errors.As(err, &refused) && refused.notFound() {
+	if missing(err) {
 		return nil, nil // no pod, and no error
 	}
 	return pod, err
@@ -115,7 +112,7 @@ func (c *Client) Follow(ctx context.Context, found *Found, see func(pod *corev1.
 		case err != nil && !passing(err):
 			return err
 		case err == nil && !sees(pod, pod == nil):
-			w.follow(ctx, watchQuery("fieldSelector", nameIs(pod.Name), pod.ResourceVersion), sees)
+			w.follow(ctx, watchQuery("fieldSelector", nameIs(pod.Name), pod.ResourceVersion), podNamed(pod.Name), sees)
 		}
 		switch {
 		case over:

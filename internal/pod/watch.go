@@ -15,6 +15,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
+
+	"kshell/internal/apiclient"
 )
 
 // WatchPath is where one pod is watched: the path, escaped, to be appended to the
@@ -89,10 +91,22 @@ type watcher struct {
 	forgotten bool          // the server does not go back to the versions that we see
 }
 
+// matcher is the selector of a watch, for servers that do not honour it.
+type matcher struct {
+	selects func(*corev1.Pod) bool
+	only    bool // events about other pods are of no use
+}
+
+// podNamed selects the pod of that name alone.
+func podNamed(name string) matcher {
+	return matcher{func(pod *corev1.Pod) bool { return pod.Name == name }, true}
+}
+
 // follow gives each event to see, until that says enough or the watch should no
 // longer be relied on; the caller then looks again. It returns at once where
-// watching does not work.
-func (w *watcher) follow(outer context.Context, query url.Values, see func(pod *corev1.Pod, deleted bool) (enough bool)) {
+// watching does not work. match is the query's selector: where a server ignores it,
+// events about other pods are left out if they are of no use.
+func (w *watcher) follow(outer context.Context, query url.Values, match matcher, see func(pod *corev1.Pod, deleted bool) (enough bool)) {
 	if w.blind {
 		return
 	}
@@ -105,9 +119,14 @@ func (w *watcher) follow(outer context.Context, query url.Values, see func(pod *
 	each := func(message []byte) error {
 		pod, deleted, err := DecodeEvent(message)
 		w.forgotten = w.forgotten || expired(err)
+		other := pod != nil && !match.selects(pod)
+		if other && !deleted {
+			w.client.ignored()
+		}
 		switch {
 		case err != nil:
 			return err
+		case other && match.only:
 		case pod == nil || older(pod.ResourceVersion, known): // nothing new
 		case see(pod, deleted):
 			return errEnough
@@ -126,7 +145,7 @@ func (w *watcher) follow(outer context.Context, query url.Values, see func(pod *
 		return
 	}
 	defer events.Close()
-	for decoder := json.NewDecoder(events); ; {
+	for decoder := apiclient.NewDecoder(events, "an event of a watch"); ; {
 		var message json.RawMessage
 		if decoder.Decode(&message) != nil || each(message) != nil {
 			return
@@ -149,7 +168,7 @@ func (c *Client) open(ctx context.Context, namespace string, query url.Values) (
 	for name := range query {
 		r = r.Param(name, query.Get(name))
 	}
-	return r.Stream(ctx)
+	return r.Stream(apiclient.Stream(ctx))
 }
 
 // pace waits until it is every since the last look, and says whether to go on.

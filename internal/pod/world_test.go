@@ -164,7 +164,7 @@ func (w *world) answer(r *http.Request) (kind string, answer any) {
 	case single && w.pods[name] != nil:
 		return "get", w.pods[name]
 	case single:
-		return "get", refusal(http.StatusNotFound, metav1.StatusReasonNotFound, "not found")
+		return "get", notFound(r.URL.Path)
 	case path == "pods" && r.URL.Query().Get("watch") == "true":
 		version, _ := strconv.Atoi(r.URL.Query().Get("resourceVersion"))
 		return "watch", w.watch(r, version)

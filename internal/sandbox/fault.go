@@ -59,6 +59,10 @@ type Fault struct {
 	// (see policyDenial), unless Code, Refusal or Do says otherwise. Rights and the pod are looked at first.
 	RefuseCommand func(args []string) bool
 
+	// IgnoreSelectors answers lists and watches with all objects of the namespace,
+	// as a dashboard's response cache does.
+	IgnoreSelectors bool
+
 	// Delay is added before each message to the client.
 	Delay time.Duration
 	// DropPongs leaves pings without an answer.
@@ -200,6 +204,8 @@ func (f Fault) matches(r *http.Request) bool {
 
 // denies says whether an admission policy refuses the request.
 func (f *active) denies() bool { return f != nil && f.RefuseCommand != nil && f.Do == Nothing }
+
+func (f *active) ignoresSelectors() bool { return f != nil && f.IgnoreSelectors }
 
 func (f *active) at(when Moment) bool { return f != nil && f.Do != Nothing && f.When == when }
 

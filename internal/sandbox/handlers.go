@@ -62,6 +62,9 @@ func (c call) matcher() (func(object) bool, error) {
 			return nil, apierrors.NewBadRequest(fmt.Sprintf("field label not supported: %s", r.Field))
 		}
 	}
+	if c.fault.ignoresSelectors() {
+		byLabel, byField = labels.Everything(), fields.Everything()
+	}
 	return func(o object) bool {
 		return (c.namespace == "" || o.GetNamespace() == c.namespace) && (c.name == "" || o.GetName() == c.name) &&
 			byLabel.Matches(labels.Set(o.GetLabels())) && byField.Matches(fieldsOf(o))

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/streaming/pkg/httpstream/wsstream"
@@ -96,7 +97,12 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q, ok := parsePath(r)
-	if !ok {
+	switch {
+	case ok:
+	case strings.HasPrefix(path, "/api/v1/"), strings.HasPrefix(path, "/apis/"):
+		writeError(w, errNoSuchPath())
+		return
+	default:
 		http.NotFound(w, r)
 		return
 	}
@@ -158,6 +164,15 @@ func (s *Server) serveSubresource(w http.ResponseWriter, r *http.Request, c call
 		return s.serveStream(w, r, c)
 	}
 	return apierrors.NewMethodNotSupported(schema.GroupResource{Group: c.group, Resource: c.resource + "/" + c.subresource}, r.Method)
+}
+
+// errNoSuchPath is the answer to a path below an API group that means nothing there,
+// such as /api/v1/api/v1/pods: a Status about no object.
+func errNoSuchPath() error {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound,
+		Message: "the server could not find the requested resource", Details: &metav1.StatusDetails{},
+	}}
 }
 
 func offeredProtocols(h http.Header) []string {

@@ -1,0 +1,189 @@
+package pod
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"kshell/internal/apiclient"
+)
+
+// labelled is for pods that the selectors of the tests do not match.
+func labelled(app string) func(*corev1.Pod) {
+	return func(pod *corev1.Pod) { pod.Labels = map[string]string{"app": app, "tier": "a"} }
+}
+
+func TestFind_ServerIgnoresSelector(t *testing.T) {
+	answers := deployment(2)
+	answers[core+"pods"] = list(running("beta", labelled("beta"), readyAt(0)), running("alpha", readyAt(9)))
+	client, ignored := newAPI(t, answers).client, 0
+	client.Ignored = func() { ignored++ }
+	for _, req := range []Request{request(t, "deploy/web"), {Namespace: "shop", Selector: "app=web"}} {
+		found, err := client.Find(t.Context(), req)
+		if err != nil || found.Pod.Name != "alpha" || len(found.Notes) > 0 {
+			t.Fatalf("%v: found %v, %v", req, found, err)
+		}
+		if running, skipped, err := client.List(t.Context(), req); err != nil || len(running) != 1 || len(skipped) != 0 {
+			t.Errorf("%v: %d run, %d do not, %v", req, len(running), len(skipped), err)
+		}
+	}
+	if ignored != 4 {
+		t.Errorf("reported %d times", ignored)
+	}
+	answers[core+"pods"] = list(running("beta", labelled("beta")))
+	var none *NoPodsError
+	if _, err := client.Find(t.Context(), request(t, "deploy/web")); !errors.As(err, &none) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The world's watches show all pods, whatever the selector is.
+func TestAwait_WatchIgnoresSelector(t *testing.T) {
+	for _, target := range []string{"web", "deploy/web"} {
+		t.Run(target, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(running("web", unscheduled), running("gone", labelled("beta")))
+				w.deployment(1)
+				client, ignored := w.client(t), false
+				client.Ignored = func() { ignored = true }
+				script(map[int]func(){
+					1: func() { w.put(running("other", labelled("beta"))) },
+					2: func() { w.delete("gone") },
+					3: func() { w.put(running("web")) },
+				})
+				begin := time.Now()
+				found, err := client.Await(limit(t, 60), request(t, target), nil)
+				if err != nil || found.Pod.Name != "web" || time.Since(begin) != 3*time.Second {
+					t.Errorf("found %v after %v, %v", found, time.Since(begin), err)
+				}
+				if !ignored {
+					t.Error("not reported")
+				}
+			})
+		})
+	}
+}
+
+func TestAwait_PodLosesItsLabel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(running("web", unscheduled))
+		w.deployment(1)
+		script(map[int]func(){
+			1: func() { w.put(running("web", labelled("beta"))) },
+			7: func() { w.put(running("next")) },
+		})
+		found, err := w.client(t).Await(limit(t, 60), request(t, "deploy/web"), nil)
+		if err != nil || found.Pod.Name != "next" {
+			t.Errorf("found %v, %v", found, err)
+		}
+	})
+}
+
+func TestWatch_WatchIgnoresSelector(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(running("web"), running("other"))
+		script(map[int]func(){
+			1: func() { w.put(running("other", deleting)) },
+			2: func() { w.delete("other") },
+			3: func() { w.delete("web") },
+		})
+		told, err := vigil(t.Context(), t, w)
+		if len(told) != 1 || !strings.HasSuffix(told[0], `3.0s pod "web" was deleted true`) || err != nil {
+			t.Errorf("told %q, %v", told, err)
+		}
+	})
+}
+
+// Only the API server's own word that the pod does not exist ends a session.
+func TestFate_AnswerIsNotAboutThePod(t *testing.T) {
+	other := refusal(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
+	for name, answer := range map[string]any{"a page": page{404}, "a Status": other} {
+		a := newAPI(t, map[string]any{core + "pods/web": answer})
+		sentence, over, err := a.client.Fate(t.Context(), &Found{Pod: running("web"), Container: "app"})
+		var refused *RequestError
+		if over || sentence != "" || !errors.As(err, &refused) || !strings.Contains(refused.Hint(), "check `server:` in the kubeconfig") {
+			t.Errorf("%s: told %q, %v, %v", name, sentence, over, err)
+		}
+	}
+}
+
+func TestFind_ServerDoesNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(running("web"))
+		w.hanging = "get"
+		begin := time.Now()
+		_, err := w.client(t).Find(t.Context(), request(t, "web"))
+		if want := `cannot get pod "web" in namespace "shop": no answer from http://world within 35s`; err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		if took := time.Since(begin); took != apiclient.DefaultTimeout {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
+func TestWatch_HugeEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(running("web"))
+		script(map[int]func(){
+			1: func() {
+				w.put(running("web", func(p *corev1.Pod) {
+					p.Annotations = map[string]string{"huge": strings.Repeat("x", apiclient.MaxObject)}
+				}))
+			},
+			2: func() { w.set(func() { w.pods["web"] = running("web") }) },
+			8: func() { w.delete("web") },
+		})
+		told, err := vigil(t.Context(), t, w)
+		if len(told) != 1 || !strings.HasSuffix(told[0], `pod "web" was deleted true`) || err != nil {
+			t.Errorf("told %q, %v", told, err)
+		}
+	})
+}
+
+// A namespace of thousands of large pods is read in little memory: what is not used
+// of a pod is dropped as it is read.
+func TestList_PodsAreTrimmed(t *testing.T) {
+	const size, items = 100 << 10, 500
+	large, err := json.Marshal(running("web", func(p *corev1.Pod) {
+		p.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubelet", FieldsV1: metav1.NewFieldsV1(`{"a":"` + strings.Repeat("x", size/4) + `"}`)}}
+		p.Spec.Containers[0].Args = []string{strings.Repeat("y", size/4)}
+		p.Spec.Volumes = []corev1.Volume{{Name: strings.Repeat("z", size/2)}}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintf(w, `{"kind":"PodList","items":[%s`, large)
+		for range items - 1 {
+			_, _ = fmt.Fprintf(w, ",%s", large)
+		}
+		_, _ = w.Write([]byte("]}"))
+	}))
+	t.Cleanup(server.Close)
+	client, err := NewClient(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, _, err := client.List(t.Context(), Request{Namespace: "shop"})
+	if err != nil || len(found) != items {
+		t.Fatalf("%d pods, %v", len(found), err)
+	}
+	kept := 0
+	for _, f := range found {
+		kept += f.Pod.Size()
+	}
+	if kept > items<<10 {
+		t.Errorf("%d bytes were kept of %d", kept, items*len(large))
+	}
+}
