@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"sync"
@@ -37,7 +36,7 @@ type Conn struct {
 	// The reader's, that is of the one goroutine in receive or run.
 	buf    []byte // one piece of a binary message, or one whole text message
 	text   []byte // a text message's payload
-	status []byte // what the error channel has brought so far
+	status statusReader
 	first  channel
 	word   []byte // what await has read, on the first channel
 	awaits sign   // what still counts as the beginning of the command
@@ -159,7 +158,7 @@ func (c *Conn) await(ctx context.Context) (begun bool, err error) {
 			case ch == chError:
 				done, err = c.hear(p)
 			case (ch == chStdout || ch == chStderr) && len(p) > 0:
-				c.first, c.word = ch, append(c.word, p...)
+				err = c.keep(ch, p)
 			}
 			return err
 		})
@@ -175,6 +174,16 @@ func (c *Conn) await(ctx context.Context) (begun bool, err error) {
 	return false, c.outcome(ctx, done, err)
 }
 
+// keep keeps a piece of the first message for run.
+func (c *Conn) keep(ch channel, p []byte) error {
+	if len(c.word)+len(p) > maxMessage {
+		c.die(errMessageSize)
+		return errMessageSize
+	}
+	c.first, c.word = ch, append(c.word, p...)
+	return nil
+}
+
 // errNoWord is why a new socket is given up on which nothing has begun.
 var errNoWord = errors.New("nothing has begun behind the new connection")
 
@@ -182,7 +191,7 @@ var errNoWord = errors.New("nothing has begun behind the new connection")
 func (c *Conn) outcome(ctx context.Context, done bool, err error) error {
 	switch fatal := c.fatal.Load(); {
 	case done:
-		return verdict(c.status)
+		return verdict(c.status.raw)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case fatal != nil:
@@ -191,13 +200,10 @@ func (c *Conn) outcome(ctx context.Context, done bool, err error) error {
 	return c.ended(err)
 }
 
-// hear collects the error channel, and says whether its status is whole.
+// hear takes the next piece of the error channel, and reports whether it is a whole Status.
 func (c *Conn) hear(p []byte) (whole bool, err error) {
-	if len(c.status)+len(p) > maxMessage {
-		return false, errors.New("the server's status is larger than 4 MiB")
-	}
-	c.status = append(c.status, p...)
-	return c.codec.status && json.Valid(c.status), nil
+	whole, err = c.status.add(p)
+	return whole && c.codec.status, err
 }
 
 // OutputError says that a local stream does not take the remote's output any more.
@@ -225,10 +231,12 @@ func (c *Conn) ended(err error) error {
 	switch {
 	case errors.As(err, &unwritable):
 		return unwritable
-	case len(c.status) > 0 && c.codec.status:
-		return verdict(c.status) // not JSON: the server's words are better than none
+	case errors.Is(err, errStatusSize):
+		return &RemoteError{Message: err.Error()}
+	case len(c.status.raw) > 0 && c.codec.status:
+		return verdict(c.status.raw) // not JSON: the server's words are better than none
 	case websocket.CloseStatus(err) == websocket.StatusNormalClosure && !c.codec.status:
-		return plainVerdict(c.status)
+		return plainVerdict(c.status.raw)
 	}
 	return &LostError{err}
 }
@@ -290,15 +298,18 @@ func (c *Conn) receiveText(r io.Reader, deliver func(channel, []byte) error) err
 	return deliver(ch, c.text)
 }
 
+// errMessageSize is why a message is not read to its end.
+var errMessageSize = errors.New("the server's message is larger than 4 MiB")
+
 // whole reads a message to its end into buf.
 func (c *Conn) whole(r io.Reader) ([]byte, error) {
 	c.buf = c.buf[:cap(c.buf)]
 	for n := 0; ; {
-		if n == maxMessage {
-			return nil, errors.New("the server's message is larger than 4 MiB")
+		if n > maxMessage {
+			return nil, errMessageSize
 		}
 		if n == len(c.buf) {
-			c.buf = append(c.buf, make([]byte, min(n, maxMessage-n))...)
+			c.buf = append(c.buf, make([]byte, min(n, maxMessage+1-n))...)
 		}
 		k, err := r.Read(c.buf[n:])
 		if n += k; err != nil {

@@ -243,7 +243,7 @@ func newHandshakeError(resp *http.Response, body []byte) *HandshakeError {
 	case mediaType == "text/html" || strings.HasPrefix(strings.TrimSpace(strings.ToLower(string(body[:min(len(body), 64)]))), "<!doctype html"):
 		e.Page = true
 	default:
-		e.Text = strings.TrimSpace(string(body[:min(len(body), maxText)]))
+		e.Text = strings.TrimSpace(beginning(body))
 	}
 	return e
 }

@@ -6,6 +6,7 @@
 // callbacks and errors.
 //
 //   - frame.go: channel and payload to message and back, status to error; pure
+//   - status.go: the end of a status that arrives in pieces; pure
 //   - dial.go: one handshake, and why it was refused
 //   - spdy.go: the same conversation by SPDY, where a WebSocket is refused, through client-go's remotecommand
 //   - gather.go: the writes of a socket, joined
@@ -23,5 +24,6 @@
 //   - Every goroutine is started in a group and waited for; a panic in one comes out of the function that waits. (Those of the SPDY
 //     library end soon after their connection, and have nothing then that they could read or write.)
 //   - After cancel nothing more is delivered.
+//   - Nothing that a server sends is held without a bound: 4 MiB for a status, an event or a text message, 64 KiB for a refusal.
 //   - Reading never waits for writing: a remote that does not read its stdin can still be heard.
 package stream

@@ -165,13 +165,13 @@ func startFailure(message string) StartFailure {
 func verdict(raw []byte) error {
 	var s metav1.Status
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return &RemoteError{Message: "unreadable status: " + string(raw)}
+		return &RemoteError{Message: "unreadable status: " + beginning(raw)}
 	}
 	switch {
 	case s.Status == metav1.StatusSuccess:
 		return nil
 	case s.Status != metav1.StatusFailure:
-		return &RemoteError{Message: "status that is neither success nor failure: " + string(raw)}
+		return &RemoteError{Message: "status that is neither success nor failure: " + beginning(raw)}
 	case s.Reason == remotecommand.NonZeroExitCodeReason:
 		if code, err := exitCause(&s); err == nil {
 			return &ExitError{Code: code}
@@ -179,6 +179,9 @@ func verdict(raw []byte) error {
 	}
 	return &RemoteError{Message: s.Message, Reason: string(s.Reason), Start: startFailure(s.Message)}
 }
+
+// beginning is as much of a text as fits in a message.
+func beginning(text []byte) string { return string(text[:min(len(text), maxText)]) }
 
 func exitCause(s *metav1.Status) (int, error) {
 	if s.Details != nil {

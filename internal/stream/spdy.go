@@ -460,15 +460,25 @@ type errorStream struct {
 	s *spdySocket
 }
 
-// Read implements io.Reader.
+// Read implements io.Reader. The executor reads the stream to its end into memory: one that is too large is cut.
 func (e errorStream) Read(p []byte) (int, error) {
 	n, err := e.Stream.Read(p)
-	e.s.mu.Lock()
-	defer e.s.mu.Unlock()
-	if room := maxMessage + 1 - len(e.s.status); !e.s.finished { // one byte too many is refused elsewhere
-		e.s.status = append(e.s.status, p[:min(n, room)]...)
+	if e.s.keep(p[:n]) > maxMessage {
+		e.s.cut()
+		_, _ = io.Copy(io.Discard, e.Stream) // what has come before the cut: the library waits until it is read
+		return 0, errStatusSize
 	}
 	return n, err
+}
+
+// keep keeps what the error stream brings, and returns how much it was: one byte too many is refused elsewhere.
+func (s *spdySocket) keep(p []byte) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if room := maxMessage + 1 - len(s.status); !s.finished {
+		s.status = append(s.status, p[:min(len(p), room)]...)
+	}
+	return len(s.status)
 }
 
 // unfailing is a stream whose Write never fails: a dead connection is noticed by its readers, and the executor would log it.

@@ -1,0 +1,271 @@
+package stream
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode"
+
+	"github.com/coder/websocket"
+)
+
+// A Status can arrive in pieces of any size. The work is linear: with json.Valid on all of it for each piece, this would take 20 minutes.
+func TestStatus_ArrivesByteByByte(t *testing.T) {
+	const limit = 20 * time.Second
+	status := []byte(`{"status":"Failure","message":"` + strings.Repeat("{", 1<<20) + `","details":{}}`)
+	c := &Conn{codec: codecs[V5]}
+	start := time.Now()
+	for i := range status {
+		whole, err := c.hear(status[i : i+1])
+		if last := i == len(status)-1; whole != last || err != nil {
+			t.Fatalf("after byte %d of %d: whole %v, error %v", i+1, len(status), whole, err)
+		}
+		if time.Since(start) > limit {
+			t.Fatalf("%d of %d bytes took %v", i+1, len(status), limit)
+		}
+	}
+}
+
+// A status is whole as soon as it is a JSON object, however it is cut into pieces, and never when it is not one.
+func FuzzStatusIsWhole(f *testing.F) {
+	for _, seed := range []string{
+		success, failure("7"), " \n" + success + "\n ", success + "x", success + success, `{"a":"}\"{\\"}`, `{"a":[}`, `{"a":[}]}`, "", "  ", "boom", "}", `"x"`,
+		`{"a":"\u007b"}`, "{\"a\":\"\x00\"}", `{}`, `{`, `x{}`,
+	} {
+		f.Add([]byte(seed), uint8(1))
+		f.Add([]byte(seed), uint8(7))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte, size uint8) {
+		c := &Conn{codec: codecs[V4]}
+		for rest := raw; len(rest) > 0; {
+			n := min(len(rest), max(1, int(size)))
+			whole, err := c.hear(rest[:n])
+			rest = rest[n:]
+			before := raw[:len(raw)-len(rest)]
+			object := bytes.HasPrefix(bytes.TrimLeft(before, " \t\r\n"), []byte("{"))
+			if want := object && json.Valid(before); whole != want || err != nil {
+				t.Fatalf("%q: whole %v, want %v; error %v", before, whole, want, err)
+			}
+			if whole {
+				return
+			}
+		}
+	})
+}
+
+func TestStatus_WithoutOneNothingIsWhole(t *testing.T) {
+	c := &Conn{codec: codecs[Channel]}
+	if whole, err := c.hear([]byte(success)); whole || err != nil {
+		t.Errorf("whole %v, error %v", whole, err)
+	}
+}
+
+const tooLarge = "the server reported a failure: its status is larger than 4 MiB"
+
+func TestBounds_Status(t *testing.T) {
+	piece := strings.Repeat("x", 32<<10)
+	for name, c := range map[string]struct {
+		payload string
+		pieces  int
+		want    string
+	}{
+		"largest":   {piece, maxMessage / len(piece), "the server reported a failure: unreadable status: " + piece[:maxText]},
+		"too large": {piece, maxMessage/len(piece) + 1, tooLarge},
+		"endless":   {piece, 1 << 20, tooLarge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, protocol string) {
+				sent := 0
+				d := pod(t, func(r remote) {
+					for i := 0; i < c.pieces && r.Write(context.Background(), kind(r), r.encode(chError, c.payload)) == nil; i++ {
+						sent += len(c.payload)
+					}
+					_ = r.Close(websocket.StatusNormalClosure, "")
+				})
+				s := &Session{Link: Link{Dial: d.with(protocol), Reconnect: ReconnectAlways}}
+				err := s.Run(t.Context())
+				want := c.want
+				if !Reporting(protocol) && c.want != tooLarge {
+					want = "the server reported a failure: " + strings.Repeat(piece, c.pieces)
+				}
+				if err == nil || err.Error() != want {
+					t.Errorf("got %.200v, want %.200s", err, want)
+				}
+				if sent > 2*maxMessage {
+					t.Errorf("%d bytes were read", sent)
+				}
+			})
+		})
+	}
+}
+
+func kind(r remote) websocket.MessageType {
+	if r.text() {
+		return websocket.MessageText
+	}
+	return websocket.MessageBinary
+}
+
+func (r remote) encode(ch channel, payload string) []byte {
+	message, _ := codecs[r.Subprotocol()].encode(ch, append(make([]byte, headroom), payload...), nil)
+	return message
+}
+
+func TestBounds_StatusIsOneEndlessMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := rawServer(t, func(conn net.Conn) { endlessMessage(conn, chError) })
+		s := &Session{Link: Link{Dial: d.with(V5), Reconnect: ReconnectNever}}
+		if err := s.Run(t.Context()); err == nil || err.Error() != tooLarge {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// endlessMessage writes one message of 1 GiB, until the client has gone.
+func endlessMessage(conn net.Conn, ch channel) {
+	_, err := conn.Write(append(frameHeader(1<<30), byte(ch)))
+	for piece := bytes.Repeat([]byte("x"), 32<<10); err == nil; {
+		_, err = conn.Write(piece)
+	}
+}
+
+func TestBounds_FirstOutputIsOneEndlessMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := true
+		d := rawServer(t, func(conn net.Conn) {
+			if !first {
+				endlessMessage(conn, chStdout)
+			}
+			first = false
+		})
+		n := 0
+		s := &Session{Proof: time.Hour, Stdout: writerFunc(func(p []byte) (int, error) { n += len(p); return len(p), nil })}
+		s.Dial, s.Reconnect = d.with(V5), ReconnectAlways
+		attempts := 0
+		var last error
+		s.OnFail = func(err error) { last = err }
+		s.OnConnect = func(int) { attempts++ }
+		ctx, cancel := context.WithTimeout(t.Context(), RetryDelay+time.Second)
+		defer cancel()
+		_ = s.Run(ctx) // the end of ctx, in the wait after the second socket
+		if last == nil || last.Error() != "connection lost: the server's message is larger than 4 MiB" || attempts != 2 {
+			t.Errorf("%d attempts, the last failed with %v", attempts, last)
+		}
+		if n > 2*maxMessage {
+			t.Errorf("%d bytes were read", n)
+		}
+	})
+}
+
+func TestBounds_TextMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := pod(t, func(r remote) {
+			_ = r.Write(context.Background(), websocket.MessageText, bytes.Repeat([]byte("1"), maxMessage+1))
+		})
+		s := &Session{Link: Link{Dial: d.with(V4Base64), Reconnect: ReconnectNever}}
+		if err := s.Run(t.Context()); err == nil || err.Error() != "connection lost: the server's message is larger than 4 MiB" {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestBounds_Event(t *testing.T) {
+	for _, size := range []int{maxMessage, maxMessage + 1} {
+		synctest.Test(t, func(t *testing.T) {
+			d := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				ws, err := websocket.Accept(w, r, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer ws.CloseNow()
+				_ = ws.Write(context.Background(), websocket.MessageText, bytes.Repeat([]byte("x"), size))
+				_ = ws.Close(websocket.StatusNormalClosure, "")
+			})
+			got := 0
+			e := &Events{
+				Link:      Link{Reconnect: ReconnectNever, Dial: func(ctx context.Context) (*Conn, error) { return d.Dial(ctx, Request{Path: "/"}) }},
+				OnMessage: func(m []byte) error { got = len(m); return nil },
+			}
+			err := e.Run(t.Context())
+			var lost *LostError
+			if !errors.As(err, &lost) {
+				t.Errorf("got %v", err)
+			}
+			refused := err.Error() == "connection lost: the server's message is larger than 4 MiB"
+			if fits := size == maxMessage; fits != (got == size) || fits == refused {
+				t.Errorf("of %d bytes %d were delivered; error %v", size, got, err)
+			}
+		})
+	}
+}
+
+func TestBounds_SPDYErrorStream(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		sent := 0
+		d := spdyPod(t, func(far *farSPDY) {
+			piece := strings.Repeat("x", 32<<10)
+			for sent < 64<<20 {
+				n, err := io.WriteString(far.streams["error"], piece)
+				if sent += n; err != nil {
+					return
+				}
+			}
+			<-far.CloseChan()
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		s := &Session{Link: Link{Dial: d.bySPDY("stdout", "stderr"), Reconnect: ReconnectNever}}
+		if err := s.Run(ctx); err == nil || err.Error() != tooLarge {
+			t.Errorf("got %v", err)
+		}
+		if sent > 2*maxMessage {
+			t.Errorf("%d bytes were read", sent)
+		}
+	})
+}
+
+// A refusal is read to 64 KiB, also where net/http unpacks it.
+func TestBounds_Refusal(t *testing.T) {
+	for name, by := range map[string]func(*Dialer) func(context.Context) (*Conn, error){
+		"WebSocket": func(d *Dialer) func(context.Context) (*Conn, error) { return d.with(V5) },
+		"SPDY":      func(d *Dialer) func(context.Context) (*Conn, error) { return d.bySPDY("stdout") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				sent := 0
+				d := spdyServer(t, func(w http.ResponseWriter, r *http.Request) {
+					if r.Header.Get("Sec-WebSocket-Extensions") != "" {
+						t.Error("compression is offered")
+					}
+					if r.Header.Get("Accept-Encoding") != "gzip" {
+						w.WriteHeader(http.StatusForbidden)
+						return // then nothing is unpacked
+					}
+					w.Header().Set("Content-Encoding", "gzip")
+					w.WriteHeader(http.StatusForbidden)
+					packed := gzip.NewWriter(w)
+					for piece := bytes.Repeat([]byte("x"), 1<<20); sent < 1<<10; sent++ {
+						if _, err := packed.Write(piece); err != nil {
+							return
+						}
+					}
+				})
+				_, err := by(d)(t.Context())
+				var refused *HandshakeError
+				if !errors.As(err, &refused) || len(refused.Text) > maxText || strings.ContainsFunc(refused.Text, unicode.IsControl) {
+					t.Errorf("got %.200v", err)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,24 @@
+package contract
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+
+	"kshell/internal/sandbox"
+)
+
+// A status is read to 4 MiB, and the message says what was too large.
+func TestBounds_HugeStatus(t *testing.T) {
+	kshell := build(t)
+	for by, flags := range spoken {
+		t.Run(by, func(t *testing.T) {
+			t.Parallel()
+			p, _ := honest(t, kshell, sandbox.Fault{ErrorChannel: bytes.Repeat([]byte("{"), 5<<20)})
+			r := p.Run(t, nil, slices.Concat([]string{"exec", "--exact=never"}, flags, []string{"web", "--", "echo", "hi"})...)
+			if want := "kshell: the server reported a failure: its status is larger than 4 MiB\n"; r.Code != 255 || r.Err != want || r.Out != "hi\n" {
+				t.Errorf("exit code %d, stdout %q, stderr %.500q", r.Code, r.Out, r.Err)
+			}
+		})
+	}
+}
