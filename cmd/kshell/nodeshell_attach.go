@@ -29,6 +29,7 @@ type visit struct {
 	session *stream.Session
 	tape    *node.Tape
 	again   bool      // the shell has been attached to before
+	outage  bool      // the present connection follows one that was lost
 	end     *node.End // of the shell, once it is known
 	gone    bool      // the pod is
 
@@ -52,9 +53,10 @@ func (p *nodePod) attend(ctx context.Context, at place, back bool) (*job, error)
 	}
 	j.told.mode = modePlain
 	v := &visit{
-		nodePod: p, id: rand.Text(), job: j, tape: &node.Tape{To: &j.screen, Gap: p.missing}, unmark: func() {}, again: back,
+		nodePod: p, id: rand.Text(), job: j, tape: &node.Tape{To: &j.screen}, unmark: func() {}, again: back,
 		heard: make(chan node.End, 1),
 	}
+	v.tape.Gap = v.missing
 	sign := node.Beat(false, v.id)
 	if back {
 		if err := v.reach(ctx, sign); err != nil {
@@ -68,9 +70,13 @@ func (p *nodePod) attend(ctx context.Context, at place, back bool) (*job, error)
 	return j, v.run(ctx)
 }
 
-// missing says that something of the shell's output is.
-func (p *nodePod) missing(err error) {
-	p.notice.warn("what the shell has printed meanwhile is not all here: %s", err)
+// missing reports that output from before the connection could not be shown.
+func (v *visit) missing(err error) {
+	if v.outage {
+		v.notice.warn("%s: output from the outage may be missing", err)
+		return
+	}
+	v.notice.warn("%s: earlier output may be missing", err)
 }
 
 // attachRequest is attach's, of the API server (core/v1 PodAttachOptions), for the pod's terminal.
@@ -93,16 +99,8 @@ func (v *visit) run(ctx context.Context) error {
 	v.session = s
 	v.tape.Lost = s.Drop
 	s.Dial, s.Judge = v.dial(s.Dial), v.judge
-	v.tape.Log = func(reading context.Context, from node.From, follow bool) (io.ReadCloser, error) {
-		reading, cancel := context.WithCancel(reading)
-		stop := context.AfterFunc(ctx, cancel)
-		log, err := v.client.Log(reading, v.pod, from, follow)
-		if err != nil {
-			stop()
-			cancel()
-			return nil, err
-		}
-		return cancelled{log, func() { stop(); cancel() }}, nil
+	v.tape.Log = func(ctx context.Context, from node.From, follow bool) (io.ReadCloser, error) {
+		return v.client.Log(ctx, v.pod, from, follow)
 	}
 	k := &keys{job: j, session: s, input: input, leave: leaving, start: time.Now()}
 	k.detach = func() { v.detach(ctx, leaving) }
@@ -132,17 +130,6 @@ func (v *visit) run(ctx context.Context) error {
 	return v.conclude(ctx, err)
 }
 
-// cancelled is a log whose request ends with it.
-type cancelled struct {
-	io.ReadCloser
-	cancel func()
-}
-
-func (c cancelled) Close() error {
-	defer c.cancel()
-	return c.ReadCloser.Close()
-}
-
 // onTerminal makes s a session on the local terminal, raw from the first socket on, that goes back to the same shell when it breaks. The
 // returned function gives the terminal back.
 func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (leave func(), err error) {
@@ -161,7 +148,9 @@ func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (lea
 		if err := k.enter(t); err != nil {
 			return err
 		}
-		if long := k.gap.over(); long > 0 {
+		long := k.gap.over()
+		v.outage = long > 0
+		if v.outage {
 			j.screen.SetStatus("")
 			if !j.screen.FullScreen() {
 				j.notice.say("connected again after %s: the shell is the same", seconds(long))
@@ -212,7 +201,7 @@ const (
 // join has the tape find its place in what comes from a new socket: marks are printed into the shell's terminal until one has come.
 func (v *visit) join(ctx context.Context, s *stream.Session) {
 	id := rand.Text()
-	v.tape.Expect(id)
+	v.tape.Expect(ctx, id)
 	joined, again := v.tape.Joined(), v.again
 	v.again = true
 	ctx, v.unmark = context.WithTimeout(ctx, joining)
@@ -244,7 +233,7 @@ func (v *visit) join(ctx context.Context, s *stream.Session) {
 		v.notice.detail("no mark can be made in what the shell prints: %v", err)
 		v.tape.GiveUp(id)
 		s.Redraw()
-		v.notice.say("what was printed before this connection may be missing, the prompt too: Enter brings another")
+		v.notice.say("output from before this connection may be missing; press Enter for a prompt")
 	})
 }
 
@@ -406,7 +395,7 @@ func (v *visit) conclude(ctx context.Context, err error) error {
 		reading, cancel := context.WithTimeout(ctx, askOnce)
 		defer cancel()
 		if missing := v.tape.Rest(reading); missing != nil && ctx.Err() == nil && !v.gone && !v.end.Deleted {
-			v.missing(missing)
+			v.notice.warn("%s: the end of the output may be missing", missing)
 		}
 		return v.verdict()
 	case v.gone:

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -149,4 +150,43 @@ func TestDetach_ExecHangs(t *testing.T) {
 	c.keys("~d")
 	c.await("is left running on node node1")
 	c.mustEnd(0)
+}
+
+// A server that refuses the log costs the output of the outage, not the shell.
+func TestLog_RefusedKeepsTheSession(t *testing.T) {
+	t.Parallel()
+	for _, code := range []int{500, 503} {
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			t.Parallel()
+			s := startSandbox(t)
+			c := open(t, s, program(t), onNode("--reconnect", "always")...)
+			c.run("kept=yes; echo up''to", "upto\r\n")
+			c.prompt()
+			s.Inject(sandbox.Fault{Path: "/log", Code: code, Body: "upstream connect error"})
+			up := s.Down()
+			c.await("trying again in [0-9]+ s")
+			up()
+			c.keys("\r")
+			c.await(fmt.Sprintf(`kshell: warning: cannot read the container's log \(HTTP %d\): output from the outage may be missing\r\n`, code))
+			c.run("echo kept: $kept", "kept: yes\r\n")
+			c.keys("exit 5\r")
+			c.mustEnd(5)
+			if n := len(sessionsWithTTY(s)); n != 2 {
+				t.Errorf("%d connections, want one and another one", n)
+			}
+		})
+	}
+}
+
+// A new shell shows its first prompt though its log cannot be read.
+func TestLog_RefusedFromTheStart(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	s.Inject(sandbox.Fault{Path: "/log", Code: 503})
+	c := open(t, s, program(t), onNode("--reconnect", "never")...)
+	c.await(`kshell: warning: cannot read the container's log \(HTTP 503\): earlier output may be missing\r\n`)
+	c.run("echo up''to", "upto\r\n")
+	c.prompt()
+	c.keys("exit 5\r")
+	c.mustEnd(5)
 }

@@ -61,7 +61,7 @@ func (s panicStream) Write(p []byte) (int, error) {
 	if bytes.Contains(p, []byte("panic-in-stdout")) {
 		panic("test: stdout")
 	}
-	if bytes.Contains(p, []byte("the prompt too: Enter brings another")) {
+	if bytes.Contains(p, []byte("press Enter for a prompt")) {
 		panic("test: stderr")
 	}
 	return s.Writer.Write(p)

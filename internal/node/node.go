@@ -6,7 +6,7 @@
 //   - refusal.go: why the API refuses such a pod, and what would help; pure
 //   - facts.go: what a pod says about itself, as untrusted input; pure
 //   - leftover.go: which pods are leftovers; pure
-//   - tape.go: the output of a shell to which one comes back, each byte once; over a reader of the container's log
+//   - tape.go, log.go: the output of a shell to which one comes back, each byte once; over a reader of the container's log
 //   - client.go: the few requests
 //
 // Invariants:

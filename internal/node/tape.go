@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strconv"
@@ -23,16 +22,19 @@ import (
 // The log has not each byte of the stream: of containerd's the CRs before an LF are missing. So these are not counted, and what comes from the
 // log has one before each LF, as a terminal has it.
 //
-// Write, Rest and Expect are for one goroutine at a time; GiveUp is for any.
+// Write, Rest and Expect are for one goroutine at a time, Joined and GiveUp for any.
 type Tape struct {
 	To io.Writer
 	// Log opens the container's log, which has to bring what is printed until it is closed or the context ends; follow says whether to wait
 	// for more.
 	Log func(ctx context.Context, from From, follow bool) (io.ReadCloser, error)
-	// Gap is told when something is missing, and why.
+	// Gap is called when something is missing, with the reason: a *LogError where the log could not be read. The stream goes on.
 	Gap func(err error)
-	// Lost is told when the log broke off, as a link does. The stream is not joined then: it has to be given up for a new one.
+	// Lost is called when the log cannot be read because there is no connection, so that the stream's own is most likely lost as well. The
+	// stream is not joined then: it has to be given up for a new one.
 	Lost func(err error)
+
+	ctx context.Context // of the log that is read in Write: see Expect
 
 	mu     sync.Mutex
 	state  tapeState
@@ -70,11 +72,12 @@ type position struct {
 // Tail makes the tape begin with the last lines that there are, not with the first.
 func (t *Tape) Tail(lines int64) { t.at = position{tail: lines} }
 
-// Expect drops what comes until the mark with this id, which may have a suffix behind a dash, so that each try can have its own.
-func (t *Tape) Expect(id string) {
+// Expect drops what comes until the mark with this id, which may have a suffix after a dash, so that each try can have its own. The context
+// bounds the reading of the log after that.
+func (t *Tape) Expect(ctx context.Context, id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.state, t.id, t.held, t.early, t.joined = tapeHolds, id, nil, nil, make(chan struct{})
+	t.ctx, t.state, t.id, t.held, t.early, t.joined = ctx, tapeHolds, id, nil, nil, make(chan struct{})
 }
 
 // Joined is closed when the mark has been met, or was given up. It is nil before Expect.
@@ -169,6 +172,7 @@ func (t *Tape) meet(m *marked) error {
 		return nil
 	}
 	t.mu.Lock()
+	early := t.early
 	t.id, t.early = "", nil // it cannot be given up any more
 	t.mu.Unlock()
 	before := t.at.bytes
@@ -182,12 +186,19 @@ func (t *Tape) meet(m *marked) error {
 	}
 	var broken *brokenError
 	switch {
+	case err != nil && t.ctx.Err() != nil: // nobody waits for it any more
+		return nil
 	case errors.As(err, &broken) && t.broke < patienceWithLogs:
 		t.broke++
 		t.Lost(err)
 		return nil
 	case err != nil:
 		t.Gap(err)
+		if t.at.bytes == before { // the log has none of what the stream brought before the mark
+			if _, err := t.To.Write(early); err != nil {
+				return err
+			}
+		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -199,21 +210,15 @@ func (t *Tape) meet(m *marked) error {
 	return nil
 }
 
-// errShort is a log that does not reach back to where the output broke off.
-var errShort = errors.New("the container's log does not reach back so far")
-
-// errEarly is a log that ends although the shell has not.
-var errEarly = errors.New("the container's log has ended too early")
-
-// errNowhere is a stream that was joined without a mark.
-var errNowhere = errors.New("nobody knows where it broke off")
+// errNowhere means that an earlier stream was joined without a mark.
+var errNowhere = errors.New("where the output broke off is not known")
 
 // replay passes on what the log has between the position and a mark.
 func (t *Tape) replay(until string) error {
 	if t.at.lost {
 		return errNowhere
 	}
-	return t.read(context.Background(), until, true)
+	return t.read(t.ctx, until, true)
 }
 
 // Rest passes on what the log has beyond the position, when the shell has ended: servers lose the end of a stream.
@@ -234,69 +239,6 @@ func (t *Tape) Rest(ctx context.Context) error {
 type writeError struct{ err error }
 
 func (e *writeError) Error() string { return e.err.Error() }
-
-// brokenError is a log that broke off: it may be had at the next try.
-type brokenError struct{ err error }
-
-func (e *brokenError) Error() string { return "the container's log broke off: " + e.err.Error() }
-func (e *brokenError) Unwrap() error { return e.err }
-
-// patienceWithLogs is how many logs in a row may break off and bring nothing.
-const patienceWithLogs = 3
-
-// logPatience is how long a log may bring nothing: one that does not bring the mark must not hold up the shell.
-const logPatience = 10 * time.Second
-
-// slack is added to the time from which the log is read: it counts whole seconds.
-const slack = 2 * time.Second
-
-func (t *Tape) read(ctx context.Context, until string, follow bool) error {
-	from := From{Since: t.at.since, Tail: t.at.tail}
-	if !from.Since.IsZero() {
-		from.Since = from.Since.Add(-slack)
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	silence := time.AfterFunc(logPatience, func() { cancel(context.DeadlineExceeded) })
-	defer silence.Stop()
-	log, err := t.Log(ctx, from, follow)
-	switch {
-	case err != nil && passing(err):
-		return &brokenError{err}
-	case err != nil:
-		return fmt.Errorf("the container's log cannot be read: %w", err)
-	}
-	defer func() { _ = log.Close() }() // it was only read
-	r := reading{tape: t, until: until, found: t.at.mark == "" && t.at.tail == 0}
-	buf := make([]byte, 32<<10)
-	var held []byte
-	for {
-		n, err := log.Read(buf)
-		if n > 0 {
-			silence.Reset(logPatience)
-		}
-		held = append(held, buf[:n]...)
-		done, writing := r.take(&held, until == "" && errors.Is(err, io.EOF))
-		switch {
-		case writing != nil:
-			return &writeError{writing}
-		case done:
-			return nil
-		case err == nil:
-		case ctx.Err() != nil:
-			return fmt.Errorf("the container's log has not come in time: %w", context.Cause(ctx))
-		case until == "" && errors.Is(err, io.EOF):
-			if err := r.short(); err != nil {
-				return &writeError{err}
-			}
-			return nil
-		case errors.Is(err, io.EOF):
-			return errEarly
-		default:
-			return &brokenError{err}
-		}
-	}
-}
 
 // maxUnplaced bounds what is kept of a log whose place is not known yet, in bytes.
 const maxUnplaced = 1 << 20

@@ -121,7 +121,7 @@ func TestEachByteComesOnceHoweverOftenTheLinkBreaks(t *testing.T) {
 		print()
 		for cut := range 6 {
 			id := fmt.Sprintf("id%d", cut)
-			tape.Expect(id)
+			tape.Expect(t.Context(), id)
 			print() // nobody has it but the log
 			begins := len(r.all)
 			print()
@@ -159,7 +159,7 @@ func TestWhoComesFromElsewhereSeesTheLastLines(t *testing.T) {
 	}
 	r.print("$ ")
 	tape.Tail(3)
-	tape.Expect("a")
+	tape.Expect(t.Context(), "a")
 	r.print(markText("a-0"))
 	send(t, tape, []byte(markText("a-0")+"live"))
 	if want := "48\r\n49\r\n$ live"; out.String() != want || len(*gaps) > 0 {
@@ -171,7 +171,7 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	first := func() (*reel, *Tape, *bytes.Buffer, *[]error) {
 		r := &reel{}
 		tape, out, gaps := newTape(r)
-		tape.Expect("a")
+		tape.Expect(t.Context(), "a")
 		r.print(markText("a") + "one\r\n")
 		send(t, tape, r.all)
 		return r, tape, out, gaps
@@ -179,7 +179,7 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	t.Run("the log cannot be read", func(t *testing.T) {
 		r, tape, out, gaps := first()
 		r.broken = apierrors.NewBadRequest("no log today")
-		tape.Expect("b")
+		tape.Expect(t.Context(), "b")
 		r.print("lost\r\n" + markText("b") + "two\r\n")
 		send(t, tape, []byte(markText("b")+"two\r\n"))
 		if out.String() != "one\r\ntwo\r\n" || len(*gaps) != 1 || !errors.Is((*gaps)[0], r.broken) {
@@ -190,35 +190,37 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 		r, tape, out, gaps := first()
 		r.print("lost\r\n")
 		r.forgot = len(r.all)
-		tape.Expect("b")
+		tape.Expect(t.Context(), "b")
 		r.print("kept\r\n" + markText("b") + "two\r\n")
 		send(t, tape, []byte(markText("b")+"two\r\n"))
 		if out.String() != "one\r\nkept\r\ntwo\r\n" || len(*gaps) != 1 || !errors.Is((*gaps)[0], errShort) {
 			t.Errorf("got %q, gaps %v", out, *gaps)
 		}
 	})
-	t.Run("the log breaks off each time", func(t *testing.T) {
-		r, tape, out, gaps := first()
-		r.broken = errors.New("cut")
-		for i := range patienceWithLogs + 1 {
-			id := fmt.Sprint("b", i)
-			tape.Expect(id)
-			r.print("gap\r\n" + markText(id))
-			send(t, tape, []byte(markText(id)+"two\r\n"))
-		}
-		if out.String() != "one\r\ntwo\r\n" || len(*gaps) != 1 || !errors.Is((*gaps)[0], r.broken) || r.losses != patienceWithLogs {
-			t.Errorf("got %q, gaps %v, %d losses", out, *gaps, r.losses)
-		}
+	t.Run("there is no connection for the log", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r, tape, out, gaps := first()
+			r.broken = errors.New("cut")
+			for i := range patienceWithLogs + 1 {
+				id := fmt.Sprint("b", i)
+				tape.Expect(t.Context(), id)
+				r.print("gap\r\n" + markText(id))
+				send(t, tape, []byte(markText(id)+"two\r\n"))
+			}
+			if out.String() != "one\r\ntwo\r\n" || len(*gaps) != 1 || !errors.Is((*gaps)[0], r.broken) || r.losses != patienceWithLogs {
+				t.Errorf("got %q, gaps %v, %d losses", out, *gaps, r.losses)
+			}
+		})
 	})
 	t.Run("no mark can be made", func(t *testing.T) {
 		r, tape, out, gaps := first()
-		tape.Expect("b")
+		tape.Expect(t.Context(), "b")
 		send(t, tape, []byte("early,"))
 		tape.GiveUp("a")
 		tape.GiveUp("b")
 		<-tape.Joined()
 		send(t, tape, []byte("passed"))
-		tape.Expect("c")
+		tape.Expect(t.Context(), "c")
 		r.print("x\r\n" + markText("c") + "then")
 		send(t, tape, []byte(markText("c")+"then"))
 		if out.String() != "one\r\nearly,passedthen" || len(*gaps) != 1 || !errors.Is((*gaps)[0], errNowhere) {
@@ -228,7 +230,7 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	t.Run("the log never brings the mark", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r, tape, out, gaps := first()
-			tape.Expect("b")
+			tape.Expect(t.Context(), "b")
 			r.print("gap\r\n")
 			begin := time.Now()
 			send(t, tape, []byte(markText("b")+"two"))
@@ -243,7 +245,7 @@ func TestTheLogIsReadFromTheLastMarkOn(t *testing.T) {
 	r := &reel{}
 	tape, _, _ := newTape(r)
 	for _, id := range []string{"a", "b"} {
-		tape.Expect(id)
+		tape.Expect(t.Context(), id)
 		begins := len(r.all)
 		r.print(markText(id) + "text\r\n")
 		send(t, tape, r.all[begins:])
@@ -259,7 +261,7 @@ func TestAnOutputThatFailsEndsTheTape(t *testing.T) {
 	r := &reel{}
 	tape, _, _ := newTape(r)
 	tape.To = failing{full}
-	tape.Expect("a")
+	tape.Expect(t.Context(), "a")
 	r.print("text\r\n" + markText("a"))
 	if _, err := tape.Write(r.all); !errors.Is(err, full) {
 		t.Errorf("got %v", err)

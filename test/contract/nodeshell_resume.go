@@ -117,7 +117,7 @@ func NodeShellResumes(t *testing.T, p Program, n Nodes, cuts int, cut func(), co
 	if code := w.End(); code != 7 {
 		t.Errorf("exit code %d; stderr %s", code, w.errs.String())
 	}
-	if again() < cuts || strings.Contains(w.errs.String(), "not all here") {
+	if again() < cuts || strings.Contains(w.errs.String(), "output from ") {
 		t.Errorf("%d reconnections of %d: %s", again(), cuts, w.errs.String())
 	}
 	n.none(t, p)

@@ -1,0 +1,160 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// LogError says why the container's log could not be read.
+type LogError struct {
+	Code int // the HTTP status; 0: there was no answer, or it broke off
+	Err  error
+}
+
+func newLogError(err error) *LogError {
+	e := &LogError{Err: err}
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		e.Code = int(status.Status().Code)
+	}
+	return e
+}
+
+func (e *LogError) Error() string {
+	if e.Code >= http.StatusInternalServerError || e.Code == http.StatusTooManyRequests { // the text is a gateway's, or says no more
+		return fmt.Sprintf("cannot read the container's log (HTTP %d)", e.Code)
+	}
+	return "cannot read the container's log: " + e.Err.Error()
+}
+
+func (e *LogError) Unwrap() error { return e.Err }
+
+// errShort means that the log does not reach back to where the output broke off.
+var errShort = errors.New("the container's log does not reach back far enough")
+
+// errEarly means that the log ended although the shell has not.
+var errEarly = errors.New("the container's log ended early")
+
+// errLate means that the log has brought nothing for logPatience.
+var errLate = fmt.Errorf("the container's log did not come within %v", logPatience)
+
+// brokenError is the failure of one attempt to read the log; another may
+// succeed. Link says that it was the connection that failed.
+type brokenError struct {
+	err  error
+	link bool
+}
+
+func (e *brokenError) Error() string { return e.err.Error() }
+func (e *brokenError) Unwrap() error { return e.err }
+
+const (
+	// logAttempts is how often in a row the log is asked for, and brings
+	// nothing new.
+	logAttempts = 4
+	// logPause is before the third attempt, and twice as long before the
+	// fourth; the second one is made at once.
+	logPause = 500 * time.Millisecond
+	// logPatience is how long a log may bring nothing: one that does not bring
+	// the mark must not hold up the shell.
+	logPatience = 10 * time.Second
+	// patienceWithLogs is how many streams in a row are given up because there
+	// is no connection for the log.
+	patienceWithLogs = 3
+	// slack is added to the time from which the log is read: it counts whole
+	// seconds.
+	slack = 2 * time.Second
+)
+
+// read passes on what the log has between the position and the mark until; "":
+// and its end. A log that is refused or breaks off is asked for again, from the
+// position that has been reached. The error is a *brokenError if that failed for
+// lack of a connection.
+func (t *Tape) read(ctx context.Context, until string, follow bool) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(logPatience, func() { cancel(errLate) })
+	defer silence.Stop()
+	for attempt := 1; ; attempt++ {
+		before := t.at.bytes
+		err := t.readOnce(ctx, until, follow, silence)
+		if t.at.bytes > before {
+			attempt = 1
+		}
+		var broken *brokenError
+		switch {
+		case !errors.As(err, &broken):
+			return err
+		case attempt < logAttempts && pause(ctx, time.Duration(attempt-1)*logPause):
+		case broken.link:
+			return broken
+		default:
+			return broken.err
+		}
+	}
+}
+
+// pause waits, and reports whether the context is still alive after it.
+func pause(ctx context.Context, long time.Duration) bool {
+	timer := time.NewTimer(long)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
+
+// readOnce is one attempt of read.
+func (t *Tape) readOnce(ctx context.Context, until string, follow bool, silence *time.Timer) error {
+	from := From{Since: t.at.since, Tail: t.at.tail}
+	if !from.Since.IsZero() {
+		from.Since = from.Since.Add(-slack)
+	}
+	log, err := t.Log(ctx, from, follow)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil && passing(err):
+		failure := newLogError(err)
+		return &brokenError{failure, failure.Code == 0}
+	case err != nil:
+		return newLogError(err)
+	}
+	defer func() { _ = log.Close() }() // it was only read
+	r := reading{tape: t, until: until, found: t.at.mark == "" && t.at.tail == 0}
+	buf := make([]byte, 32<<10)
+	var held []byte
+	for {
+		n, err := log.Read(buf)
+		if n > 0 {
+			silence.Reset(logPatience)
+		}
+		held = append(held, buf[:n]...)
+		done, writing := r.take(&held, until == "" && errors.Is(err, io.EOF))
+		switch {
+		case writing != nil:
+			return &writeError{writing}
+		case done:
+			return nil
+		case err == nil:
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case until == "" && errors.Is(err, io.EOF):
+			if err := r.short(); err != nil {
+				return &writeError{err}
+			}
+			return nil
+		case errors.Is(err, io.EOF):
+			return &brokenError{errEarly, false}
+		default:
+			return &brokenError{newLogError(err), true}
+		}
+	}
+}
