@@ -3,6 +3,7 @@ package main
 import (
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
@@ -125,6 +126,9 @@ func (a *app) connect() (*kubeconfig.Target, error) {
 	target.Config.UserAgent = "kshell/" + version
 	target.Config.WarningHandler = serverWarnings{a}
 	a.sayIfSlow(target.Config)
+	if persister := target.Config.AuthConfigPersister; persister != nil {
+		target.Config.AuthConfigPersister = &tokenKeeper{AuthProviderConfigPersister: persister, notice: a.notice}
+	}
 	a.notice.detail("server %s, namespace %s", serverOf(target.Config), target.Namespace)
 	return target, nil
 }
@@ -137,6 +141,25 @@ func serverOf(cfg *rest.Config) string {
 	}
 	address.User = nil
 	return strings.TrimSuffix(address.String(), "/")
+}
+
+// tokenKeeper stores the tokens that an auth-provider has got. Where that is not
+// possible it warns, once, and the command goes on with the new tokens; kubectl
+// fails.
+type tokenKeeper struct {
+	rest.AuthProviderConfigPersister
+	notice *notice
+	failed sync.Once
+}
+
+// Persist implements rest.AuthProviderConfigPersister.
+func (k *tokenKeeper) Persist(tokens map[string]string) error {
+	if err := k.AuthProviderConfigPersister.Persist(tokens); err != nil {
+		k.failed.Do(func() {
+			k.notice.warn("the new tokens could not be written to the kubeconfig, and the next command may need a new login: %s", err)
+		})
+	}
+	return nil
 }
 
 // serverWarnings says the API server's warnings (deprecations, admission).

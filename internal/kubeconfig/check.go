@@ -70,11 +70,34 @@ func (f *Flags) checkUser(raw *clientcmdapi.Config, files sources) error {
 		return danglingUser(f.contextName(raw), name, names(raw.AuthInfos), files)
 	case (len(f.AsGroups) > 0 || f.AsUID != "" || len(f.AsExtra) > 0) && f.As == "" && (!there || user.Impersonate == ""):
 		return groupWithoutUser()
+	case there && user.AuthProvider != nil && !f.identifies():
+		if err := checkAuthProvider(name, user.AuthProvider); err != nil {
+			return err
+		}
 	}
 	for _, pair := range f.AsExtra {
 		if !strings.Contains(pair, "=") {
 			return badExtra(pair)
 		}
+	}
+	return nil
+}
+
+// oidc is the name of the one auth-provider that client-go still has.
+const oidc = "oidc"
+
+func checkAuthProvider(user string, provider *clientcmdapi.AuthProviderConfig) error {
+	if provider.Name != oidc {
+		return noAuthProvider(user, provider.Name)
+	}
+	const issuer = "idp-issuer-url"
+	for _, key := range []string{issuer, "client-id"} {
+		if provider.Config[key] == "" {
+			return incompleteAuthProvider(user, "has no "+key)
+		}
+	}
+	if u, err := url.Parse(provider.Config[issuer]); err != nil || u.Host == "" { // client-go's own message repeats it
+		return incompleteAuthProvider(user, "has an "+issuer+" that is not a URL")
 	}
 	return nil
 }

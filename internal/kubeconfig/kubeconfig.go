@@ -9,7 +9,8 @@
 //     and validation are clientcmd's own.
 //   - Load reads each file once when all goes well, so a pipe (`<(…)`) works as
 //     a kubeconfig. It writes no file: clientcmd's migration of old kubeconfigs
-//     is switched off.
+//     is switched off. Requests may: client-go's oidc provider stores new tokens
+//     in the kubeconfig, by Target.Config.AuthConfigPersister.
 //   - Without any configuration Load fails; it never falls back to
 //     http://localhost:8080.
 //   - No client that is made of Target.Config follows a redirect to another
@@ -19,6 +20,7 @@
 package kubeconfig
 
 import (
+	_ "k8s.io/client-go/plugin/pkg/client/auth/oidc" // the auth-provider oidc
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -33,7 +35,9 @@ const defaultNamespace = "default"
 // Target is which server, as whom, and in which namespace.
 type Target struct {
 	// Config is complete but for UserAgent and WarningHandler, which are the
-	// caller's. Config.Timeout is --request-timeout, 0 meaning none.
+	// caller's. Config.Timeout is --request-timeout, 0 meaning none. With an
+	// auth-provider, Config.AuthConfigPersister stores new tokens in the
+	// kubeconfig; a request fails when that does.
 	Config *rest.Config
 	// Namespace is never empty: -n, else the context's, else the pod's own when
 	// this runs in a cluster, else "default".
@@ -93,6 +97,13 @@ func (f *Flags) restConfig(raw *clientcmdapi.Config, files sources) (*rest.Confi
 	if f.Token != "" {
 		// A token given by hand beats the file that the kubeconfig names.
 		config.BearerTokenFile = ""
+	}
+	switch {
+	case config.AuthProvider == nil:
+	case config.AuthProvider.Name != oidc: // the flags identify the user: see checkUser
+		config.AuthProvider = nil
+	case !files.regular():
+		config.AuthConfigPersister = nil // a pipe can be neither read again nor written
 	}
 	if _, _, err := rest.DefaultServerUrlFor(config); err != nil {
 		return nil, badServer()

@@ -54,3 +54,11 @@ func TestMalformedPipeIsNotWaitedForASecondTime(t *testing.T) {
 		t.Fatal("Load reads the pipe again, and waits for ever")
 	}
 }
+
+func TestAuthProvider_TokensAreNotStoredInAPipe(t *testing.T) {
+	clean(t)
+	got := mustLoad(t, Flags{Kubeconfig: pipe(t, userWith(goodProvider))}).Config
+	if got.AuthProvider == nil || got.AuthConfigPersister != nil {
+		t.Errorf("auth-provider %v, persister %v, want no persister", got.AuthProvider, got.AuthConfigPersister)
+	}
+}

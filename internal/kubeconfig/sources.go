@@ -163,6 +163,16 @@ func (s sources) barred() error {
 	return nil
 }
 
+// regular reports whether all files that exist are regular files.
+func (s sources) regular() bool {
+	for _, file := range s.files {
+		if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+			return false
+		}
+	}
+	return true
+}
+
 // String names the files for a message.
 func (s sources) String() string {
 	if len(s.files) == 0 {
