@@ -145,15 +145,13 @@ func (s *nodeShells) enter(ctx context.Context, m *many, i int) (command []strin
 		return nil, leave
 	}
 	n := m.notice.about(m.titles[i])
-	p, err := s.create(ctx, n, name)
+	p, at, err := s.open(ctx, n, name)
+	if p != nil {
+		leave = p.remove
+	}
 	if err != nil {
 		fail(err)
 		return nil, leave
-	}
-	at, err := p.start(ctx)
-	if err != nil {
-		fail(err)
-		return nil, p.remove
 	}
 	m.places[i] = at
 	own := *m.app

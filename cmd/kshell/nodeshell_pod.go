@@ -161,15 +161,40 @@ type nodePod struct {
 	here  atomic.Pointer[visit] // this kshell's, of a shell at which others may be
 }
 
-// create makes a pod on a node. It has to be removed.
-func (s *nodeShells) create(ctx context.Context, n *notice, name string) (*nodePod, error) {
+// open creates a pod on a node and waits until it runs. A pod that is returned
+// has to be removed, also when there is an error.
+func (s *nodeShells) open(ctx context.Context, n *notice, name string) (*nodePod, place, error) {
 	if err := s.allow(ctx); err != nil {
-		return nil, err
+		return nil, place{}, err
 	}
 	o, err := s.look(ctx, n, name)
 	if err != nil {
-		return nil, err
+		return nil, place{}, err
 	}
+	p, err := s.create(ctx, n, o)
+	if err != nil {
+		return nil, place{}, err
+	}
+	at, err := p.start(ctx)
+	var not *pod.NotRunningError
+	if !errors.As(err, &not) || !not.RefusesPropagation() {
+		return p, at, err
+	}
+	p.remove()
+	n.detail("node %s refuses mount propagation, its root is a private mount: the pod is created again without it", name)
+	if o.Follows() {
+		n.say("file systems that are mounted on node %s from now on are not visible here: the node's root is a private mount", name)
+	}
+	o.Name, o.NoPropagation = node.Name(name), true
+	if p, err = s.create(ctx, n, o); err != nil {
+		return nil, place{}, err
+	}
+	at, err = p.start(ctx)
+	return p, at, err
+}
+
+// create creates a pod. It has to be removed.
+func (s *nodeShells) create(ctx context.Context, n *notice, o node.Options) (*nodePod, error) {
 	if ctx.Err() != nil { // while it was looked at
 		n.say("no pod was created")
 		return nil, context.Cause(ctx)
@@ -195,7 +220,7 @@ func (s *nodeShells) create(ctx context.Context, n *notice, name string) (*nodeP
 	}
 	p.pod = made
 	p.release = s.lastResort.hold(p.remove)
-	n.detail("pod %s was made on node %s, image %s", made.Name, name, o.Image)
+	n.detail("pod %s was made on node %s, image %s", made.Name, o.Node, o.Image)
 	return p, nil
 }
 
@@ -348,14 +373,12 @@ func (s *nodeShells) one(ctx context.Context) (err error) {
 	}
 	s.sweep(ctx)
 	defer s.sweeps.Wait()
-	p, err := s.create(ctx, s.notice, s.plan.node)
+	p, at, err := s.open(ctx, s.notice, s.plan.node)
+	if p != nil {
+		defer p.remove()
+	}
 	if err != nil {
 		return ending(ctx, err)
-	}
-	defer p.remove()
-	at, err := p.start(ctx)
-	if err != nil {
-		return err
 	}
 	switch {
 	case s.plan.detach:

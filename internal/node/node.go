@@ -64,6 +64,7 @@ type Options struct {
 	Profile        string   // empty: SysAdmin
 	How            string   // empty: Auto
 	Apart          Apart
+	NoPropagation  bool // mounts that the node makes later are not seen below its files; for nodes that refuse mountPropagation
 
 	Shell    bool // the pod's main process is the shell; else it does nothing, and commands are run beside it
 	Detached bool // nobody needs to be there from the start

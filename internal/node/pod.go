@@ -130,7 +130,9 @@ func (o *Options) mount(spec *corev1.PodSpec, at string, v corev1.Volume) {
 	spec.Volumes = append(spec.Volumes, v)
 	c := &spec.Containers[0]
 	mount := corev1.VolumeMount{Name: v.Name, MountPath: at}
-	if v.HostPath != nil { // what the node mounts meanwhile is seen, too
+	// What the node mounts and unmounts later is mounted and unmounted here, too:
+	// without that, a volume that the node unmounts would stay in use.
+	if v.HostPath != nil && !o.NoPropagation {
 		follow := corev1.MountPropagationHostToContainer
 		mount.MountPropagation = &follow
 	}

@@ -85,6 +85,14 @@ func (o *Options) way() []string {
 	return []string{how, strings.Join(into, " ")}
 }
 
+// Follows reports whether commands are certain to see the node's files in the
+// pod's folder for them, and not in the node's own mount namespace: mounts that
+// the node makes later are seen there only with mount propagation.
+func (o *Options) Follows() bool {
+	how := o.way()[0]
+	return !o.Windows && (how == Chroot || how == View || o.Apart.Mount || o.Profile == General || o.Profile == NetAdmin)
+}
+
 // Beat is the command of a heartbeat, to be run in the container, of the kshell with this id; "" if no other kshell can be there.
 func Beat(windows bool, id string) []string {
 	if windows {

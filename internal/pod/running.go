@@ -103,7 +103,7 @@ func completed(pod *corev1.Pod) *NotRunningError {
 		if ended := status.State.Terminated; ended != nil {
 			exit := Exit{status.Name, ended.ExitCode, ended.Reason}
 			e.Exits = append(e.Exits, exit)
-			exits = append(exits, fmt.Sprintf("container %q ended with %s", exit.Container, exit.words()))
+			exits = append(exits, fmt.Sprintf("container %q ended with %s%s", exit.Container, exit.words(), because("", ended.Message)))
 		}
 	}
 	e.text = fmt.Sprintf("pod %q %s", pod.Name, verb) + because(pod.Status.Reason, pod.Status.Message)
@@ -174,13 +174,18 @@ func waiting(pod *corev1.Pod, name string, status corev1.ContainerStatus) *NotRu
 		state, _ := statusOf(pod, first)
 		how, reason, message := doing(state)
 		e.Reason, e.Message = reason, message
+		e.Final = state.State.Waiting != nil && permanent(reason, message)
 		e.unexplained = message == "" && state.State.Running == nil && state.State.Terminated == nil
 		e.text = fmt.Sprintf("%s %q of pod %q waits for init container %q%s, which %s", c.class, name, pod.Name, first, place, how)
 		e.hint = logs(pod, first, "")
 		return e
 	}
 	e.Reason, e.Message = reason, message
-	e.text = fmt.Sprintf("%s %q of pod %q is waiting", c.class, name, pod.Name) + because(reason, message)
+	does := "is waiting"
+	if permanent(reason, message) {
+		does, e.Final, e.lasting = "cannot start", true, c.class == ephemeralClass
+	}
+	e.text = fmt.Sprintf("%s %q of pod %q %s", c.class, name, pod.Name, does) + because(reason, message)
 	e.unexplained = message == "" && (reason == "ContainerCreating" || reason == "PodInitializing")
 	if message == "" && withoutSandbox(pod) {
 		e.text += ": its volumes and its network are being made ready"
@@ -193,6 +198,43 @@ func waiting(pod *corev1.Pod, name string, status corev1.ContainerStatus) *NotRu
 		e.hint = logs(pod, name, " --previous")
 	}
 	return e
+}
+
+// permanent reports whether a container that waits for this reason never starts,
+// though the kubelet tries again and again: the reason lies in the pod's spec,
+// its image or the node's mounts.
+//
+// Other reasons can pass: an image can be pushed, or loaded onto the node
+// (ErrImageNeverPull), a config map created (CreateContainerConfigError), a
+// runtime recover (most of CreateContainerError and RunContainerError).
+func permanent(reason, message string) bool {
+	if reason == "InvalidImageName" { // Kubernetes 1.37, pkg/kubelet/images/types.go
+		return true
+	}
+	for _, words := range permanentWords {
+		if strings.Contains(message, words) {
+			return true
+		}
+	}
+	return refusesPropagation(message)
+}
+
+// permanentWords are those of the kubelet (pkg/kubelet/kuberuntime, security
+// context) and of containerd's and Docker's CRI (no command).
+var permanentWords = []string{
+	"container has runAsNonRoot and image",
+	"runAsUser breaks non-root policy",
+	"no command specified", "No command specified", // neither in the pod nor in the image
+}
+
+// RefusesPropagation reports whether the container cannot start because a volume
+// has a mountPropagation, and what is mounted there on the node is private: the
+// node's root on k3d, WSL2 and Alpine, for example.
+func (e *NotRunningError) RefusesPropagation() bool { return refusesPropagation(e.text) }
+
+// refusesPropagation knows the words of containerd, CRI-O and Docker.
+func refusesPropagation(message string) bool {
+	return strings.Contains(message, "it is not a shared or slave mount") || strings.Contains(message, "it is not a shared mount")
 }
 
 // withoutSandbox is a pod whose sandbox is not there yet, which takes its volumes and

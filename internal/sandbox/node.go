@@ -139,3 +139,33 @@ func (s *Server) expires(run *podRun) {
 		}
 	})
 }
+
+// refusePropagation keeps the containers from starting that mount a path of the
+// pod's node with mountPropagation, if the node's root is a private mount. The
+// words are containerd's.
+func (s *Server) refusePropagation(pod *corev1.Pod) {
+	s.mu.Lock()
+	private := s.private[pod.Spec.NodeName]
+	s.mu.Unlock()
+	if !private {
+		return
+	}
+	paths := map[string]string{} // of the node, by volume
+	for _, v := range pod.Spec.Volumes {
+		if v.HostPath != nil {
+			paths[v.Name] = v.HostPath.Path
+		}
+	}
+	for _, c := range pod.Spec.Containers {
+		for _, m := range c.VolumeMounts {
+			path, ofNode := paths[m.Name]
+			if !ofNode || m.MountPropagation == nil || *m.MountPropagation == corev1.MountPropagationNone {
+				continue
+			}
+			setState(pod, c.Name, waiting("CreateContainerError", fmt.Sprintf(
+				"failed to generate container %q spec: failed to generate spec: path %q is mounted on \"/\" but it is not a shared or slave mount", randomName(64), path)))
+			pod.Status.Phase = corev1.PodPending
+			settle(pod)
+		}
+	}
+}

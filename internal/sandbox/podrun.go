@@ -47,6 +47,7 @@ func (s *Server) addPod(pod *corev1.Pod) error {
 	ctx, cancel := context.WithCancel(s.ctx)
 	run := &podRun{pod: pod.DeepCopy(), containers: map[string]*container{}, stop: cancel, ended: make(chan struct{})}
 	var mains []func()
+	s.refusePropagation(pod)
 	for _, spec := range toRun(pod) {
 		c, err := s.newContainer(pod, spec.Container, spec.again)
 		if err == nil {

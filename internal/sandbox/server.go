@@ -64,6 +64,7 @@ type Server struct {
 	pods    map[types.NamespacedName]*podRun
 	images  map[string]string // the roots of those that are not the machine, by name
 	reviews bool              // see Review
+	private map[string]bool   // nodes whose root is a private mount
 	closing bool
 
 	closed func() error
@@ -112,6 +113,8 @@ func newServer(cfg Config) (*Server, error) {
 		users: newUsers(),
 		store: newStore(),
 		pods:  map[types.NamespacedName]*podRun{},
+
+		private: map[string]bool{},
 
 		images: map[string]string{},
 	}
@@ -255,6 +258,15 @@ func (s *Server) Restart() { s.ln.dropAll(true) }
 
 // Down drops every connection and refuses new ones (accepts and resets them) until up is called.
 func (s *Server) Down() (up func()) { return s.ln.down() }
+
+// SetPrivateRoot says whether the root of a node is a private mount, as on k3d,
+// WSL2 and Alpine. There a container does not start that mounts a path of the
+// node with mountPropagation. It applies to pods that are added later.
+func (s *Server) SetPrivateRoot(node string, private bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.private[node] = private
+}
 
 // Review says whether the sandbox answers SelfSubjectAccessReviews. At first it does not know them, as an old server.
 func (s *Server) Review(answer bool) {

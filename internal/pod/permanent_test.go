@@ -1,0 +1,77 @@
+package pod
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+const privateMount = `failed to generate container "d3f1" spec: failed to generate spec: path "/" is mounted on "/" but it is not a shared or slave mount`
+
+func TestCheckRunning_PermanentReasons(t *testing.T) {
+	for _, test := range []struct {
+		reason, message string
+		final, refuses  bool
+	}{
+		{"InvalidImageName", `Failed to apply default image tag "a b": couldn't parse image name`, true, false},
+		{"CreateContainerError", privateMount, true, true},
+		{"CreateContainerError", `path "/" is mounted on "/" but it is not a shared mount`, true, true},
+		{"RunContainerError", "Error response from daemon: path / is mounted on / but it is not a shared or slave mount", true, true},
+		{"CreateContainerConfigError", `container has runAsNonRoot and image will run as root (pod: "web_shop(1)", container: app)`, true, false},
+		{"CreateContainerConfigError", `container has runAsNonRoot and image has non-numeric user (app), cannot verify user is non-root`, true, false},
+		{"CreateContainerConfigError", `container's runAsUser breaks non-root policy (pod: "web_shop(1)", container: app)`, true, false},
+		{"CreateContainerError", "failed to generate container spec: failed to generate spec: no command specified", true, false},
+		// These can pass.
+		{"CreateContainerConfigError", `secret "s" not found`, false, false},
+		{"CreateContainerError", `failed to reserve container name "app_web_shop_0": name is reserved`, false, false},
+		{"CreateContainerError", "context deadline exceeded", false, false},
+		{"ErrImageNeverPull", `Container image "x" is not present with pull policy of Never`, false, false},
+		{"ErrImagePull", "manifest unknown", false, false},
+		{"ImagePullBackOff", `Back-off pulling image "x"`, false, false},
+		{"ContainerCreating", "", false, false},
+		{"CrashLoopBackOff", "back-off 10s restarting failed container", false, false},
+	} {
+		waiting := waits(test.reason, test.message)
+		for container, pod := range map[string]*corev1.Pod{
+			"app":   crowded(phase(corev1.PodPending), with(one(waits("PodInitializing", "")), []corev1.ContainerStatus{state("setup", waiting)}, nil)),
+			"setup": crowded(phase(corev1.PodPending), with(nil, []corev1.ContainerStatus{state("setup", waiting)}, nil)),
+			"debug": crowded(with(one(runs()), nil, []corev1.ContainerStatus{state("debug", waiting)})),
+		} {
+			var stopped *NotRunningError
+			if err := CheckRunning(pod, container); !errors.As(err, &stopped) {
+				t.Errorf("%s: %v", container, err)
+				continue
+			}
+			if stopped.Final != test.final || stopped.RefusesPropagation() != test.refuses {
+				t.Errorf("%s, %s: %s: final: %v, refuses propagation: %v", container, test.reason, test.message, stopped.Final, stopped.RefusesPropagation())
+			}
+		}
+	}
+}
+
+// A pod whose one container Docker cannot start has failed.
+func TestCheckRunning_StartError(t *testing.T) {
+	failed := exited(128, "ContainerCannotRun")
+	failed.Terminated.Message = "path / is mounted on / but it is not a shared or slave mount"
+	var stopped *NotRunningError
+	err := CheckRunning(running("web", phase(corev1.PodFailed), with(one(failed), nil, nil)), "app")
+	const text = `pod "web" has failed; container "app" ended with exit code 128 (ContainerCannotRun): path / is mounted on / but it is not a shared or slave mount`
+	if !errors.As(err, &stopped) || err.Error() != text || !stopped.RefusesPropagation() {
+		t.Errorf("got %v, want %s", err, text)
+	}
+}
+
+func TestAwait_PermanentReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(running("web", waitingFor("ContainerCreating", "")))
+		time.AfterFunc(2*time.Second, func() { w.put(running("web", waitingFor("CreateContainerError", privateMount))) })
+		got := wait(limit(t, 60), t, w, "web", "")
+		const text = `container "app" of pod "web" cannot start (CreateContainerError): ` + privateMount
+		if got.err == nil || got.err.Error() != text || got.took.Round(time.Second) != 2*time.Second {
+			t.Errorf("ended after %v with %v, want 2 s and %s", got.took, got.err, text)
+		}
+	})
+}
