@@ -5,6 +5,8 @@ package main
 import (
 	"io"
 	"os/exec"
+	"regexp"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -73,4 +75,76 @@ func TestEscapeKeys_PromptThatAsksTheTerminal(t *testing.T) {
 	c.keys("~.")
 	c.await("kshell: session left\r\n")
 	c.mustEnd(exitFailed)
+}
+
+// enter types Enter until another prompt comes.
+func (c *console) enter() {
+	c.t.Helper()
+	for end := time.Now().Add(deadline); time.Now().Before(end); {
+		before := len(c.all())
+		c.keys("\r")
+		time.Sleep(50 * time.Millisecond) // else several may be one read, as of a paste
+		if regexp.MustCompile(prompt).Match(c.all()[before:]) {
+			c.prompt()
+			return
+		}
+	}
+	c.t.Fatalf("no prompt after Enter; the terminal: %q", c.all())
+}
+
+// The rest of a line whose beginning went to a lost shell is not run by the new one.
+func TestLineInterrupted_NewShell(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
+	c.prompt()
+	c.keys("cd /tmp && ")
+	c.await("cd /tmp && ")
+	s.Restart()
+	c.await("this is a new shell\r\n")
+	c.await("kshell: the line being typed was lost: press Enter, and type it again\r\n")
+	c.prompt()
+	before := len(c.all())
+	c.keys("echo would''-rm")
+	c.keys(" *\r")
+	c.enter()
+	c.run("echo ne''xt", "next\r\n")
+	if got := string(c.all()[before:]); strings.Contains(got, "would") {
+		t.Errorf("the new shell got the rest of the line: %q", got)
+	}
+	c.prompt()
+	s.Restart() // without a line begun, nothing is discarded
+	c.await("this is a new shell\r\n")
+	c.prompt()
+	c.run("echo fi''rst", "first\r\n")
+	c.prompt()
+	if n := strings.Count(string(c.all()), "was lost: press Enter"); n != 1 {
+		t.Errorf("a lost line was reported %d times", n)
+	}
+	c.keys("exit 4\r")
+	c.mustEnd(4)
+}
+
+// The shell on a node is the same, and may have part of the line: the user decides.
+func TestLineInterrupted_SameShell(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), onNode()...)
+	c.run("echo up''to", "upto\r\n")
+	c.prompt()
+	c.keys("echo spl''it")
+	c.await("echo spl''it")
+	s.Restart()
+	c.await("the shell is the same\r\n")
+	c.keys("x\r")
+	c.await("\a")
+	c.await("keys may be missing: check the line, press Enter again to run it")
+	c.keys("\r")
+	c.await("splitx\r\n")
+	c.prompt()
+	s.Restart()
+	c.await("the shell is the same\r\n")
+	c.run("echo cle''an", "clean\r\n")
+	c.keys("exit 5\r")
+	c.mustEnd(5)
 }

@@ -134,6 +134,7 @@ type keys struct {
 	session *stream.Session
 	input   *terminal.Input
 	typed   *terminal.Keys // from input
+	lines   terminal.LineGuard
 	leave   context.CancelCauseFunc
 	suspend func()
 	detach  func() // nil: there is nothing to come back to
@@ -167,6 +168,7 @@ func (k *keys) hold(t *terminal.Terminal, s *stream.Session, g *gap) (release fu
 	}
 	s.Interactive, s.Reconnect = true, j.plan.live.policy(stream.ReconnectAlways)
 	s.Eager, s.GiveUpAfter = true, j.plan.live.reconnectTimeout
+	s.FilterStdin = k.lines.Filter
 	dial := s.Dial
 	s.Dial = func(ctx context.Context) (*stream.Conn, error) {
 		defer k.lend(t)()

@@ -139,6 +139,8 @@ func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (lea
 		return nil, err
 	}
 	s.Stdout = v.tape
+	v.tape.To = tee{v.tape.To, k.lines.Wrote}
+	k.lines.SameShell, k.lines.Withheld = true, k.withheld
 	release := k.hold(t, s, &gap{job: j, same: true})
 	connected := s.OnOpen
 	s.OnOpen = func(c *stream.Conn) error {
@@ -155,6 +157,7 @@ func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (lea
 			if !j.screen.FullScreen() {
 				j.notice.say("connected again after %s: the shell is the same", seconds(long))
 			}
+			k.lines.Connected()
 		}
 		v.join(ctx, s)
 		return connected(c)

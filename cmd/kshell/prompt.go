@@ -47,6 +47,7 @@ func (k *keys) lend(t *terminal.Terminal) (back func()) {
 		_ = k.raw(t) // else the session says so
 		t.Discard()
 		k.typed.Lost()
+		k.lines.Lost()
 		k.job.notice.setScreen(&k.job.screen)
 		resume()
 	}

@@ -220,6 +220,9 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 		j.tidy()
 		if long := k.gap.over(); long > 0 {
 			j.notice.say("connected again after %s: this is a new shell", seconds(long))
+			if k.lines.Connected() {
+				j.notice.insist("the line being typed was lost: press Enter, and type it again")
+			}
 		}
 		return connected(c)
 	}

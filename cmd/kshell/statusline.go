@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -42,6 +43,30 @@ func (j *job) alert(sentence string) {
 		return
 	}
 	j.notice.warn("%s", sentence)
+}
+
+// withheld tells that an Enter was not sent, since the line may lack keys.
+func (k *keys) withheld() {
+	const words = "keys may be missing: check the line, press Enter again to run it"
+	j := k.job
+	if terminal.IsTerminal(j.Err) {
+		_, _ = io.WriteString(j.Err, "\a") // the words are what counts
+	}
+	if !j.screen.SetStatus(words) {
+		j.notice.insist(words)
+	}
+}
+
+// tee is a writer whose output is also given to heard.
+type tee struct {
+	io.Writer
+	heard func([]byte)
+}
+
+// Write implements io.Writer.
+func (t tee) Write(p []byte) (int, error) {
+	t.heard(p)
+	return t.Writer.Write(p)
 }
 
 // asciiOnly makes each character one column wide.

@@ -301,6 +301,9 @@ type Session struct {
 	// CancelStdin makes a blocked Read of Stdin return, and says whether it does. Run calls it when the session is over and
 	// then waits for the Read, unless it was told false. Without a CancelStdin it waits until Stdin gives something.
 	CancelStdin func() bool
+	// FilterStdin, if set, is called with each piece of Stdin before it is sent, by the goroutine that reads Stdin, and returns what is sent
+	// instead, possibly more. Sockets are numbered from 1 in the order of opening; 0 means that none is open, and the piece is dropped.
+	FilterStdin func(p []byte, socket int) []byte
 	// Stdout and Stderr take the remote's output, from Run's goroutine; nil discards.
 	Stdout, Stderr io.Writer
 

@@ -35,6 +35,7 @@ type pump struct {
 	opening bool       // conn is about to be set: keys wait for it
 	started bool
 	conn    *Conn
+	number  int   // how many sockets have been opened
 	past    *Conn // is closed
 	ended   bool  // stdin has
 	over    bool  // the session is
@@ -60,6 +61,7 @@ func (p *pump) open(conn *Conn, c *group.Group) {
 	start := !p.started && p.session.Stdin != nil
 	p.started = p.started || start
 	p.opening = false
+	p.number++
 	if conn != p.past {
 		p.conn, p.last = conn, 0
 	}
@@ -126,13 +128,18 @@ func (p *pump) take(buf []byte) {
 	for p.opening {
 		p.opened.Wait()
 	}
-	conn := p.conn
+	conn, number := p.conn, p.number
 	p.last = buf[len(buf)-1]
 	p.mu.Unlock()
+	filter := p.session.FilterStdin
+	if filter == nil {
+		filter = func(p []byte, _ int) []byte { return p }
+	}
 	if conn != nil {
-		_ = conn.send(chStdin, buf)
+		_ = conn.send(chStdin, append(buf[:headroom], filter(buf[headroom:], number)...))
 		return
 	}
+	filter(buf[headroom:], 0)
 	if p.session.Interactive {
 		p.offline(buf[headroom:])
 	}

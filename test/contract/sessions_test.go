@@ -78,8 +78,4 @@ func TestSessionsHaveTheirFigures(t *testing.T) {
 			t.Errorf("a black hole is noticed after %v", took)
 		}
 	})
-	t.Run("keys", func(t *testing.T) {
-		t.Parallel()
-		t.Logf("%d of 60 lines were carried out", Keys(t, w, 60))
-	})
 }

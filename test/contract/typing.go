@@ -1,0 +1,153 @@
+//go:build unix
+
+package contract
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"kshell/test/faultproxy"
+)
+
+// recorder is a shell that runs nothing: it appends each line that it is given to a
+// file. A part of a line is seen there, which a real shell might refuse.
+func recorder(file string) string {
+	return fmt.Sprintf(`echo rec''ording; while IFS= read -r line; do printf '%%s\n' "$line" >>%s; echo "got: $line."; done`, file)
+}
+
+// typedLine is one that is told from its parts, and from what two of them make.
+func typedLine(i int) string { return fmt.Sprintf("<line %d of them>", i) }
+
+// typePieces types a line, and Enter, a few keys at a time. Between is called
+// before each piece.
+func (w *Terminal) typePieces(line string, between func()) {
+	for keys := line + "\r"; keys != ""; {
+		n := min(len(keys), 1+rand.IntN(12)) //nolint:gosec // a test's
+		between()
+		w.Type(keys[:n])
+		keys = keys[n:]
+	}
+}
+
+// checkLines fails unless each recorded line is one that was typed, and none is
+// there twice, and returns how many there are. Enter alone is not counted.
+func checkLines(t *testing.T, recorded string, n int) (ran int) {
+	t.Helper()
+	whole, times := map[string]bool{}, map[string]int{}
+	for i := range n {
+		whole[typedLine(i)] = true
+	}
+	for line := range strings.Lines(recorded) {
+		line = strings.TrimSuffix(line, "\n")
+		if line == "" {
+			continue
+		}
+		times[line]++
+		switch {
+		case !whole[line]:
+			t.Errorf("part of a line was run: %q", line)
+		case times[line] > 1:
+			t.Errorf("%q was run %d times", line, times[line])
+		}
+	}
+	return len(times)
+}
+
+// Keys types n lines, faster than anybody types, at a shell whose connection is cut
+// at random, and checks that each is run whole, once, or not at all. It returns how
+// many were run.
+func Keys(t *testing.T, w World, n int) (ran int) {
+	t.Helper()
+	pod := w.Pod(t)
+	proxy, server := w.Through(t)
+	term := w.Open(t, slices.Concat([]string{"exec"}, server, []string{"-it", pod, "--", "sh", "-c", recorder("lines")})...)
+	term.Await("recording\r\n")
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Duration(100+rand.IntN(500)) * time.Millisecond): //nolint:gosec // a test's
+				proxy.Cut(faultproxy.Both, faultproxy.RST)
+			}
+		}
+	}()
+	for i := range n {
+		term.typePieces(typedLine(i), func() { time.Sleep(time.Millisecond) }) // the pace of the typist
+	}
+	close(stop)
+	<-stopped
+	cut := strings.Count(term.Text(), "connection lost")
+	term.Signal(syscall.SIGTERM)
+	term.MustEnd(143)
+	ran = checkLines(t, w.Run(t, nil, "exec", pod, "--", "cat", "lines").Out, n)
+	t.Logf("%d of %d lines were run, the connection was lost %d times", ran, n, cut)
+	if ran == 0 || ran == n || cut == 0 {
+		t.Errorf("%d of %d lines were run, the connection was lost %d times", ran, n, cut)
+	}
+	return ran
+}
+
+// NodeShellKeys types n lines at a shell on a node, and cuts the connection in every
+// so many of them, at random. Each has to be run whole, once, or not at all. The
+// user reads: a line of which keys may be missing is given up with Ctrl-U.
+// Connection are flags that lead to where cut breaks all connections.
+func NodeShellKeys(t *testing.T, p Program, nodes Nodes, n, every int, cut func(), connection ...string) {
+	node, file := nodes.Names[0], fmt.Sprintf("/tmp/kshell-typed-%d", time.Now().UnixNano())
+	w := openWindow(t, p, append(nodes.args(node), connection...)...)
+	w.Type(recorder(file) + "\r")
+	w.awaits("recording\r\n")
+	withheld := func() int {
+		return strings.Count(w.errs.String(), "keys may be missing: check the line, press Enter again to run it")
+	}
+	for i := range n {
+		line, before := typedLine(i), withheld()
+		if i%every == every-1 {
+			at := rand.IntN(len(line)) / 4 //nolint:gosec // the piece that is cut after, or the line's end
+			w.typePieces(line, func() {
+				if at--; at == 0 {
+					cut()
+				}
+				time.Sleep(time.Millisecond)
+			})
+			if at > 0 {
+				cut()
+			}
+		} else {
+			w.typePieces(line, func() {})
+		}
+		empty := func() int { return strings.Count(w.Text(), "got: .") } // nothing of the line has arrived
+		got, without := func() bool { return strings.Contains(w.Text(), "got: "+line+".") }, empty()
+		for begin, entered := time.Now(), time.Now(); !got() && empty() == without && withheld() == before; {
+			switch {
+			case time.Since(begin) > limit:
+				t.Fatalf("neither run nor withheld: %q; the terminal: %q\n%s", line, last(w.Text(), 2000), w.errs)
+			case time.Since(entered) > time.Second: // nothing happens, and the user presses Enter again
+				w.Type("\r")
+				entered = time.Now()
+			}
+			select {
+			case <-w.changed:
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+		if withheld() > before {
+			w.Type("\x15")
+		}
+	}
+	w.Signal(syscall.SIGTERM)
+	w.MustEnd(143)
+	r := p.Run(t, nil, nodes.args(node, "--", "sh", "-c", "cat "+file+" && rm -f "+file)...)
+	ran, lost := checkLines(t, r.Out, n), strings.Count(w.errs.String(), "connection lost")
+	t.Logf("%d of %d lines were run, the connection was lost %d times, Enter was withheld %d times", ran, n, lost, withheld())
+	if ran < n-2*(n/every) || lost < n/every/2 || withheld() == 0 {
+		t.Errorf("%d of %d lines were run, the connection was lost %d times, Enter was withheld %d times: %s", ran, n, lost, withheld(), w.errs)
+	}
+}
