@@ -227,7 +227,7 @@ func timely(cmd *cobra.Command, find func(context.Context) []string) []string {
 	asking, stop := context.WithTimeout(ctx, completionBudget*9/10) // so that half an answer is one
 	defer stop()
 	found := make(chan []string, 1)
-	go func() { found <- find(asking) }()
+	go func() { found <- find(asking) }() // not waited for; a panic in it ends the process, which has nothing to restore
 	select {
 	case names := <-found:
 		return names

@@ -74,6 +74,7 @@ func (t slowTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.RoundTripper.RoundTrip(req)
 	}
 	slow := time.AfterFunc(slowAfter, func() {
+		defer t.app.lastResort.onPanic()
 		if !server.started.Load() && server.waiting.CompareAndSwap(false, true) {
 			t.app.notice.say("waiting for the API server at %s (Ctrl-C ends it)", req.URL.Host)
 		}
@@ -92,6 +93,7 @@ func (j *job) untilStart(s *stream.Session, withOutput bool) (stop func()) {
 	limit, begin, started := cmp.Or(j.cfg.Timeout, apiclient.DefaultTimeout), time.Now(), atomic.Bool{}
 	s.StartTimeout, s.WithOutput = limit, withOutput
 	slow := time.AfterFunc(slowAfter, func() {
+		defer j.lastResort.onPanic()
 		j.notice.say("waiting for %s to start the command (up to %v, Ctrl-C ends it)", j.starter(), limit)
 	})
 	s.OnStart = func() {

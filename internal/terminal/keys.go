@@ -1,12 +1,12 @@
 package terminal
 
 import (
-	"fmt"
 	"io"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"kshell/internal/group"
 )
 
 // NoEscape switches the escape character off.
@@ -32,12 +32,13 @@ type Keys struct {
 	anew   atomic.Bool // what is typed next begins a line
 	lost   atomic.Bool // part of the input was dropped
 
+	reader  group.Group
 	mu      sync.Mutex
 	changed sync.Cond
 	reading chan struct{} // closed when the goroutine has ended; nil before it began
 	typed   []byte
 	err     error
-	fault   string // a panic, on its way to who calls Read
+	broken  bool // the goroutine has panicked
 	over    bool
 }
 
@@ -49,23 +50,31 @@ func NewKeys(source io.Reader, stop func() bool, escape byte, known string, do f
 	k := &Keys{source: source, stop: stop, filter: escapes{char: escape, known: known, fresh: true}}
 	k.filter.pass, k.filter.do = k.pass, do
 	k.changed.L = &k.mu
+	k.reader.OnPanic = func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.broken = true
+		k.changed.Broadcast()
+	}
 	return k
 }
 
-// Read implements io.Reader.
+// Read implements io.Reader. A panic of the goroutine that reads the source comes
+// out of it, where what restores the terminal can see it.
 func (k *Keys) Read(p []byte) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.reading == nil && !k.over {
 		k.reading = make(chan struct{})
-		go k.read()
+		k.reader.Go(k.read)
 	}
-	for len(k.typed) == 0 && k.err == nil && !k.over && k.fault == "" {
+	for len(k.typed) == 0 && k.err == nil && !k.over && !k.broken {
 		k.changed.Wait()
 	}
 	switch {
-	case k.fault != "":
-		panic(k.fault)
+	case k.broken:
+		k.reader.Wait() // panics
+		return 0, ErrCanceled
 	case k.over:
 		return 0, ErrCanceled
 	case len(k.typed) == 0:
@@ -104,7 +113,6 @@ func (k *Keys) Cancel() bool {
 
 func (k *Keys) read() {
 	defer close(k.reading)
-	defer k.catch()
 	buf := make([]byte, 4<<10)
 	for {
 		n, err := k.source.Read(buf)
@@ -118,16 +126,6 @@ func (k *Keys) read() {
 		if !k.goOn(err) {
 			return
 		}
-	}
-}
-
-// catch hands a panic to the caller of Read, where what restores the terminal can see it.
-func (k *Keys) catch() {
-	if value := recover(); value != nil {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.fault = fmt.Sprintf("%v\n\n%s", value, debug.Stack())
-		k.changed.Broadcast()
 	}
 }
 
