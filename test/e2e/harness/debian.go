@@ -10,13 +10,15 @@ import (
 	"strings"
 )
 
-// packages maps each Debian package that the cluster needs to a file of it.
+// packages maps each Debian package that the cluster needs to a file that shows
+// that it is installed. The package busybox has the same program as
+// busybox-static, but linked dynamically, which does not run in an image.
 var packages = map[string]string{
 	"etcd-server":                 "/usr/bin/etcd",
 	"containerd":                  "/usr/bin/containerd",
 	"runc":                        "/usr/sbin/runc",
 	"containernetworking-plugins": "/usr/lib/cni/bridge",
-	"busybox-static":              "/bin/busybox",
+	"busybox-static":              "/var/lib/dpkg/info/busybox-static.list",
 	"bash-static":                 "/bin/bash-static",
 	"tini":                        "/usr/bin/tini",
 	"iproute2":                    "/sbin/ip",
