@@ -74,8 +74,7 @@ func TestHeartbeat_ExecHangs(t *testing.T) {
 	}
 }
 
-// Two failures in a row are none of the user's business, and each outage is
-// reported once.
+// Two failures in a row are not reported, and each outage is reported once.
 func TestHeartbeat_Refused(t *testing.T) {
 	refused := errors.New("refused")
 	got := runHeartbeats(t, 5*time.Minute, 355*time.Second, func(_ context.Context, number int) error {

@@ -4,6 +4,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -189,4 +191,99 @@ func TestLog_RefusedFromTheStart(t *testing.T) {
 	c.prompt()
 	c.keys("exit 5\r")
 	c.mustEnd(5)
+}
+
+// Without a name, --attach names the pod and who made it, and asks before it
+// attaches to another user's.
+func TestAttach_Unnamed(t *testing.T) {
+	t.Parallel()
+	user, host := whoami()
+	me := user + " from " + host
+	answered := func(answer string) func(*console) {
+		return func(c *console) {
+			c.await(`kshell: attach to it\? \[y/N\] `)
+			c.keys(answer)
+		}
+	}
+	refused := func(c *console, name string) {
+		c.await(`kshell: not attached to pod ` + name + `\r\n`)
+		c.mustEnd(exitFailed)
+	}
+	used := func(c *console, _ string) {
+		c.prompt()
+		c.run("echo up''to", "upto\r\n")
+		c.keys("exit 4\r")
+		c.mustEnd(4)
+	}
+	interrupted := func(c *console, _ string) {
+		c.signal(syscall.SIGINT) // Ctrl-C would end the test's own shell, too
+		c.mustEnd(130)
+	}
+	for name, tt := range map[string]struct {
+		by, from string
+		said     string // behind pod and node
+		answer   func(*console)
+		end      func(c *console, name string)
+	}{
+		"own":                   {user, host, "made by " + me + " (according to its annotations)", nil, used},
+		"another user: n":       {"bob", host, "made by bob from " + host + " (according to its annotations); you are " + me, answered("n\r"), refused},
+		"another host: Enter":   {user, "build7", "made by " + user + " from build7 (according to its annotations); you are " + me, answered("\r"), refused},
+		"unknown: Ctrl-D":       {"", "", "made by an unknown user (its annotations name none); you are " + me, answered("\x04"), refused},
+		"an escape: Ctrl-C":     {"b\x1b[2Job", "", "made by b?[2Job from an unknown host", answered(""), interrupted},
+		"another user: nothing": {"bob", "", "made by bob", answered("yessir\r"), refused},
+		"another user: y":       {"bob", "", "made by bob", answered("y\r"), used},
+		"another user: YES":     {"bob", "", "made by bob", answered(" YES \r"), used},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startSandbox(t)
+			pod := addDetachedShell(t, s, tt.by, tt.from)
+			c := open(t, s, program(t), "node-shell", "--attach")
+			c.await(`kshell: (warning: |attaching to )pod ` + pod + ` on node node1(,| was) ` + regexp.QuoteMeta(tt.said))
+			if tt.answer != nil {
+				tt.answer(c)
+			}
+			tt.end(c, pod)
+			if n := len(sessionsWithTTY(s)); (n > 0) != (strings.HasSuffix(name, "y") || strings.HasSuffix(name, "YES") || name == "own") {
+				t.Errorf("attached to %d times", n)
+			}
+		})
+	}
+}
+
+func TestAttach_Named(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	pod := addDetachedShell(t, s, "bob", "build7")
+	c := open(t, s, program(t), "node-shell", "--attach", pod)
+	c.await(`kshell: attaching to pod ` + pod + ` on node node1, made by bob from build7 \(according to its annotations\)\r\n`)
+	c.prompt()
+	c.keys("exit 4\r")
+	c.mustEnd(4)
+}
+
+// Without a terminal to ask on, another user's pod has to be named.
+func TestAttach_UnnamedWithoutTerminal(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	pod := addDetachedShell(t, s, "bob", "build7")
+	said := pathOf(t, "stderr")
+	c := open(t, s, "sh", "-c", `exec "$@" 2>"$0"`, said, program(t), "node-shell", "--attach")
+	c.mustEnd(exitFailed)
+	text, err := os.ReadFile(said)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"kshell: pod " + pod + " on node node1 was made by bob from build7 (according to its annotations); you are ",
+		": name the pod to attach to it, since you cannot be asked (stderr is not a terminal)\n",
+		"hint: kshell node-shell --attach -n default " + pod + "\n",
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("stderr lacks %q: %q", want, text)
+		}
+	}
+	if n := len(sessionsWithTTY(s)); n > 0 {
+		t.Error("attached to it")
+	}
 }

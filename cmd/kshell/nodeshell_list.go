@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"kshell/internal/node"
 	"kshell/internal/pod"
+	"kshell/internal/terminal"
 )
 
 func newNodeList(a *app) *cobra.Command {
@@ -202,51 +204,91 @@ func (s *nodeShells) comeBack(ctx context.Context) error {
 	if err := s.allow(ctx); err != nil {
 		return err
 	}
-	found, err := s.running(ctx)
+	found, named, err := s.running(ctx)
 	if err != nil {
 		return err
 	}
 	facts := node.FactsOf(found)
+	if _, over := node.EndOf(found); over {
+		return fmt.Errorf("the shell of pod %s has ended", found.Name)
+	}
+	if err := s.mayAttach(ctx, found, facts, named); err != nil {
+		return err
+	}
 	p := &nodePod{nodeShells: s, notice: s.notice, pod: found}
 	p.options = node.Options{Node: found.Spec.NodeName, TTL: facts.TTL, Stale: facts.Stale}
 	p.keep.Store(true) // until we are there
 	p.release = s.lastResort.hold(p.remove)
 	defer p.remove()
 	at := place{found.Namespace, found.Name, node.Container, &pod.Found{Pod: found, Container: node.Container}}
-	s.notice.detail("pod %s on node %s, made by %s from %s", found.Name, found.Spec.NodeName, facts.By, facts.From)
-	if _, over := node.EndOf(found); over {
-		return fmt.Errorf("the shell of pod %s has ended", found.Name)
-	}
 	_, err = p.attend(ctx, at, true)
 	return err
 }
 
-// running is the shell that is meant.
-func (s *nodeShells) running(ctx context.Context) (*corev1.Pod, error) {
+// mayAttach says which pod is attached to, and who made it. A pod that the user
+// has not named, and that does not say that this user made it here, is attached
+// to only if the user agrees.
+func (s *nodeShells) mayAttach(ctx context.Context, p *corev1.Pod, facts node.Facts, named bool) error {
+	by, from := s.plan.options.By, s.plan.options.From
+	if named || facts.ClaimsCreator(by, from) {
+		s.notice.say("attaching to pod %s on node %s, %s", p.Name, p.Spec.NodeName, madeBy(facts))
+		return nil
+	}
+	words := fmt.Sprintf("pod %s on node %s was %s; you are %s", p.Name, p.Spec.NodeName, madeBy(facts), userAt(by, from))
+	if !terminal.IsTerminal(s.Err) {
+		return &hinted{
+			fmt.Errorf("%s: name the pod to attach to it, since you cannot be asked (stderr is not a terminal)", words),
+			fmt.Sprintf("%s --attach -n %s %s", s.plan.exec.path, p.Namespace, p.Name),
+		}
+	}
+	s.notice.warn("%s", words)
+	yes, err := s.confirm(ctx, "attach to it?")
+	if err == nil && !yes {
+		err = fmt.Errorf("not attached to pod %s", p.Name)
+	}
+	return err
+}
+
+// madeBy says who made a pod, as far as the pod says so.
+func madeBy(facts node.Facts) string {
+	if facts.By == "" && facts.From == "" {
+		return "made by an unknown user (its annotations name none)"
+	}
+	return "made by " + userAt(facts.By, facts.From) + " (according to its annotations)"
+}
+
+// userAt names a user on a host.
+func userAt(name, host string) string {
+	return fmt.Sprintf("%s from %s", cmp.Or(name, "an unknown user"), cmp.Or(host, "an unknown host"))
+}
+
+// running finds the shell to attach to. Named reports that the user has named it,
+// or has chosen it from a list that shows who made it.
+func (s *nodeShells) running(ctx context.Context) (p *corev1.Pod, named bool, err error) {
 	if s.plan.attach != "" {
 		p, err := s.pods.Get(ctx, s.plan.options.Namespace, s.plan.attach)
 		switch {
 		case missingPod(err):
-			return nil, &hinted{&shortError{err, err.Error()}, s.plan.exec.path + " list -A"}
+			return nil, false, &hinted{&shortError{err, err.Error()}, s.plan.exec.path + " list -A"}
 		case err != nil:
-			return nil, err
+			return nil, false, err
 		case !node.Ours(p) || !node.FactsOf(p).Shell:
-			return nil, &hinted{fmt.Errorf("pod %s is no node shell to which one can come back", p.Name), s.plan.exec.path + " list"}
+			return nil, false, &hinted{fmt.Errorf("pod %s is no node shell to which one can come back", p.Name), s.plan.exec.path + " list"}
 		}
-		return p, nil
+		return p, true, nil
 	}
 	pods, err := s.client.Pods(ctx, s.plan.options.Namespace)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	pods = slices.DeleteFunc(pods, func(p corev1.Pod) bool {
 		return !node.FactsOf(&p).Shell || p.Status.Phase != corev1.PodRunning || p.DeletionTimestamp != nil
 	})
 	switch len(pods) {
 	case 0:
-		return nil, &hinted{fmt.Errorf("no node shell runs in namespace %s", s.plan.options.Namespace), s.plan.exec.path + " list -A"}
+		return nil, false, &hinted{fmt.Errorf("no node shell runs in namespace %s", s.plan.options.Namespace), s.plan.exec.path + " list -A"}
 	case 1:
-		return &pods[0], nil
+		return &pods[0], false, nil
 	}
 	list := menu{title: "a shell", header: []string{"POD", "NODE", "KIND", "STATUS", "BY", "FROM", "AGE", "ENDS IN"}}
 	for i := range pods {
@@ -254,7 +296,7 @@ func (s *nodeShells) running(ctx context.Context) (*corev1.Pod, error) {
 	}
 	i, err := s.choose(ctx, list)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return &pods[i], nil
+	return &pods[i], true, nil
 }

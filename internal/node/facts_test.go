@@ -86,7 +86,7 @@ func TestFacts_ClaimsCreator(t *testing.T) {
 		"the same":          {"ann", "laptop", true},
 		"another user":      {"bob", "laptop", false},
 		"another host":      {"ann", "desktop", false},
-		"nobody":            {"", "laptop", false},
+		"no user":           {"", "laptop", false},
 		"no host":           {"ann", "", false},
 		"a control code":    {"ann\x1b", "laptop", false},
 		"with blanks about": {" ann ", "laptop", true},
@@ -106,7 +106,7 @@ func TestFacts_ClaimsCreator(t *testing.T) {
 	}
 }
 
-// Somebody who can edit annotations must not have other people's pods deleted by kshell's sweep.
+// Edited annotations must not make the sweep delete a pod that runs.
 func TestLeftover_HostileAnnotations(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, value := range []string{"1ns", "0s", "-1h", "1m", "2562047h47m16.854775807s", "x"} {

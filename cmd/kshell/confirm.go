@@ -1,0 +1,44 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"kshell/internal/terminal"
+)
+
+// confirm asks a question on stderr and reads the answer, a line, from stdin;
+// both have to be a terminal. Anything but y or yes is a no. Ctrl-C ends it with
+// the context's cause.
+func (a *app) confirm(ctx context.Context, question string) (yes bool, err error) {
+	input, err := terminal.NewInput(a.In)
+	if err != nil {
+		return false, fmt.Errorf("stdin: %w", err)
+	}
+	defer input.Cancel()
+	defer context.AfterFunc(ctx, func() { input.Cancel() })()
+	a.notice.ask(question + " [y/N]")
+	line, err := bufio.NewReader(input).ReadString('\n')
+	if err != nil { // no line was entered: the cursor is still on the question's
+		_, _ = io.WriteString(a.Err, "\n")
+	}
+	switch {
+	case ctx.Err() != nil:
+		return false, context.Cause(ctx)
+	case err != nil && !errors.Is(err, io.EOF):
+		return false, fmt.Errorf("stdin: %w", err)
+	}
+	return slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(line))), nil
+}
+
+// ask writes a question; the answer is typed on the same line.
+func (n *notice) ask(question string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, _ = io.WriteString(n.w, "kshell: "+clean(question)+" ")
+}
