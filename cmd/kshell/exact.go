@@ -114,7 +114,7 @@ func (j *job) sweep(ctx context.Context, at place, command []string) {
 func (j *job) quietly(ctx context.Context, at place, command []string) error {
 	request := at.request(command, false, false, stream.Protocols())
 	s := &stream.Session{Link: stream.Link{
-		Dial:      j.dialer.opener(request),
+		Dial:      j.aside.opener(request),
 		Reconnect: stream.ReconnectNever,
 	}}
 	return s.Run(ctx)

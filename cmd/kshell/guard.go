@@ -18,8 +18,6 @@ import (
 const (
 	// guardAfter is how long a command that is not interactive lives before its pod is watched: most are over by then.
 	guardAfter = time.Second
-	// guardDearly is the same where looking takes another run of a program that gives the credentials, for every command.
-	guardDearly = 10 * time.Second
 	// lastWords is how long a server may take to say how a command ended whose container is known to have: measured, 2 to 3 s.
 	lastWords = 4 * time.Second
 	// reasonAfter is how long the reason may take that a container has ended for: the kubelet writes it down behind the end.
@@ -71,20 +69,17 @@ func (j *job) guarded(ctx context.Context, s *stream.Session, patient bool) *gua
 		j.notice.detail("the pod is not watched: %s", err)
 		return nil
 	}
-	client, delay := asking, guardAfter
-	switch {
-	case j.prompts():
-		delay = guardDearly
-		j.muted(func() { client, err = j.podClient(unprompted(j.cfg, "a session has the terminal")) })
-	case j.plan.tty:
+	client := asking
+	if j.creds != nil {
+		if client, err = j.podClient(j.beside); err != nil {
+			j.notice.detail("the pod is not watched: %s", err)
+			return nil
+		}
+	}
+	client.Events = j.events
+	delay := guardAfter
+	if j.plan.tty {
 		delay = 0
-	}
-	if err != nil {
-		j.notice.detail("the pod is not watched: %s", err)
-		return nil
-	}
-	if client == asking {
-		client.Events = j.events
 	}
 	g := &guard{
 		job: j, delay: delay, client: client, asking: asking, session: s, patient: patient, found: j.at.seen, leave: func() {},
@@ -124,7 +119,7 @@ func noSuchPod(err error, name string) bool {
 
 // events carries a watch through the streaming core.
 func (j *job) events(ctx context.Context, path string, query url.Values, each func([]byte) error) (began bool) {
-	dialer, bySPDY := j.dialer.now()
+	dialer, bySPDY := j.aside.now()
 	if bySPDY { // no WebSocket passes here
 		return false
 	}

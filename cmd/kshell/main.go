@@ -24,6 +24,14 @@ func main() {
 // kshell is main without the exit, so that deferred calls run before the
 // process ends. It returns the exit code.
 func kshell(std streams) int {
+	called, args := calledAs(os.Args)
+	if len(args) > 0 && args[0] == quietPlugin {
+		return runQuietly(std, args[1:])
+	}
+	if completing(args) {
+		alone()
+		mute()
+	}
 	var local lastResort
 	ctx, stop := withSignals(context.Background(), &local, func(code int) {
 		local.close()
@@ -31,24 +39,17 @@ func kshell(std streams) int {
 	})
 	defer stop()
 	defer local.onPanic()
-	called, args := calledAs(os.Args)
-	if completing(args) {
-		alone()
-		mute() // cobra, and credential plugins
-	}
 	return runAs(ctx, std, &local, called, args)
 }
 
-// mute has libraries that write to stderr by themselves write nowhere, until undo is called. It is for who runs alone: they read os.Stderr when
-// they are set up.
-func mute() (undo func()) {
+// mute has cobra, and credential plugins by way of client-go, write nowhere: they
+// take os.Stderr when they are set up. It is called once, for a completion, while
+// the program has one goroutine.
+func mute() {
 	nowhere, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	if err != nil {
-		return func() {}
+	if err == nil {
+		os.Stderr = nowhere
 	}
-	before := os.Stderr
-	os.Stderr = nowhere
-	return func() { os.Stderr = before } // what was set up keeps the file
 }
 
 // streams are the local ends of everything.

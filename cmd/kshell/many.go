@@ -350,7 +350,11 @@ func (m *many) command(ctx context.Context, i int, command []string, out, errs i
 	if err != nil {
 		return nil, err
 	}
-	j.dialer = m.way(j.dialer)
+	shared := m.way(j.dialer)
+	if j.aside == j.dialer {
+		j.aside = shared
+	}
+	j.dialer = shared
 	j.out.Writer, j.err.Writer, j.image, j.told.inexact = out, errs, known, known.why
 	if known.why != "" {
 		own.notice.detail("not in exact mode, as before with this image: %s", known.why)

@@ -24,6 +24,8 @@ import (
 // Run's goroutine, but for marking.
 type visit struct {
 	*nodePod
+	client  *node.Client // these two are for requests beside the session
+	pods    *pod.Client
 	id      string // among those who are at the shell
 	job     *job
 	session *stream.Session
@@ -52,8 +54,12 @@ func (p *nodePod) attend(ctx context.Context, at place, back bool) (*job, error)
 		return nil, err
 	}
 	j.told.mode = modePlain
+	client, pods, err := p.clientsBeside(j)
+	if err != nil {
+		return nil, err
+	}
 	v := &visit{
-		nodePod: p, id: rand.Text(), job: j, tape: &node.Tape{To: &j.screen}, unmark: func() {}, again: back,
+		nodePod: p, client: client, pods: pods, id: rand.Text(), job: j, tape: &node.Tape{To: &j.screen}, unmark: func() {}, again: back,
 		heard: make(chan node.End, 1),
 	}
 	v.tape.Gap = v.missing
@@ -68,6 +74,24 @@ func (p *nodePod) attend(ctx context.Context, at place, back bool) (*job, error)
 	p.notice.say("what the shell prints is written to the container's log on the node (--no-log: it is not)")
 	defer j.alive(ctx, p.options.Stale, sign)()
 	return j, v.run(ctx)
+}
+
+// clientsBeside are clients for requests beside a session of j.
+func (p *nodePod) clientsBeside(j *job) (*node.Client, *pod.Client, error) {
+	if j.creds == nil {
+		return p.client, p.pods, nil
+	}
+	client, err := node.NewClient(j.beside)
+	if err != nil {
+		return nil, nil, err
+	}
+	client.Ignored = p.selectorsIgnored
+	pods, err := j.podClient(j.beside)
+	if err != nil {
+		return nil, nil, err
+	}
+	pods.Events = j.events
+	return client, pods, nil
 }
 
 // missing reports that output from before the connection could not be shown.
@@ -284,9 +308,6 @@ const (
 // hear watches how the shell ends: another kshell that is at it may delete the pod as soon as it has.
 func (v *visit) hear(ctx context.Context) {
 	defer close(v.heard)
-	if v.job.prompts() { // and the terminal is the shell's
-		return
-	}
 	_ = v.pods.Follow(ctx, v.job.at.seen, func(p *corev1.Pod, deleted bool) bool { // the pod is asked for, too
 		if p == nil || p.UID != v.pod.UID {
 			return deleted || p != nil

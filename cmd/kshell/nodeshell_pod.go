@@ -47,7 +47,7 @@ func (a *app) newNodeShells(kube *kubeconfig.Target, p *nodePlan) (*nodeShells, 
 	if err != nil {
 		return nil, err
 	}
-	pods.Events = (&job{app: a, dialer: way}).events
+	pods.Events = (&job{app: a, aside: way}).events
 	return &nodeShells{app: a, plan: p, cfg: kube.Config, client: client, pods: pods}, nil
 }
 

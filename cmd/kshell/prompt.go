@@ -7,25 +7,21 @@ import (
 	"kshell/internal/terminal"
 )
 
-// prompts says whether a program that gives the credentials may ask the user for something, each time that a connection is opened.
+// prompts reports whether a credential plugin may ask the user for something,
+// each time that a connection is opened.
 func (j *job) prompts() bool {
 	plugin := j.cfg.ExecProvider
 	return plugin != nil && plugin.InteractiveMode != api.NeverExecInteractiveMode && !plugin.StdinUnavailable
 }
 
-// muted sets up what shall not write to the terminal: such a program does so by itself.
-func (j *job) muted(setUp func()) {
-	defer mute()()
-	setUp()
-}
-
-// unprompted is cfg for when such a program has nobody to ask, and why.
+// unprompted is cfg with its credential plugin told that there is nobody to ask,
+// and why.
 func unprompted(cfg *rest.Config, why string) *rest.Config {
 	if cfg.ExecProvider == nil {
 		return cfg
 	}
 	cfg = rest.CopyConfig(cfg)
-	plugin := *cfg.ExecProvider
+	plugin := *cfg.ExecProvider // which CopyConfig shares
 	plugin.StdinUnavailable, plugin.StdinUnavailableMessage = true, why
 	cfg.ExecProvider = &plugin
 	return cfg

@@ -27,6 +27,9 @@ type job struct {
 	at     place
 	cfg    *rest.Config
 	dialer *road
+	aside  *road           // for what is run beside the session
+	beside *rest.Config    // for requests beside the session
+	creds  *background     // of aside and beside; nil where they are dialer and cfg
 	input  *terminal.Input // nil without -i
 	in     source
 	out    counter
@@ -126,7 +129,26 @@ func (a *app) newJob(cfg *rest.Config, p *execPlan, at place) (*job, error) {
 		out: counter{Writer: a.Out}, err: counter{Writer: &optional{Writer: a.Err}},
 	}
 	j.screen.Writer = &j.out
+	j.aside, j.beside = dialer, cfg
+	if cfg.ExecProvider != nil && (p.tty || p.stdin) {
+		if err := j.apart(); err != nil {
+			return nil, err
+		}
+	}
 	return j, nil
+}
+
+// apart keeps requests beside the session from running its credential plugin on
+// the terminal. This one may run, now.
+func (j *job) apart() (err error) {
+	if j.creds, j.beside, err = newBackground(j.cfg); err != nil {
+		return err
+	}
+	if err := j.creds.hold(); err != nil {
+		return err
+	}
+	j.aside, err = newRoad(j.beside, j.notice, j.plan.narrowed.asked)
+	return err
 }
 
 // run carries the job out.
@@ -178,7 +200,13 @@ func (j *job) unattended(ctx context.Context, s *stream.Session, patient bool) e
 func (j *job) newSession(open func(place) stream.Request) *stream.Session {
 	s := &stream.Session{
 		Link: stream.Link{
-			Dial:      func(ctx context.Context) (*stream.Conn, error) { return j.dialer.open(ctx, open(j.at)) },
+			Dial: func(ctx context.Context) (*stream.Conn, error) {
+				conn, err := j.dialer.open(ctx, open(j.at))
+				if err == nil && j.creds != nil {
+					_ = j.creds.hold() // those that have just been accepted
+				}
+				return conn, err
+			},
 			Reconnect: stream.ReconnectNever, // after the 101 a new socket is a new process
 			Backoff:   retries,
 			Persist:   j.persist(),

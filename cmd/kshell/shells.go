@@ -46,7 +46,7 @@ func (j *job) nodeOS(ctx context.Context) corev1.OSName {
 	if j.at.seen == nil {
 		return ""
 	}
-	client, err := j.podClient(j.cfg)
+	client, err := j.podClient(j.beside)
 	if err != nil {
 		return ""
 	}

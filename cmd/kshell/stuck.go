@@ -26,7 +26,7 @@ func (j *job) stuck(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, asking)
 	defer cancel()
 	j.notice.detail("the server says nothing, and may be stuck with unread input: asking the pod")
-	if ended := lookAgain(ctx, j.cfg, j.at); ended != nil {
+	if ended := lookAgain(ctx, j.beside, j.at); ended != nil {
 		return ended
 	}
 	var exit *stream.ExitError

@@ -1,0 +1,132 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"kshell/internal/sandbox"
+)
+
+// noisyPlugin is a credential plugin that says something on stderr each time that
+// it is run, and logs the modes of its terminal, if stdin is one.
+const noisyPlugin = `#!/bin/sh
+modes=none
+if [ -t 0 ]; then case $(stty -a) in *-icanon*) modes=raw ;; *) modes=cooked ;; esac; fi
+echo $modes >>"$LOG"
+echo NOISE >&2
+printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"%s"}}' "$(cat "$TOKEN")"
+`
+
+func noisy(t *testing.T, s *sandbox.Server, mode clientcmdapi.ExecInteractiveMode) (kubeconfig, log string) {
+	t.Helper()
+	token := writeFile(t, "token", s.Token("admin"), 0o600)
+	log = filepath.Join(t.TempDir(), "log")
+	kubeconfig = kubeconfigOf(t, s, func(all *clientcmdapi.Config, _ *clientcmdapi.Cluster) {
+		all.AuthInfos["admin"] = &clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{
+			APIVersion: "client.authentication.k8s.io/v1", Command: writeFile(t, "plugin", noisyPlugin, 0o700), InteractiveMode: mode,
+			Env: []clientcmdapi.ExecEnvVar{{Name: "TOKEN", Value: token}, {Name: "LOG", Value: log}},
+		}}
+	})
+	return kubeconfig, log
+}
+
+// Ten jobs, each of which lives long enough for its pod to be watched, share one
+// run of the plugin. Under -race a global that they swapped would be found.
+func TestCredentialPlugin_ManyPodsShareOneRun(t *testing.T) {
+	t.Parallel()
+	s := runSandbox(t, sandbox.Config{Empty: true})
+	for i := range 10 {
+		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c"}}}}
+		p.Name, p.Labels = fmt.Sprintf("many-%d", i), map[string]string{"app": "many"}
+		if err := s.AddPod(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path, log := noisy(t, s, clientcmdapi.IfAvailableExecInteractiveMode)
+	cmd := command(t, s, "--kubeconfig", path, "exec", "-l", "app=many", "--all", "--", "sh", "-c", "sleep 1.5; echo fine")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil || strings.Count(string(out), "fine\n") != 10 || stderr.String() != "NOISE\n" {
+		t.Errorf("%v, stdout %q, stderr %s", err, out, &stderr)
+	}
+	mustLog(t, log, "none")
+}
+
+// A request beside a shell that has the terminal is refused: the plugin is run
+// again, without the terminal and where nobody sees what it says.
+func TestCredentialPlugin_QuietBesideAShell(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []clientcmdapi.ExecInteractiveMode{clientcmdapi.IfAvailableExecInteractiveMode, clientcmdapi.NeverExecInteractiveMode} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			s := startSandbox(t)
+			path, log := noisy(t, s, mode)
+			refused := unauthorized
+			refused.Path = "/exec" // the shell itself is attached to
+			s.Inject(refused)
+			c := open(t, s, program(t), append([]string{"--kubeconfig", path}, onNode()...)...)
+			c.run("echo up''to", "upto\r\n")
+			c.prompt()
+			var runs []string
+			for stop := time.Now().Add(deadline); len(runs) < 2 && time.Now().Before(stop); time.Sleep(10 * time.Millisecond) {
+				text, _ := os.ReadFile(log)
+				runs = strings.Fields(string(text))
+			}
+			c.mustBeRaw()
+			c.keys("exit 3\r")
+			c.mustEnd(3)
+			first := map[bool]string{true: "cooked", false: "none"}[mode == clientcmdapi.IfAvailableExecInteractiveMode]
+			mustLog(t, log, first, "none")
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if n := strings.Count(string(c.text), "NOISE"); n != 1 {
+				t.Errorf("the plugin was heard %d times, want once, before the shell:\n%q", n, c.text)
+			}
+		})
+	}
+}
+
+// A plugin that must ask is run once for a shell and what is done beside it.
+func TestCredentialPlugin_AsksOnceForANodeShell(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	path, _, log := pluggedIn(t, s, "admin", true)
+	c := open(t, s, program(t), append([]string{"--kubeconfig", path}, onNode()...)...)
+	c.await("Password: ")
+	c.keys("sesame\r")
+	c.run("echo up''to", "upto\r\n")
+	c.prompt()
+	c.keys("exit 4\r")
+	c.mustEnd(4)
+	mustLog(t, log, "cooked")
+}
+
+func TestEncode_ClientCertificate(t *testing.T) {
+	certPEM, keyPEM := certificateFor(t, "me")
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := encode(&pair)
+	if err != nil || !bytes.Equal(cert, certPEM) {
+		t.Fatalf("%v, certificate\n%s", err, cert)
+	}
+	block, _ := pem.Decode(key)
+	if _, err := x509.ParsePKCS8PrivateKey(block.Bytes); err != nil {
+		t.Error(err)
+	}
+}
