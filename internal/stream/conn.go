@@ -251,32 +251,32 @@ func (c *Conn) receive(deliver func(channel, []byte) error) error {
 		return err
 	}
 	c.see(signMessage)
-	c.waitsForPiece()
 	if c.codec.text {
 		return c.receiveText(r, deliver)
 	}
-	n, err := r.Read(c.buf)
-	if n > 0 {
-		ch := channel(c.buf[0])
-		if err := deliver(ch, c.buf[headroom:n]); err != nil {
-			return err
-		}
-		return c.receiveRest(r, ch, err, deliver)
-	}
-	return endOfMessage(err)
+	return c.receiveBinary(r, deliver)
 }
 
-func (c *Conn) receiveRest(r io.Reader, ch channel, err error, deliver func(channel, []byte) error) error {
-	for err == nil {
+// receiveBinary delivers a message in pieces, of which the first one begins with the channel.
+func (c *Conn) receiveBinary(r io.Reader, deliver func(channel, []byte) error) error {
+	var ch channel
+	begun := false
+	for {
 		c.waitsForPiece()
-		var n int
-		if n, err = r.Read(c.buf); n > 0 {
-			if err := deliver(ch, c.buf[:n]); err != nil {
+		n, err := r.Read(c.buf)
+		piece := c.buf[:n]
+		if n > 0 && !begun {
+			ch, piece, begun = channel(piece[0]), piece[headroom:], true
+		}
+		if len(piece) > 0 {
+			if err := deliver(ch, piece); err != nil {
 				return err
 			}
 		}
+		if err != nil {
+			return endOfMessage(err)
+		}
 	}
-	return endOfMessage(err)
 }
 
 func endOfMessage(err error) error {
@@ -287,6 +287,7 @@ func endOfMessage(err error) error {
 }
 
 func (c *Conn) receiveText(r io.Reader, deliver func(channel, []byte) error) error {
+	c.waitsForPiece()
 	message, err := c.whole(r)
 	if err != nil || len(message) == 0 {
 		return err

@@ -535,16 +535,16 @@ const (
 	unreadLimit = 64 << 10
 )
 
-// watchStuck asks Stuck when there is reason to.
+// watchStuck calls Stuck when there is reason to.
 func (s *Session) watchStuck(ctx context.Context, conn *Conn, p *pump) {
-	ticker := time.NewTicker(stuckAfter)
-	defer ticker.Stop()
+	timer := time.NewTimer(stuckAfter)
+	defer timer.Stop()
 	answering := answeringAfter
-	for {
+	for ; ; timer.Reset(stuckAfter) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
 		}
 		silent := conn.quiet()
 		switch {
@@ -556,6 +556,8 @@ func (s *Session) watchStuck(ctx context.Context, conn *Conn, p *pump) {
 				continue
 			}
 			answering = 2 * silent // it is most likely at work
+		case ctx.Err() != nil:
+			return // no answer is awaited any more
 		case conn.quiet() < stuckAfter:
 			continue
 		}

@@ -1,0 +1,78 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// Empty messages and messages without a payload are nothing, whatever was read before them.
+func TestReceive_EmptyMessages(t *testing.T) {
+	each(t, func(t *testing.T, protocol string) {
+		d := pod(t, func(r remote) {
+			nothing := func() {
+				_ = r.Write(context.Background(), kind(r), nil)
+				r.say(chStdout, "")
+				r.say(chStderr, "")
+				r.say(chError, "")
+			}
+			nothing()
+			r.say(chStdout, "one")
+			nothing()
+			r.say(chStdout, "two")
+			nothing()
+			r.finish(statusFor(protocol, "0"))
+		})
+		var stdout, stderr bytes.Buffer
+		s := &Session{Link: Link{Dial: d.with(protocol), Reconnect: ReconnectNever}, Stdout: &stdout, Stderr: &stderr}
+		if err := s.Run(t.Context()); err != nil || stdout.String() != "onetwo" || stderr.Len() > 0 {
+			t.Errorf("error %v, stdout %q, stderr %q", err, &stdout, &stderr)
+		}
+	})
+}
+
+// script is a socket with one message, whose reader gives what the script says.
+type script struct {
+	socket
+	reads []string // "" reads nothing, without an error
+}
+
+func (s *script) Reader(context.Context) (websocket.MessageType, io.Reader, error) {
+	return websocket.MessageBinary, s, nil
+}
+
+func (s *script) Read(p []byte) (int, error) {
+	if len(s.reads) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, s.reads[0])
+	s.reads = s.reads[1:]
+	return n, nil
+}
+
+// A read that brings nothing is not the end of a message, and no piece of it.
+func TestReceive_ReadsThatBringNothing(t *testing.T) {
+	for name, reads := range map[string][]string{
+		"before": {"", "", "\x01abc"},
+		"within": {"\x01", "", "abc", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &Conn{ws: &script{reads: reads}, codec: codecs[V5], buf: []byte("\x02stale"), start: time.Now()}
+			got := ""
+			err := c.receive(func(ch channel, p []byte) error {
+				if ch != chStdout {
+					t.Errorf("%q on channel %d", p, ch)
+				}
+				got += string(p)
+				return nil
+			})
+			if err != nil || got != "abc" {
+				t.Errorf("%q, error %v", got, err)
+			}
+		})
+	}
+}
