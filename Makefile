@@ -14,7 +14,7 @@ QUICK_BUILD := CGO_ENABLED=0 go build -gcflags 'all=-N -l' -ldflags '$(LDFLAGS)'
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help build install test lint fmt cover size bench cross demo e2e e2e-ci e2e-lint cluster cluster-down clean
+.PHONY: help build install test contract lint fmt cover size bench cross demo e2e e2e-ci e2e-lint cluster cluster-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,9 +29,22 @@ install: ## install kshell into $GOBIN, also as a plugin of kubectl (PLUGIN= lea
 # The other names of the program: a plugin of kubectl, and what kubectl asks for its completion.
 PLUGIN ?= kubectl-kshell kubectl_complete-kshell
 
-test: ## run all tests, with the race detector
+# The race detector is on where goroutines are tested: in everything but the sandbox and the tests that run kshell in a process of its own.
+RACED = $(shell go list ./cmd/... ./internal/... | grep -v /sandbox)
+
+# SHELLS=all runs the tests of the scripts in every shell that they support, each of which has to be installed; otherwise in one.
+test: export KSHELL_TEST_SHELLS = $(SHELLS)
+test: ## run all tests (RACE=all: with the race detector everywhere; SHELLS=all: in every shell)
 	go vet ./...
-	go test -race -timeout 15m ./...
+ifeq ($(RACE),all)
+	go test -race -timeout 30m ./...
+else
+	go test -race -short -timeout 15m $(RACED)
+	go test -timeout 15m ./cmd/... ./internal/sandbox/... ./test/...
+endif
+
+contract: ## run the contract of kshell exec and node-shell on the sandbox (test/contract)
+	go test -timeout 15m ./test/contract
 
 lint: ## check format, style, and the code for the other platforms
 	@test -z "$$($(GOFUMPT) -l cmd internal test)" || { echo 'not formatted (make fmt):'; $(GOFUMPT) -l cmd internal test; exit 1; }

@@ -24,8 +24,17 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// startSandbox runs a sandbox with one pod, web, that has one container, web.
+// startSandbox runs a sandbox for kshell in a process of its own. It has two
+// pods of one container: web, and noshell, which has no shell.
 func startSandbox(t *testing.T) *sandbox.Server {
+	t.Helper()
+	skipShort(t)
+	return sandboxInProcess(t)
+}
+
+// sandboxInProcess is startSandbox for a test that calls kshell's functions
+// itself, and so runs with the race detector too.
+func sandboxInProcess(t *testing.T) *sandbox.Server {
 	t.Helper()
 	s := runSandbox(t, sandbox.Config{Empty: true})
 	for name, image := range map[string]string{"web": "", "noshell": sandbox.NoShellImage} {
@@ -60,9 +69,20 @@ func environment(t *testing.T, s *sandbox.Server) []string {
 	return append(os.Environ(), "KUBECONFIG="+s.Kubeconfig(), "HOME="+t.TempDir(), "TERM=vt220", "GORACE=atexit_sleep_ms=0")
 }
 
+// skipShort skips a test that runs kshell in a process of its own. make test
+// runs with -short what it runs with the race detector, which sees nothing of
+// another process.
+func skipShort(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: kshell runs in a process of its own")
+	}
+}
+
 // program is the path of kshell: the test binary under this name.
 func program(t *testing.T) string {
 	t.Helper()
+	skipShort(t)
 	path, err := exec.LookPath("kshell")
 	if err != nil {
 		t.Fatal(err)
@@ -94,6 +114,7 @@ const leader = `sh -c 'echo $$ >&3; exec "$@" 3>&- 4<&-' sh "$@"; echo $? >&3; r
 // open starts a program in a new terminal.
 func open(t *testing.T, s *sandbox.Server, path string, args ...string) *console {
 	t.Helper()
+	skipShort(t)
 	user, tty, err := pty.Open()
 	if err != nil {
 		t.Fatal(err)

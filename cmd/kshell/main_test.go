@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -55,6 +56,9 @@ const reachLimitVariable = "KSHELL_TEST_REACH_LIMIT"
 type suite struct{ *testing.M }
 
 func (s suite) Run() int {
+	if err := flag.Set("test.parallel", "8"); err != nil { // most tests wait most of the time
+		panic(err)
+	}
 	code := s.M.Run()
 	if code != 0 {
 		return code

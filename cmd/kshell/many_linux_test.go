@@ -13,9 +13,10 @@ import (
 )
 
 func TestASlowReaderHoldsThePodsBackNotTheMemory(t *testing.T) {
+	skipShort(t)
 	const pods = 3
 	bytesEach, limit := 200<<20, 64
-	if len(raceFlag) > 0 { // which is slow, and needs more
+	if raceDetector { // which is slow, and needs more
 		bytesEach, limit = 50<<20, 110
 	}
 	s := startPods(t, pods, "")

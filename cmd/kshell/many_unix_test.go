@@ -22,7 +22,7 @@ import (
 // startPods runs a sandbox with so many pods of an image: many-0, many-1 and so on, labelled many=yes.
 func startPods(t *testing.T, pods int, image string) *sandbox.Server {
 	t.Helper()
-	s := startSandbox(t)
+	s := sandboxInProcess(t)
 	for i := range pods {
 		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: image}}}}
 		p.Name, p.Labels = fmt.Sprintf("many-%d", i), map[string]string{"many": "yes"}

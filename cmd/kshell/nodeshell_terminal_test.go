@@ -247,7 +247,7 @@ func TestWhoGoesBackToAShellNeedNotMakePods(t *testing.T) {
 // Another kshell that is at the shell may delete the pod as soon as that has ended, before this one has asked for its exit code.
 func TestHowAShellHasEndedIsHeardThoughItsPodIsGone(t *testing.T) {
 	t.Parallel()
-	s := startSandbox(t)
+	s := sandboxInProcess(t)
 	target, err := (&kubeconfig.Flags{Kubeconfig: s.Kubeconfig()}).Load()
 	if err != nil {
 		t.Fatal(err)

@@ -2,5 +2,4 @@
 
 package main
 
-// raceFlag builds what the tests build as the tests were built, so that nothing is compiled twice.
-var raceFlag []string
+const raceDetector = false

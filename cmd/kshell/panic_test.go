@@ -17,6 +17,9 @@ const panickingName = "kshell-panicking"
 // panicking is the path of that kshell.
 func panicking(t *testing.T) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: kshell runs in a process of its own")
+	}
 	path, err := exec.LookPath(panickingName)
 	if err != nil {
 		t.Fatal(err)

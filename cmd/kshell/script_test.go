@@ -35,6 +35,7 @@ import (
 //	no-secret FILE    does not hold the token
 //	websockets HOW…   sets GATEWAY to the address of something that passes everything on but WebSockets; see there
 func TestScripts(t *testing.T) {
+	skipShort(t)
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata",

@@ -14,13 +14,23 @@ import (
 	"time"
 )
 
-// shells are those of this machine that could be an image's.
+// shells are the command lines of the shells to be tested, which could be an
+// image's: of the first one that this machine has, or of every one if
+// KSHELL_TEST_SHELLS is all.
 func shells(t *testing.T) map[string][]string {
 	t.Helper()
+	all := os.Getenv("KSHELL_TEST_SHELLS") == "all"
 	found := map[string][]string{}
-	for name, args := range map[string][]string{"dash": {"dash"}, "bash": {"bash", "--posix"}, "busybox": {"busybox", "sh"}} {
-		if path, err := exec.LookPath(args[0]); err == nil {
-			found[name] = append([]string{path}, args[1:]...)
+	for _, args := range [][]string{{"dash"}, {"bash", "--posix"}, {"busybox", "sh"}} {
+		path, err := exec.LookPath(args[0])
+		switch {
+		case err == nil:
+			found[args[0]] = append([]string{path}, args[1:]...)
+		case all:
+			t.Fatalf("KSHELL_TEST_SHELLS=all, and this machine has no %s: apt-get install %s", args[0], args[0])
+		}
+		if len(found) > 0 && !all {
+			break
 		}
 	}
 	if len(found) == 0 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -18,7 +19,12 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "8"); err != nil { // most tests wait most of the time
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // terminal is text as a terminal has it: with a CR before each LF, and no more.
 func terminal(text string) string {

@@ -3,9 +3,15 @@
 package sandbox_test
 
 import (
+	"flag"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "8"); err != nil { // most tests wait most of the time
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}

@@ -8,6 +8,7 @@ import (
 
 // Who comes from kubectl reads there what is otherwise, and why.
 func TestEveryDifferenceToKubectlIsListed(t *testing.T) {
+	t.Parallel()
 	const path = "../../docs/kubectl.md"
 	page, err := os.ReadFile(path)
 	if err != nil {

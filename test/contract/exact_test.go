@@ -39,6 +39,7 @@ func subjects(p Program, at Server) []Subject {
 }
 
 func TestTheEndsThatLie(t *testing.T) {
+	t.Parallel()
 	p, at := ground(t)
 	homes := map[string]string{}
 	resident := map[int]bool{}
@@ -124,6 +125,7 @@ func processes(home string) []int {
 }
 
 func TestExactModeIsNotSeen(t *testing.T) {
+	t.Parallel()
 	p, at := ground(t)
 	t.Run("same", func(t *testing.T) { Same(t, p, "web", "sh", true, regexp.MustCompile("")) })
 	for _, s := range subjects(p, at) {
@@ -135,6 +137,9 @@ func TestExactModeIsNotSeen(t *testing.T) {
 }
 
 func TestExactModeCosts(t *testing.T) {
+	if !*strict {
+		t.Parallel()
+	}
 	p, at := ground(t)
 	Cost(t, subjects(p, at)[0], "web", 10, 1, 16<<20, Budget{Start: 3 * time.Millisecond, Volume: 0.03, Strict: *strict})
 }

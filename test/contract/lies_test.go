@@ -73,6 +73,7 @@ func honest(t *testing.T, kshell string, fault sandbox.Fault) (Subject, *sandbox
 
 // Whatever the server says: every byte, and the command's own code.
 func TestWhateverTheServerSaysTheCommandIsHeard(t *testing.T) {
+	t.Parallel()
 	kshell := build(t)
 	for _, l := range lies() {
 		for by, flags := range spoken {
@@ -95,6 +96,7 @@ func TestWhateverTheServerSaysTheCommandIsHeard(t *testing.T) {
 
 // Lies 3b and 4: what is uploaded is there as a whole or not at all.
 func TestAnUploadIsWholeOrNotThere(t *testing.T) {
+	t.Parallel()
 	kshell, want := build(t), lines(100_000)
 	for name, l := range map[string]struct {
 		fault  sandbox.Fault
@@ -133,6 +135,7 @@ func TestAnUploadIsWholeOrNotThere(t *testing.T) {
 
 // A success that comes before the script has said a word says nothing of the command, which may run: it is not run a second time.
 func TestASuccessWithoutAWordRunsNothingTwice(t *testing.T) {
+	t.Parallel()
 	kshell := build(t)
 	for by, flags := range spoken {
 		if by == "SPDY" {
@@ -156,6 +159,7 @@ func TestASuccessWithoutAWordRunsNothingTwice(t *testing.T) {
 // The plain way has only the server's word, and calls nothing a success that nobody has called so. (Of a server that is stuck with unread input the
 // pod is asked, which needs a container with processes of its own: see the suite.)
 func TestWithoutTheServersWordThePlainWayEndsIn255(t *testing.T) {
+	t.Parallel()
 	kshell := build(t)
 	for _, l := range lies() {
 		if l.fault.Do == sandbox.SaySuccess || l.fault.LoseTail > 0 || l.fault.Do == sandbox.Hang || strings.HasPrefix(l.name, "1, ") {

@@ -22,6 +22,7 @@ func behind(t *testing.T, kshell string) (Program, []string, *faultproxy.Proxy) 
 }
 
 func TestACutLinkIsNeverSuccess(t *testing.T) {
+	t.Parallel()
 	kshell := build(t)
 	for name, end := range map[string]faultproxy.Ending{"RST": faultproxy.RST, "FIN": faultproxy.FIN} {
 		for _, n := range []int64{100_000, 1_000_000} {
@@ -51,6 +52,7 @@ func isLost(t *testing.T, r Result, sent int64) {
 }
 
 func TestASlowAndDistantLinkLosesNothing(t *testing.T) {
+	t.Parallel()
 	p, exec, proxy := behind(t, build(t))
 	proxy.Delay(faultproxy.ToClient, 100*time.Millisecond)
 	proxy.Rate(faultproxy.ToClient, 128<<10)

@@ -9,9 +9,13 @@ import (
 	"kshell/internal/sandbox"
 )
 
-func TestMany(t *testing.T) { Many(t, program(t)) }
+func TestMany(t *testing.T) {
+	t.Parallel()
+	Many(t, program(t))
+}
 
 func TestManyPodsThatPrintWithoutEndAreHeldBackAndEnded(t *testing.T) {
+	t.Parallel()
 	const pods = 20
 	s, err := sandbox.Start(sandbox.Config{Dir: t.TempDir(), Empty: true})
 	if err != nil {
@@ -29,6 +33,7 @@ func TestManyPodsThatPrintWithoutEndAreHeldBackAndEnded(t *testing.T) {
 }
 
 func TestWhatEndsKshellEndsTheCommand(t *testing.T) {
+	t.Parallel()
 	p := program(t)
 	for name, flags := range map[string][]string{"v5": nil, "v4": {"--subprotocol", "v4.channel.k8s.io"}} {
 		t.Run(name, func(t *testing.T) { Signals(t, p, flags...) })

@@ -23,6 +23,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "8"); err != nil { // most tests wait most of the time
+		panic(err)
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(folder) // which may not be there
 		os.Exit(code)
@@ -89,6 +92,7 @@ func build(t *testing.T) string {
 }
 
 func TestExec(t *testing.T) {
+	t.Parallel()
 	p := program(t)
 	t.Run("cases", func(t *testing.T) { Run(t, p) })
 	t.Run("lost stderr", func(t *testing.T) { LostStderr(t, p) })

@@ -12,6 +12,7 @@ import (
 // Every test of the e2e suite begins with inCI(t) or notInCI(t). The suite
 // itself needs a cluster, so it is parsed here.
 func TestSuite_EveryTestIsMarked(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("../e2e/suite/*_test.go")
 	if err != nil {
 		t.Fatal(err)

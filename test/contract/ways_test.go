@@ -5,6 +5,7 @@ import (
 )
 
 func TestWays(t *testing.T) {
+	t.Parallel()
 	s, host := startSandbox(t)
 	Ways(t, Users{
 		Program:  Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()},
