@@ -182,15 +182,14 @@ func TestKeys_LostInputEndsAPaste(t *testing.T) {
 	own := make(chan byte, 1)
 	k := NewKeys(source, func() bool { return source.Close() == nil }, '~', ".", func(key byte) { own <- key })
 	defer k.Cancel()
-	go func() {
-		_, _ = user.Write([]byte("\x1b[200~abc"))
-		k.NewLine()
-		k.Lost()
-		_, _ = user.Write([]byte("~."))
-	}()
+	typed := func(keys string) { _, _ = user.Write([]byte(keys)) }
+	go typed("\x1b[200~abc")
 	if _, err := io.ReadFull(k, make([]byte, 9)); err != nil {
 		t.Fatal(err)
 	}
+	k.NewLine()
+	k.Lost()
+	go typed("~.")
 	go func() { _, _ = io.Copy(io.Discard, k) }()
 	if got := <-own; got != '.' {
 		t.Errorf("key %q", got)
