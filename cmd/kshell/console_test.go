@@ -108,8 +108,8 @@ type console struct {
 const columns0, rows0 = 80, 24
 
 // leader is the shell that a terminal's user has started the program from. It leads the session, and stays when the program has ended:
-// the kernel resets a terminal whose leader is gone, and nothing could be said of what the program left.
-const leader = `sh -c 'echo $$ >&3; exec "$@" 3>&- 4<&-' sh "$@"; echo $? >&3; read -r _ <&4`
+// the kernel resets a terminal whose leader is gone, and nothing could be said of what the program left. A Ctrl-C is also its own.
+const leader = `trap : INT; sh -c 'echo $$ >&3; exec "$@" 3>&- 4<&-' sh "$@"; echo $? >&3; read -r _ <&4`
 
 // open starts a program in a new terminal.
 func open(t *testing.T, s *sandbox.Server, path string, args ...string) *console {

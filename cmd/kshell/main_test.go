@@ -41,11 +41,19 @@ func giveTime() {
 			*limit = time.Minute
 		}
 	}
+	slowAfter, answeredWithin = time.Minute, time.Minute
+	if slow, err := time.ParseDuration(os.Getenv(slowVariable)); err == nil {
+		slowAfter, answeredWithin = slow, slow
+	}
 	reachLimit = time.Minute
 	if limit, err := time.ParseDuration(os.Getenv(reachLimitVariable)); err == nil {
 		reachLimit = limit
 	}
 }
+
+// slowVariable is a variable of the environment that sets slowAfter and
+// answeredWithin, for tests that wait for them.
+const slowVariable = "KSHELL_TEST_SLOW_AFTER"
 
 // reachLimitVariable is a variable of the environment that sets reachLimit, for
 // tests that wait for it.

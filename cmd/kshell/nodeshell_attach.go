@@ -143,8 +143,8 @@ func (v *visit) run(ctx context.Context) error {
 		v.hear(ctx)
 	})
 	j.interrupting(leaving)
-	stop := j.untilStart(s, false)
-	err = k.gap.givenUp(s.Run(ctx))
+	running, stop := j.untilStart(ctx, s, false)
+	err = k.gap.givenUp(s.Run(running))
 	stop()
 	var lost *stream.LostError
 	if errors.As(err, &lost) { // the pod is asked before this returns, and no key is read any more: Ctrl-C has to be a signal

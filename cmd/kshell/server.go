@@ -88,36 +88,87 @@ func (t slowTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // untilStart bounds the time until the command of s begins, and has the user told what is waited for. WithOutput: the command writes something when
-// it begins. It is called last before Run; stop is to be called after it.
-func (j *job) untilStart(s *stream.Session, withOutput bool) (stop func()) {
-	limit, begin, started := cmp.Or(j.cfg.Timeout, apiclient.DefaultTimeout), time.Now(), atomic.Bool{}
+// it begins. It is called last before Run, which gets the context that it returns; stop is to be called after Run.
+func (j *job) untilStart(ctx context.Context, s *stream.Session, withOutput bool) (running context.Context, stop func()) {
+	running, end := context.WithCancelCause(ctx)
+	limit, begin, started := cmp.Or(j.cfg.Timeout, apiclient.DefaultTimeout), time.Now(), make(chan struct{})
 	s.StartTimeout, s.WithOutput = limit, withOutput
 	slow := time.AfterFunc(slowAfter, func() {
 		defer j.lastResort.onPanic()
-		j.notice.say("waiting for %s to start the command (up to %v, Ctrl-C ends it)", j.starter(), limit)
+		j.sayStarting(limit)
 	})
-	s.OnStart = func() {
+	s.OnStart = sync.OnceFunc(func() {
 		slow.Stop()
-		started.Store(true)
+		close(started)
 		if j.server != nil {
 			j.server.started.Store(true)
 		}
-	}
+	})
 	if persist := s.Persist; persist != nil {
 		s.Persist = func(err error, delay time.Duration) bool {
 			return time.Since(begin)+delay < limit && persist(err, delay)
 		}
 	}
+	if j.prompts() { // a program that asks the user for credentials takes its time
+		return running, func() { slow.Stop(); end(nil) }
+	}
 	dial := s.Dial
 	s.Dial = func(ctx context.Context) (*stream.Conn, error) {
-		if started.Load() || j.prompts() { // a program that asks the user for credentials takes its time
+		select {
+		case <-started:
 			return dial(ctx)
+		default:
 		}
 		ctx, cancel := context.WithDeadlineCause(ctx, begin.Add(limit), &stream.StartError{Within: limit})
 		defer cancel()
 		return dial(ctx)
 	}
-	return func() { slow.Stop() }
+	var probe sync.WaitGroup
+	if !withOutput {
+		probe.Go(func() {
+			defer j.lastResort.onPanic()
+			select {
+			case <-running.Done():
+			case <-started:
+				j.probe(running, end, limit, begin.Add(limit))
+			}
+		})
+	}
+	return running, func() {
+		slow.Stop()
+		end(nil)
+		probe.Wait()
+	}
+}
+
+// probe ends a session whose server has opened it, and whose command writes nothing, if the node does not answer until the deadline: another
+// command is run there. An answer of any kind means that the command runs, and is silent.
+func (j *job) probe(ctx context.Context, end context.CancelCauseFunc, limit time.Duration, deadline time.Time) {
+	silent := func() bool { return ctx.Err() == nil && j.out.count() == 0 && j.err.count() == 0 }
+	select {
+	case <-ctx.Done():
+	case <-time.After(min(slowAfter, limit/2)):
+	}
+	if !silent() {
+		return
+	}
+	slow := time.AfterFunc(slowAfter, func() {
+		defer j.lastResort.onPanic()
+		if silent() {
+			j.sayStarting(limit)
+		}
+	})
+	defer slow.Stop()
+	asking, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	err := j.quietly(asking, j.where(), []string{"true"})
+	if err != nil && errors.Is(asking.Err(), context.DeadlineExceeded) && silent() {
+		end(&stream.StartError{Within: limit})
+	}
+}
+
+func (j *job) sayStarting(limit time.Duration) {
+	j.notice.say("waiting for %s to start the command (up to %v, Ctrl-C ends it)", j.starter(), limit)
 }
 
 // starter names what has to start the command.

@@ -192,7 +192,8 @@ func (j *job) unattended(ctx context.Context, s *stream.Session, patient bool) e
 	g := j.guarded(ctx, s, patient)
 	defer g.end()
 	j.repeats(s)
-	defer j.untilStart(s, patient)() // the script has a word when it begins
+	ctx, stop := j.untilStart(ctx, s, patient) // the script writes a word when it begins
+	defer stop()
 	return s.Run(ctx)
 }
 

@@ -149,8 +149,8 @@ func (j *job) attended(ctx context.Context, s *stream.Session, shell *exact.Shel
 	if shell == nil {
 		j.interrupting(leaving)
 	}
-	stop := j.untilStart(s, shell != nil)
-	err = s.Run(ctx)
+	running, stop := j.untilStart(ctx, s, shell != nil)
+	err = s.Run(running)
 	stop()
 	var exit *stream.ExitError
 	if err != nil && !errors.As(err, &exit) {

@@ -325,7 +325,7 @@ type Session struct {
 	// more than 160 KiB unread it never says so). Its error ends the session; nil goes on. It runs in a goroutine of its own.
 	Stuck func(ctx context.Context) error
 
-	// StartTimeout bounds the time from Run's beginning to the first message on the first socket; 0: there is no bound. When it is over the session
+	// StartTimeout bounds the time from Run's beginning to the first message on a socket; 0: there is no bound. When it is over the session
 	// ends with a *StartError. WithOutput says that the command writes something when it begins, so that only output, or its end, counts: API
 	// servers that translate the protocol themselves (Kubernetes 1.30 to 1.35) open sockets, and send the first, empty message, for a node that
 	// is dead. Over SPDY no message is sent first; without WithOutput the open connection counts.
@@ -351,7 +351,8 @@ type Session struct {
 	Size    func() (width, height uint16, ok bool)
 	Resized <-chan struct{}
 
-	redraws redraws
+	redraws    redraws
+	hasStarted bool // the command; of Run's goroutine
 }
 
 // redraws are wishes for one; 1 slot.
@@ -381,7 +382,7 @@ func (s *Session) Redraw() {
 //   - *RemoteError: it could not be run; the server says why
 //   - *LostError: the link ended and nobody said anything, and the policy says no more sockets
 //   - *HandshakeError, *DialError, *ProtocolError, *NotYetError: no socket could be opened
-//   - *StartError: the first socket was opened, and nothing came from it within StartTimeout
+//   - *StartError: nothing came from the command within StartTimeout
 //   - *OutputError, *InputError: Stdout or Stderr, or Stdin, failed
 //   - the context's cause, when it ended first
 //
@@ -399,13 +400,12 @@ func (s *Session) Run(ctx context.Context) error {
 			c.Wait()
 		}
 	}()
-	first, start := true, time.Now()
+	start := time.Now()
 	return s.run(ctx, func(ctx context.Context, conn *Conn) error {
 		b := s.laterStart()
-		if first {
+		if !s.hasStarted {
 			b = s.firstStart(conn, time.Since(start))
 		}
-		first = false
 		return s.use(ctx, conn, c, p, b)
 	})
 }
@@ -419,9 +419,10 @@ type startBound struct {
 	required bool  // the end of the command does not do instead, not even a success
 }
 
-// firstStart takes how long it took to open the socket.
+// firstStart is for the sockets until the command has begun. took is the time since Run's beginning.
 func (s *Session) firstStart(conn *Conn, took time.Duration) startBound {
 	if s.StartTimeout == 0 {
+		s.hasStarted = true
 		return startBound{}
 	}
 	b := startBound{within: max(s.StartTimeout-took, time.Second), awaited: signMessage, late: &StartError{s.StartTimeout}, gate: s.Interactive}
@@ -446,13 +447,14 @@ func (s *Session) laterStart() startBound {
 }
 
 func (s *Session) started() {
+	s.hasStarted = true
 	if s.OnStart != nil {
 		s.OnStart()
 	}
 }
 
-// StartError means that the server has accepted the first connection, and nothing came from the command within StartTimeout. It may be started
-// later all the same.
+// StartError means that the server has accepted a connection, and nothing came from the command within StartTimeout. It may be started later all
+// the same.
 type StartError struct{ Within time.Duration }
 
 func (e *StartError) Error() string {

@@ -134,3 +134,26 @@ func TestStartTimeout_CommandEndsWithoutOutput(t *testing.T) {
 		})
 	}
 }
+
+// A socket that is lost before the command has begun does not lengthen the time.
+func TestStartTimeout_SocketsAreLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sockets := 0
+		d := pod(t, func(r remote) {
+			sockets++
+			r.say(chStdout, "")
+			time.Sleep(10 * time.Second)
+		})
+		s := &Session{Interactive: true, StartTimeout: 35 * time.Second, WithOutput: true, Proof: 20 * time.Second}
+		s.Dial, s.Reconnect = d.with(V5), ReconnectAlways
+		s.OnOpen = func(*Conn) error { t.Error("the terminal was made raw"); return nil }
+		begin := time.Now()
+		err := s.Run(t.Context())
+		var unstarted *StartError
+		if took := time.Since(begin); !errors.As(err, &unstarted) || took != s.StartTimeout || sockets != 3 {
+			t.Errorf("ended by %v after %v and %d sockets", err, took, sockets)
+		}
+		time.Sleep(time.Minute) // the last socket's far side
+		synctest.Wait()
+	})
+}

@@ -1,0 +1,44 @@
+//go:build unix
+
+package main
+
+import (
+	"testing"
+
+	"kshell/internal/sandbox"
+)
+
+// greeting is the length of the first, empty message on stdout with its frame, in bytes.
+const greeting = 3
+
+// The faults of servers that accept and then say nothing.
+var (
+	muteServer  = sandbox.Fault{Path: "/", Do: sandbox.Hang, When: sandbox.AtRequest}
+	muteKubelet = sandbox.Fault{Do: sandbox.Hang, When: sandbox.AtRequest}                    // behind a server that passes sockets on
+	muteSocket  = sandbox.Fault{Do: sandbox.StallWrite, When: sandbox.AfterSent, N: greeting} // behind one that translates
+)
+
+func TestCtrlC_BeforeTheFirstByte(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		fault sandbox.Fault
+		args  []string
+		said  string
+	}{
+		{"server", muteServer, []string{"exec", "web"}, "waiting for the API server at 127.0.0.1:"},
+		{"kubelet", muteKubelet, []string{"exec", "web"}, `waiting for node sandbox to start the command \(up to 35s, Ctrl-C ends it\)`},
+		{"socket", muteSocket, []string{"exec", "web"}, "waiting for node sandbox to start the command"},
+		{"socket, plainly", muteSocket, []string{"exec", "-it", "--exact=never", "web", "--", "sh"}, "waiting for node sandbox to start the command"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := startSandbox(t)
+			s.Inject(tt.fault)
+			c := open(t, s, "env", append([]string{slowVariable + "=300ms", program(t)}, tt.args...)...)
+			c.await(tt.said)
+			c.keys("\x03")
+			c.mustEnd(130)
+		})
+	}
+}
