@@ -115,6 +115,37 @@ func TestCredentialPlugin_AsksOnceForANodeShell(t *testing.T) {
 	mustLog(t, log, "cooked")
 }
 
+// certPlugin is a credential plugin that gives a client certificate.
+const certPlugin = `#!/bin/sh
+echo run >>"$LOG"
+printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"clientCertificateData":"%s","clientKeyData":"%s"}}' "$CERT" "$KEY"
+`
+
+// The certificate of a plugin is sent beside a shell, too: the server lets nobody
+// else in.
+func TestCredentialPlugin_ClientCertificateBesideAShell(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	cert, key := certificateFor(t, "admin")
+	address, trust := startDoor(t, s, cert)
+	log := filepath.Join(t.TempDir(), "log")
+	inJSON := func(text []byte) string { return strings.ReplaceAll(string(text), "\n", `\n`) }
+	path := kubeconfigOf(t, s, func(all *clientcmdapi.Config, c *clientcmdapi.Cluster) {
+		c.Server, c.CertificateAuthority, c.CertificateAuthorityData = address, "", trust
+		all.AuthInfos["admin"] = &clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{
+			APIVersion: "client.authentication.k8s.io/v1", Command: writeFile(t, "plugin", certPlugin, 0o700),
+			InteractiveMode: clientcmdapi.IfAvailableExecInteractiveMode,
+			Env:             []clientcmdapi.ExecEnvVar{{Name: "LOG", Value: log}, {Name: "CERT", Value: inJSON(cert)}, {Name: "KEY", Value: inJSON(key)}},
+		}}
+	})
+	c := open(t, s, program(t), append([]string{"--kubeconfig", path}, onNode()...)...)
+	c.run("echo up''to", "upto\r\n")
+	c.prompt()
+	c.keys("exit 4\r")
+	c.mustEnd(4)
+	mustLog(t, log, "run")
+}
+
 func TestEncode_ClientCertificate(t *testing.T) {
 	certPEM, keyPEM := certificateFor(t, "me")
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)

@@ -72,7 +72,7 @@ func (a *app) loadSettings() (*settings.Settings, error) {
 			"set " + settingsVariable + " to a file that can be read, or type `unset " + settingsVariable + "`",
 		}
 	}
-	switch _, missing := os.Stat(path); {
+	switch _, missing := os.Stat(path); { //nolint:gosec // the path is the user's own
 	case missing == nil:
 		a.notice.caution("settings are not used: %s", err)
 	case errors.Is(missing, fs.ErrPermission): // whether there is one is not known

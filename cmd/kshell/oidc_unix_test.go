@@ -44,7 +44,7 @@ func startIdentityProvider(t *testing.T, s *sandbox.Server) *identityProvider {
 	t.Helper()
 	p := &identityProvider{lifetime: time.Hour, refresh: "refresh-0", issued: map[string]bool{}}
 	p.Server = httptest.NewTLSServer(p)
-	t.Cleanup(p.Server.Close)
+	t.Cleanup(p.Close)
 	target, err := url.Parse(s.URL())
 	if err != nil {
 		t.Fatal(err)

@@ -27,7 +27,9 @@ func unprompted(cfg *rest.Config, why string) *rest.Config {
 	return cfg
 }
 
-// lend gives the terminal to such a program, as it was before kshell, until back is called. What was typed meanwhile and not taken is nobody's.
+// lend gives the terminal to a credential plugin that may ask for something, in
+// the modes that it had before kshell, until back is called. Keys that the plugin
+// did not read are discarded then.
 func (k *keys) lend(t *terminal.Terminal) (back func()) {
 	if !k.wasRaw.Load() || !k.job.prompts() {
 		return func() {}

@@ -1,0 +1,35 @@
+package kubeconfig
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Without a usable home directory the service account of a pod is used as ever.
+func TestHome_UnusableInACluster(t *testing.T) {
+	for name, home := range map[string]string{"none": "", "a device": os.DevNull, "missing": "/no/such/home"} {
+		t.Run(name, func(t *testing.T) {
+			f := inPod(t, map[string]string{"token": "sa-" + secret, "namespace": "home\n"})
+			t.Setenv("HOME", home)
+			t.Setenv("USERPROFILE", home)
+			if got := mustLoad(t, f); got.Context != InCluster || got.Namespace != "home" || len(got.Notes) != 0 {
+				t.Errorf("context %q, namespace %q, notes %q", got.Context, got.Namespace, got.Notes)
+			}
+		})
+	}
+}
+
+// A file that is there and cannot be read stays an error: it may choose another
+// cluster.
+func TestHome_UnreadableFile(t *testing.T) {
+	home := clean(t)
+	if err := os.MkdirAll(filepath.Join(home, ".kube", "config"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := refused(t, Flags{Server: "https://one"}); err.Kind != Unreadable || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got kind %d: %s", err.Kind, err)
+	}
+}
