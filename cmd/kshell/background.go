@@ -22,8 +22,8 @@ import (
 // are for the session, and write on its screen.
 //
 // So the requests carry the credentials that the session's own plugin gave last
-// (see hold). Where the server refuses these, the plugin is run again, without
-// stdin, stdout and stderr of ours. It is used by several goroutines.
+// (see hold). Where the server refuses these, the plugin is run again, with the
+// null device as its stdin and stderr. A background is safe for concurrent use.
 type background struct {
 	cfg   *rest.Config      // of the session
 	renew http.RoundTripper // runs the plugin quietly

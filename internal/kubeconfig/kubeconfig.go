@@ -14,7 +14,8 @@
 //   - Without any configuration Load fails; it never falls back to
 //     http://localhost:8080.
 //   - No client that is made of Target.Config follows a redirect to another
-//     scheme, host or port.
+//     scheme, host or port. (client-go's oidc provider has a client of its own,
+//     for the identity provider alone, which does.)
 //   - No error holds a token, a key or a line of a file: the parser's own words
 //     quote them (see malformed.go), so they are dropped.
 package kubeconfig
