@@ -24,16 +24,17 @@ import (
 // Run's goroutine, but for marking.
 type visit struct {
 	*nodePod
-	client  *node.Client // these two are for requests beside the session
-	pods    *pod.Client
-	id      string // among those who are at the shell
-	job     *job
-	session *stream.Session
-	tape    *node.Tape
-	again   bool      // the shell has been attached to before
-	outage  bool      // the present connection follows one that was lost
-	end     *node.End // of the shell, once it is known
-	gone    bool      // the pod is
+	client   *node.Client // these two are for requests beside the session
+	pods     *pod.Client
+	id       string // among those who are at the shell
+	job      *job
+	session  *stream.Session
+	tape     *node.Tape
+	received counter   // what the stream brings, to the tape
+	again    bool      // the shell has been attached to before
+	outage   bool      // the present connection follows one that was lost
+	end      *node.End // of the shell, once it is known
+	gone     bool      // the pod is
 
 	heard   chan node.End  // how the shell has ended, by a watch; closed when that ends
 	marking sync.WaitGroup // marks, the watch, and the word that the shell is left running
@@ -142,7 +143,7 @@ func (v *visit) run(ctx context.Context) error {
 		defer j.lastResort.onPanic()
 		v.hear(ctx)
 	})
-	j.interrupting(leaving)
+	j.interrupting(leaving, &v.received)
 	running, stop := j.untilStart(ctx, s, false)
 	err = k.gap.givenUp(s.Run(running))
 	stop()
@@ -162,7 +163,8 @@ func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (lea
 	if err != nil {
 		return nil, err
 	}
-	s.Stdout = v.tape
+	v.received.Writer = v.tape
+	s.Stdout = &v.received
 	v.tape.To = tee{v.tape.To, k.lines.Wrote}
 	k.lines.SameShell, k.lines.Withheld = true, k.withheld
 	release := k.hold(t, s, &gap{job: j, same: true})

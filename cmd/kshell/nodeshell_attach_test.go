@@ -287,3 +287,31 @@ func TestAttach_UnnamedWithoutTerminal(t *testing.T) {
 		t.Error("attached to it")
 	}
 }
+
+// A Ctrl-C that is typed while kshell waits for the log is the shell's: the
+// server is not silent.
+func TestLog_HangsCtrlC(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	pod := addDetachedShell(t, s, "ann", "laptop")
+	s.Inject(sandbox.Fault{Path: "/log", Do: sandbox.Hang, When: sandbox.AtRequest})
+	c := open(t, s, program(t), "node-shell", "--attach", pod)
+	awaitSessions(t, s, func([]sandbox.Session) bool { return len(sessionsWithTTY(s)) == 1 })
+	c.awaitRaw()
+	c.keys("\x03")
+	c.await(`kshell: warning: the container's log did not come within 10s: earlier output may be missing\r\n`)
+	c.prompt()
+	c.run("echo up''to", "upto\r\n")
+	c.keys("exit 4\r")
+	c.mustEnd(4)
+}
+
+// awaitRaw waits for the terminal to be raw.
+func (c *console) awaitRaw() {
+	c.t.Helper()
+	for end := time.Now().Add(deadline); c.modes() == c.before; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			c.t.Fatal("the terminal is not raw")
+		}
+	}
+}

@@ -200,13 +200,14 @@ func missingPod(err error) bool {
 
 // interrupting ends a session by Ctrl-C when the command has written nothing yet, and does not answer to it either: servers that translate the
 // protocol open sessions for nodes that are silent.
-func (j *job) interrupting(leave context.CancelCauseFunc) {
+// Received counts what the command has written.
+func (j *job) interrupting(leave context.CancelCauseFunc, received *counter) {
 	j.in.interrupted = func() {
-		if j.out.count() > 0 {
+		if received.count() > 0 {
 			return
 		}
 		time.AfterFunc(answeredWithin, func() {
-			if j.out.count() == 0 {
+			if received.count() == 0 {
 				leave(signalError{syscall.SIGINT})
 			}
 		})

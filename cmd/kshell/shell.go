@@ -147,7 +147,7 @@ func (j *job) attended(ctx context.Context, s *stream.Session, shell *exact.Shel
 	defer leave()
 	defer j.clearing.Wait()
 	if shell == nil {
-		j.interrupting(leaving)
+		j.interrupting(leaving, &j.out)
 	}
 	running, stop := j.untilStart(ctx, s, shell != nil)
 	err = s.Run(running)
