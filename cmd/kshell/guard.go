@@ -20,10 +20,13 @@ const (
 	guardAfter = time.Second
 	// lastWords is how long a server may take to say how a command ended whose container is known to have: measured, 2 to 3 s.
 	lastWords = 4 * time.Second
-	// reasonAfter is how long the reason may take that a container has ended for: the kubelet writes it down behind the end.
+	// reasonAfter is how long after the end of a container its pod's status may say so, and why.
 	reasonAfter = 2 * time.Second
-	// exitKilled is the code of what ends with its container.
-	exitKilled = 137
+	// reasonEvery is how often the status is looked at meanwhile.
+	reasonEvery = 200 * time.Millisecond
+	// exitKilled is the code of what is killed with its container, exitTerminated of what the container's first process ends before it ends itself.
+	exitKilled     = 137
+	exitTerminated = 143
 )
 
 // oneLook bounds a look at what has become of a container, at the end.
@@ -38,7 +41,6 @@ type guard struct {
 	session *stream.Session
 	request pod.Request // by which another pod is found
 	delay   time.Duration
-	patient bool // what is killed may have been killed with its container
 
 	// Of the session's goroutine.
 	found *pod.Found
@@ -59,8 +61,8 @@ type fateError struct{ sentence string }
 
 func (e *fateError) Error() string { return e.sentence }
 
-// guarded has s looked after; patient: what is killed in it may have been killed with its container. End has to be called after Run.
-func (j *job) guarded(ctx context.Context, s *stream.Session, patient bool) *guard {
+// guarded makes a guard for s. Its end has to be called after Run.
+func (j *job) guarded(ctx context.Context, s *stream.Session) *guard {
 	if j.at.seen == nil {
 		return nil
 	}
@@ -82,7 +84,7 @@ func (j *job) guarded(ctx context.Context, s *stream.Session, patient bool) *gua
 		delay = 0
 	}
 	g := &guard{
-		job: j, delay: delay, client: client, asking: asking, session: s, patient: patient, found: j.at.seen, leave: func() {},
+		job: j, delay: delay, client: client, asking: asking, session: s, found: j.at.seen, leave: func() {},
 		request: pod.Request{Namespace: j.at.namespace, Target: j.plan.target, Container: j.plan.container},
 		ended:   make(chan struct{}),
 	}
@@ -244,10 +246,10 @@ func (g *guard) judge(ctx context.Context, err error) error {
 		return err
 	case errors.As(err, &remote) && g.dials > 1 && absent(remote): // what has become of it is looked for before the next attempt
 		return &stream.NotYetError{Err: err}
-	case errors.As(err, &exit) && exit.Code == exitKilled:
-		g.await(ctx)
+	case errors.As(err, &exit) && (exit.Code == exitKilled || exit.Code == exitTerminated):
+		g.ask(ctx, true)
 	case errors.As(err, &lost) && g.session.Reconnect == stream.ReconnectNever: // else the next attempt looks
-		g.ask(ctx)
+		g.ask(ctx, false)
 	default:
 		return err
 	}
@@ -263,21 +265,9 @@ func (g *guard) judge(ctx context.Context, err error) error {
 	return err
 }
 
-// await waits for a reason, if there may be one.
-func (g *guard) await(ctx context.Context) {
-	g.ask(ctx)
-	if g.fate() != "" || !g.patient {
-		return
-	}
-	select {
-	case <-g.ended:
-	case <-time.After(reasonAfter):
-	case <-ctx.Done():
-	}
-}
-
-// ask looks once. Where that fails, or the pod is being deleted, it goes on for a while: how the container has ended is written down behind that.
-func (g *guard) ask(ctx context.Context) {
+// ask asks what has become of the container. It asks again, for reasonAfter at most, if that fails, if the pod is being deleted, and with wait
+// also while the status says that the container runs: the kubelet writes it after the end.
+func (g *guard) ask(ctx context.Context, wait bool) {
 	ctx, cancel := context.WithTimeout(ctx, reasonAfter)
 	defer cancel()
 	hear := func(sentence string, over bool) {
@@ -285,14 +275,21 @@ func (g *guard) ask(ctx context.Context) {
 			g.finish(sentence)
 		}
 	}
-	for ; ; time.Sleep(looks) {
+	for {
 		sentence, over, err := g.look(ctx)
 		hear(sentence, over)
 		switch {
-		case over, err == nil && sentence == "", ctx.Err() != nil:
+		case over, err == nil && sentence == "" && !wait:
 			return
-		case err == nil:
+		case err == nil && sentence != "":
 			_ = g.client.Watch(ctx, g.found, hear) // what is not heard in time is not known
+			return
+		}
+		select {
+		case <-g.ended:
+			return
+		case <-time.After(reasonEvery):
+		case <-ctx.Done():
 			return
 		}
 	}

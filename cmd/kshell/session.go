@@ -187,12 +187,12 @@ func (j *job) plainly(ctx context.Context) error {
 	return explain(ending(ctx, j.unattended(ctx, s, false)), j.plan, j.at, false)
 }
 
-// unattended runs s, at which nobody sits. Patient: see guarded.
-func (j *job) unattended(ctx context.Context, s *stream.Session, patient bool) error {
-	g := j.guarded(ctx, s, patient)
+// unattended runs s, which has no user at a terminal. Scripted reports whether the command is run by the script of exact mode.
+func (j *job) unattended(ctx context.Context, s *stream.Session, scripted bool) error {
+	g := j.guarded(ctx, s)
 	defer g.end()
 	j.repeats(s)
-	ctx, stop := j.untilStart(ctx, s, patient) // the script writes a word when it begins
+	ctx, stop := j.untilStart(ctx, s, scripted) // the script writes a word when it begins
 	defer stop()
 	return s.Run(ctx)
 }
@@ -231,7 +231,7 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 		return nil, err
 	}
 	s.Stdout = &j.screen
-	g := j.guarded(ctx, s, true)
+	g := j.guarded(ctx, s)
 	if shell != nil {
 		s.Judge = j.doubting(shell, s.Judge)
 		s.Stdout, s.Proof = shell.On(&j.screen), proof

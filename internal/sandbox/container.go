@@ -143,6 +143,10 @@ func (c *container) run(ctx context.Context, p *process, grace func() time.Durat
 		c.follow(ctx, p, grace)
 		c.killRest()
 		finished := terminated(p.code)
+		select {
+		case <-time.After(c.srv.cfg.StatusDelay):
+		case <-ctx.Done():
+		}
 		if ctx.Err() != nil || !c.again {
 			c.report(finished, corev1.ContainerState{}, restarts)
 			return

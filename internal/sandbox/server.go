@@ -40,6 +40,9 @@ type Config struct {
 	Gentle bool
 	// Empty leaves the seeded pods and workloads out; the namespaces are there.
 	Empty bool
+	// StatusDelay is how long after the end of a container, and of all that ran in it, its pod's status says so. A kubelet
+	// takes one to two seconds.
+	StatusDelay time.Duration
 }
 
 // Server is a running sandbox. All its methods may be called from any goroutine.

@@ -1,0 +1,115 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"path"
+	"regexp"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/sandbox"
+)
+
+// laggingSandbox has a pod web, whose status says late that its container has ended.
+func laggingSandbox(t *testing.T) *sandbox.Server {
+	t.Helper()
+	s := runSandbox(t, sandbox.Config{Empty: true, StatusDelay: 700 * time.Millisecond})
+	p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web"}}}}
+	p.Name = "web"
+	if err := s.AddPod(p); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// killInit kills the first process of container web, as `kill 1` in it does, and so
+// all that runs in it.
+func killInit(t *testing.T, s *sandbox.Server, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Error(err)
+	}
+}
+
+const restarted = `kshell: warning: container "web" of pod "web" ended with exit code 137( and was restarted)?\r?\n`
+
+// In every mode a command or shell that ends because its container did says so, and
+// keeps the code that was reported.
+func TestContainerRestarts_Command(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{
+		"exact":            nil,
+		"exact, output":    {"-i"},
+		"plain":            {"--exact=never"},
+		"plain, old":       {"--exact=never", "--subprotocol", "v4.channel.k8s.io"},
+		"always reconnect": {"--reconnect=always"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := laggingSandbox(t)
+			init := s.Pids("default", "web", "web")[0]
+			args := append([]string{"exec"}, args...)
+			cmd := command(t, s, append(args, "web", "--", "sh", "-c", "echo >up; exec sleep 1000")...)
+			var out, errs bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, &errs
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			awaitFile(t, path.Join(s.Dir("default", "web", "web"), "up"), "\n")
+			killInit(t, s, init)
+			_ = cmd.Wait() // its code is looked at
+			if code := cmd.ProcessState.ExitCode(); code != exitKilled || !regexp.MustCompile("^"+restarted+"$").MatchString(errs.String()) || out.Len() > 0 {
+				t.Errorf("exit code %d, stdout %q, stderr %q", code, &out, &errs)
+			}
+		})
+	}
+}
+
+func TestContainerRestarts_Terminal(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{
+		"shell":          {"web"},
+		"command":        {"-it", "web", "--", "sh", "-c", "echo '$ '; sleep 1000"},
+		"never exact":    {"-it", "--exact=never", "web", "--", "sh"},
+		"never taken up": {"-it", "--reconnect=never", "web", "--", "sh"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := laggingSandbox(t)
+			init := s.Pids("default", "web", "web")[0]
+			c := open(t, s, program(t), append([]string{"exec"}, args...)...)
+			c.prompt()
+			killInit(t, s, init)
+			c.mustEnd(exitKilled)
+			c.await(`(?m)(^|\x1b8)` + restarted)
+		})
+	}
+}
+
+// A command that ends with such a code while its container runs is not held up for
+// longer than a status may lag, and nothing is said of the container.
+func TestContainerRestarts_Not(t *testing.T) {
+	t.Parallel()
+	s := laggingSandbox(t)
+	for name, tt := range map[string]struct {
+		args []string
+		most time.Duration
+	}{
+		"exact": {nil, reasonAfter},
+		"plain": {[]string{"--exact=never"}, deadline},
+	} {
+		var errs bytes.Buffer
+		cmd := command(t, s, append(append([]string{"exec"}, tt.args...), "web", "--", "sh", "-c", "kill -9 $$")...)
+		cmd.Stderr = &errs
+		begin := time.Now()
+		_ = cmd.Run() // its code is looked at
+		if code := cmd.ProcessState.ExitCode(); code != exitKilled || errs.Len() > 0 || time.Since(begin) > tt.most {
+			t.Errorf("%s: exit code %d after %v, stderr %q", name, code, time.Since(begin), &errs)
+		}
+	}
+}
