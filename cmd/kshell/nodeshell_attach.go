@@ -222,9 +222,10 @@ func (v *visit) reach(ctx context.Context, command []string) error {
 }
 
 const (
-	// marks are printed so often until one has come through the new connection, and joining bounds that.
-	marks   = 700 * time.Millisecond
-	joining = 15 * time.Second
+	// A mark is printed every marks until one has come through the new connection; markLimit bounds each of them, joining all.
+	marks     = 700 * time.Millisecond
+	markLimit = 4 * time.Second
+	joining   = 15 * time.Second
 )
 
 // join has the tape find its place in what comes from a new socket: marks are printed into the shell's terminal until one has come.
@@ -238,7 +239,9 @@ func (v *visit) join(ctx context.Context, s *stream.Session) {
 		defer v.lastResort.onPanic()
 		var err error
 		for i := 0; ; i++ {
-			if err = v.job.quietly(ctx, v.job.at, node.Mark(v.id, fmt.Sprintf("%s-%d", id, i))); refusedForGood(err) {
+			mark := node.Mark(v.id, fmt.Sprintf("%s-%d", id, i))
+			err = within(ctx, markLimit, func(ctx context.Context) error { return v.job.quietly(ctx, v.job.at, mark) })
+			if refusedForGood(err) {
 				break
 			}
 			timer := time.NewTimer(marks)

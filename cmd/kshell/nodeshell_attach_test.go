@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"regexp"
@@ -70,6 +71,7 @@ func hangs(s *sandbox.Server, times int, words string) (asked <-chan struct{}) {
 const (
 	heartbeatWords = `: >"$KSHELL_STATE/beat$1"`
 	returnWords    = `rm -f "$KSHELL_STATE/detached"`
+	markWords      = `\033_kshell %s %s`
 	detachWords    = `: >"$KSHELL_STATE/detached"`
 )
 
@@ -313,5 +315,20 @@ func (c *console) awaitRaw() {
 		if time.Now().After(end) {
 			c.t.Fatal("the terminal is not raw")
 		}
+	}
+}
+
+// A mark whose exec hangs is followed by another one.
+func TestMark_ExecHangs(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	hangs(s, 1, markWords)
+	c := open(t, s, program(t), onNode()...)
+	c.prompt()
+	c.run("echo up''to", "upto\r\n")
+	c.keys("exit 4\r")
+	c.mustEnd(4)
+	if text := c.all(); bytes.Contains(text, []byte("may be missing")) {
+		t.Errorf("the stream was not joined: %q", text)
 	}
 }
