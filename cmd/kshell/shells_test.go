@@ -163,8 +163,7 @@ func TestALostLinkIsNoMissingShell(t *testing.T) {
 	s.Inject(sandbox.Fault{Times: 1, Do: sandbox.RST, When: sandbox.AfterSent, N: 1})
 	c := open(t, s, program(t), "exec", "web")
 	c.await("connection lost")
-	c.await("this is a new shell\r\n")
-	c.prompt()
+	c.prompt() // nothing was seen of the first one
 	c.keys("exit 127\r")
 	c.mustEnd(127)
 	if strings.Contains(string(c.all()), "no shell") {

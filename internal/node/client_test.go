@@ -3,10 +3,12 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"path"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,5 +97,57 @@ func TestANodeThatIsNotThereIsSaidSo(t *testing.T) {
 	_, err := client.Node(t.Context(), "nowhere")
 	if err == nil || err.Error() != `there is no node "nowhere"` {
 		t.Error(err)
+	}
+}
+
+// Only the API server's own word about the pod, or the node, says that it is gone.
+func TestClient_AnswerIsNotAboutTheObject(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]http.HandlerFunc{
+		"a text": http.NotFound,
+		"a Status about nothing": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404,"details":{},
+				"message":"the server could not find the requested resource"}`)
+		},
+	} {
+		client := serve(t, answer)
+		if err := client.Remove(t.Context(), Pod(wanted())); err == nil {
+			t.Errorf("%s: the pod counts as deleted", name)
+		}
+		_, err := client.Node(t.Context(), "node1")
+		var look *LookError
+		if !errors.As(err, &look) || look.Unknown() || !strings.Contains(look.Hint(), "check `server:` in the kubeconfig") {
+			t.Errorf("%s: %v", name, err)
+		}
+		_, err = client.Create(t.Context(), Pod(wanted()))
+		var refused *CreateError
+		if !errors.As(err, &refused) || refused.Cause == NoNamespace || !strings.Contains(refused.Hint(), "check `server:` in the kubeconfig") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestClient_ServerIgnoresSelector(t *testing.T) {
+	t.Parallel()
+	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if strings.HasSuffix(r.URL.Path, "/nodes") {
+			_, _ = io.WriteString(w, `{"kind":"NodeList","items":[{"metadata":{"name":"b","labels":{"disk":"hdd"}}},{"metadata":{"name":"a","labels":{"disk":"ssd"}}}]}`)
+			return
+		}
+		_, _ = io.WriteString(w, `{"kind":"PodList","items":[{"metadata":{"name":"web","labels":{"app":"web"}},"status":{"phase":"Failed"}}]}`)
+	})
+	ignored := 0
+	client.Ignored = func() { ignored++ }
+	if nodes, err := client.Nodes(t.Context(), "disk=ssd"); err != nil || len(nodes) != 1 || nodes[0].Name != "a" {
+		t.Errorf("nodes %v, %v", nodes, err)
+	}
+	if pods, err := client.Pods(t.Context(), ""); err != nil || len(pods) != 0 {
+		t.Errorf("pods %v, %v", pods, err)
+	}
+	if ignored != 2 {
+		t.Errorf("reported %d times", ignored)
 	}
 }
