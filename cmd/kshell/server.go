@@ -87,8 +87,8 @@ func (t slowTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// untilStart bounds the time until the command of s begins, and has the user told what is waited for. WithOutput: the command writes something when
-// it begins. It is called last before Run, which gets the context that it returns; stop is to be called after Run.
+// untilStart bounds the time until the command of s begins, and tells the user what is waited for. withOutput says that the command writes something
+// when it begins. untilStart is called last before Run, which gets the context that it returns; stop must be called after Run.
 func (j *job) untilStart(ctx context.Context, s *stream.Session, withOutput bool) (running context.Context, stop func()) {
 	running, end := context.WithCancelCause(ctx)
 	limit, begin, started := cmp.Or(j.cfg.Timeout, apiclient.DefaultTimeout), time.Now(), make(chan struct{})

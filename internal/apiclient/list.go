@@ -28,8 +28,8 @@ type Lister[T any] struct {
 	What string
 	// Request prepares the request, but for the limit. It is called for each page.
 	Request func() *rest.Request
-	// Keep is called for each object as it is read. It may drop what is not used of
-	// the object, and reports whether to keep it. Nil keeps all.
+	// Keep is called for each object as it is read. It reports whether to keep the
+	// object, from which it may remove fields that are not used. Nil keeps all.
 	Keep func(*T) bool
 	// Size estimates how many bytes of memory an object takes.
 	Size func(*T) int

@@ -10,8 +10,8 @@ import (
 
 // Missing reports whether err is the API server's own statement that the object
 // does not exist: a Status with the reason NotFound about that resource ("pods")
-// and name. A 404 of anything else is none: a wrong path in the server's address,
-// a proxy, a web server.
+// and name. Any other 404 may come from a proxy or a web server, or from an API
+// server whose address has a wrong path.
 func Missing(err error, resource, name string) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
@@ -21,7 +21,7 @@ func Missing(err error, resource, name string) bool {
 	return StatusMissing(&s, resource, name)
 }
 
-// StatusMissing is Missing for a Status; nil is none.
+// StatusMissing is Missing for a Status. It is false for nil.
 func StatusMissing(s *metav1.Status, resource, name string) bool {
 	return s != nil && s.Reason == metav1.StatusReasonNotFound && about(s, resource, name)
 }
@@ -45,8 +45,8 @@ func about(s *metav1.Status, resource, name string) bool {
 	return strings.EqualFold(d.Kind, resource) || strings.EqualFold(d.Kind+"s", resource)
 }
 
-// written reports whether client-go has written the Status in place of an answer
-// that was none.
+// written reports whether client-go has written the Status, because the answer held
+// none.
 func written(d *metav1.StatusDetails) bool {
 	for _, cause := range d.Causes {
 		if cause.Type == metav1.CauseTypeUnexpectedServerResponse {

@@ -119,8 +119,8 @@ func (c *Client) Nodes(ctx context.Context, selector string) ([]corev1.Node, err
 	return nodes, nil
 }
 
-// list lists the objects with these labels in a namespace, or in all (""). Trim
-// drops what is not used of an object, and returns its labels.
+// list lists the objects with these labels in a namespace, or in all (""). trim
+// removes the fields of an object that are not used, and returns its labels.
 func list[T any](
 	ctx context.Context, c *Client, resource, namespace, selector string, trim func(*T) labels.Set, size func(*T) int,
 ) ([]T, error) {

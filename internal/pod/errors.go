@@ -76,6 +76,8 @@ func (e *RequestError) Hint() string {
 			e.Verb, e.Resource, e.Namespace, e.Namespace)
 	case errors.As(e.Err, &late):
 		return "--request-timeout gives it more time; `kubectl config view --minify` shows the server's address"
+	case errors.As(e.Err, &large) && e.Target.Name == "":
+		return "name a pod, or fewer of them with -l LABEL=VALUE"
 	case errors.As(e.Err, &large):
 		return ""
 	case unreached(e.Err):

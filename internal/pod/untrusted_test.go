@@ -151,8 +151,8 @@ func TestWatch_HugeEvent(t *testing.T) {
 	})
 }
 
-// A namespace of thousands of large pods is read in little memory: what is not used
-// of a pod is dropped as it is read.
+// Fields that are not used are dropped as a pod is read, so that a namespace of
+// thousands of large pods takes little memory.
 func TestList_PodsAreTrimmed(t *testing.T) {
 	const size, items = 100 << 10, 500
 	large, err := json.Marshal(running("web", func(p *corev1.Pod) {
