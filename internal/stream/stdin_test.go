@@ -18,7 +18,7 @@ func TestSession_FilterStdin(t *testing.T) {
 		d := pod(t, func(r remote) {
 			sockets++
 			_, p, _ := r.hear()
-			arrived = append(arrived, string(p))
+			arrived = append(arrived, p)
 			if sockets == 2 {
 				r.finish(success)
 			}

@@ -173,7 +173,7 @@ func TestLineGuard_SameShell(t *testing.T) {
 // connection breaks at random and loses what was sent last.
 func TestLineGuard_NewShell_RandomCuts(t *testing.T) {
 	seed := rand.Uint64()
-	rnd := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a test's
+	rnd := rand.New(rand.NewPCG(seed, 0))
 	g := &LineGuard{}
 	var typed string
 	for i := range 10_000 {

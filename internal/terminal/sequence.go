@@ -153,17 +153,17 @@ func (p *inputParser) csi(c byte) inputClass {
 	case c == '~' && p.number == pasteBegin && !p.more:
 		p.state, p.matched = inPaste, 0
 		return classPaste
-	case p.reports(c):
+	case p.isReport(c):
 		return p.endIf(true, classReport)
 	}
 	return p.endIf(true, classSequence)
 }
 
-// reports reports whether the CSI sequence that c ends is sent by the terminal
+// isReport reports whether the CSI sequence that c ends is sent by the terminal
 // itself: cursor position, status, attributes, window, modes; focus; mouse; the
 // flags of the kitty keyboard protocol; the end of a paste that did not begin.
 // (Shift and other modifiers with F3 look like a cursor position.)
-func (p *inputParser) reports(c byte) bool {
+func (p *inputParser) isReport(c byte) bool {
 	switch c {
 	case 'R', 'n', 'c', 't', 'y':
 		return p.params
@@ -183,10 +183,10 @@ func (p *inputParser) reports(c byte) bool {
 
 // paste takes a byte of a paste.
 func (p *inputParser) paste(c byte) inputClass {
-	switch {
-	case c == pasteEnd[p.matched]:
+	switch c {
+	case pasteEnd[p.matched]:
 		p.matched++
-	case c == esc:
+	case esc:
 		p.matched = 1
 	default:
 		p.matched = 0

@@ -111,7 +111,7 @@ func TestKeys_ReportAfterTheEscapeCharacter(t *testing.T) {
 // What keys send is typed.
 func TestKeys_SequencesOfKeysAreTyped(t *testing.T) {
 	for name, key := range map[string]string{
-		"ESC": "\x1b", "ESC ESC": "\x1b\x1b", "up": "\x1b[A", "up, application": "\x1bOA", "up, Alt": "\x1b\x1b[A", "F1": "\x1bOP",
+		"ESC": "\x1b", "ESC twice": "\x1b\x1b", "up": "\x1b[A", "up, application": "\x1bOA", "up, Alt": "\x1b\x1b[A", "F1": "\x1bOP",
 		"F5": "\x1b[15~", "Shift-Tab": "\x1b[Z", "Alt-a": "\x1ba", "Alt-Backspace": "\x1b\x7f", "Ctrl-Left": "\x1b[1;5D", "Ctrl-i of kitty": "\x1b[105;5u",
 		"F1 of Linux": "\x1b[[A", "umlaut": "ä", "Alt-[": "\x1b[", "Ctrl-A": "\x01",
 	} {
