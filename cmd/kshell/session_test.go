@@ -145,7 +145,9 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 			255,
 		},
 		{
-			"404", status(http.StatusNotFound, `pods "web" not found`), command,
+			"404", &stream.HandshakeError{StatusCode: http.StatusNotFound, Status: &metav1.Status{
+				Reason: metav1.StatusReasonNotFound, Message: `pods "web" not found`, Details: &metav1.StatusDetails{Kind: "pods", Name: "web"},
+			}}, command,
 			said{`the server refused (404): pods "web" not found`, "kubectl get pods -n team shows those there are"},
 			255,
 		},

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"strconv"
@@ -34,19 +35,13 @@ var lines = sync.OnceValue(func() []byte {
 
 func sumLine(data []byte) string { return fmt.Sprintf("%x  -\n", sha256.Sum256(data)) }
 
-// rounds is how often a transfer must be whole. The race detector makes one take seconds.
-func rounds() int {
-	if testing.Short() || raceDetector {
-		return 5
-	}
-	return 50
-}
+var rounds = flag.Int("rounds", 5, "how often a large transfer is repeated")
 
 func TestEveryByteOfALargeDownloadArrives(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{})
 	want := sha256.Sum256(lines())
-	for i := range rounds() {
+	for i := range *rounds {
 		p := allProtocols[i%len(allProtocols)]
 		c := dial(t, s, execPath("web", ask("oe", "seq", "1", "2000000")), p)
 		h := sha256.New()
@@ -75,7 +70,7 @@ func TestEveryByteOfALargeUploadArrives(t *testing.T) {
 	if raceDetector {
 		upload = upload[:4<<20]
 	}
-	for i := range rounds() - 1 {
+	for i := range *rounds - 1 {
 		// Without a half-close the command has to know by itself how much will come.
 		command := []string{"sha256sum"}
 		p := []string{v5, v4, v5, v4base64}[i%4]
