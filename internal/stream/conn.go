@@ -102,10 +102,8 @@ func (c *Conn) run(ctx context.Context, stdout, stderr io.Writer) error {
 	defer func() { c.endedAt = time.Now() }()
 	done := false
 	deliver := func(ch channel, p []byte) error {
-		c.delivered = c.delivered || len(p) > 0 && (ch == chStdout || ch == chStderr)
-		if len(p) > 0 {
-			c.see(signOutput)
-		}
+		c.delivered = c.delivered || ch == chStdout || ch == chStderr
+		c.see(signOutput)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -120,7 +118,10 @@ func (c *Conn) run(ctx context.Context, stdout, stderr io.Writer) error {
 		}
 		return nil
 	}
-	err := deliver(c.first, c.word)
+	var err error
+	if len(c.word) > 0 {
+		err = deliver(c.first, c.word)
+	}
 	for err == nil && !done {
 		err = c.receive(deliver)
 	}
@@ -157,7 +158,7 @@ func (c *Conn) await(ctx context.Context) (begun bool, err error) {
 			switch {
 			case ch == chError:
 				done, err = c.hear(p)
-			case (ch == chStdout || ch == chStderr) && len(p) > 0:
+			case ch == chStdout || ch == chStderr:
 				err = c.keep(ch, p)
 			}
 			return err
@@ -242,7 +243,7 @@ func (c *Conn) ended(err error) error {
 }
 
 // receive reads one message and delivers it, in pieces as they come where the subprotocol is binary. An empty message is nothing.
-// It does not allocate. The pieces are valid until deliver returns.
+// It does not allocate. The pieces are not empty, and valid until deliver returns.
 func (c *Conn) receive(deliver func(channel, []byte) error) error {
 	// The context is not passed to ws: that would cost an allocation a message. Closing ends the read.
 	c.waitsForPiece()
@@ -293,7 +294,7 @@ func (c *Conn) receiveText(r io.Reader, deliver func(channel, []byte) error) err
 		return err
 	}
 	var ch channel
-	if ch, c.text, err = decodeText(message, c.text); err != nil {
+	if ch, c.text, err = decodeText(message, c.text); err != nil || len(c.text) == 0 {
 		return err
 	}
 	return deliver(ch, c.text)

@@ -24,6 +24,7 @@
 //   - Every goroutine is started in a group and waited for; a panic in one comes out of the function that waits. (Those of the SPDY
 //     library end soon after their connection, and have nothing then that they could read or write.)
 //   - After cancel nothing more is delivered.
-//   - Nothing that a server sends is held without a bound: 4 MiB for a status, an event or a text message, 64 KiB for a refusal.
+//   - Nothing that a server sends is held without a bound: 4 MiB for a status, an event, a text message or a
+//     SPDY frame, 64 KiB for a refusal.
 //   - Reading never waits for writing: a remote that does not read its stdin can still be heard.
 package stream

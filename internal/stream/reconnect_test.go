@@ -36,6 +36,8 @@ var (
 	drops   = func(remote) {}
 	prints  = func(r remote) { r.say(chStdout, "x") }
 	greets  = func(r remote) { r.say(chStdout, "") } // as every server does
+	errs    = func(r remote) { r.say(chStderr, "x") }
+	unknown = func(r remote) { r.say(chResize, "x") }
 	lives   = func(remote) { time.Sleep(livedAfter) }
 	dies    = func(remote) { time.Sleep(livedAfter - time.Millisecond) }
 	finally = func(r remote) { r.finish(success) }
@@ -46,10 +48,12 @@ func TestBackoff_RestartsAfterSocketThatWorked(t *testing.T) {
 		sockets []func(remote)
 		want    string
 	}{
-		"sockets that only open":   {[]func(remote){drops, nil, drops, greets, nil, drops, finally}, "[1s 2s 4s 8s 16s 32s]"},
-		"one that printed":         {[]func(remote){drops, nil, prints, nil, nil, finally}, "[1s 2s 1s 2s 4s]"},
-		"one that lived":           {[]func(remote){drops, nil, lives, nil, finally}, "[1s 2s 1s 2s]"},
-		"one that lived too short": {[]func(remote){drops, nil, dies, nil, finally}, "[1s 2s 4s 8s]"},
+		"sockets that only open":     {[]func(remote){drops, nil, drops, greets, nil, drops, finally}, "[1s 2s 4s 8s 16s 32s]"},
+		"one that printed":           {[]func(remote){drops, nil, prints, nil, nil, finally}, "[1s 2s 1s 2s 4s]"},
+		"one that printed on stderr": {[]func(remote){drops, nil, errs, nil, nil, finally}, "[1s 2s 1s 2s 4s]"},
+		"one that is misunderstood":  {[]func(remote){drops, nil, unknown, finally}, "[1s 2s 4s]"},
+		"one that lived":             {[]func(remote){drops, nil, lives, nil, finally}, "[1s 2s 1s 2s]"},
+		"one that lived too short":   {[]func(remote){drops, nil, dies, nil, finally}, "[1s 2s 4s 8s]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

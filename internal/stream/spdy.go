@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -239,6 +241,11 @@ func (s *spdySocket) finish(err error) {
 	defer s.mu.Unlock()
 	if err == nil {
 		err = io.EOF // no word of an error is no word of success either
+	}
+	if s.isOpen() {
+		if fault := s.conn.fault.Load(); fault != nil {
+			err = *fault
+		}
 	}
 	s.err, s.finished = err, true
 	s.changed.Broadcast()
@@ -499,6 +506,8 @@ func (u unfailing) Write(p []byte) (int, error) {
 type spdyConn struct {
 	net.Conn // nil: the library asks for no address and sets no deadline
 	in       *bufio.Reader
+	frames   spdyFrames
+	fault    atomic.Pointer[error] // why nothing more is read: a frame that is refused
 	out      *gather
 	close    func()
 }
@@ -512,7 +521,14 @@ func newSPDYConn(socket io.ReadWriteCloser) *spdyConn {
 }
 
 // Read implements net.Conn.
-func (c *spdyConn) Read(p []byte) (int, error) { return c.in.Read(p) }
+func (c *spdyConn) Read(p []byte) (int, error) {
+	n, err := c.in.Read(p)
+	if fault := c.frames.check(p[:n]); fault != nil {
+		c.fault.Store(&fault)
+		return 0, fault
+	}
+	return n, err
+}
 
 // Write implements net.Conn.
 func (c *spdyConn) Write(p []byte) (int, error) { return c.out.Write(p) }
@@ -520,5 +536,45 @@ func (c *spdyConn) Write(p []byte) (int, error) { return c.out.Write(p) }
 // Close implements net.Conn. It returns nil, and may be called again: the library would wait for somebody to hear of an error.
 func (c *spdyConn) Close() error {
 	c.close()
+	return nil
+}
+
+// maxFrame bounds a frame of the server's, in bytes: servers write 32 KiB at once. The library holds whole frames, up to 50 for each stream that
+// is not read, and would take 16 MiB for each.
+const maxFrame = maxMessage
+
+var (
+	errFrameSize   = errors.New("the server's SPDY frame is larger than 4 MiB")
+	errFrameStream = errors.New("the server opens SPDY streams")
+)
+
+// spdyFrames checks the headers of the frames (SPDY/3.1, section 2.2) that the server sends.
+type spdyFrames struct {
+	header  [8]byte
+	have    int // bytes of header
+	payload int // bytes of the frame that are to come
+}
+
+// check takes the next bytes.
+func (f *spdyFrames) check(p []byte) error {
+	for len(p) > 0 {
+		n := min(f.payload, len(p))
+		f.payload -= n
+		p = p[n:]
+		n = copy(f.header[f.have:], p)
+		f.have += n
+		p = p[n:]
+		if f.have < len(f.header) {
+			continue
+		}
+		f.have, f.payload = 0, int(binary.BigEndian.Uint32(f.header[4:])&0xffffff)
+		const control, synStream = 0x80, 1
+		switch {
+		case f.payload > maxFrame:
+			return errFrameSize
+		case f.header[0]&control != 0 && binary.BigEndian.Uint16(f.header[2:]) == synStream:
+			return errFrameStream
+		}
+	}
 	return nil
 }
