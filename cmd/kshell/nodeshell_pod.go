@@ -320,7 +320,7 @@ func (p *nodePod) start(ctx context.Context) (place, error) {
 // explainStart adds what helps where the node does not get the image, or it has no sh.
 func (p *nodePod) explainStart(err error) error {
 	var not *pod.NotRunningError
-	if !errors.As(err, &not) || !strings.Contains(not.Reason, "ImagePull") && !strings.Contains(err.Error(), "executable file not found") {
+	if !errors.As(err, &not) || !strings.Contains(not.Reason, "Image") && !strings.Contains(err.Error(), "executable file not found") {
 		return err
 	}
 	return &hinted{&shortError{err, err.Error()}, fmt.Sprintf("--image, or the setting %s, names an image that the node can get, with sh and nsenter in it", settings.NodeImage)}

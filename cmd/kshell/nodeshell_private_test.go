@@ -4,11 +4,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"kshell/internal/pod"
 	"kshell/internal/sandbox"
 )
 
@@ -58,16 +60,28 @@ func TestNodeShell_ContainerCannotStart(t *testing.T) {
 	s.SetPrivateRoot("node1", true)
 	cmd := command(t, s, "exec", "--pod-running-timeout", "5m", "private", "--", "true")
 	follow := corev1.MountPropagationHostToContainer
-	pod := &corev1.Pod{Spec: corev1.PodSpec{NodeName: "node1"}}
-	pod.Name = "private"
-	pod.Spec.Volumes = []corev1.Volume{{Name: "host", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}}}
-	pod.Spec.Containers = []corev1.Container{{Name: "main", VolumeMounts: []corev1.VolumeMount{{Name: "host", MountPath: "/host", MountPropagation: &follow}}}}
-	if err := s.AddPod(pod); err != nil {
+	refused := &corev1.Pod{Spec: corev1.PodSpec{NodeName: "node1"}}
+	refused.Name = "private"
+	refused.Spec.Volumes = []corev1.Volume{{Name: "host", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}}}
+	refused.Spec.Containers = []corev1.Container{{Name: "main", VolumeMounts: []corev1.VolumeMount{{Name: "host", MountPath: "/host", MountPropagation: &follow}}}}
+	if err := s.AddPod(refused); err != nil {
 		t.Fatal(err)
 	}
 	out, err := cmd.CombinedOutput()
 	const want = `kshell: container "main" of pod "private" cannot start (CreateContainerError): `
 	if code := cmd.ProcessState.ExitCode(); err == nil || code != exitFailed || !strings.Contains(string(out), want) {
 		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
+func TestExplainStart_Image(t *testing.T) {
+	for reason, hint := range map[string]bool{
+		"InvalidImageName": true, "ErrImageNeverPull": true, "ErrImagePull": true, "ImagePullBackOff": true, "CreateContainerError": false,
+	} {
+		err := (&nodePod{}).explainStart(&pod.NotRunningError{Reason: reason})
+		var h *hinted
+		if got := errors.As(err, &h) && strings.Contains(h.hint, "--image"); got != hint {
+			t.Errorf("%s: %v", reason, err)
+		}
 	}
 }

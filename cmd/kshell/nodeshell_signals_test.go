@@ -222,3 +222,32 @@ hint: kubectl delete pod NAME -n default
 		})
 	}
 }
+
+// kshell says that a pod may be left only if the server may have created one.
+func TestNodeShell_CreateFails(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		fault sandbox.Fault
+		left  bool
+	}{
+		"refused":      {sandbox.Fault{Code: 403, Body: "no"}, false},
+		"server error": {sandbox.Fault{Code: 500, Body: "broken"}, false},
+		"no answer":    {sandbox.Fault{Do: sandbox.RST}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startSandbox(t)
+			test.fault.Path, test.fault.Method = "/pods", "POST"
+			s.Inject(test.fault)
+			r := startOnNode(t, s, true, "node1", "--", "true")
+			_ = r.Run()
+			said := r.err.String()
+			if code := r.ProcessState.ExitCode(); code != exitFailed || !strings.Contains(said, "kshell: cannot create a pod in namespace") {
+				t.Errorf("exit code %d; stderr %q", code, said)
+			}
+			if got := strings.Contains(said, "may have been created"); got != test.left {
+				t.Errorf("a pod may be left: %v, want %v; stderr %q", got, test.left, said)
+			}
+		})
+	}
+}
