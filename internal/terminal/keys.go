@@ -90,8 +90,8 @@ func (k *Keys) Read(p []byte) (int, error) {
 // called from any goroutine.
 func (k *Keys) NewLine() { k.anew.Store(true) }
 
-// Lost says that part of the input was dropped, and with it perhaps the end of a
-// paste or of an escape sequence. It may be called from any goroutine.
+// Lost records that part of the input was dropped, perhaps with the end of a paste
+// or of an escape sequence. It may be called from any goroutine.
 func (k *Keys) Lost() { k.lost.Store(true) }
 
 // Cancel makes Read return and waits until the source is no longer read. It reports

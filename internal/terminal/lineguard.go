@@ -61,8 +61,8 @@ type LineGuard struct {
 	awaits  byte // the key that has ended the line, until the shell has replied to it; 0: it has
 }
 
-// Connected says that the user is told of a new connection. It reports whether a
-// line was begun before.
+// Connected records that the user is told of a new connection, and reports whether
+// a line was begun before.
 func (g *LineGuard) Connected() (begun bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -70,7 +70,7 @@ func (g *LineGuard) Connected() (begun bool) {
 	return g.begun
 }
 
-// Wrote says what the remote has written.
+// Wrote records output of the remote.
 func (g *LineGuard) Wrote(p []byte) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -79,8 +79,7 @@ func (g *LineGuard) Wrote(p []byte) {
 	}
 }
 
-// Lost says that part of the input was dropped, and with it perhaps the end of a
-// paste.
+// Lost records that part of the input was dropped, perhaps with the end of a paste.
 func (g *LineGuard) Lost() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
