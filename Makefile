@@ -2,6 +2,7 @@
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOFUMPT       := go run mvdan.cc/gofumpt@v0.12.0
+GREMLINS      := go run github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
@@ -14,7 +15,7 @@ QUICK_BUILD := CGO_ENABLED=0 go build -gcflags 'all=-N -l' -ldflags '$(LDFLAGS)'
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help build install test contract lint fmt cover size bench cross demo e2e e2e-ci e2e-lint cluster cluster-down clean
+.PHONY: help build install test contract lint fmt cover mutants size bench cross demo e2e e2e-ci e2e-lint cluster cluster-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +60,13 @@ cover: ## run the tests and write cover.html
 	go test -coverpkg=./cmd/...,./internal/... -coverprofile=cover.out ./...
 	go tool cover -func=cover.out | tail -1
 	go tool cover -html=cover.out -o cover.html
+
+# A mutant may take six times as long as all tests: its build is part of that. The tests' results must not come from the cache, since the
+# time that they take is measured by running them once.
+mutants: export GOFLAGS = -count=1
+mutants: ## test the tests of one package by mutants of its code: make mutants PKG=internal/stream (MUTANTS= adds flags)
+	@test -n "$(PKG)" || { echo 'name a package: make mutants PKG=internal/stream' >&2; exit 2; }
+	$(GREMLINS) unleash --workers 2 --timeout-coefficient 6 $(MUTANTS) ./$(PKG)
 
 size: build ## fail if the binary or its start has grown beyond the budget
 	go run ./bench/size -binary ./kshell
