@@ -1,15 +1,18 @@
-// Package apiclient makes the HTTP clients that ask the API server for objects,
-// reads its lists, and tells its own answers from those of others.
+// Package apiclient makes HTTP clients for the API server, reads lists page by
+// page, and tells the API server's own answers from those of proxies and other
+// servers.
 //
-// It does not know what is asked for.
+// It does not know which objects are requested.
 //
 // Invariants:
-//   - An answer ends: its first byte, and, unless it is a stream, its last one come
-//     within the configuration's timeout, or DefaultTimeout where it has none. The
-//     time that a credential plugin takes does not count.
-//   - What is held in memory is bounded: MaxObject for one object, event or Status,
-//     MaxPage and MaxPages for a list, MaxKept for what is kept of one. What exceeds
-//     a bound is a *TooLargeError. Bytes are counted after decompression.
+//   - A request is bounded in time: the response headers and, unless the
+//     response is a stream, the whole body arrive within rest.Config.Timeout,
+//     or DefaultTimeout if that is 0. The time that a credential plugin takes
+//     does not count.
+//   - The memory for a response is bounded: MaxObject for one object, event or
+//     Status, MaxPage and MaxPages for a list, MaxKept for the objects of a
+//     list that are kept. A response beyond a limit is a *TooLargeError. Limits
+//     count bytes after decompression.
 package apiclient
 
 import (
@@ -25,23 +28,23 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// DefaultTimeout bounds one request where the configuration has no timeout. An API
-// server that cannot reach what it needs says so after 30 s.
+// DefaultTimeout bounds a request if rest.Config.Timeout is 0. It exceeds the
+// 30 s after which an API server itself reports that it cannot reach a backend.
 const DefaultTimeout = 35 * time.Second
 
-// The largest answers, in bytes.
+// Size limits of responses, in bytes.
 const (
 	MaxObject = 4 << 20  // an object, an event of a watch, a Status
 	MaxPage   = 64 << 20 // a page of a list
 )
 
-// maxRetryAfter is how long client-go may wait before it asks again, at the
-// server's wish; it does so ten times.
+// maxRetryAfter is the longest Retry-After that client-go may obey. It retries
+// up to ten times.
 const maxRetryAfter = 3 * time.Second
 
-// New returns a client for the API server of cfg, with its credentials, proxy and
-// TLS settings. The client's transport applies the limits; its Timeout is 0, since
-// that would end streams. cfg is not changed.
+// New returns a client for the API server of cfg, with its credentials, proxy
+// and TLS settings. The transport applies the limits; http.Client.Timeout is 0,
+// because it would also end streams. cfg is not changed.
 func New(cfg *rest.Config) (*http.Client, error) {
 	cfg = rest.CopyConfig(cfg)
 	within := cmp.Or(cfg.Timeout, DefaultTimeout)
@@ -50,7 +53,7 @@ func New(cfg *rest.Config) (*http.Client, error) {
 	return rest.HTTPClientFor(cfg)
 }
 
-// class is what kind of answer a request has.
+// class is the kind of response that a request expects.
 type class int
 
 const (
@@ -61,13 +64,13 @@ const (
 
 type classKey struct{}
 
-// Page marks the requests made with the returned context as those for a page of a
-// list, which may be as large as MaxPage.
+// Page returns a context whose requests read one page of a list: the response
+// may have up to MaxPage bytes.
 func Page(ctx context.Context) context.Context { return context.WithValue(ctx, classKey{}, page) }
 
-// Stream marks the requests made with the returned context as those whose answers
-// go on: a watch, or a log that is followed. Their length is not bounded, and the
-// time only until they begin.
+// Stream returns a context whose requests read a stream: a watch, or a log that
+// is followed. The length of the response is not bounded, and the timeout ends
+// with the response headers.
 func Stream(ctx context.Context) context.Context { return context.WithValue(ctx, classKey{}, stream) }
 
 // limiter is the transport that applies the limits.
@@ -76,7 +79,8 @@ type limiter struct {
 	within time.Duration
 }
 
-// WrappedRoundTripper implements net.RoundTripperWrapper of apimachinery.
+// WrappedRoundTripper implements RoundTripperWrapper of
+// k8s.io/apimachinery/pkg/util/net.
 func (l *limiter) WrappedRoundTripper() http.RoundTripper { return l.next }
 
 // RoundTrip implements http.RoundTripper.
@@ -88,11 +92,11 @@ func (l *limiter) RoundTrip(req *http.Request) (*http.Response, error) {
 	end := func() { timer.Stop(); cancel(nil) }
 	resp, err := l.next.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		err = instead(ctx, late, err)
+		err = timeoutOr(ctx, late, err)
 		end()
 		return nil, err
 	}
-	capRetryAfter(resp.Header)
+	dropLongRetryAfter(resp.Header)
 	b := &body{ReadCloser: resp.Body, ctx: ctx, late: late, end: end, left: MaxObject}
 	switch ok := resp.StatusCode/100 == 2; {
 	case ok && kind == stream:
@@ -106,31 +110,31 @@ func (l *limiter) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// instead returns late if that is why a request has failed, else err.
-func instead(ctx context.Context, late *TimeoutError, err error) error {
+// timeoutOr returns late if the timeout has canceled ctx, else err.
+func timeoutOr(ctx context.Context, late *TimeoutError, err error) error {
 	if errors.Is(context.Cause(ctx), late) {
 		return late
 	}
 	return err
 }
 
-// capRetryAfter removes a wish to wait for long: the answer is then the failure
-// that it is.
-func capRetryAfter(h http.Header) {
+// dropLongRetryAfter removes a Retry-After of more than maxRetryAfter.
+// client-go then returns the error of the response at once.
+func dropLongRetryAfter(h http.Header) {
 	const name = "Retry-After"
 	if s, err := strconv.Atoi(h.Get(name)); err == nil && time.Duration(s)*time.Second > maxRetryAfter {
 		h.Del(name)
 	}
 }
 
-// body is that of an answer.
+// body is a response body with a timeout and a size limit.
 type body struct {
 	io.ReadCloser
 	ctx   context.Context // of the request
 	late  *TimeoutError
-	end   func()
-	left  int64 // negative: no limit
-	limit int64
+	end   func() // stops the timer and cancels ctx
+	left  int64  // bytes that may still be read
+	limit int64  // bytes; negative: no limit
 }
 
 // Read implements io.Reader.
@@ -140,7 +144,7 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = instead(b.ctx, b.late, err)
+		err = timeoutOr(b.ctx, b.late, err)
 	}
 	if b.limit < 0 {
 		return n, err
@@ -168,16 +172,16 @@ func (e *TimeoutError) Error() string {
 	return fmt.Sprintf("no answer from %s within %v", e.Server, e.After)
 }
 
-// Timeout is true, as of a net.Error.
+// Timeout implements net.Error.
 func (e *TimeoutError) Timeout() bool { return true }
 
-// Temporary is true, as of a net.Error.
+// Temporary implements net.Error.
 func (e *TimeoutError) Temporary() bool { return true }
 
-// TooLargeError means that the server sent more than is read.
+// TooLargeError means that a response exceeds a size limit.
 type TooLargeError struct {
 	What  string // such as "the server's answer"
-	Limit int64  // in bytes; 0 if What says it all
+	Limit int64  // in bytes; 0 if What is the whole message
 }
 
 func (e *TooLargeError) Error() string {
@@ -187,8 +191,8 @@ func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("%s is larger than %d MiB", e.What, e.Limit>>20)
 }
 
-// Plain returns the *TimeoutError or *TooLargeError in err without the words that
-// libraries put around it, or nil if there is none.
+// Plain returns the *TimeoutError or *TooLargeError that err wraps, without the
+// text that libraries add, or nil if err wraps neither.
 func Plain(err error) error {
 	var late *TimeoutError
 	var large *TooLargeError

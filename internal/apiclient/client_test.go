@@ -17,7 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// roundTripper answers in memory, so that fake time passes.
+// roundTripper answers in memory, so that the fake clock of synctest advances.
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
@@ -52,7 +52,7 @@ func TestTimeout(t *testing.T) {
 	}{
 		{"no answer", hanging, 0, DefaultTimeout},
 		{"no answer, with a timeout", hanging, 2 * time.Second, 2 * time.Second},
-		{"a body that does not come", stalling, 2 * time.Second, 2 * time.Second},
+		{"no body", stalling, 2 * time.Second, 2 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -79,7 +79,7 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-func TestTimeout_StreamGoesOn(t *testing.T) {
+func TestTimeout_DoesNotEndStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, err := New(&rest.Config{Host: "http://server", Timeout: 2 * time.Second, Transport: roundTripper(func(*http.Request) (*http.Response, error) {
 			body, w := io.Pipe()
@@ -113,8 +113,8 @@ func TestBodyLimit(t *testing.T) {
 	}{
 		{"object", 200, object, MaxObject},
 		{"page", 200, page, MaxPage},
-		{"refused page", 500, page, MaxObject},
-		{"refused stream", 500, stream, MaxObject},
+		{"error for a page", 500, page, MaxObject},
+		{"error for a stream", 500, stream, MaxObject},
 		{"stream", 200, stream, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -168,11 +168,12 @@ func TestBodyLimit_ExactSizeIsNoError(t *testing.T) {
 	}
 }
 
-// A server that asks to wait for long is not obeyed: the refusal is the answer.
+// A long Retry-After is dropped, so that client-go returns the error and does
+// not wait.
 func TestRetryAfter_IsLimited(t *testing.T) {
 	for wanted, kept := range map[string]bool{"1": true, "3": true, "4": false, "86400": false} {
 		h := http.Header{"Retry-After": {wanted}}
-		capRetryAfter(h)
+		dropLongRetryAfter(h)
 		if got := h.Get("Retry-After") != ""; got != kept {
 			t.Errorf("Retry-After: %s: kept %v", wanted, got)
 		}
@@ -188,14 +189,14 @@ func TestMissing(t *testing.T) {
 		missing, foreign bool
 	}{
 		{"the API server's Status", apierrors.NewNotFound(pods, "web"), true, false},
-		{"with the kind's own name", apierrors.NewNotFound(schema.GroupResource{Resource: "Pod"}, "web"), true, false},
+		{"with the kind as the resource", apierrors.NewNotFound(schema.GroupResource{Resource: "Pod"}, "web"), true, false},
 		{"about another pod", apierrors.NewNotFound(pods, "db"), false, true},
 		{"about another kind", apierrors.NewNotFound(schema.GroupResource{Resource: "services"}, "web"), false, true},
-		{"about nothing", &apierrors.StatusError{ErrStatus: metav1.Status{Code: 404, Reason: metav1.StatusReasonNotFound}}, false, true},
-		{"a text", unexpected, false, true},
-		{"another refusal", apierrors.NewForbidden(pods, "web", errors.New("no")), false, false},
+		{"without details", &apierrors.StatusError{ErrStatus: metav1.Status{Code: 404, Reason: metav1.StatusReasonNotFound}}, false, true},
+		{"plain text", unexpected, false, true},
+		{"another error", apierrors.NewForbidden(pods, "web", errors.New("no")), false, false},
 		{"no answer", io.EOF, false, false},
-		{"nothing", nil, false, false},
+		{"no error", nil, false, false},
 	} {
 		if got := Missing(tt.err, "pods", "web"); got != tt.missing {
 			t.Errorf("%s: missing: %v", tt.name, got)
@@ -210,7 +211,7 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// A compressed answer is counted as it is held.
+// The limit applies to the decompressed body.
 func TestBodyLimit_CountsAfterDecompression(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(bomb))
 	t.Cleanup(server.Close)

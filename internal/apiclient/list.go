@@ -13,31 +13,33 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// PageItems is how many objects are asked for at a time.
+// PageItems is the number of objects per page.
 const PageItems = 500
 
-// The bounds of a whole list.
+// Limits of a whole list.
 const (
 	MaxPages = 100
-	MaxKept  = 32 << 20 // bytes, as Lister.Size has them
+	MaxKept  = 32 << 20 // bytes, as estimated by Lister.Size
 )
 
-// Lister reads a list.
+// Lister reads the objects of one kind, page by page.
 type Lister[T any] struct {
 	// What names the objects in errors: "pods".
 	What string
-	// Request prepares the request, but for the limit. It is called for each page.
+	// Request returns a request for the list, without limit and continue. It is
+	// called for each page.
 	Request func() *rest.Request
-	// Keep is called for each object as it is read. It reports whether to keep the
-	// object, from which it may remove fields that are not used. Nil keeps all.
+	// Keep is called for each object that is read, and reports whether to keep
+	// it. It may remove fields that are not used. If nil, all objects are kept.
 	Keep func(*T) bool
-	// Size estimates how many bytes of memory an object takes.
+	// Size estimates the memory that an object takes, in bytes.
 	Size func(*T) int
 }
 
-// List reads all pages, an object at a time. version is that of the last page, from
-// which a watch goes on. Errors are those of client-go, *TooLargeError, and
-// *NotListError for an answer that is no list.
+// List reads all pages, one object at a time. version is the resourceVersion of
+// the last page, from which a watch can start. Errors are those of client-go,
+// *TimeoutError, *TooLargeError, *NotListError, and io.ErrUnexpectedEOF
+// (wrapped) for a response that was cut off.
 func (l Lister[T]) List(ctx context.Context) (items []T, version string, err error) {
 	limit, kept, next := PageItems, 0, ""
 	for range MaxPages {
@@ -57,7 +59,7 @@ func (l Lister[T]) List(ctx context.Context) (items []T, version string, err err
 			return items, head.Metadata.ResourceVersion, nil
 		case err == nil:
 			next = head.Metadata.Continue
-		case next != "" && before == len(items) && Expired(err): // too slow for the server: now all in one answer
+		case next != "" && before == len(items) && Expired(err): // the continue token has expired: read the whole list at once
 			items, limit, kept, next = nil, 0, 0, ""
 		default:
 			return nil, "", err
@@ -66,8 +68,8 @@ func (l Lister[T]) List(ctx context.Context) (items []T, version string, err err
 	return nil, "", &TooLargeError{What: fmt.Sprintf("the list of %s has more than %d pages", l.What, MaxPages)}
 }
 
-// Expired reports whether err says that the server has forgotten a version or the
-// rest of a list (410).
+// Expired reports whether err is a 410: the server no longer has the requested
+// resourceVersion, or the rest of a list.
 func Expired(err error) bool { return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) }
 
 // head is a list without its items.
@@ -144,7 +146,7 @@ func decodeItems[T any](d *Decoder, add func(*T) error) error {
 	case first == nil: // null
 		return nil
 	case first != json.Delim('['):
-		return &NotListError{errors.New("its items are no array")}
+		return &NotListError{errors.New("its items are not an array")}
 	}
 	for d.More() {
 		var item T
@@ -158,30 +160,32 @@ func decodeItems[T any](d *Decoder, add func(*T) error) error {
 	return d.delim(']')
 }
 
-// NotListError is an answer that is no list of objects.
+// NotListError means that a response is not a list of objects.
 type NotListError struct{ Err error }
 
 func (e *NotListError) Error() string {
 	return "the server's answer is not a list of objects: " + e.Err.Error()
 }
 
-// Unwrap returns the fault.
+// Unwrap returns what is wrong with the response.
 func (e *NotListError) Unwrap() error { return e.Err }
 
-// Decoder is a json.Decoder that refuses values of more than MaxObject bytes. It
-// reads a watch, an event at a time, or the objects of a list.
+// Decoder is a json.Decoder that refuses values of more than MaxObject bytes.
+// It decodes the events of a watch, or the objects of a list, one at a time.
 type Decoder struct {
 	*json.Decoder
 	in *valueReader
 }
 
-// NewDecoder returns a decoder of r. what names a value in the error.
+// NewDecoder returns a decoder of r. what names a value in a *TooLargeError,
+// such as "an event".
 func NewDecoder(r io.Reader, what string) *Decoder {
 	in := &valueReader{r: r, what: what}
 	return &Decoder{json.NewDecoder(in), in}
 }
 
-// Decode reads the next value. A larger one is a *TooLargeError.
+// Decode reads the next value. If the value is larger than MaxObject bytes, the
+// error is a *TooLargeError.
 func (d *Decoder) Decode(v any) error {
 	d.in.end = d.InputOffset() + MaxObject
 	return d.Decoder.Decode(v)
@@ -204,17 +208,17 @@ func (d *Decoder) delim(wanted json.Delim) error {
 	case err != nil:
 		return err
 	case t != wanted:
-		return &NotListError{fmt.Errorf("%q in place of %q", fmt.Sprint(t), wanted)}
+		return &NotListError{fmt.Errorf("found %q, want %q", fmt.Sprint(t), wanted)}
 	}
 	return nil
 }
 
-// valueReader counts what a decoder reads, which is never much more than the value
-// that it decodes.
+// valueReader lets a decoder read up to end: MaxObject bytes after the start of
+// the current value.
 type valueReader struct {
 	r         io.Reader
 	what      string
-	read, end int64
+	read, end int64 // offsets in bytes
 }
 
 // Read implements io.Reader.

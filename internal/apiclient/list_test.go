@@ -19,7 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// lister reads the pods of a server that answers so.
+// lister returns a Lister of the pods that a server with this handler lists.
 func lister(t *testing.T, handler http.HandlerFunc) Lister[corev1.Pod] {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -45,14 +45,14 @@ func lister(t *testing.T, handler http.HandlerFunc) Lister[corev1.Pod] {
 const (
 	head1   = `{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"7","continue":%q},"items":[`
 	pod1    = `{"metadata":{"name":"web","namespace":"shop"},"spec":{"containers":[{"name":"web"}]}}`
-	perMiB  = 1 << 20
+	mib     = 1 << 20
 	maxHeap = 200 << 20
 )
 
-// gigabyte writes text again and again, 1 GiB of it, unless the client has had
-// enough before.
+// gigabyte writes 1 GiB of repeated text, or less if the client closes the
+// connection.
 func gigabyte(w io.Writer, text string) {
-	chunk := []byte(strings.Repeat(text, max(1, perMiB/len(text))))
+	chunk := []byte(strings.Repeat(text, max(1, mib/len(text))))
 	for range 1 << 10 {
 		if _, err := w.Write(chunk); err != nil {
 			return
@@ -60,7 +60,7 @@ func gigabyte(w io.Writer, text string) {
 	}
 }
 
-// bomb is a gigabyte that is a megabyte on the wire.
+// bomb answers with 1 GiB of pods, compressed to about 1 MiB.
 func bomb(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Encoding", "gzip")
@@ -76,11 +76,11 @@ func TestList_HugeAnswers(t *testing.T) {
 		handler http.HandlerFunc
 		want    string
 	}{
-		{"a page that does not end", func(w http.ResponseWriter, _ *http.Request) {
+		{"an endless page", func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = fmt.Fprintf(w, head1, "")
 			gigabyte(w, `{"metadata":{"name":"web","annotations":{"a":"`+strings.Repeat("x", 100_000)+`"}}},`)
 		}, "a page of the list of pods is larger than 64 MiB"},
-		{"small pods without end", func(w http.ResponseWriter, _ *http.Request) {
+		{"endless small pods", func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = fmt.Fprintf(w, head1, "")
 			gigabyte(w, `{},`)
 		}, "the list of pods is larger than 32 MiB"},
@@ -89,7 +89,7 @@ func TestList_HugeAnswers(t *testing.T) {
 			_, _ = fmt.Fprintf(w, head1+`{"metadata":{"name":"`, "")
 			gigabyte(w, "x")
 		}, "an object in the list of pods is larger than 4 MiB"},
-		{"white space without end", func(w http.ResponseWriter, _ *http.Request) {
+		{"endless white space", func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = fmt.Fprintf(w, head1, "")
 			gigabyte(w, " ")
 		}, "larger than"},
@@ -97,7 +97,7 @@ func TestList_HugeAnswers(t *testing.T) {
 			_, _ = io.WriteString(w, `{"kind":"PodList","extra":"`)
 			gigabyte(w, "x")
 		}, "an object in the list of pods is larger than 4 MiB"},
-		{"a huge refusal", func(w http.ResponseWriter, _ *http.Request) {
+		{"a huge error response", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusInternalServerError)
 			gigabyte(w, "x")
@@ -105,7 +105,8 @@ func TestList_HugeAnswers(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := lister(t, tt.handler)
-			// Only the annotations' size is not held against the kept ones here.
+			// Without the annotations the large pods reach MaxPage before
+			// MaxKept.
 			l.Keep = func(p *corev1.Pod) bool { p.Annotations = nil; return true }
 			_, _, err := l.List(t.Context())
 			var large *TooLargeError
@@ -114,7 +115,7 @@ func TestList_HugeAnswers(t *testing.T) {
 			}
 			var m runtime.MemStats
 			if runtime.ReadMemStats(&m); m.Sys > maxHeap {
-				t.Errorf("%d MiB of memory were used", m.Sys>>20)
+				t.Errorf("%d MiB of memory used", m.Sys>>20)
 			}
 		})
 	}
@@ -147,12 +148,12 @@ func TestList_PagesAreJoined(t *testing.T) {
 	}
 }
 
-func TestList_AnswerIsNoList(t *testing.T) {
+func TestList_NotAList(t *testing.T) {
 	for _, text := range []string{"<html>log in</html>", `{"kind":"Pod"}`, `[1]`, `{"kind":"PodList","items":{}}`, `"x"`, `{"kind":7}`} {
 		l := lister(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
 		_, _, err := l.List(t.Context())
-		var unlisted *NotListError
-		if !errors.As(err, &unlisted) || !Foreign(err, "pods", "") {
+		var notList *NotListError
+		if !errors.As(err, &notList) || !Foreign(err, "pods", "") {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
@@ -167,7 +168,7 @@ func TestList_CutOff(t *testing.T) {
 	}
 }
 
-func TestDecoder_ValueAfterValue(t *testing.T) {
+func TestDecoder_LimitIsPerValue(t *testing.T) {
 	d := NewDecoder(strings.NewReader(strings.Repeat(`"`+strings.Repeat("x", MaxObject/2)+`"`+"\n", 5)), "an event")
 	for i := range 5 {
 		var s string

@@ -10,13 +10,13 @@ import (
 	"sync"
 )
 
-// Group runs goroutines for the one that calls Wait. A panic in any of them
-// calls OnPanic and then comes out of Wait, in the waiting goroutine, whose
-// deferred calls restore the terminal. The zero value is ready to use.
+// Group runs goroutines until Wait returns. If one of them panics, OnPanic is
+// called, and Wait panics in the waiting goroutine, whose deferred calls
+// restore the terminal. The zero value is ready to use.
 type Group struct {
-	// OnPanic makes the waiting goroutine, and the others of the group, return.
-	// It is called in the goroutine that panicked, once per panic; nil: nothing
-	// is called.
+	// OnPanic has to make the waiting goroutine and the others of the group
+	// return. It is called in the goroutine that panicked, once per panic. It
+	// may be nil.
 	OnPanic func()
 
 	wg sync.WaitGroup
@@ -25,7 +25,7 @@ type Group struct {
 	fault *fault // of the first goroutine that panicked
 }
 
-// fault is a panic with the stack of where it happened.
+// fault is the value of a panic and the stack of its goroutine.
 type fault struct {
 	value any
 	stack []byte
@@ -33,8 +33,8 @@ type fault struct {
 
 func (f *fault) String() string { return fmt.Sprintf("%v\n\n%s", f.value, f.stack) }
 
-// Go runs f in a goroutine of its own. Like that of a sync.WaitGroup, it must
-// not be called while a Wait of a group without running goroutines may begin.
+// Go runs f in a goroutine. As with sync.WaitGroup, it must not be called
+// concurrently with Wait while no goroutine of the group is running.
 func (g *Group) Go(f func()) {
 	g.wg.Go(func() {
 		defer g.recover()
@@ -58,8 +58,8 @@ func (g *Group) recover() {
 	}
 }
 
-// Wait waits until all goroutines have returned. If one of them panicked, it
-// panics with the value and the stack of the first that did, as a string.
+// Wait waits until all goroutines have returned. If any panicked, Wait panics
+// with a string: the value and the stack of the first panic.
 func (g *Group) Wait() {
 	g.wg.Wait()
 	g.mu.Lock()

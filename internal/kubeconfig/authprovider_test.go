@@ -11,7 +11,7 @@ func userWith(provider string) string {
 
 const goodProvider = `{name: oidc, config: {idp-issuer-url: "https://id.example", client-id: me, refresh-token: ` + secret + `}}`
 
-func TestAuthProvider_RefusedWithTheReplacement(t *testing.T) {
+func TestAuthProvider_RefusedWithReplacement(t *testing.T) {
 	for name, test := range map[string]struct{ provider, text, hint string }{
 		"gcp":         {`{name: gcp}`, `user "ann" has the auth-provider "gcp", which`, "gke-gcloud-auth-plugin"},
 		"azure":       {`{name: azure, config: {access-token: ` + secret + `}}`, `the auth-provider "azure"`, "kubelogin"},

@@ -83,7 +83,7 @@ func (f *Flags) checkUser(raw *clientcmdapi.Config, files sources) error {
 	return nil
 }
 
-// oidc is the name of the one auth-provider that client-go still has.
+// oidc is the only auth-provider that client-go still supports.
 const oidc = "oidc"
 
 func checkAuthProvider(user string, provider *clientcmdapi.AuthProviderConfig) error {
@@ -96,7 +96,7 @@ func checkAuthProvider(user string, provider *clientcmdapi.AuthProviderConfig) e
 			return incompleteAuthProvider(user, "has no "+key)
 		}
 	}
-	if u, err := url.Parse(provider.Config[issuer]); err != nil || u.Host == "" { // client-go's own message repeats it
+	if u, err := url.Parse(provider.Config[issuer]); err != nil || u.Host == "" { // client-go's message repeats the URL, which may hold a password
 		return incompleteAuthProvider(user, "has an "+issuer+" that is not a URL")
 	}
 	return nil

@@ -201,18 +201,19 @@ func badProxyFlag() error {
 	return &Error{Kind: Usage, text: "--proxy-url is not an http, https or socks5 URL", hint: "write it as --proxy-url=http://HOST:PORT"}
 }
 
-// noAuthProvider names the credential plugin that replaced an auth-provider.
+// noAuthProvider refuses an auth-provider and names the credential plugin that
+// replaced it.
 func noAuthProvider(user, provider string) error {
-	hint := "use a credential plugin for this user (the field exec of the kubeconfig), or --token"
+	hint := "configure a credential plugin for this user (`exec:` in the kubeconfig), or use --token"
 	switch provider {
 	case "gcp":
-		hint = "install gke-gcloud-auth-plugin, and type `gcloud container clusters get-credentials CLUSTER`"
+		hint = "install gke-gcloud-auth-plugin and type `gcloud container clusters get-credentials CLUSTER`"
 	case "azure":
-		hint = "install kubelogin (https://github.com/Azure/kubelogin), and type `kubelogin convert-kubeconfig`"
+		hint = "install kubelogin (https://github.com/Azure/kubelogin) and type `kubelogin convert-kubeconfig`"
 	}
 	return &Error{
 		Kind: Invalid,
-		text: fmt.Sprintf("user %q has the auth-provider %q, which kubectl and kshell no longer support: only oidc is", user, provider),
+		text: fmt.Sprintf("user %q has the auth-provider %q, which kubectl and kshell no longer support; only oidc is supported", user, provider),
 		hint: hint,
 	}
 }
@@ -221,7 +222,7 @@ func incompleteAuthProvider(user, fault string) error {
 	return &Error{
 		Kind: Invalid,
 		text: fmt.Sprintf("the auth-provider oidc of user %q %s", user, fault),
-		hint: "log in again with the command that has written the entry, or correct it in the kubeconfig",
+		hint: "log in again with the command that wrote the entry, or correct it in the kubeconfig",
 	}
 }
 

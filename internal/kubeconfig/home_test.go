@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Without a usable home directory the service account of a pod is used as ever.
+// A pod's service account is used even without a usable home directory.
 func TestHome_UnusableInACluster(t *testing.T) {
 	for name, home := range map[string]string{"none": "", "a device": os.DevNull, "missing": "/no/such/home"} {
 		t.Run(name, func(t *testing.T) {
@@ -22,7 +22,7 @@ func TestHome_UnusableInACluster(t *testing.T) {
 	}
 }
 
-// A file that is there and cannot be read stays an error: it may choose another
+// A kubeconfig that exists and cannot be read is an error: it may name another
 // cluster.
 func TestHome_UnreadableFile(t *testing.T) {
 	home := clean(t)

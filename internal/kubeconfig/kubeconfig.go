@@ -7,15 +7,16 @@
 // Invariants:
 //   - What kubectl's flags mean, they mean here; merging, credentials, proxies
 //     and validation are clientcmd's own.
-//   - Load reads each file once when all goes well, so a pipe (`<(…)`) works as
-//     a kubeconfig. It writes no file: clientcmd's migration of old kubeconfigs
-//     is switched off. Requests may: client-go's oidc provider stores new tokens
-//     in the kubeconfig, by Target.Config.AuthConfigPersister.
+//   - Load reads each file once if there is no error, so a pipe (`<(…)`) works
+//     as a kubeconfig. It writes no file: clientcmd's migration of old
+//     kubeconfigs is switched off. Requests may write one: client-go's oidc
+//     provider stores new tokens in the kubeconfig through
+//     Target.Config.AuthConfigPersister.
 //   - Without any configuration Load fails; it never falls back to
 //     http://localhost:8080.
-//   - No client that is made of Target.Config follows a redirect to another
-//     scheme, host or port. (client-go's oidc provider has a client of its own,
-//     for the identity provider alone, which does.)
+//   - HTTP clients made from Target.Config follow no redirect to another
+//     scheme, host or port. (The client with which client-go's oidc provider
+//     asks the identity provider does; it is not made from Target.Config.)
 //   - No error holds a token, a key or a line of a file: the parser's own words
 //     quote them (see malformed.go), so they are dropped.
 package kubeconfig
@@ -38,7 +39,7 @@ type Target struct {
 	// Config is complete but for UserAgent and WarningHandler, which are the
 	// caller's. Config.Timeout is --request-timeout, 0 meaning none. With an
 	// auth-provider, Config.AuthConfigPersister stores new tokens in the
-	// kubeconfig; a request fails when that does.
+	// kubeconfig; if it fails, the request fails.
 	Config *rest.Config
 	// Namespace is never empty: -n, else the context's, else the pod's own when
 	// this runs in a cluster, else "default".

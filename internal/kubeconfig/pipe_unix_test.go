@@ -51,7 +51,7 @@ func TestMalformedPipeIsNotWaitedForASecondTime(t *testing.T) {
 			t.Errorf("got %v, want a malformed kubeconfig", err)
 		}
 	case <-time.After(30 * time.Second):
-		t.Fatal("Load reads the pipe again, and waits for ever")
+		t.Fatal("Load reads the pipe again and does not return")
 	}
 }
 

@@ -9,9 +9,9 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 )
 
-// RedirectError means that a server has redirected a request to another scheme,
-// host or port. The redirect was not followed: credentials are for the server
-// that they were configured for.
+// RedirectError means that a server redirected a request to another scheme,
+// host or port. The redirect is not followed, because credentials must reach
+// only the server that they were configured for.
 type RedirectError struct {
 	StatusCode int    // HTTP
 	Location   string // without user info, query and fragment; may hold control characters
@@ -24,14 +24,14 @@ func (e *RedirectError) Error() string {
 
 // Hint says what to type.
 func (e *RedirectError) Hint() string {
-	return "if that is where the server is, name it with --server or in the kubeconfig; else a login page or a gateway may stand before it"
+	return "if that is the address of the API server, set it with --server or in the kubeconfig; otherwise a login page or a gateway may be in front of the API server"
 }
 
-// OneOrigin returns rt with redirects refused that lead to another scheme, host
-// or port: RoundTrip then fails with a *RedirectError. An http.Client follows
-// the others, and rt gets to add credentials to each request as usual. Requests
-// for an upgrade of the connection are left alone: no redirect of theirs is
-// followed at all.
+// OneOrigin returns a transport that wraps rt and refuses redirects to another
+// scheme, host or port: RoundTrip then fails with a *RedirectError. Other
+// redirects are for http.Client to follow; rt adds credentials to each new
+// request as usual. Responses to requests with an Upgrade header are returned
+// unchanged, since their callers follow no redirect.
 func OneOrigin(rt http.RoundTripper) http.RoundTripper { return oneOrigin{rt} }
 
 type oneOrigin struct{ http.RoundTripper }
@@ -41,7 +41,7 @@ var _ utilnet.RoundTripperWrapper = oneOrigin{}
 // WrappedRoundTripper implements utilnet.RoundTripperWrapper.
 func (o oneOrigin) WrappedRoundTripper() http.RoundTripper { return o.RoundTripper }
 
-// CloseIdleConnections is for http.Client's method of that name.
+// CloseIdleConnections is called by the method of that name of http.Client.
 func (o oneOrigin) CloseIdleConnections() { utilnet.CloseIdleConnectionsFor(o.RoundTripper) }
 
 // RoundTrip implements http.RoundTripper.
@@ -54,7 +54,7 @@ func (o oneOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err == nil && originOf(location) == originOf(req.URL) {
 		return resp, nil
 	}
-	_ = resp.Body.Close() // nothing of it is used
+	_ = resp.Body.Close() // the body is not used
 	refused := &RedirectError{StatusCode: resp.StatusCode, Location: "an address that cannot be read"}
 	if err == nil {
 		location.User, location.RawQuery, location.Fragment = nil, "", ""
@@ -63,7 +63,7 @@ func (o oneOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, refused
 }
 
-// redirects reports whether an http.Client would follow resp elsewhere.
+// redirects reports whether resp is a redirect that an http.Client follows.
 func redirects(resp *http.Response) bool {
 	switch resp.StatusCode {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
@@ -72,7 +72,7 @@ func redirects(resp *http.Response) bool {
 	return false
 }
 
-// originOf is the scheme, host and port of u, in one form.
+// originOf returns the scheme, host and port of u in a comparable form.
 func originOf(u *url.URL) [3]string {
 	port := u.Port()
 	switch {
@@ -82,5 +82,5 @@ func originOf(u *url.URL) [3]string {
 	case u.Scheme == "http":
 		port = "80"
 	}
-	return [3]string{u.Scheme, strings.ToLower(u.Hostname()), port} // net/url has the scheme in lower case
+	return [3]string{u.Scheme, strings.ToLower(u.Hostname()), port} // url.Parse has lowered the scheme
 }

@@ -52,9 +52,9 @@ func split(list string) []string {
 	return files
 }
 
-// load merges the files. A missing file is an error only when --kubeconfig
-// names it: the others may be absent. So may ~/.kube/config where the home
-// directory is none (/dev/null) or another user's.
+// load merges the files. A missing file is an error only if --kubeconfig names
+// it. If the home directory is not a directory (/dev/null), or is not
+// accessible, ~/.kube/config counts as missing.
 func (s sources) load() (*clientcmdapi.Config, error) {
 	raw, err := s.rules().Load()
 	if err != nil && s.origin == fromHome && !s.anyThere() {
@@ -116,8 +116,8 @@ func (s sources) nothing(raw *clientcmdapi.Config) error {
 		return noCurrentContext(s, raw)
 	case s.anyThere():
 		return empty(s)
-	case s.origin == fromHome && s.barred() != nil:
-		return unreadable(s.files[0], s.barred())
+	case s.origin == fromHome && s.statDenied() != nil:
+		return unreadable(s.files[0], s.statDenied())
 	case s.origin == fromHome:
 		return noConfiguration(s)
 	default:
@@ -150,9 +150,9 @@ func (s sources) anyThere() bool {
 	return false
 }
 
-// barred is why it cannot be known whether the first file exists; nil if it
-// can, or if there is no file to look for.
-func (s sources) barred() error {
+// statDenied returns the error if permission to stat the first file is denied,
+// else nil.
+func (s sources) statDenied() error {
 	if len(s.files) == 0 {
 		return nil
 	}
@@ -163,7 +163,7 @@ func (s sources) barred() error {
 	return nil
 }
 
-// regular reports whether all files that exist are regular files.
+// regular reports whether all existing files are regular files.
 func (s sources) regular() bool {
 	for _, file := range s.files {
 		if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {

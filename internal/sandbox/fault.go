@@ -19,7 +19,7 @@ type Fault struct {
 	// Method limits the fault to requests with this HTTP method. Default: all.
 	Method string
 	// Seen, if not nil, is called for each request that the fault applies to,
-	// before anything is done with it.
+	// before the request is handled.
 	Seen func()
 	// Times is how many requests it applies to. Default: all, until it is undone.
 	Times int
@@ -55,12 +55,13 @@ type Fault struct {
 	// Kill has the action kill the command, too.
 	Kill bool
 
-	// RefuseCommand limits the fault to execs whose command it says yes to, and refuses those as an admission policy does
-	// (see policyDenial), unless Code, Refusal or Do says otherwise. Rights and the pod are looked at first.
+	// RefuseCommand limits the fault to execs for whose command it returns
+	// true, and refuses those as an admission policy does (see policyDenial),
+	// unless Code, Refusal or Do is set. Rights and the pod are checked first.
 	RefuseCommand func(args []string) bool
 
-	// IgnoreSelectors answers lists and watches with all objects of the namespace,
-	// as a dashboard's response cache does.
+	// IgnoreSelectors makes lists and watches return all objects of the
+	// namespace, as the response cache of a dashboard may.
 	IgnoreSelectors bool
 
 	// Delay is added before each message to the client.
@@ -81,7 +82,8 @@ type Fault struct {
 	// Then the connection is reset. The API server means it to be 10 s (writeErrorDeadline in pkg/util/proxy). 0: for ever.
 	StatusDeadline time.Duration
 
-	// Withhold has the request that creates a pod carried out, and never answered.
+	// Withhold applies to requests that create a pod: the pod is created, and
+	// the request never answered.
 	Withhold bool
 
 	// NotRunning says that there is no such container, as a kubelet does for a moment that starts it again.
@@ -202,14 +204,15 @@ func (f Fault) matches(r *http.Request) bool {
 	return strings.Contains(path, f.Path)
 }
 
-// denies says whether an admission policy refuses the request.
+// denies reports whether an admission policy refuses the request.
 func (f *active) denies() bool { return f != nil && f.RefuseCommand != nil && f.Do == Nothing }
 
 func (f *active) ignoresSelectors() bool { return f != nil && f.IgnoreSelectors }
 
 func (f *active) at(when Moment) bool { return f != nil && f.Do != Nothing && f.When == when }
 
-// atRequest does what is to be done in place of an answer, and tells whether that was it.
+// atRequest applies what the fault does before the request is handled, and
+// reports whether the request has been answered.
 func (f *active) atRequest(s *Server, w http.ResponseWriter, r *http.Request) bool {
 	if f == nil {
 		return false

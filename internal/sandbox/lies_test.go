@@ -303,7 +303,7 @@ func TestAStatusThatIsNotTakenInTimeIsLostWithTheTail(t *testing.T) {
 // End 3b.
 func TestACommandThatGivesUpItsOutputLosesItsStdin(t *testing.T) {
 	t.Parallel()
-	s := start(t, sandbox.Config{Gentle: true}) // a command may be over before its input is sent
+	s := start(t, sandbox.Config{Gentle: true}) // a command may end before its input is sent
 	s.Inject(sandbox.Fault{DropStdin: true})
 	file := filepath.Join(s.Dir("default", "web", "web"), "file")
 	tests := []struct {

@@ -10,7 +10,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if err := flag.Set("test.parallel", "8"); err != nil { // most tests wait most of the time
+	if err := flag.Set("test.parallel", "8"); err != nil { // most tests are idle most of the time
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)

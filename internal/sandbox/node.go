@@ -140,9 +140,9 @@ func (s *Server) expires(run *podRun) {
 	})
 }
 
-// refusePropagation keeps the containers from starting that mount a path of the
-// pod's node with mountPropagation, if the node's root is a private mount. The
-// words are containerd's.
+// refusePropagation applies to pods on a node whose root is a private mount. It
+// puts the containers that mount a path of the node with mountPropagation into
+// CreateContainerError, with containerd's message.
 func (s *Server) refusePropagation(pod *corev1.Pod) {
 	s.mu.Lock()
 	private := s.private[pod.Spec.NodeName]
@@ -150,7 +150,7 @@ func (s *Server) refusePropagation(pod *corev1.Pod) {
 	if !private {
 		return
 	}
-	paths := map[string]string{} // of the node, by volume
+	paths := map[string]string{} // on the node, by volume name
 	for _, v := range pod.Spec.Volumes {
 		if v.HostPath != nil {
 			paths[v.Name] = v.HostPath.Path

@@ -166,8 +166,8 @@ func (s *Server) serveSubresource(w http.ResponseWriter, r *http.Request, c call
 	return apierrors.NewMethodNotSupported(schema.GroupResource{Group: c.group, Resource: c.resource + "/" + c.subresource}, r.Method)
 }
 
-// errNoSuchPath is the answer to a path below an API group that means nothing there,
-// such as /api/v1/api/v1/pods: a Status about no object.
+// errNoSuchPath is the answer to an unknown path below an API group, such as
+// /api/v1/api/v1/pods: a NotFound Status without details.
 func errNoSuchPath() error {
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound,

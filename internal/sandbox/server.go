@@ -40,8 +40,9 @@ type Config struct {
 	Gentle bool
 	// Empty leaves the seeded pods and workloads out; the namespaces are there.
 	Empty bool
-	// StatusDelay is how long after the end of a container, and of all that ran in it, its pod's status says so. A kubelet
-	// takes one to two seconds.
+	// StatusDelay is the time from the end of a container, with all its
+	// processes, to the update of its pod's status. A kubelet takes one to two
+	// seconds.
 	StatusDelay time.Duration
 }
 
@@ -262,16 +263,17 @@ func (s *Server) Restart() { s.ln.dropAll(true) }
 // Down drops every connection and refuses new ones (accepts and resets them) until up is called.
 func (s *Server) Down() (up func()) { return s.ln.down() }
 
-// SetPrivateRoot says whether the root of a node is a private mount, as on k3d,
-// WSL2 and Alpine. There a container does not start that mounts a path of the
-// node with mountPropagation. It applies to pods that are added later.
+// SetPrivateRoot sets whether the root of a node is a private mount, as on k3d,
+// WSL2 and Alpine. There, a container that mounts a path of the node with
+// mountPropagation does not start. It applies to pods that are added later.
 func (s *Server) SetPrivateRoot(node string, private bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.private[node] = private
 }
 
-// Review says whether the sandbox answers SelfSubjectAccessReviews. At first it does not know them, as an old server.
+// Review sets whether the sandbox answers SelfSubjectAccessReviews. By default
+// it does not know them, like an old server.
 func (s *Server) Review(answer bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,8 +2,10 @@
 //
 // It does not know flags, Kubernetes or where the user's folders are.
 //
-//   - The nearer source wins: a variable, the file's part for the context in use, the rest of the file, the default.
-//   - A file that holds an unknown key is an error: with a typo passed over, a setting would silently have no effect.
+//   - Precedence, highest first: a variable, the file's section for the current
+//     context, the rest of the file, the default.
+//   - An unknown key in the file is an error. Otherwise a setting with a typo
+//     would silently have no effect.
 package settings
 
 import (
@@ -42,15 +44,15 @@ type Settings struct {
 	contexts map[string]map[string]string
 }
 
-// None returns settings without a file: the variables alone, which lookup
-// (os.LookupEnv) gives.
+// None returns the settings without a file: those of the variables, read with
+// lookup (os.LookupEnv).
 func None(lookup func(name string) (string, bool)) *Settings {
 	return &Settings{lookup: lookup}
 }
 
-// Load reads the file at path and keeps lookup (os.LookupEnv) for the
-// variables. Errors are a *FileError for the file's contents, and those of
-// opening and reading it, a missing file among them.
+// Load reads the file at path. lookup (os.LookupEnv) reads the variables.
+// Errors are *FileError for invalid contents, and those of opening and reading
+// the file, such as fs.ErrNotExist.
 func Load(path string, lookup func(name string) (string, bool)) (*Settings, error) {
 	raw, err := read(path)
 	if err != nil {
