@@ -25,7 +25,7 @@ import (
 // own.
 type nodeRun struct {
 	*exec.Cmd
-	out, err bytes.Buffer
+	err bytes.Buffer
 }
 
 // startOnNode starts node-shell with more arguments. With patient, kshell has

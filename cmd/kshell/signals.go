@@ -227,7 +227,7 @@ func (l *lastResort) limited() <-chan struct{} {
 // prepare is called with mu held.
 func (l *lastResort) prepare() {
 	if l.cleanups == nil {
-		l.cleanups, l.cut = context.WithCancel(context.Background())
+		l.cleanups, l.cut = context.WithCancel(context.Background()) //nolint:gosec // limit calls it
 	}
 }
 
