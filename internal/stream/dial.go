@@ -70,7 +70,7 @@ func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
 	bounded, cancel := context.WithTimeoutCause(ctx, d.within, d.late("WebSocket"))
 	defer cancel()
 	u := d.base.JoinPath(r.Path)
-	u.RawQuery = r.Query.Encode()
+	u.RawQuery = encode(r.Query)
 	header := http.Header{}
 	if r.Origin {
 		header.Set("Origin", d.Server())

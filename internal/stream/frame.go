@@ -146,6 +146,7 @@ var startFailures = []struct {
 	{"executable file `", StartNotFound}, // crun: executable file `x` not found in $PATH
 	{"no such file or directory", StartNotFound},
 	{"The system cannot find the file specified", StartNotFound}, // Windows
+	{"The system cannot find the path specified", StartNotFound}, // Windows, of a name such as /bin/sh
 	{"permission denied", StartNotExecutable},
 	{"exec format error", StartNotExecutable},
 	{"is a directory", StartNotExecutable},

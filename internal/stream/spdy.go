@@ -52,7 +52,7 @@ func (d *Dialer) DialSPDY(ctx context.Context, r Request) (*Conn, error) {
 		return nil, fmt.Errorf("connection settings: %w", err)
 	}
 	u := d.base.JoinPath(r.Path)
-	u.RawQuery = r.Query.Encode()
+	u.RawQuery = encode(r.Query)
 	s := newSPDYSocket(transport)
 	if err := s.start(ctx, u, r.Query); err != nil {
 		return nil, err
