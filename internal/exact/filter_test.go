@@ -204,9 +204,30 @@ func TestStateFollowsTheWords(t *testing.T) {
 			{"out", "alive", nil, Running, 0}, // not the script's: behind the end
 			{"err", "ended 0", ErrEnded, Ended, 0},
 		},
-		"the largest code":         {{"err", running, nil, Running, 0}, {"err", "ended 255", nil, Running, 0}, {"out", "ended 255", ErrEnded, Ended, 255}},
-		"no such command":          {{"out", "ended missing", nil, Unknown, 0}, {"err", "ended missing", ErrEnded, Missing, 0}},
-		"no dd":                    {{"out", "ended unable", nil, Unknown, 0}, {"err", "ended unable", ErrEnded, Unable, 0}},
+		"the largest code":       {{"err", running, nil, Running, 0}, {"err", "ended 255", nil, Running, 0}, {"out", "ended 255", ErrEnded, Ended, 255}},
+		"no such command":        {{"out", "ended missing", nil, Unknown, 0}, {"err", "ended missing", ErrEnded, Missing, 0}},
+		"no dd":                  {{"out", "ended unable", nil, Unknown, 0}, {"err", "ended unable", ErrEnded, Unable, 0}},
+		"nothing was started":    {{"out", "ended failed", nil, Unknown, 0}, {"err", "ended failed", ErrEnded, Unstarted, 0}},
+		"a code without a start": {{"out", "ended 2", nil, Unknown, 0}, {"err", "ended 2", ErrEnded, Unstarted, 0}},
+		"the command's side failed": {
+			{"err", running, nil, Running, 0},
+			{"err", "ended failed", nil, Running, 0},
+			{"out", "ended failed", ErrEnded, Failed, 0},
+		},
+		"the input's side failed": {
+			{"err", running, nil, Running, 0},
+			{"out", "ended lost", nil, Running, 0},
+			{"err", "ended lost", ErrEnded, Failed, 0},
+		},
+		"the input's side failed while the command ended": {
+			{"err", running, nil, Running, 0},
+			{"out", "ended 0", nil, Running, 0},
+			{"err", "ended lost", ErrEnded, Failed, 0},
+		},
+		"the input's side failed before the command was started": { // it may be about to be
+			{"err", "ended lost", nil, Unknown, 0},
+			{"out", "ended lost", ErrEnded, Failed, 0},
+		},
 		"a nudge's answer":         {{"err", running, nil, Running, 0}, {"out", "alive", nil, Running, 0}, {"err", "alive", nil, Running, 0}},
 		"the same end twice":       {{"err", running, nil, Running, 0}, {"out", "ended 1", nil, Running, 0}, {"out", "ended 1", nil, Running, 0}},
 		"a code that is no number": {{"err", running, nil, Running, 0}, {"out", "ended x", nil, Running, 0}, {"err", "ended x", ErrEnded, Running, 0}},

@@ -1,4 +1,5 @@
 # kshell ends a terminal's session through this script when nobody sits at it any more. $1 is the process that leads the session.
+PATH=$PATH:/usr/bin:/bin
 members() {
 	k_members=''
 	for k_stat in /proc/[0-9]*/stat; do

@@ -3,6 +3,7 @@ package exact
 import (
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,8 +41,14 @@ const (
 	Nowhere
 	// Missing means that there is no such command, or it is not executable. It was not started.
 	Missing
+	// Unstarted means that the script could not start its processes, as in a container at its limit of processes, or not with a variable of
+	// Options.Env. The command was not started.
+	Unstarted
 	// Running means that the command was started, and has not been heard to end.
 	Running
+	// Failed means that the script lost a process that it needs, or could not start one, while the command ran. The command is ended without
+	// having seen an end of its input, and its exit code is not known.
+	Failed
 	// Ended means that both streams are whole, and the code is the command's.
 	Ended
 )
@@ -65,7 +72,7 @@ type Run struct {
 	state State
 	group string // of processes, over there
 	code  int
-	whole int // streams that have come to their end
+	ends  []string // how the command ended, as told by the streams that have come to their end
 }
 
 // New prepares a run.
@@ -100,7 +107,7 @@ func (r *Run) Cancel() bool {
 func (r *Run) Reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.state, r.group, r.whole = Unknown, "", 0
+	r.state, r.group, r.ends = Unknown, "", nil
 	r.out.reset()
 	r.err.reset()
 }
@@ -140,6 +147,8 @@ const (
 	wordUnable  = "unable"
 	wordMissing = "missing"
 	wordNowhere = "nowhere"
+	wordFailed  = "failed" // the part of the script that starts the command
+	wordLost    = "lost"   // the part that hands it its input
 )
 
 // report takes the script's words from a stream, and says whether they are the last ones there.
@@ -154,8 +163,9 @@ func (r *Run) report(words string) (last bool, err error) {
 		r.in.begin()
 	case ended:
 		r.in.stop()
-		if r.whole++; r.whole == streams {
-			r.end(how)
+		r.ends = append(r.ends, how)
+		if len(r.ends) == streams {
+			r.end()
 			return true, ErrEnded
 		}
 		return true, nil
@@ -166,19 +176,27 @@ func (r *Run) report(words string) (last bool, err error) {
 // streams is how many have to come to their end: stdout and stderr.
 const streams = 2
 
-func (r *Run) end(how string) {
-	switch how {
-	case wordUnable:
+// end settles the state by what both streams told. They may differ where a part of the script failed while another told a code. A code, or the
+// failure of the part that starts the command, without a word before that the command runs means that it was not started.
+func (r *Run) end() {
+	how := r.ends[0]
+	code, err := strconv.Atoi(how)
+	switch {
+	case slices.Contains(r.ends, wordLost), how != r.ends[1]:
+		r.state = Failed
+	case r.state == Running && err == nil:
+		r.state, r.code = Ended, code
+	case r.state == Running && how == wordFailed:
+		r.state = Failed
+	case r.state == Running:
+	case how == wordUnable:
 		r.state = Unable
-	case wordMissing:
+	case how == wordMissing:
 		r.state = Missing
-	case wordNowhere:
+	case how == wordNowhere:
 		r.state = Nowhere
-	default:
-		code, err := strconv.Atoi(how)
-		if err == nil {
-			r.state, r.code = Ended, code
-		}
+	case how == wordFailed, err == nil:
+		r.state = Unstarted
 	}
 }
 

@@ -171,11 +171,11 @@ func script(t *testing.T, dir, name, text string) {
 	}
 }
 
-// tools makes a folder that holds only these of the machine's tools.
+// tools makes a folder that holds only sh and these of the machine's tools.
 func tools(t *testing.T, names ...string) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range names {
+	for _, name := range append(names, "sh") {
 		path, err := exec.LookPath(name)
 		if err != nil {
 			t.Fatal(err)

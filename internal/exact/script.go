@@ -47,7 +47,29 @@ func command(mark string, o Options, args []string) []string {
 
 func wrap(script, mark string, words []string, dir string, env, args []string) []string {
 	half := len(mark) / 2
-	return slices.Concat([]string{"sh", "-c", compact(script), "kshell", mark[half:], mark[:half]}, words, []string{dir, strconv.Itoa(len(env))}, env, args)
+	env = pathFirst(env)
+	return slices.Concat([]string{"sh", "-c", compact(script), "kshell", mark[half:], mark[:half]},
+		words, []string{beneath(dir), strconv.Itoa(len(env))}, env, args)
+}
+
+// beneath returns a directory's name so that cd takes it for nothing else, such as an option or the directory before.
+func beneath(dir string) string {
+	if dir == "" || strings.HasPrefix(dir, "/") {
+		return dir
+	}
+	return "./" + dir
+}
+
+// pathFirst returns the variables with the PATH that counts, the last one, as the first: the script looks for it there.
+func pathFirst(env []string) []string {
+	isPath := func(v string) bool { return strings.HasPrefix(v, "PATH=") }
+	var path []string
+	for _, v := range env {
+		if isPath(v) {
+			path = []string{v}
+		}
+	}
+	return append(path, slices.DeleteFunc(slices.Clone(env), isPath)...)
 }
 
 func policy(keep bool) string {

@@ -63,7 +63,7 @@ func (s *Shell) Reset() {
 	s.opened.held, s.opened.inWords, s.opened.words = 0, false, nil
 }
 
-// State is Unknown, Nowhere, Missing or Running; the last one is not left.
+// State is Unknown, Nowhere, Missing, Unstarted or Running; the last one is not left.
 func (s *Shell) State() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,6 +96,9 @@ func (s *Shell) report(words string) (last bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	words = strings.TrimSuffix(words, "\r") // the terminal's
+	if s.state == Running {
+		return false, nil
+	}
 	if group, ok := strings.CutPrefix(words, wordRunning); ok {
 		s.state, s.group = Running, group
 	}
@@ -104,6 +107,8 @@ func (s *Shell) report(words string) (last bool, err error) {
 		s.state = Missing
 	case wordNowhere:
 		s.state = Nowhere
+	case wordFailed:
+		s.state = Unstarted
 	}
 	return false, nil
 }

@@ -7,7 +7,8 @@
 k_mark=$2$1 k_dir=$3 k_count=$4
 shift 4
 k_given=$k_count k_all=$#
-while [ "$k_all" -gt 0 ]; do # each argument goes to the end of the line, so that they come out as they were
+# Each argument goes to the end of the line, so that they come out as they were.
+while [ "$k_all" -gt 0 ]; do
 	k_n=$1
 	shift
 	k_all=$((k_all - 1)) k_given=$((k_given - 1))
@@ -24,19 +25,18 @@ while [ "$k_all" -gt 0 ]; do # each argument goes to the end of the line, so tha
 	fi
 	set -- "$@" "$k_n"
 done
-k_env=$k_line$(environment)$k_line
+k_env=$(exec tr '\000\n' '\n\001' </proc/$$/environ)
 if [ $# = "$k_count" ]; then
-	for k_shell in bash sh ash; do
-		if found "$k_shell"; then
+	for k_shell in bash sh ash /bin/bash /bin/sh; do
+		if given "$@" "$k_shell"; then
 			set -- "$@" "$k_shell"
 			break
 		fi
 	done
 fi
-if ! enter; then
+if [ "$k_dir" ] && ! cd "$k_dir"; then
 	tell 'ended nowhere' >&4
-elif eval "found \"\${$((k_count + 1))}\""; then
-	tell "running $$" >&4
+elif given "$@"; then
 	as_it_is "$@"
 else
 	tell 'ended missing' >&4

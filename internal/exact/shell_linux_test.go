@@ -24,7 +24,8 @@ func TestAShellStartsAsAskedFor(t *testing.T) {
 			var out bytes.Buffer
 			args := s.Command(test.args)
 			cmd := exec.CommandContext(t.Context(), sh.path, args[1:]...)
-			cmd.Env, cmd.Stdout = sh.env, s.On(&out)
+			terminal := s.On(&out)
+			cmd.Env, cmd.Stdout, cmd.Stderr = sh.env, terminal, terminal
 			err := cmd.Run()
 			var exit *exec.ExitError
 			if err != nil && !errors.As(err, &exit) {

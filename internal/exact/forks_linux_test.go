@@ -1,0 +1,157 @@
+package exact
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// limited has a process started in a cgroup of its own, in which it and its children can fork as long as no more than forks of them live. As
+// in a container that is at its limit, the process itself is not held back by it.
+func limited(t *testing.T, forks int) setup {
+	t.Helper()
+	dir := pidsCgroup(t)
+	if err := os.WriteFile(filepath.Join(dir, "pids.max"), []byte(fmt.Sprint(forks+1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return func(r *remote) {
+		enter := []string{"sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(dir, "cgroup.procs"), r.cmd.Path}
+		r.cmd.Path, r.cmd.Args = "/bin/sh", append(enter, r.cmd.Args[1:]...)
+	}
+}
+
+// pidsCgroup makes a cgroup that can limit processes, of version 1 or 2.
+func pidsCgroup(t *testing.T) string {
+	t.Helper()
+	root := "/sys/fs/cgroup/pids"
+	if _, err := os.Stat(root); err != nil {
+		root = "/sys/fs/cgroup"
+		_ = os.WriteFile(root+"/cgroup.subtree_control", []byte("+pids"), 0o600) // what cannot be limited is seen below
+	}
+	dir, err := os.MkdirTemp(root, "kshell-test-")
+	if err != nil {
+		t.Skipf("a cgroup is needed that limits processes, and none can be made here: %v", err)
+	}
+	t.Cleanup(func() {
+		eventually(t, "the cgroup is empty", func() bool { return os.Remove(dir) == nil })
+	})
+	if _, err := os.Stat(filepath.Join(dir, "pids.max")); err != nil {
+		t.Skipf("a cgroup is needed that limits processes, and this one does not: %v", err)
+	}
+	return dir
+}
+
+// atLimits runs a test at each limit from no fork at all to more than enough.
+func atLimits(t *testing.T, test func(t *testing.T, shell shell, forks int)) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		for forks := range 9 {
+			t.Run(fmt.Sprint(forks), func(t *testing.T) {
+				if shell.name == "bash" && *runs < 256 {
+					t.Skip("bash waits for 15 s at each fork that fails: -runs 256 tries it")
+				}
+				t.Parallel()
+				test(t, shell, forks)
+			})
+		}
+	})
+}
+
+// ends waits until the client knows how the command ended, or that it will not learn it.
+func (r *remote) ends() State {
+	r.t.Helper()
+	late := time.After(2 * patience) // for a bash that tries to fork again and again
+	for told, streams := false, streams; !told && streams > 0; streams-- {
+		select {
+		case err := <-r.heard:
+			told = errors.Is(err, ErrEnded)
+		case <-late:
+			state, _ := r.State()
+			r.t.Fatalf("no end: state %d, processes %q", state, r.members())
+		}
+	}
+	r.close()
+	r.gone(patience)
+	state, _ := r.State()
+	return state
+}
+
+func TestForkFailure_NoFalseResult(t *testing.T) {
+	atLimits(t, func(t *testing.T, shell shell, forks int) {
+		r := shell.start(t, Options{}, sh("echo ran; exit 7"), limited(t, forks))
+		go r.pump(1 << 62)
+		switch state := r.ends(); {
+		case state == Ended:
+			r.wants(7, "ran\n")
+		case state != Unstarted, forks > 4, r.stdout.Len() > 0:
+			t.Errorf("state %d, stdout %q; want Ended (%d) or, with up to 4 forks, Unstarted (%d) and nothing", state, &r.stdout, Ended, Unstarted)
+		}
+	})
+}
+
+func TestForkFailure_InputEndsOnlyAtItsEnd(t *testing.T) {
+	in := randomBytes(300_001)
+	atLimits(t, func(t *testing.T, shell shell, forks int) {
+		r := shell.start(t, Options{Stdin: bytes.NewReader(in)}, []string{"cat"}, limited(t, forks))
+		go r.pump(1 << 62)
+		switch state := r.ends(); {
+		case state == Ended:
+			r.wants(0, string(in))
+		case forks > 6:
+			t.Errorf("state %d with %d forks", state, forks)
+		case state == Unstarted && r.stdout.Len() == 0, state == Failed:
+		default:
+			t.Errorf("state %d, %d bytes on stdout", state, r.stdout.Len())
+		}
+	})
+}
+
+func TestForkFailure_NoPartialFile(t *testing.T) {
+	in := randomBytes(300_001)
+	atLimits(t, func(t *testing.T, shell shell, forks int) {
+		for _, script := range []string{
+			"cat >up.part && mv up.part up",
+			"trap 'exit 1' TERM; cat >up.part; mv up.part up",
+			"trap '' TERM; cat >up.part; mv up.part up",
+		} {
+			dir := t.TempDir()
+			r := shell.start(t, Options{Stdin: bytes.NewReader(in)}, sh(script), withDir(dir), limited(t, forks))
+			go r.pump(1 << 62)
+			state := r.ends()
+			_, code := r.State()
+			got, err := os.ReadFile(filepath.Join(dir, "up"))
+			switch {
+			case err == nil && !bytes.Equal(got, in):
+				t.Errorf("%s: state %d, code %d: %d bytes of %d were committed", script, state, code, len(got), len(in))
+			case state == Ended && code == 0 && err != nil:
+				t.Errorf("%s: code 0, and there is no file; stderr %q", script, &r.stderr)
+			case state == Ended && code != 0 && !strings.Contains(r.stderr.String(), "ork"): // the command's own fork failed
+				t.Errorf("%s: code %d; stderr %q", script, code, &r.stderr)
+			case state != Ended && (forks > 7 || state != Unstarted && state != Failed):
+				t.Errorf("%s: state %d", script, state)
+			}
+		}
+	})
+}
+
+func TestForkFailure_Terminal(t *testing.T) {
+	atLimits(t, func(t *testing.T, shell shell, forks int) {
+		s := NewShell(nil, "")
+		var out bytes.Buffer
+		terminal := s.On(&out)
+		command := s.Command(sh("echo ran; exit 5"))
+		cmd := &exec.Cmd{Path: shell.path, Args: command, Env: shell.env, Stdout: terminal, Stderr: terminal}
+		limited(t, forks)(&remote{cmd: cmd})
+		_ = cmd.Run() // how it ended is in its state
+		switch code := cmd.ProcessState.ExitCode(); {
+		case s.State() == Running && out.String() == "ran\n" && code == 5:
+		case s.State() != Unstarted || out.Len() > 0 || forks > 1:
+			t.Errorf("state %d, code %d, output %q", s.State(), code, &out)
+		}
+	})
+}

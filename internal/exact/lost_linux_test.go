@@ -1,0 +1,102 @@
+package exact
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// children are the living processes whose parent is one of the given ones.
+func children(parents ...int) []int {
+	var found []int
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, name := range stats {
+		stat, err := os.ReadFile(name)
+		if err != nil {
+			continue // it has ended
+		}
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // state, parent
+		for _, parent := range parents {
+			if len(fields) > 1 && fields[0] != "Z" && fields[1] == strconv.Itoa(parent) {
+				pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+				found = append(found, pid)
+			}
+		}
+	}
+	return found
+}
+
+// parts are the script's processes, by what they do, while sh -c 'cat …' runs as the command.
+func (r *remote) parts() map[string]int {
+	r.t.Helper()
+	parts := map[string]int{}
+	eventually(r.t, "all parts of the script run", func() bool {
+		for _, child := range children(r.sid()) {
+			for _, grandchild := range children(child) {
+				cmdline, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(grandchild), "cmdline"))
+				if bytes.Contains(cmdline, []byte("kshell")) {
+					parts["feed"], parts["deliver"] = child, grandchild
+				} else {
+					parts["serve"] = child
+				}
+			}
+		}
+		for _, block := range children(parts["deliver"]) {
+			parts["dd"] = block
+		}
+		return len(parts) == 4
+	})
+	return parts
+}
+
+// The script loses one of its processes while a block of input is on its way.
+func TestLostProcess_NoPartialFile(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		for _, part := range []string{"dd", "deliver", "feed", "serve"} {
+			for name, script := range map[string]string{
+				"and":            "cat >f.part && mv f.part f",
+				"TERM is caught": "trap 'exit 1' TERM; cat >f.part; mv f.part f",
+			} {
+				t.Run(part+"/"+name, func(t *testing.T) {
+					t.Parallel()
+					dir := t.TempDir()
+					idle, writer := io.Pipe()
+					o := Options{
+						Stdin:       io.MultiReader(bytes.NewReader(make([]byte, maxBlock)), idle),
+						CancelStdin: func() bool { _ = writer.Close(); return true },
+					}
+					r := shell.start(t, o, sh(script), withDir(dir))
+					go r.pump(maxBlock / 2) // and the rest of the block never comes
+					eventually(t, "bytes arrive", func() bool {
+						info, err := os.Stat(filepath.Join(dir, "f.part"))
+						return err == nil && info.Size() > 0
+					})
+					pid := r.parts()[part]
+					if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+						t.Fatal(err)
+					}
+					eventually(t, part+" is gone", func() bool { return syscall.Kill(pid, 0) != nil })
+					if part == "dd" || part == "deliver" {
+						if state := r.ends(); state != Failed {
+							t.Errorf("state %d, want Failed (%d)", state, Failed)
+						}
+					} else { // nobody notices before the client goes
+						r.close()
+						r.gone(patience)
+					}
+					if state, code := r.State(); state == Ended {
+						t.Errorf("the command is said to have ended with %d", code)
+					}
+					if exists(dir, "f") {
+						t.Error("half of the file was committed")
+					}
+				})
+			}
+		}
+	})
+}

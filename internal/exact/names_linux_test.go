@@ -1,0 +1,209 @@
+package exact
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// special are names that a shell gives a meaning to, by itself or from its environment.
+var special = strings.Fields(`_ BASHOPTS BASHPID BASH_ARGV0 BASH_COMPAT BASH_ENV BASH_VERSINFO BASH_VERSION BASH_XTRACEFD CDPATH COLUMNS COMP_WORDBREAKS
+	DIRSTACK ENV EPOCHREALTIME EPOCHSECONDS ERRNO EUID EXECIGNORE FCEDIT FIGNORE FPATH FUNCNAME GLOBIGNORE GLOBSORT GROUPS HISTCMD HISTFILE HISTSIZE HOME
+	HOSTNAME HOSTTYPE IFS KSHEGID KSHGID KSHUID KSH_VERSION LANG LC_ALL LINENO LINES MACHTYPE MAIL MAILCHECK MAILPATH OLDPWD OPTARG OPTERR OPTIND
+	OSTYPE PATH_LOCALE PATHSEP PGRP PIPESTATUS POSIXLY_CORRECT PPID PROMPT_COMMAND PS1 PS2 PS3 PS4 PWD RANDOM REPLY SECONDS SHELL SHELLOPTS SHLVL
+	SRANDOM TERM TIMEFORMAT TMOUT TMPDIR UID USER_ID`)
+
+// ownNames are all the words of the scripts that could be names of variables, as they are sent.
+func ownNames() []string {
+	names := map[string]bool{}
+	for _, name := range regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`).FindAllString(compact(Script()+onTerminal), -1) {
+		names[name] = name != "PATH" && name != "LD_PRELOAD"
+	}
+	for _, name := range special {
+		names[name] = true
+	}
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(names)), func(name string) bool { return !names[name] })
+}
+
+// ownValues are what the variables of a case are set to.
+var ownValues = []string{"", "5", "x y", "xpg_echo:nocasematch:failglob:lastpipe:execfail", "errexit:nounset:noglob:allexport:monitor", "$(exit 9);`exit 9`'\"\\", "a\nb"}
+
+func with(names []string, value string) []string {
+	env := make([]string, len(names))
+	for i, name := range names {
+		env[i] = name + "=" + value
+	}
+	return env
+}
+
+// difference lists what is only in one of two environments.
+func difference(want, got []string) string {
+	var b strings.Builder
+	for sign, lists := range map[string][2][]string{"-": {want, got}, "+": {got, want}} {
+		for _, v := range lists[0] {
+			if !slices.Contains(lists[1], v) {
+				fmt.Fprintf(&b, "%s %.200q\n", sign, v)
+			}
+		}
+	}
+	if b.Len() == 0 && len(want) != len(got) {
+		return fmt.Sprintf("%d variables, want %d", len(got), len(want))
+	}
+	return b.String()
+}
+
+// bearable are the variables without which the shell itself starts: dash reads OPTIND from its environment, and ends if it is no number.
+func (sh shell) bearable(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "OPTIND=") && sh.name != "bash" })
+}
+
+// TestNames_ScriptsOwn gives the variables that the script itself uses, and those that mean something to a shell, to the container and to
+// the command: each arrives, and nothing else changes.
+func TestNames_ScriptsOwn(t *testing.T) {
+	names := ownNames()
+	print := []string{"/bin/cat", "/proc/self/environ"}
+	eachShell(t, func(t *testing.T, shell shell) {
+		each := func(t *testing.T, value string, names []string) {
+			own := with(names, value)
+			for where, c := range map[string]struct{ of, given []string }{
+				"of the container": {own, nil},
+				"of the user":      {nil, own},
+				"of both":          {with(names, "other"), own},
+				"with input":       {own, own},
+			} {
+				c.of = shell.bearable(c.of)
+				o := Options{Env: c.given}
+				if where == "with input" {
+					o.Stdin = strings.NewReader("")
+				}
+				r := shell.run(t, o, print, withEnv(slices.Concat(shell.env, c.of)...))
+				want := slices.Concat(shell.env, c.of)
+				if c.given != nil {
+					want = slices.Concat(shell.env, c.given)
+				}
+				if d := difference(want, split(r.stdout.String())); d != "" {
+					state, code := r.State()
+					t.Errorf("%s: state %d, code %d (-wanted, +found):\n%s%s", where, state, code, d, &r.stderr)
+				}
+				if d := difference(want, split(shell.onTerminal(t, c.of, c.given, print))); d != "" {
+					t.Errorf("%s, on a terminal (-wanted, +found):\n%s", where, d)
+				}
+			}
+		}
+		t.Run("one by one", func(t *testing.T) { // whatever another one changes
+			t.Parallel()
+			for _, name := range names {
+				if strings.HasPrefix(name, "k_") {
+					r := shell.run(t, Options{Env: []string{name + "=0", "B=1"}}, print)
+					if got := split(r.stdout.String()); !slices.Contains(got, name+"=0") || !slices.Contains(got, "B=1") {
+						state, code := r.State()
+						t.Errorf("%s: state %d, code %d, %q", name, state, code, got)
+					}
+				}
+			}
+		})
+		for _, value := range ownValues {
+			t.Run(value, func(t *testing.T) {
+				t.Parallel()
+				each(t, value, names)
+				if *runs < 256 {
+					return
+				}
+				for _, name := range names {
+					each(t, value, []string{name})
+				}
+			})
+		}
+	})
+}
+
+// onTerminal runs args by the script for a terminal, and returns what they print.
+func (sh shell) onTerminal(t *testing.T, of, given, args []string) string {
+	t.Helper()
+	s := NewShell(given, "")
+	var out, complaints bytes.Buffer // of a terminal they are one; bash complains of its environment
+	cmd := exec.CommandContext(t.Context(), sh.path, s.Command(args)[1:]...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = slices.Concat(sh.env, of), &out, s.On(&complaints)
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// Without env a shell sets the variables itself. What it cannot set is not left out: the command is not started.
+func TestNames_WithoutEnv(t *testing.T) {
+	names := ownNames()
+	eachShell(t, func(t *testing.T, shell shell) {
+		path := "PATH=" + tools(t, "dd", "tr")
+		each := func(names ...string) {
+			given := with(names, "5")
+			r := shell.run(t, Options{Env: given}, []string{"/bin/cat", "/proc/self/environ"}, withEnv(path))
+			switch state, code := r.State(); state {
+			case Unstarted:
+			case Ended:
+				got := split(r.stdout.String())
+				for _, v := range given {
+					if code != 0 || !slices.Contains(got, v) {
+						t.Errorf("code %d, %s does not arrive: %q", code, v, got)
+					}
+				}
+			default:
+				t.Errorf("%s: state %d", names, state)
+			}
+		}
+		var ours []string
+		for _, name := range names {
+			if strings.HasPrefix(name, "k_") {
+				ours = append(ours, name)
+			}
+		}
+		each(ours...)
+		for i, name := range special {
+			if *runs >= 256 || i%4 == 0 || slices.Contains([]string{"IFS", "UID", "PPID", "OPTIND", "SHELLOPTS", "RANDOM"}, name) {
+				each(name)
+			}
+		}
+		r := shell.run(t, Options{Env: with(ours, "5")}, []string{"/bin/true"}, withEnv(path))
+		r.wants(0, "")
+	})
+}
+
+// A PATH that is given is where the command is looked up, as by env.
+func TestNames_Path(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		dir := t.TempDir()
+		script(t, dir, "tool", "echo found; exit 4")
+		for _, tools := range [][]string{shell.env, {"PATH=" + tools(t, "dd")}} {
+			r := shell.run(t, Options{Env: []string{"PATH=/no/such", "A=1", "PATH=" + dir}}, []string{"tool"}, withEnv(tools...))
+			r.wants(4, "found\n")
+			r = shell.run(t, Options{Env: []string{"PATH=/no/such"}}, []string{"true"}, withEnv(tools...))
+			if state, _ := r.State(); state != Missing {
+				t.Errorf("state %d, want Missing (%d)", state, Missing)
+			}
+		}
+	})
+}
+
+func TestDirectory_NameLikeAnOption(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		for _, name := range []string{"-", "-P", "--", "~", "$x", "a b", "+1"} {
+			dir := t.TempDir()
+			env := append(slices.Clone(shell.env), "OLDPWD=/", "CDPATH=/", "HOME=/")
+			r := shell.run(t, Options{Dir: name}, []string{"true"}, withDir(dir), withEnv(env...))
+			if state, _ := r.State(); state != Nowhere {
+				t.Errorf("%q: state %d, want Nowhere", name, state)
+			}
+			if err := exec.Command("mkdir", "--", dir+"/"+name).Run(); err != nil {
+				t.Fatal(err)
+			}
+			shell.run(t, Options{Dir: name}, []string{"readlink", "/proc/self/cwd"}, withDir(dir), withEnv(env...)).wants(0, dir+"/"+name+"\n")
+		}
+	})
+}
