@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -57,33 +58,38 @@ func (j *job) exactly(ctx context.Context) (plainly bool, err error) {
 	if j.input != nil {
 		o.Stdin, o.CancelStdin = &j.in, j.input.Cancel
 	}
-	run := exact.New(o)
-	s := j.newSession(func(at place) stream.Request { return at.request(run.Command(p.command), true, false, p.offer) })
-	s.Stdin, s.CancelStdin = run.Stdin(), run.Cancel
-	s.Stdout, s.Stderr = j.watched(run, run.Stdout()), run.Stderr()
-	opened := s.OnOpen
-	s.OnOpen = func(c *stream.Conn) error {
-		run.Reset() // of an earlier connection, with --reconnect=always
-		return opened(c)
-	}
-	err = j.unattended(ctx, s, true)
-	state, code := run.State()
+	var run *exact.Run
+	err = j.bySh(func() error {
+		run = exact.New(o)
+		s := j.newSession(func(at place) stream.Request {
+			return at.request(j.scripted(run.Command(p.command)), true, false, p.offer)
+		})
+		s.Stdin, s.CancelStdin = run.Stdin(), run.Cancel
+		s.Stdout, s.Stderr = j.watched(run, run.Stdout()), run.Stderr()
+		opened := s.OnOpen
+		s.OnOpen = func(c *stream.Conn) error {
+			run.Reset() // of an earlier connection, with --reconnect=always
+			return opened(c)
+		}
+		return j.unattended(ctx, s, true)
+	})
+	state, _ := run.State()
 	var fate *fateError
 	if !errors.As(err, &fate) { // else it is gone, and its number may be another's
 		j.sweep(ctx, j.at, run.Leftover())
 	}
-	why := obstacle(state, err, j.err.count() > 0)
+	why := obstacle(state, err)
 	j.judged(state, err, why)
 	switch {
 	case why == "":
 		j.told.mode = modeExact
-		return false, explain(ending(ctx, reported(state, code, err)), p, j.at, state == exact.Running && !p.exact.keep)
+		return false, explain(ending(ctx, j.reported(run, err)), p, j.at, state == exact.Running && !p.exact.keep)
 	case state == exact.Nowhere:
 		return false, errors.New(why)
 	case !p.around.none() && state == exact.Missing:
 		return false, explain(errMissing, p, j.at, false)
 	case !p.around.none():
-		return false, errNoSurroundings
+		return false, errSurroundings(state)
 	case p.exact.mode == exactAlways:
 		return false, &hinted{errors.New("--exact=always is not possible here: " + why), "--exact=auto runs it all the same"}
 	}
@@ -112,31 +118,35 @@ func (j *job) sweep(ctx context.Context, at place, command []string) {
 
 // quietly runs a command of kshell's own in a container, and says how it ended.
 func (j *job) quietly(ctx context.Context, at place, command []string) error {
-	request := at.request(command, false, false, stream.Protocols())
-	s := &stream.Session{Link: stream.Link{
-		Dial:      j.aside.opener(request),
-		Reconnect: stream.ReconnectNever,
-	}}
-	return s.Run(ctx)
+	run := func() error {
+		s := &stream.Session{Link: stream.Link{
+			Dial:      j.aside.opener(at.request(j.scripted(command), false, false, stream.Protocols())),
+			Reconnect: stream.ReconnectNever,
+		}}
+		return s.Run(ctx)
+	}
+	if command[0] != "sh" {
+		return run()
+	}
+	return j.bySh(run)
 }
 
-// obstacle says why the script could not run the command; empty if it could, or if nobody knows: then the command may have run, and must not a second
-// time. Complained: something came on stderr, where the script's first word comes before all that the command says.
-func obstacle(state exact.State, err error, complained bool) string {
-	var exit *stream.ExitError
-	switch {
-	case state == exact.Missing:
+// obstacle returns why the script could not run the command, which was not started; empty if it was, or may have been: then it must not be run a
+// second time.
+func obstacle(state exact.State, err error) string {
+	switch state {
+	case exact.Missing:
 		return "the container has no such command, or may not run it"
-	case state == exact.Nowhere:
+	case exact.Nowhere:
 		return "the container has no such working directory, or it may not be entered"
-	case state == exact.Unable:
+	case exact.Unable:
 		return "the container has neither a dd that counts whole blocks nor a head that does"
-	case state != exact.Unknown:
-		return ""
-	case errors.As(err, &exit) && complained: // else all of the output may be lost, as servers do now and then
-		return "the container's sh is not one that knows the script"
+	case exact.Unstarted:
+		return "kshell's script can start no processes in the container, which may be at its limit of processes or memory"
+	case exact.Unknown:
+		return unscripted(err)
 	}
-	return unscripted(err)
+	return ""
 }
 
 // unscripted says why no script of ours can be run there at all, by the error of a session in which none has said anything.
@@ -170,15 +180,92 @@ func unexplained(e *stream.HandshakeError) bool {
 // errUnreported is what the link's end means when the server says that all is well and the script has not.
 var errUnreported = errors.New("the server claims that the command succeeded, but the command has not said so")
 
-// reported is how the command ended: the script's word, not the server's.
-func reported(state exact.State, code int, err error) error {
+// errPartLost is the end of a command whose script lost a part of itself.
+var errPartLost = &hinted{
+	errors.New("a process of kshell's script ended in the container, or could not be started, and the command was ended: " +
+		"the container may be at its limit of processes or memory"),
+	"--exact=never runs a command without the script",
+}
+
+// unreportedError is an exit code of the server's that the script has not confirmed: it may be the script's own.
+type unreportedError struct {
+	code    int
+	started bool   // the command was
+	words   string // what the container's sh said before the script began
+}
+
+func (e *unreportedError) Error() string {
+	if e.started {
+		return fmt.Sprintf("the server reports exit code %d, but kshell's script has not reported how the command ended", e.code)
+	}
+	words := fmt.Sprintf("the server reports exit code %d, but kshell's script has not reported that the command was started", e.code)
+	if e.words != "" {
+		words += "; the container's sh says: " + e.words
+	}
+	return words
+}
+
+// Hint names the way without the script.
+func (e *unreportedError) Hint() string {
+	if e.started {
+		return ""
+	}
+	return "--exact=never runs a command without the script"
+}
+
+// reported returns how the command ended: by what the script reported, not by the server's word.
+func (j *job) reported(run *exact.Run, err error) error {
+	state, code := run.State()
 	switch {
 	case state == exact.Ended && code == 0:
 		return nil
 	case state == exact.Ended:
 		return &stream.ExitError{Code: code}
+	case state == exact.Failed:
+		return errPartLost
 	case err == nil:
 		return &stream.LostError{Err: errUnreported}
 	}
-	return err
+	return j.confirmed(err, state == exact.Running, run.Complaint())
+}
+
+// confirmed returns err, but no exit code that only the server reports, unless all that ran in the container was killed with it.
+func (j *job) confirmed(err error, started bool, complaint string) error {
+	var exit *stream.ExitError
+	if !errors.As(err, &exit) || j.killed {
+		return err
+	}
+	return &unreportedError{exit.Code, started, complaint}
+}
+
+// binSh is where nearly every image has its sh.
+const binSh = "/bin/sh"
+
+// bySh runs a script of kshell's by sh, and again by /bin/sh if the container's PATH has no sh: nothing has run then. If /bin/sh cannot be
+// started either, the error is that of sh.
+func (j *job) bySh(run func() error) error {
+	err := run()
+	if !lacksProgram(err) || !j.offPath.CompareAndSwap(false, true) {
+		return err
+	}
+	again := run()
+	var remote *stream.RemoteError
+	if errors.As(again, &remote) && remote.Start != stream.StartOther {
+		return err
+	}
+	return again
+}
+
+// scripted is a command of kshell's own for the container, where sh may not be in the PATH.
+func (j *job) scripted(command []string) []string {
+	if j.offPath.Load() && command[0] == "sh" {
+		return append([]string{binSh}, command[1:]...)
+	}
+	return command
+}
+
+// lacksProgram reports whether the container has no such program as was to be run.
+func lacksProgram(err error) bool {
+	var remote *stream.RemoteError
+	return errors.As(err, &remote) && remote.Start == stream.StartNotFound
 }

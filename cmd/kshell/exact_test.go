@@ -11,22 +11,45 @@ import (
 func TestOnlyWhatHasNotRunIsRunPlainly(t *testing.T) {
 	exit := &stream.ExitError{Code: 2}
 	for name, c := range map[string]struct {
-		state      exact.State
-		err        error
-		complained bool
-		again      bool
+		state exact.State
+		err   error
+		again bool
 	}{
-		"a success without a word":             {exact.Unknown, nil, false, false},
-		"a code, and all of the output lost":   {exact.Unknown, exit, false, false},
-		"a foreign sh complains of the script": {exact.Unknown, exit, true, true},
-		"there is no sh":                       {exact.Unknown, &stream.RemoteError{Start: stream.StartNotFound}, false, true},
-		"a link that was lost":                 {exact.Unknown, &stream.LostError{Err: errUnreported}, true, false},
-		"it runs":                              {exact.Running, exit, true, false},
-		"it has ended":                         {exact.Ended, exit, true, false},
-		"there is no such command":             {exact.Missing, exit, false, true},
+		"a success without a word":           {exact.Unknown, nil, false},
+		"a code without a word":              {exact.Unknown, exit, false},
+		"there is no sh":                     {exact.Unknown, &stream.RemoteError{Start: stream.StartNotFound}, true},
+		"a link that was lost":               {exact.Unknown, &stream.LostError{Err: errUnreported}, false},
+		"it runs":                            {exact.Running, exit, false},
+		"it has ended":                       {exact.Ended, exit, false},
+		"it was ended with the script":       {exact.Failed, exit, false},
+		"there is no such command":           {exact.Missing, exit, true},
+		"no process for it could be started": {exact.Unstarted, exit, true},
 	} {
-		if why := obstacle(c.state, c.err, c.complained); (why != "") != c.again {
+		if why := obstacle(c.state, c.err); (why != "") != c.again {
 			t.Errorf("%s: %q", name, why)
+		}
+	}
+}
+
+// An exit code that only the server reports is none of the command's.
+func TestExitCode_OnlyTheScriptsWord(t *testing.T) {
+	exit := &stream.ExitError{Code: 137}
+	lost := &stream.LostError{Err: errUnreported}
+	for name, c := range map[string]struct {
+		err    error
+		killed bool
+		code   int
+	}{
+		"a code":                          {exit, false, exitFailed},
+		"a code, and the container ended": {exit, true, 137},
+		"a link that was lost":            {lost, false, exitFailed},
+		"no such command":                 {errMissing, false, exitNotFound},
+		"success":                         {nil, false, exitFailed},
+	} {
+		j := &job{killed: c.killed}
+		err := j.reported(exact.New(exact.Options{}), c.err)
+		if got := exitCode(err); got != c.code {
+			t.Errorf("%s: exit code %d (%v), want %d", name, got, err, c.code)
 		}
 	}
 }

@@ -262,6 +262,7 @@ func (g *guard) judge(ctx context.Context, err error) error {
 	}
 	g.job.tidy()
 	g.job.notice.warn("%s", sentence)
+	g.job.killed = true
 	return err
 }
 

@@ -341,7 +341,7 @@ func (m *many) command(ctx context.Context, i int, command []string, out, errs i
 		own.In = file
 	}
 	plan, known := m.images.plan(ctx, m.plan, at)
-	defer known.settle("")
+	defer known.settle("", false)
 	if command != nil {
 		there := *plan
 		there.command, plan = command, &there
@@ -356,6 +356,7 @@ func (m *many) command(ctx context.Context, i int, command []string, out, errs i
 	}
 	j.dialer = shared
 	j.out.Writer, j.err.Writer, j.image, j.told.inexact = out, errs, known, known.why
+	j.offPath.Store(known.offPath)
 	if known.why != "" {
 		own.notice.detail("not in exact mode, as before with this image: %s", known.why)
 	}

@@ -25,20 +25,22 @@ type images struct {
 type verdict struct {
 	settled chan struct{} // closed when it is known
 	why     string        // exact mode is not possible; empty: nothing speaks against it
+	offPath bool          // sh is not in the PATH
 }
 
 // imageTrial is what a job knows of its image. The zero value knows nothing and tells nobody.
 type imageTrial struct {
-	why  string   // exact mode is not possible
-	tell *verdict // nil if this is not the first pod of the image
-	once *sync.Once
+	why     string   // exact mode is not possible
+	offPath bool     // sh is not in the PATH
+	tell    *verdict // nil if this is not the first pod of the image
+	once    *sync.Once
 }
 
 // settle tells the others, once.
-func (t imageTrial) settle(why string) {
+func (t imageTrial) settle(why string, offPath bool) {
 	if t.tell != nil {
 		t.once.Do(func() {
-			t.tell.why = why
+			t.tell.why, t.tell.offPath = why, offPath
 			close(t.tell.settled)
 		})
 	}
@@ -65,7 +67,7 @@ func (m *images) plan(ctx context.Context, p *execPlan, at place) (*execPlan, im
 		return p, imageTrial{}
 	}
 	if v.why == "" {
-		return p, imageTrial{}
+		return p, imageTrial{offPath: v.offPath}
 	}
 	plain := *p
 	plain.exact.mode = exactNever
@@ -112,20 +114,20 @@ func (j *job) watched(run *exact.Run, out io.Writer) io.Writer {
 	if j.image.tell == nil {
 		return out
 	}
-	return &settling{out, run, j.image}
+	return &settling{out, run, j}
 }
 
 type settling struct {
 	io.Writer
-	run   *exact.Run
-	image imageTrial
+	run *exact.Run
+	job *job
 }
 
 // Write implements io.Writer.
 func (s *settling) Write(p []byte) (int, error) {
 	n, err := s.Writer.Write(p)
 	if state, _ := s.run.State(); state == exact.Running || state == exact.Ended {
-		s.image.settle("")
+		s.job.image.settle("", s.job.offPath.Load())
 	}
 	return n, err
 }
@@ -133,7 +135,7 @@ func (s *settling) Write(p []byte) (int, error) {
 // judged tells the other pods of the image why the script could not run the command, if the image is to blame; empty: it could.
 func (j *job) judged(state exact.State, err error, why string) {
 	if why != "" && imagesFault(state, err) {
-		j.image.settle(why)
+		j.image.settle(why, false)
 	}
 }
 

@@ -38,6 +38,10 @@ type job struct {
 	screen terminal.Screen // what the remote has written, on a terminal
 	image  imageTrial      // of one of many pods
 
+	offPath atomic.Bool // the container's PATH has no sh: kshell's scripts are run by /bin/sh
+	noSh    bool        // nor is there a /bin/sh
+	killed  bool        // the command, with its container, which has been reported
+
 	unknown sync.Once // whether the command still runs, where nothing can tell
 
 	clearing sync.WaitGroup // up, behind an earlier connection

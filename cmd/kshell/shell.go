@@ -109,22 +109,45 @@ var errNoSurroundings = &hinted{
 	errors.New("--env and --workdir need a sh in the container, and leave to use it"), "without them, and without --exact=never, the command is run as it is",
 }
 
+// errSurroundings returns why --env and --workdir could not be carried out, and the command was not started.
+func errSurroundings(state exact.State) error {
+	if state != exact.Unstarted {
+		return errNoSurroundings
+	}
+	return &hinted{
+		errors.New("the command was not started: kshell's script can start no processes in the container, which may be at its limit of processes " +
+			"or memory, or cannot set a variable there"),
+		"without --env and --workdir, the command is run as it is",
+	}
+}
+
 // inShell runs the command by the script that takes our variables along and says which process it is. Not tried: it cannot be, and
 // nothing of the command has run.
 func (j *job) inShell(ctx context.Context) (tried bool, err error) {
 	env := append(carried(os.Environ()), j.plan.around.env...)
-	shell := exact.NewShell(env, j.plan.around.dir)
-	s := j.newSession(func(at place) stream.Request {
-		return at.request(shell.Command(j.plan.command), true, true, j.plan.offer)
+	var shell *exact.Shell
+	err = j.bySh(func() error {
+		shell = exact.NewShell(env, j.plan.around.dir)
+		s := j.newSession(func(at place) stream.Request {
+			return at.request(j.scripted(shell.Command(j.plan.command)), true, true, j.plan.offer)
+		})
+		return j.attended(ctx, s, shell)
 	})
-	err = j.attended(ctx, s, shell)
-	switch state := shell.State(); {
+	j.noSh = lacksProgram(err)
+	state := shell.State()
+	why := obstacle(state, err)
+	switch {
 	case state == exact.Nowhere:
-		return true, errors.New(obstacle(state, err, false))
+		return true, errors.New(why)
 	case state == exact.Missing && !j.plan.around.none():
 		return true, explain(errMissing, j.plan, j.at, false)
-	case state == exact.Missing, state == exact.Unknown && unscripted(err) != "":
+	case state == exact.Unstarted && !j.plan.around.none():
+		return true, errSurroundings(state)
+	case why != "":
+		j.notice.detail("the shell is opened without kshell's script: %s", why)
 		return false, nil
+	case state == exact.Unknown:
+		err = j.confirmed(err, false, "")
 	}
 	return true, explain(err, j.plan, j.at, false)
 }

@@ -19,7 +19,10 @@ func (j *job) shells(ctx context.Context) [][]string {
 	if len(j.plan.command) > 0 {
 		return [][]string{j.plan.command}
 	}
-	unix := [][]string{{"bash"}, {"sh"}, {"ash"}}
+	unix := [][]string{{"bash"}, {"sh"}, {"ash"}, {"/bin/bash"}, {binSh}}
+	if j.noSh {
+		unix = [][]string{{"bash"}, {"ash"}, {"/bin/bash"}}
+	}
 	switch os := j.os(); {
 	case os == corev1.Windows || os == "" && j.nodeOS(ctx) == corev1.Windows:
 		return [][]string{powershellOrCmd}

@@ -127,7 +127,7 @@ func TestTheNodeSaysWhichShellsThereAreWhereThePodDoesNot(t *testing.T) {
 	c.await(`(?m)^PS C:\\> `)
 	c.keys("exit 3\r")
 	c.mustEnd(3)
-	if got := commandsWithTTY(s); !slices.Equal(got, []string{"sh", "cmd"}) {
+	if got := commandsWithTTY(s); !slices.Equal(got, []string{"sh", "/bin/sh", "cmd"}) {
 		t.Errorf("commands: %q", got)
 	}
 }
@@ -141,7 +141,7 @@ func TestWhereNobodySaysWhichShellsThereAreAllAreTried(t *testing.T) {
 	c.await(`(?m)^C:\\> `)
 	c.keys("exit 0\r")
 	c.mustEnd(0)
-	if got := commandsWithTTY(s); !slices.Equal(got, []string{"sh", "bash", "sh", "ash", "cmd"}) {
+	if got := commandsWithTTY(s); !slices.Equal(got, []string{"sh", "/bin/sh", "bash", "ash", "/bin/bash", "cmd"}) {
 		t.Errorf("commands: %q", got)
 	}
 }

@@ -1,0 +1,113 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/sandbox"
+)
+
+// startOffPath runs pods whose PATH holds no sh, though there is a /bin/sh: of
+// an image with ENV PATH=/opt/tools.
+func startOffPath(t *testing.T, pods ...string) *sandbox.Server {
+	t.Helper()
+	s := runSandbox(t, sandbox.Config{Empty: true})
+	for _, name := range pods {
+		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{
+			Name: "c", Image: "tools:1", Command: []string{"/bin/sleep", "600"},
+			Env: []corev1.EnvVar{{Name: "PATH", Value: "/opt/tools"}},
+		}}}}
+		p.Name, p.Labels = name, map[string]string{"many": "yes"}
+		if err := s.AddPod(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// programs counts the requests to run something, by the program.
+func programs(s *sandbox.Server) map[string]int {
+	n := map[string]int{}
+	for _, x := range s.Sessions() {
+		n[x.Query.Get("command")]++
+	}
+	return n
+}
+
+func TestShellOffPath_Command(t *testing.T) {
+	t.Parallel()
+	s := startOffPath(t, "tools")
+	for name, c := range map[string]struct {
+		in, out string
+		args    []string
+		code    int
+	}{
+		"a command":       {"", "/opt/tools\n", []string{"tools", "--", "/bin/sh", "-c", "echo $PATH; exit 7"}, 7},
+		"its environment": {"", "A=1\n", []string{"--env", "A=1", "tools", "--", "/usr/bin/env"}, 0},
+		"input":           {"hello\n", "hello\n", []string{"-i", "tools", "--", "/bin/cat"}, 0},
+		"a directory":     {"", "/tmp\n", []string{"--workdir", "/tmp", "tools", "--", "/bin/pwd"}, 0},
+		"not in its PATH": {"", "", []string{"tools", "--", "cat"}, exitNotFound},
+	} {
+		var out, errs bytes.Buffer
+		line := append([]string{"exec", "-v", "--kubeconfig", s.Kubeconfig()}, c.args...)
+		code := run(t.Context(), streams{In: strings.NewReader(c.in), Out: &out, Err: &errs}, &lastResort{}, line)
+		if code != c.code || !strings.Contains(out.String(), c.out) {
+			t.Errorf("%s: exit code %d, stdout %q; want %d, %q; stderr %q", name, code, &out, c.code, c.out, &errs)
+		}
+		if code != exitNotFound && strings.Contains(errs.String(), "not in exact mode") {
+			t.Errorf("%s: stderr %q", name, &errs)
+		}
+	}
+}
+
+func TestShellOffPath_Interactive(t *testing.T) {
+	t.Parallel()
+	s := startOffPath(t, "tools")
+	c := open(t, s, program(t), "exec", "tools")
+	c.await(`tools\$ `)
+	c.keys("echo $0 $PATH; exit 4\r")
+	c.await(`/bin/(ba)?sh /opt/tools\r`)
+	c.mustEnd(4)
+	if got := programs(s); got["sh"] != 1 || got["/bin/sh"] != 1 || len(got) != 2 {
+		t.Errorf("commands: %v", got)
+	}
+}
+
+// Without kshell's script the same shells are asked for.
+func TestShellOffPath_Plain(t *testing.T) {
+	t.Parallel()
+	s := startOffPath(t, "tools")
+	c := open(t, s, program(t), "exec", "--exact=never", "tools")
+	c.await(`tools\$ `)
+	c.keys("echo $0 $PATH; exit 4\r")
+	c.await(`/bin/(ba)?sh /opt/tools\r`)
+	c.mustEnd(4)
+}
+
+// That sh is not in the PATH is found out once for an image.
+func TestShellOffPath_ManyPods(t *testing.T) {
+	t.Parallel()
+	s := startOffPath(t, "tools-1", "tools-2", "tools-3", "tools-4")
+	got := runMany(t.Context(), t, s, "--", "/bin/sh", "-c", "exit 3")
+	if n := programs(s); got.code != 3 || n["sh"] != 1 || n["/bin/sh"] != 4 {
+		t.Errorf("exit code %d, commands: %v; stderr:\n%s", got.code, n, got.err)
+	}
+}
+
+// Only after "not found" there is a second request.
+func TestShellOffPath_OnlyAfterNotFound(t *testing.T) {
+	t.Parallel()
+	s := startOffPath(t, "tools")
+	s.Inject(sandbox.Fault{Path: "tools/exec", Do: sandbox.RST, When: sandbox.AfterSent, N: 1})
+	var out, errs bytes.Buffer
+	line := []string{"exec", "--kubeconfig", s.Kubeconfig(), "tools", "--", "/bin/true"}
+	code := run(t.Context(), streams{In: strings.NewReader(""), Out: &out, Err: &errs}, &lastResort{}, line)
+	if n := programs(s); code != exitFailed || n["/bin/sh"] != 0 || n["/bin/true"] != 0 {
+		t.Errorf("exit code %d, commands: %v; stderr %q", code, n, &errs)
+	}
+}
