@@ -90,6 +90,9 @@ func (c *container) spawn(cmd command, main bool) (*process, error) {
 	if cmd.tty {
 		cmd.env = c.ttyEnvironment()
 	}
+	if !main {
+		cmd.cgroup = c.srv.cfg.Cgroup
+	}
 	p, err := startProcess(cmd)
 	if err != nil {
 		return nil, err

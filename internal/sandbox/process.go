@@ -14,6 +14,8 @@ type command struct {
 	root  string // of its image; "" is the machine's
 	stdin bool   // else /dev/null
 	tty   bool
+
+	cgroup string // see Config; empty: the sandbox's own
 }
 
 // process is a running command, in a session of its own. The files are the sandbox's ends; closeFiles closes them.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -37,6 +38,10 @@ func startProcess(c command) (*process, error) {
 	if err != nil {
 		p.closeFiles()
 		return nil, err
+	}
+	if c.cgroup != "" {
+		join := []string{"sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(c.cgroup, "cgroup.procs"), path}
+		path, c.args = "/bin/sh", append(join, c.args[1:]...)
 	}
 	sys := &syscall.SysProcAttr{Setsid: true, Setctty: c.tty} // Ctty is descriptor 0 of the child
 	started, err := os.StartProcess(path, c.args, &os.ProcAttr{Dir: c.dir, Env: c.env, Files: files, Sys: sys})

@@ -44,6 +44,9 @@ type Config struct {
 	// processes, to the update of its pod's status. A kubelet takes one to two
 	// seconds.
 	StatusDelay time.Duration
+	// Cgroup is the folder of a cgroup, on Linux, in which every command is started that is executed in a container. As with a container
+	// runtime, the first process of a command is not held back by the group's limit of processes, and what it forks is.
+	Cgroup string
 }
 
 // Server is a running sandbox. All its methods may be called from any goroutine.

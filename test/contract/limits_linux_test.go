@@ -1,0 +1,68 @@
+package contract
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/sandbox"
+)
+
+// pidsCgroup makes a cgroup that can limit processes, of version 1 or 2.
+func pidsCgroup(t *testing.T) string {
+	t.Helper()
+	root := "/sys/fs/cgroup/pids"
+	if _, err := os.Stat(root); err != nil {
+		root = "/sys/fs/cgroup"
+		_ = os.WriteFile(root+"/cgroup.subtree_control", []byte("+pids"), 0o600) // what cannot be limited is seen below
+	}
+	dir, err := os.MkdirTemp(root, "kshell-test-")
+	if err != nil {
+		t.Skipf("a cgroup is needed that limits processes, and none can be made here: %v", err)
+	}
+	t.Cleanup(func() {
+		await(t, "processes are left in the cgroup", func() bool { return os.Remove(dir) == nil })
+	})
+	if _, err := os.Stat(filepath.Join(dir, "pids.max")); err != nil {
+		t.Skipf("a cgroup is needed that limits processes, and this one does not: %v", err)
+	}
+	return dir
+}
+
+// await waits until a condition holds.
+func await(t *testing.T, otherwise string, holds func() bool) {
+	t.Helper()
+	for late := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(late) {
+			t.Fatal(otherwise)
+		}
+	}
+}
+
+func TestAtProcessLimits(t *testing.T) {
+	dir := pidsCgroup(t)
+	s, err := sandbox.Start(sandbox.Config{Dir: t.TempDir(), Empty: true, Cgroup: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	pod := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web"}}}}
+	pod.Name = "web"
+	if err := s.AddPod(pod); err != nil {
+		t.Fatal(err)
+	}
+	p := Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}
+	AtProcessLimits(t, p, "web", func(forks int) {
+		await(t, "processes are left in the cgroup", func() bool {
+			current, err := os.ReadFile(filepath.Join(dir, "pids.current")) // the dead that are not waited for yet are counted
+			return err == nil && string(current) == "0\n"
+		})
+		if err := os.WriteFile(filepath.Join(dir, "pids.max"), []byte(fmt.Sprint(forks+1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

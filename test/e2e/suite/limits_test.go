@@ -1,0 +1,80 @@
+package suite
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"kshell/test/contract"
+)
+
+// TestAtProcessLimits sets the limit of processes of a container, by its cgroup
+// on the node, and runs commands there.
+func TestAtProcessLimits(t *testing.T) {
+	inCI(t)
+	p := sleeper("")
+	p.Spec.Containers[0].WorkingDir = "/tmp"
+	p.Spec.Containers[0].Command = []string{"sh", "-c", "sleep infinity & wait"} // which waits for orphans, too
+	pod := ready(t, p)
+	group := cgroupOf(t, pod)
+	for _, s := range ours() {
+		t.Run(s.Name, func(t *testing.T) {
+			contract.AtProcessLimits(t, s.Program, pod, func(forks int) {
+				alone(t, group)
+				if err := os.WriteFile(filepath.Join(group, "pids.max"), []byte(fmt.Sprint(mains+1+forks)), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
+// mains are the processes that the container itself is made of.
+const mains = 2
+
+// alone waits until only the container's own processes are left in its cgroup.
+func alone(t *testing.T, group string) {
+	t.Helper()
+	for late := time.Now().Add(aMinute); ; time.Sleep(20 * time.Millisecond) {
+		current, err := os.ReadFile(filepath.Join(group, "pids.current"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, _ := strconv.Atoi(strings.TrimSpace(string(current))); n == mains {
+			return
+		}
+		if time.Now().After(late) {
+			procs, _ := os.ReadFile(filepath.Join(group, "cgroup.procs"))
+			t.Fatalf("processes are left in the container: %q", procs)
+		}
+	}
+}
+
+// cgroupOf finds the cgroup in which a pod's only container has its limit of
+// processes. The nodes' container runtime uses cgroups of this machine.
+func cgroupOf(t *testing.T, pod string) string {
+	t.Helper()
+	p := sees(t, pod, "ready", isReady)
+	_, id, _ := strings.Cut(p.Status.ContainerStatuses[0].ContainerID, "://")
+	root := "/sys/fs/cgroup/pids"
+	if _, err := os.Stat(root); err != nil {
+		root = "/sys/fs/cgroup"
+	}
+	found := ""
+	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error { // what ends meanwhile is not ours
+		if err == nil && d.IsDir() && strings.Contains(d.Name(), id) {
+			found = path
+			return fs.SkipAll
+		}
+		return nil
+	})
+	if found == "" || id == "" {
+		t.Skipf("no cgroup of container %q is found under %s: the nodes do not run on this machine", id, root)
+	}
+	return found
+}
