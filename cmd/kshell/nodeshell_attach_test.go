@@ -301,7 +301,7 @@ func TestLog_HangsCtrlC(t *testing.T) {
 	awaitSessions(t, s, func([]sandbox.Session) bool { return len(sessionsWithTTY(s)) == 1 })
 	c.awaitRaw()
 	c.keys("\x03")
-	c.await(`kshell: warning: the container's log did not come within 10s: earlier output may be missing\r\n`)
+	c.await(`kshell: warning: no data from the container's log within 10s: earlier output may be missing\r\n`)
 	c.prompt()
 	c.run("echo up''to", "upto\r\n")
 	c.keys("exit 4\r")

@@ -25,8 +25,8 @@ import (
 
 // Client makes the requests. It is safe for concurrent use.
 type Client struct {
-	// Ignored is called, if it is set, each time that the server answers a list with
-	// objects that its selector does not match. They are left out.
+	// Ignored, if not nil, is called each time the server answers a list with
+	// objects that do not match its selector. Those objects are left out.
 	Ignored func()
 
 	core rest.Interface
@@ -54,7 +54,8 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	return &Client{core: core}, nil
 }
 
-// LookError is a node that could not be asked for.
+// LookError means that a node, or the list of nodes if Name is empty, could not
+// be read.
 type LookError struct {
 	Name string // empty: all of them
 	Err  error
@@ -70,7 +71,8 @@ func (e *LookError) Error() string {
 	return fmt.Sprintf("cannot get node %q: %v", e.Name, plain(e.Err))
 }
 
-// plain returns err without what libraries put around some errors.
+// plain returns the *apiclient.TimeoutError or *apiclient.TooLargeError that
+// err wraps, else err.
 func plain(err error) error { return cmp.Or(apiclient.Plain(err), err) }
 
 // Unknown reports whether the server says that there is no such node.
@@ -105,8 +107,8 @@ func (c *Client) Node(ctx context.Context, name string) (*corev1.Node, error) {
 	return n, nil
 }
 
-// Nodes lists the nodes with these labels (a selector of kubectl's), by name.
-// Errors are *LookError.
+// Nodes returns the nodes that match a label selector, sorted by name. Errors
+// are *LookError.
 func (c *Client) Nodes(ctx context.Context, selector string) ([]corev1.Node, error) {
 	nodes, err := list(ctx, c, "nodes", "", selector, func(n *corev1.Node) labels.Set {
 		n.ManagedFields, n.Status.Images, n.Status.VolumesInUse, n.Status.VolumesAttached = nil, nil, nil, nil
@@ -119,8 +121,9 @@ func (c *Client) Nodes(ctx context.Context, selector string) ([]corev1.Node, err
 	return nodes, nil
 }
 
-// list lists the objects with these labels in a namespace, or in all (""). trim
-// removes the fields of an object that are not used, and returns its labels.
+// list returns the objects that match a label selector in a namespace, or in
+// all ("") namespaces. trim removes the fields of an object that are not used
+// and returns its labels; size estimates its memory in bytes.
 func list[T any](
 	ctx context.Context, c *Client, resource, namespace, selector string, trim func(*T) labels.Set, size func(*T) int,
 ) ([]T, error) {
@@ -154,7 +157,8 @@ func list[T any](
 	return items, err
 }
 
-// Create makes the pod, and gives it as the server has it. Its errors are *CreateError.
+// Create creates the pod and returns it as the server stored it. Errors are
+// *CreateError.
 func (c *Client) Create(ctx context.Context, p *corev1.Pod) (*corev1.Pod, error) {
 	made := &corev1.Pod{}
 	if err := c.core.Post().Namespace(p.Namespace).Resource("pods").Body(p).Do(ctx).Into(made); err != nil {
@@ -163,13 +167,14 @@ func (c *Client) Create(ctx context.Context, p *corev1.Pod) (*corev1.Pod, error)
 	return made, nil
 }
 
-// Get asks for a pod.
+// Get returns a pod.
 func (c *Client) Get(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
 	p := &corev1.Pod{}
 	return p, c.core.Get().Namespace(namespace).Resource("pods").Name(name).Do(ctx).Into(p)
 }
 
-// Pods lists our pods in a namespace, or in all ("").
+// Pods returns the pods that match Selector in a namespace, or in all ("")
+// namespaces.
 func (c *Client) Pods(ctx context.Context, namespace string) ([]corev1.Pod, error) {
 	pods, err := list(ctx, c, "pods", namespace, Selector, func(p *corev1.Pod) labels.Set {
 		p.ManagedFields = nil
@@ -181,7 +186,7 @@ func (c *Client) Pods(ctx context.Context, namespace string) ([]corev1.Pod, erro
 	return pods, nil
 }
 
-// Ours says whether a pod carries our labels.
+// Ours reports whether a pod has kshell's labels.
 func Ours(p *corev1.Pod) bool {
 	return p.Labels[nameLabel] == nameValue && p.Labels[managerLabel] == managerValue
 }
@@ -189,14 +194,15 @@ func Ours(p *corev1.Pod) bool {
 // again is the pause between two attempts to delete.
 const again = 500 * time.Millisecond
 
-// Remove deletes the pod, and no other under its name: its uid is the condition. While it cannot be done it is tried again, until the context
-// ends; a refusal is final. A pod that is gone is no error.
+// Remove deletes the pod if its uid is still the same. Transient failures are
+// retried until the context ends; other errors are returned. It is no error if
+// the pod no longer exists.
 func (c *Client) Remove(ctx context.Context, p *corev1.Pod) error {
 	var last error
 	for {
 		err := c.remove(ctx, p)
 		switch {
-		case err == nil, apiclient.Missing(err, "pods", p.Name), apiclient.Conflict(err, "pods", p.Name): // another one has the name
+		case err == nil, apiclient.Missing(err, "pods", p.Name), apiclient.Conflict(err, "pods", p.Name): // it is gone, or another pod has its name
 			return nil
 		case ctx.Err() != nil && last != nil:
 			return last
@@ -229,7 +235,8 @@ func (c *Client) remove(ctx context.Context, p *corev1.Pod) error {
 // removing bounds one attempt to delete.
 const removing = 4 * time.Second
 
-// passing reports whether a failure may be over at the next try: of the link, or of a server in trouble.
+// passing reports whether the next attempt may succeed: the connection failed,
+// or the server answered with 5xx or 429.
 func passing(err error) bool {
 	var status apierrors.APIStatus
 	var large *apiclient.TooLargeError
@@ -240,7 +247,8 @@ func passing(err error) bool {
 	return code >= http.StatusInternalServerError || code == http.StatusTooManyRequests
 }
 
-// Log opens what the shell has printed so far; follow: until the context ends, what it prints from now on as well.
+// Log opens the log of the pod's container. With follow, it also brings what is
+// printed until the context ends.
 func (c *Client) Log(ctx context.Context, p *corev1.Pod, from From, follow bool) (io.ReadCloser, error) {
 	r := c.core.Get().Namespace(p.Namespace).Resource("pods").Name(p.Name).SubResource("log").
 		Param("container", Container).Param("follow", strconv.FormatBool(follow))
@@ -253,8 +261,9 @@ func (c *Client) Log(ctx context.Context, p *corev1.Pod, from From, follow bool)
 	return r.Stream(apiclient.Stream(ctx))
 }
 
-// Allowing lists the namespaces in which Pod Security allows such pods: those that say so, and those that say nothing and leave it to the
-// cluster, which mostly allows it.
+// Allowing returns the namespaces whose Pod Security label allows privileged
+// pods (say), and those without a label (silent), where the default of the
+// cluster applies; that is mostly privileged.
 func (c *Client) Allowing(ctx context.Context) (say, silent []string, err error) {
 	namespaces, err := list(ctx, c, "namespaces", "", "", func(ns *corev1.Namespace) labels.Set {
 		ns.ManagedFields, ns.Annotations = nil, nil

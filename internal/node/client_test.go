@@ -100,12 +100,13 @@ func TestANodeThatIsNotThereIsSaidSo(t *testing.T) {
 	}
 }
 
-// Only the API server's own word about the pod, or the node, says that it is gone.
+// A pod or node counts as missing only if the API server says so about that
+// object.
 func TestClient_AnswerIsNotAboutTheObject(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]http.HandlerFunc{
-		"a text": http.NotFound,
-		"a Status about nothing": func(w http.ResponseWriter, _ *http.Request) {
+		"plain text": http.NotFound,
+		"a Status without details": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusNotFound)
 			_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404,"details":{},

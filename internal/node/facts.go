@@ -9,33 +9,33 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// DefaultHeartbeat is the time without a heartbeat after which a pod ends,
-// unless its maker asked for another one; MinHeartbeat is the shortest.
+// DefaultHeartbeat is the default time without a heartbeat after which a pod
+// ends. MinHeartbeat is the shortest that can be set.
 const (
 	DefaultHeartbeat = 5 * time.Minute
 	MinHeartbeat     = 10 * time.Second
 )
 
-// The other limits of what is believed of a pod's annotations and deadline.
+// Limits of the values in a pod's annotations and of its deadline.
 const (
-	maxSpan     = 7 * 24 * time.Hour
+	maxSpan     = 7 * 24 * time.Hour // of a duration in an annotation, but for the ttl
 	defaultSpan = 24 * time.Hour
 	minTTL      = time.Minute
 	maxTTL      = math.MaxInt32 * time.Second // the API's own limit of activeDeadlineSeconds
 	maxText     = 64                          // characters
 )
 
-// Facts are what a pod of ours says about itself. Anyone who may edit the pod
-// can write them: the durations are within limits, and the texts are short and
+// Facts are the annotations and the deadline of a kshell pod. Anyone who may
+// edit the pod can write them: durations are limited, and texts are short and
 // printable, but none of it is proof.
 type Facts struct {
-	By, From string // the local user and host that made the pod; empty: not recorded
+	By, From string // the local user and host that created the pod; empty: not recorded
 	TTL      time.Duration
 	Stale    time.Duration // see Options
-	Shell    bool          // one can come back to it
+	Shell    bool          // the main process is a shell, to which --attach can attach
 }
 
-// FactsOf reads them.
+// FactsOf parses the annotations and the deadline of p.
 func FactsOf(p *corev1.Pod) Facts {
 	a := p.Annotations
 	return Facts{
@@ -44,14 +44,14 @@ func FactsOf(p *corev1.Pod) Facts {
 	}
 }
 
-// ClaimsCreator reports whether the pod says that this user made it on this
-// host. A pod that does not say who made it claims nothing.
+// ClaimsCreator reports whether the annotations name this user and host as the
+// creator. A pod that names no user claims nothing.
 func (f Facts) ClaimsCreator(by, from string) bool {
 	return f.By != "" && f.By == printable(by) && f.From == printable(from)
 }
 
-// ttl is how long the pod may run: its deadline, which the kubelet enforces,
-// or else what its annotation says.
+// ttl returns how long the pod may run: its activeDeadlineSeconds, which the
+// kubelet enforces, or else the time in its annotation.
 func ttl(p *corev1.Pod) time.Duration {
 	if seconds := p.Spec.ActiveDeadlineSeconds; seconds != nil {
 		return max(minTTL, time.Duration(min(max(0, *seconds), math.MaxInt32))*time.Second)
@@ -59,13 +59,14 @@ func ttl(p *corev1.Pod) time.Duration {
 	return duration(p, ttlAnnotation, minTTL, maxTTL, defaultSpan)
 }
 
-// startLimit is how long the pod's maker waits for it to start.
+// startLimit returns how long the kshell that created the pod waits for it to
+// start.
 func startLimit(p *corev1.Pod) time.Duration {
 	return duration(p, waitsAnnotation, time.Second, maxSpan, defaultSpan)
 }
 
-// duration parses an annotation and limits it to low and high. One that is
-// missing, malformed or not positive is fallback.
+// duration parses an annotation and limits it to [low, high]. It returns
+// fallback if the annotation is missing, malformed or not positive.
 func duration(p *corev1.Pod, annotation string, low, high, fallback time.Duration) time.Duration {
 	d, err := time.ParseDuration(p.Annotations[annotation])
 	if err != nil || d <= 0 {
@@ -74,8 +75,8 @@ func duration(p *corev1.Pod, annotation string, low, high, fallback time.Duratio
 	return min(max(d, low), high)
 }
 
-// printable is a text of at most maxText characters, in which a question mark
-// stands for each character that is not printable.
+// printable returns text cut to maxText characters, with a question mark for
+// each character that is not printable.
 func printable(text string) string {
 	var kept []rune
 	for _, r := range strings.TrimSpace(text) {

@@ -12,7 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// annotated is a pod of ours with other annotations, and without a deadline.
+// annotated returns a kshell pod with these annotations and without a deadline.
 func annotated(annotations map[string]string) *corev1.Pod {
 	p := Pod(wanted())
 	p.Annotations, p.Spec.ActiveDeadlineSeconds = annotations, nil
@@ -45,7 +45,8 @@ func TestFactsOf_Durations(t *testing.T) {
 	}
 }
 
-// The annotation repeats what the pod's deadline enforces, and the deadline cannot be edited into a longer one.
+// The deadline wins over the annotation: the kubelet enforces it, and it cannot
+// be extended.
 func TestFactsOf_TTLIsTheDeadline(t *testing.T) {
 	for seconds, want := range map[int64]time.Duration{
 		3600: time.Hour, 0: time.Minute, -1: time.Minute, math.MaxInt64: math.MaxInt32 * time.Second,
@@ -83,13 +84,13 @@ func TestFacts_ClaimsCreator(t *testing.T) {
 		by, from string
 		want     bool
 	}{
-		"the same":          {"ann", "laptop", true},
-		"another user":      {"bob", "laptop", false},
-		"another host":      {"ann", "desktop", false},
-		"no user":           {"", "laptop", false},
-		"no host":           {"ann", "", false},
-		"a control code":    {"ann\x1b", "laptop", false},
-		"with blanks about": {" ann ", "laptop", true},
+		"the same":         {"ann", "laptop", true},
+		"another user":     {"bob", "laptop", false},
+		"another host":     {"ann", "desktop", false},
+		"no user":          {"", "laptop", false},
+		"no host":          {"ann", "", false},
+		"a control code":   {"ann\x1b", "laptop", false},
+		"blanks around it": {" ann ", "laptop", true},
 	} {
 		f := FactsOf(annotated(map[string]string{byAnnotation: c.by, fromAnnotation: c.from}))
 		if got := f.ClaimsCreator("ann", "laptop"); got != c.want {
@@ -102,11 +103,11 @@ func TestFacts_ClaimsCreator(t *testing.T) {
 	}
 	long := strings.Repeat("long", 100)
 	if !FactsOf(annotated(map[string]string{byAnnotation: long, fromAnnotation: long})).ClaimsCreator(long, long) {
-		t.Error("a long name is not its own")
+		t.Error("a long name, shortened, does not match itself")
 	}
 }
 
-// Edited annotations must not make the sweep delete a pod that runs.
+// Edited annotations must not make node-shell delete a pod that is running.
 func TestLeftover_HostileAnnotations(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, value := range []string{"1ns", "0s", "-1h", "1m", "2562047h47m16.854775807s", "x"} {
@@ -150,7 +151,7 @@ func FuzzFactsOf(f *testing.F) {
 		}
 		p.CreationTimestamp, p.Status.Phase = metav1.Now(), corev1.PodRunning
 		if why := Leftover(p, time.Now()); why != "" {
-			t.Errorf("a pod that was just made %s", why)
+			t.Errorf("a new pod %s", why)
 		}
 	})
 }

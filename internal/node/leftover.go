@@ -7,11 +7,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// margin is what clocks may differ by, and more.
+// margin allows for clocks that differ, and for slow starts.
 const margin = 5 * time.Minute
 
-// Leftover says why a pod of ours is one that nobody needs any more; empty if it may be needed. A pod that runs ends by itself, so that those
-// that do are no leftovers, however old.
+// Leftover returns why a pod of kshell's can be deleted, such as "has ended",
+// or "" if it may still be in use.
 func Leftover(p *corev1.Pod, now time.Time) string {
 	age := now.Sub(p.CreationTimestamp.Time)
 	switch {
@@ -29,7 +29,7 @@ func Leftover(p *corev1.Pod, now time.Time) string {
 	return ""
 }
 
-// Over says whether nothing runs in the pod any more, and never will.
+// Over reports whether the pod has ended: nothing runs in it, and nothing will.
 func Over(p *corev1.Pod) bool {
 	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
 }

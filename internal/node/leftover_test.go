@@ -16,16 +16,16 @@ func TestOnlyWhatNobodyNeedsIsALeftover(t *testing.T) {
 		change func(*corev1.Pod)
 		want   string
 	}{
-		"it runs":                      {time.Hour, corev1.PodRunning, nil, ""},
-		"it has just ended":            {0, corev1.PodSucceeded, nil, "has ended"},
-		"it has failed":                {0, corev1.PodFailed, nil, "has ended"},
-		"its time was over long ago":   {9 * time.Hour, corev1.PodRunning, nil, "should have ended after 8h0m0s"},
-		"its time is just over":        {8*time.Hour + time.Minute, corev1.PodRunning, nil, ""},
-		"it is about to start":         {time.Minute, corev1.PodPending, nil, ""},
-		"it never starts":              {10 * time.Minute, corev1.PodPending, nil, "has never started"},
-		"it is not ours":               {99 * time.Hour, corev1.PodFailed, func(p *corev1.Pod) { delete(p.Labels, nameLabel) }, ""},
-		"it is being deleted":          {0, corev1.PodFailed, func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: now} }, ""},
-		"nobody knows how long it may": {9 * time.Hour, corev1.PodRunning, func(p *corev1.Pod) { p.Annotations, p.Spec.ActiveDeadlineSeconds = nil, nil }, ""},
+		"it runs":                    {time.Hour, corev1.PodRunning, nil, ""},
+		"it has just ended":          {0, corev1.PodSucceeded, nil, "has ended"},
+		"it has failed":              {0, corev1.PodFailed, nil, "has ended"},
+		"its time was over long ago": {9 * time.Hour, corev1.PodRunning, nil, "should have ended after 8h0m0s"},
+		"its time is just over":      {8*time.Hour + time.Minute, corev1.PodRunning, nil, ""},
+		"it is about to start":       {time.Minute, corev1.PodPending, nil, ""},
+		"it never starts":            {10 * time.Minute, corev1.PodPending, nil, "has never started"},
+		"it is not ours":             {99 * time.Hour, corev1.PodFailed, func(p *corev1.Pod) { delete(p.Labels, nameLabel) }, ""},
+		"it is being deleted":        {0, corev1.PodFailed, func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: now} }, ""},
+		"its ttl is not known":       {9 * time.Hour, corev1.PodRunning, func(p *corev1.Pod) { p.Annotations, p.Spec.ActiveDeadlineSeconds = nil, nil }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := Pod(wanted())

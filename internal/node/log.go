@@ -11,9 +11,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// LogError says why the container's log could not be read.
+// LogError means that the container's log could not be read.
 type LogError struct {
-	Code int // the HTTP status; 0: there was no answer, or it broke off
+	Code int // the HTTP status; 0: no response, or a response that was cut off
 	Err  error
 }
 
@@ -27,7 +27,7 @@ func newLogError(err error) *LogError {
 }
 
 func (e *LogError) Error() string {
-	if e.Code >= http.StatusInternalServerError || e.Code == http.StatusTooManyRequests { // the text is a gateway's, or says no more
+	if e.Code >= http.StatusInternalServerError || e.Code == http.StatusTooManyRequests { // the text is a gateway's, or adds nothing to the code
 		return fmt.Sprintf("cannot read the container's log (HTTP %d)", e.Code)
 	}
 	return "cannot read the container's log: " + e.Err.Error()
@@ -35,17 +35,18 @@ func (e *LogError) Error() string {
 
 func (e *LogError) Unwrap() error { return e.Err }
 
-// errShort means that the log does not reach back to where the output broke off.
+// errShort means that the log does not go back to the point where the output
+// was interrupted.
 var errShort = errors.New("the container's log does not reach back far enough")
 
-// errEarly means that the log ended although the shell has not.
+// errEarly means that the log ended while the shell was running.
 var errEarly = errors.New("the container's log ended early")
 
-// errLate means that the log has brought nothing for logPatience.
-var errLate = fmt.Errorf("the container's log did not come within %v", logPatience)
+// errLate means that the log sent nothing for logPatience.
+var errLate = fmt.Errorf("no data from the container's log within %v", logPatience)
 
-// brokenError is the failure of one attempt to read the log; another may
-// succeed. Link says that it was the connection that failed.
+// brokenError means that one attempt to read the log failed and that another
+// may succeed. link reports whether the connection failed.
 type brokenError struct {
 	err  error
 	link bool
@@ -55,27 +56,27 @@ func (e *brokenError) Error() string { return e.err.Error() }
 func (e *brokenError) Unwrap() error { return e.err }
 
 const (
-	// logAttempts is how often in a row the log is asked for, and brings
+	// logAttempts is the number of attempts in a row to read the log that bring
 	// nothing new.
 	logAttempts = 4
-	// logPause is before the third attempt, and twice as long before the
-	// fourth; the second one is made at once.
+	// logPause is the pause before the third attempt. The second attempt is
+	// made at once, and the pause before the fourth is twice as long.
 	logPause = 500 * time.Millisecond
-	// logPatience is how long a log may bring nothing: one that does not bring
-	// the mark must not hold up the shell.
+	// logPatience is how long the log may send nothing. It keeps a log without
+	// the mark from holding up the shell.
 	logPatience = 10 * time.Second
-	// patienceWithLogs is how many streams in a row are given up because there
-	// is no connection for the log.
+	// patienceWithLogs is the number of streams in a row that are dropped
+	// because there is no connection for the log. After that the stream is
+	// joined without it.
 	patienceWithLogs = 3
-	// slack is added to the time from which the log is read: it counts whole
-	// seconds.
+	// slack is subtracted from sinceTime, which counts whole seconds.
 	slack = 2 * time.Second
 )
 
-// read passes on what the log has between the position and the mark until; "":
-// and its end. A log that is refused or breaks off is asked for again, from the
-// position that has been reached. The error is a *brokenError if that failed for
-// lack of a connection.
+// read writes the log from the position to the mark until or, if until is
+// empty, to the end of the log. After a refusal or a cut the log is requested
+// again, from the position that has been reached. If that failed for lack of a
+// connection, the error is a *brokenError.
 func (t *Tape) read(ctx context.Context, until string, follow bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -100,7 +101,7 @@ func (t *Tape) read(ctx context.Context, until string, follow bool) error {
 	}
 }
 
-// pause waits, and reports whether the context is still alive after it.
+// pause waits, and reports whether the context has not ended.
 func pause(ctx context.Context, long time.Duration) bool {
 	timer := time.NewTimer(long)
 	defer timer.Stop()
@@ -111,7 +112,7 @@ func pause(ctx context.Context, long time.Duration) bool {
 	return ctx.Err() == nil
 }
 
-// readOnce is one attempt of read.
+// readOnce makes one attempt to read the log; see read.
 func (t *Tape) readOnce(ctx context.Context, until string, follow bool, silence *time.Timer) error {
 	from := From{Since: t.at.since, Tail: t.at.tail}
 	if !from.Since.IsZero() {

@@ -4,16 +4,19 @@
 //
 //   - pod.go, name.go, script.go: the pod, and what runs in it; pure
 //   - refusal.go: why the API refuses such a pod, and what would help; pure
-//   - facts.go: what a pod says about itself, as untrusted input; pure
+//   - facts.go: the annotations and the deadline of a pod, as untrusted input; pure
 //   - leftover.go: which pods are leftovers; pure
-//   - tape.go, log.go: the output of a shell to which one comes back, each byte once; over a reader of the container's log
-//   - client.go: the few requests
+//   - tape.go, log.go: the output of a shell across reconnects, each byte once, with the help of the container's log
+//   - client.go: the requests to the API server
 //
 // Invariants:
 //
-//   - What a pod's annotations say is parsed with limits, in facts.go alone: anyone who may edit the pod can write them.
-//   - A pod is deleted only with its uid, and only if it carries our labels.
-//   - Every pod ends by itself: after Options.TTL (activeDeadlineSeconds), and when no heartbeat has reached it for Options.Stale.
+//   - The annotations of a pod are parsed in facts.go alone, with limits:
+//     anyone who may edit the pod can write them.
+//   - A pod is deleted only with its uid as a precondition, and only if it has
+//     kshell's labels.
+//   - Every pod ends by itself: after Options.TTL (activeDeadlineSeconds), and
+//     when no heartbeat has reached it for Options.Stale.
 //   - No goroutine is started.
 package node
 
@@ -64,17 +67,18 @@ type Options struct {
 	Profile        string   // empty: SysAdmin
 	How            string   // empty: Auto
 	Apart          Apart
-	NoPropagation  bool // mounts that the node makes later are not seen below its files; for nodes that refuse mountPropagation
+	NoPropagation  bool // no mountPropagation, for nodes that refuse it: later mounts of the node are not visible in the pod
 
 	Shell    bool // the pod's main process is the shell; else it does nothing, and commands are run beside it
-	Detached bool // nobody needs to be there from the start
+	Detached bool // no heartbeat is needed from the start
 	Env      []corev1.EnvVar
 
 	TTL   time.Duration // the pod ends after this time, whatever happens
 	Stale time.Duration // and after this time without a heartbeat (Beat), unless it is detached
-	Waits time.Duration // who made it waits so long for it to start
+	Waits time.Duration // how long its creator waits for it to start
 
-	// Who, from where and when, for whoever finds the pod.
+	// The local user and host that create the pod, and the time, for its
+	// annotations.
 	By, From string
 	At       time.Time
 }

@@ -130,8 +130,8 @@ func (o *Options) mount(spec *corev1.PodSpec, at string, v corev1.Volume) {
 	spec.Volumes = append(spec.Volumes, v)
 	c := &spec.Containers[0]
 	mount := corev1.VolumeMount{Name: v.Name, MountPath: at}
-	// What the node mounts and unmounts later is mounted and unmounted here, too:
-	// without that, a volume that the node unmounts would stay in use.
+	// Mounts and unmounts on the node also take effect in the container.
+	// Otherwise a volume that the node unmounts would stay in use.
 	if v.HostPath != nil && !o.NoPropagation {
 		follow := corev1.MountPropagationHostToContainer
 		mount.MountPropagation = &follow

@@ -14,7 +14,8 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// enforceLabel is the namespace's label that says which pods Pod Security lets in.
+// enforceLabel is the label of a namespace with the Pod Security level that is
+// enforced.
 const enforceLabel = "pod-security.kubernetes.io/enforce"
 
 // Cause is who refused a pod.
@@ -31,7 +32,7 @@ const (
 	NoNamespace
 )
 
-// CreateError is a pod that could not be made.
+// CreateError means that a pod could not be created.
 type CreateError struct {
 	Pod   *corev1.Pod
 	Cause Cause
@@ -111,20 +112,21 @@ func (e *CreateError) Hint() string {
 // Unwrap gives the API's error.
 func (e *CreateError) Unwrap() error { return e.Err }
 
-// Answered reports whether the server has refused the request: there is no pod.
+// Answered reports whether the server refused the request (4xx): there is no
+// pod.
 func (e *CreateError) Answered() bool {
 	var status apierrors.APIStatus
 	return errors.As(e.Err, &status) && status.Status().Code < 500
 }
 
-// Failed reports whether the server has answered with an error of its own
-// (5xx), or of a gateway before it: there may be a pod.
+// Failed reports whether the server, or a gateway in front of it, answered with
+// an error of its own (5xx): there may be a pod.
 func (e *CreateError) Failed() bool {
 	var status apierrors.APIStatus
 	return errors.As(e.Err, &status) && status.Status().Code >= 500
 }
 
-// Unsent reports whether the server could not be reached: there is no pod.
+// Unsent reports whether no connection could be made: there is no pod.
 func (e *CreateError) Unsent() bool {
 	var op *net.OpError
 	return errors.As(e.Err, &op) && op.Op == "dial"

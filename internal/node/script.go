@@ -24,11 +24,12 @@ var (
 	keepWindows string
 )
 
-// look is how often the pod looks for a sign of life: a tenth of the time after which it misses one, in whole seconds.
+// look returns the time between two checks for a heartbeat in the pod, in
+// seconds: a tenth of Stale.
 func (o *Options) look() int { return max(1, int(o.Stale/time.Second)/10) }
 
-// HeartbeatInterval is how often a heartbeat is sent to a pod that ends after
-// timeout without one: five times in that time.
+// HeartbeatInterval returns the time between two heartbeats to a pod that ends
+// after timeout without one: a fifth of that.
 func HeartbeatInterval(timeout time.Duration) time.Duration { return timeout / 5 }
 
 // main is the pod's main process.
@@ -85,15 +86,16 @@ func (o *Options) way() []string {
 	return []string{how, strings.Join(into, " ")}
 }
 
-// Follows reports whether commands are certain to see the node's files in the
-// pod's folder for them, and not in the node's own mount namespace: mounts that
-// the node makes later are seen there only with mount propagation.
+// Follows reports whether commands run outside the node's mount namespace, so
+// that they see later mounts of the node only with mount propagation. It is
+// false where enter.sh decides that when it runs (Auto).
 func (o *Options) Follows() bool {
 	how := o.way()[0]
 	return !o.Windows && (how == Chroot || how == View || o.Apart.Mount || o.Profile == General || o.Profile == NetAdmin)
 }
 
-// Beat is the command of a heartbeat, to be run in the container, of the kshell with this id; "" if no other kshell can be there.
+// Beat returns the command that, run in the container, is a heartbeat of the
+// kshell with this id. The id may be empty if no other kshell can attach.
 func Beat(windows bool, id string) []string {
 	if windows {
 		return []string{"powershell", "-NoLogo", "-NoProfile", "-Command", `New-Item -Force "$env:KSHELL_STATE\beat" | Out-Null`}
@@ -104,16 +106,20 @@ func Beat(windows bool, id string) []string {
 	return []string{"sh", "-c", `: >"$KSHELL_STATE/beat$1"`, "kshell", id}
 }
 
-// Detach is what has to be run in the container so that it does without signs of life, and Return so that it does not any more.
+// Detach returns the command that, run in the container, makes the pod run
+// without heartbeats. Return undoes it.
 func Detach() []string { return []string{"sh", "-c", `: >"$KSHELL_STATE/detached"`} }
 
 // Return undoes Detach.
 func Return() []string { return []string{"sh", "-c", `rm -f "$KSHELL_STATE/detached"`} }
 
-// Leave is what has to be run in the container when the kshell with this id leaves the shell. It ends with 0 if others are there, else with 1.
+// Leave returns the command that, run in the container, removes the kshell with
+// this id from those that are attached. Its exit code is 0 if others are
+// attached, else 1.
 func Leave(id string) []string { return []string{"sh", "-c", compact(leave), "kshell", id} }
 
-// Mark is what has to be run in the container to put a mark into what the shell prints (see Tape), which is a sign of life, too.
+// Mark returns the command that, run in the container, prints a mark into the
+// shell's terminal (see Tape). It is a heartbeat, too.
 func Mark(id, mark string) []string { return []string{"sh", "-c", compact(marks), "kshell", id, mark} }
 
 // compact is a script without comments.

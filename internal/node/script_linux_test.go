@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// shells are the command lines of the shells to be tested, which could be an
-// image's: of the first one that this machine has, or of every one if
+// shells returns the command lines of the shells to test with: the first of
+// dash, bash and busybox that is installed, or all of them if
 // KSHELL_TEST_SHELLS is all.
 func shells(t *testing.T) map[string][]string {
 	t.Helper()

@@ -12,38 +12,46 @@ import (
 	"time"
 )
 
-// Tape is what takes the output of a shell to which one comes back, and passes on each byte of it once, in order.
+// Tape writes the output of a shell to To, each byte once and in order, across
+// the streams of several connections.
 //
-// An attached stream begins somewhere: what was printed before is only in the container's log. The two are joined by marks (see Mark), which
-// are printed into the shell's terminal and so stand in both. For each new stream the caller calls Expect and has a mark with that
-// id printed, again and again until Joined is closed. What the stream brings before the mark is dropped: the log is read instead,
-// from the place where the last stream broke off to the mark. Marks are taken out, whosoever they are.
+// An attached stream begins somewhere in the output: what was printed before is
+// only in the container's log. The two are joined by marks (see Mark), which
+// are printed into the shell's terminal and so appear in both. For each new
+// stream the caller calls Expect and has marks with that id printed until
+// Joined is closed. The stream's output before the mark is dropped. Instead,
+// the log is read from the position that the last stream reached to the mark.
+// Marks are removed from the output, also those of other clients.
 //
-// The log has not each byte of the stream: of containerd's the CRs before an LF are missing. So these are not counted, and what comes from the
-// log has one before each LF, as a terminal has it.
+// The log does not have every byte of the stream: containerd's log lacks the
+// CRs before an LF. So these are not counted, and a CR is added before each LF
+// of the log.
 //
-// Write, Rest and Expect are for one goroutine at a time, Joined and GiveUp for any.
+// Write, Rest and Expect must be called from one goroutine at a time; Joined
+// and GiveUp may be called from any.
 type Tape struct {
 	To io.Writer
-	// Log opens the container's log, which has to bring what is printed until it is closed or the context ends; follow says whether to wait
-	// for more.
+	// Log opens the container's log. If follow is set, it brings what is
+	// printed until it is closed or the context ends.
 	Log func(ctx context.Context, from From, follow bool) (io.ReadCloser, error)
-	// Gap is called when something is missing, with the reason: a *LogError where the log could not be read. The stream goes on.
+	// Gap is called with the reason when output is missing: a *LogError if the
+	// log could not be read. The stream goes on.
 	Gap func(err error)
-	// Lost is called when the log cannot be read because there is no connection, so that the stream's own is most likely lost as well. The
-	// stream is not joined then: it has to be given up for a new one.
+	// Lost is called when the log cannot be read because there is no
+	// connection: the stream is most likely lost, too. The caller has to drop
+	// the stream, which is not joined, and to connect again.
 	Lost func(err error)
 
-	ctx context.Context // of the log that is read in Write: see Expect
+	ctx context.Context // for reading the log in Write: see Expect
 
 	mu     sync.Mutex
 	state  tapeState
-	id     string // that is expected
-	early  []byte // what has come meanwhile, for GiveUp
+	id     string // of the expected mark
+	early  []byte // output before the mark, for GiveUp
 	joined chan struct{}
 	at     position
 	ends   lineEnds
-	broke  int    // logs, one after the other
+	broke  int    // streams in a row that were dropped for lack of a log
 	held   []byte // what may be the beginning of a mark
 }
 
@@ -54,52 +62,57 @@ const (
 	tapePasses                  // the stream is joined, or never will be
 )
 
-// From is where to begin to read the log.
+// From is where to begin reading the log.
 type From struct {
 	Since time.Time // by the node's clock; zero: the beginning
-	Tail  int64     // or so many last lines; 0: all
+	Tail  int64     // only this many lines from the end; 0: all
 }
 
-// position is how far the shell's output has been passed on: so many bytes behind a mark, in the count of lineEnds.
+// position is how far the shell's output has been written: a number of bytes
+// after a mark, as counted by lineEnds.
 type position struct {
 	mark  string // its id; empty: the log's beginning
 	since time.Time
 	bytes int64
-	tail  int64 // nothing was passed on yet, and no more than so many lines are wanted
-	lost  bool  // nobody knows
+	tail  int64 // nothing was written yet, and only this many last lines are wanted
+	lost  bool  // the position is not known
 }
 
-// Tail makes the tape begin with the last lines that there are, not with the first.
+// Tail makes the output begin with the last lines of the log.
 func (t *Tape) Tail(lines int64) { t.at = position{tail: lines} }
 
-// Expect drops what comes until the mark with this id, which may have a suffix after a dash, so that each try can have its own. The context
-// bounds the reading of the log after that.
+// Expect drops the output before the mark with this id. The mark may have a
+// suffix after a dash, so that each attempt can have its own. ctx bounds the
+// reading of the log at the mark.
 func (t *Tape) Expect(ctx context.Context, id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ctx, t.state, t.id, t.held, t.early, t.joined = ctx, tapeHolds, id, nil, nil, make(chan struct{})
 }
 
-// Joined is closed when the mark has been met, or was given up. It is nil before Expect.
+// Joined returns a channel that is closed when the mark was read or given up.
+// It is nil before Expect.
 func (t *Tape) Joined() <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.joined
 }
 
-// GiveUp passes on what has come and comes from now on, if the mark with this id is still expected: what was printed before is missing.
+// GiveUp stops waiting for the mark with this id: the output of the stream is
+// written, and what was printed before the stream began is missing.
 func (t *Tape) GiveUp(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.state == tapeHolds && t.id == id {
 		t.state, t.at = tapePasses, position{lost: true}
-		_, _ = t.To.Write(t.early) // it fails again for who comes next
+		_, _ = t.To.Write(t.early) // the next Write fails as well
 		t.early = nil
 		close(t.joined)
 	}
 }
 
-// Write takes what the stream brings: it implements io.Writer. Its errors are those of To.
+// Write takes the output of the stream. It implements io.Writer. Errors are
+// those of To.
 func (t *Tape) Write(p []byte) (int, error) {
 	rest := p
 	if len(t.held) > 0 {
@@ -173,7 +186,7 @@ func (t *Tape) meet(m *marked) error {
 	}
 	t.mu.Lock()
 	early := t.early
-	t.id, t.early = "", nil // it cannot be given up any more
+	t.id, t.early = "", nil // GiveUp has no effect from now on
 	t.mu.Unlock()
 	before := t.at.bytes
 	err := t.replay(m.id)
@@ -186,7 +199,7 @@ func (t *Tape) meet(m *marked) error {
 	}
 	var broken *brokenError
 	switch {
-	case err != nil && t.ctx.Err() != nil: // nobody waits for it any more
+	case err != nil && t.ctx.Err() != nil: // the session has ended
 		return nil
 	case errors.As(err, &broken) && t.broke < patienceWithLogs:
 		t.broke++
@@ -211,7 +224,7 @@ func (t *Tape) meet(m *marked) error {
 }
 
 // errNowhere means that an earlier stream was joined without a mark.
-var errNowhere = errors.New("where the output broke off is not known")
+var errNowhere = errors.New("where the output was interrupted is not known")
 
 // replay passes on what the log has between the position and a mark.
 func (t *Tape) replay(until string) error {
@@ -221,7 +234,8 @@ func (t *Tape) replay(until string) error {
 	return t.read(t.ctx, until, true)
 }
 
-// Rest passes on what the log has beyond the position, when the shell has ended: servers lose the end of a stream.
+// Rest writes the log after the position, when the shell has ended: servers may
+// lose the end of a stream.
 func (t *Tape) Rest(ctx context.Context) error {
 	if t.at.lost {
 		return nil
@@ -235,7 +249,7 @@ func (t *Tape) Rest(ctx context.Context) error {
 	return err
 }
 
-// writeError is one of To, in contrast to those of the log.
+// writeError is an error of To, as opposed to one of the log.
 type writeError struct{ err error }
 
 func (e *writeError) Error() string { return e.err.Error() }

@@ -17,13 +17,14 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// refusedLog is the error of a log request that is answered with this status.
+// refusedLog returns the error of a log request that is answered with this
+// status.
 func refusedLog(code int) error {
 	return apierrors.NewGenericServerResponse(code, "GET", schema.GroupResource{Resource: "pods"}, "shell", "upstream said no", 0, true)
 }
 
-// logs replaces the log of r with the given requests' results, one after the
-// other; after them the log is that of r.
+// logs makes the next log requests return these results, in order. Further
+// requests read the log of r.
 func logs(tape *Tape, r *reel, results ...func(ctx context.Context) (io.ReadCloser, error)) (requests *int) {
 	requests = new(int)
 	tape.Log = func(ctx context.Context, from From, follow bool) (io.ReadCloser, error) {
@@ -53,8 +54,8 @@ func silent(ctx context.Context) (io.ReadCloser, error) {
 	return nil, ctx.Err()
 }
 
-// outage is a tape whose stream broke off after "one", with "gap" printed
-// meanwhile. It is resumed by rejoin.
+// outage returns a tape whose stream was interrupted after "one"; "gap" was
+// printed after that. rejoin resumes it.
 func outage(t *testing.T) (r *reel, tape *Tape, out *bytes.Buffer, gaps *[]error) {
 	t.Helper()
 	r = &reel{}
@@ -85,8 +86,8 @@ func mustGap(t *testing.T, gaps []error, want string) {
 	}
 }
 
-// A log that the server refuses, or that breaks off, is asked for again, and
-// nothing is missing.
+// A log that the server refuses, or that is cut off, is requested again, and no
+// output is missing.
 func TestTapeLog_RetriedWithoutAGap(t *testing.T) {
 	cut := errors.New("cut")
 	for name, results := range map[string][]func(context.Context) (io.ReadCloser, error){
@@ -115,7 +116,7 @@ func TestTapeLog_RetriedWithoutAGap(t *testing.T) {
 	}
 }
 
-// A log that cannot be had costs the output of the outage, not the session.
+// Without the log the output of the outage is missing, and the session goes on.
 func TestTapeLog_UnavailableKeepsTheSession(t *testing.T) {
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "shell", errors.New(`User "dev" cannot get resource "pods/log"`))
 	for name, c := range map[string]struct {
@@ -142,7 +143,7 @@ func TestTapeLog_UnavailableKeepsTheSession(t *testing.T) {
 				if took := time.Since(begin); took > 3*time.Second || *requests != c.requests {
 					t.Errorf("%d requests in %v", *requests, took)
 				}
-				r.broken = nil // and the next outage is as any other
+				r.broken = nil // the log of the next outage can be read
 				r.print("gap2\r\n")
 				tape.Expect(t.Context(), "c")
 				r.print(markText("c") + "three\r\n")
@@ -164,7 +165,7 @@ func TestTapeLog_NeverAnswered(t *testing.T) {
 		if out.String() != "one\r\ntwo\r\n" || r.losses > 0 || time.Since(begin) != logPatience {
 			t.Errorf("got %q, %d losses, after %v", out, r.losses, time.Since(begin))
 		}
-		mustGap(t, *gaps, "the container's log did not come within 10s")
+		mustGap(t, *gaps, "no data from the container's log within 10s")
 	})
 }
 
@@ -184,8 +185,8 @@ func TestTapeLog_EndsEarlyEachTime(t *testing.T) {
 	})
 }
 
-// What the new stream brought before the mark stands in for a log of which
-// nothing could be read, such as the first prompt.
+// If nothing of the log could be read, the output of the new stream before the
+// mark is written, such as the first prompt.
 func TestTapeLog_UnavailableShowsTheStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &reel{broken: refusedLog(503)}
@@ -200,7 +201,7 @@ func TestTapeLog_UnavailableShowsTheStream(t *testing.T) {
 	})
 }
 
-// At the end of a shell the rest of its output is asked for again as well.
+// At the end of a shell, too, the log is requested again.
 func TestTapeRest_Retried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, tape, out, gaps := outage(t)

@@ -21,23 +21,25 @@ import (
 // Client asks the API server for pods and for what has pods. It is safe for
 // concurrent use.
 type Client struct {
-	// Events carries watches in the caller's way, if it is set (before the first
-	// request) and can: it asks the server for path and query (see WatchPath), gives
-	// each event to each, and returns when ctx, the server or an error of each ends
-	// it. False: the server did not begin, which plain HTTP is then tried for.
+	// Events, if not nil, runs watches over another connection. It must be set
+	// before the first request. It requests path and query (see WatchPath),
+	// calls each for every event, and returns true when ctx, the server or an
+	// error of each has ended the watch. It returns false if the watch could
+	// not begin; the client then tries it over plain HTTP.
 	Events func(ctx context.Context, path string, query url.Values, each func(event []byte) error) bool
 
-	// Ignored is called, if it is set, each time that the server answers a list or a
-	// watch with objects that its selector does not match. They are left out.
+	// Ignored, if not nil, is called each time the server answers a list or a
+	// watch with objects that do not match its selector. Those objects are left
+	// out.
 	Ignored func()
 
-	server string                    // scheme, host and path of the address
+	server string                    // its URL, without user info
 	groups map[string]rest.Interface // by API group, "" being core
 }
 
-// NewClient prepares a client; nothing is sent. cfg is not changed, and its Timeout,
-// or apiclient.DefaultTimeout where it has none, holds for each request. Where cfg has no WarningHandler the
-// server's warnings are dropped.
+// NewClient prepares a client; nothing is sent. cfg is not changed. Its
+// Timeout, or apiclient.DefaultTimeout if that is 0, bounds each request. If
+// cfg has no WarningHandler, warnings of the server are dropped.
 func NewClient(cfg *rest.Config) (*Client, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme} {
@@ -92,8 +94,8 @@ func (c *Client) get(ctx context.Context, namespace string, target Target, into 
 	return nil
 }
 
-// list returns all pods that the selector matches, and the version from which a
-// watch goes on. Every error is a *RequestError.
+// list returns all pods that the selector matches, and the resourceVersion from
+// which a watch can start. Every error is a *RequestError.
 func (c *Client) list(ctx context.Context, namespace string, selector labels.Selector) (pods []corev1.Pod, version string, err error) {
 	ignored := false
 	pods, version, err = apiclient.Lister[corev1.Pod]{
@@ -130,8 +132,8 @@ func (c *Client) ignored() {
 	}
 }
 
-// trim drops what nothing here, and no caller, uses of a pod in a list: that is most
-// of it.
+// trim removes the fields of a listed pod that neither this package nor its
+// callers use: most of the pod.
 func trim(pod *corev1.Pod) {
 	pod.ManagedFields = nil
 	if a := pod.Spec.Affinity; a != nil {
@@ -151,7 +153,7 @@ func trim(pod *corev1.Pod) {
 	}
 }
 
-// size estimates the memory that a pod takes, in bytes.
+// size estimates the memory of a pod in bytes.
 func size(pod *corev1.Pod) int {
 	containers := len(pod.Spec.InitContainers) + len(pod.Spec.Containers) + len(pod.Spec.EphemeralContainers)
 	statuses := len(pod.Status.InitContainerStatuses) + len(pod.Status.ContainerStatuses) + len(pod.Status.EphemeralContainerStatuses)

@@ -18,7 +18,7 @@ type RequestError struct {
 	Resource  string // plural: "pods", "deployments"
 	Namespace string
 	Target    Target // its Name is "" for a list, and for what has no name
-	Server    string // the address, without a password
+	Server    string // its URL, without user info
 	Err       error
 }
 
@@ -42,8 +42,8 @@ func unreached(err error) bool {
 	return errors.As(err, &u)
 }
 
-// withoutRequest leaves out what libraries put around an error: the method and the
-// URL of the request, and advice.
+// withoutRequest removes what libraries add to an error: the method and URL of
+// the request, and advice.
 func withoutRequest(err error) error {
 	if plain := apiclient.Plain(err); plain != nil {
 		return plain
@@ -55,14 +55,14 @@ func withoutRequest(err error) error {
 	return err
 }
 
-// Hint says what to type for the refusals that the user can do something
-// about, else nothing.
+// Hint says what to type where the user can do something about the error, else
+// "".
 func (e *RequestError) Hint() string {
 	var cause interface{ Hint() string }
 	var late *apiclient.TimeoutError
 	var large *apiclient.TooLargeError
 	switch {
-	case errors.As(e.Err, &cause): // the transport's own
+	case errors.As(e.Err, &cause): // an error of the transport
 		return cause.Hint()
 	case e.Missing() && e.Target.Kind == kindPod:
 		return fmt.Sprintf("type `kubectl get pods -n %s` to see those there are, -n NAMESPACE to look elsewhere, "+
@@ -77,7 +77,7 @@ func (e *RequestError) Hint() string {
 	case errors.As(e.Err, &late):
 		return "--request-timeout gives it more time; `kubectl config view --minify` shows the server's address"
 	case errors.As(e.Err, &large) && e.Target.Name == "":
-		return "name a pod, or fewer of them with -l LABEL=VALUE"
+		return "name a pod, or select fewer pods with -l LABEL=VALUE"
 	case errors.As(e.Err, &large):
 		return ""
 	case unreached(e.Err):
@@ -89,26 +89,26 @@ func (e *RequestError) Hint() string {
 	return ""
 }
 
-// Missing reports whether the server says that the object does not exist. It is
-// false for a server that does not know the path, and for anything else that
-// answers 404.
+// Missing reports whether the API server says that the object does not exist.
+// It is false for any other 404, such as that of a server that does not know
+// the path.
 func (e *RequestError) Missing() bool {
 	return apiclient.Missing(e.Err, e.Resource, e.Target.Name)
 }
 
-// missing reports whether err is the server's word that what was asked for does not
-// exist.
+// missing reports whether err is a *RequestError for an object that does not
+// exist; see RequestError.Missing.
 func missing(err error) bool {
 	var refused *RequestError
 	return errors.As(err, &refused) && refused.Missing()
 }
 
-// expired reports whether the server has forgotten a version or a continued list
-// (410).
+// expired reports whether the server no longer has a resourceVersion, or the
+// rest of a list (410).
 func expired(err error) bool { return apiclient.Expired(err) }
 
-// passing reports whether a failure may be over at the next try: a link or a server
-// in trouble, and no refusal.
+// passing reports whether the next attempt may succeed: the connection failed,
+// or the server answered with 5xx or 429.
 func passing(err error) bool {
 	var status apierrors.APIStatus
 	var large *apiclient.TooLargeError

@@ -60,7 +60,7 @@ func (g *group) has(pod *corev1.Pod) bool {
 	return g.selector.Matches(labels.Set(pod.Labels)) && (!g.controls || !controlledByAnother(pod, g.uid))
 }
 
-// match is what the watch of query selects.
+// match returns the selector of query, for servers that ignore it.
 func (v *view) match() matcher {
 	if v.group == nil {
 		return podNamed(v.req.Target.Name)
@@ -68,7 +68,7 @@ func (v *view) match() matcher {
 	return matcher{selects: func(pod *corev1.Pod) bool { return v.group.selector.Matches(labels.Set(pod.Labels)) }}
 }
 
-// apply brings the view up to date with one event of a watch. A pod that no longer
+// apply updates the view with one event of a watch. A pod that no longer
 // matches the selector is removed.
 func (v *view) apply(pod *corev1.Pod, deleted bool) {
 	v.pods = slices.DeleteFunc(v.pods, func(old corev1.Pod) bool { return old.Name == pod.Name })

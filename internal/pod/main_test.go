@@ -75,7 +75,7 @@ func refusal(code int32, reason metav1.StatusReason, message string) metav1.Stat
 	}
 }
 
-// notFound is the API server's answer where there is no object at a path.
+// notFound returns the answer of an API server that has no object at a path.
 func notFound(at string) metav1.Status {
 	status := refusal(http.StatusNotFound, metav1.StatusReasonNotFound, "not found")
 	status.Details = &metav1.StatusDetails{Kind: path.Base(path.Dir(at)), Name: path.Base(at)}

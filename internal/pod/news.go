@@ -16,9 +16,9 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// news is what a pod's events say where its status is silent: volumes that cannot
-// be mounted, sandboxes that cannot be made. Those who may not list events do
-// without.
+// news is what a pod's events add to a status that gives no message: volumes
+// that cannot be mounted, sandboxes that cannot be created. It stays empty for
+// users who may not list events.
 type news struct {
 	asked   time.Time
 	refused bool
@@ -63,7 +63,7 @@ var identifiers = regexp.MustCompile(`[0-9a-f]{8,}|\d+`)
 
 func steady(text string) string { return identifiers.ReplaceAllString(text, "#") }
 
-// warning is the last event of type Warning about a pod, or nil.
+// warning returns the last event of type Warning about a pod, or nil.
 func (c *Client) warning(ctx context.Context, pod *corev1.Pod) (*corev1.Event, error) {
 	var last *corev1.Event
 	ignored := false

@@ -24,7 +24,7 @@ func TestCheckRunning_PermanentReasons(t *testing.T) {
 		{"CreateContainerConfigError", `container has runAsNonRoot and image has non-numeric user (app), cannot verify user is non-root`, true, false},
 		{"CreateContainerConfigError", `container's runAsUser breaks non-root policy (pod: "web_shop(1)", container: app)`, true, false},
 		{"CreateContainerError", "failed to generate container spec: failed to generate spec: no command specified", true, false},
-		// These can pass.
+		// With these the container may still start.
 		{"CreateContainerConfigError", `secret "s" not found`, false, false},
 		{"CreateContainerError", `failed to reserve container name "app_web_shop_0": name is reserved`, false, false},
 		{"CreateContainerError", "context deadline exceeded", false, false},
@@ -52,7 +52,7 @@ func TestCheckRunning_PermanentReasons(t *testing.T) {
 	}
 }
 
-// A pod whose one container Docker cannot start has failed.
+// If Docker cannot start the only container of a pod, the pod has failed.
 func TestCheckRunning_StartError(t *testing.T) {
 	failed := exited(128, "ContainerCannotRun")
 	failed.Terminated.Message = "path / is mounted on / but it is not a shared or slave mount"

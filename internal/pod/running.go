@@ -162,7 +162,8 @@ func pending(pod *corev1.Pod) *NotRunningError {
 	return e
 }
 
-// waiting is a container that will start, or try to, later.
+// waiting describes a container that has not started: it may start later or, if
+// the reason is permanent, never.
 func waiting(pod *corev1.Pod, name string, status corev1.ContainerStatus) *NotRunningError {
 	c, _ := find(pod, name)
 	e := about(pod, name)
@@ -200,13 +201,13 @@ func waiting(pod *corev1.Pod, name string, status corev1.ContainerStatus) *NotRu
 	return e
 }
 
-// permanent reports whether a container that waits for this reason never starts,
-// though the kubelet tries again and again: the reason lies in the pod's spec,
+// permanent reports whether a container that waits for this reason never
+// starts, although the kubelet keeps trying: the cause is in the pod's spec,
 // its image or the node's mounts.
 //
-// Other reasons can pass: an image can be pushed, or loaded onto the node
+// Other reasons may go away: an image may be pushed, or loaded onto the node
 // (ErrImageNeverPull), a config map created (CreateContainerConfigError), a
-// runtime recover (most of CreateContainerError and RunContainerError).
+// runtime recover (most cases of CreateContainerError and RunContainerError).
 func permanent(reason, message string) bool {
 	if reason == "InvalidImageName" { // Kubernetes 1.37, pkg/kubelet/images/types.go
 		return true
@@ -219,20 +220,20 @@ func permanent(reason, message string) bool {
 	return refusesPropagation(message)
 }
 
-// permanentWords are those of the kubelet (pkg/kubelet/kuberuntime, security
-// context) and of containerd's and Docker's CRI (no command).
+// permanentWords are parts of messages of the kubelet (pkg/kubelet/kuberuntime,
+// security context) and of the CRI of containerd and Docker (no command).
 var permanentWords = []string{
 	"container has runAsNonRoot and image",
 	"runAsUser breaks non-root policy",
 	"no command specified", "No command specified", // neither in the pod nor in the image
 }
 
-// RefusesPropagation reports whether the container cannot start because a volume
-// has a mountPropagation, and what is mounted there on the node is private: the
-// node's root on k3d, WSL2 and Alpine, for example.
+// RefusesPropagation reports whether the container cannot start because a
+// volume has a mountPropagation and its path on the node is on a private mount,
+// such as the node's root on k3d, WSL2 and Alpine.
 func (e *NotRunningError) RefusesPropagation() bool { return refusesPropagation(e.text) }
 
-// refusesPropagation knows the words of containerd, CRI-O and Docker.
+// refusesPropagation looks for the messages of containerd, CRI-O and Docker.
 func refusesPropagation(message string) bool {
 	return strings.Contains(message, "it is not a shared or slave mount") || strings.Contains(message, "it is not a shared mount")
 }

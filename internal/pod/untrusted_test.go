@@ -18,7 +18,7 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// labelled is for pods that the selectors of the tests do not match.
+// labelled sets labels that the selectors of the tests do not match.
 func labelled(app string) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) { pod.Labels = map[string]string{"app": app, "tier": "a"} }
 }
@@ -47,7 +47,7 @@ func TestFind_ServerIgnoresSelector(t *testing.T) {
 	}
 }
 
-// The world's watches show all pods, whatever the selector is.
+// The watches of the test server show all pods, whatever the selector.
 func TestAwait_WatchIgnoresSelector(t *testing.T) {
 	for _, target := range []string{"web", "deploy/web"} {
 		t.Run(target, func(t *testing.T) {
@@ -104,7 +104,7 @@ func TestWatch_WatchIgnoresSelector(t *testing.T) {
 	})
 }
 
-// Only the API server's own word that the pod does not exist ends a session.
+// Only a Status of the API server about the pod itself ends a session.
 func TestFate_AnswerIsNotAboutThePod(t *testing.T) {
 	other := refusal(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
 	for name, answer := range map[string]any{"a page": page{404}, "a Status": other} {
@@ -151,8 +151,8 @@ func TestWatch_HugeEvent(t *testing.T) {
 	})
 }
 
-// Fields that are not used are dropped as a pod is read, so that a namespace of
-// thousands of large pods takes little memory.
+// Unused fields are removed as a pod is read, so that a list of thousands of
+// large pods takes little memory.
 func TestList_PodsAreTrimmed(t *testing.T) {
 	const size, items = 100 << 10, 500
 	large, err := json.Marshal(running("web", func(p *corev1.Pod) {

@@ -68,7 +68,7 @@ func (c *Client) Fate(ctx context.Context, found *Found) (sentence string, over 
 	return sentence, over, nil
 }
 
-// present is the pod as it is now, nil if it is gone.
+// present returns the pod as it is now, or nil if it is gone.
 func (c *Client) present(ctx context.Context, found *Found) (*corev1.Pod, error) {
 	pod, err := c.Get(ctx, found.Pod.Namespace, found.Pod.Name)
 	if missing(err) {
@@ -93,9 +93,9 @@ func (c *Client) Watch(ctx context.Context, found *Found, tell func(sentence str
 	})
 }
 
-// Follow gives see the pod each time that it has changed, as it is, or, with
-// deleted, as it was last; it may then be nil, and another may have its name. It
-// does so until see says that it is enough, and else ends as Watch does.
+// Follow calls see with the pod each time it has changed. If deleted is set,
+// pod is its last state or nil, and another pod may have its name. Follow
+// returns nil when see returns true, else like Watch.
 func (c *Client) Follow(ctx context.Context, found *Found, see func(pod *corev1.Pod, deleted bool) (enough bool)) error {
 	over := false
 	sees := func(pod *corev1.Pod, deleted bool) bool {

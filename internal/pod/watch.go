@@ -91,21 +91,23 @@ type watcher struct {
 	forgotten bool          // the server does not go back to the versions that we see
 }
 
-// matcher is the selector of a watch, for servers that do not honour it.
+// matcher is the selector of a watch. It is applied to the events again, for
+// servers that ignore selectors.
 type matcher struct {
 	selects func(*corev1.Pod) bool
-	only    bool // events about other pods are of no use
+	only    bool // drop events about other pods; else see gets them, for pods that lose their labels
 }
 
-// podNamed selects the pod of that name alone.
+// podNamed selects the pod with that name.
 func podNamed(name string) matcher {
 	return matcher{func(pod *corev1.Pod) bool { return pod.Name == name }, true}
 }
 
-// follow gives each event to see, until that says enough or the watch should no
-// longer be relied on; the caller then looks again. It returns at once where
-// watching does not work. match is the query's selector: where a server ignores it,
-// events about other pods are left out if they are of no use.
+// follow passes each event to see, until see returns true or the watch is too
+// old to rely on; the caller then requests the pods again. It returns at once
+// where watching does not work. match is the selector of query: where the
+// server ignores it, Client.Ignored is called, and events about other pods are
+// dropped if match.only is set.
 func (w *watcher) follow(outer context.Context, query url.Values, match matcher, see func(pod *corev1.Pod, deleted bool) (enough bool)) {
 	if w.blind {
 		return
