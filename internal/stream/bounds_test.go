@@ -140,32 +140,44 @@ func endlessMessage(conn net.Conn, ch channel) {
 	}
 }
 
-func TestBounds_FirstOutputIsOneEndlessMessage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		first := true
-		d := rawServer(t, func(conn net.Conn) {
-			if !first {
-				endlessMessage(conn, chStdout)
-			}
-			first = false
+// The first message after a reconnect is held until it is whole.
+func TestBounds_FirstOutput(t *testing.T) {
+	for name, c := range map[string]struct {
+		size  int
+		fails bool
+	}{"largest": {maxMessage, false}, "too large": {maxMessage + 1, true}, "endless": {1 << 30, true}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				first := true
+				d := rawServer(t, func(conn net.Conn) {
+					if first {
+						first = false
+						return
+					}
+					_, err := conn.Write(append(frameHeader(headroom+c.size), byte(chStdout)))
+					piece := bytes.Repeat([]byte("x"), 32<<10)
+					for n := 0; n < c.size && err == nil; n += len(piece) {
+						_, err = conn.Write(piece[:min(len(piece), c.size-n)])
+					}
+					_, _ = conn.Write(message(chError, success))
+				})
+				n := 0
+				s := &Session{Proof: time.Hour, Stdout: writerFunc(func(p []byte) (int, error) { n += len(p); return len(p), nil })}
+				s.Dial, s.Reconnect = d.with(V5), ReconnectAlways
+				var last error
+				s.OnFail = func(err error) { last = err }
+				ctx, cancel := context.WithTimeout(t.Context(), RetryDelay+time.Second) // in the wait after the second socket
+				defer cancel()
+				err := s.Run(ctx)
+				switch {
+				case c.fails && (!errors.Is(last, errMessageSize) || err == nil || n > maxMessage):
+					t.Errorf("%d bytes delivered, the last failure is %v", n, last)
+				case !c.fails && (err != nil || n != c.size):
+					t.Errorf("%d bytes delivered, error %v", n, err)
+				}
+			})
 		})
-		n := 0
-		s := &Session{Proof: time.Hour, Stdout: writerFunc(func(p []byte) (int, error) { n += len(p); return len(p), nil })}
-		s.Dial, s.Reconnect = d.with(V5), ReconnectAlways
-		attempts := 0
-		var last error
-		s.OnFail = func(err error) { last = err }
-		s.OnConnect = func(int) { attempts++ }
-		ctx, cancel := context.WithTimeout(t.Context(), RetryDelay+time.Second)
-		defer cancel()
-		_ = s.Run(ctx) // the end of ctx, in the wait after the second socket
-		if last == nil || last.Error() != "connection lost: the server's message is larger than 4 MiB" || attempts != 2 {
-			t.Errorf("%d attempts, the last failed with %v", attempts, last)
-		}
-		if n > 2*maxMessage {
-			t.Errorf("%d bytes were read", n)
-		}
-	})
+	}
 }
 
 func TestBounds_TextMessage(t *testing.T) {

@@ -307,14 +307,15 @@ var errMessageSize = errors.New("the server's message is larger than 4 MiB")
 func (c *Conn) whole(r io.Reader) ([]byte, error) {
 	c.buf = c.buf[:cap(c.buf)]
 	for n := 0; ; {
-		if n > maxMessage {
-			return nil, errMessageSize
-		}
 		if n == len(c.buf) {
-			c.buf = append(c.buf, make([]byte, min(n, maxMessage+1-n))...)
+			c.buf = append(c.buf, make([]byte, n)...)
 		}
 		k, err := r.Read(c.buf[n:])
-		if n += k; err != nil {
+		n += k
+		switch {
+		case n > maxMessage:
+			return nil, errMessageSize
+		case err != nil:
 			return c.buf[:n], endOfMessage(err)
 		}
 	}
