@@ -155,10 +155,10 @@ func (c *Conn) await(ctx context.Context) (begun bool, err error) {
 	done := false
 	for err == nil && !done && c.awaits != signNone {
 		err = c.receive(func(ch channel, p []byte) (err error) {
-			switch {
-			case ch == chError:
+			switch ch {
+			case chError:
 				done, err = c.hear(p)
-			case ch == chStdout || ch == chStderr:
+			case chStdout, chStderr:
 				err = c.keep(ch, p)
 			}
 			return err

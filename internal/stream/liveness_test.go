@@ -253,7 +253,7 @@ func TestKeepalive_NoPingDuringOutput(t *testing.T) {
 // or after 5 minutes without one.
 func TestDeadLink_AfterMuchInput(t *testing.T) {
 	for name, c := range map[string]struct{ every, talk time.Duration }{
-		"lulls":    {time.Second, time.Minute},
+		"lulls":    {1100 * time.Millisecond, time.Minute},
 		"no lulls": {200 * time.Millisecond, pingAnyway + 2*time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
