@@ -17,27 +17,27 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// background is the transport of requests that are made while a session has the
-// terminal. A credential plugin that such a request ran would read the keys that
-// are for the session, and write on its screen.
+// background is the transport of requests that are made while a session uses
+// the terminal. If such a request ran a credential plugin, the plugin would
+// read the keys typed for the session and write to its screen.
 //
-// So the requests carry the credentials that the session's own plugin gave last
-// (see hold). Where the server refuses these, the plugin is run again, with the
-// null device as its stdin and stderr. A background is safe for concurrent use.
+// So the requests carry the credentials that the session's plugin returned last
+// (see hold). If the server refuses these (401), the plugin is run again with
+// the null device as stdin and stderr. A background is safe for concurrent use.
 type background struct {
 	cfg   *rest.Config      // of the session
-	renew http.RoundTripper // runs the plugin quietly
+	renew http.RoundTripper // runs the plugin without the terminal
 	held  atomic.Pointer[held]
 }
 
-// held are credentials, and a transport that sends them.
+// held is a set of credentials and a transport that sends them.
 type held struct {
 	token string
 	cert  []byte // PEM
 	http.RoundTripper
 }
 
-// newBackground returns a transport for cfg, and the configuration of clients
+// newBackground returns a background for cfg, and the configuration for clients
 // that use it. cfg must have a credential plugin.
 func newBackground(cfg *rest.Config) (*background, *rest.Config, error) {
 	server, _, err := rest.DefaultServerUrlFor(cfg)
@@ -57,16 +57,16 @@ func newBackground(cfg *rest.Config) (*background, *rest.Config, error) {
 	return b, outer, nil
 }
 
-// http1 is cfg for a transport of HTTP/1.1: SPDY cannot be upgraded to from
-// HTTP/2, and these requests are few.
+// http1 returns cfg with HTTP/2 disabled: HTTP/2 cannot be upgraded to SPDY,
+// and these requests are few.
 func http1(cfg *rest.Config) *rest.Config {
 	cfg = rest.CopyConfig(cfg)
 	cfg.NextProtos = []string{"http/1.1"}
 	return cfg
 }
 
-// hold keeps the credentials that the session's plugin gives now. It runs the
-// plugin, on the terminal, if that has not been run or its credentials have
+// hold stores the current credentials of the session's plugin. It runs the
+// plugin, on the terminal, if it has not run yet or its credentials have
 // expired.
 func (b *background) hold() error {
 	token, cert, key, err := credentials(b.cfg)
@@ -100,15 +100,16 @@ func (b *background) RoundTrip(req *http.Request) (*http.Response, error) {
 	b.held.CompareAndSwap(held, nil)
 	if req.Body != nil {
 		if again.Body, err = req.GetBody(); err != nil {
-			return resp, nil //nolint:nilerr // the answer is what there is
+			return resp, nil //nolint:nilerr // the request cannot be repeated: the 401 is returned
 		}
 	}
-	_ = resp.Body.Close() // nothing of it is used
+	_ = resp.Body.Close() // the body is not used
 	return b.renew.RoundTrip(again)
 }
 
-// credentials asks the credential plugin of cfg, or client-go's cache of what it
-// gave last, for a bearer token and a client certificate with its key, in PEM.
+// credentials returns the bearer token, and the client certificate with its key
+// (PEM), of the credential plugin of cfg. They come from client-go's cache
+// until they expire.
 func credentials(cfg *rest.Config) (token string, cert, key []byte, err error) {
 	cfg = rest.CopyConfig(cfg)
 	cfg.WrapTransport = nil
@@ -125,7 +126,7 @@ func credentials(cfg *rest.Config) (token string, cert, key []byte, err error) {
 	if err != nil {
 		return "", nil, nil, err
 	}
-	_ = resp.Body.Close() // there is none
+	_ = resp.Body.Close() // it has none
 	token = strings.TrimPrefix(seen.authorization, "Bearer ")
 	pair, err := settings.TLS.GetCertHolder.GetCert()
 	if err == nil && pair != nil {
@@ -137,7 +138,8 @@ func credentials(cfg *rest.Config) (token string, cert, key []byte, err error) {
 	return token, cert, key, err
 }
 
-// recorder is a transport that sends nothing and keeps a header of the request.
+// recorder is a transport that sends nothing and records the Authorization
+// header.
 type recorder struct{ authorization string }
 
 // RoundTrip implements http.RoundTripper.
@@ -146,6 +148,7 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Request: req}, nil
 }
 
+// encode returns a certificate and its key in PEM.
 func encode(pair *tls.Certificate) (cert, key []byte, err error) {
 	for _, der := range pair.Certificate {
 		cert = append(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
@@ -154,13 +157,14 @@ func encode(pair *tls.Certificate) (cert, key []byte, err error) {
 	return cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), err
 }
 
-// quietPlugin is the first argument of kshell where it runs a credential plugin,
-// which the other arguments are, with nothing but its stdout. client-go gives
-// plugins the stderr of its own process.
+// quietPlugin is the first argument with which kshell runs itself to run a
+// credential plugin without stdin and stderr. The other arguments are the
+// plugin's command line. It is needed because client-go gives plugins the
+// stderr of its own process.
 const quietPlugin = "__quiet-plugin"
 
-// withQuietPlugin is cfg with its credential plugin run so, and told that there
-// is nobody to ask.
+// withQuietPlugin returns cfg with its credential plugin run by runQuietly, and
+// told that it cannot ask the user.
 func withQuietPlugin(cfg *rest.Config) (*rest.Config, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -173,7 +177,8 @@ func withQuietPlugin(cfg *rest.Config) (*rest.Config, error) {
 	return cfg, nil
 }
 
-// runQuietly runs a credential plugin for withQuietPlugin, and gives its exit code.
+// runQuietly runs a credential plugin for withQuietPlugin and returns its exit
+// code.
 func runQuietly(std streams, command []string) int {
 	if len(command) == 0 {
 		return exitUsage

@@ -20,8 +20,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// noisyPlugin is a credential plugin that says something on stderr each time that
-// it is run, and logs the modes of its terminal, if stdin is one.
+// noisyPlugin is a credential plugin that writes to stderr each time it is run,
+// and logs whether its stdin is a terminal, and in which mode.
 const noisyPlugin = `#!/bin/sh
 modes=none
 if [ -t 0 ]; then case $(stty -a) in *-icanon*) modes=raw ;; *) modes=cooked ;; esac; fi
@@ -43,8 +43,8 @@ func noisy(t *testing.T, s *sandbox.Server, mode clientcmdapi.ExecInteractiveMod
 	return kubeconfig, log
 }
 
-// Ten jobs, each of which lives long enough for its pod to be watched, share one
-// run of the plugin. Under -race a global that they swapped would be found.
+// Ten jobs, each long enough for its pod to be watched, share one run of the
+// plugin. The race detector would report a global that they share.
 func TestCredentialPlugin_ManyPodsShareOneRun(t *testing.T) {
 	t.Parallel()
 	s := runSandbox(t, sandbox.Config{Empty: true})
@@ -66,9 +66,9 @@ func TestCredentialPlugin_ManyPodsShareOneRun(t *testing.T) {
 	mustLog(t, log, "none")
 }
 
-// A request beside a shell that has the terminal is refused: the plugin is run
-// again, without the terminal and where nobody sees what it says.
-func TestCredentialPlugin_QuietBesideAShell(t *testing.T) {
+// The server refuses a request made during a shell. The plugin is run again,
+// without the terminal, and its stderr is not shown.
+func TestCredentialPlugin_QuietDuringShell(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []clientcmdapi.ExecInteractiveMode{clientcmdapi.IfAvailableExecInteractiveMode, clientcmdapi.NeverExecInteractiveMode} {
 		t.Run(string(mode), func(t *testing.T) {
@@ -94,13 +94,14 @@ func TestCredentialPlugin_QuietBesideAShell(t *testing.T) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			if n := strings.Count(string(c.text), "NOISE"); n != 1 {
-				t.Errorf("the plugin was heard %d times, want once, before the shell:\n%q", n, c.text)
+				t.Errorf("the output of the plugin appears %d times, want once, before the shell:\n%q", n, c.text)
 			}
 		})
 	}
 }
 
-// A plugin that must ask is run once for a shell and what is done beside it.
+// A plugin that asks for a password is run once for a shell and the requests
+// made during it.
 func TestCredentialPlugin_AsksOnceForANodeShell(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -121,9 +122,9 @@ echo run >>"$LOG"
 printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"clientCertificateData":"%s","clientKeyData":"%s"}}' "$CERT" "$KEY"
 `
 
-// The certificate of a plugin is sent beside a shell, too: the server lets nobody
-// else in.
-func TestCredentialPlugin_ClientCertificateBesideAShell(t *testing.T) {
+// Requests made during a shell also send the client certificate of a plugin:
+// the server accepts no other client.
+func TestCredentialPlugin_ClientCertificateDuringShell(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	cert, key := certificateFor(t, "admin")

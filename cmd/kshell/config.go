@@ -50,9 +50,9 @@ const (
 )
 
 // loadSettings reads the user's settings. A file that KSHELL_CONFIG names must
-// be readable. The default file may be missing, and where it is there but
-// cannot be read, a warning says so: jobs of cron, systemd and CI often have no
-// usable home directory. A mistake in either file is an error.
+// be readable. The default file may be missing. If it exists and cannot be
+// read, that is a warning: cron jobs, systemd units and CI often have no usable
+// home directory. Invalid contents of either file are an error.
 func (a *app) loadSettings() (*settings.Settings, error) {
 	named := os.Getenv(settingsVariable)
 	path := cmp.Or(named, defaultSettingsFile())
@@ -74,15 +74,15 @@ func (a *app) loadSettings() (*settings.Settings, error) {
 	}
 	switch _, missing := os.Stat(path); { //nolint:gosec // the path is the user's own
 	case missing == nil:
-		a.notice.caution("settings are not used: %s", err)
-	case errors.Is(missing, fs.ErrPermission): // whether there is one is not known
-		a.notice.detail("settings are not used: %s", err)
+		a.notice.caution("the settings file is ignored: %s", err)
+	case errors.Is(missing, fs.ErrPermission): // the file may or may not exist
+		a.notice.detail("the settings file is ignored: %s", err)
 	}
 	return settings.None(os.LookupEnv), nil
 }
 
-// defaultSettingsFile is the path of the settings without KSHELL_CONFIG; empty
-// where the environment names no usable directory for it.
+// defaultSettingsFile returns the path of the settings file without
+// KSHELL_CONFIG, or "" if the environment names no usable directory.
 func defaultSettingsFile() string {
 	dir, err := os.UserConfigDir()
 	if err != nil {

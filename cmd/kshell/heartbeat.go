@@ -10,27 +10,30 @@ import (
 )
 
 const (
-	// heartbeatFailures in a row are reported to the user.
+	// heartbeatFailures is the number of failures in a row after which the user
+	// is warned.
 	heartbeatFailures = 3
-	// minHeartbeatLimit is how long a heartbeat may take at least, however
-	// often one is sent: an exec over a slow link takes a second or two.
+	// minHeartbeatLimit is the least time limit of a heartbeat: an exec over a
+	// slow link takes a second or two.
 	minHeartbeatLimit = 2 * time.Second
 )
 
-// heartbeat tells a pod at regular intervals that kshell is still there. The
-// pod ends by itself when none has reached it for timeout.
+// heartbeat tells a pod at regular intervals that kshell is still running. A
+// pod that no heartbeat reaches for timeout ends by itself.
 type heartbeat struct {
 	timeout time.Duration
 	send    func(ctx context.Context) error
 	// failing is called once per outage, after heartbeatFailures failures in a
-	// row: for how long no heartbeat has reached the pod, and why. restored is
-	// called after it, when one has.
+	// row, with the time since a heartbeat last reached the pod and the last
+	// error. restored is called when a heartbeat has reached the pod after
+	// that.
 	failing  func(since time.Duration, err error)
 	restored func()
 }
 
-// run sends heartbeats until the context ends. Each one has a quarter of the
-// interval, and after a failure the next one follows when that is over.
+// run sends heartbeats until the context ends. Each has a time limit of a
+// quarter of the interval. After a failure the next one is sent at the end of
+// that time, not of the interval.
 func (h *heartbeat) run(ctx context.Context) {
 	interval := node.HeartbeatInterval(h.timeout)
 	limit := max(interval/4, minHeartbeatLimit)
@@ -63,28 +66,28 @@ func (h *heartbeat) run(ctx context.Context) {
 	}
 }
 
-// within calls f with a context that ends after limit, with a cause that says
-// so.
+// within calls f with a context that ends after limit, with a cause that gives
+// the limit.
 func within(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v", limit))
 	defer cancel()
 	return f(ctx)
 }
 
-// alive sends the job's pod heartbeats until stop is called, which waits for
-// the last one. Sign is the command that is one, timeout the time without one
-// after which the pod ends.
+// alive sends heartbeats to the job's pod until stop is called, which waits for
+// the last one. sign is the command of a heartbeat. timeout is the time without
+// heartbeats after which the pod ends.
 func (j *job) alive(ctx context.Context, timeout time.Duration, sign []string) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	h := &heartbeat{
 		timeout: timeout,
 		send:    func(ctx context.Context) error { return j.quietly(ctx, j.at, sign) },
 		failing: func(since time.Duration, err error) {
-			j.alert(fmt.Sprintf("no heartbeat has reached pod %s for %s (%s): the pod ends itself after %v without one", j.at.pod, seconds(since), err, timeout))
+			j.alert(fmt.Sprintf("no heartbeat has reached pod %s for %s (%s): the pod ends by itself after %v without one", j.at.pod, seconds(since), err, timeout))
 		},
 		restored: func() {
 			if j.screen.FullScreen() {
-				j.screen.SetStatus("") // where alert has put it
+				j.screen.SetStatus("") // remove the alert
 				return
 			}
 			j.notice.say("heartbeats reach pod %s again", j.at.pod)

@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// runHeartbeats runs heartbeats of the given timeout for a time, and returns
-// what happened when, in seconds after the beginning. Send is told the number
+// runHeartbeats runs a heartbeat with the given timeout for the time long. It
+// returns the events, each with the time since the start. send gets the number
 // of the heartbeat, from 1.
 func runHeartbeats(t *testing.T, timeout, long time.Duration, send func(ctx context.Context, number int) error) []string {
 	t.Helper()
@@ -36,7 +36,7 @@ func runHeartbeats(t *testing.T, timeout, long time.Duration, send func(ctx cont
 		defer cancel()
 		h.run(ctx)
 		if took := time.Since(begin); took != long {
-			t.Errorf("it ended after %v, want %v", took, long)
+			t.Errorf("run returned after %v, want %v", took, long)
 		}
 	})
 	return events
@@ -57,7 +57,7 @@ func TestHeartbeat_Regular(t *testing.T) {
 	}
 }
 
-// An exec that hangs is given up, and the user is warned while there is time.
+// An exec that hangs is given up, and the user is warned before the pod ends.
 func TestHeartbeat_ExecHangs(t *testing.T) {
 	got := runHeartbeats(t, 5*time.Minute, 4*time.Minute, func(ctx context.Context, number int) error {
 		if number > 1 && number < 7 {

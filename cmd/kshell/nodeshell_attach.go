@@ -20,34 +20,36 @@ import (
 	"kshell/internal/terminal"
 )
 
-// visit is one stay at a shell that is a pod's main process: over one connection or several it is the same shell. Its fields are those of
-// Run's goroutine, but for marking.
+// visit is a session attached to a shell that is the main process of a pod. It
+// may span several connections, all to the same shell. Its fields belong to the
+// goroutine of Run, except where marking uses them.
 type visit struct {
 	*nodePod
-	client   *node.Client // these two are for requests beside the session
+	client   *node.Client // client and pods make requests during the session
 	pods     *pod.Client
-	id       string // among those who are at the shell
+	id       string // of this kshell among the clients of the shell
 	job      *job
 	session  *stream.Session
 	tape     *node.Tape
-	received counter   // what the stream brings, to the tape
-	again    bool      // the shell has been attached to before
-	outage   bool      // the present connection follows one that was lost
-	end      *node.End // of the shell, once it is known
-	gone     bool      // the pod is
+	received counter   // counts the output of the stream, on its way to the tape
+	again    bool      // not the first connection to the shell
+	outage   bool      // this connection follows one that was lost
+	end      *node.End // how the shell ended; nil until that is known
+	gone     bool      // the pod no longer exists
 
-	heard   chan node.End  // how the shell has ended, by a watch; closed when that ends
-	marking sync.WaitGroup // marks, the watch, and the word that the shell is left running
+	heard   chan node.End  // how the shell ended, from a watch; closed when the watch ends
+	marking sync.WaitGroup // goroutines that print marks, watch the pod, or detach
 	unmark  context.CancelFunc
 }
 
-// historyLines are shown of what a shell has printed before somebody comes back to it.
+// historyLines is the number of lines of earlier output that --attach shows.
 const historyLines = 200
 
-// errDetached is the end of a visit after which the shell runs on.
+// errDetached means that kshell left the shell running.
 var errDetached = errors.New("detached")
 
-// attend is a visit, with the local terminal. Back: the shell has been running.
+// attend attaches the local terminal to the shell of the pod. back is set if
+// the shell was running before.
 func (p *nodePod) attend(ctx context.Context, at place, back bool) (*job, error) {
 	plan := *p.plan.exec
 	j, err := p.newJob(p.cfg, &plan, at)
@@ -77,7 +79,7 @@ func (p *nodePod) attend(ctx context.Context, at place, back bool) (*job, error)
 	return j, v.run(ctx)
 }
 
-// clientsBeside are clients for requests beside a session of j.
+// clientsBeside returns clients for requests during a session of j.
 func (p *nodePod) clientsBeside(j *job) (*node.Client, *pod.Client, error) {
 	if j.creds == nil {
 		return p.client, p.pods, nil
@@ -95,7 +97,7 @@ func (p *nodePod) clientsBeside(j *job) (*node.Client, *pod.Client, error) {
 	return client, pods, nil
 }
 
-// missing reports that output from before the connection could not be shown.
+// missing warns that output printed before the connection may not be shown.
 func (v *visit) missing(err error) {
 	if v.outage {
 		v.notice.warn("%s: output from the outage may be missing", err)
@@ -111,7 +113,7 @@ func (at place) attachRequest(offer []string) stream.Request {
 	}}
 }
 
-// run attaches the local terminal until the shell has ended, or is left.
+// run attaches the local terminal until the shell ends or kshell leaves it.
 func (v *visit) run(ctx context.Context) error {
 	j := v.job
 	input, err := terminal.NewInput(j.In)
@@ -148,15 +150,16 @@ func (v *visit) run(ctx context.Context) error {
 	err = k.gap.givenUp(s.Run(running))
 	stop()
 	var lost *stream.LostError
-	if errors.As(err, &lost) { // the pod is asked before this returns, and no key is read any more: Ctrl-C has to be a signal
+	if errors.As(err, &lost) { // conclude asks for the pod, and no key is read any more: Ctrl-C must send a signal again
 		j.tidy()
 		leave()
 	}
 	return v.conclude(ctx, err)
 }
 
-// onTerminal makes s a session on the local terminal, raw from the first socket on, that goes back to the same shell when it breaks. The
-// returned function gives the terminal back.
+// onTerminal makes s a session on the local terminal, which is raw from the
+// first connection on. s attaches to the same shell after a lost connection.
+// leave restores the terminal.
 func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (leave func(), err error) {
 	j := v.job
 	t, err := terminal.Open(j.In, j.Out)
@@ -170,7 +173,7 @@ func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (lea
 	release := k.hold(t, s, &gap{job: j, same: true})
 	connected := s.OnOpen
 	s.OnOpen = func(c *stream.Conn) error {
-		if err := v.arrive(ctx); err != nil { // while Ctrl-C is a signal: no key is read before OnOpen returns
+		if err := v.arrive(ctx); err != nil { // before the terminal is raw: Ctrl-C must send a signal, since no key is read before OnOpen returns
 			return err
 		}
 		if err := k.enter(t); err != nil {
@@ -196,23 +199,24 @@ func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (lea
 	return release, nil
 }
 
-// arrive undoes the detachment, on the first connection to a shell that was left running.
+// arrive makes the pod need heartbeats again, on the first connection to a
+// shell that was left running.
 func (v *visit) arrive(ctx context.Context) error {
 	if !v.keep.Load() {
 		return nil
 	}
 	if err := v.reach(ctx, node.Return()); err != nil {
-		v.notice.warn("pod %s may end by itself after %v, unless somebody attaches to it", v.pod.Name, v.options.Stale)
+		v.notice.warn("pod %s may end by itself after %v unless a client attaches to it", v.pod.Name, v.options.Stale)
 		return err
 	}
 	v.keep.Store(false)
 	return nil
 }
 
-// reachLimit bounds an exec for which the user waits.
+// reachLimit bounds each exec of reach, for which the user waits.
 var reachLimit = 10 * time.Second
 
-// reach runs a command of kshell's in the pod, which is to answer in time.
+// reach runs a command of kshell itself in the pod, for at most reachLimit.
 func (v *visit) reach(ctx context.Context, command []string) error {
 	err := within(ctx, reachLimit, func(ctx context.Context) error { return v.job.quietly(ctx, v.job.at, command) })
 	if err != nil {
@@ -222,13 +226,15 @@ func (v *visit) reach(ctx context.Context, command []string) error {
 }
 
 const (
-	// A mark is printed every marks until one has come through the new connection; markLimit bounds each of them, joining all.
+	// A mark is printed every marks, until one has come through the new
+	// connection or joining has passed. markLimit bounds the exec of each.
 	marks     = 700 * time.Millisecond
 	markLimit = 4 * time.Second
 	joining   = 15 * time.Second
 )
 
-// join has the tape find its place in what comes from a new socket: marks are printed into the shell's terminal until one has come.
+// join makes the tape find its position in the output of a new connection:
+// marks are printed into the shell's terminal until one has come through.
 func (v *visit) join(ctx context.Context, s *stream.Session) {
 	id := rand.Text()
 	v.tape.Expect(ctx, id)
@@ -269,29 +275,31 @@ func (v *visit) join(ctx context.Context, s *stream.Session) {
 	})
 }
 
-// refusedForGood says whether the server will always refuse this.
+// refusedForGood reports whether the server will always refuse this.
 func refusedForGood(err error) bool {
 	var refused *stream.HandshakeError
 	return errors.As(err, &refused) && refused.Permanent()
 }
 
-// detach leaves the shell running.
+// detach makes the pod run without heartbeats, and ends the session.
 func (v *visit) detach(ctx context.Context, leave context.CancelCauseFunc) {
 	v.marking.Go(func() {
 		defer v.lastResort.onPanic()
 		switch err := v.reach(ctx, node.Detach()); {
 		case err == nil:
 			leave(errDetached)
-		case ctx.Err() == nil: // else the session has ended meanwhile
-			v.notice.warn("the shell cannot be left running: %s", err)
+		case ctx.Err() == nil: // the session has not ended in between
+			v.notice.warn("cannot leave the shell running: %s", err)
 		}
 	})
 }
 
-// errShellEnded is the end of a visit to a shell that is not there any more.
+// errShellEnded means that the shell ended before kshell could attach to it
+// again.
 var errShellEnded = errors.New("the shell has ended")
 
-// dial asks the pod when the server refuses: a shell that has ended meanwhile cannot be attached to.
+// dial asks for the pod if the server refuses to attach: the shell may have
+// ended.
 func (v *visit) dial(open func(context.Context) (*stream.Conn, error)) func(context.Context) (*stream.Conn, error) {
 	return func(ctx context.Context) (*stream.Conn, error) {
 		conn, err := open(ctx)
@@ -310,10 +318,11 @@ const (
 	looks   = 100 * time.Millisecond
 )
 
-// hear watches how the shell ends: another kshell that is at it may delete the pod as soon as it has.
+// hear watches the pod for the end of the shell: another kshell that is
+// attached may delete the pod as soon as the shell has ended.
 func (v *visit) hear(ctx context.Context) {
 	defer close(v.heard)
-	_ = v.pods.Follow(ctx, v.job.at.seen, func(p *corev1.Pod, deleted bool) bool { // the pod is asked for, too
+	_ = v.pods.Follow(ctx, v.job.at.seen, func(p *corev1.Pod, deleted bool) bool { // errors: ask requests the pod as well
 		if p == nil || p.UID != v.pod.UID {
 			return deleted || p != nil
 		}
@@ -325,7 +334,8 @@ func (v *visit) hear(ctx context.Context) {
 	})
 }
 
-// lastWords is how the shell of a pod that is gone, or being deleted, has ended, if that was heard.
+// lastWords returns how the shell ended if the watch saw it, for a pod that is
+// deleted or being deleted; else nil.
 func (v *visit) lastWords(ctx context.Context) *node.End {
 	select {
 	case end, ok := <-v.heard:
@@ -338,12 +348,13 @@ func (v *visit) lastWords(ctx context.Context) *node.End {
 	return nil
 }
 
-// othersWithin bounds the question who else is at the shell, where there is that
-// much time: the pod can be deleted in the rest. Clients that are not known of in
-// time do not count.
+// othersWithin bounds the question whether other clients are attached, up to
+// half of the time left: the rest is for the deletion of the pod. Clients that
+// do not become known in time do not count.
 const othersWithin = 2 * time.Second
 
-// othersStay says, when this kshell leaves the shell, whether others are at it.
+// othersStay removes this kshell from the clients of the shell, and reports
+// whether others are attached.
 func (v *visit) othersStay(ctx context.Context) bool {
 	limit := othersWithin
 	if end, ok := ctx.Deadline(); ok {
@@ -355,12 +366,12 @@ func (v *visit) othersStay(ctx context.Context) bool {
 		return false
 	}
 	if !v.keep.Load() {
-		v.notice.say("pod %s is left to who else is at the shell", v.pod.Name)
+		v.notice.say("pod %s kept: other clients are attached", v.pod.Name)
 	}
 	return true
 }
 
-// ask says whether the shell has ended, as far as the pod says.
+// ask requests the pod and reports whether the shell has ended.
 func (v *visit) ask(ctx context.Context) bool {
 	if v.ended.Load() {
 		return true
@@ -386,7 +397,8 @@ func (v *visit) ask(ctx context.Context) bool {
 	return v.ended.Load()
 }
 
-// judge finds out what the end of a stream means: attach says Success however the shell has ended, and also where it has not.
+// judge finds out what the end of a stream means: the server reports Success on
+// attach however the shell ended, and also if the shell still runs.
 func (v *visit) judge(ctx context.Context, err error) error {
 	var lost *stream.LostError
 	var remote *stream.RemoteError
@@ -394,7 +406,7 @@ func (v *visit) judge(ctx context.Context, err error) error {
 		return err
 	}
 	if err == nil {
-		err = errors.New("the server has ended the stream, and the shell runs")
+		err = errors.New("the server ended the stream while the shell was running")
 	}
 	for begin := time.Now(); ; time.Sleep(looks) {
 		switch {
@@ -406,7 +418,8 @@ func (v *visit) judge(ctx context.Context, err error) error {
 	}
 }
 
-// conclude says how the visit has ended, when its session has.
+// conclude returns the result of the visit after its session has ended, and
+// prints why.
 func (v *visit) conclude(ctx context.Context, err error) error {
 	v.unmark()
 	j := v.job
@@ -435,10 +448,11 @@ func (v *visit) conclude(ctx context.Context, err error) error {
 	return ending(ctx, err)
 }
 
-// errDeleted is the end of a shell that was not its own.
+// errDeleted means that the pod was deleted while the shell was running.
 var errDeleted = errors.New("the pod of the shell was deleted")
 
-// verdict is how the shell has ended.
+// verdict returns the exit code of the shell as an error, and prints why the
+// shell ended if it did not exit by itself.
 func (v *visit) verdict() error {
 	if v.end.Deleted {
 		v.job.tidy()

@@ -20,8 +20,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// addDetachedShell adds the pod of a detached shell on node1, made by the
-// given user from the given host, and returns its name.
+// addDetachedShell adds the pod of a detached shell on node1, created by this
+// user on this host, and returns its name.
 func addDetachedShell(t *testing.T, s *sandbox.Server, by, from string, change ...func(*corev1.Pod)) string {
 	t.Helper()
 	p := node.Pod(node.Options{
@@ -52,8 +52,8 @@ func TestAttach_HostileAnnotations(t *testing.T) {
 	c.mustEnd(4)
 }
 
-// hangs makes the execs of the sandbox hang whose last argument but the id
-// holds the given words of the script. Asked is closed at the first of them.
+// hangs makes execs of the sandbox hang if an argument contains words, and does
+// so for the given number of times (0: always). asked is closed at the first.
 func hangs(s *sandbox.Server, times int, words string) (asked <-chan struct{}) {
 	begun := make(chan struct{})
 	first := sync.OnceFunc(func() { close(begun) })
@@ -67,7 +67,7 @@ func hangs(s *sandbox.Server, times int, words string) (asked <-chan struct{}) {
 	return begun
 }
 
-// The words that tell kshell's own execs apart.
+// Parts of the scripts of kshell's own execs, to tell them apart.
 const (
 	heartbeatWords = `: >"$KSHELL_STATE/beat$1"`
 	returnWords    = `rm -f "$KSHELL_STATE/detached"`
@@ -82,7 +82,7 @@ func TestHeartbeat_HangsOnTheWire(t *testing.T) {
 	c := open(t, s, program(t), onNode("--heartbeat", "20s")...)
 	c.prompt()
 	c.await(`kshell: warning: no heartbeat has reached pod node-shell-node1-[a-z0-9]+ for [0-9]+ s \(no answer within 2s\): ` +
-		`the pod ends itself after 20s without one\r\n`)
+		`the pod ends by itself after 20s without one\r\n`)
 	c.await(`kshell: heartbeats reach pod node-shell-node1-[a-z0-9]+ again\r\n`)
 	c.run("echo up''to", "upto\r\n")
 	c.keys("exit 4\r")
@@ -95,12 +95,12 @@ func awaitClosed(t *testing.T, ch <-chan struct{}) {
 	select {
 	case <-ch:
 	case <-time.After(deadline):
-		t.Fatal("waited in vain")
+		t.Fatal("the channel was not closed in time")
 	}
 }
 
-// The execs by which --attach reaches the pod are made while Ctrl-C is still a
-// signal.
+// The execs with which --attach reaches the pod are made while Ctrl-C still
+// sends a signal.
 func TestAttach_ExecHangs_CtrlC(t *testing.T) {
 	t.Parallel()
 	for name, words := range map[string]string{"heartbeat": heartbeatWords, "return": returnWords} {
@@ -111,8 +111,8 @@ func TestAttach_ExecHangs_CtrlC(t *testing.T) {
 			asked := hangs(s, 0, words)
 			c := open(t, s, program(t), "node-shell", "--attach", pod)
 			awaitClosed(t, asked)
-			c.awaitModes(c.before)   // Ctrl-C is a signal, which
-			c.signal(syscall.SIGINT) // typed would end the test's own shell, too
+			c.awaitModes(c.before)
+			c.signal(syscall.SIGINT) // Ctrl-C, typed, would end the test's shell as well
 			c.mustEnd(130)
 			if pods := nodePods(t, s); len(pods) != 1 {
 				t.Errorf("%d pods, want the one that was left running", len(pods))
@@ -148,7 +148,7 @@ func TestDetach_ExecHangs(t *testing.T) {
 	c.keys("~d")
 	awaitClosed(t, asked)
 	c.run("echo up''to", "upto\r\n")
-	c.await(`kshell: warning: the shell cannot be left running: cannot reach the shell in pod node-shell-node1-[a-z0-9]+: no answer within 3s\r\n`)
+	c.await(`kshell: warning: cannot leave the shell running: cannot reach the shell in pod node-shell-node1-[a-z0-9]+: no answer within 3s\r\n`)
 	c.keys("\r")
 	c.prompt()
 	c.keys("~d")
@@ -156,7 +156,8 @@ func TestDetach_ExecHangs(t *testing.T) {
 	c.mustEnd(0)
 }
 
-// A server that refuses the log costs the output of the outage, not the shell.
+// If the server refuses the log, the output of the outage is missing, and the
+// session goes on.
 func TestLog_RefusedKeepsTheSession(t *testing.T) {
 	t.Parallel()
 	for _, code := range []int{500, 503} {
@@ -176,13 +177,13 @@ func TestLog_RefusedKeepsTheSession(t *testing.T) {
 			c.keys("exit 5\r")
 			c.mustEnd(5)
 			if n := len(sessionsWithTTY(s)); n != 2 {
-				t.Errorf("%d connections, want one and another one", n)
+				t.Errorf("%d connections, want 2", n)
 			}
 		})
 	}
 }
 
-// A new shell shows its first prompt though its log cannot be read.
+// A new shell shows its first prompt although its log cannot be read.
 func TestLog_RefusedFromTheStart(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -195,7 +196,7 @@ func TestLog_RefusedFromTheStart(t *testing.T) {
 	c.mustEnd(5)
 }
 
-// Without a name, --attach names the pod and who made it, and asks before it
+// Without a name, --attach names the pod and its creator, and asks before it
 // attaches to another user's.
 func TestAttach_Unnamed(t *testing.T) {
 	t.Parallel()
@@ -218,12 +219,12 @@ func TestAttach_Unnamed(t *testing.T) {
 		c.mustEnd(4)
 	}
 	interrupted := func(c *console, _ string) {
-		c.signal(syscall.SIGINT) // Ctrl-C would end the test's own shell, too
+		c.signal(syscall.SIGINT) // Ctrl-C, typed, would end the test's shell as well
 		c.mustEnd(130)
 	}
 	for name, tt := range map[string]struct {
 		by, from string
-		said     string // behind pod and node
+		said     string // after the pod and the node
 		answer   func(*console)
 		end      func(c *console, name string)
 	}{
@@ -264,7 +265,7 @@ func TestAttach_Named(t *testing.T) {
 	c.mustEnd(4)
 }
 
-// Without a terminal to ask on, another user's pod has to be named.
+// Without a terminal to ask on, --attach to another user's pod needs its name.
 func TestAttach_UnnamedWithoutTerminal(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -278,7 +279,7 @@ func TestAttach_UnnamedWithoutTerminal(t *testing.T) {
 	}
 	for _, want := range []string{
 		"kshell: pod " + pod + " on node node1 was made by bob from build7 (according to its annotations); you are ",
-		": name the pod to attach to it, since you cannot be asked (stderr is not a terminal)\n",
+		": cannot ask whether to attach to it, because stderr is not a terminal\n",
 		"hint: kshell node-shell --attach -n default " + pod + "\n",
 	} {
 		if !strings.Contains(string(text), want) {
@@ -290,8 +291,8 @@ func TestAttach_UnnamedWithoutTerminal(t *testing.T) {
 	}
 }
 
-// A Ctrl-C that is typed while kshell waits for the log is the shell's: the
-// server is not silent.
+// A Ctrl-C that is typed while kshell waits for the log goes to the shell, and
+// does not end kshell as if the server were silent.
 func TestLog_HangsCtrlC(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -318,7 +319,7 @@ func (c *console) awaitRaw() {
 	}
 }
 
-// A mark whose exec hangs is followed by another one.
+// If the exec of a mark hangs, another mark is printed.
 func TestMark_ExecHangs(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

@@ -225,9 +225,9 @@ func (s *nodeShells) comeBack(ctx context.Context) error {
 	return err
 }
 
-// mayAttach says which pod is attached to, and who made it. A pod that the user
-// has not named, and that does not say that this user made it here, is attached
-// to only if the user agrees.
+// mayAttach prints which pod is attached to and who created it. It asks the
+// user first, unless the user named the pod or the annotations name this user
+// and host.
 func (s *nodeShells) mayAttach(ctx context.Context, p *corev1.Pod, facts node.Facts, named bool) error {
 	by, from := s.plan.options.By, s.plan.options.From
 	if named || facts.ClaimsCreator(by, from) {
@@ -237,7 +237,7 @@ func (s *nodeShells) mayAttach(ctx context.Context, p *corev1.Pod, facts node.Fa
 	words := fmt.Sprintf("pod %s on node %s was %s; you are %s", p.Name, p.Spec.NodeName, madeBy(facts), userAt(by, from))
 	if !terminal.IsTerminal(s.Err) {
 		return &hinted{
-			fmt.Errorf("%s: name the pod to attach to it, since you cannot be asked (stderr is not a terminal)", words),
+			fmt.Errorf("%s: cannot ask whether to attach to it, because stderr is not a terminal", words),
 			fmt.Sprintf("%s --attach -n %s %s", s.plan.exec.path, p.Namespace, p.Name),
 		}
 	}
@@ -249,7 +249,7 @@ func (s *nodeShells) mayAttach(ctx context.Context, p *corev1.Pod, facts node.Fa
 	return err
 }
 
-// madeBy says who made a pod, as far as the pod says so.
+// madeBy returns who created a pod, according to its annotations.
 func madeBy(facts node.Facts) string {
 	if facts.By == "" && facts.From == "" {
 		return "made by an unknown user (its annotations name none)"
@@ -257,13 +257,13 @@ func madeBy(facts node.Facts) string {
 	return "made by " + userAt(facts.By, facts.From) + " (according to its annotations)"
 }
 
-// userAt names a user on a host.
+// userAt returns "NAME from HOST".
 func userAt(name, host string) string {
 	return fmt.Sprintf("%s from %s", cmp.Or(name, "an unknown user"), cmp.Or(host, "an unknown host"))
 }
 
-// running finds the shell to attach to. Named reports that the user has named it,
-// or has chosen it from a list that shows who made it.
+// running returns the pod of the shell to attach to. named reports whether the
+// user named it, or chose it from a list that shows who created it.
 func (s *nodeShells) running(ctx context.Context) (p *corev1.Pod, named bool, err error) {
 	if s.plan.attach != "" {
 		p, err := s.pods.Get(ctx, s.plan.options.Namespace, s.plan.attach)
@@ -273,7 +273,7 @@ func (s *nodeShells) running(ctx context.Context) (p *corev1.Pod, named bool, er
 		case err != nil:
 			return nil, false, err
 		case !node.Ours(p) || !node.FactsOf(p).Shell:
-			return nil, false, &hinted{fmt.Errorf("pod %s is no node shell to which one can come back", p.Name), s.plan.exec.path + " list"}
+			return nil, false, &hinted{fmt.Errorf("pod %s does not run a node shell that can be attached to", p.Name), s.plan.exec.path + " list"}
 		}
 		return p, true, nil
 	}

@@ -51,10 +51,11 @@ func (a *app) newNodeShells(kube *kubeconfig.Target, p *nodePlan) (*nodeShells, 
 	return &nodeShells{app: a, plan: p, cfg: kube.Config, client: client, pods: pods}, nil
 }
 
-// lookingAt bounds a look at something that kshell can do without.
+// lookingAt bounds requests for information that kshell can do without.
 const lookingAt = 10 * time.Second
 
-// look gives the options for a node, of which it finds out what it can: who may not look at nodes may make pods on them all the same.
+// look returns the options for a node. They depend on the node object if the
+// user may read it; nodes that cannot be read count as Linux.
 func (s *nodeShells) look(ctx context.Context, n *notice, name string) (node.Options, error) {
 	o := s.plan.options
 	o.Node, o.Name, o.At = name, node.Name(name), time.Now()
@@ -147,7 +148,7 @@ func (s *nodeShells) allow(ctx context.Context) error {
 	return s.refusal
 }
 
-// nodePod is a pod of ours on a node.
+// nodePod is a pod that kshell created on a node, or attaches to.
 type nodePod struct {
 	*nodeShells
 	notice  *notice
@@ -155,14 +156,14 @@ type nodePod struct {
 	pod     *corev1.Pod
 	release func()
 
-	// Also of who removes it in a panic.
-	keep  atomic.Bool           // it is left running
-	ended atomic.Bool           // what ran in it has
-	here  atomic.Pointer[visit] // this kshell's, of a shell at which others may be
+	// Also used by remove after a panic, in any goroutine.
+	keep  atomic.Bool           // leave the pod running
+	ended atomic.Bool           // its shell or command has ended
+	here  atomic.Pointer[visit] // of this kshell; other clients may be attached
 }
 
-// open creates a pod on a node and waits until it runs. A pod that is returned
-// has to be removed, also when there is an error.
+// open creates a pod on a node and waits until it runs. The caller must remove
+// a pod that is returned, also if there is an error.
 func (s *nodeShells) open(ctx context.Context, n *notice, name string) (*nodePod, place, error) {
 	if err := s.allow(ctx); err != nil {
 		return nil, place{}, err
@@ -193,16 +194,16 @@ func (s *nodeShells) open(ctx context.Context, n *notice, name string) (*nodePod
 	return p, at, err
 }
 
-// create creates a pod. It has to be removed.
+// create creates a pod. The caller must remove it.
 func (s *nodeShells) create(ctx context.Context, n *notice, o node.Options) (*nodePod, error) {
-	if ctx.Err() != nil { // while it was looked at
+	if ctx.Err() != nil { // a signal came before this
 		n.say("no pod was created")
 		return nil, context.Cause(ctx)
 	}
 	wanted := node.Pod(o)
 	p := &nodePod{nodeShells: s, notice: n, options: o}
 	defer s.lastResort.hold(nil)()
-	// After a signal the answer is waited for a little longer: it says whether
+	// After a signal, wait a little longer for the answer: it tells whether
 	// there is a pod to delete.
 	asking, cancel := outlasting(ctx, lookingAt, patience/2)
 	defer cancel()
@@ -220,12 +221,12 @@ func (s *nodeShells) create(ctx context.Context, n *notice, o node.Options) (*no
 	}
 	p.pod = made
 	p.release = s.lastResort.hold(p.remove)
-	n.detail("pod %s was made on node %s, image %s", made.Name, o.Node, o.Image)
+	n.detail("pod %s was created on node %s, image %s", made.Name, o.Node, o.Image)
 	return p, nil
 }
 
-// outlasting returns a context that ends after limit, and grace after ctx has
-// ended.
+// outlasting returns a context that ends after limit, or grace after the end of
+// ctx.
 func outlasting(ctx context.Context, limit, grace time.Duration) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	stop := context.AfterFunc(ctx, func() {
@@ -238,11 +239,12 @@ func outlasting(ctx context.Context, limit, grace time.Duration) (context.Contex
 	}
 }
 
-// lostAfter is the time between two looks for a pod that may have been created.
+// lostAfter is the time between two requests for a pod that may have been
+// created.
 const lostAfter = 500 * time.Millisecond
 
-// lost deletes a pod that may have been created although the server has not
-// said so, and warns if it may be left.
+// lost deletes a pod that may have been created although the server did not
+// confirm it, and warns if the pod may be left.
 func (p *nodePod) lost(wanted *corev1.Pod, err error) {
 	var refused *node.CreateError
 	if !errors.As(err, &refused) || refused.Answered() || refused.Unsent() {
@@ -251,7 +253,7 @@ func (p *nodePod) lost(wanted *corev1.Pod, err error) {
 	ctx, cancel := p.lastResort.cleanup(removing)
 	defer cancel()
 	found, err := p.client.Get(ctx, wanted.Namespace, wanted.Name)
-	if apierrors.IsNotFound(err) && !refused.Failed() && !closedWithin(lostAfter, ctx.Done()) { // it may still be under way
+	if apierrors.IsNotFound(err) && !refused.Failed() && !closedWithin(lostAfter, ctx.Done()) { // it may still be created
 		found, err = p.client.Get(ctx, wanted.Namespace, wanted.Name)
 	}
 	if err == nil { // no other pod has the name
@@ -267,12 +269,12 @@ func (p *nodePod) lost(wanted *corev1.Pod, err error) {
 		if p.options.Detached {
 			span = p.options.TTL
 		}
-		p.notice.warn("pod %s may have been created in namespace %s: the server has not answered; it ends by itself after %v", wanted.Name, wanted.Namespace, span)
+		p.notice.warn("pod %s may have been created in namespace %s: the server did not answer; such a pod ends by itself after %v", wanted.Name, wanted.Namespace, span)
 		p.notice.hint("kubectl delete pod %s -n %s --ignore-not-found", wanted.Name, wanted.Namespace)
 	}
 }
 
-// explainCreate adds where it would be allowed.
+// explainCreate adds a hint with the namespaces that allow the pod.
 func (s *nodeShells) explainCreate(ctx context.Context, err error) error {
 	var refused *node.CreateError
 	if !errors.As(err, &refused) || refused.Cause != node.PodSecurity {
@@ -317,7 +319,8 @@ func (p *nodePod) start(ctx context.Context) (place, error) {
 	return place{p.pod.Namespace, p.pod.Name, node.Container, found}, nil
 }
 
-// explainStart adds what helps where the node does not get the image, or it has no sh.
+// explainStart adds a hint if the node cannot get the image, or the image has
+// no sh.
 func (p *nodePod) explainStart(err error) error {
 	var not *pod.NotRunningError
 	if !errors.As(err, &not) || !strings.Contains(not.Reason, "Image") && !strings.Contains(err.Error(), "executable file not found") {
@@ -326,11 +329,11 @@ func (p *nodePod) explainStart(err error) error {
 	return &hinted{&shortError{err, err.Error()}, fmt.Sprintf("--image, or the setting %s, names an image that the node can get, with sh and nsenter in it", settings.NodeImage)}
 }
 
-// removing bounds the removal of a pod. Signals may make it shorter: see
-// mustForce.
+// removing bounds the deletion of a pod. Signals may shorten it: see mustForce.
 const removing = 10 * time.Second
 
-// remove removes the pod, unless it is to be left running, or left to others.
+// remove deletes the pod, unless it is left running or other clients are
+// attached.
 func (p *nodePod) remove() {
 	defer p.release()
 	ctx, cancel := p.lastResort.cleanup(removing)
@@ -342,7 +345,7 @@ func (p *nodePod) remove() {
 		if errors.Is(err, ctx.Err()) {
 			err = errUnansweredDelete
 		}
-		p.notice.warn("pod %s in namespace %s could not be deleted: %s; it ends by itself %s after the last heartbeat, and at %s at the latest",
+		p.notice.warn("pod %s in namespace %s could not be deleted: %s; the pod ends by itself %s after the last heartbeat, and at %s at the latest",
 			p.pod.Name, p.pod.Namespace, err, p.options.Stale, p.pod.CreationTimestamp.Add(p.options.TTL).Format(time.TimeOnly))
 		p.notice.hint("kubectl delete pod %s -n %s", p.pod.Name, p.pod.Namespace)
 		return
@@ -350,8 +353,8 @@ func (p *nodePod) remove() {
 	p.notice.detail("pod %s was deleted", p.pod.Name)
 }
 
-// errUnansweredDelete is why a pod was not deleted in time.
-var errUnansweredDelete = errors.New("the server has not answered")
+// errUnansweredDelete means that a pod was not deleted in time.
+var errUnansweredDelete = errors.New("the server did not answer")
 
 // one runs the plan on its node.
 func (s *nodeShells) one(ctx context.Context) (err error) {
@@ -412,9 +415,9 @@ func (p *nodePod) run(ctx context.Context, a *app, at place) (*job, error) {
 	if len(plan.command) == 0 {
 		why := "--no-log"
 		if p.options.Windows {
-			why = "a node of Windows"
+			why = "Windows node"
 		}
-		p.notice.say("this shell cannot be taken up again when the connection breaks (%s)", why)
+		p.notice.say("kshell cannot attach to this shell again if the connection breaks (%s)", why)
 	}
 	plan.command, plan.target = p.options.Command(plan.command), pod.Target{Kind: "pod", Name: p.pod.Name}
 	j, err := a.newJob(p.cfg, &plan, at)

@@ -14,8 +14,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// A node whose root is a private mount refuses pods with mountPropagation (k3d,
-// WSL2, Alpine): the pod is created again without it.
+// A node whose root is a private mount (k3d, WSL2, Alpine) refuses pods with
+// mountPropagation: the pod is created again without it.
 func TestNodeShell_PrivateRoot(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -53,7 +53,7 @@ func TestNodeShell_PrivateRoot(t *testing.T) {
 	}
 }
 
-// A container that never starts is not waited for.
+// kshell does not wait for a container that can never start.
 func TestNodeShell_ContainerCannotStart(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

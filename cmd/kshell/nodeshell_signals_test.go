@@ -21,15 +21,14 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// nodeRun is a kshell node-shell without a terminal, in a process group of its
-// own.
+// nodeRun is a node-shell process without a terminal, in its own process group.
 type nodeRun struct {
 	*exec.Cmd
 	err bytes.Buffer
 }
 
-// startOnNode starts node-shell with more arguments. With patient, kshell has
-// the time that a loaded machine needs, else as much as its user gives it.
+// startOnNode returns a node-shell command with these arguments. If patient is
+// set, kshell has the time limits for a loaded machine, else those of a user.
 func startOnNode(t *testing.T, s *sandbox.Server, patient bool, more ...string) *nodeRun {
 	t.Helper()
 	r := &nodeRun{Cmd: command(t, s, append([]string{"node-shell", "--image", sandbox.NodeImage}, more...)...)}
@@ -41,7 +40,7 @@ func startOnNode(t *testing.T, s *sandbox.Server, patient bool, more ...string) 
 	return r
 }
 
-// signal sends a signal to the process, and another one to its group.
+// signal sends a signal to the process, and a second one to its process group.
 func (r *nodeRun) signal(first, second syscall.Signal) error {
 	if err := syscall.Kill(r.Process.Pid, first); err != nil {
 		return err
@@ -49,8 +48,8 @@ func (r *nodeRun) signal(first, second syscall.Signal) error {
 	return syscall.Kill(-r.Process.Pid, second)
 }
 
-// timeout(1) and a shell's job control send a signal twice, to the process and
-// to its group: that is one request to end, and the pod is deleted.
+// timeout(1) and the job control of a shell send a signal twice, to the process
+// and to its group. It counts as one, and the pod is deleted.
 func TestNodeShell_SignalTwice(t *testing.T) {
 	t.Parallel()
 	const runs, workers = 50, 4
@@ -130,23 +129,23 @@ func silentServer(t *testing.T) (address string, accepted chan struct{}) {
 	return listener.Addr().String(), accepted
 }
 
-// What differs from run to run in kshell's messages.
+// Parts of messages that differ from run to run.
 var (
 	podName   = regexp.MustCompile(`node-shell-node1-[a-z0-9]+`)
 	clockTime = regexp.MustCompile(`at [0-9][0-9]:[0-9][0-9]:[0-9][0-9]`)
 )
 
-// Ctrl-C ends node-shell although the server does not answer, and kshell says
-// whether a pod may be left, and how it is deleted.
+// Ctrl-C ends node-shell although the server does not answer, and kshell prints
+// whether a pod may be left, and the command that deletes it.
 func TestNodeShell_InterruptSilentServer(t *testing.T) {
 	t.Parallel()
-	const mayBeLeft = `kshell: warning: pod NAME may have been created in namespace default: the server has not answered; it ends by itself after 5m0s
+	const mayBeLeft = `kshell: warning: pod NAME may have been created in namespace default: the server did not answer; such a pod ends by itself after 5m0s
 hint: kubectl delete pod NAME -n default --ignore-not-found
 `
 	for name, test := range map[string]struct {
-		fault   sandbox.Fault // none: the server does not even open a TLS connection
-		created bool          // a pod is, before the signal
-		left    bool          // and it stays
+		fault   sandbox.Fault // without a Path: the server does not answer the TLS handshake
+		created bool          // a pod is created before the signal
+		left    bool          // a pod is left
 		said    string
 		bound   time.Duration
 	}{
@@ -160,8 +159,8 @@ hint: kubectl delete pod NAME -n default --ignore-not-found
 		},
 		"pod is waited for": {
 			fault: sandbox.Fault{Path: "/pods/"},
-			said: `kshell: warning: pod NAME in namespace default could not be deleted: the server has not answered; ` +
-				`it ends by itself 5m0s after the last heartbeat, and at TIME at the latest
+			said: `kshell: warning: pod NAME in namespace default could not be deleted: the server did not answer; ` +
+				`the pod ends by itself 5m0s after the last heartbeat, and at TIME at the latest
 hint: kubectl delete pod NAME -n default
 `,
 			created: true, left: true, bound: 5 * time.Second,
@@ -223,7 +222,7 @@ hint: kubectl delete pod NAME -n default
 	}
 }
 
-// kshell says that a pod may be left only if the server may have created one.
+// kshell warns that a pod may be left only if the server may have created one.
 func TestNodeShell_CreateFails(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

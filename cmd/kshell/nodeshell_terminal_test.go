@@ -113,7 +113,7 @@ func TestAPodThatCannotBeDeletedIsNamed(t *testing.T) {
 	gone(c, s)
 	begin := time.Now()
 	c.keys("\x04")
-	c.await(`(?s)kshell: warning: pod node-shell-node1-[a-z0-9]+ in namespace default could not be deleted: .* it ends by itself 5m0s after the last heartbeat`)
+	c.await(`(?s)kshell: warning: pod node-shell-node1-[a-z0-9]+ in namespace default could not be deleted: .* the pod ends by itself 5m0s after the last heartbeat`)
 	c.mustEnd(255)
 	if took := time.Since(begin); took > removing+deadline/2 {
 		t.Errorf("it took %v", took)

@@ -17,12 +17,12 @@ import (
 
 // The rules of everything that kshell itself says:
 //
-//   - It goes to stderr, a line at a time, behind "kshell: ", in lower case, without a final period.
+//   - It goes to stderr, a line at a time, after "kshell: ", in lower case, without a final period.
 //   - "hint: " lines say what to type next.
 //   - What a server, a file or an argument says is cleaned: no control character of theirs reaches the terminal, and nothing
 //     longer than 2,000 characters.
-//   - No URL is shown with its user info or its query.
-//   - While the terminal is raw a line ends in CR LF. A line of ours never begins behind remote text.
+//   - No URL is printed with its user info or its query.
+//   - While the terminal is raw a line ends in CR LF. A line of kshell's never follows remote text on the same line.
 //   - Errors are always said; notes and warnings not with -q; details only with -v and without -q.
 //   - A command's own exit code is not commented on: it is the command's to say.
 
@@ -32,8 +32,8 @@ const hintPrefix = "hint: "
 // maxWords bounds one message, in characters.
 const maxWords = 2000
 
-// maxRead is how much of a message is looked at, in bytes: its URLs are
-// shortened before it is cut to maxWords.
+// maxRead is how much of a message is read, in bytes. URLs are shortened first,
+// then the message is cut to maxWords.
 const maxRead = 32 << 10
 
 // notice is the one writer of kshell's own words. Its methods may be called from any goroutine.
@@ -102,19 +102,20 @@ func (n *notice) say(format string, args ...any) {
 	}
 }
 
-// caution is for what the user should know.
+// caution prints a warning that -q hides.
 func (n *notice) caution(format string, args ...any) {
 	if !n.quiet {
 		n.warn(format, args...)
 	}
 }
 
-// warn is for what has failed and ends nothing: it is said even with -q.
+// warn prints a warning about something that failed without ending the program.
+// It is printed even with -q.
 func (n *notice) warn(format string, args ...any) {
 	n.line("kshell: warning: ", fmt.Sprintf(format, args...))
 }
 
-// hint says what to type about the warning before it.
+// hint prints what to type about the preceding warning.
 func (n *notice) hint(format string, args ...any) {
 	n.line(hintPrefix, fmt.Sprintf(format, args...))
 }
@@ -179,9 +180,9 @@ func clean(words string) string {
 	return cut(b.String())
 }
 
-// withoutSecrets shortens the URLs in words to where they lead: user info may
-// hold a password, a query may hold a token, or all of our script in a server's
-// account of a failed exec.
+// withoutSecrets removes user info and query from the URLs in words. User info
+// may hold a password; a query may hold a token, or, in a server's message
+// about a failed exec, the whole script of kshell.
 func withoutSecrets(words string) string {
 	var b strings.Builder
 	for {
@@ -196,8 +197,8 @@ func withoutSecrets(words string) string {
 	}
 }
 
-// endOfURL is where a URL ends in rest, which follows head and "://": at the
-// closing quotation mark if an opening one is before its scheme, else at a space
+// endOfURL returns where a URL ends in rest, which follows head and "://": at
+// the closing quotation mark if there is one before the scheme, else at a space
 // or a quotation mark.
 func endOfURL(head, rest string) int {
 	before := strings.TrimRightFunc(head, func(r rune) bool {
@@ -207,7 +208,7 @@ func endOfURL(head, rest string) int {
 		for i := 0; i < len(rest); i++ {
 			switch rest[i] {
 			case '\\':
-				i++ // what is escaped does not close it
+				i++ // an escaped character does not end the URL
 			case before[len(before)-1]:
 				return i
 			}
@@ -216,15 +217,15 @@ func endOfURL(head, rest string) int {
 	if end := strings.IndexAny(rest, " \t\r\n\"'`"); end >= 0 {
 		rest = rest[:end]
 	}
-	return len(strings.TrimRight(rest, ",.;:)>")) // the sentence's own
+	return len(strings.TrimRight(rest, ",.;:)>")) // the punctuation of the sentence
 }
 
-// authority is a host and port (RFC 3986, 3.2) without user info.
+// authority matches a host and port without user info (RFC 3986, 3.2).
 var authority = regexp.MustCompile(`^([^:@\[\]]*|\[[^@\[\]]*\])(:[0-9]*)?$`)
 
-// publicURL is a URL from behind its "://" on, without user info and query. User
-// info that is not escaped as it should be may hold any character: what comes
-// before the last @ is left out then, or all where there is none.
+// publicURL returns a URL, from after its "://", without user info and query.
+// User info that is not escaped properly may contain any character: in that
+// case everything before the last @ is removed or, without an @, everything.
 func publicURL(url string) string {
 	host := url
 	if i := strings.IndexAny(url, "/?#"); i >= 0 {

@@ -14,32 +14,33 @@ import (
 	"kshell/internal/group"
 )
 
-// signalError is the cause of a context that a signal has ended.
+// signalError is the cause of a context that was ended by a signal.
 type signalError struct{ signal syscall.Signal }
 
 func (e signalError) Error() string {
 	return fmt.Sprintf("ended by signal %d (%s)", int(e.signal), e.signal)
 }
 
-// patience is how long the program may take to end after a signal. An output
-// that is not read can hold it, and a terminal stopped with Ctrl-S. Cleanups
-// such as the deletion of a pod get as long after Ctrl-C, whatever signals
-// follow.
+// patience is how long the program may take to end after a signal: output that
+// is not read can block it, as can a terminal that is stopped with Ctrl-S.
+// After Ctrl-C, cleanups such as the deletion of a pod also get this time,
+// whatever signals follow.
 var patience = 2 * time.Second
 
 const (
-	// sameSignal is how long after the first signal others count as the same:
-	// timeout(1), for one, sends TERM to the process and to its group.
+	// sameSignal is how long after the first signal further ones count as the
+	// same: timeout(1) sends TERM to the process and to its group.
 	sameSignal = 500 * time.Millisecond
-	// reporting is how long a cleanup that was cut short may take to say so, and
-	// the program to exit after the last cleanup.
+	// reporting is how long a cleanup that was cut short may take to report
+	// that, and how long the program may take to exit after the last cleanup.
 	reporting = time.Second
 )
 
 // withSignals returns a context that INT, TERM, HUP and QUIT end, with a
 // signalError as its cause, unless they are ignored (nohup). If the program
-// does not end after the signal, force is called with the exit code: see
-// mustForce. Writes to a closed pipe become errors and do not end the process.
+// does not end after a signal, force is called with the exit code: see
+// mustForce. A write to a closed pipe returns an error and does not end the
+// process.
 func withSignals(parent context.Context, local *lastResort, force func(code int)) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	caught, broken, done := make(chan os.Signal, 2), make(chan os.Signal, 1), make(chan struct{})
@@ -71,14 +72,14 @@ func withSignals(parent context.Context, local *lastResort, force func(code int)
 	}
 }
 
-// mustForce waits, after the first signal, until the program has ended or is to
-// be forced to end, and reports which.
+// mustForce is called after the first signal. It waits until the program has
+// ended or must be forced to end, and reports whether it must.
 //
-// Without a cleanup under way the program is forced to end by another signal, or
-// after patience. Cleanups may take patience after INT and after another
-// signal, else as long as removing. Signals within sameSignal count as the
-// first one. HUP never counts as another signal: a terminal that is closed sends
-// several.
+// If no cleanup is under way, the program must end at another signal, or after
+// patience. Cleanups may take patience if the first signal was INT or another
+// signal follows, otherwise as long as removing. Signals within sameSignal of
+// the first count as the first. HUP never counts as another signal: closing a
+// terminal sends several.
 func mustForce(first os.Signal, caught <-chan os.Signal, local *lastResort, done <-chan struct{}) bool {
 	begin := time.Now()
 	end := begin.Add(max(removing, patience))
@@ -119,7 +120,8 @@ func mustForce(first os.Signal, caught <-chan os.Signal, local *lastResort, done
 	}
 }
 
-// closedWithin waits for done, and reports whether it was closed in time.
+// closedWithin waits for done to be closed, and reports whether it was closed
+// within limit.
 func closedWithin(limit time.Duration, done <-chan struct{}) bool {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
@@ -131,38 +133,39 @@ func closedWithin(limit time.Duration, done <-chan struct{}) bool {
 	}
 }
 
-// lastResort is what is undone however the program ends: the terminal's raw
-// mode, and the pods that were made. The zero value is ready to use. Its methods
-// may be called from any goroutine.
+// lastResort is what must be undone however the program ends: it restores the
+// terminal, and deletes the pods that were created. The zero value is ready to
+// use. Its methods may be called from any goroutine.
 type lastResort struct {
 	mu       sync.Mutex
-	terminal localTerminal // nil: there was none yet
-	closed   bool          // no terminal is made raw any more
+	terminal localTerminal // nil: none was used yet
+	closed   bool          // a terminal that is used from now on is restored at once
 	panicked bool
-	held     map[*thing]struct{} // what is not cleaned up yet
-	free     chan struct{}       // closed when nothing is held any more; nil: nothing ever was
+	held     map[*item]struct{} // not cleaned up yet
+	free     chan struct{}      // closed when held becomes empty; nil: it always was
 
-	cleanups context.Context // of all cleanups; nil before the first one
+	cleanups context.Context // of all cleanups; nil: none has begun
 	cut      context.CancelFunc
-	end      time.Time // of the cleanups; zero: none was set
+	end      time.Time // deadline of the cleanups; zero: none
 	timer    *time.Timer
 }
 
 // localTerminal is the part of a terminal.Terminal that lastResort needs.
 type localTerminal interface{ Close() }
 
-// thing is something to clean up.
-type thing struct{ order func() }
+// item is something to clean up.
+type item struct{ cleanUp func() }
 
-// hold registers something that has to be cleaned up before the program ends;
-// release reports that it was. order cleans it up after a panic; it may be nil.
-func (l *lastResort) hold(order func()) (release func()) {
+// hold registers an item that must be cleaned up before the program ends. The
+// caller calls release when it has cleaned up. cleanUp, which may be nil, is
+// called after a panic.
+func (l *lastResort) hold(cleanUp func()) (release func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.held) == 0 {
-		l.held, l.free = map[*thing]struct{}{}, make(chan struct{})
+		l.held, l.free = map[*item]struct{}{}, make(chan struct{})
 	}
-	held := &thing{order}
+	held := &item{cleanUp}
 	l.held[held] = struct{}{}
 	return sync.OnceFunc(func() {
 		l.mu.Lock()
@@ -173,14 +176,14 @@ func (l *lastResort) hold(order func()) (release func()) {
 	})
 }
 
-// holds reports whether something has to be cleaned up.
+// holds reports whether an item has to be cleaned up.
 func (l *lastResort) holds() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.held) > 0
 }
 
-// released returns a channel that is closed when nothing has to be cleaned up.
+// released returns a channel that is closed when no item has to be cleaned up.
 func (l *lastResort) released() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -192,8 +195,8 @@ func (l *lastResort) released() <-chan struct{} {
 	return l.free
 }
 
-// cleanup returns the context of a cleanup that may take until limit. A signal
-// does not end it, but may make the time shorter.
+// cleanup returns a context for a cleanup that may take limit. A signal does
+// not end it, but may shorten it.
 func (l *lastResort) cleanup(limit time.Duration) (context.Context, context.CancelFunc) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -205,7 +208,7 @@ func (l *lastResort) cleanup(limit time.Duration) (context.Context, context.Canc
 	return context.WithDeadline(l.cleanups, end)
 }
 
-// limit sets when the cleanups end, those that are under way too.
+// limit sets the deadline of all cleanups, including those that have begun.
 func (l *lastResort) limit(end time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -216,7 +219,7 @@ func (l *lastResort) limit(end time.Time) {
 	l.end, l.timer = end, time.AfterFunc(time.Until(end), l.cut)
 }
 
-// limited returns a channel that is closed when the cleanups have to end.
+// limited returns a channel that is closed at the deadline of the cleanups.
 func (l *lastResort) limited() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -224,22 +227,22 @@ func (l *lastResort) limited() <-chan struct{} {
 	return l.cleanups.Done()
 }
 
-// prepare is called with mu held.
+// prepare makes the context of the cleanups. It is called with mu held.
 func (l *lastResort) prepare() {
 	if l.cleanups == nil {
 		l.cleanups, l.cut = context.WithCancel(context.Background()) //nolint:gosec // limit calls it
 	}
 }
 
-// clean cleans up what is held, all at the same time.
+// clean cleans up all items, concurrently.
 func (l *lastResort) clean() {
 	l.mu.Lock()
 	held := slices.Collect(maps.Keys(l.held))
 	l.mu.Unlock()
 	var all group.Group
 	for _, h := range held {
-		if h.order != nil {
-			all.Go(h.order)
+		if h.cleanUp != nil {
+			all.Go(h.cleanUp)
 		}
 	}
 	all.Wait()
@@ -255,7 +258,8 @@ func (l *lastResort) use(t localTerminal) {
 	}
 }
 
-// close restores the terminal for good: no terminal is made raw any more.
+// close restores the terminal. A terminal that is used after that is restored
+// at once.
 func (l *lastResort) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -265,9 +269,9 @@ func (l *lastResort) close() {
 	}
 }
 
-// onPanic is deferred in each goroutine whose panic is not passed on to another:
-// the terminal is restored for good, and what is held cleaned up, before the
-// panic goes on and ends the process.
+// onPanic is deferred in each goroutine whose panics are not passed on to
+// another goroutine. It restores the terminal and cleans up before the panic
+// ends the process.
 func (l *lastResort) onPanic() {
 	if cause := recover(); cause != nil {
 		l.afterPanic()
@@ -283,8 +287,8 @@ func (l *lastResort) afterPanic() {
 	l.clean()
 }
 
-// yield does not return if another goroutine has panicked: that one ends the
-// process when it has cleaned up.
+// yield blocks for good if another goroutine has panicked: that goroutine ends
+// the process after it has cleaned up.
 func (l *lastResort) yield() {
 	l.mu.Lock()
 	panicked := l.panicked

@@ -102,7 +102,7 @@ func (c *closings) Close() { *c++ }
 
 func TestLastResort_ClosesTerminals(t *testing.T) {
 	var l lastResort
-	l.close() // there is none: nothing happens
+	l.close() // without a terminal it does nothing
 	l = lastResort{}
 	var first, second, late closings
 	l.use(&first)
@@ -110,11 +110,11 @@ func TestLastResort_ClosesTerminals(t *testing.T) {
 	l.close()
 	l.use(&late)
 	if first != 0 || second != 1 || late != 1 {
-		t.Errorf("closed %d, %d and %d times, want 0 (it was replaced), 1 and 1 (it came after the end)", first, second, late)
+		t.Errorf("closed %d, %d and %d times, want 0 (it was replaced), 1 and 1 (it was used after close)", first, second, late)
 	}
 }
 
-// timedSignal is a signal that arrives some time after the first one.
+// timedSignal is a signal and the time from the first signal to it.
 type timedSignal struct {
 	after  time.Duration
 	signal syscall.Signal
@@ -125,11 +125,11 @@ func TestMustForce(t *testing.T) {
 	for name, test := range map[string]struct {
 		first  syscall.Signal
 		more   []timedSignal
-		held   time.Duration // how long a cleanup takes that ignores its limit; 0: there is none
-		ends   time.Duration // when the program does; 0: never
+		held   time.Duration // how long a cleanup takes that ignores its deadline; 0: no cleanup
+		ends   time.Duration // when the program ends; 0: never
 		forced bool
 		took   time.Duration
-		limit  time.Duration // of the cleanup
+		limit  time.Duration // when the context of the cleanup ends
 	}{
 		"program ends":                    {first: syscall.SIGTERM, ends: time.Second, took: time.Second},
 		"program hangs":                   {first: syscall.SIGTERM, forced: true, took: patience},

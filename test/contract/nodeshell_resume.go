@@ -179,7 +179,7 @@ func sharedShell(t *testing.T, p Program, n Nodes) {
 	}
 	stays := func(w window, code int) {
 		t.Helper()
-		if got := w.End(); got != code || !strings.Contains(w.errs.String(), "is left to who else is at the shell") {
+		if got := w.End(); got != code || !strings.Contains(w.errs.String(), "kept: other clients are attached") {
 			t.Errorf("exit code %d, want %d; stderr %s", got, code, w.errs.String())
 		}
 	}
