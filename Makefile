@@ -30,8 +30,9 @@ install: ## install kshell into $GOBIN, also as a plugin of kubectl (PLUGIN= lea
 # The other names of the program: a plugin of kubectl, and what kubectl asks for its completion.
 PLUGIN ?= kubectl-kshell kubectl_complete-kshell
 
-# The race detector is on where goroutines are tested: in everything but the sandbox and the tests that run kshell in a process of its own.
-RACED = $(shell go list ./cmd/... ./internal/... | grep -v /sandbox)
+# The race detector is on where goroutines are tested: in everything but the sandbox and test/. What -short skips there is run without it.
+RACED   = $(shell go list ./cmd/... ./internal/... | grep -v /sandbox)
+UNRACED = ./cmd/... ./internal/apiclient ./internal/pod ./internal/sandbox/... ./test/...
 
 # SHELLS=all runs the tests of the scripts in every shell that they support, each of which has to be installed; otherwise in one.
 test: export KSHELL_TEST_SHELLS = $(SHELLS)
@@ -41,7 +42,7 @@ ifeq ($(RACE),all)
 	go test -race -timeout 30m ./...
 else
 	go test -race -short -timeout 15m $(RACED)
-	go test -timeout 15m ./cmd/... ./internal/sandbox/... ./test/...
+	go test -timeout 15m $(UNRACED)
 endif
 
 contract: ## run the contract of kshell exec and node-shell on the sandbox (test/contract)

@@ -71,6 +71,9 @@ func bomb(w http.ResponseWriter, _ *http.Request) {
 }
 
 func TestList_HugeAnswers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: takes long with the race detector, and tests no goroutine")
+	}
 	for _, tt := range []struct {
 		name    string
 		handler http.HandlerFunc

@@ -154,6 +154,9 @@ func TestWatch_HugeEvent(t *testing.T) {
 // Unused fields are removed as a pod is read, so that a list of thousands of
 // large pods takes little memory.
 func TestList_PodsAreTrimmed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: takes long with the race detector, and tests no goroutine")
+	}
 	const size, items = 100 << 10, 500
 	large, err := json.Marshal(running("web", func(p *corev1.Pod) {
 		p.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubelet", FieldsV1: metav1.NewFieldsV1(`{"a":"` + strings.Repeat("x", size/4) + `"}`)}}

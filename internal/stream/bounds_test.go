@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,10 +87,10 @@ func TestBounds_Status(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, protocol string) {
-				sent := 0
+				var sent atomic.Int64
 				d := pod(t, func(r remote) {
 					for i := 0; i < c.pieces && r.Write(context.Background(), kind(r), r.encode(chError, c.payload)) == nil; i++ {
-						sent += len(c.payload)
+						sent.Add(int64(len(c.payload)))
 					}
 					_ = r.Close(websocket.StatusNormalClosure, "")
 				})
@@ -102,8 +103,8 @@ func TestBounds_Status(t *testing.T) {
 				if err == nil || err.Error() != want {
 					t.Errorf("got %.200v, want %.200s", err, want)
 				}
-				if sent > 2*maxMessage {
-					t.Errorf("%d bytes were read", sent)
+				if sent.Load() > 2*maxMessage {
+					t.Errorf("%d bytes were read", sent.Load())
 				}
 			})
 		})
@@ -225,12 +226,13 @@ func TestBounds_Event(t *testing.T) {
 
 func TestBounds_SPDYErrorStream(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		sent := 0
+		var sent atomic.Int64
 		d := spdyPod(t, func(far *farSPDY) {
 			piece := strings.Repeat("x", 32<<10)
-			for sent < 64<<20 {
+			for sent.Load() < 64<<20 {
 				n, err := io.WriteString(far.streams["error"], piece)
-				if sent += n; err != nil {
+				sent.Add(int64(n))
+				if err != nil {
 					return
 				}
 			}
@@ -242,8 +244,8 @@ func TestBounds_SPDYErrorStream(t *testing.T) {
 		if err := s.Run(ctx); err == nil || err.Error() != tooLarge {
 			t.Errorf("got %v", err)
 		}
-		if sent > 2*maxMessage {
-			t.Errorf("%d bytes were read", sent)
+		if sent.Load() > 2*maxMessage {
+			t.Errorf("%d bytes were read", sent.Load())
 		}
 	})
 }

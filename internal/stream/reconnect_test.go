@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,11 +16,13 @@ import (
 // last entry is repeated. It returns the delays between the attempts, and how the session ended.
 func reconnecting(t *testing.T, s *Session, sockets ...func(remote)) (delays []time.Duration, err error) {
 	t.Helper()
-	attempt, behave := 0, (func(remote))(nil)
-	d := pod(t, func(r remote) { behave(r) })
+	attempt := 0
+	var behave atomic.Value // of func(remote): what the next socket does
+	d := pod(t, func(r remote) { behave.Load().(func(remote))(r) })
 	s.Dial = func(ctx context.Context) (*Conn, error) {
-		behave = sockets[min(attempt, len(sockets)-1)]
-		if attempt++; behave == nil {
+		next := sockets[min(attempt, len(sockets)-1)]
+		behave.Store(next)
+		if attempt++; next == nil {
 			return nil, &DialError{Server: "s", Err: errors.New("refused")}
 		}
 		return d.with(V5)(ctx)
