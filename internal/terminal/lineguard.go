@@ -134,7 +134,7 @@ func (g *LineGuard) lastEnter(p []byte) int {
 
 // newShell filters what is typed at a shell that is new with each connection.
 func (g *LineGuard) newShell(p []byte, connection int) {
-	stale := g.begun && g.line != connection && connection > 0
+	stale := g.begun && g.line != connection
 	if stale && !g.parser.pasting() && time.Since(later(g.connected, g.typed)) >= guardPause {
 		g.begun = false
 	}
@@ -181,12 +181,9 @@ func (g *LineGuard) unfinished(c byte, class inputClass, discard bool) bool {
 
 // sameShell filters what is typed at a shell that outlives its connections.
 func (g *LineGuard) sameShell(p []byte, connection int) (withheld bool) {
-	if connection > 0 && g.number > 0 && connection != g.number {
+	if connection > 0 && connection != g.number {
 		g.missing = g.missing || g.begun || g.dropped || g.awaits != 0
-		g.dropped, g.awaits = false, 0
-	}
-	if connection > 0 {
-		g.number = connection
+		g.dropped, g.awaits, g.number = false, 0, connection
 	}
 	if connection > 0 && g.opened && !g.inPaste {
 		g.out, g.opened = append(g.out, pasteEnd...), false

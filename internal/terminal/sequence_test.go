@@ -65,7 +65,7 @@ var reports = map[string]string{
 	"kitty keyboard flags":            "\x1b[?1u",
 	"background, BEL":                 "\x1b]11;rgb:0000/0000/0000\a",
 	"background, ST":                  "\x1b]11;rgb:0000/0000/0000\x1b\\",
-	"device control string":           "\x1bP>|xterm(390)\x1b\\",
+	"device control string":           "\x1bP>|xterm (390)\x1b\\",
 	"application command":             "\x1b_Gi=31;OK\x1b\\",
 	"two in a row":                    "\x1b[24;3R\x1b[I",
 }
@@ -85,6 +85,9 @@ func TestKeys_ReportsAreNotTyped(t *testing.T) {
 			passed, own := sendReads(t, slices.Concat([]string{"x\r"}, split(report), []string{"~", "."})...)
 			if passed != "x\r"+report || own != "." {
 				t.Errorf("byte by byte: passed %q, own keys %q", passed, own)
+			}
+			if passed, own := sendReads(t, "\x1b", report, "~", "."); passed != "\x1b"+report+"~." || own != "" {
+				t.Errorf("after ESC: passed %q, own keys %q", passed, own)
 			}
 			if passed, own := sendReads(t, "x", report, "~."); passed != "x"+report+"~." || own != "" {
 				t.Errorf("within a line: passed %q, own keys %q", passed, own)
@@ -113,6 +116,7 @@ func TestKeys_SequencesOfKeysAreTyped(t *testing.T) {
 	for name, key := range map[string]string{
 		"ESC": "\x1b", "ESC twice": "\x1b\x1b", "up": "\x1b[A", "up, application": "\x1bOA", "up, Alt": "\x1b\x1b[A", "F1": "\x1bOP",
 		"F5": "\x1b[15~", "Shift-Tab": "\x1b[Z", "Alt-a": "\x1ba", "Alt-Backspace": "\x1b\x7f", "Ctrl-Left": "\x1b[1;5D", "Ctrl-i of kitty": "\x1b[105;5u",
+		"F9 with two parameters": "\x1b[20;0~", "no key of 4 digits": "\x1b[2010~",
 		"F1 of Linux": "\x1b[[A", "umlaut": "ä", "Alt-[": "\x1b[", "Ctrl-A": "\x01",
 	} {
 		t.Run(name, func(t *testing.T) {
