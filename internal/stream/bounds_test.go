@@ -103,8 +103,8 @@ func TestBounds_Status(t *testing.T) {
 				if err == nil || err.Error() != want {
 					t.Errorf("got %.200v, want %.200s", err, want)
 				}
-				if sent.Load() > 2*maxMessage {
-					t.Errorf("%d bytes were read", sent.Load())
+				if n := sent.Load(); n > 2*maxMessage {
+					t.Errorf("%d bytes were read", n)
 				}
 			})
 		})
@@ -149,10 +149,9 @@ func TestBounds_FirstOutput(t *testing.T) {
 	}{"largest": {maxMessage, false}, "too large": {maxMessage + 1, true}, "endless": {1 << 30, true}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				first := true
+				var sockets atomic.Int32
 				d := rawServer(t, func(conn net.Conn) {
-					if first {
-						first = false
+					if sockets.Add(1) == 1 {
 						return
 					}
 					_, err := conn.Write(append(frameHeader(headroom+c.size), byte(chStdout)))
@@ -231,8 +230,7 @@ func TestBounds_SPDYErrorStream(t *testing.T) {
 			piece := strings.Repeat("x", 32<<10)
 			for sent.Load() < 64<<20 {
 				n, err := io.WriteString(far.streams["error"], piece)
-				sent.Add(int64(n))
-				if err != nil {
+				if sent.Add(int64(n)); err != nil {
 					return
 				}
 			}
@@ -244,8 +242,8 @@ func TestBounds_SPDYErrorStream(t *testing.T) {
 		if err := s.Run(ctx); err == nil || err.Error() != tooLarge {
 			t.Errorf("got %v", err)
 		}
-		if sent.Load() > 2*maxMessage {
-			t.Errorf("%d bytes were read", sent.Load())
+		if n := sent.Load(); n > 2*maxMessage {
+			t.Errorf("%d bytes were read", n)
 		}
 	})
 }
@@ -301,7 +299,6 @@ func TestBounds_Refusal(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				sent := 0
 				d := spdyServer(t, func(w http.ResponseWriter, r *http.Request) {
 					if r.Header.Get("Sec-WebSocket-Extensions") != "" {
 						t.Error("compression is offered")
@@ -313,7 +310,8 @@ func TestBounds_Refusal(t *testing.T) {
 					w.Header().Set("Content-Encoding", "gzip")
 					w.WriteHeader(http.StatusForbidden)
 					packed := gzip.NewWriter(w)
-					for piece := bytes.Repeat([]byte("x"), 1<<20); sent < 1<<10; sent++ {
+					piece := bytes.Repeat([]byte("x"), 1<<20)
+					for range 1 << 10 {
 						if _, err := packed.Write(piece); err != nil {
 							return
 						}

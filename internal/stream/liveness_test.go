@@ -164,10 +164,10 @@ func TestDeadLink_AnswerInsideMessage(t *testing.T) {
 // A server that is silent and answers is pinged once per silence of the keepalive, not with every check.
 func TestKeepalive_OnePingPerSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		pings := 0
+		var pings atomic.Int32
 		d := serve(t, func(w http.ResponseWriter, req *http.Request) {
 			ws, err := websocket.Accept(w, req, &websocket.AcceptOptions{
-				Subprotocols: Protocols(), OnPingReceived: func(context.Context, []byte) bool { pings++; return true },
+				Subprotocols: Protocols(), OnPingReceived: func(context.Context, []byte) bool { pings.Add(1); return true },
 			})
 			if err != nil {
 				t.Error(err)
@@ -179,8 +179,8 @@ func TestKeepalive_OnePingPerSilence(t *testing.T) {
 		if err := s.Run(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if most := int(10 * time.Minute / (s.Keepalive - pingMargin)); pings < most/2 || pings > most {
-			t.Errorf("%d pings in 10 minutes, want %d at most", pings, most)
+		if n, most := int(pings.Load()), int(10*time.Minute/(s.Keepalive-pingMargin)); n < most/2 || n > most {
+			t.Errorf("%d pings in 10 minutes, want %d at most", n, most)
 		}
 	})
 }
@@ -198,7 +198,7 @@ func TestIdleKeepalive_IndependentOfKeepalive(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(c.keepalive, " ", c.idle), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				empty := 0
+				var empty atomic.Int32
 				d := pod(t, func(r remote) {
 					ctx, cancel := context.WithTimeout(context.Background(), 4*time.Hour-time.Second)
 					defer cancel()
@@ -208,14 +208,14 @@ func TestIdleKeepalive_IndependentOfKeepalive(t *testing.T) {
 							return
 						}
 						if kind == websocket.MessageBinary && len(message) == 0 {
-							empty++
+							empty.Add(1)
 						}
 					}
 				})
 				s := &Session{Link: Link{Dial: d.with(V5), Reconnect: ReconnectNever}, Keepalive: c.keepalive, IdleKeepalive: c.idle}
 				_ = s.Run(t.Context())
-				if empty != c.want {
-					t.Errorf("%d empty messages in just under 4 h, want %d", empty, c.want)
+				if n := int(empty.Load()); n != c.want {
+					t.Errorf("%d empty messages in just under 4 h, want %d", n, c.want)
 				}
 			})
 		})
@@ -260,15 +260,16 @@ func TestDeadLink_AfterMuchInput(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), c.talk+2*time.Minute)
 				defer cancel()
+				times := int(c.talk / c.every)
 				d := pod(t, func(r remote) {
-					for start := time.Now(); time.Since(start) < c.talk; {
+					for range times {
 						_, _, _ = r.hear()
 						r.say(chStdout, "x")
 					}
 					<-t.Context().Done()
 				})
 				s, _ := pingingSession(d, nil)
-				s.Stdin = &talking{every: c.every, times: int(c.talk / c.every)}
+				s.Stdin = &talking{every: c.every, times: times}
 				start := time.Now()
 				if err := s.Run(ctx); !errors.Is(err, errDead) {
 					t.Errorf("error %v after %v", err, time.Since(start))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,14 +16,14 @@ import (
 func reconnecting(t *testing.T, s *Session, sockets ...func(remote)) (delays []time.Duration, err error) {
 	t.Helper()
 	attempt := 0
-	var behave atomic.Value // of func(remote): what the next socket does
-	d := pod(t, func(r remote) { behave.Load().(func(remote))(r) })
+	next := make(chan func(remote), 1)
+	d := pod(t, func(r remote) { (<-next)(r) })
 	s.Dial = func(ctx context.Context) (*Conn, error) {
-		next := sockets[min(attempt, len(sockets)-1)]
-		behave.Store(next)
-		if attempt++; next == nil {
+		behave := sockets[min(attempt, len(sockets)-1)]
+		if attempt++; behave == nil {
 			return nil, &DialError{Server: "s", Err: errors.New("refused")}
 		}
+		next <- behave
 		return d.with(V5)(ctx)
 	}
 	s.Reconnect = ReconnectAlways
