@@ -192,3 +192,14 @@ func TestGiveUp_ContextEndsFirst(t *testing.T) {
 		}
 	})
 }
+
+func TestEager_AtOnceAfterSocketThatLived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Session{}
+		s.Eager = true
+		delays, err := reconnecting(t, s, lives, dies, lives, finally)
+		if got, want := fmt.Sprint(delays), "[1s]"; got != want || err != nil {
+			t.Errorf("delays %s, want %s; error %v", got, want, err)
+		}
+	})
+}
