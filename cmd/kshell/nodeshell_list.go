@@ -33,7 +33,7 @@ func newNodeList(a *app) *cobra.Command {
 	return cmd
 }
 
-// nodeShellsIn are for what needs no plan.
+// nodeShellsIn returns a nodeShells for commands without a plan.
 func (a *app) nodeShellsIn(everywhere bool) (s *nodeShells, namespace string, err error) {
 	kube, err := a.connect()
 	if err != nil {
@@ -78,7 +78,7 @@ func in(namespace string) string {
 	return " in namespace " + namespace
 }
 
-// listed is a pod's row.
+// listed returns the row of a pod in the list.
 func listed(p *corev1.Pod, now time.Time) []string {
 	facts, status, ends := node.FactsOf(p), string(p.Status.Phase), "-"
 	if p.DeletionTimestamp != nil {
@@ -125,7 +125,7 @@ type gcFlags struct {
 	older              time.Duration
 }
 
-// leftover says why a pod is to go; empty: it stays.
+// leftover returns why a pod is deleted, or "" if it is kept.
 func (f *gcFlags) leftover(p *corev1.Pod, now time.Time) string {
 	why := node.Leftover(p, now)
 	if old := now.Sub(p.CreationTimestamp.Time); why == "" && f.older > 0 && old > f.older && p.DeletionTimestamp == nil {
@@ -173,7 +173,8 @@ func (s *nodeShells) drop(ctx context.Context, p *corev1.Pod) error {
 	return s.client.Remove(ctx, p)
 }
 
-// sweep deletes what earlier node shells have left in the namespace, meanwhile. Who may not list pods does without.
+// sweep deletes, in the background, pods that earlier node shells left in the
+// namespace. It does nothing if the user may not list pods.
 func (s *nodeShells) sweep(ctx context.Context) {
 	s.sweeps.Go(func() {
 		defer s.lastResort.onPanic()
@@ -199,7 +200,7 @@ func (s *nodeShells) sweep(ctx context.Context) {
 	})
 }
 
-// comeBack goes back to a shell that was left running.
+// comeBack attaches to a shell that was left running.
 func (s *nodeShells) comeBack(ctx context.Context) error {
 	if err := s.allow(ctx); err != nil {
 		return err

@@ -87,7 +87,7 @@ func (s *nodeShells) look(ctx context.Context, n *notice, name string) (node.Opt
 	return o, nil
 }
 
-// print prints the pod.
+// print prints the manifest of the pod.
 func (s *nodeShells) print(ctx context.Context) error {
 	o, err := s.look(ctx, s.notice, s.plan.node)
 	if err != nil {
@@ -101,7 +101,7 @@ func (s *nodeShells) print(ctx context.Context) error {
 	return nil
 }
 
-// nodeRules are what a node shell needs in its namespace.
+// nodeRules returns the rights that a node shell needs in its namespace.
 func nodeRules(shell, exists bool) []pod.Rule {
 	rules := []pod.Rule{{Verb: "get", Resource: "pods"}, {Verb: "delete", Resource: "pods"}, {Verb: "watch", Resource: "pods"}}
 	if !exists {
@@ -115,7 +115,8 @@ func nodeRules(shell, exists bool) []pod.Rule {
 	return rules
 }
 
-// allow says which rights are lacking, before anything is made. What cannot be known is left to be refused.
+// allow returns an error that names the missing rights, before anything is
+// created. Rights that cannot be checked are left for the server to refuse.
 func (s *nodeShells) allow(ctx context.Context) error {
 	s.allowed.Do(func() {
 		ctx, cancel := context.WithTimeout(ctx, reviewing)
@@ -297,7 +298,7 @@ func (s *nodeShells) explainCreate(ctx context.Context, err error) error {
 	return &hinted{&shortError{err, err.Error()}, hint}
 }
 
-// someOf names at most six.
+// someOf joins at most six names.
 func someOf(names []string) string {
 	const most = 6
 	if len(names) > most {
@@ -356,7 +357,7 @@ func (p *nodePod) remove() {
 // errUnansweredDelete means that a pod was not deleted in time.
 var errUnansweredDelete = errors.New("the server did not answer")
 
-// one runs the plan on its node.
+// one runs the plan on a single node.
 func (s *nodeShells) one(ctx context.Context) (err error) {
 	start := time.Now()
 	status, err := s.plan.exec.script.openStatus()
@@ -428,7 +429,8 @@ func (p *nodePod) run(ctx context.Context, a *app, at place) (*job, error) {
 	return j, j.refused(ctx, j.run(ctx))
 }
 
-// leftRunning says how to come back.
+// leftRunning returns the message that names the pod and the command to attach
+// to it.
 func (p *nodePod) leftRunning() string {
 	return fmt.Sprintf("pod %s is left running on node %s, until %s: %s --attach -n %s %s comes back to it", p.pod.Name, p.pod.Spec.NodeName,
 		p.pod.CreationTimestamp.Add(p.options.TTL).Local().Format(time.DateTime), p.plan.exec.path, p.pod.Namespace, p.pod.Name)

@@ -51,7 +51,8 @@ type notice struct {
 
 func newNotice(w io.Writer) *notice { return &notice{w: w} }
 
-// setScreen says that the terminal is raw from now on, and that the remote writes to it too; it is nothing to words that go into a file.
+// setScreen tells the notice that the terminal is raw from now on, and that the
+// remote writes to it as well. It has no effect if the messages go to a file.
 func (n *notice) setScreen(s *terminal.Screen) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -60,7 +61,7 @@ func (n *notice) setScreen(s *terminal.Screen) {
 	}
 }
 
-// intoFile says whether w ends in a file, whose lines are those of any.
+// intoFile reports whether w is a regular file, which needs no CRs.
 func intoFile(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
@@ -70,14 +71,14 @@ func intoFile(w io.Writer) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// setCooked says that the terminal is as it was.
+// setCooked tells the notice that the terminal is restored.
 func (n *notice) setCooked() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.raw = false
 }
 
-// line writes; that stderr cannot be written to is nothing that could be said.
+// line writes one line. Errors are ignored: there is nowhere to report them.
 func (n *notice) line(prefix, words string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -95,7 +96,7 @@ func (n *notice) line(prefix, words string) {
 	_, _ = io.WriteString(n.w, line)
 }
 
-// say is for what the user may want to know.
+// say prints a note, which -q hides.
 func (n *notice) say(format string, args ...any) {
 	if !n.quiet {
 		n.line("kshell: ", fmt.Sprintf(format, args...))
@@ -120,7 +121,7 @@ func (n *notice) hint(format string, args ...any) {
 	n.line(hintPrefix, fmt.Sprintf(format, args...))
 }
 
-// detail is for -v.
+// detail prints a line with -v.
 func (n *notice) detail(format string, args ...any) {
 	if n.verbosity > 0 && !n.quiet {
 		n.line("kshell: ", fmt.Sprintf(format, args...))

@@ -46,11 +46,11 @@ func TestAPodIsDeletedByItsUIDAndAsOftenAsItTakes(t *testing.T) {
 		tries int
 		fails bool
 	}{
-		"at once":                       {[]int{200}, 1, false},
-		"gone already":                  {[]int{404}, 1, false},
-		"another has its name":          {[]int{409}, 1, false},
-		"the server is in trouble":      {[]int{500, 503, 200}, 3, false},
-		"the right was taken meanwhile": {[]int{403}, 1, true},
+		"at once":                  {[]int{200}, 1, false},
+		"gone already":             {[]int{404}, 1, false},
+		"another has its name":     {[]int{409}, 1, false},
+		"the server is in trouble": {[]int{500, 503, 200}, 3, false},
+		"the right was removed":    {[]int{403}, 1, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

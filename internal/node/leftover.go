@@ -41,7 +41,7 @@ type End struct {
 	Deleted bool   // because its pod is
 }
 
-// EndOf says how the shell has ended; not ok: it has not.
+// EndOf returns how the shell ended. ok is false if it has not.
 func EndOf(p *corev1.Pod) (End, bool) {
 	for _, c := range p.Status.ContainerStatuses {
 		if t := c.State.Terminated; c.Name == Container && t != nil {
@@ -59,12 +59,12 @@ func EndOf(p *corev1.Pod) (End, bool) {
 	return End{}, false
 }
 
-// IsWindows says whether a node runs Windows.
+// IsWindows reports whether a node runs Windows.
 func IsWindows(n *corev1.Node) bool {
 	return n.Status.NodeInfo.OperatingSystem == string(corev1.Windows) || n.Labels[corev1.LabelOSStable] == string(corev1.Windows)
 }
 
-// NotReady says why a node may not start pods; empty if it does.
+// NotReady returns why a node may not start pods, or "".
 func NotReady(n *corev1.Node) string {
 	for _, c := range n.Status.Conditions {
 		if c.Type != corev1.NodeReady || c.Status == corev1.ConditionTrue {

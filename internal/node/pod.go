@@ -35,10 +35,10 @@ const (
 	kindAnnotation  = "kshell/kind"
 )
 
-// What a pod of ours is, in its annotation.
+// The kinds of pods, in kindAnnotation.
 const (
-	kindShell   = "shell"   // one can come back to it
-	kindCommand = "command" // it is there for commands, or for a shell that is not recorded
+	kindShell   = "shell"   // --attach can attach to it
+	kindCommand = "command" // for commands, or for a shell with --no-log
 )
 
 // Where things are in the container.

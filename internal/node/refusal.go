@@ -18,14 +18,14 @@ import (
 // enforced.
 const enforceLabel = "pod-security.kubernetes.io/enforce"
 
-// Cause is who refused a pod.
+// Cause is the reason why a pod was refused.
 type Cause int
 
-// The causes, as far as they can be told apart.
+// The causes that can be told apart.
 const (
 	Other       Cause = iota
 	PodSecurity       // the namespace's level does not allow such pods
-	Demand            // a quota wants to be told what the pod needs (see WithResources)
+	Demand            // a quota requires the pod to set requests (see WithResources)
 	Quota             // a quota is used up
 	Webhook           // an admission webhook, or a policy
 	Rights            // RBAC
@@ -41,7 +41,8 @@ type CreateError struct {
 	Err   error
 }
 
-// These are the words of the API server (k8s.io/pod-security-admission, admission.go; the plugins ResourceQuota and webhook).
+// Patterns of messages of the API server (k8s.io/pod-security-admission,
+// admission.go; the plugins ResourceQuota and webhook).
 var (
 	violation = regexp.MustCompile(`violates PodSecurity "([a-z]+):[^"]*": (.*)$`)
 	forbids   = regexp.MustCompile(`^pods "[^"]*" is forbidden: `)

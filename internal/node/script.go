@@ -32,7 +32,7 @@ func (o *Options) look() int { return max(1, int(o.Stale/time.Second)/10) }
 // after timeout without one: a fifth of that.
 func HeartbeatInterval(timeout time.Duration) time.Duration { return timeout / 5 }
 
-// main is the pod's main process.
+// main returns the command of the pod's main process.
 func (o *Options) main() []string {
 	stale, look := strconv.Itoa(int(o.Stale/time.Second)), strconv.Itoa(o.look())
 	if o.Windows {
@@ -48,10 +48,11 @@ func (o *Options) main() []string {
 	return append([]string{"sh", "-c", legible(keep + shell), "kshell", stale, look, attended, legible(enter)}, o.way()...)
 }
 
-// legible is a script that stands in YAML as it is written: that has no tabs.
+// legible returns a script without tabs, so that YAML shows it as a block.
 func legible(source string) string { return strings.ReplaceAll(source, "\t", "  ") }
 
-// Command is what has to be run in the container for args to run on the node; without args a login shell.
+// Command returns the command that, run in the container, runs args on the
+// node, or a login shell without args.
 func (o *Options) Command(args []string) []string {
 	if o.Windows {
 		if len(args) == 0 {
@@ -62,7 +63,7 @@ func (o *Options) Command(args []string) []string {
 	return append(append([]string{"sh", "-c", compact(enter), "kshell"}, o.way()...), args...)
 }
 
-// way is what enter.sh is told.
+// way returns the arguments of enter.sh.
 func (o *Options) way() []string {
 	how := o.How
 	if how == "" {
@@ -122,7 +123,7 @@ func Leave(id string) []string { return []string{"sh", "-c", compact(leave), "ks
 // shell's terminal (see Tape). It is a heartbeat, too.
 func Mark(id, mark string) []string { return []string{"sh", "-c", compact(marks), "kshell", id, mark} }
 
-// compact is a script without comments.
+// compact returns a script without comments and indentation.
 func compact(source string) string {
 	var b strings.Builder
 	for line := range strings.Lines(source) {

@@ -236,12 +236,12 @@ func TestWhoLeavesKnowsWhetherOthersAreThere(t *testing.T) {
 			for begin := time.Now(); run(Leave("me")); time.Sleep(100 * time.Millisecond) { // the other one gives no sign
 				run(Beat(false, ""))
 				if time.Since(begin) > 30*time.Second {
-					t.Fatal("who was killed counts for ever")
+					t.Fatal("a kshell that was killed still counts")
 				}
 			}
 			select {
 			case <-ended:
-				t.Error("the pod has ended, though somebody is there")
+				t.Error("the pod has ended, although a kshell is attached")
 			default:
 			}
 		})

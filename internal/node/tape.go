@@ -128,7 +128,8 @@ func (t *Tape) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// take takes what is in front of the next mark, and the mark, and gives what is left.
+// take handles the text before the next mark, and the mark, and returns the
+// rest.
 func (t *Tape) take(p []byte) (rest []byte, err error) {
 	text, m, rest, whole := cutMark(p)
 	if err := t.pass(text); err != nil {
@@ -144,10 +145,11 @@ func (t *Tape) take(p []byte) (rest []byte, err error) {
 	return rest, nil
 }
 
-// maxEarly bounds what is kept of what comes before a mark, in bytes.
+// maxEarly bounds the output before a mark that is kept, in bytes.
 const maxEarly = 64 << 10
 
-// keep keeps what comes before the mark; not if there is no mark to come.
+// keep stores output that comes before the expected mark. It reports false if
+// no mark is expected.
 func (t *Tape) keep(text []byte) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -174,12 +176,12 @@ func (t *Tape) pass(text []byte) error {
 	return err
 }
 
-// meet joins the stream if the mark is the one that is expected.
+// meet handles a mark: if it is the expected one, it joins the stream.
 func (t *Tape) meet(m *marked) error {
 	holds, id := t.holds()
 	switch {
 	case !holds:
-		t.at.bytes += t.ends.count(m.text) // the log has it, too
+		t.at.bytes += t.ends.count(m.text) // it is in the log as well
 		return nil
 	case !m.is(id):
 		return nil
@@ -207,7 +209,7 @@ func (t *Tape) meet(m *marked) error {
 		return nil
 	case err != nil:
 		t.Gap(err)
-		if t.at.bytes == before { // the log has none of what the stream brought before the mark
+		if t.at.bytes == before { // nothing of the log was written: write the output before the mark instead
 			if _, err := t.To.Write(early); err != nil {
 				return err
 			}
@@ -226,7 +228,7 @@ func (t *Tape) meet(m *marked) error {
 // errNowhere means that an earlier stream was joined without a mark.
 var errNowhere = errors.New("where the output was interrupted is not known")
 
-// replay passes on what the log has between the position and a mark.
+// replay writes the log from the position to a mark.
 func (t *Tape) replay(until string) error {
 	if t.at.lost {
 		return errNowhere
@@ -254,25 +256,27 @@ type writeError struct{ err error }
 
 func (e *writeError) Error() string { return e.err.Error() }
 
-// maxUnplaced bounds what is kept of a log whose place is not known yet, in bytes.
+// maxUnplaced bounds what is kept of a log before its position is known, in
+// bytes.
 const maxUnplaced = 1 << 20
 
-// reading is one log on its way to the output.
+// reading is the state of reading one log.
 type reading struct {
 	tape     *Tape
 	until    string
-	found    bool  // the mark of the position
-	seen     int64 // bytes behind it, in the count of lineEnds
+	found    bool  // the mark of the position was read
+	seen     int64 // bytes after it, as counted by lineEnds
 	unplaced []byte
 	ends     lineEnds
 	clean    []byte // scratch
 }
 
-// take uses held up as far as it can, and says whether until was met.
+// take processes as much of held as it can, and reports whether the mark until
+// was read.
 func (r *reading) take(held *[]byte, last bool) (done bool, err error) {
 	for {
 		text, m, rest, whole := cutMark(*held)
-		if !whole && last { // no mark after all
+		if !whole && last { // it is not a mark
 			text, rest, whole = *held, nil, true
 		}
 		if err := r.text(text, m != nil || last && whole); err != nil {
@@ -293,7 +297,8 @@ func (r *reading) take(held *[]byte, last bool) (done bool, err error) {
 	}
 }
 
-// text takes what is no mark; whole: its last CRs are not those of an LF.
+// text handles log text without marks. If whole is set, CRs at its end do not
+// belong to an LF.
 func (r *reading) text(p []byte, whole bool) error {
 	r.clean = r.ends.strip(r.clean[:0], p)
 	if whole {
@@ -315,19 +320,21 @@ func (r *reading) text(p []byte, whole bool) error {
 	return nil
 }
 
-// pass counts what has been passed on, now or before, so that nothing comes twice if the log breaks off.
+// pass counts text that has been written, now or before, so that nothing is
+// written twice if the log is cut off.
 func (r *reading) pass(n int64) {
 	r.seen += n
 	r.tape.at.bytes = max(r.tape.at.bytes, r.seen)
 }
 
-// write writes lines as a terminal has them.
+// write writes text with a CR before each LF, as a terminal has it.
 func (r *reading) write(p []byte) error {
 	_, err := r.tape.To.Write(bytes.ReplaceAll(p, []byte("\n"), []byte("\r\n")))
 	return err
 }
 
-// short passes on what there is when the position was not found, or was none.
+// short writes what was read if the position was not found in the log, and
+// reports a gap if there was a position.
 func (r *reading) short() error {
 	if r.found {
 		return nil
@@ -338,16 +345,17 @@ func (r *reading) short() error {
 	return r.write(r.unplaced)
 }
 
-// The words of a mark: an application program command (ECMA-48), which terminals ignore, and the end of the line that brings it into the log.
+// A mark is an application program command (ECMA-48), which terminals ignore.
+// The end of line after it makes the log include it.
 const (
 	markBegins = "\x1b_kshell "
 	markEnds   = "\x1b\\"
 )
 
-// maxMark bounds a mark, in bytes: what is longer is none.
+// maxMark bounds a mark, in bytes. Anything longer is not a mark.
 const maxMark = 128
 
-// marked is a mark that was met.
+// marked is a mark that was read.
 type marked struct {
 	id   string
 	at   time.Time // by the node's clock, to the second
@@ -358,8 +366,9 @@ func (m *marked) is(id string) bool {
 	return m.id == id || strings.HasPrefix(m.id, id+"-")
 }
 
-// cutMark cuts at the first mark: what is before the mark, the mark, what is behind it. Not whole: the rest may be the beginning of a mark, and more
-// is needed. Without a mark there is no rest.
+// cutMark cuts p at the first mark: the text before it, the mark, the rest. If
+// whole is false, rest may be the beginning of a mark, and more input is
+// needed. Without a mark there is no rest.
 func cutMark(p []byte) (text []byte, m *marked, rest []byte, whole bool) {
 	from := 0
 	for {
@@ -379,7 +388,8 @@ func cutMark(p []byte) (text []byte, m *marked, rest []byte, whole bool) {
 	}
 }
 
-// parseMark reads the mark at the beginning of p; nil and not ok: it may become one.
+// parseMark parses a mark at the beginning of p. If p is not a mark, it returns
+// nil and true; if p may be the beginning of a mark, nil and false.
 func parseMark(p []byte) (m *marked, ok bool) {
 	if len(p) < len(markBegins) {
 		return nil, !strings.HasPrefix(markBegins, string(p))
@@ -409,10 +419,11 @@ func parseMark(p []byte) (m *marked, ok bool) {
 	return &marked{id, time.Unix(n, 0), p[:long]}, true
 }
 
-// lineEnds reads bytes without the CRs that are before an LF. The zero value is at a beginning.
-type lineEnds struct{ crs int } // that have come, and of which nothing is known yet
+// lineEnds removes CRs before an LF. The zero value is ready to use.
+type lineEnds struct{ crs int } // CRs read, which an LF may follow
 
-// strip appends p so to dst. CRs at the end come with the next p.
+// strip appends p without these CRs to dst. CRs at the end of p are held until
+// the next call.
 func (l *lineEnds) strip(dst, p []byte) []byte {
 	for _, b := range p {
 		switch b {
@@ -427,7 +438,7 @@ func (l *lineEnds) strip(dst, p []byte) []byte {
 	return dst
 }
 
-// flush appends the CRs that are not those of an LF after all.
+// flush appends the CRs that are held, since no LF follows.
 func (l *lineEnds) flush(dst []byte) []byte {
 	for ; l.crs > 0; l.crs-- {
 		dst = append(dst, '\r')
@@ -435,7 +446,7 @@ func (l *lineEnds) flush(dst []byte) []byte {
 	return dst
 }
 
-// count is how long that would be.
+// count returns the length of p after strip.
 func (l *lineEnds) count(p []byte) (n int64) {
 	for _, b := range p {
 		switch b {

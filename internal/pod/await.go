@@ -11,25 +11,27 @@ import (
 )
 
 const (
-	awaitEvery = time.Second     // looks are no nearer to each other
-	awaitFresh = 5 * time.Second // a watch is believed so long
+	awaitEvery = time.Second     // the least time between two requests
+	awaitFresh = 5 * time.Second // how long one watch is used
 )
 
-// Await is Find that waits until the container runs, or ctx ends; nothing else
-// limits it. It says why the container does not run yet, at once and each time
-// that this changes, in one sentence without a final period: what the API's
-// status tells, and after 5 s without a container also the last warning among the
-// pod's events. said may be nil; it is called in the caller's goroutine.
+// Await is like Find, but waits until the container runs or ctx ends; it has no
+// time limit of its own. It calls said with the reason why the container does
+// not run yet, at once and each time the reason changes: one sentence without a
+// final period, from the pod's status and, after 5 s without a container, from
+// the last warning among the pod's events. said may be nil; it is called in the
+// caller's goroutine.
 //
-// It does not wait for what cannot come true: a named pod that has ended or is
+// Await does not wait for what cannot happen: a named pod that has ended or is
 // being deleted, a container that will not be started again, a workload that is
-// scaled to 0, a container that does not exist. A workload's pods that have ended
-// or are being deleted are waited out, until its job is finished; so are failures
-// of the link and of the server, after the first answer. What is watched is the
-// one pod or the selector; where watching is not allowed, it looks every second.
+// scaled to 0, a container that does not exist. While all pods of a workload
+// have ended or are being deleted it waits for others, unless its job is
+// finished. Failures of the connection and of the server are retried after the
+// first answer. It watches the pod, or the pods that the selector matches;
+// where watching is not allowed, it requests them every second.
 //
-// Its errors are those of Find, and a *WaitError if ctx ended after there was
-// something to wait for.
+// Errors are those of Find, and a *WaitError if ctx ended after the wait had
+// begun.
 func (c *Client) Await(ctx context.Context, req Request, said func(why string)) (*Found, error) {
 	if err := req.check(); err != nil {
 		return nil, err
@@ -54,7 +56,7 @@ func (c *Client) Await(ctx context.Context, req Request, said func(why string)) 
 	}
 }
 
-// errAgain is a look that has to be followed by another.
+// errAgain means that the pods must be requested again.
 var errAgain = errors.New("look again")
 
 type await struct {
@@ -62,10 +64,10 @@ type await struct {
 	req  Request
 	said func(string)
 
-	begin time.Time   // when there was something to wait for
-	last  error       // what is waited for
-	heard string      // what was said of it
-	pod   *corev1.Pod // the named one, as it was first
+	begin time.Time   // when the wait began
+	last  error       // why the container does not run
+	heard string      // the last message about that
+	pod   *corev1.Pod // the named pod, as it was first read
 	news  news
 }
 
@@ -103,8 +105,9 @@ func (a *await) look(ctx context.Context) (*Found, error) {
 	return found, err
 }
 
-// judge gives what was waited for, or the error that ends the wait, or says why
-// not yet and gives errAgain.
+// judge returns the container if it runs, or the error that ends the wait.
+// Otherwise it reports why the container does not run yet, and returns
+// errAgain.
 func (a *await) judge(v *view) (*Found, error) {
 	if a.pod != nil && a.pod.UID != v.pods[0].UID {
 		return nil, vanished(a.pod, a.req.Container)
@@ -140,9 +143,9 @@ func (a *await) ended(ctx context.Context) error {
 	return &WaitError{Waited: time.Since(a.begin).Round(time.Second), Last: a.last, Err: context.Cause(ctx)}
 }
 
-// repeats says whether now tells nothing that last has not told: an image is
-// pulled and backed off from in turns, with different words, of which the
-// registry's are to be kept.
+// repeats reports whether now adds nothing to the last message: a kubelet
+// alternates between pulling an image and backing off, with different messages,
+// of which the registry's is kept.
 func repeats(last, now error) bool {
 	var before, after *NotRunningError
 	if !errors.As(last, &before) || !errors.As(now, &after) || !before.pulling() || !after.pulling() {
@@ -156,7 +159,7 @@ func (e *NotRunningError) pulling() bool {
 	return e.Reason == "ErrImagePull" || e.Reason == "ImagePullBackOff"
 }
 
-// hopeless says whether err stays true however long one waits.
+// hopeless reports whether waiting cannot change err.
 func (v *view) hopeless(err error) bool {
 	var none *NoPodsError
 	var stopped *NotRunningError
@@ -172,8 +175,9 @@ func (v *view) hopeless(err error) bool {
 	}
 }
 
-// alive says whether a watch on the pods can show the container running: a
-// workload without pods, or with none but ended ones, has to be asked itself.
+// alive reports whether a watch on the pods can show that the container runs.
+// It is false for a workload without pods, or with only ended pods, which has
+// to be requested itself.
 func (v *view) alive() bool {
 	for i := range v.pods {
 		if phase := v.pods[i].Status.Phase; phase != corev1.PodSucceeded && phase != corev1.PodFailed {
@@ -203,7 +207,7 @@ type WaitError struct {
 	Err error
 }
 
-// Error says how long it waited, and what for.
+// Error returns how long the wait lasted, and for what.
 func (e *WaitError) Error() string {
 	return fmt.Sprintf("gave up after %v: %v", e.Waited, e.Last)
 }

@@ -13,15 +13,15 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// view is what the server showed of a request.
+// view is the state of the pods of a request.
 type view struct {
 	req     Request
 	group   *group       // nil for a pod that was named
 	pods    []corev1.Pod // one, if it was named
-	version string       // from which a watch goes on
+	version string       // from which a watch can start
 }
 
-// look asks the server. Its errors are those of Find that come before a pod is
+// look requests the pods. Errors are those of Find that come before a pod is
 // chosen.
 func (c *Client) look(ctx context.Context, req Request) (*view, error) {
 	if req.Target.Kind == kindPod {
@@ -85,7 +85,8 @@ func (v *view) query() url.Values {
 	return watchQuery("labelSelector", v.group.selector.String(), v.version)
 }
 
-// settle chooses the container, or says why there is none to choose.
+// settle chooses the container, or returns the error that says why there is
+// none to choose.
 func (v *view) settle() (*Found, error) {
 	if len(v.pods) == 0 {
 		return nil, v.none()

@@ -22,12 +22,12 @@ import (
 type news struct {
 	asked   time.Time
 	refused bool
-	about   string // what is said without it
+	about   string // the message that the event explains
 	reason  string // of the event
 	text    string // of the event
 }
 
-// look asks for the events if the wait is for something that they can explain.
+// look requests the events if they may explain why the container does not run.
 func (n *news) look(ctx context.Context, c *Client, v *view) {
 	var stopped *NotRunningError
 	if _, err := v.settle(); n.refused || time.Since(n.asked) < awaitFresh || !errors.As(err, &stopped) || !stopped.unexplained {
@@ -46,7 +46,7 @@ func (n *news) look(ctx context.Context, c *Client, v *view) {
 	}
 }
 
-// add gives err with what is known to be behind it.
+// add returns err with the event that explains it, if there is one.
 func (n *news) add(err error) error {
 	var stopped *NotRunningError
 	if n.text == "" || !errors.As(err, &stopped) || stopped.text != n.about {
@@ -58,7 +58,8 @@ func (n *news) add(err error) error {
 	return &more
 }
 
-// identifiers are what is new in each of a row of equal failures.
+// identifiers match the parts that differ in each of a series of equal
+// failures.
 var identifiers = regexp.MustCompile(`[0-9a-f]{8,}|\d+`)
 
 func steady(text string) string { return identifiers.ReplaceAllString(text, "#") }

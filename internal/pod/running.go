@@ -19,13 +19,13 @@ type NotRunningError struct {
 	Message string
 	// Exits are the containers that have ended, of the pod or the one asked for.
 	Exits []Exit
-	// Final says that waiting will not help: of this pod, at least; its owner may
-	// make another.
+	// Final reports that waiting for this pod does not help. Its owner may
+	// create another one.
 	Final bool
 
 	text, hint  string
-	lasting     bool // the pod goes on, and for ever without the container
-	unexplained bool // it may be that only the pod's events say why
+	lasting     bool // the pod keeps running, but never with the container
+	unexplained bool // the pod's events may give the reason, its status does not
 }
 
 // Exit is how a container ended.
@@ -35,7 +35,7 @@ type Exit struct {
 	Reason    string // "Completed", "Error", "OOMKilled" and the like, or ""
 }
 
-// Error says what does not run, and why.
+// Error returns what does not run, and why.
 func (e *NotRunningError) Error() string { return e.text }
 
 // Hint says what to type to learn more.
@@ -238,14 +238,14 @@ func refusesPropagation(message string) bool {
 	return strings.Contains(message, "it is not a shared or slave mount") || strings.Contains(message, "it is not a shared mount")
 }
 
-// withoutSandbox is a pod whose sandbox is not there yet, which takes its volumes and
-// its network.
+// withoutSandbox reports whether the sandbox of the pod, which needs its
+// volumes and network, is not ready yet.
 func withoutSandbox(pod *corev1.Pod) bool {
 	c := condition(pod, corev1.PodReadyToStartContainers)
 	return c.Status == corev1.ConditionFalse && pod.Status.Phase == corev1.PodPending
 }
 
-// condition is the zero one if the pod does not report it.
+// condition returns the zero value if the pod does not report the condition.
 func condition(pod *corev1.Pod, kind corev1.PodConditionType) corev1.PodCondition {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == kind {
@@ -255,8 +255,8 @@ func condition(pod *corev1.Pod, kind corev1.PodConditionType) corev1.PodConditio
 	return corev1.PodCondition{}
 }
 
-// blocker is the init container that has to get on before name can start, or "",
-// and its place among several.
+// blocker returns the init container that has to make progress before name can
+// start, or "", and its place among several.
 func blocker(pod *corev1.Pod, name string) (first, place string) {
 	for i, c := range pod.Spec.InitContainers {
 		if c.Name == name {
@@ -278,7 +278,7 @@ func blocker(pod *corev1.Pod, name string) (first, place string) {
 	return "", ""
 }
 
-// doing says what an init container does in place of being done.
+// doing returns the state of an init container that is not done.
 func doing(status corev1.ContainerStatus) (how, reason, message string) {
 	switch {
 	case status.State.Running != nil:

@@ -12,8 +12,8 @@ const (
 	vigilFresh = time.Minute
 )
 
-// Vigil tells what becomes of one running container, each thing once, from
-// whatever is shown to it. It is not safe for concurrent use.
+// Vigil reports what happens to one running container, each event once, from
+// the pod states that it is shown. It is not safe for concurrent use.
 type Vigil struct {
 	before    *corev1.Pod
 	container string
@@ -21,15 +21,16 @@ type Vigil struct {
 	over      bool
 }
 
-// NewVigil begins with the container as it was found.
+// NewVigil returns a Vigil for a container in the state in which it was found.
 func NewVigil(found *Found) *Vigil {
 	return &Vigil{before: found.Pod, container: found.Container}
 }
 
-// See takes the pod as it is now, or, with deleted, as it was last; pod may then
-// be nil. Its answer is Fate's, and "" for what was told at the time before, for
-// no pod at all (a bookmark), and for a pod older than the one that was found.
-// After an over it has nothing more to tell.
+// See takes the current state of the pod or, if deleted is set, its last state,
+// which may be nil. It returns what Fate returns, but "" for a sentence that it
+// returned the time before, for no pod (a bookmark), and for a pod older than
+// the one that was found. After it has returned over, it returns no more
+// sentences.
 func (v *Vigil) See(pod *corev1.Pod, deleted bool) (sentence string, over bool) {
 	switch {
 	case v.over, pod == nil && !deleted, pod != nil && older(pod.ResourceVersion, v.before.ResourceVersion):
@@ -46,7 +47,8 @@ func (v *Vigil) See(pod *corev1.Pod, deleted bool) (sentence string, over bool) 
 	return sentence, v.over
 }
 
-// last is the pod as it was last if that tells how the container ended, else nil.
+// last returns the last state of the pod if it shows how the container ended,
+// else nil.
 func (v *Vigil) last(pod *corev1.Pod) *corev1.Pod {
 	if pod != nil {
 		if _, over := Fate(v.before, pod, v.container); over {
@@ -56,9 +58,9 @@ func (v *Vigil) last(pod *corev1.Pod) *corev1.Pod {
 	return nil
 }
 
-// Fate asks for the pod and says what has become of the container since it was
-// found: see the function Fate. A pod that is not there any more is an answer;
-// every error is a *RequestError.
+// Fate requests the pod and returns what has happened to the container since it
+// was found: see the function Fate. A pod that no longer exists is not an
+// error. Every error is a *RequestError.
 func (c *Client) Fate(ctx context.Context, found *Found) (sentence string, over bool, err error) {
 	pod, err := c.present(ctx, found)
 	if err != nil {
@@ -77,11 +79,11 @@ func (c *Client) present(ctx context.Context, found *Found) (*corev1.Pod, error)
 	return pod, err
 }
 
-// Watch tells what becomes of the container from now on, in the caller's
-// goroutine: each sentence of Fate once, until one is over (nil is returned), ctx
-// ends (its cause is returned), or the pod may no longer be looked at (a
-// *RequestError is returned). Failures of the link and of the server are outlasted.
-// It watches, and where that is not allowed, looks every 5 s.
+// Watch calls tell, in the caller's goroutine, with each sentence of Fate once.
+// It returns nil after a sentence with over, the cause of ctx when ctx ends, or
+// a *RequestError if the user may not read the pod any more. Failures of the
+// connection and of the server are retried. It uses a watch or, where that is
+// not allowed, requests the pod every 5 s.
 func (c *Client) Watch(ctx context.Context, found *Found, tell func(sentence string, over bool)) error {
 	vigil := NewVigil(found)
 	return c.Follow(ctx, found, func(pod *corev1.Pod, deleted bool) bool {

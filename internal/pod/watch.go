@@ -82,13 +82,13 @@ func DecodeEvent(message []byte) (pod *corev1.Pod, deleted bool, err error) {
 	return nil, false, fmt.Errorf("unknown event %q of a watch", event.Type)
 }
 
-// watcher learns of changes by watches, as long as the server allows them.
+// watcher follows changes of pods by watches, where the server allows them.
 type watcher struct {
 	client    *Client
 	namespace string
-	fresh     time.Duration // how long one watch is believed
+	fresh     time.Duration // how long one watch is used
 	blind     bool          // watching does not work here
-	forgotten bool          // the server does not go back to the versions that we see
+	forgotten bool          // the server no longer has the resourceVersion of the pods
 }
 
 // matcher is the selector of a watch. It is applied to the events again, for
@@ -155,10 +155,11 @@ func (w *watcher) follow(outer context.Context, query url.Values, match matcher,
 	}
 }
 
-// errEnough ends a watch that has shown what was waited for.
+// errEnough ends a watch after see has returned true.
 var errEnough = errors.New("enough was seen")
 
-// older compares versions where they are numbers; others are never older.
+// older reports whether a version is older than another. It is false if one of
+// them is not a number.
 func older(version, than string) bool {
 	a, err := strconv.ParseUint(version, 10, 64)
 	b, other := strconv.ParseUint(than, 10, 64)
@@ -173,7 +174,8 @@ func (c *Client) open(ctx context.Context, namespace string, query url.Values) (
 	return r.Stream(apiclient.Stream(ctx))
 }
 
-// pace waits until it is every since the last look, and says whether to go on.
+// pace waits until every has passed since looked, and reports whether ctx has
+// not ended.
 func pace(ctx context.Context, looked time.Time, every time.Duration) bool {
 	timer := time.NewTimer(time.Until(looked.Add(every)))
 	defer timer.Stop()
