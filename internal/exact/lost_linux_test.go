@@ -85,7 +85,7 @@ func TestLostProcess_NoPartialFile(t *testing.T) {
 						if state := r.ends(); state != Failed {
 							t.Errorf("state %d, want Failed (%d)", state, Failed)
 						}
-					} else { // nobody notices before the client goes
+					} else { // the script sees it when the client goes
 						r.close()
 						r.gone(patience)
 					}

@@ -5,9 +5,8 @@
 # input was told; $6 the working directory, or nothing; $7 how many variables follow; they; then the command. Only what a shell has
 # built in is used, but for dd (or head), cat, tr, env and sleep.
 #
-# Any fork may fail, where the container is at its limit of processes: the shell that needed it then exits. So whatever is lost, its parent
-# tells the client, and the command sees the end of its input only when "end" was read. "ended failed" is said of the command's side,
-# "ended lost" of the input's.
+# In a container at its limit of processes any fork may fail: a shell then exits. Its parent sees that and tells the client: "ended failed"
+# when the command's side is lost, "ended lost" when the input's side is. The command sees the end of its input only when "end" was read.
 k_mark=$2$1 k_stdin=$3 k_gone=$4 k_cut=$5 k_dir=$6 k_count=$7
 shift 7
 trap : HUP INT QUIT TERM USR1
@@ -129,7 +128,7 @@ others() {
 	[ "$k_others" ]
 }
 
-# release ends serve, if it still tries to be heard: nobody listens any more, and a pipe that is full stays so.
+# release ends serve, if it is still writing: the client is gone, and a full pipe stays full.
 release() {
 	k_served=
 	# The line ends without a newline, and not every kernel has it.
@@ -140,7 +139,7 @@ release() {
 	done
 }
 
-# serve runs the command, and tells how it ended.
+# serve runs the command, and tells the client how it ended.
 serve() {
 	# A command may signal its whole group. Its own subshell has the defaults again.
 	trap : HUP INT QUIT TERM USR1

@@ -56,7 +56,7 @@ func TestAtProcessLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}
-	AtProcessLimits(t, p, "web", func(forks int) {
+	limit := func(forks int) {
 		await(t, "processes are left in the cgroup", func() bool {
 			current, err := os.ReadFile(filepath.Join(dir, "pids.current")) // the dead that are not waited for yet are counted
 			return err == nil && string(current) == "0\n"
@@ -64,5 +64,12 @@ func TestAtProcessLimits(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "pids.max"), []byte(fmt.Sprint(forks+1)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-	})
+	}
+	AtProcessLimits(t, p, "web", limit)
+	limit(0) // the script for a terminal cannot start a process either
+	w := p.Open(t, "exec", "--shell", "sh", "web")
+	w.Await(`[$#] $`)
+	w.Type("echo $((40 + 2)); exit 5\r")
+	w.Await("(?m)^42")
+	w.MustEnd(5)
 }
