@@ -183,7 +183,7 @@ func (s *nodeShells) open(ctx context.Context, n *notice, name string) (*nodePod
 		return p, at, err
 	}
 	p.remove()
-	n.detail("node %s refuses mount propagation, its root is a private mount: the pod is created again without it", name)
+	n.detail("node %s refuses mount propagation because its root is a private mount: the pod is created again without it", name)
 	if o.Follows() {
 		n.say("file systems that are mounted on node %s from now on are not visible here: the node's root is a private mount", name)
 	}

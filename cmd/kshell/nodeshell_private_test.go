@@ -22,7 +22,7 @@ func TestNodeShell_PrivateRoot(t *testing.T) {
 	s.SetPrivateRoot("node2", true)
 	const (
 		unseen = "kshell: file systems that are mounted on node node2 from now on are not visible here: "
-		again  = "kshell: node node2 refuses mount propagation, its root is a private mount: the pod is created again without it\n"
+		again  = "kshell: node node2 refuses mount propagation because its root is a private mount: the pod is created again without it\n"
 	)
 	for name, test := range map[string]struct {
 		args []string

@@ -44,8 +44,10 @@ type Config struct {
 	// processes, to the update of its pod's status. A kubelet takes one to two
 	// seconds.
 	StatusDelay time.Duration
-	// Cgroup is the folder of a cgroup, on Linux, in which every command is started that is executed in a container. As with a container
-	// runtime, the first process of a command is not held back by the group's limit of processes, and what it forks is.
+	// Cgroup is the directory of a cgroup (Linux) in which the commands of
+	// execs are started. As with a container runtime, its process limit does
+	// not apply to the first process of a command, but to the processes that it
+	// forks.
 	Cgroup string
 }
 

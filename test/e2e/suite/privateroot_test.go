@@ -33,7 +33,7 @@ func TestNodeShell_PrivateRoot(t *testing.T) {
 		propagate(ctx, "shared")
 	})
 	const (
-		again  = "node " + victim + " refuses mount propagation, its root is a private mount: the pod is created again without it"
+		again  = "node " + victim + " refuses mount propagation because its root is a private mount: the pod is created again without it"
 		unseen = "file systems that are mounted on node " + victim + " from now on are not visible here"
 	)
 	p := program(cluster.Kubeconfig())
