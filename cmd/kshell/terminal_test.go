@@ -219,7 +219,7 @@ func TestAShellThatHasNotBegunIsNotOneToType(t *testing.T) {
 	s.Inject(sandbox.Fault{Do: sandbox.SaySuccess, When: sandbox.AfterSent, StartAfter: time.Minute, Kill: true, Times: 1})
 	s.Inject(sandbox.Fault{StartAfter: time.Minute, Times: 1})
 	s.Restart()
-	c.await("kshell: warning: connection lost: nothing has begun behind the new connection\r\n")
+	c.await("kshell: warning: connection lost: the new connection brought no output\r\n")
 	c.keys("\r") // at once
 	awaitSessions(t, s, func([]sandbox.Session) bool { return len(sessionsWithTTY(s)) == 3 })
 	c.keys("\x04")

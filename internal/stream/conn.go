@@ -33,20 +33,20 @@ type Conn struct {
 	protocol string
 	codec    codec
 
-	// The reader's, that is of the one goroutine in receive or run.
+	// Used by the goroutine that reads: the one in run or await.
 	buf    []byte // one piece of a binary message, or one whole text message
 	text   []byte // a text message's payload
 	status statusReader
 	first  channel
-	word   []byte // what await has read, on the first channel
+	word   []byte // output that await has read, on the channel first
 	awaits sign   // what still counts as the beginning of the command
 	began  func() // called when it has come; set with awaits
 
-	// Of the goroutine that runs the link.
+	// Used by the goroutine that runs the link.
 	openedAt, endedAt time.Time // when it was opened for its user, and when its last message was read; zero: not yet
 	delivered         bool      // output, or an event
 
-	// The writers', who are several (stdin, resize).
+	// Used by the goroutines that write (stdin, resize).
 	writing sync.Mutex
 	scratch []byte
 
@@ -56,7 +56,7 @@ type Conn struct {
 	waits  atomic.Int64          // when the reader began to wait for the next piece of a message, in nanoseconds after start
 	sent   atomic.Int64          // bytes of stdin
 	writes atomic.Int32          // that have not returned
-	fatal  atomic.Pointer[error] // why we closed the socket ourselves: the first reason
+	fatal  atomic.Pointer[error] // the first reason given to die
 }
 
 // newConn takes over ws, whose subprotocol was offered, and which reads and writes through out.
@@ -68,11 +68,11 @@ func newConn(ws *websocket.Conn, out *gather) *Conn {
 	}
 }
 
-// Protocol is the subprotocol that the server selected, behind "SPDY/3.1 " if it was not WebSocket that carries it; empty for a plain
-// message stream.
+// Protocol returns the subprotocol that the server selected, with the prefix "SPDY/3.1 " if the transport is SPDY. It is empty for a
+// plain message stream.
 func (c *Conn) Protocol() string { return c.protocol }
 
-// HalfCloses says whether the end of stdin can be told to the remote process.
+// HalfCloses reports whether the subprotocol can tell the remote process that its stdin has ended.
 func (c *Conn) HalfCloses() bool { return c.codec.halfClose }
 
 // lived returns how long the socket was open for its user.
@@ -185,10 +185,10 @@ func (c *Conn) keep(ch channel, p []byte) error {
 	return nil
 }
 
-// errNoWord is why a new socket is given up on which nothing has begun.
-var errNoWord = errors.New("nothing has begun behind the new connection")
+// errNoOutput means that a socket after the first one has brought no output in time.
+var errNoOutput = errors.New("the new connection brought no output")
 
-// outcome is what it means that no more messages are read; done: the status is whole.
+// outcome returns the result of the command when no more messages are read; done: the status is whole.
 func (c *Conn) outcome(ctx context.Context, done bool, err error) error {
 	switch fatal := c.fatal.Load(); {
 	case done:
@@ -207,7 +207,7 @@ func (c *Conn) hear(p []byte) (whole bool, err error) {
 	return whole && c.codec.status, err
 }
 
-// OutputError says that a local stream does not take the remote's output any more.
+// OutputError means that a local stream does not accept the remote's output any more.
 type OutputError struct{ Err error }
 
 func (e *OutputError) Error() string { return "cannot write the output: " + e.Err.Error() }
@@ -220,13 +220,13 @@ func output(w io.Writer, p []byte) error {
 	return nil
 }
 
-// LostError says that the connection ended and nobody said how the command did: it may still be running.
+// LostError means that the connection ended without a report of how the command ended: it may still be running.
 type LostError struct{ Err error }
 
 func (e *LostError) Error() string { return "connection lost: " + plain(e.Err) }
 func (e *LostError) Unwrap() error { return e.Err }
 
-// ended is the verdict when no more messages come.
+// ended returns the result of the command when the socket has ended, with err.
 func (c *Conn) ended(err error) error {
 	var unwritable *OutputError
 	switch {
@@ -235,14 +235,14 @@ func (c *Conn) ended(err error) error {
 	case errors.Is(err, errStatusSize):
 		return &RemoteError{Message: err.Error()}
 	case len(c.status.raw) > 0 && c.codec.status:
-		return verdict(c.status.raw) // not JSON: the server's words are better than none
+		return verdict(c.status.raw) // not JSON: the text is shown
 	case websocket.CloseStatus(err) == websocket.StatusNormalClosure && !c.codec.status:
 		return plainVerdict(c.status.raw)
 	}
 	return &LostError{err}
 }
 
-// receive reads one message and delivers it, in pieces as they come where the subprotocol is binary. An empty message is nothing.
+// receive reads one message and delivers it, in pieces as they come where the subprotocol is binary. Empty messages are dropped.
 // It does not allocate. The pieces are not empty, and valid until deliver returns.
 func (c *Conn) receive(deliver func(channel, []byte) error) error {
 	// The context is not passed to ws: that would cost an allocation a message. Closing ends the read.
@@ -375,27 +375,27 @@ func (c *Conn) state() linkState {
 	return linkState{silence: c.in.silence(), sent: c.sent.Load(), writing: c.writes.Load() > 0}
 }
 
-// pong says whether the server answers a ping in time. A server that is blocked in writing a remote's stdin does not.
+// pong reports whether the server answers a ping in time. A server that is blocked in writing a remote's stdin does not.
 func (c *Conn) pong(ctx context.Context, within time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	return c.ping(ctx)
 }
 
-// ping asks for an answer, however long it takes, and says whether one came. The context's end is no answer.
+// ping sends a ping, waits for the answer, and reports whether one came before the end of the context.
 func (c *Conn) ping(ctx context.Context) bool { return c.ws.Ping(ctx) == nil }
 
-// die closes the socket for a reason of our own.
+// die closes the socket; its loss then has the reason given.
 func (c *Conn) die(reason error) {
 	c.fatal.CompareAndSwap(nil, &reason)
 	c.close()
 }
 
-// sendNothing sends an empty message, which is none on any channel.
+// sendNothing sends an empty message, which every server ignores.
 func (c *Conn) sendNothing() {
 	if !c.writing.TryLock() {
-		return // what is being written is something
+		return // another message is being written, which has the same effect
 	}
 	defer c.writing.Unlock()
-	_ = c.write(nil) // the reader notices what is wrong
+	_ = c.write(nil) // the reader notices an error
 }

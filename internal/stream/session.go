@@ -17,7 +17,7 @@ import (
 type Reconnect int
 
 const (
-	// ReconnectDefault goes on if nobody is told of the failure (no OnFail), and gives up if somebody is.
+	// ReconnectDefault goes on without an OnFail, and gives up with one.
 	ReconnectDefault Reconnect = iota
 	// ReconnectNever gives up.
 	ReconnectNever
@@ -38,9 +38,9 @@ type Link struct {
 	OnConnect func(attempt int)
 	// OnOpen is called when a socket is open, before anything is delivered from it. Its error ends the link.
 	OnOpen func(*Conn) error
-	// OnFail is told of each failure: of an attempt, or of an open socket (*LostError).
+	// OnFail is called with each failure: of an attempt, or of an open socket (*LostError).
 	OnFail func(err error)
-	// OnWait is told how long the wait before the next attempt will be.
+	// OnWait is called with the length of each wait before the next attempt.
 	OnWait func(delay time.Duration)
 
 	// Reconnect is the policy; see its values.
@@ -227,18 +227,18 @@ func (l *Link) backoff() wait.Backoff {
 	return l.Backoff
 }
 
-// worth says whether a loss is worth another attempt under the policy.
+// worth reports whether the policy allows another attempt after a loss.
 func (l *Link) worth() bool {
 	return l.Reconnect == ReconnectAlways || l.Reconnect == ReconnectDefault && l.OnFail == nil
 }
 
-// permanent says whether another attempt would give the same.
+// permanent reports whether another attempt would fail in the same way.
 func permanent(err error) bool {
 	var p interface{ Permanent() bool }
 	return errors.As(err, &p) && p.Permanent()
 }
 
-// pause waits, and says whether to go on.
+// pause waits, and reports whether to go on.
 func (l *Link) pause(ctx context.Context, delay time.Duration) bool {
 	call(l.OnWait, delay)
 	timer := time.NewTimer(delay)
@@ -262,7 +262,7 @@ func quit(ctx context.Context, last error) error {
 	return last
 }
 
-// failed says whether err is a failure of the link, as opposed to an ending of the command.
+// failed reports whether err is a failure of the link, not a result of the command.
 func failed(err error) bool {
 	var lost *LostError
 	var refused *HandshakeError
@@ -273,7 +273,7 @@ func failed(err error) bool {
 	return errors.As(err, &unstarted) || errors.As(err, &lost) || errors.As(err, &refused) || errors.As(err, &unreachable) || errors.As(err, &unknown) || errors.As(err, &early)
 }
 
-// NotYetError is what a Dial returns when there is nothing to connect to: now, or, if Final, for ever.
+// NotYetError is returned by a Dial when the target is not running. Final: it never will be.
 type NotYetError struct {
 	Err   error
 	Final bool
@@ -282,7 +282,7 @@ type NotYetError struct {
 func (e *NotYetError) Error() string { return e.Err.Error() }
 func (e *NotYetError) Unwrap() error { return e.Err }
 
-// Permanent says whether there never will be.
+// Permanent reports whether the target never will run.
 func (e *NotYetError) Permanent() bool { return e.Final }
 
 func call[T any](f func(T), v T) {
@@ -320,9 +320,10 @@ type Session struct {
 	// answers again. It is called from a goroutine of its own.
 	OnQuiet func(overdue time.Duration)
 
-	// Stuck is asked, every 10 s, what has become of the command while the server seems to be stuck with input that the command does not
-	// read: nothing comes, and pings are not answered; after 30 s, and then ever more rarely, also where they are. A server is, too, when the command has ended meanwhile (protocol fact: with
-	// more than 160 KiB unread it never says so). Its error ends the session; nil goes on. It runs in a goroutine of its own.
+	// Stuck is called, every 10 s, while the server seems to be blocked by input that the command does not read: nothing arrives, and pings are
+	// not answered. If they are answered, it is called after 30 s, and then more and more rarely. A server also looks blocked when the command
+	// has ended: with more than 160 KiB of input unread it never reports the end. Stuck finds out how the command is: its error ends the
+	// session, nil goes on. It runs in a goroutine of its own.
 	Stuck func(ctx context.Context) error
 
 	// StartTimeout bounds the time from Run's beginning to the first message on a socket; 0: there is no bound. When it is over the session
@@ -443,7 +444,7 @@ func (s *Session) laterStart() startBound {
 	if !s.until.IsZero() {
 		within = max(min(within, time.Until(s.until)), 1) // 0 is no bound
 	}
-	return startBound{within: within, awaited: signOutput, late: errNoWord, gate: true, required: true}
+	return startBound{within: within, awaited: signOutput, late: errNoOutput, gate: true, required: true}
 }
 
 func (s *Session) started() {
@@ -509,7 +510,7 @@ func (s *Session) use(ctx context.Context, conn *Conn, c *group.Group, p *pump, 
 		}
 		err = conn.run(ctx, discardNil(s.Stdout), discardNil(s.Stderr))
 	} else if err == nil && b.required {
-		err = &LostError{errNoWord}
+		err = &LostError{errNoOutput}
 	}
 	var unstarted *StartError
 	if errors.As(err, &unstarted) {

@@ -780,7 +780,7 @@ func TestANewSocketCountsWhenSomethingHasComeOnIt(t *testing.T) {
 		if opened != 2 || early != 0 {
 			t.Errorf("%d sockets counted, want the first and the fourth; %d keys went to a silent one", opened, early)
 		}
-		if want := (&LostError{errNoWord}).Error(); len(failures) != 3 || failures[1] != want || failures[2] != want {
+		if want := (&LostError{errNoOutput}).Error(); len(failures) != 3 || failures[1] != want || failures[2] != want {
 			t.Errorf("failures %q", failures)
 		}
 		if took := time.Since(start); took != 3*RetryDelay+s.Proof {
