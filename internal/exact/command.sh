@@ -1,17 +1,25 @@
-# What kshell's scripts have in common: they become a command as if it had been started directly. They set k_mark, k_dir, and k_count, the
-# number of variables that are given to the command, a PATH as the first. No variable of the container or of the user changes what they do: their own variables
-# begin with k_, a command's are set by what starts it, and what a shell takes from its environment (options, functions, a time limit for
-# read) is put back first.
+# The common part of kshell's scripts. Each script replaces itself with a
+# command, which then runs as if it had been started directly. A script sets
+# k_mark, k_dir, and k_count, the number of variables to set for the command; if
+# PATH is one of them, it is the first.
+#
+# No variable of the container or of the user changes what a script does: the
+# names of its own variables begin with k_, the command's variables are set only
+# when the command is started, and whatever the shell took from its environment
+# (options, functions, the time limit of read) is reset here.
 set +aefumC
 unset TMOUT GLOBIGNORE
 unset -f [ cat cd dd echo head kill printf read sleep tr wait
 k_line='
 '
 
-# Descriptors 4 and 5 are the command's outputs. What the shell itself complains of is not part of them.
+# Descriptors 4 and 5 are the command's stdout and stderr. The shell's own error
+# messages are discarded.
 exec 4>&1 5>&2 2>/dev/null
 
-# tell WORDS sends them to the client on stdout, after everything written before: in one write, and again while a full pipe does not wait.
+# tell WORDS sends a message to the client on stdout, in a single write. If the
+# write fails (a full pipe in non-blocking mode), it tries again each second, up
+# to 60 times.
 tell() {
 	k_n=0
 	until printf '\036%s%s\n' $k_mark "$1"; do
@@ -20,16 +28,18 @@ tell() {
 	done
 }
 
-# both WORDS sends them on both outputs.
+# both WORDS sends a message on stdout and on stderr.
 both() {
 	tell "$1" >&4
 	tell "$1" >&5
 }
 
-# A shell that cannot fork exits. (bash also comes here when a signal ends it, with a status of 0.)
+# A shell exits if it cannot fork. (bash also runs this trap when a signal
+# terminates it, with status 0.)
 trap '[ $? = 0 ] || both "ended failed"' EXIT
 
-# found FILE PATH reports whether exec will find it: a file, no function and nothing built into the shell. k_file is where it is.
+# found FILE PATH reports whether exec can run FILE: an executable file, not a
+# function or a builtin. It sets k_file to the path of the file.
 found() {
 	case $1 in
 	*/*) [ -f "$1" ] && [ -x "$1" ]; return ;;
@@ -47,11 +57,13 @@ found() {
 	[ "$k_file" ]
 }
 
-# k_path is where the command is looked up. Where sh is not there, the script's own tools are not either.
+# k_path is the search path for the command. If PATH does not contain sh, it does
+# not contain the script's tools either: append the usual directories.
 k_own=$PATH k_path=$PATH
 found sh "$PATH" || PATH=$PATH:/usr/bin:/bin
 
-# given [NAME=VALUE...] COMMAND [ARG...] reports whether there is such a command.
+# given [NAME=VALUE...] COMMAND [ARG...] reports whether COMMAND exists. It looks
+# in the PATH among the variables, if there is one.
 given() {
 	case $k_count/$1 in
 	[1-9]*/PATH=*) k_path=${1#PATH=} ;;
@@ -59,10 +71,17 @@ given() {
 	eval "found \"\${$((k_count + 1))}\" \"\$k_path\""
 }
 
-# as_it_is [NAME=VALUE...] COMMAND [ARG...] tells the client that the command runs, and becomes it, in the environment that the script was
-# started with (k_env: a variable a line, and a byte 1 for each newline in it) and k_count more variables. env sets what a shell has names
-# of its own for. Where there is no env, or it would take the command for a variable, one line does what it can: it uses no variable of the
-# script's, and starts no command without a variable that was asked for.
+# as_it_is [NAME=VALUE...] COMMAND [ARG...] tells the client that the command is
+# running, and replaces the shell with the command. The command's environment is
+# the one that the script was started with, plus the k_count variables in front
+# of COMMAND. k_env holds the former: one variable per line, with a byte 1 for
+# each newline in a value.
+#
+# env sets the variables that the shell itself uses or cannot set. If there is no
+# env, or the command's name contains "=", which env would take for a variable,
+# the shell sets the variables itself, in one line that reads none of the
+# script's own variables. If the shell cannot set a variable that was asked for,
+# the command is not started.
 as_it_is() {
 	eval "k_value=\${$((k_count + 1))}"
 	k_with=

@@ -201,12 +201,12 @@ func TestStateFollowsTheWords(t *testing.T) {
 		"stderr ends last": {
 			{"out", "ended 0", nil, Unknown, 0},
 			{"err", running, nil, Running, 0},
-			{"out", "alive", nil, Running, 0}, // not the script's: behind the end
+			{"out", "alive", nil, Running, 0}, // after the end: not a message of the script
 			{"err", "ended 0", ErrEnded, Ended, 0},
 		},
 		"the largest code":       {{"err", running, nil, Running, 0}, {"err", "ended 255", nil, Running, 0}, {"out", "ended 255", ErrEnded, Ended, 255}},
 		"no such command":        {{"out", "ended missing", nil, Unknown, 0}, {"err", "ended missing", ErrEnded, Missing, 0}},
-		"no dd":                  {{"out", "ended unable", nil, Unknown, 0}, {"err", "ended unable", ErrEnded, Unable, 0}},
+		"no tool that counts":    {{"out", "ended unable", nil, Unknown, 0}, {"err", "ended unable", ErrEnded, Unable, 0}},
 		"nothing was started":    {{"out", "ended failed", nil, Unknown, 0}, {"err", "ended failed", ErrEnded, Unstarted, 0}},
 		"a code without a start": {{"out", "ended 2", nil, Unknown, 0}, {"err", "ended 2", ErrEnded, Unstarted, 0}},
 		"the command's side failed": {
@@ -224,7 +224,7 @@ func TestStateFollowsTheWords(t *testing.T) {
 			{"out", "ended 0", nil, Running, 0},
 			{"err", "ended lost", ErrEnded, Failed, 0},
 		},
-		"the input's side failed before the command was started": { // it may be about to be
+		"the input's side failed before the command was started": { // the start may follow
 			{"err", "ended lost", nil, Unknown, 0},
 			{"out", "ended lost", ErrEnded, Failed, 0},
 		},

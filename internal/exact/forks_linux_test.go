@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// limited has a process started in a cgroup of its own, in which it and its children can fork as long as no more than forks of them live. As
-// in a container that is at its limit, the process itself is not held back by it.
+// limited starts the remote in a cgroup of its own that allows forks processes
+// besides the first one.
 func limited(t *testing.T, forks int) setup {
 	t.Helper()
 	dir := pidsCgroup(t)
@@ -26,34 +26,36 @@ func limited(t *testing.T, forks int) setup {
 	}
 }
 
-// pidsCgroup makes a cgroup that can limit processes, of version 1 or 2.
+// pidsCgroup makes a cgroup (version 1 or 2) with the pids controller, which limits
+// the number of processes. It skips the test where that is not possible.
 func pidsCgroup(t *testing.T) string {
 	t.Helper()
 	root := "/sys/fs/cgroup/pids"
 	if _, err := os.Stat(root); err != nil {
 		root = "/sys/fs/cgroup"
-		_ = os.WriteFile(root+"/cgroup.subtree_control", []byte("+pids"), 0o600) // what cannot be limited is seen below
+		_ = os.WriteFile(root+"/cgroup.subtree_control", []byte("+pids"), 0o600) // a failure is detected below
 	}
 	dir, err := os.MkdirTemp(root, "kshell-test-")
 	if err != nil {
-		t.Skipf("a cgroup is needed that limits processes, and none can be made here: %v", err)
+		t.Skipf("the test needs a cgroup that limits processes: %v", err)
 	}
 	t.Cleanup(func() {
 		eventually(t, "the cgroup is empty", func() bool { return os.Remove(dir) == nil })
 	})
 	if _, err := os.Stat(filepath.Join(dir, "pids.max")); err != nil {
-		t.Skipf("a cgroup is needed that limits processes, and this one does not: %v", err)
+		t.Skipf("the test needs a cgroup with the pids controller: %v", err)
 	}
 	return dir
 }
 
-// atLimits runs a test at each limit from no fork at all to more than enough.
+// atLimits runs a test at each limit from 0 to 8 forks, which is more than the
+// script needs.
 func atLimits(t *testing.T, test func(t *testing.T, shell shell, forks int)) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for forks := range 9 {
 			t.Run(fmt.Sprint(forks), func(t *testing.T) {
 				if shell.name == "bash" && *runs < 256 {
-					t.Skip("bash waits for 15 s at each fork that fails: -runs 256 tries it")
+					t.Skip("bash retries each failed fork for 15 s: run with -runs 256")
 				}
 				t.Parallel()
 				test(t, shell, forks)
@@ -62,10 +64,10 @@ func atLimits(t *testing.T, test func(t *testing.T, shell shell, forks int)) {
 	})
 }
 
-// ends waits until the client knows how the command ended, or that it will not learn it.
+// ends waits until both streams have ended, and returns the state.
 func (r *remote) ends() State {
 	r.t.Helper()
-	late := time.After(2 * patience) // for a bash that tries to fork again and again
+	late := time.After(2 * patience) // bash retries a failed fork
 	for told, streams := false, streams; !told && streams > 0; streams-- {
 		select {
 		case err := <-r.heard:
@@ -147,7 +149,7 @@ func TestForkFailure_Terminal(t *testing.T) {
 		command := s.Command(sh("echo ran; exit 5"))
 		cmd := &exec.Cmd{Path: shell.path, Args: command, Env: shell.env, Stdout: terminal, Stderr: terminal}
 		limited(t, forks)(&remote{cmd: cmd})
-		_ = cmd.Run() // how it ended is in its state
+		_ = cmd.Run() // the outcome is in cmd.ProcessState
 		switch code := cmd.ProcessState.ExitCode(); {
 		case s.State() == Running && out.String() == "ran\n" && code == 5:
 		case s.State() != Unstarted || out.Len() > 0 || forks > 1:

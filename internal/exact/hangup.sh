@@ -1,4 +1,6 @@
-# kshell ends a terminal's session through this script when nobody sits at it any more. $1 is the process that leads the session.
+# kshell runs this script to end a shell on a terminal, and the processes of its
+# session, after the client has disconnected. $1 is the process ID of the session
+# leader.
 PATH=$PATH:/usr/bin:/bin
 members() {
 	k_members=''

@@ -10,20 +10,24 @@ import (
 )
 
 const (
-	// unit is the size of the pieces that a large block is counted in, in bytes: what the far side moves at once.
+	// unit is the size in bytes that the remote copies at once. A large block is a
+	// number of units.
 	unit = 64 << 10
-	// maxBlock bounds a block, in bytes. Each costs the far side a process.
+	// maxBlock is the largest block, in bytes. The remote starts one process for
+	// each block.
 	maxBlock = 1 << 20
 )
 
-// errCancelled is what Read returns when the run is over.
+// errCancelled is the error of Read after cancel.
 var errCancelled = errors.New("the run is over")
 
-// errBroken is what wait returns when the source's Read has panicked.
+// errBroken is the error of wait after the source's Read has panicked.
 var errBroken = errors.New("the input cannot be read")
 
-// input makes the lines and blocks that the script reads: `SIZE COUNT` and as many bytes; `end` behind the last block; `?` to be answered
-// on both streams. What the source gives while a block is on its way becomes the next block.
+// input produces the lines and blocks that the script reads: a line `SIZE COUNT`
+// and SIZE*COUNT bytes; `end` after the last block; `?`, which the script answers
+// on both streams. Input that arrives while a block is being sent becomes the next
+// block.
 type input struct {
 	source io.Reader
 
@@ -34,16 +38,16 @@ type input struct {
 	broken  bool   // filling has panicked
 	next    []byte // read, not yet in a block
 	err     error  // of the source; io.EOF at its end
-	told    bool   // of the end
+	told    bool   // the remote was sent the end, or Read returned err
 	bytes   int64  // in blocks, so far
-	nudged  bool
-	halted  bool // nothing more is to be sent
-	over    bool // nothing more is read
+	nudged  bool   // a `?` line is to be sent
+	halted  bool   // nothing more is sent
+	over    bool   // nothing more is read
 
-	// The reader's.
-	block []byte // what is left of the line and the block being sent
+	// Used only by the goroutine that calls Read.
+	block []byte // the unsent rest of the block
 	spare []byte // the buffer that is not next
-	line  []byte
+	line  []byte // the unsent rest of the line before the block
 }
 
 func (in *input) init(source io.Reader) {
@@ -52,7 +56,7 @@ func (in *input) init(source io.Reader) {
 	in.filling.OnPanic = func() { in.set(&in.broken) }
 }
 
-// begin starts to read the source.
+// begin starts the goroutine that reads the source.
 func (in *input) begin() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -63,7 +67,7 @@ func (in *input) begin() {
 	in.filling.Go(in.fill)
 }
 
-// fill reads the source. cancel ends it and waits for it.
+// fill reads the source until cancel, which waits for fill.
 func (in *input) fill() {
 	piece := make([]byte, 2*unit)
 	for {
@@ -74,7 +78,8 @@ func (in *input) fill() {
 	}
 }
 
-// add blocks while a whole block waits already, and says whether to go on.
+// add appends to next. It blocks while next would exceed maxBlock, and reports
+// whether to continue reading.
 func (in *input) add(p []byte, err error) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -87,17 +92,18 @@ func (in *input) add(p []byte, err error) bool {
 	return !in.over && !in.halted
 }
 
-// sent says how many bytes have been sent, at least in part, and whether that was all of them.
+// sent returns the number of bytes in the blocks whose sending has begun, and
+// whether the end of the input was sent.
 func (in *input) sent() (n int64, whole bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.bytes, in.told && errors.Is(in.err, io.EOF)
 }
 
-// nudge asks for a `?` line.
+// nudge requests a `?` line.
 func (in *input) nudge() { in.set(&in.nudged) }
 
-// stop sends nothing more: the command has ended.
+// stop makes Read send nothing more: the command has ended.
 func (in *input) stop() { in.set(&in.halted) }
 
 func (in *input) set(flag *bool) {
@@ -107,7 +113,7 @@ func (in *input) set(flag *bool) {
 	in.changed.Broadcast()
 }
 
-// ceased says whether nothing more is to be sent, not even the rest of a block.
+// ceased reports whether nothing more is to be sent, not even the rest of a block.
 func (in *input) ceased() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -125,7 +131,7 @@ func (in *input) cancel(interrupt func() bool) {
 	}
 }
 
-// Read implements io.Reader. A panic of the source's Read comes out of it.
+// Read implements io.Reader. If the source's Read has panicked, Read panics, too.
 func (in *input) Read(p []byte) (int, error) {
 	if in.ceased() || len(in.line) == 0 && len(in.block) == 0 {
 		in.line, in.block = nil, nil
@@ -144,7 +150,7 @@ func (in *input) Read(p []byte) (int, error) {
 	return n + k, nil
 }
 
-// wait waits for something to send, and makes line and block of it.
+// wait blocks until there is something to send, and sets line and block.
 func (in *input) wait() error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -170,7 +176,8 @@ func (in *input) wait() error {
 	}
 }
 
-// compose makes a block of what waits: whole units, or what is less than one.
+// compose makes a block of next: its whole units, or all of it if it is shorter
+// than one unit.
 func (in *input) compose() {
 	size, count := unit, len(in.next)/unit
 	if count == 0 {
@@ -182,7 +189,8 @@ func (in *input) compose() {
 	in.block, in.spare, in.next = in.next[:n], in.next, append(in.spare[:0], in.next[n:]...)
 }
 
-// finish tells the end of the source; an error of it is the Read's, and no end.
+// finish sends the end of the source. If reading it failed, Read returns the error
+// instead, and no end is sent.
 func (in *input) finish() error {
 	in.told = true
 	if !errors.Is(in.err, io.EOF) {

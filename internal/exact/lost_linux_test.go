@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// children are the living processes whose parent is one of the given ones.
+// children returns the living child processes of the parents.
 func children(parents ...int) []int {
 	var found []int
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -31,7 +31,8 @@ func children(parents ...int) []int {
 	return found
 }
 
-// parts are the script's processes, by what they do, while sh -c 'cat …' runs as the command.
+// parts returns the process IDs of the script's processes by name, while the
+// command is sh -c 'cat ...'.
 func (r *remote) parts() map[string]int {
 	r.t.Helper()
 	parts := map[string]int{}
@@ -54,7 +55,7 @@ func (r *remote) parts() map[string]int {
 	return parts
 }
 
-// The script loses one of its processes while a block of input is on its way.
+// One of the script's processes is killed while a block of input is being sent.
 func TestLostProcess_NoPartialFile(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for _, part := range []string{"dd", "deliver", "feed", "serve"} {
@@ -71,7 +72,7 @@ func TestLostProcess_NoPartialFile(t *testing.T) {
 						CancelStdin: func() bool { _ = writer.Close(); return true },
 					}
 					r := shell.start(t, o, sh(script), withDir(dir))
-					go r.pump(maxBlock / 2) // and the rest of the block never comes
+					go r.pump(maxBlock / 2) // the rest of the block is not sent
 					eventually(t, "bytes arrive", func() bool {
 						info, err := os.Stat(filepath.Join(dir, "f.part"))
 						return err == nil && info.Size() > 0
@@ -85,12 +86,12 @@ func TestLostProcess_NoPartialFile(t *testing.T) {
 						if state := r.ends(); state != Failed {
 							t.Errorf("state %d, want Failed (%d)", state, Failed)
 						}
-					} else { // the script sees it when the client goes
+					} else { // the loss is detected when the client disconnects
 						r.close()
 						r.gone(patience)
 					}
 					if state, code := r.State(); state == Ended {
-						t.Errorf("the command is said to have ended with %d", code)
+						t.Errorf("state Ended with code %d", code)
 					}
 					if exists(dir, "f") {
 						t.Error("half of the file was committed")

@@ -12,14 +12,15 @@ import (
 	"testing"
 )
 
-// special are names that a shell gives a meaning to, by itself or from its environment.
+// special lists the variables that a shell sets or interprets.
 var special = strings.Fields(`_ BASHOPTS BASHPID BASH_ARGV0 BASH_COMPAT BASH_ENV BASH_VERSINFO BASH_VERSION BASH_XTRACEFD CDPATH COLUMNS COMP_WORDBREAKS
 	DIRSTACK ENV EPOCHREALTIME EPOCHSECONDS ERRNO EUID EXECIGNORE FCEDIT FIGNORE FPATH FUNCNAME GLOBIGNORE GLOBSORT GROUPS HISTCMD HISTFILE HISTSIZE HOME
 	HOSTNAME HOSTTYPE IFS KSHEGID KSHGID KSHUID KSH_VERSION LANG LC_ALL LINENO LINES MACHTYPE MAIL MAILCHECK MAILPATH OLDPWD OPTARG OPTERR OPTIND
 	OSTYPE PATH_LOCALE PATHSEP PGRP PIPESTATUS POSIXLY_CORRECT PPID PROMPT_COMMAND PS1 PS2 PS3 PS4 PWD RANDOM REPLY SECONDS SHELL SHELLOPTS SHLVL
 	SRANDOM TERM TIMEFORMAT TMOUT TMPDIR UID USER_ID`)
 
-// ownNames are all the words of the scripts that could be names of variables, as they are sent.
+// ownNames returns the special names and every word of the scripts that could be
+// the name of a variable.
 func ownNames() []string {
 	names := map[string]bool{}
 	for _, name := range regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`).FindAllString(compact(Script()+onTerminal), -1) {
@@ -31,7 +32,7 @@ func ownNames() []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(names)), func(name string) bool { return !names[name] })
 }
 
-// ownValues are what the variables of a case are set to.
+// ownValues lists the values that the test sets the variables to.
 var ownValues = []string{"", "5", "x y", "xpg_echo:nocasematch:failglob:lastpipe:execfail", "errexit:nounset:noglob:allexport:monitor", "$(exit 9);`exit 9`'\"\\", "a\nb"}
 
 func with(names []string, value string) []string {
@@ -42,7 +43,7 @@ func with(names []string, value string) []string {
 	return env
 }
 
-// difference lists what is only in one of two environments.
+// difference lists the variables that only one of two environments has.
 func difference(want, got []string) string {
 	var b strings.Builder
 	for sign, lists := range map[string][2][]string{"-": {want, got}, "+": {got, want}} {
@@ -58,13 +59,15 @@ func difference(want, got []string) string {
 	return b.String()
 }
 
-// bearable are the variables without which the shell itself starts: dash reads OPTIND from its environment, and ends if it is no number.
+// bearable returns env without the variables that keep the shell from starting:
+// shells other than bash read OPTIND and exit if it is not a number.
 func (sh shell) bearable(env []string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "OPTIND=") && sh.name != "bash" })
 }
 
-// TestNames_ScriptsOwn gives the variables that the script itself uses, and those that mean something to a shell, to the container and to
-// the command: each arrives, and nothing else changes.
+// TestNames_ScriptsOwn sets the variables that the script itself uses, and those
+// that a shell interprets, in the container and for the command. The command gets
+// each of them unchanged, and its other variables are unchanged, too.
 func TestNames_ScriptsOwn(t *testing.T) {
 	names := ownNames()
 	print := []string{"/bin/cat", "/proc/self/environ"}
@@ -96,7 +99,7 @@ func TestNames_ScriptsOwn(t *testing.T) {
 				}
 			}
 		}
-		t.Run("one by one", func(t *testing.T) { // whatever another one changes
+		t.Run("one by one", func(t *testing.T) { // independently of the other variables
 			t.Parallel()
 			for _, name := range names {
 				if strings.HasPrefix(name, "k_") {
@@ -123,11 +126,11 @@ func TestNames_ScriptsOwn(t *testing.T) {
 	})
 }
 
-// onTerminal runs args by the script for a terminal, and returns what they print.
+// onTerminal runs args through the script for a terminal, and returns their stdout.
 func (sh shell) onTerminal(t *testing.T, of, given, args []string) string {
 	t.Helper()
 	s := NewShell(given, "")
-	var out, complaints bytes.Buffer // of a terminal they are one; bash complains of its environment
+	var out, complaints bytes.Buffer // separate, because bash prints warnings about its environment
 	cmd := exec.CommandContext(t.Context(), sh.path, s.Command(args)[1:]...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = slices.Concat(sh.env, of), &out, s.On(&complaints)
 	var exit *exec.ExitError
@@ -137,7 +140,8 @@ func (sh shell) onTerminal(t *testing.T, of, given, args []string) string {
 	return out.String()
 }
 
-// Without env a shell sets the variables itself. What it cannot set is not left out: the command is not started.
+// In a container without env, the shell sets the variables itself. If it cannot set
+// one, the command is not started.
 func TestNames_WithoutEnv(t *testing.T) {
 	names := ownNames()
 	eachShell(t, func(t *testing.T, shell shell) {
@@ -175,7 +179,7 @@ func TestNames_WithoutEnv(t *testing.T) {
 	})
 }
 
-// A PATH that is given is where the command is looked up, as by env.
+// The command is looked up in a PATH that is set for it, as env does.
 func TestNames_Path(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()

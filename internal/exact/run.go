@@ -10,57 +10,70 @@ import (
 	"time"
 )
 
-// Options are what a command is run with.
+// Options configure a command.
 type Options struct {
-	// Stdin is the command's input; nil for an empty one. It is read from the moment that the command runs.
+	// Stdin is the command's input; nil means empty. It is read from the time when
+	// the command has started.
 	Stdin io.Reader
-	// CancelStdin makes a blocked Read of Stdin return, and says whether it does. Nil: it does not.
+	// CancelStdin makes a blocked Read of Stdin return, and reports whether it
+	// succeeded. Nil means that a Read cannot be canceled.
 	CancelStdin func() bool
-	// Stdout and Stderr take what the command writes; nil discards.
+	// Stdout and Stderr receive the command's output; nil discards it.
 	Stdout, Stderr io.Writer
-	// Env are variables for the command, as NAME=VALUE, beside those of the container. A NAME is a letter or _, then letters, digits and _.
+	// Env lists variables for the command, as NAME=VALUE, in addition to those of
+	// the container. A NAME is a letter or _, then letters, digits and _.
 	Env []string
-	// Dir is the command's working directory; empty for the container's.
+	// Dir is the command's working directory; empty means the container's.
 	Dir string
-	// Keep lets the command run on when the client goes away. Without it the command's process group is sent TERM and, when the command
-	// has ended or after 5 seconds, KILL.
+	// Keep lets the command continue when the client disconnects. Otherwise the
+	// command's process group is sent TERM, and KILL when the command has ended or
+	// after 5 seconds.
 	Keep bool
-	// Whole does not let the command see the end of an input that was cut off, not even with Keep: it is ended.
+	// Whole ends the command, even with Keep, if the client disconnects before all
+	// input was sent: the command never takes a part of its input for the whole.
 	Whole bool
 }
 
-// State is how far a command has come.
+// State is the progress or the outcome of a command.
 type State int
 
 const (
-	// Unknown means that the script has said nothing. Nothing of the command has run as far as we know.
+	// Unknown means that the script has reported nothing yet. As far as is known,
+	// the command was not started.
 	Unknown State = iota
-	// Unable means that the script cannot take counted input there (neither dd nor head will do). The command was not started.
+	// Unable means that the container has no tool that can count input: neither dd
+	// nor head is suitable. The command was not started.
 	Unable
-	// Nowhere means that Options.Dir is no directory, or may not be entered. The command was not started.
+	// Nowhere means that Options.Dir is not a directory, or may not be entered. The
+	// command was not started.
 	Nowhere
-	// Missing means that there is no such command, or it is not executable. It was not started.
+	// Missing means that the command does not exist or is not executable. It was
+	// not started.
 	Missing
-	// Unstarted means that the script could not start its processes, as in a container at its limit of processes, or not with a variable of
+	// Unstarted means that the script could not start one of its processes, for
+	// example in a container at its process limit, or could not set a variable of
 	// Options.Env. The command was not started.
 	Unstarted
-	// Running means that the command was started, and has not been heard to end.
+	// Running means that the command was started, and its end was not reported.
 	Running
-	// Failed means that the script lost a process that it needs, or could not start one, while the command ran. The command is ended without
-	// having seen an end of its input, and its exit code is not known.
+	// Failed means that the script lost or could not start one of its processes
+	// while the command ran. The command is ended without seeing an end of its
+	// input, and its exit code is unknown.
 	Failed
-	// Ended means that both streams are whole, and the code is the command's.
+	// Ended means that both streams are complete, and the exit code is known.
 	Ended
 )
 
-// errGarbled says that the far side wrote a mark and then no words.
-var errGarbled = errors.New("the script said something that it does not know")
+// errGarbled means that the remote wrote a mark that no message follows.
+var errGarbled = errors.New("unknown message from the script")
 
-// ErrEnded is what the writers return when both streams are whole: nothing more will come, and the session can be closed.
+// ErrEnded is returned by the writers when both streams are complete: nothing
+// follows, and the session can be closed.
 var ErrEnded = errors.New("the command has ended")
 
-// Run is one command. Command gives the arguments for the far side; Stdout, Stderr and Stdin are its streams, each used by one goroutine
-// at a time.
+// Run is one run of a command. Command returns the arguments for the remote;
+// Stdout, Stderr and Stdin are its streams. Each stream is used by one goroutine at
+// a time.
 type Run struct {
 	options Options
 	mark    string
@@ -70,9 +83,9 @@ type Run struct {
 
 	mu    sync.Mutex
 	state State
-	group string // of processes, over there
+	group string // the remote process group
 	code  int
-	ends  []string // how the command ended, as told by the streams that have come to their end
+	ends  []string // the outcomes reported so far, one for each stream that has ended
 }
 
 // New prepares a run.
@@ -84,26 +97,30 @@ func New(o Options) *Run {
 	return r
 }
 
-// Command is what has to be run on the far side, with a stdin, a stdout and a stderr and without a tty, so that args is.
+// Command returns what the remote has to run, with stdin, stdout and stderr and
+// without a tty, to run args.
 func (r *Run) Command(args []string) []string { return command(r.mark, r.options, args) }
 
-// Stdout is what takes the far side's stdout. It returns ErrEnded, or an error of Options.Stdout.
+// Stdout returns the writer for the remote's stdout. Write returns ErrEnded, or an
+// error of Options.Stdout.
 func (r *Run) Stdout() io.Writer { return &r.out }
 
-// Stderr is what takes the far side's stderr, as Stdout.
+// Stderr returns the writer for the remote's stderr, like Stdout.
 func (r *Run) Stderr() io.Writer { return &r.err }
 
-// Stdin is what is to be sent to the far side. Its Read blocks while there is nothing to send, and does not end by itself: see Cancel.
+// Stdin returns what is to be sent to the remote. Its Read blocks while there is
+// nothing to send, and never returns io.EOF: see Cancel.
 func (r *Run) Stdin() io.Reader { return &r.in }
 
-// Cancel ends Stdin, and waits until nobody reads Options.Stdin any more if that can be interrupted. It returns true: a Read of Stdin
-// returns.
+// Cancel makes a Read of Stdin return. If a Read of Options.Stdin can be canceled,
+// it also waits until Options.Stdin is no longer read. It returns true.
 func (r *Run) Cancel() bool {
 	r.in.cancel(r.options.CancelStdin)
 	return true
 }
 
-// Reset is for a new connection: a new command, of which nothing has been heard yet. Options.Stdin must be nil then.
+// Reset prepares for a new connection, which runs the command anew. Options.Stdin
+// must be nil.
 func (r *Run) Reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -112,19 +129,21 @@ func (r *Run) Reset() {
 	r.err.reset()
 }
 
-// State says how far the command has come, and its exit code if it has ended.
+// State returns the state of the command, and its exit code if the state is Ended.
 func (r *Run) State() (State, int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.state, r.code
 }
 
-// pipe is what a pipe holds, in bytes: so much input reaches the script, and its end with it, whether the command reads or not.
+// pipe is the capacity of a pipe, in bytes. Up to this size, the script receives
+// the input and its end whether the command reads it or not.
 const pipe = 64 << 10
 
-// Leftover is for a session that has ended before the command did. The script ends the command when it sees the end of its stdin, but cannot
-// see it behind input that the command does not read. If that may be so, Leftover is what has to be run in the same container to end
-// the command; nil if not, or if the command is to be kept.
+// Leftover returns what has to be run in the same container to end the command
+// after a session that ended before the command; nil if nothing has to be run. The
+// script ends the command when its own stdin ends, but it does not reach that end
+// while the command leaves input unread.
 func (r *Run) Leftover() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -136,22 +155,24 @@ func (r *Run) Leftover() []string {
 	return []string{"sh", "-c", "kill -TERM -" + r.group}
 }
 
-// Complaint is what the far side said on stderr before the script took over: a shell's own trouble. It is at most 1 KiB long and unfiltered.
+// Complaint returns what the remote wrote to stderr before the script started,
+// which is an error of the shell itself. It is at most 1 KiB long and unfiltered.
 func (r *Run) Complaint() string { return string(r.err.early) }
 
-// The script's words.
+// The messages of the script.
 const (
-	wordRunning = "running " // and the script's process ID, which is that of the process group
+	wordRunning = "running " // followed by the ID of the command's process group
 	wordAlive   = "alive"    // the answer to a nudge
 	wordEnded   = "ended "
 	wordUnable  = "unable"
 	wordMissing = "missing"
 	wordNowhere = "nowhere"
-	wordFailed  = "failed" // the part of the script that starts the command
-	wordLost    = "lost"   // the part that hands it its input
+	wordFailed  = "failed" // the part of the script that starts the command failed
+	wordLost    = "lost"   // the part that delivers its input failed
 )
 
-// report takes the script's words from a stream, and says whether they are the last ones there.
+// report takes a message that the script sent on one stream, and reports whether it
+// is the last message of that stream.
 func (r *Run) report(words string) (last bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -173,11 +194,13 @@ func (r *Run) report(words string) (last bool, err error) {
 	return false, nil
 }
 
-// streams is how many have to come to their end: stdout and stderr.
+// streams is the number of streams that have to end: stdout and stderr.
 const streams = 2
 
-// end settles the state by what both streams told. They may differ where a part of the script failed while another told a code. A code, or the
-// failure of the part that starts the command, without a word before that the command runs means that it was not started.
+// end sets the final state from the outcomes of both streams. They differ if one
+// part of the script failed while another reported an exit code. If the script
+// never reported wordRunning, an exit code or wordFailed means that the command was
+// not started.
 func (r *Run) end() {
 	how := r.ends[0]
 	code, err := strconv.Atoi(how)
@@ -200,5 +223,6 @@ func (r *Run) end() {
 	}
 }
 
-// nudgeAfter is how long what looks like the beginning of a mark is held back before the far side is asked to write something behind it.
+// nudgeAfter is how long output that may be the beginning of a mark is held back
+// before the remote is asked to write something after it.
 const nudgeAfter = 50 * time.Millisecond

@@ -171,7 +171,7 @@ func script(t *testing.T, dir, name, text string) {
 	}
 }
 
-// tools makes a folder that holds only sh and these of the machine's tools.
+// tools returns a new directory with links to sh and the named tools only.
 func tools(t *testing.T, names ...string) string {
 	t.Helper()
 	dir := t.TempDir()

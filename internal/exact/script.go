@@ -20,10 +20,11 @@ var (
 	hangUp string
 )
 
-// Script is what is run on the far side, for an auditor to read: with its comments. They are not sent.
+// Script returns the script that the remote runs, with its comments, for auditors.
+// The comments are not sent.
 func Script() string { return common + exactly }
 
-// compact is a script without comments and indents.
+// compact returns a script without comments and indentation.
 func compact(source string) string {
 	var b strings.Builder
 	for line := range strings.Lines(source) {
@@ -35,13 +36,15 @@ func compact(source string) string {
 	return b.String()
 }
 
-// command wraps args: the mark goes in two halves, the second one first, so that it stands whole in no list of processes.
+// command returns the arguments that run args through the script. The mark is
+// passed in two halves, the second one first, so that a list of processes never
+// shows the whole mark.
 func command(mark string, o Options, args []string) []string {
 	stdin := "nothing"
 	if o.Stdin != nil {
 		stdin = "blocks"
 	}
-	cut := o.Keep && (!o.Whole || o.Stdin == nil) // what there is none of cannot be cut
+	cut := o.Keep && (!o.Whole || o.Stdin == nil) // without Stdin no input can be cut off
 	return wrap(Script(), mark, []string{stdin, policy(o.Keep), policy(cut)}, o.Dir, o.Env, args)
 }
 
@@ -52,7 +55,8 @@ func wrap(script, mark string, words []string, dir string, env, args []string) [
 		words, []string{beneath(dir), strconv.Itoa(len(env))}, env, args)
 }
 
-// beneath returns a directory's name so that cd takes it for nothing else, such as an option or the directory before.
+// beneath returns dir in a form that cd cannot take for an option or for "-", the
+// previous directory.
 func beneath(dir string) string {
 	if dir == "" || strings.HasPrefix(dir, "/") {
 		return dir
@@ -60,7 +64,8 @@ func beneath(dir string) string {
 	return "./" + dir
 }
 
-// pathFirst returns the variables with the PATH that counts, the last one, as the first: the script looks for it there.
+// pathFirst returns env with the last PATH, which is the one in effect, moved to
+// the front, where the script expects it. Other PATH variables are removed.
 func pathFirst(env []string) []string {
 	isPath := func(v string) bool { return strings.HasPrefix(v, "PATH=") }
 	var path []string

@@ -1,18 +1,28 @@
-# kshell runs a command through this script, so that the streams themselves say how it ended (docs/exact.md).
+# kshell runs a command through this script, so that stdout and stderr themselves
+# carry the outcome of the command (docs/exact.md).
 #
-# $0 is kshell; $1 and $2 the mark, in two halves, so that no list of processes shows it whole; $3 what stdin brings: "blocks" or
-# "nothing"; $4 what becomes of the command when the client goes away: "end" or "keep"; $5 the same, before the end of its
-# input was told; $6 the working directory, or nothing; $7 how many variables follow; they; then the command. Only what a shell has
-# built in is used, but for dd (or head), cat, tr, env and sleep.
+# Arguments: $0 "kshell"; $1 and $2 the two halves of the mark, so that a list of
+# processes never shows the whole mark; $3 what the client sends on stdin:
+# "blocks" or "nothing"; $4 what happens to the command when the client
+# disconnects: "end" or "keep"; $5 the same, if the client disconnects before it
+# has sent the end of the input; $6 the working directory, or empty; $7 the number
+# of variables; the variables; the command. Apart from the shell's builtins, the
+# script uses only dd (or head), cat, tr, env and sleep.
 #
-# In a container at its limit of processes any fork may fail: a shell then exits. Its parent sees that and tells the client: "ended failed"
-# when the command's side is lost, "ended lost" when the input's side is. The command sees the end of its input only when "end" was read.
+# In a container at its process limit, any fork may fail, and the shell that
+# wanted to fork exits. The parent of a lost process therefore reports it to the
+# client: "ended failed" for the part that starts the command, "ended lost" for
+# the part that delivers its input. The command sees the end of its input only
+# after the script has read "end".
 k_mark=$2$1 k_stdin=$3 k_gone=$4 k_cut=$5 k_dir=$6 k_count=$7
 shift 7
 trap : HUP INT QUIT TERM USR1
 
-# feed holds the pipe that is the command's input, and outlives the command: the end of the client's stdin says that the client has everything,
-# or is gone. To serve it writes its number, and a word if there is no way to count the input. USR1 says that the command has ended.
+# feed holds open the pipe to the command's stdin. It runs until the client's
+# stdin ends, that is, until the client has received everything or has
+# disconnected, which may be long after the command has ended. First it writes a
+# line for serve: its process ID, and a 1 if the container has no tool that can
+# count input. serve sends it USR1 when the command has ended.
 feed() {
 	exec 3<&0 </dev/null
 	k_over= k_child= k_unable=
@@ -58,8 +68,9 @@ feed() {
 	release
 }
 
-# deliver reads what the client sends, and hands the command its input, until the end of it: 0; or of the client's stdin: 77. Any other
-# code is a failure, or the end of the command.
+# deliver reads the client's messages and writes the input to the command. It
+# exits with 0 after the end of the input, with 77 if the client's stdin ends
+# before, and with any other code if it fails or the command has ended.
 deliver() {
 	k_child=
 	trap 'k_over=1; kill -KILL $k_child' USR1
@@ -74,31 +85,34 @@ deliver() {
 			*) head -c $((k_size * k_many)) <&3 & ;;
 			esac
 			k_child=$!
-			# The signal may have come before there was a number.
+			# USR1 may have arrived before k_child was set.
 			[ $k_over ] && kill -KILL $k_child
 			await
 			[ $k_n = 0 ] || break
 			;;
 		esac
 	done
-	# Without feed this is the last that holds the pipe.
+	# If feed has died, this process is the last writer of the pipe: end the
+	# process group first, so that the command sees no end of its input.
 	kill -0 $k_self || { kill -0 -$$ && kill -KILL 0; }
 	exit $k_n
 }
 
-# await gives the code of k_child in k_n. A signal ends a wait, too.
+# await waits for k_child and sets k_n to its exit code. A signal interrupts the
+# first wait.
 await() {
 	wait $k_child
 	k_n=$?
 	[ $k_over ] && wait $k_child
 }
 
-# finish ends everything in this process group but the script itself, which has to see it go, if the group is the script's own.
+# finish ends all other processes of this process group and waits until they are
+# gone. It fails if the script does not lead the group.
 finish() {
 	kill -0 -$$ || return
 	kill -TERM 0
 	for k_step in 0.1 0.4 TERM 1 1 1 1 1 KILL 1 KILL 1; do
-		# Serve may be about to start one.
+		# serve may be about to start a process.
 		if ! others; then
 			sleep 0.1 || sleep 1
 			release
@@ -111,7 +125,9 @@ finish() {
 	done
 }
 
-# others are the living processes of the group but this script's: those have $$ for a parent, or are $$, or a child of feed.
+# others sets k_others to the living processes of this process group that are not
+# the script's own, and reports whether there are any. The script's own processes
+# are $$, its children (listed in k_served) and the children of feed.
 others() {
 	k_others= k_served=
 	for k_stat in /proc/[0-9]*/stat; do
@@ -128,10 +144,12 @@ others() {
 	[ "$k_others" ]
 }
 
-# release ends serve, if it is still writing: the client is gone, and a full pipe stays full.
+# release kills serve, which may still be trying to write to a full pipe: the
+# client reads nothing any more.
 release() {
 	k_served=
-	# The line ends without a newline, and not every kernel has it.
+	# The file has no newline at its end, so read fails although it sets the
+	# variable. Some kernels do not have the file.
 	read -r k_served </proc/$$/task/$$/children
 	[ "$k_served" ] || others
 	for k_n in $k_served; do
@@ -139,9 +157,10 @@ release() {
 	done
 }
 
-# serve runs the command, and tells the client how it ended.
+# serve runs the command and reports the outcome to the client.
 serve() {
-	# A command may signal its whole group. Its own subshell has the defaults again.
+	# A command may send signals to its whole process group. In the subshell of
+	# the command the signals have their default actions again.
 	trap : HUP INT QUIT TERM USR1
 	k_code= k_feed=
 	trap 'k_n=$?

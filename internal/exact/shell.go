@@ -55,7 +55,7 @@ func (s *Shell) passing() bool {
 	return s.state == Running && s.opened.held == 0
 }
 
-// Reset is for a new connection: a new shell, which has said nothing yet.
+// Reset prepares for a new connection, which starts a new shell.
 func (s *Shell) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,15 +63,17 @@ func (s *Shell) Reset() {
 	s.opened.held, s.opened.inWords, s.opened.words = 0, false, nil
 }
 
-// State is Unknown, Nowhere, Missing, Unstarted or Running; the last one is not left.
+// State returns Unknown, Nowhere, Missing, Unstarted or Running. Running does not
+// change until Reset.
 func (s *Shell) State() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state
 }
 
-// HangUp is what has to be run in the same container to end the shell and what it runs, as the hanging up of a terminal does: HUP,
-// then TERM, then KILL; nil if there is nothing to end. The servers between do not do it.
+// HangUp returns what has to be run in the same container to end the shell and its
+// processes, as if its terminal had hung up: HUP, then TERM, then KILL; nil if the
+// shell was not started. The servers on the way to the container do not do it.
 func (s *Shell) HangUp() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,7 +93,7 @@ func (s *Shell) Alive() []string {
 	return []string{"sh", "-c", "[ -d /proc/" + s.group + " ]"}
 }
 
-// report takes the script's words.
+// report takes a message of the script.
 func (s *Shell) report(words string) (last bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

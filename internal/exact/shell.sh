@@ -1,13 +1,16 @@
-# kshell starts a command on a terminal through this script (docs/exact.md): with the variables and in the directory that were asked for, and
-# after it has said which process it is, so that kshell can end it when it goes.
+# kshell starts a command on a terminal through this script (docs/exact.md). The
+# script sets the requested variables and working directory, and sends its
+# process ID, so that kshell can end the command when the client exits.
 #
-# $0 kshell; $1 and $2 the mark in two halves; $3 the working directory, or nothing; $4 how many variables follow; they; then the command,
-# or nothing for the best shell there is. A variable behind a "?" is a locale that is only set where the container has it: shells and
-# programs complain of others.
+# Arguments: $0 "kshell"; $1 and $2 the two halves of the mark; $3 the working
+# directory, or empty; $4 the number of variables; the variables; the command. If
+# there is no command, the script starts the best shell that it finds. A variable
+# that begins with "?" is a locale variable: it is set only if the container has
+# the locale, because shells and programs print warnings about a missing one.
 k_mark=$2$1 k_dir=$3 k_count=$4
 shift 4
 k_given=$k_count k_all=$#
-# Each argument goes to the end of the line, so that they come out as they were.
+# Each argument is moved to the end of the list, which keeps their order.
 while [ "$k_all" -gt 0 ]; do
 	k_n=$1
 	shift

@@ -32,7 +32,7 @@ func TestClose_RefusesRaw(t *testing.T) {
 				t.Errorf("Raw returns %v, want ErrClosed", err)
 			}
 			if modesOf(t, tty) != before {
-				t.Error("the terminal's modes are not those of before")
+				t.Error("the terminal's modes have changed")
 			}
 		})
 	}

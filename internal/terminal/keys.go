@@ -12,24 +12,26 @@ import (
 // NoEscape switches the escape character off.
 const NoEscape = 0
 
-// maxKeys bounds the keys that are held while the remote reads nothing, in bytes.
-// More stay in the terminal, and kshell's own keys after them are not seen.
+// maxKeys is the largest number of bytes that are buffered while the remote reads
+// nothing. Further input stays in the terminal, and kshell's keys in it have no
+// effect until then.
 const maxKeys = 64 << 10
 
-// Keys reads what is typed, without kshell's own keys: the escape character at the
-// beginning of a line, and one of the known keys after it. The escape character
-// twice is one for the remote, as in ssh. A goroutine reads the source, so that
-// kshell's keys work while the remote reads nothing.
+// Keys reads the user's input and removes kshell's keys from it: the escape
+// character at the beginning of a line, followed by one of the known keys. Typing
+// the escape character twice sends it once, as in ssh. A goroutine reads the
+// source, so that kshell's keys work while the remote reads nothing.
 //
-// A key of kshell's has to be typed: it does not count in a bracketed paste, nor
-// when a read brings anything else with it, which a paste without brackets does.
-// What the terminal sends by itself (the answer to a query, a mouse event) is
-// passed on, and leaves the beginning of a line one.
+// Kshell's keys are recognized only if they are typed. They are ignored in a
+// bracketed paste, and when one read returns them together with other input, as a
+// paste without brackets does. Input that the terminal itself sends (the answer to
+// a query, a mouse event) is passed on, and what follows it at the beginning of a
+// line is still at the beginning of the line.
 type Keys struct {
 	source io.Reader
 	stop   func() bool
 	filter escapes
-	anew   atomic.Bool // what is typed next begins a line
+	anew   atomic.Bool // the next key begins a line
 	lost   atomic.Bool // part of the input was dropped
 
 	reader  group.Group
@@ -42,10 +44,10 @@ type Keys struct {
 	over    bool
 }
 
-// NewKeys reads source from the first Read on. Cancel calls stop, which ends a
-// Read of source as Input.Cancel does. Do is called, from the goroutine that
-// reads, with each of the known keys that is typed after the escape character; it
-// may call Cancel in another goroutine only.
+// NewKeys returns Keys that start to read source with the first Read. Cancel calls
+// stop, which ends a Read of source as Input.Cancel does. The reading goroutine
+// calls do with each of the known keys that is typed after the escape character.
+// do must not call Cancel itself, only start a goroutine that does.
 func NewKeys(source io.Reader, stop func() bool, escape byte, known string, do func(key byte)) *Keys {
 	k := &Keys{source: source, stop: stop, filter: escapes{char: escape, known: known, fresh: true}}
 	k.filter.pass, k.filter.do = k.pass, do
@@ -59,8 +61,8 @@ func NewKeys(source io.Reader, stop func() bool, escape byte, known string, do f
 	return k
 }
 
-// Read implements io.Reader. A panic of the goroutine that reads the source comes
-// out of it, where what restores the terminal can see it.
+// Read implements io.Reader. If the goroutine that reads the source has panicked,
+// Read panics, too, so that the caller's deferred calls restore the terminal.
 func (k *Keys) Read(p []byte) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -86,16 +88,16 @@ func (k *Keys) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// NewLine makes the next key begin a line, whatever was typed before. It may be
+// NewLine makes the next key begin a line, whatever was typed before it. It may be
 // called from any goroutine.
 func (k *Keys) NewLine() { k.anew.Store(true) }
 
-// Lost records that part of the input was dropped, perhaps with the end of a paste
-// or of an escape sequence. It may be called from any goroutine.
+// Lost records that part of the input was dropped, which may include the end of a
+// paste or of an escape sequence. It may be called from any goroutine.
 func (k *Keys) Lost() { k.lost.Store(true) }
 
-// Cancel makes Read return and waits until the source is no longer read. It reports
-// whether that is certain: see [Input.Cancel].
+// Cancel makes Read return and waits until the source is no longer read. It returns
+// false if it cannot ensure that: see [Input.Cancel].
 func (k *Keys) Cancel() bool {
 	k.mu.Lock()
 	k.over = true
@@ -150,27 +152,27 @@ func (k *Keys) goOn(err error) bool {
 	return err == nil && !k.over
 }
 
-// escapes tells the keys that are kshell's from the others.
+// escapes separates kshell's keys from the other keys.
 type escapes struct {
 	char  byte
 	known string
-	pass  func([]byte) // takes what is for the remote
+	pass  func([]byte) // receives the input for the remote
 	do    func(key byte)
 
 	parser  inputParser
 	fresh   bool   // the next key is at the beginning of a line
-	held    bool   // char was typed there, and is not passed on yet
+	held    bool   // char was typed at the beginning of a line, and was not passed on yet
 	pending []byte // the unfinished sequence after it
 	out     []byte
 }
 
-// maxPending bounds a sequence that is held back, in bytes.
+// maxPending is the largest size of a sequence that is held back, in bytes.
 const maxPending = 4 << 10
 
-// read takes what one read has brought.
+// read processes the input p of a single read.
 func (e *escapes) read(p []byte) {
 	typed, seen := e.typed(p), 0
-	single := typed == 1 // of a key and the escape character, one has come before
+	single := typed == 1 // the escape character, if held, came with an earlier read
 	e.out = e.out[:0]
 	for _, c := range p {
 		class := e.parser.next(c)
@@ -203,8 +205,8 @@ func (e *escapes) read(p []byte) {
 	e.pass(e.out)
 }
 
-// typed counts the bytes of a read that were typed. Reports of the terminal are not
-// counted, nor is an unfinished sequence, unless it is ESC alone.
+// typed returns the number of bytes of a read that were typed. It does not count
+// reports of the terminal or an unfinished sequence, except for ESC alone.
 func (e *escapes) typed(p []byte) int {
 	parser, n, begun := e.parser, 0, 0
 	for _, c := range p {
@@ -225,7 +227,7 @@ func (e *escapes) typed(p []byte) int {
 	return n
 }
 
-// after takes the key after the escape character.
+// after processes the key after the escape character.
 func (e *escapes) after(key byte) {
 	e.held = false
 	switch {
@@ -241,7 +243,8 @@ func (e *escapes) after(key byte) {
 	}
 }
 
-// release passes on what is held back: it was not for kshell.
+// release passes on the held escape character and the sequence after it: they are
+// not for kshell.
 func (e *escapes) release() {
 	if !e.held {
 		return

@@ -6,62 +6,65 @@ import (
 	"time"
 )
 
-// guardPause is how long nothing is typed before what follows is a new line.
+// guardPause is how long the user must not type before the next key is taken for
+// the beginning of a new line.
 const guardPause = 2 * time.Second
 
-// The keys that give a line up. Enter ends it, too.
+// The keys that discard a line. Enter ends a line, too.
 const (
 	keyInterrupt = 0x03 // Ctrl-C
 	keyKill      = 0x15 // Ctrl-U
 )
 
-// LineGuard keeps a line from being run that has lost keys to a broken connection.
-// It stands between the keys and the connections, and knows of the line that is
-// being typed only whether it was begun: something was typed since the last Enter,
-// Ctrl-C or Ctrl-U. What the terminal sends by itself is not typed, and always
-// passed on.
+// LineGuard prevents a shell from running an incomplete line, whose other keys were
+// lost when the connection broke. It filters the keys before they are sent on a
+// connection. It does not know the contents of the line being typed, only whether a
+// line was begun: whether anything was typed after the last Enter, Ctrl-C or Ctrl-U.
+// Input that the terminal itself sends does not count as typed, and is always passed
+// on.
 //
-// A new connection leads to a new shell, which does not have the beginning of a
-// line that was begun before. The rest of the line is discarded: up to and with
-// Enter, Ctrl-C or Ctrl-U, or until nothing is typed for 2 s after the user was
-// told of the new shell. A paste is discarded to its end: one without brackets is
-// what arrives together, and only an Enter at its end counts.
+// Without SameShell, each connection has a new shell, which has not received the
+// beginning of a line that was begun on an earlier connection. The rest of the line
+// is discarded: up to and including Enter, Ctrl-C or Ctrl-U, or until the user,
+// after being told of the new shell, has typed nothing for 2 s. A paste is discarded
+// to its end. Input that arrives in one read is treated as a paste without brackets,
+// in which only an Enter at the end ends the line.
 //
-// With SameShell, a new connection leads to the shell of before, which may have
-// part of the line. What is typed is passed on, except for the next Enter: Withheld
-// is called instead, and Enter once more runs the line. The rest of a paste is
-// discarded. The key that ends a line may be lost, too, after a part of the line: it
-// counts as received when the remote has written something since, for Enter a line
-// feed, which is how terminals echo it.
+// With SameShell, a new connection leads to the same shell, which may have received
+// part of the line. Keys are passed on, except for the next Enter: instead, Withheld
+// is called, and a second Enter runs the line. The rest of a paste is discarded. The
+// key that ended the line may have been lost as well. It counts as received when the
+// remote has written something after it: for Enter a line feed, which is how
+// terminals echo it, and for Ctrl-C and Ctrl-U anything.
 //
-// Filter is called by one goroutine, the other methods by any.
+// Only one goroutine may call Filter; any goroutine may call the other methods.
 type LineGuard struct {
-	// SameShell says that all connections lead to the same shell.
+	// SameShell means that all connections lead to the same shell.
 	SameShell bool
-	// Withheld is called by Filter when an Enter was not passed on; nil: nothing is.
+	// Withheld, if not nil, is called by Filter when an Enter was not passed on.
 	Withheld func()
 
 	mu        sync.Mutex
-	connected time.Time // when the user was told of the connection
+	connected time.Time // when the user was told of the last connection
 
 	parser  inputParser
 	pending []byte // an unfinished sequence, discarded unless it is a report
 	out     []byte
-	begun   bool      // a line, on connection line
-	line    int       // 0: while there was no connection
-	typed   time.Time // the last key
+	begun   bool      // a line was begun
+	line    int       // the connection on which it was begun; 0: none, during an outage
+	typed   time.Time // when the last key was typed
 
-	// The rest is used with SameShell.
-	number  int  // of the last connection
-	dropped bool // a line was begun while there was no connection, and is not ended
+	// The fields below are used only with SameShell.
+	number  int  // the last connection
+	dropped bool // a line was begun during an outage and has not ended
 	missing bool // the shell's line may lack keys
-	inPaste bool // which began on connection paste
-	paste   int
-	opened  bool // the shell was sent the beginning of a paste, and not the end
-	awaits  byte // the key that has ended the line, until the shell has replied to it; 0: it has
+	inPaste bool // a paste has begun and has not ended
+	paste   int  // the connection on which it began
+	opened  bool // the shell was sent the beginning of a paste, but not its end
+	awaits  byte // the key that ended the line, until the remote replies to it; then 0
 }
 
-// Connected records that the user is told of a new connection, and reports whether
+// Connected records that the user is told of a new connection. It reports whether
 // a line was begun before.
 func (g *LineGuard) Connected() (begun bool) {
 	g.mu.Lock()
@@ -70,7 +73,7 @@ func (g *LineGuard) Connected() (begun bool) {
 	return g.begun
 }
 
-// Wrote records output of the remote.
+// Wrote records that the remote has written p.
 func (g *LineGuard) Wrote(p []byte) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -79,16 +82,17 @@ func (g *LineGuard) Wrote(p []byte) {
 	}
 }
 
-// Lost records that part of the input was dropped, perhaps with the end of a paste.
+// Lost records that part of the input was dropped, which may include the end of a
+// paste.
 func (g *LineGuard) Lost() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.parser, g.inPaste, g.pending = inputParser{}, false, nil
 }
 
-// Filter takes what was typed and returns what is to be sent on a connection.
-// Connections are numbered from 1; 0 is none, and nothing is to be sent. The result
-// is valid until the next call.
+// Filter takes the input of one read and returns what is to be sent on a connection.
+// Connections are numbered from 1. During an outage, connection is 0 and the result
+// is empty. The result is valid until the next call.
 func (g *LineGuard) Filter(p []byte, connection int) []byte {
 	if g.filter(p, connection) && g.Withheld != nil {
 		g.Withheld()
@@ -117,7 +121,8 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// lastEnter returns the index of an Enter after which nothing is typed in p, or -1.
+// lastEnter returns the index in p of an Enter that no other typed key follows, or
+// -1.
 func (g *LineGuard) lastEnter(p []byte) int {
 	parser, at := g.parser, -1
 	for i, c := range p {
@@ -132,7 +137,7 @@ func (g *LineGuard) lastEnter(p []byte) int {
 	return at
 }
 
-// newShell filters what is typed at a shell that is new with each connection.
+// newShell filters input if each connection has a new shell.
 func (g *LineGuard) newShell(p []byte, connection int) {
 	stale := g.begun && g.line != connection
 	if stale && !g.parser.pasting() && time.Since(later(g.connected, g.typed)) >= guardPause {
@@ -159,7 +164,9 @@ func (g *LineGuard) newShell(p []byte, connection int) {
 	}
 }
 
-// unfinished takes a byte that was not typed, or of which that is not known yet.
+// unfinished processes a byte of a report, or of a sequence that may turn out to be
+// one, and returns true. For any other byte it returns false. A partial sequence is
+// passed on at once, or kept in pending if discard is true.
 func (g *LineGuard) unfinished(c byte, class inputClass, discard bool) bool {
 	switch {
 	case class == classReport:
@@ -179,7 +186,7 @@ func (g *LineGuard) unfinished(c byte, class inputClass, discard bool) bool {
 	return true
 }
 
-// sameShell filters what is typed at a shell that outlives its connections.
+// sameShell filters input if all connections lead to the same shell.
 func (g *LineGuard) sameShell(p []byte, connection int) (withheld bool) {
 	if connection > 0 && connection != g.number {
 		g.missing = g.missing || g.begun || g.dropped || g.awaits != 0
@@ -206,7 +213,8 @@ func (g *LineGuard) sameShell(p []byte, connection int) (withheld bool) {
 	return withheld
 }
 
-// send passes a key on. (One that ends an empty line may as well be lost.)
+// send passes a key on. If the line is empty, it does not matter whether the key
+// that ends it is lost.
 func (g *LineGuard) send(c byte, ends bool) {
 	g.out = append(g.out, c)
 	switch {
@@ -219,8 +227,9 @@ func (g *LineGuard) send(c byte, ends bool) {
 	}
 }
 
-// pasted takes a byte of a paste. One that began on another connection is discarded,
-// except for its end: without that, a shell takes what is typed then for pasted.
+// pasted processes a byte of a paste. A paste that began on another connection is
+// discarded, except for its end: without the end, the shell would take the keys
+// typed afterwards for part of the paste.
 func (g *LineGuard) pasted(c byte, connection int, discard bool) {
 	switch {
 	case g.inPaste:

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// step is what a user types on a connection, and what is sent of it.
+// step is input typed while a connection (0: none) is open, and the part of it that
+// is sent.
 type step struct {
 	connection int
 	typed      string
@@ -29,8 +30,8 @@ func TestLineGuard_NewShell(t *testing.T) {
 		"the middle of a line is lost":   {{1, "cd ", "cd "}, {0, "/tm", ""}, {2, "p", ""}, {2, "\r", ""}, {2, "ls\r", "ls\r"}},
 		"its Enter is lost":              {{1, "cd ", "cd "}, {0, "/tmp\r", ""}, {2, "ls\r", "ls\r"}},
 		"its Enter and more are lost":    {{1, "cd ", "cd "}, {0, "/tmp\r", ""}, {0, "l", ""}, {2, "s\r", ""}, {2, "pwd\r", "pwd\r"}},
-		"begun while there was none":     {{1, "ls\r", "ls\r"}, {0, "cd", ""}, {2, " /tmp", ""}, {2, "\r", ""}, {2, "ls\r", "ls\r"}},
-		"whole while there was none":     {{1, "ls\r", "ls\r"}, {0, "cd /tmp\r", ""}, {2, "ls\r", "ls\r"}},
+		"begun in the outage":            {{1, "ls\r", "ls\r"}, {0, "cd", ""}, {2, " /tmp", ""}, {2, "\r", ""}, {2, "ls\r", "ls\r"}},
+		"typed whole in the outage":      {{1, "ls\r", "ls\r"}, {0, "cd /tmp\r", ""}, {2, "ls\r", "ls\r"}},
 		"a report after its Enter":       {{1, "cd ", "cd "}, {2, "x\r\x1b[I", "\x1b[I"}, {2, "ls\r", "ls\r"}},
 		"three connections":              {{1, "cd ", "cd "}, {2, "/tm", ""}, {3, "p", ""}, {4, "\r", ""}, {4, "ls\r", "ls\r"}},
 		"begun again and lost again":     {{1, "cd ", "cd "}, {2, "\r", ""}, {2, "ls ", "ls "}, {3, "-l\r", ""}, {3, "pwd\r", "pwd\r"}},
@@ -54,7 +55,7 @@ func TestLineGuard_NewShell(t *testing.T) {
 			{2, "ls\r", "ls\r"},
 		},
 		"a paste after the cut": {{1, "cd ", "cd "}, {2, "\x1b[200~/tmp\r\x1b[201~", ""}, {2, "\r", ""}, {2, "ls\r", "ls\r"}},
-		"a paste while there is none": {
+		"a paste in the outage": {
 			{1, "ls\r", "ls\r"},
 			{0, "\x1b[200~cd ", ""},
 			{2, "/tmp\r", ""},
@@ -67,7 +68,7 @@ func TestLineGuard_NewShell(t *testing.T) {
 	}
 }
 
-// play types the steps.
+// play passes the steps to a LineGuard.
 func play(t *testing.T, g *LineGuard, steps []step) {
 	t.Helper()
 	last := 0
@@ -82,7 +83,8 @@ func play(t *testing.T, g *LineGuard, steps []step) {
 	}
 }
 
-// A user who has read the notice and waits begins a new line.
+// After a pause that follows the notice of a new shell, the next key begins a new
+// line.
 func TestLineGuard_NewShell_Pause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &LineGuard{}
@@ -93,7 +95,7 @@ func TestLineGuard_NewShell_Pause(t *testing.T) {
 			}
 		}
 		want("cd ", 1, "cd ")
-		time.Sleep(time.Minute) // the outage does not count
+		time.Sleep(time.Minute) // time without a connection is no pause
 		if !g.Connected() {
 			t.Error("no line was begun")
 		}
@@ -116,9 +118,9 @@ func TestLineGuard_NewShell_Pause(t *testing.T) {
 		want("\x1b[200~a", 3, "\x1b[200~a")
 		g.Connected()
 		want("b\r", 4, "")
-		time.Sleep(time.Minute) // nor does it end a paste
+		time.Sleep(time.Minute) // a pause does not end a paste
 		want("rm *\r", 4, "")
-		g.Lost() // of which the end is not known
+		g.Lost() // the end of the paste may be lost
 		want("\r", 4, "")
 		want("ls\r", 4, "ls\r")
 	})
@@ -172,8 +174,8 @@ func TestLineGuard_SameShell(t *testing.T) {
 	}
 }
 
-// A new shell runs each of 10,000 lines whole, once, or not at all, although the
-// connection breaks at random and loses what was sent last.
+// Each of 10,000 lines is run whole and at most once, although the connection
+// breaks at random points and loses the keys that were sent last.
 func TestLineGuard_NewShell_RandomCuts(t *testing.T) {
 	seed := rand.Uint64()
 	rnd := rand.New(rand.NewPCG(seed, 0))
@@ -217,8 +219,8 @@ func TestLineGuard_NewShell_RandomCuts(t *testing.T) {
 	}
 }
 
-// FuzzLineGuard checks that all is sent as it is typed while the connection holds,
-// and that what is sent later was typed, in this order.
+// FuzzLineGuard checks that all input is sent unchanged until the first connection
+// breaks, and that later only typed input is sent, in order.
 func FuzzLineGuard(f *testing.F) {
 	f.Add("ls\r\x1b[200~a\x1b[201~", uint16(3), uint16(5), false)
 	f.Add("cd \x1b[1;1R\r", uint16(3), uint16(1), true)

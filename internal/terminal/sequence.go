@@ -8,35 +8,36 @@ const (
 	classKey inputClass = iota
 	// classPartial is a byte of an escape sequence that has not ended.
 	classPartial
-	// classAgain is an ESC that begins a sequence inside an unfinished one. What
-	// came before was typed.
+	// classAgain is an ESC that begins a sequence inside an unfinished one. The
+	// bytes before the ESC were typed.
 	classAgain
-	// classSequence ends a sequence that a key sends: a cursor key, or Alt and a
-	// key.
+	// classSequence is the last byte of a sequence that a key sends, such as a
+	// cursor key, or Alt and a key.
 	classSequence
-	// classReport ends a sequence that the terminal sends by itself: the answer to
-	// a query, a change of focus, a mouse event.
+	// classReport is the last byte of a sequence that the terminal itself sends:
+	// the answer to a query, a change of focus, a mouse event.
 	classReport
-	// classPaste is a byte of a bracketed paste, or ends the mark before it.
+	// classPaste is a byte of a bracketed paste, or the last byte of the sequence
+	// that begins it.
 	classPaste
 )
 
-// inputParser classifies the input of a terminal, byte by byte, so that its
-// result does not depend on how the input is split over reads. The zero value is
-// ready, and a copy goes on independently.
+// inputParser classifies the input from a terminal byte by byte, so that the result
+// does not depend on how the input is split over reads. The zero value is ready to
+// use, and a copy is independent.
 //
-// It is not [ansi.Parser], which is for output: there a control character inside
-// a sequence is executed, and neither SS3 nor the mouse reports of X10 nor a
-// paste is known. In input a control character ends an unfinished sequence: the
-// user has typed ESC and, for instance, P, which otherwise begins a string.
+// [ansi.Parser] is not used because it parses output: it executes a control
+// character inside a sequence, and does not know SS3, X10 mouse reports and pastes.
+// In input, a control character ends an unfinished sequence: the user has typed ESC
+// and, for example, P, which would otherwise begin a string.
 type inputParser struct {
 	state   inputState
 	marker  byte // <, = or ? after ESC [
 	params  bool // the sequence has parameters
 	number  int  // its first parameter
 	more    bool // it has a second one
-	left    int  // bytes of a mouse report that are missing
-	matched int  // bytes of pasteEnd that have come
+	left    int  // the number of missing bytes of a mouse report
+	matched int  // the number of bytes of pasteEnd that were received
 }
 
 type inputState int
@@ -52,8 +53,8 @@ const (
 	inPaste
 )
 
-// pasteEnd ends a bracketed paste, and pasteBegin and pasteStop are the numbers
-// of the sequences around it.
+// pasteEnd is the sequence that ends a bracketed paste. pasteBegin and pasteStop
+// are the parameters of the sequences that begin and end it.
 const (
 	pasteEnd   = "\x1b[201~"
 	pasteBegin = 200
@@ -106,7 +107,8 @@ func (p *inputParser) next(c byte) inputClass {
 	}
 }
 
-// endIf goes back to text at the end of a sequence of a class.
+// endIf returns classPartial if end is false. Otherwise it leaves the sequence and
+// returns class.
 func (p *inputParser) endIf(end bool, class inputClass) inputClass {
 	if !end {
 		return classPartial
@@ -115,7 +117,7 @@ func (p *inputParser) endIf(end bool, class inputClass) inputClass {
 	return class
 }
 
-// escape takes the byte after ESC.
+// escape processes the byte after ESC.
 func (p *inputParser) escape(c byte) inputClass {
 	switch c {
 	case '[':
@@ -130,7 +132,7 @@ func (p *inputParser) escape(c byte) inputClass {
 	return classPartial
 }
 
-// csi takes a byte after ESC [.
+// csi processes a byte after ESC [.
 func (p *inputParser) csi(c byte) inputClass {
 	switch {
 	case c >= '0' && c <= '9' || c == ';' || c == ':':
@@ -159,10 +161,11 @@ func (p *inputParser) csi(c byte) inputClass {
 	return p.endIf(true, classSequence)
 }
 
-// isReport reports whether the CSI sequence that c ends is sent by the terminal
-// itself: cursor position, status, attributes, window, modes; focus; mouse; the
-// flags of the kitty keyboard protocol; the end of a paste that did not begin.
-// (Shift and other modifiers with F3 look like a cursor position.)
+// isReport reports whether the terminal itself sends the CSI sequence that c ends:
+// cursor position, status, attributes, window, modes, focus, mouse, the flags of the
+// kitty keyboard protocol, or the end of a paste without its beginning. F3 with
+// Shift or another modifier is also taken for a report, because it is the same
+// sequence as a cursor position.
 func (p *inputParser) isReport(c byte) bool {
 	switch c {
 	case 'R', 'n', 'c', 't', 'y':
@@ -181,7 +184,7 @@ func (p *inputParser) isReport(c byte) bool {
 	return false
 }
 
-// paste takes a byte of a paste.
+// paste processes a byte of a paste.
 func (p *inputParser) paste(c byte) inputClass {
 	switch c {
 	case pasteEnd[p.matched]:

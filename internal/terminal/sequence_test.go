@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// pieces is a source of which each Read returns one piece.
+// pieces is a source; each Read returns one piece.
 type pieces []string
 
 func (p *pieces) Read(buf []byte) (int, error) {
@@ -22,7 +22,7 @@ func (p *pieces) Read(buf []byte) (int, error) {
 	return n, nil
 }
 
-// split cuts a text into pieces of one byte.
+// split splits a string into strings of one byte.
 func split(s string) []string {
 	var all []string
 	for i := range len(s) {
@@ -31,7 +31,8 @@ func split(s string) []string {
 	return all
 }
 
-// sendReads gives what is passed on of reads, and kshell's own keys among them.
+// sendReads passes reads through Keys. It returns the input that was passed on, and
+// kshell's keys.
 func sendReads(t *testing.T, reads ...string) (passed, own string) {
 	t.Helper()
 	source := pieces(reads)
@@ -45,7 +46,7 @@ func sendReads(t *testing.T, reads ...string) (passed, own string) {
 	return string(got), string(done)
 }
 
-// reports are what a terminal sends unasked, or when a program asks.
+// reports are sequences that the terminal itself sends, such as answers to queries.
 var reports = map[string]string{
 	"cursor position":                 "\x1b[24;3R",
 	"extended cursor position":        "\x1b[?24;3;1R",
@@ -99,11 +100,12 @@ func TestKeys_ReportsAreNotTyped(t *testing.T) {
 	}
 }
 
-// On a slow link the answer to the query that comes with a prompt arrives after ~.
+// On a slow link, the answer to a query that the prompt contains may arrive after
+// the user has typed ~.
 func TestKeys_ReportAfterTheEscapeCharacter(t *testing.T) {
 	for name, report := range reports {
 		if strings.HasSuffix(name, "like sequences") {
-			continue // it ends in ESC, as if that were typed
+			continue // split like this, its final ESC would be taken for the key ESC
 		}
 		if passed, own := sendReads(t, "~", report[:2], report[2:], "."); passed != report || own != "." {
 			t.Errorf("%s: passed %q, own keys %q", name, passed, own)
@@ -111,7 +113,7 @@ func TestKeys_ReportAfterTheEscapeCharacter(t *testing.T) {
 	}
 }
 
-// What keys send is typed.
+// Sequences that keys send count as typed.
 func TestKeys_SequencesOfKeysAreTyped(t *testing.T) {
 	for name, key := range map[string]string{
 		"ESC": "\x1b", "ESC twice": "\x1b\x1b", "up": "\x1b[A", "up, application": "\x1bOA", "up, Alt": "\x1b\x1b[A", "F1": "\x1bOP",
@@ -136,7 +138,7 @@ func TestKeys_SequencesOfKeysAreTyped(t *testing.T) {
 	}
 }
 
-// A user of vi types ESC and a letter that would begin a string.
+// A user of vi may type ESC and a character that would begin a string.
 func TestKeys_EnterEndsAnUnfinishedString(t *testing.T) {
 	for _, key := range []string{"]", "P", "X", "_", "^", "[", "O", "[12"} {
 		if passed, own := sendReads(t, "\x1b", key, "\r", "~", "."); passed != "\x1b"+key+"\r" || own != "." {
@@ -148,7 +150,7 @@ func TestKeys_EnterEndsAnUnfinishedString(t *testing.T) {
 func TestKeys_PasteHasNoKeysOfKshell(t *testing.T) {
 	for name, tt := range map[string]struct {
 		reads []string
-		want  string // passed on; empty: all
+		want  string // the input passed on; empty means all
 		own   string
 	}{
 		"lines that begin with the escape character": {reads: []string{"~.\r~?\r~~\r"}},
@@ -180,7 +182,8 @@ func TestKeys_PasteHasNoKeysOfKshell(t *testing.T) {
 	}
 }
 
-// After the terminal was lent, the end of a paste may be missing.
+// Input dropped while another program used the terminal may include the end of a
+// paste.
 func TestKeys_LostInputEndsAPaste(t *testing.T) {
 	source, user := io.Pipe()
 	own := make(chan byte, 1)
@@ -200,7 +203,7 @@ func TestKeys_LostInputEndsAPaste(t *testing.T) {
 	}
 }
 
-// An emulator answers as a terminal does.
+// The answers of a terminal emulator to queries are recognized as reports.
 func TestKeys_AnswersOfAnEmulatorAreReports(t *testing.T) {
 	for name, query := range map[string]string{
 		"cursor": "\x1b[6n", "status": "\x1b[5n", "attributes": "\x1b[c", "attributes 2": "\x1b[>c", "mode": "\x1b[?7$p", "cursor, DEC": "\x1b[?6n",
@@ -224,7 +227,7 @@ func TestKeys_AnswersOfAnEmulatorAreReports(t *testing.T) {
 	}
 }
 
-// classes are those of all bytes of the reads.
+// classes returns the class of each byte of the reads.
 func classes(reads ...string) []inputClass {
 	var p inputParser
 	var all []inputClass
@@ -236,8 +239,9 @@ func classes(reads ...string) []inputClass {
 	return all
 }
 
-// FuzzKeys checks that all but kshell's own keys is passed on unchanged and in order, but for the escape character that a report overtakes; and
-// the classes do not depend on the reads.
+// FuzzKeys checks that all input except kshell's keys is passed on unchanged and in
+// order, apart from an escape character that is passed on after a report, and that
+// the class of a byte does not depend on how the input is split over reads.
 func FuzzKeys(f *testing.F) {
 	for _, report := range reports {
 		f.Add("ls\r"+report+"~.", uint16(5))
@@ -272,8 +276,8 @@ func FuzzKeys(f *testing.F) {
 	})
 }
 
-// isWithout reports whether text is want without some ~ and without some of the
-// known keys, apart from where the ~ are.
+// isWithout reports whether text is want without some of the known keys. It ignores
+// all ~.
 func isWithout(text, want string) bool {
 	text, want = strings.ReplaceAll(text, "~", ""), strings.ReplaceAll(want, "~", "")
 	for len(want) > 0 {

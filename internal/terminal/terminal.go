@@ -1,32 +1,33 @@
-// Package terminal drives the local terminal: raw mode and its certain
-// restore, the size, a notice when the size changes, and the one reader of
-// standard input.
+// Package terminal controls the local terminal: it sets raw mode and restores the
+// modes reliably, returns the size, notifies of size changes, and reads standard
+// input.
 //
 // It does not know the network, Kubernetes, flags or exit codes. It prints
-// nothing, and it never names the process's own streams: they come in.
+// nothing, and does not use os.Stdin or os.Stdout: the caller passes the streams.
 //
 // Invariants:
-//   - Once Raw has succeeded, one call of restore, on any goroutine and
-//     however often Raw was called, gives back the modes noted before. Restore
+//   - After Raw has succeeded, one call of restore, on any goroutine and
+//     however often Raw was called, restores the modes saved before. Restore
 //     waits for no output, no reader and no user, and never stops the process.
-//   - The modes noted are those of a terminal that was ours: Raw refuses to
-//     begin in the background, where it would note those of another program.
-//   - After Close, Raw is refused: whatever still runs while the program ends, the
-//     terminal stays as it was.
-//   - No byte leaves the input except into the buffer of a caller of Read. After
-//     Cancel has said true, none does: each key is for the next reader.
-//   - A change of size is a notice without content, in one slot. Who gets one
-//     asks Size, so the newest size wins and nothing can queue up.
+//   - The saved modes are those that the user's shell has set: in the background,
+//     where another program may have set them, Raw returns an error.
+//   - After Close, Raw returns an error: goroutines that still run while the
+//     program exits cannot change the terminal.
+//   - Bytes are read from the input only into the buffer of a caller of Read. After
+//     Cancel has returned true, no byte is read: each key is left to the next
+//     reader.
+//   - A size change is a notification without content, in a channel of one slot.
+//     The receiver calls Size, so that the newest size wins and nothing queues up.
 //   - The package starts three goroutines: in Resized and Continued, whose stop
 //     waits for them, and in the first Read of Keys, which Cancel ends.
-//   - Of all signals it listens for SIGWINCH, between Resized and its stop, and
-//     SIGCONT, between Continued and its stop; it ignores SIGTTOU for the length
-//     of a restore. Nothing else in the program may register for these.
+//   - The package handles SIGWINCH between Resized and its stop, and SIGCONT
+//     between Continued and its stop; it ignores SIGTTOU during a restore. Nothing
+//     else in the program may register for these signals.
 //
-// What no program can do: SIGKILL, a fatal error of the Go runtime (concurrent
-// map writes, stack overflow) and os.Exit end the process without a restore. A
-// panic does not, as long as each goroutine of the program either hands its
-// panic to a goroutine that waits for it or defers [Terminal.RestoreOnPanic].
+// Some events end the process without a restore: SIGKILL, a fatal error of the Go
+// runtime (concurrent map writes, stack overflow) and os.Exit. A panic does not, if
+// each goroutine of the program either passes its panic to a goroutine that waits
+// for it or defers [Terminal.RestoreOnPanic].
 package terminal
 
 import (
@@ -57,13 +58,13 @@ func (backgroundError) Hint() string {
 }
 
 // ErrClosed is the error of [Terminal.Raw] after [Terminal.Close].
-var ErrClosed = errors.New("the terminal is not used any more: the program is ending")
+var ErrClosed = errors.New("terminal closed: the program is exiting")
 
 // Terminal is the terminal behind an input and an output stream. Its methods
 // may be called from any goroutine.
 type Terminal struct {
-	// Panicked undoes what else must be undone when a goroutine panics: see
-	// RestoreOnPanic. It is set before the first call of a method; nil: nothing.
+	// Panicked, if not nil, is called by RestoreOnPanic for other cleanup. Set it
+	// before the first call of a method.
 	Panicked func()
 
 	in, out int // descriptors (Windows: handles); out is noTerminal if it is none
@@ -93,8 +94,9 @@ func terminalFd(stream any) int {
 	return noTerminal
 }
 
-// Open returns the terminal behind in and out. It changes nothing. The error is [ErrNotTerminal] if in is no terminal; out need not be
-// one (its output may go to a file).
+// Open returns the terminal of in and out. It does not change its modes. The error
+// is [ErrNotTerminal] if in is not a terminal; out need not be one (the output may
+// go to a file).
 //
 // The streams must stay open for as long as the Terminal is used.
 func Open(in io.Reader, out io.Writer) (*Terminal, error) {
@@ -105,21 +107,20 @@ func Open(in io.Reader, out io.Writer) (*Terminal, error) {
 	return t, nil
 }
 
-// Raw makes every key arrive at once, unechoed and without a meaning of its own
-// (Ctrl-C is a byte, not a signal), and output pass unchanged. On Windows keys
-// arrive, and output is taken, as VT sequences.
+// Raw sets raw mode: each key is read at once, is not echoed and has no special
+// meaning (Ctrl-C is a byte, not a signal), and output is not processed. On Windows,
+// input and output use VT sequences.
 //
-// The restore that it returns belongs on the next line, deferred. It undoes the
-// last Raw and any before it, does nothing while the terminal is not raw, and
-// may be called from any goroutine, any number of times. Suspending and resuming
-// is thus restore, stop, Raw, and the restore deferred at first still holds.
-// Raw while raw sets the modes anew, for a program that was stopped and
-// continued unasked.
+// Defer the returned restore on the next line. It undoes this Raw and all earlier
+// ones, does nothing while the terminal is not raw, and may be called from any
+// goroutine, any number of times. To suspend and resume, call restore, stop, and
+// call Raw again; the first deferred restore still applies. Raw in raw mode sets
+// the modes again, for a program that was stopped and continued from outside.
 //
-// Raw returns [ErrClosed] after Close. It returns [ErrBackground] if another job
-// has the terminal. There, restore
-// acts only if the modes are still those that Raw has set: otherwise the job
-// in front (a shell, an editor) has chosen its own.
+// Raw returns [ErrClosed] after Close, and [ErrBackground] if the process is in the
+// background. In the background, restore acts only if the modes are still those
+// that Raw has set: otherwise the foreground job (a shell, an editor) has set its
+// own.
 func (t *Terminal) Raw() (restore func(), err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -140,15 +141,15 @@ func (t *Terminal) Raw() (restore func(), err error) {
 	return t.Restore, nil
 }
 
-// Restore leaves raw mode; it is what Raw returns. If the terminal refuses (it
-// has hung up), a later call tries again.
+// Restore leaves raw mode; it is the function that Raw returns. If that fails (the
+// terminal has hung up), a later call tries again.
 func (t *Terminal) Restore() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.restore()
 }
 
-// Close leaves raw mode for good: Raw returns [ErrClosed] from then on. It may be
+// Close leaves raw mode and makes later calls of Raw return [ErrClosed]. It may be
 // called from any goroutine, any number of times.
 func (t *Terminal) Close() {
 	t.mu.Lock()
@@ -164,17 +165,17 @@ func (t *Terminal) restore() {
 	}
 }
 
-// RestoreOnPanic is deferred, first of all, in a goroutine whose panic nobody
-// else takes care of:
+// RestoreOnPanic restores the terminal if the goroutine panics. Defer it first in a
+// goroutine whose panic is not handled elsewhere:
 //
 //	go func() {
 //		defer t.RestoreOnPanic()
 //		...
 //	}()
 //
-// If the goroutine panics, the terminal is closed, and Panicked called, before
-// the panic goes on, so the trace is readable and the user's shell usable. The trace keeps the
-// frames of the first panic. Without a panic it does nothing.
+// If the goroutine panics, RestoreOnPanic closes the terminal, calls Panicked, and
+// panics again, so that the trace is readable and the user's shell usable. The trace
+// keeps the frames of the first panic.
 func (t *Terminal) RestoreOnPanic() {
 	if cause := recover(); cause != nil {
 		t.Close()
