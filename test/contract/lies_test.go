@@ -62,11 +62,7 @@ var spoken = map[string][]string{"v5": nil, "v4": {"--subprotocol", "v4.channel.
 // honest is a sandbox that lies only when it is told to, with the faults of one lie.
 func honest(t *testing.T, kshell string, fault sandbox.Fault) (Subject, *sandbox.Server) {
 	t.Helper()
-	s, err := sandbox.Start(sandbox.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
+	s, _ := startWeb(t)
 	s.Inject(fault)
 	return Subject{Program: Program{Path: kshell, Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}}, s
 }

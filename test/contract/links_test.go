@@ -12,7 +12,7 @@ import (
 // behind gives a kshell whose way to a sandbox leads through a proxy that can break it.
 func behind(t *testing.T, kshell string) (Program, []string, *faultproxy.Proxy) {
 	t.Helper()
-	s, host := startSandbox(t)
+	s, host := startWeb(t)
 	proxy, err := faultproxy.Start(faultproxy.Config{Target: host})
 	if err != nil {
 		t.Fatal(err)

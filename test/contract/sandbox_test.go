@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
 
 	"kshell/internal/sandbox"
 )
@@ -32,10 +33,29 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// startSandbox starts a sandbox, and gives its address, to get between.
+// startSandbox starts a sandbox with the seeded pods, and returns its address
+// for a proxy in front of it.
 func startSandbox(t *testing.T) (s *sandbox.Server, host string) {
 	t.Helper()
-	s, err := sandbox.Start(sandbox.Config{Dir: t.TempDir()})
+	return startAs(t, sandbox.Config{})
+}
+
+// startWeb is startSandbox with one pod, web.
+func startWeb(t *testing.T) (s *sandbox.Server, host string) {
+	t.Helper()
+	s, host = startAs(t, sandbox.Config{Empty: true})
+	p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web"}}}}
+	p.Name = "web"
+	if err := s.AddPod(p); err != nil {
+		t.Fatal(err)
+	}
+	return s, host
+}
+
+func startAs(t *testing.T, cfg sandbox.Config) (s *sandbox.Server, host string) {
+	t.Helper()
+	cfg.Dir = t.TempDir()
+	s, err := sandbox.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
