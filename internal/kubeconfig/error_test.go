@@ -202,6 +202,9 @@ func TestListOfNamesInAHintStaysShort(t *testing.T) {
 	if want := "type --context with one of: xxx, xxxx, "; !strings.HasPrefix(hint, want) || !strings.HasSuffix(hint, "(and 20 more)") {
 		t.Errorf("got %q, want %q… and 20 more", hint, want)
 	}
+	if hint := oneOf("--context", "", there[:listed]); strings.Contains(hint, "more") || !strings.HasSuffix(hint, there[listed-1]) {
+		t.Errorf("%d names: got %q, want all of them and nothing more", listed, hint)
+	}
 	if got, want := oneOf("--user", "", []string{"it's me"}), `type --user with one of: 'it'\''s me'`; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

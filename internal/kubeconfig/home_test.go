@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -32,4 +33,18 @@ func TestHome_UnreadableFile(t *testing.T) {
 	if err := refused(t, Flags{Server: "https://one"}); err.Kind != Unreadable || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got kind %d: %s", err.Kind, err)
 	}
+}
+
+func TestHome_None(t *testing.T) {
+	home := clean(t)
+	check := func(want string) {
+		t.Helper()
+		if err := refused(t, Flags{}); err.Kind != NoConfiguration || !strings.Contains(err.Error(), want) {
+			t.Errorf("got kind %d: %s, want %s", err.Kind, err, want)
+		}
+	}
+	check(filepath.Join(home, ".kube", "config") + " does not exist")
+	t.Setenv("HOME", "")
+	t.Setenv("USERPROFILE", "")
+	check("no home directory to look for .kube/config")
 }

@@ -30,6 +30,13 @@ func TestPodSaysWhichSystemItIsFor(t *testing.T) {
 		"its affinity":               {corev1.PodSpec{Affinity: affinity([]string{"windows"}, []string{"windows"})}, corev1.Windows},
 		"an affinity to two systems": {corev1.PodSpec{Affinity: affinity([]string{"windows"}, []string{"linux"})}, ""},
 		"an affinity to one of two":  {corev1.PodSpec{Affinity: affinity([]string{"windows", "linux"})}, ""},
+		"an affinity to nothing else": {corev1.PodSpec{Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
+			RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
+				MatchExpressions: []corev1.NodeSelectorRequirement{
+					{Key: corev1.LabelOSStable, Operator: corev1.NodeSelectorOpIn, Values: []string{"windows"}},
+				},
+			}}},
+		}}}, corev1.Windows},
 		"an affinity to other things": {corev1.PodSpec{Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
 			RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{}}},
 		}}}, ""},

@@ -1,0 +1,155 @@
+package pod
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"unsafe"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// The events of a pod are requested only if its status does not give the
+// reason why the container does not run.
+func TestAwait_EventsOnlyWithoutReason(t *testing.T) {
+	const initializing, creating = "PodInitializing", "ContainerCreating"
+	pending := func(change ...func(*corev1.Pod)) *corev1.Pod {
+		return running("web", append([]func(*corev1.Pod){phase(corev1.PodPending), with(nil, nil, nil)}, change...)...)
+	}
+	// app waits for the first init container, setup.
+	blocked := func(setup corev1.ContainerState) *corev1.Pod {
+		return crowded(phase(corev1.PodPending), with(one(waits(initializing, "")), []corev1.ContainerStatus{state("setup", setup)}, nil))
+	}
+	said := func(message string) func(*corev1.Pod) { return func(pod *corev1.Pod) { pod.Status.Message = message } }
+	for name, test := range map[string]struct {
+		pod    *corev1.Pod
+		events bool
+	}{
+		"node reports nothing":                    {pending(), true},
+		"node reports a message":                  {pending(said("Node is shutting down.")), false},
+		"unschedulable":                           {running("web", unscheduled), false},
+		"container is created":                    {running("web", waitingFor(creating, "")), true},
+		"container is created, with a message":    {running("web", waitingFor(creating, "the volume is being attached")), false},
+		"first container, pod is initialized":     {running("web", waitingFor(initializing, "")), true},
+		"image":                                   {running("web", waitingFor("ErrImagePull", "")), false},
+		"crash loop":                              {running("web", waitingFor("CrashLoopBackOff", "")), false},
+		"init container has not started":          {blocked(corev1.ContainerState{}), true},
+		"init container is created":               {blocked(waits(initializing, "")), true},
+		"init container waits, with a message":    {blocked(waits("ErrImagePull", "manifest unknown")), false},
+		"init container is running":               {blocked(runs()), false},
+		"init container has failed":               {blocked(exited(1, "Error")), false},
+		"init container is unreported and no app": {crowded(phase(corev1.PodPending), with(nil, nil, nil)), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(test.pod)
+				w.objects[core+"events"] = events(warned(1, "FailedMount", "no such volume"))
+				got := wait(limit(t, 8), t, w, "web", "app")
+				asked := w.asked()["events"] > 0
+				added := strings.Contains(strings.Join(got.said, "\n"), "; FailedMount: no such volume")
+				if asked != test.events || added != test.events {
+					t.Errorf("events requested: %v, in the message: %v, want %v; said %q", asked, added, test.events, got.said)
+				}
+			})
+		})
+	}
+}
+
+func TestAwait_JobConditions(t *testing.T) {
+	for _, test := range []struct {
+		condition batchv1.JobConditionType
+		status    corev1.ConditionStatus
+		over      bool
+	}{
+		{batchv1.JobComplete, corev1.ConditionTrue, true},
+		{batchv1.JobFailed, corev1.ConditionTrue, true},
+		{batchv1.JobComplete, corev1.ConditionFalse, false},
+		{batchv1.JobFailed, corev1.ConditionFalse, false},
+		{batchv1.JobFailed, corev1.ConditionUnknown, false},
+		{batchv1.JobSuspended, corev1.ConditionTrue, false}, // it can be resumed
+		{batchv1.JobSuspended, corev1.ConditionFalse, false},
+	} {
+		t.Run(string(test.condition)+" "+string(test.status), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(running("web-a", phase(corev1.PodFailed)))
+				w.objects[batch+"jobs/web"] = batchv1.Job{
+					TypeMeta: typed("batch/v1", "Job"), ObjectMeta: named, Spec: batchv1.JobSpec{Selector: selector},
+					Status: batchv1.JobStatus{Conditions: []batchv1.JobCondition{{Type: test.condition, Status: test.status}}},
+				}
+				got := wait(limit(t, 20), t, w, "job/web", "")
+				var gaveUp *WaitError
+				var stopped *NotRunningError
+				if over := !errors.As(got.err, &gaveUp); over != test.over || !errors.As(got.err, &stopped) {
+					t.Errorf("ended after %v with %v; want the wait to end at once: %v", got.took, got.err, test.over)
+				}
+			})
+		})
+	}
+}
+
+// A container that can never start in one pod may start in another pod of the
+// workload, for example after a rollout. An ephemeral container is not part of
+// the workload's other pods.
+func TestAwait_WorkloadContainerCannotStart(t *testing.T) {
+	invalid := waits("InvalidImageName", "couldn't parse image name")
+	for container, test := range map[string]struct {
+		pod  *corev1.Pod
+		ends bool
+	}{
+		"app":   {crowded(with([]corev1.ContainerStatus{state("app", invalid), state("log", runs())}, nil, nil)), false},
+		"debug": {crowded(with(one(runs()), nil, []corev1.ContainerStatus{state("debug", invalid)})), true},
+	} {
+		t.Run(container, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(test.pod)
+				w.deployment(1)
+				got := wait(limit(t, 20), t, w, "deploy/web", container)
+				var gaveUp *WaitError
+				var stopped *NotRunningError
+				if ends := !errors.As(got.err, &gaveUp); ends != test.ends || !errors.As(got.err, &stopped) {
+					t.Errorf("ended after %v with %v; want the wait to end at once: %v", got.took, got.err, test.ends)
+				}
+			})
+		})
+	}
+}
+
+func TestUnknownContainerError_OneClass(t *testing.T) {
+	_, _, err := ChooseContainer(running("web"), "ap")
+	var e *UnknownContainerError
+	if !errors.As(err, &e) || e.Hint() != "type -c with one of: app" {
+		t.Errorf("got %v", err)
+	}
+	none := &UnknownContainerError{Pod: "web"}
+	if got, want := none.Hint(), "name another pod"; got != want {
+		t.Errorf("no containers: got the hint %q, want %q", got, want)
+	}
+}
+
+// The memory limit of a list depends on this estimate: containers and statuses
+// without fields take memory too, though none in the response.
+func TestSize_LowerBound(t *testing.T) {
+	const n = 10
+	pod, container, status := unsafe.Sizeof(corev1.Pod{}), unsafe.Sizeof(corev1.Container{}), unsafe.Sizeof(corev1.ContainerStatus{})
+	for name, test := range map[string]struct {
+		fill  func(*corev1.Pod)
+		bytes uintptr
+	}{
+		"nothing":              {func(*corev1.Pod) {}, 0},
+		"containers":           {func(p *corev1.Pod) { p.Spec.Containers = make([]corev1.Container, n) }, n * container},
+		"init containers":      {func(p *corev1.Pod) { p.Spec.InitContainers = make([]corev1.Container, n) }, n * container},
+		"ephemeral containers": {func(p *corev1.Pod) { p.Spec.EphemeralContainers = make([]corev1.EphemeralContainer, n) }, n * container},
+		"statuses":             {func(p *corev1.Pod) { p.Status.ContainerStatuses = make([]corev1.ContainerStatus, n) }, n * status},
+		"init statuses":        {func(p *corev1.Pod) { p.Status.InitContainerStatuses = make([]corev1.ContainerStatus, n) }, n * status},
+		"ephemeral statuses":   {func(p *corev1.Pod) { p.Status.EphemeralContainerStatuses = make([]corev1.ContainerStatus, n) }, n * status},
+		"text":                 {func(p *corev1.Pod) { p.Status.Message = strings.Repeat("x", 1<<20) }, 1 << 20},
+	} {
+		p := &corev1.Pod{}
+		test.fill(p)
+		if got, least := size(p), int(pod+test.bytes); got < least {
+			t.Errorf("%s: %d bytes, want at least %d", name, got, least)
+		}
+	}
+}
