@@ -132,9 +132,13 @@ func (s *settling) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// judged tells the other pods of the image why the script could not run the command, if the image is to blame; empty: it could.
+// judged tells the other pods of the image what this one has found out: where sh is, or why the script could not run the command, if the image
+// is to blame.
 func (j *job) judged(state exact.State, err error, why string) {
-	if why != "" && imagesFault(state, err) {
+	switch {
+	case why == "":
+		j.image.settle("", j.offPath.Load())
+	case imagesFault(state, err):
 		j.image.settle(why, false)
 	}
 }
