@@ -16,14 +16,14 @@ import (
 	"kshell/internal/pod"
 )
 
-// The rules of completion, which works while somebody is typing something else:
+// The rules of completion, which runs while the user edits a command line:
 //
-//   - It is silent, whatever fails: nothing on stderr, nothing in place of an answer.
-//   - It asks nobody anything: credential plugins have no terminal.
+//   - It writes no errors: nothing to stderr, and nothing instead of the candidates.
+//   - It prompts for nothing: credential plugins have no terminal.
 //   - It takes no longer than completionBudget.
-//   - What could do harm in a shell is not offered.
+//   - It does not offer names that could be harmful in a shell.
 
-// completionBudget is all the time that there is for an answer.
+// completionBudget is the time limit of a completion.
 var completionBudget = 2 * time.Second
 
 // completion is cobra's function for an argument or a flag.
@@ -215,8 +215,9 @@ func changed(cmd *cobra.Command, flag string) bool {
 	return f != nil && f.Changed
 }
 
-// timely gives what find finds within the budget. A find that takes longer (a credential plugin cannot be told to hurry) is left behind: the
-// process ends with the answer.
+// timely returns the result of find, or nil if find takes longer than the budget (a
+// credential plugin cannot be interrupted). It does not wait for find in that case:
+// the process exits after the answer.
 func timely(cmd *cobra.Command, find func(context.Context) []string) []string {
 	parent := cmd.Context()
 	if parent == nil {
@@ -224,10 +225,10 @@ func timely(cmd *cobra.Command, find func(context.Context) []string) []string {
 	}
 	ctx, cancel := context.WithTimeout(parent, completionBudget)
 	defer cancel()
-	asking, stop := context.WithTimeout(ctx, completionBudget*9/10) // so that half an answer is one
+	asking, stop := context.WithTimeout(ctx, completionBudget*9/10) // time left for an incomplete answer
 	defer stop()
 	found := make(chan []string, 1)
-	go func() { found <- find(asking) }() // not waited for; a panic in it ends the process, which has nothing to restore
+	go func() { found <- find(asking) }() // a panic ends the process, which has no terminal to restore
 	select {
 	case names := <-found:
 		return names

@@ -24,16 +24,16 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// startSandbox runs a sandbox for kshell in a process of its own. It has two
-// pods of one container: web, and noshell, which has no shell.
+// startSandbox runs a sandbox for a test that runs kshell in a separate process. It
+// has two pods of one container: web, and noshell, which has no shell.
 func startSandbox(t *testing.T) *sandbox.Server {
 	t.Helper()
 	skipShort(t)
 	return sandboxInProcess(t)
 }
 
-// sandboxInProcess is startSandbox for a test that calls kshell's functions
-// itself, and so runs with the race detector too.
+// sandboxInProcess is startSandbox for a test that calls kshell's functions in its own
+// process, and is therefore also run with the race detector.
 func sandboxInProcess(t *testing.T) *sandbox.Server {
 	t.Helper()
 	s := runSandbox(t, sandbox.Config{Empty: true})
@@ -69,9 +69,8 @@ func environment(t *testing.T, s *sandbox.Server) []string {
 	return append(os.Environ(), "KUBECONFIG="+s.Kubeconfig(), "HOME="+t.TempDir(), "TERM=vt220", "GORACE=atexit_sleep_ms=0")
 }
 
-// skipShort skips a test that runs kshell in a process of its own. make test
-// runs with -short what it runs with the race detector, which sees nothing of
-// another process.
+// skipShort skips a test that runs kshell in a separate process. `make test` uses
+// -short with the race detector, which does not see other processes.
 func skipShort(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
@@ -107,8 +106,10 @@ type console struct {
 // columns0 and rows0 are the size of a new terminal.
 const columns0, rows0 = 80, 24
 
-// leader is the shell that a terminal's user has started the program from. It leads the session, and stays when the program has ended:
-// the kernel resets a terminal whose leader is gone, and nothing could be said of what the program left. A Ctrl-C is also its own.
+// leader is the shell from which the terminal's user starts the program. It leads the
+// session, and continues after the program has ended: the kernel resets the terminal
+// when its session leader exits, and the test could not see the modes that the program
+// left. Ctrl-C also interrupts the leader.
 const leader = `trap : INT; sh -c 'echo $$ >&3; exec "$@" 3>&- 4<&-' sh "$@"; echo $? >&3; read -r _ <&4`
 
 // open starts a program in a new terminal.

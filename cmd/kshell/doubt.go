@@ -9,15 +9,20 @@ import (
 	"kshell/internal/stream"
 )
 
-// unprovoked is how long ago the user asked for the end of a shell, at least, when it comes as a surprise.
+// unprovoked is the time after which the end of a shell is no longer attributed to
+// what the user typed last.
 const unprovoked = 2 * time.Second
 
-// errNotEnded is what a server's success means when the shell that it speaks of still runs, or its node cannot be asked.
+// errNotEnded means that the server reports success for a shell that still runs, or
+// whose node does not answer.
 var errNotEnded = errors.New("the server claims that the shell has ended, and it has not")
 
-// doubting is judge, behind a doubt: where a node's kubelet dies, API servers that translate the protocol themselves (Kubernetes 1.30 to 1.35) report
-// an explicit success of what was cut off. What ends in success though nobody has just asked for it is looked for in its container. (A command
-// without a tty says itself how it ended: see exact mode.)
+// doubting returns a judge that verifies a reported success before it calls judge.
+// When a node's kubelet dies, API servers that translate the protocol themselves
+// (Kubernetes 1.30 to 1.35) report success for the sessions that were cut off. So if a
+// shell succeeds and the user has typed nothing that ends it, doubting checks whether
+// the shell still runs in its container. (The outcome of a command without a tty is
+// known from exact mode.)
 func (j *job) doubting(shell *exact.Shell, judge judgement) judgement {
 	return func(ctx context.Context, err error) error {
 		if err == nil && !j.in.leaves() && j.runsOn(ctx, shell) {
@@ -33,8 +38,8 @@ func (j *job) doubting(shell *exact.Shell, judge judgement) judgement {
 // judgement is the type of stream.Session's Judge.
 type judgement = func(ctx context.Context, err error) error
 
-// runsOn reports whether the shell still runs, or its node does not answer, or
-// the user did not want to wait for the answer.
+// runsOn reports whether the shell still runs. It also returns true if its node does
+// not answer, and if ctx is canceled before the answer.
 func (j *job) runsOn(ctx context.Context, shell *exact.Shell) bool {
 	probe := shell.Alive()
 	if probe == nil {

@@ -15,7 +15,7 @@ import (
 	"kshell/internal/stream"
 )
 
-// What --exact may be.
+// The values of --exact.
 const (
 	exactAuto   = "auto"
 	exactAlways = "always"
@@ -24,13 +24,14 @@ const (
 
 var exactModes = []string{exactAuto, exactAlways, exactNever}
 
-// exactPlan is whether and how a command is run by the script that reports its end; see internal/exact.
+// exactPlan holds the options of exact mode; see internal/exact.
 type exactPlan struct {
 	mode        string
 	whole, keep bool // exact.Options
 }
 
-// planExact settles the flags. A tty has one output and no end of its own: exact mode is not for it.
+// planExact checks the flags of exact mode and returns its options. Exact mode is
+// not used on a tty, where stdout and stderr are one stream.
 func planExact(cmd *cobra.Command, f execFlags, p *execPlan, local terminals) (exactPlan, error) {
 	e := exactPlan{mode: f.exact, whole: f.exactStdin, keep: f.keep}
 	if !cmd.Flags().Changed("exact-stdin") {
@@ -44,14 +45,16 @@ func planExact(cmd *cobra.Command, f execFlags, p *execPlan, local terminals) (e
 	case f.exact == exactNever && !p.around.none():
 		return e, usage(cmd, "--env and --workdir are carried out by a script, which --exact=never does not allow")
 	}
-	p.scripted = f.exact != exactNever && (len(p.command) == 0 || !strings.HasPrefix(p.command[0], "-")) // a shell would take that for an option
+	// A shell would take a command that begins with "-" for an option.
+	p.scripted = f.exact != exactNever && (len(p.command) == 0 || !strings.HasPrefix(p.command[0], "-"))
 	if p.tty || !p.scripted {
 		e.mode = exactNever
 	}
 	return e, nil
 }
 
-// exactly runs the command by the script. Where that is not possible, and the command was not started, plainly is true.
+// exactly runs the command through the script. If plainly is true, the script could
+// not run, the command was not started, and it is to be run without the script.
 func (j *job) exactly(ctx context.Context) (plainly bool, err error) {
 	p := j.plan
 	o := exact.Options{Stdout: &j.out, Stderr: &j.err, Keep: p.exact.keep, Whole: p.exact.whole, Env: p.around.env, Dir: p.around.dir}
@@ -68,14 +71,14 @@ func (j *job) exactly(ctx context.Context) (plainly bool, err error) {
 		s.Stdout, s.Stderr = j.watched(run, run.Stdout()), run.Stderr()
 		opened := s.OnOpen
 		s.OnOpen = func(c *stream.Conn) error {
-			run.Reset() // of an earlier connection, with --reconnect=always
+			run.Reset() // forget an earlier connection (--reconnect=always)
 			return opened(c)
 		}
 		return j.unattended(ctx, s, true)
 	})
 	state, _ := run.State()
 	var fate *fateError
-	if !errors.As(err, &fate) { // else it is gone, and its number may be another's
+	if !errors.As(err, &fate) { // else the container has ended, and its process IDs may be reused
 		j.sweep(ctx, j.at, run.Leftover())
 	}
 	why := obstacle(state, err)
@@ -91,20 +94,24 @@ func (j *job) exactly(ctx context.Context) (plainly bool, err error) {
 	case !p.around.none():
 		return false, errSurroundings(state)
 	case p.exact.mode == exactAlways:
-		return false, &hinted{errors.New("--exact=always is not possible here: " + why), "--exact=auto runs it all the same"}
+		return false, &hinted{
+			errors.New("--exact=always is not possible here: " + why), "--exact=auto runs the command without exact mode if necessary",
+		}
 	}
 	j.notice.detail("not in exact mode: %s", why)
 	j.told.inexact = why
 	return true, nil
 }
 
-// errMissing is the script's word for what a runtime says in more words.
+// errMissing is the error for a command that the script did not find. It equals the
+// error of a container runtime.
 var errMissing = &stream.RemoteError{Message: "executable file not found", Start: stream.StartNotFound}
 
-// sweeping bounds the clearing up after a command, when nobody wants to wait any more.
+// sweeping is the time limit of sweep, for which the user has to wait.
 var sweeping = 2 * time.Second
 
-// sweep ends what the script itself could not end.
+// sweep runs a command that ends remote processes which the script could not end. It
+// does nothing if command is nil.
 func (j *job) sweep(ctx context.Context, at place, command []string) {
 	if command == nil {
 		return
@@ -116,7 +123,8 @@ func (j *job) sweep(ctx context.Context, at place, command []string) {
 	}
 }
 
-// quietly runs a command of kshell's own in a container, and says how it ended.
+// quietly runs a command in a container for kshell itself. It discards the output
+// and returns the outcome.
 func (j *job) quietly(ctx context.Context, at place, command []string) error {
 	run := func() error {
 		s := &stream.Session{Link: stream.Link{
@@ -131,8 +139,8 @@ func (j *job) quietly(ctx context.Context, at place, command []string) error {
 	return j.bySh(run)
 }
 
-// obstacle returns why the script could not run the command, which was not started; empty if it was, or may have been: then it must not be run a
-// second time.
+// obstacle returns why the script could not start the command. It returns "" if the
+// command was started or may have been started, and must not be run a second time.
 func obstacle(state exact.State, err error) string {
 	switch state {
 	case exact.Missing:
@@ -142,14 +150,16 @@ func obstacle(state exact.State, err error) string {
 	case exact.Unable:
 		return "the container has neither a dd that counts whole blocks nor a head that does"
 	case exact.Unstarted:
-		return "kshell's script can start no processes in the container, which may be at its limit of processes or memory"
+		return "kshell's script cannot start processes in the container, which may be at its process or memory limit"
 	case exact.Unknown:
 		return unscripted(err)
 	}
 	return ""
 }
 
-// unscripted says why no script of ours can be run there at all, by the error of a session in which none has said anything.
+// unscripted returns why kshell's scripts cannot run in the container, from the
+// error of a session in which a script has reported nothing. It returns "" if the
+// error has another cause.
 func unscripted(err error) string {
 	var remote *stream.RemoteError
 	var refused *stream.HandshakeError
@@ -162,36 +172,41 @@ func unscripted(err error) string {
 	return ""
 }
 
-// policyRefused says whether it was not the lack of a right: that, RBAC says so ("cannot create resource", or nothing at all), and would
-// say again. 422 is a ValidatingAdmissionPolicy's answer unless it names another reason.
+// policyRefused reports whether an admission policy refused the request, rather than
+// RBAC, which would refuse it again without the script. RBAC's message contains
+// "cannot create resource", or no reason at all. 422 is the default status code of a
+// ValidatingAdmissionPolicy.
 func policyRefused(e *stream.HandshakeError) bool {
 	return (e.StatusCode == http.StatusForbidden || e.StatusCode == http.StatusUnprocessableEntity) && e.Status != nil &&
 		!lacksRight(e) && !unexplained(e)
 }
 
-// lacksRight says whether a refusal with a Status is RBAC's, in its own words.
+// lacksRight reports whether a refusal with a Status has the wording of RBAC.
 func lacksRight(e *stream.HandshakeError) bool { return strings.Contains(e.Status.Message, " cannot ") }
 
-// unexplained says whether a refusal with a Status gives no reason, as a server of 1.35 or later does when only create is lacking.
+// unexplained reports whether a refusal with a Status gives no reason, which is what
+// servers of Kubernetes 1.35 or later return if only the verb create is missing.
 func unexplained(e *stream.HandshakeError) bool {
 	return strings.HasSuffix(strings.TrimSpace(e.Status.Message), "is forbidden:")
 }
 
-// errUnreported is what the link's end means when the server says that all is well and the script has not.
+// errUnreported means that the server reports success, but the script has not
+// reported the end of the command.
 var errUnreported = errors.New("the server claims that the command succeeded, but the command has not said so")
 
-// errPartLost is the end of a command whose script lost a part of itself.
+// errPartLost means that the script lost one of its processes while the command ran.
 var errPartLost = &hinted{
-	errors.New("a process of kshell's script ended in the container, or could not be started, and the command was ended: " +
-		"the container may be at its limit of processes or memory"),
+	errors.New("the command was ended because a process of kshell's script in the container ended or could not be started: " +
+		"the container may be at its process or memory limit"),
 	"--exact=never runs a command without the script",
 }
 
-// unreportedError is an exit code of the server's that the script has not confirmed: it may be the script's own.
+// unreportedError is an exit code from the server that the script has not confirmed.
+// It may be the exit code of the script itself.
 type unreportedError struct {
 	code    int
-	started bool   // the command was
-	words   string // what the container's sh said before the script began
+	started bool   // the command was started
+	words   string // what the container's sh wrote before the script started
 }
 
 func (e *unreportedError) Error() string {
@@ -205,7 +220,7 @@ func (e *unreportedError) Error() string {
 	return words
 }
 
-// Hint names the way without the script.
+// Hint says how to run a command without the script, if this one was not started.
 func (e *unreportedError) Hint() string {
 	if e.started {
 		return ""
@@ -213,7 +228,8 @@ func (e *unreportedError) Hint() string {
 	return "--exact=never runs a command without the script"
 }
 
-// reported returns how the command ended: by what the script reported, not by the server's word.
+// reported returns the outcome of the command as the script reported it. The
+// outcome that the server reported, err, is used only if the script reported none.
 func (j *job) reported(run *exact.Run, err error) error {
 	state, code := run.State()
 	switch {
@@ -229,7 +245,8 @@ func (j *job) reported(run *exact.Run, err error) error {
 	return j.confirmed(err, state == exact.Running, run.Complaint())
 }
 
-// confirmed returns err, but no exit code that only the server reports, unless all that ran in the container was killed with it.
+// confirmed returns err. It replaces an exit code, which only the server has
+// reported, by an unreportedError, unless the container ended and killed the command.
 func (j *job) confirmed(err error, started bool, complaint string) error {
 	var exit *stream.ExitError
 	if !errors.As(err, &exit) || j.killed {
@@ -238,11 +255,12 @@ func (j *job) confirmed(err error, started bool, complaint string) error {
 	return &unreportedError{exit.Code, started, complaint}
 }
 
-// binSh is where nearly every image has its sh.
+// binSh is the path of sh in nearly every image.
 const binSh = "/bin/sh"
 
-// bySh runs a script of kshell's by sh, and again by /bin/sh if the container's PATH has no sh: nothing has run then. If /bin/sh cannot be
-// started either, the error is that of sh.
+// bySh calls run, which runs one of kshell's scripts with sh. If the container's PATH
+// has no sh, so that nothing was started, it calls run again with /bin/sh. If
+// /bin/sh cannot be started either, it returns the error of sh.
 func (j *job) bySh(run func() error) error {
 	err := run()
 	if !lacksProgram(err) || !j.offPath.CompareAndSwap(false, true) {
@@ -256,7 +274,8 @@ func (j *job) bySh(run func() error) error {
 	return again
 }
 
-// scripted is a command of kshell's own for the container, where sh may not be in the PATH.
+// scripted returns one of kshell's own commands for the container, with /bin/sh in
+// place of sh if the container's PATH has no sh.
 func (j *job) scripted(command []string) []string {
 	if j.offPath.Load() && command[0] == "sh" {
 		return append([]string{binSh}, command[1:]...)
@@ -264,7 +283,8 @@ func (j *job) scripted(command []string) []string {
 	return command
 }
 
-// lacksProgram reports whether the container has no such program as was to be run.
+// lacksProgram reports whether err means that the container does not have the
+// program.
 func lacksProgram(err error) bool {
 	var remote *stream.RemoteError
 	return errors.As(err, &remote) && remote.Start == stream.StartNotFound

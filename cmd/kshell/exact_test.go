@@ -31,8 +31,8 @@ func TestOnlyWhatHasNotRunIsRunPlainly(t *testing.T) {
 	}
 }
 
-// An exit code that only the server reports is none of the command's.
-func TestExitCode_OnlyTheScriptsWord(t *testing.T) {
+// An exit code that only the server reports is not taken for the command's.
+func TestExitCode_OnlyFromScript(t *testing.T) {
 	exit := &stream.ExitError{Code: 137}
 	lost := &stream.LostError{Err: errUnreported}
 	for name, c := range map[string]struct {

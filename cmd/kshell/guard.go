@@ -16,52 +16,59 @@ import (
 )
 
 const (
-	// guardAfter is how long a command that is not interactive lives before its pod is watched: most are over by then.
+	// guardAfter is how long a command without a tty runs before its pod is
+	// watched. Most commands end earlier.
 	guardAfter = time.Second
-	// lastWords is how long a server may take to say how a command ended whose container is known to have: measured, 2 to 3 s.
+	// lastWords is how long the server may take to report the outcome of a command
+	// after its container has ended. Measured: 2 to 3 s.
 	lastWords = 4 * time.Second
-	// reasonAfter is how long after the end of a container its pod's status may say so, and why.
+	// reasonAfter is how long the pod's status may take to show that a container
+	// has ended, and why.
 	reasonAfter = 2 * time.Second
-	// reasonEvery is how often the status is looked at meanwhile.
+	// reasonEvery is the interval at which the status is polled during reasonAfter.
 	reasonEvery = 200 * time.Millisecond
-	// exitKilled is the code of what is killed with its container, exitTerminated of what the container's first process ends before it ends itself.
+	// exitKilled is the exit code of a command that was killed (SIGKILL) together
+	// with its container, exitTerminated of one that the container's first process
+	// terminated (SIGTERM) before it exited.
 	exitKilled     = 137
 	exitTerminated = 143
 )
 
-// oneLook bounds a look at what has become of a container, at the end.
+// oneLook is the time limit of one request for the status of a container, at the
+// end of a session.
 var oneLook = time.Second
 
-// guard looks after the pod of a session, beside it: what becomes of the pod is said, ends a session that would hang, and leads the session
-// to where it goes on. A nil *guard, for a pod that may not be looked at, does nothing.
+// guard watches the pod of a session. It reports changes of the pod to the user, ends
+// a session that would hang, and finds the pod for the next connection. A nil *guard,
+// for a pod that the user may not get, does nothing.
 type guard struct {
 	job     *job
-	client  *pod.Client // for what is asked by the way: nobody is there to answer a credential plugin
-	asking  *pod.Client // for what is asked before a connection is opened
+	client  *pod.Client // for requests during the session: its credential plugin cannot ask the user
+	asking  *pod.Client // for requests before a connection is opened
 	session *stream.Session
-	request pod.Request // by which another pod is found
+	request pod.Request // finds another pod
 	delay   time.Duration
 
-	// Of the session's goroutine.
+	// Used by the session's goroutine.
 	found *pod.Found
-	dials int                // that gave a connection
+	dials int                // the number of connections so far
 	leave context.CancelFunc // ends the watch
 	watch sync.WaitGroup
 
 	mu    sync.Mutex
-	over  string        // what has become of found; empty while it runs
+	over  string        // how the container of found ended; empty while it runs
 	ended chan struct{} // closed when over is set
 }
 
-// errNodeSilent is why a session is given up whose node is in doubt, and was asked.
+// errNodeSilent ends a session whose node is not ready and does not answer.
 var errNodeSilent = errors.New("the node does not answer")
 
-// fateError is the end of a container, or of what is known of it.
+// fateError means that the session's container has ended.
 type fateError struct{ sentence string }
 
 func (e *fateError) Error() string { return e.sentence }
 
-// guarded makes a guard for s. Its end has to be called after Run.
+// guarded returns a guard for s. The caller must call its method end after s.Run.
 func (j *job) guarded(ctx context.Context, s *stream.Session) *guard {
 	if j.at.seen == nil {
 		return nil
@@ -99,7 +106,7 @@ func (j *job) guarded(ctx context.Context, s *stream.Session) *guard {
 		if err == nil {
 			g.dials++
 		}
-		if g.dials > 0 && g.request.Target.HasOthers() && noSuchPod(err, g.job.at.pod) { // since we looked
+		if g.dials > 0 && g.request.Target.HasOthers() && noSuchPod(err, g.job.at.pod) { // deleted since g.next
 			err = &stream.NotYetError{Err: err}
 		}
 		return conn, err
@@ -113,16 +120,18 @@ func (j *job) guarded(ctx context.Context, s *stream.Session) *guard {
 	return g
 }
 
-// noSuchPod reports whether err is the API server's statement that the pod does not exist.
+// noSuchPod reports whether err is an answer of the API server that the pod does not
+// exist.
 func noSuchPod(err error, name string) bool {
 	var refused *stream.HandshakeError
 	return errors.As(err, &refused) && apiclient.StatusMissing(refused.Status, "pods", name)
 }
 
-// events carries a watch through the streaming core.
+// events runs a watch over a WebSocket. began reports whether the connection was
+// opened.
 func (j *job) events(ctx context.Context, path string, query url.Values, each func([]byte) error) (began bool) {
 	dialer, bySPDY := j.aside.now()
-	if bySPDY { // no WebSocket passes here
+	if bySPDY { // WebSockets do not work on this route
 		return false
 	}
 	e := &stream.Events{Link: stream.Link{
@@ -132,11 +141,11 @@ func (j *job) events(ctx context.Context, path string, query url.Values, each fu
 		Reconnect: stream.ReconnectNever,
 		OnOpen:    func(*stream.Conn) error { began = true; return nil },
 	}, OnMessage: each}
-	_ = e.Run(ctx) // the caller asks again
+	_ = e.Run(ctx) // the caller tries again
 	return began
 }
 
-// begin watches found from now on.
+// begin starts to watch found.
 func (g *guard) begin(ctx context.Context) {
 	g.end()
 	ctx, g.leave = context.WithCancel(ctx)
@@ -164,12 +173,13 @@ func (g *guard) end() {
 	g.watch.Wait()
 }
 
-// tell is told what becomes of the container.
+// tell is called by the watch with each change of the container, in a sentence for
+// the user; over means that the container has ended.
 func (g *guard) tell(ctx context.Context, sentence string, over bool) {
 	if over {
 		g.finish(sentence)
 		select {
-		case <-ctx.Done(): // the server has said it
+		case <-ctx.Done(): // the server has reported the outcome
 			return
 		case <-time.After(lastWords):
 		}
@@ -177,12 +187,13 @@ func (g *guard) tell(ctx context.Context, sentence string, over bool) {
 		return
 	}
 	g.job.alert(sentence)
-	if g.job.plan.tty && g.lost(ctx) { // a command may yet report its end when the node is back
+	if g.job.plan.tty && g.lost(ctx) { // a command without a tty may still report its outcome when the node is back
 		g.session.Drop(errNodeSilent)
 	}
 }
 
-// lost says whether the pod's node is in doubt and does not answer. That the API server does, and keeps the socket alive, says nothing.
+// lost reports whether the pod's node is not ready and does not answer. The
+// connection does not show that: the API server keeps it alive.
 func (g *guard) lost(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, asking)
 	defer cancel()
@@ -194,7 +205,8 @@ func (g *guard) lost(ctx context.Context) bool {
 	return errors.Is(ctx.Err(), context.DeadlineExceeded) || unanswered(err)
 }
 
-// unanswered says whether an attempt to run something has come to no node.
+// unanswered reports whether err of an attempt to run a command means that no node
+// has answered.
 func unanswered(err error) bool {
 	var refused *stream.HandshakeError
 	var remote *stream.RemoteError
@@ -208,7 +220,8 @@ func unanswered(err error) bool {
 	return errors.As(err, &lost)
 }
 
-// absent says whether a node has no such container, or one that does not run. It may be starting it again.
+// absent reports whether the node answered that the container does not exist or is
+// not running. It may be about to restart.
 func absent(e *stream.RemoteError) bool {
 	return e.Start == stream.StartOther && slices.ContainsFunc([]string{"container not found", "is not running", "CONTAINER_EXITED"}, func(words string) bool {
 		return strings.Contains(e.Message, words)
@@ -224,7 +237,7 @@ func (g *guard) finish(sentence string) {
 	}
 }
 
-// fate is what has become of the container; empty while it runs.
+// fate returns how the container ended; empty while it runs.
 func (g *guard) fate() string {
 	if g == nil {
 		return ""
@@ -234,8 +247,9 @@ func (g *guard) fate() string {
 	return g.over
 }
 
-// judge is stream.Session's Judge: what ends with its container ends because of that. A session that goes on is then lost, any other has the
-// reason said beside its exit code.
+// judge is the Judge of the stream.Session. If a session ends because its container
+// has ended, and the session can be taken up again, it returns a LostError. If not, it
+// tells the user how the container ended and returns err, which has the exit code.
 func (g *guard) judge(ctx context.Context, err error) error {
 	var exit *stream.ExitError
 	var lost *stream.LostError
@@ -244,11 +258,11 @@ func (g *guard) judge(ctx context.Context, err error) error {
 	switch {
 	case errors.As(err, &known):
 		return err
-	case errors.As(err, &remote) && g.dials > 1 && absent(remote): // what has become of it is looked for before the next attempt
+	case errors.As(err, &remote) && g.dials > 1 && absent(remote): // g.next finds out more before the next attempt
 		return &stream.NotYetError{Err: err}
 	case errors.As(err, &exit) && (exit.Code == exitKilled || exit.Code == exitTerminated):
 		g.ask(ctx, true)
-	case errors.As(err, &lost) && g.session.Reconnect == stream.ReconnectNever: // else the next attempt looks
+	case errors.As(err, &lost) && g.session.Reconnect == stream.ReconnectNever: // else g.next finds out
 		g.ask(ctx, false)
 	default:
 		return err
@@ -266,8 +280,10 @@ func (g *guard) judge(ctx context.Context, err error) error {
 	return err
 }
 
-// ask asks what has become of the container. It asks again, for reasonAfter at most, if that fails, if the pod is being deleted, and with wait
-// also while the status says that the container runs: the kubelet writes it after the end.
+// ask requests the status of the container and calls finish if it has ended. It
+// tries again, for up to reasonAfter, if the request fails or the pod is being
+// deleted. With wait, it also tries again while the container is running according to
+// the status, which the kubelet updates some time after the end.
 func (g *guard) ask(ctx context.Context, wait bool) {
 	ctx, cancel := context.WithTimeout(ctx, reasonAfter)
 	defer cancel()
@@ -283,7 +299,7 @@ func (g *guard) ask(ctx context.Context, wait bool) {
 		case over, err == nil && sentence == "" && !wait:
 			return
 		case err == nil && sentence != "":
-			_ = g.client.Watch(ctx, g.found, hear) // what is not heard in time is not known
+			_ = g.client.Watch(ctx, g.found, hear) // up to reasonAfter
 			return
 		}
 		select {
@@ -302,7 +318,7 @@ func (g *guard) look(ctx context.Context) (sentence string, over bool, err error
 	return g.client.Fate(ctx, g.found)
 }
 
-// next finds where the session goes on, before it does.
+// next finds the pod for the next connection and makes it the pod of the session.
 func (g *guard) next(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, asking)
 	defer cancel()
@@ -314,15 +330,15 @@ func (g *guard) next(ctx context.Context) error {
 		return &stream.NotYetError{Err: gone, Final: true}
 	case errors.As(err, &refused) && refused.Missing():
 		return &stream.NotYetError{Err: refused, Final: true}
-	case errors.As(err, &refused): // the attempt itself will say what is wrong
+	case errors.As(err, &refused): // the connection attempt will fail with a better error
 		return nil
 	case err != nil:
 		return &stream.NotYetError{Err: err}
 	case next == g.found:
 		return nil
 	}
-	g.end()             // what the watch has to say of the old pod comes before what follows
-	if g.fate() == "" { // else it has been said
+	g.end()             // the messages about the old pod come before those below
+	if g.fate() == "" { // else the user was told
 		g.job.notice.warn("%s", sentence)
 	}
 	if next.Pod.UID != g.found.Pod.UID {
@@ -332,7 +348,7 @@ func (g *guard) next(ctx context.Context) error {
 	return nil
 }
 
-// move makes next the place of the session.
+// move makes next the pod of the session.
 func (g *guard) move(next *pod.Found) {
 	g.end()
 	g.job.move(place{g.job.at.namespace, next.Pod.Name, next.Container, next})

@@ -15,7 +15,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// laggingSandbox has a pod web, whose status says late that its container has ended.
+// laggingSandbox runs a sandbox with a pod web, whose status shows the end of its
+// container only 700 ms later.
 func laggingSandbox(t *testing.T) *sandbox.Server {
 	t.Helper()
 	s := runSandbox(t, sandbox.Config{Empty: true, StatusDelay: 700 * time.Millisecond})
@@ -27,8 +28,8 @@ func laggingSandbox(t *testing.T) *sandbox.Server {
 	return s
 }
 
-// killInit kills the first process of container web, as `kill 1` in it does, and so
-// all that runs in it.
+// killInit kills the first process of container web, as `kill 1` in it does, and thus
+// all its processes.
 func killInit(t *testing.T, s *sandbox.Server, pid int) {
 	t.Helper()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
@@ -38,8 +39,8 @@ func killInit(t *testing.T, s *sandbox.Server, pid int) {
 
 const restarted = `kshell: warning: container "web" of pod "web" ended with exit code 137( and was restarted)?\r?\n`
 
-// In every mode a command or shell that ends because its container did says so, and
-// keeps the code that was reported.
+// If a command or a shell ends because its container has ended, kshell says so and
+// exits with the reported code, in every mode.
 func TestContainerRestarts_Command(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
@@ -62,7 +63,7 @@ func TestContainerRestarts_Command(t *testing.T) {
 			}
 			awaitFile(t, path.Join(s.Dir("default", "web", "web"), "up"), "\n")
 			killInit(t, s, init)
-			_ = cmd.Wait() // its code is looked at
+			_ = cmd.Wait() // the exit code is checked below
 			if code := cmd.ProcessState.ExitCode(); code != exitKilled || !regexp.MustCompile("^"+restarted+"$").MatchString(errs.String()) || out.Len() > 0 {
 				t.Errorf("exit code %d, stdout %q, stderr %q", code, &out, &errs)
 			}
@@ -73,10 +74,10 @@ func TestContainerRestarts_Command(t *testing.T) {
 func TestContainerRestarts_Terminal(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
-		"shell":          {"web"},
-		"command":        {"-it", "web", "--", "sh", "-c", "echo '$ '; sleep 1000"},
-		"never exact":    {"-it", "--exact=never", "web", "--", "sh"},
-		"never taken up": {"-it", "--reconnect=never", "web", "--", "sh"},
+		"shell":        {"web"},
+		"command":      {"-it", "web", "--", "sh", "-c", "echo '$ '; sleep 1000"},
+		"never exact":  {"-it", "--exact=never", "web", "--", "sh"},
+		"no reconnect": {"-it", "--reconnect=never", "web", "--", "sh"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -91,9 +92,9 @@ func TestContainerRestarts_Terminal(t *testing.T) {
 	}
 }
 
-// A command that ends with such a code while its container runs is not held up for
-// longer than a status may lag, and nothing is said of the container.
-func TestContainerRestarts_Not(t *testing.T) {
+// If a command ends with code 137 while its container continues to run, kshell waits no
+// longer than reasonAfter and says nothing about the container.
+func TestContainerRestarts_ContainerStillRuns(t *testing.T) {
 	t.Parallel()
 	s := laggingSandbox(t)
 	for name, tt := range map[string]struct {
@@ -107,7 +108,7 @@ func TestContainerRestarts_Not(t *testing.T) {
 		cmd := command(t, s, append(append([]string{"exec"}, tt.args...), "web", "--", "sh", "-c", "kill -9 $$")...)
 		cmd.Stderr = &errs
 		begin := time.Now()
-		_ = cmd.Run() // its code is looked at
+		_ = cmd.Run() // the exit code is checked below
 		if code := cmd.ProcessState.ExitCode(); code != exitKilled || errs.Len() > 0 || time.Since(begin) > tt.most {
 			t.Errorf("%s: exit code %d after %v, stderr %q", name, code, time.Since(begin), &errs)
 		}

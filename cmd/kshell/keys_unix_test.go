@@ -14,8 +14,8 @@ import (
 	"github.com/charmbracelet/x/vt"
 )
 
-// answer has an emulator answer what the program asks the terminal, until the
-// test ends, and reports on the channel each answer that was typed.
+// answer makes a terminal emulator answer the program's queries until the test ends.
+// It sends to the channel after each answer.
 func (c *console) answer() (answered <-chan struct{}) {
 	screen := vt.NewEmulator(columns0, rows0)
 	typed, stop := make(chan struct{}, 100), make(chan struct{})
@@ -52,8 +52,8 @@ func (c *console) answer() (answered <-chan struct{}) {
 	return typed
 }
 
-// busybox ash asks for the cursor's position with each prompt. The terminal's
-// answer arrives on stdin, between Enter and ~.
+// busybox ash queries the cursor position with each prompt. The terminal's answer
+// arrives on stdin between Enter and ~.
 func TestEscapeKeys_PromptThatAsksTheTerminal(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("busybox"); err != nil {
@@ -77,13 +77,13 @@ func TestEscapeKeys_PromptThatAsksTheTerminal(t *testing.T) {
 	c.mustEnd(exitFailed)
 }
 
-// enter types Enter until another prompt comes.
+// enter types Enter until a new prompt appears.
 func (c *console) enter() {
 	c.t.Helper()
 	for end := time.Now().Add(deadline); time.Now().Before(end); {
 		before := len(c.all())
 		c.keys("\r")
-		time.Sleep(50 * time.Millisecond) // else several may be one read, as of a paste
+		time.Sleep(50 * time.Millisecond) // else one read may return several, like a paste
 		if regexp.MustCompile(prompt).Match(c.all()[before:]) {
 			c.prompt()
 			return
@@ -92,7 +92,8 @@ func (c *console) enter() {
 	c.t.Fatalf("no prompt after Enter; the terminal: %q", c.all())
 }
 
-// The rest of a line whose beginning went to a lost shell is not run by the new one.
+// After a reconnect, a new shell does not run the rest of a line whose beginning went
+// to the lost shell.
 func TestLineInterrupted_NewShell(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -113,7 +114,7 @@ func TestLineInterrupted_NewShell(t *testing.T) {
 		t.Errorf("the new shell got the rest of the line: %q", got)
 	}
 	c.prompt()
-	s.Restart() // without a line begun, nothing is discarded
+	s.Restart() // no line was begun: nothing is discarded
 	c.await("this is a new shell\r\n")
 	c.prompt()
 	c.run("echo fi''rst", "first\r\n")
@@ -125,7 +126,8 @@ func TestLineInterrupted_NewShell(t *testing.T) {
 	c.mustEnd(4)
 }
 
-// The shell on a node is the same, and may have part of the line: the user decides.
+// A shell on a node continues after a reconnect and may have received part of the line:
+// the user is asked to check it.
 func TestLineInterrupted_SameShell(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

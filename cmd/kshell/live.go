@@ -19,7 +19,7 @@ import (
 	"kshell/internal/terminal"
 )
 
-// liveFlags keep a session alive, and end it.
+// liveFlags are the flags that keep a session alive or end it.
 type liveFlags struct {
 	keepalive        time.Duration
 	noIdleKeepalive  bool
@@ -27,18 +27,18 @@ type liveFlags struct {
 	reconnect        string
 	reconnectTimeout time.Duration
 	connectTimeout   time.Duration
-	keepaliveGiven   bool // by the command line
+	keepaliveGiven   bool // set on the command line
 	escapeGiven      bool
 }
 
-// What is so without a flag and a setting.
+// The values without a flag or a setting.
 const (
 	keepaliveDefault      = 10 * time.Second
 	connectTimeoutDefault = 10 * time.Second
 	escapeDefault         = "~"
 )
 
-// What --reconnect may be.
+// The values of --reconnect.
 const (
 	reconnectAuto   = "auto"
 	reconnectAlways = "always"
@@ -47,7 +47,7 @@ const (
 
 var reconnects = []string{reconnectAuto, reconnectAlways, reconnectNever}
 
-// policy is what the flag means where auto means that.
+// policy returns the policy of --reconnect; auto is the policy of --reconnect=auto.
 func (f *liveFlags) policy(auto stream.Reconnect) stream.Reconnect {
 	switch f.reconnect {
 	case reconnectAlways:
@@ -62,15 +62,15 @@ func (f *liveFlags) policy(auto stream.Reconnect) stream.Reconnect {
 const escapeNone = "none"
 
 func (f *liveFlags) addTo(flags *pflag.FlagSet) {
-	flags.DurationVar(&f.keepalive, "keepalive", keepaliveDefault, "ping the server before it has been silent for this long; after 20 s of silence the connection is lost; 0: no pings")
+	flags.DurationVar(&f.keepalive, "keepalive", keepaliveDefault, "ping the server before it has been silent for this long; after 20 s of silence the connection counts as lost; 0 disables pings")
 	flags.BoolVar(&f.noIdleKeepalive, "no-idle-keepalive", false, "let the server end a session in which nothing has happened for 4 hours (independent of --keepalive)")
-	flags.StringVar(&f.escape, "escape-char", escapeDefault, "on a terminal, begins kshell's own keys at the beginning of a line (~? lists them); none: there are none")
+	flags.StringVar(&f.escape, "escape-char", escapeDefault, "on a terminal, begins kshell's own keys at the beginning of a line (~? lists them); none disables them")
 	flags.StringVar(&f.reconnect, "reconnect", reconnectAuto, "take a lost connection up again: auto (a shell on a terminal), always (run another command again, too), never")
-	flags.DurationVar(&f.connectTimeout, "connect-timeout", connectTimeoutDefault, "how long a connection that cannot be opened is tried again, before anything runs; 0: not at all")
-	flags.DurationVar(&f.reconnectTimeout, "reconnect-timeout", 10*time.Minute, "how long a lost shell's connection is tried again; 0: no limit")
+	flags.DurationVar(&f.connectTimeout, "connect-timeout", connectTimeoutDefault, "how long to retry a connection that cannot be opened, before anything runs; 0 means no retries")
+	flags.DurationVar(&f.reconnectTimeout, "reconnect-timeout", 10*time.Minute, "how long to try to reconnect a shell; 0 means no limit")
 }
 
-// prefer takes the settings for what no flag says; a mistake in them is one of the settings.
+// prefer applies the settings whose flags are not set. An error names the setting.
 func (f *liveFlags) prefer(mine func(key string) settings.Value) error {
 	if v := mine(settings.EscapeChar); v.Value != "" && !f.escapeGiven {
 		f.escape = v.Value
@@ -113,39 +113,39 @@ func (f *liveFlags) escapeChar() byte {
 	return f.escape[0]
 }
 
-// retries are the delays between the attempts to take a shell up again.
-var retries = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 100, Cap: 12500 * time.Millisecond} // and the jitter: 15 s at most
+// retries are the delays between the attempts to reconnect; with jitter, at most 15 s.
+var retries = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 100, Cap: 12500 * time.Millisecond}
 
-// proof is how long a new shell may take to say which process it is.
+// proof is how long a new shell may take to report its process ID.
 const proof = 20 * time.Second
 
-// keysOfOurs are those behind the escape character.
+// keysOfOurs are kshell's keys, typed after the escape character.
 const keysOfOurs = ".R\x1ai?"
 
-// keyDetach is another one, where the shell can be left running.
+// keyDetach is another one, if the shell can be left running.
 const keyDetach = 'd'
 
-// errLeft is the end of a session that the user has left by ~. and whose command nobody has seen the end of.
+// errLeft means that the user left the session with ~. before the command ended.
 var errLeft = errors.New("session left")
 
-// keys are what kshell does on a terminal itself.
+// keys handles kshell's keys on a terminal, and the terminal's modes.
 type keys struct {
 	job     *job
 	session *stream.Session
 	input   *terminal.Input
-	typed   *terminal.Keys // from input
+	typed   *terminal.Keys // reads input
 	lines   terminal.LineGuard
 	leave   context.CancelCauseFunc
 	suspend func()
-	detach  func() // nil: there is nothing to come back to
+	detach  func() // nil if the session cannot be resumed
 	start   time.Time
 	gap     *gap
-	opened  place        // where the last connection was
-	lost    atomic.Int32 // connections
-	wasRaw  atomic.Bool  // the terminal
+	opened  place        // the place of the last connection
+	lost    atomic.Int32 // the number of lost connections
+	wasRaw  atomic.Bool  // the session has set raw mode
 }
 
-// raw makes the terminal raw. The function that hold returns restores it.
+// raw sets raw mode. The function that hold returns restores the terminal.
 func (k *keys) raw(t *terminal.Terminal) error {
 	if _, err := t.Raw(); err != nil {
 		return err
@@ -154,8 +154,9 @@ func (k *keys) raw(t *terminal.Terminal) error {
 	return nil
 }
 
-// hold makes s a session on the terminal, that is taken up again when it breaks, which g tells of. The returned function gives the terminal
-// back. What s does to open a connection it does with the terminal lent to who may want to ask something.
+// hold makes s a session on the terminal that reconnects after a connection is lost;
+// g tells the user about that. While s opens a connection, a credential plugin may use
+// the terminal. release restores the terminal.
 func (k *keys) hold(t *terminal.Terminal, s *stream.Session, g *gap) (release func()) {
 	j := k.job
 	k.gap, t.Panicked = g, j.lastResort.afterPanic
@@ -177,10 +178,10 @@ func (k *keys) hold(t *terminal.Terminal, s *stream.Session, g *gap) (release fu
 	s.OnConnect = func(int) { g.try() }
 	s.OnFail = func(err error) {
 		var lost *stream.LostError
-		if errors.As(err, &lost) { // else it is an attempt to get another
+		if errors.As(err, &lost) { // else an attempt to reconnect has failed
 			k.lost.Add(1)
 		}
-		k.typed.NewLine() // the half of one that was typed is gone
+		k.typed.NewLine() // the part of a line that was typed is lost
 		g.fail(err)
 	}
 	s.OnWait = g.wait
@@ -197,7 +198,7 @@ func (k *keys) hold(t *terminal.Terminal, s *stream.Session, g *gap) (release fu
 	}
 }
 
-// enter makes the terminal raw, and the remote's, at the beginning of a connection.
+// enter sets raw mode at the beginning of a connection.
 func (k *keys) enter(t *terminal.Terminal) error {
 	k.typed.NewLine()
 	if err := k.raw(t); err != nil {
@@ -217,21 +218,23 @@ func (k *keys) stop(t *terminal.Terminal) {
 	}
 }
 
-// continued takes the terminal back from whoever had it while kshell was stopped. In the background that has to wait.
+// continued sets raw mode again after kshell was stopped. In the background that
+// fails; it is called again when kshell is continued in the foreground.
 func (k *keys) continued(t *terminal.Terminal) {
 	if k.wasRaw.Load() {
 		_ = k.raw(t)
 	}
 }
 
-// tidy switches off what an ended or lost program has left on in the terminal.
+// tidy resets the terminal modes that an ended or lost program has left set.
 func (j *job) tidy() {
 	if reset := j.screen.Reset(); len(reset) > 0 && terminal.IsTerminal(j.Out) {
-		_, _ = j.Out.Write(reset) // who cannot see it needs none
+		_, _ = j.Out.Write(reset) // an error means that there is no terminal to reset
 	}
 }
 
-// press does what a key behind the escape character stands for. It is called from the goroutine that reads the terminal.
+// press performs the action of a key typed after the escape character. The goroutine
+// that reads the terminal calls it.
 func (k *keys) press(key byte) {
 	n, char := k.job.notice, k.job.plan.live.escape
 	switch key {
@@ -257,10 +260,11 @@ func (k *keys) press(key byte) {
 	}
 }
 
-// answering bounds the measurement of a round trip, in which no key is taken.
+// answering is the time limit for measuring the round trip, during which no keys are
+// read.
 var answering = time.Second
 
-// info is what there is to say about the session.
+// info describes the session, in lines.
 func (k *keys) info() []string {
 	j := k.job
 	at := j.where()

@@ -32,7 +32,7 @@ func TestTheKeysBehindTheEscapeCharacter(t *testing.T) {
 	c.run(`echo "[$mine]"`, `\[\]\r\n`)
 	c.prompt()
 	c.keys("sleep 1000\r")
-	c.await("sleep 1000\r\n") // else both are one read, as of a paste
+	c.await("sleep 1000\r\n") // else one read may return both lines, like a paste
 	c.keys("~.")
 	c.await("(?m)^kshell: session left\r\n")
 	c.mustEnd(exitFailed)

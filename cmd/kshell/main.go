@@ -1,12 +1,13 @@
 // Command kshell opens shells and runs commands in the pods and nodes of a Kubernetes cluster.
 //
-// This package is the wiring and every word: flags in, exit code out. It does not know frames, ioctls or YAML.
+// This package connects the internal packages and contains all texts for the user:
+// flags in, exit code out. It does not know frames, ioctls or YAML.
 //
 // Invariants:
-//   - main is the only one to name os.Std* and to call os.Exit.
-//   - Nothing but remote bytes (and what a command such as version is asked for) goes to stdout; all else goes through
-//     notice.go to stderr.
-//   - exit.go alone decides the exit code.
+//   - Only main uses os.Std* and calls os.Exit.
+//   - Only remote output (and the result of a command such as version) is written to
+//     stdout; all messages go through notice.go to stderr.
+//   - Only exit.go decides the exit code.
 package main
 
 import (
@@ -21,8 +22,8 @@ func main() {
 	os.Exit(kshell(streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 }
 
-// kshell is main without the exit, so that deferred calls run before the
-// process ends. It returns the exit code.
+// kshell runs the program and returns the exit code. It is not part of main so that
+// its deferred calls run before the process exits.
 func kshell(std streams) int {
 	called, args := calledAs(os.Args)
 	if len(args) > 0 && args[0] == quietPlugin {
@@ -42,9 +43,9 @@ func kshell(std streams) int {
 	return runAs(ctx, std, &local, called, args)
 }
 
-// mute has cobra, and credential plugins by way of client-go, write nowhere: they
-// take os.Stderr when they are set up. It is called once, for a completion, while
-// the program has one goroutine.
+// mute discards what cobra and credential plugins (through client-go) write to stderr:
+// they use the value of os.Stderr at their setup. It is called once, for a completion,
+// before the program starts goroutines.
 func mute() {
 	nowhere, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err == nil {
@@ -52,13 +53,13 @@ func mute() {
 	}
 }
 
-// streams are the local ends of everything.
+// streams are the local standard streams.
 type streams struct {
 	In       io.Reader
 	Out, Err io.Writer
 }
 
-// runAs is the program, by the name that it was called: arguments in, exit code out.
+// runAs runs the program under the name called, and returns the exit code.
 func runAs(ctx context.Context, std streams, local *lastResort, called string, args []string) int {
 	if completing(args) {
 		std.Err = io.Discard
@@ -71,14 +72,15 @@ func runAs(ctx context.Context, std streams, local *lastResort, called string, a
 	if err == nil {
 		err = a.warned()
 	}
-	if a.printed.err != nil { // whatever else came of it
+	if a.printed.err != nil { // takes precedence over any other outcome
 		err = &stream.OutputError{Err: a.printed.err}
 	}
 	a.notice.fail(err)
 	return exitCode(err)
 }
 
-// sticky remembers that it could not write: what prints help does not tell.
+// sticky is a writer that keeps its first error: cobra ignores errors when it prints
+// help.
 type sticky struct {
 	io.Writer
 	err error

@@ -15,26 +15,29 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain makes the test binary kshell itself when it is called by that name,
-// or by one of the plugin's names: that is what the scripts and the terminals
-// run. Called panickingName it is a kshell that panics.
+// TestMain makes the test binary run kshell when it is called by the name kshell, or by
+// one of the plugin's names: the scripts and the terminal tests run it that way. Called
+// panickingName, it runs a kshell that panics.
 func TestMain(m *testing.M) {
 	testscript.Main(suite{m}, map[string]func(){"kshell": unhurried, pluginName: unhurried, completerName: unhurried, panickingName: runPanicking})
 }
 
-// deadline is how long a test waits for what should come at once.
+// deadline is how long a test waits for what should happen at once.
 const deadline = time.Minute
 
-// hurried is a variable of the environment: where it is set, kshell has no more time in a test than its user gives it.
+// hurried is an environment variable that makes kshell keep its short time limits in a
+// test.
 const hurried = "KSHELL_TEST_HURRIED"
 
-// unhurried is main, but for the times after which a user would have lost patience: a busy machine stands still for as long. Tests of what
-// happens after these set hurried.
+// unhurried is main with longer time limits, because a busy machine may stall longer
+// than a user would wait. Tests of the time limits set hurried.
 func unhurried() {
 	giveTime()
 	main()
 }
 
+// giveTime sets the time limits for tests: see hurried, slowVariable and
+// reachLimitVariable.
 func giveTime() {
 	if os.Getenv(hurried) == "" {
 		for _, limit := range []*time.Duration{&completionBudget, &patience, &sweeping, &answering, &reviewing, &oneLook, &calm} {
@@ -51,12 +54,10 @@ func giveTime() {
 	}
 }
 
-// slowVariable is a variable of the environment that sets slowAfter and
-// answeredWithin, for tests that wait for them.
+// slowVariable is an environment variable that sets slowAfter and answeredWithin.
 const slowVariable = "KSHELL_TEST_SLOW_AFTER"
 
-// reachLimitVariable is a variable of the environment that sets reachLimit, for
-// tests that wait for it.
+// reachLimitVariable is an environment variable that sets reachLimit.
 const reachLimitVariable = "KSHELL_TEST_REACH_LIMIT"
 
 // suite is a testing.M with goleak.VerifyTestMain's check, which cannot be used as it is: both it and testscript.Main end the

@@ -21,20 +21,21 @@ import (
 	"kshell/internal/terminal"
 )
 
-// manifestFlags name the target by a file for kubectl.
+// manifestFlags select the target by a manifest file, as kubectl exec -f does.
 type manifestFlags struct{ files []string }
 
 func (f *manifestFlags) addTo(flags *pflag.FlagSet) {
-	// Not a slice, as kubectl has it: that would cut a name at its commas.
+	// Unlike kubectl's flag, this is not a slice, which would split a name at commas.
 	flags.StringArrayVarP(&f.files, filenameFlag, "f", nil, "take the pod or TYPE/NAME from this `FILE`, a URL, or - for stdin: YAML or JSON")
 }
 
 const filenameFlag = "filename"
 
-// fromStdin is the name of a manifest that comes in as the input.
+// fromStdin is the name of a manifest that is read from stdin.
 const fromStdin = "-"
 
-// manifest is the one file that is named, or "".
+// manifest returns the file of -f, or "". named are the other arguments that select a
+// pod.
 func (f *manifestFlags) manifest(cmd *cobra.Command, named []string) (string, error) {
 	switch {
 	case len(f.files) == 0:
@@ -52,7 +53,8 @@ func (f *manifestFlags) manifest(cmd *cobra.Command, named []string) (string, er
 	return f.files[0], nil
 }
 
-// checkManifest refuses two readers of one stdin.
+// checkManifest returns an error if both the manifest and the command's input would be
+// read from stdin.
 func (p *execPlan) checkManifest() error {
 	if p.manifest != fromStdin || !p.stdin || p.script.stdinFile != "" {
 		return nil
@@ -60,7 +62,7 @@ func (p *execPlan) checkManifest() error {
 	return &usageError{"stdin cannot be the file for -f and the command's input", "name a file, or give the input as --stdin-file FILE"}
 }
 
-// aim reads the plan's manifest, if there is one, for its target and namespace.
+// aim sets the target and the namespace from the plan's manifest, if there is one.
 func (a *app) aim(ctx context.Context, p *execPlan) error {
 	if p.manifest == "" {
 		return nil
@@ -101,12 +103,12 @@ func (a *app) openManifest(ctx context.Context, name string) (io.ReadCloser, err
 	file, err := os.Open(name)
 	var said *fs.PathError
 	if errors.As(err, &said) {
-		return nil, said.Err // the name has been said
+		return nil, said.Err // the caller adds the name
 	}
 	return file, err
 }
 
-// stdin is the program's own, which ctx ends.
+// stdin returns the program's stdin. Canceling ctx ends its Read.
 func (a *app) stdin(ctx context.Context) (io.ReadCloser, error) {
 	input, err := terminal.NewInput(a.In)
 	if err != nil {
@@ -126,11 +128,11 @@ type closing struct {
 func (c closing) Close() error { return c.close() }
 
 const (
-	fetching    = 30 * time.Second // at most, to the last byte
-	maxDownload = 16<<20 + 1       // one more than pod.ParseManifest takes, which says so
+	fetching    = 30 * time.Second // the time limit of a download
+	maxDownload = 16<<20 + 1       // bytes: one more than pod.ParseManifest accepts, so that it returns the error
 )
 
-// download gets a manifest from elsewhere.
+// download gets a manifest from a URL.
 func download(ctx context.Context, address string) (io.ReadCloser, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -151,7 +153,8 @@ func download(ctx context.Context, address string) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(text)), ending(ctx, err)
 }
 
-// withoutAddress leaves out what net/http puts before its errors: the address has been said, and may hold a token.
+// withoutAddress removes the URL that net/http puts before its errors: the caller adds
+// it, and it may contain a token.
 func withoutAddress(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -160,8 +163,9 @@ func withoutAddress(err error) error {
 	return err
 }
 
-// shown is a manifest's name for a message: of an address without user info,
-// query and fragment, and only the scheme if it cannot be parsed.
+// shown returns a manifest's name for use in a message. It removes user info, query
+// and fragment from a URL, and everything but the scheme from one that cannot be
+// parsed.
 func shown(name string) string {
 	scheme, _, isURL := strings.Cut(name, "://")
 	if !isURL {

@@ -14,29 +14,31 @@ import (
 	"kshell/internal/stream"
 )
 
-// images remembers why exact mode is not possible with an image, so that only the first of its pods pays for finding out. The zero value
-// is ready.
+// images records for each image whether exact mode is possible, so that only the first
+// pod of an image has to find out. The zero value is ready to use.
 type images struct {
 	mu    sync.Mutex
 	known map[string]*verdict
 }
 
-// verdict is what the first pod of an image has found out.
+// verdict is the result of the first pod of an image.
 type verdict struct {
-	settled chan struct{} // closed when it is known
-	why     string        // exact mode is not possible; empty: nothing speaks against it
+	settled chan struct{} // closed when the fields below are set
+	why     string        // why exact mode is not possible; empty if it is
 	offPath bool          // sh is not in the PATH
 }
 
-// imageTrial is what a job knows of its image. The zero value knows nothing and tells nobody.
+// imageTrial is what a job knows about its image. The zero value means that nothing is
+// known, and that no other pod waits for the result.
 type imageTrial struct {
-	why     string   // exact mode is not possible
+	why     string   // why exact mode is not possible; empty if it is, or if that is not known
 	offPath bool     // sh is not in the PATH
 	tell    *verdict // nil if this is not the first pod of the image
 	once    *sync.Once
 }
 
-// settle tells the others, once.
+// settle publishes the result for the other pods of the image. Only the first call has
+// an effect.
 func (t imageTrial) settle(why string, offPath bool) {
 	if t.tell != nil {
 		t.once.Do(func() {
@@ -46,10 +48,12 @@ func (t imageTrial) settle(why string, offPath bool) {
 	}
 }
 
-// trialTime bounds how long the other pods of an image wait for the first one: its node may be gone.
+// trialTime is how long the other pods of an image wait for the first one, whose node
+// may be lost.
 const trialTime = 3 * time.Second
 
-// plan is p for a place, plain if exact mode is known not to be possible with its image. Whoever is the first has to settle the trial.
+// plan returns p for a place, without exact mode if that is known not to be possible
+// with its image. The caller must call settle on the returned trial.
 func (m *images) plan(ctx context.Context, p *execPlan, at place) (*execPlan, imageTrial) {
 	image := at.image()
 	if image == "" || p.exact.mode != exactAuto || !p.around.none() {
@@ -88,7 +92,8 @@ func (m *images) verdict(image string) (v *verdict, first bool) {
 	return v, true
 }
 
-// image is the ID of the container's image, or its name where the runtime tells no ID; empty if neither is known.
+// image returns the ID of the container's image, or its name if the runtime reports no
+// ID; empty if neither is known.
 func (at place) image() string {
 	if at.seen == nil {
 		return ""
@@ -109,7 +114,8 @@ func imageOf(c corev1.ContainerStatus) string {
 	return c.Image
 }
 
-// watched is out, and has the job's image settled when the script has said that the command runs.
+// watched returns a writer to out that settles the job's image when the script has
+// reported that the command is running.
 func (j *job) watched(run *exact.Run, out io.Writer) io.Writer {
 	if j.image.tell == nil {
 		return out
@@ -132,8 +138,9 @@ func (s *settling) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// judged tells the other pods of the image what this one has found out: where sh is, or why the script could not run the command, if the image
-// is to blame.
+// judged publishes the result for the other pods of the image: whether sh is in the
+// PATH, or why the script could not run the command, if the image is the cause. why is
+// empty if the script could run it.
 func (j *job) judged(state exact.State, err error, why string) {
 	switch {
 	case why == "":
@@ -143,7 +150,8 @@ func (j *job) judged(state exact.State, err error, why string) {
 	}
 }
 
-// imagesFault says whether it is the image that the script could not run in, and not the command, a policy or the link.
+// imagesFault reports whether the script could not run because of the image, rather
+// than the command, a policy or the connection.
 func imagesFault(state exact.State, err error) bool {
 	var refused *stream.HandshakeError
 	return state == exact.Unable || state == exact.Unknown && !errors.As(err, &refused)

@@ -16,7 +16,7 @@ func TestASlowReaderHoldsThePodsBackNotTheMemory(t *testing.T) {
 	skipShort(t)
 	const pods = 3
 	bytesEach, limit := 200<<20, 64
-	if raceDetector { // which is slow, and needs more
+	if raceDetector { // it is slow and needs more memory
 		bytesEach, limit = 50<<20, 110
 	}
 	s := startPods(t, pods, "")

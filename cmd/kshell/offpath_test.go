@@ -12,8 +12,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// startOffPath runs pods whose PATH holds no sh, though there is a /bin/sh: of
-// an image with ENV PATH=/opt/tools.
+// startOffPath runs a sandbox with pods whose PATH does not contain sh although there
+// is a /bin/sh, as with an image that sets ENV PATH=/opt/tools.
 func startOffPath(t *testing.T, pods ...string) *sandbox.Server {
 	t.Helper()
 	s := runSandbox(t, sandbox.Config{Empty: true})
@@ -30,7 +30,7 @@ func startOffPath(t *testing.T, pods ...string) *sandbox.Server {
 	return s
 }
 
-// programs counts the requests to run something, by the program.
+// programs counts the exec requests by program.
 func programs(s *sandbox.Server) map[string]int {
 	n := map[string]int{}
 	for _, x := range s.Sessions() {
@@ -78,7 +78,7 @@ func TestShellOffPath_Interactive(t *testing.T) {
 	}
 }
 
-// Without kshell's script the same shells are asked for.
+// Without kshell's script, the same shells are tried.
 func TestShellOffPath_Plain(t *testing.T) {
 	t.Parallel()
 	s := startOffPath(t, "tools")
@@ -89,7 +89,7 @@ func TestShellOffPath_Plain(t *testing.T) {
 	c.mustEnd(4)
 }
 
-// That sh is not in the PATH is found out once for an image.
+// Whether sh is in the PATH is determined once for an image.
 func TestShellOffPath_ManyPods(t *testing.T) {
 	t.Parallel()
 	s := startOffPath(t, "tools-1", "tools-2", "tools-3", "tools-4")
@@ -99,7 +99,7 @@ func TestShellOffPath_ManyPods(t *testing.T) {
 	}
 }
 
-// Only after "not found" there is a second request.
+// /bin/sh is tried only after the error "not found".
 func TestShellOffPath_OnlyAfterNotFound(t *testing.T) {
 	t.Parallel()
 	s := startOffPath(t, "tools")

@@ -26,16 +26,16 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// identityProvider is an OpenID Connect provider: each refresh token is good for
-// one refresh, which gives another. The id tokens that it has issued are let in
-// by its gate, before a sandbox.
+// identityProvider is an OpenID Connect provider. Each refresh token is valid for one
+// refresh, which returns a new one. A proxy in front of a sandbox accepts the id tokens
+// that the provider has issued.
 type identityProvider struct {
 	*httptest.Server
 	gate *httptest.Server
 
 	mu        sync.Mutex
 	lifetime  time.Duration // of the id tokens that are issued
-	refresh   string        // the one refresh token that is good
+	refresh   string        // the valid refresh token
 	refreshes int
 	issued    map[string]bool // id tokens
 }
@@ -105,7 +105,7 @@ func (p *identityProvider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// kubeconfig is one with an expired id token and the first refresh token.
+// kubeconfig writes a kubeconfig with an expired id token and the first refresh token.
 func (p *identityProvider) kubeconfig(t *testing.T, s *sandbox.Server) string {
 	t.Helper()
 	certificate := func(s *httptest.Server) []byte {
@@ -133,7 +133,7 @@ func execFine(t *testing.T, s *sandbox.Server, args ...string) (stderr string) {
 	return said.String()
 }
 
-// The second run goes on with what the first one has stored.
+// The second run uses the tokens that the first one has stored.
 func TestOIDC_RotatedTokensAreStored(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -184,8 +184,8 @@ func TestOIDC_RotatedTokensAreStored(t *testing.T) {
 	}
 }
 
-// A kubeconfig that cannot be written (here: locked, as by a kubectl that was
-// killed) is a warning: the command has its tokens.
+// If the kubeconfig cannot be written (here because of a lock file, such as a killed
+// kubectl leaves), kshell warns and the command runs with the new tokens.
 func TestOIDC_TokensThatCannotBeStored(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

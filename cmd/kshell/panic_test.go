@@ -8,13 +8,12 @@ import (
 	"testing"
 )
 
-// panickingName is the name by which the test binary is a kshell that panics
-// when a certain text passes one of its streams: in the goroutine that copies
-// the stream, or that writes the message. The tests then check what is cleaned
-// up.
+// panickingName is the name by which the test binary runs a kshell that panics when a
+// certain text passes one of its standard streams, in the goroutine that copies the
+// stream or writes the message. The tests check the cleanup.
 const panickingName = "kshell-panicking"
 
-// panicking is the path of that kshell.
+// panicking returns the path of that kshell.
 func panicking(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
@@ -27,21 +26,21 @@ func panicking(t *testing.T) string {
 	return path
 }
 
-// runPanicking is unhurried with streams that panic.
+// runPanicking runs kshell like unhurried, with streams that panic.
 func runPanicking() {
 	giveTime()
 	os.Exit(kshell(streams{In: panicStream{Reader: os.Stdin}, Out: panicStream{Writer: os.Stdout}, Err: panicStream{Writer: os.Stderr}}))
 }
 
-// panicStream is one of the standard streams. It panics on a P that is typed,
-// on "panic-in-stdout", and on a message of a goroutine that nothing waits for
-// when it is written.
+// panicStream is one of the standard streams. It panics when a P is read, when
+// "panic-in-stdout" is written, and when a certain message is written by a goroutine
+// that no other goroutine waits for.
 type panicStream struct {
 	io.Reader
 	io.Writer
 }
 
-// Fd keeps the terminal behind the stream visible.
+// Fd returns the descriptor of the stream, so that a terminal is recognized.
 func (s panicStream) Fd() uintptr {
 	f, ok := any(s.Reader).(interface{ Fd() uintptr })
 	if !ok {

@@ -179,7 +179,7 @@ func attend(ctx context.Context, cancel context.CancelCauseFunc, t *terminal.Ter
 		}
 	})
 	stopContinued := t.Continued(func() {
-		_, _ = t.Raw() // which Close undoes
+		_, _ = t.Raw() // Close restores the terminal
 	})
 	return func() {
 		close(done)

@@ -7,29 +7,29 @@ import (
 	"kshell/internal/terminal"
 )
 
-// prompts reports whether a credential plugin may ask the user for something,
-// each time that a connection is opened.
+// prompts reports whether a credential plugin may prompt the user each time that a
+// connection is opened.
 func (j *job) prompts() bool {
 	plugin := j.cfg.ExecProvider
 	return plugin != nil && plugin.InteractiveMode != api.NeverExecInteractiveMode && !plugin.StdinUnavailable
 }
 
-// unprompted is cfg with its credential plugin told that there is nobody to ask,
-// and why.
+// unprompted returns a copy of cfg whose credential plugin cannot prompt the user.
+// why is the reason that the plugin is told.
 func unprompted(cfg *rest.Config, why string) *rest.Config {
 	if cfg.ExecProvider == nil {
 		return cfg
 	}
 	cfg = rest.CopyConfig(cfg)
-	plugin := *cfg.ExecProvider // which CopyConfig shares
+	plugin := *cfg.ExecProvider // CopyConfig does not copy it
 	plugin.StdinUnavailable, plugin.StdinUnavailableMessage = true, why
 	cfg.ExecProvider = &plugin
 	return cfg
 }
 
-// lend gives the terminal to a credential plugin that may ask for something, in
-// the modes that it had before kshell, until back is called. Keys that the plugin
-// did not read are discarded then.
+// lend restores the terminal's modes for a credential plugin that may prompt the
+// user, until back is called. back also discards the keys that the plugin has not
+// read.
 func (k *keys) lend(t *terminal.Terminal) (back func()) {
 	if !k.wasRaw.Load() || !k.job.prompts() {
 		return func() {}
@@ -38,11 +38,11 @@ func (k *keys) lend(t *terminal.Terminal) (back func()) {
 	if !ok {
 		return func() {}
 	}
-	k.wasRaw.Store(false) // nor is it to be, when kshell is stopped and continued meanwhile
+	k.wasRaw.Store(false) // so that continued does not set raw mode
 	t.Restore()
 	k.job.notice.setCooked()
 	return func() {
-		_ = k.raw(t) // else the session says so
+		_ = k.raw(t) // enter calls it again and returns its error
 		t.Discard()
 		k.typed.Lost()
 		k.lines.Lost()

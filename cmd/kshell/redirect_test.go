@@ -23,8 +23,8 @@ import (
 	"kshell/internal/stream"
 )
 
-// clients are all that speak to the API server, each with a request of its own.
-// A nil error means that it does not say how the request went.
+// clients are all parts of kshell that send requests to the API server. Each sends one
+// request; it may return nil although the request has failed.
 var clients = map[string]func(ctx context.Context, cfg *rest.Config) error{
 	"pod": func(ctx context.Context, cfg *rest.Config) error {
 		client, err := pod.NewClient(cfg)
@@ -66,8 +66,7 @@ var clients = map[string]func(ctx context.Context, cfg *rest.Config) error{
 
 var redirectCodes = []int{301, 302, 303, 307, 308}
 
-// targetOf is a configuration, as a command loads it, with a token for a server
-// of httptest.
+// targetOf returns a configuration with a token for s, as loaded from a kubeconfig.
 func targetOf(t *testing.T, s *httptest.Server) *kubeconfig.Target {
 	t.Helper()
 	all := clientcmdapi.NewConfig()
@@ -125,7 +124,7 @@ func TestRedirect_AnotherOriginIsRefused(t *testing.T) {
 			for client, ask := range clients {
 				err := ask(t.Context(), target.Config)
 				if err == nil {
-					continue // which counts on reached
+					continue // a followed redirect fails the test in other
 				}
 				if want := fmt.Sprintf("the server redirects (%d) to %s", status, location.said); !strings.Contains(err.Error(), want) {
 					t.Errorf("%s, %d, %s: %v, want %s", name, status, client, err, want)
@@ -141,14 +140,14 @@ func TestRedirect_AnotherOriginIsRefused(t *testing.T) {
 	}
 }
 
-// A redirect that stays at the server, as of a gateway that normalizes paths, is
-// followed, and the credentials go along.
+// A redirect to the same server, for example by a gateway that normalizes paths, is
+// followed with the credentials.
 func TestRedirect_SameOriginIsFollowed(t *testing.T) {
 	t.Parallel()
 	for _, status := range redirectCodes {
 		for client, ask := range clients {
 			if client == "WebSocket" || client == "SPDY" {
-				continue // whose redirects are never followed
+				continue // it never follows redirects
 			}
 			for _, absolute := range []bool{true, false} {
 				var authorizations []string

@@ -100,7 +100,7 @@ func newHelp() *cobra.Command {
 	}
 }
 
-// noSuchCommand takes no argument: what is not a command is a mistake.
+// noSuchCommand returns an error if there is an argument: it is not a known command.
 func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -108,7 +108,7 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	return usage(cmd, "there is no command "+quoted(args[0]))
 }
 
-// connect loads the configuration and says what had to be chosen.
+// connect loads the configuration, and tells the user what kubeconfig had to choose.
 func (a *app) connect() (*kubeconfig.Target, error) {
 	target, err := a.kube.Load()
 	if err != nil {
@@ -133,19 +133,19 @@ func (a *app) connect() (*kubeconfig.Target, error) {
 	return target, nil
 }
 
-// serverOf is the server's address without user info.
+// serverOf returns the server's address without user info.
 func serverOf(cfg *rest.Config) string {
 	address, _, err := rest.DefaultServerUrlFor(cfg)
 	if err != nil {
-		return "with an address that is none" // which kubeconfig has refused already
+		return "with an invalid address" // does not happen: kubeconfig has checked it
 	}
 	address.User = nil
 	return strings.TrimSuffix(address.String(), "/")
 }
 
-// tokenKeeper stores the tokens that an auth-provider has got. Where that is not
-// possible it warns, once, and the command goes on with the new tokens; kubectl
-// fails.
+// tokenKeeper stores the tokens that an auth-provider has obtained. If they cannot be
+// stored, it warns once, and the command continues with the new tokens. (kubectl
+// fails.)
 type tokenKeeper struct {
 	rest.AuthProviderConfigPersister
 	notice *notice
@@ -162,7 +162,7 @@ func (k *tokenKeeper) Persist(tokens map[string]string) error {
 	return nil
 }
 
-// serverWarnings says the API server's warnings (deprecations, admission).
+// serverWarnings writes the API server's warnings (deprecations, admission) to stderr.
 type serverWarnings struct{ *app }
 
 var _ rest.WarningHandler = serverWarnings{}

@@ -137,7 +137,7 @@ var faults = map[string]sandbox.Fault{
 	"404-html":         {Path: "/pods/", Code: http.StatusNotFound, ContentType: "text/html", Body: "<html>no such page</html>"},
 	"404-exec":         {Code: http.StatusNotFound, Body: "404 page not found"},
 	"silent-exec":      {Do: sandbox.Hang, When: sandbox.AtRequest},
-	"silent-socket":    {Do: sandbox.StallWrite, When: sandbox.AfterSent, N: 3}, // the first, empty message with its frame
+	"silent-socket":    {Do: sandbox.StallWrite, When: sandbox.AfterSent, N: 3}, // the length of the first, empty message with its frame
 	"silent":           {Path: "/", Do: sandbox.Hang, When: sandbox.AtRequest},
 	"overload-twice":   {Code: http.StatusServiceUnavailable, Body: "apiserver is shutting down", Times: 4}, // by WebSocket and by SPDY
 	"overload":         {Code: http.StatusServiceUnavailable, Body: "apiserver is shutting down"},

@@ -35,8 +35,9 @@ func TestClean_NoUserInfo(t *testing.T) {
 	}
 }
 
-// A password, whatever else is in it, is in no message about a URL, be it
-// escaped, or raw and quoted as net/url's own errors have it.
+// FuzzCleanNoPassword checks that a password, whatever characters it contains, does not
+// appear in a message about a URL, whether the URL is escaped, or raw and quoted as in
+// the errors of net/url.
 func FuzzCleanNoPassword(f *testing.F) {
 	for _, seed := range []string{"", "@", "/", "?", "#", " ", `"`, `\`, `\"`, "://", ":", "[", "]", "%", "'", "`", "\x00", "\xff", "é", "\n"} {
 		f.Add(seed)

@@ -18,21 +18,22 @@ import (
 	"kshell/internal/stream"
 )
 
-// slowAfter is how long kshell waits without saying what for.
+// slowAfter is how long kshell waits for the server before it tells the user.
 var slowAfter = 5 * time.Second
 
-// answeredWithin is how long a Ctrl-C may go without any output from a command that has written nothing yet: then it ends kshell.
+// answeredWithin is how long a command that has written nothing yet may take to
+// write something after Ctrl-C. If it does not, Ctrl-C ends kshell.
 var answeredWithin = 2 * time.Second
 
-// apiServer is what is known about the server as a whole. It is shared by all commands of a process, and safe for concurrent use. A nil one
-// does nothing.
+// apiServer holds what is known about the server. It is shared by all commands of a
+// process, and safe for concurrent use. A nil *apiServer does nothing.
 type apiServer struct {
-	started   atomic.Bool // a command: requests beside it are not waited for
-	waiting   atomic.Bool // the user was told
-	selectors sync.Once   // the user was told that they are ignored
+	started   atomic.Bool // a command was started: the user does not wait for requests
+	waiting   atomic.Bool // the user was told that the server does not answer
+	selectors sync.Once   // tells the user that the server ignores selectors
 }
 
-// podClient is pod.NewClient, with a warning for a server that ignores selectors.
+// podClient returns a pod.Client that warns if the server ignores selectors.
 func (a *app) podClient(cfg *rest.Config) (*pod.Client, error) {
 	client, err := pod.NewClient(cfg)
 	if err != nil {
@@ -42,34 +43,37 @@ func (a *app) podClient(cfg *rest.Config) (*pod.Client, error) {
 	return client, nil
 }
 
-// selectorsIgnored says, once, that the server answers with objects that were not asked for.
+// selectorsIgnored warns once that the server returns objects that do not match the
+// selector of the request.
 func (a *app) selectorsIgnored() {
 	if a.server == nil {
 		return
 	}
 	a.server.selectors.Do(func() {
-		a.notice.caution("the server does not honour selectors, and a cache in front of it may be the reason: objects that do not match were left out")
+		a.notice.caution("the server does not honour selectors, perhaps because of a cache in front of it: " +
+			"objects that do not match are ignored")
 	})
 }
 
-// sayIfSlow has the user told when a request of cfg is not answered.
+// sayIfSlow makes clients of cfg tell the user if a request takes longer than
+// slowAfter.
 func (a *app) sayIfSlow(cfg *rest.Config) {
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return slowTransport{next, a} })
 }
 
-// slowTransport says that the server does not answer.
+// slowTransport tells the user if the server does not answer within slowAfter.
 type slowTransport struct {
 	http.RoundTripper
 	app *app
 }
 
-// WrappedRoundTripper implements net.RoundTripperWrapper of apimachinery.
+// WrappedRoundTripper implements apimachinery's net.RoundTripperWrapper.
 func (t slowTransport) WrappedRoundTripper() http.RoundTripper { return t.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
 func (t slowTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	server, query := t.app.server, req.URL.Query()
-	// A watch is no wait of the user, and what a handshake waits for is said elsewhere.
+	// The user does not wait for a watch, and untilStart reports a slow handshake.
 	if server == nil || server.started.Load() || req.Header.Get("Upgrade") != "" || query.Has("watch") || query.Has("follow") {
 		return t.RoundTripper.RoundTrip(req)
 	}
@@ -87,8 +91,10 @@ func (t slowTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// untilStart bounds the time until the command of s begins, and tells the user what is waited for. withOutput says that the command writes something
-// when it begins. untilStart is called last before Run, which gets the context that it returns; stop must be called after Run.
+// untilStart limits the time until the command of s starts, and tells the user what
+// kshell is waiting for. withOutput means that the command writes something when it
+// starts. Call untilStart after all other changes of s, pass the returned context to
+// Run, and call stop after Run.
 func (j *job) untilStart(ctx context.Context, s *stream.Session, withOutput bool) (running context.Context, stop func()) {
 	running, end := context.WithCancelCause(ctx)
 	limit, begin, started := cmp.Or(j.cfg.Timeout, apiclient.DefaultTimeout), time.Now(), make(chan struct{})
@@ -109,7 +115,7 @@ func (j *job) untilStart(ctx context.Context, s *stream.Session, withOutput bool
 			return time.Since(begin)+delay < limit && persist(err, delay)
 		}
 	}
-	if j.prompts() { // a program that asks the user for credentials takes its time
+	if j.prompts() { // the time in which a plugin asks the user for credentials is not limited
 		return running, func() { slow.Stop(); end(nil) }
 	}
 	dial := s.Dial
@@ -141,8 +147,10 @@ func (j *job) untilStart(ctx context.Context, s *stream.Session, withOutput bool
 	}
 }
 
-// probe ends a session whose server has opened it, and whose command writes nothing, if the node does not answer until the deadline: another
-// command is run there. An answer of any kind means that the command runs, and is silent.
+// probe finds out whether the node of an opened session answers, if the command
+// writes nothing: it runs another command there. Any answer means that the session's
+// command is running without output. If there is no answer until the deadline, probe
+// ends the session.
 func (j *job) probe(ctx context.Context, end context.CancelCauseFunc, limit time.Duration, deadline time.Time) {
 	silent := func() bool { return ctx.Err() == nil && j.out.count() == 0 && j.err.count() == 0 }
 	select {
@@ -171,7 +179,8 @@ func (j *job) sayStarting(limit time.Duration) {
 	j.notice.say("waiting for %s to start the command (up to %v, Ctrl-C ends it)", j.starter(), limit)
 }
 
-// starter names what has to start the command.
+// starter names the node that has to start the command, or the API server if the
+// node is not known.
 func (j *job) starter() string {
 	if at := j.where(); at.seen != nil && at.seen.Pod.Spec.NodeName != "" {
 		return "node " + at.seen.Pod.Spec.NodeName
@@ -179,28 +188,30 @@ func (j *job) starter() string {
 	return "the API server at " + j.dialer.Server()
 }
 
-// explainStart adds to a *stream.StartError what the user can do about it.
+// explainStart adds a hint to a *stream.StartError.
 func explainStart(e *stream.StartError, at place) error {
 	const hint = "--request-timeout gives it more time"
 	if at.seen == nil || at.seen.Pod.Spec.NodeName == "" {
-		return &hinted{fmt.Errorf("%w; it may be started later", e), hint}
+		return &hinted{fmt.Errorf("%w; the command may still be started later", e), hint}
 	}
 	node := at.seen.Pod.Spec.NodeName
 	return &hinted{
-		&shortError{e, fmt.Sprintf("node %s has not started the command within %v; it may do so later", node, e.Within)},
+		&shortError{e, fmt.Sprintf("node %s has not started the command within %v; the command may still be started later", node, e.Within)},
 		fmt.Sprintf("kubectl get node %s shows whether it is ready; %s", node, hint),
 	}
 }
 
-// missingPod reports whether err is the API server's statement that the pod that was asked for does not exist.
+// missingPod reports whether err is an answer of the API server that the requested
+// pod does not exist.
 func missingPod(err error) bool {
 	var refused *pod.RequestError
 	return errors.As(err, &refused) && refused.Missing()
 }
 
-// interrupting ends a session by Ctrl-C when the command has written nothing yet, and does not answer to it either: servers that translate the
-// protocol open sessions for nodes that are silent.
-// Received counts what the command has written.
+// interrupting makes Ctrl-C end a session whose command has written nothing, if
+// nothing is written within answeredWithin either. Servers that translate the
+// protocol open a session even if the node does not answer. received counts the
+// command's output.
 func (j *job) interrupting(leave context.CancelCauseFunc, received *counter) {
 	j.in.interrupted = func() {
 		if received.count() > 0 {

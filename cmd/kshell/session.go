@@ -20,49 +20,49 @@ import (
 	"kshell/internal/terminal"
 )
 
-// job is one command at one place, and what became of it.
+// job is one command in one container, and its outcome.
 type job struct {
 	*app
 	plan   *execPlan
 	at     place
 	cfg    *rest.Config
 	dialer *road
-	aside  *road           // for what is run beside the session
-	beside *rest.Config    // for requests beside the session
-	creds  *background     // of aside and beside; nil where they are dialer and cfg
+	aside  *road           // for commands that kshell runs during the session
+	beside *rest.Config    // for requests during the session
+	creds  *background     // credentials of aside and beside; nil if they are dialer and cfg
 	input  *terminal.Input // nil without -i
 	in     source
 	out    counter
 	err    counter
 	told   outcome
-	screen terminal.Screen // what the remote has written, on a terminal
-	image  imageTrial      // of one of many pods
+	screen terminal.Screen // the output of the remote on a terminal
+	image  imageTrial      // used if the command runs in many pods
 
 	offPath atomic.Bool // the container's PATH has no sh: kshell's scripts are run by /bin/sh
-	noSh    bool        // nor is there a /bin/sh
-	killed  bool        // the command, with its container, which has been reported
+	noSh    bool        // there is no /bin/sh either
+	killed  bool        // the container has ended and killed the command; the user was told
 
-	unknown sync.Once // whether the command still runs, where nothing can tell
+	unknown sync.Once // tells the user, once, that it is unknown whether the command still runs
 
-	clearing sync.WaitGroup // up, behind an earlier connection
-	moving   sync.Mutex     // held where at changes, and where it is read beside the session
+	clearing sync.WaitGroup // goroutines that end the shells of earlier connections
+	moving   sync.Mutex     // protects at, except for reads by the session's goroutine
 }
 
-// where is the place, for who asks beside the session.
+// where returns the place, for goroutines other than the session's.
 func (j *job) where() place {
 	j.moving.Lock()
 	defer j.moving.Unlock()
 	return j.at
 }
 
-// move makes another place the job's.
+// move changes the place.
 func (j *job) move(to place) {
 	j.moving.Lock()
 	defer j.moving.Unlock()
 	j.at = to
 }
 
-// counter counts what it passes on. It may be asked from any goroutine.
+// counter is a writer that counts the bytes written. Any goroutine may read the count.
 type counter struct {
 	io.Writer
 	bytes atomic.Int64
@@ -77,22 +77,24 @@ func (c *counter) Write(p []byte) (int, error) {
 
 func (c *counter) count() int64 { return c.bytes.Load() }
 
-// source counts what the command's input gives. It is read by one goroutine, and counted from another.
+// source is the command's input. It counts the bytes read. One goroutine reads it;
+// any goroutine may call the other methods.
 type source struct {
 	io.Reader
 	bytes atomic.Int64
 
-	interrupted func() // called when Ctrl-C was typed; may be nil
+	interrupted func() // called when Ctrl-C is typed; may be nil
 
 	mu   sync.Mutex
-	last time.Time // when something came
-	tail []byte    // of it, at most longestTail
+	last time.Time // the last Read that returned data
+	tail []byte    // the last bytes read, at most longestTail
 }
 
 // keyInterrupt is Ctrl-C.
 const keyInterrupt = 0x03
 
-// longestTail is how much is kept of what has come last, in bytes: room for the word that ends a shell.
+// longestTail is the maximum size of source.tail, in bytes: enough for the word that
+// ends a shell.
 const longestTail = 32
 
 // Read implements io.Reader.
@@ -112,7 +114,8 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// leaves says whether what has come last is what ends a shell: Ctrl-D, or the word for it.
+// leaves reports whether the user has just typed what ends a shell: Ctrl-D, exit or
+// logout.
 func (s *source) leaves() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,7 +125,8 @@ func (s *source) leaves() bool {
 
 func (s *source) count() int64 { return s.bytes.Load() }
 
-// newJob prepares the plan's command for a place, on the local outputs.
+// newJob returns a job that runs the plan's command in a place and writes its output
+// to the local stdout and stderr.
 func (a *app) newJob(cfg *rest.Config, p *execPlan, at place) (*job, error) {
 	dialer, err := newRoad(cfg, a.notice, p.narrowed.asked)
 	if err != nil {
@@ -142,8 +146,9 @@ func (a *app) newJob(cfg *rest.Config, p *execPlan, at place) (*job, error) {
 	return j, nil
 }
 
-// apart keeps requests beside the session from running its credential plugin on
-// the terminal. This one may run, now.
+// apart sets up the clients for requests during the session, so that they do not run
+// the credential plugin on the terminal. It may run the plugin itself, because the
+// session has not begun.
 func (j *job) apart() (err error) {
 	if j.creds, j.beside, err = newBackground(j.cfg); err != nil {
 		return err
@@ -155,7 +160,7 @@ func (j *job) apart() (err error) {
 	return err
 }
 
-// run carries the job out.
+// run runs the command.
 func (j *job) run(ctx context.Context) error {
 	if j.plan.tty {
 		return j.onTerminal(ctx)
@@ -176,7 +181,8 @@ func (j *job) run(ctx context.Context) error {
 	return j.plainly(ctx)
 }
 
-// plainly runs the command itself: how it ended is the server's word.
+// plainly runs the command without the script. Its outcome is what the server
+// reports.
 func (j *job) plainly(ctx context.Context) error {
 	offer, err := j.plan.ending()
 	if err != nil {
@@ -191,24 +197,26 @@ func (j *job) plainly(ctx context.Context) error {
 	return explain(ending(ctx, j.unattended(ctx, s, false)), j.plan, j.at, false)
 }
 
-// unattended runs s, which has no user at a terminal. Scripted reports whether the command is run by the script of exact mode.
+// unattended runs s without a terminal. scripted means that the command is run by the
+// script of exact mode.
 func (j *job) unattended(ctx context.Context, s *stream.Session, scripted bool) error {
 	g := j.guarded(ctx, s)
 	defer g.end()
 	j.repeats(s)
-	ctx, stop := j.untilStart(ctx, s, scripted) // the script writes a word when it begins
+	ctx, stop := j.untilStart(ctx, s, scripted) // the script sends a message when it starts the command
 	defer stop()
 	return s.Run(ctx)
 }
 
-// newSession is a session on the job's outputs. Open makes the request for what it runs in a place.
+// newSession returns a session that writes to the job's outputs. open returns the
+// request that runs the session's command in a place.
 func (j *job) newSession(open func(place) stream.Request) *stream.Session {
 	s := &stream.Session{
 		Link: stream.Link{
 			Dial: func(ctx context.Context) (*stream.Conn, error) {
 				conn, err := j.dialer.open(ctx, open(j.at))
 				if err == nil && j.creds != nil {
-					_ = j.creds.hold() // those that have just been accepted
+					_ = j.creds.hold() // the credentials that the server has just accepted
 				}
 				return conn, err
 			},
@@ -227,8 +235,9 @@ func (j *job) newSession(open func(place) stream.Request) *stream.Session {
 	return s
 }
 
-// interactive makes s a session on the local terminal, raw from the first socket on, that is taken up again when it breaks. The returned
-// function gives the terminal back.
+// interactive makes s a session on the local terminal, which is raw from the first
+// connection on, and which reconnects after a connection is lost. leave restores the
+// terminal.
 func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.Shell, k *keys) (leave func(), err error) {
 	t, err := terminal.Open(j.In, j.Out)
 	if err != nil {
@@ -265,7 +274,8 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 	}, nil
 }
 
-// optional is a stderr that may be lost: a command is not ended because nobody hears its complaints, and there is nowhere left to say so.
+// optional is a stderr whose write errors are ignored: a command continues even if
+// its stderr cannot be written, and there is no stream on which to report that.
 type optional struct {
 	io.Writer
 	lost bool
@@ -297,7 +307,8 @@ func ending(ctx context.Context, err error) error {
 	return err
 }
 
-// explain adds to a session's error what the user can do about it. Told: the far side ends the command when it notices that nobody is there.
+// explain adds a hint to a session's error. told means that the remote ends the
+// command when it detects the loss of the connection.
 func explain(err error, p *execPlan, at place, told bool) error {
 	var refused *stream.HandshakeError
 	var lost *stream.LostError
@@ -317,11 +328,11 @@ func explain(err error, p *execPlan, at place, told bool) error {
 	case errors.As(err, &fate):
 		return &shortError{err, fate.sentence + " before the command reported a result"}
 	case errors.Is(err, errUnreported) && told:
-		return fmt.Errorf("%w; it is ended as soon as that is noticed over there", err)
+		return fmt.Errorf("%w; it is ended as soon as its node detects the loss", err)
 	case errors.Is(err, errUnreported):
 		return fmt.Errorf("%w; it may still be running", err)
 	case errors.As(err, &lost) && told:
-		return fmt.Errorf("%w before the command reported a result; it is ended as soon as that is noticed over there", err)
+		return fmt.Errorf("%w before the command reported a result; it is ended as soon as its node detects the loss", err)
 	case errors.As(err, &lost) && !p.tty:
 		return &hinted{
 			fmt.Errorf("%w before the command reported a result; it may still be running", err),
@@ -341,7 +352,7 @@ func explain(err error, p *execPlan, at place, told bool) error {
 	return err
 }
 
-// shortError says an error in fewer words than its own.
+// shortError is an error with a shorter message.
 type shortError struct {
 	err   error
 	words string
@@ -350,7 +361,8 @@ type shortError struct {
 func (e *shortError) Error() string { return e.words }
 func (e *shortError) Unwrap() error { return e.err }
 
-// essence is the end of the container runtime's long story, such as `exec: "x": executable file not found in $PATH`.
+// essence returns the last part of a container runtime's long message, such as
+// `exec: "x": executable file not found in $PATH`.
 func essence(story string) string {
 	for _, before := range []string{"unable to start container process: ", "OCI runtime exec failed: "} {
 		if i := strings.LastIndex(story, before); i >= 0 {
@@ -393,7 +405,7 @@ func explainRefusal(e *stream.HandshakeError, p *execPlan, at place) error {
 	return e
 }
 
-// missingReason fills in what an unexplained refusal leaves out.
+// missingReason returns the probable reason of a refusal that gives none.
 func missingReason(e *stream.HandshakeError) string {
 	if e.Status != nil && unexplained(e) {
 		return " no reason given; the verb create on pods/exec is probably lacking"

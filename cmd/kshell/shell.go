@@ -104,25 +104,28 @@ func (j *job) onTerminal(ctx context.Context) error {
 	return j.noShell(err)
 }
 
-// errNoSurroundings is the refusal of --env and --workdir where there is nothing to carry them out.
+// errNoSurroundings means that --env and --workdir are not possible, because the
+// container has no sh or the user may not run it.
 var errNoSurroundings = &hinted{
-	errors.New("--env and --workdir need a sh in the container, and leave to use it"), "without them, and without --exact=never, the command is run as it is",
+	errors.New("--env and --workdir need an sh in the container, and permission to run it"),
+	"leave out --env, --workdir and --exact=never to run the command without sh",
 }
 
-// errSurroundings returns why --env and --workdir could not be carried out, and the command was not started.
+// errSurroundings returns why the command was not started with --env or --workdir.
 func errSurroundings(state exact.State) error {
 	if state != exact.Unstarted {
 		return errNoSurroundings
 	}
 	return &hinted{
-		errors.New("the command was not started: kshell's script can start no processes in the container, which may be at its limit of processes " +
-			"or memory, or cannot set a variable there"),
-		"without --env and --workdir, the command is run as it is",
+		errors.New("the command was not started: kshell's script cannot set a variable, or cannot start processes in the container, " +
+			"which may be at its process or memory limit"),
+		"without --env and --workdir, the command is run without the script",
 	}
 }
 
-// inShell runs the command by the script that takes our variables along and says which process it is. Not tried: it cannot be, and
-// nothing of the command has run.
+// inShell runs the command through the script that sets the local user's variables
+// and reports the process ID of the shell. If tried is false, the script could not
+// run, and the command was not started.
 func (j *job) inShell(ctx context.Context) (tried bool, err error) {
 	env := append(carried(os.Environ()), j.plan.around.env...)
 	var shell *exact.Shell
@@ -152,9 +155,10 @@ func (j *job) inShell(ctx context.Context) (tried bool, err error) {
 	return true, explain(err, j.plan, j.at, false)
 }
 
-// attended runs s on the local terminal. With a shell that can be hung up, nothing is left behind when nobody sits there any more.
+// attended runs s on the local terminal. If shell is not nil, the shell and its
+// processes are ended when the user leaves or the connection is lost.
 func (j *job) attended(ctx context.Context, s *stream.Session, shell *exact.Shell) error {
-	input, err := terminal.NewInput(j.In) // each session ends its own
+	input, err := terminal.NewInput(j.In) // each session needs its own: it cancels it
 	if err != nil {
 		return fmt.Errorf("stdin: %w", err)
 	}
@@ -186,7 +190,8 @@ func (j *job) attended(ctx context.Context, s *stream.Session, shell *exact.Shel
 	return ending(ctx, k.gap.givenUp(err))
 }
 
-// nobodyThere says whether a session has ended because nobody is at it any more: the link, or the terminal, is gone.
+// nobodyThere reports whether the session ended because the connection or the local
+// terminal was lost.
 func nobodyThere(err error) bool {
 	var lost *stream.LostError
 	var fate *fateError
@@ -195,7 +200,9 @@ func nobodyThere(err error) bool {
 	return errors.As(err, &lost) && !errors.As(err, &fate) || errors.As(err, &in) || errors.As(err, &out)
 }
 
-// hangUpOld ends the shell of an earlier connection, if there was one, while the new one begins. Its number means nothing in another container.
+// hangUpOld ends the shell of an earlier connection, if there was one, while the
+// new one starts. It does nothing if the new shell is in another container, where
+// the old process ID is meaningless.
 func (j *job) hangUpOld(ctx context.Context, shell *exact.Shell, k *keys) {
 	old, at := shell.HangUp(), k.opened
 	shell.Reset()

@@ -163,7 +163,7 @@ func TestALostLinkIsNoMissingShell(t *testing.T) {
 	s.Inject(sandbox.Fault{Times: 1, Do: sandbox.RST, When: sandbox.AfterSent, N: 1})
 	c := open(t, s, program(t), "exec", "web")
 	c.await("connection lost")
-	c.prompt() // nothing was seen of the first one
+	c.prompt() // the user saw nothing of the first shell
 	c.keys("exit 127\r")
 	c.mustEnd(127)
 	if strings.Contains(string(c.all()), "no shell") {

@@ -11,11 +11,11 @@ import (
 // greeting is the length of the first, empty message on stdout with its frame, in bytes.
 const greeting = 3
 
-// The faults of servers that accept and then say nothing.
+// The faults of servers that accept a connection and then send nothing.
 var (
 	muteServer  = sandbox.Fault{Path: "/", Do: sandbox.Hang, When: sandbox.AtRequest}
-	muteKubelet = sandbox.Fault{Do: sandbox.Hang, When: sandbox.AtRequest}                    // behind a server that passes sockets on
-	muteSocket  = sandbox.Fault{Do: sandbox.StallWrite, When: sandbox.AfterSent, N: greeting} // behind one that translates
+	muteKubelet = sandbox.Fault{Do: sandbox.Hang, When: sandbox.AtRequest}                    // the API server proxies the WebSocket
+	muteSocket  = sandbox.Fault{Do: sandbox.StallWrite, When: sandbox.AfterSent, N: greeting} // the API server translates the protocol
 )
 
 func TestCtrlC_BeforeTheFirstByte(t *testing.T) {

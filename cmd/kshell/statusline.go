@@ -12,8 +12,9 @@ import (
 	"kshell/internal/terminal"
 )
 
-// quiet tells of a server that does not answer, and of its return: in the line of status, where there is one, which then goes away by itself;
-// else once each, but not in the midst of an editor.
+// quiet returns the session's OnQuiet, which tells the user when the server does not
+// answer and when it answers again: in the status line if there is one, otherwise in
+// one message each. A message is not written while a full-screen program is running.
 func (j *job) quiet() func(time.Duration) {
 	said := false
 	return func(overdue time.Duration) {
@@ -32,12 +33,13 @@ func (j *job) quiet() func(time.Duration) {
 	}
 }
 
-// seconds are at least one, so that nothing is to come "in 0 s".
+// seconds formats d in seconds, at least "1 s".
 func seconds(d time.Duration) string {
 	return fmt.Sprintf("%d s", max(1, int(d.Round(time.Second)/time.Second)))
 }
 
-// alert says what threatens the session: in the line of status, in the midst of an editor.
+// alert warns of a problem of the session: in the status line while a full-screen
+// program is running, otherwise in a message.
 func (j *job) alert(sentence string) {
 	if j.screen.FullScreen() && j.screen.SetStatus(asciiOnly(clean(sentence))) {
 		return
@@ -45,19 +47,19 @@ func (j *job) alert(sentence string) {
 	j.notice.warn("%s", sentence)
 }
 
-// withheld tells that an Enter was not sent, since the line may lack keys.
+// withheld tells the user that an Enter was not sent because the line may lack keys.
 func (k *keys) withheld() {
 	const words = "keys may be missing: check the line, press Enter again to run it"
 	j := k.job
 	if terminal.IsTerminal(j.Err) {
-		_, _ = io.WriteString(j.Err, "\a") // the words are what counts
+		_, _ = io.WriteString(j.Err, "\a") // an error does not matter: the message follows
 	}
 	if !j.screen.SetStatus(words) {
 		j.notice.insist(words)
 	}
 }
 
-// tee is a writer whose output is also given to heard.
+// tee is a writer that also passes what is written to heard.
 type tee struct {
 	io.Writer
 	heard func([]byte)
@@ -69,7 +71,8 @@ func (t tee) Write(p []byte) (int, error) {
 	return t.Writer.Write(p)
 }
 
-// asciiOnly makes each character one column wide.
+// asciiOnly replaces each character that is not ASCII by "?", so that each is one
+// column wide.
 func asciiOnly(words string) string {
 	return strings.Map(func(r rune) rune {
 		if r > '~' {
@@ -79,24 +82,25 @@ func asciiOnly(words string) string {
 	}, words)
 }
 
-// gap tells of a lost connection and of the attempts to get another. Its methods are called by the link, but for stop.
+// gap tells the user about a lost connection and the attempts to reconnect. The link
+// calls its methods, except for stop.
 type gap struct {
 	job   *job
-	same  bool      // it is the same shell again: what it has switched on stays
-	begun bool      // there has been a connection
-	lost  time.Time // zero: connected, or never was
-	cause string    // of the last failure
-	told  string    // to the user
+	same  bool      // a new connection has the same shell: terminal modes that it has set remain
+	begun bool      // there was a connection
+	lost  time.Time // when the connection was lost; zero if connected or not yet connected
+	cause string    // the last failure
+	told  string    // the last failure that the user was told
 	count chan struct{}
-	done  chan struct{} // closed when nobody counts down any more
+	done  chan struct{} // closed when the countdown has ended
 }
 
-// fail is told of each failure.
+// fail is called with each failure.
 func (g *gap) fail(err error) {
 	if g.begun && g.lost.IsZero() {
 		g.lost = time.Now()
 		if !g.same {
-			g.job.tidy() // an editor is not there any more
+			g.job.tidy() // a full-screen program is lost with its shell
 		}
 	}
 	g.cause = err.Error()
@@ -106,7 +110,8 @@ func (g *gap) fail(err error) {
 	}
 }
 
-// tell says why, once: an error that ends everything is said elsewhere.
+// tell tells the user the last failure, once. An error that ends the session is
+// reported by the caller of Run.
 func (g *gap) tell() {
 	if g.cause != g.told {
 		g.job.notice.warn("%s", g.cause)
@@ -114,10 +119,11 @@ func (g *gap) tell() {
 	g.told = g.cause
 }
 
-// wait is told how long the link waits: the seconds are counted down in the line of status, where there is one.
+// wait is called before the link waits for delay. It counts down the seconds in the
+// status line if there is one.
 func (g *gap) wait(delay time.Duration) {
 	const keys = " (Enter: now, Ctrl-D: quit)"
-	if !g.begun { // the terminal is its user's yet
+	if !g.begun { // the terminal is not raw yet
 		g.job.notice.warn("%s; trying again in %s", g.cause, seconds(delay))
 		return
 	}
@@ -144,7 +150,7 @@ func (g *gap) wait(delay time.Duration) {
 	}()
 }
 
-// waitPlainly says in a line what cannot be counted down in place.
+// waitPlainly writes one message instead of the countdown.
 func (g *gap) waitPlainly(long string) {
 	if g.cause == g.told {
 		g.job.notice.warn("trying again in %s", long)
@@ -163,7 +169,7 @@ func (g *gap) stop() {
 	}
 }
 
-// try is told of each attempt.
+// try is called before each attempt.
 func (g *gap) try() {
 	g.stop()
 	if g.lost.IsZero() {
@@ -173,14 +179,15 @@ func (g *gap) try() {
 	if g.job.screen.Over == nil {
 		return
 	}
-	if g.job.prompts() { // and may want the line
+	if g.job.prompts() { // the plugin may write to the status line
 		g.job.screen.SetStatus("")
 		return
 	}
 	g.job.screen.SetStatus("connecting (Ctrl-D: quit)")
 }
 
-// givenUp is err, said in few words where the failure that the session ends with has been told.
+// givenUp returns err, with a short message if the user was already told the failure
+// that ended the session.
 func (g *gap) givenUp(err error) error {
 	if err == nil || g.told == "" || g.told != g.cause {
 		return err
@@ -188,13 +195,14 @@ func (g *gap) givenUp(err error) error {
 	return &givenUpError{err}
 }
 
-// givenUpError is the end of a session that was not taken up again, whose user knows why.
+// givenUpError means that reconnecting was given up, and the user was told why.
 type givenUpError struct{ err error }
 
 func (e *givenUpError) Error() string { return "session given up" }
 func (e *givenUpError) Unwrap() error { return e.err }
 
-// over is told that there is a connection again, and tells for how long there was none; 0 for the first one.
+// over is called when a connection was opened. It returns how long there was none; 0
+// for the first connection.
 func (g *gap) over() time.Duration {
 	g.begun = true
 	if g.lost.IsZero() {
@@ -205,7 +213,8 @@ func (g *gap) over() time.Duration {
 	return max(long, 1)
 }
 
-// statusOn gives the screen a line of status, where one can be drawn: on a terminal that knows how, and that is ours to write to.
+// statusOn sets up the screen's status line, unless messages are switched off, or
+// stdout or stderr is not a terminal that can draw one.
 func (j *job) statusOn(t *terminal.Terminal, s *stream.Session) {
 	if j.notice.quiet || !terminal.IsTerminal(j.Err) || !terminal.IsTerminal(j.Out) || plainTerminal(os.Getenv("TERM")) {
 		return
@@ -220,5 +229,5 @@ func (j *job) statusOn(t *terminal.Terminal, s *stream.Session) {
 	}
 }
 
-// plainTerminal says whether a terminal of this kind can write nothing but lines.
+// plainTerminal reports whether a terminal of this kind (TERM) can only write lines.
 func plainTerminal(kind string) bool { return kind == "" || kind == "dumb" }

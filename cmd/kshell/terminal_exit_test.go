@@ -11,12 +11,12 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// A goroutine panics while the session runs on. The terminal stays restored
-// while the pod is deleted, though the session gets a new connection meanwhile.
+// After a panic in a goroutine, the terminal stays restored while the pod is being
+// deleted, even if the session reconnects during that time.
 func TestTerminal_StaysRestoredAfterPanic(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
-	s.Inject(sandbox.Fault{Path: "/exec", Code: 403, Body: "no"}) // kshell says so, and panics
+	s.Inject(sandbox.Fault{Path: "/exec", Code: 403, Body: "no"}) // kshell's message about it panics
 	deleting := make(chan struct{})
 	undo := s.Inject(sandbox.Fault{Path: "/pods/", Method: "DELETE", Do: sandbox.Hang, Seen: sync.OnceFunc(func() { close(deleting) })})
 	c := open(t, s, panicking(t), onNode()...)
@@ -43,7 +43,7 @@ func TestTerminal_StaysRestoredAfterPanic(t *testing.T) {
 	}
 }
 
-// The ends that TestTheTerminalIsAsBeforeHoweverKshellEnds does not have.
+// Exits that TestTheTerminalIsAsBeforeHoweverKshellEnds does not cover.
 func TestTerminal_RestoredOnEveryExit(t *testing.T) {
 	t.Parallel()
 	silent := sandbox.Fault{Path: "/", Do: sandbox.Hang}

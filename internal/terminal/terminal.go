@@ -54,7 +54,7 @@ func (backgroundError) Error() string {
 
 // Hint says what to type instead.
 func (backgroundError) Hint() string {
-	return "run it in the foreground; behind timeout(1) that takes timeout --foreground"
+	return "run it in the foreground; with timeout(1), use timeout --foreground"
 }
 
 // ErrClosed is the error of [Terminal.Raw] after [Terminal.Close].

@@ -271,7 +271,7 @@ func once(t *testing.T, w World) {
 		term := w.Open(t, args...)
 		term.Await("up\r\n")
 		proxy.Cut(faultproxy.Both, faultproxy.RST)
-		term.Await(`kshell: connection lost: .* before the command reported a result; it (may still be running|is ended as soon as that is noticed over there)`)
+		term.Await(`kshell: connection lost: .* before the command reported a result; it (may still be running|is ended as soon as its node detects the loss)`)
 		term.MustEnd(255)
 		if r := w.Run(t, nil, "exec", pod, "--", "cat", "runs"); r.Out != "run\n" {
 			t.Errorf("%s: it ran %q, and said %q", name, r.Out, r.Err)

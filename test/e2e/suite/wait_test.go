@@ -282,7 +282,7 @@ func eachEnd(t *testing.T, both map[string]*live, limit time.Duration, check fun
 const soon = 30 * time.Second
 
 // lostWords is all that kshell says of a lost connection: one plain sentence, and what to type.
-var lostWords = regexp.MustCompile(`^kshell: connection lost: [^\n]+ before the command reported a result; (it is ended as soon as that is noticed over there\n|` +
+var lostWords = regexp.MustCompile(`^kshell: connection lost: [^\n]+ before the command reported a result; (it is ended as soon as its node detects the loss\n|` +
 	`it may still be running\nhint: kshell exec -n \S+ \S+ -- ps\n)$|` +
 	`^kshell: connection lost: the server claims that the command succeeded, but the command has not said so; [^\n]+\n$`)
 
