@@ -48,3 +48,22 @@ func TestHome_None(t *testing.T) {
 	t.Setenv("USERPROFILE", "")
 	check("no home directory to look for .kube/config")
 }
+
+// A file that may exist, but cannot be reached, is an error of its own.
+func TestHome_Denied(t *testing.T) {
+	home := clean(t)
+	file := write(t, filepath.Join(home, ".kube", "config"), twoContexts)
+	if err := os.Chmod(home, 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod(home, 0o700) }) // for the removal
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrPermission) {
+		t.Skip("the permissions of directories do not apply to this user or system")
+	}
+	for _, env := range []string{"", file} {
+		t.Setenv("KUBECONFIG", env)
+		if err := refused(t, Flags{}); err.Kind != Unreadable || !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("KUBECONFIG=%s: got kind %d: %s", env, err.Kind, err)
+		}
+	}
+}

@@ -93,6 +93,14 @@ func TestManifestWithoutEndIsRefused(t *testing.T) {
 	}
 }
 
+func TestParseManifest_LargestSize(t *testing.T) {
+	const object = `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web"}}`
+	target, _, err := ParseManifest(strings.NewReader(object + strings.Repeat("\n", maxManifest-len(object))))
+	if err != nil || target.Name != "web" {
+		t.Errorf("got %v, %v", target, err)
+	}
+}
+
 func FuzzTargetOfAManifestIsAlwaysOneThatCanBeTyped(f *testing.F) {
 	f.Add("apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\n")
 	f.Add(`{"kind":"List","items":[{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"}}]}`)

@@ -9,6 +9,8 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/apiclient"
 )
 
 // The events of a pod are requested only if its status does not give the
@@ -150,6 +152,23 @@ func TestSize_LowerBound(t *testing.T) {
 		test.fill(p)
 		if got, least := size(p), int(pod+test.bytes); got < least {
 			t.Errorf("%s: %d bytes, want at least %d", name, got, least)
+		}
+	}
+}
+
+// A list that is too large can be narrowed, one pod cannot.
+func TestRequestError_TooLarge(t *testing.T) {
+	large := &apiclient.TooLargeError{What: "the server's answer", Limit: 16 << 20}
+	for name, test := range map[string]struct {
+		target Target
+		hint   string
+	}{
+		"list": {Target{Kind: kindPod}, "name a pod, or select fewer pods with -l LABEL=VALUE"},
+		"pod":  {Target{Kind: kindPod, Name: "web"}, ""},
+	} {
+		e := &RequestError{Verb: "get", Resource: "pods", Namespace: "shop", Target: test.target, Err: large}
+		if got := e.Hint(); got != test.hint {
+			t.Errorf("%s: got the hint %q, want %q", name, got, test.hint)
 		}
 	}
 }
