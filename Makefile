@@ -30,11 +30,13 @@ install: ## install kshell into $GOBIN, also as a plugin of kubectl (PLUGIN= lea
 # The other names of the program: a plugin of kubectl, and what kubectl asks for its completion.
 PLUGIN ?= kubectl-kshell kubectl_complete-kshell
 
-# The race detector is on where goroutines are tested: in everything but the sandbox and test/. What -short skips there is run without it.
+# The race detector is used for the packages whose goroutines are tested: all
+# except the sandbox and test/. Tests that -short skips there run without it.
 RACED   = $(shell go list ./cmd/... ./internal/... | grep -v /sandbox)
 UNRACED = ./cmd/... ./internal/apiclient ./internal/pod ./internal/sandbox/... ./test/...
 
-# SHELLS=all runs the tests of the scripts in every shell that they support, each of which has to be installed; otherwise in one.
+# SHELLS=all runs the tests of the scripts in every shell that the scripts support;
+# all of these must be installed. Otherwise, one installed shell is used.
 test: export KSHELL_TEST_SHELLS = $(SHELLS)
 test: ## run all tests (RACE=all: with the race detector everywhere; SHELLS=all: in every shell)
 	go vet ./...
@@ -62,10 +64,11 @@ cover: ## run the tests and write cover.html
 	go tool cover -func=cover.out | tail -1
 	go tool cover -html=cover.out -o cover.html
 
-# A mutant may take six times as long as all tests: its build is part of that. The tests' results must not come from the cache, since the
-# time that they take is measured by running them once.
+# The time limit of a mutant, including its build, is six times the duration of the
+# package's tests. -count=1 prevents cached results, with which the measured
+# duration would be too short.
 mutants: export GOFLAGS = -count=1
-mutants: ## test the tests of one package by mutants of its code: make mutants PKG=internal/stream (MUTANTS= adds flags)
+mutants: ## run mutation tests of one package: make mutants PKG=internal/stream (MUTANTS= adds flags)
 	@test -n "$(PKG)" || { echo 'name a package: make mutants PKG=internal/stream' >&2; exit 2; }
 	$(GREMLINS) unleash --workers 2 --timeout-coefficient 6 $(MUTANTS) ./$(PKG)
 
@@ -89,7 +92,7 @@ demo: ## open a shell in a pod of a sandbox on this machine; no cluster needed
 e2e: ## run the suite on a real two-node Kubernetes on this machine (root, Debian; KEEP=1 leaves the cluster)
 	@test/e2e/run
 
-e2e-ci: ## run the tests of the suite that CI runs, those that begin with inCI(t)
+e2e-ci: ## run the tests of the suite that CI runs (they begin with inCI(t))
 	@test/e2e/run -ci
 
 e2e-lint: ## lint the module of the cluster and its suite

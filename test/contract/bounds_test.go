@@ -8,7 +8,7 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// A status is read to 4 MiB, and the message says what was too large.
+// A status larger than 4 MiB is not read, and the error message says so.
 func TestBounds_HugeStatus(t *testing.T) {
 	kshell := build(t)
 	for by, flags := range spoken {

@@ -15,8 +15,8 @@ import (
 	"kshell/test/faultproxy"
 )
 
-// onePod starts a sandbox with one pod, web, and a proxy before it that can break connections. It returns the flags that lead kshell
-// through the proxy.
+// onePod starts a sandbox with one pod, web, and in front of it a proxy that can break
+// connections. It returns the flags that make kshell connect through the proxy.
 func onePod(t *testing.T) (Program, []string, *sandbox.Server, *faultproxy.Proxy) {
 	t.Helper()
 	s, err := sandbox.Start(sandbox.Config{Dir: t.TempDir(), Empty: true})
@@ -42,7 +42,8 @@ func onePod(t *testing.T) (Program, []string, *sandbox.Server, *faultproxy.Proxy
 	return program, []string{"--server", "https://" + proxy.Addr()}, s, proxy
 }
 
-// A link that dies in the middle of a message is found dead in the same time as between two messages.
+// A dead connection is detected in the middle of a message as fast as between two
+// messages.
 func TestDeadLink_MiddleOfDownload(t *testing.T) {
 	const before = 1_500_000
 	for name, c := range map[string]struct {
@@ -78,7 +79,8 @@ func TestDeadLink_MiddleOfDownload(t *testing.T) {
 	}
 }
 
-// A proxy that accepts every connection and drops it does not keep a shell trying for ever.
+// --reconnect-timeout also ends the attempts if a proxy accepts every connection and
+// then drops it.
 func TestReconnectTimeout_AcceptedAndDropped(t *testing.T) {
 	for _, mode := range []string{"auto", "never"} {
 		t.Run("--exact="+mode, func(t *testing.T) {

@@ -8,19 +8,19 @@ import (
 	"testing"
 )
 
-// enoughForks is how many processes every command of AtProcessLimits can be
-// run with.
+// enoughForks is a number of processes with which every command of
+// AtProcessLimits can be run.
 const enoughForks = 8
 
-// sentenceOf255 is what kshell prints where it cannot tell how a command ended.
+// sentenceOf255 matches kshell's messages when the outcome of a command is unknown.
 var sentenceOf255 = regexp.MustCompile(`^(kshell: waiting for [^\n]+\n)?kshell: [^\n]{20,}\n(hint: [^\n]+\n)?$`)
 
-// runtimeFailed is in kshell's message where the container runtime itself could
-// not start anything: it needs threads for that.
+// runtimeFailed is the beginning of kshell's message if the container runtime itself,
+// which needs threads, could not start a process.
 const runtimeFailed = "the server reported a failure: "
 
-// uploads are commands that must not take a part of their input for all of it;
-// one where none of them can be started.
+// uploads returns commands that must not take a part of their input for all of it. If
+// forks is too small to start any of them, it returns only one.
 func uploads(forks int) []string {
 	scripts := []string{"cat >up.part && mv up.part up", "trap 'exit 1' TERM; cat >up.part; mv up.part up"}
 	if forks < 4 {
@@ -29,14 +29,14 @@ func uploads(forks int) []string {
 	return scripts
 }
 
-// AtProcessLimits runs commands in a container that has room for no further
-// process, for one, and so on up to more than enough. Each has its right
-// result, or ends with 255 and a sentence: never with a code that the command
-// did not return, and never with a part of its input taken for all of it.
+// AtProcessLimits runs commands in a container in which no further process can be
+// started, then with a limit of one, and so on up to more than enough. Each command
+// either succeeds or ends with exit code 255 and a message. It never ends with a code
+// that the command did not return, and never takes a part of its input for all of it.
 //
 // limit waits until no process of an exec is left in the pod, and sets how many
-// can be started there beside the first one of the next exec. The pod has to have
-// sh, cat, wc, mv and rm.
+// processes the next exec can start besides the first one. The pod must have sh, cat,
+// wc, mv and rm.
 func AtProcessLimits(t *testing.T, p Program, pod string, limit func(forks int)) {
 	in := bytes.Repeat([]byte("0123456789abcde\n"), 20_000)
 	for _, forks := range []int{0, 1, 2, 3, 4, 5, 6, enoughForks} {
@@ -52,7 +52,7 @@ func AtProcessLimits(t *testing.T, p Program, pod string, limit func(forks int))
 		r := p.Run(t, nil, "exec", pod, "--", "sh", "-c", "echo ran; exit 7")
 		check("a command", r.Code == 7 && r.Out == "ran\n", r)
 		if forks == 0 && r.Code != 7 && !strings.Contains(r.Err, runtimeFailed) {
-			t.Errorf("nothing has run, and it was not run the plain way: exit code %d, stderr %q", r.Code, r.Err)
+			t.Errorf("the command was not run without the script: exit code %d, stderr %q", r.Code, r.Err)
 		}
 		limit(forks)
 		r = p.Run(t, []byte("hello\n"), "exec", "-i", pod, "--", "cat")

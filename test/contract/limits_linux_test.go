@@ -12,28 +12,29 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// pidsCgroup makes a cgroup that can limit processes, of version 1 or 2.
+// pidsCgroup makes a cgroup (version 1 or 2) with the pids controller, which limits
+// the number of processes. It skips the test where that is not possible.
 func pidsCgroup(t *testing.T) string {
 	t.Helper()
 	root := "/sys/fs/cgroup/pids"
 	if _, err := os.Stat(root); err != nil {
 		root = "/sys/fs/cgroup"
-		_ = os.WriteFile(root+"/cgroup.subtree_control", []byte("+pids"), 0o600) // what cannot be limited is seen below
+		_ = os.WriteFile(root+"/cgroup.subtree_control", []byte("+pids"), 0o600) // a failure is detected below
 	}
 	dir, err := os.MkdirTemp(root, "kshell-test-")
 	if err != nil {
-		t.Skipf("a cgroup is needed that limits processes, and none can be made here: %v", err)
+		t.Skipf("the test needs a cgroup that limits processes: %v", err)
 	}
 	t.Cleanup(func() {
 		await(t, "processes are left in the cgroup", func() bool { return os.Remove(dir) == nil })
 	})
 	if _, err := os.Stat(filepath.Join(dir, "pids.max")); err != nil {
-		t.Skipf("a cgroup is needed that limits processes, and this one does not: %v", err)
+		t.Skipf("the test needs a cgroup with the pids controller: %v", err)
 	}
 	return dir
 }
 
-// await waits until a condition holds.
+// await waits until holds returns true. After 30 s, the test fails with otherwise.
 func await(t *testing.T, otherwise string, holds func() bool) {
 	t.Helper()
 	for late := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
@@ -58,7 +59,7 @@ func TestAtProcessLimits(t *testing.T) {
 	p := Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}
 	limit := func(forks int) {
 		await(t, "processes are left in the cgroup", func() bool {
-			current, err := os.ReadFile(filepath.Join(dir, "pids.current")) // the dead that are not waited for yet are counted
+			current, err := os.ReadFile(filepath.Join(dir, "pids.current")) // includes zombies
 			return err == nil && string(current) == "0\n"
 		})
 		if err := os.WriteFile(filepath.Join(dir, "pids.max"), []byte(fmt.Sprint(forks+1)), 0o600); err != nil {
@@ -66,7 +67,7 @@ func TestAtProcessLimits(t *testing.T) {
 		}
 	}
 	AtProcessLimits(t, p, "web", limit)
-	limit(0) // the script for a terminal cannot start a process either
+	limit(0) // a shell on a terminal: the script cannot start a process
 	w := p.Open(t, "exec", "--shell", "sh", "web")
 	w.Await(`[$#] $`)
 	w.Type("echo $((40 + 2)); exit 5\r")

@@ -24,7 +24,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	if err := flag.Set("test.parallel", "8"); err != nil { // most tests wait most of the time
+	if err := flag.Set("test.parallel", "8"); err != nil { // most tests spend most of their time waiting
 		panic(err)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {

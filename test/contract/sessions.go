@@ -193,7 +193,7 @@ func escapes(t *testing.T, w World) {
 	term.Type("~~")
 	term.Await(`~`)
 	term.Type("\r")
-	term.Await(`(?s)^\r\n.*(not found|[Pp]ermission denied|[Ii]s a directory)`) // the shell's word for ~
+	term.Await(`(?s)^\r\n.*(not found|[Pp]ermission denied|[Ii]s a directory)`) // the shell's error message for the command ~
 	term.Await(`ready\$ `)
 	term.Type("~R")
 	term.Await(taken)
@@ -201,7 +201,7 @@ func escapes(t *testing.T, w World) {
 	refuse(t, proxy, true)
 	proxy.Cut(faultproxy.Both, faultproxy.FIN)
 	term.Await(again)
-	term.Escape("i", `kshell: disconnected from `) // also without a connection
+	term.Escape("i", `kshell: disconnected from `) // kshell's keys work without a connection
 	term.Type("~.")
 	term.Await(`kshell: session left`)
 	term.MustEnd(255)

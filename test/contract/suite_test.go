@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Every test of the e2e suite begins with inCI(t) or notInCI(t). The suite
-// itself needs a cluster, so it is parsed here.
+// Every test of the e2e suite begins with inCI(t) or notInCI(t). Running the suite
+// needs a cluster, so this test parses its files.
 func TestSuite_EveryTestIsMarked(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("../e2e/suite/*_test.go")

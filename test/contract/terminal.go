@@ -98,9 +98,9 @@ func (w *Terminal) Type(keys string) {
 	}
 }
 
-// Escape types Enter and one of kshell's keys until kshell has written a match of
-// the expression. A program that reads Enter and the key at once takes them for a
-// paste, and nothing shows that it has read Enter.
+// Escape types Enter, ~ and key, and repeats that until kshell has written a match of
+// the expression. The repetition is necessary because kshell takes Enter and ~ for a
+// paste if it reads them together, and the test cannot see when it has read Enter.
 func (w *Terminal) Escape(key, expression string) {
 	w.t.Helper()
 	for begin := time.Now(); time.Since(begin) < atLast; {
@@ -111,7 +111,7 @@ func (w *Terminal) Escape(key, expression string) {
 			return
 		}
 	}
-	w.t.Fatalf("typed ~%s for %v, and %q did not come; the terminal: %q", key, atLast, expression, last(w.Text(), 2000))
+	w.t.Fatalf("typed ~%s for %v without a match of %q; the terminal: %q", key, atLast, expression, last(w.Text(), 2000))
 }
 
 // Await waits for text behind what was awaited last, and returns what matched.

@@ -14,17 +14,18 @@ import (
 	"kshell/test/faultproxy"
 )
 
-// recorder is a shell that runs nothing: it appends each line that it is given to a
-// file. A part of a line is seen there, which a real shell might refuse.
+// recorder returns a command that stands for a shell. It does not run the lines that
+// it reads, but appends them to a file, so that the test sees incomplete lines as well.
 func recorder(file string) string {
 	return fmt.Sprintf(`echo rec''ording; while IFS= read -r line; do printf '%%s\n' "$line" >>%s; echo "got: $line."; done`, file)
 }
 
-// typedLine is one that is told from its parts, and from what two of them make.
+// typedLine returns a line that can be distinguished from its parts, and from
+// combinations of the parts of two lines.
 func typedLine(i int) string { return fmt.Sprintf("<line %d of them>", i) }
 
-// typePieces types a line, and Enter, a few keys at a time. Between is called
-// before each piece.
+// typePieces types a line and Enter, a few keys at a time. It calls between before
+// each piece.
 func (w *Terminal) typePieces(line string, between func()) {
 	for keys := line + "\r"; keys != ""; {
 		n := min(len(keys), 1+rand.IntN(12)) //nolint:gosec // a test's
@@ -34,8 +35,8 @@ func (w *Terminal) typePieces(line string, between func()) {
 	}
 }
 
-// checkLines fails unless each recorded line is one that was typed, and none is
-// there twice, and returns how many there are. Enter alone is not counted.
+// checkLines checks that each recorded line was typed and was recorded only once. It
+// returns the number of recorded lines, without empty ones.
 func checkLines(t *testing.T, recorded string, n int) (ran int) {
 	t.Helper()
 	whole, times := map[string]bool{}, map[string]int{}
@@ -58,9 +59,9 @@ func checkLines(t *testing.T, recorded string, n int) (ran int) {
 	return len(times)
 }
 
-// Keys types n lines, faster than anybody types, at a shell whose connection is cut
-// at random, and checks that each is run whole, once, or not at all. It returns how
-// many were run.
+// Keys types n lines, faster than a user can type, at a shell whose connection is cut
+// at random times. It checks that each line is run whole and at most once, and returns
+// the number of lines that were run.
 func Keys(t *testing.T, w World, n int) (ran int) {
 	t.Helper()
 	pod := w.Pod(t)
@@ -80,7 +81,7 @@ func Keys(t *testing.T, w World, n int) (ran int) {
 		}
 	}()
 	for i := range n {
-		term.typePieces(typedLine(i), func() { time.Sleep(time.Millisecond) }) // the pace of the typist
+		term.typePieces(typedLine(i), func() { time.Sleep(time.Millisecond) }) // the time between pieces
 	}
 	close(stop)
 	<-stopped
@@ -95,10 +96,10 @@ func Keys(t *testing.T, w World, n int) (ran int) {
 	return ran
 }
 
-// NodeShellKeys types n lines at a shell on a node, and cuts the connection in every
-// so many of them, at random. Each has to be run whole, once, or not at all. The
-// user reads: a line of which keys may be missing is given up with Ctrl-U.
-// Connection are flags that lead to where cut breaks all connections.
+// NodeShellKeys types n lines at a shell on a node, and cuts the connection at a random
+// position in every every-th line. Each line must be run whole and at most once. When
+// kshell says that keys may be missing, the line is discarded with Ctrl-U. connection
+// are the flags for a connection that cut can break.
 func NodeShellKeys(t *testing.T, p Program, nodes Nodes, n, every int, cut func(), connection ...string) {
 	node, file := nodes.Names[0], fmt.Sprintf("/tmp/kshell-typed-%d", time.Now().UnixNano())
 	w := openWindow(t, p, append(nodes.args(node), connection...)...)
@@ -110,7 +111,7 @@ func NodeShellKeys(t *testing.T, p Program, nodes Nodes, n, every int, cut func(
 	for i := range n {
 		line, before := typedLine(i), withheld()
 		if i%every == every-1 {
-			at := rand.IntN(len(line)) / 4 //nolint:gosec // the piece that is cut after, or the line's end
+			at := rand.IntN(len(line)) / 4 //nolint:gosec // the piece after which to cut; beyond the last piece: after the line
 			w.typePieces(line, func() {
 				if at--; at == 0 {
 					cut()
@@ -123,13 +124,13 @@ func NodeShellKeys(t *testing.T, p Program, nodes Nodes, n, every int, cut func(
 		} else {
 			w.typePieces(line, func() {})
 		}
-		empty := func() int { return strings.Count(w.Text(), "got: .") } // nothing of the line has arrived
+		empty := func() int { return strings.Count(w.Text(), "got: .") } // the line was lost, and only Enter arrived
 		got, without := func() bool { return strings.Contains(w.Text(), "got: "+line+".") }, empty()
 		for begin, entered := time.Now(), time.Now(); !got() && empty() == without && withheld() == before; {
 			switch {
 			case time.Since(begin) > limit:
 				t.Fatalf("neither run nor withheld: %q; the terminal: %q\n%s", line, last(w.Text(), 2000), w.errs)
-			case time.Since(entered) > time.Second: // nothing happens, and the user presses Enter again
+			case time.Since(entered) > time.Second: // press Enter again, as a user would
 				w.Type("\r")
 				entered = time.Now()
 			}

@@ -13,13 +13,13 @@ import (
 	"kshell/test/contract"
 )
 
-// TestAtProcessLimits sets the limit of processes of a container, by its cgroup
-// on the node, and runs commands there.
+// TestAtProcessLimits runs commands in a container whose process limit it sets in the
+// container's cgroup on the node.
 func TestAtProcessLimits(t *testing.T) {
 	inCI(t)
 	p := sleeper("")
 	p.Spec.Containers[0].WorkingDir = "/tmp"
-	p.Spec.Containers[0].Command = []string{"sh", "-c", "sleep infinity & wait"} // which waits for orphans, too
+	p.Spec.Containers[0].Command = []string{"sh", "-c", "sleep infinity & wait"} // wait also reaps orphans
 	pod := ready(t, p)
 	group := cgroupOf(t, pod)
 	for _, s := range ours() {
@@ -34,7 +34,7 @@ func TestAtProcessLimits(t *testing.T) {
 	}
 }
 
-// mains are the processes that the container itself is made of.
+// mains is the number of the container's own processes: sh and sleep.
 const mains = 2
 
 // alone waits until only the container's own processes are left in its cgroup.
@@ -55,8 +55,8 @@ func alone(t *testing.T, group string) {
 	}
 }
 
-// cgroupOf finds the cgroup in which a pod's only container has its limit of
-// processes. The nodes' container runtime uses cgroups of this machine.
+// cgroupOf returns the cgroup with the process limit of a pod's only container. The
+// nodes' container runtime uses cgroups of this machine.
 func cgroupOf(t *testing.T, pod string) string {
 	t.Helper()
 	p := sees(t, pod, "ready", isReady)
@@ -66,7 +66,7 @@ func cgroupOf(t *testing.T, pod string) string {
 		root = "/sys/fs/cgroup"
 	}
 	found := ""
-	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error { // what ends meanwhile is not ours
+	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error { // an error means that another cgroup was removed
 		if err == nil && d.IsDir() && strings.Contains(d.Name(), id) {
 			found = path
 			return fs.SkipAll
@@ -74,7 +74,7 @@ func cgroupOf(t *testing.T, pod string) string {
 		return nil
 	})
 	if found == "" || id == "" {
-		t.Skipf("no cgroup of container %q is found under %s: the nodes do not run on this machine", id, root)
+		t.Skipf("no cgroup of container %q under %s: the nodes do not run on this machine", id, root)
 	}
 	return found
 }

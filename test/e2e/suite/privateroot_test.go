@@ -14,7 +14,8 @@ import (
 )
 
 // A node whose root is a private mount (k3d, WSL2, Alpine) refuses a pod with
-// mountPropagation. node-shell works there all the same, and at once.
+// mountPropagation. node-shell works on such a node, too, without waiting for the
+// refused container.
 func TestNodeShell_PrivateRoot(t *testing.T) {
 	notInCI(t)
 	ctx := breaks(t)
@@ -55,7 +56,7 @@ func TestNodeShell_PrivateRoot(t *testing.T) {
 			r := p.Run(t, nil, append(args, victim, "--", "sh", "-c", command)...)
 			judge(t, r, victim+"\n", test.words, 0)
 			if took := time.Since(begin); took > 30*time.Second {
-				t.Errorf("it took %v: was a container waited for that never starts? %s", took, r.Err)
+				t.Errorf("it took %v, perhaps waiting for the refused container: %s", took, r.Err)
 			}
 			if len(test.words) == 1 && strings.Contains(r.Err, unseen) {
 				t.Errorf("a warning that does not apply: %s", r.Err)
@@ -72,12 +73,13 @@ func TestNodeShell_PrivateRoot(t *testing.T) {
 		r := p.Run(t, nil, "exec", "--pod-running-timeout", "50s", create(t, pod), "--", "true")
 		judge(t, r, "", []string{"cannot start (CreateContainerError): ", "it is not a shared or slave mount"}, 255)
 		if took := time.Since(begin); took > 30*time.Second {
-			t.Errorf("the container was waited for: %v", took)
+			t.Errorf("it took %v, perhaps waiting for the refused container", took)
 		}
 	})
 }
 
-// timeout(1) sends TERM to the process and to its group: no pod is left.
+// timeout(1) sends TERM to the process and to its process group, so that kshell gets it
+// twice. It still deletes its pod.
 func TestNodeShell_SignalTwice(t *testing.T) {
 	inCI(t)
 	t.Parallel()

@@ -33,7 +33,7 @@ import (
 var (
 	idle   = flag.Duration("idle", 5*time.Minute, "how long a session is idle behind HAProxy and nginx")
 	resets = flag.Int("resets", 10, "resets of which the median counts")
-	typed  = flag.Int("typed", 1000, "lines that are typed while the link is cut at random")
+	typed  = flag.Int("typed", 1000, "number of lines typed while the connection is cut at random times")
 )
 
 // world is the cluster by one of its servers.
@@ -131,7 +131,7 @@ func TestAShellTellsWhatBecomesOfItsPod(t *testing.T) {
 				term := p.Open(t, slices.Concat([]string{"exec"}, args, []string{pod, "--", "sh", "-c", "kill 1; sleep 600"})...)
 				term.MustEnd(137)
 				if said := term.Text(); !strings.Contains(said, fmt.Sprintf("container \"main\" of pod %q ended with exit code 3", pod)) {
-					t.Errorf("it is not said that the container has ended: %q", said)
+					t.Errorf("no message says that the container has ended: %q", said)
 				}
 			})
 		}
@@ -144,7 +144,7 @@ func TestAShellTellsWhatBecomesOfItsPod(t *testing.T) {
 			term.Type("kill 1\r")
 			term.MustEnd(137)
 			if said := term.Text(); !strings.Contains(said, fmt.Sprintf("container \"main\" of pod %q ended with exit code 3", pod)) {
-				t.Errorf("it is not said that the container has ended: %q", said)
+				t.Errorf("no message says that the container has ended: %q", said)
 			}
 		})
 		t.Run("a container that ends", func(t *testing.T) {
@@ -156,7 +156,7 @@ func TestAShellTellsWhatBecomesOfItsPod(t *testing.T) {
 			term.Type("touch /end; sleep 600\r")
 			term.MustEnd(137)
 			if said := term.Text(); !strings.Contains(said, fmt.Sprintf("of pod %q ended with exit code", pod)) {
-				t.Errorf("it is not said that the container has ended: %q", said)
+				t.Errorf("no message says that the container has ended: %q", said)
 			}
 		})
 	})
