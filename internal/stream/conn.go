@@ -18,7 +18,8 @@ const (
 	maxMessage = 4 << 20
 )
 
-// socket is what a Conn needs of a *websocket.Conn; *spdySocket is the other one. CloseNow ends the other calls, and may be repeated.
+// socket is the part of *websocket.Conn that a Conn uses; *spdySocket implements it,
+// too. CloseNow ends the other calls, and may be called repeatedly.
 type socket interface {
 	Reader(ctx context.Context) (websocket.MessageType, io.Reader, error)
 	Write(ctx context.Context, kind websocket.MessageType, message []byte) error
@@ -29,7 +30,7 @@ type socket interface {
 // Conn is one socket, from its handshake to its end. It is used once.
 type Conn struct {
 	ws       socket
-	out      *gather // below ws
+	out      *gather // the connection that ws reads and writes
 	protocol string
 	codec    codec
 
@@ -38,13 +39,13 @@ type Conn struct {
 	text   []byte // a text message's payload
 	status statusReader
 	first  channel
-	word   []byte // output that await has read, on the channel first
-	awaits sign   // what still counts as the beginning of the command
-	began  func() // called when it has come; set with awaits
+	word   []byte // output on channel first that await has read
+	awaits sign   // the sign of the command's start that is still expected
+	began  func() // called when it arrives; set with awaits
 
 	// Used by the goroutine that runs the link.
-	openedAt, endedAt time.Time // when it was opened for its user, and when its last message was read; zero: not yet
-	delivered         bool      // output, or an event
+	openedAt, endedAt time.Time // when Link.opened was called, and when the last message was read; or zero
+	delivered         bool      // output or an event was delivered
 
 	// Used by the goroutines that write (stdin, resize).
 	writing sync.Mutex
@@ -55,13 +56,14 @@ type Conn struct {
 	start  time.Time
 	waits  atomic.Int64          // when the reader began to wait for the next piece of a message, in nanoseconds after start
 	sent   atomic.Int64          // bytes of stdin
-	writes atomic.Int32          // that have not returned
-	fatal  atomic.Pointer[error] // the first reason given to die
+	writes atomic.Int32          // the number of writes in progress
+	fatal  atomic.Pointer[error] // the first reason passed to die
 }
 
-// newConn takes over ws, whose subprotocol was offered, and which reads and writes through out.
+// newConn returns a Conn for ws, which reads and writes through out. The subprotocol of
+// ws must be one of those offered.
 func newConn(ws *websocket.Conn, out *gather) *Conn {
-	ws.SetReadLimit(-1) // messages are read in pieces; what is held whole is bounded in receive
+	ws.SetReadLimit(-1) // messages are read in pieces; receive limits those that are held whole
 	return &Conn{
 		ws: ws, out: out, in: out.in, protocol: ws.Subprotocol(), codec: codecs[ws.Subprotocol()],
 		buf: make([]byte, readSize), start: time.Now(),
@@ -75,7 +77,7 @@ func (c *Conn) Protocol() string { return c.protocol }
 // HalfCloses reports whether the subprotocol can tell the remote process that its stdin has ended.
 func (c *Conn) HalfCloses() bool { return c.codec.halfClose }
 
-// lived returns how long the socket was open for its user.
+// lived returns the time between openedAt and endedAt; 0 if the socket was not opened.
 func (c *Conn) lived() time.Duration {
 	if c.openedAt.IsZero() {
 		return 0
@@ -83,19 +85,22 @@ func (c *Conn) lived() time.Duration {
 	return c.endedAt.Sub(c.openedAt)
 }
 
-// worked reports whether the socket has delivered something, or lived long enough to count as one that could have.
+// worked reports whether the socket has delivered something, or was open for at least
+// livedAfter.
 func (c *Conn) worked() bool { return c.delivered || c.lived() >= livedAfter }
 
-func (c *Conn) close() { _ = c.ws.CloseNow() } // its error would only say that it was closed already
+func (c *Conn) close() { _ = c.ws.CloseNow() } // an error means that it was closed already
 
-// end closes the socket for the goroutine that has used it, and passes on a panic of the one that wrote to it.
+// end closes the socket. If the goroutine that writes to it has panicked, end panics,
+// too.
 func (c *Conn) end() {
 	c.close()
 	c.out.wait()
 }
 
-// run copies the remote's output until the verdict, and returns it: nil, *ExitError, *RemoteError, *LostError, *OutputError, or the
-// context's cause. It closes the socket.
+// run copies the remote's output until the command or the connection ends, and closes
+// the socket. It returns nil, *ExitError, *RemoteError, *LostError, *OutputError, or the
+// context's cause.
 func (c *Conn) run(ctx context.Context, stdout, stderr io.Writer) error {
 	defer c.close()
 	defer context.AfterFunc(ctx, c.close)()
@@ -128,19 +133,20 @@ func (c *Conn) run(ctx context.Context, stdout, stderr io.Writer) error {
 	return c.outcome(ctx, done, err)
 }
 
-// sign is what shows that the far side has begun to serve a command.
+// sign is a sign that the remote has started the command.
 type sign int32
 
 const (
-	signNone    sign = iota // nothing is awaited
+	signNone    sign = iota // no sign is expected
 	signMessage             // any message: a server's first one is empty, on the lowest output channel
 	signOutput              // output of the command, or a Status
 )
 
-// expect has began called, once, from the reader's goroutine, when the sign has come. It is called before the first read.
+// expect makes the reader's goroutine call began once, when the sign arrives. Call
+// expect before the first read.
 func (c *Conn) expect(awaited sign, began func()) { c.awaits, c.began = awaited, began }
 
-// see takes note of a message, or of output in it.
+// see calls began if the sign seen, or one that implies it, is the expected one.
 func (c *Conn) see(seen sign) {
 	if c.awaits != signNone && seen >= c.awaits {
 		c.awaits = signNone
@@ -148,8 +154,9 @@ func (c *Conn) see(seen sign) {
 	}
 }
 
-// await reads until the sign that expect was given has come; output in it is left for run. Not begun: the command has ended before, or the
-// socket has, and err is what run would return; the socket is closed.
+// await reads until the expected sign arrives. It keeps output that it has read for
+// run. If begun is false, the command or the socket has ended before the sign, await has
+// closed the socket, and err is what run would have returned.
 func (c *Conn) await(ctx context.Context) (begun bool, err error) {
 	defer context.AfterFunc(ctx, c.close)()
 	done := false
@@ -175,7 +182,7 @@ func (c *Conn) await(ctx context.Context) (begun bool, err error) {
 	return false, c.outcome(ctx, done, err)
 }
 
-// keep keeps a piece of the first message for run.
+// keep stores a piece of the first message for run.
 func (c *Conn) keep(ch channel, p []byte) error {
 	if len(c.word)+len(p) > maxMessage {
 		c.die(errMessageSize)
@@ -185,10 +192,12 @@ func (c *Conn) keep(ch channel, p []byte) error {
 	return nil
 }
 
-// errNoOutput means that a socket after the first one has brought no output in time.
+// errNoOutput means that a socket after the first one brought no output within
+// Session.Proof.
 var errNoOutput = errors.New("the new connection brought no output")
 
-// outcome returns the result of the command when no more messages are read; done: the status is whole.
+// outcome returns the result of the command after the last message was read. done means
+// that the status is complete.
 func (c *Conn) outcome(ctx context.Context, done bool, err error) error {
 	switch fatal := c.fatal.Load(); {
 	case done:
@@ -201,13 +210,14 @@ func (c *Conn) outcome(ctx context.Context, done bool, err error) error {
 	return c.ended(err)
 }
 
-// hear takes the next piece of the error channel, and reports whether it is a whole Status.
+// hear processes the next piece of the error channel, and reports whether the status is
+// complete.
 func (c *Conn) hear(p []byte) (whole bool, err error) {
 	whole, err = c.status.add(p)
 	return whole && c.codec.status, err
 }
 
-// OutputError means that a local stream does not accept the remote's output any more.
+// OutputError means that the remote's output could not be written to a local stream.
 type OutputError struct{ Err error }
 
 func (e *OutputError) Error() string { return "cannot write the output: " + e.Err.Error() }
@@ -220,13 +230,14 @@ func output(w io.Writer, p []byte) error {
 	return nil
 }
 
-// LostError means that the connection ended without a report of how the command ended: it may still be running.
+// LostError means that the connection ended before the outcome of the command was
+// reported. The command may still be running.
 type LostError struct{ Err error }
 
 func (e *LostError) Error() string { return "connection lost: " + plain(e.Err) }
 func (e *LostError) Unwrap() error { return e.Err }
 
-// ended returns the result of the command when the socket has ended, with err.
+// ended returns the result of the command after the socket has ended with err.
 func (c *Conn) ended(err error) error {
 	var unwritable *OutputError
 	switch {
@@ -235,17 +246,19 @@ func (c *Conn) ended(err error) error {
 	case errors.Is(err, errStatusSize):
 		return &RemoteError{Message: err.Error()}
 	case len(c.status.raw) > 0 && c.codec.status:
-		return verdict(c.status.raw) // not JSON: the text is shown
+		return verdict(c.status.raw) // if it is not JSON, the error shows the text
 	case websocket.CloseStatus(err) == websocket.StatusNormalClosure && !c.codec.status:
 		return plainVerdict(c.status.raw)
 	}
 	return &LostError{err}
 }
 
-// receive reads one message and delivers it, in pieces as they come where the subprotocol is binary. Empty messages are dropped.
-// It does not allocate. The pieces are not empty, and valid until deliver returns.
+// receive reads one message and delivers it. With a binary subprotocol, it delivers the
+// pieces as they arrive. Pieces are never empty, and are valid until deliver returns.
+// Empty messages are dropped. receive does not allocate.
 func (c *Conn) receive(deliver func(channel, []byte) error) error {
-	// The context is not passed to ws: that would cost an allocation a message. Closing ends the read.
+	// Passing the context to ws would cost one allocation for each message. Closing the
+	// socket ends the read.
 	c.waitsForPiece()
 	_, r, err := c.ws.Reader(context.Background())
 	if err != nil {
@@ -258,7 +271,8 @@ func (c *Conn) receive(deliver func(channel, []byte) error) error {
 	return c.receiveBinary(r, deliver)
 }
 
-// receiveBinary delivers a message in pieces, of which the first one begins with the channel.
+// receiveBinary delivers a message in pieces. The first byte of the message is the
+// channel.
 func (c *Conn) receiveBinary(r io.Reader, deliver func(channel, []byte) error) error {
 	var ch channel
 	begun := false
@@ -281,7 +295,7 @@ func (c *Conn) receiveBinary(r io.Reader, deliver func(channel, []byte) error) e
 }
 
 func endOfMessage(err error) error {
-	if err == io.EOF { //nolint:errorlint // the very value that ends a message; a wrapped EOF is a cut connection
+	if err == io.EOF { //nolint:errorlint // io.EOF itself ends a message; a wrapped one means a lost connection
 		return nil
 	}
 	return err
@@ -300,10 +314,10 @@ func (c *Conn) receiveText(r io.Reader, deliver func(channel, []byte) error) err
 	return deliver(ch, c.text)
 }
 
-// errMessageSize is why a message is not read to its end.
+// errMessageSize means that a message is larger than maxMessage.
 var errMessageSize = errors.New("the server's message is larger than 4 MiB")
 
-// whole reads a message to its end into buf.
+// whole reads a whole message into buf.
 func (c *Conn) whole(r io.Reader) ([]byte, error) {
 	c.buf = c.buf[:cap(c.buf)]
 	for n := 0; ; {
@@ -321,9 +335,10 @@ func (c *Conn) whole(r io.Reader) ([]byte, error) {
 	}
 }
 
-// send writes buf[headroom:] as one message on ch, in one frame: runtimes take the first byte of a continuation for a channel. It may
-// block for as long as the far side does not read; closing the socket ends that. An empty payload is not sent: an empty
-// stdin message can block the server.
+// send writes buf[headroom:] as one message on ch, in one frame: container runtimes take
+// the first byte of a continuation frame for a channel. It may block while the remote
+// does not read; closing the socket ends that. An empty payload is not sent, because an
+// empty stdin message can block the server.
 func (c *Conn) send(ch channel, buf []byte) error {
 	if len(buf) == headroom {
 		return nil
@@ -338,7 +353,8 @@ func (c *Conn) send(ch channel, buf []byte) error {
 	return c.write(message)
 }
 
-// closeStdin tells the remote process that its stdin has ended, where the subprotocol can (HalfCloses).
+// closeStdin closes the stdin of the remote process, if the subprotocol can do that
+// (HalfCloses).
 func (c *Conn) closeStdin() error {
 	if !c.codec.halfClose {
 		return nil
@@ -348,7 +364,8 @@ func (c *Conn) closeStdin() error {
 	return c.write([]byte{byte(chClose), byte(chStdin)})
 }
 
-// write is called with writing held. An error here is no verdict: the true one is often still on its way to the reader.
+// write writes a message. The caller holds writing. An error does not end the session:
+// the reader of the socket returns the outcome, which may still be in transit.
 func (c *Conn) write(message []byte) error {
 	c.writes.Add(1)
 	defer c.writes.Add(-1)
@@ -361,8 +378,9 @@ func (c *Conn) write(message []byte) error {
 
 func (c *Conn) waitsForPiece() { c.waits.Store(int64(time.Since(c.start))) }
 
-// quiet returns how long the reader has waited for the next piece of a message; the answers to pings are not part of one. It is 0 while
-// the reader does not wait for the network, for instance because the consumer of the output is paused.
+// quiet returns how long the reader has waited for the next piece of a message. Answers
+// to pings do not count as pieces. It is 0 while the reader does not wait for the
+// network, for example because the reader of the output is paused.
 func (c *Conn) quiet() time.Duration {
 	if c.in.silence() == 0 {
 		return 0
@@ -370,32 +388,33 @@ func (c *Conn) quiet() time.Duration {
 	return time.Since(c.start) - time.Duration(c.waits.Load())
 }
 
-// state is what a check of the link is based on.
+// state returns the state of the link for liveness.check.
 func (c *Conn) state() linkState {
 	return linkState{silence: c.in.silence(), sent: c.sent.Load(), writing: c.writes.Load() > 0}
 }
 
-// pong reports whether the server answers a ping in time. A server that is blocked in writing a remote's stdin does not.
+// pong reports whether the server answers a ping within a time limit. It does not answer
+// while it is blocked because the command does not read its stdin.
 func (c *Conn) pong(ctx context.Context, within time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	return c.ping(ctx)
 }
 
-// ping sends a ping, waits for the answer, and reports whether one came before the end of the context.
+// ping sends a ping and reports whether the server answers before ctx ends.
 func (c *Conn) ping(ctx context.Context) bool { return c.ws.Ping(ctx) == nil }
 
-// die closes the socket; its loss then has the reason given.
+// die closes the socket. reason becomes the Err of the resulting LostError.
 func (c *Conn) die(reason error) {
 	c.fatal.CompareAndSwap(nil, &reason)
 	c.close()
 }
 
-// sendNothing sends an empty message, which every server ignores.
+// sendNothing sends an empty message. Servers ignore it, but it resets their idle timer.
 func (c *Conn) sendNothing() {
 	if !c.writing.TryLock() {
 		return // another message is being written, which has the same effect
 	}
 	defer c.writing.Unlock()
-	_ = c.write(nil) // the reader notices an error
+	_ = c.write(nil) // the reader detects an error
 }

@@ -8,21 +8,27 @@ import (
 	"kshell/internal/group"
 )
 
-// gatherSize bounds what waits to be written while as much is being written, in bytes.
+// gatherSize is the maximum size of the buffer for the next write, in bytes. As much
+// may be being written at the same time.
 const gatherSize = 128 << 10
 
-// Control frames (125 bytes and a header at most) do not wait: the library closes the socket when one cannot be written in 5 s, though a
-// remote that does not read its stdin is no reason for that. controlSlack is the room for them.
+// Control frames (at most 125 bytes and a header) do not wait for room in the buffer.
+// The library closes the socket if it cannot write one within 5 s, but a remote that
+// does not read its stdin must not have that effect. controlSlack is additional room
+// for control frames.
 const (
 	controlSize  = 131
 	controlSlack = 4 << 10
 )
 
-// gather joins the writes to one socket. The WebSocket library flushes every 4 KiB, and each flush would be a TLS record and a system
-// call of its own; here a goroutine writes whatever has come together while it wrote the last. Reads are passed on, and recorded in in.
+// gather combines the writes to one socket. The WebSocket library flushes every 4 KiB,
+// and without gather each flush would be one TLS record and one system call. A goroutine
+// writes to the socket; it then writes everything that was buffered during its last
+// write. Reads are passed on and recorded in in.
 //
-// Write blocks while gatherSize waits. An error of the socket is that of a later Write. Close drops what still waits. A panic in the goroutine
-// closes the socket, and comes out of wait.
+// Write blocks while the buffer is full. An error of the socket is returned by a later
+// Write. Close drops the buffer. A panic in the goroutine closes the socket, and wait
+// panics with it.
 type gather struct {
 	io.ReadWriteCloser
 	in      *inbound
@@ -32,7 +38,7 @@ type gather struct {
 	mu      sync.Mutex
 	changed sync.Cond
 	waiting []byte
-	err     error // of the socket, or net.ErrClosed: no more writes
+	err     error // an error of the socket, or net.ErrClosed; no more writes follow
 }
 
 func newGather(socket io.ReadWriteCloser) *gather {
@@ -72,7 +78,7 @@ func (g *gather) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// flush is the goroutine. Close ends it and waits for it.
+// flush writes the buffer until Close, which waits for flush to return.
 func (g *gather) flush() {
 	defer close(g.done)
 	var batch []byte
@@ -87,7 +93,7 @@ func (g *gather) flush() {
 	}
 }
 
-// take waits for bytes and swaps them for the empty batch.
+// take waits until the buffer is not empty, and exchanges it for empty.
 func (g *gather) take(empty []byte) (batch []byte, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -111,7 +117,8 @@ func (g *gather) fail(err error) {
 	g.changed.Broadcast()
 }
 
-// Close closes the socket and waits for the goroutine. It does not panic: a library may call it in a goroutine of its own.
+// Close closes the socket and waits for the goroutine. It does not pass on a panic,
+// because the WebSocket library may call it in one of its own goroutines.
 func (g *gather) Close() error {
 	g.fail(net.ErrClosed)
 	err := g.ReadWriteCloser.Close()
@@ -119,5 +126,5 @@ func (g *gather) Close() error {
 	return err
 }
 
-// wait waits for the goroutine, after Close, and passes on its panic.
+// wait waits for the goroutine after Close, and panics if it has panicked.
 func (g *gather) wait() { g.flusher.Wait() }

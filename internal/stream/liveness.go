@@ -8,32 +8,37 @@ import (
 	"kshell/internal/group"
 )
 
-// The time limits of a link. It is quiet when an answer to a ping has been overdue for quietAfter, and dead when nothing has arrived for
-// deadAfter while an answer has been overdue for answerWithin.
+// The time limits of a link. A link is quiet if the answer to a ping has been overdue
+// for quietAfter. It is dead if the answer has been overdue for answerWithin and nothing
+// has arrived for deadAfter.
 const (
 	quietAfter   = 5 * time.Second
 	deadAfter    = 20 * time.Second
 	answerWithin = 10 * time.Second
-	// checkEvery is how often a link is checked. If more than three times that has passed since the last check, the machine was asleep or
-	// the process was stopped.
+	// checkEvery is the interval between checks of a link. If the last check was more
+	// than three intervals ago, the machine was asleep or the process was stopped.
 	checkEvery = time.Second
-	// pingMargin is how long before the end of Session.Keepalive a ping is sent: load balancers that drop idle links count in the same
-	// round numbers.
+	// pingMargin is how long before the end of Session.Keepalive a ping is sent. Load
+	// balancers that drop idle connections often use the same round numbers.
 	pingMargin = 2 * checkEvery
-	// lull is how long nothing must have arrived before any ping is sent. A ping that meets a server which has sent everything and closed is
-	// answered with an RST, and that destroys what is still on its way.
+	// lull is how long nothing must have arrived before a ping is sent. A server that
+	// has sent everything and closed the connection answers a ping with an RST, which
+	// destroys the data in transit.
 	lull = 500 * time.Millisecond
-	// pingAnyway is when a ping is sent even if there was no lull: more output than in this time is not on its way.
+	// pingAnyway is how long after the last ping another one is sent even without a
+	// lull. No output is in transit for longer than this.
 	pingAnyway = 5 * time.Minute
-	// lineBuffer is how much stdin, in bytes, a server takes for a terminal that is not read: the kernel's line buffer. With more than that
-	// unread it may be blocked in writing it, and a blocked server does not answer pings.
+	// lineBuffer is the size of the kernel's line buffer, in bytes: as much stdin a
+	// server can write to a terminal that is not read. With more unread stdin, the
+	// server may be blocked, and a blocked server does not answer pings.
 	lineBuffer = 4 << 10
-	// idleEvery is how often an empty message is sent. It means nothing to the remote process and resets the servers' idle timer of 4 hours;
-	// pings do not reset it (measured on Kubernetes 1.37).
+	// idleEvery is the interval between empty messages. The remote process does not
+	// see them, but they reset the servers' idle timer of 4 hours. Pings do not
+	// reset it (measured on Kubernetes 1.37).
 	idleEvery = 15 * time.Minute
 )
 
-// errDead is why a dead link is lost.
+// errDead is the reason for the loss of a dead link.
 var errDead = errors.New("the server does not answer any more")
 
 // keepAlive pings the server while it is silent, and closes the socket when the link is dead.
@@ -66,7 +71,8 @@ func (s *Session) keepAlive(ctx context.Context, conn *Conn, pings *group.Group)
 	}
 }
 
-// keepFromIdling sends an empty message from time to time, so that the servers' idle timer does not end a session in which nothing happens.
+// keepFromIdling sends an empty message every idleEvery, so that the servers' idle timer
+// does not end an idle session.
 func (s *Session) keepFromIdling(ctx context.Context, conn *Conn) {
 	ticker := time.NewTicker(idleEvery)
 	defer ticker.Stop()
@@ -80,42 +86,43 @@ func (s *Session) keepFromIdling(ctx context.Context, conn *Conn) {
 	}
 }
 
-// linkState is what a check of a link is based on.
+// linkState is the state of a link at a check.
 type linkState struct {
-	silence time.Duration // how long the reader has waited for bytes, of which none arrived; 0 while it does not wait
+	silence time.Duration // how long the reader has waited without receiving bytes; 0 while it does not wait
 	sent    int64         // bytes of stdin that were sent
 	writing bool          // a write has not returned
 }
 
-// liveness decides when to ping a server, when its user is told that it is silent, and when a link is dead. It has no clock and does no I/O:
-// check is called every checkEvery, and answered when a ping has been answered or could not be sent.
+// liveness decides when to ping the server, when to tell the user that the server is
+// silent, and when the link is dead. It has no clock and does no I/O: the caller calls
+// check every checkEvery, and answered when a ping was answered or could not be sent.
 //
-// Silence does not count while the reader is paused, while the server may be blocked by a remote process that does not read its stdin, and
-// while the machine was asleep.
+// Silence does not count while the reader is paused, while the server may be blocked by
+// a remote process that does not read its stdin, and while the machine was asleep.
 type liveness struct {
 	keepalive time.Duration
 
-	// The results of check and answered, which the caller acts on and clears.
+	// The results of check and answered. The caller acts on them and clears them.
 	pingDue bool            // a ping is to be sent
 	dead    bool            // the link is dead
 	reports []time.Duration // for Session.OnQuiet
 
 	checked  time.Time // the last check
 	awake    time.Time // silence before this time does not count
-	awaiting time.Time // since when an answer is awaited; zero: none is
+	awaiting time.Time // since when an answer is expected; zero if none is
 	quiet    bool      // the last report was that an answer is overdue
 
-	pinged   time.Time // the last ping was sent
-	inFlight bool      // it was neither answered nor has it failed
-	sentThen int64     // bytes of stdin that were sent before it
-	taken    int64     // bytes of stdin that the server has taken: it has answered a ping that came after them
+	pinged   time.Time // when the last ping was sent
+	inFlight bool      // the last ping was not answered yet and has not failed
+	sentThen int64     // bytes of stdin that were sent before the last ping
+	taken    int64     // bytes of stdin before the last answered ping: the server has taken them
 }
 
 func newLiveness(keepalive time.Duration, now time.Time) *liveness {
 	return &liveness{keepalive: keepalive, checked: now, awake: now, pinged: now}
 }
 
-// check takes the state of the link.
+// check updates the results for the state s of the link.
 func (l *liveness) check(now time.Time, s linkState) {
 	asleep := now.Sub(l.checked) > 3*checkEvery
 	l.checked = now
@@ -137,19 +144,21 @@ func (l *liveness) check(now time.Time, s linkState) {
 	}
 }
 
-// learns reports whether it is time to find out whether the server has taken the stdin that was sent: output does not say so.
+// learns reports whether it is time for a ping to find out whether the server has taken
+// the stdin that was sent. Output does not show that.
 func (l *liveness) learns(sincePing, silence time.Duration) bool {
 	return sincePing >= l.keepalive && (silence >= lull || sincePing >= pingAnyway)
 }
 
-// ping has a ping sent, unless one is in flight: then its answer will do.
+// ping requests a ping, unless one is in flight, whose answer is sufficient.
 func (l *liveness) ping(now time.Time, s linkState) {
 	if !l.inFlight {
 		l.pinged, l.sentThen, l.inFlight, l.pingDue = now, s.sent, true, true
 	}
 }
 
-// overdue takes for how long an answer has been overdue, and how much silence counts.
+// overdue sets dead and reports. d is how long an answer has been overdue, and silence is
+// the silence that counts.
 func (l *liveness) overdue(d, silence time.Duration, s linkState) {
 	if s.sent-l.taken > lineBuffer || s.writing {
 		return // the server may be blocked
@@ -161,7 +170,8 @@ func (l *liveness) overdue(d, silence time.Duration, s linkState) {
 	}
 }
 
-// answered takes the result of the ping in flight; not ok: it could not be sent, which says nothing about the server.
+// answered processes the result of the ping in flight. ok is false if it could not be
+// sent, which shows nothing about the server.
 func (l *liveness) answered(ok bool) {
 	l.inFlight = false
 	switch {
@@ -173,7 +183,7 @@ func (l *liveness) answered(ok bool) {
 	}
 }
 
-// arrived is called when something has come from the server.
+// arrived records that something has arrived from the server.
 func (l *liveness) arrived() {
 	l.awaiting = time.Time{}
 	if l.quiet {

@@ -5,16 +5,18 @@ import (
 	"errors"
 )
 
-// errStatusSize is why a status is not read to its end.
+// errStatusSize means that a status is larger than maxMessage.
 var errStatusSize = errors.New("its status is larger than 4 MiB")
 
-// statusReader collects the status that the error channel brings in pieces. The zero value is an empty one.
+// statusReader collects the status that arrives in pieces on the error channel. The zero
+// value is ready to use.
 type statusReader struct {
-	raw    []byte // all of it, maxMessage at most
+	raw    []byte // the pieces so far, at most maxMessage
 	object objectScanner
 }
 
-// add takes the next piece, and reports whether the status is whole: a JSON object, and nothing after it.
+// add appends the next piece, and reports whether the status is complete: a JSON object
+// and nothing after it.
 func (s *statusReader) add(p []byte) (whole bool, err error) {
 	if len(s.raw)+len(p) > maxMessage {
 		return false, errStatusSize
@@ -23,24 +25,25 @@ func (s *statusReader) add(p []byte) (whole bool, err error) {
 	return s.object.scan(p) && json.Valid(s.raw), nil
 }
 
-// objectScanner finds the end of a JSON object in text that comes in pieces. It looks at each byte once, and only for what is needed for
-// that: text that is not valid JSON may have an end as well.
+// objectScanner finds the end of a JSON object in text that arrives in pieces. It looks
+// at each byte once. It does not check the syntax, so it may also find an end in text
+// that is not valid JSON.
 type objectScanner struct {
 	state scanState
-	depth int // of braces
+	depth int // the number of open braces
 }
 
 type scanState int
 
 const (
-	scanStart  scanState = iota // nothing but white space has come
+	scanStart  scanState = iota // only white space so far
 	scanObject                  // in the object
 	scanString                  // in a string
 	scanEscape                  // after a backslash in a string
 	scanOver                    // the object has ended, or there is none
 )
 
-// scan takes the next piece, and reports whether the object has ended in it.
+// scan scans the next piece, and reports whether the object ends in it.
 func (o *objectScanner) scan(p []byte) (ended bool) {
 	if o.state == scanOver {
 		return false
