@@ -13,67 +13,75 @@ import (
 	"kshell/internal/group"
 )
 
-// Reconnect is what a Link does when a socket could not be opened or was lost.
+// Reconnect is the policy of a Link after a socket could not be opened or was lost.
 type Reconnect int
 
 const (
-	// ReconnectDefault goes on without an OnFail, and gives up with one.
+	// ReconnectDefault is ReconnectAlways without an OnFail, else ReconnectNever.
 	ReconnectDefault Reconnect = iota
-	// ReconnectNever gives up.
+	// ReconnectNever does not try again.
 	ReconnectNever
-	// ReconnectAlways goes on until the failure is permanent or the context ends.
+	// ReconnectAlways tries again until a failure is permanent or the context ends.
 	ReconnectAlways
 )
 
-// RetryDelay is how long a Link waits before it tries again, unless it has a Backoff of its own.
+// RetryDelay is how long a Link without a Backoff waits before it tries again.
 const RetryDelay = 3 * time.Second
 
-// Link says how sockets are opened, and what happens when one fails. All callbacks are made from the goroutine that runs the
-// link, one at a time; all may be nil.
+// Link configures how sockets are opened, and what happens if one fails. The goroutine
+// that runs the link makes all callbacks, one at a time. All except Dial may be nil.
 type Link struct {
 	// Dial opens a new socket. Required.
 	Dial func(ctx context.Context) (*Conn, error)
 
 	// OnConnect is called before each attempt, numbered from 1.
 	OnConnect func(attempt int)
-	// OnOpen is called when a socket is open, before anything is delivered from it. Its error ends the link.
+	// OnOpen is called when a socket is open, before anything is delivered from it. Its
+	// error ends the link.
 	OnOpen func(*Conn) error
-	// OnFail is called with each failure: of an attempt, or of an open socket (*LostError).
+	// OnFail is called with each failure of an attempt or of an open socket
+	// (*LostError).
 	OnFail func(err error)
 	// OnWait is called with the length of each wait before the next attempt.
 	OnWait func(delay time.Duration)
 
 	// Reconnect is the policy; see its values.
 	Reconnect Reconnect
-	// Persist is asked whether an attempt before the first socket, which has failed, is to be repeated after a delay: nothing has run then,
-	// so that it may be, whatever the policy. It is not asked of a failure that is permanent. Nil: it is not.
+	// Persist reports whether to repeat an attempt to open the first socket after err
+	// and a delay. Because nothing has run, this does not depend on Reconnect. Persist is
+	// not called for a permanent failure. Nil means that no attempt is repeated.
 	Persist func(err error, delay time.Duration) bool
-	// Backoff gives the delays; the zero value is RetryDelay each time. It starts again after a socket that has delivered output or
-	// lived for 5 s. That a socket was opened is not enough: proxies accept connections for servers that are down, and API servers for
-	// nodes that are dead.
+	// Backoff gives the delays; the zero value is RetryDelay each time. It starts again
+	// after a socket that has delivered output or was open for 5 s. An open socket
+	// alone is not enough: proxies accept connections for servers that are down, and
+	// API servers for nodes that are dead.
 	Backoff wait.Backoff
-	// Now ends a wait at once when it receives.
+	// A receive from Now ends a wait.
 	Now <-chan struct{}
-	// Eager makes the first attempt after a socket that lived for 5 s or more at once.
+	// Eager makes the first attempt without a delay after a socket that was open for at
+	// least 5 s.
 	Eager bool
-	// GiveUpAfter bounds the attempts: none begins or lasts longer than so much time after the loss of the last socket that has delivered
-	// output or lived for 5 s (or of the first one); 0: no bound.
+	// GiveUpAfter is the time limit of the attempts, counted from the loss of the last
+	// socket that has delivered output or was open for 5 s (or else of the first
+	// socket); 0 means no limit.
 	GiveUpAfter time.Duration
 
-	until time.Time // the end of GiveUpAfter; zero: none. Used by the goroutine that runs the link.
+	until time.Time // the end of GiveUpAfter, or zero. Used by the goroutine that runs the link.
 
 	mu    sync.Mutex
 	live  *Conn
 	again chan struct{} // 1 slot: see Again
 }
 
-// livedAfter is how long a socket must have lived to count as one that worked although it has delivered nothing.
+// livedAfter is how long a socket that has delivered nothing must have been open to
+// count as one that worked.
 const livedAfter = 5 * time.Second
 
-// errAgain is the loss of a socket that the user gave up.
-var errAgain = errors.New("left for a new one")
+// errAgain is the reason for the loss of a socket that Again has closed.
+var errAgain = errors.New("closed to open a new one")
 
-// Again replaces the live socket by a new one at once, or ends the wait for one. It may be called from any goroutine.
+// Again replaces the live socket by a new one, or ends the wait before the next attempt.
+// It may be called from any goroutine.
 func (l *Link) Again() {
 	if conn := l.Conn(); conn != nil {
 		conn.die(errAgain)
@@ -84,16 +92,18 @@ func (l *Link) Again() {
 	}
 }
 
-// Drop ends the live socket, if there is one, as lost for a reason that the caller knows: a *LostError with it. It may be called from any
-// goroutine.
+// Drop closes the live socket, if there is one. It counts as lost, with a *LostError
+// that wraps reason. Drop may be called from any goroutine.
 func (l *Link) Drop(reason error) {
 	if conn := l.Conn(); conn != nil {
 		conn.die(reason)
 	}
 }
 
-// RoundTrip measures how long the server takes to answer a ping on the live socket. Not ok: there is none, it does not answer before ctx
-// ends (which a server that is blocked by a remote's stdin does not), or it cannot be asked (SPDY). It may be called from any goroutine.
+// RoundTrip measures how long the server takes to answer a ping on the live socket. ok is
+// false if there is no live socket, if the socket cannot send pings (SPDY), or if the
+// server does not answer before ctx ends, for example because it is blocked by stdin that
+// the command does not read. RoundTrip may be called from any goroutine.
 func (l *Link) RoundTrip(ctx context.Context) (took time.Duration, ok bool) {
 	conn := l.Conn()
 	if conn == nil {
@@ -113,7 +123,8 @@ func (l *Link) wake() chan struct{} {
 	return l.again
 }
 
-// Conn is the live socket, or nil between two. It may be called from any goroutine.
+// Conn returns the live socket, or nil if there is none. It may be called from any
+// goroutine.
 func (l *Link) Conn() *Conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -126,7 +137,8 @@ func (l *Link) setConn(c *Conn) {
 	l.live = c
 }
 
-// run opens sockets and gives each to use, one after the other, until use returns how it ended. It is the only loop that retries.
+// run opens sockets and calls use with each, one after the other, until use returns the
+// outcome of the session. It is the only loop that retries.
 func (l *Link) run(ctx context.Context, use func(context.Context, *Conn) error) error {
 	opened := false
 	backoff := l.backoff()
@@ -145,7 +157,7 @@ func (l *Link) run(ctx context.Context, use func(context.Context, *Conn) error) 
 		case errors.Is(err, errQuit):
 			return last
 		case errors.Is(err, errExpired), ctx.Err() == nil && l.expired(0) && errors.Is(err, context.DeadlineExceeded):
-			return last // this attempt was cut short, and has no reason of its own
+			return last // the time limit ended this attempt, so its error has no information
 		case !failed(err):
 			return err
 		case ctx.Err() != nil:
@@ -171,22 +183,22 @@ func (l *Link) run(ctx context.Context, use func(context.Context, *Conn) error) 
 	}
 }
 
-// errExpired is the cause of the end of an attempt that GiveUpAfter has cut short.
+// errExpired is the cause for which GiveUpAfter cancels an attempt.
 var errExpired = errors.New("no more time to connect again")
 
-// bound starts GiveUpAfter.
+// bound starts the time limit of GiveUpAfter.
 func (l *Link) bound() {
 	if l.GiveUpAfter > 0 {
 		l.until = time.Now().Add(l.GiveUpAfter)
 	}
 }
 
-// expired reports whether GiveUpAfter will be over after a delay.
+// expired reports whether the time limit of GiveUpAfter ends within delay.
 func (l *Link) expired(delay time.Duration) bool {
 	return !l.until.IsZero() && !time.Now().Add(delay).Before(l.until)
 }
 
-// open makes an attempt, which ends with GiveUpAfter.
+// open makes one attempt, at most until GiveUpAfter ends.
 func (l *Link) open(ctx context.Context, attempt int) (*Conn, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -200,10 +212,10 @@ func (l *Link) open(ctx context.Context, attempt int) (*Conn, error) {
 	return l.Dial(ctx)
 }
 
-// hold makes conn the live one while it is used.
+// hold makes conn the live socket, calls use, and closes conn.
 func (l *Link) hold(ctx context.Context, conn *Conn, use func(context.Context, *Conn) error) error {
 	defer conn.end()
-	if ctx.Err() != nil { // cancelled while it was being opened
+	if ctx.Err() != nil { // canceled while the socket was being opened
 		return context.Cause(ctx)
 	}
 	l.setConn(conn)
@@ -211,7 +223,7 @@ func (l *Link) hold(ctx context.Context, conn *Conn, use func(context.Context, *
 	return use(ctx, conn)
 }
 
-// opened is called by use, before anything is delivered.
+// opened calls OnOpen. use calls it before anything is delivered.
 func (l *Link) opened(conn *Conn) error {
 	conn.openedAt = time.Now()
 	if l.OnOpen == nil {
@@ -227,7 +239,7 @@ func (l *Link) backoff() wait.Backoff {
 	return l.Backoff
 }
 
-// worth reports whether the policy allows another attempt after a loss.
+// worth reports whether the policy allows another attempt after an error.
 func (l *Link) worth() bool {
 	return l.Reconnect == ReconnectAlways || l.Reconnect == ReconnectDefault && l.OnFail == nil
 }
@@ -238,7 +250,7 @@ func permanent(err error) bool {
 	return errors.As(err, &p) && p.Permanent()
 }
 
-// pause waits, and reports whether to go on.
+// pause waits for delay or a signal to try at once. It returns false if ctx has ended.
 func (l *Link) pause(ctx context.Context, delay time.Duration) bool {
 	call(l.OnWait, delay)
 	timer := time.NewTimer(delay)
@@ -252,9 +264,11 @@ func (l *Link) pause(ctx context.Context, delay time.Duration) bool {
 	return ctx.Err() == nil
 }
 
-// errQuit is the cause of a link's own end: the user gave up waiting. What was lost is then the answer.
+// errQuit is the cause for which the session is canceled when the user gives up while
+// disconnected. Run then returns the last failure instead.
 var errQuit = errors.New("given up while disconnected")
 
+// quit returns the cause for which ctx was canceled, or last if the cause is errQuit.
 func quit(ctx context.Context, last error) error {
 	if cause := context.Cause(ctx); !errors.Is(cause, errQuit) {
 		return cause
@@ -262,7 +276,8 @@ func quit(ctx context.Context, last error) error {
 	return last
 }
 
-// failed reports whether err is a failure of the link, not a result of the command.
+// failed reports whether err is a failure of the link, as opposed to an outcome of the
+// command.
 func failed(err error) bool {
 	var lost *LostError
 	var refused *HandshakeError
@@ -273,7 +288,8 @@ func failed(err error) bool {
 	return errors.As(err, &unstarted) || errors.As(err, &lost) || errors.As(err, &refused) || errors.As(err, &unreachable) || errors.As(err, &unknown) || errors.As(err, &early)
 }
 
-// NotYetError is returned by a Dial when the target is not running. Final: it never will be.
+// NotYetError is returned by a Dial if the target is not running. Final means that it
+// never will be.
 type NotYetError struct {
 	Err   error
 	Final bool
@@ -282,7 +298,7 @@ type NotYetError struct {
 func (e *NotYetError) Error() string { return e.Err.Error() }
 func (e *NotYetError) Unwrap() error { return e.Err }
 
-// Permanent reports whether the target never will run.
+// Permanent reports whether the target will never run.
 func (e *NotYetError) Permanent() bool { return e.Final }
 
 func call[T any](f func(T), v T) {
@@ -291,72 +307,96 @@ func call[T any](f func(T), v T) {
 	}
 }
 
-// Session is one remote command, over one socket or several. Its fields are set before Run and not changed after.
+// Session runs one remote command, over one or more sockets. Set the fields before Run,
+// and do not change them afterwards.
 type Session struct {
 	Link
 
-	// Stdin is copied to the remote process from the moment that the first socket is open; nil for none. Its end is told
-	// to the remote where the subprotocol can.
+	// Stdin is copied to the remote process as soon as the first socket is open; nil
+	// means no stdin. If the subprotocol supports it, the remote's stdin is closed at
+	// the end of Stdin.
 	Stdin io.Reader
-	// CancelStdin makes a blocked Read of Stdin return, and says whether it does. Run calls it when the session is over and
-	// then waits for the Read, unless it was told false. Without a CancelStdin it waits until Stdin gives something.
+	// CancelStdin makes a blocked Read of Stdin return, and reports whether it
+	// succeeded. Run calls it at the end of the session, and waits for the Read unless
+	// CancelStdin returned false. If CancelStdin is nil, Run waits for the next return
+	// of Read.
 	CancelStdin func() bool
-	// FilterStdin, if set, is called with each piece of Stdin before it is sent, by the goroutine that reads Stdin, and returns what is sent
-	// instead, possibly more. Sockets are numbered from 1 in the order of opening; 0 means that none is open, and the piece is dropped.
+	// FilterStdin, if not nil, is called by the goroutine that reads Stdin with each
+	// piece before it is sent. It returns what is sent instead, which may be longer.
+	// Sockets are numbered from 1 in the order of opening. If no socket is open, socket
+	// is 0, and the result is dropped.
 	FilterStdin func(p []byte, socket int) []byte
-	// Stdout and Stderr take the remote's output, from Run's goroutine; nil discards.
+	// Stdout and Stderr receive the remote's output from Run's goroutine; nil discards
+	// it.
 	Stdout, Stderr io.Writer
 
-	// Interactive says that a user types at Stdin: while no socket is open, Ctrl-D and Ctrl-C give up, Enter tries again at once
-	// and other keys are dropped; and when the link ends after the user typed Ctrl-D, that is the end.
+	// Interactive means that a user types at Stdin. While no socket is open, Ctrl-D and
+	// Ctrl-C end the session, Enter tries again at once, and other keys are dropped. If
+	// the link ends after the user typed Ctrl-D, the session ends.
 	Interactive bool
 
-	// Keepalive is how long there may be silence on the socket: the server is pinged shortly before. After 20 s of silence, 10 of them after
-	// a ping, the socket is dead, and lost. 0 disables pings and the detection of dead sockets.
+	// Keepalive is the longest silence on the socket: the server is pinged shortly
+	// before. After 20 s of silence, at least 10 s of them after a ping, the socket
+	// counts as lost. 0 disables pings and the detection of dead sockets.
 	Keepalive time.Duration
-	// IdleKeepalive keeps the servers' idle timer (4 hours) from ending the session, whatever Keepalive is.
+	// IdleKeepalive prevents the servers' idle timer (4 hours) from ending the session,
+	// independent of Keepalive.
 	IdleKeepalive bool
-	// OnQuiet is called each second with the time for which the answer to a ping has been overdue (5 s or more), and with 0 when the server
-	// answers again. It is called from a goroutine of its own.
+	// OnQuiet is called each second with the time for which the answer to a ping has
+	// been overdue (at least 5 s), and with 0 when the server answers again. It is
+	// called from a separate goroutine.
 	OnQuiet func(overdue time.Duration)
 
-	// Stuck is called, every 10 s, while the server seems to be blocked by input that the command does not read: nothing arrives, and pings are
-	// not answered. If they are answered, it is called after 30 s, and then more and more rarely. A server also looks blocked when the command
-	// has ended: with more than 160 KiB of input unread it never reports the end. Stuck finds out how the command is: its error ends the
-	// session, nil goes on. It runs in a goroutine of its own.
+	// Stuck is called every 10 s while the server seems to be blocked by input that the
+	// command does not read: nothing arrives, and pings are not answered. If pings are
+	// answered, it is called after 30 s of silence, and then with growing intervals. A
+	// server also looks blocked if the command has ended with more than 160 KiB of input
+	// unread, because the server then never reports the end. Stuck finds out whether the
+	// command still runs. If it returns an error, the session ends with that error. Stuck
+	// is called from a separate goroutine.
 	Stuck func(ctx context.Context) error
 
-	// StartTimeout bounds the time from Run's beginning to the first message on a socket; 0: there is no bound. When it is over the session
-	// ends with a *StartError. WithOutput says that the command writes something when it begins, so that only output, or its end, counts: API
-	// servers that translate the protocol themselves (Kubernetes 1.30 to 1.35) open sockets, and send the first, empty message, for a node that
-	// is dead. Over SPDY no message is sent first; without WithOutput the open connection counts.
+	// StartTimeout is the time limit from the beginning of Run to the first message on
+	// a socket, after which the session ends with a *StartError; 0 means no limit.
+	// WithOutput means that the command writes something when it starts, so that only
+	// output or the end of the command counts as its start: API servers that translate
+	// the protocol themselves (Kubernetes 1.30 to 1.35) open sockets, and send the first,
+	// empty message, even if the node is dead. SPDY has no such first message; without
+	// WithOutput, the open connection counts.
 	//
-	// In an interactive session OnOpen and the keys wait for that message: until then the terminal is not raw, and Ctrl-C is a signal.
+	// An interactive session calls OnOpen and sends keys only after that message. Until
+	// then, the terminal is not raw, and Ctrl-C is a signal.
 	StartTimeout time.Duration
 	WithOutput   bool
-	// OnStart is called, from Run's goroutine, when that message has come. It is not called without a StartTimeout.
+	// OnStart is called from Run's goroutine when that message has arrived. It is not
+	// called without a StartTimeout.
 	OnStart func()
 
-	// Proof is how long a socket after the first one has to bring output; 0: it counts when it is open. Until it has, no socket is open for
-	// OnOpen and for the keys, and a success is a loss: the servers named above then say that all went well. What begins in silence must do
-	// without.
+	// Proof is how long each socket after the first one may take to bring output; 0
+	// means that an open socket is sufficient. Before the output, OnOpen is not called
+	// and keys are not sent, and a success counts as a loss, because the API servers
+	// named above report success for a dead node. Proof must be 0 for a command that
+	// writes nothing when it starts.
 	Proof time.Duration
 
-	// Judge is asked, in Run's goroutine, what the end of a socket means that was a verdict or a loss, and returns that or another error: a
-	// *LostError goes by the policy, as any. The context ends with the session, also when the user gives up (see Interactive): Judge then
-	// returns soon, with a *LostError if it does not know. Nil: the end means what it says.
+	// Judge, if not nil, is called from Run's goroutine with the outcome of a socket,
+	// which is a result of the command or a loss. It returns the same or another
+	// outcome; after a *LostError the session continues according to Reconnect. The
+	// context ends with the session, also if the user gives up (see Interactive); Judge
+	// must then return soon, with a *LostError if it does not know the outcome.
 	Judge func(ctx context.Context, err error) error
 
-	// Size is asked for the terminal's columns and rows, when a socket opens (before any stdin is sent) and after each receive from
-	// Resized. Not ok: unknown, nothing is sent. Nil for no terminal.
+	// Size returns the terminal's columns and rows. It is called when a socket opens
+	// (before any stdin is sent) and after each receive from Resized. If ok is false,
+	// nothing is sent. Nil means that there is no terminal.
 	Size    func() (width, height uint16, ok bool)
 	Resized <-chan struct{}
 
 	redraws    redraws
-	hasStarted bool // the command; of Run's goroutine
+	hasStarted bool // the command has started; used by Run's goroutine
 }
 
-// redraws are wishes for one; 1 slot.
+// redraws is a channel of requests to redraw, with 1 slot.
 type redraws struct {
 	once sync.Once
 	ch   chan struct{}
@@ -367,8 +407,9 @@ func (r *redraws) slot() chan struct{} {
 	return r.ch
 }
 
-// Redraw has a program that fills the screen draw it anew: the terminal becomes one column wider, for a moment (the same size again would be no
-// news to the remote: measured on Kubernetes 1.37). It may be called from any goroutine, and does not wait.
+// Redraw makes a full-screen program redraw the screen: it sends a size that is one
+// column wider, and then the real size. (The remote ignores an unchanged size: measured
+// on Kubernetes 1.37.) Redraw may be called from any goroutine, and does not wait.
 func (s *Session) Redraw() {
 	select {
 	case s.redraws.slot() <- struct{}{}:
@@ -376,18 +417,19 @@ func (s *Session) Redraw() {
 	}
 }
 
-// Run opens the first socket and returns when the session has ended, with all its goroutines:
+// Run opens the first socket, and returns when the session and all its goroutines have
+// ended:
 //
-//   - nil: the command said that it succeeded
-//   - *ExitError: it said a code
-//   - *RemoteError: it could not be run; the server says why
-//   - *LostError: the link ended and nobody said anything, and the policy says no more sockets
+//   - nil: the command succeeded
+//   - *ExitError: the command ended with an exit code
+//   - *RemoteError: the command could not be run; the error has the server's reason
+//   - *LostError: the link ended without an outcome, and the policy allows no more sockets
 //   - *HandshakeError, *DialError, *ProtocolError, *NotYetError: no socket could be opened
-//   - *StartError: nothing came from the command within StartTimeout
+//   - *StartError: the command did not start within StartTimeout
 //   - *OutputError, *InputError: Stdout or Stderr, or Stdin, failed
-//   - the context's cause, when it ended first
+//   - the context's cause, if the context ended first
 //
-// A panic in one of the session's goroutines comes out of Run.
+// If one of the session's goroutines panics, Run panics, too.
 func (s *Session) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -396,7 +438,7 @@ func (s *Session) Run(ctx context.Context) error {
 	if s.Interactive && s.Now == nil {
 		s.Now = p.now
 	}
-	defer func() { // also when a panic is on its way out: nobody reads stdin any more after Run
+	defer func() { // also during a panic: stdin is not read after Run
 		if p.stop() {
 			c.Wait()
 		}
@@ -411,16 +453,17 @@ func (s *Session) Run(ctx context.Context) error {
 	})
 }
 
-// startBound is by when a socket has to show that the command has begun.
+// startBound is a time limit for the start of the command on a socket.
 type startBound struct {
-	within   time.Duration // 0: it need not
+	within   time.Duration // 0: no limit
 	awaited  sign
-	late     error // why the socket is closed otherwise
-	gate     bool  // the session waits for it
-	required bool  // the end of the command does not do instead, not even a success
+	late     error // the reason for closing the socket at the limit
+	gate     bool  // the session waits for the sign
+	required bool  // without the sign, even a success counts as a loss
 }
 
-// firstStart is for the sockets until the command has begun. took is the time since Run's beginning.
+// firstStart returns the limit for the sockets before the command has started. took is
+// the time since the beginning of Run.
 func (s *Session) firstStart(conn *Conn, took time.Duration) startBound {
 	if s.StartTimeout == 0 {
 		s.hasStarted = true
@@ -436,13 +479,14 @@ func (s *Session) firstStart(conn *Conn, took time.Duration) startBound {
 	return b
 }
 
+// laterStart returns the limit for the sockets after the command has started: see Proof.
 func (s *Session) laterStart() startBound {
 	if s.Proof == 0 {
 		return startBound{}
 	}
 	within := s.Proof
 	if !s.until.IsZero() {
-		within = max(min(within, time.Until(s.until)), 1) // 0 is no bound
+		within = max(min(within, time.Until(s.until)), 1) // 0 means no limit
 	}
 	return startBound{within: within, awaited: signOutput, late: errNoOutput, gate: true, required: true}
 }
@@ -454,21 +498,23 @@ func (s *Session) started() {
 	}
 }
 
-// StartError means that the server has accepted a connection, and nothing came from the command within StartTimeout. It may be started later all
-// the same.
+// StartError means that the server has accepted a connection, but the command did not
+// start within StartTimeout. It may still start later.
 type StartError struct{ Within time.Duration }
 
 func (e *StartError) Error() string {
 	return fmt.Sprintf("the command was not started within %v", e.Within)
 }
 
-// Permanent is true: the time is over.
+// Permanent returns true: there is no time for another attempt.
 func (e *StartError) Permanent() bool { return true }
 
-// errPanicked is the cause of a session's end by a panic, which then comes out of Run in place of it.
+// errPanicked is the cause for which the session is canceled after a panic in one of its
+// goroutines. Run does not return it, but panics.
 var errPanicked = errors.New("a goroutine of the session panicked")
 
-// use runs one socket of the session: the caller's goroutine reads, and another writes the sizes, the first one before any stdin.
+// use runs the session on one socket. The caller's goroutine reads; another goroutine
+// writes the sizes, the first one before any stdin.
 func (s *Session) use(ctx context.Context, conn *Conn, c *group.Group, p *pump, b startBound) error {
 	ctx, cancel := context.WithCancel(ctx)
 	writers, proven := &group.Group{OnPanic: c.OnPanic}, make(chan bool, 1)
@@ -522,23 +568,26 @@ func (s *Session) use(ctx context.Context, conn *Conn, c *group.Group, p *pump, 
 	}
 	var lost *LostError
 	if errors.As(err, &lost) && s.Interactive && leaving {
-		p.end(errQuit) // the link ended after Ctrl-D: what the user wanted
+		p.end(errQuit) // the link ended after Ctrl-D, as the user wanted
 	}
 	return err
 }
 
 const (
-	// stuckAfter is how long the server may say nothing before it is pinged, and pongWithin how long it has to answer.
+	// stuckAfter is how long the server may send nothing before it is pinged, and
+	// pongWithin is how long it may take to answer.
 	stuckAfter = 5 * time.Second
 	pongWithin = 5 * time.Second
-	// answeringAfter is how long it may say nothing, and answer: an API server that translates takes megabytes more than the command has
-	// read, and answers pings for ever (measured on Kubernetes 1.37).
+	// answeringAfter is how long a server that answers pings may send nothing else. An
+	// API server that translates the protocol reads megabytes more than the command,
+	// and always answers pings (measured on Kubernetes 1.37).
 	answeringAfter = 30 * time.Second
-	// unreadLimit is the least stdin that can block a server, in bytes: that of a pipe.
+	// unreadLimit is the smallest amount of stdin that can block a server, in bytes: the
+	// capacity of a pipe.
 	unreadLimit = 64 << 10
 )
 
-// watchStuck calls Stuck when there is reason to.
+// watchStuck calls Stuck as described there.
 func (s *Session) watchStuck(ctx context.Context, conn *Conn, p *pump) {
 	timer := time.NewTimer(stuckAfter)
 	defer timer.Stop()
@@ -558,9 +607,9 @@ func (s *Session) watchStuck(ctx context.Context, conn *Conn, p *pump) {
 			if silent < answering {
 				continue
 			}
-			answering = 2 * silent // it is most likely at work
+			answering = 2 * silent // the command is probably busy
 		case ctx.Err() != nil:
-			return // no answer is awaited any more
+			return // the ping was canceled
 		case conn.quiet() < stuckAfter:
 			continue
 		}

@@ -12,34 +12,36 @@ import (
 // stdinSize is the payload of one stdin message, in bytes. Larger ones gain little (64 KiB: 8 %), smaller ones cost.
 const stdinSize = 32 << 10
 
-// The keys that mean something while no socket is open.
+// The keys with a meaning while no socket is open.
 const (
 	keyCtrlC = 0x03
 	keyCtrlD = 0x04
 )
 
-// InputError says that stdin could not be read to its end. The remote process is not told that it has ended.
+// InputError means that stdin could not be read to its end. The stdin of the remote
+// process is not closed.
 type InputError struct{ Err error }
 
 func (e *InputError) Error() string { return "cannot read the input: " + e.Err.Error() }
 func (e *InputError) Unwrap() error { return e.Err }
 
-// pump is the one reader of a session's stdin. It starts with the first socket and outlives each.
+// pump reads the session's stdin. It starts with the first socket and continues until the
+// end of the session.
 type pump struct {
 	session *Session
 	end     func(error)   // ends the session with a cause
-	now     chan struct{} // the user will not wait; 1 slot
+	now     chan struct{} // requests to try again at once; 1 slot
 
 	mu      sync.Mutex
-	opened  *sync.Cond // on mu: opening has ended
+	opened  *sync.Cond // on mu: opening has become false
 	opening bool       // conn is about to be set: keys wait for it
-	started bool
-	conn    *Conn
-	number  int   // how many sockets have been opened
-	past    *Conn // is closed
-	ended   bool  // stdin has
-	over    bool  // the session is
-	last    byte  // the last byte that was typed
+	started bool       // copy was started
+	conn    *Conn      // the open socket, or nil
+	number  int        // the number of sockets opened so far
+	past    *Conn      // the last closed socket
+	ended   bool       // stdin has ended
+	over    bool       // the session has ended
+	last    byte       // the last byte of stdin
 }
 
 func newPump(s *Session, end func(error)) *pump {
@@ -48,14 +50,15 @@ func newPump(s *Session, end func(error)) *pump {
 	return p
 }
 
-// connected makes what is typed from now on wait for open: it is for the new socket, whose first message is the size.
+// connected makes stdin wait for open: it is to be sent on the new socket, whose first
+// message must be the size.
 func (p *pump) connected() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.opening = true
 }
 
-// open makes conn the one that stdin goes to, and begins to read with the first one.
+// open makes conn the socket on which stdin is sent. The first call starts reading stdin.
 func (p *pump) open(conn *Conn, c *group.Group) {
 	p.mu.Lock()
 	start := !p.started && p.session.Stdin != nil
@@ -76,7 +79,8 @@ func (p *pump) open(conn *Conn, c *group.Group) {
 	}
 }
 
-// closed makes what is typed from now on be for kshell, and says whether the last key before was Ctrl-D. It may be repeated, and come before open.
+// closed makes later keys keys for kshell (see offline), and reports whether the last key
+// before was Ctrl-D. It may be called repeatedly, and before open.
 func (p *pump) closed(conn *Conn) (leaving bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -85,7 +89,7 @@ func (p *pump) closed(conn *Conn) (leaving bool) {
 	return p.last == keyCtrlD
 }
 
-// stop makes copy return after its present Read, and says whether that can be waited for.
+// stop makes copy return after its current Read, and reports whether that Read returns.
 func (p *pump) stop() bool {
 	p.mu.Lock()
 	p.over = true
@@ -114,15 +118,15 @@ func (p *pump) copy() {
 		case errors.Is(err, io.EOF):
 			p.finish()
 			return
-		default: // not an end: the remote must not take what it has for the whole
+		default: // do not close the remote's stdin: it must not take a part for the whole
 			p.end(&InputError{err})
 			return
 		}
 	}
 }
 
-// take gives typed bytes to the live socket. A write error is no verdict, and means that the bytes are gone: the reader of the socket
-// will say what happened.
+// take sends stdin on the live socket. It ignores a write error, with which the bytes are
+// lost: the reader of the socket returns the outcome.
 func (p *pump) take(buf []byte) {
 	p.mu.Lock()
 	for p.opening {
@@ -145,7 +149,7 @@ func (p *pump) take(buf []byte) {
 	}
 }
 
-// offline gives keys their meaning while no socket is open.
+// offline handles keys while no socket is open.
 func (p *pump) offline(keys []byte) {
 	switch {
 	case bytes.IndexByte(keys, keyCtrlC) >= 0 || bytes.IndexByte(keys, keyCtrlD) >= 0:
