@@ -21,7 +21,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// A Status can arrive in pieces of any size. The work is linear: with json.Valid on all of it for each piece, this would take 20 minutes.
+// A Status may arrive in pieces of any size. The work is linear in its length: calling
+// json.Valid on the whole text for each piece would take 20 minutes here.
 func TestStatus_ArrivesByteByByte(t *testing.T) {
 	const limit = 20 * time.Second
 	status := []byte(`{"status":"Failure","message":"` + strings.Repeat("{", 1<<20) + `","details":{}}`)
@@ -38,7 +39,8 @@ func TestStatus_ArrivesByteByByte(t *testing.T) {
 	}
 }
 
-// A status is whole as soon as it is a JSON object, however it is cut into pieces, and never when it is not one.
+// FuzzStatusIsWhole checks that a status is complete as soon as it is a JSON object, however
+// it is split into pieces, and that it is never complete if it is not a JSON object.
 func FuzzStatusIsWhole(f *testing.F) {
 	for _, seed := range []string{
 		success, failure("7"), " \n" + success + "\n ", success + "x", success + success, `{"a":"}\"{\\"}`, `{"a":[}`, `{"a":[}]}`, "", "  ", "boom", "}", `"x"`,
@@ -65,7 +67,7 @@ func FuzzStatusIsWhole(f *testing.F) {
 	})
 }
 
-func TestStatus_WithoutOneNothingIsWhole(t *testing.T) {
+func TestStatus_NeverWholeWithoutStatus(t *testing.T) {
 	c := &Conn{codec: codecs[Channel]}
 	if whole, err := c.hear([]byte(success)); whole || err != nil {
 		t.Errorf("whole %v, error %v", whole, err)
@@ -133,7 +135,7 @@ func TestBounds_StatusIsOneEndlessMessage(t *testing.T) {
 	})
 }
 
-// endlessMessage writes one message of 1 GiB, until the client has gone.
+// endlessMessage writes one message of 1 GiB, or until the client has disconnected.
 func endlessMessage(conn net.Conn, ch channel) {
 	_, err := conn.Write(append(frameHeader(1<<30), byte(ch)))
 	for piece := bytes.Repeat([]byte("x"), 32<<10); err == nil; {
@@ -141,7 +143,7 @@ func endlessMessage(conn net.Conn, ch channel) {
 	}
 }
 
-// The first message after a reconnect is held until it is whole.
+// The first message after a reconnect is held in memory until it is complete.
 func TestBounds_FirstOutput(t *testing.T) {
 	for name, c := range map[string]struct {
 		size  int
@@ -248,7 +250,8 @@ func TestBounds_SPDYErrorStream(t *testing.T) {
 	})
 }
 
-// A SPDY frame is refused by its header, before the library makes room for it.
+// A SPDY frame that is too large is refused when its header is read, before the library
+// allocates memory for it.
 func TestBounds_SPDYFrame(t *testing.T) {
 	data := func(size int) []byte {
 		return append(binary.BigEndian.AppendUint32([]byte{0, 0, 0, 5}, uint32(size)), make([]byte, size)...)
@@ -265,7 +268,7 @@ func TestBounds_SPDYFrame(t *testing.T) {
 		"too large":              {slices.Concat(data(5), data(maxFrame+1)), errFrameSize},
 		"too large, control":     {slices.Concat(data(5), control(8, maxFrame+1)), errFrameSize},
 		"a stream of the server": {slices.Concat(data(5), control(1, 20)), errFrameStream},
-		"data that looks so":     {slices.Concat(data(8)[:8], control(1, 0), data(3)), nil},
+		"data like a header":     {slices.Concat(data(8)[:8], control(1, 0), data(3)), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, size := range []int{1, 3, 8, 4096, 1 << 21} {
@@ -291,7 +294,7 @@ func TestBounds_SPDYFrame(t *testing.T) {
 	})
 }
 
-// A refusal is read to 64 KiB, also where net/http unpacks it.
+// At most 64 KiB of a refusal are read, also if net/http decompresses it.
 func TestBounds_Refusal(t *testing.T) {
 	for name, by := range map[string]func(*Dialer) func(context.Context) (*Conn, error){
 		"WebSocket": func(d *Dialer) func(context.Context) (*Conn, error) { return d.with(V5) },
@@ -305,7 +308,7 @@ func TestBounds_Refusal(t *testing.T) {
 					}
 					if r.Header.Get("Accept-Encoding") != "gzip" {
 						w.WriteHeader(http.StatusForbidden)
-						return // then nothing is unpacked
+						return // net/http does not decompress then
 					}
 					w.Header().Set("Content-Encoding", "gzip")
 					w.WriteHeader(http.StatusForbidden)

@@ -33,7 +33,7 @@ type Dialer struct {
 	base   *url.URL
 	client *http.Client
 	http1  func() (http.RoundTripper, error) // for DialSPDY
-	within time.Duration                     // bounds one handshake
+	within time.Duration                     // the time limit of one handshake
 }
 
 // NewDialer prepares to dial the server of cfg. Errors are those of cfg: an unusable host, certificate or credential plugin.
@@ -46,7 +46,7 @@ func NewDialer(cfg *rest.Config) (*Dialer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connection settings: %w", err)
 	}
-	own := *client // each handshake has a transport of its own
+	own := *client // each handshake needs its own transport
 	own.Timeout = 0
 	own.Transport = cmp.Or(client.Transport, http.DefaultTransport)
 	http1 := sync.OnceValues(func() (http.RoundTripper, error) { return newHTTP1(cfg) })
@@ -64,8 +64,9 @@ type Request struct {
 	Origin    bool       // send an Origin header: watch over WebSocket is refused without one
 }
 
-// Dial performs one handshake, within the configuration's timeout, or 35 s where it has none. The context bounds the handshake only. Errors:
-// *HandshakeError when the server answered and refused, *DialError when it could not be reached, and the context's cause.
+// Dial performs one handshake. The time limit is the configuration's timeout, or 35 s if
+// it has none. ctx applies only to the handshake. The error is a *HandshakeError if the
+// server refused, a *DialError if it could not be reached, or the context's cause.
 func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
 	bounded, cancel := context.WithTimeoutCause(ctx, d.within, d.late("WebSocket"))
 	defer cancel()
@@ -90,12 +91,12 @@ func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
 	return newConn(ws, handshake.out), nil
 }
 
-// late is why a handshake was given up.
+// late returns the error of a handshake that was not answered in time.
 func (d *Dialer) late(protocol string) error {
 	return fmt.Errorf("no answer to the %s handshake within %v", protocol, d.within)
 }
 
-// refusal makes sense of a failed handshake: answered, or not reached.
+// refusal returns the error of a failed handshake.
 func (d *Dialer) refusal(err error, resp *http.Response, timeout error) error {
 	var refused *HandshakeError
 	var unknown *ProtocolError
@@ -135,7 +136,7 @@ type HandshakeError struct {
 	Status     *metav1.Status // the server's own, or nil
 	Text       string         // a plain answer, at most 1 KiB, unfiltered; empty for a page, a Status or nothing
 	Page       bool           // the answer was HTML: this is not an API server, or something stands before it
-	Location   string         // of a redirect, without user info and query
+	Location   string         // the target of a redirect, without user info and query
 }
 
 func (e *HandshakeError) Error() string {
@@ -190,12 +191,12 @@ func (e *ProtocolError) Error() string {
 // Permanent is true: the same server selects the same.
 func (e *ProtocolError) Permanent() bool { return true }
 
-// upgrader is the transport of one handshake: any answer but 101 becomes a *HandshakeError, whole, and redirects are not
-// followed (they lead to login pages, and must not be given our credentials). A 101 with another subprotocol than those offered
-// becomes a *ProtocolError.
+// upgrader is the transport of one handshake. It returns a *HandshakeError for any answer
+// except 101, and a *ProtocolError for a 101 with a subprotocol that was not offered. It
+// does not follow redirects: they lead to login pages, which must not get credentials.
 type upgrader struct {
 	http.RoundTripper
-	out *gather // what the socket is written to, after the handshake
+	out *gather // the connection, set after the handshake
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -248,8 +249,8 @@ func newHandshakeError(resp *http.Response, body []byte) *HandshakeError {
 	return e
 }
 
-// location is where resp redirects to, without user info and query; empty if it
-// does not say.
+// location returns the target of the redirect resp, without user info and query; empty if
+// resp has none.
 func location(resp *http.Response) string {
 	u, err := resp.Location()
 	switch {

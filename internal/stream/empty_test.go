@@ -10,7 +10,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// Empty messages and messages without a payload are nothing, whatever was read before them.
+// Empty messages and messages without a payload are ignored, whatever was read before.
 func TestReceive_EmptyMessages(t *testing.T) {
 	each(t, func(t *testing.T, protocol string) {
 		d := pod(t, func(r remote) {
@@ -35,7 +35,8 @@ func TestReceive_EmptyMessages(t *testing.T) {
 	})
 }
 
-// script is a socket with one message, whose reader gives what the script says.
+// script is a socket with one message. Each Read of the message returns the next element
+// of reads.
 type script struct {
 	socket
 	reads []string // "" reads nothing, without an error
@@ -54,7 +55,7 @@ func (s *script) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// A read that brings nothing is not the end of a message, and no piece of it.
+// A Read that returns 0 bytes is neither the end nor a piece of a message.
 func TestReceive_ReadsThatBringNothing(t *testing.T) {
 	for name, reads := range map[string][]string{
 		"before": {"", "", "\x01abc"},

@@ -181,7 +181,7 @@ func verdict(raw []byte) error {
 	return &RemoteError{Message: s.Message, Reason: string(s.Reason), Start: startFailure(s.Message)}
 }
 
-// beginning is as much of a text as fits in a message.
+// beginning returns at most maxText bytes of a text, for use in a message.
 func beginning(text []byte) string { return string(text[:min(len(text), maxText)]) }
 
 func exitCause(s *metav1.Status) (int, error) {

@@ -21,8 +21,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// rawServer serves every handshake with V5 and then gives behave the TCP connection, on which it writes frames itself.
-// What the client sends is read and dropped, so that pings are not answered.
+// rawServer accepts every handshake with V5, and then passes the TCP connection to behave,
+// which writes frames itself. What the client sends is read and dropped, so that pings are
+// not answered.
 func rawServer(t testing.TB, behave func(conn net.Conn)) *Dialer {
 	return serve(t, func(w http.ResponseWriter, r *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -45,17 +46,18 @@ func rawServer(t testing.TB, behave func(conn net.Conn)) *Dialer {
 	})
 }
 
-// frameHeader is the header of an unmasked binary frame, the last of its message.
+// frameHeader returns the header of an unmasked binary frame, the last one of its message.
 func frameHeader(size int) []byte {
 	return binary.BigEndian.AppendUint64([]byte{0x82, 127}, uint64(size))
 }
 
-// message is one whole binary message in one frame.
+// message returns one binary message in one frame.
 func message(ch channel, payload string) []byte {
 	return append(append(frameHeader(headroom+len(payload)), byte(ch)), payload...)
 }
 
-// pingingSession is a session that pings after 10 s of silence and collects what OnQuiet is told.
+// pingingSession returns a session with a Keepalive of 10 s, and the arguments of its calls
+// of OnQuiet.
 func pingingSession(d *Dialer, stdout io.Writer) (s *Session, overdue *[]time.Duration) {
 	overdue = new([]time.Duration)
 	return &Session{
@@ -133,7 +135,7 @@ func TestDeadLink_ConsumerPausedInsideMessage(t *testing.T) {
 	})
 }
 
-// The answer to a ping can arrive between the frames of one message.
+// The answer to a ping may arrive between the frames of one message.
 func TestDeadLink_AnswerInsideMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) {
@@ -161,7 +163,7 @@ func TestDeadLink_AnswerInsideMessage(t *testing.T) {
 	})
 }
 
-// A server that is silent and answers is pinged once per silence of the keepalive, not with every check.
+// A silent server that answers pings is pinged once per keepalive time, not at every check.
 func TestKeepalive_OnePingPerSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var pings atomic.Int32
@@ -222,8 +224,9 @@ func TestIdleKeepalive_IndependentOfKeepalive(t *testing.T) {
 	}
 }
 
-// A ping that meets a server which has sent everything and closed destroys what is still on its way: while output comes, none is sent,
-// not even to find out whether the stdin of before was taken.
+// A ping to a server that has sent everything and closed the connection destroys the data
+// in transit. So no ping is sent while output arrives, not even to find out whether the
+// server has taken the stdin.
 func TestKeepalive_NoPingDuringOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var pings atomic.Int32
@@ -249,8 +252,8 @@ func TestKeepalive_NoPingDuringOutput(t *testing.T) {
 	})
 }
 
-// A link that dies after a session with much stdin is found dead all the same: that the stdin was taken is learned in a lull of the output,
-// or after 5 minutes without one.
+// A dead link is also detected after much stdin was sent: a ping in a lull of the output, or
+// after 5 minutes without a lull, shows that the server has taken the stdin.
 func TestDeadLink_AfterMuchInput(t *testing.T) {
 	for name, c := range map[string]struct{ every, talk time.Duration }{
 		"lulls":    {1100 * time.Millisecond, time.Minute},
@@ -279,7 +282,7 @@ func TestDeadLink_AfterMuchInput(t *testing.T) {
 	}
 }
 
-// talking gives 200 bytes at a time, and then nothing for an hour.
+// talking is a reader that returns 200 bytes at a time, and then nothing for an hour.
 type talking struct {
 	every time.Duration
 	times int
@@ -294,7 +297,8 @@ func (s *talking) Read(p []byte) (int, error) {
 	return min(len(p), 200), nil
 }
 
-// livenessTest runs checks every checkEvery with the state that each second has, and returns the liveness and how many pings were due.
+// livenessTest calls check every checkEvery with the state of that second, and returns the
+// number of pings that were due.
 func livenessTest(t *testing.T, l *liveness, seconds int, state func(second int) linkState) (pings int) {
 	t.Helper()
 	now := l.checked
@@ -309,7 +313,7 @@ func livenessTest(t *testing.T, l *liveness, seconds int, state func(second int)
 	return pings
 }
 
-// silentFor gives the state of a link on which nothing has arrived since the beginning.
+// silentFor returns the states of a link on which nothing has arrived since the beginning.
 func silentFor(sent int64, writing bool) func(int) linkState {
 	return func(second int) linkState {
 		return linkState{silence: time.Duration(second) * time.Second, sent: sent, writing: writing}
@@ -332,9 +336,9 @@ func TestLiveness_Limits(t *testing.T) {
 		{"quiet", 10 * time.Second, 13, silentFor(0, false), 1, false, 1},
 		{"before dead", 10 * time.Second, 19, silentFor(0, false), 1, false, 7},
 		{"dead", 10 * time.Second, 20, silentFor(0, false), 1, true, 8},
-		{"a late ping has its time", time.Minute, 67, silentFor(0, false), 1, false, 5},
-		{"and then it is dead", time.Minute, 68, silentFor(0, false), 1, true, 6},
-		{"an early ping gives no less time", time.Second, 19, silentFor(0, false), 1, false, 14},
+		{"a late ping, before dead", time.Minute, 67, silentFor(0, false), 1, false, 5},
+		{"a late ping, dead", time.Minute, 68, silentFor(0, false), 1, true, 6},
+		{"an early ping does not shorten it", time.Second, 19, silentFor(0, false), 1, false, 14},
 		{"the line buffer may be full", 10 * time.Second, 20, silentFor(lineBuffer, false), 1, true, 8},
 		{"more than the line buffer", 10 * time.Second, 100, silentFor(lineBuffer+1, false), 1, false, 0},
 		{"a write that hangs", 10 * time.Second, 100, silentFor(0, true), 1, false, 0},
@@ -374,7 +378,8 @@ func TestLiveness_AnAnswerEndsIt(t *testing.T) {
 	}
 }
 
-// Output does not say that the server has taken the stdin of before: it may still be blocked by that.
+// Output does not show that the server has taken earlier stdin: it may still be blocked by
+// it.
 func TestLiveness_OutputOfBlockedServer(t *testing.T) {
 	l := newLiveness(10*time.Second, time.Now())
 	livenessTest(t, l, 9, silentFor(64<<10, false))
@@ -387,7 +392,7 @@ func TestLiveness_OutputOfBlockedServer(t *testing.T) {
 	}
 }
 
-// A ping that could not be sent says nothing, and is repeated.
+// A ping that could not be sent shows nothing, and is repeated.
 func TestLiveness_PingFails(t *testing.T) {
 	l := newLiveness(10*time.Second, time.Now())
 	livenessTest(t, l, 8, silentFor(5, false))
@@ -432,7 +437,7 @@ func TestLiveness_AfterSleep(t *testing.T) {
 	}
 }
 
-// Three times checkEvery without a check is not a sleep, for instance on a machine that is busy.
+// Three times checkEvery without a check does not count as sleep: the machine may be busy.
 func TestLiveness_LateChecks(t *testing.T) {
 	l := newLiveness(10*time.Second, time.Now())
 	now := l.checked

@@ -11,7 +11,7 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 )
 
-// brittle is a transport whose sockets panic when they are written to.
+// brittle is a transport whose sockets panic on Write.
 type brittle struct{ http.RoundTripper }
 
 func (b brittle) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -38,7 +38,7 @@ func mustPanic(t *testing.T, with string, f func()) {
 	t.Error("it returned")
 }
 
-// A panic in the goroutine that writes to the socket comes out of Run.
+// A panic in the goroutine that writes to the socket makes Run panic.
 func TestSession_SocketWritePanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) {
@@ -60,7 +60,7 @@ type noStreams struct{ httpstream.Connection }
 func (noStreams) CreateStream(http.Header) (httpstream.Stream, error) { panic("broken library") }
 func (noStreams) CloseChan() <-chan bool                              { return nil }
 
-// A panic in the goroutine that creates a stream comes out of CreateStream.
+// A panic in the goroutine that creates a stream makes CreateStream panic.
 func TestSPDY_CreateStreamPanics(t *testing.T) {
 	c := spdyStreams{noStreams{}, nil}
 	mustPanic(t, "broken library", func() { _, _ = c.CreateStream(http.Header{}) })

@@ -11,8 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// reconnecting is a session whose sockets behave one after the other as the list says, nil for a server that cannot be reached; the
-// last entry is repeated. It returns the delays between the attempts, and how the session ended.
+// reconnecting runs a session. Each of its sockets behaves like the next element of sockets,
+// and the last element is repeated; nil is a server that cannot be reached. reconnecting
+// returns the delays between the attempts, and the outcome.
 func reconnecting(t *testing.T, s *Session, sockets ...func(remote)) (delays []time.Duration, err error) {
 	t.Helper()
 	attempt := 0
@@ -33,7 +34,7 @@ func reconnecting(t *testing.T, s *Session, sockets ...func(remote)) (delays []t
 	return delays, err
 }
 
-// How a socket behaves.
+// Behaviors of a socket.
 var (
 	drops   = func(remote) {}
 	prints  = func(r remote) { r.say(chStdout, "x") }
@@ -53,7 +54,7 @@ func TestBackoff_RestartsAfterSocketThatWorked(t *testing.T) {
 		"sockets that only open":     {[]func(remote){drops, nil, drops, greets, nil, drops, finally}, "[1s 2s 4s 8s 16s 32s]"},
 		"one that printed":           {[]func(remote){drops, nil, prints, nil, nil, finally}, "[1s 2s 1s 2s 4s]"},
 		"one that printed on stderr": {[]func(remote){drops, nil, errs, nil, nil, finally}, "[1s 2s 1s 2s 4s]"},
-		"one that is misunderstood":  {[]func(remote){drops, nil, unknown, finally}, "[1s 2s 4s]"},
+		"one with unknown messages":  {[]func(remote){drops, nil, unknown, finally}, "[1s 2s 4s]"},
 		"one that lived":             {[]func(remote){drops, nil, lives, nil, finally}, "[1s 2s 1s 2s]"},
 		"one that lived too short":   {[]func(remote){drops, nil, dies, nil, finally}, "[1s 2s 4s 8s]"},
 	} {
@@ -68,7 +69,8 @@ func TestBackoff_RestartsAfterSocketThatWorked(t *testing.T) {
 	}
 }
 
-// An API server that translates the protocol opens sockets for a node that is dead. They say nothing, for longer than livedAfter.
+// An API server that translates the protocol opens sockets even if the node is dead. They
+// bring nothing for longer than livedAfter.
 func TestBackoff_GrowsWhileNodeIsDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		silent := func(r remote) { r.hear() }
@@ -84,7 +86,7 @@ func TestBackoff_GrowsWhileNodeIsDead(t *testing.T) {
 	})
 }
 
-// How long a Judge takes is not part of a socket's life.
+// The duration of Judge does not count as time for which the socket was open.
 func TestBackoff_SlowJudge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Session{Judge: func(_ context.Context, err error) error { time.Sleep(time.Minute); return err }}
@@ -122,7 +124,7 @@ func TestGiveUp_EndsInTime(t *testing.T) {
 	}
 }
 
-// The time begins again with a loss of what had worked.
+// The time limit starts again at the loss of a socket that has worked.
 func TestGiveUp_RestartsAfterSocketThatWorked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Session{}
@@ -135,7 +137,7 @@ func TestGiveUp_RestartsAfterSocketThatWorked(t *testing.T) {
 	})
 }
 
-// An attempt that is not answered ends with GiveUpAfter, and the failure before it is the one that counts.
+// GiveUpAfter ends an attempt that is not answered. Run returns the failure before it.
 func TestGiveUp_CutsAttemptShort(t *testing.T) {
 	for name, wrap := range map[string]func(error) error{
 		"cause":   func(err error) error { return err },

@@ -833,7 +833,7 @@ func TestCtrlDWhileALossIsJudgedQuits(t *testing.T) {
 	})
 }
 
-// What Judge waits for ends when the user gives up.
+// The context of Judge ends when the user gives up.
 func TestJudge_ContextEndsOnCtrlC(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(remote) {})

@@ -102,7 +102,7 @@ type spdySocket struct {
 	refused  error // why the handshake failed
 
 	done chan struct{} // closed when the executor has returned
-	in   *inbound      // the wait of Reader; a message is complete when it is returned
+	in   *inbound      // measures how long Reader has waited; Reader returns complete messages
 
 	stdin *io.PipeReader // the executor's
 	input *io.PipeWriter
@@ -419,19 +419,21 @@ type spdyStreams struct {
 	s *spdySocket
 }
 
-// answering is how long an answer may take that has come before the connection ended.
+// answering is how long an answer that was received before the connection ended may take
+// to be delivered.
 const answering = time.Second
 
-// CreateStream implements httpstream.Connection. It notices that the connection has ended, while the library would wait 30 s for an answer.
+// CreateStream implements httpstream.Connection. It returns an error if the connection
+// ends, whereas the library waits 30 s for an answer.
 func (c spdyStreams) CreateStream(headers http.Header) (httpstream.Stream, error) {
 	type created struct {
 		stream httpstream.Stream
 		err    error
 	}
-	headers = headers.Clone() // the caller uses it again
+	headers = headers.Clone() // the caller changes it afterwards
 	answer := make(chan created, 1)
 	creating := group.Group{OnPanic: func() { answer <- created{err: errPanicked} }}
-	creating.Go(func() { // ends after these 30 s; it is not waited for
+	creating.Go(func() { // ends after 30 s at the latest; it is not waited for
 		stream, err := c.Connection.CreateStream(headers)
 		answer <- created{stream, err}
 	})
@@ -440,7 +442,7 @@ func (c spdyStreams) CreateStream(headers http.Header) (httpstream.Stream, error
 	case a = <-answer:
 	case <-c.CloseChan():
 		select {
-		case a = <-answer: // it was on its way, and so may be all that a quick command has said
+		case a = <-answer: // it was in transit, and all output of a short command may follow
 		case <-time.After(answering):
 			a.err = io.ErrUnexpectedEOF
 		}
@@ -461,24 +463,26 @@ func (c spdyStreams) CreateStream(headers http.Header) (httpstream.Stream, error
 	}
 }
 
-// errorStream is the stream on which the Status comes.
+// errorStream is the stream that carries the Status.
 type errorStream struct {
 	httpstream.Stream
 	s *spdySocket
 }
 
-// Read implements io.Reader. The executor reads the stream to its end into memory: one that is too large is cut.
+// Read implements io.Reader. The executor reads the whole stream into memory, so Read
+// ends a stream that is larger than maxMessage.
 func (e errorStream) Read(p []byte) (int, error) {
 	n, err := e.Stream.Read(p)
 	if e.s.keep(p[:n]) > maxMessage {
 		e.s.cut()
-		_, _ = io.Copy(io.Discard, e.Stream) // what has come before the cut: the library waits until it is read
+		_, _ = io.Copy(io.Discard, e.Stream) // the library waits until the data received before the cut is read
 		return 0, errStatusSize
 	}
 	return n, err
 }
 
-// keep keeps what the error stream brings, and returns how much it was: one byte too many is refused elsewhere.
+// keep appends p to status, up to maxMessage+1 bytes, and returns the length of status. A
+// status longer than maxMessage is an error, which Read returns.
 func (s *spdySocket) keep(p []byte) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -488,10 +492,11 @@ func (s *spdySocket) keep(p []byte) int {
 	return len(s.status)
 }
 
-// unfailing is a stream whose Write never fails: a dead connection is noticed by its readers, and the executor would log it.
+// unfailing is a stream whose Write never fails: the executor would log the error. The
+// readers detect a dead connection.
 type unfailing struct {
 	httpstream.Stream
-	over <-chan struct{} // closed when nothing more is to be written
+	over <-chan struct{} // closed when nothing more is written
 }
 
 // Write implements io.Writer.
@@ -502,12 +507,13 @@ func (u unfailing) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// spdyConn is the connection below SPDY. The library reads and writes in very small pieces: they are joined.
+// spdyConn is the connection below SPDY. It buffers reads and writes, because the library
+// reads and writes very small pieces.
 type spdyConn struct {
 	net.Conn // nil: the library asks for no address and sets no deadline
 	in       *bufio.Reader
 	frames   spdyFrames
-	fault    atomic.Pointer[error] // why nothing more is read: a frame that is refused
+	fault    atomic.Pointer[error] // the error of spdyFrames, after which nothing more is read
 	out      *gather
 	close    func()
 }
@@ -516,7 +522,7 @@ func newSPDYConn(socket io.ReadWriteCloser) *spdyConn {
 	out := newGather(socket)
 	return &spdyConn{
 		in: bufio.NewReaderSize(socket, readSize), out: out,
-		close: sync.OnceFunc(func() { _ = out.Close() }), // its error would only say that it was closed already
+		close: sync.OnceFunc(func() { _ = out.Close() }), // an error means that it was closed already
 	}
 }
 
@@ -533,14 +539,16 @@ func (c *spdyConn) Read(p []byte) (int, error) {
 // Write implements net.Conn.
 func (c *spdyConn) Write(p []byte) (int, error) { return c.out.Write(p) }
 
-// Close implements net.Conn. It returns nil, and may be called again: the library would wait for somebody to hear of an error.
+// Close implements net.Conn. It may be called repeatedly, and always returns nil: the
+// library would block to report an error.
 func (c *spdyConn) Close() error {
 	c.close()
 	return nil
 }
 
-// maxFrame bounds a frame of the server's, in bytes: servers write 32 KiB at once. The library holds whole frames, up to 50 for each stream that
-// is not read, and would take 16 MiB for each.
+// maxFrame is the maximum size of a frame from the server, in bytes; servers write frames
+// of 32 KiB. The library holds whole frames in memory, up to 50 for each stream that is
+// not read, and would accept 16 MiB for each frame.
 const maxFrame = maxMessage
 
 var (
@@ -551,11 +559,11 @@ var (
 // spdyFrames checks the headers of the frames (SPDY/3.1, section 2.2) that the server sends.
 type spdyFrames struct {
 	header  [8]byte
-	have    int // bytes of header
-	payload int // bytes of the frame that are to come
+	have    int // the number of bytes in header
+	payload int // the number of bytes of the frame that are missing
 }
 
-// check takes the next bytes.
+// check checks the next bytes.
 func (f *spdyFrames) check(p []byte) error {
 	for len(p) > 0 {
 		n := min(f.payload, len(p))

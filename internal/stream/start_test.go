@@ -116,7 +116,7 @@ type collector struct{ text string }
 
 func (c *collector) Write(p []byte) (int, error) { c.text += string(p); return len(p), nil }
 
-// A command that ends before it has said anything is no failure of the start.
+// A command that ends without output counts as started.
 func TestStartTimeout_CommandEndsWithoutOutput(t *testing.T) {
 	for _, interactive := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -135,7 +135,7 @@ func TestStartTimeout_CommandEndsWithoutOutput(t *testing.T) {
 	}
 }
 
-// A socket that is lost before the command has begun does not lengthen the time.
+// The loss of a socket before the command has started does not extend the time limit.
 func TestStartTimeout_SocketsAreLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sockets := 0
@@ -153,7 +153,7 @@ func TestStartTimeout_SocketsAreLost(t *testing.T) {
 		if took := time.Since(begin); !errors.As(err, &unstarted) || took != s.StartTimeout || sockets != 3 {
 			t.Errorf("ended by %v after %v and %d sockets", err, took, sockets)
 		}
-		time.Sleep(time.Minute) // the last socket's far side
+		time.Sleep(time.Minute) // the handler of the last socket
 		synctest.Wait()
 	})
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Each piece of stdin is given to FilterStdin with the number of the socket that it
-// is sent on, and what that returns is sent instead.
+// FilterStdin is called with each piece of stdin and the number of the socket, and its
+// result is sent instead.
 func TestSession_FilterStdin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var arrived []string

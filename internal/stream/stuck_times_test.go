@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// askTimes runs a session that sends n bytes of stdin to a server that does behave, and returns when Stuck was called in the first
-// while, in seconds.
+// askTimes runs a session that sends n bytes of stdin to a server with the behavior behave.
+// It returns the seconds after the start at which Stuck was called, up to while.
 func askTimes(t *testing.T, n int, while time.Duration, stdout writerFunc, behave func(r remote)) (seconds []int) {
 	t.Helper()
 	start := time.Now()
@@ -36,7 +36,7 @@ func askTimes(t *testing.T, n int, while time.Duration, stdout writerFunc, behav
 	return seconds
 }
 
-// reading reads, and so answers pings, until the client goes.
+// reading reads until the client disconnects, which also answers pings.
 func reading(r remote) {
 	for open := true; open; {
 		_, _, open = r.hear()
