@@ -13,7 +13,10 @@ package main
 import (
 	"context"
 	"io"
+	"log/slog"
 	"os"
+
+	"k8s.io/klog/v2"
 
 	"kshell/internal/stream"
 )
@@ -40,7 +43,10 @@ func kshell(std streams) int {
 	})
 	defer stop()
 	defer local.onPanic()
-	return runAs(ctx, std, &local, called, args)
+	a := assemble(std, &local, called, args)
+	// klog's logger is a global of the process: it is set before anything logs.
+	klog.SetSlogLogger(slog.New(slog.NewTextHandler(a.notice.details(), nil)))
+	return a.execute(ctx, args)
 }
 
 // mute discards what cobra and credential plugins (through client-go) write to stderr:
@@ -59,16 +65,23 @@ type streams struct {
 	Out, Err io.Writer
 }
 
-// runAs runs the program under the name called, and returns the exit code.
-func runAs(ctx context.Context, std streams, local *lastResort, called string, args []string) int {
+// assemble returns the program under the name called. A completion writes nothing to
+// stderr.
+func assemble(std streams, local *lastResort, called string, args []string) *app {
 	if completing(args) {
 		std.Err = io.Discard
 	}
-	a := &app{streams: std, printed: &sticky{Writer: std.Out}, notice: newNotice(std.Err), lastResort: local, called: called}
+	return &app{
+		streams: std, printed: &sticky{Writer: std.Out}, notice: newNotice(std.Err), lastResort: local, called: called,
+	}
+}
+
+// execute runs the command line, and returns the exit code.
+func (a *app) execute(ctx context.Context, args []string) int {
 	root := newRoot(a)
 	root.SetArgs(leveled(args))
 	err := root.ExecuteContext(ctx)
-	local.yield()
+	a.lastResort.yield()
 	if err == nil {
 		err = a.warned()
 	}

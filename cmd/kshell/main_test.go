@@ -85,7 +85,7 @@ func (s suite) Run() int {
 
 // run is the program under its own name.
 func run(ctx context.Context, std streams, local *lastResort, args []string) int {
-	return runAs(ctx, std, local, "kshell", args)
+	return assemble(std, local, "kshell", args).execute(ctx, args)
 }
 
 // newApp is an app whose words and output are discarded.

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
-	"k8s.io/klog/v2"
 
 	"kshell/internal/kubeconfig"
 	"kshell/internal/settings"
@@ -66,7 +64,6 @@ command ended, and lives through broken connections.`,
 	root.SetHelpCommand(newHelp())
 	root.InitDefaultCompletionCmd()
 	strict(root)
-	klog.SetSlogLogger(slog.New(slog.NewTextHandler(a.notice.details(), nil)))
 	return root
 }
 
