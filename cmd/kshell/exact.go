@@ -95,7 +95,8 @@ func (j *job) exactly(ctx context.Context) (plainly bool, err error) {
 		return false, errSurroundings(state)
 	case p.exact.mode == exactAlways:
 		return false, &hinted{
-			errors.New("--exact=always is not possible here: " + why), "--exact=auto runs the command without exact mode if necessary",
+			errors.New("--exact=always is not possible here: " + why),
+			"--exact=auto runs the command without exact mode if necessary",
 		}
 	}
 	j.notice.detail("not in exact mode: %s", why)
@@ -196,8 +197,8 @@ var errUnreported = errors.New("the server claims that the command succeeded, bu
 
 // errPartLost means that the script lost one of its processes while the command ran.
 var errPartLost = &hinted{
-	errors.New("the command was ended because a process of kshell's script in the container ended or could not be started: " +
-		"the container may be at its process or memory limit"),
+	errors.New("the command was ended because a process of kshell's script in the container ended or could not be " +
+		"started: the container may be at its process or memory limit"),
 	"--exact=never runs a command without the script",
 }
 

@@ -15,8 +15,8 @@ func TestOnlyWhatHasNotRunIsRunPlainly(t *testing.T) {
 		err   error
 		again bool
 	}{
-		"a success without a word":           {exact.Unknown, nil, false},
-		"a code without a word":              {exact.Unknown, exit, false},
+		"a success without a report":         {exact.Unknown, nil, false},
+		"a code without a report":            {exact.Unknown, exit, false},
 		"there is no sh":                     {exact.Unknown, &stream.RemoteError{Start: stream.StartNotFound}, true},
 		"a link that was lost":               {exact.Unknown, &stream.LostError{Err: errUnreported}, false},
 		"it runs":                            {exact.Running, exit, false},

@@ -62,12 +62,16 @@ func (f *liveFlags) policy(auto stream.Reconnect) stream.Reconnect {
 const escapeNone = "none"
 
 func (f *liveFlags) addTo(flags *pflag.FlagSet) {
-	flags.DurationVar(&f.keepalive, "keepalive", keepaliveDefault, "ping the server before it has been silent for this long; after 20 s of silence the connection counts as lost; 0 disables pings")
+	flags.DurationVar(&f.keepalive, "keepalive", keepaliveDefault,
+		"ping the server before it has been silent for this long; after 20 s of silence the connection counts as lost; 0 disables pings")
 	flags.BoolVar(&f.noIdleKeepalive, "no-idle-keepalive", false, "let the server end a session in which nothing has happened for 4 hours (independent of --keepalive)")
-	flags.StringVar(&f.escape, "escape-char", escapeDefault, "on a terminal, begins kshell's own keys at the beginning of a line (~? lists them); none disables them")
+	flags.StringVar(&f.escape, "escape-char", escapeDefault,
+		"on a terminal, begins kshell's own keys at the beginning of a line (~? lists them); none disables them")
 	flags.StringVar(&f.reconnect, "reconnect", reconnectAuto, "take a lost connection up again: auto (a shell on a terminal), always (run another command again, too), never")
-	flags.DurationVar(&f.connectTimeout, "connect-timeout", connectTimeoutDefault, "how long to retry a connection that cannot be opened, before anything runs; 0 means no retries")
-	flags.DurationVar(&f.reconnectTimeout, "reconnect-timeout", 10*time.Minute, "how long to try to reconnect a shell; 0 means no limit")
+	flags.DurationVar(&f.connectTimeout, "connect-timeout", connectTimeoutDefault,
+		"how long to retry a connection that cannot be opened, before anything runs; 0 means no retries")
+	flags.DurationVar(&f.reconnectTimeout, "reconnect-timeout", 10*time.Minute,
+		"how long to try to reconnect a shell; 0 means no limit")
 }
 
 // prefer applies the settings whose flags are not set. An error names the setting.

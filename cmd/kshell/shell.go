@@ -117,8 +117,8 @@ func errSurroundings(state exact.State) error {
 		return errNoSurroundings
 	}
 	return &hinted{
-		errors.New("the command was not started: kshell's script cannot set a variable, or cannot start processes in the container, " +
-			"which may be at its process or memory limit"),
+		errors.New("the command was not started: kshell's script cannot set a variable, or cannot start processes in " +
+			"the container, which may be at its process or memory limit"),
 		"without --env and --workdir, the command is run without the script",
 	}
 }

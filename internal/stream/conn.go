@@ -70,8 +70,8 @@ func newConn(ws *websocket.Conn, out *gather) *Conn {
 	}
 }
 
-// Protocol returns the subprotocol that the server selected, with the prefix "SPDY/3.1 " if the transport is SPDY. It is empty for a
-// plain message stream.
+// Protocol returns the subprotocol that the server selected, with the prefix "SPDY/3.1 "
+// if the transport is SPDY. It is empty for a plain message stream.
 func (c *Conn) Protocol() string { return c.protocol }
 
 // HalfCloses reports whether the subprotocol can tell the remote process that its stdin has ended.

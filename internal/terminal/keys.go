@@ -22,7 +22,7 @@ const maxKeys = 64 << 10
 // the escape character twice sends it once, as in ssh. A goroutine reads the
 // source, so that kshell's keys work while the remote reads nothing.
 //
-// Kshell's keys are recognized only if they are typed. They are ignored in a
+// kshell's keys are recognized only if they are typed. They are ignored in a
 // bracketed paste, and when one read returns them together with other input, as a
 // paste without brackets does. Input that the terminal itself sends (the answer to
 // a query, a mouse event) is passed on, and what follows it at the beginning of a
