@@ -400,7 +400,7 @@ func parseMark(p []byte) (m *marked, ok bool) {
 	}
 	end := bytes.Index(words, []byte(markEnds))
 	if end < 0 || end > maxMark {
-		return nil, end > maxMark || len(words) > maxMark
+		return nil, len(words) >= maxMark+len(markEnds)
 	}
 	long := len(markBegins) + end + len(markEnds)
 	switch end := p[long:]; {
