@@ -1,0 +1,259 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kshell/internal/apiclient"
+)
+
+// recorded returns a client of a server that answers each request with body,
+// and the URLs of the requests.
+func recorded(t *testing.T, body string) (*Client, *[]*url.URL) {
+	t.Helper()
+	var urls []*url.URL
+	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		urls = append(urls, r.URL)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, body)
+	})
+	return client, &urls
+}
+
+// Objects that take little space in the response take memory all the same.
+func TestClient_ListOfManySmallObjects(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: takes long with the race detector, and tests no goroutine")
+	}
+	for name, test := range map[string]struct {
+		size uintptr
+		item string
+		list func(*Client) error
+	}{
+		"nodes": {unsafe.Sizeof(corev1.Node{}), `{}`, func(c *Client) error {
+			_, err := c.Nodes(t.Context(), "")
+			return err
+		}},
+		"pods": {
+			unsafe.Sizeof(corev1.Pod{}), fmt.Sprintf(`{"metadata":{"labels":{%q:%q,%q:%q}}}`, nameLabel, nameValue, managerLabel, managerValue),
+			func(c *Client) error {
+				_, err := c.Pods(t.Context(), "")
+				return err
+			},
+		},
+		"namespaces": {unsafe.Sizeof(corev1.Namespace{}), `{}`, func(c *Client) error {
+			_, _, err := c.Allowing(t.Context())
+			return err
+		}},
+	} {
+		items := strings.Repeat(","+test.item, apiclient.MaxKept/int(test.size)+1)
+		client, _ := recorded(t, `{"kind":"List","items":[`+items[1:]+`]}`)
+		var large *apiclient.TooLargeError
+		if err := test.list(client); !errors.As(err, &large) {
+			t.Errorf("%s: got %v, want a *apiclient.TooLargeError", name, err)
+		}
+	}
+}
+
+func TestClient_PodsOfANamespace(t *testing.T) {
+	for namespace, want := range map[string]string{"": "/api/v1/pods", "ops": "/api/v1/namespaces/ops/pods"} {
+		client, urls := recorded(t, `{"kind":"PodList","items":[]}`)
+		if _, err := client.Pods(t.Context(), namespace); err != nil || len(*urls) != 1 || (*urls)[0].Path != want {
+			t.Errorf("namespace %q: requested %v, %v, want %s", namespace, *urls, err, want)
+		}
+	}
+}
+
+func TestClient_LogParameters(t *testing.T) {
+	at := time.Date(2026, 1, 2, 4, 4, 5, 0, time.FixedZone("CET", 3600))
+	for name, test := range map[string]struct {
+		from   From
+		follow bool
+		want   url.Values
+	}{
+		"everything": {From{}, false, url.Values{"container": {Container}, "follow": {"false"}}},
+		"follow":     {From{}, true, url.Values{"container": {Container}, "follow": {"true"}}},
+		"last lines": {From{Tail: 1}, false, url.Values{"container": {Container}, "follow": {"false"}, "tailLines": {"1"}}},
+		"since":      {From{Since: at}, false, url.Values{"container": {Container}, "follow": {"false"}, "sinceTime": {"2026-01-02T03:04:05Z"}}},
+	} {
+		client, urls := recorded(t, "")
+		log, err := client.Log(t.Context(), Pod(wanted()), test.from, test.follow)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		_ = log.Close()
+		if diff := cmp.Diff(test.want, (*urls)[0].Query()); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", name, diff)
+		}
+	}
+}
+
+func TestClient_Allowing(t *testing.T) {
+	client, _ := recorded(t, `{"kind":"NamespaceList","items":[
+		{"metadata":{"name":"system","labels":{"pod-security.kubernetes.io/enforce":"privileged"}}},
+		{"metadata":{"name":"going","deletionTimestamp":"2026-01-02T03:04:05Z","labels":{"pod-security.kubernetes.io/enforce":"privileged"}}},
+		{"metadata":{"name":"shop","labels":{"pod-security.kubernetes.io/enforce":"restricted"}}},
+		{"metadata":{"name":"default","labels":{"pod-security.kubernetes.io/warn":"restricted"}}},
+		{"metadata":{"name":"gone","deletionTimestamp":"2026-01-02T03:04:05Z"}}]}`)
+	say, silent, err := client.Allowing(t.Context())
+	if diff := cmp.Diff([][]string{{"system"}, {"default"}}, [][]string{say, silent}); diff != "" || err != nil {
+		t.Errorf("%v, -want +got:\n%s", err, diff)
+	}
+	refused := serve(t, func(w http.ResponseWriter, r *http.Request) { status(w, r, 403, metav1.StatusReasonForbidden) })
+	if say, silent, err := refused.Allowing(t.Context()); err == nil || say != nil || silent != nil {
+		t.Errorf("forbidden: got %v, %v, %v", say, silent, err)
+	}
+}
+
+func TestFactsOf_Kind(t *testing.T) {
+	shell := wanted()
+	shell.Shell = true
+	if !FactsOf(Pod(shell)).Shell || FactsOf(Pod(wanted())).Shell || FactsOf(annotated(nil)).Shell {
+		t.Error("only the pod of a shell is one to attach to")
+	}
+}
+
+func TestIsWindows(t *testing.T) {
+	node := func(system, label string) *corev1.Node {
+		n := &corev1.Node{}
+		n.Status.NodeInfo.OperatingSystem = system
+		if label != "" {
+			n.Labels = map[string]string{corev1.LabelOSStable: label}
+		}
+		return n
+	}
+	for _, test := range []struct {
+		system, label string
+		want          bool
+	}{
+		{"", "", false},
+		{"linux", "linux", false},
+		{"windows", "windows", true},
+		{"windows", "", true},
+		{"", "windows", true}, // the kubelet has not reported yet
+	} {
+		if got := IsWindows(node(test.system, test.label)); got != test.want {
+			t.Errorf("system %q, label %q: got %v", test.system, test.label, got)
+		}
+	}
+}
+
+func TestNotReady(t *testing.T) {
+	disk := corev1.NodeCondition{Type: corev1.NodeDiskPressure, Status: corev1.ConditionFalse, Reason: "KubeletHasNoDiskPressure"}
+	for name, test := range map[string]struct {
+		ready corev1.NodeCondition
+		want  string
+	}{
+		"ready":   {corev1.NodeCondition{Status: corev1.ConditionTrue, Reason: "KubeletReady", Message: "posting ready status"}, ""},
+		"lost":    {corev1.NodeCondition{Status: corev1.ConditionUnknown, Reason: "NodeStatusUnknown", Message: "no status"}, "is not ready (NodeStatusUnknown): no status"},
+		"reason":  {corev1.NodeCondition{Status: corev1.ConditionFalse, Reason: "KubeletNotReady"}, "is not ready (KubeletNotReady)"},
+		"message": {corev1.NodeCondition{Status: corev1.ConditionFalse, Message: "no network"}, "is not ready: no network"},
+		"neither": {corev1.NodeCondition{Status: corev1.ConditionFalse}, "is not ready"},
+	} {
+		test.ready.Type = corev1.NodeReady
+		n := &corev1.Node{Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{disk, test.ready}}}
+		if got := NotReady(n); got != test.want {
+			t.Errorf("%s: got %q, want %q", name, got, test.want)
+		}
+	}
+	if got := NotReady(&corev1.Node{}); got != "" {
+		t.Errorf("nothing reported: got %q", got)
+	}
+}
+
+func TestCreateError_Response(t *testing.T) {
+	code := func(code int32) error {
+		return fmt.Errorf("x: %w", &apierrors.StatusError{ErrStatus: metav1.Status{Code: code}})
+	}
+	for name, test := range map[string]struct {
+		err                      error
+		answered, failed, unsent bool
+	}{
+		"403":                 {code(403), true, false, false},
+		"499":                 {code(499), true, false, false},
+		"500":                 {code(500), false, true, false},
+		"503":                 {code(503), false, true, false},
+		"connection refused":  {&url.Error{Op: "Post", Err: &net.OpError{Op: "dial", Err: errors.New("refused")}}, false, false, true},
+		"connection lost":     {&url.Error{Op: "Post", Err: &net.OpError{Op: "read", Err: errors.New("reset")}}, false, false, false},
+		"response is cut off": {io.ErrUnexpectedEOF, false, false, false},
+	} {
+		e := newCreateError(Pod(wanted()), test.err)
+		if e.Answered() != test.answered || e.Failed() != test.failed || e.Unsent() != test.unsent {
+			t.Errorf("%s: answered %v, failed %v, unsent %v", name, e.Answered(), e.Failed(), e.Unsent())
+		}
+	}
+}
+
+func TestReserved(t *testing.T) {
+	for label, want := range map[string]bool{nameLabel: true, managerLabel: true, "team": false, "": false} {
+		if got := Reserved(label); got != want {
+			t.Errorf("%q: got %v", label, got)
+		}
+	}
+}
+
+func TestName_FirstAndLastLetters(t *testing.T) {
+	if got, want := name("azAZ09", "abc234"), "node-shell-azaz09-abc234"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestHeartbeatInterval(t *testing.T) {
+	if got := HeartbeatInterval(DefaultHeartbeat); got != time.Minute {
+		t.Errorf("got %v, want a fifth of %v", got, DefaultHeartbeat)
+	}
+}
+
+func TestBeat_ID(t *testing.T) {
+	for id, want := range map[string]string{"": "", "k1": "-k1"} {
+		if got := Beat(false, id); got[len(got)-1] != want {
+			t.Errorf("id %q: got %q, want %q at the end", id, got, want)
+		}
+	}
+}
+
+func TestCommand_Windows(t *testing.T) {
+	o := Options{Windows: true}
+	for _, args := range [][]string{{"ipconfig"}, {"cmd", "/c", "dir"}} {
+		if got := o.Command(args); !slices.Equal(got, args) {
+			t.Errorf("got %q, want %q", got, args)
+		}
+	}
+	if got := o.Command(nil); !slices.Equal(got, []string{"powershell"}) {
+		t.Errorf("no arguments: got %q", got)
+	}
+}
+
+// Without an answer it is not known whether the pod still exists.
+func TestClient_RemoveWithoutTime(t *testing.T) {
+	client := serve(t, func(http.ResponseWriter, *http.Request) {})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := client.Remove(ctx, Pod(wanted())); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
+
+// Client-side throttling would delay the requests of a person.
+func TestClient_NotThrottled(t *testing.T) {
+	client, _ := recorded(t, "")
+	if limiter := client.core.GetRateLimiter(); limiter != nil {
+		t.Errorf("limited to %v requests per second", limiter.QPS())
+	}
+}
