@@ -350,36 +350,32 @@ contexts: [{name: g, context: {cluster: g}}], clusters: [{name: g, cluster: {ser
 	return file
 }
 
-// unanswered is what is said of a handshake that nobody answers.
-var unanswered = regexp.MustCompile(`^kshell: [^\n]*no answer to the WebSocket handshake within 35s\n(hint: [^\n]+\n)?$`)
+// notStarted matches the message about a command that a node does not start, after
+// the lines about the wait and the node.
+var notStarted = regexp.MustCompile(`(?m)^kshell: node \S+ has not started the command within 35s; [^\n]+\nhint: [^\n]+\n\z`)
 
-func TestAHandshakeThatNobodyAnswersEnds(t *testing.T) {
+// A command that the kubelet does not start ends after 35 s. The translating API
+// server completes the handshake before it asks the kubelet, so there the open
+// connection proves nothing.
+func TestStartTimeout_PausedKubelet(t *testing.T) {
 	notInCI(t)
 	breaks(t)
 	pod := ready(t, sleeper(victim))
-	mute := map[string]*live{}
+	silent := map[string]*live{}
 	for name, s := range map[string]harness.Server{"kubelet": harness.MainServer, "apiserver": harness.TranslatingServer} {
-		mute["gateway before "+name] = start(t, program(gateway(t, s)), nil, "exec", pod, "--", "true")
+		silent["gateway before "+name] = start(t, program(gateway(t, s)), nil, "exec", pod, "--", "true")
 	}
 	check(t, cluster.PauseKubelet(victim))
-	mute["paused kubelet"] = start(t, before(harness.MainServer), nil, "exec", pod, "--", "true")
-	// This server answers the handshake before it asks the kubelet: kshell is connected, and waits for ever.
-	promised := start(t, before(harness.TranslatingServer), nil, "exec", pod, "--", "sh", "-c", "echo late; exit 6")
-	for name, l := range mute {
+	for name, s := range map[string]harness.Server{"kubelet": harness.MainServer, "apiserver": harness.TranslatingServer} {
+		silent["paused kubelet, "+name] = start(t, before(s), nil, "exec", pod, "--", "sh", "-c", "echo late; exit 6")
+	}
+	for name, l := range silent {
 		t.Run(name, func(t *testing.T) {
 			r := l.within(t, aMinute)
-			if r.Code != 255 || !unanswered.MatchString(unhurried(r.Err)) || r.Took < 34*time.Second || r.Took > 50*time.Second {
-				t.Errorf("after %v: exit code %d, stderr %q", r.Took, r.Code, r.Err)
+			if r.Code != 255 || r.Out != "" || !notStarted.MatchString(r.Err) || r.Took < 34*time.Second || r.Took > 50*time.Second {
+				t.Errorf("after %v: exit code %d, stdout %q, stderr %q", r.Took, r.Code, r.Out, r.Err)
 			}
 		})
 	}
-	if promised.ended() {
-		t.Errorf("a server that promised too much is noticed: %d, %s", promised.cmd.ProcessState.ExitCode(), promised.err.String())
-	}
 	check(t, cluster.ResumeKubelet(victim))
-	t.Run("paused kubelet behind a promise", func(t *testing.T) {
-		if r := promised.within(t, soon); r.Out != "late\n" || r.Code != 6 || unhurried(r.Err) != "" {
-			t.Errorf("after the kubelet went on: %+v", r)
-		}
-	})
 }

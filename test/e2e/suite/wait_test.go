@@ -289,11 +289,12 @@ var lostWords = regexp.MustCompile(`^kshell: connection lost: [^\n]+ before the 
 // jargon is what no user should have to read.
 var jargon = regexp.MustCompile(`EOF|websocket|goroutine|0x|\btcp\b|->|wsarecv|stream error|nil|%!`)
 
-// slowly are the lines that kshell says while something takes its time, or does not answer, and else does not say.
+// slowly matches the lines that kshell writes only while something is slow or does
+// not answer.
 var slowly = regexp.MustCompile(`(?m)^kshell: (?:waiting(?: \(up to \S+, see --pod-running-timeout\)| for [0-9]+ s now)?: .*|the pod runs, after [0-9]+ s|` +
-	`no reply for [0-9]+ s|the connection is alive again|warning: the cluster has lost touch with node .*|warning: .*; trying again in [0-9]+ s)\n`)
+	`waiting for (?:the API server at|node) .*|no reply for [0-9]+ s|the connection is alive again|warning: the cluster has lost touch with node .*|warning: .*; trying again in [0-9]+ s)\n`)
 
-// unhurried is stderr without these lines, for whom they are not what is tested.
+// unhurried returns stderr without these lines, for tests of other messages.
 func unhurried(stderr string) string { return slowly.ReplaceAllString(stderr, "") }
 
 // isLost checks that kshell said that the connection was lost, in one sentence, and nothing else.
