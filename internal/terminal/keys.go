@@ -137,7 +137,7 @@ func (k *Keys) pass(keys []byte) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for len(k.typed) >= maxKeys && !k.over {
+	for len(k.typed)+len(keys) > maxKeys && !k.over {
 		k.changed.Wait()
 	}
 	k.typed = append(k.typed, keys...)
