@@ -49,6 +49,7 @@ func sendReads(t *testing.T, reads ...string) (passed, own string) {
 // reports are sequences that the terminal itself sends, such as answers to queries.
 var reports = map[string]string{
 	"cursor position":                 "\x1b[24;3R",
+	"cursor position, line 99":        "\x1b[99;3R",
 	"extended cursor position":        "\x1b[?24;3;1R",
 	"status":                          "\x1b[0n",
 	"colour scheme":                   "\x1b[?997;1n",

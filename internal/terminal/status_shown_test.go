@@ -1,0 +1,115 @@
+package terminal
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+)
+
+// TestSetStatus_Shown lists what a program may have written when a status is shown,
+// in a terminal of 40 columns.
+func TestSetStatus_Shown(t *testing.T) {
+	x := func(n int) string { return strings.Repeat("x", n) }
+	for _, tt := range []struct {
+		name, written string
+		want          bool
+	}{
+		{"after a title", "\x1b]0;title\x07", true},
+		{"after a title that ESC \\ ends", "\x1b]0;title\x1b\\", true},
+		{"after a canceled title", "\x1b]0;title\x18", true},
+		{"after a substituted title", "\x1b]0;title\x1a", true},
+		{"BEL inside a sequence", "\x1b[3\x07", false},
+		{"line feed inside a sequence", "\x1b[3\n", false},
+		{"after a character set", "\x1b(0", true},
+		{"after ESC and a space", "\x1b ", false},
+		{"after a sequence with a space", "\x1b F", true},
+		{"after inserted characters", "\x1b[3@", true},
+		{"after the cursor was saved and restored", "\x1b7\x1b8", true},
+		{"after the cursor was saved and restored, CSI", "\x1b[s\x1b[u", true},
+		{"after the cursor was saved, and a reset", "\x1b7\x1bc", true},
+		{"after the margins were set", "\x1b[1s", true},
+		{"after private modes were saved", "\x1b[?s", true},
+		{"after another sequence that s ends", "\x1b[ s", true},
+
+		{"inside a character of 4 bytes", "\xf0\x9f\x98", false},
+		{"after a character of 4 bytes", "\xf0\x9f\x98\x80", true},
+		{"before the last column", x(39), true},
+		{"after the last column", x(40), false},
+		{"in the next line", x(41), true},
+		{"a wide character in the last columns", x(38) + "漢", false},
+		{"a wide character in the next line", x(39) + "漢", true},
+		{"backspace from the last column", x(40) + "\b", true},
+		{"backspace and one character", x(40) + "\by", true},
+		{"backspace and two characters", x(40) + "\byz", false},
+		{"backspace before the last column", x(39) + "\byy", false},
+		{"backspace in the first column", "\b" + x(40), false},
+		{"a tab in the first stop", "x\t" + x(32), false},
+		{"a tab in the second stop", x(9) + "\t" + x(24), false},
+		{"a tab at a stop", x(8) + "\t" + x(24), false},
+		{"a tab in the last column", x(39) + "\tx", false},
+		{"a color after the last column", x(40) + "\x1b[m", false},
+		{"a move after the last column", x(40) + "\x1b[A", true},
+		{"a move and back to the last column", x(40) + "\x1b7\x1b[A\x1b8", false},
+		{"a carriage return", x(40) + "\r", true},
+	} {
+		s := &Screen{Writer: io.Discard, Over: io.Discard, Columns: func() int { return wide }}
+		_, _ = io.WriteString(s, tt.written)
+		if got := s.SetStatus("no reply"); got != tt.want {
+			t.Errorf("%s: shown = %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestSetStatus_Width(t *testing.T) {
+	for _, tt := range []struct {
+		name, written string
+		columns       int
+		text, shown   string
+	}{
+		{"narrowest", "", 20, "no reply", "no reply"},
+		{"longest text", "", 40, strings.Repeat("a", 37), strings.Repeat("a", 37)},
+		{"longer text", "", 40, strings.Repeat("a", 38), strings.Repeat("a", 36) + "…"},
+		{"unknown", strings.Repeat("x", 79), 0, "no reply", "no reply"},
+		{"unknown, full line", strings.Repeat("x", 80), 0, "no reply", ""},
+	} {
+		var over bytes.Buffer
+		s := &Screen{Writer: io.Discard, Over: &over, Columns: func() int { return tt.columns }}
+		_, _ = io.WriteString(s, tt.written)
+		if got := s.SetStatus(tt.text); got != (tt.shown != "") {
+			t.Errorf("%s: shown = %t", tt.name, got)
+		}
+		_, words, _ := strings.Cut(over.String(), "\x1b[0;7m ")
+		if got, _, _ := strings.Cut(words, " \x1b[m"); got != tt.shown {
+			t.Errorf("%s: %q is shown, want %q", tt.name, got, tt.shown)
+		}
+	}
+}
+
+func TestScreen_LongestParameters(t *testing.T) {
+	for size, want := range map[int]string{maxNumber: "\x1b[?1049l\x1b[m", maxNumber + 1: ""} {
+		s := &Screen{Writer: io.Discard}
+		_, _ = io.WriteString(s, "\x1b[?"+strings.Repeat("0", size-4)+"1049h")
+		if got := string(s.Reset()); got != want {
+			t.Errorf("parameters of %d bytes: reset %q, want %q", size, got, want)
+		}
+	}
+}
+
+// A report that arrives in the rest of a discarded line is passed on, up to the
+// limit.
+func TestLineGuard_LongestReport(t *testing.T) {
+	for _, size := range []int{maxPending, maxPending + 1} {
+		g := &LineGuard{}
+		g.Filter([]byte("cd "), 1)
+		g.Connected()
+		report := "\x1b]" + strings.Repeat("x", size-2) + "\a"
+		got := string(g.Filter([]byte(report), 2))
+		if size <= maxPending && got != report {
+			t.Errorf("report of %d bytes: %d bytes were sent", len(report), len(got))
+		}
+		if len(got) > maxPending+1 {
+			t.Errorf("report of %d bytes: %d bytes were held back", len(report), len(got))
+		}
+	}
+}
