@@ -149,7 +149,7 @@ func obstacle(state exact.State, err error) string {
 	case exact.Nowhere:
 		return "the container has no such working directory, or it may not be entered"
 	case exact.Unable:
-		return "the container has neither a dd that counts whole blocks nor a head that does"
+		return "the container's sh is mksh, or the container has neither a dd nor a head that reads whole blocks"
 	case exact.Unstarted:
 		return "kshell's script cannot start processes in the container, which may be at its process or memory limit"
 	case exact.Unknown:

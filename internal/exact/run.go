@@ -41,8 +41,9 @@ const (
 	// Unknown means that the script has reported nothing yet. As far as is known,
 	// the command was not started.
 	Unknown State = iota
-	// Unable means that the container has no tool that can count input: neither dd
-	// nor head is suitable. The command was not started.
+	// Unable means that the script does not support the container: its shell is
+	// mksh, or it has no tool that can count input (neither dd nor head is
+	// suitable). The command was not started.
 	Unable
 	// Nowhere means that Options.Dir is not a directory, or may not be entered. The
 	// command was not started.

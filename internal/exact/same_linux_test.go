@@ -191,6 +191,24 @@ func (sh shell) standalone() bool {
 	return cmd.Run() == nil
 }
 
+// In mksh a command would not see the end of its input, so it is not started.
+func TestShell_Mksh(t *testing.T) {
+	if _, err := exec.LookPath("mksh"); err != nil && os.Getenv("KSHELL_TEST_SHELLS") != "all" {
+		t.Skip("this machine has no mksh")
+	}
+	mksh := findShell(t, "mksh")
+	for name, o := range map[string]Options{"no input": {}, "input": {Stdin: strings.NewReader("hello\n")}} {
+		r := mksh.run(t, o, []string{"/bin/cat"})
+		if state, _ := r.State(); state != Unable || r.stdout.Len() > 0 {
+			t.Errorf("%s: state %d, stdout %q; want Unable", name, state, &r.stdout)
+		}
+	}
+	// The variable alone does not make a shell one of these.
+	eachShell(t, func(t *testing.T, shell shell) {
+		shell.run(t, Options{}, []string{"/bin/sh", "-c", "exit 5"}, withEnv("KSH_VERSION=1", shell.env[0])).wants(5, "")
+	})
+}
+
 func TestImageWithFewTools(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		in := string(randomBytes(300_001))

@@ -21,15 +21,19 @@ trap : HUP INT QUIT TERM USR1
 # feed holds open the pipe to the command's stdin. It runs until the client's
 # stdin ends, that is, until the client has received everything or has
 # disconnected, which may be long after the command has ended. First it writes a
-# line for serve: its process ID, and a 1 if the container has no tool that can
-# count input. serve sends it USR1 when the command has ended.
+# line for serve: its process ID, and a 1 if exact mode is not possible: the
+# container has no tool that can count input, or the shell is mksh or another
+# descendant of pdksh, in which exec does not close the pipe. serve sends it USR1
+# when the command has ended.
 feed() {
 	exec 3<&0 </dev/null
 	k_over= k_child= k_unable=
 	trap 'k_over=1; kill -USR1 $k_child' USR1
 	trap '' HUP INT QUIT TERM
 	read -r k_self k_n </proc/self/stat || k_self=$(exec sh -c 'echo $PPID')
-	if [ $k_stdin = blocks ]; then
+	case $KSH_VERSION/$k_stdin in
+	*' KSH '*) k_unable=1 ;;
+	*/blocks)
 		k_with=dd
 		if ! dd bs=1 count=0 iflag=fullblock >/dev/null; then
 			k_with=head
@@ -37,7 +41,8 @@ feed() {
 		fi
 		deliver &
 		k_child=$!
-	fi
+		;;
+	esac
 	echo $k_self $k_unable
 	trap '[ $k_over ] || { others; kill -KILL $k_others; release; }' EXIT
 	if [ $k_child ]; then
