@@ -1,0 +1,75 @@
+package stream
+
+import (
+	"errors"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A redraw sends a size that is one column wider, and then the real size.
+func TestSession_Redraw(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Session{Size: func() (uint16, uint16, bool) { return 80, 24, true }}
+		d := pod(t, func(r remote) {
+			for i, want := range []string{`{"Width":80,"Height":24}`, `{"Width":81,"Height":24}`, `{"Width":80,"Height":24}`} {
+				if ch, p, _ := r.hear(); ch != chResize || p != want {
+					t.Errorf("message on channel %d: %s, want the size %s", ch, p, want)
+				}
+				if i == 0 {
+					s.Redraw()
+				}
+			}
+			r.finish(success)
+		})
+		keys, user := io.Pipe()
+		defer func() { _ = user.Close() }()
+		s.Dial, s.Stdin = d.with(V5), keys
+		s.CancelStdin = func() bool { return keys.CloseWithError(errors.New("over")) == nil }
+		if err := s.Run(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Bytes that arrive at the moment of a ping are not an answer to it.
+func TestLiveness_ArrivedWithPing(t *testing.T) {
+	start := time.Now()
+	l := newLiveness(10*time.Second, start)
+	var pinged time.Duration
+	for d := time.Second; d < 20*time.Second; d += time.Second {
+		silence := d
+		if pinged > 0 {
+			silence = d - pinged
+		}
+		l.check(start.Add(d), linkState{silence: silence})
+		if l.pingDue {
+			pinged, l.pingDue = d, false
+		}
+	}
+	if pinged == 0 || len(l.reports) == 0 || l.reports[0] != quietAfter {
+		t.Errorf("pinged after %v, reports %v; want the first one after %v", pinged, l.reports, quietAfter)
+	}
+}
+
+func TestSPDYMessage_ReadNothing(t *testing.T) {
+	s := newSPDYSocket(nil)
+	s.waiting, s.ch, s.piece = true, chStdout, []byte("x")
+	if n, err := (*spdyMessage)(s).Read(nil); n != 0 || err != nil {
+		t.Errorf("Read = %d, %v", n, err)
+	}
+	if got, err := io.ReadAll((*spdyMessage)(s)); string(got) != "\x01x" || err != nil {
+		t.Errorf("message %q, %v", got, err)
+	}
+}
+
+func TestSPDY_KeepsAtMostOneStatus(t *testing.T) {
+	s := newSPDYSocket(nil)
+	if got := s.keep(make([]byte, maxMessage)); got != maxMessage {
+		t.Errorf("%d bytes are kept, want %d", got, maxMessage)
+	}
+	if got := s.keep(make([]byte, 100)); got != maxMessage+1 {
+		t.Errorf("%d bytes are kept, want %d", got, maxMessage+1)
+	}
+}
