@@ -2,6 +2,7 @@ package exact
 
 import (
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -48,6 +49,22 @@ func TestCommand_Dir(t *testing.T) {
 		args := r.Command([]string{"ls"})
 		if got := args[len(args)-3:]; !slices.Equal(got, []string{want, "0", "ls"}) {
 			t.Errorf("directory %q: the arguments end with %q, want %q", dir, got, want)
+		}
+	}
+}
+
+func TestShell_Alive(t *testing.T) {
+	for message, want := range map[string][]string{
+		"":                          nil,
+		wordRunning + "4321":        {"sh", "-c", "[ -d /proc/4321 ]"},
+		wordRunning + "1; rm -r /":  nil,
+		wordEnded + wordMissing:     nil,
+		wordRunning + "99999999999": nil,
+	} {
+		s := NewShell(nil, "")
+		_, _ = s.On(io.Discard).Write([]byte(lead + s.mark + message + "\n"))
+		if got := s.Alive(); !slices.Equal(got, want) {
+			t.Errorf("after the message %q: %q, want %q", message, got, want)
 		}
 	}
 }

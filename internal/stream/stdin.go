@@ -79,8 +79,8 @@ func (p *pump) open(conn *Conn, c *group.Group) {
 	}
 }
 
-// closed makes later keys keys for kshell (see offline), and reports whether the last key
-// before was Ctrl-D. It may be called repeatedly, and before open.
+// closed makes kshell handle later keys itself (see offline), and reports whether the last
+// key before was Ctrl-D. It may be called repeatedly, and before open.
 func (p *pump) closed(conn *Conn) (leaving bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
