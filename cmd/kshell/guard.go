@@ -22,9 +22,6 @@ const (
 	// lastWords is how long the server may take to report the outcome of a command
 	// after its container has ended. Measured: 2 to 3 s.
 	lastWords = 4 * time.Second
-	// reasonAfter is how long the pod's status may take to show that a container
-	// has ended, and why.
-	reasonAfter = 2 * time.Second
 	// reasonEvery is the interval at which the status is polled during reasonAfter.
 	reasonEvery = 200 * time.Millisecond
 	// exitKilled is the exit code of a command that was killed (SIGKILL) together
@@ -33,6 +30,10 @@ const (
 	exitKilled     = 137
 	exitTerminated = 143
 )
+
+// reasonAfter is how long the pod's status may take to show that a container has
+// ended, and why.
+var reasonAfter = 2 * time.Second
 
 // oneLook is the time limit of one request for the status of a container, at the
 // end of a session.

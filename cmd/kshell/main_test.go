@@ -40,7 +40,7 @@ func unhurried() {
 // reachLimitVariable.
 func giveTime() {
 	if os.Getenv(hurried) == "" {
-		for _, limit := range []*time.Duration{&completionBudget, &patience, &sweeping, &answering, &reviewing, &oneLook, &calm} {
+		for _, limit := range []*time.Duration{&completionBudget, &patience, &sweeping, &answering, &reviewing, &oneLook, &calm, &reasonAfter} {
 			*limit = time.Minute
 		}
 	}

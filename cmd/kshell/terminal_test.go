@@ -150,8 +150,12 @@ func TestTheTerminalIsAsBeforeHoweverKshellEnds(t *testing.T) {
 			if tt.panics {
 				path = panicking(t)
 			}
+			line := []string{path, "exec", "-it", "web", "--", "sh"}
+			if tt.name == "the remote shell is killed" { // kshell waits for reasonAfter
+				line = append([]string{"env", hurried + "=1"}, line...)
+			}
 			s := startSandbox(t)
-			c := open(t, s, path, "exec", "-it", "web", "--", "sh")
+			c := open(t, s, line[0], line[1:]...)
 			c.prompt()
 			c.mustBeRaw()
 			tt.end(c, s)

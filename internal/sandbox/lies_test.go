@@ -49,14 +49,17 @@ func begin(t *testing.T, s *sandbox.Server, path string, protocols ...string) *c
 // End 1.
 func TestStdinThatNobodyReadsSilencesTheServerWhateverTheCommandSays(t *testing.T) {
 	t.Parallel()
-	const held = 96 << 10 // by the server; a command's pipe holds 64 KiB more
+	// The server's queue holds 96 KiB. While a command runs, its pipe holds 64 KiB
+	// more, and a message of 32 KiB waits in between. All that full, the server is
+	// blocked.
+	const held, between = 96 << 10, 64<<10 + 32<<10
 	tests := []struct {
 		script string
 		fault  sandbox.Fault
 		lies   int64 // so much has to have come before the command may end
 	}{
-		{untilGo + "exit 3", sandbox.Fault{}, held + 64<<10},
-		{untilGo + "head -c 1", sandbox.Fault{}, held + 64<<10},
+		{untilGo + "exit 3", sandbox.Fault{}, held + between - 1},
+		{untilGo + "head -c 1", sandbox.Fault{}, held + between - 1},
 		{"exit 3", sandbox.Fault{StartAfter: 3 * time.Second}, held}, // all of it has come by then
 	}
 	for _, p := range []string{v5, v4} {
