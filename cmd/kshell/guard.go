@@ -52,9 +52,12 @@ type guard struct {
 
 	// Used by the session's goroutine.
 	found *pod.Found
-	dials int                // the number of connections so far
-	leave context.CancelFunc // ends the watch
-	watch sync.WaitGroup
+	dials int // the number of connections so far
+	// reported means that the error of the last connection tells how the container
+	// ended. The watch may also learn that later, while there is no connection.
+	reported bool
+	leave    context.CancelFunc // ends the watch
+	watch    sync.WaitGroup
 
 	mu    sync.Mutex
 	over  string        // how the container of found ended; empty while it runs
@@ -258,6 +261,7 @@ func (g *guard) judge(ctx context.Context, err error) error {
 	var remote *stream.RemoteError
 	switch {
 	case errors.As(err, &known):
+		g.reported = true
 		return err
 	case errors.As(err, &remote) && g.dials > 1 && absent(remote): // g.next finds out more before the next attempt
 		return &stream.NotYetError{Err: err}
@@ -273,6 +277,7 @@ func (g *guard) judge(ctx context.Context, err error) error {
 	case sentence == "":
 		return err
 	case lost != nil, g.session.Reconnect == stream.ReconnectAlways && g.request.Target.HasOthers():
+		g.reported = true
 		return &stream.LostError{Err: &fateError{sentence}}
 	}
 	g.job.tidy()
@@ -338,8 +343,8 @@ func (g *guard) next(ctx context.Context) error {
 	case next == g.found:
 		return nil
 	}
-	g.end()             // the messages about the old pod come before those below
-	if g.fate() == "" { // else the user was told
+	g.end() // the messages about the old pod come before those below
+	if !g.reported {
 		g.job.notice.warn("%s", sentence)
 	}
 	if next.Pod.UID != g.found.Pod.UID {
@@ -352,6 +357,7 @@ func (g *guard) next(ctx context.Context) error {
 // move makes next the pod of the session.
 func (g *guard) move(next *pod.Found) {
 	g.end()
+	g.reported = false
 	g.job.move(place{g.job.at.namespace, next.Pod.Name, next.Container, next})
 	g.mu.Lock()
 	defer g.mu.Unlock()

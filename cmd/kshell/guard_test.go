@@ -117,6 +117,26 @@ func TestAShellIsTakenUpInAContainerThatWasStartedAnew(t *testing.T) {
 	c.mustEnd(5)
 }
 
+// The watch of the pod sees the restart while the session is disconnected.
+func TestContainerRestarts_SeenWhileDisconnected(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
+	c.prompt()
+	undo := s.Inject(sandbox.Fault{Code: http.StatusBadGateway})
+	s.Restart()
+	c.await("trying again in [2-9] s")
+	killMain(t, s)
+	awaitRestart(t, s)
+	c.await(`kshell: warning: container "web" of pod "web" ended with exit code 137.* and was restarted\r\n`)
+	undo()
+	c.keys("\r")
+	c.await(anew)
+	c.prompt()
+	c.keys("exit 5\r")
+	c.mustEnd(5)
+}
+
 // The node may be starting the container, although the API says that it runs.
 func TestAShellWaitsForAContainerThatIsBeingStartedAnew(t *testing.T) {
 	t.Parallel()
