@@ -318,7 +318,7 @@ func (a *app) reach(ctx context.Context, p *execPlan) (*kubeconfig.Target, error
 // prepare finds out where a plan's command will run, and with which streams.
 func (a *app) prepare(ctx context.Context, kube *kubeconfig.Target, p *execPlan) (*job, error) {
 	if p.script.stdinFile != "" {
-		file, err := os.Open(p.script.stdinFile)
+		file, err := os.Open(p.script.stdinFile) //nolint:gosec // the user named the file
 		if err != nil {
 			return nil, fmt.Errorf("--stdin-file: %w", err)
 		}

@@ -100,7 +100,7 @@ func (a *app) openManifest(ctx context.Context, name string) (io.ReadCloser, err
 	case isURL:
 		return nil, &usageError{"only http and https are fetched", "download the file, and name that"}
 	}
-	file, err := os.Open(name)
+	file, err := os.Open(name) //nolint:gosec // the user named the file
 	var said *fs.PathError
 	if errors.As(err, &said) {
 		return nil, said.Err // the caller adds the name
@@ -134,13 +134,13 @@ const (
 
 // download gets a manifest from a URL.
 func download(ctx context.Context, address string) (io.ReadCloser, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil) //nolint:gosec // the user named the URL
 	if err != nil {
 		return nil, &usageError{"the address cannot be read", "write it as https://HOST/PATH"}
 	}
 	request.Header.Set("User-Agent", "kshell/"+version)
 	client := &http.Client{Timeout: fetching, Transport: kubeconfig.OneOrigin(http.DefaultTransport)}
-	answer, err := client.Do(request)
+	answer, err := client.Do(request) //nolint:gosec // the user named the URL
 	if err != nil {
 		return nil, ending(ctx, withoutAddress(err))
 	}

@@ -402,7 +402,7 @@ func (s *nodeShells) openInput() error {
 	if s.plan.exec.script.stdinFile == "" {
 		return nil
 	}
-	file, err := os.Open(s.plan.exec.script.stdinFile)
+	file, err := os.Open(s.plan.exec.script.stdinFile) //nolint:gosec // the user named the file
 	if err != nil {
 		return fmt.Errorf("--stdin-file: %w", err)
 	}
