@@ -12,8 +12,10 @@ import (
 // AtProcessLimits can be run.
 const enoughForks = 8
 
-// sentenceOf255 matches kshell's messages when the outcome of a command is unknown.
-var sentenceOf255 = regexp.MustCompile(`^(kshell: waiting for [^\n]+\n)?kshell: [^\n]{20,}\n(hint: [^\n]+\n)?$`)
+// sentenceOf255 matches the whole of stderr when the outcome of a command is unknown:
+// kshell's messages, after the message of the command's own shell if that could not
+// fork either.
+var sentenceOf255 = regexp.MustCompile(`^(sh: can't fork: [^\n]+\n)?(kshell: waiting for [^\n]+\n)?kshell: [^\n]{20,}\n(hint: [^\n]+\n)?$`)
 
 // runtimeFailed is the beginning of kshell's message if the container runtime itself,
 // which needs threads, could not start a process.
