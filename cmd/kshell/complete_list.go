@@ -19,7 +19,7 @@ import (
 )
 
 // unattended is connect for completion: nobody is there to answer a credential plugin, or to read a warning.
-func (a *app) unattended() (*kubeconfig.Target, error) {
+func (a *app) unattended() (*kubeconfig.Connection, error) {
 	kube, err := a.connect()
 	if err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func getPage(ctx context.Context, client *http.Client, cfg *rest.Config, path, n
 		query.Set("continue", next)
 	}
 	address.RawQuery = query.Encode()
-	request, err := http.NewRequestWithContext(apiclient.Page(ctx), http.MethodGet, address.String(), nil)
+	request, err := http.NewRequestWithContext(apiclient.PageContext(ctx), http.MethodGet, address.String(), nil)
 	if err != nil {
 		return p, err
 	}

@@ -301,7 +301,7 @@ func (a *app) exec(ctx context.Context, p *execPlan) (err error) {
 }
 
 // reach finds out which server a plan is for, and has the user choose the pod if the plan wants that.
-func (a *app) reach(ctx context.Context, p *execPlan) (*kubeconfig.Target, error) {
+func (a *app) reach(ctx context.Context, p *execPlan) (*kubeconfig.Connection, error) {
 	kube, err := a.connect()
 	if err != nil {
 		return nil, err
@@ -316,7 +316,7 @@ func (a *app) reach(ctx context.Context, p *execPlan) (*kubeconfig.Target, error
 }
 
 // prepare finds out where a plan's command will run, and with which streams.
-func (a *app) prepare(ctx context.Context, kube *kubeconfig.Target, p *execPlan) (*job, error) {
+func (a *app) prepare(ctx context.Context, kube *kubeconfig.Connection, p *execPlan) (*job, error) {
 	if p.script.stdinFile != "" {
 		file, err := os.Open(p.script.stdinFile) //nolint:gosec // the user named the file
 		if err != nil {
@@ -353,7 +353,7 @@ func (a *app) find(ctx context.Context, cfg *rest.Config, r pod.Request, patienc
 		return place{}, err
 	}
 	found, err := a.await(ctx, client, r, patience)
-	var unseen *pod.UnseenPodError
+	var unseen *pod.GetForbiddenError
 	switch {
 	case errors.As(err, &unseen):
 		a.notice.detail("pod %s was not checked: %s", r.Target.Name, unseen)

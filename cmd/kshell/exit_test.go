@@ -76,7 +76,7 @@ func TestEveryEndingHasItsExitCode(t *testing.T) {
 		{"the server selected nothing", &stream.ProtocolError{}, 255, false},
 		{"the server cannot be reached", &stream.DialError{Err: syscall.ECONNREFUSED}, 255, false},
 		{
-			"no configuration", configError(t, kubeconfig.Flags{Kubeconfig: filepath.Join(t.TempDir(), "none")}, kubeconfig.Missing),
+			"no configuration", configError(t, kubeconfig.Flags{Kubeconfig: filepath.Join(t.TempDir(), "none")}, kubeconfig.FileNotFound),
 			255, false,
 		},
 		{"a container that does not run", &pod.NotRunningError{}, 255, false},

@@ -89,7 +89,7 @@ func (j *job) guarded(ctx context.Context, s *stream.Session) *guard {
 			return nil
 		}
 	}
-	client.Events = j.events
+	client.RunWatch = j.events
 	delay := guardAfter
 	if j.plan.tty {
 		delay = 0
@@ -128,7 +128,7 @@ func (j *job) guarded(ctx context.Context, s *stream.Session) *guard {
 // exist.
 func noSuchPod(err error, name string) bool {
 	var refused *stream.HandshakeError
-	return errors.As(err, &refused) && apiclient.StatusMissing(refused.Status, "pods", name)
+	return errors.As(err, &refused) && apiclient.StatusNotFound(refused.Status, "pods", name)
 }
 
 // events runs a watch over a WebSocket. began reports whether the connection was
@@ -161,7 +161,7 @@ func (g *guard) begin(ctx context.Context) {
 			return
 		case <-time.After(g.delay):
 		}
-		err := g.client.Watch(ctx, found, func(sentence string, over bool) { g.tell(ctx, sentence, over) })
+		err := g.client.WatchChanges(ctx, found, func(sentence string, over bool) { g.tell(ctx, sentence, over) })
 		if err != nil && ctx.Err() == nil {
 			g.job.notice.detail("the pod is not watched: %s", err)
 		}
@@ -305,7 +305,7 @@ func (g *guard) ask(ctx context.Context, wait bool) {
 		case over, err == nil && sentence == "" && !wait:
 			return
 		case err == nil && sentence != "":
-			_ = g.client.Watch(ctx, g.found, hear) // up to reasonAfter
+			_ = g.client.WatchChanges(ctx, g.found, hear) // up to reasonAfter
 			return
 		}
 		select {
@@ -321,7 +321,7 @@ func (g *guard) ask(ctx context.Context, wait bool) {
 func (g *guard) look(ctx context.Context) (sentence string, over bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, oneLook)
 	defer cancel()
-	return g.client.Fate(ctx, g.found)
+	return g.client.DescribeChange(ctx, g.found)
 }
 
 // next finds the pod for the next connection and makes it the pod of the session.
@@ -334,7 +334,7 @@ func (g *guard) next(ctx context.Context) error {
 	switch {
 	case errors.As(err, &gone):
 		return &stream.NotYetError{Err: gone, Final: true}
-	case errors.As(err, &refused) && refused.Missing():
+	case errors.As(err, &refused) && refused.NotFound():
 		return &stream.NotYetError{Err: refused, Final: true}
 	case errors.As(err, &refused): // the connection attempt will fail with a better error
 		return nil

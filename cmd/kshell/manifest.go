@@ -139,7 +139,7 @@ func download(ctx context.Context, address string) (io.ReadCloser, error) {
 		return nil, &usageError{"the address cannot be read", "write it as https://HOST/PATH"}
 	}
 	request.Header.Set("User-Agent", "kshell/"+version)
-	client := &http.Client{Timeout: fetching, Transport: kubeconfig.OneOrigin(http.DefaultTransport)}
+	client := &http.Client{Timeout: fetching, Transport: kubeconfig.SameOrigin(http.DefaultTransport)}
 	answer, err := client.Do(request) //nolint:gosec // the user named the URL
 	if err != nil {
 		return nil, ending(ctx, withoutAddress(err))

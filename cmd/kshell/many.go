@@ -195,7 +195,7 @@ func (m *many) gather(ctx context.Context) error {
 		Namespace: kube.Namespace, Target: m.plan.target, Selector: m.plan.many.selector, Container: m.plan.container,
 	}
 	running, skipped, err := client.List(ctx, request)
-	var unseen *pod.UnseenPodError
+	var unseen *pod.GetForbiddenError
 	switch {
 	case errors.As(err, &unseen):
 		m.notice.detail("pod %s was not checked: %s", request.Target.Name, unseen)

@@ -11,7 +11,7 @@ import (
 // then what was found.
 func (m *many) wait(ctx context.Context, i int) {
 	var stopped *pod.NotRunningError
-	if m.plan.running == 0 || !errors.As(m.refused[i], &stopped) || stopped.Final {
+	if m.plan.running == 0 || !errors.As(m.refused[i], &stopped) || stopped.Permanent {
 		return
 	}
 	own := *m.app

@@ -93,7 +93,7 @@ func (p *nodePod) clientsBeside(j *job) (*node.Client, *pod.Client, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	pods.Events = j.events
+	pods.RunWatch = j.events
 	return client, pods, nil
 }
 
@@ -322,7 +322,7 @@ const (
 // attached may delete the pod as soon as the shell has ended.
 func (v *visit) hear(ctx context.Context) {
 	defer close(v.heard)
-	_ = v.pods.Follow(ctx, v.job.at.seen, func(p *corev1.Pod, deleted bool) bool { // errors: ask requests the pod as well
+	_ = v.pods.WatchPod(ctx, v.job.at.seen, func(p *corev1.Pod, deleted bool) bool { // errors: ask requests the pod as well
 		if p == nil || p.UID != v.pod.UID {
 			return deleted || p != nil
 		}
@@ -380,7 +380,7 @@ func (v *visit) ask(ctx context.Context) bool {
 	defer cancel()
 	now, err := v.client.Get(asking, v.pod.Namespace, v.pod.Name)
 	switch {
-	case apiclient.Missing(err, "pods", v.pod.Name) || err == nil && now.UID != v.pod.UID:
+	case apiclient.IsNotFound(err, "pods", v.pod.Name) || err == nil && now.UID != v.pod.UID:
 		v.gone, v.end = true, v.lastWords(ctx)
 	case err != nil:
 		return false

@@ -33,7 +33,7 @@ type nodeShells struct {
 	sweeps  sync.WaitGroup
 }
 
-func (a *app) newNodeShells(kube *kubeconfig.Target, p *nodePlan) (*nodeShells, error) {
+func (a *app) newNodeShells(kube *kubeconfig.Connection, p *nodePlan) (*nodeShells, error) {
 	client, err := node.NewClient(kube.Config)
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (a *app) newNodeShells(kube *kubeconfig.Target, p *nodePlan) (*nodeShells, 
 	if err != nil {
 		return nil, err
 	}
-	pods.Events = (&job{app: a, aside: way}).events
+	pods.RunWatch = (&job{app: a, aside: way}).events
 	return &nodeShells{app: a, plan: p, cfg: kube.Config, client: client, pods: pods}, nil
 }
 
@@ -127,7 +127,7 @@ func (s *nodeShells) allow(ctx context.Context) error {
 		for i, rule := range rules {
 			questions.Go(func() {
 				defer s.lastResort.onPanic()
-				missing, err := s.pods.Missing(ctx, s.plan.options.Namespace, rule)
+				missing, err := s.pods.DeniedRules(ctx, s.plan.options.Namespace, rule)
 				lacking[i], failed[i] = len(missing) > 0, err
 			})
 		}
@@ -143,7 +143,7 @@ func (s *nodeShells) allow(ctx context.Context) error {
 			}
 		}
 		if len(missing) > 0 {
-			s.refusal = &pod.ForbiddenError{Namespace: s.plan.options.Namespace, Missing: missing, Err: errors.New("a node shell needs these rights")}
+			s.refusal = &pod.ForbiddenError{Namespace: s.plan.options.Namespace, Denied: missing, Err: errors.New("a node shell needs these rights")}
 		}
 	})
 	return s.refusal

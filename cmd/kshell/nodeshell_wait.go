@@ -82,7 +82,7 @@ func (p *nodePod) awaitCalmly(ctx context.Context, r pod.Request, limit time.Dur
 	defer cancel()
 	told := &progress{notice: p.notice, limit: limit, onPanic: p.lastResort.onPanic}
 	told.start()
-	found, err := p.pods.Await(ctx, r, told.hear)
+	found, err := p.pods.Wait(ctx, r, told.hear)
 	told.end(err)
 	return found, upTo(limit, err)
 }

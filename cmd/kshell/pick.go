@@ -63,7 +63,7 @@ type menu struct {
 var errUnpicked error = signalError{syscall.SIGINT}
 
 // pick has the user choose the plan's pod and container.
-func (a *app) pick(ctx context.Context, kube *kubeconfig.Target, p *execPlan) error {
+func (a *app) pick(ctx context.Context, kube *kubeconfig.Connection, p *execPlan) error {
 	client, err := a.podClient(kube.Config)
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func (a *app) pick(ctx context.Context, kube *kubeconfig.Target, p *execPlan) er
 	running, skipped, err := client.List(ctx, pod.Request{
 		Namespace: kube.Namespace, Target: p.target, Selector: p.pick.selector, Container: p.container,
 	})
-	var unseen *pod.UnseenPodError
+	var unseen *pod.GetForbiddenError
 	switch {
 	case errors.As(err, &unseen):
 		return nil // it has been named, and is the only one

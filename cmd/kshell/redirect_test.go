@@ -67,7 +67,7 @@ var clients = map[string]func(ctx context.Context, cfg *rest.Config) error{
 var redirectCodes = []int{301, 302, 303, 307, 308}
 
 // targetOf returns a configuration with a token for s, as loaded from a kubeconfig.
-func targetOf(t *testing.T, s *httptest.Server) *kubeconfig.Target {
+func targetOf(t *testing.T, s *httptest.Server) *kubeconfig.Connection {
 	t.Helper()
 	all := clientcmdapi.NewConfig()
 	all.Clusters["c"] = &clientcmdapi.Cluster{

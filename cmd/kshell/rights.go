@@ -57,7 +57,7 @@ func (a *app) lacking(ctx context.Context, client *pod.Client, namespace, named 
 	for i := range wanted {
 		wanted[i].Name = named
 	}
-	missing, err := client.Missing(ctx, namespace, wanted...)
+	missing, err := client.DeniedRules(ctx, namespace, wanted...)
 	switch {
 	case err != nil:
 		a.notice.detail("which rights are lacking is not known: %s", err)
@@ -69,5 +69,5 @@ func (a *app) lacking(ctx context.Context, client *pod.Client, namespace, named 
 		missing[i].Name = "" // a role for one pod does not outlive it
 	}
 	a.notice.detail("%s", refusal)
-	return &pod.ForbiddenError{Namespace: namespace, Missing: missing, Err: refusal}
+	return &pod.ForbiddenError{Namespace: namespace, Denied: missing, Err: refusal}
 }

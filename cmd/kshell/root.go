@@ -106,7 +106,7 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 }
 
 // connect loads the configuration, and tells the user what kubeconfig had to choose.
-func (a *app) connect() (*kubeconfig.Target, error) {
+func (a *app) connect() (*kubeconfig.Connection, error) {
 	target, err := a.kube.Load()
 	if err != nil {
 		return nil, err

@@ -39,7 +39,7 @@ func (a *app) podClient(cfg *rest.Config) (*pod.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client.Ignored = a.selectorsIgnored
+	client.OnSelectorIgnored = a.selectorsIgnored
 	return client, nil
 }
 
@@ -205,7 +205,7 @@ func explainStart(e *stream.StartError, at place) error {
 // pod does not exist.
 func missingPod(err error) bool {
 	var refused *pod.RequestError
-	return errors.As(err, &refused) && refused.Missing()
+	return errors.As(err, &refused) && refused.NotFound()
 }
 
 // interrupting makes Ctrl-C end a session whose command has written nothing, if

@@ -388,7 +388,7 @@ func explainRefusal(e *stream.HandshakeError, p *execPlan, at place) error {
 		}
 	case e.StatusCode == http.StatusBadRequest && at.container == "":
 		return &hinted{e, "name a container with -c"}
-	case apiclient.StatusMissing(e.Status, "pods", at.pod):
+	case apiclient.StatusNotFound(e.Status, "pods", at.pod):
 		return &hinted{e, "kubectl get pods -n " + at.namespace + " shows those there are"}
 	case e.StatusCode == http.StatusUnauthorized:
 		return &hinted{e, "log in again, or try another --context or --user"}

@@ -52,7 +52,7 @@ func lookAgain(ctx context.Context, cfg *rest.Config, at place) error {
 	if err != nil {
 		return err
 	}
-	if _, over, err := client.Fate(ctx, at.seen); err == nil && over { // an error says nothing about the pod
+	if _, over, err := client.DescribeChange(ctx, at.seen); err == nil && over { // an error says nothing about the pod
 		return errRestarted
 	}
 	return nil

@@ -40,7 +40,7 @@ func (a *app) await(ctx context.Context, client *pod.Client, r pod.Request, limi
 			patience.Stop()
 		}
 	}()
-	found, err := client.Await(ctx, r, func(why string) {
+	found, err := client.Wait(ctx, r, func(why string) {
 		if patience != nil {
 			a.notice.say("waiting: %s", why)
 			return

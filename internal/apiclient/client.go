@@ -66,12 +66,16 @@ type classKey struct{}
 
 // Page returns a context whose requests read one page of a list: the response
 // may have up to MaxPage bytes.
-func Page(ctx context.Context) context.Context { return context.WithValue(ctx, classKey{}, page) }
+func PageContext(ctx context.Context) context.Context {
+	return context.WithValue(ctx, classKey{}, page)
+}
 
 // Stream returns a context whose requests read a stream: a watch, or a log that
 // is followed. The length of the response is not bounded, and the timeout ends
 // with the response headers.
-func Stream(ctx context.Context) context.Context { return context.WithValue(ctx, classKey{}, stream) }
+func StreamContext(ctx context.Context) context.Context {
+	return context.WithValue(ctx, classKey{}, stream)
+}
 
 // limiter is the transport that applies the limits.
 type limiter struct {
@@ -193,7 +197,7 @@ func (e *TooLargeError) Error() string {
 
 // Plain returns the *TimeoutError or *TooLargeError that err wraps, without the
 // text that libraries add, or nil if err wraps neither.
-func Plain(err error) error {
+func LimitError(err error) error {
 	var late *TimeoutError
 	var large *TooLargeError
 	switch {

@@ -92,7 +92,7 @@ func TestTimeout_DoesNotEndStreams(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		req, _ := http.NewRequestWithContext(Stream(t.Context()), http.MethodGet, "http://server/watch", nil)
+		req, _ := http.NewRequestWithContext(StreamContext(t.Context()), http.MethodGet, "http://server/watch", nil)
 		resp, err := client.Do(req)
 		if err != nil {
 			t.Fatal(err)
@@ -127,9 +127,9 @@ func TestBodyLimit(t *testing.T) {
 			ctx := t.Context()
 			switch tt.class {
 			case page:
-				ctx = Page(ctx)
+				ctx = PageContext(ctx)
 			case stream:
-				ctx = Stream(ctx)
+				ctx = StreamContext(ctx)
 			}
 			req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://server/x", nil)
 			resp, err := client.Do(req)
@@ -198,15 +198,15 @@ func TestMissing(t *testing.T) {
 		{"no answer", io.EOF, false, false},
 		{"no error", nil, false, false},
 	} {
-		if got := Missing(tt.err, "pods", "web"); got != tt.missing {
+		if got := IsNotFound(tt.err, "pods", "web"); got != tt.missing {
 			t.Errorf("%s: missing: %v", tt.name, got)
 		}
-		if got := Foreign(tt.err, "pods", "web"); got != tt.foreign {
+		if got := IsForeign(tt.err, "pods", "web"); got != tt.foreign {
 			t.Errorf("%s: foreign: %v", tt.name, got)
 		}
 	}
-	if !Conflict(apierrors.NewConflict(pods, "web", errors.New("uid")), "pods", "web") ||
-		Conflict(&apierrors.StatusError{ErrStatus: metav1.Status{Code: 409, Reason: metav1.StatusReasonConflict}}, "pods", "web") {
+	if !IsConflict(apierrors.NewConflict(pods, "web", errors.New("uid")), "pods", "web") ||
+		IsConflict(&apierrors.StatusError{ErrStatus: metav1.Status{Code: 409, Reason: metav1.StatusReasonConflict}}, "pods", "web") {
 		t.Error("conflict")
 	}
 }

@@ -25,7 +25,7 @@ const (
 // Lister reads the objects of one kind, page by page.
 type Lister[T any] struct {
 	// What names the objects in errors: "pods".
-	What string
+	Noun string
 	// Request returns a request for the list, without limit and continue. It is
 	// called for each page.
 	Request func() *rest.Request
@@ -49,7 +49,7 @@ func (l Lister[T]) List(ctx context.Context) (items []T, version string, err err
 				return nil
 			}
 			if kept += l.Size(item); kept > MaxKept {
-				return &TooLargeError{What: "the list of " + l.What, Limit: MaxKept}
+				return &TooLargeError{What: "the list of " + l.Noun, Limit: MaxKept}
 			}
 			items = append(items, *item)
 			return nil
@@ -59,18 +59,18 @@ func (l Lister[T]) List(ctx context.Context) (items []T, version string, err err
 			return items, head.Metadata.ResourceVersion, nil
 		case err == nil:
 			next = head.Metadata.Continue
-		case next != "" && before == len(items) && Expired(err): // the continue token has expired: read the whole list at once
+		case next != "" && before == len(items) && IsExpired(err): // the continue token has expired: read the whole list at once
 			items, limit, kept, next = nil, 0, 0, ""
 		default:
 			return nil, "", err
 		}
 	}
-	return nil, "", &TooLargeError{What: fmt.Sprintf("the list of %s has more than %d pages", l.What, MaxPages)}
+	return nil, "", &TooLargeError{What: fmt.Sprintf("the list of %s has more than %d pages", l.Noun, MaxPages)}
 }
 
 // Expired reports whether err is a 410: the server no longer has the requested
 // resourceVersion, or the rest of a list.
-func Expired(err error) bool { return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) }
+func IsExpired(err error) bool { return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) }
 
 // head is a list without its items.
 type head struct {
@@ -86,28 +86,28 @@ func (l Lister[T]) page(ctx context.Context, limit int, next string, add func(*T
 	if next != "" {
 		r = r.Param("continue", next)
 	}
-	answer, err := r.Stream(Page(ctx))
+	answer, err := r.Stream(PageContext(ctx))
 	if err != nil {
 		return nil, err
 	}
 	defer answer.Close()
-	d := NewDecoder(answer, fmt.Sprintf("an object in the list of %s", l.What))
+	d := NewDecoder(answer, fmt.Sprintf("an object in the list of %s", l.Noun))
 	h, err := decodeList(d, add)
 	var syntax *json.SyntaxError
 	var unfit *json.UnmarshalTypeError
 	switch {
 	case err == nil && !strings.HasSuffix(h.Kind, "List"):
 		return nil, &NotListError{errors.New("its kind is " + strconv.Quote(h.Kind))}
-	case Plain(err) != nil:
+	case LimitError(err) != nil:
 		var large *TooLargeError
 		if errors.As(err, &large) && large.Limit == MaxPage {
-			return nil, &TooLargeError{What: "a page of the list of " + l.What, Limit: MaxPage}
+			return nil, &TooLargeError{What: "a page of the list of " + l.Noun, Limit: MaxPage}
 		}
-		return nil, Plain(err)
+		return nil, LimitError(err)
 	case errors.As(err, &syntax), errors.As(err, &unfit):
 		return nil, &NotListError{err}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, fmt.Errorf("the list of %s was cut off: %w", l.What, io.ErrUnexpectedEOF)
+		return nil, fmt.Errorf("the list of %s was cut off: %w", l.Noun, io.ErrUnexpectedEOF)
 	}
 	return h, err
 }

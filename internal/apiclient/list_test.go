@@ -36,7 +36,7 @@ func lister(t *testing.T, handler http.HandlerFunc) Lister[corev1.Pod] {
 		t.Fatal(err)
 	}
 	return Lister[corev1.Pod]{
-		What:    "pods",
+		Noun:    "pods",
 		Request: func() *rest.Request { return core.Get().Resource("pods") },
 		Size:    func(p *corev1.Pod) int { return p.Size() + int(unsafe.Sizeof(*p)) },
 	}
@@ -156,7 +156,7 @@ func TestList_NotAList(t *testing.T) {
 		l := lister(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
 		_, _, err := l.List(t.Context())
 		var notList *NotListError
-		if !errors.As(err, &notList) || !Foreign(err, "pods", "") {
+		if !errors.As(err, &notList) || !IsForeign(err, "pods", "") {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
@@ -165,7 +165,7 @@ func TestList_NotAList(t *testing.T) {
 func TestList_CutOff(t *testing.T) {
 	for _, text := range []string{"", "{", fmt.Sprintf(head1, "") + pod1, fmt.Sprintf(head1, "") + pod1[:20]} {
 		l := lister(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
-		if _, _, err := l.List(t.Context()); !errors.Is(err, io.ErrUnexpectedEOF) || Foreign(err, "pods", "") {
+		if _, _, err := l.List(t.Context()); !errors.Is(err, io.ErrUnexpectedEOF) || IsForeign(err, "pods", "") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}

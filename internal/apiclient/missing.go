@@ -12,23 +12,23 @@ import (
 // does not exist: a Status with the reason NotFound, this resource ("pods") and
 // this name. Any other 404 may come from a proxy or a web server, or from an
 // API server whose address has a wrong path.
-func Missing(err error, resource, name string) bool {
+func IsNotFound(err error, resource, name string) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
 		return false
 	}
 	s := status.Status()
-	return StatusMissing(&s, resource, name)
+	return StatusNotFound(&s, resource, name)
 }
 
 // StatusMissing is like Missing, for a Status. It is false for nil.
-func StatusMissing(s *metav1.Status, resource, name string) bool {
+func StatusNotFound(s *metav1.Status, resource, name string) bool {
 	return s != nil && s.Reason == metav1.StatusReasonNotFound && about(s, resource, name)
 }
 
 // Conflict reports whether err is the API server's own statement that a
 // precondition for the object does not hold (409).
-func Conflict(err error, resource, name string) bool {
+func IsConflict(err error, resource, name string) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
 		return false
@@ -60,11 +60,11 @@ func madeByClient(d *metav1.StatusDetails) bool {
 // Foreign reports whether err is a response that no API server gives to a
 // request for the object or, if name is empty, for a list of the resource: a
 // 404 that is not about it, or a body that is neither an object nor a Status.
-func Foreign(err error, resource, name string) bool {
+func IsForeign(err error, resource, name string) bool {
 	var notList *NotListError
 	switch {
 	case errors.As(err, &notList), apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):
 		return true
 	}
-	return apierrors.IsNotFound(err) && !Missing(err, resource, name)
+	return apierrors.IsNotFound(err) && !IsNotFound(err, resource, name)
 }

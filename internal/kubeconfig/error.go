@@ -16,7 +16,7 @@ type Kind int
 
 // The reasons for which Load fails.
 const (
-	Missing          Kind = iota + 1 // the named file does not exist, nor does any of KUBECONFIG's
+	FileNotFound     Kind = iota + 1 // the named file does not exist, nor does any of KUBECONFIG's
 	Unreadable                       // a file is there and cannot be read, or is a directory
 	Empty                            // the files are there and define nothing
 	Malformed                        // a file is not a kubeconfig
@@ -51,7 +51,7 @@ func (e *Error) Unwrap() error { return e.err }
 
 func missingFile(file string) error {
 	return &Error{
-		Kind: Missing, err: fs.ErrNotExist,
+		Kind: FileNotFound, err: fs.ErrNotExist,
 		text: fmt.Sprintf("kubeconfig %s does not exist", file),
 		hint: missingHint(file, "name a file that exists with --kubeconfig, or leave the flag out to use ~/.kube/config"),
 	}
@@ -63,7 +63,7 @@ func missingList(files []string) error {
 		text = fmt.Sprintf("none of the files named by KUBECONFIG exists: %s", strings.Join(files, ", "))
 	}
 	return &Error{
-		Kind: Missing, err: fs.ErrNotExist, text: text,
+		Kind: FileNotFound, err: fs.ErrNotExist, text: text,
 		hint: missingHint(strings.Join(files, ""), "set KUBECONFIG to a file that exists, or type `unset KUBECONFIG` to use ~/.kube/config"),
 	}
 }

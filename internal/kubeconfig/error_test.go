@@ -38,12 +38,12 @@ func TestUserIsToldWhatIsWrongWithTheConfigurationAndWhatToType(t *testing.T) {
 		text, hint string // parts
 	}{
 		{
-			"missing by flag", func(*testing.T) Flags { return Flags{Kubeconfig: "/no/such/file"} }, Missing,
+			"missing by flag", func(*testing.T) Flags { return Flags{Kubeconfig: "/no/such/file"} }, FileNotFound,
 			"kubeconfig /no/such/file does not exist", "--kubeconfig",
 		},
-		{"missing by environment", env("/no/such/file"), Missing, "/no/such/file, named by KUBECONFIG, does not exist", "unset KUBECONFIG"},
-		{"all missing by environment", env(pair), Missing, "none of the files named by KUBECONFIG exists: /no/such/a, /no/such/b", "unset KUBECONFIG"},
-		{"tilde that the shell kept", env("~/.kube/config"), Missing, "does not exist", "$HOME"},
+		{"missing by environment", env("/no/such/file"), FileNotFound, "/no/such/file, named by KUBECONFIG, does not exist", "unset KUBECONFIG"},
+		{"all missing by environment", env(pair), FileNotFound, "none of the files named by KUBECONFIG exists: /no/such/a, /no/such/b", "unset KUBECONFIG"},
+		{"tilde that the shell kept", env("~/.kube/config"), FileNotFound, "does not exist", "$HOME"},
 		{"a directory", func(t *testing.T) Flags { return Flags{Kubeconfig: t.TempDir()} }, Unreadable, "is a directory, not a file", "/config"},
 		{"a directory by environment", func(t *testing.T) Flags { t.Setenv("KUBECONFIG", t.TempDir()); return Flags{} }, Unreadable, "is a directory", "/config"},
 		{"a link to itself", func(t *testing.T) Flags {
@@ -103,7 +103,7 @@ func TestUserIsToldWhatIsWrongWithTheConfigurationAndWhatToType(t *testing.T) {
 				t.Setenv("KUBECONFIG", "/no/such")
 				return Flags{User: "ann", Server: "https://x"}
 			},
-			Missing, "named by KUBECONFIG", "unset",
+			FileNotFound, "named by KUBECONFIG", "unset",
 		},
 		{"timeout", with(twoContexts, func(f *Flags) { f.Timeout = "soon" }), Usage, `--request-timeout "soon"`, "30s"},
 		{"timeout below zero", with(twoContexts, func(f *Flags) { f.Timeout = "-1s" }), Usage, "--request-timeout", "30s"},

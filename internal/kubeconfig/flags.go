@@ -11,27 +11,27 @@ import (
 // Flags are kubectl's connection flags. The zero value is ready: it means what
 // kubectl without flags means. An empty field was not given.
 type Flags struct {
-	Kubeconfig    string   // --kubeconfig: the only file that is read
-	Context       string   // --context
-	Cluster       string   // --cluster
-	User          string   // --user
-	Namespace     string   // -n, --namespace; a prefix such as "ns/" is stripped by AddTo's flag
-	Server        string   // -s, --server: URL, or host:port
-	Token         string   // --token; beats every token of the kubeconfig
-	As            string   // --as
-	AsGroups      []string // --as-group, repeated; needs a user to act as
-	AsUID         string   // --as-uid; needs a user to act as
-	AsExtra       []string // --as-user-extra, repeated: KEY=VALUE; needs a user to act as
-	ClientCert    string   // --client-certificate
-	ClientKey     string   // --client-key
-	Username      string   // --username
-	Password      string   // --password
-	Insecure      bool     // --insecure-skip-tls-verify
-	CAFile        string   // --certificate-authority
-	TLSServerName string   // --tls-server-name
-	ProxyURL      string   // --proxy-url
-	Uncompressed  bool     // --disable-compression
-	Timeout       string   // --request-timeout: seconds, or a Go duration; "" and "0" mean none
+	Kubeconfig         string   // --kubeconfig: the only file that is read
+	Context            string   // --context
+	Cluster            string   // --cluster
+	User               string   // --user
+	Namespace          string   // -n, --namespace; a prefix such as "ns/" is stripped by AddTo's flag
+	Server             string   // -s, --server: URL, or host:port
+	Token              string   // --token; beats every token of the kubeconfig
+	As                 string   // --as
+	AsGroups           []string // --as-group, repeated; needs a user to act as
+	AsUID              string   // --as-uid; needs a user to act as
+	AsExtra            []string // --as-user-extra, repeated: KEY=VALUE; needs a user to act as
+	ClientCert         string   // --client-certificate
+	ClientKey          string   // --client-key
+	Username           string   // --username
+	Password           string   // --password
+	Insecure           bool     // --insecure-skip-tls-verify
+	CAFile             string   // --certificate-authority
+	TLSServerName      string   // --tls-server-name
+	ProxyURL           string   // --proxy-url
+	DisableCompression bool     // --disable-compression
+	Timeout            string   // --request-timeout: seconds, or a Go duration; "" and "0" mean none
 
 	accountDir string // in place of /var/run/secrets/…, for tests
 }
@@ -66,7 +66,7 @@ func (f *Flags) AddTo(fs *pflag.FlagSet) {
 	fs.StringVar(&f.TLSServerName, "tls-server-name", "", "Server name to use for server certificate validation. "+
 		"If it is not provided, the hostname used to contact the server is used")
 	fs.StringVar(&f.ProxyURL, "proxy-url", "", "Proxy URL to use for requests to the API server")
-	fs.BoolVar(&f.Uncompressed, "disable-compression", false, "If true, opt-out of response compression for all requests to the server")
+	fs.BoolVar(&f.DisableCompression, "disable-compression", false, "If true, opt-out of response compression for all requests to the server")
 	fs.StringVar(&f.Timeout, "request-timeout", "0", "The length of time to wait before giving up on a single "+
 		"server request. Non-zero values should contain a corresponding time unit (e.g. 1s, 2m, 3h). "+
 		"A value of zero means don't timeout requests.")
@@ -83,7 +83,7 @@ func (f *Flags) overrides() *clientcmd.ConfigOverrides {
 			CertificateAuthority:  f.CAFile,
 			TLSServerName:         f.TLSServerName,
 			ProxyURL:              f.ProxyURL,
-			DisableCompression:    f.Uncompressed,
+			DisableCompression:    f.DisableCompression,
 		},
 		AuthInfo: clientcmdapi.AuthInfo{
 			ClientCertificate:    f.ClientCert,

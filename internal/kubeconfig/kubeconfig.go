@@ -35,7 +35,7 @@ const InCluster = "(in-cluster)"
 const defaultNamespace = "default"
 
 // Target is which server, as whom, and in which namespace.
-type Target struct {
+type Connection struct {
 	// Config is complete but for UserAgent and WarningHandler, which are the
 	// caller's. Config.Timeout is --request-timeout, 0 meaning none. With an
 	// auth-provider, Config.AuthConfigPersister stores new tokens in the
@@ -59,7 +59,7 @@ type Target struct {
 // flag does, the pod's service account is used if there is one. It is built as a
 // kubeconfig of its own and not by clientcmd's in-cluster loader, because that
 // one ignores --as and logs to stderr.
-func (f *Flags) Load() (*Target, error) {
+func (f *Flags) Load() (*Connection, error) {
 	if err := f.checkTimeout(); err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (f *Flags) Load() (*Target, error) {
 	if !rest.IsConfigTransportTLS(*config) && (f.identifies() || f.userName(raw) != "") {
 		notes = append(notes, "the server's address is not https: no credentials are sent to it")
 	}
-	return &Target{Config: config, Namespace: f.namespace(raw, pod), Context: context, Notes: notes}, nil
+	return &Connection{Config: config, Namespace: f.namespace(raw, pod), Context: context, Notes: notes}, nil
 }
 
 func (f *Flags) restConfig(raw *clientcmdapi.Config, files sources) (*rest.Config, error) {
@@ -110,7 +110,7 @@ func (f *Flags) restConfig(raw *clientcmdapi.Config, files sources) (*rest.Confi
 	if _, _, err := rest.DefaultServerUrlFor(config); err != nil {
 		return nil, badServer()
 	}
-	config.Wrap(OneOrigin)
+	config.Wrap(SameOrigin)
 	return config, nil
 }
 

@@ -20,7 +20,7 @@ type seen struct {
 	Host, Token, TokenFile, Namespace, Context string
 }
 
-func see(target *Target) seen {
+func see(target *Connection) seen {
 	return seen{target.Config.Host, target.Config.BearerToken, target.Config.BearerTokenFile, target.Namespace, target.Context}
 }
 
@@ -173,7 +173,7 @@ func TestCredentialsCanBeGivenByFlags(t *testing.T) {
 func TestAProxyCanBeGivenByFlag(t *testing.T) {
 	clean(t)
 	file := kubeconfigFile(t, strings.Replace(twoContexts, "server:", "proxy-url: http://other:1, server:", 1))
-	got := mustLoad(t, Flags{Kubeconfig: file, ProxyURL: "socks5://u:p@proxy:1080", Uncompressed: true}).Config
+	got := mustLoad(t, Flags{Kubeconfig: file, ProxyURL: "socks5://u:p@proxy:1080", DisableCompression: true}).Config
 	if proxy, err := got.Proxy(nil); err != nil || proxy.String() != "socks5://u:p@proxy:1080" || !got.DisableCompression {
 		t.Errorf("got %v (%v), uncompressed %v", proxy, err, got.DisableCompression)
 	}
@@ -309,8 +309,8 @@ func TestPodsOwnAccountIsUsedInsideACluster(t *testing.T) {
 	t.Run("not for a named file that is missing, nor a named context", func(t *testing.T) {
 		f := inPod(t, full)
 		f.Kubeconfig = "/no/such/file"
-		if got := refused(t, f).Kind; got != Missing {
-			t.Errorf("got kind %d, want %d", got, Missing)
+		if got := refused(t, f).Kind; got != FileNotFound {
+			t.Errorf("got kind %d, want %d", got, FileNotFound)
 		}
 		for _, f := range []Flags{{Context: "prod"}, {User: "ann"}, {Cluster: "east"}} {
 			f.accountDir = inPod(t, full).accountDir
@@ -352,7 +352,7 @@ func TestFlagsAreKubectls(t *testing.T) {
 	want := Flags{
 		Kubeconfig: "file", Context: "ctx", Cluster: "clu", User: "usr", Namespace: "web", Server: "https://x", Token: "tok",
 		As: "eve", AsGroups: []string{"a,b", "c"}, AsUID: "7", Insecure: true, CAFile: "ca", TLSServerName: "sni", Timeout: "3s",
-		AsExtra: []string{"a=1", "a=2,3"}, ClientCert: "crt", ClientKey: "key", Username: "me", Password: "s", ProxyURL: "http://p", Uncompressed: true,
+		AsExtra: []string{"a=1", "a=2,3"}, ClientCert: "crt", ClientKey: "key", Username: "me", Password: "s", ProxyURL: "http://p", DisableCompression: true,
 	}
 	if diff := cmp.Diff(want, f, cmp.AllowUnexported(Flags{})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -69,7 +69,7 @@ func kubeconfigFile(t *testing.T, content string) string {
 }
 
 // load loads and fails the test if anything at all went to stderr.
-func load(t *testing.T, f Flags) (*Target, error) {
+func load(t *testing.T, f Flags) (*Connection, error) {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -87,7 +87,7 @@ func load(t *testing.T, f Flags) (*Target, error) {
 	return target, loadErr
 }
 
-func mustLoad(t *testing.T, f Flags) *Target {
+func mustLoad(t *testing.T, f Flags) *Connection {
 	t.Helper()
 	target, err := load(t, f)
 	if err != nil {

@@ -32,20 +32,20 @@ func (e *RedirectError) Hint() string {
 // redirects are for http.Client to follow; rt adds credentials to each new
 // request as usual. Responses to requests with an Upgrade header are returned
 // unchanged, since their callers follow no redirect.
-func OneOrigin(rt http.RoundTripper) http.RoundTripper { return oneOrigin{rt} }
+func SameOrigin(rt http.RoundTripper) http.RoundTripper { return sameOrigin{rt} }
 
-type oneOrigin struct{ http.RoundTripper }
+type sameOrigin struct{ http.RoundTripper }
 
-var _ utilnet.RoundTripperWrapper = oneOrigin{}
+var _ utilnet.RoundTripperWrapper = sameOrigin{}
 
 // WrappedRoundTripper implements utilnet.RoundTripperWrapper.
-func (o oneOrigin) WrappedRoundTripper() http.RoundTripper { return o.RoundTripper }
+func (o sameOrigin) WrappedRoundTripper() http.RoundTripper { return o.RoundTripper }
 
 // CloseIdleConnections is called by the method of that name of http.Client.
-func (o oneOrigin) CloseIdleConnections() { utilnet.CloseIdleConnectionsFor(o.RoundTripper) }
+func (o sameOrigin) CloseIdleConnections() { utilnet.CloseIdleConnectionsFor(o.RoundTripper) }
 
 // RoundTrip implements http.RoundTripper.
-func (o oneOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
+func (o sameOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := o.RoundTripper.RoundTrip(req)
 	if err != nil || req.Header.Get("Upgrade") != "" || !redirects(resp) {
 		return resp, err

@@ -51,7 +51,7 @@ func TestOneOrigin_Redirects(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			body := &closing{Reader: strings.NewReader("")}
-			rt := OneOrigin(roundTrip(func(*http.Request) (*http.Response, error) {
+			rt := SameOrigin(roundTrip(func(*http.Request) (*http.Response, error) {
 				header := http.Header{}
 				if test.location != "" {
 					header.Set("Location", test.location)
@@ -88,7 +88,7 @@ func TestOneOrigin_Redirects(t *testing.T) {
 
 func TestOneOrigin_ErrorIsReturned(t *testing.T) {
 	failure := errors.New("connection refused")
-	rt := OneOrigin(roundTrip(func(*http.Request) (*http.Response, error) { return nil, failure }))
+	rt := SameOrigin(roundTrip(func(*http.Request) (*http.Response, error) { return nil, failure }))
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://one.example/", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -73,10 +73,10 @@ func (e *LookError) Error() string {
 
 // plain returns the *apiclient.TimeoutError or *apiclient.TooLargeError that
 // err wraps, else err.
-func plain(err error) error { return cmp.Or(apiclient.Plain(err), err) }
+func plain(err error) error { return cmp.Or(apiclient.LimitError(err), err) }
 
 // Unknown reports whether the server says that there is no such node.
-func (e *LookError) Unknown() bool { return apiclient.Missing(e.Err, "nodes", e.Name) }
+func (e *LookError) Unknown() bool { return apiclient.IsNotFound(e.Err, "nodes", e.Name) }
 
 // Hint says what to type.
 func (e *LookError) Hint() string {
@@ -85,7 +85,7 @@ func (e *LookError) Hint() string {
 		return "kubectl get nodes shows those there are"
 	case apierrors.IsForbidden(e.Err):
 		return `ask for a cluster role with the rule {apiGroups: [""], resources: ["nodes"], verbs: ["get", "list"]}, or name the node`
-	case apiclient.Foreign(e.Err, "nodes", e.Name):
+	case apiclient.IsForeign(e.Err, "nodes", e.Name):
 		return notKubernetes
 	}
 	return ""
@@ -133,7 +133,7 @@ func list[T any](
 	}
 	ignored := false
 	items, _, err := apiclient.Lister[T]{
-		What: resource,
+		Noun: resource,
 		Request: func() *rest.Request {
 			r := c.core.Get().Resource(resource)
 			if namespace != "" {
@@ -202,7 +202,7 @@ func (c *Client) Remove(ctx context.Context, p *corev1.Pod) error {
 	for {
 		err := c.remove(ctx, p)
 		switch {
-		case err == nil, apiclient.Missing(err, "pods", p.Name), apiclient.Conflict(err, "pods", p.Name): // it is gone, or another pod has its name
+		case err == nil, apiclient.IsNotFound(err, "pods", p.Name), apiclient.IsConflict(err, "pods", p.Name): // it is gone, or another pod has its name
 			return nil
 		case ctx.Err() != nil && last != nil:
 			return last
@@ -226,7 +226,7 @@ func (c *Client) remove(ctx context.Context, p *corev1.Pod) error {
 		Preconditions: &metav1.Preconditions{UID: &p.UID},
 	}
 	err := c.core.Delete().Namespace(p.Namespace).Resource("pods").Name(p.Name).Timeout(removing).Body(&options).Do(ctx).Error()
-	if plain := apiclient.Plain(err); plain != nil {
+	if plain := apiclient.LimitError(err); plain != nil {
 		return plain
 	}
 	return err
@@ -258,7 +258,7 @@ func (c *Client) Log(ctx context.Context, p *corev1.Pod, from From, follow bool)
 	if from.Tail > 0 {
 		r = r.Param("tailLines", strconv.FormatInt(from.Tail, 10))
 	}
-	return r.Stream(apiclient.Stream(ctx))
+	return r.Stream(apiclient.StreamContext(ctx))
 }
 
 // Allowing returns the namespaces whose Pod Security label allows privileged

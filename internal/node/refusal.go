@@ -73,7 +73,7 @@ func newCreateError(p *corev1.Pod, err error) *CreateError {
 		e.Cause = Webhook
 	case apierrors.IsForbidden(err) && strings.Contains(message, " cannot create resource"):
 		e.Cause = Rights
-	case apiclient.Missing(err, "namespaces", p.Namespace):
+	case apiclient.IsNotFound(err, "namespaces", p.Namespace):
 		e.Cause = NoNamespace
 	}
 	return e
@@ -103,7 +103,7 @@ func (e *CreateError) Hint() string {
 	case NoNamespace:
 		return "kubectl get namespaces shows those there are"
 	case Other:
-		if apiclient.Foreign(e.Err, "pods", "") {
+		if apiclient.IsForeign(e.Err, "pods", "") {
 			return notKubernetes
 		}
 	}

@@ -32,13 +32,13 @@ const (
 //
 // Errors are those of Find, and a *WaitError if ctx ended after the wait had
 // begun.
-func (c *Client) Await(ctx context.Context, req Request, said func(why string)) (*Found, error) {
+func (c *Client) Wait(ctx context.Context, req Request, said func(why string)) (*Found, error) {
 	if err := req.check(); err != nil {
 		return nil, err
 	}
-	a := &await{
+	a := &waiter{
 		watcher: watcher{client: c, namespace: req.Namespace, fresh: awaitFresh},
-		req:     req, said: said, news: news{asked: time.Now()},
+		req:     req, said: said, news: eventReader{asked: time.Now()},
 	}
 	for {
 		looked := time.Now()
@@ -59,7 +59,7 @@ func (c *Client) Await(ctx context.Context, req Request, said func(why string)) 
 // errAgain means that the pods must be requested again.
 var errAgain = errors.New("look again")
 
-type await struct {
+type waiter struct {
 	watcher
 	req  Request
 	said func(string)
@@ -68,10 +68,10 @@ type await struct {
 	last  error       // why the container does not run
 	heard string      // the last message about that
 	pod   *corev1.Pod // the named pod, as it was first read
-	news  news
+	news  eventReader
 }
 
-func (a *await) look(ctx context.Context) (*Found, error) {
+func (a *waiter) look(ctx context.Context) (*Found, error) {
 	v, err := a.client.look(ctx, a.req)
 	switch {
 	case err == nil:
@@ -108,7 +108,7 @@ func (a *await) look(ctx context.Context) (*Found, error) {
 // judge returns the container if it runs, or the error that ends the wait.
 // Otherwise it reports why the container does not run yet, and returns
 // errAgain.
-func (a *await) judge(v *view) (*Found, error) {
+func (a *waiter) judge(v *view) (*Found, error) {
 	if a.pod != nil && a.pod.UID != v.pods[0].UID {
 		return nil, vanished(a.pod, a.req.Container)
 	}
@@ -121,7 +121,7 @@ func (a *await) judge(v *view) (*Found, error) {
 }
 
 // say passes on why, unless it was said last.
-func (a *await) say(why error) {
+func (a *waiter) say(why error) {
 	if repeats(a.last, why) {
 		return
 	}
@@ -139,7 +139,7 @@ func (a *await) say(why error) {
 	}
 }
 
-func (a *await) ended(ctx context.Context) error {
+func (a *waiter) ended(ctx context.Context) error {
 	return &WaitError{Waited: time.Since(a.begin).Round(time.Second), Last: a.last, Err: context.Cause(ctx)}
 }
 
@@ -165,13 +165,13 @@ func (v *view) hopeless(err error) bool {
 	var stopped *NotRunningError
 	switch {
 	case errors.As(err, &none):
-		return none.Final
+		return none.Permanent
 	case !errors.As(err, &stopped):
 		return true
 	case v.group == nil:
-		return stopped.Final
+		return stopped.Permanent
 	default:
-		return stopped.Final && (stopped.lasting || v.group.finished)
+		return stopped.Permanent && (stopped.lasting || v.group.finished)
 	}
 }
 
@@ -189,7 +189,7 @@ func (v *view) alive() bool {
 
 func vanished(pod *corev1.Pod, container string) error {
 	e := about(pod, container)
-	e.Reason, e.Final = "Deleted", true
+	e.Reason, e.Permanent = "Deleted", true
 	e.text = fmt.Sprintf("pod %q was deleted while it was waited for", pod.Name)
 	e.hint = fmt.Sprintf("type `kubectl get pods -n %s` to see those there are", pod.Namespace)
 	return e

@@ -33,7 +33,7 @@ func wait(ctx context.Context, t *testing.T, w *world, target, container string)
 	req.Container = container
 	client, begin := w.client(t), time.Now()
 	var got waited
-	got.found, got.err = client.Await(ctx, req, func(why string) {
+	got.found, got.err = client.Wait(ctx, req, func(why string) {
 		got.said = append(got.said, fmt.Sprintf("%ds %s", int(time.Since(begin).Seconds()), why))
 	})
 	got.took = time.Since(begin)
@@ -228,7 +228,7 @@ func TestWhatCannotComeTrueIsNotWaitedFor(t *testing.T) {
 					}
 					got := wait(limit(t, 60), t, w, "web", "")
 					var stopped *NotRunningError
-					if !errors.As(got.err, &stopped) || !stopped.Final || !strings.Contains(stopped.Error(), test.text) || stopped.Hint() == "" {
+					if !errors.As(got.err, &stopped) || !stopped.Permanent || !strings.Contains(stopped.Error(), test.text) || stopped.Hint() == "" {
 						t.Errorf("got %v, want a final *NotRunningError with %q", got.err, test.text)
 					}
 					var gaveUp *WaitError
@@ -253,12 +253,12 @@ func TestUnknownContainerAndUnknownPodAreNotWaitedFor(t *testing.T) {
 			t.Errorf("pod: got %v after %v", got.err, got.took)
 		}
 		w.refuse = forbid("get")
-		var unseen *UnseenPodError
+		var unseen *GetForbiddenError
 		if got := wait(limit(t, 60), t, w, "web", ""); !errors.As(got.err, &unseen) || got.took != 0 {
 			t.Errorf("may not be seen: got %v after %v", got.err, got.took)
 		}
 		var nothing *TargetError
-		if _, err := w.client(t).Await(t.Context(), Request{Namespace: "shop"}, nil); !errors.As(err, &nothing) {
+		if _, err := w.client(t).Wait(t.Context(), Request{Namespace: "shop"}, nil); !errors.As(err, &nothing) {
 			t.Errorf("nothing named: got %v", err)
 		}
 	})
@@ -362,7 +362,7 @@ func TestLostServerIsWaitedForButARefusalIsNot(t *testing.T) {
 		w = newWorld(running("web", unscheduled))
 		time.AfterFunc(6*time.Second, func() { w.set(func() { w.refuse = forbid("get", "watch") }) })
 		got = wait(limit(t, 60), t, w, "web", "")
-		var unseen *UnseenPodError
+		var unseen *GetForbiddenError
 		if !errors.As(got.err, &unseen) || got.took > 11*time.Second {
 			t.Errorf("a right that was taken away: ended after %v with %v", got.took, got.err)
 		}
@@ -529,7 +529,7 @@ func TestSelectorIsWaitedForToo(t *testing.T) {
 		w := newWorld()
 		script(map[int]func(){3: func() { w.put(running("web")) }})
 		var said []string
-		found, err := w.client(t).Await(limit(t, 9), Request{Namespace: "shop", Selector: "app=web"}, func(why string) { said = append(said, why) })
+		found, err := w.client(t).Wait(limit(t, 9), Request{Namespace: "shop", Selector: "app=web"}, func(why string) { said = append(said, why) })
 		if err != nil || found.Pod.Name != "web" {
 			t.Errorf("got %v, %v", found, err)
 		}

@@ -26,12 +26,12 @@ type Client struct {
 	// calls each for every event, and returns true when ctx, the server or an
 	// error of each has ended the watch. It returns false if the watch could
 	// not begin; the client then tries it over plain HTTP.
-	Events func(ctx context.Context, path string, query url.Values, each func(event []byte) error) bool
+	RunWatch func(ctx context.Context, path string, query url.Values, each func(event []byte) error) bool
 
 	// Ignored, if not nil, is called each time the server answers a list or a
 	// watch with objects that do not match its selector. Those objects are left
 	// out.
-	Ignored func()
+	OnSelectorIgnored func()
 
 	server string                    // its URL, without user info
 	groups map[string]rest.Interface // by API group, "" being core
@@ -99,7 +99,7 @@ func (c *Client) get(ctx context.Context, namespace string, target Target, into 
 func (c *Client) list(ctx context.Context, namespace string, selector labels.Selector) (pods []corev1.Pod, version string, err error) {
 	ignored := false
 	pods, version, err = apiclient.Lister[corev1.Pod]{
-		What: "pods",
+		Noun: "pods",
 		Request: func() *rest.Request {
 			r := c.groups[""].Get().Namespace(namespace).Resource("pods")
 			if !selector.Empty() {
@@ -127,8 +127,8 @@ func (c *Client) list(ctx context.Context, namespace string, selector labels.Sel
 }
 
 func (c *Client) ignored() {
-	if c.Ignored != nil {
-		c.Ignored()
+	if c.OnSelectorIgnored != nil {
+		c.OnSelectorIgnored()
 	}
 }
 

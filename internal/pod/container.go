@@ -61,7 +61,7 @@ func find(pod *corev1.Pod, name string) (container, bool) {
 // one of the annotation kubectl.kubernetes.io/default-container, else the first
 // of the spec. Notes say so when the annotation names none that exists, and when
 // the first was taken out of several. A wanted one that does not exist gives an
-// *UnknownContainerError. Whether it runs is CheckRunning's question.
+// *UnknownContainerError. Whether it runs is checkRunning's question.
 func ChooseContainer(pod *corev1.Pod, wanted string) (name string, notes []string, err error) {
 	if wanted != "" {
 		if _, ok := find(pod, wanted); !ok {

@@ -27,7 +27,7 @@ func (e *RequestError) Unwrap() error { return e.Err }
 
 // Error says which object of which namespace could not be read, and why.
 func (e *RequestError) Error() string {
-	if e.Missing() {
+	if e.NotFound() {
 		return fmt.Sprintf("%s %q does not exist in namespace %q", e.Target.Kind, e.Target.Name, e.Namespace)
 	}
 	object := e.Resource
@@ -45,7 +45,7 @@ func unreached(err error) bool {
 // withoutRequest removes what libraries add to an error: the method and URL of
 // the request, and advice.
 func withoutRequest(err error) error {
-	if plain := apiclient.Plain(err); plain != nil {
+	if plain := apiclient.LimitError(err); plain != nil {
 		return plain
 	}
 	var u *url.Error
@@ -64,10 +64,10 @@ func (e *RequestError) Hint() string {
 	switch {
 	case errors.As(e.Err, &cause): // an error of the transport
 		return cause.Hint()
-	case e.Missing() && e.Target.Kind == kindPod:
+	case e.NotFound() && e.Target.Kind == kindPod:
 		return fmt.Sprintf("type `kubectl get pods -n %s` to see those there are, -n NAMESPACE to look elsewhere, "+
 			"or TYPE/NAME for a workload, such as deploy/%s", e.Namespace, e.Target.Name)
-	case e.Missing():
+	case e.NotFound():
 		return fmt.Sprintf("type `kubectl get %s -n %s` to see those there are, or -n NAMESPACE to look elsewhere", e.Resource, e.Namespace)
 	case apierrors.IsUnauthorized(e.Err):
 		return "the server does not know these credentials: log in again, or choose others with --context, --user or --token"
@@ -82,7 +82,7 @@ func (e *RequestError) Hint() string {
 		return ""
 	case unreached(e.Err):
 		return "`kubectl config view --minify` shows the server's address and the authority that has to have signed for it"
-	case apiclient.Foreign(e.Err, e.Resource, e.Target.Name):
+	case apiclient.IsForeign(e.Err, e.Resource, e.Target.Name):
 		return fmt.Sprintf("%s does not answer like a Kubernetes API server: check `server:` in the kubeconfig "+
 			"(`kubectl config view --minify`), or --server", e.Server)
 	}
@@ -92,20 +92,20 @@ func (e *RequestError) Hint() string {
 // Missing reports whether the API server says that the object does not exist.
 // It is false for any other 404, such as that of a server that does not know
 // the path.
-func (e *RequestError) Missing() bool {
-	return apiclient.Missing(e.Err, e.Resource, e.Target.Name)
+func (e *RequestError) NotFound() bool {
+	return apiclient.IsNotFound(e.Err, e.Resource, e.Target.Name)
 }
 
 // missing reports whether err is a *RequestError for an object that does not
 // exist; see RequestError.Missing.
 func missing(err error) bool {
 	var refused *RequestError
-	return errors.As(err, &refused) && refused.Missing()
+	return errors.As(err, &refused) && refused.NotFound()
 }
 
 // expired reports whether the server no longer has a resourceVersion, or the
 // rest of a list (410).
-func expired(err error) bool { return apiclient.Expired(err) }
+func expired(err error) bool { return apiclient.IsExpired(err) }
 
 // passing reports whether the next attempt may succeed: the connection failed,
 // or the server answered with 5xx or 429.
@@ -119,21 +119,21 @@ func passing(err error) bool {
 	return code >= http.StatusInternalServerError || code == http.StatusTooManyRequests
 }
 
-// UnseenPodError is a pod that was named and may not be looked at (403 on get
+// GetForbiddenError is a pod that was named and may not be looked at (403 on get
 // pods). Running something in it may be allowed all the same: the caller can go
 // on with Err.Namespace and Err.Target.Name, without knowing its containers.
-type UnseenPodError struct {
+type GetForbiddenError struct {
 	Err *RequestError
 }
 
 // Error is that of the refused request.
-func (e *UnseenPodError) Error() string { return e.Err.Error() }
+func (e *GetForbiddenError) Error() string { return e.Err.Error() }
 
 // Hint is that of the refused request.
-func (e *UnseenPodError) Hint() string { return e.Err.Hint() }
+func (e *GetForbiddenError) Hint() string { return e.Err.Hint() }
 
 // Unwrap gives the refused request.
-func (e *UnseenPodError) Unwrap() error { return e.Err }
+func (e *GetForbiddenError) Unwrap() error { return e.Err }
 
 // NoPodsError is a workload, service or selector (Target is the zero one) without
 // pods, or a workload or service without a selector to find them by.
@@ -143,7 +143,7 @@ type NoPodsError struct {
 	Selector  string // "" when there is none
 	// Final says that waiting will not help: somebody has to scale it up, or to
 	// give it a selector.
-	Final bool
+	Permanent bool
 
 	text, hint string
 	err        error

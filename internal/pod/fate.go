@@ -20,7 +20,7 @@ import (
 // pod is being deleted, with the time that it has; its node is lost. Lost is what
 // the node controller shows of it: reason NodeLost, Ready Unknown, or Ready set to
 // False without a reason (k8s.io/kubernetes, MarkPodsNotReady).
-func Fate(before, after *corev1.Pod, container string) (sentence string, over bool) {
+func describeChange(before, after *corev1.Pod, container string) (sentence string, over bool) {
 	switch {
 	case after == nil:
 		return gone(before), true

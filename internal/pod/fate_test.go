@@ -124,7 +124,7 @@ func TestWhatBecameOfTheContainerIsToldInASentence(t *testing.T) {
 			if before == nil {
 				before = running("web")
 			}
-			got, over := Fate(before, test.after, "app")
+			got, over := describeChange(before, test.after, "app")
 			if got != test.want || over != test.over {
 				t.Errorf("got  %s (over %v)\nwant %s (over %v)", got, over, test.want, test.over)
 			}
@@ -165,9 +165,9 @@ func TestVigilTellsEachThingOnceAndTheEndLast(t *testing.T) {
 	}
 	for name, steps := range tests {
 		t.Run(name, func(t *testing.T) {
-			v := NewVigil(&Found{Pod: running("web", version("7")), Container: "app"})
+			v := newStatusTracker(&Found{Pod: running("web", version("7")), Container: "app"})
 			for i, s := range steps {
-				if got, over := v.See(s.pod, s.deleted); got != s.want || over != s.over {
+				if got, over := v.update(s.pod, s.deleted); got != s.want || over != s.over {
 					t.Errorf("step %d: got %q, %v; want %q, %v", i, got, over, s.want, s.over)
 				}
 			}

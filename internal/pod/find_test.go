@@ -257,9 +257,9 @@ func TestBarePodWithoutTheRightToLookAtItCanBeUsedAllTheSame(t *testing.T) {
 	a := newAPI(t, map[string]any{core + "pods/web": forbidden, apps + "deployments/web": forbidden})
 
 	_, err := a.client.Find(t.Context(), request(t, "web"))
-	var unseen *UnseenPodError
+	var unseen *GetForbiddenError
 	if !errors.As(err, &unseen) || !apierrors.IsForbidden(err) {
-		t.Fatalf("got %v, want an *UnseenPodError that apierrors knows as forbidden", err)
+		t.Fatalf("got %v, want an *GetForbiddenError that apierrors knows as forbidden", err)
 	}
 	if unseen.Err.Namespace != "shop" || unseen.Err.Target.Name != "web" || !strings.Contains(unseen.Error(), words) ||
 		!strings.Contains(unseen.Hint(), `allows get on pods in namespace "shop"`) {

@@ -156,14 +156,14 @@ func newGroup(namespace string, target Target, selector *metav1.LabelSelector, g
 	if err != nil {
 		return nil, &NoPodsError{
 			Namespace: namespace, Target: target, err: err,
-			text: fmt.Sprintf("%s has a selector that cannot be read: %v", target, err), hint: describe(namespace, target), Final: true,
+			text: fmt.Sprintf("%s has a selector that cannot be read: %v", target, err), hint: describe(namespace, target), Permanent: true,
 		}
 	}
 	if selector == nil || parsed.Empty() {
 		return nil, &NoPodsError{
 			Namespace: namespace, Target: target,
 			text: fmt.Sprintf("%s has no selector, so it leads to no pods", target),
-			hint: fmt.Sprintf("name a pod itself: type `kubectl get pods -n %s` to see which there are", namespace), Final: true,
+			hint: fmt.Sprintf("name a pod itself: type `kubectl get pods -n %s` to see which there are", namespace), Permanent: true,
 		}
 	}
 	g.title, g.selector = target.String(), parsed

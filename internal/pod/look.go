@@ -28,7 +28,7 @@ func (c *Client) look(ctx context.Context, req Request) (*view, error) {
 		pod, err := c.Get(ctx, req.Namespace, req.Target.Name)
 		var refused *RequestError
 		if apierrors.IsForbidden(err) && errors.As(err, &refused) {
-			return nil, &UnseenPodError{Err: refused}
+			return nil, &GetForbiddenError{Err: refused}
 		}
 		if err != nil {
 			return nil, err
@@ -108,12 +108,12 @@ func (v *view) settle() (*Found, error) {
 // best is the first of Rank in which the container runs, and why it was taken;
 // where it runs in none, the error is what holds the first one up.
 func (v *view) best() (found *Found, why string, err error) {
-	ranked := Rank(v.pods)
+	ranked := rank(v.pods)
 	for i := range ranked {
 		found, refusal := settle(&ranked[i], v.req.Container)
 		switch {
 		case refusal == nil && i == 0:
-			_, why := Best(v.pods)
+			_, why := best(v.pods)
 			return found, why, nil
 		case refusal == nil:
 			return found, "its container runs", nil
@@ -127,7 +127,7 @@ func (v *view) best() (found *Found, why string, err error) {
 func (v *view) none() error {
 	return &NoPodsError{
 		Namespace: v.req.Namespace, Target: v.req.Target, Selector: v.group.selector.String(),
-		Final: v.group.idle, text: v.group.noPods, hint: v.group.noPodsHint,
+		Permanent: v.group.idle, text: v.group.noPods, hint: v.group.noPodsHint,
 	}
 }
 
@@ -141,7 +141,7 @@ func settle(pod *corev1.Pod, wanted string) (*Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := CheckRunning(pod, container); err != nil {
+	if err := checkRunning(pod, container); err != nil {
 		return nil, err
 	}
 	return &Found{Pod: pod, Container: container, Notes: append(notes, more...)}, nil

@@ -19,7 +19,7 @@ import (
 // news is what a pod's events add to a status that gives no message: volumes
 // that cannot be mounted, sandboxes that cannot be created. It stays empty for
 // users who may not list events.
-type news struct {
+type eventReader struct {
 	asked   time.Time
 	refused bool
 	about   string // the message that the event explains
@@ -28,7 +28,7 @@ type news struct {
 }
 
 // look requests the events if they may explain why the container does not run.
-func (n *news) look(ctx context.Context, c *Client, v *view) {
+func (n *eventReader) look(ctx context.Context, c *Client, v *view) {
 	var stopped *NotRunningError
 	if _, err := v.settle(); n.refused || time.Since(n.asked) < awaitFresh || !errors.As(err, &stopped) || !stopped.unexplained {
 		return
@@ -47,7 +47,7 @@ func (n *news) look(ctx context.Context, c *Client, v *view) {
 }
 
 // add returns err with the event that explains it, if there is one.
-func (n *news) add(err error) error {
+func (n *eventReader) add(err error) error {
 	var stopped *NotRunningError
 	if n.text == "" || !errors.As(err, &stopped) || stopped.text != n.about {
 		return err
@@ -70,7 +70,7 @@ func (c *Client) warning(ctx context.Context, pod *corev1.Pod) (*corev1.Event, e
 	ignored := false
 	about := fields.Set{"involvedObject.uid": string(pod.UID), "type": corev1.EventTypeWarning}
 	_, _, err := apiclient.Lister[corev1.Event]{
-		What: "events",
+		Noun: "events",
 		Request: func() *rest.Request {
 			return c.groups[""].Get().Namespace(pod.Namespace).Resource("events").Param("fieldSelector", about.AsSelector().String())
 		},

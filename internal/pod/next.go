@@ -22,14 +22,14 @@ func (c *Client) Next(ctx context.Context, found *Found, req Request) (next *Fou
 	if err != nil {
 		return nil, "", err
 	}
-	sentence, over := Fate(found.Pod, now, found.Container)
+	sentence, over := describeChange(found.Pod, now, found.Container)
 	if !over {
 		return found, "", nil
 	}
 	if now != nil && now.UID == found.Pod.UID {
 		next, err = settle(now, found.Container)
 		var stopped *NotRunningError
-		if err == nil || errors.As(err, &stopped) && !stopped.Final {
+		if err == nil || errors.As(err, &stopped) && !stopped.Permanent {
 			return next, sentence, err
 		}
 	}

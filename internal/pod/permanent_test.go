@@ -41,12 +41,12 @@ func TestCheckRunning_PermanentReasons(t *testing.T) {
 			"debug": crowded(with(one(runs()), nil, []corev1.ContainerStatus{state("debug", waiting)})),
 		} {
 			var stopped *NotRunningError
-			if err := CheckRunning(pod, container); !errors.As(err, &stopped) {
+			if err := checkRunning(pod, container); !errors.As(err, &stopped) {
 				t.Errorf("%s: %v", container, err)
 				continue
 			}
-			if stopped.Final != test.final || stopped.RefusesPropagation() != test.refuses {
-				t.Errorf("%s, %s: %s: final: %v, refuses propagation: %v", container, test.reason, test.message, stopped.Final, stopped.RefusesPropagation())
+			if stopped.Permanent != test.final || stopped.RefusesPropagation() != test.refuses {
+				t.Errorf("%s, %s: %s: final: %v, refuses propagation: %v", container, test.reason, test.message, stopped.Permanent, stopped.RefusesPropagation())
 			}
 		}
 	}
@@ -57,7 +57,7 @@ func TestCheckRunning_StartError(t *testing.T) {
 	failed := exited(128, "ContainerCannotRun")
 	failed.Terminated.Message = "path / is mounted on / but it is not a shared or slave mount"
 	var stopped *NotRunningError
-	err := CheckRunning(running("web", phase(corev1.PodFailed), with(one(failed), nil, nil)), "app")
+	err := checkRunning(running("web", phase(corev1.PodFailed), with(one(failed), nil, nil)), "app")
 	const text = `pod "web" has failed; container "app" ended with exit code 128 (ContainerCannotRun): path / is mounted on / but it is not a shared or slave mount`
 	if !errors.As(err, &stopped) || err.Error() != text || !stopped.RefusesPropagation() {
 		t.Errorf("got %v, want %s", err, text)

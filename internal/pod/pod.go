@@ -8,8 +8,8 @@
 // Invariants:
 //   - The kinds are a fixed table; there is no discovery. A pod costs one request
 //     (get), anything else two (get, then list of pods, in chunks of 500).
-//   - Rank, Best, ChooseContainer, CheckRunning, Same, Fate, ParseTarget,
-//     ParseManifest, WatchPath and DecodeEvent are pure.
+//   - Rank, Best, ChooseContainer, checkRunning, Same, Fate, ParseTarget,
+//     ParseManifest, WatchPath and decodeEvent are pure.
 //   - Rank is a total order: the same pods give the same choice.
 //   - No goroutine is started: functions of the caller are called from the one in
 //     which it called, and not after the return.
@@ -52,7 +52,7 @@ type Found struct {
 // errors are
 //
 //   - *TargetError: nothing was named, or the selector cannot be read
-//   - *UnseenPodError: the pod was named and may not be looked at; the caller
+//   - *GetForbiddenError: the pod was named and may not be looked at; the caller
 //     can go on with the bare name
 //   - *RequestError: any other refusal or failure of the API
 //   - *NoPodsError: the workload, service or selector has no pods

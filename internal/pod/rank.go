@@ -34,7 +34,7 @@ var rules = []struct {
 // Rank gives the pods sorted by preference, best first: those not being deleted,
 // running, ready, ready longest, with the fewest restarts (of all their
 // containers together), newest, by name. pods is left as it is.
-func Rank(pods []corev1.Pod) []corev1.Pod {
+func rank(pods []corev1.Pod) []corev1.Pod {
 	ranked := slices.Clone(pods)
 	slices.SortStableFunc(ranked, func(a, b corev1.Pod) int {
 		order, _ := prefer(&a, &b)
@@ -45,8 +45,8 @@ func Rank(pods []corev1.Pod) []corev1.Pod {
 
 // Best gives the first of Rank and the rule by which it beat the second, in
 // words such as "ready longest"; no words for a single pod, nil for none.
-func Best(pods []corev1.Pod) (best *corev1.Pod, why string) {
-	ranked := Rank(pods)
+func best(pods []corev1.Pod) (best *corev1.Pod, why string) {
+	ranked := rank(pods)
 	switch len(ranked) {
 	case 0:
 		return nil, ""

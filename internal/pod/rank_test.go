@@ -54,7 +54,7 @@ func TestBestPodIsChosenByTheRulesInTheirOrder(t *testing.T) {
 	}
 	for _, test := range tests {
 		for _, pods := range [][]corev1.Pod{{*test.better, *test.worse}, {*test.worse, *test.better}} {
-			got, why := Best(pods)
+			got, why := best(pods)
 			if got.Name != test.better.Name || why != test.why {
 				t.Errorf("%s: chose %q (%s), want %q", test.why, got.Name, why, test.better.Name)
 			}
@@ -72,7 +72,7 @@ func TestChoiceDoesNotDependOnTheOrderOfTheAnswer(t *testing.T) {
 	for range 50 {
 		random.Shuffle(len(pods), func(i, j int) { pods[i], pods[j] = pods[j], pods[i] })
 		before := names(pods)
-		if diff := cmp.Diff(want, names(Rank(pods))); diff != "" {
+		if diff := cmp.Diff(want, names(rank(pods))); diff != "" {
 			t.Fatalf("-want +got:\n%s", diff)
 		}
 		if !slices.Equal(before, names(pods)) {
@@ -82,10 +82,10 @@ func TestChoiceDoesNotDependOnTheOrderOfTheAnswer(t *testing.T) {
 }
 
 func TestOneOrNoPodIsNoChoice(t *testing.T) {
-	if got, why := Best(nil); got != nil || why != "" {
+	if got, why := best(nil); got != nil || why != "" {
 		t.Errorf("none: got %v, %q", got, why)
 	}
-	if got, why := Best([]corev1.Pod{*running("a")}); got.Name != "a" || why != "" {
+	if got, why := best([]corev1.Pod{*running("a")}); got.Name != "a" || why != "" {
 		t.Errorf("one: got %v, %q", got.Name, why)
 	}
 }

@@ -49,7 +49,7 @@ func (r Rule) resource() string {
 // Grant is the rules as they have to stand in a role (rbac/v1 PolicyRule), in
 // YAML of one line each, joined by newlines:
 // `- {apiGroups: [""], resources: ["pods/exec"], verbs: ["get", "create"]}`.
-func Grant(rules []Rule) string {
+func roleRules(rules []Rule) string {
 	var objects []Rule // the rules without their verbs
 	verbs := map[Rule][]string{}
 	for _, rule := range rules {
@@ -100,7 +100,7 @@ type attributes struct {
 // request each (create selfsubjectaccessreviews, which everybody may who is
 // logged in). The answer keeps their order, and is empty when all are allowed.
 // Every error is a *RequestError; then nothing is known.
-func (c *Client) Missing(ctx context.Context, namespace string, wanted ...Rule) ([]Rule, error) {
+func (c *Client) DeniedRules(ctx context.Context, namespace string, wanted ...Rule) ([]Rule, error) {
 	var missing []Rule
 	for _, rule := range wanted {
 		allowed, err := c.allowed(ctx, namespace, rule)
@@ -136,14 +136,14 @@ func (c *Client) allowed(ctx context.Context, namespace string, rule Rule) (bool
 // ForbiddenError is a refusal (403) of which is known which rights were lacking.
 type ForbiddenError struct {
 	Namespace string
-	Missing   []Rule // as Missing has found them; not empty
+	Denied    []Rule // as Missing has found them; not empty
 	Err       error  // the refusal
 }
 
 // Error names verb, resource and namespace.
 func (e *ForbiddenError) Error() string {
-	rules := make([]string, 0, len(e.Missing))
-	for _, rule := range e.Missing {
+	rules := make([]string, 0, len(e.Denied))
+	for _, rule := range e.Denied {
 		rules = append(rules, rule.String())
 	}
 	return fmt.Sprintf("not allowed in namespace %q: %s", e.Namespace, strings.Join(rules, " and "))
@@ -152,7 +152,7 @@ func (e *ForbiddenError) Error() string {
 // Hint is the rule to add.
 func (e *ForbiddenError) Hint() string {
 	return fmt.Sprintf("ask for a role in namespace %q with the rule %s", e.Namespace,
-		strings.ReplaceAll(strings.ReplaceAll(Grant(e.Missing), "- {", "{"), "\n", " and "))
+		strings.ReplaceAll(strings.ReplaceAll(roleRules(e.Denied), "- {", "{"), "\n", " and "))
 }
 
 // Unwrap gives the refusal.

@@ -51,7 +51,7 @@ func judged(t *testing.T, c *court, wanted ...Rule) ([]Rule, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return client.Missing(t.Context(), "shop", wanted...)
+	return client.DeniedRules(t.Context(), "shop", wanted...)
 }
 
 func TestRightsThatAreMissingAreFoundOut(t *testing.T) {
@@ -101,7 +101,7 @@ func TestRuleToAddIsShownAsItHasToStandInARole(t *testing.T) {
 		{nil, ""},
 	}
 	for _, test := range tests {
-		if got := Grant(test.rules); got != test.want {
+		if got := roleRules(test.rules); got != test.want {
 			t.Errorf("got  %s\nwant %s", got, test.want)
 		}
 	}
@@ -109,7 +109,7 @@ func TestRuleToAddIsShownAsItHasToStandInARole(t *testing.T) {
 
 func TestRefusalNamesVerbResourceNamespaceAndRule(t *testing.T) {
 	refusal := errors.New("403")
-	err := error(&ForbiddenError{Namespace: "shop", Missing: append(ExecRules(), Rule{Verb: "get", Group: "apps", Resource: "deployments", Name: "web"}), Err: refusal})
+	err := error(&ForbiddenError{Namespace: "shop", Denied: append(ExecRules(), Rule{Verb: "get", Group: "apps", Resource: "deployments", Name: "web"}), Err: refusal})
 	if want := `not allowed in namespace "shop": get on pods/exec and create on pods/exec and get on deployments.apps "web"`; err.Error() != want {
 		t.Errorf("got  %s\nwant %s", err, want)
 	}

@@ -21,7 +21,7 @@ type NotRunningError struct {
 	Exits []Exit
 	// Final reports that waiting for this pod does not help. Its owner may
 	// create another one.
-	Final bool
+	Permanent bool
 
 	text, hint  string
 	lasting     bool // the pod keeps running, but never with the container
@@ -41,17 +41,17 @@ func (e *NotRunningError) Error() string { return e.text }
 // Hint says what to type to learn more.
 func (e *NotRunningError) Hint() string { return e.hint }
 
-// CheckRunning gives a *NotRunningError unless the named container of the pod
+// checkRunning gives a *NotRunningError unless the named container of the pod
 // runs. It has to be one of the pod's. A container whose state a running pod
 // does not report at all is let through: the server will say.
-func CheckRunning(pod *corev1.Pod, name string) error {
+func checkRunning(pod *corev1.Pod, name string) error {
 	e := stopped(pod, name)
 	if e == nil {
 		return nil
 	}
 	if pod.DeletionTimestamp != nil { // nothing is started in it any more
 		e.text += "; the pod is being deleted"
-		e.Final, e.lasting = true, false
+		e.Permanent, e.lasting = true, false
 	}
 	return e
 }
@@ -90,7 +90,7 @@ func statusOf(pod *corev1.Pod, name string) (status corev1.ContainerStatus, repo
 
 func completed(pod *corev1.Pod) *NotRunningError {
 	e := about(pod, "")
-	e.Reason, e.Message, e.Final = string(pod.Status.Phase), pod.Status.Message, true
+	e.Reason, e.Message, e.Permanent = string(pod.Status.Phase), pod.Status.Message, true
 	if pod.Status.Reason != "" {
 		e.Reason = pod.Status.Reason
 	}
@@ -119,9 +119,9 @@ func ended(pod *corev1.Pod, name string, state *corev1.ContainerStateTerminated)
 	exit := Exit{name, state.ExitCode, state.Reason}
 	e.Reason, e.Message, e.Exits = state.Reason, state.Message, []Exit{exit}
 	c, _ := find(pod, name)
-	e.Final = c.class == ephemeralClass || c.class == initClass && state.ExitCode == 0 ||
+	e.Permanent = c.class == ephemeralClass || c.class == initClass && state.ExitCode == 0 ||
 		c.class == mainClass && !restarted(pod.Spec.RestartPolicy, state.ExitCode)
-	e.lasting = e.Final && c.class != mainClass
+	e.lasting = e.Permanent && c.class != mainClass
 	e.text = fmt.Sprintf("%s %q of pod %q has ended with %s", c.class, name, pod.Name, exit.words())
 	if state.Message != "" {
 		e.text += ": " + state.Message
@@ -175,7 +175,7 @@ func waiting(pod *corev1.Pod, name string, status corev1.ContainerStatus) *NotRu
 		state, _ := statusOf(pod, first)
 		how, reason, message := doing(state)
 		e.Reason, e.Message = reason, message
-		e.Final = state.State.Waiting != nil && permanent(reason, message)
+		e.Permanent = state.State.Waiting != nil && permanent(reason, message)
 		e.unexplained = message == "" && state.State.Running == nil && state.State.Terminated == nil
 		e.text = fmt.Sprintf("%s %q of pod %q waits for init container %q%s, which %s", c.class, name, pod.Name, first, place, how)
 		e.hint = logs(pod, first, "")
@@ -184,7 +184,7 @@ func waiting(pod *corev1.Pod, name string, status corev1.ContainerStatus) *NotRu
 	e.Reason, e.Message = reason, message
 	does := "is waiting"
 	if permanent(reason, message) {
-		does, e.Final, e.lasting = "cannot start", true, c.class == ephemeralClass
+		does, e.Permanent, e.lasting = "cannot start", true, c.class == ephemeralClass
 	}
 	e.text = fmt.Sprintf("%s %q of pod %q %s", c.class, name, pod.Name, does) + because(reason, message)
 	e.unexplained = message == "" && (reason == "ContainerCreating" || reason == "PodInitializing")

@@ -42,14 +42,14 @@ func TestRunningContainerOfAnyClassIsAccepted(t *testing.T) {
 		[]corev1.ContainerStatus{state("setup", runs()), state("proxy", runs())},
 		[]corev1.ContainerStatus{state("debug", runs())})
 	for _, name := range []string{"app", "setup", "proxy", "debug"} {
-		if err := CheckRunning(crowded(all), name); err != nil {
+		if err := checkRunning(crowded(all), name); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := CheckRunning(crowded(all, phase(corev1.PodPending)), "setup"); err != nil {
+	if err := checkRunning(crowded(all, phase(corev1.PodPending)), "setup"); err != nil {
 		t.Errorf("an init container runs while its pod is pending: %v", err)
 	}
-	if err := CheckRunning(crowded(with(nil, nil, nil)), "debug"); err != nil {
+	if err := checkRunning(crowded(with(nil, nil, nil)), "debug"); err != nil {
 		t.Errorf("no state told by a running pod: %v", err)
 	}
 }
@@ -75,21 +75,21 @@ func TestContainerThatDoesNotRunIsRefusedInWords(t *testing.T) {
 		{
 			"succeeded", running("web", phase(corev1.PodSucceeded), with(one(exited(0, "Completed")), nil, nil)), "app",
 			`pod "web" has completed; container "app" ended with exit code 0`, "kubectl logs web --all-containers -n shop",
-			NotRunningError{Reason: "Succeeded", Exits: []Exit{{"app", 0, "Completed"}}, Final: true},
+			NotRunningError{Reason: "Succeeded", Exits: []Exit{{"app", 0, "Completed"}}, Permanent: true},
 		},
 		{
 			"failed", crowded(phase(corev1.PodFailed), with([]corev1.ContainerStatus{
 				state("app", exited(137, "OOMKilled")), state("log", exited(1, "Error")),
 			}, nil, nil)), "log",
 			`pod "web" has failed; container "app" ended with exit code 137 (OOMKilled), container "log" ended with exit code 1`, "kubectl logs",
-			NotRunningError{Reason: "Failed", Exits: []Exit{{"app", 137, "OOMKilled"}, {"log", 1, "Error"}}, Final: true},
+			NotRunningError{Reason: "Failed", Exits: []Exit{{"app", 137, "OOMKilled"}, {"log", 1, "Error"}}, Permanent: true},
 		},
 		{
 			"evicted, whatever its containers' last states", running("web", phase(corev1.PodFailed), func(pod *corev1.Pod) {
 				pod.Status.Reason, pod.Status.Message = "Evicted", "The node was low on memory."
 			}), "app",
 			`pod "web" has failed (Evicted): The node was low on memory`, "kubectl logs",
-			NotRunningError{Reason: "Evicted", Message: "The node was low on memory.", Final: true},
+			NotRunningError{Reason: "Evicted", Message: "The node was low on memory.", Permanent: true},
 		},
 		{
 			"unschedulable", running("web", phase(corev1.PodPending), with(nil, nil, nil), unscheduled), "app",
@@ -174,7 +174,7 @@ func TestContainerThatDoesNotRunIsRefusedInWords(t *testing.T) {
 		{
 			"never started, and being deleted", running("web", phase(corev1.PodPending), with(one(waits("ContainerCreating", "")), nil, nil), deleting), "app",
 			`container "app" of pod "web" is waiting (ContainerCreating); the pod is being deleted`, "kubectl describe",
-			NotRunningError{Container: "app", Reason: "ContainerCreating", Final: true},
+			NotRunningError{Container: "app", Reason: "ContainerCreating", Permanent: true},
 		},
 		{
 			"the first init itself", crowded(phase(corev1.PodPending), with(nil, []corev1.ContainerStatus{state("setup", waits("PodInitializing", ""))}, nil)), "setup",
@@ -191,12 +191,12 @@ func TestContainerThatDoesNotRunIsRefusedInWords(t *testing.T) {
 		{
 			"init finished", crowded(with(one(runs()), []corev1.ContainerStatus{state("setup", exited(0, "Completed"))}, nil)), "setup",
 			`init container "setup" of pod "web" has ended with exit code 0`, "kubectl logs web -c setup -n shop",
-			NotRunningError{Container: "setup", Reason: "Completed", Exits: []Exit{{"setup", 0, "Completed"}}, Final: true},
+			NotRunningError{Container: "setup", Reason: "Completed", Exits: []Exit{{"setup", 0, "Completed"}}, Permanent: true},
 		},
 		{
 			"ephemeral ended", crowded(with(one(runs()), nil, []corev1.ContainerStatus{state("debug", exited(1, "Error"))})), "debug",
 			`ephemeral container "debug" of pod "web" has ended with exit code 1`, "-c debug",
-			NotRunningError{Container: "debug", Reason: "Error", Exits: []Exit{{"debug", 1, "Error"}}, Final: true},
+			NotRunningError{Container: "debug", Reason: "Error", Exits: []Exit{{"debug", 1, "Error"}}, Permanent: true},
 		},
 		{
 			"main ended, restarted soon", crowded(with(one(exited(1, "Error")), nil, nil), policy(corev1.RestartPolicyOnFailure)), "app",
@@ -206,12 +206,12 @@ func TestContainerThatDoesNotRunIsRefusedInWords(t *testing.T) {
 		{
 			"main ended in peace", crowded(with(one(exited(0, "Completed")), nil, nil), policy(corev1.RestartPolicyOnFailure)), "app",
 			`container "app" of pod "web" has ended with exit code 0`, "-c app",
-			NotRunningError{Container: "app", Reason: "Completed", Exits: []Exit{{"app", 0, "Completed"}}, Final: true},
+			NotRunningError{Container: "app", Reason: "Completed", Exits: []Exit{{"app", 0, "Completed"}}, Permanent: true},
 		},
 		{
 			"main ended for good", crowded(with(one(exited(1, "Error")), nil, nil), policy(corev1.RestartPolicyNever)), "app",
 			`container "app" of pod "web" has ended with exit code 1`, "-c app",
-			NotRunningError{Container: "app", Reason: "Error", Exits: []Exit{{"app", 1, "Error"}}, Final: true},
+			NotRunningError{Container: "app", Reason: "Error", Exits: []Exit{{"app", 1, "Error"}}, Permanent: true},
 		},
 		{
 			"main ended, said why", running("web", with(one(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
@@ -223,7 +223,7 @@ func TestContainerThatDoesNotRunIsRefusedInWords(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			err := CheckRunning(test.pod, test.container)
+			err := checkRunning(test.pod, test.container)
 			var got *NotRunningError
 			if !errors.As(err, &got) {
 				t.Fatalf("got %v, want a *NotRunningError", err)

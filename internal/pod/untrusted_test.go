@@ -27,7 +27,7 @@ func TestFind_ServerIgnoresSelector(t *testing.T) {
 	answers := deployment(2)
 	answers[core+"pods"] = list(running("beta", labelled("beta"), readyAt(0)), running("alpha", readyAt(9)))
 	client, ignored := newAPI(t, answers).client, 0
-	client.Ignored = func() { ignored++ }
+	client.OnSelectorIgnored = func() { ignored++ }
 	for _, req := range []Request{request(t, "deploy/web"), {Namespace: "shop", Selector: "app=web"}} {
 		found, err := client.Find(t.Context(), req)
 		if err != nil || found.Pod.Name != "alpha" || len(found.Notes) > 0 {
@@ -55,14 +55,14 @@ func TestAwait_WatchIgnoresSelector(t *testing.T) {
 				w := newWorld(running("web", unscheduled), running("gone", labelled("beta")))
 				w.deployment(1)
 				client, ignored := w.client(t), false
-				client.Ignored = func() { ignored = true }
+				client.OnSelectorIgnored = func() { ignored = true }
 				script(map[int]func(){
 					1: func() { w.put(running("other", labelled("beta"))) },
 					2: func() { w.delete("gone") },
 					3: func() { w.put(running("web")) },
 				})
 				begin := time.Now()
-				found, err := client.Await(limit(t, 60), request(t, target), nil)
+				found, err := client.Wait(limit(t, 60), request(t, target), nil)
 				if err != nil || found.Pod.Name != "web" || time.Since(begin) != 3*time.Second {
 					t.Errorf("found %v after %v, %v", found, time.Since(begin), err)
 				}
@@ -82,7 +82,7 @@ func TestAwait_PodLosesItsLabel(t *testing.T) {
 			1: func() { w.put(running("web", labelled("beta"))) },
 			7: func() { w.put(running("next")) },
 		})
-		found, err := w.client(t).Await(limit(t, 60), request(t, "deploy/web"), nil)
+		found, err := w.client(t).Wait(limit(t, 60), request(t, "deploy/web"), nil)
 		if err != nil || found.Pod.Name != "next" {
 			t.Errorf("found %v, %v", found, err)
 		}
@@ -109,7 +109,7 @@ func TestFate_AnswerIsNotAboutThePod(t *testing.T) {
 	other := refusal(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
 	for name, answer := range map[string]any{"a page": page{404}, "a Status": other} {
 		a := newAPI(t, map[string]any{core + "pods/web": answer})
-		sentence, over, err := a.client.Fate(t.Context(), &Found{Pod: running("web"), Container: "app"})
+		sentence, over, err := a.client.DescribeChange(t.Context(), &Found{Pod: running("web"), Container: "app"})
 		var refused *RequestError
 		if over || sentence != "" || !errors.As(err, &refused) || !strings.Contains(refused.Hint(), "check `server:` in the kubeconfig") {
 			t.Errorf("%s: told %q, %v, %v", name, sentence, over, err)

@@ -14,7 +14,7 @@ const (
 
 // Vigil reports what happens to one running container, each event once, from
 // the pod states that it is shown. It is not safe for concurrent use.
-type Vigil struct {
+type statusTracker struct {
 	before    *corev1.Pod
 	container string
 	told      string
@@ -22,8 +22,8 @@ type Vigil struct {
 }
 
 // NewVigil returns a Vigil for a container in the state in which it was found.
-func NewVigil(found *Found) *Vigil {
-	return &Vigil{before: found.Pod, container: found.Container}
+func newStatusTracker(found *Found) *statusTracker {
+	return &statusTracker{before: found.Pod, container: found.Container}
 }
 
 // See takes the current state of the pod or, if deleted is set, its last state,
@@ -31,7 +31,7 @@ func NewVigil(found *Found) *Vigil {
 // returned the time before, for no pod (a bookmark), and for a pod older than
 // the one that was found. After it has returned over, it returns no more
 // sentences.
-func (v *Vigil) See(pod *corev1.Pod, deleted bool) (sentence string, over bool) {
+func (v *statusTracker) update(pod *corev1.Pod, deleted bool) (sentence string, over bool) {
 	switch {
 	case v.over, pod == nil && !deleted, pod != nil && older(pod.ResourceVersion, v.before.ResourceVersion):
 		return "", v.over
@@ -39,7 +39,7 @@ func (v *Vigil) See(pod *corev1.Pod, deleted bool) (sentence string, over bool) 
 	if deleted && (pod == nil || pod.UID == v.before.UID) {
 		pod = v.last(pod)
 	}
-	sentence, v.over = Fate(v.before, pod, v.container)
+	sentence, v.over = describeChange(v.before, pod, v.container)
 	if sentence == v.told {
 		return "", v.over
 	}
@@ -49,9 +49,9 @@ func (v *Vigil) See(pod *corev1.Pod, deleted bool) (sentence string, over bool) 
 
 // last returns the last state of the pod if it shows how the container ended,
 // else nil.
-func (v *Vigil) last(pod *corev1.Pod) *corev1.Pod {
+func (v *statusTracker) last(pod *corev1.Pod) *corev1.Pod {
 	if pod != nil {
-		if _, over := Fate(v.before, pod, v.container); over {
+		if _, over := describeChange(v.before, pod, v.container); over {
 			return pod
 		}
 	}
@@ -61,12 +61,12 @@ func (v *Vigil) last(pod *corev1.Pod) *corev1.Pod {
 // Fate requests the pod and returns what has happened to the container since it
 // was found: see the function Fate. A pod that no longer exists is not an
 // error. Every error is a *RequestError.
-func (c *Client) Fate(ctx context.Context, found *Found) (sentence string, over bool, err error) {
+func (c *Client) DescribeChange(ctx context.Context, found *Found) (sentence string, over bool, err error) {
 	pod, err := c.present(ctx, found)
 	if err != nil {
 		return "", false, err
 	}
-	sentence, over = Fate(found.Pod, pod, found.Container)
+	sentence, over = describeChange(found.Pod, pod, found.Container)
 	return sentence, over, nil
 }
 
@@ -84,10 +84,10 @@ func (c *Client) present(ctx context.Context, found *Found) (*corev1.Pod, error)
 // a *RequestError if the user may not read the pod any more. Failures of the
 // connection and of the server are retried. It uses a watch or, where that is
 // not allowed, requests the pod every 5 s.
-func (c *Client) Watch(ctx context.Context, found *Found, tell func(sentence string, over bool)) error {
-	vigil := NewVigil(found)
-	return c.Follow(ctx, found, func(pod *corev1.Pod, deleted bool) bool {
-		sentence, over := vigil.See(pod, deleted)
+func (c *Client) WatchChanges(ctx context.Context, found *Found, tell func(sentence string, over bool)) error {
+	vigil := newStatusTracker(found)
+	return c.WatchPod(ctx, found, func(pod *corev1.Pod, deleted bool) bool {
+		sentence, over := vigil.update(pod, deleted)
 		if sentence != "" {
 			tell(sentence, over)
 		}
@@ -98,7 +98,7 @@ func (c *Client) Watch(ctx context.Context, found *Found, tell func(sentence str
 // Follow calls see with the pod each time it has changed. If deleted is set,
 // pod is its last state or nil, and another pod may have its name. Follow
 // returns nil when see returns true, else like Watch.
-func (c *Client) Follow(ctx context.Context, found *Found, see func(pod *corev1.Pod, deleted bool) (enough bool)) error {
+func (c *Client) WatchPod(ctx context.Context, found *Found, see func(pod *corev1.Pod, deleted bool) (enough bool)) error {
 	over := false
 	sees := func(pod *corev1.Pod, deleted bool) bool {
 		over = see(pod, deleted)

@@ -31,7 +31,7 @@ func vigil(ctx context.Context, t *testing.T, w *world) ([]string, error) {
 	t.Helper()
 	begin := time.Now()
 	var told []string
-	err := w.client(t).Watch(ctx, found(w, t), func(sentence string, over bool) {
+	err := w.client(t).WatchChanges(ctx, found(w, t), func(sentence string, over bool) {
 		told = append(told, fmt.Sprintf("%.1fs %s %v", time.Since(begin).Seconds(), sentence, over))
 	})
 	return told, err
@@ -73,7 +73,7 @@ func TestAWatchIsCarriedInTheCallersWayWhereThatIsOpen(t *testing.T) {
 				w := newWorld(running("web"))
 				client, f := w.client(t), found(w, t)
 				asked := ""
-				client.Events = func(_ context.Context, path string, query url.Values, each func([]byte) error) bool {
+				client.RunWatch = func(_ context.Context, path string, query url.Values, each func([]byte) error) bool {
 					asked = path + "?" + query.Encode()
 					if !open {
 						return false
@@ -89,7 +89,7 @@ func TestAWatchIsCarriedInTheCallersWayWhereThatIsOpen(t *testing.T) {
 				}
 				time.AfterFunc(time.Second, func() { w.delete("web") })
 				told := ""
-				if err := client.Watch(t.Context(), f, func(sentence string, _ bool) { told += sentence }); err != nil {
+				if err := client.WatchChanges(t.Context(), f, func(sentence string, _ bool) { told += sentence }); err != nil {
 					t.Fatal(err)
 				}
 				if want := "/api/v1/namespaces/shop/pods?fieldSelector=metadata.name%3Dweb&resourceVersion=1&watch=true"; asked != want {
@@ -163,16 +163,16 @@ func TestFateIsAskedForInOneRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(running("web"))
 		client, f := w.client(t), found(w, t)
-		if sentence, over, err := client.Fate(t.Context(), f); sentence != "" || over || err != nil {
+		if sentence, over, err := client.DescribeChange(t.Context(), f); sentence != "" || over || err != nil {
 			t.Errorf("as before: got %q, %v, %v", sentence, over, err)
 		}
 		w.delete("web")
-		if sentence, over, err := client.Fate(t.Context(), f); sentence != `pod "web" was deleted` || !over || err != nil {
+		if sentence, over, err := client.DescribeChange(t.Context(), f); sentence != `pod "web" was deleted` || !over || err != nil {
 			t.Errorf("deleted: got %q, %v, %v", sentence, over, err)
 		}
 		w.refuse = forbid("get")
 		var refused *RequestError
-		if sentence, over, err := client.Fate(t.Context(), f); sentence != "" || over || !errors.As(err, &refused) {
+		if sentence, over, err := client.DescribeChange(t.Context(), f); sentence != "" || over || !errors.As(err, &refused) {
 			t.Errorf("refused: got %q, %v, %v", sentence, over, err)
 		}
 		if got := w.asked()["get"]; got != 3 {

@@ -47,12 +47,12 @@ func watchQuery(by, selector, version string) url.Values {
 	return query
 }
 
-// DecodeEvent reads one event of a watch on pods (meta/v1 WatchEvent, as JSON):
+// decodeEvent reads one event of a watch on pods (meta/v1 WatchEvent, as JSON):
 // the pod as the event shows it, and whether it has been deleted; no pod for a
 // bookmark. An ERROR event gives the *apierrors.StatusError in it: for one that
 // apierrors.IsResourceExpired or IsGone (410) knows, the pod has to be got again and
 // watched from "0". Anything else that is no event is an error too.
-func DecodeEvent(message []byte) (pod *corev1.Pod, deleted bool, err error) {
+func decodeEvent(message []byte) (pod *corev1.Pod, deleted bool, err error) {
 	var event struct {
 		Type   apiwatch.EventType `json:"type"`
 		Object json.RawMessage    `json:"object"`
@@ -119,7 +119,7 @@ func (w *watcher) follow(outer context.Context, query url.Values, match matcher,
 		query.Set("resourceVersion", "0")
 	}
 	each := func(message []byte) error {
-		pod, deleted, err := DecodeEvent(message)
+		pod, deleted, err := decodeEvent(message)
 		w.forgotten = w.forgotten || expired(err)
 		other := pod != nil && !match.selects(pod)
 		if other && !deleted {
@@ -136,7 +136,7 @@ func (w *watcher) follow(outer context.Context, query url.Values, match matcher,
 		return nil
 	}
 	path := podsPath(w.namespace)
-	if w.client.Events != nil && w.client.Events(ctx, path, query, each) {
+	if w.client.RunWatch != nil && w.client.RunWatch(ctx, path, query, each) {
 		return
 	}
 	events, err := w.client.open(ctx, w.namespace, query)
@@ -171,7 +171,7 @@ func (c *Client) open(ctx context.Context, namespace string, query url.Values) (
 	for name := range query {
 		r = r.Param(name, query.Get(name))
 	}
-	return r.Stream(apiclient.Stream(ctx))
+	return r.Stream(apiclient.StreamContext(ctx))
 }
 
 // pace waits until every has passed since looked, and reports whether ctx has

@@ -55,22 +55,22 @@ func event(t *testing.T, kind string, object any) []byte {
 
 func TestEventsOfAWatchAreUnderstood(t *testing.T) {
 	for kind, want := range map[string]bool{"ADDED": false, "MODIFIED": false, "DELETED": true} {
-		pod, deleted, err := DecodeEvent(event(t, kind, running("web", deleting)))
+		pod, deleted, err := decodeEvent(event(t, kind, running("web", deleting)))
 		if err != nil || deleted != want || pod.Name != "web" || pod.DeletionTimestamp == nil || !pod.DeletionTimestamp.Equal(pointer(at(9))) {
 			t.Errorf("%s: got %v, %v, %v", kind, pod, deleted, err)
 		}
 	}
-	if pod, deleted, err := DecodeEvent(event(t, "BOOKMARK", running("web"))); pod != nil || deleted || err != nil {
+	if pod, deleted, err := decodeEvent(event(t, "BOOKMARK", running("web"))); pod != nil || deleted || err != nil {
 		t.Errorf("bookmark: got %v, %v, %v", pod, deleted, err)
 	}
 }
 
 func TestForgottenVersionIsToldFromOtherFaultsOfAWatch(t *testing.T) {
-	_, _, err := DecodeEvent(event(t, "ERROR", refusal(410, metav1.StatusReasonExpired, "too old resource version: 1 (9)")))
+	_, _, err := decodeEvent(event(t, "ERROR", refusal(410, metav1.StatusReasonExpired, "too old resource version: 1 (9)")))
 	if !apierrors.IsResourceExpired(err) || !strings.Contains(err.Error(), "too old") {
 		t.Errorf("got %v, want one that apierrors.IsResourceExpired knows", err)
 	}
-	_, _, err = DecodeEvent(event(t, "ERROR", refusal(410, metav1.StatusReasonGone, "gone")))
+	_, _, err = decodeEvent(event(t, "ERROR", refusal(410, metav1.StatusReasonGone, "gone")))
 	if !apierrors.IsGone(err) {
 		t.Errorf("got %v, want one that apierrors.IsGone knows", err)
 	}
@@ -78,7 +78,7 @@ func TestForgottenVersionIsToldFromOtherFaultsOfAWatch(t *testing.T) {
 		``, `{`, `{}`, `[]`, `{"type":"RENAMED","object":{}}`, `{"type":"ADDED"}`, `{"type":"ADDED","object":[]}`,
 		`{"type":"ADDED","object":{}}`, `{"type":"ERROR","object":7}`,
 	} {
-		if pod, _, err := DecodeEvent([]byte(message)); err == nil || pod != nil || expired(err) {
+		if pod, _, err := decodeEvent([]byte(message)); err == nil || pod != nil || expired(err) {
 			t.Errorf("%q: got %v, %v; want another error", message, pod, err)
 		}
 	}
@@ -89,7 +89,7 @@ func FuzzNoEventOfAWatchIsBothAPodAndAFault(f *testing.F) {
 	f.Add([]byte(`{"type":"ERROR","object":{"code":410}}`))
 	f.Add([]byte(`{"type":"BOOKMARK"}`))
 	f.Fuzz(func(t *testing.T, message []byte) {
-		pod, deleted, err := DecodeEvent(message)
+		pod, deleted, err := decodeEvent(message)
 		if pod != nil && err != nil || deleted && pod == nil || pod != nil && pod.Name == "" {
 			t.Errorf("%q gave %v, %v, %v", message, pod, deleted, err)
 		}
