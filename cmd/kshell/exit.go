@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kshell/internal/cleanup"
 	"kshell/internal/kubeconfig"
 	"kshell/internal/pod"
 	"kshell/internal/stream"
@@ -44,7 +45,7 @@ const (
 func exitCode(err error) int {
 	var exit *stream.ExitError
 	var remote *stream.RemoteError
-	var signal signalError
+	var signal cleanup.SignalError
 	var timeout timeoutError
 	var wrong *usageError
 	var target *pod.TargetError
@@ -60,7 +61,7 @@ func exitCode(err error) int {
 	case errors.As(err, &remote) && remote.Start == stream.StartNotExecutable:
 		return exitNotExecutable
 	case errors.As(err, &signal):
-		return exitSignal + int(signal.signal)
+		return exitSignal + int(signal.Signal)
 	case errors.As(err, &timeout):
 		return exitTimeout
 	case brokenPipe(err):
@@ -91,7 +92,7 @@ func brokenPipe(err error) bool {
 // silent says whether the exit code says it all.
 func silent(err error) bool {
 	var exit *stream.ExitError
-	var signal signalError
+	var signal cleanup.SignalError
 	var several *manyError
 	return err == nil || errors.As(err, &exit) || errors.As(err, &signal) || errors.As(err, &several) || brokenPipe(err)
 }

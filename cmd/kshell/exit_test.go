@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"kshell/internal/cleanup"
 	"kshell/internal/kubeconfig"
 	"kshell/internal/pod"
 	"kshell/internal/stream"
@@ -62,10 +63,10 @@ func TestEveryEndingHasItsExitCode(t *testing.T) {
 		{"a target that is none", targetError(t), 2, false},
 		{"a flag's value that is wrong", configError(t, kubeconfig.Flags{Timeout: "soon"}, kubeconfig.Usage), 2, false},
 
-		{"INT", signalError{syscall.SIGINT}, 130, true},
-		{"TERM", signalError{syscall.SIGTERM}, 143, true},
-		{"HUP", signalError{syscall.SIGHUP}, 129, true},
-		{"QUIT", signalError{syscall.SIGQUIT}, 131, true},
+		{"INT", cleanup.SignalError{Signal: syscall.SIGINT}, 130, true},
+		{"TERM", cleanup.SignalError{Signal: syscall.SIGTERM}, 143, true},
+		{"HUP", cleanup.SignalError{Signal: syscall.SIGHUP}, 129, true},
+		{"QUIT", cleanup.SignalError{Signal: syscall.SIGQUIT}, 131, true},
 		{"nobody reads the output", &stream.OutputError{Err: &os.PathError{Op: "write", Path: "x", Err: syscall.EPIPE}}, 141, true},
 
 		{"the output's disk is full", &stream.OutputError{Err: syscall.ENOSPC}, 255, false},

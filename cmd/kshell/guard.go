@@ -155,7 +155,7 @@ func (g *guard) begin(ctx context.Context) {
 	ctx, g.leave = context.WithCancel(ctx)
 	found := g.found
 	g.watch.Go(func() {
-		defer g.job.lastResort.onPanic()
+		defer g.job.cleanup.OnPanic()
 		select {
 		case <-ctx.Done():
 			return

@@ -95,7 +95,7 @@ func (j *job) alive(ctx context.Context, timeout time.Duration, sign []string) (
 	}
 	var beating sync.WaitGroup
 	beating.Go(func() {
-		defer j.lastResort.onPanic()
+		defer j.cleanup.OnPanic()
 		h.run(ctx)
 	})
 	return func() {

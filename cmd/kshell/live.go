@@ -163,8 +163,8 @@ func (k *keys) raw(t *terminal.Terminal) error {
 // the terminal. release restores the terminal.
 func (k *keys) hold(t *terminal.Terminal, s *stream.Session, g *gap) (release func()) {
 	j := k.job
-	k.gap, t.Panicked = g, j.lastResort.afterPanic
-	j.lastResort.use(t)
+	k.gap, t.Panicked = g, j.cleanup.AfterPanic
+	j.cleanup.SetTerminal(t)
 	var stopResize func()
 	s.Resized, stopResize = t.Resized()
 	s.Size = func() (width, height uint16, ok bool) {

@@ -18,8 +18,13 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"kshell/internal/cleanup"
 	"kshell/internal/stream"
 )
+
+// gracePeriod is how long the program may take to exit after a signal. Tests
+// change it.
+var gracePeriod = cleanup.DefaultGracePeriod
 
 func main() {
 	os.Exit(kshell(streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
@@ -36,14 +41,11 @@ func kshell(std streams) int {
 		alone()
 		mute()
 	}
-	var local lastResort
-	ctx, stop := withSignals(context.Background(), &local, func(code int) {
-		local.close()
-		os.Exit(code)
-	})
+	registry := &cleanup.Registry{GracePeriod: gracePeriod}
+	ctx, stop := registry.NotifyContext(context.Background(), func(err cleanup.SignalError) { os.Exit(exitCode(err)) })
 	defer stop()
-	defer local.onPanic()
-	a := assemble(std, &local, called, args)
+	defer registry.OnPanic()
+	a := assemble(std, registry, called, args)
 	// klog's logger is a global of the process: it is set before anything logs.
 	klog.SetSlogLogger(slog.New(slog.NewTextHandler(a.notice.details(), nil)))
 	return a.execute(ctx, args)
@@ -67,12 +69,12 @@ type streams struct {
 
 // assemble returns the program under the name called. A completion writes nothing to
 // stderr.
-func assemble(std streams, local *lastResort, called string, args []string) *app {
+func assemble(std streams, registry *cleanup.Registry, called string, args []string) *app {
 	if completing(args) {
 		std.Err = io.Discard
 	}
 	return &app{
-		streams: std, printed: &sticky{Writer: std.Out}, notice: newNotice(std.Err), lastResort: local, called: called,
+		streams: std, printed: &sticky{Writer: std.Out}, notice: newNotice(std.Err), cleanup: registry, called: called,
 	}
 }
 
@@ -81,7 +83,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	root := newRoot(a)
 	root.SetArgs(leveled(args))
 	err := root.ExecuteContext(ctx)
-	a.lastResort.yield()
+	a.cleanup.BlockIfPanicked()
 	if err == nil {
 		err = a.warned()
 	}

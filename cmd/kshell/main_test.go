@@ -13,6 +13,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
+
+	"kshell/internal/cleanup"
 )
 
 // TestMain makes the test binary run kshell when it is called by the name kshell, or by
@@ -40,7 +42,7 @@ func unhurried() {
 // reachLimitVariable.
 func giveTime() {
 	if os.Getenv(hurried) == "" {
-		for _, limit := range []*time.Duration{&completionBudget, &patience, &sweeping, &answering, &reviewing, &oneLook, &calm, &reasonAfter} {
+		for _, limit := range []*time.Duration{&completionBudget, &gracePeriod, &sweeping, &answering, &reviewing, &oneLook, &calm, &reasonAfter} {
 			*limit = time.Minute
 		}
 	}
@@ -84,13 +86,13 @@ func (s suite) Run() int {
 }
 
 // run is the program under its own name.
-func run(ctx context.Context, std streams, local *lastResort, args []string) int {
-	return assemble(std, local, "kshell", args).execute(ctx, args)
+func run(ctx context.Context, std streams, registry *cleanup.Registry, args []string) int {
+	return assemble(std, registry, "kshell", args).execute(ctx, args)
 }
 
 // newApp is an app whose words and output are discarded.
 func newApp() *app {
-	return &app{streams: streams{Out: io.Discard, Err: io.Discard}, printed: &sticky{Writer: io.Discard}, notice: newNotice(io.Discard), lastResort: &lastResort{}, called: "kshell"}
+	return &app{streams: streams{Out: io.Discard, Err: io.Discard}, printed: &sticky{Writer: io.Discard}, notice: newNotice(io.Discard), cleanup: &cleanup.Registry{}, called: "kshell"}
 }
 
 func TestWhatNobodyReadsIsNoSuccess(t *testing.T) {
@@ -103,7 +105,7 @@ func TestWhatNobodyReadsIsNoSuccess(t *testing.T) {
 			"full disk":   {syscall.ENOSPC, 255},
 		} {
 			var said bytes.Buffer
-			code := run(t.Context(), streams{Out: unwritable{c.err}, Err: &said}, &lastResort{}, args)
+			code := run(t.Context(), streams{Out: unwritable{c.err}, Err: &said}, &cleanup.Registry{}, args)
 			if code != c.code || (said.Len() == 0) != (c.code == 141) {
 				t.Errorf("%q, %s: exit code %d, said %q", args, name, code, &said)
 			}

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"kshell/internal/cleanup"
 )
 
 func TestAManifestFromElsewhereIsBounded(t *testing.T) {
@@ -41,7 +43,7 @@ func TestCtrlCEndsTheReadingOfAManifest(t *testing.T) {
 	defer open.Close()
 	for _, name := range []string{s.URL, fromStdin} {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		time.AfterFunc(50*time.Millisecond, func() { cancel(signalError{syscall.SIGINT}) })
+		time.AfterFunc(50*time.Millisecond, func() { cancel(cleanup.SignalError{Signal: syscall.SIGINT}) })
 		a := newApp()
 		a.In = open
 		if err := a.aim(ctx, &execPlan{manifest: name}); exitCode(err) != 130 {

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
 
+	"kshell/internal/cleanup"
 	"kshell/internal/pod"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
@@ -284,7 +285,7 @@ func (m *many) runAll(ctx context.Context) []ended {
 	var workers sync.WaitGroup
 	for range min(m.plan.many.parallel, len(ends)) {
 		workers.Go(func() {
-			defer m.lastResort.onPanic()
+			defer m.cleanup.OnPanic()
 			for i := int(next.Add(1)) - 1; i < len(ends); i = int(next.Add(1)) - 1 {
 				ends[i] = m.runOne(ctx, i)
 			}
@@ -374,7 +375,7 @@ func (m *many) way(first *road) *road {
 
 // say says why a pod's command has no exit code of its own.
 func (m *many) say(ctx context.Context, i int, err error) {
-	var signal signalError
+	var signal cleanup.SignalError
 	if m.gate.broken() != nil || errors.As(context.Cause(ctx), &signal) {
 		return
 	}
@@ -404,7 +405,7 @@ func (unclosed) Close() error { return nil }
 
 // conclude says what there is to say when all commands have ended, and how that was.
 func (m *many) conclude(ctx context.Context, ends []ended) error {
-	var signal signalError
+	var signal cleanup.SignalError
 	if errors.As(context.Cause(ctx), &signal) {
 		return signal
 	}

@@ -16,6 +16,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"kshell/internal/cleanup"
 	"kshell/internal/sandbox"
 )
 
@@ -50,7 +51,7 @@ func runMany(ctx context.Context, t *testing.T, s *sandbox.Server, args ...strin
 func runManyTo(ctx context.Context, out io.Writer, s *sandbox.Server, args ...string) ranMany {
 	var errs bytes.Buffer
 	line := append([]string{"exec", "--kubeconfig", s.Kubeconfig(), "-l", "many=yes", "--all"}, args...)
-	code := run(ctx, streams{In: strings.NewReader(""), Out: out, Err: &errs}, &lastResort{}, line)
+	code := run(ctx, streams{In: strings.NewReader(""), Out: out, Err: &errs}, &cleanup.Registry{}, line)
 	return ranMany{err: errs.String(), code: code}
 }
 
@@ -142,7 +143,7 @@ func TestASignalEndsAllPods(t *testing.T) {
 	s := startPods(t, 3, "")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
-	out := &countdown{lines: 2, then: func() { cancel(signalError{syscall.SIGINT}) }}
+	out := &countdown{lines: 2, then: func() { cancel(cleanup.SignalError{Signal: syscall.SIGINT}) }}
 	status := filepath.Join(t.TempDir(), "status")
 	got := runManyTo(ctx, out, s, "--max-parallel", "2", "--status-file", status, "--", "sh", "-c", "echo up; exec sleep 60")
 	if got.code != 130 || got.err != "" {

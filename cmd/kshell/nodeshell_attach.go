@@ -142,7 +142,7 @@ func (v *visit) run(ctx context.Context) error {
 	defer v.marking.Wait()
 	defer leaving(nil)
 	v.marking.Go(func() {
-		defer j.lastResort.onPanic()
+		defer j.cleanup.OnPanic()
 		v.hear(ctx)
 	})
 	j.interrupting(leaving, &v.received)
@@ -242,7 +242,7 @@ func (v *visit) join(ctx context.Context, s *stream.Session) {
 	v.again = true
 	ctx, v.unmark = context.WithTimeout(ctx, joining)
 	v.marking.Go(func() {
-		defer v.lastResort.onPanic()
+		defer v.cleanup.OnPanic()
 		var err error
 		for i := 0; ; i++ {
 			mark := node.Mark(v.id, fmt.Sprintf("%s-%d", id, i))
@@ -284,7 +284,7 @@ func refusedForGood(err error) bool {
 // detach makes the pod run without heartbeats, and ends the session.
 func (v *visit) detach(ctx context.Context, leave context.CancelCauseFunc) {
 	v.marking.Go(func() {
-		defer v.lastResort.onPanic()
+		defer v.cleanup.OnPanic()
 		switch err := v.reach(ctx, node.Detach()); {
 		case err == nil:
 			leave(errDetached)

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	"kshell/internal/cleanup"
 	"kshell/internal/node"
 	"kshell/internal/pod"
 	"kshell/internal/terminal"
@@ -168,7 +169,7 @@ func (a *app) gc(ctx context.Context, f gcFlags) error {
 }
 
 func (s *nodeShells) drop(ctx context.Context, p *corev1.Pod) error {
-	ctx, cancel := context.WithTimeout(ctx, removing)
+	ctx, cancel := context.WithTimeout(ctx, cleanup.Timeout)
 	defer cancel()
 	return s.client.Remove(ctx, p)
 }
@@ -177,7 +178,7 @@ func (s *nodeShells) drop(ctx context.Context, p *corev1.Pod) error {
 // namespace. It does nothing if the user may not list pods.
 func (s *nodeShells) sweep(ctx context.Context) {
 	s.sweeps.Go(func() {
-		defer s.lastResort.onPanic()
+		defer s.cleanup.OnPanic()
 		ctx, cancel := context.WithTimeout(ctx, lookingAt)
 		defer cancel()
 		pods, err := s.client.Pods(ctx, s.plan.options.Namespace)
@@ -219,7 +220,7 @@ func (s *nodeShells) comeBack(ctx context.Context) error {
 	p := &nodePod{nodeShells: s, notice: s.notice, pod: found}
 	p.options = node.Options{Node: found.Spec.NodeName, TTL: facts.TTL, Stale: facts.Stale}
 	p.keep.Store(true) // until we are there
-	p.release = s.lastResort.hold(p.remove)
+	p.release = s.cleanup.Register(p.remove)
 	defer p.remove()
 	at := place{found.Namespace, found.Name, node.Container, &pod.Found{Pod: found, Container: node.Container}}
 	_, err = p.attend(ctx, at, true)

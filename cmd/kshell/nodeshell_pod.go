@@ -126,7 +126,7 @@ func (s *nodeShells) allow(ctx context.Context) error {
 		var questions sync.WaitGroup
 		for i, rule := range rules {
 			questions.Go(func() {
-				defer s.lastResort.onPanic()
+				defer s.cleanup.OnPanic()
 				missing, err := s.pods.DeniedRules(ctx, s.plan.options.Namespace, rule)
 				lacking[i], failed[i] = len(missing) > 0, err
 			})
@@ -203,10 +203,9 @@ func (s *nodeShells) create(ctx context.Context, n *notice, o node.Options) (*no
 	}
 	wanted := node.Pod(o)
 	p := &nodePod{nodeShells: s, notice: n, options: o}
-	defer s.lastResort.hold(nil)()
-	// After a signal, wait a little longer for the answer: it tells whether
-	// there is a pod to delete.
-	asking, cancel := outlasting(ctx, lookingAt, patience/2)
+	defer s.cleanup.Register(nil)()
+	// The answer decides whether there is a pod to delete.
+	asking, cancel := s.cleanup.OutliveContext(ctx, lookingAt)
 	defer cancel()
 	made, err := s.client.Create(asking, wanted)
 	var refused *node.CreateError
@@ -221,23 +220,9 @@ func (s *nodeShells) create(ctx context.Context, n *notice, o node.Options) (*no
 		return nil, s.explainCreate(ctx, err)
 	}
 	p.pod = made
-	p.release = s.lastResort.hold(p.remove)
+	p.release = s.cleanup.Register(p.remove)
 	n.detail("pod %s was created on node %s, image %s", made.Name, o.Node, o.Image)
 	return p, nil
-}
-
-// outlasting returns a context that ends after limit, or grace after the end of
-// ctx.
-func outlasting(ctx context.Context, limit, grace time.Duration) (context.Context, context.CancelFunc) {
-	longer, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-	stop := context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(grace, cancel)
-		context.AfterFunc(longer, func() { timer.Stop() })
-	})
-	return longer, func() {
-		stop()
-		cancel()
-	}
 }
 
 // lostAfter is the time between two requests for a pod that may have been
@@ -251,10 +236,10 @@ func (p *nodePod) lost(wanted *corev1.Pod, err error) {
 	if !errors.As(err, &refused) || refused.Answered() || refused.Unsent() {
 		return
 	}
-	ctx, cancel := p.lastResort.cleanup(removing)
+	ctx, cancel := p.cleanup.Context()
 	defer cancel()
 	found, err := p.client.Get(ctx, wanted.Namespace, wanted.Name)
-	if apierrors.IsNotFound(err) && !refused.Failed() && !closedWithin(lostAfter, ctx.Done()) { // it may still be created
+	if apierrors.IsNotFound(err) && !refused.Failed() && sleep(ctx, lostAfter) { // it may still be created
 		found, err = p.client.Get(ctx, wanted.Namespace, wanted.Name)
 	}
 	if err == nil { // no other pod has the name
@@ -272,6 +257,18 @@ func (p *nodePod) lost(wanted *corev1.Pod, err error) {
 		}
 		p.notice.warn("pod %s may have been created in namespace %s: the server did not answer; such a pod ends by itself after %v", wanted.Name, wanted.Namespace, span)
 		p.notice.hint("kubectl delete pod %s -n %s --ignore-not-found", wanted.Name, wanted.Namespace)
+	}
+}
+
+// sleep waits for d, and reports whether ctx has not ended by then.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
 	}
 }
 
@@ -330,14 +327,11 @@ func (p *nodePod) explainStart(err error) error {
 	return &hinted{&shortError{err, err.Error()}, fmt.Sprintf("--image, or the setting %s, names an image that the node can get, with sh and nsenter in it", settings.NodeImage)}
 }
 
-// removing bounds the deletion of a pod. Signals may shorten it: see mustForce.
-const removing = 10 * time.Second
-
 // remove deletes the pod, unless it is left running or other clients are
 // attached.
 func (p *nodePod) remove() {
 	defer p.release()
-	ctx, cancel := p.lastResort.cleanup(removing)
+	ctx, cancel := p.cleanup.Context()
 	defer cancel()
 	if v := p.here.Load(); v != nil && !p.ended.Load() && v.othersStay(ctx) || p.keep.Load() {
 		return

@@ -80,7 +80,7 @@ func (p *progress) end(err error) {
 func (p *nodePod) awaitCalmly(ctx context.Context, r pod.Request, limit time.Duration) (*pod.Found, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	told := &progress{notice: p.notice, limit: limit, onPanic: p.lastResort.onPanic}
+	told := &progress{notice: p.notice, limit: limit, onPanic: p.cleanup.OnPanic}
 	told.start()
 	found, err := p.pods.Wait(ctx, r, told.hear)
 	told.end(err)

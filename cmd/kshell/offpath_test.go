@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"kshell/internal/cleanup"
 	"kshell/internal/sandbox"
 )
 
@@ -55,7 +56,7 @@ func TestShellOffPath_Command(t *testing.T) {
 	} {
 		var out, errs bytes.Buffer
 		line := append([]string{"exec", "-v", "--kubeconfig", s.Kubeconfig()}, c.args...)
-		code := run(t.Context(), streams{In: strings.NewReader(c.in), Out: &out, Err: &errs}, &lastResort{}, line)
+		code := run(t.Context(), streams{In: strings.NewReader(c.in), Out: &out, Err: &errs}, &cleanup.Registry{}, line)
 		if code != c.code || !strings.Contains(out.String(), c.out) {
 			t.Errorf("%s: exit code %d, stdout %q; want %d, %q; stderr %q", name, code, &out, c.code, c.out, &errs)
 		}
@@ -106,7 +107,7 @@ func TestShellOffPath_OnlyAfterNotFound(t *testing.T) {
 	s.Inject(sandbox.Fault{Path: "tools/exec", Do: sandbox.RST, When: sandbox.AfterSent, N: 1})
 	var out, errs bytes.Buffer
 	line := []string{"exec", "--kubeconfig", s.Kubeconfig(), "tools", "--", "/bin/true"}
-	code := run(t.Context(), streams{In: strings.NewReader(""), Out: &out, Err: &errs}, &lastResort{}, line)
+	code := run(t.Context(), streams{In: strings.NewReader(""), Out: &out, Err: &errs}, &cleanup.Registry{}, line)
 	if n := programs(s); code != exitFailed || n["/bin/sh"] != 0 || n["/bin/true"] != 0 {
 		t.Errorf("exit code %d, commands: %v; stderr %q", code, n, &errs)
 	}

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	"kshell/internal/cleanup"
 	"kshell/internal/kubeconfig"
 	"kshell/internal/pod"
 )
@@ -60,7 +61,7 @@ type menu struct {
 }
 
 // errUnpicked is the end of a list from which nothing was chosen: as if Ctrl-C had been pressed before there was a list.
-var errUnpicked error = signalError{syscall.SIGINT}
+var errUnpicked error = cleanup.SignalError{Signal: syscall.SIGINT}
 
 // pick has the user choose the plan's pod and container.
 func (a *app) pick(ctx context.Context, kube *kubeconfig.Connection, p *execPlan) error {

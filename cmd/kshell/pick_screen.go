@@ -104,8 +104,8 @@ func (a *app) show(ctx context.Context, m menu, input *terminal.Input, out io.Wr
 	if err != nil {
 		return 0, err
 	}
-	t.Panicked = a.lastResort.afterPanic
-	a.lastResort.use(t)
+	t.Panicked = a.cleanup.AfterPanic
+	a.cleanup.SetTerminal(t)
 	defer t.Close()
 	if _, err := t.Raw(); err != nil {
 		return 0, err

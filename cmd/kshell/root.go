@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
 
+	"kshell/internal/cleanup"
 	"kshell/internal/kubeconfig"
 	"kshell/internal/settings"
 )
@@ -15,15 +16,15 @@ import (
 // app is what every command shares.
 type app struct {
 	streams
-	printed    *sticky // stdout for what is kshell's own to print: help, version, completion
-	notice     *notice
-	lastResort *lastResort
-	kube       kubeconfig.Flags
-	kubectl    kubectlFlags
-	warnings   *atomic.Int32      // that the server has given
-	called     string             // what the user types for it: kshell, or kubectl kshell
-	prefs      *settings.Settings // once connected
-	server     *apiServer
+	printed  *sticky // stdout for what is kshell's own to print: help, version, completion
+	notice   *notice
+	cleanup  *cleanup.Registry
+	kube     kubeconfig.Flags
+	kubectl  kubectlFlags
+	warnings *atomic.Int32      // that the server has given
+	called   string             // what the user types for it: kshell, or kubectl kshell
+	prefs    *settings.Settings // once connected
+	server   *apiServer
 }
 
 const verboseFlag = "verbose"

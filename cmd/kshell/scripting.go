@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"kshell/internal/cleanup"
 	"kshell/internal/stream"
 )
 
@@ -156,7 +157,7 @@ func cause(err error) string {
 	var unstarted *stream.StartError
 	var output *stream.OutputError
 	var input *stream.InputError
-	var signal signalError
+	var signal cleanup.SignalError
 	var timeout timeoutError
 	switch {
 	case err == nil || errors.As(err, &exit):

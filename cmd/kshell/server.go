@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"kshell/internal/apiclient"
+	"kshell/internal/cleanup"
 	"kshell/internal/pod"
 	"kshell/internal/stream"
 )
@@ -78,7 +79,7 @@ func (t slowTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.RoundTripper.RoundTrip(req)
 	}
 	slow := time.AfterFunc(slowAfter, func() {
-		defer t.app.lastResort.onPanic()
+		defer t.app.cleanup.OnPanic()
 		if !server.started.Load() && server.waiting.CompareAndSwap(false, true) {
 			t.app.notice.say("waiting for the API server at %s (Ctrl-C ends it)", req.URL.Host)
 		}
@@ -100,7 +101,7 @@ func (j *job) untilStart(ctx context.Context, s *stream.Session, withOutput bool
 	limit, begin, started := cmp.Or(j.cfg.Timeout, apiclient.DefaultTimeout), time.Now(), make(chan struct{})
 	s.StartTimeout, s.WithOutput = limit, withOutput
 	slow := time.AfterFunc(slowAfter, func() {
-		defer j.lastResort.onPanic()
+		defer j.cleanup.OnPanic()
 		j.sayStarting(limit)
 	})
 	s.OnStart = sync.OnceFunc(func() {
@@ -132,7 +133,7 @@ func (j *job) untilStart(ctx context.Context, s *stream.Session, withOutput bool
 	var probe sync.WaitGroup
 	if !withOutput {
 		probe.Go(func() {
-			defer j.lastResort.onPanic()
+			defer j.cleanup.OnPanic()
 			select {
 			case <-running.Done():
 			case <-started:
@@ -161,7 +162,7 @@ func (j *job) probe(ctx context.Context, end context.CancelCauseFunc, limit time
 		return
 	}
 	slow := time.AfterFunc(slowAfter, func() {
-		defer j.lastResort.onPanic()
+		defer j.cleanup.OnPanic()
 		if silent() {
 			j.sayStarting(limit)
 		}
@@ -219,7 +220,7 @@ func (j *job) interrupting(leave context.CancelCauseFunc, received *counter) {
 		}
 		time.AfterFunc(answeredWithin, func() {
 			if received.count() == 0 {
-				leave(signalError{syscall.SIGINT})
+				leave(cleanup.SignalError{Signal: syscall.SIGINT})
 			}
 		})
 	}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"kshell/internal/apiclient"
+	"kshell/internal/cleanup"
 	"kshell/internal/exact"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
@@ -292,7 +293,7 @@ func (o *optional) Write(p []byte) (int, error) {
 
 // ending prefers the signal or the timeout that ended the context to whatever was broken off by it.
 func ending(ctx context.Context, err error) error {
-	var s signalError
+	var s cleanup.SignalError
 	var t timeoutError
 	switch cause := context.Cause(ctx); {
 	case err == nil:

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"kshell/internal/cleanup"
 	"kshell/internal/stream"
 )
 
@@ -196,7 +197,7 @@ func TestTheRuntimesStoryIsCutToItsEssence(t *testing.T) {
 // What a signal breaks off fails in many ways; the signal is the reason.
 func TestASignalIsTheReasonOfWhatItBreaksOff(t *testing.T) {
 	signalled, cancel := context.WithCancelCause(t.Context())
-	cancel(signalError{syscall.SIGTERM})
+	cancel(cleanup.SignalError{Signal: syscall.SIGTERM})
 	cancelled, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("another reason"))
 	broken := &stream.LostError{Err: errors.New("closed")}
@@ -206,7 +207,7 @@ func TestASignalIsTheReasonOfWhatItBreaksOff(t *testing.T) {
 		err  error
 		want error
 	}{
-		{"ended by the signal", signalled, broken, signalError{syscall.SIGTERM}},
+		{"ended by the signal", signalled, broken, cleanup.SignalError{Signal: syscall.SIGTERM}},
 		{"ended before the signal", signalled, nil, nil},
 		{"broken without a signal", t.Context(), broken, broken},
 		{"ended for another reason", cancelled, broken, broken},

@@ -208,7 +208,7 @@ func (j *job) hangUpOld(ctx context.Context, shell *exact.Shell, k *keys) {
 	shell.Reset()
 	if old != nil && !j.plan.exact.keep && at == j.at {
 		j.clearing.Go(func() {
-			defer j.lastResort.onPanic()
+			defer j.cleanup.OnPanic()
 			j.sweep(ctx, at, old)
 		})
 	}

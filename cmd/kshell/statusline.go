@@ -135,7 +135,7 @@ func (g *gap) wait(delay time.Duration) {
 	until := time.Now().Add(delay)
 	g.count, g.done = make(chan struct{}), make(chan struct{})
 	go func() {
-		defer g.job.lastResort.onPanic()
+		defer g.job.cleanup.OnPanic()
 		defer close(g.done)
 		ticker := time.NewTicker(time.Second)
 		defer ticker.Stop()

@@ -66,7 +66,7 @@ func TestTerminal_RestoredOnEveryExit(t *testing.T) {
 		"TERM, forced by INT": {nil, func(c *console, s *sandbox.Server) {
 			s.Inject(silent)
 			c.signal(syscall.SIGTERM)
-			time.Sleep(sameSignal + 50*time.Millisecond) // an earlier INT would be the same signal
+			time.Sleep(550 * time.Millisecond) // signals within 500 ms count as one
 			c.signal(syscall.SIGINT)
 		}, 143},
 	} {

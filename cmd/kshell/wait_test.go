@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
+	"kshell/internal/cleanup"
 	"kshell/internal/pod"
 )
 
@@ -126,7 +127,7 @@ func TestCtrlCEndsTheWaitWithoutAnotherWord(t *testing.T) {
 	defer cancel(nil)
 	a, said := hearing()
 	a.notice.w = writerFunc(func(p []byte) (int, error) {
-		cancel(signalError{syscall.SIGINT})
+		cancel(cleanup.SignalError{Signal: syscall.SIGINT})
 		return said.Write(p)
 	})
 	_, err := a.await(ctx, client, request, time.Minute)

@@ -1,0 +1,217 @@
+// Package cleanup restores the terminal and runs registered cleanups on every
+// exit path: a return, a signal, a second signal, a panic in any goroutine. It
+// also handles the signals that end the program.
+//
+// It imports only internal/group. It does not know what is cleaned up, what is
+// printed, and which exit code belongs to a signal.
+//
+// Invariants:
+//   - The program exits within [Registry.GracePeriod] after a signal, or, if
+//     cleanups are registered, within [Timeout] and two more seconds.
+//   - A cleanup's context does not end because of a signal, but a signal can
+//     shorten it.
+//   - If a goroutine panics, the terminal is restored first, then the registered
+//     cleanups run, then the panic ends the process.
+package cleanup
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"kshell/internal/group"
+)
+
+// Timeout is how long a cleanup may take, such as the deletion of a pod.
+const Timeout = 10 * time.Second
+
+// Terminal is a terminal whose modes must be restored. Close restores them,
+// and prevents later changes. It may be called more than once.
+type Terminal interface{ Close() }
+
+// Registry holds the terminal and the cleanups that must not be skipped,
+// however the program ends. The zero value is ready to use. Its methods may be
+// called from any goroutine.
+type Registry struct {
+	// GracePeriod replaces [DefaultGracePeriod] if it is not zero. It must be
+	// set before the first call of a method.
+	GracePeriod time.Duration
+
+	mu       sync.Mutex
+	terminal Terminal // nil: none was set yet
+	restored bool     // a terminal that is set from now on is restored at once
+	panicked bool
+	pending  map[*entry]struct{} // registered and not done
+	allDone  chan struct{}       // closed when pending becomes empty; nil: nothing was registered yet
+
+	ctx      context.Context // parent of the cleanups' contexts; nil: not created yet
+	cancel   context.CancelFunc
+	deadline time.Time // of all cleanups; zero: none
+	timer    *time.Timer
+}
+
+// entry is a registered cleanup. It is used by address.
+type entry struct{ run func() }
+
+// Register registers a cleanup: the program waits for it before it exits after
+// a signal. The caller runs the cleanup itself in the normal case, and calls
+// done afterwards. After a panic, AfterPanic calls run, which may be nil.
+func (r *Registry) Register(run func()) (done func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.pending) == 0 {
+		r.pending, r.allDone = map[*entry]struct{}{}, make(chan struct{})
+	}
+	e := &entry{run}
+	r.pending[e] = struct{}{}
+	return sync.OnceFunc(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if delete(r.pending, e); len(r.pending) == 0 {
+			close(r.allDone)
+		}
+	})
+}
+
+// isPending reports whether a registered cleanup is not done.
+func (r *Registry) isPending() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.pending) > 0
+}
+
+// done returns a channel that is closed when all registered cleanups are done.
+func (r *Registry) done() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.pending) == 0 {
+		closed := make(chan struct{})
+		close(closed)
+		return closed
+	}
+	return r.allDone
+}
+
+// Context returns a context for one cleanup. It ends after Timeout, or earlier
+// if signals demand it.
+func (r *Registry) Context() (context.Context, context.CancelFunc) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.createContext()
+	deadline := time.Now().Add(Timeout)
+	if !r.deadline.IsZero() && r.deadline.Before(deadline) {
+		deadline = r.deadline
+	}
+	return context.WithDeadline(r.ctx, deadline)
+}
+
+// setDeadline sets the deadline of all cleanups, including those that have
+// begun.
+func (r *Registry) setDeadline(deadline time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.createContext()
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	r.deadline, r.timer = deadline, time.AfterFunc(time.Until(deadline), r.cancel)
+}
+
+// expired returns a channel that is closed at the deadline of the cleanups.
+func (r *Registry) expired() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.createContext()
+	return r.ctx.Done()
+}
+
+// createContext creates ctx once. It is called with mu held.
+func (r *Registry) createContext() {
+	if r.ctx == nil {
+		r.ctx, r.cancel = context.WithCancel(context.Background()) //nolint:gosec // setDeadline calls it
+	}
+}
+
+// OutliveContext returns a context that ends after limit, or half a grace
+// period after the end of ctx. It is for a request whose answer decides what
+// must be cleaned up.
+func (r *Registry) OutliveContext(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(r.gracePeriod()/2, cancel)
+		context.AfterFunc(longer, func() { timer.Stop() })
+	})
+	return longer, func() {
+		stop()
+		cancel()
+	}
+}
+
+// SetTerminal makes t the terminal that is restored when the program ends. It
+// replaces an earlier one. After RestoreTerminal, t is restored at once.
+func (r *Registry) SetTerminal(t Terminal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.terminal = t
+	if r.restored {
+		t.Close()
+	}
+}
+
+// RestoreTerminal restores the terminal, if one was set.
+func (r *Registry) RestoreTerminal() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.restored = true
+	if r.terminal != nil {
+		r.terminal.Close()
+	}
+}
+
+// OnPanic must be deferred in each goroutine whose panics are not passed on to
+// another goroutine. If the goroutine panics, OnPanic calls AfterPanic, and
+// panics again.
+func (r *Registry) OnPanic() {
+	if value := recover(); value != nil {
+		r.AfterPanic()
+		panic(value)
+	}
+}
+
+// AfterPanic restores the terminal, and then runs all registered cleanups that
+// are not done. The caller has recovered from a panic, and panics again.
+func (r *Registry) AfterPanic() {
+	r.mu.Lock()
+	r.panicked = true
+	r.mu.Unlock()
+	r.RestoreTerminal()
+	r.runAll()
+}
+
+// runAll runs all pending cleanups concurrently.
+func (r *Registry) runAll() {
+	r.mu.Lock()
+	pending := slices.Collect(maps.Keys(r.pending))
+	r.mu.Unlock()
+	var all group.Group
+	for _, e := range pending {
+		if e.run != nil {
+			all.Go(e.run)
+		}
+	}
+	all.Wait()
+}
+
+// BlockIfPanicked never returns if another goroutine has panicked. main calls
+// it before it exits, so that the other goroutine can run the cleanups and
+// print the panic.
+func (r *Registry) BlockIfPanicked() {
+	r.mu.Lock()
+	panicked := r.panicked
+	r.mu.Unlock()
+	if panicked {
+		select {}
+	}
+}

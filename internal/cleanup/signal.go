@@ -1,0 +1,141 @@
+package cleanup
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// SignalError is the cause of a context that was ended by a signal.
+type SignalError struct{ Signal syscall.Signal }
+
+func (e SignalError) Error() string {
+	return fmt.Sprintf("ended by signal %d (%s)", int(e.Signal), e.Signal)
+}
+
+// DefaultGracePeriod is how long the program may take to exit after a signal.
+// It can be blocked by output that is not read, or by a terminal that is
+// stopped with Ctrl-S. Registered cleanups get more time: see NotifyContext.
+const DefaultGracePeriod = 2 * time.Second
+
+func (r *Registry) gracePeriod() time.Duration {
+	if r.GracePeriod == 0 {
+		return DefaultGracePeriod
+	}
+	return r.GracePeriod
+}
+
+const (
+	// repeatInterval is how long after the first signal further signals count
+	// as the same one: timeout(1) sends TERM to the process and to its group.
+	repeatInterval = 500 * time.Millisecond
+	// exitDelay is how long a cleanup may take after its deadline to report
+	// its failure, and how long the program may take to exit after the last
+	// cleanup.
+	exitDelay = time.Second
+)
+
+// NotifyContext returns a context that INT, TERM, HUP and QUIT end, with a
+// SignalError as its cause. A signal that is ignored (nohup) stays ignored. A
+// write to a closed pipe returns an error and does not end the process.
+//
+// After a signal, the program has GracePeriod to exit. Registered cleanups get
+// 10 s (Timeout) before the process is forced to exit. They get only
+// GracePeriod, counted from the first signal, if that was INT or if a second
+// signal arrives. Without registered cleanups, the second signal forces the
+// exit at once. Signals within 500 ms of the first one count as the first. HUP
+// is never a second signal, because closing a terminal sends several.
+//
+// To force the exit, NotifyContext restores the terminal and calls force, which
+// must end the process.
+func (r *Registry) NotifyContext(parent context.Context, force func(SignalError)) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals, pipe, done := make(chan os.Signal, 2), make(chan os.Signal, 1), make(chan struct{})
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
+		if !signal.Ignored(s) {
+			signal.Notify(signals, s)
+		}
+	}
+	signal.Notify(pipe, syscall.SIGPIPE) // never received: it turns the default action off
+	var waiter sync.WaitGroup
+	waiter.Go(func() {
+		defer r.OnPanic()
+		select {
+		case s := <-signals:
+			err := SignalError{s.(syscall.Signal)} // so are all four
+			cancel(err)
+			if r.mustForce(s, signals, done) {
+				r.RestoreTerminal()
+				force(err)
+			}
+		case <-done:
+		}
+	})
+	return ctx, func() {
+		signal.Stop(signals)
+		signal.Stop(pipe)
+		close(done)
+		waiter.Wait()
+		cancel(nil)
+	}
+}
+
+// mustForce is called after the first signal. It waits until the program has
+// ended (done is closed) or must be forced to exit, and reports whether it
+// must. NotifyContext describes the rules.
+func (r *Registry) mustForce(first os.Signal, signals <-chan os.Signal, done <-chan struct{}) bool {
+	grace, begin := r.gracePeriod(), time.Now()
+	deadline := begin.Add(max(Timeout, grace))
+	if first == syscall.SIGINT {
+		deadline = begin.Add(grace)
+	}
+	r.setDeadline(deadline)
+	graceOver := time.NewTimer(grace)
+	defer graceOver.Stop()
+	var cleanedUp <-chan struct{} // nil until the program must exit right after the cleanups
+	for {
+		select {
+		case s := <-signals:
+			switch {
+			case s == syscall.SIGHUP || time.Since(begin) < repeatInterval:
+				continue
+			case !r.isPending():
+				return true
+			}
+			r.setDeadline(begin.Add(grace))
+			cleanedUp = r.done()
+		case <-graceOver.C:
+			if !r.isPending() {
+				return true
+			}
+			cleanedUp = r.done()
+		case <-cleanedUp:
+			return !closedWithin(exitDelay, done)
+		case <-r.expired():
+			if !r.isPending() {
+				return true
+			}
+			_ = closedWithin(exitDelay, r.done())
+			return !closedWithin(exitDelay, done)
+		case <-done:
+			return false
+		}
+	}
+}
+
+// closedWithin waits for c to be closed, and reports whether it was closed
+// within limit.
+func closedWithin(limit time.Duration, c <-chan struct{}) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-c:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
