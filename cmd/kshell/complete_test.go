@@ -23,7 +23,7 @@ import (
 // The table of types stands beside that of package pod: whatever that knows is completed.
 func TestEveryTypeOfPodsIsOffered(t *testing.T) {
 	_, err := pod.ParseTarget("gizmo/web")
-	known := regexp.MustCompile(`\b([a-z]{3,})\b(?: \((\w+)\))?`).FindAllStringSubmatch(strings.TrimPrefix(saidBy(err).Hint, "the types are "), -1)
+	known := regexp.MustCompile(`\b([a-z]{3,})\b(?: \((\w+)\))?`).FindAllStringSubmatch(strings.TrimPrefix(errorTextOf(err).Hint, "the types are "), -1)
 	if len(known) != len(types) {
 		t.Errorf("%d types are known, %d offered", len(known), len(types))
 	}

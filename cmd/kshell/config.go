@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kshell/internal/notice"
 	"kshell/internal/settings"
 )
 
@@ -67,16 +68,16 @@ func (a *app) loadSettings() (*settings.Settings, error) {
 	case errors.As(err, &mistake):
 		return nil, err
 	case named != "":
-		return nil, &hinted{
+		return nil, notice.WithHint(
 			fmt.Errorf("cannot read the settings file that %s names: %w", settingsVariable, err),
-			"set " + settingsVariable + " to a file that can be read, or type `unset " + settingsVariable + "`",
-		}
+			"set "+settingsVariable+" to a file that can be read, or type `unset "+settingsVariable+"`",
+		)
 	}
 	switch _, missing := os.Stat(path); { //nolint:gosec // the path is the user's own
 	case missing == nil:
-		a.notice.caution("the settings file is ignored: %s", err)
+		a.notice.Warn("the settings file is ignored: %s", err)
 	case errors.Is(missing, fs.ErrPermission): // the file may or may not exist
-		a.notice.detail("the settings file is ignored: %s", err)
+		a.notice.Detail("the settings file is ignored: %s", err)
 	}
 	return settings.None(os.LookupEnv), nil
 }
@@ -114,7 +115,7 @@ func (a *app) viewConfig() error {
 		case key == settings.NodeImage && v.Value == "":
 			v.Value = nodeImageDefault
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\n", v.Key, clean(v.Value), clean(v.Source))
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\n", v.Key, notice.Clean(v.Value), notice.Clean(v.Source))
 	}
 	return table.Flush()
 }

@@ -22,7 +22,7 @@ func (a *app) confirm(ctx context.Context, question string) (yes bool, err error
 	}
 	defer input.Cancel()
 	defer context.AfterFunc(ctx, func() { input.Cancel() })()
-	a.notice.ask(question + " [y/N]")
+	a.notice.Ask(question + " [y/N]")
 	line, err := bufio.NewReader(input).ReadString('\n')
 	if err != nil { // no line was entered: the cursor is still on the line of the question
 		_, _ = io.WriteString(a.Err, "\n")
@@ -34,11 +34,4 @@ func (a *app) confirm(ctx context.Context, question string) (yes bool, err error
 		return false, fmt.Errorf("stdin: %w", err)
 	}
 	return slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(line))), nil
-}
-
-// ask writes a question; the answer is typed on the same line.
-func (n *notice) ask(question string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	_, _ = io.WriteString(n.w, "kshell: "+clean(question)+" ")
 }

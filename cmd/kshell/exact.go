@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"kshell/internal/exact"
+	"kshell/internal/notice"
 	"kshell/internal/stream"
 )
 
@@ -39,7 +41,7 @@ func planExact(cmd *cobra.Command, f execFlags, p *execPlan, local terminals) (e
 	}
 	switch {
 	case !slices.Contains(exactModes, f.exact):
-		return e, &usageError{"unknown --exact " + quoted(f.exact), "one of " + strings.Join(exactModes, ", ")}
+		return e, &usageError{"unknown --exact " + strconv.Quote(f.exact), "one of " + strings.Join(exactModes, ", ")}
 	case p.tty && f.exact == exactAlways:
 		return e, usage(cmd, "--exact=always is for commands without a tty")
 	case f.exact == exactNever && !p.around.none():
@@ -94,12 +96,12 @@ func (j *job) exactly(ctx context.Context) (plainly bool, err error) {
 	case !p.around.none():
 		return false, errSurroundings(state)
 	case p.exact.mode == exactAlways:
-		return false, &hinted{
-			errors.New("--exact=always is not possible here: " + why),
+		return false, notice.WithHint(
+			errors.New("--exact=always is not possible here: "+why),
 			"--exact=auto runs the command without exact mode if necessary",
-		}
+		)
 	}
-	j.notice.detail("not in exact mode: %s", why)
+	j.notice.Detail("not in exact mode: %s", why)
 	j.told.inexact = why
 	return true, nil
 }
@@ -120,7 +122,7 @@ func (j *job) sweep(ctx context.Context, at place, command []string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweeping)
 	defer cancel()
 	if err := j.quietly(ctx, at, command); err != nil {
-		j.notice.detail("the command may still be running: it could not be ended: %s", err)
+		j.notice.Detail("the command may still be running: it could not be ended: %s", err)
 	}
 }
 
@@ -196,11 +198,11 @@ func unexplained(e *stream.HandshakeError) bool {
 var errUnreported = errors.New("the server claims that the command succeeded, but the command has not said so")
 
 // errPartLost means that the script lost one of its processes while the command ran.
-var errPartLost = &hinted{
-	errors.New("the command was ended because a process of kshell's script in the container ended or could not be " +
+var errPartLost = notice.WithHint(
+	errors.New("the command was ended because a process of kshell's script in the container ended or could not be "+
 		"started: the container may be at its process or memory limit"),
 	"--exact=never runs a command without the script",
-}
+)
 
 // unreportedError is an exit code from the server that the script has not confirmed.
 // It may be the exit code of the script itself.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"kshell/internal/kubeconfig"
+	"kshell/internal/notice"
 	"kshell/internal/pod"
 	"kshell/internal/settings"
 	"kshell/internal/stream"
@@ -248,7 +249,7 @@ func offer(wanted []string) ([]string, error) {
 	names := stream.Protocols()
 	for _, name := range wanted {
 		if !slices.Contains(names, name) {
-			return nil, &usageError{"unknown subprotocol " + quoted(name), "one of " + strings.Join(names, ", ")}
+			return nil, &usageError{"unknown subprotocol " + strconv.Quote(name), "one of " + strings.Join(names, ", ")}
 		}
 	}
 	if len(wanted) > 0 {
@@ -264,10 +265,10 @@ func (p *execPlan) ending() ([]string, error) {
 	}
 	closing := stream.HalfClosing(p.offer)
 	if len(closing) == 0 {
-		return nil, &hinted{
+		return nil, notice.WithHint(
 			fmt.Errorf("%s cannot tell the command that its input has ended: it would wait for ever", strings.Join(p.offer, ", ")),
-			"offer " + stream.V5 + " too, or leave out -i",
-		}
+			"offer "+stream.V5+" too, or leave out -i",
+		)
 	}
 	return closing, nil
 }
@@ -282,11 +283,11 @@ func (a *app) exec(ctx context.Context, p *execPlan) (err error) {
 	var j *job
 	defer func() {
 		if unsaid := newStatus(j, start, err).write(status); unsaid != nil {
-			a.notice.warn("the status could not be written: %s", unsaid)
+			a.notice.WarnAlways("the status could not be written: %s", unsaid)
 		}
 	}()
 	for _, w := range p.warnings {
-		a.notice.caution("%s", w)
+		a.notice.Warn("%s", w)
 	}
 	kube, err := a.reach(ctx, p)
 	if err != nil {
@@ -356,15 +357,15 @@ func (a *app) find(ctx context.Context, cfg *rest.Config, r pod.Request, patienc
 	var unseen *pod.GetForbiddenError
 	switch {
 	case errors.As(err, &unseen):
-		a.notice.detail("pod %s was not checked: %s", r.Target.Name, unseen)
+		a.notice.Detail("pod %s was not checked: %s", r.Target.Name, unseen)
 		return place{namespace: r.Namespace, pod: r.Target.Name, container: r.Container}, nil
 	case err != nil:
 		return place{}, a.unseen(ctx, client, err)
 	}
 	for _, note := range found.Notes {
-		a.notice.say("%s", note)
+		a.notice.Note("%s", note)
 	}
-	a.notice.detail("pod %s, container %s, node %s", found.Pod.Name, found.Container, found.Pod.Spec.NodeName)
+	a.notice.Detail("pod %s, container %s, node %s", found.Pod.Name, found.Container, found.Pod.Spec.NodeName)
 	return place{r.Namespace, found.Pod.Name, found.Container, found}, nil
 }
 

@@ -163,45 +163,45 @@ func TestAMistakenCommandLineIsExplained(t *testing.T) {
 		name  string
 		local terminals
 		args  []string
-		want  said
+		want  errorText
 		code  int
 	}{
 		{
 			"no pod",
 			terminals{},
 			nil,
-			said{"which pod? none was named", "kshell exec (POD | TYPE/NAME) -- COMMAND; on a terminal kshell exec lists the pods"},
+			errorText{"which pod? none was named", "kshell exec (POD | TYPE/NAME) -- COMMAND; on a terminal kshell exec lists the pods"},
 			exitUsage,
 		},
 		{
 			"only a command",
 			terminals{in: true},
 			[]string{"--", "ls"},
-			said{"which pod? none was named", "kshell exec (POD | TYPE/NAME) -- COMMAND; on a terminal kshell exec lists the pods"},
+			errorText{"which pod? none was named", "kshell exec (POD | TYPE/NAME) -- COMMAND; on a terminal kshell exec lists the pods"},
 			exitUsage,
 		},
 		{
 			"an unknown type", onTerminal,
 			[]string{"cronjob/web", "--", "ls"},
-			said{`no pods can be found by the type "cronjob"`, types},
+			errorText{`no pods can be found by the type "cronjob"`, types},
 			exitUsage,
 		},
 		{
 			"no command, input not from a terminal", inPipe,
 			[]string{"web"},
-			said{"no command was named, and a shell needs a terminal at both stdin and stdout", "kshell exec web -- COMMAND"},
+			errorText{"no command was named, and a shell needs a terminal at both stdin and stdout", "kshell exec web -- COMMAND"},
 			exitUsage,
 		},
 		{
 			"no command, output not to a terminal", outPipe,
 			[]string{"-it", "web", "--"},
-			said{"no command was named, and a shell needs a terminal at both stdin and stdout", "kshell exec web -- COMMAND"},
+			errorText{"no command was named, and a shell needs a terminal at both stdin and stdout", "kshell exec web -- COMMAND"},
 			exitUsage,
 		},
 		{
 			"an unknown subprotocol", onTerminal,
 			[]string{"--subprotocol", "v5", "web", "--", "ls"},
-			said{
+			errorText{
 				`unknown subprotocol "v5"`,
 				"one of v5.channel.k8s.io, v4.channel.k8s.io, v4.base64.channel.k8s.io, base64.channel.k8s.io, channel.k8s.io",
 			},
@@ -210,13 +210,13 @@ func TestAMistakenCommandLineIsExplained(t *testing.T) {
 		{
 			"an exact mode that is none", inPipe,
 			[]string{"--exact=maybe", "web", "--", "ls"},
-			said{`unknown --exact "maybe"`, "one of auto, always, never"},
+			errorText{`unknown --exact "maybe"`, "one of auto, always, never"},
 			exitUsage,
 		},
 		{
 			"exact mode on a tty", onTerminal,
 			[]string{"--exact=always", "-it", "web", "--", "ls"},
-			said{"--exact=always is for commands without a tty", "kshell exec --help"},
+			errorText{"--exact=always is for commands without a tty", "kshell exec --help"},
 			exitUsage,
 		},
 	}
@@ -226,7 +226,7 @@ func TestAMistakenCommandLineIsExplained(t *testing.T) {
 			if err == nil {
 				t.Fatalf("no error, but the plan %+v", plan)
 			}
-			if diff := cmp.Diff(tt.want, saidBy(err)); diff != "" {
+			if diff := cmp.Diff(tt.want, errorTextOf(err)); diff != "" {
 				t.Errorf("words and hint (-want +got):\n%s", diff)
 			}
 			if got := exitCode(err); got != tt.code {
@@ -248,7 +248,7 @@ func TestAForgottenDashDashIsPointedOut(t *testing.T) {
 	}
 	for _, tt := range tests {
 		_, err := planOf(t, onTerminal, tt.args...)
-		if diff := cmp.Diff(said{"a command is separated from the pod by --", tt.hint}, saidBy(err)); diff != "" {
+		if diff := cmp.Diff(errorText{"a command is separated from the pod by --", tt.hint}, errorTextOf(err)); diff != "" {
 			t.Errorf("%q: words and hint (-want +got):\n%s", tt.args, diff)
 		}
 		if exitCode(err) != exitUsage {
@@ -290,11 +290,11 @@ func TestTheOfferIsNarrowedToWhatWasAskedForAndToWhatCanEnd(t *testing.T) {
 func TestInputThatEndsIsRefusedWhereThatCannotBeSaid(t *testing.T) {
 	p := execPlan{offer: []string{stream.V4, stream.Channel}, narrowed: narrowed{ends: true}}
 	_, err := p.ending()
-	want := said{
+	want := errorText{
 		"v4.channel.k8s.io, channel.k8s.io cannot tell the command that its input has ended: it would wait for ever",
 		"offer v5.channel.k8s.io too, or leave out -i",
 	}
-	if diff := cmp.Diff(want, saidBy(err)); diff != "" {
+	if diff := cmp.Diff(want, errorTextOf(err)); diff != "" {
 		t.Errorf("words and hint (-want +got):\n%s", diff)
 	}
 	if got := exitCode(err); got != exitFailed {

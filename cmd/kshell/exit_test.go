@@ -19,6 +19,7 @@ import (
 
 	"kshell/internal/cleanup"
 	"kshell/internal/kubeconfig"
+	"kshell/internal/notice"
 	"kshell/internal/pod"
 	"kshell/internal/stream"
 )
@@ -94,7 +95,7 @@ func TestEveryEndingHasItsExitCode(t *testing.T) {
 			if tt.err == nil {
 				return
 			}
-			for _, wrapped := range []error{fmt.Errorf("x: %w", tt.err), &hinted{tt.err, "y"}, &shortError{tt.err, "z"}} {
+			for _, wrapped := range []error{fmt.Errorf("x: %w", tt.err), notice.WithHint(tt.err, "y"), notice.WithMessage(tt.err, "z")} {
 				if got := exitCode(wrapped); got != tt.want {
 					t.Errorf("exit code %d when wrapped in a %T, want %d", got, wrapped, tt.want)
 				}

@@ -79,13 +79,13 @@ func (j *job) guarded(ctx context.Context, s *stream.Session) *guard {
 	}
 	asking, err := j.podClient(j.cfg)
 	if err != nil {
-		j.notice.detail("the pod is not watched: %s", err)
+		j.notice.Detail("the pod is not watched: %s", err)
 		return nil
 	}
 	client := asking
 	if j.creds != nil {
 		if client, err = j.podClient(j.beside); err != nil {
-			j.notice.detail("the pod is not watched: %s", err)
+			j.notice.Detail("the pod is not watched: %s", err)
 			return nil
 		}
 	}
@@ -163,7 +163,7 @@ func (g *guard) begin(ctx context.Context) {
 		}
 		err := g.client.WatchChanges(ctx, found, func(sentence string, over bool) { g.tell(ctx, sentence, over) })
 		if err != nil && ctx.Err() == nil {
-			g.job.notice.detail("the pod is not watched: %s", err)
+			g.job.notice.Detail("the pod is not watched: %s", err)
 		}
 	})
 }
@@ -281,7 +281,7 @@ func (g *guard) judge(ctx context.Context, err error) error {
 		return &stream.LostError{Err: &fateError{sentence}}
 	}
 	g.job.tidy()
-	g.job.notice.warn("%s", sentence)
+	g.job.notice.WarnAlways("%s", sentence)
 	g.job.killed = true
 	return err
 }
@@ -345,10 +345,10 @@ func (g *guard) next(ctx context.Context) error {
 	}
 	g.end() // the messages about the old pod come before those below
 	if !g.reported {
-		g.job.notice.warn("%s", sentence)
+		g.job.notice.WarnAlways("%s", sentence)
 	}
 	if next.Pod.UID != g.found.Pod.UID {
-		g.job.notice.say("going on in pod %s", next.Pod.Name)
+		g.job.notice.Note("going on in pod %s", next.Pod.Name)
 	}
 	g.move(next)
 	return nil

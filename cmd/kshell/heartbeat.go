@@ -90,7 +90,7 @@ func (j *job) alive(ctx context.Context, timeout time.Duration, sign []string) (
 				j.screen.SetStatus("") // remove the alert
 				return
 			}
-			j.notice.say("heartbeats reach pod %s again", j.at.pod)
+			j.notice.Note("heartbeats reach pod %s again", j.at.pod)
 		},
 	}
 	var beating sync.WaitGroup

@@ -36,7 +36,7 @@ func (f *kubectlFlags) addTo(flags *pflag.FlagSet) {
 func (a *app) mentionIdle(cmd *cobra.Command) {
 	for _, name := range idle {
 		if f := cmd.Flag(name); f != nil && f.Changed {
-			a.notice.detail("--%s is kubectl's, and changes nothing here", name)
+			a.notice.Detail("--%s is kubectl's, and changes nothing here", name)
 		}
 	}
 }

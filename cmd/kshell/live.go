@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -79,13 +80,13 @@ func (f *liveFlags) prefer(mine func(key string) settings.Value) error {
 	if v := mine(settings.EscapeChar); v.Value != "" && !f.escapeGiven {
 		f.escape = v.Value
 		if !f.escapeFits() {
-			return fmt.Errorf("the setting %s of %s is not one character: %s", v.Key, v.Source, quoted(v.Value))
+			return fmt.Errorf("the setting %s of %s is not one character: %s", v.Key, v.Source, strconv.Quote(v.Value))
 		}
 	}
 	if v := mine(settings.Keepalive); v.Value != "" && !f.keepaliveGiven {
 		every, err := time.ParseDuration(v.Value)
 		if err != nil || every < 0 {
-			return fmt.Errorf("the setting %s of %s is no time such as 30s: %s", v.Key, v.Source, quoted(v.Value))
+			return fmt.Errorf("the setting %s of %s is no time such as 30s: %s", v.Key, v.Source, strconv.Quote(v.Value))
 		}
 		f.keepalive = every
 	}
@@ -99,10 +100,10 @@ func (f *liveFlags) escapeFits() bool {
 func (f *liveFlags) check(cmd *cobra.Command) error {
 	f.keepaliveGiven, f.escapeGiven = cmd.Flags().Changed("keepalive"), cmd.Flags().Changed("escape-char")
 	if !f.escapeFits() {
-		return &usageError{"--escape-char " + quoted(f.escape) + " is not one character", "--escape-char '~', or none"}
+		return &usageError{"--escape-char " + strconv.Quote(f.escape) + " is not one character", "--escape-char '~', or none"}
 	}
 	if !slices.Contains(reconnects, f.reconnect) {
-		return &usageError{"unknown --reconnect " + quoted(f.reconnect), "one of " + strings.Join(reconnects, ", ")}
+		return &usageError{"unknown --reconnect " + strconv.Quote(f.reconnect), "one of " + strings.Join(reconnects, ", ")}
 	}
 	return cmp.Or(
 		notNegative(cmd, "keepalive", f.keepalive), notNegative(cmd, "reconnect-timeout", f.reconnectTimeout),
@@ -198,7 +199,7 @@ func (k *keys) hold(t *terminal.Terminal, s *stream.Session, g *gap) (release fu
 		stopContinued()
 		stopResize()
 		t.Close()
-		j.notice.setCooked()
+		j.notice.SetCooked()
 	}
 }
 
@@ -208,7 +209,7 @@ func (k *keys) enter(t *terminal.Terminal) error {
 	if err := k.raw(t); err != nil {
 		return err
 	}
-	k.job.notice.setScreen(&k.job.screen)
+	k.job.notice.SetRaw(&k.job.screen)
 	return nil
 }
 
@@ -218,7 +219,7 @@ func (k *keys) stop(t *terminal.Terminal) {
 	err := terminal.Suspend()
 	k.continued(t)
 	if err != nil {
-		k.job.notice.warn("%s", err)
+		k.job.notice.WarnAlways("%s", err)
 	}
 }
 
@@ -252,14 +253,14 @@ func (k *keys) press(key byte) {
 		k.detach()
 	case 'i':
 		for _, line := range k.info() {
-			n.insist("%s", line)
+			n.NoteAlways("%s", line)
 		}
 	case '?':
 		if k.detach != nil {
-			n.insist("%sd leave it running", char)
+			n.NoteAlways("%sd leave it running", char)
 		}
 		for _, line := range []string{". leave", "R reconnect now", "^Z suspend kshell", "i about this session", "? this list", char + " the character itself"} {
-			n.insist("%s", char+line)
+			n.NoteAlways("%s", char+line)
 		}
 	}
 }

@@ -6,7 +6,7 @@
 // Invariants:
 //   - Only main uses os.Std* and calls os.Exit.
 //   - Only remote output (and the result of a command such as version) is written to
-//     stdout; all messages go through notice.go to stderr.
+//     stdout; all messages go through internal/notice to stderr.
 //   - Only exit.go decides the exit code.
 package main
 
@@ -19,6 +19,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"kshell/internal/cleanup"
+	"kshell/internal/notice"
 	"kshell/internal/stream"
 )
 
@@ -47,7 +48,7 @@ func kshell(std streams) int {
 	defer registry.OnPanic()
 	a := assemble(std, registry, called, args)
 	// klog's logger is a global of the process: it is set before anything logs.
-	klog.SetSlogLogger(slog.New(slog.NewTextHandler(a.notice.details(), nil)))
+	klog.SetSlogLogger(slog.New(slog.NewTextHandler(a.notice.DetailWriter(), nil)))
 	return a.execute(ctx, args)
 }
 
@@ -74,7 +75,7 @@ func assemble(std streams, registry *cleanup.Registry, called string, args []str
 		std.Err = io.Discard
 	}
 	return &app{
-		streams: std, printed: &sticky{Writer: std.Out}, notice: newNotice(std.Err), cleanup: registry, called: called,
+		streams: std, printed: &sticky{Writer: std.Out}, notice: notice.New(std.Err), cleanup: registry, called: called,
 	}
 }
 
@@ -90,8 +91,15 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	if a.printed.err != nil { // takes precedence over any other outcome
 		err = &stream.OutputError{Err: a.printed.err}
 	}
-	a.notice.fail(err)
+	printError(a.notice, err)
 	return exitCode(err)
+}
+
+// printError prints an error, unless the exit code alone reports it.
+func printError(n *notice.Printer, err error) {
+	if !silent(err) {
+		n.Error(err)
+	}
 }
 
 // sticky is a writer that keeps its first error: cobra ignores errors when it prints

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"kshell/internal/cleanup"
+	"kshell/internal/notice"
 )
 
 // TestMain makes the test binary run kshell when it is called by the name kshell, or by
@@ -92,7 +94,7 @@ func run(ctx context.Context, std streams, registry *cleanup.Registry, args []st
 
 // newApp is an app whose words and output are discarded.
 func newApp() *app {
-	return &app{streams: streams{Out: io.Discard, Err: io.Discard}, printed: &sticky{Writer: io.Discard}, notice: newNotice(io.Discard), cleanup: &cleanup.Registry{}, called: "kshell"}
+	return &app{streams: streams{Out: io.Discard, Err: io.Discard}, printed: &sticky{Writer: io.Discard}, notice: notice.New(io.Discard), cleanup: &cleanup.Registry{}, called: "kshell"}
 }
 
 func TestWhatNobodyReadsIsNoSuccess(t *testing.T) {
@@ -116,3 +118,29 @@ func TestWhatNobodyReadsIsNoSuccess(t *testing.T) {
 type unwritable struct{ err error }
 
 func (u unwritable) Write([]byte) (int, error) { return 0, u.err }
+
+// errorText is what is printed of an error.
+type errorText struct{ Message, Hint string }
+
+func errorTextOf(err error) errorText {
+	if err == nil {
+		return errorText{}
+	}
+	return errorText{Message: err.Error(), Hint: notice.HintOf(err)}
+}
+
+func TestServerWarnings(t *testing.T) {
+	var out bytes.Buffer
+	a := newApp()
+	a.notice, a.warnings = notice.New(&out), &atomic.Int32{}
+	w := serverWarnings{a}
+	w.HandleWarningHeader(299, "-", "v1 Pod is\x1b[2J deprecated")
+	w.HandleWarningHeader(199, "-", "from a proxy")
+	w.HandleWarningHeader(299, "-", "")
+	if got, want := out.String(), "kshell: warning: v1 Pod is\\x1b[2J deprecated\n"; got != want {
+		t.Errorf("printed %q, want %q", got, want)
+	}
+	if n := a.warnings.Load(); n != 1 {
+		t.Errorf("%d warnings counted", n)
+	}
+}

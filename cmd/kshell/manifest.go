@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,7 +45,7 @@ func (f *manifestFlags) manifest(cmd *cobra.Command, named []string) (string, er
 		return "", usage(cmd, "-f may be there once: a command runs in the pod of one object")
 	case len(named) > 0:
 		return "", &usageError{
-			fmt.Sprintf("-f says which pod, and so does %s", quoted(named[0])),
+			fmt.Sprintf("-f says which pod, and so does %s", strconv.Quote(named[0])),
 			fmt.Sprintf("%s -f %s -- COMMAND, or leave -f out", cmd.CommandPath(), shown(f.files[0])),
 		}
 	case f.files[0] == "":
@@ -82,12 +83,12 @@ func (a *app) aim(ctx context.Context, p *execPlan) error {
 		a.kube.Namespace = namespace
 	case a.kube.Namespace != namespace:
 		return &usageError{ // kubectl's words
-			fmt.Sprintf("the namespace from the provided object %s does not match the namespace %s", quoted(namespace), quoted(a.kube.Namespace)),
+			fmt.Sprintf("the namespace from the provided object %s does not match the namespace %s", strconv.Quote(namespace), strconv.Quote(a.kube.Namespace)),
 			fmt.Sprintf("you must pass '--namespace=%s' to perform this operation", namespace),
 		}
 	}
 	p.target = target
-	a.notice.detail("-f %s: %s", shown(p.manifest), target)
+	a.notice.Detail("-f %s: %s", shown(p.manifest), target)
 	return nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"kshell/internal/cleanup"
+	"kshell/internal/notice"
 	"kshell/internal/pod"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
@@ -79,7 +80,7 @@ func (f *manyFlags) planMany(cmd *cobra.Command, named, command []string, tty bo
 	case f.parallel < 1:
 		return nil, usage(cmd, "--max-parallel "+strconv.Itoa(f.parallel)+" runs nothing")
 	case f.output != outputText && f.output != outputJSON:
-		return nil, &usageError{"unknown --output " + quoted(f.output), "one of " + outputText + ", " + outputJSON}
+		return nil, &usageError{"unknown --output " + strconv.Quote(f.output), "one of " + outputText + ", " + outputJSON}
 	case f.fold && f.output == outputJSON:
 		return nil, usage(cmd, "--fold is for people, --output json for programs: they do not go together")
 	}
@@ -156,9 +157,9 @@ func (a *app) execManyBy(ctx context.Context, p *execPlan, gather func(context.C
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	m := &many{app: a, plan: p, status: status, gate: newGate(a.streams, cancel)}
-	defer a.notice.through(m.gate.stderr())()
+	defer a.notice.Redirect(m.gate.stderr())()
 	for _, w := range p.warnings {
-		a.notice.caution("%s", w)
+		a.notice.Warn("%s", w)
 	}
 	defer func() {
 		if m.left != nil {
@@ -199,7 +200,7 @@ func (m *many) gather(ctx context.Context) error {
 	var unseen *pod.GetForbiddenError
 	switch {
 	case errors.As(err, &unseen):
-		m.notice.detail("pod %s was not checked: %s", request.Target.Name, unseen)
+		m.notice.Detail("pod %s was not checked: %s", request.Target.Name, unseen)
 		m.add(place{namespace: request.Namespace, pod: request.Target.Name, container: request.Container}, nil)
 	case err != nil:
 		return ending(ctx, m.unseen(ctx, client, err))
@@ -244,11 +245,11 @@ func (m *many) merge(namespace string, running []pod.Found, skipped []pod.Skippe
 		found := &running[i]
 		for _, note := range found.Notes {
 			if !said[note] {
-				m.notice.say("%s", note)
+				m.notice.Note("%s", note)
 			}
 			said[note] = true
 		}
-		m.notice.detail("pod %s, container %s, node %s", found.Pod.Name, found.Container, found.Pod.Spec.NodeName)
+		m.notice.Detail("pod %s, container %s, node %s", found.Pod.Name, found.Container, found.Pod.Spec.NodeName)
 		m.add(place{namespace, found.Pod.Name, found.Container, found}, nil)
 		i++
 	}
@@ -257,7 +258,7 @@ func (m *many) merge(namespace string, running []pod.Found, skipped []pod.Skippe
 
 func (m *many) add(at place, refused error) {
 	m.places, m.refused = append(m.places, at), append(m.refused, refused)
-	m.titles, m.nodes = append(m.titles, clean(at.pod)), append(m.nodes, "")
+	m.titles, m.nodes = append(m.titles, notice.Clean(at.pod)), append(m.nodes, "")
 }
 
 // titles are what the places are called: the pods, and the containers where these differ.
@@ -270,9 +271,9 @@ func titles(places []place) []string {
 	}
 	called := make([]string, len(places))
 	for i, at := range places {
-		called[i] = clean(at.pod)
+		called[i] = notice.Clean(at.pod)
 		if len(containers) > 1 && at.container != "" {
-			called[i] += "/" + clean(at.container)
+			called[i] += "/" + notice.Clean(at.container)
 		}
 	}
 	return called
@@ -332,7 +333,7 @@ func (m *many) command(ctx context.Context, i int, command []string, out, errs i
 		return nil, ending(ctx, context.Cause(ctx))
 	}
 	own := *m.app
-	own.notice = m.notice.about(m.titles[i])
+	own.notice = m.notice.WithPrefix(m.titles[i])
 	if m.plan.script.stdinFile != "" {
 		file, err := os.Open(m.plan.script.stdinFile)
 		if err != nil {
@@ -359,7 +360,7 @@ func (m *many) command(ctx context.Context, i int, command []string, out, errs i
 	j.out.Writer, j.err.Writer, j.image, j.told.inexact = out, errs, known, known.why
 	j.offPath.Store(known.offPath)
 	if known.why != "" {
-		own.notice.detail("not in exact mode, as before with this image: %s", known.why)
+		own.notice.Detail("not in exact mode, as before with this image: %s", known.why)
 	}
 	return j, j.refused(ctx, j.run(ctx))
 }
@@ -379,11 +380,11 @@ func (m *many) say(ctx context.Context, i int, err error) {
 	if m.gate.broken() != nil || errors.As(context.Cause(ctx), &signal) {
 		return
 	}
-	if m.refused[i] != nil { // which names the pod
-		m.notice.fail(err)
-		return
+	n := m.notice
+	if m.refused[i] == nil { // a refusal names the pod
+		n = n.WithPrefix(m.titles[i])
 	}
-	m.notice.about(m.titles[i]).fail(err)
+	printError(n, err)
 }
 
 // write says a status, if there is anybody to hear it.
@@ -394,7 +395,7 @@ func (m *many) write(s status) {
 	m.saying.Lock()
 	defer m.saying.Unlock()
 	if err := s.write(unclosed{m.status}); err != nil {
-		m.notice.warn("the status could not be written: %s", err)
+		m.notice.WarnAlways("the status could not be written: %s", err)
 	}
 }
 
@@ -423,9 +424,9 @@ func (m *many) conclude(ctx context.Context, ends []ended) error {
 			sum.failed++
 		}
 	}
-	tell := m.notice.detail
+	tell := m.notice.Detail
 	if sum.code != 0 {
-		tell = m.notice.insist
+		tell = m.notice.NoteAlways
 	}
 	for _, row := range table(ends) {
 		tell("%s", row)
@@ -459,4 +460,4 @@ func (m *many) outputs(i int) (out, errs io.Writer, last func(error)) {
 }
 
 // coloured says whether an output may have colours.
-func (a *app) coloured(w io.Writer) bool { return terminal.IsTerminal(w) && colourful() }
+func (a *app) coloured(w io.Writer) bool { return terminal.IsTerminal(w) && notice.ColourAllowed() }

@@ -5,12 +5,11 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"io"
-	"os"
-	"runtime"
 	"sync"
 	"unicode/utf8"
+
+	"kshell/internal/notice"
 )
 
 // gate lets one at a time write to the local outputs, so that no line falls into another.
@@ -153,19 +152,11 @@ func (l *lines) end() {
 	_ = l.pass()
 }
 
-// colours are for the prefixes: cyan, yellow, green, magenta, blue, red.
-var colours = []int{36, 33, 32, 35, 34, 31}
-
-// colourful says whether the user wants colours. A console of Windows shows them only where somebody has switched them on.
-func colourful() bool {
-	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && runtime.GOOS != "windows"
-}
-
 // prefixed puts the pod before each line.
 func prefixed(title string, i int, coloured bool) format {
 	prefix := title + ": "
 	if coloured {
-		prefix = fmt.Sprintf("\x1b[0;%dm%s:\x1b[0m ", colours[i%len(colours)], title)
+		prefix = notice.Colour(i, title+":") + " "
 	}
 	return func(dst, line []byte, _ bool) []byte {
 		dst = append(dst, prefix...)
@@ -213,7 +204,7 @@ func jsonLine(at place, node, name string) format {
 func jsonEnd(at place, node string, end ended, err error) []byte {
 	e := endJSON{Node: node, Pod: at.pod, Container: at.container, ExitCode: end.code, Cause: end.cause}
 	if err != nil {
-		e.Message = clean(err.Error())
+		e.Message = notice.Clean(err.Error())
 	}
 	return encoded(e)
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"kshell/internal/notice"
 	"kshell/internal/pod"
 	"kshell/internal/stream"
 )
@@ -25,26 +26,26 @@ func TestManyPodsAreAskedForOnPurpose(t *testing.T) {
 	tests := []struct {
 		name string
 		args []string
-		want said
+		want errorText
 	}{
-		{"-l alone", []string{"-l", "app=web", "--", "ls"}, said{"-l finds several pods: which of them is meant?", "add --all to run a command in all of them"}},
-		{"nothing named", []string{"--all", "--", "ls"}, said{"all of which pods? --all needs TYPE/NAME or -l LABEL=VALUE", help}},
-		{"an empty selector", []string{"--all", "-l", " ", "--", "ls"}, said{"all of which pods? --all needs TYPE/NAME or -l LABEL=VALUE", help}},
-		{"an empty name", []string{"--all", "", "--", "ls"}, said{"", ""}},
-		{"both", []string{"--all", "-l", "a", "web", "--", "ls"}, said{"-l and web are two ways to say which pods", help}},
-		{"no command", []string{"--all", "deploy/web"}, said{"--all needs a command: a shell is for one pod", "put -- COMMAND behind it"}},
-		{"a tty", []string{"--all", "-it", "deploy/web", "--", "ls"}, said{"--all has no tty: the lines of several pods come out of it", "leave -t out"}},
-		{"none at a time", []string{"--all", "--max-parallel", "0", "deploy/web", "--", "ls"}, said{"--max-parallel 0 runs nothing", help}},
-		{"an unknown output", []string{"--all", "-o", "yaml", "deploy/web", "--", "ls"}, said{`unknown --output "yaml"`, "one of text, json"}},
-		{"folded JSON", []string{"--all", "-o", "json", "--fold", "deploy/web", "--", "ls"}, said{"--fold is for people, --output json for programs: they do not go together", help}},
-		{"--fold alone", []string{"--fold", "deploy/web", "--", "ls"}, said{"--fold is for several pods: it needs --all", help}},
-		{"--output alone", []string{"-o", "json", "web", "--", "ls"}, said{"--output is for several pods: it needs --all", help}},
+		{"-l alone", []string{"-l", "app=web", "--", "ls"}, errorText{"-l finds several pods: which of them is meant?", "add --all to run a command in all of them"}},
+		{"nothing named", []string{"--all", "--", "ls"}, errorText{"all of which pods? --all needs TYPE/NAME or -l LABEL=VALUE", help}},
+		{"an empty selector", []string{"--all", "-l", " ", "--", "ls"}, errorText{"all of which pods? --all needs TYPE/NAME or -l LABEL=VALUE", help}},
+		{"an empty name", []string{"--all", "", "--", "ls"}, errorText{"", ""}},
+		{"both", []string{"--all", "-l", "a", "web", "--", "ls"}, errorText{"-l and web are two ways to say which pods", help}},
+		{"no command", []string{"--all", "deploy/web"}, errorText{"--all needs a command: a shell is for one pod", "put -- COMMAND behind it"}},
+		{"a tty", []string{"--all", "-it", "deploy/web", "--", "ls"}, errorText{"--all has no tty: the lines of several pods come out of it", "leave -t out"}},
+		{"none at a time", []string{"--all", "--max-parallel", "0", "deploy/web", "--", "ls"}, errorText{"--max-parallel 0 runs nothing", help}},
+		{"an unknown output", []string{"--all", "-o", "yaml", "deploy/web", "--", "ls"}, errorText{`unknown --output "yaml"`, "one of text, json"}},
+		{"folded JSON", []string{"--all", "-o", "json", "--fold", "deploy/web", "--", "ls"}, errorText{"--fold is for people, --output json for programs: they do not go together", help}},
+		{"--fold alone", []string{"--fold", "deploy/web", "--", "ls"}, errorText{"--fold is for several pods: it needs --all", help}},
+		{"--output alone", []string{"-o", "json", "web", "--", "ls"}, errorText{"--output is for several pods: it needs --all", help}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := planOf(t, onTerminal, tt.args...)
-			if tt.want.Words != "" {
-				got := saidBy(err)
+			if tt.want.Message != "" {
+				got := errorTextOf(err)
 				got.Hint = strings.TrimSuffix(got.Hint, ", or --pick to choose one") // where there is such a flag
 				if diff := cmp.Diff(tt.want, got); diff != "" {
 					t.Errorf("words and hint (-want +got):\n%s", diff)
@@ -178,7 +179,7 @@ func TestColoursTellPodsApartAndEnd(t *testing.T) {
 	}
 	t.Setenv("TERM", "xterm")
 	t.Setenv("NO_COLOR", "1")
-	if colourful() {
+	if notice.ColourAllowed() {
 		t.Error("colours in spite of NO_COLOR")
 	}
 }

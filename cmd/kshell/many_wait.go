@@ -15,7 +15,7 @@ func (m *many) wait(ctx context.Context, i int) {
 		return
 	}
 	own := *m.app
-	own.notice = m.notice.about(m.titles[i])
+	own.notice = m.notice.WithPrefix(m.titles[i])
 	r := pod.Request{
 		Namespace: m.places[i].namespace, Target: pod.Target{Kind: "pod", Name: m.places[i].pod}, Container: m.plan.container,
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"kshell/internal/node"
+	"kshell/internal/notice"
 	"kshell/internal/settings"
 	"kshell/internal/stream"
 )
@@ -149,7 +151,7 @@ func planNode(cmd *cobra.Command, f nodeFlags, args []string, local terminals) (
 	if len(named) == 1 {
 		kind, name, typed := strings.Cut(named[0], "/")
 		if typed && !slices.Contains([]string{"node", "nodes", "no"}, kind) && (!f.attach || kind != "pod") {
-			return nil, usage(cmd, quoted(named[0])+" is no node: NODE or node/NODE")
+			return nil, usage(cmd, strconv.Quote(named[0])+" is no node: NODE or node/NODE")
 		}
 		p.node = kind
 		if typed {
@@ -203,7 +205,7 @@ func (f *nodeFlags) planWays(cmd *cobra.Command, p *nodePlan, local terminals) e
 	shell, here := len(p.exec.command) == 0, local.in && local.out
 	switch {
 	case f.dryRun && f.output != "yaml" && cmd.Flags().Changed("output"):
-		return &usageError{"unknown --output " + quoted(f.output) + " of --dry-run", "-o yaml"}
+		return &usageError{"unknown --output " + strconv.Quote(f.output) + " of --dry-run", "-o yaml"}
 	case f.dryRun && p.node == "":
 		return usage(cmd, "--dry-run needs a NODE")
 	case f.dryRun:
@@ -246,9 +248,9 @@ func (f *nodeFlags) planPod(cmd *cobra.Command, p *nodePlan) error {
 	}
 	switch {
 	case !slices.Contains(node.Profiles(), f.profile):
-		return &usageError{"unknown --profile " + quoted(f.profile), "one of " + strings.Join(node.Profiles(), ", ")}
+		return &usageError{"unknown --profile " + strconv.Quote(f.profile), "one of " + strings.Join(node.Profiles(), ", ")}
 	case !slices.Contains([]string{"", "Always", "IfNotPresent", "Never"}, f.pullPolicy):
-		return &usageError{"unknown --image-pull-policy " + quoted(f.pullPolicy), "one of Always, IfNotPresent, Never"}
+		return &usageError{"unknown --image-pull-policy " + strconv.Quote(f.pullPolicy), "one of Always, IfNotPresent, Never"}
 	case f.running < time.Second:
 		return usage(cmd, fmt.Sprintf("--pod-running-timeout %v is too short: a pod has to be made first", f.running))
 	case f.ttl < time.Minute:
@@ -258,14 +260,14 @@ func (f *nodeFlags) planPod(cmd *cobra.Command, p *nodePlan) error {
 	}
 	for flag, value := range map[string]string{"cpu": f.cpu, "memory": f.memory} {
 		if _, err := resource.ParseQuantity(value); err != nil {
-			return usage(cmd, fmt.Sprintf("--%s %s is no quantity such as 100m or 256Mi", flag, quoted(value)))
+			return usage(cmd, fmt.Sprintf("--%s %s is no quantity such as 100m or 256Mi", flag, strconv.Quote(value)))
 		}
 	}
 	for _, label := range f.labels {
 		key, value, ok := strings.Cut(label, "=")
 		switch {
 		case !ok || len(validation.IsQualifiedName(key)) > 0 || len(validation.IsValidLabelValue(value)) > 0:
-			return usage(cmd, "--label "+quoted(label)+" is no KEY=VALUE that a label can be")
+			return usage(cmd, "--label "+strconv.Quote(label)+" is no KEY=VALUE that a label can be")
 		case node.Reserved(key):
 			return usage(cmd, "--label "+key+": by this one kshell knows its own pods")
 		}
@@ -296,7 +298,7 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 		return err
 	}
 	for _, w := range p.exec.warnings {
-		a.notice.warn("%s", w)
+		a.notice.WarnAlways("%s", w)
 	}
 	switch {
 	case p.dryRun:
@@ -320,7 +322,7 @@ func whoami() (name, host string) {
 		name = u.Username
 	}
 	host, _ = os.Hostname() // without it the pod says nothing of it
-	return clean(name), clean(host)
+	return notice.Clean(name), notice.Clean(host)
 }
 
 // terminalEnv is what a shell has to know of this terminal.

@@ -74,7 +74,7 @@ func (p *nodePod) attend(ctx context.Context, at place, back bool) (*job, error)
 		v.tape.Tail(historyLines)
 	}
 	p.here.Store(v)
-	p.notice.say("what the shell prints is written to the container's log on the node (--no-log: it is not)")
+	p.notice.Note("what the shell prints is written to the container's log on the node (--no-log: it is not)")
 	defer j.alive(ctx, p.options.Stale, sign)()
 	return j, v.run(ctx)
 }
@@ -100,10 +100,10 @@ func (p *nodePod) clientsBeside(j *job) (*node.Client, *pod.Client, error) {
 // missing warns that output printed before the connection may not be shown.
 func (v *visit) missing(err error) {
 	if v.outage {
-		v.notice.warn("%s: output from the outage may be missing", err)
+		v.notice.WarnAlways("%s: output from the outage may be missing", err)
 		return
 	}
-	v.notice.warn("%s: earlier output may be missing", err)
+	v.notice.WarnAlways("%s: earlier output may be missing", err)
 }
 
 // attachRequest is attach's, of the API server (core/v1 PodAttachOptions), for the pod's terminal.
@@ -184,7 +184,7 @@ func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (lea
 		if v.outage {
 			j.screen.SetStatus("")
 			if !j.screen.FullScreen() {
-				j.notice.say("connected again after %s: the shell is the same", seconds(long))
+				j.notice.Note("connected again after %s: the shell is the same", seconds(long))
 			}
 			k.lines.Connected()
 		}
@@ -206,7 +206,7 @@ func (v *visit) arrive(ctx context.Context) error {
 		return nil
 	}
 	if err := v.reach(ctx, node.Return()); err != nil {
-		v.notice.warn("pod %s may end by itself after %v unless a client attaches to it", v.pod.Name, v.options.Stale)
+		v.notice.WarnAlways("pod %s may end by itself after %v unless a client attaches to it", v.pod.Name, v.options.Stale)
 		return err
 	}
 	v.keep.Store(false)
@@ -268,10 +268,10 @@ func (v *visit) join(ctx context.Context, s *stream.Session) {
 			}
 			break
 		}
-		v.notice.detail("no mark can be made in what the shell prints: %v", err)
+		v.notice.Detail("no mark can be made in what the shell prints: %v", err)
 		v.tape.GiveUp(id)
 		s.Redraw()
-		v.notice.say("output from before this connection may be missing; press Enter for a prompt")
+		v.notice.Note("output from before this connection may be missing; press Enter for a prompt")
 	})
 }
 
@@ -289,7 +289,7 @@ func (v *visit) detach(ctx context.Context, leave context.CancelCauseFunc) {
 		case err == nil:
 			leave(errDetached)
 		case ctx.Err() == nil: // the session has not ended in between
-			v.notice.warn("cannot leave the shell running: %s", err)
+			v.notice.WarnAlways("cannot leave the shell running: %s", err)
 		}
 	})
 }
@@ -366,7 +366,7 @@ func (v *visit) othersStay(ctx context.Context) bool {
 		return false
 	}
 	if !v.keep.Load() {
-		v.notice.say("pod %s kept: other clients are attached", v.pod.Name)
+		v.notice.Note("pod %s kept: other clients are attached", v.pod.Name)
 	}
 	return true
 }
@@ -431,13 +431,13 @@ func (v *visit) conclude(ctx context.Context, err error) error {
 	case errors.Is(context.Cause(ctx), errDetached):
 		v.keep.Store(true)
 		j.tidy()
-		j.notice.insist("%s", v.leftRunning())
+		j.notice.NoteAlways("%s", v.leftRunning())
 		return nil
 	case v.end != nil:
 		reading, cancel := context.WithTimeout(ctx, askOnce)
 		defer cancel()
 		if missing := v.tape.Rest(reading); missing != nil && ctx.Err() == nil && !v.gone && !v.end.Deleted {
-			v.notice.warn("%s: the end of the output may be missing", missing)
+			v.notice.WarnAlways("%s: the end of the output may be missing", missing)
 		}
 		return v.verdict()
 	case v.gone:
@@ -462,10 +462,10 @@ func (v *visit) verdict() error {
 	case "":
 	case "DeadlineExceeded":
 		v.job.tidy()
-		v.job.notice.insist("the shell's time is over (--ttl %v)", v.options.TTL)
+		v.job.notice.NoteAlways("the shell's time is over (--ttl %v)", v.options.TTL)
 	default:
 		v.job.tidy()
-		v.job.notice.insist("the shell was ended: %s", v.end.Reason)
+		v.job.notice.NoteAlways("the shell was ended: %s", v.end.Reason)
 	}
 	if v.end.Code == 0 {
 		return nil

@@ -16,6 +16,7 @@ import (
 
 	"kshell/internal/cleanup"
 	"kshell/internal/node"
+	"kshell/internal/notice"
 	"kshell/internal/pod"
 	"kshell/internal/terminal"
 )
@@ -57,13 +58,15 @@ func (a *app) listNodeShells(ctx context.Context, everywhere bool) error {
 		return ending(ctx, err)
 	}
 	if len(pods) == 0 {
-		a.notice.say("there are no node shells%s", in(namespace))
+		a.notice.Note("there are no node shells%s", in(namespace))
 		return nil
 	}
 	table := tabwriter.NewWriter(a.printed, 0, 8, 3, ' ', 0)
 	head, row := "POD\tNODE\tKIND\tSTATUS\tBY\tFROM\tAGE\tENDS IN\n", func(p *corev1.Pod) []string { return listed(p, time.Now()) }
 	if everywhere {
-		head, row = "NAMESPACE\t"+head, func(p *corev1.Pod) []string { return append([]string{clean(p.Namespace)}, listed(p, time.Now())...) }
+		head, row = "NAMESPACE\t"+head, func(p *corev1.Pod) []string {
+			return append([]string{notice.Clean(p.Namespace)}, listed(p, time.Now())...)
+		}
 	}
 	_, _ = fmt.Fprint(table, head) // a.printed remembers
 	for i := range pods {
@@ -94,7 +97,7 @@ func listed(p *corev1.Pod, now time.Time) []string {
 	}
 	row := []string{p.Name, p.Spec.NodeName, kind, status, facts.By, facts.From, duration.HumanDuration(now.Sub(p.CreationTimestamp.Time)), ends}
 	for i, cell := range row {
-		if row[i] = clean(cell); cell == "" {
+		if row[i] = notice.Clean(cell); cell == "" {
 			row[i] = "-"
 		}
 	}
@@ -145,7 +148,7 @@ func (a *app) gc(ctx context.Context, f gcFlags) error {
 		return ending(ctx, err)
 	}
 	if !slices.ContainsFunc(pods, func(p corev1.Pod) bool { return f.leftover(&p, time.Now()) != "" }) {
-		a.notice.say("nothing is left over%s", in(namespace))
+		a.notice.Note("nothing is left over%s", in(namespace))
 	}
 	var failed []error
 	for i := range pods {
@@ -163,7 +166,7 @@ func (a *app) gc(ctx context.Context, f gcFlags) error {
 			}
 			why += ": deleted"
 		}
-		_, _ = fmt.Fprintf(a.printed, "pod %s in namespace %s %s\n", clean(p.Name), clean(p.Namespace), why) // which remembers
+		_, _ = fmt.Fprintf(a.printed, "pod %s in namespace %s %s\n", notice.Clean(p.Name), notice.Clean(p.Namespace), why) // which remembers
 	}
 	return ending(ctx, errors.Join(failed...))
 }
@@ -183,7 +186,7 @@ func (s *nodeShells) sweep(ctx context.Context) {
 		defer cancel()
 		pods, err := s.client.Pods(ctx, s.plan.options.Namespace)
 		if err != nil {
-			s.notice.detail("leftovers were not looked for: %s", err)
+			s.notice.Detail("leftovers were not looked for: %s", err)
 			return
 		}
 		for i := range pods {
@@ -193,10 +196,10 @@ func (s *nodeShells) sweep(ctx context.Context) {
 				continue
 			}
 			if err := s.drop(ctx, p); err != nil {
-				s.notice.detail("pod %s, which %s, could not be deleted: %s", p.Name, why, err)
+				s.notice.Detail("pod %s, which %s, could not be deleted: %s", p.Name, why, err)
 				continue
 			}
-			s.notice.detail("pod %s, which %s, was deleted", p.Name, why)
+			s.notice.Detail("pod %s, which %s, was deleted", p.Name, why)
 		}
 	})
 }
@@ -233,17 +236,17 @@ func (s *nodeShells) comeBack(ctx context.Context) error {
 func (s *nodeShells) mayAttach(ctx context.Context, p *corev1.Pod, facts node.Facts, named bool) error {
 	by, from := s.plan.options.By, s.plan.options.From
 	if named || facts.ClaimsCreator(by, from) {
-		s.notice.say("attaching to pod %s on node %s, %s", p.Name, p.Spec.NodeName, madeBy(facts))
+		s.notice.Note("attaching to pod %s on node %s, %s", p.Name, p.Spec.NodeName, madeBy(facts))
 		return nil
 	}
 	words := fmt.Sprintf("pod %s on node %s was %s; you are %s", p.Name, p.Spec.NodeName, madeBy(facts), userAt(by, from))
 	if !terminal.IsTerminal(s.Err) {
-		return &hinted{
+		return notice.WithHint(
 			fmt.Errorf("%s: cannot ask whether to attach to it, because stderr is not a terminal", words),
 			fmt.Sprintf("%s --attach -n %s %s", s.plan.exec.path, p.Namespace, p.Name),
-		}
+		)
 	}
-	s.notice.warn("%s", words)
+	s.notice.WarnAlways("%s", words)
 	yes, err := s.confirm(ctx, "attach to it?")
 	if err == nil && !yes {
 		err = fmt.Errorf("not attached to pod %s", p.Name)
@@ -271,11 +274,11 @@ func (s *nodeShells) running(ctx context.Context) (p *corev1.Pod, named bool, er
 		p, err := s.pods.Get(ctx, s.plan.options.Namespace, s.plan.attach)
 		switch {
 		case missingPod(err):
-			return nil, false, &hinted{&shortError{err, err.Error()}, s.plan.exec.path + " list -A"}
+			return nil, false, notice.WithHint(notice.WithMessage(err, err.Error()), s.plan.exec.path+" list -A")
 		case err != nil:
 			return nil, false, err
 		case !node.Ours(p) || !node.FactsOf(p).Shell:
-			return nil, false, &hinted{fmt.Errorf("pod %s does not run a node shell that can be attached to", p.Name), s.plan.exec.path + " list"}
+			return nil, false, notice.WithHint(fmt.Errorf("pod %s does not run a node shell that can be attached to", p.Name), s.plan.exec.path+" list")
 		}
 		return p, true, nil
 	}
@@ -288,7 +291,7 @@ func (s *nodeShells) running(ctx context.Context) (p *corev1.Pod, named bool, er
 	})
 	switch len(pods) {
 	case 0:
-		return nil, false, &hinted{fmt.Errorf("no node shell runs in namespace %s", s.plan.options.Namespace), s.plan.exec.path + " list -A"}
+		return nil, false, notice.WithHint(fmt.Errorf("no node shell runs in namespace %s", s.plan.options.Namespace), s.plan.exec.path+" list -A")
 	case 1:
 		return &pods[0], false, nil
 	}

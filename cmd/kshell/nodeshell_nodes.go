@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"kshell/internal/node"
+	"kshell/internal/notice"
 )
 
 // pick has the user choose a node.
@@ -27,7 +28,7 @@ func (s *nodeShells) pick(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	s.notice.detail("node %s was chosen", nodes[i].Name)
+	s.notice.Detail("node %s was chosen", nodes[i].Name)
 	return nodes[i].Name, nil
 }
 
@@ -37,7 +38,7 @@ func nodeMenu(nodes []corev1.Node, now time.Time) menu {
 	for i := range nodes {
 		n := &nodes[i]
 		list.rows = append(list.rows, []string{
-			clean(n.Name), nodeStatus(n), clean(roles(n)), clean(n.Status.NodeInfo.KubeletVersion), duration.HumanDuration(now.Sub(n.CreationTimestamp.Time)),
+			notice.Clean(n.Name), nodeStatus(n), notice.Clean(roles(n)), notice.Clean(n.Status.NodeInfo.KubeletVersion), duration.HumanDuration(now.Sub(n.CreationTimestamp.Time)),
 		})
 	}
 	return list
@@ -125,7 +126,7 @@ func (s *nodeShells) gather(ctx context.Context, m *many) error {
 	m.cfg = s.cfg
 	for i := range nodes {
 		m.add(place{namespace: s.plan.options.Namespace}, nil)
-		m.titles[i], m.nodes[i] = clean(nodes[i].Name), nodes[i].Name
+		m.titles[i], m.nodes[i] = notice.Clean(nodes[i].Name), nodes[i].Name
 	}
 	s.sweep(ctx)
 	m.enter = s.enter
@@ -138,13 +139,13 @@ func (s *nodeShells) enter(ctx context.Context, m *many, i int) (command []strin
 	leave = func() {}
 	name := m.nodes[i]
 	fail := func(err error) {
-		m.refused[i] = &shortError{err, "node " + name + ": " + err.Error()}
+		m.refused[i] = notice.WithMessage(err, "node "+name+": "+err.Error())
 	}
 	if ctx.Err() != nil {
 		fail(ending(ctx, context.Cause(ctx)))
 		return nil, leave
 	}
-	n := m.notice.about(m.titles[i])
+	n := m.notice.WithPrefix(m.titles[i])
 	p, at, err := s.open(ctx, n, name)
 	if p != nil {
 		leave = p.remove

@@ -16,6 +16,7 @@ import (
 
 	"kshell/internal/kubeconfig"
 	"kshell/internal/node"
+	"kshell/internal/notice"
 	"kshell/internal/pod"
 	"kshell/internal/settings"
 )
@@ -56,7 +57,7 @@ const lookingAt = 10 * time.Second
 
 // look returns the options for a node. They depend on the node object if the
 // user may read it; nodes that cannot be read count as Linux.
-func (s *nodeShells) look(ctx context.Context, n *notice, name string) (node.Options, error) {
+func (s *nodeShells) look(ctx context.Context, n *notice.Printer, name string) (node.Options, error) {
 	o := s.plan.options
 	o.Node, o.Name, o.At = name, node.Name(name), time.Now()
 	ctx, cancel := context.WithTimeout(ctx, lookingAt)
@@ -67,11 +68,11 @@ func (s *nodeShells) look(ctx context.Context, n *notice, name string) (node.Opt
 	case errors.As(err, &unseen) && unseen.Unknown():
 		return o, err
 	case err != nil:
-		n.detail("node %s was not looked at, and is taken for one of Linux: %s", name, err)
+		n.Detail("node %s was not looked at, and is taken for one of Linux: %s", name, err)
 	default:
 		o.Windows = node.IsWindows(found)
 		if why := node.NotReady(found); why != "" {
-			n.warn("node %s %s", name, why)
+			n.WarnAlways("node %s %s", name, why)
 		}
 	}
 	if o.Windows {
@@ -133,7 +134,7 @@ func (s *nodeShells) allow(ctx context.Context) error {
 		}
 		questions.Wait()
 		if err := errors.Join(failed...); err != nil {
-			s.notice.detail("which rights there are is not known: %s", failed[0])
+			s.notice.Detail("which rights there are is not known: %s", failed[0])
 			return
 		}
 		var missing []pod.Rule
@@ -152,7 +153,7 @@ func (s *nodeShells) allow(ctx context.Context) error {
 // nodePod is a pod that kshell created on a node, or attaches to.
 type nodePod struct {
 	*nodeShells
-	notice  *notice
+	notice  *notice.Printer
 	options node.Options
 	pod     *corev1.Pod
 	release func()
@@ -165,7 +166,7 @@ type nodePod struct {
 
 // open creates a pod on a node and waits until it runs. The caller must remove
 // a pod that is returned, also if there is an error.
-func (s *nodeShells) open(ctx context.Context, n *notice, name string) (*nodePod, place, error) {
+func (s *nodeShells) open(ctx context.Context, n *notice.Printer, name string) (*nodePod, place, error) {
 	if err := s.allow(ctx); err != nil {
 		return nil, place{}, err
 	}
@@ -183,9 +184,9 @@ func (s *nodeShells) open(ctx context.Context, n *notice, name string) (*nodePod
 		return p, at, err
 	}
 	p.remove()
-	n.detail("node %s refuses mount propagation because its root is a private mount: the pod is created again without it", name)
+	n.Detail("node %s refuses mount propagation because its root is a private mount: the pod is created again without it", name)
 	if o.Follows() {
-		n.say("file systems that are mounted on node %s from now on are not visible here: the node's root is a private mount", name)
+		n.Note("file systems that are mounted on node %s from now on are not visible here: the node's root is a private mount", name)
 	}
 	o.Name, o.NoPropagation = node.Name(name), true
 	if p, err = s.create(ctx, n, o); err != nil {
@@ -196,9 +197,9 @@ func (s *nodeShells) open(ctx context.Context, n *notice, name string) (*nodePod
 }
 
 // create creates a pod. The caller must remove it.
-func (s *nodeShells) create(ctx context.Context, n *notice, o node.Options) (*nodePod, error) {
+func (s *nodeShells) create(ctx context.Context, n *notice.Printer, o node.Options) (*nodePod, error) {
 	if ctx.Err() != nil { // a signal came before this
-		n.say("no pod was created")
+		n.Note("no pod was created")
 		return nil, context.Cause(ctx)
 	}
 	wanted := node.Pod(o)
@@ -210,7 +211,7 @@ func (s *nodeShells) create(ctx context.Context, n *notice, o node.Options) (*no
 	made, err := s.client.Create(asking, wanted)
 	var refused *node.CreateError
 	if errors.As(err, &refused) && refused.Cause == node.Demand {
-		n.detail("%s: asking for --cpu %s and --memory %s", err, s.plan.cpu, s.plan.memory)
+		n.Detail("%s: asking for --cpu %s and --memory %s", err, s.plan.cpu, s.plan.memory)
 		if wanted, err = node.WithResources(wanted, s.plan.cpu, s.plan.memory); err == nil {
 			made, err = s.client.Create(asking, wanted)
 		}
@@ -221,7 +222,7 @@ func (s *nodeShells) create(ctx context.Context, n *notice, o node.Options) (*no
 	}
 	p.pod = made
 	p.release = s.cleanup.Register(p.remove)
-	n.detail("pod %s was created on node %s, image %s", made.Name, o.Node, o.Image)
+	n.Detail("pod %s was created on node %s, image %s", made.Name, o.Node, o.Image)
 	return p, nil
 }
 
@@ -247,16 +248,16 @@ func (p *nodePod) lost(wanted *corev1.Pod, err error) {
 	}
 	switch {
 	case err == nil:
-		p.notice.detail("pod %s was deleted", wanted.Name)
+		p.notice.Detail("pod %s was deleted", wanted.Name)
 	case apierrors.IsNotFound(err) && refused.Failed():
-		p.notice.detail("pod %s was not created", wanted.Name)
+		p.notice.Detail("pod %s was not created", wanted.Name)
 	default:
 		span := p.options.Stale
 		if p.options.Detached {
 			span = p.options.TTL
 		}
-		p.notice.warn("pod %s may have been created in namespace %s: the server did not answer; such a pod ends by itself after %v", wanted.Name, wanted.Namespace, span)
-		p.notice.hint("kubectl delete pod %s -n %s --ignore-not-found", wanted.Name, wanted.Namespace)
+		p.notice.WarnAlways("pod %s may have been created in namespace %s: the server did not answer; such a pod ends by itself after %v", wanted.Name, wanted.Namespace, span)
+		p.notice.Hint("kubectl delete pod %s -n %s --ignore-not-found", wanted.Name, wanted.Namespace)
 	}
 }
 
@@ -284,7 +285,7 @@ func (s *nodeShells) explainCreate(ctx context.Context, err error) error {
 	hint := refused.Hint()
 	switch {
 	case unseen != nil:
-		s.notice.detail("which namespaces allow it is not known: %s", unseen)
+		s.notice.Detail("which namespaces allow it is not known: %s", unseen)
 	case len(say) > 0:
 		hint = "-n takes another namespace; these allow it: " + someOf(say) + "\n" + hint
 	case len(silent) > 0:
@@ -292,7 +293,7 @@ func (s *nodeShells) explainCreate(ctx context.Context, err error) error {
 	default:
 		hint = "no namespace here allows it\n" + hint
 	}
-	return &hinted{&shortError{err, err.Error()}, hint}
+	return notice.WithHint(notice.WithMessage(err, err.Error()), hint)
 }
 
 // someOf joins at most six names.
@@ -313,7 +314,7 @@ func (p *nodePod) start(ctx context.Context) (place, error) {
 	if err != nil {
 		return place{}, ending(ctx, p.explainStart(err))
 	}
-	p.notice.detail("pod %s runs on node %s after %v", p.pod.Name, p.options.Node, time.Since(begin).Round(10*time.Millisecond))
+	p.notice.Detail("pod %s runs on node %s after %v", p.pod.Name, p.options.Node, time.Since(begin).Round(10*time.Millisecond))
 	return place{p.pod.Namespace, p.pod.Name, node.Container, found}, nil
 }
 
@@ -324,7 +325,7 @@ func (p *nodePod) explainStart(err error) error {
 	if !errors.As(err, &not) || !strings.Contains(not.Reason, "Image") && !strings.Contains(err.Error(), "executable file not found") {
 		return err
 	}
-	return &hinted{&shortError{err, err.Error()}, fmt.Sprintf("--image, or the setting %s, names an image that the node can get, with sh and nsenter in it", settings.NodeImage)}
+	return notice.WithHint(notice.WithMessage(err, err.Error()), fmt.Sprintf("--image, or the setting %s, names an image that the node can get, with sh and nsenter in it", settings.NodeImage))
 }
 
 // remove deletes the pod, unless it is left running or other clients are
@@ -340,12 +341,12 @@ func (p *nodePod) remove() {
 		if errors.Is(err, ctx.Err()) {
 			err = errUnansweredDelete
 		}
-		p.notice.warn("pod %s in namespace %s could not be deleted: %s; the pod ends by itself %s after the last heartbeat, and at %s at the latest",
+		p.notice.WarnAlways("pod %s in namespace %s could not be deleted: %s; the pod ends by itself %s after the last heartbeat, and at %s at the latest",
 			p.pod.Name, p.pod.Namespace, err, p.options.Stale, p.pod.CreationTimestamp.Add(p.options.TTL).Format(time.TimeOnly))
-		p.notice.hint("kubectl delete pod %s -n %s", p.pod.Name, p.pod.Namespace)
+		p.notice.Hint("kubectl delete pod %s -n %s", p.pod.Name, p.pod.Namespace)
 		return
 	}
-	p.notice.detail("pod %s was deleted", p.pod.Name)
+	p.notice.Detail("pod %s was deleted", p.pod.Name)
 }
 
 // errUnansweredDelete means that a pod was not deleted in time.
@@ -361,7 +362,7 @@ func (s *nodeShells) one(ctx context.Context) (err error) {
 	var j *job
 	defer func() {
 		if unsaid := newStatus(j, start, err).write(status); unsaid != nil {
-			s.notice.warn("the status could not be written: %s", unsaid)
+			s.notice.WarnAlways("the status could not be written: %s", unsaid)
 		}
 	}()
 	ctx, cancel := s.plan.exec.script.limited(ctx)
@@ -381,7 +382,7 @@ func (s *nodeShells) one(ctx context.Context) (err error) {
 	switch {
 	case s.plan.detach:
 		p.keep.Store(true)
-		s.notice.insist("%s", p.leftRunning())
+		s.notice.NoteAlways("%s", p.leftRunning())
 		return nil
 	case s.plan.interactive() && !p.options.Windows:
 		j, err = p.attend(ctx, at, false)
@@ -412,7 +413,7 @@ func (p *nodePod) run(ctx context.Context, a *app, at place) (*job, error) {
 		if p.options.Windows {
 			why = "Windows node"
 		}
-		p.notice.say("kshell cannot attach to this shell again if the connection breaks (%s)", why)
+		p.notice.Note("kshell cannot attach to this shell again if the connection breaks (%s)", why)
 	}
 	plan.command, plan.target = p.options.Command(plan.command), pod.Target{Kind: "pod", Name: p.pod.Name}
 	j, err := a.newJob(p.cfg, &plan, at)

@@ -4,12 +4,12 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"kshell/internal/notice"
 	"kshell/internal/pod"
 	"kshell/internal/sandbox"
 )
@@ -79,8 +79,7 @@ func TestExplainStart_Image(t *testing.T) {
 		"InvalidImageName": true, "ErrImageNeverPull": true, "ErrImagePull": true, "ImagePullBackOff": true, "CreateContainerError": false,
 	} {
 		err := (&nodePod{}).explainStart(&pod.NotRunningError{Reason: reason})
-		var h *hinted
-		if got := errors.As(err, &h) && strings.Contains(h.hint, "--image"); got != hint {
+		if got := strings.Contains(notice.HintOf(err), "--image"); got != hint {
 			t.Errorf("%s: %v", reason, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"kshell/internal/notice"
 	"kshell/internal/pod"
 )
 
@@ -16,7 +17,7 @@ const reminds = 10 * time.Second
 
 // progress tells why a pod does not run yet, when that takes longer than calm. Its methods may be called from any goroutine.
 type progress struct {
-	notice  *notice
+	notice  *notice.Printer
 	limit   time.Duration
 	onPanic func() // deferred where nobody else takes care of a panic
 
@@ -34,10 +35,10 @@ func (p *progress) hear(why string) {
 	defer p.mu.Unlock()
 	p.why = why
 	if p.told {
-		p.notice.say("waiting: %s", why)
+		p.notice.Note("waiting: %s", why)
 		return
 	}
-	p.notice.detail("waiting: %s", why)
+	p.notice.Detail("waiting: %s", why)
 }
 
 // start lets the time pass.
@@ -57,10 +58,10 @@ func (p *progress) tell() {
 	case p.over:
 		return
 	case p.told:
-		p.notice.say("waiting for %s now: %s", seconds(time.Since(p.begin)), p.why)
+		p.notice.Note("waiting for %s now: %s", seconds(time.Since(p.begin)), p.why)
 	case p.why != "":
 		p.told = true
-		p.notice.say("waiting (up to %v, see --pod-running-timeout): %s", p.limit, p.why)
+		p.notice.Note("waiting (up to %v, see --pod-running-timeout): %s", p.limit, p.why)
 	}
 	p.timer.Reset(reminds)
 }
@@ -72,7 +73,7 @@ func (p *progress) end(err error) {
 	p.over = true
 	p.timer.Stop()
 	if p.told && err == nil {
-		p.notice.say("the pod runs, after %s", seconds(time.Since(p.begin)))
+		p.notice.Note("the pod runs, after %s", seconds(time.Since(p.begin)))
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"kshell/internal/cleanup"
 	"kshell/internal/kubeconfig"
+	"kshell/internal/notice"
 	"kshell/internal/pod"
 )
 
@@ -90,7 +91,7 @@ func (a *app) pick(ctx context.Context, kube *kubeconfig.Connection, p *execPlan
 	}
 	chosen := pods[i]
 	p.target = pod.Target{Kind: "pod", Name: chosen.Name}
-	a.notice.detail("pod %s was chosen", chosen.Name)
+	a.notice.Detail("pod %s was chosen", chosen.Name)
 	names, list := containerMenu(chosen)
 	if p.container != "" || len(names) < 2 {
 		return nil
@@ -104,7 +105,7 @@ func (a *app) pick(ctx context.Context, kube *kubeconfig.Connection, p *execPlan
 
 // podMenu is the list of the pods: those that run first.
 func podMenu(namespace string, running []pod.Found, skipped []pod.Skipped, now time.Time) ([]*corev1.Pod, menu) {
-	list := menu{title: "a pod of namespace " + clean(namespace), header: []string{"NAME", "READY", "STATUS", "RESTARTS", "AGE"}}
+	list := menu{title: "a pod of namespace " + notice.Clean(namespace), header: []string{"NAME", "READY", "STATUS", "RESTARTS", "AGE"}}
 	var pods []*corev1.Pod
 	add := func(p *corev1.Pod, status string) {
 		if p.DeletionTimestamp != nil {
@@ -122,7 +123,7 @@ func podMenu(namespace string, running []pod.Found, skipped []pod.Skipped, now t
 			age = duration.HumanDuration(now.Sub(p.CreationTimestamp.Time))
 		}
 		pods = append(pods, p)
-		list.rows = append(list.rows, []string{clean(p.Name), fmt.Sprintf("%d/%d", ready, all), clean(status), fmt.Sprint(restarts), age})
+		list.rows = append(list.rows, []string{notice.Clean(p.Name), fmt.Sprintf("%d/%d", ready, all), notice.Clean(status), fmt.Sprint(restarts), age})
 	}
 	for _, f := range running {
 		add(f.Pod, "Running")
@@ -141,14 +142,14 @@ func podMenu(namespace string, running []pod.Found, skipped []pod.Skipped, now t
 // containerMenu is the list of a pod's containers in which something can be run: its own ones, and of the init and ephemeral ones those that run.
 // The default one is proposed.
 func containerMenu(p *corev1.Pod) ([]string, menu) {
-	list := menu{title: "a container of pod " + clean(p.Name), header: []string{"NAME", "READY", "STATUS", "RESTARTS"}}
+	list := menu{title: "a container of pod " + notice.Clean(p.Name), header: []string{"NAME", "READY", "STATUS", "RESTARTS"}}
 	var names []string
 	add := func(name string, states []corev1.ContainerStatus, must bool) {
-		row := []string{clean(name), "false", "Unknown", "0"}
+		row := []string{notice.Clean(name), "false", "Unknown", "0"}
 		i := slices.IndexFunc(states, func(s corev1.ContainerStatus) bool { return s.Name == name })
 		if i >= 0 {
 			s := states[i]
-			row = []string{clean(name), fmt.Sprint(s.Ready), clean(stateOf(s.State)), fmt.Sprint(s.RestartCount)}
+			row = []string{notice.Clean(name), fmt.Sprint(s.Ready), notice.Clean(stateOf(s.State)), fmt.Sprint(s.RestartCount)}
 		}
 		if must || i >= 0 && states[i].State.Running != nil {
 			names, list.rows = append(names, name), append(list.rows, row)

@@ -16,6 +16,7 @@ import (
 	"github.com/charmbracelet/colorprofile"
 	uv "github.com/charmbracelet/ultraviolet"
 
+	"kshell/internal/notice"
 	"kshell/internal/terminal"
 )
 
@@ -68,7 +69,7 @@ func dumb() bool {
 
 // ask is the list for a terminal that knows only lines: a number is typed.
 func (m menu) ask(ctx context.Context, in io.Reader, out io.Writer) (int, error) {
-	header, rows := m.lines(maxWords)
+	header, rows := m.lines(2000) // columns: rows are not cut
 	var b strings.Builder
 	fmt.Fprintf(&b, "kshell: %s\n     %s\n", m.title, header)
 	for i, row := range rows {
@@ -117,7 +118,7 @@ func (a *app) show(ctx context.Context, m menu, input *terminal.Input, out io.Wr
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
-	coloured, profile := colourful(), colorprofile.ASCII
+	coloured, profile := notice.ColourAllowed(), colorprofile.ASCII
 	if coloured {
 		profile = colorprofile.ANSI
 	}

@@ -40,13 +40,13 @@ func (k *keys) lend(t *terminal.Terminal) (back func()) {
 	}
 	k.wasRaw.Store(false) // so that continued does not set raw mode
 	t.Restore()
-	k.job.notice.setCooked()
+	k.job.notice.SetCooked()
 	return func() {
 		_ = k.raw(t) // enter calls it again and returns its error
 		t.Discard()
 		k.typed.Lost()
 		k.lines.Lost()
-		k.job.notice.setScreen(&k.job.screen)
+		k.job.notice.SetRaw(&k.job.screen)
 		resume()
 	}
 }

@@ -41,10 +41,10 @@ func (j *job) repeats(s *stream.Session) {
 	s.OnWait = func(delay time.Duration) {
 		var lost *stream.LostError
 		if errors.As(cause, &lost) {
-			j.notice.warn("%s; the command is run again in %s", cause, seconds(delay))
+			j.notice.WarnAlways("%s; the command is run again in %s", cause, seconds(delay))
 			return
 		}
-		j.notice.warn("%s; trying again in %s", cause, seconds(delay))
+		j.notice.WarnAlways("%s; trying again in %s", cause, seconds(delay))
 	}
 }
 

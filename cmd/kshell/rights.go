@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"kshell/internal/notice"
 	"kshell/internal/pod"
 	"kshell/internal/stream"
 )
@@ -60,14 +61,14 @@ func (a *app) lacking(ctx context.Context, client *pod.Client, namespace, named 
 	missing, err := client.DeniedRules(ctx, namespace, wanted...)
 	switch {
 	case err != nil:
-		a.notice.detail("which rights are lacking is not known: %s", err)
+		a.notice.Detail("which rights are lacking is not known: %s", err)
 		return refusal
 	case len(missing) == 0:
-		return &hinted{refusal, "your roles allow it: something else refuses, such as an admission policy or another authorizer of the cluster"}
+		return notice.WithHint(refusal, "your roles allow it: something else refuses, such as an admission policy or another authorizer of the cluster")
 	}
 	for i := range missing {
 		missing[i].Name = "" // a role for one pod does not outlive it
 	}
-	a.notice.detail("%s", refusal)
+	a.notice.Detail("%s", refusal)
 	return &pod.ForbiddenError{Namespace: namespace, Denied: missing, Err: refusal}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 
 	"kshell/internal/cleanup"
 	"kshell/internal/kubeconfig"
+	"kshell/internal/notice"
 	"kshell/internal/settings"
 )
 
@@ -17,7 +19,7 @@ import (
 type app struct {
 	streams
 	printed  *sticky // stdout for what is kshell's own to print: help, version, completion
-	notice   *notice
+	notice   *notice.Printer
 	cleanup  *cleanup.Registry
 	kube     kubeconfig.Flags
 	kubectl  kubectlFlags
@@ -53,8 +55,8 @@ command ended, and lives through broken connections.`,
 	root.SetHelpFunc(help)
 	root.SetUsageFunc(func(cmd *cobra.Command) error { help(cmd, nil); return nil })
 	flags := root.PersistentFlags()
-	flags.BoolVarP(&a.notice.quiet, "quiet", "q", false, "say nothing but errors")
-	flags.CountVarP(&a.notice.verbosity, verboseFlag, "v", "say more: what was chosen, and why")
+	flags.BoolVarP(&a.notice.Quiet, "quiet", "q", false, "say nothing but errors")
+	flags.CountVarP(&a.notice.Verbosity, verboseFlag, "v", "say more: what was chosen, and why")
 	flags.Lookup(verboseFlag).NoOptDefVal = "+1"
 	a.kube.AddTo(flags)
 	a.kubectl.addTo(flags)
@@ -89,7 +91,7 @@ func newHelp() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			named, rest, err := cmd.Root().Find(args)
 			if err != nil || len(rest) > 0 {
-				return usage(cmd.Root(), "there is no command "+quoted(strings.Join(args, " ")))
+				return usage(cmd.Root(), "there is no command "+strconv.Quote(strings.Join(args, " ")))
 			}
 			named.InitDefaultHelpFlag() // as cobra does for a command that it runs
 			named.InitDefaultVersionFlag()
@@ -103,7 +105,7 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return usage(cmd, "there is no command "+quoted(args[0]))
+	return usage(cmd, "there is no command "+strconv.Quote(args[0]))
 }
 
 // connect loads the configuration, and tells the user what kubeconfig had to choose.
@@ -119,7 +121,7 @@ func (a *app) connect() (*kubeconfig.Connection, error) {
 		target.Namespace = mine.Value
 	}
 	for _, note := range target.Notes {
-		a.notice.say("%s", note)
+		a.notice.Note("%s", note)
 	}
 	target.Config.UserAgent = "kshell/" + version
 	target.Config.WarningHandler = serverWarnings{a}
@@ -127,7 +129,7 @@ func (a *app) connect() (*kubeconfig.Connection, error) {
 	if persister := target.Config.AuthConfigPersister; persister != nil {
 		target.Config.AuthConfigPersister = &tokenKeeper{AuthProviderConfigPersister: persister, notice: a.notice}
 	}
-	a.notice.detail("server %s, namespace %s", serverOf(target.Config), target.Namespace)
+	a.notice.Detail("server %s, namespace %s", serverOf(target.Config), target.Namespace)
 	return target, nil
 }
 
@@ -146,7 +148,7 @@ func serverOf(cfg *rest.Config) string {
 // fails.)
 type tokenKeeper struct {
 	rest.AuthProviderConfigPersister
-	notice *notice
+	notice *notice.Printer
 	failed sync.Once
 }
 
@@ -154,7 +156,7 @@ type tokenKeeper struct {
 func (k *tokenKeeper) Persist(tokens map[string]string) error {
 	if err := k.AuthProviderConfigPersister.Persist(tokens); err != nil {
 		k.failed.Do(func() {
-			k.notice.warn("the new tokens could not be written to the kubeconfig, and the next command may need a new login: %s", err)
+			k.notice.WarnAlways("the new tokens could not be written to the kubeconfig, and the next command may need a new login: %s", err)
 		})
 	}
 	return nil
@@ -169,6 +171,6 @@ var _ rest.WarningHandler = serverWarnings{}
 func (w serverWarnings) HandleWarningHeader(code int, _, text string) {
 	if code == 299 && text != "" {
 		w.warnings.Add(1)
-		w.notice.caution("%s", text)
+		w.notice.Warn("%s", text)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kshell/internal/cleanup"
+	"kshell/internal/notice"
 	"kshell/internal/stream"
 )
 
@@ -87,9 +88,9 @@ func (f *scriptFlags) openStatus() (io.WriteCloser, error) {
 		return nil, fmt.Errorf("--status-fd: there is no descriptor %d", f.statusFD)
 	}
 	if _, err := file.Stat(); err != nil {
-		return nil, &hinted{
+		return nil, notice.WithHint(
 			fmt.Errorf("--status-fd: descriptor %d is not open", f.statusFD), fmt.Sprintf("put %d>FILE behind the command line", f.statusFD),
-		}
+		)
 	}
 	return file, nil
 }
@@ -121,7 +122,7 @@ type status struct {
 func newStatus(j *job, start time.Time, err error) status {
 	s := status{ExitCode: exitCode(err), Cause: cause(err), Start: start, End: time.Now()}
 	if err != nil {
-		s.Message = clean(err.Error())
+		s.Message = notice.Clean(err.Error())
 	}
 	if j == nil {
 		return s

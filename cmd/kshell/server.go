@@ -15,6 +15,7 @@ import (
 
 	"kshell/internal/apiclient"
 	"kshell/internal/cleanup"
+	"kshell/internal/notice"
 	"kshell/internal/pod"
 	"kshell/internal/stream"
 )
@@ -51,7 +52,7 @@ func (a *app) selectorsIgnored() {
 		return
 	}
 	a.server.selectors.Do(func() {
-		a.notice.caution("the server does not honour selectors, perhaps because of a cache in front of it: " +
+		a.notice.Warn("the server does not honour selectors, perhaps because of a cache in front of it: " +
 			"objects that do not match are ignored")
 	})
 }
@@ -81,7 +82,7 @@ func (t slowTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	slow := time.AfterFunc(slowAfter, func() {
 		defer t.app.cleanup.OnPanic()
 		if !server.started.Load() && server.waiting.CompareAndSwap(false, true) {
-			t.app.notice.say("waiting for the API server at %s (Ctrl-C ends it)", req.URL.Host)
+			t.app.notice.Note("waiting for the API server at %s (Ctrl-C ends it)", req.URL.Host)
 		}
 	})
 	defer slow.Stop()
@@ -177,7 +178,7 @@ func (j *job) probe(ctx context.Context, end context.CancelCauseFunc, limit time
 }
 
 func (j *job) sayStarting(limit time.Duration) {
-	j.notice.say("waiting for %s to start the command (up to %v, Ctrl-C ends it)", j.starter(), limit)
+	j.notice.Note("waiting for %s to start the command (up to %v, Ctrl-C ends it)", j.starter(), limit)
 }
 
 // starter names the node that has to start the command, or the API server if the
@@ -193,13 +194,13 @@ func (j *job) starter() string {
 func explainStart(e *stream.StartError, at place) error {
 	const hint = "--request-timeout gives it more time"
 	if at.seen == nil || at.seen.Pod.Spec.NodeName == "" {
-		return &hinted{fmt.Errorf("%w; the command may still be started later", e), hint}
+		return notice.WithHint(fmt.Errorf("%w; the command may still be started later", e), hint)
 	}
 	node := at.seen.Pod.Spec.NodeName
-	return &hinted{
-		&shortError{e, fmt.Sprintf("node %s has not started the command within %v; the command may still be started later", node, e.Within)},
+	return notice.WithHint(
+		notice.WithMessage(e, fmt.Sprintf("node %s has not started the command within %v; the command may still be started later", node, e.Within)),
 		fmt.Sprintf("kubectl get node %s shows whether it is ready; %s", node, hint),
-	}
+	)
 }
 
 // missingPod reports whether err is an answer of the API server that the requested

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 	"kshell/internal/apiclient"
 	"kshell/internal/cleanup"
 	"kshell/internal/exact"
+	"kshell/internal/notice"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
 )
@@ -230,7 +232,7 @@ func (j *job) newSession(open func(place) stream.Request) *stream.Session {
 	}
 	s.OnOpen = func(c *stream.Conn) error {
 		j.told.protocol, j.told.connected = c.Protocol(), time.Now()
-		j.notice.detail("connected to %s by %s", j.dialer.Server(), c.Protocol())
+		j.notice.Detail("connected to %s by %s", j.dialer.Server(), c.Protocol())
 		return nil
 	}
 	return s
@@ -262,9 +264,9 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 		}
 		j.tidy()
 		if long := k.gap.over(); long > 0 {
-			j.notice.say("connected again after %s: this is a new shell", seconds(long))
+			j.notice.Note("connected again after %s: this is a new shell", seconds(long))
 			if k.lines.Connected() {
-				j.notice.insist("the line being typed was lost: press Enter, and type it again")
+				j.notice.NoteAlways("the line being typed was lost: press Enter, and type it again")
 			}
 		}
 		return connected(c)
@@ -325,9 +327,9 @@ func explain(err error, p *execPlan, at place, told bool) error {
 	case errors.As(err, &refused):
 		return explainRefusal(refused, p, at)
 	case errors.As(err, &fate) && p.tty:
-		return &shortError{err, fate.sentence}
+		return notice.WithMessage(err, fate.sentence)
 	case errors.As(err, &fate):
-		return &shortError{err, fate.sentence + " before the command reported a result"}
+		return notice.WithMessage(err, fate.sentence+" before the command reported a result")
 	case errors.Is(err, errUnreported) && told:
 		return fmt.Errorf("%w; it is ended as soon as its node detects the loss", err)
 	case errors.Is(err, errUnreported):
@@ -335,32 +337,23 @@ func explain(err error, p *execPlan, at place, told bool) error {
 	case errors.As(err, &lost) && told:
 		return fmt.Errorf("%w before the command reported a result; it is ended as soon as its node detects the loss", err)
 	case errors.As(err, &lost) && !p.tty:
-		return &hinted{
+		return notice.WithHint(
 			fmt.Errorf("%w before the command reported a result; it may still be running", err),
 			fmt.Sprintf("%s -n %s %s -- ps", p.path, at.namespace, at.pod),
-		}
+		)
 	case errors.As(err, &remote) && strings.Contains(remote.Message, "container not found"):
-		return &hinted{err, fmt.Sprintf("the container is not running: kubectl get pod -n %s %s", at.namespace, at.pod)}
+		return notice.WithHint(err, fmt.Sprintf("the container is not running: kubectl get pod -n %s %s", at.namespace, at.pod))
 	case errors.As(err, &remote) && remote.Start == stream.StartNotFound && len(p.command) > 0:
-		short := &shortError{err, fmt.Sprintf("the container has no command %s: %s", quoted(p.command[0]), essence(remote.Message))}
+		short := notice.WithMessage(err, fmt.Sprintf("the container has no command %s: %s", strconv.Quote(p.command[0]), essence(remote.Message)))
 		if strings.Contains(p.command[0], "/") {
-			return &hinted{short, "the path is looked up in the container's own files"}
+			return notice.WithHint(short, "the path is looked up in the container's own files")
 		}
-		return &hinted{short, "the command is looked up in the container's own PATH; an image without a shell has no sh either"}
+		return notice.WithHint(short, "the command is looked up in the container's own PATH; an image without a shell has no sh either")
 	case errors.As(err, &remote) && remote.Start == stream.StartNotExecutable && len(p.command) > 0:
-		return &shortError{err, fmt.Sprintf("the container could not run %s: %s", quoted(p.command[0]), essence(remote.Message))}
+		return notice.WithMessage(err, fmt.Sprintf("the container could not run %s: %s", strconv.Quote(p.command[0]), essence(remote.Message)))
 	}
 	return err
 }
-
-// shortError is an error with a shorter message.
-type shortError struct {
-	err   error
-	words string
-}
-
-func (e *shortError) Error() string { return e.words }
-func (e *shortError) Unwrap() error { return e.err }
 
 // essence returns the last part of a container runtime's long message, such as
 // `exec: "x": executable file not found in $PATH`.
@@ -377,31 +370,31 @@ func essence(story string) string {
 func explainRefusal(e *stream.HandshakeError, p *execPlan, at place) error {
 	switch {
 	case e.StatusCode == http.StatusForbidden && e.Empty():
-		return &hinted{
+		return notice.WithHint(
 			fmt.Errorf("%w: it may know none of the subprotocols offered (%s)", e, strings.Join(p.offer, ", ")),
 			subprotocolHint(p),
-		}
+		)
 	case e.StatusCode == http.StatusForbidden:
-		return &hinted{
+		return notice.WithHint(
 			fmt.Errorf("%w%s", e, missingReason(e)),
 			fmt.Sprintf("exec needs the verbs get and create on pods/exec in namespace %s: kubectl auth can-i create pods --subresource=exec -n %s",
 				at.namespace, at.namespace),
-		}
+		)
 	case e.StatusCode == http.StatusBadRequest && at.container == "":
-		return &hinted{e, "name a container with -c"}
+		return notice.WithHint(e, "name a container with -c")
 	case apiclient.StatusNotFound(e.Status, "pods", at.pod):
-		return &hinted{e, "kubectl get pods -n " + at.namespace + " shows those there are"}
+		return notice.WithHint(e, "kubectl get pods -n "+at.namespace+" shows those there are")
 	case e.StatusCode == http.StatusUnauthorized:
-		return &hinted{e, "log in again, or try another --context or --user"}
+		return notice.WithHint(e, "log in again, or try another --context or --user")
 	case e.StatusCode == http.StatusNotFound && !e.Page:
-		return &hinted{
+		return notice.WithHint(
 			fmt.Errorf("%w; it does not answer like a Kubernetes API server", e),
 			"check `server:` in the kubeconfig (kubectl config view --minify), or --server",
-		}
+		)
 	case e.Page || e.Location != "":
-		return &hinted{e, "look at --server and the proxy settings: a login page or a gateway may stand before the API server"}
+		return notice.WithHint(e, "look at --server and the proxy settings: a login page or a gateway may stand before the API server")
 	case notRunning(e):
-		return &hinted{e, fmt.Sprintf("the container is not running: kubectl get pod -n %s %s", at.namespace, at.pod)}
+		return notice.WithHint(e, fmt.Sprintf("the container is not running: kubectl get pod -n %s %s", at.namespace, at.pod))
 	}
 	return e
 }

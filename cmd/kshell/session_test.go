@@ -47,14 +47,14 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 		name string
 		err  error
 		plan *execPlan
-		want said
+		want errorText
 		code int
 	}{
-		{"success", nil, command, said{}, 0},
-		{"a command's own code", &stream.ExitError{Code: 7}, command, said{"command exited with code 7", ""}, 7},
+		{"success", nil, command, errorText{}, 0},
+		{"a command's own code", &stream.ExitError{Code: 7}, command, errorText{"command exited with code 7", ""}, 7},
 		{
 			"lost", &stream.LostError{Err: errors.New("reset")}, command,
-			said{
+			errorText{
 				"connection lost: reset before the command reported a result; it may still be running",
 				"kubectl kshell exec -n team web -- ps",
 			},
@@ -62,39 +62,39 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 		},
 		{
 			"lost, and the user has been told already", &stream.LostError{Err: errors.New("reset")}, interactive,
-			said{"connection lost: reset", ""},
+			errorText{"connection lost: reset", ""},
 			255,
 		},
 		{
 			"no such command", &stream.RemoteError{Message: notFound, Start: stream.StartNotFound}, command,
-			said{`the container has no command "frobnicate": exec: "frobnicate": executable file not found in $PATH`, ownPath},
+			errorText{`the container has no command "frobnicate": exec: "frobnicate": executable file not found in $PATH`, ownPath},
 			127,
 		},
 		{
 			"not executable", &stream.RemoteError{Message: notExecutable, Start: stream.StartNotExecutable},
 			&execPlan{command: []string{"/etc/passwd"}},
-			said{`the container could not run "/etc/passwd": exec: "/etc/passwd": permission denied`, ""},
+			errorText{`the container could not run "/etc/passwd": exec: "/etc/passwd": permission denied`, ""},
 			126,
 		},
 		{
 			"the container ended in the meantime (v5)", &stream.RemoteError{Message: `container not found ("app")`}, command,
-			said{`the server reported a failure: container not found ("app")`, notRunning},
+			errorText{`the server reported a failure: container not found ("app")`, notRunning},
 			255,
 		},
 		{
 			"the container ended in the meantime (v4)",
 			&stream.HandshakeError{StatusCode: http.StatusInternalServerError, Text: `container not found ("app")`}, command,
-			said{`the server refused (500): container not found ("app")`, notRunning},
+			errorText{`the server refused (500): container not found ("app")`, notRunning},
 			255,
 		},
 		{
 			"another failure that the server reports", &stream.RemoteError{Message: "no space left on device"}, command,
-			said{"the server reported a failure: no space left on device", ""},
+			errorText{"the server reported a failure: no space left on device", ""},
 			255,
 		},
 		{
 			"403 without a word", &stream.HandshakeError{StatusCode: http.StatusForbidden}, command,
-			said{
+			errorText{
 				"the server refused (403 Forbidden) and gave no reason: it may know none of the subprotocols offered " +
 					"(v5.channel.k8s.io, v4.channel.k8s.io, v4.base64.channel.k8s.io, base64.channel.k8s.io, channel.k8s.io)",
 				notThroughAProxy,
@@ -103,7 +103,7 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 		},
 		{
 			"403 without a word, with an offer that was asked for", &stream.HandshakeError{StatusCode: http.StatusForbidden}, asked,
-			said{
+			errorText{
 				"the server refused (403 Forbidden) and gave no reason: it may know none of the subprotocols offered (v5.channel.k8s.io)",
 				leaveOut,
 			},
@@ -111,7 +111,7 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 		},
 		{
 			"403 without a word, with input that ends", &stream.HandshakeError{StatusCode: http.StatusForbidden}, input,
-			said{
+			errorText{
 				"the server refused (403 Forbidden) and gave no reason: it may know none of the subprotocols offered (v5.channel.k8s.io)",
 				needsV5,
 			},
@@ -119,12 +119,12 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 		},
 		{
 			"403 by a rule", status(http.StatusForbidden, `pods "web" is forbidden: User "dev" cannot get resource "pods/exec"`), command,
-			said{`the server refused (403): pods "web" is forbidden: User "dev" cannot get resource "pods/exec"`, verbs},
+			errorText{`the server refused (403): pods "web" is forbidden: User "dev" cannot get resource "pods/exec"`, verbs},
 			255,
 		},
 		{
 			"403 that gives no reason (1.35)", status(http.StatusForbidden, `pods "web" is forbidden: `), command,
-			said{
+			errorText{
 				`the server refused (403): pods "web" is forbidden: no reason given; the verb create on pods/exec is probably lacking`,
 				verbs,
 			},
@@ -132,36 +132,36 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 		},
 		{
 			"401", status(http.StatusUnauthorized, "Unauthorized"), command,
-			said{"the server refused (401): Unauthorized", "log in again, or try another --context or --user"},
+			errorText{"the server refused (401): Unauthorized", "log in again, or try another --context or --user"},
 			255,
 		},
 		{
 			"a page", &stream.HandshakeError{StatusCode: http.StatusBadGateway, Page: true}, command,
-			said{"the server answered with a web page (502), not as a Kubernetes API", lookAt},
+			errorText{"the server answered with a web page (502), not as a Kubernetes API", lookAt},
 			255,
 		},
 		{
 			"a login page elsewhere", &stream.HandshakeError{StatusCode: http.StatusFound, Location: "https://login.example/"}, command,
-			said{"the server redirects (302) to https://login.example/: the redirect was not followed", lookAt},
+			errorText{"the server redirects (302) to https://login.example/: the redirect was not followed", lookAt},
 			255,
 		},
 		{
 			"404", &stream.HandshakeError{StatusCode: http.StatusNotFound, Status: &metav1.Status{
 				Reason: metav1.StatusReasonNotFound, Message: `pods "web" not found`, Details: &metav1.StatusDetails{Kind: "pods", Name: "web"},
 			}}, command,
-			said{`the server refused (404): pods "web" not found`, "kubectl get pods -n team shows those there are"},
+			errorText{`the server refused (404): pods "web" not found`, "kubectl get pods -n team shows those there are"},
 			255,
 		},
 		{
 			"not reached", &stream.DialError{Server: "https://k", Err: errors.New("no route")}, command,
-			said{"cannot connect to https://k: no route", ""},
+			errorText{"cannot connect to https://k: no route", ""},
 			255,
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got := explain(tt.err, tt.plan, atWeb, false)
-			if diff := cmp.Diff(tt.want, saidBy(got)); diff != "" {
+			if diff := cmp.Diff(tt.want, errorTextOf(got)); diff != "" {
 				t.Errorf("words and hint (-want +got):\n%s", diff)
 			}
 			if code := exitCode(got); code != tt.code {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"kshell/internal/exact"
+	"kshell/internal/notice"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
 )
@@ -52,7 +54,7 @@ func (f *shellFlags) check(cmd *cobra.Command) (surroundings, error) {
 		}
 		switch {
 		case !variable.MatchString(name):
-			return s, usage(cmd, fmt.Sprintf("--env %s: not the name of a variable", quoted(given)))
+			return s, usage(cmd, fmt.Sprintf("--env %s: not the name of a variable", strconv.Quote(given)))
 		case !ok:
 			return s, usage(cmd, fmt.Sprintf("--env %s: there is no such variable here, and no value was given", name))
 		}
@@ -106,21 +108,21 @@ func (j *job) onTerminal(ctx context.Context) error {
 
 // errNoSurroundings means that --env and --workdir are not possible, because the
 // container has no sh or the user may not run it.
-var errNoSurroundings = &hinted{
+var errNoSurroundings = notice.WithHint(
 	errors.New("--env and --workdir need an sh in the container, and permission to run it"),
 	"leave out --env, --workdir and --exact=never to run the command without sh",
-}
+)
 
 // errSurroundings returns why the command was not started with --env or --workdir.
 func errSurroundings(state exact.State) error {
 	if state != exact.Unstarted {
 		return errNoSurroundings
 	}
-	return &hinted{
-		errors.New("the command was not started: kshell's script cannot set a variable, or cannot start processes in " +
+	return notice.WithHint(
+		errors.New("the command was not started: kshell's script cannot set a variable, or cannot start processes in "+
 			"the container, which may be at its process or memory limit"),
 		"without --env and --workdir, the command is run without the script",
-	}
+	)
 }
 
 // inShell runs the command through the script that sets the local user's variables
@@ -147,7 +149,7 @@ func (j *job) inShell(ctx context.Context) (tried bool, err error) {
 	case state == exact.Unstarted && !j.plan.around.none():
 		return true, errSurroundings(state)
 	case why != "":
-		j.notice.detail("the shell is opened without kshell's script: %s", why)
+		j.notice.Detail("the shell is opened without kshell's script: %s", why)
 		return false, nil
 	case state == exact.Unknown:
 		err = j.confirmed(err, false, "")

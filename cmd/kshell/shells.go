@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"kshell/internal/notice"
 	"kshell/internal/pod"
 )
 
@@ -57,19 +58,19 @@ func (j *job) nodeOS(ctx context.Context) corev1.OSName {
 	defer cancel()
 	os, err := client.NodeOS(ctx, j.at.seen.Pod)
 	if err != nil {
-		j.notice.detail("which operating system the pod has is not known: %s", err)
+		j.notice.Detail("which operating system the pod has is not known: %s", err)
 	}
 	return os
 }
 
 // noShell says that there is none, and what would help.
 func (j *job) noShell(err error) error {
-	none := &shortError{err, "the container has no shell"}
+	none := notice.WithMessage(err, "the container has no shell")
 	switch {
 	case j.os() == corev1.Windows: // another container cannot look into it
-		return &hinted{none, fmt.Sprintf("name a program that it has: %s -it -n %s %s -- PROGRAM", j.plan.path, j.at.namespace, j.at.pod)}
+		return notice.WithHint(none, fmt.Sprintf("name a program that it has: %s -it -n %s %s -- PROGRAM", j.plan.path, j.at.namespace, j.at.pod))
 	case j.at.container == "":
-		return &hinted{none, fmt.Sprintf("kubectl debug -it -n %s %s --image=busybox -- sh", j.at.namespace, j.at.pod)}
+		return notice.WithHint(none, fmt.Sprintf("kubectl debug -it -n %s %s --image=busybox -- sh", j.at.namespace, j.at.pod))
 	}
-	return &hinted{none, fmt.Sprintf("kubectl debug -it -n %s %s --image=busybox --target=%s -- sh", j.at.namespace, j.at.pod, j.at.container)}
+	return notice.WithHint(none, fmt.Sprintf("kubectl debug -it -n %s %s --image=busybox --target=%s -- sh", j.at.namespace, j.at.pod, j.at.container))
 }

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"kshell/internal/notice"
 	"kshell/internal/stream"
 )
 
@@ -16,7 +17,7 @@ import (
 // used by several goroutines.
 type road struct {
 	cfg    *rest.Config
-	notice *notice
+	notice *notice.Printer
 	only   bool // WebSocket: its subprotocols were asked for
 
 	mu     sync.Mutex
@@ -24,7 +25,7 @@ type road struct {
 	spdy   bool
 }
 
-func newRoad(cfg *rest.Config, n *notice, only bool) (*road, error) {
+func newRoad(cfg *rest.Config, n *notice.Printer, only bool) (*road, error) {
 	dialer, err := stream.NewDialer(cfg)
 	if err != nil {
 		return nil, err
@@ -50,7 +51,7 @@ func (r *road) open(ctx context.Context, request stream.Request) (*stream.Conn, 
 	if !loggedOut(err) || !r.renew() {
 		return conn, err
 	}
-	r.notice.detail("%s: trying again with new credentials", err)
+	r.notice.Detail("%s: trying again with new credentials", err)
 	return r.try(ctx, request)
 }
 
@@ -84,7 +85,7 @@ func (r *road) try(ctx context.Context, request stream.Request) (*stream.Conn, e
 	if err == nil || r.only || !spdyMayDo(err, repeatable(request)) {
 		return conn, err
 	}
-	r.notice.detail("falling back to SPDY: %s", err)
+	r.notice.Detail("falling back to SPDY: %s", err)
 	conn, failure := dialer.DialSPDY(ctx, request)
 	switch {
 	case failure == nil:
@@ -93,7 +94,7 @@ func (r *road) try(ctx context.Context, request stream.Request) (*stream.Conn, e
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	}
-	r.notice.detail("SPDY did not do either: %s", failure)
+	r.notice.Detail("SPDY did not do either: %s", failure)
 	return nil, betterExplained(err, failure)
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"kshell/internal/notice"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
 )
@@ -25,10 +26,10 @@ func (j *job) quiet() func(time.Duration) {
 			j.screen.SetStatus("no reply for " + seconds(overdue))
 		case overdue == 0 && said:
 			said = false
-			j.notice.say("the connection is alive again")
+			j.notice.Note("the connection is alive again")
 		case overdue > 0 && !said && !j.screen.FullScreen():
 			said = true
-			j.notice.say("no reply for %s", seconds(overdue))
+			j.notice.Note("no reply for %s", seconds(overdue))
 		}
 	}
 }
@@ -41,10 +42,10 @@ func seconds(d time.Duration) string {
 // alert warns of a problem of the session: in the status line while a full-screen
 // program is running, otherwise in a message.
 func (j *job) alert(sentence string) {
-	if j.screen.FullScreen() && j.screen.SetStatus(asciiOnly(clean(sentence))) {
+	if j.screen.FullScreen() && j.screen.SetStatus(asciiOnly(notice.Clean(sentence))) {
 		return
 	}
-	j.notice.warn("%s", sentence)
+	j.notice.WarnAlways("%s", sentence)
 }
 
 // withheld tells the user that an Enter was not sent because the line may lack keys.
@@ -55,7 +56,7 @@ func (k *keys) withheld() {
 		_, _ = io.WriteString(j.Err, "\a") // an error does not matter: the message follows
 	}
 	if !j.screen.SetStatus(words) {
-		j.notice.insist(words)
+		j.notice.NoteAlways(words)
 	}
 }
 
@@ -114,7 +115,7 @@ func (g *gap) fail(err error) {
 // reported by the caller of Run.
 func (g *gap) tell() {
 	if g.cause != g.told {
-		g.job.notice.warn("%s", g.cause)
+		g.job.notice.WarnAlways("%s", g.cause)
 	}
 	g.told = g.cause
 }
@@ -124,7 +125,7 @@ func (g *gap) tell() {
 func (g *gap) wait(delay time.Duration) {
 	const keys = " (Enter: now, Ctrl-D: quit)"
 	if !g.begun { // the terminal is not raw yet
-		g.job.notice.warn("%s; trying again in %s", g.cause, seconds(delay))
+		g.job.notice.WarnAlways("%s; trying again in %s", g.cause, seconds(delay))
 		return
 	}
 	if g.job.screen.Over == nil {
@@ -153,11 +154,11 @@ func (g *gap) wait(delay time.Duration) {
 // waitPlainly writes one message instead of the countdown.
 func (g *gap) waitPlainly(long string) {
 	if g.cause == g.told {
-		g.job.notice.warn("trying again in %s", long)
+		g.job.notice.WarnAlways("trying again in %s", long)
 		return
 	}
 	g.told = g.cause
-	g.job.notice.warn("%s; trying again in %s", g.cause, long)
+	g.job.notice.WarnAlways("%s; trying again in %s", g.cause, long)
 }
 
 // stop ends a countdown.
@@ -216,7 +217,7 @@ func (g *gap) over() time.Duration {
 // statusOn sets up the screen's status line, unless messages are switched off, or
 // stdout or stderr is not a terminal that can draw one.
 func (j *job) statusOn(t *terminal.Terminal, s *stream.Session) {
-	if j.notice.quiet || !terminal.IsTerminal(j.Err) || !terminal.IsTerminal(j.Out) || plainTerminal(os.Getenv("TERM")) {
+	if j.notice.Quiet || !terminal.IsTerminal(j.Err) || !terminal.IsTerminal(j.Out) || plainTerminal(os.Getenv("TERM")) {
 		return
 	}
 	j.screen.Over, j.screen.Redraw = j.Err, s.Redraw

@@ -25,7 +25,7 @@ var errRestarted = errors.New("the container has ended since, and the server doe
 func (j *job) stuck(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, asking)
 	defer cancel()
-	j.notice.detail("the server says nothing, and may be stuck with unread input: asking the pod")
+	j.notice.Detail("the server says nothing, and may be stuck with unread input: asking the pod")
 	if ended := lookAgain(ctx, j.beside, j.at); ended != nil {
 		return ended
 	}
@@ -37,7 +37,7 @@ func (j *job) stuck(ctx context.Context) error {
 	case ctx.Err() != nil: // nobody wants to know any more, or another time
 	default:
 		j.unknown.Do(func() {
-			j.notice.say("the server takes no input and says nothing; whether the command still runs cannot be found out")
+			j.notice.Note("the server takes no input and says nothing; whether the command still runs cannot be found out")
 		})
 	}
 	return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"runtime"
+	"strconv"
 
 	"github.com/spf13/cobra"
 )
@@ -23,7 +24,7 @@ func newVersion() *cobra.Command {
 
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usage(cmd, "no argument is wanted, got "+quoted(args[0]))
+		return usage(cmd, "no argument is wanted, got "+strconv.Quote(args[0]))
 	}
 	return nil
 }

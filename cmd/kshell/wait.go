@@ -42,10 +42,10 @@ func (a *app) await(ctx context.Context, client *pod.Client, r pod.Request, limi
 	}()
 	found, err := client.Wait(ctx, r, func(why string) {
 		if patience != nil {
-			a.notice.say("waiting: %s", why)
+			a.notice.Note("waiting: %s", why)
 			return
 		}
-		a.notice.say("waiting (up to %v, see --pod-running-timeout): %s", limit, why)
+		a.notice.Note("waiting (up to %v, see --pod-running-timeout): %s", limit, why)
 		patience = time.AfterFunc(limit, func() { cancel(context.DeadlineExceeded) })
 	})
 	return found, upTo(limit, err)

@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"kshell/internal/cleanup"
+	"kshell/internal/notice"
 	"kshell/internal/pod"
 )
 
@@ -66,7 +67,7 @@ var (
 // hearing is an app, and what it says.
 func hearing() (*app, *bytes.Buffer) {
 	a, said := newApp(), &bytes.Buffer{}
-	a.notice = newNotice(said)
+	a.notice = notice.New(said)
 	return a, said
 }
 
@@ -102,11 +103,11 @@ func TestAWaitThatRanOutSaysForWhatAndEndsWith255(t *testing.T) {
 	if !errors.As(err, &ranOut) || exitCode(err) != exitFailed || silent(err) {
 		t.Errorf("%v, exit code %d", err, exitCode(err))
 	}
-	want := said{
+	want := errorText{
 		`gave up after 10ms: container "app" of pod "web" is waiting (ImagePullBackOff): no image`,
 		"type `kubectl describe pod web -n default` to see its events",
 	}
-	if diff := cmp.Diff(want, saidBy(err)); diff != "" {
+	if diff := cmp.Diff(want, errorTextOf(err)); diff != "" {
 		t.Errorf("words and hint (-want +got):\n%s", diff)
 	}
 }
@@ -126,10 +127,10 @@ func TestCtrlCEndsTheWaitWithoutAnotherWord(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	a, said := hearing()
-	a.notice.w = writerFunc(func(p []byte) (int, error) {
+	a.notice = notice.New(writerFunc(func(p []byte) (int, error) {
 		cancel(cleanup.SignalError{Signal: syscall.SIGINT})
 		return said.Write(p)
-	})
+	}))
 	_, err := a.await(ctx, client, request, time.Minute)
 	if err = ending(ctx, err); exitCode(err) != 130 || !silent(err) {
 		t.Errorf("%v, exit code %d", err, exitCode(err))

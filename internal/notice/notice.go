@@ -1,0 +1,185 @@
+// Package notice prints all messages of kshell. It does not know Kubernetes, the
+// network or the terminal.
+//
+// Invariants:
+//   - Messages are whole lines in lower case without a final period, after
+//     "kshell: ". A line after "hint: " says what to type next.
+//   - Text from servers, files and arguments is cleaned: see Clean.
+//   - On a raw terminal a line ends in CR LF, and a message does not begin on a line
+//     that remote output has begun.
+//   - -q hides notes, warnings and details; -v shows details. Errors, hints and the
+//     messages of NoteAlways and WarnAlways are always printed.
+package notice
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+)
+
+const (
+	messagePrefix = "kshell: "
+	warningPrefix = messagePrefix + "warning: "
+	hintPrefix    = "hint: "
+)
+
+// Printer prints messages. Its methods may be called from any goroutine.
+type Printer struct {
+	Quiet     bool // -q
+	Verbosity int  // how often -v was given
+
+	prefix string // printed before each message except hints
+	out    *output
+}
+
+// output is where messages go. It is shared by a Printer and those that WithPrefix
+// has made of it.
+type output struct {
+	mu     sync.Mutex
+	w      io.Writer
+	raw    bool
+	screen Screen // nil if no remote output goes to the terminal
+}
+
+// Screen is the remote output on the terminal that the messages share.
+type Screen interface {
+	// EndLine reports whether the last line of the output has not ended. The caller
+	// ends it: afterwards the Screen regards the line as ended.
+	EndLine() bool
+}
+
+// New returns a Printer that writes to w.
+func New(w io.Writer) *Printer { return &Printer{out: &output{w: w}} }
+
+// WithPrefix returns a Printer for messages about one of several pods or nodes: each
+// begins with its name. Quiet and Verbosity are copied.
+func (p *Printer) WithPrefix(name string) *Printer {
+	return &Printer{Quiet: p.Quiet, Verbosity: p.Verbosity, prefix: name + ": ", out: p.out}
+}
+
+// SetRaw declares that the terminal is in raw mode, and that s is the remote output
+// on it. It has no effect if the messages go to a file.
+func (p *Printer) SetRaw(s Screen) {
+	o := p.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !isFile(o.w) {
+		o.raw, o.screen = true, s
+	}
+}
+
+// SetCooked declares that the terminal is no longer in raw mode.
+func (p *Printer) SetCooked() {
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
+	p.out.raw = false
+}
+
+// Redirect makes messages go to w, one Write per line, until undo is called.
+func (p *Printer) Redirect(w io.Writer) (undo func()) {
+	o := p.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	before := o.w
+	o.w = w
+	return func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.w = before
+	}
+}
+
+// isFile reports whether w is a regular file.
+func isFile(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode().IsRegular()
+}
+
+// line writes one line. Write errors are ignored: there is nowhere to report them.
+func (o *output) line(prefix, text string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	end := "\n"
+	if o.raw {
+		end = "\r\n"
+	}
+	line := prefix + Clean(text) + end
+	if o.screen != nil && o.screen.EndLine() {
+		line = end + line
+	}
+	_, _ = io.WriteString(o.w, line)
+}
+
+func (p *Printer) message(format string, args []any) {
+	p.out.line(messagePrefix+p.prefix, fmt.Sprintf(format, args...))
+}
+
+// Note prints a message. -q hides it.
+func (p *Printer) Note(format string, args ...any) {
+	if !p.Quiet {
+		p.message(format, args)
+	}
+}
+
+// NoteAlways prints a message even with -q.
+func (p *Printer) NoteAlways(format string, args ...any) { p.message(format, args) }
+
+// Detail prints a message with -v, but not with -q.
+func (p *Printer) Detail(format string, args ...any) {
+	if p.Verbosity > 0 && !p.Quiet {
+		p.message(format, args)
+	}
+}
+
+// Warn prints a warning. -q hides it.
+func (p *Printer) Warn(format string, args ...any) {
+	if !p.Quiet {
+		p.WarnAlways(format, args...)
+	}
+}
+
+// WarnAlways prints a warning even with -q: something has failed, and the program
+// continues.
+func (p *Printer) WarnAlways(format string, args ...any) {
+	p.out.line(warningPrefix+p.prefix, fmt.Sprintf(format, args...))
+}
+
+// Hint prints what to type about the preceding warning, even with -q.
+func (p *Printer) Hint(format string, args ...any) {
+	p.out.line(hintPrefix, fmt.Sprintf(format, args...))
+}
+
+// Error prints err and its hint, even with -q. A nil err prints nothing.
+func (p *Printer) Error(err error) {
+	if err == nil {
+		return
+	}
+	p.NoteAlways("%s", err)
+	for hint := range strings.Lines(HintOf(err)) {
+		p.Hint("%s", hint)
+	}
+}
+
+// Ask prints a question. The answer is typed on the same line.
+func (p *Printer) Ask(question string) {
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
+	_, _ = io.WriteString(p.out.w, messagePrefix+Clean(question)+" ")
+}
+
+// DetailWriter returns a writer for the logs of libraries: each Write prints a detail.
+func (p *Printer) DetailWriter() io.Writer { return detailWriter{p} }
+
+type detailWriter struct{ *Printer }
+
+// Write implements io.Writer.
+func (w detailWriter) Write(b []byte) (int, error) {
+	w.Detail("%s", strings.TrimSpace(string(b)))
+	return len(b), nil
+}
