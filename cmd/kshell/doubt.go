@@ -41,7 +41,7 @@ type judgement = func(ctx context.Context, err error) error
 // runsOn reports whether the shell still runs. It also returns true if its node does
 // not answer, and if ctx is canceled before the answer.
 func (j *job) runsOn(ctx context.Context, shell *exact.Shell) bool {
-	probe := shell.Alive()
+	probe := shell.AliveCommand()
 	if probe == nil {
 		return false
 	}

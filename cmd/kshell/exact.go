@@ -59,7 +59,7 @@ func planExact(cmd *cobra.Command, f execFlags, p *execPlan, local terminals) (e
 // not run, the command was not started, and it is to be run without the script.
 func (j *job) exactly(ctx context.Context) (plainly bool, err error) {
 	p := j.plan
-	o := exact.Options{Stdout: &j.out, Stderr: &j.err, Keep: p.exact.keep, Whole: p.exact.whole, Env: p.around.env, Dir: p.around.dir}
+	o := exact.Options{Stdout: &j.out, Stderr: &j.err, KeepRunning: p.exact.keep, EndIfInputCut: p.exact.whole, Env: p.around.env, Dir: p.around.dir}
 	if j.input != nil {
 		o.Stdin, o.CancelStdin = &j.in, j.input.Cancel
 	}
@@ -81,7 +81,7 @@ func (j *job) exactly(ctx context.Context) (plainly bool, err error) {
 	state, _ := run.State()
 	var fate *fateError
 	if !errors.As(err, &fate) { // else the container has ended, and its process IDs may be reused
-		j.sweep(ctx, j.at, run.Leftover())
+		j.sweep(ctx, j.at, run.TerminateCommand())
 	}
 	why := obstacle(state, err)
 	j.judged(state, err, why)
@@ -89,9 +89,9 @@ func (j *job) exactly(ctx context.Context) (plainly bool, err error) {
 	case why == "":
 		j.told.mode = modeExact
 		return false, explain(ending(ctx, j.reported(run, err)), p, j.at, state == exact.Running && !p.exact.keep)
-	case state == exact.Nowhere:
+	case state == exact.NoDirectory:
 		return false, errors.New(why)
-	case !p.around.none() && state == exact.Missing:
+	case !p.around.none() && state == exact.NoCommand:
 		return false, explain(errMissing, p, j.at, false)
 	case !p.around.none():
 		return false, errSurroundings(state)
@@ -146,13 +146,13 @@ func (j *job) quietly(ctx context.Context, at place, command []string) error {
 // command was started or may have been started, and must not be run a second time.
 func obstacle(state exact.State, err error) string {
 	switch state {
-	case exact.Missing:
+	case exact.NoCommand:
 		return "the container has no such command, or may not run it"
-	case exact.Nowhere:
+	case exact.NoDirectory:
 		return "the container has no such working directory, or it may not be entered"
-	case exact.Unable:
+	case exact.Unsupported:
 		return "the container's sh is mksh, or the container has neither a dd nor a head that reads whole blocks"
-	case exact.Unstarted:
+	case exact.NotStarted:
 		return "kshell's script cannot start processes in the container, which may be at its process or memory limit"
 	case exact.Unknown:
 		return unscripted(err)
@@ -245,7 +245,7 @@ func (j *job) reported(run *exact.Run, err error) error {
 	case err == nil:
 		return &stream.LostError{Err: errUnreported}
 	}
-	return j.confirmed(err, state == exact.Running, run.Complaint())
+	return j.confirmed(err, state == exact.Running, run.ShellError())
 }
 
 // confirmed returns err. It replaces an exit code, which only the server has

@@ -22,8 +22,8 @@ func TestOnlyWhatHasNotRunIsRunPlainly(t *testing.T) {
 		"it runs":                            {exact.Running, exit, false},
 		"it has ended":                       {exact.Ended, exit, false},
 		"it was ended with the script":       {exact.Failed, exit, false},
-		"there is no such command":           {exact.Missing, exit, true},
-		"no process for it could be started": {exact.Unstarted, exit, true},
+		"there is no such command":           {exact.NoCommand, exit, true},
+		"no process for it could be started": {exact.NotStarted, exit, true},
 	} {
 		if why := obstacle(c.state, c.err); (why != "") != c.again {
 			t.Errorf("%s: %q", name, why)

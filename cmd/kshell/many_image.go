@@ -154,5 +154,5 @@ func (j *job) judged(state exact.State, err error, why string) {
 // than the command, a policy or the connection.
 func imagesFault(state exact.State, err error) bool {
 	var refused *stream.HandshakeError
-	return state == exact.Unable || state == exact.Unknown && !errors.As(err, &refused)
+	return state == exact.Unsupported || state == exact.Unknown && !errors.As(err, &refused)
 }

@@ -35,7 +35,7 @@ type nodeFlags struct {
 	image, pullPolicy, pullSecret, account, priority, profile string
 	cpu, memory                                               string
 	claims, labels                                            []string
-	apart                                                     node.Apart
+	apart                                                     node.Namespaces
 	chroot, view                                              bool
 	ttl, stale                                                time.Duration
 	stdin, tty                                                bool
@@ -235,16 +235,16 @@ func (f *nodeFlags) planWays(cmd *cobra.Command, p *nodePlan, local terminals) e
 func (f *nodeFlags) planPod(cmd *cobra.Command, p *nodePlan) error {
 	o := node.Options{
 		Image: f.image, PullPolicy: corev1.PullPolicy(f.pullPolicy), PullSecret: f.pullSecret, ServiceAccount: f.account, PriorityClass: f.priority,
-		Claims: f.claims, Profile: f.profile, Apart: f.apart, TTL: f.ttl, Stale: f.stale, Waits: f.running,
+		Claims: f.claims, Profile: f.profile, Private: f.apart, TTL: f.ttl, HeartbeatTimeout: f.stale, StartTimeout: f.running,
 		Shell: p.interactive(), Detached: f.detach, Labels: map[string]string{},
 	}
 	switch {
 	case f.chroot && f.view:
 		return usage(cmd, "--chroot and --host-view are two ways to go")
 	case f.chroot:
-		o.How = node.Chroot
+		o.Entry = node.Chroot
 	case f.view:
-		o.How = node.View
+		o.Entry = node.View
 	}
 	switch {
 	case !slices.Contains(node.Profiles(), f.profile):
@@ -268,7 +268,7 @@ func (f *nodeFlags) planPod(cmd *cobra.Command, p *nodePlan) error {
 		switch {
 		case !ok || len(validation.IsQualifiedName(key)) > 0 || len(validation.IsValidLabelValue(value)) > 0:
 			return usage(cmd, "--label "+strconv.Quote(label)+" is no KEY=VALUE that a label can be")
-		case node.Reserved(key):
+		case node.IsReservedLabel(key):
 			return usage(cmd, "--label "+key+": by this one kshell knows its own pods")
 		}
 		o.Labels[key] = value
@@ -291,7 +291,7 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 	if !p.image {
 		p.options.Image = mine(settings.NodeImage).Value
 	}
-	p.options.By, p.options.From = whoami()
+	p.options.CreatedBy, p.options.CreatedFrom = whoami()
 	p.options.Env = terminalEnv(os.Environ())
 	s, err := a.newNodeShells(kube, p)
 	if err != nil {

@@ -30,15 +30,15 @@ type visit struct {
 	id       string // of this kshell among the clients of the shell
 	job      *job
 	session  *stream.Session
-	tape     *node.Tape
-	received counter   // counts the output of the stream, on its way to the tape
-	again    bool      // not the first connection to the shell
-	outage   bool      // this connection follows one that was lost
-	end      *node.End // how the shell ended; nil until that is known
-	gone     bool      // the pod no longer exists
+	tape     *node.Replay
+	received counter           // counts the output of the stream, on its way to the tape
+	again    bool              // not the first connection to the shell
+	outage   bool              // this connection follows one that was lost
+	end      *node.Termination // how the shell ended; nil until that is known
+	gone     bool              // the pod no longer exists
 
-	heard   chan node.End  // how the shell ended, from a watch; closed when the watch ends
-	marking sync.WaitGroup // goroutines that print marks, watch the pod, or detach
+	heard   chan node.Termination // how the shell ended, from a watch; closed when the watch ends
+	marking sync.WaitGroup        // goroutines that print marks, watch the pod, or detach
 	unmark  context.CancelFunc
 }
 
@@ -62,20 +62,20 @@ func (p *nodePod) attend(ctx context.Context, at place, back bool) (*job, error)
 		return nil, err
 	}
 	v := &visit{
-		nodePod: p, client: client, pods: pods, id: rand.Text(), job: j, tape: &node.Tape{To: &j.screen}, unmark: func() {}, again: back,
-		heard: make(chan node.End, 1),
+		nodePod: p, client: client, pods: pods, id: rand.Text(), job: j, tape: &node.Replay{Output: &j.screen}, unmark: func() {}, again: back,
+		heard: make(chan node.Termination, 1),
 	}
-	v.tape.Gap = v.missing
-	sign := node.Beat(false, v.id)
+	v.tape.OnGap = v.missing
+	sign := node.HeartbeatCommand(false, v.id)
 	if back {
 		if err := v.reach(ctx, sign); err != nil {
 			return j, err
 		}
-		v.tape.Tail(historyLines)
+		v.tape.StartAtTail(historyLines)
 	}
 	p.here.Store(v)
 	p.notice.Note("what the shell prints is written to the container's log on the node (--no-log: it is not)")
-	defer j.alive(ctx, p.options.Stale, sign)()
+	defer j.alive(ctx, p.options.HeartbeatTimeout, sign)()
 	return j, v.run(ctx)
 }
 
@@ -88,7 +88,7 @@ func (p *nodePod) clientsBeside(j *job) (*node.Client, *pod.Client, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	client.Ignored = p.selectorsIgnored
+	client.OnIgnoredSelector = p.selectorsIgnored
 	pods, err := j.podClient(j.beside)
 	if err != nil {
 		return nil, nil, err
@@ -124,9 +124,9 @@ func (v *visit) run(ctx context.Context) error {
 	defer leaving(nil)
 	s := j.newSession(func(at place) stream.Request { return at.attachRequest(j.plan.offer) })
 	v.session = s
-	v.tape.Lost = s.Drop
+	v.tape.OnUnreachable = s.Drop
 	s.Dial, s.Judge = v.dial(s.Dial), v.judge
-	v.tape.Log = func(ctx context.Context, from node.From, follow bool) (io.ReadCloser, error) {
+	v.tape.Log = func(ctx context.Context, from node.LogStart, follow bool) (io.ReadCloser, error) {
 		return v.client.Log(ctx, v.pod, from, follow)
 	}
 	k := &keys{job: j, session: s, input: input, leave: leaving, start: time.Now()}
@@ -168,7 +168,7 @@ func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (lea
 	}
 	v.received.Writer = v.tape
 	s.Stdout = &v.received
-	v.tape.To = tee{v.tape.To, k.lines.Wrote}
+	v.tape.Output = tee{v.tape.Output, k.lines.Wrote}
 	k.lines.SameShell, k.lines.Withheld = true, k.withheld
 	release := k.hold(t, s, &gap{job: j, same: true})
 	connected := s.OnOpen
@@ -205,8 +205,8 @@ func (v *visit) arrive(ctx context.Context) error {
 	if !v.keep.Load() {
 		return nil
 	}
-	if err := v.reach(ctx, node.Return()); err != nil {
-		v.notice.WarnAlways("pod %s may end by itself after %v unless a client attaches to it", v.pod.Name, v.options.Stale)
+	if err := v.reach(ctx, node.ReattachCommand()); err != nil {
+		v.notice.WarnAlways("pod %s may end by itself after %v unless a client attaches to it", v.pod.Name, v.options.HeartbeatTimeout)
 		return err
 	}
 	v.keep.Store(false)
@@ -237,7 +237,7 @@ const (
 // marks are printed into the shell's terminal until one has come through.
 func (v *visit) join(ctx context.Context, s *stream.Session) {
 	id := rand.Text()
-	v.tape.Expect(ctx, id)
+	v.tape.ExpectMark(ctx, id)
 	joined, again := v.tape.Joined(), v.again
 	v.again = true
 	ctx, v.unmark = context.WithTimeout(ctx, joining)
@@ -245,7 +245,7 @@ func (v *visit) join(ctx context.Context, s *stream.Session) {
 		defer v.cleanup.OnPanic()
 		var err error
 		for i := 0; ; i++ {
-			mark := node.Mark(v.id, fmt.Sprintf("%s-%d", id, i))
+			mark := node.MarkCommand(v.id, fmt.Sprintf("%s-%d", id, i))
 			err = within(ctx, markLimit, func(ctx context.Context) error { return v.job.quietly(ctx, v.job.at, mark) })
 			if refusedForGood(err) {
 				break
@@ -269,7 +269,7 @@ func (v *visit) join(ctx context.Context, s *stream.Session) {
 			break
 		}
 		v.notice.Detail("no mark can be made in what the shell prints: %v", err)
-		v.tape.GiveUp(id)
+		v.tape.SkipMark(id)
 		s.Redraw()
 		v.notice.Note("output from before this connection may be missing; press Enter for a prompt")
 	})
@@ -285,7 +285,7 @@ func refusedForGood(err error) bool {
 func (v *visit) detach(ctx context.Context, leave context.CancelCauseFunc) {
 	v.marking.Go(func() {
 		defer v.cleanup.OnPanic()
-		switch err := v.reach(ctx, node.Detach()); {
+		switch err := v.reach(ctx, node.DetachCommand()); {
 		case err == nil:
 			leave(errDetached)
 		case ctx.Err() == nil: // the session has not ended in between
@@ -326,7 +326,7 @@ func (v *visit) hear(ctx context.Context) {
 		if p == nil || p.UID != v.pod.UID {
 			return deleted || p != nil
 		}
-		end, over := node.EndOf(p)
+		end, over := node.TerminationOf(p)
 		if over {
 			v.heard <- end
 		}
@@ -336,7 +336,7 @@ func (v *visit) hear(ctx context.Context) {
 
 // lastWords returns how the shell ended if the watch saw it, for a pod that is
 // deleted or being deleted; else nil.
-func (v *visit) lastWords(ctx context.Context) *node.End {
+func (v *visit) lastWords(ctx context.Context) *node.Termination {
 	select {
 	case end, ok := <-v.heard:
 		if ok {
@@ -362,7 +362,7 @@ func (v *visit) othersStay(ctx context.Context) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if v.job.quietly(ctx, v.job.at, node.Leave(v.id)) != nil {
+	if v.job.quietly(ctx, v.job.at, node.LeaveCommand(v.id)) != nil {
 		return false
 	}
 	if !v.keep.Load() {
@@ -385,7 +385,7 @@ func (v *visit) ask(ctx context.Context) bool {
 	case err != nil:
 		return false
 	default:
-		end, over := node.EndOf(now)
+		end, over := node.TerminationOf(now)
 		if over {
 			v.end = &end
 		}
@@ -436,7 +436,7 @@ func (v *visit) conclude(ctx context.Context, err error) error {
 	case v.end != nil:
 		reading, cancel := context.WithTimeout(ctx, askOnce)
 		defer cancel()
-		if missing := v.tape.Rest(reading); missing != nil && ctx.Err() == nil && !v.gone && !v.end.Deleted {
+		if missing := v.tape.WriteRest(reading); missing != nil && ctx.Err() == nil && !v.gone && !v.end.Deleted {
 			v.notice.WarnAlways("%s: the end of the output may be missing", missing)
 		}
 		return v.verdict()

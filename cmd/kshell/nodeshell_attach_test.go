@@ -26,7 +26,7 @@ func addDetachedShell(t *testing.T, s *sandbox.Server, by, from string, change .
 	t.Helper()
 	p := node.Pod(node.Options{
 		Node: "node1", Name: node.Name("node1"), Namespace: "default", Image: sandbox.NodeImage, Shell: true, Detached: true,
-		TTL: ttlDefault, Stale: staleDefault, Waits: time.Minute, By: by, From: from, At: time.Now(),
+		TTL: ttlDefault, HeartbeatTimeout: staleDefault, StartTimeout: time.Minute, CreatedBy: by, CreatedFrom: from, CreatedAt: time.Now(),
 	})
 	for _, f := range change {
 		f(p)

@@ -88,14 +88,14 @@ func listed(p *corev1.Pod, now time.Time) []string {
 	if p.DeletionTimestamp != nil {
 		status = "Terminating"
 	}
-	if left := facts.TTL - now.Sub(p.CreationTimestamp.Time); !node.Over(p) && left > 0 {
+	if left := facts.TTL - now.Sub(p.CreationTimestamp.Time); !node.HasEnded(p) && left > 0 {
 		ends = duration.HumanDuration(left)
 	}
 	kind := "command"
 	if facts.Shell {
 		kind = "shell"
 	}
-	row := []string{p.Name, p.Spec.NodeName, kind, status, facts.By, facts.From, duration.HumanDuration(now.Sub(p.CreationTimestamp.Time)), ends}
+	row := []string{p.Name, p.Spec.NodeName, kind, status, facts.CreatedBy, facts.CreatedFrom, duration.HumanDuration(now.Sub(p.CreationTimestamp.Time)), ends}
 	for i, cell := range row {
 		if row[i] = notice.Clean(cell); cell == "" {
 			row[i] = "-"
@@ -214,14 +214,14 @@ func (s *nodeShells) comeBack(ctx context.Context) error {
 		return err
 	}
 	facts := node.FactsOf(found)
-	if _, over := node.EndOf(found); over {
+	if _, over := node.TerminationOf(found); over {
 		return fmt.Errorf("the shell of pod %s has ended", found.Name)
 	}
 	if err := s.mayAttach(ctx, found, facts, named); err != nil {
 		return err
 	}
 	p := &nodePod{nodeShells: s, notice: s.notice, pod: found}
-	p.options = node.Options{Node: found.Spec.NodeName, TTL: facts.TTL, Stale: facts.Stale}
+	p.options = node.Options{Node: found.Spec.NodeName, TTL: facts.TTL, HeartbeatTimeout: facts.HeartbeatTimeout}
 	p.keep.Store(true) // until we are there
 	p.release = s.cleanup.Register(p.remove)
 	defer p.remove()
@@ -234,7 +234,7 @@ func (s *nodeShells) comeBack(ctx context.Context) error {
 // user first, unless the user named the pod or the annotations name this user
 // and host.
 func (s *nodeShells) mayAttach(ctx context.Context, p *corev1.Pod, facts node.Facts, named bool) error {
-	by, from := s.plan.options.By, s.plan.options.From
+	by, from := s.plan.options.CreatedBy, s.plan.options.CreatedFrom
 	if named || facts.ClaimsCreator(by, from) {
 		s.notice.Note("attaching to pod %s on node %s, %s", p.Name, p.Spec.NodeName, madeBy(facts))
 		return nil
@@ -256,10 +256,10 @@ func (s *nodeShells) mayAttach(ctx context.Context, p *corev1.Pod, facts node.Fa
 
 // madeBy returns who created a pod, according to its annotations.
 func madeBy(facts node.Facts) string {
-	if facts.By == "" && facts.From == "" {
+	if facts.CreatedBy == "" && facts.CreatedFrom == "" {
 		return "made by an unknown user (its annotations name none)"
 	}
-	return "made by " + userAt(facts.By, facts.From) + " (according to its annotations)"
+	return "made by " + userAt(facts.CreatedBy, facts.CreatedFrom) + " (according to its annotations)"
 }
 
 // userAt returns "NAME from HOST".
@@ -277,7 +277,7 @@ func (s *nodeShells) running(ctx context.Context) (p *corev1.Pod, named bool, er
 			return nil, false, notice.WithHint(notice.WithMessage(err, err.Error()), s.plan.exec.path+" list -A")
 		case err != nil:
 			return nil, false, err
-		case !node.Ours(p) || !node.FactsOf(p).Shell:
+		case !node.IsNodeShell(p) || !node.FactsOf(p).Shell:
 			return nil, false, notice.WithHint(fmt.Errorf("pod %s does not run a node shell that can be attached to", p.Name), s.plan.exec.path+" list")
 		}
 		return p, true, nil

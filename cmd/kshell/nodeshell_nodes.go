@@ -162,7 +162,7 @@ func (s *nodeShells) enter(ctx context.Context, m *many, i int) (command []strin
 		fail(err)
 		return nil, p.remove
 	}
-	stop := signs.alive(ctx, p.options.Stale, node.Beat(p.options.Windows, ""))
+	stop := signs.alive(ctx, p.options.HeartbeatTimeout, node.HeartbeatCommand(p.options.Windows, ""))
 	return p.options.Command(m.plan.command), func() {
 		stop()
 		p.remove()

@@ -43,7 +43,7 @@ func (a *app) newNodeShells(kube *kubeconfig.Connection, p *nodePlan) (*nodeShel
 	if err != nil {
 		return nil, err
 	}
-	client.Ignored = a.selectorsIgnored
+	client.OnIgnoredSelector = a.selectorsIgnored
 	way, err := newRoad(kube.Config, a.notice, false)
 	if err != nil {
 		return nil, err
@@ -59,13 +59,13 @@ const lookingAt = 10 * time.Second
 // user may read it; nodes that cannot be read count as Linux.
 func (s *nodeShells) look(ctx context.Context, n *notice.Printer, name string) (node.Options, error) {
 	o := s.plan.options
-	o.Node, o.Name, o.At = name, node.Name(name), time.Now()
+	o.Node, o.Name, o.CreatedAt = name, node.Name(name), time.Now()
 	ctx, cancel := context.WithTimeout(ctx, lookingAt)
 	defer cancel()
 	found, err := s.client.Node(ctx, name)
-	var unseen *node.LookError
+	var unseen *node.LookupError
 	switch {
-	case errors.As(err, &unseen) && unseen.Unknown():
+	case errors.As(err, &unseen) && unseen.NotFound():
 		return o, err
 	case err != nil:
 		n.Detail("node %s was not looked at, and is taken for one of Linux: %s", name, err)
@@ -185,7 +185,7 @@ func (s *nodeShells) open(ctx context.Context, n *notice.Printer, name string) (
 	}
 	p.remove()
 	n.Detail("node %s refuses mount propagation because its root is a private mount: the pod is created again without it", name)
-	if o.Follows() {
+	if o.NeedsPropagation() {
 		n.Note("file systems that are mounted on node %s from now on are not visible here: the node's root is a private mount", name)
 	}
 	o.Name, o.NoPropagation = node.Name(name), true
@@ -210,7 +210,7 @@ func (s *nodeShells) create(ctx context.Context, n *notice.Printer, o node.Optio
 	defer cancel()
 	made, err := s.client.Create(asking, wanted)
 	var refused *node.CreateError
-	if errors.As(err, &refused) && refused.Cause == node.Demand {
+	if errors.As(err, &refused) && refused.Cause == node.QuotaNeedsResources {
 		n.Detail("%s: asking for --cpu %s and --memory %s", err, s.plan.cpu, s.plan.memory)
 		if wanted, err = node.WithResources(wanted, s.plan.cpu, s.plan.memory); err == nil {
 			made, err = s.client.Create(asking, wanted)
@@ -234,13 +234,13 @@ const lostAfter = 500 * time.Millisecond
 // confirm it, and warns if the pod may be left.
 func (p *nodePod) lost(wanted *corev1.Pod, err error) {
 	var refused *node.CreateError
-	if !errors.As(err, &refused) || refused.Answered() || refused.Unsent() {
+	if !errors.As(err, &refused) || refused.Rejected() || refused.NotSent() {
 		return
 	}
 	ctx, cancel := p.cleanup.Context()
 	defer cancel()
 	found, err := p.client.Get(ctx, wanted.Namespace, wanted.Name)
-	if apierrors.IsNotFound(err) && !refused.Failed() && sleep(ctx, lostAfter) { // it may still be created
+	if apierrors.IsNotFound(err) && !refused.ServerFailed() && sleep(ctx, lostAfter) { // it may still be created
 		found, err = p.client.Get(ctx, wanted.Namespace, wanted.Name)
 	}
 	if err == nil { // no other pod has the name
@@ -249,10 +249,10 @@ func (p *nodePod) lost(wanted *corev1.Pod, err error) {
 	switch {
 	case err == nil:
 		p.notice.Detail("pod %s was deleted", wanted.Name)
-	case apierrors.IsNotFound(err) && refused.Failed():
+	case apierrors.IsNotFound(err) && refused.ServerFailed():
 		p.notice.Detail("pod %s was not created", wanted.Name)
 	default:
-		span := p.options.Stale
+		span := p.options.HeartbeatTimeout
 		if p.options.Detached {
 			span = p.options.TTL
 		}
@@ -281,7 +281,7 @@ func (s *nodeShells) explainCreate(ctx context.Context, err error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, reviewing)
 	defer cancel()
-	say, silent, unseen := s.client.Allowing(ctx)
+	say, silent, unseen := s.client.PrivilegedNamespaces(ctx)
 	hint := refused.Hint()
 	switch {
 	case unseen != nil:
@@ -342,7 +342,7 @@ func (p *nodePod) remove() {
 			err = errUnansweredDelete
 		}
 		p.notice.WarnAlways("pod %s in namespace %s could not be deleted: %s; the pod ends by itself %s after the last heartbeat, and at %s at the latest",
-			p.pod.Name, p.pod.Namespace, err, p.options.Stale, p.pod.CreationTimestamp.Add(p.options.TTL).Format(time.TimeOnly))
+			p.pod.Name, p.pod.Namespace, err, p.options.HeartbeatTimeout, p.pod.CreationTimestamp.Add(p.options.TTL).Format(time.TimeOnly))
 		p.notice.Hint("kubectl delete pod %s -n %s", p.pod.Name, p.pod.Namespace)
 		return
 	}
@@ -420,7 +420,7 @@ func (p *nodePod) run(ctx context.Context, a *app, at place) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer j.alive(ctx, p.options.Stale, node.Beat(p.options.Windows, ""))()
+	defer j.alive(ctx, p.options.HeartbeatTimeout, node.HeartbeatCommand(p.options.Windows, ""))()
 	return j, j.refused(ctx, j.run(ctx))
 }
 

@@ -239,7 +239,7 @@ func TestHowAShellHasEndedIsHeardThoughItsPodIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := place{"default", "shell", node.Container, &pod.Found{Pod: p, Container: node.Container}}
-	v := &visit{nodePod: &nodePod{nodeShells: shells, pod: p}, client: shells.client, pods: shells.pods, job: &job{app: shells.app, cfg: target.Config, at: at}, heard: make(chan node.End, 1)}
+	v := &visit{nodePod: &nodePod{nodeShells: shells, pod: p}, client: shells.client, pods: shells.pods, job: &job{app: shells.app, cfg: target.Config, at: at}, heard: make(chan node.Termination, 1)}
 	before := s.Stats().Requests
 	v.marking.Go(func() { v.hear(t.Context()) })
 	for s.Stats().Requests < before+2 { // the pod was seen, and is watched
@@ -255,7 +255,7 @@ func TestHowAShellHasEndedIsHeardThoughItsPodIsGone(t *testing.T) {
 	for !v.ask(t.Context()) {
 		time.Sleep(time.Millisecond)
 	}
-	if want := (node.End{Code: 7}); v.end == nil || *v.end != want {
+	if want := (node.Termination{Code: 7}); v.end == nil || *v.end != want {
 		t.Errorf("%+v, want %+v", v.end, want)
 	}
 }

@@ -250,7 +250,7 @@ func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.S
 	g := j.guarded(ctx, s)
 	if shell != nil {
 		s.Judge = j.doubting(shell, s.Judge)
-		s.Stdout, s.Proof = shell.On(&j.screen), proof
+		s.Stdout, s.Proof = shell.Output(&j.screen), proof
 	}
 	release := k.hold(t, s, &gap{job: j})
 	connected := s.OnOpen

@@ -74,7 +74,7 @@ func carried(environ []string) []string {
 		case name == "TERM", name == "COLORTERM":
 			known = append(known, v)
 		case name == "LANG", strings.HasPrefix(name, "LC_") && variable.MatchString(name):
-			known = append(known, exact.IfLocale+v)
+			known = append(known, exact.IfLocaleExists+v)
 		}
 	}
 	return known
@@ -115,7 +115,7 @@ var errNoSurroundings = notice.WithHint(
 
 // errSurroundings returns why the command was not started with --env or --workdir.
 func errSurroundings(state exact.State) error {
-	if state != exact.Unstarted {
+	if state != exact.NotStarted {
 		return errNoSurroundings
 	}
 	return notice.WithHint(
@@ -142,11 +142,11 @@ func (j *job) inShell(ctx context.Context) (tried bool, err error) {
 	state := shell.State()
 	why := obstacle(state, err)
 	switch {
-	case state == exact.Nowhere:
+	case state == exact.NoDirectory:
 		return true, errors.New(why)
-	case state == exact.Missing && !j.plan.around.none():
+	case state == exact.NoCommand && !j.plan.around.none():
 		return true, explain(errMissing, j.plan, j.at, false)
-	case state == exact.Unstarted && !j.plan.around.none():
+	case state == exact.NotStarted && !j.plan.around.none():
 		return true, errSurroundings(state)
 	case why != "":
 		j.notice.Detail("the shell is opened without kshell's script: %s", why)
@@ -187,7 +187,7 @@ func (j *job) attended(ctx context.Context, s *stream.Session, shell *exact.Shel
 	}
 	left := ctx.Err() != nil || nobodyThere(err)
 	if shell != nil && !j.plan.exact.keep && left && k.opened == j.at {
-		j.sweep(ctx, j.at, shell.HangUp())
+		j.sweep(ctx, j.at, shell.HangUpCommand())
 	}
 	return ending(ctx, k.gap.givenUp(err))
 }
@@ -206,7 +206,7 @@ func nobodyThere(err error) bool {
 // new one starts. It does nothing if the new shell is in another container, where
 // the old process ID is meaningless.
 func (j *job) hangUpOld(ctx context.Context, shell *exact.Shell, k *keys) {
-	old, at := shell.HangUp(), k.opened
+	old, at := shell.HangUpCommand(), k.opened
 	shell.Reset()
 	if old != nil && !j.plan.exact.keep && at == j.at {
 		j.clearing.Go(func() {

@@ -30,7 +30,7 @@ func (j *job) stuck(ctx context.Context) error {
 		return ended
 	}
 	var exit *stream.ExitError
-	switch err := j.quietly(ctx, j.at, exact.Probe()); {
+	switch err := j.quietly(ctx, j.at, exact.ProbeCommand()); {
 	case err == nil: // it runs
 	case errors.As(err, &exit) && exit.Code == exact.NoneLeft:
 		return errNeverSaid

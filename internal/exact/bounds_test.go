@@ -37,7 +37,7 @@ func TestLeftover_PipeCapacity(t *testing.T) {
 		r := New(Options{})
 		_ = deliver(r.Stderr(), lead+r.mark+running+"\n")
 		r.in.bytes = size
-		if got := r.Leftover(); (got != nil) != (size > pipe) {
+		if got := r.TerminateCommand(); (got != nil) != (size > pipe) {
 			t.Errorf("after %d bytes of input: %q", size, got)
 		}
 	}
@@ -62,8 +62,8 @@ func TestShell_Alive(t *testing.T) {
 		wordRunning + "99999999999": nil,
 	} {
 		s := NewShell(nil, "")
-		_, _ = s.On(io.Discard).Write([]byte(lead + s.mark + message + "\n"))
-		if got := s.Alive(); !slices.Equal(got, want) {
+		_, _ = s.Output(io.Discard).Write([]byte(lead + s.mark + message + "\n"))
+		if got := s.AliveCommand(); !slices.Equal(got, want) {
 			t.Errorf("after the message %q: %q, want %q", message, got, want)
 		}
 	}

@@ -205,10 +205,10 @@ func TestStateFollowsTheWords(t *testing.T) {
 			{"err", "ended 0", ErrEnded, Ended, 0},
 		},
 		"the largest code":       {{"err", running, nil, Running, 0}, {"err", "ended 255", nil, Running, 0}, {"out", "ended 255", ErrEnded, Ended, 255}},
-		"no such command":        {{"out", "ended missing", nil, Unknown, 0}, {"err", "ended missing", ErrEnded, Missing, 0}},
-		"no tool that counts":    {{"out", "ended unable", nil, Unknown, 0}, {"err", "ended unable", ErrEnded, Unable, 0}},
-		"nothing was started":    {{"out", "ended failed", nil, Unknown, 0}, {"err", "ended failed", ErrEnded, Unstarted, 0}},
-		"a code without a start": {{"out", "ended 2", nil, Unknown, 0}, {"err", "ended 2", ErrEnded, Unstarted, 0}},
+		"no such command":        {{"out", "ended missing", nil, Unknown, 0}, {"err", "ended missing", ErrEnded, NoCommand, 0}},
+		"no tool that counts":    {{"out", "ended unable", nil, Unknown, 0}, {"err", "ended unable", ErrEnded, Unsupported, 0}},
+		"nothing was started":    {{"out", "ended failed", nil, Unknown, 0}, {"err", "ended failed", ErrEnded, NotStarted, 0}},
+		"a code without a start": {{"out", "ended 2", nil, Unknown, 0}, {"err", "ended 2", ErrEnded, NotStarted, 0}},
 		"the command's side failed": {
 			{"err", running, nil, Running, 0},
 			{"err", "ended failed", nil, Running, 0},
@@ -339,13 +339,13 @@ func TestComplaintOfAShellIsKeptApartAndShort(t *testing.T) {
 	complaint := "sh: 1: kshell: Syntax error" + lead
 	_ = deliver(f.Stderr(), complaint+strings.Repeat("!", 1<<20), slices.Repeat([]int{7}, 1000)...)
 	_ = deliver(f.Stderr(), f.said(running)+"the command's")
-	if got := f.Complaint(); !strings.HasPrefix(got, complaint) || len(got) != maxEarly {
+	if got := f.ShellError(); !strings.HasPrefix(got, complaint) || len(got) != maxEarly {
 		t.Errorf("complaint: %d bytes, %.40q", len(got), got)
 	}
 	if got := f.stderr.String(); got != "the command's" {
 		t.Errorf("stderr: %q", got)
 	}
-	if len(New(Options{}).Complaint()) != 0 {
+	if len(New(Options{}).ShellError()) != 0 {
 		t.Error("a run that has not begun complains")
 	}
 }

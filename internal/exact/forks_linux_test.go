@@ -90,8 +90,8 @@ func TestForkFailure_NoFalseResult(t *testing.T) {
 		switch state := r.ends(); {
 		case state == Ended:
 			r.wants(7, "ran\n")
-		case state != Unstarted, forks > 4, r.stdout.Len() > 0:
-			t.Errorf("state %d, stdout %q; want Ended (%d) or, with up to 4 forks, Unstarted (%d) and nothing", state, &r.stdout, Ended, Unstarted)
+		case state != NotStarted, forks > 4, r.stdout.Len() > 0:
+			t.Errorf("state %d, stdout %q; want Ended (%d) or, with up to 4 forks, NotStarted (%d) and nothing", state, &r.stdout, Ended, NotStarted)
 		}
 	})
 }
@@ -106,7 +106,7 @@ func TestForkFailure_InputEndsOnlyAtItsEnd(t *testing.T) {
 			r.wants(0, string(in))
 		case forks > 6:
 			t.Errorf("state %d with %d forks", state, forks)
-		case state == Unstarted && r.stdout.Len() == 0, state == Failed:
+		case state == NotStarted && r.stdout.Len() == 0, state == Failed:
 		default:
 			t.Errorf("state %d, %d bytes on stdout", state, r.stdout.Len())
 		}
@@ -134,7 +134,7 @@ func TestForkFailure_NoPartialFile(t *testing.T) {
 				t.Errorf("%s: code 0, and there is no file; stderr %q", script, &r.stderr)
 			case state == Ended && code != 0 && !strings.Contains(r.stderr.String(), "ork"): // the command's own fork failed
 				t.Errorf("%s: code %d; stderr %q", script, code, &r.stderr)
-			case state != Ended && (forks > 7 || state != Unstarted && state != Failed):
+			case state != Ended && (forks > 7 || state != NotStarted && state != Failed):
 				t.Errorf("%s: state %d", script, state)
 			}
 		}
@@ -145,14 +145,14 @@ func TestForkFailure_Terminal(t *testing.T) {
 	atLimits(t, func(t *testing.T, shell shell, forks int) {
 		s := NewShell(nil, "")
 		var out bytes.Buffer
-		terminal := s.On(&out)
+		terminal := s.Output(&out)
 		command := s.Command(sh("echo ran; exit 5"))
 		cmd := &exec.Cmd{Path: shell.path, Args: command, Env: shell.env, Stdout: terminal, Stderr: terminal}
 		limited(t, forks)(&remote{cmd: cmd})
 		_ = cmd.Run() // the outcome is in cmd.ProcessState
 		switch code := cmd.ProcessState.ExitCode(); {
 		case s.State() == Running && out.String() == "ran\n" && code == 5:
-		case s.State() != Unstarted || out.Len() > 0 || forks > 1:
+		case s.State() != NotStarted || out.Len() > 0 || forks > 1:
 			t.Errorf("state %d, code %d, output %q", s.State(), code, &out)
 		}
 	})

@@ -132,7 +132,7 @@ func (sh shell) onTerminal(t *testing.T, of, given, args []string) string {
 	s := NewShell(given, "")
 	var out, complaints bytes.Buffer // separate, because bash prints warnings about its environment
 	cmd := exec.CommandContext(t.Context(), sh.path, s.Command(args)[1:]...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = slices.Concat(sh.env, of), &out, s.On(&complaints)
+	cmd.Env, cmd.Stdout, cmd.Stderr = slices.Concat(sh.env, of), &out, s.Output(&complaints)
 	var exit *exec.ExitError
 	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
@@ -150,7 +150,7 @@ func TestNames_WithoutEnv(t *testing.T) {
 			given := with(names, "5")
 			r := shell.run(t, Options{Env: given}, []string{"/bin/cat", "/proc/self/environ"}, withEnv(path))
 			switch state, code := r.State(); state {
-			case Unstarted:
+			case NotStarted:
 			case Ended:
 				got := split(r.stdout.String())
 				for _, v := range given {
@@ -188,8 +188,8 @@ func TestNames_Path(t *testing.T) {
 			r := shell.run(t, Options{Env: []string{"PATH=/no/such", "A=1", "PATH=" + dir}}, []string{"tool"}, withEnv(tools...))
 			r.wants(4, "found\n")
 			r = shell.run(t, Options{Env: []string{"PATH=/no/such"}}, []string{"true"}, withEnv(tools...))
-			if state, _ := r.State(); state != Missing {
-				t.Errorf("state %d, want Missing (%d)", state, Missing)
+			if state, _ := r.State(); state != NoCommand {
+				t.Errorf("state %d, want NoCommand (%d)", state, NoCommand)
 			}
 		}
 	})
@@ -201,8 +201,8 @@ func TestDirectory_NameLikeAnOption(t *testing.T) {
 			dir := t.TempDir()
 			env := append(slices.Clone(shell.env), "OLDPWD=/", "CDPATH=/", "HOME=/")
 			r := shell.run(t, Options{Dir: name}, []string{"true"}, withDir(dir), withEnv(env...))
-			if state, _ := r.State(); state != Nowhere {
-				t.Errorf("%q: state %d, want Nowhere", name, state)
+			if state, _ := r.State(); state != NoDirectory {
+				t.Errorf("%q: state %d, want NoDirectory", name, state)
 			}
 			if err := exec.Command("mkdir", "--", dir+"/"+name).Run(); err != nil {
 				t.Fatal(err)

@@ -25,13 +25,13 @@ type Options struct {
 	Env []string
 	// Dir is the command's working directory; empty means the container's.
 	Dir string
-	// Keep lets the command continue when the client disconnects. Otherwise the
+	// KeepRunning lets the command continue when the client disconnects. Otherwise the
 	// command's process group is sent TERM, and KILL when the command has ended or
 	// after 5 seconds.
-	Keep bool
-	// Whole ends the command, even with Keep, if the client disconnects before all
+	KeepRunning bool
+	// EndIfInputCut ends the command, even with KeepRunning, if the client disconnects before all
 	// input was sent: the command never takes a part of its input for the whole.
-	Whole bool
+	EndIfInputCut bool
 }
 
 // State is the progress or the outcome of a command.
@@ -41,20 +41,20 @@ const (
 	// Unknown means that the script has reported nothing yet. As far as is known,
 	// the command was not started.
 	Unknown State = iota
-	// Unable means that the script does not support the container: its shell is
+	// Unsupported means that the script does not support the container: its shell is
 	// mksh, or it has no tool that can count input (neither dd nor head is
 	// suitable). The command was not started.
-	Unable
-	// Nowhere means that Options.Dir is not a directory, or may not be entered. The
+	Unsupported
+	// NoDirectory means that Options.Dir is not a directory, or may not be entered. The
 	// command was not started.
-	Nowhere
-	// Missing means that the command does not exist or is not executable. It was
+	NoDirectory
+	// NoCommand means that the command does not exist or is not executable. It was
 	// not started.
-	Missing
-	// Unstarted means that the script could not start one of its processes, for
+	NoCommand
+	// NotStarted means that the script could not start one of its processes, for
 	// example in a container at its process limit, or could not set a variable of
 	// Options.Env. The command was not started.
-	Unstarted
+	NotStarted
 	// Running means that the command was started, and its end was not reported.
 	Running
 	// Failed means that the script lost or could not start one of its processes
@@ -141,24 +141,24 @@ func (r *Run) State() (State, int) {
 // the input and its end whether the command reads it or not.
 const pipe = 64 << 10
 
-// Leftover returns what has to be run in the same container to end the command
+// TerminateCommand returns what has to be run in the same container to end the command
 // after a session that ended before the command; nil if nothing has to be run. The
 // script ends the command when its own stdin ends, but it does not reach that end
 // while the command leaves input unread.
-func (r *Run) Leftover() []string {
+func (r *Run) TerminateCommand() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	sent, whole := r.in.sent()
-	keep := r.options.Keep && (whole || !r.options.Whole)
+	keep := r.options.KeepRunning && (whole || !r.options.EndIfInputCut)
 	if _, err := strconv.ParseUint(r.group, 10, 31); err != nil || r.state != Running || keep || sent <= pipe {
 		return nil
 	}
 	return []string{"sh", "-c", "kill -TERM -" + r.group}
 }
 
-// Complaint returns what the remote wrote to stderr before the script started,
+// ShellError returns what the remote wrote to stderr before the script started,
 // which is an error of the shell itself. It is at most 1 KiB long and unfiltered.
-func (r *Run) Complaint() string { return string(r.err.early) }
+func (r *Run) ShellError() string { return string(r.err.early) }
 
 // The messages of the script.
 const (
@@ -214,13 +214,13 @@ func (r *Run) end() {
 		r.state = Failed
 	case r.state == Running:
 	case how == wordUnable:
-		r.state = Unable
+		r.state = Unsupported
 	case how == wordMissing:
-		r.state = Missing
+		r.state = NoCommand
 	case how == wordNowhere:
-		r.state = Nowhere
+		r.state = NoDirectory
 	case how == wordFailed, err == nil:
-		r.state = Unstarted
+		r.state = NotStarted
 	}
 }
 

@@ -23,9 +23,9 @@ func TestLeftoverIsForWhatTheScriptCannotSee(t *testing.T) {
 		"much input":                  {full, Options{}, running, "", true},
 		"a pipe holds it":             {short, Options{}, running, "", false},
 		"no input":                    {nil, Options{}, running, "", false},
-		"kept":                        {full, Options{Keep: true}, running, "", false},
-		"kept, whole, all was sent":   {full, Options{Keep: true, Whole: true}, running, "", false},
-		"kept, whole, its end is not": {broken, Options{Keep: true, Whole: true}, running, "", true},
+		"kept":                        {full, Options{KeepRunning: true}, running, "", false},
+		"kept, whole, all was sent":   {full, Options{KeepRunning: true, EndIfInputCut: true}, running, "", false},
+		"kept, whole, its end is not": {broken, Options{KeepRunning: true, EndIfInputCut: true}, running, "", true},
 		"it has ended":                {full, Options{}, running, "ended 1", false},
 		"half of its end is here":     {full, Options{}, running, "half", true},
 		"no process group":            {full, Options{}, wordRunning + "1; rm -r /", "", false},
@@ -52,7 +52,7 @@ func TestLeftoverIsForWhatTheScriptCannotSee(t *testing.T) {
 					_ = deliver(r.Stdout(), said(test.end))
 				}
 				r.Cancel()
-				got := r.Leftover()
+				got := r.TerminateCommand()
 				if (got != nil) != test.want {
 					t.Errorf("to be run: %q, want something: %t", got, test.want)
 				}

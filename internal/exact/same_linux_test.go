@@ -128,8 +128,8 @@ func TestMissingCommandIsMissing(t *testing.T) {
 			"feed", "serve", "found", "tell", "unpack", "finish", "as_it_is", "lines", "others", "k_n", "*", "a b", "$x",
 		} {
 			r := shell.run(t, Options{Stdin: &endless{}}, []string{name}, withDir(dir), withEnv(env...))
-			if state, _ := r.State(); state != Missing || r.stdout.Len()+r.stderr.Len() > 0 {
-				t.Errorf("%q: state %d, want Missing (%d); %q, %q", name, state, Missing, &r.stdout, &r.stderr)
+			if state, _ := r.State(); state != NoCommand || r.stdout.Len()+r.stderr.Len() > 0 {
+				t.Errorf("%q: state %d, want NoCommand (%d); %q, %q", name, state, NoCommand, &r.stdout, &r.stderr)
 			}
 		}
 	})
@@ -199,8 +199,8 @@ func TestShell_Mksh(t *testing.T) {
 	mksh := findShell(t, "mksh")
 	for name, o := range map[string]Options{"no input": {}, "input": {Stdin: strings.NewReader("hello\n")}} {
 		r := mksh.run(t, o, []string{"/bin/cat"})
-		if state, _ := r.State(); state != Unable || r.stdout.Len() > 0 {
-			t.Errorf("%s: state %d, stdout %q; want Unable", name, state, &r.stdout)
+		if state, _ := r.State(); state != Unsupported || r.stdout.Len() > 0 {
+			t.Errorf("%s: state %d, stdout %q; want Unsupported", name, state, &r.stdout)
 		}
 	}
 	// The variable alone does not make a shell one of these.
@@ -220,8 +220,8 @@ func TestImageWithFewTools(t *testing.T) {
 			r := shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, env)
 			if shell.standalone() {
 				r.wants(5, sums)
-			} else if state, _ := r.State(); state != Unable || r.stdout.Len() > 0 {
-				t.Errorf("state %d, want Unable; %q", state, &r.stdout)
+			} else if state, _ := r.State(); state != Unsupported || r.stdout.Len() > 0 {
+				t.Errorf("state %d, want Unsupported; %q", state, &r.stdout)
 			}
 			shell.run(t, Options{}, []string{"/bin/sh", "-c", "exit 5"}, env).wants(5, "") // there is no input to be counted
 		})
@@ -240,8 +240,8 @@ func TestImageWithFewTools(t *testing.T) {
 			r := shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv("PATH="+dir))
 			if shell.standalone() {
 				r.wants(5, sums)
-			} else if state, _ := r.State(); state != Unable {
-				t.Errorf("state %d, want Unable", state)
+			} else if state, _ := r.State(); state != Unsupported {
+				t.Errorf("state %d, want Unsupported", state)
 			}
 		})
 		t.Run("no cat, tr, env, sleep", func(t *testing.T) {
@@ -300,8 +300,8 @@ func TestVariablesAndDirectoryAreThoseAskedFor(t *testing.T) {
 		}
 		shell.run(t, o, sh("readlink /proc/self/cwd; exit $#", "1", "2")).wants(2, o.Dir+"\n")
 		r := shell.run(t, Options{Dir: dir + "/no"}, []string{"true"})
-		if state, _ := r.State(); state != Nowhere {
-			t.Errorf("state %d, want Nowhere", state)
+		if state, _ := r.State(); state != NoDirectory {
+			t.Errorf("state %d, want NoDirectory", state)
 		}
 	})
 }

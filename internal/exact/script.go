@@ -44,8 +44,8 @@ func command(mark string, o Options, args []string) []string {
 	if o.Stdin != nil {
 		stdin = "blocks"
 	}
-	cut := o.Keep && (!o.Whole || o.Stdin == nil) // without Stdin no input can be cut off
-	return wrap(Script(), mark, []string{stdin, policy(o.Keep), policy(cut)}, o.Dir, o.Env, args)
+	cut := o.KeepRunning && (!o.EndIfInputCut || o.Stdin == nil) // without Stdin no input can be cut off
+	return wrap(Script(), mark, []string{stdin, policy(o.KeepRunning), policy(cut)}, o.Dir, o.Env, args)
 }
 
 func wrap(script, mark string, words []string, dir string, env, args []string) []string {

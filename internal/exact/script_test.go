@@ -37,15 +37,15 @@ func TestPolicies(t *testing.T) {
 	}{
 		{Options{}, []string{"nothing", "end", "end"}},
 		{Options{Stdin: some}, []string{"blocks", "end", "end"}},
-		{Options{Stdin: some, Whole: true}, []string{"blocks", "end", "end"}},
-		{Options{Stdin: some, Keep: true}, []string{"blocks", "keep", "keep"}},
-		{Options{Stdin: some, Keep: true, Whole: true}, []string{"blocks", "keep", "end"}},
-		{Options{Keep: true}, []string{"nothing", "keep", "keep"}},
-		{Options{Keep: true, Whole: true}, []string{"nothing", "keep", "keep"}}, // there is no input to be cut
+		{Options{Stdin: some, EndIfInputCut: true}, []string{"blocks", "end", "end"}},
+		{Options{Stdin: some, KeepRunning: true}, []string{"blocks", "keep", "keep"}},
+		{Options{Stdin: some, KeepRunning: true, EndIfInputCut: true}, []string{"blocks", "keep", "end"}},
+		{Options{KeepRunning: true}, []string{"nothing", "keep", "keep"}},
+		{Options{KeepRunning: true, EndIfInputCut: true}, []string{"nothing", "keep", "keep"}}, // there is no input to be cut
 	} {
 		got := New(test.options).Command([]string{"cmd"})
 		if d := cmp.Diff(test.want, got[6:9]); d != "" {
-			t.Errorf("keep %t, whole %t: %s", test.options.Keep, test.options.Whole, d)
+			t.Errorf("keep %t, whole %t: %s", test.options.KeepRunning, test.options.EndIfInputCut, d)
 		}
 	}
 }

@@ -20,10 +20,10 @@ type Shell struct {
 	group string
 }
 
-// IfLocale before a variable in NewShell's env has it set only where the container has the locale that it names.
-const IfLocale = "?"
+// IfLocaleExists before a variable in NewShell's env has it set only where the container has the locale that it names.
+const IfLocaleExists = "?"
 
-// NewShell prepares a command with env (NAME=VALUE, see Options.Env; see IfLocale) and in dir (empty: the container's).
+// NewShell prepares a command with env (NAME=VALUE, see Options.Env; see IfLocaleExists) and in dir (empty: the container's).
 func NewShell(env []string, dir string) *Shell {
 	s := &Shell{env: env, dir: dir, mark: newMark()}
 	s.opened = filter{mark: []byte(lead + s.mark), report: s.report, nudge: func() {}, open: true}
@@ -35,8 +35,8 @@ func (s *Shell) Command(args []string) []string {
 	return wrap(common+onTerminal, s.mark, nil, s.dir, s.env, args)
 }
 
-// On gives what takes the far side's output and passes it on to w.
-func (s *Shell) On(w io.Writer) io.Writer {
+// Output gives what takes the far side's output and passes it on to w.
+func (s *Shell) Output(w io.Writer) io.Writer {
 	s.opened.to = w
 	return s
 }
@@ -63,7 +63,7 @@ func (s *Shell) Reset() {
 	s.opened.held, s.opened.inWords, s.opened.words = 0, false, nil
 }
 
-// State returns Unknown, Nowhere, Missing, Unstarted or Running. Running does not
+// State returns Unknown, NoDirectory, NoCommand, NotStarted or Running. Running does not
 // change until Reset.
 func (s *Shell) State() State {
 	s.mu.Lock()
@@ -71,10 +71,10 @@ func (s *Shell) State() State {
 	return s.state
 }
 
-// HangUp returns what has to be run in the same container to end the shell and its
+// HangUpCommand returns what has to be run in the same container to end the shell and its
 // processes, as if its terminal had hung up: HUP, then TERM, then KILL; nil if the
 // shell was not started. The servers on the way to the container do not do it.
-func (s *Shell) HangUp() []string {
+func (s *Shell) HangUpCommand() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, err := strconv.ParseUint(s.group, 10, 31); err != nil {
@@ -83,8 +83,8 @@ func (s *Shell) HangUp() []string {
 	return []string{"sh", "-c", compact(hangUp), "kshell", s.group}
 }
 
-// Alive is what has to be run in the same container to learn whether the shell still runs: it then succeeds. Nil: nobody knows its number.
-func (s *Shell) Alive() []string {
+// AliveCommand is what has to be run in the same container to learn whether the shell still runs: it then succeeds. Nil: nobody knows its number.
+func (s *Shell) AliveCommand() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, err := strconv.ParseUint(s.group, 10, 31); err != nil {
@@ -106,11 +106,11 @@ func (s *Shell) report(words string) (last bool, err error) {
 	}
 	switch strings.TrimPrefix(words, wordEnded) {
 	case wordMissing:
-		s.state = Missing
+		s.state = NoCommand
 	case wordNowhere:
-		s.state = Nowhere
+		s.state = NoDirectory
 	case wordFailed:
-		s.state = Unstarted
+		s.state = NotStarted
 	}
 	return false, nil
 }

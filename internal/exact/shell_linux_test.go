@@ -17,14 +17,14 @@ func TestAShellStartsAsAskedFor(t *testing.T) {
 			code      int
 		}{
 			{"a command", "/", []string{"sh", "-c", `echo "$A|${LC_TIME-unset}|$(pwd)|$*"; exit 5`, "sh", "x  y", ""}, "two words|unset|/|x  y \n", Running, 5},
-			{"nowhere", "/no/such", []string{"sh"}, "", Nowhere, 0},
-			{"no such command", "", []string{"no-such"}, "", Missing, 0},
+			{"nowhere", "/no/such", []string{"sh"}, "", NoDirectory, 0},
+			{"no such command", "", []string{"no-such"}, "", NoCommand, 0},
 		} {
-			s := NewShell([]string{"A=two words", IfLocale + "LC_TIME=xx_YY.UTF-8"}, test.dir)
+			s := NewShell([]string{"A=two words", IfLocaleExists + "LC_TIME=xx_YY.UTF-8"}, test.dir)
 			var out bytes.Buffer
 			args := s.Command(test.args)
 			cmd := exec.CommandContext(t.Context(), sh.path, args[1:]...)
-			terminal := s.On(&out)
+			terminal := s.Output(&out)
 			cmd.Env, cmd.Stdout, cmd.Stderr = sh.env, terminal, terminal
 			err := cmd.Run()
 			var exit *exec.ExitError
@@ -40,7 +40,7 @@ func TestAShellStartsAsAskedFor(t *testing.T) {
 
 func TestNothingThatCanBeSeenIsNoneLeft(t *testing.T) {
 	eachShell(t, func(t *testing.T, sh shell) {
-		cmd := exec.CommandContext(t.Context(), sh.path, Probe()[1:]...) // not started from outside: nothing can be said
+		cmd := exec.CommandContext(t.Context(), sh.path, ProbeCommand()[1:]...) // not started from outside: nothing can be said
 		cmd.Env = sh.env
 		var exit *exec.ExitError
 		if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() == NoneLeft {

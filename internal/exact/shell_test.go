@@ -12,7 +12,7 @@ func TestAShellsWordsAreTakenOutAndItsOutputIsLeft(t *testing.T) {
 	for _, chunk := range []int{1, 7, 1000} {
 		s := NewShell(nil, "")
 		var out bytes.Buffer
-		w := s.On(&out)
+		w := s.Output(&out)
 		for rest := "before" + lead + s.mark + "running 42\r\n$ ls\x1e\r\n"; rest != ""; {
 			n := min(chunk, len(rest))
 			if _, err := w.Write([]byte(rest[:n])); err != nil {
@@ -26,28 +26,28 @@ func TestAShellsWordsAreTakenOutAndItsOutputIsLeft(t *testing.T) {
 		if s.State() != Running {
 			t.Errorf("state %v", s.State())
 		}
-		if got := s.HangUp(); len(got) == 0 || got[len(got)-1] != "42" {
+		if got := s.HangUpCommand(); len(got) == 0 || got[len(got)-1] != "42" {
 			t.Errorf("hung up by %q", got)
 		}
 		s.Reset()
-		if s.State() != Unknown || s.HangUp() != nil {
+		if s.State() != Unknown || s.HangUpCommand() != nil {
 			t.Error("a new connection knows the old shell")
 		}
 	}
 }
 
 func TestAShellThatWasNotStartedIsNotHungUp(t *testing.T) {
-	for words, want := range map[string]State{"ended missing": Missing, "ended nowhere": Nowhere, "running x; rm": Running, "what": Unknown} {
+	for words, want := range map[string]State{"ended missing": NoCommand, "ended nowhere": NoDirectory, "running x; rm": Running, "what": Unknown} {
 		s := NewShell(nil, "")
-		_, _ = s.On(&bytes.Buffer{}).Write([]byte(lead + s.mark + words + "\r\n"))
-		if s.State() != want || s.HangUp() != nil {
-			t.Errorf("%s: state %v, hung up by %q", words, s.State(), s.HangUp())
+		_, _ = s.Output(&bytes.Buffer{}).Write([]byte(lead + s.mark + words + "\r\n"))
+		if s.State() != want || s.HangUpCommand() != nil {
+			t.Errorf("%s: state %v, hung up by %q", words, s.State(), s.HangUpCommand())
 		}
 	}
 }
 
 func TestAShellIsGivenItsSurroundings(t *testing.T) {
-	s := NewShell([]string{"A=1", IfLocale + "LANG=x"}, "/d")
+	s := NewShell([]string{"A=1", IfLocaleExists + "LANG=x"}, "/d")
 	got := s.Command([]string{"cmd", "-x"})
 	if diff := cmp.Diff([]string{"/d", "2", "A=1", "?LANG=x", "cmd", "-x"}, got[6:]); diff != "" {
 		t.Error(diff)

@@ -97,13 +97,13 @@ func TestCutUploadCommitsNothing(t *testing.T) {
 					if at < 0 && name != "TERM is caught" {
 						within = beforeKill
 					}
-					cutUpload(t, shell, script, Options{Whole: true}, at, within)
+					cutUpload(t, shell, script, Options{EndIfInputCut: true}, at, within)
 				})
 			}
 		}
 		t.Run("kept", func(t *testing.T) {
 			t.Parallel()
-			cutUpload(t, shell, "cat >f.part && mv f.part f", Options{Whole: true, Keep: true}, 300_000, beforeKill)
+			cutUpload(t, shell, "cat >f.part && mv f.part f", Options{EndIfInputCut: true, KeepRunning: true}, 300_000, beforeKill)
 		})
 		t.Run("TERM is ignored", func(t *testing.T) {
 			t.Parallel()
@@ -170,12 +170,12 @@ func TestKeepDecidesWhatLivesOn(t *testing.T) {
 			lives   bool
 		}{
 			"end":                   {Options{}, true, false},
-			"end, whole":            {Options{Whole: true}, true, false},
+			"end, whole":            {Options{EndIfInputCut: true}, true, false},
 			"end, no input":         {Options{}, false, false},
-			"keep":                  {Options{Keep: true}, true, true},
-			"keep, whole":           {Options{Keep: true, Whole: true}, true, true},
-			"keep, no input":        {Options{Keep: true}, false, true},
-			"keep, whole, no input": {Options{Keep: true, Whole: true}, false, true},
+			"keep":                  {Options{KeepRunning: true}, true, true},
+			"keep, whole":           {Options{KeepRunning: true, EndIfInputCut: true}, true, true},
+			"keep, no input":        {Options{KeepRunning: true}, false, true},
+			"keep, whole, no input": {Options{KeepRunning: true, EndIfInputCut: true}, false, true},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -212,7 +212,7 @@ func TestKeptCommandReadsWhatHasCome(t *testing.T) {
 		o := Options{
 			Stdin:       io.MultiReader(bytes.NewReader(make([]byte, 1000)), idle),
 			CancelStdin: func() bool { _ = idle.Close(); return true },
-			Keep:        true,
+			KeepRunning: true,
 		}
 		r := shell.start(t, o, sh("cat >f.part && mv f.part f"), withDir(dir))
 		go r.pump(1 << 62)
@@ -241,7 +241,7 @@ func TestLeftoverEndsACommandThatDoesNotRead(t *testing.T) {
 			return same == 100
 		})
 		r.cut()
-		leftover := r.Leftover()
+		leftover := r.TerminateCommand()
 		if leftover == nil {
 			state, code := r.State()
 			t.Fatalf("nothing is to be run: state %d, code %d", state, code)

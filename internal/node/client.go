@@ -25,9 +25,9 @@ import (
 
 // Client makes the requests. It is safe for concurrent use.
 type Client struct {
-	// Ignored, if not nil, is called each time the server answers a list with
+	// OnIgnoredSelector, if not nil, is called each time the server answers a list with
 	// objects that do not match its selector. Those objects are left out.
-	Ignored func()
+	OnIgnoredSelector func()
 
 	core rest.Interface
 }
@@ -54,18 +54,18 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	return &Client{core: core}, nil
 }
 
-// LookError means that a node, or the list of nodes if Name is empty, could not
+// LookupError means that a node, or the list of nodes if Name is empty, could not
 // be read.
-type LookError struct {
+type LookupError struct {
 	Name string // empty: all of them
 	Err  error
 }
 
-func (e *LookError) Error() string {
+func (e *LookupError) Error() string {
 	switch {
 	case e.Name == "":
 		return fmt.Sprintf("cannot list the nodes: %v", plain(e.Err))
-	case e.Unknown():
+	case e.NotFound():
 		return fmt.Sprintf("there is no node %q", e.Name)
 	}
 	return fmt.Sprintf("cannot get node %q: %v", e.Name, plain(e.Err))
@@ -75,13 +75,13 @@ func (e *LookError) Error() string {
 // err wraps, else err.
 func plain(err error) error { return cmp.Or(apiclient.LimitError(err), err) }
 
-// Unknown reports whether the server says that there is no such node.
-func (e *LookError) Unknown() bool { return apiclient.IsNotFound(e.Err, "nodes", e.Name) }
+// NotFound reports whether the server says that there is no such node.
+func (e *LookupError) NotFound() bool { return apiclient.IsNotFound(e.Err, "nodes", e.Name) }
 
 // Hint says what to type.
-func (e *LookError) Hint() string {
+func (e *LookupError) Hint() string {
 	switch {
-	case e.Unknown():
+	case e.NotFound():
 		return "kubectl get nodes shows those there are"
 	case apierrors.IsForbidden(e.Err):
 		return `ask for a cluster role with the rule {apiGroups: [""], resources: ["nodes"], verbs: ["get", "list"]}, or name the node`
@@ -96,26 +96,26 @@ const notKubernetes = "the server does not answer like a Kubernetes API server: 
 	"(`kubectl config view --minify`), or --server"
 
 // Unwrap gives the API's error.
-func (e *LookError) Unwrap() error { return e.Err }
+func (e *LookupError) Unwrap() error { return e.Err }
 
-// Node asks for one node. Errors are *LookError.
+// Node asks for one node. Errors are *LookupError.
 func (c *Client) Node(ctx context.Context, name string) (*corev1.Node, error) {
 	n := &corev1.Node{}
 	if err := c.core.Get().Resource("nodes").Name(name).Do(ctx).Into(n); err != nil {
-		return nil, &LookError{name, err}
+		return nil, &LookupError{name, err}
 	}
 	return n, nil
 }
 
 // Nodes returns the nodes that match a label selector, sorted by name. Errors
-// are *LookError.
+// are *LookupError.
 func (c *Client) Nodes(ctx context.Context, selector string) ([]corev1.Node, error) {
 	nodes, err := list(ctx, c, "nodes", "", selector, func(n *corev1.Node) labels.Set {
 		n.ManagedFields, n.Status.Images, n.Status.VolumesInUse, n.Status.VolumesAttached = nil, nil, nil, nil
 		return n.Labels
 	}, func(n *corev1.Node) int { return n.Size() + int(unsafe.Sizeof(*n)) })
 	if err != nil {
-		return nil, &LookError{"", err}
+		return nil, &LookupError{"", err}
 	}
 	slices.SortFunc(nodes, func(a, b corev1.Node) int { return cmp.Compare(a.Name, b.Name) })
 	return nodes, nil
@@ -151,8 +151,8 @@ func list[T any](
 		},
 		Size: size,
 	}.List(ctx)
-	if ignored && c.Ignored != nil {
-		c.Ignored()
+	if ignored && c.OnIgnoredSelector != nil {
+		c.OnIgnoredSelector()
 	}
 	return items, err
 }
@@ -186,8 +186,8 @@ func (c *Client) Pods(ctx context.Context, namespace string) ([]corev1.Pod, erro
 	return pods, nil
 }
 
-// Ours reports whether a pod has kshell's labels.
-func Ours(p *corev1.Pod) bool {
+// IsNodeShell reports whether a pod has kshell's labels.
+func IsNodeShell(p *corev1.Pod) bool {
 	return p.Labels[nameLabel] == nameValue && p.Labels[managerLabel] == managerValue
 }
 
@@ -249,7 +249,7 @@ func passing(err error) bool {
 
 // Log opens the log of the pod's container. With follow, it also brings what is
 // printed until the context ends.
-func (c *Client) Log(ctx context.Context, p *corev1.Pod, from From, follow bool) (io.ReadCloser, error) {
+func (c *Client) Log(ctx context.Context, p *corev1.Pod, from LogStart, follow bool) (io.ReadCloser, error) {
 	r := c.core.Get().Namespace(p.Namespace).Resource("pods").Name(p.Name).SubResource("log").
 		Param("container", Container).Param("follow", strconv.FormatBool(follow))
 	if !from.Since.IsZero() {
@@ -261,10 +261,10 @@ func (c *Client) Log(ctx context.Context, p *corev1.Pod, from From, follow bool)
 	return r.Stream(apiclient.StreamContext(ctx))
 }
 
-// Allowing returns the namespaces whose Pod Security label allows privileged
+// PrivilegedNamespaces returns the namespaces whose Pod Security label allows privileged
 // pods (say), and those without a label (silent), where the default of the
 // cluster applies; that is mostly privileged.
-func (c *Client) Allowing(ctx context.Context) (say, silent []string, err error) {
+func (c *Client) PrivilegedNamespaces(ctx context.Context) (say, silent []string, err error) {
 	namespaces, err := list(ctx, c, "namespaces", "", "", func(ns *corev1.Namespace) labels.Set {
 		ns.ManagedFields, ns.Annotations = nil, nil
 		return ns.Labels

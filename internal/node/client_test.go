@@ -118,8 +118,8 @@ func TestClient_AnswerIsNotAboutTheObject(t *testing.T) {
 			t.Errorf("%s: the pod counts as deleted", name)
 		}
 		_, err := client.Node(t.Context(), "node1")
-		var look *LookError
-		if !errors.As(err, &look) || look.Unknown() || !strings.Contains(look.Hint(), "check `server:` in the kubeconfig") {
+		var look *LookupError
+		if !errors.As(err, &look) || look.NotFound() || !strings.Contains(look.Hint(), "check `server:` in the kubeconfig") {
 			t.Errorf("%s: %v", name, err)
 		}
 		_, err = client.Create(t.Context(), Pod(wanted()))
@@ -141,7 +141,7 @@ func TestClient_ServerIgnoresSelector(t *testing.T) {
 		_, _ = io.WriteString(w, `{"kind":"PodList","items":[{"metadata":{"name":"web","labels":{"app":"web"}},"status":{"phase":"Failed"}}]}`)
 	})
 	ignored := 0
-	client.Ignored = func() { ignored++ }
+	client.OnIgnoredSelector = func() { ignored++ }
 	if nodes, err := client.Nodes(t.Context(), "disk=ssd"); err != nil || len(nodes) != 1 || nodes[0].Name != "a" {
 		t.Errorf("nodes %v, %v", nodes, err)
 	}

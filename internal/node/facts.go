@@ -29,25 +29,25 @@ const (
 // edit the pod can write them: durations are limited, and texts are short and
 // printable, but none of it is proof.
 type Facts struct {
-	By, From string // the local user and host that created the pod; empty: not recorded
-	TTL      time.Duration
-	Stale    time.Duration // see Options
-	Shell    bool          // the main process is a shell, to which --attach can attach
+	CreatedBy, CreatedFrom string // the local user and host that created the pod; empty: not recorded
+	TTL                    time.Duration
+	HeartbeatTimeout       time.Duration // see Options
+	Shell                  bool          // the main process is a shell, to which --attach can attach
 }
 
 // FactsOf parses the annotations and the deadline of p.
 func FactsOf(p *corev1.Pod) Facts {
 	a := p.Annotations
 	return Facts{
-		By: printable(a[byAnnotation]), From: printable(a[fromAnnotation]), TTL: ttl(p),
-		Stale: duration(p, staleAnnotation, MinHeartbeat, maxSpan, DefaultHeartbeat), Shell: a[kindAnnotation] == kindShell,
+		CreatedBy: printable(a[byAnnotation]), CreatedFrom: printable(a[fromAnnotation]), TTL: ttl(p),
+		HeartbeatTimeout: duration(p, staleAnnotation, MinHeartbeat, maxSpan, DefaultHeartbeat), Shell: a[kindAnnotation] == kindShell,
 	}
 }
 
 // ClaimsCreator reports whether the annotations name this user and host as the
 // creator. A pod that names no user claims nothing.
 func (f Facts) ClaimsCreator(by, from string) bool {
-	return f.By != "" && f.By == printable(by) && f.From == printable(from)
+	return f.CreatedBy != "" && f.CreatedBy == printable(by) && f.CreatedFrom == printable(from)
 }
 
 // ttl returns how long the pod may run: its activeDeadlineSeconds, which the

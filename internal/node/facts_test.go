@@ -36,8 +36,8 @@ func TestFactsOf_Durations(t *testing.T) {
 		{strings.Repeat("9", 100_000) + "h", 5 * time.Minute, 24 * time.Hour, 24 * time.Hour},
 	} {
 		p := annotated(map[string]string{staleAnnotation: c.value, ttlAnnotation: c.value, waitsAnnotation: c.value})
-		if got := FactsOf(p); got.Stale != c.heartbeat || got.TTL != c.ttl {
-			t.Errorf("%.40q: heartbeat %v, want %v; ttl %v, want %v", c.value, got.Stale, c.heartbeat, got.TTL, c.ttl)
+		if got := FactsOf(p); got.HeartbeatTimeout != c.heartbeat || got.TTL != c.ttl {
+			t.Errorf("%.40q: heartbeat %v, want %v; ttl %v, want %v", c.value, got.HeartbeatTimeout, c.heartbeat, got.TTL, c.ttl)
 		}
 		if got := startLimit(p); got != c.waits {
 			t.Errorf("%.40q: starts within %v, want %v", c.value, got, c.waits)
@@ -73,8 +73,8 @@ func TestFactsOf_Texts(t *testing.T) {
 		strings.Repeat("é", 9999): strings.Repeat("é", 63) + "…",
 	} {
 		p := annotated(map[string]string{byAnnotation: value, fromAnnotation: value})
-		if got := FactsOf(p); got.By != want || got.From != want {
-			t.Errorf("%.40q: by %q, from %q, want %q", value, got.By, got.From, want)
+		if got := FactsOf(p); got.CreatedBy != want || got.CreatedFrom != want {
+			t.Errorf("%.40q: by %q, from %q, want %q", value, got.CreatedBy, got.CreatedFrom, want)
 		}
 	}
 }
@@ -137,17 +137,17 @@ func FuzzFactsOf(f *testing.F) {
 			p.Spec.ActiveDeadlineSeconds = &deadline
 		}
 		got := FactsOf(p)
-		if got.Stale < MinHeartbeat || got.Stale > 7*24*time.Hour || HeartbeatInterval(got.Stale) < time.Second {
-			t.Errorf("heartbeat %v", got.Stale)
+		if got.HeartbeatTimeout < MinHeartbeat || got.HeartbeatTimeout > 7*24*time.Hour || HeartbeatInterval(got.HeartbeatTimeout) < time.Second {
+			t.Errorf("heartbeat %v", got.HeartbeatTimeout)
 		}
 		if got.TTL < time.Minute || got.TTL > math.MaxInt32*time.Second {
 			t.Errorf("ttl %v", got.TTL)
 		}
-		if n := utf8.RuneCountInString(got.By); n > 64 || !utf8.ValidString(got.By) {
-			t.Errorf("%d characters: %q", n, got.By)
+		if n := utf8.RuneCountInString(got.CreatedBy); n > 64 || !utf8.ValidString(got.CreatedBy) {
+			t.Errorf("%d characters: %q", n, got.CreatedBy)
 		}
-		if strings.ContainsFunc(got.By, func(r rune) bool { return !unicode.IsPrint(r) }) {
-			t.Errorf("not printable: %q", got.By)
+		if strings.ContainsFunc(got.CreatedBy, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("not printable: %q", got.CreatedBy)
 		}
 		p.CreationTimestamp, p.Status.Phase = metav1.Now(), corev1.PodRunning
 		if why := Leftover(p, time.Now()); why != "" {

@@ -15,9 +15,9 @@ const margin = 5 * time.Minute
 func Leftover(p *corev1.Pod, now time.Time) string {
 	age := now.Sub(p.CreationTimestamp.Time)
 	switch {
-	case !Ours(p), p.DeletionTimestamp != nil:
+	case !IsNodeShell(p), p.DeletionTimestamp != nil:
 		return ""
-	case Over(p):
+	case HasEnded(p):
 		return "has ended"
 	case p.CreationTimestamp.IsZero(): // its age is not known
 		return ""
@@ -29,34 +29,34 @@ func Leftover(p *corev1.Pod, now time.Time) string {
 	return ""
 }
 
-// Over reports whether the pod has ended: nothing runs in it, and nothing will.
-func Over(p *corev1.Pod) bool {
+// HasEnded reports whether the pod has ended: nothing runs in it, and nothing will.
+func HasEnded(p *corev1.Pod) bool {
 	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
 }
 
-// End is how the pod's main process has ended.
-type End struct {
+// Termination is how the pod's main process has ended.
+type Termination struct {
 	Code    int
 	Reason  string // of the pod, if it has one (DeadlineExceeded, Evicted), else of the container (OOMKilled); empty if it just ended
 	Deleted bool   // because its pod is
 }
 
-// EndOf returns how the shell ended. ok is false if it has not.
-func EndOf(p *corev1.Pod) (End, bool) {
+// TerminationOf returns how the shell ended. ok is false if it has not.
+func TerminationOf(p *corev1.Pod) (Termination, bool) {
 	for _, c := range p.Status.ContainerStatuses {
 		if t := c.State.Terminated; c.Name == Container && t != nil {
 			// The API removes a pod at once whose containers have ended, so that this one was being deleted before.
-			end := End{Code: int(t.ExitCode), Deleted: p.DeletionTimestamp != nil, Reason: p.Status.Reason}
+			end := Termination{Code: int(t.ExitCode), Deleted: p.DeletionTimestamp != nil, Reason: p.Status.Reason}
 			if end.Reason == "" && t.Reason != "Completed" && t.Reason != "Error" {
 				end.Reason = t.Reason
 			}
 			return end, true
 		}
 	}
-	if Over(p) { // evicted before it began, for example
-		return End{Code: 255, Reason: p.Status.Reason}, true
+	if HasEnded(p) { // evicted before it began, for example
+		return Termination{Code: 255, Reason: p.Status.Reason}, true
 	}
-	return End{}, false
+	return Termination{}, false
 }
 
 // IsWindows reports whether a node runs Windows.

@@ -58,20 +58,20 @@ func TestHowAShellHasEnded(t *testing.T) {
 	deleted.DeletionTimestamp = &metav1.Time{Time: time.Now()}
 	for name, c := range map[string]struct {
 		pod  *corev1.Pod
-		want End
+		want Termination
 		ok   bool
 	}{
-		"it runs":          {running, End{}, false},
-		"exit":             {ended(corev1.PodSucceeded, "", 0, "Completed"), End{0, "", false}, true},
-		"exit 42":          {ended(corev1.PodFailed, "", 42, "Error"), End{42, "", false}, true},
-		"before the phase": {ended(corev1.PodRunning, "", 7, "Error"), End{7, "", false}, true},
-		"out of memory":    {ended(corev1.PodFailed, "", 137, "OOMKilled"), End{137, "OOMKilled", false}, true},
-		"its time is over": {ended(corev1.PodFailed, "DeadlineExceeded", 137, "Error"), End{137, "DeadlineExceeded", false}, true},
-		"deleted":          {deleted, End{143, "", true}, true},
-		"evicted":          {evicted, End{255, "Evicted", false}, true},
+		"it runs":          {running, Termination{}, false},
+		"exit":             {ended(corev1.PodSucceeded, "", 0, "Completed"), Termination{0, "", false}, true},
+		"exit 42":          {ended(corev1.PodFailed, "", 42, "Error"), Termination{42, "", false}, true},
+		"before the phase": {ended(corev1.PodRunning, "", 7, "Error"), Termination{7, "", false}, true},
+		"out of memory":    {ended(corev1.PodFailed, "", 137, "OOMKilled"), Termination{137, "OOMKilled", false}, true},
+		"its time is over": {ended(corev1.PodFailed, "DeadlineExceeded", 137, "Error"), Termination{137, "DeadlineExceeded", false}, true},
+		"deleted":          {deleted, Termination{143, "", true}, true},
+		"evicted":          {evicted, Termination{255, "Evicted", false}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got, ok := EndOf(c.pod); got != c.want || ok != c.ok {
+			if got, ok := TerminationOf(c.pod); got != c.want || ok != c.ok {
 				t.Errorf("got %+v, %v", got, ok)
 			}
 		})

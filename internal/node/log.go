@@ -77,7 +77,7 @@ const (
 // empty, to the end of the log. After a refusal or a cut the log is requested
 // again, from the position that has been reached. If that failed for lack of a
 // connection, the error is a *brokenError.
-func (t *Tape) read(ctx context.Context, until string, follow bool) error {
+func (t *Replay) read(ctx context.Context, until string, follow bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	silence := time.AfterFunc(logPatience, func() { cancel(errLate) })
@@ -113,8 +113,8 @@ func pause(ctx context.Context, long time.Duration) bool {
 }
 
 // readOnce makes one attempt to read the log; see read.
-func (t *Tape) readOnce(ctx context.Context, until string, follow bool, silence *time.Timer) error {
-	from := From{Since: t.at.since, Tail: t.at.tail}
+func (t *Replay) readOnce(ctx context.Context, until string, follow bool, silence *time.Timer) error {
+	from := LogStart{Since: t.at.since, Tail: t.at.tail}
 	if !from.Since.IsZero() {
 		from.Since = from.Since.Add(-slack)
 	}

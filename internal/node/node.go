@@ -47,8 +47,8 @@ const (
 	View   = "view"   // not at all: the node's files are a folder of the image's
 )
 
-// Apart are the namespaces that are not to be the node's.
-type Apart struct{ Mount, PID, Net, IPC, UTS bool }
+// Namespaces are the namespaces that are not to be the node's.
+type Namespaces struct{ Mount, PID, Net, IPC, UTS bool }
 
 // Options say what pod is wanted. Node, Name, Image, TTL and Stale are needed.
 type Options struct {
@@ -65,20 +65,20 @@ type Options struct {
 	Labels         map[string]string
 	Claims         []string // persistent volume claims, seen by the image only: in /mnt/NAME
 	Profile        string   // empty: SysAdmin
-	How            string   // empty: Auto
-	Apart          Apart
+	Entry          string   // empty: Auto
+	Private        Namespaces
 	NoPropagation  bool // no mountPropagation, for nodes that refuse it: later mounts of the node are not visible in the pod
 
 	Shell    bool // the pod's main process is the shell; else it does nothing, and commands are run beside it
 	Detached bool // no heartbeat is needed from the start
 	Env      []corev1.EnvVar
 
-	TTL   time.Duration // the pod ends after this time, whatever happens
-	Stale time.Duration // and after this time without a heartbeat (Beat), unless it is detached
-	Waits time.Duration // how long its creator waits for it to start
+	TTL              time.Duration // the pod ends after this time, whatever happens
+	HeartbeatTimeout time.Duration // and after this time without a heartbeat (Beat), unless it is detached
+	StartTimeout     time.Duration // how long its creator waits for it to start
 
 	// The local user and host that create the pod, and the time, for its
 	// annotations.
-	By, From string
-	At       time.Time
+	CreatedBy, CreatedFrom string
+	CreatedAt              time.Time
 }

@@ -21,8 +21,8 @@ const (
 // Selector finds our pods.
 const Selector = nameLabel + "=" + nameValue + "," + managerLabel + "=" + managerValue
 
-// Reserved says whether a label is one of those that pods are known by.
-func Reserved(label string) bool { return label == nameLabel || label == managerLabel }
+// IsReservedLabel reports whether a label is one of those that pods are known by.
+func IsReservedLabel(label string) bool { return label == nameLabel || label == managerLabel }
 
 // The annotations say who made the pod, for whoever finds it.
 const (
@@ -86,16 +86,16 @@ func Pod(o Options) *corev1.Pod {
 
 func (o *Options) annotations() map[string]string {
 	all := map[string]string{
-		atAnnotation:    o.At.UTC().Format(time.RFC3339),
+		atAnnotation:    o.CreatedAt.UTC().Format(time.RFC3339),
 		ttlAnnotation:   o.TTL.String(),
-		waitsAnnotation: o.Waits.String(),
-		staleAnnotation: o.Stale.String(),
+		waitsAnnotation: o.StartTimeout.String(),
+		staleAnnotation: o.HeartbeatTimeout.String(),
 		kindAnnotation:  kindCommand,
 	}
 	if o.Shell {
 		all[kindAnnotation] = kindShell
 	}
-	for name, value := range map[string]string{byAnnotation: o.By, fromAnnotation: o.From} {
+	for name, value := range map[string]string{byAnnotation: o.CreatedBy, fromAnnotation: o.CreatedFrom} {
 		if value != "" {
 			all[name] = value
 		}
@@ -111,7 +111,7 @@ func (o *Options) container() corev1.Container {
 }
 
 func (o *Options) linux(spec *corev1.PodSpec) {
-	spec.HostPID, spec.HostNetwork, spec.HostIPC = !o.Apart.PID, !o.Apart.Net, !o.Apart.IPC
+	spec.HostPID, spec.HostNetwork, spec.HostIPC = !o.Private.PID, !o.Private.Net, !o.Private.IPC
 	c := &spec.Containers[0]
 	c.Env = append([]corev1.EnvVar{{Name: "KSHELL_HOST", Value: hostPath}, {Name: "KSHELL_STATE", Value: statePath}}, o.Env...)
 	c.SecurityContext = o.security()

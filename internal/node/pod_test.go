@@ -20,8 +20,8 @@ var update = flag.Bool("update", false, "write testdata/*.yaml anew")
 func wanted() Options {
 	return Options{
 		Node: "worker-1", Name: "node-shell-worker-1-abc234", Namespace: "ops", Image: "registry.example/tools:1",
-		TTL: 8 * time.Hour, Stale: 5 * time.Minute, Waits: time.Minute,
-		By: "ann", From: "laptop", At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		TTL: 8 * time.Hour, HeartbeatTimeout: 5 * time.Minute, StartTimeout: time.Minute,
+		CreatedBy: "ann", CreatedFrom: "laptop", CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 	}
 }
 
@@ -32,8 +32,8 @@ func TestThePodIsWhatTheDocumentationShows(t *testing.T) {
 		"all-flags": func(o *Options) {
 			o.PullPolicy, o.PullSecret, o.ServiceAccount, o.PriorityClass = corev1.PullAlways, "pull", "debugger", "system-node-critical"
 			o.Labels, o.Claims = map[string]string{"team": "a"}, []string{"data"}
-			o.Profile, o.How, o.Detached, o.Shell = NetAdmin, View, true, true
-			o.Apart = Apart{Mount: true, PID: true, Net: true, IPC: true, UTS: true}
+			o.Profile, o.Entry, o.Detached, o.Shell = NetAdmin, View, true, true
+			o.Private = Namespaces{Mount: true, PID: true, Net: true, IPC: true, UTS: true}
 		},
 		"windows": func(o *Options) { o.Windows = true },
 	} {
@@ -82,13 +82,13 @@ func TestEachFlagChangesItsOwnPartOfThePod(t *testing.T) {
 	if !plain.HostPID || !plain.HostIPC || !plain.HostNetwork || !*plain.Containers[0].SecurityContext.Privileged || *plain.AutomountServiceAccountToken {
 		t.Errorf("a plain one: %+v", plain)
 	}
-	if s := pod(func(o *Options) { o.Apart.PID = true }).Spec; s.HostPID || !s.HostIPC || !s.HostNetwork {
+	if s := pod(func(o *Options) { o.Private.PID = true }).Spec; s.HostPID || !s.HostIPC || !s.HostNetwork {
 		t.Errorf("--no-pid: %+v", s)
 	}
-	if s := pod(func(o *Options) { o.Apart.Net = true }).Spec; !s.HostPID || !s.HostIPC || s.HostNetwork {
+	if s := pod(func(o *Options) { o.Private.Net = true }).Spec; !s.HostPID || !s.HostIPC || s.HostNetwork {
 		t.Errorf("--no-net: %+v", s)
 	}
-	if s := pod(func(o *Options) { o.Apart.IPC = true }).Spec; !s.HostPID || s.HostIPC || !s.HostNetwork {
+	if s := pod(func(o *Options) { o.Private.IPC = true }).Spec; !s.HostPID || s.HostIPC || !s.HostNetwork {
 		t.Errorf("--no-ipc: %+v", s)
 	}
 	if c := pod(func(o *Options) { o.Profile = General }).Spec.Containers[0].SecurityContext; c.Privileged != nil || c.Capabilities != nil {
@@ -108,11 +108,11 @@ func TestTheWayToTheNode(t *testing.T) {
 		want   []string
 	}{
 		"all namespaces":               {func(*Options) {}, []string{Auto, "-m -u -i -n"}},
-		"not the mounts":               {func(o *Options) { o.Apart.Mount = true }, []string{Auto, "-u -i -n"}},
-		"not the network, nor the ipc": {func(o *Options) { o.Apart.Net, o.Apart.IPC = true, true }, []string{Auto, "-m -u"}},
-		"none of its processes":        {func(o *Options) { o.Apart.PID = true }, []string{Chroot, "-m -u -i -n"}},
+		"not the mounts":               {func(o *Options) { o.Private.Mount = true }, []string{Auto, "-u -i -n"}},
+		"not the network, nor the ipc": {func(o *Options) { o.Private.Net, o.Private.IPC = true, true }, []string{Auto, "-m -u"}},
+		"none of its processes":        {func(o *Options) { o.Private.PID = true }, []string{Chroot, "-m -u -i -n"}},
 		"a claim is the image's":       {func(o *Options) { o.Claims = []string{"data"} }, []string{View, "-m -u -i -n"}},
-		"as asked for":                 {func(o *Options) { o.How, o.Claims = Enter, []string{"data"} }, []string{Enter, "-m -u -i -n"}},
+		"as asked for":                 {func(o *Options) { o.Entry, o.Claims = Enter, []string{"data"} }, []string{Enter, "-m -u -i -n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := wanted()
@@ -159,7 +159,7 @@ func TestTheAnnotationsAndLabelsAreValid(t *testing.T) {
 			t.Errorf("%s: %v", key, why)
 		}
 	}
-	if !Ours(p) {
+	if !IsNodeShell(p) {
 		t.Error("our own pod is not ours")
 	}
 }

@@ -25,20 +25,20 @@ func TestOptions_Follows(t *testing.T) {
 		want   bool
 	}{
 		"default":     {func(*Options) {}, false},
-		"--chroot":    {func(o *Options) { o.How = Chroot }, true},
-		"--host-view": {func(o *Options) { o.How = View }, true},
+		"--chroot":    {func(o *Options) { o.Entry = Chroot }, true},
+		"--host-view": {func(o *Options) { o.Entry = View }, true},
 		"--mount-pvc": {func(o *Options) { o.Claims = []string{"data"} }, true},
-		"--no-pid":    {func(o *Options) { o.Apart.PID = true }, true},
-		"--no-mount":  {func(o *Options) { o.Apart.Mount = true }, true},
-		"--no-net":    {func(o *Options) { o.Apart.Net = true }, false},
+		"--no-pid":    {func(o *Options) { o.Private.PID = true }, true},
+		"--no-mount":  {func(o *Options) { o.Private.Mount = true }, true},
+		"--no-net":    {func(o *Options) { o.Private.Net = true }, false},
 		"general":     {func(o *Options) { o.Profile = General }, true},
 		"netadmin":    {func(o *Options) { o.Profile = NetAdmin }, true},
-		"Windows":     {func(o *Options) { o.Windows, o.Apart.Mount = true, true }, false},
+		"Windows":     {func(o *Options) { o.Windows, o.Private.Mount = true, true }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := wanted()
 			test.change(&o)
-			if got := o.Follows(); got != test.want {
+			if got := o.NeedsPropagation(); got != test.want {
 				t.Errorf("%v, want %v", got, test.want)
 			}
 		})

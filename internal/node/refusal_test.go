@@ -28,25 +28,25 @@ func TestWhoRefusesAndWhatHelps(t *testing.T) {
 			`kubectl label namespace ops pod-security.kubernetes.io/enforce=privileged --overwrite would allow it, for all pods there`,
 		},
 		"a quota that wants to know": {
-			forbidden(`pods "x" is forbidden: failed quota: q: must specify cpu for: shell; memory for: shell`), Demand,
+			forbidden(`pods "x" is forbidden: failed quota: q: must specify cpu for: shell; memory for: shell`), QuotaNeedsResources,
 			`a quota of namespace "ops" refuses the pod: failed quota: q: must specify cpu for: shell; memory for: shell`,
 			"--cpu and --memory say what the pod asks for; -n takes another namespace",
 		},
 		"a quota that is used up": {
-			forbidden(`pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5`), Quota,
+			forbidden(`pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5`), QuotaExceeded,
 			`a quota of namespace "ops" refuses the pod: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5`,
 			"--cpu and --memory say what the pod asks for; -n takes another namespace",
 		},
 		"a webhook": {
-			forbidden(`admission webhook "validate.kyverno.svc" denied the request: no privileged pods`), Webhook,
+			forbidden(`admission webhook "validate.kyverno.svc" denied the request: no privileged pods`), AdmissionDenied,
 			`a policy of the cluster refuses the pod: admission webhook "validate.kyverno.svc" denied the request: no privileged pods`, "",
 		},
 		"a policy": {
-			forbidden(`pods "x" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no`), Webhook,
+			forbidden(`pods "x" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no`), AdmissionDenied,
 			`a policy of the cluster refuses the pod: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no`, "",
 		},
 		"no right": {
-			forbidden(`pods is forbidden: User "u" cannot create resource "pods" in API group "" in the namespace "ops"`), Rights,
+			forbidden(`pods is forbidden: User "u" cannot create resource "pods" in API group "" in the namespace "ops"`), NoPermission,
 			`cannot create a pod in namespace "ops": pods is forbidden: User "u" cannot create resource "pods" in API group "" in the namespace "ops"`, "",
 		},
 		"no namespace": {

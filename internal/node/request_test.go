@@ -57,7 +57,7 @@ func TestClient_ListOfManySmallObjects(t *testing.T) {
 			},
 		},
 		"namespaces": {unsafe.Sizeof(corev1.Namespace{}), `{}`, func(c *Client) error {
-			_, _, err := c.Allowing(t.Context())
+			_, _, err := c.PrivilegedNamespaces(t.Context())
 			return err
 		}},
 	} {
@@ -82,14 +82,14 @@ func TestClient_PodsOfANamespace(t *testing.T) {
 func TestClient_LogParameters(t *testing.T) {
 	at := time.Date(2026, 1, 2, 4, 4, 5, 0, time.FixedZone("CET", 3600))
 	for name, test := range map[string]struct {
-		from   From
+		from   LogStart
 		follow bool
 		want   url.Values
 	}{
-		"everything": {From{}, false, url.Values{"container": {Container}, "follow": {"false"}}},
-		"follow":     {From{}, true, url.Values{"container": {Container}, "follow": {"true"}}},
-		"last lines": {From{Tail: 1}, false, url.Values{"container": {Container}, "follow": {"false"}, "tailLines": {"1"}}},
-		"since":      {From{Since: at}, false, url.Values{"container": {Container}, "follow": {"false"}, "sinceTime": {"2026-01-02T03:04:05Z"}}},
+		"everything": {LogStart{}, false, url.Values{"container": {Container}, "follow": {"false"}}},
+		"follow":     {LogStart{}, true, url.Values{"container": {Container}, "follow": {"true"}}},
+		"last lines": {LogStart{Tail: 1}, false, url.Values{"container": {Container}, "follow": {"false"}, "tailLines": {"1"}}},
+		"since":      {LogStart{Since: at}, false, url.Values{"container": {Container}, "follow": {"false"}, "sinceTime": {"2026-01-02T03:04:05Z"}}},
 	} {
 		client, urls := recorded(t, "")
 		log, err := client.Log(t.Context(), Pod(wanted()), test.from, test.follow)
@@ -111,12 +111,12 @@ func TestClient_Allowing(t *testing.T) {
 		{"metadata":{"name":"shop","labels":{"pod-security.kubernetes.io/enforce":"restricted"}}},
 		{"metadata":{"name":"default","labels":{"pod-security.kubernetes.io/warn":"restricted"}}},
 		{"metadata":{"name":"gone","deletionTimestamp":"2026-01-02T03:04:05Z"}}]}`)
-	say, silent, err := client.Allowing(t.Context())
+	say, silent, err := client.PrivilegedNamespaces(t.Context())
 	if diff := cmp.Diff([][]string{{"system"}, {"default"}}, [][]string{say, silent}); diff != "" || err != nil {
 		t.Errorf("%v, -want +got:\n%s", err, diff)
 	}
 	refused := serve(t, func(w http.ResponseWriter, r *http.Request) { status(w, r, 403, metav1.StatusReasonForbidden) })
-	if say, silent, err := refused.Allowing(t.Context()); err == nil || say != nil || silent != nil {
+	if say, silent, err := refused.PrivilegedNamespaces(t.Context()); err == nil || say != nil || silent != nil {
 		t.Errorf("forbidden: got %v, %v, %v", say, silent, err)
 	}
 }
@@ -194,15 +194,15 @@ func TestCreateError_Response(t *testing.T) {
 		"response is cut off": {io.ErrUnexpectedEOF, false, false, false},
 	} {
 		e := newCreateError(Pod(wanted()), test.err)
-		if e.Answered() != test.answered || e.Failed() != test.failed || e.Unsent() != test.unsent {
-			t.Errorf("%s: answered %v, failed %v, unsent %v", name, e.Answered(), e.Failed(), e.Unsent())
+		if e.Rejected() != test.answered || e.ServerFailed() != test.failed || e.NotSent() != test.unsent {
+			t.Errorf("%s: answered %v, failed %v, unsent %v", name, e.Rejected(), e.ServerFailed(), e.NotSent())
 		}
 	}
 }
 
 func TestReserved(t *testing.T) {
 	for label, want := range map[string]bool{nameLabel: true, managerLabel: true, "team": false, "": false} {
-		if got := Reserved(label); got != want {
+		if got := IsReservedLabel(label); got != want {
 			t.Errorf("%q: got %v", label, got)
 		}
 	}
@@ -222,7 +222,7 @@ func TestHeartbeatInterval(t *testing.T) {
 
 func TestBeat_ID(t *testing.T) {
 	for id, want := range map[string]string{"": "", "k1": "-k1"} {
-		if got := Beat(false, id); got[len(got)-1] != want {
+		if got := HeartbeatCommand(false, id); got[len(got)-1] != want {
 			t.Errorf("id %q: got %q, want %q at the end", id, got, want)
 		}
 	}

@@ -26,7 +26,7 @@ var (
 
 // look returns the time between two checks for a heartbeat in the pod, in
 // seconds: a tenth of Stale.
-func (o *Options) look() int { return max(1, int(o.Stale/time.Second)/10) }
+func (o *Options) look() int { return max(1, int(o.HeartbeatTimeout/time.Second)/10) }
 
 // HeartbeatInterval returns the time between two heartbeats to a pod that ends
 // after timeout without one: a fifth of that.
@@ -34,7 +34,7 @@ func HeartbeatInterval(timeout time.Duration) time.Duration { return timeout / 5
 
 // main returns the command of the pod's main process.
 func (o *Options) main() []string {
-	stale, look := strconv.Itoa(int(o.Stale/time.Second)), strconv.Itoa(o.look())
+	stale, look := strconv.Itoa(int(o.HeartbeatTimeout/time.Second)), strconv.Itoa(o.look())
 	if o.Windows {
 		return []string{"powershell", "-NoLogo", "-NoProfile", "-Command", strings.NewReplacer("STALE", stale, "LOOK", look).Replace(keepWindows)}
 	}
@@ -65,21 +65,21 @@ func (o *Options) Command(args []string) []string {
 
 // way returns the arguments of enter.sh.
 func (o *Options) way() []string {
-	how := o.How
+	how := o.Entry
 	if how == "" {
 		how = Auto
 	}
 	switch {
 	case how == Auto && len(o.Claims) > 0: // which the node does not see
 		how = View
-	case how == Auto && o.Apart.PID: // the first process is not the node's, then
+	case how == Auto && o.Private.PID: // the first process is not the node's, then
 		how = Chroot
 	}
 	var into []string
 	for _, ns := range []struct {
 		flag  string
 		apart bool
-	}{{"-m", o.Apart.Mount}, {"-u", o.Apart.UTS}, {"-i", o.Apart.IPC}, {"-n", o.Apart.Net}} { // hostPID has the node's processes already
+	}{{"-m", o.Private.Mount}, {"-u", o.Private.UTS}, {"-i", o.Private.IPC}, {"-n", o.Private.Net}} { // hostPID has the node's processes already
 		if !ns.apart {
 			into = append(into, ns.flag)
 		}
@@ -87,17 +87,17 @@ func (o *Options) way() []string {
 	return []string{how, strings.Join(into, " ")}
 }
 
-// Follows reports whether commands run outside the node's mount namespace, so
+// NeedsPropagation reports whether commands run outside the node's mount namespace, so
 // that they see later mounts of the node only with mount propagation. It is
 // false where enter.sh decides that when it runs (Auto).
-func (o *Options) Follows() bool {
+func (o *Options) NeedsPropagation() bool {
 	how := o.way()[0]
-	return !o.Windows && (how == Chroot || how == View || o.Apart.Mount || o.Profile == General || o.Profile == NetAdmin)
+	return !o.Windows && (how == Chroot || how == View || o.Private.Mount || o.Profile == General || o.Profile == NetAdmin)
 }
 
-// Beat returns the command that, run in the container, is a heartbeat of the
+// BeatCommand returns the command that, run in the container, is a heartbeat of the
 // kshell with this id. The id may be empty if no other kshell can attach.
-func Beat(windows bool, id string) []string {
+func HeartbeatCommand(windows bool, id string) []string {
 	if windows {
 		return []string{"powershell", "-NoLogo", "-NoProfile", "-Command", `New-Item -Force "$env:KSHELL_STATE\beat" | Out-Null`}
 	}
@@ -107,21 +107,23 @@ func Beat(windows bool, id string) []string {
 	return []string{"sh", "-c", `: >"$KSHELL_STATE/beat$1"`, "kshell", id}
 }
 
-// Detach returns the command that, run in the container, makes the pod run
-// without heartbeats. Return undoes it.
-func Detach() []string { return []string{"sh", "-c", `: >"$KSHELL_STATE/detached"`} }
+// DetachCommand returns the command that, run in the container, makes the pod run
+// without heartbeats. ReattachCommand undoes it.
+func DetachCommand() []string { return []string{"sh", "-c", `: >"$KSHELL_STATE/detached"`} }
 
-// Return undoes Detach.
-func Return() []string { return []string{"sh", "-c", `rm -f "$KSHELL_STATE/detached"`} }
+// ReattachCommand undoes DetachCommand.
+func ReattachCommand() []string { return []string{"sh", "-c", `rm -f "$KSHELL_STATE/detached"`} }
 
-// Leave returns the command that, run in the container, removes the kshell with
+// LeaveCommand returns the command that, run in the container, removes the kshell with
 // this id from those that are attached. Its exit code is 0 if others are
 // attached, else 1.
-func Leave(id string) []string { return []string{"sh", "-c", compact(leave), "kshell", id} }
+func LeaveCommand(id string) []string { return []string{"sh", "-c", compact(leave), "kshell", id} }
 
-// Mark returns the command that, run in the container, prints a mark into the
-// shell's terminal (see Tape). It is a heartbeat, too.
-func Mark(id, mark string) []string { return []string{"sh", "-c", compact(marks), "kshell", id, mark} }
+// MarkCommand returns the command that, run in the container, prints a mark into the
+// shell's terminal (see Replay). It is a heartbeat, too.
+func MarkCommand(id, mark string) []string {
+	return []string{"sh", "-c", compact(marks), "kshell", id, mark}
+}
 
 // compact returns a script without comments and indentation.
 func compact(source string) string {

@@ -86,11 +86,11 @@ func TestTheNodeIsEnteredWhereItHasAShell(t *testing.T) {
 		out, how string
 	}{
 		"entered":            {map[string]string{"nsenter": enters, "chroot": roots}, nil, "nsenter -t 1 -m -u -i -n\nhere\n", Enter},
-		"in part":            {map[string]string{"nsenter": enters}, func(o *Options) { o.Apart.Net, o.Apart.UTS = true, true }, "nsenter -t 1 -m -i\nhere\n", Enter},
+		"in part":            {map[string]string{"nsenter": enters}, func(o *Options) { o.Private.Net, o.Private.UTS = true, true }, "nsenter -t 1 -m -i\nhere\n", Enter},
 		"nsenter is no good": {map[string]string{"nsenter": enterless, "chroot": roots}, nil, "chroot /the/host\nhere\n", Chroot},
 		"no shell there":     {map[string]string{"nsenter": enterless, "chroot": enterless}, nil, "here\n", View},
-		"chroot was wanted":  {map[string]string{"nsenter": enters, "chroot": roots}, func(o *Options) { o.How = Chroot }, "chroot /the/host\nhere\n", Chroot},
-		"the image's files":  {map[string]string{"nsenter": enters, "chroot": roots}, func(o *Options) { o.How = View }, "here\n", View},
+		"chroot was wanted":  {map[string]string{"nsenter": enters, "chroot": roots}, func(o *Options) { o.Entry = Chroot }, "chroot /the/host\nhere\n", Chroot},
+		"the image's files":  {map[string]string{"nsenter": enters, "chroot": roots}, func(o *Options) { o.Entry = View }, "here\n", View},
 	} {
 		for shell, path := range looking(t) {
 			t.Run(name+" "+shell, func(t *testing.T) {
@@ -145,7 +145,7 @@ const stale = 3 * time.Second
 func startMain(t *testing.T, i image, shell []string, change func(*Options)) (ended <-chan struct{}) {
 	t.Helper()
 	o := wanted()
-	o.Stale = stale
+	o.HeartbeatTimeout = stale
 	change(&o)
 	cmd := i.command(t.Context(), shell, o.main())
 	var out bytes.Buffer
@@ -181,7 +181,7 @@ func TestThePodEndsWhenNobodyGivesASignOfLife(t *testing.T) {
 				begin := time.Now()
 				ended := startMain(t, i, path, change)
 				for time.Since(begin) < stale+2*time.Second { // it lives for as long as there are signs
-					beat := i.command(t.Context(), path, Beat(false, "some"))
+					beat := i.command(t.Context(), path, HeartbeatCommand(false, "some"))
 					if out, err := beat.CombinedOutput(); err != nil {
 						t.Fatalf("%v: %s", err, out)
 					}
@@ -219,22 +219,22 @@ func TestWhoLeavesKnowsWhetherOthersAreThere(t *testing.T) {
 			}
 			alone := func(want bool) {
 				t.Helper()
-				if run(Leave("me")) == want {
+				if run(LeaveCommand("me")) == want {
 					t.Errorf("nobody else is there: %v", !want)
 				}
 			}
-			ended := startMain(t, i, shell, func(o *Options) { o.Stale = 4 * time.Second })
-			run(Beat(false, "me"))
+			ended := startMain(t, i, shell, func(o *Options) { o.HeartbeatTimeout = 4 * time.Second })
+			run(HeartbeatCommand(false, "me"))
 			alone(true)
-			run(Beat(false, "other"))
-			run(Beat(false, "me"))
+			run(HeartbeatCommand(false, "other"))
+			run(HeartbeatCommand(false, "me"))
 			alone(false)
-			run(Leave("other"))
+			run(LeaveCommand("other"))
 			alone(true)
-			run(Beat(false, "killed"))
+			run(HeartbeatCommand(false, "killed"))
 			alone(false)
-			for begin := time.Now(); run(Leave("me")); time.Sleep(100 * time.Millisecond) { // the other one gives no sign
-				run(Beat(false, ""))
+			for begin := time.Now(); run(LeaveCommand("me")); time.Sleep(100 * time.Millisecond) { // the other one gives no sign
+				run(HeartbeatCommand(false, ""))
 				if time.Since(begin) > 30*time.Second {
 					t.Fatal("a kshell that was killed still counts")
 				}

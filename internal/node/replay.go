@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// Tape writes the output of a shell to To, each byte once and in order, across
+// Replay writes the output of a shell to To, each byte once and in order, across
 // the streams of several connections.
 //
 // An attached stream begins somewhere in the output: what was printed before is
-// only in the container's log. The two are joined by marks (see Mark), which
+// only in the container's log. The two are joined by marks (see MarkCommand), which
 // are printed into the shell's terminal and so appear in both. For each new
-// stream the caller calls Expect and has marks with that id printed until
+// stream the caller calls ExpectMark and has marks with that id printed until
 // Joined is closed. The stream's output before the mark is dropped. Instead,
 // the log is read from the position that the last stream reached to the mark.
 // Marks are removed from the output, also those of other clients.
@@ -27,27 +27,27 @@ import (
 // CRs before an LF. So these are not counted, and a CR is added before each LF
 // of the log.
 //
-// Write, Rest and Expect must be called from one goroutine at a time; Joined
-// and GiveUp may be called from any.
-type Tape struct {
-	To io.Writer
+// Write, WriteRest and ExpectMark must be called from one goroutine at a time; Joined
+// and SkipMark may be called from any.
+type Replay struct {
+	Output io.Writer
 	// Log opens the container's log. If follow is set, it brings what is
 	// printed until it is closed or the context ends.
-	Log func(ctx context.Context, from From, follow bool) (io.ReadCloser, error)
+	Log func(ctx context.Context, from LogStart, follow bool) (io.ReadCloser, error)
 	// Gap is called with the reason when output is missing: a *LogError if the
 	// log could not be read. The stream goes on.
-	Gap func(err error)
+	OnGap func(err error)
 	// Lost is called when the log cannot be read because there is no
 	// connection: the stream is most likely lost, too. The caller has to drop
 	// the stream, which is not joined, and to connect again.
-	Lost func(err error)
+	OnUnreachable func(err error)
 
-	ctx context.Context // for reading the log in Write: see Expect
+	ctx context.Context // for reading the log in Write: see ExpectMark
 
 	mu     sync.Mutex
 	state  tapeState
 	id     string // of the expected mark
-	early  []byte // output before the mark, for GiveUp
+	early  []byte // output before the mark, for SkipMark
 	joined chan struct{}
 	at     position
 	ends   lineEnds
@@ -62,8 +62,8 @@ const (
 	tapePasses                  // the stream is joined, or never will be
 )
 
-// From is where to begin reading the log.
-type From struct {
+// LogStart is where to begin reading the log.
+type LogStart struct {
 	Since time.Time // by the node's clock; zero: the beginning
 	Tail  int64     // only this many lines from the end; 0: all
 }
@@ -78,34 +78,34 @@ type position struct {
 	lost  bool  // the position is not known
 }
 
-// Tail makes the output begin with the last lines of the log.
-func (t *Tape) Tail(lines int64) { t.at = position{tail: lines} }
+// StartAtTail makes the output begin with the last lines of the log.
+func (t *Replay) StartAtTail(lines int64) { t.at = position{tail: lines} }
 
-// Expect drops the output before the mark with this id. The mark may have a
+// ExpectMark drops the output before the mark with this id. The mark may have a
 // suffix after a dash, so that each attempt can have its own. ctx bounds the
 // reading of the log at the mark.
-func (t *Tape) Expect(ctx context.Context, id string) {
+func (t *Replay) ExpectMark(ctx context.Context, id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ctx, t.state, t.id, t.held, t.early, t.joined = ctx, tapeHolds, id, nil, nil, make(chan struct{})
 }
 
 // Joined returns a channel that is closed when the mark was read or given up.
-// It is nil before Expect.
-func (t *Tape) Joined() <-chan struct{} {
+// It is nil before ExpectMark.
+func (t *Replay) Joined() <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.joined
 }
 
-// GiveUp stops waiting for the mark with this id: the output of the stream is
+// SkipMark stops waiting for the mark with this id: the output of the stream is
 // written, and what was printed before the stream began is missing.
-func (t *Tape) GiveUp(id string) {
+func (t *Replay) SkipMark(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.state == tapeHolds && t.id == id {
 		t.state, t.at = tapePasses, position{lost: true}
-		_, _ = t.To.Write(t.early) // the next Write fails as well
+		_, _ = t.Output.Write(t.early) // the next Write fails as well
 		t.early = nil
 		close(t.joined)
 	}
@@ -113,7 +113,7 @@ func (t *Tape) GiveUp(id string) {
 
 // Write takes the output of the stream. It implements io.Writer. Errors are
 // those of To.
-func (t *Tape) Write(p []byte) (int, error) {
+func (t *Replay) Write(p []byte) (int, error) {
 	rest := p
 	if len(t.held) > 0 {
 		rest = slices.Concat(t.held, p)
@@ -130,7 +130,7 @@ func (t *Tape) Write(p []byte) (int, error) {
 
 // take handles the text before the next mark, and the mark, and returns the
 // rest.
-func (t *Tape) take(p []byte) (rest []byte, err error) {
+func (t *Replay) take(p []byte) (rest []byte, err error) {
 	text, m, rest, whole := cutMark(p)
 	if err := t.pass(text); err != nil {
 		return nil, err
@@ -150,7 +150,7 @@ const maxEarly = 64 << 10
 
 // keep stores output that comes before the expected mark. It reports false if
 // no mark is expected.
-func (t *Tape) keep(text []byte) bool {
+func (t *Replay) keep(text []byte) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.state != tapeHolds {
@@ -161,23 +161,23 @@ func (t *Tape) keep(text []byte) bool {
 	return true
 }
 
-func (t *Tape) holds() (bool, string) {
+func (t *Replay) holds() (bool, string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.state == tapeHolds, t.id
 }
 
-func (t *Tape) pass(text []byte) error {
+func (t *Replay) pass(text []byte) error {
 	if t.keep(text) || len(text) == 0 {
 		return nil
 	}
 	t.at.bytes += t.ends.count(text)
-	_, err := t.To.Write(text)
+	_, err := t.Output.Write(text)
 	return err
 }
 
 // meet handles a mark: if it is the expected one, it joins the stream.
-func (t *Tape) meet(m *marked) error {
+func (t *Replay) meet(m *marked) error {
 	holds, id := t.holds()
 	switch {
 	case !holds:
@@ -188,7 +188,7 @@ func (t *Tape) meet(m *marked) error {
 	}
 	t.mu.Lock()
 	early := t.early
-	t.id, t.early = "", nil // GiveUp has no effect from now on
+	t.id, t.early = "", nil // SkipMark has no effect from now on
 	t.mu.Unlock()
 	before := t.at.bytes
 	err := t.replay(m.id)
@@ -205,12 +205,12 @@ func (t *Tape) meet(m *marked) error {
 		return nil
 	case errors.As(err, &broken) && t.broke < patienceWithLogs:
 		t.broke++
-		t.Lost(err)
+		t.OnUnreachable(err)
 		return nil
 	case err != nil:
-		t.Gap(err)
+		t.OnGap(err)
 		if t.at.bytes == before { // nothing of the log was written: write the output before the mark instead
-			if _, err := t.To.Write(early); err != nil {
+			if _, err := t.Output.Write(early); err != nil {
 				return err
 			}
 		}
@@ -229,16 +229,16 @@ func (t *Tape) meet(m *marked) error {
 var errNowhere = errors.New("where the output was interrupted is not known")
 
 // replay writes the log from the position to a mark.
-func (t *Tape) replay(until string) error {
+func (t *Replay) replay(until string) error {
 	if t.at.lost {
 		return errNowhere
 	}
 	return t.read(t.ctx, until, true)
 }
 
-// Rest writes the log after the position, when the shell has ended: servers may
+// WriteRest writes the log after the position, when the shell has ended: servers may
 // lose the end of a stream.
-func (t *Tape) Rest(ctx context.Context) error {
+func (t *Replay) WriteRest(ctx context.Context) error {
 	if t.at.lost {
 		return nil
 	}
@@ -262,7 +262,7 @@ const maxUnplaced = 1 << 20
 
 // reading is the state of reading one log.
 type reading struct {
-	tape     *Tape
+	tape     *Replay
 	until    string
 	found    bool  // the mark of the position was read
 	seen     int64 // bytes after it, as counted by lineEnds
@@ -329,7 +329,7 @@ func (r *reading) pass(n int64) {
 
 // write writes text with a CR before each LF, as a terminal has it.
 func (r *reading) write(p []byte) error {
-	_, err := r.tape.To.Write(bytes.ReplaceAll(p, []byte("\n"), []byte("\r\n")))
+	_, err := r.tape.Output.Write(bytes.ReplaceAll(p, []byte("\n"), []byte("\r\n")))
 	return err
 }
 
@@ -340,7 +340,7 @@ func (r *reading) short() error {
 		return nil
 	}
 	if r.tape.at.mark != "" {
-		r.tape.Gap(errShort)
+		r.tape.OnGap(errShort)
 	}
 	return r.write(r.unplaced)
 }

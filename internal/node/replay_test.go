@@ -42,14 +42,14 @@ type reel struct {
 	losses  int   // of the log
 	broke   bool  // off, the last time
 	fragile bool  // it breaks off now and then
-	asked   []From
+	asked   []LogStart
 }
 
 func (r *reel) print(text string) { r.all = append(r.all, text...) }
 
 func markText(id string) string { return fmt.Sprintf("\x1b_kshell %s %d\x1b\\\r\n", id, 1000) }
 
-func (r *reel) log(ctx context.Context, from From, follow bool) (io.ReadCloser, error) {
+func (r *reel) log(ctx context.Context, from LogStart, follow bool) (io.ReadCloser, error) {
 	r.asked = append(r.asked, from)
 	if r.broken != nil {
 		return nil, r.broken
@@ -84,13 +84,13 @@ func (w waiting) Read([]byte) (int, error) {
 }
 
 // newTape is a tape for r, that remembers its gaps.
-func newTape(r *reel) (t *Tape, out *bytes.Buffer, gaps *[]error) {
+func newTape(r *reel) (t *Replay, out *bytes.Buffer, gaps *[]error) {
 	out, gaps = &bytes.Buffer{}, &[]error{}
-	return &Tape{To: out, Log: r.log, Lost: func(error) { r.losses++ }, Gap: func(err error) { *gaps = append(*gaps, err) }}, out, gaps
+	return &Replay{Output: out, Log: r.log, OnUnreachable: func(error) { r.losses++ }, OnGap: func(err error) { *gaps = append(*gaps, err) }}, out, gaps
 }
 
 // send gives the tape a part of the output in pieces of random sizes.
-func send(t *testing.T, tape *Tape, p []byte) {
+func send(t *testing.T, tape *Replay, p []byte) {
 	t.Helper()
 	for len(p) > 0 {
 		n := min(len(p), 1+rand.IntN(20))
@@ -127,7 +127,7 @@ func TestEachByteComesOnceHoweverOftenTheLinkBreaks(t *testing.T) {
 		print()
 		for cut := range 6 {
 			id := fmt.Sprintf("id%d", cut)
-			tape.Expect(t.Context(), id)
+			tape.ExpectMark(t.Context(), id)
 			print() // nobody has it but the log
 			begins := len(r.all)
 			print()
@@ -146,7 +146,7 @@ func TestEachByteComesOnceHoweverOftenTheLinkBreaks(t *testing.T) {
 		}
 		print()
 		r.ended, r.fragile = true, false
-		if err := tape.Rest(t.Context()); err != nil {
+		if err := tape.WriteRest(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		// A CR more than there was moves nothing: where a link broke right behind one it comes twice.
@@ -164,8 +164,8 @@ func TestWhoComesFromElsewhereSeesTheLastLines(t *testing.T) {
 		r.print(fmt.Sprintf("%d\r\n", i))
 	}
 	r.print("$ ")
-	tape.Tail(3)
-	tape.Expect(t.Context(), "a")
+	tape.StartAtTail(3)
+	tape.ExpectMark(t.Context(), "a")
 	r.print(markText("a-0"))
 	send(t, tape, []byte(markText("a-0")+"live"))
 	if want := "48\r\n49\r\n$ live"; out.String() != want || len(*gaps) > 0 {
@@ -174,10 +174,10 @@ func TestWhoComesFromElsewhereSeesTheLastLines(t *testing.T) {
 }
 
 func TestWhatIsMissingIsSaid(t *testing.T) {
-	first := func() (*reel, *Tape, *bytes.Buffer, *[]error) {
+	first := func() (*reel, *Replay, *bytes.Buffer, *[]error) {
 		r := &reel{}
 		tape, out, gaps := newTape(r)
-		tape.Expect(t.Context(), "a")
+		tape.ExpectMark(t.Context(), "a")
 		r.print(markText("a") + "one\r\n")
 		send(t, tape, r.all)
 		return r, tape, out, gaps
@@ -185,7 +185,7 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	t.Run("the log cannot be read", func(t *testing.T) {
 		r, tape, out, gaps := first()
 		r.broken = apierrors.NewBadRequest("no log today")
-		tape.Expect(t.Context(), "b")
+		tape.ExpectMark(t.Context(), "b")
 		r.print("lost\r\n" + markText("b") + "two\r\n")
 		send(t, tape, []byte(markText("b")+"two\r\n"))
 		if out.String() != "one\r\ntwo\r\n" || len(*gaps) != 1 || !errors.Is((*gaps)[0], r.broken) {
@@ -196,7 +196,7 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 		r, tape, out, gaps := first()
 		r.print("lost\r\n")
 		r.forgot = len(r.all)
-		tape.Expect(t.Context(), "b")
+		tape.ExpectMark(t.Context(), "b")
 		r.print("kept\r\n" + markText("b") + "two\r\n")
 		send(t, tape, []byte(markText("b")+"two\r\n"))
 		if out.String() != "one\r\nkept\r\ntwo\r\n" || len(*gaps) != 1 || !errors.Is((*gaps)[0], errShort) {
@@ -209,7 +209,7 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 			r.broken = errors.New("cut")
 			for i := range patienceWithLogs + 1 {
 				id := fmt.Sprint("b", i)
-				tape.Expect(t.Context(), id)
+				tape.ExpectMark(t.Context(), id)
 				r.print("gap\r\n" + markText(id))
 				send(t, tape, []byte(markText(id)+"two\r\n"))
 			}
@@ -220,13 +220,13 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	})
 	t.Run("no mark can be made", func(t *testing.T) {
 		r, tape, out, gaps := first()
-		tape.Expect(t.Context(), "b")
+		tape.ExpectMark(t.Context(), "b")
 		send(t, tape, []byte("early,"))
-		tape.GiveUp("a")
-		tape.GiveUp("b")
+		tape.SkipMark("a")
+		tape.SkipMark("b")
 		<-tape.Joined()
 		send(t, tape, []byte("passed"))
-		tape.Expect(t.Context(), "c")
+		tape.ExpectMark(t.Context(), "c")
 		r.print("x\r\n" + markText("c") + "then")
 		send(t, tape, []byte(markText("c")+"then"))
 		if out.String() != "one\r\nearly,passedthen" || len(*gaps) != 1 || !errors.Is((*gaps)[0], errNowhere) {
@@ -236,7 +236,7 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	t.Run("the log never brings the mark", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r, tape, out, gaps := first()
-			tape.Expect(t.Context(), "b")
+			tape.ExpectMark(t.Context(), "b")
 			r.print("gap\r\n")
 			begin := time.Now()
 			send(t, tape, []byte(markText("b")+"two"))
@@ -251,12 +251,12 @@ func TestTheLogIsReadFromTheLastMarkOn(t *testing.T) {
 	r := &reel{}
 	tape, _, _ := newTape(r)
 	for _, id := range []string{"a", "b"} {
-		tape.Expect(t.Context(), id)
+		tape.ExpectMark(t.Context(), id)
 		begins := len(r.all)
 		r.print(markText(id) + "text\r\n")
 		send(t, tape, r.all[begins:])
 	}
-	want := []From{{}, {Since: time.Unix(1000, 0).Add(-slack)}}
+	want := []LogStart{{}, {Since: time.Unix(1000, 0).Add(-slack)}}
 	if fmt.Sprint(r.asked) != fmt.Sprint(want) {
 		t.Errorf("asked for %v, want %v", r.asked, want)
 	}
@@ -266,14 +266,14 @@ func TestAnOutputThatFailsEndsTheTape(t *testing.T) {
 	full := errors.New("full")
 	r := &reel{}
 	tape, _, _ := newTape(r)
-	tape.To = failing{full}
-	tape.Expect(t.Context(), "a")
+	tape.Output = failing{full}
+	tape.ExpectMark(t.Context(), "a")
 	r.print("text\r\n" + markText("a"))
 	if _, err := tape.Write(r.all); !errors.Is(err, full) {
 		t.Errorf("got %v", err)
 	}
 	r.ended = true
-	if err := tape.Rest(t.Context()); !errors.Is(err, full) {
+	if err := tape.WriteRest(t.Context()); !errors.Is(err, full) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -69,7 +69,7 @@ func TestTapeLog_PausesBetweenAttempts(t *testing.T) {
 		r, tape, _, _ := outage(t)
 		begin := time.Now()
 		var at []time.Duration
-		tape.Log = func(context.Context, From, bool) (io.ReadCloser, error) {
+		tape.Log = func(context.Context, LogStart, bool) (io.ReadCloser, error) {
 			at = append(at, time.Since(begin))
 			return nil, refusedLog(503)
 		}
@@ -84,7 +84,7 @@ func TestTapeLog_PausesBetweenAttempts(t *testing.T) {
 func TestTapeLog_LongLogBeforeTheFirstStream(t *testing.T) {
 	r := &reel{}
 	tape, out, gaps := newTape(r)
-	tape.Expect(t.Context(), "a")
+	tape.ExpectMark(t.Context(), "a")
 	text := strings.Repeat(strings.Repeat("x", 98)+"\r\n", maxUnplaced/50)
 	r.print(text + markText("a"))
 	send(t, tape, []byte(markText("a")+"live"))
@@ -97,10 +97,10 @@ func TestTapeRest_OutputFailsForTheLastLines(t *testing.T) {
 	full := errors.New("full")
 	r := &reel{ended: true}
 	tape, _, _ := newTape(r)
-	tape.To = failing{full}
-	tape.Tail(3)
+	tape.Output = failing{full}
+	tape.StartAtTail(3)
 	r.print("text\r\n")
-	if err := tape.Rest(t.Context()); !errors.Is(err, full) {
+	if err := tape.WriteRest(t.Context()); !errors.Is(err, full) {
 		t.Errorf("got %v, want %v", err, full)
 	}
 }
@@ -108,10 +108,10 @@ func TestTapeRest_OutputFailsForTheLastLines(t *testing.T) {
 func TestTape_GiveUpOfAnEarlierMark(t *testing.T) {
 	r := &reel{}
 	tape, out, gaps := newTape(r)
-	tape.Expect(t.Context(), "b")
+	tape.ExpectMark(t.Context(), "b")
 	r.print("early")
 	send(t, tape, r.all)
-	tape.GiveUp("a")
+	tape.SkipMark("a")
 	select {
 	case <-tape.Joined():
 		t.Fatal("the stream counts as joined")
@@ -130,7 +130,7 @@ func TestTape_SessionEndsDuringTheLog(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		logs(tape, r, silent)
-		tape.Expect(ctx, "b")
+		tape.ExpectMark(ctx, "b")
 		if _, err := tape.Write([]byte(markText("b"))); err != nil {
 			t.Error(err)
 		}

@@ -25,9 +25,9 @@ func refusedLog(code int) error {
 
 // logs makes the next log requests return these results, in order. Further
 // requests read the log of r.
-func logs(tape *Tape, r *reel, results ...func(ctx context.Context) (io.ReadCloser, error)) (requests *int) {
+func logs(tape *Replay, r *reel, results ...func(ctx context.Context) (io.ReadCloser, error)) (requests *int) {
 	requests = new(int)
-	tape.Log = func(ctx context.Context, from From, follow bool) (io.ReadCloser, error) {
+	tape.Log = func(ctx context.Context, from LogStart, follow bool) (io.ReadCloser, error) {
 		*requests++
 		if len(results) == 0 {
 			return r.log(ctx, from, follow)
@@ -56,20 +56,20 @@ func silent(ctx context.Context) (io.ReadCloser, error) {
 
 // outage returns a tape whose stream was interrupted after "one"; "gap" was
 // printed after that. rejoin resumes it.
-func outage(t *testing.T) (r *reel, tape *Tape, out *bytes.Buffer, gaps *[]error) {
+func outage(t *testing.T) (r *reel, tape *Replay, out *bytes.Buffer, gaps *[]error) {
 	t.Helper()
 	r = &reel{}
 	tape, out, gaps = newTape(r)
-	tape.Expect(t.Context(), "a")
+	tape.ExpectMark(t.Context(), "a")
 	r.print(markText("a") + "one\r\n")
 	send(t, tape, r.all)
 	r.print("gap\r\n")
 	return r, tape, out, gaps
 }
 
-func rejoin(t *testing.T, r *reel, tape *Tape) {
+func rejoin(t *testing.T, r *reel, tape *Replay) {
 	t.Helper()
-	tape.Expect(t.Context(), "b")
+	tape.ExpectMark(t.Context(), "b")
 	r.print(markText("b") + "two\r\n")
 	send(t, tape, []byte(markText("b")+"two\r\n"))
 	select {
@@ -145,7 +145,7 @@ func TestTapeLog_UnavailableKeepsTheSession(t *testing.T) {
 				}
 				r.broken = nil // the log of the next outage can be read
 				r.print("gap2\r\n")
-				tape.Expect(t.Context(), "c")
+				tape.ExpectMark(t.Context(), "c")
 				r.print(markText("c") + "three\r\n")
 				send(t, tape, []byte(markText("c")+"three\r\n"))
 				if want := "one\r\ntwo\r\ngap2\r\nthree\r\n"; out.String() != want || len(*gaps) != 1 {
@@ -191,7 +191,7 @@ func TestTapeLog_UnavailableShowsTheStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &reel{broken: refusedLog(503)}
 		tape, out, gaps := newTape(r)
-		tape.Expect(t.Context(), "a")
+		tape.ExpectMark(t.Context(), "a")
 		r.print("$ " + markText("foreign") + "ls\r\n" + markText("a") + "file\r\n")
 		send(t, tape, r.all)
 		if want := "$ ls\r\nfile\r\n"; out.String() != want {
@@ -207,7 +207,7 @@ func TestTapeRest_Retried(t *testing.T) {
 		r, tape, out, gaps := outage(t)
 		r.ended = true
 		logs(tape, r, failed(refusedLog(503)), content(markText("a")+"one\ng", io.ErrUnexpectedEOF))
-		if err := tape.Rest(t.Context()); err != nil || out.String() != "one\r\ngap\r\n" || len(*gaps) > 0 {
+		if err := tape.WriteRest(t.Context()); err != nil || out.String() != "one\r\ngap\r\n" || len(*gaps) > 0 {
 			t.Errorf("got %q, %v, gaps %v", out, err, *gaps)
 		}
 	})
@@ -217,7 +217,7 @@ func TestTapeRest_Retried(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		begin := time.Now()
-		err := tape.Rest(ctx)
+		err := tape.WriteRest(ctx)
 		var refused *LogError
 		if !errors.As(err, &refused) || refused.Code != 503 || time.Since(begin) > time.Second {
 			t.Errorf("%v after %v", err, time.Since(begin))
