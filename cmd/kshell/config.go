@@ -54,13 +54,13 @@ const (
 // be readable. The default file may be missing. If it exists and cannot be
 // read, that is a warning: cron jobs, systemd units and CI often have no usable
 // home directory. Invalid contents of either file are an error.
-func (a *app) loadSettings() (*settings.Settings, error) {
+func (a *app) loadSettings() (*settings.File, error) {
 	named := os.Getenv(settingsVariable)
 	path := cmp.Or(named, defaultSettingsFile())
 	if path == "" {
-		return settings.None(os.LookupEnv), nil
+		return nil, nil // no file, and no error
 	}
-	loaded, err := settings.Load(path, os.LookupEnv)
+	loaded, err := settings.Load(path)
 	var mistake *settings.FileError
 	switch {
 	case err == nil:
@@ -79,7 +79,7 @@ func (a *app) loadSettings() (*settings.Settings, error) {
 	case errors.Is(missing, fs.ErrPermission): // the file may or may not exist
 		a.notice.Detail("the settings file is ignored: %s", err)
 	}
-	return settings.None(os.LookupEnv), nil
+	return nil, nil // no file, and no error
 }
 
 // defaultSettingsFile returns the path of the settings file without
@@ -97,25 +97,21 @@ func (a *app) viewConfig() error {
 	if err != nil {
 		return err
 	}
+	s := a.settings
+	switch {
+	case a.kube.Namespace != "":
+		s.Namespace.Text, s.Namespace.Source = a.kube.Namespace, "flag --namespace"
+	case s.Namespace.Text == "":
+		s.Namespace.Text, s.Namespace.Source = target.Namespace, "kubeconfig"
+	}
+	s.Shell.Text = cmp.Or(s.Shell.Text, "bash, sh or ash")
+	s.EscapeChar.Text = cmp.Or(s.EscapeChar.Text, escapeDefault)
+	s.Keepalive.Text = cmp.Or(s.Keepalive.Text, keepaliveDefault.String())
+	s.NodeImage.Text = cmp.Or(s.NodeImage.Text, nodeImageDefault)
 	table := tabwriter.NewWriter(a.printed, 0, 8, 3, ' ', 0)
 	_, _ = fmt.Fprintln(table, "SETTING\tVALUE\tSOURCE") // a.printed remembers
-	for _, key := range settings.Keys() {
-		v := a.prefs.Get(key, target.Context)
-		switch {
-		case key == settings.Namespace && a.kube.Namespace != "":
-			v.Value, v.Source = a.kube.Namespace, "flag --namespace"
-		case key == settings.Namespace && v.Value == "":
-			v.Value, v.Source = target.Namespace, "kubeconfig"
-		case key == settings.Shell && v.Value == "":
-			v.Value = "bash, sh or ash"
-		case key == settings.EscapeChar && v.Value == "":
-			v.Value = escapeDefault
-		case key == settings.Keepalive && v.Value == "":
-			v.Value = keepaliveDefault.String()
-		case key == settings.NodeImage && v.Value == "":
-			v.Value = nodeImageDefault
-		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\n", v.Key, notice.Clean(v.Value), notice.Clean(v.Source))
+	for _, v := range s.All() {
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\n", v.Key, notice.Clean(v.Text), notice.Clean(v.Source))
 	}
 	return table.Flush()
 }

@@ -17,7 +17,6 @@ import (
 	"kshell/internal/kubeconfig"
 	"kshell/internal/notice"
 	"kshell/internal/pod"
-	"kshell/internal/settings"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
 )
@@ -307,7 +306,7 @@ func (a *app) reach(ctx context.Context, p *execPlan) (*kubeconfig.Connection, e
 	if err != nil {
 		return nil, err
 	}
-	if err := a.prefer(p, kube.Context); err != nil {
+	if err := a.applySettings(p); err != nil {
 		return nil, err
 	}
 	if p.pick != nil {
@@ -332,13 +331,12 @@ func (a *app) prepare(ctx context.Context, kube *kubeconfig.Connection, p *execP
 	return a.newJob(kube.Config, p, found)
 }
 
-// prefer fills in what the command line leaves to the user's settings.
-func (a *app) prefer(p *execPlan, kubeContext string) error {
-	mine := func(key string) settings.Value { return a.prefs.Get(key, kubeContext) }
-	if shell := mine(settings.Shell).Value; len(p.command) == 0 && shell != "" {
+// applySettings applies the settings for which no flag or argument is given.
+func (a *app) applySettings(p *execPlan) error {
+	if shell := a.settings.Shell.Text; len(p.command) == 0 && shell != "" {
 		p.command = []string{shell}
 	}
-	return p.live.prefer(mine)
+	return p.live.applySettings(a.settings)
 }
 
 // place is where a command will run.

@@ -75,18 +75,19 @@ func (f *liveFlags) addTo(flags *pflag.FlagSet) {
 		"how long to try to reconnect a shell; 0 means no limit")
 }
 
-// prefer applies the settings whose flags are not set. An error names the setting.
-func (f *liveFlags) prefer(mine func(key string) settings.Value) error {
-	if v := mine(settings.EscapeChar); v.Value != "" && !f.escapeGiven {
-		f.escape = v.Value
+// applySettings applies the settings whose flags are not given. An error names
+// the setting.
+func (f *liveFlags) applySettings(s settings.Settings) error {
+	if v := s.EscapeChar; v.Text != "" && !f.escapeGiven {
+		f.escape = v.Text
 		if !f.escapeFits() {
-			return fmt.Errorf("the setting %s of %s is not one character: %s", v.Key, v.Source, strconv.Quote(v.Value))
+			return fmt.Errorf("setting %s from %s is not one character: %s", v.Key, v.Source, strconv.Quote(v.Text))
 		}
 	}
-	if v := mine(settings.Keepalive); v.Value != "" && !f.keepaliveGiven {
-		every, err := time.ParseDuration(v.Value)
+	if v := s.Keepalive; v.Text != "" && !f.keepaliveGiven {
+		every, err := time.ParseDuration(v.Text)
 		if err != nil || every < 0 {
-			return fmt.Errorf("the setting %s of %s is no time such as 30s: %s", v.Key, v.Source, strconv.Quote(v.Value))
+			return fmt.Errorf("setting %s from %s is not a duration such as 30s: %s", v.Key, v.Source, strconv.Quote(v.Text))
 		}
 		f.keepalive = every
 	}

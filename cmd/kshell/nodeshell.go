@@ -18,7 +18,6 @@ import (
 
 	"kshell/internal/node"
 	"kshell/internal/notice"
-	"kshell/internal/settings"
 	"kshell/internal/stream"
 )
 
@@ -283,13 +282,12 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 	if err != nil {
 		return err
 	}
-	mine := func(key string) settings.Value { return a.prefs.Get(key, kube.Context) }
-	if err := p.exec.live.prefer(mine); err != nil {
+	if err := p.exec.live.applySettings(a.settings); err != nil {
 		return err
 	}
 	p.options.Namespace = kube.Namespace
 	if !p.image {
-		p.options.Image = mine(settings.NodeImage).Value
+		p.options.Image = a.settings.NodeImage.Text
 	}
 	p.options.CreatedBy, p.options.CreatedFrom = whoami()
 	p.options.Env = terminalEnv(os.Environ())

@@ -18,7 +18,6 @@ import (
 	"kshell/internal/node"
 	"kshell/internal/notice"
 	"kshell/internal/pod"
-	"kshell/internal/settings"
 )
 
 // nodeShells makes pods on nodes, and removes them.
@@ -325,7 +324,7 @@ func (p *nodePod) explainStart(err error) error {
 	if !errors.As(err, &not) || !strings.Contains(not.Reason, "Image") && !strings.Contains(err.Error(), "executable file not found") {
 		return err
 	}
-	return notice.WithHint(notice.WithMessage(err, err.Error()), fmt.Sprintf("--image, or the setting %s, names an image that the node can get, with sh and nsenter in it", settings.NodeImage))
+	return notice.WithHint(notice.WithMessage(err, err.Error()), "--image, or the setting node-image, names an image that the node can get, with sh and nsenter in it")
 }
 
 // remove deletes the pod, unless it is left running or other clients are

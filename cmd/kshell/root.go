@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,9 +24,9 @@ type app struct {
 	cleanup  *cleanup.Registry
 	kube     kubeconfig.Flags
 	kubectl  kubectlFlags
-	warnings *atomic.Int32      // that the server has given
-	called   string             // what the user types for it: kshell, or kubectl kshell
-	prefs    *settings.Settings // once connected
+	warnings *atomic.Int32     // that the server has given
+	called   string            // what the user types for it: kshell, or kubectl kshell
+	settings settings.Settings // set by connect
 	server   *apiServer
 }
 
@@ -114,11 +115,13 @@ func (a *app) connect() (*kubeconfig.Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.prefs, err = a.loadSettings(); err != nil {
+	file, err := a.loadSettings()
+	if err != nil {
 		return nil, err
 	}
-	if mine := a.prefs.Get(settings.Namespace, target.Context); a.kube.Namespace == "" && mine.Value != "" {
-		target.Namespace = mine.Value
+	a.settings = file.Settings(target.Context, os.LookupEnv)
+	if namespace := a.settings.Namespace.Text; a.kube.Namespace == "" && namespace != "" {
+		target.Namespace = namespace
 	}
 	for _, note := range target.Notes {
 		a.notice.Note("%s", note)

@@ -1,11 +1,14 @@
-// Package settings is what a user prefers: a small YAML file and KSHELL_* variables, beside the flags.
+// Package settings reads the user's settings from a YAML file and from KSHELL_*
+// environment variables.
 //
-// It does not know flags, Kubernetes or where the user's folders are.
+// It does not know flags, Kubernetes, or where the file is. It does not check
+// the value of a setting.
 //
-//   - Precedence, highest first: a variable, the file's section for the current
-//     context, the rest of the file, the default.
-//   - An unknown key in the file is an error. Otherwise a setting with a typo
-//     would silently have no effect.
+// Invariants:
+//   - Precedence, highest first: an environment variable, the part of the file
+//     for the current context, the rest of the file, the default.
+//   - An unknown key in the file is an error. Otherwise a mistyped key would
+//     have no effect, without a message.
 package settings
 
 import (
@@ -18,48 +21,61 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The keys. Each is also a variable: KSHELL_ and the key in upper case, with _ for -.
+// The keys in the file. Each is also an environment variable: see variable.
 const (
-	Namespace  = "namespace"   // in place of the kubeconfig context's
-	Shell      = "shell"       // what to open where no command is named
-	EscapeChar = "escape-char" // as --escape-char
-	Keepalive  = "keepalive"   // as --keepalive
-	NodeImage  = "node-image"  // as --image of node-shell
+	keyNamespace  = "namespace"
+	keyShell      = "shell"
+	keyEscapeChar = "escape-char"
+	keyKeepalive  = "keepalive"
+	keyNodeImage  = "node-image"
 )
 
-// Keys are all of them, in the order in which they are shown.
-func Keys() []string { return []string{Namespace, Shell, EscapeChar, Keepalive, NodeImage} }
+// keys lists all keys, in the order of Settings.All.
+var keys = []string{keyNamespace, keyShell, keyEscapeChar, keyKeepalive, keyNodeImage}
 
-// Value is a setting in force; empty if there is none. Source says where it comes from, in words.
-type Value struct{ Key, Value, Source string }
+// Settings holds the settings in force for one context of the kubeconfig. An
+// empty Text means that the setting is not set and that its default applies.
+type Settings struct {
+	Namespace  Value // the namespace; default: that of the context
+	Shell      Value // the command of exec if none is given; default: bash, sh or ash
+	EscapeChar Value // see --escape-char; default: that of the flag
+	Keepalive  Value // see --keepalive, a Go duration; default: that of the flag
+	NodeImage  Value // see --image of node-shell; default: that of the flag
+}
 
-// maxFile bounds the file, in bytes.
+// All returns the settings in the order in which they are listed to users.
+func (s *Settings) All() []Value {
+	return []Value{s.Namespace, s.Shell, s.EscapeChar, s.Keepalive, s.NodeImage}
+}
+
+// Value is the value of one setting.
+type Value struct {
+	Key    string // in the file: "escape-char"
+	Text   string // "" if the setting is not set
+	Source string // for users: the variable or the file that sets it, or "default"
+}
+
+// maxFile is the size of the largest file that Load reads, in bytes.
 const maxFile = 1 << 20
 
-// Settings are what a file and the variables hold.
-type Settings struct {
+// section holds settings by key.
+type section map[string]string
+
+// File holds the contents of a settings file. The nil *File is an empty one.
+type File struct {
 	path     string
-	lookup   func(name string) (string, bool)
-	general  map[string]string
-	contexts map[string]map[string]string
+	general  section
+	contexts map[string]section
 }
 
-// None returns the settings without a file: those of the variables, read with
-// lookup (os.LookupEnv).
-func None(lookup func(name string) (string, bool)) *Settings {
-	return &Settings{lookup: lookup}
-}
-
-// Load reads the file at path. lookup (os.LookupEnv) reads the variables.
-// Errors are *FileError for invalid contents, and those of opening and reading
-// the file, such as fs.ErrNotExist.
-func Load(path string, lookup func(name string) (string, bool)) (*Settings, error) {
+// Load reads the file at path. Errors are *FileError for invalid contents, and
+// those of opening and reading the file, such as fs.ErrNotExist.
+func Load(path string) (*File, error) {
 	raw, err := read(path)
 	if err != nil {
 		return nil, err
 	}
-	s := &Settings{path: path, lookup: lookup}
-	return s, s.parse(raw)
+	return parse(path, raw)
 }
 
 func read(path string) ([]byte, error) {
@@ -67,64 +83,67 @@ func read(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = file.Close() }() // it was only read
+	defer func() { _ = file.Close() }() // the file was only read
 	raw, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	if len(raw) > maxFile {
-		return nil, &FileError{path, "is larger than 1 MiB"}
+		return nil, &FileError{path, "the file is larger than 1 MiB"}
 	}
 	return raw, err
 }
 
-// FileError is a mistake in the file.
-type FileError struct{ Path, Words string }
+// FileError means that the contents of the file are invalid.
+type FileError struct{ Path, Reason string }
 
-func (e *FileError) Error() string { return fmt.Sprintf("%s: %s", e.Path, e.Words) }
+// Error returns the path and what is wrong.
+func (e *FileError) Error() string { return fmt.Sprintf("%s: %s", e.Path, e.Reason) }
 
-// Hint names what may stand there.
+// Hint lists the valid keys.
 func (e *FileError) Hint() string {
-	return "the keys are " + strings.Join(Keys(), ", ") + "; under contexts: NAME: they can be set for one context"
+	return "the keys are " + strings.Join(keys, ", ") + "; settings for one context go under contexts: NAME:"
 }
 
-func (s *Settings) parse(raw []byte) error {
-	var file map[string]any
-	if err := yaml.UnmarshalStrict(raw, &file); err != nil {
-		return &FileError{s.path, "no YAML of keys and values: " + firstLine(err)}
+func parse(path string, raw []byte) (*File, error) {
+	var document map[string]any
+	if err := yaml.UnmarshalStrict(raw, &document); err != nil {
+		return nil, &FileError{path, "the file is not a YAML mapping of keys to values: " + firstLine(err)}
 	}
-	contexts, ok := file["contexts"].(map[string]any)
-	if file["contexts"] != nil && !ok {
-		return &FileError{s.path, "contexts holds no names with settings"}
+	contexts, ok := document["contexts"].(map[string]any)
+	if document["contexts"] != nil && !ok {
+		return nil, &FileError{path, `"contexts" is not a mapping of context names to settings`}
 	}
-	delete(file, "contexts")
-	var err error
-	if s.general, err = s.values("", file); err != nil {
-		return err
+	delete(document, "contexts")
+	general, err := parseSection(path, "", document)
+	if err != nil {
+		return nil, err
 	}
-	s.contexts = map[string]map[string]string{}
-	for name, part := range contexts {
-		values, ok := part.(map[string]any)
-		if part != nil && !ok {
-			return &FileError{s.path, fmt.Sprintf("context %q holds no settings", name)}
+	f := &File{path: path, general: general, contexts: map[string]section{}}
+	for name, value := range contexts {
+		fields, ok := value.(map[string]any)
+		if value != nil && !ok {
+			return nil, &FileError{path, fmt.Sprintf("context %q is not a mapping of keys to values", name)}
 		}
-		if s.contexts[name], err = s.values(fmt.Sprintf(" of context %q", name), values); err != nil {
-			return err
+		if f.contexts[name], err = parseSection(path, fmt.Sprintf(" of context %q", name), fields); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return f, nil
 }
 
-func (s *Settings) values(where string, given map[string]any) (map[string]string, error) {
-	values := map[string]string{}
-	for key, value := range given {
+// parseSection checks the keys and values of a mapping. of names the mapping in
+// errors.
+func parseSection(path, of string, fields map[string]any) (section, error) {
+	s := section{}
+	for key, value := range fields {
 		text, ok := value.(string)
 		switch {
-		case !slices.Contains(Keys(), key):
-			return nil, &FileError{s.path, fmt.Sprintf("there is no setting %q%s", key, where)}
+		case !slices.Contains(keys, key):
+			return nil, &FileError{path, fmt.Sprintf("unknown setting %q%s", key, of)}
 		case !ok:
-			return nil, &FileError{s.path, fmt.Sprintf("the setting %q%s is no text", key, where)}
+			return nil, &FileError{path, fmt.Sprintf("the value of setting %q%s is not a string", key, of)}
 		}
-		values[key] = text
+		s[key] = text
 	}
-	return values, nil
+	return s, nil
 }
 
 func firstLine(err error) string {
@@ -132,21 +151,35 @@ func firstLine(err error) string {
 	return line
 }
 
-// Variable is the name of the environment variable for a key.
-func Variable(key string) string {
-	return "KSHELL_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))
+// Settings returns the settings in force for a context. lookupEnv is
+// os.LookupEnv, or replaces it in tests. An empty variable counts as not set.
+func (f *File) Settings(context string, lookupEnv func(name string) (string, bool)) Settings {
+	get := func(key string) Value {
+		if text, ok := lookupEnv(variable(key)); ok && text != "" {
+			return Value{key, text, "variable " + variable(key)}
+		}
+		if f == nil {
+			return Value{key, "", "default"}
+		}
+		if text := f.contexts[context][key]; text != "" {
+			return Value{key, text, fmt.Sprintf("%s, context %s", f.path, context)}
+		}
+		if text := f.general[key]; text != "" {
+			return Value{key, text, f.path}
+		}
+		return Value{key, "", "default"}
+	}
+	return Settings{
+		Namespace:  get(keyNamespace),
+		Shell:      get(keyShell),
+		EscapeChar: get(keyEscapeChar),
+		Keepalive:  get(keyKeepalive),
+		NodeImage:  get(keyNodeImage),
+	}
 }
 
-// Get gives the setting in force while context is in use.
-func (s *Settings) Get(key, context string) Value {
-	if value, ok := s.lookup(Variable(key)); ok && value != "" {
-		return Value{key, value, "variable " + Variable(key)}
-	}
-	if value := s.contexts[context][key]; value != "" {
-		return Value{key, value, fmt.Sprintf("%s, context %s", s.path, context)}
-	}
-	if value := s.general[key]; value != "" {
-		return Value{key, value, s.path}
-	}
-	return Value{key, "", "default"}
+// variable returns the environment variable for a key: KSHELL_ESCAPE_CHAR for
+// escape-char.
+func variable(key string) string {
+	return "KSHELL_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))
 }

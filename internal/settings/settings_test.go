@@ -10,9 +10,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func variables(set map[string]string) func(string) (string, bool) {
+// env returns an os.LookupEnv that knows only the given variables.
+func env(variables map[string]string) func(string) (string, bool) {
 	return func(name string) (string, bool) {
-		value, ok := set[name]
+		value, ok := variables[name]
 		return value, ok
 	}
 }
@@ -26,86 +27,140 @@ func write(t *testing.T, text string) string {
 	return path
 }
 
-const file = `
+const contents = `
 shell: zsh
 contexts:
   prod: {namespace: web, shell: bash}
   empty:
 `
 
-func TestTheNearestSourceWins(t *testing.T) {
-	path := write(t, file)
+func TestSettings_Precedence(t *testing.T) {
+	path := write(t, contents)
+	file, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
-		name, key, context string
-		set                map[string]string
-		want               Value
+		name      string
+		file      *File
+		context   string
+		variables map[string]string
+		shell     Value
+		namespace Value
 	}{
-		{"the file", Shell, "dev", nil, Value{Shell, "zsh", path}},
-		{"the context's part of it", Shell, "prod", nil, Value{Shell, "bash", path + ", context prod"}},
-		{"a context without settings", Shell, "empty", nil, Value{Shell, "zsh", path}},
-		{"a variable", Shell, "prod", map[string]string{"KSHELL_SHELL": "fish"}, Value{Shell, "fish", "variable KSHELL_SHELL"}},
-		{"an empty variable is none", Shell, "dev", map[string]string{"KSHELL_SHELL": ""}, Value{Shell, "zsh", path}},
-		{"nothing", Namespace, "dev", nil, Value{Namespace, "", "default"}},
+		{
+			"file", file, "dev", nil,
+			Value{"shell", "zsh", path},
+			Value{"namespace", "", "default"},
+		},
+		{
+			"context in the file", file, "prod", nil,
+			Value{"shell", "bash", path + ", context prod"},
+			Value{"namespace", "web", path + ", context prod"},
+		},
+		{
+			"context without settings", file, "empty", nil,
+			Value{"shell", "zsh", path},
+			Value{"namespace", "", "default"},
+		},
+		{
+			"variable", file, "prod",
+			map[string]string{"KSHELL_SHELL": "fish", "KSHELL_NAMESPACE": "db"},
+			Value{"shell", "fish", "variable KSHELL_SHELL"},
+			Value{"namespace", "db", "variable KSHELL_NAMESPACE"},
+		},
+		{
+			"empty variable", file, "dev",
+			map[string]string{"KSHELL_SHELL": ""},
+			Value{"shell", "zsh", path},
+			Value{"namespace", "", "default"},
+		},
+		{
+			"no file", nil, "prod",
+			map[string]string{"KSHELL_SHELL": "fish"},
+			Value{"shell", "fish", "variable KSHELL_SHELL"},
+			Value{"namespace", "", "default"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, err := Load(path, variables(tt.set))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(tt.want, s.Get(tt.key, tt.context)); diff != "" {
+			s := tt.file.Settings(tt.context, env(tt.variables))
+			if diff := cmp.Diff([]Value{tt.shell, tt.namespace}, []Value{s.Shell, s.Namespace}); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
+// TestSettings_EveryKey: each key sets the field of its name.
+func TestSettings_EveryKey(t *testing.T) {
+	path := write(t, "namespace: a\nshell: b\nescape-char: c\nkeepalive: d\nnode-image: e\n")
+	file, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := file.Settings("", env(nil))
+	want := Settings{
+		Namespace:  Value{"namespace", "a", path},
+		Shell:      Value{"shell", "b", path},
+		EscapeChar: Value{"escape-char", "c", path},
+		Keepalive:  Value{"keepalive", "d", path},
+		NodeImage:  Value{"node-image", "e", path},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	var listed []string
+	for _, v := range got.All() {
+		listed = append(listed, v.Key)
+	}
+	if diff := cmp.Diff(keys, listed); diff != "" {
+		t.Errorf("All (-want +got):\n%s", diff)
+	}
+	if v, _ := env(map[string]string{"KSHELL_ESCAPE_CHAR": "%"})(variable("escape-char")); v != "%" {
+		t.Errorf("variable of escape-char: %s", variable("escape-char"))
+	}
+}
+
 func TestLoad_MissingFile(t *testing.T) {
-	_, err := Load(filepath.Join(t.TempDir(), "none", "config.yaml"), variables(nil))
+	_, err := Load(filepath.Join(t.TempDir(), "none", "config.yaml"))
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want fs.ErrNotExist", err)
 	}
 }
 
-func TestNone_VariablesOnly(t *testing.T) {
-	s := None(variables(map[string]string{"KSHELL_SHELL": "fish"}))
-	if got := s.Get(Shell, "x").Value; got != "fish" {
-		t.Errorf("shell %q, want the variable's", got)
-	}
-	if got := s.Get(Namespace, "x"); got != (Value{Namespace, "", "default"}) {
-		t.Errorf("namespace %+v, want none", got)
-	}
-}
-
-func TestAMistakeInTheFileIsNotASettingLost(t *testing.T) {
+func TestLoad_InvalidContents(t *testing.T) {
+	const notMapping = "the file is not a YAML mapping of keys to values: error converting YAML to JSON: yaml: "
 	tests := []struct{ name, text, want string }{
-		{"a typo", "shel: zsh", `there is no setting "shel"`},
-		{"a typo for a context", "contexts: {a: {shel: zsh}}", `there is no setting "shel" of context "a"`},
-		{"no text", "shell: [a]", `the setting "shell" is no text`},
-		{"no YAML", "shell: 'x", "no YAML of keys and values: error converting YAML to JSON: yaml: found unexpected end of stream"},
-		{"twice", "shell: a\nshell: b", "no YAML of keys and values: error converting YAML to JSON: yaml: unmarshal errors:"},
-		{"contexts of another kind", "contexts: 3", "contexts holds no names with settings"},
-		{"a context of another kind", "contexts: {a: 3}", `context "a" holds no settings`},
+		{"unknown key", "shel: zsh", `unknown setting "shel"`},
+		{"unknown key in a context", "contexts: {a: {shel: zsh}}", `unknown setting "shel" of context "a"`},
+		{"list as value", "shell: [a]", `the value of setting "shell" is not a string`},
+		{"number as value", "keepalive: 30", `the value of setting "keepalive" is not a string`},
+		{"key in another case", "Shell: zsh", `unknown setting "Shell"`},
+		{"not YAML", "shell: 'x", notMapping + "found unexpected end of stream"},
+		{"duplicate key", "shell: a\nshell: b", notMapping + "unmarshal errors:"},
+		{"contexts is a number", "contexts: 3", `"contexts" is not a mapping of context names to settings`},
+		{"context is a number", "contexts: {a: 3}", `context "a" is not a mapping of keys to values`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			path := write(t, tt.text)
-			_, err := Load(path, variables(nil))
-			var wrong *FileError
-			if !errors.As(err, &wrong) || wrong.Words != tt.want || wrong.Path != path {
-				t.Errorf("error %v, want %s: %s", err, path, tt.want)
+			_, err := Load(path)
+			var invalid *FileError
+			if !errors.As(err, &invalid) || invalid.Reason != tt.want || invalid.Path != path {
+				t.Errorf("got error %v, want %s: %s", err, path, tt.want)
 			}
 		})
 	}
 }
 
-func TestAFileWithoutEndIsNotReadForEver(t *testing.T) {
+func TestLoad_EndlessFile(t *testing.T) {
 	if _, err := os.Stat("/dev/zero"); err != nil {
 		t.Skip("this system has no /dev/zero")
 	}
-	_, err := Load("/dev/zero", variables(nil))
-	var wrong *FileError
-	if !errors.As(err, &wrong) {
-		t.Errorf("error %v", err)
+	_, err := Load("/dev/zero")
+	var invalid *FileError
+	if !errors.As(err, &invalid) {
+		t.Errorf("got error %v, want a *FileError", err)
 	}
 }
