@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -169,28 +168,10 @@ func unscripted(err error) string {
 	switch {
 	case errors.As(err, &remote) && remote.Start != stream.StartOther:
 		return "the container has no sh"
-	case errors.As(err, &refused) && policyRefused(refused):
+	case errors.As(err, &refused) && refused.Refusal() == stream.RefusalPolicy:
 		return "a policy of the cluster refuses it: " + refused.Status.Message
 	}
 	return ""
-}
-
-// policyRefused reports whether an admission policy refused the request, rather than
-// RBAC, which would refuse it again without the script. RBAC's message contains
-// "cannot create resource", or no reason at all. 422 is the default status code of a
-// ValidatingAdmissionPolicy.
-func policyRefused(e *stream.HandshakeError) bool {
-	return (e.StatusCode == http.StatusForbidden || e.StatusCode == http.StatusUnprocessableEntity) && e.Status != nil &&
-		!lacksRight(e) && !unexplained(e)
-}
-
-// lacksRight reports whether a refusal with a Status has the wording of RBAC.
-func lacksRight(e *stream.HandshakeError) bool { return strings.Contains(e.Status.Message, " cannot ") }
-
-// unexplained reports whether a refusal with a Status gives no reason, which is what
-// servers of Kubernetes 1.35 or later return if only the verb create is missing.
-func unexplained(e *stream.HandshakeError) bool {
-	return strings.HasSuffix(strings.TrimSpace(e.Status.Message), "is forbidden:")
 }
 
 // errUnreported means that the server reports success, but the script has not

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -217,19 +215,11 @@ func unanswered(err error) bool {
 	var lost *stream.LostError
 	switch {
 	case errors.As(err, &refused):
-		return refused.StatusCode >= http.StatusInternalServerError && !notRunning(refused)
+		return refused.StatusCode >= http.StatusInternalServerError && refused.Refusal() != stream.RefusalNotRunning
 	case errors.As(err, &remote):
-		return remote.Start == stream.StartOther && !absent(remote)
+		return remote.Start == stream.StartOther && !remote.NotRunning()
 	}
 	return errors.As(err, &lost)
-}
-
-// absent reports whether the node answered that the container does not exist or is
-// not running. It may be about to restart.
-func absent(e *stream.RemoteError) bool {
-	return e.Start == stream.StartOther && slices.ContainsFunc([]string{"container not found", "is not running", "CONTAINER_EXITED"}, func(words string) bool {
-		return strings.Contains(e.Message, words)
-	})
 }
 
 func (g *guard) finish(sentence string) {
@@ -263,7 +253,7 @@ func (g *guard) judge(ctx context.Context, err error) error {
 	case errors.As(err, &known):
 		g.reported = true
 		return err
-	case errors.As(err, &remote) && g.dials > 1 && absent(remote): // g.next finds out more before the next attempt
+	case errors.As(err, &remote) && g.dials > 1 && remote.NotRunning(): // g.next finds out more before the next attempt
 		return &stream.NotYetError{Err: err}
 	case errors.As(err, &exit) && (exit.Code == exitKilled || exit.Code == exitTerminated):
 		g.ask(ctx, true)

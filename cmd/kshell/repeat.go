@@ -2,8 +2,6 @@ package main
 
 import (
 	"errors"
-	"net/http"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,26 +9,26 @@ import (
 	"kshell/internal/stream"
 )
 
-// persist says which attempts to connect are repeated, before anything has run: those within --connect-timeout, but for what does not pass
-// by itself, and for a web page in place of an API.
+// persist returns the Persist of a stream.Link: attempts are repeated for up to
+// --connect-timeout, unless the server answers with a refusal that is not temporary.
 func (j *job) persist() func(error, time.Duration) bool {
 	begin := time.Now()
 	return func(err error, delay time.Duration) bool {
 		var refused *stream.HandshakeError
-		if errors.As(err, &refused) && (refused.Page || !mayPass(refused)) {
+		if errors.As(err, &refused) && !temporary(refused) {
 			return false
 		}
 		return time.Since(begin)+delay <= j.plan.live.connectTimeout
 	}
 }
 
-// mayPass says whether a refusal is one of a server that is overloaded, or restarting, or cannot reach the node just now.
-func mayPass(e *stream.HandshakeError) bool {
-	switch e.StatusCode {
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return true
+// temporary reports whether the server is overloaded, restarts, or cannot reach the node.
+func temporary(e *stream.HandshakeError) bool {
+	switch e.Refusal() {
+	case stream.RefusalBusy, stream.RefusalUnavailable, stream.RefusalUnreachable:
+		return !e.Page
 	}
-	return strings.Contains(e.Error(), "error dialing backend") // k8s.io/apimachinery util/proxy
+	return false
 }
 
 // repeats tells of the attempts of a session at which nobody sits, and has its command run again if --reconnect says that it may be.

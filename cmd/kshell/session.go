@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -341,70 +340,59 @@ func explain(err error, p *execPlan, at place, told bool) error {
 			fmt.Errorf("%w before the command reported a result; it may still be running", err),
 			fmt.Sprintf("%s -n %s %s -- ps", p.path, at.namespace, at.pod),
 		)
-	case errors.As(err, &remote) && strings.Contains(remote.Message, "container not found"):
+	case errors.As(err, &remote) && remote.NotRunning():
 		return notice.WithHint(err, fmt.Sprintf("the container is not running: kubectl get pod -n %s %s", at.namespace, at.pod))
 	case errors.As(err, &remote) && remote.Start == stream.StartNotFound && len(p.command) > 0:
-		short := notice.WithMessage(err, fmt.Sprintf("the container has no command %s: %s", strconv.Quote(p.command[0]), essence(remote.Message)))
+		short := notice.WithMessage(err, fmt.Sprintf("the container has no command %s: %s", strconv.Quote(p.command[0]), remote.Cause()))
 		if strings.Contains(p.command[0], "/") {
 			return notice.WithHint(short, "the path is looked up in the container's own files")
 		}
 		return notice.WithHint(short, "the command is looked up in the container's own PATH; an image without a shell has no sh either")
 	case errors.As(err, &remote) && remote.Start == stream.StartNotExecutable && len(p.command) > 0:
-		return notice.WithMessage(err, fmt.Sprintf("the container could not run %s: %s", strconv.Quote(p.command[0]), essence(remote.Message)))
+		return notice.WithMessage(err, fmt.Sprintf("the container could not run %s: %s", strconv.Quote(p.command[0]), remote.Cause()))
 	}
 	return err
 }
 
-// essence returns the last part of a container runtime's long message, such as
-// `exec: "x": executable file not found in $PATH`.
-func essence(story string) string {
-	for _, before := range []string{"unable to start container process: ", "OCI runtime exec failed: "} {
-		if i := strings.LastIndex(story, before); i >= 0 {
-			story = story[i+len(before):]
-			break
-		}
-	}
-	return strings.TrimSuffix(strings.TrimSpace(story), ": unknown")
-}
-
+// explainRefusal adds a hint to a refused handshake.
 func explainRefusal(e *stream.HandshakeError, p *execPlan, at place) error {
-	switch {
-	case e.StatusCode == http.StatusForbidden && e.Empty():
+	if apiclient.StatusNotFound(e.Status, "pods", at.pod) {
+		return notice.WithHint(e, "kubectl get pods -n "+at.namespace+" shows those there are")
+	}
+	switch e.Refusal() {
+	case stream.RefusalNoSubprotocol:
 		return notice.WithHint(
 			fmt.Errorf("%w: it may know none of the subprotocols offered (%s)", e, strings.Join(p.offer, ", ")),
 			subprotocolHint(p),
 		)
-	case e.StatusCode == http.StatusForbidden:
-		return notice.WithHint(
-			fmt.Errorf("%w%s", e, missingReason(e)),
-			fmt.Sprintf("exec needs the verbs get and create on pods/exec in namespace %s: kubectl auth can-i create pods --subresource=exec -n %s",
-				at.namespace, at.namespace),
-		)
-	case e.StatusCode == http.StatusBadRequest && at.container == "":
-		return notice.WithHint(e, "name a container with -c")
-	case apiclient.StatusNotFound(e.Status, "pods", at.pod):
-		return notice.WithHint(e, "kubectl get pods -n "+at.namespace+" shows those there are")
-	case e.StatusCode == http.StatusUnauthorized:
+	case stream.RefusalNoRight, stream.RefusalForbidden:
+		return notice.WithHint(e, rightsHint(at))
+	case stream.RefusalNoReason:
+		return notice.WithHint(fmt.Errorf("%w no reason given; the verb create on pods/exec is probably lacking", e), rightsHint(at))
+	case stream.RefusalBadRequest:
+		if at.container == "" {
+			return notice.WithHint(e, "name a container with -c")
+		}
+	case stream.RefusalUnauthorized:
 		return notice.WithHint(e, "log in again, or try another --context or --user")
-	case e.StatusCode == http.StatusNotFound && !e.Page:
+	case stream.RefusalNotFound, stream.RefusalUnknownPath:
 		return notice.WithHint(
 			fmt.Errorf("%w; it does not answer like a Kubernetes API server", e),
 			"check `server:` in the kubeconfig (kubectl config view --minify), or --server",
 		)
-	case e.Page || e.Location != "":
+	case stream.RefusalTooLong:
+		return notice.WithHint(e, "the command is part of the request line, which a gateway limits: pass long arguments on stdin, with -i")
+	case stream.RefusalWebPage, stream.RefusalRedirect:
 		return notice.WithHint(e, "look at --server and the proxy settings: a login page or a gateway may stand before the API server")
-	case notRunning(e):
+	case stream.RefusalNotRunning:
 		return notice.WithHint(e, fmt.Sprintf("the container is not running: kubectl get pod -n %s %s", at.namespace, at.pod))
 	}
 	return e
 }
 
-// missingReason returns the probable reason of a refusal that gives none.
-func missingReason(e *stream.HandshakeError) string {
-	if e.Status != nil && unexplained(e) {
-		return " no reason given; the verb create on pods/exec is probably lacking"
-	}
-	return ""
+func rightsHint(at place) string {
+	return fmt.Sprintf("exec needs the verbs get and create on pods/exec in namespace %s: kubectl auth can-i create pods --subresource=exec -n %s",
+		at.namespace, at.namespace)
 }
 
 func subprotocolHint(p *execPlan) string {

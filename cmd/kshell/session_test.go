@@ -174,26 +174,6 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestTheRuntimesStoryIsCutToItsEssence(t *testing.T) {
-	tests := []struct{ name, story, want string }{
-		{"runc by containerd", notFound, `exec: "frobnicate": executable file not found in $PATH`},
-		{"not executable", notExecutable, `exec: "/etc/passwd": permission denied`},
-		{
-			"crun", `OCI runtime exec failed: exec failed: executable file ` + "`x`" + ` not found in $PATH: No such file: unknown`,
-			"exec failed: executable file `x` not found in $PATH: No such file",
-		},
-		{"in no known words", " it did not work\n", "it did not work"},
-		{"nothing", "", ""},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := essence(tt.story); got != tt.want {
-				t.Errorf("essence %q, want %q", got, tt.want)
-			}
-		})
-	}
-}
-
 // What a signal breaks off fails in many ways; the signal is the reason.
 func TestASignalIsTheReasonOfWhatItBreaksOff(t *testing.T) {
 	signalled, cancel := context.WithCancelCause(t.Context())

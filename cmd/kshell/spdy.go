@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"sync"
 
 	"k8s.io/client-go/rest"
@@ -56,8 +55,7 @@ func (r *road) open(ctx context.Context, request stream.Request) (*stream.Conn, 
 }
 
 func loggedOut(err error) bool {
-	var refused *stream.HandshakeError
-	return errors.As(err, &refused) && refused.StatusCode == http.StatusUnauthorized
+	return stream.RefusalOf(err) == stream.RefusalUnauthorized
 }
 
 // renew makes sure that the next request has new credentials, and says whether there may be any: client-go has called the program again
@@ -98,17 +96,18 @@ func (r *road) try(ctx context.Context, request stream.Request) (*stream.Conn, e
 	return nil, betterExplained(err, failure)
 }
 
-// betterExplained is what is told when neither way is open: the refusal of the WebSocket, unless SPDY has come as far as the pod, so that the
-// handshake is not what is wrong.
+// betterExplained returns the error to report if both WebSocket and SPDY failed: that of
+// the WebSocket, unless SPDY got as far as the pod, so that the handshake is not the
+// cause.
 func betterExplained(webSocket, spdy error) error {
 	var refused *stream.HandshakeError
 	if !errors.As(spdy, &refused) {
 		return webSocket
 	}
-	switch {
-	case notRunning(refused):
+	switch class := refused.Refusal(); {
+	case class == stream.RefusalNotRunning:
 		return spdy
-	case refused.Status == nil || stripped(refused):
+	case refused.Status == nil || class == stream.RefusalUpgradeStripped:
 		return webSocket
 	}
 	switch refused.StatusCode {
@@ -135,12 +134,14 @@ func (r *road) remember() {
 // anyway.
 func repeatable(request stream.Request) bool { return request.Query.Get("tty") == "true" }
 
-// spdyMayDo says whether SPDY may be allowed where a WebSocket was not, and harmless: an answer other than 101 means that nothing has run.
-// After a 101 from which the subprotocol is missing, a server has most likely started the command, so that is for what is repeatable.
+// spdyMayDo reports whether SPDY may work after a WebSocket failed with err. Nothing has
+// run, unless the answer was 101: then the server has probably started the command, so
+// it must be repeatable.
 //
-// The API server's own refusals would be repeated, but for those that concern the handshake: a WebSocket is a GET, which needs the
-// right to get, and SPDY is a POST, which needs the right to create. (Since Kubernetes 1.35 a WebSocket needs both. If it is create that is
-// lacking, the server gives no reason; if an admission policy refuses the command, it has words of its own: SPDY would not do.)
+// The API server itself would refuse SPDY as well, except for refusals that concern the
+// handshake: a WebSocket is a GET, which needs the right to get, and SPDY is a POST,
+// which needs the right to create. (Since Kubernetes 1.35, a WebSocket needs both. If
+// only create is missing, or a policy denies the request, SPDY is refused, too.)
 func spdyMayDo(err error, repeatable bool) bool {
 	var refused *stream.HandshakeError
 	var unknown *stream.ProtocolError
@@ -149,29 +150,15 @@ func spdyMayDo(err error, repeatable bool) bool {
 		return repeatable
 	case !errors.As(err, &refused):
 		return false
-	case refused.StatusCode == http.StatusSwitchingProtocols:
+	}
+	switch refused.Refusal() {
+	case stream.RefusalOtherUpgrade:
 		return repeatable
-	case refused.Location != "": // to a login page, most likely
+	case stream.RefusalNoRight, stream.RefusalUpgradeStripped:
+		return true
+	case stream.RefusalUnauthorized, stream.RefusalProxyAuth, stream.RefusalTimeout, stream.RefusalBusy,
+		stream.RefusalRedirect, stream.RefusalNotRunning:
 		return false
 	}
-	switch refused.StatusCode {
-	case http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusTooManyRequests:
-		return false
-	case http.StatusForbidden:
-		return refused.Status == nil || lacksRight(refused)
-	}
-	if refused.Status != nil {
-		return stripped(refused)
-	}
-	return !notRunning(refused)
-}
-
-// stripped says whether the request reached the API server without the header that asks for an upgrade (k8s.io/apimachinery util/proxy).
-func stripped(e *stream.HandshakeError) bool {
-	return strings.Contains(e.Status.Message, "pgrade request required")
-}
-
-// notRunning says whether it was the kubelet who refused.
-func notRunning(e *stream.HandshakeError) bool {
-	return strings.Contains(e.Text, "container not found")
+	return refused.Status == nil // a gateway refused it
 }

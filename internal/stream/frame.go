@@ -101,67 +101,6 @@ func resizeMessage(width, height uint16) []byte {
 	return fmt.Appendf(make([]byte, headroom), `{"Width":%d,"Height":%d}`, width, height)
 }
 
-// ExitError says that the remote command ran to its end and reported a code other than 0.
-type ExitError struct {
-	Code int // 1 to 255 on Linux; a Windows code may be larger
-}
-
-func (e *ExitError) Error() string { return fmt.Sprintf("command exited with code %d", e.Code) }
-
-// RemoteError says that the far side reported a failure that is not an exit code: most often that the command could not be
-// started. Nothing else will come.
-type RemoteError struct {
-	Message string // the server's words, unfiltered: they may hold control characters
-	Reason  string // metav1.StatusReason; empty where the protocol has none
-	Start   StartFailure
-}
-
-func (e *RemoteError) Error() string {
-	switch e.Start {
-	case StartNotFound:
-		return "the container has no such command: " + e.Message
-	case StartNotExecutable:
-		return "the container could not run the command: " + e.Message
-	default:
-		return "the server reported a failure: " + e.Message
-	}
-}
-
-// StartFailure is why a command did not start, read from the container runtime's words (there is no code for it).
-type StartFailure int
-
-// The reasons that are told apart.
-const (
-	StartOther         StartFailure = iota // not a failure to start, or not one that is known
-	StartNotFound                          // no such file in $PATH or at that path
-	StartNotExecutable                     // there, but not executable or not permitted
-)
-
-// startFailures are runc's and crun's words for an exec that could not begin, the surest first.
-var startFailures = []struct {
-	words string
-	what  StartFailure
-}{
-	{"executable file not found in $PATH", StartNotFound},
-	{"executable file `", StartNotFound}, // crun: executable file `x` not found in $PATH
-	{"no such file or directory", StartNotFound},
-	{"The system cannot find the file specified", StartNotFound}, // Windows
-	{"The system cannot find the path specified", StartNotFound}, // Windows, of a name such as /bin/sh
-	{"permission denied", StartNotExecutable},
-	{"exec format error", StartNotExecutable},
-	{"is a directory", StartNotExecutable},
-	{"unable to start container process: exec: ", StartNotExecutable}, // runc: whatever else execve says (ENOTDIR, ELOOP, ETXTBSY)
-}
-
-func startFailure(message string) StartFailure {
-	for _, f := range startFailures {
-		if strings.Contains(message, f.words) {
-			return f.what
-		}
-	}
-	return StartOther
-}
-
 // verdict turns a Status from the error channel into what Run returns: nil only for an explicit success.
 func verdict(raw []byte) error {
 	var s metav1.Status

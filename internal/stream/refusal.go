@@ -1,0 +1,276 @@
+package stream
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Refusal is the class of a refused handshake, named by what the server answered. It
+// says nothing about what the caller should do.
+type Refusal int
+
+// The classes of refusals. "Status" means a metav1.Status, which only the API server
+// returns; a gateway or a proxy returns text, a web page or nothing.
+const (
+	// RefusalNone means that the error is not a refusal.
+	RefusalNone Refusal = iota
+	// RefusalOther means that the answer is none of the following.
+	RefusalOther
+	// RefusalUnauthorized means that the server does not accept the credentials (401).
+	RefusalUnauthorized
+	// RefusalProxyAuth means that a proxy does not accept the credentials (407).
+	RefusalProxyAuth
+	// RefusalTimeout means that the request took too long to arrive (408).
+	RefusalTimeout
+	// RefusalBusy means that the server has too many requests (429).
+	RefusalBusy
+	// RefusalTooLong means that the request line or the header is too long (414, 431).
+	RefusalTooLong
+	// RefusalOtherUpgrade means that the server upgraded to another protocol (101). The
+	// command may have been started.
+	RefusalOtherUpgrade
+	// RefusalRedirect means a redirect, probably to a login page.
+	RefusalRedirect
+	// RefusalWebPage means an HTML page.
+	RefusalWebPage
+	// RefusalNoSubprotocol means 403 without a body: the API server supports none of the
+	// subprotocols offered (or, for a watch, the Origin is missing).
+	RefusalNoSubprotocol
+	// RefusalNoRight means that the user lacks a right (403 and a Status in the words of
+	// an authorizer).
+	RefusalNoRight
+	// RefusalNoReason means 403 and a Status that gives no reason. Kubernetes 1.35 and
+	// later answer like this if only the verb create is missing.
+	RefusalNoReason
+	// RefusalPolicy means that an admission policy denied the request (403, or 422, the
+	// default of a ValidatingAdmissionPolicy, and a Status).
+	RefusalPolicy
+	// RefusalForbidden means 403 with a text that is not from the API server.
+	RefusalForbidden
+	// RefusalNotFound means that the API server does not know the object (404 and a
+	// Status).
+	RefusalNotFound
+	// RefusalUnknownPath means 404 without a Status: the server is not an API server, or
+	// the path before the API is wrong.
+	RefusalUnknownPath
+	// RefusalNotRunning means that the kubelet has no such container, because it is not
+	// running.
+	RefusalNotRunning
+	// RefusalUnreachable means that the API server cannot connect to the kubelet.
+	RefusalUnreachable
+	// RefusalUpgradeStripped means that the request reached the API server without the
+	// headers that ask for an upgrade: a gateway has removed them.
+	RefusalUpgradeStripped
+	// RefusalBadRequest means that the API server considers the request invalid (400 and
+	// a Status), for example because the pod has several containers and none is named.
+	RefusalBadRequest
+	// RefusalUnavailable means that the server, or the one after a gateway, does not work
+	// at the moment (502, 503, 504).
+	RefusalUnavailable
+	// RefusalUpgradeIgnored means that the server answered as if no upgrade had been
+	// requested (200).
+	RefusalUpgradeIgnored
+)
+
+var refusalNames = [...]string{
+	RefusalNone:            "none",
+	RefusalOther:           "other",
+	RefusalUnauthorized:    "unauthorized",
+	RefusalProxyAuth:       "proxy-auth",
+	RefusalTimeout:         "timeout",
+	RefusalBusy:            "busy",
+	RefusalTooLong:         "too-long",
+	RefusalOtherUpgrade:    "other-upgrade",
+	RefusalRedirect:        "redirect",
+	RefusalWebPage:         "web-page",
+	RefusalNoSubprotocol:   "no-subprotocol",
+	RefusalNoRight:         "no-right",
+	RefusalNoReason:        "no-reason",
+	RefusalPolicy:          "policy",
+	RefusalForbidden:       "forbidden",
+	RefusalNotFound:        "not-found",
+	RefusalUnknownPath:     "unknown-path",
+	RefusalNotRunning:      "not-running",
+	RefusalUnreachable:     "unreachable",
+	RefusalUpgradeStripped: "upgrade-stripped",
+	RefusalBadRequest:      "bad-request",
+	RefusalUnavailable:     "unavailable",
+	RefusalUpgradeIgnored:  "upgrade-ignored",
+}
+
+// String returns the name of the class.
+func (r Refusal) String() string {
+	if r < 0 || int(r) >= len(refusalNames) {
+		return fmt.Sprintf("Refusal(%d)", int(r))
+	}
+	return refusalNames[r]
+}
+
+// RefusalOf returns the class of the *HandshakeError in err; RefusalNone if there is
+// none.
+func RefusalOf(err error) Refusal {
+	var refused *HandshakeError
+	if !errors.As(err, &refused) {
+		return RefusalNone
+	}
+	return refused.Refusal()
+}
+
+// answer is the form of an answer to a handshake.
+type answer int
+
+const (
+	answerAny      answer = iota
+	answerEmpty           // no body
+	answerStatus          // a metav1.Status
+	answerText            // any other text
+	answerPage            // HTML
+	answerRedirect        // a redirect with a target
+)
+
+// refusalRules is the only place that searches for words in the answer to a handshake.
+// The first rule that matches gives the class; a field that is not set matches
+// everything.
+var refusalRules = []struct {
+	class    Refusal
+	codes    []int
+	answer   answer
+	contains string // in the message
+	ends     string // at the end of the message
+}{
+	{class: RefusalUnauthorized, codes: []int{http.StatusUnauthorized}},
+	{class: RefusalProxyAuth, codes: []int{http.StatusProxyAuthRequired}},
+	{class: RefusalTimeout, codes: []int{http.StatusRequestTimeout}},
+	{class: RefusalBusy, codes: []int{http.StatusTooManyRequests}},
+	{class: RefusalTooLong, codes: []int{http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge}},
+	{class: RefusalOtherUpgrade, codes: []int{http.StatusSwitchingProtocols}},
+	{class: RefusalRedirect, answer: answerRedirect},
+	{class: RefusalWebPage, answer: answerPage},
+	{class: RefusalNoSubprotocol, codes: []int{http.StatusForbidden}, answer: answerEmpty},
+	{class: RefusalNoRight, codes: []int{http.StatusForbidden}, answer: answerStatus, contains: " cannot "}, // k8s.io/apiserver, responsewriters
+	{class: RefusalNoReason, codes: []int{http.StatusForbidden}, answer: answerStatus, ends: "is forbidden:"},
+	{class: RefusalPolicy, codes: []int{http.StatusForbidden, http.StatusUnprocessableEntity}, answer: answerStatus},
+	{class: RefusalForbidden, codes: []int{http.StatusForbidden}},
+	{class: RefusalNotFound, codes: []int{http.StatusNotFound}, answer: answerStatus},
+	{class: RefusalUnknownPath, codes: []int{http.StatusNotFound}},
+	{class: RefusalNotRunning, answer: answerText, contains: "container not found"},            // the kubelet
+	{class: RefusalUnreachable, contains: "error dialing backend"},                             // k8s.io/apimachinery, util/proxy
+	{class: RefusalUpgradeStripped, answer: answerStatus, contains: "pgrade request required"}, // the same
+	{class: RefusalBadRequest, codes: []int{http.StatusBadRequest}, answer: answerStatus},
+	{class: RefusalUnavailable, codes: []int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}},
+	{class: RefusalUpgradeIgnored, codes: []int{http.StatusOK}},
+}
+
+// HandshakeError means that a server answered the handshake with something else than the
+// requested protocol. Nothing has run, except possibly after a RefusalOtherUpgrade.
+type HandshakeError struct {
+	StatusCode int            // HTTP
+	Status     *metav1.Status // the server's own, or nil
+	Text       string         // any other text, at most 1 KiB, unfiltered; empty for a page
+	Page       bool           // the answer was HTML
+	Location   string         // the target of a redirect, without user info and query
+}
+
+// Refusal returns the class of the answer. It is not RefusalNone.
+func (e *HandshakeError) Refusal() Refusal {
+	form, message := e.answer()
+	for _, rule := range refusalRules {
+		if (len(rule.codes) == 0 || slices.Contains(rule.codes, e.StatusCode)) &&
+			(rule.answer == answerAny || rule.answer == form) &&
+			strings.Contains(message, rule.contains) && strings.HasSuffix(message, rule.ends) {
+			return rule.class
+		}
+	}
+	return RefusalOther
+}
+
+// answer returns the form of the answer, and the server's message.
+func (e *HandshakeError) answer() (form answer, message string) {
+	switch {
+	case e.Status != nil:
+		return answerStatus, strings.TrimSpace(e.Status.Message)
+	case e.Location != "":
+		return answerRedirect, ""
+	case e.Page:
+		return answerPage, ""
+	case e.Text != "":
+		return answerText, e.Text
+	}
+	return answerEmpty, ""
+}
+
+// Error returns the reason that the server gave.
+func (e *HandshakeError) Error() string {
+	switch form, message := e.answer(); {
+	case message != "":
+		return fmt.Sprintf("the server refused (%d): %s", e.StatusCode, message)
+	case form == answerRedirect:
+		return fmt.Sprintf("the server redirects (%d) to %s: the redirect was not followed", e.StatusCode, e.Location)
+	case form == answerPage:
+		return fmt.Sprintf("the server answered with a web page (%d), not as a Kubernetes API", e.StatusCode)
+	case e.StatusCode == http.StatusOK:
+		return "the server ignored the request to upgrade to WebSocket (200)"
+	}
+	return fmt.Sprintf("the server refused (%d %s) and gave no reason", e.StatusCode, http.StatusText(e.StatusCode))
+}
+
+// Permanent reports whether the same request would be refused again. Overload, a server
+// that restarts and a node that cannot be reached (429, 5xx) are temporary.
+func (e *HandshakeError) Permanent() bool {
+	return e.StatusCode < 500 && e.StatusCode != http.StatusTooManyRequests && e.StatusCode != http.StatusRequestTimeout
+}
+
+// maxRefusal limits how much of a refusal is read, and maxText how much of a text is
+// kept, in bytes.
+const (
+	maxRefusal = 64 << 10
+	maxText    = 1 << 10
+)
+
+// newHandshakeError returns the error for an answer, of which body has at most the first
+// maxRefusal bytes.
+func newHandshakeError(resp *http.Response, body []byte) *HandshakeError {
+	e := &HandshakeError{StatusCode: resp.StatusCode}
+	if resp.StatusCode/100 == 3 {
+		e.Location = location(resp)
+		return e
+	}
+	var status metav1.Status
+	switch {
+	case json.Unmarshal(body, &status) == nil && status.Kind == "Status":
+		e.Status = &status
+	case isPage(resp, body):
+		e.Page = true
+	default:
+		e.Text = strings.TrimSpace(beginning(body))
+	}
+	return e
+}
+
+// isPage reports whether an answer is HTML.
+func isPage(resp *http.Response, body []byte) bool {
+	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	begin := strings.ToLower(string(body[:min(len(body), 64)]))
+	return mediaType == "text/html" || strings.HasPrefix(strings.TrimSpace(begin), "<!doctype html")
+}
+
+// location returns the target of the redirect resp, without user info and query; empty if
+// resp has none.
+func location(resp *http.Response) string {
+	u, err := resp.Location()
+	switch {
+	case errors.Is(err, http.ErrNoLocation):
+		return ""
+	case err != nil:
+		return "an address that cannot be read"
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
+}
