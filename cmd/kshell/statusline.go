@@ -20,9 +20,9 @@ func (j *job) quiet() func(time.Duration) {
 	said := false
 	return func(overdue time.Duration) {
 		switch {
-		case j.screen.Over != nil && overdue == 0:
+		case j.screen.StatusWriter != nil && overdue == 0:
 			j.screen.SetStatus("")
-		case j.screen.Over != nil:
+		case j.screen.StatusWriter != nil:
 			j.screen.SetStatus("no reply for " + seconds(overdue))
 		case overdue == 0 && said:
 			said = false
@@ -128,7 +128,7 @@ func (g *gap) wait(delay time.Duration) {
 		g.job.notice.WarnAlways("%s; trying again in %s", g.cause, seconds(delay))
 		return
 	}
-	if g.job.screen.Over == nil {
+	if g.job.screen.StatusWriter == nil {
 		g.waitPlainly(seconds(delay) + keys)
 		return
 	}
@@ -177,7 +177,7 @@ func (g *gap) try() {
 		return
 	}
 	g.tell()
-	if g.job.screen.Over == nil {
+	if g.job.screen.StatusWriter == nil {
 		return
 	}
 	if g.job.prompts() { // the plugin may write to the status line
@@ -220,7 +220,7 @@ func (j *job) statusOn(t *terminal.Terminal, s *stream.Session) {
 	if j.notice.Quiet || !terminal.IsTerminal(j.Err) || !terminal.IsTerminal(j.Out) || plainTerminal(os.Getenv("TERM")) {
 		return
 	}
-	j.screen.Over, j.screen.Redraw = j.Err, s.Redraw
+	j.screen.StatusWriter, j.screen.Redraw = j.Err, s.Redraw
 	j.screen.Columns = func() int {
 		size, err := t.Size()
 		if err != nil {

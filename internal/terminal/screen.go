@@ -6,184 +6,190 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"unicode/utf8"
+
+	"github.com/charmbracelet/x/ansi"
+	"github.com/charmbracelet/x/ansi/parser"
 )
 
-// Screen is an output that knows what a program has switched on in the terminal, so that it can be switched off when the program
-// cannot do it any more. It passes everything on unchanged. Over it a line of status can be shown: see SetStatus.
+// Screen is a writer to a terminal that tracks which terminal modes the remote
+// program has changed, so that they can be reset when the program cannot do it.
+// It passes the program's output on unchanged. It can also show a status line:
+// see SetStatus.
+//
+// Set the exported fields before other goroutines use the Screen. The methods may
+// be called from any goroutine.
 type Screen struct {
-	io.Writer
+	io.Writer // the terminal
 
-	// Over takes the line of status; nil: there is none. It has to lead to the same terminal.
-	Over io.Writer
-	// Columns is the terminal's width; nil or 0: unknown, taken for 80.
+	// StatusWriter receives the status line. It must lead to the same terminal as
+	// Writer. If it is nil, no status is shown.
+	StatusWriter io.Writer
+	// Columns returns the width of the terminal, or 0 if it is unknown. If the width
+	// is unknown or Columns is nil, 80 columns are assumed.
 	Columns func() int
-	// Redraw is called when a status was shown over a program that fills the screen, and is gone: only the program knows what stood there. It
-	// must neither block nor call the Screen.
+	// Redraw, if not nil, is called when a status that was shown over a full-screen
+	// program has been removed, because only the program can restore the line. It
+	// must not block or call the Screen.
 	Redraw func()
 
-	mu      sync.Mutex
-	on      []int // private modes that are not as a shell has them, in the order of switching
-	state   int
-	private bool // the sequence is one of DEC's
-	strange bool // it is not one that is followed
-	number  []byte
-	midLine bool
-	saved   bool   // the program has saved the cursor and not restored it
-	line    []byte // what was written since the last CR, at most longestLine
+	mu sync.Mutex // held while Writer and StatusWriter are written, guards all below
 
-	status bool // is shown
-	above  bool // over a program that fills the screen
+	parser      *ansi.Parser // nil before the first Write
+	changed     []int        // private modes that differ from those of a shell, in the order of the changes
+	cursorSaved bool         // the program has saved the cursor and not restored it
+	midLine     bool         // the last byte written was not a line feed
+	line        []byte       // the output after the last CR, at most the last maxLine bytes
+
+	statusShown bool
+	statusOver  bool // the status is shown over a full-screen program
 }
 
-// shellModes are the private modes (DECSET) that are followed, and whether a shell has them on: application cursor keys, the cursor, the
-// mouse (three kinds, and three encodings), the alternate screen (three ways), bracketed paste.
+// shellModes are the tracked private modes (DECSET), and whether a shell has them
+// set: application cursor keys, visible cursor, mouse (three protocols, focus
+// events, three encodings), alternate screen (three variants), bracketed paste.
 var shellModes = map[int]bool{
 	1: false, 25: true, 1000: false, 1002: false, 1003: false, 1004: false, 1005: false, 1006: false, 1015: false,
 	47: false, 1047: false, 1049: false, 2004: false,
 }
 
-// alternate are the modes that show the alternate screen.
-var alternate = []int{47, 1047, 1049}
+// alternateModes are the modes that show the alternate screen.
+var alternateModes = []int{47, 1047, 1049}
 
-// Write implements io.Writer. The status is gone before anything is written.
+// Limits of what is stored of the output.
+const (
+	maxParams = 32      // of a control sequence; further ones are ignored
+	maxLine   = 4 << 10 // bytes of a line
+)
+
+// Write implements io.Writer. It removes the status before it writes.
 func (s *Screen) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(p) > 0 {
-		s.hide()
-		s.follow(p)
+		s.hideStatus()
+		s.track(p)
 	}
 	return s.Writer.Write(p)
 }
 
-// The states of a control sequence (ECMA-48): ESC and a character, perhaps with others between; ESC [ numbers and a character; a string, such
-// as a title, up to BEL or ESC \.
-const (
-	stText = iota
-	stEscape
-	stBetween
-	stSequence
-	stString
-)
-
-// maxNumber bounds a sequence's numbers, in bytes: a longer one is none that is followed.
-const maxNumber = 64
-
-const (
-	bel = 0x07
-	can = 0x18
-	sub = 0x1a
-	esc = 0x1b
-	del = 0x7f
-)
-
-func (s *Screen) follow(p []byte) {
+// track updates the state for the output p, which must not be empty.
+func (s *Screen) track(p []byte) {
 	s.midLine = p[len(p)-1] != '\n'
-	s.keep(p)
+	s.storeLine(p)
+	if s.parser == nil {
+		s.parser = &ansi.Parser{}
+		s.parser.SetParamsSize(maxParams)
+		s.parser.SetHandler(ansi.Handler{HandleEsc: s.handleEsc, HandleCsi: s.handleCSI})
+	}
 	for len(p) > 0 {
-		if s.state == stText {
-			i := bytes.IndexByte(p, esc)
-			if i < 0 {
-				return
-			}
-			p = p[i:]
-		}
-		s.step(p[0])
-		p = p[1:]
+		p = s.parse(p)
 	}
 }
 
-// longestLine is how much of a line is kept, in bytes: with more, nothing is known of where the cursor is.
-const longestLine = 4 << 10
+// stringEnds are the bytes that end a string.
+const stringEnds = "\x1b\x07\x18\x1a" // ESC, BEL, CAN, SUB
 
-// keep keeps the line that the cursor is in.
-func (s *Screen) keep(p []byte) {
+// parse passes the next byte of an escape sequence to the parser and returns the
+// rest of p. It skips text and the contents of strings.
+//
+// It handles bytes that the parser takes differently: a byte above 127 is not a C1
+// control character, because terminals use UTF-8; ESC begins a new sequence in every
+// state; BEL ends every string, not only OSC. Other control characters within a
+// sequence would overwrite the parser's command (x/ansi v0.11.7).
+func (s *Screen) parse(p []byte) (rest []byte) {
+	state, i := s.parser.State(), 0
+	inString := isString(state)
+	switch {
+	case state == parser.GroundState:
+		i = bytes.IndexByte(p, ansi.ESC)
+	case inString:
+		i = bytes.IndexAny(p, stringEnds)
+	}
+	if i < 0 {
+		return nil
+	}
+	switch c := p[i]; {
+	case c == ansi.ESC:
+		s.parser.Reset()
+		s.parser.Advance(c)
+	case inString || c >= utf8.RuneSelf || c == ansi.CAN || c == ansi.SUB:
+		s.parser.Reset()
+	case c < ' ': // is executed, and does not change the sequence
+	default:
+		s.parser.Advance(c)
+	}
+	return p[i+1:]
+}
+
+// storeLine stores the line that the cursor is in.
+func (s *Screen) storeLine(p []byte) {
 	if i := bytes.LastIndexByte(p, '\r'); i >= 0 {
 		s.line, p = s.line[:0], p[i+1:]
 	}
-	s.line = append(s.line, p[max(0, len(p)-longestLine):]...)
-	s.line = s.line[max(0, len(s.line)-longestLine):]
+	s.line = append(s.line, p[max(0, len(p)-maxLine):]...)
+	s.line = s.line[max(0, len(s.line)-maxLine):]
 }
 
-func (s *Screen) step(c byte) {
+// inText reports whether the output has ended outside of escape sequences.
+func (s *Screen) inText() bool {
+	return s.parser == nil || s.parser.State() == parser.GroundState
+}
+
+// isString reports whether the state is inside a DCS, OSC, SOS, PM or APC string.
+func isString(state parser.State) bool {
+	return state >= parser.DcsEntryState && state <= parser.DcsStringState ||
+		state >= parser.OscStringState && state <= parser.ApcStringState
+}
+
+// handleEsc is called for a sequence of ESC and one character.
+func (s *Screen) handleEsc(cmd ansi.Cmd) {
+	switch cmd {
+	case '7', '8': // save and restore the cursor
+		s.cursorSaved = cmd == '7'
+	case 'c': // full reset
+		s.changed, s.cursorSaved = nil, false
+	}
+}
+
+// handleCSI is called for a control sequence. A cmd that is equal to a character
+// has neither a prefix nor an intermediate byte.
+func (s *Screen) handleCSI(cmd ansi.Cmd, params ansi.Params) {
 	switch {
-	case c == esc:
-		s.state = stEscape
-	case c == can || c == sub || s.state == stString && c == bel:
-		s.state = stText
-	case s.state == stEscape:
-		s.escape(c)
-	case s.state == stBetween && c >= '0':
-		s.state = stText
-	case s.state == stSequence:
-		s.sequence(c)
-	}
-}
-
-// escape takes the character behind ESC.
-func (s *Screen) escape(c byte) {
-	s.state = stText
-	switch {
-	case c == '[':
-		s.state, s.private, s.strange, s.number = stSequence, false, false, s.number[:0]
-	case bytes.IndexByte([]byte("]PX^_"), c) >= 0:
-		s.state = stString
-	case c >= ' ' && c < '0':
-		s.state = stBetween
-	case c == '7', c == '8':
-		s.saved = c == '7'
-	case c == 'c': // a full reset
-		s.on, s.saved = nil, false
-	}
-}
-
-// sequence takes a character behind ESC [.
-func (s *Screen) sequence(c byte) {
-	switch {
-	case c == '?' && len(s.number) == 0 && !s.strange:
-		s.private = true
-	case (c >= '0' && c <= '9' || c == ';') && len(s.number) < maxNumber:
-		s.number = append(s.number, c)
-	case c < ' ': // is carried out in between
-	case c < '@':
-		s.strange = true
-	default:
-		s.state = stText
-		switch {
-		case s.strange:
-		case s.private && (c == 'h' || c == 'l'):
-			s.set(c == 'h')
-		case !s.private && len(s.number) == 0 && (c == 's' || c == 'u'):
-			s.saved = c == 's'
+	case cmd.Prefix() == '?' && cmd.Intermediate() == 0 && (cmd.Final() == 'h' || cmd.Final() == 'l'):
+		for _, p := range params {
+			s.setMode(p.Param(0), cmd.Final() == 'h')
 		}
+	case (cmd == 's' || cmd == 'u') && len(params) == 0: // save and restore the cursor
+		s.cursorSaved = cmd == 's'
 	}
 }
 
-func (s *Screen) set(on bool) {
-	for part := range bytes.SplitSeq(s.number, []byte{';'}) {
-		mode, err := strconv.Atoi(string(part))
-		normal, known := shellModes[mode]
-		if err != nil || !known {
-			continue
-		}
-		s.on = slices.DeleteFunc(s.on, func(m int) bool { return m == mode })
-		if on != normal {
-			s.on = append(s.on, mode)
-		}
+func (s *Screen) setMode(mode int, set bool) {
+	shell, tracked := shellModes[mode]
+	if !tracked {
+		return
+	}
+	s.changed = slices.DeleteFunc(s.changed, func(m int) bool { return m == mode })
+	if set != shell {
+		s.changed = append(s.changed, mode)
 	}
 }
 
-// EndLine says whether the last line has not ended, and takes it for ended: the caller ends it, and writes lines of its own. The status is gone.
+// EndLine reports whether the output ends within a line. The caller then ends the
+// line and may write lines of its own: from now on, the cursor is taken to be at
+// the beginning of a line. EndLine removes the status.
 func (s *Screen) EndLine() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.hide()
+	s.hideStatus()
 	midLine := s.midLine
 	s.midLine, s.line = false, s.line[:0]
 	return midLine
 }
 
-// FullScreen says whether the alternate screen is shown: what is written between would be in the midst of an editor.
+// FullScreen reports whether the program shows the alternate screen, as editors do.
+// Lines written there would disturb the program's display.
 func (s *Screen) FullScreen() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -191,20 +197,21 @@ func (s *Screen) FullScreen() bool {
 }
 
 func (s *Screen) fullScreen() bool {
-	return slices.ContainsFunc(s.on, func(m int) bool { return slices.Contains(alternate, m) })
+	return slices.ContainsFunc(s.changed, func(m int) bool { return slices.Contains(alternateModes, m) })
 }
 
-// Reset gives what has to be written to the terminal to have it as a shell has it, and takes it for written; empty if it is. Colours are
-// always reset behind a program that changed anything.
+// Reset returns the bytes that set the tracked modes as a shell has them, and the
+// default colors. The caller must write them to the terminal. The result is empty
+// if no mode has changed. Reset removes the status.
 func (s *Screen) Reset() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.hide()
-	if len(s.on) == 0 {
+	s.hideStatus()
+	if len(s.changed) == 0 {
 		return nil
 	}
 	var b []byte
-	for _, mode := range slices.Backward(s.on) {
+	for _, mode := range slices.Backward(s.changed) {
 		b = append(b, "\x1b[?"...)
 		b = strconv.AppendInt(b, int64(mode), 10)
 		if shellModes[mode] {
@@ -213,6 +220,7 @@ func (s *Screen) Reset() []byte {
 			b = append(b, 'l')
 		}
 	}
-	s.on, s.state, s.saved = nil, stText, false
-	return append(b, "\x1b[m"...)
+	s.changed, s.cursorSaved = nil, false
+	s.parser.Reset()
+	return append(b, ansi.ResetStyle...)
 }

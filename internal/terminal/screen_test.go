@@ -20,6 +20,12 @@ func TestWhatAProgramSwitchedOnIsSwitchedOff(t *testing.T) {
 		{"what is not followed", "\x1b[?12h\x1b[4h\x1b[?7l\x1b]0;title\x07", "", false},
 		{"cut off", "\x1b[?10", "", false},
 		{"a sequence in a sequence", "\x1b[?\x1b[?1049h", "\x1b[?1049l\x1b[m", true},
+		{"a line feed in a sequence", "\x1b[?\n25l", "\x1b[?25h\x1b[m", false},
+		{"BEL in a sequence", "\x1b[?\a25l", "\x1b[?25h\x1b[m", false},
+		{"UTF-8 in a title", "\x1b]0;\u00dc\x1b[?25l", "\x1b[?25h\x1b[m", false},
+		{"UTF-8 in a string", "\x1b_\u00fc\x1b[?25l", "\x1b[?25h\x1b[m", false},
+		{"a C1 control character is text", "\x9b?25l", "", false},
+		{"a string in a string", "\x1bP\x1b[?25l", "\x1b[?25h\x1b[m", false},
 		{"endless numbers", "\x1b[?" + strings.Repeat("1", 1000) + "h", "", false},
 	}
 	for _, tt := range tests {

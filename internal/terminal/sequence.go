@@ -1,5 +1,7 @@
 package terminal
 
+import "github.com/charmbracelet/x/ansi"
+
 // inputClass is the kind of input that a byte belongs to.
 type inputClass int
 
@@ -24,12 +26,15 @@ const (
 
 // inputParser classifies the input from a terminal byte by byte, so that the result
 // does not depend on how the input is split over reads. The zero value is ready to
-// use, and a copy is independent.
+// use. A copy is independent, so that a caller can look ahead.
 //
-// [ansi.Parser] is not used because it parses output: it executes a control
-// character inside a sequence, and does not know SS3, X10 mouse reports and pastes.
-// In input, a control character ends an unfinished sequence: the user has typed ESC
-// and, for example, P, which would otherwise begin a string.
+// It is not based on [ansi.Parser], which parses output. The syntax of input is a
+// different one:
+//   - A control character ends an unfinished sequence: the user has typed ESC and,
+//     for example, P, which would otherwise begin a string. In output it is executed.
+//   - ESC and any character is a key (Alt). In output, ESC and a space, for example,
+//     is an unfinished sequence.
+//   - SS3, X10 mouse reports and bracketed pastes exist in input only.
 type inputParser struct {
 	state   inputState
 	marker  byte // <, = or ? after ESC [
@@ -74,16 +79,16 @@ func (p *inputParser) next(c byte) inputClass {
 		return p.endIf(p.left == 0, classReport)
 	}
 	switch {
-	case c == esc && p.state == inText:
+	case c == ansi.ESC && p.state == inText:
 		p.state = inEscape
 		return classPartial
-	case c == esc && (p.state == inString || p.state == inStringEscape):
+	case c == ansi.ESC && (p.state == inString || p.state == inStringEscape):
 		p.state = inStringEscape
 		return classPartial
-	case c == esc:
+	case c == ansi.ESC:
 		p.state = inEscape
 		return classAgain
-	case c == bel && p.state == inString:
+	case c == ansi.BEL && p.state == inString:
 		return p.endIf(true, classReport)
 	case c < ' ':
 		return p.endIf(true, classKey)
@@ -189,7 +194,7 @@ func (p *inputParser) paste(c byte) inputClass {
 	switch c {
 	case pasteEnd[p.matched]:
 		p.matched++
-	case esc:
+	case ansi.ESC:
 		p.matched = 1
 	default:
 		p.matched = 0

@@ -8,76 +8,94 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// What is written to show a status, and to take it away. None of it moves the cursor in the end.
+// The sequences that show and remove a status. Together they leave the cursor, the
+// colors and the program's output unchanged.
 //
-// Below the cursor's line a line is inserted, and deleted again. That there is one below is seen to first: a line feed scrolls where the cursor is in the
-// last line, and keeps the column. What is lost is an empty line, unless the program fills the whole screen without saying so.
+// Normally, the status is shown in a line that is inserted below the cursor, and
+// deleted later. A line feed first makes sure that there is a line below the
+// cursor: in the last line it scrolls. It keeps the column. Only an empty line can
+// be lost, unless a program fills the whole screen without the alternate screen.
 //
-// Over a program that has said so, the last line is written over, and the program draws it anew.
+// Over a full-screen program, the status overwrites the last line, which the
+// program draws again later.
 const (
-	room   = "\n\x1b[A"         // a line below
-	below  = "\x1b7\r\n"        // there; the cursor and the colours are remembered
-	insert = "\x1b[L"           // a line
-	remove = "\x1b[M"           // the line
-	atEnd  = "\x1b7\x1b[999;1H" // in the last line
-	wipe   = "\x1b[2K"          // what stands in it
-	words  = "\x1b[0;7m "       // behind it
-	endOf  = " \x1b[m"          // the words
-	goBack = "\x1b8"            // to the cursor
+	makeRoomBelow  = "\n\x1b[A"
+	saveMoveBelow  = ansi.SaveCursor + "\r\n"
+	saveMoveToLast = ansi.SaveCursor + "\x1b[999;1H"
+	insertLine     = "\x1b[L"
+	deleteLine     = "\x1b[M"
+	beforeText     = "\x1b[0;7m " // reverse video
+	afterText      = " " + ansi.ResetStyle
 )
 
-// narrow is the least width at which a status is of use, and frame what is not text of it, in columns.
+// The width of a status, in columns.
 const (
-	narrow = 20
-	frame  = 3
+	minColumns   = 20 // of the terminal; in a narrower one, no status is shown
+	extraColumns = 3  // for the spaces around the text and one free column
 )
 
-// SetStatus shows a line of status until it is taken away by an empty text, by anything else that is written, or by Reset and EndLine.
-// A text that is shown is replaced. The text must be of printable characters, one column each.
+// SetStatus shows text as a status line and reports whether it is shown. The status
+// remains until the next Write, EndLine or Reset, or until SetStatus is called with
+// another text. An empty text removes it. The text must consist of printable
+// characters; it is truncated if the terminal is too narrow.
 //
-// It says whether the text is shown. It is not where that could spoil what the program has written: in the middle of a control sequence or a
-// character, between the program's own saving and restoring of the cursor, behind a line that just fills the width, and in a terminal of less than 20 columns.
+// The status is not shown where it could damage the program's output: within an
+// escape sequence or a character, while the program has saved the cursor, after a
+// line that exactly fills the width of the terminal, and in a terminal of less than
+// 20 columns.
 func (s *Screen) SetStatus(text string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if text == "" {
-		s.hide()
+		s.hideStatus()
 		return true
 	}
 	columns := s.columns()
-	if s.Over == nil || columns < narrow || s.state != stText || s.saved || cutOff(s.line) || fills(s.line, columns) {
+	if s.StatusWriter == nil || columns < minColumns || !s.canInterrupt(columns) {
 		return false
 	}
-	var place string
-	switch above := s.fullScreen(); {
-	case above:
-		place = atEnd + wipe
-	case s.status:
-		place = below + wipe
+	var position string
+	switch {
+	case s.fullScreen():
+		position = saveMoveToLast + ansi.EraseEntireLine
+	case s.statusShown:
+		position = saveMoveBelow + ansi.EraseEntireLine
 	default:
-		place = room + below + insert
+		position = makeRoomBelow + saveMoveBelow + insertLine
 	}
-	s.status, s.above = true, s.fullScreen()
-	_, _ = io.WriteString(s.Over, place+words+fit(text, columns-frame)+endOf+goBack) // who cannot see it misses nothing
+	s.statusShown, s.statusOver = true, s.fullScreen()
+	text = truncate(text, columns-extraColumns)
+	s.writeStatus(position + beforeText + text + afterText + ansi.RestoreCursor)
 	return true
 }
 
-// hide takes the status away.
-func (s *Screen) hide() {
-	if !s.status {
+// canInterrupt reports whether a status can be shown after the last output.
+func (s *Screen) canInterrupt(columns int) bool {
+	return s.inText() && !s.cursorSaved && !endsWithinRune(s.line) && !fillsWidth(s.line, columns)
+}
+
+// writeStatus ignores errors: the session does not depend on the status.
+func (s *Screen) writeStatus(sequences string) {
+	_, _ = io.WriteString(s.StatusWriter, sequences)
+}
+
+// hideStatus removes the status.
+func (s *Screen) hideStatus() {
+	if !s.statusShown {
 		return
 	}
-	s.status = false
-	if !s.above {
-		_, _ = io.WriteString(s.Over, below+remove+goBack) // as above
+	s.statusShown = false
+	if !s.statusOver {
+		s.writeStatus(saveMoveBelow + deleteLine + ansi.RestoreCursor)
 		return
 	}
-	_, _ = io.WriteString(s.Over, atEnd+wipe+goBack)
+	s.writeStatus(saveMoveToLast + ansi.EraseEntireLine + ansi.RestoreCursor)
 	if s.Redraw != nil {
 		s.Redraw()
 	}
 }
 
+// columns returns the width of the terminal.
 func (s *Screen) columns() int {
 	if s.Columns != nil {
 		if n := s.Columns(); n > 0 {
@@ -87,8 +105,8 @@ func (s *Screen) columns() int {
 	return 80
 }
 
-// cutOff says whether the last character is not whole.
-func cutOff(line []byte) bool {
+// endsWithinRune reports whether the last character of the line is incomplete.
+func endsWithinRune(line []byte) bool {
 	for i := len(line) - 1; i >= max(0, len(line)-utf8.UTFMax); i-- {
 		if utf8.RuneStart(line[i]) {
 			return !utf8.FullRune(line[i:])
@@ -97,46 +115,51 @@ func cutOff(line []byte) bool {
 	return false
 }
 
-// fills says whether line just fills the width: terminals go to the next line only with the next character, and forget about it when the cursor is
-// moved. What is not known (the line moves the cursor about) is not so: an editor of lines does not leave the cursor there.
-func fills(line []byte, columns int) bool {
-	if len(line) == longestLine {
+// fillsWidth reports whether the line ends exactly in the last column. Terminals
+// move to the next line only with the next character, and no longer do so once the
+// cursor has been moved. If the column is not known, because the line moves the
+// cursor or is too long, fillsWidth returns false: line editors do not leave the
+// cursor after the last column.
+func fillsWidth(line []byte, columns int) bool {
+	if len(line) == maxLine {
 		return false
 	}
 	type cursor struct {
-		column  int
-		pending bool // behind the last column
+		column int
+		wrap   bool // the next character is written to the next line
 	}
-	var at, saved cursor
+	var current, saved cursor
 	known := true
 	for state := byte(0); len(line) > 0; {
 		token, width, n, next := ansi.DecodeSequence(line, state, nil)
 		line, state = line[n:], next
 		switch {
-		case width > 0 && (at.pending || at.column+width > columns):
-			at = cursor{column: width}
+		case width > 0 && (current.wrap || current.column+width > columns):
+			current = cursor{column: width}
 		case width > 0:
-			at.column += width
-			at.pending = at.column == columns
-		case string(token) == "\b" && at.pending: // it stands on the last character
-			at = cursor{column: columns - 2}
+			current.column += width
+			current.wrap = current.column == columns
+		case string(token) == "\b" && current.wrap: // the cursor is on the last character
+			current = cursor{column: columns - 2}
 		case string(token) == "\b":
-			at.column = max(0, at.column-1)
+			current.column = max(0, current.column-1)
 		case string(token) == "\t":
-			at = cursor{column: min(at.column/8*8+8, columns-1)}
-		case string(token) == "\x1b7":
-			saved = at
-		case string(token) == "\x1b8":
-			at, known = saved, true
+			current = cursor{column: min(current.column/8*8+8, columns-1)}
+		case string(token) == ansi.SaveCursor:
+			saved = current
+		case string(token) == ansi.RestoreCursor:
+			current, known = saved, true
 		case ansi.HasCsiPrefix(token) && !bytes.ContainsAny(token[len(token)-1:], "@JKPXhlm"):
 			known = false
 		}
 	}
-	return known && at.pending
+	return known && current.wrap
 }
 
-// fit cuts text to so many characters.
-func fit(text string, columns int) string {
+// truncate shortens text to a number of characters. It is not [ansi.Truncate], which
+// adds 8 kB to the binary for wide characters and sequences, of which a status has
+// none.
+func truncate(text string, columns int) string {
 	r := []rune(text)
 	if len(r) <= columns {
 		return text

@@ -19,6 +19,10 @@ func TestSetStatus_Shown(t *testing.T) {
 		{"after a title that ESC \\ ends", "\x1b]0;title\x1b\\", true},
 		{"after a canceled title", "\x1b]0;title\x18", true},
 		{"after a substituted title", "\x1b]0;title\x1a", true},
+		{"inside a title with a byte of ST", "\x1b]0;\u00dc", false},
+		{"inside an application string with UTF-8", "\x1b_\u00fc", false},
+		{"after an application string that BEL ends", "\x1b_x\a", true},
+		{"control character inside a sequence of ESC", "\x1b \a0", true},
 		{"BEL inside a sequence", "\x1b[3\x07", false},
 		{"line feed inside a sequence", "\x1b[3\n", false},
 		{"after a character set", "\x1b(0", true},
@@ -55,7 +59,7 @@ func TestSetStatus_Shown(t *testing.T) {
 		{"a move and back to the last column", x(40) + "\x1b7\x1b[A\x1b8", false},
 		{"a carriage return", x(40) + "\r", true},
 	} {
-		s := &Screen{Writer: io.Discard, Over: io.Discard, Columns: func() int { return wide }}
+		s := &Screen{Writer: io.Discard, StatusWriter: io.Discard, Columns: func() int { return wide }}
 		_, _ = io.WriteString(s, tt.written)
 		if got := s.SetStatus("no reply"); got != tt.want {
 			t.Errorf("%s: shown = %t, want %t", tt.name, got, tt.want)
@@ -76,7 +80,7 @@ func TestSetStatus_Width(t *testing.T) {
 		{"unknown, full line", strings.Repeat("x", 80), 0, "no reply", ""},
 	} {
 		var over bytes.Buffer
-		s := &Screen{Writer: io.Discard, Over: &over, Columns: func() int { return tt.columns }}
+		s := &Screen{Writer: io.Discard, StatusWriter: &over, Columns: func() int { return tt.columns }}
 		_, _ = io.WriteString(s, tt.written)
 		if got := s.SetStatus(tt.text); got != (tt.shown != "") {
 			t.Errorf("%s: shown = %t", tt.name, got)
@@ -88,12 +92,20 @@ func TestSetStatus_Width(t *testing.T) {
 	}
 }
 
-func TestScreen_LongestParameters(t *testing.T) {
-	for size, want := range map[int]string{maxNumber: "\x1b[?1049l\x1b[m", maxNumber + 1: ""} {
+// Long parameters and long lists of parameters are parsed without storing them.
+func TestScreen_LongParameters(t *testing.T) {
+	const reset = "\x1b[?1049l\x1b[m"
+	for name, tt := range map[string]struct{ params, reset string }{
+		"leading zeros":    {strings.Repeat("0", 1000) + "1049", reset},
+		"a number of 1 kB": {strings.Repeat("1", 1000), ""},
+		"the last of 31":   {strings.Repeat("7;", 30) + "1049", reset},
+		"the last of 100":  {strings.Repeat("7;", 99) + "1049", ""},
+		"the first of 100": {"1049" + strings.Repeat(";7", 99), reset},
+	} {
 		s := &Screen{Writer: io.Discard}
-		_, _ = io.WriteString(s, "\x1b[?"+strings.Repeat("0", size-4)+"1049h")
-		if got := string(s.Reset()); got != want {
-			t.Errorf("parameters of %d bytes: reset %q, want %q", size, got, want)
+		_, _ = io.WriteString(s, "\x1b[?"+tt.params+"h")
+		if got := string(s.Reset()); got != tt.reset {
+			t.Errorf("%s: reset %q, want %q", name, got, tt.reset)
 		}
 	}
 }

@@ -99,7 +99,7 @@ func TestAStatusLeavesNoTrace(t *testing.T) {
 	for seed := range uint64(*runs) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		with, without := emulator(t), emulator(t)
-		s := &Screen{Writer: with, Over: with, Columns: func() int { return wide }}
+		s := &Screen{Writer: with, StatusWriter: with, Columns: func() int { return wide }}
 		var all bytes.Buffer
 		shown := 0
 		for range 30 {
@@ -133,7 +133,7 @@ func TestAStatusLeavesNoTrace(t *testing.T) {
 func TestAStatusIsSeenBelowTheCursorsLine(t *testing.T) {
 	for name, lines := range map[string]int{"at the top": 0, "at the bottom": 3 * high} {
 		e := emulator(t)
-		s := &Screen{Writer: e, Over: e, Columns: func() int { return wide }}
+		s := &Screen{Writer: e, StatusWriter: e, Columns: func() int { return wide }}
 		_, _ = io.WriteString(s, strings.Repeat("before\r\n", lines)+"$ typed")
 		for _, text := range []string{"no reply for 5 s", "no reply for 6 s"} {
 			if !s.SetStatus(text) {
@@ -155,7 +155,7 @@ func TestAStatusIsSeenBelowTheCursorsLine(t *testing.T) {
 func TestOverAnEditorTheStatusIsInTheLastLineAndTheEditorDrawsItAnew(t *testing.T) {
 	e := emulator(t)
 	redrawn := 0
-	s := &Screen{Writer: e, Over: e, Columns: func() int { return wide }, Redraw: func() { redrawn++ }}
+	s := &Screen{Writer: e, StatusWriter: e, Columns: func() int { return wide }, Redraw: func() { redrawn++ }}
 	_, _ = io.WriteString(s, "\x1b[?1049h\x1b[2J\x1b[3;5Htext\x1b[3;6H")
 	if !s.SetStatus("no reply for 5 s") {
 		t.Fatal("is not shown")
@@ -177,14 +177,14 @@ func TestAStatusIsNotShownWhereItCouldSpoilSomething(t *testing.T) {
 		"behind a full line": strings.Repeat("x", 2*wide),
 	} {
 		var out bytes.Buffer
-		s := &Screen{Writer: io.Discard, Over: &out, Columns: func() int { return wide }}
+		s := &Screen{Writer: io.Discard, StatusWriter: &out, Columns: func() int { return wide }}
 		_, _ = io.WriteString(s, written)
 		if s.SetStatus("no reply") || out.Len() > 0 {
 			t.Errorf("%s: wrote %q", name, out.String())
 		}
 	}
 	for name, s := range map[string]*Screen{
-		"without a terminal": {Writer: io.Discard}, "in a narrow one": {Writer: io.Discard, Over: io.Discard, Columns: func() int { return 19 }},
+		"without a terminal": {Writer: io.Discard}, "in a narrow one": {Writer: io.Discard, StatusWriter: io.Discard, Columns: func() int { return 19 }},
 	} {
 		if s.SetStatus("no reply") {
 			t.Errorf("%s: is shown", name)
@@ -194,7 +194,7 @@ func TestAStatusIsNotShownWhereItCouldSpoilSomething(t *testing.T) {
 
 func TestALongStatusIsCut(t *testing.T) {
 	e := emulator(t)
-	s := &Screen{Writer: e, Over: e, Columns: func() int { return wide }}
+	s := &Screen{Writer: e, StatusWriter: e, Columns: func() int { return wide }}
 	s.SetStatus(strings.Repeat("long ", 20))
 	rows := strings.Split(e.String(), "\n")
 	if got := strings.TrimSpace(rows[1]); !strings.HasSuffix(got, "…") || strings.TrimSpace(rows[2]) != "" {
