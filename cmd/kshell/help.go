@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -14,7 +15,7 @@ import (
 // 3 MiB of binary.
 func help(cmd *cobra.Command, _ []string) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\nUsage:\n", strings.TrimSpace(firstOf(cmd.Long, cmd.Short)))
+	fmt.Fprintf(&b, "%s\n\nUsage:\n", strings.TrimSpace(cmp.Or(cmd.Long, cmd.Short)))
 	switch {
 	case cmd.HasAvailableSubCommands():
 		if cmd.Runnable() && cmd.HasParent() && strings.Contains(cmd.Use, "[-- COMMAND") {
@@ -42,13 +43,6 @@ func section(b *strings.Builder, title, text string) {
 	if text != "" {
 		fmt.Fprintf(b, "\n%s:\n%s\n", title, strings.TrimRight(text, "\n"))
 	}
-}
-
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 func commands(cmd *cobra.Command) string {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"kshell/internal/script"
 )
 
 // special lists the variables that a shell sets or interprets.
@@ -23,7 +25,7 @@ var special = strings.Fields(`_ BASHOPTS BASHPID BASH_ARGV0 BASH_COMPAT BASH_ENV
 // the name of a variable.
 func ownNames() []string {
 	names := map[string]bool{}
-	for _, name := range regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`).FindAllString(compact(Script()+onTerminal), -1) {
+	for _, name := range regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`).FindAllString(script.Shrink(Script()+onTerminal), -1) {
 		names[name] = name != "PATH" && name != "LD_PRELOAD"
 	}
 	for _, name := range special {
@@ -183,7 +185,7 @@ func TestNames_WithoutEnv(t *testing.T) {
 func TestNames_Path(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()
-		script(t, dir, "tool", "echo found; exit 4")
+		writeScript(t, dir, "tool", "echo found; exit 4")
 		for _, tools := range [][]string{shell.env, {"PATH=" + tools(t, "dd")}} {
 			r := shell.run(t, Options{Env: []string{"PATH=/no/such", "A=1", "PATH=" + dir}}, []string{"tool"}, withEnv(tools...))
 			r.wants(4, "found\n")

@@ -143,11 +143,11 @@ func TestPathIsSearchedWhateverIsInIt(t *testing.T) {
 				t.Fatal(err)
 			}
 			name := filepath.Join(folder, "tool"+string(rune('0'+i)))
-			script(t, dir, name, "echo '"+name+`' | tr ' $*' '_ds'; exit 4`)
+			writeScript(t, dir, name, "echo '"+name+`' | tr ' $*' '_ds'; exit 4`)
 		}
-		script(t, dir, "feed", "echo not the function") // a command that is named like something of the script's
-		script(t, dir, "cd", "echo not the builtin")
-		script(t, dir, "k=v", `echo "an assignment? $0"`)
+		writeScript(t, dir, "feed", "echo not the function") // a command that is named like something of the script's
+		writeScript(t, dir, "cd", "echo not the builtin")
+		writeScript(t, dir, "k=v", `echo "an assignment? $0"`)
 		env := []string{"PATH=::/no/such:" + dir + "/with space:" + dir + "/a*b:" + shell.path0() + ":" + dir + "/$x:" + dir + "/*:" + dir}
 		for name, out := range map[string]string{"tool0": "with_space/tool0\n", "tool1": "asb/tool1\n", "tool2": "dx/tool2\n", "tool3": "s/tool3\n"} {
 			shell.run(t, Options{}, []string{name}, withDir(dir), withEnv(env...)).wants(4, out)
@@ -161,7 +161,7 @@ func TestPathIsSearchedWhateverIsInIt(t *testing.T) {
 
 // script writes a file that is to be run. No process is started meanwhile: it would hold the file open for writing until its exec, and so
 // long nobody can run it ("text file busy").
-func script(t *testing.T, dir, name, text string) {
+func writeScript(t *testing.T, dir, name, text string) {
 	t.Helper()
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
@@ -231,12 +231,12 @@ func TestImageWithFewTools(t *testing.T) {
 		})
 		t.Run("a dd that counts reads", func(t *testing.T) {
 			dir := tools(t, "head", "cat", "tr", "env", "sleep")
-			script(t, dir, "dd", `case $* in *fullblock*) exit 1; esac`)
+			writeScript(t, dir, "dd", `case $* in *fullblock*) exit 1; esac`)
 			shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv("PATH="+dir)).wants(5, sums)
 		})
 		t.Run("a head that reads ahead, and no dd", func(t *testing.T) {
 			dir := tools(t, "cat", "tr", "env", "sleep")
-			script(t, dir, "head", `/bin/cat | /usr/bin/head "$@"`)
+			writeScript(t, dir, "head", `/bin/cat | /usr/bin/head "$@"`)
 			r := shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv("PATH="+dir))
 			if shell.standalone() {
 				r.wants(5, sums)

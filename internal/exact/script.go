@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"kshell/internal/script"
 )
 
 var (
@@ -24,18 +26,6 @@ var (
 // The comments are not sent.
 func Script() string { return common + exactly }
 
-// compact returns a script without comments and indentation.
-func compact(source string) string {
-	var b strings.Builder
-	for line := range strings.Lines(source) {
-		line = strings.TrimLeft(line, "\t")
-		if line != "\n" && !strings.HasPrefix(line, "#") {
-			b.WriteString(line)
-		}
-	}
-	return b.String()
-}
-
 // command returns the arguments that run args through the script. The mark is
 // passed in two halves, the second one first, so that a list of processes never
 // shows the whole mark.
@@ -48,10 +38,10 @@ func command(mark string, o Options, args []string) []string {
 	return wrap(Script(), mark, []string{stdin, policy(o.KeepRunning), policy(cut)}, o.Dir, o.Env, args)
 }
 
-func wrap(script, mark string, words []string, dir string, env, args []string) []string {
+func wrap(source, mark string, words []string, dir string, env, args []string) []string {
 	half := len(mark) / 2
 	env = pathFirst(env)
-	return slices.Concat([]string{"sh", "-c", compact(script), "kshell", mark[half:], mark[:half]},
+	return slices.Concat([]string{"sh", "-c", script.Shrink(source), "kshell", mark[half:], mark[:half]},
 		words, []string{beneath(dir), strconv.Itoa(len(env))}, env, args)
 }
 

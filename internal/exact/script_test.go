@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"kshell/internal/script"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -58,10 +60,10 @@ func TestScriptIsWhatAnAuditorReads(t *testing.T) {
 			want = append(want, line)
 		}
 	}
-	if got := strings.Split(strings.TrimSuffix(compact(Script()), "\n"), "\n"); !slices.Equal(got, want) {
+	if got := strings.Split(strings.TrimSuffix(script.Shrink(Script()), "\n"), "\n"); !slices.Equal(got, want) {
 		t.Error(cmp.Diff(want, got))
 	}
-	if n := len(compact(Script())); n > 5<<10 {
+	if n := len(script.Shrink(Script())); n > 5<<10 {
 		t.Errorf("%d bytes go with each command", n)
 	}
 }

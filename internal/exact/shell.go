@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"kshell/internal/script"
 )
 
 // Shell is a command on a terminal: it has one output, and no end of its own but the server's word. A script starts it with variables and in a
@@ -80,7 +82,7 @@ func (s *Shell) HangUpCommand() []string {
 	if _, err := strconv.ParseUint(s.group, 10, 31); err != nil {
 		return nil
 	}
-	return []string{"sh", "-c", compact(hangUp), "kshell", s.group}
+	return []string{"sh", "-c", script.Shrink(hangUp), "kshell", s.group}
 }
 
 // AliveCommand is what has to be run in the same container to learn whether the shell still runs: it then succeeds. Nil: nobody knows its number.

@@ -1,6 +1,7 @@
 package kubeconfig
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ func (f *Flags) checkContext(raw *clientcmdapi.Config, files sources) error {
 	if _, there := raw.Contexts[name]; there || name == "" {
 		return nil
 	}
-	return unknownContext(name, f.Context != "", names(raw.Contexts), files)
+	return unknownContext(name, f.Context != "", slices.Sorted(maps.Keys(raw.Contexts)), files)
 }
 
 func (f *Flags) checkCluster(raw *clientcmdapi.Config, files sources) error {
@@ -47,9 +48,9 @@ func (f *Flags) checkCluster(raw *clientcmdapi.Config, files sources) error {
 	cluster, there := raw.Clusters[name]
 	switch {
 	case f.Cluster != "" && !there:
-		return unknownCluster(name, names(raw.Clusters), files)
+		return unknownCluster(name, slices.Sorted(maps.Keys(raw.Clusters)), files)
 	case f.Server == "" && !there:
-		return danglingCluster(f.contextName(raw), name, names(raw.Clusters), files)
+		return danglingCluster(f.contextName(raw), name, slices.Sorted(maps.Keys(raw.Clusters)), files)
 	case f.Server == "" && cluster.Server == "":
 		return noServer(name)
 	case !validProxy(f.ProxyURL):
@@ -65,9 +66,9 @@ func (f *Flags) checkUser(raw *clientcmdapi.Config, files sources) error {
 	user, there := raw.AuthInfos[name]
 	switch {
 	case f.User != "" && !there:
-		return unknownUser(name, names(raw.AuthInfos), files)
+		return unknownUser(name, slices.Sorted(maps.Keys(raw.AuthInfos)), files)
 	case name != "" && !there && !f.identifies():
-		return danglingUser(f.contextName(raw), name, names(raw.AuthInfos), files)
+		return danglingUser(f.contextName(raw), name, slices.Sorted(maps.Keys(raw.AuthInfos)), files)
 	case (len(f.AsGroups) > 0 || f.AsUID != "" || len(f.AsExtra) > 0) && f.As == "" && (!there || user.Impersonate == ""):
 		return groupWithoutUser()
 	case there && user.AuthProvider != nil && !f.identifies():
@@ -110,13 +111,4 @@ func validProxy(proxy string) bool {
 	}
 	u, err := url.Parse(proxy)
 	return err == nil && slices.Contains([]string{"http", "https", "socks5"}, u.Scheme)
-}
-
-func names[V any](entries map[string]V) []string {
-	list := make([]string, 0, len(entries))
-	for name := range entries {
-		list = append(list, name)
-	}
-	slices.Sort(list)
-	return list
 }

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -128,7 +130,7 @@ func noCurrentContext(files sources, raw *clientcmdapi.Config) error {
 	return &Error{
 		Kind: NoCurrentContext,
 		text: fmt.Sprintf("kubeconfig %s has contexts but no current-context", files),
-		hint: oneOf("--context", "", names(raw.Contexts)),
+		hint: oneOf("--context", "", slices.Sorted(maps.Keys(raw.Contexts))),
 	}
 }
 

@@ -3,10 +3,8 @@ package node
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"slices"
 	"strconv"
 	"time"
@@ -206,7 +204,7 @@ func (c *Client) Remove(ctx context.Context, p *corev1.Pod) error {
 			return nil
 		case ctx.Err() != nil && last != nil:
 			return last
-		case ctx.Err() != nil || !passing(err):
+		case ctx.Err() != nil || !apiclient.IsTransient(err):
 			return err
 		}
 		last = err
@@ -234,18 +232,6 @@ func (c *Client) remove(ctx context.Context, p *corev1.Pod) error {
 
 // removing bounds one attempt to delete.
 const removing = 4 * time.Second
-
-// passing reports whether the next attempt may succeed: the connection failed,
-// or the server answered with 5xx or 429.
-func passing(err error) bool {
-	var status apierrors.APIStatus
-	var large *apiclient.TooLargeError
-	if !errors.As(err, &status) {
-		return !errors.As(err, &large)
-	}
-	code := status.Status().Code
-	return code >= http.StatusInternalServerError || code == http.StatusTooManyRequests
-}
 
 // Log opens the log of the pod's container. With follow, it also brings what is
 // printed until the context ends.

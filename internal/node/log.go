@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"kshell/internal/apiclient"
+
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
@@ -122,7 +124,7 @@ func (t *Replay) readOnce(ctx context.Context, until string, follow bool, silenc
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return context.Cause(ctx)
-	case err != nil && passing(err):
+	case err != nil && apiclient.IsTransient(err):
 		failure := newLogError(err)
 		return &brokenError{failure, failure.Code == 0}
 	case err != nil:

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"kshell/internal/script"
 )
 
 var (
@@ -60,7 +62,7 @@ func (o *Options) Command(args []string) []string {
 		}
 		return args
 	}
-	return append(append([]string{"sh", "-c", compact(enter), "kshell"}, o.way()...), args...)
+	return append(append([]string{"sh", "-c", script.Shrink(enter), "kshell"}, o.way()...), args...)
 }
 
 // way returns the arguments of enter.sh.
@@ -117,21 +119,12 @@ func ReattachCommand() []string { return []string{"sh", "-c", `rm -f "$KSHELL_ST
 // LeaveCommand returns the command that, run in the container, removes the kshell with
 // this id from those that are attached. Its exit code is 0 if others are
 // attached, else 1.
-func LeaveCommand(id string) []string { return []string{"sh", "-c", compact(leave), "kshell", id} }
+func LeaveCommand(id string) []string {
+	return []string{"sh", "-c", script.Shrink(leave), "kshell", id}
+}
 
 // MarkCommand returns the command that, run in the container, prints a mark into the
 // shell's terminal (see Replay). It is a heartbeat, too.
 func MarkCommand(id, mark string) []string {
-	return []string{"sh", "-c", compact(marks), "kshell", id, mark}
-}
-
-// compact returns a script without comments and indentation.
-func compact(source string) string {
-	var b strings.Builder
-	for line := range strings.Lines(source) {
-		if !strings.HasPrefix(strings.TrimLeft(line, "\t"), "#") {
-			b.WriteString(strings.TrimLeft(line, "\t"))
-		}
-	}
-	return b.String()
+	return []string{"sh", "-c", script.Shrink(marks), "kshell", id, mark}
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"kshell/internal/apiclient"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -79,7 +81,7 @@ func (a *waiter) look(ctx context.Context) (*Found, error) {
 		return nil, err
 	case a.pod != nil && missing(err):
 		return nil, vanished(a.pod, a.req.Container)
-	case !passing(err):
+	case !apiclient.IsTransient(err):
 		return nil, err
 	default:
 		a.say(err)

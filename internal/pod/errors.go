@@ -3,7 +3,6 @@ package pod
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -106,18 +105,6 @@ func missing(err error) bool {
 // expired reports whether the server no longer has a resourceVersion, or the
 // rest of a list (410).
 func expired(err error) bool { return apiclient.IsExpired(err) }
-
-// passing reports whether the next attempt may succeed: the connection failed,
-// or the server answered with 5xx or 429.
-func passing(err error) bool {
-	var status apierrors.APIStatus
-	var large *apiclient.TooLargeError
-	if !errors.As(err, &status) {
-		return !errors.As(err, &large)
-	}
-	code := status.Status().Code
-	return code >= http.StatusInternalServerError || code == http.StatusTooManyRequests
-}
 
 // GetForbiddenError is a pod that was named and may not be looked at (403 on get
 // pods). Running something in it may be allowed all the same: the caller can go

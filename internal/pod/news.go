@@ -38,7 +38,7 @@ func (n *eventReader) look(ctx context.Context, c *Client, v *view) {
 	event, err := c.warning(ctx, &v.pods[i])
 	switch {
 	case err != nil:
-		n.refused = !passing(err)
+		n.refused = !apiclient.IsTransient(err)
 	case event == nil:
 	case n.about == stopped.text && n.reason == event.Reason && steady(n.text) == steady(event.Message):
 	default:

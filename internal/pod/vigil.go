@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"kshell/internal/apiclient"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -111,7 +113,7 @@ func (c *Client) WatchPod(ctx context.Context, found *Found, see func(pod *corev
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case err != nil && !passing(err):
+		case err != nil && !apiclient.IsTransient(err):
 			return err
 		case err == nil && !sees(pod, pod == nil):
 			w.follow(ctx, watchQuery("fieldSelector", nameIs(pod.Name), pod.ResourceVersion), podNamed(pod.Name), sees)

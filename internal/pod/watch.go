@@ -143,7 +143,7 @@ func (w *watcher) follow(outer context.Context, query url.Values, match matcher,
 	if err != nil {
 		silent := ctx.Err() != nil && outer.Err() == nil // a proxy that waits for the end of the answer
 		w.forgotten = w.forgotten || expired(err)
-		w.blind = silent || !passing(err) && !expired(err)
+		w.blind = silent || !apiclient.IsTransient(err) && !expired(err)
 		return
 	}
 	defer events.Close()
