@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 
 	"k8s.io/client-go/rest"
+
+	"kshell/internal/outcome"
 )
 
 // background is the transport of requests that are made while a session uses
@@ -181,12 +183,12 @@ func withQuietPlugin(cfg *rest.Config) (*rest.Config, error) {
 // code.
 func runQuietly(std streams, command []string) int {
 	if len(command) == 0 {
-		return exitUsage
+		return outcome.ExitUsage
 	}
 	cmd := exec.CommandContext(context.Background(), command[0], command[1:]...) //nolint:gosec // the kubeconfig names it, as for client-go
 	cmd.Stdout = std.Out
 	if err := cmd.Run(); err != nil {
-		return cmp.Or(max(cmd.ProcessState.ExitCode(), 0), exitFailed)
+		return cmp.Or(max(cmd.ProcessState.ExitCode(), 0), outcome.ExitFailed)
 	}
 	return 0
 }

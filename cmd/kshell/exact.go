@@ -13,6 +13,7 @@ import (
 
 	"kshell/internal/exact"
 	"kshell/internal/notice"
+	"kshell/internal/outcome"
 	"kshell/internal/stream"
 )
 
@@ -40,7 +41,7 @@ func planExact(cmd *cobra.Command, f execFlags, p *execPlan, local terminals) (e
 	}
 	switch {
 	case !slices.Contains(exactModes, f.exact):
-		return e, &usageError{"unknown --exact " + strconv.Quote(f.exact), "one of " + strings.Join(exactModes, ", ")}
+		return e, outcome.NewUsageError("unknown --exact "+strconv.Quote(f.exact), "one of "+strings.Join(exactModes, ", "))
 	case p.tty && f.exact == exactAlways:
 		return e, usage(cmd, "--exact=always is for commands without a tty")
 	case f.exact == exactNever && !p.around.none():
@@ -87,7 +88,7 @@ func (j *job) exactly(ctx context.Context) (plainly bool, err error) {
 	switch {
 	case why == "":
 		j.told.mode = modeExact
-		return false, explain(ending(ctx, j.reported(run, err)), p, j.at, state == exact.Running && !p.exact.keep)
+		return false, explain(outcome.ContextCause(ctx, j.reported(run, err)), p, j.at, state == exact.Running && !p.exact.keep)
 	case state == exact.NoDirectory:
 		return false, errors.New(why)
 	case !p.around.none() && state == exact.NoCommand:

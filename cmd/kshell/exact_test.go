@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"kshell/internal/exact"
+	"kshell/internal/outcome"
 	"kshell/internal/stream"
 )
 
@@ -40,15 +41,15 @@ func TestExitCode_OnlyFromScript(t *testing.T) {
 		killed bool
 		code   int
 	}{
-		"a code":                          {exit, false, exitFailed},
+		"a code":                          {exit, false, outcome.ExitFailed},
 		"a code, and the container ended": {exit, true, 137},
-		"a link that was lost":            {lost, false, exitFailed},
-		"no such command":                 {errMissing, false, exitNotFound},
-		"success":                         {nil, false, exitFailed},
+		"a link that was lost":            {lost, false, outcome.ExitFailed},
+		"no such command":                 {errMissing, false, outcome.ExitNotFound},
+		"success":                         {nil, false, outcome.ExitFailed},
 	} {
 		j := &job{killed: c.killed}
 		err := j.reported(exact.New(exact.Options{}), c.err)
-		if got := exitCode(err); got != c.code {
+		if got := outcome.Classify(err).ExitCode; got != c.code {
 			t.Errorf("%s: exit code %d (%v), want %d", name, got, err, c.code)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"kshell/internal/kubeconfig"
 	"kshell/internal/notice"
+	"kshell/internal/outcome"
 	"kshell/internal/pod"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
@@ -80,7 +81,7 @@ code is 0 if it is so in all pods, else the highest. Pods that do not run count 
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if named := cmd.Flags().Args(); len(named) > 1 { // the flag is that of a command without dashes
-			return &usageError{err.Error(), dashes(cmd, named[0], named[1])}
+			return outcome.NewUsageError(err.Error(), dashes(cmd, named[0], named[1]))
 		}
 		return usage(cmd, err.Error())
 	})
@@ -169,7 +170,7 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 	case unnamed: // a selector or the user says which
 		named = []string{"--pick"}
 	case len(named) > 1:
-		return nil, &usageError{"a command is separated from the pod by --", dashes(cmd, named[0], named[1])}
+		return nil, outcome.NewUsageError("a command is separated from the pod by --", dashes(cmd, named[0], named[1]))
 	}
 	var target pod.Target
 	if manifest == "" && !unnamed {
@@ -193,10 +194,10 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 	p.stdin = (p.stdin || f.stdinFile != "") && !f.noStdin
 	if len(command) == 0 {
 		if !local.in || !local.out {
-			return nil, &usageError{
+			return nil, outcome.NewUsageError(
 				"no command was named, and a shell needs a terminal at both stdin and stdout",
 				fmt.Sprintf("%s %s -- COMMAND", cmd.CommandPath(), named[0]),
-			}
+			)
 		}
 		p.command, p.stdin, p.tty = nil, true, true
 		if f.shell != "" {
@@ -248,7 +249,7 @@ func offer(wanted []string) ([]string, error) {
 	names := stream.Protocols()
 	for _, name := range wanted {
 		if !slices.Contains(names, name) {
-			return nil, &usageError{"unknown subprotocol " + strconv.Quote(name), "one of " + strings.Join(names, ", ")}
+			return nil, outcome.NewUsageError("unknown subprotocol "+strconv.Quote(name), "one of "+strings.Join(names, ", "))
 		}
 	}
 	if len(wanted) > 0 {
@@ -281,7 +282,7 @@ func (a *app) exec(ctx context.Context, p *execPlan) (err error) {
 	}
 	var j *job
 	defer func() {
-		if unsaid := newStatus(j, start, err).write(status); unsaid != nil {
+		if unsaid := statusOf(j, start, err).Write(status); unsaid != nil {
 			a.notice.WarnAlways("the status could not be written: %s", unsaid)
 		}
 	}()
@@ -290,12 +291,12 @@ func (a *app) exec(ctx context.Context, p *execPlan) (err error) {
 	}
 	kube, err := a.reach(ctx, p)
 	if err != nil {
-		return ending(ctx, err)
+		return outcome.ContextCause(ctx, err)
 	}
 	ctx, cancel := p.script.limited(ctx) // the time to choose does not count
 	defer cancel()
 	if j, err = a.prepare(ctx, kube, p); err != nil {
-		return ending(ctx, err)
+		return outcome.ContextCause(ctx, err)
 	}
 	return j.refused(ctx, j.run(ctx))
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 
+	"kshell/internal/outcome"
 	"kshell/internal/pod"
 	"kshell/internal/stream"
 )
@@ -171,32 +172,32 @@ func TestAMistakenCommandLineIsExplained(t *testing.T) {
 			terminals{},
 			nil,
 			errorText{"which pod? none was named", "kshell exec (POD | TYPE/NAME) -- COMMAND; on a terminal kshell exec lists the pods"},
-			exitUsage,
+			outcome.ExitUsage,
 		},
 		{
 			"only a command",
 			terminals{in: true},
 			[]string{"--", "ls"},
 			errorText{"which pod? none was named", "kshell exec (POD | TYPE/NAME) -- COMMAND; on a terminal kshell exec lists the pods"},
-			exitUsage,
+			outcome.ExitUsage,
 		},
 		{
 			"an unknown type", onTerminal,
 			[]string{"cronjob/web", "--", "ls"},
 			errorText{`no pods can be found by the type "cronjob"`, types},
-			exitUsage,
+			outcome.ExitUsage,
 		},
 		{
 			"no command, input not from a terminal", inPipe,
 			[]string{"web"},
 			errorText{"no command was named, and a shell needs a terminal at both stdin and stdout", "kshell exec web -- COMMAND"},
-			exitUsage,
+			outcome.ExitUsage,
 		},
 		{
 			"no command, output not to a terminal", outPipe,
 			[]string{"-it", "web", "--"},
 			errorText{"no command was named, and a shell needs a terminal at both stdin and stdout", "kshell exec web -- COMMAND"},
-			exitUsage,
+			outcome.ExitUsage,
 		},
 		{
 			"an unknown subprotocol", onTerminal,
@@ -205,19 +206,19 @@ func TestAMistakenCommandLineIsExplained(t *testing.T) {
 				`unknown subprotocol "v5"`,
 				"one of v5.channel.k8s.io, v4.channel.k8s.io, v4.base64.channel.k8s.io, base64.channel.k8s.io, channel.k8s.io",
 			},
-			exitUsage,
+			outcome.ExitUsage,
 		},
 		{
 			"an exact mode that is none", inPipe,
 			[]string{"--exact=maybe", "web", "--", "ls"},
 			errorText{`unknown --exact "maybe"`, "one of auto, always, never"},
-			exitUsage,
+			outcome.ExitUsage,
 		},
 		{
 			"exact mode on a tty", onTerminal,
 			[]string{"--exact=always", "-it", "web", "--", "ls"},
 			errorText{"--exact=always is for commands without a tty", "kshell exec --help"},
-			exitUsage,
+			outcome.ExitUsage,
 		},
 	}
 	for _, tt := range tests {
@@ -229,7 +230,7 @@ func TestAMistakenCommandLineIsExplained(t *testing.T) {
 			if diff := cmp.Diff(tt.want, errorTextOf(err)); diff != "" {
 				t.Errorf("words and hint (-want +got):\n%s", diff)
 			}
-			if got := exitCode(err); got != tt.code {
+			if got := outcome.Classify(err).ExitCode; got != tt.code {
 				t.Errorf("exit code %d, want %d", got, tt.code)
 			}
 		})
@@ -251,8 +252,8 @@ func TestAForgottenDashDashIsPointedOut(t *testing.T) {
 		if diff := cmp.Diff(errorText{"a command is separated from the pod by --", tt.hint}, errorTextOf(err)); diff != "" {
 			t.Errorf("%q: words and hint (-want +got):\n%s", tt.args, diff)
 		}
-		if exitCode(err) != exitUsage {
-			t.Errorf("%q: exit code %d, want %d", tt.args, exitCode(err), exitUsage)
+		if outcome.Classify(err).ExitCode != outcome.ExitUsage {
+			t.Errorf("%q: exit code %d, want %d", tt.args, outcome.Classify(err).ExitCode, outcome.ExitUsage)
 		}
 	}
 }
@@ -297,8 +298,8 @@ func TestInputThatEndsIsRefusedWhereThatCannotBeSaid(t *testing.T) {
 	if diff := cmp.Diff(want, errorTextOf(err)); diff != "" {
 		t.Errorf("words and hint (-want +got):\n%s", diff)
 	}
-	if got := exitCode(err); got != exitFailed {
-		t.Errorf("exit code %d, want %d", got, exitFailed)
+	if got := outcome.Classify(err).ExitCode; got != outcome.ExitFailed {
+		t.Errorf("exit code %d, want %d", got, outcome.ExitFailed)
 	}
 }
 

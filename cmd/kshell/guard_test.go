@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"kshell/internal/outcome"
 	"kshell/internal/sandbox"
 )
 
@@ -84,7 +85,7 @@ func TestAShellIsNotTakenUpInAnotherPodOfTheSameName(t *testing.T) {
 	}
 	up()
 	c.keys("\r")
-	c.mustEnd(exitFailed)
+	c.mustEnd(outcome.ExitFailed)
 	c.await(`kshell: pod "web" was deleted(, and another was made under its name)?\r\n`)
 	c.await(`hint: type .kubectl get pods -n default. to see those there are`)
 }
@@ -155,7 +156,7 @@ func TestAShellWaitsForAContainerThatIsBeingStartedAnew(t *testing.T) {
 	c.mustEnd(5)
 	s.Inject(sandbox.Fault{NotRunning: true})
 	never := open(t, s, program(t), "exec", "-it", "web", "--", "sh") // where none has been seen, none is awaited
-	never.mustEnd(exitFailed)
+	never.mustEnd(outcome.ExitFailed)
 	never.await("hint: the container is not running")
 }
 
@@ -173,7 +174,7 @@ func TestTheEndOfAPodThatIsBeingDeletedIsAwaited(t *testing.T) {
 	time.Sleep(300 * time.Millisecond) // it is as well heard of at once
 	killMain(t, s)
 	c.await(`kshell: container "web" of pod "web" ended with exit code 137( and was restarted)?; the pod is being deleted\r\n`)
-	c.mustEnd(exitFailed)
+	c.mustEnd(outcome.ExitFailed)
 }
 
 // killMain kills what runs in web, its first process too.
@@ -265,7 +266,7 @@ func TestACommandInADeletedPodDoesNotHang(t *testing.T) {
 			}
 			_ = cmd.Wait() // its code is looked at
 			want := regexp.MustCompile(`\nkshell: (pod "web" was deleted|container "web" of pod "web" ended with exit code [0-9]+; the pod is being deleted) before the command reported a result\n$`)
-			if code := cmd.ProcessState.ExitCode(); code != exitFailed || !want.MatchString("\n"+errs.String()) {
+			if code := cmd.ProcessState.ExitCode(); code != outcome.ExitFailed || !want.MatchString("\n"+errs.String()) {
 				t.Errorf("exit code %d, stderr %q", code, errs.String())
 			}
 		})
@@ -278,7 +279,7 @@ func TestReconnectNeverIsHeeded(t *testing.T) {
 	c := open(t, s, program(t), "exec", "-it", "--reconnect", "never", "web", "--", "sh")
 	c.prompt()
 	s.Restart()
-	c.mustEnd(exitFailed)
+	c.mustEnd(outcome.ExitFailed)
 	c.await("kshell: connection lost: ")
 	if all := c.all(); regexp.MustCompile(anew).Match(all) {
 		t.Errorf("it was taken up again: %q", all)

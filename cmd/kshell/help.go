@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kshell/internal/kubeconfig"
+	"kshell/internal/outcome"
 )
 
 // help prints a command's help: its own flags first, the many of the connection after. It is written out because cobra's templates cost
@@ -31,7 +32,7 @@ func help(cmd *cobra.Command, _ []string) {
 	section(&b, "Flags", own.FlagUsagesWrapped(columns))
 	section(&b, "Connection flags, as kubectl has them", connection.FlagUsagesWrapped(columns))
 	if cmd.Name() == "exec" || cmd.Name() == "node-shell" || !cmd.HasParent() {
-		section(&b, "Exit codes", exitTable)
+		section(&b, "Exit codes", outcome.ExitCodes)
 	}
 	fmt.Fprint(cmd.OutOrStdout(), b.String())
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/charmbracelet/x/vt"
+
+	"kshell/internal/outcome"
 )
 
 // answer makes a terminal emulator answer the program's queries until the test ends.
@@ -74,7 +76,7 @@ func TestEscapeKeys_PromptThatAsksTheTerminal(t *testing.T) {
 	next()
 	c.keys("~.")
 	c.await("kshell: session left\r\n")
-	c.mustEnd(exitFailed)
+	c.mustEnd(outcome.ExitFailed)
 }
 
 // enter types Enter until a new prompt appears.

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/wait"
 
+	"kshell/internal/outcome"
 	"kshell/internal/settings"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
@@ -101,10 +102,10 @@ func (f *liveFlags) escapeFits() bool {
 func (f *liveFlags) check(cmd *cobra.Command) error {
 	f.keepaliveGiven, f.escapeGiven = cmd.Flags().Changed("keepalive"), cmd.Flags().Changed("escape-char")
 	if !f.escapeFits() {
-		return &usageError{"--escape-char " + strconv.Quote(f.escape) + " is not one character", "--escape-char '~', or none"}
+		return outcome.NewUsageError("--escape-char "+strconv.Quote(f.escape)+" is not one character", "--escape-char '~', or none")
 	}
 	if !slices.Contains(reconnects, f.reconnect) {
-		return &usageError{"unknown --reconnect " + strconv.Quote(f.reconnect), "one of " + strings.Join(reconnects, ", ")}
+		return outcome.NewUsageError("unknown --reconnect "+strconv.Quote(f.reconnect), "one of "+strings.Join(reconnects, ", "))
 	}
 	return cmp.Or(
 		notNegative(cmd, "keepalive", f.keepalive), notNegative(cmd, "reconnect-timeout", f.reconnectTimeout),
@@ -130,9 +131,6 @@ const keysOfOurs = ".R\x1ai?"
 
 // keyDetach is another one, if the shell can be left running.
 const keyDetach = 'd'
-
-// errLeft means that the user left the session with ~. before the command ended.
-var errLeft = errors.New("session left")
 
 // keys handles kshell's keys on a terminal, and the terminal's modes.
 type keys struct {
@@ -245,7 +243,7 @@ func (k *keys) press(key byte) {
 	n, char := k.job.notice, k.job.plan.live.escape
 	switch key {
 	case '.':
-		k.leave(errLeft)
+		k.leave(outcome.ErrLeft)
 	case 'R':
 		k.session.Again()
 	case 0x1a:

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"kshell/internal/outcome"
 	"kshell/internal/sandbox"
 )
 
@@ -35,7 +36,7 @@ func TestTheKeysBehindTheEscapeCharacter(t *testing.T) {
 	c.await("sleep 1000\r\n") // else one read may return both lines, like a paste
 	c.keys("~.")
 	c.await("(?m)^kshell: session left\r\n")
-	c.mustEnd(exitFailed)
+	c.mustEnd(outcome.ExitFailed)
 	awaitSessions(t, s, func(all []sandbox.Session) bool {
 		for _, x := range all {
 			if !x.Exited {
@@ -60,7 +61,7 @@ func TestTheKeysBehindTheEscapeCharacterWorkAfterALossInMidLine(t *testing.T) {
 	c.await("(?m)^kshell: disconnected from ")
 	c.keys("~.")
 	c.await("(?m)kshell: session left\r\n")
-	c.mustEnd(exitFailed)
+	c.mustEnd(outcome.ExitFailed)
 }
 
 func TestTheEscapeCharacterCanBeAnotherOrNone(t *testing.T) {

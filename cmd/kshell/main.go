@@ -20,6 +20,7 @@ import (
 
 	"kshell/internal/cleanup"
 	"kshell/internal/notice"
+	"kshell/internal/outcome"
 	"kshell/internal/stream"
 )
 
@@ -43,7 +44,7 @@ func kshell(std streams) int {
 		mute()
 	}
 	registry := &cleanup.Registry{GracePeriod: gracePeriod}
-	ctx, stop := registry.NotifyContext(context.Background(), func(err cleanup.SignalError) { os.Exit(exitCode(err)) })
+	ctx, stop := registry.NotifyContext(context.Background(), func(err cleanup.SignalError) { os.Exit(outcome.Classify(err).ExitCode) })
 	defer stop()
 	defer registry.OnPanic()
 	a := assemble(std, registry, called, args)
@@ -92,12 +93,12 @@ func (a *app) execute(ctx context.Context, args []string) int {
 		err = &stream.OutputError{Err: a.printed.err}
 	}
 	printError(a.notice, err)
-	return exitCode(err)
+	return outcome.Classify(err).ExitCode
 }
 
 // printError prints an error, unless the exit code alone reports it.
 func printError(n *notice.Printer, err error) {
-	if !silent(err) {
+	if !outcome.Classify(err).Silent {
 		n.Error(err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kshell/internal/kubeconfig"
+	"kshell/internal/outcome"
 	"kshell/internal/pod"
 	"kshell/internal/terminal"
 )
@@ -44,10 +45,10 @@ func (f *manifestFlags) manifest(cmd *cobra.Command, named []string) (string, er
 	case len(f.files) > 1:
 		return "", usage(cmd, "-f may be there once: a command runs in the pod of one object")
 	case len(named) > 0:
-		return "", &usageError{
+		return "", outcome.NewUsageError(
 			fmt.Sprintf("-f says which pod, and so does %s", strconv.Quote(named[0])),
 			fmt.Sprintf("%s -f %s -- COMMAND, or leave -f out", cmd.CommandPath(), shown(f.files[0])),
-		}
+		)
 	case f.files[0] == "":
 		return "", usage(cmd, "-f names no file")
 	}
@@ -60,7 +61,7 @@ func (p *execPlan) checkManifest() error {
 	if p.manifest != fromStdin || !p.stdin || p.script.stdinFile != "" {
 		return nil
 	}
-	return &usageError{"stdin cannot be the file for -f and the command's input", "name a file, or give the input as --stdin-file FILE"}
+	return outcome.NewUsageError("stdin cannot be the file for -f and the command's input", "name a file, or give the input as --stdin-file FILE")
 }
 
 // aim sets the target and the namespace from the plan's manifest, if there is one.
@@ -75,17 +76,17 @@ func (a *app) aim(ctx context.Context, p *execPlan) error {
 	defer func() { _ = text.Close() }() // it was only read
 	target, namespace, err := pod.ParseManifest(text)
 	if err != nil {
-		return fmt.Errorf("-f %s: %w", shown(p.manifest), ending(ctx, err))
+		return fmt.Errorf("-f %s: %w", shown(p.manifest), outcome.ContextCause(ctx, err))
 	}
 	switch {
 	case namespace == "":
 	case a.kube.Namespace == "":
 		a.kube.Namespace = namespace
 	case a.kube.Namespace != namespace:
-		return &usageError{ // kubectl's words
+		return outcome.NewUsageError( // kubectl's words
 			fmt.Sprintf("the namespace from the provided object %s does not match the namespace %s", strconv.Quote(namespace), strconv.Quote(a.kube.Namespace)),
 			fmt.Sprintf("you must pass '--namespace=%s' to perform this operation", namespace),
-		}
+		)
 	}
 	p.target = target
 	a.notice.Detail("-f %s: %s", shown(p.manifest), target)
@@ -99,7 +100,7 @@ func (a *app) openManifest(ctx context.Context, name string) (io.ReadCloser, err
 	case isURL && (scheme == "http" || scheme == "https"):
 		return download(ctx, name)
 	case isURL:
-		return nil, &usageError{"only http and https are fetched", "download the file, and name that"}
+		return nil, outcome.NewUsageError("only http and https are fetched", "download the file, and name that")
 	}
 	file, err := os.Open(name) //nolint:gosec // the user named the file
 	var said *fs.PathError
@@ -137,13 +138,13 @@ const (
 func download(ctx context.Context, address string) (io.ReadCloser, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil) //nolint:gosec // the user named the URL
 	if err != nil {
-		return nil, &usageError{"the address cannot be read", "write it as https://HOST/PATH"}
+		return nil, outcome.NewUsageError("the address cannot be read", "write it as https://HOST/PATH")
 	}
 	request.Header.Set("User-Agent", "kshell/"+version)
 	client := &http.Client{Timeout: fetching, Transport: kubeconfig.SameOrigin(http.DefaultTransport)}
 	answer, err := client.Do(request) //nolint:gosec // the user named the URL
 	if err != nil {
-		return nil, ending(ctx, withoutAddress(err))
+		return nil, outcome.ContextCause(ctx, withoutAddress(err))
 	}
 	defer client.CloseIdleConnections()
 	defer answer.Body.Close()
@@ -151,7 +152,7 @@ func download(ctx context.Context, address string) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("the server answered %s", answer.Status)
 	}
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxDownload))
-	return io.NopCloser(bytes.NewReader(text)), ending(ctx, err)
+	return io.NopCloser(bytes.NewReader(text)), outcome.ContextCause(ctx, err)
 }
 
 // withoutAddress removes the URL that net/http puts before its errors: the caller adds

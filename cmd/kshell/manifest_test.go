@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"kshell/internal/cleanup"
+	"kshell/internal/outcome"
 )
 
 func TestAManifestFromElsewhereIsBounded(t *testing.T) {
@@ -25,8 +26,8 @@ func TestAManifestFromElsewhereIsBounded(t *testing.T) {
 	defer s.Close()
 	a := newApp()
 	err := a.aim(t.Context(), &execPlan{manifest: s.URL})
-	if err == nil || !strings.HasSuffix(err.Error(), "the manifest is larger than 16 MiB") || exitCode(err) != exitUsage {
-		t.Errorf("got %v, exit code %d", err, exitCode(err))
+	if err == nil || !strings.HasSuffix(err.Error(), "the manifest is larger than 16 MiB") || outcome.Classify(err).ExitCode != outcome.ExitUsage {
+		t.Errorf("got %v, exit code %d", err, outcome.Classify(err).ExitCode)
 	}
 }
 
@@ -46,8 +47,8 @@ func TestCtrlCEndsTheReadingOfAManifest(t *testing.T) {
 		time.AfterFunc(50*time.Millisecond, func() { cancel(cleanup.SignalError{Signal: syscall.SIGINT}) })
 		a := newApp()
 		a.In = open
-		if err := a.aim(ctx, &execPlan{manifest: name}); exitCode(err) != 130 {
-			t.Errorf("%s: %v, exit code %d", name, err, exitCode(err))
+		if err := a.aim(ctx, &execPlan{manifest: name}); outcome.Classify(err).ExitCode != 130 {
+			t.Errorf("%s: %v, exit code %d", name, err, outcome.Classify(err).ExitCode)
 		}
 		cancel(nil)
 	}

@@ -19,6 +19,7 @@ import (
 
 	"kshell/internal/cleanup"
 	"kshell/internal/notice"
+	"kshell/internal/outcome"
 	"kshell/internal/pod"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
@@ -74,13 +75,13 @@ func (f *manyFlags) planMany(cmd *cobra.Command, named, command []string, tty bo
 	case len(named) > 0 && f.selector != "":
 		return nil, usage(cmd, "-l and "+named[0]+" are two ways to say which pods")
 	case len(command) == 0:
-		return nil, &usageError{"--all needs a command: a shell is for one pod", "put -- COMMAND behind it"}
+		return nil, outcome.NewUsageError("--all needs a command: a shell is for one pod", "put -- COMMAND behind it")
 	case tty:
-		return nil, &usageError{"--all has no tty: the lines of several pods come out of it", "leave -t out"}
+		return nil, outcome.NewUsageError("--all has no tty: the lines of several pods come out of it", "leave -t out")
 	case f.parallel < 1:
 		return nil, usage(cmd, "--max-parallel "+strconv.Itoa(f.parallel)+" runs nothing")
 	case f.output != outputText && f.output != outputJSON:
-		return nil, &usageError{"unknown --output " + strconv.Quote(f.output), "one of " + outputText + ", " + outputJSON}
+		return nil, outcome.NewUsageError("unknown --output "+strconv.Quote(f.output), "one of "+outputText+", "+outputJSON)
 	case f.fold && f.output == outputJSON:
 		return nil, usage(cmd, "--fold is for people, --output json for programs: they do not go together")
 	}
@@ -90,7 +91,7 @@ func (f *manyFlags) planMany(cmd *cobra.Command, named, command []string, tty bo
 // unused refuses what means nothing without --all.
 func (f *manyFlags) unused(cmd *cobra.Command) error {
 	if picks, _ := cmd.Flags().GetBool("pick"); f.selector != "" && !picks { // the flag is there: no error
-		return &usageError{"-l finds several pods: which of them is meant?", "add --all to run a command in all of them, or --pick to choose one"}
+		return outcome.NewUsageError("-l finds several pods: which of them is meant?", "add --all to run a command in all of them, or --pick to choose one")
 	}
 	var stray string
 	cmd.Flags().Visit(func(flag *pflag.Flag) {
@@ -103,13 +104,6 @@ func (f *manyFlags) unused(cmd *cobra.Command) error {
 		return nil
 	}
 	return usage(cmd, "--"+stray+" is for several pods: it needs --all")
-}
-
-// manyError is the end of a command in several pods, not all of which succeeded. The table has said so.
-type manyError struct{ code, failed, pods int }
-
-func (e *manyError) Error() string {
-	return fmt.Sprintf("the command failed in %d of %d pods", e.failed, e.pods)
 }
 
 // many is one command in several pods.
@@ -166,8 +160,8 @@ func (a *app) execManyBy(ctx context.Context, p *execPlan, gather func(context.C
 			m.left()
 		}
 	}()
-	if err := ending(ctx, gather(ctx, m)); err != nil {
-		m.write(newStatus(nil, start, err))
+	if err := outcome.ContextCause(ctx, gather(ctx, m)); err != nil {
+		m.write(outcome.NewStatus(start, err))
 		return err
 	}
 	if p.many.fold {
@@ -203,14 +197,14 @@ func (m *many) gather(ctx context.Context) error {
 		m.notice.Detail("pod %s was not checked: %s", request.Target.Name, unseen)
 		m.add(place{namespace: request.Namespace, pod: request.Target.Name, container: request.Container}, nil)
 	case err != nil:
-		return ending(ctx, m.unseen(ctx, client, err))
+		return outcome.ContextCause(ctx, m.unseen(ctx, client, err))
 	}
 	m.merge(request.Namespace, running, skipped)
 	if len(m.places) > 1 && m.plan.stdin && m.plan.script.stdinFile == "" {
-		return &usageError{
+		return outcome.NewUsageError(
 			fmt.Sprintf("-i is for one pod, and these are %d: one input cannot be given to all", len(m.places)),
 			"--stdin-file FILE is read anew for each pod",
-		}
+		)
 	}
 	return nil
 }
@@ -227,7 +221,7 @@ func rereadable(name string) error {
 	case info.IsDir():
 		return fmt.Errorf("--stdin-file: %s is a directory", name)
 	case info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0:
-		return &usageError{"--stdin-file " + name + " is a pipe, and each pod reads the file from its beginning", "put the input into a file"}
+		return outcome.NewUsageError("--stdin-file "+name+" is a pipe, and each pod reads the file from its beginning", "put the input into a file")
 	}
 	return nil
 }
@@ -317,8 +311,8 @@ func (m *many) runOne(ctx context.Context, i int) ended {
 	last(err)
 	end := newEnded(m.titles[i], err)
 	m.say(ctx, i, err)
-	s := newStatus(j, start, err)
-	s.Cause = end.cause
+	s := statusOf(j, start, err)
+	s.Cause = end.Cause
 	if j == nil {
 		s.Namespace, s.Pod, s.Container = m.places[i].namespace, m.places[i].pod, m.places[i].container
 	}
@@ -330,7 +324,7 @@ func (m *many) runOne(ctx context.Context, i int) ended {
 func (m *many) command(ctx context.Context, i int, command []string, out, errs io.Writer) (*job, error) {
 	at := m.places[i]
 	if ctx.Err() != nil {
-		return nil, ending(ctx, context.Cause(ctx))
+		return nil, outcome.ContextCause(ctx, context.Cause(ctx))
 	}
 	own := *m.app
 	own.notice = m.notice.WithPrefix(m.titles[i])
@@ -388,13 +382,13 @@ func (m *many) say(ctx context.Context, i int, err error) {
 }
 
 // write says a status, if there is anybody to hear it.
-func (m *many) write(s status) {
+func (m *many) write(s outcome.Status) {
 	if m.status == nil {
 		return
 	}
 	m.saying.Lock()
 	defer m.saying.Unlock()
-	if err := s.write(unclosed{m.status}); err != nil {
+	if err := s.Write(unclosed{m.status}); err != nil {
 		m.notice.WarnAlways("the status could not be written: %s", err)
 	}
 }
@@ -417,21 +411,21 @@ func (m *many) conclude(ctx context.Context, ends []ended) error {
 	if err := cmp.Or(m.gate.broken(), unread); err != nil {
 		return &stream.OutputError{Err: err}
 	}
-	sum := &manyError{pods: len(ends)}
+	sum := &outcome.FanoutError{Pods: len(ends)}
 	for _, end := range ends {
-		sum.code = max(sum.code, end.code)
-		if end.code != 0 {
-			sum.failed++
+		sum.ExitCode = max(sum.ExitCode, end.ExitCode)
+		if end.ExitCode != 0 {
+			sum.Failed++
 		}
 	}
 	tell := m.notice.Detail
-	if sum.code != 0 {
+	if sum.ExitCode != 0 {
 		tell = m.notice.NoteAlways
 	}
 	for _, row := range table(ends) {
 		tell("%s", row)
 	}
-	if sum.code == 0 {
+	if sum.ExitCode == 0 {
 		return nil
 	}
 	return sum

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"kshell/internal/outcome"
 )
 
 // What is kept in memory of outputs that wait for the end, in bytes: of one stream, and of all together. The rest waits in files.
@@ -39,7 +41,7 @@ type fold struct {
 type foldKey struct {
 	out, err [sha256.Size]byte
 	code     int
-	cause    string
+	cause    outcome.Cause
 }
 
 // fold is for the output of a pod.
@@ -54,7 +56,7 @@ func (f *folds) add(one *fold, end ended, ran bool) {
 	if !ran {
 		return
 	}
-	key := foldKey{code: end.code, cause: end.cause}
+	key := foldKey{code: end.ExitCode, cause: end.Cause}
 	one.out.sum.Sum(key.out[:0])
 	one.err.sum.Sum(key.err[:0])
 	if same := f.known[key]; same != nil {
@@ -91,10 +93,10 @@ const rule = "----------------"
 func (f *fold) heading() string {
 	names := strings.Join(f.titles, ", ")
 	switch {
-	case f.end.cause != "exited":
-		names += fmt.Sprintf(" (exit code %d: %s)", f.end.code, f.end.cause)
-	case f.end.code != 0:
-		names += fmt.Sprintf(" (exit code %d)", f.end.code)
+	case f.end.Cause != outcome.Exited:
+		names += fmt.Sprintf(" (exit code %d: %s)", f.end.ExitCode, f.end.Cause)
+	case f.end.ExitCode != 0:
+		names += fmt.Sprintf(" (exit code %d)", f.end.ExitCode)
 	}
 	return rule + "\n" + names + "\n" + rule + "\n"
 }

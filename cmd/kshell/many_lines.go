@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"kshell/internal/notice"
+	"kshell/internal/outcome"
 )
 
 // gate lets one at a time write to the local outputs, so that no line falls into another.
@@ -178,12 +179,12 @@ type lineJSON struct {
 
 // endJSON is a pod's end for programs.
 type endJSON struct {
-	Node      string `json:"node,omitempty"`
-	Pod       string `json:"pod"`
-	Container string `json:"container"`
-	ExitCode  int    `json:"exitCode"`
-	Cause     string `json:"cause"`
-	Message   string `json:"message,omitempty"`
+	Node      string        `json:"node,omitempty"`
+	Pod       string        `json:"pod"`
+	Container string        `json:"container"`
+	ExitCode  int           `json:"exitCode"`
+	Cause     outcome.Cause `json:"cause"`
+	Message   string        `json:"message,omitempty"`
 }
 
 // jsonLine makes a lineJSON of each line.
@@ -202,7 +203,7 @@ func jsonLine(at place, node, name string) format {
 }
 
 func jsonEnd(at place, node string, end ended, err error) []byte {
-	e := endJSON{Node: node, Pod: at.pod, Container: at.container, ExitCode: end.code, Cause: end.cause}
+	e := endJSON{Node: node, Pod: at.pod, Container: at.container, ExitCode: end.ExitCode, Cause: end.Cause}
 	if err != nil {
 		e.Message = notice.Clean(err.Error())
 	}

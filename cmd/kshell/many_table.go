@@ -1,27 +1,20 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"unicode/utf8"
 
-	"kshell/internal/pod"
+	"kshell/internal/outcome"
 )
 
 // ended is how a pod's command ended.
 type ended struct {
+	outcome.Outcome
 	title string
-	code  int
-	cause string // as in status, and not-running
 }
 
 func newEnded(title string, err error) ended {
-	end := ended{title, exitCode(err), cause(err)}
-	var idle *pod.NotRunningError
-	if errors.As(err, &idle) {
-		end.cause = "not-running"
-	}
-	return end
+	return ended{outcome.ClassifyPod(err), title}
 }
 
 // table is the ends in columns, behind a line that says what they are.
@@ -32,7 +25,7 @@ func table(ends []ended) []string {
 	}
 	rows := []string{fmt.Sprintf("%-*s  EXIT CODE  CAUSE", widest, "POD")}
 	for _, end := range ends {
-		rows = append(rows, fmt.Sprintf("%-*s  %9d  %s", widest, end.title, end.code, end.cause))
+		rows = append(rows, fmt.Sprintf("%-*s  %9d  %s", widest, end.title, end.ExitCode, end.Cause))
 	}
 	return rows
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kshell/internal/notice"
+	"kshell/internal/outcome"
 	"kshell/internal/pod"
 	"kshell/internal/stream"
 )
@@ -51,8 +52,8 @@ func TestManyPodsAreAskedForOnPurpose(t *testing.T) {
 					t.Errorf("words and hint (-want +got):\n%s", diff)
 				}
 			}
-			if exitCode(err) != exitUsage {
-				t.Errorf("exit code %d (%v), want %d", exitCode(err), err, exitUsage)
+			if outcome.Classify(err).ExitCode != outcome.ExitUsage {
+				t.Errorf("exit code %d (%v), want %d", outcome.Classify(err).ExitCode, err, outcome.ExitUsage)
 			}
 		})
 	}
@@ -239,7 +240,7 @@ func TestAPodsEndInJSON(t *testing.T) {
 func TestTheTableHasAllEnds(t *testing.T) {
 	got := table([]ended{
 		newEnded("web-1", nil), newEnded("web-22/app", &stream.ExitError{Code: 3}), newEnded("db", &stream.LostError{Err: io.EOF}),
-		newEnded("x", &pod.NotRunningError{}), newEnded("y", timeoutError{1}),
+		newEnded("x", &pod.NotRunningError{}), newEnded("y", outcome.TimeoutError{After: 1}),
 	})
 	want := []string{
 		"POD         EXIT CODE  CAUSE",
@@ -384,11 +385,5 @@ func TestAStdinFileForManyHasToBeReadableTwice(t *testing.T) {
 	}
 	if err := rereadable(t.TempDir()); err == nil {
 		t.Error("a directory is taken")
-	}
-}
-
-func TestTheHighestCodeIsTheExitCode(t *testing.T) {
-	if err := error(&manyError{code: 130, failed: 1, pods: 3}); exitCode(err) != 130 || !silent(err) {
-		t.Errorf("exit code %d, silent %v", exitCode(err), silent(err))
 	}
 }

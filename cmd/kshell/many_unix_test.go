@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"kshell/internal/cleanup"
+	"kshell/internal/outcome"
 	"kshell/internal/sandbox"
 )
 
@@ -59,8 +60,8 @@ func TestACutLinkCostsOneOfThePods(t *testing.T) {
 	s := startPods(t, 3, "")
 	s.Inject(sandbox.Fault{Path: "many-1/exec", Do: sandbox.FIN, When: sandbox.AfterSent, N: 20_000})
 	got := runMany(t.Context(), t, s, "--", "sh", "-c", "seq 1 20000")
-	if got.code != exitFailed {
-		t.Errorf("exit code %d, want %d", got.code, exitFailed)
+	if got.code != outcome.ExitFailed {
+		t.Errorf("exit code %d, want %d", got.code, outcome.ExitFailed)
 	}
 	lines := map[string]int{}
 	for line := range strings.Lines(got.out) {
@@ -175,9 +176,9 @@ func TestAStatusLineForEachPod(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ends := map[string]status{}
+	ends := map[string]outcome.Status{}
 	for d := json.NewDecoder(bytes.NewReader(raw)); d.More(); {
-		var s status
+		var s outcome.Status
 		if err := d.Decode(&s); err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"kshell/internal/outcome"
 	"kshell/internal/pod"
 )
 
@@ -20,7 +21,7 @@ func (m *many) wait(ctx context.Context, i int) {
 		Namespace: m.places[i].namespace, Target: pod.Target{Kind: "pod", Name: m.places[i].pod}, Container: m.plan.container,
 	}
 	at, err := own.find(ctx, m.cfg, r, m.plan.running)
-	m.refused[i] = ending(ctx, err)
+	m.refused[i] = outcome.ContextCause(ctx, err)
 	if err == nil {
 		m.places[i] = at
 	}

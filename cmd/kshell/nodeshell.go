@@ -18,6 +18,7 @@ import (
 
 	"kshell/internal/node"
 	"kshell/internal/notice"
+	"kshell/internal/outcome"
 	"kshell/internal/stream"
 )
 
@@ -144,7 +145,7 @@ func planNode(cmd *cobra.Command, f nodeFlags, args []string, local terminals) (
 		named, command = args[:dash], args[dash:]
 	}
 	if len(named) > 1 {
-		return nil, &usageError{"a command is separated from the node by --", dashes(cmd, named[0], named[1])}
+		return nil, outcome.NewUsageError("a command is separated from the node by --", dashes(cmd, named[0], named[1]))
 	}
 	p := &nodePlan{all: f.all, attaching: f.attach, cpu: f.cpu, memory: f.memory, detach: f.detach, noLog: f.noLog, dryRun: f.dryRun, image: f.image != ""}
 	if len(named) == 1 {
@@ -194,7 +195,7 @@ func (f *nodeFlags) planNodeRun(cmd *cobra.Command, p *nodePlan, command []strin
 		return err
 	}
 	if f.selector != "" {
-		return &usageError{"-l finds several nodes: which of them is meant?", "add --all to run a command on all of them"}
+		return outcome.NewUsageError("-l finds several nodes: which of them is meant?", "add --all to run a command on all of them")
 	}
 	return f.unused(cmd)
 }
@@ -204,7 +205,7 @@ func (f *nodeFlags) planWays(cmd *cobra.Command, p *nodePlan, local terminals) e
 	shell, here := len(p.exec.command) == 0, local.in && local.out
 	switch {
 	case f.dryRun && f.output != "yaml" && cmd.Flags().Changed("output"):
-		return &usageError{"unknown --output " + strconv.Quote(f.output) + " of --dry-run", "-o yaml"}
+		return outcome.NewUsageError("unknown --output "+strconv.Quote(f.output)+" of --dry-run", "-o yaml")
 	case f.dryRun && p.node == "":
 		return usage(cmd, "--dry-run needs a NODE")
 	case f.dryRun:
@@ -218,12 +219,12 @@ func (f *nodeFlags) planWays(cmd *cobra.Command, p *nodePlan, local terminals) e
 	case f.attach && !here:
 		return usage(cmd, "--attach goes back to a shell, which needs a terminal at both stdin and stdout")
 	case shell && !f.detach && !here:
-		return &usageError{
+		return outcome.NewUsageError(
 			"no command was named, and a shell needs a terminal at both stdin and stdout",
 			fmt.Sprintf("%s %s -- COMMAND", cmd.CommandPath(), cmp.Or(p.node, "NODE")),
-		}
+		)
 	case p.node == "" && !f.all && !f.attach && !here:
-		return &usageError{"which node? none was named", cmd.CommandPath() + " NODE -- COMMAND; on a terminal " + cmd.CommandPath() + " lists the nodes"}
+		return outcome.NewUsageError("which node? none was named", cmd.CommandPath()+" NODE -- COMMAND; on a terminal "+cmd.CommandPath()+" lists the nodes")
 	case f.attach:
 		p.attach, p.node = p.node, ""
 	}
@@ -247,9 +248,9 @@ func (f *nodeFlags) planPod(cmd *cobra.Command, p *nodePlan) error {
 	}
 	switch {
 	case !slices.Contains(node.Profiles(), f.profile):
-		return &usageError{"unknown --profile " + strconv.Quote(f.profile), "one of " + strings.Join(node.Profiles(), ", ")}
+		return outcome.NewUsageError("unknown --profile "+strconv.Quote(f.profile), "one of "+strings.Join(node.Profiles(), ", "))
 	case !slices.Contains([]string{"", "Always", "IfNotPresent", "Never"}, f.pullPolicy):
-		return &usageError{"unknown --image-pull-policy " + strconv.Quote(f.pullPolicy), "one of Always, IfNotPresent, Never"}
+		return outcome.NewUsageError("unknown --image-pull-policy "+strconv.Quote(f.pullPolicy), "one of Always, IfNotPresent, Never")
 	case f.running < time.Second:
 		return usage(cmd, fmt.Sprintf("--pod-running-timeout %v is too short: a pod has to be made first", f.running))
 	case f.ttl < time.Minute:
@@ -304,11 +305,11 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 	case p.exec.many != nil:
 		return a.execManyBy(ctx, p.exec, s.gather)
 	case p.attaching:
-		return ending(ctx, s.comeBack(ctx))
+		return outcome.ContextCause(ctx, s.comeBack(ctx))
 	}
 	if p.node == "" {
 		if p.node, err = s.pick(ctx); err != nil {
-			return ending(ctx, err)
+			return outcome.ContextCause(ctx, err)
 		}
 	}
 	return s.one(ctx)

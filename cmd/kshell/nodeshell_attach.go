@@ -15,6 +15,7 @@ import (
 
 	"kshell/internal/apiclient"
 	"kshell/internal/node"
+	"kshell/internal/outcome"
 	"kshell/internal/pod"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
@@ -445,7 +446,7 @@ func (v *visit) conclude(ctx context.Context, err error) error {
 		return errDeleted
 	}
 	j.tidy()
-	return ending(ctx, err)
+	return outcome.ContextCause(ctx, err)
 }
 
 // errDeleted means that the pod was deleted while the shell was running.

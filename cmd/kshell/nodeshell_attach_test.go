@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"kshell/internal/node"
+	"kshell/internal/outcome"
 	"kshell/internal/sandbox"
 )
 
@@ -131,7 +132,7 @@ func TestAttach_ExecHangs(t *testing.T) {
 			hangs(s, 0, words)
 			c := open(t, s, "env", reachLimitVariable+"=3s", program(t), "node-shell", "--attach", pod)
 			c.await(`kshell: cannot reach the shell in pod ` + pod + `: no answer within 3s\r\n`)
-			c.mustEnd(exitFailed)
+			c.mustEnd(outcome.ExitFailed)
 			if pods := nodePods(t, s); len(pods) != 1 {
 				t.Errorf("%d pods, want the one that was left running", len(pods))
 			}
@@ -210,7 +211,7 @@ func TestAttach_Unnamed(t *testing.T) {
 	}
 	refused := func(c *console, name string) {
 		c.await(`kshell: not attached to pod ` + name + `\r\n`)
-		c.mustEnd(exitFailed)
+		c.mustEnd(outcome.ExitFailed)
 	}
 	used := func(c *console, _ string) {
 		c.prompt()
@@ -272,7 +273,7 @@ func TestAttach_UnnamedWithoutTerminal(t *testing.T) {
 	pod := addDetachedShell(t, s, "bob", "build7")
 	said := pathOf(t, "stderr")
 	c := open(t, s, "sh", "-c", `exec "$@" 2>"$0"`, said, program(t), "node-shell", "--attach")
-	c.mustEnd(exitFailed)
+	c.mustEnd(outcome.ExitFailed)
 	text, err := os.ReadFile(said)
 	if err != nil {
 		t.Fatal(err)

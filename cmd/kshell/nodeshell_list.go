@@ -17,6 +17,7 @@ import (
 	"kshell/internal/cleanup"
 	"kshell/internal/node"
 	"kshell/internal/notice"
+	"kshell/internal/outcome"
 	"kshell/internal/pod"
 	"kshell/internal/terminal"
 )
@@ -55,7 +56,7 @@ func (a *app) listNodeShells(ctx context.Context, everywhere bool) error {
 	}
 	pods, err := s.client.Pods(ctx, namespace)
 	if err != nil {
-		return ending(ctx, err)
+		return outcome.ContextCause(ctx, err)
 	}
 	if len(pods) == 0 {
 		a.notice.Note("there are no node shells%s", in(namespace))
@@ -145,7 +146,7 @@ func (a *app) gc(ctx context.Context, f gcFlags) error {
 	}
 	pods, err := s.client.Pods(ctx, namespace)
 	if err != nil {
-		return ending(ctx, err)
+		return outcome.ContextCause(ctx, err)
 	}
 	if !slices.ContainsFunc(pods, func(p corev1.Pod) bool { return f.leftover(&p, time.Now()) != "" }) {
 		a.notice.Note("nothing is left over%s", in(namespace))
@@ -168,7 +169,7 @@ func (a *app) gc(ctx context.Context, f gcFlags) error {
 		}
 		_, _ = fmt.Fprintf(a.printed, "pod %s in namespace %s %s\n", notice.Clean(p.Name), notice.Clean(p.Namespace), why) // which remembers
 	}
-	return ending(ctx, errors.Join(failed...))
+	return outcome.ContextCause(ctx, errors.Join(failed...))
 }
 
 func (s *nodeShells) drop(ctx context.Context, p *corev1.Pod) error {

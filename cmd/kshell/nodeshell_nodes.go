@@ -13,6 +13,7 @@ import (
 
 	"kshell/internal/node"
 	"kshell/internal/notice"
+	"kshell/internal/outcome"
 )
 
 // pick has the user choose a node.
@@ -116,9 +117,9 @@ func (s *nodeShells) gather(ctx context.Context, m *many) error {
 	case len(nodes) == 0:
 		return fmt.Errorf("the cluster has no nodes")
 	case len(nodes) > 1 && m.plan.stdin && m.plan.script.stdinFile == "":
-		return &usageError{
+		return outcome.NewUsageError(
 			fmt.Sprintf("-i is for one node, and these are %d: one input cannot be given to all", len(nodes)), "--stdin-file FILE is read anew for each node",
-		}
+		)
 	}
 	if err := s.allow(ctx); err != nil {
 		return err
@@ -142,7 +143,7 @@ func (s *nodeShells) enter(ctx context.Context, m *many, i int) (command []strin
 		m.refused[i] = notice.WithMessage(err, "node "+name+": "+err.Error())
 	}
 	if ctx.Err() != nil {
-		fail(ending(ctx, context.Cause(ctx)))
+		fail(outcome.ContextCause(ctx, context.Cause(ctx)))
 		return nil, leave
 	}
 	n := m.notice.WithPrefix(m.titles[i])

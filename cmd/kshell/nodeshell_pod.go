@@ -17,6 +17,7 @@ import (
 	"kshell/internal/kubeconfig"
 	"kshell/internal/node"
 	"kshell/internal/notice"
+	"kshell/internal/outcome"
 	"kshell/internal/pod"
 )
 
@@ -311,7 +312,7 @@ func (p *nodePod) start(ctx context.Context) (place, error) {
 		Namespace: p.pod.Namespace, Target: pod.Target{Kind: "pod", Name: p.pod.Name}, Container: node.Container,
 	}, p.plan.exec.running)
 	if err != nil {
-		return place{}, ending(ctx, p.explainStart(err))
+		return place{}, outcome.ContextCause(ctx, p.explainStart(err))
 	}
 	p.notice.Detail("pod %s runs on node %s after %v", p.pod.Name, p.options.Node, time.Since(begin).Round(10*time.Millisecond))
 	return place{p.pod.Namespace, p.pod.Name, node.Container, found}, nil
@@ -360,7 +361,7 @@ func (s *nodeShells) one(ctx context.Context) (err error) {
 	}
 	var j *job
 	defer func() {
-		if unsaid := newStatus(j, start, err).write(status); unsaid != nil {
+		if unsaid := statusOf(j, start, err).Write(status); unsaid != nil {
 			s.notice.WarnAlways("the status could not be written: %s", unsaid)
 		}
 	}()
@@ -376,7 +377,7 @@ func (s *nodeShells) one(ctx context.Context) (err error) {
 		defer p.remove()
 	}
 	if err != nil {
-		return ending(ctx, err)
+		return outcome.ContextCause(ctx, err)
 	}
 	switch {
 	case s.plan.detach:

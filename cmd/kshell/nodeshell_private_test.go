@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"kshell/internal/notice"
+	"kshell/internal/outcome"
 	"kshell/internal/pod"
 	"kshell/internal/sandbox"
 )
@@ -69,7 +70,7 @@ func TestNodeShell_ContainerCannotStart(t *testing.T) {
 	}
 	out, err := cmd.CombinedOutput()
 	const want = `kshell: container "main" of pod "private" cannot start (CreateContainerError): `
-	if code := cmd.ProcessState.ExitCode(); err == nil || code != exitFailed || !strings.Contains(string(out), want) {
+	if code := cmd.ProcessState.ExitCode(); err == nil || code != outcome.ExitFailed || !strings.Contains(string(out), want) {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 }

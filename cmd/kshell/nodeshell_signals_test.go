@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"kshell/internal/outcome"
 	"kshell/internal/sandbox"
 )
 
@@ -78,7 +79,7 @@ func TestNodeShell_SignalTwice(t *testing.T) {
 		}
 		_ = r.Wait()
 		code := r.ProcessState.ExitCode() // the signal with the lower number may arrive first
-		if code != exitSignal+int(pair[0]) && code != exitSignal+int(pair[1]) {
+		if code != outcome.ExitSignal+int(pair[0]) && code != outcome.ExitSignal+int(pair[1]) {
 			return fmt.Errorf("%v: exit code %d; stderr %q", pair, code, r.err.String())
 		}
 		return nil
@@ -241,7 +242,7 @@ func TestNodeShell_CreateFails(t *testing.T) {
 			r := startOnNode(t, s, true, "node1", "--", "true")
 			_ = r.Run()
 			said := r.err.String()
-			if code := r.ProcessState.ExitCode(); code != exitFailed || !strings.Contains(said, "kshell: cannot create a pod in namespace") {
+			if code := r.ProcessState.ExitCode(); code != outcome.ExitFailed || !strings.Contains(said, "kshell: cannot create a pod in namespace") {
 				t.Errorf("exit code %d; stderr %q", code, said)
 			}
 			if got := strings.Contains(said, "may have been created"); got != test.left {

@@ -15,6 +15,7 @@ import (
 	"kshell/internal/cleanup"
 	"kshell/internal/kubeconfig"
 	"kshell/internal/node"
+	"kshell/internal/outcome"
 	"kshell/internal/pod"
 	"kshell/internal/sandbox"
 )
@@ -205,7 +206,7 @@ func TestAShellThatIsNotThereIsNotGoneBackTo(t *testing.T) {
 	s := startSandbox(t)
 	c := open(t, s, program(t), "node-shell", "--attach", "no-such-pod")
 	c.await(`kshell: pod "no-such-pod" does not exist in namespace "default"\r\nhint: kshell node-shell list -A\r\n`)
-	c.mustEnd(exitFailed)
+	c.mustEnd(outcome.ExitFailed)
 }
 
 func TestWhoGoesBackToAShellNeedNotMakePods(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"kshell/internal/cleanup"
+	"kshell/internal/outcome"
 	"kshell/internal/sandbox"
 )
 
@@ -52,7 +53,7 @@ func TestShellOffPath_Command(t *testing.T) {
 		"its environment": {"", "A=1\n", []string{"--env", "A=1", "tools", "--", "/usr/bin/env"}, 0},
 		"input":           {"hello\n", "hello\n", []string{"-i", "tools", "--", "/bin/cat"}, 0},
 		"a directory":     {"", "/tmp\n", []string{"--workdir", "/tmp", "tools", "--", "/bin/pwd"}, 0},
-		"not in its PATH": {"", "", []string{"tools", "--", "cat"}, exitNotFound},
+		"not in its PATH": {"", "", []string{"tools", "--", "cat"}, outcome.ExitNotFound},
 	} {
 		var out, errs bytes.Buffer
 		line := append([]string{"exec", "-v", "--kubeconfig", s.Kubeconfig()}, c.args...)
@@ -60,7 +61,7 @@ func TestShellOffPath_Command(t *testing.T) {
 		if code != c.code || !strings.Contains(out.String(), c.out) {
 			t.Errorf("%s: exit code %d, stdout %q; want %d, %q; stderr %q", name, code, &out, c.code, c.out, &errs)
 		}
-		if code != exitNotFound && strings.Contains(errs.String(), "not in exact mode") {
+		if code != outcome.ExitNotFound && strings.Contains(errs.String(), "not in exact mode") {
 			t.Errorf("%s: stderr %q", name, &errs)
 		}
 	}
@@ -108,7 +109,7 @@ func TestShellOffPath_OnlyAfterNotFound(t *testing.T) {
 	var out, errs bytes.Buffer
 	line := []string{"exec", "--kubeconfig", s.Kubeconfig(), "tools", "--", "/bin/true"}
 	code := run(t.Context(), streams{In: strings.NewReader(""), Out: &out, Err: &errs}, &cleanup.Registry{}, line)
-	if n := programs(s); code != exitFailed || n["/bin/sh"] != 0 || n["/bin/true"] != 0 {
+	if n := programs(s); code != outcome.ExitFailed || n["/bin/sh"] != 0 || n["/bin/true"] != 0 {
 		t.Errorf("exit code %d, commands: %v; stderr %q", code, n, &errs)
 	}
 }

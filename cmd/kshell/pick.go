@@ -17,6 +17,7 @@ import (
 	"kshell/internal/cleanup"
 	"kshell/internal/kubeconfig"
 	"kshell/internal/notice"
+	"kshell/internal/outcome"
 	"kshell/internal/pod"
 )
 
@@ -46,7 +47,7 @@ func (f *pickFlags) planPick(cmd *cobra.Command, many *manyFlags, named []string
 		if f.pick {
 			words = "--pick needs a terminal at both stdin and stdout"
 		}
-		return nil, &usageError{words, cmd.CommandPath() + " (POD | TYPE/NAME) -- COMMAND; on a terminal " + cmd.CommandPath() + " lists the pods"}
+		return nil, outcome.NewUsageError(words, cmd.CommandPath()+" (POD | TYPE/NAME) -- COMMAND; on a terminal "+cmd.CommandPath()+" lists the pods")
 	case len(named) > 0 && selector != "":
 		return nil, usage(cmd, "-l and "+named[0]+" are two ways to say which pods")
 	}
@@ -78,7 +79,7 @@ func (a *app) pick(ctx context.Context, kube *kubeconfig.Connection, p *execPlan
 	case errors.As(err, &unseen):
 		return nil // it has been named, and is the only one
 	case err != nil:
-		return ending(ctx, a.unseen(ctx, client, err))
+		return outcome.ContextCause(ctx, a.unseen(ctx, client, err))
 	}
 	pods, list := podMenu(kube.Namespace, running, skipped, time.Now())
 	if len(pods) == 1 && !p.pick.always {
@@ -87,7 +88,7 @@ func (a *app) pick(ctx context.Context, kube *kubeconfig.Connection, p *execPlan
 	}
 	i, err := a.choose(ctx, list)
 	if err != nil {
-		return ending(ctx, err)
+		return outcome.ContextCause(ctx, err)
 	}
 	chosen := pods[i]
 	p.target = pod.Target{Kind: "pod", Name: chosen.Name}
@@ -97,7 +98,7 @@ func (a *app) pick(ctx context.Context, kube *kubeconfig.Connection, p *execPlan
 		return nil
 	}
 	if i, err = a.choose(ctx, list); err != nil {
-		return ending(ctx, err)
+		return outcome.ContextCause(ctx, err)
 	}
 	p.container = names[i]
 	return nil

@@ -17,6 +17,7 @@ import (
 	uv "github.com/charmbracelet/ultraviolet"
 
 	"kshell/internal/notice"
+	"kshell/internal/outcome"
 	"kshell/internal/terminal"
 )
 
@@ -53,7 +54,7 @@ func (a *app) drawing() (w io.Writer, closed func(), err error) {
 	}
 	in, out, err := tea.OpenTTY()
 	if err != nil {
-		return nil, nil, &usageError{"the list of pods needs a terminal, and stderr is none", "name the pod: kshell exec POD"}
+		return nil, nil, outcome.NewUsageError("the list of pods needs a terminal, and stderr is none", "name the pod: kshell exec POD")
 	}
 	return out, func() {
 		_ = in.Close() // nothing is left to be written

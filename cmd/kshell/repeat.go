@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kshell/internal/outcome"
 	"kshell/internal/stream"
 )
 
@@ -51,5 +52,5 @@ func (p *execPlan) checkRepeat(cmd *cobra.Command) error {
 	if p.live.reconnect != reconnectAlways || p.tty || !p.stdin {
 		return nil
 	}
-	return &usageError{"--reconnect=always runs the command again, and its input is read only once", cmd.CommandPath() + " without -i, or --reconnect=auto"}
+	return outcome.NewUsageError("--reconnect=always runs the command again, and its input is read only once", cmd.CommandPath()+" without -i, or --reconnect=auto")
 }

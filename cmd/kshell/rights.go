@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"kshell/internal/notice"
+	"kshell/internal/outcome"
 	"kshell/internal/pod"
 	"kshell/internal/stream"
 )
@@ -48,7 +49,7 @@ func (j *job) refused(ctx context.Context, err error) error {
 	if unable != nil {
 		return err
 	}
-	return ending(ctx, j.lacking(ctx, client, j.at.namespace, j.at.pod, err, pod.ExecRules()))
+	return outcome.ContextCause(ctx, j.lacking(ctx, client, j.at.namespace, j.at.pod, err, pod.ExecRules()))
 }
 
 // lacking asks the server which of the rights the user has not got, in a namespace or, if it is named, for a pod.

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,9 +10,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"kshell/internal/cleanup"
 	"kshell/internal/notice"
-	"kshell/internal/stream"
+	"kshell/internal/outcome"
 )
 
 // scriptFlags are for those who type nothing and read exit codes.
@@ -43,9 +40,9 @@ func (f *scriptFlags) check(cmd *cobra.Command) error {
 	case f.noStdin && f.stdinFile != "":
 		return usage(cmd, "--no-stdin and --stdin-file contradict each other")
 	case f.statusFD < noFD || f.statusFD >= 0 && f.statusFD < 3:
-		return &usageError{
+		return outcome.NewUsageError(
 			fmt.Sprintf("--status-fd %d: 0, 1 and 2 are the command's", f.statusFD), "--status-fd 3 with 3>FILE behind it, or --status-file FILE",
-		}
+		)
 	case f.statusFD != noFD && f.statusFile != "":
 		return usage(cmd, "--status-fd and --status-file are two ways to say the same")
 	}
@@ -60,19 +57,12 @@ func notNegative(cmd *cobra.Command, flag string, d time.Duration) error {
 	return nil
 }
 
-// timeoutError is the cause of a context that --timeout has ended.
-type timeoutError struct{ after time.Duration }
-
-func (e timeoutError) Error() string {
-	return fmt.Sprintf("the command did not end within %v (--timeout)", e.after)
-}
-
 // limited is ctx with an end after --timeout.
 func (f *scriptFlags) limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	if f.timeout == 0 {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeoutCause(ctx, f.timeout, timeoutError{f.timeout})
+	return context.WithTimeoutCause(ctx, f.timeout, outcome.TimeoutError{After: f.timeout})
 }
 
 // openStatus opens where the status goes; nil if nowhere. It does so before anything runs: a script must not learn of its mistake afterwards.
@@ -95,35 +85,9 @@ func (f *scriptFlags) openStatus() (io.WriteCloser, error) {
 	return file, nil
 }
 
-// status is what --status-fd and --status-file say: one line of JSON, when all is over.
-type status struct {
-	ExitCode  int    `json:"exitCode"` // kshell's own
-	Cause     string `json:"cause"`    // see cause
-	Message   string `json:"message,omitempty"`
-	Namespace string `json:"namespace,omitempty"`
-	Pod       string `json:"pod,omitempty"`
-	UID       string `json:"uid,omitempty"`
-	Container string `json:"container,omitempty"`
-	Node      string `json:"node,omitempty"`
-	Protocol  string `json:"protocol,omitempty"` // the WebSocket subprotocol, or "SPDY/3.1 " and its
-	Mode      string `json:"mode,omitempty"`     // exact or plain; none if nothing ran
-	Inexact   string `json:"inexact,omitempty"`  // why not exact, where that was wanted
-	// Bytes of the command's own streams.
-	StdinBytes  int64 `json:"stdinBytes"`
-	StdoutBytes int64 `json:"stdoutBytes"`
-	StderrBytes int64 `json:"stderrBytes"`
-	// Times in RFC 3339; connected: when the command was asked for.
-	Start     time.Time  `json:"start"`
-	Connected *time.Time `json:"connected,omitempty"`
-	End       time.Time  `json:"end"`
-}
-
-// newStatus is what there is to say of j, which is nil if it did not come to that.
-func newStatus(j *job, start time.Time, err error) status {
-	s := status{ExitCode: exitCode(err), Cause: cause(err), Start: start, End: time.Now()}
-	if err != nil {
-		s.Message = notice.Clean(err.Error())
-	}
+// statusOf returns the status record of j, which is nil if there was no job.
+func statusOf(j *job, start time.Time, err error) outcome.Status {
+	s := outcome.NewStatus(start, err)
 	if j == nil {
 		return s
 	}
@@ -137,53 +101,4 @@ func newStatus(j *job, start time.Time, err error) status {
 		s.Connected = &j.told.connected
 	}
 	return s
-}
-
-// write says s to w, if there is anybody to hear it.
-func (s status) write(w io.WriteCloser) error {
-	if w == nil {
-		return nil
-	}
-	return errors.Join(json.NewEncoder(w).Encode(s), w.Close())
-}
-
-// cause is a word for how it ended, for programs: exited (the exit code is the command's), signal, timeout, usage, not-found, not-executable,
-// refused, unreachable, lost, output, input or failed.
-func cause(err error) string {
-	var exit *stream.ExitError
-	var remote *stream.RemoteError
-	var lost *stream.LostError
-	var refused *stream.HandshakeError
-	var unreachable *stream.DialError
-	var unstarted *stream.StartError
-	var output *stream.OutputError
-	var input *stream.InputError
-	var signal cleanup.SignalError
-	var timeout timeoutError
-	switch {
-	case err == nil || errors.As(err, &exit):
-		return "exited"
-	case errors.As(err, &signal):
-		return "signal"
-	case errors.As(err, &timeout):
-		return "timeout"
-	case errors.As(err, &remote) && remote.Start == stream.StartNotFound:
-		return "not-found"
-	case errors.As(err, &remote) && remote.Start == stream.StartNotExecutable:
-		return "not-executable"
-	case errors.As(err, &refused):
-		return "refused"
-	case errors.As(err, &unreachable), errors.As(err, &unstarted):
-		return "unreachable"
-	case errors.As(err, &lost):
-		return "lost"
-	case errors.As(err, &output):
-		return "output"
-	case errors.As(err, &input):
-		return "input"
-	case exitCode(err) == exitUsage:
-		return "usage"
-	default:
-		return "failed"
-	}
 }

@@ -15,9 +15,9 @@ import (
 	"k8s.io/client-go/rest"
 
 	"kshell/internal/apiclient"
-	"kshell/internal/cleanup"
 	"kshell/internal/exact"
 	"kshell/internal/notice"
+	"kshell/internal/outcome"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
 )
@@ -36,7 +36,7 @@ type job struct {
 	in     source
 	out    counter
 	err    counter
-	told   outcome
+	told   report
 	screen terminal.Screen // the output of the remote on a terminal
 	image  imageTrial      // used if the command runs in many pods
 
@@ -196,7 +196,7 @@ func (j *job) plainly(ctx context.Context) error {
 		s.Stdin, s.CancelStdin = &j.in, j.input.Cancel
 		s.Stuck = j.stuck
 	}
-	return explain(ending(ctx, j.unattended(ctx, s, false)), j.plan, j.at, false)
+	return explain(outcome.ContextCause(ctx, j.unattended(ctx, s, false)), j.plan, j.at, false)
 }
 
 // unattended runs s without a terminal. scripted means that the command is run by the
@@ -292,23 +292,6 @@ func (o *optional) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// ending prefers the signal or the timeout that ended the context to whatever was broken off by it.
-func ending(ctx context.Context, err error) error {
-	var s cleanup.SignalError
-	var t timeoutError
-	switch cause := context.Cause(ctx); {
-	case err == nil:
-		return nil
-	case errors.Is(cause, errLeft):
-		return errLeft
-	case errors.As(cause, &s):
-		return s
-	case errors.As(cause, &t):
-		return t
-	}
-	return err
-}
-
 // explain adds a hint to a session's error. told means that the remote ends the
 // command when it detects the loss of the connection.
 func explain(err error, p *execPlan, at place, told bool) error {
@@ -316,7 +299,7 @@ func explain(err error, p *execPlan, at place, told bool) error {
 	var lost *stream.LostError
 	var remote *stream.RemoteError
 	var fate *fateError
-	var given *givenUpError
+	var given *outcome.GaveUpError
 	var unstarted *stream.StartError
 	switch {
 	case errors.As(err, &given):

@@ -1,17 +1,14 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"kshell/internal/cleanup"
+	"kshell/internal/outcome"
 	"kshell/internal/stream"
 )
 
@@ -164,41 +161,11 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 			if diff := cmp.Diff(tt.want, errorTextOf(got)); diff != "" {
 				t.Errorf("words and hint (-want +got):\n%s", diff)
 			}
-			if code := exitCode(got); code != tt.code {
+			if code := outcome.Classify(got).ExitCode; code != tt.code {
 				t.Errorf("exit code %d, want %d", code, tt.code)
 			}
 			if tt.err != nil && !errors.Is(got, tt.err) {
 				t.Errorf("%v does not hold what was explained", got)
-			}
-		})
-	}
-}
-
-// What a signal breaks off fails in many ways; the signal is the reason.
-func TestASignalIsTheReasonOfWhatItBreaksOff(t *testing.T) {
-	signalled, cancel := context.WithCancelCause(t.Context())
-	cancel(cleanup.SignalError{Signal: syscall.SIGTERM})
-	cancelled, cancel := context.WithCancelCause(t.Context())
-	cancel(errors.New("another reason"))
-	broken := &stream.LostError{Err: errors.New("closed")}
-	tests := []struct {
-		name string
-		ctx  context.Context
-		err  error
-		want error
-	}{
-		{"ended by the signal", signalled, broken, cleanup.SignalError{Signal: syscall.SIGTERM}},
-		{"ended before the signal", signalled, nil, nil},
-		{"broken without a signal", t.Context(), broken, broken},
-		{"ended for another reason", cancelled, broken, broken},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := ending(tt.ctx, tt.err); !errors.Is(got, tt.want) {
-				t.Errorf("ending %v, want %v", got, tt.want)
-			}
-			if got := exitCode(fmt.Errorf("x: %w", ending(tt.ctx, broken))); tt.ctx == signalled && got != 143 {
-				t.Errorf("exit code %d, want 143", got)
 			}
 		})
 	}

@@ -16,6 +16,7 @@ import (
 
 	"kshell/internal/exact"
 	"kshell/internal/notice"
+	"kshell/internal/outcome"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
 )
@@ -189,7 +190,7 @@ func (j *job) attended(ctx context.Context, s *stream.Session, shell *exact.Shel
 	if shell != nil && !j.plan.exact.keep && left && k.opened == j.at {
 		j.sweep(ctx, j.at, shell.HangUpCommand())
 	}
-	return ending(ctx, k.gap.givenUp(err))
+	return outcome.ContextCause(ctx, k.gap.givenUp(err))
 }
 
 // nobodyThere reports whether the session ended because the connection or the local

@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"kshell/internal/outcome"
 	"kshell/internal/sandbox"
 )
 
@@ -153,7 +154,7 @@ func TestAWindowsPodWithoutAShellIsToldPlainly(t *testing.T) {
 	c := open(t, s, program(t), "exec", "bare")
 	c.await("(?m)^kshell: the container has no shell\r\n")
 	c.await("(?m)^hint: name a program that it has: kshell exec -it -n default bare -- PROGRAM\r\n")
-	c.mustEnd(exitNotFound)
+	c.mustEnd(outcome.ExitNotFound)
 }
 
 // A link that breaks on the way to a shell, and a shell that ends with 127, are no missing shells.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kshell/internal/notice"
+	"kshell/internal/outcome"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
 )
@@ -193,14 +194,8 @@ func (g *gap) givenUp(err error) error {
 	if err == nil || g.told == "" || g.told != g.cause {
 		return err
 	}
-	return &givenUpError{err}
+	return &outcome.GaveUpError{Err: err}
 }
-
-// givenUpError means that reconnecting was given up, and the user was told why.
-type givenUpError struct{ err error }
-
-func (e *givenUpError) Error() string { return "session given up" }
-func (e *givenUpError) Unwrap() error { return e.err }
 
 // over is called when a connection was opened. It returns how long there was none; 0
 // for the first connection.

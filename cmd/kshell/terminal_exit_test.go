@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"kshell/internal/outcome"
 	"kshell/internal/sandbox"
 )
 
@@ -52,13 +53,13 @@ func TestTerminal_RestoredOnEveryExit(t *testing.T) {
 		end   func(*console, *sandbox.Server)
 		code  int
 	}{
-		"timeout":   {[]string{"--timeout", "3s"}, func(*console, *sandbox.Server) {}, exitTimeout},
-		"~.":        {nil, func(c *console, _ *sandbox.Server) { c.keys("~.") }, exitFailed},
-		"lost link": {[]string{"--reconnect", "never"}, func(_ *console, s *sandbox.Server) { s.Restart() }, exitFailed},
+		"timeout":   {[]string{"--timeout", "3s"}, func(*console, *sandbox.Server) {}, outcome.ExitTimeout},
+		"~.":        {nil, func(c *console, _ *sandbox.Server) { c.keys("~.") }, outcome.ExitFailed},
+		"lost link": {[]string{"--reconnect", "never"}, func(_ *console, s *sandbox.Server) { s.Restart() }, outcome.ExitFailed},
 		"refused after a lost link": {nil, func(c *console, s *sandbox.Server) {
 			s.Inject(sandbox.Fault{Code: 403, Body: "no"})
 			s.Restart()
-		}, exitFailed},
+		}, outcome.ExitFailed},
 		"TERM, forced after 2 s": {nil, func(c *console, s *sandbox.Server) {
 			s.Inject(silent) // the remote shell cannot be ended
 			c.signal(syscall.SIGTERM)

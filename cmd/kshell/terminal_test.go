@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"kshell/internal/outcome"
 	"kshell/internal/sandbox"
 	"kshell/internal/stream"
 )
@@ -228,7 +229,7 @@ func TestAShellThatHasNotBegunIsNotOneToType(t *testing.T) {
 	awaitSessions(t, s, func([]sandbox.Session) bool { return len(sessionsWithTTY(s)) == 3 })
 	c.keys("\x04")
 	c.await("kshell: session given up\r\n")
-	c.mustEnd(exitFailed)
+	c.mustEnd(outcome.ExitFailed)
 	if strings.Contains(string(c.all()), "connected again") {
 		t.Errorf("a shell was announced: %q", c.all())
 	}
@@ -463,7 +464,7 @@ func TestAClosedTerminalLeavesNoShellBehind(t *testing.T) {
 	for syscall.Kill(c.pid, syscall.SIGHUP) == nil { // until it is no more
 		time.Sleep(time.Millisecond)
 	}
-	c.mustEnd(exitSignal + int(syscall.SIGHUP))
+	c.mustEnd(outcome.ExitSignal + int(syscall.SIGHUP))
 	awaitSessions(t, s, func(all []sandbox.Session) bool {
 		return !slices.ContainsFunc(all, func(x sandbox.Session) bool { return !x.Exited })
 	})
@@ -564,7 +565,7 @@ func TestAnImageWithoutAShellIsToldPlainly(t *testing.T) {
 	c := open(t, startSandbox(t), program(t), "exec", "noshell")
 	c.await("(?m)^kshell: the container has no shell\r\n")
 	c.await("(?m)^hint: kubectl debug -it -n default noshell --image=busybox --target=noshell -- sh\r\n")
-	c.mustEnd(exitNotFound)
+	c.mustEnd(outcome.ExitNotFound)
 }
 
 func TestAShellKnowsThisTerminal(t *testing.T) {
@@ -585,7 +586,7 @@ func TestNothingOfAShellIsLeftWhenKshellIsEnded(t *testing.T) {
 			c.prompt()
 			c.run("(sleep 1000; :) & echo start''ed; sleep 1001", "started\r\n")
 			c.signal(by)
-			c.mustEnd(exitSignal + int(by))
+			c.mustEnd(outcome.ExitSignal + int(by))
 			idle, stop := context.WithTimeout(t.Context(), deadline)
 			defer stop()
 			if err := s.WaitIdle(idle, "default", "web"); err != nil {

@@ -20,6 +20,7 @@ import (
 
 	"kshell/internal/cleanup"
 	"kshell/internal/notice"
+	"kshell/internal/outcome"
 	"kshell/internal/pod"
 )
 
@@ -100,8 +101,8 @@ func TestAWaitThatRanOutSaysForWhatAndEndsWith255(t *testing.T) {
 	a, _ := hearing()
 	_, err := a.await(t.Context(), client, request, 10*time.Millisecond)
 	var ranOut *pod.WaitError
-	if !errors.As(err, &ranOut) || exitCode(err) != exitFailed || silent(err) {
-		t.Errorf("%v, exit code %d", err, exitCode(err))
+	if !errors.As(err, &ranOut) || outcome.Classify(err).ExitCode != outcome.ExitFailed || outcome.Classify(err).Silent {
+		t.Errorf("%v, exit code %d", err, outcome.Classify(err).ExitCode)
 	}
 	want := errorText{
 		`gave up after 10ms: container "app" of pod "web" is waiting (ImagePullBackOff): no image`,
@@ -132,8 +133,8 @@ func TestCtrlCEndsTheWaitWithoutAnotherWord(t *testing.T) {
 		return said.Write(p)
 	}))
 	_, err := a.await(ctx, client, request, time.Minute)
-	if err = ending(ctx, err); exitCode(err) != 130 || !silent(err) {
-		t.Errorf("%v, exit code %d", err, exitCode(err))
+	if err = outcome.ContextCause(ctx, err); outcome.Classify(err).ExitCode != 130 || !outcome.Classify(err).Silent {
+		t.Errorf("%v, exit code %d", err, outcome.Classify(err).ExitCode)
 	}
 	if n := strings.Count(said.String(), "\n"); n != 1 {
 		t.Errorf("said %q", said)

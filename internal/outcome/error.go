@@ -1,0 +1,71 @@
+package outcome
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"kshell/internal/cleanup"
+)
+
+// UsageError is a mistake in the command line.
+type UsageError struct{ message, hint string }
+
+// NewUsageError returns a *UsageError. The hint says what to type.
+func NewUsageError(message, hint string) error { return &UsageError{message, hint} }
+
+func (e *UsageError) Error() string { return e.message }
+
+// Hint returns what to type.
+func (e *UsageError) Hint() string { return e.hint }
+
+// TimeoutError is the cause of a context that --timeout ended.
+type TimeoutError struct{ After time.Duration }
+
+func (e TimeoutError) Error() string {
+	return fmt.Sprintf("the command did not end within %v (--timeout)", e.After)
+}
+
+// FanoutError means that a command failed in some of several pods. A table of all
+// results has been printed.
+type FanoutError struct {
+	ExitCode     int // the highest of all pods
+	Failed, Pods int // how many
+}
+
+func (e *FanoutError) Error() string {
+	return fmt.Sprintf("the command failed in %d of %d pods", e.Failed, e.Pods)
+}
+
+// GaveUpError means that reconnecting was given up, and that the reason has been
+// printed.
+type GaveUpError struct{ Err error }
+
+func (e *GaveUpError) Error() string { return "session given up" }
+
+// Unwrap returns the last error of the connection.
+func (e *GaveUpError) Unwrap() error { return e.Err }
+
+// ErrLeft means that the user left the session with the escape keys ~. before the
+// command ended. It is the cause of the session's context.
+var ErrLeft = errors.New("session left")
+
+// ContextCause returns what ended ctx, if that is a cleanup.SignalError, a
+// TimeoutError or ErrLeft: err then is only a consequence. Otherwise it returns err. If
+// err is nil, it returns nil.
+func ContextCause(ctx context.Context, err error) error {
+	var signal cleanup.SignalError
+	var timeout TimeoutError
+	switch cause := context.Cause(ctx); {
+	case err == nil:
+		return nil
+	case errors.Is(cause, ErrLeft):
+		return ErrLeft
+	case errors.As(cause, &signal):
+		return signal
+	case errors.As(cause, &timeout):
+		return timeout
+	}
+	return err
+}
