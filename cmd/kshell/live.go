@@ -163,7 +163,7 @@ func (k *keys) raw(t *terminal.Terminal) error {
 // the terminal. release restores the terminal.
 func (k *keys) hold(t *terminal.Terminal, s *stream.Session, g *gap) (release func()) {
 	j := k.job
-	k.gap, t.Panicked = g, j.cleanup.AfterPanic
+	k.gap, t.OnPanic = g, j.cleanup.AfterPanic
 	j.cleanup.SetTerminal(t)
 	var stopResize func()
 	s.Resized, stopResize = t.Resized()
@@ -191,7 +191,7 @@ func (k *keys) hold(t *terminal.Terminal, s *stream.Session, g *gap) (release fu
 	s.OnWait = g.wait
 	j.statusOn(t, s)
 	k.suspend = func() { k.stop(t) }
-	stopContinued := t.Continued(func() { k.continued(t) })
+	stopContinued := t.OnContinue(func() { k.continued(t) })
 	return func() {
 		g.stop()
 		j.screen.SetStatus("")

@@ -170,7 +170,7 @@ func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (lea
 	v.received.Writer = v.tape
 	s.Stdout = &v.received
 	v.tape.Output = tee{v.tape.Output, k.lines.Wrote}
-	k.lines.SameShell, k.lines.Withheld = true, k.withheld
+	k.lines.SameShell, k.lines.OnWithheld = true, k.withheld
 	release := k.hold(t, s, &gap{job: j, same: true})
 	connected := s.OnOpen
 	s.OnOpen = func(c *stream.Conn) error {

@@ -106,7 +106,7 @@ func (a *app) show(ctx context.Context, m menu, input *terminal.Input, out io.Wr
 	if err != nil {
 		return 0, err
 	}
-	t.Panicked = a.cleanup.AfterPanic
+	t.OnPanic = a.cleanup.AfterPanic
 	a.cleanup.SetTerminal(t)
 	defer t.Close()
 	if _, err := t.Raw(); err != nil {
@@ -180,7 +180,7 @@ func attend(ctx context.Context, cancel context.CancelCauseFunc, t *terminal.Ter
 			}
 		}
 	})
-	stopContinued := t.Continued(func() {
+	stopContinued := t.OnContinue(func() {
 		_, _ = t.Raw() // Close restores the terminal
 	})
 	return func() {

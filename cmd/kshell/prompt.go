@@ -43,9 +43,9 @@ func (k *keys) lend(t *terminal.Terminal) (back func()) {
 	k.job.notice.SetCooked()
 	return func() {
 		_ = k.raw(t) // enter calls it again and returns its error
-		t.Discard()
-		k.typed.Lost()
-		k.lines.Lost()
+		t.DiscardInput()
+		k.typed.InputLost()
+		k.lines.InputLost()
 		k.job.notice.SetRaw(&k.job.screen)
 		resume()
 	}

@@ -28,8 +28,8 @@ func TestClose_RefusesRaw(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			terminal := open(t, tty, tty)
 			leave(terminal)
-			if _, err := terminal.Raw(); !errors.Is(err, ErrClosed) {
-				t.Errorf("Raw returns %v, want ErrClosed", err)
+			if _, err := terminal.Raw(); !errors.Is(err, errClosed) {
+				t.Errorf("Raw returns %v, want errClosed", err)
 			}
 			if modesOf(t, tty) != before {
 				t.Error("the terminal's modes have changed")

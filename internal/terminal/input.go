@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// ErrCanceled is the error of [Input.Read] after [Input.Cancel]. It is not the
+// errCanceled is the error of [Input.Read] after [Input.Cancel]. It is not the
 // end of the input: what was not read is still there for the next reader.
-var ErrCanceled = errors.New("read canceled")
+var errCanceled = errors.New("read canceled")
 
 // cancelGrace bounds how long Cancel waits for an interrupted Read to come back.
 // It comes back at once, unless somebody else took what it was about to read.
@@ -77,7 +77,7 @@ func newSource(r io.Reader) (source, error) {
 
 // Read blocks until there is something to read and returns it, as io.Reader has
 // it: io.EOF at the end of the input (Ctrl-D in a cooked terminal, a closed
-// stdin), [ErrCanceled] after Cancel, [ErrBackground] if another job has the
+// stdin), [errCanceled] after Cancel, [errBackground] if another job has the
 // terminal and the kernel gives an error instead of stopping this process, as
 // it does by default, until the user brings it to the front.
 //
@@ -101,14 +101,14 @@ func (i *Input) readOnce(p []byte) (int, error) {
 	case i.turn <- struct{}{}:
 		defer func() { <-i.turn }()
 	case <-i.canceled:
-		return 0, ErrCanceled
+		return 0, errCanceled
 	}
 	if i.isCanceled() {
-		return 0, ErrCanceled
+		return 0, errCanceled
 	}
 	n, err := i.src.read(p)
 	if errors.Is(err, errInterrupted) {
-		err = ErrCanceled
+		err = errCanceled
 	}
 	return n, err
 }
@@ -161,7 +161,7 @@ func (i *Input) Pause() (resume func(), ok bool) {
 	}), true
 }
 
-// Cancel makes a blocked Read and all later ones return [ErrCanceled]. It
+// Cancel makes a blocked Read and all later ones return [errCanceled]. It
 // reports whether it is certain that nothing is taken from the input any more.
 //
 // It is false, at once, if a Read is under way that cannot be interrupted (see

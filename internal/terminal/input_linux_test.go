@@ -30,7 +30,7 @@ func TestASignalDoesNotEndTheRead(t *testing.T) {
 		runtime.Gosched()
 	}
 	mustCancel(t, in)
-	if got := <-result; !errors.Is(got.err, ErrCanceled) {
-		t.Errorf("Read = %v, want ErrCanceled", got.err)
+	if got := <-result; !errors.Is(got.err, errCanceled) {
+		t.Errorf("Read = %v, want errCanceled", got.err)
 	}
 }

@@ -114,8 +114,8 @@ func TestKeysTypedAfterCancelAreForTheNextReader(t *testing.T) {
 				awaitRead(t, first)
 				mustCancel(t, first)
 				typeKeys(t, writer, "ls\n")
-				if got := <-result; !errors.Is(got.err, ErrCanceled) || got.text != "" {
-					t.Fatalf("canceled Read = %q, %v; want ErrCanceled", got.text, got.err)
+				if got := <-result; !errors.Is(got.err, errCanceled) || got.text != "" {
+					t.Fatalf("canceled Read = %q, %v; want errCanceled", got.text, got.err)
 				}
 
 				second := newInput(t, stream)
@@ -135,8 +135,8 @@ func TestKeysTypedBeforeCancelAreForTheNextReader(t *testing.T) {
 			first := newInput(t, stream)
 			typeKeys(t, writer, "ls\n")
 			mustCancel(t, first)
-			if got := readOnce(t, first); !errors.Is(got.err, ErrCanceled) || got.text != "" {
-				t.Fatalf("Read after Cancel = %q, %v; want ErrCanceled", got.text, got.err)
+			if got := readOnce(t, first); !errors.Is(got.err, errCanceled) || got.text != "" {
+				t.Fatalf("Read after Cancel = %q, %v; want errCanceled", got.text, got.err)
 			}
 			if got := readOnce(t, newInput(t, stream)); got.text != "ls\n" {
 				t.Errorf("next reader got %q, %v; want the keys", got.text, got.err)
@@ -230,8 +230,8 @@ func TestInputIsReadToItsEnd(t *testing.T) {
 				t.Errorf("the input was not read as it is; length (-want +got):\n%s", diff)
 			}
 			mustCancel(t, in)
-			if got := readOnce(t, in); !errors.Is(got.err, ErrCanceled) {
-				t.Errorf("Read after Cancel = %v, want ErrCanceled", got.err)
+			if got := readOnce(t, in); !errors.Is(got.err, errCanceled) {
+				t.Errorf("Read after Cancel = %v, want errCanceled", got.err)
 			}
 		})
 	}
@@ -253,7 +253,7 @@ func TestATerminalThatIsGoneEndsTheRead(t *testing.T) {
 	awaitRead(t, in)
 	_ = user.Close()
 	within(t, "end the Read", func() {
-		if got := <-result; got.err == nil || errors.Is(got.err, ErrCanceled) {
+		if got := <-result; got.err == nil || errors.Is(got.err, errCanceled) {
 			t.Errorf("Read = %q, %v; want the end or an error", got.text, got.err)
 		}
 	})
@@ -324,24 +324,24 @@ func TestCancelOfAReaderThatCannotBeInterruptedSaysSo(t *testing.T) {
 			}
 		}
 	})
-	if _, err := in.Read(make([]byte, 1)); !errors.Is(err, ErrCanceled) {
-		t.Errorf("second Read = %v, want ErrCanceled", err)
+	if _, err := in.Read(make([]byte, 1)); !errors.Is(err, errCanceled) {
+		t.Errorf("second Read = %v, want errCanceled", err)
 	}
 
 	typeKeys(t, far, "x")
 	if got := <-result; got.text != "x" || got.err != nil {
 		t.Errorf("blocked Read = %q, %v; want the byte that it took", got.text, got.err)
 	}
-	if got := readOnce(t, in); !errors.Is(got.err, ErrCanceled) {
-		t.Errorf("next Read = %v, want ErrCanceled", got.err)
+	if got := readOnce(t, in); !errors.Is(got.err, errCanceled) {
+		t.Errorf("next Read = %v, want errCanceled", got.err)
 	}
 }
 
-// ErrCanceled must not look like the end of the input: the remote command would
+// errCanceled must not look like the end of the input: the remote command would
 // be told that its stdin has ended.
 func TestCanceledIsNotTheEnd(t *testing.T) {
-	if errors.Is(ErrCanceled, io.EOF) {
-		t.Error("ErrCanceled is io.EOF")
+	if errors.Is(errCanceled, io.EOF) {
+		t.Error("errCanceled is io.EOF")
 	}
 }
 
@@ -456,7 +456,7 @@ func TestACancelInAPauseHolds(t *testing.T) {
 	go func() { canceled <- in.Cancel() }()
 	var got readResult
 	within(t, "Read", func() { got = <-read })
-	if !errors.Is(got.err, ErrCanceled) {
+	if !errors.Is(got.err, errCanceled) {
 		t.Errorf("Read = %q, %v", got.text, got.err)
 	}
 	resume()

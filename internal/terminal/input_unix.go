@@ -94,7 +94,7 @@ func (s *selected) explain(err error) error {
 	case !errors.Is(err, unix.EIO):
 		return err
 	case background(s.fd):
-		return ErrBackground
+		return errBackground
 	default:
 		return fmt.Errorf("the terminal has hung up: %w", err)
 	}

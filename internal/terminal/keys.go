@@ -76,9 +76,9 @@ func (k *Keys) Read(p []byte) (int, error) {
 	switch {
 	case k.broken:
 		k.reader.Wait() // panics
-		return 0, ErrCanceled
+		return 0, errCanceled
 	case k.over:
-		return 0, ErrCanceled
+		return 0, errCanceled
 	case len(k.typed) == 0:
 		return 0, k.err
 	}
@@ -92,9 +92,9 @@ func (k *Keys) Read(p []byte) (int, error) {
 // called from any goroutine.
 func (k *Keys) NewLine() { k.anew.Store(true) }
 
-// Lost records that part of the input was dropped, which may include the end of a
+// InputLost records that part of the input was dropped, which may include the end of a
 // paste or of an escape sequence. It may be called from any goroutine.
-func (k *Keys) Lost() { k.lost.Store(true) }
+func (k *Keys) InputLost() { k.lost.Store(true) }
 
 // Cancel makes Read return and waits until the source is no longer read. It returns
 // false if it cannot ensure that: see [Input.Cancel].

@@ -63,8 +63,8 @@ func TestKeys_CancelBeforeRead(t *testing.T) {
 		if !k.Cancel() {
 			t.Error("Cancel = false, want true")
 		}
-		if n, err := k.Read(make([]byte, 1)); n != 0 || !errors.Is(err, ErrCanceled) {
-			t.Errorf("Read = %d, %v; want ErrCanceled", n, err)
+		if n, err := k.Read(make([]byte, 1)); n != 0 || !errors.Is(err, errCanceled) {
+			t.Errorf("Read = %d, %v; want errCanceled", n, err)
 		}
 	})
 }

@@ -71,7 +71,7 @@ func TestAnEscapeWorksWhileNobodyTakesWhatWasTyped(t *testing.T) {
 	if !k.Cancel() {
 		t.Error("it cannot be ended")
 	}
-	if _, err := k.Read(first); !errors.Is(err, ErrCanceled) {
+	if _, err := k.Read(first); !errors.Is(err, errCanceled) {
 		t.Errorf("error %v after Cancel", err)
 	}
 }

@@ -31,7 +31,7 @@ const (
 // in which only an Enter at the end ends the line.
 //
 // With SameShell, a new connection leads to the same shell, which may have received
-// part of the line. Keys are passed on, except for the next Enter: instead, Withheld
+// part of the line. Keys are passed on, except for the next Enter: instead, OnWithheld
 // is called, and a second Enter runs the line. The rest of a paste is discarded. The
 // key that ended the line may have been lost as well. It counts as received when the
 // remote has written something after it: for Enter a line feed, which is how
@@ -41,8 +41,8 @@ const (
 type LineGuard struct {
 	// SameShell means that all connections lead to the same shell.
 	SameShell bool
-	// Withheld, if not nil, is called by Filter when an Enter was not passed on.
-	Withheld func()
+	// OnWithheld, if not nil, is called by Filter when an Enter was not passed on.
+	OnWithheld func()
 
 	mu        sync.Mutex
 	connected time.Time // when the user was told of the last connection
@@ -82,9 +82,9 @@ func (g *LineGuard) Wrote(p []byte) {
 	}
 }
 
-// Lost records that part of the input was dropped, which may include the end of a
+// InputLost records that part of the input was dropped, which may include the end of a
 // paste.
-func (g *LineGuard) Lost() {
+func (g *LineGuard) InputLost() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.parser, g.inPaste, g.pending = inputParser{}, false, nil
@@ -94,8 +94,8 @@ func (g *LineGuard) Lost() {
 // Connections are numbered from 1. During an outage, connection is 0 and the result
 // is empty. The result is valid until the next call.
 func (g *LineGuard) Filter(p []byte, connection int) []byte {
-	if g.filter(p, connection) && g.Withheld != nil {
-		g.Withheld()
+	if g.filter(p, connection) && g.OnWithheld != nil {
+		g.OnWithheld()
 	}
 	if connection == 0 {
 		return nil

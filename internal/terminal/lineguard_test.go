@@ -120,7 +120,7 @@ func TestLineGuard_NewShell_Pause(t *testing.T) {
 		want("b\r", 4, "")
 		time.Sleep(time.Minute) // a pause does not end a paste
 		want("rm *\r", 4, "")
-		g.Lost() // the end of the paste may be lost
+		g.InputLost() // the end of the paste may be lost
 		want("\r", 4, "")
 		want("ls\r", 4, "ls\r")
 	})
@@ -157,7 +157,7 @@ func TestLineGuard_SameShell(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			withheld := 0
-			g := &LineGuard{SameShell: true, Withheld: func() { withheld++ }}
+			g := &LineGuard{SameShell: true, OnWithheld: func() { withheld++ }}
 			for i, s := range tt.steps {
 				if s.connection == wrote {
 					g.Wrote([]byte(s.typed))

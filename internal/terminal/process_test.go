@@ -291,7 +291,7 @@ func TestJobControl(t *testing.T) {
 			"the modes of another job are not taken for ours",
 			[]string{"raw", "modes", "fg", "raw", "restore", "modes"},
 			[]string{
-				"raw: " + ErrBackground.Error(), "modes as before: true",
+				"raw: " + errBackground.Error(), "modes as before: true",
 				"raw: <nil>", "restore: <nil>", "modes as before: true",
 			},
 		},
@@ -308,7 +308,7 @@ func TestJobControl(t *testing.T) {
 		{
 			"a read in the background says why it fails",
 			[]string{"read"},
-			[]string{"read: " + ErrBackground.Error()},
+			[]string{"read: " + errBackground.Error()},
 		},
 	}
 	for _, tt := range tests {

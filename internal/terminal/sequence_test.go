@@ -196,7 +196,7 @@ func TestKeys_LostInputEndsAPaste(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.NewLine()
-	k.Lost()
+	k.InputLost()
 	go typed("~.")
 	go func() { _, _ = io.Copy(io.Discard, k) }()
 	if got := <-own; got != '.' {

@@ -30,9 +30,9 @@ func Suspend() error {
 	return nil
 }
 
-// Continued calls again each time when this process is continued after it was stopped: another program has had the terminal meanwhile. Stop
+// OnContinue calls again each time when this process is continued after it was stopped: another program has had the terminal meanwhile. Stop
 // ends that, and waits for a call that is under way.
-func (t *Terminal) Continued(again func()) (stop func()) {
+func (t *Terminal) OnContinue(again func()) (stop func()) {
 	signals := make(chan os.Signal, 1)
 	quit, done := make(chan struct{}), make(chan struct{})
 	signal.Notify(signals, unix.SIGCONT)

@@ -18,10 +18,10 @@
 //     reader.
 //   - A size change is a notification without content, in a channel of one slot.
 //     The receiver calls Size, so that the newest size wins and nothing queues up.
-//   - The package starts three goroutines: in Resized and Continued, whose stop
+//   - The package starts three goroutines: in Resized and OnContinue, whose stop
 //     waits for them, and in the first Read of Keys, which Cancel ends.
 //   - The package handles SIGWINCH between Resized and its stop, and SIGCONT
-//     between Continued and its stop; it ignores SIGTTOU during a restore. Nothing
+//     between OnContinue and its stop; it ignores SIGTTOU during a restore. Nothing
 //     else in the program may register for these signals.
 //
 // Some events end the process without a restore: SIGKILL, a fatal error of the Go
@@ -39,12 +39,12 @@ import (
 	"golang.org/x/term"
 )
 
-// ErrNotTerminal is the error of [Open] when the input is no terminal.
-var ErrNotTerminal = errors.New("standard input is not a terminal")
+// errNotTerminal is the error of [Open] when the input is no terminal.
+var errNotTerminal = errors.New("standard input is not a terminal")
 
-// ErrBackground says that another job has the terminal at the moment. [Terminal.Raw]
+// errBackground says that another job has the terminal at the moment. [Terminal.Raw]
 // and [Input.Read] return it. It has a hint.
-var ErrBackground error = backgroundError{}
+var errBackground error = backgroundError{}
 
 type backgroundError struct{}
 
@@ -57,15 +57,15 @@ func (backgroundError) Hint() string {
 	return "run it in the foreground; with timeout(1), use timeout --foreground"
 }
 
-// ErrClosed is the error of [Terminal.Raw] after [Terminal.Close].
-var ErrClosed = errors.New("terminal closed: the program is exiting")
+// errClosed is the error of [Terminal.Raw] after [Terminal.Close].
+var errClosed = errors.New("terminal closed: the program is exiting")
 
 // Terminal is the terminal behind an input and an output stream. Its methods
 // may be called from any goroutine.
 type Terminal struct {
-	// Panicked, if not nil, is called by RestoreOnPanic for other cleanup. Set it
+	// OnPanic, if not nil, is called by RestoreOnPanic for other cleanup. Set it
 	// before the first call of a method.
-	Panicked func()
+	OnPanic func()
 
 	in, out int // descriptors (Windows: handles); out is noTerminal if it is none
 
@@ -95,14 +95,14 @@ func terminalFd(stream any) int {
 }
 
 // Open returns the terminal of in and out. It does not change its modes. The error
-// is [ErrNotTerminal] if in is not a terminal; out need not be one (the output may
+// is [errNotTerminal] if in is not a terminal; out need not be one (the output may
 // go to a file).
 //
 // The streams must stay open for as long as the Terminal is used.
 func Open(in io.Reader, out io.Writer) (*Terminal, error) {
 	t := &Terminal{in: terminalFd(in), out: terminalFd(out)}
 	if t.in == noTerminal {
-		return nil, ErrNotTerminal
+		return nil, errNotTerminal
 	}
 	return t, nil
 }
@@ -117,7 +117,7 @@ func Open(in io.Reader, out io.Writer) (*Terminal, error) {
 // call Raw again; the first deferred restore still applies. Raw in raw mode sets
 // the modes again, for a program that was stopped and continued from outside.
 //
-// Raw returns [ErrClosed] after Close, and [ErrBackground] if the process is in the
+// Raw returns [errClosed] after Close, and [errBackground] if the process is in the
 // background. In the background, restore acts only if the modes are still those
 // that Raw has set: otherwise the foreground job (a shell, an editor) has set its
 // own.
@@ -125,10 +125,10 @@ func (t *Terminal) Raw() (restore func(), err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
-		return nil, ErrClosed
+		return nil, errClosed
 	}
 	if background(t.in) {
-		return nil, ErrBackground
+		return nil, errBackground
 	}
 	m, err := makeRaw(t.in, t.out)
 	if err != nil {
@@ -149,7 +149,7 @@ func (t *Terminal) Restore() {
 	t.restore()
 }
 
-// Close leaves raw mode and makes later calls of Raw return [ErrClosed]. It may be
+// Close leaves raw mode and makes later calls of Raw return [errClosed]. It may be
 // called from any goroutine, any number of times.
 func (t *Terminal) Close() {
 	t.mu.Lock()
@@ -173,14 +173,14 @@ func (t *Terminal) restore() {
 //		...
 //	}()
 //
-// If the goroutine panics, RestoreOnPanic closes the terminal, calls Panicked, and
+// If the goroutine panics, RestoreOnPanic closes the terminal, calls OnPanic, and
 // panics again, so that the trace is readable and the user's shell usable. The trace
 // keeps the frames of the first panic.
 func (t *Terminal) RestoreOnPanic() {
 	if cause := recover(); cause != nil {
 		t.Close()
-		if t.Panicked != nil {
-			t.Panicked()
+		if t.OnPanic != nil {
+			t.OnPanic()
 		}
 		panic(cause)
 	}

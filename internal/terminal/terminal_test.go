@@ -129,8 +129,8 @@ func TestOnlyTerminalsAreTakenForTerminals(t *testing.T) {
 
 func TestOpenRefusesAnInputThatIsNoTerminal(t *testing.T) {
 	_, tty := openPty(t)
-	if _, err := Open(strings.NewReader(""), tty); !errors.Is(err, ErrNotTerminal) {
-		t.Errorf("Open = %v, want ErrNotTerminal", err)
+	if _, err := Open(strings.NewReader(""), tty); !errors.Is(err, errNotTerminal) {
+		t.Errorf("Open = %v, want errNotTerminal", err)
 	}
 }
 
@@ -263,8 +263,8 @@ func TestRestoreWaitsForNoReader(t *testing.T) {
 		t.Error("the modes after restore are not those before Raw")
 	}
 	mustCancel(t, in)
-	if got := (<-result); !errors.Is(got.err, ErrCanceled) {
-		t.Errorf("Read = %q, %v; want ErrCanceled", got.text, got.err)
+	if got := (<-result); !errors.Is(got.err, errCanceled) {
+		t.Errorf("Read = %q, %v; want errCanceled", got.text, got.err)
 	}
 }
 
@@ -292,7 +292,7 @@ func TestPanicOfAGuardedGoroutineGoesOn(t *testing.T) {
 	before := modesOf(t, tty)
 	terminal := open(t, tty, tty)
 	var whenTold term.State
-	terminal.Panicked = func() { whenTold = modesOf(t, tty) }
+	terminal.OnPanic = func() { whenTold = modesOf(t, tty) }
 	raw(t, terminal)
 
 	var atPanic term.State
