@@ -108,7 +108,7 @@ func (j *job) guarded(ctx context.Context, s *stream.Session) *guard {
 		if err == nil {
 			g.dials++
 		}
-		if g.dials > 0 && g.request.Target.HasOthers() && noSuchPod(err, g.job.at.pod) { // deleted since g.next
+		if g.dials > 0 && g.request.Target.HasReplacements() && noSuchPod(err, g.job.at.pod) { // deleted since g.next
 			err = &stream.NotYetError{Err: err}
 		}
 		return conn, err
@@ -266,7 +266,7 @@ func (g *guard) judge(ctx context.Context, err error) error {
 	switch {
 	case sentence == "":
 		return err
-	case lost != nil, g.session.Reconnect == stream.ReconnectAlways && g.request.Target.HasOthers():
+	case lost != nil, g.session.Reconnect == stream.ReconnectAlways && g.request.Target.HasReplacements():
 		g.reported = true
 		return &stream.LostError{Err: &fateError{sentence}}
 	}

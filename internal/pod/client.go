@@ -86,7 +86,7 @@ func (c *Client) Get(ctx context.Context, namespace, name string) (*corev1.Pod, 
 }
 
 func (c *Client) get(ctx context.Context, namespace string, target Target, into runtime.Object) error {
-	kind, _ := lookUp(target.Kind)
+	kind, _ := findKind(target.Kind)
 	err := c.groups[kind.group].Get().Namespace(namespace).Resource(kind.resource).Name(target.Name).Do(ctx).Into(into)
 	if err != nil {
 		return &RequestError{Verb: "get", Resource: kind.resource, Namespace: namespace, Target: target, Server: c.server, Err: err}
@@ -112,13 +112,13 @@ func (c *Client) list(ctx context.Context, namespace string, selector labels.Sel
 				ignored = true
 				return false
 			}
-			trim(pod)
+			trimPod(pod)
 			return true
 		},
-		Size: size,
+		Size: podSize,
 	}.List(ctx)
 	if ignored {
-		c.ignored()
+		c.selectorIgnored()
 	}
 	if err != nil {
 		return nil, "", &RequestError{Verb: "list", Resource: "pods", Namespace: namespace, Target: Target{Kind: kindPod}, Server: c.server, Err: err}
@@ -126,7 +126,7 @@ func (c *Client) list(ctx context.Context, namespace string, selector labels.Sel
 	return pods, version, nil
 }
 
-func (c *Client) ignored() {
+func (c *Client) selectorIgnored() {
 	if c.OnSelectorIgnored != nil {
 		c.OnSelectorIgnored()
 	}
@@ -134,7 +134,7 @@ func (c *Client) ignored() {
 
 // trim removes the fields of a listed pod that neither this package nor its
 // callers use: most of the pod.
-func trim(pod *corev1.Pod) {
+func trimPod(pod *corev1.Pod) {
 	pod.ManagedFields = nil
 	if a := pod.Spec.Affinity; a != nil {
 		pod.Spec.Affinity = &corev1.Affinity{NodeAffinity: a.NodeAffinity} // see OS
@@ -154,7 +154,7 @@ func trim(pod *corev1.Pod) {
 }
 
 // size estimates the memory of a pod in bytes.
-func size(pod *corev1.Pod) int {
+func podSize(pod *corev1.Pod) int {
 	containers := len(pod.Spec.InitContainers) + len(pod.Spec.Containers) + len(pod.Spec.EphemeralContainers)
 	statuses := len(pod.Status.InitContainerStatuses) + len(pod.Status.ContainerStatuses) + len(pod.Status.EphemeralContainerStatuses)
 	return pod.Size() + int(unsafe.Sizeof(*pod)) + containers*int(unsafe.Sizeof(corev1.Container{})) +

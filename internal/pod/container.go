@@ -48,7 +48,7 @@ func initClassOf(c corev1.Container) class {
 	return initClass
 }
 
-func find(pod *corev1.Pod, name string) (container, bool) {
+func findContainer(pod *corev1.Pod, name string) (container, bool) {
 	for _, c := range containers(pod) {
 		if c.name == name {
 			return c, true
@@ -64,13 +64,13 @@ func find(pod *corev1.Pod, name string) (container, bool) {
 // *UnknownContainerError. Whether it runs is checkRunning's question.
 func ChooseContainer(pod *corev1.Pod, wanted string) (name string, notes []string, err error) {
 	if wanted != "" {
-		if _, ok := find(pod, wanted); !ok {
+		if _, ok := findContainer(pod, wanted); !ok {
 			return "", nil, unknownContainer(pod, wanted)
 		}
 		return wanted, nil, nil
 	}
 	if name, ok := pod.Annotations[defaultAnnotation]; ok {
-		if _, ok := find(pod, name); ok {
+		if _, ok := findContainer(pod, name); ok {
 			return name, nil, nil
 		}
 		notes = append(notes, fmt.Sprintf("pod %q has no container %q, which its annotation %s names", pod.Name, name, defaultAnnotation))

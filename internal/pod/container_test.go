@@ -10,8 +10,8 @@ import (
 )
 
 // crowded is a pod with containers of every class.
-func crowded(change ...func(*corev1.Pod)) *corev1.Pod {
-	return running("web", append([]func(*corev1.Pod){func(pod *corev1.Pod) {
+func manyContainers(change ...func(*corev1.Pod)) *corev1.Pod {
+	return runningPod("web", append([]func(*corev1.Pod){func(pod *corev1.Pod) {
 		always := corev1.ContainerRestartPolicyAlways
 		pod.Spec.Containers = []corev1.Container{{Name: "app"}, {Name: "log"}}
 		pod.Spec.InitContainers = []corev1.Container{{Name: "setup"}, {Name: "proxy", RestartPolicy: &always}}
@@ -23,7 +23,7 @@ func annotated(container string) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) { pod.Annotations = map[string]string{defaultAnnotation: container} }
 }
 
-func TestContainerIsChosenByFlagThenAnnotationThenFirst(t *testing.T) {
+func TestChooseContainer(t *testing.T) {
 	several := `chose the first container, "app"; with -c: "log", "proxy" (sidecar container), "debug" (ephemeral container)`
 	tests := []struct {
 		name   string
@@ -32,20 +32,20 @@ func TestContainerIsChosenByFlagThenAnnotationThenFirst(t *testing.T) {
 		want   string
 		notes  []string
 	}{
-		{"only one", running("web"), "", "app", nil},
-		{"first of several", crowded(), "", "app", []string{several}},
-		{"init containers are no alternative", running("web", func(pod *corev1.Pod) {
+		{"only one", runningPod("web"), "", "app", nil},
+		{"first of several", manyContainers(), "", "app", []string{several}},
+		{"init containers are no alternative", runningPod("web", func(pod *corev1.Pod) {
 			pod.Spec.InitContainers = []corev1.Container{{Name: "setup"}}
 		}), "", "app", nil},
-		{"annotation", crowded(annotated("log")), "", "log", nil},
-		{"annotation with a sidecar", crowded(annotated("proxy")), "", "proxy", nil},
-		{"annotation that names none", crowded(annotated("g\x1b[2Jone")), "", "app", []string{
+		{"annotation", manyContainers(annotated("log")), "", "log", nil},
+		{"annotation with a sidecar", manyContainers(annotated("proxy")), "", "proxy", nil},
+		{"annotation that names none", manyContainers(annotated("g\x1b[2Jone")), "", "app", []string{
 			`pod "web" has no container "g\x1b[2Jone", which its annotation kubectl.kubernetes.io/default-container names`, several,
 		}},
-		{"flag before annotation", crowded(annotated("log")), "app", "app", nil},
-		{"init", crowded(), "setup", "setup", nil},
-		{"sidecar", crowded(), "proxy", "proxy", nil},
-		{"ephemeral", crowded(), "debug", "debug", nil},
+		{"flag before annotation", manyContainers(annotated("log")), "app", "app", nil},
+		{"init", manyContainers(), "setup", "setup", nil},
+		{"sidecar", manyContainers(), "proxy", "proxy", nil},
+		{"ephemeral", manyContainers(), "debug", "debug", nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -60,8 +60,8 @@ func TestContainerIsChosenByFlagThenAnnotationThenFirst(t *testing.T) {
 	}
 }
 
-func TestUnknownContainerListsThoseThereAre(t *testing.T) {
-	_, _, err := ChooseContainer(crowded(), "ap")
+func TestUnknownContainerError_Hint(t *testing.T) {
+	_, _, err := ChooseContainer(manyContainers(), "ap")
 	var e *UnknownContainerError
 	if !errors.As(err, &e) {
 		t.Fatalf("got %v, want an *UnknownContainerError", err)

@@ -33,17 +33,17 @@ func (e *RequestError) Error() string {
 	if e.Target.Name != "" {
 		object = fmt.Sprintf("%s %q", e.Target.Kind, e.Target.Name)
 	}
-	return fmt.Sprintf("cannot %s %s in namespace %q: %v", e.Verb, object, e.Namespace, withoutRequest(e.Err))
+	return fmt.Sprintf("cannot %s %s in namespace %q: %v", e.Verb, object, e.Namespace, stripRequest(e.Err))
 }
 
-func unreached(err error) bool {
+func isConnectionError(err error) bool {
 	var u *url.Error
 	return errors.As(err, &u)
 }
 
 // withoutRequest removes what libraries add to an error: the method and URL of
 // the request, and advice.
-func withoutRequest(err error) error {
+func stripRequest(err error) error {
 	if plain := apiclient.LimitError(err); plain != nil {
 		return plain
 	}
@@ -79,7 +79,7 @@ func (e *RequestError) Hint() string {
 		return "name a pod, or select fewer pods with -l LABEL=VALUE"
 	case errors.As(e.Err, &large):
 		return ""
-	case unreached(e.Err):
+	case isConnectionError(e.Err):
 		return "`kubectl config view --minify` shows the server's address and the authority that has to have signed for it"
 	case apiclient.IsForeign(e.Err, e.Resource, e.Target.Name):
 		return fmt.Sprintf("%s does not answer like a Kubernetes API server: check `server:` in the kubeconfig "+
@@ -97,7 +97,7 @@ func (e *RequestError) NotFound() bool {
 
 // missing reports whether err is a *RequestError for an object that does not
 // exist; see RequestError.Missing.
-func missing(err error) bool {
+func isNotFound(err error) bool {
 	var refused *RequestError
 	return errors.As(err, &refused) && refused.NotFound()
 }

@@ -38,7 +38,7 @@ var (
 
 // Of the query nothing but the selector and the limit may be asked for; the rest shows that
 // no discovery takes place.
-func TestEveryKindLeadsToItsPodInOneOrTwoRequests(t *testing.T) {
+func TestFind_EveryKind(t *testing.T) {
 	const bySelector = "GET " + core + "pods?labelSelector=app%3Dweb%2C%21old%2Ctier+in+%28a%2Cb%29&limit=500"
 	const byMap = "GET " + core + "pods?labelSelector=app%3Dweb&limit=500"
 	labels := map[string]string{"app": "web"}
@@ -48,32 +48,32 @@ func TestEveryKindLeadsToItsPodInOneOrTwoRequests(t *testing.T) {
 		object any
 		list   string
 	}{
-		{"web", core + "pods/web", running("web"), ""},
+		{"web", core + "pods/web", runningPod("web"), ""},
 		{"deploy/web", apps + "deployments/web", appsv1.Deployment{
-			TypeMeta: typed("apps/v1", "Deployment"), ObjectMeta: named, Spec: appsv1.DeploymentSpec{Selector: selector},
+			TypeMeta: typeMeta("apps/v1", "Deployment"), ObjectMeta: named, Spec: appsv1.DeploymentSpec{Selector: selector},
 		}, bySelector},
 		{"rs/web", apps + "replicasets/web", appsv1.ReplicaSet{
-			TypeMeta: typed("apps/v1", "ReplicaSet"), ObjectMeta: named, Spec: appsv1.ReplicaSetSpec{Selector: selector},
+			TypeMeta: typeMeta("apps/v1", "ReplicaSet"), ObjectMeta: named, Spec: appsv1.ReplicaSetSpec{Selector: selector},
 		}, bySelector},
 		{"sts/web", apps + "statefulsets/web", appsv1.StatefulSet{
-			TypeMeta: typed("apps/v1", "StatefulSet"), ObjectMeta: named, Spec: appsv1.StatefulSetSpec{Selector: selector},
+			TypeMeta: typeMeta("apps/v1", "StatefulSet"), ObjectMeta: named, Spec: appsv1.StatefulSetSpec{Selector: selector},
 		}, bySelector},
 		{"ds/web", apps + "daemonsets/web", appsv1.DaemonSet{
-			TypeMeta: typed("apps/v1", "DaemonSet"), ObjectMeta: named, Spec: appsv1.DaemonSetSpec{Selector: selector},
+			TypeMeta: typeMeta("apps/v1", "DaemonSet"), ObjectMeta: named, Spec: appsv1.DaemonSetSpec{Selector: selector},
 		}, bySelector},
 		{"job/web", batch + "jobs/web", batchv1.Job{
-			TypeMeta: typed("batch/v1", "Job"), ObjectMeta: named, Spec: batchv1.JobSpec{Selector: selector},
+			TypeMeta: typeMeta("batch/v1", "Job"), ObjectMeta: named, Spec: batchv1.JobSpec{Selector: selector},
 		}, bySelector},
 		{"rc/web", core + "replicationcontrollers/web", corev1.ReplicationController{
-			TypeMeta: typed("v1", "ReplicationController"), ObjectMeta: named, Spec: corev1.ReplicationControllerSpec{Selector: labels},
+			TypeMeta: typeMeta("v1", "ReplicationController"), ObjectMeta: named, Spec: corev1.ReplicationControllerSpec{Selector: labels},
 		}, byMap},
 		{"svc/web", core + "services/web", corev1.Service{
-			TypeMeta: typed("v1", "Service"), ObjectMeta: named, Spec: corev1.ServiceSpec{Selector: labels},
+			TypeMeta: typeMeta("v1", "Service"), ObjectMeta: named, Spec: corev1.ServiceSpec{Selector: labels},
 		}, byMap},
 	}
 	for _, test := range tests {
 		t.Run(test.target, func(t *testing.T) {
-			a := newAPI(t, map[string]any{test.path: test.object, core + "pods": list(running("web"))})
+			a := newAPI(t, map[string]any{test.path: test.object, core + "pods": podList(runningPod("web"))})
 			got, err := a.client.Find(t.Context(), request(t, test.target))
 			if err != nil {
 				t.Fatal(err)
@@ -85,7 +85,7 @@ func TestEveryKindLeadsToItsPodInOneOrTwoRequests(t *testing.T) {
 			if test.list != "" {
 				want = append(want, test.list)
 			}
-			if diff := cmp.Diff(want, a.asked()); diff != "" {
+			if diff := cmp.Diff(want, a.received()); diff != "" {
 				t.Errorf("requests: -want +got:\n%s", diff)
 			}
 		})
@@ -103,14 +103,14 @@ func request(t *testing.T, target string) Request {
 
 func deployment(replicas int32) map[string]any {
 	return map[string]any{apps + "deployments/web": appsv1.Deployment{
-		TypeMeta: typed("apps/v1", "Deployment"), ObjectMeta: named,
+		TypeMeta: typeMeta("apps/v1", "Deployment"), ObjectMeta: named,
 		Spec: appsv1.DeploymentSpec{Selector: selector, Replicas: &replicas},
 	}}
 }
 
-func TestChoiceOutOfManyPodsIsSaid(t *testing.T) {
+func TestFind_ChoiceIsNoted(t *testing.T) {
 	answers := deployment(3)
-	answers[core+"pods"] = list(running("web-a", readyAt(5)), running("web-b", readyAt(2)), running("web-c", deleting))
+	answers[core+"pods"] = podList(runningPod("web-a", readyAt(5)), runningPod("web-b", readyAt(2)), runningPod("web-c", deleting))
 	got, err := newAPI(t, answers).client.Find(t.Context(), request(t, "deploy/web"))
 	if err != nil {
 		t.Fatal(err)
@@ -120,19 +120,19 @@ func TestChoiceOutOfManyPodsIsSaid(t *testing.T) {
 	}
 }
 
-func TestPodOfAnotherOwnerIsNotTaken(t *testing.T) {
+func TestFind_PodOfAnotherOwner(t *testing.T) {
 	answers := map[string]any{
 		apps + "statefulsets/web": appsv1.StatefulSet{
-			TypeMeta: typed("apps/v1", "StatefulSet"), ObjectMeta: named,
+			TypeMeta: typeMeta("apps/v1", "StatefulSet"), ObjectMeta: named,
 			Spec: appsv1.StatefulSetSpec{Selector: selector, Replicas: pointer(int32(1))},
 		},
-		core + "pods": list(running("theirs", ownedBy("other"), readyAt(0)), running("ours", ownedBy("mine"), readyAt(9))),
+		core + "pods": podList(runningPod("theirs", ownedBy("other"), readyAt(0)), runningPod("ours", ownedBy("mine"), readyAt(9))),
 	}
 	got, err := newAPI(t, answers).client.Find(t.Context(), request(t, "sts/web"))
 	if err != nil || got.Pod.Name != "ours" {
 		t.Fatalf("got %+v, %v; want the pod that the stateful set owns", got, err)
 	}
-	answers[core+"pods"] = list(running("theirs", ownedBy("other")))
+	answers[core+"pods"] = podList(runningPod("theirs", ownedBy("other")))
 	_, err = newAPI(t, answers).client.Find(t.Context(), request(t, "sts/web"))
 	var none *NoPodsError
 	if !errors.As(err, &none) || !strings.Contains(none.Error(), "wants 1") {
@@ -140,16 +140,16 @@ func TestPodOfAnotherOwnerIsNotTaken(t *testing.T) {
 	}
 }
 
-func TestDeploymentTakesPodsOfItsReplicaSets(t *testing.T) {
+func TestFind_DeploymentPods(t *testing.T) {
 	answers := deployment(1)
-	answers[core+"pods"] = list(running("web-a", ownedBy("its replica set")))
+	answers[core+"pods"] = podList(runningPod("web-a", ownedBy("its replica set")))
 	if got, err := newAPI(t, answers).client.Find(t.Context(), request(t, "deploy/web")); err != nil || got.Pod.Name != "web-a" {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
 
-func TestNamedPodThatGoesAwayIsMentioned(t *testing.T) {
-	answers := map[string]any{core + "pods/web": crowded(deleting)}
+func TestFind_PodBeingDeleted(t *testing.T) {
+	answers := map[string]any{core + "pods/web": manyContainers(deleting)}
 	req := request(t, "web")
 	req.Container = "app"
 	got, err := newAPI(t, answers).client.Find(t.Context(), req)
@@ -161,8 +161,8 @@ func TestNamedPodThatGoesAwayIsMentioned(t *testing.T) {
 	}
 }
 
-func TestFindRefusesWhatDoesNotRunAndWhatIsNotThere(t *testing.T) {
-	a := newAPI(t, map[string]any{core + "pods/web": running("web", phase(corev1.PodSucceeded))})
+func TestFind_NotRunningOrNotFound(t *testing.T) {
+	a := newAPI(t, map[string]any{core + "pods/web": runningPod("web", phase(corev1.PodSucceeded))})
 	var stopped *NotRunningError
 	if _, err := a.client.Find(t.Context(), request(t, "web")); !errors.As(err, &stopped) {
 		t.Errorf("completed: got %v, want a *NotRunningError", err)
@@ -175,27 +175,27 @@ func TestFindRefusesWhatDoesNotRunAndWhatIsNotThere(t *testing.T) {
 	}
 }
 
-func TestWorkloadWithoutPodsSaysWhy(t *testing.T) {
+func TestFind_NoPods(t *testing.T) {
 	daemonSet := func(wanted int32) any {
 		return appsv1.DaemonSet{
-			TypeMeta: typed("apps/v1", "DaemonSet"), ObjectMeta: named, Spec: appsv1.DaemonSetSpec{Selector: selector},
+			TypeMeta: typeMeta("apps/v1", "DaemonSet"), ObjectMeta: named, Spec: appsv1.DaemonSetSpec{Selector: selector},
 			Status: appsv1.DaemonSetStatus{DesiredNumberScheduled: wanted},
 		}
 	}
 	job := func(suspended bool) any {
 		return batchv1.Job{
-			TypeMeta: typed("batch/v1", "Job"), ObjectMeta: named, Spec: batchv1.JobSpec{Selector: selector, Suspend: &suspended},
+			TypeMeta: typeMeta("batch/v1", "Job"), ObjectMeta: named, Spec: batchv1.JobSpec{Selector: selector, Suspend: &suspended},
 			Status: batchv1.JobStatus{Succeeded: 1, Failed: 2},
 		}
 	}
 	service := func(labels map[string]string) any {
-		return corev1.Service{TypeMeta: typed("v1", "Service"), ObjectMeta: named, Spec: corev1.ServiceSpec{Selector: labels}}
+		return corev1.Service{TypeMeta: typeMeta("v1", "Service"), ObjectMeta: named, Spec: corev1.ServiceSpec{Selector: labels}}
 	}
 	replicaSet := func(selector *metav1.LabelSelector) any {
-		return appsv1.ReplicaSet{TypeMeta: typed("apps/v1", "ReplicaSet"), ObjectMeta: named, Spec: appsv1.ReplicaSetSpec{Selector: selector}}
+		return appsv1.ReplicaSet{TypeMeta: typeMeta("apps/v1", "ReplicaSet"), ObjectMeta: named, Spec: appsv1.ReplicaSetSpec{Selector: selector}}
 	}
 	const quota = `pods "web-x" is forbidden: exceeded quota`
-	deploymentFailing := appsv1.Deployment{TypeMeta: typed("apps/v1", "Deployment"), ObjectMeta: named, Spec: appsv1.DeploymentSpec{Selector: selector}}
+	deploymentFailing := appsv1.Deployment{TypeMeta: typeMeta("apps/v1", "Deployment"), ObjectMeta: named, Spec: appsv1.DeploymentSpec{Selector: selector}}
 	deploymentFailing.Status.Conditions = []appsv1.DeploymentCondition{
 		{Type: appsv1.DeploymentAvailable, Status: corev1.ConditionTrue, Message: "fine"},
 		{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Reason: "FailedCreate", Message: quota},
@@ -205,7 +205,7 @@ func TestWorkloadWithoutPodsSaysWhy(t *testing.T) {
 		{Type: appsv1.ReplicaSetReplicaFailure, Status: corev1.ConditionTrue, Reason: "FailedCreate", Message: quota},
 	}
 	controllerFailing := corev1.ReplicationController{
-		TypeMeta: typed("v1", "ReplicationController"), ObjectMeta: named, Spec: corev1.ReplicationControllerSpec{Selector: map[string]string{"app": "web"}},
+		TypeMeta: typeMeta("v1", "ReplicationController"), ObjectMeta: named, Spec: corev1.ReplicationControllerSpec{Selector: map[string]string{"app": "web"}},
 		Status: corev1.ReplicationControllerStatus{Conditions: []corev1.ReplicationControllerCondition{
 			{Type: corev1.ReplicationControllerReplicaFailure, Status: corev1.ConditionTrue, Reason: "FailedCreate", Message: quota},
 		}},
@@ -235,7 +235,7 @@ func TestWorkloadWithoutPodsSaysWhy(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.text, func(t *testing.T) {
-			a := newAPI(t, map[string]any{test.path: test.object, core + "pods": list()})
+			a := newAPI(t, map[string]any{test.path: test.object, core + "pods": podList()})
 			_, err := a.client.Find(t.Context(), request(t, test.target))
 			var none *NoPodsError
 			if !errors.As(err, &none) {
@@ -244,14 +244,14 @@ func TestWorkloadWithoutPodsSaysWhy(t *testing.T) {
 			if !strings.Contains(none.Error(), test.text) || !strings.Contains(none.Hint(), test.hint) {
 				t.Errorf("got %q, hint %q; want %q, hint %q", none, none.Hint(), test.text, test.hint)
 			}
-			if got := len(a.asked()); got != test.requests {
+			if got := len(a.received()); got != test.requests {
 				t.Errorf("%d requests, want %d", got, test.requests)
 			}
 		})
 	}
 }
 
-func TestBarePodWithoutTheRightToLookAtItCanBeUsedAllTheSame(t *testing.T) {
+func TestFind_GetForbidden(t *testing.T) {
 	const words = `pods "web" is forbidden: User "dev" cannot get resource "pods" in API group "" in the namespace "shop"`
 	forbidden := refusal(http.StatusForbidden, metav1.StatusReasonForbidden, words)
 	a := newAPI(t, map[string]any{core + "pods/web": forbidden, apps + "deployments/web": forbidden})
@@ -274,7 +274,7 @@ func TestBarePodWithoutTheRightToLookAtItCanBeUsedAllTheSame(t *testing.T) {
 	}
 }
 
-func TestRefusedRequestSaysWhatToDo(t *testing.T) {
+func TestRequestError_Hint(t *testing.T) {
 	unlisted := deployment(1)
 	unlisted[core+"pods"] = refusal(http.StatusForbidden, metav1.StatusReasonForbidden, "pods is forbidden")
 	tests := []struct {
@@ -314,7 +314,7 @@ func TestRefusedRequestSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestCancelledSearchEndsAtOnce(t *testing.T) {
+func TestFind_Canceled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := newAPI(t, nil).client.Find(ctx, request(t, "web"))
@@ -323,16 +323,16 @@ func TestCancelledSearchEndsAtOnce(t *testing.T) {
 	}
 }
 
-func TestNamespaceCannotLeaveItsPlaceInAPath(t *testing.T) {
+func TestFind_NamespaceIsOnePathSegment(t *testing.T) {
 	a := newAPI(t, nil)
 	req := request(t, "web")
 	req.Namespace = "../../.."
-	if _, err := a.client.Find(t.Context(), req); err == nil || len(a.asked()) != 0 {
-		t.Errorf("got %v after %v; want a refusal before any request", err, a.asked())
+	if _, err := a.client.Find(t.Context(), req); err == nil || len(a.received()) != 0 {
+		t.Errorf("got %v after %v; want a refusal before any request", err, a.received())
 	}
 }
 
-func TestUnusableConnectionIsRefusedBeforeAnyRequest(t *testing.T) {
+func TestNewClient_InvalidConfig(t *testing.T) {
 	for name, cfg := range map[string]*rest.Config{
 		"certificate authority": {Host: "https://x", TLSClientConfig: rest.TLSClientConfig{CAFile: "/no/such/file"}},
 		"host":                  {Host: "ht!tp://%%"},
@@ -343,7 +343,7 @@ func TestUnusableConnectionIsRefusedBeforeAnyRequest(t *testing.T) {
 	}
 }
 
-func TestCallersConfigIsLeftAlone(t *testing.T) {
+func TestNewClient_ConfigUnchanged(t *testing.T) {
 	cfg := &rest.Config{Host: "http://127.0.0.1:1"}
 	if _, err := NewClient(cfg); err != nil {
 		t.Fatal(err)
@@ -353,8 +353,8 @@ func TestCallersConfigIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestManyQuestionsAreNotThrottled(t *testing.T) {
-	a := newAPI(t, map[string]any{core + "pods/web": running("web")})
+func TestClient_NotThrottled(t *testing.T) {
+	a := newAPI(t, map[string]any{core + "pods/web": runningPod("web")})
 	begin := time.Now()
 	for range 60 {
 		if _, err := a.client.Get(t.Context(), "shop", "web"); err != nil {
@@ -370,11 +370,11 @@ type warnings struct{ heard []string }
 
 func (w *warnings) HandleWarningHeader(_ int, _, text string) { w.heard = append(w.heard, text) }
 
-func TestServersWarningsGoToTheCallerOrNowhere(t *testing.T) {
+func TestClient_ServerWarnings(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Warning", `299 - "old"`)
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(running("web"))
+		_ = json.NewEncoder(w).Encode(runningPod("web"))
 	}))
 	defer server.Close()
 	standard, own := &warnings{}, &warnings{}

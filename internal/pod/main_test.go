@@ -19,15 +19,15 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // api is a server that answers each path with an object, and any other with 404.
-type api struct {
+type fakeAPI struct {
 	mu       sync.Mutex
 	requests []string // "METHOD path?query"
 	client   *Client
 }
 
-func newAPI(t *testing.T, answers map[string]any) *api {
+func newAPI(t *testing.T, answers map[string]any) *fakeAPI {
 	t.Helper()
-	a := &api{}
+	a := &fakeAPI{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.mu.Lock()
 		a.requests = append(a.requests, r.Method+" "+r.URL.RequestURI())
@@ -62,7 +62,7 @@ func newAPI(t *testing.T, answers map[string]any) *api {
 // page is an answer that no API server would give.
 type page struct{ code int }
 
-func (a *api) asked() []string {
+func (a *fakeAPI) received() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.requests
@@ -82,12 +82,12 @@ func notFound(at string) metav1.Status {
 	return status
 }
 
-func typed(apiVersion, kind string) metav1.TypeMeta {
+func typeMeta(apiVersion, kind string) metav1.TypeMeta {
 	return metav1.TypeMeta{APIVersion: apiVersion, Kind: kind}
 }
 
-func list(pods ...*corev1.Pod) corev1.PodList {
-	l := corev1.PodList{TypeMeta: typed("v1", "PodList"), Items: []corev1.Pod{}}
+func podList(pods ...*corev1.Pod) corev1.PodList {
+	l := corev1.PodList{TypeMeta: typeMeta("v1", "PodList"), Items: []corev1.Pod{}}
 	for _, pod := range pods {
 		l.Items = append(l.Items, *pod)
 	}
@@ -97,22 +97,22 @@ func list(pods ...*corev1.Pod) corev1.PodList {
 var epoch = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // at is a time so many minutes after epoch.
-func at(minutes int) metav1.Time {
+func atMinute(minutes int) metav1.Time {
 	return metav1.NewTime(epoch.Add(time.Duration(minutes) * time.Minute))
 }
 
 // running is a ready pod with one running container, "app".
-func running(name string, change ...func(*corev1.Pod)) *corev1.Pod {
+func runningPod(name string, change ...func(*corev1.Pod)) *corev1.Pod {
 	pod := &corev1.Pod{
-		TypeMeta: typed("v1", "Pod"),
+		TypeMeta: typeMeta("v1", "Pod"),
 		ObjectMeta: metav1.ObjectMeta{
-			Name: name, Namespace: "shop", UID: types.UID("uid-" + name), CreationTimestamp: at(0),
+			Name: name, Namespace: "shop", UID: types.UID("uid-" + name), CreationTimestamp: atMinute(0),
 			Labels: map[string]string{"app": "web", "tier": "a"},
 		},
 		Spec: corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{{Name: "app"}}},
 		Status: corev1.PodStatus{
 			Phase:      corev1.PodRunning,
-			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: at(1)}},
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: atMinute(1)}},
 			ContainerStatuses: []corev1.ContainerStatus{{
 				Name: "app", ContainerID: "containerd://1",
 				State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
@@ -136,11 +136,11 @@ func exited(code int32, reason string) corev1.ContainerState {
 	return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason}}
 }
 
-func waits(reason, message string) corev1.ContainerState {
+func waitingState(reason, message string) corev1.ContainerState {
 	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}
 }
 
-func runs() corev1.ContainerState {
+func runningState() corev1.ContainerState {
 	return corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
 }
 

@@ -90,7 +90,7 @@ func (m *manifest) target() (Target, string, error) {
 	if !ok {
 		group = ""
 	}
-	kind, ok := lookUp(m.Kind + "." + group)
+	kind, ok := findKind(m.Kind + "." + group)
 	if !ok || !strings.EqualFold(kind.name, m.Kind) {
 		e := unknownKind(m.Kind)
 		e.text = fmt.Sprintf("the first object of the manifest is a %q of %q: no pods can be found by that", m.Kind, m.APIVersion)

@@ -8,7 +8,7 @@ import (
 	"testing/iotest"
 )
 
-func TestFirstObjectOfAManifestIsTheTarget(t *testing.T) {
+func TestParseManifest_FirstObject(t *testing.T) {
 	tests := []struct{ name, text, target, namespace string }{
 		{"pod", "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n", "pod/web", ""},
 		{"namespace", "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\n", "pod/web", "shop"},
@@ -37,7 +37,7 @@ func TestFirstObjectOfAManifestIsTheTarget(t *testing.T) {
 	}
 }
 
-func TestUnusableManifestIsExplained(t *testing.T) {
+func TestParseManifest_Invalid(t *testing.T) {
 	tests := []struct{ name, text, want, hint string }{
 		{"empty", "", "holds no object", "first object"},
 		{"only comments", "# a\n---\n# b\n", "holds no object", "first object"},
@@ -67,7 +67,7 @@ func TestUnusableManifestIsExplained(t *testing.T) {
 	}
 }
 
-func TestManifestThatCannotBeReadIsNoMistakeInIt(t *testing.T) {
+func TestParseManifest_ReadError(t *testing.T) {
 	broken := errors.New("link down")
 	_, _, err := ParseManifest(io.MultiReader(strings.NewReader("kind: Pod\n"), iotest.ErrReader(broken)))
 	var e *TargetError
@@ -85,7 +85,7 @@ func (endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestManifestWithoutEndIsRefused(t *testing.T) {
+func TestParseManifest_Endless(t *testing.T) {
 	_, _, err := ParseManifest(endless{})
 	var e *TargetError
 	if !errors.As(err, &e) || !strings.Contains(e.Error(), "larger than 16 MiB") {
@@ -101,7 +101,7 @@ func TestParseManifest_LargestSize(t *testing.T) {
 	}
 }
 
-func FuzzTargetOfAManifestIsAlwaysOneThatCanBeTyped(f *testing.F) {
+func FuzzParseManifest(f *testing.F) {
 	f.Add("apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\n")
 	f.Add(`{"kind":"List","items":[{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"}}]}`)
 	f.Add("--- \n--- ---\n{}")

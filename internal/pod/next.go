@@ -18,7 +18,7 @@ import (
 //   - *NotRunningError, *NoPodsError: nothing runs yet that could take its place
 //   - *RequestError: any refusal or failure of the API
 func (c *Client) Next(ctx context.Context, found *Found, req Request) (next *Found, sentence string, err error) {
-	now, err := c.present(ctx, found)
+	now, err := c.currentPod(ctx, found)
 	if err != nil {
 		return nil, "", err
 	}
@@ -27,18 +27,18 @@ func (c *Client) Next(ctx context.Context, found *Found, req Request) (next *Fou
 		return found, "", nil
 	}
 	if now != nil && now.UID == found.Pod.UID {
-		next, err = settle(now, found.Container)
+		next, err = chooseRunning(now, found.Container)
 		var stopped *NotRunningError
 		if err == nil || errors.As(err, &stopped) && !stopped.Permanent {
 			return next, sentence, err
 		}
 	}
-	if !req.Target.HasOthers() {
+	if !req.Target.HasReplacements() {
 		return nil, sentence, &GoneError{Sentence: sentence, hint: fmt.Sprintf("type `kubectl get pods -n %s` to see those there are", req.Namespace)}
 	}
 	next, err = c.Find(ctx, req)
-	if err == nil && leavingOrGone(found, next.Pod) {
-		e := about(next.Pod, next.Container)
+	if err == nil && cannotReplace(found, next.Pod) {
+		e := newNotRunning(next.Pod, next.Container)
 		e.Reason, e.text = "Replaced", fmt.Sprintf("%s has no other pod that runs yet", req.Target)
 		return nil, sentence, e
 	}
@@ -46,13 +46,13 @@ func (c *Client) Next(ctx context.Context, found *Found, req Request) (next *Fou
 }
 
 // leavingOrGone says whether a pod cannot take the place of the one that was found.
-func leavingOrGone(found *Found, pod *corev1.Pod) bool {
+func cannotReplace(found *Found, pod *corev1.Pod) bool {
 	return pod.UID == found.Pod.UID || pod.DeletionTimestamp != nil
 }
 
 // HasOthers says whether a pod of the target may be replaced by another one: it is
 // a workload or a service.
-func (t Target) HasOthers() bool { return t != (Target{}) && t.Kind != kindPod }
+func (t Target) HasReplacements() bool { return t != (Target{}) && t.Kind != kindPod }
 
 // GoneError is a pod that was asked for by its name, and whose container has ended
 // for good.

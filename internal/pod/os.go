@@ -18,13 +18,13 @@ func OS(p *corev1.Pod) corev1.OSName {
 		return corev1.OSName(name)
 	}
 	if a := p.Spec.Affinity; a != nil && a.NodeAffinity != nil && a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution != nil {
-		return required(a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms)
+		return requiredOS(a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms)
 	}
 	return ""
 }
 
 // required is the one system that all terms ask for.
-func required(terms []corev1.NodeSelectorTerm) corev1.OSName {
+func requiredOS(terms []corev1.NodeSelectorTerm) corev1.OSName {
 	names := map[string]bool{}
 	for _, term := range terms {
 		i := slices.IndexFunc(term.MatchExpressions, func(e corev1.NodeSelectorRequirement) bool {
@@ -48,7 +48,7 @@ func required(terms []corev1.NodeSelectorTerm) corev1.OSName {
 func (c *Client) NodeOS(ctx context.Context, p *corev1.Pod) (corev1.OSName, error) {
 	name, node := p.Spec.NodeName, &corev1.Node{}
 	if err := c.groups[""].Get().Resource("nodes").Name(name).Do(ctx).Into(node); err != nil {
-		return "", fmt.Errorf("cannot get node %q: %w", name, withoutRequest(err))
+		return "", fmt.Errorf("cannot get node %q: %w", name, stripRequest(err))
 	}
 	return corev1.OSName(node.Labels[corev1.LabelOSStable]), nil
 }

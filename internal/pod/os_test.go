@@ -19,7 +19,7 @@ func affinity(systems ...[]string) *corev1.Affinity {
 	return &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: terms}}}
 }
 
-func TestPodSaysWhichSystemItIsFor(t *testing.T) {
+func TestOS(t *testing.T) {
 	for name, tt := range map[string]struct {
 		spec corev1.PodSpec
 		want corev1.OSName
@@ -47,8 +47,8 @@ func TestPodSaysWhichSystemItIsFor(t *testing.T) {
 	}
 }
 
-func TestNodeIsAskedForItsSystem(t *testing.T) {
-	w := newWorld()
+func TestNodeOS(t *testing.T) {
+	w := newFakeServer()
 	w.objects["/api/v1/nodes/n1"] = corev1.Node{
 		TypeMeta:   metav1.TypeMeta{Kind: "Node", APIVersion: "v1"},
 		ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{corev1.LabelOSStable: "windows"}},

@@ -34,11 +34,11 @@ func TestCheckRunning_PermanentReasons(t *testing.T) {
 		{"ContainerCreating", "", false, false},
 		{"CrashLoopBackOff", "back-off 10s restarting failed container", false, false},
 	} {
-		waiting := waits(test.reason, test.message)
+		waiting := waitingState(test.reason, test.message)
 		for container, pod := range map[string]*corev1.Pod{
-			"app":   crowded(phase(corev1.PodPending), with(one(waits("PodInitializing", "")), []corev1.ContainerStatus{state("setup", waiting)}, nil)),
-			"setup": crowded(phase(corev1.PodPending), with(nil, []corev1.ContainerStatus{state("setup", waiting)}, nil)),
-			"debug": crowded(with(one(runs()), nil, []corev1.ContainerStatus{state("debug", waiting)})),
+			"app":   manyContainers(phase(corev1.PodPending), with(one(waitingState("PodInitializing", "")), []corev1.ContainerStatus{state("setup", waiting)}, nil)),
+			"setup": manyContainers(phase(corev1.PodPending), with(nil, []corev1.ContainerStatus{state("setup", waiting)}, nil)),
+			"debug": manyContainers(with(one(runningState()), nil, []corev1.ContainerStatus{state("debug", waiting)})),
 		} {
 			var stopped *NotRunningError
 			if err := checkRunning(pod, container); !errors.As(err, &stopped) {
@@ -57,18 +57,18 @@ func TestCheckRunning_StartError(t *testing.T) {
 	failed := exited(128, "ContainerCannotRun")
 	failed.Terminated.Message = "path / is mounted on / but it is not a shared or slave mount"
 	var stopped *NotRunningError
-	err := checkRunning(running("web", phase(corev1.PodFailed), with(one(failed), nil, nil)), "app")
+	err := checkRunning(runningPod("web", phase(corev1.PodFailed), with(one(failed), nil, nil)), "app")
 	const text = `pod "web" has failed; container "app" ended with exit code 128 (ContainerCannotRun): path / is mounted on / but it is not a shared or slave mount`
 	if !errors.As(err, &stopped) || err.Error() != text || !stopped.RefusesPropagation() {
 		t.Errorf("got %v, want %s", err, text)
 	}
 }
 
-func TestAwait_PermanentReason(t *testing.T) {
+func TestWait_PermanentReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web", waitingFor("ContainerCreating", "")))
-		time.AfterFunc(2*time.Second, func() { w.put(running("web", waitingFor("CreateContainerError", privateMount))) })
-		got := wait(limit(t, 60), t, w, "web", "")
+		w := newFakeServer(runningPod("web", waitingFor("ContainerCreating", "")))
+		time.AfterFunc(2*time.Second, func() { w.put(runningPod("web", waitingFor("CreateContainerError", privateMount))) })
+		got := wait(withTimeout(t, 60), t, w, "web", "")
 		const text = `container "app" of pod "web" cannot start (CreateContainerError): ` + privateMount
 		if got.err == nil || got.err.Error() != text || got.took.Round(time.Second) != 2*time.Second {
 			t.Errorf("ended after %v with %v, want 2 s and %s", got.took, got.err, text)

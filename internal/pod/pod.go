@@ -62,11 +62,11 @@ func (c *Client) Find(ctx context.Context, req Request) (*Found, error) {
 	if err := req.check(); err != nil {
 		return nil, err
 	}
-	v, err := c.look(ctx, req)
+	v, err := c.readView(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	return v.settle()
+	return v.choose()
 }
 
 // check refuses what would choose from all pods of a namespace.

@@ -15,11 +15,11 @@ var rules = []struct {
 	why     string
 	compare func(a, b *corev1.Pod) int
 }{
-	{"not being deleted", func(a, b *corev1.Pod) int { return first(a.DeletionTimestamp == nil, b.DeletionTimestamp == nil) }},
+	{"not being deleted", func(a, b *corev1.Pod) int { return trueFirst(a.DeletionTimestamp == nil, b.DeletionTimestamp == nil) }},
 	{"running", func(a, b *corev1.Pod) int {
-		return first(a.Status.Phase == corev1.PodRunning, b.Status.Phase == corev1.PodRunning)
+		return trueFirst(a.Status.Phase == corev1.PodRunning, b.Status.Phase == corev1.PodRunning)
 	}},
-	{"ready", func(a, b *corev1.Pod) int { return first(readySince(a) != nil, readySince(b) != nil) }},
+	{"ready", func(a, b *corev1.Pod) int { return trueFirst(readySince(a) != nil, readySince(b) != nil) }},
 	{"ready longest", func(a, b *corev1.Pod) int {
 		if readySince(a) == nil || readySince(b) == nil {
 			return 0
@@ -37,7 +37,7 @@ var rules = []struct {
 func rank(pods []corev1.Pod) []corev1.Pod {
 	ranked := slices.Clone(pods)
 	slices.SortStableFunc(ranked, func(a, b corev1.Pod) int {
-		order, _ := prefer(&a, &b)
+		order, _ := compare(&a, &b)
 		return order
 	})
 	return ranked
@@ -53,11 +53,11 @@ func best(pods []corev1.Pod) (best *corev1.Pod, why string) {
 	case 1:
 		return &ranked[0], ""
 	}
-	_, why = prefer(&ranked[0], &ranked[1])
+	_, why = compare(&ranked[0], &ranked[1])
 	return &ranked[0], why
 }
 
-func prefer(a, b *corev1.Pod) (order int, why string) {
+func compare(a, b *corev1.Pod) (order int, why string) {
 	for _, rule := range rules {
 		if order := rule.compare(a, b); order != 0 {
 			return order, rule.why
@@ -66,7 +66,7 @@ func prefer(a, b *corev1.Pod) (order int, why string) {
 	return 0, ""
 }
 
-func first(a, b bool) int {
+func trueFirst(a, b bool) int {
 	switch {
 	case a == b:
 		return 0

@@ -9,7 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-func deleting(pod *corev1.Pod) { pod.DeletionTimestamp = pointer(at(9)) }
+func deleting(pod *corev1.Pod) { pod.DeletionTimestamp = pointer(atMinute(9)) }
 
 func phase(p corev1.PodPhase) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) { pod.Status.Phase = p }
@@ -18,7 +18,7 @@ func phase(p corev1.PodPhase) func(*corev1.Pod) {
 func unready(pod *corev1.Pod) { pod.Status.Conditions[0].Status = corev1.ConditionFalse }
 
 func readyAt(minutes int) func(*corev1.Pod) {
-	return func(pod *corev1.Pod) { pod.Status.Conditions[0].LastTransitionTime = at(minutes) }
+	return func(pod *corev1.Pod) { pod.Status.Conditions[0].LastTransitionTime = atMinute(minutes) }
 }
 
 func restartedTimes(n int32) func(*corev1.Pod) {
@@ -32,25 +32,25 @@ func sidecarRestartedTimes(n int32) func(*corev1.Pod) {
 }
 
 func createdAt(minutes int) func(*corev1.Pod) {
-	return func(pod *corev1.Pod) { pod.CreationTimestamp = at(minutes) }
+	return func(pod *corev1.Pod) { pod.CreationTimestamp = atMinute(minutes) }
 }
 
 // In each row the better pod has the later name and is worse by every rule
 // that comes after the one that has to decide.
-func TestBestPodIsChosenByTheRulesInTheirOrder(t *testing.T) {
+func TestBest_Rules(t *testing.T) {
 	tests := []struct {
 		why           string
 		better, worse *corev1.Pod
 	}{
-		{"not being deleted", running("z", phase(corev1.PodPending), unready, restartedTimes(9)), running("a", deleting)},
-		{"running", running("z", unready, restartedTimes(9)), running("a", phase(corev1.PodPending))},
-		{"ready", running("z", readyAt(9), restartedTimes(9)), running("a", unready, readyAt(1))},
-		{"ready longest", running("z", readyAt(1), restartedTimes(9)), running("a", readyAt(2), createdAt(9))},
-		{"fewest restarts", running("z", restartedTimes(1)), running("a", restartedTimes(2), createdAt(9))},
-		{"fewest restarts", running("z", restartedTimes(1)), running("a", sidecarRestartedTimes(2), createdAt(9))},
-		{"fewest restarts", running("z", unready, readyAt(9)), running("a", unready, readyAt(1), restartedTimes(2))},
-		{"newest", running("z", createdAt(2)), running("a", createdAt(1))},
-		{"first by name", running("a"), running("z")},
+		{"not being deleted", runningPod("z", phase(corev1.PodPending), unready, restartedTimes(9)), runningPod("a", deleting)},
+		{"running", runningPod("z", unready, restartedTimes(9)), runningPod("a", phase(corev1.PodPending))},
+		{"ready", runningPod("z", readyAt(9), restartedTimes(9)), runningPod("a", unready, readyAt(1))},
+		{"ready longest", runningPod("z", readyAt(1), restartedTimes(9)), runningPod("a", readyAt(2), createdAt(9))},
+		{"fewest restarts", runningPod("z", restartedTimes(1)), runningPod("a", restartedTimes(2), createdAt(9))},
+		{"fewest restarts", runningPod("z", restartedTimes(1)), runningPod("a", sidecarRestartedTimes(2), createdAt(9))},
+		{"fewest restarts", runningPod("z", unready, readyAt(9)), runningPod("a", unready, readyAt(1), restartedTimes(2))},
+		{"newest", runningPod("z", createdAt(2)), runningPod("a", createdAt(1))},
+		{"first by name", runningPod("a"), runningPod("z")},
 	}
 	for _, test := range tests {
 		for _, pods := range [][]corev1.Pod{{*test.better, *test.worse}, {*test.worse, *test.better}} {
@@ -62,10 +62,10 @@ func TestBestPodIsChosenByTheRulesInTheirOrder(t *testing.T) {
 	}
 }
 
-func TestChoiceDoesNotDependOnTheOrderOfTheAnswer(t *testing.T) {
+func TestBest_AnyInputOrder(t *testing.T) {
 	pods := []corev1.Pod{
-		*running("b"), *running("a"), *running("c", readyAt(0)), *running("d", deleting), *running("e", unready),
-		*running("f", phase(corev1.PodFailed)), *running("g", restartedTimes(3)), *running("h", createdAt(5)),
+		*runningPod("b"), *runningPod("a"), *runningPod("c", readyAt(0)), *runningPod("d", deleting), *runningPod("e", unready),
+		*runningPod("f", phase(corev1.PodFailed)), *runningPod("g", restartedTimes(3)), *runningPod("h", createdAt(5)),
 	}
 	want := []string{"c", "h", "a", "b", "g", "e", "f", "d"}
 	random := rand.New(rand.NewPCG(1, 2))
@@ -81,11 +81,11 @@ func TestChoiceDoesNotDependOnTheOrderOfTheAnswer(t *testing.T) {
 	}
 }
 
-func TestOneOrNoPodIsNoChoice(t *testing.T) {
+func TestBest_OneOrNoPod(t *testing.T) {
 	if got, why := best(nil); got != nil || why != "" {
 		t.Errorf("none: got %v, %q", got, why)
 	}
-	if got, why := best([]corev1.Pod{*running("a")}); got.Name != "a" || why != "" {
+	if got, why := best([]corev1.Pod{*runningPod("a")}); got.Name != "a" || why != "" {
 		t.Errorf("one: got %v, %q", got.Name, why)
 	}
 }

@@ -15,14 +15,14 @@ import (
 
 // The events of a pod are requested only if its status does not give the
 // reason why the container does not run.
-func TestAwait_EventsOnlyWithoutReason(t *testing.T) {
+func TestWait_EventsOnlyWithoutReason(t *testing.T) {
 	const initializing, creating = "PodInitializing", "ContainerCreating"
 	pending := func(change ...func(*corev1.Pod)) *corev1.Pod {
-		return running("web", append([]func(*corev1.Pod){phase(corev1.PodPending), with(nil, nil, nil)}, change...)...)
+		return runningPod("web", append([]func(*corev1.Pod){phase(corev1.PodPending), with(nil, nil, nil)}, change...)...)
 	}
 	// app waits for the first init container, setup.
 	blocked := func(setup corev1.ContainerState) *corev1.Pod {
-		return crowded(phase(corev1.PodPending), with(one(waits(initializing, "")), []corev1.ContainerStatus{state("setup", setup)}, nil))
+		return manyContainers(phase(corev1.PodPending), with(one(waitingState(initializing, "")), []corev1.ContainerStatus{state("setup", setup)}, nil))
 	}
 	said := func(message string) func(*corev1.Pod) { return func(pod *corev1.Pod) { pod.Status.Message = message } }
 	for name, test := range map[string]struct {
@@ -31,25 +31,25 @@ func TestAwait_EventsOnlyWithoutReason(t *testing.T) {
 	}{
 		"node reports nothing":                    {pending(), true},
 		"node reports a message":                  {pending(said("Node is shutting down.")), false},
-		"unschedulable":                           {running("web", unscheduled), false},
-		"container is created":                    {running("web", waitingFor(creating, "")), true},
-		"container is created, with a message":    {running("web", waitingFor(creating, "the volume is being attached")), false},
-		"first container, pod is initialized":     {running("web", waitingFor(initializing, "")), true},
-		"image":                                   {running("web", waitingFor("ErrImagePull", "")), false},
-		"crash loop":                              {running("web", waitingFor("CrashLoopBackOff", "")), false},
+		"unschedulable":                           {runningPod("web", unscheduled), false},
+		"container is created":                    {runningPod("web", waitingFor(creating, "")), true},
+		"container is created, with a message":    {runningPod("web", waitingFor(creating, "the volume is being attached")), false},
+		"first container, pod is initialized":     {runningPod("web", waitingFor(initializing, "")), true},
+		"image":                                   {runningPod("web", waitingFor("ErrImagePull", "")), false},
+		"crash loop":                              {runningPod("web", waitingFor("CrashLoopBackOff", "")), false},
 		"init container has not started":          {blocked(corev1.ContainerState{}), true},
-		"init container is created":               {blocked(waits(initializing, "")), true},
-		"init container waits, with a message":    {blocked(waits("ErrImagePull", "manifest unknown")), false},
-		"init container is running":               {blocked(runs()), false},
+		"init container is created":               {blocked(waitingState(initializing, "")), true},
+		"init container waits, with a message":    {blocked(waitingState("ErrImagePull", "manifest unknown")), false},
+		"init container is running":               {blocked(runningState()), false},
 		"init container has failed":               {blocked(exited(1, "Error")), false},
-		"init container is unreported and no app": {crowded(phase(corev1.PodPending), with(nil, nil, nil)), true},
+		"init container is unreported and no app": {manyContainers(phase(corev1.PodPending), with(nil, nil, nil)), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(test.pod)
-				w.objects[core+"events"] = events(warned(1, "FailedMount", "no such volume"))
-				got := wait(limit(t, 8), t, w, "web", "app")
-				asked := w.asked()["events"] > 0
+				w := newFakeServer(test.pod)
+				w.objects[core+"events"] = eventList(warningEvent(1, "FailedMount", "no such volume"))
+				got := wait(withTimeout(t, 8), t, w, "web", "app")
+				asked := w.received()["events"] > 0
 				added := strings.Contains(strings.Join(got.said, "\n"), "; FailedMount: no such volume")
 				if asked != test.events || added != test.events {
 					t.Errorf("events requested: %v, in the message: %v, want %v; said %q", asked, added, test.events, got.said)
@@ -59,7 +59,7 @@ func TestAwait_EventsOnlyWithoutReason(t *testing.T) {
 	}
 }
 
-func TestAwait_JobConditions(t *testing.T) {
+func TestWait_JobConditions(t *testing.T) {
 	for _, test := range []struct {
 		condition batchv1.JobConditionType
 		status    corev1.ConditionStatus
@@ -75,12 +75,12 @@ func TestAwait_JobConditions(t *testing.T) {
 	} {
 		t.Run(string(test.condition)+" "+string(test.status), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(running("web-a", phase(corev1.PodFailed)))
+				w := newFakeServer(runningPod("web-a", phase(corev1.PodFailed)))
 				w.objects[batch+"jobs/web"] = batchv1.Job{
-					TypeMeta: typed("batch/v1", "Job"), ObjectMeta: named, Spec: batchv1.JobSpec{Selector: selector},
+					TypeMeta: typeMeta("batch/v1", "Job"), ObjectMeta: named, Spec: batchv1.JobSpec{Selector: selector},
 					Status: batchv1.JobStatus{Conditions: []batchv1.JobCondition{{Type: test.condition, Status: test.status}}},
 				}
-				got := wait(limit(t, 20), t, w, "job/web", "")
+				got := wait(withTimeout(t, 20), t, w, "job/web", "")
 				var gaveUp *WaitError
 				var stopped *NotRunningError
 				if over := !errors.As(got.err, &gaveUp); over != test.over || !errors.As(got.err, &stopped) {
@@ -94,20 +94,20 @@ func TestAwait_JobConditions(t *testing.T) {
 // A container that can never start in one pod may start in another pod of the
 // workload, for example after a rollout. An ephemeral container is not part of
 // the workload's other pods.
-func TestAwait_WorkloadContainerCannotStart(t *testing.T) {
-	invalid := waits("InvalidImageName", "couldn't parse image name")
+func TestWait_WorkloadContainerCannotStart(t *testing.T) {
+	invalid := waitingState("InvalidImageName", "couldn't parse image name")
 	for container, test := range map[string]struct {
 		pod  *corev1.Pod
 		ends bool
 	}{
-		"app":   {crowded(with([]corev1.ContainerStatus{state("app", invalid), state("log", runs())}, nil, nil)), false},
-		"debug": {crowded(with(one(runs()), nil, []corev1.ContainerStatus{state("debug", invalid)})), true},
+		"app":   {manyContainers(with([]corev1.ContainerStatus{state("app", invalid), state("log", runningState())}, nil, nil)), false},
+		"debug": {manyContainers(with(one(runningState()), nil, []corev1.ContainerStatus{state("debug", invalid)})), true},
 	} {
 		t.Run(container, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(test.pod)
+				w := newFakeServer(test.pod)
 				w.deployment(1)
-				got := wait(limit(t, 20), t, w, "deploy/web", container)
+				got := wait(withTimeout(t, 20), t, w, "deploy/web", container)
 				var gaveUp *WaitError
 				var stopped *NotRunningError
 				if ends := !errors.As(got.err, &gaveUp); ends != test.ends || !errors.As(got.err, &stopped) {
@@ -119,7 +119,7 @@ func TestAwait_WorkloadContainerCannotStart(t *testing.T) {
 }
 
 func TestUnknownContainerError_OneClass(t *testing.T) {
-	_, _, err := ChooseContainer(running("web"), "ap")
+	_, _, err := ChooseContainer(runningPod("web"), "ap")
 	var e *UnknownContainerError
 	if !errors.As(err, &e) || e.Hint() != "type -c with one of: app" {
 		t.Errorf("got %v", err)
@@ -150,7 +150,7 @@ func TestSize_LowerBound(t *testing.T) {
 	} {
 		p := &corev1.Pod{}
 		test.fill(p)
-		if got, least := size(p), int(pod+test.bytes); got < least {
+		if got, least := podSize(p), int(pod+test.bytes); got < least {
 			t.Errorf("%s: %d bytes, want at least %d", name, got, least)
 		}
 	}

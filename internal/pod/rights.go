@@ -76,18 +76,18 @@ func roleRules(rules []Rule) string {
 
 // review is authorization/v1 SelfSubjectAccessReview: the types of its package
 // would have to be linked with the whole group.
-type review struct {
+type accessReview struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
 	Spec       struct {
-		Attributes attributes `json:"resourceAttributes"`
+		Attributes resourceAttributes `json:"resourceAttributes"`
 	} `json:"spec"`
 	Status struct {
 		Allowed bool `json:"allowed"`
 	} `json:"status,omitzero"`
 }
 
-type attributes struct {
+type resourceAttributes struct {
 	Namespace   string `json:"namespace,omitempty"`
 	Verb        string `json:"verb"`
 	Group       string `json:"group,omitempty"`
@@ -115,8 +115,8 @@ func (c *Client) DeniedRules(ctx context.Context, namespace string, wanted ...Ru
 }
 
 func (c *Client) allowed(ctx context.Context, namespace string, rule Rule) (bool, error) {
-	question := review{APIVersion: "authorization.k8s.io/v1", Kind: "SelfSubjectAccessReview"}
-	question.Spec.Attributes = attributes{namespace, rule.Verb, rule.Group, rule.Resource, rule.Subresource, rule.Name}
+	question := accessReview{APIVersion: "authorization.k8s.io/v1", Kind: "SelfSubjectAccessReview"}
+	question.Spec.Attributes = resourceAttributes{namespace, rule.Verb, rule.Group, rule.Resource, rule.Subresource, rule.Name}
 	body, err := json.Marshal(question)
 	if err != nil {
 		return false, err
@@ -126,7 +126,7 @@ func (c *Client) allowed(ctx context.Context, namespace string, rule Rule) (bool
 	if err != nil {
 		return false, err
 	}
-	var answer review
+	var answer accessReview
 	if err := json.Unmarshal(reply, &answer); err != nil {
 		return false, fmt.Errorf("unreadable answer: %w", err)
 	}

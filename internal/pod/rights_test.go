@@ -13,13 +13,13 @@ import (
 )
 
 // court answers access reviews by what it allows, "VERB GROUP/RESOURCE/SUBRESOURCE/NAME in NAMESPACE".
-type court struct {
+type reviewServer struct {
 	t       *testing.T
 	allowed []string
 	broken  bool
 }
 
-func (c *court) RoundTrip(r *http.Request) (*http.Response, error) {
+func (c *reviewServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	var q struct {
 		APIVersion string
 		Kind       string
@@ -44,7 +44,7 @@ func (c *court) RoundTrip(r *http.Request) (*http.Response, error) {
 	})), nil
 }
 
-func judged(t *testing.T, c *court, wanted ...Rule) ([]Rule, error) {
+func deniedRules(t *testing.T, c *reviewServer, wanted ...Rule) ([]Rule, error) {
 	t.Helper()
 	c.t = t
 	client, err := NewClient(&rest.Config{Host: "http://world", Transport: c})
@@ -54,7 +54,7 @@ func judged(t *testing.T, c *court, wanted ...Rule) ([]Rule, error) {
 	return client.DeniedRules(t.Context(), "shop", wanted...)
 }
 
-func TestRightsThatAreMissingAreFoundOut(t *testing.T) {
+func TestDeniedRules(t *testing.T) {
 	get, create := ExecRules()[0], ExecRules()[1]
 	scale := Rule{Verb: "update", Group: "apps", Resource: "deployments", Subresource: "scale", Name: "web"}
 	tests := []struct {
@@ -71,7 +71,7 @@ func TestRightsThatAreMissingAreFoundOut(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := judged(t, &court{allowed: test.allowed}, test.wanted...)
+			got, err := deniedRules(t, &reviewServer{allowed: test.allowed}, test.wanted...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -81,12 +81,12 @@ func TestRightsThatAreMissingAreFoundOut(t *testing.T) {
 		})
 	}
 	var refused *RequestError
-	if got, err := judged(t, &court{broken: true}, get); got != nil || !errors.As(err, &refused) {
+	if got, err := deniedRules(t, &reviewServer{broken: true}, get); got != nil || !errors.As(err, &refused) {
 		t.Errorf("a server that does not tell: got %v, %v", got, err)
 	}
 }
 
-func TestRuleToAddIsShownAsItHasToStandInARole(t *testing.T) {
+func TestRoleRules(t *testing.T) {
 	tests := []struct {
 		rules []Rule
 		want  string
@@ -107,7 +107,7 @@ func TestRuleToAddIsShownAsItHasToStandInARole(t *testing.T) {
 	}
 }
 
-func TestRefusalNamesVerbResourceNamespaceAndRule(t *testing.T) {
+func TestForbiddenError(t *testing.T) {
 	refusal := errors.New("403")
 	err := error(&ForbiddenError{Namespace: "shop", Denied: append(ExecRules(), Rule{Verb: "get", Group: "apps", Resource: "deployments", Name: "web"}), Err: refusal})
 	if want := `not allowed in namespace "shop": get on pods/exec and create on pods/exec and get on deployments.apps "web"`; err.Error() != want {

@@ -23,9 +23,9 @@ type NotRunningError struct {
 	// create another one.
 	Permanent bool
 
-	text, hint  string
-	lasting     bool // the pod keeps running, but never with the container
-	unexplained bool // the pod's events may give the reason, its status does not
+	text, hint       string
+	podContinues     bool // the pod keeps running, but never with the container
+	eventsMayExplain bool // the pod's events may give the reason, its status does not
 }
 
 // Exit is how a container ended.
@@ -45,33 +45,33 @@ func (e *NotRunningError) Hint() string { return e.hint }
 // runs. It has to be one of the pod's. A container whose state a running pod
 // does not report at all is let through: the server will say.
 func checkRunning(pod *corev1.Pod, name string) error {
-	e := stopped(pod, name)
+	e := notRunning(pod, name)
 	if e == nil {
 		return nil
 	}
 	if pod.DeletionTimestamp != nil { // nothing is started in it any more
 		e.text += "; the pod is being deleted"
-		e.Permanent, e.lasting = true, false
+		e.Permanent, e.podContinues = true, false
 	}
 	return e
 }
 
-func stopped(pod *corev1.Pod, name string) *NotRunningError {
+func notRunning(pod *corev1.Pod, name string) *NotRunningError {
 	if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
-		return completed(pod)
+		return podEnded(pod)
 	}
 	status, reported := statusOf(pod, name)
 	switch {
 	case status.State.Running != nil:
 		return nil
 	case status.State.Terminated != nil:
-		return ended(pod, name, status.State.Terminated)
+		return containerEnded(pod, name, status.State.Terminated)
 	case !reported && pod.Status.Phase == corev1.PodRunning:
 		return nil
 	case !reported:
-		return pending(pod)
+		return containersNotCreated(pod)
 	default:
-		return waiting(pod, name, status)
+		return containerWaiting(pod, name, status)
 	}
 }
 
@@ -88,8 +88,8 @@ func statusOf(pod *corev1.Pod, name string) (status corev1.ContainerStatus, repo
 	return corev1.ContainerStatus{}, false
 }
 
-func completed(pod *corev1.Pod) *NotRunningError {
-	e := about(pod, "")
+func podEnded(pod *corev1.Pod) *NotRunningError {
+	e := newNotRunning(pod, "")
 	e.Reason, e.Message, e.Permanent = string(pod.Status.Phase), pod.Status.Message, true
 	if pod.Status.Reason != "" {
 		e.Reason = pod.Status.Reason
@@ -103,10 +103,10 @@ func completed(pod *corev1.Pod) *NotRunningError {
 		if ended := status.State.Terminated; ended != nil {
 			exit := Exit{status.Name, ended.ExitCode, ended.Reason}
 			e.Exits = append(e.Exits, exit)
-			exits = append(exits, fmt.Sprintf("container %q ended with %s%s", exit.Container, exit.words(), because("", ended.Message)))
+			exits = append(exits, fmt.Sprintf("container %q ended with %s%s", exit.Container, exit.text(), reasonSuffix("", ended.Message)))
 		}
 	}
-	e.text = fmt.Sprintf("pod %q %s", pod.Name, verb) + because(pod.Status.Reason, pod.Status.Message)
+	e.text = fmt.Sprintf("pod %q %s", pod.Name, verb) + reasonSuffix(pod.Status.Reason, pod.Status.Message)
 	if len(exits) > 0 {
 		e.text += "; " + strings.Join(exits, ", ")
 	}
@@ -114,23 +114,23 @@ func completed(pod *corev1.Pod) *NotRunningError {
 	return e
 }
 
-func ended(pod *corev1.Pod, name string, state *corev1.ContainerStateTerminated) *NotRunningError {
-	e := about(pod, name)
+func containerEnded(pod *corev1.Pod, name string, state *corev1.ContainerStateTerminated) *NotRunningError {
+	e := newNotRunning(pod, name)
 	exit := Exit{name, state.ExitCode, state.Reason}
 	e.Reason, e.Message, e.Exits = state.Reason, state.Message, []Exit{exit}
-	c, _ := find(pod, name)
+	c, _ := findContainer(pod, name)
 	e.Permanent = c.class == ephemeralClass || c.class == initClass && state.ExitCode == 0 ||
-		c.class == mainClass && !restarted(pod.Spec.RestartPolicy, state.ExitCode)
-	e.lasting = e.Permanent && c.class != mainClass
-	e.text = fmt.Sprintf("%s %q of pod %q has ended with %s", c.class, name, pod.Name, exit.words())
+		c.class == mainClass && !willRestart(pod.Spec.RestartPolicy, state.ExitCode)
+	e.podContinues = e.Permanent && c.class != mainClass
+	e.text = fmt.Sprintf("%s %q of pod %q has ended with %s", c.class, name, pod.Name, exit.text())
 	if state.Message != "" {
 		e.text += ": " + state.Message
 	}
-	e.hint = logs(pod, name, "")
+	e.hint = logsHint(pod, name, "")
 	return e
 }
 
-func restarted(policy corev1.RestartPolicy, code int32) bool {
+func willRestart(policy corev1.RestartPolicy, code int32) bool {
 	switch policy {
 	case corev1.RestartPolicyNever:
 		return false
@@ -142,61 +142,61 @@ func restarted(policy corev1.RestartPolicy, code int32) bool {
 }
 
 // pending is a pod of which no container has a state yet.
-func pending(pod *corev1.Pod) *NotRunningError {
-	e := about(pod, "")
+func containersNotCreated(pod *corev1.Pod) *NotRunningError {
+	e := newNotRunning(pod, "")
 	e.Reason = string(pod.Status.Phase)
 	e.hint = fmt.Sprintf("type `kubectl describe pod %s -n %s` to see its events", pod.Name, pod.Namespace)
 	if c := condition(pod, corev1.PodScheduled); c.Status == corev1.ConditionFalse {
 		e.Reason, e.Message = c.Reason, c.Message
-		e.text = fmt.Sprintf("pod %q is not scheduled", pod.Name) + because(c.Reason, c.Message)
+		e.text = fmt.Sprintf("pod %q is not scheduled", pod.Name) + reasonSuffix(c.Reason, c.Message)
 		return e
 	}
 	e.Message = pod.Status.Message
 	if pod.Spec.NodeName == "" {
-		e.text = fmt.Sprintf("pod %q has no node yet", pod.Name) + because(pod.Status.Reason, pod.Status.Message)
+		e.text = fmt.Sprintf("pod %q has no node yet", pod.Name) + reasonSuffix(pod.Status.Reason, pod.Status.Message)
 		return e
 	}
-	e.unexplained = e.Message == ""
+	e.eventsMayExplain = e.Message == ""
 	e.text = fmt.Sprintf("pod %q has not started yet on node %q", pod.Name, pod.Spec.NodeName) +
-		because(pod.Status.Reason, pod.Status.Message)
+		reasonSuffix(pod.Status.Reason, pod.Status.Message)
 	return e
 }
 
 // waiting describes a container that has not started: it may start later or, if
 // the reason is permanent, never.
-func waiting(pod *corev1.Pod, name string, status corev1.ContainerStatus) *NotRunningError {
-	c, _ := find(pod, name)
-	e := about(pod, name)
+func containerWaiting(pod *corev1.Pod, name string, status corev1.ContainerStatus) *NotRunningError {
+	c, _ := findContainer(pod, name)
+	e := newNotRunning(pod, name)
 	var reason, message string
 	if state := status.State.Waiting; state != nil {
 		reason, message = state.Reason, state.Message
 	}
-	if first, place := blocker(pod, name); first != "" && (reason == "" || reason == "PodInitializing") {
+	if first, place := blockingInit(pod, name); first != "" && (reason == "" || reason == "PodInitializing") {
 		state, _ := statusOf(pod, first)
-		how, reason, message := doing(state)
+		how, reason, message := initState(state)
 		e.Reason, e.Message = reason, message
 		e.Permanent = state.State.Waiting != nil && permanent(reason, message)
-		e.unexplained = message == "" && state.State.Running == nil && state.State.Terminated == nil
+		e.eventsMayExplain = message == "" && state.State.Running == nil && state.State.Terminated == nil
 		e.text = fmt.Sprintf("%s %q of pod %q waits for init container %q%s, which %s", c.class, name, pod.Name, first, place, how)
-		e.hint = logs(pod, first, "")
+		e.hint = logsHint(pod, first, "")
 		return e
 	}
 	e.Reason, e.Message = reason, message
 	does := "is waiting"
 	if permanent(reason, message) {
-		does, e.Permanent, e.lasting = "cannot start", true, c.class == ephemeralClass
+		does, e.Permanent, e.podContinues = "cannot start", true, c.class == ephemeralClass
 	}
-	e.text = fmt.Sprintf("%s %q of pod %q %s", c.class, name, pod.Name, does) + because(reason, message)
-	e.unexplained = message == "" && (reason == "ContainerCreating" || reason == "PodInitializing")
-	if message == "" && withoutSandbox(pod) {
+	e.text = fmt.Sprintf("%s %q of pod %q %s", c.class, name, pod.Name, does) + reasonSuffix(reason, message)
+	e.eventsMayExplain = message == "" && (reason == "ContainerCreating" || reason == "PodInitializing")
+	if message == "" && sandboxNotReady(pod) {
 		e.text += ": its volumes and its network are being made ready"
 	}
 	e.hint = fmt.Sprintf("type `kubectl describe pod %s -n %s` to see its events", pod.Name, pod.Namespace)
 	if last := status.LastTerminationState.Terminated; last != nil {
 		exit := Exit{name, last.ExitCode, last.Reason}
 		e.Exits = []Exit{exit}
-		e.text += "; it last ended with " + exit.words()
-		e.hint = logs(pod, name, " --previous")
+		e.text += "; it last ended with " + exit.text()
+		e.hint = logsHint(pod, name, " --previous")
 	}
 	return e
 }
@@ -240,7 +240,7 @@ func refusesPropagation(message string) bool {
 
 // withoutSandbox reports whether the sandbox of the pod, which needs its
 // volumes and network, is not ready yet.
-func withoutSandbox(pod *corev1.Pod) bool {
+func sandboxNotReady(pod *corev1.Pod) bool {
 	c := condition(pod, corev1.PodReadyToStartContainers)
 	return c.Status == corev1.ConditionFalse && pod.Status.Phase == corev1.PodPending
 }
@@ -257,7 +257,7 @@ func condition(pod *corev1.Pod, kind corev1.PodConditionType) corev1.PodConditio
 
 // blocker returns the init container that has to make progress before name can
 // start, or "", and its place among several.
-func blocker(pod *corev1.Pod, name string) (first, place string) {
+func blockingInit(pod *corev1.Pod, name string) (first, place string) {
 	for i, c := range pod.Spec.InitContainers {
 		if c.Name == name {
 			return "", ""
@@ -279,26 +279,26 @@ func blocker(pod *corev1.Pod, name string) (first, place string) {
 }
 
 // doing returns the state of an init container that is not done.
-func doing(status corev1.ContainerStatus) (how, reason, message string) {
+func initState(status corev1.ContainerStatus) (how, reason, message string) {
 	switch {
 	case status.State.Running != nil:
 		return "is running", "PodInitializing", ""
 	case status.State.Terminated != nil:
 		state := status.State.Terminated
-		return "ended with " + Exit{Code: state.ExitCode, Reason: state.Reason}.words(), state.Reason, state.Message
+		return "ended with " + Exit{Code: state.ExitCode, Reason: state.Reason}.text(), state.Reason, state.Message
 	case status.State.Waiting != nil:
 		state := status.State.Waiting
-		return "is waiting" + because(state.Reason, state.Message), state.Reason, state.Message
+		return "is waiting" + reasonSuffix(state.Reason, state.Message), state.Reason, state.Message
 	default:
 		return "has not started", "PodInitializing", ""
 	}
 }
 
-func about(pod *corev1.Pod, container string) *NotRunningError {
+func newNotRunning(pod *corev1.Pod, container string) *NotRunningError {
 	return &NotRunningError{Namespace: pod.Namespace, Pod: pod.Name, Container: container}
 }
 
-func (e Exit) words() string {
+func (e Exit) text() string {
 	words := fmt.Sprintf("exit code %d", e.Code)
 	if e.Reason != "" && e.Reason != "Completed" && e.Reason != "Error" {
 		words += fmt.Sprintf(" (%s)", e.Reason)
@@ -307,7 +307,7 @@ func (e Exit) words() string {
 }
 
 // because is " (reason): message" with what there is of the two.
-func because(reason, message string) string {
+func reasonSuffix(reason, message string) string {
 	text := ""
 	if reason != "" {
 		text = fmt.Sprintf(" (%s)", reason)
@@ -318,6 +318,6 @@ func because(reason, message string) string {
 	return text
 }
 
-func logs(pod *corev1.Pod, container, more string) string {
+func logsHint(pod *corev1.Pod, container, more string) string {
 	return fmt.Sprintf("type `kubectl logs %s -c %s%s -n %s` to see its output", pod.Name, container, more, pod.Namespace)
 }

@@ -37,25 +37,25 @@ func sandbox(ready corev1.ConditionStatus) func(*corev1.Pod) {
 	}
 }
 
-func TestRunningContainerOfAnyClassIsAccepted(t *testing.T) {
-	all := with(one(runs()),
-		[]corev1.ContainerStatus{state("setup", runs()), state("proxy", runs())},
-		[]corev1.ContainerStatus{state("debug", runs())})
+func TestCheckRunning_EveryClass(t *testing.T) {
+	all := with(one(runningState()),
+		[]corev1.ContainerStatus{state("setup", runningState()), state("proxy", runningState())},
+		[]corev1.ContainerStatus{state("debug", runningState())})
 	for _, name := range []string{"app", "setup", "proxy", "debug"} {
-		if err := checkRunning(crowded(all), name); err != nil {
+		if err := checkRunning(manyContainers(all), name); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := checkRunning(crowded(all, phase(corev1.PodPending)), "setup"); err != nil {
+	if err := checkRunning(manyContainers(all, phase(corev1.PodPending)), "setup"); err != nil {
 		t.Errorf("an init container runs while its pod is pending: %v", err)
 	}
-	if err := checkRunning(crowded(with(nil, nil, nil)), "debug"); err != nil {
+	if err := checkRunning(manyContainers(with(nil, nil, nil)), "debug"); err != nil {
 		t.Errorf("no state told by a running pod: %v", err)
 	}
 }
 
-func TestContainerThatDoesNotRunIsRefusedInWords(t *testing.T) {
-	crashed := state("app", waits("CrashLoopBackOff", "back-off 5m0s restarting failed container."))
+func TestCheckRunning_NotRunning(t *testing.T) {
+	crashed := state("app", waitingState("CrashLoopBackOff", "back-off 5m0s restarting failed container."))
 	crashed.LastTerminationState = exited(137, "OOMKilled")
 	unscheduled := func(pod *corev1.Pod) {
 		pod.Spec.NodeName = ""
@@ -63,7 +63,7 @@ func TestContainerThatDoesNotRunIsRefusedInWords(t *testing.T) {
 			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/2 nodes are available.",
 		}}
 	}
-	initialising := one(waits("PodInitializing", ""))
+	initialising := one(waitingState("PodInitializing", ""))
 	tests := []struct {
 		name      string
 		pod       *corev1.Pod
@@ -73,46 +73,46 @@ func TestContainerThatDoesNotRunIsRefusedInWords(t *testing.T) {
 		want      NotRunningError
 	}{
 		{
-			"succeeded", running("web", phase(corev1.PodSucceeded), with(one(exited(0, "Completed")), nil, nil)), "app",
+			"succeeded", runningPod("web", phase(corev1.PodSucceeded), with(one(exited(0, "Completed")), nil, nil)), "app",
 			`pod "web" has completed; container "app" ended with exit code 0`, "kubectl logs web --all-containers -n shop",
 			NotRunningError{Reason: "Succeeded", Exits: []Exit{{"app", 0, "Completed"}}, Permanent: true},
 		},
 		{
-			"failed", crowded(phase(corev1.PodFailed), with([]corev1.ContainerStatus{
+			"failed", manyContainers(phase(corev1.PodFailed), with([]corev1.ContainerStatus{
 				state("app", exited(137, "OOMKilled")), state("log", exited(1, "Error")),
 			}, nil, nil)), "log",
 			`pod "web" has failed; container "app" ended with exit code 137 (OOMKilled), container "log" ended with exit code 1`, "kubectl logs",
 			NotRunningError{Reason: "Failed", Exits: []Exit{{"app", 137, "OOMKilled"}, {"log", 1, "Error"}}, Permanent: true},
 		},
 		{
-			"evicted, whatever its containers' last states", running("web", phase(corev1.PodFailed), func(pod *corev1.Pod) {
+			"evicted, whatever its containers' last states", runningPod("web", phase(corev1.PodFailed), func(pod *corev1.Pod) {
 				pod.Status.Reason, pod.Status.Message = "Evicted", "The node was low on memory."
 			}), "app",
 			`pod "web" has failed (Evicted): The node was low on memory`, "kubectl logs",
 			NotRunningError{Reason: "Evicted", Message: "The node was low on memory.", Permanent: true},
 		},
 		{
-			"unschedulable", running("web", phase(corev1.PodPending), with(nil, nil, nil), unscheduled), "app",
+			"unschedulable", runningPod("web", phase(corev1.PodPending), with(nil, nil, nil), unscheduled), "app",
 			`pod "web" is not scheduled (Unschedulable): 0/2 nodes are available`, "kubectl describe pod web -n shop",
 			NotRunningError{Reason: "Unschedulable", Message: "0/2 nodes are available."},
 		},
 		{
-			"no scheduler", running("web", phase(corev1.PodPending), with(nil, nil, nil), func(pod *corev1.Pod) { pod.Spec.NodeName = "" }), "app",
+			"no scheduler", runningPod("web", phase(corev1.PodPending), with(nil, nil, nil), func(pod *corev1.Pod) { pod.Spec.NodeName = "" }), "app",
 			`pod "web" has no node yet`, "kubectl describe",
 			NotRunningError{Reason: "Pending"},
 		},
 		{
-			"node is silent", running("web", phase(corev1.PodPending), with(nil, nil, nil)), "app",
+			"node is silent", runningPod("web", phase(corev1.PodPending), with(nil, nil, nil)), "app",
 			`pod "web" has not started yet on node "node-1"`, "kubectl describe",
 			NotRunningError{Reason: "Pending"},
 		},
 		{
-			"image", running("web", phase(corev1.PodPending), with(one(waits("ImagePullBackOff", "no such image")), nil, nil)), "app",
+			"image", runningPod("web", phase(corev1.PodPending), with(one(waitingState("ImagePullBackOff", "no such image")), nil, nil)), "app",
 			`container "app" of pod "web" is waiting (ImagePullBackOff): no such image`, "kubectl describe pod web",
 			NotRunningError{Container: "app", Reason: "ImagePullBackOff", Message: "no such image"},
 		},
 		{
-			"crash loop", running("web", with([]corev1.ContainerStatus{crashed}, nil, nil)), "app",
+			"crash loop", runningPod("web", with([]corev1.ContainerStatus{crashed}, nil, nil)), "app",
 			`container "app" of pod "web" is waiting (CrashLoopBackOff): back-off 5m0s restarting failed container; it last ended with exit code 137 (OOMKilled)`,
 			"kubectl logs web -c app --previous -n shop",
 			NotRunningError{
@@ -121,100 +121,100 @@ func TestContainerThatDoesNotRunIsRefusedInWords(t *testing.T) {
 			},
 		},
 		{
-			"no reason given", running("web", with(one(corev1.ContainerState{}), nil, nil)), "app",
+			"no reason given", runningPod("web", with(one(corev1.ContainerState{}), nil, nil)), "app",
 			`container "app" of pod "web" is waiting`, "kubectl describe",
 			NotRunningError{Container: "app"},
 		},
 		{
-			"init still running", crowded(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{state("setup", runs())}, nil)), "app",
+			"init still running", manyContainers(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{state("setup", runningState())}, nil)), "app",
 			`container "app" of pod "web" waits for init container "setup" (1 of 2), which is running`, "kubectl logs web -c setup -n shop",
 			NotRunningError{Container: "app", Reason: "PodInitializing"},
 		},
 		{
-			"init without image", crowded(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{state("setup", waits("ErrImagePull", "gone"))}, nil)), "app",
+			"init without image", manyContainers(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{state("setup", waitingState("ErrImagePull", "gone"))}, nil)), "app",
 			`container "app" of pod "web" waits for init container "setup" (1 of 2), which is waiting (ErrImagePull): gone`, "-c setup",
 			NotRunningError{Container: "app", Reason: "ErrImagePull", Message: "gone"},
 		},
 		{
-			"init failed", crowded(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{state("setup", exited(3, "Error"))}, nil)), "app",
+			"init failed", manyContainers(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{state("setup", exited(3, "Error"))}, nil)), "app",
 			`container "app" of pod "web" waits for init container "setup" (1 of 2), which ended with exit code 3`, "-c setup",
 			NotRunningError{Container: "app", Reason: "Error"},
 		},
 		{
-			"sidecar not started", crowded(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{
-				state("setup", exited(0, "Completed")), state("proxy", runs()),
+			"sidecar not started", manyContainers(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{
+				state("setup", exited(0, "Completed")), state("proxy", runningState()),
 			}, nil)), "app",
 			`container "app" of pod "web" waits for init container "proxy" (2 of 2), which is running`, "-c proxy",
 			NotRunningError{Container: "app", Reason: "PodInitializing"},
 		},
 		{
-			"init that comes later", crowded(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{
-				{Name: "proxy", State: waits("PodInitializing", "")},
+			"init that comes later", manyContainers(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{
+				{Name: "proxy", State: waitingState("PodInitializing", "")},
 			}, nil)), "proxy",
 			`sidecar container "proxy" of pod "web" waits for init container "setup" (1 of 2), which has not started`, "-c setup",
 			NotRunningError{Container: "proxy", Reason: "PodInitializing"},
 		},
 		{
-			"the only init", running("web", phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{state("setup", runs())}, nil), func(pod *corev1.Pod) {
+			"the only init", runningPod("web", phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{state("setup", runningState())}, nil), func(pod *corev1.Pod) {
 				pod.Spec.InitContainers = []corev1.Container{{Name: "setup"}}
 			}), "app",
 			`container "app" of pod "web" waits for init container "setup", which is running`, "-c setup",
 			NotRunningError{Container: "app", Reason: "PodInitializing"},
 		},
 		{
-			"without sandbox", running("web", phase(corev1.PodPending), with(one(waits("ContainerCreating", "")), nil, nil), sandbox(corev1.ConditionFalse)), "app",
+			"without sandbox", runningPod("web", phase(corev1.PodPending), with(one(waitingState("ContainerCreating", "")), nil, nil), sandbox(corev1.ConditionFalse)), "app",
 			`container "app" of pod "web" is waiting (ContainerCreating): its volumes and its network are being made ready`, "kubectl describe",
 			NotRunningError{Container: "app", Reason: "ContainerCreating"},
 		},
 		{
-			"with its sandbox", running("web", phase(corev1.PodPending), with(one(waits("ContainerCreating", "")), nil, nil), sandbox(corev1.ConditionTrue)), "app",
+			"with its sandbox", runningPod("web", phase(corev1.PodPending), with(one(waitingState("ContainerCreating", "")), nil, nil), sandbox(corev1.ConditionTrue)), "app",
 			`container "app" of pod "web" is waiting (ContainerCreating)`, "kubectl describe",
 			NotRunningError{Container: "app", Reason: "ContainerCreating"},
 		},
 		{
-			"never started, and being deleted", running("web", phase(corev1.PodPending), with(one(waits("ContainerCreating", "")), nil, nil), deleting), "app",
+			"never started, and being deleted", runningPod("web", phase(corev1.PodPending), with(one(waitingState("ContainerCreating", "")), nil, nil), deleting), "app",
 			`container "app" of pod "web" is waiting (ContainerCreating); the pod is being deleted`, "kubectl describe",
 			NotRunningError{Container: "app", Reason: "ContainerCreating", Permanent: true},
 		},
 		{
-			"the first init itself", crowded(phase(corev1.PodPending), with(nil, []corev1.ContainerStatus{state("setup", waits("PodInitializing", ""))}, nil)), "setup",
+			"the first init itself", manyContainers(phase(corev1.PodPending), with(nil, []corev1.ContainerStatus{state("setup", waitingState("PodInitializing", ""))}, nil)), "setup",
 			`init container "setup" of pod "web" is waiting (PodInitializing)`, "kubectl describe",
 			NotRunningError{Container: "setup", Reason: "PodInitializing"},
 		},
 		{
-			"crash beside a sidecar that restarts", crowded(with(one(waits("CrashLoopBackOff", "")), []corev1.ContainerStatus{
+			"crash beside a sidecar that restarts", manyContainers(with(one(waitingState("CrashLoopBackOff", "")), []corev1.ContainerStatus{
 				state("setup", exited(0, "Completed")), state("proxy", exited(1, "Error")),
 			}, nil)), "app",
 			`container "app" of pod "web" is waiting (CrashLoopBackOff)`, "kubectl describe",
 			NotRunningError{Container: "app", Reason: "CrashLoopBackOff"},
 		},
 		{
-			"init finished", crowded(with(one(runs()), []corev1.ContainerStatus{state("setup", exited(0, "Completed"))}, nil)), "setup",
+			"init finished", manyContainers(with(one(runningState()), []corev1.ContainerStatus{state("setup", exited(0, "Completed"))}, nil)), "setup",
 			`init container "setup" of pod "web" has ended with exit code 0`, "kubectl logs web -c setup -n shop",
 			NotRunningError{Container: "setup", Reason: "Completed", Exits: []Exit{{"setup", 0, "Completed"}}, Permanent: true},
 		},
 		{
-			"ephemeral ended", crowded(with(one(runs()), nil, []corev1.ContainerStatus{state("debug", exited(1, "Error"))})), "debug",
+			"ephemeral ended", manyContainers(with(one(runningState()), nil, []corev1.ContainerStatus{state("debug", exited(1, "Error"))})), "debug",
 			`ephemeral container "debug" of pod "web" has ended with exit code 1`, "-c debug",
 			NotRunningError{Container: "debug", Reason: "Error", Exits: []Exit{{"debug", 1, "Error"}}, Permanent: true},
 		},
 		{
-			"main ended, restarted soon", crowded(with(one(exited(1, "Error")), nil, nil), policy(corev1.RestartPolicyOnFailure)), "app",
+			"main ended, restarted soon", manyContainers(with(one(exited(1, "Error")), nil, nil), policy(corev1.RestartPolicyOnFailure)), "app",
 			`container "app" of pod "web" has ended with exit code 1`, "-c app",
 			NotRunningError{Container: "app", Reason: "Error", Exits: []Exit{{"app", 1, "Error"}}},
 		},
 		{
-			"main ended in peace", crowded(with(one(exited(0, "Completed")), nil, nil), policy(corev1.RestartPolicyOnFailure)), "app",
+			"main ended in peace", manyContainers(with(one(exited(0, "Completed")), nil, nil), policy(corev1.RestartPolicyOnFailure)), "app",
 			`container "app" of pod "web" has ended with exit code 0`, "-c app",
 			NotRunningError{Container: "app", Reason: "Completed", Exits: []Exit{{"app", 0, "Completed"}}, Permanent: true},
 		},
 		{
-			"main ended for good", crowded(with(one(exited(1, "Error")), nil, nil), policy(corev1.RestartPolicyNever)), "app",
+			"main ended for good", manyContainers(with(one(exited(1, "Error")), nil, nil), policy(corev1.RestartPolicyNever)), "app",
 			`container "app" of pod "web" has ended with exit code 1`, "-c app",
 			NotRunningError{Container: "app", Reason: "Error", Exits: []Exit{{"app", 1, "Error"}}, Permanent: true},
 		},
 		{
-			"main ended, said why", running("web", with(one(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+			"main ended, said why", runningPod("web", with(one(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
 				ExitCode: 128, Reason: "StartError", Message: "exec: no such file",
 			}}), nil, nil)), "app",
 			`container "app" of pod "web" has ended with exit code 128 (StartError): exec: no such file`, "-c app",

@@ -57,7 +57,7 @@ func ParseTarget(arg string) (Target, error) {
 	if !slash {
 		typed, name = kindPod, arg
 	}
-	kind, ok := lookUp(typed)
+	kind, ok := findKind(typed)
 	if !ok {
 		return Target{}, unknownKind(typed)
 	}
@@ -76,7 +76,7 @@ func ParseTarget(arg string) (Target, error) {
 	return Target{Kind: kind.name, Name: name}, nil
 }
 
-func lookUp(typed string) (kind, bool) {
+func findKind(typed string) (kind, bool) {
 	typed, group, qualified := strings.Cut(strings.ToLower(typed), ".")
 	for _, k := range kinds {
 		if typed != k.name && typed != k.resource && !slices.Contains(k.short, typed) {

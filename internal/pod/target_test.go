@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestEveryNameThatKubectlKnowsForAKindIsUnderstood(t *testing.T) {
+func TestParseTarget_KindNames(t *testing.T) {
 	tests := map[string][]string{
 		"pod":                   {"web", "po/web", "pod/web", "pods/web", "POD/web", "pods.v1./web"},
 		"deployment":            {"deploy/web", "deployment/web", "deployments/web", "deployments.apps/web", "deploy.apps/web", "deployments.v1.apps/web"},
@@ -29,7 +29,7 @@ func TestEveryNameThatKubectlKnowsForAKindIsUnderstood(t *testing.T) {
 	}
 }
 
-func TestMistypedTargetIsExplained(t *testing.T) {
+func TestParseTarget_Errors(t *testing.T) {
 	tests := []struct{ arg, text, hint string }{
 		{"cronjob/web", `no pods can be found by the type "cronjob"`, "pod (po), deployment (deploy), "},
 		{"deploy.batch/web", `"deploy.batch"`, "the types are"},
@@ -54,7 +54,7 @@ func TestMistypedTargetIsExplained(t *testing.T) {
 	}
 }
 
-func FuzzTargetIsAlwaysSafeInAPath(f *testing.F) {
+func FuzzParseTarget(f *testing.F) {
 	for _, seed := range []string{"web", "deploy/web", "a/../b", "svc/%2e", ""} {
 		f.Add(seed)
 	}

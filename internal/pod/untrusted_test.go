@@ -25,7 +25,7 @@ func labelled(app string) func(*corev1.Pod) {
 
 func TestFind_ServerIgnoresSelector(t *testing.T) {
 	answers := deployment(2)
-	answers[core+"pods"] = list(running("beta", labelled("beta"), readyAt(0)), running("alpha", readyAt(9)))
+	answers[core+"pods"] = podList(runningPod("beta", labelled("beta"), readyAt(0)), runningPod("alpha", readyAt(9)))
 	client, ignored := newAPI(t, answers).client, 0
 	client.OnSelectorIgnored = func() { ignored++ }
 	for _, req := range []Request{request(t, "deploy/web"), {Namespace: "shop", Selector: "app=web"}} {
@@ -40,7 +40,7 @@ func TestFind_ServerIgnoresSelector(t *testing.T) {
 	if ignored != 4 {
 		t.Errorf("reported %d times", ignored)
 	}
-	answers[core+"pods"] = list(running("beta", labelled("beta")))
+	answers[core+"pods"] = podList(runningPod("beta", labelled("beta")))
 	var none *NoPodsError
 	if _, err := client.Find(t.Context(), request(t, "deploy/web")); !errors.As(err, &none) {
 		t.Errorf("got %v", err)
@@ -48,21 +48,21 @@ func TestFind_ServerIgnoresSelector(t *testing.T) {
 }
 
 // The watches of the test server show all pods, whatever the selector.
-func TestAwait_WatchIgnoresSelector(t *testing.T) {
+func TestWait_WatchIgnoresSelector(t *testing.T) {
 	for _, target := range []string{"web", "deploy/web"} {
 		t.Run(target, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(running("web", unscheduled), running("gone", labelled("beta")))
+				w := newFakeServer(runningPod("web", unscheduled), runningPod("gone", labelled("beta")))
 				w.deployment(1)
 				client, ignored := w.client(t), false
 				client.OnSelectorIgnored = func() { ignored = true }
 				script(map[int]func(){
-					1: func() { w.put(running("other", labelled("beta"))) },
+					1: func() { w.put(runningPod("other", labelled("beta"))) },
 					2: func() { w.delete("gone") },
-					3: func() { w.put(running("web")) },
+					3: func() { w.put(runningPod("web")) },
 				})
 				begin := time.Now()
-				found, err := client.Wait(limit(t, 60), request(t, target), nil)
+				found, err := client.Wait(withTimeout(t, 60), request(t, target), nil)
 				if err != nil || found.Pod.Name != "web" || time.Since(begin) != 3*time.Second {
 					t.Errorf("found %v after %v, %v", found, time.Since(begin), err)
 				}
@@ -74,30 +74,30 @@ func TestAwait_WatchIgnoresSelector(t *testing.T) {
 	}
 }
 
-func TestAwait_PodLosesItsLabel(t *testing.T) {
+func TestWait_PodLosesLabel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web", unscheduled))
+		w := newFakeServer(runningPod("web", unscheduled))
 		w.deployment(1)
 		script(map[int]func(){
-			1: func() { w.put(running("web", labelled("beta"))) },
-			7: func() { w.put(running("next")) },
+			1: func() { w.put(runningPod("web", labelled("beta"))) },
+			7: func() { w.put(runningPod("next")) },
 		})
-		found, err := w.client(t).Wait(limit(t, 60), request(t, "deploy/web"), nil)
+		found, err := w.client(t).Wait(withTimeout(t, 60), request(t, "deploy/web"), nil)
 		if err != nil || found.Pod.Name != "next" {
 			t.Errorf("found %v, %v", found, err)
 		}
 	})
 }
 
-func TestWatch_WatchIgnoresSelector(t *testing.T) {
+func TestWatchChanges_WatchIgnoresSelector(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web"), running("other"))
+		w := newFakeServer(runningPod("web"), runningPod("other"))
 		script(map[int]func(){
-			1: func() { w.put(running("other", deleting)) },
+			1: func() { w.put(runningPod("other", deleting)) },
 			2: func() { w.delete("other") },
 			3: func() { w.delete("web") },
 		})
-		told, err := vigil(t.Context(), t, w)
+		told, err := watchChanges(t.Context(), t, w)
 		if len(told) != 1 || !strings.HasSuffix(told[0], `3.0s pod "web" was deleted true`) || err != nil {
 			t.Errorf("told %q, %v", told, err)
 		}
@@ -105,11 +105,11 @@ func TestWatch_WatchIgnoresSelector(t *testing.T) {
 }
 
 // Only a Status of the API server about the pod itself ends a session.
-func TestFate_AnswerIsNotAboutThePod(t *testing.T) {
+func TestDescribeChange_NotFoundOfAnotherObject(t *testing.T) {
 	other := refusal(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
 	for name, answer := range map[string]any{"a page": page{404}, "a Status": other} {
 		a := newAPI(t, map[string]any{core + "pods/web": answer})
-		sentence, over, err := a.client.DescribeChange(t.Context(), &Found{Pod: running("web"), Container: "app"})
+		sentence, over, err := a.client.DescribeChange(t.Context(), &Found{Pod: runningPod("web"), Container: "app"})
 		var refused *RequestError
 		if over || sentence != "" || !errors.As(err, &refused) || !strings.Contains(refused.Hint(), "check `server:` in the kubeconfig") {
 			t.Errorf("%s: told %q, %v, %v", name, sentence, over, err)
@@ -119,7 +119,7 @@ func TestFate_AnswerIsNotAboutThePod(t *testing.T) {
 
 func TestFind_ServerDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web"))
+		w := newFakeServer(runningPod("web"))
 		w.hanging = "get"
 		begin := time.Now()
 		_, err := w.client(t).Find(t.Context(), request(t, "web"))
@@ -132,19 +132,19 @@ func TestFind_ServerDoesNotAnswer(t *testing.T) {
 	})
 }
 
-func TestWatch_HugeEvent(t *testing.T) {
+func TestWatchChanges_HugeEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web"))
+		w := newFakeServer(runningPod("web"))
 		script(map[int]func(){
 			1: func() {
-				w.put(running("web", func(p *corev1.Pod) {
+				w.put(runningPod("web", func(p *corev1.Pod) {
 					p.Annotations = map[string]string{"huge": strings.Repeat("x", apiclient.MaxObject)}
 				}))
 			},
-			2: func() { w.set(func() { w.pods["web"] = running("web") }) },
+			2: func() { w.set(func() { w.pods["web"] = runningPod("web") }) },
 			8: func() { w.delete("web") },
 		})
-		told, err := vigil(t.Context(), t, w)
+		told, err := watchChanges(t.Context(), t, w)
 		if len(told) != 1 || !strings.HasSuffix(told[0], `pod "web" was deleted true`) || err != nil {
 			t.Errorf("told %q, %v", told, err)
 		}
@@ -158,7 +158,7 @@ func TestList_PodsAreTrimmed(t *testing.T) {
 		t.Skip("-short: takes long with the race detector, and tests no goroutine")
 	}
 	const size, items = 100 << 10, 500
-	large, err := json.Marshal(running("web", func(p *corev1.Pod) {
+	large, err := json.Marshal(runningPod("web", func(p *corev1.Pod) {
 		p.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubelet", FieldsV1: metav1.NewFieldsV1(`{"a":"` + strings.Repeat("x", size/4) + `"}`)}}
 		p.Spec.Containers[0].Args = []string{strings.Repeat("y", size/4)}
 		p.Spec.Volumes = []corev1.Volume{{Name: strings.Repeat("z", size/2)}}

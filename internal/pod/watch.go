@@ -19,22 +19,13 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// WatchPath is where one pod is watched: the path, escaped, to be appended to the
-// server's URL, and the query. The events are those after resourceVersion, that
-// of a pod or a list. Bookmarks are not asked for: a version grows old while
-// nothing happens, so after the end of a watch the pod has to be got again. The
-// version of a pod that has not changed for long is refused even so (410): then
-// "0" is the way, with which the first event is the pod as the server remembers
-// it, perhaps not the newest (See of a Vigil passes over what is too old). With ""
-// that event is the newest, up to 3 s late. Source: the API reference, watch of
-// Pod v1 and "Resource versions".
-func WatchPath(namespace, name, resourceVersion string) (path string, query url.Values) {
-	return podsPath(namespace), watchQuery("fieldSelector", nameIs(name), resourceVersion)
+func podsPath(namespace string) string {
+	return "/api/v1/namespaces/" + escapeSegment(namespace) + "/pods"
 }
 
-func podsPath(namespace string) string { return "/api/v1/namespaces/" + segment(namespace) + "/pods" }
-
-func nameIs(pod string) string { return fields.OneTermEqualSelector("metadata.name", pod).String() }
+func nameSelector(pod string) string {
+	return fields.OneTermEqualSelector("metadata.name", pod).String()
+}
 
 func watchQuery(by, selector, version string) url.Values {
 	query := url.Values{"watch": {"true"}}
@@ -84,18 +75,18 @@ func decodeEvent(message []byte) (pod *corev1.Pod, deleted bool, err error) {
 
 // watcher follows changes of pods by watches, where the server allows them.
 type watcher struct {
-	client    *Client
-	namespace string
-	fresh     time.Duration // how long one watch is used
-	blind     bool          // watching does not work here
-	forgotten bool          // the server no longer has the resourceVersion of the pods
+	client      *Client
+	namespace   string
+	maxAge      time.Duration // how long one watch is used
+	unavailable bool          // watching does not work here
+	expired     bool          // the server no longer has the resourceVersion of the pods
 }
 
 // matcher is the selector of a watch. It is applied to the events again, for
 // servers that ignore selectors.
 type matcher struct {
-	selects func(*corev1.Pod) bool
-	only    bool // drop events about other pods; else see gets them, for pods that lose their labels
+	matches    func(*corev1.Pod) bool
+	dropOthers bool // drop events about other pods; else see gets them, for pods that lose their labels
 }
 
 // podNamed selects the pod with that name.
@@ -108,30 +99,30 @@ func podNamed(name string) matcher {
 // where watching does not work. match is the selector of query: where the
 // server ignores it, Client.Ignored is called, and events about other pods are
 // dropped if match.only is set.
-func (w *watcher) follow(outer context.Context, query url.Values, match matcher, see func(pod *corev1.Pod, deleted bool) (enough bool)) {
-	if w.blind {
+func (w *watcher) run(outer context.Context, query url.Values, match matcher, see func(pod *corev1.Pod, deleted bool) (enough bool)) {
+	if w.unavailable {
 		return
 	}
-	ctx, cancel := context.WithTimeout(outer, w.fresh)
+	ctx, cancel := context.WithTimeout(outer, w.maxAge)
 	defer cancel()
 	known := query.Get("resourceVersion")
-	if w.forgotten {
+	if w.expired {
 		query.Set("resourceVersion", "0")
 	}
 	each := func(message []byte) error {
 		pod, deleted, err := decodeEvent(message)
-		w.forgotten = w.forgotten || expired(err)
-		other := pod != nil && !match.selects(pod)
+		w.expired = w.expired || expired(err)
+		other := pod != nil && !match.matches(pod)
 		if other && !deleted {
-			w.client.ignored()
+			w.client.selectorIgnored()
 		}
 		switch {
 		case err != nil:
 			return err
-		case other && match.only:
+		case other && match.dropOthers:
 		case pod == nil || older(pod.ResourceVersion, known): // nothing new
 		case see(pod, deleted):
-			return errEnough
+			return errStop
 		}
 		return nil
 	}
@@ -142,8 +133,8 @@ func (w *watcher) follow(outer context.Context, query url.Values, match matcher,
 	events, err := w.client.open(ctx, w.namespace, query)
 	if err != nil {
 		silent := ctx.Err() != nil && outer.Err() == nil // a proxy that waits for the end of the answer
-		w.forgotten = w.forgotten || expired(err)
-		w.blind = silent || !apiclient.IsTransient(err) && !expired(err)
+		w.expired = w.expired || expired(err)
+		w.unavailable = silent || !apiclient.IsTransient(err) && !expired(err)
 		return
 	}
 	defer events.Close()
@@ -156,7 +147,7 @@ func (w *watcher) follow(outer context.Context, query url.Values, match matcher,
 }
 
 // errEnough ends a watch after see has returned true.
-var errEnough = errors.New("enough was seen")
+var errStop = errors.New("enough was seen")
 
 // older reports whether a version is older than another. It is false if one of
 // them is not a number.
@@ -176,7 +167,7 @@ func (c *Client) open(ctx context.Context, namespace string, query url.Values) (
 
 // pace waits until every has passed since looked, and reports whether ctx has
 // not ended.
-func pace(ctx context.Context, looked time.Time, every time.Duration) bool {
+func waitSince(ctx context.Context, looked time.Time, every time.Duration) bool {
 	timer := time.NewTimer(time.Until(looked.Add(every)))
 	defer timer.Stop()
 	select {

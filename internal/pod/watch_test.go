@@ -9,21 +9,22 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-func TestWatchIsOnTheOnePodAlone(t *testing.T) {
+func TestWatchQuery_OnePod(t *testing.T) {
 	tests := []struct{ namespace, name, version, path, query string }{
 		{"shop", "web-0", "17", "/api/v1/namespaces/shop/pods", "fieldSelector=metadata.name%3Dweb-0&resourceVersion=17&watch=true"},
 		{"shop", "web", "", "/api/v1/namespaces/shop/pods", "fieldSelector=metadata.name%3Dweb&watch=true"},
 		{"..", "a,b=c", "", "/api/v1/namespaces/%2E%2E/pods", `fieldSelector=metadata.name%3Da%5C%2Cb%5C%3Dc&watch=true`},
 	}
 	for _, test := range tests {
-		path, query := WatchPath(test.namespace, test.name, test.version)
-		if path != test.path || query.Encode() != test.query {
-			t.Errorf("WatchPath(%q, %q, %q) = %s, %s", test.namespace, test.name, test.version, path, query.Encode())
+		path := podsPath(test.namespace)
+		query := watchQuery("fieldSelector", nameSelector(test.name), test.version).Encode()
+		if path != test.path || query != test.query {
+			t.Errorf("watch of %q in %q from version %q: got %s, %s", test.name, test.namespace, test.version, path, query)
 		}
 	}
 }
 
-func TestVersionsAreComparedOnlyIfTheyAreNumbers(t *testing.T) {
+func TestOlder(t *testing.T) {
 	for _, test := range []struct {
 		a, b string
 		want bool
@@ -53,19 +54,19 @@ func event(t *testing.T, kind string, object any) []byte {
 	return append(text, '\n')
 }
 
-func TestEventsOfAWatchAreUnderstood(t *testing.T) {
+func TestDecodeEvent(t *testing.T) {
 	for kind, want := range map[string]bool{"ADDED": false, "MODIFIED": false, "DELETED": true} {
-		pod, deleted, err := decodeEvent(event(t, kind, running("web", deleting)))
-		if err != nil || deleted != want || pod.Name != "web" || pod.DeletionTimestamp == nil || !pod.DeletionTimestamp.Equal(pointer(at(9))) {
+		pod, deleted, err := decodeEvent(event(t, kind, runningPod("web", deleting)))
+		if err != nil || deleted != want || pod.Name != "web" || pod.DeletionTimestamp == nil || !pod.DeletionTimestamp.Equal(pointer(atMinute(9))) {
 			t.Errorf("%s: got %v, %v, %v", kind, pod, deleted, err)
 		}
 	}
-	if pod, deleted, err := decodeEvent(event(t, "BOOKMARK", running("web"))); pod != nil || deleted || err != nil {
+	if pod, deleted, err := decodeEvent(event(t, "BOOKMARK", runningPod("web"))); pod != nil || deleted || err != nil {
 		t.Errorf("bookmark: got %v, %v, %v", pod, deleted, err)
 	}
 }
 
-func TestForgottenVersionIsToldFromOtherFaultsOfAWatch(t *testing.T) {
+func TestDecodeEvent_Expired(t *testing.T) {
 	_, _, err := decodeEvent(event(t, "ERROR", refusal(410, metav1.StatusReasonExpired, "too old resource version: 1 (9)")))
 	if !apierrors.IsResourceExpired(err) || !strings.Contains(err.Error(), "too old") {
 		t.Errorf("got %v, want one that apierrors.IsResourceExpired knows", err)
@@ -84,7 +85,7 @@ func TestForgottenVersionIsToldFromOtherFaultsOfAWatch(t *testing.T) {
 	}
 }
 
-func FuzzNoEventOfAWatchIsBothAPodAndAFault(f *testing.F) {
+func FuzzDecodeEvent(f *testing.F) {
 	f.Add([]byte(`{"type":"ADDED","object":{"metadata":{"name":"web"}}}`))
 	f.Add([]byte(`{"type":"ERROR","object":{"code":410}}`))
 	f.Add([]byte(`{"type":"BOOKMARK"}`))

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	vigilEvery = 5 * time.Second
-	vigilFresh = time.Minute
+	pollInterval = 5 * time.Second
+	watchAge     = time.Minute
 )
 
 // Vigil reports what happens to one running container, each event once, from
@@ -19,8 +19,8 @@ const (
 type statusTracker struct {
 	before    *corev1.Pod
 	container string
-	told      string
-	over      bool
+	last      string
+	ended     bool
 }
 
 // NewVigil returns a Vigil for a container in the state in which it was found.
@@ -35,23 +35,23 @@ func newStatusTracker(found *Found) *statusTracker {
 // sentences.
 func (v *statusTracker) update(pod *corev1.Pod, deleted bool) (sentence string, over bool) {
 	switch {
-	case v.over, pod == nil && !deleted, pod != nil && older(pod.ResourceVersion, v.before.ResourceVersion):
-		return "", v.over
+	case v.ended, pod == nil && !deleted, pod != nil && older(pod.ResourceVersion, v.before.ResourceVersion):
+		return "", v.ended
 	}
 	if deleted && (pod == nil || pod.UID == v.before.UID) {
-		pod = v.last(pod)
+		pod = v.finalState(pod)
 	}
-	sentence, v.over = describeChange(v.before, pod, v.container)
-	if sentence == v.told {
-		return "", v.over
+	sentence, v.ended = describeChange(v.before, pod, v.container)
+	if sentence == v.last {
+		return "", v.ended
 	}
-	v.told = sentence
-	return sentence, v.over
+	v.last = sentence
+	return sentence, v.ended
 }
 
 // last returns the last state of the pod if it shows how the container ended,
 // else nil.
-func (v *statusTracker) last(pod *corev1.Pod) *corev1.Pod {
+func (v *statusTracker) finalState(pod *corev1.Pod) *corev1.Pod {
 	if pod != nil {
 		if _, over := describeChange(v.before, pod, v.container); over {
 			return pod
@@ -64,7 +64,7 @@ func (v *statusTracker) last(pod *corev1.Pod) *corev1.Pod {
 // was found: see the function Fate. A pod that no longer exists is not an
 // error. Every error is a *RequestError.
 func (c *Client) DescribeChange(ctx context.Context, found *Found) (sentence string, over bool, err error) {
-	pod, err := c.present(ctx, found)
+	pod, err := c.currentPod(ctx, found)
 	if err != nil {
 		return "", false, err
 	}
@@ -73,9 +73,9 @@ func (c *Client) DescribeChange(ctx context.Context, found *Found) (sentence str
 }
 
 // present returns the pod as it is now, or nil if it is gone.
-func (c *Client) present(ctx context.Context, found *Found) (*corev1.Pod, error) {
+func (c *Client) currentPod(ctx context.Context, found *Found) (*corev1.Pod, error) {
 	pod, err := c.Get(ctx, found.Pod.Namespace, found.Pod.Name)
-	if missing(err) {
+	if isNotFound(err) {
 		return nil, nil // no pod, and no error
 	}
 	return pod, err
@@ -106,22 +106,22 @@ func (c *Client) WatchPod(ctx context.Context, found *Found, see func(pod *corev
 		over = see(pod, deleted)
 		return over
 	}
-	w := watcher{client: c, namespace: found.Pod.Namespace, fresh: vigilFresh}
+	w := watcher{client: c, namespace: found.Pod.Namespace, maxAge: watchAge}
 	for {
 		looked := time.Now()
-		pod, err := c.present(ctx, found)
+		pod, err := c.currentPod(ctx, found)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err != nil && !apiclient.IsTransient(err):
 			return err
 		case err == nil && !sees(pod, pod == nil):
-			w.follow(ctx, watchQuery("fieldSelector", nameIs(pod.Name), pod.ResourceVersion), podNamed(pod.Name), sees)
+			w.run(ctx, watchQuery("fieldSelector", nameSelector(pod.Name), pod.ResourceVersion), podNamed(pod.Name), sees)
 		}
 		switch {
 		case over:
 			return nil
-		case !pace(ctx, looked, vigilEvery):
+		case !waitSince(ctx, looked, pollInterval):
 			return context.Cause(ctx)
 		}
 	}

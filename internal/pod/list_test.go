@@ -30,10 +30,10 @@ func containersOf(running []Found) []string {
 	return list
 }
 
-func TestEveryPodIsListedAndThoseThatDoNotRunAreNotLostFromSight(t *testing.T) {
-	pods := list(
-		running("web-c"), running("web-a", annotated("app")), running("web-b", phase(corev1.PodSucceeded)),
-		running("web-d", unscheduled), running("web-e", deleting), crowded(),
+func TestList_RunningAndSkipped(t *testing.T) {
+	pods := podList(
+		runningPod("web-c"), runningPod("web-a", annotated("app")), runningPod("web-b", phase(corev1.PodSucceeded)),
+		runningPod("web-d", unscheduled), runningPod("web-e", deleting), manyContainers(),
 	)
 	answers := deployment(3)
 	answers[core+"pods"] = pods
@@ -62,8 +62,8 @@ func TestEveryPodIsListedAndThoseThatDoNotRunAreNotLostFromSight(t *testing.T) {
 	}
 }
 
-func TestPodsWithoutTheWantedContainerAreSkipped(t *testing.T) {
-	a := newAPI(t, map[string]any{core + "pods": list(running("web-a"), crowded())})
+func TestList_UnknownContainer(t *testing.T) {
+	a := newAPI(t, map[string]any{core + "pods": podList(runningPod("web-a"), manyContainers())})
 	found, skipped, err := a.client.List(t.Context(), Request{Namespace: "shop", Selector: "app=web", Container: "log"})
 	if got := containersOf(found); err != nil || !slices.Equal(got, []string{"web/log"}) {
 		t.Errorf("got %q, %v", got, err)
@@ -74,8 +74,8 @@ func TestPodsWithoutTheWantedContainerAreSkipped(t *testing.T) {
 	}
 }
 
-func TestPodsThatAreNotThereAreAnError(t *testing.T) {
-	a := newAPI(t, map[string]any{core + "pods": list()})
+func TestList_Errors(t *testing.T) {
+	a := newAPI(t, map[string]any{core + "pods": podList()})
 	for selector, words := range map[string]string{
 		"app=web,tier!=a": `no pod in namespace "shop" has the labels app=web,tier!=a`,
 		"":                `there are no pods in namespace "shop"`,
@@ -95,8 +95,8 @@ func TestPodsThatAreNotThereAreAnError(t *testing.T) {
 	}
 }
 
-func TestSelectorFindsTheBestOfItsPods(t *testing.T) {
-	a := newAPI(t, map[string]any{core + "pods": list(running("web-a", readyAt(5)), running("web-b", readyAt(2)))})
+func TestFind_Selector(t *testing.T) {
+	a := newAPI(t, map[string]any{core + "pods": podList(runningPod("web-a", readyAt(5)), runningPod("web-b", readyAt(2)))})
 	got, err := a.client.Find(t.Context(), Request{Namespace: "shop", Selector: "app"})
 	if err != nil || got.Pod.Name != "web-b" {
 		t.Fatalf("got %v, %v", got, err)
@@ -110,9 +110,9 @@ func TestSelectorFindsTheBestOfItsPods(t *testing.T) {
 	}
 }
 
-func TestPodWhoseContainerRunsIsTakenBeforeABetterOneWhereItDoesNot(t *testing.T) {
+func TestFind_RunningContainerPreferred(t *testing.T) {
 	answers := deployment(2)
-	answers[core+"pods"] = list(running("web-a", with(one(waits("CrashLoopBackOff", "")), nil, nil)), running("web-b", unready))
+	answers[core+"pods"] = podList(runningPod("web-a", with(one(waitingState("CrashLoopBackOff", "")), nil, nil)), runningPod("web-b", unready))
 	got, err := newAPI(t, answers).client.Find(t.Context(), request(t, "deploy/web"))
 	if err != nil || got.Pod.Name != "web-b" {
 		t.Fatalf("got %v, %v", got, err)
@@ -123,13 +123,13 @@ func TestPodWhoseContainerRunsIsTakenBeforeABetterOneWhereItDoesNot(t *testing.T
 }
 
 // chunked is a server with so many pods that hands them out as asked.
-type chunked struct {
+type pagedServer struct {
 	pods     int
 	forgets  bool // that it has begun
 	requests []string
 }
 
-func (c *chunked) RoundTrip(r *http.Request) (*http.Response, error) {
+func (c *pagedServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	q := r.URL.Query()
 	c.requests = append(c.requests, q.Get("limit")+" "+q.Get("continue"))
 	from, _ := strconv.Atoi(q.Get("continue"))
@@ -140,10 +140,10 @@ func (c *chunked) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		limit = c.pods
 	}
-	l := list()
+	l := podList()
 	l.ResourceVersion = "7"
 	for i := from; i < min(from+limit, c.pods); i++ {
-		l.Items = append(l.Items, *running("web-" + strconv.Itoa(10000+i)))
+		l.Items = append(l.Items, *runningPod("web-" + strconv.Itoa(10000+i)))
 	}
 	if from+limit < c.pods {
 		l.Continue = strconv.Itoa(from + limit)
@@ -151,15 +151,15 @@ func (c *chunked) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response(r, http.StatusOK, body(l)), nil
 }
 
-func TestThousandsOfPodsAreAskedForInChunks(t *testing.T) {
+func TestList_Pages(t *testing.T) {
 	tests := map[string]struct {
-		server chunked
+		server pagedServer
 		want   []string
 	}{
-		"in order":                    {chunked{pods: 1234}, []string{"500 ", "500 500", "500 1000"}},
-		"the server forgets between":  {chunked{pods: 1234, forgets: true}, []string{"500 ", "500 500", " "}},
-		"exactly one chunk":           {chunked{pods: 500}, []string{"500 "}},
-		"one, and the server forgets": {chunked{pods: 1, forgets: true}, []string{"500 "}},
+		"in order":                    {pagedServer{pods: 1234}, []string{"500 ", "500 500", "500 1000"}},
+		"the server forgets between":  {pagedServer{pods: 1234, forgets: true}, []string{"500 ", "500 500", " "}},
+		"exactly one chunk":           {pagedServer{pods: 500}, []string{"500 "}},
+		"one, and the server forgets": {pagedServer{pods: 1, forgets: true}, []string{"500 "}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -23,27 +23,27 @@ import (
 func describeChange(before, after *corev1.Pod, container string) (sentence string, over bool) {
 	switch {
 	case after == nil:
-		return gone(before), true
+		return deletedText(before), true
 	case before.UID != after.UID:
 		return fmt.Sprintf("pod %q was deleted, and another was made under its name", after.Name), true
 	case after.Status.Phase == corev1.PodFailed && evicted(after):
-		return fmt.Sprintf("pod %q was evicted", after.Name) + because("", whyEvicted(after)), true
+		return fmt.Sprintf("pod %q was evicted", after.Name) + reasonSuffix("", evictionMessage(after)), true
 	}
-	if sentence := containerFate(before, after, container); sentence != "" {
-		return sentence + goingAway(after), true
+	if sentence := describeContainerChange(before, after, container); sentence != "" {
+		return sentence + deletingSuffix(after), true
 	}
 	switch phase := after.Status.Phase; {
 	case phase == corev1.PodSucceeded || phase == corev1.PodFailed:
-		return completed(after).text, true
+		return podEnded(after).text, true
 	case after.DeletionTimestamp != nil && before.DeletionTimestamp == nil:
-		return leaving(after), false
+		return deletingText(after), false
 	case nodeLost(after) && !nodeLost(before):
 		return fmt.Sprintf("the cluster has lost touch with node %q, where pod %q runs", after.Spec.NodeName, after.Name), false
 	}
 	return "", false
 }
 
-func gone(pod *corev1.Pod) string { return fmt.Sprintf("pod %q was deleted", pod.Name) }
+func deletedText(pod *corev1.Pod) string { return fmt.Sprintf("pod %q was deleted", pod.Name) }
 
 // disruption is the reason why something other than its owner ends the pod, if
 // the API says: EvictionByEvictionAPI, PreemptionByScheduler and the like.
@@ -59,7 +59,7 @@ func evicted(pod *corev1.Pod) bool {
 	return pod.Status.Reason == "Evicted" || reason == corev1.PodReasonTerminationByKubelet
 }
 
-func whyEvicted(pod *corev1.Pod) string {
+func evictionMessage(pod *corev1.Pod) string {
 	if pod.Status.Message != "" {
 		return pod.Status.Message
 	}
@@ -68,13 +68,13 @@ func whyEvicted(pod *corev1.Pod) string {
 }
 
 // leaving is a pod that is being deleted.
-func leaving(pod *corev1.Pod) string {
+func deletingText(pod *corev1.Pod) string {
 	verb := "deleted"
 	reason, message := disruption(pod)
 	if strings.HasPrefix(reason, "Eviction") {
 		verb = "evicted"
 	}
-	text := fmt.Sprintf("pod %q is being %s", pod.Name, verb) + because(reason, message)
+	text := fmt.Sprintf("pod %q is being %s", pod.Name, verb) + reasonSuffix(reason, message)
 	if grace := pod.DeletionGracePeriodSeconds; grace != nil && *grace > 0 {
 		text += fmt.Sprintf("; it has %d s to end", *grace)
 	}
@@ -82,7 +82,7 @@ func leaving(pod *corev1.Pod) string {
 }
 
 // goingAway is added to what became of a container whose pod is being deleted.
-func goingAway(pod *corev1.Pod) string {
+func deletingSuffix(pod *corev1.Pod) string {
 	if pod.DeletionTimestamp == nil {
 		return ""
 	}
@@ -90,41 +90,41 @@ func goingAway(pod *corev1.Pod) string {
 }
 
 // containerFate is "" for a container that still is the one of before.
-func containerFate(before, after *corev1.Pod, container string) string {
+func describeContainerChange(before, after *corev1.Pod, container string) string {
 	was, known := statusOf(before, container)
 	now, reported := statusOf(after, container)
 	if !known || !reported {
 		return ""
 	}
-	c, _ := find(after, container)
+	c, _ := findContainer(after, container)
 	name := fmt.Sprintf("%s %q of pod %q ", c.class, container, after.Name)
 	last := now.LastTerminationState.Terminated
 	switch {
 	case now.State.Terminated != nil:
-		return name + died(now.State.Terminated)
+		return name + terminatedText(now.State.Terminated)
 	case now.RestartCount <= was.RestartCount && now.ContainerID == was.ContainerID && now.State.Waiting == nil:
 		return ""
 	case was.State.Running == nil: // it did not run before either
 		return ""
 	case now.State.Waiting != nil && last == nil:
-		return name + "is no longer running" + because(now.State.Waiting.Reason, now.State.Waiting.Message)
+		return name + "is no longer running" + reasonSuffix(now.State.Waiting.Reason, now.State.Waiting.Message)
 	case now.State.Waiting != nil:
-		return name + died(last)
+		return name + terminatedText(last)
 	case last == nil:
 		return name + "was restarted"
 	default:
-		return name + died(last) + " and was restarted"
+		return name + terminatedText(last) + " and was restarted"
 	}
 }
 
 // died says how a container ended.
-func died(state *corev1.ContainerStateTerminated) string {
+func terminatedText(state *corev1.ContainerStateTerminated) string {
 	if state.Reason == "OOMKilled" {
 		return fmt.Sprintf("was killed because it was out of memory (exit code %d)", state.ExitCode)
 	}
-	text := "ended with " + Exit{Code: state.ExitCode, Reason: state.Reason}.words()
+	text := "ended with " + Exit{Code: state.ExitCode, Reason: state.Reason}.text()
 	if state.Message != "" {
-		text += because("", state.Message)
+		text += reasonSuffix("", state.Message)
 	}
 	return text
 }

@@ -16,7 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-func found(w *world, t *testing.T) *Found {
+func mustFind(w *fakeServer, t *testing.T) *Found {
 	t.Helper()
 	found, err := w.client(t).Find(t.Context(), request(t, "web"))
 	if err != nil {
@@ -27,38 +27,38 @@ func found(w *world, t *testing.T) *Found {
 }
 
 // vigil watches over web, and gives what was told, each with the second.
-func vigil(ctx context.Context, t *testing.T, w *world) ([]string, error) {
+func watchChanges(ctx context.Context, t *testing.T, w *fakeServer) ([]string, error) {
 	t.Helper()
 	begin := time.Now()
 	var told []string
-	err := w.client(t).WatchChanges(ctx, found(w, t), func(sentence string, over bool) {
+	err := w.client(t).WatchChanges(ctx, mustFind(w, t), func(sentence string, over bool) {
 		told = append(told, fmt.Sprintf("%.1fs %s %v", time.Since(begin).Seconds(), sentence, over))
 	})
 	return told, err
 }
 
 // dying is a pod that is deleted two minutes after the start.
-func dying(w *world) {
-	time.AfterFunc(121500*time.Millisecond, func() { w.put(running("web", graceful(30))) })
+func markDeleted(w *fakeServer) {
+	time.AfterFunc(121500*time.Millisecond, func() { w.put(runningPod("web", gracePeriod(30))) })
 	time.AfterFunc(123500*time.Millisecond, func() { w.delete("web") })
 }
 
-func TestDeletionIsToldTheMomentThatItHappens(t *testing.T) {
-	for name, change := range map[string]func(*world){
-		"ordinary": func(*world) {},
-		"a pod that has not changed for so long that the server has forgotten": (*world).expire,
+func TestWatchChanges_Deletion(t *testing.T) {
+	for name, change := range map[string]func(*fakeServer){
+		"ordinary": func(*fakeServer) {},
+		"a pod that has not changed for so long that the server has forgotten": (*fakeServer).expire,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(running("web"))
+				w := newFakeServer(runningPod("web"))
 				change(w)
-				dying(w)
-				told, err := vigil(t.Context(), t, w)
+				markDeleted(w)
+				told, err := watchChanges(t.Context(), t, w)
 				want := []string{`121.5s pod "web" is being deleted; it has 30 s to end false`, `123.5s pod "web" was deleted true`}
 				if diff := cmp.Diff(want, told); diff != "" || err != nil {
 					t.Errorf("error %v; -want +got:\n%s", err, diff)
 				}
-				if got := w.asked(); got["get"] > 4 || got["watch"] > 4 {
+				if got := w.received(); got["get"] > 4 || got["watch"] > 4 {
 					t.Errorf("asked for %v in two minutes", got)
 				}
 			})
@@ -66,19 +66,19 @@ func TestDeletionIsToldTheMomentThatItHappens(t *testing.T) {
 	}
 }
 
-func TestAWatchIsCarriedInTheCallersWayWhereThatIsOpen(t *testing.T) {
+func TestWatchChanges_RunWatch(t *testing.T) {
 	for _, open := range []bool{true, false} {
 		t.Run(fmt.Sprint(open), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(running("web"))
-				client, f := w.client(t), found(w, t)
+				w := newFakeServer(runningPod("web"))
+				client, f := w.client(t), mustFind(w, t)
 				asked := ""
 				client.RunWatch = func(_ context.Context, path string, query url.Values, each func([]byte) error) bool {
 					asked = path + "?" + query.Encode()
 					if !open {
 						return false
 					}
-					event, err := json.Marshal(map[string]any{"type": "DELETED", "object": running("web", version("9"))})
+					event, err := json.Marshal(map[string]any{"type": "DELETED", "object": runningPod("web", resourceVersion("9"))})
 					if err != nil {
 						t.Error(err)
 					}
@@ -98,7 +98,7 @@ func TestAWatchIsCarriedInTheCallersWayWhereThatIsOpen(t *testing.T) {
 				if told != `pod "web" was deleted` {
 					t.Errorf("told %q", told)
 				}
-				if got := w.asked()["watch"]; open != (got == 0) {
+				if got := w.received()["watch"]; open != (got == 0) {
 					t.Errorf("%d watches by HTTP", got)
 				}
 			})
@@ -106,63 +106,63 @@ func TestAWatchIsCarriedInTheCallersWayWhereThatIsOpen(t *testing.T) {
 	}
 }
 
-func TestDeletionIsToldWithinSecondsWithoutTheRightToWatch(t *testing.T) {
+func TestWatchChanges_WatchForbidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web"))
+		w := newFakeServer(runningPod("web"))
 		w.refuse = forbid("watch")
-		dying(w)
-		told, err := vigil(t.Context(), t, w)
+		markDeleted(w)
+		told, err := watchChanges(t.Context(), t, w)
 		if diff := cmp.Diff([]string{`125.0s pod "web" was deleted true`}, told); diff != "" || err != nil {
 			t.Errorf("error %v; -want +got:\n%s", err, diff)
 		}
 	})
 }
 
-func TestVigilEndsWithItsContextWithTheRightToLookOrWithThePod(t *testing.T) {
+func TestWatchChanges_End(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cause := errors.New("the session is over")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(90*time.Second, func() { cancel(cause) })
-		if told, err := vigil(ctx, t, newWorld(running("web"))); !errors.Is(err, cause) || told != nil {
+		if told, err := watchChanges(ctx, t, newFakeServer(runningPod("web"))); !errors.Is(err, cause) || told != nil {
 			t.Errorf("context: got %v, told %q", err, told)
 		}
 
-		w := newWorld(running("web"))
+		w := newFakeServer(runningPod("web"))
 		time.AfterFunc(7*time.Second, func() { w.set(func() { w.refuse = forbid("get", "watch") }) })
 		var refused *RequestError
-		if told, err := vigil(t.Context(), t, w); !errors.As(err, &refused) || !apierrors.IsForbidden(err) || told != nil {
+		if told, err := watchChanges(t.Context(), t, w); !errors.As(err, &refused) || !apierrors.IsForbidden(err) || told != nil {
 			t.Errorf("right: got %v, told %q", err, told)
 		}
 
-		w = newWorld(running("web"))
+		w = newFakeServer(runningPod("web"))
 		w.mute = true
 		begin := time.Now()
-		time.AfterFunc(7*time.Second, func() { w.put(running("web", inState(exited(1, ""), corev1.ContainerState{}, 0))) })
-		if told, err := vigil(t.Context(), t, w); err != nil || len(told) != 1 || time.Since(begin) > time.Minute {
+		time.AfterFunc(7*time.Second, func() { w.put(runningPod("web", inState(exited(1, ""), corev1.ContainerState{}, 0))) })
+		if told, err := watchChanges(t.Context(), t, w); err != nil || len(told) != 1 || time.Since(begin) > time.Minute {
 			t.Errorf("silent watch: got %v, told %q", err, told)
 		}
 	})
 }
 
-func TestVigilOutlastsALostServer(t *testing.T) {
+func TestWatchChanges_ServerUnavailable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web"))
+		w := newFakeServer(runningPod("web"))
 		time.AfterFunc(time.Second, func() {
 			w.set(func() { w.refuse = func(string) any { return errors.New("connection refused") } })
 		})
 		time.AfterFunc(120*time.Second, func() { w.set(func() { w.refuse = nil }) })
-		dying(w)
-		told, err := vigil(t.Context(), t, w)
+		markDeleted(w)
+		told, err := watchChanges(t.Context(), t, w)
 		if err != nil || len(told) == 0 || !strings.HasSuffix(told[len(told)-1], `pod "web" was deleted true`) {
 			t.Errorf("got %v, told %q", err, told)
 		}
 	})
 }
 
-func TestFateIsAskedForInOneRequest(t *testing.T) {
+func TestClient_DescribeChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web"))
-		client, f := w.client(t), found(w, t)
+		w := newFakeServer(runningPod("web"))
+		client, f := w.client(t), mustFind(w, t)
 		if sentence, over, err := client.DescribeChange(t.Context(), f); sentence != "" || over || err != nil {
 			t.Errorf("as before: got %q, %v, %v", sentence, over, err)
 		}
@@ -175,7 +175,7 @@ func TestFateIsAskedForInOneRequest(t *testing.T) {
 		if sentence, over, err := client.DescribeChange(t.Context(), f); sentence != "" || over || !errors.As(err, &refused) {
 			t.Errorf("refused: got %q, %v, %v", sentence, over, err)
 		}
-		if got := w.asked()["get"]; got != 3 {
+		if got := w.received()["get"]; got != 3 {
 			t.Errorf("%d requests, want 3", got)
 		}
 	})

@@ -20,19 +20,19 @@ import (
 )
 
 // waited is how a wait went: what was said, each with the second, and its end.
-type waited struct {
+type waitResult struct {
 	said  []string
 	found *Found
 	err   error
 	took  time.Duration
 }
 
-func wait(ctx context.Context, t *testing.T, w *world, target, container string) waited {
+func wait(ctx context.Context, t *testing.T, w *fakeServer, target, container string) waitResult {
 	t.Helper()
 	req := request(t, target)
 	req.Container = container
 	client, begin := w.client(t), time.Now()
-	var got waited
+	var got waitResult
 	got.found, got.err = client.Wait(ctx, req, func(why string) {
 		got.said = append(got.said, fmt.Sprintf("%ds %s", int(time.Since(begin).Seconds()), why))
 	})
@@ -40,7 +40,7 @@ func wait(ctx context.Context, t *testing.T, w *world, target, container string)
 	return got
 }
 
-func limit(t *testing.T, seconds int) context.Context {
+func withTimeout(t *testing.T, seconds int) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(seconds)*time.Second)
 	t.Cleanup(cancel)
@@ -57,33 +57,33 @@ func unscheduled(pod *corev1.Pod) {
 // waitingFor is a pending pod whose container waits.
 func waitingFor(reason, message string) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) {
-		pod.Status.Phase, pod.Status.ContainerStatuses = corev1.PodPending, one(waits(reason, message))
+		pod.Status.Phase, pod.Status.ContainerStatuses = corev1.PodPending, one(waitingState(reason, message))
 	}
 }
 
-func TestRunningContainerIsNotWaitedFor(t *testing.T) {
+func TestWait_AlreadyRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web"))
-		got := wait(limit(t, 60), t, w, "web", "")
+		w := newFakeServer(runningPod("web"))
+		got := wait(withTimeout(t, 60), t, w, "web", "")
 		if got.err != nil || got.found.Container != "app" || got.took != 0 || got.said != nil {
 			t.Errorf("got %+v", got)
 		}
-		if diff := cmp.Diff(map[string]int{"get": 1}, w.asked()); diff != "" {
+		if diff := cmp.Diff(map[string]int{"get": 1}, w.received()); diff != "" {
 			t.Errorf("requests: -want +got:\n%s", diff)
 		}
 	})
 }
 
-func TestEachReasonForWaitingIsSaidWhenItComesAndTheStartIsNoticedAtOnce(t *testing.T) {
+func TestWait_ReportsEachReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web", unscheduled))
+		w := newFakeServer(runningPod("web", unscheduled))
 		script(map[int]func(){
-			2: func() { w.put(running("web", waitingFor("ContainerCreating", ""))) },
-			3: func() { w.put(running("web", waitingFor("ContainerCreating", ""), createdAt(1))) }, // nothing of interest
-			7: func() { w.put(running("web", waitingFor("CreateContainerConfigError", `secret "s" not found`))) },
-			9: func() { w.put(running("web")) },
+			2: func() { w.put(runningPod("web", waitingFor("ContainerCreating", ""))) },
+			3: func() { w.put(runningPod("web", waitingFor("ContainerCreating", ""), createdAt(1))) }, // nothing of interest
+			7: func() { w.put(runningPod("web", waitingFor("CreateContainerConfigError", `secret "s" not found`))) },
+			9: func() { w.put(runningPod("web")) },
 		})
-		got := wait(limit(t, 60), t, w, "web", "")
+		got := wait(withTimeout(t, 60), t, w, "web", "")
 		if got.err != nil || got.found.Pod.Name != "web" || got.took != 9*time.Second {
 			t.Errorf("ended with %v, %v after %v", got.found, got.err, got.took)
 		}
@@ -95,36 +95,36 @@ func TestEachReasonForWaitingIsSaidWhenItComesAndTheStartIsNoticedAtOnce(t *test
 		if diff := cmp.Diff(want, got.said); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
-		if got := w.asked()["get"]; got != 2 {
+		if got := w.received()["get"]; got != 2 {
 			t.Errorf("%d looks beside the watch in 9 s, want 2", got)
 		}
 	})
 }
 
-func TestWithoutTheRightToWatchTheContainerIsLookedForEverySecond(t *testing.T) {
+func TestWait_WatchForbidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web", unscheduled))
+		w := newFakeServer(runningPod("web", unscheduled))
 		w.refuse = forbid("watch")
-		time.AfterFunc(4500*time.Millisecond, func() { w.put(running("web")) })
-		got := wait(limit(t, 60), t, w, "web", "")
+		time.AfterFunc(4500*time.Millisecond, func() { w.put(runningPod("web")) })
+		got := wait(withTimeout(t, 60), t, w, "web", "")
 		if got.err != nil || got.took != 5*time.Second || len(got.said) != 1 {
 			t.Errorf("got %+v", got)
 		}
-		if diff := cmp.Diff(map[string]int{"get": 6, "watch": 1}, w.asked()); diff != "" {
+		if diff := cmp.Diff(map[string]int{"get": 6, "watch": 1}, w.received()); diff != "" {
 			t.Errorf("requests: -want +got:\n%s", diff)
 		}
 	})
 }
 
-func TestWaitOutlastsWatchesThatFail(t *testing.T) {
+func TestWait_WatchFails(t *testing.T) {
 	tests := map[string]struct {
-		change func(*world)
+		change func(*fakeServer)
 		within time.Duration
 	}{
-		"held back by a proxy": {func(w *world) { w.hanging = "watch" }, time.Second},
-		"silent":               {func(w *world) { w.mute = true }, awaitFresh},
-		"too old a version":    {func(w *world) { w.oldest = 2 }, 0},
-		"too old, said at the door": {func(w *world) {
+		"held back by a proxy": {func(w *fakeServer) { w.hanging = "watch" }, time.Second},
+		"silent":               {func(w *fakeServer) { w.mute = true }, waitWatchAge},
+		"too old a version":    {func(w *fakeServer) { w.oldest = 2 }, 0},
+		"too old, said at the door": {func(w *fakeServer) {
 			w.refuse = func(kind string) any {
 				if kind == "watch" && len(w.requests) < 4 {
 					return refusal(410, metav1.StatusReasonExpired, "too old")
@@ -132,7 +132,7 @@ func TestWaitOutlastsWatchesThatFail(t *testing.T) {
 				return nil
 			}
 		}, 0},
-		"out of order for a while": {func(w *world) {
+		"out of order for a while": {func(w *fakeServer) {
 			w.refuse = func(kind string) any {
 				if kind == "watch" && len(w.requests) < 4 {
 					return refusal(500, metav1.StatusReasonInternalError, "ouch")
@@ -144,16 +144,16 @@ func TestWaitOutlastsWatchesThatFail(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(running("web", unscheduled))
+				w := newFakeServer(runningPod("web", unscheduled))
 				test.change(w)
 				const runs = 8500 * time.Millisecond
-				time.AfterFunc(1500*time.Millisecond, func() { w.put(running("web", waitingFor("ContainerCreating", ""))) })
-				time.AfterFunc(runs, func() { w.put(running("web")) })
-				got := wait(limit(t, 60), t, w, "web", "")
+				time.AfterFunc(1500*time.Millisecond, func() { w.put(runningPod("web", waitingFor("ContainerCreating", ""))) })
+				time.AfterFunc(runs, func() { w.put(runningPod("web")) })
+				got := wait(withTimeout(t, 60), t, w, "web", "")
 				if got.err != nil || got.took < runs || got.took > runs+test.within {
 					t.Errorf("ended after %v with %v; want %v, and %v more at most", got.took, got.err, runs, test.within)
 				}
-				if got := w.asked(); got["watch"] == 0 || got["get"] > 9 {
+				if got := w.received(); got["watch"] == 0 || got["get"] > 9 {
 					t.Errorf("asked for %v", got)
 				}
 			})
@@ -161,63 +161,63 @@ func TestWaitOutlastsWatchesThatFail(t *testing.T) {
 	}
 }
 
-func TestHistoryForgottenDuringAWatchDoesNotEndTheWait(t *testing.T) {
+func TestWait_WatchExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web", unscheduled))
+		w := newFakeServer(runningPod("web", unscheduled))
 		script(map[int]func(){
 			2: w.expire,
-			4: func() { w.put(running("web")) },
+			4: func() { w.put(runningPod("web")) },
 		})
-		if got := wait(limit(t, 60), t, w, "web", ""); got.err != nil || got.took != 4*time.Second {
+		if got := wait(withTimeout(t, 60), t, w, "web", ""); got.err != nil || got.took != 4*time.Second {
 			t.Errorf("ended after %v with %v", got.took, got.err)
 		}
 	})
 }
 
-func TestServerThatRemembersAnEarlierPodOfTheNameDoesNotEndTheWait(t *testing.T) {
+func TestWait_StaleWatchEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web", unscheduled), running("web", unscheduled))
-		w.outdated = []*corev1.Pod{running("web", version("1"), func(pod *corev1.Pod) { pod.UID = "earlier" })}
+		w := newFakeServer(runningPod("web", unscheduled), runningPod("web", unscheduled))
+		w.outdated = []*corev1.Pod{runningPod("web", resourceVersion("1"), func(pod *corev1.Pod) { pod.UID = "earlier" })}
 		w.expire()
-		script(map[int]func(){4: func() { w.put(running("web")) }})
-		if got := wait(limit(t, 60), t, w, "web", ""); got.err != nil || got.took != 4*time.Second {
+		script(map[int]func(){4: func() { w.put(runningPod("web")) }})
+		if got := wait(withTimeout(t, 60), t, w, "web", ""); got.err != nil || got.took != 4*time.Second {
 			t.Errorf("ended after %v with %v", got.took, got.err)
 		}
 	})
 }
 
-func TestWhatCannotComeTrueIsNotWaitedFor(t *testing.T) {
+func TestWait_PermanentStates(t *testing.T) {
 	never := policy(corev1.RestartPolicyNever)
 	tests := []struct {
 		name string
 		pod  *corev1.Pod
-		then func(*world) // after 2 s, or at once if there is none
+		then func(*fakeServer) // after 2 s, or at once if there is none
 		text string
 	}{
-		{"pod has succeeded", running("web", phase(corev1.PodSucceeded)), nil, "has completed"},
-		{"pod fails", running("web", unscheduled), func(w *world) { w.put(running("web", phase(corev1.PodFailed))) }, "has failed"},
+		{"pod has succeeded", runningPod("web", phase(corev1.PodSucceeded)), nil, "has completed"},
+		{"pod fails", runningPod("web", unscheduled), func(w *fakeServer) { w.put(runningPod("web", phase(corev1.PodFailed))) }, "has failed"},
 		{
 			"container ended for good",
-			running("web", unscheduled),
-			func(w *world) { w.put(running("web", never, with(one(exited(3, "Error")), nil, nil))) }, "has ended with exit code 3",
+			runningPod("web", unscheduled),
+			func(w *fakeServer) { w.put(runningPod("web", never, with(one(exited(3, "Error")), nil, nil))) }, "has ended with exit code 3",
 		},
-		{"pod is deleted", running("web", unscheduled), func(w *world) { w.delete("web") }, `pod "web" was deleted while it was waited for`},
+		{"pod is deleted", runningPod("web", unscheduled), func(w *fakeServer) { w.delete("web") }, `pod "web" was deleted while it was waited for`},
 		{
 			"deletion begins",
-			running("web", unscheduled),
-			func(w *world) { w.put(running("web", unscheduled, deleting)) }, "the pod is being deleted",
+			runningPod("web", unscheduled),
+			func(w *fakeServer) { w.put(runningPod("web", unscheduled, deleting)) }, "the pod is being deleted",
 		},
 		{
 			"another pod under the name",
-			running("web", unscheduled),
-			func(w *world) { w.put(running("web", func(pod *corev1.Pod) { pod.UID = "other" })) }, "was deleted while it was waited for",
+			runningPod("web", unscheduled),
+			func(w *fakeServer) { w.put(runningPod("web", func(pod *corev1.Pod) { pod.UID = "other" })) }, "was deleted while it was waited for",
 		},
 	}
 	for _, test := range tests {
 		for _, blind := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, blind %v", test.name, blind), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					w := newWorld(test.pod)
+					w := newFakeServer(test.pod)
 					if blind {
 						w.refuse = forbid("watch")
 					}
@@ -226,7 +226,7 @@ func TestWhatCannotComeTrueIsNotWaitedFor(t *testing.T) {
 						at = 2
 						time.AfterFunc(1900*time.Millisecond, func() { test.then(w) })
 					}
-					got := wait(limit(t, 60), t, w, "web", "")
+					got := wait(withTimeout(t, 60), t, w, "web", "")
 					var stopped *NotRunningError
 					if !errors.As(got.err, &stopped) || !stopped.Permanent || !strings.Contains(stopped.Error(), test.text) || stopped.Hint() == "" {
 						t.Errorf("got %v, want a final *NotRunningError with %q", got.err, test.text)
@@ -241,20 +241,20 @@ func TestWhatCannotComeTrueIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-func TestUnknownContainerAndUnknownPodAreNotWaitedFor(t *testing.T) {
+func TestWait_UnknownContainerOrPod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web", unscheduled))
+		w := newFakeServer(runningPod("web", unscheduled))
 		var unknown *UnknownContainerError
-		if got := wait(limit(t, 60), t, w, "web", "nope"); !errors.As(got.err, &unknown) || got.took != 0 {
+		if got := wait(withTimeout(t, 60), t, w, "web", "nope"); !errors.As(got.err, &unknown) || got.took != 0 {
 			t.Errorf("container: got %v after %v", got.err, got.took)
 		}
 		var refused *RequestError
-		if got := wait(limit(t, 60), t, w, "wep", ""); !errors.As(got.err, &refused) || got.took != 0 {
+		if got := wait(withTimeout(t, 60), t, w, "wep", ""); !errors.As(got.err, &refused) || got.took != 0 {
 			t.Errorf("pod: got %v after %v", got.err, got.took)
 		}
 		w.refuse = forbid("get")
 		var unseen *GetForbiddenError
-		if got := wait(limit(t, 60), t, w, "web", ""); !errors.As(got.err, &unseen) || got.took != 0 {
+		if got := wait(withTimeout(t, 60), t, w, "web", ""); !errors.As(got.err, &unseen) || got.took != 0 {
 			t.Errorf("may not be seen: got %v after %v", got.err, got.took)
 		}
 		var nothing *TargetError
@@ -264,13 +264,13 @@ func TestUnknownContainerAndUnknownPodAreNotWaitedFor(t *testing.T) {
 	})
 }
 
-func TestTimeThatIsOverIsReportedWithWhatWasWaitedForLast(t *testing.T) {
+func TestWait_TimeoutReportsLastReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web", unscheduled))
+		w := newFakeServer(runningPod("web", unscheduled))
 		script(map[int]func(){
-			5: func() { w.put(running("web", waitingFor("ErrImagePull", "no such image"))) },
+			5: func() { w.put(runningPod("web", waitingFor("ErrImagePull", "no such image"))) },
 		})
-		got := wait(limit(t, 60), t, w, "web", "")
+		got := wait(withTimeout(t, 60), t, w, "web", "")
 		var gaveUp *WaitError
 		var stopped *NotRunningError
 		if !errors.As(got.err, &gaveUp) || !errors.Is(got.err, context.DeadlineExceeded) || !errors.As(got.err, &stopped) {
@@ -285,12 +285,12 @@ func TestTimeThatIsOverIsReportedWithWhatWasWaitedForLast(t *testing.T) {
 	})
 }
 
-func TestWaitIsCountedFromTheFirstReason(t *testing.T) {
+func TestWait_DurationStartsAtFirstReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web", unscheduled))
+		w := newFakeServer(runningPod("web", unscheduled))
 		late := sync.OnceFunc(func() { time.Sleep(3 * time.Second) })
 		w.refuse = func(string) any { late(); return nil }
-		got := wait(limit(t, 10), t, w, "web", "")
+		got := wait(withTimeout(t, 10), t, w, "web", "")
 		var gaveUp *WaitError
 		if !errors.As(got.err, &gaveUp) || gaveUp.Waited != 7*time.Second || len(got.said) != 1 || !strings.HasPrefix(got.said[0], "3s ") {
 			t.Errorf("%v, said %q", got.err, got.said)
@@ -298,12 +298,12 @@ func TestWaitIsCountedFromTheFirstReason(t *testing.T) {
 	})
 }
 
-func TestInterruptedWaitEndsAtOnceWithItsCause(t *testing.T) {
+func TestWait_Canceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cause := errors.New("interrupt")
 		for _, blind := range []bool{false, true} {
 			ctx, cancel := context.WithCancelCause(t.Context())
-			w := newWorld(running("web", unscheduled))
+			w := newFakeServer(runningPod("web", unscheduled))
 			if blind {
 				w.refuse = forbid("watch")
 			}
@@ -316,24 +316,24 @@ func TestInterruptedWaitEndsAtOnceWithItsCause(t *testing.T) {
 	})
 }
 
-func TestImageThatIsPulledAgainAndAgainIsReportedOnceInTheRegistrysWords(t *testing.T) {
+func TestWait_ImagePullReportedOnce(t *testing.T) {
 	const words = `pull access denied: repository "nope" does not exist`
-	pulling := func() *corev1.Pod { return running("web", waitingFor("ErrImagePull", words)) }
+	pulling := func() *corev1.Pod { return runningPod("web", waitingFor("ErrImagePull", words)) }
 	for name, message := range map[string]string{
 		"old kubelet": `Back-off pulling image "nope"`,
 		"new kubelet": `Back-off pulling image "nope": ErrImagePull: ` + words,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				backing := func() *corev1.Pod { return running("web", waitingFor("ImagePullBackOff", message)) }
-				w := newWorld(pulling())
+				backing := func() *corev1.Pod { return runningPod("web", waitingFor("ImagePullBackOff", message)) }
+				w := newFakeServer(pulling())
 				script(map[int]func(){
 					2: func() { w.put(backing()) },
 					4: func() { w.put(pulling()) },
 					6: func() { w.put(backing()) },
-					8: func() { w.put(running("web", waitingFor("ErrImagePull", "too many requests"))) },
+					8: func() { w.put(runningPod("web", waitingFor("ErrImagePull", "too many requests"))) },
 				})
-				got := wait(limit(t, 10), t, w, "web", "")
+				got := wait(withTimeout(t, 10), t, w, "web", "")
 				prefix := `container "app" of pod "web" is waiting (ErrImagePull): `
 				if diff := cmp.Diff([]string{"0s " + prefix + words, "8s " + prefix + "too many requests"}, got.said); diff != "" {
 					t.Errorf("-want +got:\n%s", diff)
@@ -343,15 +343,15 @@ func TestImageThatIsPulledAgainAndAgainIsReportedOnceInTheRegistrysWords(t *test
 	}
 }
 
-func TestLostServerIsWaitedForButARefusalIsNot(t *testing.T) {
+func TestWait_ServerErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web", unscheduled))
+		w := newFakeServer(runningPod("web", unscheduled))
 		time.AfterFunc(6500*time.Millisecond, func() {
 			w.set(func() { w.refuse = func(string) any { return errors.New("connection refused") } })
 		})
 		time.AfterFunc(11500*time.Millisecond, func() { w.set(func() { w.refuse = nil }) })
-		time.AfterFunc(13500*time.Millisecond, func() { w.put(running("web")) })
-		got := wait(limit(t, 60), t, w, "web", "")
+		time.AfterFunc(13500*time.Millisecond, func() { w.put(runningPod("web")) })
+		got := wait(withTimeout(t, 60), t, w, "web", "")
 		if got.err != nil || got.took != 13500*time.Millisecond {
 			t.Errorf("ended after %v with %v", got.took, got.err)
 		}
@@ -359,9 +359,9 @@ func TestLostServerIsWaitedForButARefusalIsNot(t *testing.T) {
 			t.Errorf("said %q", got.said)
 		}
 
-		w = newWorld(running("web", unscheduled))
+		w = newFakeServer(runningPod("web", unscheduled))
 		time.AfterFunc(6*time.Second, func() { w.set(func() { w.refuse = forbid("get", "watch") }) })
-		got = wait(limit(t, 60), t, w, "web", "")
+		got = wait(withTimeout(t, 60), t, w, "web", "")
 		var unseen *GetForbiddenError
 		if !errors.As(got.err, &unseen) || got.took > 11*time.Second {
 			t.Errorf("a right that was taken away: ended after %v with %v", got.took, got.err)
@@ -369,38 +369,38 @@ func TestLostServerIsWaitedForButARefusalIsNot(t *testing.T) {
 	})
 }
 
-func TestWorkloadIsWaitedForUntilOneOfItsPodsRuns(t *testing.T) {
-	failed := running("web-a", phase(corev1.PodFailed), func(pod *corev1.Pod) { pod.Status.Reason = "Evicted" })
+func TestWait_Workload(t *testing.T) {
+	failed := runningPod("web-a", phase(corev1.PodFailed), func(pod *corev1.Pod) { pod.Status.Reason = "Evicted" })
 	tests := []struct {
 		name string
 		pods []*corev1.Pod
-		then func(*world) // after 6 s
+		then func(*fakeServer) // after 6 s
 		said []string
 		want string
 	}{
 		{
-			"made only then", nil, func(w *world) { w.put(running("web-a")) },
+			"made only then", nil, func(w *fakeServer) { w.put(runningPod("web-a")) },
 			[]string{"0s deployment/web has no pods, though it wants 1"},
 			"web-a",
 		},
 		{
 			"one that failed is replaced",
 			[]*corev1.Pod{failed},
-			func(w *world) { w.put(running("web-b")) },
+			func(w *fakeServer) { w.put(runningPod("web-b")) },
 			[]string{`0s pod "web-a" has failed (Evicted)`},
 			"web-b",
 		},
 		{
 			"one that is deleted is replaced",
-			[]*corev1.Pod{running("web-a", unscheduled, deleting)},
-			func(w *world) { w.put(running("web-b")); w.delete("web-a") },
+			[]*corev1.Pod{runningPod("web-a", unscheduled, deleting)},
+			func(w *fakeServer) { w.put(runningPod("web-b")); w.delete("web-a") },
 			[]string{`0s pod "web-a" is not scheduled (Unschedulable): 0/2 nodes are available; the pod is being deleted`},
 			"web-b",
 		},
 		{
 			"the better pod does not come",
-			[]*corev1.Pod{running("web-a", waitingFor("ErrImagePull", "no"), phase(corev1.PodRunning)), running("web-b", unscheduled)},
-			func(w *world) { w.put(running("web-b", unready)) },
+			[]*corev1.Pod{runningPod("web-a", waitingFor("ErrImagePull", "no"), phase(corev1.PodRunning)), runningPod("web-b", unscheduled)},
+			func(w *fakeServer) { w.put(runningPod("web-b", unready)) },
 			[]string{`0s container "app" of pod "web-a" is waiting (ErrImagePull): no`},
 			"web-b",
 		},
@@ -408,10 +408,10 @@ func TestWorkloadIsWaitedForUntilOneOfItsPodsRuns(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(test.pods...)
+				w := newFakeServer(test.pods...)
 				w.deployment(1)
 				script(map[int]func(){6: func() { test.then(w) }})
-				got := wait(limit(t, 60), t, w, "deploy/web", "")
+				got := wait(withTimeout(t, 60), t, w, "deploy/web", "")
 				if got.err != nil || got.took > 7*time.Second || got.found.Pod.Name != test.want {
 					t.Fatalf("ended after %v with %v, %v", got.took, got.found, got.err)
 				}
@@ -423,53 +423,53 @@ func TestWorkloadIsWaitedForUntilOneOfItsPodsRuns(t *testing.T) {
 	}
 }
 
-func TestWorkloadThatWantsNoPodsIsNotWaitedFor(t *testing.T) {
-	job := func(w *world, finished corev1.ConditionStatus) {
+func TestWait_WorkloadWantsNoPods(t *testing.T) {
+	job := func(w *fakeServer, finished corev1.ConditionStatus) {
 		w.objects[batch+"jobs/web"] = batchv1.Job{
-			TypeMeta: typed("batch/v1", "Job"), ObjectMeta: named, Spec: batchv1.JobSpec{Selector: selector},
+			TypeMeta: typeMeta("batch/v1", "Job"), ObjectMeta: named, Spec: batchv1.JobSpec{Selector: selector},
 			Status: batchv1.JobStatus{Conditions: []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: finished}}},
 		}
 	}
 	tests := []struct {
 		name, target, container string
 		pods                    []*corev1.Pod
-		set, then               func(*world) // then: after 3 s
+		set, then               func(*fakeServer) // then: after 3 s
 		text                    string
 		seconds                 int
 	}{
-		{"scaled to 0", "deploy/web", "", nil, func(w *world) { w.deployment(0) }, nil, "scaled to 0", 0},
-		{"scaled to 0 meanwhile", "deploy/web", "", nil, func(w *world) { w.deployment(1) }, func(w *world) { w.set(func() { w.deployment(0) }) }, "scaled to 0", 4},
+		{"scaled to 0", "deploy/web", "", nil, func(w *fakeServer) { w.deployment(0) }, nil, "scaled to 0", 0},
+		{"scaled to 0 meanwhile", "deploy/web", "", nil, func(w *fakeServer) { w.deployment(1) }, func(w *fakeServer) { w.set(func() { w.deployment(0) }) }, "scaled to 0", 4},
 		{
 			"finished job", "job/web", "",
-			[]*corev1.Pod{running("web-a", phase(corev1.PodSucceeded))},
-			func(w *world) { job(w, corev1.ConditionTrue) }, nil, "has completed", 0,
+			[]*corev1.Pod{runningPod("web-a", phase(corev1.PodSucceeded))},
+			func(w *fakeServer) { job(w, corev1.ConditionTrue) }, nil, "has completed", 0,
 		},
 		{
 			"job that finishes", "job/web", "",
-			[]*corev1.Pod{running("web-a", phase(corev1.PodSucceeded))},
-			func(w *world) { job(w, corev1.ConditionFalse) }, func(w *world) { w.set(func() { job(w, corev1.ConditionTrue) }) }, "has completed", 4,
+			[]*corev1.Pod{runningPod("web-a", phase(corev1.PodSucceeded))},
+			func(w *fakeServer) { job(w, corev1.ConditionFalse) }, func(w *fakeServer) { w.set(func() { job(w, corev1.ConditionTrue) }) }, "has completed", 4,
 		},
 		{
 			"job whose last pod ends", "job/web", "",
-			[]*corev1.Pod{running("web-a", unscheduled)},
-			func(w *world) { job(w, corev1.ConditionFalse) }, func(w *world) {
+			[]*corev1.Pod{runningPod("web-a", unscheduled)},
+			func(w *fakeServer) { job(w, corev1.ConditionFalse) }, func(w *fakeServer) {
 				w.set(func() { job(w, corev1.ConditionTrue) })
-				w.put(running("web-a", phase(corev1.PodSucceeded)))
+				w.put(runningPod("web-a", phase(corev1.PodSucceeded)))
 			}, "has completed", 4,
 		},
-		{"init container that is done", "deploy/web", "setup", []*corev1.Pod{crowded(with(one(runs()), []corev1.ContainerStatus{
+		{"init container that is done", "deploy/web", "setup", []*corev1.Pod{manyContainers(with(one(runningState()), []corev1.ContainerStatus{
 			state("setup", exited(0, "Completed")),
-		}, nil))}, func(w *world) { w.deployment(1) }, nil, "has ended with exit code 0", 0},
+		}, nil))}, func(w *fakeServer) { w.deployment(1) }, nil, "has ended with exit code 0", 0},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(test.pods...)
+				w := newFakeServer(test.pods...)
 				test.set(w)
 				if test.then != nil {
 					time.AfterFunc(3500*time.Millisecond, func() { test.then(w) })
 				}
-				got := wait(limit(t, 60), t, w, test.target, test.container)
+				got := wait(withTimeout(t, 60), t, w, test.target, test.container)
 				var gaveUp *WaitError
 				if got.err == nil || errors.As(got.err, &gaveUp) || !strings.Contains(got.err.Error(), test.text) {
 					t.Errorf("got %v, want %q", got.err, test.text)
@@ -482,41 +482,41 @@ func TestWorkloadThatWantsNoPodsIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-func TestContainerThatIsDoneInAPodThatGoesIsWaitedForInTheNextPod(t *testing.T) {
+func TestWait_NextPodOfWorkload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		done := with(one(runs()), []corev1.ContainerStatus{state("setup", exited(0, "Completed"))}, nil)
-		w := newWorld(crowded(done, deleting))
+		done := with(one(runningState()), []corev1.ContainerStatus{state("setup", exited(0, "Completed"))}, nil)
+		w := newFakeServer(manyContainers(done, deleting))
 		w.deployment(1)
-		next := crowded(with(one(waits("PodInitializing", "")), []corev1.ContainerStatus{state("setup", runs())}, nil))
+		next := manyContainers(with(one(waitingState("PodInitializing", "")), []corev1.ContainerStatus{state("setup", runningState())}, nil))
 		next.Name = "web-b"
 		script(map[int]func(){3: func() { w.put(next) }})
-		if got := wait(limit(t, 60), t, w, "deploy/web", "setup"); got.err != nil || got.found.Pod.Name != "web-b" {
+		if got := wait(withTimeout(t, 60), t, w, "deploy/web", "setup"); got.err != nil || got.found.Pod.Name != "web-b" {
 			t.Errorf("ended after %v with %v, %v", got.took, got.found, got.err)
 		}
 	})
 }
 
-func TestPodOfAnotherOwnerIsNotTakenWhenItComesLater(t *testing.T) {
+func TestWait_PodOfAnotherOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("ours", unscheduled, ownedBy("mine")))
+		w := newFakeServer(runningPod("ours", unscheduled, ownedBy("mine")))
 		w.objects[apps+"statefulsets/web"] = appsv1.StatefulSet{
-			TypeMeta: typed("apps/v1", "StatefulSet"), ObjectMeta: named, Spec: appsv1.StatefulSetSpec{Selector: selector},
+			TypeMeta: typeMeta("apps/v1", "StatefulSet"), ObjectMeta: named, Spec: appsv1.StatefulSetSpec{Selector: selector},
 		}
 		script(map[int]func(){
-			2: func() { w.put(running("theirs", ownedBy("other"))) },
-			4: func() { w.put(running("ours", ownedBy("mine"))) },
+			2: func() { w.put(runningPod("theirs", ownedBy("other"))) },
+			4: func() { w.put(runningPod("ours", ownedBy("mine"))) },
 		})
-		if got := wait(limit(t, 60), t, w, "sts/web", ""); got.err != nil || got.found.Pod.Name != "ours" || got.took != 4*time.Second {
+		if got := wait(withTimeout(t, 60), t, w, "sts/web", ""); got.err != nil || got.found.Pod.Name != "ours" || got.took != 4*time.Second {
 			t.Errorf("ended after %v with %v, %v", got.took, got.found, got.err)
 		}
 	})
 }
 
-func TestTimeThatIsOverDuringARequestIsReportedWithTheReasonToo(t *testing.T) {
+func TestWait_TimeoutDuringRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web", unscheduled))
+		w := newFakeServer(runningPod("web", unscheduled))
 		time.AfterFunc(6*time.Second, func() { w.set(func() { w.hanging = "get" }) })
-		got := wait(limit(t, 30), t, w, "web", "")
+		got := wait(withTimeout(t, 30), t, w, "web", "")
 		var gaveUp *WaitError
 		if !errors.As(got.err, &gaveUp) || !strings.Contains(got.err.Error(), "not scheduled") || got.took != 30*time.Second {
 			t.Errorf("ended after %v with %v", got.took, got.err)
@@ -524,12 +524,12 @@ func TestTimeThatIsOverDuringARequestIsReportedWithTheReasonToo(t *testing.T) {
 	})
 }
 
-func TestSelectorIsWaitedForToo(t *testing.T) {
+func TestWait_Selector(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		script(map[int]func(){3: func() { w.put(running("web")) }})
+		w := newFakeServer()
+		script(map[int]func(){3: func() { w.put(runningPod("web")) }})
 		var said []string
-		found, err := w.client(t).Wait(limit(t, 9), Request{Namespace: "shop", Selector: "app=web"}, func(why string) { said = append(said, why) })
+		found, err := w.client(t).Wait(withTimeout(t, 9), Request{Namespace: "shop", Selector: "app=web"}, func(why string) { said = append(said, why) })
 		if err != nil || found.Pod.Name != "web" {
 			t.Errorf("got %v, %v", found, err)
 		}
@@ -540,38 +540,38 @@ func TestSelectorIsWaitedForToo(t *testing.T) {
 }
 
 // warned is a warning about pod web, of the minute given.
-func warned(minute int, reason, message string) corev1.Event {
+func warningEvent(minute int, reason, message string) corev1.Event {
 	return corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint(minute), Namespace: "shop"}, InvolvedObject: corev1.ObjectReference{UID: types.UID("uid-web")},
-		Type: corev1.EventTypeWarning, Reason: reason, Message: message, LastTimestamp: at(minute),
+		Type: corev1.EventTypeWarning, Reason: reason, Message: message, LastTimestamp: atMinute(minute),
 	}
 }
 
-func events(list ...corev1.Event) corev1.EventList {
-	return corev1.EventList{TypeMeta: typed("v1", "EventList"), Items: list}
+func eventList(list ...corev1.Event) corev1.EventList {
+	return corev1.EventList{TypeMeta: typeMeta("v1", "EventList"), Items: list}
 }
 
-func TestVolumeThatCannotBeMountedIsSaidThoughTheStatusIsSilent(t *testing.T) {
+func TestWait_VolumeEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web", waitingFor("ContainerCreating", "")))
-		w.objects[core+"events"] = events(
-			warned(3, "FailedMount", `MountVolume.SetUp failed for volume "v": configmap "c" not found`),
-			warned(1, "FailedScheduling", "long ago"),
+		w := newFakeServer(runningPod("web", waitingFor("ContainerCreating", "")))
+		w.objects[core+"events"] = eventList(
+			warningEvent(3, "FailedMount", `MountVolume.SetUp failed for volume "v": configmap "c" not found`),
+			warningEvent(1, "FailedScheduling", "long ago"),
 		)
 		script(map[int]func(){
 			7: func() {
 				w.set(func() {
-					w.objects[core+"events"] = events(warned(4, "FailedCreatePodSandBox", "sandbox 0123456789ab: no address"))
+					w.objects[core+"events"] = eventList(warningEvent(4, "FailedCreatePodSandBox", "sandbox 0123456789ab: no address"))
 				})
 			},
 			12: func() {
 				w.set(func() {
-					w.objects[core+"events"] = events(warned(5, "FailedCreatePodSandBox", "sandbox ba9876543210: no address"))
+					w.objects[core+"events"] = eventList(warningEvent(5, "FailedCreatePodSandBox", "sandbox ba9876543210: no address"))
 				})
 			},
-			27: func() { w.put(running("web", waitingFor("CreateContainerError", "no such command"))) },
+			27: func() { w.put(runningPod("web", waitingFor("CreateContainerError", "no such command"))) },
 		})
-		got := wait(limit(t, 30), t, w, "web", "")
+		got := wait(withTimeout(t, 30), t, w, "web", "")
 		const creating = `container "app" of pod "web" is waiting (ContainerCreating)`
 		want := []string{
 			"0s " + creating,
@@ -582,34 +582,34 @@ func TestVolumeThatCannotBeMountedIsSaidThoughTheStatusIsSilent(t *testing.T) {
 		if diff := cmp.Diff(want, got.said); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
-		if got := w.asked()["events"]; got != 5 {
+		if got := w.received()["events"]; got != 5 {
 			t.Errorf("asked %d times for the events, want 5", got)
 		}
 	})
 }
 
-func TestVolumeThatIsThereAtLastIsNoLongerBlamed(t *testing.T) {
+func TestWait_EventNoLongerApplies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web", waitingFor("ContainerCreating", ""), sandbox(corev1.ConditionFalse)))
-		w.objects[core+"events"] = events(warned(3, "FailedMount", `configmap "c" not found`))
+		w := newFakeServer(runningPod("web", waitingFor("ContainerCreating", ""), sandbox(corev1.ConditionFalse)))
+		w.objects[core+"events"] = eventList(warningEvent(3, "FailedMount", `configmap "c" not found`))
 		script(map[int]func(){
-			6: func() { w.put(running("web", waitingFor("ContainerCreating", ""), sandbox(corev1.ConditionTrue))) },
-			8: func() { w.put(running("web")) },
+			6: func() { w.put(runningPod("web", waitingFor("ContainerCreating", ""), sandbox(corev1.ConditionTrue))) },
+			8: func() { w.put(runningPod("web")) },
 		})
-		got := wait(limit(t, 30), t, w, "web", "")
+		got := wait(withTimeout(t, 30), t, w, "web", "")
 		if len(got.said) != 3 || !strings.Contains(got.said[1], "FailedMount") || strings.Contains(got.said[2], "FailedMount") {
 			t.Errorf("said %q", got.said)
 		}
 	})
 }
 
-func TestEventsThatMayNotBeReadAreDoneWithout(t *testing.T) {
+func TestWait_EventsForbidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(running("web", waitingFor("ContainerCreating", "")))
+		w := newFakeServer(runningPod("web", waitingFor("ContainerCreating", "")))
 		w.refuse = forbid("events", "watch")
-		got := wait(limit(t, 30), t, w, "web", "")
-		if len(got.said) != 1 || w.asked()["events"] != 1 {
-			t.Errorf("said %q; asked %v", got.said, w.asked())
+		got := wait(withTimeout(t, 30), t, w, "web", "")
+		if len(got.said) != 1 || w.received()["events"] != 1 {
+			t.Errorf("said %q; asked %v", got.said, w.received())
 		}
 	})
 }

@@ -14,37 +14,37 @@ import (
 )
 
 // group is how a workload or service gathers its pods.
-type group struct {
-	title    string // in front of "has 3 pods"
-	selector labels.Selector
-	uid      types.UID
-	controls bool // pods that another controller owns are not its own
-	finished bool // a job that makes no more pods
+type podSet struct {
+	title     string // in front of "has 3 pods"
+	selector  labels.Selector
+	uid       types.UID
+	ownedOnly bool // pods that another controller owns are not its own
+	finished  bool // a job that makes no more pods
 
-	noPods, noPodsHint string // to be said when the selector matches none
-	idle               bool   // it wants none
+	emptyText, emptyHint string // to be said when the selector matches none
+	wantsNone            bool   // it wants none
 }
 
 // group reads the workload or service. A deployment's pods are owned by its
 // replica sets, a service's by anybody: there the selector alone decides.
-func (c *Client) group(ctx context.Context, namespace string, target Target) (*group, error) {
+func (c *Client) podSet(ctx context.Context, namespace string, target Target) (*podSet, error) {
 	switch target.Kind {
 	case kindDeployment:
 		object := &appsv1.Deployment{}
 		err := c.get(ctx, namespace, target, object)
-		return replicated(namespace, target, object, object.Spec.Selector, object.Spec.Replicas, false, err)
+		return newReplicatedSet(namespace, target, object, object.Spec.Selector, object.Spec.Replicas, false, err)
 	case kindReplicaSet:
 		object := &appsv1.ReplicaSet{}
 		err := c.get(ctx, namespace, target, object)
-		return replicated(namespace, target, object, object.Spec.Selector, object.Spec.Replicas, true, err)
+		return newReplicatedSet(namespace, target, object, object.Spec.Selector, object.Spec.Replicas, true, err)
 	case kindStatefulSet:
 		object := &appsv1.StatefulSet{}
 		err := c.get(ctx, namespace, target, object)
-		return replicated(namespace, target, object, object.Spec.Selector, object.Spec.Replicas, true, err)
+		return newReplicatedSet(namespace, target, object, object.Spec.Selector, object.Spec.Replicas, true, err)
 	case kindController:
 		object := &corev1.ReplicationController{}
 		err := c.get(ctx, namespace, target, object)
-		return replicated(namespace, target, object, matching(object.Spec.Selector), object.Spec.Replicas, true, err)
+		return newReplicatedSet(namespace, target, object, matchLabels(object.Spec.Selector), object.Spec.Replicas, true, err)
 	case kindDaemonSet:
 		return c.daemonSet(ctx, namespace, target)
 	case kindJob:
@@ -55,56 +55,56 @@ func (c *Client) group(ctx context.Context, namespace string, target Target) (*g
 	return nil, unknownKind(target.Kind)
 }
 
-func replicated(
+func newReplicatedSet(
 	namespace string, target Target, object metav1.Object, selector *metav1.LabelSelector, replicas *int32, controls bool, err error,
-) (*group, error) {
+) (*podSet, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := group{
-		uid: object.GetUID(), controls: controls, idle: true,
-		noPods:     fmt.Sprintf("%s is scaled to 0 replicas", target),
-		noPodsHint: fmt.Sprintf("type `kubectl scale %s --replicas=1 -n %s`", target, namespace),
+	g := podSet{
+		uid: object.GetUID(), ownedOnly: controls, wantsNone: true,
+		emptyText: fmt.Sprintf("%s is scaled to 0 replicas", target),
+		emptyHint: fmt.Sprintf("type `kubectl scale %s --replicas=1 -n %s`", target, namespace),
 	}
 	if replicas == nil || *replicas > 0 {
 		wanted := int32(1) // the API's default
 		if replicas != nil {
 			wanted = *replicas
 		}
-		g.idle = false
-		g.noPods = fmt.Sprintf("%s has no pods, though it wants %d", target, wanted) + failure(object)
-		g.noPodsHint = describe(namespace, target)
+		g.wantsNone = false
+		g.emptyText = fmt.Sprintf("%s has no pods, though it wants %d", target, wanted) + replicaFailure(object)
+		g.emptyHint = describeHint(namespace, target)
 	}
-	return newGroup(namespace, target, selector, g)
+	return newPodSet(namespace, target, selector, g)
 }
 
 // failure is why the object's controller cannot make pods (a quota, a policy), as
 // far as the object's conditions tell.
-func failure(object metav1.Object) string {
+func replicaFailure(object metav1.Object) string {
 	switch o := object.(type) {
 	case *appsv1.Deployment:
 		for _, c := range o.Status.Conditions {
 			if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
-				return because(c.Reason, c.Message)
+				return reasonSuffix(c.Reason, c.Message)
 			}
 		}
 	case *appsv1.ReplicaSet:
 		for _, c := range o.Status.Conditions {
 			if c.Type == appsv1.ReplicaSetReplicaFailure && c.Status == corev1.ConditionTrue {
-				return because(c.Reason, c.Message)
+				return reasonSuffix(c.Reason, c.Message)
 			}
 		}
 	case *corev1.ReplicationController:
 		for _, c := range o.Status.Conditions {
 			if c.Type == corev1.ReplicationControllerReplicaFailure && c.Status == corev1.ConditionTrue {
-				return because(c.Reason, c.Message)
+				return reasonSuffix(c.Reason, c.Message)
 			}
 		}
 	}
 	return ""
 }
 
-func (c *Client) daemonSet(ctx context.Context, namespace string, target Target) (*group, error) {
+func (c *Client) daemonSet(ctx context.Context, namespace string, target Target) (*podSet, error) {
 	object := &appsv1.DaemonSet{}
 	if err := c.get(ctx, namespace, target, object); err != nil {
 		return nil, err
@@ -113,12 +113,12 @@ func (c *Client) daemonSet(ctx context.Context, namespace string, target Target)
 	if object.Status.DesiredNumberScheduled == 0 {
 		noPods = fmt.Sprintf("%s has no pods: no node matches it", target)
 	}
-	return newGroup(namespace, target, object.Spec.Selector, group{
-		uid: object.UID, controls: true, noPods: noPods, noPodsHint: describe(namespace, target),
+	return newPodSet(namespace, target, object.Spec.Selector, podSet{
+		uid: object.UID, ownedOnly: true, emptyText: noPods, emptyHint: describeHint(namespace, target),
 	})
 }
 
-func (c *Client) job(ctx context.Context, namespace string, target Target) (*group, error) {
+func (c *Client) job(ctx context.Context, namespace string, target Target) (*podSet, error) {
 	object := &batchv1.Job{}
 	if err := c.get(ctx, namespace, target, object); err != nil {
 		return nil, err
@@ -131,32 +131,32 @@ func (c *Client) job(ctx context.Context, namespace string, target Target) (*gro
 	if suspended {
 		noPods = fmt.Sprintf("%s has no pods: it is suspended", target)
 	}
-	return newGroup(namespace, target, object.Spec.Selector, group{
-		uid: object.UID, controls: true, finished: finished,
-		idle: suspended || finished, noPods: noPods, noPodsHint: describe(namespace, target),
+	return newPodSet(namespace, target, object.Spec.Selector, podSet{
+		uid: object.UID, ownedOnly: true, finished: finished,
+		wantsNone: suspended || finished, emptyText: noPods, emptyHint: describeHint(namespace, target),
 	})
 }
 
-func (c *Client) service(ctx context.Context, namespace string, target Target) (*group, error) {
+func (c *Client) service(ctx context.Context, namespace string, target Target) (*podSet, error) {
 	object := &corev1.Service{}
 	if err := c.get(ctx, namespace, target, object); err != nil {
 		return nil, err
 	}
-	selector := matching(object.Spec.Selector)
-	return newGroup(namespace, target, selector, group{
-		noPods:     fmt.Sprintf("%s selects no pods: none has the labels %s", target, metav1.FormatLabelSelector(selector)),
-		noPodsHint: fmt.Sprintf("type `kubectl get pods --show-labels -n %s` to see the labels there are", namespace),
+	selector := matchLabels(object.Spec.Selector)
+	return newPodSet(namespace, target, selector, podSet{
+		emptyText: fmt.Sprintf("%s selects no pods: none has the labels %s", target, metav1.FormatLabelSelector(selector)),
+		emptyHint: fmt.Sprintf("type `kubectl get pods --show-labels -n %s` to see the labels there are", namespace),
 	})
 }
 
 // newGroup adds the selector. An empty one would match every pod of the
 // namespace, so it is refused like a missing one.
-func newGroup(namespace string, target Target, selector *metav1.LabelSelector, g group) (*group, error) {
+func newPodSet(namespace string, target Target, selector *metav1.LabelSelector, g podSet) (*podSet, error) {
 	parsed, err := metav1.LabelSelectorAsSelector(selector)
 	if err != nil {
 		return nil, &NoPodsError{
 			Namespace: namespace, Target: target, err: err,
-			text: fmt.Sprintf("%s has a selector that cannot be read: %v", target, err), hint: describe(namespace, target), Permanent: true,
+			text: fmt.Sprintf("%s has a selector that cannot be read: %v", target, err), hint: describeHint(namespace, target), Permanent: true,
 		}
 	}
 	if selector == nil || parsed.Empty() {
@@ -171,7 +171,7 @@ func newGroup(namespace string, target Target, selector *metav1.LabelSelector, g
 }
 
 // selected is the group of a label selector that the user typed; "" is every pod.
-func selected(namespace, typed string) (*group, error) {
+func newSelectorSet(namespace, typed string) (*podSet, error) {
 	parsed, err := labels.Parse(typed)
 	if err != nil {
 		return nil, &TargetError{
@@ -179,23 +179,23 @@ func selected(namespace, typed string) (*group, error) {
 			hint: "type LABEL=VALUE, LABEL!=VALUE, 'LABEL in (A,B)' or LABEL, several with commas between them",
 		}
 	}
-	g := &group{
+	g := &podSet{
 		title: fmt.Sprintf("the selector %q", parsed.String()), selector: parsed,
-		noPods:     fmt.Sprintf("no pod in namespace %q has the labels %s", namespace, parsed),
-		noPodsHint: fmt.Sprintf("type `kubectl get pods --show-labels -n %s` to see the labels there are", namespace),
+		emptyText: fmt.Sprintf("no pod in namespace %q has the labels %s", namespace, parsed),
+		emptyHint: fmt.Sprintf("type `kubectl get pods --show-labels -n %s` to see the labels there are", namespace),
 	}
 	if parsed.Empty() {
-		g.title, g.noPods = fmt.Sprintf("namespace %q", namespace), fmt.Sprintf("there are no pods in namespace %q", namespace)
-		g.noPodsHint = "-n NAMESPACE looks elsewhere"
+		g.title, g.emptyText = fmt.Sprintf("namespace %q", namespace), fmt.Sprintf("there are no pods in namespace %q", namespace)
+		g.emptyHint = "-n NAMESPACE looks elsewhere"
 	}
 	return g, nil
 }
 
-func matching(set map[string]string) *metav1.LabelSelector {
+func matchLabels(set map[string]string) *metav1.LabelSelector {
 	return &metav1.LabelSelector{MatchLabels: set}
 }
 
-func describe(namespace string, target Target) string {
+func describeHint(namespace string, target Target) string {
 	return fmt.Sprintf("type `kubectl describe %s -n %s` to see why", target, namespace)
 }
 

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	awaitEvery = time.Second     // the least time between two requests
-	awaitFresh = 5 * time.Second // how long one watch is used
+	waitPollInterval = time.Second     // the least time between two requests
+	waitWatchAge     = 5 * time.Second // how long one watch is used
 )
 
 // Await is like Find, but waits until the container runs or ctx ends; it has no
@@ -39,69 +39,69 @@ func (c *Client) Wait(ctx context.Context, req Request, said func(why string)) (
 		return nil, err
 	}
 	a := &waiter{
-		watcher: watcher{client: c, namespace: req.Namespace, fresh: awaitFresh},
-		req:     req, said: said, news: eventReader{asked: time.Now()},
+		watcher: watcher{client: c, namespace: req.Namespace, maxAge: waitWatchAge},
+		req:     req, onReason: said, events: eventReader{requested: time.Now()},
 	}
 	for {
 		looked := time.Now()
-		found, err := a.look(ctx)
+		found, err := a.try(ctx)
 		switch {
 		case err == nil:
 			return found, nil
-		case a.last != nil && ctx.Err() != nil:
-			return nil, a.ended(ctx)
-		case !errors.Is(err, errAgain):
+		case a.reason != nil && ctx.Err() != nil:
+			return nil, a.waitError(ctx)
+		case !errors.Is(err, errRetry):
 			return nil, err
-		case !pace(ctx, looked, awaitEvery):
-			return nil, a.ended(ctx)
+		case !waitSince(ctx, looked, waitPollInterval):
+			return nil, a.waitError(ctx)
 		}
 	}
 }
 
 // errAgain means that the pods must be requested again.
-var errAgain = errors.New("look again")
+var errRetry = errors.New("look again")
 
 type waiter struct {
 	watcher
-	req  Request
-	said func(string)
+	req      Request
+	onReason func(string)
 
-	begin time.Time   // when the wait began
-	last  error       // why the container does not run
-	heard string      // the last message about that
-	pod   *corev1.Pod // the named pod, as it was first read
-	news  eventReader
+	start    time.Time   // when the wait began
+	reason   error       // why the container does not run
+	reported string      // the last message about that
+	named    *corev1.Pod // the named pod, as it was first read
+	events   eventReader
 }
 
-func (a *waiter) look(ctx context.Context) (*Found, error) {
-	v, err := a.client.look(ctx, a.req)
+func (a *waiter) try(ctx context.Context) (*Found, error) {
+	v, err := a.client.readView(ctx, a.req)
 	switch {
 	case err == nil:
-	case a.last == nil || ctx.Err() != nil:
+	case a.reason == nil || ctx.Err() != nil:
 		return nil, err
-	case a.pod != nil && missing(err):
-		return nil, vanished(a.pod, a.req.Container)
+	case a.named != nil && isNotFound(err):
+		return nil, deletedWhileWaiting(a.named, a.req.Container)
 	case !apiclient.IsTransient(err):
 		return nil, err
 	default:
-		a.say(err)
-		return nil, errAgain
+		a.report(err)
+		return nil, errRetry
 	}
-	if v.group == nil && a.pod == nil {
+	if v.set == nil && a.named == nil {
 		first := v.pods[0]
-		a.pod = &first
+		a.named = &first
 	}
-	a.news.look(ctx, a.client, v)
-	found, err := a.judge(v)
-	if errors.Is(err, errAgain) && v.alive() {
-		a.follow(ctx, v.query(), v.match(), func(pod *corev1.Pod, deleted bool) bool {
-			if v.group == nil && deleted {
-				found, err = nil, vanished(pod, a.req.Container)
+	a.events.refresh(ctx, a.client, v)
+	found, err := a.check(v)
+	if errors.Is(err, errRetry) && v.hasActivePod() {
+		a.run(ctx, v.query(), v.match(), func(pod *corev1.Pod, deleted bool) bool {
+			if v.set == nil && deleted {
+				found, err = nil, deletedWhileWaiting(pod, a.req.Container)
 				return true
 			}
 			v.apply(pod, deleted)
-			found, err = a.judge(v)
-			return !errors.Is(err, errAgain) || !v.alive()
+			found, err = a.check(v)
+			return !errors.Is(err, errRetry) || !v.hasActivePod()
 		})
 	}
 	return found, err
@@ -110,59 +110,59 @@ func (a *waiter) look(ctx context.Context) (*Found, error) {
 // judge returns the container if it runs, or the error that ends the wait.
 // Otherwise it reports why the container does not run yet, and returns
 // errAgain.
-func (a *waiter) judge(v *view) (*Found, error) {
-	if a.pod != nil && a.pod.UID != v.pods[0].UID {
-		return nil, vanished(a.pod, a.req.Container)
+func (a *waiter) check(v *view) (*Found, error) {
+	if a.named != nil && a.named.UID != v.pods[0].UID {
+		return nil, deletedWhileWaiting(a.named, a.req.Container)
 	}
-	found, err := v.settle()
-	if err == nil || v.hopeless(err) {
+	found, err := v.choose()
+	if err == nil || v.isPermanent(err) {
 		return found, err
 	}
-	a.say(a.news.add(err))
-	return nil, errAgain
+	a.report(a.events.explain(err))
+	return nil, errRetry
 }
 
 // say passes on why, unless it was said last.
-func (a *waiter) say(why error) {
-	if repeats(a.last, why) {
+func (a *waiter) report(why error) {
+	if isRepeated(a.reason, why) {
 		return
 	}
-	if a.last == nil {
-		a.begin = time.Now()
+	if a.reason == nil {
+		a.start = time.Now()
 	}
-	a.last = why
+	a.reason = why
 	text := why.Error()
-	if text == a.heard {
+	if text == a.reported {
 		return
 	}
-	a.heard = text
-	if a.said != nil {
-		a.said(text)
+	a.reported = text
+	if a.onReason != nil {
+		a.onReason(text)
 	}
 }
 
-func (a *waiter) ended(ctx context.Context) error {
-	return &WaitError{Waited: time.Since(a.begin).Round(time.Second), Last: a.last, Err: context.Cause(ctx)}
+func (a *waiter) waitError(ctx context.Context) error {
+	return &WaitError{Waited: time.Since(a.start).Round(time.Second), Last: a.reason, Err: context.Cause(ctx)}
 }
 
 // repeats reports whether now adds nothing to the last message: a kubelet
 // alternates between pulling an image and backing off, with different messages,
 // of which the registry's is kept.
-func repeats(last, now error) bool {
+func isRepeated(last, now error) bool {
 	var before, after *NotRunningError
-	if !errors.As(last, &before) || !errors.As(now, &after) || !before.pulling() || !after.pulling() {
+	if !errors.As(last, &before) || !errors.As(now, &after) || !before.isImagePull() || !after.isImagePull() {
 		return false
 	}
 	same := before.Pod == after.Pod && before.Container == after.Container
 	return same && (after.Reason == "ImagePullBackOff" || strings.Contains(before.Message, after.Message))
 }
 
-func (e *NotRunningError) pulling() bool {
+func (e *NotRunningError) isImagePull() bool {
 	return e.Reason == "ErrImagePull" || e.Reason == "ImagePullBackOff"
 }
 
 // hopeless reports whether waiting cannot change err.
-func (v *view) hopeless(err error) bool {
+func (v *view) isPermanent(err error) bool {
 	var none *NoPodsError
 	var stopped *NotRunningError
 	switch {
@@ -170,17 +170,17 @@ func (v *view) hopeless(err error) bool {
 		return none.Permanent
 	case !errors.As(err, &stopped):
 		return true
-	case v.group == nil:
+	case v.set == nil:
 		return stopped.Permanent
 	default:
-		return stopped.Permanent && (stopped.lasting || v.group.finished)
+		return stopped.Permanent && (stopped.podContinues || v.set.finished)
 	}
 }
 
 // alive reports whether a watch on the pods can show that the container runs.
 // It is false for a workload without pods, or with only ended pods, which has
 // to be requested itself.
-func (v *view) alive() bool {
+func (v *view) hasActivePod() bool {
 	for i := range v.pods {
 		if phase := v.pods[i].Status.Phase; phase != corev1.PodSucceeded && phase != corev1.PodFailed {
 			return true
@@ -189,8 +189,8 @@ func (v *view) alive() bool {
 	return false
 }
 
-func vanished(pod *corev1.Pod, container string) error {
-	e := about(pod, container)
+func deletedWhileWaiting(pod *corev1.Pod, container string) error {
+	e := newNotRunning(pod, container)
 	e.Reason, e.Permanent = "Deleted", true
 	e.text = fmt.Sprintf("pod %q was deleted while it was waited for", pod.Name)
 	e.hint = fmt.Sprintf("type `kubectl get pods -n %s` to see those there are", pod.Namespace)

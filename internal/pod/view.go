@@ -16,14 +16,14 @@ import (
 // view is the state of the pods of a request.
 type view struct {
 	req     Request
-	group   *group       // nil for a pod that was named
+	set     *podSet      // nil for a pod that was named
 	pods    []corev1.Pod // one, if it was named
 	version string       // from which a watch can start
 }
 
 // look requests the pods. Errors are those of Find that come before a pod is
 // chosen.
-func (c *Client) look(ctx context.Context, req Request) (*view, error) {
+func (c *Client) readView(ctx context.Context, req Request) (*view, error) {
 	if req.Target.Kind == kindPod {
 		pod, err := c.Get(ctx, req.Namespace, req.Target.Name)
 		var refused *RequestError
@@ -35,11 +35,11 @@ func (c *Client) look(ctx context.Context, req Request) (*view, error) {
 		}
 		return &view{req: req, pods: []corev1.Pod{*pod}, version: pod.ResourceVersion}, nil
 	}
-	group, err := c.gather(ctx, req)
+	group, err := c.resolve(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	v := &view{req: req, group: group}
+	v := &view{req: req, set: group}
 	v.pods, v.version, err = c.list(ctx, req.Namespace, group.selector)
 	if err != nil {
 		return nil, err
@@ -48,58 +48,58 @@ func (c *Client) look(ctx context.Context, req Request) (*view, error) {
 	return v, nil
 }
 
-func (c *Client) gather(ctx context.Context, req Request) (*group, error) {
+func (c *Client) resolve(ctx context.Context, req Request) (*podSet, error) {
 	if req.Target == (Target{}) {
-		return selected(req.Namespace, req.Selector)
+		return newSelectorSet(req.Namespace, req.Selector)
 	}
-	return c.group(ctx, req.Namespace, req.Target)
+	return c.podSet(ctx, req.Namespace, req.Target)
 }
 
 // has reports whether a pod belongs to the group.
-func (g *group) has(pod *corev1.Pod) bool {
-	return g.selector.Matches(labels.Set(pod.Labels)) && (!g.controls || !controlledByAnother(pod, g.uid))
+func (g *podSet) has(pod *corev1.Pod) bool {
+	return g.selector.Matches(labels.Set(pod.Labels)) && (!g.ownedOnly || !controlledByAnother(pod, g.uid))
 }
 
 // match returns the selector of query, for servers that ignore it.
 func (v *view) match() matcher {
-	if v.group == nil {
+	if v.set == nil {
 		return podNamed(v.req.Target.Name)
 	}
-	return matcher{selects: func(pod *corev1.Pod) bool { return v.group.selector.Matches(labels.Set(pod.Labels)) }}
+	return matcher{matches: func(pod *corev1.Pod) bool { return v.set.selector.Matches(labels.Set(pod.Labels)) }}
 }
 
 // apply updates the view with one event of a watch. A pod that no longer
 // matches the selector is removed.
 func (v *view) apply(pod *corev1.Pod, deleted bool) {
 	v.pods = slices.DeleteFunc(v.pods, func(old corev1.Pod) bool { return old.Name == pod.Name })
-	if !deleted && (v.group == nil || v.group.has(pod)) {
+	if !deleted && (v.set == nil || v.set.has(pod)) {
 		v.pods = append(v.pods, *pod)
 	}
 }
 
 // query is that of a watch that takes over from the view.
 func (v *view) query() url.Values {
-	if v.group == nil {
-		return watchQuery("fieldSelector", nameIs(v.req.Target.Name), v.version)
+	if v.set == nil {
+		return watchQuery("fieldSelector", nameSelector(v.req.Target.Name), v.version)
 	}
-	return watchQuery("labelSelector", v.group.selector.String(), v.version)
+	return watchQuery("labelSelector", v.set.selector.String(), v.version)
 }
 
 // settle chooses the container, or returns the error that says why there is
 // none to choose.
-func (v *view) settle() (*Found, error) {
+func (v *view) choose() (*Found, error) {
 	if len(v.pods) == 0 {
-		return nil, v.none()
+		return nil, v.noPods()
 	}
-	if v.group == nil {
-		return settle(&v.pods[0], v.req.Container)
+	if v.set == nil {
+		return chooseRunning(&v.pods[0], v.req.Container)
 	}
 	found, why, err := v.best()
 	if err != nil {
 		return nil, err
 	}
 	if len(v.pods) > 1 {
-		note := fmt.Sprintf("%s has %d pods: chose %q (%s)", v.group.title, len(v.pods), found.Pod.Name, why)
+		note := fmt.Sprintf("%s has %d pods: chose %q (%s)", v.set.title, len(v.pods), found.Pod.Name, why)
 		found.Notes = slices.Insert(found.Notes, 0, note)
 	}
 	return found, nil
@@ -110,7 +110,7 @@ func (v *view) settle() (*Found, error) {
 func (v *view) best() (found *Found, why string, err error) {
 	ranked := rank(v.pods)
 	for i := range ranked {
-		found, refusal := settle(&ranked[i], v.req.Container)
+		found, refusal := chooseRunning(&ranked[i], v.req.Container)
 		switch {
 		case refusal == nil && i == 0:
 			_, why := best(v.pods)
@@ -124,15 +124,15 @@ func (v *view) best() (found *Found, why string, err error) {
 	return nil, "", err
 }
 
-func (v *view) none() error {
+func (v *view) noPods() error {
 	return &NoPodsError{
-		Namespace: v.req.Namespace, Target: v.req.Target, Selector: v.group.selector.String(),
-		Permanent: v.group.idle, text: v.group.noPods, hint: v.group.noPodsHint,
+		Namespace: v.req.Namespace, Target: v.req.Target, Selector: v.set.selector.String(),
+		Permanent: v.set.wantsNone, text: v.set.emptyText, hint: v.set.emptyHint,
 	}
 }
 
 // settle chooses the container of a pod that has been chosen.
-func settle(pod *corev1.Pod, wanted string) (*Found, error) {
+func chooseRunning(pod *corev1.Pod, wanted string) (*Found, error) {
 	var notes []string
 	if pod.DeletionTimestamp != nil {
 		notes = append(notes, fmt.Sprintf("pod %q is being deleted", pod.Name))

@@ -23,7 +23,7 @@ import (
 // world is an API server in memory, for bubbles of fake time: the transport of a
 // Client. It keeps pods and their history, and serves get, list and watch of them,
 // and whatever stands in objects by path.
-type world struct {
+type fakeServer struct {
 	mu       sync.Mutex
 	pods     map[string]*corev1.Pod
 	history  []change
@@ -45,15 +45,15 @@ type change struct {
 	event   []byte
 }
 
-func newWorld(pods ...*corev1.Pod) *world {
-	w := &world{pods: map[string]*corev1.Pod{}, moved: make(chan struct{}), objects: map[string]any{}, begin: time.Now()}
+func newFakeServer(pods ...*corev1.Pod) *fakeServer {
+	w := &fakeServer{pods: map[string]*corev1.Pod{}, moved: make(chan struct{}), objects: map[string]any{}, begin: time.Now()}
 	for _, pod := range pods {
 		w.put(pod)
 	}
 	return w
 }
 
-func (w *world) client(t *testing.T) *Client {
+func (w *fakeServer) client(t *testing.T) *Client {
 	t.Helper()
 	client, err := NewClient(&rest.Config{Host: "http://world", Transport: w})
 	if err != nil {
@@ -63,7 +63,7 @@ func (w *world) client(t *testing.T) *Client {
 }
 
 // put makes or changes a pod.
-func (w *world) put(pod *corev1.Pod) {
+func (w *fakeServer) put(pod *corev1.Pod) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	kind := "MODIFIED"
@@ -74,14 +74,14 @@ func (w *world) put(pod *corev1.Pod) {
 	w.pods[pod.Name] = pod
 }
 
-func (w *world) delete(name string) {
+func (w *fakeServer) delete(name string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.record("DELETED", w.pods[name])
 	delete(w.pods, name)
 }
 
-func (w *world) record(kind string, pod *corev1.Pod) {
+func (w *fakeServer) record(kind string, pod *corev1.Pod) {
 	w.version++
 	pod.ResourceVersion = strconv.Itoa(w.version)
 	event, err := json.Marshal(map[string]any{"type": kind, "object": pod})
@@ -94,7 +94,7 @@ func (w *world) record(kind string, pod *corev1.Pod) {
 }
 
 // expire forgets the history.
-func (w *world) expire() {
+func (w *fakeServer) expire() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.version++
@@ -103,14 +103,14 @@ func (w *world) expire() {
 	w.moved = make(chan struct{})
 }
 
-func (w *world) set(f func()) {
+func (w *fakeServer) set(f func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f()
 }
 
 // asked is how often what was asked for.
-func (w *world) asked() map[string]int {
+func (w *fakeServer) received() map[string]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	count := map[string]int{}
@@ -120,7 +120,7 @@ func (w *world) asked() map[string]int {
 	return count
 }
 
-func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
+func (w *fakeServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	kind, answer := w.answer(r)
@@ -154,7 +154,7 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
-func (w *world) answer(r *http.Request) (kind string, answer any) {
+func (w *fakeServer) answer(r *http.Request) (kind string, answer any) {
 	path := strings.TrimPrefix(r.URL.Path, core)
 	name, single := strings.CutPrefix(path, "pods/")
 	object, other := w.objects[r.URL.Path]
@@ -169,7 +169,7 @@ func (w *world) answer(r *http.Request) (kind string, answer any) {
 		version, _ := strconv.Atoi(r.URL.Query().Get("resourceVersion"))
 		return "watch", w.watch(r, version)
 	case path == "pods":
-		l := list(slices.Collect(maps.Values(w.pods))...)
+		l := podList(slices.Collect(maps.Values(w.pods))...)
 		l.ResourceVersion = strconv.Itoa(w.version)
 		return "list", l
 	}
@@ -178,7 +178,7 @@ func (w *world) answer(r *http.Request) (kind string, answer any) {
 
 // watch sends what comes after version until its request ends. The selectors are
 // not looked at, but for there being one.
-func (w *world) watch(r *http.Request, version int) any {
+func (w *fakeServer) watch(r *http.Request, version int) any {
 	if q := r.URL.Query(); q.Get("fieldSelector") == "" && q.Get("labelSelector") == "" {
 		return refusal(http.StatusBadRequest, metav1.StatusReasonBadRequest, "a watch on everything")
 	}
@@ -208,7 +208,7 @@ func (w *world) watch(r *http.Request, version int) any {
 	return reader
 }
 
-func (w *world) after(version int) [][]byte {
+func (w *fakeServer) after(version int) [][]byte {
 	if version > 0 && version < w.oldest {
 		event, _ := json.Marshal(map[string]any{"type": "ERROR", "object": refusal(410, metav1.StatusReasonExpired, "too old resource version")})
 		return [][]byte{event}
@@ -260,9 +260,9 @@ func script(steps map[int]func()) {
 	}
 }
 
-func (w *world) deployment(replicas int32) {
+func (w *fakeServer) deployment(replicas int32) {
 	w.objects[apps+"deployments/web"] = appsv1.Deployment{
-		TypeMeta: typed("apps/v1", "Deployment"), ObjectMeta: named,
+		TypeMeta: typeMeta("apps/v1", "Deployment"), ObjectMeta: named,
 		Spec: appsv1.DeploymentSpec{Selector: selector, Replicas: &replicas},
 	}
 }

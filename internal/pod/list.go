@@ -22,16 +22,16 @@ type Skipped struct {
 // Without an error there is at least one pod in the two lists. The errors are those
 // of Find, but for the two of a single pod, which Skipped.Err holds.
 func (c *Client) List(ctx context.Context, req Request) (running []Found, skipped []Skipped, err error) {
-	v, err := c.look(ctx, req)
+	v, err := c.readView(ctx, req)
 	if err != nil {
 		return nil, nil, err
 	}
 	if len(v.pods) == 0 {
-		return nil, nil, v.none()
+		return nil, nil, v.noPods()
 	}
 	slices.SortFunc(v.pods, byName)
 	for i := range v.pods {
-		found, err := settle(&v.pods[i], req.Container)
+		found, err := chooseRunning(&v.pods[i], req.Container)
 		if err != nil {
 			skipped = append(skipped, Skipped{&v.pods[i], err})
 			continue
