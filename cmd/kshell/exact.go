@@ -130,8 +130,9 @@ func (j *job) sweep(ctx context.Context, at place, command []string) {
 // and returns the outcome.
 func (j *job) quietly(ctx context.Context, at place, command []string) error {
 	run := func() error {
+		request := at.request(j.scripted(command), false, false, stream.Protocols())
 		s := &stream.Session{Link: stream.Link{
-			Dial:      j.aside.opener(at.request(j.scripted(command), false, false, stream.Protocols())),
+			Dial:      func(ctx context.Context) (*stream.Conn, error) { return j.aside.Dial(ctx, request) },
 			Reconnect: stream.ReconnectNever,
 		}}
 		return s.Run(ctx)

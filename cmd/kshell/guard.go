@@ -132,13 +132,12 @@ func noSuchPod(err error, name string) bool {
 // events runs a watch over a WebSocket. began reports whether the connection was
 // opened.
 func (j *job) events(ctx context.Context, path string, query url.Values, each func([]byte) error) (began bool) {
-	dialer, bySPDY := j.aside.now()
-	if bySPDY { // WebSockets do not work on this route
+	if j.aside.UsesSPDY() { // the server or a gateway refuses WebSockets
 		return false
 	}
 	e := &stream.Events{Link: stream.Link{
 		Dial: func(ctx context.Context) (*stream.Conn, error) {
-			return dialer.Dial(ctx, stream.Request{Path: path, Query: query, Origin: true})
+			return j.aside.DialWebSocket(ctx, stream.Request{Path: path, Query: query, Origin: true})
 		},
 		Reconnect: stream.ReconnectNever,
 		OnOpen:    func(*stream.Conn) error { began = true; return nil },

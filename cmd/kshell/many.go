@@ -116,10 +116,10 @@ type many struct {
 	cfg    *rest.Config
 	status io.WriteCloser // nil for none
 	gate   *gate
-	road   *road // of all; see way
-	found  sync.Once
-	images images
-	folds  *folds // nil without --fold
+	// transport returns the transport that all pods share.
+	transport func() (*stream.Transport, error)
+	images    images
+	folds     *folds // nil without --fold
 
 	places  []place // sorted by pod, those in which nothing can be run included
 	refused []error // why nothing can be run there, beside places; nil where it can
@@ -151,6 +151,9 @@ func (a *app) execManyBy(ctx context.Context, p *execPlan, gather func(context.C
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	m := &many{app: a, plan: p, status: status, gate: newGate(a.streams, cancel)}
+	m.transport = sync.OnceValues(func() (*stream.Transport, error) {
+		return stream.NewTransport(m.cfg, p.narrowed.asked, m.notice.Detail)
+	})
 	defer a.notice.Redirect(m.gate.stderr())()
 	for _, w := range p.warnings {
 		a.notice.Warn("%s", w)
@@ -346,7 +349,10 @@ func (m *many) command(ctx context.Context, i int, command []string, out, errs i
 	if err != nil {
 		return nil, err
 	}
-	shared := m.way(j.dialer)
+	shared, err := m.transport()
+	if err != nil {
+		return nil, err
+	}
 	if j.aside == j.dialer {
 		j.aside = shared
 	}
@@ -357,15 +363,6 @@ func (m *many) command(ctx context.Context, i int, command []string, out, errs i
 		own.notice.Detail("not in exact mode, as before with this image: %s", known.why)
 	}
 	return j, j.refused(ctx, j.run(ctx))
-}
-
-// way is the one way to the server of all pods, so that what it has learnt about the server is learnt once.
-func (m *many) way(first *road) *road {
-	m.found.Do(func() {
-		first.notice = m.notice
-		m.road = first
-	})
-	return m.road
 }
 
 // say says why a pod's command has no exit code of its own.

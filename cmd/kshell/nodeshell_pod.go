@@ -19,6 +19,7 @@ import (
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
 	"kshell/internal/pod"
+	"kshell/internal/stream"
 )
 
 // nodeShells makes pods on nodes, and removes them.
@@ -44,11 +45,11 @@ func (a *app) newNodeShells(kube *kubeconfig.Connection, p *nodePlan) (*nodeShel
 		return nil, err
 	}
 	client.OnIgnoredSelector = a.selectorsIgnored
-	way, err := newRoad(kube.Config, a.notice, false)
+	transport, err := stream.NewTransport(kube.Config, false, a.notice.Detail)
 	if err != nil {
 		return nil, err
 	}
-	pods.RunWatch = (&job{app: a, aside: way}).events
+	pods.RunWatch = (&job{app: a, aside: transport}).events
 	return &nodeShells{app: a, plan: p, cfg: kube.Config, client: client, pods: pods}, nil
 }
 

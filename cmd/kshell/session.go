@@ -28,11 +28,11 @@ type job struct {
 	plan   *execPlan
 	at     place
 	cfg    *rest.Config
-	dialer *road
-	aside  *road           // for commands that kshell runs during the session
-	beside *rest.Config    // for requests during the session
-	creds  *background     // credentials of aside and beside; nil if they are dialer and cfg
-	input  *terminal.Input // nil without -i
+	dialer *stream.Transport
+	aside  *stream.Transport // for commands that kshell runs during the session
+	beside *rest.Config      // for requests during the session
+	creds  *background       // credentials of aside and beside; nil if they are dialer and cfg
+	input  *terminal.Input   // nil without -i
 	in     source
 	out    counter
 	err    counter
@@ -130,7 +130,7 @@ func (s *source) count() int64 { return s.bytes.Load() }
 // newJob returns a job that runs the plan's command in a place and writes its output
 // to the local stdout and stderr.
 func (a *app) newJob(cfg *rest.Config, p *execPlan, at place) (*job, error) {
-	dialer, err := newRoad(cfg, a.notice, p.narrowed.asked)
+	dialer, err := stream.NewTransport(cfg, p.narrowed.asked, a.notice.Detail)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +158,7 @@ func (j *job) apart() (err error) {
 	if err := j.creds.hold(); err != nil {
 		return err
 	}
-	j.aside, err = newRoad(j.beside, j.notice, j.plan.narrowed.asked)
+	j.aside, err = stream.NewTransport(j.beside, j.plan.narrowed.asked, j.notice.Detail)
 	return err
 }
 
@@ -216,7 +216,7 @@ func (j *job) newSession(open func(place) stream.Request) *stream.Session {
 	s := &stream.Session{
 		Link: stream.Link{
 			Dial: func(ctx context.Context) (*stream.Conn, error) {
-				conn, err := j.dialer.open(ctx, open(j.at))
+				conn, err := j.dialer.Dial(ctx, open(j.at))
 				if err == nil && j.creds != nil {
 					_ = j.creds.hold() // the credentials that the server has just accepted
 				}

@@ -46,24 +46,29 @@ func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-// serve starts an HTTP server in memory for the length of the test and gives a dialer to it.
+// serve starts an HTTP server in memory for the duration of the test, and returns a dialer
+// for it.
 func serve(t testing.TB, handler http.HandlerFunc) *Dialer {
 	t.Helper()
+	d, err := NewDialer(serveConfig(t, handler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.client.CloseIdleConnections)
+	return d
+}
+
+// serveConfig is like serve, but returns a configuration.
+func serveConfig(t testing.TB, handler http.HandlerFunc) *rest.Config {
 	l := &memory{conns: make(chan net.Conn), done: make(chan struct{})}
 	server := &http.Server{Handler: handler}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(l) })
-	cfg := &rest.Config{Host: "http://server", Dial: l.dial}
-	d, err := NewDialer(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
-		d.client.CloseIdleConnections()
 		_ = server.Close()
 		serving.Wait()
 	})
-	return d
+	return &rest.Config{Host: "http://server", Dial: l.dial}
 }
 
 // remote is the far side of one socket.

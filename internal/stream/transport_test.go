@@ -1,0 +1,247 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/coder/websocket"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/client-go/rest"
+)
+
+func TestSPDYMayWork(t *testing.T) {
+	status := func(code int, message string) error {
+		return &HandshakeError{StatusCode: code, Status: &metav1.Status{Message: message}}
+	}
+	for _, c := range []struct {
+		name        string
+		err         error
+		once, again bool // the result for a command that runs once, and for a repeatable one
+	}{
+		{"no right to get", status(403, `pods "web" is forbidden: User "dev" cannot get resource "pods/exec" in API group ""`), true, true},
+		{"no right to create", status(403, `pods "web" is forbidden: `), false, false},
+		{"policy", status(403, `pods "web" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no shells`), false, false},
+		{"no common subprotocol", &HandshakeError{StatusCode: 403}, true, true},
+		{"403 of a gateway", &HandshakeError{StatusCode: 403, Page: true}, true, true},
+		{"upgrade ignored", &HandshakeError{StatusCode: 200}, true, true},
+		{"upgrade not understood", &HandshakeError{StatusCode: 400, Text: "Bad Request"}, true, true},
+		{"upgrade stripped", status(400, "Upgrade request required"), true, true},
+		{"unknown path", &HandshakeError{StatusCode: 404, Text: "404 page not found"}, true, true},
+		{"another upgrade required", &HandshakeError{StatusCode: 426}, true, true},
+		{"page of a gateway", &HandshakeError{StatusCode: 502, Page: true}, true, true},
+		{"text of a gateway", &HandshakeError{StatusCode: 503, Text: "upstream connect error"}, true, true},
+		{"no such pod", status(404, `pods "x" not found`), false, false},
+		{"no such container", status(400, "container x is not valid for pod y"), false, false},
+		{"dead container", &HandshakeError{StatusCode: 500, Text: `container not found ("c")`}, false, false},
+		{"dead node", status(500, "error dialing backend: EOF"), false, false},
+		{"not logged in", status(401, "Unauthorized"), false, false},
+		{"login page", &HandshakeError{StatusCode: 302, Location: "https://login"}, false, false},
+		{"too busy", &HandshakeError{StatusCode: 429, Text: "slow down"}, false, false},
+		{"unreachable", &DialError{Server: "https://x", Err: errors.New("connection refused")}, false, false},
+		{"lost", &LostError{Err: errors.New("reset")}, false, false},
+		{"101 without a subprotocol", &ProtocolError{}, false, true},
+		{"101 without WebSocket", &HandshakeError{StatusCode: 101}, false, true},
+	} {
+		if once, again := spdyMayWork(c.err, false), spdyMayWork(c.err, true); once != c.once || again != c.again {
+			t.Errorf("%s: %v, if repeatable %v", c.name, once, again)
+		}
+	}
+}
+
+func TestMoreHelpful(t *testing.T) {
+	noRight := &HandshakeError{StatusCode: 403, Status: &metav1.Status{Message: `User "dev" cannot get resource "pods/exec"`}}
+	for _, c := range []struct {
+		name string
+		spdy error
+		want bool // the error of SPDY
+	}{
+		{"no right to create either", &HandshakeError{StatusCode: 403, Status: &metav1.Status{Message: "cannot create"}}, false},
+		{"no such pod", &HandshakeError{StatusCode: 404, Status: &metav1.Status{Message: `pods "x" not found`}}, true},
+		{"no such container", &HandshakeError{StatusCode: 400, Status: &metav1.Status{Message: "choose one of: [a b]"}}, true},
+		{"dead container", &HandshakeError{StatusCode: 500, Text: `container not found ("c")`}, true},
+		{"upgrade stripped", &HandshakeError{StatusCode: 400, Status: &metav1.Status{Message: "Upgrade request required"}}, false},
+		{"gateway", &HandshakeError{StatusCode: 404, Text: "404 page not found"}, false},
+		{"cut", &DialError{Err: errors.New("reset")}, false},
+	} {
+		want := error(noRight)
+		if c.want {
+			want = c.spdy
+		}
+		if got := moreHelpful(noRight, c.spdy); got != want { //nolint:errorlint // compares identity
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+// requestLog records how a server was asked, and what a Transport logged. In these tests,
+// one request ends before the next one begins.
+type requestLog struct{ requests, logged []string }
+
+func (l *requestLog) logf(format string, args ...any) {
+	l.logged = append(l.logged, fmt.Sprintf(format, args...))
+}
+
+// transport returns a Transport to a server that answers each WebSocket handshake with
+// webSocket, and each handshake by SPDY with spdy.
+func (l *requestLog) transport(t *testing.T, webSocketOnly bool, configure func(*rest.Config), webSocket, spdy http.HandlerFunc) *Transport {
+	t.Helper()
+	cfg := serveConfig(t, func(w http.ResponseWriter, r *http.Request) {
+		upgrade := strings.ToLower(r.Header.Get("Upgrade"))
+		l.requests = append(l.requests, strings.TrimSpace(upgrade+" "+r.Header.Get("Authorization")))
+		if upgrade == "websocket" {
+			webSocket(w, r)
+			return
+		}
+		spdy(w, r)
+	})
+	if configure != nil {
+		configure(cfg)
+	}
+	transport, err := NewTransport(cfg, webSocketOnly, l.logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		transport.dialer.client.CloseIdleConnections()
+		if http1, err := transport.dialer.http1(); err == nil {
+			utilnet.CloseIdleConnectionsFor(http1)
+		}
+	})
+	return transport
+}
+
+// refuse returns a handler that refuses every handshake.
+func refuse(code int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+}
+
+// acceptWebSocket accepts a WebSocket and closes it.
+func acceptWebSocket(w http.ResponseWriter, r *http.Request) {
+	if ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: Protocols()}); err == nil {
+		_ = ws.CloseNow()
+	}
+}
+
+func testRequest(tty string) Request {
+	return Request{Path: "/exec", Query: url.Values{"stdout": {"true"}, "tty": {tty}}, Protocols: Protocols()}
+}
+
+func TestTransport_FallsBackAndRemembers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var log requestLog
+		transport := log.transport(t, false, nil, refuse(http.StatusBadGateway), func(w http.ResponseWriter, r *http.Request) {
+			far := acceptSPDY(t, w, r, V4)
+			_ = far.Close()
+			<-far.CloseChan()
+		})
+		for range 2 {
+			conn, err := transport.Dial(t.Context(), testRequest(""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(conn.Protocol(), SPDY) || !transport.UsesSPDY() {
+				t.Errorf("protocol %q, UsesSPDY %v", conn.Protocol(), transport.UsesSPDY())
+			}
+			conn.end()
+		}
+		want := []string{"websocket", "spdy/3.1", "spdy/3.1"}
+		if !slices.Equal(log.requests, want) || !slices.Equal(log.logged, []string{"falling back to SPDY: the server refused (502 Bad Gateway) and gave no reason"}) {
+			t.Errorf("requests %q, logged %q", log.requests, log.logged)
+		}
+	})
+}
+
+func TestTransport_Refused(t *testing.T) {
+	for name, c := range map[string]struct {
+		webSocketOnly   bool
+		webSocket, spdy int
+		requests        []string
+		want            string
+	}{
+		"both refuse":       {false, 502, 503, []string{"websocket", "spdy/3.1"}, "the server refused (502 Bad Gateway) and gave no reason"},
+		"WebSocket only":    {true, 502, 503, []string{"websocket"}, "the server refused (502 Bad Gateway) and gave no reason"},
+		"too busy":          {false, 429, 503, []string{"websocket"}, "the server refused (429 Too Many Requests) and gave no reason"},
+		"fixed credentials": {false, 401, 503, []string{"websocket"}, "the server refused (401 Unauthorized) and gave no reason"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var log requestLog
+				transport := log.transport(t, c.webSocketOnly, nil, refuse(c.webSocket), refuse(c.spdy))
+				_, err := transport.Dial(t.Context(), testRequest(""))
+				if fmt.Sprint(err) != c.want || !slices.Equal(log.requests, c.requests) || transport.UsesSPDY() {
+					t.Errorf("error %v, requests %q, UsesSPDY %v", err, log.requests, transport.UsesSPDY())
+				}
+			})
+		})
+	}
+}
+
+// A 101 without a subprotocol may have started the command.
+func TestTransport_SubprotocolLost(t *testing.T) {
+	for tty, want := range map[string][]string{"": {"websocket"}, "true": {"websocket", "spdy/3.1"}} {
+		bubble(t, func(t *testing.T) {
+			var log requestLog
+			transport := log.transport(t, false, nil, func(w http.ResponseWriter, r *http.Request) {
+				r.Header.Del("Sec-WebSocket-Protocol")
+				acceptWebSocket(w, r)
+			}, refuse(http.StatusForbidden))
+			_, err := transport.Dial(t.Context(), testRequest(tty))
+			var unknown *ProtocolError
+			if !errors.As(err, &unknown) || !slices.Equal(log.requests, want) {
+				t.Errorf("tty %q: error %v, requests %q", tty, err, log.requests)
+			}
+		})
+	}
+}
+
+func TestTransport_NewCredentials(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	write := func(token string) {
+		if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("old")
+	var log requestLog
+	transport := log.transport(t, false, func(cfg *rest.Config) { cfg.BearerTokenFile = file }, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer new" {
+			write("new")
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		acceptWebSocket(w, r)
+	}, refuse(http.StatusForbidden))
+	conn, err := transport.Dial(t.Context(), testRequest(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.end()
+	if want := []string{"websocket Bearer old", "websocket Bearer new"}; !slices.Equal(log.requests, want) || len(log.logged) != 1 {
+		t.Errorf("requests %q, logged %q", log.requests, log.logged)
+	}
+}
+
+func TestTransport_CanceledDuringFallback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		reason := errors.New("enough")
+		var log requestLog
+		transport := log.transport(t, false, nil, refuse(http.StatusBadGateway), func(_ http.ResponseWriter, r *http.Request) {
+			cancel(reason)
+			<-r.Context().Done()
+		})
+		if _, err := transport.Dial(ctx, testRequest("")); !errors.Is(err, reason) || len(log.logged) != 1 {
+			t.Errorf("error %v, logged %q", err, log.logged)
+		}
+	})
+}
