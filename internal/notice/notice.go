@@ -5,8 +5,8 @@
 //   - Messages are whole lines in lower case without a final period, after
 //     "kshell: ". A line after "hint: " says what to type next.
 //   - Text from servers, files and arguments is cleaned: see Clean.
-//   - On a raw terminal a line ends in CR LF, and a message does not begin on a line
-//     that remote output has begun.
+//   - On a raw terminal a line ends in CR LF. A message and remote output never share
+//     a line: the state of the screen is read and the message is written as one step.
 //   - -q hides notes, warnings and details; -v shows details. Errors, hints and the
 //     messages of NoteAlways and WarnAlways are always printed.
 package notice
@@ -45,9 +45,10 @@ type output struct {
 
 // Screen is the remote output on the terminal that the messages share.
 type Screen interface {
-	// EndLine reports whether the last line of the output has not ended. The caller
-	// ends it: afterwards the Screen regards the line as ended.
-	EndLine() bool
+	// BetweenLines calls write, which writes a line to the terminal, while remote
+	// output waits. midLine reports whether the remote output ends within a line:
+	// write then ends that line first.
+	BetweenLines(write func(midLine bool))
 }
 
 // New returns a Printer that writes to w.
@@ -110,10 +111,16 @@ func (o *output) line(prefix, text string) {
 		end = "\r\n"
 	}
 	line := prefix + Clean(text) + end
-	if o.screen != nil && o.screen.EndLine() {
-		line = end + line
+	if o.screen == nil {
+		_, _ = io.WriteString(o.w, line)
+		return
 	}
-	_, _ = io.WriteString(o.w, line)
+	o.screen.BetweenLines(func(midLine bool) {
+		if midLine {
+			line = end + line
+		}
+		_, _ = io.WriteString(o.w, line)
+	})
 }
 
 func (p *Printer) message(format string, args []any) {

@@ -23,10 +23,9 @@ func (r *remoteOutput) write(text string) {
 	}
 }
 
-func (r *remoteOutput) EndLine() bool {
-	midLine := r.midLine
+func (r *remoteOutput) BetweenLines(write func(midLine bool)) {
+	write(r.midLine)
 	r.midLine = false
-	return midLine
 }
 
 func TestPrinter_QuietVerboseRaw(t *testing.T) {

@@ -176,16 +176,17 @@ func (s *Screen) setMode(mode int, set bool) {
 	}
 }
 
-// EndLine reports whether the output ends within a line. The caller then ends the
-// line and may write lines of its own: from now on, the cursor is taken to be at
-// the beginning of a line. EndLine removes the status.
-func (s *Screen) EndLine() bool {
+// BetweenLines calls write, which writes lines to the terminal. While it runs, the
+// program's output waits. midLine reports whether the output ends within a line:
+// write then ends that line first. After write, the cursor is taken to be at the
+// beginning of a line. write must not call the Screen. BetweenLines removes the
+// status.
+func (s *Screen) BetweenLines(write func(midLine bool)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hideStatus()
-	midLine := s.midLine
+	write(s.midLine)
 	s.midLine, s.line = false, s.line[:0]
-	return midLine
 }
 
 // FullScreen reports whether the program shows the alternate screen, as editors do.

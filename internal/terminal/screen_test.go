@@ -51,21 +51,28 @@ func TestWhatAProgramSwitchedOnIsSwitchedOff(t *testing.T) {
 	}
 }
 
-func TestOurWordsDoNotBeginInTheMiddleOfALine(t *testing.T) {
+func TestScreenBetweenLines(t *testing.T) {
 	for _, tt := range []struct {
 		written []string
-		mid     bool
+		midLine bool
 	}{{[]string{""}, false}, {[]string{"$ "}, true}, {[]string{"$ ", ""}, true}, {[]string{"$ ", "", "x\r\n"}, false}} {
 		s := &Screen{Writer: &bytes.Buffer{}}
 		for _, w := range tt.written {
 			_, _ = s.Write([]byte(w))
 		}
-		if got := s.EndLine(); got != tt.mid {
-			t.Errorf("behind %q: %t", tt.written, got)
-		}
-		if s.EndLine() {
-			t.Errorf("behind %q: a line is ended twice", tt.written)
-		}
+		s.BetweenLines(func(midLine bool) {
+			if midLine != tt.midLine {
+				t.Errorf("after %q: midLine %t", tt.written, midLine)
+			}
+			if s.mu.TryLock() {
+				t.Error("output can be written while BetweenLines runs")
+			}
+		})
+		s.BetweenLines(func(midLine bool) {
+			if midLine {
+				t.Errorf("after %q: midLine again", tt.written)
+			}
+		})
 	}
 }
 

@@ -35,7 +35,7 @@ const (
 )
 
 // SetStatus shows text as a status line and reports whether it is shown. The status
-// remains until the next Write, EndLine or Reset, or until SetStatus is called with
+// remains until the next Write, BetweenLines or Reset, or until SetStatus is called with
 // another text. An empty text removes it. The text must consist of printable
 // characters; it is truncated if the terminal is too narrow.
 //
