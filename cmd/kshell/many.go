@@ -73,7 +73,7 @@ func (f *manyFlags) planMany(cmd *cobra.Command, named, command []string, tty bo
 	case len(named) == 0 && f.selector == "":
 		return nil, usage(cmd, "all of which pods? --all needs TYPE/NAME or -l LABEL=VALUE")
 	case len(named) > 0 && f.selector != "":
-		return nil, usage(cmd, "-l and "+named[0]+" are two ways to say which pods")
+		return nil, usage(cmd, "-l and "+named[0]+" cannot be used together")
 	case len(command) == 0:
 		return nil, outcome.NewUsageError("--all needs a command: a shell is for one pod", "put -- COMMAND behind it")
 	case tty:

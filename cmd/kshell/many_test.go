@@ -33,7 +33,7 @@ func TestManyPodsAreAskedForOnPurpose(t *testing.T) {
 		{"nothing named", []string{"--all", "--", "ls"}, errorText{"all of which pods? --all needs TYPE/NAME or -l LABEL=VALUE", help}},
 		{"an empty selector", []string{"--all", "-l", " ", "--", "ls"}, errorText{"all of which pods? --all needs TYPE/NAME or -l LABEL=VALUE", help}},
 		{"an empty name", []string{"--all", "", "--", "ls"}, errorText{"", ""}},
-		{"both", []string{"--all", "-l", "a", "web", "--", "ls"}, errorText{"-l and web are two ways to say which pods", help}},
+		{"both", []string{"--all", "-l", "a", "web", "--", "ls"}, errorText{"-l and web cannot be used together", help}},
 		{"no command", []string{"--all", "deploy/web"}, errorText{"--all needs a command: a shell is for one pod", "put -- COMMAND behind it"}},
 		{"a tty", []string{"--all", "-it", "deploy/web", "--", "ls"}, errorText{"--all has no tty: the lines of several pods come out of it", "leave -t out"}},
 		{"none at a time", []string{"--all", "--max-parallel", "0", "deploy/web", "--", "ls"}, errorText{"--max-parallel 0 runs nothing", help}},

@@ -18,6 +18,7 @@ import (
 	"kshell/internal/node"
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
+	"kshell/internal/picker"
 	"kshell/internal/pod"
 	"kshell/internal/terminal"
 )
@@ -296,9 +297,9 @@ func (s *nodeShells) running(ctx context.Context) (p *corev1.Pod, named bool, er
 	case 1:
 		return &pods[0], false, nil
 	}
-	list := menu{title: "a shell", header: []string{"POD", "NODE", "KIND", "STATUS", "BY", "FROM", "AGE", "ENDS IN"}}
+	list := picker.List{Title: "a shell", Header: []string{"POD", "NODE", "KIND", "STATUS", "BY", "FROM", "AGE", "ENDS IN"}}
 	for i := range pods {
-		list.rows = append(list.rows, listed(&pods[i], time.Now()))
+		list.Rows = append(list.Rows, listed(&pods[i], time.Now()))
 	}
 	i, err := s.choose(ctx, list)
 	if err != nil {

@@ -3,77 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/duration"
 
 	"kshell/internal/node"
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
 )
-
-// pick has the user choose a node.
-func (s *nodeShells) pick(ctx context.Context) (string, error) {
-	nodes, err := s.client.Nodes(ctx, "")
-	if err != nil {
-		return "", err
-	}
-	if len(nodes) == 0 {
-		return "", fmt.Errorf("the cluster has no nodes")
-	}
-	i, err := s.choose(ctx, nodeMenu(nodes, time.Now()))
-	if err != nil {
-		return "", err
-	}
-	s.notice.Detail("node %s was chosen", nodes[i].Name)
-	return nodes[i].Name, nil
-}
-
-// nodeMenu is the list of the nodes.
-func nodeMenu(nodes []corev1.Node, now time.Time) menu {
-	list := menu{title: "a node", header: []string{"NAME", "STATUS", "ROLES", "VERSION", "AGE"}}
-	for i := range nodes {
-		n := &nodes[i]
-		list.rows = append(list.rows, []string{
-			notice.Clean(n.Name), nodeStatus(n), notice.Clean(roles(n)), notice.Clean(n.Status.NodeInfo.KubeletVersion), duration.HumanDuration(now.Sub(n.CreationTimestamp.Time)),
-		})
-	}
-	return list
-}
-
-// nodeStatus is a node's in kubectl's words.
-func nodeStatus(n *corev1.Node) string {
-	status := "Ready"
-	if node.NotReady(n) != "" {
-		status = "NotReady"
-	}
-	if n.Spec.Unschedulable {
-		status += ",SchedulingDisabled"
-	}
-	return status
-}
-
-// roles are those of a node's labels, as kubectl has them.
-func roles(n *corev1.Node) string {
-	var all []string
-	for label, value := range n.Labels {
-		switch role, ok := strings.CutPrefix(label, "node-role.kubernetes.io/"); {
-		case ok && role != "":
-			all = append(all, role)
-		case label == "kubernetes.io/role" && value != "":
-			all = append(all, value)
-		}
-	}
-	if len(all) == 0 {
-		return "<none>"
-	}
-	slices.Sort(all)
-	return strings.Join(slices.Compact(all), ",")
-}
 
 // nodeNames completes the node, or the pod to come back to.
 func (a *app) nodeNames(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {

@@ -1,0 +1,148 @@
+package picker
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// view is a list on the screen. It is used by one goroutine.
+type view struct {
+	List
+	color         bool
+	width, height int
+
+	query    []rune
+	matches  []int // indexes of the rows that match query
+	selected int   // index in matches
+	top      int   // index in matches of the first row on the screen
+}
+
+func newView(l List, width, height int, color bool) *view {
+	v := &view{List: l, color: color, width: width, height: height}
+	v.search()
+	v.selected = l.Selected
+	v.scroll()
+	return v
+}
+
+// search finds the rows that contain every word of the query, in upper or
+// lower case, and selects the first one.
+func (v *view) search() {
+	v.matches, v.selected, v.top = nil, 0, 0
+	words := strings.Fields(strings.ToLower(string(v.query)))
+	for i, row := range v.Rows {
+		text := strings.ToLower(strings.Join(row, " "))
+		if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(text, word) }) {
+			v.matches = append(v.matches, i)
+		}
+	}
+}
+
+// setQuery replaces the query.
+func (v *view) setQuery(query []rune) {
+	v.query = query
+	v.search()
+}
+
+// move selects the row that is n rows further down, or the first or last one.
+func (v *view) move(n int) {
+	v.selected += n
+	v.scroll()
+}
+
+// resize sets the size of the screen.
+func (v *view) resize(width, height int) {
+	v.width, v.height = width, height
+	v.scroll()
+}
+
+// otherLines is the number of lines on the screen that are not rows.
+const otherLines = 4
+
+// page is the number of rows that fit on the screen.
+func (v *view) page() int { return max(1, v.height-otherLines) }
+
+// scroll makes the selected row visible.
+func (v *view) scroll() {
+	v.selected = max(0, min(v.selected, len(v.matches)-1))
+	v.top = max(min(v.top, v.selected), v.selected-v.page()+1)
+}
+
+// chosen returns the index of the selected row. It is false if no row matches.
+func (v *view) chosen() (int, bool) {
+	if len(v.matches) == 0 {
+		return 0, false
+	}
+	return v.matches[v.selected], true
+}
+
+// lines returns the content of the screen.
+func (v *view) lines() []string {
+	header, rows := v.format(v.width - 2)
+	lines := []string{
+		v.style("1", fmt.Sprintf("kshell: %s (%d of %d)", v.Title, len(v.matches), len(v.Rows))),
+		"search: " + string(v.query) + "_",
+		"  " + header,
+	}
+	for i := v.top; i < min(len(v.matches), v.top+v.page()); i++ {
+		row := rows[v.matches[i]]
+		if i == v.selected {
+			lines = append(lines, v.style("1;36", "> "+row))
+			continue
+		}
+		lines = append(lines, "  "+row)
+	}
+	return append(lines, "type to search, up and down to move, Enter to choose, Esc to cancel")
+}
+
+// style returns text with the SGR attributes, if colors are shown.
+func (v *view) style(attributes, text string) string {
+	if !v.color {
+		return text
+	}
+	return "\x1b[" + attributes + "m" + text + "\x1b[0m"
+}
+
+// minName is the length to which names may be shortened, in characters.
+const minName = 12
+
+// format returns the header and the rows as aligned columns. Names are
+// shortened if the line would be longer than width.
+func (l List) format(width int) (header string, rows []string) {
+	all := append([][]string{l.Header}, l.Rows...)
+	widths := make([]int, len(l.Header))
+	for _, row := range all {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	others := 0
+	for _, w := range widths[1:] {
+		others += w + 2
+	}
+	widths[0] = min(widths[0], max(minName, width-others))
+	for _, row := range all {
+		var b strings.Builder
+		for i, cell := range row {
+			if i == 0 {
+				cell = shorten(cell, widths[0])
+			}
+			fmt.Fprintf(&b, "%-*s  ", widths[i], cell)
+		}
+		rows = append(rows, strings.TrimRight(b.String(), " "))
+	}
+	return rows[0], rows[1:]
+}
+
+// shorten returns name with at most limit characters. It removes the middle,
+// because names that belong together often differ only at the end.
+func shorten(name string, limit int) string {
+	runes := []rune(name)
+	if len(runes) <= limit {
+		return name
+	}
+	end := (limit - 1) / 2
+	return string(runes[:limit-1-end]) + "…" + string(runes[len(runes)-end:])
+}
