@@ -1,7 +1,14 @@
-// Package group runs goroutines that are waited for, and passes their panics
-// on to the goroutine that waits.
+// Package group runs goroutines and waits for them. A panic in one of them is
+// passed to the goroutine that waits.
 //
-// It imports no other package of kshell, and every package may import it.
+// It does not know what the goroutines do. It imports no other package of kshell,
+// and every package may import it.
+//
+// Invariants:
+//   - Wait returns only after all goroutines of the group have returned.
+//   - A panic in a goroutine does not end the process there: Wait panics instead, so
+//     that the deferred calls of the waiting goroutine run, such as the one that
+//     restores the terminal.
 package group
 
 import (
@@ -10,31 +17,30 @@ import (
 	"sync"
 )
 
-// Group runs goroutines until Wait returns. If one of them panics, OnPanic is
-// called, and Wait panics in the waiting goroutine, whose deferred calls
-// restore the terminal. The zero value is ready to use.
+// Group is a group of goroutines. The zero value is ready to use. The methods may be
+// called from any goroutine, except that, as with [sync.WaitGroup], Go must not be
+// called concurrently with Wait while no goroutine of the group is running.
 type Group struct {
-	// OnPanic has to make the waiting goroutine and the others of the group
-	// return. It is called in the goroutine that panicked, once per panic. It
-	// may be nil.
+	// OnPanic, if not nil, is called when a goroutine of the group panics, in that
+	// goroutine. It must make the waiting goroutine and the others of the group
+	// return. Set it before the first call of Go.
 	OnPanic func()
 
 	wg sync.WaitGroup
 
 	mu    sync.Mutex
-	fault *fault // of the first goroutine that panicked
+	first *panicRecord // the first panic; guarded by mu
 }
 
-// fault is the value of a panic and the stack of its goroutine.
-type fault struct {
+// panicRecord is the value of a panic and the stack of its goroutine.
+type panicRecord struct {
 	value any
 	stack []byte
 }
 
-func (f *fault) String() string { return fmt.Sprintf("%v\n\n%s", f.value, f.stack) }
+func (p *panicRecord) String() string { return fmt.Sprintf("%v\n\n%s", p.value, p.stack) }
 
-// Go runs f in a goroutine. As with sync.WaitGroup, it must not be called
-// concurrently with Wait while no goroutine of the group is running.
+// Go runs f in a goroutine.
 func (g *Group) Go(f func()) {
 	g.wg.Go(func() {
 		defer g.recover()
@@ -49,8 +55,8 @@ func (g *Group) recover() {
 		return
 	}
 	g.mu.Lock()
-	if g.fault == nil {
-		g.fault = &fault{value, debug.Stack()}
+	if g.first == nil {
+		g.first = &panicRecord{value, debug.Stack()}
 	}
 	g.mu.Unlock()
 	if g.OnPanic != nil {
@@ -58,13 +64,13 @@ func (g *Group) recover() {
 	}
 }
 
-// Wait waits until all goroutines have returned. If any panicked, Wait panics
-// with a string: the value and the stack of the first panic.
+// Wait waits until all goroutines have returned. If any panicked, Wait panics with a
+// string: the value and the stack of the first panic.
 func (g *Group) Wait() {
 	g.wg.Wait()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.fault != nil {
-		panic(g.fault.String())
+	if g.first != nil {
+		panic(g.first.String())
 	}
 }

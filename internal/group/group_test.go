@@ -13,33 +13,33 @@ func panicOf(f func()) (value any) {
 	return nil
 }
 
-func TestGroup_WaitsForAll(t *testing.T) {
+func TestGroup_Wait(t *testing.T) {
 	var g Group
 	var done atomic.Int32
 	for range 10 {
 		g.Go(func() { done.Add(1) })
 	}
 	if value := panicOf(g.Wait); value != nil || done.Load() != 10 {
-		t.Errorf("panic %v; %d of 10 goroutines have returned", value, done.Load())
+		t.Errorf("Wait panicked with %v after %d of 10 goroutines returned, want no panic after 10", value, done.Load())
 	}
 }
 
 func TestGroup_Panic(t *testing.T) {
-	for name, withHook := range map[string]bool{"OnPanic": true, "no OnPanic": false} {
+	for name, set := range map[string]bool{"with OnPanic": true, "without OnPanic": false} {
 		t.Run(name, func(t *testing.T) {
 			stop := make(chan struct{})
 			g := &Group{}
-			if withHook {
+			if set {
 				g.OnPanic = func() { close(stop) }
 				g.Go(func() { <-stop })
 			}
-			g.Go(faulty)
+			g.Go(panics)
 			value, _ := panicOf(g.Wait).(string)
-			if !strings.HasPrefix(value, "broken\n\n") || !strings.Contains(value, "group.faulty(") {
-				t.Errorf("Wait panics with %q, want the value and the stack of the goroutine", value)
+			if !strings.HasPrefix(value, "broken\n\n") || !strings.Contains(value, "group.panics(") {
+				t.Errorf("Wait panicked with %q, want the value and the stack of the goroutine", value)
 			}
 		})
 	}
 }
 
-func faulty() { panic("broken") }
+func panics() { panic("broken") }

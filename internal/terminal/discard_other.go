@@ -4,10 +4,11 @@ package terminal
 
 import "golang.org/x/sys/unix"
 
-// inputQueue is FREAD of sys/fcntl.h.
+// inputQueue is FREAD in sys/fcntl.h.
 const inputQueue = 1
 
-// DiscardInput drops what was typed and not read yet.
+// DiscardInput discards the input that was typed and not read. It ignores errors: the
+// input is then read as usual.
 func (t *Terminal) DiscardInput() {
-	_ = unix.IoctlSetPointerInt(t.in, unix.TIOCFLUSH, inputQueue) // what cannot be dropped is read
+	_ = unix.IoctlSetPointerInt(t.in, unix.TIOCFLUSH, inputQueue)
 }

@@ -8,62 +8,64 @@ import (
 	"time"
 )
 
-// errCanceled is the error of [Input.Read] after [Input.Cancel]. It is not the
-// end of the input: what was not read is still there for the next reader.
+// errCanceled is returned by Input.Read after Input.Cancel. It is not io.EOF: the
+// next reader can read the rest of the input.
 var errCanceled = errors.New("read canceled")
 
-// cancelGrace bounds how long Cancel waits for an interrupted Read to come back.
-// It comes back at once, unless somebody else took what it was about to read.
-const cancelGrace = time.Second
+// Cancel waits cancelChecks times cancelInterval for an interrupted Read to return.
+// The Read returns at once, unless another process has read the input that it was
+// about to read. The time is divided so that a process that was stopped for a while
+// loses one interval, not all.
+const (
+	cancelChecks   = 10
+	cancelInterval = 100 * time.Millisecond
+)
 
-// cancelLooks are the waits that cancelGrace is made of. A process that stood still meanwhile has waited for one of them, not for all.
-const cancelLooks = 10
-
-// Input is the one reader of standard input, whatever that is: a terminal, a
-// pipe, a file, a socket, /dev/null. One goroutine reads; any may cancel.
+// Input reads an input stream: a terminal, a pipe, a file, a socket or /dev/null.
+// Only one goroutine may call Read; any goroutine may call Pause and Cancel.
 //
 // A blocked Read can be interrupted where the system can wait for input without
-// taking it: on Unix for every *os.File, on Windows for a console. Any other
-// reader (and, on Unix, a descriptor of 1024 or higher) is read directly: Cancel
-// returns false while such a Read is blocked, and does not end it.
+// reading it: on Unix for every *os.File, on Windows for a console. Any other stream
+// (and, on Unix, a descriptor of 1024 or higher) is read directly: Cancel does not
+// end such a Read, and returns false while it is blocked.
 type Input struct {
-	src      source
-	turn     chan struct{} // 1 slot: held during a Read, in a pause, and for ever after Cancel
+	src      source        // used by the holder of lock; interrupt and nudge by any goroutine
+	lock     chan struct{} // one slot; full during a Read, during a pause, and after a Cancel that succeeded
 	canceled chan struct{} // closed by Cancel
-	cancel   func() bool
+	cancel   func() bool   // doCancel, called once
 
 	mu     sync.Mutex
-	paused chan struct{} // closed at the end of a pause; nil outside
+	paused chan struct{} // closed at the end of the pause; nil if there is none; guarded by mu
 }
 
-// source is a stream that can be read and perhaps interrupted. interrupt and
-// close are called once, in that order, close only when no read is under way.
+// source is a stream whose read can perhaps be interrupted. interrupt and close are
+// called once, in this order, and close only while no read is in progress.
 type source interface {
-	// read returns errInterrupted, having taken nothing, once it is interrupted.
+	// read returns errInterrupted, without reading anything, after interrupt.
 	read(p []byte) (int, error)
-	// interrupt reports whether it ends a read that is under way.
+	// interrupt ends a blocked read. It reports whether the source supports that.
 	interrupt() bool
 	close()
 }
 
-// nudged is a source whose read can be made to return errNudged, having taken
-// nothing, and goes on with the next call.
-type nudged interface{ nudge() bool }
+// nudger is a source with a nudge that makes one read, in progress or the next one,
+// return errNudged without reading anything. nudge reports whether it succeeded.
+type nudger interface{ nudge() bool }
 
 var (
 	errInterrupted = errors.New("interrupted")
 	errNudged      = errors.New("nudged")
 )
 
-// NewInput makes r the input. Nothing is read before the first Read. It fails if
-// the system has no descriptor left for the means of interruption. An Input
-// needs no Close, but Cancel frees what it holds.
+// NewInput returns an Input that reads r. It reads nothing before the first Read. It
+// returns an error if the process has no free descriptor for the pipe (on Windows:
+// the event) that interrupts a Read. Cancel frees it.
 func NewInput(r io.Reader) (*Input, error) {
 	src, err := newSource(r)
 	if err != nil {
 		return nil, err
 	}
-	i := &Input{src: src, turn: make(chan struct{}, 1), canceled: make(chan struct{})}
+	i := &Input{src: src, lock: make(chan struct{}, 1), canceled: make(chan struct{})}
 	i.cancel = sync.OnceValue(i.doCancel)
 	return i, nil
 }
@@ -75,13 +77,13 @@ func newSource(r io.Reader) (source, error) {
 	return direct{r}, nil
 }
 
-// Read blocks until there is something to read and returns it, as io.Reader has
-// it: io.EOF at the end of the input (Ctrl-D in a cooked terminal, a closed
-// stdin), [errCanceled] after Cancel, [errBackground] if another job has the
-// terminal and the kernel gives an error instead of stopping this process, as
-// it does by default, until the user brings it to the front.
+// Read implements io.Reader. It returns io.EOF at the end of the input, which
+// includes Ctrl-D in a terminal that is not raw and a closed stdin, and other errors
+// after Cancel, if the terminal has hung up, and if the process is in the background
+// and ignores SIGTTIN. By default, the kernel stops a process that reads in the
+// background.
 //
-// A Read that got bytes returns them, also when it was canceled meanwhile.
+// A Read that has read bytes returns them even if it was canceled at the same time.
 func (i *Input) Read(p []byte) (int, error) {
 	for {
 		if n, err := i.readOnce(p); !errors.Is(err, errNudged) {
@@ -98,8 +100,8 @@ func (i *Input) readOnce(p []byte) (int, error) {
 		}
 	}
 	select {
-	case i.turn <- struct{}{}:
-		defer func() { <-i.turn }()
+	case i.lock <- struct{}{}:
+		defer func() { <-i.lock }()
 	case <-i.canceled:
 		return 0, errCanceled
 	}
@@ -128,70 +130,71 @@ func (i *Input) pause() chan struct{} {
 	return i.paused
 }
 
-// Pause keeps the input from being read until resume is called: another program
-// is to have it. A Read that is under way goes on then, and has taken nothing. It
-// is not ok, and nothing is changed, where a Read cannot be interrupted (see
-// [Input]), in a pause and after Cancel.
+// Pause stops reading until resume is called, so that another program can read the
+// input. A blocked Read reads nothing and continues after resume, which may be called
+// more than once. ok is false, and nothing has changed, during another pause, after
+// Cancel, and if a Read cannot be interrupted (see [Input]) or the input is a Windows
+// console.
 func (i *Input) Pause() (resume func(), ok bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	n, able := i.src.(nudged)
-	if !able || i.paused != nil || i.isCanceled() {
+	n, ok := i.src.(nudger)
+	if !ok || i.paused != nil || i.isCanceled() {
 		return nil, false
 	}
-	over := make(chan struct{})
-	i.paused = over
+	end := make(chan struct{})
+	i.paused = end
 	if !n.nudge() {
 		i.paused = nil
 		return nil, false
 	}
 	select {
-	case i.turn <- struct{}{}: // the Read gives it back
+	case i.lock <- struct{}{}: // after the nudged Read
 	case <-i.canceled:
 		i.paused = nil
-		close(over)
+		close(end)
 		return nil, false
 	}
 	return sync.OnceFunc(func() {
 		i.mu.Lock()
 		defer i.mu.Unlock()
 		i.paused = nil
-		close(over)
-		<-i.turn
+		close(end)
+		<-i.lock
 	}), true
 }
 
-// Cancel makes a blocked Read and all later ones return [errCanceled]. It
-// reports whether it is certain that nothing is taken from the input any more.
+// Cancel makes a blocked Read and all later ones return an error, and waits up to 1 s
+// for the blocked one. It reports whether it is certain that nothing more is read
+// from the input.
 //
-// It is false, at once, if a Read is under way that cannot be interrupted (see
-// [Input]): that Read ends when the stream gives it something, and its goroutine
-// must not be waited for. Otherwise Cancel waits for the Read to come back, for
-// 1 s at most. Further calls return what the first has returned.
+// If a Read that cannot be interrupted (see [Input]) is in progress, Cancel returns
+// false at once. That Read ends with the next input, so that the caller must not
+// wait for its goroutine. Further calls return the result of the first.
 func (i *Input) Cancel() bool { return i.cancel() }
 
 func (i *Input) doCancel() bool {
 	close(i.canceled)
 	if !i.src.interrupt() {
 		select {
-		case i.turn <- struct{}{}:
+		case i.lock <- struct{}{}:
 			return true
 		default:
 			return false
 		}
 	}
-	for range cancelLooks {
+	for range cancelChecks {
 		select {
-		case i.turn <- struct{}{}: // never given back: no Read after this
+		case i.lock <- struct{}{}: // never released: there is no Read after this
 			i.src.close()
 			return true
-		case <-time.After(cancelGrace / cancelLooks):
+		case <-time.After(cancelInterval):
 		}
 	}
 	return false
 }
 
-// direct is a stream that cannot be interrupted.
+// direct is a source that cannot be interrupted.
 type direct struct{ io.Reader }
 
 func (d direct) read(p []byte) (int, error) { return d.Read(p) }

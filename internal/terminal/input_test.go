@@ -53,7 +53,7 @@ func readOnce(t *testing.T, in *Input) (got readResult) {
 func awaitRead(t *testing.T, in *Input) {
 	t.Helper()
 	within(t, "begin a Read", func() {
-		for len(in.turn) == 0 {
+		for len(in.lock) == 0 {
 			runtime.Gosched()
 		}
 	})

@@ -10,16 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// selected is a file that is read only when select(2) calls it readable, and
-// not while the wake pipe is.
+// selectFile is a source that waits with select(2) for the file and for a wake pipe.
+// It reads the file only if it is readable and the wake pipe is not.
 //
-// It is select because that alone works for everything a stdin can be, on Linux
-// and on macOS: epoll refuses files and /dev/null, kqueue never reports the end
-// of a file and, like macOS's poll, fails on some terminals.
-type selected struct {
+// Only select supports all kinds of stdin on Linux and macOS: epoll rejects files and
+// /dev/null; kqueue never reports the end of a file and, like poll on macOS, fails on
+// some terminals.
+type selectFile struct {
 	f            *os.File
 	fd           int
-	wakeR, wakeW *os.File
+	wakeR, wakeW *os.File // a byte in it nudges one read; its end interrupts all
 }
 
 func fileSource(f *os.File) (source, error) {
@@ -31,7 +31,7 @@ func fileSource(f *os.File) (source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare to read %s: %w", f.Name(), err)
 	}
-	s := &selected{f: f, fd: fd, wakeR: wakeR, wakeW: wakeW}
+	s := &selectFile{f: f, fd: fd, wakeR: wakeR, wakeW: wakeW}
 	if wakeR.Fd() >= unix.FD_SETSIZE {
 		s.interrupt()
 		s.close()
@@ -40,21 +40,22 @@ func fileSource(f *os.File) (source, error) {
 	return s, nil
 }
 
-func (s *selected) read(p []byte) (int, error) {
+func (s *selectFile) read(p []byte) (int, error) {
 	for {
 		if err := s.wait(); err != nil {
 			return 0, err
 		}
 		n, err := s.f.Read(p)
 		if errors.Is(err, unix.EAGAIN) {
-			continue // another owner of the stream made it non-blocking and was faster
+			continue // another process made the file non-blocking and has read the input
 		}
 		return n, s.explain(err)
 	}
 }
 
-// wait returns nil when the file is readable, errInterrupted after interrupt.
-func (s *selected) wait() error {
+// wait waits until the file is readable. It returns errInterrupted after interrupt and
+// errNudged after nudge.
+func (s *selectFile) wait() error {
 	wake := int(s.wakeR.Fd())
 	for {
 		var ready unix.FdSet
@@ -66,30 +67,30 @@ func (s *selected) wait() error {
 		case err != nil:
 			return fmt.Errorf("wait for %s: %w", s.f.Name(), err)
 		case ready.IsSet(wake):
-			return s.woken()
+			return s.wakeReason()
 		default:
 			return nil
 		}
 	}
 }
 
-// woken says what the wake pipe was made readable for.
-func (s *selected) woken() error {
-	if n, _ := s.wakeR.Read(make([]byte, 1)); n > 0 { // what there is can be read at once
+// wakeReason returns errNudged or errInterrupted. The wake pipe must be readable.
+func (s *selectFile) wakeReason() error {
+	if n, _ := s.wakeR.Read(make([]byte, 1)); n > 0 {
 		return errNudged
 	}
 	return errInterrupted
 }
 
-// nudge ends one wait, or the next one.
-func (s *selected) nudge() bool {
+// nudge makes one wait, in progress or the next one, return errNudged.
+func (s *selectFile) nudge() bool {
 	_, err := s.wakeW.Write([]byte{0})
 	return err == nil
 }
 
-// explain puts words to EIO, which is what a terminal gives to a process that
-// may not read from it.
-func (s *selected) explain(err error) error {
+// explain replaces EIO, with which a terminal refuses a read: the process is in the
+// background, or the terminal has hung up.
+func (s *selectFile) explain(err error) error {
 	switch {
 	case !errors.Is(err, unix.EIO):
 		return err
@@ -100,7 +101,7 @@ func (s *selected) explain(err error) error {
 	}
 }
 
-// interrupt makes the wake pipe readable, for good, by ending it.
-func (s *selected) interrupt() bool { return s.wakeW.Close() == nil }
+// interrupt closes the writing end of the wake pipe: it is then always readable.
+func (s *selectFile) interrupt() bool { return s.wakeW.Close() == nil }
 
-func (s *selected) close() { _ = s.wakeR.Close() }
+func (s *selectFile) close() { _ = s.wakeR.Close() }

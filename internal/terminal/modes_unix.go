@@ -10,8 +10,8 @@ import (
 	"golang.org/x/term"
 )
 
-// modes are the termios before raw mode and in it. All settings belong to the
-// terminal, not to a descriptor, so the output needs none of its own.
+// modes are the termios settings before raw mode and in raw mode. They belong to the
+// terminal, not to a descriptor, so that the output needs no modes of its own.
 type modes struct {
 	before, raw *term.State
 }
@@ -28,15 +28,14 @@ func makeRaw(in, _ int) (*modes, error) {
 	return &modes{before: before, raw: raw}, nil
 }
 
-// keep makes m restore what older would have restored.
-func (m *modes) keep(older *modes) { m.before = older.before }
+// restoreTo makes m restore the modes that older would have restored.
+func (m *modes) restoreTo(older *modes) { m.before = older.before }
 
-// restore sets the modes at once (TCSANOW): to wait for pending output, as
-// TCSADRAIN does, would be to wait for ever on a terminal stopped by Ctrl-S.
+// restore sets the modes at once (TCSANOW). Waiting for pending output, as TCSADRAIN
+// does, would block on a terminal that was stopped with Ctrl-S.
 //
-// A terminal that has become another job's while this process was about to ask
-// for it would stop the process by SIGTTOU, for nobody to continue. Ignored,
-// the kernel lets the change through.
+// In the background, setting the modes would stop the process with SIGTTOU. While
+// the signal is ignored, the kernel permits the change.
 func (m *modes) restore(in, _ int) error {
 	if !signal.Ignored(unix.SIGTTOU) {
 		signal.Ignore(unix.SIGTTOU)
@@ -55,9 +54,9 @@ func (m *modes) restore(in, _ int) error {
 	}
 }
 
-// background reports whether fd is this session's controlling terminal and
-// another process group has it. There is no job control on any other terminal.
+// background reports whether fd is the controlling terminal of this process and
+// another process group is in its foreground. Other terminals have no job control.
 func background(fd int) bool {
-	front, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
-	return err == nil && front != unix.Getpgrp()
+	foreground, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+	return err == nil && foreground != unix.Getpgrp()
 }

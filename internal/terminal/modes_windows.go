@@ -7,19 +7,18 @@ import (
 	"golang.org/x/term"
 )
 
-// modes are the console modes before raw mode, of both handles: keys and
-// screen are set separately.
+// modes are the console modes before raw mode. Input and output have separate modes.
 type modes struct {
 	in  *term.State
-	out *term.State // nil if the output is no console
+	out *term.State // nil if the output is not a console
 }
 
-// rawOutput is what a remote program expects of a screen.
+// rawOutput are the output modes that a remote program expects.
 const rawOutput = windows.ENABLE_PROCESSED_OUTPUT |
 	windows.ENABLE_VIRTUAL_TERMINAL_PROCESSING |
 	windows.DISABLE_NEWLINE_AUTO_RETURN
 
-// makeRaw relies on term.MakeRaw to turn on ENABLE_VIRTUAL_TERMINAL_INPUT.
+// makeRaw sets raw mode. term.MakeRaw enables ENABLE_VIRTUAL_TERMINAL_INPUT.
 func makeRaw(in, out int) (*modes, error) {
 	before, err := term.MakeRaw(in)
 	if err != nil {
@@ -29,13 +28,13 @@ func makeRaw(in, out int) (*modes, error) {
 	if out == noTerminal {
 		return m, nil
 	}
-	if m.out, err = rawScreen(out); err != nil {
+	if m.out, err = makeRawOutput(out); err != nil {
 		return nil, errors.Join(err, term.Restore(in, before))
 	}
 	return m, nil
 }
 
-func rawScreen(out int) (*term.State, error) {
+func makeRawOutput(out int) (*term.State, error) {
 	before, err := term.GetState(out)
 	if err != nil {
 		return nil, err
@@ -47,8 +46,8 @@ func rawScreen(out int) (*term.State, error) {
 	return before, windows.SetConsoleMode(windows.Handle(out), mode|rawOutput)
 }
 
-// keep makes m restore what older would have restored.
-func (m *modes) keep(older *modes) { m.in, m.out = older.in, older.out }
+// restoreTo makes m restore the modes that older would have restored.
+func (m *modes) restoreTo(older *modes) { m.in, m.out = older.in, older.out }
 
 func (m *modes) restore(in, out int) error {
 	err := term.Restore(in, m.in)
@@ -58,5 +57,5 @@ func (m *modes) restore(in, out int) error {
 	return errors.Join(err, term.Restore(out, m.out))
 }
 
-// background: a console belongs to all processes that are attached to it.
+// background returns false: all processes that are attached to a console share it.
 func background(int) bool { return false }

@@ -9,18 +9,17 @@ import (
 	"golang.org/x/term"
 )
 
-// Size is the size of a terminal in character cells: columns and rows, both at
-// least 1.
+// Size is the size of a terminal in columns and rows, both at least 1.
 type Size struct {
 	Width, Height uint16
 }
 
-// errNoSize is for a terminal that was never told its size (0x0), such as a
+// errNoSize is the error for a terminal whose size was never set (0x0), such as a
 // serial line.
-var errNoSize = errors.New("the terminal reports no size")
+var errNoSize = errors.New("the size of the terminal is not set")
 
-// Size asks the terminal for its size at this moment: the output first, as that
-// is what the user sees, then the input. It is an error if neither knows.
+// Size returns the current size of the output's terminal, which the user sees, or
+// else of the input's. It returns an error if neither has a size.
 func (t *Terminal) Size() (Size, error) {
 	if t.out != noTerminal {
 		if size, err := sizeOf(t.out); err == nil {
@@ -33,7 +32,7 @@ func (t *Terminal) Size() (Size, error) {
 func sizeOf(fd int) (Size, error) {
 	width, height, err := term.GetSize(fd)
 	if err != nil {
-		return Size{}, fmt.Errorf("ask the terminal for its size: %w", err)
+		return Size{}, fmt.Errorf("get the size of the terminal: %w", err)
 	}
 	if width <= 0 || height <= 0 {
 		return Size{}, errNoSize
@@ -43,15 +42,15 @@ func sizeOf(fd int) (Size, error) {
 
 func cells(n int) uint16 { return uint16(min(n, math.MaxUint16)) }
 
-// Resized returns a channel that has a value when the size may have changed
-// since the last receive; ask [Terminal.Size] then. However many changes there
-// were, one value is waiting. Call Resized before the first Size, or a change
-// between the two is missed.
+// Resized returns a channel that receives a value when the size may have changed
+// since the last receive; the receiver then calls [Terminal.Size]. At most one value
+// is buffered, however many changes there were. Call Resized before the first Size;
+// otherwise a change between the two is missed.
 //
-// Stop ends the notices and waits for the goroutine behind them; it may be
-// called more than once. The channel is never closed.
+// stop ends the notifications and waits for their goroutine. It may be called more
+// than once. The channel is never closed.
 func (t *Terminal) Resized() (changed <-chan struct{}, stop func()) {
-	notices := make(chan struct{}, 1)
+	notifications := make(chan struct{}, 1)
 	quit, done := make(chan struct{}), make(chan struct{})
 	wait, release := watchSize(t)
 	go func() {
@@ -60,12 +59,12 @@ func (t *Terminal) Resized() (changed <-chan struct{}, stop func()) {
 		defer release()
 		for wait(quit) {
 			select {
-			case notices <- struct{}{}:
-			default: // one is waiting already, and says the same
+			case notifications <- struct{}{}:
+			default: // one is buffered
 			}
 		}
 	}()
-	return notices, sync.OnceFunc(func() {
+	return notifications, sync.OnceFunc(func() {
 		close(quit)
 		<-done
 	})

@@ -2,15 +2,16 @@ package terminal
 
 import "time"
 
-// sizePoll is how often the console is asked for its size. Its own events come
-// through the input, are made for the buffer rather than the window, and would
-// have to be taken from among the keys.
+// sizePoll is the interval at which the size is polled. The console's own resize
+// events are not used: they report the buffer, not the window, and are mixed with
+// the keys in the input.
 const sizePoll = 250 * time.Millisecond
 
-// watchSize returns wait, which returns true when the size has changed and
-// false once quit is closed. Changes count from the call of watchSize on.
+// watchSize returns wait, which waits for a change of the size and returns true, or
+// returns false when quit is closed. Changes after the call of watchSize are not
+// missed.
 func watchSize(t *Terminal) (wait func(quit <-chan struct{}) bool, release func()) {
-	last, _ := t.Size() // no size yet: any later one is a change
+	last, _ := t.Size() // on error, the first size is a change
 	ticker := time.NewTicker(sizePoll)
 	wait = func(quit <-chan struct{}) bool {
 		for {

@@ -11,11 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// suspendGrace is how long Suspend waits to be stopped and continued: the kernel does not stop a process that nobody could continue. Time
-// does not pass for it while it is stopped.
-const suspendGrace = time.Second
+// suspendTimeout bounds how long Suspend waits for SIGCONT. The kernel does not stop
+// a process of an orphaned process group, which no shell could continue. A stopped
+// process does not return from Suspend, whatever the time.
+const suspendTimeout = time.Second
 
-// Suspend stops this process as Ctrl-Z does, and returns when it is continued. The terminal must have been restored.
+// Suspend stops this process as Ctrl-Z does, and returns when it is continued. The
+// terminal must have been restored. If the process cannot be stopped, because no
+// shell could continue it, Suspend returns nil after 1 s.
 func Suspend() error {
 	continued := make(chan os.Signal, 1)
 	signal.Notify(continued, unix.SIGCONT)
@@ -25,14 +28,15 @@ func Suspend() error {
 	}
 	select {
 	case <-continued:
-	case <-time.After(suspendGrace):
+	case <-time.After(suspendTimeout):
 	}
 	return nil
 }
 
-// OnContinue calls again each time when this process is continued after it was stopped: another program has had the terminal meanwhile. Stop
-// ends that, and waits for a call that is under way.
-func (t *Terminal) OnContinue(again func()) (stop func()) {
+// OnContinue calls f, in a goroutine, each time the process is continued after it was
+// stopped: another program may have changed the terminal. stop ends the calls and
+// waits for a call in progress. It may be called more than once.
+func (t *Terminal) OnContinue(f func()) (stop func()) {
 	signals := make(chan os.Signal, 1)
 	quit, done := make(chan struct{}), make(chan struct{})
 	signal.Notify(signals, unix.SIGCONT)
@@ -43,7 +47,7 @@ func (t *Terminal) OnContinue(again func()) (stop func()) {
 		for {
 			select {
 			case <-signals:
-				again()
+				f()
 			case <-quit:
 				return
 			}

@@ -2,7 +2,7 @@ package terminal
 
 import "errors"
 
-// Suspend fails: a Windows process cannot be stopped by itself.
+// Suspend returns an error: Windows has no job control.
 func Suspend() error { return errors.New("a process cannot be suspended on Windows") }
 
 // OnContinue does nothing on Windows.
