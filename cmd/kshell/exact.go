@@ -66,17 +66,14 @@ func (j *job) exactly(ctx context.Context) (plainly bool, err error) {
 	var run *exact.Run
 	err = j.bySh(func() error {
 		run = exact.New(o)
-		s := j.newSession(func(at place) stream.Request {
+		d := &driver{job: j, run: run, request: func(at place) stream.Request {
 			return at.request(j.scripted(run.Command(p.command)), true, false, p.offer)
-		})
-		s.Stdin, s.CancelStdin = run.Stdin(), run.Cancel
-		s.Stdout, s.Stderr = j.watched(run, run.Stdout()), run.Stderr()
-		opened := s.OnOpen
-		s.OnOpen = func(c *stream.Conn) error {
-			run.Reset() // forget an earlier connection (--reconnect=always)
-			return opened(c)
-		}
-		return j.unattended(ctx, s, true)
+		}}
+		set := j.settings()
+		set.Stdin = cancelableReader{run.Stdin(), run}
+		set.Stdout, set.Stderr = j.watched(run, run.Stdout()), run.Stderr()
+		set.WithOutput = true // the script sends a message when it starts the command
+		return j.unattended(ctx, d, set)
 	})
 	state, _ := run.State()
 	var fate *fateError
@@ -130,18 +127,31 @@ func (j *job) sweep(ctx context.Context, at place, command []string) {
 // and returns the outcome.
 func (j *job) quietly(ctx context.Context, at place, command []string) error {
 	run := func() error {
-		request := at.request(j.scripted(command), false, false, stream.Protocols())
-		s := &stream.Session{Link: stream.Link{
-			Dial:      func(ctx context.Context) (*stream.Conn, error) { return j.aside.Dial(ctx, request) },
-			Reconnect: stream.ReconnectNever,
-		}}
-		return s.Run(ctx)
+		d := &internalDriver{j.aside, at.request(j.scripted(command), false, false, stream.Protocols())}
+		return stream.NewSession(d, nil, stream.Settings{LinkSettings: stream.LinkSettings{Reconnect: stream.ReconnectNever}}).Run(ctx)
 	}
 	if command[0] != "sh" {
 		return run()
 	}
 	return j.bySh(run)
 }
+
+// internalDriver is the stream.Driver of a request that kshell makes for itself.
+type internalDriver struct {
+	dialer  *stream.Transport
+	request stream.Request
+}
+
+// Dial implements stream.Driver.
+func (d *internalDriver) Dial(ctx context.Context) (*stream.Conn, error) {
+	return d.dialer.Dial(ctx, d.request)
+}
+
+// Opened implements stream.Driver.
+func (d *internalDriver) Opened(context.Context, *stream.Conn) error { return nil }
+
+// Ended implements stream.Driver.
+func (d *internalDriver) Ended(_ context.Context, err error) error { return err }
 
 // obstacle returns why the script could not start the command. It returns "" if the
 // command was started or may have been started, and must not be run a second time.

@@ -44,7 +44,6 @@ type guard struct {
 	job     *job
 	client  *pod.Client // for requests during the session: its credential plugin cannot ask the user
 	asking  *pod.Client // for requests before a connection is opened
-	session *stream.Session
 	request pod.Request // finds another pod
 	delay   time.Duration
 
@@ -70,8 +69,9 @@ type fateError struct{ sentence string }
 
 func (e *fateError) Error() string { return e.sentence }
 
-// guarded returns a guard for s. The caller must call its method end after s.Run.
-func (j *job) guarded(ctx context.Context, s *stream.Session) *guard {
+// guarded returns a guard for a session of the job. The caller must call its method
+// end after the session.
+func (j *job) guarded() *guard {
 	if j.at.seen == nil {
 		return nil
 	}
@@ -92,34 +92,26 @@ func (j *job) guarded(ctx context.Context, s *stream.Session) *guard {
 	if j.plan.tty {
 		delay = 0
 	}
-	g := &guard{
-		job: j, delay: delay, client: client, asking: asking, session: s, found: j.at.seen, leave: func() {},
+	return &guard{
+		job: j, delay: delay, client: client, asking: asking, found: j.at.seen, leave: func() {},
 		request: pod.Request{Namespace: j.at.namespace, Target: j.plan.target, Container: j.plan.container},
 		ended:   make(chan struct{}),
 	}
-	dial := s.Dial
-	s.Dial = func(ctx context.Context) (*stream.Conn, error) {
-		if g.dials > 0 {
-			if err := g.next(ctx); err != nil {
-				return nil, err
-			}
-		}
-		conn, err := dial(ctx)
-		if err == nil {
-			g.dials++
-		}
-		if g.dials > 0 && g.request.Target.HasReplacements() && noSuchPod(err, g.job.at.pod) { // deleted since g.next
-			err = &stream.NotYetError{Err: err}
-		}
-		return conn, err
+}
+
+// dialed is called with the error of an attempt to open a connection, and returns it
+// or another one.
+func (g *guard) dialed(err error) error {
+	if g == nil {
+		return err
 	}
-	opened := s.OnOpen
-	s.OnOpen = func(c *stream.Conn) error {
-		g.begin(ctx)
-		return opened(c)
+	if err == nil {
+		g.dials++
 	}
-	s.Judge = g.judge
-	return g
+	if g.dials > 0 && g.request.Target.HasReplacements() && noSuchPod(err, g.job.at.pod) { // deleted since next
+		return &stream.NotReadyError{Err: err}
+	}
+	return err
 }
 
 // noSuchPod reports whether err is an answer of the API server that the pod does not
@@ -129,25 +121,44 @@ func noSuchPod(err error, name string) bool {
 	return errors.As(err, &refused) && apiclient.StatusNotFound(refused.Status, "pods", name)
 }
 
-// events runs a watch over a WebSocket. began reports whether the connection was
+// events runs a watch over a WebSocket. opened reports whether the connection was
 // opened.
-func (j *job) events(ctx context.Context, path string, query url.Values, each func([]byte) error) (began bool) {
+func (j *job) events(ctx context.Context, path string, query url.Values, each func([]byte) error) (opened bool) {
 	if j.aside.UsesSPDY() { // the server or a gateway refuses WebSockets
 		return false
 	}
-	e := &stream.Events{Link: stream.Link{
-		Dial: func(ctx context.Context) (*stream.Conn, error) {
-			return j.aside.DialWebSocket(ctx, stream.Request{Path: path, Query: query, Origin: true})
-		},
-		Reconnect: stream.ReconnectNever,
-		OnOpen:    func(*stream.Conn) error { began = true; return nil },
-	}, OnMessage: each}
+	d := &eventsDriver{transport: j.aside, request: stream.Request{Path: path, Query: query, Origin: true}}
+	e := stream.NewEvents(d, nil, stream.LinkSettings{Reconnect: stream.ReconnectNever}, each)
 	_ = e.Run(ctx) // the caller tries again
-	return began
+	return d.opened
 }
 
-// begin starts to watch found.
-func (g *guard) begin(ctx context.Context) {
+// eventsDriver is the stream.Driver of a watch.
+type eventsDriver struct {
+	transport *stream.Transport
+	request   stream.Request
+	opened    bool
+}
+
+// Dial implements stream.Driver.
+func (d *eventsDriver) Dial(ctx context.Context) (*stream.Conn, error) {
+	return d.transport.DialWebSocket(ctx, d.request)
+}
+
+// Opened implements stream.Driver.
+func (d *eventsDriver) Opened(context.Context, *stream.Conn) error {
+	d.opened = true
+	return nil
+}
+
+// Ended implements stream.Driver.
+func (d *eventsDriver) Ended(_ context.Context, err error) error { return err }
+
+// begin starts to watch found, the pod of conn.
+func (g *guard) begin(ctx context.Context, conn *stream.Conn) {
+	if g == nil {
+		return
+	}
 	g.end()
 	ctx, g.leave = context.WithCancel(ctx)
 	found := g.found
@@ -158,7 +169,7 @@ func (g *guard) begin(ctx context.Context) {
 			return
 		case <-time.After(g.delay):
 		}
-		err := g.client.WatchChanges(ctx, found, func(sentence string, over bool) { g.tell(ctx, sentence, over) })
+		err := g.client.WatchChanges(ctx, found, func(sentence string, over bool) { g.tell(ctx, conn, sentence, over) })
 		if err != nil && ctx.Err() == nil {
 			g.job.notice.Detail("the pod is not watched: %s", err)
 		}
@@ -176,7 +187,7 @@ func (g *guard) end() {
 
 // tell is called by the watch with each change of the container, in a sentence for
 // the user; over means that the container has ended.
-func (g *guard) tell(ctx context.Context, sentence string, over bool) {
+func (g *guard) tell(ctx context.Context, conn *stream.Conn, sentence string, over bool) {
 	if over {
 		g.finish(sentence)
 		select {
@@ -184,12 +195,12 @@ func (g *guard) tell(ctx context.Context, sentence string, over bool) {
 			return
 		case <-time.After(lastWords):
 		}
-		g.session.Drop(&fateError{sentence})
+		conn.Drop(&fateError{sentence})
 		return
 	}
 	g.job.alert(sentence)
 	if g.job.plan.tty && g.lost(ctx) { // a command without a tty may still report its outcome when the node is back
-		g.session.Drop(errNodeSilent)
+		conn.Drop(errNodeSilent)
 	}
 }
 
@@ -240,10 +251,13 @@ func (g *guard) fate() string {
 	return g.over
 }
 
-// judge is the Judge of the stream.Session. If a session ends because its container
+// judge is called with the outcome of a connection. If a session ends because its container
 // has ended, and the session can be taken up again, it returns a LostError. If not, it
 // tells the user how the container ended and returns err, which has the exit code.
 func (g *guard) judge(ctx context.Context, err error) error {
+	if g == nil {
+		return err
+	}
 	var exit *stream.ExitError
 	var lost *stream.LostError
 	var known *fateError
@@ -253,10 +267,10 @@ func (g *guard) judge(ctx context.Context, err error) error {
 		g.reported = true
 		return err
 	case errors.As(err, &remote) && g.dials > 1 && remote.NotRunning(): // g.next finds out more before the next attempt
-		return &stream.NotYetError{Err: err}
+		return &stream.NotReadyError{Err: err}
 	case errors.As(err, &exit) && (exit.Code == exitKilled || exit.Code == exitTerminated):
 		g.ask(ctx, true)
-	case errors.As(err, &lost) && g.session.Reconnect == stream.ReconnectNever: // else g.next finds out
+	case errors.As(err, &lost) && g.policy() == stream.ReconnectNever: // else g.next finds out
 		g.ask(ctx, false)
 	default:
 		return err
@@ -265,7 +279,7 @@ func (g *guard) judge(ctx context.Context, err error) error {
 	switch {
 	case sentence == "":
 		return err
-	case lost != nil, g.session.Reconnect == stream.ReconnectAlways && g.request.Target.HasReplacements():
+	case lost != nil, g.policy() == stream.ReconnectAlways && g.request.Target.HasReplacements():
 		g.reported = true
 		return &stream.LostError{Err: &fateError{sentence}}
 	}
@@ -273,6 +287,14 @@ func (g *guard) judge(ctx context.Context, err error) error {
 	g.job.notice.WarnAlways("%s", sentence)
 	g.job.killed = true
 	return err
+}
+
+// policy returns the policy of the session.
+func (g *guard) policy() stream.Reconnect {
+	if g.job.plan.tty {
+		return g.job.plan.live.policy(stream.ReconnectAlways)
+	}
+	return g.job.plan.live.policy(stream.ReconnectNever)
 }
 
 // ask requests the status of the container and calls finish if it has ended. It
@@ -313,8 +335,12 @@ func (g *guard) look(ctx context.Context) (sentence string, over bool, err error
 	return g.client.DescribeChange(ctx, g.found)
 }
 
-// next finds the pod for the next connection and makes it the pod of the session.
+// next finds the pod for the next connection, unless it is the first one, and makes it
+// the pod of the session.
 func (g *guard) next(ctx context.Context) error {
+	if g == nil || g.dials == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, asking)
 	defer cancel()
 	next, sentence, err := g.asking.Next(ctx, g.found, g.request)
@@ -322,13 +348,13 @@ func (g *guard) next(ctx context.Context) error {
 	var refused *pod.RequestError
 	switch {
 	case errors.As(err, &gone):
-		return &stream.NotYetError{Err: gone, Final: true}
+		return &stream.NotReadyError{Err: gone, Final: true}
 	case errors.As(err, &refused) && refused.NotFound():
-		return &stream.NotYetError{Err: refused, Final: true}
+		return &stream.NotReadyError{Err: refused, Final: true}
 	case errors.As(err, &refused): // the connection attempt will fail with a better error
 		return nil
 	case err != nil:
-		return &stream.NotYetError{Err: err}
+		return &stream.NotReadyError{Err: err}
 	case next == g.found:
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -132,91 +133,176 @@ const keysOfOurs = ".R\x1ai?"
 // keyDetach is another one, if the shell can be left running.
 const keyDetach = 'd'
 
-// keys handles kshell's keys on a terminal, and the terminal's modes.
+// keys handles kshell's keys on a terminal, and the terminal's modes. It is the
+// observer of a session, and with driver its stream.Driver.
 type keys struct {
 	job     *job
-	session *stream.Session
+	session *session
+	term    *terminal.Terminal
 	input   *terminal.Input
 	typed   *terminal.Keys // reads input
 	lines   terminal.LineGuard
 	leave   context.CancelCauseFunc
-	suspend func()
 	detach  func() // nil if the session cannot be resumed
 	start   time.Time
 	gap     *gap
-	opened  place        // the place of the last connection
 	lost    atomic.Int32 // the number of lost connections
 	wasRaw  atomic.Bool  // the session has set raw mode
+	quiet   bool         // the user was told that the server does not answer
+
+	resized                    <-chan struct{}
+	stopResized, stopContinued func()
+	closing                    sync.Once
 }
 
-// raw sets raw mode. The function that hold returns restores the terminal.
-func (k *keys) raw(t *terminal.Terminal) error {
-	if _, err := t.Raw(); err != nil {
+// newKeys opens the local terminal. It does not change its modes. leave ends the
+// session.
+func (j *job) newKeys(leave context.CancelCauseFunc) (*keys, error) {
+	input, err := terminal.NewInput(j.In) // each session needs its own: it cancels it
+	if err != nil {
+		return nil, fmt.Errorf("stdin: %w", err)
+	}
+	t, err := terminal.Open(j.In, j.Out)
+	if err != nil {
+		return nil, err
+	}
+	k := &keys{job: j, input: input, leave: leave, start: time.Now(), gap: &gap{job: j}, term: t}
+	t.OnPanic = j.cleanup.AfterPanic
+	j.cleanup.SetTerminal(t)
+	k.resized, k.stopResized = t.Resized()
+	k.stopContinued = t.OnContinue(k.continued)
+	j.statusOn(t)
+	return k, nil
+}
+
+// close restores the terminal. Only the first call has an effect.
+func (k *keys) close() {
+	k.closing.Do(func() {
+		k.gap.stop()
+		k.job.screen.SetStatus("")
+		k.stopContinued()
+		k.stopResized()
+		k.term.Close()
+		k.job.notice.SetCooked()
+	})
+}
+
+// run runs a session on the terminal, which reconnects after a connection is lost.
+func (k *keys) run(ctx context.Context, d stream.Driver, set stream.Settings) error {
+	j, known := k.job, keysOfOurs
+	if k.detach != nil {
+		known += string(keyDetach)
+	}
+	k.typed = terminal.NewKeys(k.input, k.input.Cancel, j.plan.live.escapeChar(), known, k.press)
+	j.in.Reader = k.typed
+	set.Stdin, set.StdinFilter, set.Window = cancelableReader{&j.in, k.typed}, &k.lines, k
+	set.Interactive, set.Reconnect = true, j.plan.live.policy(stream.ReconnectAlways)
+	set.Eager, set.GiveUpAfter = true, j.plan.live.reconnectTimeout
+	k.session = j.newSession(keysDriver{d, k}, k.observe, set)
+	j.screen.Redraw = k.session.Redraw
+	return k.session.Run(ctx)
+}
+
+// Size implements stream.Window.
+func (k *keys) Size() (width, height uint16, ok bool) {
+	size, err := k.term.Size()
+	return size.Width, size.Height, err == nil
+}
+
+// Resized implements stream.Window.
+func (k *keys) Resized() <-chan struct{} { return k.resized }
+
+// keysDriver is a stream.Driver whose sessions use the terminal: while it opens a
+// connection, a credential plugin may use the terminal, and from then on it is raw.
+type keysDriver struct {
+	stream.Driver
+	keys *keys
+}
+
+// Dial implements stream.Driver.
+func (d keysDriver) Dial(ctx context.Context) (*stream.Conn, error) {
+	defer d.keys.lend()()
+	return d.Driver.Dial(ctx)
+}
+
+// Opened implements stream.Driver.
+func (d keysDriver) Opened(ctx context.Context, conn *stream.Conn) error {
+	if err := d.Driver.Opened(ctx, conn); err != nil { // before the terminal is raw: Ctrl-C must send a signal, since no key is read yet
 		return err
 	}
-	k.wasRaw.Store(true)
+	if err := d.keys.enter(); err != nil {
+		return err
+	}
+	d.keys.connected()
 	return nil
 }
 
-// hold makes s a session on the terminal that reconnects after a connection is lost;
-// g tells the user about that. While s opens a connection, a credential plugin may use
-// the terminal. release restores the terminal.
-func (k *keys) hold(t *terminal.Terminal, s *stream.Session, g *gap) (release func()) {
-	j := k.job
-	k.gap, t.OnPanic = g, j.cleanup.AfterPanic
-	j.cleanup.SetTerminal(t)
-	var stopResize func()
-	s.Resized, stopResize = t.Resized()
-	s.Size = func() (width, height uint16, ok bool) {
-		size, err := t.Size()
-		return size.Width, size.Height, err == nil
+// connected tells the user that there is a connection again.
+func (k *keys) connected() {
+	j, outage := k.job, k.gap.over()
+	if !k.gap.same {
+		j.tidy()
 	}
-	s.Interactive, s.Reconnect = true, j.plan.live.policy(stream.ReconnectAlways)
-	s.Eager, s.GiveUpAfter = true, j.plan.live.reconnectTimeout
-	s.FilterStdin = k.lines.Filter
-	dial := s.Dial
-	s.Dial = func(ctx context.Context) (*stream.Conn, error) {
-		defer k.lend(t)()
-		return dial(ctx)
+	switch {
+	case outage == 0:
+		return
+	case !k.gap.same:
+		j.notice.Note("connected again after %s: this is a new shell", seconds(outage))
+		if k.lines.Connected() {
+			j.notice.NoteAlways("the line being typed was lost: press Enter, and type it again")
+		}
+		return
 	}
-	s.OnConnect = func(int) { g.try() }
-	s.OnFail = func(err error) {
+	j.screen.SetStatus("")
+	if !j.screen.FullScreen() {
+		j.notice.Note("connected again after %s: the shell is the same", seconds(outage))
+	}
+	k.lines.Connected()
+}
+
+// observe is the observer of the session.
+func (k *keys) observe(e stream.Event) {
+	switch e := e.(type) {
+	case stream.Connecting:
+		k.gap.try()
+	case stream.Failed:
 		var lost *stream.LostError
-		if errors.As(err, &lost) { // else an attempt to reconnect has failed
+		if errors.As(e.Err, &lost) { // else an attempt to reconnect has failed
 			k.lost.Add(1)
 		}
 		k.typed.NewLine() // the part of a line that was typed is lost
-		g.fail(err)
-	}
-	s.OnWait = g.wait
-	j.statusOn(t, s)
-	k.suspend = func() { k.stop(t) }
-	stopContinued := t.OnContinue(func() { k.continued(t) })
-	return func() {
-		g.stop()
-		j.screen.SetStatus("")
-		stopContinued()
-		stopResize()
-		t.Close()
-		j.notice.SetCooked()
+		k.gap.fail(e.Err)
+	case stream.Waiting:
+		k.gap.wait(e.Delay)
+	case stream.Overdue:
+		k.overdue(e.For)
 	}
 }
 
 // enter sets raw mode at the beginning of a connection.
-func (k *keys) enter(t *terminal.Terminal) error {
+func (k *keys) enter() error {
 	k.typed.NewLine()
-	if err := k.raw(t); err != nil {
+	if err := k.raw(); err != nil {
 		return err
 	}
 	k.job.notice.SetRaw(&k.job.screen)
 	return nil
 }
 
-// stop suspends kshell.
-func (k *keys) stop(t *terminal.Terminal) {
-	t.Restore()
+// raw sets raw mode. close restores the terminal.
+func (k *keys) raw() error {
+	if _, err := k.term.Raw(); err != nil {
+		return err
+	}
+	k.wasRaw.Store(true)
+	return nil
+}
+
+// suspend suspends kshell.
+func (k *keys) suspend() {
+	k.term.Restore()
 	err := terminal.Suspend()
-	k.continued(t)
+	k.continued()
 	if err != nil {
 		k.job.notice.WarnAlways("%s", err)
 	}
@@ -224,9 +310,9 @@ func (k *keys) stop(t *terminal.Terminal) {
 
 // continued sets raw mode again after kshell was stopped. In the background that
 // fails; it is called again when kshell is continued in the foreground.
-func (k *keys) continued(t *terminal.Terminal) {
+func (k *keys) continued() {
 	if k.wasRaw.Load() {
-		_ = k.raw(t)
+		_ = k.raw()
 	}
 }
 

@@ -18,7 +18,6 @@ import (
 	"kshell/internal/outcome"
 	"kshell/internal/pod"
 	"kshell/internal/stream"
-	"kshell/internal/terminal"
 )
 
 // visit is a session attached to a shell that is the main process of a pod. It
@@ -26,17 +25,20 @@ import (
 // goroutine of Run, except where marking uses them.
 type visit struct {
 	*nodePod
-	client   *node.Client // client and pods make requests during the session
-	pods     *pod.Client
-	id       string // of this kshell among the clients of the shell
-	job      *job
-	session  *stream.Session
-	tape     *node.Replay
-	received counter           // counts the output of the stream, on its way to the tape
-	again    bool              // not the first connection to the shell
-	outage   bool              // this connection follows one that was lost
-	end      *node.Termination // how the shell ended; nil until that is known
-	gone     bool              // the pod no longer exists
+	client    *node.Client // client and pods make requests during the session
+	pods      *pod.Client
+	id        string // of this kshell among the clients of the shell
+	job       *job
+	driver    *driver // attaches
+	keys      *keys
+	ctx       context.Context // of run
+	tape      *node.Replay
+	received  counter           // counts the output of the stream, on its way to the tape
+	again     bool              // not the first connection to the shell
+	outage    bool              // this connection follows one that was lost
+	connected bool              // there was a connection
+	end       *node.Termination // how the shell ended; nil until that is known
+	gone      bool              // the pod no longer exists
 
 	heard   chan node.Termination // how the shell ended, from a watch; closed when the watch ends
 	marking sync.WaitGroup        // goroutines that print marks, watch the pod, or detach
@@ -117,29 +119,24 @@ func (at place) attachRequest(offer []string) stream.Request {
 // run attaches the local terminal until the shell ends or kshell leaves it.
 func (v *visit) run(ctx context.Context) error {
 	j := v.job
-	input, err := terminal.NewInput(j.In)
-	if err != nil {
-		return fmt.Errorf("stdin: %w", err)
-	}
 	ctx, leaving := context.WithCancelCause(ctx)
 	defer leaving(nil)
-	s := j.newSession(func(at place) stream.Request { return at.attachRequest(j.plan.offer) })
-	v.session = s
-	v.tape.OnUnreachable = s.Drop
-	s.Dial, s.Judge = v.dial(s.Dial), v.judge
-	v.tape.Log = func(ctx context.Context, from node.LogStart, follow bool) (io.ReadCloser, error) {
-		return v.client.Log(ctx, v.pod, from, follow)
-	}
-	k := &keys{job: j, session: s, input: input, leave: leaving, start: time.Now()}
-	k.detach = func() { v.detach(ctx, leaving) }
-	k.typed = terminal.NewKeys(input, input.Cancel, j.plan.live.escapeChar(), keysOfOurs+string(keyDetach), k.press)
-	j.in.Reader, s.Stdin, s.CancelStdin = k.typed, &j.in, k.typed.Cancel
-	leave, err := v.onTerminal(ctx, s, k)
+	k, err := j.newKeys(leaving)
 	if err != nil {
 		return err
 	}
-	leave = sync.OnceFunc(leave)
-	defer leave()
+	defer k.close()
+	k.gap.same, k.lines.SameShell, k.lines.OnWithheld = true, true, k.withheld
+	k.detach = func() { v.detach(ctx, leaving) }
+	v.keys, v.ctx = k, ctx
+	v.driver = &driver{job: j, ctx: ctx, request: func(at place) stream.Request { return at.attachRequest(j.plan.offer) }}
+	v.tape.Output, v.received.Writer = tee{v.tape.Output, k.lines.Wrote}, v.tape
+	v.tape.OnUnreachable = func(err error) { k.session.Drop(err) }
+	v.tape.Log = func(ctx context.Context, from node.LogStart, follow bool) (io.ReadCloser, error) {
+		return v.client.Log(ctx, v.pod, from, follow)
+	}
+	set := j.settings()
+	set.Stdout = &v.received
 	defer v.marking.Wait()
 	defer leaving(nil)
 	v.marking.Go(func() {
@@ -147,57 +144,35 @@ func (v *visit) run(ctx context.Context) error {
 		v.hear(ctx)
 	})
 	j.interrupting(leaving, &v.received)
-	running, stop := j.untilStart(ctx, s, false)
-	err = k.gap.givenUp(s.Run(running))
-	stop()
+	err = k.gap.givenUp(k.run(ctx, v, set))
 	var lost *stream.LostError
 	if errors.As(err, &lost) { // conclude asks for the pod, and no key is read any more: Ctrl-C must send a signal again
 		j.tidy()
-		leave()
+		k.close()
 	}
 	return v.conclude(ctx, err)
 }
 
-// onTerminal makes s a session on the local terminal, which is raw from the
-// first connection on. s attaches to the same shell after a lost connection.
-// leave restores the terminal.
-func (v *visit) onTerminal(ctx context.Context, s *stream.Session, k *keys) (leave func(), err error) {
-	j := v.job
-	t, err := terminal.Open(j.In, j.Out)
-	if err != nil {
-		return nil, err
+// Dial implements stream.Driver. If the server refuses to attach, the shell may have
+// ended.
+func (v *visit) Dial(ctx context.Context) (*stream.Conn, error) {
+	conn, err := v.driver.Dial(ctx)
+	var refused *stream.HandshakeError
+	if errors.As(err, &refused) && v.ask(ctx) {
+		return nil, &stream.NotReadyError{Err: errShellEnded, Final: true}
 	}
-	v.received.Writer = v.tape
-	s.Stdout = &v.received
-	v.tape.Output = tee{v.tape.Output, k.lines.Wrote}
-	k.lines.SameShell, k.lines.OnWithheld = true, k.withheld
-	release := k.hold(t, s, &gap{job: j, same: true})
-	connected := s.OnOpen
-	s.OnOpen = func(c *stream.Conn) error {
-		if err := v.arrive(ctx); err != nil { // before the terminal is raw: Ctrl-C must send a signal, since no key is read before OnOpen returns
-			return err
-		}
-		if err := k.enter(t); err != nil {
-			return err
-		}
-		long := k.gap.over()
-		v.outage = long > 0
-		if v.outage {
-			j.screen.SetStatus("")
-			if !j.screen.FullScreen() {
-				j.notice.Note("connected again after %s: the shell is the same", seconds(long))
-			}
-			k.lines.Connected()
-		}
-		v.join(ctx, s)
-		return connected(c)
+	return conn, err
+}
+
+// Opened implements stream.Driver.
+func (v *visit) Opened(ctx context.Context, conn *stream.Conn) error {
+	if err := v.arrive(v.ctx); err != nil { // before the terminal is raw: Ctrl-C must send a signal, since no key is read yet
+		return err
 	}
-	failed := s.OnFail
-	s.OnFail = func(err error) {
-		v.unmark()
-		failed(err)
-	}
-	return release, nil
+	v.outage = v.connected
+	v.connected = true
+	v.join(v.ctx, v.keys.session)
+	return v.driver.Opened(ctx, conn)
 }
 
 // arrive makes the pod need heartbeats again, on the first connection to a
@@ -236,7 +211,7 @@ const (
 
 // join makes the tape find its position in the output of a new connection:
 // marks are printed into the shell's terminal until one has come through.
-func (v *visit) join(ctx context.Context, s *stream.Session) {
+func (v *visit) join(ctx context.Context, s *session) {
 	id := rand.Text()
 	v.tape.ExpectMark(ctx, id)
 	joined, again := v.tape.Joined(), v.again
@@ -298,19 +273,6 @@ func (v *visit) detach(ctx context.Context, leave context.CancelCauseFunc) {
 // errShellEnded means that the shell ended before kshell could attach to it
 // again.
 var errShellEnded = errors.New("the shell has ended")
-
-// dial asks for the pod if the server refuses to attach: the shell may have
-// ended.
-func (v *visit) dial(open func(context.Context) (*stream.Conn, error)) func(context.Context) (*stream.Conn, error) {
-	return func(ctx context.Context) (*stream.Conn, error) {
-		conn, err := open(ctx)
-		var refused *stream.HandshakeError
-		if errors.As(err, &refused) && v.ask(ctx) {
-			return nil, &stream.NotYetError{Err: errShellEnded, Final: true}
-		}
-		return conn, err
-	}
-}
 
 const (
 	// askOnce bounds one look at the pod; after the end of its stream its status may be late by settles.
@@ -398,9 +360,10 @@ func (v *visit) ask(ctx context.Context) bool {
 	return v.ended.Load()
 }
 
-// judge finds out what the end of a stream means: the server reports Success on
+// Ended implements stream.Driver. It finds out what the end of a stream means: the server reports Success on
 // attach however the shell ended, and also if the shell still runs.
-func (v *visit) judge(ctx context.Context, err error) error {
+func (v *visit) Ended(ctx context.Context, err error) error {
+	v.unmark()
 	var lost *stream.LostError
 	var remote *stream.RemoteError
 	if errors.As(err, &lost) || err != nil && !errors.As(err, &remote) {

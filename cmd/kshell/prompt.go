@@ -3,8 +3,6 @@ package main
 import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd/api"
-
-	"kshell/internal/terminal"
 )
 
 // prompts reports whether a credential plugin may prompt the user each time that a
@@ -30,7 +28,8 @@ func unprompted(cfg *rest.Config, why string) *rest.Config {
 // lend restores the terminal's modes for a credential plugin that may prompt the
 // user, until back is called. back also discards the keys that the plugin has not
 // read.
-func (k *keys) lend(t *terminal.Terminal) (back func()) {
+func (k *keys) lend() (back func()) {
+	t := k.term
 	if !k.wasRaw.Load() || !k.job.prompts() {
 		return func() {}
 	}
@@ -42,7 +41,7 @@ func (k *keys) lend(t *terminal.Terminal) (back func()) {
 	t.Restore()
 	k.job.notice.SetCooked()
 	return func() {
-		_ = k.raw(t) // enter calls it again and returns its error
+		_ = k.raw() // enter calls it again and returns its error
 		t.DiscardInput()
 		k.typed.InputLost()
 		k.lines.InputLost()

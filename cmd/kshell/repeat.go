@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -10,40 +9,35 @@ import (
 	"kshell/internal/stream"
 )
 
-// persist returns the Persist of a stream.Link: attempts are repeated for up to
-// --connect-timeout, unless the server answers with a refusal that is not temporary.
-func (j *job) persist() func(error, time.Duration) bool {
-	begin := time.Now()
-	return func(err error, delay time.Duration) bool {
-		var refused *stream.HandshakeError
-		if errors.As(err, &refused) && !temporary(refused) {
-			return false
-		}
-		return time.Since(begin)+delay <= j.plan.live.connectTimeout
-	}
+// attempts tells the user about the attempts to connect of a session without a
+// terminal.
+type attempts struct {
+	job   *job
+	cause error // the last failure
+	quiet bool  // the user was told that the server does not answer
 }
 
-// temporary reports whether the server is overloaded, restarts, or cannot reach the node.
-func temporary(e *stream.HandshakeError) bool {
-	switch e.Refusal() {
-	case stream.RefusalBusy, stream.RefusalUnavailable, stream.RefusalUnreachable:
-		return !e.Page
-	}
-	return false
-}
-
-// repeats tells of the attempts of a session at which nobody sits, and has its command run again if --reconnect says that it may be.
-func (j *job) repeats(s *stream.Session) {
-	s.Reconnect, s.GiveUpAfter = j.plan.live.policy(stream.ReconnectNever), j.plan.live.reconnectTimeout
-	var cause error
-	s.OnFail = func(err error) { cause = err }
-	s.OnWait = func(delay time.Duration) {
+func (a *attempts) observe(e stream.Event) {
+	n := a.job.notice
+	switch e := e.(type) {
+	case stream.Failed:
+		a.cause = e.Err
+	case stream.Waiting:
 		var lost *stream.LostError
-		if errors.As(cause, &lost) {
-			j.notice.WarnAlways("%s; the command is run again in %s", cause, seconds(delay))
+		if errors.As(a.cause, &lost) {
+			n.WarnAlways("%s; the command is run again in %s", a.cause, seconds(e.Delay))
 			return
 		}
-		j.notice.WarnAlways("%s; trying again in %s", cause, seconds(delay))
+		n.WarnAlways("%s; trying again in %s", a.cause, seconds(e.Delay))
+	case stream.Overdue:
+		switch {
+		case e.For == 0 && a.quiet:
+			a.quiet = false
+			n.Note("the connection is alive again")
+		case e.For > 0 && !a.quiet:
+			a.quiet = true
+			n.Note("no reply for %s", seconds(e.For))
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 
 	"k8s.io/client-go/rest"
 
-	"kshell/internal/apiclient"
 	"kshell/internal/cleanup"
 	"kshell/internal/notice"
 	"kshell/internal/pod"
@@ -75,7 +73,7 @@ func (t slowTransport) WrappedRoundTripper() http.RoundTripper { return t.RoundT
 // RoundTrip implements http.RoundTripper.
 func (t slowTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	server, query := t.app.server, req.URL.Query()
-	// The user does not wait for a watch, and untilStart reports a slow handshake.
+	// The user does not wait for a watch, and session.Run reports a slow handshake.
 	if server == nil || server.started.Load() || req.Header.Get("Upgrade") != "" || query.Has("watch") || query.Has("follow") {
 		return t.RoundTripper.RoundTrip(req)
 	}
@@ -93,60 +91,63 @@ func (t slowTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// untilStart limits the time until the command of s starts, and tells the user what
-// kshell is waiting for. withOutput means that the command writes something when it
-// starts. Call untilStart after all other changes of s, pass the returned context to
-// Run, and call stop after Run.
-func (j *job) untilStart(ctx context.Context, s *stream.Session, withOutput bool) (running context.Context, stop func()) {
-	running, end := context.WithCancelCause(ctx)
-	limit, begin, started := cmp.Or(j.cfg.Timeout, apiclient.DefaultTimeout), time.Now(), make(chan struct{})
-	s.StartTimeout, s.WithOutput = limit, withOutput
-	slow := time.AfterFunc(slowAfter, func() {
-		defer j.cleanup.OnPanic()
-		j.sayStarting(limit)
+// session is a stream.Session that tells the user what kshell is waiting for until the
+// command starts. It ends if the node does not answer within the StartTimeout.
+type session struct {
+	*stream.Session
+	job      *job
+	observer func(stream.Event)
+	limit    time.Duration
+	probes   bool // the command writes nothing when it starts, so the node is asked
+	slow     *time.Timer
+	started  chan struct{} // closed when the command has started
+}
+
+// newSession returns a session. observer is called with its events.
+func (j *job) newSession(d stream.Driver, observer func(stream.Event), set stream.Settings) *session {
+	s := &session{
+		job: j, observer: observer, limit: set.StartTimeout, started: make(chan struct{}),
+		probes: !set.WithOutput && !set.UnlimitedDial,
+	}
+	s.Session = stream.NewSession(d, s.observe, set)
+	return s
+}
+
+func (s *session) observe(e stream.Event) {
+	if _, ok := e.(stream.Started); ok {
+		s.slow.Stop()
+		close(s.started)
+		if s.job.server != nil {
+			s.job.server.started.Store(true)
+		}
+	}
+	s.observer(e)
+}
+
+// Run runs the session; see stream.Session.Run.
+func (s *session) Run(ctx context.Context) error {
+	begin := time.Now()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	s.slow = time.AfterFunc(slowAfter, func() {
+		defer s.job.cleanup.OnPanic()
+		s.job.sayStarting(s.limit)
 	})
-	s.OnStart = sync.OnceFunc(func() {
-		slow.Stop()
-		close(started)
-		if j.server != nil {
-			j.server.started.Store(true)
-		}
-	})
-	if persist := s.Persist; persist != nil {
-		s.Persist = func(err error, delay time.Duration) bool {
-			return time.Since(begin)+delay < limit && persist(err, delay)
-		}
-	}
-	if j.prompts() { // the time in which a plugin asks the user for credentials is not limited
-		return running, func() { slow.Stop(); end(nil) }
-	}
-	dial := s.Dial
-	s.Dial = func(ctx context.Context) (*stream.Conn, error) {
-		select {
-		case <-started:
-			return dial(ctx)
-		default:
-		}
-		ctx, cancel := context.WithDeadlineCause(ctx, begin.Add(limit), &stream.StartError{Within: limit})
-		defer cancel()
-		return dial(ctx)
-	}
+	defer s.slow.Stop()
 	var probe sync.WaitGroup
-	if !withOutput {
+	defer probe.Wait()
+	defer end(nil)
+	if s.probes {
 		probe.Go(func() {
-			defer j.cleanup.OnPanic()
+			defer s.job.cleanup.OnPanic()
 			select {
-			case <-running.Done():
-			case <-started:
-				j.probe(running, end, limit, begin.Add(limit))
+			case <-ctx.Done():
+			case <-s.started:
+				s.job.probe(ctx, end, s.limit, begin.Add(s.limit))
 			}
 		})
 	}
-	return running, func() {
-		slow.Stop()
-		end(nil)
-		probe.Wait()
-	}
+	return s.Session.Run(ctx)
 }
 
 // probe finds out whether the node of an opened session answers, if the command

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,6 @@ import (
 	"k8s.io/client-go/rest"
 
 	"kshell/internal/apiclient"
-	"kshell/internal/exact"
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
 	"kshell/internal/stream"
@@ -116,15 +116,6 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// leaves reports whether the user has just typed what ends a shell: Ctrl-D, exit or
-// logout.
-func (s *source) leaves() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	asked := bytes.HasSuffix(s.tail, []byte{0x04}) || bytes.Contains(s.tail, []byte("exit")) || bytes.Contains(s.tail, []byte("logout"))
-	return asked && time.Since(s.last) < unprovoked
-}
-
 func (s *source) count() int64 { return s.bytes.Load() }
 
 // newJob returns a job that runs the plan's command in a place and writes its output
@@ -191,89 +182,35 @@ func (j *job) plainly(ctx context.Context) error {
 		return err
 	}
 	j.told.mode = modePlain
-	s := j.newSession(func(at place) stream.Request { return at.request(j.plan.command, j.plan.stdin, false, offer) })
+	d := &driver{job: j, request: func(at place) stream.Request { return at.request(j.plan.command, j.plan.stdin, false, offer) }}
+	set := j.settings()
 	if j.input != nil {
-		s.Stdin, s.CancelStdin = &j.in, j.input.Cancel
-		s.Stuck = j.stuck
+		set.Stdin, set.CheckStuck = cancelableReader{&j.in, j.input}, true
 	}
-	return explain(outcome.ContextCause(ctx, j.unattended(ctx, s, false)), j.plan, j.at, false)
+	return explain(outcome.ContextCause(ctx, j.unattended(ctx, d, set)), j.plan, j.at, false)
 }
 
-// unattended runs s without a terminal. scripted means that the command is run by the
-// script of exact mode.
-func (j *job) unattended(ctx context.Context, s *stream.Session, scripted bool) error {
-	g := j.guarded(ctx, s)
-	defer g.end()
-	j.repeats(s)
-	ctx, stop := j.untilStart(ctx, s, scripted) // the script sends a message when it starts the command
-	defer stop()
-	return s.Run(ctx)
+// unattended runs a session without a terminal.
+func (j *job) unattended(ctx context.Context, d *driver, set stream.Settings) error {
+	d.ctx, d.watch = ctx, j.guarded()
+	defer d.watch.end()
+	set.Reconnect, set.GiveUpAfter = j.plan.live.policy(stream.ReconnectNever), j.plan.live.reconnectTimeout
+	o := &attempts{job: j}
+	return j.newSession(d, o.observe, set).Run(ctx)
 }
 
-// newSession returns a session that writes to the job's outputs. open returns the
-// request that runs the session's command in a place.
-func (j *job) newSession(open func(place) stream.Request) *stream.Session {
-	s := &stream.Session{
-		Link: stream.Link{
-			Dial: func(ctx context.Context) (*stream.Conn, error) {
-				conn, err := j.dialer.Dial(ctx, open(j.at))
-				if err == nil && j.creds != nil {
-					_ = j.creds.hold() // the credentials that the server has just accepted
-				}
-				return conn, err
-			},
-			Reconnect: stream.ReconnectNever, // after the 101 a new socket is a new process
-			Backoff:   retries,
-			Persist:   j.persist(),
+// settings returns the settings of the job's sessions, without stdin.
+func (j *job) settings() stream.Settings {
+	return stream.Settings{
+		LinkSettings: stream.LinkSettings{
+			Reconnect: stream.ReconnectNever, // after the 101 a new connection is a new process
+			Backoff:   retries, ConnectTimeout: j.plan.live.connectTimeout,
 		},
 		Stdout: &j.out, Stderr: &j.err,
-		Keepalive: j.plan.live.keepalive, IdleKeepalive: !j.plan.live.noIdleKeepalive, OnQuiet: j.quiet(),
+		Keepalive: j.plan.live.keepalive, IdleKeepalive: !j.plan.live.noIdleKeepalive,
+		StartTimeout:  cmp.Or(j.cfg.Timeout, apiclient.DefaultTimeout),
+		UnlimitedDial: j.prompts(), // the time in which a plugin asks the user for credentials is not limited
 	}
-	s.OnOpen = func(c *stream.Conn) error {
-		j.told.protocol, j.told.connected = c.Protocol(), time.Now()
-		j.notice.Detail("connected to %s by %s", j.dialer.Server(), c.Protocol())
-		return nil
-	}
-	return s
-}
-
-// interactive makes s a session on the local terminal, which is raw from the first
-// connection on, and which reconnects after a connection is lost. leave restores the
-// terminal.
-func (j *job) interactive(ctx context.Context, s *stream.Session, shell *exact.Shell, k *keys) (leave func(), err error) {
-	t, err := terminal.Open(j.In, j.Out)
-	if err != nil {
-		return nil, err
-	}
-	s.Stdout = &j.screen
-	g := j.guarded(ctx, s)
-	if shell != nil {
-		s.Judge = j.doubting(shell, s.Judge)
-		s.Stdout, s.Proof = shell.Output(&j.screen), proof
-	}
-	release := k.hold(t, s, &gap{job: j})
-	connected := s.OnOpen
-	s.OnOpen = func(c *stream.Conn) error {
-		if shell != nil {
-			j.hangUpOld(ctx, shell, k)
-		}
-		k.opened = j.at
-		if err := k.enter(t); err != nil {
-			return err
-		}
-		j.tidy()
-		if long := k.gap.over(); long > 0 {
-			j.notice.Note("connected again after %s: this is a new shell", seconds(long))
-			if k.lines.Connected() {
-				j.notice.NoteAlways("the line being typed was lost: press Enter, and type it again")
-			}
-		}
-		return connected(c)
-	}
-	return func() {
-		g.end()
-		release()
-	}, nil
 }
 
 // optional is a stderr whose write errors are ignored: a command continues even if

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -18,7 +17,6 @@ import (
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
 	"kshell/internal/stream"
-	"kshell/internal/terminal"
 )
 
 // shellFlags are the surroundings of a command.
@@ -94,8 +92,8 @@ func (j *job) onTerminal(ctx context.Context) error {
 	}
 	var err error
 	for _, command := range j.shells(ctx) {
-		s := j.newSession(func(at place) stream.Request { return at.request(command, true, true, j.plan.offer) })
-		err = explain(j.attended(ctx, s, nil), j.plan, j.at, false)
+		d := &driver{job: j, request: func(at place) stream.Request { return at.request(command, true, true, j.plan.offer) }}
+		err = explain(j.attended(ctx, d), j.plan, j.at, false)
 		var remote *stream.RemoteError
 		if !errors.As(err, &remote) || remote.Start != stream.StartNotFound {
 			return err
@@ -134,10 +132,9 @@ func (j *job) inShell(ctx context.Context) (tried bool, err error) {
 	var shell *exact.Shell
 	err = j.bySh(func() error {
 		shell = exact.NewShell(env, j.plan.around.dir)
-		s := j.newSession(func(at place) stream.Request {
+		return j.attended(ctx, &driver{job: j, shell: shell, request: func(at place) stream.Request {
 			return at.request(j.scripted(shell.Command(j.plan.command)), true, true, j.plan.offer)
-		})
-		return j.attended(ctx, s, shell)
+		}})
 	})
 	j.noSh = lacksProgram(err)
 	state := shell.State()
@@ -158,37 +155,35 @@ func (j *job) inShell(ctx context.Context) (tried bool, err error) {
 	return true, explain(err, j.plan, j.at, false)
 }
 
-// attended runs s on the local terminal. If shell is not nil, the shell and its
-// processes are ended when the user leaves or the connection is lost.
-func (j *job) attended(ctx context.Context, s *stream.Session, shell *exact.Shell) error {
-	input, err := terminal.NewInput(j.In) // each session needs its own: it cancels it
-	if err != nil {
-		return fmt.Errorf("stdin: %w", err)
-	}
+// attended runs a session on the local terminal. The shell and its processes, if
+// kshell's script has started them, are ended when the user leaves or the connection is
+// lost.
+func (j *job) attended(ctx context.Context, d *driver) error {
 	ctx, leaving := context.WithCancelCause(ctx)
 	defer leaving(nil)
-	k := &keys{job: j, session: s, input: input, leave: leaving, start: time.Now()}
-	k.typed = terminal.NewKeys(input, input.Cancel, j.plan.live.escapeChar(), keysOfOurs, k.press)
-	j.in.Reader, s.Stdin, s.CancelStdin = k.typed, &j.in, k.typed.Cancel
-	leave, err := j.interactive(ctx, s, shell, k)
+	d.ctx, d.watch = ctx, j.guarded()
+	defer d.watch.end()
+	k, err := j.newKeys(leaving)
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer k.close()
 	defer j.clearing.Wait()
-	if shell == nil {
+	set := j.settings()
+	set.Stdout = &j.screen
+	if d.shell != nil {
+		set.Stdout, set.Proof, set.WithOutput = d.shell.Output(&j.screen), proof, true
+	} else {
 		j.interrupting(leaving, &j.out)
 	}
-	running, stop := j.untilStart(ctx, s, shell != nil)
-	err = s.Run(running)
-	stop()
+	err = k.run(ctx, d, set)
 	var exit *stream.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		j.tidy()
 	}
 	left := ctx.Err() != nil || nobodyThere(err)
-	if shell != nil && !j.plan.exact.keep && left && k.opened == j.at {
-		j.sweep(ctx, j.at, shell.HangUpCommand())
+	if d.shell != nil && !j.plan.exact.keep && left && d.opened == j.at {
+		j.sweep(ctx, j.at, d.shell.HangUpCommand())
 	}
 	return outcome.ContextCause(ctx, k.gap.givenUp(err))
 }
@@ -201,18 +196,4 @@ func nobodyThere(err error) bool {
 	var in *stream.InputError
 	var out *stream.OutputError
 	return errors.As(err, &lost) && !errors.As(err, &fate) || errors.As(err, &in) || errors.As(err, &out)
-}
-
-// hangUpOld ends the shell of an earlier connection, if there was one, while the
-// new one starts. It does nothing if the new shell is in another container, where
-// the old process ID is meaningless.
-func (j *job) hangUpOld(ctx context.Context, shell *exact.Shell, k *keys) {
-	old, at := shell.HangUpCommand(), k.opened
-	shell.Reset()
-	if old != nil && !j.plan.exact.keep && at == j.at {
-		j.clearing.Go(func() {
-			defer j.cleanup.OnPanic()
-			j.sweep(ctx, at, old)
-		})
-	}
 }

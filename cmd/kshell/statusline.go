@@ -10,28 +10,25 @@ import (
 
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
-	"kshell/internal/stream"
 	"kshell/internal/terminal"
 )
 
-// quiet returns the session's OnQuiet, which tells the user when the server does not
-// answer and when it answers again: in the status line if there is one, otherwise in
-// one message each. A message is not written while a full-screen program is running.
-func (j *job) quiet() func(time.Duration) {
-	said := false
-	return func(overdue time.Duration) {
-		switch {
-		case j.screen.StatusWriter != nil && overdue == 0:
-			j.screen.SetStatus("")
-		case j.screen.StatusWriter != nil:
-			j.screen.SetStatus("no reply for " + seconds(overdue))
-		case overdue == 0 && said:
-			said = false
-			j.notice.Note("the connection is alive again")
-		case overdue > 0 && !said && !j.screen.FullScreen():
-			said = true
-			j.notice.Note("no reply for %s", seconds(overdue))
-		}
+// overdue tells the user when the server does not answer and when it answers again: in
+// the status line if there is one, otherwise in one message each. A message is not
+// written while a full-screen program is running.
+func (k *keys) overdue(overdue time.Duration) {
+	j := k.job
+	switch {
+	case j.screen.StatusWriter != nil && overdue == 0:
+		j.screen.SetStatus("")
+	case j.screen.StatusWriter != nil:
+		j.screen.SetStatus("no reply for " + seconds(overdue))
+	case overdue == 0 && k.quiet:
+		k.quiet = false
+		j.notice.Note("the connection is alive again")
+	case overdue > 0 && !k.quiet && !j.screen.FullScreen():
+		k.quiet = true
+		j.notice.Note("no reply for %s", seconds(overdue))
 	}
 }
 
@@ -211,11 +208,11 @@ func (g *gap) over() time.Duration {
 
 // statusOn sets up the screen's status line, unless messages are switched off, or
 // stdout or stderr is not a terminal that can draw one.
-func (j *job) statusOn(t *terminal.Terminal, s *stream.Session) {
+func (j *job) statusOn(t *terminal.Terminal) {
 	if j.notice.Quiet || !terminal.IsTerminal(j.Err) || !terminal.IsTerminal(j.Out) || plainTerminal(os.Getenv("TERM")) {
 		return
 	}
-	j.screen.StatusWriter, j.screen.Redraw = j.Err, s.Redraw
+	j.screen.StatusWriter = j.Err
 	j.screen.Columns = func() int {
 		size, err := t.Size()
 		if err != nil {

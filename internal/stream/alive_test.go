@@ -17,9 +17,9 @@ import (
 // watched is a session that pings every 10 s and lists what it is told of quiet; the far side is behave's.
 func watched(t *testing.T, stdin io.Reader, stdout io.Writer, behave func(r remote)) (told []time.Duration, took time.Duration, err error) {
 	d := pod(t, behave)
-	s := &Session{
-		Link:  Link{Dial: d.with(V5), Reconnect: ReconnectNever},
-		Stdin: stdin, Stdout: stdout, Keepalive: 10 * time.Second,
+	s := &funcSession{
+		funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever},
+		Stdin:    stdin, Stdout: stdout, Keepalive: 10 * time.Second,
 		OnQuiet: func(d time.Duration) { told = append(told, d) },
 	}
 	start := time.Now()
@@ -106,7 +106,7 @@ func TestNoSilenceLastsAsLongAsTheKeepalive(t *testing.T) {
 				}
 				ponging(func(remote) { time.Sleep(10 * time.Minute) })(remote{ws, t})
 			})
-			s := &Session{Link: Link{Dial: d.with(V5), Reconnect: ReconnectNever}, Keepalive: every}
+			s := &funcSession{funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever}, Keepalive: every}
 			if err := s.Run(t.Context()); err != nil {
 				t.Error(err)
 			}
@@ -149,8 +149,8 @@ func TestADeadLinkIsNoticedBehindALatePieceOfOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		s := &Session{
-			Link: Link{Reconnect: ReconnectNever, Dial: pod(t, func(r remote) {
+		s := &funcSession{
+			funcLink: funcLink{Reconnect: ReconnectNever, Dial: pod(t, func(r remote) {
 				time.Sleep(8500 * time.Millisecond) // a ping came at 8 s
 				r.say(chStdout, "x")
 				<-t.Context().Done()
@@ -202,7 +202,7 @@ func TestALostSessionIsTakenUpAtOnceIfItWasOne(t *testing.T) {
 			}
 			time.Sleep(lives[n])
 		})
-		s := &Session{Link: Link{
+		s := &funcSession{funcLink: funcLink{
 			Dial: d.with(V5), Reconnect: ReconnectAlways, Eager: true,
 			OnOpen: func(*Conn) error {
 				opened = append(opened, time.Since(start).Round(time.Second))
@@ -225,7 +225,7 @@ func TestAttemptsEnd(t *testing.T) {
 		var down atomic.Bool
 		d := pod(t, func(remote) { down.Store(true) })
 		dial := d.with(V5)
-		s := &Session{Link: Link{
+		s := &funcSession{funcLink: funcLink{
 			Dial: func(ctx context.Context) (*Conn, error) {
 				if down.Load() {
 					return nil, &DialError{Err: io.EOF}
@@ -252,7 +252,7 @@ func TestASocketIsReplacedWhenTheUserSaysSo(t *testing.T) {
 			}
 			r.finish(success)
 		})
-		s := &Session{Link: Link{Dial: d.with(V5), Reconnect: ReconnectAlways}}
+		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectAlways}}
 		time.AfterFunc(time.Minute, s.Again)
 		if err := s.Run(t.Context()); err != nil || time.Since(start) != time.Minute {
 			t.Errorf("error %v after %v", err, time.Since(start))

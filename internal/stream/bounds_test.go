@@ -29,7 +29,7 @@ func TestStatus_ArrivesByteByByte(t *testing.T) {
 	c := &Conn{codec: codecs[V5]}
 	start := time.Now()
 	for i := range status {
-		whole, err := c.hear(status[i : i+1])
+		whole, err := c.addStatus(status[i : i+1])
 		if last := i == len(status)-1; whole != last || err != nil {
 			t.Fatalf("after byte %d of %d: whole %v, error %v", i+1, len(status), whole, err)
 		}
@@ -53,7 +53,7 @@ func FuzzStatusIsWhole(f *testing.F) {
 		c := &Conn{codec: codecs[V4]}
 		for rest := raw; len(rest) > 0; {
 			n := min(len(rest), max(1, int(size)))
-			whole, err := c.hear(rest[:n])
+			whole, err := c.addStatus(rest[:n])
 			rest = rest[n:]
 			before := raw[:len(raw)-len(rest)]
 			object := bytes.HasPrefix(bytes.TrimLeft(before, " \t\r\n"), []byte("{"))
@@ -69,7 +69,7 @@ func FuzzStatusIsWhole(f *testing.F) {
 
 func TestStatus_NeverWholeWithoutStatus(t *testing.T) {
 	c := &Conn{codec: codecs[Channel]}
-	if whole, err := c.hear([]byte(success)); whole || err != nil {
+	if whole, err := c.addStatus([]byte(success)); whole || err != nil {
 		t.Errorf("whole %v, error %v", whole, err)
 	}
 }
@@ -96,7 +96,7 @@ func TestBounds_Status(t *testing.T) {
 					}
 					_ = r.Close(websocket.StatusNormalClosure, "")
 				})
-				s := &Session{Link: Link{Dial: d.with(protocol), Reconnect: ReconnectAlways}}
+				s := &funcSession{funcLink: funcLink{Dial: d.with(protocol), Reconnect: ReconnectAlways}}
 				err := s.Run(t.Context())
 				want := c.want
 				if !Reporting(protocol) && c.want != tooLarge {
@@ -128,7 +128,7 @@ func (r remote) encode(ch channel, payload string) []byte {
 func TestBounds_StatusIsOneEndlessMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := rawServer(t, func(conn net.Conn) { endlessMessage(conn, chError) })
-		s := &Session{Link: Link{Dial: d.with(V5), Reconnect: ReconnectNever}}
+		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever}}
 		if err := s.Run(t.Context()); err == nil || err.Error() != tooLarge {
 			t.Errorf("got %v", err)
 		}
@@ -164,7 +164,7 @@ func TestBounds_FirstOutput(t *testing.T) {
 					_, _ = conn.Write(message(chError, success))
 				})
 				n := 0
-				s := &Session{Proof: time.Hour, Stdout: writerFunc(func(p []byte) (int, error) { n += len(p); return len(p), nil })}
+				s := &funcSession{Proof: time.Hour, Stdout: writerFunc(func(p []byte) (int, error) { n += len(p); return len(p), nil })}
 				s.Dial, s.Reconnect = d.with(V5), ReconnectAlways
 				var last error
 				s.OnFail = func(err error) { last = err }
@@ -187,7 +187,7 @@ func TestBounds_TextMessage(t *testing.T) {
 		d := pod(t, func(r remote) {
 			_ = r.Write(context.Background(), websocket.MessageText, bytes.Repeat([]byte("1"), maxMessage+1))
 		})
-		s := &Session{Link: Link{Dial: d.with(V4Base64), Reconnect: ReconnectNever}}
+		s := &funcSession{funcLink: funcLink{Dial: d.with(V4Base64), Reconnect: ReconnectNever}}
 		if err := s.Run(t.Context()); err == nil || err.Error() != "connection lost: the server's message is larger than 4 MiB" {
 			t.Errorf("got %v", err)
 		}
@@ -208,10 +208,8 @@ func TestBounds_Event(t *testing.T) {
 				_ = ws.Close(websocket.StatusNormalClosure, "")
 			})
 			got := 0
-			e := &Events{
-				Link:      Link{Reconnect: ReconnectNever, Dial: func(ctx context.Context) (*Conn, error) { return d.Dial(ctx, Request{Path: "/"}) }},
-				OnMessage: func(m []byte) error { got = len(m); return nil },
-			}
+			link := &funcLink{Reconnect: ReconnectNever, Dial: func(ctx context.Context) (*Conn, error) { return d.Dial(ctx, Request{Path: "/"}) }}
+			e := link.newEvents(func(m []byte) error { got = len(m); return nil })
 			err := e.Run(t.Context())
 			var lost *LostError
 			if !errors.As(err, &lost) {
@@ -240,7 +238,7 @@ func TestBounds_SPDYErrorStream(t *testing.T) {
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		s := &Session{Link: Link{Dial: d.bySPDY("stdout", "stderr"), Reconnect: ReconnectNever}}
+		s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdout", "stderr"), Reconnect: ReconnectNever}}
 		if err := s.Run(ctx); err == nil || err.Error() != tooLarge {
 			t.Errorf("got %v", err)
 		}
@@ -287,7 +285,7 @@ func TestBounds_SPDYFrame(t *testing.T) {
 	}
 	bubble(t, func(t *testing.T) {
 		d := spdyPod(t, func(far *farSPDY) { far.say("stdout", strings.Repeat("x", 2*maxFrame)) })
-		s := &Session{Link: Link{Dial: d.bySPDY("stdout"), Reconnect: ReconnectNever}}
+		s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdout"), Reconnect: ReconnectNever}}
 		if err := s.Run(t.Context()); err == nil || err.Error() != "connection lost: "+errFrameSize.Error() {
 			t.Errorf("got %v", err)
 		}

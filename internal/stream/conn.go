@@ -34,17 +34,17 @@ type Conn struct {
 	protocol string
 	codec    codec
 
-	// Used by the goroutine that reads: the one in run or await.
+	// Used by the goroutine that reads: the one in run or waitForStart.
 	buf    []byte // one piece of a binary message, or one whole text message
 	text   []byte // a text message's payload
 	status statusReader
 	first  channel
-	word   []byte // output on channel first that await has read
+	kept   []byte // output on channel first that waitForStart has read
 	awaits sign   // the sign of the command's start that is still expected
 	began  func() // called when it arrives; set with awaits
 
 	// Used by the goroutine that runs the link.
-	openedAt, endedAt time.Time // when Link.opened was called, and when the last message was read; or zero
+	openedAt, endedAt time.Time // when the driver learned that it is open, and when the last message was read; or zero
 	delivered         bool      // output or an event was delivered
 
 	// Used by the goroutines that write (stdin, resize).
@@ -57,7 +57,7 @@ type Conn struct {
 	waits  atomic.Int64          // when the reader began to wait for the next piece of a message, in nanoseconds after start
 	sent   atomic.Int64          // bytes of stdin
 	writes atomic.Int32          // the number of writes in progress
-	fatal  atomic.Pointer[error] // the first reason passed to die
+	fatal  atomic.Pointer[error] // the first reason passed to Drop
 }
 
 // newConn returns a Conn for ws, which reads and writes through out. The subprotocol of
@@ -108,7 +108,7 @@ func (c *Conn) run(ctx context.Context, stdout, stderr io.Writer) error {
 	done := false
 	deliver := func(ch channel, p []byte) error {
 		c.delivered = c.delivered || ch == chStdout || ch == chStderr
-		c.see(signOutput)
+		c.saw(signOutput)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -118,14 +118,14 @@ func (c *Conn) run(ctx context.Context, stdout, stderr io.Writer) error {
 			return output(stderr, p)
 		case ch == chError:
 			var err error
-			done, err = c.hear(p)
+			done, err = c.addStatus(p)
 			return err
 		}
 		return nil
 	}
 	var err error
-	if len(c.word) > 0 {
-		err = deliver(c.first, c.word)
+	if len(c.kept) > 0 {
+		err = deliver(c.first, c.kept)
 	}
 	for err == nil && !done {
 		err = c.receive(deliver)
@@ -142,36 +142,36 @@ const (
 	signOutput              // output of the command, or a Status
 )
 
-// expect makes the reader's goroutine call began once, when the sign arrives. Call
-// expect before the first read.
-func (c *Conn) expect(awaited sign, began func()) { c.awaits, c.began = awaited, began }
+// onStart makes the reader's goroutine call began once, when the sign arrives. Call
+// onStart before the first read.
+func (c *Conn) onStart(awaited sign, began func()) { c.awaits, c.began = awaited, began }
 
-// see calls began if the sign seen, or one that implies it, is the expected one.
-func (c *Conn) see(seen sign) {
+// saw calls began if the sign seen, or one that implies it, is the expected one.
+func (c *Conn) saw(seen sign) {
 	if c.awaits != signNone && seen >= c.awaits {
 		c.awaits = signNone
 		c.began()
 	}
 }
 
-// await reads until the expected sign arrives. It keeps output that it has read for
-// run. If begun is false, the command or the socket has ended before the sign, await has
-// closed the socket, and err is what run would have returned.
-func (c *Conn) await(ctx context.Context) (begun bool, err error) {
+// waitForStart reads until the expected sign arrives. It keeps output that it has read
+// for run. If begun is false, the command or the socket has ended before the sign,
+// waitForStart has closed the socket, and err is what run would have returned.
+func (c *Conn) waitForStart(ctx context.Context) (begun bool, err error) {
 	defer context.AfterFunc(ctx, c.close)()
 	done := false
 	for err == nil && !done && c.awaits != signNone {
 		err = c.receive(func(ch channel, p []byte) (err error) {
 			switch ch {
 			case chError:
-				done, err = c.hear(p)
+				done, err = c.addStatus(p)
 			case chStdout, chStderr:
 				err = c.keep(ch, p)
 			}
 			return err
 		})
-		if len(c.word) > 0 {
-			c.see(signOutput)
+		if len(c.kept) > 0 {
+			c.saw(signOutput)
 			return true, nil
 		}
 	}
@@ -184,16 +184,16 @@ func (c *Conn) await(ctx context.Context) (begun bool, err error) {
 
 // keep stores a piece of the first message for run.
 func (c *Conn) keep(ch channel, p []byte) error {
-	if len(c.word)+len(p) > maxMessage {
-		c.die(errMessageSize)
+	if len(c.kept)+len(p) > maxMessage {
+		c.Drop(errMessageSize)
 		return errMessageSize
 	}
-	c.first, c.word = ch, append(c.word, p...)
+	c.first, c.kept = ch, append(c.kept, p...)
 	return nil
 }
 
 // errNoOutput means that a socket after the first one brought no output within
-// Session.Proof.
+// Settings.Proof.
 var errNoOutput = errors.New("the new connection brought no output")
 
 // outcome returns the result of the command after the last message was read. done means
@@ -210,9 +210,9 @@ func (c *Conn) outcome(ctx context.Context, done bool, err error) error {
 	return c.ended(err)
 }
 
-// hear processes the next piece of the error channel, and reports whether the status is
+// addStatus processes the next piece of the error channel, and reports whether the status is
 // complete.
-func (c *Conn) hear(p []byte) (whole bool, err error) {
+func (c *Conn) addStatus(p []byte) (whole bool, err error) {
 	whole, err = c.status.add(p)
 	return whole && c.codec.status, err
 }
@@ -264,7 +264,7 @@ func (c *Conn) receive(deliver func(channel, []byte) error) error {
 	if err != nil {
 		return err
 	}
-	c.see(signMessage)
+	c.saw(signMessage)
 	if c.codec.text {
 		return c.receiveText(r, deliver)
 	}
@@ -404,8 +404,9 @@ func (c *Conn) pong(ctx context.Context, within time.Duration) bool {
 // ping sends a ping and reports whether the server answers before ctx ends.
 func (c *Conn) ping(ctx context.Context) bool { return c.ws.Ping(ctx) == nil }
 
-// die closes the socket. reason becomes the Err of the resulting LostError.
-func (c *Conn) die(reason error) {
+// Drop closes the connection. It counts as lost, with a *LostError that wraps the
+// reason of the first Drop. Any goroutine may call it.
+func (c *Conn) Drop(reason error) {
 	c.fatal.CompareAndSwap(nil, &reason)
 	c.close()
 }

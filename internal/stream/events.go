@@ -8,16 +8,21 @@ import (
 	"time"
 )
 
-// Events receives the messages that a server sends of itself, such as a watch: one JSON event a message.
+// Events receives the messages that a server sends by itself, such as those of a watch:
+// one JSON event in each message. Use NewEvents.
 type Events struct {
-	Link
-
-	// OnMessage takes each message that is not empty, from Run's goroutine; see JSON for values. The bytes are valid until it
-	// returns. Its error ends Run. Required.
-	OnMessage func(message []byte) error
+	*link
+	deliver func(message []byte) error
 }
 
-// JSON makes an OnMessage that decodes each message into a T.
+// NewEvents returns Events that are ready to run. deliver is called from Run's goroutine
+// with each message that is not empty; see JSON for values. The bytes are valid until
+// deliver returns. Its error ends Run. observe is as in NewSession.
+func NewEvents(d Driver, observe func(Event), s LinkSettings, deliver func(message []byte) error) *Events {
+	return &Events{link: newLink(d, observe, s), deliver: deliver}
+}
+
+// JSON returns a function for NewEvents that decodes each message into a T.
 func JSON[T any](deliver func(T) error) func([]byte) error {
 	return func(message []byte) error {
 		var v T
@@ -28,15 +33,16 @@ func JSON[T any](deliver func(T) error) func([]byte) error {
 	}
 }
 
-// Run delivers until the link ends: see Session.Run, of whose errors it has *LostError (every end of a stream that the policy does
-// not take up again), *HandshakeError, *DialError, *ProtocolError and the context's cause; and OnMessage's own.
+// Run delivers messages until a connection ends and the policy allows no other. Its errors
+// are *LostError, *HandshakeError, *DialError, *ProtocolError, the context's cause, and
+// those of deliver.
 func (e *Events) Run(ctx context.Context) error {
-	return e.run(ctx, e.use)
+	return e.run(ctx, e.driver.Dial, e.use)
 }
 
 func (e *Events) use(ctx context.Context, conn *Conn) error {
 	defer context.AfterFunc(ctx, conn.close)()
-	if err := e.opened(conn); err != nil {
+	if err := e.opened(ctx, conn); err != nil {
 		return err
 	}
 	defer func() { conn.endedAt = time.Now() }()
@@ -56,7 +62,7 @@ func (e *Events) use(ctx context.Context, conn *Conn) error {
 			continue
 		}
 		conn.delivered = true
-		if err := e.OnMessage(message); err != nil {
+		if err := e.deliver(message); err != nil {
 			return err
 		}
 	}

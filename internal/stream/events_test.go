@@ -38,7 +38,7 @@ func TestEventsAreDeliveredRawOrAsJSON(t *testing.T) {
 		func(m []byte) error { raw = append(raw, string(m)); return nil },
 		JSON(func(e event) error { decoded = append(decoded, e.Type); return nil }),
 	} {
-		e := &Events{Link: Link{Dial: dial, Reconnect: ReconnectNever}, OnMessage: deliver}
+		e := (&funcLink{Dial: dial, Reconnect: ReconnectNever}).newEvents(deliver)
 		err := e.Run(t.Context())
 		var lost *LostError
 		if !errors.As(err, &lost) || websocket.CloseStatus(err) != websocket.StatusNormalClosure {
@@ -74,10 +74,8 @@ func TestNoEventComesAfterCancelOrAnError(t *testing.T) {
 				d := serve(t, flood)
 				ctx, cancel := context.WithCancelCause(t.Context())
 				delivered := 0
-				e := &Events{
-					Link:      Link{Dial: func(ctx context.Context) (*Conn, error) { return d.Dial(ctx, Request{Path: "/"}) }},
-					OnMessage: func([]byte) error { delivered++; return end(cancel) },
-				}
+				link := &funcLink{Dial: func(ctx context.Context) (*Conn, error) { return d.Dial(ctx, Request{Path: "/"}) }}
+				e := link.newEvents(func([]byte) error { delivered++; return end(cancel) })
 				if err := e.Run(ctx); !errors.Is(err, stop) || delivered != 1 {
 					t.Errorf("%v after %d messages", err, delivered)
 				}

@@ -11,7 +11,7 @@ import (
 // A redraw sends a size that is one column wider, and then the real size.
 func TestSession_Redraw(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Session{Size: func() (uint16, uint16, bool) { return 80, 24, true }}
+		s := &funcSession{Size: func() (uint16, uint16, bool) { return 80, 24, true }}
 		d := pod(t, func(r remote) {
 			for i, want := range []string{`{"Width":80,"Height":24}`, `{"Width":81,"Height":24}`, `{"Width":80,"Height":24}`} {
 				if ch, p, _ := r.hear(); ch != chResize || p != want {

@@ -18,7 +18,7 @@ const (
 	// checkEvery is the interval between checks of a link. If the last check was more
 	// than three intervals ago, the machine was asleep or the process was stopped.
 	checkEvery = time.Second
-	// pingMargin is how long before the end of Session.Keepalive a ping is sent. Load
+	// pingMargin is how long before the end of Settings.Keepalive a ping is sent. Load
 	// balancers that drop idle connections often use the same round numbers.
 	pingMargin = 2 * checkEvery
 	// lull is how long nothing must have arrived before a ping is sent. A server that
@@ -41,11 +41,12 @@ const (
 // errDead is the reason for the loss of a dead link.
 var errDead = errors.New("the server does not answer any more")
 
-// keepAlive pings the server while it is silent, and closes the socket when the link is dead.
-func (s *Session) keepAlive(ctx context.Context, conn *Conn, pings *group.Group) {
+// run pings the server while it is silent, passes each change to report (see Overdue),
+// and drops conn when it is dead. It returns when ctx ends or conn is dropped. Pings are
+// sent by goroutines of pings.
+func (l *liveness) run(ctx context.Context, conn *Conn, pings *group.Group, report func(overdue time.Duration)) {
 	ticker := time.NewTicker(checkEvery)
 	defer ticker.Stop()
-	l := newLiveness(s.Keepalive, time.Now())
 	answers := make(chan bool, 1)
 	for {
 		select {
@@ -57,12 +58,12 @@ func (s *Session) keepAlive(ctx context.Context, conn *Conn, pings *group.Group)
 			l.check(now, conn.state())
 		}
 		for _, overdue := range l.reports {
-			call(s.OnQuiet, overdue)
+			report(overdue)
 		}
 		l.reports = l.reports[:0]
 		switch {
 		case l.dead:
-			conn.die(errDead)
+			conn.Drop(errDead)
 			return
 		case l.pingDue:
 			l.pingDue = false
@@ -73,7 +74,7 @@ func (s *Session) keepAlive(ctx context.Context, conn *Conn, pings *group.Group)
 
 // keepFromIdling sends an empty message every idleEvery, so that the servers' idle timer
 // does not end an idle session.
-func (s *Session) keepFromIdling(ctx context.Context, conn *Conn) {
+func keepFromIdling(ctx context.Context, conn *Conn) {
 	ticker := time.NewTicker(idleEvery)
 	defer ticker.Stop()
 	for {
@@ -94,8 +95,9 @@ type linkState struct {
 }
 
 // liveness decides when to ping the server, when to tell the user that the server is
-// silent, and when the link is dead. It has no clock and does no I/O: the caller calls
-// check every checkEvery, and answered when a ping was answered or could not be sent.
+// silent, and when the link is dead. Except for run, it has no clock and does no I/O: run
+// calls check every checkEvery, and answered when a ping was answered or could not be
+// sent.
 //
 // Silence does not count while the reader is paused, while the server may be blocked by
 // a remote process that does not read its stdin, and while the machine was asleep.
@@ -105,7 +107,7 @@ type liveness struct {
 	// The results of check and answered. The caller acts on them and clears them.
 	pingDue bool            // a ping is to be sent
 	dead    bool            // the link is dead
-	reports []time.Duration // for Session.OnQuiet
+	reports []time.Duration // for the observer: see Overdue
 
 	checked  time.Time // the last check
 	awake    time.Time // silence before this time does not count

@@ -19,6 +19,8 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
+
+	"kshell/internal/group"
 )
 
 // rawServer accepts every handshake with V5, and then passes the TCP connection to behave,
@@ -58,11 +60,11 @@ func message(ch channel, payload string) []byte {
 
 // pingingSession returns a session with a Keepalive of 10 s, and the arguments of its calls
 // of OnQuiet.
-func pingingSession(d *Dialer, stdout io.Writer) (s *Session, overdue *[]time.Duration) {
+func pingingSession(d *Dialer, stdout io.Writer) (s *funcSession, overdue *[]time.Duration) {
 	overdue = new([]time.Duration)
-	return &Session{
-		Link:   Link{Dial: d.with(V5), Reconnect: ReconnectNever},
-		Stdout: stdout, Keepalive: 10 * time.Second,
+	return &funcSession{
+		funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever},
+		Stdout:   stdout, Keepalive: 10 * time.Second,
 		OnQuiet: func(d time.Duration) { *overdue = append(*overdue, d) },
 	}, overdue
 }
@@ -214,7 +216,7 @@ func TestIdleKeepalive_IndependentOfKeepalive(t *testing.T) {
 						}
 					}
 				})
-				s := &Session{Link: Link{Dial: d.with(V5), Reconnect: ReconnectNever}, Keepalive: c.keepalive, IdleKeepalive: c.idle}
+				s := &funcSession{funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever}, Keepalive: c.keepalive, IdleKeepalive: c.idle}
 				_ = s.Run(t.Context())
 				if n := int(empty.Load()); n != c.want {
 					t.Errorf("%d empty messages in just under 4 h, want %d", n, c.want)
@@ -478,4 +480,32 @@ func TestLiveness_LearnsWhatWasTaken(t *testing.T) {
 	if pings := livenessTest(t, l, 100, state); pings > 0 {
 		t.Errorf("%d pings for stdin that is known to be taken", pings)
 	}
+}
+
+// A liveness needs only a connection: it pings, reports that the answer is overdue, and
+// drops the connection.
+func TestLiveness_ServerStopsAnswering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, err := rawServer(t, func(net.Conn) { <-t.Context().Done() }).with(V5)(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.end()
+		start := time.Now()
+		var pings group.Group
+		var reports []time.Duration
+		conn.onStart(signOutput, func() {})
+		pings.Go(func() { _, _ = conn.waitForStart(t.Context()) }) // the reader: its waiting counts as silence
+		newLiveness(10*time.Second, start).run(t.Context(), conn, &pings, func(overdue time.Duration) { reports = append(reports, overdue) })
+		pings.Wait()
+		if took := time.Since(start); took != deadAfter {
+			t.Errorf("dead after %v, want %v", took, deadAfter)
+		}
+		if len(reports) == 0 || reports[0] != quietAfter {
+			t.Errorf("reports %v, want the first after %v", reports, quietAfter)
+		}
+		if reason := conn.fatal.Load(); reason == nil || !errors.Is(*reason, errDead) {
+			t.Errorf("the connection was dropped because of %v", reason)
+		}
+	})
 }

@@ -48,7 +48,7 @@ func TestSession_SocketWritePanics(t *testing.T) {
 			}
 		})
 		d.client.Transport = brittle{d.client.Transport}
-		s := &Session{Link: Link{Dial: d.with(V5)}}
+		s := &funcSession{funcLink: funcLink{Dial: d.with(V5)}}
 		s.Stdin = strings.NewReader("input")
 		mustPanic(t, "broken socket", func() { _ = s.Run(t.Context()) })
 	})

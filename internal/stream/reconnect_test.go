@@ -14,7 +14,7 @@ import (
 // reconnecting runs a session. Each of its sockets behaves like the next element of sockets,
 // and the last element is repeated; nil is a server that cannot be reached. reconnecting
 // returns the delays between the attempts, and the outcome.
-func reconnecting(t *testing.T, s *Session, sockets ...func(remote)) (delays []time.Duration, err error) {
+func reconnecting(t *testing.T, s *funcSession, sockets ...func(remote)) (delays []time.Duration, err error) {
 	t.Helper()
 	attempt := 0
 	next := make(chan func(remote), 1)
@@ -60,7 +60,7 @@ func TestBackoff_RestartsAfterSocketThatWorked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				delays, err := reconnecting(t, &Session{}, c.sockets...)
+				delays, err := reconnecting(t, &funcSession{}, c.sockets...)
 				if got := fmt.Sprint(delays); got != c.want || err != nil {
 					t.Errorf("delays %s, want %s; error %v", got, c.want, err)
 				}
@@ -74,7 +74,7 @@ func TestBackoff_RestartsAfterSocketThatWorked(t *testing.T) {
 func TestBackoff_GrowsWhileNodeIsDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		silent := func(r remote) { r.hear() }
-		s := &Session{Proof: 20 * time.Second}
+		s := &funcSession{Proof: 20 * time.Second}
 		s.Eager = true
 		delays, err := reconnecting(t, s, prints, silent, silent, silent, func(r remote) {
 			r.say(chStdout, "$ ")
@@ -89,7 +89,7 @@ func TestBackoff_GrowsWhileNodeIsDead(t *testing.T) {
 // The duration of Judge does not count as time for which the socket was open.
 func TestBackoff_SlowJudge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Session{Judge: func(_ context.Context, err error) error { time.Sleep(time.Minute); return err }}
+		s := &funcSession{Judge: func(_ context.Context, err error) error { time.Sleep(time.Minute); return err }}
 		s.Eager = true
 		delays, err := reconnecting(t, s, drops, drops, drops, finally)
 		if got, want := fmt.Sprint(delays), "[1s 2s 4s]"; got != want || err != nil {
@@ -112,7 +112,7 @@ func TestGiveUp_EndsInTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const limit = 100 * time.Second
-				s := &Session{Proof: c.proof}
+				s := &funcSession{Proof: c.proof}
 				s.GiveUpAfter = limit
 				start := time.Now()
 				_, err := reconnecting(t, s, c.sockets...)
@@ -127,7 +127,7 @@ func TestGiveUp_EndsInTime(t *testing.T) {
 // The time limit starts again at the loss of a socket that has worked.
 func TestGiveUp_RestartsAfterSocketThatWorked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Session{}
+		s := &funcSession{}
 		s.GiveUpAfter = 10 * time.Second
 		start := time.Now()
 		_, err := reconnecting(t, s, drops, nil, nil, prints, nil, nil, lives, nil, nil, finally)
@@ -141,14 +141,14 @@ func TestGiveUp_RestartsAfterSocketThatWorked(t *testing.T) {
 func TestGiveUp_CutsAttemptShort(t *testing.T) {
 	for name, wrap := range map[string]func(error) error{
 		"cause":   func(err error) error { return err },
-		"wrapped": func(error) error { return &NotYetError{Err: context.DeadlineExceeded} },
+		"wrapped": func(error) error { return &NotReadyError{Err: context.DeadlineExceeded} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := pod(t, prints)
 				first := true
 				var failures []error
-				s := &Session{Link: Link{
+				s := &funcSession{funcLink: funcLink{
 					Dial: func(ctx context.Context) (*Conn, error) {
 						if first {
 							first = false
@@ -175,7 +175,7 @@ func TestGiveUp_ContextEndsFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, prints)
 		first := true
-		s := &Session{Link: Link{
+		s := &funcSession{funcLink: funcLink{
 			Dial: func(ctx context.Context) (*Conn, error) {
 				if first {
 					first = false
@@ -197,7 +197,7 @@ func TestGiveUp_ContextEndsFirst(t *testing.T) {
 
 func TestEager_AtOnceAfterSocketThatLived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Session{}
+		s := &funcSession{}
 		s.Eager = true
 		delays, err := reconnecting(t, s, lives, dies, lives, finally)
 		if got, want := fmt.Sprint(delays), "[1s]"; got != want || err != nil {

@@ -54,7 +54,7 @@ func TestOutputStreamsStayApartAndTheCodeComesThrough(t *testing.T) {
 			r.finish(statusFor(protocol, "7"))
 		})
 		var stdout, stderr bytes.Buffer
-		s := &Session{Link: Link{Dial: d.with(protocol)}, Stdout: &stdout, Stderr: &stderr}
+		s := &funcSession{funcLink: funcLink{Dial: d.with(protocol)}, Stdout: &stdout, Stderr: &stderr}
 		err := s.Run(t.Context())
 		var exit *ExitError
 		if !errors.As(err, &exit) || exit.Code != 7 {
@@ -89,7 +89,7 @@ func TestStdinArrivesWhole(t *testing.T) {
 			}
 			r.finish(statusFor(protocol, "0"))
 		})
-		s := &Session{Link: Link{Dial: d.with(protocol)}, Stdin: bytes.NewReader(want)}
+		s := &funcSession{funcLink: funcLink{Dial: d.with(protocol)}, Stdin: bytes.NewReader(want)}
 		if err := s.Run(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -114,7 +114,7 @@ func TestAnEndWithoutAStatusIsALossAndNeverSuccess(t *testing.T) {
 					r.say(chStdout, "text")
 					end(r)
 				})
-				s := &Session{Link: Link{Dial: d.with(protocol), Reconnect: ReconnectNever}}
+				s := &funcSession{funcLink: funcLink{Dial: d.with(protocol), Reconnect: ReconnectNever}}
 				err := s.Run(t.Context())
 				var lost *LostError
 				if !errors.As(err, &lost) {
@@ -129,7 +129,7 @@ func TestOldProtocolsEndInSilenceWithSuccess(t *testing.T) {
 	for _, protocol := range []string{Base64, Channel} {
 		synctest.Test(t, func(t *testing.T) {
 			d := pod(t, func(r remote) { _ = r.Close(websocket.StatusNormalClosure, "") })
-			s := &Session{Link: Link{Dial: d.with(protocol), Reconnect: ReconnectNever}}
+			s := &funcSession{funcLink: funcLink{Dial: d.with(protocol), Reconnect: ReconnectNever}}
 			if err := s.Run(t.Context()); err != nil {
 				t.Errorf("%s: %v", protocol, err)
 			}
@@ -173,8 +173,8 @@ func TestTheSizeIsSentBeforeTheFirstKeyAndTheNewestWins(t *testing.T) {
 		})
 		keys, typed := io.Pipe()
 		go func() { _, _ = typed.Write([]byte("k")) }()
-		s := &Session{
-			Link: Link{Dial: d.with(V5)}, Stdin: keys, CancelStdin: func() bool { return keys.CloseWithError(errors.New("over")) == nil },
+		s := &funcSession{
+			funcLink: funcLink{Dial: d.with(V5)}, Stdin: keys, CancelStdin: func() bool { return keys.CloseWithError(errors.New("over")) == nil },
 			Size: func() (uint16, uint16, bool) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -199,7 +199,7 @@ func TestConnectCallbackComesBeforeEachAttempt(t *testing.T) {
 				r.finish(success)
 			}
 		})
-		s := &Session{Link: Link{
+		s := &funcSession{funcLink: funcLink{
 			Dial: func(ctx context.Context) (*Conn, error) {
 				events = append(events, "dial")
 				return d.with(V5)(ctx)
@@ -225,7 +225,7 @@ func TestFailureCallbackGetsTheReasonAndEndsRetriesByDefault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) { _ = r.Close(websocket.StatusGoingAway, "maintenance") })
 		var reasons []error
-		s := &Session{Link: Link{Dial: d.with(V5), OnFail: func(err error) { reasons = append(reasons, err) }}}
+		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), OnFail: func(err error) { reasons = append(reasons, err) }}}
 		err := s.Run(t.Context())
 		var lost *LostError
 		if !errors.As(err, &lost) || len(reasons) != 1 || !errors.Is(err, reasons[0]) {
@@ -237,6 +237,28 @@ func TestFailureCallbackGetsTheReasonAndEndsRetriesByDefault(t *testing.T) {
 	})
 }
 
+// Without an observer, a session reconnects by default.
+func TestReconnectDefault(t *testing.T) {
+	for _, observed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			sockets := 0
+			d := pod(t, func(r remote) {
+				if sockets++; sockets == 2 {
+					r.finish(success)
+				}
+			})
+			var observe func(Event)
+			if observed {
+				observe = func(Event) {}
+			}
+			err := NewSession(funcDriver{&funcLink{Dial: d.with(V5)}}, observe, Settings{}).Run(t.Context())
+			if observed != failed(err) {
+				t.Errorf("observed %v: %v", observed, err)
+			}
+		})
+	}
+}
+
 func TestReconnectCanBeAskedForBesideAFailureCallback(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sockets := 0
@@ -246,7 +268,7 @@ func TestReconnectCanBeAskedForBesideAFailureCallback(t *testing.T) {
 			}
 		})
 		failures := 0
-		s := &Session{Link: Link{Dial: d.with(V5), OnFail: func(error) { failures++ }, Reconnect: ReconnectAlways}}
+		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), OnFail: func(error) { failures++ }, Reconnect: ReconnectAlways}}
 		if err := s.Run(t.Context()); err != nil || failures != 1 {
 			t.Errorf("%v after %d failures", err, failures)
 		}
@@ -264,7 +286,7 @@ func TestNothingIsDeliveredAfterCancel(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		stop := errors.New("enough")
 		var out bytes.Buffer
-		s := &Session{Link: Link{Dial: d.with(V5)}, Stdout: writerFunc(func(p []byte) (int, error) {
+		s := &funcSession{funcLink: funcLink{Dial: d.with(V5)}, Stdout: writerFunc(func(p []byte) (int, error) {
 			cancel(stop)
 			return out.Write(p)
 		})}
@@ -285,7 +307,7 @@ func TestCancelStopsAPendingRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		attempts := 0
 		d := pod(t, func(remote) {})
-		s := &Session{Link: Link{Dial: d.with(V5), OnConnect: func(int) { attempts++ }}}
+		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), OnConnect: func(int) { attempts++ }}}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // in the middle of the first wait of 3 s
 		defer cancel()
 		if err := s.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -306,7 +328,7 @@ func TestCancelClosesTheSocket(t *testing.T) {
 			close(gone)
 		})
 		ctx, cancel := context.WithCancel(t.Context())
-		s := &Session{Link: Link{Dial: d.with(V5), OnOpen: func(*Conn) error { time.AfterFunc(time.Second, cancel); return nil }}}
+		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), OnOpen: func(*Conn) error { time.AfterFunc(time.Second, cancel); return nil }}}
 		if err := s.Run(ctx); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
@@ -319,7 +341,7 @@ func TestCancelWhileConnectingOpensNoSocketAfter(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		d := pod(t, func(r remote) { r.hear() })
 		opened := false
-		s := &Session{Link: Link{
+		s := &funcSession{funcLink: funcLink{
 			Dial: func(ctx context.Context) (*Conn, error) {
 				conn, err := d.with(V5)(ctx)
 				cancel() // the answer and the cancel cross
@@ -341,7 +363,7 @@ func TestTheLiveConnectionCanBeAskedFor(t *testing.T) {
 				r.finish(success)
 			}
 		})
-		s := &Session{Link: Link{Dial: d.with(V4)}}
+		s := &funcSession{funcLink: funcLink{Dial: d.with(V4)}}
 		if s.Conn() != nil {
 			t.Error("a connection before Run")
 		}
@@ -367,18 +389,18 @@ func TestTheLiveConnectionCanBeAskedFor(t *testing.T) {
 
 func TestAServerThatCannotBeReachedAtTheStartIsAnErrorAtOnce(t *testing.T) {
 	dial := func(context.Context) (*Conn, error) { return nil, &DialError{Server: "s", Err: errors.New("refused")} }
-	for _, persist := range []bool{false, true} {
+	for limit, want := range map[time.Duration]int{0: 1, time.Hour: 4, 8 * time.Second: 3} {
 		synctest.Test(t, func(t *testing.T) {
 			attempts := 0
-			s := &Session{Link: Link{
+			s := &funcSession{funcLink: funcLink{
 				Dial: dial, Reconnect: ReconnectNever, OnConnect: func(int) { attempts++ },
-				Persist: func(error, time.Duration) bool { return persist },
+				ConnectTimeout: limit,
 			}}
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			err := s.Run(ctx)
-			if want := map[bool]int{false: 1, true: 4}[persist]; attempts != want {
-				t.Errorf("persist %v: %d attempts in 10 s, want %d (%v)", persist, attempts, want, err)
+			if attempts != want {
+				t.Errorf("ConnectTimeout %v: %d attempts in 10 s, want %d (%v)", limit, attempts, want, err)
 			}
 		})
 	}
@@ -387,16 +409,16 @@ func TestAServerThatCannotBeReachedAtTheStartIsAnErrorAtOnce(t *testing.T) {
 func TestAFailureThatLastsIsNotTriedAgain(t *testing.T) {
 	for name, err := range map[string]error{
 		"refused":           &HandshakeError{StatusCode: http.StatusForbidden},
-		"nothing, for ever": &NotYetError{Err: errors.New("gone"), Final: true},
+		"nothing, for ever": &NotReadyError{Err: errors.New("gone"), Final: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			asked := false
-			s := &Session{Link: Link{
-				Dial:    func(context.Context) (*Conn, error) { return nil, err },
-				Persist: func(error, time.Duration) bool { asked = true; return true },
+			attempts := 0
+			s := &funcSession{funcLink: funcLink{
+				Dial:           func(context.Context) (*Conn, error) { attempts++; return nil, err },
+				ConnectTimeout: time.Hour,
 			}}
-			if got := s.Run(t.Context()); !errors.Is(got, err) || asked {
-				t.Errorf("%v, and asked about it: %v", got, asked)
+			if got := s.Run(t.Context()); !errors.Is(got, err) || attempts != 1 {
+				t.Errorf("%v after %d attempts, want %v after 1", got, attempts, err)
 			}
 		})
 	}
@@ -408,12 +430,12 @@ func TestWhatIsNotThereYetIsTriedAgain(t *testing.T) {
 		d := pod(t, func(r remote) { r.finish(failure("7")) })
 		opens := []func(context.Context) (*Conn, error){
 			d.with(V5),
-			func(context.Context) (*Conn, error) { return nil, &NotYetError{Err: errors.New("no pod")} },
+			func(context.Context) (*Conn, error) { return nil, &NotReadyError{Err: errors.New("no pod")} },
 			d.with(V5),
 		}
 		lost := errors.New("the pod is gone")
-		s := &Session{
-			Link: Link{Reconnect: ReconnectAlways, Dial: func(ctx context.Context) (*Conn, error) {
+		s := &funcSession{
+			funcLink: funcLink{Reconnect: ReconnectAlways, Dial: func(ctx context.Context) (*Conn, error) {
 				open := opens[0]
 				opens = opens[1:]
 				return open(ctx)
@@ -440,7 +462,7 @@ func TestWhatIsNotThereYetIsTriedAgain(t *testing.T) {
 func TestASocketCanBeDroppedForAReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) { r.hear() })
-		s := &Session{Link: Link{Dial: d.with(V5), Reconnect: ReconnectNever}}
+		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever}}
 		reason := errors.New("the node is lost")
 		s.OnOpen = func(*Conn) error {
 			time.AfterFunc(time.Second, func() { s.Drop(reason) })
@@ -456,7 +478,7 @@ func TestASocketCanBeDroppedForAReason(t *testing.T) {
 func TestTheRoundTripIsMeasured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) { r.hear() })
-		s := &Session{Link: Link{Dial: d.with(V5), Reconnect: ReconnectNever}}
+		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever}}
 		if _, ok := s.RoundTrip(t.Context()); ok {
 			t.Error("there was an answer before there was a socket")
 		}
@@ -518,8 +540,8 @@ func TestKeysWhileDisconnected(t *testing.T) {
 				})
 				k := newKeyboard()
 				attempts := 0
-				s := &Session{
-					Link: Link{
+				s := &funcSession{
+					funcLink: funcLink{
 						Dial: d.with(V5), OnConnect: func(int) { attempts++ },
 						OnWait: func(time.Duration) { time.AfterFunc(time.Second, func() { k.press(c.keys) }) },
 					},
@@ -553,9 +575,9 @@ func TestALinkThatEndsAfterCtrlDIsNotTakenUpAgain(t *testing.T) {
 			})
 			k := newKeyboard()
 			got := 0
-			s := &Session{
-				Link:  Link{Dial: d.with(V5), OnConnect: func(int) { got++ }, OnOpen: func(*Conn) error { time.AfterFunc(1, func() { k.press(keys) }); return nil }},
-				Stdin: k, CancelStdin: k.cancel, Interactive: true,
+			s := &funcSession{
+				funcLink: funcLink{Dial: d.with(V5), OnConnect: func(int) { got++ }, OnOpen: func(*Conn) error { time.AfterFunc(1, func() { k.press(keys) }); return nil }},
+				Stdin:    k, CancelStdin: k.cancel, Interactive: true,
 			}
 			err := s.Run(t.Context())
 			var lost *LostError
@@ -581,7 +603,7 @@ func TestAnInputThatFailsDoesNotLookComplete(t *testing.T) {
 			}
 		})
 		bad := errors.New("disk on fire")
-		s := &Session{Link: Link{Dial: d.with(V5)}, Stdin: io.MultiReader(strings.NewReader("half"), failingReader{bad})}
+		s := &funcSession{funcLink: funcLink{Dial: d.with(V5)}, Stdin: io.MultiReader(strings.NewReader("half"), failingReader{bad})}
 		err := s.Run(t.Context())
 		var input *InputError
 		if !errors.As(err, &input) || !errors.Is(err, bad) {
@@ -604,7 +626,7 @@ func TestAnOutputThatFailsEndsTheSession(t *testing.T) {
 			r.hear()
 		})
 		full := errors.New("no space left")
-		s := &Session{Link: Link{Dial: d.with(V5)}, Stdout: writerFunc(func([]byte) (int, error) { return 0, full })}
+		s := &funcSession{funcLink: funcLink{Dial: d.with(V5)}, Stdout: writerFunc(func([]byte) (int, error) { return 0, full })}
 		var out *OutputError
 		if err := s.Run(t.Context()); !errors.As(err, &out) || !errors.Is(err, full) {
 			t.Errorf("got %v, want an OutputError", err)
@@ -619,7 +641,7 @@ func TestAVerdictIsHeardThoughTheRemoteNeverReadsItsStdin(t *testing.T) {
 			r.say(chError, failure("3"))
 			time.Sleep(time.Hour)
 		})
-		s := &Session{Link: Link{Dial: d.with(V5)}, Stdin: endless{}}
+		s := &funcSession{funcLink: funcLink{Dial: d.with(V5)}, Stdin: endless{}}
 		var exit *ExitError
 		if err := s.Run(t.Context()); !errors.As(err, &exit) || exit.Code != 3 {
 			t.Errorf("got %v, want exit code 3", err)
@@ -634,10 +656,10 @@ type endless struct{}
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestAPanicInAnyGoroutineComesOutOfRun(t *testing.T) {
-	for name, set := range map[string]func(s *Session){
-		"stdin":  func(s *Session) { s.Stdin = panicking{} },
-		"stdout": func(s *Session) { s.Stdout = panicking{} },
-		"resize": func(s *Session) {
+	for name, set := range map[string]func(s *funcSession){
+		"stdin":  func(s *funcSession) { s.Stdin = panicking{} },
+		"stdout": func(s *funcSession) { s.Stdout = panicking{} },
+		"resize": func(s *funcSession) {
 			asked := 0
 			s.Size = func() (uint16, uint16, bool) {
 				if asked++; asked > 1 {
@@ -649,7 +671,7 @@ func TestAPanicInAnyGoroutineComesOutOfRun(t *testing.T) {
 			resized <- struct{}{}
 			s.Resized = resized
 		},
-		"callback": func(s *Session) { s.OnOpen = func(*Conn) error { panic("boom") } },
+		"callback": func(s *funcSession) { s.OnOpen = func(*Conn) error { panic("boom") } },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -659,7 +681,7 @@ func TestAPanicInAnyGoroutineComesOutOfRun(t *testing.T) {
 						_, _, open = r.hear()
 					}
 				})
-				s := &Session{Link: Link{Dial: d.with(V5)}}
+				s := &funcSession{funcLink: funcLink{Dial: d.with(V5)}}
 				set(s)
 				defer func() {
 					if p := recover(); p == nil || !strings.Contains(fmt.Sprint(p), "boom") {
@@ -682,7 +704,7 @@ func TestAStdinThatCannotBeInterruptedDoesNotHoldTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) { r.finish(success) })
 		k := newKeyboard()
-		s := &Session{Link: Link{Dial: d.with(V5)}, Stdin: k, CancelStdin: func() bool { return false }}
+		s := &funcSession{funcLink: funcLink{Dial: d.with(V5)}, Stdin: k, CancelStdin: func() bool { return false }}
 		if err := s.Run(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -694,7 +716,7 @@ func TestAnErrorOfOnOpenEndsTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		background := errors.New("no terminal")
 		d := pod(t, func(r remote) { r.hear() })
-		s := &Session{Link: Link{Dial: d.with(V5), OnOpen: func(*Conn) error { return background }}}
+		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), OnOpen: func(*Conn) error { return background }}}
 		if err := s.Run(t.Context()); !errors.Is(err, background) {
 			t.Error(err)
 		}
@@ -719,7 +741,7 @@ func TestKeysTypedWhileASocketOpensAreForTheNewShell(t *testing.T) {
 		})
 		k := newKeyboard()
 		opened := 0
-		s := &Session{
+		s := &funcSession{
 			Stdin: k, CancelStdin: k.cancel, Interactive: true,
 			Size: func() (uint16, uint16, bool) { return 80, 24, true },
 		}
@@ -763,7 +785,7 @@ func TestANewSocketCountsWhenSomethingHasComeOnIt(t *testing.T) {
 		})
 		k := newKeyboard()
 		var out bytes.Buffer
-		s := &Session{
+		s := &funcSession{
 			Stdin: k, CancelStdin: k.cancel, Interactive: true, Proof: 20 * time.Second, Stdout: &out,
 			Size: func() (uint16, uint16, bool) { return 80, 24, true },
 		}
@@ -799,7 +821,7 @@ func TestCtrlDQuitsWhereNoShellHasBegun(t *testing.T) {
 			}
 		})
 		k := newKeyboard()
-		s := &Session{Stdin: k, CancelStdin: k.cancel, Interactive: true, Proof: 20 * time.Second}
+		s := &funcSession{Stdin: k, CancelStdin: k.cancel, Interactive: true, Proof: 20 * time.Second}
 		s.Dial = d.with(V5)
 		start := time.Now()
 		time.AfterFunc(RetryDelay+time.Second, func() { k.press("\x04") })
@@ -816,7 +838,7 @@ func TestCtrlDWhileALossIsJudgedQuits(t *testing.T) {
 		d := pod(t, func(remote) {})
 		k := newKeyboard()
 		attempts := 0
-		s := &Session{Stdin: k, CancelStdin: k.cancel, Interactive: true}
+		s := &funcSession{Stdin: k, CancelStdin: k.cancel, Interactive: true}
 		s.Dial = d.with(V5)
 		s.OnConnect = func(int) { attempts++ }
 		s.Judge = func(_ context.Context, err error) error {
@@ -838,7 +860,7 @@ func TestJudge_ContextEndsOnCtrlC(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(remote) {})
 		k := newKeyboard()
-		s := &Session{Stdin: k, CancelStdin: k.cancel, Interactive: true, Link: Link{Dial: d.with(V5)}}
+		s := &funcSession{Stdin: k, CancelStdin: k.cancel, Interactive: true, funcLink: funcLink{Dial: d.with(V5)}}
 		begin := time.Now()
 		s.Judge = func(ctx context.Context, err error) error {
 			time.AfterFunc(time.Second, func() { k.press("\x03") })
@@ -859,7 +881,7 @@ func TestJudge_ContextEndsOnCtrlC(t *testing.T) {
 func TestTheFirstReasonToCloseASocketIsTheOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) { r.hear() })
-		s := &Session{Link: Link{Dial: d.with(V5), Reconnect: ReconnectNever}}
+		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever}}
 		s.OnOpen = func(*Conn) error {
 			time.AfterFunc(time.Second, func() {
 				s.Drop(errDead)

@@ -127,8 +127,8 @@ func TestOverSPDYOutputsAreWholeAndTheCodeComesThrough(t *testing.T) {
 		})
 		var stdout, stderr bytes.Buffer
 		protocol := ""
-		s := &Session{
-			Link: Link{
+		s := &funcSession{
+			funcLink: funcLink{
 				Dial:   d.bySPDY("stdout", "stderr"),
 				OnOpen: func(c *Conn) error { protocol = c.Protocol(); return nil },
 			},
@@ -160,7 +160,7 @@ func TestOverSPDYStdinArrivesWholeAndItsEndIsTold(t *testing.T) {
 			got <- all
 			far.say("error", success)
 		})
-		s := &Session{Link: Link{Dial: d.bySPDY("stdin", "stdout", "stderr")}, Stdin: bytes.NewReader(want)}
+		s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdin", "stdout", "stderr")}, Stdin: bytes.NewReader(want)}
 		if err := s.Run(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -183,7 +183,7 @@ func TestOverSPDYAnEndWithoutAStatusIsALossAndNeverSuccess(t *testing.T) {
 					end(far)
 				})
 				var stdout bytes.Buffer
-				s := &Session{Link: Link{Dial: d.bySPDY("stdout", "stderr"), Reconnect: ReconnectNever}, Stdout: &stdout}
+				s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdout", "stderr"), Reconnect: ReconnectNever}, Stdout: &stdout}
 				err := s.Run(t.Context())
 				var lost *LostError
 				if !errors.As(err, &lost) || err.Error() != "connection lost: the connection was cut" {
@@ -206,7 +206,7 @@ func TestOverSPDYAFailureIsToldInTheServersWords(t *testing.T) {
 	} {
 		bubble(t, func(t *testing.T) {
 			d := spdyPod(t, func(far *farSPDY) { far.say("error", status) })
-			s := &Session{Link: Link{Dial: d.bySPDY("stdout"), Reconnect: ReconnectNever}}
+			s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdout"), Reconnect: ReconnectNever}}
 			if err := s.Run(t.Context()); fmt.Sprint(err) != want {
 				t.Errorf("got  %.200v\nwant %s", err, want)
 			}
@@ -231,7 +231,7 @@ func TestASlowReaderLosesNothingOverSPDY(t *testing.T) {
 			n += len(p)
 			return len(p), nil
 		})
-		s := &Session{Link: Link{Dial: d.bySPDY("stdout", "stderr"), Reconnect: ReconnectNever}, Stdout: stdout}
+		s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdout", "stderr"), Reconnect: ReconnectNever}, Stdout: stdout}
 		err := s.Run(t.Context())
 		var exit *ExitError
 		if n != size || !errors.As(err, &exit) || exit.Code != 5 {
@@ -263,9 +263,9 @@ func TestOverSPDYTheNewestSizeReachesTheTerminal(t *testing.T) {
 		})
 		resized := make(chan struct{}, 1)
 		width := uint16(80)
-		s := &Session{
-			Link: Link{Dial: d.bySPDY("stdin", "stdout", "tty")},
-			Size: func() (uint16, uint16, bool) { return width, 24, true }, Resized: resized,
+		s := &funcSession{
+			funcLink: funcLink{Dial: d.bySPDY("stdin", "stdout", "tty")},
+			Size:     func() (uint16, uint16, bool) { return width, 24, true }, Resized: resized,
 		}
 		done := make(chan error)
 		go func() { done <- s.Run(t.Context()) }()
@@ -297,9 +297,9 @@ func TestCancellingEndsASPDYSessionThatIsStuckWithInput(t *testing.T) {
 		var endless endlessInput
 		var taken atomic.Int64
 		cancelled := false
-		s := &Session{
-			Link:  Link{Dial: d.bySPDY("stdin", "stdout", "stderr")},
-			Stdin: &endless, CancelStdin: func() bool { cancelled = true; return true },
+		s := &funcSession{
+			funcLink: funcLink{Dial: d.bySPDY("stdin", "stdout", "stderr")},
+			Stdin:    &endless, CancelStdin: func() bool { cancelled = true; return true },
 		}
 		why := errors.New("enough")
 		time.AfterFunc(time.Hour, func() {
@@ -336,9 +336,9 @@ func TestAnOutputThatTakesNoMoreEndsASPDYSession(t *testing.T) {
 			}
 		})
 		full, stdin := errors.New("full"), make(blocked)
-		s := &Session{
-			Link:  Link{Dial: d.bySPDY("stdin", "stdout", "stderr")},
-			Stdin: stdin, CancelStdin: func() bool { close(stdin); return true },
+		s := &funcSession{
+			funcLink: funcLink{Dial: d.bySPDY("stdin", "stdout", "stderr")},
+			Stdin:    stdin, CancelStdin: func() bool { close(stdin); return true },
 			Stdout: writer(func([]byte) (int, error) { return 0, full }),
 		}
 		if err := s.Run(t.Context()); !errors.Is(err, full) {
@@ -367,7 +367,7 @@ func TestAConnectionLostBetweenHandshakeAndStreamsIsNoticedSoon(t *testing.T) {
 			_, _ = rw.ReadByte() // the first stream is asked for
 		})
 		start := time.Now()
-		s := &Session{Link: Link{Dial: d.bySPDY("stdout"), Reconnect: ReconnectNever}}
+		s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdout"), Reconnect: ReconnectNever}}
 		err := s.Run(t.Context())
 		var lost *LostError
 		if !errors.As(err, &lost) || time.Since(start) > answering {
@@ -457,7 +457,7 @@ func TestAPanicBelowSPDYComesOutOfRun(t *testing.T) {
 				t.Errorf("recovered %v", r)
 			}
 		}()
-		s := &Session{Link: Link{Dial: d.bySPDY("stdout")}}
+		s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdout")}}
 		t.Errorf("Run returned %v", s.Run(t.Context()))
 	})
 }
@@ -500,7 +500,7 @@ func TestOverSPDYAQuickCommandIsHeardWhole(t *testing.T) {
 				far.say("error", failure("7"))
 			})
 			var stdout bytes.Buffer
-			s := &Session{Link: Link{Dial: d.bySPDY("stdin", "stdout", "stderr"), Reconnect: ReconnectNever}, Stdout: &stdout}
+			s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdin", "stdout", "stderr"), Reconnect: ReconnectNever}, Stdout: &stdout}
 			err := s.Run(t.Context())
 			var exit *ExitError
 			if !errors.As(err, &exit) || stdout.String() != "out" {
@@ -542,7 +542,7 @@ func TestASilentCommandOverSPDYOutlivesTheServersIdleTimer(t *testing.T) {
 			time.Sleep(time.Hour)
 			far.say("error", success)
 		})
-		s := &Session{Link: Link{Dial: d.bySPDY("stdout"), Reconnect: ReconnectNever}, Keepalive: 10 * time.Second, IdleKeepalive: true}
+		s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdout"), Reconnect: ReconnectNever}, Keepalive: 10 * time.Second, IdleKeepalive: true}
 		start := time.Now()
 		if err := s.Run(t.Context()); err != nil || time.Since(start) != time.Hour {
 			t.Errorf("%v after %v", err, time.Since(start))

@@ -26,7 +26,7 @@ func TestStartTimeout_ServerSaysNothing(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				opened := 0
-				s := &Session{Interactive: tt.interactive, StartTimeout: 35 * time.Second, WithOutput: tt.withOutput}
+				s := &funcSession{Interactive: tt.interactive, StartTimeout: 35 * time.Second, WithOutput: tt.withOutput}
 				s.Dial, s.Reconnect = pod(t, tt.behave).with(V5), ReconnectAlways
 				s.OnOpen = func(*Conn) error { opened++; return nil }
 				s.OnStart = func() { t.Error("the command counts as started") }
@@ -51,7 +51,7 @@ func TestStartTimeout_ServerSaysNothing(t *testing.T) {
 func TestStartTimeout_CountsTheHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, silent)
-		s := &Session{StartTimeout: 35 * time.Second}
+		s := &funcSession{StartTimeout: 35 * time.Second}
 		s.Dial = func(ctx context.Context) (*Conn, error) {
 			time.Sleep(30 * time.Second)
 			return d.with(V5)(ctx)
@@ -73,7 +73,7 @@ func TestStartTimeout_SilentCommandRunsOn(t *testing.T) {
 			r.finish(statusFor(protocol, "7"))
 		})
 		started := 0
-		s := &Session{StartTimeout: 35 * time.Second, OnStart: func() { started++ }}
+		s := &funcSession{StartTimeout: 35 * time.Second, OnStart: func() { started++ }}
 		s.Dial = d.with(protocol)
 		err := s.Run(t.Context())
 		var exit *ExitError
@@ -98,7 +98,7 @@ func TestStartTimeout_OutputIsDelivered(t *testing.T) {
 			var opened time.Duration
 			var out collector
 			begin := time.Now()
-			s := &Session{StartTimeout: 35 * time.Second, WithOutput: true, Interactive: interactive, Stdout: &out}
+			s := &funcSession{StartTimeout: 35 * time.Second, WithOutput: true, Interactive: interactive, Stdout: &out}
 			s.Dial = d.with(protocol)
 			s.OnOpen = func(*Conn) error { opened = time.Since(begin); return nil }
 			if err := s.Run(t.Context()); err != nil || out.text != "hello world" {
@@ -125,7 +125,7 @@ func TestStartTimeout_CommandEndsWithoutOutput(t *testing.T) {
 				time.Sleep(time.Second)
 				r.finish(success)
 			})
-			s := &Session{StartTimeout: 35 * time.Second, WithOutput: true, Interactive: interactive}
+			s := &funcSession{StartTimeout: 35 * time.Second, WithOutput: true, Interactive: interactive}
 			s.Dial = d.with(V5)
 			if err := s.Run(t.Context()); err != nil {
 				t.Error(err)
@@ -144,7 +144,7 @@ func TestStartTimeout_SocketsAreLost(t *testing.T) {
 			r.say(chStdout, "")
 			time.Sleep(10 * time.Second)
 		})
-		s := &Session{Interactive: true, StartTimeout: 35 * time.Second, WithOutput: true, Proof: 20 * time.Second}
+		s := &funcSession{Interactive: true, StartTimeout: 35 * time.Second, WithOutput: true, Proof: 20 * time.Second}
 		s.Dial, s.Reconnect = d.with(V5), ReconnectAlways
 		s.OnOpen = func(*Conn) error { t.Error("the terminal was made raw"); return nil }
 		begin := time.Now()

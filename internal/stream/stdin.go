@@ -29,8 +29,7 @@ func (e *InputError) Unwrap() error { return e.Err }
 // end of the session.
 type pump struct {
 	session *Session
-	end     func(error)   // ends the session with a cause
-	now     chan struct{} // requests to try again at once; 1 slot
+	end     func(error) // ends the session with a cause
 
 	mu      sync.Mutex
 	opened  *sync.Cond // on mu: opening has become false
@@ -45,7 +44,7 @@ type pump struct {
 }
 
 func newPump(s *Session, end func(error)) *pump {
-	p := &pump{session: s, end: end, now: make(chan struct{}, 1)}
+	p := &pump{session: s, end: end}
 	p.opened = sync.NewCond(&p.mu)
 	return p
 }
@@ -61,7 +60,7 @@ func (p *pump) connected() {
 // open makes conn the socket on which stdin is sent. The first call starts reading stdin.
 func (p *pump) open(conn *Conn, c *group.Group) {
 	p.mu.Lock()
-	start := !p.started && p.session.Stdin != nil
+	start := !p.started && p.session.set.Stdin != nil
 	p.started = p.started || start
 	p.opening = false
 	p.number++
@@ -94,7 +93,8 @@ func (p *pump) stop() bool {
 	p.mu.Lock()
 	p.over = true
 	p.mu.Unlock()
-	return p.session.CancelStdin == nil || p.session.CancelStdin()
+	stdin, ok := p.session.set.Stdin.(Canceler)
+	return !ok || stdin.Cancel()
 }
 
 func (p *pump) isOver() bool {
@@ -107,7 +107,7 @@ func (p *pump) isOver() bool {
 func (p *pump) copy() {
 	buf := make([]byte, headroom+stdinSize)
 	for {
-		n, err := p.session.Stdin.Read(buf[headroom:])
+		n, err := p.session.set.Stdin.Read(buf[headroom:])
 		if n > 0 {
 			p.take(buf[:headroom+n])
 		}
@@ -135,16 +135,17 @@ func (p *pump) take(buf []byte) {
 	conn, number := p.conn, p.number
 	p.last = buf[len(buf)-1]
 	p.mu.Unlock()
-	filter := p.session.FilterStdin
-	if filter == nil {
-		filter = func(p []byte, _ int) []byte { return p }
+	if conn == nil {
+		number = 0
 	}
-	if conn != nil {
-		_ = conn.send(chStdin, append(buf[:headroom], filter(buf[headroom:], number)...))
-		return
+	keys := buf[headroom:]
+	if filter := p.session.set.StdinFilter; filter != nil {
+		keys = filter.Filter(keys, number)
 	}
-	filter(buf[headroom:], 0)
-	if p.session.Interactive {
+	switch {
+	case conn != nil:
+		_ = conn.send(chStdin, append(buf[:headroom], keys...))
+	case p.session.set.Interactive:
 		p.offline(buf[headroom:])
 	}
 }
@@ -155,10 +156,7 @@ func (p *pump) offline(keys []byte) {
 	case bytes.IndexByte(keys, keyCtrlC) >= 0 || bytes.IndexByte(keys, keyCtrlD) >= 0:
 		p.end(errQuit)
 	case bytes.ContainsAny(keys, "\r\n"):
-		select {
-		case p.now <- struct{}{}:
-		default:
-		}
+		p.session.tryNow()
 	}
 }
 

@@ -25,8 +25,8 @@ func TestSession_FilterStdin(t *testing.T) {
 		})
 		k := newKeyboard()
 		var filtered []string
-		s := &Session{
-			Link: Link{
+		s := &funcSession{
+			funcLink: funcLink{
 				Dial: d.with(V5),
 				OnOpen: func(*Conn) error {
 					time.AfterFunc(time.Millisecond, func() { k.press("drop"); k.press("keys") })

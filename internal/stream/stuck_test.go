@@ -14,9 +14,9 @@ var errEnded = errors.New("it has ended")
 // upload is a session that sends n bytes to a server that does behave, and counts how often it asks what has become of the command.
 func upload(t *testing.T, n int, answer func(asked int) error, behave func(r remote)) (asked int, err error) {
 	d := pod(t, behave)
-	s := &Session{
-		Link:  Link{Dial: d.with(V5), Reconnect: ReconnectNever},
-		Stdin: bytes.NewReader(make([]byte, n)),
+	s := &funcSession{
+		funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever},
+		Stdin:    bytes.NewReader(make([]byte, n)),
 		Stuck: func(context.Context) error {
 			asked++
 			return answer(asked)
@@ -122,10 +122,10 @@ func TestASlowReaderOfTheOutputIsNotTakenForAStuckServer(t *testing.T) {
 			r.finish(success)
 		})
 		asked := 0
-		s := &Session{
-			Link:   Link{Dial: d.with(V5), Reconnect: ReconnectNever},
-			Stdin:  bytes.NewReader(make([]byte, 1<<20)),
-			Stdout: pausing{},
+		s := &funcSession{
+			funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever},
+			Stdin:    bytes.NewReader(make([]byte, 1<<20)),
+			Stdout:   pausing{},
 			Stuck: func(context.Context) error {
 				asked++
 				return nil

@@ -17,9 +17,9 @@ import (
 func askTimes(t *testing.T, n int, while time.Duration, stdout writerFunc, behave func(r remote)) (seconds []int) {
 	t.Helper()
 	start := time.Now()
-	s := &Session{
-		Link:  Link{Dial: pod(t, behave).with(V5), Reconnect: ReconnectNever},
-		Stdin: bytes.NewReader(make([]byte, n)),
+	s := &funcSession{
+		funcLink: funcLink{Dial: pod(t, behave).with(V5), Reconnect: ReconnectNever},
+		Stdin:    bytes.NewReader(make([]byte, n)),
 		Stuck: func(context.Context) error {
 			seconds = append(seconds, int(time.Since(start)/time.Second))
 			return nil

@@ -278,27 +278,47 @@ func attach(t *testing.T, user string, s harness.Server, pod, container string, 
 	}
 	in, keys := io.Pipe()
 	a := &attachment{keys: keys, told: make(chan struct{}, 1), end: make(chan error, 1)}
-	session := &stream.Session{
-		Link: stream.Link{
-			Dial:      func(ctx context.Context) (*stream.Conn, error) { return dialer.Dial(ctx, request) },
-			Reconnect: stream.ReconnectNever,
-		},
-		Stdin: in, CancelStdin: func() bool { return in.Close() == nil }, Stdout: &a.out,
+	set := stream.Settings{
+		LinkSettings: stream.LinkSettings{Reconnect: stream.ReconnectNever},
+		Stdin:        closingInput{in}, Stdout: &a.out,
 	}
 	if tty {
 		a.size.Store(80<<16 | 24)
-		session.Resized = a.told
-		session.Size = func() (uint16, uint16, bool) {
-			s := a.size.Load()
-			return uint16(s >> 16), uint16(s), true
-		}
+		set.Window = a
 	}
+	session := stream.NewSession(&attachDriver{dialer, request}, nil, set)
 	ctx, stop := context.WithCancelCause(context.Background())
 	a.stop = stop
 	go func() { a.end <- session.Run(ctx) }()
 	t.Cleanup(func() { stop(errDetached) })
 	return a
 }
+
+// attachDriver is the stream.Driver of an attachment.
+type attachDriver struct {
+	dialer  *stream.Dialer
+	request stream.Request
+}
+
+func (d *attachDriver) Dial(ctx context.Context) (*stream.Conn, error) {
+	return d.dialer.Dial(ctx, d.request)
+}
+func (d *attachDriver) Opened(context.Context, *stream.Conn) error { return nil }
+func (d *attachDriver) Ended(_ context.Context, err error) error   { return err }
+
+// closingInput is stdin that is closed to cancel a Read.
+type closingInput struct{ *io.PipeReader }
+
+func (in closingInput) Cancel() bool { return in.Close() == nil }
+
+// Size implements stream.Window.
+func (a *attachment) Size() (width, height uint16, ok bool) {
+	s := a.size.Load()
+	return uint16(s >> 16), uint16(s), true
+}
+
+// Resized implements stream.Window.
+func (a *attachment) Resized() <-chan struct{} { return a.told }
 
 func (a *attachment) types(t *testing.T, keys string) {
 	t.Helper()

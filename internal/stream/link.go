@@ -1,0 +1,311 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// Reconnect is the policy of a link after a connection is lost.
+type Reconnect int
+
+const (
+	// ReconnectDefault is ReconnectAlways without an observer, else ReconnectNever.
+	ReconnectDefault Reconnect = iota
+	// ReconnectNever does not try again.
+	ReconnectNever
+	// ReconnectAlways tries again until a failure is permanent or the context ends.
+	ReconnectAlways
+)
+
+// RetryDelay is the delay between two attempts if LinkSettings has no Backoff.
+const RetryDelay = 3 * time.Second
+
+// LinkSettings say when a connection is opened again. The zero value is usable.
+type LinkSettings struct {
+	// Reconnect is the policy; see its values.
+	Reconnect Reconnect
+	// ConnectTimeout is how long attempts to open the first connection are
+	// repeated, counted from the beginning of Run. Because nothing has run, this
+	// does not depend on Reconnect. An attempt is repeated if the server cannot be
+	// reached or its refusal is temporary. 0 means that none is repeated.
+	ConnectTimeout time.Duration
+	// Backoff gives the delays; the zero value is RetryDelay each time. It starts
+	// again after a connection that has delivered output or was open for 5 s. An
+	// open connection alone is not enough: proxies accept connections for servers
+	// that are down, and API servers for nodes that are dead.
+	Backoff wait.Backoff
+	// Eager makes the first attempt without a delay after a connection that was
+	// open for at least 5 s.
+	Eager bool
+	// GiveUpAfter is the time limit of the attempts to reconnect, counted from the
+	// loss of the last connection that has delivered output or was open for 5 s (or
+	// else of the first connection); 0 means no limit.
+	GiveUpAfter time.Duration
+}
+
+// link opens one connection after the other. It contains the only loop that
+// retries. The methods Again, Drop, RoundTrip and Conn may be called from any
+// goroutine.
+type link struct {
+	driver   Driver
+	settings LinkSettings
+	observe  func(Event) // may be nil
+
+	observing sync.Mutex // held during a call of observe
+
+	until time.Time // the end of GiveUpAfter, or zero; used by the goroutine of run
+
+	again chan struct{} // requests to try again at once; 1 slot
+
+	mu   sync.Mutex // protects live
+	live *Conn
+}
+
+func newLink(d Driver, observe func(Event), s LinkSettings) *link {
+	return &link{driver: d, settings: s, observe: observe, again: make(chan struct{}, 1)}
+}
+
+// notify calls the observer.
+func (l *link) notify(e Event) {
+	if l.observe == nil {
+		return
+	}
+	l.observing.Lock()
+	defer l.observing.Unlock()
+	l.observe(e)
+}
+
+// livedAfter is how long a connection that has delivered nothing must have been
+// open to count as one that worked.
+const livedAfter = 5 * time.Second
+
+// errAgain is the reason for the loss of a connection that Again has closed.
+var errAgain = errors.New("closed to open a new one")
+
+// Again replaces the live connection by a new one, or ends the wait before the next
+// attempt.
+func (l *link) Again() {
+	l.Drop(errAgain)
+	l.tryNow()
+}
+
+// tryNow ends the wait before the next attempt.
+func (l *link) tryNow() {
+	select {
+	case l.again <- struct{}{}:
+	default:
+	}
+}
+
+// Drop closes the live connection, if there is one; see Conn.Drop.
+func (l *link) Drop(reason error) {
+	if conn := l.Conn(); conn != nil {
+		conn.Drop(reason)
+	}
+}
+
+// RoundTrip measures how long the server takes to answer a ping on the live
+// connection. ok is false if there is no live connection, if it cannot send pings
+// (SPDY), or if the server does not answer before ctx ends, for example because it is
+// blocked by stdin that the command does not read.
+func (l *link) RoundTrip(ctx context.Context) (took time.Duration, ok bool) {
+	conn := l.Conn()
+	if conn == nil {
+		return 0, false
+	}
+	start := time.Now()
+	ok = conn.ping(ctx)
+	return time.Since(start), ok
+}
+
+// Conn returns the live connection, or nil if there is none.
+func (l *link) Conn() *Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.live
+}
+
+func (l *link) setConn(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.live = c
+}
+
+// run opens connections with dial and calls use with each, one after the other,
+// until use returns the outcome of the session.
+func (l *link) run(ctx context.Context, dial func(context.Context) (*Conn, error), use func(context.Context, *Conn) error) error {
+	start, opened, backoff := time.Now(), false, l.backoff()
+	l.until = time.Time{}
+	var last error // the last failure that the observer got
+	for attempt := 1; ; attempt++ {
+		conn, err := l.open(ctx, attempt, dial)
+		if err == nil {
+			err = l.hold(ctx, conn, use)
+			if !opened || conn.worked() {
+				opened, backoff = true, l.backoff()
+				l.startGiveUpLimit()
+			}
+		}
+		switch {
+		case errors.Is(err, errQuit):
+			return last
+		case errors.Is(err, errExpired), ctx.Err() == nil && l.expired(0) && errors.Is(err, context.DeadlineExceeded):
+			return last // the time limit ended this attempt, so its error has no information
+		case !failed(err):
+			return err
+		case ctx.Err() != nil:
+			return quit(ctx, err)
+		}
+		last = err
+		l.notify(Failed{err})
+		var delay time.Duration
+		if !l.settings.Eager || conn == nil || conn.lived() < livedAfter {
+			delay = backoff.Step()
+		}
+		switch {
+		case permanent(err):
+			return err
+		case !opened && !(temporary(err) && time.Since(start)+delay <= l.settings.ConnectTimeout):
+			return err
+		case opened && (!l.reconnects() || l.expired(delay)):
+			return err
+		}
+		if delay > 0 && !l.pause(ctx, delay) {
+			return quit(ctx, err)
+		}
+	}
+}
+
+// errExpired is the cause for which GiveUpAfter cancels an attempt.
+var errExpired = errors.New("no more time to connect again")
+
+func (l *link) startGiveUpLimit() {
+	if l.settings.GiveUpAfter > 0 {
+		l.until = time.Now().Add(l.settings.GiveUpAfter)
+	}
+}
+
+// expired reports whether the time limit of GiveUpAfter ends within delay.
+func (l *link) expired(delay time.Duration) bool {
+	return !l.until.IsZero() && !time.Now().Add(delay).Before(l.until)
+}
+
+// open makes one attempt, at most until GiveUpAfter ends.
+func (l *link) open(ctx context.Context, attempt int, dial func(context.Context) (*Conn, error)) (*Conn, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	l.notify(Connecting{attempt})
+	if !l.until.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadlineCause(ctx, l.until, errExpired)
+		defer cancel()
+	}
+	return dial(ctx)
+}
+
+// hold makes conn the live connection, calls use, and closes conn.
+func (l *link) hold(ctx context.Context, conn *Conn, use func(context.Context, *Conn) error) error {
+	defer conn.end()
+	if ctx.Err() != nil { // canceled while the connection was being opened
+		return context.Cause(ctx)
+	}
+	l.setConn(conn)
+	defer l.setConn(nil)
+	return use(ctx, conn)
+}
+
+// opened is called by use before anything is delivered.
+func (l *link) opened(ctx context.Context, conn *Conn) error {
+	conn.openedAt = time.Now()
+	return l.driver.Opened(ctx, conn)
+}
+
+func (l *link) backoff() wait.Backoff {
+	if l.settings.Backoff.Duration == 0 {
+		return wait.Backoff{Duration: RetryDelay}
+	}
+	return l.settings.Backoff
+}
+
+// reconnects reports whether the policy allows another connection.
+func (l *link) reconnects() bool {
+	policy := l.settings.Reconnect
+	return policy == ReconnectAlways || policy == ReconnectDefault && l.observe == nil
+}
+
+// permanent reports whether another attempt would fail in the same way.
+func permanent(err error) bool {
+	var p interface{ Permanent() bool }
+	return errors.As(err, &p) && p.Permanent()
+}
+
+// pause waits for delay or a signal to try at once. It returns false if ctx has
+// ended.
+func (l *link) pause(ctx context.Context, delay time.Duration) bool {
+	l.notify(Waiting{delay})
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.again:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
+
+// errQuit is the cause for which the session is canceled when the user gives up
+// while disconnected. Run then returns the last failure instead.
+var errQuit = errors.New("given up while disconnected")
+
+// quit returns the cause for which ctx was canceled, or last if the cause is errQuit.
+func quit(ctx context.Context, last error) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, errQuit) {
+		return cause
+	}
+	return last
+}
+
+// failed reports whether err is a failure of the link, as opposed to an outcome of
+// the command.
+func failed(err error) bool {
+	var lost *LostError
+	var refused *HandshakeError
+	var unreachable *DialError
+	var protocol *ProtocolError
+	var notReady *NotReadyError
+	var notStarted *StartError
+	return errors.As(err, &notStarted) || errors.As(err, &lost) || errors.As(err, &refused) ||
+		errors.As(err, &unreachable) || errors.As(err, &protocol) || errors.As(err, &notReady)
+}
+
+// temporary reports whether the first attempt to connect is worth repeating: the
+// server could not be reached, or it refused because it is overloaded, is restarting,
+// or cannot reach the node.
+func temporary(err error) bool {
+	var refused *HandshakeError
+	if !errors.As(err, &refused) {
+		return true
+	}
+	switch refused.Refusal() {
+	case RefusalBusy, RefusalUnavailable, RefusalUnreachable:
+		return !refused.Page
+	}
+	return false
+}
+
+// NotReadyError means that the target is not running.
+type NotReadyError struct {
+	Err   error
+	Final bool // it never will be
+}
+
+func (e *NotReadyError) Error() string { return e.Err.Error() }
+func (e *NotReadyError) Unwrap() error { return e.Err }
+
+// Permanent reports whether the target will never run.
+func (e *NotReadyError) Permanent() bool { return e.Final }

@@ -1,0 +1,53 @@
+package stream
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	// stuckAfter is how long the server may send nothing before it is pinged, and
+	// pongWithin is how long it may take to answer.
+	stuckAfter = 5 * time.Second
+	pongWithin = 5 * time.Second
+	// answeringAfter is how long a server that answers pings may send nothing else. An
+	// API server that translates the protocol reads megabytes more than the command,
+	// and always answers pings (measured on Kubernetes 1.37).
+	answeringAfter = 30 * time.Second
+	// unreadLimit is the smallest amount of stdin that can block a server, in bytes: the
+	// capacity of a pipe.
+	unreadLimit = 64 << 10
+)
+
+// watchStuck calls checker as described at Settings.CheckStuck.
+func (s *Session) watchStuck(ctx context.Context, conn *Conn, p *pump, checker StuckChecker) {
+	timer := time.NewTimer(stuckAfter)
+	defer timer.Stop()
+	answering := answeringAfter
+	for ; ; timer.Reset(stuckAfter) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		silent := conn.quiet()
+		switch {
+		case conn.sent.Load() < unreadLimit || silent < stuckAfter:
+			answering = answeringAfter
+			continue
+		case conn.pong(ctx, pongWithin):
+			if silent < answering {
+				continue
+			}
+			answering = 2 * silent // the command is probably busy
+		case ctx.Err() != nil:
+			return // the ping was canceled
+		case conn.quiet() < stuckAfter:
+			continue
+		}
+		if err := checker.CheckStuck(ctx); err != nil {
+			p.end(err)
+			return
+		}
+	}
+}
