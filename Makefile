@@ -32,20 +32,32 @@ PLUGIN ?= kubectl-kshell kubectl_complete-kshell
 
 # The race detector is used for the packages whose goroutines are tested: all
 # except the sandbox and test/. Tests that -short skips there run without it.
+# test/contract takes the longest, so it is started first.
 RACED   = $(shell go list ./cmd/... ./internal/... | grep -v /sandbox)
-UNRACED = ./cmd/... ./internal/apiclient ./internal/pod ./internal/sandbox/... ./test/...
+UNRACED = ./test/contract ./cmd/... ./internal/apiclient ./internal/pod ./internal/sandbox/... ./test/...
+
+# The three parts run at the same time, because many tests mostly wait. The
+# output of a part is printed when the part ends (as it comes in, with make 3).
+TOGETHER = $(MAKE) -j3 --no-print-directory $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 # SHELLS=all runs the tests of the scripts in every shell that the scripts support;
 # all of these must be installed. Otherwise, one installed shell is used.
 test: export KSHELL_TEST_SHELLS = $(SHELLS)
 test: ## run all tests (RACE=all: with the race detector everywhere; SHELLS=all: in every shell)
-	go vet ./...
 ifeq ($(RACE),all)
-	go test -race -timeout 30m ./...
+	go vet ./...
+	go test -race -timeout 30m ./test/contract ./...
 else
-	go test -race -short -timeout 15m $(RACED)
-	go test -timeout 15m $(UNRACED)
+	@$(TOGETHER) vet test-raced test-unraced
 endif
+
+.PHONY: vet test-raced test-unraced
+vet:
+	go vet ./...
+test-raced:
+	go test -race -short -timeout 15m $(RACED)
+test-unraced:
+	go test -timeout 15m $(UNRACED)
 
 contract: ## run the contract of kshell exec and node-shell on the sandbox (test/contract)
 	go test -timeout 15m ./test/contract

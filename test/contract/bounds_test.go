@@ -10,6 +10,7 @@ import (
 
 // A status larger than 4 MiB is not read, and the error message says so.
 func TestBounds_HugeStatus(t *testing.T) {
+	t.Parallel()
 	kshell := build(t)
 	for by, flags := range spoken {
 		t.Run(by, func(t *testing.T) {

@@ -45,6 +45,7 @@ func onePod(t *testing.T) (Program, []string, *sandbox.Server, *faultproxy.Proxy
 // A dead connection is detected in the middle of a message as fast as between two
 // messages.
 func TestDeadLink_MiddleOfDownload(t *testing.T) {
+	t.Parallel()
 	const before = 1_500_000
 	for name, c := range map[string]struct {
 		exact  string
@@ -82,6 +83,7 @@ func TestDeadLink_MiddleOfDownload(t *testing.T) {
 // --reconnect-timeout also ends the attempts if a proxy accepts every connection and
 // then drops it.
 func TestReconnectTimeout_AcceptedAndDropped(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"auto", "never"} {
 		t.Run("--exact="+mode, func(t *testing.T) {
 			t.Parallel()

@@ -45,6 +45,7 @@ func await(t *testing.T, otherwise string, holds func() bool) {
 }
 
 func TestAtProcessLimits(t *testing.T) {
+	t.Parallel()
 	dir := pidsCgroup(t)
 	s, err := sandbox.Start(sandbox.Config{Dir: t.TempDir(), Empty: true, Cgroup: dir})
 	if err != nil {
