@@ -7,7 +7,7 @@
 //   - Only main uses os.Std* and calls os.Exit.
 //   - Only remote output (and the result of a command such as version) is written to
 //     stdout; all messages go through internal/notice to stderr.
-//   - Only exit.go decides the exit code.
+//   - Only outcome.Classify decides the exit code.
 package main
 
 import (
