@@ -14,7 +14,7 @@ import (
 	"kshell/internal/outcome"
 )
 
-// scriptFlags are for those who type nothing and read exit codes.
+// scriptFlags are the flags for scripts.
 type scriptFlags struct {
 	timeout    time.Duration
 	statusFD   int
@@ -23,41 +23,44 @@ type scriptFlags struct {
 	noStdin    bool
 }
 
-// noFD is the status descriptor of those who want none.
+// noFD is the default of --status-fd: no status is written.
 const noFD = -1
 
 func (f *scriptFlags) addTo(flags *pflag.FlagSet) {
-	flags.DurationVar(&f.timeout, "timeout", 0, "end the command after this time, with exit code 124; 0: never")
-	flags.IntVar(&f.statusFD, "status-fd", noFD, "write how the command ended to this file descriptor, as one line of JSON")
+	flags.DurationVar(&f.timeout, "timeout", 0, "end the command after this time, with exit code 124; 0 means no limit")
+	flags.IntVar(&f.statusFD, "status-fd", noFD,
+		"write how the command ended to this file descriptor, as one line of JSON")
 	flags.StringVar(&f.statusFile, "status-file", "", "write how the command ended to this file, as one line of JSON")
 	flags.StringVar(&f.stdinFile, "stdin-file", "", "pass this file to the command as its stdin")
-	flags.BoolVar(&f.noStdin, "no-stdin", false, "pass no stdin, whatever -i says")
+	flags.BoolVar(&f.noStdin, "no-stdin", false, "pass no stdin, even with -i")
 }
 
-// check finds what cannot be meant.
+// check returns an error for flags that are invalid or exclude each other.
 func (f *scriptFlags) check(cmd *cobra.Command) error {
 	switch {
 	case f.noStdin && f.stdinFile != "":
-		return usage(cmd, "--no-stdin and --stdin-file contradict each other")
+		return usage(cmd, "--no-stdin and --stdin-file exclude each other")
 	case f.statusFD < noFD || f.statusFD >= 0 && f.statusFD < 3:
 		return outcome.NewUsageError(
-			fmt.Sprintf("--status-fd %d: 0, 1 and 2 are the command's", f.statusFD), "--status-fd 3 with 3>FILE behind it, or --status-file FILE",
+			fmt.Sprintf("--status-fd %d: descriptors 0, 1 and 2 are the command's stdin, stdout and stderr", f.statusFD),
+			"--status-fd 3 3>FILE, or --status-file FILE",
 		)
 	case f.statusFD != noFD && f.statusFile != "":
-		return usage(cmd, "--status-fd and --status-file are two ways to say the same")
+		return usage(cmd, "--status-fd and --status-file exclude each other")
 	}
 	return notNegative(cmd, "timeout", f.timeout)
 }
 
-// notNegative refuses a time that no flag can mean.
+// notNegative returns a usage error if the duration d of a flag is negative.
 func notNegative(cmd *cobra.Command, flag string, d time.Duration) error {
 	if d < 0 {
-		return usage(cmd, fmt.Sprintf("--%s %v is before the beginning", flag, d))
+		return usage(cmd, fmt.Sprintf("--%s must not be negative, got %v", flag, d))
 	}
 	return nil
 }
 
-// limited is ctx with an end after --timeout.
+// limited returns ctx with the time limit of --timeout, whose cause is an
+// outcome.TimeoutError.
 func (f *scriptFlags) limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	if f.timeout == 0 {
 		return context.WithCancel(ctx)
@@ -65,7 +68,9 @@ func (f *scriptFlags) limited(ctx context.Context) (context.Context, context.Can
 	return context.WithTimeoutCause(ctx, f.timeout, outcome.TimeoutError{After: f.timeout})
 }
 
-// openStatus opens where the status goes; nil if nowhere. It does so before anything runs: a script must not learn of its mistake afterwards.
+// openStatus opens the file or descriptor for the status record; it returns nil if no
+// record is wanted. It is called before the command runs, so that a mistake in the
+// flags does not lose the record.
 func (f *scriptFlags) openStatus() (io.WriteCloser, error) {
 	if f.statusFile != "" {
 		return os.Create(f.statusFile) //nolint:gosec // the user named the file
@@ -75,11 +80,12 @@ func (f *scriptFlags) openStatus() (io.WriteCloser, error) {
 	}
 	file := os.NewFile(uintptr(f.statusFD), "status")
 	if file == nil {
-		return nil, fmt.Errorf("--status-fd: there is no descriptor %d", f.statusFD)
+		return nil, fmt.Errorf("--status-fd: descriptor %d does not exist", f.statusFD)
 	}
 	if _, err := file.Stat(); err != nil {
 		return nil, notice.WithHint(
-			fmt.Errorf("--status-fd: descriptor %d is not open", f.statusFD), fmt.Sprintf("put %d>FILE behind the command line", f.statusFD),
+			fmt.Errorf("--status-fd: descriptor %d is not open", f.statusFD),
+			fmt.Sprintf("add %d>FILE to the command line", f.statusFD),
 		)
 	}
 	return file, nil

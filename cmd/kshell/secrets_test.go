@@ -11,7 +11,9 @@ import (
 // FuzzShown checks that no part of a password, whatever characters it contains, is
 // left of a URL in the name of a manifest.
 func FuzzShown(f *testing.F) {
-	for _, seed := range []string{"", "@", "/", "?", "#", " ", `"`, `\`, `\"`, "://", ":", "[", "]", "%", "'", "`", "\x00", "\xff", "é", "\n"} {
+	for _, seed := range []string{
+		"", "@", "/", "?", "#", " ", `"`, `\`, `\"`, "://", ":", "[", "]", "%", "'", "`", "\x00", "\xff", "é", "\n",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
@@ -19,7 +21,7 @@ func FuzzShown(f *testing.F) {
 		escaped := url.URL{Scheme: "https", User: url.UserPassword("u", password), Host: "h:6443", Path: "/x"}
 		for _, name := range []string{shown("https://u:" + password + "@h:zz/x"), shown(escaped.String())} {
 			if got := notice.Clean(name); strings.Contains(got, "hunter2") {
-				t.Errorf("%q is shown as %q", name, got)
+				t.Errorf("%q becomes %q", name, got)
 			}
 		}
 	})

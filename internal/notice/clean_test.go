@@ -12,23 +12,23 @@ import (
 
 func TestClean(t *testing.T) {
 	tests := []struct{ name, in, want string }{
-		{"plain words", `pod "web" is größer: 漢字 😀`, `pod "web" is größer: 漢字 😀`},
-		{"lines become one", "a\nb\r\nc\td", "a b  c d"},
-		{"space around is dropped", " \n a \n", "a"},
+		{"plain text", `pod "web" is größer: 漢字 😀`, `pod "web" is größer: 漢字 😀`},
+		{"line breaks and tab", "a\nb\r\nc\td", "a b  c d"},
+		{"surrounding space", " \n a \n", "a"},
 		{"colour", "\x1b[31mred\x1b[0m", `\x1b[31mred\x1b[0m`},
 		{"window title", "\x1b]0;pwned\x07", `\x1b]0;pwned\a`},
 		{"bell, backspace, delete, nul", "a\a\b\x7f\x00", `a\a\b\x7f\x00`},
 		{"vertical tab and form feed", "a\v\fb", `a\v\fb`},
 		{"C1: one-byte CSI", "\u009b31m", `\u009b31m`},
 		{"C1: NEL", "a\u0085b", `a\u0085b`},
-		{"a C1 byte that is no UTF-8", "a\x9b31m", "a\uFFFD31m"},
+		{"C1 byte, not UTF-8", "a\x9b31m", "a\uFFFD31m"},
 		{"text direction", "abc\u202egnp.exe", `abc\u202egnp.exe`},
 		{"isolates", "\u2066a\u2069", `\u2066a\u2069`},
 		{"invisible", "a\u200bb\ufeffc\u00add", `a\u200bb\ufeffc\u00add`},
 		{"tags", "a\U000e0041", `a\U000e0041`},
 		{"invalid UTF-8", "a\xff\xfeb\xc3", "a\uFFFDb\uFFFD"},
-		{"nothing", "", ""},
-		{"only what is dropped", " \r\n", ""},
+		{"empty", "", ""},
+		{"only space", " \r\n", ""},
 		{"longest", strings.Repeat("ä", maxMessage), strings.Repeat("ä", maxMessage)},
 		{"too long", strings.Repeat("ä", maxMessage+1), strings.Repeat("ä", maxMessage) + "…"},
 	}
@@ -44,14 +44,14 @@ func TestClean(t *testing.T) {
 func TestClean_Length(t *testing.T) {
 	for _, in := range []string{"\x1b", "\U000e0041", "\xff ", "a"} {
 		if n := utf8.RuneCountInString(Clean(strings.Repeat(in, 1<<20))); n > maxMessage+1 {
-			t.Errorf("a million of %q is shown in %d characters, more than %d", in, n, maxMessage)
+			t.Errorf("result of 1<<20 times %q has %d characters, want at most %d", in, n, maxMessage+1)
 		}
 	}
 }
 
 func TestClean_URLQuery(t *testing.T) {
 	for in, want := range map[string]string{
-		`Post "https://10.0.0.2:10250/exec/a/b/c?command=sh&command=-c&x=1": dial tcp: i/o timeout`: `Post "https://10.0.0.2:10250/exec/a/b/c?…": dial tcp: i/o timeout`,
+		`Post "https://10.0.0.2:10250/exec/a/b?command=sh&x=1": i/o timeout`: `Post "https://10.0.0.2:10250/exec/a/b?…": i/o timeout`,
 		"http://a?b c://d://e?f":      "http://a?… c://d://e?…",
 		"why? because: see https://a": "why? because: see https://a",
 		"://":                         "://",
@@ -100,7 +100,7 @@ func FuzzClean(f *testing.F) {
 		}
 		for _, r := range got {
 			if r < 0x20 || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-				t.Errorf("%q holds %U", got, r)
+				t.Errorf("%q contains %U", got, r)
 			}
 		}
 	})
@@ -110,20 +110,22 @@ func FuzzClean(f *testing.F) {
 // appear in a message about a URL, whether the URL is escaped, or raw and quoted as in
 // the errors of net/url.
 func FuzzClean_Password(f *testing.F) {
-	for _, seed := range []string{"", "@", "/", "?", "#", " ", `"`, `\`, `\"`, "://", ":", "[", "]", "%", "'", "`", "\x00", "\xff", "é", "\n"} {
+	for _, seed := range []string{
+		"", "@", "/", "?", "#", " ", `"`, `\`, `\"`, "://", ":", "[", "]", "%", "'", "`", "\x00", "\xff", "é", "\n",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
 		password := "hunter2" + in + "hunter2"
 		escaped := url.URL{Scheme: "https", User: url.UserPassword("u", password), Host: "h:6443", Path: "/x"}
-		for _, words := range []string{
+		for _, text := range []string{
 			fmt.Sprintf("Get %q: refused", escaped.String()),
 			"at " + escaped.String() + " or so",
 			fmt.Sprintf("parse %q: wrong", "https://u:"+password+"@h:zz/x"),
 			fmt.Sprintf("parse %q: wrong", "https://u:"+strings.ReplaceAll(password, "@", "")),
 		} {
-			if got := Clean(words); strings.Contains(got, "hunter2") {
-				t.Errorf("%q is shown as %q", words, got)
+			if got := Clean(text); strings.Contains(got, "hunter2") {
+				t.Errorf("%q becomes %q", text, got)
 			}
 		}
 	})

@@ -58,7 +58,10 @@ func TestClassify(t *testing.T) {
 
 		{"usage error", NewUsageError("x", "y"), 2, Usage, false},
 		{"invalid target", targetError(t), 2, Usage, false},
-		{"invalid value of a kubeconfig flag", configError(t, kubeconfig.Flags{Timeout: "soon"}, kubeconfig.Usage), 2, Usage, false},
+		{
+			"invalid value of a kubeconfig flag", configError(t, kubeconfig.Flags{Timeout: "soon"}, kubeconfig.Usage),
+			2, Usage, false,
+		},
 
 		{"timeout", TimeoutError{time.Second}, 124, Timeout, false},
 		{"failed in several pods", &FanoutError{ExitCode: 130, Failed: 1, Pods: 3}, 130, Failed, true},
@@ -67,7 +70,10 @@ func TestClassify(t *testing.T) {
 		{"TERM", cleanup.SignalError{Signal: syscall.SIGTERM}, 143, Signal, true},
 		{"HUP", cleanup.SignalError{Signal: syscall.SIGHUP}, 129, Signal, true},
 		{"QUIT", cleanup.SignalError{Signal: syscall.SIGQUIT}, 131, Signal, true},
-		{"output closed by its reader", &stream.OutputError{Err: &os.PathError{Op: "write", Path: "x", Err: syscall.EPIPE}}, 141, Output, true},
+		{
+			"output closed by its reader", &stream.OutputError{Err: &os.PathError{Op: "write", Err: syscall.EPIPE}},
+			141, Output, true,
+		},
 
 		{"disk of the output full", &stream.OutputError{Err: syscall.ENOSPC}, 255, Output, false},
 		{"input cannot be read", &stream.InputError{Err: syscall.EISDIR}, 255, Input, false},
@@ -77,7 +83,8 @@ func TestClassify(t *testing.T) {
 		{"no subprotocol selected", &stream.ProtocolError{}, 255, Failed, false},
 		{"server not reachable", &stream.DialError{Err: syscall.ECONNREFUSED}, 255, Unreachable, false},
 		{
-			"no configuration", configError(t, kubeconfig.Flags{Kubeconfig: filepath.Join(t.TempDir(), "none")}, kubeconfig.FileNotFound),
+			"no configuration",
+			configError(t, kubeconfig.Flags{Kubeconfig: filepath.Join(t.TempDir(), "none")}, kubeconfig.FileNotFound),
 			255, Failed, false,
 		},
 		{"container not running", &pod.NotRunningError{}, 255, Failed, false},
