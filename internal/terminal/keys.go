@@ -9,12 +9,12 @@ import (
 	"kshell/internal/group"
 )
 
-// NoEscape switches the escape character off.
+// NoEscape is the escape character for [NewKeys] that disables kshell's keys.
 const NoEscape = 0
 
-// maxKeys is the largest number of bytes that are buffered while the remote reads
-// nothing. Further input stays in the terminal, and kshell's keys in it have no
-// effect until then.
+// maxKeys is how much input is buffered while the remote reads nothing, in bytes.
+// Further input stays in the terminal, and kshell's keys in it have no effect until
+// the remote reads again.
 const maxKeys = 64 << 10
 
 // Keys reads the user's input and removes kshell's keys from it: the escape
@@ -27,35 +27,42 @@ const maxKeys = 64 << 10
 // paste without brackets does. Input that the terminal itself sends (the answer to
 // a query, a mouse event) is passed on, and what follows it at the beginning of a
 // line is still at the beginning of the line.
+//
+// The methods may be called from any goroutine.
 type Keys struct {
 	source io.Reader
 	stop   func() bool
-	filter escapes
-	anew   atomic.Bool // the next key begins a line
-	lost   atomic.Bool // part of the input was dropped
+	reader group.Group // the goroutine that reads source
 
-	reader  group.Group
-	mu      sync.Mutex
-	changed sync.Cond
-	reading chan struct{} // closed when the goroutine has ended; nil before it began
-	typed   []byte
-	err     error
-	broken  bool // the goroutine has panicked
-	over    bool
+	// Set by any goroutine, and reset by the reading goroutine.
+	newLine   atomic.Bool // the next key begins a line
+	inputLost atomic.Bool // part of the input was dropped
+
+	filter escapeFilter // used by the reading goroutine
+
+	// Guarded by mu.
+	mu         sync.Mutex
+	changed    sync.Cond     // one of the fields below has changed
+	readerDone chan struct{} // closed when the reading goroutine has ended; nil before the first Read
+	buffer     []byte        // input that Read has not returned yet
+	err        error         // of source
+	panicked   bool          // the reading goroutine has panicked
+	canceled   bool
 }
 
 // NewKeys returns Keys that start to read source with the first Read. Cancel calls
-// stop, which ends a Read of source as Input.Cancel does. The reading goroutine
-// calls do with each of the known keys that is typed after the escape character.
-// do must not call Cancel itself, only start a goroutine that does.
-func NewKeys(source io.Reader, stop func() bool, escape byte, known string, do func(key byte)) *Keys {
-	k := &Keys{source: source, stop: stop, filter: escapes{char: escape, known: known, fresh: true}}
-	k.filter.pass, k.filter.do = k.pass, do
+// stop, which must end a Read of source and return a result as [Input.Cancel] does.
+// If one of the known keys is typed after the escape character, the reading goroutine
+// calls onKey with it. onKey must not call Cancel, which waits for that goroutine;
+// it may start a goroutine that does.
+func NewKeys(source io.Reader, stop func() bool, escape byte, known string, onKey func(key byte)) *Keys {
+	k := &Keys{source: source, stop: stop, filter: escapeFilter{escape: escape, known: known, lineStart: true}}
+	k.filter.pass, k.filter.onKey = k.pass, onKey
 	k.changed.L = &k.mu
 	k.reader.OnPanic = func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.broken = true
+		k.panicked = true
 		k.changed.Broadcast()
 	}
 	return k
@@ -66,113 +73,115 @@ func NewKeys(source io.Reader, stop func() bool, escape byte, known string, do f
 func (k *Keys) Read(p []byte) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.reading == nil && !k.over {
-		k.reading = make(chan struct{})
+	if k.readerDone == nil && !k.canceled {
+		k.readerDone = make(chan struct{})
 		k.reader.Go(k.read)
 	}
-	for len(k.typed) == 0 && k.err == nil && !k.over && !k.broken {
+	for len(k.buffer) == 0 && k.err == nil && !k.canceled && !k.panicked {
 		k.changed.Wait()
 	}
 	switch {
-	case k.broken:
+	case k.panicked:
 		k.reader.Wait() // panics
 		return 0, errCanceled
-	case k.over:
+	case k.canceled:
 		return 0, errCanceled
-	case len(k.typed) == 0:
+	case len(k.buffer) == 0:
 		return 0, k.err
 	}
-	n := copy(p, k.typed)
-	k.typed = k.typed[:copy(k.typed, k.typed[n:])]
+	n := copy(p, k.buffer)
+	k.buffer = k.buffer[:copy(k.buffer, k.buffer[n:])]
 	k.changed.Broadcast()
 	return n, nil
 }
 
-// NewLine makes the next key begin a line, whatever was typed before it. It may be
-// called from any goroutine.
-func (k *Keys) NewLine() { k.anew.Store(true) }
+// NewLine makes the next key the first of a line, whatever was typed before it.
+func (k *Keys) NewLine() { k.newLine.Store(true) }
 
 // InputLost records that part of the input was dropped, which may include the end of a
-// paste or of an escape sequence. It may be called from any goroutine.
-func (k *Keys) InputLost() { k.lost.Store(true) }
+// paste or of an escape sequence.
+func (k *Keys) InputLost() { k.inputLost.Store(true) }
 
-// Cancel makes Read return and waits until the source is no longer read. It returns
-// false if it cannot ensure that: see [Input.Cancel].
+// Cancel makes Read return an error and waits until the source is no longer read. It
+// returns false if it cannot ensure that: see [Input.Cancel].
 func (k *Keys) Cancel() bool {
 	k.mu.Lock()
-	k.over = true
+	k.canceled = true
 	k.changed.Broadcast()
-	reading := k.reading
+	readerDone := k.readerDone
 	k.mu.Unlock()
 	if !k.stop() {
 		return false
 	}
-	if reading != nil {
-		<-reading
+	if readerDone != nil {
+		<-readerDone
 	}
 	return true
 }
 
+// read reads the source until it fails or Cancel is called.
 func (k *Keys) read() {
-	defer close(k.reading)
+	defer close(k.readerDone)
 	buf := make([]byte, 4<<10)
 	for {
 		n, err := k.source.Read(buf)
-		if k.anew.Swap(false) {
-			k.filter.fresh = true
+		if k.newLine.Swap(false) {
+			k.filter.lineStart = true
 		}
-		if k.lost.Swap(false) {
+		if k.inputLost.Swap(false) {
 			k.filter.parser = inputParser{}
 		}
-		k.filter.read(buf[:n])
-		if !k.goOn(err) {
+		k.filter.process(buf[:n])
+		if k.readEnded(err) {
 			return
 		}
 	}
 }
 
+// pass adds keys to the buffer. It blocks while the buffer is full.
 func (k *Keys) pass(keys []byte) {
 	if len(keys) == 0 {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for len(k.typed)+len(keys) > maxKeys && !k.over {
+	for len(k.buffer)+len(keys) > maxKeys && !k.canceled {
 		k.changed.Wait()
 	}
-	k.typed = append(k.typed, keys...)
+	k.buffer = append(k.buffer, keys...)
 	k.changed.Broadcast()
 }
 
-func (k *Keys) goOn(err error) bool {
+// readEnded stores the error of the last read and reports whether reading ends.
+func (k *Keys) readEnded(err error) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.err = err
 	k.changed.Broadcast()
-	return err == nil && !k.over
+	return err != nil || k.canceled
 }
 
-// escapes separates kshell's keys from the other keys.
-type escapes struct {
-	char  byte
-	known string
-	pass  func([]byte) // receives the input for the remote
-	do    func(key byte)
+// escapeFilter removes kshell's keys from the input.
+type escapeFilter struct {
+	escape byte
+	known  string
+	pass   func([]byte) // receives the input for the remote
+	onKey  func(key byte)
 
-	parser  inputParser
-	fresh   bool   // the next key is at the beginning of a line
-	held    bool   // char was typed at the beginning of a line, and was not passed on yet
-	pending []byte // the unfinished sequence after it
-	out     []byte
+	parser    inputParser
+	lineStart bool   // the next key is at the beginning of a line
+	held      bool   // the escape character was typed there, and was not passed on yet
+	pending   []byte // the unfinished sequence after it
+	out       []byte // the result of process; reused
 }
 
-// maxPending is the largest size of a sequence that is held back, in bytes.
+// maxPending is how much of an unfinished sequence is held back, in bytes.
 const maxPending = 4 << 10
 
-// read processes the input p of a single read.
-func (e *escapes) read(p []byte) {
-	typed, seen := e.typed(p), 0
-	single := typed == 1 // the escape character, if held, came with an earlier read
+// process filters the input of one read.
+func (e *escapeFilter) process(p []byte) {
+	typed, seen := e.countTyped(p), 0
+	single := typed == 1 // if the escape character is held, it came with an earlier read
 	e.out = e.out[:0]
 	for _, c := range p {
 		class := e.parser.next(c)
@@ -185,37 +194,39 @@ func (e *escapes) read(p []byte) {
 			e.pending = append(e.pending, c)
 			continue
 		case class == classPartial:
-			e.release()
+			e.releaseHeld()
 			e.out = append(e.out, c)
 			continue
 		case class == classKey && e.held && (single || typed == 2 && seen == 1):
-			e.after(c)
-		case class == classKey && e.char != NoEscape && c == e.char && e.fresh && !e.held && seen == 0 && typed <= 2:
+			e.handleKey(c)
+		case class == classKey && e.isEscape(c) && e.lineStart && !e.held && seen == 0 && typed <= 2:
 			e.held = true
 		default:
-			e.release()
+			e.releaseHeld()
 			e.out = append(e.out, c)
-			e.fresh = class == classKey && newLine(c)
+			e.lineStart = class == classKey && isEnter(c)
 		}
 		seen++
 	}
-	if e.parser.state == inEscape { // the key ESC
-		e.release()
+	if e.parser.state == inEscape { // the read ends with the key ESC
+		e.releaseHeld()
 	}
 	e.pass(e.out)
 }
 
-// typed returns the number of bytes of a read that were typed. It does not count
-// reports of the terminal or an unfinished sequence, except for ESC alone.
-func (e *escapes) typed(p []byte) int {
-	parser, n, begun := e.parser, 0, 0
+func (e *escapeFilter) isEscape(c byte) bool { return e.escape != NoEscape && c == e.escape }
+
+// countTyped returns how many bytes of a read were typed. It does not count reports of
+// the terminal, or an unfinished sequence except for ESC alone.
+func (e *escapeFilter) countTyped(p []byte) int {
+	parser, n, begun := e.parser, 0, 0 // begun: bytes of the unfinished sequence
 	for _, c := range p {
 		switch parser.next(c) {
 		case classReport:
 			begun = 0
 		case classPartial:
 			begun++
-		case classAgain:
+		case classRestart:
 			n, begun = n+begun, 1
 		default:
 			n, begun = n+begun+1, 0
@@ -227,30 +238,31 @@ func (e *escapes) typed(p []byte) int {
 	return n
 }
 
-// after processes the key after the escape character.
-func (e *escapes) after(key byte) {
+// handleKey handles the key after the escape character.
+func (e *escapeFilter) handleKey(key byte) {
 	e.held = false
 	switch {
-	case key == e.char:
-		e.fresh = false
+	case key == e.escape:
+		e.lineStart = false
 		e.out = append(e.out, key)
 	case strings.IndexByte(e.known, key) >= 0:
-		e.fresh = true
-		e.do(key)
+		e.lineStart = true
+		e.onKey(key)
 	default:
-		e.fresh = newLine(key)
-		e.out = append(e.out, e.char, key)
+		e.lineStart = isEnter(key)
+		e.out = append(e.out, e.escape, key)
 	}
 }
 
-// release passes on the held escape character and the sequence after it: they are
-// not for kshell.
-func (e *escapes) release() {
+// releaseHeld passes on the held escape character and the sequence after it: the next
+// input is not one of kshell's keys.
+func (e *escapeFilter) releaseHeld() {
 	if !e.held {
 		return
 	}
-	e.out = append(append(e.out, e.char), e.pending...)
-	e.held, e.fresh, e.pending = false, false, e.pending[:0]
+	e.out = append(append(e.out, e.escape), e.pending...)
+	e.held, e.lineStart, e.pending = false, false, e.pending[:0]
 }
 
-func newLine(key byte) bool { return key == '\r' || key == '\n' }
+// isEnter reports whether the key ends a line.
+func isEnter(key byte) bool { return key == '\r' || key == '\n' }

@@ -25,8 +25,8 @@ func TestKeys_BufferIsBounded(t *testing.T) {
 			t.Fatalf("Read = %d, %v", n, err)
 		}
 		synctest.Wait()
-		if len(k.typed) != maxKeys {
-			t.Errorf("%d bytes are buffered, want %d", len(k.typed), maxKeys)
+		if len(k.buffer) != maxKeys {
+			t.Errorf("%d bytes are buffered, want %d", len(k.buffer), maxKeys)
 		}
 		if read := source.read; read > maxKeys+4<<10 {
 			t.Errorf("%d bytes were read from the source, want at most one read more than %d", read, maxKeys)
@@ -72,14 +72,14 @@ func TestKeys_CancelBeforeRead(t *testing.T) {
 // A sequence after the escape character is held back up to maxPending bytes.
 func TestKeys_PendingSequenceIsBounded(t *testing.T) {
 	var passed []byte
-	e := escapes{char: '~', known: ".", fresh: true, pass: func(p []byte) { passed = append(passed, p...) }}
+	e := escapeFilter{escape: '~', known: ".", lineStart: true, pass: func(p []byte) { passed = append(passed, p...) }}
 	sequence := "\x1b]" + strings.Repeat("x", maxPending-2)
-	e.read([]byte("~"))
-	e.read([]byte(sequence))
+	e.process([]byte("~"))
+	e.process([]byte(sequence))
 	if len(passed) > 0 {
 		t.Errorf("%d bytes were passed on, want none", len(passed))
 	}
-	e.read([]byte("y"))
+	e.process([]byte("y"))
 	if got, want := string(passed), "~"+sequence+"y"; got != want {
 		t.Errorf("%d bytes were passed on, want all %d", len(got), len(want))
 	}

@@ -2,7 +2,7 @@ package terminal
 
 import "testing"
 
-func TestEscapes_Typed(t *testing.T) {
+func TestEscapeFilter_CountTyped(t *testing.T) {
 	for _, tt := range []struct {
 		read string
 		want int
@@ -22,8 +22,8 @@ func TestEscapes_Typed(t *testing.T) {
 		{"a\x1b[I\x1b[Ob", 2},  // reports between keys
 		{"\x1b[1;1R\x1b[A", 3}, // a report and a cursor key
 	} {
-		e := escapes{}
-		if got := e.typed([]byte(tt.read)); got != tt.want {
+		e := escapeFilter{}
+		if got := e.countTyped([]byte(tt.read)); got != tt.want {
 			t.Errorf("of %q %d bytes count as typed, want %d", tt.read, got, tt.want)
 		}
 	}

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// guardPause is how long the user must not type before the next key is taken for
-// the beginning of a new line.
-const guardPause = 2 * time.Second
+// newLinePause is the pause in typing after which the next key is taken as the
+// beginning of a new line.
+const newLinePause = 2 * time.Second
 
 // The keys that discard a line. Enter ends a line, too.
 const (
@@ -16,19 +16,18 @@ const (
 	keyKill      = 0x15 // Ctrl-U
 )
 
-// LineGuard prevents a shell from running an incomplete line, whose other keys were
+// LineGuard prevents a shell from running an incomplete line, some of whose keys were
 // lost when the connection broke. It filters the keys before they are sent on a
-// connection. It does not know the contents of the line being typed, only whether a
-// line was begun: whether anything was typed after the last Enter, Ctrl-C or Ctrl-U.
-// Input that the terminal itself sends does not count as typed, and is always passed
-// on.
+// connection. It does not know the contents of the line, only whether a line was
+// begun: whether anything was typed after the last Enter, Ctrl-C or Ctrl-U. Input that
+// the terminal itself sends does not count as typed, and is always passed on.
 //
 // Without SameShell, each connection has a new shell, which has not received the
 // beginning of a line that was begun on an earlier connection. The rest of the line
-// is discarded: up to and including Enter, Ctrl-C or Ctrl-U, or until the user,
-// after being told of the new shell, has typed nothing for 2 s. A paste is discarded
-// to its end. Input that arrives in one read is treated as a paste without brackets,
-// in which only an Enter at the end ends the line.
+// is discarded: up to and including Enter, Ctrl-C or Ctrl-U, or until the user, after
+// the notice about the new shell, has typed nothing for 2 s. A paste is discarded to
+// its end. Input that arrives in one read is treated as a paste without brackets, in
+// which only an Enter at the end ends the line.
 //
 // With SameShell, a new connection leads to the same shell, which may have received
 // part of the line. Keys are passed on, except for the next Enter: instead, OnWithheld
@@ -39,32 +38,34 @@ const (
 //
 // Only one goroutine may call Filter; any goroutine may call the other methods.
 type LineGuard struct {
-	// SameShell means that all connections lead to the same shell.
+	// SameShell means that all connections lead to the same shell. Set it before the
+	// first call of a method.
 	SameShell bool
-	// OnWithheld, if not nil, is called by Filter when an Enter was not passed on.
+	// OnWithheld, if not nil, is called by Filter when an Enter was not passed on. Set
+	// it before the first call of Filter.
 	OnWithheld func()
 
+	// Guarded by mu.
 	mu        sync.Mutex
-	connected time.Time // when the user was told of the last connection
+	connected time.Time // when the user was notified of the last connection
+	parser    inputParser
+	pending   []byte    // an unfinished sequence, discarded unless it is a report
+	out       []byte    // the result of Filter
+	begun     bool      // a line was begun
+	lineConn  int       // the connection on which it was begun; 0 during an outage
+	typed     time.Time // when the last key was typed
 
-	parser  inputParser
-	pending []byte // an unfinished sequence, discarded unless it is a report
-	out     []byte
-	begun   bool      // a line was begun
-	line    int       // the connection on which it was begun; 0: none, during an outage
-	typed   time.Time // when the last key was typed
-
-	// The fields below are used only with SameShell.
-	number  int  // the last connection
-	dropped bool // a line was begun during an outage and has not ended
-	missing bool // the shell's line may lack keys
-	inPaste bool // a paste has begun and has not ended
-	paste   int  // the connection on which it began
-	opened  bool // the shell was sent the beginning of a paste, but not its end
-	awaits  byte // the key that ended the line, until the remote replies to it; then 0
+	// Guarded by mu, and used only with SameShell.
+	lastConn    int  // the last connection
+	dropping    bool // a line was begun during an outage and has not ended
+	incomplete  bool // the line that the shell has received may lack keys
+	inPaste     bool // a paste has begun and has not ended
+	pasteConn   int  // the connection on which it began; -1 if it is discarded
+	pasteOpen   bool // the shell was sent the beginning of a paste, but not its end
+	unconfirmed byte // the key that ended the last line, until the remote replies to it; then 0
 }
 
-// Connected records that the user is told of a new connection. It reports whether
+// Connected records that the user was notified of a new connection. It reports whether
 // a line was begun before.
 func (g *LineGuard) Connected() (begun bool) {
 	g.mu.Lock()
@@ -77,8 +78,8 @@ func (g *LineGuard) Connected() (begun bool) {
 func (g *LineGuard) Wrote(p []byte) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.awaits == keyInterrupt || g.awaits == keyKill || bytes.IndexByte(p, '\n') >= 0 {
-		g.awaits = 0
+	if g.unconfirmed == keyInterrupt || g.unconfirmed == keyKill || bytes.IndexByte(p, '\n') >= 0 {
+		g.unconfirmed = 0
 	}
 }
 
@@ -90,9 +91,9 @@ func (g *LineGuard) InputLost() {
 	g.parser, g.inPaste, g.pending = inputParser{}, false, nil
 }
 
-// Filter takes the input of one read and returns what is to be sent on a connection.
-// Connections are numbered from 1. During an outage, connection is 0 and the result
-// is empty. The result is valid until the next call.
+// Filter returns the part of p, the input of one read, to send on a connection.
+// Connections are numbered from 1. During an outage, connection is 0 and the result is
+// empty. The result is valid until the next call.
 func (g *LineGuard) Filter(p []byte, connection int) []byte {
 	if g.filter(p, connection) && g.OnWithheld != nil {
 		g.OnWithheld()
@@ -108,54 +109,46 @@ func (g *LineGuard) filter(p []byte, connection int) (withheld bool) {
 	defer g.mu.Unlock()
 	g.out = g.out[:0]
 	if g.SameShell {
-		return g.sameShell(p, connection)
+		return g.filterSameShell(p, connection)
 	}
-	g.newShell(p, connection)
+	g.filterNewShell(p, connection)
 	return false
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-// lastEnter returns the index in p of an Enter that no other typed key follows, or
-// -1.
-func (g *LineGuard) lastEnter(p []byte) int {
-	parser, at := g.parser, -1
+// finalEnter returns the index in p of an Enter that is the last typed key, or -1.
+func (g *LineGuard) finalEnter(p []byte) int {
+	parser, index := g.parser, -1
 	for i, c := range p {
 		switch class := parser.next(c); {
 		case class == classReport || class == classPartial:
-		case class == classKey && newLine(c):
-			at = i
+		case class == classKey && isEnter(c):
+			index = i
 		default:
-			at = -1
+			index = -1
 		}
 	}
-	return at
+	return index
 }
 
-// newShell filters input if each connection has a new shell.
-func (g *LineGuard) newShell(p []byte, connection int) {
-	stale := g.begun && g.line != connection
-	if stale && !g.parser.pasting() && time.Since(later(g.connected, g.typed)) >= guardPause {
+// filterNewShell filters input if each connection has a new shell.
+func (g *LineGuard) filterNewShell(p []byte, connection int) {
+	discard := g.begun && g.lineConn != connection
+	if discard && !g.parser.inPaste() && min(time.Since(g.connected), time.Since(g.typed)) >= newLinePause {
 		g.begun = false
 	}
-	enter := g.lastEnter(p)
+	enter := g.finalEnter(p)
 	for i, c := range p {
 		class := g.parser.next(c)
-		stale := g.begun && g.line != connection
-		if g.unfinished(c, class, stale) {
+		discard := g.begun && g.lineConn != connection
+		if g.handleSequence(c, class, discard) {
 			continue
 		}
 		g.typed = time.Now()
-		ends := class == classKey && (c == keyInterrupt || c == keyKill || newLine(c) && (!stale || i == enter))
+		ends := class == classKey && (c == keyInterrupt || c == keyKill || isEnter(c) && (!discard || i == enter))
 		if !g.begun && !ends {
-			g.begun, g.line = true, connection
+			g.begun, g.lineConn = true, connection
 		}
-		if !stale {
+		if !discard {
 			g.out = append(g.out, c)
 		}
 		if ends {
@@ -164,10 +157,10 @@ func (g *LineGuard) newShell(p []byte, connection int) {
 	}
 }
 
-// unfinished processes a byte of a report, or of a sequence that may turn out to be
-// one, and returns true. For any other byte it returns false. A partial sequence is
-// passed on at once, or kept in pending if discard is true.
-func (g *LineGuard) unfinished(c byte, class inputClass, discard bool) bool {
+// handleSequence handles a byte of a report, or of an unfinished sequence that may
+// become one, and returns true. For any other byte it returns false. An unfinished
+// sequence is passed on at once, or kept in pending if discard is true.
+func (g *LineGuard) handleSequence(c byte, class inputClass, discard bool) bool {
 	switch {
 	case class == classReport:
 		g.out = append(append(g.out, g.pending...), c)
@@ -176,7 +169,7 @@ func (g *LineGuard) unfinished(c byte, class inputClass, discard bool) bool {
 		g.pending = append(g.pending, c)
 	case class == classPartial && !discard:
 		g.out = append(g.out, c)
-	case class == classAgain && discard:
+	case class == classRestart && discard:
 		g.pending = append(g.pending[:0], c)
 		return false
 	case class != classPartial:
@@ -186,70 +179,72 @@ func (g *LineGuard) unfinished(c byte, class inputClass, discard bool) bool {
 	return true
 }
 
-// sameShell filters input if all connections lead to the same shell.
-func (g *LineGuard) sameShell(p []byte, connection int) (withheld bool) {
-	if connection > 0 && connection != g.number {
-		g.missing = g.missing || g.begun || g.dropped || g.awaits != 0
-		g.dropped, g.awaits, g.number = false, 0, connection
+// filterSameShell filters input if all connections lead to the same shell. It reports
+// whether an Enter was withheld; the input after it is discarded.
+func (g *LineGuard) filterSameShell(p []byte, connection int) (withheld bool) {
+	if connection > 0 && connection != g.lastConn {
+		g.incomplete = g.incomplete || g.begun || g.dropping || g.unconfirmed != 0
+		g.dropping, g.unconfirmed, g.lastConn = false, 0, connection
 	}
-	if connection > 0 && g.opened && !g.inPaste {
-		g.out, g.opened = append(g.out, pasteEnd...), false
+	if connection > 0 && g.pasteOpen && !g.inPaste {
+		g.out, g.pasteOpen = append(g.out, pasteEnd...), false
 	}
 	for _, c := range p {
 		class := g.parser.next(c)
 		switch {
-		case g.unfinished(c, class, withheld):
+		case g.handleSequence(c, class, withheld):
 		case class == classPaste:
-			g.pasted(c, connection, withheld)
+			g.handlePaste(c, connection, withheld)
 		case withheld:
 		case connection == 0:
-			g.dropped = class != classKey || !endsLine(c)
-		case class == classKey && newLine(c) && g.missing:
-			g.missing, withheld = false, true
+			g.dropping = class != classKey || !endsLine(c)
+		case class == classKey && isEnter(c) && g.incomplete:
+			g.incomplete, withheld = false, true
 		default:
-			g.send(c, class == classKey && endsLine(c))
+			g.sendKey(c, class == classKey && endsLine(c))
 		}
 	}
 	return withheld
 }
 
-// send passes a key on. If the line is empty, it does not matter whether the key
-// that ends it is lost.
-func (g *LineGuard) send(c byte, ends bool) {
+// sendKey passes a key on. ends means that it ends the line. If the line is empty, that
+// key need not be confirmed: it does not matter if it is lost.
+func (g *LineGuard) sendKey(c byte, ends bool) {
 	g.out = append(g.out, c)
 	switch {
 	case !ends:
 		g.begun = true
-	case g.begun || g.awaits != 0:
-		g.begun, g.missing, g.awaits = false, false, c
+	case g.begun || g.unconfirmed != 0:
+		g.begun, g.incomplete, g.unconfirmed = false, false, c
 	default:
-		g.missing = false
+		g.incomplete = false
 	}
 }
 
-// pasted processes a byte of a paste. A paste that began on another connection is
-// discarded, except for its end: without the end, the shell would take the keys
-// typed afterwards for part of the paste.
-func (g *LineGuard) pasted(c byte, connection int, discard bool) {
+// handlePaste handles a byte of a paste. A paste that began on another connection is
+// discarded, except for its end: without it, the shell would treat the keys typed
+// later as part of the paste.
+func (g *LineGuard) handlePaste(c byte, connection int, discard bool) {
 	switch {
 	case g.inPaste:
 	case discard:
-		g.paste = -1
+		g.pasteConn = -1
 	default:
-		g.paste, g.opened = connection, connection > 0
+		g.pasteConn, g.pasteOpen = connection, connection > 0
 	}
-	g.inPaste = g.parser.pasting()
-	g.begun, g.dropped = g.begun || connection > 0, g.dropped || connection == 0
-	if g.paste == connection {
+	g.inPaste = g.parser.inPaste()
+	g.begun, g.dropping = g.begun || connection > 0, g.dropping || connection == 0
+	if g.pasteConn == connection {
 		g.out = append(g.out, c)
 	}
 	if g.inPaste || connection == 0 {
 		return
 	}
-	if g.opened && g.paste != connection {
+	if g.pasteOpen && g.pasteConn != connection {
 		g.out = append(g.out, pasteEnd...)
 	}
-	g.opened = false
+	g.pasteOpen = false
 }
 
-func endsLine(key byte) bool { return newLine(key) || key == keyInterrupt || key == keyKill }
+// endsLine reports whether the key ends or discards a line.
+func endsLine(key byte) bool { return isEnter(key) || key == keyInterrupt || key == keyKill }

@@ -100,9 +100,9 @@ func TestLineGuard_NewShell_Pause(t *testing.T) {
 			t.Error("no line was begun")
 		}
 		want("/t", 2, "")
-		time.Sleep(guardPause - time.Millisecond)
+		time.Sleep(newLinePause - time.Millisecond)
 		want("mp", 2, "")
-		time.Sleep(guardPause)
+		time.Sleep(newLinePause)
 		want("\x1b[I", 2, "\x1b[I")
 		want("ls\r", 2, "ls\r")
 		if g.Connected() {

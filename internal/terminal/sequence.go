@@ -10,9 +10,9 @@ const (
 	classKey inputClass = iota
 	// classPartial is a byte of an escape sequence that has not ended.
 	classPartial
-	// classAgain is an ESC that begins a sequence inside an unfinished one. The
-	// bytes before the ESC were typed.
-	classAgain
+	// classRestart is an ESC that begins a sequence inside an unfinished one. The bytes
+	// before the ESC were typed.
+	classRestart
 	// classSequence is the last byte of a sequence that a key sends, such as a
 	// cursor key, or Alt and a key.
 	classSequence
@@ -40,9 +40,9 @@ type inputParser struct {
 	marker  byte // <, = or ? after ESC [
 	params  bool // the sequence has parameters
 	number  int  // its first parameter
-	more    bool // it has a second one
-	left    int  // the number of missing bytes of a mouse report
-	matched int  // the number of bytes of pasteEnd that were received
+	more    bool // it has more than one
+	left    int  // how many bytes of a mouse report are missing
+	matched int  // how many bytes of pasteEnd were received
 }
 
 type inputState int
@@ -55,7 +55,7 @@ const (
 	inString // OSC, DCS, APC, PM, SOS
 	inStringEscape
 	inMouse
-	inPaste
+	inPasteText
 )
 
 // pasteEnd is the sequence that ends a bracketed paste. pasteBegin and pasteStop
@@ -66,13 +66,13 @@ const (
 	pasteStop  = 201
 )
 
-// pasting reports whether the next byte is inside a bracketed paste.
-func (p *inputParser) pasting() bool { return p.state == inPaste }
+// inPaste reports whether the next byte is inside a bracketed paste.
+func (p *inputParser) inPaste() bool { return p.state == inPasteText }
 
-// next classifies a byte.
+// next returns the class of the next byte.
 func (p *inputParser) next(c byte) inputClass {
 	switch p.state {
-	case inPaste:
+	case inPasteText:
 		return p.paste(c)
 	case inMouse:
 		p.left--
@@ -87,7 +87,7 @@ func (p *inputParser) next(c byte) inputClass {
 		return classPartial
 	case c == ansi.ESC:
 		p.state = inEscape
-		return classAgain
+		return classRestart
 	case c == ansi.BEL && p.state == inString:
 		return p.endIf(true, classReport)
 	case c < ' ':
@@ -122,7 +122,7 @@ func (p *inputParser) endIf(end bool, class inputClass) inputClass {
 	return class
 }
 
-// escape processes the byte after ESC.
+// escape handles the byte after ESC.
 func (p *inputParser) escape(c byte) inputClass {
 	switch c {
 	case '[':
@@ -137,7 +137,7 @@ func (p *inputParser) escape(c byte) inputClass {
 	return classPartial
 }
 
-// csi processes a byte after ESC [.
+// csi handles a byte after ESC [.
 func (p *inputParser) csi(c byte) inputClass {
 	switch {
 	case c >= '0' && c <= '9' || c == ';' || c == ':':
@@ -158,7 +158,7 @@ func (p *inputParser) csi(c byte) inputClass {
 		p.state, p.left = inMouse, 3
 		return classPartial
 	case c == '~' && p.number == pasteBegin && !p.more:
-		p.state, p.matched = inPaste, 0
+		p.state, p.matched = inPasteText, 0
 		return classPaste
 	case p.isReport(c):
 		return p.endIf(true, classReport)
@@ -168,9 +168,8 @@ func (p *inputParser) csi(c byte) inputClass {
 
 // isReport reports whether the terminal itself sends the CSI sequence that c ends:
 // cursor position, status, attributes, window, modes, focus, mouse, the flags of the
-// kitty keyboard protocol, or the end of a paste without its beginning. F3 with
-// Shift or another modifier is also taken for a report, because it is the same
-// sequence as a cursor position.
+// kitty keyboard protocol, or the end of a paste without its beginning. F3 with a
+// modifier is also treated as a report: its sequence is that of a cursor position.
 func (p *inputParser) isReport(c byte) bool {
 	switch c {
 	case 'R', 'n', 'c', 't', 'y':
@@ -189,7 +188,7 @@ func (p *inputParser) isReport(c byte) bool {
 	return false
 }
 
-// paste processes a byte of a paste.
+// paste handles a byte of a paste.
 func (p *inputParser) paste(c byte) inputClass {
 	switch c {
 	case pasteEnd[p.matched]:

@@ -260,13 +260,13 @@ func FuzzKeys(f *testing.F) {
 			source := pieces(reads)
 			var own []byte
 			var passed strings.Builder
-			e := escapes{char: '~', known: ".?", fresh: true, do: func(key byte) { own = append(own, key) }}
+			e := escapeFilter{escape: '~', known: ".?", lineStart: true, onKey: func(key byte) { own = append(own, key) }}
 			e.pass = func(p []byte) { passed.Write(p) }
 			buf := make([]byte, len(input)+1)
 			for n, err := source.Read(buf); err == nil; n, err = source.Read(buf) {
-				e.read(buf[:n])
+				e.process(buf[:n])
 			}
-			e.release()
+			e.releaseHeld()
 			if !isWithout(passed.String(), input+"x") {
 				t.Errorf("%q became %q and own keys %q", reads, passed.String(), own)
 			}
