@@ -21,16 +21,17 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// Client makes the requests. It is safe for concurrent use.
+// Client makes requests to the API server. It is safe for concurrent use.
 type Client struct {
-	// OnIgnoredSelector, if not nil, is called each time the server answers a list with
-	// objects that do not match its selector. Those objects are left out.
+	// OnIgnoredSelector, if not nil, is called each time the server answers a
+	// list request with objects that do not match its selector. Those objects
+	// are left out.
 	OnIgnoredSelector func()
 
 	core rest.Interface
 }
 
-// NewClient prepares a client; nothing is sent, and cfg is not changed.
+// NewClient returns a client. It sends nothing and does not change cfg.
 func NewClient(cfg *rest.Config) (*Client, error) {
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
@@ -40,7 +41,7 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	cfg = rest.CopyConfig(cfg)
 	cfg.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	cfg.GroupVersion, cfg.APIPath = &corev1.SchemeGroupVersion, "/api"
-	cfg.QPS = -1 // a handful of requests on behalf of a person: no throttle
+	cfg.QPS = -1 // no throttling: a user waits for these few requests
 	client, err := apiclient.New(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the configured connection: %w", err)
@@ -52,51 +53,51 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	return &Client{core: core}, nil
 }
 
-// LookupError means that a node, or the list of nodes if Name is empty, could not
-// be read.
+// LookupError means that a node, or the list of nodes, could not be read.
 type LookupError struct {
-	Name string // empty: all of them
+	Name string // of the node; empty: the list
 	Err  error
 }
 
 func (e *LookupError) Error() string {
 	switch {
 	case e.Name == "":
-		return fmt.Sprintf("cannot list the nodes: %v", plain(e.Err))
+		return fmt.Sprintf("cannot list the nodes: %v", limitErrorOr(e.Err))
 	case e.NotFound():
 		return fmt.Sprintf("there is no node %q", e.Name)
 	}
-	return fmt.Sprintf("cannot get node %q: %v", e.Name, plain(e.Err))
+	return fmt.Sprintf("cannot get node %q: %v", e.Name, limitErrorOr(e.Err))
 }
 
-// plain returns the *apiclient.TimeoutError or *apiclient.TooLargeError that
+// limitErrorOr returns the *apiclient.TimeoutError or *apiclient.TooLargeError that
 // err wraps, else err.
-func plain(err error) error { return cmp.Or(apiclient.LimitError(err), err) }
+func limitErrorOr(err error) error { return cmp.Or(apiclient.LimitError(err), err) }
 
 // NotFound reports whether the server says that there is no such node.
 func (e *LookupError) NotFound() bool { return apiclient.IsNotFound(e.Err, "nodes", e.Name) }
 
-// Hint says what to type.
+// Hint returns what the user can do; empty if nothing is known.
 func (e *LookupError) Hint() string {
 	switch {
 	case e.NotFound():
-		return "kubectl get nodes shows those there are"
+		return "kubectl get nodes lists the nodes"
 	case apierrors.IsForbidden(e.Err):
-		return `ask for a cluster role with the rule {apiGroups: [""], resources: ["nodes"], verbs: ["get", "list"]}, or name the node`
+		return `ask for a cluster role with the rule {apiGroups: [""], resources: ["nodes"], verbs: ["get", "list"]}, ` +
+			"or name the node"
 	case apiclient.IsForeign(e.Err, "nodes", e.Name):
 		return notKubernetes
 	}
 	return ""
 }
 
-// notKubernetes is the hint for an answer that no API server gives.
+// notKubernetes is the hint for a response that is not an API server's.
 const notKubernetes = "the server does not answer like a Kubernetes API server: check `server:` in the kubeconfig " +
 	"(`kubectl config view --minify`), or --server"
 
-// Unwrap gives the API's error.
+// Unwrap returns the API's error.
 func (e *LookupError) Unwrap() error { return e.Err }
 
-// Node asks for one node. Errors are *LookupError.
+// Node returns a node. Errors are *LookupError.
 func (c *Client) Node(ctx context.Context, name string) (*corev1.Node, error) {
 	n := &corev1.Node{}
 	if err := c.core.Get().Resource("nodes").Name(name).Do(ctx).Into(n); err != nil {
@@ -171,15 +172,14 @@ func (c *Client) Get(ctx context.Context, namespace, name string) (*corev1.Pod, 
 	return p, c.core.Get().Namespace(namespace).Resource("pods").Name(name).Do(ctx).Into(p)
 }
 
-// Pods returns the pods that match Selector in a namespace, or in all ("")
-// namespaces.
+// Pods returns the kshell pods in a namespace, or in all ("") namespaces.
 func (c *Client) Pods(ctx context.Context, namespace string) ([]corev1.Pod, error) {
-	pods, err := list(ctx, c, "pods", namespace, Selector, func(p *corev1.Pod) labels.Set {
+	pods, err := list(ctx, c, "pods", namespace, selector, func(p *corev1.Pod) labels.Set {
 		p.ManagedFields = nil
 		return p.Labels
 	}, func(p *corev1.Pod) int { return p.Size() + int(unsafe.Sizeof(*p)+unsafe.Sizeof(corev1.Container{})) })
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the pods of node shells: %w", plain(err))
+		return nil, fmt.Errorf("cannot list the pods of node shells: %w", limitErrorOr(err))
 	}
 	return pods, nil
 }
@@ -189,18 +189,20 @@ func IsNodeShell(p *corev1.Pod) bool {
 	return p.Labels[nameLabel] == nameValue && p.Labels[managerLabel] == managerValue
 }
 
-// again is the pause between two attempts to delete.
-const again = 500 * time.Millisecond
+const (
+	deletePause   = 500 * time.Millisecond // between two attempts to delete a pod
+	deleteTimeout = 4 * time.Second        // of one attempt
+)
 
-// Remove deletes the pod if its uid is still the same. Transient failures are
-// retried until the context ends; other errors are returned. It is no error if
-// the pod no longer exists.
+// Remove deletes the pod if its UID is still the same. It retries transient
+// failures until ctx ends. It returns nil if the pod no longer exists, or if
+// another pod has its name.
 func (c *Client) Remove(ctx context.Context, p *corev1.Pod) error {
 	var last error
 	for {
 		err := c.remove(ctx, p)
 		switch {
-		case err == nil, apiclient.IsNotFound(err, "pods", p.Name), apiclient.IsConflict(err, "pods", p.Name): // it is gone, or another pod has its name
+		case err == nil, apiclient.IsNotFound(err, "pods", p.Name), apiclient.IsConflict(err, "pods", p.Name):
 			return nil
 		case ctx.Err() != nil && last != nil:
 			return last
@@ -208,11 +210,7 @@ func (c *Client) Remove(ctx context.Context, p *corev1.Pod) error {
 			return err
 		}
 		last = err
-		timer := time.NewTimer(again)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !sleep(ctx, deletePause) {
 			return last
 		}
 	}
@@ -223,18 +221,13 @@ func (c *Client) remove(ctx context.Context, p *corev1.Pod) error {
 		TypeMeta:      metav1.TypeMeta{APIVersion: "v1", Kind: "DeleteOptions"},
 		Preconditions: &metav1.Preconditions{UID: &p.UID},
 	}
-	err := c.core.Delete().Namespace(p.Namespace).Resource("pods").Name(p.Name).Timeout(removing).Body(&options).Do(ctx).Error()
-	if plain := apiclient.LimitError(err); plain != nil {
-		return plain
-	}
-	return err
+	r := c.core.Delete().Namespace(p.Namespace).Resource("pods").Name(p.Name).Timeout(deleteTimeout).Body(&options)
+	err := r.Do(ctx).Error()
+	return limitErrorOr(err)
 }
 
-// removing bounds one attempt to delete.
-const removing = 4 * time.Second
-
-// Log opens the log of the pod's container. With follow, it also brings what is
-// printed until the context ends.
+// Log opens the log of the pod's container. If follow is set, the reader also
+// returns what is printed later, until ctx ends.
 func (c *Client) Log(ctx context.Context, p *corev1.Pod, from LogStart, follow bool) (io.ReadCloser, error) {
 	r := c.core.Get().Namespace(p.Namespace).Resource("pods").Name(p.Name).SubResource("log").
 		Param("container", Container).Param("follow", strconv.FormatBool(follow))
@@ -247,25 +240,25 @@ func (c *Client) Log(ctx context.Context, p *corev1.Pod, from LogStart, follow b
 	return r.Stream(apiclient.StreamContext(ctx))
 }
 
-// PrivilegedNamespaces returns the namespaces whose Pod Security label allows privileged
-// pods (say), and those without a label (silent), where the default of the
-// cluster applies; that is mostly privileged.
-func (c *Client) PrivilegedNamespaces(ctx context.Context) (say, silent []string, err error) {
+// PrivilegedNamespaces returns the namespaces whose Pod Security label allows
+// privileged pods, and the unlabeled ones, to which the default of the cluster
+// applies, in most clusters privileged.
+func (c *Client) PrivilegedNamespaces(ctx context.Context) (labeled, unlabeled []string, err error) {
 	namespaces, err := list(ctx, c, "namespaces", "", "", func(ns *corev1.Namespace) labels.Set {
 		ns.ManagedFields, ns.Annotations = nil, nil
 		return ns.Labels
 	}, func(ns *corev1.Namespace) int { return ns.Size() + int(unsafe.Sizeof(*ns)) })
 	if err != nil {
-		return nil, nil, plain(err)
+		return nil, nil, limitErrorOr(err)
 	}
 	for _, ns := range namespaces {
 		switch level, set := ns.Labels[enforceLabel]; {
 		case ns.DeletionTimestamp != nil:
 		case level == "privileged":
-			say = append(say, ns.Name)
+			labeled = append(labeled, ns.Name)
 		case !set:
-			silent = append(silent, ns.Name)
+			unlabeled = append(unlabeled, ns.Name)
 		}
 	}
-	return say, silent, nil
+	return labeled, unlabeled, nil
 }

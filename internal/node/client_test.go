@@ -54,7 +54,7 @@ func TestAPodIsDeletedByItsUIDAndAsOftenAsItTakes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := Pod(wanted())
+			p := Pod(testOptions())
 			p.UID = "the-uid"
 			tries := 0
 			client := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -86,7 +86,7 @@ func TestAnEndlessDeletionEnds(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
 	defer cancel()
 	begin := time.Now()
-	if err := client.Remove(ctx, Pod(wanted())); err == nil || time.Since(begin) > 30*time.Second {
+	if err := client.Remove(ctx, Pod(testOptions())); err == nil || time.Since(begin) > 30*time.Second {
 		t.Errorf("%v after %v", err, time.Since(begin))
 	}
 }
@@ -114,7 +114,7 @@ func TestClient_AnswerIsNotAboutTheObject(t *testing.T) {
 		},
 	} {
 		client := serve(t, answer)
-		if err := client.Remove(t.Context(), Pod(wanted())); err == nil {
+		if err := client.Remove(t.Context(), Pod(testOptions())); err == nil {
 			t.Errorf("%s: the pod counts as deleted", name)
 		}
 		_, err := client.Node(t.Context(), "node1")
@@ -122,7 +122,7 @@ func TestClient_AnswerIsNotAboutTheObject(t *testing.T) {
 		if !errors.As(err, &look) || look.NotFound() || !strings.Contains(look.Hint(), "check `server:` in the kubeconfig") {
 			t.Errorf("%s: %v", name, err)
 		}
-		_, err = client.Create(t.Context(), Pod(wanted()))
+		_, err = client.Create(t.Context(), Pod(testOptions()))
 		var refused *CreateError
 		if !errors.As(err, &refused) || refused.Cause == NoNamespace || !strings.Contains(refused.Hint(), "check `server:` in the kubeconfig") {
 			t.Errorf("%s: %v", name, err)

@@ -9,8 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// DefaultHeartbeat is the default time without a heartbeat after which a pod
-// ends. MinHeartbeat is the shortest that can be set.
+// The default and the minimum of Options.HeartbeatTimeout.
 const (
 	DefaultHeartbeat = 5 * time.Minute
 	MinHeartbeat     = 10 * time.Second
@@ -18,36 +17,39 @@ const (
 
 // Limits of the values in a pod's annotations and of its deadline.
 const (
-	maxSpan     = 7 * 24 * time.Hour // of a duration in an annotation, but for the ttl
-	defaultSpan = 24 * time.Hour
-	minTTL      = time.Minute
-	maxTTL      = math.MaxInt32 * time.Second // the API's own limit of activeDeadlineSeconds
-	maxText     = 64                          // characters
+	maxDuration     = 7 * 24 * time.Hour // of a duration in an annotation, except the TTL
+	defaultDuration = 24 * time.Hour
+	minTTL          = time.Minute
+	maxTTL          = math.MaxInt32 * time.Second // the API's limit of activeDeadlineSeconds
+	maxText         = 64                          // characters
 )
 
 // Facts are the annotations and the deadline of a kshell pod. Anyone who may
-// edit the pod can write them: durations are limited, and texts are short and
-// printable, but none of it is proof.
+// edit the pod can write them. Durations are limited, and texts are short and
+// printable, but they prove nothing.
 type Facts struct {
-	CreatedBy, CreatedFrom string // the local user and host that created the pod; empty: not recorded
-	TTL                    time.Duration
+	CreatedBy, CreatedFrom string        // see Options
+	TTL                    time.Duration // see Options
 	HeartbeatTimeout       time.Duration // see Options
-	Shell                  bool          // the main process is a shell, to which --attach can attach
+	Shell                  bool          // the main process is a shell that clients can attach to
 }
 
 // FactsOf parses the annotations and the deadline of p.
 func FactsOf(p *corev1.Pod) Facts {
 	a := p.Annotations
 	return Facts{
-		CreatedBy: printable(a[byAnnotation]), CreatedFrom: printable(a[fromAnnotation]), TTL: ttl(p),
-		HeartbeatTimeout: duration(p, staleAnnotation, MinHeartbeat, maxSpan, DefaultHeartbeat), Shell: a[kindAnnotation] == kindShell,
+		CreatedBy:        printable(a[createdByAnnotation]),
+		CreatedFrom:      printable(a[createdFromAnnotation]),
+		TTL:              ttl(p),
+		HeartbeatTimeout: duration(p, heartbeatAnnotation, MinHeartbeat, maxDuration, DefaultHeartbeat),
+		Shell:            a[kindAnnotation] == kindShell,
 	}
 }
 
 // ClaimsCreator reports whether the annotations name this user and host as the
-// creator. A pod that names no user claims nothing.
-func (f Facts) ClaimsCreator(by, from string) bool {
-	return f.CreatedBy != "" && f.CreatedBy == printable(by) && f.CreatedFrom == printable(from)
+// creator. It is false if they name no user.
+func (f Facts) ClaimsCreator(user, host string) bool {
+	return f.CreatedBy != "" && f.CreatedBy == printable(user) && f.CreatedFrom == printable(host)
 }
 
 // ttl returns how long the pod may run: its activeDeadlineSeconds, which the
@@ -56,13 +58,13 @@ func ttl(p *corev1.Pod) time.Duration {
 	if seconds := p.Spec.ActiveDeadlineSeconds; seconds != nil {
 		return max(minTTL, time.Duration(min(max(0, *seconds), math.MaxInt32))*time.Second)
 	}
-	return duration(p, ttlAnnotation, minTTL, maxTTL, defaultSpan)
+	return duration(p, ttlAnnotation, minTTL, maxTTL, defaultDuration)
 }
 
-// startLimit returns how long the kshell that created the pod waits for it to
+// startTimeout returns how long the kshell that created the pod waits for it to
 // start.
-func startLimit(p *corev1.Pod) time.Duration {
-	return duration(p, waitsAnnotation, time.Second, maxSpan, defaultSpan)
+func startTimeout(p *corev1.Pod) time.Duration {
+	return duration(p, startTimeoutAnnotation, time.Second, maxDuration, defaultDuration)
 }
 
 // duration parses an annotation and limits it to [low, high]. It returns

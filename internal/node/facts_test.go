@@ -14,7 +14,7 @@ import (
 
 // annotated returns a kshell pod with these annotations and without a deadline.
 func annotated(annotations map[string]string) *corev1.Pod {
-	p := Pod(wanted())
+	p := Pod(testOptions())
 	p.Annotations, p.Spec.ActiveDeadlineSeconds = annotations, nil
 	return p
 }
@@ -35,11 +35,11 @@ func TestFactsOf_Durations(t *testing.T) {
 		{"2562047h47m16.854775807s", 7 * 24 * time.Hour, math.MaxInt32 * time.Second, 7 * 24 * time.Hour},
 		{strings.Repeat("9", 100_000) + "h", 5 * time.Minute, 24 * time.Hour, 24 * time.Hour},
 	} {
-		p := annotated(map[string]string{staleAnnotation: c.value, ttlAnnotation: c.value, waitsAnnotation: c.value})
+		p := annotated(map[string]string{heartbeatAnnotation: c.value, ttlAnnotation: c.value, startTimeoutAnnotation: c.value})
 		if got := FactsOf(p); got.HeartbeatTimeout != c.heartbeat || got.TTL != c.ttl {
 			t.Errorf("%.40q: heartbeat %v, want %v; ttl %v, want %v", c.value, got.HeartbeatTimeout, c.heartbeat, got.TTL, c.ttl)
 		}
-		if got := startLimit(p); got != c.waits {
+		if got := startTimeout(p); got != c.waits {
 			t.Errorf("%.40q: starts within %v, want %v", c.value, got, c.waits)
 		}
 	}
@@ -72,7 +72,7 @@ func TestFactsOf_Texts(t *testing.T) {
 		strings.Repeat("é", 64):   strings.Repeat("é", 64),
 		strings.Repeat("é", 9999): strings.Repeat("é", 63) + "…",
 	} {
-		p := annotated(map[string]string{byAnnotation: value, fromAnnotation: value})
+		p := annotated(map[string]string{createdByAnnotation: value, createdFromAnnotation: value})
 		if got := FactsOf(p); got.CreatedBy != want || got.CreatedFrom != want {
 			t.Errorf("%.40q: by %q, from %q, want %q", value, got.CreatedBy, got.CreatedFrom, want)
 		}
@@ -92,7 +92,7 @@ func TestFacts_ClaimsCreator(t *testing.T) {
 		"a control code":   {"ann\x1b", "laptop", false},
 		"blanks around it": {" ann ", "laptop", true},
 	} {
-		f := FactsOf(annotated(map[string]string{byAnnotation: c.by, fromAnnotation: c.from}))
+		f := FactsOf(annotated(map[string]string{createdByAnnotation: c.by, createdFromAnnotation: c.from}))
 		if got := f.ClaimsCreator("ann", "laptop"); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
@@ -102,7 +102,7 @@ func TestFacts_ClaimsCreator(t *testing.T) {
 		t.Error("a pod without annotations has a creator")
 	}
 	long := strings.Repeat("long", 100)
-	if !FactsOf(annotated(map[string]string{byAnnotation: long, fromAnnotation: long})).ClaimsCreator(long, long) {
+	if !FactsOf(annotated(map[string]string{createdByAnnotation: long, createdFromAnnotation: long})).ClaimsCreator(long, long) {
 		t.Error("a long name, shortened, does not match itself")
 	}
 }
@@ -111,14 +111,14 @@ func TestFacts_ClaimsCreator(t *testing.T) {
 func TestLeftover_HostileAnnotations(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, value := range []string{"1ns", "0s", "-1h", "1m", "2562047h47m16.854775807s", "x"} {
-		p := Pod(wanted())
-		p.Annotations = map[string]string{ttlAnnotation: value, waitsAnnotation: value}
+		p := Pod(testOptions())
+		p.Annotations = map[string]string{ttlAnnotation: value, startTimeoutAnnotation: value}
 		p.CreationTimestamp, p.Status.Phase = metav1.NewTime(now.Add(-time.Hour)), corev1.PodRunning
 		if why := Leftover(p, now); why != "" {
 			t.Errorf("%q: a running pod %s", value, why)
 		}
 	}
-	p := Pod(wanted())
+	p := Pod(testOptions())
 	p.Status.Phase = corev1.PodRunning
 	if why := Leftover(p, now); why != "" {
 		t.Errorf("a running pod of unknown age %s", why)
@@ -131,7 +131,7 @@ func FuzzFactsOf(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, by, heartbeat, ttl string, deadline int64, limited bool) {
 		p := annotated(map[string]string{
-			byAnnotation: by, fromAnnotation: by, staleAnnotation: heartbeat, ttlAnnotation: ttl, waitsAnnotation: heartbeat, kindAnnotation: ttl,
+			createdByAnnotation: by, createdFromAnnotation: by, heartbeatAnnotation: heartbeat, ttlAnnotation: ttl, startTimeoutAnnotation: heartbeat, kindAnnotation: ttl,
 		})
 		if limited {
 			p.Spec.ActiveDeadlineSeconds = &deadline

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,19 +9,19 @@ import (
 	"net/http"
 	"time"
 
-	"kshell/internal/apiclient"
-
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"kshell/internal/apiclient"
 )
 
-// LogError means that the container's log could not be read.
-type LogError struct {
+// logError means that the container's log could not be read.
+type logError struct {
 	Code int // the HTTP status; 0: no response, or a response that was cut off
 	Err  error
 }
 
-func newLogError(err error) *LogError {
-	e := &LogError{Err: err}
+func newLogError(err error) *logError {
+	e := &logError{Err: err}
 	var status apierrors.APIStatus
 	if errors.As(err, &status) {
 		e.Code = int(status.Status().Code)
@@ -28,84 +29,84 @@ func newLogError(err error) *LogError {
 	return e
 }
 
-func (e *LogError) Error() string {
-	if e.Code >= http.StatusInternalServerError || e.Code == http.StatusTooManyRequests { // the text is a gateway's, or adds nothing to the code
+func (e *logError) Error() string {
+	// The text of these responses is a gateway's, or adds nothing to the code.
+	if e.Code >= http.StatusInternalServerError || e.Code == http.StatusTooManyRequests {
 		return fmt.Sprintf("cannot read the container's log (HTTP %d)", e.Code)
 	}
 	return "cannot read the container's log: " + e.Err.Error()
 }
 
-func (e *LogError) Unwrap() error { return e.Err }
+func (e *logError) Unwrap() error { return e.Err }
 
-// errShort means that the log does not go back to the point where the output
-// was interrupted.
-var errShort = errors.New("the container's log does not reach back far enough")
-
-// errEarly means that the log ended while the shell was running.
-var errEarly = errors.New("the container's log ended early")
-
-// errLate means that the log sent nothing for logPatience.
-var errLate = fmt.Errorf("no data from the container's log within %v", logPatience)
-
-// brokenError means that one attempt to read the log failed and that another
-// may succeed. link reports whether the connection failed.
-type brokenError struct {
-	err  error
-	link bool
-}
-
-func (e *brokenError) Error() string { return e.err.Error() }
-func (e *brokenError) Unwrap() error { return e.err }
-
-const (
-	// logAttempts is the number of attempts in a row to read the log that bring
-	// nothing new.
-	logAttempts = 4
-	// logPause is the pause before the third attempt. The second attempt is
-	// made at once, and the pause before the fourth is twice as long.
-	logPause = 500 * time.Millisecond
-	// logPatience is how long the log may send nothing. It keeps a log without
-	// the mark from holding up the shell.
-	logPatience = 10 * time.Second
-	// patienceWithLogs is the number of streams in a row that are dropped
-	// because there is no connection for the log. After that the stream is
-	// joined without it.
-	patienceWithLogs = 3
-	// slack is subtracted from sinceTime, which counts whole seconds.
-	slack = 2 * time.Second
+var (
+	// errLogTooShort means that the log no longer contains the point where the
+	// output was interrupted.
+	errLogTooShort = errors.New("the container's log does not reach back far enough")
+	// errLogEnded means that the log ended while the shell was running.
+	errLogEnded = errors.New("the container's log ended early")
+	// errLogSilent means that the log sent nothing for logTimeout.
+	errLogSilent = fmt.Errorf("no data from the container's log within %v", logTimeout)
 )
 
-// read writes the log from the position to the mark until or, if until is
-// empty, to the end of the log. After a refusal or a cut the log is requested
-// again, from the position that has been reached. If that failed for lack of a
-// connection, the error is a *brokenError.
-func (t *Replay) read(ctx context.Context, until string, follow bool) error {
+// retryableError means that one attempt to read the log failed and that another
+// may succeed.
+type retryableError struct {
+	err          error
+	noConnection bool // the connection failed
+}
+
+func (e *retryableError) Error() string { return e.err.Error() }
+func (e *retryableError) Unwrap() error { return e.err }
+
+const (
+	// maxLogAttempts is the number of consecutive attempts to read the log
+	// without new output, after which Replay gives up.
+	maxLogAttempts = 4
+	// logRetryPause is the pause before the third attempt. The second attempt
+	// is made at once; the pause before the fourth is twice as long.
+	logRetryPause = 500 * time.Millisecond
+	// logTimeout limits the time in which the log sends nothing, so that a log
+	// without the mark does not block the shell.
+	logTimeout = 10 * time.Second
+	// maxDroppedStreams is the number of consecutive streams that are dropped
+	// because the log is unreachable. The next stream is joined without it.
+	maxDroppedStreams = 3
+	// sinceSlack is subtracted from sinceTime, which has whole seconds.
+	sinceSlack = 2 * time.Second
+)
+
+// readLog writes the log from the position to the mark untilID or, if that is
+// empty, to the end of the log. If the log is refused or cut off, it is requested
+// again from the position that was reached. The error is a *retryableError if the
+// last attempt failed because of the connection.
+func (r *Replay) readLog(ctx context.Context, untilID string, follow bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	silence := time.AfterFunc(logPatience, func() { cancel(errLate) })
+	silence := time.AfterFunc(logTimeout, func() { cancel(errLogSilent) })
 	defer silence.Stop()
 	for attempt := 1; ; attempt++ {
-		before := t.at.bytes
-		err := t.readOnce(ctx, until, follow, silence)
-		if t.at.bytes > before {
+		before := r.position.bytes
+		err := r.readLogOnce(ctx, untilID, follow, silence)
+		if r.position.bytes > before {
 			attempt = 1
 		}
-		var broken *brokenError
+		var retryable *retryableError
 		switch {
-		case !errors.As(err, &broken):
+		case !errors.As(err, &retryable):
 			return err
-		case attempt < logAttempts && pause(ctx, time.Duration(attempt-1)*logPause):
-		case broken.link:
-			return broken
+		case attempt < maxLogAttempts && sleep(ctx, time.Duration(attempt-1)*logRetryPause):
+		case retryable.noConnection:
+			return retryable
 		default:
-			return broken.err
+			return retryable.err
 		}
 	}
 }
 
-// pause waits, and reports whether the context has not ended.
-func pause(ctx context.Context, long time.Duration) bool {
-	timer := time.NewTimer(long)
+// sleep waits for d, and reports whether ctx has not ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -114,50 +115,139 @@ func pause(ctx context.Context, long time.Duration) bool {
 	return ctx.Err() == nil
 }
 
-// readOnce makes one attempt to read the log; see read.
-func (t *Replay) readOnce(ctx context.Context, until string, follow bool, silence *time.Timer) error {
-	from := LogStart{Since: t.at.since, Tail: t.at.tail}
+// readLogOnce makes one attempt to read the log; see readLog.
+func (r *Replay) readLogOnce(ctx context.Context, untilID string, follow bool, silence *time.Timer) error {
+	from := LogStart{Since: r.position.since, Tail: r.position.tailLines}
 	if !from.Since.IsZero() {
-		from.Since = from.Since.Add(-slack)
+		from.Since = from.Since.Add(-sinceSlack)
 	}
-	log, err := t.Log(ctx, from, follow)
+	log, err := r.Log(ctx, from, follow)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil && apiclient.IsTransient(err):
 		failure := newLogError(err)
-		return &brokenError{failure, failure.Code == 0}
+		return &retryableError{failure, failure.Code == 0}
 	case err != nil:
 		return newLogError(err)
 	}
 	defer func() { _ = log.Close() }() // it was only read
-	r := reading{tape: t, until: until, found: t.at.mark == "" && t.at.tail == 0}
+	reader := logReader{replay: r, untilID: untilID, found: r.position.markID == "" && r.position.tailLines == 0}
 	buf := make([]byte, 32<<10)
-	var held []byte
+	var unprocessed []byte
 	for {
 		n, err := log.Read(buf)
 		if n > 0 {
-			silence.Reset(logPatience)
+			silence.Reset(logTimeout)
 		}
-		held = append(held, buf[:n]...)
-		done, writing := r.take(&held, until == "" && errors.Is(err, io.EOF))
+		unprocessed = append(unprocessed, buf[:n]...)
+		done, writeErr := reader.process(&unprocessed, untilID == "" && errors.Is(err, io.EOF))
 		switch {
-		case writing != nil:
-			return &writeError{writing}
+		case writeErr != nil:
+			return &outputError{writeErr}
 		case done:
 			return nil
 		case err == nil:
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case until == "" && errors.Is(err, io.EOF):
-			if err := r.short(); err != nil {
-				return &writeError{err}
+		case untilID == "" && errors.Is(err, io.EOF):
+			if err := reader.finish(); err != nil {
+				return &outputError{err}
 			}
 			return nil
 		case errors.Is(err, io.EOF):
-			return &brokenError{errEarly, false}
+			return &retryableError{errLogEnded, false}
 		default:
-			return &brokenError{newLogError(err), true}
+			return &retryableError{newLogError(err), true}
 		}
 	}
+}
+
+// maxUnmatched limits the log text that is kept before the position is found, in
+// bytes.
+const maxUnmatched = 1 << 20
+
+// logReader is the state of one attempt to read the log.
+type logReader struct {
+	replay    *Replay
+	untilID   string // of the mark to stop at; empty: none
+	found     bool   // the mark of the position was read
+	seen      int64  // bytes after that mark, counted by a crStripper
+	unmatched []byte // text before that mark
+	crs       crStripper
+	buffer    []byte // reused by processText
+}
+
+// process processes as much of p as it can and sets p to the rest. It reports
+// whether the mark untilID was read. If last is set, no more input follows.
+func (r *logReader) process(p *[]byte, last bool) (done bool, err error) {
+	for {
+		text, m, rest, complete := cutMark(*p)
+		if !complete && last { // it is not a mark
+			text, rest, complete = *p, nil, true
+		}
+		if err := r.processText(text, m != nil || last && complete); err != nil {
+			return false, err
+		}
+		*p = rest
+		if !complete || m == nil {
+			return false, nil
+		}
+		switch {
+		case m.id == r.untilID:
+			return true, r.finish()
+		case !r.found && m.id == r.replay.position.markID:
+			r.found, r.unmatched, r.crs = true, nil, crStripper{}
+		case r.found:
+			r.advance(r.crs.count(m.text))
+		}
+	}
+}
+
+// processText writes log text that contains no mark, except for what was written
+// before. If complete is set, no LF follows CRs at its end.
+func (r *logReader) processText(p []byte, complete bool) error {
+	r.buffer = r.crs.strip(r.buffer[:0], p)
+	if complete {
+		r.buffer = r.crs.flush(r.buffer)
+	}
+	p = r.buffer
+	if !r.found {
+		r.unmatched = append(r.unmatched, p...)
+		r.unmatched = r.unmatched[max(0, len(r.unmatched)-maxUnmatched):]
+		return nil
+	}
+	known := min(max(0, r.replay.position.bytes-r.seen), int64(len(p)))
+	if known < int64(len(p)) {
+		if err := r.write(p[known:]); err != nil {
+			return err
+		}
+	}
+	r.advance(int64(len(p)))
+	return nil
+}
+
+// advance counts n bytes that have been written, in this attempt or before. The
+// next attempt does not write them again.
+func (r *logReader) advance(n int64) {
+	r.seen += n
+	r.replay.position.bytes = max(r.replay.position.bytes, r.seen)
+}
+
+// write writes text with a CR before each LF, as a terminal prints it.
+func (r *logReader) write(p []byte) error {
+	_, err := r.replay.Output.Write(bytes.ReplaceAll(p, []byte("\n"), []byte("\r\n")))
+	return err
+}
+
+// finish writes the text that was read if the log does not contain the position,
+// and reports a gap unless the output begins there.
+func (r *logReader) finish() error {
+	if r.found {
+		return nil
+	}
+	if r.replay.position.markID != "" {
+		r.replay.OnGap(errLogTooShort)
+	}
+	return r.write(r.unmatched)
 }

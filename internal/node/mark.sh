@@ -1,4 +1,5 @@
-# The kshell with the id $1 is there, and makes the mark $2 in what the shell prints, by which it finds its place again in the container's log: no
-# terminal shows it.
+# A heartbeat of the client with the ID $1. It also prints the mark $2 to the
+# shell's terminal, by which the client finds its position in the container's
+# log. Terminals ignore the mark.
 : >"$KSHELL_STATE/beat-$1"
 printf '\033_kshell %s %s\033\\\n' "$2" "$(date +%s)" >"$(cat "$KSHELL_STATE/tty")"

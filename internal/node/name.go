@@ -5,25 +5,25 @@ import (
 	"strings"
 )
 
-// A pod's name is its host name too, and a label's value: 63 characters.
 const (
-	maxName   = 63
-	namedSo   = "node-shell-"
-	suffixLen = 6
+	maxName    = 63 // the limit of a host name and of a label's value
+	namePrefix = "node-shell-"
+	suffixLen  = 6
 )
 
-// Name is a new name for a pod on a node: as much of the node's name as there is room for, and 6 random characters.
+// Name returns a new name for a pod: it consists of a prefix, as much of the
+// node's name as fits, and 6 random characters.
 func Name(node string) string {
-	const letters = "bcdfghjklmnpqrstvwxz2456789" // no words, and nothing that looks like something else
+	const letters = "bcdfghjklmnpqrstvwxz2456789" // no vowels, which form words, and no look-alikes
 	suffix := make([]byte, suffixLen)
 	_, _ = rand.Read(suffix) // never fails
 	for i := range suffix {
 		suffix[i] = letters[int(suffix[i])%len(letters)]
 	}
-	return name(node, string(suffix))
+	return podName(node, string(suffix))
 }
 
-func name(node, suffix string) string {
+func podName(node, suffix string) string {
 	plain := strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
@@ -33,9 +33,9 @@ func name(node, suffix string) string {
 		}
 		return '-'
 	}, node)
-	plain = plain[:min(len(plain), maxName-len(namedSo)-1-len(suffix))]
+	plain = plain[:min(len(plain), maxName-len(namePrefix)-1-len(suffix))]
 	if plain = strings.Trim(plain, "-"); plain == "" {
-		return namedSo + suffix
+		return namePrefix + suffix
 	}
-	return namedSo + plain + "-" + suffix
+	return namePrefix + plain + "-" + suffix
 }

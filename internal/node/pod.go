@@ -1,6 +1,7 @@
 package node
 
 import (
+	"maps"
 	"path"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The labels by which our pods are known.
+// The labels of all kshell pods.
 const (
 	nameLabel    = "app.kubernetes.io/name"
 	managerLabel = "app.kubernetes.io/managed-by"
@@ -18,21 +19,22 @@ const (
 	managerValue = "kshell"
 )
 
-// Selector finds our pods.
-const Selector = nameLabel + "=" + nameValue + "," + managerLabel + "=" + managerValue
+// selector is the label selector of all kshell pods.
+const selector = nameLabel + "=" + nameValue + "," + managerLabel + "=" + managerValue
 
-// IsReservedLabel reports whether a label is one of those that pods are known by.
+// IsReservedLabel reports whether a label is one that kshell sets itself.
 func IsReservedLabel(label string) bool { return label == nameLabel || label == managerLabel }
 
-// The annotations say who made the pod, for whoever finds it.
+// The annotations tell users and other clients who created the pod, and its
+// limits.
 const (
-	byAnnotation    = "kshell/made-by"
-	fromAnnotation  = "kshell/made-from"
-	atAnnotation    = "kshell/made-at" // RFC 3339
-	ttlAnnotation   = "kshell/ttl"
-	waitsAnnotation = "kshell/starts-within"
-	staleAnnotation = "kshell/heartbeat"
-	kindAnnotation  = "kshell/kind"
+	createdByAnnotation    = "kshell/made-by"
+	createdFromAnnotation  = "kshell/made-from"
+	createdAtAnnotation    = "kshell/made-at" // RFC 3339
+	ttlAnnotation          = "kshell/ttl"
+	startTimeoutAnnotation = "kshell/starts-within"
+	heartbeatAnnotation    = "kshell/heartbeat"
+	kindAnnotation         = "kshell/kind"
 )
 
 // The kinds of pods, in kindAnnotation.
@@ -41,23 +43,21 @@ const (
 	kindCommand = "command" // for commands, or for a shell with --no-log
 )
 
-// Where things are in the container.
+// Paths in the container.
 const (
 	hostPath  = "/host"
 	statePath = "/run/kshell"
 	claimPath = "/mnt"
 )
 
-// Pod is the pod that is wanted.
+// Pod returns the pod that o describes.
 func Pod(o Options) *corev1.Pod {
 	no := false
 	ttl := int64(o.TTL / time.Second)
 	p := &corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}}
 	p.Name, p.Namespace = o.Name, o.Namespace
 	p.Labels = map[string]string{}
-	for name, value := range o.Labels {
-		p.Labels[name] = value
-	}
+	maps.Copy(p.Labels, o.Labels)
 	p.Labels[nameLabel], p.Labels[managerLabel] = nameValue, managerValue
 	p.Annotations = o.annotations()
 	p.Spec = corev1.PodSpec{
@@ -71,7 +71,7 @@ func Pod(o Options) *corev1.Pod {
 		PriorityClassName:            o.PriorityClass,
 		Containers:                   []corev1.Container{o.container()},
 	}
-	grace := int64(1) // a shell has nothing to put in order
+	grace := int64(1) // seconds; a shell has nothing to clean up
 	p.Spec.TerminationGracePeriodSeconds = &grace
 	if o.PullSecret != "" {
 		p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: o.PullSecret}}
@@ -86,16 +86,16 @@ func Pod(o Options) *corev1.Pod {
 
 func (o *Options) annotations() map[string]string {
 	all := map[string]string{
-		atAnnotation:    o.CreatedAt.UTC().Format(time.RFC3339),
-		ttlAnnotation:   o.TTL.String(),
-		waitsAnnotation: o.StartTimeout.String(),
-		staleAnnotation: o.HeartbeatTimeout.String(),
-		kindAnnotation:  kindCommand,
+		createdAtAnnotation:    o.CreatedAt.UTC().Format(time.RFC3339),
+		ttlAnnotation:          o.TTL.String(),
+		startTimeoutAnnotation: o.StartTimeout.String(),
+		heartbeatAnnotation:    o.HeartbeatTimeout.String(),
+		kindAnnotation:         kindCommand,
 	}
 	if o.Shell {
 		all[kindAnnotation] = kindShell
 	}
-	for name, value := range map[string]string{byAnnotation: o.CreatedBy, fromAnnotation: o.CreatedFrom} {
+	for name, value := range map[string]string{createdByAnnotation: o.CreatedBy, createdFromAnnotation: o.CreatedFrom} {
 		if value != "" {
 			all[name] = value
 		}
@@ -105,7 +105,7 @@ func (o *Options) annotations() map[string]string {
 
 func (o *Options) container() corev1.Container {
 	return corev1.Container{
-		Name: Container, Image: o.Image, ImagePullPolicy: o.PullPolicy, Command: o.main(),
+		Name: Container, Image: o.Image, ImagePullPolicy: o.PullPolicy, Command: o.mainCommand(),
 		Stdin: o.Shell, TTY: o.Shell, StdinOnce: false,
 	}
 }
@@ -113,9 +113,12 @@ func (o *Options) container() corev1.Container {
 func (o *Options) linux(spec *corev1.PodSpec) {
 	spec.HostPID, spec.HostNetwork, spec.HostIPC = !o.Private.PID, !o.Private.Net, !o.Private.IPC
 	c := &spec.Containers[0]
-	c.Env = append([]corev1.EnvVar{{Name: "KSHELL_HOST", Value: hostPath}, {Name: "KSHELL_STATE", Value: statePath}}, o.Env...)
+	c.Env = []corev1.EnvVar{{Name: "KSHELL_HOST", Value: hostPath}, {Name: "KSHELL_STATE", Value: statePath}}
+	c.Env = append(c.Env, o.Env...)
 	c.SecurityContext = o.security()
-	o.mount(spec, hostPath, corev1.Volume{Name: "host", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}})
+	o.mount(spec, hostPath, corev1.Volume{Name: "host", VolumeSource: corev1.VolumeSource{
+		HostPath: &corev1.HostPathVolumeSource{Path: "/"},
+	}})
 	o.mount(spec, statePath, corev1.Volume{Name: "state", VolumeSource: corev1.VolumeSource{
 		EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory},
 	}})
@@ -126,15 +129,15 @@ func (o *Options) linux(spec *corev1.PodSpec) {
 	}
 }
 
-func (o *Options) mount(spec *corev1.PodSpec, at string, v corev1.Volume) {
+func (o *Options) mount(spec *corev1.PodSpec, mountPath string, v corev1.Volume) {
 	spec.Volumes = append(spec.Volumes, v)
 	c := &spec.Containers[0]
-	mount := corev1.VolumeMount{Name: v.Name, MountPath: at}
+	mount := corev1.VolumeMount{Name: v.Name, MountPath: mountPath}
 	// Mounts and unmounts on the node also take effect in the container.
 	// Otherwise a volume that the node unmounts would stay in use.
 	if v.HostPath != nil && !o.NoPropagation {
-		follow := corev1.MountPropagationHostToContainer
-		mount.MountPropagation = &follow
+		propagation := corev1.MountPropagationHostToContainer
+		mount.MountPropagation = &propagation
 	}
 	c.VolumeMounts = append(c.VolumeMounts, mount)
 }
@@ -145,12 +148,14 @@ func (o *Options) security() *corev1.SecurityContext {
 	case General:
 		return &corev1.SecurityContext{RunAsUser: &root}
 	case NetAdmin:
-		return &corev1.SecurityContext{RunAsUser: &root, Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"NET_ADMIN", "NET_RAW"}}}
+		capabilities := &corev1.Capabilities{Add: []corev1.Capability{"NET_ADMIN", "NET_RAW"}}
+		return &corev1.SecurityContext{RunAsUser: &root, Capabilities: capabilities}
 	}
 	return &corev1.SecurityContext{RunAsUser: &root, Privileged: &yes}
 }
 
-// windows makes it a HostProcess pod, which is one of the node's own processes.
+// windows makes the pod a HostProcess pod, whose container runs as a process of
+// the node.
 func (o *Options) windows(spec *corev1.PodSpec) {
 	yes, system := true, `NT AUTHORITY\SYSTEM`
 	spec.OS = &corev1.PodOS{Name: corev1.Windows}
@@ -163,7 +168,8 @@ func (o *Options) windows(spec *corev1.PodSpec) {
 	c.Env = append([]corev1.EnvVar{{Name: "KSHELL_STATE", Value: `C:\Windows\Temp\` + o.Name}}, o.Env...)
 }
 
-// WithResources gives the pod what a quota asks for: the same as request and limit. They have to be quantities, such as 100m and 256Mi.
+// WithResources returns a copy of p that requests CPU and memory, with the same
+// values as limits. The values are quantities, such as 100m and 256Mi.
 func WithResources(p *corev1.Pod, cpu, memory string) (*corev1.Pod, error) {
 	list := corev1.ResourceList{}
 	for name, value := range map[corev1.ResourceName]string{corev1.ResourceCPU: cpu, corev1.ResourceMemory: memory} {
@@ -178,12 +184,11 @@ func WithResources(p *corev1.Pod, cpu, memory string) (*corev1.Pod, error) {
 	return p, nil
 }
 
-// YAML is the pod as it is sent, for people and for kubectl apply.
+// YAML returns the manifest of the pod as it is sent to the API server.
 func YAML(p *corev1.Pod) ([]byte, error) {
-	raw, err := yaml.Marshal(struct {
+	return yaml.Marshal(struct {
 		metav1.TypeMeta `json:",inline"`
 		Metadata        metav1.ObjectMeta `json:"metadata"`
 		Spec            corev1.PodSpec    `json:"spec"`
 	}{p.TypeMeta, p.ObjectMeta, p.Spec})
-	return raw, err
 }

@@ -17,7 +17,7 @@ import (
 var update = flag.Bool("update", false, "write testdata/*.yaml anew")
 
 // wanted are the options of most tests.
-func wanted() Options {
+func testOptions() Options {
 	return Options{
 		Node: "worker-1", Name: "node-shell-worker-1-abc234", Namespace: "ops", Image: "registry.example/tools:1",
 		TTL: 8 * time.Hour, HeartbeatTimeout: 5 * time.Minute, StartTimeout: time.Minute,
@@ -38,7 +38,7 @@ func TestThePodIsWhatTheDocumentationShows(t *testing.T) {
 		"windows": func(o *Options) { o.Windows = true },
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := wanted()
+			o := testOptions()
 			change(&o)
 			got, err := YAML(Pod(o))
 			if err != nil {
@@ -74,7 +74,7 @@ func TestThePodIsWhatTheDocumentationShows(t *testing.T) {
 
 func TestEachFlagChangesItsOwnPartOfThePod(t *testing.T) {
 	pod := func(change func(*Options)) *corev1.Pod {
-		o := wanted()
+		o := testOptions()
 		change(&o)
 		return Pod(o)
 	}
@@ -115,9 +115,9 @@ func TestTheWayToTheNode(t *testing.T) {
 		"as asked for":                 {func(o *Options) { o.Entry, o.Claims = Enter, []string{"data"} }, []string{Enter, "-m -u -i -n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := wanted()
+			o := testOptions()
 			c.change(&o)
-			if diff := cmp.Diff(c.want, o.way()); diff != "" {
+			if diff := cmp.Diff(c.want, o.enterArgs()); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -134,7 +134,7 @@ func TestANameFitsIntoALabel(t *testing.T) {
 		"...":                                 "node-shell-abc234",
 		"":                                    "node-shell-abc234",
 	} {
-		got := name(node, "abc234")
+		got := podName(node, "abc234")
 		if got != want {
 			t.Errorf("%q: got %q, want %q", node, got, want)
 		}
@@ -148,7 +148,7 @@ func TestANameFitsIntoALabel(t *testing.T) {
 }
 
 func TestTheAnnotationsAndLabelsAreValid(t *testing.T) {
-	p := Pod(wanted())
+	p := Pod(testOptions())
 	for key := range p.Annotations {
 		if why := validation.IsQualifiedName(key); why != nil {
 			t.Errorf("%s: %v", key, why)
@@ -165,12 +165,12 @@ func TestTheAnnotationsAndLabelsAreValid(t *testing.T) {
 }
 
 func TestAQuotaIsTold(t *testing.T) {
-	p, err := WithResources(Pod(wanted()), "100m", "64Mi")
+	p, err := WithResources(Pod(testOptions()), "100m", "64Mi")
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := p.Spec.Containers[0].Resources
-	if r.Limits.Cpu().String() != "100m" || r.Requests.Memory().String() != "64Mi" || len(Pod(wanted()).Spec.Containers[0].Resources.Limits) != 0 {
+	if r.Limits.Cpu().String() != "100m" || r.Requests.Memory().String() != "64Mi" || len(Pod(testOptions()).Spec.Containers[0].Resources.Limits) != 0 {
 		t.Errorf("got %v", r)
 	}
 	if _, err := WithResources(p, "much", "64Mi"); err == nil {

@@ -8,7 +8,7 @@ import (
 
 func TestPod_MountPropagation(t *testing.T) {
 	for _, refused := range []bool{false, true} {
-		o := wanted()
+		o := testOptions()
 		o.NoPropagation = refused
 		for _, m := range Pod(o).Spec.Containers[0].VolumeMounts {
 			got := m.MountPropagation != nil && *m.MountPropagation == corev1.MountPropagationHostToContainer
@@ -36,7 +36,7 @@ func TestOptions_Follows(t *testing.T) {
 		"Windows":     {func(o *Options) { o.Windows, o.Private.Mount = true, true }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := wanted()
+			o := testOptions()
 			test.change(&o)
 			if got := o.NeedsPropagation(); got != test.want {
 				t.Errorf("%v, want %v", got, test.want)

@@ -18,36 +18,36 @@ import (
 // enforced.
 const enforceLabel = "pod-security.kubernetes.io/enforce"
 
-// Cause is the reason why a pod was refused.
+// Cause is why a pod could not be created.
 type Cause int
 
-// The causes that can be told apart.
+// The causes that CreateError distinguishes.
 const (
 	Other               Cause = iota
-	PodSecurity               // the namespace's level does not allow such pods
-	QuotaNeedsResources       // a quota requires the pod to set requests (see WithResources)
+	PodSecurity               // the namespace's Pod Security level does not allow such pods
+	QuotaNeedsResources       // a quota requires resource requests (see WithResources)
 	QuotaExceeded             // a quota is used up
-	AdmissionDenied           // an admission webhook, or a policy
-	NoPermission              // RBAC
-	NoNamespace
+	AdmissionDenied           // by an admission webhook or a policy
+	NoPermission              // the user has no right to create pods
+	NoNamespace               // the namespace does not exist
 )
 
 // CreateError means that a pod could not be created.
 type CreateError struct {
 	Pod     *corev1.Pod
 	Cause   Cause
-	Level   string // PodSecurity: restricted, baseline
-	Message string // the server's, as far as they are news
-	Err     error
+	Level   string // for PodSecurity: restricted or baseline
+	Message string // the server's message, without the parts that Error adds
+	Err     error  // the API's error
 }
 
 // Patterns of messages of the API server (k8s.io/pod-security-admission,
 // admission.go; the plugins ResourceQuota and webhook).
 var (
-	violation = regexp.MustCompile(`violates PodSecurity "([a-z]+):[^"]*": (.*)$`)
-	forbids   = regexp.MustCompile(`^pods "[^"]*" is forbidden: `)
-	hook      = regexp.MustCompile(`^admission webhook "[^"]*" denied the request`)
-	policy    = regexp.MustCompile(`ValidatingAdmissionPolicy '[^']*' with binding '[^']*' denied request: `)
+	podSecurityPattern = regexp.MustCompile(`violates PodSecurity "([a-z]+):[^"]*": (.*)$`)
+	forbiddenPattern   = regexp.MustCompile(`^pods "[^"]*" is forbidden: `)
+	webhookPattern     = regexp.MustCompile(`^admission webhook "[^"]*" denied the request`)
+	policyPattern      = regexp.MustCompile(`ValidatingAdmissionPolicy '[^']*' with binding '[^']*' denied request: `)
 )
 
 func newCreateError(p *corev1.Pod, err error) *CreateError {
@@ -60,16 +60,16 @@ func newCreateError(p *corev1.Pod, err error) *CreateError {
 		}
 		return e
 	}
-	message := forbids.ReplaceAllString(status.Status().Message, "")
+	message := forbiddenPattern.ReplaceAllString(status.Status().Message, "")
 	e.Message = message
-	switch found := violation.FindStringSubmatch(message); {
+	switch found := podSecurityPattern.FindStringSubmatch(message); {
 	case found != nil:
 		e.Cause, e.Level, e.Message = PodSecurity, found[1], found[2]
 	case strings.Contains(message, "failed quota") && strings.Contains(message, "must specify"):
 		e.Cause = QuotaNeedsResources
 	case strings.Contains(message, "exceeded quota"):
 		e.Cause = QuotaExceeded
-	case hook.MatchString(message), policy.MatchString(message):
+	case webhookPattern.MatchString(message), policyPattern.MatchString(message):
 		e.Cause = AdmissionDenied
 	case apierrors.IsForbidden(err) && strings.Contains(message, " cannot create resource"):
 		e.Cause = NoPermission
@@ -82,7 +82,8 @@ func newCreateError(p *corev1.Pod, err error) *CreateError {
 func (e *CreateError) Error() string {
 	switch ns := e.Pod.Namespace; e.Cause {
 	case PodSecurity:
-		return fmt.Sprintf("namespace %q enforces the Pod Security level %q, which does not allow what a shell on a node needs: %s", ns, e.Level, e.Message)
+		return fmt.Sprintf("namespace %q enforces the Pod Security level %q, which does not allow what a shell on a node needs: %s",
+			ns, e.Level, e.Message)
 	case QuotaNeedsResources, QuotaExceeded:
 		return fmt.Sprintf("a quota of namespace %q refuses the pod: %s", ns, e.Message)
 	case AdmissionDenied:
@@ -93,15 +94,16 @@ func (e *CreateError) Error() string {
 	return fmt.Sprintf("cannot create a pod in namespace %q: %s", e.Pod.Namespace, e.Message)
 }
 
-// Hint says what to do.
+// Hint returns what the user can do; empty if nothing is known.
 func (e *CreateError) Hint() string {
 	switch ns := e.Pod.Namespace; e.Cause {
 	case PodSecurity:
-		return fmt.Sprintf("kubectl label namespace %s %s=privileged --overwrite would allow it, for all pods there", ns, enforceLabel)
+		return fmt.Sprintf("kubectl label namespace %s %s=privileged --overwrite would allow it, for all pods in the namespace",
+			ns, enforceLabel)
 	case QuotaNeedsResources, QuotaExceeded:
-		return "--cpu and --memory say what the pod asks for; -n takes another namespace"
+		return "--cpu and --memory set the resources that the pod requests; -n selects another namespace"
 	case NoNamespace:
-		return "kubectl get namespaces shows those there are"
+		return "kubectl get namespaces lists the namespaces"
 	case Other:
 		if apiclient.IsForeign(e.Err, "pods", "") {
 			return notKubernetes
@@ -110,24 +112,24 @@ func (e *CreateError) Hint() string {
 	return ""
 }
 
-// Unwrap gives the API's error.
+// Unwrap returns the API's error.
 func (e *CreateError) Unwrap() error { return e.Err }
 
-// Rejected reports whether the server refused the request (4xx): there is no
-// pod.
+// Rejected reports whether the server refused the request (4xx): no pod was
+// created.
 func (e *CreateError) Rejected() bool {
 	var status apierrors.APIStatus
 	return errors.As(e.Err, &status) && status.Status().Code < 500
 }
 
-// ServerFailed reports whether the server, or a gateway in front of it, answered with
-// an error of its own (5xx): there may be a pod.
+// ServerFailed reports whether the server, or a gateway in front of it, failed
+// (5xx): the pod may have been created.
 func (e *CreateError) ServerFailed() bool {
 	var status apierrors.APIStatus
 	return errors.As(e.Err, &status) && status.Status().Code >= 500
 }
 
-// NotSent reports whether no connection could be made: there is no pod.
+// NotSent reports whether no connection could be made: no pod was created.
 func (e *CreateError) NotSent() bool {
 	var op *net.OpError
 	return errors.As(e.Err, &op) && op.Op == "dial"

@@ -25,17 +25,17 @@ func TestWhoRefusesAndWhatHelps(t *testing.T) {
 			forbidden(`pods "x" is forbidden: violates PodSecurity "restricted:latest": host namespaces (hostNetwork=true, hostPID=true), privileged (container "shell" must not set securityContext.privileged=true)`),
 			PodSecurity,
 			`namespace "ops" enforces the Pod Security level "restricted", which does not allow what a shell on a node needs: host namespaces (hostNetwork=true, hostPID=true), privileged (container "shell" must not set securityContext.privileged=true)`,
-			`kubectl label namespace ops pod-security.kubernetes.io/enforce=privileged --overwrite would allow it, for all pods there`,
+			`kubectl label namespace ops pod-security.kubernetes.io/enforce=privileged --overwrite would allow it, for all pods in the namespace`,
 		},
 		"a quota that wants to know": {
 			forbidden(`pods "x" is forbidden: failed quota: q: must specify cpu for: shell; memory for: shell`), QuotaNeedsResources,
 			`a quota of namespace "ops" refuses the pod: failed quota: q: must specify cpu for: shell; memory for: shell`,
-			"--cpu and --memory say what the pod asks for; -n takes another namespace",
+			"--cpu and --memory set the resources that the pod requests; -n selects another namespace",
 		},
 		"a quota that is used up": {
 			forbidden(`pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5`), QuotaExceeded,
 			`a quota of namespace "ops" refuses the pod: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5`,
-			"--cpu and --memory say what the pod asks for; -n takes another namespace",
+			"--cpu and --memory set the resources that the pod requests; -n selects another namespace",
 		},
 		"a webhook": {
 			forbidden(`admission webhook "validate.kyverno.svc" denied the request: no privileged pods`), AdmissionDenied,
@@ -51,7 +51,7 @@ func TestWhoRefusesAndWhatHelps(t *testing.T) {
 		},
 		"no namespace": {
 			apierrors.NewNotFound(metav1.SchemeGroupVersion.WithResource("namespaces").GroupResource(), "ops"), NoNamespace,
-			`there is no namespace "ops"`, "kubectl get namespaces shows those there are",
+			`there is no namespace "ops"`, "kubectl get namespaces lists the namespaces",
 		},
 		"no server": {
 			&url.Error{Op: "Post", URL: "https://x/api?y=z", Err: errors.New("connection refused")}, Other,
@@ -59,7 +59,7 @@ func TestWhoRefusesAndWhatHelps(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := newCreateError(Pod(wanted()), c.err)
+			e := newCreateError(Pod(testOptions()), c.err)
 			if e.Cause != c.cause || e.Error() != c.words || e.Hint() != c.hint || !errors.Is(e, c.err) {
 				t.Errorf("cause %d\n%s\n%s", e.Cause, e, e.Hint())
 			}

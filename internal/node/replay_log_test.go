@@ -25,12 +25,12 @@ func refusedLog(code int) error {
 
 // logs makes the next log requests return these results, in order. Further
 // requests read the log of r.
-func logs(tape *Replay, r *reel, results ...func(ctx context.Context) (io.ReadCloser, error)) (requests *int) {
+func logs(tape *Replay, r *fakeContainer, results ...func(ctx context.Context) (io.ReadCloser, error)) (requests *int) {
 	requests = new(int)
 	tape.Log = func(ctx context.Context, from LogStart, follow bool) (io.ReadCloser, error) {
 		*requests++
 		if len(results) == 0 {
-			return r.log(ctx, from, follow)
+			return r.openLog(ctx, from, follow)
 		}
 		next := results[0]
 		results = results[1:]
@@ -56,18 +56,18 @@ func silent(ctx context.Context) (io.ReadCloser, error) {
 
 // outage returns a tape whose stream was interrupted after "one"; "gap" was
 // printed after that. rejoin resumes it.
-func outage(t *testing.T) (r *reel, tape *Replay, out *bytes.Buffer, gaps *[]error) {
+func interruptedReplay(t *testing.T) (r *fakeContainer, tape *Replay, out *bytes.Buffer, gaps *[]error) {
 	t.Helper()
-	r = &reel{}
-	tape, out, gaps = newTape(r)
+	r = &fakeContainer{}
+	tape, out, gaps = newReplay(r)
 	tape.ExpectMark(t.Context(), "a")
 	r.print(markText("a") + "one\r\n")
-	send(t, tape, r.all)
+	send(t, tape, r.output)
 	r.print("gap\r\n")
 	return r, tape, out, gaps
 }
 
-func rejoin(t *testing.T, r *reel, tape *Replay) {
+func rejoin(t *testing.T, r *fakeContainer, tape *Replay) {
 	t.Helper()
 	tape.ExpectMark(t.Context(), "b")
 	r.print(markText("b") + "two\r\n")
@@ -79,7 +79,7 @@ func rejoin(t *testing.T, r *reel, tape *Replay) {
 	}
 }
 
-func mustGap(t *testing.T, gaps []error, want string) {
+func wantGap(t *testing.T, gaps []error, want string) {
 	t.Helper()
 	if len(gaps) != 1 || gaps[0].Error() != want {
 		t.Errorf("gaps %v, want %q", gaps, want)
@@ -102,11 +102,11 @@ func TestTapeLog_RetriedWithoutAGap(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r, tape, out, gaps := outage(t)
+				r, tape, out, gaps := interruptedReplay(t)
 				requests := logs(tape, r, results...)
 				rejoin(t, r, tape)
-				if want := "one\r\ngap\r\ntwo\r\n"; out.String() != want || len(*gaps) > 0 || r.losses > 0 {
-					t.Errorf("got %q, want %q; gaps %v, %d losses", out, want, *gaps, r.losses)
+				if want := "one\r\ngap\r\ntwo\r\n"; out.String() != want || len(*gaps) > 0 || r.unreachable > 0 {
+					t.Errorf("got %q, want %q; gaps %v, %d losses", out, want, *gaps, r.unreachable)
 				}
 				if *requests != len(results)+1 {
 					t.Errorf("%d requests", *requests)
@@ -124,26 +124,26 @@ func TestTapeLog_UnavailableKeepsTheSession(t *testing.T) {
 		requests int
 		want     string
 	}{
-		"500":       {refusedLog(500), logAttempts, "cannot read the container's log (HTTP 500)"},
-		"503":       {refusedLog(503), logAttempts, "cannot read the container's log (HTTP 503)"},
-		"429":       {refusedLog(429), logAttempts, "cannot read the container's log (HTTP 429)"},
+		"500":       {refusedLog(500), maxLogAttempts, "cannot read the container's log (HTTP 500)"},
+		"503":       {refusedLog(503), maxLogAttempts, "cannot read the container's log (HTTP 503)"},
+		"429":       {refusedLog(429), maxLogAttempts, "cannot read the container's log (HTTP 429)"},
 		"forbidden": {forbidden, 1, "cannot read the container's log: " + forbidden.Error()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r, tape, out, gaps := outage(t)
-				r.broken = c.err
+				r, tape, out, gaps := interruptedReplay(t)
+				r.logError = c.err
 				requests := logs(tape, r)
 				begin := time.Now()
 				rejoin(t, r, tape)
-				if out.String() != "one\r\ntwo\r\n" || r.losses > 0 {
-					t.Errorf("got %q, %d losses", out, r.losses)
+				if out.String() != "one\r\ntwo\r\n" || r.unreachable > 0 {
+					t.Errorf("got %q, %d losses", out, r.unreachable)
 				}
-				mustGap(t, *gaps, c.want)
+				wantGap(t, *gaps, c.want)
 				if took := time.Since(begin); took > 3*time.Second || *requests != c.requests {
 					t.Errorf("%d requests in %v", *requests, took)
 				}
-				r.broken = nil // the log of the next outage can be read
+				r.logError = nil // the log of the next outage can be read
 				r.print("gap2\r\n")
 				tape.ExpectMark(t.Context(), "c")
 				r.print(markText("c") + "three\r\n")
@@ -158,30 +158,30 @@ func TestTapeLog_UnavailableKeepsTheSession(t *testing.T) {
 
 func TestTapeLog_NeverAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, tape, out, gaps := outage(t)
+		r, tape, out, gaps := interruptedReplay(t)
 		logs(tape, r, silent)
 		begin := time.Now()
 		rejoin(t, r, tape)
-		if out.String() != "one\r\ntwo\r\n" || r.losses > 0 || time.Since(begin) != logPatience {
-			t.Errorf("got %q, %d losses, after %v", out, r.losses, time.Since(begin))
+		if out.String() != "one\r\ntwo\r\n" || r.unreachable > 0 || time.Since(begin) != logTimeout {
+			t.Errorf("got %q, %d losses, after %v", out, r.unreachable, time.Since(begin))
 		}
-		mustGap(t, *gaps, "no data from the container's log within 10s")
+		wantGap(t, *gaps, "no data from the container's log within 10s")
 	})
 }
 
 func TestTapeLog_EndsEarlyEachTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, tape, out, gaps := outage(t)
+		r, tape, out, gaps := interruptedReplay(t)
 		var results []func(context.Context) (io.ReadCloser, error)
-		for range logAttempts + 1 {
+		for range maxLogAttempts + 1 {
 			results = append(results, content(markText("a")+"one\nga", io.EOF))
 		}
 		logs(tape, r, results...)
 		rejoin(t, r, tape)
-		if out.String() != "one\r\ngatwo\r\n" || r.losses > 0 {
-			t.Errorf("got %q, %d losses", out, r.losses)
+		if out.String() != "one\r\ngatwo\r\n" || r.unreachable > 0 {
+			t.Errorf("got %q, %d losses", out, r.unreachable)
 		}
-		mustGap(t, *gaps, "the container's log ended early")
+		wantGap(t, *gaps, "the container's log ended early")
 	})
 }
 
@@ -189,22 +189,22 @@ func TestTapeLog_EndsEarlyEachTime(t *testing.T) {
 // mark is written, such as the first prompt.
 func TestTapeLog_UnavailableShowsTheStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &reel{broken: refusedLog(503)}
-		tape, out, gaps := newTape(r)
+		r := &fakeContainer{logError: refusedLog(503)}
+		tape, out, gaps := newReplay(r)
 		tape.ExpectMark(t.Context(), "a")
 		r.print("$ " + markText("foreign") + "ls\r\n" + markText("a") + "file\r\n")
-		send(t, tape, r.all)
+		send(t, tape, r.output)
 		if want := "$ ls\r\nfile\r\n"; out.String() != want {
 			t.Errorf("got %q, want %q", out, want)
 		}
-		mustGap(t, *gaps, "cannot read the container's log (HTTP 503)")
+		wantGap(t, *gaps, "cannot read the container's log (HTTP 503)")
 	})
 }
 
 // At the end of a shell, too, the log is requested again.
 func TestTapeRest_Retried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, tape, out, gaps := outage(t)
+		r, tape, out, gaps := interruptedReplay(t)
 		r.ended = true
 		logs(tape, r, failed(refusedLog(503)), content(markText("a")+"one\ng", io.ErrUnexpectedEOF))
 		if err := tape.WriteRest(t.Context()); err != nil || out.String() != "one\r\ngap\r\n" || len(*gaps) > 0 {
@@ -212,13 +212,13 @@ func TestTapeRest_Retried(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		r, tape, _, _ := outage(t)
-		r.broken = refusedLog(503)
+		r, tape, _, _ := interruptedReplay(t)
+		r.logError = refusedLog(503)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		begin := time.Now()
 		err := tape.WriteRest(ctx)
-		var refused *LogError
+		var refused *logError
 		if !errors.As(err, &refused) || refused.Code != 503 || time.Since(begin) > time.Second {
 			t.Errorf("%v after %v", err, time.Since(begin))
 		}

@@ -38,9 +38,9 @@ func (s *slow) Close() error { return nil }
 
 func TestTapeLog_PatienceIsForEachRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, tape, out, gaps := outage(t)
+		r, tape, out, gaps := interruptedReplay(t)
 		logs(tape, r, func(ctx context.Context) (io.ReadCloser, error) {
-			return &slow{ctx, logPatience - time.Second, []string{markText("a") + "one\n", "g", "ap\n", markText("b")}}, nil
+			return &slow{ctx, logTimeout - time.Second, []string{markText("a") + "one\n", "g", "ap\n", markText("b")}}, nil
 		})
 		rejoin(t, r, tape)
 		if want := "one\r\ngap\r\ntwo\r\n"; out.String() != want || len(*gaps) > 0 {
@@ -51,22 +51,22 @@ func TestTapeLog_PatienceIsForEachRead(t *testing.T) {
 
 func TestTapeLog_EmptyReadsBringNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, tape, _, gaps := outage(t)
+		r, tape, _, gaps := interruptedReplay(t)
 		logs(tape, r, func(ctx context.Context) (io.ReadCloser, error) {
-			return &slow{ctx, logPatience - time.Second, make([]string, 100)}, nil
+			return &slow{ctx, logTimeout - time.Second, make([]string, 100)}, nil
 		})
 		begin := time.Now()
 		rejoin(t, r, tape)
-		if took := time.Since(begin); took != logPatience {
-			t.Errorf("gave up after %v, want %v", took, logPatience)
+		if took := time.Since(begin); took != logTimeout {
+			t.Errorf("gave up after %v, want %v", took, logTimeout)
 		}
-		mustGap(t, *gaps, errLate.Error())
+		wantGap(t, *gaps, errLogSilent.Error())
 	})
 }
 
 func TestTapeLog_PausesBetweenAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, tape, _, _ := outage(t)
+		r, tape, _, _ := interruptedReplay(t)
 		begin := time.Now()
 		var at []time.Duration
 		tape.Log = func(context.Context, LogStart, bool) (io.ReadCloser, error) {
@@ -74,7 +74,7 @@ func TestTapeLog_PausesBetweenAttempts(t *testing.T) {
 			return nil, refusedLog(503)
 		}
 		rejoin(t, r, tape)
-		if want := []time.Duration{0, 0, logPause, 3 * logPause}; !slices.Equal(at, want) {
+		if want := []time.Duration{0, 0, logRetryPause, 3 * logRetryPause}; !slices.Equal(at, want) {
 			t.Errorf("requests after %v, want %v", at, want)
 		}
 	})
@@ -82,10 +82,10 @@ func TestTapeLog_PausesBetweenAttempts(t *testing.T) {
 
 // A shell's first stream begins with the whole log, however long it is.
 func TestTapeLog_LongLogBeforeTheFirstStream(t *testing.T) {
-	r := &reel{}
-	tape, out, gaps := newTape(r)
+	r := &fakeContainer{}
+	tape, out, gaps := newReplay(r)
 	tape.ExpectMark(t.Context(), "a")
-	text := strings.Repeat(strings.Repeat("x", 98)+"\r\n", maxUnplaced/50)
+	text := strings.Repeat(strings.Repeat("x", 98)+"\r\n", maxUnmatched/50)
 	r.print(text + markText("a"))
 	send(t, tape, []byte(markText("a")+"live"))
 	if out.String() != text+"live" || len(*gaps) > 0 {
@@ -95,8 +95,8 @@ func TestTapeLog_LongLogBeforeTheFirstStream(t *testing.T) {
 
 func TestTapeRest_OutputFailsForTheLastLines(t *testing.T) {
 	full := errors.New("full")
-	r := &reel{ended: true}
-	tape, _, _ := newTape(r)
+	r := &fakeContainer{ended: true}
+	tape, _, _ := newReplay(r)
 	tape.Output = failing{full}
 	tape.StartAtTail(3)
 	r.print("text\r\n")
@@ -106,11 +106,11 @@ func TestTapeRest_OutputFailsForTheLastLines(t *testing.T) {
 }
 
 func TestTape_GiveUpOfAnEarlierMark(t *testing.T) {
-	r := &reel{}
-	tape, out, gaps := newTape(r)
+	r := &fakeContainer{}
+	tape, out, gaps := newReplay(r)
 	tape.ExpectMark(t.Context(), "b")
 	r.print("early")
-	send(t, tape, r.all)
+	send(t, tape, r.output)
 	tape.SkipMark("a")
 	select {
 	case <-tape.Joined():
@@ -126,7 +126,7 @@ func TestTape_GiveUpOfAnEarlierMark(t *testing.T) {
 
 func TestTape_SessionEndsDuringTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, tape, out, gaps := outage(t)
+		r, tape, out, gaps := interruptedReplay(t)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		logs(tape, r, silent)
@@ -134,8 +134,8 @@ func TestTape_SessionEndsDuringTheLog(t *testing.T) {
 		if _, err := tape.Write([]byte(markText("b"))); err != nil {
 			t.Error(err)
 		}
-		if out.String() != "one\r\n" || len(*gaps) > 0 || r.losses > 0 {
-			t.Errorf("got %q, gaps %v, %d losses; want nothing more", out, *gaps, r.losses)
+		if out.String() != "one\r\n" || len(*gaps) > 0 || r.unreachable > 0 {
+			t.Errorf("got %q, gaps %v, %d losses; want nothing more", out, *gaps, r.unreachable)
 		}
 	})
 }
@@ -143,7 +143,7 @@ func TestTape_SessionEndsDuringTheLog(t *testing.T) {
 func TestParseMark_Limits(t *testing.T) {
 	mark := func(long int) string {
 		const second = " 1000"
-		return markBegins + strings.Repeat("x", long-len(second)) + second + markEnds + "\r\n"
+		return markStart + strings.Repeat("x", long-len(second)) + second + markEnd + "\r\n"
 	}
 	longest := mark(maxMark)
 	for n := range len(longest) {
@@ -156,12 +156,12 @@ func TestParseMark_Limits(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"too long":          mark(maxMark + 1),
-		"endless":           markBegins + strings.Repeat("x", maxMark+len(markEnds)),
-		"empty":             markBegins + markEnds + "\n",
-		"no time":           markBegins + "a" + markEnds + "\n",
-		"no line end":       markBegins + "a 1000" + markEnds + "x",
-		"CR without LF":     markBegins + "a 1000" + markEnds + "\rx",
-		"another sequence":  "\x1b_other" + strings.Repeat("x", len(markBegins)),
+		"endless":           markStart + strings.Repeat("x", maxMark+len(markEnd)),
+		"empty":             markStart + markEnd + "\n",
+		"no time":           markStart + "a" + markEnd + "\n",
+		"no line end":       markStart + "a 1000" + markEnd + "x",
+		"CR without LF":     markStart + "a 1000" + markEnd + "\rx",
+		"another sequence":  "\x1b_other" + strings.Repeat("x", len(markStart)),
 		"another beginning": "\x1b[",
 	} {
 		if m, ok := parseMark([]byte(text)); m != nil || !ok {

@@ -28,44 +28,44 @@ func TestMain(m *testing.M) {
 
 // terminal is text as a terminal has it: with a CR before each LF, and no more.
 func terminal(text string) string {
-	var l lineEnds
+	var l crStripper
 	return strings.ReplaceAll(string(l.flush(l.strip(nil, []byte(text)))), "\n", "\r\n")
 }
 
 // reel is a container whose main process prints: all its output is one stream of bytes, of which the log has the whole lines.
-type reel struct {
-	all     []byte
-	ended   bool
-	keepsCR bool  // the log has each
-	broken  error // of the log
-	forgot  int   // bytes at the beginning that the log has no more
-	losses  int   // of the log
-	broke   bool  // off, the last time
-	fragile bool  // it breaks off now and then
-	asked   []LogStart
+type fakeContainer struct {
+	output      []byte
+	ended       bool
+	logHasCRs   bool  // the log has each
+	logError    error // of the log
+	rotatedAway int   // bytes at the beginning that the log has no more
+	unreachable int   // of the log
+	cutLast     bool  // off, the last time
+	logIsCut    bool  // it breaks off now and then
+	requests    []LogStart
 }
 
-func (r *reel) print(text string) { r.all = append(r.all, text...) }
+func (r *fakeContainer) print(text string) { r.output = append(r.output, text...) }
 
 func markText(id string) string { return fmt.Sprintf("\x1b_kshell %s %d\x1b\\\r\n", id, 1000) }
 
-func (r *reel) log(ctx context.Context, from LogStart, follow bool) (io.ReadCloser, error) {
-	r.asked = append(r.asked, from)
-	if r.broken != nil {
-		return nil, r.broken
+func (r *fakeContainer) openLog(ctx context.Context, from LogStart, follow bool) (io.ReadCloser, error) {
+	r.requests = append(r.requests, from)
+	if r.logError != nil {
+		return nil, r.logError
 	}
-	lines := r.all[r.forgot:]
+	lines := r.output[r.rotatedAway:]
 	if !r.ended {
 		lines = lines[:bytes.LastIndexByte(lines, '\n')+1]
 	}
-	if !r.keepsCR { // as bufio's ReadLine does, by which containerd reads
+	if !r.logHasCRs { // as bufio's ReadLine does, by which containerd reads
 		lines = bytes.ReplaceAll(lines, []byte("\r\n"), []byte("\n"))
 	}
 	if from.Tail > 0 {
 		all := bytes.SplitAfter(lines, []byte("\n"))
 		lines = bytes.Join(all[max(0, len(all)-1-int(from.Tail)):], nil)
 	}
-	if r.broke = r.fragile && !r.broke && rand.IntN(3) == 0; r.broke {
+	if r.cutLast = r.logIsCut && !r.cutLast && rand.IntN(3) == 0; r.cutLast {
 		return io.NopCloser(io.MultiReader(bytes.NewReader(lines[:rand.IntN(len(lines)+1)]), iotest.ErrReader(errors.New("cut")))), nil
 	}
 	var more io.Reader = strings.NewReader("")
@@ -84,9 +84,9 @@ func (w waiting) Read([]byte) (int, error) {
 }
 
 // newTape is a tape for r, that remembers its gaps.
-func newTape(r *reel) (t *Replay, out *bytes.Buffer, gaps *[]error) {
+func newReplay(r *fakeContainer) (t *Replay, out *bytes.Buffer, gaps *[]error) {
 	out, gaps = &bytes.Buffer{}, &[]error{}
-	return &Replay{Output: out, Log: r.log, OnUnreachable: func(error) { r.losses++ }, OnGap: func(err error) { *gaps = append(*gaps, err) }}, out, gaps
+	return &Replay{Output: out, Log: r.openLog, OnUnreachable: func(error) { r.unreachable++ }, OnGap: func(err error) { *gaps = append(*gaps, err) }}, out, gaps
 }
 
 // send gives the tape a part of the output in pieces of random sizes.
@@ -106,8 +106,8 @@ var twice = regexp.MustCompile("\r+")
 // A shell is attached to again and again, at random places, with foreign marks and escape sequences about: all that it printed comes once.
 func TestEachByteComesOnceHoweverOftenTheLinkBreaks(t *testing.T) {
 	for run := range 300 {
-		r := &reel{keepsCR: run%2 == 0, fragile: run%3 == 0}
-		tape, out, gaps := newTape(r)
+		r := &fakeContainer{logHasCRs: run%2 == 0, logIsCut: run%3 == 0}
+		tape, out, gaps := newReplay(r)
 		var want strings.Builder
 		line := 0
 		print := func() {
@@ -129,7 +129,7 @@ func TestEachByteComesOnceHoweverOftenTheLinkBreaks(t *testing.T) {
 			id := fmt.Sprintf("id%d", cut)
 			tape.ExpectMark(t.Context(), id)
 			print() // nobody has it but the log
-			begins := len(r.all)
+			begins := len(r.output)
 			print()
 			r.print(markText(id + "-0"))
 			if rand.IntN(2) == 0 {
@@ -137,7 +137,7 @@ func TestEachByteComesOnceHoweverOftenTheLinkBreaks(t *testing.T) {
 				r.print(markText(id + "-1"))
 			}
 			print()
-			send(t, tape, r.all[begins:len(r.all)-rand.IntN(10)]) // the end is lost with the link
+			send(t, tape, r.output[begins:len(r.output)-rand.IntN(10)]) // the end is lost with the link
 			select {
 			case <-tape.Joined():
 			default:
@@ -145,21 +145,21 @@ func TestEachByteComesOnceHoweverOftenTheLinkBreaks(t *testing.T) {
 			}
 		}
 		print()
-		r.ended, r.fragile = true, false
+		r.ended, r.logIsCut = true, false
 		if err := tape.WriteRest(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		// A CR more than there was moves nothing: where a link broke right behind one it comes twice.
 		got, all := twice.ReplaceAllString(terminal(out.String()), "\r"), twice.ReplaceAllString(terminal(want.String()), "\r")
-		if got != all || len(*gaps) > 0 || r.losses > 0 && run%3 != 0 {
+		if got != all || len(*gaps) > 0 || r.unreachable > 0 && run%3 != 0 {
 			t.Fatalf("run %d, gaps %v:\n got %q\nwant %q", run, *gaps, got, all)
 		}
 	}
 }
 
 func TestWhoComesFromElsewhereSeesTheLastLines(t *testing.T) {
-	r := &reel{}
-	tape, out, gaps := newTape(r)
+	r := &fakeContainer{}
+	tape, out, gaps := newReplay(r)
 	for i := range 50 {
 		r.print(fmt.Sprintf("%d\r\n", i))
 	}
@@ -174,47 +174,47 @@ func TestWhoComesFromElsewhereSeesTheLastLines(t *testing.T) {
 }
 
 func TestWhatIsMissingIsSaid(t *testing.T) {
-	first := func() (*reel, *Replay, *bytes.Buffer, *[]error) {
-		r := &reel{}
-		tape, out, gaps := newTape(r)
+	first := func() (*fakeContainer, *Replay, *bytes.Buffer, *[]error) {
+		r := &fakeContainer{}
+		tape, out, gaps := newReplay(r)
 		tape.ExpectMark(t.Context(), "a")
 		r.print(markText("a") + "one\r\n")
-		send(t, tape, r.all)
+		send(t, tape, r.output)
 		return r, tape, out, gaps
 	}
 	t.Run("the log cannot be read", func(t *testing.T) {
 		r, tape, out, gaps := first()
-		r.broken = apierrors.NewBadRequest("no log today")
+		r.logError = apierrors.NewBadRequest("no log today")
 		tape.ExpectMark(t.Context(), "b")
 		r.print("lost\r\n" + markText("b") + "two\r\n")
 		send(t, tape, []byte(markText("b")+"two\r\n"))
-		if out.String() != "one\r\ntwo\r\n" || len(*gaps) != 1 || !errors.Is((*gaps)[0], r.broken) {
+		if out.String() != "one\r\ntwo\r\n" || len(*gaps) != 1 || !errors.Is((*gaps)[0], r.logError) {
 			t.Errorf("got %q, gaps %v", out, *gaps)
 		}
 	})
 	t.Run("the log was rotated away", func(t *testing.T) {
 		r, tape, out, gaps := first()
 		r.print("lost\r\n")
-		r.forgot = len(r.all)
+		r.rotatedAway = len(r.output)
 		tape.ExpectMark(t.Context(), "b")
 		r.print("kept\r\n" + markText("b") + "two\r\n")
 		send(t, tape, []byte(markText("b")+"two\r\n"))
-		if out.String() != "one\r\nkept\r\ntwo\r\n" || len(*gaps) != 1 || !errors.Is((*gaps)[0], errShort) {
+		if out.String() != "one\r\nkept\r\ntwo\r\n" || len(*gaps) != 1 || !errors.Is((*gaps)[0], errLogTooShort) {
 			t.Errorf("got %q, gaps %v", out, *gaps)
 		}
 	})
 	t.Run("there is no connection for the log", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r, tape, out, gaps := first()
-			r.broken = errors.New("cut")
-			for i := range patienceWithLogs + 1 {
+			r.logError = errors.New("cut")
+			for i := range maxDroppedStreams + 1 {
 				id := fmt.Sprint("b", i)
 				tape.ExpectMark(t.Context(), id)
 				r.print("gap\r\n" + markText(id))
 				send(t, tape, []byte(markText(id)+"two\r\n"))
 			}
-			if out.String() != "one\r\ntwo\r\n" || len(*gaps) != 1 || !errors.Is((*gaps)[0], r.broken) || r.losses != patienceWithLogs {
-				t.Errorf("got %q, gaps %v, %d losses", out, *gaps, r.losses)
+			if out.String() != "one\r\ntwo\r\n" || len(*gaps) != 1 || !errors.Is((*gaps)[0], r.logError) || r.unreachable != maxDroppedStreams {
+				t.Errorf("got %q, gaps %v, %d losses", out, *gaps, r.unreachable)
 			}
 		})
 	})
@@ -229,7 +229,7 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 		tape.ExpectMark(t.Context(), "c")
 		r.print("x\r\n" + markText("c") + "then")
 		send(t, tape, []byte(markText("c")+"then"))
-		if out.String() != "one\r\nearly,passedthen" || len(*gaps) != 1 || !errors.Is((*gaps)[0], errNowhere) {
+		if out.String() != "one\r\nearly,passedthen" || len(*gaps) != 1 || !errors.Is((*gaps)[0], errNoPosition) {
 			t.Errorf("got %q, gaps %v", out, *gaps)
 		}
 	})
@@ -240,7 +240,7 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 			r.print("gap\r\n")
 			begin := time.Now()
 			send(t, tape, []byte(markText("b")+"two"))
-			if out.String() != "one\r\ngap\r\ntwo" || len(*gaps) != 1 || time.Since(begin) != logPatience {
+			if out.String() != "one\r\ngap\r\ntwo" || len(*gaps) != 1 || time.Since(begin) != logTimeout {
 				t.Errorf("got %q after %v, gaps %v", out, time.Since(begin), *gaps)
 			}
 		})
@@ -248,28 +248,28 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 }
 
 func TestTheLogIsReadFromTheLastMarkOn(t *testing.T) {
-	r := &reel{}
-	tape, _, _ := newTape(r)
+	r := &fakeContainer{}
+	tape, _, _ := newReplay(r)
 	for _, id := range []string{"a", "b"} {
 		tape.ExpectMark(t.Context(), id)
-		begins := len(r.all)
+		begins := len(r.output)
 		r.print(markText(id) + "text\r\n")
-		send(t, tape, r.all[begins:])
+		send(t, tape, r.output[begins:])
 	}
-	want := []LogStart{{}, {Since: time.Unix(1000, 0).Add(-slack)}}
-	if fmt.Sprint(r.asked) != fmt.Sprint(want) {
-		t.Errorf("asked for %v, want %v", r.asked, want)
+	want := []LogStart{{}, {Since: time.Unix(1000, 0).Add(-sinceSlack)}}
+	if fmt.Sprint(r.requests) != fmt.Sprint(want) {
+		t.Errorf("asked for %v, want %v", r.requests, want)
 	}
 }
 
 func TestAnOutputThatFailsEndsTheTape(t *testing.T) {
 	full := errors.New("full")
-	r := &reel{}
-	tape, _, _ := newTape(r)
+	r := &fakeContainer{}
+	tape, _, _ := newReplay(r)
 	tape.Output = failing{full}
 	tape.ExpectMark(t.Context(), "a")
 	r.print("text\r\n" + markText("a"))
-	if _, err := tape.Write(r.all); !errors.Is(err, full) {
+	if _, err := tape.Write(r.output); !errors.Is(err, full) {
 		t.Errorf("got %v", err)
 	}
 	r.ended = true

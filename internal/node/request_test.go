@@ -92,7 +92,7 @@ func TestClient_LogParameters(t *testing.T) {
 		"since":      {LogStart{Since: at}, false, url.Values{"container": {Container}, "follow": {"false"}, "sinceTime": {"2026-01-02T03:04:05Z"}}},
 	} {
 		client, urls := recorded(t, "")
-		log, err := client.Log(t.Context(), Pod(wanted()), test.from, test.follow)
+		log, err := client.Log(t.Context(), Pod(testOptions()), test.from, test.follow)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -122,9 +122,9 @@ func TestClient_Allowing(t *testing.T) {
 }
 
 func TestFactsOf_Kind(t *testing.T) {
-	shell := wanted()
+	shell := testOptions()
 	shell.Shell = true
-	if !FactsOf(Pod(shell)).Shell || FactsOf(Pod(wanted())).Shell || FactsOf(annotated(nil)).Shell {
+	if !FactsOf(Pod(shell)).Shell || FactsOf(Pod(testOptions())).Shell || FactsOf(annotated(nil)).Shell {
 		t.Error("only the pod of a shell is one to attach to")
 	}
 }
@@ -193,7 +193,7 @@ func TestCreateError_Response(t *testing.T) {
 		"connection lost":     {&url.Error{Op: "Post", Err: &net.OpError{Op: "read", Err: errors.New("reset")}}, false, false, false},
 		"response is cut off": {io.ErrUnexpectedEOF, false, false, false},
 	} {
-		e := newCreateError(Pod(wanted()), test.err)
+		e := newCreateError(Pod(testOptions()), test.err)
 		if e.Rejected() != test.answered || e.ServerFailed() != test.failed || e.NotSent() != test.unsent {
 			t.Errorf("%s: answered %v, failed %v, unsent %v", name, e.Rejected(), e.ServerFailed(), e.NotSent())
 		}
@@ -209,7 +209,7 @@ func TestReserved(t *testing.T) {
 }
 
 func TestName_FirstAndLastLetters(t *testing.T) {
-	if got, want := name("azAZ09", "abc234"), "node-shell-azaz09-abc234"; got != want {
+	if got, want := podName("azAZ09", "abc234"), "node-shell-azaz09-abc234"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -245,7 +245,7 @@ func TestClient_RemoveWithoutTime(t *testing.T) {
 	client := serve(t, func(http.ResponseWriter, *http.Request) {})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := client.Remove(ctx, Pod(wanted())); !errors.Is(err, context.Canceled) {
+	if err := client.Remove(ctx, Pod(testOptions())); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }

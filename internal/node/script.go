@@ -10,51 +10,56 @@ import (
 )
 
 var (
-	//go:embed keep.sh
-	keep string
+	//go:embed heartbeat.sh
+	heartbeatScript string
 	//go:embed wait.sh
-	idle string
+	waitScript string
 	//go:embed shell.sh
-	shell string
+	shellScript string
 	//go:embed enter.sh
-	enter string
+	enterScript string
 	//go:embed mark.sh
-	marks string
+	markScript string
 	//go:embed leave.sh
-	leave string
-	//go:embed keep.ps1
-	keepWindows string
+	leaveScript string
+	//go:embed heartbeat.ps1
+	heartbeatScriptWindows string
 )
 
-// look returns the time between two checks for a heartbeat in the pod, in
-// seconds: a tenth of Stale.
-func (o *Options) look() int { return max(1, int(o.HeartbeatTimeout/time.Second)/10) }
+// checkInterval returns the time between two checks for a heartbeat in the pod,
+// in seconds: a tenth of HeartbeatTimeout.
+func (o *Options) checkInterval() int { return max(1, int(o.HeartbeatTimeout/time.Second)/10) }
 
 // HeartbeatInterval returns the time between two heartbeats to a pod that ends
-// after timeout without one: a fifth of that.
+// after timeout without one: a fifth of timeout.
 func HeartbeatInterval(timeout time.Duration) time.Duration { return timeout / 5 }
 
-// main returns the command of the pod's main process.
-func (o *Options) main() []string {
-	stale, look := strconv.Itoa(int(o.HeartbeatTimeout/time.Second)), strconv.Itoa(o.look())
+// mainCommand returns the command of the pod's main process.
+func (o *Options) mainCommand() []string {
+	timeout, interval := strconv.Itoa(int(o.HeartbeatTimeout/time.Second)), strconv.Itoa(o.checkInterval())
 	if o.Windows {
-		return []string{"powershell", "-NoLogo", "-NoProfile", "-Command", strings.NewReplacer("STALE", stale, "LOOK", look).Replace(keepWindows)}
+		source := strings.NewReplacer("TIMEOUT", timeout, "INTERVAL", interval).Replace(heartbeatScriptWindows)
+		return []string{"powershell", "-NoLogo", "-NoProfile", "-Command", source}
 	}
-	attended := "attended"
+	mode := "attended"
 	if o.Detached {
-		attended = "detached"
+		mode = "detached"
 	}
 	if !o.Shell {
-		return []string{"sh", "-c", legible(keep + idle), "kshell", stale, look, attended}
+		return []string{"sh", "-c", withoutTabs(heartbeatScript + waitScript), "kshell", timeout, interval, mode}
 	}
-	return append([]string{"sh", "-c", legible(keep + shell), "kshell", stale, look, attended, legible(enter)}, o.way()...)
+	command := []string{
+		"sh", "-c", withoutTabs(heartbeatScript + shellScript), "kshell", timeout, interval, mode, withoutTabs(enterScript),
+	}
+	return append(command, o.enterArgs()...)
 }
 
-// legible returns a script without tabs, so that YAML shows it as a block.
-func legible(source string) string { return strings.ReplaceAll(source, "\t", "  ") }
+// withoutTabs returns a script indented by spaces, so that it is a readable block
+// in YAML.
+func withoutTabs(source string) string { return strings.ReplaceAll(source, "\t", "  ") }
 
-// Command returns the command that, run in the container, runs args on the
-// node, or a login shell without args.
+// Command returns the command that, run in the container, runs args on the node,
+// or a login shell if args is empty.
 func (o *Options) Command(args []string) []string {
 	if o.Windows {
 		if len(args) == 0 {
@@ -62,46 +67,54 @@ func (o *Options) Command(args []string) []string {
 		}
 		return args
 	}
-	return append(append([]string{"sh", "-c", script.Shrink(enter), "kshell"}, o.way()...), args...)
+	return append(append([]string{"sh", "-c", script.Shrink(enterScript), "kshell"}, o.enterArgs()...), args...)
 }
 
-// way returns the arguments of enter.sh.
-func (o *Options) way() []string {
-	how := o.Entry
-	if how == "" {
-		how = Auto
+// enterArgs returns the arguments of enter.sh: the way to enter the node, and the
+// flags of nsenter.
+func (o *Options) enterArgs() []string {
+	entry := o.Entry
+	if entry == "" {
+		entry = Auto
 	}
 	switch {
-	case how == Auto && len(o.Claims) > 0: // which the node does not see
-		how = View
-	case how == Auto && o.Private.PID: // the first process is not the node's, then
-		how = Chroot
+	case entry == Auto && len(o.Claims) > 0: // the claims are mounted only in the image
+		entry = View
+	case entry == Auto && o.Private.PID: // process 1 is not the node's
+		entry = Chroot
 	}
-	var into []string
+	var flags []string
 	for _, ns := range []struct {
-		flag  string
-		apart bool
-	}{{"-m", o.Private.Mount}, {"-u", o.Private.UTS}, {"-i", o.Private.IPC}, {"-n", o.Private.Net}} { // hostPID has the node's processes already
-		if !ns.apart {
-			into = append(into, ns.flag)
+		flag    string
+		private bool
+	}{ // no -p: hostPID already shares the node's processes
+		{"-m", o.Private.Mount},
+		{"-u", o.Private.UTS},
+		{"-i", o.Private.IPC},
+		{"-n", o.Private.Net},
+	} {
+		if !ns.private {
+			flags = append(flags, ns.flag)
 		}
 	}
-	return []string{how, strings.Join(into, " ")}
+	return []string{entry, strings.Join(flags, " ")}
 }
 
-// NeedsPropagation reports whether commands run outside the node's mount namespace, so
-// that they see later mounts of the node only with mount propagation. It is
-// false where enter.sh decides that when it runs (Auto).
+// NeedsPropagation reports whether commands run outside the node's mount
+// namespace, so that they see later mounts of the node only with mount
+// propagation. It is false for Auto, where enter.sh decides at run time.
 func (o *Options) NeedsPropagation() bool {
-	how := o.way()[0]
-	return !o.Windows && (how == Chroot || how == View || o.Private.Mount || o.Profile == General || o.Profile == NetAdmin)
+	entry := o.enterArgs()[0]
+	outside := entry == Chroot || entry == View || o.Private.Mount || o.Profile == General || o.Profile == NetAdmin
+	return outside && !o.Windows
 }
 
-// BeatCommand returns the command that, run in the container, is a heartbeat of the
-// kshell with this id. The id may be empty if no other kshell can attach.
+// HeartbeatCommand returns the command that, run in the container, is a heartbeat
+// of the client with this ID. The ID may be empty if no other client can attach.
 func HeartbeatCommand(windows bool, id string) []string {
 	if windows {
-		return []string{"powershell", "-NoLogo", "-NoProfile", "-Command", `New-Item -Force "$env:KSHELL_STATE\beat" | Out-Null`}
+		const source = `New-Item -Force "$env:KSHELL_STATE\beat" | Out-Null`
+		return []string{"powershell", "-NoLogo", "-NoProfile", "-Command", source}
 	}
 	if id != "" {
 		id = "-" + id
@@ -113,18 +126,18 @@ func HeartbeatCommand(windows bool, id string) []string {
 // without heartbeats. ReattachCommand undoes it.
 func DetachCommand() []string { return []string{"sh", "-c", `: >"$KSHELL_STATE/detached"`} }
 
-// ReattachCommand undoes DetachCommand.
+// ReattachCommand returns the command that, run in the container, makes the pod
+// require heartbeats again.
 func ReattachCommand() []string { return []string{"sh", "-c", `rm -f "$KSHELL_STATE/detached"`} }
 
-// LeaveCommand returns the command that, run in the container, removes the kshell with
-// this id from those that are attached. Its exit code is 0 if others are
-// attached, else 1.
+// LeaveCommand returns the command that, run in the container, removes the client
+// with this ID. Its exit code is 0 if other clients are attached, else 1.
 func LeaveCommand(id string) []string {
-	return []string{"sh", "-c", script.Shrink(leave), "kshell", id}
+	return []string{"sh", "-c", script.Shrink(leaveScript), "kshell", id}
 }
 
-// MarkCommand returns the command that, run in the container, prints a mark into the
-// shell's terminal (see Replay). It is a heartbeat, too.
-func MarkCommand(id, mark string) []string {
-	return []string{"sh", "-c", script.Shrink(marks), "kshell", id, mark}
+// MarkCommand returns the command that, run in the container, prints a mark to
+// the shell's terminal (see Replay). It is also a heartbeat of the client.
+func MarkCommand(clientID, markID string) []string {
+	return []string{"sh", "-c", script.Shrink(markScript), "kshell", clientID, markID}
 }

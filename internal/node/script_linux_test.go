@@ -40,7 +40,7 @@ func shells(t *testing.T) map[string][]string {
 }
 
 // looking are those that look for programs: Debian's busybox takes its own ones first.
-func looking(t *testing.T) map[string][]string {
+func shellsSearchingPath(t *testing.T) map[string][]string {
 	all := shells(t)
 	delete(all, "busybox")
 	return all
@@ -73,10 +73,10 @@ func (i image) command(ctx context.Context, shell, args []string) *exec.Cmd {
 
 // What stands for nsenter and chroot: it says how it was called.
 const (
-	enters = `[ "$1 $2" = "-t 1" ] || exit 9; while [ "$1" != -- ]; do into="$into $1"; shift; done; shift
+	fakeNsenter = `[ "$1 $2" = "-t 1" ] || exit 9; while [ "$1" != -- ]; do into="$into $1"; shift; done; shift
 [ "$*" = "sh -c :" ] || echo "nsenter$into"; exec "$@"`
-	enterless = "exit 1"
-	roots     = `[ "$2 $3 $4" = "sh -c :" ] || echo "chroot $1"; shift; exec "$@"`
+	failingProgram = "exit 1"
+	fakeChroot     = `[ "$2 $3 $4" = "sh -c :" ] || echo "chroot $1"; shift; exec "$@"`
 )
 
 func TestTheNodeIsEnteredWhereItHasAShell(t *testing.T) {
@@ -85,16 +85,16 @@ func TestTheNodeIsEnteredWhereItHasAShell(t *testing.T) {
 		change   func(*Options)
 		out, how string
 	}{
-		"entered":            {map[string]string{"nsenter": enters, "chroot": roots}, nil, "nsenter -t 1 -m -u -i -n\nhere\n", Enter},
-		"in part":            {map[string]string{"nsenter": enters}, func(o *Options) { o.Private.Net, o.Private.UTS = true, true }, "nsenter -t 1 -m -i\nhere\n", Enter},
-		"nsenter is no good": {map[string]string{"nsenter": enterless, "chroot": roots}, nil, "chroot /the/host\nhere\n", Chroot},
-		"no shell there":     {map[string]string{"nsenter": enterless, "chroot": enterless}, nil, "here\n", View},
-		"chroot was wanted":  {map[string]string{"nsenter": enters, "chroot": roots}, func(o *Options) { o.Entry = Chroot }, "chroot /the/host\nhere\n", Chroot},
-		"the image's files":  {map[string]string{"nsenter": enters, "chroot": roots}, func(o *Options) { o.Entry = View }, "here\n", View},
+		"entered":            {map[string]string{"nsenter": fakeNsenter, "chroot": fakeChroot}, nil, "nsenter -t 1 -m -u -i -n\nhere\n", Enter},
+		"in part":            {map[string]string{"nsenter": fakeNsenter}, func(o *Options) { o.Private.Net, o.Private.UTS = true, true }, "nsenter -t 1 -m -i\nhere\n", Enter},
+		"nsenter is no good": {map[string]string{"nsenter": failingProgram, "chroot": fakeChroot}, nil, "chroot /the/host\nhere\n", Chroot},
+		"no shell there":     {map[string]string{"nsenter": failingProgram, "chroot": failingProgram}, nil, "here\n", View},
+		"chroot was wanted":  {map[string]string{"nsenter": fakeNsenter, "chroot": fakeChroot}, func(o *Options) { o.Entry = Chroot }, "chroot /the/host\nhere\n", Chroot},
+		"the image's files":  {map[string]string{"nsenter": fakeNsenter, "chroot": fakeChroot}, func(o *Options) { o.Entry = View }, "here\n", View},
 	} {
-		for shell, path := range looking(t) {
+		for shell, path := range shellsSearchingPath(t) {
 			t.Run(name+" "+shell, func(t *testing.T) {
-				i, o := newImage(t, c.programs), wanted()
+				i, o := newImage(t, c.programs), testOptions()
 				if c.change != nil {
 					c.change(&o)
 				}
@@ -113,9 +113,9 @@ func TestTheNodeIsEnteredWhereItHasAShell(t *testing.T) {
 }
 
 func TestTheNodeGetsNothingOfTheImagesEnvironment(t *testing.T) {
-	for shell, path := range looking(t) {
+	for shell, path := range shellsSearchingPath(t) {
 		t.Run(shell, func(t *testing.T) {
-			i, o := newImage(t, map[string]string{"nsenter": enters}), wanted()
+			i, o := newImage(t, map[string]string{"nsenter": fakeNsenter}), testOptions()
 			out, err := i.command(t.Context(), path, o.Command([]string{"env"})).Output()
 			if err != nil || strings.Contains(string(out), "SECRET") || strings.Contains(string(out), "KSHELL") || strings.Contains(string(out), i.bin) ||
 				!strings.Contains(string(out), "HOME=/root\n") || !strings.Contains(string(out), "TERM=xterm\n") {
@@ -127,9 +127,9 @@ func TestTheNodeGetsNothingOfTheImagesEnvironment(t *testing.T) {
 
 func TestArgumentsReachTheNodeAsTheyAre(t *testing.T) {
 	args := []string{"printf", "[%s]", "a b", "", "*", "$HOME", "it's", `q"q`, "-n", "--", "a\nb"}
-	for shell, path := range looking(t) {
+	for shell, path := range shellsSearchingPath(t) {
 		t.Run(shell, func(t *testing.T) {
-			i, o := newImage(t, map[string]string{"nsenter": enters}), wanted()
+			i, o := newImage(t, map[string]string{"nsenter": fakeNsenter}), testOptions()
 			out, err := i.command(t.Context(), path, o.Command(args)).Output()
 			if want := "[a b][][*][$HOME][it's][q\"q][-n][--][a\nb]"; err != nil || !strings.HasSuffix(string(out), "\n"+want) {
 				t.Errorf("%v: %q", err, out)
@@ -139,15 +139,15 @@ func TestArgumentsReachTheNodeAsTheyAre(t *testing.T) {
 }
 
 // stale is how long a pod lives without a sign of life, in looks of a second each: a machine that stands still takes one look too many, not three.
-const stale = 3 * time.Second
+const testHeartbeatTimeout = 3 * time.Second
 
 // startMain starts the pod's main process.
 func startMain(t *testing.T, i image, shell []string, change func(*Options)) (ended <-chan struct{}) {
 	t.Helper()
-	o := wanted()
-	o.HeartbeatTimeout = stale
+	o := testOptions()
+	o.HeartbeatTimeout = testHeartbeatTimeout
 	change(&o)
-	cmd := i.command(t.Context(), shell, o.main())
+	cmd := i.command(t.Context(), shell, o.mainCommand())
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
@@ -180,7 +180,7 @@ func TestThePodEndsWhenNobodyGivesASignOfLife(t *testing.T) {
 				}
 				begin := time.Now()
 				ended := startMain(t, i, path, change)
-				for time.Since(begin) < stale+2*time.Second { // it lives for as long as there are signs
+				for time.Since(begin) < testHeartbeatTimeout+2*time.Second { // it lives for as long as there are signs
 					beat := i.command(t.Context(), path, HeartbeatCommand(false, "some"))
 					if out, err := beat.CombinedOutput(); err != nil {
 						t.Fatalf("%v: %s", err, out)

@@ -1,5 +1,7 @@
-# The shell is run on this terminal by the script $1, which gets what follows. This process itself stays in the image, and what kshell runs
-# beside it with it. So does the watch, out of the reach of the terminal's keys.
+# The main process of a pod for a shell. It runs the shell on its terminal by the
+# script $1, with the arguments that follow. It stays in the namespaces of the
+# image, and so does everything that kshell runs by exec. The background process
+# ignores the signals of the terminal.
 tty >"$KSHELL_STATE/tty" || echo /dev/console >"$KSHELL_STATE/tty"
 (
 	trap '' HUP INT QUIT TSTP TTIN TTOU

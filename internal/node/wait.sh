@@ -1,3 +1,3 @@
-# Commands are run beside this process, which does nothing.
+# The main process of a pod for commands, which run beside it.
 trap 'exit 143' TERM
 k_watch

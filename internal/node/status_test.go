@@ -28,7 +28,7 @@ func TestOnlyWhatNobodyNeedsIsALeftover(t *testing.T) {
 		"its ttl is not known":       {9 * time.Hour, corev1.PodRunning, func(p *corev1.Pod) { p.Annotations, p.Spec.ActiveDeadlineSeconds = nil, nil }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := Pod(wanted())
+			p := Pod(testOptions())
 			p.CreationTimestamp = metav1.NewTime(now.Add(-c.age))
 			p.Status.Phase = c.phase
 			if c.change != nil {
@@ -43,16 +43,16 @@ func TestOnlyWhatNobodyNeedsIsALeftover(t *testing.T) {
 
 func TestHowAShellHasEnded(t *testing.T) {
 	ended := func(phase corev1.PodPhase, podReason string, code int32, reason string) *corev1.Pod {
-		p := Pod(wanted())
+		p := Pod(testOptions())
 		p.Status.Phase, p.Status.Reason = phase, podReason
 		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: Container, State: corev1.ContainerState{
 			Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason},
 		}}}
 		return p
 	}
-	running := Pod(wanted())
+	running := Pod(testOptions())
 	running.Status.Phase = corev1.PodRunning
-	evicted := Pod(wanted())
+	evicted := Pod(testOptions())
 	evicted.Status.Phase, evicted.Status.Reason = corev1.PodFailed, "Evicted"
 	deleted := ended(corev1.PodRunning, "", 143, "Error")
 	deleted.DeletionTimestamp = &metav1.Time{Time: time.Now()}

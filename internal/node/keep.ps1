@@ -1,8 +1,0 @@
-$left = STALE
-New-Item -Force -ItemType Directory $env:KSHELL_STATE | Out-Null
-while ($left -gt 0) {
-  Start-Sleep LOOK
-  $left -= LOOK
-  if (Test-Path "$env:KSHELL_STATE\beat") { Remove-Item "$env:KSHELL_STATE\beat"; $left = STALE }
-}
-Remove-Item -Recurse $env:KSHELL_STATE

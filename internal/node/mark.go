@@ -1,0 +1,127 @@
+package node
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A mark is an application program command (ECMA-48), which terminals ignore.
+// It ends with a line end, so that the log includes it at once.
+const (
+	markStart = "\x1b_kshell "
+	markEnd   = "\x1b\\"
+)
+
+// maxMark is the largest size of the text between markStart and markEnd, in
+// bytes. Anything longer is not a mark.
+const maxMark = 128
+
+// mark is a mark in the output of a shell.
+type mark struct {
+	id   string
+	at   time.Time // by the node's clock, to the second
+	text []byte    // the complete mark with its line end
+}
+
+// matches reports whether the mark's ID is id, or id with a suffix after a dash.
+func (m *mark) matches(id string) bool {
+	return m.id == id || strings.HasPrefix(m.id, id+"-")
+}
+
+// cutMark cuts p at the first mark into the text before the mark, the mark and
+// the rest. If there is no mark, rest is empty. If complete is false, rest may be
+// the beginning of a mark, and more input is needed.
+func cutMark(p []byte) (text []byte, m *mark, rest []byte, complete bool) {
+	from := 0
+	for {
+		i := bytes.IndexByte(p[from:], markStart[0])
+		if i < 0 {
+			return p, nil, nil, true
+		}
+		i += from
+		m, ok := parseMark(p[i:])
+		switch {
+		case m != nil:
+			return p[:i], m, p[i+len(m.text):], true
+		case !ok:
+			return p[:i], nil, p[i:], false
+		}
+		from = i + 1
+	}
+}
+
+// parseMark parses a mark at the beginning of p. If p does not begin with a mark,
+// it returns nil and true; if p may be the beginning of a mark, nil and false.
+func parseMark(p []byte) (m *mark, ok bool) {
+	if len(p) < len(markStart) {
+		return nil, !strings.HasPrefix(markStart, string(p))
+	}
+	content, found := bytes.CutPrefix(p, []byte(markStart))
+	if !found {
+		return nil, true
+	}
+	end := bytes.Index(content, []byte(markEnd))
+	if end < 0 || end > maxMark {
+		return nil, len(content) >= maxMark+len(markEnd)
+	}
+	size := len(markStart) + end + len(markEnd)
+	switch lineEnd := p[size:]; {
+	case bytes.HasPrefix(lineEnd, []byte("\n")):
+		size++
+	case bytes.HasPrefix(lineEnd, []byte("\r\n")):
+		size += 2
+	default:
+		return nil, len(lineEnd) > 1 || len(lineEnd) == 1 && lineEnd[0] != '\r'
+	}
+	id, seconds, _ := strings.Cut(string(content[:end]), " ")
+	n, err := strconv.ParseInt(seconds, 10, 64)
+	if err != nil {
+		return nil, true
+	}
+	return &mark{id, time.Unix(n, 0), p[:size]}, true
+}
+
+// crStripper removes CRs before an LF. The zero value is ready to use.
+type crStripper struct{ held int } // CRs at the end of the input, which an LF may follow
+
+// strip appends p without these CRs to dst. CRs at the end of p are held until
+// the next call.
+func (s *crStripper) strip(dst, p []byte) []byte {
+	for _, b := range p {
+		switch b {
+		case '\r':
+			s.held++
+			continue
+		case '\n':
+			s.held = 0
+		}
+		dst = append(s.flush(dst), b)
+	}
+	return dst
+}
+
+// flush appends the CRs that are held, because no LF follows.
+func (s *crStripper) flush(dst []byte) []byte {
+	for ; s.held > 0; s.held-- {
+		dst = append(dst, '\r')
+	}
+	return dst
+}
+
+// count returns the number of bytes that strip would append.
+func (s *crStripper) count(p []byte) (n int64) {
+	for _, b := range p {
+		switch b {
+		case '\r':
+			s.held++
+			continue
+		case '\n':
+			s.held = 0
+		}
+		n += int64(s.held) + 1
+		s.held = 0
+	}
+	return n
+}
