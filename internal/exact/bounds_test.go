@@ -10,20 +10,20 @@ import (
 )
 
 func TestFilter_LongestMessage(t *testing.T) {
-	f := newFar()
-	message := lead + f.mark + strings.Repeat("x", maxWords)
-	if err := deliver(f.Stdout(), message); err != nil {
-		t.Errorf("message of %d bytes: %v", maxWords, err)
+	f := newScriptedRun()
+	message := markStart + f.mark + strings.Repeat("x", maxMessage)
+	if err := writePieces(f.Stdout(), message); err != nil {
+		t.Errorf("message of %d bytes: %v", maxMessage, err)
 	}
-	if err := deliver(f.Stdout(), "x"); !errors.Is(err, errGarbled) {
-		t.Errorf("message of %d bytes: %v, want errGarbled", maxWords+1, err)
+	if err := writePieces(f.Stdout(), "x"); !errors.Is(err, errBadMessage) {
+		t.Errorf("message of %d bytes: %v, want errGarbled", maxMessage+1, err)
 	}
 }
 
 func TestInput_BufferHoldsOneBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		in := newInput(t, &endless{})
-		in.begin()
+		in := newInput(t, &endlessReader{})
+		in.start()
 		synctest.Wait()
 		if len(in.next) != maxBlock {
 			t.Errorf("%d bytes are buffered, want %d", len(in.next), maxBlock)
@@ -33,11 +33,11 @@ func TestInput_BufferHoldsOneBlock(t *testing.T) {
 
 // Up to the capacity of a pipe, the script sees the end of its stdin.
 func TestLeftover_PipeCapacity(t *testing.T) {
-	for _, size := range []int64{pipe, pipe + 1} {
+	for _, size := range []int64{pipeCapacity, pipeCapacity + 1} {
 		r := New(Options{})
-		_ = deliver(r.Stderr(), lead+r.mark+running+"\n")
-		r.in.bytes = size
-		if got := r.TerminateCommand(); (got != nil) != (size > pipe) {
+		_ = writePieces(r.Stderr(), markStart+r.mark+runningMessage+"\n")
+		r.stdin.sentBytes = size
+		if got := r.TerminateCommand(); (got != nil) != (size > pipeCapacity) {
 			t.Errorf("after %d bytes of input: %q", size, got)
 		}
 	}
@@ -55,14 +55,14 @@ func TestCommand_Dir(t *testing.T) {
 
 func TestShell_Alive(t *testing.T) {
 	for message, want := range map[string][]string{
-		"":                          nil,
-		wordRunning + "4321":        {"sh", "-c", "[ -d /proc/4321 ]"},
-		wordRunning + "1; rm -r /":  nil,
-		wordEnded + wordMissing:     nil,
-		wordRunning + "99999999999": nil,
+		"":                             nil,
+		messageRunning + "4321":        {"sh", "-c", "[ -d /proc/4321 ]"},
+		messageRunning + "1; rm -r /":  nil,
+		messageEnded + outcomeMissing:  nil,
+		messageRunning + "99999999999": nil,
 	} {
 		s := NewShell(nil, "")
-		_, _ = s.Output(io.Discard).Write([]byte(lead + s.mark + message + "\n"))
+		_, _ = s.Output(io.Discard).Write([]byte(markStart + s.mark + message + "\n"))
 		if got := s.AliveCommand(); !slices.Equal(got, want) {
 			t.Errorf("after the message %q: %q, want %q", message, got, want)
 		}

@@ -18,7 +18,7 @@ func TestCodeIsTheCommands(t *testing.T) {
 			if *runs < 256 && code > 3 && code < 250 && code != 64 && (code < 124 || code > 131) {
 				continue // -runs 256 tries them all
 			}
-			shell.run(t, Options{}, sh("exit "+fmt.Sprint(code))).wants(code, "")
+			shell.run(t, Options{}, sh("exit "+fmt.Sprint(code))).check(code, "")
 		}
 	})
 }
@@ -26,7 +26,7 @@ func TestCodeIsTheCommands(t *testing.T) {
 func TestSignalIsTheCode(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for signal, code := range map[string]int{"KILL": 137, "INT": 130, "TERM": 143, "HUP": 129, "USR1": 138, "PIPE": 141} {
-			shell.run(t, Options{}, sh("echo out; ulimit -c 0; kill -"+signal+" $$; echo not this")).wants(code, "out\n")
+			shell.run(t, Options{}, sh("echo out; ulimit -c 0; kill -"+signal+" $$; echo not this")).check(code, "out\n")
 		}
 	})
 }
@@ -36,9 +36,9 @@ func TestSignalToTheGroupDoesNotDisturbTheReport(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for _, signal := range []string{"TERM", "INT", "HUP", "QUIT"} {
 			r := shell.run(t, Options{}, sh(`trap "" $1; kill -$1 0; echo out; exit 5`, signal))
-			r.wants(5, "out\n")
+			r.check(5, "out\n")
 			if code := map[string]int{"TERM": 143, "INT": 130, "HUP": 129}[signal]; code > 0 {
-				shell.run(t, Options{}, sh(`kill -$1 0; sleep 9`, signal)).wants(code, "")
+				shell.run(t, Options{}, sh(`kill -$1 0; sleep 9`, signal)).check(code, "")
 			}
 		}
 	})
@@ -61,7 +61,7 @@ func TestLargeOutputIsWhole(t *testing.T) {
 		write(t, dir, "out", out)
 		write(t, dir, "errs", errs)
 		r := shell.run(t, Options{}, sh("cat out & cat errs >&2; wait; exit 7"), withDir(dir))
-		r.wants(7, string(out))
+		r.check(7, string(out))
 		if !bytes.Equal(r.stderr.Bytes(), errs) {
 			t.Errorf("stderr: %d bytes of %d, or others", r.stderr.Len(), len(errs))
 		}
@@ -76,12 +76,12 @@ func write(t *testing.T, dir, name string, p []byte) {
 }
 
 // pausing does not take anything for a while.
-type pausing struct {
+type pausingWriter struct {
 	bytes.Buffer
 	pause time.Duration
 }
 
-func (p *pausing) Write(b []byte) (int, error) {
+func (p *pausingWriter) Write(b []byte) (int, error) {
 	time.Sleep(p.pause)
 	p.pause = 0
 	return p.Buffer.Write(b)
@@ -92,9 +92,9 @@ func TestStoppedClientLosesNothing(t *testing.T) {
 		dir := t.TempDir()
 		out := randomBytes(1 << 20)
 		write(t, dir, "out", out)
-		taker := &pausing{pause: 2 * time.Second}
+		taker := &pausingWriter{pause: 2 * time.Second}
 		r := shell.run(t, Options{Stdout: taker}, sh("cat out; exit 3"), withDir(dir))
-		r.wants(3, "")
+		r.check(3, "")
 		if !bytes.Equal(taker.Bytes(), out) {
 			t.Errorf("stdout: %d bytes of %d, or others", taker.Len(), len(out))
 		}
@@ -108,9 +108,9 @@ func TestReportWaitsForAPipeThatDoesNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	eachShell(t, func(t *testing.T, shell shell) {
-		taker := &pausing{pause: 1500 * time.Millisecond}
-		r := shell.run(t, Options{Stdout: taker}, []string{self, stubborn})
-		r.wants(9, "")
+		taker := &pausingWriter{pause: 1500 * time.Millisecond}
+		r := shell.run(t, Options{Stdout: taker}, []string{self, nonblockingCommand})
+		r.check(9, "")
 		if got := fmt.Sprint(taker.Len()); got != r.stderr.String() {
 			t.Errorf("%s bytes came, %s were written", got, &r.stderr)
 		}
@@ -122,8 +122,8 @@ func TestBackgroundChildLivesOn(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		from := time.Now()
 		r := shell.run(t, Options{}, sh("sleep 600 & echo started; exit 2"))
-		r.wants(2, "started\n")
-		if took := time.Since(from); took > 2*patience {
+		r.check(2, "started\n")
+		if took := time.Since(from); took > 2*waitLimit {
 			t.Errorf("it took %s", took)
 		}
 		eventually(t, "the sleep alone is alive", func() bool { // it is a shell before it is a sleep
@@ -137,37 +137,37 @@ func TestBackgroundChildLivesOn(t *testing.T) {
 func TestPromptComesBeforeItsAnswer(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		seen := make(chan struct{})
-		answer, out := &awaits{what: lead, seen: seen}, &bytes.Buffer{}
+		answer, out := &triggerWriter{text: markStart, seen: seen}, &bytes.Buffer{}
 		r := shell.run(t, Options{
-			Stdin:  io.MultiReader(strings.NewReader("first\n"), answerer{seen, strings.NewReader("second\n")}),
+			Stdin:  io.MultiReader(strings.NewReader("first\n"), gatedReader{seen, strings.NewReader("second\n")}),
 			Stdout: io.MultiWriter(out, answer),
 		}, sh(`read -r a; printf '%s\036' "$a"; read -r b; printf '%s' "$b"; exit 6`))
-		r.wants(6, "")
-		if got := out.String(); got != "first"+lead+"second" {
+		r.check(6, "")
+		if got := out.String(); got != "first"+markStart+"second" {
 			t.Errorf("stdout: %q", got)
 		}
 	})
 }
 
-type awaits struct {
-	what string
+type triggerWriter struct {
+	text string
 	seen chan struct{}
 }
 
-func (a *awaits) Write(p []byte) (int, error) {
-	if a.what != "" && strings.Contains(string(p), a.what) {
+func (a *triggerWriter) Write(p []byte) (int, error) {
+	if a.text != "" && strings.Contains(string(p), a.text) {
 		close(a.seen)
-		a.what = ""
+		a.text = ""
 	}
 	return len(p), nil
 }
 
-type answerer struct {
+type gatedReader struct {
 	seen chan struct{}
 	io.Reader
 }
 
-func (a answerer) Read(p []byte) (int, error) {
+func (a gatedReader) Read(p []byte) (int, error) {
 	<-a.seen
 	return a.Reader.Read(p)
 }
@@ -179,13 +179,13 @@ func TestAnswersAreNoOutput(t *testing.T) {
 		out := randomBytes(1 << 20)
 		write(t, dir, "out", out)
 		r := shell.start(t, Options{}, sh("dd if=out bs=1000 2>/dev/null; exit 1"), withDir(dir))
-		go r.pump(1 << 62)
+		go r.sendStdin(1 << 62)
 		for range 200 {
-			r.in.nudge()
+			r.stdin.ping()
 			time.Sleep(time.Millisecond) // spread over the run; nothing depends on it
 		}
 		r.wait()
-		r.wants(1, string(out))
+		r.check(1, string(out))
 	})
 }
 
@@ -214,17 +214,17 @@ func randomRun(t *testing.T, shell shell, random *rand.Rand) {
 	in, code := randomBytes(random.IntN(1<<random.IntN(21))), random.IntN(256)
 	var out, errs []byte
 	r := shell.start(t, Options{Stdin: oddReader{bytes.NewReader(in), random, 1 << 20}}, sh(`cat out; cat errs >&2; sha256sum >sum; cat tail; exit "$1"`, fmt.Sprint(code)),
-		withDir(dir), func(r *remote) { // now the mark is known: what looks like it must come through
-			mark = lead + r.mark
+		withDir(dir), func(r *shellRun) { // now the mark is known: what looks like it must come through
+			mark = markStart + r.mark
 			out, errs = content(18), content(18)
 			write(t, dir, "out", out)
 			write(t, dir, "errs", errs)
 			write(t, dir, "tail", []byte(mark[:random.IntN(len(mark))]))
 		})
-	go r.pump(1 << 62)
+	go r.sendStdin(1 << 62)
 	r.wait()
 	tail, _ := os.ReadFile(filepath.Join(dir, "tail"))
-	r.wants(code, string(out)+string(tail))
+	r.check(code, string(out)+string(tail))
 	if !bytes.Equal(r.stderr.Bytes(), errs) {
 		t.Errorf("stderr: %d bytes of %d, or others", r.stderr.Len(), len(errs))
 	}

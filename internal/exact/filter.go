@@ -7,11 +7,11 @@ import (
 )
 
 // lead begins a mark. The rest of it is hexadecimal, so a mark can begin nowhere within another.
-const lead = "\x1e"
+const markStart = "\x1e"
 
 const (
-	maxWords = 64      // the script's words, in bytes
-	maxEarly = 1 << 10 // what is kept of a shell's own trouble, in bytes
+	maxMessage = 64      // the script's words, in bytes
+	maxEarly   = 1 << 10 // what is kept of a shell's own trouble, in bytes
 )
 
 // filter passes one stream of the far side on, and takes the script's words out of it: a mark, words, a newline.
@@ -22,109 +22,109 @@ type filter struct {
 	mark   []byte
 	to     io.Writer // nil discards
 	report func(words string) (last bool, err error)
-	nudge  func()
+	ping   func()
 
-	open    bool   // what comes is the command's; before: the shell's own trouble
-	early   []byte // that
-	held    int    // how much of a mark has come
-	inWords bool
-	words   []byte
-	over    bool // the last words have come: what follows is not the command's
-	waker   *time.Timer
+	started   bool   // what comes is the command's; before: the shell's own trouble
+	early     []byte // that
+	matched   int    // how much of a mark has come
+	inMessage bool
+	message   []byte
+	ended     bool // the last words have come: what follows is not the command's
+	pingTimer *time.Timer
 }
 
 // Write implements io.Writer.
 func (f *filter) Write(p []byte) (int, error) {
 	n := len(p)
-	if f.waker != nil {
-		f.waker.Stop()
-		f.waker = nil
+	if f.pingTimer != nil {
+		f.pingTimer.Stop()
+		f.pingTimer = nil
 	}
-	for len(p) > 0 && !f.over {
+	for len(p) > 0 && !f.ended {
 		var err error
 		if p, err = f.step(p); err != nil {
 			return n, err
 		}
 	}
-	if f.held > 0 {
-		f.waker = time.AfterFunc(nudgeAfter, f.nudge)
+	if f.matched > 0 {
+		f.pingTimer = time.AfterFunc(pingAfter, f.ping)
 	}
 	return n, nil
 }
 
 // reset forgets what it was in the midst of.
-func (f *filter) reset() { f.held, f.inWords, f.words, f.over = 0, false, nil, false }
+func (f *filter) reset() { f.matched, f.inMessage, f.message, f.ended = 0, false, nil, false }
 
 // step takes something from the front of p, and returns the rest.
 func (f *filter) step(p []byte) ([]byte, error) {
 	switch {
-	case f.inWords:
-		return f.hear(p)
-	case f.held > 0:
-		return f.compare(p)
+	case f.inMessage:
+		return f.readMessage(p)
+	case f.matched > 0:
+		return f.continueMark(p)
 	}
 	i := bytes.Index(p, f.mark)
 	if i >= 0 {
-		f.inWords = true
-		return p[i+len(f.mark):], f.pass(p[:i])
+		f.inMessage = true
+		return p[i+len(f.mark):], f.write(p[:i])
 	}
-	tail := bytes.LastIndexByte(p[max(0, len(p)-len(f.mark)):], lead[0])
+	tail := bytes.LastIndexByte(p[max(0, len(p)-len(f.mark)):], markStart[0])
 	if tail < 0 {
-		return nil, f.pass(p)
+		return nil, f.write(p)
 	}
 	tail += max(0, len(p)-len(f.mark))
 	if !bytes.HasPrefix(f.mark, p[tail:]) {
-		return nil, f.pass(p)
+		return nil, f.write(p)
 	}
-	f.held = len(p) - tail
-	return nil, f.pass(p[:tail])
+	f.matched = len(p) - tail
+	return nil, f.write(p[:tail])
 }
 
 // compare goes on with a mark that began in an earlier piece.
-func (f *filter) compare(p []byte) ([]byte, error) {
+func (f *filter) continueMark(p []byte) ([]byte, error) {
 	n := 0
-	for n < len(p) && f.held+n < len(f.mark) && p[n] == f.mark[f.held+n] {
+	for n < len(p) && f.matched+n < len(f.mark) && p[n] == f.mark[f.matched+n] {
 		n++
 	}
-	f.held += n
+	f.matched += n
 	switch {
-	case f.held == len(f.mark):
-		f.held, f.inWords = 0, true
+	case f.matched == len(f.mark):
+		f.matched, f.inMessage = 0, true
 	case n < len(p): // it was none; another one can only begin here
-		was := f.mark[:f.held]
-		f.held = 0
-		return p[n:], f.pass(was)
+		was := f.mark[:f.matched]
+		f.matched = 0
+		return p[n:], f.write(was)
 	}
 	return p[n:], nil
 }
 
 // hear collects the script's words to their newline.
-func (f *filter) hear(p []byte) ([]byte, error) {
+func (f *filter) readMessage(p []byte) ([]byte, error) {
 	i := bytes.IndexByte(p, '\n')
 	if i < 0 {
-		f.words = append(f.words, p...)
-		return nil, f.bounded()
+		f.message = append(f.message, p...)
+		return nil, f.checkLength()
 	}
-	f.words = append(f.words, p[:i]...)
-	words := string(f.words)
-	f.words, f.inWords, f.open = f.words[:0], false, true
+	f.message = append(f.message, p[:i]...)
+	words := string(f.message)
+	f.message, f.inMessage, f.started = f.message[:0], false, true
 	var err error
-	f.over, err = f.report(words)
+	f.ended, err = f.report(words)
 	return p[i+1:], err
 }
 
-func (f *filter) bounded() error {
-	if len(f.words) > maxWords {
-		return errGarbled
+func (f *filter) checkLength() error {
+	if len(f.message) > maxMessage {
+		return errBadMessage
 	}
 	return nil
 }
 
 // pass hands p on.
-func (f *filter) pass(p []byte) error {
+func (f *filter) write(p []byte) error {
 	switch {
 	case len(p) == 0:
-	case !f.open:
+	case !f.started:
 		f.early = append(f.early, p[:min(len(p), maxEarly-len(f.early))]...)
 	case f.to != nil:
 		_, err := f.to.Write(p)

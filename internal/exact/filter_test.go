@@ -16,24 +16,24 @@ import (
 )
 
 // running is what the script says when the command runs.
-const running = wordRunning + "4321"
+const runningMessage = messageRunning + "4321"
 
 // far is the far side of a run without a shell: what it writes is put together by hand.
-type far struct {
+type scriptedRun struct {
 	*Run
 	stdout, stderr bytes.Buffer
 }
 
-func newFar() *far {
-	f := &far{}
+func newScriptedRun() *scriptedRun {
+	f := &scriptedRun{}
 	f.Run = New(Options{Stdout: &f.stdout, Stderr: &f.stderr})
 	return f
 }
 
-func (f *far) said(words string) string { return lead + f.mark + words + "\n" }
+func (f *scriptedRun) message(words string) string { return markStart + f.mark + words + "\n" }
 
 // deliver writes p in pieces of the sizes given; what is left goes in one.
-func deliver(w io.Writer, p string, sizes ...int) error {
+func writePieces(w io.Writer, p string, sizes ...int) error {
 	for _, n := range sizes {
 		n = min(n, len(p))
 		if _, err := w.Write([]byte(p[:n])); err != nil {
@@ -63,12 +63,12 @@ func markLike(mark string, seed []byte) string {
 }
 
 func TestBytesComeOutAsTheyWentIn(t *testing.T) {
-	mark := lead + newFar().mark
+	mark := markStart + newScriptedRun().mark
 	tests := map[string]string{
 		"nothing":                 "",
 		"text":                    "a line\n",
-		"a lead":                  lead,
-		"leads only":              strings.Repeat(lead, 100),
+		"a lead":                  markStart,
+		"leads only":              strings.Repeat(markStart, 100),
 		"half a mark":             mark[:len(mark)/2],
 		"a mark but one":          mark[:len(mark)-1],
 		"a mark but one, twice":   mark[:len(mark)-1] + mark[:len(mark)-1],
@@ -81,11 +81,11 @@ func TestBytesComeOutAsTheyWentIn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			whole := len(content) + 2*len(mark) + len("ended 7\n")
 			for i := range whole {
-				passes(t, mark, content, i)
-				passes(t, mark, content, i, 1)
-				passes(t, mark, content, i, len(mark)-1)
+				checkFilter(t, mark, content, i)
+				checkFilter(t, mark, content, i, 1)
+				checkFilter(t, mark, content, i, len(mark)-1)
 			}
-			passes(t, mark, content, slices.Repeat([]int{1}, whole)...)
+			checkFilter(t, mark, content, slices.Repeat([]int{1}, whole)...)
 		})
 	}
 }
@@ -99,16 +99,16 @@ func allBytes() []byte {
 }
 
 // passes sends content with the script's words around it through both streams, in pieces of the sizes given.
-func passes(t *testing.T, mark, content string, sizes ...int) {
+func checkFilter(t *testing.T, mark, content string, sizes ...int) {
 	t.Helper()
-	f := newFar()
-	f.mark, f.out.mark, f.err.mark = mark[1:], []byte(mark), []byte(mark)
-	out := content + f.said("alive") + content + f.said("ended 7")
-	errs := f.said(running) + content + f.said("alive") + f.said("ended 7")
-	if err := deliver(f.Stderr(), errs, sizes...); err != nil {
+	f := newScriptedRun()
+	f.mark, f.outFilter.mark, f.errFilter.mark = mark[1:], []byte(mark), []byte(mark)
+	out := content + f.message("alive") + content + f.message("ended 7")
+	errs := f.message(runningMessage) + content + f.message("alive") + f.message("ended 7")
+	if err := writePieces(f.Stderr(), errs, sizes...); err != nil {
 		t.Fatalf("stderr in pieces of %d: %v", sizes, err)
 	}
-	if err := deliver(f.Stdout(), out, sizes...); !errors.Is(err, ErrEnded) {
+	if err := writePieces(f.Stdout(), out, sizes...); !errors.Is(err, ErrEnded) {
 		t.Fatalf("stdout in pieces of %d: %v, want ErrEnded", sizes, err)
 	}
 	if got, want := f.stdout.String(), content+content; got != want {
@@ -134,7 +134,7 @@ func TestRandomBytesComeOutAsTheyWentIn(t *testing.T) {
 		for i := range sizes {
 			sizes[i] = byte(random.IntN(40))
 		}
-		transmit(t, content, sizes, random.IntN(256), random.IntN(2) == 0)
+		checkStreams(t, content, sizes, random.IntN(256), random.IntN(2) == 0)
 	}
 }
 
@@ -142,20 +142,20 @@ func FuzzFilter(f *testing.F) {
 	f.Add([]byte("text"), []byte{1, 2, 3}, 7, true)
 	f.Add([]byte{0, 1, 32, 32, 30, 200, 33, 255}, []byte{0, 1, 33, 1}, 255, false)
 	f.Fuzz(func(t *testing.T, content, sizes []byte, code int, swapped bool) {
-		transmit(t, content, sizes, code&0xff, swapped)
+		checkStreams(t, content, sizes, code&0xff, swapped)
 	})
 }
 
 // transmit sends content cut into parts with words between them, both streams in turn, in pieces of the sizes given.
-func transmit(t *testing.T, seed, sizes []byte, code int, swapped bool) {
-	const mark = lead + "0123456789abcdef0123456789abcdef" // the same each time, for the fuzzer
-	f := newFar()
-	f.mark, f.out.mark, f.err.mark = mark[1:], []byte(mark), []byte(mark)
+func checkStreams(t *testing.T, seed, sizes []byte, code int, swapped bool) {
+	const mark = markStart + "0123456789abcdef0123456789abcdef" // the same each time, for the fuzzer
+	f := newScriptedRun()
+	f.mark, f.outFilter.mark, f.errFilter.mark = mark[1:], []byte(mark), []byte(mark)
 	content := markLike(mark, seed)
-	ended := f.said(fmt.Sprint("ended ", code))
+	ended := f.message(fmt.Sprint("ended ", code))
 	cut := len(content) / 2
-	out := content[:cut] + f.said("alive") + content[cut:] + ended
-	errs := f.said(running) + content[:cut] + f.said("alive") + f.said("alive") + content[cut:] + ended
+	out := content[:cut] + f.message("alive") + content[cut:] + ended
+	errs := f.message(runningMessage) + content[:cut] + f.message("alive") + f.message("alive") + content[cut:] + ended
 	streams := []struct {
 		w    io.Writer
 		rest string
@@ -194,33 +194,33 @@ func TestStateFollowsTheWords(t *testing.T) {
 	}
 	tests := map[string][]step{
 		"stdout ends last": {
-			{"err", running, nil, Running, 0},
+			{"err", runningMessage, nil, Running, 0},
 			{"err", "ended 3", nil, Running, 0},
 			{"out", "ended 3", ErrEnded, Ended, 3},
 		},
 		"stderr ends last": {
 			{"out", "ended 0", nil, Unknown, 0},
-			{"err", running, nil, Running, 0},
+			{"err", runningMessage, nil, Running, 0},
 			{"out", "alive", nil, Running, 0}, // after the end: not a message of the script
 			{"err", "ended 0", ErrEnded, Ended, 0},
 		},
-		"the largest code":       {{"err", running, nil, Running, 0}, {"err", "ended 255", nil, Running, 0}, {"out", "ended 255", ErrEnded, Ended, 255}},
+		"the largest code":       {{"err", runningMessage, nil, Running, 0}, {"err", "ended 255", nil, Running, 0}, {"out", "ended 255", ErrEnded, Ended, 255}},
 		"no such command":        {{"out", "ended missing", nil, Unknown, 0}, {"err", "ended missing", ErrEnded, NoCommand, 0}},
 		"no tool that counts":    {{"out", "ended unable", nil, Unknown, 0}, {"err", "ended unable", ErrEnded, Unsupported, 0}},
 		"nothing was started":    {{"out", "ended failed", nil, Unknown, 0}, {"err", "ended failed", ErrEnded, NotStarted, 0}},
 		"a code without a start": {{"out", "ended 2", nil, Unknown, 0}, {"err", "ended 2", ErrEnded, NotStarted, 0}},
 		"the command's side failed": {
-			{"err", running, nil, Running, 0},
+			{"err", runningMessage, nil, Running, 0},
 			{"err", "ended failed", nil, Running, 0},
 			{"out", "ended failed", ErrEnded, Failed, 0},
 		},
 		"the input's side failed": {
-			{"err", running, nil, Running, 0},
+			{"err", runningMessage, nil, Running, 0},
 			{"out", "ended lost", nil, Running, 0},
 			{"err", "ended lost", ErrEnded, Failed, 0},
 		},
 		"the input's side failed while the command ended": {
-			{"err", running, nil, Running, 0},
+			{"err", runningMessage, nil, Running, 0},
 			{"out", "ended 0", nil, Running, 0},
 			{"err", "ended lost", ErrEnded, Failed, 0},
 		},
@@ -228,16 +228,16 @@ func TestStateFollowsTheWords(t *testing.T) {
 			{"err", "ended lost", nil, Unknown, 0},
 			{"out", "ended lost", ErrEnded, Failed, 0},
 		},
-		"a nudge's answer":         {{"err", running, nil, Running, 0}, {"out", "alive", nil, Running, 0}, {"err", "alive", nil, Running, 0}},
-		"the same end twice":       {{"err", running, nil, Running, 0}, {"out", "ended 1", nil, Running, 0}, {"out", "ended 1", nil, Running, 0}},
-		"a code that is no number": {{"err", running, nil, Running, 0}, {"out", "ended x", nil, Running, 0}, {"err", "ended x", ErrEnded, Running, 0}},
+		"a nudge's answer":         {{"err", runningMessage, nil, Running, 0}, {"out", "alive", nil, Running, 0}, {"err", "alive", nil, Running, 0}},
+		"the same end twice":       {{"err", runningMessage, nil, Running, 0}, {"out", "ended 1", nil, Running, 0}, {"out", "ended 1", nil, Running, 0}},
+		"a code that is no number": {{"err", runningMessage, nil, Running, 0}, {"out", "ended x", nil, Running, 0}, {"err", "ended x", ErrEnded, Running, 0}},
 	}
 	for name, steps := range tests {
 		t.Run(name, func(t *testing.T) {
-			f := newFar()
+			f := newScriptedRun()
 			for i, s := range steps {
 				w := map[string]io.Writer{"out": f.Stdout(), "err": f.Stderr()}[s.stream]
-				if _, err := io.WriteString(w, f.said(s.words)); !errors.Is(err, s.err) || (err == nil) != (s.err == nil) {
+				if _, err := io.WriteString(w, f.message(s.words)); !errors.Is(err, s.err) || (err == nil) != (s.err == nil) {
 					t.Fatalf("step %d: %v, want %v", i, err, s.err)
 				}
 				if state, code := f.State(); state != s.state || code != s.code {
@@ -253,31 +253,31 @@ func TestStateFollowsTheWords(t *testing.T) {
 
 // A prompt that ends like the beginning of a mark must not wait for what the command writes next: it may write nothing more.
 func TestPromptThatLooksLikeAMarkIsReleasedByANudge(t *testing.T) {
-	mark := lead + newFar().mark
+	mark := markStart + newScriptedRun().mark
 	for _, held := range []int{1, 2, len(mark) - 1} {
 		synctest.Test(t, func(t *testing.T) {
-			f := newFar()
+			f := newScriptedRun()
 			asked := make(chan time.Duration, 10)
 			from := time.Now()
-			f.out.nudge = func() { asked <- time.Since(from) }
-			prompt := "prompt" + (lead + f.mark)[:held]
-			_ = deliver(f.Stdout(), prompt)
+			f.outFilter.ping = func() { asked <- time.Since(from) }
+			prompt := "prompt" + (markStart + f.mark)[:held]
+			_ = writePieces(f.Stdout(), prompt)
 			if got := f.stdout.String(); got != "prompt" {
 				t.Fatalf("came out before the answer: %q", got)
 			}
-			time.Sleep(nudgeAfter - 1)
+			time.Sleep(pingAfter - 1)
 			synctest.Wait()
 			if len(asked) != 0 {
-				t.Fatalf("asked after %s, want %s", <-asked, nudgeAfter)
+				t.Fatalf("asked after %s, want %s", <-asked, pingAfter)
 			}
 			time.Sleep(time.Minute)
 			if n := len(asked); n != 1 {
 				t.Fatalf("asked %d times, want once", n)
 			}
-			if after := <-asked; after != nudgeAfter {
-				t.Errorf("asked after %s, want %s", after, nudgeAfter)
+			if after := <-asked; after != pingAfter {
+				t.Errorf("asked after %s, want %s", after, pingAfter)
 			}
-			_ = deliver(f.Stdout(), f.said("alive"))
+			_ = writePieces(f.Stdout(), f.message("alive"))
 			if got := f.stdout.String(); got != prompt {
 				t.Errorf("came out after the answer: %q, want %q", got, prompt)
 			}
@@ -291,21 +291,21 @@ func TestPromptThatLooksLikeAMarkIsReleasedByANudge(t *testing.T) {
 
 func TestNothingIsAskedWhileOutputFlows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFar()
-		f.out.nudge = func() { t.Error("the far side was asked, though nothing was held back for long") }
+		f := newScriptedRun()
+		f.outFilter.ping = func() { t.Error("the far side was asked, though nothing was held back for long") }
 		for range 100 {
-			_ = deliver(f.Stdout(), "x"+lead)
-			time.Sleep(nudgeAfter - 1)
+			_ = writePieces(f.Stdout(), "x"+markStart)
+			time.Sleep(pingAfter - 1)
 		}
-		_ = deliver(f.Stdout(), "x")
+		_ = writePieces(f.Stdout(), "x")
 		time.Sleep(time.Minute)
 	})
 }
 
 func TestNudgeReachesTheFarSide(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFar()
-		_ = deliver(f.Stderr(), f.said(running)+"password: "+lead)
+		f := newScriptedRun()
+		_ = writePieces(f.Stderr(), f.message(runningMessage)+"password: "+markStart)
 		p := make([]byte, 10)
 		if n, err := f.Stdin().Read(p); err != nil || string(p[:n]) != "?\n" {
 			t.Errorf("sent: %q, %v", p[:n], err)
@@ -314,16 +314,16 @@ func TestNudgeReachesTheFarSide(t *testing.T) {
 }
 
 func TestNothingComesOutBehindTheEnd(t *testing.T) {
-	f := newFar()
-	_ = deliver(f.Stderr(), f.said(running))
-	garbage := "garbage" + f.said("ended 9") + lead
-	if err := deliver(f.Stdout(), "out"+f.said("ended 1")+garbage); err != nil {
+	f := newScriptedRun()
+	_ = writePieces(f.Stderr(), f.message(runningMessage))
+	garbage := "garbage" + f.message("ended 9") + markStart
+	if err := writePieces(f.Stdout(), "out"+f.message("ended 1")+garbage); err != nil {
 		t.Fatalf("the other stream has not ended: %v", err)
 	}
-	if err := deliver(f.Stdout(), garbage); err != nil {
+	if err := writePieces(f.Stdout(), garbage); err != nil {
 		t.Fatalf("a child that lives on and writes: %v", err)
 	}
-	if err := deliver(f.Stderr(), "err"+f.said("ended 1")+garbage); !errors.Is(err, ErrEnded) {
+	if err := writePieces(f.Stderr(), "err"+f.message("ended 1")+garbage); !errors.Is(err, ErrEnded) {
 		t.Fatalf("%v, want ErrEnded", err)
 	}
 	if f.stdout.String() != "out" || f.stderr.String() != "err" {
@@ -335,10 +335,10 @@ func TestNothingComesOutBehindTheEnd(t *testing.T) {
 }
 
 func TestComplaintOfAShellIsKeptApartAndShort(t *testing.T) {
-	f := newFar()
-	complaint := "sh: 1: kshell: Syntax error" + lead
-	_ = deliver(f.Stderr(), complaint+strings.Repeat("!", 1<<20), slices.Repeat([]int{7}, 1000)...)
-	_ = deliver(f.Stderr(), f.said(running)+"the command's")
+	f := newScriptedRun()
+	complaint := "sh: 1: kshell: Syntax error" + markStart
+	_ = writePieces(f.Stderr(), complaint+strings.Repeat("!", 1<<20), slices.Repeat([]int{7}, 1000)...)
+	_ = writePieces(f.Stderr(), f.message(runningMessage)+"the command's")
 	if got := f.ShellError(); !strings.HasPrefix(got, complaint) || len(got) != maxEarly {
 		t.Errorf("complaint: %d bytes, %.40q", len(got), got)
 	}
@@ -352,23 +352,23 @@ func TestComplaintOfAShellIsKeptApartAndShort(t *testing.T) {
 
 func TestWordsThatNeverEndAreAnError(t *testing.T) {
 	for _, size := range []int{1, 10, 10_000} {
-		f := newFar()
+		f := newScriptedRun()
 		sizes := slices.Repeat([]int{size}, 10_000/size)
-		if err := deliver(f.Stdout(), lead+f.mark+strings.Repeat("x", 10_000), sizes...); !errors.Is(err, errGarbled) {
+		if err := writePieces(f.Stdout(), markStart+f.mark+strings.Repeat("x", 10_000), sizes...); !errors.Is(err, errBadMessage) {
 			t.Errorf("in pieces of %d: %v, want errGarbled", size, err)
 		}
-		if kept := len(f.out.words); size == 1 && kept > 2*maxWords {
+		if kept := len(f.outFilter.message); size == 1 && kept > 2*maxMessage {
 			t.Errorf("%d bytes of words were kept", kept)
 		}
 	}
 }
 
 // failing fails at the piece that holds what.
-type failing struct{ what string }
+type failingWriter struct{ what string }
 
 var errFull = errors.New("no space left on device")
 
-func (w failing) Write(p []byte) (int, error) {
+func (w failingWriter) Write(p []byte) (int, error) {
 	if strings.Contains(string(p), w.what) {
 		return 0, errFull
 	}
@@ -380,20 +380,20 @@ func TestFullDiskComesOut(t *testing.T) {
 		"in text":               {"text", "!text"},
 		"before a mark":         {"text!MARK"},
 		"behind a mark":         {"MARKalive\n", "!"},
-		"in what was held back": {lead, lead},
+		"in what was held back": {markStart, markStart},
 	} {
 		t.Run(name, func(t *testing.T) {
 			what := "!"
-			if pieces[0] == lead {
-				what = lead
+			if pieces[0] == markStart {
+				what = markStart
 			}
-			r := New(Options{Stdout: failing{what}})
+			r := New(Options{Stdout: failingWriter{what}})
 			var err error
 			for i, piece := range pieces {
 				if err != nil {
 					t.Fatalf("piece %d: %v", i-1, err)
 				}
-				_, err = io.WriteString(r.Stdout(), strings.ReplaceAll(piece, "MARK", lead+r.mark))
+				_, err = io.WriteString(r.Stdout(), strings.ReplaceAll(piece, "MARK", markStart+r.mark))
 			}
 			if !errors.Is(err, errFull) {
 				t.Errorf("%v, want %v", err, errFull)
@@ -404,11 +404,11 @@ func TestFullDiskComesOut(t *testing.T) {
 
 func TestStreamsWithoutAWriterAreDiscarded(t *testing.T) {
 	r := New(Options{})
-	said := func(words string) string { return "text" + lead + r.mark + words + "\n" }
-	if err := deliver(r.Stderr(), said(running)+said("ended 4")); err != nil {
+	said := func(words string) string { return "text" + markStart + r.mark + words + "\n" }
+	if err := writePieces(r.Stderr(), said(runningMessage)+said("ended 4")); err != nil {
 		t.Fatal(err)
 	}
-	if err := deliver(r.Stdout(), said("ended 4")); !errors.Is(err, ErrEnded) {
+	if err := writePieces(r.Stdout(), said("ended 4")); !errors.Is(err, ErrEnded) {
 		t.Fatal(err)
 	}
 	if state, code := r.State(); state != Ended || code != 4 {
@@ -419,7 +419,7 @@ func TestStreamsWithoutAWriterAreDiscarded(t *testing.T) {
 func TestOutputCostsNoAllocation(t *testing.T) {
 	r := New(Options{Stdout: io.Discard})
 	lines := bytes.Repeat([]byte("a line of text\n"), 2200)
-	withLeads := bytes.Repeat([]byte(lead+" a line\n"), 3200)
+	withLeads := bytes.Repeat([]byte(markStart+" a line\n"), 3200)
 	for name, p := range map[string][]byte{"text": lines, "with leads": withLeads, "short": []byte("a\n")} {
 		if n := testing.AllocsPerRun(100, func() { _, _ = r.Stdout().Write(p) }); n != 0 {
 			t.Errorf("%s: %v allocations for a Write, want 0", name, n)

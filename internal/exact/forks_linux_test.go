@@ -14,13 +14,13 @@ import (
 
 // limited starts the remote in a cgroup of its own that allows forks processes
 // besides the first one.
-func limited(t *testing.T, forks int) setup {
+func withForkLimit(t *testing.T, forks int) setup {
 	t.Helper()
 	dir := pidsCgroup(t)
 	if err := os.WriteFile(filepath.Join(dir, "pids.max"), []byte(fmt.Sprint(forks+1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return func(r *remote) {
+	return func(r *shellRun) {
 		enter := []string{"sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(dir, "cgroup.procs"), r.cmd.Path}
 		r.cmd.Path, r.cmd.Args = "/bin/sh", append(enter, r.cmd.Args[1:]...)
 	}
@@ -50,7 +50,7 @@ func pidsCgroup(t *testing.T) string {
 
 // atLimits runs a test at each limit from 0 to 8 forks, which is more than the
 // script needs.
-func atLimits(t *testing.T, test func(t *testing.T, shell shell, forks int)) {
+func forEachLimit(t *testing.T, test func(t *testing.T, shell shell, forks int)) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for forks := range 9 {
 			t.Run(fmt.Sprint(forks), func(t *testing.T) {
@@ -65,12 +65,12 @@ func atLimits(t *testing.T, test func(t *testing.T, shell shell, forks int)) {
 }
 
 // ends waits until both streams have ended, and returns the state.
-func (r *remote) ends() State {
+func (r *shellRun) waitForEnd() State {
 	r.t.Helper()
-	late := time.After(2 * patience) // bash retries a failed fork
-	for told, streams := false, streams; !told && streams > 0; streams-- {
+	late := time.After(2 * waitLimit) // bash retries a failed fork
+	for told, streams := false, streamCount; !told && streams > 0; streams-- {
 		select {
-		case err := <-r.heard:
+		case err := <-r.streamEnds:
 			told = errors.Is(err, ErrEnded)
 		case <-late:
 			state, _ := r.State()
@@ -78,18 +78,18 @@ func (r *remote) ends() State {
 		}
 	}
 	r.close()
-	r.gone(patience)
+	r.waitUntilGone(waitLimit)
 	state, _ := r.State()
 	return state
 }
 
 func TestForkFailure_NoFalseResult(t *testing.T) {
-	atLimits(t, func(t *testing.T, shell shell, forks int) {
-		r := shell.start(t, Options{}, sh("echo ran; exit 7"), limited(t, forks))
-		go r.pump(1 << 62)
-		switch state := r.ends(); {
+	forEachLimit(t, func(t *testing.T, shell shell, forks int) {
+		r := shell.start(t, Options{}, sh("echo ran; exit 7"), withForkLimit(t, forks))
+		go r.sendStdin(1 << 62)
+		switch state := r.waitForEnd(); {
 		case state == Ended:
-			r.wants(7, "ran\n")
+			r.check(7, "ran\n")
 		case state != NotStarted, forks > 4, r.stdout.Len() > 0:
 			t.Errorf("state %d, stdout %q; want Ended (%d) or, with up to 4 forks, NotStarted (%d) and nothing", state, &r.stdout, Ended, NotStarted)
 		}
@@ -98,12 +98,12 @@ func TestForkFailure_NoFalseResult(t *testing.T) {
 
 func TestForkFailure_InputEndsOnlyAtItsEnd(t *testing.T) {
 	in := randomBytes(300_001)
-	atLimits(t, func(t *testing.T, shell shell, forks int) {
-		r := shell.start(t, Options{Stdin: bytes.NewReader(in)}, []string{"cat"}, limited(t, forks))
-		go r.pump(1 << 62)
-		switch state := r.ends(); {
+	forEachLimit(t, func(t *testing.T, shell shell, forks int) {
+		r := shell.start(t, Options{Stdin: bytes.NewReader(in)}, []string{"cat"}, withForkLimit(t, forks))
+		go r.sendStdin(1 << 62)
+		switch state := r.waitForEnd(); {
 		case state == Ended:
-			r.wants(0, string(in))
+			r.check(0, string(in))
 		case forks > 6:
 			t.Errorf("state %d with %d forks", state, forks)
 		case state == NotStarted && r.stdout.Len() == 0, state == Failed:
@@ -115,16 +115,16 @@ func TestForkFailure_InputEndsOnlyAtItsEnd(t *testing.T) {
 
 func TestForkFailure_NoPartialFile(t *testing.T) {
 	in := randomBytes(300_001)
-	atLimits(t, func(t *testing.T, shell shell, forks int) {
+	forEachLimit(t, func(t *testing.T, shell shell, forks int) {
 		for _, script := range []string{
 			"cat >up.part && mv up.part up",
 			"trap 'exit 1' TERM; cat >up.part; mv up.part up",
 			"trap '' TERM; cat >up.part; mv up.part up",
 		} {
 			dir := t.TempDir()
-			r := shell.start(t, Options{Stdin: bytes.NewReader(in)}, sh(script), withDir(dir), limited(t, forks))
-			go r.pump(1 << 62)
-			state := r.ends()
+			r := shell.start(t, Options{Stdin: bytes.NewReader(in)}, sh(script), withDir(dir), withForkLimit(t, forks))
+			go r.sendStdin(1 << 62)
+			state := r.waitForEnd()
 			_, code := r.State()
 			got, err := os.ReadFile(filepath.Join(dir, "up"))
 			switch {
@@ -142,13 +142,13 @@ func TestForkFailure_NoPartialFile(t *testing.T) {
 }
 
 func TestForkFailure_Terminal(t *testing.T) {
-	atLimits(t, func(t *testing.T, shell shell, forks int) {
+	forEachLimit(t, func(t *testing.T, shell shell, forks int) {
 		s := NewShell(nil, "")
 		var out bytes.Buffer
 		terminal := s.Output(&out)
 		command := s.Command(sh("echo ran; exit 5"))
 		cmd := &exec.Cmd{Path: shell.path, Args: command, Env: shell.env, Stdout: terminal, Stderr: terminal}
-		limited(t, forks)(&remote{cmd: cmd})
+		withForkLimit(t, forks)(&shellRun{cmd: cmd})
 		_ = cmd.Run() // the outcome is in cmd.ProcessState
 		switch code := cmd.ProcessState.ExitCode(); {
 		case s.State() == Running && out.String() == "ran\n" && code == 5:

@@ -22,7 +22,7 @@ const (
 var errCancelled = errors.New("the run is over")
 
 // errBroken is the error of wait after the source's Read has panicked.
-var errBroken = errors.New("the input cannot be read")
+var errSourcePanicked = errors.New("the input cannot be read")
 
 // input produces the lines and blocks that the script reads: a line `SIZE COUNT`
 // and SIZE*COUNT bytes; `end` after the last block; `?`, which the script answers
@@ -31,18 +31,18 @@ var errBroken = errors.New("the input cannot be read")
 type input struct {
 	source io.Reader
 
-	filling group.Group // the goroutine that reads the source
-	mu      sync.Mutex
-	changed sync.Cond
-	begun   bool   // filling was started
-	broken  bool   // filling has panicked
-	next    []byte // read, not yet in a block
-	err     error  // of the source; io.EOF at its end
-	told    bool   // the remote was sent the end, or Read returned err
-	bytes   int64  // in blocks, so far
-	nudged  bool   // a `?` line is to be sent
-	halted  bool   // nothing more is sent
-	over    bool   // nothing more is read
+	filling       group.Group // the goroutine that reads the source
+	mu            sync.Mutex
+	changed       sync.Cond
+	started       bool   // filling was started
+	panicked      bool   // filling has panicked
+	next          []byte // read, not yet in a block
+	err           error  // of the source; io.EOF at its end
+	endSent       bool   // the remote was sent the end, or Read returned err
+	sentBytes     int64  // in blocks, so far
+	pingRequested bool   // a `?` line is to be sent
+	stopped       bool   // nothing more is sent
+	cancelled     bool   // nothing more is read
 
 	// Used only by the goroutine that calls Read.
 	block []byte // the unsent rest of the block
@@ -53,17 +53,17 @@ type input struct {
 func (in *input) init(source io.Reader) {
 	in.source = source
 	in.changed.L = &in.mu
-	in.filling.OnPanic = func() { in.set(&in.broken) }
+	in.filling.OnPanic = func() { in.set(&in.panicked) }
 }
 
 // begin starts the goroutine that reads the source.
-func (in *input) begin() {
+func (in *input) start() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.source == nil || in.begun || in.over {
+	if in.source == nil || in.started || in.cancelled {
 		return
 	}
-	in.begun = true
+	in.started = true
 	in.filling.Go(in.fill)
 }
 
@@ -83,13 +83,13 @@ func (in *input) fill() {
 func (in *input) add(p []byte, err error) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for len(in.next)+len(p) > maxBlock && !in.over && !in.halted {
+	for len(in.next)+len(p) > maxBlock && !in.cancelled && !in.stopped {
 		in.changed.Wait()
 	}
 	in.next = append(in.next, p...)
 	in.err = err
 	in.changed.Broadcast()
-	return !in.over && !in.halted
+	return !in.cancelled && !in.stopped
 }
 
 // sent returns the number of bytes in the blocks whose sending has begun, and
@@ -97,14 +97,14 @@ func (in *input) add(p []byte, err error) bool {
 func (in *input) sent() (n int64, whole bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return in.bytes, in.told && errors.Is(in.err, io.EOF)
+	return in.sentBytes, in.endSent && errors.Is(in.err, io.EOF)
 }
 
 // nudge requests a `?` line.
-func (in *input) nudge() { in.set(&in.nudged) }
+func (in *input) ping() { in.set(&in.pingRequested) }
 
 // stop makes Read send nothing more: the command has ended.
-func (in *input) stop() { in.set(&in.halted) }
+func (in *input) stop() { in.set(&in.stopped) }
 
 func (in *input) set(flag *bool) {
 	in.mu.Lock()
@@ -114,17 +114,17 @@ func (in *input) set(flag *bool) {
 }
 
 // ceased reports whether nothing more is to be sent, not even the rest of a block.
-func (in *input) ceased() bool {
+func (in *input) done() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return in.halted || in.over
+	return in.stopped || in.cancelled
 }
 
 // cancel makes Read return, and waits for fill if interrupt can end its Read.
 func (in *input) cancel(interrupt func() bool) {
-	in.set(&in.over)
+	in.set(&in.cancelled)
 	in.mu.Lock()
-	begun := in.begun
+	begun := in.started
 	in.mu.Unlock()
 	if begun && interrupt != nil && interrupt() {
 		in.filling.Wait()
@@ -133,10 +133,10 @@ func (in *input) cancel(interrupt func() bool) {
 
 // Read implements io.Reader. If the source's Read has panicked, Read panics, too.
 func (in *input) Read(p []byte) (int, error) {
-	if in.ceased() || len(in.line) == 0 && len(in.block) == 0 {
+	if in.done() || len(in.line) == 0 && len(in.block) == 0 {
 		in.line, in.block = nil, nil
 		switch err := in.wait(); {
-		case errors.Is(err, errBroken):
+		case errors.Is(err, errSourcePanicked):
 			in.filling.Wait() // panics
 			return 0, err
 		case err != nil:
@@ -156,21 +156,21 @@ func (in *input) wait() error {
 	defer in.mu.Unlock()
 	for {
 		switch {
-		case in.broken:
-			return errBroken
-		case in.over:
+		case in.panicked:
+			return errSourcePanicked
+		case in.cancelled:
 			return errCancelled
-		case in.halted:
-		case in.nudged:
-			in.nudged = false
+		case in.stopped:
+		case in.pingRequested:
+			in.pingRequested = false
 			in.line = []byte("?\n")
 			return nil
 		case len(in.next) > 0:
-			in.compose()
+			in.makeBlock()
 			in.changed.Broadcast()
 			return nil
-		case in.err != nil && !in.told:
-			return in.finish()
+		case in.err != nil && !in.endSent:
+			return in.sendEnd()
 		}
 		in.changed.Wait()
 	}
@@ -178,21 +178,21 @@ func (in *input) wait() error {
 
 // compose makes a block of next: its whole units, or all of it if it is shorter
 // than one unit.
-func (in *input) compose() {
+func (in *input) makeBlock() {
 	size, count := unit, len(in.next)/unit
 	if count == 0 {
 		size, count = len(in.next), 1
 	}
 	in.line = fmt.Appendf(nil, "%d %d\n", size, count)
 	n := size * count
-	in.bytes += int64(n)
+	in.sentBytes += int64(n)
 	in.block, in.spare, in.next = in.next[:n], in.next, append(in.spare[:0], in.next[n:]...)
 }
 
 // finish sends the end of the source. If reading it failed, Read returns the error
 // instead, and no end is sent.
-func (in *input) finish() error {
-	in.told = true
+func (in *input) sendEnd() error {
+	in.endSent = true
 	if !errors.Is(in.err, io.EOF) {
 		return in.err
 	}

@@ -16,17 +16,17 @@ import (
 )
 
 // wire is what the script would make of what is sent.
-type wire struct {
+type received struct {
 	payload []byte
-	asked   int  // `?` lines
+	pings   int  // `?` lines
 	ended   bool // `end` was told
 	err     error
 }
 
 // parse reads lines and blocks, as the script does, until Read fails or the end was told.
-func parse(t *testing.T, r io.Reader) wire {
+func parse(t *testing.T, r io.Reader) received {
 	t.Helper()
-	var w wire
+	var w received
 	lines := bufio.NewReaderSize(r, 16)
 	for {
 		line, err := lines.ReadString('\n')
@@ -39,17 +39,17 @@ func parse(t *testing.T, r io.Reader) wire {
 		}
 		switch line {
 		case "?\n":
-			w.asked++
+			w.pings++
 		case "end\n":
 			w.ended = true
 			return w
 		default:
-			w.payload = append(w.payload, block(t, lines, line)...)
+			w.payload = append(w.payload, readBlock(t, lines, line)...)
 		}
 	}
 }
 
-func block(t *testing.T, r io.Reader, line string) []byte {
+func readBlock(t *testing.T, r io.Reader, line string) []byte {
 	t.Helper()
 	var size, count int
 	if _, err := fmt.Sscanf(line, "%d %d\n", &size, &count); err != nil {
@@ -112,7 +112,7 @@ func TestInputArrivesWhateverThePieces(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%d", name, size), func(t *testing.T) {
 				want := randomBytes(size)
 				in := newInput(t, source(bytes.NewReader(want)))
-				in.begin()
+				in.start()
 				w := parse(t, oddReader{in, rand.New(rand.NewPCG(uint64(size), 1)), 100_000})
 				if !w.ended || w.err != nil {
 					t.Fatalf("ended %t, error %v", w.ended, w.err)
@@ -129,7 +129,7 @@ func TestInputArrivesWhateverThePieces(t *testing.T) {
 func TestInputIsReadByteByByte(t *testing.T) {
 	want := randomBytes(3000)
 	in := newInput(t, bytes.NewReader(want))
-	in.begin()
+	in.start()
 	if w := parse(t, iotest.OneByteReader(in)); !w.ended || !bytes.Equal(w.payload, want) {
 		t.Errorf("ended %t, %d bytes of %d", w.ended, len(w.payload), len(want))
 	}
@@ -138,7 +138,7 @@ func TestInputIsReadByteByByte(t *testing.T) {
 func TestEndIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := newInput(t, strings.NewReader(""))
-		in.begin()
+		in.start()
 		if w := parse(t, in); !w.ended {
 			t.Fatalf("no end: %v", w.err)
 		}
@@ -154,7 +154,7 @@ func TestBrokenInputIsNotAnEnd(t *testing.T) {
 	for _, broken := range []error{errors.New("input/output error"), io.ErrUnexpectedEOF, io.ErrClosedPipe} {
 		want := randomBytes(100_000)
 		in := newInput(t, io.MultiReader(bytes.NewReader(want), iotest.ErrReader(broken)))
-		in.begin()
+		in.start()
 		w := parse(t, in)
 		if w.ended || !errors.Is(w.err, broken) {
 			t.Errorf("end told: %t; Read: %v, want %v", w.ended, w.err, broken)
@@ -167,15 +167,15 @@ func TestBrokenInputIsNotAnEnd(t *testing.T) {
 
 func TestInputIsNotTouchedBeforeTheCommandRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		source := &counted{Reader: strings.NewReader("input")}
+		source := &countingReader{Reader: strings.NewReader("input")}
 		r := New(Options{Stdin: source})
-		sent := make(chan wire, 1)
+		sent := make(chan received, 1)
 		go func() { sent <- parse(t, r.Stdin()) }()
 		synctest.Wait()
-		if n := source.given.Load(); n != 0 {
+		if n := source.read.Load(); n != 0 {
 			t.Errorf("%d bytes were read before", n)
 		}
-		_ = deliver(r.Stderr(), lead+r.mark+running+"\n")
+		_ = writePieces(r.Stderr(), markStart+r.mark+runningMessage+"\n")
 		if w := <-sent; string(w.payload) != "input" || !w.ended {
 			t.Errorf("sent after: %q, ended %t, %v", w.payload, w.ended, w.err)
 		}
@@ -184,25 +184,25 @@ func TestInputIsNotTouchedBeforeTheCommandRuns(t *testing.T) {
 }
 
 // counted counts what was read of it.
-type counted struct {
+type countingReader struct {
 	io.Reader
-	given atomic.Int64
+	read atomic.Int64
 }
 
-func (c *counted) Read(p []byte) (int, error) {
+func (c *countingReader) Read(p []byte) (int, error) {
 	n, err := c.Reader.Read(p)
-	c.given.Add(int64(n))
+	c.read.Add(int64(n))
 	return n, err
 }
 
 func TestInputIsNotTouchedAfterCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		source := &endless{}
+		source := &endlessReader{}
 		r := New(Options{Stdin: source})
 		r.Cancel()
-		_ = deliver(r.Stderr(), lead+r.mark+running+"\n")
+		_ = writePieces(r.Stderr(), markStart+r.mark+runningMessage+"\n")
 		synctest.Wait()
-		if n := source.given.Load(); n != 0 {
+		if n := source.read.Load(); n != 0 {
 			t.Errorf("%d bytes were read", n)
 		}
 	})
@@ -212,7 +212,7 @@ func TestNudgeIsSentBetweenBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		want := randomBytes(2*maxBlock + 5)
 		in := newInput(t, bytes.NewReader(want))
-		in.begin()
+		in.start()
 		synctest.Wait()
 		var sent bytes.Buffer
 		p := make([]byte, 5000) // into the first block
@@ -223,8 +223,8 @@ func TestNudgeIsSentBetweenBlocks(t *testing.T) {
 			}
 			sent.Write(p[:n])
 			if i%50 == 0 {
-				in.nudge()
-				in.nudge() // the same
+				in.ping()
+				in.ping() // the same
 			}
 			if bytes.HasSuffix(sent.Bytes(), []byte("end\n")) {
 				break
@@ -235,8 +235,8 @@ func TestNudgeIsSentBetweenBlocks(t *testing.T) {
 		if !bytes.Equal(w.payload, want) {
 			t.Errorf("%d bytes were sent of %d, or others", len(w.payload), len(want))
 		}
-		if w.asked < 2 || w.asked > 10 {
-			t.Errorf("asked %d times", w.asked)
+		if w.pings < 2 || w.pings > 10 {
+			t.Errorf("asked %d times", w.pings)
 		}
 	})
 }
@@ -245,16 +245,16 @@ func TestNudgeNeedsNoInput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, source := range []io.Reader{nil, strings.NewReader("")} {
 			in := newInput(t, source)
-			in.begin()
+			in.start()
 			if source != nil {
 				if w := parse(t, in); !w.ended {
 					t.Fatal("no end")
 				}
 			}
-			time.AfterFunc(time.Second, in.nudge)
+			time.AfterFunc(time.Second, in.ping)
 			time.AfterFunc(time.Minute, func() { in.cancel(nil) })
-			if w := parse(t, in); w.asked != 1 || w.ended || len(w.payload) > 0 {
-				t.Errorf("asked %d times, ended %t, %d bytes", w.asked, w.ended, len(w.payload))
+			if w := parse(t, in); w.pings != 1 || w.ended || len(w.payload) > 0 {
+				t.Errorf("asked %d times, ended %t, %d bytes", w.pings, w.ended, len(w.payload))
 			}
 		}
 	})
@@ -265,14 +265,14 @@ func TestNothingIsSentAfterTheCommandHasEnded(t *testing.T) {
 	for name, taken := range map[string]int{"before a block": 0, "within a line": 3, "within a block": 5000} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				in := newInput(t, &endless{})
-				in.begin()
+				in := newInput(t, &endlessReader{})
+				in.start()
 				synctest.Wait()
 				if _, err := io.ReadFull(in, make([]byte, taken)); err != nil {
 					t.Fatal(err)
 				}
 				in.stop()
-				in.nudge()
+				in.ping()
 				time.AfterFunc(time.Minute, func() { in.cancel(nil) })
 				from := time.Now()
 				n, err := in.Read(make([]byte, 10_000))
@@ -288,7 +288,7 @@ func TestCancelEndsARead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source, _ := io.Pipe()
 		in := newInput(t, source)
-		in.begin()
+		in.start()
 		time.AfterFunc(time.Second, func() { in.cancel(nil) })
 		if n, err := in.Read(make([]byte, 10)); n != 0 || !errors.Is(err, errCancelled) {
 			t.Errorf("%d, %v", n, err)
@@ -300,28 +300,28 @@ func TestCancelEndsARead(t *testing.T) {
 func TestCancelWaitsForTheReaderOfTheSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source, _ := io.Pipe()
-		slow := &slowEnd{Reader: source}
+		slow := &slowReader{Reader: source}
 		in := newInput(t, slow)
-		in.begin()
+		in.start()
 		synctest.Wait()
 		in.cancel(func() bool { _ = source.Close(); return true })
-		if !slow.over.Load() {
+		if !slow.ended.Load() {
 			t.Error("the source is still being read")
 		}
 	})
 }
 
 // slowEnd needs a second to notice its end.
-type slowEnd struct {
+type slowReader struct {
 	io.Reader
-	over atomic.Bool
+	ended atomic.Bool
 }
 
-func (s *slowEnd) Read(p []byte) (int, error) {
+func (s *slowReader) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
 	if err != nil {
 		time.Sleep(time.Second)
-		s.over.Store(true)
+		s.ended.Store(true)
 	}
 	return n, err
 }
@@ -330,7 +330,7 @@ func TestCancelDoesNotWaitForASourceThatCannotBeInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source, writer := io.Pipe()
 		r := New(Options{Stdin: source, CancelStdin: func() bool { return false }})
-		_ = deliver(r.Stderr(), lead+r.mark+running+"\n")
+		_ = writePieces(r.Stderr(), markStart+r.mark+runningMessage+"\n")
 		synctest.Wait() // somebody reads the source
 		from := time.Now()
 		if !r.Cancel() || time.Since(from) > 0 {
@@ -344,24 +344,24 @@ func TestCancelDoesNotWaitForASourceThatCannotBeInterrupted(t *testing.T) {
 }
 
 // endless gives as fast as it is asked.
-type endless struct{ given atomic.Int64 }
+type endlessReader struct{ read atomic.Int64 }
 
-func (e *endless) Read(p []byte) (int, error) {
+func (e *endlessReader) Read(p []byte) (int, error) {
 	clear(p)
-	e.given.Add(int64(len(p)))
+	e.read.Add(int64(len(p)))
 	return len(p), nil
 }
 
 func TestFastSourceDoesNotFillTheMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		source := &endless{}
+		source := &endlessReader{}
 		in := newInput(t, source)
-		in.begin()
+		in.start()
 		taken := int64(0)
 		p := make([]byte, 30_000)
 		for range 500 {
 			synctest.Wait()
-			if ahead := source.given.Load() - taken; ahead > 2*maxBlock+2*unit {
+			if ahead := source.read.Load() - taken; ahead > 2*maxBlock+2*unit {
 				t.Fatalf("%d bytes wait", ahead)
 			}
 			if len(in.next) > maxBlock || cap(in.next)+cap(in.spare) > 3*maxBlock {

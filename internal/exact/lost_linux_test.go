@@ -33,7 +33,7 @@ func children(parents ...int) []int {
 
 // parts returns the process IDs of the script's processes by name, while the
 // command is sh -c 'cat ...'.
-func (r *remote) parts() map[string]int {
+func (r *shellRun) scriptProcesses() map[string]int {
 	r.t.Helper()
 	parts := map[string]int{}
 	eventually(r.t, "all parts of the script run", func() bool {
@@ -72,23 +72,23 @@ func TestLostProcess_NoPartialFile(t *testing.T) {
 						CancelStdin: func() bool { _ = writer.Close(); return true },
 					}
 					r := shell.start(t, o, sh(script), withDir(dir))
-					go r.pump(maxBlock / 2) // the rest of the block is not sent
+					go r.sendStdin(maxBlock / 2) // the rest of the block is not sent
 					eventually(t, "bytes arrive", func() bool {
 						info, err := os.Stat(filepath.Join(dir, "f.part"))
 						return err == nil && info.Size() > 0
 					})
-					pid := r.parts()[part]
+					pid := r.scriptProcesses()[part]
 					if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 						t.Fatal(err)
 					}
 					eventually(t, part+" is gone", func() bool { return syscall.Kill(pid, 0) != nil })
 					if part == "dd" || part == "deliver" {
-						if state := r.ends(); state != Failed {
+						if state := r.waitForEnd(); state != Failed {
 							t.Errorf("state %d, want Failed (%d)", state, Failed)
 						}
 					} else { // the loss is detected when the client disconnects
 						r.close()
-						r.gone(patience)
+						r.waitUntilGone(waitLimit)
 					}
 					if state, code := r.State(); state == Ended {
 						t.Errorf("state Ended with code %d", code)

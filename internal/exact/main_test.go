@@ -14,8 +14,8 @@ import (
 var runs = flag.Int("runs", 30, "random runs of each shell")
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == stubborn {
-		os.Exit(beStubborn())
+	if len(os.Args) > 1 && os.Args[1] == nonblockingCommand {
+		os.Exit(runNonblocking())
 	}
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGQUIT, syscall.SIGHUP} { // the shells inherit what is ignored
 		if signal.Ignored(s) {
@@ -25,15 +25,15 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "8"); err != nil { // most of them wait most of the time
 		panic(err)
 	}
-	goleak.VerifyTestMain(guard{m}, goleak.IgnoreCurrent())
+	goleak.VerifyTestMain(leakCheck{m}, goleak.IgnoreCurrent())
 }
 
 // guard fails a package that leaves processes behind.
-type guard struct{ *testing.M }
+type leakCheck struct{ *testing.M }
 
-func (g guard) Run() int {
+func (g leakCheck) Run() int {
 	code := g.M.Run()
-	for _, process := range leftBehind() {
+	for _, process := range leftoverProcesses() {
 		fmt.Fprintln(os.Stderr, "left behind:", process)
 		code = 1
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // special lists the variables that a shell sets or interprets.
-var special = strings.Fields(`_ BASHOPTS BASHPID BASH_ARGV0 BASH_COMPAT BASH_ENV BASH_VERSINFO BASH_VERSION BASH_XTRACEFD CDPATH COLUMNS COMP_WORDBREAKS
+var specialNames = strings.Fields(`_ BASHOPTS BASHPID BASH_ARGV0 BASH_COMPAT BASH_ENV BASH_VERSINFO BASH_VERSION BASH_XTRACEFD CDPATH COLUMNS COMP_WORDBREAKS
 	DIRSTACK ENV EPOCHREALTIME EPOCHSECONDS ERRNO EUID EXECIGNORE FCEDIT FIGNORE FPATH FUNCNAME GLOBIGNORE GLOBSORT GROUPS HISTCMD HISTFILE HISTSIZE HOME
 	HOSTNAME HOSTTYPE IFS KSHEGID KSHGID KSHUID KSH_VERSION LANG LC_ALL LINENO LINES MACHTYPE MAIL MAILCHECK MAILPATH OLDPWD OPTARG OPTERR OPTIND
 	OSTYPE PATH_LOCALE PATHSEP PGRP PIPESTATUS POSIXLY_CORRECT PPID PROMPT_COMMAND PS1 PS2 PS3 PS4 PWD RANDOM REPLY SECONDS SHELL SHELLOPTS SHLVL
@@ -23,21 +23,21 @@ var special = strings.Fields(`_ BASHOPTS BASHPID BASH_ARGV0 BASH_COMPAT BASH_ENV
 
 // ownNames returns the special names and every word of the scripts that could be
 // the name of a variable.
-func ownNames() []string {
+func testedNames() []string {
 	names := map[string]bool{}
-	for _, name := range regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`).FindAllString(script.Shrink(Script()+onTerminal), -1) {
+	for _, name := range regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`).FindAllString(script.Shrink(fullScript()+terminalScript), -1) {
 		names[name] = name != "PATH" && name != "LD_PRELOAD"
 	}
-	for _, name := range special {
+	for _, name := range specialNames {
 		names[name] = true
 	}
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(names)), func(name string) bool { return !names[name] })
 }
 
 // ownValues lists the values that the test sets the variables to.
-var ownValues = []string{"", "5", "x y", "xpg_echo:nocasematch:failglob:lastpipe:execfail", "errexit:nounset:noglob:allexport:monitor", "$(exit 9);`exit 9`'\"\\", "a\nb"}
+var testedValues = []string{"", "5", "x y", "xpg_echo:nocasematch:failglob:lastpipe:execfail", "errexit:nounset:noglob:allexport:monitor", "$(exit 9);`exit 9`'\"\\", "a\nb"}
 
-func with(names []string, value string) []string {
+func variables(names []string, value string) []string {
 	env := make([]string, len(names))
 	for i, name := range names {
 		env[i] = name + "=" + value
@@ -46,7 +46,7 @@ func with(names []string, value string) []string {
 }
 
 // difference lists the variables that only one of two environments has.
-func difference(want, got []string) string {
+func diffEnvironments(want, got []string) string {
 	var b strings.Builder
 	for sign, lists := range map[string][2][]string{"-": {want, got}, "+": {got, want}} {
 		for _, v := range lists[0] {
@@ -71,15 +71,15 @@ func (sh shell) bearable(env []string) []string {
 // that a shell interprets, in the container and for the command. The command gets
 // each of them unchanged, and its other variables are unchanged, too.
 func TestNames_ScriptsOwn(t *testing.T) {
-	names := ownNames()
+	names := testedNames()
 	print := []string{"/bin/cat", "/proc/self/environ"}
 	eachShell(t, func(t *testing.T, shell shell) {
 		each := func(t *testing.T, value string, names []string) {
-			own := with(names, value)
+			own := variables(names, value)
 			for where, c := range map[string]struct{ of, given []string }{
 				"of the container": {own, nil},
 				"of the user":      {nil, own},
-				"of both":          {with(names, "other"), own},
+				"of both":          {variables(names, "other"), own},
 				"with input":       {own, own},
 			} {
 				c.of = shell.bearable(c.of)
@@ -92,11 +92,11 @@ func TestNames_ScriptsOwn(t *testing.T) {
 				if c.given != nil {
 					want = slices.Concat(shell.env, c.given)
 				}
-				if d := difference(want, split(r.stdout.String())); d != "" {
+				if d := diffEnvironments(want, splitNUL(r.stdout.String())); d != "" {
 					state, code := r.State()
 					t.Errorf("%s: state %d, code %d (-wanted, +found):\n%s%s", where, state, code, d, &r.stderr)
 				}
-				if d := difference(want, split(shell.onTerminal(t, c.of, c.given, print))); d != "" {
+				if d := diffEnvironments(want, splitNUL(shell.onTerminal(t, c.of, c.given, print))); d != "" {
 					t.Errorf("%s, on a terminal (-wanted, +found):\n%s", where, d)
 				}
 			}
@@ -106,14 +106,14 @@ func TestNames_ScriptsOwn(t *testing.T) {
 			for _, name := range names {
 				if strings.HasPrefix(name, "k_") {
 					r := shell.run(t, Options{Env: []string{name + "=0", "B=1"}}, print)
-					if got := split(r.stdout.String()); !slices.Contains(got, name+"=0") || !slices.Contains(got, "B=1") {
+					if got := splitNUL(r.stdout.String()); !slices.Contains(got, name+"=0") || !slices.Contains(got, "B=1") {
 						state, code := r.State()
 						t.Errorf("%s: state %d, code %d, %q", name, state, code, got)
 					}
 				}
 			}
 		})
-		for _, value := range ownValues {
+		for _, value := range testedValues {
 			t.Run(value, func(t *testing.T) {
 				t.Parallel()
 				each(t, value, names)
@@ -145,16 +145,16 @@ func (sh shell) onTerminal(t *testing.T, of, given, args []string) string {
 // In a container without env, the shell sets the variables itself. If it cannot set
 // one, the command is not started.
 func TestNames_WithoutEnv(t *testing.T) {
-	names := ownNames()
+	names := testedNames()
 	eachShell(t, func(t *testing.T, shell shell) {
 		path := "PATH=" + tools(t, "dd", "tr")
 		each := func(names ...string) {
-			given := with(names, "5")
+			given := variables(names, "5")
 			r := shell.run(t, Options{Env: given}, []string{"/bin/cat", "/proc/self/environ"}, withEnv(path))
 			switch state, code := r.State(); state {
 			case NotStarted:
 			case Ended:
-				got := split(r.stdout.String())
+				got := splitNUL(r.stdout.String())
 				for _, v := range given {
 					if code != 0 || !slices.Contains(got, v) {
 						t.Errorf("code %d, %s does not arrive: %q", code, v, got)
@@ -171,13 +171,13 @@ func TestNames_WithoutEnv(t *testing.T) {
 			}
 		}
 		each(ours...)
-		for i, name := range special {
+		for i, name := range specialNames {
 			if *runs >= 256 || i%4 == 0 || slices.Contains([]string{"IFS", "UID", "PPID", "OPTIND", "SHELLOPTS", "RANDOM"}, name) {
 				each(name)
 			}
 		}
-		r := shell.run(t, Options{Env: with(ours, "5")}, []string{"/bin/true"}, withEnv(path))
-		r.wants(0, "")
+		r := shell.run(t, Options{Env: variables(ours, "5")}, []string{"/bin/true"}, withEnv(path))
+		r.check(0, "")
 	})
 }
 
@@ -188,7 +188,7 @@ func TestNames_Path(t *testing.T) {
 		writeScript(t, dir, "tool", "echo found; exit 4")
 		for _, tools := range [][]string{shell.env, {"PATH=" + tools(t, "dd")}} {
 			r := shell.run(t, Options{Env: []string{"PATH=/no/such", "A=1", "PATH=" + dir}}, []string{"tool"}, withEnv(tools...))
-			r.wants(4, "found\n")
+			r.check(4, "found\n")
 			r = shell.run(t, Options{Env: []string{"PATH=/no/such"}}, []string{"true"}, withEnv(tools...))
 			if state, _ := r.State(); state != NoCommand {
 				t.Errorf("state %d, want NoCommand (%d)", state, NoCommand)
@@ -209,7 +209,7 @@ func TestDirectory_NameLikeAnOption(t *testing.T) {
 			if err := exec.Command("mkdir", "--", dir+"/"+name).Run(); err != nil {
 				t.Fatal(err)
 			}
-			shell.run(t, Options{Dir: name}, []string{"readlink", "/proc/self/cwd"}, withDir(dir), withEnv(env...)).wants(0, dir+"/"+name+"\n")
+			shell.run(t, Options{Dir: name}, []string{"readlink", "/proc/self/cwd"}, withDir(dir), withEnv(env...)).check(0, dir+"/"+name+"\n")
 		}
 	})
 }

@@ -2,10 +2,10 @@
 
 package exact
 
-// The script's own tests need /proc.
+// The tests of the scripts need /proc.
 
-const stubborn = ""
+const nonblockingCommand = ""
 
-func beStubborn() int { return 1 }
+func runNonblocking() int { return 1 }
 
-func leftBehind() []string { return nil }
+func leftoverProcesses() []string { return nil }

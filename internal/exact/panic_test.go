@@ -24,7 +24,7 @@ func TestInput_SourcePanics(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				in := &input{}
 				in.init(panicking{})
-				in.begin()
+				in.start()
 				defer func() {
 					if p := recover(); !strings.HasPrefix(fmt.Sprint(p), "broken stdin") {
 						t.Errorf("recovered %v", p)

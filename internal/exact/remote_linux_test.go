@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long anything may take on a busy machine that takes milliseconds on a quiet one.
-const patience = 30 * time.Second
+const waitLimit = 30 * time.Second
 
 // shell is one that the script has to work with, under the name of sh.
 type shell struct {
@@ -78,29 +78,29 @@ func link(t *testing.T, old, name string) {
 }
 
 // remote is a Run wired to a real shell in a session of its own, as a container runtime starts it.
-type remote struct {
+type shellRun struct {
 	*Run
 	t   *testing.T
 	cmd *exec.Cmd
 
 	stdout, stderr bytes.Buffer // unless Options name others
-	wire           [3]*os.File  // our ends
-	pumped         chan struct{}
-	heard          chan error // one from each stream: ErrEnded, io.EOF, or an error of a writer
-	reaped         chan struct{}
+	pipes          [3]*os.File  // our ends
+	stdinSent      chan struct{}
+	streamEnds     chan error // one from each stream: ErrEnded, io.EOF, or an error of a writer
+	exited         chan struct{}
 	close          func()
 }
 
 // setup changes a remote that is about to start.
-type setup func(*remote)
+type setup func(*shellRun)
 
-func withEnv(env ...string) setup { return func(r *remote) { r.cmd.Env = env } }
-func withDir(dir string) setup    { return func(r *remote) { r.cmd.Dir = dir } }
+func withEnv(env ...string) setup { return func(r *shellRun) { r.cmd.Env = env } }
+func withDir(dir string) setup    { return func(r *shellRun) { r.cmd.Dir = dir } }
 func (sh shell) path0() string    { return strings.TrimPrefix(sh.env[0], "PATH=") }
-func (r *remote) sid() int        { return r.cmd.Process.Pid }
+func (r *shellRun) sid() int      { return r.cmd.Process.Pid }
 
 // members are the processes that live in the session.
-func (r *remote) members() []string {
+func (r *shellRun) members() []string {
 	if syscall.Kill(-r.sid(), 0) == syscall.ESRCH { // the quick way: nobody makes groups of his own here
 		return nil
 	}
@@ -108,9 +108,9 @@ func (r *remote) members() []string {
 }
 
 // start runs args by the script. The client's part of stdin is sent by the caller if o.Stdin is nil or by pump.
-func (sh shell) start(t *testing.T, o Options, args []string, setups ...setup) *remote {
+func (sh shell) start(t *testing.T, o Options, args []string, setups ...setup) *shellRun {
 	t.Helper()
-	r := &remote{t: t, pumped: make(chan struct{}), heard: make(chan error, streams), reaped: make(chan struct{})}
+	r := &shellRun{t: t, stdinSent: make(chan struct{}), streamEnds: make(chan error, streamCount), exited: make(chan struct{})}
 	if o.Stdout == nil {
 		o.Stdout = &r.stdout
 	}
@@ -123,7 +123,7 @@ func (sh shell) start(t *testing.T, o Options, args []string, setups ...setup) *
 	for _, s := range setups {
 		s(r)
 	}
-	theirs := r.pipes()
+	theirs := r.connectPipes()
 	err := r.cmd.Start()
 	for _, f := range theirs {
 		_ = f.Close()
@@ -131,34 +131,34 @@ func (sh shell) start(t *testing.T, o Options, args []string, setups ...setup) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	remember(r.sid())
+	rememberSession(r.sid())
 	r.close = sync.OnceFunc(func() {
 		r.Cancel()
-		for _, f := range r.wire {
+		for _, f := range r.pipes {
 			_ = f.Close()
 		}
-		<-r.pumped
+		<-r.stdinSent
 	})
-	go func() { _ = r.cmd.Wait(); close(r.reaped) }()
-	go r.listen(r.wire[1], r.Stdout())
-	go r.listen(r.wire[2], r.Stderr())
-	t.Cleanup(r.clean)
+	go func() { _ = r.cmd.Wait(); close(r.exited) }()
+	go r.copyStream(r.pipes[1], r.Stdout())
+	go r.copyStream(r.pipes[2], r.Stderr())
+	t.Cleanup(r.cleanUp)
 	return r
 }
 
-func (r *remote) pipes() []*os.File {
+func (r *shellRun) connectPipes() []*os.File {
 	var theirs []*os.File
-	for i := range r.wire {
+	for i := range r.pipes {
 		reader, writer, err := os.Pipe()
 		if err != nil {
 			r.t.Fatal(err)
 		}
 		if i == 0 {
-			r.cmd.Stdin, r.wire[i] = reader, writer
+			r.cmd.Stdin, r.pipes[i] = reader, writer
 			theirs = append(theirs, reader)
 			continue
 		}
-		r.wire[i] = reader
+		r.pipes[i] = reader
 		theirs = append(theirs, writer)
 		if i == 1 {
 			r.cmd.Stdout = writer
@@ -170,36 +170,36 @@ func (r *remote) pipes() []*os.File {
 }
 
 // pump sends the client's side of stdin; at most n bytes of it.
-func (r *remote) pump(n int64) {
-	defer close(r.pumped)
-	_, _ = io.CopyN(r.wire[0], r.Stdin(), n)
+func (r *shellRun) sendStdin(n int64) {
+	defer close(r.stdinSent)
+	_, _ = io.CopyN(r.pipes[0], r.Stdin(), n)
 }
 
 // listen passes one stream on, as a session does.
-func (r *remote) listen(from io.Reader, to io.Writer) {
+func (r *shellRun) copyStream(from io.Reader, to io.Writer) {
 	p := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(p)
 		if n > 0 {
 			if _, err := to.Write(p[:n]); err != nil {
-				r.heard <- err
+				r.streamEnds <- err
 				return
 			}
 		}
 		if err != nil {
-			r.heard <- err
+			r.streamEnds <- err
 			return
 		}
 	}
 }
 
 // wait waits for the report, confirms it, and waits for the script to go.
-func (r *remote) wait() {
+func (r *shellRun) wait() {
 	r.t.Helper()
-	timeout := time.After(patience)
-	for range streams {
+	timeout := time.After(waitLimit)
+	for range streamCount {
 		select {
-		case err := <-r.heard:
+		case err := <-r.streamEnds:
 			if errors.Is(err, io.EOF) {
 				continue
 			}
@@ -208,7 +208,7 @@ func (r *remote) wait() {
 			}
 		case <-timeout:
 			state, _ := r.State()
-			r.t.Fatalf("no report after %s: state %d, processes %q", patience, state, r.members())
+			r.t.Fatalf("no report after %s: state %d, processes %q", waitLimit, state, r.members())
 		}
 		if state, _ := r.State(); state != Unknown && state != Running {
 			break
@@ -216,17 +216,17 @@ func (r *remote) wait() {
 	}
 	r.close()
 	select {
-	case <-r.reaped:
-	case <-time.After(patience):
+	case <-r.exited:
+	case <-time.After(waitLimit):
 		r.t.Fatalf("the script does not end after the confirmation: %q", r.members())
 	}
 }
 
 // cut is a link that breaks: nothing was confirmed.
-func (r *remote) cut() { r.close() }
+func (r *shellRun) disconnect() { r.close() }
 
 // gone waits until no process is left of the session.
-func (r *remote) gone(within time.Duration) {
+func (r *shellRun) waitUntilGone(within time.Duration) {
 	r.t.Helper()
 	deadline := time.Now().Add(within)
 	for left := r.members(); len(left) > 0; left = r.members() {
@@ -237,29 +237,29 @@ func (r *remote) gone(within time.Duration) {
 	}
 }
 
-func (r *remote) clean() {
+func (r *shellRun) cleanUp() {
 	r.close()
 	if len(r.members()) > 0 {
 		killSession(r.sid())
 	}
 	select {
-	case <-r.reaped:
-	case <-time.After(patience):
+	case <-r.exited:
+	case <-time.After(waitLimit):
 		r.t.Error("a shell that was killed does not end")
 	}
 }
 
 // run is a whole run: started, fed, heard to its end.
-func (sh shell) run(t *testing.T, o Options, args []string, setups ...setup) *remote {
+func (sh shell) run(t *testing.T, o Options, args []string, setups ...setup) *shellRun {
 	t.Helper()
 	r := sh.start(t, o, args, setups...)
-	go r.pump(1 << 62)
+	go r.sendStdin(1 << 62)
 	r.wait()
 	return r
 }
 
 // wants checks how a run ended.
-func (r *remote) wants(code int, stdout string) {
+func (r *shellRun) check(code int, stdout string) {
 	r.t.Helper()
 	if state, got := r.State(); state != Ended || got != code {
 		r.t.Errorf("state %d, code %d; want Ended (%d), %d; stderr %.300q", state, got, Ended, code, &r.stderr)
@@ -279,16 +279,16 @@ var started struct {
 	sids []int
 }
 
-func remember(sid int) {
+func rememberSession(sid int) {
 	started.Lock()
 	defer started.Unlock()
 	started.sids = append(started.sids, sid)
 }
 
 // leftBehind says which processes of the tests are still there, when they have had time to go; it ends them.
-func leftBehind() []string {
+func leftoverProcesses() []string {
 	var left []string
-	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(waitLimit); ; time.Sleep(50 * time.Millisecond) {
 		left = nil
 		all := sessions()
 		for _, sid := range started.sids {

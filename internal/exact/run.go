@@ -66,7 +66,7 @@ const (
 )
 
 // errGarbled means that the remote wrote a mark that no message follows.
-var errGarbled = errors.New("unknown message from the script")
+var errBadMessage = errors.New("unknown message from the script")
 
 // ErrEnded is returned by the writers when both streams are complete: nothing
 // follows, and the session can be closed.
@@ -76,25 +76,25 @@ var ErrEnded = errors.New("the command has ended")
 // Stdout, Stderr and Stdin are its streams. Each stream is used by one goroutine at
 // a time.
 type Run struct {
-	options Options
-	mark    string
-	out     filter
-	err     filter
-	in      input
+	options   Options
+	mark      string
+	outFilter filter
+	errFilter filter
+	stdin     input
 
-	mu    sync.Mutex
-	state State
-	group string // the remote process group
-	code  int
-	ends  []string // the outcomes reported so far, one for each stream that has ended
+	mu           sync.Mutex
+	state        State
+	processGroup string // the remote process group
+	code         int
+	outcomes     []string // the outcomes reported so far, one for each stream that has ended
 }
 
 // New prepares a run.
 func New(o Options) *Run {
 	r := &Run{options: o, mark: newMark()}
-	r.out = filter{mark: []byte(lead + r.mark), to: o.Stdout, report: r.report, nudge: r.in.nudge, open: true}
-	r.err = filter{mark: []byte(lead + r.mark), to: o.Stderr, report: r.report, nudge: r.in.nudge}
-	r.in.init(o.Stdin)
+	r.outFilter = filter{mark: []byte(markStart + r.mark), to: o.Stdout, report: r.report, ping: r.stdin.ping, started: true}
+	r.errFilter = filter{mark: []byte(markStart + r.mark), to: o.Stderr, report: r.report, ping: r.stdin.ping}
+	r.stdin.init(o.Stdin)
 	return r
 }
 
@@ -104,19 +104,19 @@ func (r *Run) Command(args []string) []string { return command(r.mark, r.options
 
 // Stdout returns the writer for the remote's stdout. Write returns ErrEnded, or an
 // error of Options.Stdout.
-func (r *Run) Stdout() io.Writer { return &r.out }
+func (r *Run) Stdout() io.Writer { return &r.outFilter }
 
 // Stderr returns the writer for the remote's stderr, like Stdout.
-func (r *Run) Stderr() io.Writer { return &r.err }
+func (r *Run) Stderr() io.Writer { return &r.errFilter }
 
 // Stdin returns what is to be sent to the remote. Its Read blocks while there is
 // nothing to send, and never returns io.EOF: see Cancel.
-func (r *Run) Stdin() io.Reader { return &r.in }
+func (r *Run) Stdin() io.Reader { return &r.stdin }
 
 // Cancel makes a Read of Stdin return. If a Read of Options.Stdin can be canceled,
 // it also waits until Options.Stdin is no longer read. It returns true.
 func (r *Run) Cancel() bool {
-	r.in.cancel(r.options.CancelStdin)
+	r.stdin.cancel(r.options.CancelStdin)
 	return true
 }
 
@@ -125,9 +125,9 @@ func (r *Run) Cancel() bool {
 func (r *Run) Reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.state, r.group, r.ends = Unknown, "", nil
-	r.out.reset()
-	r.err.reset()
+	r.state, r.processGroup, r.outcomes = Unknown, "", nil
+	r.outFilter.reset()
+	r.errFilter.reset()
 }
 
 // State returns the state of the command, and its exit code if the state is Ended.
@@ -139,7 +139,7 @@ func (r *Run) State() (State, int) {
 
 // pipe is the capacity of a pipe, in bytes. Up to this size, the script receives
 // the input and its end whether the command reads it or not.
-const pipe = 64 << 10
+const pipeCapacity = 64 << 10
 
 // TerminateCommand returns what has to be run in the same container to end the command
 // after a session that ended before the command; nil if nothing has to be run. The
@@ -148,28 +148,28 @@ const pipe = 64 << 10
 func (r *Run) TerminateCommand() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	sent, whole := r.in.sent()
+	sent, whole := r.stdin.sent()
 	keep := r.options.KeepRunning && (whole || !r.options.EndIfInputCut)
-	if _, err := strconv.ParseUint(r.group, 10, 31); err != nil || r.state != Running || keep || sent <= pipe {
+	if _, err := strconv.ParseUint(r.processGroup, 10, 31); err != nil || r.state != Running || keep || sent <= pipeCapacity {
 		return nil
 	}
-	return []string{"sh", "-c", "kill -TERM -" + r.group}
+	return []string{"sh", "-c", "kill -TERM -" + r.processGroup}
 }
 
 // ShellError returns what the remote wrote to stderr before the script started,
 // which is an error of the shell itself. It is at most 1 KiB long and unfiltered.
-func (r *Run) ShellError() string { return string(r.err.early) }
+func (r *Run) ShellError() string { return string(r.errFilter.early) }
 
 // The messages of the script.
 const (
-	wordRunning = "running " // followed by the ID of the command's process group
-	wordAlive   = "alive"    // the answer to a nudge
-	wordEnded   = "ended "
-	wordUnable  = "unable"
-	wordMissing = "missing"
-	wordNowhere = "nowhere"
-	wordFailed  = "failed" // the part of the script that starts the command failed
-	wordLost    = "lost"   // the part that delivers its input failed
+	messageRunning = "running " // followed by the ID of the command's process group
+	messageAlive   = "alive"    // the answer to a nudge
+	messageEnded   = "ended "
+	outcomeUnable  = "unable"
+	outcomeMissing = "missing"
+	outcomeNowhere = "nowhere"
+	outcomeFailed  = "failed" // the part of the script that starts the command failed
+	outcomeLost    = "lost"   // the part that delivers its input failed
 )
 
 // report takes a message that the script sent on one stream, and reports whether it
@@ -177,17 +177,17 @@ const (
 func (r *Run) report(words string) (last bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	how, ended := strings.CutPrefix(words, wordEnded)
-	group, running := strings.CutPrefix(words, wordRunning)
+	how, ended := strings.CutPrefix(words, messageEnded)
+	group, running := strings.CutPrefix(words, messageRunning)
 	switch {
 	case running:
-		r.state, r.group = Running, group
-		r.in.begin()
+		r.state, r.processGroup = Running, group
+		r.stdin.start()
 	case ended:
-		r.in.stop()
-		r.ends = append(r.ends, how)
-		if len(r.ends) == streams {
-			r.end()
+		r.stdin.stop()
+		r.outcomes = append(r.outcomes, how)
+		if len(r.outcomes) == streamCount {
+			r.setFinalState()
 			return true, ErrEnded
 		}
 		return true, nil
@@ -196,34 +196,34 @@ func (r *Run) report(words string) (last bool, err error) {
 }
 
 // streams is the number of streams that have to end: stdout and stderr.
-const streams = 2
+const streamCount = 2
 
 // end sets the final state from the outcomes of both streams. They differ if one
 // part of the script failed while another reported an exit code. If the script
 // never reported wordRunning, an exit code or wordFailed means that the command was
 // not started.
-func (r *Run) end() {
-	how := r.ends[0]
+func (r *Run) setFinalState() {
+	how := r.outcomes[0]
 	code, err := strconv.Atoi(how)
 	switch {
-	case slices.Contains(r.ends, wordLost), how != r.ends[1]:
+	case slices.Contains(r.outcomes, outcomeLost), how != r.outcomes[1]:
 		r.state = Failed
 	case r.state == Running && err == nil:
 		r.state, r.code = Ended, code
-	case r.state == Running && how == wordFailed:
+	case r.state == Running && how == outcomeFailed:
 		r.state = Failed
 	case r.state == Running:
-	case how == wordUnable:
+	case how == outcomeUnable:
 		r.state = Unsupported
-	case how == wordMissing:
+	case how == outcomeMissing:
 		r.state = NoCommand
-	case how == wordNowhere:
+	case how == outcomeNowhere:
 		r.state = NoDirectory
-	case how == wordFailed, err == nil:
+	case how == outcomeFailed, err == nil:
 		r.state = NotStarted
 	}
 }
 
 // nudgeAfter is how long output that may be the beginning of a mark is held back
 // before the remote is asked to write something after it.
-const nudgeAfter = 50 * time.Millisecond
+const pingAfter = 50 * time.Millisecond

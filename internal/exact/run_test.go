@@ -10,7 +10,7 @@ import (
 
 // Something has to be run to end a command only where the script cannot see that the client is gone, and never for one that is to be kept.
 func TestLeftoverIsForWhatTheScriptCannotSee(t *testing.T) {
-	full := func() io.Reader { return strings.NewReader(strings.Repeat("x", 2*pipe)) }
+	full := func() io.Reader { return strings.NewReader(strings.Repeat("x", 2*pipeCapacity)) }
 	broken := func() io.Reader { return io.MultiReader(full(), iotest.ErrReader(io.ErrUnexpectedEOF)) }
 	short := func() io.Reader { return strings.NewReader("input") }
 	tests := map[string]struct {
@@ -20,15 +20,15 @@ func TestLeftoverIsForWhatTheScriptCannotSee(t *testing.T) {
 		end     string
 		want    bool
 	}{
-		"much input":                  {full, Options{}, running, "", true},
-		"a pipe holds it":             {short, Options{}, running, "", false},
-		"no input":                    {nil, Options{}, running, "", false},
-		"kept":                        {full, Options{KeepRunning: true}, running, "", false},
-		"kept, whole, all was sent":   {full, Options{KeepRunning: true, EndIfInputCut: true}, running, "", false},
-		"kept, whole, its end is not": {broken, Options{KeepRunning: true, EndIfInputCut: true}, running, "", true},
-		"it has ended":                {full, Options{}, running, "ended 1", false},
-		"half of its end is here":     {full, Options{}, running, "half", true},
-		"no process group":            {full, Options{}, wordRunning + "1; rm -r /", "", false},
+		"much input":                  {full, Options{}, runningMessage, "", true},
+		"a pipe holds it":             {short, Options{}, runningMessage, "", false},
+		"no input":                    {nil, Options{}, runningMessage, "", false},
+		"kept":                        {full, Options{KeepRunning: true}, runningMessage, "", false},
+		"kept, whole, all was sent":   {full, Options{KeepRunning: true, EndIfInputCut: true}, runningMessage, "", false},
+		"kept, whole, its end is not": {broken, Options{KeepRunning: true, EndIfInputCut: true}, runningMessage, "", true},
+		"it has ended":                {full, Options{}, runningMessage, "ended 1", false},
+		"half of its end is here":     {full, Options{}, runningMessage, "half", true},
+		"no process group":            {full, Options{}, messageRunning + "1; rm -r /", "", false},
 		"nothing was said":            {full, Options{}, "alive", "", false},
 	}
 	for name, test := range tests {
@@ -38,18 +38,18 @@ func TestLeftoverIsForWhatTheScriptCannotSee(t *testing.T) {
 					test.options.Stdin = test.input()
 				}
 				r := New(test.options)
-				sent := make(chan wire)
+				sent := make(chan received)
 				go func() { sent <- parse(t, r.Stdin()) }()
-				said := func(words string) string { return lead + r.mark + words + "\n" }
-				_ = deliver(r.Stderr(), said(test.words))
+				said := func(words string) string { return markStart + r.mark + words + "\n" }
+				_ = writePieces(r.Stderr(), said(test.words))
 				synctest.Wait()
 				switch test.end {
 				case "half":
-					_ = deliver(r.Stderr(), said("ended 1"))
+					_ = writePieces(r.Stderr(), said("ended 1"))
 				case "":
 				default:
-					_ = deliver(r.Stderr(), said(test.end))
-					_ = deliver(r.Stdout(), said(test.end))
+					_ = writePieces(r.Stderr(), said(test.end))
+					_ = writePieces(r.Stdout(), said(test.end))
 				}
 				r.Cancel()
 				got := r.TerminateCommand()

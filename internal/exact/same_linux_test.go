@@ -14,7 +14,7 @@ import (
 )
 
 // split takes a list of strings apart as /proc has it.
-func split(list string) []string {
+func splitNUL(list string) []string {
 	if list == "" {
 		return nil
 	}
@@ -51,7 +51,7 @@ func TestEnvironmentIsThatOfADirectStart(t *testing.T) {
 				env := append(slices.Clone(shell.env), env...)
 				r := shell.run(t, Options{}, []string{"/bin/cat", "/proc/self/environ"}, withEnv(env...))
 				slices.Sort(env)
-				got := split(r.stdout.String())
+				got := splitNUL(r.stdout.String())
 				slices.Sort(got)
 				if d := cmp.Diff(env, got); d != "" {
 					state, code := r.State()
@@ -62,7 +62,7 @@ func TestEnvironmentIsThatOfADirectStart(t *testing.T) {
 		t.Run("not even a PATH", func(t *testing.T) {
 			r := shell.run(t, Options{}, []string{"/bin/cat", "/proc/self/environ"}, withEnv("A=1"))
 			if shell.name != "busybox" { // ash exports the PATH that it makes up
-				r.wants(0, "A=1\x00")
+				r.check(0, "A=1\x00")
 			}
 		})
 	})
@@ -75,7 +75,7 @@ func TestArgumentsArriveAsTheyAre(t *testing.T) {
 				"sh", "-c", "cat /proc/$$/cmdline; true", "", "a\nb\n", `"'\`, "$x", "$(id)", "`id`", "*", "/*", "-n", "--", "-", "k=v", "=",
 				" a  b ", "\xff\x01", "~", "!", ";", "&", "#", "\\n", "%s", strings.Repeat("long", 10_000),
 			}
-			shell.run(t, Options{}, args, withEnv(env...)).wants(0, strings.Join(args, "\x00")+"\x00")
+			shell.run(t, Options{}, args, withEnv(env...)).check(0, strings.Join(args, "\x00")+"\x00")
 		}
 	})
 }
@@ -112,9 +112,9 @@ func TestProcessIsThatOfADirectStart(t *testing.T) {
 			{"/bin/sh", "-c", `read -r a </proc/$$/stat; set -- $a; [ "$5" = "$6" ] && echo "a group of its own session"`},
 		} {
 			r := shell.run(t, Options{Stdin: strings.NewReader("")}, args, withDir(dir))
-			r.wants(0, shell.direct(t, dir, args...))
+			r.check(0, shell.direct(t, dir, args...))
 		}
-		shell.run(t, Options{Stdin: strings.NewReader("")}, sh("kill -INT $$; echo not this")).wants(130, "")
+		shell.run(t, Options{Stdin: strings.NewReader("")}, sh("kill -INT $$; echo not this")).check(130, "")
 	})
 }
 
@@ -127,7 +127,7 @@ func TestMissingCommandIsMissing(t *testing.T) {
 			"no-such-command", "/no/such/command", "./not-executable", "not-executable", dir, "/", "", "cd", "export", ":", ".", "exec", "eval", "set", "wait",
 			"feed", "serve", "found", "tell", "unpack", "finish", "as_it_is", "lines", "others", "k_n", "*", "a b", "$x",
 		} {
-			r := shell.run(t, Options{Stdin: &endless{}}, []string{name}, withDir(dir), withEnv(env...))
+			r := shell.run(t, Options{Stdin: &endlessReader{}}, []string{name}, withDir(dir), withEnv(env...))
 			if state, _ := r.State(); state != NoCommand || r.stdout.Len()+r.stderr.Len() > 0 {
 				t.Errorf("%q: state %d, want NoCommand (%d); %q, %q", name, state, NoCommand, &r.stdout, &r.stderr)
 			}
@@ -150,12 +150,12 @@ func TestPathIsSearchedWhateverIsInIt(t *testing.T) {
 		writeScript(t, dir, "k=v", `echo "an assignment? $0"`)
 		env := []string{"PATH=::/no/such:" + dir + "/with space:" + dir + "/a*b:" + shell.path0() + ":" + dir + "/$x:" + dir + "/*:" + dir}
 		for name, out := range map[string]string{"tool0": "with_space/tool0\n", "tool1": "asb/tool1\n", "tool2": "dx/tool2\n", "tool3": "s/tool3\n"} {
-			shell.run(t, Options{}, []string{name}, withDir(dir), withEnv(env...)).wants(4, out)
+			shell.run(t, Options{}, []string{name}, withDir(dir), withEnv(env...)).check(4, out)
 		}
-		shell.run(t, Options{}, []string{"feed"}, withDir(dir), withEnv(env...)).wants(0, "not the function\n")
-		shell.run(t, Options{}, []string{"cd"}, withDir(dir), withEnv(env...)).wants(0, "not the builtin\n")
-		shell.run(t, Options{}, []string{dir + "/k=v"}, withEnv(append(env, "odd.name=1")...)).wants(0, "an assignment? "+dir+"/k=v\n")
-		shell.run(t, Options{}, []string{"with space/tool0"}, withDir(dir), withEnv(env...)).wants(4, "with_space/tool0\n")
+		shell.run(t, Options{}, []string{"feed"}, withDir(dir), withEnv(env...)).check(0, "not the function\n")
+		shell.run(t, Options{}, []string{"cd"}, withDir(dir), withEnv(env...)).check(0, "not the builtin\n")
+		shell.run(t, Options{}, []string{dir + "/k=v"}, withEnv(append(env, "odd.name=1")...)).check(0, "an assignment? "+dir+"/k=v\n")
+		shell.run(t, Options{}, []string{"with space/tool0"}, withDir(dir), withEnv(env...)).check(4, "with_space/tool0\n")
 	})
 }
 
@@ -205,7 +205,7 @@ func TestShell_Mksh(t *testing.T) {
 	}
 	// The variable alone does not make a shell one of these.
 	eachShell(t, func(t *testing.T, shell shell) {
-		shell.run(t, Options{}, []string{"/bin/sh", "-c", "exit 5"}, withEnv("KSH_VERSION=1", shell.env[0])).wants(5, "")
+		shell.run(t, Options{}, []string{"/bin/sh", "-c", "exit 5"}, withEnv("KSH_VERSION=1", shell.env[0])).check(5, "")
 	})
 }
 
@@ -219,27 +219,27 @@ func TestImageWithFewTools(t *testing.T) {
 			env := withEnv("PATH=" + tools(t, "cat", "tr", "env", "sleep"))
 			r := shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, env)
 			if shell.standalone() {
-				r.wants(5, sums)
+				r.check(5, sums)
 			} else if state, _ := r.State(); state != Unsupported || r.stdout.Len() > 0 {
 				t.Errorf("state %d, want Unsupported; %q", state, &r.stdout)
 			}
-			shell.run(t, Options{}, []string{"/bin/sh", "-c", "exit 5"}, env).wants(5, "") // there is no input to be counted
+			shell.run(t, Options{}, []string{"/bin/sh", "-c", "exit 5"}, env).check(5, "") // there is no input to be counted
 		})
 		t.Run("head for dd", func(t *testing.T) {
 			r := shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv("PATH="+tools(t, "head", "cat", "tr", "env", "sleep")))
-			r.wants(5, sums)
+			r.check(5, sums)
 		})
 		t.Run("a dd that counts reads", func(t *testing.T) {
 			dir := tools(t, "head", "cat", "tr", "env", "sleep")
 			writeScript(t, dir, "dd", `case $* in *fullblock*) exit 1; esac`)
-			shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv("PATH="+dir)).wants(5, sums)
+			shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv("PATH="+dir)).check(5, sums)
 		})
 		t.Run("a head that reads ahead, and no dd", func(t *testing.T) {
 			dir := tools(t, "cat", "tr", "env", "sleep")
 			writeScript(t, dir, "head", `/bin/cat | /usr/bin/head "$@"`)
 			r := shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv("PATH="+dir))
 			if shell.standalone() {
-				r.wants(5, sums)
+				r.check(5, sums)
 			} else if state, _ := r.State(); state != Unsupported {
 				t.Errorf("state %d, want Unsupported", state)
 			}
@@ -247,14 +247,14 @@ func TestImageWithFewTools(t *testing.T) {
 		t.Run("no cat, tr, env, sleep", func(t *testing.T) {
 			path := "PATH=" + tools(t, "dd")
 			r := shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv(path, "A=1"))
-			r.wants(5, sums)
-			shell.run(t, Options{Stdin: &endless{}}, []string{"/bin/sh", "-c", "exit 6"}, withEnv(path)).wants(6, "")
-			shell.run(t, Options{}, []string{"/bin/sh", "-c", `echo "$A $PWD"; /usr/bin/env | /bin/grep -c .`}, withEnv(path, "A=1"), withDir("/")).wants(0, "1 /\n3\n")
+			r.check(5, sums)
+			shell.run(t, Options{Stdin: &endlessReader{}}, []string{"/bin/sh", "-c", "exit 6"}, withEnv(path)).check(6, "")
+			shell.run(t, Options{}, []string{"/bin/sh", "-c", `echo "$A $PWD"; /usr/bin/env | /bin/grep -c .`}, withEnv(path, "A=1"), withDir("/")).check(0, "1 /\n3\n")
 		})
 		t.Run("no env, odd names", func(t *testing.T) {
 			path := "PATH=" + tools(t, "dd", "cat", "tr", "sleep")
 			r := shell.run(t, Options{}, []string{"/bin/sh", "-c", "exit 6"}, withEnv(path, "odd.name=1"))
-			r.wants(6, "") // better without the variable than not at all
+			r.check(6, "") // better without the variable than not at all
 		})
 	})
 }
@@ -265,7 +265,7 @@ func TestScriptThatStartsNothingGoesAtOnce(t *testing.T) {
 		env := withEnv("PATH=" + tools(t, "cat", "tr", "env", "sleep"))
 		for _, name := range []string{"/bin/true", "no-such-command"} {
 			from := time.Now()
-			r := shell.run(t, Options{Stdin: &endless{}}, []string{name}, env)
+			r := shell.run(t, Options{Stdin: &endlessReader{}}, []string{name}, env)
 			if took := time.Since(from); took > 4*time.Second {
 				t.Errorf("%s: it took %s", name, took)
 			}
@@ -286,7 +286,7 @@ func TestVariablesAndDirectoryAreThoseAskedFor(t *testing.T) {
 		for _, odd := range [][]string{{}, {"odd.name=1", "PS1=old"}} {
 			env := slices.Concat(shell.env, []string{"B=old", "PWD=/x"}, odd)
 			r := shell.run(t, o, []string{"/bin/cat", "/proc/self/environ"}, withEnv(env...))
-			got := split(r.stdout.String())
+			got := splitNUL(r.stdout.String())
 			slices.Sort(got)
 			want := append(slices.Clone(shell.env), "A=", "B=newest", "SHLVL=3", "PS1=new")
 			if len(odd) > 0 {
@@ -298,7 +298,7 @@ func TestVariablesAndDirectoryAreThoseAskedFor(t *testing.T) {
 				t.Errorf("(-asked for, +found)\n%s", d)
 			}
 		}
-		shell.run(t, o, sh("readlink /proc/self/cwd; exit $#", "1", "2")).wants(2, o.Dir+"\n")
+		shell.run(t, o, sh("readlink /proc/self/cwd; exit $#", "1", "2")).check(2, o.Dir+"\n")
 		r := shell.run(t, Options{Dir: dir + "/no"}, []string{"true"})
 		if state, _ := r.State(); state != NoDirectory {
 			t.Errorf("state %d, want NoDirectory", state)

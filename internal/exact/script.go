@@ -13,18 +13,18 @@ import (
 
 var (
 	//go:embed command.sh
-	common string
+	commonScript string
 	//go:embed script.sh
-	exactly string
+	execScript string
 	//go:embed shell.sh
-	onTerminal string
+	terminalScript string
 	//go:embed hangup.sh
-	hangUp string
+	hangUpScript string
 )
 
 // Script returns the script that the remote runs, with its comments, for auditors.
 // The comments are not sent.
-func Script() string { return common + exactly }
+func fullScript() string { return commonScript + execScript }
 
 // command returns the arguments that run args through the script. The mark is
 // passed in two halves, the second one first, so that a list of processes never
@@ -35,19 +35,19 @@ func command(mark string, o Options, args []string) []string {
 		stdin = "blocks"
 	}
 	cut := o.KeepRunning && (!o.EndIfInputCut || o.Stdin == nil) // without Stdin no input can be cut off
-	return wrap(Script(), mark, []string{stdin, policy(o.KeepRunning), policy(cut)}, o.Dir, o.Env, args)
+	return scriptCommand(fullScript(), mark, []string{stdin, onDisconnect(o.KeepRunning), onDisconnect(cut)}, o.Dir, o.Env, args)
 }
 
-func wrap(source, mark string, words []string, dir string, env, args []string) []string {
+func scriptCommand(source, mark string, words []string, dir string, env, args []string) []string {
 	half := len(mark) / 2
 	env = pathFirst(env)
 	return slices.Concat([]string{"sh", "-c", script.Shrink(source), "kshell", mark[half:], mark[:half]},
-		words, []string{beneath(dir), strconv.Itoa(len(env))}, env, args)
+		words, []string{dirArgument(dir), strconv.Itoa(len(env))}, env, args)
 }
 
 // beneath returns dir in a form that cd cannot take for an option or for "-", the
 // previous directory.
-func beneath(dir string) string {
+func dirArgument(dir string) string {
 	if dir == "" || strings.HasPrefix(dir, "/") {
 		return dir
 	}
@@ -67,7 +67,7 @@ func pathFirst(env []string) []string {
 	return append(path, slices.DeleteFunc(slices.Clone(env), isPath)...)
 }
 
-func policy(keep bool) string {
+func onDisconnect(keep bool) string {
 	if keep {
 		return "keep"
 	}

@@ -55,15 +55,15 @@ func TestPolicies(t *testing.T) {
 // What is sent is what an auditor reads, but for comments and indents.
 func TestScriptIsWhatAnAuditorReads(t *testing.T) {
 	var want []string
-	for line := range strings.Lines(Script()) {
+	for line := range strings.Lines(fullScript()) {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
 			want = append(want, line)
 		}
 	}
-	if got := strings.Split(strings.TrimSuffix(script.Shrink(Script()), "\n"), "\n"); !slices.Equal(got, want) {
+	if got := strings.Split(strings.TrimSuffix(script.Shrink(fullScript()), "\n"), "\n"); !slices.Equal(got, want) {
 		t.Error(cmp.Diff(want, got))
 	}
-	if n := len(script.Shrink(Script())); n > 5<<10 {
+	if n := len(script.Shrink(fullScript())); n > 5<<10 {
 		t.Errorf("%d bytes go with each command", n)
 	}
 }

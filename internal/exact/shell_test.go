@@ -13,7 +13,7 @@ func TestAShellsWordsAreTakenOutAndItsOutputIsLeft(t *testing.T) {
 		s := NewShell(nil, "")
 		var out bytes.Buffer
 		w := s.Output(&out)
-		for rest := "before" + lead + s.mark + "running 42\r\n$ ls\x1e\r\n"; rest != ""; {
+		for rest := "before" + markStart + s.mark + "running 42\r\n$ ls\x1e\r\n"; rest != ""; {
 			n := min(chunk, len(rest))
 			if _, err := w.Write([]byte(rest[:n])); err != nil {
 				t.Fatal(err)
@@ -39,7 +39,7 @@ func TestAShellsWordsAreTakenOutAndItsOutputIsLeft(t *testing.T) {
 func TestAShellThatWasNotStartedIsNotHungUp(t *testing.T) {
 	for words, want := range map[string]State{"ended missing": NoCommand, "ended nowhere": NoDirectory, "running x; rm": Running, "what": Unknown} {
 		s := NewShell(nil, "")
-		_, _ = s.Output(&bytes.Buffer{}).Write([]byte(lead + s.mark + words + "\r\n"))
+		_, _ = s.Output(&bytes.Buffer{}).Write([]byte(markStart + s.mark + words + "\r\n"))
 		if s.State() != want || s.HangUpCommand() != nil {
 			t.Errorf("%s: state %v, hung up by %q", words, s.State(), s.HangUpCommand())
 		}

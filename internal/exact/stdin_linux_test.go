@@ -27,15 +27,15 @@ func TestInputArrives(t *testing.T) {
 			in := randomBytes(size)
 			random := rand.New(rand.NewPCG(uint64(size), 0))
 			r := shell.run(t, Options{Stdin: oddReader{bytes.NewReader(in), random, 1 + size/3}}, []string{"sha256sum"})
-			r.wants(0, sum(in)+"  -\n")
-			shell.run(t, Options{Stdin: bytes.NewReader(in)}, sh("cat; exit 3")).wants(3, string(in))
+			r.check(0, sum(in)+"  -\n")
+			shell.run(t, Options{Stdin: bytes.NewReader(in)}, sh("cat; exit 3")).check(3, string(in))
 		}
 	})
 }
 
 func TestWithoutInputTheCommandHasAnEmptyOne(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
-		shell.run(t, Options{}, sh("cat; readlink /proc/self/fd/0; exit 4")).wants(4, "/dev/null\n")
+		shell.run(t, Options{}, sh("cat; readlink /proc/self/fd/0; exit 4")).check(4, "/dev/null\n")
 	})
 }
 
@@ -54,12 +54,12 @@ func TestUnreadInputDoesNotHoldTheEndUp(t *testing.T) {
 			{sh("dd bs=100000 count=10 of=/dev/null 2>/dev/null; exit 8"), 8, ""},
 		} {
 			from := time.Now()
-			shell.run(t, Options{Stdin: &endless{}}, test.args).wants(test.code, test.out)
-			if took := time.Since(from); took > patience {
+			shell.run(t, Options{Stdin: &endlessReader{}}, test.args).check(test.code, test.out)
+			if took := time.Since(from); took > waitLimit {
 				t.Errorf("%q took %s", test.args, took)
 			}
 		}
-		shell.run(t, Options{Stdin: io.MultiReader(bytes.NewReader([]byte("line\n")), &endless{})}, []string{"head", "-1"}).wants(0, "line\n")
+		shell.run(t, Options{Stdin: io.MultiReader(bytes.NewReader([]byte("line\n")), &endlessReader{})}, []string{"head", "-1"}).check(0, "line\n")
 	})
 }
 
@@ -72,7 +72,7 @@ func TestIdleInputDoesNotHoldTheEndUp(t *testing.T) {
 				Stdin:       io.MultiReader(bytes.NewReader(make([]byte, size)), idle),
 				CancelStdin: func() bool { _ = writer.Close(); return true },
 			}
-			shell.run(t, o, sh("sleep 0.2; echo out; exit 9")).wants(9, "out\n")
+			shell.run(t, o, sh("sleep 0.2; echo out; exit 9")).check(9, "out\n")
 		}
 	})
 }
@@ -93,30 +93,30 @@ func TestCutUploadCommitsNothing(t *testing.T) {
 			for _, at := range at {
 				t.Run(fmt.Sprintf("%s/%d", name, at), func(t *testing.T) {
 					t.Parallel()
-					within := patience // it may have missed the TERM, when it had just begun
+					within := waitLimit // it may have missed the TERM, when it had just begun
 					if at < 0 && name != "TERM is caught" {
-						within = beforeKill
+						within = killAfter
 					}
-					cutUpload(t, shell, script, Options{EndIfInputCut: true}, at, within)
+					testCutUpload(t, shell, script, Options{EndIfInputCut: true}, at, within)
 				})
 			}
 		}
 		t.Run("kept", func(t *testing.T) {
 			t.Parallel()
-			cutUpload(t, shell, "cat >f.part && mv f.part f", Options{EndIfInputCut: true, KeepRunning: true}, 300_000, beforeKill)
+			testCutUpload(t, shell, "cat >f.part && mv f.part f", Options{EndIfInputCut: true, KeepRunning: true}, 300_000, killAfter)
 		})
 		t.Run("TERM is ignored", func(t *testing.T) {
 			t.Parallel()
-			cutUpload(t, shell, "trap '' TERM HUP INT; cat >f.part && mv f.part f; while :; do sleep 1; done", Options{}, 300_000, patience)
+			testCutUpload(t, shell, "trap '' TERM HUP INT; cat >f.part && mv f.part f; while :; do sleep 1; done", Options{}, 300_000, waitLimit)
 		})
 	})
 }
 
 // beforeKill is just less than what the script gives those that do not go by TERM: who is gone by then went by TERM.
-const beforeKill = 5400 * time.Millisecond
+const killAfter = 5400 * time.Millisecond
 
 // cutUpload lets at bytes through (-1: all but the end) and then cuts the link.
-func cutUpload(t *testing.T, shell shell, script string, o Options, at int64, within time.Duration) {
+func testCutUpload(t *testing.T, shell shell, script string, o Options, at int64, within time.Duration) {
 	t.Helper()
 	dir := t.TempDir()
 	const size = 400_000
@@ -125,22 +125,22 @@ func cutUpload(t *testing.T, shell shell, script string, o Options, at int64, wi
 	o.CancelStdin = func() bool { _ = idle.Close(); return true }
 	r := shell.start(t, o, sh(": >begun; "+script), withDir(dir))
 	if at >= 0 {
-		go r.pump(at)
+		go r.sendStdin(at)
 		select {
-		case <-r.pumped:
-		case <-time.After(patience):
+		case <-r.stdinSent:
+		case <-time.After(waitLimit):
 			t.Fatal("the command does not take its input")
 		}
 	} else {
-		go r.pump(1 << 62)
+		go r.sendStdin(1 << 62)
 		eventually(t, "all bytes arrive", func() bool {
 			info, err := os.Stat(filepath.Join(dir, "f.part"))
 			return err == nil && info.Size() == size
 		})
 	}
 	eventually(t, "the command begins", func() bool { return exists(dir, "begun") })
-	r.cut()
-	r.gone(within)
+	r.disconnect()
+	r.waitUntilGone(within)
 	if exists(dir, "f") {
 		t.Error("half of the file was committed")
 	}
@@ -153,9 +153,9 @@ func exists(dir, name string) bool {
 
 func eventually(t *testing.T, what string, true func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !true(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(waitLimit); !true(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not after %s: %s", patience, what)
+			t.Fatalf("not after %s: %s", waitLimit, what)
 		}
 	}
 }
@@ -189,10 +189,10 @@ func TestKeepDecidesWhatLivesOn(t *testing.T) {
 					length = "1"
 				}
 				r := shell.start(t, test.options, sh(script, length), withDir(dir))
-				go r.pump(1 << 62)
+				go r.sendStdin(1 << 62)
 				eventually(t, "the input is read", func() bool { return exists(dir, "read") })
-				r.cut()
-				r.gone(patience)
+				r.disconnect()
+				r.waitUntilGone(waitLimit)
 				if got, _ := os.ReadFile(filepath.Join(dir, "f")); !bytes.Equal(got, in) {
 					t.Errorf("%d bytes arrived of %d", len(got), len(in))
 				}
@@ -215,32 +215,32 @@ func TestKeptCommandReadsWhatHasCome(t *testing.T) {
 			KeepRunning: true,
 		}
 		r := shell.start(t, o, sh("cat >f.part && mv f.part f"), withDir(dir))
-		go r.pump(1 << 62)
+		go r.sendStdin(1 << 62)
 		eventually(t, "the bytes arrive", func() bool {
 			info, err := os.Stat(filepath.Join(dir, "f.part"))
 			return err == nil && info.Size() == 1000
 		})
-		r.cut()
+		r.disconnect()
 		eventually(t, "the command goes on", func() bool { return exists(dir, "f") })
-		r.gone(patience)
+		r.waitUntilGone(waitLimit)
 	})
 }
 
 // The script cannot see the end of its stdin behind input that the command does not read.
 func TestLeftoverEndsACommandThatDoesNotRead(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
-		r := shell.start(t, Options{Stdin: &endless{}}, sh("echo begun; exec sleep 60"))
-		go r.pump(1 << 62)
+		r := shell.start(t, Options{Stdin: &endlessReader{}}, sh("echo begun; exec sleep 60"))
+		go r.sendStdin(1 << 62)
 		was, same := 0, 0
 		eventually(t, "nothing moves any more", func() bool {
-			n := unread(t, r.wire[0])
-			if state, _ := r.State(); n != was || n < pipe/2 || state != Running {
+			n := pipedBytes(t, r.pipes[0])
+			if state, _ := r.State(); n != was || n < pipeCapacity/2 || state != Running {
 				was, same = n, -1
 			}
 			same++
 			return same == 100
 		})
-		r.cut()
+		r.disconnect()
 		leftover := r.TerminateCommand()
 		if leftover == nil {
 			state, code := r.State()
@@ -249,12 +249,12 @@ func TestLeftoverEndsACommandThatDoesNotRead(t *testing.T) {
 		if out, err := exec.Command(leftover[0], leftover[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%q: %v: %s", leftover, err, out)
 		}
-		r.gone(patience)
+		r.waitUntilGone(waitLimit)
 	})
 }
 
 // unread says how many bytes a pipe holds.
-func unread(t *testing.T, pipe *os.File) (n int) {
+func pipedBytes(t *testing.T, pipe *os.File) (n int) {
 	t.Helper()
 	conn, err := pipe.SyscallConn()
 	if err != nil {
@@ -270,18 +270,18 @@ func unread(t *testing.T, pipe *os.File) (n int) {
 // What is on its way when the command ends must not be stuck in a server, nor may the script go before the client has everything.
 func TestScriptTakesTheRestAndWaitsForTheConfirmation(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
-		for _, o := range []Options{{}, {Stdin: &endless{}}} {
+		for _, o := range []Options{{}, {Stdin: &endlessReader{}}} {
 			r := shell.start(t, o, sh("exit 7"))
-			go r.pump(1 << 62)
+			go r.sendStdin(1 << 62)
 			eventually(t, "the command ends", func() bool { state, _ := r.State(); return state == Ended })
-			if err := r.wire[0].SetWriteDeadline(time.Now().Add(patience)); err != nil {
+			if err := r.pipes[0].SetWriteDeadline(time.Now().Add(waitLimit)); err != nil {
 				t.Fatal(err)
 			}
-			if n, err := r.wire[0].Write(make([]byte, 3*maxBlock)); err != nil {
+			if n, err := r.pipes[0].Write(make([]byte, 3*maxBlock)); err != nil {
 				t.Errorf("%d bytes of the rest were taken: %v", n, err)
 			}
 			select {
-			case <-r.reaped:
+			case <-r.exited:
 				t.Error("the script did not wait for the confirmation")
 			default:
 			}

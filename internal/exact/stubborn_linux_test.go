@@ -8,10 +8,10 @@ import (
 )
 
 // stubborn makes the test binary a command that leaves its stdout full and not waiting, as some programs do.
-const stubborn = "stubborn-command"
+const nonblockingCommand = "stubborn-command"
 
 // beStubborn says on stderr how much it wrote, and returns its code.
-func beStubborn() int {
+func runNonblocking() int {
 	if err := syscall.SetNonblock(1, true); err != nil {
 		return 1
 	}
