@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -248,45 +246,13 @@ func TestBounds_SPDYErrorStream(t *testing.T) {
 	})
 }
 
-// A SPDY frame that is too large is refused when its header is read, before the library
-// allocates memory for it.
+// The limit of a frame is tested in package spdy.
 func TestBounds_SPDYFrame(t *testing.T) {
-	data := func(size int) []byte {
-		return append(binary.BigEndian.AppendUint32([]byte{0, 0, 0, 5}, uint32(size)), make([]byte, size)...)
-	}
-	control := func(kind uint16, size int) []byte {
-		return append(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16([]byte{0x80, 3}, kind), 1<<24|uint32(size)), make([]byte, size)...)
-	}
-	for name, c := range map[string]struct {
-		frames []byte
-		want   error
-	}{
-		"small ones":             {slices.Concat(data(0), data(1), control(2, 10), data(32<<10), control(6, 4)), nil},
-		"the largest":            {slices.Concat(data(5), data(maxFrame), data(7)), nil},
-		"too large":              {slices.Concat(data(5), data(maxFrame+1)), errFrameSize},
-		"too large, control":     {slices.Concat(data(5), control(8, maxFrame+1)), errFrameSize},
-		"a stream of the server": {slices.Concat(data(5), control(1, 20)), errFrameStream},
-		"data like a header":     {slices.Concat(data(8)[:8], control(1, 0), data(3)), nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			for _, size := range []int{1, 3, 8, 4096, 1 << 21} {
-				var f spdyFrames
-				var err error
-				for rest := c.frames; len(rest) > 0 && err == nil; {
-					n := min(size, len(rest))
-					err = f.check(rest[:n])
-					rest = rest[n:]
-				}
-				if !errors.Is(err, c.want) {
-					t.Errorf("in pieces of %d bytes: %v, want %v", size, err, c.want)
-				}
-			}
-		})
-	}
+	const maxFrame = 4 << 20
 	bubble(t, func(t *testing.T) {
 		d := spdyPod(t, func(far *farSPDY) { far.say("stdout", strings.Repeat("x", 2*maxFrame)) })
 		s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdout"), Reconnect: ReconnectNever}}
-		if err := s.Run(t.Context()); err == nil || err.Error() != "connection lost: "+errFrameSize.Error() {
+		if err := s.Run(t.Context()); err == nil || err.Error() != "connection lost: the server's SPDY frame is larger than 4 MiB" {
 			t.Errorf("got %v", err)
 		}
 	})

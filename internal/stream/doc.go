@@ -9,9 +9,11 @@
 //   - frame.go: converts channel and payload to a message and back, and a status to an
 //     error; pure
 //   - status.go: finds the end of a status that arrives in pieces; pure
-//   - dial.go: makes one handshake, and reports why it was refused
-//   - spdy.go: the same protocol over SPDY, if WebSockets are refused, with client-go's
-//     remotecommand
+//   - transport.go: opens a socket by WebSocket, or by SPDY, with new credentials if needed
+//   - dial.go: makes one handshake
+//   - spdy.go: makes one handshake by SPDY, and uses package spdy as a socket
+//   - refusal.go: classifies refused handshakes by what the server answered
+//   - errors.go: the other errors
 //   - gather.go: combines the writes to a socket
 //   - inbound.go: measures how long the reader of a socket has waited
 //   - conn.go: one socket, used once

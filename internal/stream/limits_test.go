@@ -52,24 +52,3 @@ func TestLiveness_ArrivedWithPing(t *testing.T) {
 		t.Errorf("pinged after %v, reports %v; want the first one after %v", pinged, l.reports, quietAfter)
 	}
 }
-
-func TestSPDYMessage_ReadNothing(t *testing.T) {
-	s := newSPDYSocket(nil)
-	s.waiting, s.ch, s.piece = true, chStdout, []byte("x")
-	if n, err := (*spdyMessage)(s).Read(nil); n != 0 || err != nil {
-		t.Errorf("Read = %d, %v", n, err)
-	}
-	if got, err := io.ReadAll((*spdyMessage)(s)); string(got) != "\x01x" || err != nil {
-		t.Errorf("message %q, %v", got, err)
-	}
-}
-
-func TestSPDY_KeepsAtMostOneStatus(t *testing.T) {
-	s := newSPDYSocket(nil)
-	if got := s.keep(make([]byte, maxMessage)); got != maxMessage {
-		t.Errorf("%d bytes are kept, want %d", got, maxMessage)
-	}
-	if got := s.keep(make([]byte, 100)); got != maxMessage+1 {
-		t.Errorf("%d bytes are kept, want %d", got, maxMessage+1)
-	}
-}

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-
-	"k8s.io/streaming/pkg/httpstream"
 )
 
 // brittle is a transport whose sockets panic on Write.
@@ -52,16 +50,4 @@ func TestSession_SocketWritePanics(t *testing.T) {
 		s.Stdin = strings.NewReader("input")
 		mustPanic(t, "broken socket", func() { _ = s.Run(t.Context()) })
 	})
-}
-
-// noStreams is a SPDY connection on which no stream can be created.
-type noStreams struct{ httpstream.Connection }
-
-func (noStreams) CreateStream(http.Header) (httpstream.Stream, error) { panic("broken library") }
-func (noStreams) CloseChan() <-chan bool                              { return nil }
-
-// A panic in the goroutine that creates a stream makes CreateStream panic.
-func TestSPDY_CreateStreamPanics(t *testing.T) {
-	c := spdyStreams{noStreams{}, nil}
-	mustPanic(t, "broken library", func() { _, _ = c.CreateStream(http.Header{}) })
 }

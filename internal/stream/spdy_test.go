@@ -22,7 +22,7 @@ import (
 	"k8s.io/streaming/pkg/httpstream/spdy"
 )
 
-// farSPDY is the far side of one SPDY connection.
+// farSPDY is the server's end of a SPDY connection.
 type farSPDY struct {
 	httpstream.Connection
 	t       testing.TB
@@ -30,7 +30,8 @@ type farSPDY struct {
 	streams map[string]httpstream.Stream // by type
 }
 
-// spdyPod serves every handshake by SPDY with behave; when it returns, the connection is closed as servers do it.
+// spdyPod answers every handshake by SPDY and calls behave. When behave returns, the
+// connection is closed as servers do it.
 func spdyPod(t testing.TB, behave func(far *farSPDY)) *Dialer {
 	return spdyServer(t, func(w http.ResponseWriter, r *http.Request) {
 		far := acceptSPDY(t, w, r, V4)
@@ -42,7 +43,7 @@ func spdyPod(t testing.TB, behave func(far *farSPDY)) *Dialer {
 	})
 }
 
-// spdyServer is serve for handshakes by SPDY.
+// spdyServer is like serve, for handshakes by SPDY.
 func spdyServer(t testing.TB, handler http.HandlerFunc) *Dialer {
 	t.Helper()
 	d := serve(t, handler)
@@ -72,7 +73,7 @@ func acceptSPDY(t testing.TB, w http.ResponseWriter, r *http.Request, protocol s
 	return far
 }
 
-// collect waits for the streams that the query announces.
+// collect waits for the streams that the query demands.
 func (far *farSPDY) collect(query url.Values) bool {
 	want := 1
 	for _, name := range []string{"stdin", "stdout", "stderr", "tty"} {
@@ -91,13 +92,13 @@ func (far *farSPDY) collect(query url.Values) bool {
 	return true
 }
 
-// say writes on one stream; its errors are the client's going, which tests see elsewhere.
+// say writes to a stream. It ignores errors: the client may have closed the connection.
 func (far *farSPDY) say(stream, payload string) { _, _ = io.WriteString(far.streams[stream], payload) }
 
 // end ends one stream.
 func (far *farSPDY) end(stream string) { _ = far.streams[stream].Close() }
 
-// bySPDY asks for streams by their names: stdin, stdout, stderr, tty.
+// bySPDY returns a Dial with streams: stdin, stdout, stderr, tty.
 func (d *Dialer) bySPDY(streams ...string) func(context.Context) (*Conn, error) {
 	query := url.Values{"command": {"x"}}
 	for _, name := range streams {
@@ -106,7 +107,7 @@ func (d *Dialer) bySPDY(streams ...string) func(context.Context) (*Conn, error) 
 	return func(ctx context.Context) (*Conn, error) { return d.DialSPDY(ctx, Request{Path: "/exec", Query: query}) }
 }
 
-// bubble runs a test in fake time. What the library leaves behind for a while has ended when it returns.
+// bubble runs a test in fake time. It waits until the library's goroutines have ended.
 func bubble(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -115,7 +116,7 @@ func bubble(t *testing.T, test func(t *testing.T)) {
 	})
 }
 
-func TestOverSPDYOutputsAreWholeAndTheCodeComesThrough(t *testing.T) {
+func TestSPDY_OutputAndExitCode(t *testing.T) {
 	large := strings.Repeat("0123456789abcdef", 100_000)
 	bubble(t, func(t *testing.T) {
 		d := spdyPod(t, func(far *farSPDY) {
@@ -148,7 +149,7 @@ func TestOverSPDYOutputsAreWholeAndTheCodeComesThrough(t *testing.T) {
 	})
 }
 
-func TestOverSPDYStdinArrivesWholeAndItsEndIsTold(t *testing.T) {
+func TestSPDY_Stdin(t *testing.T) {
 	want := bytes.Repeat([]byte("0123456789abcdef"), 20_000)
 	bubble(t, func(t *testing.T) {
 		got := make(chan []byte, 1)
@@ -165,14 +166,14 @@ func TestOverSPDYStdinArrivesWholeAndItsEndIsTold(t *testing.T) {
 			t.Error(err)
 		}
 		if !bytes.Equal(<-got, want) {
-			t.Error("stdin is not what was sent")
+			t.Error("stdin differs")
 		}
 	})
 }
 
-func TestOverSPDYAnEndWithoutAStatusIsALossAndNeverSuccess(t *testing.T) {
+func TestSPDY_EndWithoutStatus(t *testing.T) {
 	for name, end := range map[string]func(far *farSPDY){
-		"polite close":       func(*farSPDY) {},
+		"normal close":       func(*farSPDY) {},
 		"streams ended":      func(far *farSPDY) { far.end("stdout"); far.end("stderr"); far.end("error") },
 		"error stream reset": func(far *farSPDY) { _ = far.streams["error"].Reset(); far.end("stdout"); far.end("stderr") },
 	} {
@@ -197,7 +198,7 @@ func TestOverSPDYAnEndWithoutAStatusIsALossAndNeverSuccess(t *testing.T) {
 	}
 }
 
-func TestOverSPDYAFailureIsToldInTheServersWords(t *testing.T) {
+func TestSPDY_Failure(t *testing.T) {
 	for status, want := range map[string]string{
 		`{"status":"Failure","message":"exec: \"x\": executable file not found in $PATH","reason":"InternalError"}`://
 		`the container has no such command: exec: "x": executable file not found in $PATH`,
@@ -214,14 +215,14 @@ func TestOverSPDYAFailureIsToldInTheServersWords(t *testing.T) {
 	}
 }
 
-func TestASlowReaderLosesNothingOverSPDY(t *testing.T) {
+func TestSPDY_SlowReader(t *testing.T) {
 	const size = 4 << 20
 	bubble(t, func(t *testing.T) {
 		d := spdyPod(t, func(far *farSPDY) {
 			for n := 0; n < size; n += 32 << 10 {
 				far.say("stdout", strings.Repeat("x", 32<<10))
 			}
-			far.say("error", failure("5")) // and the connection is closed, while much of the output waits
+			far.say("error", failure("5")) // then the connection is closed, before all output is read
 		})
 		n := 0
 		stdout := writer(func(p []byte) (int, error) {
@@ -244,12 +245,12 @@ type writer func(p []byte) (int, error)
 
 func (w writer) Write(p []byte) (int, error) { return w(p) }
 
-func TestOverSPDYTheNewestSizeReachesTheTerminal(t *testing.T) {
+func TestSPDY_Resize(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		sizes := make(chan string, 2)
 		d := spdyPod(t, func(far *farSPDY) {
 			if far.streams["stderr"] != nil {
-				t.Error("a tty has one output")
+				t.Error("stderr is open on a tty")
 			}
 			buf := make([]byte, 100)
 			for range 2 {
@@ -283,38 +284,39 @@ func TestOverSPDYTheNewestSizeReachesTheTerminal(t *testing.T) {
 	})
 }
 
-// The server neither reads nor speaks, and a write hangs: client-go's executor by itself would hang with it.
-func TestCancellingEndsASPDYSessionThatIsStuckWithInput(t *testing.T) {
+// The server neither reads nor writes, so a write blocks. Without Close, client-go's
+// executor would block as well.
+func TestSPDY_CancelBlockedStdin(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		defer cancel(nil)
 		over := make(chan struct{})
 		d := spdyPod(t, func(far *farSPDY) {
 			<-over
-			_, _ = io.Copy(io.Discard, far.streams["stdin"]) // what came before the end, so that this side can end too
+			_, _ = io.Copy(io.Discard, far.streams["stdin"]) // data sent before the end, so that this side can end as well
 		})
 		defer close(over)
 		var endless endlessInput
 		var taken atomic.Int64
-		cancelled := false
+		canceled := false
 		s := &funcSession{
 			funcLink: funcLink{Dial: d.bySPDY("stdin", "stdout", "stderr")},
-			Stdin:    &endless, CancelStdin: func() bool { cancelled = true; return true },
+			Stdin:    &endless, CancelStdin: func() bool { canceled = true; return true },
 		}
-		why := errors.New("enough")
+		reason := errors.New("enough")
 		time.AfterFunc(time.Hour, func() {
 			taken.Store(endless.n.Load())
-			cancel(why)
+			cancel(reason)
 		})
 		start := time.Now()
-		if err := s.Run(ctx); !errors.Is(err, why) || time.Since(start) != time.Hour {
+		if err := s.Run(ctx); !errors.Is(err, reason) || time.Since(start) != time.Hour {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
-		if !cancelled {
-			t.Error("stdin is still being read")
+		if !canceled {
+			t.Error("CancelStdin was not called")
 		}
 		if n := taken.Load(); n > 4<<20 {
-			t.Errorf("%d bytes of stdin wait somewhere", n)
+			t.Errorf("%d bytes of stdin are buffered", n)
 		}
 	})
 }
@@ -326,7 +328,7 @@ func (e *endlessInput) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestAnOutputThatTakesNoMoreEndsASPDYSession(t *testing.T) {
+func TestSPDY_OutputError(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := spdyPod(t, func(far *farSPDY) {
 			for {
@@ -347,12 +349,12 @@ func TestAnOutputThatTakesNoMoreEndsASPDYSession(t *testing.T) {
 	})
 }
 
-// blocked is an input on which nothing comes, until it is closed.
+// blocked is a reader that blocks until it is closed.
 type blocked chan struct{}
 
 func (b blocked) Read([]byte) (int, error) { <-b; return 0, io.EOF }
 
-func TestAConnectionLostBetweenHandshakeAndStreamsIsNoticedSoon(t *testing.T) {
+func TestSPDY_LostBeforeStreams(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := spdyServer(t, func(w http.ResponseWriter, r *http.Request) {
 			conn, rw, err := http.NewResponseController(w).Hijack()
@@ -364,19 +366,19 @@ func TestAConnectionLostBetweenHandshakeAndStreamsIsNoticedSoon(t *testing.T) {
 			_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n" +
 				"X-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n")
 			_ = rw.Flush()
-			_, _ = rw.ReadByte() // the first stream is asked for
+			_, _ = rw.ReadByte() // the request for the first stream
 		})
 		start := time.Now()
 		s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdout"), Reconnect: ReconnectNever}}
 		err := s.Run(t.Context())
 		var lost *LostError
-		if !errors.As(err, &lost) || time.Since(start) > answering {
+		if !errors.As(err, &lost) || time.Since(start) > time.Second {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 	})
 }
 
-func TestARefusedSPDYHandshakeIsToldLikeAnyOther(t *testing.T) {
+func TestDialSPDY_Refused(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer func(t *testing.T, w http.ResponseWriter, r *http.Request)
 		want   string
@@ -425,7 +427,7 @@ func TestARefusedSPDYHandshakeIsToldLikeAnyOther(t *testing.T) {
 	}
 }
 
-func TestAServerThatIsSilentToSPDYIsGivenUpAfterTheHandshakeTimeout(t *testing.T) {
+func TestDialSPDY_SilentServer(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := spdyServer(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 		start := time.Now()
@@ -440,15 +442,15 @@ func TestAServerThatIsSilentToSPDYIsGivenUpAfterTheHandshakeTimeout(t *testing.T
 			t.Errorf("with a timeout: %v after %v", err, time.Since(start))
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
-		why := errors.New("enough")
-		time.AfterFunc(time.Second, func() { cancel(why) })
-		if _, err := d.bySPDY("stdout")(ctx); !errors.Is(err, why) {
-			t.Errorf("cancelled: %v", err)
+		reason := errors.New("enough")
+		time.AfterFunc(time.Second, func() { cancel(reason) })
+		if _, err := d.bySPDY("stdout")(ctx); !errors.Is(err, reason) {
+			t.Errorf("canceled: %v", err)
 		}
 	})
 }
 
-func TestAPanicBelowSPDYComesOutOfRun(t *testing.T) {
+func TestSPDY_PanicInTransport(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := serve(t, nil)
 		d.http1 = func() (http.RoundTripper, error) { return panickingTransport{}, nil }
@@ -466,33 +468,9 @@ type panickingTransport struct{}
 
 func (panickingTransport) RoundTrip(*http.Request) (*http.Response, error) { panic("boom") }
 
-func TestAPanicInASPDYSessionComesOutOfItsReader(t *testing.T) {
-	s := newSPDYSocket(nil)
-	s.run(t.Context(), func(context.Context) error { panic("boom") })
-	defer func() {
-		if r := recover(); r == nil || !strings.Contains(fmt.Sprint(r), "boom") {
-			t.Errorf("recovered %v", r)
-		}
-		_ = s.CloseNow()
-	}()
-	_, _, err := s.Reader(t.Context())
-	t.Errorf("Reader returned %v", err)
-}
-
-func TestOverSPDYAnOldSizeGivesWayToTheNewest(t *testing.T) {
-	s := newSPDYSocket(nil)
-	for width := range uint16(3) {
-		if err := s.Write(t.Context(), 0, append([]byte{byte(chResize)}, resizeMessage(80+width, 24)[headroom:]...)); err != nil {
-			t.Error(err)
-		}
-	}
-	if got := s.Next(); got.Width != 82 {
-		t.Errorf("width %d", got.Width)
-	}
-}
-
-// A command that ends at once has said everything, and the server has closed, before the client has heard that its streams are open.
-func TestOverSPDYAQuickCommandIsHeardWhole(t *testing.T) {
+// The output of a short command arrives, and the server closes the connection, before the
+// client has received the answers to its requests for streams.
+func TestSPDY_ShortCommand(t *testing.T) {
 	for range 50 {
 		bubble(t, func(t *testing.T) {
 			d := spdyPod(t, func(far *farSPDY) {
@@ -510,8 +488,8 @@ func TestOverSPDYAQuickCommandIsHeardWhole(t *testing.T) {
 	}
 }
 
-// HTTP/2 knows no upgrade, and would be chosen for any handshake but a WebSocket's.
-func TestTheSPDYHandshakeKeepsToHTTP1(t *testing.T) {
+// HTTP/2 has no upgrade. net/http avoids HTTP/2 only for WebSocket handshakes.
+func TestDialSPDY_HTTP1(t *testing.T) {
 	asked := make(chan string, 1)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked <- r.Proto + " " + r.Header.Get("Upgrade")
@@ -526,7 +504,7 @@ func TestTheSPDYHandshakeKeepsToHTTP1(t *testing.T) {
 	}
 	_, err = d.bySPDY("stdout")(t.Context())
 	if got, want := <-asked, "HTTP/1.1 SPDY/3.1"; got != want || err == nil {
-		t.Errorf("asked by %s, want %s; %v", got, want, err)
+		t.Errorf("request %s, want %s; error %v", got, want, err)
 	}
 	transport, err := d.http1()
 	if err != nil {
@@ -535,7 +513,7 @@ func TestTheSPDYHandshakeKeepsToHTTP1(t *testing.T) {
 	utilnet.CloseIdleConnectionsFor(transport)
 }
 
-func TestASilentCommandOverSPDYOutlivesTheServersIdleTimer(t *testing.T) {
+func TestSPDY_IdleTimer(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := spdyPod(t, func(far *farSPDY) {
 			far.SetIdleTimeout(20 * time.Minute)

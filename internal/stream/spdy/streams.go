@@ -1,0 +1,115 @@
+package spdy
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"k8s.io/streaming/pkg/httpstream"
+
+	"kshell/internal/group"
+)
+
+// maxMessage is the maximum size of a status, in bytes.
+const maxMessage = 4 << 20
+
+var errStatusSize = errors.New("the server's status is larger than 4 MiB")
+
+// connection is the SPDY connection of the executor. It watches the error stream.
+type connection struct {
+	httpstream.Connection
+	c *Conn
+}
+
+// answerDelay is how long an answer that was received before the connection ended may
+// take to be delivered.
+const answerDelay = time.Second
+
+// CreateStream implements httpstream.Connection. It returns an error if the connection
+// ends, whereas the library waits 30 s for an answer.
+func (c connection) CreateStream(headers http.Header) (httpstream.Stream, error) {
+	stream, err := c.create(headers.Clone()) // the caller changes the headers afterwards
+	switch {
+	case err != nil:
+		return nil, err
+	case headers.Get("streamType") == "error": // core/v1 StreamType, StreamTypeError
+		c.c.mu.Lock()
+		defer c.c.mu.Unlock()
+		c.c.errorStream = stream
+		return errorStream{stream, c.c}, nil
+	default:
+		return dataStream{stream, c.c.closed}, nil
+	}
+}
+
+func (c connection) create(headers http.Header) (httpstream.Stream, error) {
+	type result struct {
+		stream httpstream.Stream
+		err    error
+	}
+	answer := make(chan result, 1)
+	creating := group.Group{OnPanic: func() { answer <- result{err: errPanicked} }}
+	creating.Go(func() { // ends after at most 30 s; it is not waited for
+		stream, err := c.Connection.CreateStream(headers)
+		answer <- result{stream, err}
+	})
+	var r result
+	select {
+	case r = <-answer:
+	case <-c.CloseChan():
+		select {
+		case r = <-answer: // it was in transit, and all output of a short command may follow
+		case <-time.After(answerDelay):
+			r.err = io.ErrUnexpectedEOF
+		}
+	}
+	if errors.Is(r.err, errPanicked) {
+		creating.Wait() // panics
+	}
+	return r.stream, r.err
+}
+
+// errorStream is the stream that carries the status.
+type errorStream struct {
+	httpstream.Stream
+	c *Conn
+}
+
+// Read implements io.Reader. The executor reads the whole stream into memory, so Read
+// ends a stream that is larger than maxMessage.
+func (s errorStream) Read(p []byte) (int, error) {
+	n, err := s.Stream.Read(p)
+	if s.c.appendStatus(p[:n]) > maxMessage {
+		s.c.closeSocket()
+		_, _ = io.Copy(io.Discard, s.Stream) // the library waits until the data received before is read
+		return 0, errStatusSize
+	}
+	return n, err
+}
+
+// appendStatus appends p to the status, up to maxMessage+1 bytes, and returns the length
+// of the status.
+func (c *Conn) appendStatus(p []byte) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if room := maxMessage + 1 - len(c.status); !c.finished {
+		c.status = append(c.status, p[:min(len(p), room)]...)
+	}
+	return len(c.status)
+}
+
+// dataStream is a stream whose Write never fails: the executor would log the error. A
+// dead connection is detected by its reader.
+type dataStream struct {
+	httpstream.Stream
+	closed <-chan struct{} // closed when nothing more is written
+}
+
+// Write implements io.Writer.
+func (s dataStream) Write(p []byte) (int, error) {
+	if _, err := s.Stream.Write(p); err != nil {
+		<-s.closed
+	}
+	return len(p), nil
+}
