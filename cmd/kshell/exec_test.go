@@ -184,7 +184,7 @@ func TestAMistakenCommandLineIsExplained(t *testing.T) {
 		{
 			"an unknown type", onTerminal,
 			[]string{"cronjob/web", "--", "ls"},
-			errorText{`no pods can be found by the type "cronjob"`, types},
+			errorText{`type "cronjob" is not supported`, types},
 			outcome.ExitUsage,
 		},
 		{

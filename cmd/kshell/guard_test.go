@@ -86,8 +86,8 @@ func TestAShellIsNotTakenUpInAnotherPodOfTheSameName(t *testing.T) {
 	up()
 	c.keys("\r")
 	c.mustEnd(outcome.ExitFailed)
-	c.await(`kshell: pod "web" was deleted(, and another was made under its name)?\r\n`)
-	c.await(`hint: type .kubectl get pods -n default. to see those there are`)
+	c.await(`kshell: pod "web" was deleted( and replaced by another pod of the same name)?\r\n`)
+	c.await(`hint: type .kubectl get pods -n default. to list the pods`)
 }
 
 func TestAContainerThatWasStartedAnewIsTold(t *testing.T) {
@@ -230,7 +230,7 @@ func TestAShellOnALostNodeIsGivenUpWhenItDoesNotAnswer(t *testing.T) {
 				}
 			}
 			doubt(corev1.ConditionUnknown)
-			c.await(`kshell: warning: the cluster has lost touch with node "sandbox", where pod "web" runs\r\n`)
+			c.await(`kshell: warning: the cluster has lost contact with node "sandbox", which runs pod "web"\r\n`)
 			if !answers {
 				c.await(`trying again in [0-9]+ s`)
 				undo()

@@ -193,7 +193,7 @@ func (j *job) starter() string {
 
 // explainStart adds a hint to a *stream.StartError.
 func explainStart(e *stream.StartError, at place) error {
-	const hint = "--request-timeout gives it more time"
+	const hint = "--request-timeout allows more time"
 	if at.seen == nil || at.seen.Pod.Spec.NodeName == "" {
 		return notice.WithHint(fmt.Errorf("%w; the command may still be started later", e), hint)
 	}

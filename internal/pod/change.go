@@ -7,25 +7,25 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Fate says in a sentence, without a final period, what has become of a running
-// container between two looks at its pod: before, when it ran, and after, nil
-// once the pod is gone. over says that what ran in it has ended. Without over
-// the sentence is what is about to end it (the pod is being deleted) or may have
-// (the node is lost): a session may yet be alive, but one that is silent can be
-// given up. "" means that nothing has become of it. What was so before is not
-// told.
+// describeChange returns a sentence, without a final period, about what happened
+// to a running container between two states of its pod: before, in which it ran,
+// and after, which is nil if the pod no longer exists. ended reports that the
+// container's processes have ended. If ended is false, the sentence tells what is
+// about to end them (the pod is being deleted) or may have ended them (the node
+// is lost): a session may still work, but a session that is silent can be given
+// up. The sentence is "" if nothing happened. What was already true in before is
+// not reported.
 //
-// In this order: the pod is gone, or another has its name; it was evicted or has
-// ended; the container was killed for its memory, has ended or was restarted; the
-// pod is being deleted, with the time that it has; its node is lost. Lost is what
-// the node controller shows of it: reason NodeLost, Ready Unknown, or Ready set to
-// False without a reason (k8s.io/kubernetes, MarkPodsNotReady).
-func describeChange(before, after *corev1.Pod, container string) (sentence string, over bool) {
+// The first of these that applies is reported: the pod no longer exists, or
+// another pod has its name; it was evicted; the container was killed because it
+// used too much memory, has ended, or was restarted; the pod has ended; the pod
+// is being deleted; its node is lost, see NodeLost.
+func describeChange(before, after *corev1.Pod, container string) (sentence string, ended bool) {
 	switch {
 	case after == nil:
 		return deletedText(before), true
 	case before.UID != after.UID:
-		return fmt.Sprintf("pod %q was deleted, and another was made under its name", after.Name), true
+		return fmt.Sprintf("pod %q was deleted and replaced by another pod of the same name", after.Name), true
 	case after.Status.Phase == corev1.PodFailed && evicted(after):
 		return fmt.Sprintf("pod %q was evicted", after.Name) + reasonSuffix("", evictionMessage(after)), true
 	}
@@ -37,16 +37,16 @@ func describeChange(before, after *corev1.Pod, container string) (sentence strin
 		return podEnded(after).text, true
 	case after.DeletionTimestamp != nil && before.DeletionTimestamp == nil:
 		return deletingText(after), false
-	case nodeLost(after) && !nodeLost(before):
-		return fmt.Sprintf("the cluster has lost touch with node %q, where pod %q runs", after.Spec.NodeName, after.Name), false
+	case NodeLost(after) && !NodeLost(before):
+		return fmt.Sprintf("the cluster has lost contact with node %q, which runs pod %q", after.Spec.NodeName, after.Name), false
 	}
 	return "", false
 }
 
 func deletedText(pod *corev1.Pod) string { return fmt.Sprintf("pod %q was deleted", pod.Name) }
 
-// disruption is the reason why something other than its owner ends the pod, if
-// the API says: EvictionByEvictionAPI, PreemptionByScheduler and the like.
+// disruption returns the reason and message of the condition DisruptionTarget, or
+// "": EvictionByEvictionAPI, PreemptionByScheduler and others.
 func disruption(pod *corev1.Pod) (reason, message string) {
 	if c := condition(pod, corev1.DisruptionTarget); c.Status == corev1.ConditionTrue {
 		return c.Reason, c.Message
@@ -67,7 +67,7 @@ func evictionMessage(pod *corev1.Pod) string {
 	return message
 }
 
-// leaving is a pod that is being deleted.
+// deletingText describes a pod that is being deleted.
 func deletingText(pod *corev1.Pod) string {
 	verb := "deleted"
 	reason, message := disruption(pod)
@@ -76,12 +76,13 @@ func deletingText(pod *corev1.Pod) string {
 	}
 	text := fmt.Sprintf("pod %q is being %s", pod.Name, verb) + reasonSuffix(reason, message)
 	if grace := pod.DeletionGracePeriodSeconds; grace != nil && *grace > 0 {
-		text += fmt.Sprintf("; it has %d s to end", *grace)
+		text += fmt.Sprintf(" (grace period %d s)", *grace)
 	}
 	return text
 }
 
-// goingAway is added to what became of a container whose pod is being deleted.
+// deletingSuffix is appended to a sentence about a container if its pod is being
+// deleted.
 func deletingSuffix(pod *corev1.Pod) string {
 	if pod.DeletionTimestamp == nil {
 		return ""
@@ -89,7 +90,7 @@ func deletingSuffix(pod *corev1.Pod) string {
 	return "; the pod is being deleted"
 }
 
-// containerFate is "" for a container that still is the one of before.
+// describeContainerChange returns "" if the same container still runs.
 func describeContainerChange(before, after *corev1.Pod, container string) string {
 	was, known := statusOf(before, container)
 	now, reported := statusOf(after, container)
@@ -104,7 +105,7 @@ func describeContainerChange(before, after *corev1.Pod, container string) string
 		return name + terminatedText(now.State.Terminated)
 	case now.RestartCount <= was.RestartCount && now.ContainerID == was.ContainerID && now.State.Waiting == nil:
 		return ""
-	case was.State.Running == nil: // it did not run before either
+	case was.State.Running == nil: // it was not running before
 		return ""
 	case now.State.Waiting != nil && last == nil:
 		return name + "is no longer running" + reasonSuffix(now.State.Waiting.Reason, now.State.Waiting.Message)
@@ -117,22 +118,22 @@ func describeContainerChange(before, after *corev1.Pod, container string) string
 	}
 }
 
-// died says how a container ended.
+// terminatedText describes how a container ended.
 func terminatedText(state *corev1.ContainerStateTerminated) string {
 	if state.Reason == "OOMKilled" {
 		return fmt.Sprintf("was killed because it was out of memory (exit code %d)", state.ExitCode)
 	}
-	text := "ended with " + Exit{Code: state.ExitCode, Reason: state.Reason}.text()
+	text := "ended with " + exitText(state)
 	if state.Message != "" {
 		text += reasonSuffix("", state.Message)
 	}
 	return text
 }
 
-// NodeLost says whether the cluster has lost touch with the pod's node: see Fate.
-func NodeLost(pod *corev1.Pod) bool { return nodeLost(pod) }
-
-func nodeLost(pod *corev1.Pod) bool {
+// NodeLost reports whether the control plane has lost contact with the pod's
+// node, as the node controller shows it: reason NodeLost, Ready Unknown, or Ready
+// False without a reason. Source: MarkPodsNotReady in k8s.io/kubernetes.
+func NodeLost(pod *corev1.Pod) bool {
 	ready := condition(pod, corev1.PodReady)
 	return pod.Status.Reason == "NodeLost" || ready.Status == corev1.ConditionUnknown ||
 		ready.Status == corev1.ConditionFalse && ready.Reason == "" && ready.Message == ""

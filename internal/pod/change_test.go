@@ -65,7 +65,7 @@ func TestDescribeChange(t *testing.T) {
 		{"nothing", nil, runningPod("web"), "", false},
 		{"nothing that matters", nil, runningPod("web", ready(corev1.ConditionFalse, "ContainersNotReady")), "", false},
 		{"deleted", nil, nil, `pod "web" was deleted`, true},
-		{"made anew", nil, runningPod("web", func(pod *corev1.Pod) { pod.UID = "new" }), `pod "web" was deleted, and another was made under its name`, true},
+		{"made anew", nil, runningPod("web", func(pod *corev1.Pod) { pod.UID = "new" }), `pod "web" was deleted and replaced by another pod of the same name`, true},
 		{"evicted by the kubelet", nil, runningPod("web", evictedFor("The node was low on resource: memory.")), `pod "web" was evicted: The node was low on resource: memory`, true},
 		{
 			"evicted by the kubelet, its containers ended", nil,
@@ -104,20 +104,20 @@ func TestDescribeChange(t *testing.T) {
 		{"did not run before", runningPod("web", inState(waitingState("CrashLoopBackOff", ""), exited(1, ""), 1)), runningPod("web", inState(runningState(), exited(1, ""), 2)), "", false},
 		{"pod succeeded", nil, runningPod("web", phase(corev1.PodSucceeded), with(nil, nil, nil)), `pod "web" has completed`, true},
 		{"pod failed", nil, runningPod("web", phase(corev1.PodFailed), func(pod *corev1.Pod) { pod.Status.Reason = "DeadlineExceeded" }), `pod "web" has failed (DeadlineExceeded)`, true},
-		{"is being deleted", nil, runningPod("web", gracePeriod(30)), `pod "web" is being deleted; it has 30 s to end`, false},
+		{"is being deleted", nil, runningPod("web", gracePeriod(30)), `pod "web" is being deleted (grace period 30 s)`, false},
 		{"is being deleted at once", nil, runningPod("web", gracePeriod(0)), `pod "web" is being deleted`, false},
 		{"was being deleted already", runningPod("web", gracePeriod(30)), runningPod("web", gracePeriod(30)), "", false},
 		{
 			"is being evicted", nil, runningPod("web", gracePeriod(5), disrupted("EvictionByEvictionAPI", "Eviction API: evicting")),
-			`pod "web" is being evicted (EvictionByEvictionAPI): Eviction API: evicting; it has 5 s to end`, false,
+			`pod "web" is being evicted (EvictionByEvictionAPI): Eviction API: evicting (grace period 5 s)`, false,
 		},
 		{
 			"makes room", nil, runningPod("web", gracePeriod(5), disrupted("PreemptionByScheduler", "default-scheduler: preempting")),
-			`pod "web" is being deleted (PreemptionByScheduler): default-scheduler: preempting; it has 5 s to end`, false,
+			`pod "web" is being deleted (PreemptionByScheduler): default-scheduler: preempting (grace period 5 s)`, false,
 		},
-		{"node lost", nil, runningPod("web", ready(corev1.ConditionFalse, "")), `the cluster has lost touch with node "node-1", where pod "web" runs`, false},
-		{"node lost, readiness unknown", nil, runningPod("web", ready(corev1.ConditionUnknown, "NodeStatusUnknown")), `the cluster has lost touch with node "node-1", where pod "web" runs`, false},
-		{"node lost, by name", nil, runningPod("web", func(pod *corev1.Pod) { pod.Status.Reason = "NodeLost" }), `the cluster has lost touch with node "node-1", where pod "web" runs`, false},
+		{"node lost", nil, runningPod("web", ready(corev1.ConditionFalse, "")), `the cluster has lost contact with node "node-1", which runs pod "web"`, false},
+		{"node lost, readiness unknown", nil, runningPod("web", ready(corev1.ConditionUnknown, "NodeStatusUnknown")), `the cluster has lost contact with node "node-1", which runs pod "web"`, false},
+		{"node lost, by name", nil, runningPod("web", func(pod *corev1.Pod) { pod.Status.Reason = "NodeLost" }), `the cluster has lost contact with node "node-1", which runs pod "web"`, false},
 		{"node was lost already", runningPod("web", ready(corev1.ConditionFalse, "")), runningPod("web", ready(corev1.ConditionFalse, "")), "", false},
 	}
 	for _, test := range tests {
@@ -145,7 +145,7 @@ func TestStatusTracker(t *testing.T) {
 	tests := map[string][]step{
 		"deleted in order": {
 			{runningPod("web"), false, "", false},
-			{runningPod("web", gracePeriod(30)), false, `pod "web" is being deleted; it has 30 s to end`, false},
+			{runningPod("web", gracePeriod(30)), false, `pod "web" is being deleted (grace period 30 s)`, false},
 			{runningPod("web", gracePeriod(30), unready), false, "", false},
 			{ended, false, `container "app" of pod "web" ended with exit code 137; the pod is being deleted`, true},
 			{ended, true, "", true},
@@ -155,9 +155,9 @@ func TestStatusTracker(t *testing.T) {
 		"deleted, unseen":             {{nil, true, `pod "web" was deleted`, true}},
 		"deleted with its last words": {{ended, true, `container "app" of pod "web" ended with exit code 137; the pod is being deleted`, true}},
 		"the node comes back, and goes again": {
-			{runningPod("web", ready(corev1.ConditionFalse, "")), false, `the cluster has lost touch with node "node-1", where pod "web" runs`, false},
+			{runningPod("web", ready(corev1.ConditionFalse, "")), false, `the cluster has lost contact with node "node-1", which runs pod "web"`, false},
 			{runningPod("web"), false, "", false},
-			{runningPod("web", ready(corev1.ConditionFalse, "")), false, `the cluster has lost touch with node "node-1", where pod "web" runs`, false},
+			{runningPod("web", ready(corev1.ConditionFalse, "")), false, `the cluster has lost contact with node "node-1", which runs pod "web"`, false},
 		},
 		"shown what was before it was found": {
 			{runningPod("web", resourceVersion("6"), inState(runningState(), corev1.ContainerState{}, 3)), false, "", false},

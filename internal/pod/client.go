@@ -18,28 +18,28 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// Client asks the API server for pods and for what has pods. It is safe for
-// concurrent use.
+// Client requests pods, and the objects that have pods, from the API server.
+// Its methods are safe for concurrent use. RunWatch and OnSelectorIgnored must
+// be set before the first request.
 type Client struct {
-	// Events, if not nil, runs watches over another connection. It must be set
-	// before the first request. It requests path and query (see WatchPath),
-	// calls each for every event, and returns true when ctx, the server or an
-	// error of each has ended the watch. It returns false if the watch could
-	// not begin; the client then tries it over plain HTTP.
+	// RunWatch, if not nil, runs a watch, for example over a WebSocket. It
+	// requests path and query, calls each for every event, and returns true
+	// when ctx, the server or an error of each has ended the watch. It returns
+	// false if the watch could not start; the client then uses plain HTTP.
 	RunWatch func(ctx context.Context, path string, query url.Values, each func(event []byte) error) bool
 
-	// Ignored, if not nil, is called each time the server answers a list or a
-	// watch with objects that do not match its selector. Those objects are left
-	// out.
+	// OnSelectorIgnored, if not nil, is called each time the server answers a
+	// list or a watch with objects that do not match its selector. The client
+	// drops those objects.
 	OnSelectorIgnored func()
 
-	server string                    // its URL, without user info
-	groups map[string]rest.Interface // by API group, "" being core
+	server string                    // the URL of the server, without user info
+	groups map[string]rest.Interface // by API group; "" is the core group
 }
 
-// NewClient prepares a client; nothing is sent. cfg is not changed. Its
-// Timeout, or apiclient.DefaultTimeout if that is 0, bounds each request. If
-// cfg has no WarningHandler, warnings of the server are dropped.
+// NewClient returns a client; it sends no request. cfg is not changed. Its
+// Timeout, or apiclient.DefaultTimeout if that is 0, limits each request. If
+// cfg has no WarningHandler, warnings from the server are dropped.
 func NewClient(cfg *rest.Config) (*Client, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme} {
@@ -49,7 +49,7 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	}
 	cfg = rest.CopyConfig(cfg)
 	cfg.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
-	cfg.QPS = -1 // a handful of requests on behalf of a person: no throttle
+	cfg.QPS = -1 // no limit: a command makes only a few requests
 	if cfg.WarningHandler == nil && cfg.WarningHandlerWithContext == nil {
 		cfg.WarningHandler = rest.NoWarnings{}
 	}
@@ -63,7 +63,8 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	}
 	address.User = nil
 	client := &Client{server: address.String(), groups: map[string]rest.Interface{}}
-	for _, version := range []schema.GroupVersion{corev1.SchemeGroupVersion, appsv1.SchemeGroupVersion, batchv1.SchemeGroupVersion} {
+	versions := []schema.GroupVersion{corev1.SchemeGroupVersion, appsv1.SchemeGroupVersion, batchv1.SchemeGroupVersion}
+	for _, version := range versions {
 		cfg.GroupVersion, cfg.APIPath = &version, "/apis"
 		if version.Group == "" {
 			cfg.APIPath = "/api"
@@ -76,7 +77,7 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	return client, nil
 }
 
-// Get asks for one pod. Every error is a *RequestError.
+// Get requests one pod. Every error is a *RequestError.
 func (c *Client) Get(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
 	pod := &corev1.Pod{}
 	if err := c.get(ctx, namespace, Target{Kind: kindPod, Name: name}, pod); err != nil {
@@ -87,16 +88,20 @@ func (c *Client) Get(ctx context.Context, namespace, name string) (*corev1.Pod, 
 
 func (c *Client) get(ctx context.Context, namespace string, target Target, into runtime.Object) error {
 	kind, _ := findKind(target.Kind)
-	err := c.groups[kind.group].Get().Namespace(namespace).Resource(kind.resource).Name(target.Name).Do(ctx).Into(into)
-	if err != nil {
-		return &RequestError{Verb: "get", Resource: kind.resource, Namespace: namespace, Target: target, Server: c.server, Err: err}
+	request := c.groups[kind.group].Get().Namespace(namespace).Resource(kind.resource).Name(target.Name)
+	if err := request.Do(ctx).Into(into); err != nil {
+		return &RequestError{
+			Verb: "get", Resource: kind.resource, Namespace: namespace, Target: target, Server: c.server, Err: err,
+		}
 	}
 	return nil
 }
 
 // list returns all pods that the selector matches, and the resourceVersion from
 // which a watch can start. Every error is a *RequestError.
-func (c *Client) list(ctx context.Context, namespace string, selector labels.Selector) (pods []corev1.Pod, version string, err error) {
+func (c *Client) list(
+	ctx context.Context, namespace string, selector labels.Selector,
+) (pods []corev1.Pod, version string, err error) {
 	ignored := false
 	pods, version, err = apiclient.Lister[corev1.Pod]{
 		Noun: "pods",
@@ -121,7 +126,9 @@ func (c *Client) list(ctx context.Context, namespace string, selector labels.Sel
 		c.selectorIgnored()
 	}
 	if err != nil {
-		return nil, "", &RequestError{Verb: "list", Resource: "pods", Namespace: namespace, Target: Target{Kind: kindPod}, Server: c.server, Err: err}
+		return nil, "", &RequestError{
+			Verb: "list", Resource: "pods", Namespace: namespace, Target: Target{Kind: kindPod}, Server: c.server, Err: err,
+		}
 	}
 	return pods, version, nil
 }
@@ -132,12 +139,12 @@ func (c *Client) selectorIgnored() {
 	}
 }
 
-// trim removes the fields of a listed pod that neither this package nor its
-// callers use: most of the pod.
+// trimPod removes the fields of a listed pod that neither this package nor its
+// callers use. They are most of the pod.
 func trimPod(pod *corev1.Pod) {
 	pod.ManagedFields = nil
 	if a := pod.Spec.Affinity; a != nil {
-		pod.Spec.Affinity = &corev1.Affinity{NodeAffinity: a.NodeAffinity} // see OS
+		pod.Spec.Affinity = &corev1.Affinity{NodeAffinity: a.NodeAffinity} // used by OS
 	}
 	pod.Spec.Volumes, pod.Spec.Tolerations = nil, nil
 	pod.Spec.TopologySpreadConstraints, pod.Spec.HostAliases, pod.Spec.ResourceClaims = nil, nil, nil
@@ -153,10 +160,11 @@ func trimPod(pod *corev1.Pod) {
 	}
 }
 
-// size estimates the memory of a pod in bytes.
+// podSize estimates the memory that a pod takes, in bytes.
 func podSize(pod *corev1.Pod) int {
 	containers := len(pod.Spec.InitContainers) + len(pod.Spec.Containers) + len(pod.Spec.EphemeralContainers)
-	statuses := len(pod.Status.InitContainerStatuses) + len(pod.Status.ContainerStatuses) + len(pod.Status.EphemeralContainerStatuses)
+	statuses := len(pod.Status.InitContainerStatuses) + len(pod.Status.ContainerStatuses) +
+		len(pod.Status.EphemeralContainerStatuses)
 	return pod.Size() + int(unsafe.Sizeof(*pod)) + containers*int(unsafe.Sizeof(corev1.Container{})) +
 		statuses*int(unsafe.Sizeof(corev1.ContainerStatus{}))
 }

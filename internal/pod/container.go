@@ -7,16 +7,17 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// defaultAnnotation names the container to use when none is named.
+// defaultAnnotation names the container to use if the user names none.
+// Source: https://kubernetes.io/docs/reference/labels-annotations-taints/
 const defaultAnnotation = "kubectl.kubernetes.io/default-container"
 
-// class is the kind of a container, in words.
+// class is the kind of a container, as users see it.
 type class string
 
 const (
 	mainClass      class = "container"
 	initClass      class = "init container"
-	sidecarClass   class = "sidecar container" // an init container that is restarted for ever
+	sidecarClass   class = "sidecar container" // an init container with restartPolicy Always
 	ephemeralClass class = "ephemeral container"
 )
 
@@ -25,8 +26,8 @@ type container struct {
 	class class
 }
 
-// containers lists all containers of a pod: main ones first, then init and
-// ephemeral ones, each in the order of the spec.
+// containers returns all containers of a pod: main containers first, then init
+// and ephemeral containers, each class in the order of the spec.
 func containers(pod *corev1.Pod) []container {
 	var list []container
 	for _, c := range pod.Spec.Containers {
@@ -57,11 +58,12 @@ func findContainer(pod *corev1.Pod, name string) (container, bool) {
 	return container{}, false
 }
 
-// ChooseContainer names the container to use: wanted if it is not "", else the
-// one of the annotation kubectl.kubernetes.io/default-container, else the first
-// of the spec. Notes say so when the annotation names none that exists, and when
-// the first was taken out of several. A wanted one that does not exist gives an
-// *UnknownContainerError. Whether it runs is checkRunning's question.
+// ChooseContainer returns the name of the container to use: wanted if it is not
+// "", else the container that the annotation
+// kubectl.kubernetes.io/default-container names, else the first of the spec. It
+// does not check that the container runs. Notes are for the user: the annotation
+// names no existing container, or the first of several containers was chosen. The
+// error is an *UnknownContainerError if wanted does not exist.
 func ChooseContainer(pod *corev1.Pod, wanted string) (name string, notes []string, err error) {
 	if wanted != "" {
 		if _, ok := findContainer(pod, wanted); !ok {
@@ -73,20 +75,21 @@ func ChooseContainer(pod *corev1.Pod, wanted string) (name string, notes []strin
 		if _, ok := findContainer(pod, name); ok {
 			return name, nil, nil
 		}
-		notes = append(notes, fmt.Sprintf("pod %q has no container %q, which its annotation %s names", pod.Name, name, defaultAnnotation))
+		notes = append(notes, fmt.Sprintf("pod %q has no container %q, the one in its annotation %s",
+			pod.Name, name, defaultAnnotation))
 	}
 	if len(pod.Spec.Containers) == 0 {
 		return "", nil, unknownContainer(pod, "")
 	}
 	name = pod.Spec.Containers[0].Name
 	if others := alternatives(pod); len(others) > 0 {
-		notes = append(notes, fmt.Sprintf("chose the first container, %q; with -c: %s", name, strings.Join(others, ", ")))
+		notes = append(notes, fmt.Sprintf("chose the first container, %q; -c selects another: %s", name, strings.Join(others, ", ")))
 	}
 	return name, notes, nil
 }
 
-// alternatives are the containers that -c could have named in place of the
-// first: not init containers, which have ended by the time the others run.
+// alternatives returns the containers that -c can select instead of the first.
+// Init containers are not among them: they have ended when the others run.
 func alternatives(pod *corev1.Pod) []string {
 	var list []string
 	for _, c := range containers(pod)[1:] {
@@ -101,11 +104,12 @@ func alternatives(pod *corev1.Pod) []string {
 	return list
 }
 
-// UnknownContainerError is a container that the pod does not have.
+// UnknownContainerError means that the pod has no container of that name.
 type UnknownContainerError struct {
-	Namespace, Pod, Container string
-	// Those there are, by class, in the order of the spec. Init includes the
-	// restartable ones (sidecars).
+	Namespace, Pod string
+	Container      string // "" if the pod has no containers
+	// Main, Init and Ephemeral are the names of the pod's containers in the
+	// order of the spec. Init includes sidecar containers.
 	Main, Init, Ephemeral []string
 }
 
@@ -124,7 +128,7 @@ func unknownContainer(pod *corev1.Pod, wanted string) error {
 	return e
 }
 
-// Error names the container and the pod.
+// Error returns the names of the pod and of the container.
 func (e *UnknownContainerError) Error() string {
 	if e.Container == "" {
 		return fmt.Sprintf("pod %q has no containers", e.Pod)
@@ -132,7 +136,7 @@ func (e *UnknownContainerError) Error() string {
 	return fmt.Sprintf("pod %q has no container %q", e.Pod, e.Container)
 }
 
-// Hint lists the containers there are.
+// Hint lists the containers of the pod.
 func (e *UnknownContainerError) Hint() string {
 	var classes []string
 	for _, group := range []struct {

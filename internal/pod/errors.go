@@ -10,21 +10,20 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// RequestError is a request that the API refused, or that did not get through.
-// Err is the API's *apierrors.StatusError, or the transport's error.
+// RequestError means that a request to the API server failed.
 type RequestError struct {
 	Verb      string // "get", "list" or "create"
 	Resource  string // plural: "pods", "deployments"
 	Namespace string
-	Target    Target // its Name is "" for a list, and for what has no name
-	Server    string // its URL, without user info
-	Err       error
+	Target    Target // Name is "" for a list, and for objects without a name
+	Server    string // the URL of the server, without user info
+	Err       error  // an *apierrors.StatusError, or an error of the connection
 }
 
-// Unwrap gives Err.
+// Unwrap returns Err.
 func (e *RequestError) Unwrap() error { return e.Err }
 
-// Error says which object of which namespace could not be read, and why.
+// Error returns the verb, the object, its namespace, and the cause.
 func (e *RequestError) Error() string {
 	if e.NotFound() {
 		return fmt.Sprintf("%s %q does not exist in namespace %q", e.Target.Kind, e.Target.Name, e.Namespace)
@@ -41,7 +40,7 @@ func isConnectionError(err error) bool {
 	return errors.As(err, &u)
 }
 
-// withoutRequest removes what libraries add to an error: the method and URL of
+// stripRequest removes what libraries add to an error: the method and URL of
 // the request, and advice.
 func stripRequest(err error) error {
 	if plain := apiclient.LimitError(err); plain != nil {
@@ -54,33 +53,33 @@ func stripRequest(err error) error {
 	return err
 }
 
-// Hint says what to type where the user can do something about the error, else
-// "".
+// Hint tells the user how to correct the error, or returns "".
 func (e *RequestError) Hint() string {
 	var cause interface{ Hint() string }
 	var late *apiclient.TimeoutError
 	var large *apiclient.TooLargeError
 	switch {
-	case errors.As(e.Err, &cause): // an error of the transport
+	case errors.As(e.Err, &cause): // an error of the connection
 		return cause.Hint()
 	case e.NotFound() && e.Target.Kind == kindPod:
-		return fmt.Sprintf("type `kubectl get pods -n %s` to see those there are, -n NAMESPACE to look elsewhere, "+
+		return fmt.Sprintf("type `kubectl get pods -n %s` to list the pods, -n NAMESPACE for another namespace, "+
 			"or TYPE/NAME for a workload, such as deploy/%s", e.Namespace, e.Target.Name)
 	case e.NotFound():
-		return fmt.Sprintf("type `kubectl get %s -n %s` to see those there are, or -n NAMESPACE to look elsewhere", e.Resource, e.Namespace)
+		return fmt.Sprintf("type `kubectl get %[1]s -n %[2]s` to list the %[1]s, or -n NAMESPACE for another namespace",
+			e.Resource, e.Namespace)
 	case apierrors.IsUnauthorized(e.Err):
-		return "the server does not know these credentials: log in again, or choose others with --context, --user or --token"
+		return "the server rejected the credentials: log in again, or select others with --context, --user or --token"
 	case apierrors.IsForbidden(e.Err):
 		return fmt.Sprintf("ask for a role that allows %s on %s in namespace %q; `kubectl auth can-i --list -n %s` shows what you have",
 			e.Verb, e.Resource, e.Namespace, e.Namespace)
 	case errors.As(e.Err, &late):
-		return "--request-timeout gives it more time; `kubectl config view --minify` shows the server's address"
+		return "--request-timeout allows more time; `kubectl config view --minify` shows the server's address"
 	case errors.As(e.Err, &large) && e.Target.Name == "":
 		return "name a pod, or select fewer pods with -l LABEL=VALUE"
 	case errors.As(e.Err, &large):
 		return ""
 	case isConnectionError(e.Err):
-		return "`kubectl config view --minify` shows the server's address and the authority that has to have signed for it"
+		return "`kubectl config view --minify` shows the server's address and its certificate authority"
 	case apiclient.IsForeign(e.Err, e.Resource, e.Target.Name):
 		return fmt.Sprintf("%s does not answer like a Kubernetes API server: check `server:` in the kubeconfig "+
 			"(`kubectl config view --minify`), or --server", e.Server)
@@ -88,59 +87,53 @@ func (e *RequestError) Hint() string {
 	return ""
 }
 
-// Missing reports whether the API server says that the object does not exist.
-// It is false for any other 404, such as that of a server that does not know
-// the path.
+// NotFound reports whether the API server answered that the object does not
+// exist. It is false for any other 404, such as that of another web server.
 func (e *RequestError) NotFound() bool {
 	return apiclient.IsNotFound(e.Err, e.Resource, e.Target.Name)
 }
 
-// missing reports whether err is a *RequestError for an object that does not
-// exist; see RequestError.Missing.
+// isNotFound reports whether err is a *RequestError whose NotFound is true.
 func isNotFound(err error) bool {
-	var refused *RequestError
-	return errors.As(err, &refused) && refused.NotFound()
+	var request *RequestError
+	return errors.As(err, &request) && request.NotFound()
 }
 
-// expired reports whether the server no longer has a resourceVersion, or the
-// rest of a list (410).
-func expired(err error) bool { return apiclient.IsExpired(err) }
-
-// GetForbiddenError is a pod that was named and may not be looked at (403 on get
-// pods). Running something in it may be allowed all the same: the caller can go
-// on with Err.Namespace and Err.Target.Name, without knowing its containers.
+// GetForbiddenError means that the user may not get the named pod (403). The
+// user may still be allowed to run commands in it: the caller can continue with
+// Err.Namespace and Err.Target.Name, without knowing the pod's containers.
 type GetForbiddenError struct {
 	Err *RequestError
 }
 
-// Error is that of the refused request.
+// Error returns the text of the request's error.
 func (e *GetForbiddenError) Error() string { return e.Err.Error() }
 
-// Hint is that of the refused request.
+// Hint returns the hint of the request's error.
 func (e *GetForbiddenError) Hint() string { return e.Err.Hint() }
 
-// Unwrap gives the refused request.
+// Unwrap returns the request's error.
 func (e *GetForbiddenError) Unwrap() error { return e.Err }
 
-// NoPodsError is a workload, service or selector (Target is the zero one) without
-// pods, or a workload or service without a selector to find them by.
+// NoPodsError means that a workload, service or selector has no pods, or that a
+// workload or service has no valid selector.
 type NoPodsError struct {
 	Namespace string
-	Target    Target
-	Selector  string // "" when there is none
-	// Final says that waiting will not help: somebody has to scale it up, or to
-	// give it a selector.
+	Target    Target // the zero value for a selector given by the user
+	Selector  string // "" if there is no valid selector
+	// Permanent reports that waiting does not help: the object wants no pods, or
+	// has no valid selector.
 	Permanent bool
 
 	text, hint string
 	err        error
 }
 
-// Error says why there are none, as far as the object tells.
+// Error returns what has no pods and, if the object's status tells, why.
 func (e *NoPodsError) Error() string { return e.text }
 
-// Hint says what to type.
+// Hint tells the user what to type.
 func (e *NoPodsError) Hint() string { return e.hint }
 
-// Unwrap gives the fault of the selector, or nil.
+// Unwrap returns the parse error of an invalid selector, or nil.
 func (e *NoPodsError) Unwrap() error { return e.err }

@@ -16,63 +16,76 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// news is what a pod's events add to a status that gives no message: volumes
-// that cannot be mounted, sandboxes that cannot be created. It stays empty for
-// users who may not list events.
+// eventReader adds the last warning among a pod's events to the reason why a
+// container does not run, if the pod's status gives no message: volumes that
+// cannot be mounted, sandboxes that cannot be created. It adds nothing if the
+// user may not list events. It is not safe for concurrent use.
 type eventReader struct {
-	requested   time.Time
-	unavailable bool
-	explains    string // the message that the event explains
-	reason      string // of the event
-	text        string // of the event
+	requested   time.Time // when the events were last requested
+	unavailable bool      // the user may not list events
+
+	explains string // the text of the *NotRunningError that the event explains
+	reason   string // of the event
+	message  string // of the event; "" if there is no event
 }
 
-// look requests the events if they may explain why the container does not run.
-func (n *eventReader) refresh(ctx context.Context, c *Client, v *view) {
-	var stopped *NotRunningError
-	if _, err := v.choose(); n.unavailable || time.Since(n.requested) < waitWatchAge || !errors.As(err, &stopped) || !stopped.eventsMayExplain {
+// refresh requests the events, at most once per waitWatchAge, if they may explain
+// why the container does not run.
+func (r *eventReader) refresh(ctx context.Context, c *Client, v *view) {
+	var notRunning *NotRunningError
+	_, err := v.choose()
+	if !errors.As(err, &notRunning) || !notRunning.eventsMayExplain {
 		return
 	}
-	n.requested = time.Now()
-	i := slices.IndexFunc(v.pods, func(pod corev1.Pod) bool { return pod.Name == stopped.Pod })
+	if r.unavailable || time.Since(r.requested) < waitWatchAge {
+		return
+	}
+	r.requested = time.Now()
+	i := slices.IndexFunc(v.pods, func(pod corev1.Pod) bool { return pod.Name == notRunning.Pod })
 	event, err := c.lastWarning(ctx, &v.pods[i])
 	switch {
 	case err != nil:
-		n.unavailable = !apiclient.IsTransient(err)
-	case event == nil:
-	case n.explains == stopped.text && n.reason == event.Reason && withoutIdentifiers(n.text) == withoutIdentifiers(event.Message):
+		r.unavailable = !apiclient.IsTransient(err)
+	case event == nil, r.has(notRunning, event):
 	default:
-		n.explains, n.reason, n.text = stopped.text, event.Reason, event.Message
+		r.explains, r.reason, r.message = notRunning.text, event.Reason, event.Message
 	}
 }
 
-// add returns err with the event that explains it, if there is one.
-func (n *eventReader) explain(err error) error {
-	var stopped *NotRunningError
-	if n.text == "" || !errors.As(err, &stopped) || stopped.text != n.explains {
+// has reports whether an event differs from the stored one at most in
+// identifiers.
+func (r *eventReader) has(notRunning *NotRunningError, event *corev1.Event) bool {
+	return r.explains == notRunning.text && r.reason == event.Reason &&
+		withoutIdentifiers(r.message) == withoutIdentifiers(event.Message)
+}
+
+// explain returns err with the event that explains it, or err itself.
+func (r *eventReader) explain(err error) error {
+	var notRunning *NotRunningError
+	if r.message == "" || !errors.As(err, &notRunning) || notRunning.text != r.explains {
 		return err
 	}
-	more := *stopped
-	more.Message = n.text
-	more.text += "; " + n.reason + reasonSuffix("", n.text)
-	return &more
+	explained := *notRunning
+	explained.Message = r.message
+	explained.text += "; " + r.reason + reasonSuffix("", r.message)
+	return &explained
 }
 
-// identifiers match the parts that differ in each of a series of equal
-// failures.
+// identifiers matches the parts of a message that differ each time the same
+// failure repeats.
 var identifiers = regexp.MustCompile(`[0-9a-f]{8,}|\d+`)
 
 func withoutIdentifiers(text string) string { return identifiers.ReplaceAllString(text, "#") }
 
-// warning returns the last event of type Warning about a pod, or nil.
+// lastWarning returns the last event of type Warning about a pod, or nil.
 func (c *Client) lastWarning(ctx context.Context, pod *corev1.Pod) (*corev1.Event, error) {
 	var last *corev1.Event
 	ignored := false
-	about := fields.Set{"involvedObject.uid": string(pod.UID), "type": corev1.EventTypeWarning}
+	selector := fields.Set{"involvedObject.uid": string(pod.UID), "type": corev1.EventTypeWarning}.AsSelector().String()
 	_, _, err := apiclient.Lister[corev1.Event]{
 		Noun: "events",
 		Request: func() *rest.Request {
-			return c.groups[""].Get().Namespace(pod.Namespace).Resource("events").Param("fieldSelector", about.AsSelector().String())
+			return c.groups[""].Get().Namespace(pod.Namespace).Resource("events").Param("fieldSelector", selector)
 		},
 		Keep: func(e *corev1.Event) bool {
 			switch {
@@ -90,13 +103,14 @@ func (c *Client) lastWarning(ctx context.Context, pod *corev1.Pod) (*corev1.Even
 	return last, err
 }
 
-// seen is when an event was last so, in either of the API's two forms.
+// lastSeen returns the time of an event's last occurrence. Which field has it
+// depends on the version of the events API that recorded the event.
 func lastSeen(e *corev1.Event) time.Time {
-	at := e.LastTimestamp.Time
+	last := e.LastTimestamp.Time
 	for _, other := range []time.Time{e.EventTime.Time, e.CreationTimestamp.Time} {
-		if other.After(at) {
-			at = other
+		if other.After(last) {
+			last = other
 		}
 	}
-	return at
+	return last
 }

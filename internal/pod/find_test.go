@@ -218,20 +218,20 @@ func TestFind_NoPods(t *testing.T) {
 		requests     int
 	}{
 		{"deploy/web", apps + "deployments/web", deployment(0)[apps+"deployments/web"], "deployment/web is scaled to 0 replicas", "kubectl scale deployment/web --replicas=1 -n shop", 2},
-		{"deploy/web", apps + "deployments/web", deployment(2)[apps+"deployments/web"], "deployment/web has no pods, though it wants 2", "kubectl describe deployment/web -n shop", 2},
-		{"rs/web", apps + "replicasets/web", replicaSet(selector), "though it wants 1", "kubectl describe", 2},
-		{"deploy/web", apps + "deployments/web", deploymentFailing, "deployment/web has no pods, though it wants 1 (FailedCreate): " + quota, "kubectl describe", 2},
-		{"rs/web", apps + "replicasets/web", replicaSetFailing, "replicaset/web has no pods, though it wants 1 (FailedCreate): " + quota, "kubectl describe", 2},
-		{"rc/web", core + "replicationcontrollers/web", controllerFailing, "replicationcontroller/web has no pods, though it wants 1 (FailedCreate): " + quota, "kubectl describe", 2},
+		{"deploy/web", apps + "deployments/web", deployment(2)[apps+"deployments/web"], "deployment/web has no pods but wants 2", "kubectl describe deployment/web -n shop", 2},
+		{"rs/web", apps + "replicasets/web", replicaSet(selector), "but wants 1", "kubectl describe", 2},
+		{"deploy/web", apps + "deployments/web", deploymentFailing, "deployment/web has no pods but wants 1 (FailedCreate): " + quota, "kubectl describe", 2},
+		{"rs/web", apps + "replicasets/web", replicaSetFailing, "replicaset/web has no pods but wants 1 (FailedCreate): " + quota, "kubectl describe", 2},
+		{"rc/web", core + "replicationcontrollers/web", controllerFailing, "replicationcontroller/web has no pods but wants 1 (FailedCreate): " + quota, "kubectl describe", 2},
 		{"ds/web", apps + "daemonsets/web", daemonSet(0), "daemonset/web has no pods: no node matches it", "kubectl describe", 2},
-		{"ds/web", apps + "daemonsets/web", daemonSet(3), "daemonset/web has no pods, though it wants 3", "kubectl describe", 2},
+		{"ds/web", apps + "daemonsets/web", daemonSet(3), "daemonset/web has no pods but wants 3", "kubectl describe", 2},
 		{"job/web", batch + "jobs/web", job(false), "job/web has no pods (1 succeeded, 2 failed)", "kubectl describe", 2},
 		{"job/web", batch + "jobs/web", job(true), "job/web has no pods: it is suspended", "kubectl describe", 2},
-		{"svc/web", core + "services/web", service(map[string]string{"app": "web"}), "service/web selects no pods: none has the labels app=web", "--show-labels -n shop", 2},
+		{"svc/web", core + "services/web", service(map[string]string{"app": "web"}), "service/web selects no pods: no pod has the labels app=web", "--show-labels -n shop", 2},
 		{"svc/web", core + "services/web", service(nil), "service/web has no selector", "kubectl get pods -n shop", 1},
 		{"rs/web", apps + "replicasets/web", replicaSet(&metav1.LabelSelector{}), "replicaset/web has no selector", "kubectl get pods", 1},
 		{"rs/web", apps + "replicasets/web", replicaSet(nil), "replicaset/web has no selector", "kubectl get pods", 1},
-		{"rs/web", apps + "replicasets/web", replicaSet(broken), "selector that cannot be read", "kubectl describe", 1},
+		{"rs/web", apps + "replicasets/web", replicaSet(broken), "invalid selector", "kubectl describe", 1},
 	}
 	for _, test := range tests {
 		t.Run(test.text, func(t *testing.T) {

@@ -7,20 +7,20 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Skipped is a pod that was asked for and in which nothing can be run now.
+// Skipped is a pod of a List request in which the container does not run.
 type Skipped struct {
 	Pod *corev1.Pod
 	// Err is a *NotRunningError or an *UnknownContainerError.
 	Err error
 }
 
-// List finds the container of every pod behind req, sorted by the pods' names:
-// those that run, and apart from them those that do not, with why. A request with
-// neither target nor selector is every pod of its namespace. Nothing is waited
-// for. The Notes of a Found are about its own pod; several may say the same.
+// List finds the container in every pod of req, sorted by pod name. It returns the
+// running containers, and the pods in which the container does not run. A request
+// with neither target nor selector means every pod of its namespace. List does not
+// wait. The Notes of each Found are about its pod and may repeat.
 //
-// Without an error there is at least one pod in the two lists. The errors are those
-// of Find, but for the two of a single pod, which Skipped.Err holds.
+// If err is nil, there is at least one pod in the two lists. Errors are those of
+// Find, except those about one pod, which are in Skipped.Err.
 func (c *Client) List(ctx context.Context, req Request) (running []Found, skipped []Skipped, err error) {
 	v, err := c.readView(ctx, req)
 	if err != nil {

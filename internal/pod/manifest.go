@@ -12,10 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// maxManifest is the size of the largest file that is read as a manifest.
+// maxManifest is the size of the largest manifest that is read, in bytes.
 const maxManifest = 16 << 20
 
-// manifest is what is of interest in a file for kubectl.
+// manifest is the part of a Kubernetes object that ParseManifest uses.
 type manifest struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -27,12 +27,11 @@ type manifest struct {
 	Items []json.RawMessage `json:"items"` // of a list
 }
 
-// ParseManifest reads the target out of a file that kubectl understands: YAML or
-// JSON, of which the first object counts, be it in a list (List, PodList and the
-// like) or not; empty documents are passed over. It has to be of one of the types
-// that ParseTarget knows, in whatever version, and to have a name. namespace is ""
-// where the object does not name one. Errors are *TargetError for what is
-// in the file, and r's own. No more than 16 MiB are read.
+// ParseManifest reads the target from a manifest as kubectl does: YAML or JSON, at
+// most 16 MiB. The first object counts, inside a list (List, PodList) or not; empty
+// documents are skipped. The object must have a name and one of the types of
+// ParseTarget, in any version. namespace is "" if the object does not have one. The
+// error is a *TargetError for invalid contents, or wraps the error of r.
 func ParseManifest(r io.Reader) (target Target, namespace string, err error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxManifest+1))
 	switch {
@@ -46,7 +45,7 @@ func ParseManifest(r io.Reader) (target Target, namespace string, err error) {
 		var document json.RawMessage
 		switch err := documents.Decode(&document); {
 		case errors.Is(err, io.EOF):
-			return Target{}, "", badManifest("the manifest holds no object")
+			return Target{}, "", badManifest("the manifest contains no object")
 		case err != nil:
 			return Target{}, "", badManifest("the manifest is neither YAML nor JSON: %v", err)
 		}
@@ -60,15 +59,15 @@ func ParseManifest(r io.Reader) (target Target, namespace string, err error) {
 	}
 }
 
-// firstObject is nil for an empty document or list. A list's items may leave
-// their type to the list.
+// firstObject returns the first object in a document, or nil for an empty document
+// or list. The items of a list may inherit their type from the list.
 func firstObject(document json.RawMessage, list manifest) (*manifest, error) {
 	if text := bytes.TrimSpace(document); len(text) == 0 || string(text) == "null" {
-		return nil, nil // nothing in it, and nothing wrong with it
+		return nil, nil // empty, and no error
 	}
 	m := &manifest{APIVersion: list.APIVersion, Kind: strings.TrimSuffix(list.Kind, "List")}
 	if err := json.Unmarshal(document, m); err != nil {
-		return nil, badManifest("the manifest holds no Kubernetes object: %v", err)
+		return nil, badManifest("the manifest is not a Kubernetes object: %v", err)
 	}
 	if !strings.HasSuffix(m.Kind, "List") {
 		return m, nil
@@ -81,7 +80,7 @@ func firstObject(document json.RawMessage, list manifest) (*manifest, error) {
 	return nil, nil // an empty list
 }
 
-// target is what the object is to ParseTarget.
+// target returns the target and the namespace that the object names.
 func (m *manifest) target() (Target, string, error) {
 	if m.Kind == "" {
 		return Target{}, "", badManifest("the first object of the manifest has no kind")
@@ -93,14 +92,15 @@ func (m *manifest) target() (Target, string, error) {
 	kind, ok := findKind(m.Kind + "." + group)
 	if !ok || !strings.EqualFold(kind.name, m.Kind) {
 		e := unknownKind(m.Kind)
-		e.text = fmt.Sprintf("the first object of the manifest is a %q of %q: no pods can be found by that", m.Kind, m.APIVersion)
+		e.text = fmt.Sprintf("the first object of the manifest has type %q of %q, which is not supported", m.Kind, m.APIVersion)
 		return Target{}, "", e
 	}
 	if m.Metadata.Name == "" && m.Metadata.GenerateName != "" {
-		return Target{}, "", badManifest("the %s in the manifest has no name of its own, only generateName %q", kind.name, m.Metadata.GenerateName)
+		return Target{}, "", badManifest("the %s in the manifest has no name, only generateName %q",
+			kind.name, m.Metadata.GenerateName)
 	}
 	if problems := validation.IsDNS1123Label(m.Metadata.Namespace); m.Metadata.Namespace != "" && len(problems) > 0 {
-		return Target{}, "", badManifest("%q, in the manifest, cannot be the name of a namespace", m.Metadata.Namespace)
+		return Target{}, "", badManifest("the manifest has an invalid namespace name, %q", m.Metadata.Namespace)
 	}
 	target, err := ParseTarget(kind.name + "/" + m.Metadata.Name)
 	return target, m.Metadata.Namespace, err
@@ -109,6 +109,7 @@ func (m *manifest) target() (Target, string, error) {
 func badManifest(format string, args ...any) *TargetError {
 	return &TargetError{
 		text: fmt.Sprintf(format, args...),
-		hint: "its first object has to be a pod, or a workload or service with pods, as `kubectl get TYPE NAME -o yaml` shows it",
+		hint: "the first object must be a pod, or a workload or service with pods, " +
+			"as in the output of `kubectl get TYPE NAME -o yaml`",
 	}
 }

@@ -39,22 +39,22 @@ func TestParseManifest_FirstObject(t *testing.T) {
 
 func TestParseManifest_Invalid(t *testing.T) {
 	tests := []struct{ name, text, want, hint string }{
-		{"empty", "", "holds no object", "first object"},
-		{"only comments", "# a\n---\n# b\n", "holds no object", "first object"},
-		{"empty list", "kind: List\nitems: []\n", "holds no object", "first object"},
-		{"another type", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: p}\n", `the first object of the manifest is a "ConfigMap" of "v1"`, "the types are pod"},
+		{"empty", "", "contains no object", "first object"},
+		{"only comments", "# a\n---\n# b\n", "contains no object", "first object"},
+		{"empty list", "kind: List\nitems: []\n", "contains no object", "first object"},
+		{"another type", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: p}\n", `the first object of the manifest has type "ConfigMap" of "v1"`, "the types are pod"},
 		{"another group", "apiVersion: serving.example/v1\nkind: Service\nmetadata: {name: s}\n", `"Service" of "serving.example/v1"`, "the types are"},
 		{"core type in a group", "apiVersion: apps/v1\nkind: Pod\nmetadata: {name: s}\n", `"Pod" of "apps/v1"`, "the types are"},
 		{"not the kind's name", "apiVersion: v1\nkind: po\nmetadata: {name: s}\n", `"po" of "v1"`, "the types are"},
 		{"no kind", "apiVersion: v1\nmetadata: {name: s}\n", "has no kind", "first object"},
-		{"no name", "apiVersion: v1\nkind: Pod\n", "names no pod", "pod/web"},
+		{"no name", "apiVersion: v1\nkind: Pod\n", "lacks the name of a pod", "pod/web"},
 		{"generated name", "apiVersion: v1\nkind: Pod\nmetadata: {generateName: web-}\n", `only generateName "web-"`, "first object"},
-		{"bad name", "apiVersion: v1\nkind: Pod\nmetadata: {name: ../x}\n", `"../x" cannot be the name`, ""},
-		{"bad namespace", "apiVersion: v1\nkind: Pod\nmetadata: {name: x, namespace: a/b}\n", `"a/b", in the manifest`, ""},
+		{"bad name", "apiVersion: v1\nkind: Pod\nmetadata: {name: ../x}\n", `"../x" is not a valid name`, ""},
+		{"bad namespace", "apiVersion: v1\nkind: Pod\nmetadata: {name: x, namespace: a/b}\n", `invalid namespace name, "a/b"`, ""},
 		{"not yaml", "kind: [\n", "neither YAML nor JSON", "first object"},
 		{"not json", `{"kind": "Pod", `, "neither YAML nor JSON", "first object"},
-		{"no object", "- a\n- b\n", "holds no Kubernetes object", "first object"},
-		{"text", "hello\n", "holds no Kubernetes object", "first object"},
+		{"no object", "- a\n- b\n", "is not a Kubernetes object", "first object"},
+		{"text", "hello\n", "is not a Kubernetes object", "first object"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -38,7 +38,7 @@ func TestNext(t *testing.T) {
 				w.put(runningPod("web", inState(waitingState("CrashLoopBackOff", ""), exited(1, ""), 1)))
 			},
 			told:  `container "app" of pod "web" ended with exit code 1`,
-			fails: `container "app" of pod "web" is waiting (CrashLoopBackOff); it last ended with exit code 1`,
+			fails: `container "app" of pod "web" is waiting (CrashLoopBackOff); its last run ended with exit code 1`,
 		},
 		{
 			name: "the container has ended for good", target: "web",
@@ -50,11 +50,11 @@ func TestNext(t *testing.T) {
 		{name: "the pod is gone", target: "web", then: func(w *fakeServer) { w.delete("web") }, told: deleted, fails: deleted, gone: true},
 		{
 			name: "another pod has the name", target: "web", then: func(w *fakeServer) { w.put(runningPod("web", uid("new"))) },
-			told: `pod "web" was deleted, and another was made under its name`, fails: `pod "web" was deleted, and another was made under its name`, gone: true,
+			told: `pod "web" was deleted and replaced by another pod of the same name`, fails: `pod "web" was deleted and replaced by another pod of the same name`, gone: true,
 		},
 		{
 			name: "another pod has the name, and it is the workload's", target: "deploy/web", then: func(w *fakeServer) { w.put(runningPod("web", uid("new"))) },
-			told: `pod "web" was deleted, and another was made under its name`, pod: "web",
+			told: `pod "web" was deleted and replaced by another pod of the same name`, pod: "web",
 		},
 		{
 			name: "the workload has another pod", target: "deploy/web",
@@ -64,7 +64,7 @@ func TestNext(t *testing.T) {
 		{
 			name: "the workload's other pod is on its way out", target: "deploy/web",
 			then: func(w *fakeServer) { w.delete("web"); w.put(runningPod("web-2", gracePeriod(30))) },
-			told: deleted, fails: `deployment/web has no other pod that runs yet`,
+			told: deleted, fails: `deployment/web has no other running pod yet`,
 		},
 		{
 			name: "the workload's other pod does not run yet", target: "deploy/web",

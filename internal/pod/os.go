@@ -8,8 +8,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// OS is the operating system that the pod says it is for: by its field, its node selector, or an affinity to nodes of one system only (which is
-// how pods get to Windows nodes); empty if it says nothing.
+// OS returns the operating system that the pod's spec requires: in spec.os, in
+// its node selector, or in a node affinity to one system. It returns "" if the
+// spec requires none.
 func OS(p *corev1.Pod) corev1.OSName {
 	if p.Spec.OS != nil {
 		return p.Spec.OS.Name
@@ -17,13 +18,17 @@ func OS(p *corev1.Pod) corev1.OSName {
 	if name := p.Spec.NodeSelector[corev1.LabelOSStable]; name != "" {
 		return corev1.OSName(name)
 	}
-	if a := p.Spec.Affinity; a != nil && a.NodeAffinity != nil && a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution != nil {
-		return requiredOS(a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms)
+	affinity := p.Spec.Affinity
+	if affinity == nil || affinity.NodeAffinity == nil {
+		return ""
+	}
+	if required := affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution; required != nil {
+		return requiredOS(required.NodeSelectorTerms)
 	}
 	return ""
 }
 
-// required is the one system that all terms ask for.
+// requiredOS returns the one system that all terms require, or "".
 func requiredOS(terms []corev1.NodeSelectorTerm) corev1.OSName {
 	names := map[string]bool{}
 	for _, term := range terms {
@@ -43,8 +48,8 @@ func requiredOS(terms []corev1.NodeSelectorTerm) corev1.OSName {
 	return ""
 }
 
-// NodeOS is the operating system of the pod's node, by the label that each kubelet gives its node. It needs the right to get
-// nodes.
+// NodeOS returns the operating system of the pod's node, from the label
+// kubernetes.io/os that the kubelet sets. The user must be allowed to get nodes.
 func (c *Client) NodeOS(ctx context.Context, p *corev1.Pod) (corev1.OSName, error) {
 	name, node := p.Spec.NodeName, &corev1.Node{}
 	if err := c.groups[""].Get().Resource("nodes").Name(name).Do(ctx).Into(node); err != nil {

@@ -1,25 +1,27 @@
-// Package pod finds the running containers that were asked for, waits until they
-// run, and says what became of one that was lost.
+// Package pod finds running containers by pod, workload, service or label
+// selector, waits until they run, and describes what happens to them later.
 //
-// It does not know sockets, terminals or how a session is retried. It prints
-// nothing: what the user should hear comes back as Found.Notes, in an error, or
-// through a function that the caller gave.
+// It does not know sockets, terminals, or how a session is retried. It prints
+// nothing: information for the user is returned in Found.Notes and in errors, or
+// passed to a function of the caller.
 //
 // Invariants:
-//   - The kinds are a fixed table; there is no discovery. A pod costs one request
-//     (get), anything else two (get, then list of pods, in chunks of 500).
-//   - Rank, Best, ChooseContainer, checkRunning, Same, Fate, ParseTarget,
-//     ParseManifest, WatchPath and decodeEvent are pure.
-//   - Rank is a total order: the same pods give the same choice.
-//   - No goroutine is started: functions of the caller are called from the one in
-//     which it called, and not after the return.
-//   - What a watch shows is believed for seconds (Await) or a minute (Watch): then
-//     the server is asked again, because proxies hold events back and links die in
-//     silence. Where watching is not allowed, asking again is all that is done.
-//   - An error of the API stays findable by errors.As and apierrors.IsNotFound.
-//   - Notes hold no control characters: what the server named is quoted. Errors and
-//     sentences about pods hold the server's own raw; whoever prints them has to
-//     clean them.
+//   - The resource types are a fixed table; API discovery is not used. A pod
+//     costs one request (get), anything else two (get, then a list of pods in
+//     pages of apiclient.PageItems).
+//   - The choice among several pods is deterministic: compare orders any two
+//     pods of different names.
+//   - No goroutine is started. A function of the caller runs in the goroutine
+//     that called the method, and not after the method has returned.
+//   - A watch is used for a limited time: 5 s in Wait, one minute in WatchPod
+//     and WatchChanges. Then the pods are requested again, because proxies delay
+//     events and connections can fail silently. Where watching is not allowed,
+//     the pods are requested at intervals.
+//   - Errors of the API are wrapped: errors.As and apierrors.IsNotFound find
+//     them.
+//   - Notes contain no control characters: names from the server are quoted.
+//     Errors, and sentences about changes, contain text from the server as it
+//     is; callers must clean it before printing.
 package pod
 
 import (
@@ -28,36 +30,34 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Request is what was asked for.
+// Request names the container to find.
 type Request struct {
-	Namespace string // needed
+	Namespace string // required
 	Target    Target
-	// Selector is that of -l, in kubectl's syntax. It is read only where Target is
-	// the zero one.
-	Selector  string
-	Container string // -c; "" leaves the choice to ChooseContainer
+	Selector  string // label selector in kubectl's syntax; used only if Target is the zero value
+	Container string // "" means the one that ChooseContainer chooses
 }
 
 // Found is a container that was running when the server answered.
 type Found struct {
 	Pod       *corev1.Pod
 	Container string
-	// Notes are sentences for stderr: which of several pods or containers was
-	// chosen and why. Without a final period, in the order to be said.
+	// Notes tell the user which of several pods or containers was chosen and
+	// why: sentences without a final period, in the order to print them.
 	Notes []string
 }
 
-// Find resolves req to one running container, as things are now: Await waits.
-// Of several pods it takes the best (see Rank) in which the container runs. Its
-// errors are
+// Find resolves req to one running container. It does not wait: see Wait. Of
+// several pods it chooses the best one in which the container runs; see best.
+// Errors are:
 //
-//   - *TargetError: nothing was named, or the selector cannot be read
-//   - *GetForbiddenError: the pod was named and may not be looked at; the caller
-//     can go on with the bare name
-//   - *RequestError: any other refusal or failure of the API
+//   - *TargetError: the request names nothing, or the selector is invalid
+//   - *GetForbiddenError: the user may not get the named pod; the caller can
+//     continue with the name alone
+//   - *RequestError: any other error of the API or of the connection
 //   - *NoPodsError: the workload, service or selector has no pods
 //   - *UnknownContainerError: the pod has no such container
-//   - *NotRunningError: the container or its pod does not run
+//   - *NotRunningError: the container or its pod is not running
 func (c *Client) Find(ctx context.Context, req Request) (*Found, error) {
 	if err := req.check(); err != nil {
 		return nil, err
@@ -69,7 +69,8 @@ func (c *Client) Find(ctx context.Context, req Request) (*Found, error) {
 	return v.choose()
 }
 
-// check refuses what would choose from all pods of a namespace.
+// check returns an error for a request that would choose from all pods of the
+// namespace.
 func (r Request) check() error {
 	if r.Target == (Target{}) && r.Selector == "" {
 		return &TargetError{text: "no pod was named", hint: "type POD, TYPE/NAME or -l LABEL=VALUE"}

@@ -13,20 +13,24 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// group is how a workload or service gathers its pods.
+// podSet is the set of pods of a workload, a service or a label selector.
 type podSet struct {
-	title     string // in front of "has 3 pods"
-	selector  labels.Selector
-	uid       types.UID
-	ownedOnly bool // pods that another controller owns are not its own
-	finished  bool // a job that makes no more pods
+	title    string // the subject of "has 3 pods"
+	selector labels.Selector
 
-	emptyText, emptyHint string // to be said when the selector matches none
-	wantsNone            bool   // it wants none
+	// For workloads:
+	uid       types.UID
+	ownedOnly bool // without the pods that another controller owns
+	finished  bool // a job that creates no more pods
+
+	// For the error if the set is empty:
+	emptyText, emptyHint string
+	wantsNone            bool // waiting for pods does not help
 }
 
-// group reads the workload or service. A deployment's pods are owned by its
-// replica sets, a service's by anybody: there the selector alone decides.
+// podSet requests the workload or service and returns its set of pods. For a
+// deployment, whose pods are owned by its replica sets, and for a service, the
+// selector alone decides.
 func (c *Client) podSet(ctx context.Context, namespace string, target Target) (*podSet, error) {
 	switch target.Kind {
 	case kindDeployment:
@@ -55,14 +59,17 @@ func (c *Client) podSet(ctx context.Context, namespace string, target Target) (*
 	return nil, unknownKind(target.Kind)
 }
 
+// newReplicatedSet returns the set of pods of a workload with a number of
+// replicas, or err if it is not nil.
 func newReplicatedSet(
-	namespace string, target Target, object metav1.Object, selector *metav1.LabelSelector, replicas *int32, controls bool, err error,
+	namespace string, target Target, object metav1.Object, selector *metav1.LabelSelector, replicas *int32,
+	ownedOnly bool, err error,
 ) (*podSet, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := podSet{
-		uid: object.GetUID(), ownedOnly: controls, wantsNone: true,
+	s := podSet{
+		uid: object.GetUID(), ownedOnly: ownedOnly, wantsNone: true,
 		emptyText: fmt.Sprintf("%s is scaled to 0 replicas", target),
 		emptyHint: fmt.Sprintf("type `kubectl scale %s --replicas=1 -n %s`", target, namespace),
 	}
@@ -71,15 +78,15 @@ func newReplicatedSet(
 		if replicas != nil {
 			wanted = *replicas
 		}
-		g.wantsNone = false
-		g.emptyText = fmt.Sprintf("%s has no pods, though it wants %d", target, wanted) + replicaFailure(object)
-		g.emptyHint = describeHint(namespace, target)
+		s.wantsNone = false
+		s.emptyText = fmt.Sprintf("%s has no pods but wants %d", target, wanted) + replicaFailure(object)
+		s.emptyHint = describeHint(namespace, target)
 	}
-	return newPodSet(namespace, target, selector, g)
+	return newPodSet(namespace, target, selector, s)
 }
 
-// failure is why the object's controller cannot make pods (a quota, a policy), as
-// far as the object's conditions tell.
+// replicaFailure returns the reason why the controller of the object cannot create
+// pods (a quota, a policy), from the condition ReplicaFailure, or "".
 func replicaFailure(object metav1.Object) string {
 	switch o := object.(type) {
 	case *appsv1.Deployment:
@@ -109,7 +116,7 @@ func (c *Client) daemonSet(ctx context.Context, namespace string, target Target)
 	if err := c.get(ctx, namespace, target, object); err != nil {
 		return nil, err
 	}
-	noPods := fmt.Sprintf("%s has no pods, though it wants %d", target, object.Status.DesiredNumberScheduled)
+	noPods := fmt.Sprintf("%s has no pods but wants %d", target, object.Status.DesiredNumberScheduled)
 	if object.Status.DesiredNumberScheduled == 0 {
 		noPods = fmt.Sprintf("%s has no pods: no node matches it", target)
 	}
@@ -144,51 +151,54 @@ func (c *Client) service(ctx context.Context, namespace string, target Target) (
 	}
 	selector := matchLabels(object.Spec.Selector)
 	return newPodSet(namespace, target, selector, podSet{
-		emptyText: fmt.Sprintf("%s selects no pods: none has the labels %s", target, metav1.FormatLabelSelector(selector)),
-		emptyHint: fmt.Sprintf("type `kubectl get pods --show-labels -n %s` to see the labels there are", namespace),
+		emptyText: fmt.Sprintf("%s selects no pods: no pod has the labels %s", target, metav1.FormatLabelSelector(selector)),
+		emptyHint: fmt.Sprintf("type `kubectl get pods --show-labels -n %s` to list the pods and their labels", namespace),
 	})
 }
 
-// newGroup adds the selector. An empty one would match every pod of the
-// namespace, so it is refused like a missing one.
-func newPodSet(namespace string, target Target, selector *metav1.LabelSelector, g podSet) (*podSet, error) {
+// newPodSet returns s with the title and the selector. An empty selector would
+// match every pod of the namespace, so it is an error like a missing one.
+func newPodSet(namespace string, target Target, selector *metav1.LabelSelector, s podSet) (*podSet, error) {
 	parsed, err := metav1.LabelSelectorAsSelector(selector)
 	if err != nil {
 		return nil, &NoPodsError{
 			Namespace: namespace, Target: target, err: err,
-			text: fmt.Sprintf("%s has a selector that cannot be read: %v", target, err), hint: describeHint(namespace, target), Permanent: true,
+			text: fmt.Sprintf("%s has an invalid selector: %v", target, err),
+			hint: describeHint(namespace, target), Permanent: true,
 		}
 	}
 	if selector == nil || parsed.Empty() {
 		return nil, &NoPodsError{
 			Namespace: namespace, Target: target,
-			text: fmt.Sprintf("%s has no selector, so it leads to no pods", target),
-			hint: fmt.Sprintf("name a pod itself: type `kubectl get pods -n %s` to see which there are", namespace), Permanent: true,
+			text: fmt.Sprintf("%s has no selector, so its pods cannot be found", target),
+			hint: fmt.Sprintf("name a pod: type `kubectl get pods -n %s` to list the pods", namespace), Permanent: true,
 		}
 	}
-	g.title, g.selector = target.String(), parsed
-	return &g, nil
+	s.title, s.selector = target.String(), parsed
+	return &s, nil
 }
 
-// selected is the group of a label selector that the user typed; "" is every pod.
+// newSelectorSet returns the set of pods of a label selector from the user. ""
+// selects every pod of the namespace.
 func newSelectorSet(namespace, typed string) (*podSet, error) {
 	parsed, err := labels.Parse(typed)
 	if err != nil {
 		return nil, &TargetError{
-			text: fmt.Sprintf("%q is no label selector: %v", typed, err),
-			hint: "type LABEL=VALUE, LABEL!=VALUE, 'LABEL in (A,B)' or LABEL, several with commas between them",
+			text: fmt.Sprintf("%q is not a valid label selector: %v", typed, err),
+			hint: "type LABEL=VALUE, LABEL!=VALUE, 'LABEL in (A,B)' or LABEL; separate several by commas",
 		}
 	}
-	g := &podSet{
+	s := &podSet{
 		title: fmt.Sprintf("the selector %q", parsed.String()), selector: parsed,
 		emptyText: fmt.Sprintf("no pod in namespace %q has the labels %s", namespace, parsed),
-		emptyHint: fmt.Sprintf("type `kubectl get pods --show-labels -n %s` to see the labels there are", namespace),
+		emptyHint: fmt.Sprintf("type `kubectl get pods --show-labels -n %s` to list the pods and their labels", namespace),
 	}
 	if parsed.Empty() {
-		g.title, g.emptyText = fmt.Sprintf("namespace %q", namespace), fmt.Sprintf("there are no pods in namespace %q", namespace)
-		g.emptyHint = "-n NAMESPACE looks elsewhere"
+		s.title = fmt.Sprintf("namespace %q", namespace)
+		s.emptyText = fmt.Sprintf("there are no pods in namespace %q", namespace)
+		s.emptyHint = "type -n NAMESPACE for another namespace"
 	}
-	return g, nil
+	return s, nil
 }
 
 func matchLabels(set map[string]string) *metav1.LabelSelector {

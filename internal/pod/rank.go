@@ -9,13 +9,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// rules is the order of preference: the first that tells two pods apart
-// decides. A negative result prefers a.
+// rules is the order of preference among pods. The first rule with a result
+// other than 0 decides; a negative result prefers a.
 var rules = []struct {
-	why     string
+	why     string // for users
 	compare func(a, b *corev1.Pod) int
 }{
-	{"not being deleted", func(a, b *corev1.Pod) int { return trueFirst(a.DeletionTimestamp == nil, b.DeletionTimestamp == nil) }},
+	{"not being deleted", func(a, b *corev1.Pod) int {
+		return trueFirst(a.DeletionTimestamp == nil, b.DeletionTimestamp == nil)
+	}},
 	{"running", func(a, b *corev1.Pod) int {
 		return trueFirst(a.Status.Phase == corev1.PodRunning, b.Status.Phase == corev1.PodRunning)
 	}},
@@ -31,9 +33,9 @@ var rules = []struct {
 	{"first by name", func(a, b *corev1.Pod) int { return strings.Compare(a.Name, b.Name) }},
 }
 
-// Rank gives the pods sorted by preference, best first: those not being deleted,
-// running, ready, ready longest, with the fewest restarts (of all their
-// containers together), newest, by name. pods is left as it is.
+// rank returns the pods sorted by rules, best first: not being deleted, running,
+// ready, ready longest, fewest restarts (of all containers together), newest,
+// first by name. pods is not changed.
 func rank(pods []corev1.Pod) []corev1.Pod {
 	ranked := slices.Clone(pods)
 	slices.SortStableFunc(ranked, func(a, b corev1.Pod) int {
@@ -43,8 +45,9 @@ func rank(pods []corev1.Pod) []corev1.Pod {
 	return ranked
 }
 
-// Best gives the first of Rank and the rule by which it beat the second, in
-// words such as "ready longest"; no words for a single pod, nil for none.
+// best returns the first pod of rank, and the rule that puts it before the second,
+// such as "ready longest". For a single pod, why is ""; for no pods, the pod is
+// nil.
 func best(pods []corev1.Pod) (best *corev1.Pod, why string) {
 	ranked := rank(pods)
 	switch len(ranked) {
@@ -57,6 +60,7 @@ func best(pods []corev1.Pod) (best *corev1.Pod, why string) {
 	return &ranked[0], why
 }
 
+// compare returns the order of two pods, and the rule that decides.
 func compare(a, b *corev1.Pod) (order int, why string) {
 	for _, rule := range rules {
 		if order := rule.compare(a, b); order != 0 {
@@ -77,7 +81,7 @@ func trueFirst(a, b bool) int {
 	}
 }
 
-// readySince is nil while the pod is not ready.
+// readySince returns when the pod became ready, or nil if it is not ready.
 func readySince(pod *corev1.Pod) *time.Time {
 	for _, condition := range pod.Status.Conditions {
 		if condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue {
@@ -87,6 +91,7 @@ func readySince(pod *corev1.Pod) *time.Time {
 	return nil
 }
 
+// restarts returns the number of restarts of all containers together.
 func restarts(pod *corev1.Pod) int32 {
 	var sum int32
 	for _, statuses := range [][]corev1.ContainerStatus{pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses} {

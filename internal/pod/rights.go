@@ -8,18 +8,18 @@ import (
 	"strings"
 )
 
-// Rule is one thing that a role can allow.
+// Rule is a permission that a role can grant: one verb on one resource.
 type Rule struct {
 	Verb        string // "get", "create"
-	Group       string // API group, "" being core
+	Group       string // API group; "" is the core group
 	Resource    string // plural: "pods"
 	Subresource string // "exec", or ""
-	Name        string // of the object, "" being any
+	Name        string // of the object; "" means any object
 }
 
-// ExecRules are what exec over a WebSocket needs: create on pods/exec, and get,
-// as which servers before 1.35 take the upgrade and which newer ones ask for as
-// well.
+// ExecRules returns the permissions that exec over a WebSocket needs: get and
+// create on pods/exec. Servers before Kubernetes 1.35 authorize the upgrade
+// request, a GET, as get; newer ones require create as well.
 func ExecRules() []Rule {
 	return []Rule{
 		{Verb: "get", Resource: "pods", Subresource: "exec"},
@@ -27,7 +27,7 @@ func ExecRules() []Rule {
 	}
 }
 
-// String is the rule as it is said: "create on pods/exec".
+// String returns the rule for users: "create on pods/exec".
 func (r Rule) String() string {
 	text := r.Verb + " on " + r.resource()
 	if r.Group != "" {
@@ -46,8 +46,8 @@ func (r Rule) resource() string {
 	return r.Resource + "/" + r.Subresource
 }
 
-// Grant is the rules as they have to stand in a role (rbac/v1 PolicyRule), in
-// YAML of one line each, joined by newlines:
+// roleRules returns the rules of a role (rbac/v1 PolicyRule) that grants the
+// permissions, in YAML, one line per resource:
 // `- {apiGroups: [""], resources: ["pods/exec"], verbs: ["get", "create"]}`.
 func roleRules(rules []Rule) string {
 	var objects []Rule // the rules without their verbs
@@ -74,8 +74,8 @@ func roleRules(rules []Rule) string {
 	return strings.Join(lines, "\n")
 }
 
-// review is authorization/v1 SelfSubjectAccessReview: the types of its package
-// would have to be linked with the whole group.
+// accessReview is SelfSubjectAccessReview of authorization/v1. The package of that
+// type is not used because it would add the whole API group to the binary.
 type accessReview struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -96,51 +96,57 @@ type resourceAttributes struct {
 	Name        string `json:"name,omitempty"`
 }
 
-// Missing asks the server which of the rules the user lacks in a namespace, one
-// request each (create selfsubjectaccessreviews, which everybody may who is
-// logged in). The answer keeps their order, and is empty when all are allowed.
-// Every error is a *RequestError; then nothing is known.
-func (c *Client) DeniedRules(ctx context.Context, namespace string, wanted ...Rule) ([]Rule, error) {
-	var missing []Rule
-	for _, rule := range wanted {
+// DeniedRules returns those of the rules that the user does not have in a
+// namespace, in the same order. It makes one request for each: it creates a
+// SelfSubjectAccessReview, which all authenticated users may. Every error is a
+// *RequestError.
+func (c *Client) DeniedRules(ctx context.Context, namespace string, rules ...Rule) ([]Rule, error) {
+	var denied []Rule
+	for _, rule := range rules {
 		allowed, err := c.allowed(ctx, namespace, rule)
 		if err != nil {
-			return nil, &RequestError{Verb: "create", Resource: "selfsubjectaccessreviews", Namespace: namespace, Server: c.server, Err: err}
+			return nil, &RequestError{
+				Verb: "create", Resource: "selfsubjectaccessreviews", Namespace: namespace, Server: c.server, Err: err,
+			}
 		}
 		if !allowed {
-			missing = append(missing, rule)
+			denied = append(denied, rule)
 		}
 	}
-	return missing, nil
+	return denied, nil
 }
 
 func (c *Client) allowed(ctx context.Context, namespace string, rule Rule) (bool, error) {
-	question := accessReview{APIVersion: "authorization.k8s.io/v1", Kind: "SelfSubjectAccessReview"}
-	question.Spec.Attributes = resourceAttributes{namespace, rule.Verb, rule.Group, rule.Resource, rule.Subresource, rule.Name}
-	body, err := json.Marshal(question)
+	review := accessReview{APIVersion: "authorization.k8s.io/v1", Kind: "SelfSubjectAccessReview"}
+	review.Spec.Attributes = resourceAttributes{
+		Namespace: namespace, Verb: rule.Verb, Group: rule.Group,
+		Resource: rule.Resource, Subresource: rule.Subresource, Name: rule.Name,
+	}
+	body, err := json.Marshal(review)
 	if err != nil {
 		return false, err
 	}
-	reply, err := c.groups[""].Post().AbsPath("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews").
+	response, err := c.groups[""].Post().AbsPath("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews").
 		SetHeader("Content-Type", "application/json").SetHeader("Accept", "application/json").Body(body).Do(ctx).Raw()
 	if err != nil {
 		return false, err
 	}
 	var answer accessReview
-	if err := json.Unmarshal(reply, &answer); err != nil {
-		return false, fmt.Errorf("unreadable answer: %w", err)
+	if err := json.Unmarshal(response, &answer); err != nil {
+		return false, fmt.Errorf("cannot decode the answer: %w", err)
 	}
 	return answer.Status.Allowed, nil
 }
 
-// ForbiddenError is a refusal (403) of which is known which rights were lacking.
+// ForbiddenError means that the server denied a request (403), and which
+// permissions the user does not have.
 type ForbiddenError struct {
 	Namespace string
-	Denied    []Rule // as Missing has found them; not empty
-	Err       error  // the refusal
+	Denied    []Rule // from DeniedRules; not empty
+	Err       error  // the error of the denied request
 }
 
-// Error names verb, resource and namespace.
+// Error returns the namespace and the denied rules.
 func (e *ForbiddenError) Error() string {
 	rules := make([]string, 0, len(e.Denied))
 	for _, rule := range e.Denied {
@@ -149,11 +155,11 @@ func (e *ForbiddenError) Error() string {
 	return fmt.Sprintf("not allowed in namespace %q: %s", e.Namespace, strings.Join(rules, " and "))
 }
 
-// Hint is the rule to add.
+// Hint returns the rules that a role must contain.
 func (e *ForbiddenError) Hint() string {
 	return fmt.Sprintf("ask for a role in namespace %q with the rule %s", e.Namespace,
 		strings.ReplaceAll(strings.ReplaceAll(roleRules(e.Denied), "- {", "{"), "\n", " and "))
 }
 
-// Unwrap gives the refusal.
+// Unwrap returns the error of the denied request.
 func (e *ForbiddenError) Unwrap() error { return e.Err }

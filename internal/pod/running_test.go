@@ -75,14 +75,14 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 		{
 			"succeeded", runningPod("web", phase(corev1.PodSucceeded), with(one(exited(0, "Completed")), nil, nil)), "app",
 			`pod "web" has completed; container "app" ended with exit code 0`, "kubectl logs web --all-containers -n shop",
-			NotRunningError{Reason: "Succeeded", Exits: []Exit{{"app", 0, "Completed"}}, Permanent: true},
+			NotRunningError{Reason: "Succeeded", Permanent: true},
 		},
 		{
 			"failed", manyContainers(phase(corev1.PodFailed), with([]corev1.ContainerStatus{
 				state("app", exited(137, "OOMKilled")), state("log", exited(1, "Error")),
 			}, nil, nil)), "log",
 			`pod "web" has failed; container "app" ended with exit code 137 (OOMKilled), container "log" ended with exit code 1`, "kubectl logs",
-			NotRunningError{Reason: "Failed", Exits: []Exit{{"app", 137, "OOMKilled"}, {"log", 1, "Error"}}, Permanent: true},
+			NotRunningError{Reason: "Failed", Permanent: true},
 		},
 		{
 			"evicted, whatever its containers' last states", runningPod("web", phase(corev1.PodFailed), func(pod *corev1.Pod) {
@@ -98,7 +98,7 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 		},
 		{
 			"no scheduler", runningPod("web", phase(corev1.PodPending), with(nil, nil, nil), func(pod *corev1.Pod) { pod.Spec.NodeName = "" }), "app",
-			`pod "web" has no node yet`, "kubectl describe",
+			`pod "web" is not assigned to a node yet`, "kubectl describe",
 			NotRunningError{Reason: "Pending"},
 		},
 		{
@@ -113,11 +113,10 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 		},
 		{
 			"crash loop", runningPod("web", with([]corev1.ContainerStatus{crashed}, nil, nil)), "app",
-			`container "app" of pod "web" is waiting (CrashLoopBackOff): back-off 5m0s restarting failed container; it last ended with exit code 137 (OOMKilled)`,
+			`container "app" of pod "web" is waiting (CrashLoopBackOff): back-off 5m0s restarting failed container; its last run ended with exit code 137 (OOMKilled)`,
 			"kubectl logs web -c app --previous -n shop",
 			NotRunningError{
 				Container: "app", Reason: "CrashLoopBackOff", Message: "back-off 5m0s restarting failed container.",
-				Exits: []Exit{{"app", 137, "OOMKilled"}},
 			},
 		},
 		{
@@ -127,43 +126,43 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 		},
 		{
 			"init still running", manyContainers(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{state("setup", runningState())}, nil)), "app",
-			`container "app" of pod "web" waits for init container "setup" (1 of 2), which is running`, "kubectl logs web -c setup -n shop",
+			`container "app" of pod "web" is waiting for init container "setup" (1 of 2), which is running`, "kubectl logs web -c setup -n shop",
 			NotRunningError{Container: "app", Reason: "PodInitializing"},
 		},
 		{
 			"init without image", manyContainers(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{state("setup", waitingState("ErrImagePull", "gone"))}, nil)), "app",
-			`container "app" of pod "web" waits for init container "setup" (1 of 2), which is waiting (ErrImagePull): gone`, "-c setup",
+			`container "app" of pod "web" is waiting for init container "setup" (1 of 2), which is waiting (ErrImagePull): gone`, "-c setup",
 			NotRunningError{Container: "app", Reason: "ErrImagePull", Message: "gone"},
 		},
 		{
 			"init failed", manyContainers(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{state("setup", exited(3, "Error"))}, nil)), "app",
-			`container "app" of pod "web" waits for init container "setup" (1 of 2), which ended with exit code 3`, "-c setup",
+			`container "app" of pod "web" is waiting for init container "setup" (1 of 2), which ended with exit code 3`, "-c setup",
 			NotRunningError{Container: "app", Reason: "Error"},
 		},
 		{
 			"sidecar not started", manyContainers(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{
 				state("setup", exited(0, "Completed")), state("proxy", runningState()),
 			}, nil)), "app",
-			`container "app" of pod "web" waits for init container "proxy" (2 of 2), which is running`, "-c proxy",
+			`container "app" of pod "web" is waiting for init container "proxy" (2 of 2), which is running`, "-c proxy",
 			NotRunningError{Container: "app", Reason: "PodInitializing"},
 		},
 		{
 			"init that comes later", manyContainers(phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{
 				{Name: "proxy", State: waitingState("PodInitializing", "")},
 			}, nil)), "proxy",
-			`sidecar container "proxy" of pod "web" waits for init container "setup" (1 of 2), which has not started`, "-c setup",
+			`sidecar container "proxy" of pod "web" is waiting for init container "setup" (1 of 2), which has not started`, "-c setup",
 			NotRunningError{Container: "proxy", Reason: "PodInitializing"},
 		},
 		{
 			"the only init", runningPod("web", phase(corev1.PodPending), with(initialising, []corev1.ContainerStatus{state("setup", runningState())}, nil), func(pod *corev1.Pod) {
 				pod.Spec.InitContainers = []corev1.Container{{Name: "setup"}}
 			}), "app",
-			`container "app" of pod "web" waits for init container "setup", which is running`, "-c setup",
+			`container "app" of pod "web" is waiting for init container "setup", which is running`, "-c setup",
 			NotRunningError{Container: "app", Reason: "PodInitializing"},
 		},
 		{
 			"without sandbox", runningPod("web", phase(corev1.PodPending), with(one(waitingState("ContainerCreating", "")), nil, nil), sandbox(corev1.ConditionFalse)), "app",
-			`container "app" of pod "web" is waiting (ContainerCreating): its volumes and its network are being made ready`, "kubectl describe",
+			`container "app" of pod "web" is waiting (ContainerCreating): its volumes and its network are being set up`, "kubectl describe",
 			NotRunningError{Container: "app", Reason: "ContainerCreating"},
 		},
 		{
@@ -191,34 +190,34 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 		{
 			"init finished", manyContainers(with(one(runningState()), []corev1.ContainerStatus{state("setup", exited(0, "Completed"))}, nil)), "setup",
 			`init container "setup" of pod "web" has ended with exit code 0`, "kubectl logs web -c setup -n shop",
-			NotRunningError{Container: "setup", Reason: "Completed", Exits: []Exit{{"setup", 0, "Completed"}}, Permanent: true},
+			NotRunningError{Container: "setup", Reason: "Completed", Permanent: true},
 		},
 		{
 			"ephemeral ended", manyContainers(with(one(runningState()), nil, []corev1.ContainerStatus{state("debug", exited(1, "Error"))})), "debug",
 			`ephemeral container "debug" of pod "web" has ended with exit code 1`, "-c debug",
-			NotRunningError{Container: "debug", Reason: "Error", Exits: []Exit{{"debug", 1, "Error"}}, Permanent: true},
+			NotRunningError{Container: "debug", Reason: "Error", Permanent: true},
 		},
 		{
 			"main ended, restarted soon", manyContainers(with(one(exited(1, "Error")), nil, nil), policy(corev1.RestartPolicyOnFailure)), "app",
 			`container "app" of pod "web" has ended with exit code 1`, "-c app",
-			NotRunningError{Container: "app", Reason: "Error", Exits: []Exit{{"app", 1, "Error"}}},
+			NotRunningError{Container: "app", Reason: "Error"},
 		},
 		{
 			"main ended in peace", manyContainers(with(one(exited(0, "Completed")), nil, nil), policy(corev1.RestartPolicyOnFailure)), "app",
 			`container "app" of pod "web" has ended with exit code 0`, "-c app",
-			NotRunningError{Container: "app", Reason: "Completed", Exits: []Exit{{"app", 0, "Completed"}}, Permanent: true},
+			NotRunningError{Container: "app", Reason: "Completed", Permanent: true},
 		},
 		{
 			"main ended for good", manyContainers(with(one(exited(1, "Error")), nil, nil), policy(corev1.RestartPolicyNever)), "app",
 			`container "app" of pod "web" has ended with exit code 1`, "-c app",
-			NotRunningError{Container: "app", Reason: "Error", Exits: []Exit{{"app", 1, "Error"}}, Permanent: true},
+			NotRunningError{Container: "app", Reason: "Error", Permanent: true},
 		},
 		{
 			"main ended, said why", runningPod("web", with(one(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
 				ExitCode: 128, Reason: "StartError", Message: "exec: no such file",
 			}}), nil, nil)), "app",
 			`container "app" of pod "web" has ended with exit code 128 (StartError): exec: no such file`, "-c app",
-			NotRunningError{Container: "app", Reason: "StartError", Message: "exec: no such file", Exits: []Exit{{"app", 128, "StartError"}}},
+			NotRunningError{Container: "app", Reason: "StartError", Message: "exec: no such file"},
 		},
 	}
 	for _, test := range tests {

@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// The canonical kinds of Target.Kind.
+// The values of Target.Kind.
 const (
 	kindPod         = "pod"
 	kindDeployment  = "deployment"
@@ -23,12 +23,11 @@ const (
 type kind struct {
 	name     string
 	resource string   // plural, as in API paths
-	group    string   // "" is core; every version is v1
-	short    []string // kubectl's
+	group    string   // "" is the core group; the version is v1 in all groups
+	short    []string // short names in kubectl
 }
 
-// kinds is everything that Find can resolve, in the order in which it is listed
-// to the user.
+// kinds lists the supported kinds, in the order in which users see them.
 var kinds = []kind{
 	{kindPod, "pods", "", []string{"po"}},
 	{kindDeployment, "deployments", "apps", []string{"deploy"}},
@@ -40,17 +39,17 @@ var kinds = []kind{
 	{kindService, "services", "", []string{"svc"}},
 }
 
-// Target is an object that is, or leads to, pods.
+// Target names a pod, or a workload or service that has pods.
 type Target struct {
-	Kind string // singular and lower case, "pod" to "service"
+	Kind string // singular and lower case: "pod", "deployment"
 	Name string
 }
 
-// String is the target as it can be typed: "deployment/web".
+// String returns the target as users type it: "deployment/web".
 func (t Target) String() string { return t.Kind + "/" + t.Name }
 
-// ParseTarget reads POD or TYPE/NAME. TYPE is kubectl's: singular, plural or
-// short, in any case, with or without its group ("deployments.apps",
+// ParseTarget parses POD or TYPE/NAME. TYPE is as in kubectl: singular, plural
+// or short, in any case, with or without its group ("deployments.apps",
 // "deployments.v1.apps"). Every error is a *TargetError.
 func ParseTarget(arg string) (Target, error) {
 	typed, name, slash := strings.Cut(arg, "/")
@@ -63,19 +62,21 @@ func ParseTarget(arg string) (Target, error) {
 	}
 	if name == "" {
 		return Target{}, &TargetError{
-			text: fmt.Sprintf("%q names no %s", arg, kind.name),
+			text: fmt.Sprintf("%q lacks the name of a %s", arg, kind.name),
 			hint: fmt.Sprintf("type POD or TYPE/NAME, such as %s/web", kind.name),
 		}
 	}
 	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
 		return Target{}, &TargetError{
-			text: fmt.Sprintf("%q cannot be the name of a %s", name, kind.name),
-			hint: "names consist of a-z, 0-9, '-' and '.', and begin and end with a letter or digit; type POD or TYPE/NAME",
+			text: fmt.Sprintf("%q is not a valid name of a %s", name, kind.name),
+			hint: "names consist of a-z, 0-9, '-' and '.', and begin and end with a letter or digit; " +
+				"type POD or TYPE/NAME",
 		}
 	}
 	return Target{Kind: kind.name, Name: name}, nil
 }
 
+// findKind returns the kind for a TYPE as users type it.
 func findKind(typed string) (kind, bool) {
 	typed, group, qualified := strings.Cut(strings.ToLower(typed), ".")
 	for _, k := range kinds {
@@ -96,18 +97,19 @@ func unknownKind(typed string) *TargetError {
 		known = append(known, k.name)
 	}
 	return &TargetError{
-		text: fmt.Sprintf("no pods can be found by the type %q", typed),
+		text: fmt.Sprintf("type %q is not supported", typed),
 		hint: "the types are " + strings.Join(known, ", "),
 	}
 }
 
-// TargetError is an argument that cannot be a Target: a mistake in usage.
+// TargetError means that an argument, a selector or a manifest does not name a
+// Target: a usage error.
 type TargetError struct {
 	text, hint string
 }
 
-// Error says what is wrong with the argument.
+// Error returns what is wrong.
 func (e *TargetError) Error() string { return e.text }
 
-// Hint says what to type.
+// Hint tells the user what to type instead.
 func (e *TargetError) Hint() string { return e.hint }

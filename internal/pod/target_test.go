@@ -31,15 +31,15 @@ func TestParseTarget_KindNames(t *testing.T) {
 
 func TestParseTarget_Errors(t *testing.T) {
 	tests := []struct{ arg, text, hint string }{
-		{"cronjob/web", `no pods can be found by the type "cronjob"`, "pod (po), deployment (deploy), "},
+		{"cronjob/web", `type "cronjob" is not supported`, "pod (po), deployment (deploy), "},
 		{"deploy.batch/web", `"deploy.batch"`, "the types are"},
 		{"/web", `type ""`, "the types are"},
-		{"deploy/", `"deploy/" names no deployment`, "deployment/web"},
-		{"", "names no pod", "TYPE/NAME"},
-		{"pod/a/b", `"a/b" cannot be the name of a pod`, "TYPE/NAME"},
-		{"..", `".." cannot be the name`, "TYPE/NAME"},
-		{"Web_1", `"Web_1" cannot`, "a-z"},
-		{"a\x1b[2J", `"a\x1b[2J" cannot`, "a-z"},
+		{"deploy/", `"deploy/" lacks the name of a deployment`, "deployment/web"},
+		{"", "lacks the name of a pod", "TYPE/NAME"},
+		{"pod/a/b", `"a/b" is not a valid name of a pod`, "TYPE/NAME"},
+		{"..", `".." is not a valid name`, "TYPE/NAME"},
+		{"Web_1", `"Web_1" is not a valid name`, "a-z"},
+		{"a\x1b[2J", `"a\x1b[2J" is not a valid name`, "a-z"},
 	}
 	for _, test := range tests {
 		_, err := ParseTarget(test.arg)

@@ -4,75 +4,77 @@ import (
 	"context"
 	"time"
 
-	"kshell/internal/apiclient"
-
 	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/apiclient"
 )
 
 const (
-	pollInterval = 5 * time.Second
-	watchAge     = time.Minute
+	pollInterval = 5 * time.Second // the shortest time between two requests of WatchPod
+	watchAge     = time.Minute     // how long one watch of WatchPod is used
 )
 
-// Vigil reports what happens to one running container, each event once, from
-// the pod states that it is shown. It is not safe for concurrent use.
+// statusTracker reports what happens to one running container, each change
+// once, from successive states of its pod. It is not safe for concurrent use.
 type statusTracker struct {
-	before    *corev1.Pod
+	before    *corev1.Pod // in which the container ran
 	container string
-	last      string
-	ended     bool
+
+	last  string // the last sentence
+	ended bool   // update has returned ended
 }
 
-// NewVigil returns a Vigil for a container in the state in which it was found.
+// newStatusTracker returns a statusTracker for a container that Find has found.
 func newStatusTracker(found *Found) *statusTracker {
 	return &statusTracker{before: found.Pod, container: found.Container}
 }
 
-// See takes the current state of the pod or, if deleted is set, its last state,
-// which may be nil. It returns what Fate returns, but "" for a sentence that it
-// returned the time before, for no pod (a bookmark), and for a pod older than
-// the one that was found. After it has returned over, it returns no more
-// sentences.
-func (v *statusTracker) update(pod *corev1.Pod, deleted bool) (sentence string, over bool) {
+// update takes the current state of the pod or, if deleted is true, its last
+// state, which may be nil. It returns the results of describeChange. The
+// sentence is "" if it was the last one returned, if pod is nil and not deleted (a
+// bookmark of a watch), if pod is older than the one that was found, and once
+// ended has been returned.
+func (t *statusTracker) update(pod *corev1.Pod, deleted bool) (sentence string, ended bool) {
 	switch {
-	case v.ended, pod == nil && !deleted, pod != nil && older(pod.ResourceVersion, v.before.ResourceVersion):
-		return "", v.ended
+	case t.ended, pod == nil && !deleted, pod != nil && older(pod.ResourceVersion, t.before.ResourceVersion):
+		return "", t.ended
 	}
-	if deleted && (pod == nil || pod.UID == v.before.UID) {
-		pod = v.finalState(pod)
+	if deleted && (pod == nil || pod.UID == t.before.UID) {
+		pod = t.finalState(pod)
 	}
-	sentence, v.ended = describeChange(v.before, pod, v.container)
-	if sentence == v.last {
-		return "", v.ended
+	sentence, t.ended = describeChange(t.before, pod, t.container)
+	if sentence == t.last {
+		return "", t.ended
 	}
-	v.last = sentence
-	return sentence, v.ended
+	t.last = sentence
+	return sentence, t.ended
 }
 
-// last returns the last state of the pod if it shows how the container ended,
-// else nil.
-func (v *statusTracker) finalState(pod *corev1.Pod) *corev1.Pod {
+// finalState returns the last state of a deleted pod if it shows how the
+// container ended, else nil.
+func (t *statusTracker) finalState(pod *corev1.Pod) *corev1.Pod {
 	if pod != nil {
-		if _, over := describeChange(v.before, pod, v.container); over {
+		if _, ended := describeChange(t.before, pod, t.container); ended {
 			return pod
 		}
 	}
 	return nil
 }
 
-// Fate requests the pod and returns what has happened to the container since it
-// was found: see the function Fate. A pod that no longer exists is not an
-// error. Every error is a *RequestError.
-func (c *Client) DescribeChange(ctx context.Context, found *Found) (sentence string, over bool, err error) {
+// DescribeChange requests the pod and returns a sentence, without a final
+// period, about what has happened to the container since it was found, or "".
+// ended reports that the container's processes have ended. A pod that no longer
+// exists is not an error. Every error is a *RequestError.
+func (c *Client) DescribeChange(ctx context.Context, found *Found) (sentence string, ended bool, err error) {
 	pod, err := c.currentPod(ctx, found)
 	if err != nil {
 		return "", false, err
 	}
-	sentence, over = describeChange(found.Pod, pod, found.Container)
-	return sentence, over, nil
+	sentence, ended = describeChange(found.Pod, pod, found.Container)
+	return sentence, ended, nil
 }
 
-// present returns the pod as it is now, or nil if it is gone.
+// currentPod returns the current state of the pod, or nil if it does not exist.
 func (c *Client) currentPod(ctx context.Context, found *Found) (*corev1.Pod, error) {
 	pod, err := c.Get(ctx, found.Pod.Namespace, found.Pod.Name)
 	if isNotFound(err) {
@@ -81,47 +83,51 @@ func (c *Client) currentPod(ctx context.Context, found *Found) (*corev1.Pod, err
 	return pod, err
 }
 
-// Watch calls tell, in the caller's goroutine, with each sentence of Fate once.
-// It returns nil after a sentence with over, the cause of ctx when ctx ends, or
-// a *RequestError if the user may not read the pod any more. Failures of the
-// connection and of the server are retried. It uses a watch or, where that is
-// not allowed, requests the pod every 5 s.
-func (c *Client) WatchChanges(ctx context.Context, found *Found, tell func(sentence string, over bool)) error {
-	vigil := newStatusTracker(found)
+// WatchChanges calls onChange, in the caller's goroutine, for each change of the
+// container, with the results of DescribeChange. It returns nil after a change
+// that has ended the container, else an error as WatchPod does.
+func (c *Client) WatchChanges(ctx context.Context, found *Found, onChange func(sentence string, ended bool)) error {
+	tracker := newStatusTracker(found)
 	return c.WatchPod(ctx, found, func(pod *corev1.Pod, deleted bool) bool {
-		sentence, over := vigil.update(pod, deleted)
+		sentence, ended := tracker.update(pod, deleted)
 		if sentence != "" {
-			tell(sentence, over)
+			onChange(sentence, ended)
 		}
-		return over
+		return ended
 	})
 }
 
-// Follow calls see with the pod each time it has changed. If deleted is set,
-// pod is its last state or nil, and another pod may have its name. Follow
-// returns nil when see returns true, else like Watch.
-func (c *Client) WatchPod(ctx context.Context, found *Found, see func(pod *corev1.Pod, deleted bool) (enough bool)) error {
-	over := false
-	sees := func(pod *corev1.Pod, deleted bool) bool {
-		over = see(pod, deleted)
-		return over
+// WatchPod calls onPod, in the caller's goroutine, with the pod at once and each
+// time the pod changes. If deleted is true, pod is its last state or nil; another
+// pod may then have its name. WatchPod returns nil when onPod returns true
+// (stop), the cause of ctx when ctx ends, or a *RequestError if the user may no
+// longer get the pod. Errors of the connection and of the server are retried.
+// Where watching is not allowed, the pod is requested every 5 s.
+func (c *Client) WatchPod(
+	ctx context.Context, found *Found, onPod func(pod *corev1.Pod, deleted bool) (stop bool),
+) error {
+	stopped := false
+	update := func(pod *corev1.Pod, deleted bool) bool {
+		stopped = onPod(pod, deleted)
+		return stopped
 	}
 	w := watcher{client: c, namespace: found.Pod.Namespace, maxAge: watchAge}
 	for {
-		looked := time.Now()
+		requested := time.Now()
 		pod, err := c.currentPod(ctx, found)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err != nil && !apiclient.IsTransient(err):
 			return err
-		case err == nil && !sees(pod, pod == nil):
-			w.run(ctx, watchQuery("fieldSelector", nameSelector(pod.Name), pod.ResourceVersion), podNamed(pod.Name), sees)
+		case err == nil && !update(pod, pod == nil):
+			query := watchQuery("fieldSelector", nameSelector(pod.Name), pod.ResourceVersion)
+			w.run(ctx, query, podNamed(pod.Name), update)
 		}
 		switch {
-		case over:
+		case stopped:
 			return nil
-		case !waitSince(ctx, looked, pollInterval):
+		case !waitSince(ctx, requested, pollInterval):
 			return context.Cause(ctx)
 		}
 	}

@@ -54,7 +54,7 @@ func TestWatchChanges_Deletion(t *testing.T) {
 				change(w)
 				markDeleted(w)
 				told, err := watchChanges(t.Context(), t, w)
-				want := []string{`121.5s pod "web" is being deleted; it has 30 s to end false`, `123.5s pod "web" was deleted true`}
+				want := []string{`121.5s pod "web" is being deleted (grace period 30 s) false`, `123.5s pod "web" was deleted true`}
 				if diff := cmp.Diff(want, told); diff != "" || err != nil {
 					t.Errorf("error %v; -want +got:\n%s", err, diff)
 				}

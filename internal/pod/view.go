@@ -13,41 +13,43 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// view is the state of the pods of a request.
+// view is the state of the pods that a request matches. It is not safe for
+// concurrent use.
 type view struct {
 	req     Request
-	set     *podSet      // nil for a pod that was named
-	pods    []corev1.Pod // one, if it was named
-	version string       // from which a watch can start
+	set     *podSet      // nil if the request names a pod
+	pods    []corev1.Pod // exactly one if the request names a pod
+	version string       // the resourceVersion from which a watch can start
 }
 
-// look requests the pods. Errors are those of Find that come before a pod is
-// chosen.
+// readView requests the pods. Errors are those of Find, without the errors about
+// one pod.
 func (c *Client) readView(ctx context.Context, req Request) (*view, error) {
 	if req.Target.Kind == kindPod {
 		pod, err := c.Get(ctx, req.Namespace, req.Target.Name)
-		var refused *RequestError
-		if apierrors.IsForbidden(err) && errors.As(err, &refused) {
-			return nil, &GetForbiddenError{Err: refused}
+		var forbidden *RequestError
+		if apierrors.IsForbidden(err) && errors.As(err, &forbidden) {
+			return nil, &GetForbiddenError{Err: forbidden}
 		}
 		if err != nil {
 			return nil, err
 		}
 		return &view{req: req, pods: []corev1.Pod{*pod}, version: pod.ResourceVersion}, nil
 	}
-	group, err := c.resolve(ctx, req)
+	set, err := c.resolve(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	v := &view{req: req, set: group}
-	v.pods, v.version, err = c.list(ctx, req.Namespace, group.selector)
+	v := &view{req: req, set: set}
+	v.pods, v.version, err = c.list(ctx, req.Namespace, set.selector)
 	if err != nil {
 		return nil, err
 	}
-	v.pods = slices.DeleteFunc(v.pods, func(pod corev1.Pod) bool { return !group.has(&pod) })
+	v.pods = slices.DeleteFunc(v.pods, func(pod corev1.Pod) bool { return !set.has(&pod) })
 	return v, nil
 }
 
+// resolve returns the set of pods of a request that does not name a pod.
 func (c *Client) resolve(ctx context.Context, req Request) (*podSet, error) {
 	if req.Target == (Target{}) {
 		return newSelectorSet(req.Namespace, req.Selector)
@@ -55,12 +57,12 @@ func (c *Client) resolve(ctx context.Context, req Request) (*podSet, error) {
 	return c.podSet(ctx, req.Namespace, req.Target)
 }
 
-// has reports whether a pod belongs to the group.
-func (g *podSet) has(pod *corev1.Pod) bool {
-	return g.selector.Matches(labels.Set(pod.Labels)) && (!g.ownedOnly || !controlledByAnother(pod, g.uid))
+// has reports whether a pod belongs to the set.
+func (s *podSet) has(pod *corev1.Pod) bool {
+	return s.selector.Matches(labels.Set(pod.Labels)) && (!s.ownedOnly || !controlledByAnother(pod, s.uid))
 }
 
-// match returns the selector of query, for servers that ignore it.
+// match returns the matcher for the events of a watch with query.
 func (v *view) match() matcher {
 	if v.set == nil {
 		return podNamed(v.req.Target.Name)
@@ -77,7 +79,7 @@ func (v *view) apply(pod *corev1.Pod, deleted bool) {
 	}
 }
 
-// query is that of a watch that takes over from the view.
+// query returns the query of a watch for the changes after the view.
 func (v *view) query() url.Values {
 	if v.set == nil {
 		return watchQuery("fieldSelector", nameSelector(v.req.Target.Name), v.version)
@@ -85,8 +87,8 @@ func (v *view) query() url.Values {
 	return watchQuery("labelSelector", v.set.selector.String(), v.version)
 }
 
-// settle chooses the container, or returns the error that says why there is
-// none to choose.
+// choose returns a running container, or an error that tells why no container
+// runs.
 func (v *view) choose() (*Found, error) {
 	if len(v.pods) == 0 {
 		return nil, v.noPods()
@@ -105,8 +107,9 @@ func (v *view) choose() (*Found, error) {
 	return found, nil
 }
 
-// best is the first of Rank in which the container runs, and why it was taken;
-// where it runs in none, the error is what holds the first one up.
+// best returns the first pod, in the order of rank, in which the container runs,
+// and why it was chosen. If the container runs in no pod, the error is the one of
+// the first pod.
 func (v *view) best() (found *Found, why string, err error) {
 	ranked := rank(v.pods)
 	for i := range ranked {
@@ -116,7 +119,7 @@ func (v *view) best() (found *Found, why string, err error) {
 			_, why := best(v.pods)
 			return found, why, nil
 		case refusal == nil:
-			return found, "its container runs", nil
+			return found, "its container is running", nil
 		case i == 0:
 			err = refusal
 		}
@@ -124,6 +127,7 @@ func (v *view) best() (found *Found, why string, err error) {
 	return nil, "", err
 }
 
+// noPods returns the error for a view without pods.
 func (v *view) noPods() error {
 	return &NoPodsError{
 		Namespace: v.req.Namespace, Target: v.req.Target, Selector: v.set.selector.String(),
@@ -131,7 +135,7 @@ func (v *view) noPods() error {
 	}
 }
 
-// settle chooses the container of a pod that has been chosen.
+// chooseRunning chooses the container of a pod, which must be running.
 func chooseRunning(pod *corev1.Pod, wanted string) (*Found, error) {
 	var notes []string
 	if pod.DeletionTimestamp != nil {

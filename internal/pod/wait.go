@@ -13,141 +13,145 @@ import (
 )
 
 const (
-	waitPollInterval = time.Second     // the least time between two requests
+	waitPollInterval = time.Second     // the shortest time between two requests
 	waitWatchAge     = 5 * time.Second // how long one watch is used
 )
 
-// Await is like Find, but waits until the container runs or ctx ends; it has no
-// time limit of its own. It calls said with the reason why the container does
-// not run yet, at once and each time the reason changes: one sentence without a
-// final period, from the pod's status and, after 5 s without a container, from
-// the last warning among the pod's events. said may be nil; it is called in the
-// caller's goroutine.
+// Wait is like Find, but waits until the container runs or ctx ends; it has no
+// time limit of its own. It calls onReason, which may be nil, with the reason why
+// the container does not run yet, at once and each time the reason changes. A
+// reason is one sentence without a final period, from the pod's status and, after
+// 5 s, from the last warning among the pod's events.
 //
-// Await does not wait for what cannot happen: a named pod that has ended or is
-// being deleted, a container that will not be started again, a workload that is
-// scaled to 0, a container that does not exist. While all pods of a workload
-// have ended or are being deleted it waits for others, unless its job is
-// finished. Failures of the connection and of the server are retried after the
-// first answer. It watches the pod, or the pods that the selector matches;
-// where watching is not allowed, it requests them every second.
+// Wait returns an error at once if waiting cannot help: a named pod that has
+// ended or is being deleted, a container that will not be started again, a
+// workload that is scaled to 0, a container that does not exist. While all pods
+// of a workload have ended or are being deleted, it waits for new ones, except
+// for a finished job. Errors of the connection and of the server are retried
+// after the first successful request. Wait watches the pods; where watching is
+// not allowed, it requests them every second.
 //
-// Errors are those of Find, and a *WaitError if ctx ended after the wait had
-// begun.
-func (c *Client) Wait(ctx context.Context, req Request, said func(why string)) (*Found, error) {
+// Errors are those of Find, and a *WaitError if ctx ended during the wait.
+func (c *Client) Wait(ctx context.Context, req Request, onReason func(reason string)) (*Found, error) {
 	if err := req.check(); err != nil {
 		return nil, err
 	}
-	a := &waiter{
-		watcher: watcher{client: c, namespace: req.Namespace, maxAge: waitWatchAge},
-		req:     req, onReason: said, events: eventReader{requested: time.Now()},
+	w := &waiter{
+		watcher:  watcher{client: c, namespace: req.Namespace, maxAge: waitWatchAge},
+		req:      req,
+		onReason: onReason,
+		events:   eventReader{requested: time.Now()},
 	}
 	for {
-		looked := time.Now()
-		found, err := a.try(ctx)
+		requested := time.Now()
+		found, err := w.try(ctx)
 		switch {
 		case err == nil:
 			return found, nil
-		case a.reason != nil && ctx.Err() != nil:
-			return nil, a.waitError(ctx)
+		case w.reason != nil && ctx.Err() != nil:
+			return nil, w.waitError(ctx)
 		case !errors.Is(err, errRetry):
 			return nil, err
-		case !waitSince(ctx, looked, waitPollInterval):
-			return nil, a.waitError(ctx)
+		case !waitSince(ctx, requested, waitPollInterval):
+			return nil, w.waitError(ctx)
 		}
 	}
 }
 
 // errAgain means that the pods must be requested again.
-var errRetry = errors.New("look again")
+var errRetry = errors.New("request the pods again")
 
+// waiter is the state of one Wait. Only the goroutine of Wait uses it.
 type waiter struct {
 	watcher
 	req      Request
-	onReason func(string)
-
-	start    time.Time   // when the wait began
-	reason   error       // why the container does not run
-	reported string      // the last message about that
-	named    *corev1.Pod // the named pod, as it was first read
+	onReason func(string) // may be nil
 	events   eventReader
+
+	named    *corev1.Pod // the pod that req names, as it was first read; else nil
+	start    time.Time   // when the first reason was found
+	reason   error       // why the container does not run; nil before the first answer
+	reported string      // the text last passed to onReason
 }
 
-func (a *waiter) try(ctx context.Context) (*Found, error) {
-	v, err := a.client.readView(ctx, a.req)
+// try requests the pods and watches them. It returns the container when it
+// runs, errRetry if the pods must be requested again, or the error that ends
+// the wait.
+func (w *waiter) try(ctx context.Context) (*Found, error) {
+	v, err := w.client.readView(ctx, w.req)
 	switch {
 	case err == nil:
-	case a.reason == nil || ctx.Err() != nil:
+	case w.reason == nil || ctx.Err() != nil:
 		return nil, err
-	case a.named != nil && isNotFound(err):
-		return nil, deletedWhileWaiting(a.named, a.req.Container)
+	case w.named != nil && isNotFound(err):
+		return nil, deletedWhileWaiting(w.named, w.req.Container)
 	case !apiclient.IsTransient(err):
 		return nil, err
 	default:
-		a.report(err)
+		w.report(err)
 		return nil, errRetry
 	}
-	if v.set == nil && a.named == nil {
+	if v.set == nil && w.named == nil {
 		first := v.pods[0]
-		a.named = &first
+		w.named = &first
 	}
-	a.events.refresh(ctx, a.client, v)
-	found, err := a.check(v)
+	w.events.refresh(ctx, w.client, v)
+	found, err := w.check(v)
 	if errors.Is(err, errRetry) && v.hasActivePod() {
-		a.run(ctx, v.query(), v.match(), func(pod *corev1.Pod, deleted bool) bool {
+		w.run(ctx, v.query(), v.match(), func(pod *corev1.Pod, deleted bool) bool {
 			if v.set == nil && deleted {
-				found, err = nil, deletedWhileWaiting(pod, a.req.Container)
+				found, err = nil, deletedWhileWaiting(pod, w.req.Container)
 				return true
 			}
 			v.apply(pod, deleted)
-			found, err = a.check(v)
+			found, err = w.check(v)
 			return !errors.Is(err, errRetry) || !v.hasActivePod()
 		})
 	}
 	return found, err
 }
 
-// judge returns the container if it runs, or the error that ends the wait.
-// Otherwise it reports why the container does not run yet, and returns
-// errAgain.
-func (a *waiter) check(v *view) (*Found, error) {
-	if a.named != nil && a.named.UID != v.pods[0].UID {
-		return nil, deletedWhileWaiting(a.named, a.req.Container)
+// check returns the container if it runs, or the error that ends the wait.
+// Otherwise it reports why the container does not run yet, and returns errRetry.
+func (w *waiter) check(v *view) (*Found, error) {
+	if w.named != nil && w.named.UID != v.pods[0].UID {
+		return nil, deletedWhileWaiting(w.named, w.req.Container)
 	}
 	found, err := v.choose()
 	if err == nil || v.isPermanent(err) {
 		return found, err
 	}
-	a.report(a.events.explain(err))
+	w.report(w.events.explain(err))
 	return nil, errRetry
 }
 
-// say passes on why, unless it was said last.
-func (a *waiter) report(why error) {
-	if isRepeated(a.reason, why) {
+// report passes the reason to onReason, unless it repeats the last one.
+func (w *waiter) report(reason error) {
+	if isRepeated(w.reason, reason) {
 		return
 	}
-	if a.reason == nil {
-		a.start = time.Now()
+	if w.reason == nil {
+		w.start = time.Now()
 	}
-	a.reason = why
-	text := why.Error()
-	if text == a.reported {
+	w.reason = reason
+	text := reason.Error()
+	if text == w.reported {
 		return
 	}
-	a.reported = text
-	if a.onReason != nil {
-		a.onReason(text)
+	w.reported = text
+	if w.onReason != nil {
+		w.onReason(text)
 	}
 }
 
-func (a *waiter) waitError(ctx context.Context) error {
-	return &WaitError{Waited: time.Since(a.start).Round(time.Second), Last: a.reason, Err: context.Cause(ctx)}
+// waitError returns the error for a ctx that has ended.
+func (w *waiter) waitError(ctx context.Context) error {
+	return &WaitError{Waited: time.Since(w.start).Round(time.Second), Last: w.reason, Err: context.Cause(ctx)}
 }
 
-// repeats reports whether now adds nothing to the last message: a kubelet
-// alternates between pulling an image and backing off, with different messages,
-// of which the registry's is kept.
+// isRepeated reports whether now adds nothing to last: a kubelet alternates
+// between pulling an image and backing off. The messages differ, and only the
+// registry's message tells the cause.
 func isRepeated(last, now error) bool {
 	var before, after *NotRunningError
 	if !errors.As(last, &before) || !errors.As(now, &after) || !before.isImagePull() || !after.isImagePull() {
@@ -161,25 +165,25 @@ func (e *NotRunningError) isImagePull() bool {
 	return e.Reason == "ErrImagePull" || e.Reason == "ImagePullBackOff"
 }
 
-// hopeless reports whether waiting cannot change err.
+// isPermanent reports whether waiting cannot change err.
 func (v *view) isPermanent(err error) bool {
-	var none *NoPodsError
-	var stopped *NotRunningError
+	var noPods *NoPodsError
+	var notRunning *NotRunningError
 	switch {
-	case errors.As(err, &none):
-		return none.Permanent
-	case !errors.As(err, &stopped):
+	case errors.As(err, &noPods):
+		return noPods.Permanent
+	case !errors.As(err, &notRunning):
 		return true
 	case v.set == nil:
-		return stopped.Permanent
+		return notRunning.Permanent
 	default:
-		return stopped.Permanent && (stopped.podContinues || v.set.finished)
+		return notRunning.Permanent && (notRunning.podContinues || v.set.finished)
 	}
 }
 
-// alive reports whether a watch on the pods can show that the container runs.
-// It is false for a workload without pods, or with only ended pods, which has
-// to be requested itself.
+// hasActivePod reports whether a watch on the pods can show that the container
+// runs. It is false for a workload without pods or with only ended pods: then
+// the workload itself must be requested again.
 func (v *view) hasActivePod() bool {
 	for i := range v.pods {
 		if phase := v.pods[i].Status.Phase; phase != corev1.PodSucceeded && phase != corev1.PodFailed {
@@ -189,39 +193,39 @@ func (v *view) hasActivePod() bool {
 	return false
 }
 
+// deletedWhileWaiting returns the error for a named pod that is gone.
 func deletedWhileWaiting(pod *corev1.Pod, container string) error {
 	e := newNotRunning(pod, container)
 	e.Reason, e.Permanent = "Deleted", true
-	e.text = fmt.Sprintf("pod %q was deleted while it was waited for", pod.Name)
-	e.hint = fmt.Sprintf("type `kubectl get pods -n %s` to see those there are", pod.Namespace)
+	e.text = fmt.Sprintf("pod %q was deleted while kshell waited for it", pod.Name)
+	e.hint = fmt.Sprintf("type `kubectl get pods -n %s` to list the pods", pod.Namespace)
 	return e
 }
 
-// WaitError is a wait that was ended before the container ran.
+// WaitError means that the context of Wait ended before the container ran.
 type WaitError struct {
-	// Waited is how long, to the second, since there was something to wait for.
+	// Waited is the time since the first reason, rounded to seconds.
 	Waited time.Duration
-	// Last is what it waited for: a *NotRunningError or a *NoPodsError, or a
-	// *RequestError of a server that could no longer be asked.
+	// Last is the last reason: a *NotRunningError, a *NoPodsError, or a
+	// *RequestError if the server did not answer.
 	Last error
-	// Err is the cause of the context's end: context.DeadlineExceeded for a time
-	// that is over.
+	// Err is the cause of the context's end, such as context.DeadlineExceeded.
 	Err error
 }
 
-// Error returns how long the wait lasted, and for what.
+// Error returns how long the wait lasted, and the last reason.
 func (e *WaitError) Error() string {
 	return fmt.Sprintf("gave up after %v: %v", e.Waited, e.Last)
 }
 
-// Hint is that of what it waited for.
+// Hint returns the hint of the last reason.
 func (e *WaitError) Hint() string {
-	var hinting interface{ Hint() string }
-	if errors.As(e.Last, &hinting) {
-		return hinting.Hint()
+	var hinted interface{ Hint() string }
+	if errors.As(e.Last, &hinted) {
+		return hinted.Hint()
 	}
 	return ""
 }
 
-// Unwrap gives Err and Last.
+// Unwrap returns Err and Last.
 func (e *WaitError) Unwrap() []error { return []error{e.Err, e.Last} }

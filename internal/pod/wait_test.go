@@ -201,7 +201,7 @@ func TestWait_PermanentStates(t *testing.T) {
 			runningPod("web", unscheduled),
 			func(w *fakeServer) { w.put(runningPod("web", never, with(one(exited(3, "Error")), nil, nil))) }, "has ended with exit code 3",
 		},
-		{"pod is deleted", runningPod("web", unscheduled), func(w *fakeServer) { w.delete("web") }, `pod "web" was deleted while it was waited for`},
+		{"pod is deleted", runningPod("web", unscheduled), func(w *fakeServer) { w.delete("web") }, `pod "web" was deleted while kshell waited for it`},
 		{
 			"deletion begins",
 			runningPod("web", unscheduled),
@@ -210,7 +210,7 @@ func TestWait_PermanentStates(t *testing.T) {
 		{
 			"another pod under the name",
 			runningPod("web", unscheduled),
-			func(w *fakeServer) { w.put(runningPod("web", func(pod *corev1.Pod) { pod.UID = "other" })) }, "was deleted while it was waited for",
+			func(w *fakeServer) { w.put(runningPod("web", func(pod *corev1.Pod) { pod.UID = "other" })) }, "was deleted while kshell waited for it",
 		},
 	}
 	for _, test := range tests {
@@ -380,7 +380,7 @@ func TestWait_Workload(t *testing.T) {
 	}{
 		{
 			"made only then", nil, func(w *fakeServer) { w.put(runningPod("web-a")) },
-			[]string{"0s deployment/web has no pods, though it wants 1"},
+			[]string{"0s deployment/web has no pods but wants 1"},
 			"web-a",
 		},
 		{

@@ -27,6 +27,12 @@ func nameSelector(pod string) string {
 	return fields.OneTermEqualSelector("metadata.name", pod).String()
 }
 
+// watchQuery returns the query of a watch on pods. by is "fieldSelector" or
+// "labelSelector". The watch begins after the given resourceVersion: with "0",
+// with a state of the pods that may be old; with "", with the current state, up
+// to 3 s late. Bookmarks are not requested, so the version grows old while
+// nothing changes: after the end of a watch the pods must be requested again.
+// Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
 func watchQuery(by, selector, version string) url.Values {
 	query := url.Values{"watch": {"true"}}
 	if selector != "" {
@@ -38,27 +44,26 @@ func watchQuery(by, selector, version string) url.Values {
 	return query
 }
 
-// decodeEvent reads one event of a watch on pods (meta/v1 WatchEvent, as JSON):
-// the pod as the event shows it, and whether it has been deleted; no pod for a
-// bookmark. An ERROR event gives the *apierrors.StatusError in it: for one that
-// apierrors.IsResourceExpired or IsGone (410) knows, the pod has to be got again and
-// watched from "0". Anything else that is no event is an error too.
+// decodeEvent decodes one event of a watch on pods (meta/v1 WatchEvent as JSON).
+// It returns the pod and whether the pod was deleted, or a nil pod for a
+// bookmark. For an ERROR event, the error is an *apierrors.StatusError; see
+// apiclient.IsExpired.
 func decodeEvent(message []byte) (pod *corev1.Pod, deleted bool, err error) {
 	var event struct {
 		Type   apiwatch.EventType `json:"type"`
 		Object json.RawMessage    `json:"object"`
 	}
 	if err := json.Unmarshal(message, &event); err != nil {
-		return nil, false, fmt.Errorf("unreadable event of a watch: %w", err)
+		return nil, false, fmt.Errorf("cannot decode an event of a watch: %w", err)
 	}
 	switch event.Type {
 	case apiwatch.Added, apiwatch.Modified, apiwatch.Deleted:
 		pod := &corev1.Pod{}
 		if err := json.Unmarshal(event.Object, pod); err != nil {
-			return nil, false, fmt.Errorf("unreadable pod in an event of a watch: %w", err)
+			return nil, false, fmt.Errorf("cannot decode the pod in an event of a watch: %w", err)
 		}
 		if pod.Name == "" {
-			return nil, false, errors.New("an event of a watch holds no pod")
+			return nil, false, errors.New("an event of a watch contains no pod")
 		}
 		return pod, event.Type == apiwatch.Deleted, nil
 	case apiwatch.Bookmark:
@@ -66,52 +71,57 @@ func decodeEvent(message []byte) (pod *corev1.Pod, deleted bool, err error) {
 	case apiwatch.Error:
 		status := metav1.Status{}
 		if err := json.Unmarshal(event.Object, &status); err != nil {
-			return nil, false, fmt.Errorf("unreadable error in an event of a watch: %w", err)
+			return nil, false, fmt.Errorf("cannot decode the error in an event of a watch: %w", err)
 		}
 		return nil, false, &apierrors.StatusError{ErrStatus: status}
 	}
-	return nil, false, fmt.Errorf("unknown event %q of a watch", event.Type)
+	return nil, false, fmt.Errorf("unknown type %q of an event of a watch", event.Type)
 }
 
-// watcher follows changes of pods by watches, where the server allows them.
+// watcher watches pods, if the server allows it. It is not safe for concurrent
+// use.
 type watcher struct {
-	client      *Client
-	namespace   string
-	maxAge      time.Duration // how long one watch is used
-	unavailable bool          // watching does not work here
-	expired     bool          // the server no longer has the resourceVersion of the pods
+	client    *Client
+	namespace string
+	maxAge    time.Duration // how long one watch is used
+
+	unavailable bool // watching does not work; run returns at once
+	expired     bool // the server did not have the resourceVersion; watch from "0"
 }
 
-// matcher is the selector of a watch. It is applied to the events again, for
-// servers that ignore selectors.
+// matcher is the selector of a watch, to be applied to its events: some servers
+// ignore selectors.
 type matcher struct {
-	matches    func(*corev1.Pod) bool
-	dropOthers bool // drop events about other pods; else see gets them, for pods that lose their labels
+	matches func(*corev1.Pod) bool
+	// dropOthers drops the events about pods that do not match. If it is false,
+	// they are kept, because a pod can lose its labels.
+	dropOthers bool
 }
 
-// podNamed selects the pod with that name.
+// podNamed matches the pod of that name.
 func podNamed(name string) matcher {
 	return matcher{func(pod *corev1.Pod) bool { return pod.Name == name }, true}
 }
 
-// follow passes each event to see, until see returns true or the watch is too
-// old to rely on; the caller then requests the pods again. It returns at once
-// where watching does not work. match is the selector of query: where the
-// server ignores it, Client.Ignored is called, and events about other pods are
-// dropped if match.only is set.
-func (w *watcher) run(outer context.Context, query url.Values, match matcher, see func(pod *corev1.Pod, deleted bool) (enough bool)) {
+// run watches pods and calls onPod for each event, until onPod returns true
+// (stop), the watch ends, or it is older than maxAge; the caller then requests
+// the pods again. run returns at once if watching does not work. match is the
+// selector of query.
+func (w *watcher) run(
+	outer context.Context, query url.Values, match matcher, onPod func(pod *corev1.Pod, deleted bool) (stop bool),
+) {
 	if w.unavailable {
 		return
 	}
 	ctx, cancel := context.WithTimeout(outer, w.maxAge)
 	defer cancel()
-	known := query.Get("resourceVersion")
+	start := query.Get("resourceVersion")
 	if w.expired {
 		query.Set("resourceVersion", "0")
 	}
 	each := func(message []byte) error {
 		pod, deleted, err := decodeEvent(message)
-		w.expired = w.expired || expired(err)
+		w.expired = w.expired || apiclient.IsExpired(err)
 		other := pod != nil && !match.matches(pod)
 		if other && !deleted {
 			w.client.selectorIgnored()
@@ -120,8 +130,8 @@ func (w *watcher) run(outer context.Context, query url.Values, match matcher, se
 		case err != nil:
 			return err
 		case other && match.dropOthers:
-		case pod == nil || older(pod.ResourceVersion, known): // nothing new
-		case see(pod, deleted):
+		case pod == nil || older(pod.ResourceVersion, start): // a bookmark, or an old state
+		case onPod(pod, deleted):
 			return errStop
 		}
 		return nil
@@ -132,9 +142,10 @@ func (w *watcher) run(outer context.Context, query url.Values, match matcher, se
 	}
 	events, err := w.client.open(ctx, w.namespace, query)
 	if err != nil {
-		silent := ctx.Err() != nil && outer.Err() == nil // a proxy that waits for the end of the answer
-		w.expired = w.expired || expired(err)
-		w.unavailable = silent || !apiclient.IsTransient(err) && !expired(err)
+		// No answer within maxAge: a proxy waits for the end of the response.
+		silent := ctx.Err() != nil && outer.Err() == nil
+		w.expired = w.expired || apiclient.IsExpired(err)
+		w.unavailable = silent || !apiclient.IsTransient(err) && !apiclient.IsExpired(err)
 		return
 	}
 	defer events.Close()
@@ -146,17 +157,18 @@ func (w *watcher) run(outer context.Context, query url.Values, match matcher, se
 	}
 }
 
-// errEnough ends a watch after see has returned true.
-var errStop = errors.New("enough was seen")
+// errStop ends a watch after onPod has returned true.
+var errStop = errors.New("the watch was stopped")
 
-// older reports whether a version is older than another. It is false if one of
+// older reports whether resourceVersion a is older than b. It is false if one of
 // them is not a number.
-func older(version, than string) bool {
-	a, err := strconv.ParseUint(version, 10, 64)
-	b, other := strconv.ParseUint(than, 10, 64)
-	return err == nil && other == nil && a < b
+func older(a, b string) bool {
+	x, errX := strconv.ParseUint(a, 10, 64)
+	y, errY := strconv.ParseUint(b, 10, 64)
+	return errX == nil && errY == nil && x < y
 }
 
+// open starts a watch on pods over plain HTTP.
 func (c *Client) open(ctx context.Context, namespace string, query url.Values) (io.ReadCloser, error) {
 	r := c.groups[""].Get().Namespace(namespace).Resource("pods").SetHeader("Accept", "application/json")
 	for name := range query {
@@ -165,10 +177,10 @@ func (c *Client) open(ctx context.Context, namespace string, query url.Values) (
 	return r.Stream(apiclient.StreamContext(ctx))
 }
 
-// pace waits until every has passed since looked, and reports whether ctx has
-// not ended.
-func waitSince(ctx context.Context, looked time.Time, every time.Duration) bool {
-	timer := time.NewTimer(time.Until(looked.Add(every)))
+// waitSince waits until interval has passed since start. It reports false if ctx
+// has ended.
+func waitSince(ctx context.Context, start time.Time, interval time.Duration) bool {
+	timer := time.NewTimer(time.Until(start.Add(interval)))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"kshell/internal/apiclient"
+
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -79,7 +81,7 @@ func TestDecodeEvent_Expired(t *testing.T) {
 		``, `{`, `{}`, `[]`, `{"type":"RENAMED","object":{}}`, `{"type":"ADDED"}`, `{"type":"ADDED","object":[]}`,
 		`{"type":"ADDED","object":{}}`, `{"type":"ERROR","object":7}`,
 	} {
-		if pod, _, err := decodeEvent([]byte(message)); err == nil || pod != nil || expired(err) {
+		if pod, _, err := decodeEvent([]byte(message)); err == nil || pod != nil || apiclient.IsExpired(err) {
 			t.Errorf("%q: got %v, %v; want another error", message, pod, err)
 		}
 	}

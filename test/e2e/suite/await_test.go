@@ -42,10 +42,10 @@ func TestAPodThatWasJustMadeIsWaitedFor(t *testing.T) {
 		made.Spec.InitContainers = []corev1.Container{untilTold()}
 		name := create(t, made)
 		l := start(t, p, nil, "exec", name, "--", "echo", "it runs")
-		l.says(t, `waits for init container "prepare", which is running`)
+		l.says(t, `is waiting for init container "prepare", which is running`)
 		tell(t, name)
 		r := l.within(t, aMinute)
-		judge(t, r, "it runs\n", []string{"kshell: waiting (up to 1m0s, see --pod-running-timeout): ", `waits for init container "prepare", which is running`}, 0)
+		judge(t, r, "it runs\n", []string{"kshell: waiting (up to 1m0s, see --pod-running-timeout): ", `is waiting for init container "prepare", which is running`}, 0)
 		if strings.Contains(r.Err, "gave up") || strings.Contains(r.Err, "hint") {
 			t.Errorf("stderr: %s", r.Err)
 		}

@@ -227,7 +227,7 @@ func TestAContainerThatDoesNotRunIsRefusedInWords(t *testing.T) {
 		}{
 			{"init container finished", []string{"with-init", "-c", "init"}, []string{`init container "init" of pod "with-init" has ended with exit code 0`, "kubectl logs with-init -c init"}},
 			{"init container finished, of ours", []string{half, "-c", "first"}, []string{`init container "first"`, "has ended with exit code 0"}},
-			{"waits for an init container", []string{"initializing"}, []string{`"main" of pod "initializing" waits for init container "prepare"`, "kubectl logs initializing -c prepare"}},
+			{"waits for an init container", []string{"initializing"}, []string{`"main" of pod "initializing" is waiting for init container "prepare"`, "kubectl logs initializing -c prepare"}},
 			{"terminated beside one that runs", []string{half, "-c", "gone"}, []string{`container "gone"`, "has ended with exit code 4", "kubectl logs"}},
 			{"pod completed", []string{"completed"}, []string{`pod "completed" has completed`, "exit code 0", "kubectl logs completed"}},
 			{"pod failed", []string{dead}, []string{"has failed", "exit code 5", "kubectl logs"}},

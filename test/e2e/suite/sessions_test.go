@@ -211,7 +211,7 @@ func TestALostNodeIsTold(t *testing.T) {
 	}
 	check(t, cluster.KillNode(ctx, victim))
 	for _, term := range shells {
-		term.AwaitFor(2*time.Minute, `connection lost|lost touch with node`)
+		term.AwaitFor(2*time.Minute, `connection lost|lost contact with node`)
 		term.AwaitFor(time.Minute, `trying again in [0-9]+ s`)
 		term.Type("\x04")
 		term.MustEnd(255)
