@@ -4,9 +4,8 @@ go 1.26.0
 
 // The product.
 require (
-	charm.land/bubbletea/v2 v2.0.2
-	github.com/charmbracelet/colorprofile v0.4.2
-	github.com/charmbracelet/ultraviolet v0.0.0-20260303162955-0b88c25f3fff
+	github.com/charmbracelet/colorprofile v0.4.2 // indirect
+	github.com/charmbracelet/ultraviolet v0.0.0-20260303162955-0b88c25f3fff // indirect
 	github.com/coder/websocket v1.8.15
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.10

@@ -17,6 +17,7 @@ type view struct {
 	matches  []int // indexes of the rows that match query
 	selected int   // index in matches
 	top      int   // index in matches of the first row on the screen
+	canceled bool  // the user left the list
 }
 
 func newView(l List, width, height int, color bool) *view {
@@ -70,12 +71,12 @@ func (v *view) scroll() {
 	v.top = max(min(v.top, v.selected), v.selected-v.page()+1)
 }
 
-// chosen returns the index of the selected row. It is false if no row matches.
-func (v *view) chosen() (int, bool) {
-	if len(v.matches) == 0 {
-		return 0, false
+// result returns the index of the chosen row after the list was closed.
+func (v *view) result() (int, error) {
+	if v.canceled {
+		return 0, ErrCanceled
 	}
-	return v.matches[v.selected], true
+	return v.matches[v.selected], nil
 }
 
 // lines returns the content of the screen.

@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
+	"runtime"
 	"strings"
 	"sync"
-	"unicode"
+	"time"
 
-	tea "charm.land/bubbletea/v2"
-	"github.com/charmbracelet/colorprofile"
-	uv "github.com/charmbracelet/ultraviolet"
+	"github.com/charmbracelet/x/ansi"
 
 	"kshell/internal/terminal"
 )
@@ -22,18 +20,28 @@ func output(stderr io.Writer) (out io.Writer, closeOut func(), err error) {
 	if terminal.IsTerminal(stderr) {
 		return stderr, func() {}, nil
 	}
-	in, tty, err := tea.OpenTTY()
+	name := "/dev/tty"
+	if runtime.GOOS == "windows" {
+		name = "CONOUT$"
+	}
+	tty, err := os.OpenFile(name, os.O_RDWR, 0) // a Windows console must be readable to have a mode
 	if err != nil {
 		return nil, nil, ErrNoTerminal
 	}
-	return tty, func() {
-		_ = in.Close() // nothing was written to it
-		_ = tty.Close()
-	}, nil
+	return tty, func() { _ = tty.Close() }, nil
 }
 
-// chooseOnScreen shows the list on the whole screen.
-func (l List) chooseOnScreen(ctx context.Context, o Options, input *terminal.Input, out io.Writer) (int, error) {
+const (
+	enterScreen = ansi.SetModeAltScreenSaveCursor + ansi.HideCursor
+	leaveScreen = ansi.ShowCursor + ansi.ResetModeAltScreenSaveCursor
+)
+
+// escapeTimeout is how long after an Esc byte the rest of an escape sequence
+// may arrive. An Esc byte without a rest is the Esc key.
+const escapeTimeout = 50 * time.Millisecond
+
+// chooseOnScreen shows the list on the alternate screen.
+func (l List) chooseOnScreen(ctx context.Context, o Options, input *terminal.Input, out io.Writer) (_ int, err error) {
 	t, err := terminal.Open(o.In, out)
 	if err != nil {
 		return 0, err
@@ -44,166 +52,143 @@ func (l List) chooseOnScreen(ctx context.Context, o Options, input *terminal.Inp
 	if _, err := t.Raw(); err != nil {
 		return 0, err
 	}
-	size, err := t.Size()
-	if err != nil {
-		size = terminal.Size{Width: 80, Height: 24}
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-
-	profile := colorprofile.ASCII
-	if o.Color {
-		profile = colorprofile.ANSI
-	}
-	m := &model{view: newView(l, int(size.Width), int(size.Height), o.Color), chosen: -1}
-	program := tea.NewProgram(m,
-		tea.WithContext(ctx), tea.WithoutSignalHandler(), tea.WithInput(nil), tea.WithOutput(screenWriter{out}),
-		tea.WithColorProfile(profile), tea.WithWindowSize(m.width, m.height))
-	stop := sendEvents(ctx, cancel, t, input, program)
-	_, err = program.Run()
-	stop()
-	switch cause := context.Cause(ctx); {
-	case cause != nil:
-		return 0, cause
-	case err != nil:
-		return 0, fmt.Errorf("the list: %w", err)
-	case m.chosen < 0:
-		return 0, ErrCanceled
-	}
-	return m.chosen, nil
-}
-
-// model is a view as a tea.Model.
-type model struct {
-	*view
-	chosen int // index of a row; -1: none
-}
-
-// Init implements tea.Model.
-func (m *model) Init() tea.Cmd { return nil }
-
-// Update implements tea.Model.
-func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
-	switch msg := msg.(type) {
-	case tea.WindowSizeMsg:
-		m.resize(msg.Width, msg.Height)
-	case tea.KeyPressMsg: // made from a uv.KeyPressEvent
-		return m, m.press(uv.Key(msg))
-	}
-	return m, nil
-}
-
-// press handles a key.
-func (m *model) press(key uv.Key) tea.Cmd {
-	switch key.Keystroke() {
-	case "esc", "ctrl+c", "ctrl+d":
-		return tea.Quit
-	case "enter", "ctrl+j":
-		if i, ok := m.view.chosen(); ok {
-			m.chosen = i
-			return tea.Quit
-		}
-	case "up", "ctrl+p", "shift+tab":
-		m.move(-1)
-	case "down", "ctrl+n", "tab":
-		m.move(1)
-	case "pgup":
-		m.move(-m.page())
-	case "pgdown":
-		m.move(m.page())
-	case "home":
-		m.move(-len(m.Rows))
-	case "end":
-		m.move(len(m.Rows))
-	case "backspace", "ctrl+h":
-		m.setQuery(m.query[:max(0, len(m.query)-1)])
-	case "ctrl+u", "ctrl+w":
-		m.setQuery(nil)
-	default:
-		if text := []rune(key.Text); len(text) > 0 && !slices.ContainsFunc(text, unicode.IsControl) {
-			m.setQuery(append(m.query, text...))
-		}
-	}
-	return nil
-}
-
-// View implements tea.Model.
-func (m *model) View() tea.View {
-	v := tea.NewView(strings.Join(m.lines(), "\n"))
-	v.AltScreen, v.DisableBracketedPasteMode = true, true
-	return v
-}
-
-// sendEvents sends keys and size changes to the program until stop is called,
-// which waits for the goroutines.
-func sendEvents(
-	ctx context.Context, cancel context.CancelCauseFunc, t *terminal.Terminal, input *terminal.Input, program *tea.Program,
-) (stop func()) {
-	events, done := make(chan uv.Event), make(chan struct{})
-	var all sync.WaitGroup
-	all.Go(func() {
-		defer t.RestoreOnPanic()
-		defer close(events)
-		err := uv.NewTerminalReader(input, os.Getenv("TERM")).StreamEvents(ctx, events)
-		if err == nil {
-			err = io.EOF
-		}
+	s := &screen{view: newView(l, 80, 24, o.Color), terminal: t, out: out}
+	resized, stopResized := t.Resized()
+	defer stopResized()
+	continued := make(chan struct{}, 1)
+	defer t.OnContinue(func() {
+		_, _ = t.Raw() // Close restores the terminal
 		select {
-		case <-done:
-		default:
-			cancel(fmt.Errorf("stdin: %w", err)) // no more keys
+		case continued <- struct{}{}:
+		default: // the screen is going to be drawn
 		}
-	})
-	all.Go(func() {
-		defer t.RestoreOnPanic()
-		for event := range events { // until it is closed: the reader must not block
-			if key, ok := event.(uv.KeyPressEvent); ok {
-				program.Send(key)
+	})()
+	typed, stopInput := readInput(t, input)
+	defer stopInput()
+	s.resized, s.continued, s.typed = resized, continued, typed
+	defer func() {
+		if _, writeErr := io.WriteString(out, leaveScreen); err == nil {
+			err = writeErr
+		}
+	}()
+	return s.run(ctx)
+}
+
+// screen is a view on a terminal. It is used by one goroutine.
+type screen struct {
+	*view
+	terminal *terminal.Terminal
+	out      io.Writer
+
+	resized, continued <-chan struct{}
+	typed              <-chan typedInput
+	pending            []byte // input that may be the beginning of a key
+}
+
+// run draws the screen and handles events until the user closes the list.
+func (s *screen) run(ctx context.Context) (int, error) {
+	before := enterScreen
+	for {
+		s.setSize()
+		if _, err := io.WriteString(s.out, before+s.frame()); err != nil {
+			return 0, err
+		}
+		before = ""
+		var timeout <-chan time.Time
+		if len(s.pending) > 0 {
+			timeout = time.After(escapeTimeout)
+		}
+		closed := false
+		select {
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		case <-s.resized:
+		case <-s.continued:
+			before = enterScreen
+		case in := <-s.typed:
+			if in.err != nil {
+				return 0, fmt.Errorf("stdin: %w", in.err)
 			}
+			closed = s.pressAll(in.bytes)
+		case <-timeout:
+			closed = s.press(string(s.pending))
+			s.pending = nil
 		}
-	})
-	changed, stopResized := t.Resized()
-	all.Go(func() {
+		if closed {
+			return s.result()
+		}
+	}
+}
+
+// pressAll handles the keys in input, and keeps an incomplete one for later. It
+// reports whether the list is to be closed.
+func (s *screen) pressAll(input []byte) (closed bool) {
+	s.pending = append(s.pending, input...)
+	for n := keyLength(s.pending); n > 0; n = keyLength(s.pending) {
+		if s.press(string(s.pending[:n])) {
+			return true
+		}
+		s.pending = s.pending[n:]
+	}
+	return false
+}
+
+// setSize sets the size of the view to that of the terminal, if it is known.
+func (s *screen) setSize() {
+	if size, err := s.terminal.Size(); err == nil {
+		s.resize(int(size.Width), int(size.Height))
+	}
+}
+
+// typedInput is what a read of the input returned.
+type typedInput struct {
+	bytes []byte
+	err   error
+}
+
+// readInput reads the input in a goroutine until stop is called, which waits
+// for the goroutine.
+func readInput(t *terminal.Terminal, input *terminal.Input) (typed <-chan typedInput, stop func()) {
+	reads, done := make(chan typedInput), make(chan struct{})
+	var reader sync.WaitGroup
+	reader.Go(func() {
 		defer t.RestoreOnPanic()
 		for {
+			buffer := make([]byte, 256)
+			n, err := input.Read(buffer)
 			select {
+			case reads <- typedInput{buffer[:n], err}:
 			case <-done:
 				return
-			case <-changed:
-				if size, err := t.Size(); err == nil {
-					program.Send(tea.WindowSizeMsg{Width: int(size.Width), Height: int(size.Height)})
-				}
+			}
+			if err != nil {
+				return
 			}
 		}
 	})
-	stopOnContinue := t.OnContinue(func() {
-		_, _ = t.Raw() // Close restores the terminal
-	})
-	return func() {
+	return reads, func() {
 		close(done)
-		stopOnContinue()
-		stopResized()
 		input.Cancel()
-		all.Wait()
+		reader.Wait()
 	}
 }
 
-// screenWriter adapts bubbletea's output to the raw terminal: it starts lines
-// with CR LF, and removes queries to the terminal.
-type screenWriter struct{ io.Writer }
-
-var screenReplacer = strings.NewReplacer(
-	"\n", "\r\n",
-	"\x1b[?u", "", // query: Kitty keyboard flags
-	"\x1b[?2026$p", "", // query: synchronized output
-	"\x1b[?2027$p", "", // query: grapheme clusters
-)
-
-// Write implements io.Writer. p contains whole sequences, because bubbletea
-// writes whole frames.
-func (w screenWriter) Write(p []byte) (int, error) {
-	if _, err := screenReplacer.WriteString(w.Writer, string(p)); err != nil {
-		return 0, err
+// frame returns the sequence that draws the whole screen. Each line is erased
+// before it is written: erasing after the last column would erase that column.
+func (v *view) frame() string {
+	lines := v.lines()
+	lines = lines[:min(len(lines), v.height)]
+	var b strings.Builder
+	b.WriteString(ansi.CursorHomePosition)
+	for i, line := range lines {
+		if i > 0 {
+			b.WriteString("\r\n")
+		}
+		erase := ansi.EraseLineRight
+		if i == len(lines)-1 {
+			erase = ansi.EraseScreenBelow
+		}
+		b.WriteString(erase + ansi.Truncate(line, v.width, ""))
 	}
-	return len(p), nil
+	return b.String()
 }
