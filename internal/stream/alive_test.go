@@ -55,11 +55,11 @@ func ponging(during func(r remote)) func(remote) {
 		go func() {
 			defer close(done)
 			for open := true; open; {
-				_, _, open = r.hear()
+				_, _, open = r.receive()
 			}
 		}()
 		during(r)
-		r.say(chError, success)
+		r.send(chError, success)
 		<-done
 	}
 }
@@ -122,7 +122,7 @@ func TestOutputIsASignOfLife(t *testing.T) {
 		told, _, err := watched(t, nil, nil, func(r remote) { // it does not read
 			for range 100 {
 				time.Sleep(4 * time.Second)
-				r.say(chStdout, "x")
+				r.send(chStdout, "x")
 			}
 			r.finish(success)
 		})
@@ -152,7 +152,7 @@ func TestADeadLinkIsNoticedBehindALatePieceOfOutput(t *testing.T) {
 		s := &funcSession{
 			funcLink: funcLink{Reconnect: ReconnectNever, Dial: pod(t, func(r remote) {
 				time.Sleep(8500 * time.Millisecond) // a ping came at 8 s
-				r.say(chStdout, "x")
+				r.send(chStdout, "x")
 				<-t.Context().Done()
 			}).with(V5)},
 			Keepalive: 10 * time.Second,
@@ -179,7 +179,7 @@ func (s *typing) Read(p []byte) (int, error) {
 func TestAPausedReaderIsNotADeadLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, _, err := watched(t, nil, pausing{}, func(r remote) {
-			r.say(chStdout, "x") // 90 s until the reader listens again, and only then a pong can be seen
+			r.send(chStdout, "x") // 90 s until the reader listens again, and only then a pong can be seen
 			ponging(func(remote) { time.Sleep(2 * time.Minute) })(r)
 		})
 		if err != nil {

@@ -97,7 +97,7 @@ func TestBounds_Status(t *testing.T) {
 				s := &funcSession{funcLink: funcLink{Dial: d.with(protocol), Reconnect: ReconnectAlways}}
 				err := s.Run(t.Context())
 				want := c.want
-				if !Reporting(protocol) && c.want != tooLarge {
+				if !codecs[protocol].status && c.want != tooLarge {
 					want = "the server reported a failure: " + strings.Repeat(piece, c.pieces)
 				}
 				if err == nil || err.Error() != want {
@@ -224,7 +224,7 @@ func TestBounds_Event(t *testing.T) {
 func TestBounds_SPDYErrorStream(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var sent atomic.Int64
-		d := spdyPod(t, func(far *farSPDY) {
+		d := spdyPod(t, func(far *remoteSPDY) {
 			piece := strings.Repeat("x", 32<<10)
 			for sent.Load() < 64<<20 {
 				n, err := io.WriteString(far.streams["error"], piece)
@@ -250,7 +250,7 @@ func TestBounds_SPDYErrorStream(t *testing.T) {
 func TestBounds_SPDYFrame(t *testing.T) {
 	const maxFrame = 4 << 20
 	bubble(t, func(t *testing.T) {
-		d := spdyPod(t, func(far *farSPDY) { far.say("stdout", strings.Repeat("x", 2*maxFrame)) })
+		d := spdyPod(t, func(far *remoteSPDY) { far.send("stdout", strings.Repeat("x", 2*maxFrame)) })
 		s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdout"), Reconnect: ReconnectNever}}
 		if err := s.Run(t.Context()); err == nil || err.Error() != "connection lost: the server's SPDY frame is larger than 4 MiB" {
 			t.Errorf("got %v", err)

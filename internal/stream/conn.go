@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	// readSize is how much of a message is handed on at once, in bytes: the servers' messages are 32 KiB at most.
+	// readSize is the size of the buffer for a piece of a message, in bytes. Servers send
+	// messages of at most 32 KiB.
 	readSize = 32<<10 + headroom
-	// maxMessage bounds what has to be held whole, in bytes: a text message, a status.
+	// maxMessage is the maximum size of a text message or a status, in bytes. These are
+	// held in memory as a whole.
 	maxMessage = 4 << 20
 )
 
@@ -52,12 +54,12 @@ type Conn struct {
 	scratch []byte
 
 	// Used by all goroutines.
-	in     *inbound // what arrives on the socket
-	start  time.Time
-	waits  atomic.Int64          // when the reader began to wait for the next piece of a message, in nanoseconds after start
-	sent   atomic.Int64          // bytes of stdin
-	writes atomic.Int32          // the number of writes in progress
-	fatal  atomic.Pointer[error] // the first reason passed to Drop
+	in           *inbound // what arrives on the socket
+	start        time.Time
+	waitingSince atomic.Int64          // when the reader began to wait for the next piece of a message, in nanoseconds after start
+	sent         atomic.Int64          // bytes of stdin
+	writes       atomic.Int32          // the number of writes in progress
+	fatal        atomic.Pointer[error] // the first reason passed to Drop
 }
 
 // newConn returns a Conn for ws, which reads and writes through out. The subprotocol of
@@ -73,9 +75,6 @@ func newConn(ws *websocket.Conn, out *gather) *Conn {
 // Protocol returns the subprotocol that the server selected, with the prefix "SPDY/3.1 "
 // if the transport is SPDY. It is empty for a plain message stream.
 func (c *Conn) Protocol() string { return c.protocol }
-
-// HalfCloses reports whether the subprotocol can tell the remote process that its stdin has ended.
-func (c *Conn) HalfCloses() bool { return c.codec.halfClose }
 
 // lived returns the time between openedAt and endedAt; 0 if the socket was not opened.
 func (c *Conn) lived() time.Duration {
@@ -201,7 +200,7 @@ var errNoOutput = errors.New("the new connection brought no output")
 func (c *Conn) outcome(ctx context.Context, done bool, err error) error {
 	switch fatal := c.fatal.Load(); {
 	case done:
-		return verdict(c.status.raw)
+		return statusOutcome(c.status.raw)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case fatal != nil:
@@ -210,8 +209,8 @@ func (c *Conn) outcome(ctx context.Context, done bool, err error) error {
 	return c.ended(err)
 }
 
-// addStatus processes the next piece of the error channel, and reports whether the status is
-// complete.
+// addStatus processes the next piece of the error channel, and reports whether the status
+// is complete.
 func (c *Conn) addStatus(p []byte) (whole bool, err error) {
 	whole, err = c.status.add(p)
 	return whole && c.codec.status, err
@@ -246,9 +245,9 @@ func (c *Conn) ended(err error) error {
 	case errors.Is(err, errStatusSize):
 		return &RemoteError{Message: err.Error()}
 	case len(c.status.raw) > 0 && c.codec.status:
-		return verdict(c.status.raw) // if it is not JSON, the error shows the text
+		return statusOutcome(c.status.raw) // if it is not JSON, the error shows the text
 	case websocket.CloseStatus(err) == websocket.StatusNormalClosure && !c.codec.status:
-		return plainVerdict(c.status.raw)
+		return textOutcome(c.status.raw)
 	}
 	return &LostError{err}
 }
@@ -259,7 +258,7 @@ func (c *Conn) ended(err error) error {
 func (c *Conn) receive(deliver func(channel, []byte) error) error {
 	// Passing the context to ws would cost one allocation for each message. Closing the
 	// socket ends the read.
-	c.waitsForPiece()
+	c.startWait()
 	_, r, err := c.ws.Reader(context.Background())
 	if err != nil {
 		return err
@@ -277,7 +276,7 @@ func (c *Conn) receiveBinary(r io.Reader, deliver func(channel, []byte) error) e
 	var ch channel
 	begun := false
 	for {
-		c.waitsForPiece()
+		c.startWait()
 		n, err := r.Read(c.buf)
 		piece := c.buf[:n]
 		if n > 0 && !begun {
@@ -302,8 +301,8 @@ func endOfMessage(err error) error {
 }
 
 func (c *Conn) receiveText(r io.Reader, deliver func(channel, []byte) error) error {
-	c.waitsForPiece()
-	message, err := c.whole(r)
+	c.startWait()
+	message, err := c.readMessage(r)
 	if err != nil || len(message) == 0 {
 		return err
 	}
@@ -317,8 +316,8 @@ func (c *Conn) receiveText(r io.Reader, deliver func(channel, []byte) error) err
 // errMessageSize means that a message is larger than maxMessage.
 var errMessageSize = errors.New("the server's message is larger than 4 MiB")
 
-// whole reads a whole message into buf.
-func (c *Conn) whole(r io.Reader) ([]byte, error) {
+// readMessage reads a whole message into buf.
+func (c *Conn) readMessage(r io.Reader) ([]byte, error) {
 	c.buf = c.buf[:cap(c.buf)]
 	for n := 0; ; {
 		if n == len(c.buf) {
@@ -353,8 +352,7 @@ func (c *Conn) send(ch channel, buf []byte) error {
 	return c.write(message)
 }
 
-// closeStdin closes the stdin of the remote process, if the subprotocol can do that
-// (HalfCloses).
+// closeStdin closes the stdin of the remote process, if the subprotocol can do that.
 func (c *Conn) closeStdin() error {
 	if !c.codec.halfClose {
 		return nil
@@ -376,7 +374,7 @@ func (c *Conn) write(message []byte) error {
 	return c.ws.Write(context.Background(), kind, message)
 }
 
-func (c *Conn) waitsForPiece() { c.waits.Store(int64(time.Since(c.start))) }
+func (c *Conn) startWait() { c.waitingSince.Store(int64(time.Since(c.start))) }
 
 // quiet returns how long the reader has waited for the next piece of a message. Answers
 // to pings do not count as pieces. It is 0 while the reader does not wait for the
@@ -385,7 +383,7 @@ func (c *Conn) quiet() time.Duration {
 	if c.in.silence() == 0 {
 		return 0
 	}
-	return time.Since(c.start) - time.Duration(c.waits.Load())
+	return time.Since(c.start) - time.Duration(c.waitingSince.Load())
 }
 
 // state returns the state of the link for liveness.check.

@@ -26,10 +26,10 @@ const handshakeTimeout = 35 * time.Second
 // a configuration. Use NewDialer: the zero value is not usable. It is safe for concurrent
 // use.
 type Dialer struct {
-	base   *url.URL
-	client *http.Client
-	http1  func() (http.RoundTripper, error) // for DialSPDY
-	within time.Duration                     // the time limit of one handshake
+	base    *url.URL
+	client  *http.Client
+	http1   func() (http.RoundTripper, error) // for DialSPDY
+	timeout time.Duration                     // the time limit of one handshake
 }
 
 // NewDialer returns a Dialer for the server of cfg. It connects to nothing: an error means
@@ -47,7 +47,7 @@ func NewDialer(cfg *rest.Config) (*Dialer, error) {
 	own.Timeout = 0
 	own.Transport = cmp.Or(client.Transport, http.DefaultTransport)
 	http1 := sync.OnceValues(func() (http.RoundTripper, error) { return newHTTP1(cfg) })
-	return &Dialer{base: base, client: &own, http1: http1, within: cmp.Or(cfg.Timeout, handshakeTimeout)}, nil
+	return &Dialer{base: base, client: &own, http1: http1, timeout: cmp.Or(cfg.Timeout, handshakeTimeout)}, nil
 }
 
 // Server returns the server's address without credentials, for messages.
@@ -65,7 +65,7 @@ type Request struct {
 // it has none. ctx applies only to the handshake. The error is a *HandshakeError if the
 // server refused, a *DialError if it could not be reached, or the context's cause.
 func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
-	bounded, cancel := context.WithTimeoutCause(ctx, d.within, d.late("WebSocket"))
+	bounded, cancel := context.WithTimeoutCause(ctx, d.timeout, d.timeoutError("WebSocket"))
 	defer cancel()
 	u := d.base.JoinPath(r.Path)
 	u.RawQuery = encode(r.Query)
@@ -76,25 +76,26 @@ func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
 	handshake := &upgrader{RoundTripper: d.client.Transport}
 	client := *d.client
 	client.Transport = handshake
-	ws, resp, err := websocket.Dial(bounded, u.String(), &websocket.DialOptions{ //nolint:bodyclose // the library says: never needed
+	ws, resp, err := websocket.Dial(bounded, u.String(), &websocket.DialOptions{ //nolint:bodyclose // the library never needs that
 		HTTPClient: &client, HTTPHeader: header, Subprotocols: slices.Clone(r.Protocols),
 	})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, d.refusal(err, resp, context.Cause(bounded))
+		return nil, d.dialError(err, resp, context.Cause(bounded))
 	}
 	return newConn(ws, handshake.out), nil
 }
 
-// late returns the error of a handshake that was not answered in time.
-func (d *Dialer) late(protocol string) error {
-	return fmt.Errorf("no answer to the %s handshake within %v", protocol, d.within)
+// timeoutError returns the error of a handshake that was not answered in time.
+func (d *Dialer) timeoutError(protocol string) error {
+	return fmt.Errorf("no answer to the %s handshake within %v", protocol, d.timeout)
 }
 
-// refusal returns the error of a failed handshake.
-func (d *Dialer) refusal(err error, resp *http.Response, timeout error) error {
+// dialError returns the error to report for err, which ended a handshake. resp is the
+// answer, or nil. timeout is not nil if the time limit has passed.
+func (d *Dialer) dialError(err error, resp *http.Response, timeout error) error {
 	var refused *HandshakeError
 	var unknown *ProtocolError
 	switch {
@@ -102,7 +103,7 @@ func (d *Dialer) refusal(err error, resp *http.Response, timeout error) error {
 		return refused
 	case errors.As(err, &unknown):
 		return unknown
-	case resp != nil: // 101, but not a WebSocket answer
+	case resp != nil: // 101, but not for a WebSocket
 		return &HandshakeError{StatusCode: resp.StatusCode, Text: plain(err)}
 	case timeout != nil:
 		err = timeout
@@ -125,7 +126,7 @@ func (u *upgrader) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if socket, ok := resp.Body.(io.ReadWriteCloser); ok && resp.StatusCode == http.StatusSwitchingProtocols {
-		if err := checkSelected(req, resp); err != nil {
+		if err := checkSubprotocol(req, resp); err != nil {
 			return nil, errors.Join(err, socket.Close())
 		}
 		u.out = newGather(socket)
@@ -137,7 +138,8 @@ func (u *upgrader) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, newHandshakeError(resp, body)
 }
 
-func checkSelected(req *http.Request, resp *http.Response) error {
+// checkSubprotocol returns a *ProtocolError if the selected subprotocol was not offered.
+func checkSubprotocol(req *http.Request, resp *http.Response) error {
 	const header = "Sec-Websocket-Protocol"
 	if !strings.EqualFold(resp.Header.Get("Upgrade"), "websocket") {
 		return nil // another protocol: the library returns an error

@@ -16,14 +16,14 @@ func TestReceive_EmptyMessages(t *testing.T) {
 		d := pod(t, func(r remote) {
 			nothing := func() {
 				_ = r.Write(context.Background(), kind(r), nil)
-				r.say(chStdout, "")
-				r.say(chStderr, "")
-				r.say(chError, "")
+				r.send(chStdout, "")
+				r.send(chStderr, "")
+				r.send(chError, "")
 			}
 			nothing()
-			r.say(chStdout, "one")
+			r.send(chStdout, "one")
 			nothing()
-			r.say(chStdout, "two")
+			r.send(chStdout, "two")
 			nothing()
 			r.finish(statusFor(protocol, "0"))
 		})

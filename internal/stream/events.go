@@ -51,7 +51,7 @@ func (e *Events) use(ctx context.Context, conn *Conn) error {
 		if err != nil {
 			return &LostError{err}
 		}
-		message, err := conn.whole(r)
+		message, err := conn.readMessage(r)
 		if err != nil {
 			return &LostError{err}
 		}

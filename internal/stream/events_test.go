@@ -11,7 +11,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-func TestEventsAreDeliveredRawOrAsJSON(t *testing.T) {
+func TestEvents(t *testing.T) {
 	type event struct{ Type string }
 	d := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Origin") == "" {
@@ -30,7 +30,7 @@ func TestEventsAreDeliveredRawOrAsJSON(t *testing.T) {
 		_ = ws.Close(websocket.StatusNormalClosure, "")
 	})
 	dial := func(ctx context.Context) (*Conn, error) {
-		// An extra subprotocol that is not ours to decode is passed on as it is.
+		// Messages of other subprotocols are not decoded.
 		return d.Dial(ctx, Request{Path: "/watch", Origin: true, Protocols: []string{"base64.binary.k8s.io"}})
 	}
 	var raw, decoded []string
@@ -42,7 +42,7 @@ func TestEventsAreDeliveredRawOrAsJSON(t *testing.T) {
 		err := e.Run(t.Context())
 		var lost *LostError
 		if !errors.As(err, &lost) || websocket.CloseStatus(err) != websocket.StatusNormalClosure {
-			t.Errorf("ended with %v, want a loss that holds the close code", err)
+			t.Errorf("ended with %v, want a LostError with the close code", err)
 		}
 	}
 	if got, want := fmt.Sprintf("%q", raw), `["{\"type\":\"ADDED\"}\n" "{\"type\":\"DELETED\"}\n"]`; got != want {
@@ -53,7 +53,7 @@ func TestEventsAreDeliveredRawOrAsJSON(t *testing.T) {
 	}
 }
 
-func TestNoEventComesAfterCancelOrAnError(t *testing.T) {
+func TestEvents_CancelOrError(t *testing.T) {
 	flood := func(w http.ResponseWriter, r *http.Request) {
 		ws, err := websocket.Accept(w, r, nil)
 		if err != nil {
@@ -85,7 +85,7 @@ func TestNoEventComesAfterCancelOrAnError(t *testing.T) {
 	}
 }
 
-func TestUnreadableJSONIsAnError(t *testing.T) {
+func TestJSON_Unreadable(t *testing.T) {
 	err := JSON(func(map[string]any) error { return nil })([]byte("<html>"))
 	if err == nil {
 		t.Error("no error")

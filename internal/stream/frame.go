@@ -15,49 +15,51 @@ import (
 )
 
 // The remote-command subprotocols of the Kubernetes API server and kubelet
-// (k8s.io/streaming/pkg/httpstream/wsstream, k8s.io/apiserver/pkg/util/proxy). Names are case sensitive.
+// (k8s.io/streaming/pkg/httpstream/wsstream, k8s.io/apiserver/pkg/util/proxy). The names
+// are case sensitive.
 const (
-	// V5 carries binary messages (channel byte, payload), ends with a Status, and can close one channel: 255, channel.
+	// V5 has binary messages (channel byte, payload), ends with a Status, and can close
+	// stdin.
 	V5 = remotecommand.StreamProtocolV5Name
-	// V4 is V5 without the closing of a channel: a remote stdin never sees its end.
+	// V4 is V5 without a way to close stdin: the remote process never sees its end.
 	V4 = remotecommand.StreamProtocolV4Name
-	// V4Base64 is V4 in text messages: the channel as an ASCII digit, the payload in standard base64.
+	// V4Base64 is V4 in text messages: the channel is an ASCII digit, and the payload is
+	// in standard base64.
 	V4Base64 = "v4.base64.channel.k8s.io"
-	// Base64 is V4Base64 without a Status: a failure is plain text on the error channel, success is silence.
+	// Base64 is V4Base64 without a Status: a failure is a text on the error channel, and
+	// success is a normal close (1000) without a text.
 	Base64 = "base64.channel.k8s.io"
-	// Channel is V4 without a Status, as Base64.
+	// Channel is V4 without a Status, like Base64.
 	Channel = remotecommand.StreamProtocolV1Name
 )
 
-// Protocols returns every remote-command subprotocol, best first: the order in which they are offered.
+// Protocols returns all remote-command subprotocols in the order in which they are
+// offered, best first.
 func Protocols() []string { return []string{V5, V4, V4Base64, Base64, Channel} }
 
-// HalfClosing returns those of the offer that can tell the remote process that its stdin has ended.
+// HalfClosing returns the subprotocols of an offer that can close the stdin of the remote
+// process.
 func HalfClosing(offer []string) []string {
 	return slices.DeleteFunc(slices.Clone(offer), func(name string) bool { return !codecs[name].halfClose })
 }
 
-// Reporting says whether the subprotocol ends with an explicit status. Without one, success is only a polite
-// silence (a normal close, 1000), and an exit code has to be read from a sentence.
-func Reporting(protocol string) bool { return codecs[protocol].status }
-
-// channel is the first byte of a message: which stream its payload belongs to.
+// channel is the first byte of a message: the stream to which the payload belongs.
 type channel byte
 
 const (
-	chStdin  channel = 0
-	chStdout channel = 1
-	chStderr channel = 2
-	chError  channel = 3
-	chResize channel = 4
-	chClose  channel = remotecommand.StreamClose // v5: the next byte names the channel that closes
+	chStdin  channel = remotecommand.StreamStdIn
+	chStdout channel = remotecommand.StreamStdOut
+	chStderr channel = remotecommand.StreamStdErr
+	chError  channel = remotecommand.StreamErr
+	chResize channel = remotecommand.StreamResize
+	chClose  channel = remotecommand.StreamClose // V5: closes the channel in the next byte
 )
 
-// codec is what a subprotocol can do and how it writes its messages.
+// codec has the properties of a subprotocol.
 type codec struct {
-	text      bool // text messages: ASCII digit and base64
-	halfClose bool // knows {255, channel}
-	status    bool // ends with a metav1.Status in JSON on the error channel
+	text      bool // messages are text: an ASCII digit and base64
+	halfClose bool // chClose is supported
+	status    bool // the session ends with a metav1.Status in JSON on the error channel
 }
 
 var codecs = map[string]codec{
@@ -68,11 +70,13 @@ var codecs = map[string]codec{
 	Channel:  {},
 }
 
-// headroom is the space that a caller leaves free before a payload, so that a binary message needs no copy.
+// headroom is the free space before a payload, in bytes, so that a binary message needs no
+// copy.
 const headroom = 1
 
-// encode makes the message that carries buf[headroom:] on ch. A binary message is buf itself with its first byte set; a
-// text message is built in scratch, which grows as needed and is returned for the next call.
+// encode returns the message with the payload buf[headroom:] on ch. A binary message is
+// buf itself with its first byte set. A text message is built in scratch, which grows as
+// needed and is returned for the next call.
 func (c codec) encode(ch channel, buf, scratch []byte) (message, newScratch []byte) {
 	if !c.text {
 		buf[0] = byte(ch)
@@ -83,7 +87,8 @@ func (c codec) encode(ch channel, buf, scratch []byte) (message, newScratch []by
 	return scratch, scratch
 }
 
-// decodeText takes a text message apart; the payload is decoded into dst, which grows as needed.
+// decodeText returns the channel and the payload of a text message, which must not be
+// empty. It decodes the payload into dst, which grows as needed.
 func decodeText(message, dst []byte) (channel, []byte, error) {
 	ch := channel(message[0] - '0')
 	if ch > chResize {
@@ -96,64 +101,68 @@ func decodeText(message, dst []byte) (channel, []byte, error) {
 	return ch, dst, nil
 }
 
-// resizeMessage is the payload of chResize (remotecommand.TerminalSize in JSON) behind headroom.
+// resizeMessage returns headroom and the payload of chResize: a
+// remotecommand.TerminalSize in JSON.
 func resizeMessage(width, height uint16) []byte {
 	return fmt.Appendf(make([]byte, headroom), `{"Width":%d,"Height":%d}`, width, height)
 }
 
-// verdict turns a Status from the error channel into what Run returns: nil only for an explicit success.
-func verdict(raw []byte) error {
+// statusOutcome returns the outcome of a command from the Status on the error channel: nil
+// only for an explicit success, *ExitError or *RemoteError.
+func statusOutcome(raw []byte) error {
 	var s metav1.Status
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return &RemoteError{Message: "unreadable status: " + beginning(raw)}
+		return &RemoteError{Message: "unreadable status: " + truncate(raw)}
 	}
 	switch {
 	case s.Status == metav1.StatusSuccess:
 		return nil
 	case s.Status != metav1.StatusFailure:
-		return &RemoteError{Message: "status that is neither success nor failure: " + beginning(raw)}
+		return &RemoteError{Message: "status that is neither success nor failure: " + truncate(raw)}
 	case s.Reason == remotecommand.NonZeroExitCodeReason:
-		if code, err := exitCause(&s); err == nil {
+		if code, err := exitCode(&s); err == nil {
 			return &ExitError{Code: code}
 		}
 	}
 	return &RemoteError{Message: s.Message, Reason: string(s.Reason), Start: startFailure(s.Message)}
 }
 
-// beginning returns at most maxText bytes of a text, for use in a message.
-func beginning(text []byte) string { return string(text[:min(len(text), maxText)]) }
+// truncate returns at most maxText bytes of a text, for a message.
+func truncate(text []byte) string { return string(text[:min(len(text), maxText)]) }
 
-func exitCause(s *metav1.Status) (int, error) {
+func exitCode(s *metav1.Status) (int, error) {
 	if s.Details != nil {
 		for _, cause := range s.Details.Causes {
 			if cause.Type == remotecommand.ExitCodeCauseType {
-				return nonZero(cause.Message)
+				return parseExitCode(cause.Message)
 			}
 		}
 	}
 	return 0, errors.New("no exit code among the causes")
 }
 
-func nonZero(digits string) (int, error) {
+func parseExitCode(digits string) (int, error) {
 	code, err := strconv.Atoi(digits)
 	if err == nil && code == 0 {
-		err = errors.New("a failure with exit code 0")
+		err = errors.New("failure with exit code 0")
 	}
 	return code, err
 }
 
-// exitSentence finds the code in the sentences that the older protocols have in place of a Status, for instance
-// "command terminated with non-zero exit code: error executing command [sh], exit code 7".
-var exitSentence = regexp.MustCompile(`exit(?:ed with| code| status):? (\d+)\s*$`)
+// exitCodePattern finds the exit code in the texts that the older subprotocols send instead
+// of a Status, such as "command terminated with non-zero exit code: error executing command
+// [sh], exit code 7".
+var exitCodePattern = regexp.MustCompile(`exit(?:ed with| code| status):? (\d+)\s*$`)
 
-// plainVerdict is verdict for the protocols without a Status: all that came on the error channel, read at a normal close.
-func plainVerdict(text []byte) error {
+// textOutcome returns the outcome of a command with a subprotocol that has no Status, from
+// the text on the error channel and after a normal close.
+func textOutcome(text []byte) error {
 	if len(text) == 0 {
 		return nil
 	}
 	message := strings.TrimSpace(string(text))
-	if m := exitSentence.FindStringSubmatch(message); m != nil {
-		if code, err := nonZero(m[1]); err == nil {
+	if m := exitCodePattern.FindStringSubmatch(message); m != nil {
+		if code, err := parseExitCode(m[1]); err == nil {
 			return &ExitError{Code: code}
 		}
 	}

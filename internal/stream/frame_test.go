@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestProtocolsAreOfferedBestFirst(t *testing.T) {
+func TestProtocols(t *testing.T) {
 	want := []string{
 		"v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "base64.channel.k8s.io", "channel.k8s.io",
 	}
@@ -17,7 +17,7 @@ func TestProtocolsAreOfferedBestFirst(t *testing.T) {
 	}
 	for _, name := range want {
 		if _, ok := codecs[name]; !ok {
-			t.Errorf("%s is offered and not spoken", name)
+			t.Errorf("%s has no codec", name)
 		}
 	}
 	if diff := cmp.Diff(want[:1], HalfClosing(want)); diff != "" {
@@ -25,7 +25,7 @@ func TestProtocolsAreOfferedBestFirst(t *testing.T) {
 	}
 }
 
-func TestEncodeIsTheWireFormat(t *testing.T) {
+func TestEncode(t *testing.T) {
 	for name, want := range map[string]string{
 		V5: "\x00hi\xff", V4: "\x00hi\xff", Channel: "\x00hi\xff",
 		V4Base64: "0aGn/", Base64: "0aGn/",
@@ -40,7 +40,7 @@ func TestEncodeIsTheWireFormat(t *testing.T) {
 	}
 }
 
-func FuzzTextMessagesSurvive(f *testing.F) {
+func FuzzDecodeText_RoundTrip(f *testing.F) {
 	f.Add(byte(1), []byte("hello"))
 	f.Add(byte(4), []byte{})
 	f.Add(byte(2), []byte{0, 255, '\n'})
@@ -49,12 +49,12 @@ func FuzzTextMessagesSurvive(f *testing.F) {
 		message, _ := codec{text: true}.encode(want, append(make([]byte, headroom), payload...), nil)
 		got, back, err := decodeText(message, nil)
 		if err != nil || got != want || !bytes.Equal(back, payload) {
-			t.Fatalf("%d %q came back as %d %q (%v)", want, payload, got, back, err)
+			t.Fatalf("%d %q was decoded as %d %q (%v)", want, payload, got, back, err)
 		}
 	})
 }
 
-func FuzzHostileTextMessagesAreErrorsNotPanics(f *testing.F) {
+func FuzzDecodeText(f *testing.F) {
 	f.Add([]byte("1aGk="))
 	f.Add([]byte("9aGk="))
 	f.Add([]byte("1a"))
@@ -63,24 +63,24 @@ func FuzzHostileTextMessagesAreErrorsNotPanics(f *testing.F) {
 			return
 		}
 		if ch, _, err := decodeText(message, nil); err == nil && ch > chResize {
-			t.Fatalf("%q was taken for channel %d", message, ch)
+			t.Fatalf("%q was decoded as channel %d", message, ch)
 		}
 	})
 }
 
-func FuzzOnlyAnExplicitSuccessIsSuccess(f *testing.F) {
+func FuzzStatusOutcome(f *testing.F) {
 	f.Add([]byte(success))
 	f.Add([]byte(failure("7")))
 	f.Add([]byte(`{"status":"success"}`))
 	f.Add([]byte(`{}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		if err := verdict(raw); err == nil && !bytes.Contains(raw, []byte("Success")) && !bytes.Contains(raw, []byte(`\u`)) {
-			t.Fatalf("%q was taken for success", raw)
+		if err := statusOutcome(raw); err == nil && !bytes.Contains(raw, []byte("Success")) && !bytes.Contains(raw, []byte(`\u`)) {
+			t.Fatalf("%q is a success", raw)
 		}
 	})
 }
 
-func TestStatusSaysHowTheCommandEnded(t *testing.T) {
+func TestStatusOutcome(t *testing.T) {
 	const start = `{"status":"Failure","reason":"InternalError","code":500,"message":"error executing command in container: `
 	for name, c := range map[string]struct {
 		raw  string
@@ -89,7 +89,7 @@ func TestStatusSaysHowTheCommandEnded(t *testing.T) {
 		"success": {success, nil},
 		"code 7":  {failure("7"), &ExitError{Code: 7}},
 		"windows": {failure("3221225786"), &ExitError{Code: 3221225786}},
-		"code that is no number": {
+		"code that is not a number": {
 			failure("x"),
 			&RemoteError{Message: "command terminated with non-zero exit code", Reason: "NonZeroExitCode"},
 		},
@@ -129,19 +129,19 @@ func TestStatusSaysHowTheCommandEnded(t *testing.T) {
 			`{"status":"Failure","message":"container not found (\"c\")"}`,
 			&RemoteError{Message: `container not found ("c")`},
 		},
-		"no verdict":       {`{}`, &RemoteError{Message: `status that is neither success nor failure: {}`}},
-		"not a status":     {`boom`, &RemoteError{Message: `unreadable status: boom`}},
-		"case is not free": {`{"status":"success"}`, &RemoteError{Message: `status that is neither success nor failure: {"status":"success"}`}},
+		"empty object": {`{}`, &RemoteError{Message: `status that is neither success nor failure: {}`}},
+		"not a status": {`boom`, &RemoteError{Message: `unreadable status: boom`}},
+		"lower case":   {`{"status":"success"}`, &RemoteError{Message: `status that is neither success nor failure: {"status":"success"}`}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(c.want, verdict([]byte(c.raw)), cmp.Comparer(sameError)); diff != "" {
+			if diff := cmp.Diff(c.want, statusOutcome([]byte(c.raw)), cmp.Comparer(sameError)); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
 }
 
-// sameError compares what the errors of this package say and hold.
+// sameError compares errors by their fields or messages.
 func sameError(a, b error) bool {
 	if a == nil || b == nil {
 		return a == nil && b == nil
@@ -157,7 +157,7 @@ func sameError(a, b error) bool {
 	return a.Error() == b.Error()
 }
 
-func TestOldProtocolsSayTheExitCodeInASentence(t *testing.T) {
+func TestTextOutcome(t *testing.T) {
 	for text, want := range map[string]error{
 		"": nil,
 		"command terminated with non-zero exit code: error executing command [sh -c exit 7], exit code 7":            &ExitError{Code: 7},
@@ -169,7 +169,7 @@ func TestOldProtocolsSayTheExitCodeInASentence(t *testing.T) {
 			Message: `exec: "x": executable file not found in $PATH`, Start: StartNotFound,
 		},
 	} {
-		if diff := cmp.Diff(want, plainVerdict([]byte(text)), cmp.Comparer(sameError)); diff != "" {
+		if diff := cmp.Diff(want, textOutcome([]byte(text)), cmp.Comparer(sameError)); diff != "" {
 			t.Errorf("%q: %s", text, diff)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 )
 
-// slow is a socket whose writes wait until the test lets them through.
+// slow is a socket on which each write waits for a value on let.
 type slow struct {
 	let    chan struct{}
 	writes [][]byte
@@ -26,7 +26,7 @@ func (s *slow) Write(p []byte) (int, error) {
 	return len(p), s.err
 }
 
-func TestWritesThatCameTogetherLeaveTogetherAndInOrder(t *testing.T) {
+func TestGather_CombinesWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		socket := &slow{let: make(chan struct{})}
 		g := newGather(socket)
@@ -34,7 +34,7 @@ func TestWritesThatCameTogetherLeaveTogetherAndInOrder(t *testing.T) {
 			if _, err := g.Write([]byte(word)); err != nil {
 				t.Error(err)
 			}
-			synctest.Wait() // "a" is under way before "b" comes
+			synctest.Wait() // "a" is being written before "b"
 		}
 		socket.let <- struct{}{}
 		socket.let <- struct{}{}
@@ -46,7 +46,7 @@ func TestWritesThatCameTogetherLeaveTogetherAndInOrder(t *testing.T) {
 	})
 }
 
-func TestAWriterWaitsForASlowSocketInsteadOfFillingTheMemory(t *testing.T) {
+func TestGather_SlowSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		socket := &slow{let: make(chan struct{})}
 		g := newGather(socket)
@@ -64,16 +64,16 @@ func TestAWriterWaitsForASlowSocketInsteadOfFillingTheMemory(t *testing.T) {
 		}()
 		synctest.Wait()
 		if accepted > 2*gatherSize {
-			t.Errorf("%d bytes wait or are being written, the bound is %d", accepted, 2*gatherSize)
+			t.Errorf("%d bytes are buffered or being written, want at most %d", accepted, 2*gatherSize)
 		}
-		_ = g.Close() // and a blocked Write ends with it
+		_ = g.Close() // ends the blocked Write
 		if err := <-ended; !errors.Is(err, net.ErrClosed) {
 			t.Error(err)
 		}
 	})
 }
 
-func TestAnErrorOfTheSocketReachesTheWriter(t *testing.T) {
+func TestGather_SocketError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("reset")
 		socket := &slow{let: make(chan struct{}, 1), err: broken}

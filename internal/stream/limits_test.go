@@ -14,7 +14,7 @@ func TestSession_Redraw(t *testing.T) {
 		s := &funcSession{Size: func() (uint16, uint16, bool) { return 80, 24, true }}
 		d := pod(t, func(r remote) {
 			for i, want := range []string{`{"Width":80,"Height":24}`, `{"Width":81,"Height":24}`, `{"Width":80,"Height":24}`} {
-				if ch, p, _ := r.hear(); ch != chResize || p != want {
+				if ch, p, _ := r.receive(); ch != chResize || p != want {
 					t.Errorf("message on channel %d: %s, want the size %s", ch, p, want)
 				}
 				if i == 0 {

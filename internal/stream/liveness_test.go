@@ -150,12 +150,12 @@ func TestDeadLink_AnswerInsideMessage(t *testing.T) {
 			heard := make(chan struct{})
 			go func() { // reading answers pings
 				defer close(heard)
-				r.hear()
+				r.receive()
 			}()
 			_, _ = w.Write(append([]byte{byte(chStdout)}, make([]byte, 100_000)...))
 			time.Sleep(10 * time.Minute)
 			_ = w.Close()
-			r.say(chError, success)
+			r.send(chError, success)
 			<-heard
 		})
 		s, overdue := pingingSession(d, nil)
@@ -242,7 +242,7 @@ func TestKeepalive_NoPingDuringOutput(t *testing.T) {
 			}
 			ponging(func(r remote) {
 				for start := time.Now(); time.Since(start) < 2*time.Minute; time.Sleep(300 * time.Millisecond) {
-					r.say(chStdout, "x")
+					r.send(chStdout, "x")
 				}
 			})(remote{ws, t})
 		})
@@ -268,8 +268,8 @@ func TestDeadLink_AfterMuchInput(t *testing.T) {
 				times := int(c.talk / c.every)
 				d := pod(t, func(r remote) {
 					for range times {
-						_, _, _ = r.hear()
-						r.say(chStdout, "x")
+						_, _, _ = r.receive()
+						r.send(chStdout, "x")
 					}
 					<-t.Context().Done()
 				})

@@ -40,9 +40,9 @@ func mustPanic(t *testing.T, with string, f func()) {
 func TestSession_SocketWritePanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) {
-			r.say(chStdout, "text")
+			r.send(chStdout, "text")
 			for open := true; open; {
-				_, _, open = r.hear()
+				_, _, open = r.receive()
 			}
 		})
 		d.client.Transport = brittle{d.client.Transport}

@@ -37,10 +37,10 @@ func reconnecting(t *testing.T, s *funcSession, sockets ...func(remote)) (delays
 // Behaviors of a socket.
 var (
 	drops   = func(remote) {}
-	prints  = func(r remote) { r.say(chStdout, "x") }
-	greets  = func(r remote) { r.say(chStdout, "") } // as every server does
-	errs    = func(r remote) { r.say(chStderr, "x") }
-	unknown = func(r remote) { r.say(chResize, "x") }
+	prints  = func(r remote) { r.send(chStdout, "x") }
+	greets  = func(r remote) { r.send(chStdout, "") } // as every server does
+	errs    = func(r remote) { r.send(chStderr, "x") }
+	unknown = func(r remote) { r.send(chResize, "x") }
 	lives   = func(remote) { time.Sleep(livedAfter) }
 	dies    = func(remote) { time.Sleep(livedAfter - time.Millisecond) }
 	finally = func(r remote) { r.finish(success) }
@@ -73,11 +73,11 @@ func TestBackoff_RestartsAfterSocketThatWorked(t *testing.T) {
 // bring nothing for longer than livedAfter.
 func TestBackoff_GrowsWhileNodeIsDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		silent := func(r remote) { r.hear() }
+		silent := func(r remote) { r.receive() }
 		s := &funcSession{Proof: 20 * time.Second}
 		s.Eager = true
 		delays, err := reconnecting(t, s, prints, silent, silent, silent, func(r remote) {
-			r.say(chStdout, "$ ")
+			r.send(chStdout, "$ ")
 			r.finish(success)
 		})
 		if got, want := fmt.Sprint(delays), "[1s 2s 4s 8s]"; got != want || err != nil {
@@ -99,7 +99,7 @@ func TestBackoff_SlowJudge(t *testing.T) {
 }
 
 func TestGiveUp_EndsInTime(t *testing.T) {
-	silent := func(r remote) { r.hear() }
+	silent := func(r remote) { r.receive() }
 	for name, c := range map[string]struct {
 		proof   time.Duration
 		sockets []func(remote)

@@ -249,7 +249,7 @@ func newHandshakeError(resp *http.Response, body []byte) *HandshakeError {
 	case isPage(resp, body):
 		e.Page = true
 	default:
-		e.Text = strings.TrimSpace(beginning(body))
+		e.Text = strings.TrimSpace(truncate(body))
 	}
 	return e
 }

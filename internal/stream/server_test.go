@@ -15,7 +15,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// memory is a listener whose connections are pipes in this process: no time passes on them but what a test makes pass.
+// memory is a listener whose connections are pipes in this process, which work in fake
+// time.
 type memory struct {
 	conns chan net.Conn
 	once  sync.Once
@@ -40,7 +41,7 @@ func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	case m.conns <- far:
 		return near, nil
 	case <-m.done:
-		return nil, errors.New("nobody listens")
+		return nil, errors.New("the listener is closed")
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -71,14 +72,14 @@ func serveConfig(t testing.TB, handler http.HandlerFunc) *rest.Config {
 	return &rest.Config{Host: "http://server", Dial: l.dial}
 }
 
-// remote is the far side of one socket.
+// remote is the server's end of a socket.
 type remote struct {
 	*websocket.Conn
 	t testing.TB
 }
 
-// pod serves every handshake with behave, which is the far side of the socket: when it returns, the TCP connection is cut, so
-// it ends with finish where it ends well.
+// pod accepts every handshake and calls behave. When behave returns, the TCP connection is
+// cut; finish ends a session normally.
 func pod(t testing.TB, behave func(r remote)) *Dialer {
 	return serve(t, func(w http.ResponseWriter, req *http.Request) {
 		ws, err := websocket.Accept(w, req, &websocket.AcceptOptions{Subprotocols: Protocols(), InsecureSkipVerify: true})
@@ -94,8 +95,8 @@ func pod(t testing.TB, behave func(r remote)) *Dialer {
 
 func (r remote) text() bool { return codecs[r.Subprotocol()].text }
 
-// say sends a message; its errors are the client's going, which tests see elsewhere.
-func (r remote) say(ch channel, payload string) {
+// send sends a message. It ignores errors: the client may have closed the connection.
+func (r remote) send(ch channel, payload string) {
 	message, _ := codecs[r.Subprotocol()].encode(ch, append(make([]byte, headroom), payload...), nil)
 	kind := websocket.MessageBinary
 	if r.text() {
@@ -104,8 +105,8 @@ func (r remote) say(ch channel, payload string) {
 	_ = r.Write(context.Background(), kind, message)
 }
 
-// hear waits for a message that is not empty, and gives its channel and payload; closed when there is none.
-func (r remote) hear() (ch channel, payload string, open bool) {
+// receive waits for a message that is not empty. open is false after the end of the socket.
+func (r remote) receive() (ch channel, payload string, open bool) {
 	for {
 		_, message, err := r.Read(context.Background())
 		switch {
@@ -133,6 +134,6 @@ func failure(code string) string {
 
 // finish ends a socket as the API server does.
 func (r remote) finish(status string) {
-	r.say(chError, status)
+	r.send(chError, status)
 	_ = r.Close(websocket.StatusNormalClosure, "")
 }

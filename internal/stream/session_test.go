@@ -33,11 +33,11 @@ func each(t *testing.T, test func(t *testing.T, protocol string)) {
 
 func statusFor(protocol, code string) string {
 	switch {
-	case code == "0" && Reporting(protocol):
+	case code == "0" && codecs[protocol].status:
 		return success
 	case code == "0":
 		return ""
-	case Reporting(protocol):
+	case codecs[protocol].status:
 		return failure(code)
 	default:
 		return "command terminated with non-zero exit code: error executing command [x], exit code " + code
@@ -47,10 +47,10 @@ func statusFor(protocol, code string) string {
 func TestOutputStreamsStayApartAndTheCodeComesThrough(t *testing.T) {
 	each(t, func(t *testing.T, protocol string) {
 		d := pod(t, func(r remote) {
-			r.say(chStdout, "")
-			r.say(chStdout, "out\n")
-			r.say(chStderr, "err\n")
-			r.say(chStdout, "more\x00\xff")
+			r.send(chStdout, "")
+			r.send(chStdout, "out\n")
+			r.send(chStderr, "err\n")
+			r.send(chStdout, "more\x00\xff")
 			r.finish(statusFor(protocol, "7"))
 		})
 		var stdout, stderr bytes.Buffer
@@ -72,7 +72,7 @@ func TestStdinArrivesWhole(t *testing.T) {
 		d := pod(t, func(r remote) {
 			n := 0
 			for n < len(want) {
-				ch, p, open := r.hear()
+				ch, p, open := r.receive()
 				if !open || ch != chStdin {
 					t.Errorf("channel %d, open %v", ch, open)
 					return
@@ -83,7 +83,7 @@ func TestStdinArrivesWhole(t *testing.T) {
 				n += len(p)
 			}
 			if protocol == V5 {
-				if ch, p, _ := r.hear(); ch != chClose || p != "\x00" {
+				if ch, p, _ := r.receive(); ch != chClose || p != "\x00" {
 					t.Errorf("half-close: channel %d, %q", ch, p)
 				}
 			}
@@ -107,11 +107,11 @@ func TestAnEndWithoutAStatusIsALossAndNeverSuccess(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, protocol string) {
-				if name == "normal close" && !Reporting(protocol) {
+				if name == "normal close" && !codecs[protocol].status {
 					t.Skip("without a status, this is what success looks like")
 				}
 				d := pod(t, func(r remote) {
-					r.say(chStdout, "text")
+					r.send(chStdout, "text")
 					end(r)
 				})
 				s := &funcSession{funcLink: funcLink{Dial: d.with(protocol), Reconnect: ReconnectNever}}
@@ -143,11 +143,11 @@ func TestTheSizeIsSentBeforeTheFirstKeyAndTheNewestWins(t *testing.T) {
 		width := uint16(80)
 		resized := make(chan struct{}, 1)
 		d := pod(t, func(r remote) {
-			ch, p, _ := r.hear()
+			ch, p, _ := r.receive()
 			if ch != chResize || p != `{"Width":80,"Height":24}` {
 				t.Errorf("first message: channel %d %s, want the size", ch, p)
 			}
-			if ch, p, _ := r.hear(); ch != chStdin || p != "k" {
+			if ch, p, _ := r.receive(); ch != chStdin || p != "k" {
 				t.Errorf("second message: channel %d %s, want the key", ch, p)
 			}
 			for w := uint16(81); w < 91; w++ {
@@ -160,7 +160,7 @@ func TestTheSizeIsSentBeforeTheFirstKeyAndTheNewestWins(t *testing.T) {
 				}
 			}
 			for {
-				ch, p, open := r.hear()
+				ch, p, open := r.receive()
 				if !open || ch != chResize {
 					t.Errorf("channel %d, open %v: the newest size did not come", ch, open)
 					return
@@ -279,7 +279,7 @@ func TestNothingIsDeliveredAfterCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) {
 			for i := range 100 {
-				r.say(chStdout, fmt.Sprint(i, "\n"))
+				r.send(chStdout, fmt.Sprint(i, "\n"))
 			}
 			r.finish(success)
 		})
@@ -324,7 +324,7 @@ func TestCancelClosesTheSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gone := make(chan struct{})
 		d := pod(t, func(r remote) {
-			r.hear()
+			r.receive()
 			close(gone)
 		})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -339,7 +339,7 @@ func TestCancelClosesTheSocket(t *testing.T) {
 func TestCancelWhileConnectingOpensNoSocketAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		d := pod(t, func(r remote) { r.hear() })
+		d := pod(t, func(r remote) { r.receive() })
 		opened := false
 		s := &funcSession{funcLink: funcLink{
 			Dial: func(ctx context.Context) (*Conn, error) {
@@ -461,7 +461,7 @@ func TestWhatIsNotThereYetIsTriedAgain(t *testing.T) {
 
 func TestASocketCanBeDroppedForAReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := pod(t, func(r remote) { r.hear() })
+		d := pod(t, func(r remote) { r.receive() })
 		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever}}
 		reason := errors.New("the node is lost")
 		s.OnOpen = func(*Conn) error {
@@ -477,7 +477,7 @@ func TestASocketCanBeDroppedForAReason(t *testing.T) {
 
 func TestTheRoundTripIsMeasured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := pod(t, func(r remote) { r.hear() })
+		d := pod(t, func(r remote) { r.receive() })
 		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever}}
 		if _, ok := s.RoundTrip(t.Context()); ok {
 			t.Error("there was an answer before there was a socket")
@@ -534,7 +534,7 @@ func TestKeysWhileDisconnected(t *testing.T) {
 						return
 					}
 					r.finish(success)
-					if ch, p, open := r.hear(); open {
+					if ch, p, open := r.receive(); open {
 						t.Errorf("the new shell got channel %d %q", ch, p)
 					}
 				})
@@ -568,7 +568,7 @@ func TestALinkThatEndsAfterCtrlDIsNotTakenUpAgain(t *testing.T) {
 			sockets := 0
 			d := pod(t, func(r remote) {
 				if sockets++; sockets == 1 {
-					r.hear()
+					r.receive()
 					return
 				}
 				r.finish(success)
@@ -593,7 +593,7 @@ func TestAnInputThatFailsDoesNotLookComplete(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) {
 			for {
-				ch, _, open := r.hear()
+				ch, _, open := r.receive()
 				if ch == chClose {
 					t.Error("the remote was told that stdin ended")
 				}
@@ -621,9 +621,9 @@ func TestAnOutputThatFailsEndsTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) {
 			for range 1000 {
-				r.say(chStdout, "y\n")
+				r.send(chStdout, "y\n")
 			}
-			r.hear()
+			r.receive()
 		})
 		full := errors.New("no space left")
 		s := &funcSession{funcLink: funcLink{Dial: d.with(V5)}, Stdout: writerFunc(func([]byte) (int, error) { return 0, full })}
@@ -638,7 +638,7 @@ func TestAVerdictIsHeardThoughTheRemoteNeverReadsItsStdin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) {
 			time.Sleep(time.Second) // a pipe in memory holds nothing: the client's write is blocked by now
-			r.say(chError, failure("3"))
+			r.send(chError, failure("3"))
 			time.Sleep(time.Hour)
 		})
 		s := &funcSession{funcLink: funcLink{Dial: d.with(V5)}, Stdin: endless{}}
@@ -676,9 +676,9 @@ func TestAPanicInAnyGoroutineComesOutOfRun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := pod(t, func(r remote) {
-					r.say(chStdout, "text")
+					r.send(chStdout, "text")
 					for open := true; open; {
-						_, _, open = r.hear()
+						_, _, open = r.receive()
 					}
 				})
 				s := &funcSession{funcLink: funcLink{Dial: d.with(V5)}}
@@ -715,7 +715,7 @@ func TestAStdinThatCannotBeInterruptedDoesNotHoldTheEnd(t *testing.T) {
 func TestAnErrorOfOnOpenEndsTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		background := errors.New("no terminal")
-		d := pod(t, func(r remote) { r.hear() })
+		d := pod(t, func(r remote) { r.receive() })
 		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), OnOpen: func(*Conn) error { return background }}}
 		if err := s.Run(t.Context()); !errors.Is(err, background) {
 			t.Error(err)
@@ -731,10 +731,10 @@ func TestKeysTypedWhileASocketOpensAreForTheNewShell(t *testing.T) {
 			if sockets++; sockets == 1 {
 				return
 			}
-			if ch, _, _ := r.hear(); ch != chResize {
+			if ch, _, _ := r.receive(); ch != chResize {
 				t.Errorf("first message on channel %d, want the size", ch)
 			}
-			if ch, p, _ := r.hear(); ch != chStdin || p != "\x03ls\r" {
+			if ch, p, _ := r.receive(); ch != chStdin || p != "\x03ls\r" {
 				t.Errorf("channel %d %q, want what was typed", ch, p)
 			}
 			r.finish(success)
@@ -766,20 +766,20 @@ func TestANewSocketCountsWhenSomethingHasComeOnIt(t *testing.T) {
 		sockets, opened, early := 0, 0, 0
 		var failures []string
 		d := pod(t, func(r remote) {
-			r.say(chStdout, "")
+			r.send(chStdout, "")
 			switch sockets++; sockets {
 			case 1: // says nothing, and counts: it is the first
 			case 2:
 				for range 2 {
-					if ch, _, open := r.hear(); open && ch != chResize {
+					if ch, _, open := r.receive(); open && ch != chResize {
 						early++
 					}
 				}
 			case 3:
 				r.finish(statusFor(protocol, "0"))
 			case 4:
-				r.say(chStdout, "hello ")
-				r.say(chStdout, "world")
+				r.send(chStdout, "hello ")
+				r.send(chStdout, "world")
 				r.finish(statusFor(protocol, "7"))
 			}
 		})
@@ -817,7 +817,7 @@ func TestCtrlDQuitsWhereNoShellHasBegun(t *testing.T) {
 		sockets := 0
 		d := pod(t, func(r remote) {
 			if sockets++; sockets > 1 {
-				r.hear()
+				r.receive()
 			}
 		})
 		k := newKeyboard()
@@ -880,7 +880,7 @@ func TestJudge_ContextEndsOnCtrlC(t *testing.T) {
 
 func TestTheFirstReasonToCloseASocketIsTheOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := pod(t, func(r remote) { r.hear() })
+		d := pod(t, func(r remote) { r.receive() })
 		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever}}
 		s.OnOpen = func(*Conn) error {
 			time.AfterFunc(time.Second, func() {

@@ -28,7 +28,7 @@ const SPDY = spdy.Version
 //
 // The Conn can close stdin and ends with a status. It cannot send pings.
 func (d *Dialer) DialSPDY(ctx context.Context, r Request) (*Conn, error) {
-	bounded, cancel := context.WithTimeoutCause(ctx, d.within, d.late("SPDY"))
+	bounded, cancel := context.WithTimeoutCause(ctx, d.timeout, d.timeoutError("SPDY"))
 	defer cancel()
 	transport, err := d.http1()
 	if err != nil {
@@ -43,7 +43,7 @@ func (d *Dialer) DialSPDY(ctx context.Context, r Request) (*Conn, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, d.refusal(err, nil, context.Cause(bounded))
+		return nil, d.dialError(err, nil, context.Cause(bounded))
 	}
 	s := &spdySocket{conn: conn, in: newInbound()}
 	return &Conn{

@@ -22,8 +22,8 @@ import (
 	"k8s.io/streaming/pkg/httpstream/spdy"
 )
 
-// farSPDY is the server's end of a SPDY connection.
-type farSPDY struct {
+// remoteSPDY is the server's end of a SPDY connection.
+type remoteSPDY struct {
 	httpstream.Connection
 	t       testing.TB
 	opened  chan httpstream.Stream
@@ -32,7 +32,7 @@ type farSPDY struct {
 
 // spdyPod answers every handshake by SPDY and calls behave. When behave returns, the
 // connection is closed as servers do it.
-func spdyPod(t testing.TB, behave func(far *farSPDY)) *Dialer {
+func spdyPod(t testing.TB, behave func(far *remoteSPDY)) *Dialer {
 	return spdyServer(t, func(w http.ResponseWriter, r *http.Request) {
 		far := acceptSPDY(t, w, r, V4)
 		if far.collect(r.URL.Query()) {
@@ -55,14 +55,14 @@ func spdyServer(t testing.TB, handler http.HandlerFunc) *Dialer {
 	return d
 }
 
-func acceptSPDY(t testing.TB, w http.ResponseWriter, r *http.Request, protocol string) *farSPDY {
+func acceptSPDY(t testing.TB, w http.ResponseWriter, r *http.Request, protocol string) *remoteSPDY {
 	if r.Method != http.MethodPost || !slices.Equal(r.Header.Values(httpstream.HeaderProtocolVersion), []string{V5, V4}) {
 		t.Errorf("%s, offering %v", r.Method, r.Header.Values(httpstream.HeaderProtocolVersion))
 	}
 	if protocol != "" {
 		w.Header().Set(httpstream.HeaderProtocolVersion, protocol)
 	}
-	far := &farSPDY{t: t, opened: make(chan httpstream.Stream, 8), streams: map[string]httpstream.Stream{}}
+	far := &remoteSPDY{t: t, opened: make(chan httpstream.Stream, 8), streams: map[string]httpstream.Stream{}}
 	far.Connection = spdy.NewResponseUpgrader().UpgradeResponse(w, r, func(stream httpstream.Stream, replied <-chan struct{}) error {
 		go func() {
 			<-replied
@@ -74,7 +74,7 @@ func acceptSPDY(t testing.TB, w http.ResponseWriter, r *http.Request, protocol s
 }
 
 // collect waits for the streams that the query demands.
-func (far *farSPDY) collect(query url.Values) bool {
+func (far *remoteSPDY) collect(query url.Values) bool {
 	want := 1
 	for _, name := range []string{"stdin", "stdout", "stderr", "tty"} {
 		if query.Get(name) == "true" {
@@ -92,11 +92,13 @@ func (far *farSPDY) collect(query url.Values) bool {
 	return true
 }
 
-// say writes to a stream. It ignores errors: the client may have closed the connection.
-func (far *farSPDY) say(stream, payload string) { _, _ = io.WriteString(far.streams[stream], payload) }
+// send writes to a stream. It ignores errors: the client may have closed the connection.
+func (far *remoteSPDY) send(stream, payload string) {
+	_, _ = io.WriteString(far.streams[stream], payload)
+}
 
 // end ends one stream.
-func (far *farSPDY) end(stream string) { _ = far.streams[stream].Close() }
+func (far *remoteSPDY) end(stream string) { _ = far.streams[stream].Close() }
 
 // bySPDY returns a Dial with streams: stdin, stdout, stderr, tty.
 func (d *Dialer) bySPDY(streams ...string) func(context.Context) (*Conn, error) {
@@ -119,12 +121,12 @@ func bubble(t *testing.T, test func(t *testing.T)) {
 func TestSPDY_OutputAndExitCode(t *testing.T) {
 	large := strings.Repeat("0123456789abcdef", 100_000)
 	bubble(t, func(t *testing.T) {
-		d := spdyPod(t, func(far *farSPDY) {
-			far.say("stdout", "out\n")
-			far.say("stderr", "err\n")
-			far.say("stdout", large)
-			far.say("stderr", "more\x00\xff")
-			far.say("error", failure("7"))
+		d := spdyPod(t, func(far *remoteSPDY) {
+			far.send("stdout", "out\n")
+			far.send("stderr", "err\n")
+			far.send("stdout", large)
+			far.send("stderr", "more\x00\xff")
+			far.send("error", failure("7"))
 		})
 		var stdout, stderr bytes.Buffer
 		protocol := ""
@@ -153,13 +155,13 @@ func TestSPDY_Stdin(t *testing.T) {
 	want := bytes.Repeat([]byte("0123456789abcdef"), 20_000)
 	bubble(t, func(t *testing.T) {
 		got := make(chan []byte, 1)
-		d := spdyPod(t, func(far *farSPDY) {
+		d := spdyPod(t, func(far *remoteSPDY) {
 			all, err := io.ReadAll(far.streams["stdin"])
 			if err != nil {
 				t.Error(err)
 			}
 			got <- all
-			far.say("error", success)
+			far.send("error", success)
 		})
 		s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdin", "stdout", "stderr")}, Stdin: bytes.NewReader(want)}
 		if err := s.Run(t.Context()); err != nil {
@@ -172,15 +174,15 @@ func TestSPDY_Stdin(t *testing.T) {
 }
 
 func TestSPDY_EndWithoutStatus(t *testing.T) {
-	for name, end := range map[string]func(far *farSPDY){
-		"normal close":       func(*farSPDY) {},
-		"streams ended":      func(far *farSPDY) { far.end("stdout"); far.end("stderr"); far.end("error") },
-		"error stream reset": func(far *farSPDY) { _ = far.streams["error"].Reset(); far.end("stdout"); far.end("stderr") },
+	for name, end := range map[string]func(far *remoteSPDY){
+		"normal close":       func(*remoteSPDY) {},
+		"streams ended":      func(far *remoteSPDY) { far.end("stdout"); far.end("stderr"); far.end("error") },
+		"error stream reset": func(far *remoteSPDY) { _ = far.streams["error"].Reset(); far.end("stdout"); far.end("stderr") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				d := spdyPod(t, func(far *farSPDY) {
-					far.say("stdout", "text")
+				d := spdyPod(t, func(far *remoteSPDY) {
+					far.send("stdout", "text")
 					end(far)
 				})
 				var stdout bytes.Buffer
@@ -206,7 +208,7 @@ func TestSPDY_Failure(t *testing.T) {
 		`{"status":"Maybe"}`: `the server reported a failure: status that is neither success nor failure: {"status":"Maybe"}`,
 	} {
 		bubble(t, func(t *testing.T) {
-			d := spdyPod(t, func(far *farSPDY) { far.say("error", status) })
+			d := spdyPod(t, func(far *remoteSPDY) { far.send("error", status) })
 			s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdout"), Reconnect: ReconnectNever}}
 			if err := s.Run(t.Context()); fmt.Sprint(err) != want {
 				t.Errorf("got  %.200v\nwant %s", err, want)
@@ -218,11 +220,11 @@ func TestSPDY_Failure(t *testing.T) {
 func TestSPDY_SlowReader(t *testing.T) {
 	const size = 4 << 20
 	bubble(t, func(t *testing.T) {
-		d := spdyPod(t, func(far *farSPDY) {
+		d := spdyPod(t, func(far *remoteSPDY) {
 			for n := 0; n < size; n += 32 << 10 {
-				far.say("stdout", strings.Repeat("x", 32<<10))
+				far.send("stdout", strings.Repeat("x", 32<<10))
 			}
-			far.say("error", failure("5")) // then the connection is closed, before all output is read
+			far.send("error", failure("5")) // then the connection is closed, before all output is read
 		})
 		n := 0
 		stdout := writer(func(p []byte) (int, error) {
@@ -248,7 +250,7 @@ func (w writer) Write(p []byte) (int, error) { return w(p) }
 func TestSPDY_Resize(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		sizes := make(chan string, 2)
-		d := spdyPod(t, func(far *farSPDY) {
+		d := spdyPod(t, func(far *remoteSPDY) {
 			if far.streams["stderr"] != nil {
 				t.Error("stderr is open on a tty")
 			}
@@ -260,7 +262,7 @@ func TestSPDY_Resize(t *testing.T) {
 				}
 				sizes <- strings.TrimSpace(string(buf[:n]))
 			}
-			far.say("error", success)
+			far.send("error", success)
 		})
 		resized := make(chan struct{}, 1)
 		width := uint16(80)
@@ -291,7 +293,7 @@ func TestSPDY_CancelBlockedStdin(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		defer cancel(nil)
 		over := make(chan struct{})
-		d := spdyPod(t, func(far *farSPDY) {
+		d := spdyPod(t, func(far *remoteSPDY) {
 			<-over
 			_, _ = io.Copy(io.Discard, far.streams["stdin"]) // data sent before the end, so that this side can end as well
 		})
@@ -330,7 +332,7 @@ func (e *endlessInput) Read(p []byte) (int, error) {
 
 func TestSPDY_OutputError(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		d := spdyPod(t, func(far *farSPDY) {
+		d := spdyPod(t, func(far *remoteSPDY) {
 			for {
 				if _, err := io.WriteString(far.streams["stdout"], "y\n"); err != nil {
 					return
@@ -436,9 +438,9 @@ func TestDialSPDY_SilentServer(t *testing.T) {
 		if !errors.As(err, &unreachable) || time.Since(start) != handshakeTimeout || !strings.Contains(err.Error(), "no answer to the SPDY handshake") {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
-		d.within = 5 * time.Second
+		d.timeout = 5 * time.Second
 		start = time.Now()
-		if _, err = d.bySPDY("stdout")(t.Context()); !errors.As(err, &unreachable) || time.Since(start) != d.within {
+		if _, err = d.bySPDY("stdout")(t.Context()); !errors.As(err, &unreachable) || time.Since(start) != d.timeout {
 			t.Errorf("with a timeout: %v after %v", err, time.Since(start))
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -473,9 +475,9 @@ func (panickingTransport) RoundTrip(*http.Request) (*http.Response, error) { pan
 func TestSPDY_ShortCommand(t *testing.T) {
 	for range 50 {
 		bubble(t, func(t *testing.T) {
-			d := spdyPod(t, func(far *farSPDY) {
-				far.say("stdout", "out")
-				far.say("error", failure("7"))
+			d := spdyPod(t, func(far *remoteSPDY) {
+				far.send("stdout", "out")
+				far.send("error", failure("7"))
 			})
 			var stdout bytes.Buffer
 			s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdin", "stdout", "stderr"), Reconnect: ReconnectNever}, Stdout: &stdout}
@@ -515,10 +517,10 @@ func TestDialSPDY_HTTP1(t *testing.T) {
 
 func TestSPDY_IdleTimer(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		d := spdyPod(t, func(far *farSPDY) {
+		d := spdyPod(t, func(far *remoteSPDY) {
 			far.SetIdleTimeout(20 * time.Minute)
 			time.Sleep(time.Hour)
-			far.say("error", success)
+			far.send("error", success)
 		})
 		s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdout"), Reconnect: ReconnectNever}, Keepalive: 10 * time.Second, IdleKeepalive: true}
 		start := time.Now()

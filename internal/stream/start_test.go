@@ -20,8 +20,8 @@ func TestStartTimeout_ServerSaysNothing(t *testing.T) {
 	}{
 		{"no message", silent, false, false},
 		{"no message, on a terminal", silent, true, false},
-		{"only the empty first message", func(r remote) { r.say(chStdout, ""); silent(r) }, false, true},
-		{"only the empty first message, on a terminal", func(r remote) { r.say(chStdout, ""); silent(r) }, true, true},
+		{"only the empty first message", func(r remote) { r.send(chStdout, ""); silent(r) }, false, true},
+		{"only the empty first message, on a terminal", func(r remote) { r.send(chStdout, ""); silent(r) }, true, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -68,7 +68,7 @@ func TestStartTimeout_CountsTheHandshake(t *testing.T) {
 func TestStartTimeout_SilentCommandRunsOn(t *testing.T) {
 	each(t, func(t *testing.T, protocol string) {
 		d := pod(t, func(r remote) {
-			r.say(chStdout, "")
+			r.send(chStdout, "")
 			time.Sleep(100 * time.Second)
 			r.finish(statusFor(protocol, "7"))
 		})
@@ -88,11 +88,11 @@ func TestStartTimeout_OutputIsDelivered(t *testing.T) {
 	for _, interactive := range []bool{false, true} {
 		each(t, func(t *testing.T, protocol string) {
 			d := pod(t, func(r remote) {
-				r.say(chStdout, "")
+				r.send(chStdout, "")
 				time.Sleep(5 * time.Second)
-				r.say(chStdout, "hello ")
+				r.send(chStdout, "hello ")
 				time.Sleep(100 * time.Second)
-				r.say(chStdout, "world")
+				r.send(chStdout, "world")
 				r.finish(statusFor(protocol, "0"))
 			})
 			var opened time.Duration
@@ -121,7 +121,7 @@ func TestStartTimeout_CommandEndsWithoutOutput(t *testing.T) {
 	for _, interactive := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			d := pod(t, func(r remote) {
-				r.say(chStdout, "")
+				r.send(chStdout, "")
 				time.Sleep(time.Second)
 				r.finish(success)
 			})
@@ -141,7 +141,7 @@ func TestStartTimeout_SocketsAreLost(t *testing.T) {
 		sockets := 0
 		d := pod(t, func(r remote) {
 			sockets++
-			r.say(chStdout, "")
+			r.send(chStdout, "")
 			time.Sleep(10 * time.Second)
 		})
 		s := &funcSession{Interactive: true, StartTimeout: 35 * time.Second, WithOutput: true, Proof: 20 * time.Second}

@@ -17,7 +17,7 @@ func TestSession_FilterStdin(t *testing.T) {
 		sockets := 0
 		d := pod(t, func(r remote) {
 			sockets++
-			_, p, _ := r.hear()
+			_, p, _ := r.receive()
 			arrived = append(arrived, p)
 			if sockets == 2 {
 				r.finish(success)

@@ -48,7 +48,7 @@ func TestACommandThatReadsNothingForALongTimeGetsAllOfItsInput(t *testing.T) {
 		asked, err := upload(t, size, goOn, func(r remote) {
 			time.Sleep(90 * time.Second)
 			for {
-				ch, p, open := r.hear()
+				ch, p, open := r.receive()
 				if !open || ch == chClose {
 					break
 				}
@@ -82,11 +82,11 @@ func TestACommandThatSaysNothingIsNotTakenForAStuckServer(t *testing.T) {
 					go func() { // reading answers the pings
 						defer close(done)
 						for open := true; open; {
-							_, _, open = r.hear()
+							_, _, open = r.receive()
 						}
 					}()
 					time.Sleep(5 * time.Minute)
-					r.say(chError, success)
+					r.send(chError, success)
 					<-done
 				})
 				if err != nil || asked > tt.asked {
@@ -103,7 +103,7 @@ func TestAServerThatAnswersAndIsStuckAllTheSameIsAskedToo(t *testing.T) {
 		start := time.Now()
 		asked, err := upload(t, 1<<20, func(int) error { return errEnded }, func(r remote) {
 			for open := true; open; { // reading answers the pings
-				_, _, open = r.hear()
+				_, _, open = r.receive()
 			}
 		})
 		if !errors.Is(err, errEnded) || asked != 1 {
@@ -118,7 +118,7 @@ func TestAServerThatAnswersAndIsStuckAllTheSameIsAskedToo(t *testing.T) {
 func TestASlowReaderOfTheOutputIsNotTakenForAStuckServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) {
-			r.say(chStdout, "x")
+			r.send(chStdout, "x")
 			r.finish(success)
 		})
 		asked := 0

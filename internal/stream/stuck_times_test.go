@@ -39,7 +39,7 @@ func askTimes(t *testing.T, n int, while time.Duration, stdout writerFunc, behav
 // reading reads until the client disconnects, which also answers pings.
 func reading(r remote) {
 	for open := true; open; {
-		_, _, open = r.hear()
+		_, _, open = r.receive()
 	}
 }
 
@@ -48,7 +48,7 @@ func TestStuck_Times(t *testing.T) {
 		return func(r remote) {
 			for _, d := range at {
 				time.Sleep(d)
-				r.say(chStdout, "x")
+				r.send(chStdout, "x")
 			}
 		}
 	}
