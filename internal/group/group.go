@@ -1,14 +1,14 @@
 // Package group runs goroutines and waits for them. A panic in one of them is
 // passed to the goroutine that waits.
 //
-// It does not know what the goroutines do. It imports no other package of kshell,
-// and every package may import it.
+// It does not know what the goroutines do. It imports no other package of
+// kshell, and every package may import it.
 //
 // Invariants:
 //   - Wait returns only after all goroutines of the group have returned.
-//   - A panic in a goroutine does not end the process there: Wait panics instead, so
-//     that the deferred calls of the waiting goroutine run, such as the one that
-//     restores the terminal.
+//   - A panic in a goroutine does not end the process there: Wait panics
+//     instead, so that the deferred calls of the waiting goroutine run, such as
+//     the one that restores the terminal.
 package group
 
 import (
@@ -17,13 +17,14 @@ import (
 	"sync"
 )
 
-// Group is a group of goroutines. The zero value is ready to use. The methods may be
-// called from any goroutine, except that, as with [sync.WaitGroup], Go must not be
-// called concurrently with Wait while no goroutine of the group is running.
+// Group is a group of goroutines. The zero value is ready to use. The methods
+// may be called from any goroutine, except that, as with [sync.WaitGroup], Go
+// must not be called concurrently with Wait while no goroutine of the group is
+// running.
 type Group struct {
-	// OnPanic, if not nil, is called when a goroutine of the group panics, in that
-	// goroutine. It must make the waiting goroutine and the others of the group
-	// return. Set it before the first call of Go.
+	// OnPanic, if not nil, is called when a goroutine of the group panics, in
+	// that goroutine. It must make the waiting goroutine and the others of the
+	// group return. Set it before the first call of Go.
 	OnPanic func()
 
 	wg sync.WaitGroup
@@ -64,8 +65,8 @@ func (g *Group) recover() {
 	}
 }
 
-// Wait waits until all goroutines have returned. If any panicked, Wait panics with a
-// string: the value and the stack of the first panic.
+// Wait waits until all goroutines have returned. If any panicked, Wait panics
+// with a string: the value and the stack of the first panic.
 func (g *Group) Wait() {
 	g.wg.Wait()
 	g.mu.Lock()

@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-func TestClose_RefusesRaw(t *testing.T) {
+func TestClose_RawFails(t *testing.T) {
 	_, tty := openPty(t)
 	before := modesOf(t, tty)
-	for name, leave := range map[string]func(*Terminal){
+	for name, use := range map[string]func(*Terminal){
 		"while raw": func(terminal *Terminal) { raw(t, terminal); terminal.Close() },
 		"after restore": func(terminal *Terminal) {
 			raw(t, terminal)()
@@ -27,7 +27,7 @@ func TestClose_RefusesRaw(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			terminal := open(t, tty, tty)
-			leave(terminal)
+			use(terminal)
 			if _, err := terminal.Raw(); !errors.Is(err, errClosed) {
 				t.Errorf("Raw returns %v, want errClosed", err)
 			}

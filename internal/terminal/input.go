@@ -8,26 +8,27 @@ import (
 	"time"
 )
 
-// errCanceled is returned by Input.Read after Input.Cancel. It is not io.EOF: the
-// next reader can read the rest of the input.
+// errCanceled is returned by Input.Read after Input.Cancel. It is not io.EOF:
+// the next reader can read the rest of the input.
 var errCanceled = errors.New("read canceled")
 
-// Cancel waits cancelChecks times cancelInterval for an interrupted Read to return.
-// The Read returns at once, unless another process has read the input that it was
-// about to read. The time is divided so that a process that was stopped for a while
-// loses one interval, not all.
+// Cancel waits cancelChecks times cancelInterval for an interrupted Read to
+// return. The Read returns at once, unless another process has read the input
+// that it was about to read. The time is divided so that a process that was
+// stopped for a while loses one interval, not all.
 const (
 	cancelChecks   = 10
 	cancelInterval = 100 * time.Millisecond
 )
 
-// Input reads an input stream: a terminal, a pipe, a file, a socket or /dev/null.
-// Only one goroutine may call Read; any goroutine may call Pause and Cancel.
+// Input reads an input stream: a terminal, a pipe, a file, a socket or
+// /dev/null. Only one goroutine may call Read; any goroutine may call Pause and
+// Cancel.
 //
 // A blocked Read can be interrupted where the system can wait for input without
-// reading it: on Unix for every *os.File, on Windows for a console. Any other stream
-// (and, on Unix, a descriptor of 1024 or higher) is read directly: Cancel does not
-// end such a Read, and returns false while it is blocked.
+// reading it: on Unix for every *os.File, on Windows for a console. Any other
+// stream (and, on Unix, a descriptor of 1024 or higher) is read directly:
+// Cancel does not end such a Read, and returns false while it is blocked.
 type Input struct {
 	src      source        // used by the holder of lock; interrupt and nudge by any goroutine
 	lock     chan struct{} // one slot; full during a Read, during a pause, and after a Cancel that succeeded
@@ -38,18 +39,20 @@ type Input struct {
 	paused chan struct{} // closed at the end of the pause; nil if there is none; guarded by mu
 }
 
-// source is a stream whose read can perhaps be interrupted. interrupt and close are
-// called once, in this order, and close only while no read is in progress.
+// source is a stream whose read can perhaps be interrupted. interrupt and close
+// are called once, in this order, and close only while no read is in progress.
 type source interface {
 	// read returns errInterrupted, without reading anything, after interrupt.
 	read(p []byte) (int, error)
-	// interrupt ends a blocked read. It reports whether the source supports that.
+	// interrupt ends a blocked read. It reports whether the source supports
+	// that.
 	interrupt() bool
 	close()
 }
 
-// nudger is a source with a nudge that makes one read, in progress or the next one,
-// return errNudged without reading anything. nudge reports whether it succeeded.
+// nudger is a source with a nudge that makes one read, in progress or the next
+// one, return errNudged without reading anything. nudge reports whether it
+// succeeded.
 type nudger interface{ nudge() bool }
 
 var (
@@ -57,9 +60,9 @@ var (
 	errNudged      = errors.New("nudged")
 )
 
-// NewInput returns an Input that reads r. It reads nothing before the first Read. It
-// returns an error if the process has no free descriptor for the pipe (on Windows:
-// the event) that interrupts a Read. Cancel frees it.
+// NewInput returns an Input that reads r. It reads nothing before the first
+// Read. It returns an error if the process has no free descriptor for the pipe
+// (on Windows: the event) that interrupts a Read. Cancel frees it.
 func NewInput(r io.Reader) (*Input, error) {
 	src, err := newSource(r)
 	if err != nil {
@@ -78,12 +81,13 @@ func newSource(r io.Reader) (source, error) {
 }
 
 // Read implements io.Reader. It returns io.EOF at the end of the input, which
-// includes Ctrl-D in a terminal that is not raw and a closed stdin, and other errors
-// after Cancel, if the terminal has hung up, and if the process is in the background
-// and ignores SIGTTIN. By default, the kernel stops a process that reads in the
-// background.
+// includes Ctrl-D in a terminal that is not raw and a closed stdin, and other
+// errors after Cancel, if the terminal has hung up, and if the process is in
+// the background and ignores SIGTTIN. By default, the kernel stops a process
+// that reads in the background.
 //
-// A Read that has read bytes returns them even if it was canceled at the same time.
+// A Read that has read bytes returns them even if it was canceled at the same
+// time.
 func (i *Input) Read(p []byte) (int, error) {
 	for {
 		if n, err := i.readOnce(p); !errors.Is(err, errNudged) {
@@ -130,11 +134,11 @@ func (i *Input) pause() chan struct{} {
 	return i.paused
 }
 
-// Pause stops reading until resume is called, so that another program can read the
-// input. A blocked Read reads nothing and continues after resume, which may be called
-// more than once. ok is false, and nothing has changed, during another pause, after
-// Cancel, and if a Read cannot be interrupted (see [Input]) or the input is a Windows
-// console.
+// Pause stops reading until resume is called, so that another program can read
+// the input. A blocked Read reads nothing and continues after resume, which may
+// be called more than once. ok is false, and nothing has changed, during
+// another pause, after Cancel, and if a Read cannot be interrupted (see
+// [Input]) or the input is a Windows console.
 func (i *Input) Pause() (resume func(), ok bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -164,13 +168,14 @@ func (i *Input) Pause() (resume func(), ok bool) {
 	}), true
 }
 
-// Cancel makes a blocked Read and all later ones return an error, and waits up to 1 s
-// for the blocked one. It reports whether it is certain that nothing more is read
-// from the input.
+// Cancel makes a blocked Read and all later ones return an error, and waits up
+// to 1 s for the blocked one. It reports whether it is certain that nothing
+// more is read from the input.
 //
-// If a Read that cannot be interrupted (see [Input]) is in progress, Cancel returns
-// false at once. That Read ends with the next input, so that the caller must not
-// wait for its goroutine. Further calls return the result of the first.
+// If a Read that cannot be interrupted (see [Input]) is in progress, Cancel
+// returns false at once. That Read ends with the next input, so that the caller
+// must not wait for its goroutine. Further calls return the result of the
+// first.
 func (i *Input) Cancel() bool { return i.cancel() }
 
 func (i *Input) doCancel() bool {

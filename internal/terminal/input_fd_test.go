@@ -21,8 +21,8 @@ func TestInput_Descriptor0(t *testing.T) {
 	resume()
 }
 
-// The file is read, although the pipe that interrupts a Read has the first descriptor
-// that select cannot wait for.
+// The file is read, although the pipe that interrupts a Read has the first
+// descriptor that select cannot wait for.
 func TestInput_NoLowDescriptorForWakePipe(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {

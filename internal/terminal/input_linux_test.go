@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A change of the window's size, say, must not end the session by EINTR.
-func TestASignalDoesNotEndTheRead(t *testing.T) {
+// A signal, such as SIGWINCH, must not end a Read with EINTR.
+func TestInput_Signal(t *testing.T) {
 	_, tty := openPty(t)
 	in := newInput(t, tty)
 	threads, result := make(chan int, 1), make(chan readResult, 1)
@@ -22,8 +22,8 @@ func TestASignalDoesNotEndTheRead(t *testing.T) {
 		result <- readResult{err: err}
 	}()
 	thread := <-threads
-	awaitRead(t, in)
-	for start := time.Now(); time.Since(start) < 50*time.Millisecond; { // most of it in the system call
+	waitForRead(t, in)
+	for start := time.Now(); time.Since(start) < 50*time.Millisecond; { // mostly in the system call
 		if err := unix.Tgkill(unix.Getpid(), thread, unix.SIGURG); err != nil {
 			t.Fatal(err)
 		}

@@ -31,7 +31,7 @@ func newInput(t *testing.T, r io.Reader) *Input {
 	return in
 }
 
-// startRead reads once, on a goroutine of its own.
+// startRead starts one Read in a goroutine.
 func startRead(in *Input) <-chan readResult {
 	result := make(chan readResult, 1)
 	go func() {
@@ -48,11 +48,11 @@ func readOnce(t *testing.T, in *Input) (got readResult) {
 	return got
 }
 
-// awaitRead waits until a Read is under way. Whether it has reached the system
-// call makes no difference to what must hold.
-func awaitRead(t *testing.T, in *Input) {
+// waitForRead waits until a Read is in progress. It may not have reached the
+// system call: the tests must pass in both cases.
+func waitForRead(t *testing.T, in *Input) {
 	t.Helper()
-	within(t, "begin a Read", func() {
+	within(t, "start of Read", func() {
 		for len(in.lock) == 0 {
 			runtime.Gosched()
 		}
@@ -73,8 +73,8 @@ func typeKeys(t *testing.T, user io.Writer, keys string) {
 	}
 }
 
-// streams are the kinds of stdin that can be blocked on, each with the side that
-// writes to it.
+// streams are the kinds of stdin on which a Read can block. open returns both
+// ends.
 var streams = []struct {
 	name string
 	open func(t *testing.T) (writer, stream *os.File)
@@ -84,7 +84,7 @@ var streams = []struct {
 		t.Cleanup(raw(t, open(t, tty, tty)))
 		return user, tty
 	}},
-	{"cooked terminal", openPty},
+	{"terminal", openPty},
 	{"pipe", func(t *testing.T) (*os.File, *os.File) {
 		r, w, err := os.Pipe()
 		if err != nil {
@@ -104,14 +104,14 @@ var streams = []struct {
 	}},
 }
 
-func TestKeysTypedAfterCancelAreForTheNextReader(t *testing.T) {
+func TestInput_NextReaderGetsKeysTypedAfterCancel(t *testing.T) {
 	for _, tt := range streams {
 		t.Run(tt.name, func(t *testing.T) {
 			writer, stream := tt.open(t)
 			for range 50 {
 				first := newInput(t, stream)
 				result := startRead(first)
-				awaitRead(t, first)
+				waitForRead(t, first)
 				mustCancel(t, first)
 				typeKeys(t, writer, "ls\n")
 				if got := <-result; !errors.Is(got.err, errCanceled) || got.text != "" {
@@ -128,7 +128,7 @@ func TestKeysTypedAfterCancelAreForTheNextReader(t *testing.T) {
 	}
 }
 
-func TestKeysTypedBeforeCancelAreForTheNextReader(t *testing.T) {
+func TestInput_NextReaderGetsKeysTypedBeforeCancel(t *testing.T) {
 	for _, tt := range streams {
 		t.Run(tt.name, func(t *testing.T) {
 			writer, stream := tt.open(t)
@@ -145,8 +145,9 @@ func TestKeysTypedBeforeCancelAreForTheNextReader(t *testing.T) {
 	}
 }
 
-// Keys typed while the cancel happens go to one reader or the other.
-func TestNoKeyIsLostAroundACancel(t *testing.T) {
+// A key typed during Cancel is read either by the canceled reader or by the
+// next one.
+func TestInput_CancelLosesNoKey(t *testing.T) {
 	user, tty := openPty(t)
 	defer raw(t, open(t, tty, tty))()
 	for range 200 {
@@ -168,7 +169,7 @@ func TestNoKeyIsLostAroundACancel(t *testing.T) {
 	}
 }
 
-func TestInputIsReadToItsEnd(t *testing.T) {
+func TestInput_ReadAll(t *testing.T) {
 	long := strings.Repeat("0123456789abcdef", 20_000)
 	path := filepath.Join(t.TempDir(), "stdin")
 	if err := os.WriteFile(path, []byte(long), 0o600); err != nil {
@@ -191,7 +192,7 @@ func TestInputIsReadToItsEnd(t *testing.T) {
 	}{
 		{"file", openFile(path), long},
 		{"/dev/null", openFile(os.DevNull), ""},
-		{"no file at all", func(*testing.T) io.Reader { return strings.NewReader(long) }, long},
+		{"reader that is not a file", func(*testing.T) io.Reader { return strings.NewReader(long) }, long},
 		{"pipe", func(t *testing.T) io.Reader {
 			r, w, err := os.Pipe()
 			if err != nil {
@@ -204,7 +205,7 @@ func TestInputIsReadToItsEnd(t *testing.T) {
 			}()
 			return r
 		}, long},
-		{"descriptor beyond what can be waited for", func(t *testing.T) io.Reader {
+		{"descriptor above the limit of select", func(t *testing.T) io.Reader {
 			f, err := os.Open(path)
 			if err != nil {
 				t.Fatal(err)
@@ -227,7 +228,7 @@ func TestInputIsReadToItsEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(len(tt.want), len(got)); diff != "" || string(got) != tt.want {
-				t.Errorf("the input was not read as it is; length (-want +got):\n%s", diff)
+				t.Errorf("the input was changed; length (-want +got):\n%s", diff)
 			}
 			mustCancel(t, in)
 			if got := readOnce(t, in); !errors.Is(got.err, errCanceled) {
@@ -237,7 +238,7 @@ func TestInputIsReadToItsEnd(t *testing.T) {
 	}
 }
 
-func TestCtrlDEndsACookedTerminal(t *testing.T) {
+func TestInput_CtrlD(t *testing.T) {
 	user, tty := openPty(t)
 	typeKeys(t, user, "a\n\x04")
 	got, err := io.ReadAll(newInput(t, tty))
@@ -246,20 +247,20 @@ func TestCtrlDEndsACookedTerminal(t *testing.T) {
 	}
 }
 
-func TestATerminalThatIsGoneEndsTheRead(t *testing.T) {
+func TestInput_Hangup(t *testing.T) {
 	user, tty := openPty(t)
 	in := newInput(t, tty)
 	result := startRead(in)
-	awaitRead(t, in)
+	waitForRead(t, in)
 	_ = user.Close()
-	within(t, "end the Read", func() {
+	within(t, "end of Read", func() {
 		if got := <-result; got.err == nil || errors.Is(got.err, errCanceled) {
 			t.Errorf("Read = %q, %v; want the end or an error", got.text, got.err)
 		}
 	})
 }
 
-func TestReadOfAClosedFileIsAnError(t *testing.T) {
+func TestInput_ClosedFile(t *testing.T) {
 	_, tty := openPty(t)
 	_ = tty.Close()
 	if got := readOnce(t, newInput(t, tty)); !errors.Is(got.err, os.ErrClosed) {
@@ -267,9 +268,9 @@ func TestReadOfAClosedFileIsAnError(t *testing.T) {
 	}
 }
 
-// A parent that set the stream it shares with us non-blocking, and reads from it
-// too, must not end our session by EAGAIN.
-func TestAStreamSetNonBlockingByAnotherIsWaitedFor(t *testing.T) {
+// If another process sets a shared stream non-blocking and reads from it, too,
+// Read must not fail with EAGAIN.
+func TestInput_NonBlockingStream(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -277,7 +278,7 @@ func TestAStreamSetNonBlockingByAnotherIsWaitedFor(t *testing.T) {
 	defer func() { _, _ = r.Close(), w.Close() }()
 	results := make(chan readResult)
 	for range 2 {
-		fd, err := unix.FcntlInt(r.Fd(), unix.F_DUPFD_CLOEXEC, 0) // Fd has set it blocking, as stdin is
+		fd, err := unix.FcntlInt(r.Fd(), unix.F_DUPFD_CLOEXEC, 0) // Fd has set it to blocking mode, like stdin
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -298,7 +299,7 @@ func TestAStreamSetNonBlockingByAnotherIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 1000 {
-		typeKeys(t, w, "x") // wakes both, and is there for one
+		typeKeys(t, w, "x") // wakes both readers; only one can read it
 		if got := <-results; got.text != "x" || got.err != nil {
 			t.Fatalf("Read = %q, %v; want what was written", got.text, got.err)
 		}
@@ -311,16 +312,16 @@ func TestAStreamSetNonBlockingByAnotherIsWaitedFor(t *testing.T) {
 	}
 }
 
-func TestCancelOfAReaderThatCannotBeInterruptedSaysSo(t *testing.T) {
+func TestInput_CancelCannotInterruptRead(t *testing.T) {
 	near, far := net.Pipe()
 	defer func() { _, _ = near.Close(), far.Close() }()
 	in := newInput(t, near)
 	result := startRead(in)
-	awaitRead(t, in)
+	waitForRead(t, in)
 	within(t, "Cancel", func() {
 		for range 2 {
 			if in.Cancel() {
-				t.Error("Cancel = true although a Read is blocked for good")
+				t.Error("Cancel = true during a blocked Read")
 			}
 		}
 	})
@@ -330,22 +331,21 @@ func TestCancelOfAReaderThatCannotBeInterruptedSaysSo(t *testing.T) {
 
 	typeKeys(t, far, "x")
 	if got := <-result; got.text != "x" || got.err != nil {
-		t.Errorf("blocked Read = %q, %v; want the byte that it took", got.text, got.err)
+		t.Errorf("blocked Read = %q, %v; want the byte that was typed", got.text, got.err)
 	}
 	if got := readOnce(t, in); !errors.Is(got.err, errCanceled) {
 		t.Errorf("next Read = %v, want errCanceled", got.err)
 	}
 }
 
-// errCanceled must not look like the end of the input: the remote command would
-// be told that its stdin has ended.
-func TestCanceledIsNotTheEnd(t *testing.T) {
+// errCanceled must not be io.EOF: the remote command's stdin would be closed.
+func TestErrCanceled_IsNotEOF(t *testing.T) {
 	if errors.Is(errCanceled, io.EOF) {
 		t.Error("errCanceled is io.EOF")
 	}
 }
 
-func TestCancelFreesItsDescriptors(t *testing.T) {
+func TestInput_CancelClosesDescriptors(t *testing.T) {
 	_, tty := openPty(t)
 	lowest := func() int {
 		fd, err := unix.FcntlInt(tty.Fd(), unix.F_DUPFD_CLOEXEC, 0)
@@ -364,7 +364,7 @@ func TestCancelFreesItsDescriptors(t *testing.T) {
 	}
 }
 
-func BenchmarkRead(b *testing.B) {
+func BenchmarkInput(b *testing.B) {
 	f, err := os.Open("/dev/zero")
 	if err != nil {
 		b.Fatal(err)
@@ -385,8 +385,8 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// While another program has the terminal its keys are not taken.
-func TestNothingIsReadInAPause(t *testing.T) {
+// During a pause, another program reads the input.
+func TestInput_Pause(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -398,7 +398,7 @@ func TestNothingIsReadInAPause(t *testing.T) {
 		var read <-chan readResult
 		if reading {
 			read = startRead(in)
-			awaitRead(t, in)
+			waitForRead(t, in)
 		}
 		var resume func()
 		within(t, "Pause", func() {
@@ -408,38 +408,39 @@ func TestNothingIsReadInAPause(t *testing.T) {
 			}
 		})
 		if _, ok := in.Pause(); ok {
-			t.Error("a pause in a pause")
+			t.Error("Pause succeeded during a pause")
 		}
 		if !reading {
 			read = startRead(in)
 		}
-		if _, err := w.WriteString("theirs"); err != nil {
+		if _, err := w.WriteString("other"); err != nil {
 			t.Fatal(err)
 		}
-		theirs := make([]byte, 100)
-		n, err := r.Read(theirs) // as the other program does
-		if err != nil || string(theirs[:n]) != "theirs" {
-			t.Errorf("the other program has read %q, %v", theirs[:n], err)
+		other := make([]byte, 100)
+		n, err := r.Read(other) // as another program does
+		if err != nil || string(other[:n]) != "other" {
+			t.Errorf("the other program has read %q, %v", other[:n], err)
 		}
 		resume()
 		resume()
-		if _, err := w.WriteString("ours"); err != nil {
+		if _, err := w.WriteString("own"); err != nil {
 			t.Fatal(err)
 		}
 		var got readResult
 		within(t, "Read", func() { got = <-read })
-		if got.text != "ours" || got.err != nil {
+		if got.text != "own" || got.err != nil {
 			t.Errorf("read %q, %v", got.text, got.err)
 		}
 	}
 	mustCancel(t, in)
 	if _, ok := in.Pause(); ok {
-		t.Error("a pause after Cancel")
+		t.Error("Pause succeeded after Cancel")
 	}
 }
 
-// A cancel in a pause holds from its end on.
-func TestACancelInAPauseHolds(t *testing.T) {
+// Cancel during a pause ends a Read at once, and returns when the pause has
+// ended.
+func TestInput_CancelDuringPause(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// selectFile is a source that waits with select(2) for the file and for a wake pipe.
-// It reads the file only if it is readable and the wake pipe is not.
+// selectFile is a source that waits with select(2) for the file and for a wake
+// pipe. It reads the file only if it is readable and the wake pipe is not.
 //
-// Only select supports all kinds of stdin on Linux and macOS: epoll rejects files and
-// /dev/null; kqueue never reports the end of a file and, like poll on macOS, fails on
-// some terminals.
+// Only select supports all kinds of stdin on Linux and macOS: epoll rejects
+// files and /dev/null; kqueue never reports the end of a file and, like poll on
+// macOS, fails on some terminals.
 type selectFile struct {
 	f            *os.File
 	fd           int
@@ -53,8 +53,8 @@ func (s *selectFile) read(p []byte) (int, error) {
 	}
 }
 
-// wait waits until the file is readable. It returns errInterrupted after interrupt and
-// errNudged after nudge.
+// wait waits until the file is readable. It returns errInterrupted after
+// interrupt and errNudged after nudge.
 func (s *selectFile) wait() error {
 	wake := int(s.wakeR.Fd())
 	for {
@@ -74,7 +74,8 @@ func (s *selectFile) wait() error {
 	}
 }
 
-// wakeReason returns errNudged or errInterrupted. The wake pipe must be readable.
+// wakeReason returns errNudged or errInterrupted. The wake pipe must be
+// readable.
 func (s *selectFile) wakeReason() error {
 	if n, _ := s.wakeR.Read(make([]byte, 1)); n > 0 {
 		return errNudged
@@ -88,8 +89,8 @@ func (s *selectFile) nudge() bool {
 	return err == nil
 }
 
-// explain replaces EIO, with which a terminal refuses a read: the process is in the
-// background, or the terminal has hung up.
+// explain replaces EIO, with which a terminal refuses a read: the process is in
+// the background, or the terminal has hung up.
 func (s *selectFile) explain(err error) error {
 	switch {
 	case !errors.Is(err, unix.EIO):
@@ -101,7 +102,8 @@ func (s *selectFile) explain(err error) error {
 	}
 }
 
-// interrupt closes the writing end of the wake pipe: it is then always readable.
+// interrupt closes the writing end of the wake pipe: it is then always
+// readable.
 func (s *selectFile) interrupt() bool { return s.wakeW.Close() == nil }
 
 func (s *selectFile) close() { _ = s.wakeR.Close() }

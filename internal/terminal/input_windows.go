@@ -12,9 +12,9 @@ import (
 	"golang.org/x/term"
 )
 
-// console is a source that reads the text of a console as UTF-8. It waits for the next
-// key or for an interruption. Outside raw mode (with line input), a read that has
-// begun lasts until Enter and cannot be interrupted.
+// console is a source that reads the text of a console as UTF-8. It waits for
+// the next key or for an interruption. Outside raw mode (with line input), a
+// read that has begun lasts until Enter and cannot be interrupted.
 //
 // It does not use os.File.Read, which treats Ctrl-Z as the end of the input.
 type console struct {
@@ -56,9 +56,10 @@ func (c *console) read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill reads at least one UTF-16 unit, and at most size bytes of UTF-8 (a unit makes up
-// to 3), so that little is left in pending when reading stops. If the console returns
-// no unit, after Ctrl-Break or, with line input, Ctrl-C, it returns io.EOF.
+// fill reads at least one UTF-16 unit, and at most size bytes of UTF-8 (a unit
+// makes up to 3), so that little is left in pending when reading stops. If the
+// console returns no unit, after Ctrl-Break or, with line input, Ctrl-C, it
+// returns io.EOF.
 func (c *console) fill(size int) error {
 	units := uint32(max(1, min(size/3, len(c.units))))
 	var n uint32
@@ -72,9 +73,9 @@ func (c *console) fill(size int) error {
 	return nil
 }
 
-// appendUTF8 appends units to dst as UTF-8. half, if not 0, is a high surrogate that
-// precedes them. If the last unit is a high surrogate, it is returned for the next
-// call.
+// appendUTF8 appends units to dst as UTF-8. half, if not 0, is a high surrogate
+// that precedes them. If the last unit is a high surrogate, it is returned for
+// the next call.
 func appendUTF8(dst []byte, half uint16, units []uint16) (text []byte, rest uint16) {
 	for _, unit := range units {
 		r := rune(unit)
@@ -95,7 +96,8 @@ func appendUTF8(dst []byte, half uint16, units []uint16) (text []byte, rest uint
 	return dst, half
 }
 
-// wait waits until there is text to read. It returns errInterrupted after interrupt.
+// wait waits until there is text to read. It returns errInterrupted after
+// interrupt.
 func (c *console) wait() error {
 	for {
 		event, err := windows.WaitForMultipleObjects([]windows.Handle{c.wake, c.handle}, false, windows.INFINITE)
@@ -112,9 +114,9 @@ func (c *console) wait() error {
 	}
 }
 
-// skipToText removes the events before the first one that produces text (released
-// keys, mouse, focus, window), on which a read would block. It reports whether there
-// is an event that produces text.
+// skipToText removes the events before the first one that produces text
+// (released keys, mouse, focus, window), on which a read would block. It
+// reports whether there is an event that produces text.
 func (c *console) skipToText() (bool, error) {
 	for {
 		var event inputRecord
@@ -131,8 +133,8 @@ func (c *console) skipToText() (bool, error) {
 	}
 }
 
-// next calls peekConsoleInput or readConsoleInput for one event. n is 0 if there is
-// none.
+// next calls peekConsoleInput or readConsoleInput for one event. n is 0 if
+// there is none.
 func (c *console) next(proc *windows.LazyProc, event *inputRecord) (n uint32, err error) {
 	ok, _, err := proc.Call(uintptr(c.handle), uintptr(unsafe.Pointer(event)), 1, uintptr(unsafe.Pointer(&n)))
 	if ok == 0 {
@@ -151,8 +153,8 @@ var (
 	readConsoleInput = kernel32.NewProc("ReadConsoleInputW")
 )
 
-// inputRecord is INPUT_RECORD of the Windows API, with the KEY_EVENT_RECORD of its
-// union, which is the largest member.
+// inputRecord is INPUT_RECORD of the Windows API, with the KEY_EVENT_RECORD of
+// its union, which is the largest member.
 type inputRecord struct {
 	eventType uint16
 	_         uint16
@@ -164,8 +166,8 @@ type inputRecord struct {
 	_         uint32 // control keys
 }
 
-// isText reports whether the event produces text in a read. A character typed as Alt
-// and digits arrives with the release of Alt.
+// isText reports whether the event produces text in a read. A character typed
+// as Alt and digits arrives with the release of Alt.
 func (e *inputRecord) isText() bool {
 	const keyEvent, vkMenu = 1, 0x12
 	return e.eventType == keyEvent && e.char != 0 && (e.keyDown != 0 || e.keyCode == vkMenu)

@@ -6,18 +6,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestCharactersSplitOverTwoReadsStayWhole(t *testing.T) {
+func TestAppendUTF8(t *testing.T) {
 	tests := []struct {
 		name  string
 		reads [][]uint16
 		want  string
 	}{
 		{"ascii and Ctrl-Z", [][]uint16{{'a', 0x1a, 'b'}}, "a\x1ab"},
-		{"pair in one read", [][]uint16{{0xd83d, 0xde00}}, "😀"},
-		{"pair over two reads", [][]uint16{{'a', 0xd83d}, {0xde00, 'b'}}, "a😀b"},
-		{"first half alone", [][]uint16{{0xd83d}, {'b'}}, "\ufffdb"},
-		{"second half alone", [][]uint16{{0xde00, 'b'}}, "\ufffdb"},
-		{"two first halves", [][]uint16{{0xd83d, 0xd83d}, {0xde00}}, "\ufffd😀"},
+		{"surrogate pair in one read", [][]uint16{{0xd83d, 0xde00}}, "😀"},
+		{"surrogate pair in two reads", [][]uint16{{'a', 0xd83d}, {0xde00, 'b'}}, "a😀b"},
+		{"high surrogate alone", [][]uint16{{0xd83d}, {'b'}}, "\ufffdb"},
+		{"low surrogate alone", [][]uint16{{0xde00, 'b'}}, "\ufffdb"},
+		{"two high surrogates", [][]uint16{{0xd83d, 0xd83d}, {0xde00}}, "\ufffd😀"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -12,21 +12,21 @@ import (
 // NoEscape is the escape character for [NewKeys] that disables kshell's keys.
 const NoEscape = 0
 
-// maxKeys is how much input is buffered while the remote reads nothing, in bytes.
-// Further input stays in the terminal, and kshell's keys in it have no effect until
-// the remote reads again.
+// maxKeys is how much input is buffered while the remote reads nothing, in
+// bytes. Further input stays in the terminal, and kshell's keys in it have no
+// effect until the remote reads again.
 const maxKeys = 64 << 10
 
 // Keys reads the user's input and removes kshell's keys from it: the escape
-// character at the beginning of a line, followed by one of the known keys. Typing
-// the escape character twice sends it once, as in ssh. A goroutine reads the
-// source, so that kshell's keys work while the remote reads nothing.
+// character at the beginning of a line, followed by one of the known keys.
+// Typing the escape character twice sends it once, as in ssh. A goroutine reads
+// the source, so that kshell's keys work while the remote reads nothing.
 //
 // kshell's keys are recognized only if they are typed. They are ignored in a
-// bracketed paste, and when one read returns them together with other input, as a
-// paste without brackets does. Input that the terminal itself sends (the answer to
-// a query, a mouse event) is passed on, and what follows it at the beginning of a
-// line is still at the beginning of the line.
+// bracketed paste, and when one read returns them together with other input, as
+// a paste without brackets does. Input that the terminal itself sends (the
+// answer to a query, a mouse event) is passed on, and what follows it at the
+// beginning of a line is still at the beginning of the line.
 //
 // The methods may be called from any goroutine.
 type Keys struct {
@@ -50,11 +50,11 @@ type Keys struct {
 	canceled   bool
 }
 
-// NewKeys returns Keys that start to read source with the first Read. Cancel calls
-// stop, which must end a Read of source and return a result as [Input.Cancel] does.
-// If one of the known keys is typed after the escape character, the reading goroutine
-// calls onKey with it. onKey must not call Cancel, which waits for that goroutine;
-// it may start a goroutine that does.
+// NewKeys returns Keys that start to read source with the first Read. Cancel
+// calls stop, which must end a Read of source and return a result as
+// [Input.Cancel] does. If one of the known keys is typed after the escape
+// character, the reading goroutine calls onKey with it. onKey must not call
+// Cancel, which waits for that goroutine; it may start a goroutine that does.
 func NewKeys(source io.Reader, stop func() bool, escape byte, known string, onKey func(key byte)) *Keys {
 	k := &Keys{source: source, stop: stop, filter: escapeFilter{escape: escape, known: known, lineStart: true}}
 	k.filter.pass, k.filter.onKey = k.pass, onKey
@@ -68,8 +68,9 @@ func NewKeys(source io.Reader, stop func() bool, escape byte, known string, onKe
 	return k
 }
 
-// Read implements io.Reader. If the goroutine that reads the source has panicked,
-// Read panics, too, so that the caller's deferred calls restore the terminal.
+// Read implements io.Reader. If the goroutine that reads the source has
+// panicked, Read panics, too, so that the caller's deferred calls restore the
+// terminal.
 func (k *Keys) Read(p []byte) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -98,12 +99,12 @@ func (k *Keys) Read(p []byte) (int, error) {
 // NewLine makes the next key the first of a line, whatever was typed before it.
 func (k *Keys) NewLine() { k.newLine.Store(true) }
 
-// InputLost records that part of the input was dropped, which may include the end of a
-// paste or of an escape sequence.
+// InputLost records that part of the input was dropped, which may include the
+// end of a paste or of an escape sequence.
 func (k *Keys) InputLost() { k.inputLost.Store(true) }
 
-// Cancel makes Read return an error and waits until the source is no longer read. It
-// returns false if it cannot ensure that: see [Input.Cancel].
+// Cancel makes Read return an error and waits until the source is no longer
+// read. It returns false if it cannot ensure that: see [Input.Cancel].
 func (k *Keys) Cancel() bool {
 	k.mu.Lock()
 	k.canceled = true
@@ -216,8 +217,8 @@ func (e *escapeFilter) process(p []byte) {
 
 func (e *escapeFilter) isEscape(c byte) bool { return e.escape != NoEscape && c == e.escape }
 
-// countTyped returns how many bytes of a read were typed. It does not count reports of
-// the terminal, or an unfinished sequence except for ESC alone.
+// countTyped returns how many bytes of a read were typed. It does not count
+// reports of the terminal, or an unfinished sequence except for ESC alone.
 func (e *escapeFilter) countTyped(p []byte) int {
 	parser, n, begun := e.parser, 0, 0 // begun: bytes of the unfinished sequence
 	for _, c := range p {
@@ -254,8 +255,8 @@ func (e *escapeFilter) handleKey(key byte) {
 	}
 }
 
-// releaseHeld passes on the held escape character and the sequence after it: the next
-// input is not one of kshell's keys.
+// releaseHeld passes on the held escape character and the sequence after it:
+// the next input is not one of kshell's keys.
 func (e *escapeFilter) releaseHeld() {
 	if !e.held {
 		return

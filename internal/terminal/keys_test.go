@@ -11,115 +11,112 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// never is the stop of a source that ends by itself.
+// never is the stop of a source whose Read returns without it.
 func never() bool { return true }
 
-func TestWhatIsTypedArrivesButForWhatIsTypedForUs(t *testing.T) {
-	tests := []struct{ name, typed, want, ours string }{
-		{"nothing of ours", "ls -l\r", "ls -l\r", ""},
-		{"at the very beginning", "~.", "", "."},
-		{"behind a line", "ls\r~.", "ls\r", "."},
+func TestKeys_EscapeCharacter(t *testing.T) {
+	tests := []struct{ name, typed, want, own string }{
+		{"no key of kshell", "ls -l\r", "ls -l\r", ""},
+		{"at the beginning", "~.", "", "."},
+		{"after a line", "ls\r~.", "ls\r", "."},
 		{"within a line", "ls ~.\r", "ls ~.\r", ""},
-		{"an escape twice is one", "~~.\r", "~.\r", ""},
+		{"the escape character twice", "~~.\r", "~.\r", ""},
 		{"a path", "~/bin\r", "~/bin\r", ""},
-		{"an empty line and an escape", "\r\n~?", "\r\n", "?"},
-		{"another escape right behind", "~?~.", "", "?."},
-		{"an escape and a new line", "~\r~.", "~\r", "."},
+		{"an empty line and a key", "\r\n~?", "\r\n", "?"},
+		{"two keys", "~?~.", "", "?."},
+		{"the escape character and Enter", "~\r~.", "~\r", "."},
 		{"a control key", "a\r~\x1a", "a\r", "\x1a"},
-		{"what is not known", "~x~.\r", "~x~.\r", ""},
-		{"an escape that nothing follows", "~", "", ""},
-		{"bytes of all kinds", "\x00\xff\x1b[A", "\x00\xff\x1b[A", ""},
+		{"an unknown key", "~x~.\r", "~x~.\r", ""},
+		{"only the escape character", "~", "", ""},
+		{"other bytes", "\x00\xff\x1b[A", "\x00\xff\x1b[A", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var ours []byte
+			var own []byte
 			typed := iotest.OneByteReader(strings.NewReader(tt.typed))
-			k := NewKeys(typed, never, '~', ".?\x1a", func(key byte) { ours = append(ours, key) })
+			k := NewKeys(typed, never, '~', ".?\x1a", func(key byte) { own = append(own, key) })
 			got, err := io.ReadAll(k)
 			k.Cancel()
-			if err != nil || string(got) != tt.want || string(ours) != tt.ours {
-				t.Errorf("%q arrived and %q was ours, error %v; want %q and %q", got, ours, err, tt.want, tt.ours)
+			if err != nil || string(got) != tt.want || string(own) != tt.own {
+				t.Errorf("passed %q, own keys %q, error %v; want %q and %q", got, own, err, tt.want, tt.own)
 			}
 		})
 	}
 }
 
-func TestWithoutAnEscapeCharacterEverythingArrives(t *testing.T) {
+func TestKeys_NoEscape(t *testing.T) {
 	const typed = "~.\r~.\x00~."
-	k := NewKeys(strings.NewReader(typed), never, NoEscape, ".", func(byte) { t.Error("something was ours") })
+	k := NewKeys(strings.NewReader(typed), never, NoEscape, ".", func(byte) { t.Error("a key of kshell was recognized") })
 	got, err := io.ReadAll(k)
 	if err != nil || string(got) != typed {
-		t.Errorf("%q, error %v", got, err)
+		t.Errorf("passed %q, error %v; want all of %q", got, err, typed)
 	}
 }
 
-func TestAnEscapeWorksWhileNobodyTakesWhatWasTyped(t *testing.T) {
+func TestKeys_EscapeCharacterWhileNothingIsRead(t *testing.T) {
 	source, user := io.Pipe()
-	ours := make(chan byte, 1)
-	k := NewKeys(source, func() bool { return source.Close() == nil }, '~', ".", func(key byte) { ours <- key })
+	own := make(chan byte, 1)
+	k := NewKeys(source, func() bool { return source.Close() == nil }, '~', ".", func(key byte) { own <- key })
 	first := make([]byte, 1)
 	go func() {
 		_, _ = user.Write([]byte("stuck\r"))
 		_, _ = user.Write([]byte("~."))
 	}()
-	if _, err := k.Read(first); err != nil { // and no more
+	if _, err := k.Read(first); err != nil { // the only Read
 		t.Fatal(err)
 	}
-	if got := <-ours; got != '.' {
-		t.Errorf("%q was ours", got)
+	if got := <-own; got != '.' {
+		t.Errorf("key %q, want .", got)
 	}
 	if !k.Cancel() {
-		t.Error("it cannot be ended")
+		t.Error("Cancel = false, want true")
 	}
 	if _, err := k.Read(first); !errors.Is(err, errCanceled) {
-		t.Errorf("error %v after Cancel", err)
+		t.Errorf("Read = %v after Cancel, want errCanceled", err)
 	}
 }
 
-func TestALargePasteArrivesWhole(t *testing.T) {
+func TestKeys_LargePaste(t *testing.T) {
 	paste := bytes.Repeat([]byte("0123456789abcde\r"), 1<<16)
 	k := NewKeys(bytes.NewReader(paste), never, '~', ".", func(byte) {})
 	got, err := io.ReadAll(k)
 	if err != nil || !bytes.Equal(got, paste) {
-		t.Errorf("%d of %d bytes, error %v", len(got), len(paste), err)
+		t.Errorf("passed %d of %d bytes, error %v", len(got), len(paste), err)
 	}
 }
 
-func TestCancelEndsAReaderWithAFullPasteBehindIt(t *testing.T) {
+func TestKeys_CancelWithFullBuffer(t *testing.T) {
 	k := NewKeys(bytes.NewReader(make([]byte, 1<<20)), never, '~', ".", func(byte) {})
 	if _, err := k.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
 	if !k.Cancel() {
-		t.Error("it cannot be ended")
+		t.Error("Cancel = false, want true")
 	}
 }
 
-func TestKeysFailAsTheirSourceDoes(t *testing.T) {
+func TestKeys_SourceError(t *testing.T) {
 	broken := errors.New("broken")
-	k := NewKeys(io.MultiReader(strings.NewReader("ab"), failing{broken}), never, '~', ".", func(byte) {})
+	k := NewKeys(io.MultiReader(strings.NewReader("ab"), iotest.ErrReader(broken)), never, '~', ".", func(byte) {})
 	got, err := io.ReadAll(k)
 	if diff := cmp.Diff("ab", string(got)); diff != "" || !errors.Is(err, broken) {
-		t.Errorf("error %v, %s", err, diff)
+		t.Errorf("error %v, want %v; input (-want +got):\n%s", err, broken, diff)
 	}
 }
 
-type failing struct{ err error }
-
-func (f failing) Read([]byte) (int, error) { return 0, f.err }
-
-func TestAPanicOfTheReaderIsTheCallers(t *testing.T) {
-	k := NewKeys(bursting{}, never, '~', ".", func(byte) {})
+// A panic of the reading goroutine becomes a panic of Read.
+func TestKeys_SourcePanic(t *testing.T) {
+	k := NewKeys(panicReader{}, never, '~', ".", func(byte) {})
 	defer k.Cancel()
 	defer func() {
 		if v := recover(); v == nil || !strings.Contains(v.(string), "burst") {
-			t.Errorf("recovered %v", v)
+			t.Errorf("recovered %v, want the panic of the source", v)
 		}
 	}()
 	_, _ = k.Read(make([]byte, 1))
 	t.Error("no panic")
 }
 
-type bursting struct{}
+type panicReader struct{}
 
-func (bursting) Read([]byte) (int, error) { panic("burst") }
+func (panicReader) Read([]byte) (int, error) { panic("burst") }

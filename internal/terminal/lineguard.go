@@ -16,33 +16,35 @@ const (
 	keyKill      = 0x15 // Ctrl-U
 )
 
-// LineGuard prevents a shell from running an incomplete line, some of whose keys were
-// lost when the connection broke. It filters the keys before they are sent on a
-// connection. It does not know the contents of the line, only whether a line was
-// begun: whether anything was typed after the last Enter, Ctrl-C or Ctrl-U. Input that
-// the terminal itself sends does not count as typed, and is always passed on.
+// LineGuard prevents a shell from running an incomplete line, some of whose
+// keys were lost when the connection broke. It filters the keys before they are
+// sent on a connection. It does not know the contents of the line, only whether
+// a line was begun: whether anything was typed after the last Enter, Ctrl-C or
+// Ctrl-U. Input that the terminal itself sends does not count as typed, and is
+// always passed on.
 //
-// Without SameShell, each connection has a new shell, which has not received the
-// beginning of a line that was begun on an earlier connection. The rest of the line
-// is discarded: up to and including Enter, Ctrl-C or Ctrl-U, or until the user, after
-// the notice about the new shell, has typed nothing for 2 s. A paste is discarded to
-// its end. Input that arrives in one read is treated as a paste without brackets, in
-// which only an Enter at the end ends the line.
+// Without SameShell, each connection has a new shell, which has not received
+// the beginning of a line that was begun on an earlier connection. The rest of
+// the line is discarded: up to and including Enter, Ctrl-C or Ctrl-U, or until
+// the user, after the notice about the new shell, has typed nothing for 2 s. A
+// paste is discarded to its end. Input that arrives in one read is treated as a
+// paste without brackets, in which only an Enter at the end ends the line.
 //
-// With SameShell, a new connection leads to the same shell, which may have received
-// part of the line. Keys are passed on, except for the next Enter: instead, OnWithheld
-// is called, and a second Enter runs the line. The rest of a paste is discarded. The
-// key that ended the line may have been lost as well. It counts as received when the
-// remote has written something after it: for Enter a line feed, which is how
-// terminals echo it, and for Ctrl-C and Ctrl-U anything.
+// With SameShell, a new connection leads to the same shell, which may have
+// received part of the line. Keys are passed on, except for the next Enter:
+// instead, OnWithheld is called, and a second Enter runs the line. The rest of
+// a paste is discarded. The key that ended the line may have been lost as well.
+// It counts as received when the remote has written something after it: for
+// Enter a line feed, which is how terminals echo it, and for Ctrl-C and Ctrl-U
+// anything.
 //
 // Only one goroutine may call Filter; any goroutine may call the other methods.
 type LineGuard struct {
-	// SameShell means that all connections lead to the same shell. Set it before the
-	// first call of a method.
+	// SameShell means that all connections lead to the same shell. Set it
+	// before the first call of a method.
 	SameShell bool
-	// OnWithheld, if not nil, is called by Filter when an Enter was not passed on. Set
-	// it before the first call of Filter.
+	// OnWithheld, if not nil, is called by Filter when an Enter was not passed
+	// on. Set it before the first call of Filter.
 	OnWithheld func()
 
 	// Guarded by mu.
@@ -65,8 +67,8 @@ type LineGuard struct {
 	unconfirmed byte // the key that ended the last line, until the remote replies to it; then 0
 }
 
-// Connected records that the user was notified of a new connection. It reports whether
-// a line was begun before.
+// Connected records that the user was notified of a new connection. It reports
+// whether a line was begun before.
 func (g *LineGuard) Connected() (begun bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -83,8 +85,8 @@ func (g *LineGuard) Wrote(p []byte) {
 	}
 }
 
-// InputLost records that part of the input was dropped, which may include the end of a
-// paste.
+// InputLost records that part of the input was dropped, which may include the
+// end of a paste.
 func (g *LineGuard) InputLost() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -92,8 +94,8 @@ func (g *LineGuard) InputLost() {
 }
 
 // Filter returns the part of p, the input of one read, to send on a connection.
-// Connections are numbered from 1. During an outage, connection is 0 and the result is
-// empty. The result is valid until the next call.
+// Connections are numbered from 1. During an outage, connection is 0 and the
+// result is empty. The result is valid until the next call.
 func (g *LineGuard) Filter(p []byte, connection int) []byte {
 	if g.filter(p, connection) && g.OnWithheld != nil {
 		g.OnWithheld()
@@ -115,7 +117,8 @@ func (g *LineGuard) filter(p []byte, connection int) (withheld bool) {
 	return false
 }
 
-// finalEnter returns the index in p of an Enter that is the last typed key, or -1.
+// finalEnter returns the index in p of an Enter that is the last typed key, or
+// -1.
 func (g *LineGuard) finalEnter(p []byte) int {
 	parser, index := g.parser, -1
 	for i, c := range p {
@@ -157,9 +160,10 @@ func (g *LineGuard) filterNewShell(p []byte, connection int) {
 	}
 }
 
-// handleSequence handles a byte of a report, or of an unfinished sequence that may
-// become one, and returns true. For any other byte it returns false. An unfinished
-// sequence is passed on at once, or kept in pending if discard is true.
+// handleSequence handles a byte of a report, or of an unfinished sequence that
+// may become one, and returns true. For any other byte it returns false. An
+// unfinished sequence is passed on at once, or kept in pending if discard is
+// true.
 func (g *LineGuard) handleSequence(c byte, class inputClass, discard bool) bool {
 	switch {
 	case class == classReport:
@@ -179,8 +183,8 @@ func (g *LineGuard) handleSequence(c byte, class inputClass, discard bool) bool 
 	return true
 }
 
-// filterSameShell filters input if all connections lead to the same shell. It reports
-// whether an Enter was withheld; the input after it is discarded.
+// filterSameShell filters input if all connections lead to the same shell. It
+// reports whether an Enter was withheld; the input after it is discarded.
 func (g *LineGuard) filterSameShell(p []byte, connection int) (withheld bool) {
 	if connection > 0 && connection != g.lastConn {
 		g.incomplete = g.incomplete || g.begun || g.dropping || g.unconfirmed != 0
@@ -207,8 +211,8 @@ func (g *LineGuard) filterSameShell(p []byte, connection int) (withheld bool) {
 	return withheld
 }
 
-// sendKey passes a key on. ends means that it ends the line. If the line is empty, that
-// key need not be confirmed: it does not matter if it is lost.
+// sendKey passes a key on. ends means that it ends the line. If the line is
+// empty, that key need not be confirmed: it does not matter if it is lost.
 func (g *LineGuard) sendKey(c byte, ends bool) {
 	g.out = append(g.out, c)
 	switch {
@@ -221,9 +225,9 @@ func (g *LineGuard) sendKey(c byte, ends bool) {
 	}
 }
 
-// handlePaste handles a byte of a paste. A paste that began on another connection is
-// discarded, except for its end: without it, the shell would treat the keys typed
-// later as part of the paste.
+// handlePaste handles a byte of a paste. A paste that began on another
+// connection is discarded, except for its end: without it, the shell would
+// treat the keys typed later as part of the paste.
 func (g *LineGuard) handlePaste(c byte, connection int, discard bool) {
 	switch {
 	case g.inPaste:

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// step is input typed while a connection (0: none) is open, and the part of it that
-// is sent.
+// step is input typed while a connection (0: none) is open, and the part of it
+// that is sent.
 type step struct {
 	connection int
 	typed      string
@@ -20,24 +20,67 @@ type step struct {
 
 func TestLineGuard_NewShell(t *testing.T) {
 	for name, steps := range map[string][]step{
-		"nothing begun":                  {{1, "ls\r", "ls\r"}, {2, "pwd\r", "pwd\r"}},
-		"nothing typed before":           {{3, "pwd\r", "pwd\r"}},
-		"a line begun":                   {{1, "cd /tmp && ", "cd /tmp && "}, {2, "rm *", ""}, {2, "\r", ""}, {2, "ls\r", "ls\r"}},
-		"begun and given up with Ctrl-C": {{1, "cd /tmp\x03", "cd /tmp\x03"}, {2, "ls\r", "ls\r"}},
-		"begun and given up with Ctrl-U": {{1, "cd /tmp\x15", "cd /tmp\x15"}, {2, "ls\r", "ls\r"}},
-		"Ctrl-C ends the rest":           {{1, "cd ", "cd "}, {2, "/t", ""}, {2, "\x03", ""}, {2, "ls\r", "ls\r"}},
-		"Ctrl-U ends the rest":           {{1, "cd ", "cd "}, {2, "/t", ""}, {2, "\x15ls\r", "ls\r"}},
-		"the middle of a line is lost":   {{1, "cd ", "cd "}, {0, "/tm", ""}, {2, "p", ""}, {2, "\r", ""}, {2, "ls\r", "ls\r"}},
-		"its Enter is lost":              {{1, "cd ", "cd "}, {0, "/tmp\r", ""}, {2, "ls\r", "ls\r"}},
-		"its Enter and more are lost":    {{1, "cd ", "cd "}, {0, "/tmp\r", ""}, {0, "l", ""}, {2, "s\r", ""}, {2, "pwd\r", "pwd\r"}},
-		"begun in the outage":            {{1, "ls\r", "ls\r"}, {0, "cd", ""}, {2, " /tmp", ""}, {2, "\r", ""}, {2, "ls\r", "ls\r"}},
-		"typed whole in the outage":      {{1, "ls\r", "ls\r"}, {0, "cd /tmp\r", ""}, {2, "ls\r", "ls\r"}},
-		"a report after its Enter":       {{1, "cd ", "cd "}, {2, "x\r\x1b[I", "\x1b[I"}, {2, "ls\r", "ls\r"}},
-		"three connections":              {{1, "cd ", "cd "}, {2, "/tm", ""}, {3, "p", ""}, {4, "\r", ""}, {4, "ls\r", "ls\r"}},
-		"begun again and lost again":     {{1, "cd ", "cd "}, {2, "\r", ""}, {2, "ls ", "ls "}, {3, "-l\r", ""}, {3, "pwd\r", "pwd\r"}},
-		"a line recalled":                {{1, "\x1b[A", "\x1b[A"}, {2, "\r", ""}, {2, "ls\r", "ls\r"}},
-		"reports are not typed":          {{1, "\x1b[1;1R", "\x1b[1;1R"}, {2, "ls\r", "ls\r"}},
-		"reports are passed on":          {{1, "a", "a"}, {2, "b\x1b[1;", ""}, {2, "1R", "\x1b[1;1R"}, {2, "\x1b[Ac\x1b[I\x1b", "\x1b[I"}, {2, "[M !!x", "\x1b[M !!"}, {2, "\r", ""}, {2, "d", "d"}},
+		"nothing begun":        {{1, "ls\r", "ls\r"}, {2, "pwd\r", "pwd\r"}},
+		"nothing typed before": {{3, "pwd\r", "pwd\r"}},
+		"a line begun": {
+			{1, "cd /tmp && ", "cd /tmp && "},
+			{2, "rm *", ""},
+			{2, "\r", ""},
+			{2, "ls\r", "ls\r"},
+		},
+		"a line begun, Ctrl-C": {{1, "cd /tmp\x03", "cd /tmp\x03"}, {2, "ls\r", "ls\r"}},
+		"a line begun, Ctrl-U": {{1, "cd /tmp\x15", "cd /tmp\x15"}, {2, "ls\r", "ls\r"}},
+		"Ctrl-C in the rest":   {{1, "cd ", "cd "}, {2, "/t", ""}, {2, "\x03", ""}, {2, "ls\r", "ls\r"}},
+		"Ctrl-U in the rest":   {{1, "cd ", "cd "}, {2, "/t", ""}, {2, "\x15ls\r", "ls\r"}},
+		"the middle of a line is lost": {
+			{1, "cd ", "cd "},
+			{0, "/tm", ""},
+			{2, "p", ""},
+			{2, "\r", ""},
+			{2, "ls\r", "ls\r"},
+		},
+		"Enter is lost": {{1, "cd ", "cd "}, {0, "/tmp\r", ""}, {2, "ls\r", "ls\r"}},
+		"Enter and more are lost": {
+			{1, "cd ", "cd "},
+			{0, "/tmp\r", ""},
+			{0, "l", ""},
+			{2, "s\r", ""},
+			{2, "pwd\r", "pwd\r"},
+		},
+		"begun during the outage": {
+			{1, "ls\r", "ls\r"},
+			{0, "cd", ""},
+			{2, " /tmp", ""},
+			{2, "\r", ""},
+			{2, "ls\r", "ls\r"},
+		},
+		"whole line during the outage": {{1, "ls\r", "ls\r"}, {0, "cd /tmp\r", ""}, {2, "ls\r", "ls\r"}},
+		"a report after Enter":         {{1, "cd ", "cd "}, {2, "x\r\x1b[I", "\x1b[I"}, {2, "ls\r", "ls\r"}},
+		"three connections": {
+			{1, "cd ", "cd "},
+			{2, "/tm", ""},
+			{3, "p", ""},
+			{4, "\r", ""},
+			{4, "ls\r", "ls\r"},
+		},
+		"begun again and lost again": {
+			{1, "cd ", "cd "},
+			{2, "\r", ""},
+			{2, "ls ", "ls "},
+			{3, "-l\r", ""},
+			{3, "pwd\r", "pwd\r"},
+		},
+		"a line from the history": {{1, "\x1b[A", "\x1b[A"}, {2, "\r", ""}, {2, "ls\r", "ls\r"}},
+		"reports are not typed":   {{1, "\x1b[1;1R", "\x1b[1;1R"}, {2, "ls\r", "ls\r"}},
+		"reports are passed on": {
+			{1, "a", "a"},
+			{2, "b\x1b[1;", ""},
+			{2, "1R", "\x1b[1;1R"},
+			{2, "\x1b[Ac\x1b[I\x1b", "\x1b[I"},
+			{2, "[M !!x", "\x1b[M !!"},
+			{2, "\r", ""},
+			{2, "d", "d"},
+		},
 		"a paste without brackets": {
 			{1, "cd ", "cd "},
 			{2, "/tmp\rrm *\rls", ""},
@@ -54,8 +97,13 @@ func TestLineGuard_NewShell(t *testing.T) {
 			{2, "y\r", ""},
 			{2, "ls\r", "ls\r"},
 		},
-		"a paste after the cut": {{1, "cd ", "cd "}, {2, "\x1b[200~/tmp\r\x1b[201~", ""}, {2, "\r", ""}, {2, "ls\r", "ls\r"}},
-		"a paste in the outage": {
+		"a paste after the outage": {
+			{1, "cd ", "cd "},
+			{2, "\x1b[200~/tmp\r\x1b[201~", ""},
+			{2, "\r", ""},
+			{2, "ls\r", "ls\r"},
+		},
+		"a paste during the outage": {
 			{1, "ls\r", "ls\r"},
 			{0, "\x1b[200~cd ", ""},
 			{2, "/tmp\r", ""},
@@ -64,12 +112,12 @@ func TestLineGuard_NewShell(t *testing.T) {
 			{2, "ls\r", "ls\r"},
 		},
 	} {
-		t.Run(name, func(t *testing.T) { play(t, &LineGuard{}, steps) })
+		t.Run(name, func(t *testing.T) { runSteps(t, &LineGuard{}, steps) })
 	}
 }
 
-// play passes the steps to a LineGuard.
-func play(t *testing.T, g *LineGuard, steps []step) {
+// runSteps passes the steps to g and checks what is sent.
+func runSteps(t *testing.T, g *LineGuard, steps []step) {
 	t.Helper()
 	last := 0
 	for i, s := range steps {
@@ -78,26 +126,26 @@ func play(t *testing.T, g *LineGuard, steps []step) {
 			last = s.connection
 		}
 		if got := string(g.Filter([]byte(s.typed), s.connection)); got != s.sent {
-			t.Errorf("step %d: of %q %q was sent on connection %d, want %q", i, s.typed, got, s.connection, s.sent)
+			t.Errorf("step %d: sent %q of %q on connection %d, want %q", i, got, s.typed, s.connection, s.sent)
 		}
 	}
 }
 
-// After a pause that follows the notice of a new shell, the next key begins a new
-// line.
+// After a pause that follows the notice of a new shell, the next key begins a
+// new line.
 func TestLineGuard_NewShell_Pause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &LineGuard{}
 		want := func(typed string, connection int, sent string) {
 			t.Helper()
 			if got := string(g.Filter([]byte(typed), connection)); got != sent {
-				t.Errorf("of %q %q was sent, want %q", typed, got, sent)
+				t.Errorf("sent %q of %q, want %q", got, typed, sent)
 			}
 		}
 		want("cd ", 1, "cd ")
-		time.Sleep(time.Minute) // time without a connection is no pause
+		time.Sleep(time.Minute) // time without a connection does not count as a pause
 		if !g.Connected() {
-			t.Error("no line was begun")
+			t.Error("Connected = false, want true")
 		}
 		want("/t", 2, "")
 		time.Sleep(newLinePause - time.Millisecond)
@@ -106,7 +154,7 @@ func TestLineGuard_NewShell_Pause(t *testing.T) {
 		want("\x1b[I", 2, "\x1b[I")
 		want("ls\r", 2, "ls\r")
 		if g.Connected() {
-			t.Error("a line was begun")
+			t.Error("Connected = true, want false")
 		}
 
 		want("cd ", 2, "cd ")
@@ -127,33 +175,135 @@ func TestLineGuard_NewShell_Pause(t *testing.T) {
 }
 
 func TestLineGuard_SameShell(t *testing.T) {
-	const wrote = -1 // the shell has written
+	const wrote = -1 // as the connection: the shell has written the text
 	for name, tt := range map[string]struct {
 		steps    []step
 		withheld int
 	}{
-		"nothing begun":                    {[]step{{1, "ls\r", "ls\r"}, {wrote, "\r\n", ""}, {2, "pwd\r", "pwd\r"}, {wrote, "\r\n", ""}, {3, "ls\r", "ls\r"}}, 0},
-		"a line begun":                     {[]step{{1, "cd /tmp && ", "cd /tmp && "}, {2, "ls", "ls"}, {2, "\r", ""}, {2, "\r", "\r"}, {wrote, "\r\n", ""}, {2, "pwd\r", "pwd\r"}}, 1},
-		"a line begun, Ctrl-C":             {[]step{{1, "cd ", "cd "}, {2, "/\x03", "/\x03"}, {2, "ls\r", "ls\r"}}, 0},
-		"a line begun, Ctrl-U":             {[]step{{1, "cd ", "cd "}, {2, "\x15ls\r", "\x15ls\r"}}, 0},
-		"the middle is lost":               {[]step{{1, "cd ", "cd "}, {0, "/tm", ""}, {2, "p\r", "p"}, {2, "\r", "\r"}}, 1},
-		"the end is lost":                  {[]step{{1, "cd ", "cd "}, {0, "/tmp\r", ""}, {2, "ls\r", "ls"}, {2, "\x15", "\x15"}, {2, "ls\r", "ls\r"}}, 1},
-		"the beginning is lost":            {[]step{{1, "ls\r", "ls\r"}, {wrote, "\r\n", ""}, {0, "cd /", ""}, {2, "tmp\r", "tmp"}, {2, "\r", "\r"}}, 1},
-		"a whole line is lost":             {[]step{{1, "ls\r", "ls\r"}, {wrote, "\r\n", ""}, {0, "cd /tmp\r", ""}, {2, "ls\r", "ls\r"}}, 0},
-		"a whole line is lost, key by key": {[]step{{1, "ls\r", "ls\r"}, {wrote, "\r\n", ""}, {0, "c", ""}, {0, "d", ""}, {0, "\r", ""}, {2, "ls\r", "ls\r"}}, 0},
-		"Enter is not confirmed":           {[]step{{1, "ls\r", "ls\r"}, {wrote, "ls", ""}, {2, "pwd\r", "pwd"}, {2, "\r", "\r"}}, 1},
-		"Ctrl-U is not confirmed":          {[]step{{1, "ls\x15", "ls\x15"}, {2, "pwd\r", "pwd"}, {2, "\r", "\r"}}, 1},
-		"Ctrl-U is confirmed":              {[]step{{1, "ls\x15", "ls\x15"}, {wrote, "\x1b[K", ""}, {2, "pwd\r", "pwd\r"}}, 0},
-		"an empty line":                    {[]step{{1, "\r", "\r"}, {2, "pwd\r", "pwd\r"}}, 0},
-		"once":                             {[]step{{1, "a", "a"}, {2, "\r", ""}, {2, "b\r", "b\r"}}, 1},
-		"once for each cut":                {[]step{{1, "a", "a"}, {2, "\r", ""}, {3, "b\r", "b"}, {3, "\r", "\r"}}, 2},
-		"what comes together":              {[]step{{1, "a", "a"}, {2, "b\rrm *\r\x1b[I\x1b[200~x\x1b[2", "b\x1b[I"}, {2, "01~", ""}, {2, "\r", "\r"}}, 1},
-		"reports":                          {[]step{{1, "\x1b[1;1R", "\x1b[1;1R"}, {2, "ls\x1b[I\r", "ls\x1b[I\r"}}, 0},
-		"the cut is within a paste":        {[]step{{1, "\x1b[200~cd ", "\x1b[200~cd "}, {2, "/tmp\rrm *\r", ""}, {2, "x\x1b[201~", "\x1b[201~"}, {2, "\r", ""}, {2, "\r", "\r"}}, 1},
-		"a paste ends in the outage":       {[]step{{1, "\x1b[200~cd ", "\x1b[200~cd "}, {0, "/tmp\x1b[201~", ""}, {0, "y", ""}, {2, "x", "\x1b[201~x"}, {2, "\r", ""}, {2, "\r", "\r"}}, 1},
-		"a whole paste is lost":            {[]step{{1, "ls\r", "ls\r"}, {wrote, "\n", ""}, {0, "\x1b[200~cd\x1b[201~", ""}, {0, "\r", ""}, {2, "ls\r", "ls\r"}}, 0},
-		"a paste begins in the outage":     {[]step{{1, "ls\r", "ls\r"}, {wrote, "\n", ""}, {0, "\x1b[200~cd ", ""}, {2, "/tmp\r\x1b[201~", ""}, {2, "\r", ""}, {2, "\r", "\r"}}, 1},
-		"a paste":                          {[]step{{1, "\x1b[200~a\rb\x1b[201~\r", "\x1b[200~a\rb\x1b[201~\r"}, {wrote, "\n", ""}, {2, "ls\r", "ls\r"}}, 0},
+		"nothing begun": {[]step{
+			{1, "ls\r", "ls\r"},
+			{wrote, "\r\n", ""},
+			{2, "pwd\r", "pwd\r"},
+			{wrote, "\r\n", ""},
+			{3, "ls\r", "ls\r"},
+		}, 0},
+		"a line begun": {[]step{
+			{1, "cd /tmp && ", "cd /tmp && "},
+			{2, "ls", "ls"},
+			{2, "\r", ""},
+			{2, "\r", "\r"},
+			{wrote, "\r\n", ""},
+			{2, "pwd\r", "pwd\r"},
+		}, 1},
+		"a line begun, Ctrl-C": {[]step{
+			{1, "cd ", "cd "},
+			{2, "/\x03", "/\x03"},
+			{2, "ls\r", "ls\r"},
+		}, 0},
+		"a line begun, Ctrl-U": {[]step{{1, "cd ", "cd "}, {2, "\x15ls\r", "\x15ls\r"}}, 0},
+		"the middle is lost": {[]step{
+			{1, "cd ", "cd "},
+			{0, "/tm", ""},
+			{2, "p\r", "p"},
+			{2, "\r", "\r"},
+		}, 1},
+		"the end is lost": {[]step{
+			{1, "cd ", "cd "},
+			{0, "/tmp\r", ""},
+			{2, "ls\r", "ls"},
+			{2, "\x15", "\x15"},
+			{2, "ls\r", "ls\r"},
+		}, 1},
+		"the beginning is lost": {[]step{
+			{1, "ls\r", "ls\r"},
+			{wrote, "\r\n", ""},
+			{0, "cd /", ""},
+			{2, "tmp\r", "tmp"},
+			{2, "\r", "\r"},
+		}, 1},
+		"a whole line is lost": {[]step{
+			{1, "ls\r", "ls\r"},
+			{wrote, "\r\n", ""},
+			{0, "cd /tmp\r", ""},
+			{2, "ls\r", "ls\r"},
+		}, 0},
+		"a whole line is lost, key by key": {[]step{
+			{1, "ls\r", "ls\r"},
+			{wrote, "\r\n", ""},
+			{0, "c", ""},
+			{0, "d", ""},
+			{0, "\r", ""},
+			{2, "ls\r", "ls\r"},
+		}, 0},
+		"Enter is not confirmed": {[]step{
+			{1, "ls\r", "ls\r"},
+			{wrote, "ls", ""},
+			{2, "pwd\r", "pwd"},
+			{2, "\r", "\r"},
+		}, 1},
+		"Ctrl-U is not confirmed": {[]step{
+			{1, "ls\x15", "ls\x15"},
+			{2, "pwd\r", "pwd"},
+			{2, "\r", "\r"},
+		}, 1},
+		"Ctrl-U is confirmed": {[]step{
+			{1, "ls\x15", "ls\x15"},
+			{wrote, "\x1b[K", ""},
+			{2, "pwd\r", "pwd\r"},
+		}, 0},
+		"an empty line": {[]step{{1, "\r", "\r"}, {2, "pwd\r", "pwd\r"}}, 0},
+		"withheld once": {[]step{{1, "a", "a"}, {2, "\r", ""}, {2, "b\r", "b\r"}}, 1},
+		"once for each outage": {[]step{
+			{1, "a", "a"},
+			{2, "\r", ""},
+			{3, "b\r", "b"},
+			{3, "\r", "\r"},
+		}, 2},
+		"input of one read": {[]step{
+			{1, "a", "a"},
+			{2, "b\rrm *\r\x1b[I\x1b[200~x\x1b[2", "b\x1b[I"},
+			{2, "01~", ""},
+			{2, "\r", "\r"},
+		}, 1},
+		"reports": {[]step{
+			{1, "\x1b[1;1R", "\x1b[1;1R"},
+			{2, "ls\x1b[I\r", "ls\x1b[I\r"},
+		}, 0},
+		"outage within a paste": {[]step{
+			{1, "\x1b[200~cd ", "\x1b[200~cd "},
+			{2, "/tmp\rrm *\r", ""},
+			{2, "x\x1b[201~", "\x1b[201~"},
+			{2, "\r", ""},
+			{2, "\r", "\r"},
+		}, 1},
+		"a paste ends during the outage": {[]step{
+			{1, "\x1b[200~cd ", "\x1b[200~cd "},
+			{0, "/tmp\x1b[201~", ""},
+			{0, "y", ""},
+			{2, "x", "\x1b[201~x"},
+			{2, "\r", ""},
+			{2, "\r", "\r"},
+		}, 1},
+		"a whole paste is lost": {[]step{
+			{1, "ls\r", "ls\r"},
+			{wrote, "\n", ""},
+			{0, "\x1b[200~cd\x1b[201~", ""},
+			{0, "\r", ""},
+			{2, "ls\r", "ls\r"},
+		}, 0},
+		"a paste begins during the outage": {[]step{
+			{1, "ls\r", "ls\r"},
+			{wrote, "\n", ""},
+			{0, "\x1b[200~cd ", ""},
+			{2, "/tmp\r\x1b[201~", ""},
+			{2, "\r", ""},
+			{2, "\r", "\r"},
+		}, 1},
+		"a paste": {[]step{
+			{1, "\x1b[200~a\rb\x1b[201~\r", "\x1b[200~a\rb\x1b[201~\r"},
+			{wrote, "\n", ""},
+			{2, "ls\r", "ls\r"},
+		}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			withheld := 0
@@ -164,7 +314,7 @@ func TestLineGuard_SameShell(t *testing.T) {
 					continue
 				}
 				if got := string(g.Filter([]byte(s.typed), s.connection)); got != s.sent {
-					t.Errorf("step %d: of %q %q was sent on connection %d, want %q", i, s.typed, got, s.connection, s.sent)
+					t.Errorf("step %d: sent %q of %q on connection %d, want %q", i, got, s.typed, s.connection, s.sent)
 				}
 			}
 			if withheld != tt.withheld {
@@ -174,8 +324,9 @@ func TestLineGuard_SameShell(t *testing.T) {
 	}
 }
 
-// Each of 10,000 lines is run whole and at most once, although the connection
-// breaks at random points and loses the keys that were sent last.
+// Each of 10,000 lines is run completely and at most once, or not at all,
+// although the connection breaks at random points and loses the keys that were
+// sent last.
 func TestLineGuard_NewShell_RandomCuts(t *testing.T) {
 	seed := rand.Uint64()
 	rnd := rand.New(rand.NewPCG(seed, 0))
@@ -210,7 +361,8 @@ func TestLineGuard_NewShell_RandomCuts(t *testing.T) {
 	deliver(0)
 	for line, times := range ran {
 		var number int
-		if n, err := fmt.Sscanf(line, "line %d of them\r", &number); n != 1 || err != nil || line != fmt.Sprintf("line %d of them\r", number) || times > 1 {
+		n, err := fmt.Sscanf(line, "line %d of them\r", &number)
+		if n != 1 || err != nil || line != fmt.Sprintf("line %d of them\r", number) || times > 1 {
 			t.Errorf("%q was run %d times (seed %d)", line, times, seed)
 		}
 	}
@@ -219,8 +371,8 @@ func TestLineGuard_NewShell_RandomCuts(t *testing.T) {
 	}
 }
 
-// FuzzLineGuard checks that all input is sent unchanged until the first connection
-// breaks, and that later only typed input is sent, in order.
+// FuzzLineGuard checks that all input is sent unchanged until the first
+// connection breaks, and that later only typed input is sent, in order.
 func FuzzLineGuard(f *testing.F) {
 	f.Add("ls\r\x1b[200~a\x1b[201~", uint16(3), uint16(5), false)
 	f.Add("cd \x1b[1;1R\r", uint16(3), uint16(1), true)
@@ -236,7 +388,7 @@ func FuzzLineGuard(f *testing.F) {
 		rest := strings.ReplaceAll(string(g.Filter([]byte(input[cuts[1]:]), 2)), pasteEnd, "")
 		for _, c := range []byte(rest) {
 			if !slices.Contains([]byte(input), c) {
-				t.Errorf("of %q after %q came %q", input[cuts[1]:], input[:cuts[1]], rest)
+				t.Errorf("sent %q of %q after %q", rest, input[cuts[1]:], input[:cuts[1]])
 			}
 		}
 	})

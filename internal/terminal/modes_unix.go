@@ -10,8 +10,9 @@ import (
 	"golang.org/x/term"
 )
 
-// modes are the termios settings before raw mode and in raw mode. They belong to the
-// terminal, not to a descriptor, so that the output needs no modes of its own.
+// modes are the termios settings before raw mode and in raw mode. They belong
+// to the terminal, not to a descriptor, so that the output needs no modes of
+// its own.
 type modes struct {
 	before, raw *term.State
 }
@@ -31,11 +32,11 @@ func makeRaw(in, _ int) (*modes, error) {
 // restoreTo makes m restore the modes that older would have restored.
 func (m *modes) restoreTo(older *modes) { m.before = older.before }
 
-// restore sets the modes at once (TCSANOW). Waiting for pending output, as TCSADRAIN
-// does, would block on a terminal that was stopped with Ctrl-S.
+// restore sets the modes at once (TCSANOW). Waiting for pending output, as
+// TCSADRAIN does, would block on a terminal that was stopped with Ctrl-S.
 //
-// In the background, setting the modes would stop the process with SIGTTOU. While
-// the signal is ignored, the kernel permits the change.
+// In the background, setting the modes would stop the process with SIGTTOU.
+// While the signal is ignored, the kernel permits the change.
 func (m *modes) restore(in, _ int) error {
 	if !signal.Ignored(unix.SIGTTOU) {
 		signal.Ignore(unix.SIGTTOU)
@@ -55,7 +56,8 @@ func (m *modes) restore(in, _ int) error {
 }
 
 // background reports whether fd is the controlling terminal of this process and
-// another process group is in its foreground. Other terminals have no job control.
+// another process group is in its foreground. Other terminals have no job
+// control.
 func background(fd int) bool {
 	foreground, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
 	return err == nil && foreground != unix.Getpgrp()

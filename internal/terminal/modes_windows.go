@@ -7,7 +7,8 @@ import (
 	"golang.org/x/term"
 )
 
-// modes are the console modes before raw mode. Input and output have separate modes.
+// modes are the console modes before raw mode. Input and output have separate
+// modes.
 type modes struct {
 	in  *term.State
 	out *term.State // nil if the output is not a console
@@ -57,5 +58,6 @@ func (m *modes) restore(in, out int) error {
 	return errors.Join(err, term.Restore(out, m.out))
 }
 
-// background returns false: all processes that are attached to a console share it.
+// background returns false: all processes that are attached to a console share
+// it.
 func background(int) bool { return false }

@@ -20,33 +20,35 @@ import (
 	"golang.org/x/term"
 )
 
-// These tests run the test binary again, in a role: what is left of a terminal
-// when a process ends can be seen from outside only.
+// These tests run the test binary again, as another program (a role): the state
+// of a terminal after the end of a process can only be tested from another
+// process.
 
 const roleVariable = "KSHELL_TERMINAL_TEST_ROLE"
 
-// roles are the programs that the test binary can be. Each returns its exit code.
+// roles are the programs that the test binary can run as. Each returns an exit
+// code.
 var roles = map[string]func() int{
 	"return":          func() int { return inRaw(func(*Terminal) error { return nil }) },
 	"error":           func() int { return inRaw(func(*Terminal) error { return errors.New("no") }) },
 	"panic":           func() int { return inRaw(func(*Terminal) error { panic("boom") }) },
-	"goroutine panic": func() int { return inRaw(panicElsewhere) },
-	"signal":          func() int { return inRaw(awaitSignal) },
-	"forget":          forgetToRestore,
+	"goroutine panic": func() int { return inRaw(panicInGoroutine) },
+	"signal":          func() int { return inRaw(waitForSignal) },
+	"no restore":      exitInRaw,
 	"read":            readStdin,
-	"shell":           playShell,
-	"job":             playJob,
+	"shell":           runShell,
+	"job":             runJob,
 }
 
-func playRole(role string) int {
-	play, ok := roles[role]
+func runRole(role string) int {
+	run, ok := roles[role]
 	if !ok {
 		return 99
 	}
-	return play()
+	return run()
 }
 
-// inRaw is main as it should be written.
+// inRaw sets raw mode as a program should, and calls run.
 func inRaw(run func(*Terminal) error) int {
 	terminal, err := Open(os.Stdin, os.Stdin)
 	if err != nil {
@@ -64,7 +66,7 @@ func inRaw(run func(*Terminal) error) int {
 	return 0
 }
 
-func panicElsewhere(t *Terminal) error {
+func panicInGoroutine(t *Terminal) error {
 	go func() {
 		defer t.RestoreOnPanic()
 		panic("boom")
@@ -72,7 +74,7 @@ func panicElsewhere(t *Terminal) error {
 	select {}
 }
 
-func awaitSignal(*Terminal) error {
+func waitForSignal(*Terminal) error {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
 	defer stop()
 	fmt.Println("waiting")
@@ -80,7 +82,7 @@ func awaitSignal(*Terminal) error {
 	return ctx.Err()
 }
 
-func forgetToRestore() int {
+func exitInRaw() int {
 	if _, err := term.MakeRaw(int(os.Stdin.Fd())); err != nil {
 		return 97
 	}
@@ -103,14 +105,14 @@ func command(t *testing.T, role string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = append(os.Environ(), roleVariable+"="+role, "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
 
-func TestTheTerminalIsAsBeforeHoweverTheProgramEnds(t *testing.T) {
+func TestRestore_EndOfProcess(t *testing.T) {
 	tests := []struct {
 		name     string
 		role     string
@@ -122,12 +124,12 @@ func TestTheTerminalIsAsBeforeHoweverTheProgramEnds(t *testing.T) {
 		{name: "return", role: "return"},
 		{name: "error", role: "error", wantCode: 3},
 		{name: "panic", role: "panic", wantCode: 2, wantText: "panic: boom"},
-		{name: "panic in another goroutine", role: "goroutine panic", wantCode: 2, wantText: "terminal.panicElsewhere"},
+		{name: "panic in another goroutine", role: "goroutine panic", wantCode: 2, wantText: "terminal.panicInGoroutine"},
 		{name: "INT", role: "signal", signal: unix.SIGINT, wantCode: 3},
 		{name: "TERM", role: "signal", signal: unix.SIGTERM, wantCode: 3},
 		{name: "HUP", role: "signal", signal: unix.SIGHUP, wantCode: 3},
 		{name: "QUIT", role: "signal", signal: unix.SIGQUIT, wantCode: 3},
-		{name: "no restore (does this test see anything?)", role: "forget", changed: true},
+		{name: "no restore (to verify the test)", role: "no restore", changed: true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -169,7 +171,7 @@ func TestTheTerminalIsAsBeforeHoweverTheProgramEnds(t *testing.T) {
 	}
 }
 
-func TestAClosedStdinIsAnEmptyOne(t *testing.T) {
+func TestInput_ClosedStdin(t *testing.T) {
 	cmd := command(t, "read")
 	closed := exec.CommandContext(t.Context(), "/bin/sh", "-c", `exec "$0" <&-`, cmd.Path)
 	closed.Env = cmd.Env
@@ -179,17 +181,17 @@ func TestAClosedStdinIsAnEmptyOne(t *testing.T) {
 	}
 }
 
-// Job control: a shell (the leader of the terminal's session) and its job, both
-// of them this test binary, are steered by lines: the shell by its arguments,
-// the job by its stdin. The terminal comes to both as descriptor 3.
+// TestJobControl runs a shell (the leader of the terminal's session) and its
+// job. Both are this test binary and read commands, one per line, from their
+// stdin. The terminal is descriptor 3 of both.
 
 const ttyFd = 3
 
 func jobTty() *os.File { return os.NewFile(ttyFd, "tty") }
 
-// playJob obeys its stdin and answers each line with one.
-func playJob() int {
-	signal.Ignore(unix.SIGTTIN) // or a read would stop it, as it should
+// runJob executes the commands in its stdin and prints the error of each.
+func runJob() int {
+	signal.Ignore(unix.SIGTTIN) // otherwise a read in the background would stop the process
 	terminal, err := Open(jobTty(), jobTty())
 	if err != nil {
 		return 98
@@ -217,26 +219,26 @@ func playJob() int {
 	return 0
 }
 
-// playShell runs one job by the script in its stdin, one order a line, and
-// prints what came of it. Lines that it does not know are for the job.
-func playShell() int {
+// runShell starts a job, executes the commands in its stdin and prints the
+// results. It passes other commands to the job.
+func runShell() int {
 	tty := jobTty()
 	before, err := term.GetState(ttyFd)
 	if err != nil {
 		return 98
 	}
-	job, say, answers, err := startJob(tty)
+	job, commands, results, err := startJob(tty)
 	if err != nil {
 		fmt.Println(err)
 		return 97
 	}
-	signal.Ignore(unix.SIGTTOU) // as shells do, after the start of the job, which would inherit it
+	signal.Ignore(unix.SIGTTOU) // as shells do; after the start of the job, which would inherit it
 	for script := bufio.NewScanner(os.Stdin); script.Scan(); {
-		order := script.Text()
-		switch order {
+		line := script.Text()
+		switch line {
 		case "fg":
 			err = unix.IoctlSetPointerInt(ttyFd, unix.TIOCSPGRP, job.Process.Pid)
-		case "take back":
+		case "bg":
 			err = unix.IoctlSetPointerInt(ttyFd, unix.TIOCSPGRP, unix.Getpgrp())
 		case "stty ixon":
 			stty := exec.CommandContext(context.Background(), "stty", "ixon")
@@ -244,25 +246,25 @@ func playShell() int {
 			err = stty.Run()
 		case "modes":
 			now, _ := term.GetState(ttyFd)
-			fmt.Println("modes as before:", *now == *before)
-		case "noted":
+			fmt.Println("modes unchanged:", *now == *before)
+		case "save modes":
 			before, err = term.GetState(ttyFd)
 		default:
-			_, err = fmt.Fprintln(say, order)
-			if err == nil && answers.Scan() {
-				fmt.Printf("%s: %s\n", order, answers.Text())
+			_, err = fmt.Fprintln(commands, line)
+			if err == nil && results.Scan() {
+				fmt.Printf("%s: %s\n", line, results.Text())
 			}
 		}
 		if err != nil {
-			fmt.Println(order, err)
+			fmt.Println(line, err)
 		}
 	}
-	_ = say.Close()
+	_ = commands.Close()
 	fmt.Println("job:", job.Wait())
 	return 0
 }
 
-func startJob(tty *os.File) (job *exec.Cmd, say io.WriteCloser, answers *bufio.Scanner, err error) {
+func startJob(tty *os.File) (job *exec.Cmd, commands io.WriteCloser, results *bufio.Scanner, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, nil, nil, err
@@ -271,14 +273,14 @@ func startJob(tty *os.File) (job *exec.Cmd, say io.WriteCloser, answers *bufio.S
 	job.Env = append(os.Environ(), roleVariable+"=job")
 	job.ExtraFiles = []*os.File{tty}
 	job.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if say, err = job.StdinPipe(); err != nil {
+	if commands, err = job.StdinPipe(); err != nil {
 		return nil, nil, nil, err
 	}
 	out, err := job.StdoutPipe()
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return job, say, bufio.NewScanner(out), job.Start()
+	return job, commands, bufio.NewScanner(out), job.Start()
 }
 
 func TestJobControl(t *testing.T) {
@@ -288,32 +290,32 @@ func TestJobControl(t *testing.T) {
 		want   []string
 	}{
 		{
-			"the modes of another job are not taken for ours",
+			"Raw in the background does not save the modes of another job",
 			[]string{"raw", "modes", "fg", "raw", "restore", "modes"},
 			[]string{
-				"raw: " + errBackground.Error(), "modes as before: true",
-				"raw: <nil>", "restore: <nil>", "modes as before: true",
+				"raw: " + errBackground.Error(), "modes unchanged: true",
+				"raw: <nil>", "restore: <nil>", "modes unchanged: true",
 			},
 		},
 		{
-			"restore in the background is not stopped and undoes our raw mode",
-			[]string{"fg", "raw", "take back", "modes", "restore", "modes"},
-			[]string{"raw: <nil>", "modes as before: false", "restore: <nil>", "modes as before: true"},
+			"restore in the background undoes raw mode and does not stop the process",
+			[]string{"fg", "raw", "bg", "modes", "restore", "modes"},
+			[]string{"raw: <nil>", "modes unchanged: false", "restore: <nil>", "modes unchanged: true"},
 		},
 		{
-			"restore in the background leaves the modes of the job in front alone",
-			[]string{"fg", "raw", "take back", "stty ixon", "noted", "restore", "modes"},
-			[]string{"raw: <nil>", "restore: <nil>", "modes as before: true"},
+			"restore in the background keeps the modes of the foreground job",
+			[]string{"fg", "raw", "bg", "stty ixon", "save modes", "restore", "modes"},
+			[]string{"raw: <nil>", "restore: <nil>", "modes unchanged: true"},
 		},
 		{
-			"a read in the background says why it fails",
+			"Read in the background returns the cause",
 			[]string{"read"},
 			[]string{"read: " + errBackground.Error()},
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := runShell(t, tt.script)
+			got := runScript(t, tt.script)
 			want := strings.Join(append(tt.want, "job: <nil>"), "\n") + "\n"
 			if got != want {
 				t.Errorf("got:\n%s\nwant:\n%s", got, want)
@@ -322,8 +324,8 @@ func TestJobControl(t *testing.T) {
 	}
 }
 
-// runShell runs a shell on a terminal of its own on which a line was typed.
-func runShell(t *testing.T, script []string) string {
+// runScript runs the shell on a new terminal, on which a line was typed.
+func runScript(t *testing.T, script []string) string {
 	t.Helper()
 	user, tty, err := pty.Open()
 	if err != nil {

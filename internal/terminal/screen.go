@@ -17,20 +17,20 @@ import (
 // It passes the program's output on unchanged. It can also show a status line:
 // see SetStatus.
 //
-// Set the exported fields before other goroutines use the Screen. The methods may
-// be called from any goroutine.
+// Set the exported fields before other goroutines use the Screen. The methods
+// may be called from any goroutine.
 type Screen struct {
 	io.Writer // the terminal
 
-	// StatusWriter receives the status line. It must lead to the same terminal as
-	// Writer. If it is nil, no status is shown.
+	// StatusWriter receives the status line. It must lead to the same terminal
+	// as Writer. If it is nil, no status is shown.
 	StatusWriter io.Writer
-	// Columns returns the width of the terminal, or 0 if it is unknown. If the width
-	// is unknown or Columns is nil, 80 columns are assumed.
+	// Columns returns the width of the terminal, or 0 if it is unknown. If the
+	// width is unknown or Columns is nil, 80 columns are assumed.
 	Columns func() int
-	// Redraw, if not nil, is called when a status that was shown over a full-screen
-	// program has been removed, because only the program can restore the line. It
-	// must not block or call the Screen.
+	// Redraw, if not nil, is called when a status that was shown over a
+	// full-screen program has been removed, because only the program can
+	// restore the line. It must not block or call the Screen.
 	Redraw func()
 
 	mu sync.Mutex // held while Writer and StatusWriter are written, guards all below
@@ -45,9 +45,10 @@ type Screen struct {
 	statusOver  bool // the status is shown over a full-screen program
 }
 
-// shellModes are the tracked private modes (DECSET), and whether a shell has them
-// set: application cursor keys, visible cursor, mouse (three protocols, focus
-// events, three encodings), alternate screen (three variants), bracketed paste.
+// shellModes are the tracked private modes (DECSET), and whether a shell has
+// them set: application cursor keys, visible cursor, mouse (three protocols,
+// focus events, three encodings), alternate screen (three variants), bracketed
+// paste.
 var shellModes = map[int]bool{
 	1: false, 25: true, 1000: false, 1002: false, 1003: false, 1004: false, 1005: false, 1006: false, 1015: false,
 	47: false, 1047: false, 1049: false, 2004: false,
@@ -90,13 +91,13 @@ func (s *Screen) track(p []byte) {
 // stringEnds are the bytes that end a string.
 const stringEnds = "\x1b\x07\x18\x1a" // ESC, BEL, CAN, SUB
 
-// parse passes the next byte of an escape sequence to the parser and returns the
-// rest of p. It skips text and the contents of strings.
+// parse passes the next byte of an escape sequence to the parser and returns
+// the rest of p. It skips text and the contents of strings.
 //
-// It handles bytes that the parser takes differently: a byte above 127 is not a C1
-// control character, because terminals use UTF-8; ESC begins a new sequence in every
-// state; BEL ends every string, not only OSC. Other control characters within a
-// sequence would overwrite the parser's command (x/ansi v0.11.7).
+// It handles bytes that the parser takes differently: a byte above 127 is not a
+// C1 control character, because terminals use UTF-8; ESC begins a new sequence
+// in every state; BEL ends every string, not only OSC. Other control characters
+// within a sequence would overwrite the parser's command (x/ansi v0.11.7).
 func (s *Screen) parse(p []byte) (rest []byte) {
 	state, i := s.parser.State(), 0
 	inString := isString(state)
@@ -136,7 +137,8 @@ func (s *Screen) inText() bool {
 	return s.parser == nil || s.parser.State() == parser.GroundState
 }
 
-// isString reports whether the state is inside a DCS, OSC, SOS, PM or APC string.
+// isString reports whether the state is inside a DCS, OSC, SOS, PM or APC
+// string.
 func isString(state parser.State) bool {
 	return state >= parser.DcsEntryState && state <= parser.DcsStringState ||
 		state >= parser.OscStringState && state <= parser.ApcStringState
@@ -152,8 +154,8 @@ func (s *Screen) handleEsc(cmd ansi.Cmd) {
 	}
 }
 
-// handleCSI is called for a control sequence. A cmd that is equal to a character
-// has neither a prefix nor an intermediate byte.
+// handleCSI is called for a control sequence. A cmd that is equal to a
+// character has neither a prefix nor an intermediate byte.
 func (s *Screen) handleCSI(cmd ansi.Cmd, params ansi.Params) {
 	switch {
 	case cmd.Prefix() == '?' && cmd.Intermediate() == 0 && (cmd.Final() == 'h' || cmd.Final() == 'l'):
@@ -176,11 +178,11 @@ func (s *Screen) setMode(mode int, set bool) {
 	}
 }
 
-// BetweenLines calls write, which writes lines to the terminal. While it runs, the
-// program's output waits. midLine reports whether the output ends within a line:
-// write then ends that line first. After write, the cursor is taken to be at the
-// beginning of a line. write must not call the Screen. BetweenLines removes the
-// status.
+// BetweenLines calls write, which writes lines to the terminal. While it runs,
+// the program's output waits. midLine reports whether the output ends within a
+// line: write then ends that line first. After write, the cursor is taken to be
+// at the beginning of a line. write must not call the Screen. BetweenLines
+// removes the status.
 func (s *Screen) BetweenLines(write func(midLine bool)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,8 +191,8 @@ func (s *Screen) BetweenLines(write func(midLine bool)) {
 	s.midLine, s.line = false, s.line[:0]
 }
 
-// FullScreen reports whether the program shows the alternate screen, as editors do.
-// Lines written there would disturb the program's display.
+// FullScreen reports whether the program shows the alternate screen, as editors
+// do. Lines written there would disturb the program's display.
 func (s *Screen) FullScreen() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,9 +203,9 @@ func (s *Screen) fullScreen() bool {
 	return slices.ContainsFunc(s.changed, func(m int) bool { return slices.Contains(alternateModes, m) })
 }
 
-// Reset returns the bytes that set the tracked modes as a shell has them, and the
-// default colors. The caller must write them to the terminal. The result is empty
-// if no mode has changed. Reset removes the status.
+// Reset returns the bytes that set the tracked modes as a shell has them, and
+// the default colors. The caller must write them to the terminal. The result is
+// empty if no mode has changed. Reset removes the status.
 func (s *Screen) Reset() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()

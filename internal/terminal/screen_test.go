@@ -2,23 +2,24 @@ package terminal
 
 import (
 	"bytes"
+	"io"
 	"strings"
 	"testing"
 )
 
-func TestWhatAProgramSwitchedOnIsSwitchedOff(t *testing.T) {
+func TestScreen_Reset(t *testing.T) {
 	tests := []struct {
 		name, written, reset string
 		full                 bool
 	}{
 		{"text", "hello \x1b[31mred\x1b[m\r\n", "", false},
 		{"vi", "\x1b[?1049h\x1b[?1h\x1b=\x1b[?2004h\x1b[?25l", "\x1b[?25h\x1b[?2004l\x1b[?1l\x1b[?1049l\x1b[m", true},
-		{"vi, and its end", "\x1b[?1049h\x1b[?25l...\x1b[?25h\x1b[?1049l", "", false},
-		{"several at once", "\x1b[?1000;1006h", "\x1b[?1006l\x1b[?1000l\x1b[m", false},
-		{"twice", "\x1b[?25l\x1b[?25l", "\x1b[?25h\x1b[m", false},
-		{"a full reset", "\x1b[?1049h\x1bc", "", false},
-		{"what is not followed", "\x1b[?12h\x1b[4h\x1b[?7l\x1b]0;title\x07", "", false},
-		{"cut off", "\x1b[?10", "", false},
+		{"vi that has ended", "\x1b[?1049h\x1b[?25l...\x1b[?25h\x1b[?1049l", "", false},
+		{"several modes in a sequence", "\x1b[?1000;1006h", "\x1b[?1006l\x1b[?1000l\x1b[m", false},
+		{"set twice", "\x1b[?25l\x1b[?25l", "\x1b[?25h\x1b[m", false},
+		{"full reset", "\x1b[?1049h\x1bc", "", false},
+		{"modes that are not tracked", "\x1b[?12h\x1b[4h\x1b[?7l\x1b]0;title\x07", "", false},
+		{"unfinished sequence", "\x1b[?10", "", false},
 		{"a sequence in a sequence", "\x1b[?\x1b[?1049h", "\x1b[?1049l\x1b[m", true},
 		{"a line feed in a sequence", "\x1b[?\n25l", "\x1b[?25h\x1b[m", false},
 		{"BEL in a sequence", "\x1b[?\a25l", "\x1b[?25h\x1b[m", false},
@@ -26,7 +27,7 @@ func TestWhatAProgramSwitchedOnIsSwitchedOff(t *testing.T) {
 		{"UTF-8 in a string", "\x1b_\u00fc\x1b[?25l", "\x1b[?25h\x1b[m", false},
 		{"a C1 control character is text", "\x9b?25l", "", false},
 		{"a string in a string", "\x1bP\x1b[?25l", "\x1b[?25h\x1b[m", false},
-		{"endless numbers", "\x1b[?" + strings.Repeat("1", 1000) + "h", "", false},
+		{"long parameter", "\x1b[?" + strings.Repeat("1", 1000) + "h", "", false},
 	}
 	for _, tt := range tests {
 		for chunk := range len(tt.written) {
@@ -41,17 +42,18 @@ func TestWhatAProgramSwitchedOnIsSwitchedOff(t *testing.T) {
 			}
 			full := s.FullScreen()
 			if got := string(s.Reset()); got != tt.reset || full != tt.full || out.String() != tt.written {
-				t.Errorf("%s, in pieces of %d: reset %q, full screen %t, out %q; want %q, %t", tt.name, chunk+1, got, full, out.String(), tt.reset, tt.full)
+				t.Errorf("%s, in writes of %d bytes: reset %q, full screen %t, output %q; want %q, %t",
+					tt.name, chunk+1, got, full, out.String(), tt.reset, tt.full)
 				break
 			}
 			if again := s.Reset(); again != nil {
-				t.Errorf("%s: reset again: %q", tt.name, again)
+				t.Errorf("%s: the second reset is %q, want none", tt.name, again)
 			}
 		}
 	}
 }
 
-func TestScreenBetweenLines(t *testing.T) {
+func TestScreen_BetweenLines(t *testing.T) {
 	for _, tt := range []struct {
 		written []string
 		midLine bool
@@ -77,7 +79,7 @@ func TestScreenBetweenLines(t *testing.T) {
 }
 
 func BenchmarkScreen(b *testing.B) {
-	s := &Screen{Writer: nowhere{}}
+	s := &Screen{Writer: io.Discard}
 	p := []byte(strings.Repeat("some text \x1b[31mred\x1b[m\r\n", 1000))
 	b.SetBytes(int64(len(p)))
 	b.ReportAllocs()
@@ -85,7 +87,3 @@ func BenchmarkScreen(b *testing.B) {
 		_, _ = s.Write(p)
 	}
 }
-
-type nowhere struct{}
-
-func (nowhere) Write(p []byte) (int, error) { return len(p), nil }

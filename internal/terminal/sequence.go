@@ -10,30 +10,31 @@ const (
 	classKey inputClass = iota
 	// classPartial is a byte of an escape sequence that has not ended.
 	classPartial
-	// classRestart is an ESC that begins a sequence inside an unfinished one. The bytes
-	// before the ESC were typed.
+	// classRestart is an ESC that begins a sequence inside an unfinished one.
+	// The bytes before the ESC were typed.
 	classRestart
 	// classSequence is the last byte of a sequence that a key sends, such as a
 	// cursor key, or Alt and a key.
 	classSequence
-	// classReport is the last byte of a sequence that the terminal itself sends:
-	// the answer to a query, a change of focus, a mouse event.
+	// classReport is the last byte of a sequence that the terminal itself
+	// sends: the answer to a query, a change of focus, a mouse event.
 	classReport
-	// classPaste is a byte of a bracketed paste, or the last byte of the sequence
-	// that begins it.
+	// classPaste is a byte of a bracketed paste, or the last byte of the
+	// sequence that begins it.
 	classPaste
 )
 
-// inputParser classifies the input from a terminal byte by byte, so that the result
-// does not depend on how the input is split over reads. The zero value is ready to
-// use. A copy is independent, so that a caller can look ahead.
+// inputParser classifies the input from a terminal byte by byte, so that the
+// result does not depend on how the input is split over reads. The zero value
+// is ready to use. A copy is independent, so that a caller can look ahead.
 //
-// It is not based on [ansi.Parser], which parses output. The syntax of input is a
-// different one:
-//   - A control character ends an unfinished sequence: the user has typed ESC and,
-//     for example, P, which would otherwise begin a string. In output it is executed.
-//   - ESC and any character is a key (Alt). In output, ESC and a space, for example,
-//     is an unfinished sequence.
+// It is not based on [ansi.Parser], which parses output. The syntax of input is
+// a different one:
+//   - A control character ends an unfinished sequence: the user has typed ESC
+//     and, for example, P, which would otherwise begin a string. In output it
+//     is executed.
+//   - ESC and any character is a key (Alt). In output, ESC and a space, for
+//     example, is an unfinished sequence.
 //   - SS3, X10 mouse reports and bracketed pastes exist in input only.
 type inputParser struct {
 	state   inputState
@@ -58,8 +59,8 @@ const (
 	inPasteText
 )
 
-// pasteEnd is the sequence that ends a bracketed paste. pasteBegin and pasteStop
-// are the parameters of the sequences that begin and end it.
+// pasteEnd is the sequence that ends a bracketed paste. pasteBegin and
+// pasteStop are the parameters of the sequences that begin and end it.
 const (
 	pasteEnd   = "\x1b[201~"
 	pasteBegin = 200
@@ -112,8 +113,8 @@ func (p *inputParser) next(c byte) inputClass {
 	}
 }
 
-// endIf returns classPartial if end is false. Otherwise it leaves the sequence and
-// returns class.
+// endIf returns classPartial if end is false. Otherwise it leaves the sequence
+// and returns class.
 func (p *inputParser) endIf(end bool, class inputClass) inputClass {
 	if !end {
 		return classPartial
@@ -166,10 +167,11 @@ func (p *inputParser) csi(c byte) inputClass {
 	return p.endIf(true, classSequence)
 }
 
-// isReport reports whether the terminal itself sends the CSI sequence that c ends:
-// cursor position, status, attributes, window, modes, focus, mouse, the flags of the
-// kitty keyboard protocol, or the end of a paste without its beginning. F3 with a
-// modifier is also treated as a report: its sequence is that of a cursor position.
+// isReport reports whether the terminal itself sends the CSI sequence that c
+// ends: cursor position, status, attributes, window, modes, focus, mouse, the
+// flags of the kitty keyboard protocol, or the end of a paste without its
+// beginning. F3 with a modifier is also treated as a report: its sequence is
+// that of a cursor position.
 func (p *inputParser) isReport(c byte) bool {
 	switch c {
 	case 'R', 'n', 'c', 't', 'y':

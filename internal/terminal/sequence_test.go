@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// pieces is a source; each Read returns one piece.
+// pieces is a source of which each Read returns one string.
 type pieces []string
 
 func (p *pieces) Read(buf []byte) (int, error) {
@@ -31,8 +31,8 @@ func split(s string) []string {
 	return all
 }
 
-// sendReads passes reads through Keys. It returns the input that was passed on, and
-// kshell's keys.
+// sendReads passes reads through Keys. It returns the input that was passed on,
+// and kshell's keys.
 func sendReads(t *testing.T, reads ...string) (passed, own string) {
 	t.Helper()
 	source := pieces(reads)
@@ -46,7 +46,8 @@ func sendReads(t *testing.T, reads ...string) (passed, own string) {
 	return string(got), string(done)
 }
 
-// reports are sequences that the terminal itself sends, such as answers to queries.
+// reports are sequences that the terminal itself sends, such as answers to
+// queries.
 var reports = map[string]string{
 	"cursor position":                 "\x1b[24;3R",
 	"cursor position, line 99":        "\x1b[99;3R",
@@ -74,7 +75,7 @@ var reports = map[string]string{
 
 // A report between Enter, ~ and . is passed on, and does not count as typed,
 // however it is split over reads.
-func TestKeys_ReportsAreNotTyped(t *testing.T) {
+func TestKeys_Reports(t *testing.T) {
 	for name, report := range reports {
 		t.Run(name, func(t *testing.T) {
 			for at := 0; at <= len(report); at++ {
@@ -101,9 +102,9 @@ func TestKeys_ReportsAreNotTyped(t *testing.T) {
 	}
 }
 
-// On a slow link, the answer to a query that the prompt contains may arrive after
-// the user has typed ~.
-func TestKeys_ReportAfterTheEscapeCharacter(t *testing.T) {
+// On a slow link, the answer to a query that the prompt contains may arrive
+// after the user has typed ~.
+func TestKeys_ReportAfterEscapeCharacter(t *testing.T) {
 	for name, report := range reports {
 		if strings.HasSuffix(name, "like sequences") {
 			continue // split like this, its final ESC would be taken for the key ESC
@@ -115,12 +116,26 @@ func TestKeys_ReportAfterTheEscapeCharacter(t *testing.T) {
 }
 
 // Sequences that keys send count as typed.
-func TestKeys_SequencesOfKeysAreTyped(t *testing.T) {
+func TestKeys_SequencesOfKeys(t *testing.T) {
 	for name, key := range map[string]string{
-		"ESC": "\x1b", "ESC twice": "\x1b\x1b", "up": "\x1b[A", "up, application": "\x1bOA", "up, Alt": "\x1b\x1b[A", "F1": "\x1bOP",
-		"F5": "\x1b[15~", "Shift-Tab": "\x1b[Z", "Alt-a": "\x1ba", "Alt-Backspace": "\x1b\x7f", "Ctrl-Left": "\x1b[1;5D", "Ctrl-i of kitty": "\x1b[105;5u",
-		"F9 with two parameters": "\x1b[20;0~", "no key of 4 digits": "\x1b[2010~",
-		"F1 of Linux": "\x1b[[A", "umlaut": "ä", "Alt-[": "\x1b[", "Ctrl-A": "\x01",
+		"ESC":                     "\x1b",
+		"ESC twice":               "\x1b\x1b",
+		"up":                      "\x1b[A",
+		"up, application":         "\x1bOA",
+		"up, Alt":                 "\x1b\x1b[A",
+		"F1":                      "\x1bOP",
+		"F5":                      "\x1b[15~",
+		"Shift-Tab":               "\x1b[Z",
+		"Alt-a":                   "\x1ba",
+		"Alt-Backspace":           "\x1b\x7f",
+		"Ctrl-Left":               "\x1b[1;5D",
+		"Ctrl-i of kitty":         "\x1b[105;5u",
+		"F9 with two parameters":  "\x1b[20;0~",
+		"a parameter of 4 digits": "\x1b[2010~",
+		"F1 of Linux":             "\x1b[[A",
+		"umlaut":                  "ä",
+		"Alt-[":                   "\x1b[",
+		"Ctrl-A":                  "\x01",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if passed, own := sendReads(t, key, "~", "."); passed != key+"~." || own != "" {
@@ -140,7 +155,7 @@ func TestKeys_SequencesOfKeysAreTyped(t *testing.T) {
 }
 
 // A user of vi may type ESC and a character that would begin a string.
-func TestKeys_EnterEndsAnUnfinishedString(t *testing.T) {
+func TestKeys_EnterAfterUnfinishedSequence(t *testing.T) {
 	for _, key := range []string{"]", "P", "X", "_", "^", "[", "O", "[12"} {
 		if passed, own := sendReads(t, "\x1b", key, "\r", "~", "."); passed != "\x1b"+key+"\r" || own != "." {
 			t.Errorf("ESC %s: passed %q, own keys %q", key, passed, own)
@@ -148,7 +163,7 @@ func TestKeys_EnterEndsAnUnfinishedString(t *testing.T) {
 	}
 }
 
-func TestKeys_PasteHasNoKeysOfKshell(t *testing.T) {
+func TestKeys_Paste(t *testing.T) {
 	for name, tt := range map[string]struct {
 		reads []string
 		want  string // the input passed on; empty means all
@@ -164,12 +179,16 @@ func TestKeys_PasteHasNoKeysOfKshell(t *testing.T) {
 		"brackets":                         {reads: []string{"\x1b[200~", "~", ".", "\r", "~.", "\r", "~", "~", "\x1b[201~"}},
 		"brackets in one read":             {reads: []string{"\x1b[200~~.\x1b[201~"}},
 		"brackets, byte by byte":           {reads: split("\x1b[200~\r~.\x1b[20\x1b[201\r~.\r~?\x1b[201~")},
-		"a key after brackets":             {reads: []string{"\x1b[200~a\r\x1b[201~", "\r", "~", "."}, want: "\x1b[200~a\r\x1b[201~\r", own: "."},
-		"within the line after brackets":   {reads: []string{"\x1b[200~a\r\x1b[201~", "~", "."}},
-		"typed at once":                    {reads: []string{"\r", "~."}, want: "\r", own: "."},
-		"typed":                            {reads: []string{"\r", "~", ".", "~", "?"}, want: "\r", own: ".?"},
-		"twice, typed":                     {reads: []string{"\r", "~", "~", "."}, want: "\r~."},
-		"an unknown key":                   {reads: []string{"~/", "x"}},
+		"a key after brackets": {
+			reads: []string{"\x1b[200~a\r\x1b[201~", "\r", "~", "."},
+			want:  "\x1b[200~a\r\x1b[201~\r",
+			own:   ".",
+		},
+		"within the line after brackets": {reads: []string{"\x1b[200~a\r\x1b[201~", "~", "."}},
+		"typed at once":                  {reads: []string{"\r", "~."}, want: "\r", own: "."},
+		"typed":                          {reads: []string{"\r", "~", ".", "~", "?"}, want: "\r", own: ".?"},
+		"twice, typed":                   {reads: []string{"\r", "~", "~", "."}, want: "\r~."},
+		"an unknown key":                 {reads: []string{"~/", "x"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := tt.want
@@ -183,9 +202,9 @@ func TestKeys_PasteHasNoKeysOfKshell(t *testing.T) {
 	}
 }
 
-// Input dropped while another program used the terminal may include the end of a
-// paste.
-func TestKeys_LostInputEndsAPaste(t *testing.T) {
+// Input dropped while another program used the terminal may include the end of
+// a paste.
+func TestKeys_InputLostDuringPaste(t *testing.T) {
 	source, user := io.Pipe()
 	own := make(chan byte, 1)
 	k := NewKeys(source, func() bool { return source.Close() == nil }, '~', ".", func(key byte) { own <- key })
@@ -200,14 +219,19 @@ func TestKeys_LostInputEndsAPaste(t *testing.T) {
 	go typed("~.")
 	go func() { _, _ = io.Copy(io.Discard, k) }()
 	if got := <-own; got != '.' {
-		t.Errorf("key %q", got)
+		t.Errorf("key %q, want .", got)
 	}
 }
 
 // The answers of a terminal emulator to queries are recognized as reports.
-func TestKeys_AnswersOfAnEmulatorAreReports(t *testing.T) {
+func TestKeys_AnswersOfEmulator(t *testing.T) {
 	for name, query := range map[string]string{
-		"cursor": "\x1b[6n", "status": "\x1b[5n", "attributes": "\x1b[c", "attributes 2": "\x1b[>c", "mode": "\x1b[?7$p", "cursor, DEC": "\x1b[?6n",
+		"cursor":       "\x1b[6n",
+		"status":       "\x1b[5n",
+		"attributes":   "\x1b[c",
+		"attributes 2": "\x1b[>c",
+		"mode":         "\x1b[?7$p",
+		"cursor, DEC":  "\x1b[?6n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			screen := vt.NewEmulator(80, 24)
@@ -240,9 +264,10 @@ func classes(reads ...string) []inputClass {
 	return all
 }
 
-// FuzzKeys checks that all input except kshell's keys is passed on unchanged and in
-// order, apart from an escape character that is passed on after a report, and that
-// the class of a byte does not depend on how the input is split over reads.
+// FuzzKeys checks that all input except kshell's keys is passed on unchanged
+// and in order, apart from an escape character that is passed on after a
+// report, and that the class of a byte does not depend on how the input is
+// split over reads.
 func FuzzKeys(f *testing.F) {
 	for _, report := range reports {
 		f.Add("ls\r"+report+"~.", uint16(5))
@@ -270,15 +295,16 @@ func FuzzKeys(f *testing.F) {
 			if !isWithout(passed.String(), input+"x") {
 				t.Errorf("%q became %q and own keys %q", reads, passed.String(), own)
 			}
-			if len(own) == 0 && strings.Count(passed.String(), "~") == strings.Count(input, "~") && passed.Len() != len(input)+1 {
+			sameEscapes := strings.Count(passed.String(), "~") == strings.Count(input, "~")
+			if len(own) == 0 && sameEscapes && passed.Len() != len(input)+1 {
 				t.Errorf("%q became %q", reads, passed.String())
 			}
 		}
 	})
 }
 
-// isWithout reports whether text is want without some of the known keys. It ignores
-// all ~.
+// isWithout reports whether text is want without some of the known keys. It
+// ignores all ~.
 func isWithout(text, want string) bool {
 	text, want = strings.ReplaceAll(text, "~", ""), strings.ReplaceAll(want, "~", "")
 	for len(want) > 0 {

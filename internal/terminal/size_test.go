@@ -18,7 +18,7 @@ func setSize(t *testing.T, user *os.File, size Size) {
 	}
 }
 
-// resize does what a terminal emulator does: the new size, then the signal.
+// resize sets the size and then sends SIGWINCH, as a terminal emulator does.
 func resize(t *testing.T, user *os.File, size Size) {
 	t.Helper()
 	setSize(t, user, size)
@@ -36,16 +36,16 @@ func mustSize(t *testing.T, terminal *Terminal) Size {
 	return size
 }
 
-func await(t *testing.T, notice <-chan struct{}) {
+func waitForChange(t *testing.T, changed <-chan struct{}) {
 	t.Helper()
 	select {
-	case <-notice:
-	case <-time.After(patience):
-		t.Fatal("no notice of the change of size")
+	case <-changed:
+	case <-time.After(testTimeout):
+		t.Fatal("no notification of the new size")
 	}
 }
 
-func TestSizeIsAskedOfTheScreenFirst(t *testing.T) {
+func TestSize_OutputFirst(t *testing.T) {
 	inUser, in := openPty(t)
 	outUser, out := openPty(t)
 	setSize(t, inUser, Size{80, 24})
@@ -62,7 +62,7 @@ func TestSizeIsAskedOfTheScreenFirst(t *testing.T) {
 		want Size
 	}{
 		{"output is a terminal", out, Size{133, 44}},
-		{"output goes elsewhere", pipeEnd, Size{80, 24}},
+		{"output is a pipe", pipeEnd, Size{80, 24}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestSizeIsAskedOfTheScreenFirst(t *testing.T) {
 		})
 	}
 
-	t.Run("output knows no size", func(t *testing.T) {
+	t.Run("output has no size", func(t *testing.T) {
 		setSize(t, outUser, Size{0, 0})
 		if got, want := mustSize(t, open(t, in, out)), (Size{80, 24}); got != want {
 			t.Errorf("Size = %v, want %v", got, want)
@@ -80,7 +80,7 @@ func TestSizeIsAskedOfTheScreenFirst(t *testing.T) {
 	})
 }
 
-func TestATerminalWithoutASizeIsAnError(t *testing.T) {
+func TestSize_NotSet(t *testing.T) {
 	user, tty := openPty(t)
 	terminal := open(t, tty, tty)
 	for _, size := range []Size{{0, 0}, {0, 24}, {80, 0}} {
@@ -91,7 +91,7 @@ func TestATerminalWithoutASizeIsAnError(t *testing.T) {
 	}
 }
 
-func TestTheLastOfManySizesIsSeen(t *testing.T) {
+func TestResized_LastSize(t *testing.T) {
 	user, tty := openPty(t)
 	terminal := open(t, tty, tty)
 	changed, stop := terminal.Resized()
@@ -107,16 +107,16 @@ func TestTheLastOfManySizesIsSeen(t *testing.T) {
 			}
 			resize(t, user, last)
 		}()
-		// The user of the package: a notice, then the question. It never sees the
-		// last size if the last notice is lost.
+		// As callers do: wait for a notification, then get the size. If the
+		// last notification is lost, this never sees the last size.
 		for mustSize(t, terminal) != last {
-			await(t, changed)
+			waitForChange(t, changed)
 		}
 		<-resized
 	}
 }
 
-func TestChangesNobodyAskedForDoNotQueueUp(t *testing.T) {
+func TestResized_BuffersOneNotification(t *testing.T) {
 	user, tty := openPty(t)
 	terminal := open(t, tty, tty)
 	changed, stop := terminal.Resized()
@@ -125,34 +125,34 @@ func TestChangesNobodyAskedForDoNotQueueUp(t *testing.T) {
 
 	for width := range uint16(100) {
 		resize(t, user, Size{width + 1, 50})
-		await(t, other) // so that the signals do not merge into one
+		waitForChange(t, other) // so that each signal is delivered
 	}
 	stop()
 	if waiting := len(changed); waiting > 1 {
-		t.Errorf("%d notices are waiting, want 1 at most", waiting)
+		t.Errorf("%d notifications are buffered, want at most 1", waiting)
 	}
 }
 
-func TestNoNoticeAfterStop(t *testing.T) {
+func TestResized_Stop(t *testing.T) {
 	user, tty := openPty(t)
 	terminal := open(t, tty, tty)
 	changed, stop := terminal.Resized()
 	resize(t, user, Size{90, 30})
-	await(t, changed)
+	waitForChange(t, changed)
 	stop()
 	stop()
 
-	// A second watcher tells when the signal has been given to all who listen.
+	// A second channel shows when the signal has been delivered.
 	other, stopOther := terminal.Resized()
 	defer stopOther()
 	for len(changed) > 0 {
 		<-changed
 	}
 	resize(t, user, Size{91, 30})
-	await(t, other)
+	waitForChange(t, other)
 	select {
 	case _, open := <-changed:
-		t.Errorf("a notice after stop (open: %v)", open)
+		t.Errorf("a notification after stop (open: %v)", open)
 	default:
 	}
 }

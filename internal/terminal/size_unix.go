@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watchSize returns wait, which waits for a SIGWINCH and returns true, or returns
-// false when quit is closed. Signals after the return of watchSize are not missed.
+// watchSize returns wait, which waits for a SIGWINCH and returns true, or
+// returns false when quit is closed. Signals after the return of watchSize are
+// not missed.
 func watchSize(*Terminal) (wait func(quit <-chan struct{}) bool, release func()) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGWINCH)

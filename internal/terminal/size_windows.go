@@ -2,14 +2,14 @@ package terminal
 
 import "time"
 
-// sizePoll is the interval at which the size is polled. The console's own resize
-// events are not used: they report the buffer, not the window, and are mixed with
-// the keys in the input.
+// sizePoll is the interval at which the size is polled. The console's own
+// resize events are not used: they report the buffer, not the window, and are
+// mixed with the keys in the input.
 const sizePoll = 250 * time.Millisecond
 
-// watchSize returns wait, which waits for a change of the size and returns true, or
-// returns false when quit is closed. Changes after the call of watchSize are not
-// missed.
+// watchSize returns wait, which waits for a change of the size and returns
+// true, or returns false when quit is closed. Changes after the call of
+// watchSize are not missed.
 func watchSize(t *Terminal) (wait func(quit <-chan struct{}) bool, release func()) {
 	last, _ := t.Size() // on error, the first size is a change
 	ticker := time.NewTicker(sizePoll)

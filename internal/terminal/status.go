@@ -8,13 +8,14 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// The sequences that show and remove a status. Together they leave the cursor, the
-// colors and the program's output unchanged.
+// The sequences that show and remove a status. Together they leave the cursor,
+// the colors and the program's output unchanged.
 //
-// Normally, the status is shown in a line that is inserted below the cursor, and
-// deleted later. A line feed first makes sure that there is a line below the
-// cursor: in the last line it scrolls. It keeps the column. Only an empty line can
-// be lost, unless a program fills the whole screen without the alternate screen.
+// Normally, the status is shown in a line that is inserted below the cursor,
+// and deleted later. A line feed first makes sure that there is a line below
+// the cursor: in the last line it scrolls. It keeps the column. Only an empty
+// line can be lost, unless a program fills the whole screen without the
+// alternate screen.
 //
 // Over a full-screen program, the status overwrites the last line, which the
 // program draws again later.
@@ -34,15 +35,16 @@ const (
 	extraColumns = 3  // for the spaces around the text and one free column
 )
 
-// SetStatus shows text as a status line and reports whether it is shown. The status
-// remains until the next Write, BetweenLines or Reset, or until SetStatus is called with
-// another text. An empty text removes it. The text must consist of printable
-// characters; it is truncated if the terminal is too narrow.
+// SetStatus shows text as a status line and reports whether it is shown. The
+// status remains until the next Write, BetweenLines or Reset, or until
+// SetStatus is called with another text. An empty text removes it. The text
+// must consist of printable characters; it is truncated if the terminal is too
+// narrow.
 //
 // The status is not shown where it could damage the program's output: within an
-// escape sequence or a character, while the program has saved the cursor, after a
-// line that exactly fills the width of the terminal, and in a terminal of less than
-// 20 columns.
+// escape sequence or a character, while the program has saved the cursor, after
+// a line that exactly fills the width of the terminal, and in a terminal of
+// less than 20 columns.
 func (s *Screen) SetStatus(text string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,11 +117,11 @@ func endsWithinRune(line []byte) bool {
 	return false
 }
 
-// fillsWidth reports whether the line ends exactly in the last column. Terminals
-// move to the next line only with the next character, and no longer do so once the
-// cursor has been moved. If the column is not known, because the line moves the
-// cursor or is too long, fillsWidth returns false: line editors do not leave the
-// cursor after the last column.
+// fillsWidth reports whether the line ends exactly in the last column.
+// Terminals move to the next line only with the next character, and no longer
+// do so once the cursor has been moved. If the column is not known, because the
+// line moves the cursor or is too long, fillsWidth returns false: line editors
+// do not leave the cursor after the last column.
 func fillsWidth(line []byte, columns int) bool {
 	if len(line) == maxLine {
 		return false
@@ -156,9 +158,9 @@ func fillsWidth(line []byte, columns int) bool {
 	return known && current.wrap
 }
 
-// truncate shortens text to a number of characters. It is not [ansi.Truncate], which
-// adds 8 kB to the binary for wide characters and sequences, of which a status has
-// none.
+// truncate shortens text to a number of characters. It is not [ansi.Truncate],
+// which adds 8 kB to the binary for wide characters and sequences, of which a
+// status has none.
 func truncate(text string, columns int) string {
 	r := []rune(text)
 	if len(r) <= columns {

@@ -13,20 +13,26 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// The size of the test terminals.
 const (
 	wide = 40
 	high = 8
 )
 
-// emulator is a terminal that is asked nothing.
-func emulator(t *testing.T) *vt.Emulator {
+func newEmulator(t *testing.T) *vt.Emulator {
 	t.Helper()
 	e := vt.NewEmulator(wide, high)
 	t.Cleanup(func() { _ = e.Close() })
 	return e
 }
 
-// page is all that an emulator has shown and shows, without what is empty at the end, and where the cursor is in it.
+// newStatusScreen returns a Screen on the terminal w.
+func newStatusScreen(w io.Writer) *Screen {
+	return &Screen{Writer: w, StatusWriter: w, Columns: func() int { return wide }}
+}
+
+// page returns the scrollback and the screen of an emulator, without empty
+// lines at the end, and the position of the cursor.
 func page(e *vt.Emulator) string {
 	var lines []string
 	for y := range e.ScrollbackLen() {
@@ -51,31 +57,33 @@ func page(e *vt.Emulator) string {
 		}
 		lines = append(lines, strings.TrimRight(b.String(), " "))
 	}
-	at := e.CursorPosition()
-	return fmt.Sprintf("%s\ncursor: line %d, column %d", strings.TrimRight(strings.Join(lines, "\n"), "\n"), e.ScrollbackLen()+at.Y, at.X)
+	cursor := e.CursorPosition()
+	text := strings.TrimRight(strings.Join(lines, "\n"), "\n")
+	return fmt.Sprintf("%s\ncursor: line %d, column %d", text, e.ScrollbackLen()+cursor.Y, cursor.X)
 }
 
-// cell is a character, with its colours where it has some.
+// cell returns a character and its style, if it has one.
 func cell(content, style string) string {
-	if plain := fmt.Sprint(vtPlain); style == plain {
+	if style == defaultStyle {
 		return content
 	}
 	return content + "<" + style + ">"
 }
 
-var vtPlain = func() any {
+var defaultStyle = func() string {
 	e := vt.NewEmulator(1, 1)
 	_, _ = e.WriteString("x")
-	return e.CellAt(0, 0).Style
+	return fmt.Sprint(e.CellAt(0, 0).Style)
 }()
 
-// scribble is something that a shell's session writes: lines, colours, a line edited, a menu below the cursor, characters of several bytes.
-func scribble(rnd *rand.Rand) string {
+// randomOutput returns output of a shell: lines, colors, an edited line, a
+// title, or characters of several bytes.
+func randomOutput(rnd *rand.Rand) string {
 	switch rnd.IntN(9) {
 	case 0:
 		return fmt.Sprintf("line %d\r\n", rnd.IntN(1000))
 	case 1:
-		return fmt.Sprintf("\x1b[3%dmcolour\x1b[m ", rnd.IntN(8))
+		return fmt.Sprintf("\x1b[3%dmcolor\x1b[m ", rnd.IntN(8))
 	case 2:
 		return "größer, naïve… "
 	case 3:
@@ -87,28 +95,29 @@ func scribble(rnd *rand.Rand) string {
 	case 6:
 		return strings.Repeat("x", rnd.IntN(3*wide)) + "\r\n"
 	case 7:
-		return "\r\x1b[30C*\r$ " // a prompt on the right
+		return "\r\x1b[30C*\r$ " // a right-aligned prompt
 	default:
 		return "$ "
 	}
 }
 
-var runs = flag.Int("runs", 20, "runs of random things, each other than the one before")
+var runs = flag.Int("runs", 20, "number of random sequences to test")
 
-func TestAStatusLeavesNoTrace(t *testing.T) {
+// The screen is the same as if no status had been shown.
+func TestSetStatus_LeavesScreenUnchanged(t *testing.T) {
 	for seed := range uint64(*runs) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
-		with, without := emulator(t), emulator(t)
-		s := &Screen{Writer: with, StatusWriter: with, Columns: func() int { return wide }}
+		with, without := newEmulator(t), newEmulator(t)
+		s := newStatusScreen(with)
 		var all bytes.Buffer
 		shown := 0
 		for range 30 {
-			words := scribble(rnd)
-			for words != "" { // cut anywhere: in a sequence, in a character
-				n := 1 + rnd.IntN(len(words))
-				all.WriteString(words[:n])
-				_, _ = s.Write([]byte(words[:n]))
-				words = words[n:]
+			output := randomOutput(rnd)
+			for output != "" { // split anywhere, also within a sequence or a character
+				n := 1 + rnd.IntN(len(output))
+				all.WriteString(output[:n])
+				_, _ = s.Write([]byte(output[:n]))
+				output = output[n:]
 				for range rnd.IntN(3) {
 					if s.SetStatus(fmt.Sprintf("no reply for %d s", rnd.IntN(100))) {
 						shown++
@@ -122,7 +131,7 @@ func TestAStatusLeavesNoTrace(t *testing.T) {
 		s.SetStatus("")
 		_, _ = without.Write(all.Bytes())
 		if diff := cmp.Diff(page(without), page(with)); diff != "" {
-			t.Fatalf("seed %d: the page (-without, +with a status):\n%s\nwritten: %q", seed, diff, all.String())
+			t.Fatalf("seed %d: screen (-without status, +with status):\n%s\nwritten: %q", seed, diff, all.String())
 		}
 		if shown == 0 {
 			t.Fatalf("seed %d: no status was shown", seed)
@@ -130,39 +139,44 @@ func TestAStatusLeavesNoTrace(t *testing.T) {
 	}
 }
 
-func TestAStatusIsSeenBelowTheCursorsLine(t *testing.T) {
+func TestSetStatus_BelowCursorLine(t *testing.T) {
 	for name, lines := range map[string]int{"at the top": 0, "at the bottom": 3 * high} {
-		e := emulator(t)
-		s := &Screen{Writer: e, StatusWriter: e, Columns: func() int { return wide }}
+		e := newEmulator(t)
+		s := newStatusScreen(e)
 		_, _ = io.WriteString(s, strings.Repeat("before\r\n", lines)+"$ typed")
 		for _, text := range []string{"no reply for 5 s", "no reply for 6 s"} {
 			if !s.SetStatus(text) {
-				t.Fatalf("%s: is not shown", name)
+				t.Fatalf("%s: the status is not shown", name)
 			}
-			at := e.CursorPosition()
+			cursor := e.CursorPosition()
 			rows := strings.Split(e.String(), "\n")
-			if got := strings.TrimSpace(rows[at.Y+1]); got != text || strings.TrimRight(rows[at.Y], " ") != "$ typed" || at.X != len("$ typed") {
-				t.Errorf("%s: cursor at %v in\n%s", name, at, e.String())
+			line, status := strings.TrimRight(rows[cursor.Y], " "), strings.TrimSpace(rows[cursor.Y+1])
+			if status != text || line != "$ typed" || cursor.X != len("$ typed") {
+				t.Errorf("%s: cursor at %v in\n%s", name, cursor, e.String())
 			}
 		}
 		_, _ = io.WriteString(s, "!")
 		if strings.Contains(e.String(), "no reply") {
-			t.Errorf("%s: is still there:\n%s", name, e.String())
+			t.Errorf("%s: the status is still shown:\n%s", name, e.String())
 		}
 	}
 }
 
-func TestOverAnEditorTheStatusIsInTheLastLineAndTheEditorDrawsItAnew(t *testing.T) {
-	e := emulator(t)
+// Over a full-screen program, the status is in the last line, which the program
+// draws again later.
+func TestSetStatus_FullScreen(t *testing.T) {
+	e := newEmulator(t)
 	redrawn := 0
-	s := &Screen{Writer: e, StatusWriter: e, Columns: func() int { return wide }, Redraw: func() { redrawn++ }}
+	s := newStatusScreen(e)
+	s.Redraw = func() { redrawn++ }
 	_, _ = io.WriteString(s, "\x1b[?1049h\x1b[2J\x1b[3;5Htext\x1b[3;6H")
 	if !s.SetStatus("no reply for 5 s") {
-		t.Fatal("is not shown")
+		t.Fatal("the status is not shown")
 	}
 	rows := strings.Split(e.String(), "\n")
-	if at := e.CursorPosition(); strings.TrimSpace(rows[high-1]) != "no reply for 5 s" || at.X != 5 || at.Y != 2 || redrawn != 0 {
-		t.Errorf("cursor at %v, redrawn %d times, in\n%s", at, redrawn, e.String())
+	cursor := e.CursorPosition()
+	if strings.TrimSpace(rows[high-1]) != "no reply for 5 s" || cursor.X != 5 || cursor.Y != 2 || redrawn != 0 {
+		t.Errorf("cursor at %v, redrawn %d times, in\n%s", cursor, redrawn, e.String())
 	}
 	_, _ = io.WriteString(s, "!")
 	if redrawn != 1 || strings.Contains(e.String(), "no reply") {
@@ -170,11 +184,16 @@ func TestOverAnEditorTheStatusIsInTheLastLineAndTheEditorDrawsItAnew(t *testing.
 	}
 }
 
-func TestAStatusIsNotShownWhereItCouldSpoilSomething(t *testing.T) {
+func TestSetStatus_NotShown(t *testing.T) {
 	for name, written := range map[string]string{
-		"in a sequence": "\x1b[3", "behind ESC": "\x1b", "in a title": "\x1b]0;ti", "in a charset": "\x1b(",
-		"in a character": "\xe6\xbc", "while the cursor is saved": "\x1b7\x1b[Hx", "the same, otherwise": "\x1b[s",
-		"behind a full line": strings.Repeat("x", 2*wide),
+		"inside a sequence":                "\x1b[3",
+		"after ESC":                        "\x1b",
+		"inside a title":                   "\x1b]0;ti",
+		"inside a character set sequence":  "\x1b(",
+		"inside a character":               "\xe6\xbc",
+		"while the cursor is saved":        "\x1b7\x1b[Hx",
+		"while the cursor is saved by CSI": "\x1b[s",
+		"after a full line":                strings.Repeat("x", 2*wide),
 	} {
 		var out bytes.Buffer
 		s := &Screen{Writer: io.Discard, StatusWriter: &out, Columns: func() int { return wide }}
@@ -184,17 +203,18 @@ func TestAStatusIsNotShownWhereItCouldSpoilSomething(t *testing.T) {
 		}
 	}
 	for name, s := range map[string]*Screen{
-		"without a terminal": {Writer: io.Discard}, "in a narrow one": {Writer: io.Discard, StatusWriter: io.Discard, Columns: func() int { return 19 }},
+		"without StatusWriter": {Writer: io.Discard},
+		"narrow terminal":      {Writer: io.Discard, StatusWriter: io.Discard, Columns: func() int { return 19 }},
 	} {
 		if s.SetStatus("no reply") {
-			t.Errorf("%s: is shown", name)
+			t.Errorf("%s: the status is shown", name)
 		}
 	}
 }
 
-func TestALongStatusIsCut(t *testing.T) {
-	e := emulator(t)
-	s := &Screen{Writer: e, StatusWriter: e, Columns: func() int { return wide }}
+func TestSetStatus_LongText(t *testing.T) {
+	e := newEmulator(t)
+	s := newStatusScreen(e)
 	s.SetStatus(strings.Repeat("long ", 20))
 	rows := strings.Split(e.String(), "\n")
 	if got := strings.TrimSpace(rows[1]); !strings.HasSuffix(got, "…") || strings.TrimSpace(rows[2]) != "" {

@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// suspendTimeout bounds how long Suspend waits for SIGCONT. The kernel does not stop
-// a process of an orphaned process group, which no shell could continue. A stopped
-// process does not return from Suspend, whatever the time.
+// suspendTimeout bounds how long Suspend waits for SIGCONT. The kernel does not
+// stop a process of an orphaned process group, which no shell could continue. A
+// stopped process does not return from Suspend, whatever the time.
 const suspendTimeout = time.Second
 
-// Suspend stops this process as Ctrl-Z does, and returns when it is continued. The
-// terminal must have been restored. If the process cannot be stopped, because no
-// shell could continue it, Suspend returns nil after 1 s.
+// Suspend stops this process as Ctrl-Z does, and returns when it is continued.
+// The terminal must have been restored. If the process cannot be stopped,
+// because no shell could continue it, Suspend returns nil after 1 s.
 func Suspend() error {
 	continued := make(chan os.Signal, 1)
 	signal.Notify(continued, unix.SIGCONT)
@@ -33,9 +33,9 @@ func Suspend() error {
 	return nil
 }
 
-// OnContinue calls f, in a goroutine, each time the process is continued after it was
-// stopped: another program may have changed the terminal. stop ends the calls and
-// waits for a call in progress. It may be called more than once.
+// OnContinue calls f, in a goroutine, each time the process is continued after
+// it was stopped: another program may have changed the terminal. stop ends the
+// calls and waits for a call in progress. It may be called more than once.
 func (t *Terminal) OnContinue(f func()) (stop func()) {
 	signals := make(chan os.Signal, 1)
 	quit, done := make(chan struct{}), make(chan struct{})

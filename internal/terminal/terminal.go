@@ -1,41 +1,48 @@
-// Package terminal controls the local terminal. It sets raw mode and restores the
-// terminal modes, returns the size and reports size changes, reads standard input,
-// filters keys, and tracks the modes that the remote output sets.
+// Package terminal controls the local terminal. It sets raw mode and restores
+// the terminal modes, returns the size and reports size changes, reads standard
+// input, filters keys, and tracks the modes that the remote output sets.
 //
 // It does not know the network, Kubernetes, flags or exit codes. It prints no
-// messages, and does not use os.Stdin or os.Stdout: the caller passes the streams.
+// messages, and does not use os.Stdin or os.Stdout: the caller passes the
+// streams.
 //
 // Types:
 //   - [Terminal] sets and restores modes, and reports the size.
 //   - [Input] reads the input. A blocked Read can be canceled.
 //   - [Keys] removes kshell's own keys, such as ~., from the input.
 //   - [LineGuard] discards the rest of a line that lost keys in an outage.
-//   - [Screen] tracks the modes that the remote output sets, and shows a status line.
+//   - [Screen] tracks the modes that the remote output sets, and shows a status
+//     line.
 //
 // Invariants:
-//   - After Raw has succeeded, one call of restore, on any goroutine and however
-//     often Raw was called, restores the modes saved before. Restore does not wait
-//     for output, for a reader or for the user, and never stops the process.
-//   - The saved modes are those that the user's shell has set: in the background,
-//     where another program may have set them, Raw returns an error.
-//   - After Close, Raw returns an error: goroutines that still run while the program
-//     exits cannot change the terminal.
-//   - Bytes are read from the input only into the buffer of a caller of Read. After
-//     Cancel has returned true, no byte is read: the next reader receives it.
-//   - A size change is a notification without content, in a channel of one slot. The
-//     receiver calls Size, so that it sees the newest size and nothing queues up.
-//   - The package starts three goroutines: in Resized and OnContinue, whose stop
-//     waits for them, and in the first Read of Keys, which Cancel ends.
-//   - The package handles SIGWINCH between Resized and its stop, and SIGCONT between
-//     OnContinue and its stop and during Suspend; it ignores SIGTTOU during a
-//     restore. Nothing else in the program may register for these signals.
-//   - Output is parsed by [ansi.Parser], input by a parser of this package, because
-//     its syntax is a different one.
+//   - After Raw has succeeded, one call of restore, on any goroutine and
+//     however often Raw was called, restores the modes saved before. Restore
+//     does not wait for output, for a reader or for the user, and never stops
+//     the process.
+//   - The saved modes are those that the user's shell has set: in the
+//     background, where another program may have set them, Raw returns an
+//     error.
+//   - After Close, Raw returns an error: goroutines that still run while the
+//     program exits cannot change the terminal.
+//   - Bytes are read from the input only into the buffer of a caller of Read.
+//     After Cancel has returned true, no byte is read: the next reader receives
+//     it.
+//   - A size change is a notification without content, in a channel of one
+//     slot. The receiver calls Size, so that it sees the newest size and
+//     nothing queues up.
+//   - The package starts three goroutines: in Resized and OnContinue, whose
+//     stop waits for them, and in the first Read of Keys, which Cancel ends.
+//   - The package handles SIGWINCH between Resized and its stop, and SIGCONT
+//     between OnContinue and its stop and during Suspend; it ignores SIGTTOU
+//     during a restore. Nothing else in the program may register for these
+//     signals.
+//   - Output is parsed by [ansi.Parser], input by a parser of this package,
+//     because its syntax is a different one.
 //
-// Some events end the process without a restore: SIGKILL, a fatal error of the Go
-// runtime (concurrent map writes, stack overflow) and os.Exit. A panic does not, if
-// each goroutine of the program either passes its panic to a goroutine that waits
-// for it or defers [Terminal.RestoreOnPanic].
+// Some events end the process without a restore: SIGKILL, a fatal error of the
+// Go runtime (concurrent map writes, stack overflow) and os.Exit. A panic does
+// not, if each goroutine of the program either passes its panic to a goroutine
+// that waits for it or defers [Terminal.RestoreOnPanic].
 package terminal
 
 import (
@@ -50,8 +57,8 @@ import (
 var (
 	// errNotTerminal is returned by Open if the input is not a terminal.
 	errNotTerminal = errors.New("standard input is not a terminal")
-	// errBackground is returned by Terminal.Raw and Input.Read if another job has the
-	// terminal. It has a hint.
+	// errBackground is returned by Terminal.Raw and Input.Read if another job
+	// has the terminal. It has a hint.
 	errBackground error = backgroundError{}
 	// errClosed is returned by Terminal.Raw after Terminal.Close.
 	errClosed = errors.New("terminal closed: the program is exiting")
@@ -71,8 +78,8 @@ func (backgroundError) Hint() string {
 // Terminal is the terminal of an input and an output stream. Its methods may be
 // called from any goroutine.
 type Terminal struct {
-	// OnPanic, if not nil, is called by RestoreOnPanic for other cleanup. Set it
-	// before the first call of a method.
+	// OnPanic, if not nil, is called by RestoreOnPanic for other cleanup. Set
+	// it before the first call of a method.
 	OnPanic func()
 
 	in, out int // descriptors (on Windows: handles); out may be noTerminal
@@ -86,8 +93,8 @@ type Terminal struct {
 // noTerminal is the descriptor of a stream that is not a terminal.
 const noTerminal = -1
 
-// IsTerminal reports whether stream is a terminal: an *os.File, or any value with a
-// method Fd() uintptr, whose descriptor is a terminal.
+// IsTerminal reports whether stream is a terminal: an *os.File, or any value
+// with a method Fd() uintptr, whose descriptor is a terminal.
 func IsTerminal(stream any) bool {
 	return terminalFd(stream) != noTerminal
 }
@@ -103,8 +110,9 @@ func terminalFd(stream any) int {
 	return noTerminal
 }
 
-// Open returns the terminal of in and out. It does not change its modes. It returns
-// an error if in is not a terminal. out need not be one: the output may go to a file.
+// Open returns the terminal of in and out. It does not change its modes. It
+// returns an error if in is not a terminal. out need not be one: the output may
+// go to a file.
 //
 // The streams must stay open for as long as the Terminal is used.
 func Open(in io.Reader, out io.Writer) (*Terminal, error) {
@@ -116,18 +124,19 @@ func Open(in io.Reader, out io.Writer) (*Terminal, error) {
 }
 
 // Raw sets raw mode: each key is read at once, is not echoed and has no special
-// meaning (Ctrl-C is a byte, not a signal), and output is not processed. On Windows,
-// input and output use VT sequences.
+// meaning (Ctrl-C is a byte, not a signal), and output is not processed. On
+// Windows, input and output use VT sequences.
 //
-// Defer the returned restore on the next line. It undoes this Raw and all earlier
-// ones, does nothing while the terminal is not raw, and may be called from any
-// goroutine, any number of times. To suspend and resume, call restore, stop, and
-// call Raw again; the first deferred restore still applies. Calling Raw in raw mode
-// sets the modes again, as is necessary after the process was stopped and continued.
+// Defer the returned restore on the next line. It undoes this Raw and all
+// earlier ones, does nothing while the terminal is not raw, and may be called
+// from any goroutine, any number of times. To suspend and resume, call restore,
+// stop, and call Raw again; the first deferred restore still applies. Calling
+// Raw in raw mode sets the modes again, as is necessary after the process was
+// stopped and continued.
 //
-// Raw returns an error after Close, and if the process is in the background. In the
-// background, restore acts only if the modes are still those that Raw has set:
-// otherwise the foreground job (a shell, an editor) has set its own.
+// Raw returns an error after Close, and if the process is in the background. In
+// the background, restore acts only if the modes are still those that Raw has
+// set: otherwise the foreground job (a shell, an editor) has set its own.
 func (t *Terminal) Raw() (restore func(), err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -148,8 +157,8 @@ func (t *Terminal) Raw() (restore func(), err error) {
 	return t.Restore, nil
 }
 
-// Restore leaves raw mode; it is the function that Raw returns. If it fails, because
-// the terminal has hung up, a later call tries again.
+// Restore leaves raw mode; it is the function that Raw returns. If it fails,
+// because the terminal has hung up, a later call tries again.
 func (t *Terminal) Restore() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -172,17 +181,17 @@ func (t *Terminal) restore() {
 	}
 }
 
-// RestoreOnPanic restores the terminal if the goroutine panics. Defer it first in a
-// goroutine whose panic is not handled elsewhere:
+// RestoreOnPanic restores the terminal if the goroutine panics. Defer it first
+// in a goroutine whose panic is not handled elsewhere:
 //
 //	go func() {
 //		defer t.RestoreOnPanic()
 //		...
 //	}()
 //
-// If the goroutine panics, RestoreOnPanic closes the terminal, calls OnPanic, and
-// panics again. The trace is then readable, and includes the frames of the first
-// panic.
+// If the goroutine panics, RestoreOnPanic closes the terminal, calls OnPanic,
+// and panics again. The trace is then readable, and includes the frames of the
+// first panic.
 func (t *Terminal) RestoreOnPanic() {
 	if cause := recover(); cause != nil {
 		t.Close()

@@ -18,19 +18,18 @@ import (
 	"golang.org/x/term"
 )
 
-// patience is how long a test waits for what must happen. None waits for it to
-// pass.
-const patience = 30 * time.Second
+// testTimeout bounds how long a test waits for a condition.
+const testTimeout = 30 * time.Second
 
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleVariable); role != "" {
-		os.Exit(playRole(role))
+		os.Exit(runRole(role))
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// openPty returns both ends of a new terminal of 80 by 24: keyboard and
-// screen, and the side of the program.
+// openPty returns both ends of a new terminal of 80 by 24: the user's (keyboard
+// and screen) and the program's.
 func openPty(t *testing.T) (user, tty *os.File) {
 	t.Helper()
 	user, tty, err := pty.Open()
@@ -63,7 +62,7 @@ func raw(t *testing.T, terminal *Terminal) (restore func()) {
 	return restore
 }
 
-// modesOf returns the termios, comparable with == as a whole.
+// modesOf returns the termios settings, which can be compared with ==.
 func modesOf(t *testing.T, tty *os.File) term.State {
 	t.Helper()
 	state, err := term.GetState(int(tty.Fd()))
@@ -73,11 +72,10 @@ func modesOf(t *testing.T, tty *os.File) term.State {
 	return *state
 }
 
-// within fails the test if f does not come back: instead of hanging, and
-// without a sleep.
+// within calls f and fails the test if f does not return in time.
 func within(t *testing.T, what string, f func()) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	done := make(chan struct{})
 	go func() {
@@ -87,11 +85,11 @@ func within(t *testing.T, what string, f func()) {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		t.Fatalf("%s: still not after %v", what, patience)
+		t.Fatalf("%s: not done after %v", what, testTimeout)
 	}
 }
 
-func TestOnlyTerminalsAreTakenForTerminals(t *testing.T) {
+func TestIsTerminal(t *testing.T) {
 	user, tty := openPty(t)
 	null, err := os.Open(os.DevNull)
 	if err != nil {
@@ -110,7 +108,7 @@ func TestOnlyTerminalsAreTakenForTerminals(t *testing.T) {
 		want   bool
 	}{
 		{"terminal", tty, true},
-		{"something with the descriptor of a terminal", struct{ *os.File }{tty}, true},
+		{"value with the descriptor of a terminal", struct{ *os.File }{tty}, true},
 		{"other end of the terminal", user, true},
 		{"/dev/null", null, false},
 		{"closed file", closed, false},
@@ -127,18 +125,18 @@ func TestOnlyTerminalsAreTakenForTerminals(t *testing.T) {
 	}
 }
 
-func TestOpenRefusesAnInputThatIsNoTerminal(t *testing.T) {
+func TestOpen_InputIsNotATerminal(t *testing.T) {
 	_, tty := openPty(t)
 	if _, err := Open(strings.NewReader(""), tty); !errors.Is(err, errNotTerminal) {
 		t.Errorf("Open = %v, want errNotTerminal", err)
 	}
 }
 
-func TestRawPassesEachKeyUnechoedAndUnchanged(t *testing.T) {
+func TestRaw_KeysAreUnchangedAndNotEchoed(t *testing.T) {
 	user, tty := openPty(t)
 	defer raw(t, open(t, tty, tty))()
 
-	const keys = "\x03\x04\x11\x13\x1a\x1c\r\n\x16\x7f\x00\xff" // each means something in a cooked terminal
+	const keys = "\x03\x04\x11\x13\x1a\x1c\r\n\x16\x7f\x00\xff" // each has a meaning in a terminal that is not raw
 	if _, err := user.WriteString(keys); err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +146,7 @@ func TestRawPassesEachKeyUnechoedAndUnchanged(t *testing.T) {
 		t.Errorf("keys (-typed +read):\n%s", diff)
 	}
 
-	const text = "a\nb\tc" // comes first on the screen, so nothing was echoed
+	const text = "a\nb\tc" // is the first output, so that nothing was echoed
 	if _, err := tty.WriteString(text); err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +157,7 @@ func TestRawPassesEachKeyUnechoedAndUnchanged(t *testing.T) {
 	}
 }
 
-func TestRestoreGivesBackTheVeryModes(t *testing.T) {
+func TestRestore_Modes(t *testing.T) {
 	tests := []struct {
 		name string
 		use  func(t *testing.T, terminal *Terminal)
@@ -211,38 +209,38 @@ func TestRestoreGivesBackTheVeryModes(t *testing.T) {
 	}
 }
 
-func TestModesChosenBetweenTwoRawsAreTheOnesRestored(t *testing.T) {
+func TestRestore_ModesChangedBetweenTwoRaws(t *testing.T) {
 	_, tty := openPty(t)
 	terminal := open(t, tty, tty)
 	original := modesOf(t, tty)
 	raw(t, terminal)()
 
-	if _, err := term.MakeRaw(int(tty.Fd())); err != nil { // the user's stty, say
+	if _, err := term.MakeRaw(int(tty.Fd())); err != nil { // as stty does
 		t.Fatal(err)
 	}
 	chosen := modesOf(t, tty)
 	if chosen == original {
-		t.Fatal("the modes have not changed: this test shows nothing")
+		t.Fatal("the modes have not changed")
 	}
 	raw(t, terminal)()
 	if modesOf(t, tty) != chosen {
-		t.Error("the second restore did not give back the modes before the second Raw")
+		t.Error("the modes after the second restore are not those before the second Raw")
 	}
 }
 
-func TestRawAgainRepairsModesThatWereTakenAway(t *testing.T) {
+func TestRaw_AgainAfterModesWereChanged(t *testing.T) {
 	_, tty := openPty(t)
 	terminal := open(t, tty, tty)
 	original := modesOf(t, tty)
 	restore := raw(t, terminal)
 	rawModes := modesOf(t, tty)
 
-	if err := term.Restore(int(tty.Fd()), &original); err != nil { // the shell, after SIGSTOP
+	if err := term.Restore(int(tty.Fd()), &original); err != nil { // as the shell does after SIGSTOP
 		t.Fatal(err)
 	}
 	raw(t, terminal)
 	if modesOf(t, tty) != rawModes {
-		t.Error("not raw after the second Raw")
+		t.Error("the terminal is not in raw mode after the second Raw")
 	}
 	restore()
 	if modesOf(t, tty) != original {
@@ -250,15 +248,15 @@ func TestRawAgainRepairsModesThatWereTakenAway(t *testing.T) {
 	}
 }
 
-func TestRestoreWaitsForNoReader(t *testing.T) {
+func TestRestore_DoesNotWaitForRead(t *testing.T) {
 	_, tty := openPty(t)
 	before := modesOf(t, tty)
 	restore := raw(t, open(t, tty, tty))
 	in := newInput(t, tty)
 	result := startRead(in)
-	awaitRead(t, in)
+	waitForRead(t, in)
 
-	within(t, "restore beside a blocked Read", restore)
+	within(t, "restore during a blocked Read", restore)
 	if modesOf(t, tty) != before {
 		t.Error("the modes after restore are not those before Raw")
 	}
@@ -268,18 +266,18 @@ func TestRestoreWaitsForNoReader(t *testing.T) {
 	}
 }
 
-func TestRestoreWaitsForNoOutput(t *testing.T) {
+func TestRestore_DoesNotWaitForOutput(t *testing.T) {
 	user, tty := openPty(t)
 	before := modesOf(t, tty)
 	restore := raw(t, open(t, tty, tty))
 
-	// A screen that nobody reads (Ctrl-S, a stopped terminal) takes some bytes, then none.
+	// A terminal that is not read, as after Ctrl-S, blocks a large Write.
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
 		_, _ = tty.Write(make([]byte, 1<<20))
 	}()
-	within(t, "restore beside a blocked Write", restore)
+	within(t, "restore during a blocked Write", restore)
 	if modesOf(t, tty) != before {
 		t.Error("the modes after restore are not those before Raw")
 	}
@@ -287,12 +285,12 @@ func TestRestoreWaitsForNoOutput(t *testing.T) {
 	within(t, "end the Write", func() { <-written })
 }
 
-func TestPanicOfAGuardedGoroutineGoesOn(t *testing.T) {
+func TestRestoreOnPanic(t *testing.T) {
 	_, tty := openPty(t)
 	before := modesOf(t, tty)
 	terminal := open(t, tty, tty)
-	var whenTold term.State
-	terminal.OnPanic = func() { whenTold = modesOf(t, tty) }
+	var inOnPanic term.State
+	terminal.OnPanic = func() { inOnPanic = modesOf(t, tty) }
 	raw(t, terminal)
 
 	var atPanic term.State
@@ -305,23 +303,23 @@ func TestPanicOfAGuardedGoroutineGoesOn(t *testing.T) {
 		panic("boom")
 	}()
 	if cause != "boom" {
-		t.Errorf("the panic went on with %v, want boom", cause)
+		t.Errorf("RestoreOnPanic panicked with %v, want boom", cause)
 	}
 	if atPanic != before {
-		t.Error("the terminal was not restored before the panic went on")
+		t.Error("the terminal was not restored before the second panic")
 	}
-	if whenTold != before {
-		t.Error("nobody was told of the panic, or the terminal was not restored before")
+	if inOnPanic != before {
+		t.Error("OnPanic was not called, or before the terminal was restored")
 	}
 }
 
-func TestGuardLeavesAGoroutineThatReturnsAlone(t *testing.T) {
+func TestRestoreOnPanic_NoPanic(t *testing.T) {
 	_, tty := openPty(t)
 	terminal := open(t, tty, tty)
 	defer raw(t, terminal)()
 	rawModes := modesOf(t, tty)
 	func() { defer terminal.RestoreOnPanic() }()
 	if modesOf(t, tty) != rawModes {
-		t.Error("no longer raw")
+		t.Error("the terminal is not in raw mode")
 	}
 }
