@@ -17,10 +17,10 @@ k_line='
 # messages are discarded.
 exec 4>&1 5>&2 2>/dev/null
 
-# tell WORDS sends a message to the client on stdout, in a single write. If the
+# send MESSAGE sends a message to the client on stdout, in a single write. If the
 # write fails (a full pipe in non-blocking mode), it tries again each second, up
 # to 60 times.
-tell() {
+send() {
 	k_n=0
 	until printf '\036%s%s\n' $k_mark "$1"; do
 		k_n=$((k_n + 1))
@@ -28,10 +28,10 @@ tell() {
 	done
 }
 
-# both WORDS sends a message on stdout and on stderr.
+# both MESSAGE sends a message on stdout and on stderr.
 both() {
-	tell "$1" >&4
-	tell "$1" >&5
+	send "$1" >&4
+	send "$1" >&5
 }
 
 # A shell exits if it cannot fork. (bash also runs this trap when a signal
@@ -62,16 +62,16 @@ found() {
 k_own=$PATH k_path=$PATH
 found sh "$PATH" || PATH=$PATH:/usr/bin:/bin
 
-# given [NAME=VALUE...] COMMAND [ARG...] reports whether COMMAND exists. It looks
+# exists [NAME=VALUE...] COMMAND [ARG...] reports whether COMMAND exists. It looks
 # in the PATH among the variables, if there is one.
-given() {
+exists() {
 	case $k_count/$1 in
 	[1-9]*/PATH=*) k_path=${1#PATH=} ;;
 	esac
 	eval "found \"\${$((k_count + 1))}\" \"\$k_path\""
 }
 
-# as_it_is [NAME=VALUE...] COMMAND [ARG...] tells the client that the command is
+# launch [NAME=VALUE...] COMMAND [ARG...] reports to the client that the command is
 # running, and replaces the shell with the command. The command's environment is
 # the one that the script was started with, plus the k_count variables in front
 # of COMMAND. k_env holds the former: one variable per line, with a byte 1 for
@@ -82,7 +82,7 @@ given() {
 # the shell sets the variables itself, in one line that reads none of the
 # script's own variables. If the shell cannot set a variable that was asked for,
 # the command is not started.
-as_it_is() {
+launch() {
 	eval "k_value=\${$((k_count + 1))}"
 	k_with=
 	case $k_value in

@@ -6,30 +6,37 @@ import (
 	"time"
 )
 
-// lead begins a mark. The rest of it is hexadecimal, so a mark can begin nowhere within another.
+// markStart is the first byte of a mark. The rest of the mark is hexadecimal, so
+// it does not contain this byte again.
 const markStart = "\x1e"
 
 const (
-	maxMessage = 64      // the script's words, in bytes
-	maxEarly   = 1 << 10 // what is kept of a shell's own trouble, in bytes
+	maxMessage = 64      // bytes
+	maxEarly   = 1 << 10 // bytes of filter.early
 )
 
-// filter passes one stream of the far side on, and takes the script's words out of it: a mark, words, a newline.
+// pingAfter is how long output that may be the beginning of a mark is held back
+// before the script is asked to write something after it.
+const pingAfter = 50 * time.Millisecond
+
+// filter passes on one stream of the remote, and removes the script's messages
+// from it: a mark, the message, a newline.
 //
-// The end of a piece that could be the beginning of a mark is held back until more comes. So that a peer who waits for these very bytes
-// does not wait for ever, the far side is then nudged to write something behind them.
+// Output that may be the beginning of a mark is held back until more arrives. The
+// command may write nothing more, so after pingAfter the script is asked to write
+// a message.
 type filter struct {
 	mark   []byte
-	to     io.Writer // nil discards
-	report func(words string) (last bool, err error)
-	ping   func()
+	to     io.Writer // nil discards the output
+	report func(message string) (last bool, err error)
+	ping   func() // asks the script to write a message
 
-	started   bool   // what comes is the command's; before: the shell's own trouble
-	early     []byte // that
-	matched   int    // how much of a mark has come
+	started   bool   // the output is the command's; before: the shell's own errors
+	early     []byte // the shell's own errors
+	matched   int    // bytes at the end of the output that match the mark, held back
 	inMessage bool
 	message   []byte
-	ended     bool // the last words have come: what follows is not the command's
+	ended     bool // the last message was read; the command wrote nothing after it
 	pingTimer *time.Timer
 }
 
@@ -52,10 +59,10 @@ func (f *filter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// reset forgets what it was in the midst of.
+// reset prepares for the stream of a new connection.
 func (f *filter) reset() { f.matched, f.inMessage, f.message, f.ended = 0, false, nil, false }
 
-// step takes something from the front of p, and returns the rest.
+// step processes the beginning of p, and returns the rest.
 func (f *filter) step(p []byte) ([]byte, error) {
 	switch {
 	case f.inMessage:
@@ -80,7 +87,7 @@ func (f *filter) step(p []byte) ([]byte, error) {
 	return nil, f.write(p[:tail])
 }
 
-// compare goes on with a mark that began in an earlier piece.
+// continueMark compares p with the rest of a mark that began in an earlier Write.
 func (f *filter) continueMark(p []byte) ([]byte, error) {
 	n := 0
 	for n < len(p) && f.matched+n < len(f.mark) && p[n] == f.mark[f.matched+n] {
@@ -90,37 +97,33 @@ func (f *filter) continueMark(p []byte) ([]byte, error) {
 	switch {
 	case f.matched == len(f.mark):
 		f.matched, f.inMessage = 0, true
-	case n < len(p): // it was none; another one can only begin here
-		was := f.mark[:f.matched]
+	case n < len(p): // it is not a mark; the next mark begins at p[n] or later
+		held := f.mark[:f.matched]
 		f.matched = 0
-		return p[n:], f.write(was)
+		return p[n:], f.write(held)
 	}
 	return p[n:], nil
 }
 
-// hear collects the script's words to their newline.
+// readMessage reads a message up to its newline.
 func (f *filter) readMessage(p []byte) ([]byte, error) {
 	i := bytes.IndexByte(p, '\n')
 	if i < 0 {
 		f.message = append(f.message, p...)
-		return nil, f.checkLength()
+		if len(f.message) > maxMessage {
+			return nil, errBadMessage
+		}
+		return nil, nil
 	}
 	f.message = append(f.message, p[:i]...)
-	words := string(f.message)
+	message := string(f.message)
 	f.message, f.inMessage, f.started = f.message[:0], false, true
 	var err error
-	f.ended, err = f.report(words)
+	f.ended, err = f.report(message)
 	return p[i+1:], err
 }
 
-func (f *filter) checkLength() error {
-	if len(f.message) > maxMessage {
-		return errBadMessage
-	}
-	return nil
-}
-
-// pass hands p on.
+// write passes on output that contains no message.
 func (f *filter) write(p []byte) error {
 	switch {
 	case len(p) == 0:

@@ -10,39 +10,39 @@ import (
 )
 
 const (
-	// unit is the size in bytes that the remote copies at once. A large block is a
-	// number of units.
+	// unit is the number of bytes that the remote copies at once. A large block
+	// consists of several units.
 	unit = 64 << 10
-	// maxBlock is the largest block, in bytes. The remote starts one process for
-	// each block.
+	// maxBlock is the largest size of a block, in bytes. The remote starts one
+	// process for each block.
 	maxBlock = 1 << 20
 )
 
 // errCancelled is the error of Read after cancel.
 var errCancelled = errors.New("the run is over")
 
-// errBroken is the error of wait after the source's Read has panicked.
+// errSourcePanicked is the error of wait after the source's Read has panicked.
 var errSourcePanicked = errors.New("the input cannot be read")
 
-// input produces the lines and blocks that the script reads: a line `SIZE COUNT`
-// and SIZE*COUNT bytes; `end` after the last block; `?`, which the script answers
-// on both streams. Input that arrives while a block is being sent becomes the next
-// block.
+// input produces what the script reads: a block is a line `SIZE COUNT` and
+// SIZE*COUNT bytes; a line `end` follows the last block; the script answers a line
+// `?` on both streams. Input that arrives while a block is being sent becomes the
+// next block.
 type input struct {
-	source io.Reader
+	source  io.Reader
+	filling group.Group // the goroutine that reads the source
 
-	filling       group.Group // the goroutine that reads the source
 	mu            sync.Mutex
-	changed       sync.Cond
-	started       bool   // filling was started
-	panicked      bool   // filling has panicked
-	next          []byte // read, not yet in a block
-	err           error  // of the source; io.EOF at its end
-	endSent       bool   // the remote was sent the end, or Read returned err
-	sentBytes     int64  // in blocks, so far
-	pingRequested bool   // a `?` line is to be sent
-	stopped       bool   // nothing more is sent
-	cancelled     bool   // nothing more is read
+	changed       sync.Cond // some of the following fields
+	started       bool      // filling was started
+	panicked      bool      // filling has panicked
+	next          []byte    // read, but not yet in a block
+	err           error     // of the source; io.EOF at its end
+	endSent       bool      // the end was sent, or Read returned err
+	sentBytes     int64     // in blocks whose sending has begun
+	pingRequested bool      // a `?` line must be sent
+	stopped       bool      // nothing more is sent
+	cancelled     bool      // nothing more is read or sent
 
 	// Used only by the goroutine that calls Read.
 	block []byte // the unsent rest of the block
@@ -56,7 +56,7 @@ func (in *input) init(source io.Reader) {
 	in.filling.OnPanic = func() { in.set(&in.panicked) }
 }
 
-// begin starts the goroutine that reads the source.
+// start starts the goroutine that reads the source.
 func (in *input) start() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -94,13 +94,13 @@ func (in *input) add(p []byte, err error) bool {
 
 // sent returns the number of bytes in the blocks whose sending has begun, and
 // whether the end of the input was sent.
-func (in *input) sent() (n int64, whole bool) {
+func (in *input) sent() (n int64, complete bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.sentBytes, in.endSent && errors.Is(in.err, io.EOF)
 }
 
-// nudge requests a `?` line.
+// ping requests a `?` line.
 func (in *input) ping() { in.set(&in.pingRequested) }
 
 // stop makes Read send nothing more: the command has ended.
@@ -113,7 +113,7 @@ func (in *input) set(flag *bool) {
 	in.changed.Broadcast()
 }
 
-// ceased reports whether nothing more is to be sent, not even the rest of a block.
+// done reports whether nothing more is sent, not even the rest of a block.
 func (in *input) done() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -124,9 +124,9 @@ func (in *input) done() bool {
 func (in *input) cancel(interrupt func() bool) {
 	in.set(&in.cancelled)
 	in.mu.Lock()
-	begun := in.started
+	started := in.started
 	in.mu.Unlock()
-	if begun && interrupt != nil && interrupt() {
+	if started && interrupt != nil && interrupt() {
 		in.filling.Wait()
 	}
 }
@@ -176,8 +176,8 @@ func (in *input) wait() error {
 	}
 }
 
-// compose makes a block of next: its whole units, or all of it if it is shorter
-// than one unit.
+// makeBlock makes a block of the complete units in next, or of all of next if it is
+// shorter than one unit.
 func (in *input) makeBlock() {
 	size, count := unit, len(in.next)/unit
 	if count == 0 {
@@ -189,8 +189,8 @@ func (in *input) makeBlock() {
 	in.block, in.spare, in.next = in.next[:n], in.next, append(in.spare[:0], in.next[n:]...)
 }
 
-// finish sends the end of the source. If reading it failed, Read returns the error
-// instead, and no end is sent.
+// sendEnd sends the end of the input. If reading the source failed, it returns the
+// error and sends no end.
 func (in *input) sendEnd() error {
 	in.endSent = true
 	if !errors.Is(in.err, io.EOF) {

@@ -1,11 +1,13 @@
 package exact
 
-// NoneLeft is the exit code of ProbeCommand when no command is left in the container.
+// NoneLeft is the exit code of ProbeCommand if no command is left.
 const NoneLeft = 3
 
-// ProbeCommand is a command that says whether any command that was started in the container from outside still runs there, itself and the
-// container's own first process aside. Such a command has no parent there. Where the container sees the node's processes, or has
-// no /proc, it says nothing: only NoneLeft is an answer.
+// ProbeCommand returns a command that, run in the container, exits with NoneLeft
+// if no command that was started by exec runs there any more, apart from itself.
+// It looks for processes without a parent in the container, other than process 1.
+// If the container shares the node's processes, or has no /proc, it exits with
+// another code. Only NoneLeft is a reliable answer.
 func ProbeCommand() []string {
 	return []string{"sh", "-c", `[ "$PPID" = 0 ] || exit 2
 for p in /proc/[0-9]*; do

@@ -7,13 +7,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 )
 
 // Options configure a command.
 type Options struct {
-	// Stdin is the command's input; nil means empty. It is read from the time when
-	// the command has started.
+	// Stdin is the command's input; nil means empty. It is not read before the
+	// command has started.
 	Stdin io.Reader
 	// CancelStdin makes a blocked Read of Stdin return, and reports whether it
 	// succeeded. Nil means that a Read cannot be canceled.
@@ -25,12 +24,13 @@ type Options struct {
 	Env []string
 	// Dir is the command's working directory; empty means the container's.
 	Dir string
-	// KeepRunning lets the command continue when the client disconnects. Otherwise the
-	// command's process group is sent TERM, and KILL when the command has ended or
-	// after 5 seconds.
+	// KeepRunning lets the command continue when the client disconnects.
+	// Otherwise the command's process group is sent TERM, and KILL when the
+	// command has ended or after 5 seconds.
 	KeepRunning bool
-	// EndIfInputCut ends the command, even with KeepRunning, if the client disconnects before all
-	// input was sent: the command never takes a part of its input for the whole.
+	// EndIfInputCut ends the command, even with KeepRunning, if the client
+	// disconnects before all input was sent. Otherwise the command would take a
+	// part of its input for all of it.
 	EndIfInputCut bool
 }
 
@@ -38,68 +38,69 @@ type Options struct {
 type State int
 
 const (
-	// Unknown means that the script has reported nothing yet. As far as is known,
-	// the command was not started.
+	// Unknown means that the script has reported nothing yet.
 	Unknown State = iota
-	// Unsupported means that the script does not support the container: its shell is
-	// mksh, or it has no tool that can count input (neither dd nor head is
-	// suitable). The command was not started.
-	Unsupported
-	// NoDirectory means that Options.Dir is not a directory, or may not be entered. The
+	// Unsupported means that the script does not support the container: its
+	// shell is mksh, or it has neither a dd nor a head that can count input. The
 	// command was not started.
+	Unsupported
+	// NoDirectory means that Options.Dir is not a directory, or may not be
+	// entered. The command was not started.
 	NoDirectory
 	// NoCommand means that the command does not exist or is not executable. It was
 	// not started.
 	NoCommand
-	// NotStarted means that the script could not start one of its processes, for
-	// example in a container at its process limit, or could not set a variable of
-	// Options.Env. The command was not started.
+	// NotStarted means that the script could not start one of its processes,
+	// for example at the container's process limit, or could not set a variable
+	// of Options.Env. The command was not started.
 	NotStarted
 	// Running means that the command was started, and its end was not reported.
 	Running
 	// Failed means that the script lost or could not start one of its processes
-	// while the command ran. The command is ended without seeing an end of its
-	// input, and its exit code is unknown.
+	// while the command ran. The script ends the command, which does not see an
+	// end of its input. The exit code is unknown.
 	Failed
 	// Ended means that both streams are complete, and the exit code is known.
 	Ended
 )
 
-// errGarbled means that the remote wrote a mark that no message follows.
+// errBadMessage means that the remote wrote a mark without a message after it.
 var errBadMessage = errors.New("unknown message from the script")
 
-// ErrEnded is returned by the writers when both streams are complete: nothing
-// follows, and the session can be closed.
+// ErrEnded is returned by the writers when both streams are complete. The
+// session can then be closed.
 var ErrEnded = errors.New("the command has ended")
 
 // Run is one run of a command. Command returns the arguments for the remote;
-// Stdout, Stderr and Stdin are its streams. Each stream is used by one goroutine at
-// a time.
+// Stdout, Stderr and Stdin are its streams. Each stream is used by one goroutine
+// at a time. The other methods may be called from any goroutine.
 type Run struct {
-	options   Options
-	mark      string
-	outFilter filter
-	errFilter filter
+	options Options
+	mark    string
+
+	outFilter filter // used by the goroutine that writes Stdout
+	errFilter filter // used by the goroutine that writes Stderr
 	stdin     input
 
 	mu           sync.Mutex
 	state        State
-	processGroup string // the remote process group
+	processGroup string // the ID of the command's process group
 	code         int
-	outcomes     []string // the outcomes reported so far, one for each stream that has ended
+	outcomes     []string // what was reported so far, for each stream that has ended
 }
 
 // New prepares a run.
 func New(o Options) *Run {
 	r := &Run{options: o, mark: newMark()}
-	r.outFilter = filter{mark: []byte(markStart + r.mark), to: o.Stdout, report: r.report, ping: r.stdin.ping, started: true}
-	r.errFilter = filter{mark: []byte(markStart + r.mark), to: o.Stderr, report: r.report, ping: r.stdin.ping}
+	mark := []byte(markStart + r.mark)
+	r.outFilter = filter{mark: mark, to: o.Stdout, report: r.report, ping: r.stdin.ping, started: true}
+	r.errFilter = filter{mark: mark, to: o.Stderr, report: r.report, ping: r.stdin.ping}
 	r.stdin.init(o.Stdin)
 	return r
 }
 
-// Command returns what the remote has to run, with stdin, stdout and stderr and
-// without a tty, to run args.
+// Command returns the command that, run in the container with stdin, stdout and
+// stderr and without a tty, runs args.
 func (r *Run) Command(args []string) []string { return command(r.mark, r.options, args) }
 
 // Stdout returns the writer for the remote's stdout. Write returns ErrEnded, or an
@@ -109,8 +110,8 @@ func (r *Run) Stdout() io.Writer { return &r.outFilter }
 // Stderr returns the writer for the remote's stderr, like Stdout.
 func (r *Run) Stderr() io.Writer { return &r.errFilter }
 
-// Stdin returns what is to be sent to the remote. Its Read blocks while there is
-// nothing to send, and never returns io.EOF: see Cancel.
+// Stdin returns the reader of what must be sent to the remote. Read blocks while
+// there is nothing to send, and never returns io.EOF; see Cancel.
 func (r *Run) Stdin() io.Reader { return &r.stdin }
 
 // Cancel makes a Read of Stdin return. If a Read of Options.Stdin can be canceled,
@@ -120,8 +121,8 @@ func (r *Run) Cancel() bool {
 	return true
 }
 
-// Reset prepares for a new connection, which runs the command anew. Options.Stdin
-// must be nil.
+// Reset prepares for a new connection, which runs the command again.
+// Options.Stdin must be nil.
 func (r *Run) Reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -130,41 +131,50 @@ func (r *Run) Reset() {
 	r.errFilter.reset()
 }
 
-// State returns the state of the command, and its exit code if the state is Ended.
+// State returns the state of the command, and its exit code if the state is
+// Ended.
 func (r *Run) State() (State, int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.state, r.code
 }
 
-// pipe is the capacity of a pipe, in bytes. Up to this size, the script receives
-// the input and its end whether the command reads it or not.
+// pipeCapacity is the capacity of a pipe, in bytes. Up to this size, the script
+// reads the input and its end even if the command does not.
 const pipeCapacity = 64 << 10
 
-// TerminateCommand returns what has to be run in the same container to end the command
-// after a session that ended before the command; nil if nothing has to be run. The
-// script ends the command when its own stdin ends, but it does not reach that end
+// TerminateCommand returns the command that, run in the same container, ends the
+// command after a session that ended first. It returns nil if the script does that
+// itself. The script does it at the end of its stdin, which it does not reach
 // while the command leaves input unread.
 func (r *Run) TerminateCommand() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	sent, whole := r.stdin.sent()
-	keep := r.options.KeepRunning && (whole || !r.options.EndIfInputCut)
-	if _, err := strconv.ParseUint(r.processGroup, 10, 31); err != nil || r.state != Running || keep || sent <= pipeCapacity {
+	sent, complete := r.stdin.sent()
+	keep := r.options.KeepRunning && (complete || !r.options.EndIfInputCut)
+	if !isProcessID(r.processGroup) || r.state != Running || keep || sent <= pipeCapacity {
 		return nil
 	}
 	return []string{"sh", "-c", "kill -TERM -" + r.processGroup}
 }
 
+// isProcessID reports whether s, which the remote sent, is the ID of a process.
+func isProcessID(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 31)
+	return err == nil
+}
+
 // ShellError returns what the remote wrote to stderr before the script started,
-// which is an error of the shell itself. It is at most 1 KiB long and unfiltered.
+// which is an error of the shell itself. It is untrusted text of at most 1 KiB.
+// It must not be called while Stderr is in use.
 func (r *Run) ShellError() string { return string(r.errFilter.early) }
 
 // The messages of the script.
 const (
 	messageRunning = "running " // followed by the ID of the command's process group
-	messageAlive   = "alive"    // the answer to a nudge
-	messageEnded   = "ended "
+	messageAlive   = "alive"    // the answer to a `?` line
+	messageEnded   = "ended "   // followed by an exit code or an outcome
+
 	outcomeUnable  = "unable"
 	outcomeMissing = "missing"
 	outcomeNowhere = "nowhere"
@@ -172,20 +182,20 @@ const (
 	outcomeLost    = "lost"   // the part that delivers its input failed
 )
 
-// report takes a message that the script sent on one stream, and reports whether it
-// is the last message of that stream.
-func (r *Run) report(words string) (last bool, err error) {
+// report processes a message of the script on one stream. It reports whether it is
+// the last message of that stream.
+func (r *Run) report(message string) (last bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	how, ended := strings.CutPrefix(words, messageEnded)
-	group, running := strings.CutPrefix(words, messageRunning)
+	outcome, ended := strings.CutPrefix(message, messageEnded)
+	group, running := strings.CutPrefix(message, messageRunning)
 	switch {
 	case running:
 		r.state, r.processGroup = Running, group
 		r.stdin.start()
 	case ended:
 		r.stdin.stop()
-		r.outcomes = append(r.outcomes, how)
+		r.outcomes = append(r.outcomes, outcome)
 		if len(r.outcomes) == streamCount {
 			r.setFinalState()
 			return true, ErrEnded
@@ -195,35 +205,31 @@ func (r *Run) report(words string) (last bool, err error) {
 	return false, nil
 }
 
-// streams is the number of streams that have to end: stdout and stderr.
+// streamCount is the number of streams that must end: stdout and stderr.
 const streamCount = 2
 
-// end sets the final state from the outcomes of both streams. They differ if one
-// part of the script failed while another reported an exit code. If the script
-// never reported wordRunning, an exit code or wordFailed means that the command was
-// not started.
+// setFinalState sets the state from the outcomes of both streams. They differ if
+// one part of the script failed while another reported an exit code. If the script
+// did not report messageRunning, an exit code or outcomeFailed means that the
+// command was not started.
 func (r *Run) setFinalState() {
-	how := r.outcomes[0]
-	code, err := strconv.Atoi(how)
+	outcome := r.outcomes[0]
+	code, err := strconv.Atoi(outcome)
 	switch {
-	case slices.Contains(r.outcomes, outcomeLost), how != r.outcomes[1]:
+	case slices.Contains(r.outcomes, outcomeLost), outcome != r.outcomes[1]:
 		r.state = Failed
 	case r.state == Running && err == nil:
 		r.state, r.code = Ended, code
-	case r.state == Running && how == outcomeFailed:
+	case r.state == Running && outcome == outcomeFailed:
 		r.state = Failed
 	case r.state == Running:
-	case how == outcomeUnable:
+	case outcome == outcomeUnable:
 		r.state = Unsupported
-	case how == outcomeMissing:
+	case outcome == outcomeMissing:
 		r.state = NoCommand
-	case how == outcomeNowhere:
+	case outcome == outcomeNowhere:
 		r.state = NoDirectory
-	case how == outcomeFailed, err == nil:
+	case outcome == outcomeFailed, err == nil:
 		r.state = NotStarted
 	}
 }
-
-// nudgeAfter is how long output that may be the beginning of a mark is held back
-// before the remote is asked to write something after it.
-const pingAfter = 50 * time.Millisecond

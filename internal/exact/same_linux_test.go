@@ -125,7 +125,7 @@ func TestMissingCommandIsMissing(t *testing.T) {
 		env := []string{"PATH=" + shell.path0() + ":" + dir}
 		for _, name := range []string{
 			"no-such-command", "/no/such/command", "./not-executable", "not-executable", dir, "/", "", "cd", "export", ":", ".", "exec", "eval", "set", "wait",
-			"feed", "serve", "found", "tell", "unpack", "finish", "as_it_is", "lines", "others", "k_n", "*", "a b", "$x",
+			"feed", "serve", "found", "send", "exists", "finish", "launch", "release", "others", "k_n", "*", "a b", "$x",
 		} {
 			r := shell.run(t, Options{Stdin: &endlessReader{}}, []string{name}, withDir(dir), withEnv(env...))
 			if state, _ := r.State(); state != NoCommand || r.stdout.Len()+r.stderr.Len() > 0 {

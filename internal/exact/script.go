@@ -22,8 +22,8 @@ var (
 	hangUpScript string
 )
 
-// Script returns the script that the remote runs, with its comments, for auditors.
-// The comments are not sent.
+// fullScript returns the script for a command without a terminal, with its
+// comments, which are not sent.
 func fullScript() string { return commonScript + execScript }
 
 // command returns the arguments that run args through the script. The mark is
@@ -34,19 +34,22 @@ func command(mark string, o Options, args []string) []string {
 	if o.Stdin != nil {
 		stdin = "blocks"
 	}
-	cut := o.KeepRunning && (!o.EndIfInputCut || o.Stdin == nil) // without Stdin no input can be cut off
-	return scriptCommand(fullScript(), mark, []string{stdin, onDisconnect(o.KeepRunning), onDisconnect(cut)}, o.Dir, o.Env, args)
+	keepIfCut := o.KeepRunning && (!o.EndIfInputCut || o.Stdin == nil) // without Stdin no input can be cut off
+	modes := []string{stdin, onDisconnect(o.KeepRunning), onDisconnect(keepIfCut)}
+	return scriptCommand(fullScript(), mark, modes, o.Dir, o.Env, args)
 }
 
-func scriptCommand(source, mark string, words []string, dir string, env, args []string) []string {
+// scriptCommand returns the arguments that run args through a script. modes are
+// arguments of script.sh.
+func scriptCommand(source, mark string, modes []string, dir string, env, args []string) []string {
 	half := len(mark) / 2
 	env = pathFirst(env)
 	return slices.Concat([]string{"sh", "-c", script.Shrink(source), "kshell", mark[half:], mark[:half]},
-		words, []string{dirArgument(dir), strconv.Itoa(len(env))}, env, args)
+		modes, []string{dirArgument(dir), strconv.Itoa(len(env))}, env, args)
 }
 
-// beneath returns dir in a form that cd cannot take for an option or for "-", the
-// previous directory.
+// dirArgument returns dir in a form that cd does not take for an option, or for
+// "-", the previous directory.
 func dirArgument(dir string) string {
 	if dir == "" || strings.HasPrefix(dir, "/") {
 		return dir
@@ -67,6 +70,8 @@ func pathFirst(env []string) []string {
 	return append(path, slices.DeleteFunc(slices.Clone(env), isPath)...)
 }
 
+// onDisconnect returns the argument of script.sh for what happens to the command
+// when the client disconnects.
 func onDisconnect(keep bool) string {
 	if keep {
 		return "keep"
@@ -74,7 +79,7 @@ func onDisconnect(keep bool) string {
 	return "end"
 }
 
-// newMark is 128 random bits: no output holds them by chance.
+// newMark returns 128 random bits, in hexadecimal.
 func newMark() string {
 	var bits [16]byte
 	_, _ = rand.Read(bits[:]) // never fails

@@ -179,8 +179,8 @@ serve() {
 		k_code=unable
 	elif [ "$k_dir" ] && ! cd "$k_dir"; then
 		k_code=nowhere
-	elif given "$@"; then
-		(as_it_is "$@")
+	elif exists "$@"; then
+		(launch "$@")
 		k_code=$?
 	else
 		k_code=missing

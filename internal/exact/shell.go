@@ -2,48 +2,53 @@ package exact
 
 import (
 	"io"
-	"strconv"
 	"strings"
 	"sync"
 
 	"kshell/internal/script"
 )
 
-// Shell is a command on a terminal: it has one output, and no end of its own but the server's word. A script starts it with variables and in a
-// directory of our choice, and says which process it is.
+// Shell is one run of a command on a terminal, which has a single output stream. A
+// script sets variables and the working directory, and reports the process ID of
+// the command. It does not report the end: only the server does.
 type Shell struct {
-	env    []string
-	dir    string
-	mark   string
-	filter filter
+	env  []string
+	dir  string
+	mark string
 
-	mu           sync.Mutex
-	state        State
-	processGroup string
+	filter filter // used by the goroutine that calls Write
+
+	mu        sync.Mutex
+	state     State
+	processID string
 }
 
-// IfLocaleExists before a variable in NewShell's env has it set only where the container has the locale that it names.
+// IfLocaleExists is a prefix of variables in NewShell's env. Such a variable is
+// set only if the container has the locale that is its value.
 const IfLocaleExists = "?"
 
-// NewShell prepares a command with env (NAME=VALUE, see Options.Env; see IfLocaleExists) and in dir (empty: the container's).
+// NewShell prepares a run with env (see Options.Env and IfLocaleExists) in the
+// working directory dir; empty means the container's.
 func NewShell(env []string, dir string) *Shell {
 	s := &Shell{env: env, dir: dir, mark: newMark()}
 	s.filter = filter{mark: []byte(markStart + s.mark), report: s.report, ping: func() {}, started: true}
 	return s
 }
 
-// Command is what has to be run on the far side, with a tty, so that args is; without args the best shell there: bash, sh or ash.
+// Command returns the command that, run in the container with a tty, runs args. If
+// args is empty, it runs bash, sh or ash, the first that exists.
 func (s *Shell) Command(args []string) []string {
 	return scriptCommand(commonScript+terminalScript, s.mark, nil, s.dir, s.env, args)
 }
 
-// Output gives what takes the far side's output and passes it on to w.
+// Output returns the writer for the terminal's output, which passes it on to w.
 func (s *Shell) Output(w io.Writer) io.Writer {
 	s.filter.to = w
 	return s
 }
 
-// Write takes the far side's output: it implements io.Writer. What comes before the script has said something is output, too.
+// Write processes the terminal's output. Output before the first message of the
+// script is passed on, too.
 func (s *Shell) Write(p []byte) (int, error) {
 	if s.passThrough() {
 		return s.filter.to.Write(p)
@@ -51,6 +56,7 @@ func (s *Shell) Write(p []byte) (int, error) {
 	return s.filter.Write(p)
 }
 
+// passThrough reports whether no more messages follow.
 func (s *Shell) passThrough() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,52 +67,54 @@ func (s *Shell) passThrough() bool {
 func (s *Shell) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.state, s.processGroup = Unknown, ""
-	s.filter.matched, s.filter.inMessage, s.filter.message = 0, false, nil
+	s.state, s.processID = Unknown, ""
+	s.filter.reset()
 }
 
-// State returns Unknown, NoDirectory, NoCommand, NotStarted or Running. Running does not
-// change until Reset.
+// State returns Unknown, NoDirectory, NoCommand, NotStarted or Running. Running
+// does not change until Reset.
 func (s *Shell) State() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state
 }
 
-// HangUpCommand returns what has to be run in the same container to end the shell and its
-// processes, as if its terminal had hung up: HUP, then TERM, then KILL; nil if the
-// shell was not started. The servers on the way to the container do not do it.
+// HangUpCommand returns the command that, run in the same container, ends the
+// shell and its processes by HUP, then TERM, then KILL. It returns nil if the
+// shell was not started. The servers do not end the shell when the client
+// disconnects.
 func (s *Shell) HangUpCommand() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, err := strconv.ParseUint(s.processGroup, 10, 31); err != nil {
+	if !isProcessID(s.processID) {
 		return nil
 	}
-	return []string{"sh", "-c", script.Shrink(hangUpScript), "kshell", s.processGroup}
+	return []string{"sh", "-c", script.Shrink(hangUpScript), "kshell", s.processID}
 }
 
-// AliveCommand is what has to be run in the same container to learn whether the shell still runs: it then succeeds. Nil: nobody knows its number.
+// AliveCommand returns the command that, run in the same container, exits with 0
+// if the shell is running. It returns nil if the shell was not started.
 func (s *Shell) AliveCommand() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, err := strconv.ParseUint(s.processGroup, 10, 31); err != nil {
+	if !isProcessID(s.processID) {
 		return nil
 	}
-	return []string{"sh", "-c", "[ -d /proc/" + s.processGroup + " ]"}
+	return []string{"sh", "-c", "[ -d /proc/" + s.processID + " ]"}
 }
 
-// report takes a message of the script.
-func (s *Shell) report(words string) (last bool, err error) {
+// report processes a message of the script.
+func (s *Shell) report(message string) (last bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	words = strings.TrimSuffix(words, "\r") // the terminal's
+	message = strings.TrimSuffix(message, "\r") // added by the terminal
 	if s.state == Running {
 		return false, nil
 	}
-	if group, ok := strings.CutPrefix(words, messageRunning); ok {
-		s.state, s.processGroup = Running, group
+	if id, ok := strings.CutPrefix(message, messageRunning); ok {
+		s.state, s.processID = Running, id
 	}
-	switch strings.TrimPrefix(words, messageEnded) {
+	switch strings.TrimPrefix(message, messageEnded) {
 	case outcomeMissing:
 		s.state = NoCommand
 	case outcomeNowhere:

@@ -19,7 +19,8 @@ while [ "$k_all" -gt 0 ]; do
 		case $k_n in
 		'?'*)
 			k_n=${k_n#?} k_value=${k_n#*=}
-			if ! [ -e /usr/lib/locale/locale-archive ] && ! [ -d "/usr/lib/locale/$k_value" ] && ! [ -d "/usr/lib/locale/${k_value%.*}.utf8" ]; then
+			if ! [ -e /usr/lib/locale/locale-archive ] && ! [ -d "/usr/lib/locale/$k_value" ] &&
+				! [ -d "/usr/lib/locale/${k_value%.*}.utf8" ]; then
 				k_count=$((k_count - 1))
 				continue
 			fi
@@ -31,16 +32,16 @@ done
 k_env=$(exec tr '\000\n' '\n\001' </proc/$$/environ)
 if [ $# = "$k_count" ]; then
 	for k_shell in bash sh ash /bin/bash /bin/sh; do
-		if given "$@" "$k_shell"; then
+		if exists "$@" "$k_shell"; then
 			set -- "$@" "$k_shell"
 			break
 		fi
 	done
 fi
 if [ "$k_dir" ] && ! cd "$k_dir"; then
-	tell 'ended nowhere' >&4
-elif given "$@"; then
-	as_it_is "$@"
+	send 'ended nowhere' >&4
+elif exists "$@"; then
+	launch "$@"
 else
-	tell 'ended missing' >&4
+	send 'ended missing' >&4
 fi
