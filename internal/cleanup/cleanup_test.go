@@ -23,7 +23,7 @@ func TestRegistryRestoreTerminal(t *testing.T) {
 	r.RestoreTerminal()
 	r.SetTerminal(&late)
 	if first != 0 || second != 1 || late != 1 {
-		t.Errorf("closed %d, %d and %d times, want 0 (it was replaced), 1 and 1 (it was set after the restore)", first, second, late)
+		t.Errorf("closed %d, %d and %d times, want 0 (replaced), 1 and 1 (set after the restore)", first, second, late)
 	}
 }
 
