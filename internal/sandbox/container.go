@@ -86,7 +86,13 @@ func (c *container) spawn(cmd command, main bool) (*process, error) {
 	if c.stopped || main == (c.main != nil) {
 		return nil, errNotRunning
 	}
-	cmd.dir, cmd.root, cmd.env = c.dir, c.root, c.env
+	cmd.dir, cmd.env = c.dir, c.env
+	if !cmd.idle {
+		if err := c.srv.makeImage(c.spec.Image); err != nil {
+			return nil, err
+		}
+		cmd.root = c.root
+	}
 	if cmd.tty {
 		cmd.env = c.ttyEnvironment()
 	}
@@ -129,7 +135,7 @@ func (c *container) mainCommand() command {
 	if args := slices.Concat(c.spec.Command, c.spec.Args); len(args) > 0 {
 		return command{args: args, stdin: c.spec.Stdin, tty: c.spec.TTY}
 	}
-	return command{args: []string{"cat"}, stdin: true} // and no shell that execs it: its arguments are these from the start
+	return command{args: []string{"cat"}, stdin: true, idle: true} // and no shell that execs it: its arguments are these from the start
 }
 
 // greeting is what a container of the machine that does nothing says first.

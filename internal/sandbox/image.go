@@ -37,7 +37,7 @@ var scripts = map[string]string{
 // container of it finds them on its PATH and in its /bin; that is the limit of it: a process that asks the machine for
 // another path, such as a script for /bin/sh, gets it. Adding an image again adds to it.
 func (s *Server) AddImage(image string, commands map[string]string) error {
-	root := s.rootOf(image)
+	root := s.imageDir(image)
 	if err := os.MkdirAll(filepath.Join(root, "bin"), 0o700); err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (s *Server) AddImage(image string, commands map[string]string) error {
 	return nil
 }
 
-func (s *Server) rootOf(image string) string {
+func (s *Server) imageDir(image string) string {
 	return filepath.Join(s.dir, "images", fmt.Sprintf("%x", image))
 }
 
@@ -63,9 +63,21 @@ func (s *Server) imageRoot(image string) string {
 	return s.images[image]
 }
 
-// addImages makes the images that every sandbox has, of what the machine has.
-func (s *Server) addImages() error {
-	bare := onMachine("cat", "sleep", "true", "false")
+// makeImage makes the image of a container, if that is one of those that every
+// sandbox has and is not there yet: most sandboxes do not need them.
+func (s *Server) makeImage(image string) error {
+	switch image {
+	case NoShellImage:
+		return s.makeNoShell()
+	case NoDDImage:
+		return s.makeNoDD()
+	default:
+		return nil
+	}
+}
+
+func (s *Server) addNoShellImage() error {
+	commands := onMachine("cat", "sleep", "true", "false")
 	for name, text := range scripts {
 		path := filepath.Join(s.dir, "images", name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -74,22 +86,21 @@ func (s *Server) addImages() error {
 		if err := script(path, "#!/bin/sh\n"+text+"\n"); err != nil {
 			return err
 		}
-		bare[name] = path
+		commands[name] = path
 	}
-	if err := s.AddImage(NoShellImage, bare); err != nil {
+	if err := s.AddImage(NoShellImage, commands); err != nil {
 		return err
 	}
-	for name := range bare {
-		err := os.Symlink(filepath.Join("bin", name), filepath.Join(s.rootOf(NoShellImage), name))
+	for name := range commands {
+		err := os.Symlink(filepath.Join("bin", name), filepath.Join(s.imageDir(NoShellImage), name))
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
-	if err := s.addNodeImage(); err != nil {
-		return err
-	}
-	return s.AddImage(NoDDImage, onMachine(small...))
+	return nil
 }
+
+func (s *Server) addNoDDImage() error { return s.AddImage(NoDDImage, onMachine(small...)) }
 
 // onMachine finds commands, as far as the machine has them.
 func onMachine(names ...string) map[string]string {

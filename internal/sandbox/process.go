@@ -15,6 +15,7 @@ type command struct {
 	stdin bool   // else /dev/null
 	tty   bool
 
+	idle   bool   // it only keeps the container running, and is no command of its image
 	cgroup string // see Config; empty: the sandbox's own
 }
 

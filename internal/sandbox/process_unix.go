@@ -24,7 +24,11 @@ func startProcess(c command) (*process, error) {
 	if len(c.args) > 0 {
 		name = c.args[0]
 	}
-	path, err := lookPath(name, c.dir, c.root, variable(c.env, "PATH"))
+	paths := variable(c.env, "PATH")
+	if c.idle {
+		paths = searchPath("")
+	}
+	path, err := lookPath(name, c.dir, c.root, paths)
 	if err != nil {
 		return nil, err
 	}

@@ -76,6 +76,8 @@ type Server struct {
 	private map[string]bool   // nodes whose root is a private mount
 	closing bool
 
+	makeNoShell, makeNoDD func() error // see makeImage
+
 	closed func() error
 }
 
@@ -89,7 +91,7 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot start the sandbox: %w", err)
 	}
-	if err := errors.Join(s.addImages(), s.seed()); err != nil {
+	if err := errors.Join(s.addNodeImage(), s.seed()); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot start the sandbox's pods: %w", err), s.Close())
 	}
 	return s, nil
@@ -126,6 +128,10 @@ func newServer(cfg Config) (*Server, error) {
 		private: map[string]bool{},
 
 		images: map[string]string{},
+	}
+	s.makeNoShell, s.makeNoDD = sync.OnceValue(s.addNoShellImage), sync.OnceValue(s.addNoDDImage)
+	for _, image := range []string{NoShellImage, NoDDImage} {
+		s.images[image] = s.imageDir(image)
 	}
 	if cfg.Listener != nil {
 		if _, _, err := net.SplitHostPort(inner.Addr().String()); err != nil {
