@@ -322,8 +322,7 @@ func (p *nodePod) start(ctx context.Context) (place, error) {
 // explainStart adds a hint if the node cannot get the image, or the image has
 // no sh.
 func (p *nodePod) explainStart(err error) error {
-	var not *pod.NotRunningError
-	if !errors.As(err, &not) || !strings.Contains(not.Reason, "Image") && !strings.Contains(err.Error(), "executable file not found") {
+	if !pod.ImageUnusable(err) {
 		return err
 	}
 	return notice.WithHint(notice.WithMessage(err, err.Error()), "--image, or the setting node-image, names an image that the node can get, with sh and nsenter in it")

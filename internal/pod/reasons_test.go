@@ -2,6 +2,7 @@ package pod
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -169,6 +170,24 @@ func TestRequestError_TooLarge(t *testing.T) {
 		e := &RequestError{Verb: "get", Resource: "pods", Namespace: "shop", Target: test.target, Err: large}
 		if got := e.Hint(); got != test.hint {
 			t.Errorf("%s: got the hint %q, want %q", name, got, test.hint)
+		}
+	}
+}
+
+func TestImageUnusable(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{&NotRunningError{Reason: "ImagePullBackOff"}, true},
+		{fmt.Errorf("waited 5m: %w", &NotRunningError{Reason: "ErrImageNeverPull"}), true},
+		{&NotRunningError{Reason: "StartError", text: `exec: "sh": executable file not found in $PATH`}, true},
+		{&NotRunningError{Reason: "CrashLoopBackOff"}, false},
+		{errors.New("ImagePullBackOff"), false},
+		{nil, false},
+	} {
+		if got := ImageUnusable(c.err); got != c.want {
+			t.Errorf("%v: %v", c.err, got)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -30,6 +31,13 @@ func (e *NotRunningError) Error() string { return e.text }
 
 // Hint tells the user what to type to learn more.
 func (e *NotRunningError) Hint() string { return e.hint }
+
+// ImageUnusable reports whether err means that a container does not run because of
+// its image: the node cannot get it, or it lacks the program to start.
+func ImageUnusable(err error) bool {
+	var e *NotRunningError
+	return errors.As(err, &e) && (strings.Contains(e.Reason, "Image") || strings.Contains(err.Error(), "executable file not found"))
+}
 
 // checkRunning returns a *NotRunningError if the named container, which the pod
 // must have, does not run. If a running pod does not report the state of the
