@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -108,10 +107,18 @@ func (a *app) viewConfig() error {
 	s.EscapeChar.Text = cmp.Or(s.EscapeChar.Text, escapeDefault)
 	s.Keepalive.Text = cmp.Or(s.Keepalive.Text, keepaliveDefault.String())
 	s.NodeImage.Text = cmp.Or(s.NodeImage.Text, nodeImageDefault)
-	table := tabwriter.NewWriter(a.printed, 0, 8, 3, ' ', 0)
-	_, _ = fmt.Fprintln(table, "SETTING\tVALUE\tSOURCE") // a.printed remembers
+	rows := [][]string{{"SETTING", "VALUE", "SOURCE"}}
 	for _, v := range s.All() {
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\n", v.Key, notice.Clean(v.Text), notice.Clean(v.Source))
+		rows = append(rows, []string{v.Key, v.Text, v.Source})
 	}
-	return table.Flush()
+	a.printTable(rows)
+	return nil
+}
+
+// printTable prints rows, of which the first is the header, on stdout. a.printed keeps
+// a write error.
+func (a *app) printTable(rows [][]string) {
+	for _, line := range notice.Table(3, rows) {
+		_, _ = fmt.Fprintln(a.printed, line)
+	}
 }

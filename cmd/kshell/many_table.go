@@ -2,8 +2,8 @@ package main
 
 import (
 	"fmt"
-	"unicode/utf8"
 
+	"kshell/internal/notice"
 	"kshell/internal/outcome"
 )
 
@@ -17,15 +17,12 @@ func newEnded(title string, err error) ended {
 	return ended{outcome.ClassifyPod(err), title}
 }
 
-// table is the ends in columns, behind a line that says what they are.
+// table returns the lines of the table of results.
 func table(ends []ended) []string {
-	widest := len("POD")
+	const code = "EXIT CODE"
+	rows := [][]string{{"POD", code, "CAUSE"}}
 	for _, end := range ends {
-		widest = max(widest, utf8.RuneCountInString(end.title))
+		rows = append(rows, []string{end.title, fmt.Sprintf("%*d", len(code), end.ExitCode), string(end.Cause)})
 	}
-	rows := []string{fmt.Sprintf("%-*s  EXIT CODE  CAUSE", widest, "POD")}
-	for _, end := range ends {
-		rows = append(rows, fmt.Sprintf("%-*s  %9d  %s", widest, end.title, end.ExitCode, end.Cause))
-	}
-	return rows
+	return notice.Table(2, rows)
 }

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,18 +61,18 @@ func (a *app) listNodeShells(ctx context.Context, everywhere bool) error {
 		a.notice.Note("there are no node shells%s", in(namespace))
 		return nil
 	}
-	table := tabwriter.NewWriter(a.printed, 0, 8, 3, ' ', 0)
-	head, row := "POD\tNODE\tKIND\tSTATUS\tBY\tFROM\tAGE\tENDS IN\n", func(p *corev1.Pod) []string { return listed(p, time.Now()) }
+	rows := [][]string{{"POD", "NODE", "KIND", "STATUS", "BY", "FROM", "AGE", "ENDS IN"}}
+	for i := range pods {
+		rows = append(rows, listed(&pods[i], time.Now()))
+	}
 	if everywhere {
-		head, row = "NAMESPACE\t"+head, func(p *corev1.Pod) []string {
-			return append([]string{notice.Clean(p.Namespace)}, listed(p, time.Now())...)
+		rows[0] = append([]string{"NAMESPACE"}, rows[0]...)
+		for i := range pods {
+			rows[i+1] = append([]string{pods[i].Namespace}, rows[i+1]...)
 		}
 	}
-	_, _ = fmt.Fprint(table, head) // a.printed remembers
-	for i := range pods {
-		_, _ = fmt.Fprintln(table, strings.Join(row(&pods[i]), "\t"))
-	}
-	return table.Flush()
+	a.printTable(rows)
+	return nil
 }
 
 func in(namespace string) string {
