@@ -1,18 +1,19 @@
-// Package apiclient makes HTTP clients for the API server, reads lists page by
-// page, and tells the API server's own answers from those of proxies and other
-// servers.
+// Package apiclient provides HTTP clients for the API server with limits on time
+// and size, reads lists page by page, and distinguishes answers of the API server
+// from those of proxies and other servers.
 //
-// It does not know which objects are requested.
+// It does not know which objects are requested, or how a failed request is
+// handled.
 //
 // Invariants:
-//   - A request is bounded in time: the response headers and, unless the
-//     response is a stream, the whole body arrive within rest.Config.Timeout,
-//     or DefaultTimeout if that is 0. The time that a credential plugin takes
-//     does not count.
-//   - The memory for a response is bounded: MaxObject for one object, event or
-//     Status, MaxPage and MaxPages for a list, MaxKept for the objects of a
-//     list that are kept. A response beyond a limit is a *TooLargeError. Limits
-//     count bytes after decompression.
+//   - The time of a request is limited: the response headers and, unless the
+//     response is a stream, the whole body arrive within rest.Config.Timeout, or
+//     DefaultTimeout if that is 0. Otherwise the error is a *TimeoutError. The
+//     time that a credential plugin takes does not count.
+//   - The memory for a response is limited: MaxObject for one object, event or
+//     Status, MaxPage and MaxPages for a list, MaxKept for the objects of a list
+//     that are kept. Beyond a limit the error is a *TooLargeError. Limits count
+//     bytes after decompression.
 package apiclient
 
 import (
@@ -28,8 +29,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// DefaultTimeout bounds a request if rest.Config.Timeout is 0. It exceeds the
-// 30 s after which an API server itself reports that it cannot reach a backend.
+// DefaultTimeout limits a request if rest.Config.Timeout is 0. It is longer than
+// the 30 s after which an API server reports that it cannot reach a backend.
 const DefaultTimeout = 35 * time.Second
 
 // Size limits of responses, in bytes.
@@ -38,8 +39,8 @@ const (
 	MaxPage   = 64 << 20 // a page of a list
 )
 
-// maxRetryAfter is the longest Retry-After that client-go may obey. It retries
-// up to ten times.
+// maxRetryAfter is the longest Retry-After that client-go gets to see. It obeys the
+// header up to ten times.
 const maxRetryAfter = 3 * time.Second
 
 // New returns a client for the API server of cfg, with its credentials, proxy
@@ -47,13 +48,13 @@ const maxRetryAfter = 3 * time.Second
 // because it would also end streams. cfg is not changed.
 func New(cfg *rest.Config) (*http.Client, error) {
 	cfg = rest.CopyConfig(cfg)
-	within := cmp.Or(cfg.Timeout, DefaultTimeout)
+	timeout := cmp.Or(cfg.Timeout, DefaultTimeout)
 	cfg.Timeout = 0
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &limiter{next, within} })
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &limiter{next, timeout} })
 	return rest.HTTPClientFor(cfg)
 }
 
-// class is the kind of response that a request expects.
+// class is the kind of response to a request.
 type class int
 
 const (
@@ -64,23 +65,23 @@ const (
 
 type classKey struct{}
 
-// Page returns a context whose requests read one page of a list: the response
+// PageContext returns a context whose requests read one page of a list: the response
 // may have up to MaxPage bytes.
 func PageContext(ctx context.Context) context.Context {
 	return context.WithValue(ctx, classKey{}, page)
 }
 
-// Stream returns a context whose requests read a stream: a watch, or a log that
-// is followed. The length of the response is not bounded, and the timeout ends
-// with the response headers.
+// StreamContext returns a context whose requests read a stream: a watch, or a log
+// that is followed. The length of the response is not limited, and the timeout
+// applies only until the response headers.
 func StreamContext(ctx context.Context) context.Context {
 	return context.WithValue(ctx, classKey{}, stream)
 }
 
 // limiter is the transport that applies the limits.
 type limiter struct {
-	next   http.RoundTripper
-	within time.Duration
+	next    http.RoundTripper
+	timeout time.Duration
 }
 
 // WrappedRoundTripper implements RoundTripperWrapper of
@@ -91,33 +92,33 @@ func (l *limiter) WrappedRoundTripper() http.RoundTripper { return l.next }
 func (l *limiter) RoundTrip(req *http.Request) (*http.Response, error) {
 	kind, _ := req.Context().Value(classKey{}).(class)
 	ctx, cancel := context.WithCancelCause(req.Context())
-	late := &TimeoutError{Server: req.URL.Scheme + "://" + req.URL.Host, After: l.within}
-	timer := time.AfterFunc(l.within, func() { cancel(late) })
-	end := func() { timer.Stop(); cancel(nil) }
+	timeoutErr := &TimeoutError{Server: req.URL.Scheme + "://" + req.URL.Host, After: l.timeout}
+	timer := time.AfterFunc(l.timeout, func() { cancel(timeoutErr) })
+	release := func() { timer.Stop(); cancel(nil) }
 	resp, err := l.next.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		err = timeoutOr(ctx, late, err)
-		end()
+		err = orTimeout(ctx, timeoutErr, err)
+		release()
 		return nil, err
 	}
 	dropLongRetryAfter(resp.Header)
-	b := &body{ReadCloser: resp.Body, ctx: ctx, late: late, end: end, left: MaxObject}
+	b := &body{ReadCloser: resp.Body, ctx: ctx, timeoutErr: timeoutErr, release: release, remaining: MaxObject}
 	switch ok := resp.StatusCode/100 == 2; {
 	case ok && kind == stream:
 		timer.Stop()
-		b.left = -1
+		b.remaining = -1
 	case ok && kind == page:
-		b.left = MaxPage
+		b.remaining = MaxPage
 	}
-	b.limit = b.left
+	b.limit = b.remaining
 	resp.Body = b
 	return resp, nil
 }
 
-// timeoutOr returns late if the timeout has canceled ctx, else err.
-func timeoutOr(ctx context.Context, late *TimeoutError, err error) error {
-	if errors.Is(context.Cause(ctx), late) {
-		return late
+// orTimeout returns timeoutErr if it has canceled ctx, else err.
+func orTimeout(ctx context.Context, timeoutErr *TimeoutError, err error) error {
+	if errors.Is(context.Cause(ctx), timeoutErr) {
+		return timeoutErr
 	}
 	return err
 }
@@ -131,45 +132,46 @@ func dropLongRetryAfter(h http.Header) {
 	}
 }
 
-// body is a response body with a timeout and a size limit.
+// body is a response body with a timeout and a size limit. Like any response body,
+// it is read by one goroutine at a time.
 type body struct {
 	io.ReadCloser
-	ctx   context.Context // of the request
-	late  *TimeoutError
-	end   func() // stops the timer and cancels ctx
-	left  int64  // bytes that may still be read
-	limit int64  // bytes; negative: no limit
+	ctx        context.Context // of the request
+	timeoutErr *TimeoutError
+	release    func() // stops the timer and cancels ctx
+	remaining  int64  // bytes that may still be read
+	limit      int64  // bytes; negative: no limit
 }
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
-	if b.limit >= 0 && int64(len(p)) > b.left+1 {
-		p = p[:b.left+1]
+	if b.limit >= 0 && int64(len(p)) > b.remaining+1 {
+		p = p[:b.remaining+1]
 	}
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = timeoutOr(b.ctx, b.late, err)
+		err = orTimeout(b.ctx, b.timeoutErr, err)
 	}
 	if b.limit < 0 {
 		return n, err
 	}
-	if int64(n) > b.left {
-		n, err = int(b.left), &TooLargeError{What: "the server's answer", Limit: b.limit}
+	if int64(n) > b.remaining {
+		n, err = int(b.remaining), &TooLargeError{What: "the server's answer", Limit: b.limit}
 	}
-	b.left -= int64(n)
+	b.remaining -= int64(n)
 	return n, err
 }
 
 // Close implements io.Closer.
 func (b *body) Close() error {
-	defer b.end()
+	defer b.release()
 	return b.ReadCloser.Close()
 }
 
 // TimeoutError means that the server did not answer in time.
 type TimeoutError struct {
-	Server string // scheme and host
-	After  time.Duration
+	Server string        // scheme and host
+	After  time.Duration // the timeout
 }
 
 func (e *TimeoutError) Error() string {
@@ -184,7 +186,7 @@ func (e *TimeoutError) Temporary() bool { return true }
 
 // TooLargeError means that a response exceeds a size limit.
 type TooLargeError struct {
-	What  string // such as "the server's answer"
+	What  string // the subject of the message: "the server's answer"
 	Limit int64  // in bytes; 0 if What is the whole message
 }
 
@@ -195,14 +197,14 @@ func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("%s is larger than %d MiB", e.What, e.Limit>>20)
 }
 
-// Plain returns the *TimeoutError or *TooLargeError that err wraps, without the
-// text that libraries add, or nil if err wraps neither.
+// LimitError returns the *TimeoutError or *TooLargeError that err wraps, without
+// the text that libraries add, or nil if err wraps neither.
 func LimitError(err error) error {
-	var late *TimeoutError
+	var timeout *TimeoutError
 	var large *TooLargeError
 	switch {
-	case errors.As(err, &late):
-		return late
+	case errors.As(err, &timeout):
+		return timeout
 	case errors.As(err, &large):
 		return large
 	}

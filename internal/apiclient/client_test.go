@@ -17,7 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// roundTripper answers in memory, so that the fake clock of synctest advances.
+// roundTripper answers in memory. Sockets would block the fake clock of synctest.
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
@@ -67,7 +67,8 @@ func TestTimeout(t *testing.T) {
 					_ = resp.Body.Close()
 				}
 				var late *TimeoutError
-				if !errors.As(err, &late) || late.Error() != fmt.Sprintf("no answer from http://server within %v", tt.want) {
+				if !errors.As(err, &late) ||
+					late.Error() != fmt.Sprintf("no answer from http://server within %v", tt.want) {
 					t.Errorf("got %v", err)
 				}
 				if took := time.Since(begin); took != tt.want {
@@ -81,14 +82,20 @@ func TestTimeout(t *testing.T) {
 
 func TestTimeout_DoesNotEndStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client, err := New(&rest.Config{Host: "http://server", Timeout: 2 * time.Second, Transport: roundTripper(func(*http.Request) (*http.Response, error) {
-			body, w := io.Pipe()
-			time.AfterFunc(time.Hour, func() {
-				_, _ = w.Write([]byte("late"))
-				_ = w.Close()
-			})
-			return answer(http.StatusOK, body), nil
-		})})
+		client, err := New(
+			&rest.Config{
+				Host:    "http://server",
+				Timeout: 2 * time.Second,
+				Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+					body, w := io.Pipe()
+					time.AfterFunc(time.Hour, func() {
+						_, _ = w.Write([]byte("late"))
+						_ = w.Close()
+					})
+					return answer(http.StatusOK, body), nil
+				}),
+			},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -118,9 +125,14 @@ func TestBodyLimit(t *testing.T) {
 		{"stream", 200, stream, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			client, err := New(&rest.Config{Host: "http://server", Transport: roundTripper(func(*http.Request) (*http.Response, error) {
-				return answer(tt.code, io.LimitReader(endless{}, MaxPage+100)), nil
-			})})
+			client, err := New(
+				&rest.Config{
+					Host: "http://server",
+					Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+						return answer(tt.code, io.LimitReader(endless{}, MaxPage+100)), nil
+					}),
+				},
+			)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -152,9 +164,11 @@ func TestBodyLimit(t *testing.T) {
 }
 
 func TestBodyLimit_ExactSizeIsNoError(t *testing.T) {
-	client, err := New(&rest.Config{Host: "http://server", Transport: roundTripper(func(*http.Request) (*http.Response, error) {
-		return answer(200, io.LimitReader(endless{}, MaxObject)), nil
-	})})
+	client, err := New(
+		&rest.Config{Host: "http://server", Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+			return answer(200, io.LimitReader(endless{}, MaxObject)), nil
+		})},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +220,11 @@ func TestMissing(t *testing.T) {
 		}
 	}
 	if !IsConflict(apierrors.NewConflict(pods, "web", errors.New("uid")), "pods", "web") ||
-		IsConflict(&apierrors.StatusError{ErrStatus: metav1.Status{Code: 409, Reason: metav1.StatusReasonConflict}}, "pods", "web") {
+		IsConflict(
+			&apierrors.StatusError{ErrStatus: metav1.Status{Code: 409, Reason: metav1.StatusReasonConflict}},
+			"pods",
+			"web",
+		) {
 		t.Error("conflict")
 	}
 }

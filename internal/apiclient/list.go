@@ -22,9 +22,9 @@ const (
 	MaxKept  = 32 << 20 // bytes, as estimated by Lister.Size
 )
 
-// Lister reads the objects of one kind, page by page.
+// Lister lists the objects of one resource, page by page.
 type Lister[T any] struct {
-	// What names the objects in errors: "pods".
+	// Noun names the objects in errors: "pods".
 	Noun string
 	// Request returns a request for the list, without limit and continue. It is
 	// called for each page.
@@ -39,7 +39,7 @@ type Lister[T any] struct {
 // List reads all pages, one object at a time. version is the resourceVersion of
 // the last page, from which a watch can start. Errors are those of client-go,
 // *TimeoutError, *TooLargeError, *NotListError, and io.ErrUnexpectedEOF
-// (wrapped) for a response that was cut off.
+// (wrapped) for an incomplete response.
 func (l Lister[T]) List(ctx context.Context) (items []T, version string, err error) {
 	limit, kept, next := PageItems, 0, ""
 	for range MaxPages {
@@ -59,7 +59,8 @@ func (l Lister[T]) List(ctx context.Context) (items []T, version string, err err
 			return items, head.Metadata.ResourceVersion, nil
 		case err == nil:
 			next = head.Metadata.Continue
-		case next != "" && before == len(items) && IsExpired(err): // the continue token has expired: read the whole list at once
+		case next != "" && before == len(items) && IsExpired(err):
+			// The continue token has expired: read the whole list at once.
 			items, limit, kept, next = nil, 0, 0, ""
 		default:
 			return nil, "", err
@@ -68,17 +69,17 @@ func (l Lister[T]) List(ctx context.Context) (items []T, version string, err err
 	return nil, "", &TooLargeError{What: fmt.Sprintf("the list of %s has more than %d pages", l.Noun, MaxPages)}
 }
 
-// Expired reports whether err is a 410: the server no longer has the requested
+// IsExpired reports whether err is a 410: the server no longer has the requested
 // resourceVersion, or the rest of a list.
 func IsExpired(err error) bool { return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) }
 
-// head is a list without its items.
-type head struct {
+// listHead is a list without its items.
+type listHead struct {
 	Kind     string
 	Metadata struct{ Continue, ResourceVersion string }
 }
 
-func (l Lister[T]) page(ctx context.Context, limit int, next string, add func(*T) error) (*head, error) {
+func (l Lister[T]) page(ctx context.Context, limit int, next string, add func(*T) error) (*listHead, error) {
 	r := l.Request().SetHeader("Accept", "application/json")
 	if limit > 0 {
 		r = r.Param("limit", strconv.Itoa(limit))
@@ -94,7 +95,7 @@ func (l Lister[T]) page(ctx context.Context, limit int, next string, add func(*T
 	d := NewDecoder(answer, fmt.Sprintf("an object in the list of %s", l.Noun))
 	h, err := decodeList(d, add)
 	var syntax *json.SyntaxError
-	var unfit *json.UnmarshalTypeError
+	var wrongType *json.UnmarshalTypeError
 	switch {
 	case err == nil && !strings.HasSuffix(h.Kind, "List"):
 		return nil, &NotListError{errors.New("its kind is " + strconv.Quote(h.Kind))}
@@ -104,7 +105,7 @@ func (l Lister[T]) page(ctx context.Context, limit int, next string, add func(*T
 			return nil, &TooLargeError{What: "a page of the list of " + l.Noun, Limit: MaxPage}
 		}
 		return nil, LimitError(err)
-	case errors.As(err, &syntax), errors.As(err, &unfit):
+	case errors.As(err, &syntax), errors.As(err, &wrongType):
 		return nil, &NotListError{err}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, fmt.Errorf("the list of %s was cut off: %w", l.Noun, io.ErrUnexpectedEOF)
@@ -112,8 +113,8 @@ func (l Lister[T]) page(ctx context.Context, limit int, next string, add func(*T
 	return h, err
 }
 
-func decodeList[T any](d *Decoder, add func(*T) error) (*head, error) {
-	h := &head{}
+func decodeList[T any](d *Decoder, add func(*T) error) (*listHead, error) {
+	h := &listHead{}
 	if err := d.delim('{'); err != nil {
 		return nil, err
 	}
@@ -177,8 +178,8 @@ type Decoder struct {
 	in *valueReader
 }
 
-// NewDecoder returns a decoder of r. what names a value in a *TooLargeError,
-// such as "an event".
+// NewDecoder returns a decoder of r. what names a value in a *TooLargeError: "an
+// event".
 func NewDecoder(r io.Reader, what string) *Decoder {
 	in := &valueReader{r: r, what: what}
 	return &Decoder{json.NewDecoder(in), in}
@@ -213,8 +214,8 @@ func (d *Decoder) delim(wanted json.Delim) error {
 	return nil
 }
 
-// valueReader lets a decoder read up to end: MaxObject bytes after the start of
-// the current value.
+// valueReader reads up to end: MaxObject bytes after the start of the current
+// value.
 type valueReader struct {
 	r         io.Reader
 	what      string

@@ -25,7 +25,8 @@ func lister(t *testing.T, handler http.HandlerFunc) Lister[corev1.Pod] {
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	cfg := &rest.Config{Host: server.URL, APIPath: "/api", QPS: -1}
-	cfg.GroupVersion, cfg.NegotiatedSerializer = &corev1.SchemeGroupVersion, serializer.NewCodecFactory(kruntime.NewScheme()).WithoutConversion()
+	cfg.GroupVersion, cfg.NegotiatedSerializer = &corev1.SchemeGroupVersion, serializer.NewCodecFactory(kruntime.NewScheme()).
+		WithoutConversion()
 	client, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +133,8 @@ func TestList_EndlessPages(t *testing.T) {
 	})
 	_, _, err := l.List(t.Context())
 	var large *TooLargeError
-	if !errors.As(err, &large) || large.Error() != "the list of pods has more than 100 pages" || asked.Load() != MaxPages {
+	if !errors.As(err, &large) || large.Error() != "the list of pods has more than 100 pages" ||
+		asked.Load() != MaxPages {
 		t.Errorf("got %v after %d pages", err, asked.Load())
 	}
 }

@@ -10,30 +10,32 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-const accountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
+const defaultAccountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// account is the service account that Kubernetes mounts into a pod: the files
-// token, ca.crt and namespace, and the server's address in the environment.
-type account struct {
+// serviceAccount is the service account that Kubernetes mounts into a pod: the
+// files token, ca.crt and namespace, and the server's address in the environment.
+// Source: https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
+type serviceAccount struct {
 	dir, host, port string
 }
 
-func (f *Flags) serviceAccount() account {
-	return account{
-		dir:  cmp.Or(f.accountDir, accountDir),
+func (f *Flags) serviceAccount() serviceAccount {
+	return serviceAccount{
+		dir:  cmp.Or(f.accountDir, defaultAccountDir),
 		host: os.Getenv("KUBERNETES_SERVICE_HOST"),
 		port: os.Getenv("KUBERNETES_SERVICE_PORT"),
 	}
 }
 
-func (a account) exists() bool {
+func (a serviceAccount) exists() bool {
 	return a.host != "" && a.port != "" && isFile(a.token())
 }
 
-func (a account) token() string { return filepath.Join(a.dir, "token") }
+func (a serviceAccount) token() string { return filepath.Join(a.dir, "token") }
 
-// namespace is POD_NAMESPACE, else the account's own, as clientcmd has it.
-func (a account) namespace() string {
+// namespace returns POD_NAMESPACE or, if it is not set, the namespace of the
+// account, as clientcmd does.
+func (a serviceAccount) namespace() string {
 	if namespace := os.Getenv("POD_NAMESPACE"); namespace != "" {
 		return namespace
 	}
@@ -44,9 +46,9 @@ func (a account) namespace() string {
 	return cmp.Or(strings.TrimSpace(string(data)), defaultNamespace)
 }
 
-// config is the account written as a kubeconfig. Without a ca.crt the system's
-// certificates have to do.
-func (a account) config() *clientcmdapi.Config {
+// config returns a kubeconfig for the account. Without a ca.crt, the system's
+// certificates are used.
+func (a serviceAccount) config() *clientcmdapi.Config {
 	cluster := clientcmdapi.NewCluster()
 	cluster.Server = "https://" + net.JoinHostPort(a.host, a.port)
 	if ca := filepath.Join(a.dir, "ca.crt"); isFile(ca) {

@@ -5,13 +5,13 @@ import (
 	"testing"
 )
 
-func userWith(provider string) string {
+func withAuthProvider(provider string) string {
 	return strings.Replace(twoContexts, "{token: "+secret+"}", "{auth-provider: "+provider+"}", 1)
 }
 
-const goodProvider = `{name: oidc, config: {idp-issuer-url: "https://id.example", client-id: me, refresh-token: ` + secret + `}}`
+const oidcProvider = `{name: oidc, config: {idp-issuer-url: "https://id.example", client-id: me, refresh-token: ` + secret + `}}`
 
-func TestAuthProvider_RefusedWithReplacement(t *testing.T) {
+func TestAuthProvider_Unsupported(t *testing.T) {
 	for name, test := range map[string]struct{ provider, text, hint string }{
 		"gcp":         {`{name: gcp}`, `user "ann" has the auth-provider "gcp", which`, "gke-gcloud-auth-plugin"},
 		"azure":       {`{name: azure, config: {access-token: ` + secret + `}}`, `the auth-provider "azure"`, "kubelogin"},
@@ -22,9 +22,10 @@ func TestAuthProvider_RefusedWithReplacement(t *testing.T) {
 		"bare issuer": {`{name: oidc, config: {client-id: me, idp-issuer-url: "id.example"}}`, "is not a URL", "log in again"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			clean(t)
-			err := refused(t, Flags{Kubeconfig: kubeconfigFile(t, userWith(test.provider))})
-			if err.Kind != Invalid || !strings.Contains(err.Error(), test.text) || !strings.Contains(err.Hint(), test.hint) {
+			cleanEnvironment(t)
+			err := loadError(t, Flags{Kubeconfig: kubeconfigFile(t, withAuthProvider(test.provider))})
+			if err.Kind != Invalid || !strings.Contains(err.Error(), test.text) ||
+				!strings.Contains(err.Hint(), test.hint) {
 				t.Errorf("got kind %d: %s\nhint: %s", err.Kind, err, err.Hint())
 			}
 		})
@@ -32,16 +33,16 @@ func TestAuthProvider_RefusedWithReplacement(t *testing.T) {
 }
 
 func TestAuthProvider_FlagsIdentifyTheUser(t *testing.T) {
-	clean(t)
-	got := mustLoad(t, Flags{Kubeconfig: kubeconfigFile(t, userWith("{name: gcp}")), Token: "mine"}).Config
+	cleanEnvironment(t)
+	got := mustLoad(t, Flags{Kubeconfig: kubeconfigFile(t, withAuthProvider("{name: gcp}")), Token: "mine"}).Config
 	if got.AuthProvider != nil || got.BearerToken != "mine" {
 		t.Errorf("auth-provider %v, token %q; want the token alone", got.AuthProvider, got.BearerToken)
 	}
 }
 
 func TestAuthProvider_OIDCIsKept(t *testing.T) {
-	clean(t)
-	got := mustLoad(t, Flags{Kubeconfig: kubeconfigFile(t, userWith(goodProvider))}).Config
+	cleanEnvironment(t)
+	got := mustLoad(t, Flags{Kubeconfig: kubeconfigFile(t, withAuthProvider(oidcProvider))}).Config
 	if got.AuthProvider == nil || got.AuthProvider.Name != "oidc" || got.AuthConfigPersister == nil {
 		t.Errorf("auth-provider %v, persister %v", got.AuthProvider, got.AuthConfigPersister)
 	}

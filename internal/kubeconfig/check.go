@@ -10,11 +10,11 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// check finds what clientcmd would pass over (a user that is named but not
-// there makes it anonymous) or say in words that help nobody.
+// check finds errors that clientcmd ignores (a context whose user is not defined
+// makes requests anonymous) or reports without a useful message.
 func (f *Flags) check(raw *clientcmdapi.Config, files sources) error {
-	if f.namesAny() && clientcmdapi.IsConfigEmpty(raw) {
-		return files.nothing(raw)
+	if f.namesEntry() && clientcmdapi.IsConfigEmpty(raw) {
+		return files.noClusterError(raw)
 	}
 	checks := []func(*clientcmdapi.Config, sources) error{f.checkContext, f.checkCluster, f.checkUser}
 	for _, check := range checks {
@@ -37,7 +37,7 @@ func (f *Flags) checkTimeout() error {
 
 func (f *Flags) checkContext(raw *clientcmdapi.Config, files sources) error {
 	name := f.contextName(raw)
-	if _, there := raw.Contexts[name]; there || name == "" {
+	if _, defined := raw.Contexts[name]; defined || name == "" {
 		return nil
 	}
 	return unknownContext(name, f.Context != "", slices.Sorted(maps.Keys(raw.Contexts)), files)
@@ -45,17 +45,17 @@ func (f *Flags) checkContext(raw *clientcmdapi.Config, files sources) error {
 
 func (f *Flags) checkCluster(raw *clientcmdapi.Config, files sources) error {
 	name := f.clusterName(raw)
-	cluster, there := raw.Clusters[name]
+	cluster, defined := raw.Clusters[name]
 	switch {
-	case f.Cluster != "" && !there:
+	case f.Cluster != "" && !defined:
 		return unknownCluster(name, slices.Sorted(maps.Keys(raw.Clusters)), files)
-	case f.Server == "" && !there:
-		return danglingCluster(f.contextName(raw), name, slices.Sorted(maps.Keys(raw.Clusters)), files)
+	case f.Server == "" && !defined:
+		return undefinedCluster(f.contextName(raw), name, slices.Sorted(maps.Keys(raw.Clusters)), files)
 	case f.Server == "" && cluster.Server == "":
 		return noServer(name)
 	case !validProxy(f.ProxyURL):
 		return badProxyFlag()
-	case there && f.ProxyURL == "" && !validProxy(cluster.ProxyURL):
+	case defined && f.ProxyURL == "" && !validProxy(cluster.ProxyURL):
 		return badProxy(name)
 	}
 	return nil
@@ -63,15 +63,15 @@ func (f *Flags) checkCluster(raw *clientcmdapi.Config, files sources) error {
 
 func (f *Flags) checkUser(raw *clientcmdapi.Config, files sources) error {
 	name := f.userName(raw)
-	user, there := raw.AuthInfos[name]
+	user, defined := raw.AuthInfos[name]
 	switch {
-	case f.User != "" && !there:
+	case f.User != "" && !defined:
 		return unknownUser(name, slices.Sorted(maps.Keys(raw.AuthInfos)), files)
-	case name != "" && !there && !f.identifies():
-		return danglingUser(f.contextName(raw), name, slices.Sorted(maps.Keys(raw.AuthInfos)), files)
-	case (len(f.AsGroups) > 0 || f.AsUID != "" || len(f.AsExtra) > 0) && f.As == "" && (!there || user.Impersonate == ""):
+	case name != "" && !defined && !f.hasCredentials():
+		return undefinedUser(f.contextName(raw), name, slices.Sorted(maps.Keys(raw.AuthInfos)), files)
+	case f.impersonatesWithoutUser() && (!defined || user.Impersonate == ""):
 		return groupWithoutUser()
-	case there && user.AuthProvider != nil && !f.identifies():
+	case defined && user.AuthProvider != nil && !f.hasCredentials():
 		if err := checkAuthProvider(name, user.AuthProvider); err != nil {
 			return err
 		}
@@ -84,12 +84,17 @@ func (f *Flags) checkUser(raw *clientcmdapi.Config, files sources) error {
 	return nil
 }
 
+// impersonatesWithoutUser reports whether a flag needs --as, which is not given.
+func (f *Flags) impersonatesWithoutUser() bool {
+	return f.As == "" && (len(f.AsGroups) > 0 || f.AsUID != "" || len(f.AsExtra) > 0)
+}
+
 // oidc is the only auth-provider that client-go still supports.
 const oidc = "oidc"
 
 func checkAuthProvider(user string, provider *clientcmdapi.AuthProviderConfig) error {
 	if provider.Name != oidc {
-		return noAuthProvider(user, provider.Name)
+		return unsupportedAuthProvider(user, provider.Name)
 	}
 	const issuer = "idp-issuer-url"
 	for _, key := range []string{issuer, "client-id"} {
@@ -97,14 +102,15 @@ func checkAuthProvider(user string, provider *clientcmdapi.AuthProviderConfig) e
 			return incompleteAuthProvider(user, "has no "+key)
 		}
 	}
-	if u, err := url.Parse(provider.Config[issuer]); err != nil || u.Host == "" { // client-go's message repeats the URL, which may hold a password
+	// The message of client-go repeats the URL, which may contain a password.
+	if u, err := url.Parse(provider.Config[issuer]); err != nil || u.Host == "" {
 		return incompleteAuthProvider(user, "has an "+issuer+" that is not a URL")
 	}
 	return nil
 }
 
-// validProxy mirrors clientcmd's rule; its own message repeats the URL, which
-// may hold a password.
+// validProxy applies the rule of clientcmd. The message of clientcmd repeats the
+// URL, which may contain a password.
 func validProxy(proxy string) bool {
 	if proxy == "" {
 		return true

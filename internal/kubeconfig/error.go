@@ -13,27 +13,27 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// Kind tells the reasons apart for which Load fails.
+// Kind classifies the errors of Load.
 type Kind int
 
-// The reasons for which Load fails.
+// The kinds of errors.
 const (
-	FileNotFound     Kind = iota + 1 // the named file does not exist, nor does any of KUBECONFIG's
-	Unreadable                       // a file is there and cannot be read, or is a directory
-	Empty                            // the files are there and define nothing
+	FileNotFound     Kind = iota + 1 // the file that --kubeconfig names, or all files of KUBECONFIG
+	Unreadable                       // a file exists and cannot be read, or is a directory
+	Empty                            // the files exist and define no context
 	Malformed                        // a file is not a kubeconfig
-	UnknownContext                   // --context or current-context names none that exists
-	NoCurrentContext                 // there are contexts, and none is chosen
-	UnknownCluster                   // --cluster or the context names none that exists
-	UnknownUser                      // --user or the context names none that exists
-	NoConfiguration                  // no file, no --server, not in a cluster
-	Invalid                          // the chosen entries do not make a connection
-	Usage                            // a flag's value is wrong in itself
+	UnknownContext                   // --context or current-context names an undefined context
+	NoCurrentContext                 // there are contexts, and no current-context
+	UnknownCluster                   // --cluster or the context names an undefined cluster
+	UnknownUser                      // --user or the context names an undefined user
+	NoConfiguration                  // no file, no --server, and not in a cluster
+	Invalid                          // the selected entries are invalid
+	Usage                            // the value of a flag is invalid
 )
 
-// Error is why there is no Target. Its text and its hint hold no secret and no
-// line of a file; names of contexts, clusters and users, and paths, are as they
-// were found and may hold control characters.
+// Error is an error of Load. Its text and hint contain no secret and no line of a
+// file. They contain paths, and names of contexts, clusters and users, which may
+// have control characters: callers must clean them before printing.
 type Error struct {
 	Kind Kind
 
@@ -41,36 +41,37 @@ type Error struct {
 	err        error
 }
 
-// Error says what failed and why.
+// Error returns what failed and why.
 func (e *Error) Error() string { return e.text }
 
-// Hint says what to type.
+// Hint tells the user what to type. It is never empty.
 func (e *Error) Hint() string { return e.hint }
 
-// Unwrap gives the error of the operating system or of clientcmd's validation,
-// or nil; never a parser's.
+// Unwrap returns an error of the operating system or of clientcmd's validation, or
+// nil. It never returns an error of a parser.
 func (e *Error) Unwrap() error { return e.err }
 
-func missingFile(file string) error {
+func fileNotFound(file string) error {
 	return &Error{
 		Kind: FileNotFound, err: fs.ErrNotExist,
 		text: fmt.Sprintf("kubeconfig %s does not exist", file),
-		hint: missingHint(file, "name a file that exists with --kubeconfig, or leave the flag out to use ~/.kube/config"),
+		hint: notFoundHint(file, "name a file that exists with --kubeconfig, or omit the flag to use ~/.kube/config"),
 	}
 }
 
-func missingList(files []string) error {
+func listNotFound(files []string) error {
 	text := fmt.Sprintf("kubeconfig %s, named by KUBECONFIG, does not exist", strings.Join(files, ", "))
 	if len(files) != 1 {
 		text = fmt.Sprintf("none of the files named by KUBECONFIG exists: %s", strings.Join(files, ", "))
 	}
 	return &Error{
 		Kind: FileNotFound, err: fs.ErrNotExist, text: text,
-		hint: missingHint(strings.Join(files, ""), "set KUBECONFIG to a file that exists, or type `unset KUBECONFIG` to use ~/.kube/config"),
+		hint: notFoundHint(strings.Join(files, ""),
+			"set KUBECONFIG to a file that exists, or type `unset KUBECONFIG` to use ~/.kube/config"),
 	}
 }
 
-func missingHint(file, hint string) string {
+func notFoundHint(file, hint string) string {
 	if strings.HasPrefix(file, "~") {
 		return "the shell has not replaced the ~ (it was quoted): write $HOME instead"
 	}
@@ -102,14 +103,14 @@ func empty(files sources) error {
 	return &Error{
 		Kind: Empty,
 		text: fmt.Sprintf("kubeconfig %s is empty: it defines no context", files),
-		hint: "fill it by your cluster's login command, or name another file with --kubeconfig",
+		hint: "run the login command of your cluster to fill it, or name another file with --kubeconfig",
 	}
 }
 
 func malformed(file string, err error) error {
 	return &Error{
 		Kind: Malformed,
-		text: fmt.Sprintf("kubeconfig %s is malformed: %s", file, explain(err)),
+		text: fmt.Sprintf("kubeconfig %s is malformed: %s", file, describeParseError(err)),
 		hint: fmt.Sprintf("correct it (%s), or name another file with --kubeconfig", quote(file)),
 	}
 }
@@ -121,7 +122,7 @@ func noConfiguration(files sources) error {
 	}
 	return &Error{
 		Kind: NoConfiguration,
-		text: fmt.Sprintf("no cluster is configured: %s, KUBECONFIG is not set, and this does not run in a cluster's pod", where),
+		text: fmt.Sprintf("no cluster is configured: %s, KUBECONFIG is not set, and kshell does not run in a pod", where),
 		hint: "type --kubeconfig FILE or `export KUBECONFIG=FILE`, or --server URL --token TOKEN",
 	}
 }
@@ -134,43 +135,43 @@ func noCurrentContext(files sources, raw *clientcmdapi.Config) error {
 	}
 }
 
-func unknownContext(name string, byFlag bool, there []string, files sources) error {
+func unknownContext(name string, byFlag bool, names []string, files sources) error {
 	text := fmt.Sprintf("current-context %q does not exist in kubeconfig %s", name, files)
 	if byFlag {
 		text = fmt.Sprintf("context %q does not exist in kubeconfig %s", name, files)
 	}
-	return &Error{Kind: UnknownContext, text: text, hint: oneOf("--context", name, there)}
+	return &Error{Kind: UnknownContext, text: text, hint: oneOf("--context", name, names)}
 }
 
-func unknownCluster(name string, there []string, files sources) error {
+func unknownCluster(name string, names []string, files sources) error {
 	return &Error{
 		Kind: UnknownCluster,
 		text: fmt.Sprintf("cluster %q does not exist in kubeconfig %s", name, files),
-		hint: oneOf("--cluster", name, there),
+		hint: oneOf("--cluster", name, names),
 	}
 }
 
-func danglingCluster(context, name string, there []string, files sources) error {
+func undefinedCluster(context, name string, names []string, files sources) error {
 	text := fmt.Sprintf("context %q names cluster %q, which kubeconfig %s does not define", context, name, files)
 	if name == "" {
-		text = fmt.Sprintf("context %q names no cluster", context)
+		text = fmt.Sprintf("context %q has no cluster", context)
 	}
-	return &Error{Kind: UnknownCluster, text: text, hint: oneOf("--cluster", name, there)}
+	return &Error{Kind: UnknownCluster, text: text, hint: oneOf("--cluster", name, names)}
 }
 
-func unknownUser(name string, there []string, files sources) error {
+func unknownUser(name string, names []string, files sources) error {
 	return &Error{
 		Kind: UnknownUser,
 		text: fmt.Sprintf("user %q does not exist in kubeconfig %s", name, files),
-		hint: oneOf("--user", name, there),
+		hint: oneOf("--user", name, names),
 	}
 }
 
-func danglingUser(context, name string, there []string, files sources) error {
+func undefinedUser(context, name string, names []string, files sources) error {
 	return &Error{
 		Kind: UnknownUser,
 		text: fmt.Sprintf("context %q names user %q, which kubeconfig %s does not define", context, name, files),
-		hint: oneOf("--user", name, there),
+		hint: oneOf("--user", name, names),
 	}
 }
 
@@ -198,14 +199,18 @@ func badProxy(cluster string) error {
 	}
 }
 
-// badProxyFlag does not repeat the URL: it may hold a password.
+// badProxyFlag does not repeat the URL: it may contain a password.
 func badProxyFlag() error {
-	return &Error{Kind: Usage, text: "--proxy-url is not an http, https or socks5 URL", hint: "write it as --proxy-url=http://HOST:PORT"}
+	return &Error{
+		Kind: Usage,
+		text: "--proxy-url is not an http, https or socks5 URL",
+		hint: "write it as --proxy-url=http://HOST:PORT",
+	}
 }
 
-// noAuthProvider refuses an auth-provider and names the credential plugin that
-// replaced it.
-func noAuthProvider(user, provider string) error {
+// unsupportedAuthProvider is the error for an auth-provider other than oidc. The
+// hint names the credential plugin that replaces it.
+func unsupportedAuthProvider(user, provider string) error {
 	hint := "configure a credential plugin for this user (`exec:` in the kubeconfig), or use --token"
 	switch provider {
 	case "gcp":
@@ -215,36 +220,41 @@ func noAuthProvider(user, provider string) error {
 	}
 	return &Error{
 		Kind: Invalid,
-		text: fmt.Sprintf("user %q has the auth-provider %q, which kubectl and kshell no longer support; only oidc is supported", user, provider),
+		text: fmt.Sprintf("user %q has the auth-provider %q, which kubectl and kshell no longer support; "+
+			"only oidc is supported", user, provider),
 		hint: hint,
 	}
 }
 
-func incompleteAuthProvider(user, fault string) error {
+func incompleteAuthProvider(user, problem string) error {
 	return &Error{
 		Kind: Invalid,
-		text: fmt.Sprintf("the auth-provider oidc of user %q %s", user, fault),
+		text: fmt.Sprintf("the auth-provider oidc of user %q %s", user, problem),
 		hint: "log in again with the command that wrote the entry, or correct it in the kubeconfig",
 	}
 }
 
 func badExtra(pair string) error {
-	return &Error{Kind: Usage, text: fmt.Sprintf("--as-user-extra %q has no value", pair), hint: "write it as --as-user-extra KEY=VALUE"}
+	return &Error{
+		Kind: Usage,
+		text: fmt.Sprintf("--as-user-extra %q has no value", pair),
+		hint: "write it as --as-user-extra KEY=VALUE",
+	}
 }
 
 func invalid(err error) error {
 	text := strings.TrimPrefix(err.Error(), "invalid configuration: ")
 	return &Error{
 		Kind: Invalid, err: err,
-		text: "the configuration does not make a connection: " + strings.TrimSuffix(text, "."),
-		hint: "correct the entry in the kubeconfig, or choose another with --context, --cluster or --user",
+		text: "the configuration is invalid: " + strings.TrimSuffix(text, "."),
+		hint: "correct the entry in the kubeconfig, or select another with --context, --cluster or --user",
 	}
 }
 
 func badTimeout(value string) error {
 	return &Error{
 		Kind: Usage,
-		text: fmt.Sprintf("--request-timeout %q is not a length of time", value),
+		text: fmt.Sprintf("--request-timeout %q is not a duration", value),
 		hint: "write it as 30s, 2m or 1h; 0 means no limit",
 	}
 }
@@ -252,37 +262,38 @@ func badTimeout(value string) error {
 func groupWithoutUser() error {
 	return &Error{
 		Kind: Usage,
-		text: "--as-group, --as-uid and --as-user-extra say nothing without a user to act as",
+		text: "--as-group, --as-uid and --as-user-extra need a user to impersonate",
 		hint: "add --as USER",
 	}
 }
 
-const listed = 10 // names in a hint; more would hide the nearest
+const maxListed = 10 // names in a hint
 
-// oneOf is the hint to use flag with one of the names, the nearest to wanted first.
-func oneOf(flag, wanted string, there []string) string {
-	if len(there) == 0 {
-		return "there is none to choose: name another file with --kubeconfig"
+// oneOf returns the hint to use flag with one of the names. The names most like
+// wanted, which may be "", come first.
+func oneOf(flag, wanted string, names []string) string {
+	if len(names) == 0 {
+		return "the kubeconfig defines none: name another file with --kubeconfig"
 	}
 	if wanted != "" {
-		there = nearest(wanted, there)
+		names = sortByLikeness(wanted, names)
 	}
-	quoted := make([]string, 0, listed)
-	for _, name := range there[:min(len(there), listed)] {
+	quoted := make([]string, 0, maxListed)
+	for _, name := range names[:min(len(names), maxListed)] {
 		quoted = append(quoted, quote(name))
 	}
 	hint := fmt.Sprintf("type %s with one of: %s", flag, strings.Join(quoted, ", "))
-	if more := len(there) - listed; more > 0 {
+	if more := len(names) - maxListed; more > 0 {
 		hint += fmt.Sprintf(" (and %d more)", more)
 	}
 	return hint
 }
 
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)
+var unquotedWord = regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)
 
-// quote makes one word of a POSIX shell.
+// quote quotes a word for a POSIX shell, if that is necessary.
 func quote(word string) string {
-	if plainWord.MatchString(word) {
+	if unquotedWord.MatchString(word) {
 		return word
 	}
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"

@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-func TestUserIsToldWhatIsWrongWithTheConfigurationAndWhatToType(t *testing.T) {
+func TestLoad_Errors(t *testing.T) {
 	file := func(content string) func(*testing.T) Flags {
 		return func(t *testing.T) Flags { return Flags{Kubeconfig: kubeconfigFile(t, content)} }
 	}
@@ -41,11 +41,35 @@ func TestUserIsToldWhatIsWrongWithTheConfigurationAndWhatToType(t *testing.T) {
 			"missing by flag", func(*testing.T) Flags { return Flags{Kubeconfig: "/no/such/file"} }, FileNotFound,
 			"kubeconfig /no/such/file does not exist", "--kubeconfig",
 		},
-		{"missing by environment", env("/no/such/file"), FileNotFound, "/no/such/file, named by KUBECONFIG, does not exist", "unset KUBECONFIG"},
-		{"all missing by environment", env(pair), FileNotFound, "none of the files named by KUBECONFIG exists: /no/such/a, /no/such/b", "unset KUBECONFIG"},
-		{"tilde that the shell kept", env("~/.kube/config"), FileNotFound, "does not exist", "$HOME"},
-		{"a directory", func(t *testing.T) Flags { return Flags{Kubeconfig: t.TempDir()} }, Unreadable, "is a directory, not a file", "/config"},
-		{"a directory by environment", func(t *testing.T) Flags { t.Setenv("KUBECONFIG", t.TempDir()); return Flags{} }, Unreadable, "is a directory", "/config"},
+		{
+			"missing by environment",
+			env("/no/such/file"),
+			FileNotFound,
+			"/no/such/file, named by KUBECONFIG, does not exist",
+			"unset KUBECONFIG",
+		},
+		{
+			"all missing by environment",
+			env(pair),
+			FileNotFound,
+			"none of the files named by KUBECONFIG exists: /no/such/a, /no/such/b",
+			"unset KUBECONFIG",
+		},
+		{"unexpanded tilde", env("~/.kube/config"), FileNotFound, "does not exist", "$HOME"},
+		{
+			"a directory",
+			func(t *testing.T) Flags { return Flags{Kubeconfig: t.TempDir()} },
+			Unreadable,
+			"is a directory, not a file",
+			"/config",
+		},
+		{
+			"a directory by environment",
+			func(t *testing.T) Flags { t.Setenv("KUBECONFIG", t.TempDir()); return Flags{} },
+			Unreadable,
+			"is a directory",
+			"/config",
+		},
 		{"a link to itself", func(t *testing.T) Flags {
 			name := filepath.Join(t.TempDir(), "loop")
 			if err := os.Symlink(name, name); err != nil {
@@ -53,10 +77,16 @@ func TestUserIsToldWhatIsWrongWithTheConfigurationAndWhatToType(t *testing.T) {
 			}
 			return Flags{Kubeconfig: name}
 		}, Unreadable, "cannot read kubeconfig", "--kubeconfig"},
-		{"no bytes", file(""), Empty, "is empty", "--kubeconfig"},
+		{"empty file", file(""), Empty, "is empty", "--kubeconfig"},
 		{"only comments", file("# later\n---\n"), Empty, "is empty", "--kubeconfig"},
-		{"nothing but the form", file("apiVersion: v1\nkind: Config\n"), Empty, "is empty", "--kubeconfig"},
-		{"malformed", file("a: b: " + secret), Malformed, "is malformed: mapping values are not allowed in this context", "--kubeconfig"},
+		{"no entries", file("apiVersion: v1\nkind: Config\n"), Empty, "is empty", "--kubeconfig"},
+		{
+			"malformed",
+			file("a: b: " + secret),
+			Malformed,
+			"is malformed: mapping values are not allowed in this context",
+			"--kubeconfig",
+		},
 		{"malformed in a list", func(t *testing.T) Flags {
 			good, bad := kubeconfigFile(t, twoContexts), kubeconfigFile(t, "users: [")
 			t.Setenv("KUBECONFIG", good+string(filepath.ListSeparator)+bad)
@@ -78,8 +108,20 @@ func TestUserIsToldWhatIsWrongWithTheConfigurationAndWhatToType(t *testing.T) {
 			"no current context", file(strings.Replace(twoContexts, "current-context: prod\n", "", 1)), NoCurrentContext,
 			"no current-context", "--context with one of: dev, ",
 		},
-		{"unknown cluster", with(twoContexts, func(f *Flags) { f.Cluster = "wst" }), UnknownCluster, `cluster "wst" does not exist`, "--cluster with one of: west, east"},
-		{"unknown user", with(twoContexts, func(f *Flags) { f.User = "bop" }), UnknownUser, `user "bop" does not exist`, "--user with one of: bob, ann"},
+		{
+			"unknown cluster",
+			with(twoContexts, func(f *Flags) { f.Cluster = "wst" }),
+			UnknownCluster,
+			`cluster "wst" does not exist`,
+			"--cluster with one of: west, east",
+		},
+		{
+			"unknown user",
+			with(twoContexts, func(f *Flags) { f.User = "bop" }),
+			UnknownUser,
+			`user "bop" does not exist`,
+			"--user with one of: bob, ann",
+		},
 		{
 			"context without its cluster", file(strings.Replace(twoContexts, "{cluster: east,", "{cluster: eas,", 1)), UnknownCluster,
 			`context "prod" names cluster "eas", which`, "--cluster with one of: east",
@@ -94,10 +136,34 @@ func TestUserIsToldWhatIsWrongWithTheConfigurationAndWhatToType(t *testing.T) {
 		},
 		{"proxy with a password", file(strings.Replace(twoContexts, `server: "https://east.example:6443"`,
 			`server: "https://e", proxy-url: "ftp://u:`+secret+`@proxy"`, 1)), Invalid, "proxy-url", "proxy-url"},
-		{"certificate authority missing", with(twoContexts, func(f *Flags) { f.CAFile = "/no/such/ca" }), Invalid, "/no/such/ca", "--context"},
-		{"server that is no address", with(twoContexts, func(f *Flags) { f.Server = "ht!tp://%%" }), Invalid, "neither a URL nor host:port", "--server"},
-		{"no configuration", func(*testing.T) Flags { return Flags{} }, NoConfiguration, "no cluster is configured", "--kubeconfig FILE"},
-		{"no configuration for a context", func(*testing.T) Flags { return Flags{Context: "prod"} }, NoConfiguration, "no cluster is configured", "--server"},
+		{
+			"certificate authority missing",
+			with(twoContexts, func(f *Flags) { f.CAFile = "/no/such/ca" }),
+			Invalid,
+			"/no/such/ca",
+			"--context",
+		},
+		{
+			"invalid server address",
+			with(twoContexts, func(f *Flags) { f.Server = "ht!tp://%%" }),
+			Invalid,
+			"neither a URL nor host:port",
+			"--server",
+		},
+		{
+			"no configuration",
+			func(*testing.T) Flags { return Flags{} },
+			NoConfiguration,
+			"no cluster is configured",
+			"--kubeconfig FILE",
+		},
+		{
+			"no configuration for a context",
+			func(*testing.T) Flags { return Flags{Context: "prod"} },
+			NoConfiguration,
+			"no cluster is configured",
+			"--server",
+		},
 		{
 			"missing file for a user", func(t *testing.T) Flags {
 				t.Setenv("KUBECONFIG", "/no/such")
@@ -106,18 +172,49 @@ func TestUserIsToldWhatIsWrongWithTheConfigurationAndWhatToType(t *testing.T) {
 			FileNotFound, "named by KUBECONFIG", "unset",
 		},
 		{"timeout", with(twoContexts, func(f *Flags) { f.Timeout = "soon" }), Usage, `--request-timeout "soon"`, "30s"},
-		{"timeout below zero", with(twoContexts, func(f *Flags) { f.Timeout = "-1s" }), Usage, "--request-timeout", "30s"},
-		{"group without user", with(twoContexts, func(f *Flags) { f.AsGroups = []string{"g"} }), Usage, "--as-group", "--as USER"},
-		{"extra without user", with(twoContexts, func(f *Flags) { f.AsExtra = []string{"a=b"} }), Usage, "--as-user-extra", "--as USER"},
-		{"extra without a value", with(twoContexts, func(f *Flags) { f.As, f.AsExtra = "eve", []string{"a"} }), Usage, `--as-user-extra "a"`, "KEY=VALUE"},
-		{"proxy of another kind", with(twoContexts, func(f *Flags) { f.ProxyURL = "ftp://u:secret@p" }), Usage, "--proxy-url is not", "http://HOST:PORT"},
+		{
+			"timeout below zero",
+			with(twoContexts, func(f *Flags) { f.Timeout = "-1s" }),
+			Usage,
+			"--request-timeout",
+			"30s",
+		},
+		{
+			"group without user",
+			with(twoContexts, func(f *Flags) { f.AsGroups = []string{"g"} }),
+			Usage,
+			"--as-group",
+			"--as USER",
+		},
+		{
+			"extra without user",
+			with(twoContexts, func(f *Flags) { f.AsExtra = []string{"a=b"} }),
+			Usage,
+			"--as-user-extra",
+			"--as USER",
+		},
+		{
+			"extra without a value",
+			with(twoContexts, func(f *Flags) { f.As, f.AsExtra = "eve", []string{"a"} }),
+			Usage,
+			`--as-user-extra "a"`,
+			"KEY=VALUE",
+		},
+		{
+			"unsupported proxy scheme",
+			with(twoContexts, func(f *Flags) { f.ProxyURL = "ftp://u:secret@p" }),
+			Usage,
+			"--proxy-url is not",
+			"http://HOST:PORT",
+		},
 		{"uid without user", with(twoContexts, func(f *Flags) { f.AsUID = "7" }), Usage, "--as-uid", "--as USER"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			clean(t)
-			err := refused(t, test.flags(t))
-			if err.Kind != test.kind || !strings.Contains(err.Error(), test.text) || !strings.Contains(err.Hint(), test.hint) {
+			cleanEnvironment(t)
+			err := loadError(t, test.flags(t))
+			if err.Kind != test.kind || !strings.Contains(err.Error(), test.text) ||
+				!strings.Contains(err.Hint(), test.hint) {
 				t.Errorf("got  kind %d: %s\n     hint: %s\nwant kind %d: …%s…\n     hint: …%s…",
 					err.Kind, err, err.Hint(), test.kind, test.text, test.hint)
 			}
@@ -128,8 +225,11 @@ func TestUserIsToldWhatIsWrongWithTheConfigurationAndWhatToType(t *testing.T) {
 	}
 }
 
-func TestForbiddenFileIsNamedWithTheCommandThatOpensIt(t *testing.T) {
-	err := unreadable("/home/ann/my config", &fs.PathError{Op: "open", Path: "/home/ann/my config", Err: fs.ErrPermission})
+func TestUnreadable_Permission(t *testing.T) {
+	err := unreadable(
+		"/home/ann/my config",
+		&fs.PathError{Op: "open", Path: "/home/ann/my config", Err: fs.ErrPermission},
+	)
 	var e *Error
 	if !errors.As(err, &e) || !errors.Is(err, fs.ErrPermission) {
 		t.Fatalf("got %v, want an *Error that wraps fs.ErrPermission", err)
@@ -142,14 +242,26 @@ func TestForbiddenFileIsNamedWithTheCommandThatOpensIt(t *testing.T) {
 	}
 }
 
-// Every document is broken in another way, and holds a token that must not
-// come out: clientcmd's and the parser's own errors print it in several.
-func TestSecretsOfABrokenFileAreNeverPrinted(t *testing.T) {
+// Each document is malformed in another way and contains a token, which some
+// errors of clientcmd and of the parser print.
+func TestLoad_MalformedFileWithSecret(t *testing.T) {
 	user := func(rest string) string { return "users:\n- name: x\n  user: " + rest + "\n" }
 	tests := []struct{ name, content, reason string }{
-		{"two users of one name", user("{token: "+secret+"}") + "- name: x\n  user: {token: " + secret + "}\n", "two of its users have the same name"},
-		{"two clusters of one name", "clusters:\n- name: x\n  cluster: {server: " + secret + "}\n- name: x\n", "two of its clusters have the same name"},
-		{"two contexts of one name", "contexts:\n- name: x\n  context: {user: " + secret + "}\n- name: x\n", "two of its contexts have the same name"},
+		{
+			"two users of one name",
+			user("{token: "+secret+"}") + "- name: x\n  user: {token: " + secret + "}\n",
+			"two of its users have the same name",
+		},
+		{
+			"two clusters of one name",
+			"clusters:\n- name: x\n  cluster: {server: " + secret + "}\n- name: x\n",
+			"two of its clusters have the same name",
+		},
+		{
+			"two contexts of one name",
+			"contexts:\n- name: x\n  context: {user: " + secret + "}\n- name: x\n",
+			"two of its contexts have the same name",
+		},
 		{"token taken for an alias", user("{token: *" + secret + "}"), "it is not a YAML file of the form"},
 		{"token where a user belongs", user(secret), "the field users.user has the wrong type"},
 		{"token where a list belongs", "users: " + secret, "the field users has the wrong type"},
@@ -166,8 +278,8 @@ func TestSecretsOfABrokenFileAreNeverPrinted(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			clean(t)
-			err := refused(t, Flags{Kubeconfig: kubeconfigFile(t, test.content)})
+			cleanEnvironment(t)
+			err := loadError(t, Flags{Kubeconfig: kubeconfigFile(t, test.content)})
 			if err.Kind != Malformed || !strings.Contains(err.Error(), test.reason) {
 				t.Errorf("got kind %d: %v, want kind %d with %q", err.Kind, err, Malformed, test.reason)
 			}
@@ -175,7 +287,7 @@ func TestSecretsOfABrokenFileAreNeverPrinted(t *testing.T) {
 	}
 }
 
-func FuzzBrokenFileSaysOnlyFixedWords(f *testing.F) {
+func FuzzDescribeParseError(f *testing.F) {
 	f.Add("a: b: c")
 	f.Add("users:\n- name: x\n  user: {token: *q}")
 	f.Fuzz(func(t *testing.T, content string) {
@@ -185,32 +297,34 @@ func FuzzBrokenFileSaysOnlyFixedWords(f *testing.F) {
 		}
 		var wrongType *json.UnmarshalTypeError
 		if errors.As(err, &wrongType) {
-			return // its field names are the format's own, and tested above
+			return // names of fields, which are tested above
 		}
-		if said := explain(err); strings.ContainsAny(said, "\"`\\\n\x1b") {
-			t.Errorf("%q of %q", said, content)
+		if text := describeParseError(err); strings.ContainsAny(text, "\"`\\\n\x1b") {
+			t.Errorf("describeParseError for %q: got %q", content, text)
 		}
 	})
 }
 
-func TestListOfNamesInAHintStaysShort(t *testing.T) {
-	var there []string
+func TestOneOf(t *testing.T) {
+	var names []string
 	for i := range 30 {
-		there = append(there, strings.Repeat("x", i+1))
+		names = append(names, strings.Repeat("x", i+1))
 	}
-	hint := oneOf("--context", "xxx", there)
-	if want := "type --context with one of: xxx, xxxx, "; !strings.HasPrefix(hint, want) || !strings.HasSuffix(hint, "(and 20 more)") {
+	hint := oneOf("--context", "xxx", names)
+	if want := "type --context with one of: xxx, xxxx, "; !strings.HasPrefix(hint, want) ||
+		!strings.HasSuffix(hint, "(and 20 more)") {
 		t.Errorf("got %q, want %q… and 20 more", hint, want)
 	}
-	if hint := oneOf("--context", "", there[:listed]); strings.Contains(hint, "more") || !strings.HasSuffix(hint, there[listed-1]) {
-		t.Errorf("%d names: got %q, want all of them and nothing more", listed, hint)
+	if hint := oneOf("--context", "", names[:maxListed]); strings.Contains(hint, "more") ||
+		!strings.HasSuffix(hint, names[maxListed-1]) {
+		t.Errorf("%d names: got %q, want all names and no count", maxListed, hint)
 	}
 	if got, want := oneOf("--user", "", []string{"it's me"}), `type --user with one of: 'it'\''s me'`; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
-func TestNearestNameComesFirst(t *testing.T) {
+func TestSortByLikeness(t *testing.T) {
 	tests := []struct {
 		wanted string
 		names  []string
@@ -222,7 +336,7 @@ func TestNearestNameComesFirst(t *testing.T) {
 		{"kitten", []string{"sitting", "kit"}, []string{"kit", "sitting"}},
 	}
 	for _, test := range tests {
-		if got := nearest(test.wanted, test.names); !slices.Equal(got, test.want) {
+		if got := sortByLikeness(test.wanted, test.names); !slices.Equal(got, test.want) {
 			t.Errorf("nearest(%q): got %v, want %v", test.wanted, got, test.want)
 		}
 	}

@@ -8,20 +8,20 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// Flags are kubectl's connection flags. The zero value is ready: it means what
-// kubectl without flags means. An empty field was not given.
+// Flags are the connection flags of kubectl, with its meanings and defaults. The
+// zero value is ready to use. An empty field means that the flag is not given.
 type Flags struct {
-	Kubeconfig         string   // --kubeconfig: the only file that is read
+	Kubeconfig         string   // --kubeconfig: the only file to read
 	Context            string   // --context
 	Cluster            string   // --cluster
 	User               string   // --user
-	Namespace          string   // -n, --namespace; a prefix such as "ns/" is stripped by AddTo's flag
+	Namespace          string   // -n, --namespace; the flag that AddTo registers strips a prefix such as "ns/"
 	Server             string   // -s, --server: URL, or host:port
-	Token              string   // --token; beats every token of the kubeconfig
+	Token              string   // --token; overrides all tokens in the kubeconfig
 	As                 string   // --as
-	AsGroups           []string // --as-group, repeated; needs a user to act as
-	AsUID              string   // --as-uid; needs a user to act as
-	AsExtra            []string // --as-user-extra, repeated: KEY=VALUE; needs a user to act as
+	AsGroups           []string // --as-group, repeated; needs a user to impersonate
+	AsUID              string   // --as-uid; needs a user to impersonate
+	AsExtra            []string // --as-user-extra, repeated: KEY=VALUE; needs a user to impersonate
 	ClientCert         string   // --client-certificate
 	ClientKey          string   // --client-key
 	Username           string   // --username
@@ -31,13 +31,13 @@ type Flags struct {
 	TLSServerName      string   // --tls-server-name
 	ProxyURL           string   // --proxy-url
 	DisableCompression bool     // --disable-compression
-	Timeout            string   // --request-timeout: seconds, or a Go duration; "" and "0" mean none
+	Timeout            string   // --request-timeout: seconds, or a Go duration; "" and "0" mean no limit
 
-	accountDir string // in place of /var/run/secrets/…, for tests
+	accountDir string // replaces defaultAccountDir in tests
 }
 
-// AddTo registers the flags, and no others, under kubectl's names and with its
-// usage texts. fs writes into f when it is parsed.
+// AddTo registers the flags with the names and usage texts of kubectl. Parsing fs
+// sets the fields of f.
 func (f *Flags) AddTo(fs *pflag.FlagSet) {
 	fs.StringVar(&f.Kubeconfig, "kubeconfig", "", "Path to the kubeconfig file to use for CLI requests.")
 	fs.StringVar(&f.Context, "context", "", "The name of the kubeconfig context to use")
@@ -66,7 +66,8 @@ func (f *Flags) AddTo(fs *pflag.FlagSet) {
 	fs.StringVar(&f.TLSServerName, "tls-server-name", "", "Server name to use for server certificate validation. "+
 		"If it is not provided, the hostname used to contact the server is used")
 	fs.StringVar(&f.ProxyURL, "proxy-url", "", "Proxy URL to use for requests to the API server")
-	fs.BoolVar(&f.DisableCompression, "disable-compression", false, "If true, opt-out of response compression for all requests to the server")
+	fs.BoolVar(&f.DisableCompression, "disable-compression", false,
+		"If true, opt-out of response compression for all requests to the server")
 	fs.StringVar(&f.Timeout, "request-timeout", "0", "The length of time to wait before giving up on a single "+
 		"server request. Non-zero values should contain a corresponding time unit (e.g. 1s, 2m, 3h). "+
 		"A value of zero means don't timeout requests.")
@@ -94,16 +95,17 @@ func (f *Flags) overrides() *clientcmd.ConfigOverrides {
 			Impersonate:          f.As,
 			ImpersonateGroups:    f.AsGroups,
 			ImpersonateUID:       f.AsUID,
-			ImpersonateUserExtra: f.extra(),
+			ImpersonateUserExtra: f.impersonateExtra(),
 		},
 	}
 }
 
-// extra is AsExtra by key; nil if there is none, as what a kubeconfig says would be lost otherwise.
-func (f *Flags) extra() map[string][]string {
+// impersonateExtra returns AsExtra by key. It returns nil, not an empty map, if
+// AsExtra is empty, because a map would replace that of the kubeconfig.
+func (f *Flags) impersonateExtra() map[string][]string {
 	var extra map[string][]string
 	for _, pair := range f.AsExtra {
-		if key, value, ok := strings.Cut(pair, "="); ok { // checkUser refuses the others
+		if key, value, ok := strings.Cut(pair, "="); ok { // checkUser has found the others
 			if extra == nil {
 				extra = map[string][]string{}
 			}
@@ -113,8 +115,8 @@ func (f *Flags) extra() map[string][]string {
 	return extra
 }
 
-// identifies says whether the flags alone say who it is that asks.
-func (f *Flags) identifies() bool { return f.Token != "" || f.ClientCert != "" || f.Username != "" }
+// hasCredentials reports whether the flags contain credentials.
+func (f *Flags) hasCredentials() bool { return f.Token != "" || f.ClientCert != "" || f.Username != "" }
 
 func (f *Flags) contextName(raw *clientcmdapi.Config) string {
 	if f.Context != "" {
@@ -137,7 +139,7 @@ func (f *Flags) userName(raw *clientcmdapi.Config) string {
 	return f.User
 }
 
-// namesAny says whether a flag names an entry that only a file can hold.
-func (f *Flags) namesAny() bool {
+// namesEntry reports whether a flag names an entry of a kubeconfig.
+func (f *Flags) namesEntry() bool {
 	return f.Context != "" || f.Cluster != "" || f.User != ""
 }

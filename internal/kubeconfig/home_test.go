@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// A pod's service account is used even without a usable home directory.
+// The pod's service account is used even without a usable home directory.
 func TestHome_UnusableInACluster(t *testing.T) {
 	for name, home := range map[string]string{"none": "", "a device": os.DevNull, "missing": "/no/such/home"} {
 		t.Run(name, func(t *testing.T) {
-			f := inPod(t, map[string]string{"token": "sa-" + secret, "namespace": "home\n"})
+			f := inClusterFlags(t, map[string]string{"token": "sa-" + secret, "namespace": "home\n"})
 			t.Setenv("HOME", home)
 			t.Setenv("USERPROFILE", home)
 			if got := mustLoad(t, f); got.Context != InCluster || got.Namespace != "home" || len(got.Notes) != 0 {
@@ -23,23 +23,23 @@ func TestHome_UnusableInACluster(t *testing.T) {
 	}
 }
 
-// A kubeconfig that exists and cannot be read is an error: it may name another
-// cluster.
+// A kubeconfig that exists and cannot be read is an error, because it may name
+// another cluster.
 func TestHome_UnreadableFile(t *testing.T) {
-	home := clean(t)
+	home := cleanEnvironment(t)
 	if err := os.MkdirAll(filepath.Join(home, ".kube", "config"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := refused(t, Flags{Server: "https://one"}); err.Kind != Unreadable || errors.Is(err, fs.ErrNotExist) {
+	if err := loadError(t, Flags{Server: "https://one"}); err.Kind != Unreadable || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got kind %d: %s", err.Kind, err)
 	}
 }
 
 func TestHome_None(t *testing.T) {
-	home := clean(t)
+	home := cleanEnvironment(t)
 	check := func(want string) {
 		t.Helper()
-		if err := refused(t, Flags{}); err.Kind != NoConfiguration || !strings.Contains(err.Error(), want) {
+		if err := loadError(t, Flags{}); err.Kind != NoConfiguration || !strings.Contains(err.Error(), want) {
 			t.Errorf("got kind %d: %s, want %s", err.Kind, err, want)
 		}
 	}
@@ -49,9 +49,9 @@ func TestHome_None(t *testing.T) {
 	check("no home directory to look for .kube/config")
 }
 
-// A file that may exist, but cannot be reached, is an error of its own.
+// A file that is not accessible is an error, because it may exist.
 func TestHome_Denied(t *testing.T) {
-	home := clean(t)
+	home := cleanEnvironment(t)
 	file := write(t, filepath.Join(home, ".kube", "config"), twoContexts)
 	if err := os.Chmod(home, 0); err != nil {
 		t.Fatal(err)
@@ -62,7 +62,7 @@ func TestHome_Denied(t *testing.T) {
 	}
 	for _, env := range []string{"", file} {
 		t.Setenv("KUBECONFIG", env)
-		if err := refused(t, Flags{}); err.Kind != Unreadable || !errors.Is(err, fs.ErrPermission) {
+		if err := loadError(t, Flags{}); err.Kind != Unreadable || !errors.Is(err, fs.ErrPermission) {
 			t.Errorf("KUBECONFIG=%s: got kind %d: %s", env, err.Kind, err)
 		}
 	}

@@ -1,24 +1,25 @@
-// Package kubeconfig turns kubectl's connection flags, kubeconfig files and a
-// pod's own service account into a server, an identity and a namespace.
+// Package kubeconfig resolves the connection flags of kubectl, kubeconfig files
+// and a pod's service account to a server, credentials and a namespace.
 //
-// It does not know pods, sockets, terminals or cobra. It prints nothing and
-// keeps nothing between two calls of Load.
+// It does not know pods, sockets, terminals or cobra. It prints nothing, and it
+// keeps no state between two calls of Load.
 //
 // Invariants:
-//   - What kubectl's flags mean, they mean here; merging, credentials, proxies
-//     and validation are clientcmd's own.
-//   - Load reads each file once if there is no error, so a pipe (`<(…)`) works
-//     as a kubeconfig. It writes no file: clientcmd's migration of old
-//     kubeconfigs is switched off. Requests may write one: client-go's oidc
-//     provider stores new tokens in the kubeconfig through
-//     Target.Config.AuthConfigPersister.
-//   - Without any configuration Load fails; it never falls back to
+//   - Flags and files mean the same as in kubectl: merging, credentials, proxies
+//     and validation are done by clientcmd.
+//   - Load reads each file once if there is no error, so the kubeconfig can be a
+//     pipe (`<(…)`). Load writes no file: clientcmd's migration of old
+//     kubeconfigs is disabled. Requests may write one: client-go's oidc provider
+//     stores new tokens in the kubeconfig through
+//     Connection.Config.AuthConfigPersister.
+//   - Without any configuration Load fails. It never falls back to
 //     http://localhost:8080.
-//   - HTTP clients made from Target.Config follow no redirect to another
-//     scheme, host or port. (The client with which client-go's oidc provider
-//     asks the identity provider does; it is not made from Target.Config.)
-//   - No error holds a token, a key or a line of a file: the parser's own words
-//     quote them (see malformed.go), so they are dropped.
+//   - HTTP clients for Connection.Config follow no redirect to another scheme,
+//     host or port. (The client with which client-go's oidc provider calls the
+//     identity provider does follow redirects; it is not made from
+//     Connection.Config.)
+//   - No error contains a token, a key or a line of a file. Messages of parsers
+//     quote them, so they are not used; see malformed.go.
 package kubeconfig
 
 import (
@@ -28,37 +29,36 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// InCluster is Target.Context when the identity is the service account of the
-// pod that this program runs in. No kubeconfig has to have such a context.
+// InCluster is the value of Connection.Context if the credentials are those of the
+// service account of the pod in which this program runs.
 const InCluster = "(in-cluster)"
 
 const defaultNamespace = "default"
 
-// Target is which server, as whom, and in which namespace.
+// Connection is a server, the credentials for it, and a namespace.
 type Connection struct {
-	// Config is complete but for UserAgent and WarningHandler, which are the
-	// caller's. Config.Timeout is --request-timeout, 0 meaning none. With an
-	// auth-provider, Config.AuthConfigPersister stores new tokens in the
-	// kubeconfig; if it fails, the request fails.
+	// Config is complete except for UserAgent and WarningHandler, which the
+	// caller sets. Config.Timeout is --request-timeout; 0 means no limit. With
+	// an auth-provider, Config.AuthConfigPersister stores new tokens in the
+	// kubeconfig; if that fails, the request fails.
 	Config *rest.Config
-	// Namespace is never empty: -n, else the context's, else the pod's own when
-	// this runs in a cluster, else "default".
+	// Namespace is -n, else the namespace of the context, else that of the pod in
+	// which this program runs, else "default".
 	Namespace string
-	// Context is the context's name, InCluster, or "" when --server or
-	// --cluster was enough and no context is in use.
+	// Context is the name of the context, InCluster, or "" if --server or
+	// --cluster is given and there is no context.
 	Context string
-	// Notes are sentences for the user about what was chosen in place of what
-	// was asked for. Empty in the usual case.
+	// Notes tell the user what Load did that the flags and files did not ask for:
+	// sentences without a final period. Usually there are none.
 	Notes []string
 }
 
 // Load reads the files and applies the flags. Every error is an *Error.
 //
-// Files are, as for kubectl: --kubeconfig, else the list in KUBECONFIG (of which
-// some may be missing), else ~/.kube/config. When they choose no cluster and no
-// flag does, the pod's service account is used if there is one. It is built as a
-// kubeconfig of its own and not by clientcmd's in-cluster loader, because that
-// one ignores --as and logs to stderr.
+// The files are, as for kubectl: --kubeconfig, else those in KUBECONFIG that
+// exist, else ~/.kube/config. If neither they nor a flag select a cluster, Load
+// uses the pod's service account, if there is one. Clientcmd's in-cluster loader
+// is not used, because it ignores --as and logs to stderr.
 func (f *Flags) Load() (*Connection, error) {
 	if err := f.checkTimeout(); err != nil {
 		return nil, err
@@ -72,10 +72,10 @@ func (f *Flags) Load() (*Connection, error) {
 	var notes []string
 	context := f.contextName(raw)
 	if context == "" && f.Cluster == "" && f.Server == "" {
-		if f.namesAny() || !pod.exists() {
-			return nil, files.nothing(raw)
+		if f.namesEntry() || !pod.exists() {
+			return nil, files.noClusterError(raw)
 		}
-		notes = files.notesInCluster(raw)
+		notes = files.inClusterNotes(raw)
 		raw, context = pod.config(), InCluster
 	}
 	if err := f.check(raw, files); err != nil {
@@ -85,7 +85,7 @@ func (f *Flags) Load() (*Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !rest.IsConfigTransportTLS(*config) && (f.identifies() || f.userName(raw) != "") {
+	if !rest.IsConfigTransportTLS(*config) && (f.hasCredentials() || f.userName(raw) != "") {
 		notes = append(notes, "the server's address is not https: no credentials are sent to it")
 	}
 	return &Connection{Config: config, Namespace: f.namespace(raw, pod), Context: context, Notes: notes}, nil
@@ -97,15 +97,15 @@ func (f *Flags) restConfig(raw *clientcmdapi.Config, files sources) (*rest.Confi
 		return nil, invalid(err)
 	}
 	if f.Token != "" {
-		// A token given by hand beats the file that the kubeconfig names.
+		// --token overrides the token file that the kubeconfig names.
 		config.BearerTokenFile = ""
 	}
 	switch {
 	case config.AuthProvider == nil:
-	case config.AuthProvider.Name != oidc: // the flags identify the user: see checkUser
+	case config.AuthProvider.Name != oidc: // the flags have credentials: see checkUser
 		config.AuthProvider = nil
-	case !files.regular():
-		config.AuthConfigPersister = nil // a pipe can be neither read again nor written
+	case !files.allRegular():
+		config.AuthConfigPersister = nil // a pipe cannot be read again or written
 	}
 	if _, _, err := rest.DefaultServerUrlFor(config); err != nil {
 		return nil, badServer()
@@ -114,7 +114,7 @@ func (f *Flags) restConfig(raw *clientcmdapi.Config, files sources) (*rest.Confi
 	return config, nil
 }
 
-func (f *Flags) namespace(raw *clientcmdapi.Config, pod account) string {
+func (f *Flags) namespace(raw *clientcmdapi.Config, pod serviceAccount) string {
 	if f.Namespace != "" {
 		return f.Namespace
 	}

@@ -15,72 +15,90 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// seen is the part of a Target that a plain comparison can show.
-type seen struct {
+// summary is the part of a Connection that tests compare.
+type summary struct {
 	Host, Token, TokenFile, Namespace, Context string
 }
 
-func see(target *Connection) seen {
-	return seen{target.Config.Host, target.Config.BearerToken, target.Config.BearerTokenFile, target.Namespace, target.Context}
+func summarize(c *Connection) summary {
+	return summary{c.Config.Host, c.Config.BearerToken, c.Config.BearerTokenFile, c.Namespace, c.Context}
 }
 
-func TestServerUserAndNamespaceAreWhatKubectlWouldUse(t *testing.T) {
+func TestLoad_Flags(t *testing.T) {
 	tests := []struct {
 		name  string
 		flags Flags
-		want  seen
+		want  summary
 	}{
-		{"current context", Flags{}, seen{"https://east.example:6443", secret, "", "shop", "prod"}},
-		{"--context", Flags{Context: "dev"}, seen{"https://west.example:6443", "bob-" + secret, "", "default", "dev"}},
-		{"--cluster", Flags{Cluster: "west"}, seen{"https://west.example:6443", secret, "", "shop", "prod"}},
-		{"--user", Flags{User: "bob"}, seen{"https://east.example:6443", "bob-" + secret, "", "shop", "prod"}},
-		{"-n", Flags{Namespace: "web"}, seen{"https://east.example:6443", secret, "", "web", "prod"}},
-		{"--server", Flags{Server: "https://other:1"}, seen{"https://other:1", secret, "", "shop", "prod"}},
-		{"--token", Flags{Token: "mine"}, seen{"https://east.example:6443", "mine", "", "shop", "prod"}},
+		{"current context", Flags{}, summary{"https://east.example:6443", secret, "", "shop", "prod"}},
+		{
+			"--context",
+			Flags{Context: "dev"},
+			summary{"https://west.example:6443", "bob-" + secret, "", "default", "dev"},
+		},
+		{"--cluster", Flags{Cluster: "west"}, summary{"https://west.example:6443", secret, "", "shop", "prod"}},
+		{"--user", Flags{User: "bob"}, summary{"https://east.example:6443", "bob-" + secret, "", "shop", "prod"}},
+		{"-n", Flags{Namespace: "web"}, summary{"https://east.example:6443", secret, "", "web", "prod"}},
+		{"--server", Flags{Server: "https://other:1"}, summary{"https://other:1", secret, "", "shop", "prod"}},
+		{"--token", Flags{Token: "mine"}, summary{"https://east.example:6443", "mine", "", "shop", "prod"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			clean(t)
+			cleanEnvironment(t)
 			test.flags.Kubeconfig = kubeconfigFile(t, twoContexts)
-			if diff := cmp.Diff(test.want, see(mustLoad(t, test.flags))); diff != "" {
+			if diff := cmp.Diff(test.want, summarize(mustLoad(t, test.flags))); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestHomeFileIsUsedWhenNothingIsNamed(t *testing.T) {
-	home := clean(t)
+func TestLoad_HomeFile(t *testing.T) {
+	home := cleanEnvironment(t)
 	write(t, filepath.Join(home, ".kube", "config"), twoContexts)
 	if got := mustLoad(t, Flags{}); got.Context != "prod" || len(got.Notes) != 0 {
-		t.Errorf("got context %q, notes %q; want prod without a word", got.Context, got.Notes)
+		t.Errorf("got context %q, notes %q; want prod and no notes", got.Context, got.Notes)
 	}
 }
 
-func TestListOfFilesIsMergedAndMayMissSome(t *testing.T) {
-	clean(t)
+func TestLoad_ListOfFiles(t *testing.T) {
+	cleanEnvironment(t)
 	first := kubeconfigFile(t, "current-context: dev\n")
 	second := kubeconfigFile(t, twoContexts)
 	t.Setenv("KUBECONFIG", strings.Join([]string{first, "/no/such/file", "", second}, string(filepath.ListSeparator)))
-	if got := mustLoad(t, Flags{}); got.Context != "dev" || got.Config.Host != "https://west.example:6443" || len(got.Notes) != 0 {
-		t.Errorf("got context %q at %s, notes %q; want dev of the first file, defined in the second", got.Context, got.Config.Host, got.Notes)
+	if got := mustLoad(t, Flags{}); got.Context != "dev" || got.Config.Host != "https://west.example:6443" ||
+		len(got.Notes) != 0 {
+		t.Errorf(
+			"got context %q at %s, notes %q; want dev of the first file, defined in the second",
+			got.Context,
+			got.Config.Host,
+			got.Notes,
+		)
 	}
 }
 
-func TestFlagBeatsEnvironmentBeatsHome(t *testing.T) {
-	home := clean(t)
+func TestLoad_FilePrecedence(t *testing.T) {
+	home := cleanEnvironment(t)
 	write(t, filepath.Join(home, ".kube", "config"), twoContexts)
-	t.Setenv("KUBECONFIG", kubeconfigFile(t, strings.Replace(twoContexts, "current-context: prod", "current-context: dev", 1)))
+	t.Setenv(
+		"KUBECONFIG",
+		kubeconfigFile(t, strings.Replace(twoContexts, "current-context: prod", "current-context: dev", 1)),
+	)
 	if got := mustLoad(t, Flags{}).Context; got != "dev" {
 		t.Errorf("KUBECONFIG: got %q, want dev", got)
 	}
-	f := Flags{Kubeconfig: kubeconfigFile(t, strings.Replace(twoContexts, "current-context: prod", "current-context: gke_acme_europe_staging", 1))}
+	f := Flags{
+		Kubeconfig: kubeconfigFile(
+			t,
+			strings.Replace(twoContexts, "current-context: prod", "current-context: gke_acme_europe_staging", 1),
+		),
+	}
 	if got := mustLoad(t, f).Context; got != "gke_acme_europe_staging" {
 		t.Errorf("--kubeconfig: got %q, want gke_acme_europe_staging", got)
 	}
 }
 
-func TestFilesFromWindowsEditorsAreRead(t *testing.T) {
+func TestLoad_WindowsEncodings(t *testing.T) {
 	crlf := strings.ReplaceAll(twoContexts, "\n", "\r\n")
 	wide := []byte{0xff, 0xfe}
 	for _, unit := range utf16.Encode([]rune(crlf)) {
@@ -90,62 +108,68 @@ func TestFilesFromWindowsEditorsAreRead(t *testing.T) {
 		"CRLF": crlf, "byte order mark": "\ufeff" + twoContexts, "both": "\ufeff" + crlf, "UTF-16": string(wide),
 	} {
 		t.Run(name, func(t *testing.T) {
-			clean(t)
+			cleanEnvironment(t)
 			got := mustLoad(t, Flags{Kubeconfig: kubeconfigFile(t, content)})
-			if diff := cmp.Diff(seen{"https://east.example:6443", secret, "", "shop", "prod"}, see(got)); diff != "" {
+			if diff := cmp.Diff(summary{"https://east.example:6443", secret, "", "shop", "prod"}, summarize(got)); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestTokenMakesUpForAUserThatIsNotThere(t *testing.T) {
-	clean(t)
+func TestLoad_TokenWithoutUser(t *testing.T) {
+	cleanEnvironment(t)
 	file := kubeconfigFile(t, strings.Replace(twoContexts, "user: ann, ", "user: gone, ", 1))
 	if got := mustLoad(t, Flags{Kubeconfig: file, Token: "mine"}).Config.BearerToken; got != "mine" {
 		t.Errorf("got token %q, want mine", got)
 	}
 }
 
-func TestServerAloneIsEnough(t *testing.T) {
+func TestLoad_ServerOnly(t *testing.T) {
 	for name, kubeconfig := range map[string]string{"no file": "", "missing file": "/no/such/file", "empty file": os.DevNull} {
 		t.Run(name, func(t *testing.T) {
-			clean(t)
+			cleanEnvironment(t)
 			t.Setenv("KUBECONFIG", kubeconfig)
 			got := mustLoad(t, Flags{Server: "https://one:6443", Token: "t"})
-			if diff := cmp.Diff(seen{"https://one:6443", "t", "", "default", ""}, see(got)); diff != "" {
+			if diff := cmp.Diff(summary{"https://one:6443", "t", "", "default", ""}, summarize(got)); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestCredentialsThatAPlainServerWillNotGetAreMentioned(t *testing.T) {
-	clean(t)
+func TestLoad_CredentialsWithoutTLS(t *testing.T) {
+	cleanEnvironment(t)
 	got := mustLoad(t, Flags{Server: "http://one:8080", Token: "t"})
 	if got.Config.BearerToken != "" || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "not https") {
-		t.Errorf("token %q, notes %q; want none sent, and said", got.Config.BearerToken, got.Notes)
+		t.Errorf("token %q, notes %q; want no token and one note", got.Config.BearerToken, got.Notes)
 	}
 	if got := mustLoad(t, Flags{Server: "http://one:8080"}); len(got.Notes) != 0 {
-		t.Errorf("notes %q; want none, there are no credentials", got.Notes)
+		t.Errorf("notes %q; want none without credentials", got.Notes)
 	}
 }
 
-func TestImpersonationTLSAndTimeoutFlagsReachTheConnection(t *testing.T) {
-	clean(t)
+func TestLoad_ImpersonationTLSAndTimeout(t *testing.T) {
+	cleanEnvironment(t)
 	ca := kubeconfigFile(t, "certificate")
 	file := kubeconfigFile(t, twoContexts)
 	got := mustLoad(t, Flags{
 		Kubeconfig: file, As: "eve", AsGroups: []string{"g", "h"}, AsUID: "7", CAFile: ca, TLSServerName: "name", Timeout: "90",
 	}).Config
-	want := rest.ImpersonationConfig{UserName: "eve", UID: "7", Groups: []string{"g", "h"}, Extra: map[string][]string{}}
+	want := rest.ImpersonationConfig{
+		UserName: "eve",
+		UID:      "7",
+		Groups:   []string{"g", "h"},
+		Extra:    map[string][]string{},
+	}
 	if diff := cmp.Diff(want, got.Impersonate); diff != "" {
 		t.Errorf("impersonation: -want +got:\n%s", diff)
 	}
 	if got.CAFile != ca || got.ServerName != "name" || got.Timeout != 90*time.Second {
 		t.Errorf("got CA %q, name %q, timeout %v", got.CAFile, got.ServerName, got.Timeout)
 	}
-	if got := mustLoad(t, Flags{Kubeconfig: file, Insecure: true, Timeout: "2m"}).Config; !got.Insecure || got.Timeout != 2*time.Minute {
+	if got := mustLoad(t, Flags{Kubeconfig: file, Insecure: true, Timeout: "2m"}).Config; !got.Insecure ||
+		got.Timeout != 2*time.Minute {
 		t.Errorf("got insecure %v, timeout %v", got.Insecure, got.Timeout)
 	}
 	if got := mustLoad(t, Flags{Kubeconfig: file}).Config; got.Timeout != 0 || got.UserAgent != "" {
@@ -153,34 +177,42 @@ func TestImpersonationTLSAndTimeoutFlagsReachTheConnection(t *testing.T) {
 	}
 }
 
-func TestCredentialsCanBeGivenByFlags(t *testing.T) {
-	clean(t)
+func TestLoad_CredentialFlags(t *testing.T) {
+	cleanEnvironment(t)
 	dir := t.TempDir()
 	cert, key := write(t, filepath.Join(dir, "cert"), "c"), write(t, filepath.Join(dir, "key"), "k")
 	file := kubeconfigFile(t, twoContexts)
-	if got := mustLoad(t, Flags{Kubeconfig: file, ClientCert: cert, ClientKey: key}).Config; got.CertFile != cert || got.KeyFile != key || got.CertData != nil || got.KeyData != nil {
+	if got := mustLoad(t, Flags{Kubeconfig: file, ClientCert: cert, ClientKey: key}).Config; got.CertFile != cert ||
+		got.KeyFile != key ||
+		got.CertData != nil ||
+		got.KeyData != nil {
 		t.Errorf("certificate: got %+v", got.TLSClientConfig)
 	}
-	if got := mustLoad(t, Flags{Server: "https://x", Username: "me", Password: "p"}).Config; got.Username != "me" || got.Password != "p" {
+	if got := mustLoad(t, Flags{Server: "https://x", Username: "me", Password: "p"}).Config; got.Username != "me" ||
+		got.Password != "p" {
 		t.Errorf("password: got %q, %q", got.Username, got.Password)
 	}
-	got := mustLoad(t, Flags{Kubeconfig: file, As: "eve", AsExtra: []string{"scopes=a", "scopes=b=c", "reason="}}).Config.Impersonate
+	got := mustLoad(
+		t,
+		Flags{Kubeconfig: file, As: "eve", AsExtra: []string{"scopes=a", "scopes=b=c", "reason="}},
+	).Config.Impersonate
 	if diff := cmp.Diff(map[string][]string{"scopes": {"a", "b=c"}, "reason": {""}}, got.Extra); diff != "" {
 		t.Errorf("extra: -want +got:\n%s", diff)
 	}
 }
 
-func TestAProxyCanBeGivenByFlag(t *testing.T) {
-	clean(t)
+func TestLoad_ProxyFlag(t *testing.T) {
+	cleanEnvironment(t)
 	file := kubeconfigFile(t, strings.Replace(twoContexts, "server:", "proxy-url: http://other:1, server:", 1))
 	got := mustLoad(t, Flags{Kubeconfig: file, ProxyURL: "socks5://u:p@proxy:1080", DisableCompression: true}).Config
-	if proxy, err := got.Proxy(nil); err != nil || proxy.String() != "socks5://u:p@proxy:1080" || !got.DisableCompression {
+	if proxy, err := got.Proxy(nil); err != nil || proxy.String() != "socks5://u:p@proxy:1080" ||
+		!got.DisableCompression {
 		t.Errorf("got %v (%v), uncompressed %v", proxy, err, got.DisableCompression)
 	}
 }
 
-func TestEveryKindOfCredentialSurvives(t *testing.T) {
-	clean(t)
+func TestLoad_CredentialsInFile(t *testing.T) {
+	cleanEnvironment(t)
 	dir := t.TempDir()
 	for name, content := range map[string]string{"token": "from-file", "cert": "c", "key": "k", "ca": "a"} {
 		write(t, filepath.Join(dir, name), content)
@@ -225,7 +257,11 @@ current-context: c
 		t.Errorf("proxy: got %v, %v", proxy, err)
 	}
 	if got := as("", "mine"); got.BearerToken != "mine" || got.BearerTokenFile != "" {
-		t.Errorf("--token with a token file: got %q and file %q; the file would win", got.BearerToken, got.BearerTokenFile)
+		t.Errorf(
+			"--token with a token file: got %q and file %q; the file would win",
+			got.BearerToken,
+			got.BearerTokenFile,
+		)
 	}
 	if got := as("cert", ""); got.CertFile != in("cert") || got.KeyFile != in("key") {
 		t.Errorf("certificate: got %q %q", got.CertFile, got.KeyFile)
@@ -240,15 +276,16 @@ current-context: c
 		t.Errorf("--as-group beside the kubeconfig's as: got %+v", got)
 	}
 	exec := as("exec", "").ExecProvider
-	if exec == nil || exec.Command != "login" || !cmp.Equal(exec.Args, []string{"now"}) || exec.InteractiveMode != clientcmdapi.IfAvailableExecInteractiveMode {
+	if exec == nil || exec.Command != "login" || !cmp.Equal(exec.Args, []string{"now"}) ||
+		exec.InteractiveMode != clientcmdapi.IfAvailableExecInteractiveMode {
 		t.Errorf("exec plugin: got %+v", exec)
 	}
 }
 
-// inPod makes a service account's files and environment.
-func inPod(t *testing.T, files map[string]string) Flags {
+// inClusterFlags creates the files and the environment of a service account.
+func inClusterFlags(t *testing.T, files map[string]string) Flags {
 	t.Helper()
-	clean(t)
+	cleanEnvironment(t)
 	t.Setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
 	t.Setenv("KUBERNETES_SERVICE_PORT", "443")
 	dir := t.TempDir()
@@ -258,47 +295,56 @@ func inPod(t *testing.T, files map[string]string) Flags {
 	return Flags{accountDir: dir}
 }
 
-func TestPodsOwnAccountIsUsedInsideACluster(t *testing.T) {
+func TestLoad_InCluster(t *testing.T) {
 	full := map[string]string{"token": "sa-" + secret, "ca.crt": "a", "namespace": "home\n"}
-	t.Run("all of it", func(t *testing.T) {
-		f := inPod(t, full)
+	t.Run("complete account", func(t *testing.T) {
+		f := inClusterFlags(t, full)
 		got := mustLoad(t, f)
-		want := seen{"https://[fd00::1]:443", "sa-" + secret, filepath.Join(f.accountDir, "token"), "home", InCluster}
-		if diff := cmp.Diff(want, see(got)); diff != "" || got.Config.CAFile != filepath.Join(f.accountDir, "ca.crt") || len(got.Notes) != 0 {
+		want := summary{
+			"https://[fd00::1]:443",
+			"sa-" + secret,
+			filepath.Join(f.accountDir, "token"),
+			"home",
+			InCluster,
+		}
+		if diff := cmp.Diff(want, summarize(got)); diff != "" ||
+			got.Config.CAFile != filepath.Join(f.accountDir, "ca.crt") ||
+			len(got.Notes) != 0 {
 			t.Errorf("CA %q, notes %q, -want +got:\n%s", got.Config.CAFile, got.Notes, diff)
 		}
 	})
-	t.Run("flags hold there too", func(t *testing.T) {
-		f := inPod(t, full)
+	t.Run("flags", func(t *testing.T) {
+		f := inClusterFlags(t, full)
 		f.As, f.Namespace, f.Timeout, f.Insecure, f.Token = "eve", "web", "5s", true, "mine"
 		got := mustLoad(t, f)
 		if got.Config.Impersonate.UserName != "eve" || got.Namespace != "web" || got.Config.Timeout != 5*time.Second ||
 			!got.Config.Insecure || got.Config.CAFile != "" || got.Config.BearerToken != "mine" || got.Config.BearerTokenFile != "" {
-			t.Errorf("a flag was lost: %+v", see(got))
+			t.Errorf("a flag was lost: %+v", summarize(got))
 		}
 	})
 	t.Run("without ca.crt and namespace", func(t *testing.T) {
-		if got := mustLoad(t, inPod(t, map[string]string{"token": "t"})); got.Namespace != "default" || got.Config.CAFile != "" {
+		if got := mustLoad(t, inClusterFlags(t, map[string]string{"token": "t"})); got.Namespace != "default" ||
+			got.Config.CAFile != "" {
 			t.Errorf("got namespace %q, CA %q", got.Namespace, got.Config.CAFile)
 		}
 	})
 	t.Run("POD_NAMESPACE", func(t *testing.T) {
-		f := inPod(t, full)
+		f := inClusterFlags(t, full)
 		t.Setenv("POD_NAMESPACE", "downward")
 		if got := mustLoad(t, f).Namespace; got != "downward" {
 			t.Errorf("got %q, want downward", got)
 		}
 	})
-	t.Run("a kubeconfig is preferred, the namespace is the pod's", func(t *testing.T) {
-		f := inPod(t, full)
+	t.Run("kubeconfig overrides the account but not the namespace", func(t *testing.T) {
+		f := inClusterFlags(t, full)
 		f.Kubeconfig, f.Context = kubeconfigFile(t, twoContexts), "dev"
 		if got := mustLoad(t, f); got.Context != "dev" || got.Namespace != "home" {
 			t.Errorf("got context %q, namespace %q; want dev, home (as kubectl)", got.Context, got.Namespace)
 		}
 	})
-	t.Run("said when another file was named", func(t *testing.T) {
+	t.Run("note if KUBECONFIG names a file", func(t *testing.T) {
 		for _, kubeconfig := range []string{"/no/such/file", os.DevNull} {
-			f := inPod(t, full)
+			f := inClusterFlags(t, full)
 			t.Setenv("KUBECONFIG", kubeconfig)
 			got := mustLoad(t, f)
 			if got.Context != InCluster || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], kubeconfig) {
@@ -306,36 +352,36 @@ func TestPodsOwnAccountIsUsedInsideACluster(t *testing.T) {
 			}
 		}
 	})
-	t.Run("not for a named file that is missing, nor a named context", func(t *testing.T) {
-		f := inPod(t, full)
+	t.Run("not with a missing file or a named entry", func(t *testing.T) {
+		f := inClusterFlags(t, full)
 		f.Kubeconfig = "/no/such/file"
-		if got := refused(t, f).Kind; got != FileNotFound {
+		if got := loadError(t, f).Kind; got != FileNotFound {
 			t.Errorf("got kind %d, want %d", got, FileNotFound)
 		}
 		for _, f := range []Flags{{Context: "prod"}, {User: "ann"}, {Cluster: "east"}} {
-			f.accountDir = inPod(t, full).accountDir
-			if got := refused(t, f).Kind; got != NoConfiguration {
+			f.accountDir = inClusterFlags(t, full).accountDir
+			if got := loadError(t, f).Kind; got != NoConfiguration {
 				t.Errorf("%+v: got kind %d, want %d", f, got, NoConfiguration)
 			}
 		}
 	})
-	t.Run("not without a token", func(t *testing.T) {
-		if got := refused(t, inPod(t, map[string]string{"ca.crt": "a"})).Kind; got != NoConfiguration {
+	t.Run("no token", func(t *testing.T) {
+		if got := loadError(t, inClusterFlags(t, map[string]string{"ca.crt": "a"})).Kind; got != NoConfiguration {
 			t.Errorf("got kind %d, want %d", got, NoConfiguration)
 		}
 	})
 }
 
-func TestOldKubeconfigIsNotCopiedBehindTheUsersBack(t *testing.T) {
-	home := clean(t)
+func TestLoad_NoMigrationOfOldFile(t *testing.T) {
+	home := cleanEnvironment(t)
 	write(t, filepath.Join(home, ".kube", ".kubeconfig"), twoContexts)
-	refused(t, Flags{})
+	loadError(t, Flags{})
 	if _, err := os.Stat(filepath.Join(home, ".kube", "config")); err == nil {
 		t.Error("Load wrote ~/.kube/config")
 	}
 }
 
-func TestFlagsAreKubectls(t *testing.T) {
+func TestFlags_AddTo(t *testing.T) {
 	var f Flags
 	fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	f.AddTo(fs)
@@ -352,7 +398,10 @@ func TestFlagsAreKubectls(t *testing.T) {
 	want := Flags{
 		Kubeconfig: "file", Context: "ctx", Cluster: "clu", User: "usr", Namespace: "web", Server: "https://x", Token: "tok",
 		As: "eve", AsGroups: []string{"a,b", "c"}, AsUID: "7", Insecure: true, CAFile: "ca", TLSServerName: "sni", Timeout: "3s",
-		AsExtra: []string{"a=1", "a=2,3"}, ClientCert: "crt", ClientKey: "key", Username: "me", Password: "s", ProxyURL: "http://p", DisableCompression: true,
+		AsExtra: []string{
+			"a=1",
+			"a=2,3",
+		}, ClientCert: "crt", ClientKey: "key", Username: "me", Password: "s", ProxyURL: "http://p", DisableCompression: true,
 	}
 	if diff := cmp.Diff(want, f, cmp.AllowUnexported(Flags{})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -369,12 +418,12 @@ func TestFlagsAreKubectls(t *testing.T) {
 	}
 }
 
-func TestFlagsLeftAloneMeanTheSameAsTheZeroValue(t *testing.T) {
-	home := clean(t)
+func TestFlags_Defaults(t *testing.T) {
+	home := cleanEnvironment(t)
 	write(t, filepath.Join(home, ".kube", "config"), twoContexts)
 	var f Flags
 	f.AddTo(pflag.NewFlagSet("test", pflag.ContinueOnError))
-	if diff := cmp.Diff(see(mustLoad(t, Flags{})), see(mustLoad(t, f))); diff != "" {
+	if diff := cmp.Diff(summarize(mustLoad(t, Flags{})), summarize(mustLoad(t, f))); diff != "" {
 		t.Errorf("-zero +added:\n%s", diff)
 	}
 }

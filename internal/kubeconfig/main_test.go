@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// secret stands in every kubeconfig of these tests where a credential stands.
+// secret is part of every credential in the kubeconfigs of these tests.
 const secret = "hunter2hunter2"
 
 const twoContexts = `apiVersion: v1
@@ -38,9 +38,9 @@ contexts:
   context: {cluster: west, user: bob}
 `
 
-// clean takes everything away that Load may find on this machine, and gives
-// the home directory.
-func clean(t *testing.T) string {
+// cleanEnvironment removes all configuration of this machine from the environment.
+// It returns the new home directory, which is empty.
+func cleanEnvironment(t *testing.T) string {
 	t.Helper()
 	home := t.TempDir()
 	for name, value := range map[string]string{
@@ -68,7 +68,7 @@ func kubeconfigFile(t *testing.T, content string) string {
 	return write(t, filepath.Join(t.TempDir(), "config"), content)
 }
 
-// load loads and fails the test if anything at all went to stderr.
+// load calls Load. The test fails if Load writes to stderr.
 func load(t *testing.T, f Flags) (*Connection, error) {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -77,39 +77,39 @@ func load(t *testing.T, f Flags) (*Connection, error) {
 	}
 	stderr := os.Stderr
 	os.Stderr = w
-	target, loadErr := f.Load()
+	connection, loadErr := f.Load()
 	os.Stderr = stderr
 	_ = w.Close()
-	said, err := io.ReadAll(r)
-	if err != nil || len(said) > 0 {
-		t.Errorf("Load wrote %q to stderr (%v); it has to be silent", said, err)
+	written, err := io.ReadAll(r)
+	if err != nil || len(written) > 0 {
+		t.Errorf("Load wrote %q to stderr (%v), want nothing", written, err)
 	}
-	return target, loadErr
+	return connection, loadErr
 }
 
 func mustLoad(t *testing.T, f Flags) *Connection {
 	t.Helper()
-	target, err := load(t, f)
+	connection, err := load(t, f)
 	if err != nil {
 		t.Fatalf("Load: %v", err)
 	}
-	return target
+	return connection
 }
 
-// refused loads and gives the *Error, of which no part may hold a secret.
-func refused(t *testing.T, f Flags) *Error {
+// loadError returns the error of Load. The test fails if it contains a secret.
+func loadError(t *testing.T, f Flags) *Error {
 	t.Helper()
 	_, err := load(t, f)
 	var e *Error
 	if !errors.As(err, &e) {
 		t.Fatalf("Load: got %v, want an *Error", err)
 	}
-	said := e.Error() + e.Hint()
+	text := e.Error() + e.Hint()
 	if inner := e.Unwrap(); inner != nil {
-		said += inner.Error()
+		text += inner.Error()
 	}
-	if strings.Contains(said, "hunter2") {
-		t.Errorf("the error gives a secret away: %s", said)
+	if strings.Contains(text, "hunter2") {
+		t.Errorf("the error contains a secret: %s", text)
 	}
 	if e.Hint() == "" {
 		t.Errorf("%q has no hint", e)

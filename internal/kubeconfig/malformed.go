@@ -10,9 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// What a YAML parser says without quoting the file. Its other messages do
-// ("unknown anchor 'hunter2' referenced"), and a duplicate entry makes clientcmd
-// print both entries whole, tokens and all. Hence a list of what may pass.
+// The messages of parsers that may be shown. Others quote the file ("unknown
+// anchor 'hunter2' referenced"), and for a duplicate entry clientcmd prints both
+// entries with their tokens.
 var (
 	yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(` + strings.Join([]string{
 		`found character that cannot start any token`,
@@ -36,9 +36,10 @@ var (
 	notAMap   = regexp.MustCompile(`^couldn't get version/kind; json parse error: `)
 )
 
-// explain says in safe words why a kubeconfig could not be decoded: no part of
-// the result but line numbers and the format's own field names is taken from err.
-func explain(err error) string {
+// describeParseError describes why a kubeconfig cannot be decoded. The only parts
+// of err in the result are messages of the list above, line numbers and names of
+// fields.
+func describeParseError(err error) string {
 	text := err.Error()
 	if m := yamlError.FindStringSubmatch(text); m != nil {
 		if m[1] == "" {

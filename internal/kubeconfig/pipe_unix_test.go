@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// pipe is a named pipe that gives content to its first reader and never opens
-// again, as `<(…)` does.
+// pipe returns a named pipe that can be read once, like `<(…)`. To open it again
+// would block.
 func pipe(t *testing.T, content string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "pipe")
@@ -29,15 +29,15 @@ func pipe(t *testing.T, content string) string {
 	return name
 }
 
-func TestKubeconfigMayBeAPipe(t *testing.T) {
-	clean(t)
+func TestLoad_Pipe(t *testing.T) {
+	cleanEnvironment(t)
 	if got := mustLoad(t, Flags{Kubeconfig: pipe(t, twoContexts)}).Context; got != "prod" {
 		t.Errorf("got %q, want prod", got)
 	}
 }
 
-func TestMalformedPipeIsNotWaitedForASecondTime(t *testing.T) {
-	clean(t)
+func TestLoad_MalformedPipe(t *testing.T) {
+	cleanEnvironment(t)
 	f := Flags{Kubeconfig: pipe(t, "users: [")}
 	failed := make(chan error, 1)
 	go func() {
@@ -56,8 +56,8 @@ func TestMalformedPipeIsNotWaitedForASecondTime(t *testing.T) {
 }
 
 func TestAuthProvider_TokensAreNotStoredInAPipe(t *testing.T) {
-	clean(t)
-	got := mustLoad(t, Flags{Kubeconfig: pipe(t, userWith(goodProvider))}).Config
+	cleanEnvironment(t)
+	got := mustLoad(t, Flags{Kubeconfig: pipe(t, withAuthProvider(oidcProvider))}).Config
 	if got.AuthProvider == nil || got.AuthConfigPersister != nil {
 		t.Errorf("auth-provider %v, persister %v, want no persister", got.AuthProvider, got.AuthConfigPersister)
 	}

@@ -17,17 +17,19 @@ type RedirectError struct {
 	Location   string // without user info, query and fragment; may hold control characters
 }
 
-// Error names the location.
+// Error returns the status code and the location.
 func (e *RedirectError) Error() string {
-	return fmt.Sprintf("the server redirects (%d) to %s, which is another scheme, host or port: the redirect was not followed", e.StatusCode, e.Location)
+	return fmt.Sprintf("the server redirects (%d) to %s, which is another scheme, host or port: "+
+		"the redirect was not followed", e.StatusCode, e.Location)
 }
 
-// Hint says what to type.
+// Hint tells the user what to check.
 func (e *RedirectError) Hint() string {
-	return "if that is the address of the API server, set it with --server or in the kubeconfig; otherwise a login page or a gateway may be in front of the API server"
+	return "if that is the address of the API server, set it with --server or in the kubeconfig; " +
+		"otherwise a login page or a gateway may be in front of the API server"
 }
 
-// OneOrigin returns a transport that wraps rt and refuses redirects to another
+// SameOrigin returns a transport that wraps rt and refuses redirects to another
 // scheme, host or port: RoundTrip then fails with a *RedirectError. Other
 // redirects are for http.Client to follow; rt adds credentials to each new
 // request as usual. Responses to requests with an Upgrade header are returned
@@ -66,7 +68,8 @@ func (o sameOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
 // redirects reports whether resp is a redirect that an http.Client follows.
 func redirects(resp *http.Response) bool {
 	switch resp.StatusCode {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		return resp.Header.Get("Location") != ""
 	}
 	return false

@@ -13,17 +13,17 @@ type roundTrip func(*http.Request) (*http.Response, error)
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // closing is a body that records that it was closed.
-type closing struct {
+type closeRecorder struct {
 	io.Reader
 	closed bool
 }
 
-func (c *closing) Close() error {
+func (c *closeRecorder) Close() error {
 	c.closed = true
 	return nil
 }
 
-func TestOneOrigin_Redirects(t *testing.T) {
+func TestSameOrigin_Redirects(t *testing.T) {
 	const base = "https://one.example/api"
 	for name, test := range map[string]struct {
 		url      string
@@ -50,7 +50,7 @@ func TestOneOrigin_Redirects(t *testing.T) {
 		"not a URL":                    {base, 302, "https://two.example:hunter2/", "an address that cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			body := &closing{Reader: strings.NewReader("")}
+			body := &closeRecorder{Reader: strings.NewReader("")}
 			rt := SameOrigin(roundTrip(func(*http.Request) (*http.Response, error) {
 				header := http.Header{}
 				if test.location != "" {
@@ -73,7 +73,13 @@ func TestOneOrigin_Redirects(t *testing.T) {
 			case test.refused != "" && !errors.As(err, &redirect):
 				t.Errorf("got %v, want a *RedirectError", err)
 			case test.refused != "" && (redirect.Location != test.refused || redirect.StatusCode != test.code || !body.closed):
-				t.Errorf("got %+v, body closed: %v; want code %d and %s", redirect, body.closed, test.code, test.refused)
+				t.Errorf(
+					"got %+v, body closed: %v; want code %d and %s",
+					redirect,
+					body.closed,
+					test.code,
+					test.refused,
+				)
 			}
 
 			req.Header.Set("Upgrade", "websocket")
@@ -86,7 +92,7 @@ func TestOneOrigin_Redirects(t *testing.T) {
 	}
 }
 
-func TestOneOrigin_ErrorIsReturned(t *testing.T) {
+func TestSameOrigin_ErrorIsReturned(t *testing.T) {
 	failure := errors.New("connection refused")
 	rt := SameOrigin(roundTrip(func(*http.Request) (*http.Response, error) { return nil, failure }))
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://one.example/", nil)

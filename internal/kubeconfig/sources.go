@@ -12,18 +12,19 @@ import (
 	"k8s.io/client-go/util/homedir"
 )
 
-type origin int
+// sourceOrigin tells what names the files.
+type sourceOrigin int
 
 const (
-	fromHome origin = iota // ~/.kube/config
-	fromEnv                // KUBECONFIG
-	fromFlag               // --kubeconfig
+	fromHome sourceOrigin = iota // ~/.kube/config
+	fromEnv                      // KUBECONFIG
+	fromFlag                     // --kubeconfig
 )
 
-// sources are the files that Load may read, and who named them.
+// sources is the list of kubeconfig files, and what names them.
 type sources struct {
 	files  []string
-	origin origin
+	origin sourceOrigin
 }
 
 func (f *Flags) sources() sources {
@@ -31,7 +32,7 @@ func (f *Flags) sources() sources {
 		return sources{files: []string{f.Kubeconfig}, origin: fromFlag}
 	}
 	if list := os.Getenv(clientcmd.RecommendedConfigPathEnvVar); list != "" {
-		return sources{files: split(list), origin: fromEnv}
+		return sources{files: splitList(list), origin: fromEnv}
 	}
 	home := homedir.HomeDir()
 	if home == "" {
@@ -40,7 +41,8 @@ func (f *Flags) sources() sources {
 	return sources{files: []string{filepath.Join(home, clientcmd.RecommendedHomeDir, clientcmd.RecommendedFileName)}}
 }
 
-func split(list string) []string {
+// splitList splits KUBECONFIG and removes empty entries and duplicates.
+func splitList(list string) []string {
 	var files []string
 	seen := map[string]bool{}
 	for _, file := range filepath.SplitList(list) {
@@ -57,7 +59,7 @@ func split(list string) []string {
 // accessible, ~/.kube/config counts as missing.
 func (s sources) load() (*clientcmdapi.Config, error) {
 	raw, err := s.rules().Load()
-	if err != nil && s.origin == fromHome && !s.anyThere() {
+	if err != nil && s.origin == fromHome && !s.anyExists() {
 		return clientcmdapi.NewConfig(), nil
 	}
 	if err != nil {
@@ -73,11 +75,11 @@ func (s sources) rules() *clientcmd.ClientConfigLoadingRules {
 	return &clientcmd.ClientConfigLoadingRules{Precedence: s.files}
 }
 
-// diagnose reads the files once more to find the one that failed: the loader's
-// own text says too much (a parser's error may quote a token) and wraps nothing.
+// diagnose reads the files again to find the one that caused err. The message of
+// err is not used: it may quote a token, and it wraps no other error.
 func (s sources) diagnose(err error) error {
 	if s.origin == fromFlag && errors.Is(err, fs.ErrNotExist) {
-		return s.missing()
+		return s.notFoundError()
 	}
 	for _, file := range s.files {
 		if failure := diagnoseFile(file); failure != nil {
@@ -87,6 +89,7 @@ func (s sources) diagnose(err error) error {
 	return malformed(s.String(), errors.New("unknown"))
 }
 
+// diagnoseFile returns the error of a file, or nil.
 func diagnoseFile(file string) error {
 	info, err := os.Stat(file)
 	switch {
@@ -97,7 +100,7 @@ func diagnoseFile(file string) error {
 	case info.IsDir():
 		return directory(file)
 	case !info.Mode().IsRegular():
-		return nil // a pipe gives its bytes only once
+		return nil // a pipe can be read only once
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -109,39 +112,40 @@ func diagnoseFile(file string) error {
 	return nil
 }
 
-// nothing explains why raw chooses no cluster.
-func (s sources) nothing(raw *clientcmdapi.Config) error {
+// noClusterError returns the reason why raw selects no cluster.
+func (s sources) noClusterError(raw *clientcmdapi.Config) error {
 	switch {
 	case len(raw.Contexts) > 0:
 		return noCurrentContext(s, raw)
-	case s.anyThere():
+	case s.anyExists():
 		return empty(s)
 	case s.origin == fromHome && s.statDenied() != nil:
 		return unreadable(s.files[0], s.statDenied())
 	case s.origin == fromHome:
 		return noConfiguration(s)
 	default:
-		return s.missing()
+		return s.notFoundError()
 	}
 }
 
-func (s sources) missing() error {
+func (s sources) notFoundError() error {
 	if s.origin == fromFlag {
-		return missingFile(s.files[0])
+		return fileNotFound(s.files[0])
 	}
-	return missingList(s.files)
+	return listNotFound(s.files)
 }
 
-// notesInCluster tells why the files that somebody named were not used.
-func (s sources) notesInCluster(raw *clientcmdapi.Config) []string {
-	if s.origin == fromHome && !s.anyThere() {
+// inClusterNotes tells the user why files are not used that the environment names
+// or that exist.
+func (s sources) inClusterNotes(raw *clientcmdapi.Config) []string {
+	if s.origin == fromHome && !s.anyExists() {
 		return nil
 	}
-	err := s.nothing(raw)
+	err := s.noClusterError(raw)
 	return []string{err.Error() + "; using this pod's own service account"}
 }
 
-func (s sources) anyThere() bool {
+func (s sources) anyExists() bool {
 	for _, file := range s.files {
 		if _, err := os.Stat(file); err == nil {
 			return true
@@ -163,8 +167,8 @@ func (s sources) statDenied() error {
 	return nil
 }
 
-// regular reports whether all existing files are regular files.
-func (s sources) regular() bool {
+// allRegular reports whether all existing files are regular files.
+func (s sources) allRegular() bool {
 	for _, file := range s.files {
 		if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
 			return false
@@ -173,7 +177,7 @@ func (s sources) regular() bool {
 	return true
 }
 
-// String names the files for a message.
+// String returns the names of the files, for messages.
 func (s sources) String() string {
 	if len(s.files) == 0 {
 		return "the kubeconfig"

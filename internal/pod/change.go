@@ -38,7 +38,8 @@ func describeChange(before, after *corev1.Pod, container string) (sentence strin
 	case after.DeletionTimestamp != nil && before.DeletionTimestamp == nil:
 		return deletingText(after), false
 	case NodeLost(after) && !NodeLost(before):
-		return fmt.Sprintf("the cluster has lost contact with node %q, which runs pod %q", after.Spec.NodeName, after.Name), false
+		const format = "the cluster has lost contact with node %q, which runs pod %q"
+		return fmt.Sprintf(format, after.Spec.NodeName, after.Name), false
 	}
 	return "", false
 }

@@ -83,7 +83,8 @@ func ChooseContainer(pod *corev1.Pod, wanted string) (name string, notes []strin
 	}
 	name = pod.Spec.Containers[0].Name
 	if others := alternatives(pod); len(others) > 0 {
-		notes = append(notes, fmt.Sprintf("chose the first container, %q; -c selects another: %s", name, strings.Join(others, ", ")))
+		notes = append(notes, fmt.Sprintf("chose the first container, %q; -c selects another: %s",
+			name, strings.Join(others, ", ")))
 	}
 	return name, notes, nil
 }

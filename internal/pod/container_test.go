@@ -15,7 +15,9 @@ func manyContainers(change ...func(*corev1.Pod)) *corev1.Pod {
 		always := corev1.ContainerRestartPolicyAlways
 		pod.Spec.Containers = []corev1.Container{{Name: "app"}, {Name: "log"}}
 		pod.Spec.InitContainers = []corev1.Container{{Name: "setup"}, {Name: "proxy", RestartPolicy: &always}}
-		pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug"}}}
+		pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{
+			{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug"}},
+		}
 	}}, change...)...)
 }
 
@@ -79,7 +81,9 @@ func TestUnknownContainerError_Hint(t *testing.T) {
 	if got, want := e.Hint(), "type -c with one of: app, log; init: setup, proxy; ephemeral: debug"; got != want {
 		t.Errorf("hint: got %q, want %q", got, want)
 	}
-	if _, _, err := ChooseContainer(&corev1.Pod{}, ""); !errors.As(err, &e) || !strings.Contains(e.Error(), "has no containers") || e.Hint() == "" {
+	if _, _, err := ChooseContainer(&corev1.Pod{}, ""); !errors.As(err, &e) ||
+		!strings.Contains(e.Error(), "has no containers") ||
+		e.Hint() == "" {
 		t.Errorf("a pod without containers: got %v", err)
 	}
 }

@@ -70,8 +70,8 @@ func (e *RequestError) Hint() string {
 	case apierrors.IsUnauthorized(e.Err):
 		return "the server rejected the credentials: log in again, or select others with --context, --user or --token"
 	case apierrors.IsForbidden(e.Err):
-		return fmt.Sprintf("ask for a role that allows %s on %s in namespace %q; `kubectl auth can-i --list -n %s` shows what you have",
-			e.Verb, e.Resource, e.Namespace, e.Namespace)
+		return fmt.Sprintf("ask for a role that allows %s on %s in namespace %q; "+
+			"`kubectl auth can-i --list -n %s` shows what you have", e.Verb, e.Resource, e.Namespace, e.Namespace)
 	case errors.As(e.Err, &late):
 		return "--request-timeout allows more time; `kubectl config view --minify` shows the server's address"
 	case errors.As(e.Err, &large) && e.Target.Name == "":

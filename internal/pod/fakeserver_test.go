@@ -46,7 +46,12 @@ type change struct {
 }
 
 func newFakeServer(pods ...*corev1.Pod) *fakeServer {
-	w := &fakeServer{pods: map[string]*corev1.Pod{}, moved: make(chan struct{}), objects: map[string]any{}, begin: time.Now()}
+	w := &fakeServer{
+		pods:    map[string]*corev1.Pod{},
+		moved:   make(chan struct{}),
+		objects: map[string]any{},
+		begin:   time.Now(),
+	}
 	for _, pod := range pods {
 		w.put(pod)
 	}
@@ -210,7 +215,12 @@ func (w *fakeServer) watch(r *http.Request, version int) any {
 
 func (w *fakeServer) after(version int) [][]byte {
 	if version > 0 && version < w.oldest {
-		event, _ := json.Marshal(map[string]any{"type": "ERROR", "object": refusal(410, metav1.StatusReasonExpired, "too old resource version")})
+		event, _ := json.Marshal(
+			map[string]any{
+				"type":   "ERROR",
+				"object": refusal(410, metav1.StatusReasonExpired, "too old resource version"),
+			},
+		)
 		return [][]byte{event}
 	}
 	var events [][]byte

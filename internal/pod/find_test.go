@@ -50,22 +50,37 @@ func TestFind_EveryKind(t *testing.T) {
 	}{
 		{"web", core + "pods/web", runningPod("web"), ""},
 		{"deploy/web", apps + "deployments/web", appsv1.Deployment{
-			TypeMeta: typeMeta("apps/v1", "Deployment"), ObjectMeta: named, Spec: appsv1.DeploymentSpec{Selector: selector},
+			TypeMeta: typeMeta(
+				"apps/v1",
+				"Deployment",
+			), ObjectMeta: named, Spec: appsv1.DeploymentSpec{Selector: selector},
 		}, bySelector},
 		{"rs/web", apps + "replicasets/web", appsv1.ReplicaSet{
-			TypeMeta: typeMeta("apps/v1", "ReplicaSet"), ObjectMeta: named, Spec: appsv1.ReplicaSetSpec{Selector: selector},
+			TypeMeta: typeMeta(
+				"apps/v1",
+				"ReplicaSet",
+			), ObjectMeta: named, Spec: appsv1.ReplicaSetSpec{Selector: selector},
 		}, bySelector},
 		{"sts/web", apps + "statefulsets/web", appsv1.StatefulSet{
-			TypeMeta: typeMeta("apps/v1", "StatefulSet"), ObjectMeta: named, Spec: appsv1.StatefulSetSpec{Selector: selector},
+			TypeMeta: typeMeta(
+				"apps/v1",
+				"StatefulSet",
+			), ObjectMeta: named, Spec: appsv1.StatefulSetSpec{Selector: selector},
 		}, bySelector},
 		{"ds/web", apps + "daemonsets/web", appsv1.DaemonSet{
-			TypeMeta: typeMeta("apps/v1", "DaemonSet"), ObjectMeta: named, Spec: appsv1.DaemonSetSpec{Selector: selector},
+			TypeMeta: typeMeta(
+				"apps/v1",
+				"DaemonSet",
+			), ObjectMeta: named, Spec: appsv1.DaemonSetSpec{Selector: selector},
 		}, bySelector},
 		{"job/web", batch + "jobs/web", batchv1.Job{
 			TypeMeta: typeMeta("batch/v1", "Job"), ObjectMeta: named, Spec: batchv1.JobSpec{Selector: selector},
 		}, bySelector},
 		{"rc/web", core + "replicationcontrollers/web", corev1.ReplicationController{
-			TypeMeta: typeMeta("v1", "ReplicationController"), ObjectMeta: named, Spec: corev1.ReplicationControllerSpec{Selector: labels},
+			TypeMeta: typeMeta(
+				"v1",
+				"ReplicationController",
+			), ObjectMeta: named, Spec: corev1.ReplicationControllerSpec{Selector: labels},
 		}, byMap},
 		{"svc/web", core + "services/web", corev1.Service{
 			TypeMeta: typeMeta("v1", "Service"), ObjectMeta: named, Spec: corev1.ServiceSpec{Selector: labels},
@@ -110,12 +125,17 @@ func deployment(replicas int32) map[string]any {
 
 func TestFind_ChoiceIsNoted(t *testing.T) {
 	answers := deployment(3)
-	answers[core+"pods"] = podList(runningPod("web-a", readyAt(5)), runningPod("web-b", readyAt(2)), runningPod("web-c", deleting))
+	answers[core+"pods"] = podList(
+		runningPod("web-a", readyAt(5)),
+		runningPod("web-b", readyAt(2)),
+		runningPod("web-c", deleting),
+	)
 	got, err := newAPI(t, answers).client.Find(t.Context(), request(t, "deploy/web"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{`deployment/web has 3 pods: chose "web-b" (ready longest)`}, got.Notes); got.Pod.Name != "web-b" || diff != "" {
+	if diff := cmp.Diff([]string{`deployment/web has 3 pods: chose "web-b" (ready longest)`}, got.Notes); got.Pod.Name != "web-b" ||
+		diff != "" {
 		t.Errorf("chose %q; notes: -want +got:\n%s", got.Pod.Name, diff)
 	}
 }
@@ -126,7 +146,10 @@ func TestFind_PodOfAnotherOwner(t *testing.T) {
 			TypeMeta: typeMeta("apps/v1", "StatefulSet"), ObjectMeta: named,
 			Spec: appsv1.StatefulSetSpec{Selector: selector, Replicas: pointer(int32(1))},
 		},
-		core + "pods": podList(runningPod("theirs", ownedBy("other"), readyAt(0)), runningPod("ours", ownedBy("mine"), readyAt(9))),
+		core + "pods": podList(
+			runningPod("theirs", ownedBy("other"), readyAt(0)),
+			runningPod("ours", ownedBy("mine"), readyAt(9)),
+		),
 	}
 	got, err := newAPI(t, answers).client.Find(t.Context(), request(t, "sts/web"))
 	if err != nil || got.Pod.Name != "ours" {
@@ -143,7 +166,8 @@ func TestFind_PodOfAnotherOwner(t *testing.T) {
 func TestFind_DeploymentPods(t *testing.T) {
 	answers := deployment(1)
 	answers[core+"pods"] = podList(runningPod("web-a", ownedBy("its replica set")))
-	if got, err := newAPI(t, answers).client.Find(t.Context(), request(t, "deploy/web")); err != nil || got.Pod.Name != "web-a" {
+	if got, err := newAPI(t, answers).client.Find(t.Context(), request(t, "deploy/web")); err != nil ||
+		got.Pod.Name != "web-a" {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
@@ -178,24 +202,42 @@ func TestFind_NotRunningOrNotFound(t *testing.T) {
 func TestFind_NoPods(t *testing.T) {
 	daemonSet := func(wanted int32) any {
 		return appsv1.DaemonSet{
-			TypeMeta: typeMeta("apps/v1", "DaemonSet"), ObjectMeta: named, Spec: appsv1.DaemonSetSpec{Selector: selector},
+			TypeMeta: typeMeta(
+				"apps/v1",
+				"DaemonSet",
+			), ObjectMeta: named, Spec: appsv1.DaemonSetSpec{Selector: selector},
 			Status: appsv1.DaemonSetStatus{DesiredNumberScheduled: wanted},
 		}
 	}
 	job := func(suspended bool) any {
 		return batchv1.Job{
-			TypeMeta: typeMeta("batch/v1", "Job"), ObjectMeta: named, Spec: batchv1.JobSpec{Selector: selector, Suspend: &suspended},
+			TypeMeta: typeMeta(
+				"batch/v1",
+				"Job",
+			), ObjectMeta: named, Spec: batchv1.JobSpec{Selector: selector, Suspend: &suspended},
 			Status: batchv1.JobStatus{Succeeded: 1, Failed: 2},
 		}
 	}
 	service := func(labels map[string]string) any {
-		return corev1.Service{TypeMeta: typeMeta("v1", "Service"), ObjectMeta: named, Spec: corev1.ServiceSpec{Selector: labels}}
+		return corev1.Service{
+			TypeMeta:   typeMeta("v1", "Service"),
+			ObjectMeta: named,
+			Spec:       corev1.ServiceSpec{Selector: labels},
+		}
 	}
 	replicaSet := func(selector *metav1.LabelSelector) any {
-		return appsv1.ReplicaSet{TypeMeta: typeMeta("apps/v1", "ReplicaSet"), ObjectMeta: named, Spec: appsv1.ReplicaSetSpec{Selector: selector}}
+		return appsv1.ReplicaSet{
+			TypeMeta:   typeMeta("apps/v1", "ReplicaSet"),
+			ObjectMeta: named,
+			Spec:       appsv1.ReplicaSetSpec{Selector: selector},
+		}
 	}
 	const quota = `pods "web-x" is forbidden: exceeded quota`
-	deploymentFailing := appsv1.Deployment{TypeMeta: typeMeta("apps/v1", "Deployment"), ObjectMeta: named, Spec: appsv1.DeploymentSpec{Selector: selector}}
+	deploymentFailing := appsv1.Deployment{
+		TypeMeta:   typeMeta("apps/v1", "Deployment"),
+		ObjectMeta: named,
+		Spec:       appsv1.DeploymentSpec{Selector: selector},
+	}
 	deploymentFailing.Status.Conditions = []appsv1.DeploymentCondition{
 		{Type: appsv1.DeploymentAvailable, Status: corev1.ConditionTrue, Message: "fine"},
 		{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Reason: "FailedCreate", Message: quota},
@@ -205,9 +247,17 @@ func TestFind_NoPods(t *testing.T) {
 		{Type: appsv1.ReplicaSetReplicaFailure, Status: corev1.ConditionTrue, Reason: "FailedCreate", Message: quota},
 	}
 	controllerFailing := corev1.ReplicationController{
-		TypeMeta: typeMeta("v1", "ReplicationController"), ObjectMeta: named, Spec: corev1.ReplicationControllerSpec{Selector: map[string]string{"app": "web"}},
+		TypeMeta: typeMeta(
+			"v1",
+			"ReplicationController",
+		), ObjectMeta: named, Spec: corev1.ReplicationControllerSpec{Selector: map[string]string{"app": "web"}},
 		Status: corev1.ReplicationControllerStatus{Conditions: []corev1.ReplicationControllerCondition{
-			{Type: corev1.ReplicationControllerReplicaFailure, Status: corev1.ConditionTrue, Reason: "FailedCreate", Message: quota},
+			{
+				Type:    corev1.ReplicationControllerReplicaFailure,
+				Status:  corev1.ConditionTrue,
+				Reason:  "FailedCreate",
+				Message: quota,
+			},
 		}},
 	}
 	broken := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Near"}}}
@@ -217,19 +267,89 @@ func TestFind_NoPods(t *testing.T) {
 		text, hint   string
 		requests     int
 	}{
-		{"deploy/web", apps + "deployments/web", deployment(0)[apps+"deployments/web"], "deployment/web is scaled to 0 replicas", "kubectl scale deployment/web --replicas=1 -n shop", 2},
-		{"deploy/web", apps + "deployments/web", deployment(2)[apps+"deployments/web"], "deployment/web has no pods but wants 2", "kubectl describe deployment/web -n shop", 2},
+		{
+			"deploy/web",
+			apps + "deployments/web",
+			deployment(0)[apps+"deployments/web"],
+			"deployment/web is scaled to 0 replicas",
+			"kubectl scale deployment/web --replicas=1 -n shop",
+			2,
+		},
+		{
+			"deploy/web",
+			apps + "deployments/web",
+			deployment(2)[apps+"deployments/web"],
+			"deployment/web has no pods but wants 2",
+			"kubectl describe deployment/web -n shop",
+			2,
+		},
 		{"rs/web", apps + "replicasets/web", replicaSet(selector), "but wants 1", "kubectl describe", 2},
-		{"deploy/web", apps + "deployments/web", deploymentFailing, "deployment/web has no pods but wants 1 (FailedCreate): " + quota, "kubectl describe", 2},
-		{"rs/web", apps + "replicasets/web", replicaSetFailing, "replicaset/web has no pods but wants 1 (FailedCreate): " + quota, "kubectl describe", 2},
-		{"rc/web", core + "replicationcontrollers/web", controllerFailing, "replicationcontroller/web has no pods but wants 1 (FailedCreate): " + quota, "kubectl describe", 2},
-		{"ds/web", apps + "daemonsets/web", daemonSet(0), "daemonset/web has no pods: no node matches it", "kubectl describe", 2},
-		{"ds/web", apps + "daemonsets/web", daemonSet(3), "daemonset/web has no pods but wants 3", "kubectl describe", 2},
-		{"job/web", batch + "jobs/web", job(false), "job/web has no pods (1 succeeded, 2 failed)", "kubectl describe", 2},
+		{
+			"deploy/web",
+			apps + "deployments/web",
+			deploymentFailing,
+			"deployment/web has no pods but wants 1 (FailedCreate): " + quota,
+			"kubectl describe",
+			2,
+		},
+		{
+			"rs/web",
+			apps + "replicasets/web",
+			replicaSetFailing,
+			"replicaset/web has no pods but wants 1 (FailedCreate): " + quota,
+			"kubectl describe",
+			2,
+		},
+		{
+			"rc/web",
+			core + "replicationcontrollers/web",
+			controllerFailing,
+			"replicationcontroller/web has no pods but wants 1 (FailedCreate): " + quota,
+			"kubectl describe",
+			2,
+		},
+		{
+			"ds/web",
+			apps + "daemonsets/web",
+			daemonSet(0),
+			"daemonset/web has no pods: no node matches it",
+			"kubectl describe",
+			2,
+		},
+		{
+			"ds/web",
+			apps + "daemonsets/web",
+			daemonSet(3),
+			"daemonset/web has no pods but wants 3",
+			"kubectl describe",
+			2,
+		},
+		{
+			"job/web",
+			batch + "jobs/web",
+			job(false),
+			"job/web has no pods (1 succeeded, 2 failed)",
+			"kubectl describe",
+			2,
+		},
 		{"job/web", batch + "jobs/web", job(true), "job/web has no pods: it is suspended", "kubectl describe", 2},
-		{"svc/web", core + "services/web", service(map[string]string{"app": "web"}), "service/web selects no pods: no pod has the labels app=web", "--show-labels -n shop", 2},
+		{
+			"svc/web",
+			core + "services/web",
+			service(map[string]string{"app": "web"}),
+			"service/web selects no pods: no pod has the labels app=web",
+			"--show-labels -n shop",
+			2,
+		},
 		{"svc/web", core + "services/web", service(nil), "service/web has no selector", "kubectl get pods -n shop", 1},
-		{"rs/web", apps + "replicasets/web", replicaSet(&metav1.LabelSelector{}), "replicaset/web has no selector", "kubectl get pods", 1},
+		{
+			"rs/web",
+			apps + "replicasets/web",
+			replicaSet(&metav1.LabelSelector{}),
+			"replicaset/web has no selector",
+			"kubectl get pods",
+			1,
+		},
 		{"rs/web", apps + "replicasets/web", replicaSet(nil), "replicaset/web has no selector", "kubectl get pods", 1},
 		{"rs/web", apps + "replicasets/web", replicaSet(broken), "invalid selector", "kubectl describe", 1},
 	}
@@ -283,16 +403,44 @@ func TestRequestError_Hint(t *testing.T) {
 		is           func(error) bool
 		text, hint   string
 	}{
-		{"no such pod", "web", nil, apierrors.IsNotFound, `pod "web" does not exist in namespace "shop"`, "kubectl get pods -n shop"},
-		{"no such deployment", "deploy/web", nil, apierrors.IsNotFound, `deployment "web" does not exist in namespace "shop"`, "kubectl get deployments -n shop"},
+		{
+			"no such pod",
+			"web",
+			nil,
+			apierrors.IsNotFound,
+			`pod "web" does not exist in namespace "shop"`,
+			"kubectl get pods -n shop",
+		},
+		{
+			"no such deployment",
+			"deploy/web",
+			nil,
+			apierrors.IsNotFound,
+			`deployment "web" does not exist in namespace "shop"`,
+			"kubectl get deployments -n shop",
+		},
 		{
 			"bad token", "web",
 			map[string]any{core + "pods/web": refusal(401, metav1.StatusReasonUnauthorized, "Unauthorized")},
 			apierrors.IsUnauthorized,
 			`cannot get pod "web" in namespace "shop": Unauthorized`, "log in again",
 		},
-		{"may not list", "deploy/web", unlisted, apierrors.IsForbidden, `cannot list pods in namespace "shop": pods is forbidden`, "allows list on pods"},
-		{"no API server", "web", map[string]any{core + "pods/web": page{404}}, apierrors.IsNotFound, `cannot get pod "web"`, "--server"},
+		{
+			"may not list",
+			"deploy/web",
+			unlisted,
+			apierrors.IsForbidden,
+			`cannot list pods in namespace "shop": pods is forbidden`,
+			"allows list on pods",
+		},
+		{
+			"no API server",
+			"web",
+			map[string]any{core + "pods/web": page{404}},
+			apierrors.IsNotFound,
+			`cannot get pod "web"`,
+			"--server",
+		},
 		{
 			"broken server", "web",
 			map[string]any{core + "pods/web": refusal(500, metav1.StatusReasonInternalError, "etcd is away")},
@@ -307,7 +455,8 @@ func TestRequestError_Hint(t *testing.T) {
 			if !errors.As(err, &refused) || !test.is(err) {
 				t.Fatalf("got %v (%T), want a *RequestError of the right reason", err, err)
 			}
-			if !strings.Contains(refused.Error(), test.text) || !strings.Contains(refused.Hint(), test.hint) || (test.hint == "") != (refused.Hint() == "") {
+			if !strings.Contains(refused.Error(), test.text) || !strings.Contains(refused.Hint(), test.hint) ||
+				(test.hint == "") != (refused.Hint() == "") {
 				t.Errorf("got %q, hint %q; want %q, hint %q", refused, refused.Hint(), test.text, test.hint)
 			}
 		})

@@ -51,7 +51,10 @@ func TestList_RunningAndSkipped(t *testing.T) {
 			if diff := cmp.Diff([]string{"web/app", "web-a/app", "web-c/app", "web-e/app"}, containersOf(found)); diff != "" {
 				t.Errorf("running: -want +got:\n%s", diff)
 			}
-			want := []string{`web-b: pod "web-b" has completed`, `web-d: pod "web-d" is not scheduled (Unschedulable): 0/2 nodes are available`}
+			want := []string{
+				`web-b: pod "web-b" has completed`,
+				`web-d: pod "web-d" is not scheduled (Unschedulable): 0/2 nodes are available`,
+			}
 			if diff := cmp.Diff(want, reasons(skipped)); diff != "" {
 				t.Errorf("skipped: -want +got:\n%s", diff)
 			}
@@ -89,14 +92,18 @@ func TestList_Errors(t *testing.T) {
 	for _, selector := range []string{"app=web=x", "a in", "=", "a\x1b[2J"} {
 		_, _, err := a.client.List(t.Context(), Request{Namespace: "shop", Selector: selector})
 		var wrong *TargetError
-		if !errors.As(err, &wrong) || !strings.Contains(wrong.Hint(), "LABEL=VALUE") || strings.Contains(wrong.Error(), "\x1b") {
+		if !errors.As(err, &wrong) || !strings.Contains(wrong.Hint(), "LABEL=VALUE") ||
+			strings.Contains(wrong.Error(), "\x1b") {
 			t.Errorf("%q: got %v, want a *TargetError", selector, err)
 		}
 	}
 }
 
 func TestFind_Selector(t *testing.T) {
-	a := newAPI(t, map[string]any{core + "pods": podList(runningPod("web-a", readyAt(5)), runningPod("web-b", readyAt(2)))})
+	a := newAPI(
+		t,
+		map[string]any{core + "pods": podList(runningPod("web-a", readyAt(5)), runningPod("web-b", readyAt(2)))},
+	)
 	got, err := a.client.Find(t.Context(), Request{Namespace: "shop", Selector: "app"})
 	if err != nil || got.Pod.Name != "web-b" {
 		t.Fatalf("got %v, %v", got, err)
@@ -112,7 +119,10 @@ func TestFind_Selector(t *testing.T) {
 
 func TestFind_RunningContainerPreferred(t *testing.T) {
 	answers := deployment(2)
-	answers[core+"pods"] = podList(runningPod("web-a", with(one(waitingState("CrashLoopBackOff", "")), nil, nil)), runningPod("web-b", unready))
+	answers[core+"pods"] = podList(
+		runningPod("web-a", with(one(waitingState("CrashLoopBackOff", "")), nil, nil)),
+		runningPod("web-b", unready),
+	)
 	got, err := newAPI(t, answers).client.Find(t.Context(), request(t, "deploy/web"))
 	if err != nil || got.Pod.Name != "web-b" {
 		t.Fatalf("got %v, %v", got, err)

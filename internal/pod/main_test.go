@@ -111,8 +111,10 @@ func runningPod(name string, change ...func(*corev1.Pod)) *corev1.Pod {
 		},
 		Spec: corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{{Name: "app"}}},
 		Status: corev1.PodStatus{
-			Phase:      corev1.PodRunning,
-			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: atMinute(1)}},
+			Phase: corev1.PodRunning,
+			Conditions: []corev1.PodCondition{
+				{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: atMinute(1)},
+			},
 			ContainerStatuses: []corev1.ContainerStatus{{
 				Name: "app", ContainerID: "containerd://1",
 				State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},

@@ -92,7 +92,8 @@ func (m *manifest) target() (Target, string, error) {
 	kind, ok := findKind(m.Kind + "." + group)
 	if !ok || !strings.EqualFold(kind.name, m.Kind) {
 		e := unknownKind(m.Kind)
-		e.text = fmt.Sprintf("the first object of the manifest has type %q of %q, which is not supported", m.Kind, m.APIVersion)
+		e.text = fmt.Sprintf("the first object of the manifest has type %q of %q, which is not supported",
+			m.Kind, m.APIVersion)
 		return Target{}, "", e
 	}
 	if m.Metadata.Name == "" && m.Metadata.GenerateName != "" {

@@ -12,20 +12,70 @@ func TestParseManifest_FirstObject(t *testing.T) {
 	tests := []struct{ name, text, target, namespace string }{
 		{"pod", "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n", "pod/web", ""},
 		{"namespace", "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\n", "pod/web", "shop"},
-		{"deployment", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {replicas: 2}\n", "deployment/web", ""},
+		{
+			"deployment",
+			"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {replicas: 2}\n",
+			"deployment/web",
+			"",
+		},
 		{"old version", "apiVersion: apps/v1beta2\nkind: StatefulSet\nmetadata: {name: db}\n", "statefulset/db", ""},
 		{"job", "apiVersion: batch/v1\nkind: Job\nmetadata: {name: once}\n", "job/once", ""},
 		{"service", "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n", "service/web", ""},
-		{"controller", "apiVersion: v1\nkind: ReplicationController\nmetadata: {name: web}\n", "replicationcontroller/web", ""},
-		{"several documents", "---\n# nothing\n---\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: a}\n---\nkind: [", "pod/a", ""},
-		{"comment before", "# the shop\napiVersion: v1\nkind: Pod\nmetadata: {name: a}\n---\nkind: ConfigMap\n", "pod/a", ""},
+		{
+			"controller",
+			"apiVersion: v1\nkind: ReplicationController\nmetadata: {name: web}\n",
+			"replicationcontroller/web",
+			"",
+		},
+		{
+			"several documents",
+			"---\n# nothing\n---\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: a}\n---\nkind: [",
+			"pod/a",
+			"",
+		},
+		{
+			"comment before",
+			"# the shop\napiVersion: v1\nkind: Pod\nmetadata: {name: a}\n---\nkind: ConfigMap\n",
+			"pod/a",
+			"",
+		},
 		{"json", `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","namespace":"shop"}}`, "pod/web", "shop"},
-		{"json, two", ` {"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}} {"apiVersion":"v1","kind":"Pod","metadata":{"name":"b"}}`, "pod/a", ""},
-		{"list", "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: apps/v1, kind: DaemonSet, metadata: {name: d, namespace: shop}}\n- {apiVersion: v1, kind: Pod, metadata: {name: p}}\n", "daemonset/d", "shop"},
-		{"typed list", `{"apiVersion":"v1","kind":"PodList","items":[{"metadata":{"name":"a"}},{"metadata":{"name":"b"}}]}`, "pod/a", ""},
-		{"typed list of a group", "apiVersion: apps/v1\nkind: DeploymentList\nitems:\n- metadata: {name: a}\n", "deployment/a", ""},
-		{"empty list, then an object", "apiVersion: v1\nkind: List\nitems: []\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: p}\n", "pod/p", ""},
-		{"list in a list", "kind: List\nitems:\n- kind: List\n  items: []\n- kind: List\n  items:\n  - {apiVersion: v1, kind: Pod, metadata: {name: p}}\n", "pod/p", ""},
+		{
+			"json, two",
+			` {"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}} {"apiVersion":"v1","kind":"Pod","metadata":{"name":"b"}}`,
+			"pod/a",
+			"",
+		},
+		{
+			"list",
+			"apiVersion: v1\nkind: List\nitems:\n- {apiVersion: apps/v1, kind: DaemonSet, metadata: {name: d, namespace: shop}}\n- {apiVersion: v1, kind: Pod, metadata: {name: p}}\n",
+			"daemonset/d",
+			"shop",
+		},
+		{
+			"typed list",
+			`{"apiVersion":"v1","kind":"PodList","items":[{"metadata":{"name":"a"}},{"metadata":{"name":"b"}}]}`,
+			"pod/a",
+			"",
+		},
+		{
+			"typed list of a group",
+			"apiVersion: apps/v1\nkind: DeploymentList\nitems:\n- metadata: {name: a}\n",
+			"deployment/a",
+			"",
+		},
+		{
+			"empty list, then an object",
+			"apiVersion: v1\nkind: List\nitems: []\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: p}\n",
+			"pod/p",
+			"",
+		},
+		{
+			"list in a list",
+			"kind: List\nitems:\n- kind: List\n  items: []\n- kind: List\n  items:\n  - {apiVersion: v1, kind: Pod, metadata: {name: p}}\n",
+			"pod/p",
+			"",
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -42,15 +92,40 @@ func TestParseManifest_Invalid(t *testing.T) {
 		{"empty", "", "contains no object", "first object"},
 		{"only comments", "# a\n---\n# b\n", "contains no object", "first object"},
 		{"empty list", "kind: List\nitems: []\n", "contains no object", "first object"},
-		{"another type", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: p}\n", `the first object of the manifest has type "ConfigMap" of "v1"`, "the types are pod"},
-		{"another group", "apiVersion: serving.example/v1\nkind: Service\nmetadata: {name: s}\n", `"Service" of "serving.example/v1"`, "the types are"},
-		{"core type in a group", "apiVersion: apps/v1\nkind: Pod\nmetadata: {name: s}\n", `"Pod" of "apps/v1"`, "the types are"},
+		{
+			"another type",
+			"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: p}\n",
+			`the first object of the manifest has type "ConfigMap" of "v1"`,
+			"the types are pod",
+		},
+		{
+			"another group",
+			"apiVersion: serving.example/v1\nkind: Service\nmetadata: {name: s}\n",
+			`"Service" of "serving.example/v1"`,
+			"the types are",
+		},
+		{
+			"core type in a group",
+			"apiVersion: apps/v1\nkind: Pod\nmetadata: {name: s}\n",
+			`"Pod" of "apps/v1"`,
+			"the types are",
+		},
 		{"not the kind's name", "apiVersion: v1\nkind: po\nmetadata: {name: s}\n", `"po" of "v1"`, "the types are"},
 		{"no kind", "apiVersion: v1\nmetadata: {name: s}\n", "has no kind", "first object"},
 		{"no name", "apiVersion: v1\nkind: Pod\n", "lacks the name of a pod", "pod/web"},
-		{"generated name", "apiVersion: v1\nkind: Pod\nmetadata: {generateName: web-}\n", `only generateName "web-"`, "first object"},
+		{
+			"generated name",
+			"apiVersion: v1\nkind: Pod\nmetadata: {generateName: web-}\n",
+			`only generateName "web-"`,
+			"first object",
+		},
 		{"bad name", "apiVersion: v1\nkind: Pod\nmetadata: {name: ../x}\n", `"../x" is not a valid name`, ""},
-		{"bad namespace", "apiVersion: v1\nkind: Pod\nmetadata: {name: x, namespace: a/b}\n", `invalid namespace name, "a/b"`, ""},
+		{
+			"bad namespace",
+			"apiVersion: v1\nkind: Pod\nmetadata: {name: x, namespace: a/b}\n",
+			`invalid namespace name, "a/b"`,
+			"",
+		},
 		{"not yaml", "kind: [\n", "neither YAML nor JSON", "first object"},
 		{"not json", `{"kind": "Pod", `, "neither YAML nor JSON", "first object"},
 		{"no object", "- a\n- b\n", "is not a Kubernetes object", "first object"},
@@ -60,7 +135,9 @@ func TestParseManifest_Invalid(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			_, _, err := ParseManifest(strings.NewReader(test.text))
 			var e *TargetError
-			if !errors.As(err, &e) || !strings.Contains(e.Error(), test.want) || !strings.Contains(e.Hint(), test.hint) || e.Hint() == "" {
+			if !errors.As(err, &e) || !strings.Contains(e.Error(), test.want) ||
+				!strings.Contains(e.Hint(), test.hint) ||
+				e.Hint() == "" {
 				t.Errorf("got %v, want a *TargetError with %q", err, test.want)
 			}
 		})
@@ -110,7 +187,8 @@ func FuzzParseManifest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, err := ParseTarget(target.String()); err != nil || again != target || strings.ContainsAny(namespace, "/%?#. ") {
+		if again, err := ParseTarget(target.String()); err != nil || again != target ||
+			strings.ContainsAny(namespace, "/%?#. ") {
 			t.Errorf("%q gave %v in %q", text, target, namespace)
 		}
 	})

@@ -43,11 +43,24 @@ func TestNext(t *testing.T) {
 		{
 			name: "the container has ended for good", target: "web",
 			then: func(w *fakeServer) {
-				w.put(runningPod("web", inState(exited(3, ""), none, 0), func(pod *corev1.Pod) { pod.Spec.RestartPolicy = corev1.RestartPolicyNever }))
+				w.put(
+					runningPod(
+						"web",
+						inState(exited(3, ""), none, 0),
+						func(pod *corev1.Pod) { pod.Spec.RestartPolicy = corev1.RestartPolicyNever },
+					),
+				)
 			},
 			told: `container "app" of pod "web" ended with exit code 3`, fails: `container "app" of pod "web" ended with exit code 3`, gone: true,
 		},
-		{name: "the pod is gone", target: "web", then: func(w *fakeServer) { w.delete("web") }, told: deleted, fails: deleted, gone: true},
+		{
+			name:   "the pod is gone",
+			target: "web",
+			then:   func(w *fakeServer) { w.delete("web") },
+			told:   deleted,
+			fails:  deleted,
+			gone:   true,
+		},
 		{
 			name: "another pod has the name", target: "web", then: func(w *fakeServer) { w.put(runningPod("web", uid("new"))) },
 			told: `pod "web" was deleted and replaced by another pod of the same name`, fails: `pod "web" was deleted and replaced by another pod of the same name`, gone: true,
@@ -109,7 +122,9 @@ func TestNext_Forbidden(t *testing.T) {
 		f := mustFind(w, t)
 		w.refuse = forbid("get")
 		var refused *RequestError
-		if next, told, err := w.client(t).Next(t.Context(), f, request(t, "web")); next != nil || told != "" || !errors.As(err, &refused) || !apierrors.IsForbidden(err) {
+		if next, told, err := w.client(t).Next(t.Context(), f, request(t, "web")); next != nil || told != "" ||
+			!errors.As(err, &refused) ||
+			!apierrors.IsForbidden(err) {
 			t.Errorf("got %v, %q, %v", next, told, err)
 		}
 	})

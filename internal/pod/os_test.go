@@ -16,7 +16,11 @@ func affinity(systems ...[]string) *corev1.Affinity {
 			{Key: corev1.LabelOSStable, Operator: corev1.NodeSelectorOpIn, Values: values},
 		}})
 	}
-	return &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: terms}}}
+	return &corev1.Affinity{
+		NodeAffinity: &corev1.NodeAffinity{
+			RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: terms},
+		},
+	}
 }
 
 func TestOS(t *testing.T) {
@@ -54,10 +58,13 @@ func TestNodeOS(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{corev1.LabelOSStable: "windows"}},
 	}
 	client := w.client(t)
-	if got, err := client.NodeOS(t.Context(), &corev1.Pod{Spec: corev1.PodSpec{NodeName: "n1"}}); got != corev1.Windows || err != nil {
+	if got, err := client.NodeOS(t.Context(), &corev1.Pod{Spec: corev1.PodSpec{NodeName: "n1"}}); got != corev1.Windows ||
+		err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
-	if got, err := client.NodeOS(t.Context(), &corev1.Pod{Spec: corev1.PodSpec{NodeName: "n2"}}); got != "" || err == nil || !strings.Contains(err.Error(), `cannot get node "n2": `) {
+	if got, err := client.NodeOS(t.Context(), &corev1.Pod{Spec: corev1.PodSpec{NodeName: "n2"}}); got != "" ||
+		err == nil ||
+		!strings.Contains(err.Error(), `cannot get node "n2": `) {
 		t.Errorf("%q, %v", got, err)
 	}
 }

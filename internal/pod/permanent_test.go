@@ -46,7 +46,14 @@ func TestCheckRunning_PermanentReasons(t *testing.T) {
 				continue
 			}
 			if stopped.Permanent != test.final || stopped.RefusesPropagation() != test.refuses {
-				t.Errorf("%s, %s: %s: final: %v, refuses propagation: %v", container, test.reason, test.message, stopped.Permanent, stopped.RefusesPropagation())
+				t.Errorf(
+					"%s, %s: %s: final: %v, refuses propagation: %v",
+					container,
+					test.reason,
+					test.message,
+					stopped.Permanent,
+					stopped.RefusesPropagation(),
+				)
 			}
 		}
 	}
@@ -67,7 +74,10 @@ func TestCheckRunning_StartError(t *testing.T) {
 func TestWait_PermanentReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web", waitingFor("ContainerCreating", "")))
-		time.AfterFunc(2*time.Second, func() { w.put(runningPod("web", waitingFor("CreateContainerError", privateMount))) })
+		time.AfterFunc(
+			2*time.Second,
+			func() { w.put(runningPod("web", waitingFor("CreateContainerError", privateMount))) },
+		)
 		got := wait(withTimeout(t, 60), t, w, "web", "")
 		const text = `container "app" of pod "web" cannot start (CreateContainerError): ` + privateMount
 		if got.err == nil || got.err.Error() != text || got.took.Round(time.Second) != 2*time.Second {

@@ -134,7 +134,8 @@ func (c *Client) job(ctx context.Context, namespace string, target Target) (*pod
 	finished := slices.ContainsFunc(object.Status.Conditions, func(c batchv1.JobCondition) bool {
 		return (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue
 	})
-	noPods := fmt.Sprintf("%s has no pods (%d succeeded, %d failed)", target, object.Status.Succeeded, object.Status.Failed)
+	status := object.Status
+	noPods := fmt.Sprintf("%s has no pods (%d succeeded, %d failed)", target, status.Succeeded, status.Failed)
 	if suspended {
 		noPods = fmt.Sprintf("%s has no pods: it is suspended", target)
 	}

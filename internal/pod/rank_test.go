@@ -42,13 +42,25 @@ func TestBest_Rules(t *testing.T) {
 		why           string
 		better, worse *corev1.Pod
 	}{
-		{"not being deleted", runningPod("z", phase(corev1.PodPending), unready, restartedTimes(9)), runningPod("a", deleting)},
+		{
+			"not being deleted",
+			runningPod("z", phase(corev1.PodPending), unready, restartedTimes(9)),
+			runningPod("a", deleting),
+		},
 		{"running", runningPod("z", unready, restartedTimes(9)), runningPod("a", phase(corev1.PodPending))},
 		{"ready", runningPod("z", readyAt(9), restartedTimes(9)), runningPod("a", unready, readyAt(1))},
 		{"ready longest", runningPod("z", readyAt(1), restartedTimes(9)), runningPod("a", readyAt(2), createdAt(9))},
 		{"fewest restarts", runningPod("z", restartedTimes(1)), runningPod("a", restartedTimes(2), createdAt(9))},
-		{"fewest restarts", runningPod("z", restartedTimes(1)), runningPod("a", sidecarRestartedTimes(2), createdAt(9))},
-		{"fewest restarts", runningPod("z", unready, readyAt(9)), runningPod("a", unready, readyAt(1), restartedTimes(2))},
+		{
+			"fewest restarts",
+			runningPod("z", restartedTimes(1)),
+			runningPod("a", sidecarRestartedTimes(2), createdAt(9)),
+		},
+		{
+			"fewest restarts",
+			runningPod("z", unready, readyAt(9)),
+			runningPod("a", unready, readyAt(1), restartedTimes(2)),
+		},
 		{"newest", runningPod("z", createdAt(2)), runningPod("a", createdAt(1))},
 		{"first by name", runningPod("a"), runningPod("z")},
 	}

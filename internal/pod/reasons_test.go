@@ -19,11 +19,16 @@ import (
 func TestWait_EventsOnlyWithoutReason(t *testing.T) {
 	const initializing, creating = "PodInitializing", "ContainerCreating"
 	pending := func(change ...func(*corev1.Pod)) *corev1.Pod {
-		return runningPod("web", append([]func(*corev1.Pod){phase(corev1.PodPending), with(nil, nil, nil)}, change...)...)
+		return runningPod(
+			"web",
+			append([]func(*corev1.Pod){phase(corev1.PodPending), with(nil, nil, nil)}, change...)...)
 	}
 	// app waits for the first init container, setup.
 	blocked := func(setup corev1.ContainerState) *corev1.Pod {
-		return manyContainers(phase(corev1.PodPending), with(one(waitingState(initializing, "")), []corev1.ContainerStatus{state("setup", setup)}, nil))
+		return manyContainers(
+			phase(corev1.PodPending),
+			with(one(waitingState(initializing, "")), []corev1.ContainerStatus{state("setup", setup)}, nil),
+		)
 	}
 	said := func(message string) func(*corev1.Pod) { return func(pod *corev1.Pod) { pod.Status.Message = message } }
 	for name, test := range map[string]struct {
@@ -53,7 +58,13 @@ func TestWait_EventsOnlyWithoutReason(t *testing.T) {
 				asked := w.received()["events"] > 0
 				added := strings.Contains(strings.Join(got.said, "\n"), "; FailedMount: no such volume")
 				if asked != test.events || added != test.events {
-					t.Errorf("events requested: %v, in the message: %v, want %v; said %q", asked, added, test.events, got.said)
+					t.Errorf(
+						"events requested: %v, in the message: %v, want %v; said %q",
+						asked,
+						added,
+						test.events,
+						got.said,
+					)
 				}
 			})
 		})
@@ -79,7 +90,9 @@ func TestWait_JobConditions(t *testing.T) {
 				w := newFakeServer(runningPod("web-a", phase(corev1.PodFailed)))
 				w.objects[batch+"jobs/web"] = batchv1.Job{
 					TypeMeta: typeMeta("batch/v1", "Job"), ObjectMeta: named, Spec: batchv1.JobSpec{Selector: selector},
-					Status: batchv1.JobStatus{Conditions: []batchv1.JobCondition{{Type: test.condition, Status: test.status}}},
+					Status: batchv1.JobStatus{
+						Conditions: []batchv1.JobCondition{{Type: test.condition, Status: test.status}},
+					},
 				}
 				got := wait(withTimeout(t, 20), t, w, "job/web", "")
 				var gaveUp *WaitError
@@ -135,7 +148,13 @@ func TestUnknownContainerError_OneClass(t *testing.T) {
 // without fields take memory too, though none in the response.
 func TestSize_LowerBound(t *testing.T) {
 	const n = 10
-	pod, container, status := unsafe.Sizeof(corev1.Pod{}), unsafe.Sizeof(corev1.Container{}), unsafe.Sizeof(corev1.ContainerStatus{})
+	pod, container, status := unsafe.Sizeof(
+		corev1.Pod{},
+	), unsafe.Sizeof(
+		corev1.Container{},
+	), unsafe.Sizeof(
+		corev1.ContainerStatus{},
+	)
 	for name, test := range map[string]struct {
 		fill  func(*corev1.Pod)
 		bytes uintptr

@@ -65,7 +65,12 @@ func TestDeniedRules(t *testing.T) {
 		{"none is allowed", nil, ExecRules(), []Rule{get, create}},
 		{"only get", []string{"get /pods/exec/ in shop"}, ExecRules(), []Rule{create}},
 		{"only create", []string{"create /pods/exec/ in shop"}, ExecRules(), []Rule{get}},
-		{"elsewhere", []string{"get /pods/exec/ in bank", "create /pods/exec/ in bank"}, ExecRules(), []Rule{get, create}},
+		{
+			"elsewhere",
+			[]string{"get /pods/exec/ in bank", "create /pods/exec/ in bank"},
+			ExecRules(),
+			[]Rule{get, create},
+		},
 		{"all", []string{"get /pods/exec/ in shop", "create /pods/exec/ in shop"}, ExecRules(), nil},
 		{"of a group, by name", []string{"update apps/deployments/scale/web in shop"}, []Rule{scale, get}, []Rule{get}},
 	}
@@ -94,7 +99,12 @@ func TestRoleRules(t *testing.T) {
 		{ExecRules(), `- {apiGroups: [""], resources: ["pods/exec"], verbs: ["get", "create"]}`},
 		{ExecRules()[1:], `- {apiGroups: [""], resources: ["pods/exec"], verbs: ["create"]}`},
 		{
-			[]Rule{{Verb: "get", Resource: "pods"}, {Verb: "get", Group: "apps", Resource: "deployments", Name: "web"}, {Verb: "list", Resource: "pods"}, {Verb: "get", Resource: "pods"}},
+			[]Rule{
+				{Verb: "get", Resource: "pods"},
+				{Verb: "get", Group: "apps", Resource: "deployments", Name: "web"},
+				{Verb: "list", Resource: "pods"},
+				{Verb: "get", Resource: "pods"},
+			},
 			`- {apiGroups: [""], resources: ["pods"], verbs: ["get", "list"]}` + "\n" +
 				`- {apiGroups: ["apps"], resources: ["deployments"], resourceNames: ["web"], verbs: ["get"]}`,
 		},
@@ -109,7 +119,13 @@ func TestRoleRules(t *testing.T) {
 
 func TestForbiddenError(t *testing.T) {
 	refusal := errors.New("403")
-	err := error(&ForbiddenError{Namespace: "shop", Denied: append(ExecRules(), Rule{Verb: "get", Group: "apps", Resource: "deployments", Name: "web"}), Err: refusal})
+	err := error(
+		&ForbiddenError{
+			Namespace: "shop",
+			Denied:    append(ExecRules(), Rule{Verb: "get", Group: "apps", Resource: "deployments", Name: "web"}),
+			Err:       refusal,
+		},
+	)
 	if want := `not allowed in namespace "shop": get on pods/exec and create on pods/exec and get on deployments.apps "web"`; err.Error() != want {
 		t.Errorf("got  %s\nwant %s", err, want)
 	}

@@ -156,7 +156,8 @@ func containersNotCreated(pod *corev1.Pod) *NotRunningError {
 	}
 	e.Message = pod.Status.Message
 	if pod.Spec.NodeName == "" {
-		e.text = fmt.Sprintf("pod %q is not assigned to a node yet", pod.Name) + reasonSuffix(pod.Status.Reason, pod.Status.Message)
+		e.text = fmt.Sprintf("pod %q is not assigned to a node yet", pod.Name) +
+			reasonSuffix(pod.Status.Reason, pod.Status.Message)
 		return e
 	}
 	e.eventsMayExplain = e.Message == ""

@@ -8,8 +8,15 @@ import (
 
 func TestParseTarget_KindNames(t *testing.T) {
 	tests := map[string][]string{
-		"pod":                   {"web", "po/web", "pod/web", "pods/web", "POD/web", "pods.v1./web"},
-		"deployment":            {"deploy/web", "deployment/web", "deployments/web", "deployments.apps/web", "deploy.apps/web", "deployments.v1.apps/web"},
+		"pod": {"web", "po/web", "pod/web", "pods/web", "POD/web", "pods.v1./web"},
+		"deployment": {
+			"deploy/web",
+			"deployment/web",
+			"deployments/web",
+			"deployments.apps/web",
+			"deploy.apps/web",
+			"deployments.v1.apps/web",
+		},
 		"replicaset":            {"rs/web", "replicaset/web", "replicasets/web", "replicasets.apps/web"},
 		"statefulset":           {"sts/web", "statefulset/web", "statefulsets/web", "sts.apps/web"},
 		"daemonset":             {"ds/web", "daemonset/web", "daemonsets/web", "ds.v1.apps/web"},

@@ -54,7 +54,10 @@ func TestWatchChanges_Deletion(t *testing.T) {
 				change(w)
 				markDeleted(w)
 				told, err := watchChanges(t.Context(), t, w)
-				want := []string{`121.5s pod "web" is being deleted (grace period 30 s) false`, `123.5s pod "web" was deleted true`}
+				want := []string{
+					`121.5s pod "web" is being deleted (grace period 30 s) false`,
+					`123.5s pod "web" was deleted true`,
+				}
 				if diff := cmp.Diff(want, told); diff != "" || err != nil {
 					t.Errorf("error %v; -want +got:\n%s", err, diff)
 				}
@@ -78,7 +81,9 @@ func TestWatchChanges_RunWatch(t *testing.T) {
 					if !open {
 						return false
 					}
-					event, err := json.Marshal(map[string]any{"type": "DELETED", "object": runningPod("web", resourceVersion("9"))})
+					event, err := json.Marshal(
+						map[string]any{"type": "DELETED", "object": runningPod("web", resourceVersion("9"))},
+					)
 					if err != nil {
 						t.Error(err)
 					}
@@ -130,15 +135,20 @@ func TestWatchChanges_End(t *testing.T) {
 		w := newFakeServer(runningPod("web"))
 		time.AfterFunc(7*time.Second, func() { w.set(func() { w.refuse = forbid("get", "watch") }) })
 		var refused *RequestError
-		if told, err := watchChanges(t.Context(), t, w); !errors.As(err, &refused) || !apierrors.IsForbidden(err) || told != nil {
+		if told, err := watchChanges(t.Context(), t, w); !errors.As(err, &refused) || !apierrors.IsForbidden(err) ||
+			told != nil {
 			t.Errorf("right: got %v, told %q", err, told)
 		}
 
 		w = newFakeServer(runningPod("web"))
 		w.mute = true
 		begin := time.Now()
-		time.AfterFunc(7*time.Second, func() { w.put(runningPod("web", inState(exited(1, ""), corev1.ContainerState{}, 0))) })
-		if told, err := watchChanges(t.Context(), t, w); err != nil || len(told) != 1 || time.Since(begin) > time.Minute {
+		time.AfterFunc(
+			7*time.Second,
+			func() { w.put(runningPod("web", inState(exited(1, ""), corev1.ContainerState{}, 0))) },
+		)
+		if told, err := watchChanges(t.Context(), t, w); err != nil || len(told) != 1 ||
+			time.Since(begin) > time.Minute {
 			t.Errorf("silent watch: got %v, told %q", err, told)
 		}
 	})
@@ -167,12 +177,14 @@ func TestClient_DescribeChange(t *testing.T) {
 			t.Errorf("as before: got %q, %v, %v", sentence, over, err)
 		}
 		w.delete("web")
-		if sentence, over, err := client.DescribeChange(t.Context(), f); sentence != `pod "web" was deleted` || !over || err != nil {
+		if sentence, over, err := client.DescribeChange(t.Context(), f); sentence != `pod "web" was deleted` || !over ||
+			err != nil {
 			t.Errorf("deleted: got %q, %v, %v", sentence, over, err)
 		}
 		w.refuse = forbid("get")
 		var refused *RequestError
-		if sentence, over, err := client.DescribeChange(t.Context(), f); sentence != "" || over || !errors.As(err, &refused) {
+		if sentence, over, err := client.DescribeChange(t.Context(), f); sentence != "" || over ||
+			!errors.As(err, &refused) {
 			t.Errorf("refused: got %q, %v, %v", sentence, over, err)
 		}
 		if got := w.received()["get"]; got != 3 {

@@ -33,7 +33,8 @@ func TestFind_ServerIgnoresSelector(t *testing.T) {
 		if err != nil || found.Pod.Name != "alpha" || len(found.Notes) > 0 {
 			t.Fatalf("%v: found %v, %v", req, found, err)
 		}
-		if running, skipped, err := client.List(t.Context(), req); err != nil || len(running) != 1 || len(skipped) != 0 {
+		if running, skipped, err := client.List(t.Context(), req); err != nil || len(running) != 1 ||
+			len(skipped) != 0 {
 			t.Errorf("%v: %d run, %d do not, %v", req, len(running), len(skipped), err)
 		}
 	}
@@ -106,12 +107,17 @@ func TestWatchChanges_WatchIgnoresSelector(t *testing.T) {
 
 // Only a Status of the API server about the pod itself ends a session.
 func TestDescribeChange_NotFoundOfAnotherObject(t *testing.T) {
-	other := refusal(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
+	other := refusal(
+		http.StatusNotFound,
+		metav1.StatusReasonNotFound,
+		"the server could not find the requested resource",
+	)
 	for name, answer := range map[string]any{"a page": page{404}, "a Status": other} {
 		a := newAPI(t, map[string]any{core + "pods/web": answer})
 		sentence, over, err := a.client.DescribeChange(t.Context(), &Found{Pod: runningPod("web"), Container: "app"})
 		var refused *RequestError
-		if over || sentence != "" || !errors.As(err, &refused) || !strings.Contains(refused.Hint(), "check `server:` in the kubeconfig") {
+		if over || sentence != "" || !errors.As(err, &refused) ||
+			!strings.Contains(refused.Hint(), "check `server:` in the kubeconfig") {
 			t.Errorf("%s: told %q, %v, %v", name, sentence, over, err)
 		}
 	}
@@ -123,7 +129,8 @@ func TestFind_ServerDoesNotAnswer(t *testing.T) {
 		w.hanging = "get"
 		begin := time.Now()
 		_, err := w.client(t).Find(t.Context(), request(t, "web"))
-		if want := `cannot get pod "web" in namespace "shop": no answer from http://world within 35s`; err == nil || err.Error() != want {
+		if want := `cannot get pod "web" in namespace "shop": no answer from http://world within 35s`; err == nil ||
+			err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 		if took := time.Since(begin); took != apiclient.DefaultTimeout {
@@ -159,7 +166,9 @@ func TestList_PodsAreTrimmed(t *testing.T) {
 	}
 	const size, items = 100 << 10, 500
 	large, err := json.Marshal(runningPod("web", func(p *corev1.Pod) {
-		p.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubelet", FieldsV1: metav1.NewFieldsV1(`{"a":"` + strings.Repeat("x", size/4) + `"}`)}}
+		p.ManagedFields = []metav1.ManagedFieldsEntry{
+			{Manager: "kubelet", FieldsV1: metav1.NewFieldsV1(`{"a":"` + strings.Repeat("x", size/4) + `"}`)},
+		}
 		p.Spec.Containers[0].Args = []string{strings.Repeat("y", size/4)}
 		p.Spec.Volumes = []corev1.Volume{{Name: strings.Repeat("z", size/2)}}
 	}))

@@ -147,11 +147,20 @@ func TestWait_WatchFails(t *testing.T) {
 				w := newFakeServer(runningPod("web", unscheduled))
 				test.change(w)
 				const runs = 8500 * time.Millisecond
-				time.AfterFunc(1500*time.Millisecond, func() { w.put(runningPod("web", waitingFor("ContainerCreating", ""))) })
+				time.AfterFunc(
+					1500*time.Millisecond,
+					func() { w.put(runningPod("web", waitingFor("ContainerCreating", ""))) },
+				)
 				time.AfterFunc(runs, func() { w.put(runningPod("web")) })
 				got := wait(withTimeout(t, 60), t, w, "web", "")
 				if got.err != nil || got.took < runs || got.took > runs+test.within {
-					t.Errorf("ended after %v with %v; want %v, and %v more at most", got.took, got.err, runs, test.within)
+					t.Errorf(
+						"ended after %v with %v; want %v, and %v more at most",
+						got.took,
+						got.err,
+						runs,
+						test.within,
+					)
 				}
 				if got := w.received(); got["watch"] == 0 || got["get"] > 9 {
 					t.Errorf("asked for %v", got)
@@ -177,7 +186,9 @@ func TestWait_WatchExpires(t *testing.T) {
 func TestWait_StaleWatchEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web", unscheduled), runningPod("web", unscheduled))
-		w.outdated = []*corev1.Pod{runningPod("web", resourceVersion("1"), func(pod *corev1.Pod) { pod.UID = "earlier" })}
+		w.outdated = []*corev1.Pod{
+			runningPod("web", resourceVersion("1"), func(pod *corev1.Pod) { pod.UID = "earlier" }),
+		}
 		w.expire()
 		script(map[int]func(){4: func() { w.put(runningPod("web")) }})
 		if got := wait(withTimeout(t, 60), t, w, "web", ""); got.err != nil || got.took != 4*time.Second {
@@ -195,13 +206,23 @@ func TestWait_PermanentStates(t *testing.T) {
 		text string
 	}{
 		{"pod has succeeded", runningPod("web", phase(corev1.PodSucceeded)), nil, "has completed"},
-		{"pod fails", runningPod("web", unscheduled), func(w *fakeServer) { w.put(runningPod("web", phase(corev1.PodFailed))) }, "has failed"},
+		{
+			"pod fails",
+			runningPod("web", unscheduled),
+			func(w *fakeServer) { w.put(runningPod("web", phase(corev1.PodFailed))) },
+			"has failed",
+		},
 		{
 			"container ended for good",
 			runningPod("web", unscheduled),
 			func(w *fakeServer) { w.put(runningPod("web", never, with(one(exited(3, "Error")), nil, nil))) }, "has ended with exit code 3",
 		},
-		{"pod is deleted", runningPod("web", unscheduled), func(w *fakeServer) { w.delete("web") }, `pod "web" was deleted while kshell waited for it`},
+		{
+			"pod is deleted",
+			runningPod("web", unscheduled),
+			func(w *fakeServer) { w.delete("web") },
+			`pod "web" was deleted while kshell waited for it`,
+		},
 		{
 			"deletion begins",
 			runningPod("web", unscheduled),
@@ -228,7 +249,9 @@ func TestWait_PermanentStates(t *testing.T) {
 					}
 					got := wait(withTimeout(t, 60), t, w, "web", "")
 					var stopped *NotRunningError
-					if !errors.As(got.err, &stopped) || !stopped.Permanent || !strings.Contains(stopped.Error(), test.text) || stopped.Hint() == "" {
+					if !errors.As(got.err, &stopped) || !stopped.Permanent ||
+						!strings.Contains(stopped.Error(), test.text) ||
+						stopped.Hint() == "" {
 						t.Errorf("got %v, want a final *NotRunningError with %q", got.err, test.text)
 					}
 					var gaveUp *WaitError
@@ -273,13 +296,15 @@ func TestWait_TimeoutReportsLastReason(t *testing.T) {
 		got := wait(withTimeout(t, 60), t, w, "web", "")
 		var gaveUp *WaitError
 		var stopped *NotRunningError
-		if !errors.As(got.err, &gaveUp) || !errors.Is(got.err, context.DeadlineExceeded) || !errors.As(got.err, &stopped) {
+		if !errors.As(got.err, &gaveUp) || !errors.Is(got.err, context.DeadlineExceeded) ||
+			!errors.As(got.err, &stopped) {
 			t.Fatalf("got %v, want a *WaitError around the deadline and the reason", got.err)
 		}
 		if want := `gave up after 1m0s: container "app" of pod "web" is waiting (ErrImagePull): no such image`; got.err.Error() != want {
 			t.Errorf("got  %s\nwant %s", got.err, want)
 		}
-		if gaveUp.Waited != time.Minute || got.took != time.Minute || !strings.Contains(gaveUp.Hint(), "kubectl describe pod web") {
+		if gaveUp.Waited != time.Minute || got.took != time.Minute ||
+			!strings.Contains(gaveUp.Hint(), "kubectl describe pod web") {
 			t.Errorf("waited %v (%v), hint %q", gaveUp.Waited, got.took, gaveUp.Hint())
 		}
 	})
@@ -292,7 +317,8 @@ func TestWait_DurationStartsAtFirstReason(t *testing.T) {
 		w.refuse = func(string) any { late(); return nil }
 		got := wait(withTimeout(t, 10), t, w, "web", "")
 		var gaveUp *WaitError
-		if !errors.As(got.err, &gaveUp) || gaveUp.Waited != 7*time.Second || len(got.said) != 1 || !strings.HasPrefix(got.said[0], "3s ") {
+		if !errors.As(got.err, &gaveUp) || gaveUp.Waited != 7*time.Second || len(got.said) != 1 ||
+			!strings.HasPrefix(got.said[0], "3s ") {
 			t.Errorf("%v, said %q", got.err, got.said)
 		}
 	})
@@ -355,7 +381,8 @@ func TestWait_ServerErrors(t *testing.T) {
 		if got.err != nil || got.took != 13500*time.Millisecond {
 			t.Errorf("ended after %v with %v", got.took, got.err)
 		}
-		if len(got.said) != 3 || !strings.Contains(got.said[1], "connection refused") || !strings.Contains(got.said[2], "12s pod \"web\" is not scheduled") {
+		if len(got.said) != 3 || !strings.Contains(got.said[1], "connection refused") ||
+			!strings.Contains(got.said[2], "12s pod \"web\" is not scheduled") {
 			t.Errorf("said %q", got.said)
 		}
 
@@ -394,12 +421,17 @@ func TestWait_Workload(t *testing.T) {
 			"one that is deleted is replaced",
 			[]*corev1.Pod{runningPod("web-a", unscheduled, deleting)},
 			func(w *fakeServer) { w.put(runningPod("web-b")); w.delete("web-a") },
-			[]string{`0s pod "web-a" is not scheduled (Unschedulable): 0/2 nodes are available; the pod is being deleted`},
+			[]string{
+				`0s pod "web-a" is not scheduled (Unschedulable): 0/2 nodes are available; the pod is being deleted`,
+			},
 			"web-b",
 		},
 		{
 			"the better pod does not come",
-			[]*corev1.Pod{runningPod("web-a", waitingFor("ErrImagePull", "no"), phase(corev1.PodRunning)), runningPod("web-b", unscheduled)},
+			[]*corev1.Pod{
+				runningPod("web-a", waitingFor("ErrImagePull", "no"), phase(corev1.PodRunning)),
+				runningPod("web-b", unscheduled),
+			},
 			func(w *fakeServer) { w.put(runningPod("web-b", unready)) },
 			[]string{`0s container "app" of pod "web-a" is waiting (ErrImagePull): no`},
 			"web-b",
@@ -427,7 +459,9 @@ func TestWait_WorkloadWantsNoPods(t *testing.T) {
 	job := func(w *fakeServer, finished corev1.ConditionStatus) {
 		w.objects[batch+"jobs/web"] = batchv1.Job{
 			TypeMeta: typeMeta("batch/v1", "Job"), ObjectMeta: named, Spec: batchv1.JobSpec{Selector: selector},
-			Status: batchv1.JobStatus{Conditions: []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: finished}}},
+			Status: batchv1.JobStatus{
+				Conditions: []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: finished}},
+			},
 		}
 	}
 	tests := []struct {
@@ -438,7 +472,16 @@ func TestWait_WorkloadWantsNoPods(t *testing.T) {
 		seconds                 int
 	}{
 		{"scaled to 0", "deploy/web", "", nil, func(w *fakeServer) { w.deployment(0) }, nil, "scaled to 0", 0},
-		{"scaled to 0 meanwhile", "deploy/web", "", nil, func(w *fakeServer) { w.deployment(1) }, func(w *fakeServer) { w.set(func() { w.deployment(0) }) }, "scaled to 0", 4},
+		{
+			"scaled to 0 meanwhile",
+			"deploy/web",
+			"",
+			nil,
+			func(w *fakeServer) { w.deployment(1) },
+			func(w *fakeServer) { w.set(func() { w.deployment(0) }) },
+			"scaled to 0",
+			4,
+		},
 		{
 			"finished job", "job/web", "",
 			[]*corev1.Pod{runningPod("web-a", phase(corev1.PodSucceeded))},
@@ -457,9 +500,18 @@ func TestWait_WorkloadWantsNoPods(t *testing.T) {
 				w.put(runningPod("web-a", phase(corev1.PodSucceeded)))
 			}, "has completed", 4,
 		},
-		{"init container that is done", "deploy/web", "setup", []*corev1.Pod{manyContainers(with(one(runningState()), []corev1.ContainerStatus{
-			state("setup", exited(0, "Completed")),
-		}, nil))}, func(w *fakeServer) { w.deployment(1) }, nil, "has ended with exit code 0", 0},
+		{
+			"init container that is done",
+			"deploy/web",
+			"setup",
+			[]*corev1.Pod{manyContainers(with(one(runningState()), []corev1.ContainerStatus{
+				state("setup", exited(0, "Completed")),
+			}, nil))},
+			func(w *fakeServer) { w.deployment(1) },
+			nil,
+			"has ended with exit code 0",
+			0,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -487,10 +539,17 @@ func TestWait_NextPodOfWorkload(t *testing.T) {
 		done := with(one(runningState()), []corev1.ContainerStatus{state("setup", exited(0, "Completed"))}, nil)
 		w := newFakeServer(manyContainers(done, deleting))
 		w.deployment(1)
-		next := manyContainers(with(one(waitingState("PodInitializing", "")), []corev1.ContainerStatus{state("setup", runningState())}, nil))
+		next := manyContainers(
+			with(
+				one(waitingState("PodInitializing", "")),
+				[]corev1.ContainerStatus{state("setup", runningState())},
+				nil,
+			),
+		)
 		next.Name = "web-b"
 		script(map[int]func(){3: func() { w.put(next) }})
-		if got := wait(withTimeout(t, 60), t, w, "deploy/web", "setup"); got.err != nil || got.found.Pod.Name != "web-b" {
+		if got := wait(withTimeout(t, 60), t, w, "deploy/web", "setup"); got.err != nil ||
+			got.found.Pod.Name != "web-b" {
 			t.Errorf("ended after %v with %v, %v", got.took, got.found, got.err)
 		}
 	})
@@ -500,13 +559,17 @@ func TestWait_PodOfAnotherOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("ours", unscheduled, ownedBy("mine")))
 		w.objects[apps+"statefulsets/web"] = appsv1.StatefulSet{
-			TypeMeta: typeMeta("apps/v1", "StatefulSet"), ObjectMeta: named, Spec: appsv1.StatefulSetSpec{Selector: selector},
+			TypeMeta: typeMeta(
+				"apps/v1",
+				"StatefulSet",
+			), ObjectMeta: named, Spec: appsv1.StatefulSetSpec{Selector: selector},
 		}
 		script(map[int]func(){
 			2: func() { w.put(runningPod("theirs", ownedBy("other"))) },
 			4: func() { w.put(runningPod("ours", ownedBy("mine"))) },
 		})
-		if got := wait(withTimeout(t, 60), t, w, "sts/web", ""); got.err != nil || got.found.Pod.Name != "ours" || got.took != 4*time.Second {
+		if got := wait(withTimeout(t, 60), t, w, "sts/web", ""); got.err != nil || got.found.Pod.Name != "ours" ||
+			got.took != 4*time.Second {
 			t.Errorf("ended after %v with %v, %v", got.took, got.found, got.err)
 		}
 	})
@@ -518,7 +581,8 @@ func TestWait_TimeoutDuringRequest(t *testing.T) {
 		time.AfterFunc(6*time.Second, func() { w.set(func() { w.hanging = "get" }) })
 		got := wait(withTimeout(t, 30), t, w, "web", "")
 		var gaveUp *WaitError
-		if !errors.As(got.err, &gaveUp) || !strings.Contains(got.err.Error(), "not scheduled") || got.took != 30*time.Second {
+		if !errors.As(got.err, &gaveUp) || !strings.Contains(got.err.Error(), "not scheduled") ||
+			got.took != 30*time.Second {
 			t.Errorf("ended after %v with %v", got.took, got.err)
 		}
 	})
@@ -529,7 +593,8 @@ func TestWait_Selector(t *testing.T) {
 		w := newFakeServer()
 		script(map[int]func(){3: func() { w.put(runningPod("web")) }})
 		var said []string
-		found, err := w.client(t).Wait(withTimeout(t, 9), Request{Namespace: "shop", Selector: "app=web"}, func(why string) { said = append(said, why) })
+		found, err := w.client(t).
+			Wait(withTimeout(t, 9), Request{Namespace: "shop", Selector: "app=web"}, func(why string) { said = append(said, why) })
 		if err != nil || found.Pod.Name != "web" {
 			t.Errorf("got %v, %v", found, err)
 		}
@@ -542,7 +607,10 @@ func TestWait_Selector(t *testing.T) {
 // warned is a warning about pod web, of the minute given.
 func warningEvent(minute int, reason, message string) corev1.Event {
 	return corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint(minute), Namespace: "shop"}, InvolvedObject: corev1.ObjectReference{UID: types.UID("uid-web")},
+		ObjectMeta: metav1.ObjectMeta{
+			Name:      fmt.Sprint(minute),
+			Namespace: "shop",
+		}, InvolvedObject: corev1.ObjectReference{UID: types.UID("uid-web")},
 		Type: corev1.EventTypeWarning, Reason: reason, Message: message, LastTimestamp: atMinute(minute),
 	}
 }
@@ -561,12 +629,16 @@ func TestWait_VolumeEvents(t *testing.T) {
 		script(map[int]func(){
 			7: func() {
 				w.set(func() {
-					w.objects[core+"events"] = eventList(warningEvent(4, "FailedCreatePodSandBox", "sandbox 0123456789ab: no address"))
+					w.objects[core+"events"] = eventList(
+						warningEvent(4, "FailedCreatePodSandBox", "sandbox 0123456789ab: no address"),
+					)
 				})
 			},
 			12: func() {
 				w.set(func() {
-					w.objects[core+"events"] = eventList(warningEvent(5, "FailedCreatePodSandBox", "sandbox ba9876543210: no address"))
+					w.objects[core+"events"] = eventList(
+						warningEvent(5, "FailedCreatePodSandBox", "sandbox ba9876543210: no address"),
+					)
 				})
 			},
 			27: func() { w.put(runningPod("web", waitingFor("CreateContainerError", "no such command"))) },
@@ -597,7 +669,8 @@ func TestWait_EventNoLongerApplies(t *testing.T) {
 			8: func() { w.put(runningPod("web")) },
 		})
 		got := wait(withTimeout(t, 30), t, w, "web", "")
-		if len(got.said) != 3 || !strings.Contains(got.said[1], "FailedMount") || strings.Contains(got.said[2], "FailedMount") {
+		if len(got.said) != 3 || !strings.Contains(got.said[1], "FailedMount") ||
+			strings.Contains(got.said[2], "FailedMount") {
 			t.Errorf("said %q", got.said)
 		}
 	})

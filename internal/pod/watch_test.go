@@ -13,15 +13,34 @@ import (
 
 func TestWatchQuery_OnePod(t *testing.T) {
 	tests := []struct{ namespace, name, version, path, query string }{
-		{"shop", "web-0", "17", "/api/v1/namespaces/shop/pods", "fieldSelector=metadata.name%3Dweb-0&resourceVersion=17&watch=true"},
+		{
+			"shop",
+			"web-0",
+			"17",
+			"/api/v1/namespaces/shop/pods",
+			"fieldSelector=metadata.name%3Dweb-0&resourceVersion=17&watch=true",
+		},
 		{"shop", "web", "", "/api/v1/namespaces/shop/pods", "fieldSelector=metadata.name%3Dweb&watch=true"},
-		{"..", "a,b=c", "", "/api/v1/namespaces/%2E%2E/pods", `fieldSelector=metadata.name%3Da%5C%2Cb%5C%3Dc&watch=true`},
+		{
+			"..",
+			"a,b=c",
+			"",
+			"/api/v1/namespaces/%2E%2E/pods",
+			`fieldSelector=metadata.name%3Da%5C%2Cb%5C%3Dc&watch=true`,
+		},
 	}
 	for _, test := range tests {
 		path := podsPath(test.namespace)
 		query := watchQuery("fieldSelector", nameSelector(test.name), test.version).Encode()
 		if path != test.path || query != test.query {
-			t.Errorf("watch of %q in %q from version %q: got %s, %s", test.name, test.namespace, test.version, path, query)
+			t.Errorf(
+				"watch of %q in %q from version %q: got %s, %s",
+				test.name,
+				test.namespace,
+				test.version,
+				path,
+				query,
+			)
 		}
 	}
 }
@@ -59,7 +78,8 @@ func event(t *testing.T, kind string, object any) []byte {
 func TestDecodeEvent(t *testing.T) {
 	for kind, want := range map[string]bool{"ADDED": false, "MODIFIED": false, "DELETED": true} {
 		pod, deleted, err := decodeEvent(event(t, kind, runningPod("web", deleting)))
-		if err != nil || deleted != want || pod.Name != "web" || pod.DeletionTimestamp == nil || !pod.DeletionTimestamp.Equal(pointer(atMinute(9))) {
+		if err != nil || deleted != want || pod.Name != "web" || pod.DeletionTimestamp == nil ||
+			!pod.DeletionTimestamp.Equal(pointer(atMinute(9))) {
 			t.Errorf("%s: got %v, %v, %v", kind, pod, deleted, err)
 		}
 	}
@@ -69,7 +89,9 @@ func TestDecodeEvent(t *testing.T) {
 }
 
 func TestDecodeEvent_Expired(t *testing.T) {
-	_, _, err := decodeEvent(event(t, "ERROR", refusal(410, metav1.StatusReasonExpired, "too old resource version: 1 (9)")))
+	_, _, err := decodeEvent(
+		event(t, "ERROR", refusal(410, metav1.StatusReasonExpired, "too old resource version: 1 (9)")),
+	)
 	if !apierrors.IsResourceExpired(err) || !strings.Contains(err.Error(), "too old") {
 		t.Errorf("got %v, want one that apierrors.IsResourceExpired knows", err)
 	}

@@ -8,10 +8,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Missing reports whether err is the API server's own statement that the object
-// does not exist: a Status with the reason NotFound, this resource ("pods") and
-// this name. Any other 404 may come from a proxy or a web server, or from an
-// API server whose address has a wrong path.
+// IsNotFound reports whether the API server answered that the object does not
+// exist: with a Status that has the reason NotFound, this resource ("pods") and
+// this name. Any other 404 may come from a proxy or a web server, or mean that the
+// path in the server's address is wrong.
 func IsNotFound(err error, resource, name string) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
@@ -21,24 +21,24 @@ func IsNotFound(err error, resource, name string) bool {
 	return StatusNotFound(&s, resource, name)
 }
 
-// StatusMissing is like Missing, for a Status. It is false for nil.
+// StatusNotFound is like IsNotFound, for a Status. It reports false for nil.
 func StatusNotFound(s *metav1.Status, resource, name string) bool {
-	return s != nil && s.Reason == metav1.StatusReasonNotFound && about(s, resource, name)
+	return s != nil && s.Reason == metav1.StatusReasonNotFound && isAbout(s, resource, name)
 }
 
-// Conflict reports whether err is the API server's own statement that a
-// precondition for the object does not hold (409).
+// IsConflict reports whether the API server answered that a precondition for the
+// object does not hold (409).
 func IsConflict(err error, resource, name string) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
 		return false
 	}
 	s := status.Status()
-	return s.Reason == metav1.StatusReasonConflict && about(&s, resource, name)
+	return s.Reason == metav1.StatusReasonConflict && isAbout(&s, resource, name)
 }
 
-// about reports whether the API server wrote s, and wrote it about the object.
-func about(s *metav1.Status, resource, name string) bool {
+// isAbout reports whether s comes from the API server and is about the object.
+func isAbout(s *metav1.Status, resource, name string) bool {
 	d := s.Details
 	if d == nil || d.Name != name || name == "" || madeByClient(d) {
 		return false
@@ -46,8 +46,8 @@ func about(s *metav1.Status, resource, name string) bool {
 	return strings.EqualFold(d.Kind, resource) || strings.EqualFold(d.Kind+"s", resource)
 }
 
-// madeByClient reports whether client-go made the Status, because the response
-// body held none.
+// madeByClient reports whether client-go made the Status because the response body
+// contained none.
 func madeByClient(d *metav1.StatusDetails) bool {
 	for _, cause := range d.Causes {
 		if cause.Type == metav1.CauseTypeUnexpectedServerResponse {
@@ -57,9 +57,9 @@ func madeByClient(d *metav1.StatusDetails) bool {
 	return false
 }
 
-// Foreign reports whether err is a response that no API server gives to a
-// request for the object or, if name is empty, for a list of the resource: a
-// 404 that is not about it, or a body that is neither an object nor a Status.
+// IsForeign reports whether err is a response that an API server does not give to
+// a request for the object or, if name is "", for a list of the resource: a 404
+// that is not about it, or a body that is neither an object nor a Status.
 func IsForeign(err error, resource, name string) bool {
 	var notList *NotListError
 	switch {

@@ -6,26 +6,26 @@ import (
 	"strings"
 )
 
-// nearest sorts names by their likeness to wanted: those that hold it (in any
-// case) first, then by edit distance, then by alphabet.
-func nearest(wanted string, names []string) []string {
+// sortByLikeness returns names sorted by their likeness to wanted: first the names
+// that contain it, then by edit distance, then alphabetically. Case is ignored.
+func sortByLikeness(wanted string, names []string) []string {
 	wanted = strings.ToLower(wanted)
 	type scored struct {
 		name     string
-		misses   int
+		missing  int // 0 if the name contains wanted, else 1
 		distance int
 	}
 	scores := make([]scored, 0, len(names))
 	for _, name := range names {
 		lower := strings.ToLower(name)
-		s := scored{name: name, misses: 1, distance: distance(wanted, lower)}
+		s := scored{name: name, missing: 1, distance: distance(wanted, lower)}
 		if strings.Contains(lower, wanted) {
-			s.misses = 0
+			s.missing = 0
 		}
 		scores = append(scores, s)
 	}
 	slices.SortFunc(scores, func(a, b scored) int {
-		return cmp.Or(cmp.Compare(a.misses, b.misses), cmp.Compare(a.distance, b.distance), cmp.Compare(a.name, b.name))
+		return cmp.Or(cmp.Compare(a.missing, b.missing), cmp.Compare(a.distance, b.distance), cmp.Compare(a.name, b.name))
 	})
 	sorted := make([]string, len(scores))
 	for i, s := range scores {
@@ -34,7 +34,7 @@ func nearest(wanted string, names []string) []string {
 	return sorted
 }
 
-// distance is Levenshtein's, in bytes.
+// distance returns the Levenshtein distance in bytes.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
