@@ -42,7 +42,9 @@ func websockets(ts *testscript.TestScript, neg bool, args []string) {
 			r.SetURL(target)
 			r.Out.Header.Set("Authorization", "Bearer "+sandboxOf(ts).Token("admin")) // as kubectl proxy does
 		},
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true},
+		Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true,
+		},
 	}
 	if args[0] == "warned" {
 		proxy.ModifyResponse = func(r *http.Response) error {

@@ -56,7 +56,7 @@ type Conn struct {
 	// Used by all goroutines.
 	in           *inbound // what arrives on the socket
 	start        time.Time
-	waitingSince atomic.Int64          // when the reader began to wait for the next piece of a message, in nanoseconds after start
+	waitingSince atomic.Int64          // when the reader began to wait for a piece, in nanoseconds after start
 	sent         atomic.Int64          // bytes of stdin
 	writes       atomic.Int32          // the number of writes in progress
 	fatal        atomic.Pointer[error] // the first reason passed to Drop

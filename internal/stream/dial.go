@@ -76,9 +76,8 @@ func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
 	handshake := &upgrader{RoundTripper: d.client.Transport}
 	client := *d.client
 	client.Transport = handshake
-	ws, resp, err := websocket.Dial(bounded, u.String(), &websocket.DialOptions{ //nolint:bodyclose // the library never needs that
-		HTTPClient: &client, HTTPHeader: header, Subprotocols: slices.Clone(r.Protocols),
-	})
+	options := &websocket.DialOptions{HTTPClient: &client, HTTPHeader: header, Subprotocols: slices.Clone(r.Protocols)}
+	ws, resp, err := websocket.Dial(bounded, u.String(), options) //nolint:bodyclose // the library never needs that
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)

@@ -66,7 +66,8 @@ func TestDial_SubprotocolNotOffered(t *testing.T) {
 func TestDial_PathAndQuery(t *testing.T) {
 	asked := make(chan string, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked <- r.URL.EscapedPath() + "?" + r.URL.RawQuery + " " + r.Header.Get("Sec-Websocket-Protocol") + " " + r.Header.Get("Authorization")
+		asked <- r.URL.EscapedPath() + "?" + r.URL.RawQuery + " " + r.Header.Get("Sec-Websocket-Protocol") + " " +
+			r.Header.Get("Authorization")
 		w.WriteHeader(http.StatusNotFound)
 	}))
 	defer server.Close()
@@ -74,11 +75,14 @@ func TestDial_PathAndQuery(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = d.Dial(t.Context(), Request{Path: "/api/v1/x%20y/exec", Query: url.Values{"command": {"a b", "c"}}, Protocols: []string{V5, V4}})
+	_, err = d.Dial(t.Context(), Request{
+		Path: "/api/v1/x%20y/exec", Query: url.Values{"command": {"a b", "c"}}, Protocols: []string{V5, V4},
+	})
 	if err == nil {
 		t.Error("no error")
 	}
-	if got, want := <-asked, "/clusters/a%2Fb/api/v1/x%20y/exec?command=a+b&command=c v5.channel.k8s.io,v4.channel.k8s.io "; got != want {
+	const want = "/clusters/a%2Fb/api/v1/x%20y/exec?command=a+b&command=c v5.channel.k8s.io,v4.channel.k8s.io "
+	if got := <-asked; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

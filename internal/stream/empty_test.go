@@ -28,7 +28,8 @@ func TestReceive_EmptyMessages(t *testing.T) {
 			r.finish(statusFor(protocol, "0"))
 		})
 		var stdout, stderr bytes.Buffer
-		s := &funcSession{funcLink: funcLink{Dial: d.with(protocol), Reconnect: ReconnectNever}, Stdout: &stdout, Stderr: &stderr}
+		link := funcLink{Dial: d.with(protocol), Reconnect: ReconnectNever}
+		s := &funcSession{funcLink: link, Stdout: &stdout, Stderr: &stderr}
 		if err := s.Run(t.Context()); err != nil || stdout.String() != "onetwo" || stderr.Len() > 0 {
 			t.Errorf("error %v, stdout %q, stderr %q", err, &stdout, &stderr)
 		}

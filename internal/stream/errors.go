@@ -127,7 +127,7 @@ var startFailures = []struct {
 	{"permission denied", StartNotExecutable},
 	{"exec format error", StartNotExecutable},
 	{"is a directory", StartNotExecutable},
-	{"unable to start container process: exec: ", StartNotExecutable}, // runc, for other errors of execve (ENOTDIR, ELOOP, ETXTBSY)
+	{"unable to start container process: exec: ", StartNotExecutable}, // runc, other errors of execve, such as ELOOP
 }
 
 func startFailure(message string) StartFailure {

@@ -21,8 +21,14 @@ func TestRemoteError_Cause(t *testing.T) {
 	const containerd = `Internal error occurred: error executing command in container: failed to exec in container: ` +
 		`failed to start exec "4f": OCI runtime exec failed: exec failed: unable to start container process: `
 	tests := []struct{ name, message, want string }{
-		{"runc", containerd + `exec: "x": executable file not found in $PATH: unknown`, `exec: "x": executable file not found in $PATH`},
-		{"not executable", containerd + `exec: "/etc/passwd": permission denied: unknown`, `exec: "/etc/passwd": permission denied`},
+		{
+			"runc", containerd + `exec: "x": executable file not found in $PATH: unknown`,
+			`exec: "x": executable file not found in $PATH`,
+		},
+		{
+			"not executable", containerd + `exec: "/etc/passwd": permission denied: unknown`,
+			`exec: "/etc/passwd": permission denied`,
+		},
 		{
 			"crun", "OCI runtime exec failed: exec failed: executable file `x` not found in $PATH: No such file: unknown",
 			"exec failed: executable file `x` not found in $PATH: No such file",

@@ -18,7 +18,8 @@ func TestEvents(t *testing.T) {
 			w.WriteHeader(http.StatusForbidden)
 			return
 		}
-		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"base64.binary.k8s.io"}, OriginPatterns: []string{"*"}})
+		options := &websocket.AcceptOptions{Subprotocols: []string{"base64.binary.k8s.io"}, OriginPatterns: []string{"*"}}
+		ws, err := websocket.Accept(w, r, options)
 		if err != nil {
 			t.Error(err)
 			return

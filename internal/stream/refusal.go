@@ -135,38 +135,46 @@ const (
 	answerRedirect        // a redirect with a target
 )
 
-// refusalRules is the only place that searches for words in the answer to a handshake.
-// The first rule that matches gives the class; a field that is not set matches
-// everything.
+// refusalRules is the only place that searches for text in the answer to a handshake. The
+// first rule that matches gives the class; a field that is not set matches everything.
+// The texts are those of k8s.io/apiserver (responsewriters), k8s.io/apimachinery
+// (util/proxy) and the kubelet.
 var refusalRules = []struct {
 	class    Refusal
-	codes    []int
+	codes    codes
 	answer   answer
 	contains string // in the message
 	ends     string // at the end of the message
 }{
-	{class: RefusalUnauthorized, codes: []int{http.StatusUnauthorized}},
-	{class: RefusalProxyAuth, codes: []int{http.StatusProxyAuthRequired}},
-	{class: RefusalTimeout, codes: []int{http.StatusRequestTimeout}},
-	{class: RefusalBusy, codes: []int{http.StatusTooManyRequests}},
-	{class: RefusalTooLong, codes: []int{http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge}},
-	{class: RefusalOtherUpgrade, codes: []int{http.StatusSwitchingProtocols}},
+	{class: RefusalUnauthorized, codes: codes{http.StatusUnauthorized}},
+	{class: RefusalProxyAuth, codes: codes{http.StatusProxyAuthRequired}},
+	{class: RefusalTimeout, codes: codes{http.StatusRequestTimeout}},
+	{class: RefusalBusy, codes: codes{http.StatusTooManyRequests}},
+	{class: RefusalTooLong, codes: codes{http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge}},
+	{class: RefusalOtherUpgrade, codes: codes{http.StatusSwitchingProtocols}},
 	{class: RefusalRedirect, answer: answerRedirect},
 	{class: RefusalWebPage, answer: answerPage},
-	{class: RefusalNoSubprotocol, codes: []int{http.StatusForbidden}, answer: answerEmpty},
-	{class: RefusalNoRight, codes: []int{http.StatusForbidden}, answer: answerStatus, contains: " cannot "}, // k8s.io/apiserver, responsewriters
-	{class: RefusalNoReason, codes: []int{http.StatusForbidden}, answer: answerStatus, ends: "is forbidden:"},
-	{class: RefusalPolicy, codes: []int{http.StatusForbidden, http.StatusUnprocessableEntity}, answer: answerStatus},
-	{class: RefusalForbidden, codes: []int{http.StatusForbidden}},
-	{class: RefusalNotFound, codes: []int{http.StatusNotFound}, answer: answerStatus},
-	{class: RefusalUnknownPath, codes: []int{http.StatusNotFound}},
-	{class: RefusalNotRunning, answer: answerText, contains: "container not found"},            // the kubelet
-	{class: RefusalUnreachable, contains: "error dialing backend"},                             // k8s.io/apimachinery, util/proxy
-	{class: RefusalUpgradeStripped, answer: answerStatus, contains: "pgrade request required"}, // the same
-	{class: RefusalBadRequest, codes: []int{http.StatusBadRequest}, answer: answerStatus},
-	{class: RefusalUnavailable, codes: []int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}},
-	{class: RefusalUpgradeIgnored, codes: []int{http.StatusOK}},
+	{class: RefusalNoSubprotocol, codes: codes{http.StatusForbidden}, answer: answerEmpty},
+	{class: RefusalNoRight, codes: codes{http.StatusForbidden}, answer: answerStatus, contains: " cannot "},
+	{class: RefusalNoReason, codes: codes{http.StatusForbidden}, answer: answerStatus, ends: "is forbidden:"},
+	{class: RefusalPolicy, codes: codes{http.StatusForbidden, http.StatusUnprocessableEntity}, answer: answerStatus},
+	{class: RefusalForbidden, codes: codes{http.StatusForbidden}},
+	{class: RefusalNotFound, codes: codes{http.StatusNotFound}, answer: answerStatus},
+	{class: RefusalUnknownPath, codes: codes{http.StatusNotFound}},
+	{class: RefusalNotRunning, answer: answerText, contains: "container not found"},
+	{class: RefusalUnreachable, contains: "error dialing backend"},
+	{class: RefusalUpgradeStripped, answer: answerStatus, contains: "pgrade request required"},
+	{class: RefusalBadRequest, codes: codes{http.StatusBadRequest}, answer: answerStatus},
+	{class: RefusalUnavailable, codes: codes{
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
+	}},
+	{class: RefusalUpgradeIgnored, codes: codes{http.StatusOK}},
 }
+
+// codes are HTTP status codes; none means any.
+type codes []int
+
+func (c codes) match(code int) bool { return len(c) == 0 || slices.Contains(c, code) }
 
 // HandshakeError means that a server answered the handshake with something else than the
 // requested protocol. Nothing has run, except possibly after a RefusalOtherUpgrade.
@@ -182,8 +190,7 @@ type HandshakeError struct {
 func (e *HandshakeError) Refusal() Refusal {
 	form, message := e.answer()
 	for _, rule := range refusalRules {
-		if (len(rule.codes) == 0 || slices.Contains(rule.codes, e.StatusCode)) &&
-			(rule.answer == answerAny || rule.answer == form) &&
+		if rule.codes.match(e.StatusCode) && (rule.answer == answerAny || rule.answer == form) &&
 			strings.Contains(message, rule.contains) && strings.HasSuffix(message, rule.ends) {
 			return rule.class
 		}

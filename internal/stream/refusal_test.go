@@ -14,7 +14,7 @@ func TestRefusal(t *testing.T) {
 	const (
 		status     = `{"kind":"Status","apiVersion":"v1","status":"Failure","message":%q,"code":%d}`
 		page       = "<!DOCTYPE html><p>no</p>"
-		noRight    = `pods "web" is forbidden: User "dev" cannot get resource "pods/exec" in API group "" in the namespace "default"`
+		noRight    = `pods "web" is forbidden: User "dev" cannot get resource "pods/exec" in API group ""`
 		noReason   = `pods "web" is forbidden: `
 		validating = `pods "web" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no shells`
 		webhook    = `admission webhook "exec.example.com" denied the request: no shells`
@@ -58,11 +58,11 @@ func TestRefusal(t *testing.T) {
 		{name: "kubelet down, text", code: 500, body: dialing, want: RefusalUnreachable},
 		{name: "kubelet down, 503", code: 503, message: dialing, want: RefusalUnreachable},
 		{name: "upgrade removed", code: 400, message: "Upgrade request required", want: RefusalUpgradeStripped},
-		{name: "upgrade removed, long", code: 400, message: "unable to upgrade: Upgrade request required", want: RefusalUpgradeStripped},
+		{name: "upgrade removed, long", code: 400, message: "x: Upgrade request required", want: RefusalUpgradeStripped},
 		{name: "no such container", code: 400, message: "container x is not valid for pod web", want: RefusalBadRequest},
 		{name: "bad request of a gateway", code: 400, body: "Bad Request", want: RefusalOther},
 		{name: "bad gateway", code: 502, want: RefusalUnavailable},
-		{name: "Envoy", code: 503, body: "upstream connect error or disconnect/reset before headers", want: RefusalUnavailable},
+		{name: "Envoy", code: 503, body: "upstream connect error", want: RefusalUnavailable},
 		{name: "restarting API server", code: 503, message: "apiserver is shutting down", want: RefusalUnavailable},
 		{name: "gateway timeout", code: 504, body: "stream timeout", want: RefusalUnavailable},
 		{name: "upgrade ignored", code: 200, want: RefusalUpgradeIgnored},
@@ -110,7 +110,8 @@ func TestRefusalOf_OtherErrors(t *testing.T) {
 
 // response is an answer without a body.
 func response(code int, location string) *http.Response {
-	resp := &http.Response{StatusCode: code, Header: http.Header{}, Request: &http.Request{URL: &url.URL{Scheme: "https", Host: "k"}}}
+	request := &http.Request{URL: &url.URL{Scheme: "https", Host: "k"}}
+	resp := &http.Response{StatusCode: code, Header: http.Header{}, Request: request}
 	if location != "" {
 		resp.Header.Set("Location", location)
 	}
@@ -150,7 +151,7 @@ func TestHandshakeError(t *testing.T) {
 	}{
 		"no such pod": {
 			code: 404, header: http.Header{"Content-Type": {"application/json"}},
-			body: `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"pods \"x\" not found","reason":"NotFound","code":404}`,
+			body: `{"kind":"Status","apiVersion":"v1","message":"pods \"x\" not found","reason":"NotFound","code":404}`,
 			want: `the server refused (404): pods "x" not found`, permanent: true,
 		},
 		"unknown container": {
@@ -183,7 +184,10 @@ func TestHandshakeError(t *testing.T) {
 		},
 		"upgrade ignored": {code: 200, want: "the server ignored the request to upgrade to WebSocket (200)", permanent: true},
 		"too busy":        {code: 429, body: "slow down", want: "the server refused (429): slow down"},
-		"large answer":    {code: 400, body: strings.Repeat("x", 1<<20), want: "the server refused (400): " + strings.Repeat("x", 1<<10), permanent: true},
+		"large answer": {
+			code: 400, body: strings.Repeat("x", 1<<20),
+			want: "the server refused (400): " + strings.Repeat("x", 1<<10), permanent: true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := serve(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -23,14 +23,16 @@ func TestSPDYMayWork(t *testing.T) {
 	status := func(code int, message string) error {
 		return &HandshakeError{StatusCode: code, Status: &metav1.Status{Message: message}}
 	}
+	const noRight = `pods "web" is forbidden: User "dev" cannot get resource "pods/exec" in API group ""`
+	const policy = `pods "web" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no shells`
 	for _, c := range []struct {
 		name        string
 		err         error
 		once, again bool // the result for a command that runs once, and for a repeatable one
 	}{
-		{"no right to get", status(403, `pods "web" is forbidden: User "dev" cannot get resource "pods/exec" in API group ""`), true, true},
+		{"no right to get", status(403, noRight), true, true},
 		{"no right to create", status(403, `pods "web" is forbidden: `), false, false},
-		{"policy", status(403, `pods "web" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no shells`), false, false},
+		{"policy", status(403, policy), false, false},
 		{"no common subprotocol", &HandshakeError{StatusCode: 403}, true, true},
 		{"403 of a gateway", &HandshakeError{StatusCode: 403, Page: true}, true, true},
 		{"upgrade ignored", &HandshakeError{StatusCode: 200}, true, true},
@@ -59,21 +61,24 @@ func TestSPDYMayWork(t *testing.T) {
 }
 
 func TestMoreHelpful(t *testing.T) {
-	noRight := &HandshakeError{StatusCode: 403, Status: &metav1.Status{Message: `User "dev" cannot get resource "pods/exec"`}}
+	status := func(code int, message string) error {
+		return &HandshakeError{StatusCode: code, Status: &metav1.Status{Message: message}}
+	}
+	noRight := status(403, `User "dev" cannot get resource "pods/exec"`)
 	for _, c := range []struct {
 		name string
 		spdy error
 		want bool // the error of SPDY
 	}{
-		{"no right to create either", &HandshakeError{StatusCode: 403, Status: &metav1.Status{Message: "cannot create"}}, false},
-		{"no such pod", &HandshakeError{StatusCode: 404, Status: &metav1.Status{Message: `pods "x" not found`}}, true},
-		{"no such container", &HandshakeError{StatusCode: 400, Status: &metav1.Status{Message: "choose one of: [a b]"}}, true},
+		{"no right to create either", status(403, "cannot create"), false},
+		{"no such pod", status(404, `pods "x" not found`), true},
+		{"no such container", status(400, "choose one of: [a b]"), true},
 		{"dead container", &HandshakeError{StatusCode: 500, Text: `container not found ("c")`}, true},
-		{"upgrade stripped", &HandshakeError{StatusCode: 400, Status: &metav1.Status{Message: "Upgrade request required"}}, false},
+		{"upgrade stripped", status(400, "Upgrade request required"), false},
 		{"gateway", &HandshakeError{StatusCode: 404, Text: "404 page not found"}, false},
 		{"cut", &DialError{Err: errors.New("reset")}, false},
 	} {
-		want := error(noRight)
+		want := noRight
 		if c.want {
 			want = c.spdy
 		}
@@ -93,7 +98,9 @@ func (l *requestLog) logf(format string, args ...any) {
 
 // transport returns a Transport to a server that answers each WebSocket handshake with
 // webSocket, and each handshake by SPDY with spdy.
-func (l *requestLog) transport(t *testing.T, webSocketOnly bool, configure func(*rest.Config), webSocket, spdy http.HandlerFunc) *Transport {
+func (l *requestLog) transport(
+	t *testing.T, webSocketOnly bool, configure func(*rest.Config), webSocket, spdy http.HandlerFunc,
+) *Transport {
 	t.Helper()
 	cfg := serveConfig(t, func(w http.ResponseWriter, r *http.Request) {
 		upgrade := strings.ToLower(r.Header.Get("Upgrade"))
@@ -139,7 +146,7 @@ func testRequest(tty string) Request {
 func TestTransport_FallsBackAndRemembers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var log requestLog
-		transport := log.transport(t, false, nil, refuse(http.StatusBadGateway), func(w http.ResponseWriter, r *http.Request) {
+		transport := log.transport(t, false, nil, refuse(502), func(w http.ResponseWriter, r *http.Request) {
 			far := acceptSPDY(t, w, r, V4)
 			_ = far.Close()
 			<-far.CloseChan()
@@ -155,7 +162,8 @@ func TestTransport_FallsBackAndRemembers(t *testing.T) {
 			conn.end()
 		}
 		want := []string{"websocket", "spdy/3.1", "spdy/3.1"}
-		if !slices.Equal(log.requests, want) || !slices.Equal(log.logged, []string{"falling back to SPDY: the server refused (502 Bad Gateway) and gave no reason"}) {
+		logged := []string{"falling back to SPDY: the server refused (502 Bad Gateway) and gave no reason"}
+		if !slices.Equal(log.requests, want) || !slices.Equal(log.logged, logged) {
 			t.Errorf("requests %q, logged %q", log.requests, log.logged)
 		}
 	})
@@ -168,10 +176,26 @@ func TestTransport_Refused(t *testing.T) {
 		requests        []string
 		want            string
 	}{
-		"both refuse":       {false, 502, 503, []string{"websocket", "spdy/3.1"}, "the server refused (502 Bad Gateway) and gave no reason"},
-		"WebSocket only":    {true, 502, 503, []string{"websocket"}, "the server refused (502 Bad Gateway) and gave no reason"},
-		"too busy":          {false, 429, 503, []string{"websocket"}, "the server refused (429 Too Many Requests) and gave no reason"},
-		"fixed credentials": {false, 401, 503, []string{"websocket"}, "the server refused (401 Unauthorized) and gave no reason"},
+		"both refuse": {
+			false, 502, 503,
+			[]string{"websocket", "spdy/3.1"},
+			"the server refused (502 Bad Gateway) and gave no reason",
+		},
+		"WebSocket only": {
+			true, 502, 503,
+			[]string{"websocket"},
+			"the server refused (502 Bad Gateway) and gave no reason",
+		},
+		"too busy": {
+			false, 429, 503,
+			[]string{"websocket"},
+			"the server refused (429 Too Many Requests) and gave no reason",
+		},
+		"fixed credentials": {
+			false, 401, 503,
+			[]string{"websocket"},
+			"the server refused (401 Unauthorized) and gave no reason",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -213,7 +237,8 @@ func TestTransport_NewCredentials(t *testing.T) {
 	}
 	write("old")
 	var log requestLog
-	transport := log.transport(t, false, func(cfg *rest.Config) { cfg.BearerTokenFile = file }, func(w http.ResponseWriter, r *http.Request) {
+	configure := func(cfg *rest.Config) { cfg.BearerTokenFile = file }
+	transport := log.transport(t, false, configure, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer new" {
 			write("new")
 			w.WriteHeader(http.StatusUnauthorized)
@@ -226,7 +251,8 @@ func TestTransport_NewCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.end()
-	if want := []string{"websocket Bearer old", "websocket Bearer new"}; !slices.Equal(log.requests, want) || len(log.logged) != 1 {
+	want := []string{"websocket Bearer old", "websocket Bearer new"}
+	if !slices.Equal(log.requests, want) || len(log.logged) != 1 {
 		t.Errorf("requests %q, logged %q", log.requests, log.logged)
 	}
 }
@@ -236,7 +262,7 @@ func TestTransport_CanceledDuringFallback(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		reason := errors.New("enough")
 		var log requestLog
-		transport := log.transport(t, false, nil, refuse(http.StatusBadGateway), func(_ http.ResponseWriter, r *http.Request) {
+		transport := log.transport(t, false, nil, refuse(502), func(_ http.ResponseWriter, r *http.Request) {
 			cancel(reason)
 			<-r.Context().Done()
 		})

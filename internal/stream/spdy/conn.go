@@ -57,7 +57,7 @@ func Protocols() []string {
 // each piece of output as a message, which it writes only when the previous one was read.
 type Conn struct {
 	transport http.RoundTripper
-	accept    func(*http.Response) (io.ReadWriteCloser, error)
+	accept    AcceptFunc
 	cancel    context.CancelFunc
 	closing   sync.Once
 
@@ -88,15 +88,18 @@ type Conn struct {
 	message     message   // the message to read
 }
 
+// AcceptFunc returns the connection of the answer to a handshake, or an error if the
+// answer is not the required upgrade. With an error, it closes the body of the answer.
+type AcceptFunc func(*http.Response) (io.ReadWriteCloser, error)
+
 // Dial opens a connection with a POST to u. The parameters stdin, stdout, stderr and tty
 // of u's query tell which streams there are (core/v1 PodExecOptions). Dial sends the
-// request through transport, which must use HTTP/1.1. accept returns the connection of an
-// answer, or an error if the answer is not the required upgrade, and closes the answer in
-// that case. ctx applies only to the handshake. If there is an error, the command was not
-// started.
-func Dial(ctx context.Context, transport http.RoundTripper, u *url.URL, accept func(*http.Response) (io.ReadWriteCloser, error)) (*Conn, error) {
+// request through transport, which must use HTTP/1.1. ctx applies only to the handshake.
+// The error is that of transport, accept or remotecommand.
+func Dial(ctx context.Context, transport http.RoundTripper, u *url.URL, accept AcceptFunc) (*Conn, error) {
 	c := newConn(transport, accept)
-	executor, err := remotecommand.NewSPDYExecutorForProtocols(upgrader{c}, spdytransport.NewUpgraderForStreaming(upgrader{c}), http.MethodPost, u, Protocols()...)
+	upgrade := spdytransport.NewUpgraderForStreaming(upgrader{c})
+	executor, err := remotecommand.NewSPDYExecutorForProtocols(upgrader{c}, upgrade, http.MethodPost, u, Protocols()...)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +121,7 @@ func Dial(ctx context.Context, transport http.RoundTripper, u *url.URL, accept f
 	return nil, c.err
 }
 
-func newConn(transport http.RoundTripper, accept func(*http.Response) (io.ReadWriteCloser, error)) *Conn {
+func newConn(transport http.RoundTripper, accept AcceptFunc) *Conn {
 	c := &Conn{
 		transport: transport, accept: accept,
 		opened: make(chan struct{}), done: make(chan struct{}), closed: make(chan struct{}),

@@ -26,7 +26,8 @@ func TestFrameChecker(t *testing.T) {
 		return append(binary.BigEndian.AppendUint32([]byte{0, 0, 0, 5}, uint32(size)), make([]byte, size)...)
 	}
 	control := func(kind uint16, size int) []byte {
-		return append(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16([]byte{0x80, 3}, kind), 1<<24|uint32(size)), make([]byte, size)...)
+		header := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16([]byte{0x80, 3}, kind), 1<<24|uint32(size))
+		return append(header, make([]byte, size)...)
 	}
 	for name, c := range map[string]struct {
 		frames []byte
