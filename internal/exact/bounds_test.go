@@ -32,7 +32,7 @@ func TestInput_BufferHoldsOneBlock(t *testing.T) {
 }
 
 // Up to the capacity of a pipe, the script sees the end of its stdin.
-func TestLeftover_PipeCapacity(t *testing.T) {
+func TestTerminateCommand_PipeCapacity(t *testing.T) {
 	for _, size := range []int64{pipeCapacity, pipeCapacity + 1} {
 		r := New(Options{})
 		_ = writePieces(r.Stderr(), markStart+r.mark+runningMessage+"\n")
@@ -53,7 +53,7 @@ func TestCommand_Dir(t *testing.T) {
 	}
 }
 
-func TestShell_Alive(t *testing.T) {
+func TestShell_AliveCommand(t *testing.T) {
 	for message, want := range map[string][]string{
 		"":                             nil,
 		messageRunning + "4321":        {"sh", "-c", "[ -d /proc/4321 ]"},

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-func TestCodeIsTheCommands(t *testing.T) {
+func TestScript_ExitCodes(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for code := range 256 {
 			if *runs < 256 && code > 3 && code < 250 && code != 64 && (code < 124 || code > 131) {
@@ -23,7 +23,7 @@ func TestCodeIsTheCommands(t *testing.T) {
 	})
 }
 
-func TestSignalIsTheCode(t *testing.T) {
+func TestScript_ExitCodesOfSignals(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for signal, code := range map[string]int{"KILL": 137, "INT": 130, "TERM": 143, "HUP": 129, "USR1": 138, "PIPE": 141} {
 			shell.run(t, Options{}, sh("echo out; ulimit -c 0; kill -"+signal+" $$; echo not this")).check(code, "out\n")
@@ -32,7 +32,7 @@ func TestSignalIsTheCode(t *testing.T) {
 }
 
 // A command may signal its own process group, in which the script is.
-func TestSignalToTheGroupDoesNotDisturbTheReport(t *testing.T) {
+func TestScript_SignalToGroup(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for _, signal := range []string{"TERM", "INT", "HUP", "QUIT"} {
 			r := shell.run(t, Options{}, sh(`trap "" $1; kill -$1 0; echo out; exit 5`, signal))
@@ -45,7 +45,7 @@ func TestSignalToTheGroupDoesNotDisturbTheReport(t *testing.T) {
 }
 
 // The group is gone, and the script with it: that is no code of the command.
-func TestKilledGroupIsNoVerdict(t *testing.T) {
+func TestScript_GroupKilled(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		r := shell.run(t, Options{}, sh(`echo out; kill -KILL 0; sleep 9`))
 		if state, _ := r.State(); state != Running {
@@ -54,7 +54,7 @@ func TestKilledGroupIsNoVerdict(t *testing.T) {
 	})
 }
 
-func TestLargeOutputIsWhole(t *testing.T) {
+func TestScript_LargeOutput(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()
 		out, errs := randomBytes(2<<20), randomBytes(1<<20+1)
@@ -87,7 +87,7 @@ func (p *pausingWriter) Write(b []byte) (int, error) {
 	return p.Buffer.Write(b)
 }
 
-func TestStoppedClientLosesNothing(t *testing.T) {
+func TestScript_ClientPauses(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()
 		out := randomBytes(1 << 20)
@@ -102,7 +102,7 @@ func TestStoppedClientLosesNothing(t *testing.T) {
 }
 
 // A command may leave a pipe that is full and does not wait: the report has to come behind it all the same.
-func TestReportWaitsForAPipeThatDoesNot(t *testing.T) {
+func TestScript_NonblockingPipe(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestReportWaitsForAPipeThatDoesNot(t *testing.T) {
 }
 
 // A child that keeps stdout open does not hold the client up, and lives on.
-func TestBackgroundChildLivesOn(t *testing.T) {
+func TestScript_BackgroundChild(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		from := time.Now()
 		r := shell.run(t, Options{}, sh("sleep 600 & echo started; exit 2"))
@@ -134,7 +134,7 @@ func TestBackgroundChildLivesOn(t *testing.T) {
 }
 
 // Somebody waits for a prompt that looks like the beginning of a mark before he answers.
-func TestPromptComesBeforeItsAnswer(t *testing.T) {
+func TestScript_PromptLikeAMark(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		seen := make(chan struct{})
 		answer, out := &triggerWriter{text: markStart, seen: seen}, &bytes.Buffer{}
@@ -173,7 +173,7 @@ func (a gatedReader) Read(p []byte) (int, error) {
 }
 
 // Answers to nudges come in the middle of the output, and are no part of it.
-func TestAnswersAreNoOutput(t *testing.T) {
+func TestScript_PingsDuringOutput(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()
 		out := randomBytes(1 << 20)
@@ -189,7 +189,7 @@ func TestAnswersAreNoOutput(t *testing.T) {
 	})
 }
 
-func TestRandomRuns(t *testing.T) {
+func TestScript_RandomRuns(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		seed := rand.Uint64()
 		random := rand.New(rand.NewPCG(seed, 0))

@@ -62,7 +62,7 @@ func markLike(mark string, seed []byte) string {
 	return content
 }
 
-func TestBytesComeOutAsTheyWentIn(t *testing.T) {
+func TestFilter_OutputUnchanged(t *testing.T) {
 	mark := markStart + newScriptedRun().mark
 	tests := map[string]string{
 		"nothing":                 "",
@@ -122,7 +122,7 @@ func checkFilter(t *testing.T, mark, content string, sizes ...int) {
 	}
 }
 
-func TestRandomBytesComeOutAsTheyWentIn(t *testing.T) {
+func TestFilter_RandomOutputUnchanged(t *testing.T) {
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("seed %d", seed)
@@ -184,7 +184,7 @@ func checkStreams(t *testing.T, seed, sizes []byte, code int, swapped bool) {
 	}
 }
 
-func TestStateFollowsTheWords(t *testing.T) {
+func TestRun_State(t *testing.T) {
 	type step struct {
 		stream string
 		words  string
@@ -252,7 +252,7 @@ func TestStateFollowsTheWords(t *testing.T) {
 }
 
 // A prompt that ends like the beginning of a mark must not wait for what the command writes next: it may write nothing more.
-func TestPromptThatLooksLikeAMarkIsReleasedByANudge(t *testing.T) {
+func TestFilter_PingReleasesPartialMark(t *testing.T) {
 	mark := markStart + newScriptedRun().mark
 	for _, held := range []int{1, 2, len(mark) - 1} {
 		synctest.Test(t, func(t *testing.T) {
@@ -289,7 +289,7 @@ func TestPromptThatLooksLikeAMarkIsReleasedByANudge(t *testing.T) {
 	}
 }
 
-func TestNothingIsAskedWhileOutputFlows(t *testing.T) {
+func TestFilter_NoPingWhileOutputArrives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newScriptedRun()
 		f.outFilter.ping = func() { t.Error("the far side was asked, though nothing was held back for long") }
@@ -302,7 +302,7 @@ func TestNothingIsAskedWhileOutputFlows(t *testing.T) {
 	})
 }
 
-func TestNudgeReachesTheFarSide(t *testing.T) {
+func TestFilter_PingIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newScriptedRun()
 		_ = writePieces(f.Stderr(), f.message(runningMessage)+"password: "+markStart)
@@ -313,7 +313,7 @@ func TestNudgeReachesTheFarSide(t *testing.T) {
 	})
 }
 
-func TestNothingComesOutBehindTheEnd(t *testing.T) {
+func TestFilter_NothingAfterTheEnd(t *testing.T) {
 	f := newScriptedRun()
 	_ = writePieces(f.Stderr(), f.message(runningMessage))
 	garbage := "garbage" + f.message("ended 9") + markStart
@@ -334,7 +334,7 @@ func TestNothingComesOutBehindTheEnd(t *testing.T) {
 	}
 }
 
-func TestComplaintOfAShellIsKeptApartAndShort(t *testing.T) {
+func TestRun_ShellError(t *testing.T) {
 	f := newScriptedRun()
 	complaint := "sh: 1: kshell: Syntax error" + markStart
 	_ = writePieces(f.Stderr(), complaint+strings.Repeat("!", 1<<20), slices.Repeat([]int{7}, 1000)...)
@@ -350,7 +350,7 @@ func TestComplaintOfAShellIsKeptApartAndShort(t *testing.T) {
 	}
 }
 
-func TestWordsThatNeverEndAreAnError(t *testing.T) {
+func TestFilter_EndlessMessage(t *testing.T) {
 	for _, size := range []int{1, 10, 10_000} {
 		f := newScriptedRun()
 		sizes := slices.Repeat([]int{size}, 10_000/size)
@@ -375,7 +375,7 @@ func (w failingWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestFullDiskComesOut(t *testing.T) {
+func TestFilter_WriterFails(t *testing.T) {
 	for name, pieces := range map[string][]string{
 		"in text":               {"text", "!text"},
 		"before a mark":         {"text!MARK"},
@@ -402,7 +402,7 @@ func TestFullDiskComesOut(t *testing.T) {
 	}
 }
 
-func TestStreamsWithoutAWriterAreDiscarded(t *testing.T) {
+func TestFilter_NoWriter(t *testing.T) {
 	r := New(Options{})
 	said := func(words string) string { return "text" + markStart + r.mark + words + "\n" }
 	if err := writePieces(r.Stderr(), said(runningMessage)+said("ended 4")); err != nil {
@@ -416,7 +416,7 @@ func TestStreamsWithoutAWriterAreDiscarded(t *testing.T) {
 	}
 }
 
-func TestOutputCostsNoAllocation(t *testing.T) {
+func TestFilter_Allocations(t *testing.T) {
 	r := New(Options{Stdout: io.Discard})
 	lines := bytes.Repeat([]byte("a line of text\n"), 2200)
 	withLeads := bytes.Repeat([]byte(markStart+" a line\n"), 3200)

@@ -94,7 +94,7 @@ func (r oddReader) Read(p []byte) (int, error) {
 	return r.Reader.Read(p[:1+r.random.IntN(min(len(p), r.most))])
 }
 
-func TestInputArrivesWhateverThePieces(t *testing.T) {
+func TestInput_AnyPieces(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	sources := map[string]func(io.Reader) io.Reader{
 		"as it comes":        func(r io.Reader) io.Reader { return r },
@@ -126,7 +126,7 @@ func TestInputArrivesWhateverThePieces(t *testing.T) {
 }
 
 // A reader with one byte of room must not lose the line's rest.
-func TestInputIsReadByteByByte(t *testing.T) {
+func TestInput_ReadByteByByte(t *testing.T) {
 	want := randomBytes(3000)
 	in := newInput(t, bytes.NewReader(want))
 	in.start()
@@ -135,7 +135,7 @@ func TestInputIsReadByteByByte(t *testing.T) {
 	}
 }
 
-func TestEndIsToldOnce(t *testing.T) {
+func TestInput_EndIsSentOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := newInput(t, strings.NewReader(""))
 		in.start()
@@ -150,7 +150,7 @@ func TestEndIsToldOnce(t *testing.T) {
 }
 
 // An input that cannot be read any more is not one that has ended: the command must not take half for whole.
-func TestBrokenInputIsNotAnEnd(t *testing.T) {
+func TestInput_SourceFails(t *testing.T) {
 	for _, broken := range []error{errors.New("input/output error"), io.ErrUnexpectedEOF, io.ErrClosedPipe} {
 		want := randomBytes(100_000)
 		in := newInput(t, io.MultiReader(bytes.NewReader(want), iotest.ErrReader(broken)))
@@ -165,7 +165,7 @@ func TestBrokenInputIsNotAnEnd(t *testing.T) {
 	}
 }
 
-func TestInputIsNotTouchedBeforeTheCommandRuns(t *testing.T) {
+func TestInput_NotReadBeforeStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := &countingReader{Reader: strings.NewReader("input")}
 		r := New(Options{Stdin: source})
@@ -195,7 +195,7 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func TestInputIsNotTouchedAfterCancel(t *testing.T) {
+func TestInput_NotReadAfterCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := &endlessReader{}
 		r := New(Options{Stdin: source})
@@ -208,7 +208,7 @@ func TestInputIsNotTouchedAfterCancel(t *testing.T) {
 	})
 }
 
-func TestNudgeIsSentBetweenBlocks(t *testing.T) {
+func TestInput_PingBetweenBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		want := randomBytes(2*maxBlock + 5)
 		in := newInput(t, bytes.NewReader(want))
@@ -241,7 +241,7 @@ func TestNudgeIsSentBetweenBlocks(t *testing.T) {
 	})
 }
 
-func TestNudgeNeedsNoInput(t *testing.T) {
+func TestInput_PingWithoutInput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, source := range []io.Reader{nil, strings.NewReader("")} {
 			in := newInput(t, source)
@@ -261,7 +261,7 @@ func TestNudgeNeedsNoInput(t *testing.T) {
 }
 
 // When the command has ended, the rest of a large upload is not sent: not even that of the block that was on its way.
-func TestNothingIsSentAfterTheCommandHasEnded(t *testing.T) {
+func TestInput_NothingSentAfterStop(t *testing.T) {
 	for name, taken := range map[string]int{"before a block": 0, "within a line": 3, "within a block": 5000} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -284,7 +284,7 @@ func TestNothingIsSentAfterTheCommandHasEnded(t *testing.T) {
 	}
 }
 
-func TestCancelEndsARead(t *testing.T) {
+func TestInput_CancelEndsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source, _ := io.Pipe()
 		in := newInput(t, source)
@@ -297,7 +297,7 @@ func TestCancelEndsARead(t *testing.T) {
 	})
 }
 
-func TestCancelWaitsForTheReaderOfTheSource(t *testing.T) {
+func TestInput_CancelWaitsForSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source, _ := io.Pipe()
 		slow := &slowReader{Reader: source}
@@ -326,7 +326,7 @@ func (s *slowReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func TestCancelDoesNotWaitForASourceThatCannotBeInterrupted(t *testing.T) {
+func TestInput_CancelWithUninterruptibleSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source, writer := io.Pipe()
 		r := New(Options{Stdin: source, CancelStdin: func() bool { return false }})
@@ -352,7 +352,7 @@ func (e *endlessReader) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestFastSourceDoesNotFillTheMemory(t *testing.T) {
+func TestInput_FastSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := &endlessReader{}
 		in := newInput(t, source)

@@ -56,7 +56,7 @@ func (r *shellRun) scriptProcesses() map[string]int {
 }
 
 // One of the script's processes is killed while a block of input is being sent.
-func TestLostProcess_NoPartialFile(t *testing.T) {
+func TestScript_ProcessKilled(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for _, part := range []string{"dd", "deliver", "feed", "serve"} {
 			for name, script := range map[string]string{

@@ -67,10 +67,10 @@ func (sh shell) bearable(env []string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "OPTIND=") && sh.name != "bash" })
 }
 
-// TestNames_ScriptsOwn sets the variables that the script itself uses, and those
+// TestVariables_NamesUsedByScript sets the variables that the script itself uses, and those
 // that a shell interprets, in the container and for the command. The command gets
 // each of them unchanged, and its other variables are unchanged, too.
-func TestNames_ScriptsOwn(t *testing.T) {
+func TestVariables_NamesUsedByScript(t *testing.T) {
 	names := testedNames()
 	print := []string{"/bin/cat", "/proc/self/environ"}
 	eachShell(t, func(t *testing.T, shell shell) {
@@ -144,7 +144,7 @@ func (sh shell) onTerminal(t *testing.T, of, given, args []string) string {
 
 // In a container without env, the shell sets the variables itself. If it cannot set
 // one, the command is not started.
-func TestNames_WithoutEnv(t *testing.T) {
+func TestVariables_WithoutEnvTool(t *testing.T) {
 	names := testedNames()
 	eachShell(t, func(t *testing.T, shell shell) {
 		path := "PATH=" + tools(t, "dd", "tr")
@@ -182,7 +182,7 @@ func TestNames_WithoutEnv(t *testing.T) {
 }
 
 // The command is looked up in a PATH that is set for it, as env does.
-func TestNames_Path(t *testing.T) {
+func TestVariables_Path(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()
 		writeScript(t, dir, "tool", "echo found; exit 4")

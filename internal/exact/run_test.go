@@ -9,7 +9,7 @@ import (
 )
 
 // Something has to be run to end a command only where the script cannot see that the client is gone, and never for one that is to be kept.
-func TestLeftoverIsForWhatTheScriptCannotSee(t *testing.T) {
+func TestTerminateCommand(t *testing.T) {
 	full := func() io.Reader { return strings.NewReader(strings.Repeat("x", 2*pipeCapacity)) }
 	broken := func() io.Reader { return io.MultiReader(full(), iotest.ErrReader(io.ErrUnexpectedEOF)) }
 	short := func() io.Reader { return strings.NewReader("input") }

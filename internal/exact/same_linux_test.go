@@ -21,7 +21,7 @@ func splitNUL(list string) []string {
 	return strings.Split(strings.TrimSuffix(list, "\x00"), "\x00")
 }
 
-func TestEnvironmentIsThatOfADirectStart(t *testing.T) {
+func TestScript_EnvironmentUnchanged(t *testing.T) {
 	tests := map[string][]string{
 		"what a container has":     {"HOSTNAME=web-1", "HOME=/root", "KUBERNETES_SERVICE_HOST=10.0.0.1", "KUBERNETES_PORT=tcp://10.0.0.1:443"},
 		"nothing but PATH":         {},
@@ -68,7 +68,7 @@ func TestEnvironmentIsThatOfADirectStart(t *testing.T) {
 	})
 }
 
-func TestArgumentsArriveAsTheyAre(t *testing.T) {
+func TestScript_ArgumentsUnchanged(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for _, env := range [][]string{shell.env, append(slices.Clone(shell.env), "odd.name=1")} {
 			args := []string{
@@ -101,7 +101,7 @@ func (sh shell) direct(t *testing.T, dir string, args ...string) string {
 }
 
 // What the command finds is what it would find without the script: signals, descriptors, directory, limits, mask.
-func TestProcessIsThatOfADirectStart(t *testing.T) {
+func TestScript_ProcessUnchanged(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()
 		for _, args := range [][]string{
@@ -118,7 +118,7 @@ func TestProcessIsThatOfADirectStart(t *testing.T) {
 	})
 }
 
-func TestMissingCommandIsMissing(t *testing.T) {
+func TestScript_NoCommand(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()
 		write(t, dir, "not-executable", []byte("#!/bin/sh\n"))
@@ -135,7 +135,7 @@ func TestMissingCommandIsMissing(t *testing.T) {
 	})
 }
 
-func TestPathIsSearchedWhateverIsInIt(t *testing.T) {
+func TestScript_PathSearch(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()
 		for i, folder := range []string{"with space", "a*b", "$x", "*"} {
@@ -192,7 +192,7 @@ func (sh shell) standalone() bool {
 }
 
 // In mksh a command would not see the end of its input, so it is not started.
-func TestShell_Mksh(t *testing.T) {
+func TestScript_Mksh(t *testing.T) {
 	if _, err := exec.LookPath("mksh"); err != nil && os.Getenv("KSHELL_TEST_SHELLS") != "all" {
 		t.Skip("this machine has no mksh")
 	}
@@ -209,7 +209,7 @@ func TestShell_Mksh(t *testing.T) {
 	})
 }
 
-func TestImageWithFewTools(t *testing.T) {
+func TestScript_FewTools(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		in := string(randomBytes(300_001))
 		upload := []string{"/bin/sh", "-c", "/usr/bin/sha256sum; exit 5"}
@@ -260,7 +260,7 @@ func TestImageWithFewTools(t *testing.T) {
 }
 
 // Nobody waits for a script that could not start the command.
-func TestScriptThatStartsNothingGoesAtOnce(t *testing.T) {
+func TestScript_EndsIfCommandNotStarted(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		env := withEnv("PATH=" + tools(t, "cat", "tr", "env", "sleep"))
 		for _, name := range []string{"/bin/true", "no-such-command"} {
@@ -276,7 +276,7 @@ func TestScriptThatStartsNothingGoesAtOnce(t *testing.T) {
 	})
 }
 
-func TestVariablesAndDirectoryAreThoseAskedFor(t *testing.T) {
+func TestScript_VariablesAndDirectory(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()
 		if err := os.Mkdir(filepath.Join(dir, "a *b"), 0o700); err != nil {

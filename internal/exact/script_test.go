@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestArgumentsAreUntouched(t *testing.T) {
+func TestCommand_ArgumentsUnchanged(t *testing.T) {
 	args := []string{"cmd", "", "*", "a b", "$x", "-n", "a\nb", `"'\`, "k=v", "\xff"}
 	got := New(Options{}).Command(args)
 	if d := cmp.Diff(args, got[len(got)-len(args):]); d != "" {
@@ -21,7 +21,7 @@ func TestArgumentsAreUntouched(t *testing.T) {
 	}
 }
 
-func TestMarkStandsInNoListOfProcesses(t *testing.T) {
+func TestCommand_MarkIsSplit(t *testing.T) {
 	r := New(Options{})
 	if all := strings.Join(r.Command([]string{"cmd"}), " "); strings.Contains(all, r.mark) || strings.Contains(strings.ReplaceAll(all, " ", ""), r.mark) {
 		t.Error("the arguments show the mark")
@@ -31,7 +31,7 @@ func TestMarkStandsInNoListOfProcesses(t *testing.T) {
 	}
 }
 
-func TestPolicies(t *testing.T) {
+func TestCommand_Modes(t *testing.T) {
 	some := strings.NewReader("")
 	for _, test := range []struct {
 		options Options
@@ -53,7 +53,7 @@ func TestPolicies(t *testing.T) {
 }
 
 // What is sent is what an auditor reads, but for comments and indents.
-func TestScriptIsWhatAnAuditorReads(t *testing.T) {
+func TestScript_SentWithoutComments(t *testing.T) {
 	var want []string
 	for line := range strings.Lines(fullScript()) {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {

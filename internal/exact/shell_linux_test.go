@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestAShellStartsAsAskedFor(t *testing.T) {
+func TestTerminalScript(t *testing.T) {
 	eachShell(t, func(t *testing.T, sh shell) {
 		for _, test := range []struct {
 			name, dir string
@@ -38,7 +38,7 @@ func TestAShellStartsAsAskedFor(t *testing.T) {
 	})
 }
 
-func TestNothingThatCanBeSeenIsNoneLeft(t *testing.T) {
+func TestProbeCommand_NotInContainer(t *testing.T) {
 	eachShell(t, func(t *testing.T, sh shell) {
 		cmd := exec.CommandContext(t.Context(), sh.path, ProbeCommand()[1:]...) // not started from outside: nothing can be said
 		cmd.Env = sh.env

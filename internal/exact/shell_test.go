@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestAShellsWordsAreTakenOutAndItsOutputIsLeft(t *testing.T) {
+func TestShell_MessagesRemoved(t *testing.T) {
 	for _, chunk := range []int{1, 7, 1000} {
 		s := NewShell(nil, "")
 		var out bytes.Buffer
@@ -36,7 +36,7 @@ func TestAShellsWordsAreTakenOutAndItsOutputIsLeft(t *testing.T) {
 	}
 }
 
-func TestAShellThatWasNotStartedIsNotHungUp(t *testing.T) {
+func TestShell_NotStarted(t *testing.T) {
 	for words, want := range map[string]State{"ended missing": NoCommand, "ended nowhere": NoDirectory, "running x; rm": Running, "what": Unknown} {
 		s := NewShell(nil, "")
 		_, _ = s.Output(&bytes.Buffer{}).Write([]byte(markStart + s.mark + words + "\r\n"))
@@ -46,7 +46,7 @@ func TestAShellThatWasNotStartedIsNotHungUp(t *testing.T) {
 	}
 }
 
-func TestAShellIsGivenItsSurroundings(t *testing.T) {
+func TestShell_EnvironmentAndDirectory(t *testing.T) {
 	s := NewShell([]string{"A=1", IfLocaleExists + "LANG=x"}, "/d")
 	got := s.Command([]string{"cmd", "-x"})
 	if diff := cmp.Diff([]string{"/d", "2", "A=1", "?LANG=x", "cmd", "-x"}, got[6:]); diff != "" {

@@ -21,7 +21,7 @@ func sum(p []byte) string {
 	return hex.EncodeToString(s[:])
 }
 
-func TestInputArrives(t *testing.T) {
+func TestScript_Input(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for _, size := range []int{0, 1, 511, unit - 1, unit, unit + 1, 1_000_003, 4*maxBlock + 12_345} {
 			in := randomBytes(size)
@@ -33,13 +33,13 @@ func TestInputArrives(t *testing.T) {
 	})
 }
 
-func TestWithoutInputTheCommandHasAnEmptyOne(t *testing.T) {
+func TestScript_NoInput(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		shell.run(t, Options{}, sh("cat; readlink /proc/self/fd/0; exit 4")).check(4, "/dev/null\n")
 	})
 }
 
-func TestUnreadInputDoesNotHoldTheEndUp(t *testing.T) {
+func TestScript_UnreadInput(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for _, test := range []struct {
 			args []string
@@ -64,7 +64,7 @@ func TestUnreadInputDoesNotHoldTheEndUp(t *testing.T) {
 }
 
 // Input that stops in the middle, without an end, does not hold the end up either.
-func TestIdleInputDoesNotHoldTheEndUp(t *testing.T) {
+func TestScript_IdleInput(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for _, size := range []int{0, 1, 200_000} {
 			idle, writer := io.Pipe()
@@ -78,7 +78,7 @@ func TestIdleInputDoesNotHoldTheEndUp(t *testing.T) {
 }
 
 // A link that breaks at any byte of what is sent leaves no half of a file under its name, and no process.
-func TestCutUploadCommitsNothing(t *testing.T) {
+func TestScript_CutUpload(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for name, script := range map[string]string{
 			"and":            "cat >f.part && mv f.part f",
@@ -161,7 +161,7 @@ func eventually(t *testing.T, what string, true func() bool) {
 }
 
 // What becomes of a command whose client goes away when it has all of its input, or needs none.
-func TestKeepDecidesWhatLivesOn(t *testing.T) {
+func TestScript_KeepRunning(t *testing.T) {
 	const script = `cat >f; : >read; sleep "$1"; : >done`
 	eachShell(t, func(t *testing.T, shell shell) {
 		for name, test := range map[string]struct {
@@ -205,7 +205,7 @@ func TestKeepDecidesWhatLivesOn(t *testing.T) {
 }
 
 // Kept, and not to be whole: the command sees the end of what has come.
-func TestKeptCommandReadsWhatHasCome(t *testing.T) {
+func TestScript_KeptCommandReadsPartialInput(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()
 		idle, _ := io.Pipe()
@@ -227,7 +227,7 @@ func TestKeptCommandReadsWhatHasCome(t *testing.T) {
 }
 
 // The script cannot see the end of its stdin behind input that the command does not read.
-func TestLeftoverEndsACommandThatDoesNotRead(t *testing.T) {
+func TestTerminateCommand_CommandDoesNotRead(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		r := shell.start(t, Options{Stdin: &endlessReader{}}, sh("echo begun; exec sleep 60"))
 		go r.sendStdin(1 << 62)
@@ -268,7 +268,7 @@ func pipedBytes(t *testing.T, pipe *os.File) (n int) {
 }
 
 // What is on its way when the command ends must not be stuck in a server, nor may the script go before the client has everything.
-func TestScriptTakesTheRestAndWaitsForTheConfirmation(t *testing.T) {
+func TestScript_ReadsRestAndWaitsForClient(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for _, o := range []Options{{}, {Stdin: &endlessReader{}}} {
 			r := shell.start(t, o, sh("exit 7"))

@@ -16,10 +16,10 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// serve gives a client of a server that answers so.
-func serve(t *testing.T, answer http.HandlerFunc) *Client {
+// serve returns a client of a server with this handler.
+func serve(t *testing.T, handler http.HandlerFunc) *Client {
 	t.Helper()
-	server := httptest.NewServer(answer)
+	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -30,27 +30,30 @@ func serve(t *testing.T, answer http.HandlerFunc) *Client {
 	return c
 }
 
-// status answers as the API server does for the object that r names.
+// status writes a Status of the API server about the object that r names.
 func status(w http.ResponseWriter, r *http.Request, code int, reason metav1.StatusReason) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(metav1.Status{
-		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Code: int32(code), Reason: reason,
-		Details: &metav1.StatusDetails{Kind: path.Base(path.Dir(r.URL.Path)), Name: path.Base(r.URL.Path)},
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
+		Status:   metav1.StatusFailure,
+		Code:     int32(code),
+		Reason:   reason,
+		Details:  &metav1.StatusDetails{Kind: path.Base(path.Dir(r.URL.Path)), Name: path.Base(r.URL.Path)},
 	})
 }
 
-func TestAPodIsDeletedByItsUIDAndAsOftenAsItTakes(t *testing.T) {
+func TestClient_RemoveRetries(t *testing.T) {
 	for name, c := range map[string]struct {
-		codes []int // of the server, one after the other
+		codes []int // of the responses, in order
 		tries int
 		fails bool
 	}{
-		"at once":                  {[]int{200}, 1, false},
-		"gone already":             {[]int{404}, 1, false},
-		"another has its name":     {[]int{409}, 1, false},
-		"the server is in trouble": {[]int{500, 503, 200}, 3, false},
-		"the right was removed":    {[]int{403}, 1, true},
+		"at once":          {[]int{200}, 1, false},
+		"does not exist":   {[]int{404}, 1, false},
+		"another UID":      {[]int{409}, 1, false},
+		"the server fails": {[]int{500, 503, 200}, 3, false},
+		"forbidden":        {[]int{403}, 1, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -61,8 +64,9 @@ func TestAPodIsDeletedByItsUIDAndAsOftenAsItTakes(t *testing.T) {
 				tries++
 				var options metav1.DeleteOptions
 				body, _ := io.ReadAll(r.Body)
-				if err := json.Unmarshal(body, &options); err != nil || r.Method != http.MethodDelete || r.URL.Path != "/api/v1/namespaces/ops/pods/"+p.Name ||
-					options.Preconditions == nil || options.Preconditions.UID == nil || *options.Preconditions.UID != "the-uid" {
+				if err := json.Unmarshal(body, &options); err != nil || r.Method != http.MethodDelete ||
+					r.URL.Path != "/api/v1/namespaces/ops/pods/"+p.Name || options.Preconditions == nil ||
+					options.Preconditions.UID == nil || *options.Preconditions.UID != "the-uid" {
 					t.Errorf("%s %s: %s (%v)", r.Method, r.URL.Path, body, err)
 				}
 				code := c.codes[min(tries, len(c.codes))-1]
@@ -71,7 +75,10 @@ func TestAPodIsDeletedByItsUIDAndAsOftenAsItTakes(t *testing.T) {
 					_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Success"}`))
 					return
 				}
-				status(w, r, code, map[int]metav1.StatusReason{404: metav1.StatusReasonNotFound, 409: metav1.StatusReasonConflict, 403: metav1.StatusReasonForbidden}[code])
+				reasons := map[int]metav1.StatusReason{
+					403: metav1.StatusReasonForbidden, 404: metav1.StatusReasonNotFound, 409: metav1.StatusReasonConflict,
+				}
+				status(w, r, code, reasons[code])
 			})
 			if err := client.Remove(t.Context(), p); (err != nil) != c.fails || tries != c.tries {
 				t.Errorf("%v after %d tries", err, tries)
@@ -80,9 +87,11 @@ func TestAPodIsDeletedByItsUIDAndAsOftenAsItTakes(t *testing.T) {
 	}
 }
 
-func TestAnEndlessDeletionEnds(t *testing.T) {
+func TestClient_RemoveEndsWithContext(t *testing.T) {
 	t.Parallel()
-	client := serve(t, func(w http.ResponseWriter, r *http.Request) { status(w, r, 500, metav1.StatusReasonInternalError) })
+	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		status(w, r, 500, metav1.StatusReasonInternalError)
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
 	defer cancel()
 	begin := time.Now()
@@ -91,7 +100,7 @@ func TestAnEndlessDeletionEnds(t *testing.T) {
 	}
 }
 
-func TestANodeThatIsNotThereIsSaidSo(t *testing.T) {
+func TestClient_NodeNotFound(t *testing.T) {
 	t.Parallel()
 	client := serve(t, func(w http.ResponseWriter, r *http.Request) { status(w, r, 404, metav1.StatusReasonNotFound) })
 	_, err := client.Node(t.Context(), "nowhere")
@@ -102,29 +111,30 @@ func TestANodeThatIsNotThereIsSaidSo(t *testing.T) {
 
 // A pod or node counts as missing only if the API server says so about that
 // object.
-func TestClient_AnswerIsNotAboutTheObject(t *testing.T) {
+func TestClient_ResponseOfAnotherServer(t *testing.T) {
 	t.Parallel()
-	for name, answer := range map[string]http.HandlerFunc{
+	const hint = "check `server:` in the kubeconfig"
+	for name, handler := range map[string]http.HandlerFunc{
 		"plain text": http.NotFound,
 		"a Status without details": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusNotFound)
-			_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404,"details":{},
-				"message":"the server could not find the requested resource"}`)
+			_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404,
+				"details":{},"message":"the server could not find the requested resource"}`)
 		},
 	} {
-		client := serve(t, answer)
+		client := serve(t, handler)
 		if err := client.Remove(t.Context(), Pod(testOptions())); err == nil {
 			t.Errorf("%s: the pod counts as deleted", name)
 		}
 		_, err := client.Node(t.Context(), "node1")
-		var look *LookupError
-		if !errors.As(err, &look) || look.NotFound() || !strings.Contains(look.Hint(), "check `server:` in the kubeconfig") {
+		var lookup *LookupError
+		if !errors.As(err, &lookup) || lookup.NotFound() || !strings.Contains(lookup.Hint(), hint) {
 			t.Errorf("%s: %v", name, err)
 		}
 		_, err = client.Create(t.Context(), Pod(testOptions()))
 		var refused *CreateError
-		if !errors.As(err, &refused) || refused.Cause == NoNamespace || !strings.Contains(refused.Hint(), "check `server:` in the kubeconfig") {
+		if !errors.As(err, &refused) || refused.Cause == NoNamespace || !strings.Contains(refused.Hint(), hint) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -135,10 +145,12 @@ func TestClient_ServerIgnoresSelector(t *testing.T) {
 	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if strings.HasSuffix(r.URL.Path, "/nodes") {
-			_, _ = io.WriteString(w, `{"kind":"NodeList","items":[{"metadata":{"name":"b","labels":{"disk":"hdd"}}},{"metadata":{"name":"a","labels":{"disk":"ssd"}}}]}`)
+			_, _ = io.WriteString(w, `{"kind":"NodeList","items":[
+				{"metadata":{"name":"b","labels":{"disk":"hdd"}}},{"metadata":{"name":"a","labels":{"disk":"ssd"}}}]}`)
 			return
 		}
-		_, _ = io.WriteString(w, `{"kind":"PodList","items":[{"metadata":{"name":"web","labels":{"app":"web"}},"status":{"phase":"Failed"}}]}`)
+		_, _ = io.WriteString(w, `{"kind":"PodList","items":[
+			{"metadata":{"name":"web","labels":{"app":"web"}},"status":{"phase":"Failed"}}]}`)
 	})
 	ignored := 0
 	client.OnIgnoredSelector = func() { ignored++ }

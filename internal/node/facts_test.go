@@ -35,9 +35,12 @@ func TestFactsOf_Durations(t *testing.T) {
 		{"2562047h47m16.854775807s", 7 * 24 * time.Hour, math.MaxInt32 * time.Second, 7 * 24 * time.Hour},
 		{strings.Repeat("9", 100_000) + "h", 5 * time.Minute, 24 * time.Hour, 24 * time.Hour},
 	} {
-		p := annotated(map[string]string{heartbeatAnnotation: c.value, ttlAnnotation: c.value, startTimeoutAnnotation: c.value})
+		p := annotated(map[string]string{
+			heartbeatAnnotation: c.value, ttlAnnotation: c.value, startTimeoutAnnotation: c.value,
+		})
 		if got := FactsOf(p); got.HeartbeatTimeout != c.heartbeat || got.TTL != c.ttl {
-			t.Errorf("%.40q: heartbeat %v, want %v; ttl %v, want %v", c.value, got.HeartbeatTimeout, c.heartbeat, got.TTL, c.ttl)
+			t.Errorf("%.40q: heartbeat %v, want %v; ttl %v, want %v",
+				c.value, got.HeartbeatTimeout, c.heartbeat, got.TTL, c.ttl)
 		}
 		if got := startTimeout(p); got != c.waits {
 			t.Errorf("%.40q: starts within %v, want %v", c.value, got, c.waits)
@@ -45,8 +48,8 @@ func TestFactsOf_Durations(t *testing.T) {
 	}
 }
 
-// The deadline wins over the annotation: the kubelet enforces it, and it cannot
-// be extended.
+// The deadline takes precedence over the annotation: the kubelet enforces it, and
+// it cannot be extended.
 func TestFactsOf_TTLIsTheDeadline(t *testing.T) {
 	for seconds, want := range map[int64]time.Duration{
 		3600: time.Hour, 0: time.Minute, -1: time.Minute, math.MaxInt64: math.MaxInt32 * time.Second,
@@ -84,13 +87,13 @@ func TestFacts_ClaimsCreator(t *testing.T) {
 		by, from string
 		want     bool
 	}{
-		"the same":         {"ann", "laptop", true},
-		"another user":     {"bob", "laptop", false},
-		"another host":     {"ann", "desktop", false},
-		"no user":          {"", "laptop", false},
-		"no host":          {"ann", "", false},
-		"a control code":   {"ann\x1b", "laptop", false},
-		"blanks around it": {" ann ", "laptop", true},
+		"the same":       {"ann", "laptop", true},
+		"another user":   {"bob", "laptop", false},
+		"another host":   {"ann", "desktop", false},
+		"no user":        {"", "laptop", false},
+		"no host":        {"ann", "", false},
+		"a control code": {"ann\x1b", "laptop", false},
+		"with blanks":    {" ann ", "laptop", true},
 	} {
 		f := FactsOf(annotated(map[string]string{createdByAnnotation: c.by, createdFromAnnotation: c.from}))
 		if got := f.ClaimsCreator("ann", "laptop"); got != c.want {
@@ -102,13 +105,14 @@ func TestFacts_ClaimsCreator(t *testing.T) {
 		t.Error("a pod without annotations has a creator")
 	}
 	long := strings.Repeat("long", 100)
-	if !FactsOf(annotated(map[string]string{createdByAnnotation: long, createdFromAnnotation: long})).ClaimsCreator(long, long) {
+	f := FactsOf(annotated(map[string]string{createdByAnnotation: long, createdFromAnnotation: long}))
+	if !f.ClaimsCreator(long, long) {
 		t.Error("a long name, shortened, does not match itself")
 	}
 }
 
 // Edited annotations must not make node-shell delete a pod that is running.
-func TestLeftover_HostileAnnotations(t *testing.T) {
+func TestLeftover_EditedAnnotations(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, value := range []string{"1ns", "0s", "-1h", "1m", "2562047h47m16.854775807s", "x"} {
 		p := Pod(testOptions())
@@ -126,19 +130,25 @@ func TestLeftover_HostileAnnotations(t *testing.T) {
 }
 
 func FuzzFactsOf(f *testing.F) {
-	for _, seed := range []string{"", "0s", "-1s", "1ns", "5m0s", "2562047h47m16.854775807s", "ann", "\x1b[2J", "\u202e", "\xff\xfe", "9999999999999999999h"} {
+	for _, seed := range []string{
+		"", "0s", "-1s", "1ns", "5m0s", "2562047h47m16.854775807s", "ann", "\x1b[2J", "\u202e", "\xff\xfe",
+		"9999999999999999999h",
+	} {
 		f.Add(seed, seed, seed, int64(len(seed)), len(seed)%2 == 0)
 	}
 	f.Fuzz(func(t *testing.T, by, heartbeat, ttl string, deadline int64, limited bool) {
 		p := annotated(map[string]string{
-			createdByAnnotation: by, createdFromAnnotation: by, heartbeatAnnotation: heartbeat, ttlAnnotation: ttl, startTimeoutAnnotation: heartbeat, kindAnnotation: ttl,
+			createdByAnnotation: by, createdFromAnnotation: by,
+			heartbeatAnnotation: heartbeat, startTimeoutAnnotation: heartbeat,
+			ttlAnnotation: ttl, kindAnnotation: ttl,
 		})
 		if limited {
 			p.Spec.ActiveDeadlineSeconds = &deadline
 		}
 		got := FactsOf(p)
-		if got.HeartbeatTimeout < MinHeartbeat || got.HeartbeatTimeout > 7*24*time.Hour || HeartbeatInterval(got.HeartbeatTimeout) < time.Second {
-			t.Errorf("heartbeat %v", got.HeartbeatTimeout)
+		timeout := got.HeartbeatTimeout
+		if timeout < MinHeartbeat || timeout > 7*24*time.Hour || HeartbeatInterval(timeout) < time.Second {
+			t.Errorf("heartbeat %v", timeout)
 		}
 		if got.TTL < time.Minute || got.TTL > math.MaxInt32*time.Second {
 			t.Errorf("ttl %v", got.TTL)

@@ -14,9 +14,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-var update = flag.Bool("update", false, "write testdata/*.yaml anew")
+var update = flag.Bool("update", false, "write testdata/*.yaml")
 
-// wanted are the options of most tests.
+// testOptions returns the options of most tests.
 func testOptions() Options {
 	return Options{
 		Node: "worker-1", Name: "node-shell-worker-1-abc234", Namespace: "ops", Image: "registry.example/tools:1",
@@ -25,12 +25,13 @@ func testOptions() Options {
 	}
 }
 
-func TestThePodIsWhatTheDocumentationShows(t *testing.T) {
+func TestPod_Manifest(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"command": func(*Options) {},
 		"shell":   func(o *Options) { o.Shell, o.Env = true, []corev1.EnvVar{{Name: "TERM", Value: "xterm"}} },
 		"all-flags": func(o *Options) {
-			o.PullPolicy, o.PullSecret, o.ServiceAccount, o.PriorityClass = corev1.PullAlways, "pull", "debugger", "system-node-critical"
+			o.PullPolicy, o.PullSecret = corev1.PullAlways, "pull"
+			o.ServiceAccount, o.PriorityClass = "debugger", "system-node-critical"
 			o.Labels, o.Claims = map[string]string{"team": "a"}, []string{"data"}
 			o.Profile, o.Entry, o.Detached, o.Shell = NetAdmin, View, true, true
 			o.Private = Namespaces{Mount: true, PID: true, Net: true, IPC: true, UTS: true}
@@ -54,33 +55,34 @@ func TestThePodIsWhatTheDocumentationShows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			shown, err := os.ReadFile("../../docs/node-shell.md")
+			doc, err := os.ReadFile("../../docs/node-shell.md")
 			if err != nil {
 				t.Fatal(err)
 			}
-			if name == "shell" && !strings.Contains(string(shown), "```yaml\n"+string(want)+"```\n") {
-				t.Error("docs/node-shell.md shows another one")
+			if name == "shell" && !strings.Contains(string(doc), "```yaml\n"+string(want)+"```\n") {
+				t.Error("docs/node-shell.md does not contain this manifest")
 			}
 			if diff := cmp.Diff(string(want), string(got)); diff != "" {
-				t.Errorf("-update writes it anew:\n%s", diff)
+				t.Errorf("-want +got (-update writes the file):\n%s", diff)
 			}
 			back := &corev1.Pod{}
 			if err := yaml.UnmarshalStrict(got, back); err != nil {
-				t.Errorf("kubectl would not take it: %v", err)
+				t.Errorf("kubectl would reject the manifest: %v", err)
 			}
 		})
 	}
 }
 
-func TestEachFlagChangesItsOwnPartOfThePod(t *testing.T) {
+func TestPod_Flags(t *testing.T) {
 	pod := func(change func(*Options)) *corev1.Pod {
 		o := testOptions()
 		change(&o)
 		return Pod(o)
 	}
 	plain := pod(func(*Options) {}).Spec
-	if !plain.HostPID || !plain.HostIPC || !plain.HostNetwork || !*plain.Containers[0].SecurityContext.Privileged || *plain.AutomountServiceAccountToken {
-		t.Errorf("a plain one: %+v", plain)
+	if !plain.HostPID || !plain.HostIPC || !plain.HostNetwork ||
+		!*plain.Containers[0].SecurityContext.Privileged || *plain.AutomountServiceAccountToken {
+		t.Errorf("no flags: %+v", plain)
 	}
 	if s := pod(func(o *Options) { o.Private.PID = true }).Spec; s.HostPID || !s.HostIPC || !s.HostNetwork {
 		t.Errorf("--no-pid: %+v", s)
@@ -91,28 +93,31 @@ func TestEachFlagChangesItsOwnPartOfThePod(t *testing.T) {
 	if s := pod(func(o *Options) { o.Private.IPC = true }).Spec; !s.HostPID || s.HostIPC || !s.HostNetwork {
 		t.Errorf("--no-ipc: %+v", s)
 	}
-	if c := pod(func(o *Options) { o.Profile = General }).Spec.Containers[0].SecurityContext; c.Privileged != nil || c.Capabilities != nil {
-		t.Errorf("--profile=general: %+v", c)
+	general := pod(func(o *Options) { o.Profile = General }).Spec.Containers[0].SecurityContext
+	if general.Privileged != nil || general.Capabilities != nil {
+		t.Errorf("--profile=general: %+v", general)
 	}
 	if s := plain.Containers[0]; s.Stdin || s.TTY {
-		t.Error("a pod for commands reads something")
+		t.Error("a pod for commands has a stdin")
 	}
 	if s := pod(func(o *Options) { o.Shell = true }).Spec.Containers[0]; !s.Stdin || !s.TTY || s.StdinOnce {
-		t.Error("one cannot come back to the shell")
+		t.Error("clients cannot attach to the shell")
 	}
 }
 
-func TestTheWayToTheNode(t *testing.T) {
+func TestOptions_EnterArgs(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*Options)
 		want   []string
 	}{
-		"all namespaces":               {func(*Options) {}, []string{Auto, "-m -u -i -n"}},
-		"not the mounts":               {func(o *Options) { o.Private.Mount = true }, []string{Auto, "-u -i -n"}},
-		"not the network, nor the ipc": {func(o *Options) { o.Private.Net, o.Private.IPC = true, true }, []string{Auto, "-m -u"}},
-		"none of its processes":        {func(o *Options) { o.Private.PID = true }, []string{Chroot, "-m -u -i -n"}},
-		"a claim is the image's":       {func(o *Options) { o.Claims = []string{"data"} }, []string{View, "-m -u -i -n"}},
-		"as asked for":                 {func(o *Options) { o.Entry, o.Claims = Enter, []string{"data"} }, []string{Enter, "-m -u -i -n"}},
+		"all namespaces":     {func(*Options) {}, []string{Auto, "-m -u -i -n"}},
+		"--no-mount":         {func(o *Options) { o.Private.Mount = true }, []string{Auto, "-u -i -n"}},
+		"--no-net, --no-ipc": {func(o *Options) { o.Private.Net, o.Private.IPC = true, true }, []string{Auto, "-m -u"}},
+		"--no-pid":           {func(o *Options) { o.Private.PID = true }, []string{Chroot, "-m -u -i -n"}},
+		"a claim":            {func(o *Options) { o.Claims = []string{"data"} }, []string{View, "-m -u -i -n"}},
+		"a claim, and an entry": {
+			func(o *Options) { o.Entry, o.Claims = Enter, []string{"data"} }, []string{Enter, "-m -u -i -n"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := testOptions()
@@ -124,7 +129,7 @@ func TestTheWayToTheNode(t *testing.T) {
 	}
 }
 
-func TestANameFitsIntoALabel(t *testing.T) {
+func TestName(t *testing.T) {
 	for node, want := range map[string]string{
 		"worker-1":                            "node-shell-worker-1-abc234",
 		"ip-10-0-0-1.eu-west-1.internal":      "node-shell-ip-10-0-0-1-eu-west-1-internal-abc234",
@@ -147,7 +152,7 @@ func TestANameFitsIntoALabel(t *testing.T) {
 	}
 }
 
-func TestTheAnnotationsAndLabelsAreValid(t *testing.T) {
+func TestPod_ValidAnnotationsAndLabels(t *testing.T) {
 	p := Pod(testOptions())
 	for key := range p.Annotations {
 		if why := validation.IsQualifiedName(key); why != nil {
@@ -160,17 +165,21 @@ func TestTheAnnotationsAndLabelsAreValid(t *testing.T) {
 		}
 	}
 	if !IsNodeShell(p) {
-		t.Error("our own pod is not ours")
+		t.Error("the pod does not have kshell's labels")
 	}
 }
 
-func TestAQuotaIsTold(t *testing.T) {
-	p, err := WithResources(Pod(testOptions()), "100m", "64Mi")
+func TestWithResources(t *testing.T) {
+	original := Pod(testOptions())
+	p, err := WithResources(original, "100m", "64Mi")
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(original.Spec.Containers[0].Resources.Limits) != 0 {
+		t.Error("the argument was changed")
+	}
 	r := p.Spec.Containers[0].Resources
-	if r.Limits.Cpu().String() != "100m" || r.Requests.Memory().String() != "64Mi" || len(Pod(testOptions()).Spec.Containers[0].Resources.Limits) != 0 {
+	if r.Limits.Cpu().String() != "100m" || r.Requests.Memory().String() != "64Mi" {
 		t.Errorf("got %v", r)
 	}
 	if _, err := WithResources(p, "much", "64Mi"); err == nil {

@@ -19,7 +19,7 @@ func TestPod_MountPropagation(t *testing.T) {
 	}
 }
 
-func TestOptions_Follows(t *testing.T) {
+func TestOptions_NeedsPropagation(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*Options)
 		want   bool

@@ -22,8 +22,8 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// recorded returns a client of a server that answers each request with body,
-// and the URLs of the requests.
+// recorded returns a client of a server that answers each request with body, and
+// the URLs of the requests.
 func recorded(t *testing.T, body string) (*Client, *[]*url.URL) {
 	t.Helper()
 	var urls []*url.URL
@@ -35,7 +35,7 @@ func recorded(t *testing.T, body string) (*Client, *[]*url.URL) {
 	return client, &urls
 }
 
-// Objects that take little space in the response take memory all the same.
+// Objects that are small in the response still take memory.
 func TestClient_ListOfManySmallObjects(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: takes long with the race detector, and tests no goroutine")
@@ -50,7 +50,8 @@ func TestClient_ListOfManySmallObjects(t *testing.T) {
 			return err
 		}},
 		"pods": {
-			unsafe.Sizeof(corev1.Pod{}), fmt.Sprintf(`{"metadata":{"labels":{%q:%q,%q:%q}}}`, nameLabel, nameValue, managerLabel, managerValue),
+			unsafe.Sizeof(corev1.Pod{}),
+			fmt.Sprintf(`{"metadata":{"labels":{%q:%q,%q:%q}}}`, nameLabel, nameValue, managerLabel, managerValue),
 			func(c *Client) error {
 				_, err := c.Pods(t.Context(), "")
 				return err
@@ -84,13 +85,14 @@ func TestClient_LogParameters(t *testing.T) {
 	for name, test := range map[string]struct {
 		from   LogStart
 		follow bool
-		want   url.Values
+		want   url.Values // besides container
 	}{
-		"everything": {LogStart{}, false, url.Values{"container": {Container}, "follow": {"false"}}},
-		"follow":     {LogStart{}, true, url.Values{"container": {Container}, "follow": {"true"}}},
-		"last lines": {LogStart{Tail: 1}, false, url.Values{"container": {Container}, "follow": {"false"}, "tailLines": {"1"}}},
-		"since":      {LogStart{Since: at}, false, url.Values{"container": {Container}, "follow": {"false"}, "sinceTime": {"2026-01-02T03:04:05Z"}}},
+		"everything": {LogStart{}, false, url.Values{"follow": {"false"}}},
+		"follow":     {LogStart{}, true, url.Values{"follow": {"true"}}},
+		"last lines": {LogStart{Tail: 1}, false, url.Values{"follow": {"false"}, "tailLines": {"1"}}},
+		"since":      {LogStart{Since: at}, false, url.Values{"follow": {"false"}, "sinceTime": {"2026-01-02T03:04:05Z"}}},
 	} {
+		test.want.Set("container", Container)
 		client, urls := recorded(t, "")
 		log, err := client.Log(t.Context(), Pod(testOptions()), test.from, test.follow)
 		if err != nil {
@@ -104,20 +106,24 @@ func TestClient_LogParameters(t *testing.T) {
 	}
 }
 
-func TestClient_Allowing(t *testing.T) {
+func TestClient_PrivilegedNamespaces(t *testing.T) {
 	client, _ := recorded(t, `{"kind":"NamespaceList","items":[
 		{"metadata":{"name":"system","labels":{"pod-security.kubernetes.io/enforce":"privileged"}}},
-		{"metadata":{"name":"going","deletionTimestamp":"2026-01-02T03:04:05Z","labels":{"pod-security.kubernetes.io/enforce":"privileged"}}},
+		{"metadata":{"name":"going","deletionTimestamp":"2026-01-02T03:04:05Z",
+			"labels":{"pod-security.kubernetes.io/enforce":"privileged"}}},
 		{"metadata":{"name":"shop","labels":{"pod-security.kubernetes.io/enforce":"restricted"}}},
 		{"metadata":{"name":"default","labels":{"pod-security.kubernetes.io/warn":"restricted"}}},
 		{"metadata":{"name":"gone","deletionTimestamp":"2026-01-02T03:04:05Z"}}]}`)
-	say, silent, err := client.PrivilegedNamespaces(t.Context())
-	if diff := cmp.Diff([][]string{{"system"}, {"default"}}, [][]string{say, silent}); diff != "" || err != nil {
+	labeled, unlabeled, err := client.PrivilegedNamespaces(t.Context())
+	if diff := cmp.Diff([][]string{{"system"}, {"default"}}, [][]string{labeled, unlabeled}); diff != "" || err != nil {
 		t.Errorf("%v, -want +got:\n%s", err, diff)
 	}
-	refused := serve(t, func(w http.ResponseWriter, r *http.Request) { status(w, r, 403, metav1.StatusReasonForbidden) })
-	if say, silent, err := refused.PrivilegedNamespaces(t.Context()); err == nil || say != nil || silent != nil {
-		t.Errorf("forbidden: got %v, %v, %v", say, silent, err)
+	refused := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		status(w, r, 403, metav1.StatusReasonForbidden)
+	})
+	labeled, unlabeled, err = refused.PrivilegedNamespaces(t.Context())
+	if err == nil || labeled != nil || unlabeled != nil {
+		t.Errorf("forbidden: got %v, %v, %v", labeled, unlabeled, err)
 	}
 }
 
@@ -125,7 +131,7 @@ func TestFactsOf_Kind(t *testing.T) {
 	shell := testOptions()
 	shell.Shell = true
 	if !FactsOf(Pod(shell)).Shell || FactsOf(Pod(testOptions())).Shell || FactsOf(annotated(nil)).Shell {
-		t.Error("only the pod of a shell is one to attach to")
+		t.Error("Shell is true only for the pod of a shell")
 	}
 }
 
@@ -155,52 +161,58 @@ func TestIsWindows(t *testing.T) {
 }
 
 func TestNotReady(t *testing.T) {
-	disk := corev1.NodeCondition{Type: corev1.NodeDiskPressure, Status: corev1.ConditionFalse, Reason: "KubeletHasNoDiskPressure"}
+	disk := corev1.NodeCondition{
+		Type: corev1.NodeDiskPressure, Status: corev1.ConditionFalse, Reason: "KubeletHasNoDiskPressure",
+	}
 	for name, test := range map[string]struct {
-		ready corev1.NodeCondition
-		want  string
+		status          corev1.ConditionStatus
+		reason, message string
+		want            string
 	}{
-		"ready":   {corev1.NodeCondition{Status: corev1.ConditionTrue, Reason: "KubeletReady", Message: "posting ready status"}, ""},
-		"lost":    {corev1.NodeCondition{Status: corev1.ConditionUnknown, Reason: "NodeStatusUnknown", Message: "no status"}, "is not ready (NodeStatusUnknown): no status"},
-		"reason":  {corev1.NodeCondition{Status: corev1.ConditionFalse, Reason: "KubeletNotReady"}, "is not ready (KubeletNotReady)"},
-		"message": {corev1.NodeCondition{Status: corev1.ConditionFalse, Message: "no network"}, "is not ready: no network"},
-		"neither": {corev1.NodeCondition{Status: corev1.ConditionFalse}, "is not ready"},
+		"ready":   {corev1.ConditionTrue, "KubeletReady", "posting ready status", ""},
+		"unknown": {corev1.ConditionUnknown, "NodeStatusUnknown", "no status", "is not ready (NodeStatusUnknown): no status"},
+		"reason":  {corev1.ConditionFalse, "KubeletNotReady", "", "is not ready (KubeletNotReady)"},
+		"message": {corev1.ConditionFalse, "", "no network", "is not ready: no network"},
+		"neither": {corev1.ConditionFalse, "", "", "is not ready"},
 	} {
-		test.ready.Type = corev1.NodeReady
-		n := &corev1.Node{Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{disk, test.ready}}}
+		ready := corev1.NodeCondition{Type: corev1.NodeReady, Status: test.status, Reason: test.reason, Message: test.message}
+		n := &corev1.Node{Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{disk, ready}}}
 		if got := NotReady(n); got != test.want {
 			t.Errorf("%s: got %q, want %q", name, got, test.want)
 		}
 	}
 	if got := NotReady(&corev1.Node{}); got != "" {
-		t.Errorf("nothing reported: got %q", got)
+		t.Errorf("no conditions: got %q", got)
 	}
 }
 
-func TestCreateError_Response(t *testing.T) {
+func TestCreateError_MayExist(t *testing.T) {
 	code := func(code int32) error {
 		return fmt.Errorf("x: %w", &apierrors.StatusError{ErrStatus: metav1.Status{Code: code}})
 	}
+	network := func(op string) error {
+		return &url.Error{Op: "Post", Err: &net.OpError{Op: op, Err: errors.New("failed")}}
+	}
 	for name, test := range map[string]struct {
-		err                      error
-		answered, failed, unsent bool
+		err                             error
+		rejected, serverFailed, notSent bool
 	}{
 		"403":                 {code(403), true, false, false},
 		"499":                 {code(499), true, false, false},
 		"500":                 {code(500), false, true, false},
 		"503":                 {code(503), false, true, false},
-		"connection refused":  {&url.Error{Op: "Post", Err: &net.OpError{Op: "dial", Err: errors.New("refused")}}, false, false, true},
-		"connection lost":     {&url.Error{Op: "Post", Err: &net.OpError{Op: "read", Err: errors.New("reset")}}, false, false, false},
+		"connection refused":  {network("dial"), false, false, true},
+		"connection lost":     {network("read"), false, false, false},
 		"response is cut off": {io.ErrUnexpectedEOF, false, false, false},
 	} {
 		e := newCreateError(Pod(testOptions()), test.err)
-		if e.Rejected() != test.answered || e.ServerFailed() != test.failed || e.NotSent() != test.unsent {
-			t.Errorf("%s: answered %v, failed %v, unsent %v", name, e.Rejected(), e.ServerFailed(), e.NotSent())
+		if e.Rejected() != test.rejected || e.ServerFailed() != test.serverFailed || e.NotSent() != test.notSent {
+			t.Errorf("%s: rejected %v, server failed %v, not sent %v", name, e.Rejected(), e.ServerFailed(), e.NotSent())
 		}
 	}
 }
 
-func TestReserved(t *testing.T) {
+func TestIsReservedLabel(t *testing.T) {
 	for label, want := range map[string]bool{nameLabel: true, managerLabel: true, "team": false, "": false} {
 		if got := IsReservedLabel(label); got != want {
 			t.Errorf("%q: got %v", label, got)
@@ -220,7 +232,7 @@ func TestHeartbeatInterval(t *testing.T) {
 	}
 }
 
-func TestBeat_ID(t *testing.T) {
+func TestHeartbeatCommand_ID(t *testing.T) {
 	for id, want := range map[string]string{"": "", "k1": "-k1"} {
 		if got := HeartbeatCommand(false, id); got[len(got)-1] != want {
 			t.Errorf("id %q: got %q, want %q at the end", id, got, want)
@@ -240,8 +252,8 @@ func TestCommand_Windows(t *testing.T) {
 	}
 }
 
-// Without an answer it is not known whether the pod still exists.
-func TestClient_RemoveWithoutTime(t *testing.T) {
+// Without a response it is not known whether the pod still exists.
+func TestClient_RemoveAfterContextEnded(t *testing.T) {
 	client := serve(t, func(http.ResponseWriter, *http.Request) {})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -250,7 +262,7 @@ func TestClient_RemoveWithoutTime(t *testing.T) {
 	}
 }
 
-// Client-side throttling would delay the requests of a person.
+// Client-side throttling would delay requests that a user waits for.
 func TestClient_NotThrottled(t *testing.T) {
 	client, _ := recorded(t, "")
 	if limiter := client.core.GetRateLimiter(); limiter != nil {

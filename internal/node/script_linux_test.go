@@ -39,20 +39,24 @@ func shells(t *testing.T) map[string][]string {
 	return found
 }
 
-// looking are those that look for programs: Debian's busybox takes its own ones first.
+// shellsSearchingPath returns the shells that search PATH first. Debian's busybox
+// prefers its built-in tools.
 func shellsSearchingPath(t *testing.T) map[string][]string {
 	all := shells(t)
 	delete(all, "busybox")
 	return all
 }
 
-// image is a folder of programs that stand for those of an image, and the state's folder.
+// image is a directory of programs, which stands for an image, and the directory
+// KSHELL_STATE.
 type image struct{ bin, state string }
 
 func newImage(t *testing.T, programs map[string]string) image {
 	t.Helper()
 	i := image{t.TempDir(), t.TempDir()}
-	syscall.ForkLock.RLock() // a process that is just being started would hold a program open for writing: "text file busy"
+	// A process that is just being started would inherit the open file: "text
+	// file busy".
+	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	for name, script := range programs {
 		if err := os.WriteFile(filepath.Join(i.bin, name), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
@@ -62,16 +66,20 @@ func newImage(t *testing.T, programs map[string]string) image {
 	return i
 }
 
-// command is args, whose first is "sh", run by one of the shells.
+// command returns a command that runs args, a command line of sh, with shell in
+// place of sh.
 func (i image) command(ctx context.Context, shell, args []string) *exec.Cmd {
 	all := slices.Concat(shell, args[1:])
 	cmd := exec.CommandContext(ctx, all[0], all[1:]...)
-	cmd.Env = []string{"PATH=" + i.bin + ":/usr/bin:/bin", "KSHELL_STATE=" + i.state, "KSHELL_HOST=/the/host", "TERM=xterm", "SECRET=of the image"}
+	cmd.Env = []string{
+		"PATH=" + i.bin + ":/usr/bin:/bin", "KSHELL_STATE=" + i.state, "KSHELL_HOST=/the/host",
+		"TERM=xterm", "SECRET=of the image",
+	}
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
 }
 
-// What stands for nsenter and chroot: it says how it was called.
+// Fakes of nsenter and chroot that print their arguments and run the command.
 const (
 	fakeNsenter = `[ "$1 $2" = "-t 1" ] || exit 9; while [ "$1" != -- ]; do into="$into $1"; shift; done; shift
 [ "$*" = "sh -c :" ] || echo "nsenter$into"; exec "$@"`
@@ -79,66 +87,75 @@ const (
 	fakeChroot     = `[ "$2 $3 $4" = "sh -c :" ] || echo "chroot $1"; shift; exec "$@"`
 )
 
-func TestTheNodeIsEnteredWhereItHasAShell(t *testing.T) {
+func TestEnterScript_Entry(t *testing.T) {
 	for name, c := range map[string]struct {
-		programs map[string]string
-		change   func(*Options)
-		out, how string
+		nsenter, chroot string
+		change          func(*Options)
+		out, entry      string
 	}{
-		"entered":            {map[string]string{"nsenter": fakeNsenter, "chroot": fakeChroot}, nil, "nsenter -t 1 -m -u -i -n\nhere\n", Enter},
-		"in part":            {map[string]string{"nsenter": fakeNsenter}, func(o *Options) { o.Private.Net, o.Private.UTS = true, true }, "nsenter -t 1 -m -i\nhere\n", Enter},
-		"nsenter is no good": {map[string]string{"nsenter": failingProgram, "chroot": fakeChroot}, nil, "chroot /the/host\nhere\n", Chroot},
-		"no shell there":     {map[string]string{"nsenter": failingProgram, "chroot": failingProgram}, nil, "here\n", View},
-		"chroot was wanted":  {map[string]string{"nsenter": fakeNsenter, "chroot": fakeChroot}, func(o *Options) { o.Entry = Chroot }, "chroot /the/host\nhere\n", Chroot},
-		"the image's files":  {map[string]string{"nsenter": fakeNsenter, "chroot": fakeChroot}, func(o *Options) { o.Entry = View }, "here\n", View},
+		"nsenter": {fakeNsenter, fakeChroot, nil, "nsenter -t 1 -m -u -i -n\nhere\n", Enter},
+		"private namespaces": {
+			fakeNsenter, fakeChroot, func(o *Options) { o.Private.Net, o.Private.UTS = true, true },
+			"nsenter -t 1 -m -i\nhere\n", Enter,
+		},
+		"nsenter fails": {failingProgram, fakeChroot, nil, "chroot /the/host\nhere\n", Chroot},
+		"both fail":     {failingProgram, failingProgram, nil, "here\n", View},
+		"--chroot":      {fakeNsenter, fakeChroot, func(o *Options) { o.Entry = Chroot }, "chroot /the/host\nhere\n", Chroot},
+		"--host-view":   {fakeNsenter, fakeChroot, func(o *Options) { o.Entry = View }, "here\n", View},
 	} {
 		for shell, path := range shellsSearchingPath(t) {
 			t.Run(name+" "+shell, func(t *testing.T) {
-				i, o := newImage(t, c.programs), testOptions()
+				i, o := newImage(t, map[string]string{"nsenter": c.nsenter, "chroot": c.chroot}), testOptions()
 				if c.change != nil {
 					c.change(&o)
 				}
 				out, err := i.command(t.Context(), path, o.Command([]string{"sh", "-c", "echo here; exit 42"})).Output()
 				var exit *exec.ExitError
-				if e, ok := err.(*exec.ExitError); !ok || e.ExitCode() != 42 { //nolint:errorlint // exactly what Output gives
-					t.Errorf("%v, want exit code 42 (%v)", err, exit)
+				if !errors.As(err, &exit) || exit.ExitCode() != 42 {
+					t.Errorf("%v, want exit code 42", err)
 				}
-				how, _ := os.ReadFile(filepath.Join(i.state, "how"))
-				if string(out) != c.out || strings.TrimSpace(string(how)) != c.how {
-					t.Errorf("got %q, how %q", out, how)
+				entry, _ := os.ReadFile(filepath.Join(i.state, "how"))
+				if string(out) != c.out || strings.TrimSpace(string(entry)) != c.entry {
+					t.Errorf("got %q, entry %q; want %q, %q", out, entry, c.out, c.entry)
 				}
 			})
 		}
 	}
 }
 
-func TestTheNodeGetsNothingOfTheImagesEnvironment(t *testing.T) {
+func TestEnterScript_Environment(t *testing.T) {
 	for shell, path := range shellsSearchingPath(t) {
 		t.Run(shell, func(t *testing.T) {
 			i, o := newImage(t, map[string]string{"nsenter": fakeNsenter}), testOptions()
 			out, err := i.command(t.Context(), path, o.Command([]string{"env"})).Output()
-			if err != nil || strings.Contains(string(out), "SECRET") || strings.Contains(string(out), "KSHELL") || strings.Contains(string(out), i.bin) ||
-				!strings.Contains(string(out), "HOME=/root\n") || !strings.Contains(string(out), "TERM=xterm\n") {
+			for _, text := range []string{"SECRET", "KSHELL", i.bin} {
+				if strings.Contains(string(out), text) {
+					t.Errorf("the environment contains %q: %s", text, out)
+				}
+			}
+			if err != nil || !strings.Contains(string(out), "HOME=/root\n") || !strings.Contains(string(out), "TERM=xterm\n") {
 				t.Errorf("%v: %s", err, out)
 			}
 		})
 	}
 }
 
-func TestArgumentsReachTheNodeAsTheyAre(t *testing.T) {
+func TestEnterScript_Arguments(t *testing.T) {
 	args := []string{"printf", "[%s]", "a b", "", "*", "$HOME", "it's", `q"q`, "-n", "--", "a\nb"}
 	for shell, path := range shellsSearchingPath(t) {
 		t.Run(shell, func(t *testing.T) {
 			i, o := newImage(t, map[string]string{"nsenter": fakeNsenter}), testOptions()
 			out, err := i.command(t.Context(), path, o.Command(args)).Output()
-			if want := "[a b][][*][$HOME][it's][q\"q][-n][--][a\nb]"; err != nil || !strings.HasSuffix(string(out), "\n"+want) {
+			want := "\n[a b][][*][$HOME][it's][q\"q][-n][--][a\nb]"
+			if err != nil || !strings.HasSuffix(string(out), want) {
 				t.Errorf("%v: %q", err, out)
 			}
 		})
 	}
 }
 
-// stale is how long a pod lives without a sign of life, in looks of a second each: a machine that stands still takes one look too many, not three.
+// testHeartbeatTimeout is three checks of one second each: on a machine that was
+// suspended, one check may come too early, but not three.
 const testHeartbeatTimeout = 3 * time.Second
 
 // startMain starts the pod's main process.
@@ -156,7 +173,7 @@ func startMain(t *testing.T, i image, shell []string, change func(*Options)) (en
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = cmd.Wait() // how it ends is not what is asked
+		_ = cmd.Wait() // the exit code does not matter
 	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
@@ -165,7 +182,7 @@ func startMain(t *testing.T, i image, shell []string, change func(*Options)) (en
 	return done
 }
 
-func TestThePodEndsWhenNobodyGivesASignOfLife(t *testing.T) {
+func TestHeartbeatScript_Timeout(t *testing.T) {
 	for shell, path := range shells(t) {
 		for kind, change := range map[string]func(*Options){
 			"command": func(*Options) {},
@@ -173,36 +190,35 @@ func TestThePodEndsWhenNobodyGivesASignOfLife(t *testing.T) {
 		} {
 			t.Run(kind+" "+shell, func(t *testing.T) {
 				t.Parallel()
-				// What stands for a shell on the node just waits, and is ended by HUP.
+				// The fake shell on the node waits, and is ended by HUP.
 				i := newImage(t, map[string]string{"nsenter": `[ "$*" = "-t 1 -m -u -i -n -- sh -c :" ] || exec sleep 60`})
 				if shell == "busybox" && kind == "shell" {
-					t.Skip("it would enter this machine")
+					t.Skip("busybox prefers its own nsenter, which would enter this machine")
 				}
 				begin := time.Now()
 				ended := startMain(t, i, path, change)
-				for time.Since(begin) < testHeartbeatTimeout+2*time.Second { // it lives for as long as there are signs
+				for time.Since(begin) < testHeartbeatTimeout+2*time.Second { // heartbeats keep the pod alive
 					beat := i.command(t.Context(), path, HeartbeatCommand(false, "some"))
 					if out, err := beat.CombinedOutput(); err != nil {
 						t.Fatalf("%v: %s", err, out)
 					}
 					select {
 					case <-ended:
-						t.Fatal("it has ended")
+						t.Fatal("the pod ended despite heartbeats")
 					case <-time.After(200 * time.Millisecond):
 					}
 				}
 				select {
 				case <-ended:
 				case <-time.After(50 * time.Second):
-					t.Error("it lives on")
+					t.Error("the pod did not end without heartbeats")
 				}
 			})
 		}
 	}
 }
 
-// Whoever leaves knows whether others are there: those who give signs of life, each by itself.
-func TestWhoLeavesKnowsWhetherOthersAreThere(t *testing.T) {
+func TestLeaveCommand_OtherClients(t *testing.T) {
 	for name, shell := range shells(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -217,31 +233,32 @@ func TestWhoLeavesKnowsWhetherOthersAreThere(t *testing.T) {
 				}
 				return err == nil
 			}
-			alone := func(want bool) {
+			leave := func(others bool) {
 				t.Helper()
-				if run(LeaveCommand("me")) == want {
-					t.Errorf("nobody else is there: %v", !want)
+				if run(LeaveCommand("me")) != others {
+					t.Errorf("other clients: %v, want %v", !others, others)
 				}
 			}
 			ended := startMain(t, i, shell, func(o *Options) { o.HeartbeatTimeout = 4 * time.Second })
 			run(HeartbeatCommand(false, "me"))
-			alone(true)
+			leave(false)
 			run(HeartbeatCommand(false, "other"))
 			run(HeartbeatCommand(false, "me"))
-			alone(false)
+			leave(true)
 			run(LeaveCommand("other"))
-			alone(true)
+			leave(false)
 			run(HeartbeatCommand(false, "killed"))
-			alone(false)
-			for begin := time.Now(); run(LeaveCommand("me")); time.Sleep(100 * time.Millisecond) { // the other one gives no sign
+			leave(true)
+			// The client "killed" sends no more heartbeats.
+			for begin := time.Now(); run(LeaveCommand("me")); time.Sleep(100 * time.Millisecond) {
 				run(HeartbeatCommand(false, ""))
 				if time.Since(begin) > 30*time.Second {
-					t.Fatal("a kshell that was killed still counts")
+					t.Fatal("a killed client still counts as attached")
 				}
 			}
 			select {
 			case <-ended:
-				t.Error("the pod has ended, although a kshell is attached")
+				t.Error("the pod ended although a client is attached")
 			default:
 			}
 		})

@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-func TestOnlyWhatNobodyNeedsIsALeftover(t *testing.T) {
+func TestLeftover(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for name, c := range map[string]struct {
 		age    time.Duration
@@ -16,16 +16,22 @@ func TestOnlyWhatNobodyNeedsIsALeftover(t *testing.T) {
 		change func(*corev1.Pod)
 		want   string
 	}{
-		"it runs":                    {time.Hour, corev1.PodRunning, nil, ""},
-		"it has just ended":          {0, corev1.PodSucceeded, nil, "has ended"},
-		"it has failed":              {0, corev1.PodFailed, nil, "has ended"},
-		"its time was over long ago": {9 * time.Hour, corev1.PodRunning, nil, "should have ended after 8h0m0s"},
-		"its time is just over":      {8*time.Hour + time.Minute, corev1.PodRunning, nil, ""},
-		"it is about to start":       {time.Minute, corev1.PodPending, nil, ""},
-		"it never starts":            {10 * time.Minute, corev1.PodPending, nil, "has never started"},
-		"it is not ours":             {99 * time.Hour, corev1.PodFailed, func(p *corev1.Pod) { delete(p.Labels, nameLabel) }, ""},
-		"it is being deleted":        {0, corev1.PodFailed, func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: now} }, ""},
-		"its ttl is not known":       {9 * time.Hour, corev1.PodRunning, func(p *corev1.Pod) { p.Annotations, p.Spec.ActiveDeadlineSeconds = nil, nil }, ""},
+		"running":              {time.Hour, corev1.PodRunning, nil, ""},
+		"succeeded":            {0, corev1.PodSucceeded, nil, "has ended"},
+		"failed":               {0, corev1.PodFailed, nil, "has ended"},
+		"deadline passed":      {9 * time.Hour, corev1.PodRunning, nil, "should have ended after 8h0m0s"},
+		"deadline just passed": {8*time.Hour + time.Minute, corev1.PodRunning, nil, ""},
+		"pending":              {time.Minute, corev1.PodPending, nil, ""},
+		"pending for long":     {10 * time.Minute, corev1.PodPending, nil, "has never started"},
+		"without kshell's labels": {
+			99 * time.Hour, corev1.PodFailed, func(p *corev1.Pod) { delete(p.Labels, nameLabel) }, "",
+		},
+		"being deleted": {
+			0, corev1.PodFailed, func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: now} }, "",
+		},
+		"unknown deadline": {
+			9 * time.Hour, corev1.PodRunning, func(p *corev1.Pod) { p.Annotations, p.Spec.ActiveDeadlineSeconds = nil, nil }, "",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := Pod(testOptions())
@@ -41,7 +47,7 @@ func TestOnlyWhatNobodyNeedsIsALeftover(t *testing.T) {
 	}
 }
 
-func TestHowAShellHasEnded(t *testing.T) {
+func TestTerminationOf(t *testing.T) {
 	ended := func(phase corev1.PodPhase, podReason string, code int32, reason string) *corev1.Pod {
 		p := Pod(testOptions())
 		p.Status.Phase, p.Status.Reason = phase, podReason
@@ -61,14 +67,16 @@ func TestHowAShellHasEnded(t *testing.T) {
 		want Termination
 		ok   bool
 	}{
-		"it runs":          {running, Termination{}, false},
+		"running":          {running, Termination{}, false},
 		"exit":             {ended(corev1.PodSucceeded, "", 0, "Completed"), Termination{0, "", false}, true},
 		"exit 42":          {ended(corev1.PodFailed, "", 42, "Error"), Termination{42, "", false}, true},
 		"before the phase": {ended(corev1.PodRunning, "", 7, "Error"), Termination{7, "", false}, true},
 		"out of memory":    {ended(corev1.PodFailed, "", 137, "OOMKilled"), Termination{137, "OOMKilled", false}, true},
-		"its time is over": {ended(corev1.PodFailed, "DeadlineExceeded", 137, "Error"), Termination{137, "DeadlineExceeded", false}, true},
-		"deleted":          {deleted, Termination{143, "", true}, true},
-		"evicted":          {evicted, Termination{255, "Evicted", false}, true},
+		"deadline": {
+			ended(corev1.PodFailed, "DeadlineExceeded", 137, "Error"), Termination{137, "DeadlineExceeded", false}, true,
+		},
+		"deleted": {deleted, Termination{143, "", true}, true},
+		"evicted": {evicted, Termination{255, "Evicted", false}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got, ok := TerminationOf(c.pod); got != c.want || ok != c.ok {

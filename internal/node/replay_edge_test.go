@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// slow is a log that returns each part after a pause, and then nothing until
-// the context ends.
+// slow is a log that returns each part after a pause, and then blocks until the
+// context ends.
 type slow struct {
 	ctx   context.Context
 	pause time.Duration
@@ -36,27 +36,27 @@ func (s *slow) Read(p []byte) (int, error) {
 
 func (s *slow) Close() error { return nil }
 
-func TestTapeLog_PatienceIsForEachRead(t *testing.T) {
+func TestReplayLog_TimeoutIsPerRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, tape, out, gaps := interruptedReplay(t)
-		logs(tape, r, func(ctx context.Context) (io.ReadCloser, error) {
+		r, replay, out, gaps := interruptedReplay(t)
+		logs(replay, r, func(ctx context.Context) (io.ReadCloser, error) {
 			return &slow{ctx, logTimeout - time.Second, []string{markText("a") + "one\n", "g", "ap\n", markText("b")}}, nil
 		})
-		rejoin(t, r, tape)
+		rejoin(t, r, replay)
 		if want := "one\r\ngap\r\ntwo\r\n"; out.String() != want || len(*gaps) > 0 {
 			t.Errorf("got %q, want %q; gaps %v", out, want, *gaps)
 		}
 	})
 }
 
-func TestTapeLog_EmptyReadsBringNothing(t *testing.T) {
+func TestReplayLog_EmptyReadsDoNotExtendTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, tape, _, gaps := interruptedReplay(t)
-		logs(tape, r, func(ctx context.Context) (io.ReadCloser, error) {
+		r, replay, _, gaps := interruptedReplay(t)
+		logs(replay, r, func(ctx context.Context) (io.ReadCloser, error) {
 			return &slow{ctx, logTimeout - time.Second, make([]string, 100)}, nil
 		})
 		begin := time.Now()
-		rejoin(t, r, tape)
+		rejoin(t, r, replay)
 		if took := time.Since(begin); took != logTimeout {
 			t.Errorf("gave up after %v, want %v", took, logTimeout)
 		}
@@ -64,74 +64,74 @@ func TestTapeLog_EmptyReadsBringNothing(t *testing.T) {
 	})
 }
 
-func TestTapeLog_PausesBetweenAttempts(t *testing.T) {
+func TestReplayLog_PausesBetweenAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, tape, _, _ := interruptedReplay(t)
+		r, replay, _, _ := interruptedReplay(t)
 		begin := time.Now()
 		var at []time.Duration
-		tape.Log = func(context.Context, LogStart, bool) (io.ReadCloser, error) {
+		replay.Log = func(context.Context, LogStart, bool) (io.ReadCloser, error) {
 			at = append(at, time.Since(begin))
 			return nil, refusedLog(503)
 		}
-		rejoin(t, r, tape)
+		rejoin(t, r, replay)
 		if want := []time.Duration{0, 0, logRetryPause, 3 * logRetryPause}; !slices.Equal(at, want) {
 			t.Errorf("requests after %v, want %v", at, want)
 		}
 	})
 }
 
-// A shell's first stream begins with the whole log, however long it is.
-func TestTapeLog_LongLogBeforeTheFirstStream(t *testing.T) {
+// The first stream of a shell begins with the complete log, however long it is.
+func TestReplayLog_LongLogBeforeTheFirstStream(t *testing.T) {
 	r := &fakeContainer{}
-	tape, out, gaps := newReplay(r)
-	tape.ExpectMark(t.Context(), "a")
+	replay, out, gaps := newReplay(r)
+	replay.ExpectMark(t.Context(), "a")
 	text := strings.Repeat(strings.Repeat("x", 98)+"\r\n", maxUnmatched/50)
 	r.print(text + markText("a"))
-	send(t, tape, []byte(markText("a")+"live"))
+	send(t, replay, []byte(markText("a")+"live"))
 	if out.String() != text+"live" || len(*gaps) > 0 {
 		t.Errorf("got %d bytes, want %d; gaps %v", out.Len(), len(text+"live"), *gaps)
 	}
 }
 
-func TestTapeRest_OutputFailsForTheLastLines(t *testing.T) {
+func TestReplay_WriteRestOutputFailsForTheLastLines(t *testing.T) {
 	full := errors.New("full")
 	r := &fakeContainer{ended: true}
-	tape, _, _ := newReplay(r)
-	tape.Output = failing{full}
-	tape.StartAtTail(3)
+	replay, _, _ := newReplay(r)
+	replay.Output = failing{full}
+	replay.StartAtTail(3)
 	r.print("text\r\n")
-	if err := tape.WriteRest(t.Context()); !errors.Is(err, full) {
+	if err := replay.WriteRest(t.Context()); !errors.Is(err, full) {
 		t.Errorf("got %v, want %v", err, full)
 	}
 }
 
-func TestTape_GiveUpOfAnEarlierMark(t *testing.T) {
+func TestReplay_SkipEarlierMark(t *testing.T) {
 	r := &fakeContainer{}
-	tape, out, gaps := newReplay(r)
-	tape.ExpectMark(t.Context(), "b")
+	replay, out, gaps := newReplay(r)
+	replay.ExpectMark(t.Context(), "b")
 	r.print("early")
-	send(t, tape, r.output)
-	tape.SkipMark("a")
+	send(t, replay, r.output)
+	replay.SkipMark("a")
 	select {
-	case <-tape.Joined():
+	case <-replay.Joined():
 		t.Fatal("the stream counts as joined")
 	default:
 	}
 	r.print(markText("b") + "live")
-	send(t, tape, []byte(markText("b")+"live"))
+	send(t, replay, []byte(markText("b")+"live"))
 	if out.String() != "earlylive" || len(*gaps) > 0 {
 		t.Errorf("got %q, gaps %v", out, *gaps)
 	}
 }
 
-func TestTape_SessionEndsDuringTheLog(t *testing.T) {
+func TestReplay_SessionEndsWhileLogIsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, tape, out, gaps := interruptedReplay(t)
+		r, replay, out, gaps := interruptedReplay(t)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		logs(tape, r, silent)
-		tape.ExpectMark(ctx, "b")
-		if _, err := tape.Write([]byte(markText("b"))); err != nil {
+		logs(replay, r, silent)
+		replay.ExpectMark(ctx, "b")
+		if _, err := replay.Write([]byte(markText("b"))); err != nil {
 			t.Error(err)
 		}
 		if out.String() != "one\r\n" || len(*gaps) > 0 || r.unreachable > 0 {
