@@ -198,7 +198,7 @@ func (e *escapeFilter) process(p []byte) {
 			e.releaseHeld()
 			e.out = append(e.out, c)
 			continue
-		case class == classKey && e.held && (single || typed == 2 && seen == 1):
+		case class == classKey && e.held && len(e.pending) == 0 && (single || typed == 2 && seen == 1):
 			e.handleKey(c)
 		case class == classKey && e.isEscape(c) && e.lineStart && !e.held && seen == 0 && typed <= 2:
 			e.held = true

@@ -163,6 +163,22 @@ func TestKeys_EnterAfterUnfinishedSequence(t *testing.T) {
 	}
 }
 
+// Keys that look like the beginning of a report are not lost when a control
+// character follows, and the escape character before them has no effect.
+func TestKeys_UnfinishedSequenceAfterEscapeCharacter(t *testing.T) {
+	for _, key := range []string{"]", "P", "X", "_", "^", "[", "[12"} {
+		for _, next := range []string{"\v", "\x1a", "\r"} {
+			source := pieces{"~", "\x1b" + key, next}
+			k := NewKeys(&source, never, '~', ".\x1a", func(byte) { t.Errorf("ESC %s: a key of kshell", key) })
+			got, err := io.ReadAll(k)
+			k.Cancel()
+			if want := "~\x1b" + key + next; string(got) != want || err != nil {
+				t.Errorf("passed %q, error %v; want %q", got, err, want)
+			}
+		}
+	}
+}
+
 func TestKeys_Paste(t *testing.T) {
 	for name, tt := range map[string]struct {
 		reads []string
@@ -274,6 +290,7 @@ func FuzzKeys(f *testing.F) {
 	}
 	f.Add("\x1b[200~\r~.\x1b[201~\r~.", uint16(7))
 	f.Add("\x1b\x1b[A\x1bP\r~.", uint16(3))
+	f.Add("~\x1bX", uint16(1)) // a string that does not end
 	f.Fuzz(func(t *testing.T, input string, cut uint16) {
 		at := int(cut) % (len(input) + 1)
 		if diff := cmp.Diff(classes(input), classes(split(input)...)); diff != "" {
@@ -281,7 +298,7 @@ func FuzzKeys(f *testing.F) {
 		}
 		for _, reads := range [][]string{{input}, {input[:at], input[at:]}, split(input)} {
 			reads = slices.DeleteFunc(slices.Clone(reads), func(s string) bool { return s == "" })
-			reads = append(reads, "x") // releases what is held back
+			reads = append(reads, "x") // releases a held escape character
 			source := pieces(reads)
 			var own []byte
 			var passed strings.Builder
@@ -291,7 +308,9 @@ func FuzzKeys(f *testing.F) {
 			for n, err := source.Read(buf); err == nil; n, err = source.Read(buf) {
 				e.process(buf[:n])
 			}
+			e.out = e.out[:0]
 			e.releaseHeld()
+			e.pass(e.out)
 			if !isWithout(passed.String(), input+"x") {
 				t.Errorf("%q became %q and own keys %q", reads, passed.String(), own)
 			}
