@@ -18,8 +18,11 @@
 //   - inbound.go: measures how long the reader of a socket has waited
 //   - conn.go: one socket, used once
 //   - liveness.go: decides when to ping a server, and when a link is dead
-//   - session.go: opens one socket after the other; the only loop that retries
-//   - events.go: receives messages from the server with the same loop
+//   - driver.go: what the caller implements and observes
+//   - link.go: opens one socket after the other; the only loop that retries
+//   - session.go: one remote command over a link; stdin.go sends its stdin, start.go limits
+//     the time until it starts, stuck.go asks whether it still runs
+//   - events.go: receives messages from the server over a link
 //
 // Invariants:
 //
