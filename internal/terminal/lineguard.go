@@ -76,7 +76,8 @@ func (g *LineGuard) Connected() (begun bool) {
 	return g.begun
 }
 
-// Wrote records that the remote has written p.
+// Wrote records that the remote has written p, which may confirm that it has
+// received the key that ended a line.
 func (g *LineGuard) Wrote(p []byte) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -371,8 +371,26 @@ func TestLineGuard_NewShell_RandomCuts(t *testing.T) {
 	}
 }
 
+// A report that arrives in the rest of a discarded line is passed on, up to the
+// limit.
+func TestLineGuard_LongestReport(t *testing.T) {
+	for _, size := range []int{maxPending, maxPending + 1} {
+		g := &LineGuard{}
+		g.Filter([]byte("cd "), 1)
+		g.Connected()
+		report := "\x1b]" + strings.Repeat("x", size-2) + "\a"
+		got := string(g.Filter([]byte(report), 2))
+		if size <= maxPending && got != report {
+			t.Errorf("report of %d bytes: %d bytes were sent", len(report), len(got))
+		}
+		if len(got) > maxPending+1 {
+			t.Errorf("report of %d bytes: %d bytes were held back", len(report), len(got))
+		}
+	}
+}
+
 // FuzzLineGuard checks that all input is sent unchanged until the first
-// connection breaks, and that later only typed input is sent, in order.
+// connection breaks, and that later only bytes of the input are sent.
 func FuzzLineGuard(f *testing.F) {
 	f.Add("ls\r\x1b[200~a\x1b[201~", uint16(3), uint16(5), false)
 	f.Add("cd \x1b[1;1R\r", uint16(3), uint16(1), true)

@@ -94,10 +94,11 @@ const stringEnds = "\x1b\x07\x18\x1a" // ESC, BEL, CAN, SUB
 // parse passes the next byte of an escape sequence to the parser and returns
 // the rest of p. It skips text and the contents of strings.
 //
-// It handles bytes that the parser takes differently: a byte above 127 is not a
-// C1 control character, because terminals use UTF-8; ESC begins a new sequence
-// in every state; BEL ends every string, not only OSC. Other control characters
-// within a sequence would overwrite the parser's command (x/ansi v0.11.7).
+// It handles some bytes itself: a byte above 127 is not a C1 control character,
+// because terminals use UTF-8; ESC begins a new sequence in every state; BEL
+// ends every string, not only OSC; other control characters within a sequence
+// are skipped, because they would overwrite the parser's command (x/ansi
+// v0.11.7).
 func (s *Screen) parse(p []byte) (rest []byte) {
 	state, i := s.parser.State(), 0
 	inString := isString(state)

@@ -53,6 +53,24 @@ func TestScreen_Reset(t *testing.T) {
 	}
 }
 
+// Long parameters and long lists of parameters are parsed without storing them.
+func TestScreen_LongParameters(t *testing.T) {
+	const reset = "\x1b[?1049l\x1b[m"
+	for name, tt := range map[string]struct{ params, reset string }{
+		"leading zeros":    {strings.Repeat("0", 1000) + "1049", reset},
+		"a number of 1 kB": {strings.Repeat("1", 1000), ""},
+		"the last of 31":   {strings.Repeat("7;", 30) + "1049", reset},
+		"the last of 100":  {strings.Repeat("7;", 99) + "1049", ""},
+		"the first of 100": {"1049" + strings.Repeat(";7", 99), reset},
+	} {
+		s := &Screen{Writer: io.Discard}
+		_, _ = io.WriteString(s, "\x1b[?"+tt.params+"h")
+		if got := string(s.Reset()); got != tt.reset {
+			t.Errorf("%s: reset %q, want %q", name, got, tt.reset)
+		}
+	}
+}
+
 func TestScreen_BetweenLines(t *testing.T) {
 	for _, tt := range []struct {
 		written []string

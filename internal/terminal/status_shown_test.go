@@ -91,39 +91,3 @@ func TestSetStatus_Width(t *testing.T) {
 		}
 	}
 }
-
-// Long parameters and long lists of parameters are parsed without storing them.
-func TestScreen_LongParameters(t *testing.T) {
-	const reset = "\x1b[?1049l\x1b[m"
-	for name, tt := range map[string]struct{ params, reset string }{
-		"leading zeros":    {strings.Repeat("0", 1000) + "1049", reset},
-		"a number of 1 kB": {strings.Repeat("1", 1000), ""},
-		"the last of 31":   {strings.Repeat("7;", 30) + "1049", reset},
-		"the last of 100":  {strings.Repeat("7;", 99) + "1049", ""},
-		"the first of 100": {"1049" + strings.Repeat(";7", 99), reset},
-	} {
-		s := &Screen{Writer: io.Discard}
-		_, _ = io.WriteString(s, "\x1b[?"+tt.params+"h")
-		if got := string(s.Reset()); got != tt.reset {
-			t.Errorf("%s: reset %q, want %q", name, got, tt.reset)
-		}
-	}
-}
-
-// A report that arrives in the rest of a discarded line is passed on, up to the
-// limit.
-func TestLineGuard_LongestReport(t *testing.T) {
-	for _, size := range []int{maxPending, maxPending + 1} {
-		g := &LineGuard{}
-		g.Filter([]byte("cd "), 1)
-		g.Connected()
-		report := "\x1b]" + strings.Repeat("x", size-2) + "\a"
-		got := string(g.Filter([]byte(report), 2))
-		if size <= maxPending && got != report {
-			t.Errorf("report of %d bytes: %d bytes were sent", len(report), len(got))
-		}
-		if len(got) > maxPending+1 {
-			t.Errorf("report of %d bytes: %d bytes were held back", len(report), len(got))
-		}
-	}
-}
