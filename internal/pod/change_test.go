@@ -6,22 +6,22 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// changes to a pod with container app
+// Changes to a pod with container app.
 
-func evictedFor(message string) func(*corev1.Pod) {
+func asEvicted(message string) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) {
 		pod.Status.Phase, pod.Status.Reason, pod.Status.Message = corev1.PodFailed, "Evicted", message
 	}
 }
 
-func gracePeriod(seconds int64) func(*corev1.Pod) {
+func deletingWithin(seconds int64) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) {
 		deleting(pod)
 		pod.DeletionGracePeriodSeconds = &seconds
 	}
 }
 
-func disrupted(reason, message string) func(*corev1.Pod) {
+func withDisruption(reason, message string) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) {
 		pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{
 			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: reason, Message: message,
@@ -35,11 +35,11 @@ func ready(status corev1.ConditionStatus, reason string) func(*corev1.Pod) {
 	}
 }
 
-func resourceVersion(v string) func(*corev1.Pod) {
+func withVersion(v string) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) { pod.ResourceVersion = v }
 }
 
-// inState puts app's state and the one before, with the restarts so far.
+// inState sets the current and the last state of container app, and its restarts.
 func inState(now, last corev1.ContainerState, restarts int32) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) {
 		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
@@ -60,10 +60,10 @@ func TestDescribeChange(t *testing.T) {
 		before *corev1.Pod // running("web") if nil
 		after  *corev1.Pod
 		want   string
-		over   bool
+		ended  bool
 	}{
-		{"nothing", nil, runningPod("web"), "", false},
-		{"nothing that matters", nil, runningPod("web", ready(corev1.ConditionFalse, "ContainersNotReady")), "", false},
+		{"no change", nil, runningPod("web"), "", false},
+		{"irrelevant change", nil, runningPod("web", ready(corev1.ConditionFalse, "ContainersNotReady")), "", false},
 		{"deleted", nil, nil, `pod "web" was deleted`, true},
 		{
 			"made anew",
@@ -75,7 +75,7 @@ func TestDescribeChange(t *testing.T) {
 		{
 			"evicted by the kubelet",
 			nil,
-			runningPod("web", evictedFor("The node was low on resource: memory.")),
+			runningPod("web", asEvicted("The node was low on resource: memory.")),
 			`pod "web" was evicted: The node was low on resource: memory`,
 			true,
 		},
@@ -84,12 +84,12 @@ func TestDescribeChange(t *testing.T) {
 			runningPod(
 				"web",
 				inState(exited(137, "Error"), none, 0),
-				evictedFor("The node had condition: [DiskPressure]."),
+				asEvicted("The node had condition: [DiskPressure]."),
 			),
 			`pod "web" was evicted: The node had condition: [DiskPressure]`, true,
 		},
 		{
-			"terminated by the kubelet", nil, runningPod("web", phase(corev1.PodFailed), disrupted(corev1.PodReasonTerminationByKubelet, "Preempted")),
+			"terminated by the kubelet", nil, runningPod("web", phase(corev1.PodFailed), withDisruption(corev1.PodReasonTerminationByKubelet, "Preempted")),
 			`pod "web" was evicted: Preempted`, true,
 		},
 		{
@@ -111,7 +111,7 @@ func TestDescribeChange(t *testing.T) {
 			true,
 		},
 		{
-			"ended, said why",
+			"ended with a message",
 			nil,
 			runningPod("web", inState(said, none, 0)),
 			`container "app" of pod "web" ended with exit code 1: no space`,
@@ -125,7 +125,7 @@ func TestDescribeChange(t *testing.T) {
 			true,
 		},
 		{
-			"restarted, of old nothing is told",
+			"restarted, of old nothing is sentence",
 			nil,
 			runningPod("web", inState(runningState(), none, 1)),
 			`container "app" of pod "web" was restarted`,
@@ -136,11 +136,11 @@ func TestDescribeChange(t *testing.T) {
 			`container "app" of pod "web" ended with exit code 2`, true,
 		},
 		{
-			"waits, of old nothing is told", nil, runningPod("web", inState(waitingState("ContainerCreating", ""), none, 0)),
+			"waits, of old nothing is sentence", nil, runningPod("web", inState(waitingState("ContainerCreating", ""), none, 0)),
 			`container "app" of pod "web" is no longer running (ContainerCreating)`, true,
 		},
 		{
-			"ended because its pod is deleted", nil, runningPod("web", gracePeriod(30), inState(exited(143, "Error"), none, 0)),
+			"ended because its pod is deleted", nil, runningPod("web", deletingWithin(30), inState(exited(143, "Error"), none, 0)),
 			`container "app" of pod "web" ended with exit code 143; the pod is being deleted`, true,
 		},
 		{"another container restarted", nil, runningPod("web", func(pod *corev1.Pod) {
@@ -150,8 +150,8 @@ func TestDescribeChange(t *testing.T) {
 			)
 		}), "", false},
 		{
-			"has not told its state",
-			runningPod("web", with(nil, nil, nil)),
+			"has not sentence its state",
+			runningPod("web", withStatuses(nil, nil, nil)),
 			runningPod("web", inState(runningState(), none, 1)),
 			"",
 			false,
@@ -166,7 +166,7 @@ func TestDescribeChange(t *testing.T) {
 		{
 			"pod succeeded",
 			nil,
-			runningPod("web", phase(corev1.PodSucceeded), with(nil, nil, nil)),
+			runningPod("web", phase(corev1.PodSucceeded), withStatuses(nil, nil, nil)),
 			`pod "web" has completed`,
 			true,
 		},
@@ -184,24 +184,30 @@ func TestDescribeChange(t *testing.T) {
 		{
 			"is being deleted",
 			nil,
-			runningPod("web", gracePeriod(30)),
+			runningPod("web", deletingWithin(30)),
 			`pod "web" is being deleted (grace period 30 s)`,
 			false,
 		},
-		{"is being deleted at once", nil, runningPod("web", gracePeriod(0)), `pod "web" is being deleted`, false},
+		{
+			"being deleted, no grace period",
+			nil,
+			runningPod("web", deletingWithin(0)),
+			`pod "web" is being deleted`,
+			false,
+		},
 		{
 			"was being deleted already",
-			runningPod("web", gracePeriod(30)),
-			runningPod("web", gracePeriod(30)),
+			runningPod("web", deletingWithin(30)),
+			runningPod("web", deletingWithin(30)),
 			"",
 			false,
 		},
 		{
-			"is being evicted", nil, runningPod("web", gracePeriod(5), disrupted("EvictionByEvictionAPI", "Eviction API: evicting")),
+			"is being evicted", nil, runningPod("web", deletingWithin(5), withDisruption("EvictionByEvictionAPI", "Eviction API: evicting")),
 			`pod "web" is being evicted (EvictionByEvictionAPI): Eviction API: evicting (grace period 5 s)`, false,
 		},
 		{
-			"makes room", nil, runningPod("web", gracePeriod(5), disrupted("PreemptionByScheduler", "default-scheduler: preempting")),
+			"makes room", nil, runningPod("web", deletingWithin(5), withDisruption("PreemptionByScheduler", "default-scheduler: preempting")),
 			`pod "web" is being deleted (PreemptionByScheduler): default-scheduler: preempting (grace period 5 s)`, false,
 		},
 		{
@@ -239,27 +245,27 @@ func TestDescribeChange(t *testing.T) {
 			if before == nil {
 				before = runningPod("web")
 			}
-			got, over := describeChange(before, test.after, "app")
-			if got != test.want || over != test.over {
-				t.Errorf("got  %s (over %v)\nwant %s (over %v)", got, over, test.want, test.over)
+			got, ended := describeChange(before, test.after, "app")
+			if got != test.want || ended != test.ended {
+				t.Errorf("got  %s (ended %v)\nwant %s (ended %v)", got, ended, test.want, test.ended)
 			}
 		})
 	}
 }
 
 func TestStatusTracker(t *testing.T) {
-	ended := runningPod("web", gracePeriod(30), inState(exited(137, "Error"), corev1.ContainerState{}, 0))
+	ended := runningPod("web", deletingWithin(30), inState(exited(137, "Error"), corev1.ContainerState{}, 0))
 	type step struct {
 		pod     *corev1.Pod
 		deleted bool
 		want    string
-		over    bool
+		ended   bool
 	}
 	tests := map[string][]step{
 		"deleted in order": {
 			{runningPod("web"), false, "", false},
-			{runningPod("web", gracePeriod(30)), false, `pod "web" is being deleted (grace period 30 s)`, false},
-			{runningPod("web", gracePeriod(30), unready), false, "", false},
+			{runningPod("web", deletingWithin(30)), false, `pod "web" is being deleted (grace period 30 s)`, false},
+			{runningPod("web", deletingWithin(30), unready), false, "", false},
 			{ended, false, `container "app" of pod "web" ended with exit code 137; the pod is being deleted`, true},
 			{ended, true, "", true},
 			{nil, true, "", true},
@@ -286,13 +292,13 @@ func TestStatusTracker(t *testing.T) {
 		},
 		"shown what was before it was found": {
 			{
-				runningPod("web", resourceVersion("6"), inState(runningState(), corev1.ContainerState{}, 3)),
+				runningPod("web", withVersion("6"), inState(runningState(), corev1.ContainerState{}, 3)),
 				false,
 				"",
 				false,
 			},
 			{
-				runningPod("web", resourceVersion("8"), inState(runningState(), corev1.ContainerState{}, 3)),
+				runningPod("web", withVersion("8"), inState(runningState(), corev1.ContainerState{}, 3)),
 				false,
 				`container "app" of pod "web" was restarted`,
 				true,
@@ -302,10 +308,10 @@ func TestStatusTracker(t *testing.T) {
 	}
 	for name, steps := range tests {
 		t.Run(name, func(t *testing.T) {
-			v := newStatusTracker(&Found{Pod: runningPod("web", resourceVersion("7")), Container: "app"})
+			v := newStatusTracker(&Found{Pod: runningPod("web", withVersion("7")), Container: "app"})
 			for i, s := range steps {
-				if got, over := v.update(s.pod, s.deleted); got != s.want || over != s.over {
-					t.Errorf("step %d: got %q, %v; want %q, %v", i, got, over, s.want, s.over)
+				if got, ended := v.update(s.pod, s.deleted); got != s.want || ended != s.ended {
+					t.Errorf("step %d: got %q, %v; want %q, %v", i, got, ended, s.want, s.ended)
 				}
 			}
 		})

@@ -9,7 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// crowded is a pod with containers of every class.
+// manyContainers returns a pod with containers of every class.
 func manyContainers(change ...func(*corev1.Pod)) *corev1.Pod {
 	return runningPod("web", append([]func(*corev1.Pod){func(pod *corev1.Pod) {
 		always := corev1.ContainerRestartPolicyAlways
@@ -34,17 +34,17 @@ func TestChooseContainer(t *testing.T) {
 		want   string
 		notes  []string
 	}{
-		{"only one", runningPod("web"), "", "app", nil},
+		{"one container", runningPod("web"), "", "app", nil},
 		{"first of several", manyContainers(), "", "app", []string{several}},
-		{"init containers are no alternative", runningPod("web", func(pod *corev1.Pod) {
+		{"init containers are not listed", runningPod("web", func(pod *corev1.Pod) {
 			pod.Spec.InitContainers = []corev1.Container{{Name: "setup"}}
 		}), "", "app", nil},
 		{"annotation", manyContainers(annotated("log")), "", "log", nil},
 		{"annotation with a sidecar", manyContainers(annotated("proxy")), "", "proxy", nil},
-		{"annotation that names none", manyContainers(annotated("g\x1b[2Jone")), "", "app", []string{
+		{"annotation of an unknown container", manyContainers(annotated("g\x1b[2Jone")), "", "app", []string{
 			`pod "web" has no container "g\x1b[2Jone", the one in its annotation kubectl.kubernetes.io/default-container`, several,
 		}},
-		{"flag before annotation", manyContainers(annotated("log")), "app", "app", nil},
+		{"flag overrides annotation", manyContainers(annotated("log")), "app", "app", nil},
 		{"init", manyContainers(), "setup", "setup", nil},
 		{"sidecar", manyContainers(), "proxy", "proxy", nil},
 		{"ephemeral", manyContainers(), "debug", "debug", nil},
@@ -84,6 +84,6 @@ func TestUnknownContainerError_Hint(t *testing.T) {
 	if _, _, err := ChooseContainer(&corev1.Pod{}, ""); !errors.As(err, &e) ||
 		!strings.Contains(e.Error(), "has no containers") ||
 		e.Hint() == "" {
-		t.Errorf("a pod without containers: got %v", err)
+		t.Errorf("pod without containers: got %v", err)
 	}
 }

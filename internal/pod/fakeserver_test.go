@@ -20,27 +20,27 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// world is an API server in memory, for bubbles of fake time: the transport of a
-// Client. It keeps pods and their history, and serves get, list and watch of them,
-// and whatever stands in objects by path.
+// fakeServer is an API server in memory, used as the transport of a Client so that
+// the fake clock of synctest advances. It serves get, list and watch of pods, and
+// other objects by path.
 type fakeServer struct {
-	mu       sync.Mutex
-	pods     map[string]*corev1.Pod
-	history  []change
-	version  int
-	oldest   int           // a watch from before is told 410
-	moved    chan struct{} // closed at each change
-	objects  map[string]any
-	requests []string // "get", "list", "watch", or a path; with the second since the start
-	begin    time.Time
+	mu            sync.Mutex
+	pods          map[string]*corev1.Pod
+	history       []historyEvent
+	version       int
+	oldestVersion int           // a watch from an older version gets 410
+	changed       chan struct{} // closed at each change
+	objects       map[string]any
+	requests      []string // "get", "list", "watch", or a path
+	start         time.Time
 
-	refuse   func(kind string) any // an answer in place of the ordinary one, or nil
-	hanging  string                // the answers to these requests do not come
-	mute     bool                  // watches are accepted and show nothing
-	outdated []*corev1.Pod         // what a watch from any version shows first
+	override     func(kind string) any // returns another answer, or nil
+	blocked      string                // requests of this kind get no answer
+	silentWatch  bool                  // watches send no events
+	outdatedPods []*corev1.Pod         // a watch from version 0 sends these first
 }
 
-type change struct {
+type historyEvent struct {
 	version int
 	event   []byte
 }
@@ -48,27 +48,27 @@ type change struct {
 func newFakeServer(pods ...*corev1.Pod) *fakeServer {
 	w := &fakeServer{
 		pods:    map[string]*corev1.Pod{},
-		moved:   make(chan struct{}),
+		changed: make(chan struct{}),
 		objects: map[string]any{},
-		begin:   time.Now(),
+		start:   time.Now(),
 	}
 	for _, pod := range pods {
-		w.put(pod)
+		w.setPod(pod)
 	}
 	return w
 }
 
 func (w *fakeServer) client(t *testing.T) *Client {
 	t.Helper()
-	client, err := NewClient(&rest.Config{Host: "http://world", Transport: w})
+	client, err := NewClient(&rest.Config{Host: "http://server", Transport: w})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return client
 }
 
-// put makes or changes a pod.
-func (w *fakeServer) put(pod *corev1.Pod) {
+// setPod creates or replaces a pod.
+func (w *fakeServer) setPod(pod *corev1.Pod) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	kind := "MODIFIED"
@@ -79,7 +79,7 @@ func (w *fakeServer) put(pod *corev1.Pod) {
 	w.pods[pod.Name] = pod
 }
 
-func (w *fakeServer) delete(name string) {
+func (w *fakeServer) deletePod(name string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.record("DELETED", w.pods[name])
@@ -93,28 +93,28 @@ func (w *fakeServer) record(kind string, pod *corev1.Pod) {
 	if err != nil {
 		panic(err)
 	}
-	w.history = append(w.history, change{w.version, event})
-	close(w.moved)
-	w.moved = make(chan struct{})
+	w.history = append(w.history, historyEvent{w.version, event})
+	close(w.changed)
+	w.changed = make(chan struct{})
 }
 
-// expire forgets the history.
+// expire makes all versions of pods too old for a watch.
 func (w *fakeServer) expire() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.version++
-	w.oldest = w.version
-	close(w.moved)
-	w.moved = make(chan struct{})
+	w.oldestVersion = w.version
+	close(w.changed)
+	w.changed = make(chan struct{})
 }
 
-func (w *fakeServer) set(f func()) {
+func (w *fakeServer) update(f func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f()
 }
 
-// asked is how often what was asked for.
+// received returns the number of requests of each kind.
 func (w *fakeServer) received() map[string]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -130,15 +130,15 @@ func (w *fakeServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	defer w.mu.Unlock()
 	kind, answer := w.answer(r)
 	w.requests = append(w.requests, kind)
-	if w.refuse != nil {
-		if instead := w.refuse(kind); instead != nil {
+	if w.override != nil {
+		if instead := w.override(kind); instead != nil {
 			if events, ok := answer.(io.Closer); ok {
 				_ = events.Close()
 			}
 			answer = instead
 		}
 	}
-	if kind == w.hanging {
+	if kind == w.blocked {
 		w.mu.Unlock()
 		<-r.Context().Done()
 		w.mu.Lock()
@@ -178,24 +178,24 @@ func (w *fakeServer) answer(r *http.Request) (kind string, answer any) {
 		l.ResourceVersion = strconv.Itoa(w.version)
 		return "list", l
 	}
-	return path, refusal(http.StatusNotFound, metav1.StatusReasonNotFound, "no such path")
+	return path, errorStatus(http.StatusNotFound, metav1.StatusReasonNotFound, "no such path")
 }
 
-// watch sends what comes after version until its request ends. The selectors are
-// not looked at, but for there being one.
+// watch sends the events after version until the request ends. It requires a
+// selector and ignores it.
 func (w *fakeServer) watch(r *http.Request, version int) any {
 	if q := r.URL.Query(); q.Get("fieldSelector") == "" && q.Get("labelSelector") == "" {
-		return refusal(http.StatusBadRequest, metav1.StatusReasonBadRequest, "a watch on everything")
+		return errorStatus(http.StatusBadRequest, metav1.StatusReasonBadRequest, "a watch on everything")
 	}
 	if accept := r.Header.Get("Accept"); accept != "application/json" {
-		return refusal(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable, "only JSON, not "+accept)
+		return errorStatus(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable, "only JSON, not "+accept)
 	}
 	reader, writer := io.Pipe()
 	go func() {
 		defer func() { _ = writer.CloseWithError(r.Context().Err()) }()
 		for {
 			w.mu.Lock()
-			events, moved := w.after(version), w.moved
+			events, moved := w.eventsAfter(version), w.changed
 			version = max(w.version, 1)
 			w.mu.Unlock()
 			for _, event := range events {
@@ -213,26 +213,26 @@ func (w *fakeServer) watch(r *http.Request, version int) any {
 	return reader
 }
 
-func (w *fakeServer) after(version int) [][]byte {
-	if version > 0 && version < w.oldest {
+func (w *fakeServer) eventsAfter(version int) [][]byte {
+	if version > 0 && version < w.oldestVersion {
 		event, _ := json.Marshal(
 			map[string]any{
 				"type":   "ERROR",
-				"object": refusal(410, metav1.StatusReasonExpired, "too old resource version"),
+				"object": errorStatus(410, metav1.StatusReasonExpired, "too old resource version"),
 			},
 		)
 		return [][]byte{event}
 	}
 	var events [][]byte
 	if version == 0 {
-		for _, pod := range append(w.outdated, slices.Collect(maps.Values(w.pods))...) {
+		for _, pod := range append(w.outdatedPods, slices.Collect(maps.Values(w.pods))...) {
 			event, _ := json.Marshal(map[string]any{"type": "ADDED", "object": pod})
 			events = append(events, event)
 		}
 		return events
 	}
 	for _, c := range w.history {
-		if c.version > version && !w.mute {
+		if c.version > version && !w.silentWatch {
 			events = append(events, c.event)
 		}
 	}
@@ -257,14 +257,14 @@ func response(r *http.Request, code int, body io.ReadCloser) *http.Response {
 func forbid(kinds ...string) func(string) any {
 	return func(kind string) any {
 		if slices.Contains(kinds, kind) {
-			return refusal(http.StatusForbidden, metav1.StatusReasonForbidden, "no "+kind)
+			return errorStatus(http.StatusForbidden, metav1.StatusReasonForbidden, "no "+kind)
 		}
 		return nil
 	}
 }
 
-// script does what is listed for the seconds after the start, in the background.
-func script(steps map[int]func()) {
+// schedule runs each step in the background, at its second from now.
+func schedule(steps map[int]func()) {
 	for second, step := range steps {
 		time.AfterFunc(time.Duration(second)*time.Second, step)
 	}

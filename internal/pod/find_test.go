@@ -36,8 +36,8 @@ var (
 	}
 )
 
-// Of the query nothing but the selector and the limit may be asked for; the rest shows that
-// no discovery takes place.
+// The query has only the selector and the limit, and there are no requests for
+// discovery.
 func TestFind_EveryKind(t *testing.T) {
 	const bySelector = "GET " + core + "pods?labelSelector=app%3Dweb%2C%21old%2Ctier+in+%28a%2Cb%29&limit=500"
 	const byMap = "GET " + core + "pods?labelSelector=app%3Dweb&limit=500"
@@ -88,7 +88,7 @@ func TestFind_EveryKind(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.target, func(t *testing.T) {
-			a := newAPI(t, map[string]any{test.path: test.object, core + "pods": podList(runningPod("web"))})
+			a := newFakeAPI(t, map[string]any{test.path: test.object, core + "pods": podList(runningPod("web"))})
 			got, err := a.client.Find(t.Context(), request(t, test.target))
 			if err != nil {
 				t.Fatal(err)
@@ -130,7 +130,7 @@ func TestFind_ChoiceIsNoted(t *testing.T) {
 		runningPod("web-b", readyAt(2)),
 		runningPod("web-c", deleting),
 	)
-	got, err := newAPI(t, answers).client.Find(t.Context(), request(t, "deploy/web"))
+	got, err := newFakeAPI(t, answers).client.Find(t.Context(), request(t, "deploy/web"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,12 +151,12 @@ func TestFind_PodOfAnotherOwner(t *testing.T) {
 			runningPod("ours", ownedBy("mine"), readyAt(9)),
 		),
 	}
-	got, err := newAPI(t, answers).client.Find(t.Context(), request(t, "sts/web"))
+	got, err := newFakeAPI(t, answers).client.Find(t.Context(), request(t, "sts/web"))
 	if err != nil || got.Pod.Name != "ours" {
 		t.Fatalf("got %+v, %v; want the pod that the stateful set owns", got, err)
 	}
 	answers[core+"pods"] = podList(runningPod("theirs", ownedBy("other")))
-	_, err = newAPI(t, answers).client.Find(t.Context(), request(t, "sts/web"))
+	_, err = newFakeAPI(t, answers).client.Find(t.Context(), request(t, "sts/web"))
 	var none *NoPodsError
 	if !errors.As(err, &none) || !strings.Contains(none.Error(), "wants 1") {
 		t.Errorf("got %v, want a *NoPodsError", err)
@@ -166,7 +166,7 @@ func TestFind_PodOfAnotherOwner(t *testing.T) {
 func TestFind_DeploymentPods(t *testing.T) {
 	answers := deployment(1)
 	answers[core+"pods"] = podList(runningPod("web-a", ownedBy("its replica set")))
-	if got, err := newAPI(t, answers).client.Find(t.Context(), request(t, "deploy/web")); err != nil ||
+	if got, err := newFakeAPI(t, answers).client.Find(t.Context(), request(t, "deploy/web")); err != nil ||
 		got.Pod.Name != "web-a" {
 		t.Errorf("got %+v, %v", got, err)
 	}
@@ -176,7 +176,7 @@ func TestFind_PodBeingDeleted(t *testing.T) {
 	answers := map[string]any{core + "pods/web": manyContainers(deleting)}
 	req := request(t, "web")
 	req.Container = "app"
-	got, err := newAPI(t, answers).client.Find(t.Context(), req)
+	got, err := newFakeAPI(t, answers).client.Find(t.Context(), req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestFind_PodBeingDeleted(t *testing.T) {
 }
 
 func TestFind_NotRunningOrNotFound(t *testing.T) {
-	a := newAPI(t, map[string]any{core + "pods/web": runningPod("web", phase(corev1.PodSucceeded))})
+	a := newFakeAPI(t, map[string]any{core + "pods/web": runningPod("web", phase(corev1.PodSucceeded))})
 	var stopped *NotRunningError
 	if _, err := a.client.Find(t.Context(), request(t, "web")); !errors.As(err, &stopped) {
 		t.Errorf("completed: got %v, want a *NotRunningError", err)
@@ -355,7 +355,7 @@ func TestFind_NoPods(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.text, func(t *testing.T) {
-			a := newAPI(t, map[string]any{test.path: test.object, core + "pods": podList()})
+			a := newFakeAPI(t, map[string]any{test.path: test.object, core + "pods": podList()})
 			_, err := a.client.Find(t.Context(), request(t, test.target))
 			var none *NoPodsError
 			if !errors.As(err, &none) {
@@ -373,13 +373,13 @@ func TestFind_NoPods(t *testing.T) {
 
 func TestFind_GetForbidden(t *testing.T) {
 	const words = `pods "web" is forbidden: User "dev" cannot get resource "pods" in API group "" in the namespace "shop"`
-	forbidden := refusal(http.StatusForbidden, metav1.StatusReasonForbidden, words)
-	a := newAPI(t, map[string]any{core + "pods/web": forbidden, apps + "deployments/web": forbidden})
+	forbidden := errorStatus(http.StatusForbidden, metav1.StatusReasonForbidden, words)
+	a := newFakeAPI(t, map[string]any{core + "pods/web": forbidden, apps + "deployments/web": forbidden})
 
 	_, err := a.client.Find(t.Context(), request(t, "web"))
 	var unseen *GetForbiddenError
 	if !errors.As(err, &unseen) || !apierrors.IsForbidden(err) {
-		t.Fatalf("got %v, want an *GetForbiddenError that apierrors knows as forbidden", err)
+		t.Fatalf("got %v, want a *GetForbiddenError for which apierrors.IsForbidden is true", err)
 	}
 	if unseen.Err.Namespace != "shop" || unseen.Err.Target.Name != "web" || !strings.Contains(unseen.Error(), words) ||
 		!strings.Contains(unseen.Hint(), `allows get on pods in namespace "shop"`) {
@@ -390,13 +390,13 @@ func TestFind_GetForbidden(t *testing.T) {
 	var refused *RequestError
 	if errors.As(err, &unseen) || !errors.As(err, &refused) || !apierrors.IsForbidden(err) ||
 		!strings.Contains(refused.Hint(), "allows get on deployments") {
-		t.Errorf("a workload that may not be seen leads nowhere: got %v", err)
+		t.Errorf("forbidden workload: got %v", err)
 	}
 }
 
 func TestRequestError_Hint(t *testing.T) {
 	unlisted := deployment(1)
-	unlisted[core+"pods"] = refusal(http.StatusForbidden, metav1.StatusReasonForbidden, "pods is forbidden")
+	unlisted[core+"pods"] = errorStatus(http.StatusForbidden, metav1.StatusReasonForbidden, "pods is forbidden")
 	tests := []struct {
 		name, target string
 		answers      map[string]any
@@ -421,7 +421,7 @@ func TestRequestError_Hint(t *testing.T) {
 		},
 		{
 			"bad token", "web",
-			map[string]any{core + "pods/web": refusal(401, metav1.StatusReasonUnauthorized, "Unauthorized")},
+			map[string]any{core + "pods/web": errorStatus(401, metav1.StatusReasonUnauthorized, "Unauthorized")},
 			apierrors.IsUnauthorized,
 			`cannot get pod "web" in namespace "shop": Unauthorized`, "log in again",
 		},
@@ -436,24 +436,24 @@ func TestRequestError_Hint(t *testing.T) {
 		{
 			"no API server",
 			"web",
-			map[string]any{core + "pods/web": page{404}},
+			map[string]any{core + "pods/web": htmlPage{404}},
 			apierrors.IsNotFound,
 			`cannot get pod "web"`,
 			"--server",
 		},
 		{
 			"broken server", "web",
-			map[string]any{core + "pods/web": refusal(500, metav1.StatusReasonInternalError, "etcd is away")},
+			map[string]any{core + "pods/web": errorStatus(500, metav1.StatusReasonInternalError, "etcd is away")},
 			apierrors.IsInternalError,
 			"etcd is away", "",
 		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := newAPI(t, test.answers).client.Find(t.Context(), request(t, test.target))
+			_, err := newFakeAPI(t, test.answers).client.Find(t.Context(), request(t, test.target))
 			var refused *RequestError
 			if !errors.As(err, &refused) || !test.is(err) {
-				t.Fatalf("got %v (%T), want a *RequestError of the right reason", err, err)
+				t.Fatalf("got %v (%T), want a *RequestError with the same reason", err, err)
 			}
 			if !strings.Contains(refused.Error(), test.text) || !strings.Contains(refused.Hint(), test.hint) ||
 				(test.hint == "") != (refused.Hint() == "") {
@@ -466,18 +466,18 @@ func TestRequestError_Hint(t *testing.T) {
 func TestFind_Canceled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := newAPI(t, nil).client.Find(ctx, request(t, "web"))
+	_, err := newFakeAPI(t, nil).client.Find(ctx, request(t, "web"))
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
 }
 
 func TestFind_NamespaceIsOnePathSegment(t *testing.T) {
-	a := newAPI(t, nil)
+	a := newFakeAPI(t, nil)
 	req := request(t, "web")
 	req.Namespace = "../../.."
 	if _, err := a.client.Find(t.Context(), req); err == nil || len(a.received()) != 0 {
-		t.Errorf("got %v after %v; want a refusal before any request", err, a.received())
+		t.Errorf("got %v after %v; want an error before any request", err, a.received())
 	}
 }
 
@@ -503,7 +503,7 @@ func TestNewClient_ConfigUnchanged(t *testing.T) {
 }
 
 func TestClient_NotThrottled(t *testing.T) {
-	a := newAPI(t, map[string]any{core + "pods/web": runningPod("web")})
+	a := newFakeAPI(t, map[string]any{core + "pods/web": runningPod("web")})
 	begin := time.Now()
 	for range 60 {
 		if _, err := a.client.Get(t.Context(), "shop", "web"); err != nil {
@@ -511,13 +511,15 @@ func TestClient_NotThrottled(t *testing.T) {
 		}
 	}
 	if took := time.Since(begin); took > 8*time.Second {
-		t.Errorf("60 requests took %v; client-go's default throttle makes 10 s of them", took)
+		t.Errorf("60 requests took %v; with the default limit of client-go they take 10 s", took)
 	}
 }
 
-type warnings struct{ heard []string }
+type warningRecorder struct{ received []string }
 
-func (w *warnings) HandleWarningHeader(_ int, _, text string) { w.heard = append(w.heard, text) }
+func (w *warningRecorder) HandleWarningHeader(_ int, _, text string) {
+	w.received = append(w.received, text)
+}
 
 func TestClient_ServerWarnings(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -526,7 +528,7 @@ func TestClient_ServerWarnings(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(runningPod("web"))
 	}))
 	defer server.Close()
-	standard, own := &warnings{}, &warnings{}
+	standard, own := &warningRecorder{}, &warningRecorder{}
 	rest.SetDefaultWarningHandler(standard)
 	defer rest.SetDefaultWarningHandler(rest.WarningLogger{})
 	for _, cfg := range []*rest.Config{{Host: server.URL}, {Host: server.URL, WarningHandler: own}} {
@@ -538,7 +540,7 @@ func TestClient_ServerWarnings(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(standard.heard) != 0 || !cmp.Equal(own.heard, []string{"old"}) {
-		t.Errorf("the log heard %q, the caller %q", standard.heard, own.heard)
+	if len(standard.received) != 0 || !cmp.Equal(own.received, []string{"old"}) {
+		t.Errorf("warnings in the log %q, to the caller %q", standard.received, own.received)
 	}
 }

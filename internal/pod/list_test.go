@@ -22,7 +22,7 @@ func reasons(skipped []Skipped) []string {
 	return list
 }
 
-func containersOf(running []Found) []string {
+func podContainers(running []Found) []string {
 	var list []string
 	for _, f := range running {
 		list = append(list, f.Pod.Name+"/"+f.Container)
@@ -43,12 +43,12 @@ func TestList_RunningAndSkipped(t *testing.T) {
 		"all":      {Namespace: "shop"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := newAPI(t, answers)
+			a := newFakeAPI(t, answers)
 			found, skipped, err := a.client.List(t.Context(), req)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff([]string{"web/app", "web-a/app", "web-c/app", "web-e/app"}, containersOf(found)); diff != "" {
+			if diff := cmp.Diff([]string{"web/app", "web-a/app", "web-c/app", "web-e/app"}, podContainers(found)); diff != "" {
 				t.Errorf("running: -want +got:\n%s", diff)
 			}
 			want := []string{
@@ -66,9 +66,9 @@ func TestList_RunningAndSkipped(t *testing.T) {
 }
 
 func TestList_UnknownContainer(t *testing.T) {
-	a := newAPI(t, map[string]any{core + "pods": podList(runningPod("web-a"), manyContainers())})
+	a := newFakeAPI(t, map[string]any{core + "pods": podList(runningPod("web-a"), manyContainers())})
 	found, skipped, err := a.client.List(t.Context(), Request{Namespace: "shop", Selector: "app=web", Container: "log"})
-	if got := containersOf(found); err != nil || !slices.Equal(got, []string{"web/log"}) {
+	if got := podContainers(found); err != nil || !slices.Equal(got, []string{"web/log"}) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	var unknown *UnknownContainerError
@@ -78,7 +78,7 @@ func TestList_UnknownContainer(t *testing.T) {
 }
 
 func TestList_Errors(t *testing.T) {
-	a := newAPI(t, map[string]any{core + "pods": podList()})
+	a := newFakeAPI(t, map[string]any{core + "pods": podList()})
 	for selector, words := range map[string]string{
 		"app=web,tier!=a": `no pod in namespace "shop" has the labels app=web,tier!=a`,
 		"":                `there are no pods in namespace "shop"`,
@@ -100,7 +100,7 @@ func TestList_Errors(t *testing.T) {
 }
 
 func TestFind_Selector(t *testing.T) {
-	a := newAPI(
+	a := newFakeAPI(
 		t,
 		map[string]any{core + "pods": podList(runningPod("web-a", readyAt(5)), runningPod("web-b", readyAt(2)))},
 	)
@@ -113,17 +113,17 @@ func TestFind_Selector(t *testing.T) {
 	}
 	var nothing *TargetError
 	if _, err := a.client.Find(t.Context(), Request{Namespace: "shop"}); !errors.As(err, &nothing) {
-		t.Errorf("nothing named: got %v, want a *TargetError", err)
+		t.Errorf("empty request: got %v, want a *TargetError", err)
 	}
 }
 
 func TestFind_RunningContainerPreferred(t *testing.T) {
 	answers := deployment(2)
 	answers[core+"pods"] = podList(
-		runningPod("web-a", with(one(waitingState("CrashLoopBackOff", "")), nil, nil)),
+		runningPod("web-a", withStatuses(single(waitingState("CrashLoopBackOff", "")), nil, nil)),
 		runningPod("web-b", unready),
 	)
-	got, err := newAPI(t, answers).client.Find(t.Context(), request(t, "deploy/web"))
+	got, err := newFakeAPI(t, answers).client.Find(t.Context(), request(t, "deploy/web"))
 	if err != nil || got.Pod.Name != "web-b" {
 		t.Fatalf("got %v, %v", got, err)
 	}
@@ -132,7 +132,7 @@ func TestFind_RunningContainerPreferred(t *testing.T) {
 	}
 }
 
-// chunked is a server with so many pods that hands them out as asked.
+// pagedServer serves a list of many pods in pages of the requested size.
 type pagedServer struct {
 	pods     int
 	forgets  bool // that it has begun
@@ -144,7 +144,7 @@ func (c *pagedServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	c.requests = append(c.requests, q.Get("limit")+" "+q.Get("continue"))
 	from, _ := strconv.Atoi(q.Get("continue"))
 	if from > 0 && c.forgets {
-		return response(r, http.StatusGone, body(refusal(410, metav1.StatusReasonExpired, "too old"))), nil
+		return response(r, http.StatusGone, body(errorStatus(410, metav1.StatusReasonExpired, "too old"))), nil
 	}
 	limit, err := strconv.Atoi(q.Get("limit"))
 	if err != nil {
@@ -173,7 +173,7 @@ func TestList_Pages(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			client, err := NewClient(&rest.Config{Host: "http://world", Transport: &test.server})
+			client, err := NewClient(&rest.Config{Host: "http://server", Transport: &test.server})
 			if err != nil {
 				t.Fatal(err)
 			}

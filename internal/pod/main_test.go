@@ -18,14 +18,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// api is a server that answers each path with an object, and any other with 404.
+// fakeAPI is an HTTP server that answers each path with an object, and any other
+// path with 404.
 type fakeAPI struct {
 	mu       sync.Mutex
 	requests []string // "METHOD path?query"
 	client   *Client
 }
 
-func newAPI(t *testing.T, answers map[string]any) *fakeAPI {
+func newFakeAPI(t *testing.T, answers map[string]any) *fakeAPI {
 	t.Helper()
 	a := &fakeAPI{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -36,7 +37,7 @@ func newAPI(t *testing.T, answers map[string]any) *fakeAPI {
 		if !ok {
 			answer = notFound(r.URL.Path)
 		}
-		if html, ok := answer.(page); ok {
+		if html, ok := answer.(htmlPage); ok {
 			w.Header().Set("Content-Type", "text/html")
 			w.WriteHeader(html.code)
 			_, _ = w.Write([]byte("<html>no</html>"))
@@ -59,8 +60,8 @@ func newAPI(t *testing.T, answers map[string]any) *fakeAPI {
 	return a
 }
 
-// page is an answer that no API server would give.
-type page struct{ code int }
+// htmlPage is the answer of a server that is not an API server.
+type htmlPage struct{ code int }
 
 func (a *fakeAPI) received() []string {
 	a.mu.Lock()
@@ -68,7 +69,7 @@ func (a *fakeAPI) received() []string {
 	return a.requests
 }
 
-func refusal(code int32, reason metav1.StatusReason, message string) metav1.Status {
+func errorStatus(code int32, reason metav1.StatusReason, message string) metav1.Status {
 	return metav1.Status{
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
 		Status:   metav1.StatusFailure, Code: code, Reason: reason, Message: message,
@@ -77,7 +78,7 @@ func refusal(code int32, reason metav1.StatusReason, message string) metav1.Stat
 
 // notFound returns the answer of an API server that has no object at a path.
 func notFound(at string) metav1.Status {
-	status := refusal(http.StatusNotFound, metav1.StatusReasonNotFound, "not found")
+	status := errorStatus(http.StatusNotFound, metav1.StatusReasonNotFound, "not found")
 	status.Details = &metav1.StatusDetails{Kind: path.Base(path.Dir(at)), Name: path.Base(at)}
 	return status
 }
@@ -96,12 +97,12 @@ func podList(pods ...*corev1.Pod) corev1.PodList {
 
 var epoch = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-// at is a time so many minutes after epoch.
+// atMinute returns the time that many minutes after epoch.
 func atMinute(minutes int) metav1.Time {
 	return metav1.NewTime(epoch.Add(time.Duration(minutes) * time.Minute))
 }
 
-// running is a ready pod with one running container, "app".
+// runningPod returns a ready pod with one running container, "app".
 func runningPod(name string, change ...func(*corev1.Pod)) *corev1.Pod {
 	pod := &corev1.Pod{
 		TypeMeta: typeMeta("v1", "Pod"),

@@ -10,40 +10,40 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// uid makes a pod another one than the pod of its name is.
-func uid(id types.UID) func(*corev1.Pod) { return func(pod *corev1.Pod) { pod.UID = id } }
+// withUID makes the pod another pod of the same name.
+func withUID(id types.UID) func(*corev1.Pod) { return func(pod *corev1.Pod) { pod.UID = id } }
 
 func TestNext(t *testing.T) {
 	const deleted = `pod "web" was deleted`
 	none := corev1.ContainerState{}
 	tests := []struct {
-		name   string
-		target string
-		then   func(w *fakeServer) // what happens after web was found
-		pod    string              // where the session goes on
-		same   bool                // in the very container
-		told   string
-		fails  string // with these words
-		gone   bool   // by a GoneError
+		name     string
+		target   string
+		then     func(w *fakeServer) // what happens after web is found
+		pod      string              // the pod in which the session continues
+		same     bool                // the same container
+		sentence string
+		fails    string // the text of the error
+		gone     bool   // the error is a *GoneError
 	}{
-		{name: "nothing has happened", target: "web", then: func(*fakeServer) {}, pod: "web", same: true},
+		{name: "no change", target: "web", then: func(*fakeServer) {}, pod: "web", same: true},
 		{
-			name: "the container was started anew", target: "web",
-			then: func(w *fakeServer) { w.put(runningPod("web", inState(runningState(), exited(137, "OOMKilled"), 1))) },
-			pod:  "web", told: `container "app" of pod "web" was killed because it was out of memory (exit code 137) and was restarted`,
+			name: "container restarted", target: "web",
+			then: func(w *fakeServer) { w.setPod(runningPod("web", inState(runningState(), exited(137, "OOMKilled"), 1))) },
+			pod:  "web", sentence: `container "app" of pod "web" was killed because it was out of memory (exit code 137) and was restarted`,
 		},
 		{
-			name: "the container waits to be started anew", target: "deploy/web",
+			name: "container waits for its restart", target: "deploy/web",
 			then: func(w *fakeServer) {
-				w.put(runningPod("web", inState(waitingState("CrashLoopBackOff", ""), exited(1, ""), 1)))
+				w.setPod(runningPod("web", inState(waitingState("CrashLoopBackOff", ""), exited(1, ""), 1)))
 			},
-			told:  `container "app" of pod "web" ended with exit code 1`,
-			fails: `container "app" of pod "web" is waiting (CrashLoopBackOff); its last run ended with exit code 1`,
+			sentence: `container "app" of pod "web" ended with exit code 1`,
+			fails:    `container "app" of pod "web" is waiting (CrashLoopBackOff); its last run ended with exit code 1`,
 		},
 		{
-			name: "the container has ended for good", target: "web",
+			name: "container ended for good", target: "web",
 			then: func(w *fakeServer) {
-				w.put(
+				w.setPod(
 					runningPod(
 						"web",
 						inState(exited(3, ""), none, 0),
@@ -51,38 +51,38 @@ func TestNext(t *testing.T) {
 					),
 				)
 			},
-			told: `container "app" of pod "web" ended with exit code 3`, fails: `container "app" of pod "web" ended with exit code 3`, gone: true,
+			sentence: `container "app" of pod "web" ended with exit code 3`, fails: `container "app" of pod "web" ended with exit code 3`, gone: true,
 		},
 		{
-			name:   "the pod is gone",
-			target: "web",
-			then:   func(w *fakeServer) { w.delete("web") },
-			told:   deleted,
-			fails:  deleted,
-			gone:   true,
+			name:     "the pod is gone",
+			target:   "web",
+			then:     func(w *fakeServer) { w.deletePod("web") },
+			sentence: deleted,
+			fails:    deleted,
+			gone:     true,
 		},
 		{
-			name: "another pod has the name", target: "web", then: func(w *fakeServer) { w.put(runningPod("web", uid("new"))) },
-			told: `pod "web" was deleted and replaced by another pod of the same name`, fails: `pod "web" was deleted and replaced by another pod of the same name`, gone: true,
+			name: "another pod of the same name", target: "web", then: func(w *fakeServer) { w.setPod(runningPod("web", withUID("new"))) },
+			sentence: `pod "web" was deleted and replaced by another pod of the same name`, fails: `pod "web" was deleted and replaced by another pod of the same name`, gone: true,
 		},
 		{
-			name: "another pod has the name, and it is the workload's", target: "deploy/web", then: func(w *fakeServer) { w.put(runningPod("web", uid("new"))) },
-			told: `pod "web" was deleted and replaced by another pod of the same name`, pod: "web",
+			name: "another pod of the same name and workload", target: "deploy/web", then: func(w *fakeServer) { w.setPod(runningPod("web", withUID("new"))) },
+			sentence: `pod "web" was deleted and replaced by another pod of the same name`, pod: "web",
 		},
 		{
-			name: "the workload has another pod", target: "deploy/web",
-			then: func(w *fakeServer) { w.delete("web"); w.put(runningPod("web-2")) },
-			told: deleted, pod: "web-2",
+			name: "another pod of the workload", target: "deploy/web",
+			then:     func(w *fakeServer) { w.deletePod("web"); w.setPod(runningPod("web-2")) },
+			sentence: deleted, pod: "web-2",
 		},
 		{
-			name: "the workload's other pod is on its way out", target: "deploy/web",
-			then: func(w *fakeServer) { w.delete("web"); w.put(runningPod("web-2", gracePeriod(30))) },
-			told: deleted, fails: `deployment/web has no other running pod yet`,
+			name: "other pod is being deleted", target: "deploy/web",
+			then:     func(w *fakeServer) { w.deletePod("web"); w.setPod(runningPod("web-2", deletingWithin(30))) },
+			sentence: deleted, fails: `deployment/web has no other running pod yet`,
 		},
 		{
-			name: "the workload's other pod does not run yet", target: "deploy/web",
-			then: func(w *fakeServer) { w.delete("web"); w.put(runningPod("web-2", unscheduled)) },
-			told: deleted, fails: `pod "web-2" is not scheduled (Unschedulable): 0/2 nodes are available`,
+			name: "other pod does not run yet", target: "deploy/web",
+			then:     func(w *fakeServer) { w.deletePod("web"); w.setPod(runningPod("web-2", unscheduled)) },
+			sentence: deleted, fails: `pod "web-2" is not scheduled (Unschedulable): 0/2 nodes are available`,
 		},
 	}
 	for _, tt := range tests {
@@ -96,9 +96,9 @@ func TestNext(t *testing.T) {
 					t.Fatal(err)
 				}
 				tt.then(w)
-				next, told, err := w.client(t).Next(t.Context(), before, req)
-				if told != tt.told {
-					t.Errorf("told %q, want %q", told, tt.told)
+				next, sentence, err := w.client(t).Next(t.Context(), before, req)
+				if sentence != tt.sentence {
+					t.Errorf("sentence %q, want %q", sentence, tt.sentence)
 				}
 				var gone *GoneError
 				switch {
@@ -109,7 +109,7 @@ func TestNext(t *testing.T) {
 				case err != nil:
 					t.Errorf("error %v", err)
 				case next.Pod.Name != tt.pod || (next == before) != tt.same:
-					t.Errorf("goes on in %s, the very container: %v", next.Pod.Name, next == before)
+					t.Errorf("continues in %s, same container: %v", next.Pod.Name, next == before)
 				}
 			})
 		})
@@ -120,12 +120,12 @@ func TestNext_Forbidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web"))
 		f := mustFind(w, t)
-		w.refuse = forbid("get")
+		w.override = forbid("get")
 		var refused *RequestError
-		if next, told, err := w.client(t).Next(t.Context(), f, request(t, "web")); next != nil || told != "" ||
+		if next, sentence, err := w.client(t).Next(t.Context(), f, request(t, "web")); next != nil || sentence != "" ||
 			!errors.As(err, &refused) ||
 			!apierrors.IsForbidden(err) {
-			t.Errorf("got %v, %q, %v", next, told, err)
+			t.Errorf("got %v, %q, %v", next, sentence, err)
 		}
 	})
 }

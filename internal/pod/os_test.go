@@ -28,12 +28,12 @@ func TestOS(t *testing.T) {
 		spec corev1.PodSpec
 		want corev1.OSName
 	}{
-		"nothing":                    {corev1.PodSpec{}, ""},
-		"its field":                  {corev1.PodSpec{OS: &corev1.PodOS{Name: corev1.Windows}, NodeSelector: map[string]string{corev1.LabelOSStable: "linux"}}, corev1.Windows},
-		"its selector":               {corev1.PodSpec{NodeSelector: map[string]string{corev1.LabelOSStable: "windows"}}, corev1.Windows},
-		"its affinity":               {corev1.PodSpec{Affinity: affinity([]string{"windows"}, []string{"windows"})}, corev1.Windows},
-		"an affinity to two systems": {corev1.PodSpec{Affinity: affinity([]string{"windows"}, []string{"linux"})}, ""},
-		"an affinity to one of two":  {corev1.PodSpec{Affinity: affinity([]string{"windows", "linux"})}, ""},
+		"nothing":                             {corev1.PodSpec{}, ""},
+		"its field":                           {corev1.PodSpec{OS: &corev1.PodOS{Name: corev1.Windows}, NodeSelector: map[string]string{corev1.LabelOSStable: "linux"}}, corev1.Windows},
+		"its selector":                        {corev1.PodSpec{NodeSelector: map[string]string{corev1.LabelOSStable: "windows"}}, corev1.Windows},
+		"affinity":                            {corev1.PodSpec{Affinity: affinity([]string{"windows"}, []string{"windows"})}, corev1.Windows},
+		"two affinities to different systems": {corev1.PodSpec{Affinity: affinity([]string{"windows"}, []string{"linux"})}, ""},
+		"affinity to either of two systems":   {corev1.PodSpec{Affinity: affinity([]string{"windows", "linux"})}, ""},
 		"an affinity to nothing else": {corev1.PodSpec{Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
 			RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
 				MatchExpressions: []corev1.NodeSelectorRequirement{

@@ -24,7 +24,7 @@ func TestCheckRunning_PermanentReasons(t *testing.T) {
 		{"CreateContainerConfigError", `container has runAsNonRoot and image has non-numeric user (app), cannot verify user is non-root`, true, false},
 		{"CreateContainerConfigError", `container's runAsUser breaks non-root policy (pod: "web_shop(1)", container: app)`, true, false},
 		{"CreateContainerError", "failed to generate container spec: failed to generate spec: no command specified", true, false},
-		// With these the container may still start.
+		// Not permanent:
 		{"CreateContainerConfigError", `secret "s" not found`, false, false},
 		{"CreateContainerError", `failed to reserve container name "app_web_shop_0": name is reserved`, false, false},
 		{"CreateContainerError", "context deadline exceeded", false, false},
@@ -36,9 +36,9 @@ func TestCheckRunning_PermanentReasons(t *testing.T) {
 	} {
 		waiting := waitingState(test.reason, test.message)
 		for container, pod := range map[string]*corev1.Pod{
-			"app":   manyContainers(phase(corev1.PodPending), with(one(waitingState("PodInitializing", "")), []corev1.ContainerStatus{state("setup", waiting)}, nil)),
-			"setup": manyContainers(phase(corev1.PodPending), with(nil, []corev1.ContainerStatus{state("setup", waiting)}, nil)),
-			"debug": manyContainers(with(one(runningState()), nil, []corev1.ContainerStatus{state("debug", waiting)})),
+			"app":   manyContainers(phase(corev1.PodPending), withStatuses(single(waitingState("PodInitializing", "")), []corev1.ContainerStatus{containerStatus("setup", waiting)}, nil)),
+			"setup": manyContainers(phase(corev1.PodPending), withStatuses(nil, []corev1.ContainerStatus{containerStatus("setup", waiting)}, nil)),
+			"debug": manyContainers(withStatuses(single(runningState()), nil, []corev1.ContainerStatus{containerStatus("debug", waiting)})),
 		} {
 			var stopped *NotRunningError
 			if err := checkRunning(pod, container); !errors.As(err, &stopped) {
@@ -59,12 +59,12 @@ func TestCheckRunning_PermanentReasons(t *testing.T) {
 	}
 }
 
-// If Docker cannot start the only container of a pod, the pod has failed.
+// With Docker, a pod has failed if its only container cannot be started.
 func TestCheckRunning_StartError(t *testing.T) {
 	failed := exited(128, "ContainerCannotRun")
 	failed.Terminated.Message = "path / is mounted on / but it is not a shared or slave mount"
 	var stopped *NotRunningError
-	err := checkRunning(runningPod("web", phase(corev1.PodFailed), with(one(failed), nil, nil)), "app")
+	err := checkRunning(runningPod("web", phase(corev1.PodFailed), withStatuses(single(failed), nil, nil)), "app")
 	const text = `pod "web" has failed; container "app" ended with exit code 128 (ContainerCannotRun): path / is mounted on / but it is not a shared or slave mount`
 	if !errors.As(err, &stopped) || err.Error() != text || !stopped.RefusesPropagation() {
 		t.Errorf("got %v, want %s", err, text)
@@ -76,12 +76,12 @@ func TestWait_PermanentReason(t *testing.T) {
 		w := newFakeServer(runningPod("web", waitingFor("ContainerCreating", "")))
 		time.AfterFunc(
 			2*time.Second,
-			func() { w.put(runningPod("web", waitingFor("CreateContainerError", privateMount))) },
+			func() { w.setPod(runningPod("web", waitingFor("CreateContainerError", privateMount))) },
 		)
 		got := wait(withTimeout(t, 60), t, w, "web", "")
 		const text = `container "app" of pod "web" cannot start (CreateContainerError): ` + privateMount
-		if got.err == nil || got.err.Error() != text || got.took.Round(time.Second) != 2*time.Second {
-			t.Errorf("ended after %v with %v, want 2 s and %s", got.took, got.err, text)
+		if got.err == nil || got.err.Error() != text || got.elapsed.Round(time.Second) != 2*time.Second {
+			t.Errorf("ended after %v with %v, want 2 s and %s", got.elapsed, got.err, text)
 		}
 	})
 }

@@ -35,8 +35,8 @@ func createdAt(minutes int) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) { pod.CreationTimestamp = atMinute(minutes) }
 }
 
-// In each row the better pod has the later name and is worse by every rule
-// that comes after the one that has to decide.
+// In each row the better pod has the later name and is worse by every rule after
+// the one that decides.
 func TestBest_Rules(t *testing.T) {
 	tests := []struct {
 		why           string
@@ -88,7 +88,7 @@ func TestBest_AnyInputOrder(t *testing.T) {
 			t.Fatalf("-want +got:\n%s", diff)
 		}
 		if !slices.Equal(before, names(pods)) {
-			t.Fatal("Rank changed the order of its argument")
+			t.Fatal("rank changed its argument")
 		}
 	}
 }

@@ -21,13 +21,17 @@ func TestWait_EventsOnlyWithoutReason(t *testing.T) {
 	pending := func(change ...func(*corev1.Pod)) *corev1.Pod {
 		return runningPod(
 			"web",
-			append([]func(*corev1.Pod){phase(corev1.PodPending), with(nil, nil, nil)}, change...)...)
+			append([]func(*corev1.Pod){phase(corev1.PodPending), withStatuses(nil, nil, nil)}, change...)...)
 	}
 	// app waits for the first init container, setup.
 	blocked := func(setup corev1.ContainerState) *corev1.Pod {
 		return manyContainers(
 			phase(corev1.PodPending),
-			with(one(waitingState(initializing, "")), []corev1.ContainerStatus{state("setup", setup)}, nil),
+			withStatuses(
+				single(waitingState(initializing, "")),
+				[]corev1.ContainerStatus{containerStatus("setup", setup)},
+				nil,
+			),
 		)
 	}
 	said := func(message string) func(*corev1.Pod) { return func(pod *corev1.Pod) { pod.Status.Message = message } }
@@ -48,7 +52,7 @@ func TestWait_EventsOnlyWithoutReason(t *testing.T) {
 		"init container waits, with a message":    {blocked(waitingState("ErrImagePull", "manifest unknown")), false},
 		"init container is running":               {blocked(runningState()), false},
 		"init container has failed":               {blocked(exited(1, "Error")), false},
-		"init container is unreported and no app": {manyContainers(phase(corev1.PodPending), with(nil, nil, nil)), true},
+		"init container is unreported and no app": {manyContainers(phase(corev1.PodPending), withStatuses(nil, nil, nil)), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -56,14 +60,14 @@ func TestWait_EventsOnlyWithoutReason(t *testing.T) {
 				w.objects[core+"events"] = eventList(warningEvent(1, "FailedMount", "no such volume"))
 				got := wait(withTimeout(t, 8), t, w, "web", "app")
 				asked := w.received()["events"] > 0
-				added := strings.Contains(strings.Join(got.said, "\n"), "; FailedMount: no such volume")
+				added := strings.Contains(strings.Join(got.reasons, "\n"), "; FailedMount: no such volume")
 				if asked != test.events || added != test.events {
 					t.Errorf(
 						"events requested: %v, in the message: %v, want %v; said %q",
 						asked,
 						added,
 						test.events,
-						got.said,
+						got.reasons,
 					)
 				}
 			})
@@ -98,7 +102,12 @@ func TestWait_JobConditions(t *testing.T) {
 				var gaveUp *WaitError
 				var stopped *NotRunningError
 				if over := !errors.As(got.err, &gaveUp); over != test.over || !errors.As(got.err, &stopped) {
-					t.Errorf("ended after %v with %v; want the wait to end at once: %v", got.took, got.err, test.over)
+					t.Errorf(
+						"ended after %v with %v; want the wait to end at once: %v",
+						got.elapsed,
+						got.err,
+						test.over,
+					)
 				}
 			})
 		})
@@ -114,8 +123,8 @@ func TestWait_WorkloadContainerCannotStart(t *testing.T) {
 		pod  *corev1.Pod
 		ends bool
 	}{
-		"app":   {manyContainers(with([]corev1.ContainerStatus{state("app", invalid), state("log", runningState())}, nil, nil)), false},
-		"debug": {manyContainers(with(one(runningState()), nil, []corev1.ContainerStatus{state("debug", invalid)})), true},
+		"app":   {manyContainers(withStatuses([]corev1.ContainerStatus{containerStatus("app", invalid), containerStatus("log", runningState())}, nil, nil)), false},
+		"debug": {manyContainers(withStatuses(single(runningState()), nil, []corev1.ContainerStatus{containerStatus("debug", invalid)})), true},
 	} {
 		t.Run(container, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -125,7 +134,12 @@ func TestWait_WorkloadContainerCannotStart(t *testing.T) {
 				var gaveUp *WaitError
 				var stopped *NotRunningError
 				if ends := !errors.As(got.err, &gaveUp); ends != test.ends || !errors.As(got.err, &stopped) {
-					t.Errorf("ended after %v with %v; want the wait to end at once: %v", got.took, got.err, test.ends)
+					t.Errorf(
+						"ended after %v with %v; want the wait to end at once: %v",
+						got.elapsed,
+						got.err,
+						test.ends,
+					)
 				}
 			})
 		})
@@ -176,7 +190,7 @@ func TestSize_LowerBound(t *testing.T) {
 	}
 }
 
-// A list that is too large can be narrowed, one pod cannot.
+// A list that is too large can be reduced by a selector, a pod that is too large cannot.
 func TestRequestError_TooLarge(t *testing.T) {
 	large := &apiclient.TooLargeError{What: "the server's answer", Limit: 16 << 20}
 	for name, test := range map[string]struct {

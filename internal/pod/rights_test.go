@@ -12,7 +12,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// court answers access reviews by what it allows, "VERB GROUP/RESOURCE/SUBRESOURCE/NAME in NAMESPACE".
+// reviewServer answers access reviews. Each entry of allowed is "VERB
+// GROUP/RESOURCE/SUBRESOURCE/NAME in NAMESPACE".
 type reviewServer struct {
 	t       *testing.T
 	allowed []string
@@ -30,12 +31,17 @@ func (c *reviewServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
 		c.t.Error(err)
 	}
-	if r.Method+" "+r.URL.String() != "POST http://world/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" ||
-		q.APIVersion != "authorization.k8s.io/v1" || q.Kind != "SelfSubjectAccessReview" || r.Header.Get("Content-Type") != "application/json" || r.Header.Get("Accept") != "application/json" {
-		c.t.Errorf("asked %s %s with %s %s", r.Method, r.URL, q.APIVersion, q.Kind)
+	if r.Method+" "+r.URL.String() != "POST http://server/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" ||
+		q.APIVersion != "authorization.k8s.io/v1" || q.Kind != "SelfSubjectAccessReview" ||
+		r.Header.Get("Content-Type") != "application/json" || r.Header.Get("Accept") != "application/json" {
+		c.t.Errorf("unexpected request %s %s with %s %s", r.Method, r.URL, q.APIVersion, q.Kind)
 	}
 	if c.broken {
-		return response(r, http.StatusForbidden, body(refusal(403, metav1.StatusReasonForbidden, "no reviews"))), nil
+		return response(
+			r,
+			http.StatusForbidden,
+			body(errorStatus(403, metav1.StatusReasonForbidden, "no reviews")),
+		), nil
 	}
 	a := q.Spec.ResourceAttributes
 	thing := a.Verb + " " + a.Group + "/" + a.Resource + "/" + a.Subresource + "/" + a.Name + " in " + a.Namespace
@@ -47,7 +53,7 @@ func (c *reviewServer) RoundTrip(r *http.Request) (*http.Response, error) {
 func deniedRules(t *testing.T, c *reviewServer, wanted ...Rule) ([]Rule, error) {
 	t.Helper()
 	c.t = t
-	client, err := NewClient(&rest.Config{Host: "http://world", Transport: c})
+	client, err := NewClient(&rest.Config{Host: "http://server", Transport: c})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +68,7 @@ func TestDeniedRules(t *testing.T) {
 		allowed      []string
 		wanted, want []Rule
 	}{
-		{"none is allowed", nil, ExecRules(), []Rule{get, create}},
+		{"none", nil, ExecRules(), []Rule{get, create}},
 		{"only get", []string{"get /pods/exec/ in shop"}, ExecRules(), []Rule{create}},
 		{"only create", []string{"create /pods/exec/ in shop"}, ExecRules(), []Rule{get}},
 		{
@@ -72,7 +78,7 @@ func TestDeniedRules(t *testing.T) {
 			[]Rule{get, create},
 		},
 		{"all", []string{"get /pods/exec/ in shop", "create /pods/exec/ in shop"}, ExecRules(), nil},
-		{"of a group, by name", []string{"update apps/deployments/scale/web in shop"}, []Rule{scale, get}, []Rule{get}},
+		{"group and name", []string{"update apps/deployments/scale/web in shop"}, []Rule{scale, get}, []Rule{get}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -87,7 +93,7 @@ func TestDeniedRules(t *testing.T) {
 	}
 	var refused *RequestError
 	if got, err := deniedRules(t, &reviewServer{broken: true}, get); got != nil || !errors.As(err, &refused) {
-		t.Errorf("a server that does not tell: got %v, %v", got, err)
+		t.Errorf("server without reviews: got %v, %v", got, err)
 	}
 }
 
@@ -136,6 +142,6 @@ func TestForbiddenError(t *testing.T) {
 		t.Errorf("hint %s\nwant %s", hinting.Hint(), want)
 	}
 	if !errors.Is(err, refusal) {
-		t.Error("the refusal cannot be found any more")
+		t.Error("the error does not wrap the refusal")
 	}
 }

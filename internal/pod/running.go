@@ -21,9 +21,13 @@ type NotRunningError struct {
 	// create another one.
 	Permanent bool
 
-	text, hint       string
-	podContinues     bool // the pod keeps running, but the container does not start again
-	eventsMayExplain bool // the pod's status gives no message; its events may
+	text, hint string
+	// podContinues reports that the pod keeps running, but that the container
+	// does not start again.
+	podContinues bool
+	// eventsMayExplain reports that the pod's status has no message, and that its
+	// events may have one.
+	eventsMayExplain bool
 }
 
 // Error returns what does not run, and why.

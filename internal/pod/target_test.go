@@ -32,7 +32,7 @@ func TestParseTarget_KindNames(t *testing.T) {
 		}
 	}
 	if got, err := ParseTarget("web-0.shard.1"); err != nil || got != (Target{"pod", "web-0.shard.1"}) {
-		t.Errorf("a name with dots: got %v, %v", got, err)
+		t.Errorf("name with dots: got %v, %v", got, err)
 	}
 }
 

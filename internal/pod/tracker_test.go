@@ -22,47 +22,48 @@ func mustFind(w *fakeServer, t *testing.T) *Found {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.set(func() { w.requests = nil })
+	w.update(func() { w.requests = nil })
 	return found
 }
 
-// vigil watches over web, and gives what was told, each with the second.
+// watchChanges returns the changes that WatchChanges reports for pod web, each with
+// its second.
 func watchChanges(ctx context.Context, t *testing.T, w *fakeServer) ([]string, error) {
 	t.Helper()
 	begin := time.Now()
-	var told []string
-	err := w.client(t).WatchChanges(ctx, mustFind(w, t), func(sentence string, over bool) {
-		told = append(told, fmt.Sprintf("%.1fs %s %v", time.Since(begin).Seconds(), sentence, over))
+	var changes []string
+	err := w.client(t).WatchChanges(ctx, mustFind(w, t), func(sentence string, ended bool) {
+		changes = append(changes, fmt.Sprintf("%.1fs %s %v", time.Since(begin).Seconds(), sentence, ended))
 	})
-	return told, err
+	return changes, err
 }
 
-// dying is a pod that is deleted two minutes after the start.
+// markDeleted schedules the deletion of pod web after two minutes.
 func markDeleted(w *fakeServer) {
-	time.AfterFunc(121500*time.Millisecond, func() { w.put(runningPod("web", gracePeriod(30))) })
-	time.AfterFunc(123500*time.Millisecond, func() { w.delete("web") })
+	time.AfterFunc(121500*time.Millisecond, func() { w.setPod(runningPod("web", deletingWithin(30))) })
+	time.AfterFunc(123500*time.Millisecond, func() { w.deletePod("web") })
 }
 
 func TestWatchChanges_Deletion(t *testing.T) {
 	for name, change := range map[string]func(*fakeServer){
-		"ordinary": func(*fakeServer) {},
-		"a pod that has not changed for so long that the server has forgotten": (*fakeServer).expire,
+		"recent pod":                    func(*fakeServer) {},
+		"pod whose version has expired": (*fakeServer).expire,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newFakeServer(runningPod("web"))
 				change(w)
 				markDeleted(w)
-				told, err := watchChanges(t.Context(), t, w)
+				changes, err := watchChanges(t.Context(), t, w)
 				want := []string{
 					`121.5s pod "web" is being deleted (grace period 30 s) false`,
 					`123.5s pod "web" was deleted true`,
 				}
-				if diff := cmp.Diff(want, told); diff != "" || err != nil {
+				if diff := cmp.Diff(want, changes); diff != "" || err != nil {
 					t.Errorf("error %v; -want +got:\n%s", err, diff)
 				}
 				if got := w.received(); got["get"] > 4 || got["watch"] > 4 {
-					t.Errorf("asked for %v in two minutes", got)
+					t.Errorf("requests in two minutes: %v", got)
 				}
 			})
 		})
@@ -82,26 +83,26 @@ func TestWatchChanges_RunWatch(t *testing.T) {
 						return false
 					}
 					event, err := json.Marshal(
-						map[string]any{"type": "DELETED", "object": runningPod("web", resourceVersion("9"))},
+						map[string]any{"type": "DELETED", "object": runningPod("web", withVersion("9"))},
 					)
 					if err != nil {
 						t.Error(err)
 					}
 					if each(event) == nil {
-						t.Error("a watch goes on behind what ends it")
+						t.Error("the watch continues after the last event")
 					}
 					return true
 				}
-				time.AfterFunc(time.Second, func() { w.delete("web") })
-				told := ""
-				if err := client.WatchChanges(t.Context(), f, func(sentence string, _ bool) { told += sentence }); err != nil {
+				time.AfterFunc(time.Second, func() { w.deletePod("web") })
+				changes := ""
+				if err := client.WatchChanges(t.Context(), f, func(sentence string, _ bool) { changes += sentence }); err != nil {
 					t.Fatal(err)
 				}
 				if want := "/api/v1/namespaces/shop/pods?fieldSelector=metadata.name%3Dweb&resourceVersion=1&watch=true"; asked != want {
-					t.Errorf("asked for %s, want %s", asked, want)
+					t.Errorf("requested %s, want %s", asked, want)
 				}
-				if told != `pod "web" was deleted` {
-					t.Errorf("told %q", told)
+				if changes != `pod "web" was deleted` {
+					t.Errorf("changes %q", changes)
 				}
 				if got := w.received()["watch"]; open != (got == 0) {
 					t.Errorf("%d watches by HTTP", got)
@@ -114,10 +115,10 @@ func TestWatchChanges_RunWatch(t *testing.T) {
 func TestWatchChanges_WatchForbidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web"))
-		w.refuse = forbid("watch")
+		w.override = forbid("watch")
 		markDeleted(w)
-		told, err := watchChanges(t.Context(), t, w)
-		if diff := cmp.Diff([]string{`125.0s pod "web" was deleted true`}, told); diff != "" || err != nil {
+		changes, err := watchChanges(t.Context(), t, w)
+		if diff := cmp.Diff([]string{`125.0s pod "web" was deleted true`}, changes); diff != "" || err != nil {
 			t.Errorf("error %v; -want +got:\n%s", err, diff)
 		}
 	})
@@ -125,31 +126,32 @@ func TestWatchChanges_WatchForbidden(t *testing.T) {
 
 func TestWatchChanges_End(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cause := errors.New("the session is over")
+		cause := errors.New("the session is ended")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(90*time.Second, func() { cancel(cause) })
-		if told, err := watchChanges(ctx, t, newFakeServer(runningPod("web"))); !errors.Is(err, cause) || told != nil {
-			t.Errorf("context: got %v, told %q", err, told)
+		if changes, err := watchChanges(ctx, t, newFakeServer(runningPod("web"))); !errors.Is(err, cause) ||
+			changes != nil {
+			t.Errorf("context: got %v, changes %q", err, changes)
 		}
 
 		w := newFakeServer(runningPod("web"))
-		time.AfterFunc(7*time.Second, func() { w.set(func() { w.refuse = forbid("get", "watch") }) })
+		time.AfterFunc(7*time.Second, func() { w.update(func() { w.override = forbid("get", "watch") }) })
 		var refused *RequestError
-		if told, err := watchChanges(t.Context(), t, w); !errors.As(err, &refused) || !apierrors.IsForbidden(err) ||
-			told != nil {
-			t.Errorf("right: got %v, told %q", err, told)
+		if changes, err := watchChanges(t.Context(), t, w); !errors.As(err, &refused) || !apierrors.IsForbidden(err) ||
+			changes != nil {
+			t.Errorf("get forbidden: got %v, changes %q", err, changes)
 		}
 
 		w = newFakeServer(runningPod("web"))
-		w.mute = true
+		w.silentWatch = true
 		begin := time.Now()
 		time.AfterFunc(
 			7*time.Second,
-			func() { w.put(runningPod("web", inState(exited(1, ""), corev1.ContainerState{}, 0))) },
+			func() { w.setPod(runningPod("web", inState(exited(1, ""), corev1.ContainerState{}, 0))) },
 		)
-		if told, err := watchChanges(t.Context(), t, w); err != nil || len(told) != 1 ||
+		if changes, err := watchChanges(t.Context(), t, w); err != nil || len(changes) != 1 ||
 			time.Since(begin) > time.Minute {
-			t.Errorf("silent watch: got %v, told %q", err, told)
+			t.Errorf("silent watch: got %v, changes %q", err, changes)
 		}
 	})
 }
@@ -158,13 +160,14 @@ func TestWatchChanges_ServerUnavailable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web"))
 		time.AfterFunc(time.Second, func() {
-			w.set(func() { w.refuse = func(string) any { return errors.New("connection refused") } })
+			w.update(func() { w.override = func(string) any { return errors.New("connection refused") } })
 		})
-		time.AfterFunc(120*time.Second, func() { w.set(func() { w.refuse = nil }) })
+		time.AfterFunc(120*time.Second, func() { w.update(func() { w.override = nil }) })
 		markDeleted(w)
-		told, err := watchChanges(t.Context(), t, w)
-		if err != nil || len(told) == 0 || !strings.HasSuffix(told[len(told)-1], `pod "web" was deleted true`) {
-			t.Errorf("got %v, told %q", err, told)
+		changes, err := watchChanges(t.Context(), t, w)
+		if err != nil || len(changes) == 0 ||
+			!strings.HasSuffix(changes[len(changes)-1], `pod "web" was deleted true`) {
+			t.Errorf("got %v, changes %q", err, changes)
 		}
 	})
 }
@@ -173,19 +176,20 @@ func TestClient_DescribeChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web"))
 		client, f := w.client(t), mustFind(w, t)
-		if sentence, over, err := client.DescribeChange(t.Context(), f); sentence != "" || over || err != nil {
-			t.Errorf("as before: got %q, %v, %v", sentence, over, err)
+		if sentence, ended, err := client.DescribeChange(t.Context(), f); sentence != "" || ended || err != nil {
+			t.Errorf("no change: got %q, %v, %v", sentence, ended, err)
 		}
-		w.delete("web")
-		if sentence, over, err := client.DescribeChange(t.Context(), f); sentence != `pod "web" was deleted` || !over ||
+		w.deletePod("web")
+		if sentence, ended, err := client.DescribeChange(t.Context(), f); sentence != `pod "web" was deleted` ||
+			!ended ||
 			err != nil {
-			t.Errorf("deleted: got %q, %v, %v", sentence, over, err)
+			t.Errorf("deleted: got %q, %v, %v", sentence, ended, err)
 		}
-		w.refuse = forbid("get")
+		w.override = forbid("get")
 		var refused *RequestError
-		if sentence, over, err := client.DescribeChange(t.Context(), f); sentence != "" || over ||
+		if sentence, ended, err := client.DescribeChange(t.Context(), f); sentence != "" || ended ||
 			!errors.As(err, &refused) {
-			t.Errorf("refused: got %q, %v, %v", sentence, over, err)
+			t.Errorf("forbidden: got %q, %v, %v", sentence, ended, err)
 		}
 		if got := w.received()["get"]; got != 3 {
 			t.Errorf("%d requests, want 3", got)

@@ -18,15 +18,15 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// labelled sets labels that the selectors of the tests do not match.
-func labelled(app string) func(*corev1.Pod) {
+// withLabel sets the label app. The selectors of the tests match only app=web.
+func withLabel(app string) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) { pod.Labels = map[string]string{"app": app, "tier": "a"} }
 }
 
 func TestFind_ServerIgnoresSelector(t *testing.T) {
 	answers := deployment(2)
-	answers[core+"pods"] = podList(runningPod("beta", labelled("beta"), readyAt(0)), runningPod("alpha", readyAt(9)))
-	client, ignored := newAPI(t, answers).client, 0
+	answers[core+"pods"] = podList(runningPod("beta", withLabel("beta"), readyAt(0)), runningPod("alpha", readyAt(9)))
+	client, ignored := newFakeAPI(t, answers).client, 0
 	client.OnSelectorIgnored = func() { ignored++ }
 	for _, req := range []Request{request(t, "deploy/web"), {Namespace: "shop", Selector: "app=web"}} {
 		found, err := client.Find(t.Context(), req)
@@ -41,26 +41,26 @@ func TestFind_ServerIgnoresSelector(t *testing.T) {
 	if ignored != 4 {
 		t.Errorf("reported %d times", ignored)
 	}
-	answers[core+"pods"] = podList(runningPod("beta", labelled("beta")))
+	answers[core+"pods"] = podList(runningPod("beta", withLabel("beta")))
 	var none *NoPodsError
 	if _, err := client.Find(t.Context(), request(t, "deploy/web")); !errors.As(err, &none) {
 		t.Errorf("got %v", err)
 	}
 }
 
-// The watches of the test server show all pods, whatever the selector.
+// The watches of fakeServer send events about all pods, whatever the selector.
 func TestWait_WatchIgnoresSelector(t *testing.T) {
 	for _, target := range []string{"web", "deploy/web"} {
 		t.Run(target, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newFakeServer(runningPod("web", unscheduled), runningPod("gone", labelled("beta")))
+				w := newFakeServer(runningPod("web", unscheduled), runningPod("gone", withLabel("beta")))
 				w.deployment(1)
 				client, ignored := w.client(t), false
 				client.OnSelectorIgnored = func() { ignored = true }
-				script(map[int]func(){
-					1: func() { w.put(runningPod("other", labelled("beta"))) },
-					2: func() { w.delete("gone") },
-					3: func() { w.put(runningPod("web")) },
+				schedule(map[int]func(){
+					1: func() { w.setPod(runningPod("other", withLabel("beta"))) },
+					2: func() { w.deletePod("gone") },
+					3: func() { w.setPod(runningPod("web")) },
 				})
 				begin := time.Now()
 				found, err := client.Wait(withTimeout(t, 60), request(t, target), nil)
@@ -79,9 +79,9 @@ func TestWait_PodLosesLabel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web", unscheduled))
 		w.deployment(1)
-		script(map[int]func(){
-			1: func() { w.put(runningPod("web", labelled("beta"))) },
-			7: func() { w.put(runningPod("next")) },
+		schedule(map[int]func(){
+			1: func() { w.setPod(runningPod("web", withLabel("beta"))) },
+			7: func() { w.setPod(runningPod("next")) },
 		})
 		found, err := w.client(t).Wait(withTimeout(t, 60), request(t, "deploy/web"), nil)
 		if err != nil || found.Pod.Name != "next" {
@@ -93,32 +93,32 @@ func TestWait_PodLosesLabel(t *testing.T) {
 func TestWatchChanges_WatchIgnoresSelector(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web"), runningPod("other"))
-		script(map[int]func(){
-			1: func() { w.put(runningPod("other", deleting)) },
-			2: func() { w.delete("other") },
-			3: func() { w.delete("web") },
+		schedule(map[int]func(){
+			1: func() { w.setPod(runningPod("other", deleting)) },
+			2: func() { w.deletePod("other") },
+			3: func() { w.deletePod("web") },
 		})
-		told, err := watchChanges(t.Context(), t, w)
-		if len(told) != 1 || !strings.HasSuffix(told[0], `3.0s pod "web" was deleted true`) || err != nil {
-			t.Errorf("told %q, %v", told, err)
+		changes, err := watchChanges(t.Context(), t, w)
+		if len(changes) != 1 || !strings.HasSuffix(changes[0], `3.0s pod "web" was deleted true`) || err != nil {
+			t.Errorf("changes %q, %v", changes, err)
 		}
 	})
 }
 
-// Only a Status of the API server about the pod itself ends a session.
+// Only a Status of the API server about the pod itself means that the pod is gone.
 func TestDescribeChange_NotFoundOfAnotherObject(t *testing.T) {
-	other := refusal(
+	other := errorStatus(
 		http.StatusNotFound,
 		metav1.StatusReasonNotFound,
 		"the server could not find the requested resource",
 	)
-	for name, answer := range map[string]any{"a page": page{404}, "a Status": other} {
-		a := newAPI(t, map[string]any{core + "pods/web": answer})
-		sentence, over, err := a.client.DescribeChange(t.Context(), &Found{Pod: runningPod("web"), Container: "app"})
+	for name, answer := range map[string]any{"a page": htmlPage{404}, "a Status": other} {
+		a := newFakeAPI(t, map[string]any{core + "pods/web": answer})
+		sentence, ended, err := a.client.DescribeChange(t.Context(), &Found{Pod: runningPod("web"), Container: "app"})
 		var refused *RequestError
-		if over || sentence != "" || !errors.As(err, &refused) ||
+		if ended || sentence != "" || !errors.As(err, &refused) ||
 			!strings.Contains(refused.Hint(), "check `server:` in the kubeconfig") {
-			t.Errorf("%s: told %q, %v, %v", name, sentence, over, err)
+			t.Errorf("%s: changes %q, %v, %v", name, sentence, ended, err)
 		}
 	}
 }
@@ -126,10 +126,10 @@ func TestDescribeChange_NotFoundOfAnotherObject(t *testing.T) {
 func TestFind_ServerDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web"))
-		w.hanging = "get"
+		w.blocked = "get"
 		begin := time.Now()
 		_, err := w.client(t).Find(t.Context(), request(t, "web"))
-		if want := `cannot get pod "web" in namespace "shop": no answer from http://world within 35s`; err == nil ||
+		if want := `cannot get pod "web" in namespace "shop": no answer from http://server within 35s`; err == nil ||
 			err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
@@ -142,24 +142,24 @@ func TestFind_ServerDoesNotAnswer(t *testing.T) {
 func TestWatchChanges_HugeEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web"))
-		script(map[int]func(){
+		schedule(map[int]func(){
 			1: func() {
-				w.put(runningPod("web", func(p *corev1.Pod) {
+				w.setPod(runningPod("web", func(p *corev1.Pod) {
 					p.Annotations = map[string]string{"huge": strings.Repeat("x", apiclient.MaxObject)}
 				}))
 			},
-			2: func() { w.set(func() { w.pods["web"] = runningPod("web") }) },
-			8: func() { w.delete("web") },
+			2: func() { w.update(func() { w.pods["web"] = runningPod("web") }) },
+			8: func() { w.deletePod("web") },
 		})
-		told, err := watchChanges(t.Context(), t, w)
-		if len(told) != 1 || !strings.HasSuffix(told[0], `pod "web" was deleted true`) || err != nil {
-			t.Errorf("told %q, %v", told, err)
+		changes, err := watchChanges(t.Context(), t, w)
+		if len(changes) != 1 || !strings.HasSuffix(changes[0], `pod "web" was deleted true`) || err != nil {
+			t.Errorf("changes %q, %v", changes, err)
 		}
 	})
 }
 
-// Unused fields are removed as a pod is read, so that a list of thousands of
-// large pods takes little memory.
+// Unused fields are removed when a pod is read, so that a list of thousands of large
+// pods takes little memory.
 func TestList_PodsAreTrimmed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: takes long with the race detector, and tests no goroutine")

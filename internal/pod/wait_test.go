@@ -19,12 +19,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// waited is how a wait went: what was said, each with the second, and its end.
+// waitResult is the result of Client.Wait: the reported reasons, each with its
+// second, and the end of the wait.
 type waitResult struct {
-	said  []string
-	found *Found
-	err   error
-	took  time.Duration
+	reasons []string
+	found   *Found
+	err     error
+	elapsed time.Duration
 }
 
 func wait(ctx context.Context, t *testing.T, w *fakeServer, target, container string) waitResult {
@@ -33,10 +34,10 @@ func wait(ctx context.Context, t *testing.T, w *fakeServer, target, container st
 	req.Container = container
 	client, begin := w.client(t), time.Now()
 	var got waitResult
-	got.found, got.err = client.Wait(ctx, req, func(why string) {
-		got.said = append(got.said, fmt.Sprintf("%ds %s", int(time.Since(begin).Seconds()), why))
+	got.found, got.err = client.Wait(ctx, req, func(reason string) {
+		got.reasons = append(got.reasons, fmt.Sprintf("%ds %s", int(time.Since(begin).Seconds()), reason))
 	})
-	got.took = time.Since(begin)
+	got.elapsed = time.Since(begin)
 	return got
 }
 
@@ -54,10 +55,10 @@ func unscheduled(pod *corev1.Pod) {
 	}}
 }
 
-// waitingFor is a pending pod whose container waits.
+// waitingFor makes the pod pending and its container waiting.
 func waitingFor(reason, message string) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) {
-		pod.Status.Phase, pod.Status.ContainerStatuses = corev1.PodPending, one(waitingState(reason, message))
+		pod.Status.Phase, pod.Status.ContainerStatuses = corev1.PodPending, single(waitingState(reason, message))
 	}
 }
 
@@ -65,7 +66,7 @@ func TestWait_AlreadyRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web"))
 		got := wait(withTimeout(t, 60), t, w, "web", "")
-		if got.err != nil || got.found.Container != "app" || got.took != 0 || got.said != nil {
+		if got.err != nil || got.found.Container != "app" || got.elapsed != 0 || got.reasons != nil {
 			t.Errorf("got %+v", got)
 		}
 		if diff := cmp.Diff(map[string]int{"get": 1}, w.received()); diff != "" {
@@ -77,26 +78,26 @@ func TestWait_AlreadyRunning(t *testing.T) {
 func TestWait_ReportsEachReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web", unscheduled))
-		script(map[int]func(){
-			2: func() { w.put(runningPod("web", waitingFor("ContainerCreating", ""))) },
-			3: func() { w.put(runningPod("web", waitingFor("ContainerCreating", ""), createdAt(1))) }, // nothing of interest
-			7: func() { w.put(runningPod("web", waitingFor("CreateContainerConfigError", `secret "s" not found`))) },
-			9: func() { w.put(runningPod("web")) },
+		schedule(map[int]func(){
+			2: func() { w.setPod(runningPod("web", waitingFor("ContainerCreating", ""))) },
+			3: func() { w.setPod(runningPod("web", waitingFor("ContainerCreating", ""), createdAt(1))) }, // nothing of interest
+			7: func() { w.setPod(runningPod("web", waitingFor("CreateContainerConfigError", `secret "s" not found`))) },
+			9: func() { w.setPod(runningPod("web")) },
 		})
 		got := wait(withTimeout(t, 60), t, w, "web", "")
-		if got.err != nil || got.found.Pod.Name != "web" || got.took != 9*time.Second {
-			t.Errorf("ended with %v, %v after %v", got.found, got.err, got.took)
+		if got.err != nil || got.found.Pod.Name != "web" || got.elapsed != 9*time.Second {
+			t.Errorf("ended with %v, %v after %v", got.found, got.err, got.elapsed)
 		}
 		want := []string{
 			`0s pod "web" is not scheduled (Unschedulable): 0/2 nodes are available`,
 			`2s container "app" of pod "web" is waiting (ContainerCreating)`,
 			`7s container "app" of pod "web" is waiting (CreateContainerConfigError): secret "s" not found`,
 		}
-		if diff := cmp.Diff(want, got.said); diff != "" {
+		if diff := cmp.Diff(want, got.reasons); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
 		if got := w.received()["get"]; got != 2 {
-			t.Errorf("%d looks beside the watch in 9 s, want 2", got)
+			t.Errorf("%d requests besides the watch in 9 s, want 2", got)
 		}
 	})
 }
@@ -104,10 +105,10 @@ func TestWait_ReportsEachReason(t *testing.T) {
 func TestWait_WatchForbidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web", unscheduled))
-		w.refuse = forbid("watch")
-		time.AfterFunc(4500*time.Millisecond, func() { w.put(runningPod("web")) })
+		w.override = forbid("watch")
+		time.AfterFunc(4500*time.Millisecond, func() { w.setPod(runningPod("web")) })
 		got := wait(withTimeout(t, 60), t, w, "web", "")
-		if got.err != nil || got.took != 5*time.Second || len(got.said) != 1 {
+		if got.err != nil || got.elapsed != 5*time.Second || len(got.reasons) != 1 {
 			t.Errorf("got %+v", got)
 		}
 		if diff := cmp.Diff(map[string]int{"get": 6, "watch": 1}, w.received()); diff != "" {
@@ -121,21 +122,21 @@ func TestWait_WatchFails(t *testing.T) {
 		change func(*fakeServer)
 		within time.Duration
 	}{
-		"held back by a proxy": {func(w *fakeServer) { w.hanging = "watch" }, time.Second},
-		"silent":               {func(w *fakeServer) { w.mute = true }, waitWatchAge},
-		"too old a version":    {func(w *fakeServer) { w.oldest = 2 }, 0},
+		"held back by a proxy": {func(w *fakeServer) { w.blocked = "watch" }, time.Second},
+		"silent":               {func(w *fakeServer) { w.silentWatch = true }, waitWatchAge},
+		"too old a version":    {func(w *fakeServer) { w.oldestVersion = 2 }, 0},
 		"too old, said at the door": {func(w *fakeServer) {
-			w.refuse = func(kind string) any {
+			w.override = func(kind string) any {
 				if kind == "watch" && len(w.requests) < 4 {
-					return refusal(410, metav1.StatusReasonExpired, "too old")
+					return errorStatus(410, metav1.StatusReasonExpired, "too old")
 				}
 				return nil
 			}
 		}, 0},
 		"out of order for a while": {func(w *fakeServer) {
-			w.refuse = func(kind string) any {
+			w.override = func(kind string) any {
 				if kind == "watch" && len(w.requests) < 4 {
-					return refusal(500, metav1.StatusReasonInternalError, "ouch")
+					return errorStatus(500, metav1.StatusReasonInternalError, "ouch")
 				}
 				return nil
 			}
@@ -149,21 +150,21 @@ func TestWait_WatchFails(t *testing.T) {
 				const runs = 8500 * time.Millisecond
 				time.AfterFunc(
 					1500*time.Millisecond,
-					func() { w.put(runningPod("web", waitingFor("ContainerCreating", ""))) },
+					func() { w.setPod(runningPod("web", waitingFor("ContainerCreating", ""))) },
 				)
-				time.AfterFunc(runs, func() { w.put(runningPod("web")) })
+				time.AfterFunc(runs, func() { w.setPod(runningPod("web")) })
 				got := wait(withTimeout(t, 60), t, w, "web", "")
-				if got.err != nil || got.took < runs || got.took > runs+test.within {
+				if got.err != nil || got.elapsed < runs || got.elapsed > runs+test.within {
 					t.Errorf(
 						"ended after %v with %v; want %v, and %v more at most",
-						got.took,
+						got.elapsed,
 						got.err,
 						runs,
 						test.within,
 					)
 				}
 				if got := w.received(); got["watch"] == 0 || got["get"] > 9 {
-					t.Errorf("asked for %v", got)
+					t.Errorf("requests %v", got)
 				}
 			})
 		})
@@ -173,12 +174,12 @@ func TestWait_WatchFails(t *testing.T) {
 func TestWait_WatchExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web", unscheduled))
-		script(map[int]func(){
+		schedule(map[int]func(){
 			2: w.expire,
-			4: func() { w.put(runningPod("web")) },
+			4: func() { w.setPod(runningPod("web")) },
 		})
-		if got := wait(withTimeout(t, 60), t, w, "web", ""); got.err != nil || got.took != 4*time.Second {
-			t.Errorf("ended after %v with %v", got.took, got.err)
+		if got := wait(withTimeout(t, 60), t, w, "web", ""); got.err != nil || got.elapsed != 4*time.Second {
+			t.Errorf("ended after %v with %v", got.elapsed, got.err)
 		}
 	})
 }
@@ -186,61 +187,63 @@ func TestWait_WatchExpires(t *testing.T) {
 func TestWait_StaleWatchEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web", unscheduled), runningPod("web", unscheduled))
-		w.outdated = []*corev1.Pod{
-			runningPod("web", resourceVersion("1"), func(pod *corev1.Pod) { pod.UID = "earlier" }),
+		w.outdatedPods = []*corev1.Pod{
+			runningPod("web", withVersion("1"), func(pod *corev1.Pod) { pod.UID = "earlier" }),
 		}
 		w.expire()
-		script(map[int]func(){4: func() { w.put(runningPod("web")) }})
-		if got := wait(withTimeout(t, 60), t, w, "web", ""); got.err != nil || got.took != 4*time.Second {
-			t.Errorf("ended after %v with %v", got.took, got.err)
+		schedule(map[int]func(){4: func() { w.setPod(runningPod("web")) }})
+		if got := wait(withTimeout(t, 60), t, w, "web", ""); got.err != nil || got.elapsed != 4*time.Second {
+			t.Errorf("ended after %v with %v", got.elapsed, got.err)
 		}
 	})
 }
 
 func TestWait_PermanentStates(t *testing.T) {
-	never := policy(corev1.RestartPolicyNever)
+	never := withRestartPolicy(corev1.RestartPolicyNever)
 	tests := []struct {
 		name string
 		pod  *corev1.Pod
-		then func(*fakeServer) // after 2 s, or at once if there is none
+		then func(*fakeServer) // after 2 s; nil if the wait must end at once
 		text string
 	}{
 		{"pod has succeeded", runningPod("web", phase(corev1.PodSucceeded)), nil, "has completed"},
 		{
 			"pod fails",
 			runningPod("web", unscheduled),
-			func(w *fakeServer) { w.put(runningPod("web", phase(corev1.PodFailed))) },
+			func(w *fakeServer) { w.setPod(runningPod("web", phase(corev1.PodFailed))) },
 			"has failed",
 		},
 		{
 			"container ended for good",
 			runningPod("web", unscheduled),
-			func(w *fakeServer) { w.put(runningPod("web", never, with(one(exited(3, "Error")), nil, nil))) }, "has ended with exit code 3",
+			func(w *fakeServer) {
+				w.setPod(runningPod("web", never, withStatuses(single(exited(3, "Error")), nil, nil)))
+			}, "has ended with exit code 3",
 		},
 		{
 			"pod is deleted",
 			runningPod("web", unscheduled),
-			func(w *fakeServer) { w.delete("web") },
+			func(w *fakeServer) { w.deletePod("web") },
 			`pod "web" was deleted while kshell waited for it`,
 		},
 		{
 			"deletion begins",
 			runningPod("web", unscheduled),
-			func(w *fakeServer) { w.put(runningPod("web", unscheduled, deleting)) }, "the pod is being deleted",
+			func(w *fakeServer) { w.setPod(runningPod("web", unscheduled, deleting)) }, "the pod is being deleted",
 		},
 		{
 			"another pod under the name",
 			runningPod("web", unscheduled),
-			func(w *fakeServer) { w.put(runningPod("web", func(pod *corev1.Pod) { pod.UID = "other" })) }, "was deleted while kshell waited for it",
+			func(w *fakeServer) { w.setPod(runningPod("web", func(pod *corev1.Pod) { pod.UID = "other" })) }, "was deleted while kshell waited for it",
 		},
 	}
 	for _, test := range tests {
-		for _, blind := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, blind %v", test.name, blind), func(t *testing.T) {
+		for _, forbidden := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, forbidden %v", test.name, forbidden), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newFakeServer(test.pod)
-					if blind {
-						w.refuse = forbid("watch")
+					if forbidden {
+						w.override = forbid("watch")
 					}
 					at := 0
 					if test.then != nil {
@@ -252,11 +255,11 @@ func TestWait_PermanentStates(t *testing.T) {
 					if !errors.As(got.err, &stopped) || !stopped.Permanent ||
 						!strings.Contains(stopped.Error(), test.text) ||
 						stopped.Hint() == "" {
-						t.Errorf("got %v, want a final *NotRunningError with %q", got.err, test.text)
+						t.Errorf("got %v, want a permanent *NotRunningError with %q", got.err, test.text)
 					}
-					var gaveUp *WaitError
-					if errors.As(got.err, &gaveUp) || int(got.took.Round(time.Second).Seconds()) != at {
-						t.Errorf("ended after %v with %v, want %d s", got.took, got.err, at)
+					var waitErr *WaitError
+					if errors.As(got.err, &waitErr) || int(got.elapsed.Round(time.Second).Seconds()) != at {
+						t.Errorf("ended after %v with %v, want %d s", got.elapsed, got.err, at)
 					}
 				})
 			})
@@ -268,21 +271,21 @@ func TestWait_UnknownContainerOrPod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web", unscheduled))
 		var unknown *UnknownContainerError
-		if got := wait(withTimeout(t, 60), t, w, "web", "nope"); !errors.As(got.err, &unknown) || got.took != 0 {
-			t.Errorf("container: got %v after %v", got.err, got.took)
+		if got := wait(withTimeout(t, 60), t, w, "web", "nope"); !errors.As(got.err, &unknown) || got.elapsed != 0 {
+			t.Errorf("container: got %v after %v", got.err, got.elapsed)
 		}
 		var refused *RequestError
-		if got := wait(withTimeout(t, 60), t, w, "wep", ""); !errors.As(got.err, &refused) || got.took != 0 {
-			t.Errorf("pod: got %v after %v", got.err, got.took)
+		if got := wait(withTimeout(t, 60), t, w, "wep", ""); !errors.As(got.err, &refused) || got.elapsed != 0 {
+			t.Errorf("pod: got %v after %v", got.err, got.elapsed)
 		}
-		w.refuse = forbid("get")
+		w.override = forbid("get")
 		var unseen *GetForbiddenError
-		if got := wait(withTimeout(t, 60), t, w, "web", ""); !errors.As(got.err, &unseen) || got.took != 0 {
-			t.Errorf("may not be seen: got %v after %v", got.err, got.took)
+		if got := wait(withTimeout(t, 60), t, w, "web", ""); !errors.As(got.err, &unseen) || got.elapsed != 0 {
+			t.Errorf("get forbidden: got %v after %v", got.err, got.elapsed)
 		}
 		var nothing *TargetError
 		if _, err := w.client(t).Wait(t.Context(), Request{Namespace: "shop"}, nil); !errors.As(err, &nothing) {
-			t.Errorf("nothing named: got %v", err)
+			t.Errorf("empty request: got %v", err)
 		}
 	})
 }
@@ -290,22 +293,22 @@ func TestWait_UnknownContainerOrPod(t *testing.T) {
 func TestWait_TimeoutReportsLastReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web", unscheduled))
-		script(map[int]func(){
-			5: func() { w.put(runningPod("web", waitingFor("ErrImagePull", "no such image"))) },
+		schedule(map[int]func(){
+			5: func() { w.setPod(runningPod("web", waitingFor("ErrImagePull", "no such image"))) },
 		})
 		got := wait(withTimeout(t, 60), t, w, "web", "")
-		var gaveUp *WaitError
+		var waitErr *WaitError
 		var stopped *NotRunningError
-		if !errors.As(got.err, &gaveUp) || !errors.Is(got.err, context.DeadlineExceeded) ||
+		if !errors.As(got.err, &waitErr) || !errors.Is(got.err, context.DeadlineExceeded) ||
 			!errors.As(got.err, &stopped) {
-			t.Fatalf("got %v, want a *WaitError around the deadline and the reason", got.err)
+			t.Fatalf("got %v, want a *WaitError that wraps the deadline and the reason", got.err)
 		}
 		if want := `gave up after 1m0s: container "app" of pod "web" is waiting (ErrImagePull): no such image`; got.err.Error() != want {
 			t.Errorf("got  %s\nwant %s", got.err, want)
 		}
-		if gaveUp.Waited != time.Minute || got.took != time.Minute ||
-			!strings.Contains(gaveUp.Hint(), "kubectl describe pod web") {
-			t.Errorf("waited %v (%v), hint %q", gaveUp.Waited, got.took, gaveUp.Hint())
+		if waitErr.Waited != time.Minute || got.elapsed != time.Minute ||
+			!strings.Contains(waitErr.Hint(), "kubectl describe pod web") {
+			t.Errorf("waited %v (%v), hint %q", waitErr.Waited, got.elapsed, waitErr.Hint())
 		}
 	})
 }
@@ -314,12 +317,12 @@ func TestWait_DurationStartsAtFirstReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web", unscheduled))
 		late := sync.OnceFunc(func() { time.Sleep(3 * time.Second) })
-		w.refuse = func(string) any { late(); return nil }
+		w.override = func(string) any { late(); return nil }
 		got := wait(withTimeout(t, 10), t, w, "web", "")
-		var gaveUp *WaitError
-		if !errors.As(got.err, &gaveUp) || gaveUp.Waited != 7*time.Second || len(got.said) != 1 ||
-			!strings.HasPrefix(got.said[0], "3s ") {
-			t.Errorf("%v, said %q", got.err, got.said)
+		var waitErr *WaitError
+		if !errors.As(got.err, &waitErr) || waitErr.Waited != 7*time.Second || len(got.reasons) != 1 ||
+			!strings.HasPrefix(got.reasons[0], "3s ") {
+			t.Errorf("error %v, reasons %q", got.err, got.reasons)
 		}
 	})
 }
@@ -327,16 +330,16 @@ func TestWait_DurationStartsAtFirstReason(t *testing.T) {
 func TestWait_Canceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cause := errors.New("interrupt")
-		for _, blind := range []bool{false, true} {
+		for _, forbidden := range []bool{false, true} {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			w := newFakeServer(runningPod("web", unscheduled))
-			if blind {
-				w.refuse = forbid("watch")
+			if forbidden {
+				w.override = forbid("watch")
 			}
 			time.AfterFunc(2500*time.Millisecond, func() { cancel(cause) })
 			got := wait(ctx, t, w, "web", "")
-			if !errors.Is(got.err, cause) || got.took != 2500*time.Millisecond {
-				t.Errorf("blind %v: ended after %v with %v", blind, got.took, got.err)
+			if !errors.Is(got.err, cause) || got.elapsed != 2500*time.Millisecond {
+				t.Errorf("watch forbidden %v: ended after %v with %v", forbidden, got.elapsed, got.err)
 			}
 		}
 	})
@@ -353,15 +356,15 @@ func TestWait_ImagePullReportedOnce(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				backing := func() *corev1.Pod { return runningPod("web", waitingFor("ImagePullBackOff", message)) }
 				w := newFakeServer(pulling())
-				script(map[int]func(){
-					2: func() { w.put(backing()) },
-					4: func() { w.put(pulling()) },
-					6: func() { w.put(backing()) },
-					8: func() { w.put(runningPod("web", waitingFor("ErrImagePull", "too many requests"))) },
+				schedule(map[int]func(){
+					2: func() { w.setPod(backing()) },
+					4: func() { w.setPod(pulling()) },
+					6: func() { w.setPod(backing()) },
+					8: func() { w.setPod(runningPod("web", waitingFor("ErrImagePull", "too many requests"))) },
 				})
 				got := wait(withTimeout(t, 10), t, w, "web", "")
 				prefix := `container "app" of pod "web" is waiting (ErrImagePull): `
-				if diff := cmp.Diff([]string{"0s " + prefix + words, "8s " + prefix + "too many requests"}, got.said); diff != "" {
+				if diff := cmp.Diff([]string{"0s " + prefix + words, "8s " + prefix + "too many requests"}, got.reasons); diff != "" {
 					t.Errorf("-want +got:\n%s", diff)
 				}
 			})
@@ -373,25 +376,25 @@ func TestWait_ServerErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web", unscheduled))
 		time.AfterFunc(6500*time.Millisecond, func() {
-			w.set(func() { w.refuse = func(string) any { return errors.New("connection refused") } })
+			w.update(func() { w.override = func(string) any { return errors.New("connection refused") } })
 		})
-		time.AfterFunc(11500*time.Millisecond, func() { w.set(func() { w.refuse = nil }) })
-		time.AfterFunc(13500*time.Millisecond, func() { w.put(runningPod("web")) })
+		time.AfterFunc(11500*time.Millisecond, func() { w.update(func() { w.override = nil }) })
+		time.AfterFunc(13500*time.Millisecond, func() { w.setPod(runningPod("web")) })
 		got := wait(withTimeout(t, 60), t, w, "web", "")
-		if got.err != nil || got.took != 13500*time.Millisecond {
-			t.Errorf("ended after %v with %v", got.took, got.err)
+		if got.err != nil || got.elapsed != 13500*time.Millisecond {
+			t.Errorf("ended after %v with %v", got.elapsed, got.err)
 		}
-		if len(got.said) != 3 || !strings.Contains(got.said[1], "connection refused") ||
-			!strings.Contains(got.said[2], "12s pod \"web\" is not scheduled") {
-			t.Errorf("said %q", got.said)
+		if len(got.reasons) != 3 || !strings.Contains(got.reasons[1], "connection refused") ||
+			!strings.Contains(got.reasons[2], "12s pod \"web\" is not scheduled") {
+			t.Errorf("reasons %q", got.reasons)
 		}
 
 		w = newFakeServer(runningPod("web", unscheduled))
-		time.AfterFunc(6*time.Second, func() { w.set(func() { w.refuse = forbid("get", "watch") }) })
+		time.AfterFunc(6*time.Second, func() { w.update(func() { w.override = forbid("get", "watch") }) })
 		got = wait(withTimeout(t, 60), t, w, "web", "")
 		var unseen *GetForbiddenError
-		if !errors.As(got.err, &unseen) || got.took > 11*time.Second {
-			t.Errorf("a right that was taken away: ended after %v with %v", got.took, got.err)
+		if !errors.As(got.err, &unseen) || got.elapsed > 11*time.Second {
+			t.Errorf("get forbidden: ended after %v with %v", got.elapsed, got.err)
 		}
 	})
 }
@@ -406,21 +409,21 @@ func TestWait_Workload(t *testing.T) {
 		want string
 	}{
 		{
-			"made only then", nil, func(w *fakeServer) { w.put(runningPod("web-a")) },
+			"made only then", nil, func(w *fakeServer) { w.setPod(runningPod("web-a")) },
 			[]string{"0s deployment/web has no pods but wants 1"},
 			"web-a",
 		},
 		{
 			"one that failed is replaced",
 			[]*corev1.Pod{failed},
-			func(w *fakeServer) { w.put(runningPod("web-b")) },
+			func(w *fakeServer) { w.setPod(runningPod("web-b")) },
 			[]string{`0s pod "web-a" has failed (Evicted)`},
 			"web-b",
 		},
 		{
 			"one that is deleted is replaced",
 			[]*corev1.Pod{runningPod("web-a", unscheduled, deleting)},
-			func(w *fakeServer) { w.put(runningPod("web-b")); w.delete("web-a") },
+			func(w *fakeServer) { w.setPod(runningPod("web-b")); w.deletePod("web-a") },
 			[]string{
 				`0s pod "web-a" is not scheduled (Unschedulable): 0/2 nodes are available; the pod is being deleted`,
 			},
@@ -432,7 +435,7 @@ func TestWait_Workload(t *testing.T) {
 				runningPod("web-a", waitingFor("ErrImagePull", "no"), phase(corev1.PodRunning)),
 				runningPod("web-b", unscheduled),
 			},
-			func(w *fakeServer) { w.put(runningPod("web-b", unready)) },
+			func(w *fakeServer) { w.setPod(runningPod("web-b", unready)) },
 			[]string{`0s container "app" of pod "web-a" is waiting (ErrImagePull): no`},
 			"web-b",
 		},
@@ -442,12 +445,12 @@ func TestWait_Workload(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newFakeServer(test.pods...)
 				w.deployment(1)
-				script(map[int]func(){6: func() { test.then(w) }})
+				schedule(map[int]func(){6: func() { test.then(w) }})
 				got := wait(withTimeout(t, 60), t, w, "deploy/web", "")
-				if got.err != nil || got.took > 7*time.Second || got.found.Pod.Name != test.want {
-					t.Fatalf("ended after %v with %v, %v", got.took, got.found, got.err)
+				if got.err != nil || got.elapsed > 7*time.Second || got.found.Pod.Name != test.want {
+					t.Fatalf("ended after %v with %v, %v", got.elapsed, got.found, got.err)
 				}
-				if diff := cmp.Diff(test.said, got.said); diff != "" {
+				if diff := cmp.Diff(test.said, got.reasons); diff != "" {
 					t.Errorf("-want +got:\n%s", diff)
 				}
 			})
@@ -473,12 +476,12 @@ func TestWait_WorkloadWantsNoPods(t *testing.T) {
 	}{
 		{"scaled to 0", "deploy/web", "", nil, func(w *fakeServer) { w.deployment(0) }, nil, "scaled to 0", 0},
 		{
-			"scaled to 0 meanwhile",
+			"scaled to 0 during the wait",
 			"deploy/web",
 			"",
 			nil,
 			func(w *fakeServer) { w.deployment(1) },
-			func(w *fakeServer) { w.set(func() { w.deployment(0) }) },
+			func(w *fakeServer) { w.update(func() { w.deployment(0) }) },
 			"scaled to 0",
 			4,
 		},
@@ -490,22 +493,22 @@ func TestWait_WorkloadWantsNoPods(t *testing.T) {
 		{
 			"job that finishes", "job/web", "",
 			[]*corev1.Pod{runningPod("web-a", phase(corev1.PodSucceeded))},
-			func(w *fakeServer) { job(w, corev1.ConditionFalse) }, func(w *fakeServer) { w.set(func() { job(w, corev1.ConditionTrue) }) }, "has completed", 4,
+			func(w *fakeServer) { job(w, corev1.ConditionFalse) }, func(w *fakeServer) { w.update(func() { job(w, corev1.ConditionTrue) }) }, "has completed", 4,
 		},
 		{
 			"job whose last pod ends", "job/web", "",
 			[]*corev1.Pod{runningPod("web-a", unscheduled)},
 			func(w *fakeServer) { job(w, corev1.ConditionFalse) }, func(w *fakeServer) {
-				w.set(func() { job(w, corev1.ConditionTrue) })
-				w.put(runningPod("web-a", phase(corev1.PodSucceeded)))
+				w.update(func() { job(w, corev1.ConditionTrue) })
+				w.setPod(runningPod("web-a", phase(corev1.PodSucceeded)))
 			}, "has completed", 4,
 		},
 		{
 			"init container that is done",
 			"deploy/web",
 			"setup",
-			[]*corev1.Pod{manyContainers(with(one(runningState()), []corev1.ContainerStatus{
-				state("setup", exited(0, "Completed")),
+			[]*corev1.Pod{manyContainers(withStatuses(single(runningState()), []corev1.ContainerStatus{
+				containerStatus("setup", exited(0, "Completed")),
 			}, nil))},
 			func(w *fakeServer) { w.deployment(1) },
 			nil,
@@ -522,12 +525,12 @@ func TestWait_WorkloadWantsNoPods(t *testing.T) {
 					time.AfterFunc(3500*time.Millisecond, func() { test.then(w) })
 				}
 				got := wait(withTimeout(t, 60), t, w, test.target, test.container)
-				var gaveUp *WaitError
-				if got.err == nil || errors.As(got.err, &gaveUp) || !strings.Contains(got.err.Error(), test.text) {
+				var waitErr *WaitError
+				if got.err == nil || errors.As(got.err, &waitErr) || !strings.Contains(got.err.Error(), test.text) {
 					t.Errorf("got %v, want %q", got.err, test.text)
 				}
-				if seconds := int(math.Ceil(got.took.Seconds())); seconds != test.seconds {
-					t.Errorf("ended after %v, want %d s", got.took, test.seconds)
+				if seconds := int(math.Ceil(got.elapsed.Seconds())); seconds != test.seconds {
+					t.Errorf("ended after %v, want %d s", got.elapsed, test.seconds)
 				}
 			})
 		})
@@ -536,21 +539,25 @@ func TestWait_WorkloadWantsNoPods(t *testing.T) {
 
 func TestWait_NextPodOfWorkload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		done := with(one(runningState()), []corev1.ContainerStatus{state("setup", exited(0, "Completed"))}, nil)
+		done := withStatuses(
+			single(runningState()),
+			[]corev1.ContainerStatus{containerStatus("setup", exited(0, "Completed"))},
+			nil,
+		)
 		w := newFakeServer(manyContainers(done, deleting))
 		w.deployment(1)
 		next := manyContainers(
-			with(
-				one(waitingState("PodInitializing", "")),
-				[]corev1.ContainerStatus{state("setup", runningState())},
+			withStatuses(
+				single(waitingState("PodInitializing", "")),
+				[]corev1.ContainerStatus{containerStatus("setup", runningState())},
 				nil,
 			),
 		)
 		next.Name = "web-b"
-		script(map[int]func(){3: func() { w.put(next) }})
+		schedule(map[int]func(){3: func() { w.setPod(next) }})
 		if got := wait(withTimeout(t, 60), t, w, "deploy/web", "setup"); got.err != nil ||
 			got.found.Pod.Name != "web-b" {
-			t.Errorf("ended after %v with %v, %v", got.took, got.found, got.err)
+			t.Errorf("ended after %v with %v, %v", got.elapsed, got.found, got.err)
 		}
 	})
 }
@@ -564,13 +571,13 @@ func TestWait_PodOfAnotherOwner(t *testing.T) {
 				"StatefulSet",
 			), ObjectMeta: named, Spec: appsv1.StatefulSetSpec{Selector: selector},
 		}
-		script(map[int]func(){
-			2: func() { w.put(runningPod("theirs", ownedBy("other"))) },
-			4: func() { w.put(runningPod("ours", ownedBy("mine"))) },
+		schedule(map[int]func(){
+			2: func() { w.setPod(runningPod("theirs", ownedBy("other"))) },
+			4: func() { w.setPod(runningPod("ours", ownedBy("mine"))) },
 		})
 		if got := wait(withTimeout(t, 60), t, w, "sts/web", ""); got.err != nil || got.found.Pod.Name != "ours" ||
-			got.took != 4*time.Second {
-			t.Errorf("ended after %v with %v, %v", got.took, got.found, got.err)
+			got.elapsed != 4*time.Second {
+			t.Errorf("ended after %v with %v, %v", got.elapsed, got.found, got.err)
 		}
 	})
 }
@@ -578,12 +585,12 @@ func TestWait_PodOfAnotherOwner(t *testing.T) {
 func TestWait_TimeoutDuringRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web", unscheduled))
-		time.AfterFunc(6*time.Second, func() { w.set(func() { w.hanging = "get" }) })
+		time.AfterFunc(6*time.Second, func() { w.update(func() { w.blocked = "get" }) })
 		got := wait(withTimeout(t, 30), t, w, "web", "")
-		var gaveUp *WaitError
-		if !errors.As(got.err, &gaveUp) || !strings.Contains(got.err.Error(), "not scheduled") ||
-			got.took != 30*time.Second {
-			t.Errorf("ended after %v with %v", got.took, got.err)
+		var waitErr *WaitError
+		if !errors.As(got.err, &waitErr) || !strings.Contains(got.err.Error(), "not scheduled") ||
+			got.elapsed != 30*time.Second {
+			t.Errorf("ended after %v with %v", got.elapsed, got.err)
 		}
 	})
 }
@@ -591,20 +598,20 @@ func TestWait_TimeoutDuringRequest(t *testing.T) {
 func TestWait_Selector(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer()
-		script(map[int]func(){3: func() { w.put(runningPod("web")) }})
-		var said []string
-		found, err := w.client(t).
-			Wait(withTimeout(t, 9), Request{Namespace: "shop", Selector: "app=web"}, func(why string) { said = append(said, why) })
+		schedule(map[int]func(){3: func() { w.setPod(runningPod("web")) }})
+		var got []string
+		request := Request{Namespace: "shop", Selector: "app=web"}
+		found, err := w.client(t).Wait(withTimeout(t, 9), request, func(reason string) { got = append(got, reason) })
 		if err != nil || found.Pod.Name != "web" {
 			t.Errorf("got %v, %v", found, err)
 		}
-		if diff := cmp.Diff([]string{`no pod in namespace "shop" has the labels app=web`}, said); diff != "" {
+		if diff := cmp.Diff([]string{`no pod in namespace "shop" has the labels app=web`}, got); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
 	})
 }
 
-// warned is a warning about pod web, of the minute given.
+// warningEvent returns a warning about pod web at a minute.
 func warningEvent(minute int, reason, message string) corev1.Event {
 	return corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{
@@ -626,22 +633,22 @@ func TestWait_VolumeEvents(t *testing.T) {
 			warningEvent(3, "FailedMount", `MountVolume.SetUp failed for volume "v": configmap "c" not found`),
 			warningEvent(1, "FailedScheduling", "long ago"),
 		)
-		script(map[int]func(){
+		schedule(map[int]func(){
 			7: func() {
-				w.set(func() {
+				w.update(func() {
 					w.objects[core+"events"] = eventList(
 						warningEvent(4, "FailedCreatePodSandBox", "sandbox 0123456789ab: no address"),
 					)
 				})
 			},
 			12: func() {
-				w.set(func() {
+				w.update(func() {
 					w.objects[core+"events"] = eventList(
 						warningEvent(5, "FailedCreatePodSandBox", "sandbox ba9876543210: no address"),
 					)
 				})
 			},
-			27: func() { w.put(runningPod("web", waitingFor("CreateContainerError", "no such command"))) },
+			27: func() { w.setPod(runningPod("web", waitingFor("CreateContainerError", "no such command"))) },
 		})
 		got := wait(withTimeout(t, 30), t, w, "web", "")
 		const creating = `container "app" of pod "web" is waiting (ContainerCreating)`
@@ -651,27 +658,29 @@ func TestWait_VolumeEvents(t *testing.T) {
 			"10s " + creating + `; FailedCreatePodSandBox: sandbox 0123456789ab: no address`,
 			`27s container "app" of pod "web" is waiting (CreateContainerError): no such command`,
 		}
-		if diff := cmp.Diff(want, got.said); diff != "" {
+		if diff := cmp.Diff(want, got.reasons); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
 		if got := w.received()["events"]; got != 5 {
-			t.Errorf("asked %d times for the events, want 5", got)
+			t.Errorf("%d requests for events, want 5", got)
 		}
 	})
 }
 
 func TestWait_EventNoLongerApplies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newFakeServer(runningPod("web", waitingFor("ContainerCreating", ""), sandbox(corev1.ConditionFalse)))
+		w := newFakeServer(runningPod("web", waitingFor("ContainerCreating", ""), withSandbox(corev1.ConditionFalse)))
 		w.objects[core+"events"] = eventList(warningEvent(3, "FailedMount", `configmap "c" not found`))
-		script(map[int]func(){
-			6: func() { w.put(runningPod("web", waitingFor("ContainerCreating", ""), sandbox(corev1.ConditionTrue))) },
-			8: func() { w.put(runningPod("web")) },
+		schedule(map[int]func(){
+			6: func() {
+				w.setPod(runningPod("web", waitingFor("ContainerCreating", ""), withSandbox(corev1.ConditionTrue)))
+			},
+			8: func() { w.setPod(runningPod("web")) },
 		})
 		got := wait(withTimeout(t, 30), t, w, "web", "")
-		if len(got.said) != 3 || !strings.Contains(got.said[1], "FailedMount") ||
-			strings.Contains(got.said[2], "FailedMount") {
-			t.Errorf("said %q", got.said)
+		if len(got.reasons) != 3 || !strings.Contains(got.reasons[1], "FailedMount") ||
+			strings.Contains(got.reasons[2], "FailedMount") {
+			t.Errorf("reasons %q", got.reasons)
 		}
 	})
 }
@@ -679,10 +688,10 @@ func TestWait_EventNoLongerApplies(t *testing.T) {
 func TestWait_EventsForbidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeServer(runningPod("web", waitingFor("ContainerCreating", "")))
-		w.refuse = forbid("events", "watch")
+		w.override = forbid("events", "watch")
 		got := wait(withTimeout(t, 30), t, w, "web", "")
-		if len(got.said) != 1 || w.received()["events"] != 1 {
-			t.Errorf("said %q; asked %v", got.said, w.received())
+		if len(got.reasons) != 1 || w.received()["events"] != 1 {
+			t.Errorf("reasons %q, requests %v", got.reasons, w.received())
 		}
 	})
 }

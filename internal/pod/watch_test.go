@@ -90,14 +90,14 @@ func TestDecodeEvent(t *testing.T) {
 
 func TestDecodeEvent_Expired(t *testing.T) {
 	_, _, err := decodeEvent(
-		event(t, "ERROR", refusal(410, metav1.StatusReasonExpired, "too old resource version: 1 (9)")),
+		event(t, "ERROR", errorStatus(410, metav1.StatusReasonExpired, "too old resource version: 1 (9)")),
 	)
 	if !apierrors.IsResourceExpired(err) || !strings.Contains(err.Error(), "too old") {
-		t.Errorf("got %v, want one that apierrors.IsResourceExpired knows", err)
+		t.Errorf("got %v, want an error for which apierrors.IsResourceExpired is true", err)
 	}
-	_, _, err = decodeEvent(event(t, "ERROR", refusal(410, metav1.StatusReasonGone, "gone")))
+	_, _, err = decodeEvent(event(t, "ERROR", errorStatus(410, metav1.StatusReasonGone, "gone")))
 	if !apierrors.IsGone(err) {
-		t.Errorf("got %v, want one that apierrors.IsGone knows", err)
+		t.Errorf("got %v, want an error for which apierrors.IsGone is true", err)
 	}
 	for _, message := range []string{
 		``, `{`, `{}`, `[]`, `{"type":"RENAMED","object":{}}`, `{"type":"ADDED"}`, `{"type":"ADDED","object":[]}`,
