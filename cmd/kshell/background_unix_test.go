@@ -4,9 +4,6 @@ package main
 
 import (
 	"bytes"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -145,20 +142,4 @@ func TestCredentialPlugin_ClientCertificateDuringShell(t *testing.T) {
 	c.keys("exit 4\r")
 	c.mustEnd(4)
 	mustLog(t, log, "run")
-}
-
-func TestEncode_ClientCertificate(t *testing.T) {
-	certPEM, keyPEM := certificateFor(t, "me")
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, key, err := encode(&pair)
-	if err != nil || !bytes.Equal(cert, certPEM) {
-		t.Fatalf("%v, certificate\n%s", err, cert)
-	}
-	block, _ := pem.Decode(key)
-	if _, err := x509.ParsePKCS8PrivateKey(block.Bytes); err != nil {
-		t.Error(err)
-	}
 }

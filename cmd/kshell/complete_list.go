@@ -16,6 +16,7 @@ import (
 
 	"kshell/internal/apiclient"
 	"kshell/internal/kubeconfig"
+	"kshell/internal/remote"
 )
 
 // unattended is connect for completion: nobody is there to answer a credential plugin, or to read a warning.
@@ -25,7 +26,7 @@ func (a *app) unattended() (*kubeconfig.Connection, error) {
 		return nil, err
 	}
 	kube.Config.WarningHandler = rest.NoWarnings{}
-	kube.Config = unprompted(kube.Config, "a completion asks nobody")
+	kube.Config = remote.WithoutPrompts(kube.Config, "a completion asks nobody")
 	return kube, nil
 }
 

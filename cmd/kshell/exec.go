@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -12,12 +10,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/rest"
 
+	"kshell/internal/interactive"
 	"kshell/internal/kubeconfig"
-	"kshell/internal/notice"
 	"kshell/internal/outcome"
 	"kshell/internal/pod"
+	"kshell/internal/remote"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
 )
@@ -258,21 +256,6 @@ func offer(wanted []string) ([]string, error) {
 	return names, nil
 }
 
-// ending narrows an offer to the subprotocols that can say that stdin has ended, if it will.
-func (p *execPlan) ending() ([]string, error) {
-	if !p.narrowed.ends {
-		return p.offer, nil
-	}
-	closing := stream.HalfClosing(p.offer)
-	if len(closing) == 0 {
-		return nil, notice.WithHint(
-			fmt.Errorf("%s cannot tell the command that its input has ended: it would wait for ever", strings.Join(p.offer, ", ")),
-			"offer "+stream.V5+" too, or leave out -i",
-		)
-	}
-	return closing, nil
-}
-
 // exec carries a plan out, and returns when the command has ended and the terminal is as it was.
 func (a *app) exec(ctx context.Context, p *execPlan) (err error) {
 	start := time.Now()
@@ -280,56 +263,91 @@ func (a *app) exec(ctx context.Context, p *execPlan) (err error) {
 	if err != nil {
 		return err
 	}
-	var j *job
+	var command *remote.Command
 	defer func() {
-		if unsaid := statusOf(j, start, err).Write(status); unsaid != nil {
+		if unsaid := statusOf(command, start, err).Write(status); unsaid != nil {
 			a.notice.WarnAlways("the status could not be written: %s", unsaid)
 		}
 	}()
 	for _, w := range p.warnings {
 		a.notice.Warn("%s", w)
 	}
-	kube, err := a.reach(ctx, p)
+	kube, cluster, err := a.reach(ctx, p)
 	if err != nil {
 		return outcome.ContextCause(ctx, err)
 	}
 	ctx, cancel := p.script.limited(ctx) // the time to choose does not count
 	defer cancel()
-	if j, err = a.prepare(ctx, kube, p); err != nil {
+	if command, err = a.prepare(ctx, kube, cluster, p); err != nil {
 		return outcome.ContextCause(ctx, err)
 	}
-	return j.refused(ctx, j.run(ctx))
+	return runCommand(ctx, command, &p.live)
 }
 
-// reach finds out which server a plan is for, and has the user choose the pod if the plan wants that.
-func (a *app) reach(ctx context.Context, p *execPlan) (*kubeconfig.Connection, error) {
+// reach connects to the server of the plan, and lets the user choose the pod if the
+// plan says so.
+func (a *app) reach(ctx context.Context, p *execPlan) (*kubeconfig.Connection, *remote.Cluster, error) {
 	kube, err := a.connect()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := a.applySettings(p); err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	cluster, err := remote.NewCluster(a.env(), kube.Config, p.narrowed.asked)
+	if err != nil {
+		return nil, nil, err
 	}
 	if p.pick != nil {
-		return kube, a.pick(ctx, kube, p)
+		return kube, cluster, a.pick(ctx, kube, cluster, p)
 	}
-	return kube, nil
+	return kube, cluster, nil
 }
 
-// prepare finds out where a plan's command will run, and with which streams.
-func (a *app) prepare(ctx context.Context, kube *kubeconfig.Connection, p *execPlan) (*job, error) {
+// prepare finds the container of the plan, and opens the command's input.
+func (a *app) prepare(ctx context.Context, kube *kubeconfig.Connection, c *remote.Cluster, p *execPlan) (*remote.Command, error) {
+	env := a.env()
 	if p.script.stdinFile != "" {
 		file, err := os.Open(p.script.stdinFile) //nolint:gosec // the user named the file
 		if err != nil {
 			return nil, fmt.Errorf("--stdin-file: %w", err)
 		}
-		a.In = file // open until the program ends
+		env.In = file // open until the program ends
 	}
-	found, err := a.find(ctx, kube.Config, pod.Request{Namespace: kube.Namespace, Target: p.target, Container: p.container}, p.running)
+	target, err := remote.Resolve(ctx, env, c, pod.Request{Namespace: kube.Namespace, Target: p.target, Container: p.container}, p.running)
 	if err != nil {
 		return nil, err
 	}
-	return a.newJob(kube.Config, p, found)
+	return remote.New(env, c, target, p.options())
+}
+
+// runCommand runs a command, on the local terminal if it has a tty.
+func runCommand(ctx context.Context, c *remote.Command, live *liveFlags) error {
+	o := c.Options()
+	if o.TTY {
+		return interactive.Run(ctx, c, interactive.Options{Escape: live.escapeChar(), Limits: terminalLimits})
+	}
+	if o.Stdin {
+		input, err := terminal.NewInput(c.Env().In)
+		if err != nil {
+			return fmt.Errorf("stdin: %w", err)
+		}
+		c.SetInput(input)
+	}
+	return c.Run(ctx)
+}
+
+// options returns the plan without what only the command line needs.
+func (p *execPlan) options() remote.Options {
+	return remote.Options{
+		Program: p.path, Command: p.command, Stdin: p.stdin, TTY: p.tty,
+		Env: p.around.env, Dir: p.around.dir, ShellEnv: carried(os.Environ()),
+		Scripts: p.scripted, Exact: modeOf(p.exact.mode), KeepRunning: p.exact.keep, EndIfInputCut: p.exact.whole,
+		Protocols: p.offer, ProtocolsChosen: p.narrowed.asked, InputEnds: p.narrowed.ends,
+		Pod:       pod.Request{Target: p.target, Container: p.container},
+		Reconnect: p.live.reconnectMode(), ReconnectTimeout: p.live.reconnectTimeout, ConnectTimeout: p.live.connectTimeout,
+		Keepalive: p.live.keepalive, IdleKeepalive: !p.live.noIdleKeepalive,
+	}
 }
 
 // applySettings applies the settings for which no flag or argument is given.
@@ -338,47 +356,4 @@ func (a *app) applySettings(p *execPlan) error {
 		p.command = []string{shell}
 	}
 	return p.live.applySettings(a.settings)
-}
-
-// place is where a command will run.
-type place struct {
-	namespace, pod, container string
-	seen                      *pod.Found // nil if the pod may not be looked at
-}
-
-// find resolves the target. A bare pod that may not be looked at is taken at its name: running something in it may be allowed.
-func (a *app) find(ctx context.Context, cfg *rest.Config, r pod.Request, patience time.Duration) (place, error) {
-	client, err := a.podClient(cfg)
-	if err != nil {
-		return place{}, err
-	}
-	found, err := a.await(ctx, client, r, patience)
-	var unseen *pod.GetForbiddenError
-	switch {
-	case errors.As(err, &unseen):
-		a.notice.Detail("pod %s was not checked: %s", r.Target.Name, unseen)
-		return place{namespace: r.Namespace, pod: r.Target.Name, container: r.Container}, nil
-	case err != nil:
-		return place{}, a.unseen(ctx, client, err)
-	}
-	for _, note := range found.Notes {
-		a.notice.Note("%s", note)
-	}
-	a.notice.Detail("pod %s, container %s, node %s", found.Pod.Name, found.Container, found.Pod.Spec.NodeName)
-	return place{r.Namespace, found.Pod.Name, found.Container, found}, nil
-}
-
-// request is exec's, of the API server (core/v1 PodExecOptions), for a command and its streams.
-func (at place) request(command []string, stdin, tty bool, offer []string) stream.Request {
-	query := url.Values{
-		"command": command,
-		"stdin":   {strconv.FormatBool(stdin)},
-		"stdout":  {"true"},
-		"stderr":  {strconv.FormatBool(!tty)}, // a tty has one output
-		"tty":     {strconv.FormatBool(tty)},
-	}
-	if at.container != "" {
-		query.Set("container", at.container)
-	}
-	return stream.Request{Path: pod.ExecPath(at.namespace, at.pod), Query: query, Protocols: offer}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net/url"
 	"testing"
 	"time"
 
@@ -258,48 +257,19 @@ func TestAForgottenDashDashIsPointedOut(t *testing.T) {
 	}
 }
 
-func TestTheOfferIsNarrowedToWhatWasAskedForAndToWhatCanEnd(t *testing.T) {
-	tests := []struct {
+func TestOffer(t *testing.T) {
+	for _, tt := range []struct {
 		name   string
 		wanted []string
-		ends   bool
 		want   []string
 	}{
-		{"everything, best first", nil, false, everything},
-		{"of everything, what can end", nil, true, ending5},
-		{"in the order asked for", []string{stream.Channel, stream.V5}, false, []string{stream.Channel, stream.V5}},
-		{"of what was asked for, what can end", []string{stream.V4, stream.V5}, true, ending5},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			all, err := offer(tt.wanted)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p := execPlan{offer: all, narrowed: narrowed{ends: tt.ends}}
-			got, err := p.ending()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("offer (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestInputThatEndsIsRefusedWhereThatCannotBeSaid(t *testing.T) {
-	p := execPlan{offer: []string{stream.V4, stream.Channel}, narrowed: narrowed{ends: true}}
-	_, err := p.ending()
-	want := errorText{
-		"v4.channel.k8s.io, channel.k8s.io cannot tell the command that its input has ended: it would wait for ever",
-		"offer v5.channel.k8s.io too, or leave out -i",
-	}
-	if diff := cmp.Diff(want, errorTextOf(err)); diff != "" {
-		t.Errorf("words and hint (-want +got):\n%s", diff)
-	}
-	if got := outcome.Classify(err).ExitCode; got != outcome.ExitFailed {
-		t.Errorf("exit code %d, want %d", got, outcome.ExitFailed)
+		{"everything, best first", nil, everything},
+		{"in the order asked for", []string{stream.Channel, stream.V5}, []string{stream.Channel, stream.V5}},
+	} {
+		got, err := offer(tt.wanted)
+		if diff := cmp.Diff(tt.want, got); diff != "" || err != nil {
+			t.Errorf("%s: error %v, offer (-want +got):\n%s", tt.name, err, diff)
+		}
 	}
 }
 
@@ -326,40 +296,6 @@ func TestATTYIsGivenUpOnlyWhereThereIsNone(t *testing.T) {
 			want := execPlan{stdin: tt.stdin, tty: tt.want, warnings: tt.warnings}
 			if diff := cmp.Diff(want, got, inPlans); diff != "" {
 				t.Errorf("plan (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestTheRequestIsPodExecOptions(t *testing.T) {
-	tests := []struct {
-		name string
-		plan execPlan
-		at   place
-		want stream.Request
-	}{
-		{
-			"a tty has no stderr",
-			execPlan{command: []string{"sh", "-c", "a b"}, stdin: true, tty: true, offer: everything},
-			place{namespace: "default", pod: "web", container: "app"},
-			stream.Request{Path: "/api/v1/namespaces/default/pods/web/exec", Protocols: everything, Query: url.Values{
-				"command": {"sh", "-c", "a b"}, "container": {"app"},
-				"stdin": {"true"}, "stdout": {"true"}, "stderr": {"false"}, "tty": {"true"},
-			}},
-		},
-		{
-			"an unseen pod's container is the server's to choose",
-			execPlan{command: []string{"ls"}, offer: ending5, narrowed: narrowed{ends: true}},
-			place{namespace: "other", pod: "web"},
-			stream.Request{Path: "/api/v1/namespaces/other/pods/web/exec", Protocols: ending5, Query: url.Values{
-				"command": {"ls"}, "stdin": {"false"}, "stdout": {"true"}, "stderr": {"true"}, "tty": {"false"},
-			}},
-		},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, tt.at.request(tt.plan.command, tt.plan.stdin, tt.plan.tty, tt.plan.offer)); diff != "" {
-				t.Errorf("request (-want +got):\n%s", diff)
 			}
 		})
 	}

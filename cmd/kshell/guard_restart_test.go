@@ -66,7 +66,7 @@ func TestContainerRestarts_Command(t *testing.T) {
 			awaitFile(t, path.Join(s.Dir("default", "web", "web"), "up"), "\n")
 			killInit(t, s, init)
 			_ = cmd.Wait() // the exit code is checked below
-			if code := cmd.ProcessState.ExitCode(); code != exitKilled || !regexp.MustCompile("^"+restarted+"$").MatchString(errs.String()) || out.Len() > 0 {
+			if code := cmd.ProcessState.ExitCode(); code != 137 || !regexp.MustCompile("^"+restarted+"$").MatchString(errs.String()) || out.Len() > 0 {
 				t.Errorf("exit code %d, stdout %q, stderr %q", code, &out, &errs)
 			}
 		})
@@ -88,7 +88,7 @@ func TestContainerRestarts_Terminal(t *testing.T) {
 			c := open(t, s, program(t), append([]string{"exec"}, args...)...)
 			c.prompt()
 			killInit(t, s, init)
-			c.mustEnd(exitKilled)
+			c.mustEnd(137)
 			c.await(`(?m)(^|\x1b8)` + restarted)
 		})
 	}
@@ -116,8 +116,8 @@ func TestContainerRestarts_ContainerStillRuns(t *testing.T) {
 		}
 		return requests.Load() - before
 	}
-	if usual, killed := run(0, "web", "--", "true"), run(exitKilled, "web", "--", "sh", "-c", "kill -9 $$"); killed > usual+1 {
+	if usual, killed := run(0, "web", "--", "true"), run(137, "web", "--", "sh", "-c", "kill -9 $$"); killed > usual+1 {
 		t.Errorf("in exact mode: %d requests for the pod, %d by a command that succeeds", killed, usual)
 	}
-	run(exitKilled, "--exact=never", "web", "--", "sh", "-c", "kill -9 $$")
+	run(137, "--exact=never", "web", "--", "sh", "-c", "kill -9 $$")
 }

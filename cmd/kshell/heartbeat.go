@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kshell/internal/node"
+	"kshell/internal/remote"
 )
 
 const (
@@ -74,28 +75,27 @@ func within(ctx context.Context, limit time.Duration, f func(context.Context) er
 	return f(ctx)
 }
 
-// alive sends heartbeats to the job's pod until stop is called, which waits for
+// alive sends heartbeats to the pod of c until stop is called, which waits for
 // the last one. sign is the command of a heartbeat. timeout is the time without
 // heartbeats after which the pod ends.
-func (j *job) alive(ctx context.Context, timeout time.Duration, sign []string) (stop func()) {
+func alive(ctx context.Context, c *remote.Command, timeout time.Duration, sign []string) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
+	name := c.Target().Pod
 	h := &heartbeat{
 		timeout: timeout,
-		send:    func(ctx context.Context) error { return j.quietly(ctx, j.at, sign) },
+		send:    func(ctx context.Context) error { return c.RunInternal(ctx, sign) },
 		failing: func(since time.Duration, err error) {
-			j.alert(fmt.Sprintf("no heartbeat has reached pod %s for %s (%s): the pod ends by itself after %v without one", j.at.pod, seconds(since), err, timeout))
+			c.Alert(fmt.Sprintf("no heartbeat has reached pod %s for %s (%s): the pod ends by itself after %v without one", name, remote.Seconds(since), err, timeout))
 		},
 		restored: func() {
-			if j.screen.FullScreen() {
-				j.screen.SetStatus("") // remove the alert
-				return
+			if !c.ClearAlert() {
+				c.Env().Notice.Note("heartbeats reach pod %s again", name)
 			}
-			j.notice.Note("heartbeats reach pod %s again", j.at.pod)
 		},
 	}
 	var beating sync.WaitGroup
 	beating.Go(func() {
-		defer j.cleanup.OnPanic()
+		defer c.Env().Cleanup.OnPanic()
 		h.run(ctx)
 	})
 	return func() {

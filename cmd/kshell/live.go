@@ -2,23 +2,18 @@ package main
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"k8s.io/apimachinery/pkg/util/wait"
 
 	"kshell/internal/outcome"
+	"kshell/internal/remote"
 	"kshell/internal/settings"
-	"kshell/internal/stream"
 	"kshell/internal/terminal"
 )
 
@@ -50,15 +45,15 @@ const (
 
 var reconnects = []string{reconnectAuto, reconnectAlways, reconnectNever}
 
-// policy returns the policy of --reconnect; auto is the policy of --reconnect=auto.
-func (f *liveFlags) policy(auto stream.Reconnect) stream.Reconnect {
+// reconnectMode returns the policy of --reconnect.
+func (f *liveFlags) reconnectMode() remote.ReconnectMode {
 	switch f.reconnect {
 	case reconnectAlways:
-		return stream.ReconnectAlways
+		return remote.ReconnectAlways
 	case reconnectNever:
-		return stream.ReconnectNever
+		return remote.ReconnectNever
 	}
-	return auto
+	return remote.ReconnectAuto
 }
 
 // escapeNone switches the escape character off.
@@ -121,261 +116,14 @@ func (f *liveFlags) escapeChar() byte {
 	return f.escape[0]
 }
 
-// retries are the delays between the attempts to reconnect; with jitter, at most 15 s.
-var retries = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 100, Cap: 12500 * time.Millisecond}
-
-// proof is how long a new shell may take to report its process ID.
-const proof = 20 * time.Second
-
-// keysOfOurs are kshell's keys, typed after the escape character.
-const keysOfOurs = ".R\x1ai?"
-
-// keyDetach is another one, if the shell can be left running.
-const keyDetach = 'd'
-
-// keys handles kshell's keys on a terminal, and the terminal's modes. It is the
-// observer of a session, and with driver its stream.Driver.
-type keys struct {
-	job     *job
-	session *session
-	term    *terminal.Terminal
-	input   *terminal.Input
-	typed   *terminal.Keys // reads input
-	lines   terminal.LineGuard
-	leave   context.CancelCauseFunc
-	detach  func() // nil if the session cannot be resumed
-	start   time.Time
-	gap     *gap
-	lost    atomic.Int32 // the number of lost connections
-	wasRaw  atomic.Bool  // the session has set raw mode
-	quiet   bool         // the user was told that the server does not answer
-
-	resized                    <-chan struct{}
-	stopResized, stopContinued func()
-	closing                    sync.Once
-}
-
-// newKeys opens the local terminal. It does not change its modes. leave ends the
-// session.
-func (j *job) newKeys(leave context.CancelCauseFunc) (*keys, error) {
-	input, err := terminal.NewInput(j.In) // each session needs its own: it cancels it
-	if err != nil {
-		return nil, fmt.Errorf("stdin: %w", err)
+// checkRepeat returns an error if the command may have to run again, but its input can
+// be read only once.
+func (p *execPlan) checkRepeat(cmd *cobra.Command) error {
+	if p.live.reconnect != reconnectAlways || p.tty || !p.stdin {
+		return nil
 	}
-	t, err := terminal.Open(j.In, j.Out)
-	if err != nil {
-		return nil, err
-	}
-	k := &keys{job: j, input: input, leave: leave, start: time.Now(), gap: &gap{job: j}, term: t}
-	t.OnPanic = j.cleanup.AfterPanic
-	j.cleanup.SetTerminal(t)
-	k.resized, k.stopResized = t.Resized()
-	k.stopContinued = t.OnContinue(k.continued)
-	j.statusOn(t)
-	return k, nil
-}
-
-// close restores the terminal. Only the first call has an effect.
-func (k *keys) close() {
-	k.closing.Do(func() {
-		k.gap.stop()
-		k.job.screen.SetStatus("")
-		k.stopContinued()
-		k.stopResized()
-		k.term.Close()
-		k.job.notice.SetCooked()
-	})
-}
-
-// run runs a session on the terminal, which reconnects after a connection is lost.
-func (k *keys) run(ctx context.Context, d stream.Driver, set stream.Settings) error {
-	j, known := k.job, keysOfOurs
-	if k.detach != nil {
-		known += string(keyDetach)
-	}
-	k.typed = terminal.NewKeys(k.input, k.input.Cancel, j.plan.live.escapeChar(), known, k.press)
-	j.in.Reader = k.typed
-	set.Stdin, set.StdinFilter, set.Window = cancelableReader{&j.in, k.typed}, &k.lines, k
-	set.Interactive, set.Reconnect = true, j.plan.live.policy(stream.ReconnectAlways)
-	set.Eager, set.GiveUpAfter = true, j.plan.live.reconnectTimeout
-	k.session = j.newSession(keysDriver{d, k}, k.observe, set)
-	j.screen.Redraw = k.session.Redraw
-	return k.session.Run(ctx)
-}
-
-// Size implements stream.Window.
-func (k *keys) Size() (width, height uint16, ok bool) {
-	size, err := k.term.Size()
-	return size.Width, size.Height, err == nil
-}
-
-// Resized implements stream.Window.
-func (k *keys) Resized() <-chan struct{} { return k.resized }
-
-// keysDriver is a stream.Driver whose sessions use the terminal: while it opens a
-// connection, a credential plugin may use the terminal, and from then on it is raw.
-type keysDriver struct {
-	stream.Driver
-	keys *keys
-}
-
-// Dial implements stream.Driver.
-func (d keysDriver) Dial(ctx context.Context) (*stream.Conn, error) {
-	defer d.keys.lend()()
-	return d.Driver.Dial(ctx)
-}
-
-// Opened implements stream.Driver.
-func (d keysDriver) Opened(ctx context.Context, conn *stream.Conn) error {
-	if err := d.Driver.Opened(ctx, conn); err != nil { // before the terminal is raw: Ctrl-C must send a signal, since no key is read yet
-		return err
-	}
-	if err := d.keys.enter(); err != nil {
-		return err
-	}
-	d.keys.connected()
-	return nil
-}
-
-// connected tells the user that there is a connection again.
-func (k *keys) connected() {
-	j, outage := k.job, k.gap.over()
-	if !k.gap.same {
-		j.tidy()
-	}
-	switch {
-	case outage == 0:
-		return
-	case !k.gap.same:
-		j.notice.Note("connected again after %s: this is a new shell", seconds(outage))
-		if k.lines.Connected() {
-			j.notice.NoteAlways("the line being typed was lost: press Enter, and type it again")
-		}
-		return
-	}
-	j.screen.SetStatus("")
-	if !j.screen.FullScreen() {
-		j.notice.Note("connected again after %s: the shell is the same", seconds(outage))
-	}
-	k.lines.Connected()
-}
-
-// observe is the observer of the session.
-func (k *keys) observe(e stream.Event) {
-	switch e := e.(type) {
-	case stream.Connecting:
-		k.gap.try()
-	case stream.Failed:
-		var lost *stream.LostError
-		if errors.As(e.Err, &lost) { // else an attempt to reconnect has failed
-			k.lost.Add(1)
-		}
-		k.typed.NewLine() // the part of a line that was typed is lost
-		k.gap.fail(e.Err)
-	case stream.Waiting:
-		k.gap.wait(e.Delay)
-	case stream.Overdue:
-		k.overdue(e.For)
-	}
-}
-
-// enter sets raw mode at the beginning of a connection.
-func (k *keys) enter() error {
-	k.typed.NewLine()
-	if err := k.raw(); err != nil {
-		return err
-	}
-	k.job.notice.SetRaw(&k.job.screen)
-	return nil
-}
-
-// raw sets raw mode. close restores the terminal.
-func (k *keys) raw() error {
-	if _, err := k.term.Raw(); err != nil {
-		return err
-	}
-	k.wasRaw.Store(true)
-	return nil
-}
-
-// suspend suspends kshell.
-func (k *keys) suspend() {
-	k.term.Restore()
-	err := terminal.Suspend()
-	k.continued()
-	if err != nil {
-		k.job.notice.WarnAlways("%s", err)
-	}
-}
-
-// continued sets raw mode again after kshell was stopped. In the background that
-// fails; it is called again when kshell is continued in the foreground.
-func (k *keys) continued() {
-	if k.wasRaw.Load() {
-		_ = k.raw()
-	}
-}
-
-// tidy resets the terminal modes that an ended or lost program has left set.
-func (j *job) tidy() {
-	if reset := j.screen.Reset(); len(reset) > 0 && terminal.IsTerminal(j.Out) {
-		_, _ = j.Out.Write(reset) // an error means that there is no terminal to reset
-	}
-}
-
-// press performs the action of a key typed after the escape character. The goroutine
-// that reads the terminal calls it.
-func (k *keys) press(key byte) {
-	n, char := k.job.notice, k.job.plan.live.escape
-	switch key {
-	case '.':
-		k.leave(outcome.ErrLeft)
-	case 'R':
-		k.session.Again()
-	case 0x1a:
-		k.suspend()
-	case keyDetach:
-		k.detach()
-	case 'i':
-		for _, line := range k.info() {
-			n.NoteAlways("%s", line)
-		}
-	case '?':
-		if k.detach != nil {
-			n.NoteAlways("%sd leave it running", char)
-		}
-		for _, line := range []string{". leave", "R reconnect now", "^Z suspend kshell", "i about this session", "? this list", char + " the character itself"} {
-			n.NoteAlways("%s", char+line)
-		}
-	}
-}
-
-// answering is the time limit for measuring the round trip, during which no keys are
-// read.
-var answering = time.Second
-
-// info describes the session, in lines.
-func (k *keys) info() []string {
-	j := k.job
-	at := j.where()
-	lines := []string{fmt.Sprintf("pod %s, container %s, namespace %s", at.pod, at.container, at.namespace)}
-	if at.seen != nil {
-		lines = append(lines, "node "+at.seen.Pod.Spec.NodeName)
-	}
-	state := "disconnected from " + j.dialer.Server()
-	if conn := k.session.Conn(); conn != nil {
-		state = fmt.Sprintf("connected to %s by %s, round trip %s", j.dialer.Server(), conn.Protocol(), k.roundTrip())
-	}
-	return append(lines, state, fmt.Sprintf("for %v: %d bytes typed, %d bytes shown, connections lost: %d",
-		time.Since(k.start).Round(time.Second), j.in.count(), j.out.count(), k.lost.Load()))
-}
-
-func (k *keys) roundTrip() string {
-	ctx, cancel := context.WithTimeout(context.Background(), answering)
-	defer cancel()
-	took, ok := k.session.RoundTrip(ctx)
-	if !ok {
-		return "unknown (no answer)"
-	}
-	return took.Round(10 * time.Microsecond).String()
+	return outcome.NewUsageError(
+		"--reconnect=always runs the command again, and its input is read only once",
+		cmd.CommandPath()+" without -i, or --reconnect=auto",
+	)
 }

@@ -21,6 +21,7 @@ import (
 	"kshell/internal/cleanup"
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
+	"kshell/internal/remote"
 	"kshell/internal/stream"
 )
 
@@ -36,8 +37,8 @@ func main() {
 // its deferred calls run before the process exits.
 func kshell(std streams) int {
 	called, args := calledAs(os.Args)
-	if len(args) > 0 && args[0] == quietPlugin {
-		return runQuietly(std, args[1:])
+	if len(args) > 0 && args[0] == remote.QuietPlugin {
+		return remote.RunQuietPlugin(std.Out, args[1:])
 	}
 	if completing(args) {
 		alone()

@@ -17,6 +17,7 @@ import (
 
 	"kshell/internal/cleanup"
 	"kshell/internal/notice"
+	"kshell/internal/remote"
 )
 
 // TestMain makes the test binary run kshell when it is called by the name kshell, or by
@@ -44,13 +45,15 @@ func unhurried() {
 // reachLimitVariable.
 func giveTime() {
 	if os.Getenv(hurried) == "" {
-		for _, limit := range []*time.Duration{&completionBudget, &gracePeriod, &sweeping, &answering, &reviewing, &oneLook, &calm, &reasonAfter} {
+		for _, limit := range []*time.Duration{&completionBudget, &gracePeriod, &calm} {
 			*limit = time.Minute
 		}
+		limits = remote.Limits{Rights: time.Minute, Terminate: time.Minute, Status: time.Minute, Reason: time.Minute}
+		terminalLimits.RoundTrip = time.Minute
 	}
-	slowAfter, answeredWithin = time.Minute, time.Minute
+	limits.Slow, terminalLimits.Interrupt = time.Minute, time.Minute
 	if slow, err := time.ParseDuration(os.Getenv(slowVariable)); err == nil {
-		slowAfter, answeredWithin = slow, slow
+		limits.Slow, terminalLimits.Interrupt = slow, slow
 	}
 	reachLimit = time.Minute
 	if limit, err := time.ParseDuration(os.Getenv(reachLimitVariable)); err == nil {
@@ -58,7 +61,7 @@ func giveTime() {
 	}
 }
 
-// slowVariable is an environment variable that sets slowAfter and answeredWithin.
+// slowVariable is an environment variable that sets limits.Slow and terminalLimits.Interrupt.
 const slowVariable = "KSHELL_TEST_SLOW_AFTER"
 
 // reachLimitVariable is an environment variable that sets reachLimit.
@@ -94,7 +97,7 @@ func run(ctx context.Context, std streams, registry *cleanup.Registry, args []st
 
 // newApp is an app whose words and output are discarded.
 func newApp() *app {
-	return &app{streams: streams{Out: io.Discard, Err: io.Discard}, printed: &sticky{Writer: io.Discard}, notice: notice.New(io.Discard), cleanup: &cleanup.Registry{}, called: "kshell"}
+	return &app{streams: streams{Out: io.Discard, Err: io.Discard}, printed: &sticky{Writer: io.Discard}, notice: notice.New(io.Discard), cleanup: &cleanup.Registry{}, called: "kshell", server: &remote.ServerState{}}
 }
 
 func TestWhatNobodyReadsIsNoSuccess(t *testing.T) {

@@ -15,12 +15,12 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"k8s.io/client-go/rest"
 
 	"kshell/internal/cleanup"
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
 	"kshell/internal/pod"
+	"kshell/internal/remote"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
 )
@@ -112,17 +112,15 @@ func (f *manyFlags) unused(cmd *cobra.Command) error {
 // line and a read, for each stream. The goroutines share gate, images, folds and the status, each with a lock.
 type many struct {
 	*app
-	plan   *execPlan
-	cfg    *rest.Config
-	status io.WriteCloser // nil for none
-	gate   *gate
-	// transport returns the transport that all pods share.
-	transport func() (*stream.Transport, error)
-	images    images
-	folds     *folds // nil without --fold
+	plan    *execPlan
+	cluster *remote.Cluster
+	status  io.WriteCloser // nil for none
+	gate    *gate
+	images  remote.ImageCache
+	folds   *folds // nil without --fold
 
-	places  []place // sorted by pod, those in which nothing can be run included
-	refused []error // why nothing can be run there, beside places; nil where it can
+	places  []remote.Target // sorted by pod, those in which nothing can be run included
+	refused []error         // why nothing can be run there, beside places; nil where it can
 	titles  []string
 	nodes   []string // of a command on nodes; else empty ones
 
@@ -151,9 +149,6 @@ func (a *app) execManyBy(ctx context.Context, p *execPlan, gather func(context.C
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	m := &many{app: a, plan: p, status: status, gate: newGate(a.streams, cancel)}
-	m.transport = sync.OnceValues(func() (*stream.Transport, error) {
-		return stream.NewTransport(m.cfg, p.narrowed.asked, m.notice.Detail)
-	})
 	defer a.notice.Redirect(m.gate.stderr())()
 	for _, w := range p.warnings {
 		a.notice.Warn("%s", w)
@@ -181,26 +176,22 @@ func (m *many) gather(ctx context.Context) error {
 	if err := rereadable(m.plan.script.stdinFile); err != nil {
 		return err
 	}
-	kube, err := m.reach(ctx, m.plan)
+	kube, cluster, err := m.reach(ctx, m.plan)
 	if err != nil {
 		return err
 	}
-	m.cfg = kube.Config
-	client, err := m.podClient(kube.Config)
-	if err != nil {
-		return err
-	}
+	m.cluster = cluster
 	request := pod.Request{
 		Namespace: kube.Namespace, Target: m.plan.target, Selector: m.plan.many.selector, Container: m.plan.container,
 	}
-	running, skipped, err := client.List(ctx, request)
+	running, skipped, err := cluster.Pods().List(ctx, request)
 	var unseen *pod.GetForbiddenError
 	switch {
 	case errors.As(err, &unseen):
 		m.notice.Detail("pod %s was not checked: %s", request.Target.Name, unseen)
-		m.add(place{namespace: request.Namespace, pod: request.Target.Name, container: request.Container}, nil)
+		m.add(remote.Target{Namespace: request.Namespace, Pod: request.Target.Name, Container: request.Container}, nil)
 	case err != nil:
-		return outcome.ContextCause(ctx, m.unseen(ctx, client, err))
+		return outcome.ContextCause(ctx, remote.ExplainForbidden(ctx, m.env(), cluster, err))
 	}
 	m.merge(request.Namespace, running, skipped)
 	if len(m.places) > 1 && m.plan.stdin && m.plan.script.stdinFile == "" {
@@ -235,7 +226,7 @@ func (m *many) merge(namespace string, running []pod.Found, skipped []pod.Skippe
 	for i := 0; i < len(running) || len(skipped) > 0; {
 		if len(skipped) > 0 && (i == len(running) || skipped[0].Pod.Name < running[i].Pod.Name) {
 			s := skipped[0]
-			m.add(place{namespace, s.Pod.Name, m.plan.container, &pod.Found{Pod: s.Pod}}, s.Err)
+			m.add(remote.Target{Namespace: namespace, Pod: s.Pod.Name, Container: m.plan.container, Found: &pod.Found{Pod: s.Pod}}, s.Err)
 			skipped = skipped[1:]
 			continue
 		}
@@ -247,30 +238,30 @@ func (m *many) merge(namespace string, running []pod.Found, skipped []pod.Skippe
 			said[note] = true
 		}
 		m.notice.Detail("pod %s, container %s, node %s", found.Pod.Name, found.Container, found.Pod.Spec.NodeName)
-		m.add(place{namespace, found.Pod.Name, found.Container, found}, nil)
+		m.add(remote.Target{Namespace: namespace, Pod: found.Pod.Name, Container: found.Container, Found: found}, nil)
 		i++
 	}
 	m.titles = titles(m.places)
 }
 
-func (m *many) add(at place, refused error) {
+func (m *many) add(at remote.Target, refused error) {
 	m.places, m.refused = append(m.places, at), append(m.refused, refused)
-	m.titles, m.nodes = append(m.titles, notice.Clean(at.pod)), append(m.nodes, "")
+	m.titles, m.nodes = append(m.titles, notice.Clean(at.Pod)), append(m.nodes, "")
 }
 
 // titles are what the places are called: the pods, and the containers where these differ.
-func titles(places []place) []string {
+func titles(places []remote.Target) []string {
 	containers := map[string]bool{}
 	for _, at := range places {
-		if at.container != "" {
-			containers[at.container] = true
+		if at.Container != "" {
+			containers[at.Container] = true
 		}
 	}
 	called := make([]string, len(places))
 	for i, at := range places {
-		called[i] = notice.Clean(at.pod)
-		if len(containers) > 1 && at.container != "" {
-			called[i] += "/" + notice.Clean(at.container)
+		called[i] = notice.Clean(at.Pod)
+		if len(containers) > 1 && at.Container != "" {
+			called[i] += "/" + notice.Clean(at.Container)
 		}
 	}
 	return called
@@ -306,7 +297,7 @@ func (m *many) runOne(ctx context.Context, i int) ended {
 		defer leave()
 	}
 	out, errs, last := m.outputs(i)
-	var j *job
+	var j *remote.Command
 	err := m.refused[i]
 	if err == nil {
 		j, err = m.command(ctx, i, command, out, errs)
@@ -317,52 +308,37 @@ func (m *many) runOne(ctx context.Context, i int) ended {
 	s := statusOf(j, start, err)
 	s.Cause = end.Cause
 	if j == nil {
-		s.Namespace, s.Pod, s.Container = m.places[i].namespace, m.places[i].pod, m.places[i].container
+		s.Namespace, s.Pod, s.Container = m.places[i].Namespace, m.places[i].Pod, m.places[i].Container
 	}
 	m.write(s)
 	return end
 }
 
 // command makes a job of the plan for a place, and runs it; command, if there is one, in place of the plan's.
-func (m *many) command(ctx context.Context, i int, command []string, out, errs io.Writer) (*job, error) {
-	at := m.places[i]
+func (m *many) command(ctx context.Context, i int, command []string, out, errs io.Writer) (*remote.Command, error) {
 	if ctx.Err() != nil {
 		return nil, outcome.ContextCause(ctx, context.Cause(ctx))
 	}
-	own := *m.app
-	own.notice = m.notice.WithPrefix(m.titles[i])
+	env := m.env()
+	env.Notice, env.Out, env.Err = m.notice.WithPrefix(m.titles[i]), out, errs
 	if m.plan.script.stdinFile != "" {
 		file, err := os.Open(m.plan.script.stdinFile)
 		if err != nil {
 			return nil, fmt.Errorf("--stdin-file: %w", err)
 		}
 		defer func() { _ = file.Close() }() // it was only read
-		own.In = file
+		env.In = file
 	}
-	plan, known := m.images.plan(ctx, m.plan, at)
-	defer known.settle("", false)
+	o := m.plan.options()
+	o.Images, o.StrictStderr = &m.images, true
 	if command != nil {
-		there := *plan
-		there.command, plan = command, &there
+		o.Command = command
 	}
-	j, err := own.newJob(m.cfg, plan, at)
+	c, err := remote.New(env, m.cluster, m.places[i], o)
 	if err != nil {
 		return nil, err
 	}
-	shared, err := m.transport()
-	if err != nil {
-		return nil, err
-	}
-	if j.aside == j.dialer {
-		j.aside = shared
-	}
-	j.dialer = shared
-	j.out.Writer, j.err.Writer, j.image, j.told.inexact = out, errs, known, known.why
-	j.offPath.Store(known.offPath)
-	if known.why != "" {
-		own.notice.Detail("not in exact mode, as before with this image: %s", known.why)
-	}
-	return j, j.refused(ctx, j.run(ctx))
+	return c, runCommand(ctx, c, &m.plan.live)
 }
 
 // say says why a pod's command has no exit code of its own.

@@ -11,6 +11,7 @@ import (
 
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
+	"kshell/internal/remote"
 )
 
 // gate lets one at a time write to the local outputs, so that no line falls into another.
@@ -23,7 +24,7 @@ type gate struct {
 
 // newGate makes a gate before the local outputs. End is called when stdout takes nothing any more.
 func newGate(std streams, end context.CancelCauseFunc) *gate {
-	return &gate{out: std.Out, err: &optional{Writer: std.Err}, end: end}
+	return &gate{out: std.Out, err: remote.IgnoreErrors(std.Err), end: end}
 }
 
 // broken is why stdout takes nothing any more; nil if it does.
@@ -188,9 +189,9 @@ type endJSON struct {
 }
 
 // jsonLine makes a lineJSON of each line.
-func jsonLine(at place, node, name string) format {
+func jsonLine(at remote.Target, node, name string) format {
 	return func(dst, line []byte, open bool) []byte {
-		l := lineJSON{Node: node, Pod: at.pod, Container: at.container, Stream: name, Open: open}
+		l := lineJSON{Node: node, Pod: at.Pod, Container: at.Container, Stream: name, Open: open}
 		text := string(line)
 		if !utf8.Valid(line) {
 			text = base64.StdEncoding.EncodeToString(line)
@@ -202,8 +203,8 @@ func jsonLine(at place, node, name string) format {
 	}
 }
 
-func jsonEnd(at place, node string, end ended, err error) []byte {
-	e := endJSON{Node: node, Pod: at.pod, Container: at.container, ExitCode: end.ExitCode, Cause: end.Cause}
+func jsonEnd(at remote.Target, node string, end ended, err error) []byte {
+	e := endJSON{Node: node, Pod: at.Pod, Container: at.Container, ExitCode: end.ExitCode, Cause: end.Cause}
 	if err != nil {
 		e.Message = notice.Clean(err.Error())
 	}

@@ -19,6 +19,7 @@ import (
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
 	"kshell/internal/pod"
+	"kshell/internal/remote"
 	"kshell/internal/stream"
 )
 
@@ -81,11 +82,11 @@ func TestThePlanForManyPods(t *testing.T) {
 }
 
 func TestTheContainerIsNamedWhereItDiffers(t *testing.T) {
-	same := []place{{pod: "a", container: "x"}, {pod: "b", container: "x"}, {pod: "c"}}
+	same := []remote.Target{{Pod: "a", Container: "x"}, {Pod: "b", Container: "x"}, {Pod: "c"}}
 	if diff := cmp.Diff([]string{"a", "b", "c"}, titles(same)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	other := []place{{pod: "a", container: "x"}, {pod: "b", container: "y"}, {pod: "c"}, {pod: "d\x1b[2J", container: "x"}}
+	other := []remote.Target{{Pod: "a", Container: "x"}, {Pod: "b", Container: "y"}, {Pod: "c"}, {Pod: "d\x1b[2J", Container: "x"}}
 	if diff := cmp.Diff([]string{"a/x", "b/y", "c", `d\x1b[2J/x`}, titles(other)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -160,7 +161,7 @@ func TestLinesHoldLittle(t *testing.T) {
 		"control bytes":   bytes.Repeat([]byte("\x01"), 32<<10),
 	} {
 		for kind, f := range map[string]format{
-			"text": prefixed(strings.Repeat("pod", 20), 0, true), "JSON": jsonLine(place{pod: strings.Repeat("pod", 20)}, "", "stdout"),
+			"text": prefixed(strings.Repeat("pod", 20), 0, true), "JSON": jsonLine(remote.Target{Pod: strings.Repeat("pod", 20)}, "", "stdout"),
 		} {
 			l := newLines(io.Discard, f)
 			for range 5 {
@@ -189,7 +190,7 @@ func TestJSONLinesGiveEveryByteBack(t *testing.T) {
 	inputs := []string{"a <b> & c\n", "\n", "no feed", "\xff\xfe\n\x00\x1b[31m\n", strings.Repeat("ü", longest) + "\n", allBytesOnce()}
 	for _, in := range inputs {
 		var out bytes.Buffer
-		l := newLines(&out, jsonLine(place{pod: "p", container: "c"}, "", "stderr"))
+		l := newLines(&out, jsonLine(remote.Target{Pod: "p", Container: "c"}, "", "stderr"))
 		_, _ = l.Write([]byte(in))
 		l.end()
 		var got strings.Builder
@@ -230,7 +231,7 @@ func allBytesOnce() string {
 
 func TestAPodsEndInJSON(t *testing.T) {
 	lost := &stream.LostError{Err: errors.New("reset")}
-	got := string(jsonEnd(place{pod: "p", container: "c"}, "", newEnded("p", lost), lost))
+	got := string(jsonEnd(remote.Target{Pod: "p", Container: "c"}, "", newEnded("p", lost), lost))
 	want := `{"pod":"p","container":"c","exitCode":255,"cause":"lost","message":"connection lost: reset"}` + "\n"
 	if got != want {
 		t.Errorf("got %s want %s", got, want)

@@ -18,6 +18,7 @@ import (
 
 	"kshell/internal/cleanup"
 	"kshell/internal/outcome"
+	"kshell/internal/remote"
 	"kshell/internal/sandbox"
 )
 
@@ -188,7 +189,7 @@ func TestAStatusLineForEachPod(t *testing.T) {
 		t.Errorf("exit code %d, status:\n%s", got.code, raw)
 	}
 	for _, name := range []string{"many-0", "many-1"} {
-		if s := ends[name]; s.ExitCode != 4 || s.Cause != "exited" || s.Mode != modeExact || s.StdoutBytes != 2 || s.UID == "" || s.Container != "c" {
+		if s := ends[name]; s.ExitCode != 4 || s.Cause != "exited" || s.Mode != remote.ModeExact || s.StdoutBytes != 2 || s.UID == "" || s.Container != "c" {
 			t.Errorf("%s: %+v", name, s)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"kshell/internal/outcome"
 	"kshell/internal/pod"
+	"kshell/internal/remote"
 )
 
 // wait waits for the container of a place that does not run yet, where waiting is asked for and can help: what is known of the place is
@@ -15,14 +16,13 @@ func (m *many) wait(ctx context.Context, i int) {
 	if m.plan.running == 0 || !errors.As(m.refused[i], &stopped) || stopped.Permanent {
 		return
 	}
-	own := *m.app
-	own.notice = m.notice.WithPrefix(m.titles[i])
-	r := pod.Request{
-		Namespace: m.places[i].namespace, Target: pod.Target{Kind: "pod", Name: m.places[i].pod}, Container: m.plan.container,
-	}
-	at, err := own.find(ctx, m.cfg, r, m.plan.running)
+	env := m.env()
+	env.Notice = m.notice.WithPrefix(m.titles[i])
+	target, err := remote.Resolve(ctx, env, m.cluster, pod.Request{
+		Namespace: m.places[i].Namespace, Target: pod.Target{Kind: "pod", Name: m.places[i].Pod}, Container: m.plan.container,
+	}, m.plan.running)
 	m.refused[i] = outcome.ContextCause(ctx, err)
 	if err == nil {
-		m.places[i] = at
+		m.places[i] = target
 	}
 }

@@ -7,16 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"kshell/internal/apiclient"
+	"kshell/internal/interactive"
 	"kshell/internal/node"
 	"kshell/internal/outcome"
 	"kshell/internal/pod"
+	"kshell/internal/remote"
 	"kshell/internal/stream"
 )
 
@@ -28,12 +29,13 @@ type visit struct {
 	client    *node.Client // client and pods make requests during the session
 	pods      *pod.Client
 	id        string // of this kshell among the clients of the shell
-	job       *job
-	driver    *driver // attaches
-	keys      *keys
-	ctx       context.Context // of run
+	command   *remote.Command
+	console   *interactive.Console
+	session   *interactive.Session // set by run, with the following
+	driver    stream.Driver        // attaches
+	ctx       context.Context
+	leave     context.CancelCauseFunc
 	tape      *node.Replay
-	received  counter           // counts the output of the stream, on its way to the tape
 	again     bool              // not the first connection to the shell
 	outage    bool              // this connection follows one that was lost
 	connected bool              // there was a connection
@@ -53,51 +55,49 @@ var errDetached = errors.New("detached")
 
 // attend attaches the local terminal to the shell of the pod. back is set if
 // the shell was running before.
-func (p *nodePod) attend(ctx context.Context, at place, back bool) (*job, error) {
-	plan := *p.plan.exec
-	j, err := p.newJob(p.cfg, &plan, at)
+func (p *nodePod) attend(ctx context.Context, at remote.Target, back bool) (*remote.Command, error) {
+	command, err := remote.New(p.env(), p.cluster, at, p.plan.exec.options())
 	if err != nil {
 		return nil, err
 	}
-	j.told.mode = modePlain
-	client, pods, err := p.clientsBeside(j)
+	client, err := p.backgroundClient()
 	if err != nil {
 		return nil, err
 	}
 	v := &visit{
-		nodePod: p, client: client, pods: pods, id: rand.Text(), job: j, tape: &node.Replay{Output: &j.screen}, unmark: func() {}, again: back,
+		nodePod: p, client: client, pods: p.cluster.BackgroundPods(), id: rand.Text(), command: command, unmark: func() {}, again: back,
 		heard: make(chan node.Termination, 1),
 	}
-	v.tape.OnGap = v.missing
+	v.console = interactive.New(command, interactive.Options{
+		Escape: p.plan.exec.live.escapeChar(), SameShell: true, Detacher: v, Limits: terminalLimits,
+	})
+	v.driver = command.Driver(func(t remote.Target) stream.Request { return t.Attach(p.plan.exec.offer) })
+	v.tape = &node.Replay{Output: v.console.Output(), OnGap: v.missing}
 	sign := node.HeartbeatCommand(false, v.id)
 	if back {
 		if err := v.reach(ctx, sign); err != nil {
-			return j, err
+			return command, err
 		}
 		v.tape.StartAtTail(historyLines)
 	}
 	p.here.Store(v)
 	p.notice.Note("what the shell prints is written to the container's log on the node (--no-log: it is not)")
-	defer j.alive(ctx, p.options.HeartbeatTimeout, sign)()
-	return j, v.run(ctx)
+	defer alive(ctx, command, p.options.HeartbeatTimeout, sign)()
+	return command, v.run(ctx)
 }
 
-// clientsBeside returns clients for requests during a session of j.
-func (p *nodePod) clientsBeside(j *job) (*node.Client, *pod.Client, error) {
-	if j.creds == nil {
-		return p.client, p.pods, nil
+// backgroundClient returns a client for requests during a session.
+func (p *nodePod) backgroundClient() (*node.Client, error) {
+	cfg := p.cluster.BackgroundConfig()
+	if cfg == p.cluster.Config() {
+		return p.client, nil
 	}
-	client, err := node.NewClient(j.beside)
+	client, err := node.NewClient(cfg)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	client.OnIgnoredSelector = p.selectorsIgnored
-	pods, err := j.podClient(j.beside)
-	if err != nil {
-		return nil, nil, err
-	}
-	pods.RunWatch = j.events
-	return client, pods, nil
+	client.OnIgnoredSelector = p.env().SelectorIgnored
+	return client, nil
 }
 
 // missing warns that output printed before the connection may not be shown.
@@ -109,48 +109,33 @@ func (v *visit) missing(err error) {
 	v.notice.WarnAlways("%s: earlier output may be missing", err)
 }
 
-// attachRequest is attach's, of the API server (core/v1 PodAttachOptions), for the pod's terminal.
-func (at place) attachRequest(offer []string) stream.Request {
-	return stream.Request{Path: pod.AttachPath(at.namespace, at.pod), Protocols: offer, Query: url.Values{
-		"container": {at.container}, "stdin": {"true"}, "stdout": {"true"}, "stderr": {"false"}, "tty": {"true"},
-	}}
-}
-
 // run attaches the local terminal until the shell ends or kshell leaves it.
-func (v *visit) run(ctx context.Context) error {
-	j := v.job
-	ctx, leaving := context.WithCancelCause(ctx)
-	defer leaving(nil)
-	k, err := j.newKeys(leaving)
-	if err != nil {
+func (v *visit) run(ctx context.Context) (err error) {
+	if v.session, err = v.console.Open(); err != nil {
 		return err
 	}
-	defer k.close()
-	k.gap.same, k.lines.SameShell, k.lines.OnWithheld = true, true, k.withheld
-	k.detach = func() { v.detach(ctx, leaving) }
-	v.keys, v.ctx = k, ctx
-	v.driver = &driver{job: j, ctx: ctx, request: func(at place) stream.Request { return at.attachRequest(j.plan.offer) }}
-	v.tape.Output, v.received.Writer = tee{v.tape.Output, k.lines.Wrote}, v.tape
-	v.tape.OnUnreachable = func(err error) { k.session.Drop(err) }
+	defer v.session.Close()
+	v.ctx, v.leave = context.WithCancelCause(ctx)
+	v.tape.Output = v.session.Output()
+	v.tape.OnUnreachable = v.session.Drop
 	v.tape.Log = func(ctx context.Context, from node.LogStart, follow bool) (io.ReadCloser, error) {
 		return v.client.Log(ctx, v.pod, from, follow)
 	}
-	set := j.settings()
-	set.Stdout = &v.received
+	set := v.command.Settings()
+	set.Stdout = v.tape
 	defer v.marking.Wait()
-	defer leaving(nil)
+	defer v.leave(nil)
 	v.marking.Go(func() {
-		defer j.cleanup.OnPanic()
-		v.hear(ctx)
+		defer v.cleanup.OnPanic()
+		v.hear(v.ctx)
 	})
-	j.interrupting(leaving, &v.received)
-	err = k.gap.givenUp(k.run(ctx, v, set))
+	err = v.session.Run(v.ctx, v, set)
 	var lost *stream.LostError
 	if errors.As(err, &lost) { // conclude asks for the pod, and no key is read any more: Ctrl-C must send a signal again
-		j.tidy()
-		k.close()
+		v.console.Tidy()
+		v.session.Close()
 	}
-	return v.conclude(ctx, err)
+	return v.conclude(v.ctx, err)
 }
 
 // Dial implements stream.Driver. If the server refuses to attach, the shell may have
@@ -171,7 +156,7 @@ func (v *visit) Opened(ctx context.Context, conn *stream.Conn) error {
 	}
 	v.outage = v.connected
 	v.connected = true
-	v.join(v.ctx, v.keys.session)
+	v.join(v.ctx)
 	return v.driver.Opened(ctx, conn)
 }
 
@@ -194,7 +179,7 @@ var reachLimit = 10 * time.Second
 
 // reach runs a command of kshell itself in the pod, for at most reachLimit.
 func (v *visit) reach(ctx context.Context, command []string) error {
-	err := within(ctx, reachLimit, func(ctx context.Context) error { return v.job.quietly(ctx, v.job.at, command) })
+	err := within(ctx, reachLimit, func(ctx context.Context) error { return v.command.RunInternal(ctx, command) })
 	if err != nil {
 		return fmt.Errorf("cannot reach the shell in pod %s: %w", v.pod.Name, err)
 	}
@@ -211,7 +196,7 @@ const (
 
 // join makes the tape find its position in the output of a new connection:
 // marks are printed into the shell's terminal until one has come through.
-func (v *visit) join(ctx context.Context, s *session) {
+func (v *visit) join(ctx context.Context) {
 	id := rand.Text()
 	v.tape.ExpectMark(ctx, id)
 	joined, again := v.tape.Joined(), v.again
@@ -222,7 +207,7 @@ func (v *visit) join(ctx context.Context, s *session) {
 		var err error
 		for i := 0; ; i++ {
 			mark := node.MarkCommand(v.id, fmt.Sprintf("%s-%d", id, i))
-			err = within(ctx, markLimit, func(ctx context.Context) error { return v.job.quietly(ctx, v.job.at, mark) })
+			err = within(ctx, markLimit, func(ctx context.Context) error { return v.command.RunInternal(ctx, mark) })
 			if refusedForGood(err) {
 				break
 			}
@@ -231,7 +216,7 @@ func (v *visit) join(ctx context.Context, s *session) {
 			case <-joined:
 				timer.Stop()
 				if again {
-					s.Redraw()
+					v.session.Redraw()
 				}
 				return
 			case <-ctx.Done():
@@ -246,7 +231,7 @@ func (v *visit) join(ctx context.Context, s *session) {
 		}
 		v.notice.Detail("no mark can be made in what the shell prints: %v", err)
 		v.tape.SkipMark(id)
-		s.Redraw()
+		v.session.Redraw()
 		v.notice.Note("output from before this connection may be missing; press Enter for a prompt")
 	})
 }
@@ -257,14 +242,15 @@ func refusedForGood(err error) bool {
 	return errors.As(err, &refused) && refused.Permanent()
 }
 
-// detach makes the pod run without heartbeats, and ends the session.
-func (v *visit) detach(ctx context.Context, leave context.CancelCauseFunc) {
+// Detach implements interactive.Detacher: it makes the pod run without heartbeats, and
+// ends the session.
+func (v *visit) Detach() {
 	v.marking.Go(func() {
 		defer v.cleanup.OnPanic()
-		switch err := v.reach(ctx, node.DetachCommand()); {
+		switch err := v.reach(v.ctx, node.DetachCommand()); {
 		case err == nil:
-			leave(errDetached)
-		case ctx.Err() == nil: // the session has not ended in between
+			v.leave(errDetached)
+		case v.ctx.Err() == nil: // the session has not ended in between
 			v.notice.WarnAlways("cannot leave the shell running: %s", err)
 		}
 	})
@@ -273,6 +259,9 @@ func (v *visit) detach(ctx context.Context, leave context.CancelCauseFunc) {
 // errShellEnded means that the shell ended before kshell could attach to it
 // again.
 var errShellEnded = errors.New("the shell has ended")
+
+// reasonAfter is how long the pod's status may take to show how the shell ended.
+func reasonAfter() time.Duration { return cmp.Or(limits.Reason, 2*time.Second) }
 
 const (
 	// askOnce bounds one look at the pod; after the end of its stream its status may be late by settles.
@@ -285,7 +274,7 @@ const (
 // attached may delete the pod as soon as the shell has ended.
 func (v *visit) hear(ctx context.Context) {
 	defer close(v.heard)
-	_ = v.pods.WatchPod(ctx, v.job.at.seen, func(p *corev1.Pod, deleted bool) bool { // errors: ask requests the pod as well
+	_ = v.pods.WatchPod(ctx, v.command.Target().Found, func(p *corev1.Pod, deleted bool) bool { // errors: ask requests the pod as well
 		if p == nil || p.UID != v.pod.UID {
 			return deleted || p != nil
 		}
@@ -305,7 +294,7 @@ func (v *visit) lastWords(ctx context.Context) *node.Termination {
 		if ok {
 			return &end
 		}
-	case <-time.After(reasonAfter):
+	case <-time.After(reasonAfter()):
 	case <-ctx.Done():
 	}
 	return nil
@@ -325,7 +314,7 @@ func (v *visit) othersStay(ctx context.Context) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if v.job.quietly(ctx, v.job.at, node.LeaveCommand(v.id)) != nil {
+	if v.command.RunInternal(ctx, node.LeaveCommand(v.id)) != nil {
 		return false
 	}
 	if !v.keep.Load() {
@@ -386,7 +375,6 @@ func (v *visit) Ended(ctx context.Context, err error) error {
 // prints why.
 func (v *visit) conclude(ctx context.Context, err error) error {
 	v.unmark()
-	j := v.job
 	var lost *stream.LostError
 	if errors.As(err, &lost) && ctx.Err() == nil {
 		v.ask(ctx)
@@ -394,8 +382,8 @@ func (v *visit) conclude(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(context.Cause(ctx), errDetached):
 		v.keep.Store(true)
-		j.tidy()
-		j.notice.NoteAlways("%s", v.leftRunning())
+		v.console.Tidy()
+		v.notice.NoteAlways("%s", v.leftRunning())
 		return nil
 	case v.end != nil:
 		reading, cancel := context.WithTimeout(ctx, askOnce)
@@ -405,10 +393,10 @@ func (v *visit) conclude(ctx context.Context, err error) error {
 		}
 		return v.verdict()
 	case v.gone:
-		j.tidy()
+		v.console.Tidy()
 		return errDeleted
 	}
-	j.tidy()
+	v.console.Tidy()
 	return outcome.ContextCause(ctx, err)
 }
 
@@ -419,17 +407,17 @@ var errDeleted = errors.New("the pod of the shell was deleted")
 // shell ended if it did not exit by itself.
 func (v *visit) verdict() error {
 	if v.end.Deleted {
-		v.job.tidy()
+		v.console.Tidy()
 		return errDeleted
 	}
 	switch v.end.Reason {
 	case "":
 	case "DeadlineExceeded":
-		v.job.tidy()
-		v.job.notice.NoteAlways("the shell's time is over (--ttl %v)", v.options.TTL)
+		v.console.Tidy()
+		v.notice.NoteAlways("the shell's time is over (--ttl %v)", v.options.TTL)
 	default:
-		v.job.tidy()
-		v.job.notice.NoteAlways("the shell was ended: %s", v.end.Reason)
+		v.console.Tidy()
+		v.notice.NoteAlways("the shell was ended: %s", v.end.Reason)
 	}
 	if v.end.Code == 0 {
 		return nil

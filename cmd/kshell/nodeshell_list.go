@@ -18,6 +18,7 @@ import (
 	"kshell/internal/outcome"
 	"kshell/internal/picker"
 	"kshell/internal/pod"
+	"kshell/internal/remote"
 	"kshell/internal/terminal"
 )
 
@@ -225,7 +226,7 @@ func (s *nodeShells) comeBack(ctx context.Context) error {
 	p.keep.Store(true) // until we are there
 	p.release = s.cleanup.Register(p.remove)
 	defer p.remove()
-	at := place{found.Namespace, found.Name, node.Container, &pod.Found{Pod: found, Container: node.Container}}
+	at := remote.Target{Namespace: found.Namespace, Pod: found.Name, Container: node.Container, Found: &pod.Found{Pod: found, Container: node.Container}}
 	_, err = p.attend(ctx, at, true)
 	return err
 }
@@ -273,7 +274,7 @@ func (s *nodeShells) running(ctx context.Context) (p *corev1.Pod, named bool, er
 	if s.plan.attach != "" {
 		p, err := s.pods.Get(ctx, s.plan.options.Namespace, s.plan.attach)
 		switch {
-		case missingPod(err):
+		case isPodNotFound(err):
 			return nil, false, notice.WithHint(notice.WithMessage(err, err.Error()), s.plan.exec.path+" list -A")
 		case err != nil:
 			return nil, false, err
@@ -304,4 +305,11 @@ func (s *nodeShells) running(ctx context.Context) (p *corev1.Pod, named bool, er
 		return nil, false, err
 	}
 	return &pods[i], true, nil
+}
+
+// isPodNotFound reports whether err is an answer of the API server that the requested
+// pod does not exist.
+func isPodNotFound(err error) bool {
+	var refused *pod.RequestError
+	return errors.As(err, &refused) && refused.NotFound()
 }

@@ -10,6 +10,7 @@ import (
 	"kshell/internal/node"
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
+	"kshell/internal/remote"
 )
 
 // nodeNames completes the node, or the pod to come back to.
@@ -61,9 +62,9 @@ func (s *nodeShells) gather(ctx context.Context, m *many) error {
 	if err := s.allow(ctx); err != nil {
 		return err
 	}
-	m.cfg = s.cfg
+	m.cluster = s.cluster
 	for i := range nodes {
-		m.add(place{namespace: s.plan.options.Namespace}, nil)
+		m.add(remote.Target{Namespace: s.plan.options.Namespace}, nil)
 		m.titles[i], m.nodes[i] = notice.Clean(nodes[i].Name), nodes[i].Name
 	}
 	s.sweep(ctx)
@@ -93,14 +94,14 @@ func (s *nodeShells) enter(ctx context.Context, m *many, i int) (command []strin
 		return nil, leave
 	}
 	m.places[i] = at
-	own := *m.app
-	own.notice = n
-	signs, err := own.newJob(s.cfg, m.plan, at)
+	env := m.env()
+	env.Notice = n
+	signs, err := remote.New(env, s.cluster, at, m.plan.options())
 	if err != nil {
 		fail(err)
 		return nil, p.remove
 	}
-	stop := signs.alive(ctx, p.options.HeartbeatTimeout, node.HeartbeatCommand(p.options.Windows, ""))
+	stop := alive(ctx, signs, p.options.HeartbeatTimeout, node.HeartbeatCommand(p.options.Windows, ""))
 	return p.options.Command(m.plan.command), func() {
 		stop()
 		p.remove()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,23 +13,22 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/rest"
 
 	"kshell/internal/kubeconfig"
 	"kshell/internal/node"
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
 	"kshell/internal/pod"
-	"kshell/internal/stream"
+	"kshell/internal/remote"
 )
 
 // nodeShells makes pods on nodes, and removes them.
 type nodeShells struct {
 	*app
-	plan   *nodePlan
-	cfg    *rest.Config
-	client *node.Client
-	pods   *pod.Client
+	plan    *nodePlan
+	cluster *remote.Cluster
+	client  *node.Client
+	pods    *pod.Client
 
 	allowed sync.Once // the rights were looked at
 	refusal error
@@ -40,17 +40,12 @@ func (a *app) newNodeShells(kube *kubeconfig.Connection, p *nodePlan) (*nodeShel
 	if err != nil {
 		return nil, err
 	}
-	pods, err := a.podClient(kube.Config)
+	client.OnIgnoredSelector = a.env().SelectorIgnored
+	cluster, err := remote.NewCluster(a.env(), kube.Config, false)
 	if err != nil {
 		return nil, err
 	}
-	client.OnIgnoredSelector = a.selectorsIgnored
-	transport, err := stream.NewTransport(kube.Config, false, a.notice.Detail)
-	if err != nil {
-		return nil, err
-	}
-	pods.RunWatch = (&job{app: a, aside: transport}).events
-	return &nodeShells{app: a, plan: p, cfg: kube.Config, client: client, pods: pods}, nil
+	return &nodeShells{app: a, plan: p, cluster: cluster, client: client, pods: cluster.Pods()}, nil
 }
 
 // lookingAt bounds requests for information that kshell can do without.
@@ -121,7 +116,7 @@ func nodeRules(shell, exists bool) []pod.Rule {
 // created. Rights that cannot be checked are left for the server to refuse.
 func (s *nodeShells) allow(ctx context.Context) error {
 	s.allowed.Do(func() {
-		ctx, cancel := context.WithTimeout(ctx, reviewing)
+		ctx, cancel := context.WithTimeout(ctx, cmp.Or(limits.Rights, 3*time.Second))
 		defer cancel()
 		rules := nodeRules(s.plan.interactive(), s.plan.attaching)
 		lacking, failed := make([]bool, len(rules)), make([]error, len(rules))
@@ -167,17 +162,17 @@ type nodePod struct {
 
 // open creates a pod on a node and waits until it runs. The caller must remove
 // a pod that is returned, also if there is an error.
-func (s *nodeShells) open(ctx context.Context, n *notice.Printer, name string) (*nodePod, place, error) {
+func (s *nodeShells) open(ctx context.Context, n *notice.Printer, name string) (*nodePod, remote.Target, error) {
 	if err := s.allow(ctx); err != nil {
-		return nil, place{}, err
+		return nil, remote.Target{}, err
 	}
 	o, err := s.look(ctx, n, name)
 	if err != nil {
-		return nil, place{}, err
+		return nil, remote.Target{}, err
 	}
 	p, err := s.create(ctx, n, o)
 	if err != nil {
-		return nil, place{}, err
+		return nil, remote.Target{}, err
 	}
 	at, err := p.start(ctx)
 	var not *pod.NotRunningError
@@ -191,7 +186,7 @@ func (s *nodeShells) open(ctx context.Context, n *notice.Printer, name string) (
 	}
 	o.Name, o.NoPropagation = node.Name(name), true
 	if p, err = s.create(ctx, n, o); err != nil {
-		return nil, place{}, err
+		return nil, remote.Target{}, err
 	}
 	at, err = p.start(ctx)
 	return p, at, err
@@ -280,7 +275,7 @@ func (s *nodeShells) explainCreate(ctx context.Context, err error) error {
 	if !errors.As(err, &refused) || refused.Cause != node.PodSecurity {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, reviewing)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(limits.Rights, 3*time.Second))
 	defer cancel()
 	say, silent, unseen := s.client.PrivilegedNamespaces(ctx)
 	hint := refused.Hint()
@@ -307,16 +302,16 @@ func someOf(names []string) string {
 }
 
 // start waits until the pod runs.
-func (p *nodePod) start(ctx context.Context) (place, error) {
+func (p *nodePod) start(ctx context.Context) (remote.Target, error) {
 	begin := time.Now()
 	found, err := p.awaitCalmly(ctx, pod.Request{
 		Namespace: p.pod.Namespace, Target: pod.Target{Kind: "pod", Name: p.pod.Name}, Container: node.Container,
 	}, p.plan.exec.running)
 	if err != nil {
-		return place{}, outcome.ContextCause(ctx, p.explainStart(err))
+		return remote.Target{}, outcome.ContextCause(ctx, p.explainStart(err))
 	}
 	p.notice.Detail("pod %s runs on node %s after %v", p.pod.Name, p.options.Node, time.Since(begin).Round(10*time.Millisecond))
-	return place{p.pod.Namespace, p.pod.Name, node.Container, found}, nil
+	return remote.Target{Namespace: p.pod.Namespace, Pod: p.pod.Name, Container: node.Container, Found: found}, nil
 }
 
 // explainStart adds a hint if the node cannot get the image, or the image has
@@ -359,7 +354,7 @@ func (s *nodeShells) one(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	var j *job
+	var j *remote.Command
 	defer func() {
 		if unsaid := statusOf(j, start, err).Write(status); unsaid != nil {
 			s.notice.WarnAlways("the status could not be written: %s", unsaid)
@@ -406,7 +401,7 @@ func (s *nodeShells) openInput() error {
 }
 
 // run runs the plan's command in the pod beside its main process.
-func (p *nodePod) run(ctx context.Context, a *app, at place) (*job, error) {
+func (p *nodePod) run(ctx context.Context, a *app, at remote.Target) (*remote.Command, error) {
 	plan := *p.plan.exec
 	if len(plan.command) == 0 {
 		why := "--no-log"
@@ -416,12 +411,12 @@ func (p *nodePod) run(ctx context.Context, a *app, at place) (*job, error) {
 		p.notice.Note("kshell cannot attach to this shell again if the connection breaks (%s)", why)
 	}
 	plan.command, plan.target = p.options.Command(plan.command), pod.Target{Kind: "pod", Name: p.pod.Name}
-	j, err := a.newJob(p.cfg, &plan, at)
+	command, err := remote.New(a.env(), p.cluster, at, plan.options())
 	if err != nil {
 		return nil, err
 	}
-	defer j.alive(ctx, p.options.HeartbeatTimeout, node.HeartbeatCommand(p.options.Windows, ""))()
-	return j, j.refused(ctx, j.run(ctx))
+	defer alive(ctx, command, p.options.HeartbeatTimeout, node.HeartbeatCommand(p.options.Windows, ""))()
+	return command, runCommand(ctx, command, &plan.live)
 }
 
 // leftRunning returns the message that names the pod and the command to attach

@@ -17,6 +17,7 @@ import (
 	"kshell/internal/node"
 	"kshell/internal/outcome"
 	"kshell/internal/pod"
+	"kshell/internal/remote"
 	"kshell/internal/sandbox"
 )
 
@@ -239,8 +240,12 @@ func TestHowAShellHasEndedIsHeardThoughItsPodIsGone(t *testing.T) {
 	if p, err = shells.client.Get(t.Context(), "default", "shell"); err != nil {
 		t.Fatal(err)
 	}
-	at := place{"default", "shell", node.Container, &pod.Found{Pod: p, Container: node.Container}}
-	v := &visit{nodePod: &nodePod{nodeShells: shells, pod: p}, client: shells.client, pods: shells.pods, job: &job{app: shells.app, cfg: target.Config, at: at}, heard: make(chan node.Termination, 1)}
+	at := remote.Target{Namespace: "default", Pod: "shell", Container: node.Container, Found: &pod.Found{Pod: p, Container: node.Container}}
+	command, err := remote.New(shells.env(), shells.cluster, at, remote.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &visit{nodePod: &nodePod{nodeShells: shells, pod: p}, client: shells.client, pods: shells.pods, command: command, heard: make(chan node.Termination, 1)}
 	before := s.Stats().Requests
 	v.marking.Go(func() { v.hear(t.Context()) })
 	for s.Stats().Requests < before+2 { // the pod was seen, and is watched

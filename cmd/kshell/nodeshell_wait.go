@@ -7,6 +7,7 @@ import (
 
 	"kshell/internal/notice"
 	"kshell/internal/pod"
+	"kshell/internal/remote"
 )
 
 // calm is how long a pod may take to start before kshell tells what it waits for.
@@ -58,7 +59,7 @@ func (p *progress) tell() {
 	case p.over:
 		return
 	case p.told:
-		p.notice.Note("waiting for %s now: %s", seconds(time.Since(p.begin)), p.why)
+		p.notice.Note("waiting for %s now: %s", remote.Seconds(time.Since(p.begin)), p.why)
 	case p.why != "":
 		p.told = true
 		p.notice.Note("waiting (up to %v, see --pod-running-timeout): %s", p.limit, p.why)
@@ -73,7 +74,7 @@ func (p *progress) end(err error) {
 	p.over = true
 	p.timer.Stop()
 	if p.told && err == nil {
-		p.notice.Note("the pod runs, after %s", seconds(time.Since(p.begin)))
+		p.notice.Note("the pod runs, after %s", remote.Seconds(time.Since(p.begin)))
 	}
 }
 
@@ -85,5 +86,5 @@ func (p *nodePod) awaitCalmly(ctx context.Context, r pod.Request, limit time.Dur
 	told.start()
 	found, err := p.pods.Wait(ctx, r, told.hear)
 	told.end(err)
-	return found, upTo(limit, err)
+	return found, remote.WaitLimit(limit, err)
 }

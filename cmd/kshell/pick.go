@@ -12,6 +12,7 @@ import (
 	"kshell/internal/kubeconfig"
 	"kshell/internal/outcome"
 	"kshell/internal/pod"
+	"kshell/internal/remote"
 )
 
 // pickFlags is the flag --pick.
@@ -51,12 +52,8 @@ func (f *pickFlags) planPick(cmd *cobra.Command, many *manyFlags, named []string
 }
 
 // pick lets the user choose the pod and the container, and sets them in p.
-func (a *app) pick(ctx context.Context, kube *kubeconfig.Connection, p *execPlan) error {
-	client, err := a.podClient(kube.Config)
-	if err != nil {
-		return err
-	}
-	running, skipped, err := client.List(ctx, pod.Request{
+func (a *app) pick(ctx context.Context, kube *kubeconfig.Connection, c *remote.Cluster, p *execPlan) error {
+	running, skipped, err := c.Pods().List(ctx, pod.Request{
 		Namespace: kube.Namespace, Target: p.target, Selector: p.pick.selector, Container: p.container,
 	})
 	var unseen *pod.GetForbiddenError
@@ -64,7 +61,7 @@ func (a *app) pick(ctx context.Context, kube *kubeconfig.Connection, p *execPlan
 	case errors.As(err, &unseen):
 		return nil // a pod was named, and there is nothing to choose
 	case err != nil:
-		return outcome.ContextCause(ctx, a.unseen(ctx, client, err))
+		return outcome.ContextCause(ctx, remote.ExplainForbidden(ctx, a.env(), c, err))
 	}
 	pods, list := podMenu(kube.Namespace, running, skipped, time.Now())
 	if len(pods) == 1 && !p.pick.always {

@@ -11,8 +11,10 @@ import (
 	"k8s.io/client-go/rest"
 
 	"kshell/internal/cleanup"
+	"kshell/internal/interactive"
 	"kshell/internal/kubeconfig"
 	"kshell/internal/notice"
+	"kshell/internal/remote"
 	"kshell/internal/settings"
 )
 
@@ -27,13 +29,24 @@ type app struct {
 	warnings *atomic.Int32     // that the server has given
 	called   string            // what the user types for it: kshell, or kubectl kshell
 	settings settings.Settings // set by connect
-	server   *apiServer
+	server   *remote.ServerState
+}
+
+// limits and terminalLimits are time limits that tests change.
+var (
+	limits         remote.Limits
+	terminalLimits interactive.Limits
+)
+
+// env returns what all commands share.
+func (a *app) env() remote.Env {
+	return remote.Env{In: a.In, Out: a.Out, Err: a.Err, Notice: a.notice, Cleanup: a.cleanup, Server: a.server, Limits: limits}
 }
 
 const verboseFlag = "verbose"
 
 func newRoot(a *app) *cobra.Command {
-	a.warnings, a.server = &atomic.Int32{}, &apiServer{}
+	a.warnings, a.server = &atomic.Int32{}, &remote.ServerState{}
 	root := &cobra.Command{
 		Use:   "kshell",
 		Short: "Shells and commands in the pods and nodes of a Kubernetes cluster",
@@ -128,7 +141,7 @@ func (a *app) connect() (*kubeconfig.Connection, error) {
 	}
 	target.Config.UserAgent = "kshell/" + version
 	target.Config.WarningHandler = serverWarnings{a}
-	a.sayIfSlow(target.Config)
+	remote.ReportSlow(a.env(), target.Config)
 	if persister := target.Config.AuthConfigPersister; persister != nil {
 		target.Config.AuthConfigPersister = &tokenKeeper{AuthProviderConfigPersister: persister, notice: a.notice}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
+	"kshell/internal/remote"
 )
 
 // scriptFlags are the flags for scripts.
@@ -91,20 +92,19 @@ func (f *scriptFlags) openStatus() (io.WriteCloser, error) {
 	return file, nil
 }
 
-// statusOf returns the status record of j, which is nil if there was no job.
-func statusOf(j *job, start time.Time, err error) outcome.Status {
+// statusOf returns the status record of c, which is nil if no command was made.
+func statusOf(c *remote.Command, start time.Time, err error) outcome.Status {
 	s := outcome.NewStatus(start, err)
-	if j == nil {
+	if c == nil {
 		return s
 	}
-	s.Namespace, s.Pod, s.Container = j.at.namespace, j.at.pod, j.at.container
-	if seen := j.at.seen; seen != nil {
-		s.UID, s.Node = string(seen.Pod.UID), seen.Pod.Spec.NodeName
-	}
-	s.Protocol, s.Mode, s.Inexact = j.told.protocol, j.told.mode, j.told.inexact
-	s.StdinBytes, s.StdoutBytes, s.StderrBytes = j.in.count(), j.out.count(), j.err.count()
-	if !j.told.connected.IsZero() {
-		s.Connected = &j.told.connected
+	r := c.Report()
+	s.Namespace, s.Pod, s.Container = r.Target.Namespace, r.Target.Pod, r.Target.Container
+	s.UID, s.Node = r.Target.UID(), r.Target.Node()
+	s.Protocol, s.Mode, s.Inexact = r.Protocol, r.Mode, r.Inexact
+	s.StdinBytes, s.StdoutBytes, s.StderrBytes = r.StdinBytes, r.StdoutBytes, r.StderrBytes
+	if !r.Connected.IsZero() {
+		s.Connected = &r.Connected
 	}
 	return s
 }

@@ -22,7 +22,6 @@ import (
 
 	"kshell/internal/outcome"
 	"kshell/internal/sandbox"
-	"kshell/internal/stream"
 )
 
 func TestAShellCanBeUsed(t *testing.T) {
@@ -468,26 +467,6 @@ func TestAClosedTerminalLeavesNoShellBehind(t *testing.T) {
 	awaitSessions(t, s, func(all []sandbox.Session) bool {
 		return !slices.ContainsFunc(all, func(x sandbox.Session) bool { return !x.Exited })
 	})
-}
-
-// A read of a closed terminal may fail before a signal comes.
-func TestNobodyIsThereWithoutATerminalOrALink(t *testing.T) {
-	for _, tt := range []struct {
-		err  error
-		want bool
-	}{
-		{nil, false},
-		{&stream.ExitError{Code: 1}, false},
-		{&stream.RemoteError{}, false},
-		{&stream.LostError{Err: io.EOF}, true},
-		{&stream.LostError{Err: &fateError{"the pod is gone"}}, false},
-		{&stream.InputError{Err: syscall.EIO}, true},
-		{&stream.OutputError{Err: syscall.EIO}, true},
-	} {
-		if got := nobodyThere(tt.err); got != tt.want {
-			t.Errorf("%v: %v, want %v", tt.err, got, tt.want)
-		}
-	}
 }
 
 func TestNohupIsHeeded(t *testing.T) {

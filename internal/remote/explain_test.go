@@ -1,4 +1,4 @@
-package main
+package remote
 
 import (
 	"errors"
@@ -8,13 +8,24 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"kshell/internal/notice"
 	"kshell/internal/outcome"
 	"kshell/internal/stream"
 )
 
-var atWeb = place{namespace: "team", pod: "web", container: "app"}
+var webTarget = Target{Namespace: "team", Pod: "web", Container: "app"}
 
-// These are what a containerd node says.
+// errorText is what is printed of an error.
+type errorText struct{ Message, Hint string }
+
+func errorTextOf(err error) errorText {
+	if err == nil {
+		return errorText{}
+	}
+	return errorText{Message: err.Error(), Hint: notice.HintOf(err)}
+}
+
+// Messages of a containerd node.
 const (
 	notFound = `Internal error occurred: error executing command in container: failed to exec in container: failed to start exec "4f": ` +
 		`OCI runtime exec failed: exec failed: unable to start container process: ` +
@@ -23,7 +34,7 @@ const (
 		`exec: "/etc/passwd": permission denied: unknown`
 )
 
-func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
+func TestExplain(t *testing.T) {
 	const (
 		notRunning       = "the container is not running: kubectl get pod -n team web"
 		ownPath          = "the command is looked up in the container's own PATH; an image without a shell has no sh either"
@@ -33,22 +44,23 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 		notThroughAProxy = "is this the API server itself? a proxy before it may not pass WebSockets"
 		needsV5          = "input that ends needs v5.channel.k8s.io (Kubernetes 1.30): without -i, or with the data as arguments, older servers do"
 	)
-	command := &execPlan{path: "kubectl kshell exec", command: []string{"frobnicate"}, offer: everything}
-	input := &execPlan{command: []string{"cat"}, stdin: true, offer: ending5, narrowed: narrowed{ends: true}}
-	asked := &execPlan{command: []string{"ls"}, offer: ending5, narrowed: narrowed{asked: true}}
-	interactive := &execPlan{command: []string{"bash"}, stdin: true, tty: true, offer: everything}
+	v5 := []string{stream.V5}
+	command := &Options{Program: "kubectl kshell exec", Command: []string{"frobnicate"}, Protocols: stream.Protocols()}
+	input := &Options{Command: []string{"cat"}, Stdin: true, Protocols: v5, InputEnds: true}
+	asked := &Options{Command: []string{"ls"}, Protocols: v5, ProtocolsChosen: true}
+	interactive := &Options{Command: []string{"bash"}, Stdin: true, TTY: true, Protocols: stream.Protocols()}
 	status := func(code int, message string) *stream.HandshakeError {
 		return &stream.HandshakeError{StatusCode: code, Status: &metav1.Status{Message: message}}
 	}
 	tests := []struct {
-		name string
-		err  error
-		plan *execPlan
-		want errorText
-		code int
+		name    string
+		err     error
+		options *Options
+		want    errorText
+		code    int
 	}{
 		{"success", nil, command, errorText{}, 0},
-		{"a command's own code", &stream.ExitError{Code: 7}, command, errorText{"command exited with code 7", ""}, 7},
+		{"exit code", &stream.ExitError{Code: 7}, command, errorText{"command exited with code 7", ""}, 7},
 		{
 			"lost", &stream.LostError{Err: errors.New("reset")}, command,
 			errorText{
@@ -58,7 +70,7 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 			255,
 		},
 		{
-			"lost, and the user has been told already", &stream.LostError{Err: errors.New("reset")}, interactive,
+			"lost on a terminal", &stream.LostError{Err: errors.New("reset")}, interactive,
 			errorText{"connection lost: reset", ""},
 			255,
 		},
@@ -69,17 +81,17 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 		},
 		{
 			"not executable", &stream.RemoteError{Message: notExecutable, Start: stream.StartNotExecutable},
-			&execPlan{command: []string{"/etc/passwd"}},
+			&Options{Command: []string{"/etc/passwd"}},
 			errorText{`the container could not run "/etc/passwd": exec: "/etc/passwd": permission denied`, ""},
 			126,
 		},
 		{
-			"the container ended in the meantime (v5)", &stream.RemoteError{Message: `container not found ("app")`}, command,
+			"the container has ended (v5)", &stream.RemoteError{Message: `container not found ("app")`}, command,
 			errorText{`the server reported a failure: container not found ("app")`, notRunning},
 			255,
 		},
 		{
-			"the container ended in the meantime (v4)",
+			"the container has ended (v4)",
 			&stream.HandshakeError{StatusCode: http.StatusInternalServerError, Text: `container not found ("app")`}, command,
 			errorText{`the server refused (500): container not found ("app")`, notRunning},
 			255,
@@ -90,7 +102,7 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 			255,
 		},
 		{
-			"403 without a word", &stream.HandshakeError{StatusCode: http.StatusForbidden}, command,
+			"403 without a body", &stream.HandshakeError{StatusCode: http.StatusForbidden}, command,
 			errorText{
 				"the server refused (403 Forbidden) and gave no reason: it may know none of the subprotocols offered " +
 					"(v5.channel.k8s.io, v4.channel.k8s.io, v4.base64.channel.k8s.io, base64.channel.k8s.io, channel.k8s.io)",
@@ -99,7 +111,7 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 			255,
 		},
 		{
-			"403 without a word, with an offer that was asked for", &stream.HandshakeError{StatusCode: http.StatusForbidden}, asked,
+			"403 without a body, with chosen subprotocols", &stream.HandshakeError{StatusCode: http.StatusForbidden}, asked,
 			errorText{
 				"the server refused (403 Forbidden) and gave no reason: it may know none of the subprotocols offered (v5.channel.k8s.io)",
 				leaveOut,
@@ -107,7 +119,7 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 			255,
 		},
 		{
-			"403 without a word, with input that ends", &stream.HandshakeError{StatusCode: http.StatusForbidden}, input,
+			"403 without a body, with input that ends", &stream.HandshakeError{StatusCode: http.StatusForbidden}, input,
 			errorText{
 				"the server refused (403 Forbidden) and gave no reason: it may know none of the subprotocols offered (v5.channel.k8s.io)",
 				needsV5,
@@ -115,7 +127,7 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 			255,
 		},
 		{
-			"403 by a rule", status(http.StatusForbidden, `pods "web" is forbidden: User "dev" cannot get resource "pods/exec"`), command,
+			"403 by RBAC", status(http.StatusForbidden, `pods "web" is forbidden: User "dev" cannot get resource "pods/exec"`), command,
 			errorText{`the server refused (403): pods "web" is forbidden: User "dev" cannot get resource "pods/exec"`, verbs},
 			255,
 		},
@@ -133,12 +145,12 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 			255,
 		},
 		{
-			"a page", &stream.HandshakeError{StatusCode: http.StatusBadGateway, Page: true}, command,
+			"a web page", &stream.HandshakeError{StatusCode: http.StatusBadGateway, Page: true}, command,
 			errorText{"the server answered with a web page (502), not as a Kubernetes API", lookAt},
 			255,
 		},
 		{
-			"a login page elsewhere", &stream.HandshakeError{StatusCode: http.StatusFound, Location: "https://login.example/"}, command,
+			"a redirect to a login page", &stream.HandshakeError{StatusCode: http.StatusFound, Location: "https://login.example/"}, command,
 			errorText{"the server redirects (302) to https://login.example/: the redirect was not followed", lookAt},
 			255,
 		},
@@ -150,22 +162,22 @@ func TestAnErrorOfASessionSaysWhatToDo(t *testing.T) {
 			255,
 		},
 		{
-			"not reached", &stream.DialError{Server: "https://k", Err: errors.New("no route")}, command,
+			"server not reachable", &stream.DialError{Server: "https://k", Err: errors.New("no route")}, command,
 			errorText{"cannot connect to https://k: no route", ""},
 			255,
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := explain(tt.err, tt.plan, atWeb, false)
+			got := explain(tt.err, tt.options, webTarget, false)
 			if diff := cmp.Diff(tt.want, errorTextOf(got)); diff != "" {
-				t.Errorf("words and hint (-want +got):\n%s", diff)
+				t.Errorf("message and hint (-want +got):\n%s", diff)
 			}
 			if code := outcome.Classify(got).ExitCode; code != tt.code {
 				t.Errorf("exit code %d, want %d", code, tt.code)
 			}
 			if tt.err != nil && !errors.Is(got, tt.err) {
-				t.Errorf("%v does not hold what was explained", got)
+				t.Errorf("%v does not wrap the error", got)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package main
+package remote
 
 import (
 	"cmp"
@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -159,34 +160,34 @@ func encode(pair *tls.Certificate) (cert, key []byte, err error) {
 	return cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), err
 }
 
-// quietPlugin is the first argument with which kshell runs itself to run a
+// QuietPlugin is the first argument with which kshell runs itself to run a
 // credential plugin without stdin and stderr. The other arguments are the
 // plugin's command line. It is needed because client-go gives plugins the
 // stderr of its own process.
-const quietPlugin = "__quiet-plugin"
+const QuietPlugin = "__quiet-plugin"
 
-// withQuietPlugin returns cfg with its credential plugin run by runQuietly, and
+// withQuietPlugin returns cfg with its credential plugin run by RunQuietPlugin, and
 // told that it cannot ask the user.
 func withQuietPlugin(cfg *rest.Config) (*rest.Config, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cfg = unprompted(cfg, "a session has the terminal")
+	cfg = WithoutPrompts(cfg, "a session has the terminal")
 	plugin := cfg.ExecProvider
-	plugin.Args = append([]string{quietPlugin, plugin.Command}, plugin.Args...)
+	plugin.Args = append([]string{QuietPlugin, plugin.Command}, plugin.Args...)
 	plugin.Command = self
 	return cfg, nil
 }
 
-// runQuietly runs a credential plugin for withQuietPlugin and returns its exit
-// code.
-func runQuietly(std streams, command []string) int {
+// RunQuietPlugin runs a credential plugin, without stdin and stderr, and returns its exit
+// code. command is what follows QuietPlugin on the command line.
+func RunQuietPlugin(stdout io.Writer, command []string) int {
 	if len(command) == 0 {
 		return outcome.ExitUsage
 	}
 	cmd := exec.CommandContext(context.Background(), command[0], command[1:]...) //nolint:gosec // the kubeconfig names it, as for client-go
-	cmd.Stdout = std.Out
+	cmd.Stdout = stdout
 	if err := cmd.Run(); err != nil {
 		return cmp.Or(max(cmd.ProcessState.ExitCode(), 0), outcome.ExitFailed)
 	}

@@ -1,0 +1,174 @@
+package interactive
+
+import (
+	"time"
+
+	"kshell/internal/outcome"
+	"kshell/internal/remote"
+)
+
+// outage tells the user about a lost connection and the attempts to reconnect. The
+// goroutine of the session calls its methods.
+type outage struct {
+	console   *Console
+	connected bool      // there was a connection
+	begin     time.Time // when the connection was lost; zero if connected or not yet connected
+	cause     string    // the last failure
+	noted     string    // the last failure that the user was told
+	countdown chan struct{}
+	done      chan struct{} // closed when the countdown has ended
+}
+
+// failed is called with each failure.
+func (o *outage) failed(err error) {
+	if o.connected && o.begin.IsZero() {
+		o.begin = time.Now()
+		if !o.console.options.SameShell {
+			o.console.Tidy() // a full-screen program is lost with its shell
+		}
+	}
+	o.cause = err.Error()
+	if reason, ok := remote.ContainerEnded(err); ok {
+		o.cause = reason
+	}
+}
+
+// noteCause tells the user the last failure, once. An error that ends the session is
+// reported by the caller of Run.
+func (o *outage) noteCause() {
+	if o.cause != o.noted {
+		o.console.env.Notice.WarnAlways("%s", o.cause)
+	}
+	o.noted = o.cause
+}
+
+// waiting is called before each wait for the next attempt. It counts down the seconds in
+// the status line if there is one.
+func (o *outage) waiting(delay time.Duration) {
+	const keys = " (Enter: now, Ctrl-D: quit)"
+	c := o.console
+	switch {
+	case !o.connected: // the terminal is not raw yet
+		c.env.Notice.WarnAlways("%s; trying again in %s", o.cause, remote.Seconds(delay))
+		return
+	case c.screen.StatusWriter != nil:
+		o.noteCause()
+		o.startCountdown(time.Now().Add(delay), keys)
+		return
+	case o.cause == o.noted:
+		c.env.Notice.WarnAlways("trying again in %s%s", remote.Seconds(delay), keys)
+		return
+	}
+	o.noted = o.cause
+	c.env.Notice.WarnAlways("%s; trying again in %s%s", o.cause, remote.Seconds(delay), keys)
+}
+
+// startCountdown shows the seconds until end in the status line, followed by suffix,
+// until stopCountdown is called.
+func (o *outage) startCountdown(end time.Time, suffix string) {
+	countdown, done := make(chan struct{}), make(chan struct{})
+	o.countdown, o.done = countdown, done
+	go func() {
+		defer o.console.env.Cleanup.OnPanic()
+		defer close(done)
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		for {
+			o.console.screen.SetStatus("trying again in " + remote.Seconds(time.Until(end)) + suffix)
+			select {
+			case <-countdown:
+				return
+			case <-ticker.C:
+			}
+		}
+	}()
+}
+
+// stopCountdown ends a countdown, and waits for it.
+func (o *outage) stopCountdown() {
+	if o.countdown != nil {
+		close(o.countdown)
+		<-o.done
+		o.countdown = nil
+	}
+}
+
+// connecting is called before each attempt.
+func (o *outage) connecting() {
+	o.stopCountdown()
+	if o.begin.IsZero() {
+		return
+	}
+	o.noteCause()
+	switch c := o.console; {
+	case c.screen.StatusWriter == nil:
+	case c.cmd.Cluster().Prompts(): // the plugin may write to the status line
+		c.screen.SetStatus("")
+	default:
+		c.screen.SetStatus("connecting (Ctrl-D: quit)")
+	}
+}
+
+// gaveUp returns err, with a short message if the user was already told the failure that
+// ended the session.
+func (o *outage) gaveUp(err error) error {
+	if err == nil || o.noted == "" || o.noted != o.cause {
+		return err
+	}
+	return &outcome.GaveUpError{Err: err}
+}
+
+// ended is called when a connection was opened. It returns how long there was none; 0
+// for the first connection.
+func (o *outage) ended() time.Duration {
+	o.connected = true
+	if o.begin.IsZero() {
+		return 0
+	}
+	took := time.Since(o.begin)
+	o.begin, o.noted = time.Time{}, ""
+	return max(took, 1)
+}
+
+// noteConnected tells the user that there is a connection again.
+func (s *Session) noteConnected() {
+	c, took := s.console, s.outage.ended()
+	if !c.options.SameShell {
+		c.Tidy()
+		if took == 0 {
+			return
+		}
+		c.env.Notice.Note("connected again after %s: this is a new shell", remote.Seconds(took))
+		if s.lines.Connected() {
+			c.env.Notice.NoteAlways("the line being typed was lost: press Enter, and type it again")
+		}
+		return
+	}
+	if took == 0 {
+		return
+	}
+	c.screen.SetStatus("")
+	if !c.screen.FullScreen() {
+		c.env.Notice.Note("connected again after %s: the shell is the same", remote.Seconds(took))
+	}
+	s.lines.Connected()
+}
+
+// noteOverdue tells the user when the server does not answer and when it answers again:
+// in the status line if there is one, otherwise in one message each. A message is not
+// written while a full-screen program is running.
+func (s *Session) noteOverdue(overdue time.Duration) {
+	screen, n := &s.console.screen, s.env.Notice
+	switch {
+	case screen.StatusWriter != nil && overdue == 0:
+		screen.SetStatus("")
+	case screen.StatusWriter != nil:
+		screen.SetStatus("no reply for " + remote.Seconds(overdue))
+	case overdue == 0 && s.notedOverdue:
+		s.notedOverdue = false
+		n.Note("the connection is alive again")
+	case overdue > 0 && !s.notedOverdue && !screen.FullScreen():
+		s.notedOverdue = true
+		n.Note("no reply for %s", remote.Seconds(overdue))
+	}
+}

@@ -1,0 +1,83 @@
+package interactive
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"kshell/internal/remote"
+	"kshell/internal/stream"
+	"kshell/internal/terminal"
+)
+
+// Options configure the sessions of a command on a terminal.
+type Options struct {
+	// Escape is the character that begins kshell's own keys at the beginning of a
+	// line; terminal.NoEscape means that there are no such keys.
+	Escape byte
+	// SameShell means that a new connection leads to the same shell as the last one.
+	SameShell bool
+	// Detacher handles the key that leaves the shell running; nil means that there is
+	// no such key.
+	Detacher Detacher
+	Limits   Limits
+}
+
+// Detacher leaves the shell running.
+type Detacher interface {
+	// Detach ends the session if the shell can be left running. It must not wait.
+	Detach()
+}
+
+// Limits are time limits. Zero values mean the defaults.
+type Limits struct {
+	RoundTrip time.Duration // of the measurement for ~i, during which no keys are read; 1 s
+	Interrupt time.Duration // until a command that has written nothing must answer Ctrl-C; 2 s
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.RoundTrip == 0 {
+		l.RoundTrip = time.Second
+	}
+	if l.Interrupt == 0 {
+		l.Interrupt = 2 * time.Second
+	}
+	return l
+}
+
+// Run runs the command, or a shell, on the local terminal. Its errors are those of
+// remote.Command.Run, outcome.ErrLeft and *outcome.GaveUpError.
+func Run(ctx context.Context, cmd *remote.Command, o Options) error {
+	return cmd.RunTTY(ctx, New(cmd, o))
+}
+
+// Console is the local terminal of a command. It shows the output of one session after
+// the other. It implements remote.Terminal and remote.Display.
+type Console struct {
+	cmd     *remote.Command
+	env     remote.Env
+	options Options
+	screen  terminal.Screen
+}
+
+// New returns the Console of cmd, and makes it the Display of cmd.
+func New(cmd *remote.Command, o Options) *Console {
+	o.Limits = o.Limits.withDefaults()
+	c := &Console{cmd: cmd, env: cmd.Env(), options: o}
+	c.screen.Writer = cmd.Stdout()
+	cmd.SetDisplay(c)
+	return c
+}
+
+// Output implements remote.Terminal.
+func (c *Console) Output() io.Writer { return &c.screen }
+
+// Run implements remote.Terminal: it opens a session, runs it and closes it.
+func (c *Console) Run(ctx context.Context, d stream.Driver, set stream.Settings) error {
+	s, err := c.Open()
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return s.Run(ctx, d, set)
+}

@@ -1,0 +1,277 @@
+package interactive
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"kshell/internal/cleanup"
+	"kshell/internal/outcome"
+	"kshell/internal/remote"
+	"kshell/internal/stream"
+	"kshell/internal/terminal"
+)
+
+// Session is a session on the local terminal: Open, Run once, Close. Redraw and Drop may
+// be called from any goroutine while Run runs.
+type Session struct {
+	console *Console
+	env     remote.Env
+	term    *terminal.Terminal
+	input   *terminal.Input
+	keys    *terminal.Keys // reads input
+	lines   terminal.LineGuard
+	outage  *outage
+	begin   time.Time
+
+	remote *remote.Session // set by Run
+	leave  context.CancelCauseFunc
+
+	lost          atomic.Int32 // the number of lost connections
+	wasRaw        atomic.Bool  // the session has set raw mode
+	notedOverdue  bool         // the user was told that the server does not answer; used by the observer
+	receivedBytes atomic.Int64 // of output, if Ctrl-C may have to end the session
+
+	resized                    <-chan struct{}
+	stopResized, stopContinued func()
+	closing                    sync.Once
+}
+
+// Open opens the local terminal. It does not change its modes.
+func (c *Console) Open() (*Session, error) {
+	input, err := terminal.NewInput(c.env.In) // each session needs its own: it cancels it
+	if err != nil {
+		return nil, fmt.Errorf("stdin: %w", err)
+	}
+	t, err := terminal.Open(c.env.In, c.env.Out)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{console: c, env: c.env, input: input, begin: time.Now(), outage: &outage{console: c}, term: t}
+	s.lines.SameShell, s.lines.OnWithheld = c.options.SameShell, s.noteWithheld
+	t.OnPanic = c.env.Cleanup.AfterPanic
+	c.env.Cleanup.SetTerminal(t)
+	s.resized, s.stopResized = t.Resized()
+	s.stopContinued = t.OnContinue(s.continued)
+	s.useStatusLine()
+	return s, nil
+}
+
+// useStatusLine sets up the screen's status line, unless messages are switched off, or
+// stdout or stderr is not a terminal that can draw one.
+func (s *Session) useStatusLine() {
+	if s.env.Notice.Quiet || !terminal.IsTerminal(s.env.Err) || !terminal.IsTerminal(s.env.Out) || isDumb(os.Getenv("TERM")) {
+		return
+	}
+	screen := &s.console.screen
+	screen.StatusWriter = s.env.Err
+	screen.Columns = func() int {
+		size, err := s.term.Size()
+		if err != nil {
+			return 0
+		}
+		return int(size.Width)
+	}
+}
+
+// isDumb reports whether a terminal of this kind (TERM) can only write lines.
+func isDumb(kind string) bool { return kind == "" || kind == "dumb" }
+
+// Close restores the terminal. Only the first call has an effect.
+func (s *Session) Close() {
+	s.closing.Do(func() {
+		s.outage.stopCountdown()
+		s.console.screen.SetStatus("")
+		s.stopContinued()
+		s.stopResized()
+		s.term.Close()
+		s.env.Notice.SetCooked()
+	})
+}
+
+// Redraw makes a full-screen program redraw the screen.
+func (s *Session) Redraw() { s.remote.Redraw() }
+
+// Drop closes the connection; see stream.Conn.Drop.
+func (s *Session) Drop(reason error) { s.remote.Drop(reason) }
+
+// Run runs the session, which reconnects after a connection is lost. It adds stdin and
+// the policy for a terminal to the settings. Its errors are those of
+// stream.Session.Run, outcome.ErrLeft, and *outcome.GaveUpError.
+func (s *Session) Run(ctx context.Context, d stream.Driver, set stream.Settings) error {
+	c, o := s.console, s.console.cmd.Options()
+	ctx, s.leave = context.WithCancelCause(ctx)
+	defer s.leave(nil)
+	s.keys = terminal.NewKeys(s.input, s.input.Cancel, c.options.Escape, s.escapeKeys(), s.press)
+	if set.WithOutput {
+		c.cmd.SetInput(s.keys)
+	} else {
+		c.cmd.SetInput(interruptReader{s.keys, s})
+		set.Stdout = receivedWriter{set.Stdout, s}
+	}
+	set.Stdin, set.StdinFilter, set.Window = c.cmd.Settings().Stdin, &s.lines, s
+	set.Interactive, set.Eager = true, true
+	set.Reconnect, set.GiveUpAfter = stream.ReconnectAlways, o.ReconnectTimeout
+	if o.Reconnect == remote.ReconnectNever {
+		set.Reconnect = stream.ReconnectNever
+	}
+	s.remote = c.cmd.NewSession(driver{d, s}, s.observe, set)
+	c.screen.Redraw = s.remote.Redraw
+	err := s.remote.Run(ctx)
+	var exit *stream.ExitError
+	if err != nil && !errors.As(err, &exit) && !c.options.SameShell {
+		c.Tidy()
+	}
+	return outcome.ContextCause(ctx, s.outage.gaveUp(err))
+}
+
+// driver is a stream.Driver whose sessions use the terminal: while it opens a
+// connection, a credential plugin may use the terminal, and from then on it is raw.
+type driver struct {
+	stream.Driver
+	session *Session
+}
+
+// Dial implements stream.Driver.
+func (d driver) Dial(ctx context.Context) (*stream.Conn, error) {
+	defer d.session.lend()()
+	return d.Driver.Dial(ctx)
+}
+
+// Opened implements stream.Driver. Until the terminal is raw, Ctrl-C sends a signal: no
+// key is read before Opened returns.
+func (d driver) Opened(ctx context.Context, conn *stream.Conn) error {
+	if err := d.Driver.Opened(ctx, conn); err != nil {
+		return err
+	}
+	if err := d.session.makeRaw(); err != nil {
+		return err
+	}
+	d.session.noteConnected()
+	return nil
+}
+
+// makeRaw sets raw mode at the beginning of a connection.
+func (s *Session) makeRaw() error {
+	s.keys.NewLine()
+	if err := s.raw(); err != nil {
+		return err
+	}
+	s.env.Notice.SetRaw(&s.console.screen)
+	return nil
+}
+
+// raw sets raw mode. Close restores the terminal.
+func (s *Session) raw() error {
+	if _, err := s.term.Raw(); err != nil {
+		return err
+	}
+	s.wasRaw.Store(true)
+	return nil
+}
+
+// suspend suspends kshell.
+func (s *Session) suspend() {
+	s.term.Restore()
+	err := terminal.Suspend()
+	s.continued()
+	if err != nil {
+		s.env.Notice.WarnAlways("%s", err)
+	}
+}
+
+// continued sets raw mode again after kshell was stopped. In the background that
+// fails; it is called again when kshell is continued in the foreground.
+func (s *Session) continued() {
+	if s.wasRaw.Load() {
+		_ = s.raw()
+	}
+}
+
+// observe is the observer of the session.
+func (s *Session) observe(e stream.Event) {
+	switch e := e.(type) {
+	case stream.Connecting:
+		s.outage.connecting()
+	case stream.Failed:
+		var lost *stream.LostError
+		if errors.As(e.Err, &lost) { // else an attempt to reconnect has failed
+			s.lost.Add(1)
+		}
+		s.keys.NewLine() // the part of a line that was typed is lost
+		s.outage.failed(e.Err)
+	case stream.Waiting:
+		s.outage.waiting(e.Delay)
+	case stream.Overdue:
+		s.noteOverdue(e.For)
+	}
+}
+
+// Size implements stream.Window.
+func (s *Session) Size() (width, height uint16, ok bool) {
+	size, err := s.term.Size()
+	return size.Width, size.Height, err == nil
+}
+
+// Resized implements stream.Window.
+func (s *Session) Resized() <-chan struct{} { return s.resized }
+
+// Output returns the writer for the output of the remote: the Console's, which also tells
+// the line guard what the shell has written.
+func (s *Session) Output() io.Writer { return echoWriter{s.console.Output(), s} }
+
+// echoWriter tells the line guard what is written.
+type echoWriter struct {
+	io.Writer
+	session *Session
+}
+
+// Write implements io.Writer.
+func (w echoWriter) Write(p []byte) (int, error) {
+	w.session.lines.Wrote(p)
+	return w.Writer.Write(p)
+}
+
+// keyInterrupt is Ctrl-C.
+const keyInterrupt = 0x03
+
+// interruptReader makes Ctrl-C end a session whose command has written nothing, if
+// nothing is written within Limits.Interrupt either. Servers that translate the protocol
+// open a session even if the node does not answer.
+type interruptReader struct {
+	*terminal.Keys
+	session *Session
+}
+
+// Read implements io.Reader.
+func (r interruptReader) Read(p []byte) (int, error) {
+	n, err := r.Keys.Read(p)
+	s := r.session
+	if bytes.IndexByte(p[:n], keyInterrupt) >= 0 && s.receivedBytes.Load() == 0 {
+		time.AfterFunc(s.console.options.Limits.Interrupt, func() {
+			if s.receivedBytes.Load() == 0 {
+				s.leave(cleanup.SignalError{Signal: syscall.SIGINT})
+			}
+		})
+	}
+	return n, err
+}
+
+// receivedWriter counts the output for interruptReader.
+type receivedWriter struct {
+	io.Writer
+	session *Session
+}
+
+// Write implements io.Writer.
+func (w receivedWriter) Write(p []byte) (int, error) {
+	w.session.receivedBytes.Add(int64(len(p)))
+	return w.Writer.Write(p)
+}

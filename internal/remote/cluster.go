@@ -1,0 +1,200 @@
+package remote
+
+import (
+	"context"
+	"net/url"
+	"sync"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd/api"
+
+	"kshell/internal/pod"
+	"kshell/internal/stream"
+)
+
+// Cluster holds the clients of one API server: one pod.Client and one stream.Transport.
+// If the configuration has a credential plugin, there are two more, after
+// HoldCredentials, for requests while a session uses the terminal. A Cluster is safe for
+// concurrent use; commands on the same server should share it, because each client opens
+// its own connections.
+type Cluster struct {
+	env           Env
+	webSocketOnly bool
+	clients       clients
+
+	mu         sync.Mutex // protects the following
+	creds      *background
+	background *clients // nil before HoldCredentials
+}
+
+// clients are clients with the same configuration.
+type clients struct {
+	cfg       *rest.Config
+	transport *stream.Transport
+	pods      *pod.Client
+}
+
+// NewCluster returns the Cluster of cfg. It connects to nothing. webSocketOnly disables
+// SPDY.
+func NewCluster(env Env, cfg *rest.Config, webSocketOnly bool) (*Cluster, error) {
+	c := &Cluster{env: env, webSocketOnly: webSocketOnly}
+	made, err := c.newClients(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c.clients = *made
+	return c, nil
+}
+
+func (c *Cluster) newClients(cfg *rest.Config) (*clients, error) {
+	transport, err := stream.NewTransport(cfg, c.webSocketOnly, c.env.Notice.Detail)
+	if err != nil {
+		return nil, err
+	}
+	pods, err := pod.NewClient(cfg)
+	if err != nil {
+		return nil, err
+	}
+	pods.RunWatch, pods.OnSelectorIgnored = (&clients{transport: transport}).runWatch, c.env.SelectorIgnored
+	return &clients{cfg, transport, pods}, nil
+}
+
+// Config returns the configuration. Its credential plugin may ask the user.
+func (c *Cluster) Config() *rest.Config { return c.clients.cfg }
+
+// Pods returns the client for requests while no session uses the terminal. Its
+// credential plugin may ask the user.
+func (c *Cluster) Pods() *pod.Client { return c.clients.pods }
+
+// Transport returns the transport of the user's sessions.
+func (c *Cluster) Transport() *stream.Transport { return c.clients.transport }
+
+// BackgroundPods returns the client for requests during a session.
+func (c *Cluster) BackgroundPods() *pod.Client { return c.backgroundClients().pods }
+
+// BackgroundConfig returns the configuration for other clients that make requests
+// during a session.
+func (c *Cluster) BackgroundConfig() *rest.Config { return c.backgroundClients().cfg }
+
+func (c *Cluster) backgroundClients() *clients {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.background == nil {
+		return &c.clients
+	}
+	return c.background
+}
+
+// HoldCredentials makes requests of the background clients use the credentials that the
+// plugin has returned last, so that they do not run the plugin on the terminal. It may
+// run the plugin itself. Without a plugin it does nothing.
+func (c *Cluster) HoldCredentials() error {
+	if c.clients.cfg.ExecProvider == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.background != nil {
+		return c.creds.hold()
+	}
+	creds, cfg, err := newBackground(c.clients.cfg)
+	if err != nil {
+		return err
+	}
+	if err := creds.hold(); err != nil {
+		return err
+	}
+	made, err := c.newClients(cfg)
+	if err != nil {
+		return err
+	}
+	c.creds, c.background = creds, made
+	return nil
+}
+
+// renewHeld updates the credentials that HoldCredentials has stored, if it was called,
+// with those that the server has just accepted.
+func (c *Cluster) renewHeld() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.creds != nil {
+		_ = c.creds.hold() // the old credentials remain
+	}
+}
+
+// Prompts reports whether a credential plugin may ask the user each time that a
+// connection is opened.
+func (c *Cluster) Prompts() bool {
+	plugin := c.clients.cfg.ExecProvider
+	return plugin != nil && plugin.InteractiveMode != api.NeverExecInteractiveMode && !plugin.StdinUnavailable
+}
+
+// WithoutPrompts returns a copy of cfg whose credential plugin cannot ask the user. why
+// is the reason that the plugin is told.
+func WithoutPrompts(cfg *rest.Config, why string) *rest.Config {
+	if cfg.ExecProvider == nil {
+		return cfg
+	}
+	cfg = rest.CopyConfig(cfg)
+	plugin := *cfg.ExecProvider // CopyConfig does not copy it
+	plugin.StdinUnavailable, plugin.StdinUnavailableMessage = true, why
+	cfg.ExecProvider = &plugin
+	return cfg
+}
+
+// runWatch runs a watch over a WebSocket. opened reports whether the connection was
+// opened.
+func (c *clients) runWatch(ctx context.Context, path string, query url.Values, each func([]byte) error) (opened bool) {
+	if c.transport.UsesSPDY() { // the server or a gateway refuses WebSockets
+		return false
+	}
+	d := &watchDriver{transport: c.transport, request: stream.Request{Path: path, Query: query, Origin: true}}
+	e := stream.NewEvents(d, nil, stream.LinkSettings{Reconnect: stream.ReconnectNever}, each)
+	_ = e.Run(ctx) // the caller tries again
+	return d.opened
+}
+
+// watchDriver is the stream.Driver of a watch.
+type watchDriver struct {
+	transport *stream.Transport
+	request   stream.Request
+	opened    bool
+}
+
+// Dial implements stream.Driver.
+func (d *watchDriver) Dial(ctx context.Context) (*stream.Conn, error) {
+	return d.transport.DialWebSocket(ctx, d.request)
+}
+
+// Opened implements stream.Driver.
+func (d *watchDriver) Opened(context.Context, *stream.Conn) error {
+	d.opened = true
+	return nil
+}
+
+// Ended implements stream.Driver.
+func (d *watchDriver) Ended(_ context.Context, err error) error { return err }
+
+// runInternal runs a command of kshell's own, without streams, and returns its outcome.
+func (c *clients) runInternal(ctx context.Context, request stream.Request) error {
+	d := &internalDriver{transport: c.transport, request: request}
+	s := stream.NewSession(d, nil, stream.Settings{LinkSettings: stream.LinkSettings{Reconnect: stream.ReconnectNever}})
+	return s.Run(ctx)
+}
+
+// internalDriver is the stream.Driver of a command of kshell's own.
+type internalDriver struct {
+	transport *stream.Transport
+	request   stream.Request
+}
+
+// Dial implements stream.Driver.
+func (d *internalDriver) Dial(ctx context.Context) (*stream.Conn, error) {
+	return d.transport.Dial(ctx, d.request)
+}
+
+// Opened implements stream.Driver.
+func (d *internalDriver) Opened(context.Context, *stream.Conn) error { return nil }
+
+// Ended implements stream.Driver.
+func (d *internalDriver) Ended(_ context.Context, err error) error { return err }

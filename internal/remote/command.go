@@ -1,0 +1,243 @@
+package remote
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kshell/internal/apiclient"
+	"kshell/internal/outcome"
+	"kshell/internal/stream"
+)
+
+// Command is one command in one container, like exec.Cmd: New makes it, Run or RunTTY
+// runs it once, and Report tells what is known of it. Target, Report, Alert, ClearAlert
+// and RunInternal may be called from any goroutine, the other methods from the one that
+// runs the command.
+type Command struct {
+	env     Env
+	cluster *Cluster
+	options Options
+	limits  Limits
+
+	in       input
+	out, err counter
+
+	noShInPath atomic.Bool // the container's PATH has no sh: kshell's scripts are run by /bin/sh
+	noteStuck  sync.Once   // tells the user, once, that it is unknown whether the command still runs
+	hangUps    sync.WaitGroup
+
+	// Used by the goroutine that runs the command.
+	image  imageTrial
+	noSh   bool // there is no /bin/sh either
+	killed bool // the container has ended and killed the command; the user was told
+
+	mu      sync.Mutex // protects the following
+	target  Target
+	display Display // nil if the command does not use a terminal
+	report  Report
+}
+
+// Report is what is known of a command besides its error.
+type Report struct {
+	Target    Target
+	Protocol  string    // the WebSocket subprotocol, or "SPDY/3.1 " and its protocol; empty if there was no connection
+	Mode      string    // ModeExact or ModePlain; empty if nothing ran
+	Inexact   string    // why the mode is not exact, although exact was wanted
+	Connected time.Time // when the last connection was opened
+	// Bytes of the command's streams.
+	StdinBytes, StdoutBytes, StderrBytes int64
+}
+
+// The values of Report.Mode.
+const (
+	ModeExact = "exact"
+	ModePlain = "plain"
+)
+
+// Display shows the state of a session on the local terminal. Any goroutine may call
+// its methods.
+type Display interface {
+	// Alert warns of a problem of the session.
+	Alert(message string)
+	// ClearAlert removes the alert, and reports whether it was visible in a form that
+	// can be removed.
+	ClearAlert() bool
+	// Tidy resets the terminal modes that an ended program has left set.
+	Tidy()
+}
+
+// New returns a Command that runs in t. It may run a credential plugin. Without a
+// terminal, the command has no stdin until SetInput is called.
+func New(env Env, c *Cluster, t Target, o Options) (*Command, error) {
+	if o.TTY || o.Stdin {
+		if err := c.HoldCredentials(); err != nil {
+			return nil, err
+		}
+	}
+	cmd := &Command{
+		env: env, cluster: c, options: o, limits: env.Limits.withDefaults(), target: t,
+		out: counter{Writer: env.Out}, err: counter{Writer: env.Err},
+	}
+	if !o.StrictStderr {
+		cmd.err.Writer = IgnoreErrors(env.Err)
+	}
+	return cmd, nil
+}
+
+// Env returns the environment with which the Command was made.
+func (c *Command) Env() Env { return c.env }
+
+// Options returns the options with which the Command was made.
+func (c *Command) Options() Options { return c.options }
+
+// Cluster returns the clients of the API server.
+func (c *Command) Cluster() *Cluster { return c.cluster }
+
+// Stdout returns Env.Out. The Report counts the bytes that are written to it.
+func (c *Command) Stdout() io.Writer { return &c.out }
+
+// SetInput sets the command's stdin. The Report counts the bytes that are read from it.
+func (c *Command) SetInput(in Input) { c.in.Input = in }
+
+// Target returns the container of the last connection.
+func (c *Command) Target() Target {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.target
+}
+
+func (c *Command) setTarget(t Target) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.target = t
+}
+
+// Report returns what is known of the command.
+func (c *Command) Report() Report {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.report
+	r.Target = c.target
+	r.StdinBytes, r.StdoutBytes, r.StderrBytes = c.in.count(), c.out.count(), c.err.count()
+	return r
+}
+
+func (c *Command) setMode(mode, inexact string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.Mode, c.report.Inexact = mode, inexact
+}
+
+func (c *Command) setConnected(protocol string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.Protocol, c.report.Connected = protocol, time.Now()
+}
+
+// SetDisplay makes d show the state of the session. Without it, alerts are messages.
+func (c *Command) SetDisplay(d Display) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.display = d
+}
+
+func (c *Command) currentDisplay() Display {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.display
+}
+
+// Alert warns the user of a problem of the session.
+func (c *Command) Alert(message string) {
+	if d := c.currentDisplay(); d != nil {
+		d.Alert(message)
+		return
+	}
+	c.env.Notice.WarnAlways("%s", message)
+}
+
+// ClearAlert removes the alert, and reports whether it was visible in a form that can
+// be removed.
+func (c *Command) ClearAlert() bool {
+	d := c.currentDisplay()
+	return d != nil && d.ClearAlert()
+}
+
+func (c *Command) tidy() {
+	if d := c.currentDisplay(); d != nil {
+		d.Tidy()
+	}
+}
+
+// Run runs a command without a tty, in exact mode or without its script, and returns
+// nil only if the command succeeded. Its errors are those of stream.Session.Run, with
+// hints.
+func (c *Command) Run(ctx context.Context) error {
+	return c.explainForbidden(ctx, c.run(ctx))
+}
+
+func (c *Command) run(ctx context.Context) error {
+	mode, inexact := c.options.Exact, ""
+	c.image, inexact = c.options.Images.trial(ctx, c)
+	defer c.image.settle("", false)
+	if inexact != "" {
+		mode = ExactNever
+		c.setMode("", inexact)
+		c.env.Notice.Detail("not in exact mode, as before with this image: %s", inexact)
+	}
+	if mode != ExactNever {
+		ran, err := c.runExact(ctx)
+		if ran {
+			return err
+		}
+	}
+	return c.runPlain(ctx)
+}
+
+// runPlain runs the command without the script. Its outcome is what the server reports.
+func (c *Command) runPlain(ctx context.Context) error {
+	protocols, err := c.options.plainProtocols()
+	if err != nil {
+		return err
+	}
+	c.setMode(ModePlain, c.Report().Inexact)
+	d := &driver{cmd: c, request: func(t Target) stream.Request {
+		return t.Exec(c.options.Command, c.options.Stdin, false, protocols)
+	}}
+	s := c.Settings()
+	s.CheckStuck = s.Stdin != nil
+	return c.explain(outcome.ContextCause(ctx, c.runOneShot(ctx, d, s)), false)
+}
+
+// runOneShot runs a session without a terminal.
+func (c *Command) runOneShot(ctx context.Context, d *driver, s stream.Settings) error {
+	d.ctx, d.watch = ctx, c.newPodWatch()
+	defer d.watch.end()
+	s.Reconnect, s.GiveUpAfter = c.options.reconnect(), c.options.ReconnectTimeout
+	o := &attemptObserver{notice: c.env.Notice}
+	return c.NewSession(d, o.observe, s).Run(ctx)
+}
+
+// Settings returns the settings of the command's sessions: what Options says, the
+// streams, and no reconnection.
+func (c *Command) Settings() stream.Settings {
+	o := &c.options
+	s := stream.Settings{
+		LinkSettings: stream.LinkSettings{
+			Reconnect: stream.ReconnectNever, // after the 101 a new connection is a new process
+			Backoff:   backoff(), ConnectTimeout: o.ConnectTimeout,
+		},
+		Stdout: &c.out, Stderr: &c.err,
+		Keepalive: o.Keepalive, IdleKeepalive: o.IdleKeepalive,
+		StartTimeout:  cmp.Or(c.cluster.Config().Timeout, apiclient.DefaultTimeout),
+		UnlimitedDial: c.cluster.Prompts(), // the time in which a plugin asks the user for credentials is not limited
+	}
+	if c.in.Input != nil {
+		s.Stdin = &c.in
+	}
+	return s
+}

@@ -1,0 +1,94 @@
+package remote
+
+import (
+	"bytes"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kshell/internal/stream"
+)
+
+// Input is stdin whose Read can be canceled.
+type Input interface {
+	io.Reader
+	stream.Canceler
+}
+
+// counter is a writer that counts the bytes written. Any goroutine may call count.
+type counter struct {
+	io.Writer
+	bytes atomic.Int64
+}
+
+// Write implements io.Writer.
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.Writer.Write(p)
+	c.bytes.Add(int64(n))
+	return n, err
+}
+
+func (c *counter) count() int64 { return c.bytes.Load() }
+
+// input is the command's stdin. It counts the bytes read and keeps the last ones. One
+// goroutine reads it; any goroutine may call the other methods.
+type input struct {
+	Input // nil if there is no stdin
+	bytes atomic.Int64
+
+	mu   sync.Mutex
+	last time.Time // the last Read that returned data
+	tail []byte    // the last bytes read, at most maxTail
+}
+
+// maxTail is the maximum size of input.tail, in bytes: enough for a command that ends a
+// shell.
+const maxTail = 32
+
+// Read implements io.Reader.
+func (in *input) Read(p []byte) (int, error) {
+	n, err := in.Input.Read(p)
+	in.bytes.Add(int64(n))
+	if n > 0 {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		in.last = time.Now()
+		in.tail = append(in.tail, p[max(0, n-maxTail):n]...)
+		in.tail = in.tail[max(0, len(in.tail)-maxTail):]
+	}
+	return n, err
+}
+
+// exitTypedWithin is the time after which the end of a shell is no longer attributed to
+// what the user typed last.
+const exitTypedWithin = 2 * time.Second
+
+// exitTyped reports whether the user has just typed what ends a shell: Ctrl-D, exit or
+// logout.
+func (in *input) exitTyped() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	typed := bytes.HasSuffix(in.tail, []byte{0x04}) || bytes.Contains(in.tail, []byte("exit")) || bytes.Contains(in.tail, []byte("logout"))
+	return typed && time.Since(in.last) < exitTypedWithin
+}
+
+func (in *input) count() int64 { return in.bytes.Load() }
+
+// IgnoreErrors returns a writer to stderr that never fails: a command continues even if
+// its stderr cannot be written, and there is no stream on which to report that.
+func IgnoreErrors(w io.Writer) io.Writer { return &stderrWriter{Writer: w} }
+
+type stderrWriter struct {
+	io.Writer
+	failed bool
+}
+
+// Write implements io.Writer.
+func (w *stderrWriter) Write(p []byte) (int, error) {
+	if !w.failed {
+		_, err := w.Writer.Write(p)
+		w.failed = err != nil
+	}
+	return len(p), nil
+}

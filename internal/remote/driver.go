@@ -1,0 +1,139 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"kshell/internal/exact"
+	"kshell/internal/stream"
+)
+
+// driver is the stream.Driver of the sessions of a Command. Except for CheckStuck, the
+// goroutine of the session uses it.
+type driver struct {
+	cmd     *Command
+	request func(Target) stream.Request
+	watch   *podWatch    // nil if the pod is not watched
+	run     *exact.Run   // the script of exact mode, or nil
+	shell   *exact.Shell // the script of a shell on a terminal, or nil
+
+	ctx    context.Context // of the caller of Run
+	opened Target          // of the last connection
+}
+
+// Driver returns a stream.Driver whose connections are requested by request, in plain
+// mode. It does not watch the pod.
+func (c *Command) Driver(request func(Target) stream.Request) stream.Driver {
+	c.setMode(ModePlain, "")
+	return &driver{cmd: c, request: request}
+}
+
+// Dial implements stream.Driver.
+func (d *driver) Dial(ctx context.Context) (*stream.Conn, error) {
+	if err := d.watch.findNext(ctx); err != nil {
+		return nil, err
+	}
+	conn, err := d.cmd.cluster.Transport().Dial(ctx, d.request(d.cmd.Target()))
+	if err == nil {
+		d.cmd.cluster.renewHeld()
+	}
+	return conn, d.watch.dialed(err)
+}
+
+// Opened implements stream.Driver.
+func (d *driver) Opened(ctx context.Context, conn *stream.Conn) error {
+	c := d.cmd
+	if d.run != nil {
+		d.run.Reset() // forget an earlier connection (Options.Reconnect)
+	}
+	if d.shell != nil {
+		d.hangUpOld()
+	}
+	d.opened = c.Target()
+	d.watch.start(ctx, conn)
+	c.setConnected(conn.Protocol())
+	c.env.Notice.Detail("connected to %s by %s", c.cluster.Transport().Server(), conn.Protocol())
+	return nil
+}
+
+// Ended implements stream.Driver.
+func (d *driver) Ended(ctx context.Context, err error) error {
+	if err == nil && d.shell != nil && !d.cmd.in.exitTyped() && d.shellRuns(ctx) {
+		err = &stream.LostError{Err: errShellRuns}
+	}
+	return d.watch.ended(ctx, err)
+}
+
+// errShellRuns means that the server reports success for a shell that still runs, or
+// whose node does not answer.
+var errShellRuns = errors.New("the server claims that the shell has ended, and it has not")
+
+// shellRuns reports whether the shell still runs in its container. It also returns
+// true if its node does not answer, and if ctx is canceled before the answer.
+//
+// When a node's kubelet dies, API servers that translate the protocol themselves
+// (Kubernetes 1.30 to 1.35) report success for the sessions that were cut off. So if a
+// shell succeeds and the user has typed nothing that ends it, Ended checks whether it
+// still runs. (The outcome of a command without a tty is known from exact mode.)
+func (d *driver) shellRuns(ctx context.Context) bool {
+	probe := d.shell.AliveCommand()
+	if probe == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	err := d.cmd.RunInternal(ctx, probe)
+	return err == nil || ctx.Err() != nil || isUnanswered(err)
+}
+
+// hangUpOld ends the shell of an earlier connection, if there was one, while the
+// new one starts. It does nothing if the new shell is in another container, where
+// the old process ID is meaningless.
+func (d *driver) hangUpOld() {
+	c, old, t := d.cmd, d.shell.HangUpCommand(), d.opened
+	d.shell.Reset()
+	if old != nil && !c.options.KeepRunning && t == c.Target() {
+		c.hangUps.Go(func() {
+			defer c.env.Cleanup.OnPanic()
+			c.terminate(d.ctx, t, old)
+		})
+	}
+}
+
+// requestTimeout is the time limit of one request about a session that was lost or has
+// ended.
+const requestTimeout = 8 * time.Second
+
+// errEndUnknown means that the command has ended, but the server does not report how: it
+// is blocked by input that is no longer read.
+var errEndUnknown = errors.New("the command has ended with input unread, and the server, which is stuck with that, does not say how")
+
+// errContainerEnded means that the container, and everything in it, has ended.
+var errContainerEnded = errors.New("the container has ended since, and the server does not say how the command did")
+
+// CheckStuck implements stream.StuckChecker. It asks for the pod, and whether a command
+// still runs in the container.
+func (d *driver) CheckStuck(ctx context.Context) error {
+	c := d.cmd
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	c.env.Notice.Detail("the server says nothing, and may be stuck with unread input: asking the pod")
+	if t := c.Target(); t.Found != nil {
+		if _, over, err := c.cluster.BackgroundPods().DescribeChange(ctx, t.Found); err == nil && over {
+			return errContainerEnded
+		}
+	}
+	var exit *stream.ExitError
+	switch err := c.RunInternal(ctx, exact.ProbeCommand()); {
+	case err == nil: // the command runs
+	case errors.As(err, &exit) && exit.Code == exact.NoneLeft:
+		return errEndUnknown
+	case ctx.Err() != nil: // the session has ended, or CheckStuck is called again later
+	default:
+		c.noteStuck.Do(func() {
+			c.env.Notice.Note("the server takes no input and says nothing; whether the command still runs cannot be found out")
+		})
+	}
+	return nil
+}

@@ -1,0 +1,46 @@
+package remote
+
+import (
+	"io"
+	"time"
+
+	"kshell/internal/cleanup"
+	"kshell/internal/notice"
+)
+
+// Env is what the commands of a process share. It is a value: a copy may have other
+// streams or another Printer.
+type Env struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Notice   *notice.Printer
+	Cleanup  *cleanup.Registry
+	Server   *ServerState // never nil
+	Limits   Limits
+}
+
+// Limits are time limits for what the user waits for. Zero values mean the defaults.
+type Limits struct {
+	Slow      time.Duration // until the user is told what kshell waits for; 5 s
+	Rights    time.Duration // of the requests for the user's rights, after a refusal; 3 s
+	Terminate time.Duration // of a command that ends remote processes after a session; 2 s
+	Status    time.Duration // of one request for the pod's status after a session; 1 s
+	Reason    time.Duration // until the status shows why the container has ended; 2 s
+}
+
+// defaultTo sets *d to a default if it is 0.
+func defaultTo(d *time.Duration, value time.Duration) {
+	if *d == 0 {
+		*d = value
+	}
+}
+
+// withDefaults returns l with defaults in place of zero values.
+func (l Limits) withDefaults() Limits {
+	defaultTo(&l.Slow, 5*time.Second)
+	defaultTo(&l.Rights, 3*time.Second)
+	defaultTo(&l.Terminate, 2*time.Second)
+	defaultTo(&l.Status, time.Second)
+	defaultTo(&l.Reason, 2*time.Second)
+	return l
+}

@@ -1,0 +1,254 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"kshell/internal/exact"
+	"kshell/internal/notice"
+	"kshell/internal/outcome"
+	"kshell/internal/stream"
+)
+
+// runExact runs the command by the script of exact mode. If ran is false, the script
+// could not run, the command was not started, and it is to be run without the script.
+func (c *Command) runExact(ctx context.Context) (ran bool, err error) {
+	o := &c.options
+	set := exact.Options{
+		Stdout: &c.out, Stderr: &c.err, KeepRunning: o.KeepRunning, EndIfInputCut: o.EndIfInputCut, Env: o.Env, Dir: o.Dir,
+	}
+	if c.in.Input != nil {
+		set.Stdin, set.CancelStdin = &c.in, c.in.Cancel
+	}
+	var run *exact.Run
+	err = c.bySh(func() error {
+		run = exact.New(set)
+		return c.runScript(ctx, run)
+	})
+	state, _ := run.State()
+	var ended *containerEndedError
+	if !errors.As(err, &ended) { // else the process IDs of the container may be reused
+		c.terminate(ctx, c.Target(), run.TerminateCommand())
+	}
+	why := whyNotStarted(state, err)
+	c.settleImage(state, err, why)
+	switch {
+	case why == "":
+		c.setMode(ModeExact, "")
+		return true, c.explain(outcome.ContextCause(ctx, c.reported(run, err)), state == exact.Running && !o.KeepRunning)
+	case state == exact.NoDirectory:
+		return true, errors.New(why)
+	case o.hasEnvironment() && state == exact.NoCommand:
+		return true, c.explain(errNoCommand, false)
+	case o.hasEnvironment():
+		return true, environmentError(state)
+	case o.Exact == ExactAlways:
+		return true, notice.WithHint(
+			errors.New("--exact=always is not possible here: "+why),
+			"--exact=auto runs the command without exact mode if necessary",
+		)
+	}
+	c.env.Notice.Detail("not in exact mode: %s", why)
+	c.setMode("", why)
+	return false, nil
+}
+
+// runScript runs a session of the script of exact mode.
+func (c *Command) runScript(ctx context.Context, run *exact.Run) error {
+	d := &driver{cmd: c, run: run, request: func(t Target) stream.Request {
+		return t.Exec(c.withShPath(run.Command(c.options.Command)), true, false, c.options.Protocols)
+	}}
+	s := c.Settings()
+	s.Stdin = scriptInput{run}
+	s.Stdout, s.Stderr = run.Stdout(), run.Stderr()
+	if c.image.result != nil {
+		s.Stdout = &trialWriter{s.Stdout, run, c}
+	}
+	s.WithOutput = true // the script sends a message when it starts the command
+	return c.runOneShot(ctx, d, s)
+}
+
+// scriptInput is the stdin of the script of exact mode.
+type scriptInput struct{ *exact.Run }
+
+// Read implements io.Reader.
+func (in scriptInput) Read(p []byte) (int, error) { return in.Run.Stdin().Read(p) }
+
+// errNoCommand is the error for a command that the script did not find. It equals the
+// error of a container runtime.
+var errNoCommand = &stream.RemoteError{Message: "executable file not found", Start: stream.StartNotFound}
+
+// environmentError returns why the command was not started with --env or --workdir.
+func environmentError(state exact.State) error {
+	if state != exact.NotStarted {
+		return errNoEnvironment
+	}
+	return notice.WithHint(
+		errors.New("the command was not started: kshell's script cannot set a variable, or cannot start processes in "+
+			"the container, which may be at its process or memory limit"),
+		"without --env and --workdir, the command is run without the script",
+	)
+}
+
+// terminate runs a command that ends remote processes which the script could not end. It
+// does nothing if command is nil. The user has to wait for it.
+func (c *Command) terminate(ctx context.Context, t Target, command []string) {
+	if command == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.limits.Terminate)
+	defer cancel()
+	if err := c.runInternalIn(ctx, t, command); err != nil {
+		c.env.Notice.Detail("the command may still be running: it could not be ended: %s", err)
+	}
+}
+
+// RunInternal runs a command of kshell's own in the container, without streams, and
+// returns its outcome. Any goroutine may call it, also during a session.
+func (c *Command) RunInternal(ctx context.Context, command []string) error {
+	return c.runInternalIn(ctx, c.Target(), command)
+}
+
+func (c *Command) runInternalIn(ctx context.Context, t Target, command []string) error {
+	run := func() error {
+		return c.cluster.backgroundClients().runInternal(ctx, t.Exec(c.withShPath(command), false, false, stream.Protocols()))
+	}
+	if command[0] != "sh" {
+		return run()
+	}
+	return c.bySh(run)
+}
+
+// whyNotStarted returns why the script could not start the command. It returns "" if the
+// command was started or may have been started, and must not be run a second time.
+func whyNotStarted(state exact.State, err error) string {
+	switch state {
+	case exact.NoCommand:
+		return "the container has no such command, or may not run it"
+	case exact.NoDirectory:
+		return "the container has no such working directory, or it may not be entered"
+	case exact.Unsupported:
+		return "the container's sh is mksh, or the container has neither a dd nor a head that reads whole blocks"
+	case exact.NotStarted:
+		return "kshell's script cannot start processes in the container, which may be at its process or memory limit"
+	case exact.Unknown:
+		return whyNoScript(err)
+	}
+	return ""
+}
+
+// whyNoScript returns why kshell's scripts cannot run in the container, from the
+// error of a session in which a script has reported nothing. It returns "" if the
+// error has another cause.
+func whyNoScript(err error) string {
+	var remote *stream.RemoteError
+	var refused *stream.HandshakeError
+	switch {
+	case errors.As(err, &remote) && remote.Start != stream.StartOther:
+		return "the container has no sh"
+	case errors.As(err, &refused) && refused.Refusal() == stream.RefusalPolicy:
+		return "a policy of the cluster refuses it: " + refused.Status.Message
+	}
+	return ""
+}
+
+// errUnreported means that the server reports success, but the script has not
+// reported the end of the command.
+var errUnreported = errors.New("the server claims that the command succeeded, but the command has not said so")
+
+// errScriptEnded means that the script lost one of its processes while the command ran.
+var errScriptEnded = notice.WithHint(
+	errors.New("the command was ended because a process of kshell's script in the container ended or could not be "+
+		"started: the container may be at its process or memory limit"),
+	"--exact=never runs a command without the script",
+)
+
+// unreportedError is an exit code from the server that the script has not confirmed.
+// It may be the exit code of the script itself.
+type unreportedError struct {
+	code       int
+	started    bool   // the command was started
+	shellError string // what the container's sh wrote before the script started
+}
+
+func (e *unreportedError) Error() string {
+	if e.started {
+		return fmt.Sprintf("the server reports exit code %d, but kshell's script has not reported how the command ended", e.code)
+	}
+	text := fmt.Sprintf("the server reports exit code %d, but kshell's script has not reported that the command was started", e.code)
+	if e.shellError != "" {
+		text += "; the container's sh says: " + e.shellError
+	}
+	return text
+}
+
+// Hint says how to run a command without the script, if this one was not started.
+func (e *unreportedError) Hint() string {
+	if e.started {
+		return ""
+	}
+	return "--exact=never runs a command without the script"
+}
+
+// reported returns the outcome of the command as the script reported it. The
+// outcome that the server reported, err, is used only if the script reported none.
+func (c *Command) reported(run *exact.Run, err error) error {
+	state, code := run.State()
+	switch {
+	case state == exact.Ended && code == 0:
+		return nil
+	case state == exact.Ended:
+		return &stream.ExitError{Code: code}
+	case state == exact.Failed:
+		return errScriptEnded
+	case err == nil:
+		return &stream.LostError{Err: errUnreported}
+	}
+	return c.confirmed(err, state == exact.Running, run.ShellError())
+}
+
+// confirmed returns err. It replaces an exit code, which only the server has
+// reported, by an unreportedError, unless the container ended and killed the command.
+func (c *Command) confirmed(err error, started bool, shellError string) error {
+	var exit *stream.ExitError
+	if !errors.As(err, &exit) || c.killed {
+		return err
+	}
+	return &unreportedError{exit.Code, started, shellError}
+}
+
+// binSh is the path of sh in nearly every image.
+const binSh = "/bin/sh"
+
+// bySh calls run, which runs one of kshell's scripts with sh. If the container's PATH
+// has no sh, so that nothing was started, it calls run again with /bin/sh. If
+// /bin/sh cannot be started either, it returns the error of sh.
+func (c *Command) bySh(run func() error) error {
+	err := run()
+	if !isNotFound(err) || !c.noShInPath.CompareAndSwap(false, true) {
+		return err
+	}
+	again := run()
+	var remote *stream.RemoteError
+	if errors.As(again, &remote) && remote.Start != stream.StartOther {
+		return err
+	}
+	return again
+}
+
+// withShPath returns one of kshell's own commands for the container, with /bin/sh in
+// place of sh if the container's PATH has no sh.
+func (c *Command) withShPath(command []string) []string {
+	if c.noShInPath.Load() && command[0] == "sh" {
+		return append([]string{binSh}, command[1:]...)
+	}
+	return command
+}
+
+// isNotFound reports whether err means that the container does not have the
+// program.
+func isNotFound(err error) bool {
+	var remote *stream.RemoteError
+	return errors.As(err, &remote) && remote.Start == stream.StartNotFound
+}

@@ -1,0 +1,131 @@
+package remote
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"kshell/internal/apiclient"
+	"kshell/internal/notice"
+	"kshell/internal/outcome"
+	"kshell/internal/stream"
+)
+
+// explain adds a hint to the error of a session. endsAlone means that the remote ends the
+// command when it detects the loss of the connection.
+func (c *Command) explain(err error, endsAlone bool) error {
+	return explain(err, &c.options, c.Target(), endsAlone)
+}
+
+func explain(err error, o *Options, t Target, endsAlone bool) error {
+	var refused *stream.HandshakeError
+	var lost *stream.LostError
+	var remote *stream.RemoteError
+	var ended *containerEndedError
+	var gaveUp *outcome.GaveUpError
+	var notStarted *stream.StartError
+	switch {
+	case errors.As(err, &gaveUp):
+		return err
+	case errors.As(err, &notStarted):
+		return explainStart(notStarted, t)
+	case errors.As(err, &refused):
+		return explainRefusal(refused, o, t)
+	case errors.As(err, &ended) && o.TTY:
+		return notice.WithMessage(err, ended.reason)
+	case errors.As(err, &ended):
+		return notice.WithMessage(err, ended.reason+" before the command reported a result")
+	case errors.Is(err, errUnreported) && endsAlone:
+		return fmt.Errorf("%w; it is ended as soon as its node detects the loss", err)
+	case errors.Is(err, errUnreported):
+		return fmt.Errorf("%w; it may still be running", err)
+	case errors.As(err, &lost) && endsAlone:
+		return fmt.Errorf("%w before the command reported a result; it is ended as soon as its node detects the loss", err)
+	case errors.As(err, &lost) && !o.TTY:
+		return notice.WithHint(
+			fmt.Errorf("%w before the command reported a result; it may still be running", err),
+			fmt.Sprintf("%s -n %s %s -- ps", o.Program, t.Namespace, t.Pod),
+		)
+	case errors.As(err, &remote) && remote.NotRunning():
+		return notice.WithHint(err, notRunningHint(t))
+	case errors.As(err, &remote) && remote.Start == stream.StartNotFound && len(o.Command) > 0:
+		short := notice.WithMessage(err, fmt.Sprintf("the container has no command %s: %s", strconv.Quote(o.Command[0]), remote.Cause()))
+		if strings.Contains(o.Command[0], "/") {
+			return notice.WithHint(short, "the path is looked up in the container's own files")
+		}
+		return notice.WithHint(short, "the command is looked up in the container's own PATH; an image without a shell has no sh either")
+	case errors.As(err, &remote) && remote.Start == stream.StartNotExecutable && len(o.Command) > 0:
+		return notice.WithMessage(err, fmt.Sprintf("the container could not run %s: %s", strconv.Quote(o.Command[0]), remote.Cause()))
+	}
+	return err
+}
+
+// explainRefusal adds a hint to a refused handshake.
+func explainRefusal(e *stream.HandshakeError, o *Options, t Target) error {
+	if apiclient.StatusNotFound(e.Status, "pods", t.Pod) {
+		return notice.WithHint(e, "kubectl get pods -n "+t.Namespace+" shows those there are")
+	}
+	switch e.Refusal() {
+	case stream.RefusalNoSubprotocol:
+		return notice.WithHint(
+			fmt.Errorf("%w: it may know none of the subprotocols offered (%s)", e, strings.Join(o.Protocols, ", ")),
+			subprotocolHint(o),
+		)
+	case stream.RefusalNoRight, stream.RefusalForbidden:
+		return notice.WithHint(e, rightsHint(t))
+	case stream.RefusalNoReason:
+		return notice.WithHint(fmt.Errorf("%w no reason given; the verb create on pods/exec is probably lacking", e), rightsHint(t))
+	case stream.RefusalBadRequest:
+		if t.Container == "" {
+			return notice.WithHint(e, "name a container with -c")
+		}
+	case stream.RefusalUnauthorized:
+		return notice.WithHint(e, "log in again, or try another --context or --user")
+	case stream.RefusalNotFound, stream.RefusalUnknownPath:
+		return notice.WithHint(
+			fmt.Errorf("%w; it does not answer like a Kubernetes API server", e),
+			"check `server:` in the kubeconfig (kubectl config view --minify), or --server",
+		)
+	case stream.RefusalTooLong:
+		return notice.WithHint(e, "the command is part of the request line, which a gateway limits: pass long arguments on stdin, with -i")
+	case stream.RefusalWebPage, stream.RefusalRedirect:
+		return notice.WithHint(e, "look at --server and the proxy settings: a login page or a gateway may stand before the API server")
+	case stream.RefusalNotRunning:
+		return notice.WithHint(e, notRunningHint(t))
+	}
+	return e
+}
+
+func notRunningHint(t Target) string {
+	return fmt.Sprintf("the container is not running: kubectl get pod -n %s %s", t.Namespace, t.Pod)
+}
+
+func rightsHint(t Target) string {
+	return fmt.Sprintf("exec needs the verbs get and create on pods/exec in namespace %s: kubectl auth can-i create pods --subresource=exec -n %s",
+		t.Namespace, t.Namespace)
+}
+
+func subprotocolHint(o *Options) string {
+	switch {
+	case o.InputEnds:
+		return "input that ends needs " + stream.V5 + " (Kubernetes 1.30): without -i, or with the data as arguments, older servers do"
+	case o.ProtocolsChosen:
+		return "leave --subprotocol out"
+	default:
+		return "is this the API server itself? a proxy before it may not pass WebSockets"
+	}
+}
+
+// explainStart adds a hint to a *stream.StartError.
+func explainStart(e *stream.StartError, t Target) error {
+	const hint = "--request-timeout gives it more time"
+	node := t.Node()
+	if node == "" {
+		return notice.WithHint(fmt.Errorf("%w; the command may still be started later", e), hint)
+	}
+	return notice.WithHint(
+		notice.WithMessage(e, fmt.Sprintf("node %s has not started the command within %v; the command may still be started later", node, e.Within)),
+		fmt.Sprintf("kubectl get node %s shows whether it is ready; %s", node, hint),
+	)
+}

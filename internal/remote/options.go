@@ -1,0 +1,108 @@
+package remote
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"kshell/internal/notice"
+	"kshell/internal/pod"
+	"kshell/internal/stream"
+)
+
+// Options say what a Command runs, and how.
+type Options struct {
+	Program    string   // what the user types for this kind of command, for hints: "kshell exec"
+	Command    []string // with its arguments; empty means a shell
+	Stdin, TTY bool
+	Env        []string // variables for the command, as NAME=VALUE
+	Dir        string   // its working directory; empty means the container's
+	ShellEnv   []string // more variables, if a script starts the command on a tty; see exact.NewShell
+
+	Scripts       bool // kshell's scripts may be run in the container
+	Exact         ExactMode
+	KeepRunning   bool // see exact.Options
+	EndIfInputCut bool // see exact.Options
+
+	Protocols       []string // the subprotocols to offer
+	ProtocolsChosen bool     // the user has chosen them
+	InputEnds       bool     // stdin may end, which the subprotocol must be able to tell
+
+	Pod    pod.Request // finds the pod for a new connection; the namespace is the Target's
+	Images *ImageCache // shared by commands in many pods; nil for one pod
+
+	StrictStderr bool // an error of Env.Err ends the command; otherwise such errors are ignored
+
+	Reconnect        ReconnectMode
+	ReconnectTimeout time.Duration // 0 means no limit
+	ConnectTimeout   time.Duration // for attempts to connect before anything runs; 0 means one attempt
+	Keepalive        time.Duration // see stream.Settings
+	IdleKeepalive    bool          // see stream.Settings
+}
+
+// ExactMode is the policy of exact mode; see internal/exact.
+type ExactMode int
+
+const (
+	// ExactAuto uses exact mode if the container can run its script.
+	ExactAuto ExactMode = iota
+	// ExactAlways fails if exact mode is not possible.
+	ExactAlways
+	// ExactNever does not use exact mode.
+	ExactNever
+)
+
+// ReconnectMode is the policy after a connection is lost.
+type ReconnectMode int
+
+const (
+	// ReconnectAuto reconnects a session on a terminal.
+	ReconnectAuto ReconnectMode = iota
+	// ReconnectAlways also runs another command again.
+	ReconnectAlways
+	// ReconnectNever does not reconnect.
+	ReconnectNever
+)
+
+// reconnect returns the policy of the sessions.
+func (o *Options) reconnect() stream.Reconnect {
+	if o.Reconnect == ReconnectAlways || o.Reconnect == ReconnectAuto && o.TTY {
+		return stream.ReconnectAlways
+	}
+	return stream.ReconnectNever
+}
+
+// backoff returns the delays between attempts to reconnect; with jitter, at most 15 s.
+func backoff() wait.Backoff {
+	return wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 100, Cap: 12500 * time.Millisecond}
+}
+
+// hasEnvironment reports whether the command needs a script to set variables or the
+// directory.
+func (o *Options) hasEnvironment() bool { return len(o.Env) > 0 || o.Dir != "" }
+
+// plainProtocols returns the subprotocols to offer for a command without a script: if
+// stdin may end, only those that can tell the remote so.
+func (o *Options) plainProtocols() ([]string, error) {
+	if !o.InputEnds {
+		return o.Protocols, nil
+	}
+	closing := stream.HalfClosing(o.Protocols)
+	if len(closing) == 0 {
+		return nil, notice.WithHint(
+			fmt.Errorf("%s cannot tell the command that its input has ended: it would wait for ever", strings.Join(o.Protocols, ", ")),
+			"offer "+stream.V5+" too, or leave out -i",
+		)
+	}
+	return closing, nil
+}
+
+// errNoEnvironment means that --env and --workdir are not possible, because the
+// container has no sh or the user may not run it.
+var errNoEnvironment = notice.WithHint(
+	errors.New("--env and --workdir need an sh in the container, and permission to run it"),
+	"leave out --env, --workdir and --exact=never to run the command without sh",
+)

@@ -1,0 +1,325 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"kshell/internal/apiclient"
+	"kshell/internal/pod"
+	"kshell/internal/stream"
+)
+
+const (
+	// watchDelay is how long a command without a tty runs before its pod is watched.
+	// Most commands end earlier.
+	watchDelay = time.Second
+	// outcomeDelay is how long the server may take to report the outcome of a command
+	// after its container has ended. Measured: 2 to 3 s.
+	outcomeDelay = 4 * time.Second
+	// statusInterval is the interval at which the status is requested during
+	// Limits.Reason.
+	statusInterval = 200 * time.Millisecond
+	// exitKilled is the exit code of a command that was killed (SIGKILL) together
+	// with its container, exitTerminated of one that the container's first process
+	// terminated (SIGTERM) before it exited.
+	exitKilled     = 137
+	exitTerminated = 143
+)
+
+// podWatch watches the pod of a session. It reports changes of the pod to the user, ends
+// a session that would hang, and finds the pod for the next connection. A nil *podWatch,
+// for a pod that the user may not get, does nothing.
+type podWatch struct {
+	cmd   *Command
+	delay time.Duration
+
+	// Used by the session's goroutine.
+	found *pod.Found
+	dials int // the number of connections so far
+	// reported means that the error of the last connection tells how the container
+	// ended. The watch may also learn that later, while there is no connection.
+	reported bool
+	cancel   context.CancelFunc // ends the watch
+	watching sync.WaitGroup
+
+	mu             sync.Mutex
+	reason         string        // how the container of found ended; empty while it runs
+	containerEnded chan struct{} // closed when reason is set
+}
+
+// errNodeSilent ends a session whose node is not ready and does not answer.
+var errNodeSilent = errors.New("the node does not answer")
+
+// containerEndedError means that the session's container has ended.
+type containerEndedError struct{ reason string }
+
+func (e *containerEndedError) Error() string { return e.reason }
+
+// newPodWatch returns a podWatch for a session of the command. The caller must call its
+// method end after the session.
+func (c *Command) newPodWatch() *podWatch {
+	t := c.Target()
+	if t.Found == nil {
+		return nil
+	}
+	w := &podWatch{cmd: c, delay: watchDelay, found: t.Found, cancel: func() {}, containerEnded: make(chan struct{})}
+	if c.options.TTY {
+		w.delay = 0
+	}
+	return w
+}
+
+// replaceable reports whether another pod may take the place of the pod.
+func (w *podWatch) replaceable() bool { return w.cmd.options.Pod.Target.HasReplacements() }
+
+// findNext finds the pod for the next connection, unless it is the first one, and makes
+// it the target of the command.
+func (w *podWatch) findNext(ctx context.Context) error {
+	if w == nil || w.dials == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	request := w.cmd.options.Pod
+	request.Namespace = w.cmd.Target().Namespace
+	next, change, err := w.cmd.cluster.Pods().Next(ctx, w.found, request)
+	var gone *pod.GoneError
+	var refused *pod.RequestError
+	switch {
+	case errors.As(err, &gone):
+		return &stream.NotReadyError{Err: gone, Final: true}
+	case errors.As(err, &refused) && refused.NotFound():
+		return &stream.NotReadyError{Err: refused, Final: true}
+	case errors.As(err, &refused): // the connection attempt will fail with a better error
+		return nil
+	case err != nil:
+		return &stream.NotReadyError{Err: err}
+	case next == w.found:
+		return nil
+	}
+	w.end() // the messages about the old pod come before those below
+	if !w.reported {
+		w.cmd.env.Notice.WarnAlways("%s", change)
+	}
+	if next.Pod.UID != w.found.Pod.UID {
+		w.cmd.env.Notice.Note("going on in pod %s", next.Pod.Name)
+	}
+	w.setFound(next)
+	return nil
+}
+
+// setFound makes next the target of the command.
+func (w *podWatch) setFound(next *pod.Found) {
+	w.reported = false
+	w.cmd.setTarget(Target{w.cmd.Target().Namespace, next.Pod.Name, next.Container, next})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.found, w.reason, w.containerEnded = next, "", make(chan struct{})
+}
+
+// dialed is called with the error of an attempt to open a connection, and returns it
+// or another one.
+func (w *podWatch) dialed(err error) error {
+	if w == nil {
+		return err
+	}
+	if err == nil {
+		w.dials++
+	}
+	if w.dials > 0 && w.replaceable() && isPodNotFound(err, w.cmd.Target().Pod) { // deleted since findNext
+		return &stream.NotReadyError{Err: err}
+	}
+	return err
+}
+
+// isPodNotFound reports whether err is an answer of the API server that the pod does not
+// exist.
+func isPodNotFound(err error, name string) bool {
+	var refused *stream.HandshakeError
+	return errors.As(err, &refused) && apiclient.StatusNotFound(refused.Status, "pods", name)
+}
+
+// start starts to watch the pod of conn. The watch ends with ctx.
+func (w *podWatch) start(ctx context.Context, conn *stream.Conn) {
+	if w == nil {
+		return
+	}
+	w.end()
+	ctx, w.cancel = context.WithCancel(ctx)
+	found := w.found
+	w.watching.Go(func() {
+		defer w.cmd.env.Cleanup.OnPanic()
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(w.delay):
+		}
+		err := w.cmd.cluster.BackgroundPods().WatchChanges(ctx, found, func(change string, over bool) { w.handle(ctx, conn, change, over) })
+		if err != nil && ctx.Err() == nil {
+			w.cmd.env.Notice.Detail("the pod is not watched: %s", err)
+		}
+	})
+}
+
+// end ends the watch.
+func (w *podWatch) end() {
+	if w == nil {
+		return
+	}
+	w.cancel()
+	w.watching.Wait()
+}
+
+// handle is called by the watch of the pod of conn with each change of the container, in
+// a sentence for the user; over means that the container has ended.
+func (w *podWatch) handle(ctx context.Context, conn *stream.Conn, change string, over bool) {
+	if over {
+		w.setReason(change)
+		select {
+		case <-ctx.Done(): // the server has reported the outcome
+			return
+		case <-time.After(outcomeDelay):
+		}
+		conn.Drop(&containerEndedError{change})
+		return
+	}
+	w.cmd.Alert(change)
+	if w.cmd.options.TTY && w.nodeSilent(ctx) { // a command without a tty may still report its outcome when the node is back
+		conn.Drop(errNodeSilent)
+	}
+}
+
+// nodeSilent reports whether the pod's node is not ready and does not answer. The
+// connection does not show that: the API server keeps it alive.
+func (w *podWatch) nodeSilent(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	t := w.cmd.Target()
+	if now, err := w.cmd.cluster.BackgroundPods().Get(ctx, t.Namespace, t.Pod); err != nil || !pod.NodeLost(now) {
+		return false
+	}
+	err := w.cmd.runInternalIn(ctx, t, []string{"true"})
+	return errors.Is(ctx.Err(), context.DeadlineExceeded) || isUnanswered(err)
+}
+
+// isUnanswered reports whether err of an attempt to run a command means that no node
+// has answered.
+func isUnanswered(err error) bool {
+	var refused *stream.HandshakeError
+	var remote *stream.RemoteError
+	var lost *stream.LostError
+	switch {
+	case errors.As(err, &refused):
+		return refused.StatusCode >= http.StatusInternalServerError && refused.Refusal() != stream.RefusalNotRunning
+	case errors.As(err, &remote):
+		return remote.Start == stream.StartOther && !remote.NotRunning()
+	}
+	return errors.As(err, &lost)
+}
+
+// setReason records how the container ended.
+func (w *podWatch) setReason(reason string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.reason == "" {
+		w.reason = reason
+		close(w.containerEnded)
+	}
+}
+
+// endReason returns how the container ended; empty while it runs.
+func (w *podWatch) endReason() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.reason
+}
+
+// ended is called with the outcome of a connection. If the container has ended and the
+// session can continue with another connection, it returns a LostError. If not, it tells
+// the user how the container ended and returns err, which has the exit code.
+func (w *podWatch) ended(ctx context.Context, err error) error {
+	if w == nil {
+		return err
+	}
+	reconnects := w.cmd.options.reconnect() == stream.ReconnectAlways
+	var exit *stream.ExitError
+	var lost *stream.LostError
+	var ended *containerEndedError
+	var remote *stream.RemoteError
+	switch {
+	case errors.As(err, &ended):
+		w.reported = true
+		return err
+	case errors.As(err, &remote) && w.dials > 1 && remote.NotRunning(): // findNext finds out more before the next attempt
+		return &stream.NotReadyError{Err: err}
+	case errors.As(err, &exit) && (exit.Code == exitKilled || exit.Code == exitTerminated):
+		w.findReason(ctx, true)
+	case errors.As(err, &lost) && !reconnects: // else findNext finds out
+		w.findReason(ctx, false)
+	default:
+		return err
+	}
+	reason := w.endReason()
+	switch {
+	case reason == "":
+		return err
+	case lost != nil, reconnects && w.replaceable():
+		w.reported = true
+		return &stream.LostError{Err: &containerEndedError{reason}}
+	}
+	w.cmd.tidy()
+	w.cmd.env.Notice.WarnAlways("%s", reason)
+	w.cmd.killed = true
+	return err
+}
+
+// findReason requests the status of the container and calls setReason if it has ended.
+// It tries again, for up to Limits.Reason, if the request fails or the pod is being
+// deleted. With wait, it also tries again while the container is running according to
+// the status, which the kubelet updates some time after the end.
+func (w *podWatch) findReason(ctx context.Context, wait bool) {
+	ctx, cancel := context.WithTimeout(ctx, w.cmd.limits.Reason)
+	defer cancel()
+	handle := func(change string, over bool) {
+		if over {
+			w.setReason(change)
+		}
+	}
+	for {
+		change, over, err := w.requestStatus(ctx)
+		handle(change, over)
+		switch {
+		case over, err == nil && change == "" && !wait:
+			return
+		case err == nil && change != "":
+			_ = w.cmd.cluster.BackgroundPods().WatchChanges(ctx, w.found, handle) // up to Limits.Reason
+			return
+		}
+		select {
+		case <-w.containerEnded:
+			return
+		case <-time.After(statusInterval):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (w *podWatch) requestStatus(ctx context.Context) (change string, over bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, w.cmd.limits.Status)
+	defer cancel()
+	return w.cmd.cluster.BackgroundPods().DescribeChange(ctx, w.found)
+}
+
+// ContainerEnded returns how the container ended, in a sentence for the user, if err
+// means that it ended during a session.
+func ContainerEnded(err error) (reason string, ok bool) {
+	var ended *containerEndedError
+	if !errors.As(err, &ended) {
+		return "", false
+	}
+	return ended.reason, true
+}

@@ -1,0 +1,71 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"kshell/internal/notice"
+	"kshell/internal/outcome"
+	"kshell/internal/pod"
+	"kshell/internal/stream"
+)
+
+// ExplainForbidden adds to the error of a forbidden request for pods (403) which rights
+// the user lacks to run a command. It returns other errors, and err if the server does
+// not tell the rights.
+func ExplainForbidden(ctx context.Context, env Env, c *Cluster, err error) error {
+	var refused *pod.RequestError
+	if !errors.As(err, &refused) || !apierrors.IsForbidden(refused.Err) {
+		return err
+	}
+	rules := []pod.Rule{{Verb: refused.Verb, Group: groupOf(refused.Err), Resource: refused.Resource}}
+	if refused.Resource != "pods" { // the next request is for its pods
+		rules = append(rules, pod.Rule{Verb: "list", Resource: "pods"})
+	}
+	return explainDenied(ctx, env, c.Pods(), Target{Namespace: refused.Namespace}, err, append(rules, pod.ExecRules()...))
+}
+
+// groupOf returns the API group of the resource of a refused request.
+func groupOf(err error) string {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) && status.Status().Details != nil {
+		return status.Status().Details.Group
+	}
+	return ""
+}
+
+// explainForbidden adds to a forbidden exec (403) which rights the user lacks. It returns
+// other errors, and err if the server does not tell the rights.
+func (c *Command) explainForbidden(ctx context.Context, err error) error {
+	var refused *stream.HandshakeError
+	if !errors.As(err, &refused) || refused.StatusCode != http.StatusForbidden || refused.Status == nil {
+		return err
+	}
+	return outcome.ContextCause(ctx, explainDenied(ctx, c.env, c.cluster.Pods(), c.Target(), err, pod.ExecRules()))
+}
+
+// explainDenied asks the server which of the rules deny the user something, in the
+// target's namespace or, if it has a name, for its pod.
+func explainDenied(ctx context.Context, env Env, client *pod.Client, t Target, refusal error, rules []pod.Rule) error {
+	ctx, cancel := context.WithTimeout(ctx, env.Limits.withDefaults().Rights)
+	defer cancel()
+	for i := range rules {
+		rules[i].Name = t.Pod
+	}
+	denied, err := client.DeniedRules(ctx, t.Namespace, rules...)
+	switch {
+	case err != nil:
+		env.Notice.Detail("which rights are lacking is not known: %s", err)
+		return refusal
+	case len(denied) == 0:
+		return notice.WithHint(refusal, "your roles allow it: something else refuses, such as an admission policy or another authorizer of the cluster")
+	}
+	for i := range denied {
+		denied[i].Name = "" // a role for one pod is useless after the pod is replaced
+	}
+	env.Notice.Detail("%s", refusal)
+	return &pod.ForbiddenError{Namespace: t.Namespace, Denied: denied, Err: refusal}
+}

@@ -1,0 +1,144 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"kshell/internal/notice"
+	"kshell/internal/stream"
+)
+
+// Session is a stream.Session that tells the user what kshell is waiting for until the
+// command starts. It ends if the node does not answer within the StartTimeout.
+type Session struct {
+	*stream.Session
+	cmd     *Command
+	observe func(stream.Event)
+	limit   time.Duration
+	probes  bool // the command writes nothing when it starts, so the node is asked
+	slow    *time.Timer
+	started chan struct{} // closed when the command has started
+}
+
+// NewSession returns a session of the command. observe is called with its events; see
+// stream.NewSession.
+func (c *Command) NewSession(d stream.Driver, observe func(stream.Event), set stream.Settings) *Session {
+	s := &Session{
+		cmd: c, observe: observe, limit: set.StartTimeout, started: make(chan struct{}),
+		probes: !set.WithOutput && !set.UnlimitedDial,
+	}
+	s.Session = stream.NewSession(d, s.handle, set)
+	return s
+}
+
+// handle is the observer of the stream.Session.
+func (s *Session) handle(e stream.Event) {
+	if _, ok := e.(stream.Started); ok {
+		s.slow.Stop()
+		close(s.started)
+		s.cmd.env.Server.started.Store(true)
+	}
+	s.observe(e)
+}
+
+// Run runs the session; see stream.Session.Run.
+func (s *Session) Run(ctx context.Context) error {
+	deadline := time.Now().Add(s.limit)
+	ctx, end := context.WithCancelCause(ctx)
+	s.slow = time.AfterFunc(s.cmd.limits.Slow, func() {
+		defer s.cmd.env.Cleanup.OnPanic()
+		s.cmd.noteStarting(s.limit)
+	})
+	defer s.slow.Stop()
+	var probe sync.WaitGroup
+	defer probe.Wait()
+	defer end(nil)
+	if s.probes {
+		probe.Go(func() {
+			defer s.cmd.env.Cleanup.OnPanic()
+			select {
+			case <-ctx.Done():
+			case <-s.started:
+				s.probe(ctx, end, deadline)
+			}
+		})
+	}
+	return s.Session.Run(ctx)
+}
+
+// probe finds out whether the node of an opened session answers, if the command
+// writes nothing: it runs another command there. Any answer means that the session's
+// command is running without output. If there is no answer until the deadline, probe
+// ends the session.
+func (s *Session) probe(ctx context.Context, end context.CancelCauseFunc, deadline time.Time) {
+	c := s.cmd
+	silent := func() bool { return ctx.Err() == nil && c.out.count() == 0 && c.err.count() == 0 }
+	select {
+	case <-ctx.Done():
+	case <-time.After(min(c.limits.Slow, s.limit/2)):
+	}
+	if !silent() {
+		return
+	}
+	slow := time.AfterFunc(c.limits.Slow, func() {
+		defer c.env.Cleanup.OnPanic()
+		if silent() {
+			c.noteStarting(s.limit)
+		}
+	})
+	defer slow.Stop()
+	limited, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	err := c.RunInternal(limited, []string{"true"})
+	if err != nil && errors.Is(limited.Err(), context.DeadlineExceeded) && silent() {
+		end(&stream.StartError{Within: s.limit})
+	}
+}
+
+// noteStarting tells the user what has to start the command.
+func (c *Command) noteStarting(limit time.Duration) {
+	starter := "the API server at " + c.cluster.Transport().Server()
+	if node := c.Target().Node(); node != "" {
+		starter = "node " + node
+	}
+	c.env.Notice.Note("waiting for %s to start the command (up to %v, Ctrl-C ends it)", starter, limit)
+}
+
+// attemptObserver tells the user about the attempts to connect of a session without a
+// terminal.
+type attemptObserver struct {
+	notice *notice.Printer
+	cause  error // the last failure
+	quiet  bool  // the user was told that the server does not answer
+}
+
+func (o *attemptObserver) observe(e stream.Event) {
+	switch e := e.(type) {
+	case stream.Failed:
+		o.cause = e.Err
+	case stream.Waiting:
+		var lost *stream.LostError
+		if errors.As(o.cause, &lost) {
+			o.notice.WarnAlways("%s; the command is run again in %s", o.cause, Seconds(e.Delay))
+			return
+		}
+		o.notice.WarnAlways("%s; trying again in %s", o.cause, Seconds(e.Delay))
+	case stream.Overdue:
+		switch {
+		case e.For == 0 && o.quiet:
+			o.quiet = false
+			o.notice.Note("the connection is alive again")
+		case e.For > 0 && !o.quiet:
+			o.quiet = true
+			o.notice.Note("no reply for %s", Seconds(e.For))
+		}
+	}
+}
+
+// Seconds formats d in seconds, at least "1 s".
+func Seconds(d time.Duration) string {
+	return fmt.Sprintf("%d s", max(1, int(d.Round(time.Second)/time.Second)))
+}

@@ -1,0 +1,175 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/exact"
+	"kshell/internal/notice"
+	"kshell/internal/outcome"
+	"kshell/internal/stream"
+)
+
+// Terminal is the local terminal of a command with a tty. internal/interactive
+// implements it.
+type Terminal interface {
+	// Output returns the writer for the output of the remote.
+	Output() io.Writer
+	// Run runs one session on the terminal, with d and the settings, to which it adds
+	// stdin and the policy for a terminal. Its errors are those of
+	// stream.Session.Run, or outcome.ErrLeft or an *outcome.GaveUpError.
+	Run(ctx context.Context, d stream.Driver, s stream.Settings) error
+}
+
+// shellStartTimeout is how long a new shell may take to report its process ID.
+const shellStartTimeout = 20 * time.Second
+
+// RunTTY runs the command, or a shell, on the terminal. Its errors are those of Run.
+func (c *Command) RunTTY(ctx context.Context, t Terminal) error {
+	return c.explainForbidden(ctx, c.runTTY(ctx, t))
+}
+
+func (c *Command) runTTY(ctx context.Context, t Terminal) error {
+	if c.options.Scripts && c.Target().os() != corev1.Windows {
+		ran, err := c.runShellScript(ctx, t)
+		if ran {
+			return err
+		}
+	}
+	if c.options.hasEnvironment() {
+		return errNoEnvironment
+	}
+	var err error
+	for _, command := range c.shells(ctx) {
+		d := &driver{cmd: c, request: func(t Target) stream.Request { return t.Exec(command, true, true, c.options.Protocols) }}
+		err = c.explain(c.runOnTerminal(ctx, t, d), false)
+		if !isNotFound(err) {
+			return err
+		}
+	}
+	if len(c.options.Command) > 0 {
+		return err
+	}
+	return c.noShellError(err)
+}
+
+// runShellScript runs the command by the script that sets the variables of the local
+// user and reports the process ID of the shell. If ran is false, the script could not
+// run, and the command was not started.
+func (c *Command) runShellScript(ctx context.Context, t Terminal) (ran bool, err error) {
+	o := &c.options
+	var shell *exact.Shell
+	err = c.bySh(func() error {
+		shell = exact.NewShell(append(append([]string(nil), o.ShellEnv...), o.Env...), o.Dir)
+		return c.runOnTerminal(ctx, t, &driver{cmd: c, shell: shell, request: func(t Target) stream.Request {
+			return t.Exec(c.withShPath(shell.Command(o.Command)), true, true, o.Protocols)
+		}})
+	})
+	c.noSh = isNotFound(err)
+	state := shell.State()
+	why := whyNotStarted(state, err)
+	switch {
+	case state == exact.NoDirectory:
+		return true, errors.New(why)
+	case state == exact.NoCommand && o.hasEnvironment():
+		return true, c.explain(errNoCommand, false)
+	case state == exact.NotStarted && o.hasEnvironment():
+		return true, environmentError(state)
+	case why != "":
+		c.env.Notice.Detail("the shell is opened without kshell's script: %s", why)
+		return false, nil
+	case state == exact.Unknown:
+		err = c.confirmed(err, false, "")
+	}
+	return true, c.explain(err, false)
+}
+
+// runOnTerminal runs a session on the terminal. The shell and its processes, if
+// kshell's script has started them, are ended when the user leaves or the connection is
+// lost.
+func (c *Command) runOnTerminal(ctx context.Context, t Terminal, d *driver) error {
+	d.ctx, d.watch = ctx, c.newPodWatch()
+	defer d.watch.end()
+	defer c.hangUps.Wait()
+	s := c.Settings()
+	s.Stdout = t.Output()
+	if d.shell != nil {
+		s.Stdout, s.Proof, s.WithOutput = d.shell.Output(s.Stdout), shellStartTimeout, true
+	}
+	err := t.Run(ctx, d, s)
+	if d.shell != nil && !c.options.KeepRunning && (ctx.Err() != nil || isLeft(err)) && d.opened == c.Target() {
+		c.terminate(ctx, d.opened, d.shell.HangUpCommand())
+	}
+	return outcome.ContextCause(ctx, err)
+}
+
+// isLeft reports whether the session ended because the user left it, or because the
+// connection or the local terminal was lost.
+func isLeft(err error) bool {
+	var lost *stream.LostError
+	var ended *containerEndedError
+	var in *stream.InputError
+	var out *stream.OutputError
+	return errors.Is(err, outcome.ErrLeft) || errors.As(err, &lost) && !errors.As(err, &ended) || errors.As(err, &in) || errors.As(err, &out)
+}
+
+// powershellOrCmd opens the better of Windows's two shells in one connection: cmd, which
+// every Windows image has, looks for the other. (Its argument has no quotes: those
+// that are put around it and into it on the way are understood only by cmd.)
+var powershellOrCmd = []string{"cmd", "/d", "/c", "where /q powershell 2>nul & if errorlevel 1 (cmd) else (powershell)"}
+
+// shells returns the commands to try in turn without a script: the user's, or every
+// shell that the container may have.
+func (c *Command) shells(ctx context.Context) [][]string {
+	if len(c.options.Command) > 0 {
+		return [][]string{c.options.Command}
+	}
+	unix := [][]string{{"bash"}, {"sh"}, {"ash"}, {"/bin/bash"}, {binSh}}
+	if c.noSh {
+		unix = [][]string{{"bash"}, {"ash"}, {"/bin/bash"}}
+	}
+	switch os := c.Target().os(); {
+	case os == corev1.Windows || os == "" && c.nodeOS(ctx) == corev1.Windows:
+		return [][]string{powershellOrCmd}
+	case os == "":
+		return append(unix, powershellOrCmd)
+	default:
+		return unix
+	}
+}
+
+// nodeTimeout is the time limit of the request for the node, which is not essential.
+const nodeTimeout = 2 * time.Second
+
+// nodeOS returns the operating system of the pod's node; empty if it is not known. It is
+// requested only if the pod does not tell its own and has no sh.
+func (c *Command) nodeOS(ctx context.Context) corev1.OSName {
+	t := c.Target()
+	if t.Found == nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
+	defer cancel()
+	os, err := c.cluster.BackgroundPods().NodeOS(ctx, t.Found.Pod)
+	if err != nil {
+		c.env.Notice.Detail("which operating system the pod has is not known: %s", err)
+	}
+	return os
+}
+
+// noShellError returns the error for a container without a shell, with a hint.
+func (c *Command) noShellError(err error) error {
+	t, none := c.Target(), notice.WithMessage(err, "the container has no shell")
+	switch {
+	case t.os() == corev1.Windows: // a debug container cannot see its files
+		return notice.WithHint(none, fmt.Sprintf("name a program that it has: %s -it -n %s %s -- PROGRAM", c.options.Program, t.Namespace, t.Pod))
+	case t.Container == "":
+		return notice.WithHint(none, fmt.Sprintf("kubectl debug -it -n %s %s --image=busybox -- sh", t.Namespace, t.Pod))
+	}
+	return notice.WithHint(none, fmt.Sprintf("kubectl debug -it -n %s %s --image=busybox --target=%s -- sh", t.Namespace, t.Pod, t.Container))
+}

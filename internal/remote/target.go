@@ -1,0 +1,143 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/pod"
+	"kshell/internal/stream"
+)
+
+// Target is the container in which a command runs. It is a value.
+type Target struct {
+	Namespace, Pod, Container string     // Container is empty if the server shall choose it
+	Found                     *pod.Found // nil if the user may not get the pod
+}
+
+// UID returns the UID of the pod; empty if the user may not get the pod.
+func (t Target) UID() string {
+	if t.Found == nil {
+		return ""
+	}
+	return string(t.Found.Pod.UID)
+}
+
+// Node returns the name of the pod's node; empty if it is not known.
+func (t Target) Node() string {
+	if t.Found == nil {
+		return ""
+	}
+	return t.Found.Pod.Spec.NodeName
+}
+
+// os returns the operating system that the pod's spec requires; empty if there is none
+// or the user may not get the pod.
+func (t Target) os() corev1.OSName {
+	if t.Found == nil {
+		return ""
+	}
+	return pod.OS(t.Found.Pod)
+}
+
+// image returns the ID of the container's image, or its name if the runtime reports no
+// ID; empty if neither is known.
+func (t Target) image() string {
+	if t.Found == nil {
+		return ""
+	}
+	s := t.Found.Pod.Status
+	for _, c := range slices.Concat(s.ContainerStatuses, s.InitContainerStatuses, s.EphemeralContainerStatuses) {
+		if c.Name == t.Container {
+			if c.ImageID != "" {
+				return c.ImageID
+			}
+			return c.Image
+		}
+	}
+	return ""
+}
+
+// Exec returns the request to run a command in the container (core/v1 PodExecOptions).
+func (t Target) Exec(command []string, stdin, tty bool, protocols []string) stream.Request {
+	query := url.Values{
+		"command": command,
+		"stdin":   {strconv.FormatBool(stdin)},
+		"stdout":  {"true"},
+		"stderr":  {strconv.FormatBool(!tty)}, // a tty has one output
+		"tty":     {strconv.FormatBool(tty)},
+	}
+	if t.Container != "" {
+		query.Set("container", t.Container)
+	}
+	return stream.Request{Path: pod.ExecPath(t.Namespace, t.Pod), Query: query, Protocols: protocols}
+}
+
+// Attach returns the request to attach to the terminal of the container's main process
+// (core/v1 PodAttachOptions).
+func (t Target) Attach(protocols []string) stream.Request {
+	return stream.Request{Path: pod.AttachPath(t.Namespace, t.Pod), Protocols: protocols, Query: url.Values{
+		"container": {t.Container}, "stdin": {"true"}, "stdout": {"true"}, "stderr": {"false"}, "tty": {"true"},
+	}}
+}
+
+// Resolve finds the container, and waits up to wait until it runs. If the request names
+// a pod that the user may not get, the Target is that pod: running a command in it may be
+// allowed.
+func Resolve(ctx context.Context, env Env, c *Cluster, r pod.Request, wait time.Duration) (Target, error) {
+	found, err := waitForContainer(ctx, env, c.Pods(), r, wait)
+	var forbidden *pod.GetForbiddenError
+	switch {
+	case errors.As(err, &forbidden):
+		env.Notice.Detail("pod %s was not checked: %s", r.Target.Name, forbidden)
+		return Target{Namespace: r.Namespace, Pod: r.Target.Name, Container: r.Container}, nil
+	case err != nil:
+		return Target{}, ExplainForbidden(ctx, env, c, err)
+	}
+	for _, note := range found.Notes {
+		env.Notice.Note("%s", note)
+	}
+	env.Notice.Detail("pod %s, container %s, node %s", found.Pod.Name, found.Container, found.Pod.Spec.NodeName)
+	return Target{r.Namespace, found.Pod.Name, found.Container, found}, nil
+}
+
+// waitForContainer finds the container, and waits for it up to limit, counted from the
+// first answer that it does not run: the time that the connection to the server takes
+// does not count. It tells the user why the container does not run yet.
+func waitForContainer(ctx context.Context, env Env, client *pod.Client, r pod.Request, limit time.Duration) (*pod.Found, error) {
+	if limit == 0 {
+		return client.Find(ctx, r)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var timer *time.Timer
+	defer func() {
+		if timer != nil {
+			timer.Stop()
+		}
+	}()
+	found, err := client.Wait(ctx, r, func(why string) {
+		if timer != nil {
+			env.Notice.Note("waiting: %s", why)
+			return
+		}
+		env.Notice.Note("waiting (up to %v, see --pod-running-timeout): %s", limit, why)
+		timer = time.AfterFunc(limit, func() { cancel(context.DeadlineExceeded) })
+	})
+	return found, WaitLimit(limit, err)
+}
+
+// WaitLimit makes the error of a wait that limit has ended report limit, and not the
+// slightly longer time until that was noticed.
+func WaitLimit(limit time.Duration, err error) error {
+	var timedOut *pod.WaitError
+	if errors.As(err, &timedOut) && errors.Is(timedOut.Err, context.DeadlineExceeded) {
+		timedOut.Waited = limit
+	}
+	return err
+}
