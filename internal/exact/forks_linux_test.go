@@ -10,42 +10,20 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"kshell/test/cgroup"
 )
 
-// limited starts the remote in a cgroup of its own that allows forks processes
-// besides the first one.
+// withForkLimit starts the remote in a cgroup of its own that allows forks
+// processes besides the first one.
 func withForkLimit(t *testing.T, forks int) setup {
 	t.Helper()
-	dir := pidsCgroup(t)
-	if err := os.WriteFile(filepath.Join(dir, "pids.max"), []byte(fmt.Sprint(forks+1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	dir := cgroup.New(t)
+	cgroup.SetLimit(t, dir, forks+1)
 	return func(r *shellRun) {
 		enter := []string{"sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(dir, "cgroup.procs"), r.cmd.Path}
 		r.cmd.Path, r.cmd.Args = "/bin/sh", append(enter, r.cmd.Args[1:]...)
 	}
-}
-
-// pidsCgroup makes a cgroup (version 1 or 2) with the pids controller, which limits
-// the number of processes. It skips the test where that is not possible.
-func pidsCgroup(t *testing.T) string {
-	t.Helper()
-	root := "/sys/fs/cgroup/pids"
-	if _, err := os.Stat(root); err != nil {
-		root = "/sys/fs/cgroup"
-		_ = os.WriteFile(root+"/cgroup.subtree_control", []byte("+pids"), 0o600) // a failure is detected below
-	}
-	dir, err := os.MkdirTemp(root, "kshell-test-")
-	if err != nil {
-		t.Skipf("the test needs a cgroup that limits processes: %v", err)
-	}
-	t.Cleanup(func() {
-		eventually(t, "the cgroup is empty", func() bool { return os.Remove(dir) == nil })
-	})
-	if _, err := os.Stat(filepath.Join(dir, "pids.max")); err != nil {
-		t.Skipf("the test needs a cgroup with the pids controller: %v", err)
-	}
-	return dir
 }
 
 // atLimits runs a test at each limit from 0 to 8 forks, which is more than the

@@ -1,0 +1,58 @@
+// Package cgroup limits the number of processes in tests.
+package cgroup
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// New makes a cgroup (version 1 or 2) with the pids controller, and returns its
+// directory. It skips the test where that is not possible. At the end of the test
+// it waits until the processes in the cgroup have ended, and removes it.
+func New(t testing.TB) (dir string) {
+	t.Helper()
+	root := "/sys/fs/cgroup/pids"
+	if _, err := os.Stat(root); err != nil {
+		root = "/sys/fs/cgroup"
+		_ = os.WriteFile(root+"/cgroup.subtree_control", []byte("+pids"), 0o600) // a failure is detected below
+	}
+	dir, err := os.MkdirTemp(root, "kshell-test-")
+	if err != nil {
+		t.Skipf("the test needs a cgroup that limits processes: %v", err)
+	}
+	t.Cleanup(func() { await(t, func() bool { return os.Remove(dir) == nil }) })
+	if _, err := os.Stat(filepath.Join(dir, "pids.max")); err != nil {
+		t.Skipf("the test needs a cgroup with the pids controller: %v", err)
+	}
+	return dir
+}
+
+// SetLimit sets the largest number of processes in the cgroup.
+func SetLimit(t testing.TB, dir string, processes int) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, "pids.max"), []byte(strconv.Itoa(processes)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// WaitUntilEmpty waits until no process, not even a zombie, is in the cgroup.
+func WaitUntilEmpty(t testing.TB, dir string) {
+	t.Helper()
+	await(t, func() bool {
+		current, err := os.ReadFile(filepath.Join(dir, "pids.current"))
+		return err == nil && string(current) == "0\n"
+	})
+}
+
+// await waits up to 30 s until empty returns true.
+func await(t testing.TB, empty func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !empty(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("processes are left in the cgroup")
+		}
+	}
+}
