@@ -31,7 +31,7 @@ func TestInput_BufferHoldsOneBlock(t *testing.T) {
 	})
 }
 
-// Up to the capacity of a pipe, the script sees the end of its stdin.
+// Up to the capacity of a pipe, the script reads the end of its stdin.
 func TestTerminateCommand_PipeCapacity(t *testing.T) {
 	for _, size := range []int64{pipeCapacity, pipeCapacity + 1} {
 		r := New(Options{})

@@ -16,7 +16,7 @@ func TestScript_ExitCodes(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for code := range 256 {
 			if *runs < 256 && code > 3 && code < 250 && code != 64 && (code < 124 || code > 131) {
-				continue // -runs 256 tries them all
+				continue // -runs 256 tests all codes
 			}
 			shell.run(t, Options{}, sh("exit "+fmt.Sprint(code))).check(code, "")
 		}
@@ -25,13 +25,15 @@ func TestScript_ExitCodes(t *testing.T) {
 
 func TestScript_ExitCodesOfSignals(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
-		for signal, code := range map[string]int{"KILL": 137, "INT": 130, "TERM": 143, "HUP": 129, "USR1": 138, "PIPE": 141} {
+		for signal, code := range map[string]int{
+			"KILL": 137, "INT": 130, "TERM": 143, "HUP": 129, "USR1": 138, "PIPE": 141,
+		} {
 			shell.run(t, Options{}, sh("echo out; ulimit -c 0; kill -"+signal+" $$; echo not this")).check(code, "out\n")
 		}
 	})
 }
 
-// A command may signal its own process group, in which the script is.
+// A command may send a signal to its process group, to which the script belongs.
 func TestScript_SignalToGroup(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for _, signal := range []string{"TERM", "INT", "HUP", "QUIT"} {
@@ -44,7 +46,7 @@ func TestScript_SignalToGroup(t *testing.T) {
 	})
 }
 
-// The group is gone, and the script with it: that is no code of the command.
+// If the script is killed with the process group, there is no exit code.
 func TestScript_GroupKilled(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		r := shell.run(t, Options{}, sh(`echo out; kill -KILL 0; sleep 9`))
@@ -63,7 +65,7 @@ func TestScript_LargeOutput(t *testing.T) {
 		r := shell.run(t, Options{}, sh("cat out & cat errs >&2; wait; exit 7"), withDir(dir))
 		r.check(7, string(out))
 		if !bytes.Equal(r.stderr.Bytes(), errs) {
-			t.Errorf("stderr: %d bytes of %d, or others", r.stderr.Len(), len(errs))
+			t.Errorf("stderr: %d bytes, want %d, or their content differs", r.stderr.Len(), len(errs))
 		}
 	})
 }
@@ -75,7 +77,7 @@ func write(t *testing.T, dir, name string, p []byte) {
 	}
 }
 
-// pausing does not take anything for a while.
+// pausingWriter pauses before its first Write.
 type pausingWriter struct {
 	bytes.Buffer
 	pause time.Duration
@@ -92,48 +94,49 @@ func TestScript_ClientPauses(t *testing.T) {
 		dir := t.TempDir()
 		out := randomBytes(1 << 20)
 		write(t, dir, "out", out)
-		taker := &pausingWriter{pause: 2 * time.Second}
-		r := shell.run(t, Options{Stdout: taker}, sh("cat out; exit 3"), withDir(dir))
+		writer := &pausingWriter{pause: 2 * time.Second}
+		r := shell.run(t, Options{Stdout: writer}, sh("cat out; exit 3"), withDir(dir))
 		r.check(3, "")
-		if !bytes.Equal(taker.Bytes(), out) {
-			t.Errorf("stdout: %d bytes of %d, or others", taker.Len(), len(out))
+		if !bytes.Equal(writer.Bytes(), out) {
+			t.Errorf("stdout: %d bytes, want %d, or their content differs", writer.Len(), len(out))
 		}
 	})
 }
 
-// A command may leave a pipe that is full and does not wait: the report has to come behind it all the same.
+// A command may leave its stdout, a pipe in non-blocking mode, full. The script
+// still reports the end after the output.
 func TestScript_NonblockingPipe(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	eachShell(t, func(t *testing.T, shell shell) {
-		taker := &pausingWriter{pause: 1500 * time.Millisecond}
-		r := shell.run(t, Options{Stdout: taker}, []string{self, nonblockingCommand})
+		writer := &pausingWriter{pause: 1500 * time.Millisecond}
+		r := shell.run(t, Options{Stdout: writer}, []string{self, nonblockingCommand})
 		r.check(9, "")
-		if got := fmt.Sprint(taker.Len()); got != r.stderr.String() {
-			t.Errorf("%s bytes came, %s were written", got, &r.stderr)
+		if got := fmt.Sprint(writer.Len()); got != r.stderr.String() {
+			t.Errorf("%s bytes arrived, %s were written", got, &r.stderr)
 		}
 	})
 }
 
-// A child that keeps stdout open does not hold the client up, and lives on.
+// A child that keeps stdout open does not delay the end, and is not ended.
 func TestScript_BackgroundChild(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		from := time.Now()
 		r := shell.run(t, Options{}, sh("sleep 600 & echo started; exit 2"))
 		r.check(2, "started\n")
 		if took := time.Since(from); took > 2*waitLimit {
-			t.Errorf("it took %s", took)
+			t.Errorf("the run took %s", took)
 		}
-		eventually(t, "the sleep alone is alive", func() bool { // it is a shell before it is a sleep
+		eventually(t, "only the sleep is running", func() bool { // before its exec, it is a shell
 			left := r.members()
 			return len(left) == 1 && strings.Contains(left[0], "sleep")
 		})
 	})
 }
 
-// Somebody waits for a prompt that looks like the beginning of a mark before he answers.
+// The input depends on a prompt that looks like the beginning of a mark.
 func TestScript_PromptLikeAMark(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		seen := make(chan struct{})
@@ -172,7 +175,7 @@ func (a gatedReader) Read(p []byte) (int, error) {
 	return a.Reader.Read(p)
 }
 
-// Answers to nudges come in the middle of the output, and are no part of it.
+// The answers to pings arrive within the output, and are not part of it.
 func TestScript_PingsDuringOutput(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()
@@ -182,7 +185,7 @@ func TestScript_PingsDuringOutput(t *testing.T) {
 		go r.sendStdin(1 << 62)
 		for range 200 {
 			r.stdin.ping()
-			time.Sleep(time.Millisecond) // spread over the run; nothing depends on it
+			time.Sleep(time.Millisecond) // spreads the pings over the run; nothing depends on it
 		}
 		r.wait()
 		r.check(1, string(out))
@@ -204,8 +207,8 @@ func TestScript_RandomRuns(t *testing.T) {
 
 func randomRun(t *testing.T, shell shell, random *rand.Rand) {
 	dir, mark := t.TempDir(), ""
-	content := func(most int) []byte {
-		seed := randomBytes(random.IntN(1 << random.IntN(most)))
+	content := func(maxBits int) []byte {
+		seed := randomBytes(random.IntN(1 << random.IntN(maxBits)))
 		if random.IntN(2) == 0 {
 			return seed
 		}
@@ -213,22 +216,23 @@ func randomRun(t *testing.T, shell shell, random *rand.Rand) {
 	}
 	in, code := randomBytes(random.IntN(1<<random.IntN(21))), random.IntN(256)
 	var out, errs []byte
-	r := shell.start(t, Options{Stdin: oddReader{bytes.NewReader(in), random, 1 << 20}}, sh(`cat out; cat errs >&2; sha256sum >sum; cat tail; exit "$1"`, fmt.Sprint(code)),
-		withDir(dir), func(r *shellRun) { // now the mark is known: what looks like it must come through
-			mark = markStart + r.mark
-			out, errs = content(18), content(18)
-			write(t, dir, "out", out)
-			write(t, dir, "errs", errs)
-			write(t, dir, "tail", []byte(mark[:random.IntN(len(mark))]))
-		})
+	command := sh(`cat out; cat errs >&2; sha256sum >sum; cat tail; exit "$1"`, fmt.Sprint(code))
+	o := Options{Stdin: oddReader{bytes.NewReader(in), random, 1 << 20}}
+	r := shell.start(t, o, command, withDir(dir), func(r *shellRun) {
+		mark = markStart + r.mark // the output contains text that looks like it
+		out, errs = content(18), content(18)
+		write(t, dir, "out", out)
+		write(t, dir, "errs", errs)
+		write(t, dir, "tail", []byte(mark[:random.IntN(len(mark))]))
+	})
 	go r.sendStdin(1 << 62)
 	r.wait()
 	tail, _ := os.ReadFile(filepath.Join(dir, "tail"))
 	r.check(code, string(out)+string(tail))
 	if !bytes.Equal(r.stderr.Bytes(), errs) {
-		t.Errorf("stderr: %d bytes of %d, or others", r.stderr.Len(), len(errs))
+		t.Errorf("stderr: %d bytes, want %d, or their content differs", r.stderr.Len(), len(errs))
 	}
 	if got, _ := os.ReadFile(filepath.Join(dir, "sum")); !strings.HasPrefix(string(got), sum(in)) {
-		t.Errorf("stdin of %d bytes arrived with the sum %.20q", len(in), got)
+		t.Errorf("stdin of %d bytes arrived with the checksum %.20q", len(in), got)
 	}
 }

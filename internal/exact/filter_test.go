@@ -15,10 +15,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// running is what the script says when the command runs.
+// runningMessage is the script's message when the command runs.
 const runningMessage = messageRunning + "4321"
 
-// far is the far side of a run without a shell: what it writes is put together by hand.
+// scriptedRun is a Run whose remote is played by the test.
 type scriptedRun struct {
 	*Run
 	stdout, stderr bytes.Buffer
@@ -32,7 +32,7 @@ func newScriptedRun() *scriptedRun {
 
 func (f *scriptedRun) message(words string) string { return markStart + f.mark + words + "\n" }
 
-// deliver writes p in pieces of the sizes given; what is left goes in one.
+// writePieces writes p in pieces of these sizes, and the rest in one piece.
 func writePieces(w io.Writer, p string, sizes ...int) error {
 	for _, n := range sizes {
 		n = min(n, len(p))
@@ -45,7 +45,7 @@ func writePieces(w io.Writer, p string, sizes ...int) error {
 	return err
 }
 
-// markLike makes bytes that come close to a mark likely: a small byte becomes the beginning of one.
+// markLike returns seed with beginnings of the mark in place of small bytes.
 func markLike(mark string, seed []byte) string {
 	var b strings.Builder
 	for _, c := range seed {
@@ -56,7 +56,7 @@ func markLike(mark string, seed []byte) string {
 		b.WriteByte(c)
 	}
 	content := b.String()
-	for strings.Contains(content, mark) { // no output holds a whole one: it is random
+	for strings.Contains(content, mark) { // a complete mark does not occur by chance
 		content = strings.ReplaceAll(content, mark, "")
 	}
 	return content
@@ -65,27 +65,27 @@ func markLike(mark string, seed []byte) string {
 func TestFilter_OutputUnchanged(t *testing.T) {
 	mark := markStart + newScriptedRun().mark
 	tests := map[string]string{
-		"nothing":                 "",
-		"text":                    "a line\n",
-		"a lead":                  markStart,
-		"leads only":              strings.Repeat(markStart, 100),
-		"half a mark":             mark[:len(mark)/2],
-		"a mark but one":          mark[:len(mark)-1],
-		"a mark but one, twice":   mark[:len(mark)-1] + mark[:len(mark)-1],
-		"a mark without its lead": mark[1:],
-		"a wrong last letter":     mark[:len(mark)-1] + "~",
-		"almost, then text":       "text" + mark[:5] + "text" + mark[:1] + "text",
-		"all bytes":               string(allBytes()),
+		"empty":                 "",
+		"text":                  "a line\n",
+		"the start of a mark":   markStart,
+		"starts of marks":       strings.Repeat(markStart, 100),
+		"half a mark":           mark[:len(mark)/2],
+		"a mark but one byte":   mark[:len(mark)-1],
+		"a mark but one, twice": mark[:len(mark)-1] + mark[:len(mark)-1],
+		"a mark without start":  mark[1:],
+		"a wrong last byte":     mark[:len(mark)-1] + "~",
+		"partial marks in text": "text" + mark[:5] + "text" + mark[:1] + "text",
+		"all bytes":             string(allBytes()),
 	}
 	for name, content := range tests {
 		t.Run(name, func(t *testing.T) {
-			whole := len(content) + 2*len(mark) + len("ended 7\n")
-			for i := range whole {
+			size := len(content) + 2*len(mark) + len("ended 7\n")
+			for i := range size {
 				checkFilter(t, mark, content, i)
 				checkFilter(t, mark, content, i, 1)
 				checkFilter(t, mark, content, i, len(mark)-1)
 			}
-			checkFilter(t, mark, content, slices.Repeat([]int{1}, whole)...)
+			checkFilter(t, mark, content, slices.Repeat([]int{1}, size)...)
 		})
 	}
 }
@@ -98,7 +98,8 @@ func allBytes() []byte {
 	return p
 }
 
-// passes sends content with the script's words around it through both streams, in pieces of the sizes given.
+// checkFilter writes content and messages of the script to both streams, in
+// pieces of these sizes.
 func checkFilter(t *testing.T, mark, content string, sizes ...int) {
 	t.Helper()
 	f := newScriptedRun()
@@ -146,9 +147,10 @@ func FuzzFilter(f *testing.F) {
 	})
 }
 
-// transmit sends content cut into parts with words between them, both streams in turn, in pieces of the sizes given.
+// checkStreams writes content and messages of the script to both streams in turn,
+// in pieces of these sizes.
 func checkStreams(t *testing.T, seed, sizes []byte, code int, swapped bool) {
-	const mark = markStart + "0123456789abcdef0123456789abcdef" // the same each time, for the fuzzer
+	const mark = markStart + "0123456789abcdef0123456789abcdef" // fixed, for the fuzzer
 	f := newScriptedRun()
 	f.mark, f.outFilter.mark, f.errFilter.mark = mark[1:], []byte(mark), []byte(mark)
 	content := markLike(mark, seed)
@@ -177,7 +179,7 @@ func checkStreams(t *testing.T, seed, sizes []byte, code int, swapped bool) {
 		t.Fatalf("%v, want ErrEnded", err)
 	}
 	if d := cmp.Diff([]string{content, content}, []string{f.stdout.String(), f.stderr.String()}); d != "" {
-		t.Fatalf("sizes %d, code %d, swapped %t: (-went in, +came out)\n%s", sizes, code, swapped, d)
+		t.Fatalf("sizes %d, code %d, swapped %t: (-want +got)\n%s", sizes, code, swapped, d)
 	}
 	if state, got := f.State(); state != Ended || got != code {
 		t.Fatalf("state %d, code %d; want Ended, %d", state, got, code)
@@ -186,11 +188,16 @@ func checkStreams(t *testing.T, seed, sizes []byte, code int, swapped bool) {
 
 func TestRun_State(t *testing.T) {
 	type step struct {
-		stream string
-		words  string
-		err    error
-		state  State
-		code   int
+		stream  string
+		message string
+		err     error
+		state   State
+		code    int
+	}
+	// rejected is a run in which both streams end with the same outcome before
+	// the command was started.
+	rejected := func(message string, state State) []step {
+		return []step{{"out", message, nil, Unknown, 0}, {"err", message, ErrEnded, state, 0}}
 	}
 	tests := map[string][]step{
 		"stdout ends last": {
@@ -201,43 +208,59 @@ func TestRun_State(t *testing.T) {
 		"stderr ends last": {
 			{"out", "ended 0", nil, Unknown, 0},
 			{"err", runningMessage, nil, Running, 0},
-			{"out", "alive", nil, Running, 0}, // after the end: not a message of the script
+			{"out", "alive", nil, Running, 0}, // after the end, so it is not a message of the script
 			{"err", "ended 0", ErrEnded, Ended, 0},
 		},
-		"the largest code":       {{"err", runningMessage, nil, Running, 0}, {"err", "ended 255", nil, Running, 0}, {"out", "ended 255", ErrEnded, Ended, 255}},
-		"no such command":        {{"out", "ended missing", nil, Unknown, 0}, {"err", "ended missing", ErrEnded, NoCommand, 0}},
-		"no tool that counts":    {{"out", "ended unable", nil, Unknown, 0}, {"err", "ended unable", ErrEnded, Unsupported, 0}},
-		"nothing was started":    {{"out", "ended failed", nil, Unknown, 0}, {"err", "ended failed", ErrEnded, NotStarted, 0}},
-		"a code without a start": {{"out", "ended 2", nil, Unknown, 0}, {"err", "ended 2", ErrEnded, NotStarted, 0}},
-		"the command's side failed": {
+		"largest exit code": {
+			{"err", runningMessage, nil, Running, 0},
+			{"err", "ended 255", nil, Running, 0},
+			{"out", "ended 255", ErrEnded, Ended, 255},
+		},
+		"missing":                 rejected("ended missing", NoCommand),
+		"unable":                  rejected("ended unable", Unsupported),
+		"failed before the start": rejected("ended failed", NotStarted),
+		"code without a start":    rejected("ended 2", NotStarted),
+		"failed": {
 			{"err", runningMessage, nil, Running, 0},
 			{"err", "ended failed", nil, Running, 0},
 			{"out", "ended failed", ErrEnded, Failed, 0},
 		},
-		"the input's side failed": {
+		"lost": {
 			{"err", runningMessage, nil, Running, 0},
 			{"out", "ended lost", nil, Running, 0},
 			{"err", "ended lost", ErrEnded, Failed, 0},
 		},
-		"the input's side failed while the command ended": {
+		"lost, and a code": {
 			{"err", runningMessage, nil, Running, 0},
 			{"out", "ended 0", nil, Running, 0},
 			{"err", "ended lost", ErrEnded, Failed, 0},
 		},
-		"the input's side failed before the command was started": { // the start may follow
+		"lost before the start": { // the start may follow
 			{"err", "ended lost", nil, Unknown, 0},
 			{"out", "ended lost", ErrEnded, Failed, 0},
 		},
-		"a nudge's answer":         {{"err", runningMessage, nil, Running, 0}, {"out", "alive", nil, Running, 0}, {"err", "alive", nil, Running, 0}},
-		"the same end twice":       {{"err", runningMessage, nil, Running, 0}, {"out", "ended 1", nil, Running, 0}, {"out", "ended 1", nil, Running, 0}},
-		"a code that is no number": {{"err", runningMessage, nil, Running, 0}, {"out", "ended x", nil, Running, 0}, {"err", "ended x", ErrEnded, Running, 0}},
+		"answer to a ping": {
+			{"err", runningMessage, nil, Running, 0},
+			{"out", "alive", nil, Running, 0},
+			{"err", "alive", nil, Running, 0},
+		},
+		"the same end twice": {
+			{"err", runningMessage, nil, Running, 0},
+			{"out", "ended 1", nil, Running, 0},
+			{"out", "ended 1", nil, Running, 0},
+		},
+		"code that is not a number": {
+			{"err", runningMessage, nil, Running, 0},
+			{"out", "ended x", nil, Running, 0},
+			{"err", "ended x", ErrEnded, Running, 0},
+		},
 	}
 	for name, steps := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := newScriptedRun()
 			for i, s := range steps {
 				w := map[string]io.Writer{"out": f.Stdout(), "err": f.Stderr()}[s.stream]
-				if _, err := io.WriteString(w, f.message(s.words)); !errors.Is(err, s.err) || (err == nil) != (s.err == nil) {
+				if _, err := io.WriteString(w, f.message(s.message)); !errors.Is(err, s.err) || (err == nil) != (s.err == nil) {
 					t.Fatalf("step %d: %v, want %v", i, err, s.err)
 				}
 				if state, code := f.State(); state != s.state || code != s.code {
@@ -245,45 +268,46 @@ func TestRun_State(t *testing.T) {
 				}
 			}
 			if f.stdout.Len()+f.stderr.Len() > 0 {
-				t.Errorf("the command wrote nothing, and this came out: %q, %q", &f.stdout, &f.stderr)
+				t.Errorf("output without output of the command: %q, %q", &f.stdout, &f.stderr)
 			}
 		})
 	}
 }
 
-// A prompt that ends like the beginning of a mark must not wait for what the command writes next: it may write nothing more.
+// A prompt that ends like the beginning of a mark is released by a ping, because
+// the command may write nothing more.
 func TestFilter_PingReleasesPartialMark(t *testing.T) {
 	mark := markStart + newScriptedRun().mark
 	for _, held := range []int{1, 2, len(mark) - 1} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newScriptedRun()
-			asked := make(chan time.Duration, 10)
+			pings := make(chan time.Duration, 10)
 			from := time.Now()
-			f.outFilter.ping = func() { asked <- time.Since(from) }
+			f.outFilter.ping = func() { pings <- time.Since(from) }
 			prompt := "prompt" + (markStart + f.mark)[:held]
 			_ = writePieces(f.Stdout(), prompt)
 			if got := f.stdout.String(); got != "prompt" {
-				t.Fatalf("came out before the answer: %q", got)
+				t.Fatalf("output before the answer: %q", got)
 			}
 			time.Sleep(pingAfter - 1)
 			synctest.Wait()
-			if len(asked) != 0 {
-				t.Fatalf("asked after %s, want %s", <-asked, pingAfter)
+			if len(pings) != 0 {
+				t.Fatalf("ping after %s, want %s", <-pings, pingAfter)
 			}
 			time.Sleep(time.Minute)
-			if n := len(asked); n != 1 {
-				t.Fatalf("asked %d times, want once", n)
+			if n := len(pings); n != 1 {
+				t.Fatalf("%d pings, want 1", n)
 			}
-			if after := <-asked; after != pingAfter {
-				t.Errorf("asked after %s, want %s", after, pingAfter)
+			if after := <-pings; after != pingAfter {
+				t.Errorf("ping after %s, want %s", after, pingAfter)
 			}
 			_ = writePieces(f.Stdout(), f.message("alive"))
 			if got := f.stdout.String(); got != prompt {
-				t.Errorf("came out after the answer: %q, want %q", got, prompt)
+				t.Errorf("output after the answer: %q, want %q", got, prompt)
 			}
 			time.Sleep(time.Minute)
-			if len(asked) != 0 {
-				t.Error("asked again, though nothing is held back")
+			if len(pings) != 0 {
+				t.Error("ping although nothing is held back")
 			}
 		})
 	}
@@ -292,7 +316,7 @@ func TestFilter_PingReleasesPartialMark(t *testing.T) {
 func TestFilter_NoPingWhileOutputArrives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newScriptedRun()
-		f.outFilter.ping = func() { t.Error("the far side was asked, though nothing was held back for long") }
+		f.outFilter.ping = func() { t.Error("ping although output was held back for less than pingAfter") }
 		for range 100 {
 			_ = writePieces(f.Stdout(), "x"+markStart)
 			time.Sleep(pingAfter - 1)
@@ -318,16 +342,16 @@ func TestFilter_NothingAfterTheEnd(t *testing.T) {
 	_ = writePieces(f.Stderr(), f.message(runningMessage))
 	garbage := "garbage" + f.message("ended 9") + markStart
 	if err := writePieces(f.Stdout(), "out"+f.message("ended 1")+garbage); err != nil {
-		t.Fatalf("the other stream has not ended: %v", err)
+		t.Fatalf("before the other stream has ended: %v", err)
 	}
 	if err := writePieces(f.Stdout(), garbage); err != nil {
-		t.Fatalf("a child that lives on and writes: %v", err)
+		t.Fatalf("output after the end: %v", err)
 	}
 	if err := writePieces(f.Stderr(), "err"+f.message("ended 1")+garbage); !errors.Is(err, ErrEnded) {
 		t.Fatalf("%v, want ErrEnded", err)
 	}
 	if f.stdout.String() != "out" || f.stderr.String() != "err" {
-		t.Errorf("came out: %q, %q", &f.stdout, &f.stderr)
+		t.Errorf("stdout %q, stderr %q", &f.stdout, &f.stderr)
 	}
 	if _, code := f.State(); code != 1 {
 		t.Errorf("code %d, want 1", code)
@@ -336,17 +360,17 @@ func TestFilter_NothingAfterTheEnd(t *testing.T) {
 
 func TestRun_ShellError(t *testing.T) {
 	f := newScriptedRun()
-	complaint := "sh: 1: kshell: Syntax error" + markStart
-	_ = writePieces(f.Stderr(), complaint+strings.Repeat("!", 1<<20), slices.Repeat([]int{7}, 1000)...)
+	shellError := "sh: 1: kshell: Syntax error" + markStart
+	_ = writePieces(f.Stderr(), shellError+strings.Repeat("!", 1<<20), slices.Repeat([]int{7}, 1000)...)
 	_ = writePieces(f.Stderr(), f.message(runningMessage)+"the command's")
-	if got := f.ShellError(); !strings.HasPrefix(got, complaint) || len(got) != maxEarly {
-		t.Errorf("complaint: %d bytes, %.40q", len(got), got)
+	if got := f.ShellError(); !strings.HasPrefix(got, shellError) || len(got) != maxEarly {
+		t.Errorf("%d bytes, %.40q", len(got), got)
 	}
 	if got := f.stderr.String(); got != "the command's" {
 		t.Errorf("stderr: %q", got)
 	}
 	if len(New(Options{}).ShellError()) != 0 {
-		t.Error("a run that has not begun complains")
+		t.Error("error of a shell that was not started")
 	}
 }
 
@@ -354,22 +378,23 @@ func TestFilter_EndlessMessage(t *testing.T) {
 	for _, size := range []int{1, 10, 10_000} {
 		f := newScriptedRun()
 		sizes := slices.Repeat([]int{size}, 10_000/size)
-		if err := writePieces(f.Stdout(), markStart+f.mark+strings.Repeat("x", 10_000), sizes...); !errors.Is(err, errBadMessage) {
+		message := markStart + f.mark + strings.Repeat("x", 10_000)
+		if err := writePieces(f.Stdout(), message, sizes...); !errors.Is(err, errBadMessage) {
 			t.Errorf("in pieces of %d: %v, want errGarbled", size, err)
 		}
 		if kept := len(f.outFilter.message); size == 1 && kept > 2*maxMessage {
-			t.Errorf("%d bytes of words were kept", kept)
+			t.Errorf("%d bytes of the message were kept", kept)
 		}
 	}
 }
 
-// failing fails at the piece that holds what.
-type failingWriter struct{ what string }
+// failingWriter fails if a piece contains the text.
+type failingWriter struct{ text string }
 
 var errFull = errors.New("no space left on device")
 
 func (w failingWriter) Write(p []byte) (int, error) {
-	if strings.Contains(string(p), w.what) {
+	if strings.Contains(string(p), w.text) {
 		return 0, errFull
 	}
 	return len(p), nil
@@ -377,17 +402,17 @@ func (w failingWriter) Write(p []byte) (int, error) {
 
 func TestFilter_WriterFails(t *testing.T) {
 	for name, pieces := range map[string][]string{
-		"in text":               {"text", "!text"},
-		"before a mark":         {"text!MARK"},
-		"behind a mark":         {"MARKalive\n", "!"},
-		"in what was held back": {markStart, markStart},
+		"in text":        {"text", "!text"},
+		"before a mark":  {"text!MARK"},
+		"after a mark":   {"MARKalive\n", "!"},
+		"in held output": {markStart, markStart},
 	} {
 		t.Run(name, func(t *testing.T) {
-			what := "!"
+			text := "!"
 			if pieces[0] == markStart {
-				what = markStart
+				text = markStart
 			}
-			r := New(Options{Stdout: failingWriter{what}})
+			r := New(Options{Stdout: failingWriter{text}})
 			var err error
 			for i, piece := range pieces {
 				if err != nil {
@@ -419,8 +444,8 @@ func TestFilter_NoWriter(t *testing.T) {
 func TestFilter_Allocations(t *testing.T) {
 	r := New(Options{Stdout: io.Discard})
 	lines := bytes.Repeat([]byte("a line of text\n"), 2200)
-	withLeads := bytes.Repeat([]byte(markStart+" a line\n"), 3200)
-	for name, p := range map[string][]byte{"text": lines, "with leads": withLeads, "short": []byte("a\n")} {
+	withStarts := bytes.Repeat([]byte(markStart+" a line\n"), 3200)
+	for name, p := range map[string][]byte{"text": lines, "with starts of marks": withStarts, "short": []byte("a\n")} {
 		if n := testing.AllocsPerRun(100, func() { _, _ = r.Stdout().Write(p) }); n != 0 {
 			t.Errorf("%s: %v allocations for a Write, want 0", name, n)
 		}

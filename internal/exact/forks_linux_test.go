@@ -26,8 +26,8 @@ func withForkLimit(t *testing.T, forks int) setup {
 	}
 }
 
-// atLimits runs a test at each limit from 0 to 8 forks, which is more than the
-// script needs.
+// forEachLimit runs a test at each limit from 0 to 8 forks, which is more than
+// the script needs.
 func forEachLimit(t *testing.T, test func(t *testing.T, shell shell, forks int)) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for forks := range 9 {
@@ -42,14 +42,14 @@ func forEachLimit(t *testing.T, test func(t *testing.T, shell shell, forks int))
 	})
 }
 
-// ends waits until both streams have ended, and returns the state.
+// waitForEnd waits until both streams have ended, and returns the state.
 func (r *shellRun) waitForEnd() State {
 	r.t.Helper()
 	late := time.After(2 * waitLimit) // bash retries a failed fork
-	for told, streams := false, streamCount; !told && streams > 0; streams-- {
+	for reported, left := false, streamCount; !reported && left > 0; left-- {
 		select {
 		case err := <-r.streamEnds:
-			told = errors.Is(err, ErrEnded)
+			reported = errors.Is(err, ErrEnded)
 		case <-late:
 			state, _ := r.State()
 			r.t.Fatalf("no end: state %d, processes %q", state, r.members())
@@ -69,7 +69,8 @@ func TestForkFailure_NoFalseResult(t *testing.T) {
 		case state == Ended:
 			r.check(7, "ran\n")
 		case state != NotStarted, forks > 4, r.stdout.Len() > 0:
-			t.Errorf("state %d, stdout %q; want Ended (%d) or, with up to 4 forks, NotStarted (%d) and nothing", state, &r.stdout, Ended, NotStarted)
+			t.Errorf("state %d, stdout %q; want Ended (%d) or, with up to 4 forks, NotStarted (%d) and no output",
+				state, &r.stdout, Ended, NotStarted)
 		}
 	})
 }
@@ -109,8 +110,8 @@ func TestForkFailure_NoPartialFile(t *testing.T) {
 			case err == nil && !bytes.Equal(got, in):
 				t.Errorf("%s: state %d, code %d: %d bytes of %d were committed", script, state, code, len(got), len(in))
 			case state == Ended && code == 0 && err != nil:
-				t.Errorf("%s: code 0, and there is no file; stderr %q", script, &r.stderr)
-			case state == Ended && code != 0 && !strings.Contains(r.stderr.String(), "ork"): // the command's own fork failed
+				t.Errorf("%s: code 0 without a file; stderr %q", script, &r.stderr)
+			case state == Ended && code != 0 && !strings.Contains(r.stderr.String(), "ork"): // not the command's "Cannot fork"
 				t.Errorf("%s: code %d; stderr %q", script, code, &r.stderr)
 			case state != Ended && (forks > 7 || state != NotStarted && state != Failed):
 				t.Errorf("%s: state %d", script, state)

@@ -15,15 +15,16 @@ import (
 	"time"
 )
 
-// wire is what the script would make of what is sent.
+// received is what the script reads of the client's messages.
 type received struct {
 	payload []byte
 	pings   int  // `?` lines
-	ended   bool // `end` was told
+	ended   bool // an `end` line was read
 	err     error
 }
 
-// parse reads lines and blocks, as the script does, until Read fails or the end was told.
+// parse reads lines and blocks, as the script does, until Read fails or `end` was
+// read.
 func parse(t *testing.T, r io.Reader) received {
 	t.Helper()
 	var w received
@@ -32,7 +33,7 @@ func parse(t *testing.T, r io.Reader) received {
 		line, err := lines.ReadString('\n')
 		if err != nil {
 			if line != "" {
-				t.Errorf("half a line is sent: %q", line)
+				t.Errorf("a partial line was sent: %q", line)
 			}
 			w.err = err
 			return w
@@ -53,7 +54,7 @@ func readBlock(t *testing.T, r io.Reader, line string) []byte {
 	t.Helper()
 	var size, count int
 	if _, err := fmt.Sscanf(line, "%d %d\n", &size, &count); err != nil {
-		t.Fatalf("a line that the script does not know: %q", line)
+		t.Fatalf("unknown line: %q", line)
 	}
 	if size < 1 || count < 1 || size > unit || size*count > maxBlock {
 		t.Fatalf("a block of %d times %d bytes", count, size)
@@ -80,7 +81,7 @@ func randomBytes(n int) []byte {
 	return p
 }
 
-// oddReader gives and takes pieces of random sizes, sometimes none.
+// oddReader returns pieces of random sizes, sometimes none.
 type oddReader struct {
 	io.Reader
 	random *rand.Rand
@@ -97,12 +98,12 @@ func (r oddReader) Read(p []byte) (int, error) {
 func TestInput_AnyPieces(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	sources := map[string]func(io.Reader) io.Reader{
-		"as it comes":        func(r io.Reader) io.Reader { return r },
-		"byte by byte":       iotest.OneByteReader,
-		"half of it":         iotest.HalfReader,
-		"the end with bytes": iotest.DataErrReader,
-		"small and odd":      func(r io.Reader) io.Reader { return oddReader{r, random, 700} },
-		"large and odd":      func(r io.Reader) io.Reader { return oddReader{r, random, 300_000} },
+		"plain":         func(r io.Reader) io.Reader { return r },
+		"byte by byte":  iotest.OneByteReader,
+		"half reads":    iotest.HalfReader,
+		"EOF with data": iotest.DataErrReader,
+		"small and odd": func(r io.Reader) io.Reader { return oddReader{r, random, 700} },
+		"large and odd": func(r io.Reader) io.Reader { return oddReader{r, random, 300_000} },
 	}
 	for name, source := range sources {
 		for _, size := range []int{0, 1, 9, unit - 1, unit, unit + 1, 200_003, 3*maxBlock + 17} {
@@ -118,14 +119,13 @@ func TestInput_AnyPieces(t *testing.T) {
 					t.Fatalf("ended %t, error %v", w.ended, w.err)
 				}
 				if !bytes.Equal(w.payload, want) {
-					t.Errorf("%d bytes were sent of %d, or others", len(w.payload), size)
+					t.Errorf("%d bytes were sent, want %d, or their content differs", len(w.payload), size)
 				}
 			})
 		}
 	}
 }
 
-// A reader with one byte of room must not lose the line's rest.
 func TestInput_ReadByteByByte(t *testing.T) {
 	want := randomBytes(3000)
 	in := newInput(t, bytes.NewReader(want))
@@ -144,12 +144,12 @@ func TestInput_EndIsSentOnce(t *testing.T) {
 		}
 		time.AfterFunc(time.Hour, func() { in.cancel(nil) })
 		if w := parse(t, in); w.ended || !errors.Is(w.err, errCancelled) {
-			t.Errorf("after the end: told again %t, error %v", w.ended, w.err)
+			t.Errorf("after the end: sent again %t, error %v", w.ended, w.err)
 		}
 	})
 }
 
-// An input that cannot be read any more is not one that has ended: the command must not take half for whole.
+// If reading the source fails, no end is sent.
 func TestInput_SourceFails(t *testing.T) {
 	for _, broken := range []error{errors.New("input/output error"), io.ErrUnexpectedEOF, io.ErrClosedPipe} {
 		want := randomBytes(100_000)
@@ -157,7 +157,7 @@ func TestInput_SourceFails(t *testing.T) {
 		in.start()
 		w := parse(t, in)
 		if w.ended || !errors.Is(w.err, broken) {
-			t.Errorf("end told: %t; Read: %v, want %v", w.ended, w.err, broken)
+			t.Errorf("end sent: %t; Read: %v, want %v", w.ended, w.err, broken)
 		}
 		if !bytes.Equal(w.payload, want) {
 			t.Errorf("%d bytes were sent of %d", len(w.payload), len(want))
@@ -173,17 +173,17 @@ func TestInput_NotReadBeforeStart(t *testing.T) {
 		go func() { sent <- parse(t, r.Stdin()) }()
 		synctest.Wait()
 		if n := source.read.Load(); n != 0 {
-			t.Errorf("%d bytes were read before", n)
+			t.Errorf("%d bytes were read before the start", n)
 		}
 		_ = writePieces(r.Stderr(), markStart+r.mark+runningMessage+"\n")
 		if w := <-sent; string(w.payload) != "input" || !w.ended {
-			t.Errorf("sent after: %q, ended %t, %v", w.payload, w.ended, w.err)
+			t.Errorf("sent after the start: %q, ended %t, %v", w.payload, w.ended, w.err)
 		}
 		r.Cancel()
 	})
 }
 
-// counted counts what was read of it.
+// countingReader counts the bytes that were read.
 type countingReader struct {
 	io.Reader
 	read atomic.Int64
@@ -215,7 +215,7 @@ func TestInput_PingBetweenBlocks(t *testing.T) {
 		in.start()
 		synctest.Wait()
 		var sent bytes.Buffer
-		p := make([]byte, 5000) // into the first block
+		p := make([]byte, 5000) // less than a block
 		for i := range 1000 {
 			n, err := in.Read(p)
 			if err != nil {
@@ -224,7 +224,7 @@ func TestInput_PingBetweenBlocks(t *testing.T) {
 			sent.Write(p[:n])
 			if i%50 == 0 {
 				in.ping()
-				in.ping() // the same
+				in.ping() // has no further effect
 			}
 			if bytes.HasSuffix(sent.Bytes(), []byte("end\n")) {
 				break
@@ -233,10 +233,10 @@ func TestInput_PingBetweenBlocks(t *testing.T) {
 		}
 		w := parse(t, &sent)
 		if !bytes.Equal(w.payload, want) {
-			t.Errorf("%d bytes were sent of %d, or others", len(w.payload), len(want))
+			t.Errorf("%d bytes were sent, want %d, or their content differs", len(w.payload), len(want))
 		}
 		if w.pings < 2 || w.pings > 10 {
-			t.Errorf("asked %d times", w.pings)
+			t.Errorf("%d pings", w.pings)
 		}
 	})
 }
@@ -254,13 +254,13 @@ func TestInput_PingWithoutInput(t *testing.T) {
 			time.AfterFunc(time.Second, in.ping)
 			time.AfterFunc(time.Minute, func() { in.cancel(nil) })
 			if w := parse(t, in); w.pings != 1 || w.ended || len(w.payload) > 0 {
-				t.Errorf("asked %d times, ended %t, %d bytes", w.pings, w.ended, len(w.payload))
+				t.Errorf("%d pings, ended %t, %d bytes", w.pings, w.ended, len(w.payload))
 			}
 		}
 	})
 }
 
-// When the command has ended, the rest of a large upload is not sent: not even that of the block that was on its way.
+// When the command has ended, nothing more is sent, not even the rest of a block.
 func TestInput_NothingSentAfterStop(t *testing.T) {
 	for name, taken := range map[string]int{"before a block": 0, "within a line": 3, "within a block": 5000} {
 		t.Run(name, func(t *testing.T) {
@@ -293,7 +293,7 @@ func TestInput_CancelEndsRead(t *testing.T) {
 		if n, err := in.Read(make([]byte, 10)); n != 0 || !errors.Is(err, errCancelled) {
 			t.Errorf("%d, %v", n, err)
 		}
-		_ = source.Close() // or the bubble would not end: nobody else interrupts it
+		_ = source.Close() // ends the goroutine that reads it
 	})
 }
 
@@ -311,7 +311,7 @@ func TestInput_CancelWaitsForSource(t *testing.T) {
 	})
 }
 
-// slowEnd needs a second to notice its end.
+// slowReader takes a second to return its error.
 type slowReader struct {
 	io.Reader
 	ended atomic.Bool
@@ -331,7 +331,7 @@ func TestInput_CancelWithUninterruptibleSource(t *testing.T) {
 		source, writer := io.Pipe()
 		r := New(Options{Stdin: source, CancelStdin: func() bool { return false }})
 		_ = writePieces(r.Stderr(), markStart+r.mark+runningMessage+"\n")
-		synctest.Wait() // somebody reads the source
+		synctest.Wait() // until the source is read
 		from := time.Now()
 		if !r.Cancel() || time.Since(from) > 0 {
 			t.Error("Cancel waited")
@@ -339,11 +339,11 @@ func TestInput_CancelWithUninterruptibleSource(t *testing.T) {
 		if n, err := r.Stdin().Read(make([]byte, 10)); n != 0 || !errors.Is(err, errCancelled) {
 			t.Errorf("%d, %v", n, err)
 		}
-		_, _ = writer.Write([]byte("late")) // the last Read's, and lost; or the bubble would not end
+		_, _ = writer.Write([]byte("late")) // ends the goroutine that reads the source
 	})
 }
 
-// endless gives as fast as it is asked.
+// endlessReader is an endless source of zero bytes.
 type endlessReader struct{ read atomic.Int64 }
 
 func (e *endlessReader) Read(p []byte) (int, error) {
@@ -362,10 +362,10 @@ func TestInput_FastSource(t *testing.T) {
 		for range 500 {
 			synctest.Wait()
 			if ahead := source.read.Load() - taken; ahead > 2*maxBlock+2*unit {
-				t.Fatalf("%d bytes wait", ahead)
+				t.Fatalf("%d bytes were read ahead", ahead)
 			}
 			if len(in.next) > maxBlock || cap(in.next)+cap(in.spare) > 3*maxBlock {
-				t.Fatalf("%d bytes are kept, in %d and %d", len(in.next), cap(in.next), cap(in.spare))
+				t.Fatalf("%d bytes are buffered, in %d and %d", len(in.next), cap(in.next), cap(in.spare))
 			}
 			n, err := in.Read(p)
 			if err != nil {

@@ -31,7 +31,7 @@ func children(parents ...int) []int {
 	return found
 }
 
-// parts returns the process IDs of the script's processes by name, while the
+// scriptProcesses returns the IDs of the script's processes by name, while the
 // command is sh -c 'cat ...'.
 func (r *shellRun) scriptProcesses() map[string]int {
 	r.t.Helper()
@@ -94,7 +94,7 @@ func TestScript_ProcessKilled(t *testing.T) {
 						t.Errorf("state Ended with code %d", code)
 					}
 					if exists(dir, "f") {
-						t.Error("half of the file was committed")
+						t.Error("a part of the file was moved into place")
 					}
 				})
 			}

@@ -17,24 +17,25 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == nonblockingCommand {
 		os.Exit(runNonblocking())
 	}
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGQUIT, syscall.SIGHUP} { // the shells inherit what is ignored
+	// Ignored signals would be inherited by the shells.
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGQUIT, syscall.SIGHUP} {
 		if signal.Ignored(s) {
 			signal.Notify(make(chan os.Signal, 1), s)
 		}
 	}
-	if err := flag.Set("test.parallel", "8"); err != nil { // most of them wait most of the time
+	if err := flag.Set("test.parallel", "8"); err != nil { // most tests wait most of the time
 		panic(err)
 	}
 	goleak.VerifyTestMain(leakCheck{m}, goleak.IgnoreCurrent())
 }
 
-// guard fails a package that leaves processes behind.
+// leakCheck makes the test binary fail if the tests leave processes behind.
 type leakCheck struct{ *testing.M }
 
 func (g leakCheck) Run() int {
 	code := g.M.Run()
 	for _, process := range leftoverProcesses() {
-		fmt.Fprintln(os.Stderr, "left behind:", process)
+		fmt.Fprintln(os.Stderr, "leftover process:", process)
 		code = 1
 	}
 	return code

@@ -14,18 +14,20 @@ import (
 	"kshell/internal/script"
 )
 
-// special lists the variables that a shell sets or interprets.
-var specialNames = strings.Fields(`_ BASHOPTS BASHPID BASH_ARGV0 BASH_COMPAT BASH_ENV BASH_VERSINFO BASH_VERSION BASH_XTRACEFD CDPATH COLUMNS COMP_WORDBREAKS
-	DIRSTACK ENV EPOCHREALTIME EPOCHSECONDS ERRNO EUID EXECIGNORE FCEDIT FIGNORE FPATH FUNCNAME GLOBIGNORE GLOBSORT GROUPS HISTCMD HISTFILE HISTSIZE HOME
-	HOSTNAME HOSTTYPE IFS KSHEGID KSHGID KSHUID KSH_VERSION LANG LC_ALL LINENO LINES MACHTYPE MAIL MAILCHECK MAILPATH OLDPWD OPTARG OPTERR OPTIND
-	OSTYPE PATH_LOCALE PATHSEP PGRP PIPESTATUS POSIXLY_CORRECT PPID PROMPT_COMMAND PS1 PS2 PS3 PS4 PWD RANDOM REPLY SECONDS SHELL SHELLOPTS SHLVL
-	SRANDOM TERM TIMEFORMAT TMOUT TMPDIR UID USER_ID`)
+// specialNames lists the variables that a shell sets or interprets.
+var specialNames = strings.Fields(`_ BASHOPTS BASHPID BASH_ARGV0 BASH_COMPAT BASH_ENV BASH_VERSINFO BASH_VERSION
+	BASH_XTRACEFD CDPATH COLUMNS COMP_WORDBREAKS DIRSTACK ENV EPOCHREALTIME EPOCHSECONDS ERRNO EUID EXECIGNORE FCEDIT
+	FIGNORE FPATH FUNCNAME GLOBIGNORE GLOBSORT GROUPS HISTCMD HISTFILE HISTSIZE HOME HOSTNAME HOSTTYPE IFS KSHEGID KSHGID
+	KSHUID KSH_VERSION LANG LC_ALL LINENO LINES MACHTYPE MAIL MAILCHECK MAILPATH OLDPWD OPTARG OPTERR OPTIND OSTYPE
+	PATH_LOCALE PATHSEP PGRP PIPESTATUS POSIXLY_CORRECT PPID PROMPT_COMMAND PS1 PS2 PS3 PS4 PWD RANDOM REPLY SECONDS SHELL
+	SHELLOPTS SHLVL SRANDOM TERM TIMEFORMAT TMOUT TMPDIR UID USER_ID`)
 
-// ownNames returns the special names and every word of the scripts that could be
-// the name of a variable.
+// testedNames returns the special names and every word of the scripts that could
+// be the name of a variable.
 func testedNames() []string {
 	names := map[string]bool{}
-	for _, name := range regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`).FindAllString(script.Shrink(fullScript()+terminalScript), -1) {
+	words := regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`)
+	for _, name := range words.FindAllString(script.Shrink(fullScript()+terminalScript), -1) {
 		names[name] = name != "PATH" && name != "LD_PRELOAD"
 	}
 	for _, name := range specialNames {
@@ -34,9 +36,13 @@ func testedNames() []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(names)), func(name string) bool { return !names[name] })
 }
 
-// ownValues lists the values that the test sets the variables to.
-var testedValues = []string{"", "5", "x y", "xpg_echo:nocasematch:failglob:lastpipe:execfail", "errexit:nounset:noglob:allexport:monitor", "$(exit 9);`exit 9`'\"\\", "a\nb"}
+// testedValues lists the values that the test sets the variables to.
+var testedValues = []string{
+	"", "5", "x y", "xpg_echo:nocasematch:failglob:lastpipe:execfail", "errexit:nounset:noglob:allexport:monitor",
+	"$(exit 9);`exit 9`'\"\\", "a\nb",
+}
 
+// variables returns variables with these names, which all have the same value.
 func variables(names []string, value string) []string {
 	env := make([]string, len(names))
 	for i, name := range names {
@@ -45,7 +51,7 @@ func variables(names []string, value string) []string {
 	return env
 }
 
-// difference lists the variables that only one of two environments has.
+// diffEnvironments lists the variables that only one of two environments has.
 func diffEnvironments(want, got []string) string {
 	var b strings.Builder
 	for sign, lists := range map[string][2][]string{"-": {want, got}, "+": {got, want}} {
@@ -61,15 +67,17 @@ func diffEnvironments(want, got []string) string {
 	return b.String()
 }
 
-// bearable returns env without the variables that keep the shell from starting:
-// shells other than bash read OPTIND and exit if it is not a number.
-func (sh shell) bearable(env []string) []string {
-	return slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "OPTIND=") && sh.name != "bash" })
+// startable returns env without the variables that keep the shell from starting:
+// shells other than bash exit if OPTIND is not a number.
+func (sh shell) startable(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(v string) bool {
+		return strings.HasPrefix(v, "OPTIND=") && sh.name != "bash"
+	})
 }
 
-// TestVariables_NamesUsedByScript sets the variables that the script itself uses, and those
-// that a shell interprets, in the container and for the command. The command gets
-// each of them unchanged, and its other variables are unchanged, too.
+// TestVariables_NamesUsedByScript sets the variables that the script uses, and those
+// that a shell interprets, in the container and for the command. The command
+// receives them, and all its other variables, unchanged.
 func TestVariables_NamesUsedByScript(t *testing.T) {
 	names := testedNames()
 	print := []string{"/bin/cat", "/proc/self/environ"}
@@ -77,12 +85,12 @@ func TestVariables_NamesUsedByScript(t *testing.T) {
 		each := func(t *testing.T, value string, names []string) {
 			own := variables(names, value)
 			for where, c := range map[string]struct{ of, given []string }{
-				"of the container": {own, nil},
-				"of the user":      {nil, own},
-				"of both":          {variables(names, "other"), own},
+				"in the container": {own, nil},
+				"for the command":  {nil, own},
+				"in both":          {variables(names, "other"), own},
 				"with input":       {own, own},
 			} {
-				c.of = shell.bearable(c.of)
+				c.of = shell.startable(c.of)
 				o := Options{Env: c.given}
 				if where == "with input" {
 					o.Stdin = strings.NewReader("")
@@ -101,7 +109,7 @@ func TestVariables_NamesUsedByScript(t *testing.T) {
 				}
 			}
 		}
-		t.Run("one by one", func(t *testing.T) { // independently of the other variables
+		t.Run("one by one", func(t *testing.T) {
 			t.Parallel()
 			for _, name := range names {
 				if strings.HasPrefix(name, "k_") {
@@ -132,9 +140,9 @@ func TestVariables_NamesUsedByScript(t *testing.T) {
 func (sh shell) onTerminal(t *testing.T, of, given, args []string) string {
 	t.Helper()
 	s := NewShell(given, "")
-	var out, complaints bytes.Buffer // separate, because bash prints warnings about its environment
+	var out, stderr bytes.Buffer // separate, because bash prints warnings about its environment
 	cmd := exec.CommandContext(t.Context(), sh.path, s.Command(args)[1:]...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = slices.Concat(sh.env, of), &out, s.Output(&complaints)
+	cmd.Env, cmd.Stdout, cmd.Stderr = slices.Concat(sh.env, of), &out, s.Output(&stderr)
 	var exit *exec.ExitError
 	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
@@ -157,37 +165,39 @@ func TestVariables_WithoutEnvTool(t *testing.T) {
 				got := splitNUL(r.stdout.String())
 				for _, v := range given {
 					if code != 0 || !slices.Contains(got, v) {
-						t.Errorf("code %d, %s does not arrive: %q", code, v, got)
+						t.Errorf("code %d, %s is missing: %q", code, v, got)
 					}
 				}
 			default:
 				t.Errorf("%s: state %d", names, state)
 			}
 		}
-		var ours []string
+		var scriptNames []string
 		for _, name := range names {
 			if strings.HasPrefix(name, "k_") {
-				ours = append(ours, name)
+				scriptNames = append(scriptNames, name)
 			}
 		}
-		each(ours...)
+		each(scriptNames...)
 		for i, name := range specialNames {
-			if *runs >= 256 || i%4 == 0 || slices.Contains([]string{"IFS", "UID", "PPID", "OPTIND", "SHELLOPTS", "RANDOM"}, name) {
+			important := slices.Contains([]string{"IFS", "UID", "PPID", "OPTIND", "SHELLOPTS", "RANDOM"}, name)
+			if *runs >= 256 || i%4 == 0 || important {
 				each(name)
 			}
 		}
-		r := shell.run(t, Options{Env: variables(ours, "5")}, []string{"/bin/true"}, withEnv(path))
+		r := shell.run(t, Options{Env: variables(scriptNames, "5")}, []string{"/bin/true"}, withEnv(path))
 		r.check(0, "")
 	})
 }
 
-// The command is looked up in a PATH that is set for it, as env does.
+// The command is looked up in the PATH that is set for it, as by env.
 func TestVariables_Path(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()
 		writeScript(t, dir, "tool", "echo found; exit 4")
 		for _, tools := range [][]string{shell.env, {"PATH=" + tools(t, "dd")}} {
-			r := shell.run(t, Options{Env: []string{"PATH=/no/such", "A=1", "PATH=" + dir}}, []string{"tool"}, withEnv(tools...))
+			env := []string{"PATH=/no/such", "A=1", "PATH=" + dir}
+			r := shell.run(t, Options{Env: env}, []string{"tool"}, withEnv(tools...))
 			r.check(4, "found\n")
 			r = shell.run(t, Options{Env: []string{"PATH=/no/such"}}, []string{"true"}, withEnv(tools...))
 			if state, _ := r.State(); state != NoCommand {
@@ -209,7 +219,8 @@ func TestDirectory_NameLikeAnOption(t *testing.T) {
 			if err := exec.Command("mkdir", "--", dir+"/"+name).Run(); err != nil {
 				t.Fatal(err)
 			}
-			shell.run(t, Options{Dir: name}, []string{"readlink", "/proc/self/cwd"}, withDir(dir), withEnv(env...)).check(0, dir+"/"+name+"\n")
+			r = shell.run(t, Options{Dir: name}, []string{"readlink", "/proc/self/cwd"}, withDir(dir), withEnv(env...))
+			r.check(0, dir+"/"+name+"\n")
 		}
 	})
 }

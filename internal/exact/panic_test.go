@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 )
 
-// panicking is a stdin whose Read panics.
+// panicking is a reader whose Read panics.
 type panicking struct{}
 
 func (panicking) Read([]byte) (int, error) { panic("broken stdin") }
@@ -31,7 +31,7 @@ func TestInput_SourcePanics(t *testing.T) {
 					}
 				}()
 				wait(in)
-				t.Error("it returned")
+				t.Error("no panic")
 			})
 		})
 	}

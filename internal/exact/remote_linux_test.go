@@ -17,18 +17,18 @@ import (
 	"time"
 )
 
-// patience is how long anything may take on a busy machine that takes milliseconds on a quiet one.
+// waitLimit limits each wait. On an idle machine, it takes milliseconds.
 const waitLimit = 30 * time.Second
 
-// shell is one that the script has to work with, under the name of sh.
+// shell is a shell that the script must support, with a link named sh to it.
 type shell struct {
 	name string
-	path string // a symlink sh to it
+	path string // of the link
 	env  []string
 }
 
-// allShells are the shells that the script has to work with. The tests use the
-// first one that this machine has, or every one if KSHELL_TEST_SHELLS is all.
+// allShells lists the shells that the script must support. The tests use the first
+// one that this machine has, or all if KSHELL_TEST_SHELLS is all.
 var allShells = []string{"dash", "bash", "busybox"}
 
 // eachShell runs a test with each shell to be tested, in parallel.
@@ -61,7 +61,7 @@ func findShell(t *testing.T, name string) shell {
 	bin := t.TempDir()
 	sh := shell{name: name, path: filepath.Join(bin, "sh"), env: []string{"PATH=/usr/bin:/bin"}}
 	link(t, path, sh.path)
-	if name == "busybox" { // and the tools of the same house
+	if name == "busybox" { // its tools, too
 		sh.env[0] = "PATH=" + bin + ":/usr/bin:/bin"
 		for _, applet := range []string{"cat", "dd", "env", "head", "mv", "sha256sum", "sleep", "tr"} {
 			link(t, path, filepath.Join(bin, applet))
@@ -77,40 +77,43 @@ func link(t *testing.T, old, name string) {
 	}
 }
 
-// remote is a Run wired to a real shell in a session of its own, as a container runtime starts it.
+// shellRun is a Run that is connected to a real shell. The shell leads a session,
+// as when a container runtime starts it.
 type shellRun struct {
 	*Run
 	t   *testing.T
 	cmd *exec.Cmd
 
-	stdout, stderr bytes.Buffer // unless Options name others
-	pipes          [3]*os.File  // our ends
+	stdout, stderr bytes.Buffer // unless Options have other writers
+	pipes          [3]*os.File  // the client's ends
 	stdinSent      chan struct{}
 	streamEnds     chan error // one from each stream: ErrEnded, io.EOF, or an error of a writer
 	exited         chan struct{}
 	close          func()
 }
 
-// setup changes a remote that is about to start.
+// setup changes a shellRun before its start.
 type setup func(*shellRun)
 
-func withEnv(env ...string) setup { return func(r *shellRun) { r.cmd.Env = env } }
-func withDir(dir string) setup    { return func(r *shellRun) { r.cmd.Dir = dir } }
-func (sh shell) path0() string    { return strings.TrimPrefix(sh.env[0], "PATH=") }
-func (r *shellRun) sid() int      { return r.cmd.Process.Pid }
+func withEnv(env ...string) setup  { return func(r *shellRun) { r.cmd.Env = env } }
+func withDir(dir string) setup     { return func(r *shellRun) { r.cmd.Dir = dir } }
+func (sh shell) pathValue() string { return strings.TrimPrefix(sh.env[0], "PATH=") }
+func (r *shellRun) sid() int       { return r.cmd.Process.Pid }
 
-// members are the processes that live in the session.
+// members returns the living processes of the session.
 func (r *shellRun) members() []string {
-	if syscall.Kill(-r.sid(), 0) == syscall.ESRCH { // the quick way: nobody makes groups of his own here
+	if syscall.Kill(-r.sid(), 0) == syscall.ESRCH { // a quick check, since no test makes another process group
 		return nil
 	}
 	return members(r.sid())
 }
 
-// start runs args by the script. The client's part of stdin is sent by the caller if o.Stdin is nil or by pump.
+// start runs args through the script. The caller must call sendStdin.
 func (sh shell) start(t *testing.T, o Options, args []string, setups ...setup) *shellRun {
 	t.Helper()
-	r := &shellRun{t: t, stdinSent: make(chan struct{}), streamEnds: make(chan error, streamCount), exited: make(chan struct{})}
+	r := &shellRun{
+		t: t, stdinSent: make(chan struct{}), streamEnds: make(chan error, streamCount), exited: make(chan struct{}),
+	}
 	if o.Stdout == nil {
 		o.Stdout = &r.stdout
 	}
@@ -119,13 +122,14 @@ func (sh shell) start(t *testing.T, o Options, args []string, setups ...setup) *
 	}
 	r.Run = New(o)
 	command := r.Command(args)
-	r.cmd = &exec.Cmd{Path: sh.path, Args: command, Env: sh.env, Dir: t.TempDir(), SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
+	session := &syscall.SysProcAttr{Setsid: true}
+	r.cmd = &exec.Cmd{Path: sh.path, Args: command, Env: sh.env, Dir: t.TempDir(), SysProcAttr: session}
 	for _, s := range setups {
 		s(r)
 	}
-	theirs := r.connectPipes()
+	shellEnds := r.connectPipes()
 	err := r.cmd.Start()
-	for _, f := range theirs {
+	for _, f := range shellEnds {
 		_ = f.Close()
 	}
 	if err != nil {
@@ -147,7 +151,7 @@ func (sh shell) start(t *testing.T, o Options, args []string, setups ...setup) *
 }
 
 func (r *shellRun) connectPipes() []*os.File {
-	var theirs []*os.File
+	var shellEnds []*os.File
 	for i := range r.pipes {
 		reader, writer, err := os.Pipe()
 		if err != nil {
@@ -155,27 +159,27 @@ func (r *shellRun) connectPipes() []*os.File {
 		}
 		if i == 0 {
 			r.cmd.Stdin, r.pipes[i] = reader, writer
-			theirs = append(theirs, reader)
+			shellEnds = append(shellEnds, reader)
 			continue
 		}
 		r.pipes[i] = reader
-		theirs = append(theirs, writer)
+		shellEnds = append(shellEnds, writer)
 		if i == 1 {
 			r.cmd.Stdout = writer
 		} else {
 			r.cmd.Stderr = writer
 		}
 	}
-	return theirs
+	return shellEnds
 }
 
-// pump sends the client's side of stdin; at most n bytes of it.
+// sendStdin sends what Run.Stdin returns, at most n bytes.
 func (r *shellRun) sendStdin(n int64) {
 	defer close(r.stdinSent)
 	_, _ = io.CopyN(r.pipes[0], r.Stdin(), n)
 }
 
-// listen passes one stream on, as a session does.
+// copyStream passes on one stream, as a session does.
 func (r *shellRun) copyStream(from io.Reader, to io.Writer) {
 	p := make([]byte, 32<<10)
 	for {
@@ -193,7 +197,7 @@ func (r *shellRun) copyStream(from io.Reader, to io.Writer) {
 	}
 }
 
-// wait waits for the report, confirms it, and waits for the script to go.
+// wait waits for the report, disconnects, and waits for the end of the script.
 func (r *shellRun) wait() {
 	r.t.Helper()
 	timeout := time.After(waitLimit)
@@ -204,7 +208,7 @@ func (r *shellRun) wait() {
 				continue
 			}
 			if !errors.Is(err, ErrEnded) {
-				r.t.Fatalf("the stream's end: %v", err)
+				r.t.Fatalf("the stream ended with %v", err)
 			}
 		case <-timeout:
 			state, _ := r.State()
@@ -218,20 +222,20 @@ func (r *shellRun) wait() {
 	select {
 	case <-r.exited:
 	case <-time.After(waitLimit):
-		r.t.Fatalf("the script does not end after the confirmation: %q", r.members())
+		r.t.Fatalf("the script does not end after the client disconnected: %q", r.members())
 	}
 }
 
-// cut is a link that breaks: nothing was confirmed.
+// disconnect breaks the connection.
 func (r *shellRun) disconnect() { r.close() }
 
-// gone waits until no process is left of the session.
+// waitUntilGone waits until no process of the session is left.
 func (r *shellRun) waitUntilGone(within time.Duration) {
 	r.t.Helper()
 	deadline := time.Now().Add(within)
 	for left := r.members(); len(left) > 0; left = r.members() {
 		if time.Now().After(deadline) {
-			r.t.Fatalf("left %s after the cut: %q", within, left)
+			r.t.Fatalf("left %s after the client disconnected: %q", within, left)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -245,11 +249,11 @@ func (r *shellRun) cleanUp() {
 	select {
 	case <-r.exited:
 	case <-time.After(waitLimit):
-		r.t.Error("a shell that was killed does not end")
+		r.t.Error("a killed shell does not end")
 	}
 }
 
-// run is a whole run: started, fed, heard to its end.
+// run starts a run, sends its stdin and waits for its end.
 func (sh shell) run(t *testing.T, o Options, args []string, setups ...setup) *shellRun {
 	t.Helper()
 	r := sh.start(t, o, args, setups...)
@@ -258,7 +262,7 @@ func (sh shell) run(t *testing.T, o Options, args []string, setups ...setup) *sh
 	return r
 }
 
-// wants checks how a run ended.
+// check checks the outcome and the stdout of a run.
 func (r *shellRun) check(code int, stdout string) {
 	r.t.Helper()
 	if state, got := r.State(); state != Ended || got != code {
@@ -273,7 +277,7 @@ func sh(script string, args ...string) []string {
 	return append([]string{"sh", "-c", script, "sh"}, args...)
 }
 
-// The sessions that were started, so that nothing of them is left when the tests are over.
+// started lists the sessions that were started; see leftoverProcesses.
 var started struct {
 	sync.Mutex
 	sids []int
@@ -285,7 +289,8 @@ func rememberSession(sid int) {
 	started.sids = append(started.sids, sid)
 }
 
-// leftBehind says which processes of the tests are still there, when they have had time to go; it ends them.
+// leftoverProcesses waits until the processes of the tests have ended. It kills
+// those that have not, and returns them.
 func leftoverProcesses() []string {
 	var left []string
 	for deadline := time.Now().Add(waitLimit); ; time.Sleep(50 * time.Millisecond) {
@@ -306,7 +311,8 @@ func leftoverProcesses() []string {
 
 func members(sid int) []string { return sessions()[sid] }
 
-// sessions are the living processes of this machine by their session: `PID (NAME) STATE`.
+// sessions returns the living processes of this machine by session, as
+// `PID (NAME) STATE`.
 func sessions() map[int][]string {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	all := map[int][]string{}

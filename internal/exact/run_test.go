@@ -8,7 +8,8 @@ import (
 	"testing/synctest"
 )
 
-// Something has to be run to end a command only where the script cannot see that the client is gone, and never for one that is to be kept.
+// A command must be run only if the script cannot notice that the client has
+// disconnected.
 func TestTerminateCommand(t *testing.T) {
 	full := func() io.Reader { return strings.NewReader(strings.Repeat("x", 2*pipeCapacity)) }
 	broken := func() io.Reader { return io.MultiReader(full(), iotest.ErrReader(io.ErrUnexpectedEOF)) }
@@ -16,20 +17,20 @@ func TestTerminateCommand(t *testing.T) {
 	tests := map[string]struct {
 		input   func() io.Reader
 		options Options
-		words   string
+		message string
 		end     string
 		want    bool
 	}{
-		"much input":                  {full, Options{}, runningMessage, "", true},
-		"a pipe holds it":             {short, Options{}, runningMessage, "", false},
-		"no input":                    {nil, Options{}, runningMessage, "", false},
-		"kept":                        {full, Options{KeepRunning: true}, runningMessage, "", false},
-		"kept, whole, all was sent":   {full, Options{KeepRunning: true, EndIfInputCut: true}, runningMessage, "", false},
-		"kept, whole, its end is not": {broken, Options{KeepRunning: true, EndIfInputCut: true}, runningMessage, "", true},
-		"it has ended":                {full, Options{}, runningMessage, "ended 1", false},
-		"half of its end is here":     {full, Options{}, runningMessage, "half", true},
-		"no process group":            {full, Options{}, messageRunning + "1; rm -r /", "", false},
-		"nothing was said":            {full, Options{}, "alive", "", false},
+		"more than a pipe":     {full, Options{}, runningMessage, "", true},
+		"fits in a pipe":       {short, Options{}, runningMessage, "", false},
+		"no input":             {nil, Options{}, runningMessage, "", false},
+		"kept":                 {full, Options{KeepRunning: true}, runningMessage, "", false},
+		"kept, all input sent": {full, Options{KeepRunning: true, EndIfInputCut: true}, runningMessage, "", false},
+		"kept, input cut":      {broken, Options{KeepRunning: true, EndIfInputCut: true}, runningMessage, "", true},
+		"ended":                {full, Options{}, runningMessage, "ended 1", false},
+		"one stream ended":     {full, Options{}, runningMessage, "half", true},
+		"not a process ID":     {full, Options{}, messageRunning + "1; rm -r /", "", false},
+		"not started":          {full, Options{}, "alive", "", false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -40,21 +41,21 @@ func TestTerminateCommand(t *testing.T) {
 				r := New(test.options)
 				sent := make(chan received)
 				go func() { sent <- parse(t, r.Stdin()) }()
-				said := func(words string) string { return markStart + r.mark + words + "\n" }
-				_ = writePieces(r.Stderr(), said(test.words))
+				message := func(text string) string { return markStart + r.mark + text + "\n" }
+				_ = writePieces(r.Stderr(), message(test.message))
 				synctest.Wait()
 				switch test.end {
 				case "half":
-					_ = writePieces(r.Stderr(), said("ended 1"))
+					_ = writePieces(r.Stderr(), message("ended 1"))
 				case "":
 				default:
-					_ = writePieces(r.Stderr(), said(test.end))
-					_ = writePieces(r.Stdout(), said(test.end))
+					_ = writePieces(r.Stderr(), message(test.end))
+					_ = writePieces(r.Stdout(), message(test.end))
 				}
 				r.Cancel()
 				got := r.TerminateCommand()
 				if (got != nil) != test.want {
-					t.Errorf("to be run: %q, want something: %t", got, test.want)
+					t.Errorf("got %q, want a command: %t", got, test.want)
 				}
 				if test.want && !strings.HasSuffix(strings.Join(got, " "), " -4321") {
 					t.Errorf("%q does not end the group 4321", got)
@@ -63,7 +64,7 @@ func TestTerminateCommand(t *testing.T) {
 				select {
 				case <-sent:
 				default:
-					t.Error("Stdin is not over after Cancel")
+					t.Error("Stdin does not end after Cancel")
 				}
 			})
 		})

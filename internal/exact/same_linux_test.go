@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// split takes a list of strings apart as /proc has it.
+// splitNUL splits a list of NUL-terminated strings, as in /proc.
 func splitNUL(list string) []string {
 	if list == "" {
 		return nil
@@ -23,27 +23,36 @@ func splitNUL(list string) []string {
 
 func TestScript_EnvironmentUnchanged(t *testing.T) {
 	tests := map[string][]string{
-		"what a container has":     {"HOSTNAME=web-1", "HOME=/root", "KUBERNETES_SERVICE_HOST=10.0.0.1", "KUBERNETES_PORT=tcp://10.0.0.1:443"},
-		"nothing but PATH":         {},
-		"what shells set":          {"PWD=/elsewhere", "OLDPWD=/old", "SHLVL=7", "_=/usr/bin/env"},
-		"one of them":              {"SHLVL=0"},
-		"no directory":             {"PWD=notapath"},
-		"empty values":             {"A=", "PWD=", "SHLVL=", "_=", "my.var="},
-		"odd names":                {"my.var=1", "a-b=2", "1st=3", "a b=4", "a*=5", "%=6", "ä=7", "x:y=8"},
-		"an odd name with a dash":  {"-x=1", "--help=2", "-=3"},
-		"newlines":                 {"A=one\ntwo\n", "PWD=a\nb", "my.var=x\ny\n", "OLDPWD=\n", "Z=\n\nPWD=no\nB=no"},
-		"quotes":                   {`A='"$x` + "`id`", `PWD='"$x\` + "`id`", `my.var='"$x\`, "_=;exit 9", "SHLVL=$(exit 9)"},
-		"blanks":                   {"A=  a  b ", "my.var=  a  b ", "PWD= "},
-		"globs":                    {"A=*", "my.var=/*", "PWD=/*", "a.*=?"},
-		"equals":                   {"A==", "my.var=a=b", "PWD=="},
-		"bytes":                    {"A=\xff\xfe\x80", "my.var=\xff\xfe\x80", "PWD=\xff\xfe"},
-		"a locale":                 {"LANG=C.UTF-8", "LC_ALL=C.UTF-8", "A=\xff\xfeä", "my.var=\xff\xfeä", "é=1", "PWD=/ä\xff"},
-		"long":                     {"A=" + strings.Repeat("x", 50_000), "my.var=" + strings.Repeat("\n", 200)},
-		"the shells' own":          {"IFS=x", "PS1=p", "PS2=", "PS4=q", "OPTIND=3", "OPTARG=a", "OPTERR=0", "PPID=1", "LINENO=5", "SECONDS=x", "UID=1000", "GROUPS=5", "SHELL=/bin/x", "ENV=/dev/null", "CDPATH=/tmp", "MAIL=/m", "TERM=xterm"},
-		"the script's own":         {"k_n=1", "k_env=2", "k_code=3", "k_line=4", "k_feed=5", "k_value=6"},
-		"switches of libraries":    {"LD_BIND_NOW=1", "MALLOC_ARENA_MAX=1", "TZ=UTC"},
-		"a function that is not":   {"BASH_FUNC_f%%=() { echo f; }", "BASH_FUNC_cat%%=() { echo no; }"},
-		"options that change much": {"POSIXLY_CORRECT=1", "SHELLOPTS=posix", "BASHOPTS=extglob", "BASH_ENV=/no", "BASH_VERSION=1"},
+		"usual in a container": {
+			"HOSTNAME=web-1", "HOME=/root", "KUBERNETES_SERVICE_HOST=10.0.0.1", "KUBERNETES_PORT=tcp://10.0.0.1:443",
+		},
+		"only PATH":               {},
+		"set by shells":           {"PWD=/elsewhere", "OLDPWD=/old", "SHLVL=7", "_=/usr/bin/env"},
+		"one set by shells":       {"SHLVL=0"},
+		"PWD is not a directory":  {"PWD=notapath"},
+		"empty values":            {"A=", "PWD=", "SHLVL=", "_=", "my.var="},
+		"odd names":               {"my.var=1", "a-b=2", "1st=3", "a b=4", "a*=5", "%=6", "ä=7", "x:y=8"},
+		"an odd name with a dash": {"-x=1", "--help=2", "-=3"},
+		"newlines":                {"A=one\ntwo\n", "PWD=a\nb", "my.var=x\ny\n", "OLDPWD=\n", "Z=\n\nPWD=no\nB=no"},
+		"quotes":                  {`A='"$x` + "`id`", `PWD='"$x\` + "`id`", `my.var='"$x\`, "_=;exit 9", "SHLVL=$(exit 9)"},
+		"spaces":                  {"A=  a  b ", "my.var=  a  b ", "PWD= "},
+		"globs":                   {"A=*", "my.var=/*", "PWD=/*", "a.*=?"},
+		"equals":                  {"A==", "my.var=a=b", "PWD=="},
+		"bytes":                   {"A=\xff\xfe\x80", "my.var=\xff\xfe\x80", "PWD=\xff\xfe"},
+		"a locale": {
+			"LANG=C.UTF-8", "LC_ALL=C.UTF-8", "A=\xff\xfeä", "my.var=\xff\xfeä", "é=1", "PWD=/ä\xff",
+		},
+		"long": {"A=" + strings.Repeat("x", 50_000), "my.var=" + strings.Repeat("\n", 200)},
+		"used by shells": {
+			"IFS=x", "PS1=p", "PS2=", "PS4=q", "OPTIND=3", "OPTARG=a", "OPTERR=0", "PPID=1", "LINENO=5", "SECONDS=x",
+			"UID=1000", "GROUPS=5", "SHELL=/bin/x", "ENV=/dev/null", "CDPATH=/tmp", "MAIL=/m", "TERM=xterm",
+		},
+		"used by the script": {"k_n=1", "k_env=2", "k_code=3", "k_line=4", "k_feed=5", "k_value=6"},
+		"used by libraries":  {"LD_BIND_NOW=1", "MALLOC_ARENA_MAX=1", "TZ=UTC"},
+		"functions":          {"BASH_FUNC_f%%=() { echo f; }", "BASH_FUNC_cat%%=() { echo no; }"},
+		"options of shells": {
+			"POSIXLY_CORRECT=1", "SHELLOPTS=posix", "BASHOPTS=extglob", "BASH_ENV=/no", "BASH_VERSION=1",
+		},
 	}
 	eachShell(t, func(t *testing.T, shell shell) {
 		for name, env := range tests {
@@ -55,13 +64,13 @@ func TestScript_EnvironmentUnchanged(t *testing.T) {
 				slices.Sort(got)
 				if d := cmp.Diff(env, got); d != "" {
 					state, code := r.State()
-					t.Errorf("state %d, code %d (-direct, +by the script):\n%s%s", state, code, d, &r.stderr)
+					t.Errorf("state %d, code %d (-want +got):\n%s%s", state, code, d, &r.stderr)
 				}
 			})
 		}
-		t.Run("not even a PATH", func(t *testing.T) {
+		t.Run("no PATH", func(t *testing.T) {
 			r := shell.run(t, Options{}, []string{"/bin/cat", "/proc/self/environ"}, withEnv("A=1"))
-			if shell.name != "busybox" { // ash exports the PATH that it makes up
+			if shell.name != "busybox" { // ash exports its default PATH
 				r.check(0, "A=1\x00")
 			}
 		})
@@ -72,15 +81,16 @@ func TestScript_ArgumentsUnchanged(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for _, env := range [][]string{shell.env, append(slices.Clone(shell.env), "odd.name=1")} {
 			args := []string{
-				"sh", "-c", "cat /proc/$$/cmdline; true", "", "a\nb\n", `"'\`, "$x", "$(id)", "`id`", "*", "/*", "-n", "--", "-", "k=v", "=",
-				" a  b ", "\xff\x01", "~", "!", ";", "&", "#", "\\n", "%s", strings.Repeat("long", 10_000),
+				"sh", "-c", "cat /proc/$$/cmdline; true", "", "a\nb\n", `"'\`, "$x", "$(id)", "`id`", "*", "/*",
+				"-n", "--", "-", "k=v", "=", " a  b ", "\xff\x01", "~", "!", ";", "&", "#",
+				"\\n", "%s", strings.Repeat("long", 10_000),
 			}
 			shell.run(t, Options{}, args, withEnv(env...)).check(0, strings.Join(args, "\x00")+"\x00")
 		}
 	})
 }
 
-// direct starts args as a container runtime does, without the script.
+// direct runs args as a container runtime does, without the script.
 func (sh shell) direct(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	path, err := exec.LookPath(args[0])
@@ -92,7 +102,8 @@ func (sh shell) direct(t *testing.T, dir string, args ...string) string {
 		t.Fatal(err)
 	}
 	defer func() { _ = stdin.Close() }()
-	cmd := &exec.Cmd{Path: path, Args: args, Env: sh.env, Dir: dir, Stdin: stdin, SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
+	session := &syscall.SysProcAttr{Setsid: true}
+	cmd := &exec.Cmd{Path: path, Args: args, Env: sh.env, Dir: dir, Stdin: stdin, SysProcAttr: session}
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +111,8 @@ func (sh shell) direct(t *testing.T, dir string, args ...string) string {
 	return string(out)
 }
 
-// What the command finds is what it would find without the script: signals, descriptors, directory, limits, mask.
+// The command has the same signals, descriptors, directory, limits and umask as
+// without the script.
 func TestScript_ProcessUnchanged(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()
@@ -122,9 +134,10 @@ func TestScript_NoCommand(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()
 		write(t, dir, "not-executable", []byte("#!/bin/sh\n"))
-		env := []string{"PATH=" + shell.path0() + ":" + dir}
+		env := []string{"PATH=" + shell.pathValue() + ":" + dir}
 		for _, name := range []string{
-			"no-such-command", "/no/such/command", "./not-executable", "not-executable", dir, "/", "", "cd", "export", ":", ".", "exec", "eval", "set", "wait",
+			"no-such-command", "/no/such/command", "./not-executable", "not-executable", dir, "/", "",
+			"cd", "export", ":", ".", "exec", "eval", "set", "wait",
 			"feed", "serve", "found", "send", "exists", "finish", "launch", "release", "others", "k_n", "*", "a b", "$x",
 		} {
 			r := shell.run(t, Options{Stdin: &endlessReader{}}, []string{name}, withDir(dir), withEnv(env...))
@@ -138,29 +151,34 @@ func TestScript_NoCommand(t *testing.T) {
 func TestScript_PathSearch(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()
-		for i, folder := range []string{"with space", "a*b", "$x", "*"} {
-			if err := os.Mkdir(filepath.Join(dir, folder), 0o700); err != nil {
+		for i, sub := range []string{"with space", "a*b", "$x", "*"} {
+			if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			name := filepath.Join(folder, "tool"+string(rune('0'+i)))
+			name := filepath.Join(sub, "tool"+string(rune('0'+i)))
 			writeScript(t, dir, name, "echo '"+name+`' | tr ' $*' '_ds'; exit 4`)
 		}
-		writeScript(t, dir, "feed", "echo not the function") // a command that is named like something of the script's
+		writeScript(t, dir, "feed", "echo not the function") // the name of a function of the script
 		writeScript(t, dir, "cd", "echo not the builtin")
 		writeScript(t, dir, "k=v", `echo "an assignment? $0"`)
-		env := []string{"PATH=::/no/such:" + dir + "/with space:" + dir + "/a*b:" + shell.path0() + ":" + dir + "/$x:" + dir + "/*:" + dir}
-		for name, out := range map[string]string{"tool0": "with_space/tool0\n", "tool1": "asb/tool1\n", "tool2": "dx/tool2\n", "tool3": "s/tool3\n"} {
+		env := []string{"PATH=::/no/such:" + strings.Join([]string{
+			dir + "/with space", dir + "/a*b", shell.pathValue(), dir + "/$x", dir + "/*", dir,
+		}, ":")}
+		for name, out := range map[string]string{
+			"tool0": "with_space/tool0\n", "tool1": "asb/tool1\n", "tool2": "dx/tool2\n", "tool3": "s/tool3\n",
+		} {
 			shell.run(t, Options{}, []string{name}, withDir(dir), withEnv(env...)).check(4, out)
 		}
 		shell.run(t, Options{}, []string{"feed"}, withDir(dir), withEnv(env...)).check(0, "not the function\n")
 		shell.run(t, Options{}, []string{"cd"}, withDir(dir), withEnv(env...)).check(0, "not the builtin\n")
-		shell.run(t, Options{}, []string{dir + "/k=v"}, withEnv(append(env, "odd.name=1")...)).check(0, "an assignment? "+dir+"/k=v\n")
+		r := shell.run(t, Options{}, []string{dir + "/k=v"}, withEnv(append(env, "odd.name=1")...))
+		r.check(0, "an assignment? "+dir+"/k=v\n")
 		shell.run(t, Options{}, []string{"with space/tool0"}, withDir(dir), withEnv(env...)).check(4, "with_space/tool0\n")
 	})
 }
 
-// script writes a file that is to be run. No process is started meanwhile: it would hold the file open for writing until its exec, and so
-// long nobody can run it ("text file busy").
+// writeScript writes an executable file. No process may be started meanwhile: it
+// would inherit the open file, which then cannot be executed ("text file busy").
 func writeScript(t *testing.T, dir, name, text string) {
 	t.Helper()
 	syscall.ForkLock.RLock()
@@ -171,7 +189,7 @@ func writeScript(t *testing.T, dir, name, text string) {
 	}
 }
 
-// tools returns a new directory with links to sh and the named tools only.
+// tools returns a new directory that contains only links to sh and these tools.
 func tools(t *testing.T, names ...string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -185,13 +203,14 @@ func tools(t *testing.T, names ...string) string {
 	return dir
 }
 
-// standalone says whether the shell has the tools built in, whatever PATH says.
+// standalone reports whether the shell has the tools built in and prefers them to
+// those in PATH.
 func (sh shell) standalone() bool {
 	cmd := &exec.Cmd{Path: sh.path, Args: []string{"sh", "-c", "exec dd count=0"}, Env: []string{"PATH=/no/such"}}
 	return cmd.Run() == nil
 }
 
-// In mksh a command would not see the end of its input, so it is not started.
+// In mksh, a command would not see the end of its input, so it is not started.
 func TestScript_Mksh(t *testing.T) {
 	if _, err := exec.LookPath("mksh"); err != nil && os.Getenv("KSHELL_TEST_SHELLS") != "all" {
 		t.Skip("this machine has no mksh")
@@ -203,7 +222,7 @@ func TestScript_Mksh(t *testing.T) {
 			t.Errorf("%s: state %d, stdout %q; want Unsupported", name, state, &r.stdout)
 		}
 	}
-	// The variable alone does not make a shell one of these.
+	// The variable alone does not mean that the shell is mksh.
 	eachShell(t, func(t *testing.T, shell shell) {
 		shell.run(t, Options{}, []string{"/bin/sh", "-c", "exit 5"}, withEnv("KSH_VERSION=1", shell.env[0])).check(5, "")
 	})
@@ -223,13 +242,14 @@ func TestScript_FewTools(t *testing.T) {
 			} else if state, _ := r.State(); state != Unsupported || r.stdout.Len() > 0 {
 				t.Errorf("state %d, want Unsupported; %q", state, &r.stdout)
 			}
-			shell.run(t, Options{}, []string{"/bin/sh", "-c", "exit 5"}, env).check(5, "") // there is no input to be counted
+			shell.run(t, Options{}, []string{"/bin/sh", "-c", "exit 5"}, env).check(5, "") // no input, so no tool is needed
 		})
-		t.Run("head for dd", func(t *testing.T) {
-			r := shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv("PATH="+tools(t, "head", "cat", "tr", "env", "sleep")))
+		t.Run("head, no dd", func(t *testing.T) {
+			path := "PATH=" + tools(t, "head", "cat", "tr", "env", "sleep")
+			r := shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv(path))
 			r.check(5, sums)
 		})
-		t.Run("a dd that counts reads", func(t *testing.T) {
+		t.Run("a dd without fullblock", func(t *testing.T) {
 			dir := tools(t, "head", "cat", "tr", "env", "sleep")
 			writeScript(t, dir, "dd", `case $* in *fullblock*) exit 1; esac`)
 			shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv("PATH="+dir)).check(5, sums)
@@ -249,17 +269,17 @@ func TestScript_FewTools(t *testing.T) {
 			r := shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv(path, "A=1"))
 			r.check(5, sums)
 			shell.run(t, Options{Stdin: &endlessReader{}}, []string{"/bin/sh", "-c", "exit 6"}, withEnv(path)).check(6, "")
-			shell.run(t, Options{}, []string{"/bin/sh", "-c", `echo "$A $PWD"; /usr/bin/env | /bin/grep -c .`}, withEnv(path, "A=1"), withDir("/")).check(0, "1 /\n3\n")
+			print := []string{"/bin/sh", "-c", `echo "$A $PWD"; /usr/bin/env | /bin/grep -c .`}
+			shell.run(t, Options{}, print, withEnv(path, "A=1"), withDir("/")).check(0, "1 /\n3\n")
 		})
 		t.Run("no env, odd names", func(t *testing.T) {
 			path := "PATH=" + tools(t, "dd", "cat", "tr", "sleep")
 			r := shell.run(t, Options{}, []string{"/bin/sh", "-c", "exit 6"}, withEnv(path, "odd.name=1"))
-			r.check(6, "") // better without the variable than not at all
+			r.check(6, "") // the command runs, without the variable
 		})
 	})
 }
 
-// Nobody waits for a script that could not start the command.
 func TestScript_EndsIfCommandNotStarted(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		env := withEnv("PATH=" + tools(t, "cat", "tr", "env", "sleep"))
@@ -267,7 +287,7 @@ func TestScript_EndsIfCommandNotStarted(t *testing.T) {
 			from := time.Now()
 			r := shell.run(t, Options{Stdin: &endlessReader{}}, []string{name}, env)
 			if took := time.Since(from); took > 4*time.Second {
-				t.Errorf("%s: it took %s", name, took)
+				t.Errorf("%s: the run took %s", name, took)
 			}
 			if code := r.cmd.ProcessState.ExitCode(); code < 0 {
 				t.Errorf("%s: the script was killed: %s", name, r.cmd.ProcessState)
@@ -282,7 +302,10 @@ func TestScript_VariablesAndDirectory(t *testing.T) {
 		if err := os.Mkdir(filepath.Join(dir, "a *b"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		o := Options{Env: []string{"A=", "B=new \n'\"$x*", "SHLVL=3", "PS1=new", "B=newest"}, Dir: filepath.Join(dir, "a *b")}
+		o := Options{
+			Env: []string{"A=", "B=new \n'\"$x*", "SHLVL=3", "PS1=new", "B=newest"},
+			Dir: filepath.Join(dir, "a *b"),
+		}
 		for _, odd := range [][]string{{}, {"odd.name=1", "PS1=old"}} {
 			env := slices.Concat(shell.env, []string{"B=old", "PWD=/x"}, odd)
 			r := shell.run(t, o, []string{"/bin/cat", "/proc/self/environ"}, withEnv(env...))
@@ -295,7 +318,7 @@ func TestScript_VariablesAndDirectory(t *testing.T) {
 			slices.Sort(want)
 			pwd := func(s string) bool { return strings.HasPrefix(s, "PWD=") }
 			if d := cmp.Diff(want, slices.DeleteFunc(got, pwd)); d != "" {
-				t.Errorf("(-asked for, +found)\n%s", d)
+				t.Errorf("(-want +got)\n%s", d)
 			}
 		}
 		shell.run(t, o, sh("readlink /proc/self/cwd; exit $#", "1", "2")).check(2, o.Dir+"\n")

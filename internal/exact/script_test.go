@@ -23,11 +23,12 @@ func TestCommand_ArgumentsUnchanged(t *testing.T) {
 
 func TestCommand_MarkIsSplit(t *testing.T) {
 	r := New(Options{})
-	if all := strings.Join(r.Command([]string{"cmd"}), " "); strings.Contains(all, r.mark) || strings.Contains(strings.ReplaceAll(all, " ", ""), r.mark) {
-		t.Error("the arguments show the mark")
+	all := strings.Join(r.Command([]string{"cmd"}), " ")
+	if strings.Contains(all, r.mark) || strings.Contains(strings.ReplaceAll(all, " ", ""), r.mark) {
+		t.Error("the arguments contain the mark")
 	}
 	if len(r.mark) != 32 || r.mark == New(Options{}).mark {
-		t.Errorf("mark %q, not a random one of 128 bits", r.mark)
+		t.Errorf("mark %q, want 128 random bits", r.mark)
 	}
 }
 
@@ -35,7 +36,7 @@ func TestCommand_Modes(t *testing.T) {
 	some := strings.NewReader("")
 	for _, test := range []struct {
 		options Options
-		want    []string // input, when the client goes, when it goes before the end of the input
+		want    []string // $3 to $5 of script.sh
 	}{
 		{Options{}, []string{"nothing", "end", "end"}},
 		{Options{Stdin: some}, []string{"blocks", "end", "end"}},
@@ -43,16 +44,16 @@ func TestCommand_Modes(t *testing.T) {
 		{Options{Stdin: some, KeepRunning: true}, []string{"blocks", "keep", "keep"}},
 		{Options{Stdin: some, KeepRunning: true, EndIfInputCut: true}, []string{"blocks", "keep", "end"}},
 		{Options{KeepRunning: true}, []string{"nothing", "keep", "keep"}},
-		{Options{KeepRunning: true, EndIfInputCut: true}, []string{"nothing", "keep", "keep"}}, // there is no input to be cut
+		{Options{KeepRunning: true, EndIfInputCut: true}, []string{"nothing", "keep", "keep"}}, // no input can be cut
 	} {
 		got := New(test.options).Command([]string{"cmd"})
 		if d := cmp.Diff(test.want, got[6:9]); d != "" {
-			t.Errorf("keep %t, whole %t: %s", test.options.KeepRunning, test.options.EndIfInputCut, d)
+			t.Errorf("KeepRunning %t, EndIfInputCut %t: %s", test.options.KeepRunning, test.options.EndIfInputCut, d)
 		}
 	}
 }
 
-// What is sent is what an auditor reads, but for comments and indents.
+// The script is sent as an auditor reads it, without comments and indentation.
 func TestScript_SentWithoutComments(t *testing.T) {
 	var want []string
 	for line := range strings.Lines(fullScript()) {
@@ -64,6 +65,6 @@ func TestScript_SentWithoutComments(t *testing.T) {
 		t.Error(cmp.Diff(want, got))
 	}
 	if n := len(script.Shrink(fullScript())); n > 5<<10 {
-		t.Errorf("%d bytes go with each command", n)
+		t.Errorf("the script has %d bytes, want at most 5 KiB", n)
 	}
 }

@@ -21,27 +21,29 @@ func TestShell_MessagesRemoved(t *testing.T) {
 			rest = rest[n:]
 		}
 		if got, want := out.String(), "before$ ls\x1e\r\n"; got != want {
-			t.Errorf("in pieces of %d: %q, want %q", chunk, got, want)
+			t.Errorf("pieces of %d: %q, want %q", chunk, got, want)
 		}
 		if s.State() != Running {
 			t.Errorf("state %v", s.State())
 		}
 		if got := s.HangUpCommand(); len(got) == 0 || got[len(got)-1] != "42" {
-			t.Errorf("hung up by %q", got)
+			t.Errorf("HangUpCommand %q", got)
 		}
 		s.Reset()
 		if s.State() != Unknown || s.HangUpCommand() != nil {
-			t.Error("a new connection knows the old shell")
+			t.Error("Reset keeps the old shell")
 		}
 	}
 }
 
 func TestShell_NotStarted(t *testing.T) {
-	for words, want := range map[string]State{"ended missing": NoCommand, "ended nowhere": NoDirectory, "running x; rm": Running, "what": Unknown} {
+	for message, want := range map[string]State{
+		"ended missing": NoCommand, "ended nowhere": NoDirectory, "running x; rm": Running, "what": Unknown,
+	} {
 		s := NewShell(nil, "")
-		_, _ = s.Output(&bytes.Buffer{}).Write([]byte(markStart + s.mark + words + "\r\n"))
+		_, _ = s.Output(&bytes.Buffer{}).Write([]byte(markStart + s.mark + message + "\r\n"))
 		if s.State() != want || s.HangUpCommand() != nil {
-			t.Errorf("%s: state %v, hung up by %q", words, s.State(), s.HangUpCommand())
+			t.Errorf("%s: state %v, HangUpCommand %q", message, s.State(), s.HangUpCommand())
 		}
 	}
 }
@@ -53,6 +55,6 @@ func TestShell_EnvironmentAndDirectory(t *testing.T) {
 		t.Error(diff)
 	}
 	if strings.Contains(strings.Join(got, " "), s.mark) {
-		t.Error("the arguments show the mark")
+		t.Error("the arguments contain the mark")
 	}
 }

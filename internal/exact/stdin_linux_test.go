@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,11 +60,12 @@ func TestScript_UnreadInput(t *testing.T) {
 				t.Errorf("%q took %s", test.args, took)
 			}
 		}
-		shell.run(t, Options{Stdin: io.MultiReader(bytes.NewReader([]byte("line\n")), &endlessReader{})}, []string{"head", "-1"}).check(0, "line\n")
+		line := io.MultiReader(strings.NewReader("line\n"), &endlessReader{})
+		shell.run(t, Options{Stdin: line}, []string{"head", "-1"}).check(0, "line\n")
 	})
 }
 
-// Input that stops in the middle, without an end, does not hold the end up either.
+// Input that pauses does not delay the end.
 func TestScript_IdleInput(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for _, size := range []int{0, 1, 200_000} {
@@ -77,7 +79,8 @@ func TestScript_IdleInput(t *testing.T) {
 	})
 }
 
-// A link that breaks at any byte of what is sent leaves no half of a file under its name, and no process.
+// If the client disconnects during an upload, the file is not moved into place, and
+// no process is left.
 func TestScript_CutUpload(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for name, script := range map[string]string{
@@ -93,7 +96,7 @@ func TestScript_CutUpload(t *testing.T) {
 			for _, at := range at {
 				t.Run(fmt.Sprintf("%s/%d", name, at), func(t *testing.T) {
 					t.Parallel()
-					within := waitLimit // it may have missed the TERM, when it had just begun
+					within := waitLimit // the command may have missed the TERM if it had just started
 					if at < 0 && name != "TERM is caught" {
 						within = killAfter
 					}
@@ -103,19 +106,22 @@ func TestScript_CutUpload(t *testing.T) {
 		}
 		t.Run("kept", func(t *testing.T) {
 			t.Parallel()
-			testCutUpload(t, shell, "cat >f.part && mv f.part f", Options{EndIfInputCut: true, KeepRunning: true}, 300_000, killAfter)
+			o := Options{EndIfInputCut: true, KeepRunning: true}
+			testCutUpload(t, shell, "cat >f.part && mv f.part f", o, 300_000, killAfter)
 		})
 		t.Run("TERM is ignored", func(t *testing.T) {
 			t.Parallel()
-			testCutUpload(t, shell, "trap '' TERM HUP INT; cat >f.part && mv f.part f; while :; do sleep 1; done", Options{}, 300_000, waitLimit)
+			command := "trap '' TERM HUP INT; cat >f.part && mv f.part f; while :; do sleep 1; done"
+			testCutUpload(t, shell, command, Options{}, 300_000, waitLimit)
 		})
 	})
 }
 
-// beforeKill is just less than what the script gives those that do not go by TERM: who is gone by then went by TERM.
+// killAfter is a little less than the time after which the script sends KILL: a
+// process that ended earlier was ended by TERM.
 const killAfter = 5400 * time.Millisecond
 
-// cutUpload lets at bytes through (-1: all but the end) and then cuts the link.
+// testCutUpload sends at bytes (-1: all but the end) and then disconnects.
 func testCutUpload(t *testing.T, shell shell, script string, o Options, at int64, within time.Duration) {
 	t.Helper()
 	dir := t.TempDir()
@@ -129,7 +135,7 @@ func testCutUpload(t *testing.T, shell shell, script string, o Options, at int64
 		select {
 		case <-r.stdinSent:
 		case <-time.After(waitLimit):
-			t.Fatal("the command does not take its input")
+			t.Fatal("the command does not read its input")
 		}
 	} else {
 		go r.sendStdin(1 << 62)
@@ -142,7 +148,7 @@ func testCutUpload(t *testing.T, shell shell, script string, o Options, at int64
 	r.disconnect()
 	r.waitUntilGone(within)
 	if exists(dir, "f") {
-		t.Error("half of the file was committed")
+		t.Error("a part of the file was moved into place")
 	}
 }
 
@@ -155,19 +161,19 @@ func eventually(t *testing.T, what string, true func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(waitLimit); !true(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not after %s: %s", waitLimit, what)
+			t.Fatalf("not within %s: %s", waitLimit, what)
 		}
 	}
 }
 
-// What becomes of a command whose client goes away when it has all of its input, or needs none.
+// The client disconnects when the command has all of its input, or has none.
 func TestScript_KeepRunning(t *testing.T) {
 	const script = `cat >f; : >read; sleep "$1"; : >done`
 	eachShell(t, func(t *testing.T, shell shell) {
 		for name, test := range map[string]struct {
 			options Options
 			input   bool
-			lives   bool
+			keeps   bool
 		}{
 			"end":                   {Options{}, true, false},
 			"end, whole":            {Options{EndIfInputCut: true}, true, false},
@@ -184,27 +190,28 @@ func TestScript_KeepRunning(t *testing.T) {
 					in = randomBytes(100_000)
 					test.options.Stdin = bytes.NewReader(in)
 				}
-				length := "60" // what is to be ended is so before it would end
-				if test.lives {
-					length = "1"
+				seconds := "60" // the command is ended earlier
+				if test.keeps {
+					seconds = "1"
 				}
-				r := shell.start(t, test.options, sh(script, length), withDir(dir))
+				r := shell.start(t, test.options, sh(script, seconds), withDir(dir))
 				go r.sendStdin(1 << 62)
 				eventually(t, "the input is read", func() bool { return exists(dir, "read") })
 				r.disconnect()
 				r.waitUntilGone(waitLimit)
 				if got, _ := os.ReadFile(filepath.Join(dir, "f")); !bytes.Equal(got, in) {
-					t.Errorf("%d bytes arrived of %d", len(got), len(in))
+					t.Errorf("%d bytes arrived, want %d", len(got), len(in))
 				}
-				if exists(dir, "done") != test.lives {
-					t.Errorf("the command lived on: %t, want %t", !test.lives, test.lives)
+				if exists(dir, "done") != test.keeps {
+					t.Errorf("the command continued: %t, want %t", !test.keeps, test.keeps)
 				}
 			})
 		}
 	})
 }
 
-// Kept, and not to be whole: the command sees the end of what has come.
+// With KeepRunning and without EndIfInputCut, the command sees the end of the input
+// that was sent.
 func TestScript_KeptCommandReadsPartialInput(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()
@@ -221,39 +228,39 @@ func TestScript_KeptCommandReadsPartialInput(t *testing.T) {
 			return err == nil && info.Size() == 1000
 		})
 		r.disconnect()
-		eventually(t, "the command goes on", func() bool { return exists(dir, "f") })
+		eventually(t, "the command continues", func() bool { return exists(dir, "f") })
 		r.waitUntilGone(waitLimit)
 	})
 }
 
-// The script cannot see the end of its stdin behind input that the command does not read.
+// The script does not reach the end of its stdin while input is unread.
 func TestTerminateCommand_CommandDoesNotRead(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		r := shell.start(t, Options{Stdin: &endlessReader{}}, sh("echo begun; exec sleep 60"))
 		go r.sendStdin(1 << 62)
-		was, same := 0, 0
-		eventually(t, "nothing moves any more", func() bool {
+		last, same := 0, 0
+		eventually(t, "the pipe is full", func() bool {
 			n := pipedBytes(t, r.pipes[0])
-			if state, _ := r.State(); n != was || n < pipeCapacity/2 || state != Running {
-				was, same = n, -1
+			if state, _ := r.State(); n != last || n < pipeCapacity/2 || state != Running {
+				last, same = n, -1
 			}
 			same++
 			return same == 100
 		})
 		r.disconnect()
-		leftover := r.TerminateCommand()
-		if leftover == nil {
+		command := r.TerminateCommand()
+		if command == nil {
 			state, code := r.State()
-			t.Fatalf("nothing is to be run: state %d, code %d", state, code)
+			t.Fatalf("no command: state %d, code %d", state, code)
 		}
-		if out, err := exec.Command(leftover[0], leftover[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%q: %v: %s", leftover, err, out)
+		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%q: %v: %s", command, err, out)
 		}
 		r.waitUntilGone(waitLimit)
 	})
 }
 
-// unread says how many bytes a pipe holds.
+// pipedBytes returns the number of bytes in a pipe.
 func pipedBytes(t *testing.T, pipe *os.File) (n int) {
 	t.Helper()
 	conn, err := pipe.SyscallConn()
@@ -267,7 +274,8 @@ func pipedBytes(t *testing.T, pipe *os.File) (n int) {
 	return n
 }
 
-// What is on its way when the command ends must not be stuck in a server, nor may the script go before the client has everything.
+// When the command has ended, the script reads the rest of the input, so that no
+// server blocks on it, and stays until the client has received everything.
 func TestScript_ReadsRestAndWaitsForClient(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for _, o := range []Options{{}, {Stdin: &endlessReader{}}} {
@@ -278,16 +286,16 @@ func TestScript_ReadsRestAndWaitsForClient(t *testing.T) {
 				t.Fatal(err)
 			}
 			if n, err := r.pipes[0].Write(make([]byte, 3*maxBlock)); err != nil {
-				t.Errorf("%d bytes of the rest were taken: %v", n, err)
+				t.Errorf("%d bytes of the rest were read: %v", n, err)
 			}
 			select {
 			case <-r.exited:
-				t.Error("the script did not wait for the confirmation")
+				t.Error("the script did not wait for the client")
 			default:
 			}
 			r.wait()
 			if code := r.cmd.ProcessState.ExitCode(); code != 7 {
-				t.Errorf("the server is told code %d, want 7", code)
+				t.Errorf("exit code %d of the script, want 7", code)
 			}
 		}
 	})

@@ -7,10 +7,12 @@ import (
 	"syscall"
 )
 
-// stubborn makes the test binary a command that leaves its stdout full and not waiting, as some programs do.
+// nonblockingCommand is the argument that makes the test binary a command that
+// leaves its stdout full and in non-blocking mode, as some programs do.
 const nonblockingCommand = "stubborn-command"
 
-// beStubborn says on stderr how much it wrote, and returns its code.
+// runNonblocking prints to stderr how many bytes it wrote, and returns its exit
+// code.
 func runNonblocking() int {
 	if err := syscall.SetNonblock(1, true); err != nil {
 		return 1
@@ -18,7 +20,7 @@ func runNonblocking() int {
 	total := 0
 	for p := []byte(strings.Repeat("x", 5000)); len(p) > 0; {
 		n, err := syscall.Write(1, p)
-		if err != nil { // full: to the last byte
+		if err != nil { // full: write smaller pieces, down to one byte
 			p = p[:len(p)/2]
 			continue
 		}
