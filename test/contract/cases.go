@@ -7,11 +7,11 @@ import (
 
 // Why kubectl exec does otherwise.
 const (
-	describes = "kubectl exits 1 for its own failures, which a command's own 1 cannot be told from; kshell exits 255"
-	startCode = "kubectl exits 1 when the command could not be started; kshell exits 126 or 127, as shells do"
+	describes = "kubectl exits 1 for its own errors, like a command that exits 1; kshell exits 255"
+	startCode = "kubectl exits 1 if the command cannot be started; kshell exits 126 or 127, as shells do"
 	usageCode = "kubectl exits 1 for a wrong command line; kshell exits 2"
-	kshells   = "kubectl has no such flag"
-	fromStdin = "kubectl takes one object from stdin for several, and refuses it; from a file it takes it"
+	kshells   = "kubectl does not have the flag"
+	fromStdin = "kubectl rejects a single object on stdin and accepts it from a file"
 )
 
 // gaveUp is what is said of a wait in vain for a pod that no node takes. How long it was is measured.

@@ -2,9 +2,9 @@ package contract
 
 import "strings"
 
-const noZero = "kubectl refuses a --pod-running-timeout of 0; here it means not to wait"
+const noZero = "kubectl rejects --pod-running-timeout=0; for kshell it means not to wait"
 
-const fromFile = "kubectl believes the file as to the containers that a pod has; kshell asks the server"
+const fromFile = "kubectl takes the list of containers from the file; kshell takes it from the server"
 
 // kubectlCases are the ways in which a command line for kubectl exec can be written, and ends that scripts look at.
 func kubectlCases() []Case {
