@@ -17,11 +17,12 @@ const (
 	admin     = "admin"
 	anonymous = "system:anonymous"
 
-	// bearerProtocolPrefix announces a token that travels as a subprotocol, for clients that cannot set headers.
+	// bearerProtocolPrefix begins a subprotocol that contains a token, for
+	// clients that cannot set headers.
 	bearerProtocolPrefix = "base64url.bearer.authorization.k8s.io." //nolint:gosec // a name, not a secret
 )
 
-// user is somebody with a token, or somebody an admin impersonates.
+// user is a user with a token.
 type user struct {
 	name  string
 	token string
@@ -35,13 +36,14 @@ func newUsers() []user {
 	return users
 }
 
-// Token is the bearer token of a user, "" for an unknown one. The users are:
+// Token returns the bearer token of a user, or "" for an unknown one. The users
+// are:
 //
 //	admin        everything
 //	none         nothing
-//	get-only     get, list and watch on everything, pods/exec and pods/attach included; no create
-//	create-only  get, list and watch on everything but pods/exec and pods/attach; create on these two
-//	exec-only    get and create on pods/exec and pods/attach; nothing on pods
+//	get-only     get, list and watch everything, including pods/exec and pods/attach; no create
+//	create-only  get, list and watch everything except pods/exec and pods/attach; create these two
+//	exec-only    get and create pods/exec and pods/attach; nothing on pods
 func (s *Server) Token(name string) string {
 	for _, u := range s.users {
 		if u.name == name {
@@ -51,8 +53,9 @@ func (s *Server) Token(name string) string {
 	return ""
 }
 
-// authenticate names the caller, or says 401. It takes a token that came as a subprotocol out of the offer, as the real
-// server does.
+// authenticate returns the name of the caller, or a 401 error. Like the real
+// server, it removes a token that was sent as a subprotocol from the offered
+// subprotocols.
 func (s *Server) authenticate(r *http.Request) (string, error) {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
@@ -101,8 +104,9 @@ func bearerFromProtocols(h http.Header) (string, error) {
 	return token, nil
 }
 
-// may says whether a user has a right. The resource includes the subresource, as in pods/exec.
-func may(name, verb, resource string) bool {
+// allowed reports whether a user has a right. The resource includes the
+// subresource, as in pods/exec.
+func allowed(name, verb, resource string) bool {
 	streaming := resource == "pods/exec" || resource == "pods/attach"
 	reading := verb == "get" || verb == "list" || verb == "watch"
 	switch name {
@@ -119,13 +123,14 @@ func may(name, verb, resource string) bool {
 	}
 }
 
-// authorize says 403 in the real server's words.
+// authorize returns the real server's 403 error if the user does not have the
+// right.
 func authorize(name, verb string, q request) error {
 	resource := q.resource
 	if q.subresource != "" {
 		resource += "/" + q.subresource
 	}
-	if may(name, verb, resource) {
+	if allowed(name, verb, resource) {
 		return nil
 	}
 	scope := "at the cluster scope"
@@ -136,16 +141,17 @@ func authorize(name, verb string, q request) error {
 	return apierrors.NewForbidden(schema.GroupResource{Group: q.group, Resource: q.resource}, q.name, errors.New(reason))
 }
 
-// authorizeUpgrade is the second check of a WebSocket exec since Kubernetes 1.35: a GET needs the right to create, too,
-// and its refusal gives no reason at all.
+// authorizeUpgrade is the second check of an exec over WebSocket since
+// Kubernetes 1.35: a GET needs the right to create, too. The error contains no
+// reason.
 func authorizeUpgrade(name string, q request) error {
-	if may(name, "create", q.resource+"/"+q.subresource) {
+	if allowed(name, "create", q.resource+"/"+q.subresource) {
 		return nil
 	}
 	return apierrors.NewForbidden(schema.GroupResource{Resource: q.resource}, q.name, errors.New(""))
 }
 
-// randomName returns n random characters that may stand in a pod's name.
+// randomName returns n random characters that are valid in the name of a pod.
 func randomName(n int) string {
 	const letters = "bcdfghjklmnpqrstvwxz2456789"
 	b := make([]byte, n)

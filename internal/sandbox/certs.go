@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// certificateName is the DNS name in the server's certificate beside localhost and the loopback addresses; it is the
-// host in the URL of a server whose listener has no port.
+// certificateName is a DNS name in the server's certificate, besides localhost
+// and the loopback addresses. It is the host in the URL of a server whose
+// listener has no port.
 const certificateName = "sandbox.invalid"
 
 type certificates struct {

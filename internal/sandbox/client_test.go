@@ -37,8 +37,8 @@ const (
 
 var allProtocols = []string{v5, v4, v4base64, v1base64, v1}
 
-// patience bounds what a test waits for; nothing should come near it.
-const patience = 60 * time.Second
+// testTimeout is the time limit of everything that a test waits for.
+const testTimeout = 60 * time.Second
 
 func start(t testing.TB, cfg sandbox.Config) *sandbox.Server {
 	t.Helper()
@@ -66,7 +66,8 @@ func restConfig(t testing.TB, s *sandbox.Server, contextName string) *rest.Confi
 	return cfg
 }
 
-// httpClient has connections of its own, which end with the test.
+// httpClient returns a client with its own connections, which are closed at the
+// end of the test.
 func httpClient(t testing.TB, s *sandbox.Server, contextName string) *http.Client {
 	t.Helper()
 	return clientOf(t, withOwnTransport(t, rest.CopyConfig(restConfig(t, s, contextName))))
@@ -81,8 +82,9 @@ func clientOf(t testing.TB, cfg *rest.Config) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// narrowClient is an admin's whose kernel takes no more than size bytes or so that nobody reads; by itself it would learn to take megabytes.
-func narrowClient(t testing.TB, s *sandbox.Server, size int) *http.Client {
+// smallBufferClient returns an admin's client whose kernel buffers about size
+// bytes of unread data. By default, the buffer would grow to megabytes.
+func smallBufferClient(t testing.TB, s *sandbox.Server, size int) *http.Client {
 	t.Helper()
 	cfg := withOwnTransport(t, restConfig(t, s, "sandbox"))
 	tr, ok := cfg.Transport.(*http.Transport)
@@ -112,7 +114,7 @@ func withOwnTransport(t testing.TB, cfg *rest.Config) *rest.Config {
 	return cfg
 }
 
-// client is a bare WebSocket client of the remote-command protocols.
+// client is a WebSocket client for the remote-command protocols.
 type client struct {
 	t        testing.TB
 	ws       *websocket.Conn
@@ -124,8 +126,9 @@ func execPath(pod string, query url.Values) string {
 	return "/api/v1/namespaces/default/pods/" + pod + "/exec?" + query.Encode()
 }
 
-// ask makes a query; streams is any of the letters i (stdin), o, e, t.
-func ask(streams string, command ...string) url.Values {
+// execQuery returns the query of an exec. streams contains any of the letters i
+// (stdin), o (stdout), e (stderr) and t (tty).
+func execQuery(streams string, command ...string) url.Values {
 	q := url.Values{"command": command}
 	for letter, name := range map[rune]string{'i': "stdin", 'o': "stdout", 'e': "stderr", 't': "tty"} {
 		if strings.ContainsRune(streams, letter) {
@@ -135,15 +138,25 @@ func ask(streams string, command ...string) url.Values {
 	return q
 }
 
-// tryDial returns the refusal's body with the error.
-func tryDial(t testing.TB, s *sandbox.Server, contextName, path string, protocols ...string) (*client, *http.Response, []byte, error) {
+// tryDial returns the body of a refusal with the error.
+func tryDial(
+	t testing.TB,
+	s *sandbox.Server,
+	contextName, path string,
+	protocols ...string,
+) (*client, *http.Response, []byte, error) {
 	t.Helper()
-	return tryDialBy(t, httpClient(t, s, contextName), s.URL()+path, protocols...)
+	return tryDialWith(t, httpClient(t, s, contextName), s.URL()+path, protocols...)
 }
 
-func tryDialBy(t testing.TB, by *http.Client, address string, protocols ...string) (*client, *http.Response, []byte, error) {
+func tryDialWith(
+	t testing.TB,
+	by *http.Client,
+	address string,
+	protocols ...string,
+) (*client, *http.Response, []byte, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
 	ws, resp, err := websocket.Dial(ctx, address, &websocket.DialOptions{HTTPClient: by, Subprotocols: protocols})
 	if err != nil {
@@ -173,7 +186,11 @@ func (c *client) write(channel byte, data []byte) error {
 	if c.binary() {
 		return c.ws.Write(c.ctx, websocket.MessageBinary, append([]byte{channel}, data...))
 	}
-	return c.ws.Write(c.ctx, websocket.MessageText, []byte(string('0'+rune(channel))+base64.StdEncoding.EncodeToString(data)))
+	return c.ws.Write(
+		c.ctx,
+		websocket.MessageText,
+		[]byte(string('0'+rune(channel))+base64.StdEncoding.EncodeToString(data)),
+	)
 }
 
 func (c *client) send(channel byte, data string) {
@@ -190,7 +207,7 @@ func (c *client) halfClose() {
 	}
 }
 
-// read returns one message's channel and data.
+// read returns the channel and the data of the next message.
 func (c *client) read() (byte, []byte, error) {
 	kind, msg, err := c.ws.Read(c.ctx)
 	if err != nil {
@@ -212,14 +229,14 @@ func (c *client) read() (byte, []byte, error) {
 	return msg[0] - '0', data, err
 }
 
-// result is a whole session.
+// result is what was received in a session.
 type result struct {
 	first    byte // channel of the first message
 	out, err string
 	status   string // channel 3
 	last     byte   // channel of the last message
 	largest  int
-	end      error // what ended the socket
+	end      error // the error that ended the session
 }
 
 func (c *client) finish() result {
@@ -254,7 +271,7 @@ func (c *client) finish() result {
 	return r
 }
 
-// code reads the Status: 0, the command's exit code, or -1.
+// code returns the exit code in the Status, 0 for Success, or -1.
 func (r result) code() int {
 	var st metav1.Status
 	if json.Unmarshal([]byte(r.status), &st) != nil {
@@ -275,16 +292,16 @@ func (r result) code() int {
 	return -1
 }
 
-// mustClose demands the polite end of a session.
-func (r result) mustClose(t testing.TB) {
+// checkClosed checks that the session ended with a close frame.
+func (r result) checkClosed(t testing.TB) {
 	t.Helper()
 	if websocket.CloseStatus(r.end) != websocket.StatusNormalClosure {
 		t.Errorf("the session ended with %v, want close 1000", r.end)
 	}
 }
 
-// wait waits until the newest session is as wanted.
-func wait(ctx context.Context, t testing.TB, s *sandbox.Server, want func(sandbox.Session) bool) {
+// waitSession waits until want returns true for the newest session.
+func waitSession(ctx context.Context, t testing.TB, s *sandbox.Server, want func(sandbox.Session) bool) {
 	t.Helper()
 	err := s.WaitSessions(ctx, func(list []sandbox.Session) bool { return len(list) > 0 && want(list[len(list)-1]) })
 	if err != nil {
@@ -292,10 +309,10 @@ func wait(ctx context.Context, t testing.TB, s *sandbox.Server, want func(sandbo
 	}
 }
 
-// untilGo begins a script in pod web that waits for goOn.
-const untilGo = "until [ -e go ]; do sleep 0.01; done; "
+// waitForGo begins a script in pod web that waits for writeGo.
+const waitForGo = "until [ -e go ]; do sleep 0.01; done; "
 
-func goOn(t testing.TB, s *sandbox.Server) {
+func writeGo(t testing.TB, s *sandbox.Server) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(s.Dir("default", "web", "web"), "go"), nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -15,10 +15,12 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// errNotRunning is what exec and attach meet when the container's main process is not there.
+// errNotRunning is returned for an exec or attach if the main process of the
+// container does not run.
 var errNotRunning = errors.New("container is not running")
 
-// container runs one container: its main process, again and again if the pod says so, and whatever is executed in it.
+// container runs a container: its main process, which is restarted if the pod
+// says so, and the commands of execs.
 type container struct {
 	srv  *Server
 	pod  types.NamespacedName
@@ -26,35 +28,37 @@ type container struct {
 	spec corev1.Container
 	mark string
 	dir  string
-	root string // of its image; "" is the machine's
+	root string // the directory of its image; "" means the machine
 	env  []string
 
-	node   string
-	mounts map[string]string // where volumes are, by where they should be: variables with these values are changed for them
-	again  bool              // restart when the main process ends
-	fan    fan
+	node string
+	// mounts contains the paths of volumes on the machine, by their paths in
+	// the pod. Environment variables with these values are changed.
+	mounts    map[string]string
+	restart   bool // whether the main process is restarted when it ends
+	broadcast broadcast
 
 	mu      sync.Mutex
-	main    *process              // nil while it does not run
-	procs   map[*process]struct{} // those that run, and those whose output is still held open
-	started []int                 // the pids, and so the sessions, of all that was ever started here and may have left something behind
-	stopped bool                  // nothing may be started any more
+	main    *process              // nil if it does not run
+	procs   map[*process]struct{} // running processes, and those whose output is still open
+	started []int                 // the PIDs, which are also the sessions, of processes that may have left descendants
+	stopped bool                  // no process may be started
 }
 
-func (s *Server) newContainer(pod *corev1.Pod, spec corev1.Container, again bool) (*container, error) {
+func (s *Server) newContainer(pod *corev1.Pod, spec corev1.Container, restart bool) (*container, error) {
 	c := &container{
-		srv:   s,
-		pod:   keyOf(pod),
-		uid:   pod.UID,
-		spec:  spec,
-		mark:  s.id + "/" + string(pod.UID) + "/" + spec.Name + "/",
-		dir:   filepath.Join(s.dir, "pods", filepath.Base(string(pod.UID)), "c-"+filepath.Base(spec.Name)),
-		root:  s.imageRoot(spec.Image),
-		again: again,
-		node:  pod.Spec.NodeName,
-		procs: map[*process]struct{}{},
+		srv:     s,
+		pod:     keyOf(pod),
+		uid:     pod.UID,
+		spec:    spec,
+		mark:    s.id + "/" + string(pod.UID) + "/" + spec.Name + "/",
+		dir:     filepath.Join(s.dir, "pods", filepath.Base(string(pod.UID)), "c-"+filepath.Base(spec.Name)),
+		root:    s.imageRoot(spec.Image),
+		restart: restart,
+		node:    pod.Spec.NodeName,
+		procs:   map[*process]struct{}{},
 	}
-	if err := os.MkdirAll(c.dir, 0o700); err != nil { //nolint:gosec // the last elements of names only: it stays below s.dir
+	if err := os.MkdirAll(c.dir, 0o700); err != nil { //nolint:gosec // below s.dir: only last elements
 		return nil, err
 	}
 	rc := "PS1='" + prompt(pod.Name) + "'\n"
@@ -68,7 +72,8 @@ func (s *Server) newContainer(pod *corev1.Pod, spec corev1.Container, again bool
 	return c, nil
 }
 
-// prompt keeps to what sh and bash both print as it stands.
+// prompt returns the prompt of shells in a pod, without characters that sh or
+// bash would expand.
 func prompt(name string) string {
 	safe := []byte(name)
 	for i, b := range safe {
@@ -79,7 +84,8 @@ func prompt(name string) string {
 	return string(safe) + "$ "
 }
 
-// spawn starts a process in the container. The main one may be started while there is none, any other only beside it.
+// spawn starts a process in the container. The main process is only started if
+// there is none, other processes only if there is one.
 func (c *container) spawn(cmd command, main bool) (*process, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,37 +136,40 @@ func (c *container) running() *process {
 	return c.main
 }
 
-// mainCommand is what the pod says, or a process that does nothing until the sandbox itself ends, however it ends.
+// mainCommand returns the command of the container, or a command that does
+// nothing until the sandbox ends, however it ends.
 func (c *container) mainCommand() command {
 	if args := slices.Concat(c.spec.Command, c.spec.Args); len(args) > 0 {
 		return command{args: args, stdin: c.spec.Stdin, tty: c.spec.TTY}
 	}
-	return command{args: []string{"cat"}, stdin: true, idle: true} // and no shell that execs it: its arguments are these from the start
+	return command{args: []string{"cat"}, stdin: true, idle: true} // not a shell that execs it: its arguments never change
 }
 
-// greeting is what a container of the machine that does nothing says first.
-func (c *container) greeting() string {
+// startMessage returns the first line that an idle container of the machine
+// prints.
+func (c *container) startMessage() string {
 	if c.root != "" || len(c.spec.Command)+len(c.spec.Args) > 0 {
 		return ""
 	}
 	return variable(c.env, "HOSTNAME") + ": started\n"
 }
 
-// run keeps the main process going until the context ends or it has ended for good. The first one runs already.
+// run restarts the main process until the context ends or it has ended for the
+// last time. p is the running main process.
 func (c *container) run(ctx context.Context, p *process, grace func() time.Duration) {
 	for restarts := 0; ; restarts++ {
 		c.follow(ctx, p, grace)
-		c.killRest()
+		c.killProcesses()
 		finished := terminated(p.code)
 		select {
 		case <-time.After(c.srv.cfg.StatusDelay):
 		case <-ctx.Done():
 		}
-		if ctx.Err() != nil || !c.again {
-			c.report(finished, corev1.ContainerState{}, restarts)
+		if ctx.Err() != nil || !c.restart {
+			c.writeStatus(finished, corev1.ContainerState{}, restarts)
 			return
 		}
-		c.report(waiting("CrashLoopBackOff", "back-off restarting failed container"), finished, restarts)
+		c.writeStatus(waiting("CrashLoopBackOff", "back-off restarting failed container"), finished, restarts)
 		select {
 		case <-time.After(min(time.Duration(restarts)*time.Second, 10*time.Second)):
 		case <-ctx.Done():
@@ -171,16 +180,18 @@ func (c *container) run(ctx context.Context, p *process, grace func() time.Durat
 			return
 		}
 		p = next
-		c.report(started(metav1.Now()), finished, restarts+1)
+		c.writeStatus(started(metav1.Now()), finished, restarts+1)
 	}
 }
 
-// follow waits for the end of the main process and of its output. When the context ends it asks it to end, then makes it.
+// follow waits until the main process has exited and its output has ended. When
+// the context ends, it terminates the process, and kills it after the grace
+// period.
 func (c *container) follow(ctx context.Context, p *process, grace func() time.Duration) {
 	var copies sync.WaitGroup
-	copies.Go(func() { c.fan.copy(p.stdout, c.greeting(), func(k *sink) io.Writer { return k.stdout }) })
+	copies.Go(func() { c.broadcast.copy(p.stdout, c.startMessage(), func(k *sink) io.Writer { return k.stdout }) })
 	if p.stderr != nil {
-		copies.Go(func() { c.fan.copy(p.stderr, "", func(k *sink) io.Writer { return k.stderr }) })
+		copies.Go(func() { c.broadcast.copy(p.stderr, "", func(k *sink) io.Writer { return k.stderr }) })
 	}
 	select {
 	case <-p.exited:
@@ -196,16 +207,17 @@ func (c *container) follow(ctx context.Context, p *process, grace func() time.Du
 			<-p.exited
 		}
 	}
-	c.killRest()
-	p.expire()
+	c.killProcesses()
+	p.endReads()
 	copies.Wait()
-	c.fan.dropAll()
+	c.broadcast.dropAll()
 	p.closeFiles()
 }
 
-// killRest kills everything that is left of the container and waits for what the sandbox itself started. Output that somebody still holds
-// open, who could not be found, ends soon.
-func (c *container) killRest() {
+// killProcesses kills all processes of the container and waits for those that
+// the sandbox started. If a process that was not found holds their output open,
+// the output ends soon.
+func (c *container) killProcesses() {
 	c.mu.Lock()
 	c.main = nil
 	var procs []*process
@@ -214,24 +226,27 @@ func (c *container) killRest() {
 		procs = append(procs, p)
 	}
 	c.mu.Unlock()
-	if c.srv.ctx.Err() == nil { // else Close has done it for all
+	if c.srv.ctx.Err() == nil { // otherwise Close kills all processes
 		killAll(c.mark, c)
 	}
 	for _, p := range procs {
 		<-p.exited
-		p.expire()
+		p.endReads()
 	}
 }
 
-// report writes the container's state into the pod's status, and the one that it last ended in, if it is started again.
-func (c *container) report(state, last corev1.ContainerState, restarts int) {
+// writeStatus writes the state of the container, and that in which it last
+// ended, to the status of the pod.
+func (c *container) writeStatus(state, last corev1.ContainerState, restarts int) {
 	c.srv.store.updatePod(c.pod, c.uid, func(o object) {
 		pod, ok := o.(*corev1.Pod)
 		if !ok {
 			return
 		}
 		st := &pod.Status
-		for _, list := range [][]corev1.ContainerStatus{st.ContainerStatuses, st.InitContainerStatuses, st.EphemeralContainerStatuses} {
+		for _, list := range [][]corev1.ContainerStatus{
+			st.ContainerStatuses, st.InitContainerStatuses, st.EphemeralContainerStatuses,
+		} {
 			for i := range list {
 				if list[i].Name != c.spec.Name {
 					continue
@@ -244,6 +259,6 @@ func (c *container) report(state, last corev1.ContainerState, restarts int) {
 				list[i].RestartCount = int32(restarts)
 			}
 		}
-		settle(pod)
+		updateReadiness(pod)
 	})
 }

@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/version"
 )
 
-// served is the fixed table of kinds.
+// served lists the API resources of the sandbox.
 var served = []struct {
 	group string
 	metav1.APIResource
@@ -53,7 +53,8 @@ func groupVersion(group string) string {
 	return group + "/v1"
 }
 
-// serveDiscovery answers the paths that say what there is, and tells whether it did.
+// serveDiscovery answers the paths of API discovery, version and health, and
+// reports whether the path was one of them.
 func serveDiscovery(w http.ResponseWriter, path string) bool {
 	switch path {
 	case "/version":

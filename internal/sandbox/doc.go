@@ -1,28 +1,36 @@
-// Package sandbox is an API server whose pods are processes of the local machine. It serves `make demo` and, in process,
-// the tests: enough of the Kubernetes API to find a pod, and exec and attach over WebSocket exactly as a cluster speaks
-// them, in every remote-command subprotocol.
+// Package sandbox is an API server whose pods are processes on the local
+// machine. `make demo` runs it, and the tests run it in process. It implements
+// as much of the Kubernetes API as is needed to find a pod, and exec and attach
+// over WebSocket (in every remote-command subprotocol) and SPDY, byte for byte
+// as a cluster does.
 //
-// It does not know kshell: it imports none of its packages and meets it only on the wire. It isolates nothing either: a
-// "container" is a private directory, an environment and a process group, run as the user who started the sandbox.
+// It does not know kshell: it imports none of its packages, and shares only the
+// wire protocol with it. It isolates nothing: a "container" is a private
+// directory, an environment and a process group, run as the user who started
+// the sandbox.
 //
 // Invariants:
-//   - It listens on loopback unless it is given a listener, speaks only TLS, and answers only to its own random tokens.
-//   - Everything on the wire goes through k8s.io/streaming's wsstream, the frame layer of the real API server, so what
-//     that layer does wrong (fragmented messages, an empty stdin frame, an early close) it does wrong here too.
-//   - A process that was started by exec outlives its client; no process outlives its container, and none outlives Close.
-//   - Close ends every connection, process and goroutine, whatever state they are in, and then returns.
-//   - It misbehaves only when a Fault says so; see Fault.
+//   - It listens on loopback unless it is given a listener, speaks only TLS,
+//     and accepts only its own random tokens.
+//   - All messages go through k8s.io/streaming's wsstream, the frame layer of
+//     the real API server. What that layer gets wrong (fragmented messages, an
+//     empty stdin frame, an early close), the sandbox gets wrong too.
+//   - A process started by an exec outlives its client. No process outlives its
+//     container or Close.
+//   - Close ends every connection, process and goroutine, whatever state they
+//     are in, and then returns.
+//   - It misbehaves only when a Fault is injected; see Fault.
 //
-// The ends of real servers that lie, and what plays them:
+// Known defects of real servers, and how to reproduce them:
 //
-//	unread stdin silences the server    by itself, unless Config.Gentle; with Fault.StartAfter also for commands that end at once
-//	stdin in flight costs the verdict   Fault.InFlight, with Do at AtEnd, or LoseTail
-//	a ping destroys the tail            Fault.LateReset, with Rate or a client that does not read
-//	a Status not taken in time is lost  Fault.StatusDeadline
-//	stdin is dropped                    Fault.DropStdin
-//	a cut upload looks complete         any cut: RST, FIN, CloseFrame, Restart, or the client's own
-//	attach always says Success          by itself
-//	no verdict, or a made-up one        Fault.Do: CloseFrame, FIN, RST, Hang, SaySuccess
+//	unread stdin blocks the Status    always, unless Config.Gentle; with StartAfter even if the command exits at once
+//	stdin in flight replaces Status   Fault.InFlight, with Do at AtEnd, or LoseTail
+//	a ping destroys the last output   Fault.LateReset, with Rate or a client that does not read
+//	a Status not read in time is lost Fault.StatusDeadline
+//	stdin is dropped                  Fault.DropStdin
+//	a cut upload looks complete       any cut: RST, FIN, CloseFrame, Restart, or the client's own
+//	attach always reports Success     always
+//	no Status, or a false one         Fault.Do: CloseFrame, FIN, RST, Hang, SaySuccess
 //
-// It needs Unix: on Windows it compiles, and Start returns an error.
+// The sandbox needs Unix: on Windows it compiles, and Start returns an error.
 package sandbox

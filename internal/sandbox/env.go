@@ -7,12 +7,15 @@ import (
 	"strings"
 )
 
-// markVariable is the environment variable by which the sandbox finds processes that left their session.
+// markVariable is the environment variable that identifies the processes of a
+// container, including those that have left their session.
 const markVariable = "SANDBOX_CONTAINER"
 
-// environment is what a container's processes are started with: what a runtime gives them (PATH, HOSTNAME, the variables of the
-// service kubernetes, HOME), what the pod says, and the mark. Nothing of the sandbox's own environment is in it but PATH, so
-// that the machine's commands are found.
+// environment returns the environment of the container's processes: the
+// variables that a runtime sets (PATH, HOSTNAME, those of the service
+// kubernetes, HOME), the variables of the pod, and the mark. Of the sandbox's
+// own environment it contains only PATH, so that the commands of the machine
+// are found.
 func (c *container) environment() []string {
 	host, port := c.srv.endpoint()
 	tcp := "tcp://" + host + ":" + port
@@ -30,7 +33,7 @@ func (c *container) environment() []string {
 	}
 	for _, v := range c.spec.Env {
 		value := v.Value
-		if folder, ok := c.mounts[value]; ok { // there is no other way to find it
+		if folder, ok := c.mounts[value]; ok { // the process has no other way to find it
 			value = folder
 		}
 		env = setVariable(env, v.Name, value)
@@ -41,7 +44,8 @@ func (c *container) environment() []string {
 	return setVariable(env, markVariable, c.mark)
 }
 
-// ttyEnvironment has, beside what every process has, what makes a shell on a terminal pleasant, unless the pod says otherwise.
+// ttyEnvironment returns the environment with additional variables for an
+// interactive shell, unless the pod sets them.
 func (c *container) ttyEnvironment() []string {
 	env := slices.Clone(c.env)
 	for _, v := range [][2]string{
@@ -80,7 +84,7 @@ func setVariable(env []string, name, value string) []string {
 	return append(env, name+"="+value)
 }
 
-// endpoint is the server's host and port.
+// endpoint returns the host and the port of the server.
 func (s *Server) endpoint() (host, port string) {
 	u, err := url.Parse(s.url)
 	if err != nil {

@@ -23,14 +23,14 @@ func errTooNew(version, current int64) error {
 	return err
 }
 
-// policyDenial is what a ValidatingAdmissionPolicy answers with that says nothing of the reason and the code but "Forbidden".
-// (Left to itself one answers 422 Invalid, in the same words.)
+// policyDenial returns the error of a ValidatingAdmissionPolicy whose reason is
+// Forbidden. (By default, a policy answers 422 Invalid, with the same message.)
 func policyDenial(pod string) error {
 	return apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, pod,
 		errors.New("ValidatingAdmissionPolicy 'x' with binding 'y' denied request: no scripts"))
 }
 
-// statusOf turns any error into the Status that the API would send.
+// statusOf returns the Status that the API sends for an error.
 func statusOf(err error) *metav1.Status {
 	var known apierrors.APIStatus
 	if !errors.As(err, &known) {

@@ -9,26 +9,26 @@ import (
 
 // See Fault.DropStdin.
 const (
-	dropLook     = 20 * time.Millisecond // between two looks at a command that has to give up its outputs before its stdin comes
-	dropLooks    = 3                     // in a row that have found it waiting; then it keeps its outputs
-	dropPatience = 100                   // looks at one that never waits; none is taken while the machine stands still
-	dropConfirm  = 10 * time.Millisecond // how long a command that gave up an output has to end by itself
+	dropInterval = 20 * time.Millisecond // between two checks whether the command waits for its stdin
+	dropWaits    = 3                     // checks in a row that must find it waiting; then it keeps its outputs
+	dropTries    = 100                   // maximum number of checks
+	dropConfirm  = 10 * time.Millisecond // time in which a command whose output was closed may exit
 )
 
-// execution is the command of one exec.
+// execution runs the command of an exec.
 type execution struct {
 	*session
-	p        *process
-	queue    *stdinQueue
-	fault    Fault         // what the session's fault says of commands, if it has one
-	gaveUp   chan struct{} // closed when nobody holds one of the command's outputs open any more
-	giveUp   func()        // closes it
-	inFlight func() bool   // see session
+	p             *process
+	queue         *stdinQueue
+	fault         Fault         // the session's fault; zero if it has none
+	outputsClosed chan struct{} // closed when stdout or stderr of the running command has been closed by all processes
+	closeOutputs  func()        // closes outputsClosed
+	inFlight      func() bool   // see session
 }
 
 func (s *session) runExec(target *container) {
-	x := &execution{session: s, queue: newStdinQueue(), gaveUp: make(chan struct{})}
-	x.giveUp = sync.OnceFunc(func() { close(x.gaveUp) })
+	x := &execution{session: s, queue: newStdinQueue(), outputsClosed: make(chan struct{})}
+	x.closeOutputs = sync.OnceFunc(func() { close(x.outputsClosed) })
 	x.inFlight = sync.OnceValue(func() bool { return s.stdin && !x.queue.ended() })
 	s.inFlight = x.inFlight
 	if s.sock.f != nil {
@@ -46,7 +46,8 @@ func (s *session) runExec(target *container) {
 	x.follow()
 }
 
-// start starts the command when its time has come, also if the client has gone.
+// start starts the command, after the fault's StartAfter, even if the client
+// has gone.
 func (x *execution) start(target *container) (err error) {
 	if x.fault.StartAfter > 0 {
 		timer := time.NewTimer(x.fault.StartAfter)
@@ -61,7 +62,7 @@ func (x *execution) start(target *container) (err error) {
 		return err
 	}
 	x.command.Store(x.p)
-	x.srv.book.change(func() { x.record.Pid = x.p.pid })
+	x.srv.records.change(func() { x.record.Pid = x.p.pid })
 	x.helpers.Go(func() { x.readSizes(x.p) })
 	if x.stdin {
 		x.helpers.Go(x.feed)
@@ -69,7 +70,7 @@ func (x *execution) start(target *container) (err error) {
 	return nil
 }
 
-// follow brings the output, and then the verdict.
+// follow sends the output of the command, and then its Status.
 func (x *execution) follow() {
 	var pumps sync.WaitGroup
 	pumps.Go(func() { x.pump(x.out(), x.p.stdout) })
@@ -79,21 +80,22 @@ func (x *execution) follow() {
 	<-x.p.exited
 	x.inFlight()
 	pumps.Wait()
-	x.srv.book.change(func() { x.record.Code, x.record.Exited = x.p.code, true })
-	if x.stdin && !x.srv.cfg.Gentle && !x.lies() && x.queue.stuck() {
+	x.srv.records.change(func() { x.record.Code, x.record.Exited = x.p.code, true })
+	if x.stdin && !x.srv.cfg.Gentle && !x.faultAtEnd() && x.queue.stuck() {
 		x.hang()
 	}
 	x.end(exitStatus(x.args, x.p.code))
 }
 
-// pump copies one of the command's outputs to its end. When the client is gone, the command goes on unheard.
+// pump copies one output of the command until its end. When the client has
+// gone, it discards the output and the command continues.
 func (x *execution) pump(w io.Writer, r io.Reader) {
 	defer x.outputEnded()
 	buf := make([]byte, chunk)
 	for {
 		n, err := r.Read(buf)
 		if n > 0 && w != nil {
-			if x.losesTail() {
+			if x.holdBack() {
 				w = nil
 			} else if _, werr := w.Write(buf[:n]); werr != nil {
 				w = nil
@@ -105,7 +107,8 @@ func (x *execution) pump(w io.Writer, r io.Reader) {
 	}
 }
 
-// outputEnded tells a command that has given up an output from one that has ended.
+// outputEnded calls closeOutputs if the command still runs a moment after the
+// end of one of its outputs.
 func (x *execution) outputEnded() {
 	if !x.fault.DropStdin {
 		return
@@ -114,13 +117,14 @@ func (x *execution) outputEnded() {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		x.giveUp()
+		x.closeOutputs()
 	case <-x.p.exited:
 	}
 }
 
-// losesTail holds output back as the fault wants it, and says whether the command ended meanwhile, so that it is lost.
-func (x *execution) losesTail() bool {
+// holdBack delays output as the fault requires, and reports whether it is lost
+// because the command exited in the meantime.
+func (x *execution) holdBack() bool {
 	if x.fault.LoseTail <= 0 {
 		return false
 	}
@@ -134,7 +138,7 @@ func (x *execution) losesTail() bool {
 	}
 }
 
-// readStdin ends when the client half-closes or is gone.
+// readStdin reads stdin until the client half-closes it or has gone.
 func (x *execution) readStdin() {
 	defer x.queue.finish()
 	buf := make([]byte, chunk)
@@ -153,7 +157,7 @@ func (x *execution) readStdin() {
 	}
 }
 
-// feed gives stdin to the command, whose stdin it closes at the end.
+// feed writes stdin to the command, and closes the command's stdin at the end.
 func (x *execution) feed() {
 	defer x.p.closeStdin()
 	switch {
@@ -162,7 +166,7 @@ func (x *execution) feed() {
 		x.p.closeStdin()
 	case x.fault.DropStdin:
 		x.helpers.Go(x.dropStdin)
-		x.awaitOutputs()
+		x.waitForReader()
 	}
 	_, err := io.Copy(x.p.stdin, x.queue)
 	if err != nil && (x.srv.cfg.Gentle || x.stdinLost()) {
@@ -170,39 +174,42 @@ func (x *execution) feed() {
 	}
 }
 
-// awaitOutputs gives a command the time to give up its outputs: as long as it does anything, but at least dropLooks looks.
-func (x *execution) awaitOutputs() {
-	for looks, waiting := 0, 0; waiting < dropLooks && looks < dropPatience; looks, waiting = looks+1, waiting+1 {
+// waitForReader gives the command time to close its outputs. It returns when
+// the command has waited for dropWaits checks in a row, or has exited.
+func (x *execution) waitForReader() {
+	for looks, waiting := 0, 0; waiting < dropWaits && looks < dropTries; looks, waiting = looks+1, waiting+1 {
 		select {
-		case <-x.gaveUp:
+		case <-x.outputsClosed:
 			x.p.closeStdin()
 			return
 		case <-x.p.exited:
 			return
-		case <-time.After(dropLook):
+		case <-time.After(dropInterval):
 		}
-		if busy(x.p.pid) {
+		if isBusy(x.p.pid) {
 			waiting = -1
 		}
 	}
 }
 
-// dropStdin ends the command's stdin when it has given up an output.
+// dropStdin closes the command's stdin when the command has closed one of its
+// outputs.
 func (x *execution) dropStdin() {
 	select {
-	case <-x.gaveUp:
+	case <-x.outputsClosed:
 		x.p.closeStdin()
 	case <-x.p.exited:
 	}
 }
 
-// stdinLost says whether the fault takes stdin from a living command.
+// stdinLost reports whether the fault discards the stdin of the running
+// command.
 func (x *execution) stdinLost() bool {
 	if x.tty {
 		return false
 	}
 	select {
-	case <-x.gaveUp:
+	case <-x.outputsClosed:
 		return true
 	default:
 		return x.fault.LoseStdin

@@ -21,12 +21,12 @@ import (
 
 func hasStatus(protocol string) bool { return protocol != v1 && protocol != v1base64 }
 
-func TestStreamsStayApartAndTheCodeArrivesUnderEveryProtocol(t *testing.T) {
+func TestExec_StreamsAndCode(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	for _, p := range allProtocols {
 		t.Run(p, func(t *testing.T) {
-			r := dial(t, s, execPath("web", ask("oe", "sh", "-c", "echo out; echo err >&2; exit 7")), p).finish()
-			r.mustClose(t)
+			r := dial(t, s, execPath("web", execQuery("oe", "sh", "-c", "echo out; echo err >&2; exit 7")), p).finish()
+			r.checkClosed(t)
 			if r.out != "out\n" || r.err != "err\n" {
 				t.Errorf("stdout %q, stderr %q", r.out, r.err)
 			}
@@ -37,7 +37,8 @@ func TestStreamsStayApartAndTheCodeArrivesUnderEveryProtocol(t *testing.T) {
 				"[sh -c echo out; echo err >&2; exit 7], exit code 7"
 			want := message
 			if hasStatus(p) {
-				want = `{"metadata":{},"status":"Failure","message":"` + strings.NewReplacer(">", `\u003e`, "&", `\u0026`).Replace(message) +
+				want = `{"metadata":{},"status":"Failure","message":"` + strings.NewReplacer(">", `\u003e`, "&", `\u0026`).
+					Replace(message) +
 					`","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"7"}]}}`
 			}
 			if diff := cmp.Diff(want, r.status); diff != "" {
@@ -47,11 +48,11 @@ func TestStreamsStayApartAndTheCodeArrivesUnderEveryProtocol(t *testing.T) {
 	}
 }
 
-func TestSuccessIsSaidOrSilent(t *testing.T) {
+func TestExec_Success(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	for _, p := range allProtocols {
-		r := dial(t, s, execPath("web", ask("oe", "true")), p).finish()
-		r.mustClose(t)
+		r := dial(t, s, execPath("web", execQuery("oe", "true")), p).finish()
+		r.checkClosed(t)
 		want := ""
 		if hasStatus(p) {
 			want = `{"metadata":{},"status":"Success"}`
@@ -62,22 +63,22 @@ func TestSuccessIsSaidOrSilent(t *testing.T) {
 	}
 }
 
-func TestEveryExitCodeArrives(t *testing.T) {
+func TestExec_ExitCodes(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{})
 	for code := range 256 {
 		p := []string{v5, v4, v4base64}[code%3]
-		r := dial(t, s, execPath("web", ask("oe", "sh", "-c", fmt.Sprint("exit ", code))), p).finish()
+		r := dial(t, s, execPath("web", execQuery("oe", "sh", "-c", fmt.Sprint("exit ", code))), p).finish()
 		if r.code() != code {
 			t.Errorf("%s: code %d arrived as %d: %s %v", p, code, r.code(), r.status, r.end)
 		}
 	}
-	if r := dial(t, s, execPath("web", ask("o", "sh", "-c", "kill -9 $$")), v5).finish(); r.code() != 137 {
+	if r := dial(t, s, execPath("web", execQuery("o", "sh", "-c", "kill -9 $$")), v5).finish(); r.code() != 137 {
 		t.Errorf("a killed command's code is %d, want 137", r.code())
 	}
 }
 
-func TestSelectionOfTheSubprotocol(t *testing.T) {
+func TestSubprotocol_Selection(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	tests := []struct {
 		offer []string
@@ -104,7 +105,7 @@ func TestSelectionOfTheSubprotocol(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(strings.Join(tt.offer, ","), func(t *testing.T) {
-			c, resp, body, err := tryDial(t, s, "sandbox", execPath("web", ask("o", "echo", "hi")), tt.offer...)
+			c, resp, body, err := tryDial(t, s, "sandbox", execPath("web", execQuery("o", "echo", "hi")), tt.offer...)
 			if tt.want == "403" {
 				if err == nil || resp == nil || resp.StatusCode != http.StatusForbidden || len(body) != 0 {
 					t.Fatalf("got %v %v %q, want 403 with an empty body", err, resp, body)
@@ -124,12 +125,12 @@ func TestSelectionOfTheSubprotocol(t *testing.T) {
 	}
 }
 
-func TestTheFirstMessageIsOnTheLowestOutputChannel(t *testing.T) {
+func TestExec_FirstMessage(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	for streams, want := range map[string]byte{"ioe": 1, "oe": 1, "e": 2, "ie": 2, "i": 3, "ot": 1, "et": 0} {
 		for _, p := range allProtocols {
-			c, resp, body, err := tryDial(t, s, "sandbox", execPath("web", ask(streams, "true")), p)
-			if want == 0 { // a tty has no stderr, so that nothing is left
+			c, resp, body, err := tryDial(t, s, "sandbox", execPath("web", execQuery(streams, "true")), p)
+			if want == 0 { // a tty has no stderr, so there is no stream
 				if err == nil || resp.StatusCode != http.StatusBadRequest {
 					t.Errorf("%s %s: got %v %v %q, want 400", p, streams, err, resp, body)
 				}
@@ -146,16 +147,16 @@ func TestTheFirstMessageIsOnTheLowestOutputChannel(t *testing.T) {
 	}
 }
 
-func TestHalfCloseEndsStdinUnderV5Only(t *testing.T) {
+func TestStdin_HalfClose(t *testing.T) {
 	s := start(t, sandbox.Config{})
-	c := dial(t, s, execPath("web", ask("io", "cat")), v5)
+	c := dial(t, s, execPath("web", execQuery("io", "cat")), v5)
 	c.send(0, "all of it")
 	c.halfClose()
 	if r := c.finish(); r.out != "all of it" || r.code() != 0 {
 		t.Errorf("stdout %q, code %d", r.out, r.code())
 	}
 
-	c = dial(t, s, execPath("web", ask("io", "cat")), v4)
+	c = dial(t, s, execPath("web", execQuery("io", "cat")), v4)
 	c.send(0, "before")
 	c.halfClose()
 	c.send(0, "after")
@@ -169,12 +170,17 @@ func TestHalfCloseEndsStdinUnderV5Only(t *testing.T) {
 	}
 }
 
-func TestATtyIsATerminalWithoutStderr(t *testing.T) {
+func TestTTY_NoStderr(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	for _, p := range allProtocols {
-		c := dial(t, s, execPath("web", ask("ioet", "sh", "-c", "test -t 0 && test -t 2 && read x && stty size && echo $TERM >&2")), p)
+		c := dial(
+			t,
+			s,
+			execPath("web", execQuery("ioet", "sh", "-c", "test -t 0 && test -t 2 && read x && stty size && echo $TERM >&2")),
+			p,
+		)
 		c.send(4, `{"Width":133,"Height":44}`)
-		wait(c.ctx, t, s, func(ses sandbox.Session) bool { return ses.Subprotocol == p && len(ses.Sizes) == 1 })
+		waitSession(c.ctx, t, s, func(ses sandbox.Session) bool { return ses.Subprotocol == p && len(ses.Sizes) == 1 })
 		c.send(0, "\n")
 		if r := c.finish(); r.out != "\r\n44 133\r\nxterm\r\n" || r.err != "" {
 			t.Errorf("%s: stdout %q, stderr %q, %s", p, r.out, r.err, r.status)
@@ -182,9 +188,14 @@ func TestATtyIsATerminalWithoutStderr(t *testing.T) {
 	}
 }
 
-func TestResizeIsSeenByTheProcessAndTheCounters(t *testing.T) {
+func TestTTY_Resize(t *testing.T) {
 	s := start(t, sandbox.Config{})
-	c := dial(t, s, execPath("web", ask("iot", "sh", "-c", `trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done`)), v5)
+	c := dial(
+		t,
+		s,
+		execPath("web", execQuery("iot", "sh", "-c", `trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done`)),
+		v5,
+	)
 	got := ""
 	waitFor := func(want string) {
 		for !strings.Contains(got, want) {
@@ -200,14 +211,14 @@ func TestResizeIsSeenByTheProcessAndTheCounters(t *testing.T) {
 	waitFor("30 100")
 	c.send(4, `{"Width":99,"Height":31}`)
 	waitFor("31 99")
-	wait(c.ctx, t, s, func(ses sandbox.Session) bool { return len(ses.Sizes) == 2 })
+	waitSession(c.ctx, t, s, func(ses sandbox.Session) bool { return len(ses.Sizes) == 2 })
 	want := []sandbox.Size{{Width: 100, Height: 30}, {Width: 99, Height: 31}}
 	if diff := cmp.Diff(want, s.Sessions()[0].Sizes); diff != "" {
 		t.Errorf("sizes (-want +got):\n%s", diff)
 	}
 }
 
-func TestACommandThatCannotRunSaysWhyAfterThe101(t *testing.T) {
+func TestExec_CommandCannotRun(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	plain := filepath.Join(s.Dir("default", "web", "web"), "plain")
 	if err := os.WriteFile(plain, []byte("x"), 0o600); err != nil {
@@ -219,19 +230,20 @@ func TestACommandThatCannotRunSaysWhyAfterThe101(t *testing.T) {
 		"./plain":         `exec: "./plain": permission denied`,
 	} {
 		for _, p := range allProtocols {
-			r := dial(t, s, execPath("web", ask("oe", command)), p).finish()
-			r.mustClose(t)
+			r := dial(t, s, execPath("web", execQuery("oe", command)), p).finish()
+			r.checkClosed(t)
 			if !strings.Contains(r.status, strings.ReplaceAll(want, `"`, quoteIn(p))) {
 				t.Errorf("%s %s: %s", p, command, r.status)
 			}
-			if hasStatus(p) && (!strings.Contains(r.status, `"reason":"InternalError"`) || !strings.Contains(r.status, `"code":500`)) {
+			if hasStatus(p) &&
+				(!strings.Contains(r.status, `"reason":"InternalError"`) || !strings.Contains(r.status, `"code":500`)) {
 				t.Errorf("%s %s: no InternalError 500: %s", p, command, r.status)
 			}
 		}
 	}
 }
 
-// quoteIn is how a quotation mark looks in the error channel.
+// quoteIn returns how a quotation mark is written in the error channel.
 func quoteIn(protocol string) string {
 	if hasStatus(protocol) {
 		return `\"`
@@ -239,10 +251,10 @@ func quoteIn(protocol string) string {
 	return `"`
 }
 
-func TestRefusals(t *testing.T) {
+func TestExec_Refused(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	in := func(pod, container string, streams string) string {
-		q := ask(streams, "true")
+		q := execQuery(streams, "true")
 		if container != "" {
 			q.Set("container", container)
 		}
@@ -253,18 +265,42 @@ func TestRefusals(t *testing.T) {
 		name, path string
 		code       int
 		text       string
-		v5text     string // if v5 gets a 101 and a Failure instead
+		v5text     string // in the Failure after the 101, for v5; "" if v5 gets no 101
 	}{
 		{"no pod", in("nope", "", "o"), 404, `"message":"pods \"nope\" not found"`, ""},
 		{"no namespace", strings.Replace(in("web", "", "o"), "/default/", "/nowhere/", 1), 404, `"reason":"NotFound"`, ""},
-		{"no container", in("web", "nope", "o"), 400, `"message":"container nope is not valid for pod web","reason":"BadRequest"`, ""},
-		{"none named", in("multi", "", "o"), 400, `a container name must be specified for pod multi, choose one of: [a b]`, ""},
+		{
+			"no container",
+			in("web", "nope", "o"),
+			400,
+			`"message":"container nope is not valid for pod web","reason":"BadRequest"`,
+			"",
+		},
+		{
+			"none named",
+			in("multi", "", "o"),
+			400,
+			`a container name must be specified for pod multi, choose one of: [a b]`,
+			"",
+		},
 		{"annotation is not the server's business", in("annotated", "", "o"), 400, `choose one of: [side main]`, ""},
 		{"not scheduled", in("pending", "", "o"), 400, `pod pending does not have a host assigned`, ""},
 		{"crashing", in("crash", "", "o"), 500, "container not found (\"crash\")\n", `container not found (\"crash\")`},
 		{"pulling", in("pulling", "", "o"), 500, "container not found (\"pulling\")\n", `container not found (\"pulling\")`},
-		{"finished init", in("with-init", "init", "o"), 500, "container not found (\"init\")\n", `container not found (\"init\")`},
-		{"attach to crashing", attach(in("crash", "", "o")), 500, "container crash not found in pod crash_default\n", `container crash not found in pod crash_default`},
+		{
+			"finished init",
+			in("with-init", "init", "o"),
+			500,
+			"container not found (\"init\")\n",
+			`container not found (\"init\")`,
+		},
+		{
+			"attach to crashing",
+			attach(in("crash", "", "o")),
+			500,
+			"container crash not found in pod crash_default\n",
+			`container crash not found in pod crash_default`,
+		},
 		{"no stream", in("web", "", ""), 400, "you must specify at least 1 of stdin, stdout, stderr\n", ""},
 	}
 	for _, tt := range tests {
@@ -276,7 +312,7 @@ func TestRefusals(t *testing.T) {
 						t.Fatalf("%v %s", err, body)
 					}
 					r := c.finish()
-					r.mustClose(t)
+					r.checkClosed(t)
 					if r.code() != -1 || !strings.Contains(r.status, tt.v5text) {
 						t.Errorf("channel 3: %s", r.status)
 					}
@@ -294,7 +330,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func TestEveryRunningKindOfContainerCanBeEntered(t *testing.T) {
+func TestExec_ContainerKinds(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	for _, c := range [][2]string{
 		{"multi", "a"},
@@ -307,7 +343,7 @@ func TestEveryRunningKindOfContainerCanBeEntered(t *testing.T) {
 		{"db-0", "db"},
 		{"web", "web"},
 	} {
-		q := ask("o", "sh", "-c", "echo $HOSTNAME; pwd; echo $HOME")
+		q := execQuery("o", "sh", "-c", "echo $HOSTNAME; pwd; echo $HOME")
 		q.Set("container", c[1])
 		dir := s.Dir("default", c[0], c[1])
 		if r := dial(t, s, execPath(c[0], q), v5).finish(); r.out != c[0]+"\n"+dir+"\n"+dir+"\n" {
@@ -316,20 +352,31 @@ func TestEveryRunningKindOfContainerCanBeEntered(t *testing.T) {
 	}
 }
 
-func TestBadBooleansAreTrue(t *testing.T) {
+func TestQuery_InvalidBooleans(t *testing.T) {
 	s := start(t, sandbox.Config{})
-	q := url.Values{"command": {"sh", "-c", "echo out; echo err >&2"}, "stdout": {"maybe"}, "stderr": {""}, "stdin": {"0"}, "tty": {"False"}}
+	q := url.Values{
+		"command": {"sh", "-c", "echo out; echo err >&2"},
+		"stdout":  {"maybe"},
+		"stderr":  {""},
+		"stdin":   {"0"},
+		"tty":     {"False"},
+	}
 	if r := dial(t, s, execPath("web", q), v5).finish(); r.out != "out\n" || r.err != "err\n" {
 		t.Errorf("stdout %q, stderr %q", r.out, r.err)
 	}
 }
 
-func TestRightsOfEachUser(t *testing.T) {
+func TestAuth_Rights(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	cannot := func(user, verb, resource string) string {
-		return fmt.Sprintf(`pods \"web\" is forbidden: User \"%s\" cannot %s resource \"%s\" in API group \"\" in the namespace \"default\"`, user, verb, resource)
+		return fmt.Sprintf(
+			`pods \"web\" is forbidden: User \"%s\" cannot %s resource \"%s\" in API group \"\" in the namespace \"default\"`,
+			user,
+			verb,
+			resource,
+		)
 	}
-	tests := []struct{ user, get, exec string }{ // what is refused with, or ""
+	tests := []struct{ user, get, exec string }{ // get and exec: the error message, or ""
 		{"sandbox", "", ""},
 		{"none", cannot("none", "get", "pods"), cannot("none", "get", "pods/exec")},
 		{"get-only", "", `"message":"pods \"web\" is forbidden: ","reason":"Forbidden"`},
@@ -344,19 +391,19 @@ func TestRightsOfEachUser(t *testing.T) {
 			}
 			body, _ := io.ReadAll(resp.Body)
 			_ = resp.Body.Close()
-			check(t, "get", resp, body, tt.get)
+			checkRefusal(t, "get", resp, body, tt.get)
 			for _, p := range []string{v5, v4} {
-				_, resp, body, err := tryDial(t, s, tt.user, execPath("web", ask("o", "true")), p)
+				_, resp, body, err := tryDial(t, s, tt.user, execPath("web", execQuery("o", "true")), p)
 				if (err == nil) != (tt.exec == "") {
 					t.Errorf("exec: %v", err)
 				}
-				check(t, "exec", resp, body, tt.exec)
+				checkRefusal(t, "exec", resp, body, tt.exec)
 			}
 		})
 	}
 }
 
-func check(t *testing.T, what string, resp *http.Response, body []byte, refusal string) {
+func checkRefusal(t *testing.T, what string, resp *http.Response, body []byte, refusal string) {
 	t.Helper()
 	if refusal == "" {
 		if resp.StatusCode >= 400 {
@@ -369,7 +416,7 @@ func check(t *testing.T, what string, resp *http.Response, body []byte, refusal 
 	}
 }
 
-func TestTokens(t *testing.T) {
+func TestAuth_Tokens(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	cfg := restConfig(t, s, "sandbox")
 	cfg.BearerToken = ""
@@ -398,7 +445,7 @@ func TestTokens(t *testing.T) {
 			if tt.header != "" {
 				h.Set("Authorization", tt.header)
 			}
-			ws, resp, err := websocket.Dial(t.Context(), s.URL()+execPath("web", ask("o", "true")), &websocket.DialOptions{
+			ws, resp, err := websocket.Dial(t.Context(), s.URL()+execPath("web", execQuery("o", "true")), &websocket.DialOptions{
 				HTTPClient: anonymous, HTTPHeader: h, Subprotocols: tt.offer,
 			})
 			if err == nil {
@@ -416,10 +463,10 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-func TestExecWithoutWebSocketIsRefusedInWords(t *testing.T) {
+func TestExec_NoWebSocket(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	client := httpClient(t, s, "sandbox")
-	url := s.URL() + execPath("web", ask("o", "true"))
+	url := s.URL() + execPath("web", execQuery("o", "true"))
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut} {
 		req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 		if err != nil {

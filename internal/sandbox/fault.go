@@ -11,48 +11,59 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Fault is one way to misbehave. Inject it; it then applies to matching requests, one fault a request, the oldest first.
-// The zero value matches every exec and attach and changes nothing. Its fields combine.
+// Fault is one kind of misbehavior. After Inject, it applies to matching
+// requests; to each request, only the oldest matching fault applies. The zero
+// value matches every exec and attach, and changes nothing. The fields can be
+// combined.
 type Fault struct {
-	// Path limits the fault to requests whose URL path contains it. Default: exec and attach requests only; "/" is all.
+	// Path limits the fault to requests whose URL path contains it. Default:
+	// exec and attach requests; "/" matches all requests.
 	Path string
 	// Method limits the fault to requests with this HTTP method. Default: all.
 	Method string
 	// Seen, if not nil, is called for each request that the fault applies to,
 	// before the request is handled.
 	Seen func()
-	// Times is how many requests it applies to. Default: all, until it is undone.
+	// Times is the number of requests that it applies to. Default: all, until
+	// it is undone.
 	Times int
-	// Wait is how long the server sits on the request before it does anything with it.
+	// Wait delays the handling of the request.
 	Wait time.Duration
 
-	// Code refuses with this HTTP status, Body and ContentType (default text/plain), whoever asks: 502 with an HTML page,
-	// 403 without a body, 200 instead of an upgrade.
+	// Code is the HTTP status of a refusal, which has Body and ContentType
+	// (default text/plain) and does not depend on the user. Examples: 502 with
+	// an HTML page, 403 without a body, 200 instead of an upgrade.
 	Code        int
 	Body        string
 	ContentType string
-	// Refusal refuses with a Status object; its Code is the HTTP status (default 500).
+	// Refusal refuses with a Status object. Its Code is the HTTP status
+	// (default 500).
 	Refusal *metav1.Status
 
-	// Subprotocol is answered and spoken, whatever was offered; a pointer to "" selects none.
+	// Subprotocol is selected and used, whatever the client offered. A pointer
+	// to "" selects none.
 	Subprotocol *string
 
-	// Do happens once, When the time has come.
+	// Do is an action that happens once, at the time that When specifies.
 	Do   Action
 	When Moment
-	// N counts the WebSocket bytes (frame headers included, the 101 answer not) for AfterSent and AfterReceived, in the
-	// direction named. An action takes place exactly there, also in the middle of a frame. For a plain HTTP watch it
-	// counts the body, in whole lines.
-	// SaySuccess takes place between two frames.
+	// N is the number of WebSocket bytes for AfterSent and AfterReceived, in
+	// that direction. It includes the frame headers, but not the 101 answer.
+	// The action happens exactly at that byte, even in the middle of a frame;
+	// SaySuccess happens between two frames. For a watch over HTTP, N counts
+	// the body, in whole lines.
 	N int64
 
-	// After is how long after the 101 AfterTime is.
+	// After is the time between the 101 and AfterTime.
 	After time.Duration
-	// InFlight limits AtEnd and LoseTail to sessions whose command ended before the end of its stdin had come; where the protocol
-	// has no half-close that is every session with stdin. Servers lie then, on every path, in a few of a hundred trials:
-	// Success in place of the code (SaySuccess), no Status (CloseFrame), no output or half of it (LoseTail), also with Success.
+	// InFlight limits AtEnd and LoseTail to sessions whose command exited
+	// before its stdin ended. With protocols that have no half-close, these are
+	// all sessions with stdin. In such sessions, real servers send false
+	// results in a few percent of all trials, on every path: Success in place
+	// of the exit code (SaySuccess), no Status (CloseFrame), and no or only a
+	// part of the output (LoseTail), also with Success.
 	InFlight bool
-	// Kill has the action kill the command, too.
+	// Kill makes the action kill the command, too.
 	Kill bool
 
 	// RefuseCommand limits the fault to execs for whose command it returns
@@ -61,61 +72,76 @@ type Fault struct {
 	RefuseCommand func(args []string) bool
 
 	// IgnoreSelectors makes lists and watches return all objects of the
-	// namespace, as the response cache of a dashboard may.
+	// namespace, as the response cache of a dashboard may do.
 	IgnoreSelectors bool
 
 	// Delay is added before each message to the client.
 	Delay time.Duration
-	// DropPongs leaves pings without an answer.
+	// DropPongs leaves pings unanswered.
 	DropPongs bool
-	// ErrorChannel, if not nil, is sent on channel 3 in place of the Status: hostile text, a huge one, no JSON at all.
+	// ErrorChannel, if not nil, is sent on channel 3 in place of the Status:
+	// hostile text, a huge Status, or invalid JSON.
 	ErrorChannel []byte
 
-	// Rate makes the link to the client slow: so many bytes a second. As on a real one the server does not notice: up to 4 MiB
-	// lie in flight, and long before the client has them it has sent the Status and closed. Bytes in flight count as sent.
+	// Rate limits the link to the client, in bytes per second. As on a real
+	// link, the server does not notice: up to 4 MiB are in flight, and it has
+	// sent the Status and closed long before the client has read them. Bytes in
+	// flight count as sent.
 	Rate int64
-	// LateReset answers the first byte that comes from the client after the close, a ping for one, with an RST. It destroys
-	// whatever of output, Status and close is still in flight: what the client's kernel has not got yet. Up to 4 MiB wait for a
-	// client that does not read, or for Rate. (What its kernel has got, some 128 KiB at first, the client reads still.)
+	// LateReset makes the server answer the first byte that the client sends
+	// after the close (a ping, for example) with an RST. The RST destroys all
+	// output, the Status and the close frame that are still in flight, that is,
+	// have not arrived in the client's kernel. Up to 4 MiB are in flight if the
+	// client does not read, or with Rate. (The client can still read what its
+	// kernel has received, at first about 128 KiB.)
 	LateReset bool
-	// StatusDeadline is how long the client has, from the command's end, to take in all that is in flight (see LateReset).
-	// Then the connection is reset. The API server means it to be 10 s (writeErrorDeadline in pkg/util/proxy). 0: for ever.
+	// StatusDeadline is the time from the exit of the command in which the
+	// client must receive everything that is in flight (see LateReset). Then
+	// the connection is reset. In the API server it is 10 s (writeErrorDeadline
+	// in pkg/util/proxy). 0: no limit.
 	StatusDeadline time.Duration
 
-	// Withhold applies to requests that create a pod: the pod is created, and
-	// the request never answered.
+	// Withhold applies to requests that create a pod: the pod is created, but
+	// the request is never answered.
 	Withhold bool
 
-	// NotRunning says that there is no such container, as a kubelet does for a moment that starts it again.
+	// NotRunning makes the server answer that the container does not exist, as
+	// a kubelet does while it restarts the container.
 	NotRunning bool
-	// StartAfter is how long after the 101 the command starts, on real servers some 50 ms. Stdin that comes before waits, so
-	// that also of a command that ends at once it is certain that endless stdin lies unread (see Config.Gentle).
+	// StartAfter is the time from the 101 to the start of the command, on real
+	// servers about 50 ms. Stdin that arrives earlier waits. So endless stdin
+	// is certain to be unread even if the command exits at once (see
+	// Config.Gentle).
 	StartAfter time.Duration
-	// LoseStdin loses all stdin of a command without a tty, from the start.
+	// LoseStdin discards all stdin of a command without a tty.
 	LoseStdin bool
-	// DropStdin loses stdin as containerd does (containerd#13934): a command without a tty whose stdout or stderr nobody holds
-	// open any more (`cat > FILE`, when the shell execs it) gets no more of it, and sees its end. Stdin comes only when the
-	// command has waited for it for some 60 ms, so that one that gives up its outputs first gets nothing at all.
+	// DropStdin loses stdin as containerd does (containerd#13934): when all
+	// processes have closed stdout or stderr of a command without a tty (`cat >
+	// FILE`, if the shell execs it), it gets no more stdin and sees its end.
+	// Stdin is sent only when the command has waited for it for about 60 ms, so
+	// that a command that closes its outputs first gets no stdin at all.
 	DropStdin bool
-	// LoseTail loses what the command wrote in its last LoseTail; the Status is not touched. All output is so much late.
+	// LoseTail loses the output that the command wrote in the last LoseTail
+	// before it exited, but not the Status. It delays all output by that time.
 	LoseTail time.Duration
 }
 
 // Action is what a Fault does.
 type Action int
 
-// The actions. Where no message is defined for the moment, as for CloseFrame at AtRequest, the connection is closed.
+// The actions. If an action is not defined for a moment, like CloseFrame at
+// AtRequest, it closes the connection.
 const (
 	Nothing    Action = iota
-	FIN               // end the TCP stream politely, in the middle of whatever was being said; no close frame, no close_notify
+	FIN               // end the TCP stream, possibly in the middle of a message, without a close frame or close_notify
 	RST               // reset the TCP connection
-	CloseFrame        // close frame 1000 without any Status
-	Hang              // AtRequest: never answer. AtEnd: never send the Status nor close. Else: StallRead and StallWrite
-	SaySuccess        // the Status Success, then a polite close, whatever became of the command; it goes on unless Kill
-	StallRead         // read nothing more
-	StallWrite        // write nothing more, pongs included
-	KillPod           // delete the pod (grace period 0) that the request names, and go on
-	DropAll           // Restart
+	CloseFrame        // send close frame 1000 without a Status
+	Hang              // AtRequest: never answer. AtEnd: no Status, no close. Otherwise: StallRead and StallWrite
+	SaySuccess        // send the Status Success and close, whatever the command did; it continues unless Kill is set
+	StallRead         // stop reading
+	StallWrite        // stop writing, including pongs
+	KillPod           // delete the pod that the request names (grace period 0), and continue
+	DropAll           // call Restart
 )
 
 // Moment is when a Fault acts.
@@ -123,16 +149,16 @@ type Moment int
 
 // The moments.
 const (
-	AtRequest     Moment = iota // in place of an answer
-	AfterSent                   // after N bytes to the client; 0 is right after the 101
-	AfterReceived               // after N bytes from the client; 0 is right after the 101
-	AtEnd                       // when the command has ended and its output is sent, in place of the Status
-	AfterTime                   // After the 101
+	AtRequest     Moment = iota // instead of answering
+	AfterSent                   // after N bytes to the client; 0 means right after the 101
+	AfterReceived               // after N bytes from the client; 0 means right after the 101
+	AtEnd                       // when the command has exited and its output has been sent, in place of the Status
+	AfterTime                   // the time After after the 101
 )
 
-var errFault = errors.New("cut by an injected fault")
+var errFault = errors.New("the connection was cut by an injected fault")
 
-// faults are those in force.
+// faults are the injected faults.
 type faults struct {
 	mu   sync.Mutex
 	list []*injected
@@ -143,13 +169,15 @@ type injected struct {
 	left int
 }
 
-// active is a fault that applies to one request. A nil one does nothing.
+// active is a fault that applies to one request. A nil *active does nothing.
 type active struct {
 	Fault
 	sent int64 // of a plain HTTP watch
 }
 
-// Inject puts a fault in force until undo is called, or it is used up, or Reset. Requests that it has hit keep it.
+// Inject activates a fault until undo is called, Times requests have matched,
+// or Reset is called. The fault still applies to requests that have matched
+// before that.
 func (s *Server) Inject(f Fault) (undo func()) {
 	in := &injected{Fault: f, left: f.Times}
 	s.faults.mu.Lock()
@@ -171,7 +199,8 @@ func (fs *faults) drop(in *injected) {
 	fs.list = slices.DeleteFunc(fs.list, func(other *injected) bool { return other == in })
 }
 
-// take returns the fault that applies to a request, and uses it up by one.
+// take returns the fault that applies to a request, or nil, and counts the
+// request.
 func (fs *faults) take(r *http.Request) *active {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -209,7 +238,8 @@ func (f *active) denies() bool { return f != nil && f.RefuseCommand != nil && f.
 
 func (f *active) ignoresSelectors() bool { return f != nil && f.IgnoreSelectors }
 
-func (f *active) at(when Moment) bool { return f != nil && f.Do != Nothing && f.When == when }
+// actsAt reports whether the fault has an action for the moment.
+func (f *active) actsAt(when Moment) bool { return f != nil && f.Do != Nothing && f.When == when }
 
 // atRequest applies what the fault does before the request is handled, and
 // reports whether the request has been answered.
@@ -239,7 +269,7 @@ func (f *active) atRequest(s *Server, w http.ResponseWriter, r *http.Request) bo
 		w.WriteHeader(f.Code)
 		_, _ = w.Write([]byte(f.Body))
 		return true
-	case f.at(AtRequest):
+	case f.actsAt(AtRequest):
 		return f.actAtRequest(s, r)
 	}
 	if f.Subprotocol != nil {
@@ -273,20 +303,21 @@ func (f *active) actAtRequest(s *Server, r *http.Request) bool {
 	case Hang, StallRead, StallWrite:
 		<-r.Context().Done()
 	case RST:
-		rawOf(r).reset()
+		rawConnOf(r).reset()
 	default:
-		_ = rawOf(r).Close()
+		_ = rawConnOf(r).Close()
 	}
 	return true
 }
 
+// killPod deletes the pod that the request names.
 func (f *active) killPod(s *Server, r *http.Request) {
 	if q, ok := parsePath(r); ok {
 		_ = s.deletePod(q.key(), 0) // it may be gone already
 	}
 }
 
-// beforeLine does what is due before n more bytes of a plain HTTP watch.
+// beforeLine applies the fault before n more bytes of a watch over HTTP.
 func (f *active) beforeLine(r *http.Request, n int) error {
 	if f == nil {
 		return nil
@@ -297,12 +328,12 @@ func (f *active) beforeLine(r *http.Request, n int) error {
 		case <-r.Context().Done():
 		}
 	}
-	if f.at(AfterSent) && f.sent >= f.N {
+	if f.actsAt(AfterSent) && f.sent >= f.N {
 		switch f.Do {
 		case RST:
-			rawOf(r).reset()
+			rawConnOf(r).reset()
 		case FIN:
-			rawOf(r).fin()
+			rawConnOf(r).fin()
 		case Hang, StallRead, StallWrite:
 			<-r.Context().Done()
 		}

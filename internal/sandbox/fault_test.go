@@ -24,7 +24,7 @@ import (
 
 const hostile = "\x1b[2J\x1b]0;owned\a\r\nkshell: all is well\u202e\x00\x9b31m"
 
-func TestFaultsThatRefuse(t *testing.T) {
+func TestFault_Refusals(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	tests := []struct {
 		name  string
@@ -33,40 +33,55 @@ func TestFaultsThatRefuse(t *testing.T) {
 		kind  string
 		body  string
 	}{
-		{"gateway page", sandbox.Fault{Code: 502, Body: "<html>bad</html>", ContentType: "text/html"}, 502, "text/html", "<html>bad</html>"},
+		{
+			"gateway page",
+			sandbox.Fault{Code: 502, Body: "<html>bad</html>", ContentType: "text/html"},
+			502,
+			"text/html",
+			"<html>bad</html>",
+		},
 		{"empty 403", sandbox.Fault{Code: 403}, 403, "", ""},
 		{"200 without an upgrade", sandbox.Fault{Code: 200, Body: "fine"}, 200, "text/plain; charset=utf-8", "fine"},
-		{"any Status", sandbox.Fault{Refusal: &metav1.Status{Code: 429, Reason: "TooManyRequests", Message: hostile}}, 429, "application/json", ""},
+		{
+			"any Status",
+			sandbox.Fault{Refusal: &metav1.Status{Code: 429, Reason: "TooManyRequests", Message: hostile}},
+			429,
+			"application/json",
+			"",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.fault.Times = 1
 			s.Inject(tt.fault)
-			_, resp, body, err := tryDial(t, s, "sandbox", execPath("web", ask("o", "true")), v5)
+			_, resp, body, err := tryDial(t, s, "sandbox", execPath("web", execQuery("o", "true")), v5)
 			if err == nil || resp.StatusCode != tt.code || resp.Header.Get("Content-Type") != tt.kind {
 				t.Fatalf("%v %v", err, resp)
 			}
 			if tt.fault.Refusal != nil {
 				var st metav1.Status
-				if err := json.Unmarshal(body, &st); err != nil || st.Kind != "Status" || st.Status != "Failure" || !strings.HasPrefix(st.Message, hostile[:10]) {
+				if err := json.Unmarshal(body, &st); err != nil || st.Kind != "Status" || st.Status != "Failure" ||
+					!strings.HasPrefix(st.Message, hostile[:10]) {
 					t.Errorf("%v: %s", err, body)
 				}
 			} else if string(body) != tt.body {
 				t.Errorf("body %q, want %q", body, tt.body)
 			}
-			if r := dial(t, s, execPath("web", ask("o", "true")), v5).finish(); r.code() != 0 {
+			if r := dial(t, s, execPath("web", execQuery("o", "true")), v5).finish(); r.code() != 0 {
 				t.Errorf("the next request suffers as well: %s", r.status)
 			}
 		})
 	}
 }
 
-func TestFaultsInPlaceOfAnAnswer(t *testing.T) {
+func TestFault_AtRequest(t *testing.T) {
 	s := start(t, sandbox.Config{})
-	for name, f := range map[string]sandbox.Fault{"rst": {Do: sandbox.RST}, "fin": {Do: sandbox.FIN}, "drop": {Do: sandbox.DropAll}} {
+	for name, f := range map[string]sandbox.Fault{
+		"rst": {Do: sandbox.RST}, "fin": {Do: sandbox.FIN}, "drop": {Do: sandbox.DropAll},
+	} {
 		f.Times = 1
 		s.Inject(f)
-		_, resp, _, err := tryDial(t, s, "sandbox", execPath("web", ask("o", "true")), v5)
+		_, resp, _, err := tryDial(t, s, "sandbox", execPath("web", execQuery("o", "true")), v5)
 		if err == nil || resp != nil {
 			t.Errorf("%s: %v %v, want no answer", name, resp, err)
 		}
@@ -77,7 +92,7 @@ func TestFaultsInPlaceOfAnAnswer(t *testing.T) {
 	s.Inject(sandbox.Fault{Do: sandbox.Hang, Times: 1})
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
-	_, _, err := websocket.Dial(ctx, s.URL()+execPath("web", ask("o", "true")), &websocket.DialOptions{
+	_, _, err := websocket.Dial(ctx, s.URL()+execPath("web", execQuery("o", "true")), &websocket.DialOptions{
 		HTTPClient: httpClient(t, s, "sandbox"), Subprotocols: []string{v5},
 	})
 	if !errors.Is(err, context.DeadlineExceeded) {
@@ -85,14 +100,14 @@ func TestFaultsInPlaceOfAnAnswer(t *testing.T) {
 	}
 }
 
-func TestAForcedSubprotocolIsAnsweredAndSpoken(t *testing.T) {
+func TestFault_Subprotocol(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	none := ""
 	b64 := v4base64
 	s.Inject(sandbox.Fault{Subprotocol: &none, Times: 1})
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
-	ws, resp, err := websocket.Dial(ctx, s.URL()+execPath("web", ask("o", "echo", "hi")), &websocket.DialOptions{
+	ws, resp, err := websocket.Dial(ctx, s.URL()+execPath("web", execQuery("o", "echo", "hi")), &websocket.DialOptions{
 		HTTPClient: httpClient(t, s, "sandbox"), Subprotocols: []string{v5},
 	})
 	if err == nil {
@@ -102,7 +117,7 @@ func TestAForcedSubprotocolIsAnsweredAndSpoken(t *testing.T) {
 		t.Errorf("none: %v %v", resp, err)
 	}
 	s.Inject(sandbox.Fault{Subprotocol: &b64, Times: 1})
-	c, _, _, err := tryDial(t, s, "sandbox", execPath("web", ask("o", "echo", "hi")), v5, v4base64)
+	c, _, _, err := tryDial(t, s, "sandbox", execPath("web", execQuery("o", "echo", "hi")), v5, v4base64)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,12 +126,14 @@ func TestAForcedSubprotocolIsAnsweredAndSpoken(t *testing.T) {
 	}
 }
 
-func TestTheSocketIsCutAtTheByteThatWasAskedFor(t *testing.T) {
+func TestFault_CutAtByte(t *testing.T) {
 	s := start(t, sandbox.Config{})
-	const n = 100_000 // each message of 32 KiB has 4 bytes of frame header and 1 of channel, the first one 3 in all
+	// Each message of 32 KiB has a frame header of 4 bytes and a channel byte;
+	// the first message has 3 bytes in total.
+	const n = 100_000
 	for name, do := range map[string]sandbox.Action{"rst": sandbox.RST, "fin": sandbox.FIN, "close": sandbox.CloseFrame} {
 		s.Inject(sandbox.Fault{Do: do, When: sandbox.AfterSent, N: n, Times: 1})
-		c := dial(t, s, execPath("web", ask("o", "cat", "/dev/zero")), v5)
+		c := dial(t, s, execPath("web", execQuery("o", "cat", "/dev/zero")), v5)
 		r := c.finish()
 		if r.status != "" {
 			t.Errorf("%s: a Status: %s", name, r.status)
@@ -136,26 +153,26 @@ func TestTheSocketIsCutAtTheByteThatWasAskedFor(t *testing.T) {
 		}
 	}
 	s.Inject(sandbox.Fault{Do: sandbox.RST, When: sandbox.AfterReceived, N: 50_000, Times: 1})
-	c := dial(t, s, execPath("web", ask("io", "cat")), v5)
+	c := dial(t, s, execPath("web", execQuery("io", "cat")), v5)
 	for c.write(0, make([]byte, 1000)) == nil {
 	}
-	wait(c.ctx, t, s, func(ses sandbox.Session) bool { return !ses.Open })
+	waitSession(c.ctx, t, s, func(ses sandbox.Session) bool { return !ses.Open })
 	if got := s.Sessions()[3].StdinBytes; got < 40_000 || got > 50_000 {
 		t.Errorf("%d bytes of stdin came through, want just under 50000", got)
 	}
 }
 
-func TestAPoliteCloseInPlaceOfTheStatus(t *testing.T) {
+func TestFault_CloseWithoutStatus(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	s.Inject(sandbox.Fault{Do: sandbox.CloseFrame, When: sandbox.AtEnd})
-	r := dial(t, s, execPath("web", ask("o", "echo", "all")), v5).finish()
-	r.mustClose(t)
+	r := dial(t, s, execPath("web", execQuery("o", "echo", "all")), v5).finish()
+	r.checkClosed(t)
 	if r.out != "all\n" || r.status != "" {
 		t.Errorf("%q, %q", r.out, r.status)
 	}
 }
 
-func TestStalls(t *testing.T) {
+func TestFault_Stalls(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	quiet := func(c *client, why string) {
 		t.Helper()
@@ -167,11 +184,11 @@ func TestStalls(t *testing.T) {
 		}
 	}
 	s.Inject(sandbox.Fault{Do: sandbox.StallWrite, When: sandbox.AfterSent, Times: 1})
-	quiet(dial(t, s, execPath("web", ask("o", "echo", "x")), v5), "writes")
+	quiet(dial(t, s, execPath("web", execQuery("o", "echo", "x")), v5), "writes")
 	s.Inject(sandbox.Fault{Do: sandbox.Hang, When: sandbox.AtEnd, Times: 1})
-	quiet(dial(t, s, execPath("web", ask("o", "echo", "x")), v5), "status")
+	quiet(dial(t, s, execPath("web", execQuery("o", "echo", "x")), v5), "status")
 	s.Inject(sandbox.Fault{Do: sandbox.StallRead, When: sandbox.AfterReceived, N: 1000, Times: 1})
-	c := dial(t, s, execPath("web", ask("io", "cat")), v5)
+	c := dial(t, s, execPath("web", execQuery("io", "cat")), v5)
 	c.send(0, strings.Repeat("x", 2000))
 	quiet(c, "reads")
 	if got := s.Sessions()[2].StdinBytes; got != 0 {
@@ -179,22 +196,22 @@ func TestStalls(t *testing.T) {
 	}
 }
 
-func TestDelayHoldsEveryMessageBack(t *testing.T) {
+func TestFault_Delay(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	const d = 50 * time.Millisecond
 	s.Inject(sandbox.Fault{Delay: d})
 	begin := time.Now()
-	r := dial(t, s, execPath("web", ask("o", "echo", "x")), v5).finish()
-	if took := time.Since(begin); took < 4*d || r.code() != 0 { // the first, x, the Status, the close
+	r := dial(t, s, execPath("web", execQuery("o", "echo", "x")), v5).finish()
+	if took := time.Since(begin); took < 4*d || r.code() != 0 { // the first message, x, the Status, the close
 		t.Errorf("four messages took %v; %s", took, r.status)
 	}
 }
 
-func TestDroppedPongs(t *testing.T) {
+func TestFault_DropPongs(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	for _, drop := range []bool{false, true} {
 		undo := s.Inject(sandbox.Fault{DropPongs: drop})
-		c := dial(t, s, execPath("web", ask("io", "cat")), v5)
+		c := dial(t, s, execPath("web", execQuery("io", "cat")), v5)
 		read := make(chan string)
 		go func() {
 			_, _, _ = c.read()
@@ -203,7 +220,7 @@ func TestDroppedPongs(t *testing.T) {
 			_, _, _ = c.read()
 			close(read)
 		}()
-		soon := patience // for an answer that comes
+		soon := testTimeout // for the pong
 		if drop {
 			soon = 300 * time.Millisecond
 		}
@@ -223,12 +240,12 @@ func TestDroppedPongs(t *testing.T) {
 	}
 }
 
-func TestTheErrorChannelCanSayAnything(t *testing.T) {
+func TestFault_ErrorChannel(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	for _, text := range []string{hostile, "{", `{"status":"Success"`, strings.Repeat("A", 1<<20)} {
 		undo := s.Inject(sandbox.Fault{ErrorChannel: []byte(text)})
-		r := dial(t, s, execPath("web", ask("o", "true")), v4).finish()
-		r.mustClose(t)
+		r := dial(t, s, execPath("web", execQuery("o", "true")), v4).finish()
+		r.checkClosed(t)
 		if r.status != text {
 			t.Errorf("channel 3 says %.40q (%d bytes), want %.40q", r.status, len(r.status), text)
 		}
@@ -236,40 +253,40 @@ func TestTheErrorChannelCanSayAnything(t *testing.T) {
 	}
 }
 
-func TestAPodKilledUnderASession(t *testing.T) {
+func TestFault_KillPod(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	s.Inject(sandbox.Fault{Do: sandbox.KillPod, When: sandbox.AfterSent, N: 100_000})
-	r := dial(t, s, execPath("db-0", ask("o", "cat", "/dev/zero")), v5).finish()
+	r := dial(t, s, execPath("db-0", execQuery("o", "cat", "/dev/zero")), v5).finish()
 	if r.code() != 137 {
 		t.Errorf("ended with %s %v, want 137", r.status, r.end)
 	}
 }
 
-func TestLostStdin(t *testing.T) {
+func TestFault_LoseStdin(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	s.Inject(sandbox.Fault{LoseStdin: true})
-	c := dial(t, s, execPath("web", ask("io", "sh", "-c", untilGo+"wc -c")), v5)
+	c := dial(t, s, execPath("web", execQuery("io", "sh", "-c", waitForGo+"wc -c")), v5)
 	c.send(0, "lost")
 	c.halfClose()
-	goOn(t, s)
+	writeGo(t, s)
 	if r := c.finish(); strings.TrimSpace(r.out) != "0" || r.code() != 0 {
 		t.Errorf("%q %s", r.out, r.status)
 	}
 }
 
-func TestARestartDropsConnectionsAndKeepsProcesses(t *testing.T) {
+func TestDown_ProcessesSurvive(t *testing.T) {
 	s := start(t, sandbox.Config{})
-	c := dial(t, s, execPath("web", ask("io", "sh", "-c", "echo up; sleep 1000")), v5)
+	c := dial(t, s, execPath("web", execQuery("io", "sh", "-c", "echo up; sleep 1000")), v5)
 	c.readUntil("up")
 	up := s.Down()
 	if _, _, err := c.read(); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the session ended with %v, want a reset", err)
 	}
-	if _, _, _, err := tryDial(t, s, "sandbox", execPath("web", ask("o", "true")), v5); err == nil {
+	if _, _, _, err := tryDial(t, s, "sandbox", execPath("web", execQuery("o", "true")), v5); err == nil {
 		t.Error("a server that is down answers")
 	}
 	up()
-	if r := dial(t, s, execPath("web", ask("o", "true")), v5).finish(); r.code() != 0 {
+	if r := dial(t, s, execPath("web", execQuery("o", "true")), v5).finish(); r.code() != 0 {
 		t.Errorf("after the restart: %s", r.status)
 	}
 	if pid := s.Sessions()[0].Pid; !slices.Contains(s.Pids("default", "web", "web"), pid) {
@@ -277,7 +294,7 @@ func TestARestartDropsConnectionsAndKeepsProcesses(t *testing.T) {
 	}
 }
 
-func TestAFaultHitsWhatItSaysAndNoMore(t *testing.T) {
+func TestFault_Matching(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	get := func(path string) int {
 		t.Helper()
@@ -319,7 +336,7 @@ func TestAFaultHitsWhatItSaysAndNoMore(t *testing.T) {
 	}
 }
 
-func TestAWatchIsCutBetweenLines(t *testing.T) {
+func TestFault_CutsWatch(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	for _, do := range []sandbox.Action{sandbox.RST, sandbox.FIN, sandbox.CloseFrame} {
 		s.Inject(sandbox.Fault{Path: "/pods", Do: do, When: sandbox.AfterSent, N: 2000, Times: 1})
@@ -344,7 +361,7 @@ func TestAWatchIsCutBetweenLines(t *testing.T) {
 	}
 }
 
-func TestHostileNamesAreListedAsTheyAre(t *testing.T) {
+func TestAddPod_HostileNames(t *testing.T) {
 	s := start(t, sandbox.Config{Empty: true})
 	pod := &corev1.Pod{}
 	pod.Name = hostile
@@ -354,7 +371,8 @@ func TestHostileNamesAreListedAsTheyAre(t *testing.T) {
 	}
 	var list corev1.PodList
 	callAPI(t, s, http.MethodGet, "/api/v1/namespaces/default/pods", nil, &list)
-	if len(list.Items) != 1 || !strings.HasPrefix(list.Items[0].Name, hostile[:15]) || !strings.Contains(list.Items[0].Spec.Containers[0].Name, "owned") {
+	if len(list.Items) != 1 || !strings.HasPrefix(list.Items[0].Name, hostile[:15]) ||
+		!strings.Contains(list.Items[0].Spec.Containers[0].Name, "owned") {
 		t.Errorf("%+v", list.Items)
 	}
 }

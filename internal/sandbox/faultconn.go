@@ -12,19 +12,21 @@ import (
 	"k8s.io/apimachinery/pkg/util/remotecommand"
 )
 
-// lingerFor bounds how long a closed socket stays half open in the gentle mode and after a FIN.
-const lingerFor = 2 * time.Second
+// lingerTimeout is how long a closed socket stays half open, with Config.Gentle
+// and after a FIN.
+const lingerTimeout = 2 * time.Second
 
-// frameBuffer holds the largest frame that the server sends by itself (base64 of 32 KiB), so that each is one write.
+// frameBuffer is the size of the largest frame that the server sends (base64 of
+// 32 KiB), so that each frame is one write, in bytes.
 const frameBuffer = 64 << 10
 
-// Opcodes of frames.
+// Opcodes of WebSocket frames.
 const (
 	opClose = 0x8
 	opPong  = 0xA
 )
 
-// hijacker hands a faultConn to whoever hijacks the connection.
+// hijacker is an http.ResponseWriter whose Hijack returns a faultConn.
 type hijacker struct {
 	http.ResponseWriter
 	srv  *Server
@@ -43,17 +45,18 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	early, _ := brw.Peek(brw.Reader.Buffered()) // what is buffered is there
+	buffered, _ := brw.Peek(brw.Reader.Buffered()) // Peek of what is buffered cannot fail
 	h.conn = &faultConn{
-		Conn: c, raw: rawOf(h.r), srv: h.srv, r: h.r, f: h.f, early: bytes.Clone(early),
+		Conn: c, raw: rawConnOf(h.r), srv: h.srv, r: h.r, f: h.f, buffered: bytes.Clone(buffered),
 		fired: make(chan struct{}), closed: make(chan struct{}),
 	}
 	rw := bufio.NewReadWriter(bufio.NewReaderSize(h.conn, frameBuffer), bufio.NewWriterSize(h.conn, frameBuffer))
 	return h.conn, rw, nil
 }
 
-// faultConn is the TLS connection of one WebSocket. Without a fault it only passes bytes on. Reads come from one
-// goroutine, writes from one at a time: the WebSocket layer sees to that.
+// faultConn is the TLS connection of a WebSocket. Without a fault it only
+// passes bytes on. As the WebSocket layer ensures, one goroutine reads, and at
+// most one at a time writes.
 type faultConn struct {
 	net.Conn
 	raw *rawConn
@@ -61,39 +64,39 @@ type faultConn struct {
 	r   *http.Request
 	f   *active
 
-	// of the reader
-	early    []byte
+	// For the goroutine that reads:
+	buffered []byte
 	received int64
 
-	// of the writer
-	upgraded bool // the answer was 101, and is out
+	// For the goroutine that writes:
+	upgraded bool // the answer was 101, and has been sent
 	sent     int64
-	payload  int  // bytes of the present frame that are still to come
-	drop     bool // the present frame is dropped
+	payload  int  // remaining bytes of the current frame
+	drop     bool // the current frame is discarded
 
-	fired  chan struct{} // closed when the fault acts on the socket
+	fired  chan struct{} // closed when the fault acts
 	closed chan struct{} // closed by the last Close
 
 	mu         sync.Mutex
-	link       *link // nil: straight to the socket
+	link       *link // nil: write directly to the socket
 	acted      bool
-	muted      bool // only a Status and a close frame get through
-	polite     bool // half closed at first, whatever the mode
+	statusOnly bool // only the Status and the close frame are sent
+	halfCloses bool // the first Close only closes our direction
 	halfClosed bool
 	isClosed   bool
-	linger     bool
+	linger     bool // a FIN was sent; incoming bytes are read and discarded
 	stallRead  bool
 	stallWrite bool
-	cut        bool
+	cut        bool // no more bytes are sent
 }
 
 func (c *faultConn) Read(p []byte) (int, error) {
-	if len(c.early) > 0 {
-		n := copy(p, c.early)
-		c.early = c.early[n:]
+	if len(c.buffered) > 0 {
+		n := copy(p, c.buffered)
+		c.buffered = c.buffered[n:]
 		return n, nil
 	}
-	if c.f.at(AfterReceived) && !c.hasActed() {
+	if c.f.actsAt(AfterReceived) && !c.hasActed() {
 		left := c.f.N - c.received
 		if left <= 0 {
 			c.act()
@@ -110,7 +113,7 @@ func (c *faultConn) Read(p []byte) (int, error) {
 		c.reset()
 		return 0, errFault
 	}
-	for c.is(&c.cut) && err == nil { // after a FIN: nobody hears what still comes
+	for c.is(&c.cut) && err == nil { // after a FIN: discard what arrives
 		n, err = c.Conn.Read(p)
 	}
 	c.received += int64(n)
@@ -127,67 +130,68 @@ func (c *faultConn) Write(p []byte) (int, error) {
 		if c.upgraded {
 			c.openLink()
 		}
-		if c.upgraded && c.f.at(AfterSent) && c.f.N == 0 {
+		if c.upgraded && c.f.actsAt(AfterSent) && c.f.N == 0 {
 			c.act()
 		}
 		return total, nil
 	}
 	if c.payload == 0 {
-		if c.f.at(AfterSent) && c.f.Do == SaySuccess && c.sent >= c.f.N {
+		if c.f.actsAt(AfterSent) && c.f.Do == SaySuccess && c.sent >= c.f.N {
 			c.act()
 		}
-		c.frame(p)
+		c.startFrame(p)
 	}
 	c.payload -= min(len(p), c.payload)
 	if c.drop {
 		return total, nil
 	}
-	if c.f.at(AfterSent) && c.f.Do != SaySuccess && !c.hasActed() && c.sent+int64(len(p)) > c.f.N {
+	if c.f.actsAt(AfterSent) && c.f.Do != SaySuccess && !c.hasActed() && c.sent+int64(len(p)) > c.f.N {
 		head := p[:c.f.N-c.sent]
-		if err := c.pass(head); err != nil {
+		if err := c.writeOrDrop(head); err != nil {
 			return 0, err
 		}
 		c.act()
 		p = p[len(head):]
 	}
-	if err := c.pass(p); err != nil {
+	if err := c.writeOrDrop(p); err != nil {
 		return 0, err
 	}
 	return total, nil
 }
 
-// pass lets bytes through, unless the fault has acted.
-func (c *faultConn) pass(p []byte) error {
+// writeOrDrop writes p, unless the fault has acted.
+func (c *faultConn) writeOrDrop(p []byte) error {
 	if c.is(&c.stallWrite) {
 		<-c.raw.gone
 		return errFault
 	}
 	if c.is(&c.linger) || c.is(&c.halfClosed) {
-		return nil // nobody hears it; an error would end the reader, too
+		return nil // discarded; an error would end the reader, too
 	}
 	if c.is(&c.cut) {
 		return errFault
 	}
-	n, err := c.way().Write(p)
+	n, err := c.output().Write(p)
 	c.sent += int64(n)
 	return err
 }
 
-// way is where bytes to the client go.
-func (c *faultConn) way() io.Writer {
-	if l := c.onLink(); l != nil {
+// output returns the writer for bytes to the client.
+func (c *faultConn) output() io.Writer {
+	if l := c.currentLink(); l != nil {
 		return l
 	}
 	return c.Conn
 }
 
-func (c *faultConn) onLink() *link {
+func (c *faultConn) currentLink() *link {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.link
 }
 
-// openLink puts a link before the socket if the fault needs one. A connection that is not TCP has none.
+// openLink puts a link in front of the socket if the fault needs one and the
+// connection is TCP.
 func (c *faultConn) openLink() {
 	if c.f == nil || c.f.Rate == 0 && !c.f.LateReset && c.f.StatusDeadline == 0 || !c.raw.isTCP() {
 		return
@@ -200,23 +204,25 @@ func (c *faultConn) openLink() {
 	go l.run() // finish waits for it
 }
 
-// takenWithin waits until all that was sent is with the client, or resets the connection.
-func (c *faultConn) takenWithin(d time.Duration) {
-	if l := c.onLink(); l != nil && !l.drained(d) {
+// resetUnlessDelivered waits until the client's kernel has received everything
+// that was sent. After the time d, it resets the connection.
+func (c *faultConn) resetUnlessDelivered(d time.Duration) {
+	if l := c.currentLink(); l != nil && !l.drained(d) {
 		c.reset()
 	}
 }
 
-// reset resets the connection, and loses what is in flight.
+// reset resets the connection and discards what is in flight.
 func (c *faultConn) reset() {
-	if l := c.onLink(); l != nil {
+	if l := c.currentLink(); l != nil {
 		l.destroy()
 	}
 	c.raw.reset()
 }
 
-// frame looks at the header of a frame that begins at p. Server frames are not masked, and p holds the header whole.
-func (c *faultConn) frame(p []byte) {
+// startFrame parses the header of the frame that begins at p. Frames of a
+// server are not masked, and p contains the whole header.
+func (c *faultConn) startFrame(p []byte) {
 	if len(p) < 2 {
 		return
 	}
@@ -231,7 +237,7 @@ func (c *faultConn) frame(p []byte) {
 		}
 	}
 	c.payload = header + size
-	c.drop = c.f != nil && c.f.DropPongs && p[0]&0xF == opPong || c.is(&c.muted) && !final(p, header)
+	c.drop = c.f != nil && c.f.DropPongs && p[0]&0xF == opPong || c.is(&c.statusOnly) && !isFinal(p, header)
 	if c.f != nil && c.f.Delay > 0 && !c.drop {
 		select {
 		case <-time.After(c.f.Delay):
@@ -240,9 +246,10 @@ func (c *faultConn) frame(p []byte) {
 	}
 }
 
-// final says whether a frame is of channel 3 or the close frame.
-func final(p []byte, header int) bool {
-	return p[0]&0xF == opClose || len(p) > header && (p[header] == remotecommand.StreamErr || p[header] == '0'+remotecommand.StreamErr)
+// isFinal reports whether a frame is on channel 3 or is the close frame.
+func isFinal(p []byte, header int) bool {
+	return p[0]&0xF == opClose ||
+		len(p) > header && (p[header] == remotecommand.StreamErr || p[header] == '0'+remotecommand.StreamErr)
 }
 
 func (c *faultConn) is(flag *bool) bool {
@@ -253,7 +260,8 @@ func (c *faultConn) is(flag *bool) bool {
 
 func (c *faultConn) hasActed() bool { return c.is(&c.acted) }
 
-// act does the fault's action, once. What has to be said in WebSocket terms is left to whoever watches fired.
+// act does the fault's action, once. session.watchFault does the part of it
+// that needs WebSocket messages.
 func (c *faultConn) act() {
 	c.mu.Lock()
 	if c.acted {
@@ -273,12 +281,12 @@ func (c *faultConn) act() {
 	case StallWrite:
 		c.stallWrite = true
 	case SaySuccess:
-		c.muted, c.polite = true, true
+		c.statusOnly, c.halfCloses = true, true
 	}
 	c.mu.Unlock()
 	switch c.f.Do {
 	case FIN:
-		if l := c.onLink(); l != nil {
+		if l := c.currentLink(); l != nil {
 			l.finish(c.raw.fin)
 		} else {
 			c.raw.fin()
@@ -293,18 +301,21 @@ func (c *faultConn) act() {
 	close(c.fired)
 }
 
-// bePolite makes sure that what was said gets through whatever the client still sends.
-func (c *faultConn) bePolite() {
+// halfCloseFirst makes the first Close close only our direction, so that what
+// was sent is not destroyed by what the client still sends.
+func (c *faultConn) halfCloseFirst() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.polite = true
+	c.halfCloses = true
 }
 
-// Close closes. In the gentle mode, after a FIN, after a lie and on a link the first call only ends our direction, and the
-// reader has to go on until it meets the client's end or the deadline; its own Close is then the second.
+// Close closes the connection. With Config.Gentle, after a FIN, with SaySuccess
+// and with a link, the first call closes only our direction. Then the reader
+// must continue until the end of the client's direction or the deadline, and
+// call Close again.
 func (c *faultConn) Close() error {
 	c.mu.Lock()
-	kind := c.linger || c.polite || c.link != nil || c.srv.cfg.Gentle && c.upgraded
+	kind := c.linger || c.halfCloses || c.link != nil || c.srv.cfg.Gentle && c.upgraded
 	half := kind && !c.halfClosed && !c.isClosed && c.raw.isTCP()
 	c.halfClosed = true
 	if half {
@@ -316,7 +327,7 @@ func (c *faultConn) Close() error {
 		}
 		l.finish(func() {
 			if cut {
-				c.raw.fin() // nothing more, not even a close_notify
+				c.raw.fin() // without a close_notify
 			}
 			c.endWriting()
 		})
@@ -334,16 +345,18 @@ func (c *faultConn) Close() error {
 	return c.Conn.Close()
 }
 
-// endWriting ends our direction and gives the client some time to end its own.
+// endWriting closes our direction, and sets a deadline for the end of the
+// client's.
 func (c *faultConn) endWriting() {
-	_ = c.SetReadDeadline(time.Now().Add(lingerFor))
+	_ = c.SetReadDeadline(time.Now().Add(lingerTimeout))
 	if t, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		_ = t.CloseWrite()
 	}
 	c.raw.fin()
 }
 
-// SetDeadline leaves the deadline of a half-closed connection alone: the WebSocket layer would move it with each message.
+// SetDeadline does nothing on a half-closed connection, where the WebSocket
+// layer would extend the deadline with each message.
 func (c *faultConn) SetDeadline(t time.Time) error {
 	if c.is(&c.halfClosed) {
 		return nil
@@ -354,7 +367,7 @@ func (c *faultConn) SetDeadline(t time.Time) error {
 // finish waits for the last Close.
 func (c *faultConn) finish() {
 	<-c.closed
-	if l := c.onLink(); l != nil {
+	if l := c.currentLink(); l != nil {
 		l.destroy()
 		<-l.done
 	}

@@ -47,7 +47,8 @@ func (s *Server) serveList(w http.ResponseWriter, c call, res metav1.APIResource
 	return nil
 }
 
-// matcher reads namespace, name, labelSelector and fieldSelector.
+// matcher returns a function that reports whether an object matches the
+// namespace, name, labelSelector and fieldSelector of the request.
 func (c call) matcher() (func(object) bool, error) {
 	byLabel, err := labels.Parse(c.query.Get("labelSelector"))
 	if err != nil {
@@ -96,13 +97,13 @@ func (s *Server) serveCreate(w http.ResponseWriter, r *http.Request, c call) err
 	if len(pod.Spec.Containers) == 0 {
 		return apierrors.NewBadRequest("spec.containers: Required value")
 	}
-	if err := s.admit(pod); err != nil {
+	if err := s.checkPodSecurity(pod); err != nil {
 		return err
 	}
 	if err := s.addPod(pod); err != nil {
 		return err
 	}
-	s.book.create()
+	s.records.create()
 	if c.fault != nil && c.fault.Withhold {
 		<-r.Context().Done()
 		return nil
@@ -149,7 +150,8 @@ func (s *Server) serveDelete(w http.ResponseWriter, r *http.Request, c call) err
 	return nil
 }
 
-// serveLog sends the last 4 MiB that the container's main process printed: whole lines.
+// serveLog sends the last 4 MiB that the main process of the container printed,
+// in whole lines.
 func (s *Server) serveLog(w http.ResponseWriter, r *http.Request, c call) error {
 	pod, err := s.pod(c.key())
 	if err != nil {
@@ -173,7 +175,7 @@ func (s *Server) serveLog(w http.ResponseWriter, r *http.Request, c call) error 
 	w.Header().Set("Content-Type", "text/plain")
 	if ct := s.container(c.key(), name); ct != nil {
 		control := http.NewResponseController(w)
-		ct.fan.send(w, o, func() { _ = control.Flush() }, r.Context().Done()) // the client may be gone
+		ct.broadcast.send(w, o, func() { _ = control.Flush() }, r.Context().Done()) // the client may be gone
 	}
 	return nil
 }

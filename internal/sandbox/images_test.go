@@ -23,15 +23,15 @@ import (
 	"kshell/internal/sandbox"
 )
 
-func TestWhatAnImageLacksCannotBeRun(t *testing.T) {
+func TestImage_MissingCommands(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{})
 	tests := []struct {
 		pod     string
 		command []string
 		out     string
-		code    int    // -1: it cannot run
-		text    string // then
+		code    int    // -1: the command cannot run
+		text    string // in the Status
 	}{
 		{"noshell", []string{"sh", "-c", "true"}, "", -1, `exec: \"sh\": executable file not found in $PATH`},
 		{"noshell", []string{"/bin/sh"}, "", -1, `exec: \"/bin/sh\": stat /bin/sh: no such file or directory`},
@@ -48,13 +48,13 @@ func TestWhatAnImageLacksCannotBeRun(t *testing.T) {
 		{"nodd", []string{"/bin/sh", "-c", "exit 4"}, "", 4, ""},
 	}
 	for _, tt := range tests {
-		r := dial(t, s, execPath(tt.pod, ask("oe", tt.command...)), v5).finish()
-		r.mustClose(t)
+		r := dial(t, s, execPath(tt.pod, execQuery("oe", tt.command...)), v5).finish()
+		r.checkClosed(t)
 		if r.out != tt.out || r.code() != tt.code || !strings.Contains(r.status, tt.text) {
 			t.Errorf("%s %q: %q %s", tt.pod, tt.command, r.out, r.status)
 		}
 	}
-	c := dial(t, s, execPath("noshell", ask("io", "cat")), v5)
+	c := dial(t, s, execPath("noshell", execQuery("io", "cat")), v5)
 	c.send(0, "in")
 	c.halfClose()
 	if r := c.finish(); r.out != "in" || r.code() != 0 {
@@ -62,7 +62,7 @@ func TestWhatAnImageLacksCannotBeRun(t *testing.T) {
 	}
 }
 
-func TestAnImageOfOnesOwn(t *testing.T) {
+func TestAddImage(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{Empty: true})
 	cat, err := exec.LookPath("cat")
@@ -78,24 +78,27 @@ func TestAnImageOfOnesOwn(t *testing.T) {
 	if err := s.AddPod(pod); err != nil {
 		t.Fatal(err)
 	}
-	c := dial(t, s, execPath("mine", ask("io", "dog")), v5)
+	c := dial(t, s, execPath("mine", execQuery("io", "dog")), v5)
 	c.send(0, "woof")
 	c.halfClose()
 	if r := c.finish(); r.out != "woof" {
 		t.Errorf("%q %s", r.out, r.status)
 	}
-	if r := dial(t, s, execPath("mine", ask("o", "true")), v5).finish(); !strings.Contains(r.status, "executable file not found") {
+	if r := dial(t, s, execPath("mine", execQuery("o", "true")), v5).finish(); !strings.Contains(
+		r.status,
+		"executable file not found",
+	) {
 		t.Errorf("%s", r.status)
 	}
 }
 
-func TestAnAdmissionPolicyRefusesOnlyItsCommands(t *testing.T) {
+func TestFault_RefuseCommand(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{})
 	script := func(args []string) bool { return slices.Contains(args, "-c") }
 	undo := s.Inject(sandbox.Fault{RefuseCommand: script})
 	for _, p := range []string{v5, v4} {
-		_, resp, body, err := tryDial(t, s, "sandbox", execPath("web", ask("o", "sh", "-c", "true")), p)
+		_, resp, body, err := tryDial(t, s, "sandbox", execPath("web", execQuery("o", "sh", "-c", "true")), p)
 		var st metav1.Status
 		if err == nil || resp == nil || resp.StatusCode != http.StatusForbidden || json.Unmarshal(body, &st) != nil {
 			t.Fatalf("%s: %v %v %s", p, err, resp, body)
@@ -104,24 +107,26 @@ func TestAnAdmissionPolicyRefusesOnlyItsCommands(t *testing.T) {
 		if st.Message != want || st.Reason != metav1.StatusReasonForbidden || st.Code != 403 {
 			t.Errorf("%s: %s", p, body)
 		}
-		if r := dial(t, s, execPath("web", ask("o", "true")), p).finish(); r.code() != 0 {
+		if r := dial(t, s, execPath("web", execQuery("o", "true")), p).finish(); r.code() != 0 {
 			t.Errorf("%s: another command: %s", p, r.status)
 		}
 	}
-	if _, resp, _, _ := tryDial(t, s, "sandbox", execPath("nope", ask("o", "sh", "-c", "true")), v5); resp == nil || resp.StatusCode != http.StatusNotFound {
+	if _, resp, _, _ := tryDial(t, s, "sandbox", execPath("nope", execQuery("o", "sh", "-c", "true")), v5); resp == nil ||
+		resp.StatusCode != http.StatusNotFound {
 		t.Errorf("a pod that does not exist: %v, want 404", resp)
 	}
 	undo()
 	s.Inject(sandbox.Fault{RefuseCommand: script, Refusal: &metav1.Status{Code: 422, Reason: "Invalid", Message: "no"}})
-	if _, resp, _, _ := tryDial(t, s, "sandbox", execPath("web", ask("o", "sh", "-c", "true")), v5); resp == nil || resp.StatusCode != http.StatusUnprocessableEntity {
+	if _, resp, _, _ := tryDial(t, s, "sandbox", execPath("web", execQuery("o", "sh", "-c", "true")), v5); resp == nil ||
+		resp.StatusCode != http.StatusUnprocessableEntity {
 		t.Errorf("a policy with a refusal of its own: %v, want 422", resp)
 	}
 }
 
-// environment is what `env -0` prints.
+// environment returns the variables that `env -0` prints.
 func environment(t *testing.T, s *sandbox.Server, pod, streams string) map[string]string {
 	t.Helper()
-	r := dial(t, s, execPath(pod, ask(streams, "env", "-0")), v5).finish()
+	r := dial(t, s, execPath(pod, execQuery(streams, "env", "-0")), v5).finish()
 	if r.code() != 0 {
 		t.Fatalf("env: %s", r.status)
 	}
@@ -136,21 +141,23 @@ func environment(t *testing.T, s *sandbox.Server, pod, streams string) map[strin
 	return got
 }
 
-func TestACommandSeesItsContainersEnvironmentAndNothingElse(t *testing.T) {
+func TestEnvironment_OnlyOfContainer(t *testing.T) {
 	t.Setenv("LEAK", "of the test's process")
 	t.Setenv("SHLVL", "5")
 	s := start(t, sandbox.Config{})
 	want := []string{
 		"HOME", "HOSTNAME",
 		"KUBERNETES_PORT", "KUBERNETES_PORT_443_TCP", "KUBERNETES_PORT_443_TCP_ADDR", "KUBERNETES_PORT_443_TCP_PORT",
-		"KUBERNETES_PORT_443_TCP_PROTO", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "KUBERNETES_SERVICE_PORT_HTTPS",
+		"KUBERNETES_PORT_443_TCP_PROTO", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT",
+		"KUBERNETES_SERVICE_PORT_HTTPS",
 		"PATH", "SANDBOX_CONTAINER",
 	}
 	got := environment(t, s, "web", "o")
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(got))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if got["HOSTNAME"] != "web" || got["HOME"] != s.Dir("default", "web", "web") || "https://"+got["KUBERNETES_SERVICE_HOST"]+":"+got["KUBERNETES_SERVICE_PORT"] != s.URL() {
+	if got["HOSTNAME"] != "web" || got["HOME"] != s.Dir("default", "web", "web") ||
+		"https://"+got["KUBERNETES_SERVICE_HOST"]+":"+got["KUBERNETES_SERVICE_PORT"] != s.URL() {
 		t.Errorf("%v", got)
 	}
 	onTTY := slices.Sorted(maps.Keys(environment(t, s, "web", "ot")))
@@ -159,11 +166,12 @@ func TestACommandSeesItsContainersEnvironmentAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestAPodsEnvArrivesWhateverItsNames(t *testing.T) {
+func TestEnvironment_PodVariables(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{Empty: true})
 	env := map[string]string{
-		"my.var": "dotted", "PWD": "/not/here", "SHLVL": "7", "_": "under", "LINES": "one\ntwo\n", "EMPTY": "", "HOME": "/root",
+		"my.var": "dotted", "PWD": "/not/here", "SHLVL": "7", "_": "under", "LINES": "one\ntwo\n", "EMPTY": "",
+		"HOME":     "/root",
 		"quote'\"": "it's $HOME `x`", "ü-1": "ä", "TERM": "dumb", "PATH": "/bin:/usr/bin",
 	}
 	pod := &corev1.Pod{}
@@ -183,17 +191,18 @@ func TestAPodsEnvArrivesWhateverItsNames(t *testing.T) {
 	}
 }
 
-func TestProcessesNamesWhatLivesInAPod(t *testing.T) {
+func TestProcesses(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{})
-	if got := s.Processes("default", "multi"); len(got) != 2 || !got[0].Main || !got[1].Main || got[0].Container == got[1].Container {
+	if got := s.Processes("default", "multi"); len(got) != 2 || !got[0].Main || !got[1].Main ||
+		got[0].Container == got[1].Container {
 		t.Fatalf("before: %v, want the two main processes", got)
 	}
 	if got := s.Processes("default", "nope"); got != nil {
 		t.Errorf("of no pod: %v", got)
 	}
-	// One that has left its session, and one that has left its environment behind.
-	q := ask("o", "sh", "-c", "setsid sleep 1001 & env -i sleep 1002 & echo up; exec sleep 1003")
+	// One process has left its session, and one has no environment.
+	q := execQuery("o", "sh", "-c", "setsid sleep 1001 & env -i sleep 1002 & echo up; exec sleep 1003")
 	q.Set("container", "b")
 	c := dial(t, s, execPath("multi", q), v5)
 	c.readUntil("up")
@@ -229,8 +238,8 @@ func TestProcessesNamesWhatLivesInAPod(t *testing.T) {
 	}
 }
 
-// What a pod's processes are is the same from its first moment on.
-func TestAContainerThatDoesNothingIsOneProcessAndHasALog(t *testing.T) {
+// The processes of a pod are the same from the start.
+func TestContainer_Idle(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{})
 	list := s.Processes("default", "web")

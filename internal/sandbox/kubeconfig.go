@@ -7,7 +7,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// writeFiles writes ca.crt and the kubeconfig, the latter readable by its owner only: it holds the tokens.
+// writeFiles writes ca.crt and the kubeconfig, which contains the tokens and is
+// readable only by its owner.
 func (s *Server) writeFiles(certs *certificates) error {
 	if err := os.WriteFile(s.CA(), certs.caPEM, 0o600); err != nil {
 		return err

@@ -6,91 +6,95 @@ import (
 	"time"
 )
 
-// linkBuffer is how much lies in flight, in bytes, before the server notices that its client is slow: what Linux lets the send
-// buffer of a socket grow to.
+// linkBuffer is how many bytes are in flight before writes wait: the size up to
+// which Linux grows the send buffer of a socket.
 const linkBuffer = 4 << 20
 
-// linkPiece is the most that goes out at once, in bytes.
+// linkPiece is the maximum number of bytes in one write to the socket.
 const linkPiece = 8 << 10
 
-// kernelBuffer is the send buffer of a socket below a link, in bytes: what the link holds has to be the most of what is in flight.
+// kernelBuffer is the send buffer of the socket of a link, in bytes. It is
+// small, so that most of the bytes in flight are in the link.
 const kernelBuffer = 32 << 10
 
-// link is a way to the client on which bytes are in flight: written as far as the server knows, not yet with the client.
+// link holds the bytes in flight to a client: for the server they are written,
+// but the client's kernel has not received them.
 type link struct {
 	out  io.Writer
-	rate int64           // bytes a second; 0: as fast as out takes them
-	gone <-chan struct{} // closed when out is of no use any more
+	rate int64           // bytes per second; 0: no limit
+	gone <-chan struct{} // closed when out is closed
 	done chan struct{}   // closed when the link has ended
 
 	mu       sync.Mutex
-	moved    sync.Cond
+	cond     sync.Cond
 	data     []byte
-	busy     bool   // a piece is on its way
-	finished func() // called at the end of all data, if that is ever reached
-	ended    bool   // it has been called
+	busy     bool   // a write to out is in progress
+	finished func() // called after the last byte
+	ended    bool   // finished was called
 	broken   bool
 }
 
 func newLink(out io.Writer, rate int64, gone <-chan struct{}) *link {
 	l := &link{out: out, rate: rate, gone: gone, done: make(chan struct{})}
-	l.moved.L = &l.mu
+	l.cond.L = &l.mu
 	return l
 }
 
-// Write waits only while the link is full.
+// Write waits only if the link is full.
 func (l *link) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.data) > 0 && len(l.data)+len(p) > linkBuffer && !l.broken {
-		l.moved.Wait()
+		l.cond.Wait()
 	}
 	if l.broken || l.finished != nil {
 		return 0, errFault
 	}
 	l.data = append(l.data, p...)
-	l.moved.Broadcast()
+	l.cond.Broadcast()
 	return len(p), nil
 }
 
-// finish has done called once all data is out. Nothing may be written any more. Finished again, the later one counts.
+// finish makes the link call done after the last byte. Nothing may be written
+// after finish. If finish is called again, only the later done is called.
 func (l *link) finish(done func()) {
 	l.mu.Lock()
 	l.finished = done
 	ended := l.ended
-	l.moved.Broadcast()
+	l.cond.Broadcast()
 	l.mu.Unlock()
 	if ended {
 		done()
 	}
 }
 
-// destroy loses what is in flight.
+// destroy discards what is in flight.
 func (l *link) destroy() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.broken, l.data = true, nil
-	l.moved.Broadcast()
+	l.cond.Broadcast()
 }
 
-// drained waits until nothing is in flight, and says whether that was so within the time.
+// drained waits until nothing is in flight, and reports whether that happened
+// within the time.
 func (l *link) drained(within time.Duration) bool {
 	end := time.Now().Add(within)
 	timer := time.AfterFunc(within, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.moved.Broadcast()
+		l.cond.Broadcast()
 	})
 	defer timer.Stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for (len(l.data) > 0 || l.busy) && !l.broken && time.Now().Before(end) {
-		l.moved.Wait()
+		l.cond.Wait()
 	}
 	return len(l.data) == 0 && !l.busy && !l.broken
 }
 
-// run carries until the link is finished or destroyed, or out fails.
+// run writes to out until the link is finished or destroyed, or a write fails.
 func (l *link) run() {
 	defer close(l.done)
 	buf := make([]byte, linkPiece)
@@ -116,17 +120,18 @@ func (l *link) run() {
 	}
 }
 
-// next takes the next piece. Without one the link is at its end: finished, or destroyed.
+// next copies the next bytes to buf. It returns 0 if there are none: the link
+// is finished, and finished is not nil, or it is destroyed.
 func (l *link) next(buf []byte) (n int, finished func()) {
-	if l.rate > 0 { // a slow link moves in small steps, not in leaps
+	if l.rate > 0 { // a slow link moves in small steps
 		buf = buf[:min(int64(len(buf)), max(l.rate/50, 64))]
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.busy = false
-	l.moved.Broadcast()
+	l.cond.Broadcast()
 	for len(l.data) == 0 && l.finished == nil && !l.broken {
-		l.moved.Wait()
+		l.cond.Wait()
 	}
 	if l.broken {
 		return 0, nil
@@ -138,6 +143,6 @@ func (l *link) next(buf []byte) (n int, finished func()) {
 	n = copy(buf, l.data)
 	l.data = l.data[n:]
 	l.busy = true
-	l.moved.Broadcast()
+	l.cond.Broadcast()
 	return n, nil
 }

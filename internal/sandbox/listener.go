@@ -8,7 +8,8 @@ import (
 	"sync"
 )
 
-// listener knows every connection that it accepted, so that they can be dropped.
+// listener keeps a list of the connections that it accepted, so that they can
+// be closed.
 type listener struct {
 	net.Listener
 	closed func() error
@@ -16,25 +17,25 @@ type listener struct {
 	mu       sync.Mutex
 	conns    map[*rawConn]struct{}
 	accepted int
-	refusing int // how many Downs are in force
+	refusing int // how many calls of Down are not undone
 }
 
-// rawConn is a connection below TLS.
+// rawConn is a TCP connection, below TLS.
 type rawConn struct {
 	net.Conn
 	ln   *listener
 	once sync.Once
-	gone chan struct{} // closed when the sandbox has closed it
+	gone chan struct{} // closed by Close
 }
 
 func newListener(inner net.Listener) *listener {
 	return &listener{Listener: inner, closed: sync.OnceValue(inner.Close), conns: map[*rawConn]struct{}{}}
 }
 
-// Close may be called again.
+// Close may be called more than once.
 func (l *listener) Close() error { return l.closed() }
 
-// Accept hides refused connections from its caller.
+// Accept resets connections while Down is in effect, and does not return them.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
@@ -90,7 +91,7 @@ func (l *listener) down() (up func()) {
 	})
 }
 
-// Close may be called again.
+// Close may be called more than once.
 func (c *rawConn) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(func() {
@@ -102,15 +103,16 @@ func (c *rawConn) Close() error {
 	return err
 }
 
-// reset closes with an RST where there is such a thing.
+// reset closes the connection, with an RST if it is TCP.
 func (c *rawConn) reset() {
 	if t, ok := c.Conn.(*net.TCPConn); ok {
-		_ = t.SetLinger(0) // fails only if it is closed already
+		_ = t.SetLinger(0) // fails only if the connection is closed
 	}
 	_ = c.Close()
 }
 
-// fin sends a FIN and leaves the other direction open; without TCP it closes.
+// fin sends a FIN and leaves the other direction open. A connection that is not
+// TCP is closed.
 func (c *rawConn) fin() {
 	if t, ok := c.Conn.(*net.TCPConn); ok {
 		_ = t.CloseWrite()
@@ -119,10 +121,10 @@ func (c *rawConn) fin() {
 	_ = c.Close()
 }
 
-// shrink makes the kernel hold less of what is sent, in bytes.
+// shrink sets the size of the kernel's send buffer, in bytes.
 func (c *rawConn) shrink(size int) {
 	if t, ok := c.Conn.(*net.TCPConn); ok {
-		_ = t.SetWriteBuffer(size) // a wish
+		_ = t.SetWriteBuffer(size) // an optimization that may fail
 	}
 }
 
@@ -140,8 +142,8 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// rawOf is the connection that a request came on.
-func rawOf(r *http.Request) *rawConn {
+// rawConnOf returns the connection of a request.
+func rawConnOf(r *http.Request) *rawConn {
 	c, _ := r.Context().Value(connKey{}).(*rawConn)
 	return c
 }

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// defaultPath is a container's PATH if the sandbox itself has none.
+// defaultPath is the PATH of containers if the sandbox itself has none.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 func searchPath(root string) string {
@@ -23,8 +23,8 @@ func searchPath(root string) string {
 	return defaultPath
 }
 
-// lookPath finds a command as a container runtime does, and fails in its words. With a root, absolute names are those of files
-// below it; else they are the machine's.
+// lookPath finds a command, and returns the errors of a container runtime. If
+// root is not "", absolute names are relative to it.
 func lookPath(name, dir, root, searchPath string) (string, error) {
 	if strings.Contains(name, "/") {
 		path := name
@@ -61,7 +61,8 @@ func lookPath(name, dir, root, searchPath string) (string, error) {
 
 func executable(info fs.FileInfo) bool { return info.Mode().IsRegular() && info.Mode()&0o111 != 0 }
 
-// errCannotRun wraps a reason in the layers of text that containerd and runc put around it.
+// errCannotRun wraps an error in the messages that containerd and runc add to
+// it.
 func errCannotRun(format string, args ...any) error {
 	return fmt.Errorf("failed to exec in container: failed to start exec %q: OCI runtime exec failed: exec failed: "+
 		"unable to start container process: %w: unknown", randomName(16), fmt.Errorf(format, args...))

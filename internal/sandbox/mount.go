@@ -7,7 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// mount makes a folder for each emptyDir of the container. A hostPath is the machine's own path.
+// mount creates a directory for each emptyDir of the container. A hostPath is
+// the path on the machine.
 func (c *container) mount(volumes []corev1.Volume) error {
 	c.mounts = map[string]string{}
 	for _, m := range c.spec.VolumeMounts {

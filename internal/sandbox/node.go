@@ -14,23 +14,30 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// NodeImage is an image from which a node can be entered: nsenter leads to a folder of programs in which hostname says the name of the pod's
-// node, beside all that the machine has.
+// NodeImage is an image from which a node can be entered: its nsenter runs a
+// command with the node's own programs in its PATH, before those of the
+// machine. One of them is a hostname that prints the name of the node.
 const NodeImage = "sandbox/node:1"
 
-// node is a node that is ready.
+// node returns a ready node.
 func node(name string) *corev1.Node {
 	n := &corev1.Node{TypeMeta: typeMeta("v1", "Node"), ObjectMeta: metav1.ObjectMeta{
 		Name: name, UID: newUID(), CreationTimestamp: metav1.Now(),
-		Labels: map[string]string{"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "node-role.kubernetes.io/worker": ""},
+		Labels: map[string]string{
+			"kubernetes.io/hostname":         name,
+			"kubernetes.io/os":               "linux",
+			"node-role.kubernetes.io/worker": "",
+		},
 	}}
 	n.Status.NodeInfo = corev1.NodeSystemInfo{OperatingSystem: "linux", KubeletVersion: "v1.37.2"}
-	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady"}}
+	n.Status.Conditions = []corev1.NodeCondition{
+		{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady"},
+	}
 	return n
 }
 
-// entering stands for nsenter. Whoever has no -m stays in the image.
-const entering = `#!/bin/sh
+// nsenterScript replaces nsenter. Without -m, the command runs in the image.
+const nsenterScript = `#!/bin/sh
 while [ "$1" != -- ]; do
 	[ "$1" != -m ] || PATH=NODE:$PATH HOME=NODE HISTFILE=/dev/null
 	shift
@@ -40,17 +47,18 @@ export PATH HOME HISTFILE
 exec "$@"
 `
 
-// addNodeImage makes NodeImage and, in the folder of each node, its own programs.
+// addNodeImage creates NodeImage: a directory of programs for each node.
 func (s *Server) addNodeImage() error {
 	for _, name := range []string{"node1", "node2"} {
 		folder := s.nodeDir(name)
 		if err := os.MkdirAll(folder, 0o700); err != nil {
 			return err
 		}
-		if err := script(filepath.Join(folder, "hostname"), "#!/bin/sh\necho "+name+"\n"); err != nil {
+		if err := writeScript(filepath.Join(folder, "hostname"), "#!/bin/sh\necho "+name+"\n"); err != nil {
 			return err
 		}
-		if err := script(filepath.Join(folder, "nsenter"), strings.ReplaceAll(entering, "NODE", folder)); err != nil {
+		text := strings.ReplaceAll(nsenterScript, "NODE", folder)
+		if err := writeScript(filepath.Join(folder, "nsenter"), text); err != nil {
 			return err
 		}
 	}
@@ -61,15 +69,16 @@ func (s *Server) nodeDir(name string) string {
 	return filepath.Join(s.dir, "nodes", filepath.Base(name))
 }
 
-// script writes a file that is to be run. No process is started meanwhile: it would hold the file open for writing until its exec, and so
-// long nobody can run it ("text file busy").
-func script(path, text string) error {
+// writeScript writes an executable file. Meanwhile, no process is started:
+// until its exec, a new process would hold the file open for writing, and
+// running the file would fail ("text file busy").
+func writeScript(path, text string) error {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	return os.WriteFile(path, []byte(text), 0o700) //nolint:gosec // it is to be run
 }
 
-// nodePath is what a container of NodeImage has before its PATH.
+// nodePath returns what precedes the PATH of a container of NodeImage.
 func (c *container) nodePath(node string) string {
 	if c.spec.Image != NodeImage {
 		return ""
@@ -79,8 +88,9 @@ func (c *container) nodePath(node string) string {
 
 const enforceLabel = "pod-security.kubernetes.io/enforce"
 
-// admit is Pod Security, as far as pods on nodes go (k8s.io/pod-security-admission).
-func (s *Server) admit(pod *corev1.Pod) error {
+// checkPodSecurity enforces Pod Security (k8s.io/pod-security-admission) for
+// the settings that pods for node shells have.
+func (s *Server) checkPodSecurity(pod *corev1.Pod) error {
 	o, ok := s.store.get("namespaces", keyOf(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: pod.Namespace}}))
 	if !ok {
 		return apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, pod.Namespace)
@@ -95,7 +105,10 @@ func (s *Server) admit(pod *corev1.Pod) error {
 	}
 	for _, v := range pod.Spec.Volumes {
 		if v.HostPath != nil {
-			why = append(why, fmt.Sprintf("restricted volume types (volume %q uses restricted volume type \"hostPath\")", v.Name))
+			why = append(
+				why,
+				fmt.Sprintf("restricted volume types (volume %q uses restricted volume type \"hostPath\")", v.Name),
+			)
 		}
 	}
 	for _, c := range pod.Spec.Containers {
@@ -110,8 +123,8 @@ func (s *Server) admit(pod *corev1.Pod) error {
 		fmt.Errorf("violates PodSecurity \"%s:latest\": %s", level, strings.Join(why, ", ")))
 }
 
-// expires ends the pod when its activeDeadlineSeconds are over.
-func (s *Server) expires(run *podRun) {
+// enforceDeadline ends the pod when its activeDeadlineSeconds have passed.
+func (s *Server) enforceDeadline(run *podRun) {
 	seconds := run.pod.Spec.ActiveDeadlineSeconds
 	if seconds == nil {
 		return
@@ -163,9 +176,10 @@ func (s *Server) refusePropagation(pod *corev1.Pod) {
 				continue
 			}
 			setState(pod, c.Name, waiting("CreateContainerError", fmt.Sprintf(
-				"failed to generate container %q spec: failed to generate spec: path %q is mounted on \"/\" but it is not a shared or slave mount", randomName(64), path)))
+				"failed to generate container %q spec: failed to generate spec: "+
+					"path %q is mounted on \"/\" but it is not a shared or slave mount", randomName(64), path)))
 			pod.Status.Phase = corev1.PodPending
-			settle(pod)
+			updateReadiness(pod)
 		}
 	}
 }

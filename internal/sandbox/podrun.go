@@ -14,51 +14,52 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// graceCap bounds the time between TERM and KILL when a pod is deleted.
+// graceCap is the maximum time between TERM and KILL when a pod is deleted.
 const graceCap = time.Second
 
-// errClosed is what a sandbox says that has been closed.
+// errClosed is returned after Close.
 var errClosed = errors.New("the sandbox is closed")
 
-// podRun is what runs of a pod.
+// podRun is the running part of a pod.
 type podRun struct {
 	pod        *corev1.Pod // as it was added
 	containers map[string]*container
-	stop       context.CancelFunc // begins the end
-	ended      chan struct{}      // closed once nothing of it runs any more
+	stop       context.CancelFunc // starts its termination
+	ended      chan struct{}      // closed when nothing of it runs any more
 
 	mu    sync.Mutex
 	grace time.Duration
 }
 
-func (r *podRun) graceLeft() time.Duration {
+func (r *podRun) gracePeriod() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.grace
 }
 
-// addPod completes the pod, runs it and only then shows it, so that whoever sees it running may exec into it.
+// addPod sets the defaults of the pod, runs it, and only then adds it to the
+// API, so that a pod that is shown as running accepts execs.
 func (s *Server) addPod(pod *corev1.Pod) error {
 	if !s.enter() {
 		return errClosed
 	}
 	defer s.wg.Done()
-	complete(pod)
+	setDefaults(pod)
 	ctx, cancel := context.WithCancel(s.ctx)
 	run := &podRun{pod: pod.DeepCopy(), containers: map[string]*container{}, stop: cancel, ended: make(chan struct{})}
 	var mains []func()
 	s.refusePropagation(pod)
-	for _, spec := range toRun(pod) {
-		c, err := s.newContainer(pod, spec.Container, spec.again)
+	for _, spec := range containersToRun(pod) {
+		c, err := s.newContainer(pod, spec.Container, spec.restart)
 		if err == nil {
 			var p *process
 			if p, err = c.spawn(c.mainCommand(), true); err == nil {
-				mains = append(mains, func() { c.run(ctx, p, run.graceLeft) })
+				mains = append(mains, func() { c.run(ctx, p, run.gracePeriod) })
 			}
 		}
 		if err != nil {
 			setState(pod, spec.Name, waiting("RunContainerError", err.Error()))
-			settle(pod)
+			updateReadiness(pod)
 			continue
 		}
 		run.containers[spec.Name] = c
@@ -76,11 +77,11 @@ func (s *Server) addPod(pod *corev1.Pod) error {
 		<-ctx.Done()
 		close(run.ended)
 	})
-	s.expires(run)
+	s.enforceDeadline(run)
 	return nil
 }
 
-// container finds the runtime side of a container; nil if it does not run, and never did.
+// container returns a container that runs or has run, or nil.
 func (s *Server) container(key types.NamespacedName, name string) *container {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,7 +113,7 @@ func (s *Server) deletePod(key types.NamespacedName, grace time.Duration) error 
 	if !first {
 		return nil
 	}
-	replacement := replace(run.pod)
+	replacement := replacementOf(run.pod)
 	if replacement != nil && replacement.Name != key.Name {
 		s.start(func() { _ = s.addPod(replacement) })
 	}
@@ -133,8 +134,9 @@ func (s *Server) deletePod(key types.NamespacedName, grace time.Duration) error 
 	return nil
 }
 
-// replace makes the pod that a workload puts in a deleted one's place, or nil if nobody owns it.
-func replace(old *corev1.Pod) *corev1.Pod {
+// replacementOf returns the pod with which a workload replaces a deleted one,
+// or nil if no workload owns it.
+func replacementOf(old *corev1.Pod) *corev1.Pod {
 	if len(old.OwnerReferences) == 0 {
 		return nil
 	}
@@ -150,8 +152,8 @@ func replace(old *corev1.Pod) *corev1.Pod {
 	return pod
 }
 
-// complete fills in what every pod has.
-func complete(pod *corev1.Pod) {
+// setDefaults sets the fields that every pod has.
+func setDefaults(pod *corev1.Pod) {
 	pod.TypeMeta = metav1.TypeMeta{Kind: "Pod", APIVersion: "v1"}
 	if pod.Namespace == "" {
 		pod.Namespace = "default"
@@ -184,21 +186,22 @@ func newUID() types.UID {
 
 type containerToRun struct {
 	corev1.Container
-	again bool
+	restart bool
 }
 
-// toRun lists the containers that the status says are running.
-func toRun(pod *corev1.Pod) []containerToRun {
+// containersToRun returns the containers that are running according to the
+// status.
+func containersToRun(pod *corev1.Pod) []containerToRun {
 	var list []containerToRun
-	again := pod.Spec.RestartPolicy == corev1.RestartPolicyAlways
+	restart := pod.Spec.RestartPolicy == corev1.RestartPolicyAlways
 	for _, c := range pod.Spec.InitContainers {
 		if isRunning(pod.Status.InitContainerStatuses, c.Name) {
-			list = append(list, containerToRun{c, again})
+			list = append(list, containerToRun{c, restart})
 		}
 	}
 	for _, c := range pod.Spec.Containers {
 		if isRunning(pod.Status.ContainerStatuses, c.Name) {
-			list = append(list, containerToRun{c, again})
+			list = append(list, containerToRun{c, restart})
 		}
 	}
 	for _, c := range pod.Spec.EphemeralContainers {

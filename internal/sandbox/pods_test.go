@@ -29,7 +29,7 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// callAPI makes a request and decodes the answer.
+// callAPI makes a request and decodes the answer. It returns the HTTP status.
 func callAPI(t testing.TB, s *sandbox.Server, method, path string, in, out any) int {
 	t.Helper()
 	var body io.Reader
@@ -68,7 +68,7 @@ func podNames(t testing.TB, s *sandbox.Server, namespace, query string) []string
 	return names
 }
 
-func TestListsAreSelected(t *testing.T) {
+func TestList_Selectors(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	web := podNames(t, s, "default", "labelSelector="+url.QueryEscape("app=web"))
 	if len(web) != 2 || !strings.HasPrefix(web[0], "web-7c5ddbdf54-") || slices.Contains(web, "web") {
@@ -94,12 +94,13 @@ func TestListsAreSelected(t *testing.T) {
 		t.Error(diff)
 	}
 	var st metav1.Status
-	if code := callAPI(t, s, http.MethodGet, "/api/v1/namespaces/default/pods?fieldSelector=nonsense%3Dx", nil, &st); code != 400 {
+	path := "/api/v1/namespaces/default/pods?fieldSelector=nonsense%3Dx"
+	if code := callAPI(t, s, http.MethodGet, path, nil, &st); code != 400 {
 		t.Errorf("an unknown field: %d %+v", code, st)
 	}
 }
 
-func TestEveryKindIsThere(t *testing.T) {
+func TestGet_AllKinds(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	for path, kind := range map[string]string{
 		"/api/v1/namespaces/default":                               "Namespace",
@@ -129,7 +130,7 @@ func TestEveryKindIsThere(t *testing.T) {
 	}
 }
 
-func TestSeededStatesAreSaid(t *testing.T) {
+func TestSeed_States(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	var list corev1.PodList
 	callAPI(t, s, http.MethodGet, "/api/v1/namespaces/default/pods", nil, &list)
@@ -162,7 +163,7 @@ func TestSeededStatesAreSaid(t *testing.T) {
 	}
 }
 
-// events reads a watch from either transport.
+// events reads a watch, over HTTP or WebSocket.
 type events struct {
 	t    testing.TB
 	next func() ([]byte, error)
@@ -185,7 +186,7 @@ func (e events) read() (podEvent, error) {
 	return ev, json.Unmarshal(line, &ev)
 }
 
-// until reads events until one is as wanted, and returns it.
+// until reads events up to one of the given type for which ok returns true.
 func (e events) until(kind watch.EventType, ok func(*corev1.Pod) bool) *corev1.Pod {
 	e.t.Helper()
 	for {
@@ -205,7 +206,7 @@ func (e events) until(kind watch.EventType, ok func(*corev1.Pod) bool) *corev1.P
 
 func watchHTTP(t testing.TB, s *sandbox.Server, path string) events {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL()+path, nil)
 	if err != nil {
@@ -239,9 +240,14 @@ func watchWebSocket(t testing.TB, s *sandbox.Server, path string) events {
 	}}
 }
 
-func dialWatch(t testing.TB, s *sandbox.Server, path, origin string, protocols ...string) (*client, *http.Response, []byte, error) {
+func dialWatch(
+	t testing.TB,
+	s *sandbox.Server,
+	path, origin string,
+	protocols ...string,
+) (*client, *http.Response, []byte, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
 	h := http.Header{}
 	if origin != "" {
@@ -262,9 +268,12 @@ func dialWatch(t testing.TB, s *sandbox.Server, path, origin string, protocols .
 	return &client{t, ws, ws.Subprotocol(), ctx}, resp, nil, nil
 }
 
-var watchers = map[string]func(testing.TB, *sandbox.Server, string) events{"http": watchHTTP, "websocket": watchWebSocket}
+var watchers = map[string]func(testing.TB, *sandbox.Server, string) events{
+	"http":      watchHTTP,
+	"websocket": watchWebSocket,
+}
 
-func TestAWatchShowsADeletedPodAndItsReplacement(t *testing.T) {
+func TestWatch_DeletedAndReplaced(t *testing.T) {
 	for name, open := range watchers {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, sandbox.Config{})
@@ -274,7 +283,8 @@ func TestAWatchShowsADeletedPodAndItsReplacement(t *testing.T) {
 				w.until(watch.Added, func(p *corev1.Pod) bool { return slices.Contains(first, p.Name) })
 			}
 			var deleted corev1.Pod
-			if code := callAPI(t, s, http.MethodDelete, "/api/v1/namespaces/default/pods/"+first[0], nil, &deleted); code != 200 {
+			path := "/api/v1/namespaces/default/pods/" + first[0]
+			if code := callAPI(t, s, http.MethodDelete, path, nil, &deleted); code != 200 {
 				t.Fatalf("delete: %d", code)
 			}
 			if deleted.DeletionTimestamp == nil {
@@ -306,7 +316,7 @@ func TestAWatchShowsADeletedPodAndItsReplacement(t *testing.T) {
 	}
 }
 
-func TestAWatchFromAVersionBeginsThere(t *testing.T) {
+func TestWatch_FromVersion(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	var list corev1.PodList
 	callAPI(t, s, http.MethodGet, "/api/v1/namespaces/default/pods", nil, &list)
@@ -314,7 +324,12 @@ func TestAWatchFromAVersionBeginsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, open := range watchers {
-		w := open(t, s, "/api/v1/namespaces/default/pods?watch=true&fieldSelector=metadata.name%3Ddb-0&resourceVersion="+list.ResourceVersion)
+		w := open(
+			t,
+			s,
+			"/api/v1/namespaces/default/pods?watch=true&fieldSelector=metadata.name%3Ddb-0&resourceVersion="+
+				list.ResourceVersion,
+		)
 		ev, err := w.read()
 		if err != nil || ev.Type != watch.Modified {
 			t.Errorf("%s: the first event is %s, %v; want the deletion's MODIFIED", name, ev.Type, err)
@@ -327,7 +342,7 @@ func TestAWatchFromAVersionBeginsThere(t *testing.T) {
 	}
 }
 
-func TestAWatchFromTheWrongVersionIsTold(t *testing.T) {
+func TestWatch_InvalidVersion(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{})
 	s.Expire()
@@ -356,13 +371,16 @@ func TestAWatchFromTheWrongVersionIsTold(t *testing.T) {
 	}
 }
 
-func TestWatchHandshake(t *testing.T) {
+func TestWatch_Handshake(t *testing.T) {
 	s := start(t, sandbox.Config{Empty: true})
 	const path = "/api/v1/pods?watch=1"
-	if _, resp, body, err := dialWatch(t, s, path, ""); err == nil || resp.StatusCode != http.StatusForbidden || len(body) > 0 {
+	if _, resp, body, err := dialWatch(t, s, path, ""); err == nil || resp.StatusCode != http.StatusForbidden ||
+		len(body) > 0 {
 		t.Errorf("no origin: %v %v %q", err, resp, body)
 	}
-	if _, resp, body, err := dialWatch(t, s, path, "https://a.b", "x", "y"); err == nil || resp.StatusCode != http.StatusBadRequest || len(body) > 0 {
+	if _, resp, body, err := dialWatch(t, s, path, "https://a.b", "x", "y"); err == nil ||
+		resp.StatusCode != http.StatusBadRequest ||
+		len(body) > 0 {
 		t.Errorf("two subprotocols: %v %v %q", err, resp, body)
 	}
 	if c, _, _, err := dialWatch(t, s, path, "https://a.b", "anything"); err != nil || c.protocol != "anything" {
@@ -370,9 +388,10 @@ func TestWatchHandshake(t *testing.T) {
 	}
 }
 
-func TestExecEndsWith137WhenItsPodIsDeleted(t *testing.T) {
+func TestDeletePod_EndsExec(t *testing.T) {
 	s := start(t, sandbox.Config{})
-	c := dial(t, s, execPath("web", ask("o", "sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done")), v5)
+	const script = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
+	c := dial(t, s, execPath("web", execQuery("o", "sh", "-c", script)), v5)
 	for {
 		if _, data, err := c.read(); err != nil {
 			t.Fatal(err)
@@ -404,15 +423,16 @@ func TestExecEndsWith137WhenItsPodIsDeleted(t *testing.T) {
 	w.until(watch.Deleted, func(p *corev1.Pod) bool { return p.Name == "web" && p.Namespace == "default" })
 	for _, pid := range pids {
 		if syscall.Kill(pid, 0) == nil && !zombie(pid) {
-			t.Errorf("process %d lives on", pid)
+			t.Errorf("process %d still runs", pid)
 		}
 	}
-	if _, _, body, err := tryDial(t, s, "sandbox", execPath("web", ask("o", "true")), v5); err == nil {
+	if _, _, body, err := tryDial(t, s, "sandbox", execPath("web", execQuery("o", "true")), v5); err == nil {
 		t.Errorf("the pod can still be entered: %s", body)
 	}
 }
 
-// zombie says whether a process has ended and only waits for its parent to hear of it.
+// zombie reports whether a process has exited, but its parent has not waited
+// for it.
 func zombie(pid int) bool {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -422,10 +442,10 @@ func zombie(pid int) bool {
 	return strings.HasPrefix(rest, "Z")
 }
 
-func TestACommandOutlivesItsClientButNotTheSandbox(t *testing.T) {
+func TestExec_OutlivesClient(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	for _, streams := range []string{"o", "iot"} {
-		c := dial(t, s, execPath("web", ask(streams, "sh", "-c", "echo here; sleep 1000")), v5)
+		c := dial(t, s, execPath("web", execQuery(streams, "sh", "-c", "echo here; sleep 1000")), v5)
 		for {
 			if _, data, err := c.read(); err != nil {
 				t.Fatal(err)
@@ -434,7 +454,7 @@ func TestACommandOutlivesItsClientButNotTheSandbox(t *testing.T) {
 			}
 		}
 		_ = c.ws.CloseNow()
-		wait(c.ctx, t, s, func(ses sandbox.Session) bool { return ses.Pid > 0 })
+		waitSession(c.ctx, t, s, func(ses sandbox.Session) bool { return ses.Pid > 0 })
 	}
 	var pids []int
 	for _, ses := range s.Sessions() {
@@ -453,20 +473,20 @@ func TestACommandOutlivesItsClientButNotTheSandbox(t *testing.T) {
 	}
 }
 
-func TestAReaderOfStdinSeesTheEndWhenItsClientIsGone(t *testing.T) {
+func TestStdin_ClientGone(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	for _, p := range []string{v5, v4} {
-		c := dial(t, s, execPath("web", ask("io", "cat")), p)
+		c := dial(t, s, execPath("web", execQuery("io", "cat")), p)
 		c.send(0, "x")
-		wait(c.ctx, t, s, func(ses sandbox.Session) bool { return ses.Subprotocol == p && ses.StdinBytes == 1 })
+		waitSession(c.ctx, t, s, func(ses sandbox.Session) bool { return ses.Subprotocol == p && ses.StdinBytes == 1 })
 		_ = c.ws.CloseNow()
-		wait(c.ctx, t, s, func(ses sandbox.Session) bool { return ses.Exited && ses.Code == 0 })
+		waitSession(c.ctx, t, s, func(ses sandbox.Session) bool { return ses.Exited && ses.Code == 0 })
 	}
 }
 
-func TestCloseEndsProcessesThatHide(t *testing.T) {
+func TestClose_DetachedProcesses(t *testing.T) {
 	s := start(t, sandbox.Config{})
-	c := dial(t, s, execPath("web", ask("o", "sh", "-c", "setsid sleep 1000 & echo $!; wait")), v5)
+	c := dial(t, s, execPath("web", execQuery("o", "sh", "-c", "setsid sleep 1000 & echo $!; wait")), v5)
 	for {
 		if _, data, err := c.read(); err != nil {
 			t.Fatal(err)
@@ -480,24 +500,25 @@ func TestCloseEndsProcessesThatHide(t *testing.T) {
 	}
 	for _, pid := range pids {
 		if syscall.Kill(pid, 0) == nil && !zombie(pid) {
-			t.Errorf("process %d lives on", pid)
+			t.Errorf("process %d still runs", pid)
 		}
 	}
 }
 
-// hiding leaves two processes behind that hold its output open: one without a mark in its session, and one that nobody can find, until the
-// file go is there.
-const hiding = `trap '' HUP
+// hideProcesses leaves two processes that hold its output open: one without a
+// mark, in the session of the script, and one with neither, which the sandbox
+// cannot find and which runs until the file go exists.
+const hideProcesses = `trap '' HUP
 env -i sleep 1000 &
 env -i setsid sh -c 'touch up; i=0; until [ -e go ] || [ $i = 600 ]; do sleep 0.1; i=$((i+1)); done' &
 until [ -e up ]; do sleep 0.01; done
 echo here`
 
-func TestCloseEndsASessionWithoutAMarkAndDoesNotWaitForItsPipes(t *testing.T) {
+func TestClose_UnmarkedProcesses(t *testing.T) {
 	for _, streams := range []string{"o", "iot"} {
 		s := start(t, sandbox.Config{})
 		dir := s.Dir("default", "web", "web")
-		c := dial(t, s, execPath("web", ask(streams, "sh", "-c", hiding)), v5)
+		c := dial(t, s, execPath("web", execQuery(streams, "sh", "-c", hideProcesses)), v5)
 		c.readUntil("here")
 		waitFor(t, "the leader's end", func() bool { return syscall.Kill(s.Sessions()[0].Pid, 0) != nil })
 		pids := s.Pids("default", "web", "web")
@@ -511,12 +532,12 @@ func TestCloseEndsASessionWithoutAMarkAndDoesNotWaitForItsPipes(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(patience / 2):
+		case <-time.After(testTimeout / 2):
 			t.Errorf("%s: Close waits for a process that it cannot find", streams)
 		}
 		for _, pid := range pids {
 			if syscall.Kill(pid, 0) == nil && !zombie(pid) {
-				t.Errorf("%s: process %d lives on", streams, pid)
+				t.Errorf("%s: process %d still runs", streams, pid)
 			}
 		}
 		if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
@@ -526,17 +547,17 @@ func TestCloseEndsASessionWithoutAMarkAndDoesNotWaitForItsPipes(t *testing.T) {
 }
 
 func attachPath(pod, streams string) string {
-	return strings.Replace(execPath(pod, ask(streams)), "/exec?", "/attach?", 1)
+	return strings.Replace(execPath(pod, execQuery(streams)), "/exec?", "/attach?", 1)
 }
 
-// readUntil returns what came on stdout up to and with a text.
+// readUntil reads stdout up to and including a text, and returns it.
 func (c *client) readUntil(want string) string {
 	c.t.Helper()
 	var got strings.Builder
 	for !strings.Contains(got.String(), want) {
 		ch, data, err := c.read()
 		if err != nil {
-			c.t.Fatalf("%q never came, but %q: %v", want, got.String(), err)
+			c.t.Fatalf("%q was not received, but %q: %v", want, got.String(), err)
 		}
 		if ch == 1 {
 			got.Write(data)
@@ -545,7 +566,7 @@ func (c *client) readUntil(want string) string {
 	return got.String()
 }
 
-func TestAllAttachedSeeTheSameAndTheShellSurvivesThem(t *testing.T) {
+func TestAttach_SharedShell(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	a := dial(t, s, attachPath("console", "ioet"), v5)
 	b := dial(t, s, attachPath("console", "iot"), v4base64)
@@ -570,11 +591,12 @@ func TestAllAttachedSeeTheSameAndTheShellSurvivesThem(t *testing.T) {
 	c.send(0, "echo $x again\n")
 	c.readUntil("kept again")
 
-	// An attach ends with success whatever the process's code; the code is in the pod's status.
+	// An attach always ends with Success. The exit code is in the status of the
+	// pod.
 	w := watchHTTP(t, s, "/api/v1/namespaces/default/pods?watch=1&fieldSelector=metadata.name%3Dconsole")
 	c.send(0, "exit 5\n")
 	r := c.finishFrom(1)
-	r.mustClose(t)
+	r.checkClosed(t)
 	if r.code() != 0 {
 		t.Errorf("the attach ended with %s", r.status)
 	}
@@ -584,7 +606,7 @@ func TestAllAttachedSeeTheSameAndTheShellSurvivesThem(t *testing.T) {
 	}
 }
 
-// finishFrom finishes a session whose first message has been read.
+// finishFrom reads the rest of a session whose first message has been read.
 func (c *client) finishFrom(first byte) result {
 	var out, status bytes.Buffer
 	for {
@@ -601,7 +623,7 @@ func (c *client) finishFrom(first byte) result {
 	}
 }
 
-func TestAttachToAPipeGivesItStdin(t *testing.T) {
+func TestAttach_Stdin(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	for range 2 { // stdinOnce is false: the first half-close does not end cat
 		c := dial(t, s, attachPath("pipe", "io"), v5)
@@ -612,12 +634,14 @@ func TestAttachToAPipeGivesItStdin(t *testing.T) {
 	}
 }
 
-func TestTheExitCodeOfAOneShotPodIsInItsStatus(t *testing.T) {
+func TestPod_ExitCodeInStatus(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	in := &corev1.Pod{}
 	in.Name = "oneshot"
 	in.Spec.RestartPolicy = corev1.RestartPolicyNever
-	in.Spec.Containers = []corev1.Container{{Name: "c", Command: []string{"sh", "-c", "echo logged; read x; exit 7"}, Stdin: true}}
+	in.Spec.Containers = []corev1.Container{
+		{Name: "c", Command: []string{"sh", "-c", "echo logged; read x; exit 7"}, Stdin: true},
+	}
 	var made corev1.Pod
 	if code := callAPI(t, s, http.MethodPost, "/api/v1/namespaces/default/pods", in, &made); code != 201 {
 		t.Fatalf("create: %d", code)
@@ -627,8 +651,15 @@ func TestTheExitCodeOfAOneShotPodIsInItsStatus(t *testing.T) {
 	if r := c.finish(); r.code() != 0 {
 		t.Errorf("attach: %s", r.status)
 	}
-	w := watchHTTP(t, s, "/api/v1/namespaces/default/pods?watch=1&fieldSelector=metadata.name%3Doneshot&resourceVersion="+made.ResourceVersion)
-	pod := w.until(watch.Modified, func(p *corev1.Pod) bool { return p.Status.ContainerStatuses[0].State.Terminated != nil })
+	w := watchHTTP(
+		t,
+		s,
+		"/api/v1/namespaces/default/pods?watch=1&fieldSelector=metadata.name%3Doneshot&resourceVersion="+made.ResourceVersion,
+	)
+	pod := w.until(
+		watch.Modified,
+		func(p *corev1.Pod) bool { return p.Status.ContainerStatuses[0].State.Terminated != nil },
+	)
 	if got := pod.Status.ContainerStatuses[0].State.Terminated.ExitCode; got != 7 || pod.Status.Phase != corev1.PodFailed {
 		t.Errorf("exit code %d, phase %s", got, pod.Status.Phase)
 	}
@@ -641,12 +672,13 @@ func TestTheExitCodeOfAOneShotPodIsInItsStatus(t *testing.T) {
 		t.Errorf("log %q", body)
 	}
 	var gone corev1.Pod
-	if code := callAPI(t, s, http.MethodDelete, "/api/v1/namespaces/default/pods/oneshot?gracePeriodSeconds=0", nil, &gone); code != 200 {
+	path := "/api/v1/namespaces/default/pods/oneshot?gracePeriodSeconds=0"
+	if code := callAPI(t, s, http.MethodDelete, path, nil, &gone); code != 200 {
 		t.Errorf("delete: %d", code)
 	}
 }
 
-func TestDeleteWithAnothersUIDIsRefused(t *testing.T) {
+func TestDelete_WrongUID(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	var st metav1.Status
 	opts := metav1.NewPreconditionDeleteOptions("other")
@@ -655,16 +687,16 @@ func TestDeleteWithAnothersUIDIsRefused(t *testing.T) {
 	}
 }
 
-func TestCloseDoesNotHangWhateverIsGoingOn(t *testing.T) {
+func TestClose_DuringActivity(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	undo := s.Inject(sandbox.Fault{Do: sandbox.Hang, When: sandbox.AfterSent, Times: 1})
-	stalled := dial(t, s, execPath("web", ask("o", "yes")), v5)
+	stalled := dial(t, s, execPath("web", execQuery("o", "yes")), v5)
 	_ = stalled
 	undo()
 	s.Inject(sandbox.Fault{Do: sandbox.Hang, When: sandbox.AtEnd, Times: 1})
-	dial(t, s, execPath("web", ask("o", "true")), v5)
-	dial(t, s, execPath("web", ask("o", "yes")), v5) // nobody reads it
-	flooded := dial(t, s, execPath("web", ask("i", "sleep", "1000")), v4)
+	dial(t, s, execPath("web", execQuery("o", "true")), v5)
+	dial(t, s, execPath("web", execQuery("o", "yes")), v5) // not read
+	flooded := dial(t, s, execPath("web", execQuery("i", "sleep", "1000")), v4)
 	go func() {
 		for flooded.write(0, make([]byte, 64<<10)) == nil {
 		}
@@ -672,12 +704,12 @@ func TestCloseDoesNotHangWhateverIsGoingOn(t *testing.T) {
 	dial(t, s, attachPath("console", "iot"), v5)
 	watchHTTP(t, s, "/api/v1/pods?watch=1")
 	watchWebSocket(t, s, "/api/v1/pods?watch=1")
-	wait(flooded.ctx, t, s, func(sandbox.Session) bool { return len(s.Sessions()) == 5 })
+	waitSession(flooded.ctx, t, s, func(sandbox.Session) bool { return len(s.Sessions()) == 5 })
 	begin := time.Now()
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(begin); took > patience/2 {
+	if took := time.Since(begin); took > testTimeout/2 {
 		t.Errorf("Close took %v", took)
 	}
 	if err := s.AddPod(&corev1.Pod{}); err == nil {
@@ -685,7 +717,7 @@ func TestCloseDoesNotHangWhateverIsGoingOn(t *testing.T) {
 	}
 }
 
-// pipeListener hands out connections in memory.
+// pipeListener returns connections in memory.
 type pipeListener struct {
 	conns chan net.Conn
 	done  chan struct{}
@@ -709,7 +741,7 @@ type pipeAddr struct{}
 func (pipeAddr) Network() string { return "pipe" }
 func (pipeAddr) String() string  { return "pipe" }
 
-func TestItServesOnAListenerInMemory(t *testing.T) {
+func TestListener_InMemory(t *testing.T) {
 	for _, gentle := range []bool{false, true} {
 		serveInMemory(t, gentle)
 	}
@@ -734,9 +766,9 @@ func serveInMemory(t *testing.T, gentle bool) {
 		}
 	}
 	h := http.Header{"Authorization": {"Bearer " + s.Token("admin")}}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
-	ws, _, err := websocket.Dial(ctx, s.URL()+execPath("web", ask("o", "echo", "hi")), &websocket.DialOptions{
+	ws, _, err := websocket.Dial(ctx, s.URL()+execPath("web", execQuery("o", "echo", "hi")), &websocket.DialOptions{
 		HTTPClient: &http.Client{Transport: tr}, Subprotocols: []string{v5}, HTTPHeader: h,
 	})
 	if err != nil {
@@ -749,7 +781,7 @@ func serveInMemory(t *testing.T, gentle bool) {
 	}
 }
 
-func TestSeededPodsAreOfOneSecond(t *testing.T) {
+func TestSeed_CreationTime(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	var list corev1.PodList
 	callAPI(t, s, http.MethodGet, "/api/v1/pods", nil, &list)
@@ -766,7 +798,7 @@ func TestSeededPodsAreOfOneSecond(t *testing.T) {
 	}
 }
 
-func TestAPodRunsSinceItWasMade(t *testing.T) {
+func TestAddPod_StartTime(t *testing.T) {
 	s := start(t, sandbox.Config{Empty: true})
 	in := &corev1.Pod{}
 	in.Name, in.CreationTimestamp = "old", metav1.NewTime(time.Now().Add(-time.Hour).Truncate(time.Second))
@@ -776,14 +808,15 @@ func TestAPodRunsSinceItWasMade(t *testing.T) {
 	}
 	var out corev1.Pod
 	callAPI(t, s, http.MethodGet, "/api/v1/namespaces/default/pods/old", nil, &out)
-	if at := out.Status.ContainerStatuses[0].State.Running.StartedAt; !at.Equal(&in.CreationTimestamp) || !out.Status.StartTime.Equal(&at) {
+	if at := out.Status.ContainerStatuses[0].State.Running.StartedAt; !at.Equal(&in.CreationTimestamp) ||
+		!out.Status.StartTime.Equal(&at) {
 		t.Errorf("made at %v, started at %v and %v", in.CreationTimestamp, out.Status.StartTime, at)
 	}
 }
 
-func TestTheCountersTellOfWatchesAndNewPods(t *testing.T) {
+func TestStats(t *testing.T) {
 	s := start(t, sandbox.Config{Empty: true})
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	for _, open := range watchers {
 		open(t, s, "/api/v1/pods?watch=1")

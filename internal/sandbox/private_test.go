@@ -29,9 +29,12 @@ func TestSetPrivateRoot(t *testing.T) {
 	} {
 		p := &corev1.Pod{Spec: corev1.PodSpec{NodeName: test.node}}
 		p.Name = name
-		p.Spec.Volumes = []corev1.Volume{{Name: "host", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}}}
+		p.Spec.Volumes = []corev1.Volume{
+			{Name: "host", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}},
+		}
 		p.Spec.Containers = []corev1.Container{{
-			Name: "main", VolumeMounts: []corev1.VolumeMount{{Name: "host", MountPath: "/host", MountPropagation: test.propagation}},
+			Name:         "main",
+			VolumeMounts: []corev1.VolumeMount{{Name: "host", MountPath: "/host", MountPropagation: test.propagation}},
 		}}
 		if err := s.AddPod(p); err != nil {
 			t.Fatal(err)
@@ -56,7 +59,12 @@ func TestFault_WithholdsAnswer(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	const body = `{"metadata":{"name":"made"},"spec":{"containers":[{"name":"main"}]}}`
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL()+"/api/v1/namespaces/default/pods", strings.NewReader(body))
+	req, err := http.NewRequestWithContext(
+		ctx,
+		http.MethodPost,
+		s.URL()+"/api/v1/namespaces/default/pods",
+		strings.NewReader(body),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +81,8 @@ func TestFault_WithholdsAnswer(t *testing.T) {
 	if err := s.WaitStats(late, func(st sandbox.Stats) bool { return st.Creates == 1 }); err != nil {
 		t.Fatalf("the pod is not created: %v", err)
 	}
-	if code := callAPI(t, s, http.MethodGet, "/api/v1/namespaces/default/pods/made", nil, &corev1.Pod{}); code != http.StatusOK {
+	code := callAPI(t, s, http.MethodGet, "/api/v1/namespaces/default/pods/made", nil, &corev1.Pod{})
+	if code != http.StatusOK {
 		t.Errorf("the fault applies to another method: %d", code)
 	}
 	select {

@@ -6,49 +6,51 @@ import (
 	"time"
 )
 
-// command is what a process is started from.
+// command describes a process to start.
 type command struct {
 	args  []string
 	env   []string
 	dir   string
-	root  string // of its image; "" is the machine's
-	stdin bool   // else /dev/null
+	root  string // the directory of its image; "" means the machine
+	stdin bool   // false: stdin is /dev/null
 	tty   bool
 
-	idle   bool   // it only keeps the container running, and is no command of its image
-	cgroup string // see Config; empty: the sandbox's own
+	idle   bool   // it only keeps the container running, and is not a command of the image
+	cgroup string // see Config.Cgroup; "" means the cgroup of the sandbox
 }
 
-// process is a running command, in a session of its own. The files are the sandbox's ends; closeFiles closes them.
+// process is a running command, in a session of its own. The files are the
+// sandbox's ends of the pipes or the pty; closeFiles closes them.
 type process struct {
 	pid    int
-	stdin  *os.File // nil if the command has none; the pty's master if it has a tty
-	stdout *os.File // the pty's master if it has a tty
+	stdin  *os.File // nil if the command has none; the master side of the pty if it has a tty
+	stdout *os.File // the master side of the pty if it has a tty
 	stderr *os.File // nil if it has a tty
 	tty    bool
 
-	exited chan struct{} // closed when code is known
+	exited chan struct{} // closed when code is set
 	code   int           // 128+n after signal n
 
 	closeOnce sync.Once
-	closed    chan struct{} // closed when the files are
+	closed    chan struct{} // closed when the files are closed
 }
 
-// size is a terminal's, as it comes on the resize channel.
+// size is a message on the resize channel, in characters.
 type size struct {
 	Width  uint16
 	Height uint16
 }
 
-// closeStdin makes the command see the end of its stdin. On a tty it does nothing: there a remote has to send ^D.
+// closeStdin closes the command's stdin. With a tty it does nothing: there, the
+// client must send ^D.
 func (p *process) closeStdin() {
 	if p.stdin != nil && !p.tty {
-		_ = p.stdin.Close() // a second close is harmless
+		_ = p.stdin.Close() // may have been closed already
 	}
 }
 
-// runs says whether the command has not ended yet.
-func (p *process) runs() bool {
+// isRunning reports whether the command has not exited.
+func (p *process) isRunning() bool {
 	select {
 	case <-p.exited:
 		return false
@@ -57,12 +59,12 @@ func (p *process) runs() bool {
 	}
 }
 
-// expire ends the reading of a dead command's output soon, even if a descendant of its that could not be found holds it
-// open.
-func (p *process) expire() {
+// endReads ends reads of the output of an exited command after a second, even
+// if a descendant that was not found still holds it open.
+func (p *process) endReads() {
 	for _, f := range []*os.File{p.stdout, p.stderr} {
 		if f != nil {
-			_ = f.SetReadDeadline(time.Now().Add(time.Second)) // where that cannot be set, it cannot be helped
+			_ = f.SetReadDeadline(time.Now().Add(time.Second)) // not supported by every file
 		}
 	}
 }

@@ -4,7 +4,7 @@ package sandbox
 
 import "errors"
 
-var errUnsupported = errors.New("the sandbox needs Unix: its pods are local processes on ptys")
+var errUnsupported = errors.New("the sandbox needs Unix: its pods are local processes with ptys")
 
 func supported() error { return errUnsupported }
 
@@ -22,8 +22,8 @@ func killAll(string, ...*container) {}
 
 func exists(int) bool { return false }
 
-func living(string, []int) (pids, inUse []int) { return nil, nil }
+func findProcesses(string, []int) (pids, inUse []int) { return nil, nil }
 
-func arguments(int) []string { return nil }
+func commandLine(int) []string { return nil }
 
-func busy(int) bool { return false }
+func isBusy(int) bool { return false }

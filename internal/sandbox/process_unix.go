@@ -17,8 +17,8 @@ import (
 
 func supported() error { return nil }
 
-// startProcess runs a command in a new session. Its exited channel closes when it has ended; descendants of its may live
-// on and hold its output open.
+// startProcess starts a command in a new session. exited is closed when the
+// command has exited; descendants may still run and hold its output open.
 func startProcess(c command) (*process, error) {
 	name := ""
 	if len(c.args) > 0 {
@@ -58,7 +58,8 @@ func startProcess(c command) (*process, error) {
 	return p, nil
 }
 
-// open makes the pipes or the pty and returns the command's ends of them, also on failure.
+// open creates the pipes or the pty, and returns the command's ends. After an
+// error, it returns those that it had opened.
 func (p *process) open(c command) (files []*os.File, err error) {
 	if c.tty {
 		master, slave, err := pty.Open()
@@ -91,10 +92,12 @@ func (p *process) open(c command) (files []*os.File, err error) {
 	return []*os.File{in, out, errOut}, err
 }
 
-// interruptible is the same file, of which a read or a write that waits is ended by Close: pty.Open leaves one that blocks. A command that
-// reads nothing from its terminal would hold a session for ever.
+// interruptible returns a new descriptor of f whose reads and writes are
+// interrupted by Close, and closes f. pty.Open returns a file whose reads and
+// writes block: a command that does not read its terminal would block a session
+// forever.
 func interruptible(f *os.File) (*os.File, error) {
-	defer func() { _ = f.Close() }() // another descriptor stays
+	defer func() { _ = f.Close() }() // the new descriptor stays open
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -119,10 +122,10 @@ func (p *process) wait(started *os.Process) {
 	}
 }
 
-// signal reaches the whole process group. A process that has been waited for is left alone: its number may be somebody
-// else's.
+// signal sends a signal to the process group. It does nothing if the process
+// was waited for, because its PID may belong to another process.
 func (p *process) signal(sig syscall.Signal) {
-	if p.runs() {
+	if p.isRunning() {
 		_ = syscall.Kill(-p.pid, sig)
 	}
 }
@@ -144,29 +147,31 @@ func (p *process) resize(s size) {
 	}
 }
 
-// killPatience is how long the killed have to die: those that wait for a disk, or for their turn on a busy machine, take a while.
-const killPatience = 10 * time.Second
+// killTimeout is how long killAll waits for killed processes. On a busy
+// machine, and for processes that wait for a disk, exiting takes a while.
+const killTimeout = 10 * time.Second
 
-// killAll kills all that has a mark which begins so, and all of the containers' sessions, until nothing of it is left.
+// killAll kills all processes whose mark begins with the given one, and all
+// processes in the sessions of the containers, until there are none.
 func killAll(mark string, containers ...*container) {
 	var dying []int
-	for end := time.Now().Add(killPatience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(killTimeout); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		var sessions []int
 		for _, c := range containers {
 			c.mu.Lock()
 			sessions = append(sessions, c.sessions()...)
 			c.mu.Unlock()
 		}
-		pids, _ := living(mark, sessions)
+		pids, _ := findProcesses(mark, sessions)
 		for _, pid := range pids {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
-		dying = slices.DeleteFunc(append(dying, pids...), func(pid int) bool { return !lives(pid) })
+		dying = slices.DeleteFunc(append(dying, pids...), func(pid int) bool { return !isAlive(pid) })
 		if len(pids) == 0 && len(dying) == 0 {
 			return
 		}
 	}
 }
 
-// exists says whether a number is some process's, or was until nobody has asked for its end.
+// exists reports whether there is a process with this PID, including zombies.
 func exists(pid int) bool { return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }

@@ -10,23 +10,25 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// pollEvery is how often WaitIdle looks.
-const pollEvery = 5 * time.Millisecond
+// pollInterval is how often WaitIdle checks.
+const pollInterval = 5 * time.Millisecond
 
-// Process is a live process of a container.
+// Process is a running process of a container.
 type Process struct {
 	Pid       int
 	Container string
-	Args      []string // what it says of itself
-	Main      bool     // it is the container's main process
+	Args      []string // as the process itself presents them
+	Main      bool     // whether it is the main process of the container
 }
 
 func (p Process) String() string {
 	return fmt.Sprintf("%d in %s: %s", p.Pid, p.Container, strings.Join(p.Args, " "))
 }
 
-// Processes lists what lives in a pod's containers now, in the order of the pids: whatever has the container's environment, and
-// whatever belongs to a session that was started there. Zombies do not live. Nil if there is no such pod.
+// Processes returns the running processes of a pod, sorted by PID: those that
+// have the environment of one of its containers, and those in sessions that
+// were started there. Zombies are not included. It returns nil if there is no
+// such pod.
 func (s *Server) Processes(namespace, pod string) []Process {
 	s.mu.Lock()
 	run := s.pods[types.NamespacedName{Namespace: namespace, Name: pod}]
@@ -38,9 +40,9 @@ func (s *Server) Processes(namespace, pod string) []Process {
 	for _, c := range run.containers {
 		main := c.running()
 		for _, pid := range c.pids() {
-			args := arguments(pid)
+			args := commandLine(pid)
 			if args == nil {
-				continue // it has just ended
+				continue // it has just exited
 			}
 			list = append(list, Process{Pid: pid, Container: c.spec.Name, Args: args, Main: main != nil && main.pid == pid})
 		}
@@ -49,7 +51,8 @@ func (s *Server) Processes(namespace, pod string) []Process {
 	return list
 }
 
-// WaitIdle waits until nothing lives in a pod but its main processes. If the context ends before, the error names what does.
+// WaitIdle waits until only the main processes of a pod run. If the context
+// ends first, the error lists the other processes.
 func (s *Server) WaitIdle(ctx context.Context, namespace, pod string) error {
 	for {
 		left := slices.DeleteFunc(s.Processes(namespace, pod), func(p Process) bool { return p.Main })
@@ -57,33 +60,35 @@ func (s *Server) WaitIdle(ctx context.Context, namespace, pod string) error {
 			return nil
 		}
 		select {
-		case <-time.After(pollEvery):
+		case <-time.After(pollInterval):
 		case <-ctx.Done():
-			return fmt.Errorf("%w: in pod %s still live %v", context.Cause(ctx), pod, left)
+			return fmt.Errorf("%w: these processes still run in pod %s: %v", context.Cause(ctx), pod, left)
 		}
 	}
 }
 
-// pids lists the live processes of the container.
+// pids returns the running processes of the container.
 func (c *container) pids() []int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	sessions := c.sessions()
-	pids, inUse := living(c.mark, sessions)
-	c.started = slices.DeleteFunc(sessions, func(id int) bool { return !slices.Contains(inUse, id) && !c.leads(id) })
+	pids, inUse := findProcesses(c.mark, sessions)
+	c.started = slices.DeleteFunc(sessions, func(id int) bool { return !slices.Contains(inUse, id) && !c.leaderRuns(id) })
 	return pids
 }
 
-// sessions are those that may have members. A number that has become another process's is none of ours any more. It is called with mu held.
+// sessions returns the sessions that may have members. It removes those whose
+// PID now belongs to another process. The caller must hold mu.
 func (c *container) sessions() []int {
-	c.started = slices.DeleteFunc(c.started, func(id int) bool { return exists(id) && !c.leads(id) })
+	c.started = slices.DeleteFunc(c.started, func(id int) bool { return exists(id) && !c.leaderRuns(id) })
 	return slices.Clone(c.started)
 }
 
-// leads says whether a session's leader has not ended. It is called with mu held.
-func (c *container) leads(id int) bool {
+// leaderRuns reports whether the leader of a session has not exited. The caller
+// must hold mu.
+func (c *container) leaderRuns(id int) bool {
 	for p := range c.procs {
-		if p.pid == id && p.runs() {
+		if p.pid == id && p.isRunning() {
 			return true
 		}
 	}

@@ -8,7 +8,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// serveReview answers a SelfSubjectAccessReview (authorization/v1), the types of whose package are not worth their weight.
+// serveReview answers a SelfSubjectAccessReview (authorization/v1). It declares
+// the few fields it needs instead of importing the package of that API group.
 func serveReview(w http.ResponseWriter, r *http.Request, user string) {
 	var review struct {
 		APIVersion string `json:"apiVersion"`
@@ -33,11 +34,11 @@ func serveReview(w http.ResponseWriter, r *http.Request, user string) {
 		writeError(w, apierrors.NewBadRequest(err.Error()))
 		return
 	}
-	asked := review.Spec.Attributes
-	resource := asked.Resource
-	if asked.Subresource != "" {
-		resource += "/" + asked.Subresource
+	attributes := review.Spec.Attributes
+	resource := attributes.Resource
+	if attributes.Subresource != "" {
+		resource += "/" + attributes.Subresource
 	}
-	review.Status.Allowed = may(user, asked.Verb, resource)
+	review.Status.Allowed = allowed(user, attributes.Verb, resource)
 	writeJSON(w, http.StatusCreated, review)
 }

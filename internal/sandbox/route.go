@@ -13,7 +13,7 @@ import (
 	"k8s.io/streaming/pkg/httpstream/wsstream"
 )
 
-// request is an API path taken apart.
+// request is a parsed API path.
 type request struct {
 	group, namespace, resource, name, subresource string
 	query                                         url.Values
@@ -23,7 +23,7 @@ func (q request) key() types.NamespacedName {
 	return types.NamespacedName{Namespace: q.namespace, Name: q.name}
 }
 
-// parsePath understands /api/v1/… and /apis/GROUP/v1/….
+// parsePath parses /api/v1/... and /apis/GROUP/v1/...
 func parsePath(r *http.Request) (request, bool) {
 	q := request{query: r.URL.Query()}
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
@@ -55,13 +55,14 @@ func parsePath(r *http.Request) (request, bool) {
 	return q, true
 }
 
-// isTrue reads a boolean as the API server does: absent, 0 and false are false, anything else is true.
+// isTrue parses a boolean as the API server does: absent, 0 and false are
+// false, anything else is true.
 func (q request) isTrue(name string) bool {
 	v, ok := q.query[name]
 	return ok && v[0] != "0" && !strings.EqualFold(v[0], "false")
 }
 
-// verb is what the authorizer calls the request.
+// verb returns the request's verb, in the terms of RBAC.
 func (q request) verb(r *http.Request) string {
 	switch {
 	case r.Method == http.MethodDelete:
@@ -82,7 +83,7 @@ func (q request) verb(r *http.Request) string {
 }
 
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	s.book.request()
+	s.records.request()
 	f := s.faults.take(r)
 	if f.atRequest(s, w, r) {
 		return
@@ -126,7 +127,8 @@ type call struct {
 	fault *active
 }
 
-// serveAPI returns an error only if nothing has been written yet.
+// serveAPI serves an authorized request. If it returns an error, it has not
+// written an answer.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, c call) error {
 	res, ok := lookUp(c.group, c.resource)
 	if !ok {
@@ -157,13 +159,16 @@ func (s *Server) serveSubresource(w http.ResponseWriter, r *http.Request, c call
 	case c.subresource == "log" && r.Method == http.MethodGet:
 		return s.serveLog(w, r, c)
 	case c.subresource == "exec" || c.subresource == "attach":
-		s.book.command()
+		s.records.command()
 		if r.Method != http.MethodGet && r.Method != http.MethodPost {
 			break
 		}
 		return s.serveStream(w, r, c)
 	}
-	return apierrors.NewMethodNotSupported(schema.GroupResource{Group: c.group, Resource: c.resource + "/" + c.subresource}, r.Method)
+	return apierrors.NewMethodNotSupported(
+		schema.GroupResource{Group: c.group, Resource: c.resource + "/" + c.subresource},
+		r.Method,
+	)
 }
 
 // errNoSuchPath is the answer to an unknown path below an API group, such as
@@ -187,6 +192,6 @@ func offeredProtocols(h http.Header) []string {
 	return names
 }
 
-func errNoHost(pod string) error {
+func errNotScheduled(pod string) error {
 	return apierrors.NewBadRequest(fmt.Sprintf("pod %s does not have a host assigned", pod))
 }

@@ -13,7 +13,7 @@ import (
 
 const image = "sandbox/local:1"
 
-// seed makes the namespaces, workloads and pods that every sandbox begins with:
+// seed creates the namespaces, workloads and pods that every sandbox has:
 //
 //	pod/web          one container, web; its labels match no selector
 //	pod/multi        containers a and b
@@ -35,10 +35,14 @@ const image = "sandbox/local:1"
 //	other: pod/web   in the second namespace
 //	node1, node2     nodes, for pods of NodeImage
 //
-// All pods are of the same second. Namespace restricted lets in no pods that Pod Security's level restricted does not.
+// All pods have the same creation time. The namespace restricted enforces the
+// level "restricted" of Pod Security, in part: see checkPodSecurity.
 func (s *Server) seed() error {
 	for _, ns := range []string{"default", "other", "kube-system", "restricted"} {
-		o := &corev1.Namespace{TypeMeta: typeMeta("v1", "Namespace"), Status: corev1.NamespaceStatus{Phase: corev1.NamespaceActive}}
+		o := &corev1.Namespace{
+			TypeMeta: typeMeta("v1", "Namespace"),
+			Status:   corev1.NamespaceStatus{Phase: corev1.NamespaceActive},
+		}
 		o.Name = ns
 		o.Labels = map[string]string{"kubernetes.io/metadata.name": ns}
 		switch ns {
@@ -55,11 +59,11 @@ func (s *Server) seed() error {
 	if s.cfg.Empty {
 		return nil
 	}
-	born := thisSecond()
-	pods := slices.Concat(barePods(), stuckPods(born), s.workloads(born))
+	created := thisSecond()
+	pods := slices.Concat(plainPods(), brokenPods(created), s.workloads(created))
 	var errs []error
 	for _, p := range pods {
-		p.CreationTimestamp = born
+		p.CreationTimestamp = created
 		errs = append(errs, s.addPod(p))
 	}
 	return errors.Join(errs...)
@@ -81,7 +85,7 @@ func simplePod(name string, containers ...corev1.Container) *corev1.Pod {
 	return p
 }
 
-func barePods() []*corev1.Pod {
+func plainPods() []*corev1.Pod {
 	annotated := simplePod("annotated", simpleContainer("side"), simpleContainer("main"))
 	annotated.Annotations = map[string]string{"kubectl.kubernetes.io/default-container": "main"}
 
@@ -115,16 +119,16 @@ func barePods() []*corev1.Pod {
 }
 
 // stuckPods run nothing.
-func stuckPods(born metav1.Time) []*corev1.Pod {
+func brokenPods(created metav1.Time) []*corev1.Pod {
 	stuck := func(name string, state, last corev1.ContainerState, restarts int32) *corev1.Pod {
 		p := simplePod(name, simpleContainer(name))
 		p.Spec.NodeName = "sandbox"
-		p.CreationTimestamp = born
+		p.CreationTimestamp = created
 		p.Status = runningStatus(p)
 		p.Status.ContainerStatuses = []corev1.ContainerStatus{containerStatus(name, image, state)}
 		p.Status.ContainerStatuses[0].LastTerminationState = last
 		p.Status.ContainerStatuses[0].RestartCount = restarts
-		settle(p)
+		updateReadiness(p)
 		return p
 	}
 	crash := stuck("crash", waiting("CrashLoopBackOff",
@@ -141,8 +145,8 @@ func stuckPods(born metav1.Time) []*corev1.Pod {
 	return []*corev1.Pod{crash, pulling, pending}
 }
 
-// workloads puts the workloads into the store and returns their pods.
-func (s *Server) workloads(born metav1.Time) []*corev1.Pod {
+// workloads stores the workloads and returns their pods.
+func (s *Server) workloads(created metav1.Time) []*corev1.Pod {
 	hash := "7c5ddbdf54"
 	web := objectMeta("web", map[string]string{"app": "web"})
 	rs := objectMeta("web-"+hash, map[string]string{"app": "web", "pod-template-hash": hash})
@@ -196,10 +200,10 @@ func (s *Server) workloads(born metav1.Time) []*corev1.Pod {
 	done := ownedPod("batch/v1", "Job", once, "once")
 	done.Spec.NodeName = "sandbox"
 	done.Spec.RestartPolicy = corev1.RestartPolicyNever
-	done.CreationTimestamp = born
+	done.CreationTimestamp = created
 	done.Status = runningStatus(done)
 	done.Status.ContainerStatuses[0] = containerStatus("once", image, terminated(0))
-	settle(done)
+	updateReadiness(done)
 	return []*corev1.Pod{
 		ownedPod("apps/v1", "ReplicaSet", rs, "web"),
 		ownedPod("apps/v1", "ReplicaSet", rs, "web"),

@@ -23,22 +23,28 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Config says where and how a sandbox runs.
+// Config configures a sandbox.
 type Config struct {
-	// Dir receives the kubeconfig, the certificates and one directory per container. Required; made if it is missing.
-	// Close leaves it in place.
+	// Dir receives the kubeconfig, the certificates and one directory per
+	// container. It is required, and created if it does not exist. Close keeps
+	// it.
 	Dir string
 	// Addr is the address to listen on. Default: 127.0.0.1:0.
 	Addr string
-	// Listener replaces Addr, for tests on connections in memory. Close closes it. Connections that are not TCP end without
-	// a TLS close_notify: on a net.Pipe both sides would wait for each other to read it.
+	// Listener replaces Addr, for tests with connections in memory. Close
+	// closes it. Connections that are not TCP end without a TLS close_notify:
+	// on a net.Pipe, both sides would wait for the other to read it.
 	Listener net.Listener
-	// Gentle makes the end of a session kinder than a real server's: the socket stays half open until the client has
-	// closed it too (at most 2 s), and unread stdin never holds the Status back. Without it a session closes its socket at
-	// once, so that what a client still sends may destroy what it has not read yet, and stays silent for ever when the
-	// command left some 160 KiB of stdin unread.
+	// Gentle ends sessions more carefully than a real server does: the socket
+	// stays half open until the client has closed it too (for at most 2 s), and
+	// unread stdin never delays the Status.
+	//
+	// Without Gentle, a session closes its socket at once, so that data that
+	// the client still sends can destroy output that it has not read yet. If
+	// the command left more than about 160 KiB of stdin unread, the session
+	// never sends the Status.
 	Gentle bool
-	// Empty leaves the seeded pods and workloads out; the namespaces are there.
+	// Empty leaves out the seeded pods and workloads. The namespaces exist.
 	Empty bool
 	// StatusDelay is the time from the end of a container, with all its
 	// processes, to the update of its pod's status. A kubelet takes one to two
@@ -51,27 +57,28 @@ type Config struct {
 	Cgroup string
 }
 
-// Server is a running sandbox. All its methods may be called from any goroutine.
+// Server is a running sandbox. All its methods may be called from any
+// goroutine.
 type Server struct {
 	cfg   Config
 	dir   string
 	url   string
-	id    string // in every process's environment, to find them all again
+	id    string // identifies all processes of this sandbox, in their environment
 	users []user
 
-	ctx    context.Context
-	cancel context.CancelFunc
-	ln     *listener
-	http   *http.Server
-	store  *store
-	faults faults
-	book   book
+	ctx     context.Context
+	cancel  context.CancelFunc
+	ln      *listener
+	http    *http.Server
+	store   *store
+	faults  faults
+	records records
 
-	wg sync.WaitGroup // every goroutine and every running request
+	wg sync.WaitGroup // all goroutines and running requests
 
 	mu      sync.Mutex
 	pods    map[types.NamespacedName]*podRun
-	images  map[string]string // the roots of those that are not the machine, by name
+	images  map[string]string // directories of the images that are not the machine, by name
 	reviews bool              // see Review
 	private map[string]bool   // nodes whose root is a private mount
 	closing bool
@@ -81,8 +88,9 @@ type Server struct {
 	closed func() error
 }
 
-// Start runs a sandbox until Close. It fails if the directory, the address or a certificate cannot be had, and on
-// Windows always.
+// Start runs a sandbox until Close. It returns an error if it cannot create the
+// directory or a certificate, or cannot listen on the address; on Windows,
+// always.
 func Start(cfg Config) (*Server, error) {
 	if err := supported(); err != nil {
 		return nil, err
@@ -92,14 +100,14 @@ func Start(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("cannot start the sandbox: %w", err)
 	}
 	if err := errors.Join(s.addNodeImage(), s.seed()); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot start the sandbox's pods: %w", err), s.Close())
+		return nil, errors.Join(fmt.Errorf("cannot start the pods of the sandbox: %w", err), s.Close())
 	}
 	return s, nil
 }
 
 func newServer(cfg Config) (*Server, error) {
 	if cfg.Dir == "" {
-		return nil, errors.New("no directory was given")
+		return nil, errors.New("Dir is required")
 	}
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
@@ -126,8 +134,7 @@ func newServer(cfg Config) (*Server, error) {
 		pods:  map[types.NamespacedName]*podRun{},
 
 		private: map[string]bool{},
-
-		images: map[string]string{},
+		images:  map[string]string{},
 	}
 	s.makeNoShell, s.makeNoDD = sync.OnceValue(s.addNoShellImage), sync.OnceValue(s.addNoDDImage)
 	for _, image := range []string{NoShellImage, NoDDImage} {
@@ -175,7 +182,9 @@ func (s *Server) serve(inner net.Listener, certs *certificates) {
 	})
 }
 
-// enter counts something that Close has to wait for, which then has to call wg.Done; false if Close has begun.
+// enter adds one to the goroutines and requests that Close waits for, and
+// reports whether it did: it does not once Close has been called. After enter,
+// the caller must call wg.Done.
 func (s *Server) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -186,7 +195,8 @@ func (s *Server) enter() bool {
 	return true
 }
 
-// tracked makes Close wait for running requests.
+// tracked makes Close wait for running requests. It ignores requests that
+// arrive after Close was called.
 func (s *Server) tracked(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.enter() {
@@ -196,7 +206,8 @@ func (s *Server) tracked(next http.HandlerFunc) http.Handler {
 	})
 }
 
-// start runs f in a goroutine that Close waits for; once Close has begun it does nothing.
+// start runs f in a goroutine that Close waits for. After Close was called, it
+// does nothing.
 func (s *Server) start(f func()) {
 	if s.enter() {
 		go func() {
@@ -206,8 +217,8 @@ func (s *Server) start(f func()) {
 	}
 }
 
-// Close ends all connections and all processes, waits for every goroutine and returns. Files stay. Further calls
-// return the first one's result.
+// Close ends all connections and processes, waits for every goroutine, and
+// returns. It keeps the files. Further calls return the result of the first.
 func (s *Server) Close() error { return s.closed() }
 
 func (s *Server) shutdown() error {
@@ -221,7 +232,7 @@ func (s *Server) shutdown() error {
 	containers := s.allContainers()
 	killAll(s.id, containers...)
 	s.wg.Wait()
-	killAll(s.id, containers...) // what was started meanwhile
+	killAll(s.id, containers...) // processes that were started in the meantime
 	return err
 }
 
@@ -235,29 +246,37 @@ func (s *Server) allContainers() []*container {
 	return list
 }
 
-// URL is the server's base address, https://host:port.
+// URL returns the base address of the server, https://host:port.
 func (s *Server) URL() string { return s.url }
 
-// Kubeconfig is the path of the kubeconfig file. Its contexts are named sandbox (the admin, current) and none,
-// get-only, create-only, exec-only; see Token.
+// Kubeconfig returns the path of the kubeconfig file. Its contexts are sandbox
+// (the admin; the current context), none, get-only, create-only and exec-only;
+// see Token.
 func (s *Server) Kubeconfig() string { return filepath.Join(s.dir, "kubeconfig") }
 
-// CA is the path of the certificate authority's file, in PEM.
+// CA returns the path of the certificate of the certificate authority, in PEM.
 func (s *Server) CA() string { return filepath.Join(s.dir, "ca.crt") }
 
-// AddPod adds a pod as it stands, without any validation, and runs it. A pod without a status is run whole: each
-// container's command as a local process (an idle one if it has none). With a status it is believed, and only the containers
-// that it says are running are run. Name, namespace ("default") and UID are filled in if missing. The containers' env is theirs,
-// whatever the names: my.var, PWD; PATH and HOME too. Of images see NoShellImage and AddImage.
+// AddPod adds a pod without validating it, and runs it. If the pod has no
+// status, all containers run: each one's command as a local process, or an idle
+// process if it has no command. If the pod has a status, only the containers
+// that are running according to the status are run. AddPod sets the name, the
+// namespace ("default") and the UID if they are empty.
+//
+// A container's env may have any names, such as my.var, PWD, PATH and HOME. For
+// images, see NoShellImage and AddImage.
 func (s *Server) AddPod(p *corev1.Pod) error { return s.addPod(p.DeepCopy()) }
 
-// DeletePod deletes a pod like the API does. The grace period is capped at one second, so that tests are quick; 0 kills
-// at once. A pod that a workload owns is replaced. The pod is gone from the API a moment later, not when this returns.
+// DeletePod deletes a pod as the API does. The grace period is at most one
+// second, so that tests are fast; 0 kills the processes at once. If a workload
+// owns the pod, a replacement is created. The pod disappears from the API
+// shortly after DeletePod has returned.
 func (s *Server) DeletePod(namespace, name string, grace time.Duration) error {
 	return s.deletePod(types.NamespacedName{Namespace: namespace, Name: name}, grace)
 }
 
-// ChangePod has change work on what is known of a pod, as a controller or a kubelet would: its status, its conditions.
+// ChangePod calls change with a copy of the pod and stores the copy, as if a
+// controller or kubelet had changed the pod (its status, its conditions).
 func (s *Server) ChangePod(namespace, name string, change func(*corev1.Pod)) error {
 	key := types.NamespacedName{Namespace: namespace, Name: name}
 	o, ok := s.store.get("pods", key)
@@ -268,10 +287,12 @@ func (s *Server) ChangePod(namespace, name string, change func(*corev1.Pod)) err
 	return nil
 }
 
-// Restart drops every connection with a reset, as a crashing API server does. Processes go on, as on a cluster.
+// Restart resets every connection, as when an API server crashes. As on a
+// cluster, processes keep running.
 func (s *Server) Restart() { s.ln.dropAll(true) }
 
-// Down drops every connection and refuses new ones (accepts and resets them) until up is called.
+// Down resets every connection, and accepts and resets new ones, until up is
+// called.
 func (s *Server) Down() (up func()) { return s.ln.down() }
 
 // SetPrivateRoot sets whether the root of a node is a private mount, as on k3d,
@@ -284,7 +305,7 @@ func (s *Server) SetPrivateRoot(node string, private bool) {
 }
 
 // Review sets whether the sandbox answers SelfSubjectAccessReviews. By default
-// it does not know them, like an old server.
+// it does not, like an old server.
 func (s *Server) Review(answer bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -297,10 +318,12 @@ func (s *Server) answersReviews() bool {
 	return s.reviews
 }
 
-// Expire forgets the history, so that a watch from any earlier resource version gets 410 Gone.
+// Expire discards the history of changes: a watch from any earlier resource
+// version gets 410 Gone.
 func (s *Server) Expire() { s.store.expire() }
 
-// Pids lists the live processes of a container, the main one included, in no order.
+// Pids returns the running processes of a container, including the main
+// process, in no particular order.
 func (s *Server) Pids(namespace, pod, container string) []int {
 	c := s.container(types.NamespacedName{Namespace: namespace, Name: pod}, container)
 	if c == nil {
@@ -309,7 +332,8 @@ func (s *Server) Pids(namespace, pod, container string) []int {
 	return c.pids()
 }
 
-// Dir is the private directory of a container, its working directory and HOME; empty if there is none such.
+// Dir returns the private directory of a container, which is its working
+// directory and HOME. It returns "" if there is no such container.
 func (s *Server) Dir(namespace, pod, container string) string {
 	c := s.container(types.NamespacedName{Namespace: namespace, Name: pod}, container)
 	if c == nil {

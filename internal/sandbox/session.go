@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/remotecommand"
 )
 
-// session is one exec or attach after its 101.
+// session is an exec or attach after its 101.
 type session struct {
 	options
 	srv      *Server
@@ -23,46 +23,49 @@ type session struct {
 	sock     *faultConn
 	streams  []io.ReadWriteCloser // by channel
 	protocol string
-	command  atomic.Pointer[process] // of an exec, once it runs
+	command  atomic.Pointer[process] // of an exec, once it has started
 
-	inFlight func() bool    // of an exec: whether it ended before its stdin did; to be asked after its end
-	helpers  sync.WaitGroup // everything that reads from the socket's channels
+	// inFlight, of an exec, reports whether the command exited before its stdin
+	// ended. It is called after the exit.
+	inFlight func() bool
+	helpers  sync.WaitGroup // the goroutines that read from the channels
 }
 
 func (s *session) stdinStream() io.Reader { return s.streams[remotecommand.StreamStdIn] }
 
 func (s *session) countStdin(n int) {
 	if n > 0 {
-		s.srv.book.change(func() { s.record.StdinBytes += int64(n) })
+		s.srv.records.change(func() { s.record.StdinBytes += int64(n) })
 	}
 }
 
 func (s *session) out() io.Writer    { return s.streams[remotecommand.StreamStdOut] }
 func (s *session) errOut() io.Writer { return s.streams[remotecommand.StreamStdErr] }
 
-// serve runs the session to its end: output, then Status, then close. The socket is closed when it returns, or half
-// closed in the gentle mode.
-func (s *session) serve(target *container, missing error) {
-	s.greet()
+// serve runs the session to its end: output, then Status, then close. When it
+// returns, the socket is closed, or half closed if Config.Gentle is set.
+func (s *session) serve(target *container, notFound error) {
+	s.sendFirstMessage()
 	s.helpers.Go(s.watchFault)
-	if s.sock.f.at(AfterTime) {
-		s.helpers.Go(s.actInTime)
+	if s.sock.f.actsAt(AfterTime) {
+		s.helpers.Go(s.actAfterTime)
 	}
 	switch {
-	case missing != nil:
-		s.end(failure(missing))
+	case notFound != nil:
+		s.end(failure(notFound))
 	case s.attach:
 		s.runAttach(target)
 	default:
 		s.runExec(target)
 	}
 	_ = s.conn.Close() // the client may have closed it
-	s.srv.book.change(func() { s.record.Closed = true })
+	s.srv.records.change(func() { s.record.Closed = true })
 	s.helpers.Wait()
 }
 
-// greet sends the first message, an empty one on the lowest output channel.
-func (s *session) greet() {
+// sendFirstMessage sends the first message, an empty one on the first output
+// channel.
+func (s *session) sendFirstMessage() {
 	channel := remotecommand.StreamErr
 	switch {
 	case s.stdout:
@@ -70,21 +73,21 @@ func (s *session) greet() {
 	case s.stderr:
 		channel = remotecommand.StreamStdErr
 	}
-	_, _ = s.streams[channel].Write([]byte{}) // a client that is gone is noticed elsewhere
+	_, _ = s.streams[channel].Write([]byte{}) // an error is detected elsewhere
 }
 
-// watchFault says in WebSocket terms what an injected fault wants said.
+// watchFault does the part of the fault's action that needs WebSocket messages.
 func (s *session) watchFault() {
 	select {
 	case <-s.sock.fired:
 		switch s.sock.f.Do {
 		case SaySuccess:
-			s.say(success())
+			s.sendStatus(success())
 			_ = s.conn.Close()
 		case CloseFrame:
 			_ = s.conn.Close()
 		case FIN:
-			_ = s.streams[remotecommand.StreamStdIn].Close() // for the remote this is the end of it at once
+			_ = s.streams[remotecommand.StreamStdIn].Close() // the command sees the end of its stdin at once
 		}
 		if p := s.command.Load(); p != nil && s.sock.f.Kill {
 			p.kill()
@@ -93,7 +96,7 @@ func (s *session) watchFault() {
 	}
 }
 
-func (s *session) actInTime() {
+func (s *session) actAfterTime() {
 	timer := time.NewTimer(s.sock.f.After)
 	defer timer.Stop()
 	select {
@@ -103,7 +106,7 @@ func (s *session) actInTime() {
 	}
 }
 
-// readSizes reads the resize channel, which is read also where there is no tty.
+// readSizes reads the resize channel, even if there is no tty.
 func (s *session) readSizes(p *process) {
 	dec := json.NewDecoder(s.streams[remotecommand.StreamResize])
 	for {
@@ -112,24 +115,25 @@ func (s *session) readSizes(p *process) {
 			break
 		}
 		p.resize(sz)
-		s.srv.book.change(func() { s.record.Sizes = append(s.record.Sizes, Size(sz)) })
+		s.srv.records.change(func() { s.record.Sizes = append(s.record.Sizes, Size(sz)) })
 	}
-	_, _ = io.Copy(io.Discard, s.streams[remotecommand.StreamResize]) // after nonsense nothing is understood any more
+	_, _ = io.Copy(io.Discard, s.streams[remotecommand.StreamResize]) // after an invalid message
 }
 
-// runAttach ends with the main process, always in success, or with the client.
+// runAttach runs an attach. It ends with the main process, always with Success,
+// or with the client.
 func (s *session) runAttach(target *container) {
 	p := target.running()
 	if p == nil {
 		s.end(failure(errNotRunning))
 		return
 	}
-	s.srv.book.change(func() { s.record.Pid = p.pid })
+	s.srv.records.change(func() { s.record.Pid = p.pid })
 	sink := newSink(s.out(), s.errOut())
-	target.fan.add(sink)
-	defer target.fan.drop(sink)
+	target.broadcast.add(sink)
+	defer target.broadcast.drop(sink)
 	if target.running() != p {
-		sink.leave() // it ended before we were in
+		sink.detach() // the process ended before the sink was added
 	}
 	s.helpers.Go(func() { s.readSizes(p) })
 	if s.stdin {
@@ -143,7 +147,8 @@ func (s *session) runAttach(target *container) {
 	}
 }
 
-// attachStdin gives stdin to the main process. Its end is the client's alone, unless stdinOnce says otherwise.
+// attachStdin writes stdin to the main process. The end of stdin closes the
+// process's stdin only if the container has stdinOnce.
 func (s *session) attachStdin(target *container, p *process) {
 	buf := make([]byte, chunk)
 	in := s.stdinStream()
@@ -151,7 +156,7 @@ func (s *session) attachStdin(target *container, p *process) {
 		n, err := in.Read(buf)
 		s.countStdin(n)
 		if n > 0 && target.spec.Stdin {
-			_, _ = p.stdin.Write(buf[:n]) // a process that ends is noticed elsewhere
+			_, _ = p.stdin.Write(buf[:n]) // an error is detected elsewhere
 		}
 		if err != nil {
 			break
@@ -165,20 +170,20 @@ func (s *session) attachStdin(target *container, p *process) {
 	}
 }
 
-// lies says whether a fault acts in place of the Status.
-func (s *session) lies() bool {
+// faultAtEnd reports whether a fault acts in place of the Status.
+func (s *session) faultAtEnd() bool {
 	f := s.sock.f
-	return f.at(AtEnd) && (!f.InFlight || s.inFlight != nil && s.inFlight())
+	return f.actsAt(AtEnd) && (!f.InFlight || s.inFlight != nil && s.inFlight())
 }
 
-// end sends the Status, unless a fault has other plans.
+// end sends the Status, unless a fault acts in its place.
 func (s *session) end(st *metav1.Status) {
-	if s.lies() {
+	if s.faultAtEnd() {
 		switch s.sock.f.Do {
 		case KillPod:
 			s.sock.act()
 		case SaySuccess:
-			s.sock.bePolite()
+			s.sock.halfCloseFirst()
 			st = success()
 		case Hang, StallRead, StallWrite:
 			s.sock.act()
@@ -189,14 +194,15 @@ func (s *session) end(st *metav1.Status) {
 			return
 		}
 	}
-	s.say(st)
+	s.sendStatus(st)
 	if f := s.sock.f; f != nil && f.StatusDeadline > 0 {
-		s.sock.takenWithin(f.StatusDeadline)
+		s.sock.resetUnlessDelivered(f.StatusDeadline)
 	}
 }
 
-// say says a Status in the words of the protocol, or of the fault.
-func (s *session) say(st *metav1.Status) {
+// sendStatus sends the Status as the protocol requires, or the content that the
+// fault specifies.
+func (s *session) sendStatus(st *metav1.Status) {
 	switch f := s.sock.f; {
 	case f != nil && f.ErrorChannel != nil:
 		s.writeError(f.ErrorChannel)
@@ -212,7 +218,8 @@ func (s *session) writeError(data []byte) {
 	_, _ = s.streams[remotecommand.StreamErr].Write(data) // the client may be gone
 }
 
-// hang keeps the socket open and silent until it breaks or the sandbox is closed.
+// hang keeps the socket open and silent until the connection breaks or the
+// sandbox is closed.
 func (s *session) hang() {
 	select {
 	case <-s.sock.closed:
@@ -228,7 +235,7 @@ func failure(err error) *metav1.Status {
 	return &st
 }
 
-// exitStatus words a command's end as the kubelet does.
+// exitStatus returns the kubelet's Status for an exit code.
 func exitStatus(args []string, code int) *metav1.Status {
 	if code == 0 {
 		return success()

@@ -16,20 +16,24 @@ import (
 	"k8s.io/streaming/pkg/httpstream/spdy"
 )
 
-// SPDY begins the Subprotocol of a Session that came by SPDY; a blank and the streams' protocol follow. Of a Fault, what is not
-// said in WebSocket terms applies there as well: refusals, Wait, the actions but SaySuccess, ErrorChannel, Rate, LateReset,
-// and what becomes of the command's streams.
+// SPDY is how the Subprotocol of a Session over SPDY begins; a space and the
+// protocol of the streams follow.
+//
+// A Fault that is not specific to WebSocket applies to SPDY as well: refusals,
+// Wait, the actions except SaySuccess, ErrorChannel, Rate, LateReset, and the
+// faults of the command's streams.
 const SPDY = spdy.HeaderSpdy31
 
-// spdyStreamsWithin is how long a client has to open its streams.
-const spdyStreamsWithin = 30 * time.Second
+// spdyStreamsTimeout is how long a client has to open its streams.
+const spdyStreamsTimeout = 30 * time.Second
 
 func isSPDY(r *http.Request) bool {
 	return strings.Contains(strings.ToLower(r.Header.Get(httpstream.HeaderConnection)), "upgrade") &&
 		strings.EqualFold(r.Header.Get(httpstream.HeaderUpgrade), SPDY)
 }
 
-// streamSPDY makes the checks of the kubelet, as stream does, and upgrades.
+// streamSPDY makes the checks of the kubelet, like stream, and upgrades to
+// SPDY.
 func (s *Server) streamSPDY(w http.ResponseWriter, r *http.Request, c call, o options) {
 	target := s.container(c.key(), o.container)
 	if o.attach && target != nil {
@@ -42,10 +46,14 @@ func (s *Server) streamSPDY(w http.ResponseWriter, r *http.Request, c call, o op
 	protocol, known := chooseSPDY(offered)
 	switch {
 	case target == nil || target.running() == nil:
-		http.Error(w, errMissing(c, o).Error(), http.StatusInternalServerError)
+		http.Error(w, errContainerNotFound(c, o).Error(), http.StatusInternalServerError)
 		return
 	case !known:
-		http.Error(w, fmt.Sprintf("unable to upgrade: unable to negotiate protocol: client supports %v", offered), http.StatusForbidden)
+		http.Error(
+			w,
+			fmt.Sprintf("unable to upgrade: unable to negotiate protocol: client supports %v", offered),
+			http.StatusForbidden,
+		)
 		return
 	}
 	hw := newHijacker(s, w, r, c.fault)
@@ -60,23 +68,23 @@ func (s *Server) streamSPDY(w http.ResponseWriter, r *http.Request, c call, o op
 	record := &Session{
 		Path: r.URL.Path, Query: c.query, User: c.user, Offered: offered, Subprotocol: SPDY + " " + protocol, Open: true,
 	}
-	s.book.add(record)
+	s.records.add(record)
 	ses := &session{srv: s, options: o, record: record, conn: conn, sock: hw.conn, protocol: protocol}
-	ses.helpers.Go(func() { // the client, or our own end
+	ses.helpers.Go(func() { // closed by the client or by us
 		<-conn.CloseChan()
 		_ = hw.conn.Close()
 	})
-	if ses.streams = o.awaitSPDY(opened, hw.conn.closed); ses.streams != nil {
+	if ses.streams = o.acceptSPDYStreams(opened, hw.conn.closed); ses.streams != nil {
 		ses.serve(target, nil)
 	} else {
 		_ = conn.Close()
 		ses.helpers.Wait()
 	}
 	hw.conn.finish()
-	s.book.change(func() { record.Open = false })
+	s.records.change(func() { record.Open = false })
 }
 
-// chooseSPDY takes the first of the client's protocols that ends with a Status.
+// chooseSPDY returns the first offered protocol that has a Status.
 func chooseSPDY(offered []string) (protocol string, ok bool) {
 	i := slices.IndexFunc(offered, func(name string) bool { return name == protocolV5 || name == protocolV4 })
 	if i < 0 {
@@ -85,13 +93,14 @@ func chooseSPDY(offered []string) (protocol string, ok bool) {
 	return offered[i], true
 }
 
-// spdyStream is a stream that the client has opened; it may be answered on when replied is closed.
+// spdyStream is a stream that the client has opened. It must not be written to
+// before replied is closed.
 type spdyStream struct {
 	httpstream.Stream
 	replied <-chan struct{}
 }
 
-// upgradeSPDY answers 101, through the connection on which faults act.
+// upgradeSPDY answers 101, over the connection to which faults apply.
 func upgradeSPDY(hw *hijacker, protocol string) (httpstream.Connection, <-chan spdyStream, error) {
 	_, rw, err := hw.Hijack()
 	if err != nil {
@@ -102,20 +111,25 @@ func upgradeSPDY(hw *hijacker, protocol string) (httpstream.Connection, <-chan s
 	if _, err := hw.conn.Write([]byte(answer)); err != nil {
 		return nil, nil, err
 	}
-	opened := make(chan spdyStream, 5) // there are no more kinds
-	conn, err := spdy.NewServerConnection(spdyConn{hw.conn, rw.Reader}, func(stream httpstream.Stream, replied <-chan struct{}) error {
-		select {
-		case opened <- spdyStream{stream, replied}:
-			return nil
-		default:
-			return errors.New("too many streams")
-		}
-	})
+	opened := make(chan spdyStream, 5) // there are no more types of streams
+	conn, err := spdy.NewServerConnection(
+		spdyConn{hw.conn, rw.Reader},
+		func(stream httpstream.Stream, replied <-chan struct{}) error {
+			select {
+			case opened <- spdyStream{stream, replied}:
+				return nil
+			default:
+				return errors.New("too many streams")
+			}
+		},
+	)
 	return conn, opened, err
 }
 
-// awaitSPDY waits for the streams that the query announces, and puts each at its channel's place; nil if they do not come.
-func (o options) awaitSPDY(opened <-chan spdyStream, gone <-chan struct{}) []io.ReadWriteCloser {
+// acceptSPDYStreams waits for the streams that the query announces, and returns
+// them in the order of the channels. It returns nil if they are not opened in
+// time.
+func (o options) acceptSPDYStreams(opened <-chan spdyStream, gone <-chan struct{}) []io.ReadWriteCloser {
 	places := map[string]int{corev1.StreamTypeError: remotecommand.StreamErr}
 	for name, kind := range map[string]struct {
 		wanted  bool
@@ -130,8 +144,8 @@ func (o options) awaitSPDY(opened <-chan spdyStream, gone <-chan struct{}) []io.
 			places[name] = kind.channel
 		}
 	}
-	streams := []io.ReadWriteCloser{noStream{}, noStream{}, noStream{}, noStream{}, noStream{}}
-	timer := time.NewTimer(spdyStreamsWithin)
+	streams := []io.ReadWriteCloser{discardStream{}, discardStream{}, discardStream{}, discardStream{}, discardStream{}}
+	timer := time.NewTimer(spdyStreamsTimeout)
 	defer timer.Stop()
 	for len(places) > 0 {
 		select {
@@ -157,14 +171,15 @@ func (o options) awaitSPDY(opened <-chan spdyStream, gone <-chan struct{}) []io.
 	return streams
 }
 
-// noStream is one that nobody asked for.
-type noStream struct{}
+// discardStream replaces a stream that the client did not request.
+type discardStream struct{}
 
-func (noStream) Read([]byte) (int, error)    { return 0, io.EOF }
-func (noStream) Write(p []byte) (int, error) { return len(p), nil }
-func (noStream) Close() error                { return nil }
+func (discardStream) Read([]byte) (int, error)    { return 0, io.EOF }
+func (discardStream) Write(p []byte) (int, error) { return len(p), nil }
+func (discardStream) Close() error                { return nil }
 
-// spdyConn is the connection below SPDY. Its Close has no error: the library would wait for somebody to hear of it.
+// spdyConn is the connection below SPDY. Its Close never returns an error,
+// because the library would wait until somebody reads the error.
 type spdyConn struct {
 	*faultConn
 	r *bufio.Reader

@@ -18,8 +18,15 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// bySPDY runs a command in pod web as a user, as kubectl did before Kubernetes 1.31.
-func bySPDY(t *testing.T, s *sandbox.Server, user, stdin string, tty bool, args ...string) (stdout, stderr string, err error) {
+// execSPDY runs a command in pod web as the given user, as kubectl did before
+// Kubernetes 1.31.
+func execSPDY(
+	t *testing.T,
+	s *sandbox.Server,
+	user, stdin string,
+	tty bool,
+	args ...string,
+) (stdout, stderr string, err error) {
 	t.Helper()
 	cfg := &rest.Config{Host: s.URL(), BearerToken: s.Token(user), TLSClientConfig: rest.TLSClientConfig{CAFile: s.CA()}}
 	u, err := url.Parse(s.URL() + "/api/v1/namespaces/default/pods/web/exec")
@@ -45,7 +52,7 @@ func bySPDY(t *testing.T, s *sandbox.Server, user, stdin string, tty bool, args 
 	return out.String(), errs.String(), err
 }
 
-// oneSize is a terminal that keeps its size.
+// oneSize is a terminal size that does not change.
 type oneSize struct{ remotecommand.TerminalSize }
 
 func (o *oneSize) Next() *remotecommand.TerminalSize {
@@ -57,30 +64,40 @@ func (o *oneSize) Next() *remotecommand.TerminalSize {
 	return &size
 }
 
-func TestSPDYCarriesACommandToo(t *testing.T) {
+func TestSPDY_Exec(t *testing.T) {
 	s := start(t, sandbox.Config{})
-	stdout, stderr, err := bySPDY(t, s, "create-only", "text", false, "sh", "-c", "cat; echo err >&2; exit 7")
+	stdout, stderr, err := execSPDY(t, s, "create-only", "text", false, "sh", "-c", "cat; echo err >&2; exit 7")
 	var exit exec.CodeExitError
 	if stdout != "text" || stderr != "err\n" || !errors.As(err, &exit) || exit.Code != 7 {
 		t.Errorf("stdout %q, stderr %q, %v", stdout, stderr, err)
 	}
-	stdout, _, err = bySPDY(t, s, "admin", "", true, "sh", "-c", `until [ "$(stty size)" = "31 91" ]; do sleep 0.01; done; echo fits`)
+	stdout, _, err = execSPDY(
+		t,
+		s,
+		"admin",
+		"",
+		true,
+		"sh",
+		"-c",
+		`until [ "$(stty size)" = "31 91" ]; do sleep 0.01; done; echo fits`,
+	)
 	if stdout != "fits\r\n" || err != nil {
 		t.Errorf("stdout %q, %v", stdout, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
-	wait(ctx, t, s, func(ses sandbox.Session) bool { return len(ses.Sizes) == 1 })
+	waitSession(ctx, t, s, func(ses sandbox.Session) bool { return len(ses.Sizes) == 1 })
 	all := s.Sessions()
-	if len(all) != 2 || all[0].StdinBytes != 4 || len(all[1].Sizes) != 1 || all[0].Subprotocol != sandbox.SPDY+" v5.channel.k8s.io" {
+	if len(all) != 2 || all[0].StdinBytes != 4 || len(all[1].Sizes) != 1 ||
+		all[0].Subprotocol != sandbox.SPDY+" v5.channel.k8s.io" {
 		t.Errorf("sessions: %+v", all)
 	}
 }
 
-func TestSPDYNeedsTheRightToCreate(t *testing.T) {
+func TestSPDY_NeedsCreate(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	for _, user := range []string{"none", "get-only"} {
-		_, _, err := bySPDY(t, s, user, "", false, "true")
+		_, _, err := execSPDY(t, s, user, "", false, "true")
 		if err == nil || !strings.Contains(err.Error(), `cannot create resource "pods/exec"`) {
 			t.Errorf("%s: %v", user, err)
 		}

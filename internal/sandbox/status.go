@@ -11,7 +11,7 @@ func started(at metav1.Time) corev1.ContainerState {
 	return corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: at}}
 }
 
-// thisSecond is now, as exact as the API tells it.
+// thisSecond returns the current time, in the precision of the API.
 func thisSecond() metav1.Time { return metav1.NewTime(time.Now().Truncate(time.Second)) }
 
 func waiting(reason, message string) corev1.ContainerState {
@@ -38,8 +38,9 @@ func containerStatus(name, image string, state corev1.ContainerState) corev1.Con
 
 func containerID() string { return "sandbox://" + randomName(32) }
 
-// runningStatus is the status of a pod that runs whole, since it was made if that is known. Its init containers are finished, except those
-// that restart.
+// runningStatus returns the status of a pod whose containers all run: since the
+// creation of the pod, if it has a creation time. Its init containers have
+// finished, except those that restart.
 func runningStatus(pod *corev1.Pod) corev1.PodStatus {
 	since := pod.CreationTimestamp
 	if since.IsZero() {
@@ -57,18 +58,25 @@ func runningStatus(pod *corev1.Pod) corev1.PodStatus {
 		st.ContainerStatuses = append(st.ContainerStatuses, containerStatus(c.Name, c.Image, started(since)))
 	}
 	for _, c := range pod.Spec.EphemeralContainers {
-		st.EphemeralContainerStatuses = append(st.EphemeralContainerStatuses, containerStatus(c.Name, c.Image, started(since)))
+		st.EphemeralContainerStatuses = append(
+			st.EphemeralContainerStatuses,
+			containerStatus(c.Name, c.Image, started(since)),
+		)
 	}
 	for _, t := range []corev1.PodConditionType{
 		corev1.PodScheduled, corev1.PodInitialized, corev1.ContainersReady, corev1.PodReady,
 	} {
-		st.Conditions = append(st.Conditions, corev1.PodCondition{Type: t, Status: corev1.ConditionTrue, LastTransitionTime: since})
+		st.Conditions = append(
+			st.Conditions,
+			corev1.PodCondition{Type: t, Status: corev1.ConditionTrue, LastTransitionTime: since},
+		)
 	}
 	return st
 }
 
-// settle brings phase and readiness in line with the containers' states.
-func settle(pod *corev1.Pod) {
+// updateReadiness sets the phase and the conditions of the pod according to the
+// states of its containers.
+func updateReadiness(pod *corev1.Pod) {
 	ready, ended, failed := true, true, false
 	for _, c := range pod.Status.ContainerStatuses {
 		ready = ready && c.Ready

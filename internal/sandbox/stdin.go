@@ -7,39 +7,42 @@ import (
 	"time"
 )
 
-// chunk is the most that one message to the client carries, in bytes, and the size of every read.
+// chunk is the maximum payload of one message to the client, and the size of
+// every read, in bytes.
 const chunk = 32 << 10
 
-// unreadLimit is how much stdin a server holds beside the 64 KiB of the command's pipe. Both together are the 160 KiB
-// of unread stdin above which real servers never end a session. (What a command's pipe does not hold any more when it ends
-// makes it less.)
+// unreadLimit is how much stdin the server buffers, in addition to the 64 KiB
+// in the command's pipe, in bytes. The sum is the 160 KiB of unread stdin above
+// which real servers never end a session. (If the command has closed its pipe,
+// it is less.)
 const unreadLimit = 96 << 10
 
-// Stdin may still be arriving when a command ends. It has arrived when none came for quietFor, or bulkQuietFor where there was
-// much of it, and after settleFor in any case.
+// When a command exits, stdin may still be arriving. It is complete when none
+// arrived for quietTime (or bulkQuietTime, if there was at least a chunk), and
+// in any case after settleTime.
 const (
-	quietFor     = 5 * time.Millisecond
-	bulkQuietFor = 50 * time.Millisecond
-	settleFor    = 500 * time.Millisecond
+	quietTime     = 5 * time.Millisecond
+	bulkQuietTime = 50 * time.Millisecond
+	settleTime    = 500 * time.Millisecond
 )
 
-var errStdinGone = errors.New("nobody reads stdin any more")
+var errStdinGone = errors.New("the command does not read stdin any more")
 
-// stdinQueue carries stdin from the socket to the command.
+// stdinQueue passes stdin from the socket to the command.
 type stdinQueue struct {
-	mu      sync.Mutex
-	moved   sync.Cond
-	data    []byte
-	came    time.Time // when the last of it came
-	much    bool      // at least a chunk has come
-	closed  bool      // no more will come
-	broken  bool      // nobody reads any more, and writers are told
-	blocked bool      // a writer waits for room
+	mu        sync.Mutex
+	cond      sync.Cond
+	data      []byte
+	lastWrite time.Time // of the last Write
+	bulk      bool      // at least a chunk has arrived
+	closed    bool      // there will be no more writes
+	broken    bool      // there will be no more reads; Write fails
+	blocked   bool      // a Write is waiting for space
 }
 
 func newStdinQueue() *stdinQueue {
 	q := &stdinQueue{data: make([]byte, 0, unreadLimit)}
-	q.moved.L = &q.mu
+	q.cond.L = &q.mu
 	return q
 }
 
@@ -48,12 +51,12 @@ func (q *stdinQueue) Write(p []byte) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n := 0
-	q.came = time.Now()
-	q.much = q.much || len(p) == chunk || len(q.data) >= chunk
+	q.lastWrite = time.Now()
+	q.bulk = q.bulk || len(p) == chunk || len(q.data) >= chunk
 	for len(p) > 0 {
 		for len(q.data) == unreadLimit && !q.broken {
 			q.blocked = true
-			q.moved.Wait()
+			q.cond.Wait()
 			q.blocked = false
 		}
 		if q.broken {
@@ -63,7 +66,7 @@ func (q *stdinQueue) Write(p []byte) (int, error) {
 		q.data = append(q.data, p[:m]...)
 		p = p[m:]
 		n += m
-		q.moved.Broadcast()
+		q.cond.Broadcast()
 	}
 	return n, nil
 }
@@ -76,11 +79,11 @@ func (q *stdinQueue) Read(p []byte) (int, error) {
 		if q.closed || q.broken {
 			return 0, io.EOF
 		}
-		q.moved.Wait()
+		q.cond.Wait()
 	}
 	n := copy(p, q.data)
 	q.data = q.data[:copy(q.data, q.data[n:])]
-	q.moved.Broadcast()
+	q.cond.Broadcast()
 	return n, nil
 }
 
@@ -88,35 +91,35 @@ func (q *stdinQueue) finish() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	q.moved.Broadcast()
+	q.cond.Broadcast()
 }
 
 func (q *stdinQueue) abandon() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.broken = true
-	q.moved.Broadcast()
+	q.cond.Broadcast()
 }
 
-// ended says whether the end of stdin has come.
+// ended reports whether stdin has ended.
 func (q *stdinQueue) ended() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.closed
 }
 
-// stuck says whether more stdin has come than anybody will take. It is asked when the command has ended, and gives what is
-// just arriving a moment.
+// stuck reports whether a Write will block forever. It is called after the
+// command has exited, and waits a moment for data that is still arriving.
 func (q *stdinQueue) stuck() bool {
 	begin := time.Now()
 	for {
 		q.mu.Lock()
-		blocked, closed, quiet, enough := q.blocked, q.closed, min(time.Since(q.came), time.Since(begin)), quietFor
-		if q.much {
-			enough = bulkQuietFor
+		blocked, closed, quiet, enough := q.blocked, q.closed, min(time.Since(q.lastWrite), time.Since(begin)), quietTime
+		if q.bulk {
+			enough = bulkQuietTime
 		}
 		q.mu.Unlock()
-		if blocked || closed || quiet > enough || time.Since(begin) > settleFor {
+		if blocked || closed || quiet > enough || time.Since(begin) > settleTime {
 			return blocked
 		}
 		time.Sleep(time.Millisecond)

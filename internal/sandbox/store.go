@@ -11,13 +11,13 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// object is what every API type is.
+// object is implemented by all API types.
 type object interface {
 	metav1.Object
 	runtime.Object
 }
 
-// event is one line of the history. Its object is never changed again.
+// event is one change in the history. Its object is never modified.
 type event struct {
 	version  int64
 	kind     watch.EventType
@@ -25,20 +25,22 @@ type event struct {
 	obj      object
 }
 
-// store holds the API's objects and the history that watches read. Objects in it are never changed in place: updatePod
-// puts a changed copy in their stead, so whoever has got one may keep it without a lock.
+// store holds the API objects, and the history of changes that watches read.
+// Objects in it are never modified in place: updatePod replaces a pod with a
+// modified copy. So objects from the store can be read without a lock.
 type store struct {
 	mu      sync.Mutex
 	version int64
-	oldest  int64 // a watch from before this version is told 410
+	oldest  int64 // a watch from an earlier version gets 410
 	objects map[string]map[types.NamespacedName]object
 	history []event
-	changed chan struct{} // closed, and replaced, at each change
+	changed chan struct{} // closed and replaced at each change
 }
 
+// historyLimit is the maximum number of changes in the history.
 const historyLimit = 2000
 
-// pods is the resource whose objects change.
+// pods is the only resource whose objects change.
 const pods = "pods"
 
 func newStore() *store {
@@ -49,7 +51,7 @@ func keyOf(o object) types.NamespacedName {
 	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
 }
 
-// put adds or replaces an object, which is the store's from now on.
+// put adds or replaces an object. The caller must not modify it afterwards.
 func (st *store) put(resource string, o object) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -64,8 +66,9 @@ func (st *store) put(resource string, o object) {
 	st.record(kind, resource, o)
 }
 
-// updatePod changes a copy of a pod by f and puts it in the old one's place. It does nothing if there is no such
-// object, or if its UID is another (the name was used again).
+// updatePod calls f with a copy of a pod and replaces the pod with the copy. It
+// does nothing if there is no such pod, or if its UID is different (the name
+// was used again).
 func (st *store) updatePod(key types.NamespacedName, uid types.UID, f func(object)) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -112,7 +115,7 @@ func (st *store) record(kind watch.EventType, resource string, o object) {
 func (st *store) expire() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.version++ // the present version stays watchable, every earlier one is gone
+	st.version++ // the current version can still be watched, every earlier one is gone
 	st.oldest = st.version
 	st.history = nil
 }
@@ -124,7 +127,8 @@ func (st *store) get(resource string, key types.NamespacedName) (object, bool) {
 	return o, ok
 }
 
-// list returns the objects that match, by namespace and name, and the version they are of.
+// list returns the matching objects, sorted by namespace and name, and the
+// version of the list.
 func (st *store) list(resource string, match func(object) bool) ([]object, int64) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -147,8 +151,9 @@ func (st *store) list(resource string, match func(object) bool) ([]object, int64
 	return found, st.version
 }
 
-// since returns the events after a version and a channel that is closed at the next change; or, if the version lies
-// outside the history, how.
+// since returns the events after a version, the current version, and a channel
+// that is closed at the next change. It returns an error if the version is not
+// in the history.
 func (st *store) since(version int64, resource string) (events []event, now int64, changed <-chan struct{}, err error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()

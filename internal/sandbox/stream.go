@@ -19,10 +19,10 @@ const (
 	protocolV4Base64 = "v4.base64.channel.k8s.io"
 )
 
-// idleTimeout cuts a socket on which no message passes, as on real servers.
+// idleTimeout is how long a socket may be without messages, as on real servers.
 const idleTimeout = 4 * time.Hour
 
-// options are the query of an exec or attach.
+// options are the query parameters of an exec or attach.
 type options struct {
 	attach                     bool
 	stdin, stdout, stderr, tty bool
@@ -30,7 +30,8 @@ type options struct {
 	container                  string
 }
 
-// serveStream answers exec and attach. The order of the checks is the real server's.
+// serveStream serves exec and attach. It makes the checks in the order of the
+// real server.
 func (s *Server) serveStream(w http.ResponseWriter, r *http.Request, c call) error {
 	if r.Method == http.MethodGet {
 		if err := authorizeUpgrade(c.user, c.request); err != nil {
@@ -46,7 +47,7 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request, c call) err
 		return err
 	}
 	if pod.Spec.NodeName == "" {
-		return errNoHost(pod.Name)
+		return errNotScheduled(pod.Name)
 	}
 	spdy := isSPDY(r)
 	if !spdy && (!wsstream.IsWebSocketRequest(r) || r.Method != http.MethodGet) {
@@ -75,11 +76,12 @@ func (c call) options() options {
 	}
 }
 
-// stream makes the checks of the kubelet, which answers in plain text, and upgrades.
+// stream makes the checks of the kubelet, which answers in plain text, and
+// upgrades to WebSocket.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, c call, o options) {
 	target := s.container(c.key(), o.container)
 	if o.attach && target != nil {
-		o.tty = target.spec.TTY // that of the running process counts
+		o.tty = target.spec.TTY // the running process decides
 	}
 	if o.tty {
 		o.stderr = false
@@ -90,14 +92,14 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c call, o option
 	}
 	offered := offeredProtocols(r.Header)
 	v5 := slices.Contains(offered, protocolV5)
-	var missing error
+	var notFound error
 	if target == nil || target.running() == nil || c.fault != nil && c.fault.NotRunning {
-		missing = errMissing(c, o)
+		notFound = errContainerNotFound(c, o)
 		if !v5 {
-			http.Error(w, missing.Error(), http.StatusInternalServerError)
+			http.Error(w, notFound.Error(), http.StatusInternalServerError)
 			return
 		}
-		missing = fmt.Errorf("unable to upgrade connection: %w", missing)
+		notFound = fmt.Errorf("unable to upgrade connection: %w", notFound)
 	}
 	hw := newHijacker(s, w, r, c.fault)
 	conn := wsstream.NewConn(protocols(v5, channels(o)))
@@ -112,22 +114,22 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c call, o option
 	record := &Session{
 		Path: r.URL.Path, Query: c.query, User: c.user, Offered: offered, Subprotocol: name, Open: true,
 	}
-	s.book.add(record)
+	s.records.add(record)
 	ses := &session{srv: s, options: o, record: record, conn: conn, sock: hw.conn, streams: streams, protocol: name}
-	ses.serve(target, missing)
+	ses.serve(target, notFound)
 	hw.conn.finish()
-	s.book.change(func() { record.Open = false })
+	s.records.change(func() { record.Open = false })
 }
 
-func errMissing(c call, o options) error {
+func errContainerNotFound(c call, o options) error {
 	if o.attach {
 		return fmt.Errorf("container %s not found in pod %s_%s", o.container, c.name, c.namespace)
 	}
 	return fmt.Errorf("container not found (%q)", o.container)
 }
 
-// protocols is what the server speaks. v5 anywhere in the offer leads to another server (the translator), which speaks
-// nothing else.
+// protocols returns the subprotocols of the server. If the client offers v5, a
+// different server answers (the translating one), which supports nothing else.
 func protocols(v5 bool, channels []wsstream.ChannelType) map[string]wsstream.ChannelProtocolConfig {
 	if v5 {
 		return map[string]wsstream.ChannelProtocolConfig{protocolV5: {Binary: true, Channels: channels}}
@@ -154,7 +156,8 @@ func channels(o options) []wsstream.ChannelType {
 	}
 }
 
-// chooseContainer is the API server's choice: the named one, or the only one. It does not look at annotations.
+// chooseContainer chooses the container as the API server does: the named one,
+// or the only one. The server does not consider annotations.
 func chooseContainer(pod *corev1.Pod, name string) (string, error) {
 	var mains, inits, ephemerals []string
 	for _, c := range pod.Spec.Containers {

@@ -23,7 +23,7 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// lines are those of `seq 1 2000000`.
+// lines is the output of `seq 1 2000000`.
 var lines = sync.OnceValue(func() []byte {
 	var b []byte
 	for i := 1; i <= 2_000_000; i++ {
@@ -35,15 +35,15 @@ var lines = sync.OnceValue(func() []byte {
 
 func sumLine(data []byte) string { return fmt.Sprintf("%x  -\n", sha256.Sum256(data)) }
 
-var rounds = flag.Int("rounds", 5, "how often a large transfer is repeated")
+var rounds = flag.Int("rounds", 5, "number of large transfers")
 
-func TestEveryByteOfALargeDownloadArrives(t *testing.T) {
+func TestTransfer_Download(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{})
 	want := sha256.Sum256(lines())
 	for i := range *rounds {
 		p := allProtocols[i%len(allProtocols)]
-		c := dial(t, s, execPath("web", ask("oe", "seq", "1", "2000000")), p)
+		c := dial(t, s, execPath("web", execQuery("oe", "seq", "1", "2000000")), p)
 		h := sha256.New()
 		for {
 			ch, data, err := c.read()
@@ -63,7 +63,7 @@ func TestEveryByteOfALargeDownloadArrives(t *testing.T) {
 	}
 }
 
-func TestEveryByteOfALargeUploadArrives(t *testing.T) {
+func TestTransfer_Upload(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{})
 	upload := lines()
@@ -71,13 +71,13 @@ func TestEveryByteOfALargeUploadArrives(t *testing.T) {
 		upload = upload[:4<<20]
 	}
 	for i := range *rounds - 1 {
-		// Without a half-close the command has to know by itself how much will come.
+		// Without a half-close, the command must know the size of its input.
 		command := []string{"sha256sum"}
 		p := []string{v5, v4, v5, v4base64}[i%4]
 		if p != v5 {
 			command = []string{"sh", "-c", fmt.Sprintf("head -c %d | sha256sum", len(upload))}
 		}
-		c := dial(t, s, execPath("web", ask("io", command...)), p)
+		c := dial(t, s, execPath("web", execQuery("io", command...)), p)
 		for rest := upload; len(rest) > 0; {
 			n := min(len(rest), 128<<10)
 			c.send(0, string(rest[:n]))
@@ -87,56 +87,59 @@ func TestEveryByteOfALargeUploadArrives(t *testing.T) {
 			c.halfClose()
 		}
 		r := c.finish()
-		r.mustClose(t)
+		r.checkClosed(t)
 		if r.out != sumLine(upload) {
 			t.Fatalf("round %d, %s: %q, want %q", i, p, r.out, sumLine(upload))
 		}
 	}
 }
 
-func TestMessageSizes(t *testing.T) {
+func TestTransfer_MessageSizes(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{})
 	for _, p := range allProtocols {
-		r := dial(t, s, execPath("web", ask("o", "head", "-c", "4000000", "/dev/zero")), p).finish()
+		r := dial(t, s, execPath("web", execQuery("o", "head", "-c", "4000000", "/dev/zero")), p).finish()
 		if len(r.out) != 4000000 || r.largest > 32<<10 {
 			t.Errorf("%s: %d bytes, largest message %d", p, len(r.out), r.largest)
 		}
 	}
 	const limit = 32 << 20
-	c := dial(t, s, execPath("web", ask("io", "sha256sum")), v5)
+	c := dial(t, s, execPath("web", execQuery("io", "sha256sum")), v5)
 	big := bytes.Repeat([]byte("x"), limit-1)
-	c.send(0, string(big)) // with the channel's byte just the limit
+	c.send(0, string(big)) // with the channel byte, exactly the limit
 	c.halfClose()
 	if r := c.finish(); r.out != sumLine(big) {
 		t.Errorf("32 MiB in one message: %q, %v", r.out, r.end)
 	}
-	c = dial(t, s, execPath("web", ask("io", "cat")), v5)
-	_ = c.write(0, append(big, 'x')) // may fail half way
+	c = dial(t, s, execPath("web", execQuery("io", "cat")), v5)
+	_ = c.write(0, append(big, 'x')) // the server may close the connection meanwhile
 	if r := c.finish(); len(r.out) > 0 || websocket.CloseStatus(r.end) == -1 && r.end == nil {
 		t.Errorf("one byte more: %d bytes, %v", len(r.out), r.end)
 	}
 }
 
-// executor is client-go's reference client.
+// executor returns the reference client, that of client-go.
 func executor(t *testing.T, s *sandbox.Server, streams string, command ...string) remotecommand.Executor {
 	t.Helper()
 	cfg := restConfig(t, s, "sandbox")
-	ex, err := remotecommand.NewWebSocketExecutor(cfg, "GET", s.URL()+execPath("web", ask(streams, command...)))
+	ex, err := remotecommand.NewWebSocketExecutor(cfg, "GET", s.URL()+execPath("web", execQuery(streams, command...)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return ex
 }
 
-func TestClientGoIsServed(t *testing.T) {
+func TestClientGo(t *testing.T) {
 	s := start(t, sandbox.Config{})
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 
 	var out, errOut bytes.Buffer
 	ex := executor(t, s, "ioe", "sh", "-c", "sha256sum; echo err >&2; exit 9")
-	err := ex.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: bytes.NewReader(lines()), Stdout: &out, Stderr: &errOut})
+	err := ex.StreamWithContext(
+		ctx,
+		remotecommand.StreamOptions{Stdin: bytes.NewReader(lines()), Stdout: &out, Stderr: &errOut},
+	)
 	var code utilexec.CodeExitError
 	if !errors.As(err, &code) || code.Code != 9 {
 		t.Errorf("ended with %v, want code 9", err)
@@ -155,14 +158,17 @@ func TestClientGoIsServed(t *testing.T) {
 		_ = s.WaitSessions(ctx, func(list []sandbox.Session) bool { return len(list) == 2 && len(list[1].Sizes) == 1 })
 		_, _ = w.Write([]byte("\r"))
 	}()
-	err = ex.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: r, Stdout: &out, Tty: true, TerminalSizeQueue: sizes})
+	err = ex.StreamWithContext(
+		ctx,
+		remotecommand.StreamOptions{Stdin: r, Stdout: &out, Tty: true, TerminalSizeQueue: sizes},
+	)
 	close(sizes)
 	if err != nil || !strings.Contains(out.String(), "22 77") {
 		t.Errorf("on a tty: %q, %v", out.String(), err)
 	}
 	got := s.Sessions()[0]
 	if got.Subprotocol != v5 || got.StdinBytes != int64(len(lines())) || got.Code != 9 || got.Open {
-		t.Errorf("the book says %+v", got)
+		t.Errorf("session %+v", got)
 	}
 }
 
@@ -177,7 +183,7 @@ func (q sizeQueue) Next() *remotecommand.TerminalSize {
 	return &s
 }
 
-func TestUnreadStdinSilencesTheServer(t *testing.T) {
+func TestGentle_UnreadStdin(t *testing.T) {
 	t.Parallel()
 	flood := func(c *client) {
 		for range 64 {
@@ -186,14 +192,15 @@ func TestUnreadStdinSilencesTheServer(t *testing.T) {
 			}
 		}
 	}
-	command := ask("io", "sh", "-c", "echo started; "+untilGo)
-	enough := func(ses sandbox.Session) bool { return ses.StdinBytes > 160<<10 } // more than a pipe and the server hold
+	command := execQuery("io", "sh", "-c", "echo started; "+waitForGo)
+	// More than the pipe and the server can hold.
+	enough := func(ses sandbox.Session) bool { return ses.StdinBytes > 160<<10 }
 	s := start(t, sandbox.Config{})
 	c := dial(t, s, execPath("web", command), v5)
 	go flood(c)
-	wait(c.ctx, t, s, enough)
-	goOn(t, s)
-	wait(c.ctx, t, s, func(ses sandbox.Session) bool { return ses.Exited })
+	waitSession(c.ctx, t, s, enough)
+	writeGo(t, s)
+	waitSession(c.ctx, t, s, func(ses sandbox.Session) bool { return ses.Exited })
 	soon, cancel := context.WithTimeout(c.ctx, 300*time.Millisecond)
 	defer cancel()
 	if err := s.WaitSessions(soon, func(list []sandbox.Session) bool { return !list[0].Open }); err == nil {
@@ -204,13 +211,13 @@ func TestUnreadStdinSilencesTheServer(t *testing.T) {
 		t.Errorf("a Status came: %s", r.status)
 	}
 
-	kind := start(t, sandbox.Config{Gentle: true})
-	c = dial(t, kind, execPath("web", command), v5)
+	gentle := start(t, sandbox.Config{Gentle: true})
+	c = dial(t, gentle, execPath("web", command), v5)
 	go flood(c)
-	wait(c.ctx, t, kind, enough)
-	goOn(t, kind)
+	waitSession(c.ctx, t, gentle, enough)
+	writeGo(t, gentle)
 	r := c.finish()
-	r.mustClose(t)
+	r.checkClosed(t)
 	if r.code() != 0 || r.out != "started\n" {
 		t.Errorf("in the gentle mode: %q %s", r.out, r.status)
 	}

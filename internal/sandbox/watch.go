@@ -15,7 +15,8 @@ import (
 	"k8s.io/streaming/pkg/httpstream/wsstream"
 )
 
-// tooNewWait is how long the real server waits for a version from the future before it says that it is too large.
+// tooNewWait is how long the server waits for a version from the future before
+// it refuses it.
 const tooNewWait = 3 * time.Second
 
 // watcher sends the events of one watch.
@@ -23,7 +24,7 @@ type watcher struct {
 	store    *store
 	resource string
 	match    func(object) bool
-	from     int64 // 0: begin with what there is
+	from     int64 // 0: start with the current objects
 	opened   func()
 	send     func([]byte) error
 }
@@ -33,7 +34,7 @@ func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request, c call, res 
 	if err != nil {
 		return err
 	}
-	wa := watcher{store: s.store, resource: res.Name, match: match, opened: sync.OnceFunc(s.book.watch)}
+	wa := watcher{store: s.store, resource: res.Name, match: match, opened: sync.OnceFunc(s.records.watch)}
 	if v := c.query.Get("resourceVersion"); v != "" {
 		if wa.from, err = strconv.ParseInt(v, 10, 64); err != nil {
 			return apierrors.NewBadRequest("invalid resource version: " + err.Error())
@@ -57,7 +58,7 @@ func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request, c call, res 
 	return nil
 }
 
-// overHTTP sends one JSON document and a newline per event, flushed one by one.
+// overHTTP sends each event as a JSON document and a newline, and flushes it.
 func (wa watcher) overHTTP(ctx context.Context, w http.ResponseWriter, r *http.Request, f *active) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
@@ -75,8 +76,8 @@ func (wa watcher) overHTTP(ctx context.Context, w http.ResponseWriter, r *http.R
 	wa.run(ctx)
 }
 
-// overWebSocket sends one text message per event. The real server's handshake, and so this one, wants a valid Origin and
-// at most one subprotocol, whatever its name.
+// overWebSocket sends each event as a text message. Like the real server's, its
+// handshake requires a valid Origin and at most one subprotocol, of any name.
 func (wa watcher) overWebSocket(ctx context.Context, s *Server, w http.ResponseWriter, r *http.Request, f *active) {
 	hw := newHijacker(s, w, r, f)
 	ctx, cancel := context.WithCancel(ctx)
@@ -89,7 +90,7 @@ func (wa watcher) overWebSocket(ctx context.Context, s *Server, w http.ResponseW
 			var ignored []byte
 			for websocket.Message.Receive(ws, &ignored) == nil {
 			}
-			_ = ws.Close() // where the first one ends our direction only
+			_ = ws.Close() // the first Close may have ended only our direction
 		}()
 		wa.send = func(line []byte) error { return websocket.Message.Send(ws, string(line)) }
 		wa.run(ctx)
@@ -99,7 +100,8 @@ func (wa watcher) overWebSocket(ctx context.Context, s *Server, w http.ResponseW
 	}).ServeHTTP(hw, r)
 }
 
-// run sends events until the context ends, a send fails, or the version is refused.
+// run sends events until the context ends, sending fails, or the version is
+// refused.
 func (wa watcher) run(ctx context.Context) {
 	version := wa.from
 	if version == 0 {

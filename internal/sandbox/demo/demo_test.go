@@ -22,11 +22,11 @@ import (
 	"golang.org/x/term"
 )
 
-// demoVariable makes the test's binary be the demo.
+// demoVariable makes the test binary run the demo.
 const demoVariable = "KSHELL_DEMO_TEST"
 
-// testPatience bounds what a test waits for; nothing should come near it.
-const testPatience = 60 * time.Second
+// testTimeout is the time limit of everything that a test waits for.
+const testTimeout = 60 * time.Second
 
 func TestMain(m *testing.M) {
 	if os.Getenv(demoVariable) != "" {
@@ -35,7 +35,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// stub stands in for kshell: it shows that it was called rightly, then is a shell with a prompt of its own.
+// stub replaces kshell: it prints its arguments, and then runs a shell with its
+// own prompt.
 const stub = `#!/bin/sh
 echo "stub: $*"
 test -r "$KUBECONFIG" && echo "stub: kubeconfig is there"
@@ -44,24 +45,24 @@ PS1='in-the-pod> ' exec sh -i
 
 // screen is a demo on a pty.
 type screen struct {
-	t   *testing.T
-	cmd *exec.Cmd
-	tty *os.File
-	tmp string
-	new *term.State // of the terminal, before anybody had it
+	t       *testing.T
+	cmd     *exec.Cmd
+	tty     *os.File
+	tmp     string
+	initial *term.State // the state of the terminal before the demo
 
 	mu      sync.Mutex
 	text    bytes.Buffer
-	seen    int // how much of text has been waited for
+	seen    int // how much of text expect has passed
 	changed chan struct{}
-	ended   chan struct{} // nothing more comes
+	ended   chan struct{} // closed at the end of the output
 }
 
 func startDemo(t *testing.T, env ...string) *screen {
 	t.Helper()
 	tmp := t.TempDir()
 	bin := filepath.Join(t.TempDir(), "it's kshell")
-	syscall.ForkLock.RLock() // a process that is just being started would hold it open for writing: "text file busy"
+	syscall.ForkLock.RLock() // a process that is being started would hold the file open for writing ("text file busy")
 	err := os.WriteFile(bin, []byte(stub), 0o700)
 	syscall.ForkLock.RUnlock()
 	if err != nil {
@@ -75,7 +76,7 @@ func startDemo(t *testing.T, env ...string) *screen {
 		t.Fatal(err)
 	}
 	s.tty = tty
-	if s.new, err = term.GetState(int(tty.Fd())); err != nil {
+	if s.initial, err = term.GetState(int(tty.Fd())); err != nil {
 		t.Fatal(err)
 	}
 	if err := pty.Setsize(tty, &pty.Winsize{Rows: 40, Cols: 200}); err != nil {
@@ -90,7 +91,7 @@ func startDemo(t *testing.T, env ...string) *screen {
 	}
 	go s.read()
 	t.Cleanup(func() {
-		_ = s.cmd.Process.Signal(syscall.SIGTERM) // fails if all went well
+		_ = s.cmd.Process.Signal(syscall.SIGTERM) // fails if it has exited
 		<-s.ended
 		_ = tty.Close()
 	})
@@ -115,10 +116,10 @@ func (s *screen) read() {
 	}
 }
 
-// expect waits for a text after the one expected before.
+// expect waits for a text that follows the text expected before.
 func (s *screen) expect(want string) {
 	s.t.Helper()
-	deadline := time.After(testPatience)
+	deadline := time.After(testTimeout)
 	for {
 		s.mu.Lock()
 		i := strings.Index(s.text.String()[s.seen:], want)
@@ -133,7 +134,7 @@ func (s *screen) expect(want string) {
 		select {
 		case <-s.changed:
 		case <-deadline:
-			s.t.Fatalf("%q never came; the screen: %s", want, all)
+			s.t.Fatalf("%q was not printed; the screen: %s", want, all)
 		}
 	}
 }
@@ -145,10 +146,10 @@ func (s *screen) typeLine(line string) {
 	}
 }
 
-// exitCode waits for the demo's end.
+// exitCode waits for the exit of the demo.
 func (s *screen) exitCode() int {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), testPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = s.cmd.Process.Kill() })
 	defer stop()
@@ -163,22 +164,22 @@ func (s *screen) exitCode() int {
 	return s.cmd.ProcessState.ExitCode()
 }
 
-func (s *screen) mustLeaveNothing() {
+func (s *screen) checkCleanedUp() {
 	s.t.Helper()
 	left, err := filepath.Glob(filepath.Join(s.tmp, "*"))
 	if err != nil || len(left) > 0 {
-		s.t.Errorf("left behind: %v %v", left, err)
+		s.t.Errorf("files are left: %v %v", left, err)
 	}
 	out, err := exec.Command("ps", "-Aww", "-o", "pid=,command=").Output()
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	if strings.Contains(string(out), s.tmp) {
-		s.t.Errorf("a process of the demo lives on:\n%s", out)
+		s.t.Errorf("a process of the demo still runs:\n%s", out)
 	}
 }
 
-// noBash is an environment in which only sh can be found.
+// noBash returns a PATH variable with sh but without bash.
 func noBash(t *testing.T) string {
 	t.Helper()
 	bin := t.TempDir()
@@ -194,13 +195,13 @@ func noBash(t *testing.T) string {
 	return "PATH=" + bin
 }
 
-func TestExitCodeOfThePodReachesTheLocalPromptAndLeavingCleansUp(t *testing.T) {
+func TestDemo_ExitCodeAndCleanup(t *testing.T) {
 	for name, env := range map[string]func(*testing.T) string{
 		"bash": func(*testing.T) string { return "X=" }, "sh": noBash,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startDemo(t, env(t))
-			s.expect("nothing confines it")
+			s.expect("is not isolated")
 			s.expect("stub: exec -it deploy/web")
 			s.expect("stub: kubeconfig is there")
 			s.expect("in-the-pod> ")
@@ -219,12 +220,12 @@ func TestExitCodeOfThePodReachesTheLocalPromptAndLeavingCleansUp(t *testing.T) {
 			if code := s.exitCode(); code != 0 {
 				t.Errorf("the demo's exit code is %d, want 0", code)
 			}
-			s.mustLeaveNothing()
+			s.checkCleanedUp()
 		})
 	}
 }
 
-func TestSignalsCleanUpAndRestoreTheTerminal(t *testing.T) {
+func TestDemo_Signals(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		t.Run(sig.String(), func(t *testing.T) {
 			s := startDemo(t)
@@ -237,19 +238,19 @@ func TestSignalsCleanUpAndRestoreTheTerminal(t *testing.T) {
 			if code := s.exitCode(); code != 128+int(sig) {
 				t.Errorf("exit code %d, want %d", code, 128+int(sig))
 			}
-			s.mustLeaveNothing()
+			s.checkCleanedUp()
 			after, err := term.GetState(int(s.tty.Fd()))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(s.new, after, cmp.Exporter(func(reflect.Type) bool { return true })); diff != "" {
+			if diff := cmp.Diff(s.initial, after, cmp.Exporter(func(reflect.Type) bool { return true })); diff != "" {
 				t.Errorf("the terminal changed:\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestAMissingKshellIsSaidAtOnce(t *testing.T) {
+func TestDemo_KshellNotFound(t *testing.T) {
 	master, slave, err := pty.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -260,12 +261,12 @@ func TestAMissingKshellIsSaidAtOnce(t *testing.T) {
 	if code := run([]string{"--kshell", filepath.Join(t.TempDir(), "none")}, slave, slave, &errOut); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
-	if !strings.Contains(errOut.String(), "no kshell to show") {
-		t.Errorf("it said %q", errOut.String())
+	if !strings.Contains(errOut.String(), "cannot run kshell") {
+		t.Errorf("stderr %q", errOut.String())
 	}
 }
 
-func TestWrongUsageIsRefused(t *testing.T) {
+func TestDemo_WrongUsage(t *testing.T) {
 	var errOut bytes.Buffer
 	if code := run(nil, os.Stdin, os.Stdout, &errOut); code != 2 || !strings.Contains(errOut.String(), "--kshell PATH") {
 		t.Errorf("exit code %d, text %q", code, errOut.String())

@@ -1,8 +1,10 @@
-// Command demo lets somebody try kshell without a cluster: it starts the sandbox in a temporary directory, opens a local
-// shell whose first act is `kshell exec -it deploy/web`, and removes every trace when that shell ends.
+// Command demo lets a user try kshell without a cluster. It starts a sandbox in
+// a temporary directory, and a local shell that first runs `kshell exec -it
+// deploy/web`. When the shell ends, demo removes everything.
 //
-// It knows of kshell only the path of its binary. Whatever way it ends (exit, Ctrl-D, INT, TERM, HUP), the sandbox's
-// processes end and the directory goes first.
+// It knows only the path of the kshell binary. However it ends (exit, Ctrl-D,
+// INT, TERM, HUP), it first ends the processes of the sandbox and removes the
+// directory.
 package main
 
 import (
@@ -23,8 +25,8 @@ import (
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
-// run returns the exit code: 0 however the shell ended, 1 if the demo could not start, 2 for wrong usage, 128+n after
-// signal n.
+// run returns the exit code: 0 when the shell has ended, with whatever code; 1
+// if the demo could not start; 2 for wrong usage; 128+n after signal n.
 func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -57,7 +59,7 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 	return 0
 }
 
-// signalled is the end by a signal.
+// signalled is the cause of a context that a signal canceled.
 type signalled struct{ os.Signal }
 
 func (s signalled) Error() string { return s.String() }
@@ -69,10 +71,10 @@ func (s signalled) exitCode() int {
 	return 1
 }
 
-// demo holds everything that has to be undone.
+// demo runs the demo and cleans up after it.
 func demo(ctx context.Context, kshell string, stdin, stdout *os.File) (err error) {
 	if !term.IsTerminal(int(stdin.Fd())) {
-		return errors.New("stdin is not a terminal, and the demo is there to be typed at")
+		return errors.New("stdin is not a terminal")
 	}
 	dir, err := os.MkdirTemp("", "kshell-demo-")
 	if err != nil {
@@ -102,9 +104,9 @@ func putOnPath(kshell, bin string) error {
 		return err
 	}
 	if info, err := os.Stat(path); err != nil {
-		return fmt.Errorf("no kshell to show: %w", err)
+		return fmt.Errorf("cannot run kshell: %w", err)
 	} else if info.IsDir() || info.Mode()&0o111 == 0 {
-		return fmt.Errorf("no kshell to show: %s cannot be run", path)
+		return fmt.Errorf("cannot run kshell: %s is not executable", path)
 	}
 	if err := os.Mkdir(bin, 0o700); err != nil {
 		return err

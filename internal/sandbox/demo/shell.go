@@ -13,8 +13,8 @@ import (
 	"golang.org/x/term"
 )
 
-// patience is how long a shell may take to end after it was hung up on.
-const patience = 2 * time.Second
+// hangUpTimeout is how long a shell may take to exit after a hangup.
+const hangUpTimeout = 2 * time.Second
 
 // shell is the local interactive shell of the demo.
 type shell struct {
@@ -23,7 +23,7 @@ type shell struct {
 	env  []string
 }
 
-// newShell prefers bash and falls back to sh.
+// newShell returns bash, or sh if there is no bash.
 func newShell(dir, kubeconfig string) (*shell, error) {
 	rc := filepath.Join(dir, "rc")
 	text := fmt.Sprintf(startup, quote(filepath.Join(dir, "bin")), quote(kubeconfig))
@@ -35,16 +35,16 @@ func newShell(dir, kubeconfig string) (*shell, error) {
 	}
 	sh, err := exec.LookPath("sh")
 	if err != nil {
-		return nil, fmt.Errorf("no shell for the demo: %w", err)
+		return nil, fmt.Errorf("cannot find a shell: %w", err)
 	}
 	return &shell{path: sh, args: []string{"-i"}, env: append(os.Environ(), "ENV="+rc)}, nil
 }
 
-// quote makes one word of the shell's language.
+// quote quotes a string for the shell.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// run returns when the shell has ended, whatever its exit code, or has been ended because of the context. It leaves the
-// terminal as it found it.
+// run runs the shell until it exits, with whatever code, or the context ends.
+// It restores the terminal.
 func (sh *shell) run(ctx context.Context, tty *os.File) error {
 	state, err := term.GetState(int(tty.Fd()))
 	if err != nil {
@@ -58,7 +58,7 @@ func (sh *shell) run(ctx context.Context, tty *os.File) error {
 	cmd.Env = sh.env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, os.Stdout, os.Stderr
 	cmd.Cancel = func() error { return hangUp(tty, cmd.Process) }
-	cmd.WaitDelay = patience
+	cmd.WaitDelay = hangUpTimeout
 	err = cmd.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) || ctx.Err() != nil {

@@ -2,13 +2,14 @@ package main
 
 // welcome is printed before the pod's shell opens.
 const welcome = `This is the kshell demo. It opens a shell in a pod of deploy/web with: kshell exec -it deploy/web
-There is no cluster: the pod is a process on this machine, run as you, and nothing confines it.
-Leave the pod with exit or Ctrl-D; a local prompt follows. Leaving that one, too, ends the demo and cleans up.
+There is no cluster: the pod is a process on this machine. It runs as your user and is not isolated.
+Leave the pod with exit or Ctrl-D to get a local prompt. Leave that one to end the demo and clean up.
 
 `
 
-// startup is the start-up file of the demo's shell; %[1]s is the directory of kshell, %[2]s the kubeconfig, both quoted. Its
-// last command hands the pod's exit code on as $?.
+// startup is the startup file of the demo's shell. %[1]s is the directory of
+// kshell, %[2]s the kubeconfig, both quoted. Its last command sets $? to the
+// pod's exit code.
 const startup = `PATH=%[1]s:$PATH
 KUBECONFIG=%[2]s
 export PATH KUBECONFIG
@@ -17,6 +18,6 @@ PS1='kshell-demo$ '
 kshell exec -it deploy/web
 kshell_demo_code=$?
 printf '\nBack on this machine, with the exit code of the pod'"'"'s shell: echo $? prints %%s.\n' "$kshell_demo_code"
-printf 'Try more, such as: kshell exec web -- date, or kshell exec -it sts/db. To end the demo and clean up: exit\n\n'
+printf 'To try more: kshell exec web -- date, or kshell exec -it sts/db. To end the demo and clean up: exit\n\n'
 (exit "$kshell_demo_code")
 `

@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hangUp tells a shell, and whatever it runs in the foreground, that the terminal is gone. An interactive shell would pass
-// that on to its jobs, but bash does not while it reads its start-up file, and there the demo spends its time.
+// hangUp sends SIGHUP to the shell and to its foreground process group. An
+// interactive shell passes the signal on to its jobs, but bash does not while
+// it reads its startup file, where the demo spends most of its time.
 func hangUp(tty *os.File, shell *os.Process) error {
 	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
 	if err == nil && group > 1 && group != unix.Getpgrp() {
@@ -20,7 +21,8 @@ func hangUp(tty *os.File, shell *os.Process) error {
 	return shell.Signal(syscall.SIGHUP)
 }
 
-// takeBack makes our process group the terminal's foreground again, as a shell does that ends in peace.
+// takeBack makes our process group the foreground process group of the
+// terminal, as an interactive shell does when it exits.
 func takeBack(tty *os.File) {
 	signal.Ignore(syscall.SIGTTOU)
 	defer signal.Reset(syscall.SIGTTOU)

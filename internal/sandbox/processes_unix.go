@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// living lists the live processes whose mark begins with the given one, as far as ps shows environments. It knows no sessions here.
-func living(mark string, sessions []int) (pids, inUse []int) {
+// findProcesses returns the running processes whose mark begins with the given
+// one, as far as ps shows environments. It does not look for sessions.
+func findProcesses(mark string, sessions []int) (pids, inUse []int) {
 	out, err := exec.Command("ps", "-Aww", "-E", "-o", "pid=,command=").Output()
 	if err != nil {
 		return nil, sessions
@@ -25,14 +26,15 @@ func living(mark string, sessions []int) (pids, inUse []int) {
 	return pids, sessions
 }
 
-// lives says whether a process has not ended.
-func lives(pid int) bool { return exists(pid) }
+// isAlive reports whether a process has not exited.
+func isAlive(pid int) bool { return exists(pid) }
 
-// busy is not known here.
-func busy(int) bool { return false }
+// isBusy is not implemented for this system.
+func isBusy(int) bool { return false }
 
-// arguments are what a process says of itself, taken apart at blanks; nil if it does not live.
-func arguments(pid int) []string {
+// commandLine returns the arguments of a process, split at spaces, or nil if it
+// has exited.
+func commandLine(pid int) []string {
 	out, err := exec.Command("ps", "-ww", "-o", "command=", "-p", strconv.Itoa(pid)).Output()
 	if err != nil {
 		return nil

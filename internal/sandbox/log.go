@@ -8,39 +8,40 @@ import (
 	"time"
 )
 
-// journalLimit is how much of a container's output its log keeps, in bytes.
-const journalLimit = 4 << 20
+// logLimit is how much output of a container its log keeps, in bytes.
+const logLimit = 4 << 20
 
-// journal is a container's log as containerd writes it: whole lines, without a CR before the LF; the last one of a stream that has ended may
-// have been none.
-type journal struct {
+// containerLog is the log of a container, as containerd writes it: whole lines,
+// without a CR before the LF. The last line of a stream that has ended is
+// stored even if it was incomplete.
+type containerLog struct {
 	mu      sync.Mutex
 	lines   []entry
-	first   int // the number of lines[0]
+	first   int // the index of lines[0], counted from the start of the log
 	bytes   int
 	writers int
-	changed chan struct{} // closed, and replaced, at each change; nil at first
+	changed chan struct{} // closed and replaced at each change; nil at first
 }
 
 type entry struct {
 	at   time.Time
-	text []byte // with its LF
+	text []byte // including the LF
 }
 
-// journalWriter writes one stream.
-type journalWriter struct {
-	j       *journal
+// logWriter writes one stream to the log.
+type logWriter struct {
+	j       *containerLog
 	partial []byte
 }
 
-func (j *journal) writer() *journalWriter {
+func (j *containerLog) writer() *logWriter {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.writers++
-	return &journalWriter{j: j}
+	return &logWriter{j: j}
 }
 
-func (w *journalWriter) write(p []byte) {
+func (w *logWriter) write(p []byte) {
 	w.partial = append(w.partial, p...)
 	for {
 		line, rest, whole := bytes.Cut(w.partial, []byte("\n"))
@@ -52,7 +53,7 @@ func (w *journalWriter) write(p []byte) {
 	}
 }
 
-func (w *journalWriter) end() {
+func (w *logWriter) end() {
 	if len(w.partial) > 0 {
 		w.j.add(w.partial)
 	}
@@ -62,13 +63,13 @@ func (w *journalWriter) end() {
 	w.j.change()
 }
 
-func (j *journal) add(line []byte) {
+func (j *containerLog) add(line []byte) {
 	line = bytes.TrimSuffix(line, []byte("\r"))
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.lines = append(j.lines, entry{time.Now(), append(bytes.Clone(line), '\n')})
 	j.bytes += len(line) + 1
-	for j.bytes > journalLimit {
+	for j.bytes > logLimit {
 		j.bytes -= len(j.lines[0].text)
 		j.lines = slices.Delete(j.lines, 0, 1)
 		j.first++
@@ -76,16 +77,18 @@ func (j *journal) add(line []byte) {
 	j.change()
 }
 
-// change is called with mu held.
-func (j *journal) change() {
+// change notifies followers. The caller must hold mu.
+func (j *containerLog) change() {
 	if j.changed != nil {
 		close(j.changed)
 	}
 	j.changed = make(chan struct{})
 }
 
-// since gives the lines from a number on, the number of the next one, and what is closed at the next change; nil when there will be none.
-func (j *journal) since(n int) (lines []entry, next int, changed <-chan struct{}) {
+// since returns the lines from index n on, the index of the next line, and a
+// channel that is closed at the next change. The channel is nil if there will
+// be no more lines.
+func (j *containerLog) since(n int) (lines []entry, next int, changed <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.changed == nil {
@@ -98,7 +101,8 @@ func (j *journal) since(n int) (lines []entry, next int, changed <-chan struct{}
 	return lines, j.first + len(j.lines), j.changed
 }
 
-// logOptions are the query of a log (core/v1 PodLogOptions).
+// logOptions are the query parameters of a log request (PodLogOptions in
+// core/v1).
 type logOptions struct {
 	follow     bool
 	timestamps bool
@@ -106,8 +110,9 @@ type logOptions struct {
 	tail       int // -1: all
 }
 
-// send writes the log, until done if it follows it.
-func (j *journal) send(w io.Writer, o logOptions, flush func(), done <-chan struct{}) {
+// send writes the log to w. With follow, it continues until the log ends or
+// done is closed.
+func (j *containerLog) send(w io.Writer, o logOptions, flush func(), done <-chan struct{}) {
 	lines, next, changed := j.since(0)
 	if o.tail >= 0 {
 		lines = lines[max(0, len(lines)-o.tail):]
@@ -118,7 +123,7 @@ func (j *journal) send(w io.Writer, o logOptions, flush func(), done <-chan stru
 				continue
 			}
 			if o.timestamps {
-				_, _ = io.WriteString(w, line.at.UTC().Format(time.RFC3339Nano)+" ") // the client may be gone
+				_, _ = io.WriteString(w, line.at.UTC().Format(time.RFC3339Nano)+" ") // fails if the client has gone
 			}
 			_, _ = w.Write(line.text)
 		}

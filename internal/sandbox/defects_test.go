@@ -20,7 +20,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// The ends that lie, by their numbers in the notes on the protocol. Each is played in the modes and protocols that have it.
+// These tests reproduce the defects of real servers that the package comment
+// lists, in each mode and protocol that has them.
 
 func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrUnexpectedEOF)
@@ -30,37 +31,37 @@ func exited(ses sandbox.Session) bool { return ses.Exited }
 
 func closed(ses sandbox.Session) bool { return ses.Closed }
 
-// ping sends a ping and waits for the reset that is the answer. Its goroutine ends with the socket.
+// ping sends a ping and waits for the reset that answers it.
 func (c *client) ping(s *sandbox.Server) {
 	c.t.Helper()
 	go func() { _ = c.ws.Ping(c.ctx) }()
-	wait(c.ctx, c.t, s, func(ses sandbox.Session) bool { return !ses.Open })
+	waitSession(c.ctx, c.t, s, func(ses sandbox.Session) bool { return !ses.Open })
 }
 
-// begin dials, and waits until the server has the session in its books: the newest session is then this one.
-func begin(t *testing.T, s *sandbox.Server, path string, protocols ...string) *client {
+// dialRecorded dials, and waits until the server has recorded the session,
+// which is then the newest one.
+func dialRecorded(t *testing.T, s *sandbox.Server, path string, protocols ...string) *client {
 	t.Helper()
 	n := len(s.Sessions())
 	c := dial(t, s, path, protocols...)
-	wait(c.ctx, t, s, func(sandbox.Session) bool { return len(s.Sessions()) > n })
+	waitSession(c.ctx, t, s, func(sandbox.Session) bool { return len(s.Sessions()) > n })
 	return c
 }
 
-// End 1.
-func TestStdinThatNobodyReadsSilencesTheServerWhateverTheCommandSays(t *testing.T) {
+func TestUnreadStdin_BlocksStatus(t *testing.T) {
 	t.Parallel()
-	// The server's queue holds 96 KiB. While a command runs, its pipe holds 64 KiB
-	// more, and a message of 32 KiB waits in between. All that full, the server is
-	// blocked.
+	// The server's queue holds 96 KiB. While a command runs, its pipe holds 64
+	// KiB more, and a message of 32 KiB waits in between. When all of these are
+	// full, the server is blocked.
 	const held, between = 96 << 10, 64<<10 + 32<<10
 	tests := []struct {
 		script string
 		fault  sandbox.Fault
-		lies   int64 // so much has to have come before the command may end
+		needed int64 // stdin that must have been received before the command may exit
 	}{
-		{untilGo + "exit 3", sandbox.Fault{}, held + between - 1},
-		{untilGo + "head -c 1", sandbox.Fault{}, held + between - 1},
-		{"exit 3", sandbox.Fault{StartAfter: 3 * time.Second}, held}, // all of it has come by then
+		{waitForGo + "exit 3", sandbox.Fault{}, held + between - 1},
+		{waitForGo + "head -c 1", sandbox.Fault{}, held + between - 1},
+		{"exit 3", sandbox.Fault{StartAfter: 3 * time.Second}, held}, // everything has arrived by then
 	}
 	for _, p := range []string{v5, v4} {
 		for _, tt := range tests {
@@ -68,16 +69,16 @@ func TestStdinThatNobodyReadsSilencesTheServerWhateverTheCommandSays(t *testing.
 				t.Parallel()
 				s := start(t, sandbox.Config{})
 				s.Inject(tt.fault)
-				c := begin(t, s, execPath("web", ask("io", "sh", "-c", tt.script)), p)
+				c := dialRecorded(t, s, execPath("web", execQuery("io", "sh", "-c", tt.script)), p)
 				flooded := make(chan struct{})
-				go func() { // without an end
+				go func() { // endless
 					defer close(flooded)
 					for c.write(0, make([]byte, 16<<10)) == nil {
 					}
 				}()
-				wait(c.ctx, t, s, func(ses sandbox.Session) bool { return ses.StdinBytes > tt.lies })
-				goOn(t, s)
-				wait(c.ctx, t, s, exited)
+				waitSession(c.ctx, t, s, func(ses sandbox.Session) bool { return ses.StdinBytes > tt.needed })
+				writeGo(t, s)
+				waitSession(c.ctx, t, s, exited)
 				soon, cancel := context.WithTimeout(c.ctx, 200*time.Millisecond)
 				defer cancel()
 				if s.WaitSessions(soon, func(list []sandbox.Session) bool { return list[0].Closed || !list[0].Open }) == nil {
@@ -93,15 +94,15 @@ func TestStdinThatNobodyReadsSilencesTheServerWhateverTheCommandSays(t *testing.
 	}
 }
 
-func TestLittleUnreadStdinLeavesTheStatusAlone(t *testing.T) {
+func TestUnreadStdin_BelowLimit(t *testing.T) {
 	t.Parallel()
 	for _, p := range []string{v5, v4} {
 		t.Run(p, func(t *testing.T) {
 			t.Parallel()
 			s := start(t, sandbox.Config{})
 			s.Inject(sandbox.Fault{StartAfter: 3 * time.Second})
-			c := begin(t, s, execPath("web", ask("io", "sh", "-c", "exit 3")), p)
-			c.send(0, strings.Repeat("x", 90_000)) // and no end
+			c := dialRecorded(t, s, execPath("web", execQuery("io", "sh", "-c", "exit 3")), p)
+			c.send(0, strings.Repeat("x", 90_000)) // without half-closing
 			if r := c.finish(); r.code() != 3 {
 				t.Errorf("%s %v, want 3", r.status, r.end)
 			}
@@ -109,37 +110,36 @@ func TestLittleUnreadStdinLeavesTheStatusAlone(t *testing.T) {
 	}
 }
 
-// End 2.
-func TestStdinInFlightAtTheEndCostsTheTruth(t *testing.T) {
+func TestInFlight_WrongStatus(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name string
 		do   sandbox.Action
 		ok   func(r result) bool
 	}{
-		{"Success", sandbox.SaySuccess, func(r result) bool { return r.code() == 0 && polite(r) }},
-		{"silence", sandbox.CloseFrame, func(r result) bool { return r.status == "" && polite(r) }},
-		{"EOF", sandbox.FIN, func(r result) bool { return r.status == "" && !polite(r) }},
-		{"reset", sandbox.RST, func(r result) bool { return r.status == "" && !polite(r) }},
+		{"Success", sandbox.SaySuccess, func(r result) bool { return r.code() == 0 && closedNormally(r) }},
+		{"silence", sandbox.CloseFrame, func(r result) bool { return r.status == "" && closedNormally(r) }},
+		{"EOF", sandbox.FIN, func(r result) bool { return r.status == "" && !closedNormally(r) }},
+		{"reset", sandbox.RST, func(r result) bool { return r.status == "" && !closedNormally(r) }},
 	}
 	for _, gentle := range []bool{false, true} {
 		s := start(t, sandbox.Config{Gentle: gentle})
 		for _, tt := range tests {
 			undo := s.Inject(sandbox.Fault{Do: tt.do, When: sandbox.AtEnd, InFlight: true})
 			for _, p := range []string{v5, v4, v4base64} {
-				c := begin(t, s, execPath("web", ask("io", "sh", "-c", "read x; echo $x; exit 7")), p)
+				c := dialRecorded(t, s, execPath("web", execQuery("io", "sh", "-c", "read x; echo $x; exit 7")), p)
 				c.send(0, "in\nmore\n")
 				if r := c.finish(); !tt.ok(r) || tt.do == sandbox.SaySuccess && r.out != "in\n" {
 					t.Errorf("%s %s: %+v", tt.name, p, r)
 				}
 			}
-			c := begin(t, s, execPath("web", ask("io", "sh", "-c", "cat; exit 7")), v5)
+			c := dialRecorded(t, s, execPath("web", execQuery("io", "sh", "-c", "cat; exit 7")), v5)
 			c.send(0, "in\n")
 			c.halfClose()
 			if r := c.finish(); r.code() != 7 || r.out != "in\n" {
 				t.Errorf("%s: stdin had ended, yet %+v", tt.name, r)
 			}
-			if r := begin(t, s, execPath("web", ask("o", "sh", "-c", "exit 7")), v5).finish(); r.code() != 7 {
+			if r := dialRecorded(t, s, execPath("web", execQuery("o", "sh", "-c", "exit 7")), v5).finish(); r.code() != 7 {
 				t.Errorf("%s: there was no stdin, yet %+v", tt.name, r)
 			}
 			undo()
@@ -147,19 +147,21 @@ func TestStdinInFlightAtTheEndCostsTheTruth(t *testing.T) {
 	}
 }
 
-func polite(r result) bool { return websocket.CloseStatus(r.end) == websocket.StatusNormalClosure }
+func closedNormally(r result) bool {
+	return websocket.CloseStatus(r.end) == websocket.StatusNormalClosure
+}
 
-func TestStdinInFlightAtTheEndCostsOutput(t *testing.T) {
+func TestInFlight_LostOutput(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{})
 	s.Inject(sandbox.Fault{LoseTail: 3 * time.Second, InFlight: true, Do: sandbox.SaySuccess, When: sandbox.AtEnd})
-	c := begin(t, s, execPath("web", ask("io", "sh", "-c", "echo early; read x; echo late; exit 7")), v5)
+	c := dialRecorded(t, s, execPath("web", execQuery("io", "sh", "-c", "echo early; read x; echo late; exit 7")), v5)
 	c.readUntil("early\n")
 	c.send(0, "\n")
 	if r := c.finishFrom(1); r.out != "" || r.code() != 0 {
 		t.Errorf("%q %s, want nothing after the early half, and Success", r.out, r.status)
 	}
-	c = begin(t, s, execPath("web", ask("io", "sh", "-c", "cat; exit 7")), v5)
+	c = dialRecorded(t, s, execPath("web", execQuery("io", "sh", "-c", "cat; exit 7")), v5)
 	c.send(0, "all")
 	c.halfClose()
 	if r := c.finish(); r.out != "all" || r.code() != 7 {
@@ -167,37 +169,42 @@ func TestStdinInFlightAtTheEndCostsOutput(t *testing.T) {
 	}
 }
 
-// End 3: the reset that a ping provokes.
-func TestAPingAfterTheCloseDestroysWhatIsInFlight(t *testing.T) {
+// The server answers a ping after its close with a reset.
+func TestLateReset_PingAfterClose(t *testing.T) {
 	t.Parallel()
 	const size = 300_000
-	command := ask("o", "sh", "-c", "head -c 300000 /dev/zero; exit 5")
+	command := execQuery("o", "sh", "-c", "head -c 300000 /dev/zero; exit 5")
 	for _, gentle := range []bool{false, true} {
 		s := start(t, sandbox.Config{Gentle: gentle})
 		s.Inject(sandbox.Fault{LateReset: true})
 		for _, p := range []string{v5, v4} {
-			c := begin(t, s, execPath("web", command), p)
-			wait(c.ctx, t, s, closed) // the client has read nothing
+			c := dialRecorded(t, s, execPath("web", command), p)
+			waitSession(c.ctx, t, s, closed) // the client has read nothing
 			c.ping(s)
 			if r := c.finish(); r.status != "" || len(r.out) >= size || !isReset(r.end) {
 				t.Errorf("%s: %d bytes, %q, %v; want a reset", p, len(r.out), r.status, r.end)
 			}
-			c = begin(t, s, execPath("web", command), p)
-			wait(c.ctx, t, s, closed)
-			time.Sleep(100 * time.Millisecond) // the pause that harms nobody who is silent
-			if r := c.finish(); r.code() != 5 || len(r.out) != size || !polite(r) {
+			c = dialRecorded(t, s, execPath("web", command), p)
+			waitSession(c.ctx, t, s, closed)
+			time.Sleep(100 * time.Millisecond) // a pause without a ping is harmless
+			if r := c.finish(); r.code() != 5 || len(r.out) != size || !closedNormally(r) {
 				t.Errorf("%s, without a ping: %d bytes, %q, %v", p, len(r.out), r.status, r.end)
 			}
 		}
 	}
 }
 
-func TestAReaderThatPausesMidwayHasTheRestInFlight(t *testing.T) {
+func TestLateReset_PausingReader(t *testing.T) {
 	t.Parallel()
 	const size = 4_000_000
 	s := start(t, sandbox.Config{})
 	s.Inject(sandbox.Fault{LateReset: true})
-	c, _, body, err := tryDialBy(t, narrowClient(t, s, 256<<10), s.URL()+execPath("web", ask("o", "head", "-c", "4000000", "/dev/zero")), v5)
+	c, _, body, err := tryDialWith(
+		t,
+		smallBufferClient(t, s, 256<<10),
+		s.URL()+execPath("web", execQuery("o", "head", "-c", "4000000", "/dev/zero")),
+		v5,
+	)
 	if err != nil {
 		t.Fatalf("%v %s", err, body)
 	}
@@ -209,7 +216,7 @@ func TestAReaderThatPausesMidwayHasTheRestInFlight(t *testing.T) {
 		}
 		got += len(data)
 	}
-	wait(c.ctx, t, s, closed)
+	waitSession(c.ctx, t, s, closed)
 	time.Sleep(100 * time.Millisecond)
 	c.ping(s)
 	if r := c.finishFrom(1); r.status != "" || got+len(r.out) > size/2 || !isReset(r.end) {
@@ -217,11 +224,11 @@ func TestAReaderThatPausesMidwayHasTheRestInFlight(t *testing.T) {
 	}
 }
 
-func TestAPingDuringTheSessionIsAnsweredAndHarmless(t *testing.T) {
+func TestLateReset_PingDuringSession(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{})
 	s.Inject(sandbox.Fault{LateReset: true})
-	c := begin(t, s, execPath("web", ask("io", "sh", "-c", "cat; exit 5")), v5)
+	c := dialRecorded(t, s, execPath("web", execQuery("io", "sh", "-c", "cat; exit 5")), v5)
 	read := make(chan result)
 	go func() { read <- c.finish() }()
 	if err := c.ws.Ping(c.ctx); err != nil {
@@ -229,28 +236,28 @@ func TestAPingDuringTheSessionIsAnsweredAndHarmless(t *testing.T) {
 	}
 	c.send(0, "x")
 	c.halfClose()
-	if r := <-read; r.out != "x" || r.code() != 5 || !polite(r) {
+	if r := <-read; r.out != "x" || r.code() != 5 || !closedNormally(r) {
 		t.Errorf("%+v", r)
 	}
 }
 
-// End 3 on a slow link: the server is done long before its client.
-func TestASlowLinkIsNotNoticedByTheServer(t *testing.T) {
+// On a slow link, the server has finished long before its client.
+func TestRate_ServerDoesNotNotice(t *testing.T) {
 	t.Parallel()
 	const size = 120_000
-	command := ask("o", "sh", "-c", "head -c 120000 /dev/zero; exit 5")
+	command := execQuery("o", "sh", "-c", "head -c 120000 /dev/zero; exit 5")
 	s := start(t, sandbox.Config{})
 	for _, pings := range []bool{false, true} {
 		fault := sandbox.Fault{Rate: 240_000, LateReset: true}
 		if pings {
-			fault.Rate /= 20 // the ping comes long before the last byte
+			fault.Rate /= 20 // so that the ping arrives long before the last byte
 		}
 		undo := s.Inject(fault)
 		started := time.Now()
-		c := begin(t, s, execPath("web", command), v5)
+		c := dialRecorded(t, s, execPath("web", command), v5)
 		done := make(chan result)
 		go func() { done <- c.finish() }()
-		wait(c.ctx, t, s, closed)
+		waitSession(c.ctx, t, s, closed)
 		if pings {
 			c.ping(s)
 		}
@@ -265,53 +272,53 @@ func TestASlowLinkIsNotNoticedByTheServer(t *testing.T) {
 	}
 }
 
-func TestALinkCarriesWhatWasSaidBeforeACut(t *testing.T) {
+func TestRate_Cut(t *testing.T) {
 	t.Parallel()
 	const n = 50_000
 	s := start(t, sandbox.Config{})
 	for name, fault := range map[string]sandbox.Fault{
-		"FIN": {Rate: 500_000, Do: sandbox.FIN}, "RST": {Rate: 5_000, Do: sandbox.RST}, // which comes long before the last byte
+		"FIN": {Rate: 500_000, Do: sandbox.FIN},
+		"RST": {Rate: 5_000, Do: sandbox.RST}, // long before the last byte
 	} {
 		fault.When, fault.N = sandbox.AfterSent, n
 		undo := s.Inject(fault)
-		r := begin(t, s, execPath("web", ask("o", "head", "-c", "100000", "/dev/zero")), v5).finish()
-		if r.status != "" || polite(r) || len(r.out) > n || (name == "FIN") != (len(r.out) > n-33<<10) {
+		r := dialRecorded(t, s, execPath("web", execQuery("o", "head", "-c", "100000", "/dev/zero")), v5).finish()
+		if r.status != "" || closedNormally(r) || len(r.out) > n || (name == "FIN") != (len(r.out) > n-33<<10) {
 			t.Errorf("%s: %d bytes, %q, %v", name, len(r.out), r.status, r.end)
 		}
 		undo()
 	}
 }
 
-// End 3, the deadline.
-func TestAStatusThatIsNotTakenInTimeIsLostWithTheTail(t *testing.T) {
+func TestStatusDeadline(t *testing.T) {
 	t.Parallel()
 	const size = 300_000
-	command := ask("o", "sh", "-c", "head -c 300000 /dev/zero; exit 5")
+	command := execQuery("o", "sh", "-c", "head -c 300000 /dev/zero; exit 5")
 	s := start(t, sandbox.Config{})
 	s.Inject(sandbox.Fault{StatusDeadline: 100 * time.Millisecond})
 	for _, p := range []string{v5, v4} {
-		c := begin(t, s, execPath("web", command), p)
-		wait(c.ctx, t, s, closed) // by the deadline: the client reads nothing
+		c := dialRecorded(t, s, execPath("web", command), p)
+		waitSession(c.ctx, t, s, closed) // by the deadline: the client does not read
 		if r := c.finish(); r.status != "" || len(r.out) >= size || !isReset(r.end) {
 			t.Errorf("%s: %d bytes, %q, %v; want a reset", p, len(r.out), r.status, r.end)
 		}
 	}
 	s.Reset()
-	s.Inject(sandbox.Fault{StatusDeadline: patience})
-	if r := begin(t, s, execPath("web", command), v5).finish(); r.code() != 5 || len(r.out) != size || !polite(r) {
+	s.Inject(sandbox.Fault{StatusDeadline: testTimeout})
+	r := dialRecorded(t, s, execPath("web", command), v5).finish()
+	if r.code() != 5 || len(r.out) != size || !closedNormally(r) {
 		t.Errorf("a client that reads: %d bytes, %q, %v", len(r.out), r.status, r.end)
 	}
 }
 
-// End 3b.
-func TestACommandThatGivesUpItsOutputLosesItsStdin(t *testing.T) {
+func TestDropStdin(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{Gentle: true}) // a command may end before its input is sent
 	s.Inject(sandbox.Fault{DropStdin: true})
 	file := filepath.Join(s.Dir("default", "web", "web"), "file")
 	tests := []struct {
 		script, want string
-		v4           bool // where stdin has no end
+		v4           bool // also with v4, where stdin has no end
 	}{
 		{"exec cat > file", "", true},
 		{"exec cat > file 2>/dev/null", "", true},
@@ -325,7 +332,7 @@ func TestACommandThatGivesUpItsOutputLosesItsStdin(t *testing.T) {
 			if p == v4 && !tt.v4 {
 				continue
 			}
-			c := begin(t, s, execPath("web", ask("ioe", "sh", "-c", tt.script)), p)
+			c := dialRecorded(t, s, execPath("web", execQuery("ioe", "sh", "-c", tt.script)), p)
 			c.send(0, "kept")
 			if p == v5 {
 				c.halfClose()
@@ -338,10 +345,10 @@ func TestACommandThatGivesUpItsOutputLosesItsStdin(t *testing.T) {
 			_ = os.Remove(file)
 		}
 	}
-	c := begin(t, s, execPath("web", ask("io", "sh", "-c", "echo up; read x; exec cat > file")), v5)
+	c := dialRecorded(t, s, execPath("web", execQuery("io", "sh", "-c", "echo up; read x; exec cat > file")), v5)
 	c.readUntil("up")
 	c.send(0, "now\n")
-	if err := s.WaitIdle(c.ctx, "default", "web"); err != nil { // it has met the end of its stdin, which has not ended
+	if err := s.WaitIdle(c.ctx, "default", "web"); err != nil { // the command has seen the end of its stdin
 		t.Fatal(err)
 	}
 	if got, err := os.ReadFile(file); err != nil || len(got) != 0 {
@@ -349,8 +356,8 @@ func TestACommandThatGivesUpItsOutputLosesItsStdin(t *testing.T) {
 	}
 }
 
-// End 4.
-func TestACutUploadLooksCompleteToTheRemote(t *testing.T) {
+// The command cannot distinguish a cut upload from a complete one.
+func TestUpload_Cut(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{})
 	dir := s.Dir("default", "web", "web")
@@ -368,14 +375,14 @@ func TestACutUploadLooksCompleteToTheRemote(t *testing.T) {
 			if cut == nil {
 				undo = s.Inject(sandbox.Fault{Do: do[name], When: sandbox.AfterReceived, N: 50_000})
 			}
-			c := begin(t, s, execPath("web", ask("io", "sh", "-c", "cat > f.part && mv f.part f; echo moved")), p)
-			sleeper := begin(t, s, execPath("web", ask("io", "sleep", "1000")), p)
+			c := dialRecorded(t, s, execPath("web", execQuery("io", "sh", "-c", "cat > f.part && mv f.part f; echo moved")), p)
+			sleeper := dialRecorded(t, s, execPath("web", execQuery("io", "sleep", "1000")), p)
 			for _, upload := range []*client{c, sleeper} {
 				upload.send(0, strings.Repeat("x", 40_000))
 			}
-			wait(c.ctx, t, s, func(ses sandbox.Session) bool { return ses.StdinBytes == 40_000 })
+			waitSession(c.ctx, t, s, func(ses sandbox.Session) bool { return ses.StdinBytes == 40_000 })
 			for _, upload := range []*client{c, sleeper} {
-				_ = upload.write(0, make([]byte, 10_000)) // the cut comes within it, where the fault makes it
+				_ = upload.write(0, make([]byte, 10_000)) // a fault cuts within these bytes
 				if cut != nil {
 					cut(upload)
 				}
@@ -386,9 +393,10 @@ func TestACutUploadLooksCompleteToTheRemote(t *testing.T) {
 			}
 			waitFor(t, name+" "+p, func() bool { _, err := os.Stat(filepath.Join(dir, "f")); return err == nil })
 			_ = os.Remove(filepath.Join(dir, "f"))
-			waitFor(t, name+" "+p+": only the command that does not read its stdin lives on", func() bool {
-				left := others(s)
-				return len(left) == 1 && slices.Equal(left[0].Args, []string{"sleep", "1000"}) && syscall.Kill(left[0].Pid, syscall.SIGKILL) == nil
+			waitFor(t, name+" "+p+": only the command that does not read its stdin still runs", func() bool {
+				left := execProcesses(s)
+				return len(left) == 1 && slices.Equal(left[0].Args, []string{"sleep", "1000"}) &&
+					syscall.Kill(left[0].Pid, syscall.SIGKILL) == nil
 			})
 			for range 2 {
 				if r := <-read; r.status != "" {
@@ -403,30 +411,31 @@ func TestACutUploadLooksCompleteToTheRemote(t *testing.T) {
 	}
 }
 
-// others are the processes of pod web that are not its main one.
-func others(s *sandbox.Server) []sandbox.Process {
+// execProcesses returns the processes of pod web except its main process.
+func execProcesses(s *sandbox.Server) []sandbox.Process {
 	return slices.DeleteFunc(s.Processes("default", "web"), func(p sandbox.Process) bool { return p.Main })
 }
 
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !ok(); {
+	for end := time.Now().Add(testTimeout); !ok(); {
 		if time.Now().After(end) {
-			t.Fatalf("%s: it never happened", what)
+			t.Fatalf("%s: not within the time limit", what)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
 }
 
-// End 6.
-func TestEndsWithoutAVerdict(t *testing.T) {
+func TestStatus_Missing(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{})
-	for name, do := range map[string]sandbox.Action{"close": sandbox.CloseFrame, "EOF": sandbox.FIN, "reset": sandbox.RST} {
+	for name, do := range map[string]sandbox.Action{
+		"close": sandbox.CloseFrame, "EOF": sandbox.FIN, "reset": sandbox.RST,
+	} {
 		undo := s.Inject(sandbox.Fault{Do: do, When: sandbox.AtEnd})
 		for _, p := range []string{v5, v4} {
-			r := begin(t, s, execPath("web", ask("o", "echo", "x")), p).finish()
-			if r.status != "" || polite(r) != (name == "close") || name == "EOF" && !errors.Is(r.end, io.EOF) {
+			r := dialRecorded(t, s, execPath("web", execQuery("o", "echo", "x")), p).finish()
+			if r.status != "" || closedNormally(r) != (name == "close") || name == "EOF" && !errors.Is(r.end, io.EOF) {
 				t.Errorf("%s %s: %q, %v", name, p, r.status, r.end)
 			}
 		}
@@ -434,13 +443,13 @@ func TestEndsWithoutAVerdict(t *testing.T) {
 	}
 }
 
-func TestSuccessIsSaidOfACommandThatWasCutOff(t *testing.T) {
+func TestSaySuccess(t *testing.T) {
 	t.Parallel()
 	const script = "echo one; read x; echo two; exec sleep 1000"
 	moments := map[string]sandbox.Fault{
 		"after output": {When: sandbox.AfterSent, N: 8}, // after 3 bytes of the first message and 7 of "one"
 		"after input":  {When: sandbox.AfterReceived, N: 5},
-		"in time":      {When: sandbox.AfterTime, After: 2 * time.Second}, // it has begun by then
+		"in time":      {When: sandbox.AfterTime, After: 2 * time.Second}, // the command has started by then
 	}
 	for _, gentle := range []bool{false, true} {
 		for name, f := range moments {
@@ -454,13 +463,13 @@ func TestSuccessIsSaidOfACommandThatWasCutOff(t *testing.T) {
 						}
 						f.Do, f.Kill = sandbox.SaySuccess, kill
 						undo := s.Inject(f)
-						c := begin(t, s, execPath("web", ask("io", "sh", "-c", script)), p)
+						c := dialRecorded(t, s, execPath("web", execQuery("io", "sh", "-c", script)), p)
 						c.readUntil("one")
 						c.send(0, "\n")
-						if r := c.finishFrom(1); r.code() != 0 || r.status == "" || !polite(r) {
+						if r := c.finishFrom(1); r.code() != 0 || r.status == "" || !closedNormally(r) {
 							t.Errorf("%s: %q %v", p, r.status, r.end)
 						}
-						if left := others(s); !kill && len(left) != 1 {
+						if left := execProcesses(s); !kill && len(left) != 1 {
 							t.Errorf("%s: %v live on, want the command", p, left)
 						} else if !kill {
 							_ = syscall.Kill(left[0].Pid, syscall.SIGKILL)

@@ -6,10 +6,11 @@ import (
 	"sync"
 )
 
-// fan spreads the output of a container's main process over all who are attached, and writes its log. As on a
-// cluster, somebody attached who does not read holds up the container and everybody else.
-type fan struct {
-	journal
+// broadcast copies the output of a container's main process to all attached
+// clients and to the log. As on a cluster, an attached client that does not
+// read blocks the container and the other clients.
+type broadcast struct {
+	containerLog
 
 	mu    sync.Mutex
 	sinks []*sink
@@ -17,7 +18,7 @@ type fan struct {
 
 // sink is one attached client.
 type sink struct {
-	stdout, stderr io.Writer // nil: not wanted
+	stdout, stderr io.Writer // nil: not requested
 	gone           chan struct{}
 	once           sync.Once
 }
@@ -26,32 +27,33 @@ func newSink(stdout, stderr io.Writer) *sink {
 	return &sink{stdout: stdout, stderr: stderr, gone: make(chan struct{})}
 }
 
-func (k *sink) leave() { k.once.Do(func() { close(k.gone) }) }
+func (k *sink) detach() { k.once.Do(func() { close(k.gone) }) }
 
-func (f *fan) add(k *sink) {
+func (f *broadcast) add(k *sink) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sinks = append(f.sinks, k)
 }
 
-func (f *fan) drop(k *sink) {
-	k.leave()
+func (f *broadcast) drop(k *sink) {
+	k.detach()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sinks = slices.DeleteFunc(f.sinks, func(other *sink) bool { return other == k })
 }
 
-func (f *fan) dropAll() {
+func (f *broadcast) dropAll() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, k := range f.sinks {
-		k.leave()
+		k.detach()
 	}
 	f.sinks = nil
 }
 
-// copy reads one of the main process's outputs to its end. It begins with first.
-func (f *fan) copy(r io.Reader, first string, pick func(*sink) io.Writer) {
+// copy reads one output of the main process to its end. The text first precedes
+// it.
+func (f *broadcast) copy(r io.Reader, first string, pick func(*sink) io.Writer) {
 	buf := make([]byte, chunk)
 	w := f.writer()
 	defer w.end()
@@ -71,7 +73,7 @@ func (f *fan) copy(r io.Reader, first string, pick func(*sink) io.Writer) {
 	}
 }
 
-func (f *fan) spread(data []byte, pick func(*sink) io.Writer) {
+func (f *broadcast) spread(data []byte, pick func(*sink) io.Writer) {
 	f.mu.Lock()
 	sinks := slices.Clone(f.sinks)
 	f.mu.Unlock()
