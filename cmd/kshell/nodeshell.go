@@ -303,7 +303,7 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 	case p.dryRun:
 		return s.print(ctx)
 	case p.exec.many != nil:
-		return a.execManyBy(ctx, p.exec, s.gather)
+		return s.runOnNodes(ctx)
 	case p.attaching:
 		return outcome.ContextCause(ctx, s.comeBack(ctx))
 	}

@@ -7,9 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kshell/internal/fanout"
 	"kshell/internal/node"
 	"kshell/internal/notice"
-	"kshell/internal/outcome"
 	"kshell/internal/remote"
 )
 
@@ -39,71 +39,87 @@ func (a *app) nodeNames(cmd *cobra.Command, args []string, toComplete string) ([
 	}), cobra.ShellCompDirectiveNoFileComp
 }
 
-// gather finds the nodes of a command that is for several.
-func (s *nodeShells) gather(ctx context.Context, m *many) error {
-	ctx, cancel := m.plan.script.limited(ctx)
-	defer cancel()
-	if err := rereadable(m.plan.script.stdinFile); err != nil {
-		return err
-	}
-	nodes, err := s.client.Nodes(ctx, m.plan.many.selector)
+// runOnNodes runs the plan's command on several nodes.
+func (s *nodeShells) runOnNodes(ctx context.Context) error {
+	defer s.sweeps.Wait()
+	return s.runMany(ctx, s.plan.exec, s.findNodes)
+}
+
+// findNodes finds the nodes of the plan.
+func (s *nodeShells) findNodes(ctx context.Context) ([]fanout.Target, error) {
+	p := s.plan.exec
+	nodes, err := s.client.Nodes(ctx, p.many.selector)
 	switch {
 	case err != nil:
-		return err
-	case len(nodes) == 0 && m.plan.many.selector != "":
-		return fmt.Errorf("no node has the labels %s", m.plan.many.selector)
+		return nil, err
+	case len(nodes) == 0 && p.many.selector != "":
+		return nil, fmt.Errorf("no node has the labels %s", p.many.selector)
 	case len(nodes) == 0:
-		return fmt.Errorf("the cluster has no nodes")
-	case len(nodes) > 1 && m.plan.stdin && m.plan.script.stdinFile == "":
-		return outcome.NewUsageError(
-			fmt.Sprintf("-i is for one node, and these are %d: one input cannot be given to all", len(nodes)), "--stdin-file FILE is read anew for each node",
-		)
+		return nil, fmt.Errorf("the cluster has no nodes")
+	}
+	settings := s.fanoutSettings(p, s.cluster)
+	targets := make([]fanout.Target, len(nodes))
+	for i := range nodes {
+		name := nodes[i].Name
+		targets[i] = fanout.Target{Title: notice.Clean(name), Node: name, Command: &nodeCommand{
+			ContainerCommand: fanout.NewContainerCommand(settings, remote.Target{Namespace: s.plan.options.Namespace}),
+			shells:           s,
+			node:             name,
+		}}
+	}
+	if err := settings.CheckInput(targets, "nodes"); err != nil {
+		return nil, err
 	}
 	if err := s.allow(ctx); err != nil {
-		return err
-	}
-	m.cluster = s.cluster
-	for i := range nodes {
-		m.add(remote.Target{Namespace: s.plan.options.Namespace}, nil)
-		m.titles[i], m.nodes[i] = notice.Clean(nodes[i].Name), nodes[i].Name
+		return nil, err
 	}
 	s.sweep(ctx)
-	m.enter = s.enter
-	m.left = s.sweeps.Wait
+	return targets, nil
+}
+
+// nodeCommand is the plan's command in a pod that Open creates on a node. It implements
+// fanout.Command.
+type nodeCommand struct {
+	*fanout.ContainerCommand
+	shells        *nodeShells
+	node          string
+	pod           *nodePod // nil if none was created
+	stopHeartbeat func()   // nil if none was started
+}
+
+// Open implements fanout.Command.
+func (c *nodeCommand) Open(ctx context.Context, n *notice.Printer) error {
+	if err := c.open(ctx, n); err != nil {
+		return notice.WithMessage(err, "node "+c.node+": "+err.Error())
+	}
 	return nil
 }
 
-// enter makes the pod for a place of many; leave removes it.
-func (s *nodeShells) enter(ctx context.Context, m *many, i int) (command []string, leave func()) {
-	leave = func() {}
-	name := m.nodes[i]
-	fail := func(err error) {
-		m.refused[i] = notice.WithMessage(err, "node "+name+": "+err.Error())
-	}
-	if ctx.Err() != nil {
-		fail(outcome.ContextCause(ctx, context.Cause(ctx)))
-		return nil, leave
-	}
-	n := m.notice.WithPrefix(m.titles[i])
-	p, at, err := s.open(ctx, n, name)
-	if p != nil {
-		leave = p.remove
-	}
+func (c *nodeCommand) open(ctx context.Context, n *notice.Printer) error {
+	s := c.shells
+	p, target, err := s.open(ctx, n, c.node)
+	c.pod = p
 	if err != nil {
-		fail(err)
-		return nil, leave
+		return err
 	}
-	m.places[i] = at
-	env := m.env()
+	env := s.env()
 	env.Notice = n
-	signs, err := remote.New(env, s.cluster, at, m.plan.options())
+	heartbeats, err := remote.New(env, s.cluster, target, s.plan.exec.options())
 	if err != nil {
-		fail(err)
-		return nil, p.remove
+		return err
 	}
-	stop := alive(ctx, signs, p.options.HeartbeatTimeout, node.HeartbeatCommand(p.options.Windows, ""))
-	return p.options.Command(m.plan.command), func() {
-		stop()
-		p.remove()
+	o := p.options
+	c.stopHeartbeat = alive(ctx, heartbeats, o.HeartbeatTimeout, node.HeartbeatCommand(o.Windows, ""))
+	c.SetTarget(target, o.Command(s.plan.exec.command))
+	return nil
+}
+
+// Close implements fanout.Command: it deletes the pod.
+func (c *nodeCommand) Close() {
+	if c.stopHeartbeat != nil {
+		c.stopHeartbeat()
+	}
+	if c.pod != nil {
+		c.pod.remove()
 	}
 }

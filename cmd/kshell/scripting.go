@@ -94,17 +94,8 @@ func (f *scriptFlags) openStatus() (io.WriteCloser, error) {
 
 // statusOf returns the status record of c, which is nil if no command was made.
 func statusOf(c *remote.Command, start time.Time, err error) outcome.Status {
-	s := outcome.NewStatus(start, err)
 	if c == nil {
-		return s
+		return outcome.NewStatus(start, err)
 	}
-	r := c.Report()
-	s.Namespace, s.Pod, s.Container = r.Target.Namespace, r.Target.Pod, r.Target.Container
-	s.UID, s.Node = r.Target.UID(), r.Target.Node()
-	s.Protocol, s.Mode, s.Inexact = r.Protocol, r.Mode, r.Inexact
-	s.StdinBytes, s.StdoutBytes, s.StderrBytes = r.StdinBytes, r.StdoutBytes, r.StderrBytes
-	if !r.Connected.IsZero() {
-		s.Connected = &r.Connected
-	}
-	return s
+	return c.Report().Status(start, err)
 }

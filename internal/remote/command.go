@@ -52,6 +52,20 @@ type Report struct {
 	StdinBytes, StdoutBytes, StderrBytes int64
 }
 
+// Status returns the status record of the command, which started at start and has now
+// ended with err.
+func (r Report) Status(start time.Time, err error) outcome.Status {
+	s := outcome.NewStatus(start, err)
+	s.Namespace, s.Pod, s.Container = r.Target.Namespace, r.Target.Pod, r.Target.Container
+	s.UID, s.Node = r.Target.UID(), r.Target.Node()
+	s.Protocol, s.Mode, s.Inexact = r.Protocol, r.Mode, r.Inexact
+	s.StdinBytes, s.StdoutBytes, s.StderrBytes = r.StdinBytes, r.StdoutBytes, r.StderrBytes
+	if !r.Connected.IsZero() {
+		s.Connected = &r.Connected
+	}
+	return s
+}
+
 // The values of Report.Mode.
 const (
 	ModeExact = "exact"

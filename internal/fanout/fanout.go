@@ -1,0 +1,227 @@
+// Package fanout runs one command in many containers: several at a time, with the
+// output of all of them on one stdout and stderr, and a table of results. It does not
+// know flags or nodes.
+//
+// Invariants:
+//   - A line of output is written whole, so lines of different containers do not mix.
+//   - Output waits in memory only until its line ends. A container whose output cannot
+//     be written yet is not read. (Folded keeps output until all commands have ended,
+//     a bounded part of it in memory.)
+//   - Every target has a Result, whether or not its command ran.
+package fanout
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kshell/internal/cleanup"
+	"kshell/internal/group"
+	"kshell/internal/notice"
+	"kshell/internal/outcome"
+	"kshell/internal/stream"
+)
+
+// Target is one container in which the command runs.
+type Target struct {
+	Title   string // printed before lines and messages: unique, and safe to print (see notice.Clean)
+	Node    string // for Format JSON; empty unless the command runs on nodes
+	Command Command
+}
+
+// Command is the command in one container. One goroutine calls its methods. They print
+// messages with n, which puts the target's title before each.
+type Command interface {
+	// Open waits for the container to run, or creates it. If it fails, Run is not
+	// called, and its error is printed without the target's title: the error names
+	// the container.
+	Open(ctx context.Context, n *notice.Printer) error
+	// Container returns the names of the container, as far as they are known. They
+	// do not change after Open.
+	Container() Container
+	// Run runs the command and writes its output to stdout and stderr.
+	Run(ctx context.Context, n *notice.Printer, stdout, stderr io.Writer) error
+	// Status returns the status record of the command, which started at start and
+	// ended with err.
+	Status(start time.Time, err error) outcome.Status
+	// Close releases what Open acquired. It is called last, even if Open failed.
+	Close()
+}
+
+// Container names a container.
+type Container struct{ Pod, Name string }
+
+// Format is the form in which output is written.
+type Format int
+
+// The formats.
+const (
+	Text   Format = iota // lines, each after the title of its target
+	Folded               // at the end, each output once, after the titles of the targets that have written it
+	JSON                 // one object for each line of output, and one for the end of each command
+)
+
+// Options are the settings of Run.
+type Options struct {
+	Parallel int           // how many commands run at the same time, at least 1
+	Timeout  time.Duration // for each command and its Open; 0 means no limit
+	Format   Format
+
+	Stdout, Stderr           io.Writer
+	ColorStdout, ColorStderr bool            // whether the titles of Format Text are colored
+	Notice                   *notice.Printer // during Run its messages go to Stderr
+	Status                   io.Writer       // for a line of JSON for each target; nil for none
+}
+
+// Run runs the commands of targets and returns when all of them have ended. If one has
+// failed, the table of results is printed, and the error is:
+//   - a cleanup.SignalError if a signal has ended ctx
+//   - a *stream.OutputError if stdout could not be written
+//   - otherwise an *outcome.FanoutError
+func Run(ctx context.Context, targets []Target, o Options) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r := &runner{Options: o, output: &output{stdout: o.Stdout, stderr: o.Stderr, cancel: cancel}}
+	defer o.Notice.Redirect(r.output.Stderr())()
+	defer r.folds.close()
+
+	results := make([]Result, len(targets))
+	var next atomic.Int64
+	workers := group.Group{OnPanic: func() { cancel(errPanicked) }}
+	for range min(o.Parallel, len(targets)) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(targets); i = int(next.Add(1)) - 1 {
+				results[i] = r.run(ctx, i, targets[i])
+			}
+		})
+	}
+	workers.Wait()
+	return r.conclude(ctx, results)
+}
+
+// errPanicked ends the other commands when one of them panics.
+var errPanicked = errors.New("a command panicked")
+
+// runner is the state of one call of Run. The workers share it.
+type runner struct {
+	Options
+	output *output
+	folds  folds // empty unless the format is Folded
+
+	statusMu sync.Mutex // held while a status record is written
+}
+
+// run runs the command of target i.
+func (r *runner) run(ctx context.Context, i int, t Target) Result {
+	start := time.Now()
+	limited, cancel := r.limit(ctx)
+	defer cancel()
+	defer t.Command.Close()
+	titled := r.Notice.WithPrefix(t.Title)
+	err := outcome.ContextCause(limited, context.Cause(limited))
+	if err == nil {
+		err = t.Command.Open(limited, titled)
+	}
+	opened := err == nil
+	stdout, stderr, finish := r.writers(i, t)
+	if opened {
+		err = t.Command.Run(limited, titled, stdout, stderr)
+	}
+	result := newResult(t.Title, err)
+	finish(opened, result, err)
+	// The end of ctx is reported once, by the caller of Run.
+	if ctx.Err() == nil && !result.Silent {
+		n := r.Notice
+		if opened {
+			n = titled
+		}
+		n.Error(err)
+	}
+	s := t.Command.Status(start, err)
+	s.Cause = result.Cause
+	r.writeStatus(s)
+	return result
+}
+
+// limit returns ctx with the time limit of one command.
+func (r *runner) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if r.Timeout == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, r.Timeout, outcome.TimeoutError{After: r.Timeout})
+}
+
+// writers returns the stdout and stderr of the command of target i. finish must be
+// called when the command has ended, with whether it ran.
+func (r *runner) writers(i int, t Target) (stdout, stderr io.Writer, finish func(ran bool, result Result, err error)) {
+	switch r.Format {
+	case Folded:
+		f := r.folds.newFold()
+		return &f.stdout, &f.stderr, func(ran bool, result Result, _ error) {
+			if ran {
+				r.folds.add(f, result)
+			}
+		}
+	case JSON:
+		w, c := r.output.Stdout(), t.Command.Container()
+		stdout, stderr := newLineWriter(w, jsonLine(t.Node, c, "stdout")), newLineWriter(w, jsonLine(t.Node, c, "stderr"))
+		return stdout, stderr, func(_ bool, result Result, err error) {
+			stdout.finish()
+			stderr.finish()
+			_, _ = w.Write(jsonEnd(t.Node, c, result, err)) // output keeps the error
+		}
+	default:
+		stdout := newLineWriter(r.output.Stdout(), prefixed(t.Title, i, r.ColorStdout))
+		stderr := newLineWriter(r.output.Stderr(), prefixed(t.Title, i, r.ColorStderr))
+		return stdout, stderr, func(bool, Result, error) {
+			stdout.finish()
+			stderr.finish()
+		}
+	}
+}
+
+// writeStatus writes a status record, if records are wanted.
+func (r *runner) writeStatus(s outcome.Status) {
+	if r.Status == nil {
+		return
+	}
+	r.statusMu.Lock()
+	defer r.statusMu.Unlock()
+	if err := s.Write(nopCloser{r.Status}); err != nil {
+		r.Notice.WarnAlways("the status could not be written: %s", err)
+	}
+}
+
+// nopCloser is a writer that stays open for more records.
+type nopCloser struct{ io.Writer }
+
+// Close implements io.Closer.
+func (nopCloser) Close() error { return nil }
+
+// conclude prints the folded output and the table, and returns the error of Run.
+func (r *runner) conclude(ctx context.Context, results []Result) error {
+	var signal cleanup.SignalError
+	if errors.As(context.Cause(ctx), &signal) {
+		return signal
+	}
+	err := r.folds.print(results, r.output)
+	if err = cmp.Or(r.output.Err(), err); err != nil {
+		return &stream.OutputError{Err: err}
+	}
+	sum := summarize(results)
+	printRow := r.Notice.Detail
+	if sum != nil {
+		printRow = r.Notice.NoteAlways
+	}
+	for _, row := range table(results) {
+		printRow("%s", row)
+	}
+	if sum == nil {
+		return nil
+	}
+	return sum
+}

@@ -1,0 +1,41 @@
+package fanout
+
+import (
+	"fmt"
+	"os"
+
+	"kshell/internal/outcome"
+)
+
+// CheckStdinFile returns an error if the file of --stdin-file cannot be read once for
+// each command. An empty name means that there is no such file.
+func CheckStdinFile(name string) error {
+	if name == "" {
+		return nil
+	}
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return fmt.Errorf("--stdin-file: %w", err)
+	case info.IsDir():
+		return fmt.Errorf("--stdin-file: %s is a directory", name)
+	case info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0:
+		return outcome.NewUsageError(
+			"--stdin-file "+name+" is a pipe, but with --all the file is read once for each command",
+			"save the input to a file",
+		)
+	}
+	return nil
+}
+
+// CheckInput returns an error if all of several commands would read the same stdin. kind
+// says what the targets are: "pods" or "nodes".
+func (s *Settings) CheckInput(targets []Target, kind string) error {
+	if len(targets) <= 1 || !s.Options.Stdin || s.StdinFile != "" {
+		return nil
+	}
+	return outcome.NewUsageError(
+		fmt.Sprintf("-i passes stdin to one command, but %d %s are selected", len(targets), kind),
+		"--stdin-file FILE passes a file to each command",
+	)
+}

@@ -1,0 +1,62 @@
+package fanout
+
+import (
+	"context"
+	"io"
+	"sync"
+)
+
+// output is the local stdout and stderr. One write at a time goes to either of them, so
+// lines do not mix even if both are the same terminal.
+type output struct {
+	cancel context.CancelCauseFunc // called when stdout cannot be written
+
+	mu             sync.Mutex
+	stdout, stderr io.Writer
+	err            error // the first error of stdout
+	stderrFailed   bool
+}
+
+// Err returns the first error of stdout, after which nothing is written to it.
+func (o *output) Err() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
+// Stdout returns a writer to stdout. Each Write must be of whole lines.
+func (o *output) Stdout() io.Writer { return stdoutWriter{o} }
+
+// Stderr returns a writer to stderr, which never fails: a command continues even if its
+// stderr cannot be written. Each Write must be of whole lines.
+func (o *output) Stderr() io.Writer { return stderrWriter{o} }
+
+type stdoutWriter struct{ *output }
+
+// Write implements io.Writer.
+func (w stdoutWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return 0, w.err
+	}
+	n, err := w.stdout.Write(p)
+	if err != nil {
+		w.err = err
+		w.cancel(err)
+	}
+	return n, err
+}
+
+type stderrWriter struct{ *output }
+
+// Write implements io.Writer.
+func (w stderrWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.stderrFailed {
+		_, err := w.stderr.Write(p)
+		w.stderrFailed = err != nil
+	}
+	return len(p), nil
+}

@@ -1,0 +1,43 @@
+package fanout
+
+import (
+	"fmt"
+
+	"kshell/internal/notice"
+	"kshell/internal/outcome"
+)
+
+// Result is how the command of one target ended.
+type Result struct {
+	outcome.Outcome
+	Title string // of the target
+}
+
+func newResult(title string, err error) Result {
+	return Result{Outcome: outcome.ClassifyPod(err), Title: title}
+}
+
+// summarize returns nil if all commands reported success.
+func summarize(results []Result) *outcome.FanoutError {
+	sum := &outcome.FanoutError{Pods: len(results)}
+	for _, r := range results {
+		sum.ExitCode = max(sum.ExitCode, r.ExitCode)
+		if r.ExitCode != 0 {
+			sum.Failed++
+		}
+	}
+	if sum.ExitCode == 0 {
+		return nil
+	}
+	return sum
+}
+
+// table returns the lines of the table of results.
+func table(results []Result) []string {
+	const code = "EXIT CODE"
+	rows := [][]string{{"POD", code, "CAUSE"}}
+	for _, r := range results {
+		rows = append(rows, []string{r.Title, fmt.Sprintf("%*d", len(code), r.ExitCode), string(r.Cause)})
+	}
+	return notice.Table(2, rows)
+}
