@@ -45,7 +45,8 @@ const maxRetryAfter = 3 * time.Second
 
 // New returns a client for the API server of cfg, with its credentials, proxy
 // and TLS settings. The transport applies the limits; http.Client.Timeout is 0,
-// because it would also end streams. cfg is not changed.
+// because it would also end streams. cfg is not changed. The client is safe for
+// concurrent use.
 func New(cfg *rest.Config) (*http.Client, error) {
 	cfg = rest.CopyConfig(cfg)
 	timeout := cmp.Or(cfg.Timeout, DefaultTimeout)

@@ -151,12 +151,13 @@ func TestBodyLimit(t *testing.T) {
 			defer resp.Body.Close()
 			n, err := io.Copy(io.Discard, resp.Body)
 			var large *TooLargeError
+			text := fmt.Sprintf("the server's answer is larger than %d MiB", tt.limit>>20)
 			switch {
 			case tt.limit == 0:
 				if n != MaxPage+100 || err != nil {
 					t.Errorf("%d bytes, %v", n, err)
 				}
-			case n != tt.limit || !errors.As(err, &large) || large.Error() != fmt.Sprintf("the server's answer is larger than %d MiB", tt.limit>>20):
+			case n != tt.limit || !errors.As(err, &large) || large.Error() != text:
 				t.Errorf("%d bytes, %v", n, err)
 			}
 		})
@@ -206,7 +207,12 @@ func TestMissing(t *testing.T) {
 		{"with the kind as the resource", apierrors.NewNotFound(schema.GroupResource{Resource: "Pod"}, "web"), true, false},
 		{"about another pod", apierrors.NewNotFound(pods, "db"), false, true},
 		{"about another kind", apierrors.NewNotFound(schema.GroupResource{Resource: "services"}, "web"), false, true},
-		{"without details", &apierrors.StatusError{ErrStatus: metav1.Status{Code: 404, Reason: metav1.StatusReasonNotFound}}, false, true},
+		{
+			"without details",
+			&apierrors.StatusError{ErrStatus: metav1.Status{Code: 404, Reason: metav1.StatusReasonNotFound}},
+			false,
+			true,
+		},
 		{"plain text", unexpected, false, true},
 		{"another error", apierrors.NewForbidden(pods, "web", errors.New("no")), false, false},
 		{"no answer", io.EOF, false, false},

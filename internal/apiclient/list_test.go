@@ -25,8 +25,8 @@ func lister(t *testing.T, handler http.HandlerFunc) Lister[corev1.Pod] {
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	cfg := &rest.Config{Host: server.URL, APIPath: "/api", QPS: -1}
-	cfg.GroupVersion, cfg.NegotiatedSerializer = &corev1.SchemeGroupVersion, serializer.NewCodecFactory(kruntime.NewScheme()).
-		WithoutConversion()
+	cfg.GroupVersion = &corev1.SchemeGroupVersion
+	cfg.NegotiatedSerializer = serializer.NewCodecFactory(kruntime.NewScheme()).WithoutConversion()
 	client, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -154,7 +154,9 @@ func TestList_PagesAreJoined(t *testing.T) {
 }
 
 func TestList_NotAList(t *testing.T) {
-	for _, text := range []string{"<html>log in</html>", `{"kind":"Pod"}`, `[1]`, `{"kind":"PodList","items":{}}`, `"x"`, `{"kind":7}`} {
+	for _, text := range []string{
+		"<html>log in</html>", `{"kind":"Pod"}`, `[1]`, `{"kind":"PodList","items":{}}`, `"x"`, `{"kind":7}`,
+	} {
 		l := lister(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
 		_, _, err := l.List(t.Context())
 		var notList *NotListError

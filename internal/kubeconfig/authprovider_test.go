@@ -9,17 +9,24 @@ func withAuthProvider(provider string) string {
 	return strings.Replace(twoContexts, "{token: "+secret+"}", "{auth-provider: "+provider+"}", 1)
 }
 
-const oidcProvider = `{name: oidc, config: {idp-issuer-url: "https://id.example", client-id: me, refresh-token: ` + secret + `}}`
+const oidcProvider = `{name: oidc, config: {idp-issuer-url: "https://id.example", client-id: me, ` +
+	`refresh-token: ` + secret + `}}`
 
 func TestAuthProvider_Unsupported(t *testing.T) {
 	for name, test := range map[string]struct{ provider, text, hint string }{
-		"gcp":         {`{name: gcp}`, `user "ann" has the auth-provider "gcp", which`, "gke-gcloud-auth-plugin"},
-		"azure":       {`{name: azure, config: {access-token: ` + secret + `}}`, `the auth-provider "azure"`, "kubelogin"},
-		"another":     {`{name: openstack}`, `the auth-provider "openstack"`, "credential plugin"},
-		"no issuer":   {`{name: oidc}`, `the auth-provider oidc of user "ann" has no idp-issuer-url`, "log in again"},
-		"no client":   {`{name: oidc, config: {idp-issuer-url: "https://id.example"}}`, "has no client-id", "log in again"},
-		"bad issuer":  {`{name: oidc, config: {client-id: me, idp-issuer-url: "https://u:` + secret + `@id.example:zz"}}`, "is not a URL", "log in again"},
-		"bare issuer": {`{name: oidc, config: {client-id: me, idp-issuer-url: "id.example"}}`, "is not a URL", "log in again"},
+		"gcp":       {`{name: gcp}`, `user "ann" has the auth-provider "gcp", which`, "gke-gcloud-auth-plugin"},
+		"azure":     {`{name: azure, config: {access-token: ` + secret + `}}`, `the auth-provider "azure"`, "kubelogin"},
+		"another":   {`{name: openstack}`, `the auth-provider "openstack"`, "credential plugin"},
+		"no issuer": {`{name: oidc}`, `the auth-provider oidc of user "ann" has no idp-issuer-url`, "log in again"},
+		"no client": {`{name: oidc, config: {idp-issuer-url: "https://id.example"}}`, "has no client-id", "log in again"},
+		"bad issuer": {
+			`{name: oidc, config: {client-id: me, idp-issuer-url: "https://u:` + secret + `@id.example:zz"}}`,
+			"is not a URL",
+			"log in again",
+		},
+		"bare issuer": {
+			`{name: oidc, config: {client-id: me, idp-issuer-url: "id.example"}}`, "is not a URL", "log in again",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cleanEnvironment(t)

@@ -101,7 +101,9 @@ func TestLoad_Errors(t *testing.T) {
 			`context "Staging"`, "one of: gke_acme_europe_staging, ",
 		},
 		{
-			"unknown current context", file(strings.Replace(twoContexts, "current-context: prod", "current-context: gone", 1)), UnknownContext,
+			"unknown current context",
+			file(strings.Replace(twoContexts, "current-context: prod", "current-context: gone", 1)),
+			UnknownContext,
 			`current-context "gone" does not exist`, "--context with one of: dev, prod",
 		},
 		{
@@ -123,7 +125,9 @@ func TestLoad_Errors(t *testing.T) {
 			"--user with one of: bob, ann",
 		},
 		{
-			"context without its cluster", file(strings.Replace(twoContexts, "{cluster: east,", "{cluster: eas,", 1)), UnknownCluster,
+			"context without its cluster",
+			file(strings.Replace(twoContexts, "{cluster: east,", "{cluster: eas,", 1)),
+			UnknownCluster,
 			`context "prod" names cluster "eas", which`, "--cluster with one of: east",
 		},
 		{
@@ -131,7 +135,13 @@ func TestLoad_Errors(t *testing.T) {
 			`context "prod" names user "anne", which`, "--user with one of: ann",
 		},
 		{
-			"cluster without a server", file(strings.Replace(twoContexts, `server: "https://east.example:6443"`, `insecure-skip-tls-verify: true`, 1)), Invalid,
+			"cluster without a server",
+			file(
+				strings.Replace(
+					twoContexts, `server: "https://east.example:6443"`, `insecure-skip-tls-verify: true`, 1,
+				),
+			),
+			Invalid,
 			`cluster "east" has no server`, "--server https://",
 		},
 		{"proxy with a password", file(strings.Replace(twoContexts, `server: "https://east.example:6443"`,

@@ -9,7 +9,8 @@ import (
 )
 
 // Flags are the connection flags of kubectl, with its meanings and defaults. The
-// zero value is ready to use. An empty field means that the flag is not given.
+// zero value is ready to use. An empty field means that the flag is not given. Flags
+// is not safe for concurrent use while it is changed.
 type Flags struct {
 	Kubeconfig         string   // --kubeconfig: the only file to read
 	Context            string   // --context

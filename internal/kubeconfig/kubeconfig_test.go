@@ -126,7 +126,9 @@ func TestLoad_TokenWithoutUser(t *testing.T) {
 }
 
 func TestLoad_ServerOnly(t *testing.T) {
-	for name, kubeconfig := range map[string]string{"no file": "", "missing file": "/no/such/file", "empty file": os.DevNull} {
+	for name, kubeconfig := range map[string]string{
+		"no file": "", "missing file": "/no/such/file", "empty file": os.DevNull,
+	} {
 		t.Run(name, func(t *testing.T) {
 			cleanEnvironment(t)
 			t.Setenv("KUBECONFIG", kubeconfig)
@@ -154,7 +156,13 @@ func TestLoad_ImpersonationTLSAndTimeout(t *testing.T) {
 	ca := kubeconfigFile(t, "certificate")
 	file := kubeconfigFile(t, twoContexts)
 	got := mustLoad(t, Flags{
-		Kubeconfig: file, As: "eve", AsGroups: []string{"g", "h"}, AsUID: "7", CAFile: ca, TLSServerName: "name", Timeout: "90",
+		Kubeconfig:    file,
+		As:            "eve",
+		AsGroups:      []string{"g", "h"},
+		AsUID:         "7",
+		CAFile:        ca,
+		TLSServerName: "name",
+		Timeout:       "90",
 	}).Config
 	want := rest.ImpersonationConfig{
 		UserName: "eve",
@@ -220,7 +228,11 @@ func TestLoad_CredentialsInFile(t *testing.T) {
 	file := write(t, filepath.Join(dir, "config"), `
 clusters:
 - name: c
-  cluster: {server: "https://c/prefix", certificate-authority: ca, proxy-url: "socks5://u:p@proxy:1080", tls-server-name: sni}
+  cluster:
+    server: https://c/prefix
+    certificate-authority: ca
+    proxy-url: socks5://u:p@proxy:1080
+    tls-server-name: sni
 users:
 - name: tokenfile
   user: {tokenFile: token}
@@ -272,7 +284,8 @@ current-context: c
 	if got := as("as", ""); got.Impersonate.UserName != "other" {
 		t.Errorf("as: got %q", got.Impersonate.UserName)
 	}
-	if got := mustLoad(t, Flags{Kubeconfig: file, User: "as", AsGroups: []string{"h"}}).Config.Impersonate; got.UserName != "other" {
+	asGroup := Flags{Kubeconfig: file, User: "as", AsGroups: []string{"h"}}
+	if got := mustLoad(t, asGroup).Config.Impersonate; got.UserName != "other" {
 		t.Errorf("--as-group beside the kubeconfig's as: got %+v", got)
 	}
 	exec := as("exec", "").ExecProvider
@@ -318,7 +331,8 @@ func TestLoad_InCluster(t *testing.T) {
 		f.As, f.Namespace, f.Timeout, f.Insecure, f.Token = "eve", "web", "5s", true, "mine"
 		got := mustLoad(t, f)
 		if got.Config.Impersonate.UserName != "eve" || got.Namespace != "web" || got.Config.Timeout != 5*time.Second ||
-			!got.Config.Insecure || got.Config.CAFile != "" || got.Config.BearerToken != "mine" || got.Config.BearerTokenFile != "" {
+			!got.Config.Insecure || got.Config.CAFile != "" ||
+			got.Config.BearerToken != "mine" || got.Config.BearerTokenFile != "" {
 			t.Errorf("a flag was lost: %+v", summarize(got))
 		}
 	})
@@ -389,7 +403,13 @@ func TestFlags_AddTo(t *testing.T) {
 		"--kubeconfig=file", "--context=ctx", "--cluster=clu", "--user=usr", "-n", "ns/web", "-s", "https://x", "--token=tok",
 		"--as=eve", "--as-group=a,b", "--as-group=c", "--as-uid=7", "--insecure-skip-tls-verify",
 		"--certificate-authority=ca", "--tls-server-name=sni", "--request-timeout=3s",
-		"--as-user-extra=a=1", "--as-user-extra=a=2,3", "--client-certificate=crt", "--client-key=key", "--username=me", "--password=s", "--proxy-url=http://p",
+		"--as-user-extra=a=1",
+		"--as-user-extra=a=2,3",
+		"--client-certificate=crt",
+		"--client-key=key",
+		"--username=me",
+		"--password=s",
+		"--proxy-url=http://p",
 		"--disable-compression",
 	})
 	if err != nil {
@@ -397,7 +417,13 @@ func TestFlags_AddTo(t *testing.T) {
 	}
 	want := Flags{
 		Kubeconfig: "file", Context: "ctx", Cluster: "clu", User: "usr", Namespace: "web", Server: "https://x", Token: "tok",
-		As: "eve", AsGroups: []string{"a,b", "c"}, AsUID: "7", Insecure: true, CAFile: "ca", TLSServerName: "sni", Timeout: "3s",
+		As:            "eve",
+		AsGroups:      []string{"a,b", "c"},
+		AsUID:         "7",
+		Insecure:      true,
+		CAFile:        "ca",
+		TLSServerName: "sni",
+		Timeout:       "3s",
 		AsExtra: []string{
 			"a=1",
 			"a=2,3",

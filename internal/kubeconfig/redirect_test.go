@@ -46,8 +46,10 @@ func TestSameOrigin_Redirects(t *testing.T) {
 		"scheme with the port of both": {"https://one.example:80/", 302, "http://one.example/", "http://one.example/"},
 		"port":                         {base, 307, "https://one.example:8443/", "https://one.example:8443/"},
 		"http port on https":           {base, 308, "https://one.example:80/", "https://one.example:80/"},
-		"secrets":                      {base, 302, "https://u:hunter2@two.example/a?token=hunter2#hunter2", "https://two.example/a"},
-		"not a URL":                    {base, 302, "https://two.example:hunter2/", "an address that cannot be read"},
+		"secrets": {
+			base, 302, "https://u:hunter2@two.example/a?token=hunter2#hunter2", "https://two.example/a",
+		},
+		"not a URL": {base, 302, "https://two.example:hunter2/", "an address that cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			body := &closeRecorder{Reader: strings.NewReader("")}

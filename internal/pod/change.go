@@ -10,11 +10,11 @@ import (
 // describeChange returns a sentence, without a final period, about what happened
 // to a running container between two states of its pod: before, in which it ran,
 // and after, which is nil if the pod no longer exists. ended reports that the
-// container's processes have ended. If ended is false, the sentence tells what is
-// about to end them (the pod is being deleted) or may have ended them (the node
-// is lost): a session may still work, but a session that is silent can be given
-// up. The sentence is "" if nothing happened. What was already true in before is
-// not reported.
+// container's processes have ended. If ended is false, the sentence is about what
+// will end them (the pod is being deleted) or may have ended them (the node is
+// lost): a session may still work, but a silent session can be given up. The
+// sentence is "" if nothing happened. What was already true in before is not
+// reported.
 //
 // The first of these that applies is reported: the pod no longer exists, or
 // another pod has its name; it was evicted; the container was killed because it

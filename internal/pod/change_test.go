@@ -89,7 +89,11 @@ func TestDescribeChange(t *testing.T) {
 			`pod "web" was evicted: The node had condition: [DiskPressure]`, true,
 		},
 		{
-			"terminated by the kubelet", nil, runningPod("web", phase(corev1.PodFailed), withDisruption(corev1.PodReasonTerminationByKubelet, "Preempted")),
+			"terminated by the kubelet",
+			nil,
+			runningPod(
+				"web", phase(corev1.PodFailed), withDisruption(corev1.PodReasonTerminationByKubelet, "Preempted"),
+			),
 			`pod "web" was evicted: Preempted`, true,
 		},
 		{
@@ -132,7 +136,9 @@ func TestDescribeChange(t *testing.T) {
 			true,
 		},
 		{
-			"backs off", nil, runningPod("web", inState(waitingState("CrashLoopBackOff", "back-off 10s"), exited(2, "Error"), 0)),
+			"backs off",
+			nil,
+			runningPod("web", inState(waitingState("CrashLoopBackOff", "back-off 10s"), exited(2, "Error"), 0)),
 			`container "app" of pod "web" ended with exit code 2`, true,
 		},
 		{
@@ -140,7 +146,9 @@ func TestDescribeChange(t *testing.T) {
 			`container "app" of pod "web" is no longer running (ContainerCreating)`, true,
 		},
 		{
-			"ended because its pod is deleted", nil, runningPod("web", deletingWithin(30), inState(exited(143, "Error"), none, 0)),
+			"ended because its pod is deleted",
+			nil,
+			runningPod("web", deletingWithin(30), inState(exited(143, "Error"), none, 0)),
 			`container "app" of pod "web" ended with exit code 143; the pod is being deleted`, true,
 		},
 		{"another container restarted", nil, runningPod("web", func(pod *corev1.Pod) {
@@ -203,11 +211,17 @@ func TestDescribeChange(t *testing.T) {
 			false,
 		},
 		{
-			"is being evicted", nil, runningPod("web", deletingWithin(5), withDisruption("EvictionByEvictionAPI", "Eviction API: evicting")),
+			"is being evicted",
+			nil,
+			runningPod("web", deletingWithin(5), withDisruption("EvictionByEvictionAPI", "Eviction API: evicting")),
 			`pod "web" is being evicted (EvictionByEvictionAPI): Eviction API: evicting (grace period 5 s)`, false,
 		},
 		{
-			"makes room", nil, runningPod("web", deletingWithin(5), withDisruption("PreemptionByScheduler", "default-scheduler: preempting")),
+			"makes room",
+			nil,
+			runningPod(
+				"web", deletingWithin(5), withDisruption("PreemptionByScheduler", "default-scheduler: preempting"),
+			),
 			`pod "web" is being deleted (PreemptionByScheduler): default-scheduler: preempting (grace period 5 s)`, false,
 		},
 		{

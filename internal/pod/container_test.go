@@ -26,7 +26,8 @@ func annotated(container string) func(*corev1.Pod) {
 }
 
 func TestChooseContainer(t *testing.T) {
-	several := `chose the first container, "app"; -c selects another: "log", "proxy" (sidecar container), "debug" (ephemeral container)`
+	several := `chose the first container, "app"; -c selects another: ` +
+		`"log", "proxy" (sidecar container), "debug" (ephemeral container)`
 	tests := []struct {
 		name   string
 		pod    *corev1.Pod
@@ -42,7 +43,9 @@ func TestChooseContainer(t *testing.T) {
 		{"annotation", manyContainers(annotated("log")), "", "log", nil},
 		{"annotation with a sidecar", manyContainers(annotated("proxy")), "", "proxy", nil},
 		{"annotation of an unknown container", manyContainers(annotated("g\x1b[2Jone")), "", "app", []string{
-			`pod "web" has no container "g\x1b[2Jone", the one in its annotation kubectl.kubernetes.io/default-container`, several,
+			`pod "web" has no container "g\x1b[2Jone", the one in its annotation ` +
+				`kubectl.kubernetes.io/default-container`,
+			several,
 		}},
 		{"flag overrides annotation", manyContainers(annotated("log")), "app", "app", nil},
 		{"init", manyContainers(), "setup", "setup", nil},

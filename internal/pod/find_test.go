@@ -134,7 +134,8 @@ func TestFind_ChoiceIsNoted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{`deployment/web has 3 pods: chose "web-b" (ready longest)`}, got.Notes); got.Pod.Name != "web-b" ||
+	want := []string{`deployment/web has 3 pods: chose "web-b" (ready longest)`}
+	if diff := cmp.Diff(want, got.Notes); got.Pod.Name != "web-b" ||
 		diff != "" {
 		t.Errorf("chose %q; notes: -want +got:\n%s", got.Pod.Name, diff)
 	}

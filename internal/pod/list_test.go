@@ -127,7 +127,8 @@ func TestFind_RunningContainerPreferred(t *testing.T) {
 	if err != nil || got.Pod.Name != "web-b" {
 		t.Fatalf("got %v, %v", got, err)
 	}
-	if diff := cmp.Diff([]string{`deployment/web has 2 pods: chose "web-b" (its container is running)`}, got.Notes); diff != "" {
+	want := []string{`deployment/web has 2 pods: chose "web-b" (its container is running)`}
+	if diff := cmp.Diff(want, got.Notes); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

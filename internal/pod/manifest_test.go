@@ -48,7 +48,8 @@ func TestParseManifest_FirstObject(t *testing.T) {
 		},
 		{
 			"list",
-			"apiVersion: v1\nkind: List\nitems:\n- {apiVersion: apps/v1, kind: DaemonSet, metadata: {name: d, namespace: shop}}\n- {apiVersion: v1, kind: Pod, metadata: {name: p}}\n",
+			"apiVersion: v1\nkind: List\nitems:\n- {apiVersion: apps/v1, kind: DaemonSet, metadata: {name: d, " +
+				"namespace: shop}}\n- {apiVersion: v1, kind: Pod, metadata: {name: p}}\n",
 			"daemonset/d",
 			"shop",
 		},
@@ -72,7 +73,8 @@ func TestParseManifest_FirstObject(t *testing.T) {
 		},
 		{
 			"list in a list",
-			"kind: List\nitems:\n- kind: List\n  items: []\n- kind: List\n  items:\n  - {apiVersion: v1, kind: Pod, metadata: {name: p}}\n",
+			"kind: List\nitems:\n- kind: List\n  items: []\n- kind: List\n  items:\n  - {apiVersion: v1, kind: " +
+				"Pod, metadata: {name: p}}\n",
 			"pod/p",
 			"",
 		},

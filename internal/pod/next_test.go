@@ -30,7 +30,9 @@ func TestNext(t *testing.T) {
 		{
 			name: "container restarted", target: "web",
 			then: func(w *fakeServer) { w.setPod(runningPod("web", inState(runningState(), exited(137, "OOMKilled"), 1))) },
-			pod:  "web", sentence: `container "app" of pod "web" was killed because it was out of memory (exit code 137) and was restarted`,
+			pod:  "web",
+			sentence: `container "app" of pod "web" was killed because it was out of memory (exit code 137) and ` +
+				`was restarted`,
 		},
 		{
 			name: "container waits for its restart", target: "deploy/web",
@@ -51,7 +53,9 @@ func TestNext(t *testing.T) {
 					),
 				)
 			},
-			sentence: `container "app" of pod "web" ended with exit code 3`, fails: `container "app" of pod "web" ended with exit code 3`, gone: true,
+			sentence: `container "app" of pod "web" ended with exit code 3`,
+			fails:    `container "app" of pod "web" ended with exit code 3`,
+			gone:     true,
 		},
 		{
 			name:     "the pod is gone",
@@ -62,11 +66,17 @@ func TestNext(t *testing.T) {
 			gone:     true,
 		},
 		{
-			name: "another pod of the same name", target: "web", then: func(w *fakeServer) { w.setPod(runningPod("web", withUID("new"))) },
-			sentence: `pod "web" was deleted and replaced by another pod of the same name`, fails: `pod "web" was deleted and replaced by another pod of the same name`, gone: true,
+			name:     "another pod of the same name",
+			target:   "web",
+			then:     func(w *fakeServer) { w.setPod(runningPod("web", withUID("new"))) },
+			sentence: `pod "web" was deleted and replaced by another pod of the same name`,
+			fails:    `pod "web" was deleted and replaced by another pod of the same name`,
+			gone:     true,
 		},
 		{
-			name: "another pod of the same name and workload", target: "deploy/web", then: func(w *fakeServer) { w.setPod(runningPod("web", withUID("new"))) },
+			name:     "another pod of the same name and workload",
+			target:   "deploy/web",
+			then:     func(w *fakeServer) { w.setPod(runningPod("web", withUID("new"))) },
 			sentence: `pod "web" was deleted and replaced by another pod of the same name`, pod: "web",
 		},
 		{

@@ -28,12 +28,24 @@ func TestOS(t *testing.T) {
 		spec corev1.PodSpec
 		want corev1.OSName
 	}{
-		"nothing":                             {corev1.PodSpec{}, ""},
-		"its field":                           {corev1.PodSpec{OS: &corev1.PodOS{Name: corev1.Windows}, NodeSelector: map[string]string{corev1.LabelOSStable: "linux"}}, corev1.Windows},
-		"its selector":                        {corev1.PodSpec{NodeSelector: map[string]string{corev1.LabelOSStable: "windows"}}, corev1.Windows},
-		"affinity":                            {corev1.PodSpec{Affinity: affinity([]string{"windows"}, []string{"windows"})}, corev1.Windows},
-		"two affinities to different systems": {corev1.PodSpec{Affinity: affinity([]string{"windows"}, []string{"linux"})}, ""},
-		"affinity to either of two systems":   {corev1.PodSpec{Affinity: affinity([]string{"windows", "linux"})}, ""},
+		"nothing": {corev1.PodSpec{}, ""},
+		"its field": {
+			corev1.PodSpec{
+				OS:           &corev1.PodOS{Name: corev1.Windows},
+				NodeSelector: map[string]string{corev1.LabelOSStable: "linux"},
+			},
+			corev1.Windows,
+		},
+		"its selector": {
+			corev1.PodSpec{NodeSelector: map[string]string{corev1.LabelOSStable: "windows"}}, corev1.Windows,
+		},
+		"affinity": {
+			corev1.PodSpec{Affinity: affinity([]string{"windows"}, []string{"windows"})}, corev1.Windows,
+		},
+		"two affinities to different systems": {
+			corev1.PodSpec{Affinity: affinity([]string{"windows"}, []string{"linux"})}, "",
+		},
+		"affinity to either of two systems": {corev1.PodSpec{Affinity: affinity([]string{"windows", "linux"})}, ""},
 		"an affinity to nothing else": {corev1.PodSpec{Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
 			RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
 				MatchExpressions: []corev1.NodeSelectorRequirement{
@@ -42,7 +54,9 @@ func TestOS(t *testing.T) {
 			}}},
 		}}}, corev1.Windows},
 		"an affinity to other things": {corev1.PodSpec{Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
-			RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{}}},
+			RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
+				NodeSelectorTerms: []corev1.NodeSelectorTerm{{}},
+			},
 		}}}, ""},
 	} {
 		if got := OS(&corev1.Pod{Spec: tt.spec}); got != tt.want {

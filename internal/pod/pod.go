@@ -9,8 +9,7 @@
 //   - The resource types are a fixed table; API discovery is not used. A pod
 //     costs one request (get), anything else two (get, then a list of pods in
 //     pages of apiclient.PageItems).
-//   - The choice among several pods is deterministic: compare orders any two
-//     pods of different names.
+//   - The choice among several pods does not depend on their order in a list.
 //   - No goroutine is started. A function of the caller runs in the goroutine
 //     that called the method, and not after the method has returned.
 //   - A watch is used for a limited time: 5 s in Wait, one minute in WatchPod
@@ -48,8 +47,9 @@ type Found struct {
 }
 
 // Find resolves req to one running container. It does not wait: see Wait. Of
-// several pods it chooses the best one in which the container runs; see best.
-// Errors are:
+// several pods in which the container runs it chooses the first in this order: not
+// being deleted, running, ready, ready longest, fewest restarts, newest, first by
+// name. Errors are:
 //
 //   - *TargetError: the request names nothing, or the selector is invalid
 //   - *GetForbiddenError: the user may not get the named pod; the caller can

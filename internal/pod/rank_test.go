@@ -76,7 +76,11 @@ func TestBest_Rules(t *testing.T) {
 
 func TestBest_AnyInputOrder(t *testing.T) {
 	pods := []corev1.Pod{
-		*runningPod("b"), *runningPod("a"), *runningPod("c", readyAt(0)), *runningPod("d", deleting), *runningPod("e", unready),
+		*runningPod("b"),
+		*runningPod("a"),
+		*runningPod("c", readyAt(0)),
+		*runningPod("d", deleting),
+		*runningPod("e", unready),
 		*runningPod("f", phase(corev1.PodFailed)), *runningPod("g", restartedTimes(3)), *runningPod("h", createdAt(5)),
 	}
 	want := []string{"c", "h", "a", "b", "g", "e", "f", "d"}

@@ -39,20 +39,24 @@ func TestWait_EventsOnlyWithoutReason(t *testing.T) {
 		pod    *corev1.Pod
 		events bool
 	}{
-		"node reports nothing":                    {pending(), true},
-		"node reports a message":                  {pending(said("Node is shutting down.")), false},
-		"unschedulable":                           {runningPod("web", unscheduled), false},
-		"container is created":                    {runningPod("web", waitingFor(creating, "")), true},
-		"container is created, with a message":    {runningPod("web", waitingFor(creating, "the volume is being attached")), false},
-		"first container, pod is initialized":     {runningPod("web", waitingFor(initializing, "")), true},
-		"image":                                   {runningPod("web", waitingFor("ErrImagePull", "")), false},
-		"crash loop":                              {runningPod("web", waitingFor("CrashLoopBackOff", "")), false},
-		"init container has not started":          {blocked(corev1.ContainerState{}), true},
-		"init container is created":               {blocked(waitingState(initializing, "")), true},
-		"init container waits, with a message":    {blocked(waitingState("ErrImagePull", "manifest unknown")), false},
-		"init container is running":               {blocked(runningState()), false},
-		"init container has failed":               {blocked(exited(1, "Error")), false},
-		"init container is unreported and no app": {manyContainers(phase(corev1.PodPending), withStatuses(nil, nil, nil)), true},
+		"node reports nothing":   {pending(), true},
+		"node reports a message": {pending(said("Node is shutting down.")), false},
+		"unschedulable":          {runningPod("web", unscheduled), false},
+		"container is created":   {runningPod("web", waitingFor(creating, "")), true},
+		"container is created, with a message": {
+			runningPod("web", waitingFor(creating, "the volume is being attached")), false,
+		},
+		"first container, pod is initialized":  {runningPod("web", waitingFor(initializing, "")), true},
+		"image":                                {runningPod("web", waitingFor("ErrImagePull", "")), false},
+		"crash loop":                           {runningPod("web", waitingFor("CrashLoopBackOff", "")), false},
+		"init container has not started":       {blocked(corev1.ContainerState{}), true},
+		"init container is created":            {blocked(waitingState(initializing, "")), true},
+		"init container waits, with a message": {blocked(waitingState("ErrImagePull", "manifest unknown")), false},
+		"init container is running":            {blocked(runningState()), false},
+		"init container has failed":            {blocked(exited(1, "Error")), false},
+		"init container is unreported and no app": {
+			manyContainers(phase(corev1.PodPending), withStatuses(nil, nil, nil)), true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -123,8 +127,24 @@ func TestWait_WorkloadContainerCannotStart(t *testing.T) {
 		pod  *corev1.Pod
 		ends bool
 	}{
-		"app":   {manyContainers(withStatuses([]corev1.ContainerStatus{containerStatus("app", invalid), containerStatus("log", runningState())}, nil, nil)), false},
-		"debug": {manyContainers(withStatuses(single(runningState()), nil, []corev1.ContainerStatus{containerStatus("debug", invalid)})), true},
+		"app": {
+			manyContainers(
+				withStatuses(
+					[]corev1.ContainerStatus{containerStatus("app", invalid), containerStatus("log", runningState())},
+					nil,
+					nil,
+				),
+			),
+			false,
+		},
+		"debug": {
+			manyContainers(
+				withStatuses(
+					single(runningState()), nil, []corev1.ContainerStatus{containerStatus("debug", invalid)},
+				),
+			),
+			true,
+		},
 	} {
 		t.Run(container, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -173,14 +193,23 @@ func TestSize_LowerBound(t *testing.T) {
 		fill  func(*corev1.Pod)
 		bytes uintptr
 	}{
-		"nothing":              {func(*corev1.Pod) {}, 0},
-		"containers":           {func(p *corev1.Pod) { p.Spec.Containers = make([]corev1.Container, n) }, n * container},
-		"init containers":      {func(p *corev1.Pod) { p.Spec.InitContainers = make([]corev1.Container, n) }, n * container},
-		"ephemeral containers": {func(p *corev1.Pod) { p.Spec.EphemeralContainers = make([]corev1.EphemeralContainer, n) }, n * container},
-		"statuses":             {func(p *corev1.Pod) { p.Status.ContainerStatuses = make([]corev1.ContainerStatus, n) }, n * status},
-		"init statuses":        {func(p *corev1.Pod) { p.Status.InitContainerStatuses = make([]corev1.ContainerStatus, n) }, n * status},
-		"ephemeral statuses":   {func(p *corev1.Pod) { p.Status.EphemeralContainerStatuses = make([]corev1.ContainerStatus, n) }, n * status},
-		"text":                 {func(p *corev1.Pod) { p.Status.Message = strings.Repeat("x", 1<<20) }, 1 << 20},
+		"nothing":         {func(*corev1.Pod) {}, 0},
+		"containers":      {func(p *corev1.Pod) { p.Spec.Containers = make([]corev1.Container, n) }, n * container},
+		"init containers": {func(p *corev1.Pod) { p.Spec.InitContainers = make([]corev1.Container, n) }, n * container},
+		"ephemeral containers": {
+			func(p *corev1.Pod) { p.Spec.EphemeralContainers = make([]corev1.EphemeralContainer, n) }, n * container,
+		},
+		"statuses": {
+			func(p *corev1.Pod) { p.Status.ContainerStatuses = make([]corev1.ContainerStatus, n) }, n * status,
+		},
+		"init statuses": {
+			func(p *corev1.Pod) { p.Status.InitContainerStatuses = make([]corev1.ContainerStatus, n) }, n * status,
+		},
+		"ephemeral statuses": {
+			func(p *corev1.Pod) { p.Status.EphemeralContainerStatuses = make([]corev1.ContainerStatus, n) },
+			n * status,
+		},
+		"text": {func(p *corev1.Pod) { p.Status.Message = strings.Repeat("x", 1<<20) }, 1 << 20},
 	} {
 		p := &corev1.Pod{}
 		test.fill(p)

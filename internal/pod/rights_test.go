@@ -132,11 +132,14 @@ func TestForbiddenError(t *testing.T) {
 			Err:       refusal,
 		},
 	)
-	if want := `not allowed in namespace "shop": get on pods/exec and create on pods/exec and get on deployments.apps "web"`; err.Error() != want {
-		t.Errorf("got  %s\nwant %s", err, want)
+	text := `not allowed in namespace "shop": ` +
+		`get on pods/exec and create on pods/exec and get on deployments.apps "web"`
+	if err.Error() != text {
+		t.Errorf("got  %s\nwant %s", err, text)
 	}
 	var hinting interface{ Hint() string }
-	want := `ask for a role in namespace "shop" with the rule {apiGroups: [""], resources: ["pods/exec"], verbs: ["get", "create"]}` +
+	want := `ask for a role in namespace "shop" with the rule ` +
+		`{apiGroups: [""], resources: ["pods/exec"], verbs: ["get", "create"]}` +
 		` and {apiGroups: ["apps"], resources: ["deployments"], resourceNames: ["web"], verbs: ["get"]}`
 	if !errors.As(err, &hinting) || hinting.Hint() != want {
 		t.Errorf("hint %s\nwant %s", hinting.Hint(), want)

@@ -17,7 +17,7 @@ type NotRunningError struct {
 	Reason string
 	// Message is the message in the pod's status, or "". It is not cleaned.
 	Message string
-	// Final reports that waiting for this pod does not help. Its owner may
+	// Permanent reports that waiting for this pod does not help. Its owner may
 	// create another one.
 	Permanent bool
 
@@ -40,7 +40,10 @@ func (e *NotRunningError) Hint() string { return e.hint }
 // its image: the node cannot get it, or it lacks the program to start.
 func ImageUnusable(err error) bool {
 	var e *NotRunningError
-	return errors.As(err, &e) && (strings.Contains(e.Reason, "Image") || strings.Contains(err.Error(), "executable file not found"))
+	if !errors.As(err, &e) {
+		return false
+	}
+	return strings.Contains(e.Reason, "Image") || strings.Contains(err.Error(), "executable file not found")
 }
 
 // checkRunning returns a *NotRunningError if the named container, which the pod

@@ -61,10 +61,14 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 	unscheduled := func(pod *corev1.Pod) {
 		pod.Spec.NodeName = ""
 		pod.Status.Conditions = []corev1.PodCondition{{
-			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/2 nodes are available.",
+			Type:    corev1.PodScheduled,
+			Status:  corev1.ConditionFalse,
+			Reason:  "Unschedulable",
+			Message: "0/2 nodes are available.",
 		}}
 	}
 	initialising := single(waitingState("PodInitializing", ""))
+	setupRuns := []corev1.ContainerStatus{containerStatus("setup", runningState())}
 	tests := []struct {
 		name      string
 		pod       *corev1.Pod
@@ -74,7 +78,9 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 		want      NotRunningError
 	}{
 		{
-			"succeeded", runningPod("web", phase(corev1.PodSucceeded), withStatuses(single(exited(0, "Completed")), nil, nil)), "app",
+			"succeeded",
+			runningPod("web", phase(corev1.PodSucceeded), withStatuses(single(exited(0, "Completed")), nil, nil)),
+			"app",
 			`pod "web" has completed; container "app" ended with exit code 0`, "kubectl logs web --all-containers -n shop",
 			NotRunningError{Reason: "Succeeded", Permanent: true},
 		},
@@ -82,7 +88,9 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 			"failed", manyContainers(phase(corev1.PodFailed), withStatuses([]corev1.ContainerStatus{
 				containerStatus("app", exited(137, "OOMKilled")), containerStatus("log", exited(1, "Error")),
 			}, nil, nil)), "log",
-			`pod "web" has failed; container "app" ended with exit code 137 (OOMKilled), container "log" ended with exit code 1`, "kubectl logs",
+			`pod "web" has failed; container "app" ended with exit code 137 (OOMKilled), container "log" ended ` +
+				`with exit code 1`,
+			"kubectl logs",
 			NotRunningError{Reason: "Failed", Permanent: true},
 		},
 		{
@@ -98,7 +106,14 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 			NotRunningError{Reason: "Unschedulable", Message: "0/2 nodes are available."},
 		},
 		{
-			"no scheduler", runningPod("web", phase(corev1.PodPending), withStatuses(nil, nil, nil), func(pod *corev1.Pod) { pod.Spec.NodeName = "" }), "app",
+			"no scheduler",
+			runningPod(
+				"web",
+				phase(corev1.PodPending),
+				withStatuses(nil, nil, nil),
+				func(pod *corev1.Pod) { pod.Spec.NodeName = "" },
+			),
+			"app",
 			`pod "web" is not assigned to a node yet`, "kubectl describe",
 			NotRunningError{Reason: "Pending"},
 		},
@@ -108,13 +123,20 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 			NotRunningError{Reason: "Pending"},
 		},
 		{
-			"image", runningPod("web", phase(corev1.PodPending), withStatuses(single(waitingState("ImagePullBackOff", "no such image")), nil, nil)), "app",
+			"image",
+			runningPod(
+				"web",
+				phase(corev1.PodPending),
+				withStatuses(single(waitingState("ImagePullBackOff", "no such image")), nil, nil),
+			),
+			"app",
 			`container "app" of pod "web" is waiting (ImagePullBackOff): no such image`, "kubectl describe pod web",
 			NotRunningError{Container: "app", Reason: "ImagePullBackOff", Message: "no such image"},
 		},
 		{
 			"crash loop", runningPod("web", withStatuses([]corev1.ContainerStatus{crashed}, nil, nil)), "app",
-			`container "app" of pod "web" is waiting (CrashLoopBackOff): back-off 5m0s restarting failed container; its last run ended with exit code 137 (OOMKilled)`,
+			`container "app" of pod "web" is waiting (CrashLoopBackOff): back-off 5m0s restarting failed ` +
+				`container; its last run ended with exit code 137 (OOMKilled)`,
 			"kubectl logs web -c app --previous -n shop",
 			NotRunningError{
 				Container: "app", Reason: "CrashLoopBackOff", Message: "back-off 5m0s restarting failed container.",
@@ -126,18 +148,44 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 			NotRunningError{Container: "app"},
 		},
 		{
-			"init still running", manyContainers(phase(corev1.PodPending), withStatuses(initialising, []corev1.ContainerStatus{containerStatus("setup", runningState())}, nil)), "app",
-			`container "app" of pod "web" is waiting for init container "setup" (1 of 2), which is running`, "kubectl logs web -c setup -n shop",
+			"init still running",
+			manyContainers(
+				phase(corev1.PodPending),
+				withStatuses(initialising, setupRuns, nil),
+			),
+			"app",
+			`container "app" of pod "web" is waiting for init container "setup" (1 of 2), which is running`,
+			"kubectl logs web -c setup -n shop",
 			NotRunningError{Container: "app", Reason: "PodInitializing"},
 		},
 		{
-			"init without image", manyContainers(phase(corev1.PodPending), withStatuses(initialising, []corev1.ContainerStatus{containerStatus("setup", waitingState("ErrImagePull", "gone"))}, nil)), "app",
-			`container "app" of pod "web" is waiting for init container "setup" (1 of 2), which is waiting (ErrImagePull): gone`, "-c setup",
+			"init without image",
+			manyContainers(
+				phase(corev1.PodPending),
+				withStatuses(
+					initialising,
+					[]corev1.ContainerStatus{containerStatus("setup", waitingState("ErrImagePull", "gone"))},
+					nil,
+				),
+			),
+			"app",
+			`container "app" of pod "web" is waiting for init container "setup" (1 of 2), which is waiting ` +
+				`(ErrImagePull): gone`,
+			"-c setup",
 			NotRunningError{Container: "app", Reason: "ErrImagePull", Message: "gone"},
 		},
 		{
-			"init failed", manyContainers(phase(corev1.PodPending), withStatuses(initialising, []corev1.ContainerStatus{containerStatus("setup", exited(3, "Error"))}, nil)), "app",
-			`container "app" of pod "web" is waiting for init container "setup" (1 of 2), which ended with exit code 3`, "-c setup",
+			"init failed",
+			manyContainers(
+				phase(corev1.PodPending),
+				withStatuses(
+					initialising, []corev1.ContainerStatus{containerStatus("setup", exited(3, "Error"))}, nil,
+				),
+			),
+			"app",
+			`container "app" of pod "web" is waiting for init container "setup" (1 of 2), which ended with exit ` +
+				`code 3`,
+			"-c setup",
 			NotRunningError{Container: "app", Reason: "Error"},
 		},
 		{
@@ -148,73 +196,138 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 			NotRunningError{Container: "app", Reason: "PodInitializing"},
 		},
 		{
-			"init that comes later", manyContainers(phase(corev1.PodPending), withStatuses(initialising, []corev1.ContainerStatus{
+			"init that comes later",
+			manyContainers(phase(corev1.PodPending), withStatuses(initialising, []corev1.ContainerStatus{
 				{Name: "proxy", State: waitingState("PodInitializing", "")},
 			}, nil)), "proxy",
-			`sidecar container "proxy" of pod "web" is waiting for init container "setup" (1 of 2), which has not started`, "-c setup",
+			`sidecar container "proxy" of pod "web" is waiting for init container "setup" (1 of 2), which has ` +
+				`not started`,
+			"-c setup",
 			NotRunningError{Container: "proxy", Reason: "PodInitializing"},
 		},
 		{
-			"the only init", runningPod("web", phase(corev1.PodPending), withStatuses(initialising, []corev1.ContainerStatus{containerStatus("setup", runningState())}, nil), func(pod *corev1.Pod) {
+			"the only init",
+			runningPod("web", phase(corev1.PodPending), withStatuses(initialising, setupRuns, nil), func(pod *corev1.Pod) {
 				pod.Spec.InitContainers = []corev1.Container{{Name: "setup"}}
 			}), "app",
 			`container "app" of pod "web" is waiting for init container "setup", which is running`, "-c setup",
 			NotRunningError{Container: "app", Reason: "PodInitializing"},
 		},
 		{
-			"without sandbox", runningPod("web", phase(corev1.PodPending), withStatuses(single(waitingState("ContainerCreating", "")), nil, nil), withSandbox(corev1.ConditionFalse)), "app",
-			`container "app" of pod "web" is waiting (ContainerCreating): its volumes and its network are being set up`, "kubectl describe",
+			"without sandbox",
+			runningPod(
+				"web",
+				phase(corev1.PodPending),
+				withStatuses(single(waitingState("ContainerCreating", "")), nil, nil),
+				withSandbox(corev1.ConditionFalse),
+			),
+			"app",
+			`container "app" of pod "web" is waiting (ContainerCreating): its volumes and its network are being ` +
+				`set up`,
+			"kubectl describe",
 			NotRunningError{Container: "app", Reason: "ContainerCreating"},
 		},
 		{
-			"with its sandbox", runningPod("web", phase(corev1.PodPending), withStatuses(single(waitingState("ContainerCreating", "")), nil, nil), withSandbox(corev1.ConditionTrue)), "app",
+			"with its sandbox",
+			runningPod(
+				"web",
+				phase(corev1.PodPending),
+				withStatuses(single(waitingState("ContainerCreating", "")), nil, nil),
+				withSandbox(corev1.ConditionTrue),
+			),
+			"app",
 			`container "app" of pod "web" is waiting (ContainerCreating)`, "kubectl describe",
 			NotRunningError{Container: "app", Reason: "ContainerCreating"},
 		},
 		{
-			"never started, and being deleted", runningPod("web", phase(corev1.PodPending), withStatuses(single(waitingState("ContainerCreating", "")), nil, nil), deleting), "app",
+			"never started, and being deleted",
+			runningPod(
+				"web",
+				phase(corev1.PodPending),
+				withStatuses(single(waitingState("ContainerCreating", "")), nil, nil),
+				deleting,
+			),
+			"app",
 			`container "app" of pod "web" is waiting (ContainerCreating); the pod is being deleted`, "kubectl describe",
 			NotRunningError{Container: "app", Reason: "ContainerCreating", Permanent: true},
 		},
 		{
-			"the first init itself", manyContainers(phase(corev1.PodPending), withStatuses(nil, []corev1.ContainerStatus{containerStatus("setup", waitingState("PodInitializing", ""))}, nil)), "setup",
+			"the first init itself",
+			manyContainers(
+				phase(corev1.PodPending),
+				withStatuses(
+					nil, []corev1.ContainerStatus{containerStatus("setup", waitingState("PodInitializing", ""))}, nil,
+				),
+			),
+			"setup",
 			`init container "setup" of pod "web" is waiting (PodInitializing)`, "kubectl describe",
 			NotRunningError{Container: "setup", Reason: "PodInitializing"},
 		},
 		{
-			"crash beside a sidecar that restarts", manyContainers(withStatuses(single(waitingState("CrashLoopBackOff", "")), []corev1.ContainerStatus{
+			"crash beside a sidecar that restarts",
+			manyContainers(withStatuses(single(waitingState("CrashLoopBackOff", "")), []corev1.ContainerStatus{
 				containerStatus("setup", exited(0, "Completed")), containerStatus("proxy", exited(1, "Error")),
 			}, nil)), "app",
 			`container "app" of pod "web" is waiting (CrashLoopBackOff)`, "kubectl describe",
 			NotRunningError{Container: "app", Reason: "CrashLoopBackOff"},
 		},
 		{
-			"init finished", manyContainers(withStatuses(single(runningState()), []corev1.ContainerStatus{containerStatus("setup", exited(0, "Completed"))}, nil)), "setup",
+			"init finished",
+			manyContainers(
+				withStatuses(
+					single(runningState()),
+					[]corev1.ContainerStatus{containerStatus("setup", exited(0, "Completed"))},
+					nil,
+				),
+			),
+			"setup",
 			`init container "setup" of pod "web" has ended with exit code 0`, "kubectl logs web -c setup -n shop",
 			NotRunningError{Container: "setup", Reason: "Completed", Permanent: true},
 		},
 		{
-			"ephemeral ended", manyContainers(withStatuses(single(runningState()), nil, []corev1.ContainerStatus{containerStatus("debug", exited(1, "Error"))})), "debug",
+			"ephemeral ended",
+			manyContainers(
+				withStatuses(
+					single(runningState()),
+					nil,
+					[]corev1.ContainerStatus{containerStatus("debug", exited(1, "Error"))},
+				),
+			),
+			"debug",
 			`ephemeral container "debug" of pod "web" has ended with exit code 1`, "-c debug",
 			NotRunningError{Container: "debug", Reason: "Error", Permanent: true},
 		},
 		{
-			"main ended, restarted soon", manyContainers(withStatuses(single(exited(1, "Error")), nil, nil), withRestartPolicy(corev1.RestartPolicyOnFailure)), "app",
+			"main ended, restarted soon",
+			manyContainers(
+				withStatuses(single(exited(1, "Error")), nil, nil), withRestartPolicy(corev1.RestartPolicyOnFailure),
+			),
+			"app",
 			`container "app" of pod "web" has ended with exit code 1`, "-c app",
 			NotRunningError{Container: "app", Reason: "Error"},
 		},
 		{
-			"main ended in peace", manyContainers(withStatuses(single(exited(0, "Completed")), nil, nil), withRestartPolicy(corev1.RestartPolicyOnFailure)), "app",
+			"main ended in peace",
+			manyContainers(
+				withStatuses(single(exited(0, "Completed")), nil, nil),
+				withRestartPolicy(corev1.RestartPolicyOnFailure),
+			),
+			"app",
 			`container "app" of pod "web" has ended with exit code 0`, "-c app",
 			NotRunningError{Container: "app", Reason: "Completed", Permanent: true},
 		},
 		{
-			"main ended for good", manyContainers(withStatuses(single(exited(1, "Error")), nil, nil), withRestartPolicy(corev1.RestartPolicyNever)), "app",
+			"main ended for good",
+			manyContainers(
+				withStatuses(single(exited(1, "Error")), nil, nil), withRestartPolicy(corev1.RestartPolicyNever),
+			),
+			"app",
 			`container "app" of pod "web" has ended with exit code 1`, "-c app",
 			NotRunningError{Container: "app", Reason: "Error", Permanent: true},
 		},
 		{
-			"main ended with a message", runningPod("web", withStatuses(single(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+			"main ended with a message",
+			runningPod("web", withStatuses(single(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
 				ExitCode: 128, Reason: "StartError", Message: "exec: no such file",
 			}}), nil, nil)), "app",
 			`container "app" of pod "web" has ended with exit code 128 (StartError): exec: no such file`, "-c app",

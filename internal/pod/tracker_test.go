@@ -98,7 +98,8 @@ func TestWatchChanges_RunWatch(t *testing.T) {
 				if err := client.WatchChanges(t.Context(), f, func(sentence string, _ bool) { changes += sentence }); err != nil {
 					t.Fatal(err)
 				}
-				if want := "/api/v1/namespaces/shop/pods?fieldSelector=metadata.name%3Dweb&resourceVersion=1&watch=true"; asked != want {
+				want := "/api/v1/namespaces/shop/pods?fieldSelector=metadata.name%3Dweb&resourceVersion=1&watch=true"
+				if asked != want {
 					t.Errorf("requested %s, want %s", asked, want)
 				}
 				if changes != `pod "web" was deleted` {

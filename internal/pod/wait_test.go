@@ -51,7 +51,10 @@ func withTimeout(t *testing.T, seconds int) context.Context {
 func unscheduled(pod *corev1.Pod) {
 	pod.Spec.NodeName, pod.Status.Phase, pod.Status.ContainerStatuses = "", corev1.PodPending, nil
 	pod.Status.Conditions = []corev1.PodCondition{{
-		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/2 nodes are available.",
+		Type:    corev1.PodScheduled,
+		Status:  corev1.ConditionFalse,
+		Reason:  "Unschedulable",
+		Message: "0/2 nodes are available.",
 	}}
 }
 
@@ -234,7 +237,8 @@ func TestWait_PermanentStates(t *testing.T) {
 		{
 			"another pod under the name",
 			runningPod("web", unscheduled),
-			func(w *fakeServer) { w.setPod(runningPod("web", func(pod *corev1.Pod) { pod.UID = "other" })) }, "was deleted while kshell waited for it",
+			func(w *fakeServer) { w.setPod(runningPod("web", func(pod *corev1.Pod) { pod.UID = "other" })) },
+			"was deleted while kshell waited for it",
 		},
 	}
 	for _, test := range tests {
@@ -303,7 +307,8 @@ func TestWait_TimeoutReportsLastReason(t *testing.T) {
 			!errors.As(got.err, &stopped) {
 			t.Fatalf("got %v, want a *WaitError that wraps the deadline and the reason", got.err)
 		}
-		if want := `gave up after 1m0s: container "app" of pod "web" is waiting (ErrImagePull): no such image`; got.err.Error() != want {
+		want := `gave up after 1m0s: container "app" of pod "web" is waiting (ErrImagePull): no such image`
+		if got.err.Error() != want {
 			t.Errorf("got  %s\nwant %s", got.err, want)
 		}
 		if waitErr.Waited != time.Minute || got.elapsed != time.Minute ||
@@ -364,7 +369,8 @@ func TestWait_ImagePullReportedOnce(t *testing.T) {
 				})
 				got := wait(withTimeout(t, 10), t, w, "web", "")
 				prefix := `container "app" of pod "web" is waiting (ErrImagePull): `
-				if diff := cmp.Diff([]string{"0s " + prefix + words, "8s " + prefix + "too many requests"}, got.reasons); diff != "" {
+				want := []string{"0s " + prefix + words, "8s " + prefix + "too many requests"}
+				if diff := cmp.Diff(want, got.reasons); diff != "" {
 					t.Errorf("-want +got:\n%s", diff)
 				}
 			})
@@ -493,7 +499,9 @@ func TestWait_WorkloadWantsNoPods(t *testing.T) {
 		{
 			"job that finishes", "job/web", "",
 			[]*corev1.Pod{runningPod("web-a", phase(corev1.PodSucceeded))},
-			func(w *fakeServer) { job(w, corev1.ConditionFalse) }, func(w *fakeServer) { w.update(func() { job(w, corev1.ConditionTrue) }) }, "has completed", 4,
+			func(w *fakeServer) { job(w, corev1.ConditionFalse) },
+			func(w *fakeServer) { w.update(func() { job(w, corev1.ConditionTrue) }) },
+			"has completed", 4,
 		},
 		{
 			"job whose last pod ends", "job/web", "",
