@@ -119,7 +119,7 @@ func subprotocolHint(o *Options) string {
 
 // explainStart adds a hint to a *stream.StartError.
 func explainStart(e *stream.StartError, t Target) error {
-	const hint = "--request-timeout gives it more time"
+	const hint = "--request-timeout allows more time"
 	node := t.Node()
 	if node == "" {
 		return notice.WithHint(fmt.Errorf("%w; the command may still be started later", e), hint)
