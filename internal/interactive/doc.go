@@ -1,22 +1,23 @@
-// Package interactive runs the sessions of a remote.Command on the local terminal: raw
-// mode, the escape keys, suspend, the status line, and what is shown while the
-// connection is lost.
+// Package interactive runs the sessions of a remote.Command on the local
+// terminal: raw mode, the escape keys, suspend, the status line, and what is
+// shown while the connection is lost.
 //
-// It does not know flags or YAML, and it decides nothing about the command: it wraps a
-// stream.Driver and observes its session.
+// It does not know flags or YAML, and it decides nothing about the command: it
+// wraps a stream.Driver and observes its session.
 //
 //   - run.go: Run, and Console: the terminal of one command
 //   - session.go: one session, from Open to Close
 //   - escape.go: the keys after the escape character
 //   - outage.go: what is shown while there is no connection
-//   - screen.go: alerts, and the state of the terminal that programs leave behind
+//   - screen.go: alerts, and the state of the terminal that programs leave
+//     behind
 //   - lend.go: gives the terminal to a credential plugin
 //
 // Invariants:
 //
-//   - The terminal is raw from the first open connection until Close, except while kshell
-//     is suspended and while a credential plugin may ask the user. Close restores it, and
-//     so does cleanup.Registry.
+//   - The terminal is raw from the first open connection until Close, except
+//     while kshell is suspended and while a credential plugin may ask the user.
+//     Close restores it, and so does cleanup.Registry.
 //   - Until the terminal is raw, Ctrl-C is a signal.
 //   - A line of which a part may have been lost is not executed.
 package interactive

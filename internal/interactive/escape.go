@@ -27,8 +27,8 @@ func (s *Session) escapeKeys() string {
 	return keys
 }
 
-// press performs the action of a key typed after the escape character. The goroutine
-// that reads the terminal calls it.
+// press performs the action of a key typed after the escape character. The
+// goroutine that reads the terminal calls it.
 func (s *Session) press(key byte) {
 	switch key {
 	case keyLeave:

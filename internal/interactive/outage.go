@@ -7,8 +7,8 @@ import (
 	"kshell/internal/remote"
 )
 
-// outage tells the user about a lost connection and the attempts to reconnect. The
-// goroutine of the session calls its methods.
+// outage tells the user about a lost connection and the attempts to reconnect.
+// The goroutine of the session calls its methods.
 type outage struct {
 	console   *Console
 	connected bool      // there was a connection
@@ -33,8 +33,8 @@ func (o *outage) failed(err error) {
 	}
 }
 
-// noteCause tells the user the last failure, once. An error that ends the session is
-// reported by the caller of Run.
+// noteCause tells the user the last failure, once. An error that ends the
+// session is reported by the caller of Run.
 func (o *outage) noteCause() {
 	if o.cause != o.noted {
 		o.console.env.Notice.WarnAlways("%s", o.cause)
@@ -42,8 +42,8 @@ func (o *outage) noteCause() {
 	o.noted = o.cause
 }
 
-// waiting is called before each wait for the next attempt. It counts down the seconds in
-// the status line if there is one.
+// waiting is called before each wait for the next attempt. It counts down the
+// seconds in the status line if there is one.
 func (o *outage) waiting(delay time.Duration) {
 	const keys = " (Enter: now, Ctrl-D: quit)"
 	c := o.console
@@ -63,8 +63,8 @@ func (o *outage) waiting(delay time.Duration) {
 	c.env.Notice.WarnAlways("%s; trying again in %s%s", o.cause, remote.Seconds(delay), keys)
 }
 
-// startCountdown shows the seconds until end in the status line, followed by suffix,
-// until stopCountdown is called.
+// startCountdown shows the seconds until end in the status line, followed by
+// suffix, until stopCountdown is called.
 func (o *outage) startCountdown(end time.Time, suffix string) {
 	countdown, done := make(chan struct{}), make(chan struct{})
 	o.countdown, o.done = countdown, done
@@ -109,8 +109,8 @@ func (o *outage) connecting() {
 	}
 }
 
-// gaveUp returns err, with a short message if the user was already told the failure that
-// ended the session.
+// gaveUp returns err, with a short message if the user was already told the
+// failure that ended the session.
 func (o *outage) gaveUp(err error) error {
 	if err == nil || o.noted == "" || o.noted != o.cause {
 		return err
@@ -118,8 +118,8 @@ func (o *outage) gaveUp(err error) error {
 	return &outcome.GaveUpError{Err: err}
 }
 
-// ended is called when a connection was opened. It returns how long there was none; 0
-// for the first connection.
+// ended is called when a connection was opened. It returns how long there was
+// none; 0 for the first connection.
 func (o *outage) ended() time.Duration {
 	o.connected = true
 	if o.begin.IsZero() {
@@ -154,9 +154,9 @@ func (s *Session) noteConnected() {
 	s.lines.Connected()
 }
 
-// noteOverdue tells the user when the server does not answer and when it answers again:
-// in the status line if there is one, otherwise in one message each. A message is not
-// written while a full-screen program is running.
+// noteOverdue tells the user when the server does not answer and when it
+// answers again: in the status line if there is one, otherwise in one message
+// each. A message is not written while a full-screen program is running.
 func (s *Session) noteOverdue(overdue time.Duration) {
 	screen, n := &s.console.screen, s.env.Notice
 	switch {

@@ -12,20 +12,22 @@ import (
 
 // Options configure the sessions of a command on a terminal.
 type Options struct {
-	// Escape is the character that begins kshell's own keys at the beginning of a
-	// line; terminal.NoEscape means that there are no such keys.
+	// Escape is the character that begins kshell's own keys at the beginning of
+	// a line; terminal.NoEscape means that there are no such keys.
 	Escape byte
-	// SameShell means that a new connection leads to the same shell as the last one.
+	// SameShell means that a new connection leads to the same shell as the last
+	// one.
 	SameShell bool
-	// Detacher handles the key that leaves the shell running; nil means that there is
-	// no such key.
+	// Detacher handles the key that leaves the shell running; nil means that
+	// there is no such key.
 	Detacher Detacher
 	Limits   Limits
 }
 
 // Detacher leaves the shell running.
 type Detacher interface {
-	// Detach ends the session if the shell can be left running. It must not wait.
+	// Detach ends the session if the shell can be left running. It must not
+	// wait.
 	Detach()
 }
 
@@ -45,14 +47,14 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Run runs the command, or a shell, on the local terminal. Its errors are those of
-// remote.Command.Run, outcome.ErrLeft and *outcome.GaveUpError.
+// Run runs the command, or a shell, on the local terminal. Its errors are those
+// of remote.Command.Run, outcome.ErrLeft and *outcome.GaveUpError.
 func Run(ctx context.Context, cmd *remote.Command, o Options) error {
 	return cmd.RunTTY(ctx, New(cmd, o))
 }
 
-// Console is the local terminal of a command. It shows the output of one session after
-// the other. It implements remote.Terminal and remote.Display.
+// Console is the local terminal of a command. It shows the output of one
+// session after the other. It implements remote.Terminal and remote.Display.
 type Console struct {
 	cmd     *remote.Command
 	env     remote.Env

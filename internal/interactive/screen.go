@@ -8,8 +8,8 @@ import (
 	"kshell/internal/terminal"
 )
 
-// Alert implements remote.Display: it warns of a problem of the session, in the status
-// line while a full-screen program is running, otherwise in a message.
+// Alert implements remote.Display: it warns of a problem of the session, in the
+// status line while a full-screen program is running, otherwise in a message.
 func (c *Console) Alert(message string) {
 	if c.screen.FullScreen() && c.screen.SetStatus(asciiOnly(notice.Clean(message))) {
 		return
@@ -17,7 +17,8 @@ func (c *Console) Alert(message string) {
 	c.env.Notice.WarnAlways("%s", message)
 }
 
-// ClearAlert implements remote.Display. Only an alert in the status line can be removed.
+// ClearAlert implements remote.Display. Only an alert in the status line can be
+// removed.
 func (c *Console) ClearAlert() bool {
 	if !c.screen.FullScreen() {
 		return false
@@ -33,7 +34,8 @@ func (c *Console) Tidy() {
 	}
 }
 
-// noteWithheld tells the user that an Enter was not sent because the line may lack keys.
+// noteWithheld tells the user that an Enter was not sent because the line may
+// lack keys.
 func (s *Session) noteWithheld() {
 	const message = "keys may be missing: check the line, press Enter again to run it"
 	if terminal.IsTerminal(s.env.Err) {
@@ -44,8 +46,8 @@ func (s *Session) noteWithheld() {
 	}
 }
 
-// asciiOnly replaces each character that is not ASCII by "?", so that each is one
-// column wide.
+// asciiOnly replaces each character that is not ASCII by "?", so that each is
+// one column wide.
 func asciiOnly(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r > '~' {

@@ -19,8 +19,8 @@ import (
 	"kshell/internal/terminal"
 )
 
-// Session is a session on the local terminal: Open, Run once, Close. Redraw and Drop may
-// be called from any goroutine while Run runs.
+// Session is a session on the local terminal: Open, Run once, Close. Redraw and
+// Drop may be called from any goroutine while Run runs.
 type Session struct {
 	console *Console
 	env     remote.Env
@@ -64,8 +64,8 @@ func (c *Console) Open() (*Session, error) {
 	return s, nil
 }
 
-// useStatusLine sets up the screen's status line, unless messages are switched off, or
-// stdout or stderr is not a terminal that can draw one.
+// useStatusLine sets up the screen's status line, unless messages are switched
+// off, or stdout or stderr is not a terminal that can draw one.
 func (s *Session) useStatusLine() {
 	if s.env.Notice.Quiet || !terminal.IsTerminal(s.env.Err) || !terminal.IsTerminal(s.env.Out) || isDumb(os.Getenv("TERM")) {
 		return
@@ -102,8 +102,8 @@ func (s *Session) Redraw() { s.remote.Redraw() }
 // Drop closes the connection; see stream.Conn.Drop.
 func (s *Session) Drop(reason error) { s.remote.Drop(reason) }
 
-// Run runs the session, which reconnects after a connection is lost. It adds stdin and
-// the policy for a terminal to the settings. Its errors are those of
+// Run runs the session, which reconnects after a connection is lost. It adds
+// stdin and the policy for a terminal to the settings. Its errors are those of
 // stream.Session.Run, outcome.ErrLeft, and *outcome.GaveUpError.
 func (s *Session) Run(ctx context.Context, d stream.Driver, set stream.Settings) error {
 	c, o := s.console, s.console.cmd.Options()
@@ -133,7 +133,8 @@ func (s *Session) Run(ctx context.Context, d stream.Driver, set stream.Settings)
 }
 
 // driver is a stream.Driver whose sessions use the terminal: while it opens a
-// connection, a credential plugin may use the terminal, and from then on it is raw.
+// connection, a credential plugin may use the terminal, and from then on it is
+// raw.
 type driver struct {
 	stream.Driver
 	session *Session
@@ -145,8 +146,8 @@ func (d driver) Dial(ctx context.Context) (*stream.Conn, error) {
 	return d.Driver.Dial(ctx)
 }
 
-// Opened implements stream.Driver. Until the terminal is raw, Ctrl-C sends a signal: no
-// key is read before Opened returns.
+// Opened implements stream.Driver. Until the terminal is raw, Ctrl-C sends a
+// signal: no key is read before Opened returns.
 func (d driver) Opened(ctx context.Context, conn *stream.Conn) error {
 	if err := d.Driver.Opened(ctx, conn); err != nil {
 		return err
@@ -187,8 +188,8 @@ func (s *Session) suspend() {
 	}
 }
 
-// continued sets raw mode again after kshell was stopped. In the background that
-// fails; it is called again when kshell is continued in the foreground.
+// continued sets raw mode again after kshell was stopped. In the background
+// that fails; it is called again when kshell is continued in the foreground.
 func (s *Session) continued() {
 	if s.wasRaw.Load() {
 		_ = s.raw()
@@ -223,8 +224,8 @@ func (s *Session) Size() (width, height uint16, ok bool) {
 // Resized implements stream.Window.
 func (s *Session) Resized() <-chan struct{} { return s.resized }
 
-// Output returns the writer for the output of the remote: the Console's, which also tells
-// the line guard what the shell has written.
+// Output returns the writer for the output of the remote: the Console's, which
+// also tells the line guard what the shell has written.
 func (s *Session) Output() io.Writer { return echoWriter{s.console.Output(), s} }
 
 // echoWriter tells the line guard what is written.
@@ -242,9 +243,9 @@ func (w echoWriter) Write(p []byte) (int, error) {
 // keyInterrupt is Ctrl-C.
 const keyInterrupt = 0x03
 
-// interruptReader makes Ctrl-C end a session whose command has written nothing, if
-// nothing is written within Limits.Interrupt either. Servers that translate the protocol
-// open a session even if the node does not answer.
+// interruptReader makes Ctrl-C end a session whose command has written nothing,
+// if nothing is written within Limits.Interrupt either. Servers that translate
+// the protocol open a session even if the node does not answer.
 type interruptReader struct {
 	*terminal.Keys
 	session *Session

@@ -166,8 +166,8 @@ func encode(pair *tls.Certificate) (cert, key []byte, err error) {
 // stderr of its own process.
 const QuietPlugin = "__quiet-plugin"
 
-// withQuietPlugin returns cfg with its credential plugin run by RunQuietPlugin, and
-// told that it cannot ask the user.
+// withQuietPlugin returns cfg with its credential plugin run by RunQuietPlugin,
+// and told that it cannot ask the user.
 func withQuietPlugin(cfg *rest.Config) (*rest.Config, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -180,8 +180,9 @@ func withQuietPlugin(cfg *rest.Config) (*rest.Config, error) {
 	return cfg, nil
 }
 
-// RunQuietPlugin runs a credential plugin, without stdin and stderr, and returns its exit
-// code. command is what follows QuietPlugin on the command line.
+// RunQuietPlugin runs a credential plugin, without stdin and stderr, and
+// returns its exit code. command is what follows QuietPlugin on the command
+// line.
 func RunQuietPlugin(stdout io.Writer, command []string) int {
 	if len(command) == 0 {
 		return outcome.ExitUsage

@@ -12,11 +12,11 @@ import (
 	"kshell/internal/stream"
 )
 
-// Cluster holds the clients of one API server: one pod.Client and one stream.Transport.
-// If the configuration has a credential plugin, there are two more, after
-// HoldCredentials, for requests while a session uses the terminal. A Cluster is safe for
-// concurrent use; commands on the same server should share it, because each client opens
-// its own connections.
+// Cluster holds the clients of one API server: one pod.Client and one
+// stream.Transport. If the configuration has a credential plugin, there are two
+// more, after HoldCredentials, for requests while a session uses the terminal.
+// A Cluster is safe for concurrent use; commands on the same server should
+// share it, because each client opens its own connections.
 type Cluster struct {
 	env           Env
 	webSocketOnly bool
@@ -34,8 +34,8 @@ type clients struct {
 	pods      *pod.Client
 }
 
-// NewCluster returns the Cluster of cfg. It connects to nothing. webSocketOnly disables
-// SPDY.
+// NewCluster returns the Cluster of cfg. It connects to nothing. webSocketOnly
+// disables SPDY.
 func NewCluster(env Env, cfg *rest.Config, webSocketOnly bool) (*Cluster, error) {
 	c := &Cluster{env: env, webSocketOnly: webSocketOnly}
 	made, err := c.newClients(cfg)
@@ -72,8 +72,8 @@ func (c *Cluster) Transport() *stream.Transport { return c.clients.transport }
 // BackgroundPods returns the client for requests during a session.
 func (c *Cluster) BackgroundPods() *pod.Client { return c.backgroundClients().pods }
 
-// BackgroundConfig returns the configuration for other clients that make requests
-// during a session.
+// BackgroundConfig returns the configuration for other clients that make
+// requests during a session.
 func (c *Cluster) BackgroundConfig() *rest.Config { return c.backgroundClients().cfg }
 
 func (c *Cluster) backgroundClients() *clients {
@@ -85,9 +85,9 @@ func (c *Cluster) backgroundClients() *clients {
 	return c.background
 }
 
-// HoldCredentials makes requests of the background clients use the credentials that the
-// plugin has returned last, so that they do not run the plugin on the terminal. It may
-// run the plugin itself. Without a plugin it does nothing.
+// HoldCredentials makes requests of the background clients use the credentials
+// that the plugin has returned last, so that they do not run the plugin on the
+// terminal. It may run the plugin itself. Without a plugin it does nothing.
 func (c *Cluster) HoldCredentials() error {
 	if c.clients.cfg.ExecProvider == nil {
 		return nil
@@ -112,8 +112,8 @@ func (c *Cluster) HoldCredentials() error {
 	return nil
 }
 
-// renewHeld updates the credentials that HoldCredentials has stored, if it was called,
-// with those that the server has just accepted.
+// renewHeld updates the credentials that HoldCredentials has stored, if it was
+// called, with those that the server has just accepted.
 func (c *Cluster) renewHeld() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -129,8 +129,8 @@ func (c *Cluster) Prompts() bool {
 	return plugin != nil && plugin.InteractiveMode != api.NeverExecInteractiveMode && !plugin.StdinUnavailable
 }
 
-// WithoutPrompts returns a copy of cfg whose credential plugin cannot ask the user. why
-// is the reason that the plugin is told.
+// WithoutPrompts returns a copy of cfg whose credential plugin cannot ask the
+// user. why is the reason that the plugin is told.
 func WithoutPrompts(cfg *rest.Config, why string) *rest.Config {
 	if cfg.ExecProvider == nil {
 		return cfg
@@ -142,8 +142,8 @@ func WithoutPrompts(cfg *rest.Config, why string) *rest.Config {
 	return cfg
 }
 
-// runWatch runs a watch over a WebSocket. opened reports whether the connection was
-// opened.
+// runWatch runs a watch over a WebSocket. opened reports whether the connection
+// was opened.
 func (c *clients) runWatch(ctx context.Context, path string, query url.Values, each func([]byte) error) (opened bool) {
 	if c.transport.UsesSPDY() { // the server or a gateway refuses WebSockets
 		return false
@@ -175,7 +175,8 @@ func (d *watchDriver) Opened(context.Context, *stream.Conn) error {
 // Ended implements stream.Driver.
 func (d *watchDriver) Ended(_ context.Context, err error) error { return err }
 
-// runInternal runs a command of kshell's own, without streams, and returns its outcome.
+// runInternal runs a command of kshell's own, without streams, and returns its
+// outcome.
 func (c *clients) runInternal(ctx context.Context, request stream.Request) error {
 	d := &internalDriver{transport: c.transport, request: request}
 	s := stream.NewSession(d, nil, stream.Settings{LinkSettings: stream.LinkSettings{Reconnect: stream.ReconnectNever}})

@@ -13,10 +13,10 @@ import (
 	"kshell/internal/stream"
 )
 
-// Command is one command in one container, like exec.Cmd: New makes it, Run or RunTTY
-// runs it once, and Report tells what is known of it. Target, Report, Alert, ClearAlert
-// and RunInternal may be called from any goroutine, the other methods from the one that
-// runs the command.
+// Command is one command in one container, like exec.Cmd: New makes it, Run or
+// RunTTY runs it once, and Report tells what is known of it. Target, Report,
+// Alert, ClearAlert and RunInternal may be called from any goroutine, the other
+// methods from the one that runs the command.
 type Command struct {
 	env     Env
 	cluster *Cluster
@@ -72,20 +72,20 @@ const (
 	ModePlain = "plain"
 )
 
-// Display shows the state of a session on the local terminal. Any goroutine may call
-// its methods.
+// Display shows the state of a session on the local terminal. Any goroutine may
+// call its methods.
 type Display interface {
 	// Alert warns of a problem of the session.
 	Alert(message string)
-	// ClearAlert removes the alert, and reports whether it was visible in a form that
-	// can be removed.
+	// ClearAlert removes the alert, and reports whether it was visible in a
+	// form that can be removed.
 	ClearAlert() bool
 	// Tidy resets the terminal modes that an ended program has left set.
 	Tidy()
 }
 
-// New returns a Command that runs in t. It may run a credential plugin. Without a
-// terminal, the command has no stdin until SetInput is called.
+// New returns a Command that runs in t. It may run a credential plugin. Without
+// a terminal, the command has no stdin until SetInput is called.
 func New(env Env, c *Cluster, t Target, o Options) (*Command, error) {
 	if o.TTY || o.Stdin {
 		if err := c.HoldCredentials(); err != nil {
@@ -114,7 +114,8 @@ func (c *Command) Cluster() *Cluster { return c.cluster }
 // Stdout returns Env.Out. The Report counts the bytes that are written to it.
 func (c *Command) Stdout() io.Writer { return &c.out }
 
-// SetInput sets the command's stdin. The Report counts the bytes that are read from it.
+// SetInput sets the command's stdin. The Report counts the bytes that are read
+// from it.
 func (c *Command) SetInput(in Input) { c.in.Input = in }
 
 // Target returns the container of the last connection.
@@ -152,7 +153,8 @@ func (c *Command) setConnected(protocol string) {
 	c.report.Protocol, c.report.Connected = protocol, time.Now()
 }
 
-// SetDisplay makes d show the state of the session. Without it, alerts are messages.
+// SetDisplay makes d show the state of the session. Without it, alerts are
+// messages.
 func (c *Command) SetDisplay(d Display) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -174,8 +176,8 @@ func (c *Command) Alert(message string) {
 	c.env.Notice.WarnAlways("%s", message)
 }
 
-// ClearAlert removes the alert, and reports whether it was visible in a form that can
-// be removed.
+// ClearAlert removes the alert, and reports whether it was visible in a form
+// that can be removed.
 func (c *Command) ClearAlert() bool {
 	d := c.currentDisplay()
 	return d != nil && d.ClearAlert()
@@ -187,9 +189,9 @@ func (c *Command) tidy() {
 	}
 }
 
-// Run runs a command without a tty, in exact mode or without its script, and returns
-// nil only if the command succeeded. Its errors are those of stream.Session.Run, with
-// hints.
+// Run runs a command without a tty, in exact mode or without its script, and
+// returns nil only if the command succeeded. Its errors are those of
+// stream.Session.Run, with hints.
 func (c *Command) Run(ctx context.Context) error {
 	return c.explainForbidden(ctx, c.run(ctx))
 }
@@ -212,7 +214,8 @@ func (c *Command) run(ctx context.Context) error {
 	return c.runPlain(ctx)
 }
 
-// runPlain runs the command without the script. Its outcome is what the server reports.
+// runPlain runs the command without the script. Its outcome is what the server
+// reports.
 func (c *Command) runPlain(ctx context.Context) error {
 	protocols, err := c.options.plainProtocols()
 	if err != nil {
@@ -236,8 +239,8 @@ func (c *Command) runOneShot(ctx context.Context, d *driver, s stream.Settings) 
 	return c.NewSession(d, o.observe, s).Run(ctx)
 }
 
-// Settings returns the settings of the command's sessions: what Options says, the
-// streams, and no reconnection.
+// Settings returns the settings of the command's sessions: what Options says,
+// the streams, and no reconnection.
 func (c *Command) Settings() stream.Settings {
 	o := &c.options
 	s := stream.Settings{

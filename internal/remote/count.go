@@ -16,7 +16,8 @@ type Input interface {
 	stream.Canceler
 }
 
-// counter is a writer that counts the bytes written. Any goroutine may call count.
+// counter is a writer that counts the bytes written. Any goroutine may call
+// count.
 type counter struct {
 	io.Writer
 	bytes atomic.Int64
@@ -31,8 +32,8 @@ func (c *counter) Write(p []byte) (int, error) {
 
 func (c *counter) count() int64 { return c.bytes.Load() }
 
-// input is the command's stdin. It counts the bytes read and keeps the last ones. One
-// goroutine reads it; any goroutine may call the other methods.
+// input is the command's stdin. It counts the bytes read and keeps the last
+// ones. One goroutine reads it; any goroutine may call the other methods.
 type input struct {
 	Input // nil if there is no stdin
 	bytes atomic.Int64
@@ -42,8 +43,8 @@ type input struct {
 	tail []byte    // the last bytes read, at most maxTail
 }
 
-// maxTail is the maximum size of input.tail, in bytes: enough for a command that ends a
-// shell.
+// maxTail is the maximum size of input.tail, in bytes: enough for a command
+// that ends a shell.
 const maxTail = 32
 
 // Read implements io.Reader.
@@ -60,12 +61,12 @@ func (in *input) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// exitTypedWithin is the time after which the end of a shell is no longer attributed to
-// what the user typed last.
+// exitTypedWithin is the time after which the end of a shell is no longer
+// attributed to what the user typed last.
 const exitTypedWithin = 2 * time.Second
 
-// exitTyped reports whether the user has just typed what ends a shell: Ctrl-D, exit or
-// logout.
+// exitTyped reports whether the user has just typed what ends a shell: Ctrl-D,
+// exit or logout.
 func (in *input) exitTyped() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -75,8 +76,9 @@ func (in *input) exitTyped() bool {
 
 func (in *input) count() int64 { return in.bytes.Load() }
 
-// IgnoreErrors returns a writer to stderr that never fails: a command continues even if
-// its stderr cannot be written, and there is no stream on which to report that.
+// IgnoreErrors returns a writer to stderr that never fails: a command continues
+// even if its stderr cannot be written, and there is no stream on which to
+// report that.
 func IgnoreErrors(w io.Writer) io.Writer { return &stderrWriter{Writer: w} }
 
 type stderrWriter struct {

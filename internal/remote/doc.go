@@ -1,12 +1,13 @@
-// Package remote runs one command in one container of a pod, in the shape of os/exec:
-// Resolve finds the container, New makes a Command, Command.Run or RunTTY runs it, and
-// Command.Report tells what is known besides the error.
+// Package remote runs one command in one container of a pod, in the shape of
+// os/exec: Resolve finds the container, New makes a Command, Command.Run or
+// RunTTY runs it, and Command.Report tells what is known besides the error.
 //
-// It does not know flags, and it does not know the local terminal: for a command with a
-// tty, internal/interactive implements Terminal.
+// It does not know flags, and it does not know the local terminal: for a
+// command with a tty, internal/interactive implements Terminal.
 //
 //   - env.go, server.go: what all commands of the process share
-//   - cluster.go, background.go: the clients of one API server, and their credentials
+//   - cluster.go, background.go: the clients of one API server, and their
+//     credentials
 //   - target.go: finds the container
 //   - command.go: the command, its streams and its report
 //   - driver.go: what happens when a connection is opened and when it ends
@@ -18,9 +19,10 @@
 //
 // Invariants:
 //
-//   - A Command starts its command at most once per connection, and once in all unless
-//     Options.Reconnect allows more. Without a script that confirms it, a success that
-//     may be wrong is an error.
+//   - A Command starts its command at most once per connection, and once in all
+//     unless Options.Reconnect allows more. Without a script that confirms it,
+//     a success that may be wrong is an error.
 //   - Each request of kshell has a time limit and ends with the context.
-//   - A request during a session never runs a credential plugin on the terminal.
+//   - A request during a session never runs a credential plugin on the
+//     terminal.
 package remote

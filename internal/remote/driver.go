@@ -9,8 +9,8 @@ import (
 	"kshell/internal/stream"
 )
 
-// driver is the stream.Driver of the sessions of a Command. Except for CheckStuck, the
-// goroutine of the session uses it.
+// driver is the stream.Driver of the sessions of a Command. Except for
+// CheckStuck, the goroutine of the session uses it.
 type driver struct {
 	cmd     *Command
 	request func(Target) stream.Request
@@ -22,8 +22,8 @@ type driver struct {
 	opened Target          // of the last connection
 }
 
-// Driver returns a stream.Driver whose connections are requested by request, in plain
-// mode. It does not watch the pod.
+// Driver returns a stream.Driver whose connections are requested by request, in
+// plain mode. It does not watch the pod.
 func (c *Command) Driver(request func(Target) stream.Request) stream.Driver {
 	c.setMode(ModePlain, "")
 	return &driver{cmd: c, request: request}
@@ -65,17 +65,19 @@ func (d *driver) Ended(ctx context.Context, err error) error {
 	return d.watch.ended(ctx, err)
 }
 
-// errShellRuns means that the server reports success for a shell that still runs, or
-// whose node does not answer.
+// errShellRuns means that the server reports success for a shell that still
+// runs, or whose node does not answer.
 var errShellRuns = errors.New("the server claims that the shell has ended, and it has not")
 
-// shellRuns reports whether the shell still runs in its container. It also returns
-// true if its node does not answer, and if ctx is canceled before the answer.
+// shellRuns reports whether the shell still runs in its container. It also
+// returns true if its node does not answer, and if ctx is canceled before the
+// answer.
 //
-// When a node's kubelet dies, API servers that translate the protocol themselves
-// (Kubernetes 1.30 to 1.35) report success for the sessions that were cut off. So if a
-// shell succeeds and the user has typed nothing that ends it, Ended checks whether it
-// still runs. (The outcome of a command without a tty is known from exact mode.)
+// When a node's kubelet dies, API servers that translate the protocol
+// themselves (Kubernetes 1.30 to 1.35) report success for the sessions that
+// were cut off. So if a shell succeeds and the user has typed nothing that ends
+// it, Ended checks whether it still runs. (The outcome of a command without a
+// tty is known from exact mode.)
 func (d *driver) shellRuns(ctx context.Context) bool {
 	probe := d.shell.AliveCommand()
 	if probe == nil {
@@ -87,9 +89,9 @@ func (d *driver) shellRuns(ctx context.Context) bool {
 	return err == nil || ctx.Err() != nil || isUnanswered(err)
 }
 
-// hangUpOld ends the shell of an earlier connection, if there was one, while the
-// new one starts. It does nothing if the new shell is in another container, where
-// the old process ID is meaningless.
+// hangUpOld ends the shell of an earlier connection, if there was one, while
+// the new one starts. It does nothing if the new shell is in another container,
+// where the old process ID is meaningless.
 func (d *driver) hangUpOld() {
 	c, old, t := d.cmd, d.shell.HangUpCommand(), d.opened
 	d.shell.Reset()
@@ -101,19 +103,19 @@ func (d *driver) hangUpOld() {
 	}
 }
 
-// requestTimeout is the time limit of one request about a session that was lost or has
-// ended.
+// requestTimeout is the time limit of one request about a session that was lost
+// or has ended.
 const requestTimeout = 8 * time.Second
 
-// errEndUnknown means that the command has ended, but the server does not report how: it
-// is blocked by input that is no longer read.
+// errEndUnknown means that the command has ended, but the server does not
+// report how: it is blocked by input that is no longer read.
 var errEndUnknown = errors.New("the command has ended with input unread, and the server, which is stuck with that, does not say how")
 
 // errContainerEnded means that the container, and everything in it, has ended.
 var errContainerEnded = errors.New("the container has ended since, and the server does not say how the command did")
 
-// CheckStuck implements stream.StuckChecker. It asks for the pod, and whether a command
-// still runs in the container.
+// CheckStuck implements stream.StuckChecker. It asks for the pod, and whether a
+// command still runs in the container.
 func (d *driver) CheckStuck(ctx context.Context) error {
 	c := d.cmd
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)

@@ -8,8 +8,8 @@ import (
 	"kshell/internal/notice"
 )
 
-// Env is what the commands of a process share. It is a value: a copy may have other
-// streams or another Printer.
+// Env is what the commands of a process share. It is a value: a copy may have
+// other streams or another Printer.
 type Env struct {
 	In       io.Reader
 	Out, Err io.Writer
@@ -19,7 +19,8 @@ type Env struct {
 	Limits   Limits
 }
 
-// Limits are time limits for what the user waits for. Zero values mean the defaults.
+// Limits are time limits for what the user waits for. Zero values mean the
+// defaults.
 type Limits struct {
 	Slow      time.Duration // until the user is told what kshell waits for; 5 s
 	Rights    time.Duration // of the requests for the user's rights, after a refusal; 3 s

@@ -11,8 +11,9 @@ import (
 	"kshell/internal/stream"
 )
 
-// runExact runs the command by the script of exact mode. If ran is false, the script
-// could not run, the command was not started, and it is to be run without the script.
+// runExact runs the command by the script of exact mode. If ran is false, the
+// script could not run, the command was not started, and it is to be run
+// without the script.
 func (c *Command) runExact(ctx context.Context) (ran bool, err error) {
 	o := &c.options
 	set := exact.Options{
@@ -75,11 +76,12 @@ type scriptInput struct{ *exact.Run }
 // Read implements io.Reader.
 func (in scriptInput) Read(p []byte) (int, error) { return in.Run.Stdin().Read(p) }
 
-// errNoCommand is the error for a command that the script did not find. It equals the
-// error of a container runtime.
+// errNoCommand is the error for a command that the script did not find. It
+// equals the error of a container runtime.
 var errNoCommand = &stream.RemoteError{Message: "executable file not found", Start: stream.StartNotFound}
 
-// environmentError returns why the command was not started with --env or --workdir.
+// environmentError returns why the command was not started with --env or
+// --workdir.
 func environmentError(state exact.State) error {
 	if state != exact.NotStarted {
 		return errNoEnvironment
@@ -91,8 +93,8 @@ func environmentError(state exact.State) error {
 	)
 }
 
-// terminate runs a command that ends remote processes which the script could not end. It
-// does nothing if command is nil. The user has to wait for it.
+// terminate runs a command that ends remote processes which the script could
+// not end. It does nothing if command is nil. The user has to wait for it.
 func (c *Command) terminate(ctx context.Context, t Target, command []string) {
 	if command == nil {
 		return
@@ -104,8 +106,8 @@ func (c *Command) terminate(ctx context.Context, t Target, command []string) {
 	}
 }
 
-// RunInternal runs a command of kshell's own in the container, without streams, and
-// returns its outcome. Any goroutine may call it, also during a session.
+// RunInternal runs a command of kshell's own in the container, without streams,
+// and returns its outcome. Any goroutine may call it, also during a session.
 func (c *Command) RunInternal(ctx context.Context, command []string) error {
 	return c.runInternalIn(ctx, c.Target(), command)
 }
@@ -120,8 +122,9 @@ func (c *Command) runInternalIn(ctx context.Context, t Target, command []string)
 	return c.bySh(run)
 }
 
-// whyNotStarted returns why the script could not start the command. It returns "" if the
-// command was started or may have been started, and must not be run a second time.
+// whyNotStarted returns why the script could not start the command. It returns
+// "" if the command was started or may have been started, and must not be run a
+// second time.
 func whyNotStarted(state exact.State, err error) string {
 	switch state {
 	case exact.NoCommand:
@@ -138,9 +141,9 @@ func whyNotStarted(state exact.State, err error) string {
 	return ""
 }
 
-// whyNoScript returns why kshell's scripts cannot run in the container, from the
-// error of a session in which a script has reported nothing. It returns "" if the
-// error has another cause.
+// whyNoScript returns why kshell's scripts cannot run in the container, from
+// the error of a session in which a script has reported nothing. It returns ""
+// if the error has another cause.
 func whyNoScript(err error) string {
 	var remote *stream.RemoteError
 	var refused *stream.HandshakeError
@@ -157,15 +160,16 @@ func whyNoScript(err error) string {
 // reported the end of the command.
 var errUnreported = errors.New("the server claims that the command succeeded, but the command has not said so")
 
-// errScriptEnded means that the script lost one of its processes while the command ran.
+// errScriptEnded means that the script lost one of its processes while the
+// command ran.
 var errScriptEnded = notice.WithHint(
 	errors.New("the command was ended because a process of kshell's script in the container ended or could not be "+
 		"started: the container may be at its process or memory limit"),
 	"--exact=never runs a command without the script",
 )
 
-// unreportedError is an exit code from the server that the script has not confirmed.
-// It may be the exit code of the script itself.
+// unreportedError is an exit code from the server that the script has not
+// confirmed. It may be the exit code of the script itself.
 type unreportedError struct {
 	code       int
 	started    bool   // the command was started
@@ -183,7 +187,8 @@ func (e *unreportedError) Error() string {
 	return text
 }
 
-// Hint says how to run a command without the script, if this one was not started.
+// Hint says how to run a command without the script, if this one was not
+// started.
 func (e *unreportedError) Hint() string {
 	if e.started {
 		return ""
@@ -192,7 +197,8 @@ func (e *unreportedError) Hint() string {
 }
 
 // reported returns the outcome of the command as the script reported it. The
-// outcome that the server reported, err, is used only if the script reported none.
+// outcome that the server reported, err, is used only if the script reported
+// none.
 func (c *Command) reported(run *exact.Run, err error) error {
 	state, code := run.State()
 	switch {
@@ -209,7 +215,8 @@ func (c *Command) reported(run *exact.Run, err error) error {
 }
 
 // confirmed returns err. It replaces an exit code, which only the server has
-// reported, by an unreportedError, unless the container ended and killed the command.
+// reported, by an unreportedError, unless the container ended and killed the
+// command.
 func (c *Command) confirmed(err error, started bool, shellError string) error {
 	var exit *stream.ExitError
 	if !errors.As(err, &exit) || c.killed {
@@ -221,9 +228,10 @@ func (c *Command) confirmed(err error, started bool, shellError string) error {
 // binSh is the path of sh in nearly every image.
 const binSh = "/bin/sh"
 
-// bySh calls run, which runs one of kshell's scripts with sh. If the container's PATH
-// has no sh, so that nothing was started, it calls run again with /bin/sh. If
-// /bin/sh cannot be started either, it returns the error of sh.
+// bySh calls run, which runs one of kshell's scripts with sh. If the
+// container's PATH has no sh, so that nothing was started, it calls run again
+// with /bin/sh. If /bin/sh cannot be started either, it returns the error of
+// sh.
 func (c *Command) bySh(run func() error) error {
 	err := run()
 	if !isNotFound(err) || !c.noShInPath.CompareAndSwap(false, true) {
@@ -237,8 +245,8 @@ func (c *Command) bySh(run func() error) error {
 	return again
 }
 
-// withShPath returns one of kshell's own commands for the container, with /bin/sh in
-// place of sh if the container's PATH has no sh.
+// withShPath returns one of kshell's own commands for the container, with
+// /bin/sh in place of sh if the container's PATH has no sh.
 func (c *Command) withShPath(command []string) []string {
 	if c.noShInPath.Load() && command[0] == "sh" {
 		return append([]string{binSh}, command[1:]...)

@@ -12,8 +12,8 @@ import (
 	"kshell/internal/stream"
 )
 
-// explain adds a hint to the error of a session. endsAlone means that the remote ends the
-// command when it detects the loss of the connection.
+// explain adds a hint to the error of a session. endsAlone means that the
+// remote ends the command when it detects the loss of the connection.
 func (c *Command) explain(err error, endsAlone bool) error {
 	return explain(err, &c.options, c.Target(), endsAlone)
 }

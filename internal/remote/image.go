@@ -11,9 +11,9 @@ import (
 	"kshell/internal/stream"
 )
 
-// ImageCache records for each image whether exact mode is possible, so that only the
-// first pod of an image has to find out. The zero value is ready to use. It is safe for
-// concurrent use; a nil *ImageCache records nothing.
+// ImageCache records for each image whether exact mode is possible, so that
+// only the first pod of an image has to find out. The zero value is ready to
+// use. It is safe for concurrent use; a nil *ImageCache records nothing.
 type ImageCache struct {
 	mu     sync.Mutex
 	images map[string]*imageResult
@@ -26,15 +26,15 @@ type imageResult struct {
 	noShInPath bool          // the image's PATH has no sh
 }
 
-// imageTrial publishes the result of the first pod of an image. The zero value is that
-// of another pod.
+// imageTrial publishes the result of the first pod of an image. The zero value
+// is that of another pod.
 type imageTrial struct {
 	result *imageResult // nil if this is not the first pod of the image
 	once   *sync.Once
 }
 
-// settle publishes the result for the other pods of the image. Only the first call has
-// an effect.
+// settle publishes the result for the other pods of the image. Only the first
+// call has an effect.
 func (t imageTrial) settle(inexact string, noShInPath bool) {
 	if t.result != nil {
 		t.once.Do(func() {
@@ -44,12 +44,13 @@ func (t imageTrial) settle(inexact string, noShInPath bool) {
 	}
 }
 
-// maxTrial is how long the other pods of an image wait for the first one, whose node may
-// be lost.
+// maxTrial is how long the other pods of an image wait for the first one, whose
+// node may be lost.
 const maxTrial = 3 * time.Second
 
-// trial returns why exact mode is known not to be possible with the image of c, and sets
-// what else is known about the image. The caller must call settle on the returned trial.
+// trial returns why exact mode is known not to be possible with the image of c,
+// and sets what else is known about the image. The caller must call settle on
+// the returned trial.
 func (m *ImageCache) trial(ctx context.Context, c *Command) (t imageTrial, inexact string) {
 	image := c.Target().image()
 	if m == nil || image == "" || c.options.Exact != ExactAuto || c.options.hasEnvironment() {
@@ -86,8 +87,8 @@ func (m *ImageCache) result(image string) (r *imageResult, first bool) {
 	return r, true
 }
 
-// trialWriter settles the image of a command when the script has reported that the
-// command is running.
+// trialWriter settles the image of a command when the script has reported that
+// the command is running.
 type trialWriter struct {
 	io.Writer
 	run *exact.Run
@@ -103,9 +104,9 @@ func (w *trialWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// settleImage publishes the result for the other pods of the image: whether sh is in the
-// PATH, or why the script could not run the command, if the image is the cause. inexact
-// is empty if the script could run it.
+// settleImage publishes the result for the other pods of the image: whether sh
+// is in the PATH, or why the script could not run the command, if the image is
+// the cause. inexact is empty if the script could run it.
 func (c *Command) settleImage(state exact.State, err error, inexact string) {
 	switch {
 	case inexact == "":
@@ -115,8 +116,8 @@ func (c *Command) settleImage(state exact.State, err error, inexact string) {
 	}
 }
 
-// causedByImage reports whether the script could not run because of the image, rather
-// than the command, a policy or the connection.
+// causedByImage reports whether the script could not run because of the image,
+// rather than the command, a policy or the connection.
 func causedByImage(state exact.State, err error) bool {
 	var refused *stream.HandshakeError
 	return state == exact.Unsupported || state == exact.Unknown && !errors.As(err, &refused)

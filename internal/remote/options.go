@@ -75,17 +75,18 @@ func (o *Options) reconnect() stream.Reconnect {
 	return stream.ReconnectNever
 }
 
-// backoff returns the delays between attempts to reconnect; with jitter, at most 15 s.
+// backoff returns the delays between attempts to reconnect; with jitter, at
+// most 15 s.
 func backoff() wait.Backoff {
 	return wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 100, Cap: 12500 * time.Millisecond}
 }
 
-// hasEnvironment reports whether the command needs a script to set variables or the
-// directory.
+// hasEnvironment reports whether the command needs a script to set variables or
+// the directory.
 func (o *Options) hasEnvironment() bool { return len(o.Env) > 0 || o.Dir != "" }
 
-// plainProtocols returns the subprotocols to offer for a command without a script: if
-// stdin may end, only those that can tell the remote so.
+// plainProtocols returns the subprotocols to offer for a command without a
+// script: if stdin may end, only those that can tell the remote so.
 func (o *Options) plainProtocols() ([]string, error) {
 	if !o.InputEnds {
 		return o.Protocols, nil

@@ -13,25 +13,26 @@ import (
 )
 
 const (
-	// watchDelay is how long a command without a tty runs before its pod is watched.
-	// Most commands end earlier.
+	// watchDelay is how long a command without a tty runs before its pod is
+	// watched. Most commands end earlier.
 	watchDelay = time.Second
-	// outcomeDelay is how long the server may take to report the outcome of a command
-	// after its container has ended. Measured: 2 to 3 s.
+	// outcomeDelay is how long the server may take to report the outcome of a
+	// command after its container has ended. Measured: 2 to 3 s.
 	outcomeDelay = 4 * time.Second
 	// statusInterval is the interval at which the status is requested during
 	// Limits.Reason.
 	statusInterval = 200 * time.Millisecond
-	// exitKilled is the exit code of a command that was killed (SIGKILL) together
-	// with its container, exitTerminated of one that the container's first process
-	// terminated (SIGTERM) before it exited.
+	// exitKilled is the exit code of a command that was killed (SIGKILL)
+	// together with its container, exitTerminated of one that the container's
+	// first process terminated (SIGTERM) before it exited.
 	exitKilled     = 137
 	exitTerminated = 143
 )
 
-// podWatch watches the pod of a session. It reports changes of the pod to the user, ends
-// a session that would hang, and finds the pod for the next connection. A nil *podWatch,
-// for a pod that the user may not get, does nothing.
+// podWatch watches the pod of a session. It reports changes of the pod to the
+// user, ends a session that would hang, and finds the pod for the next
+// connection. A nil *podWatch, for a pod that the user may not get, does
+// nothing.
 type podWatch struct {
 	cmd   *Command
 	delay time.Duration
@@ -39,8 +40,9 @@ type podWatch struct {
 	// Used by the session's goroutine.
 	found *pod.Found
 	dials int // the number of connections so far
-	// reported means that the error of the last connection tells how the container
-	// ended. The watch may also learn that later, while there is no connection.
+	// reported means that the error of the last connection tells how the
+	// container ended. The watch may also learn that later, while there is no
+	// connection.
 	reported bool
 	cancel   context.CancelFunc // ends the watch
 	watching sync.WaitGroup
@@ -58,8 +60,8 @@ type containerEndedError struct{ reason string }
 
 func (e *containerEndedError) Error() string { return e.reason }
 
-// newPodWatch returns a podWatch for a session of the command. The caller must call its
-// method end after the session.
+// newPodWatch returns a podWatch for a session of the command. The caller must
+// call its method end after the session.
 func (c *Command) newPodWatch() *podWatch {
 	t := c.Target()
 	if t.Found == nil {
@@ -75,8 +77,8 @@ func (c *Command) newPodWatch() *podWatch {
 // replaceable reports whether another pod may take the place of the pod.
 func (w *podWatch) replaceable() bool { return w.cmd.options.Pod.Target.HasReplacements() }
 
-// findNext finds the pod for the next connection, unless it is the first one, and makes
-// it the target of the command.
+// findNext finds the pod for the next connection, unless it is the first one,
+// and makes it the target of the command.
 func (w *podWatch) findNext(ctx context.Context) error {
 	if w == nil || w.dials == 0 {
 		return nil
@@ -120,8 +122,8 @@ func (w *podWatch) setFound(next *pod.Found) {
 	w.found, w.reason, w.containerEnded = next, "", make(chan struct{})
 }
 
-// dialed is called with the error of an attempt to open a connection, and returns it
-// or another one.
+// dialed is called with the error of an attempt to open a connection, and
+// returns it or another one.
 func (w *podWatch) dialed(err error) error {
 	if w == nil {
 		return err
@@ -135,8 +137,8 @@ func (w *podWatch) dialed(err error) error {
 	return err
 }
 
-// isPodNotFound reports whether err is an answer of the API server that the pod does not
-// exist.
+// isPodNotFound reports whether err is an answer of the API server that the pod
+// does not exist.
 func isPodNotFound(err error, name string) bool {
 	var refused *stream.HandshakeError
 	return errors.As(err, &refused) && apiclient.StatusNotFound(refused.Status, "pods", name)
@@ -173,8 +175,9 @@ func (w *podWatch) end() {
 	w.watching.Wait()
 }
 
-// handle is called by the watch of the pod of conn with each change of the container, in
-// a sentence for the user; over means that the container has ended.
+// handle is called by the watch of the pod of conn with each change of the
+// container, in a sentence for the user; over means that the container has
+// ended.
 func (w *podWatch) handle(ctx context.Context, conn *stream.Conn, change string, over bool) {
 	if over {
 		w.setReason(change)
@@ -192,8 +195,8 @@ func (w *podWatch) handle(ctx context.Context, conn *stream.Conn, change string,
 	}
 }
 
-// nodeSilent reports whether the pod's node is not ready and does not answer. The
-// connection does not show that: the API server keeps it alive.
+// nodeSilent reports whether the pod's node is not ready and does not answer.
+// The connection does not show that: the API server keeps it alive.
 func (w *podWatch) nodeSilent(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -205,8 +208,8 @@ func (w *podWatch) nodeSilent(ctx context.Context) bool {
 	return errors.Is(ctx.Err(), context.DeadlineExceeded) || isUnanswered(err)
 }
 
-// isUnanswered reports whether err of an attempt to run a command means that no node
-// has answered.
+// isUnanswered reports whether err of an attempt to run a command means that no
+// node has answered.
 func isUnanswered(err error) bool {
 	var refused *stream.HandshakeError
 	var remote *stream.RemoteError
@@ -237,9 +240,10 @@ func (w *podWatch) endReason() string {
 	return w.reason
 }
 
-// ended is called with the outcome of a connection. If the container has ended and the
-// session can continue with another connection, it returns a LostError. If not, it tells
-// the user how the container ended and returns err, which has the exit code.
+// ended is called with the outcome of a connection. If the container has ended
+// and the session can continue with another connection, it returns a LostError.
+// If not, it tells the user how the container ended and returns err, which has
+// the exit code.
 func (w *podWatch) ended(ctx context.Context, err error) error {
 	if w == nil {
 		return err
@@ -276,10 +280,11 @@ func (w *podWatch) ended(ctx context.Context, err error) error {
 	return err
 }
 
-// findReason requests the status of the container and calls setReason if it has ended.
-// It tries again, for up to Limits.Reason, if the request fails or the pod is being
-// deleted. With wait, it also tries again while the container is running according to
-// the status, which the kubelet updates some time after the end.
+// findReason requests the status of the container and calls setReason if it has
+// ended. It tries again, for up to Limits.Reason, if the request fails or the
+// pod is being deleted. With wait, it also tries again while the container is
+// running according to the status, which the kubelet updates some time after
+// the end.
 func (w *podWatch) findReason(ctx context.Context, wait bool) {
 	ctx, cancel := context.WithTimeout(ctx, w.cmd.limits.Reason)
 	defer cancel()
@@ -314,8 +319,8 @@ func (w *podWatch) requestStatus(ctx context.Context) (change string, over bool,
 	return w.cmd.cluster.BackgroundPods().DescribeChange(ctx, w.found)
 }
 
-// ContainerEnded returns how the container ended, in a sentence for the user, if err
-// means that it ended during a session.
+// ContainerEnded returns how the container ended, in a sentence for the user,
+// if err means that it ended during a session.
 func ContainerEnded(err error) (reason string, ok bool) {
 	var ended *containerEndedError
 	if !errors.As(err, &ended) {

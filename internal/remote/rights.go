@@ -13,9 +13,9 @@ import (
 	"kshell/internal/stream"
 )
 
-// ExplainForbidden adds to the error of a forbidden request for pods (403) which rights
-// the user lacks to run a command. It returns other errors, and err if the server does
-// not tell the rights.
+// ExplainForbidden adds to the error of a forbidden request for pods (403)
+// which rights the user lacks to run a command. It returns other errors, and
+// err if the server does not tell the rights.
 func ExplainForbidden(ctx context.Context, env Env, c *Cluster, err error) error {
 	var refused *pod.RequestError
 	if !errors.As(err, &refused) || !apierrors.IsForbidden(refused.Err) {
@@ -37,8 +37,8 @@ func groupOf(err error) string {
 	return ""
 }
 
-// explainForbidden adds to a forbidden exec (403) which rights the user lacks. It returns
-// other errors, and err if the server does not tell the rights.
+// explainForbidden adds to a forbidden exec (403) which rights the user lacks.
+// It returns other errors, and err if the server does not tell the rights.
 func (c *Command) explainForbidden(ctx context.Context, err error) error {
 	var refused *stream.HandshakeError
 	if !errors.As(err, &refused) || refused.StatusCode != http.StatusForbidden || refused.Status == nil {
@@ -47,8 +47,8 @@ func (c *Command) explainForbidden(ctx context.Context, err error) error {
 	return outcome.ContextCause(ctx, explainDenied(ctx, c.env, c.cluster.Pods(), c.Target(), err, pod.ExecRules()))
 }
 
-// explainDenied asks the server which of the rules deny the user something, in the
-// target's namespace or, if it has a name, for its pod.
+// explainDenied asks the server which of the rules deny the user something, in
+// the target's namespace or, if it has a name, for its pod.
 func explainDenied(ctx context.Context, env Env, client *pod.Client, t Target, refusal error, rules []pod.Rule) error {
 	ctx, cancel := context.WithTimeout(ctx, env.Limits.withDefaults().Rights)
 	defer cancel()

@@ -9,16 +9,16 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// ServerState is what is known about the API server. All commands of a process share
-// it. The zero value is ready to use; it is safe for concurrent use.
+// ServerState is what is known about the API server. All commands of a process
+// share it. The zero value is ready to use; it is safe for concurrent use.
 type ServerState struct {
 	started   atomic.Bool // a command was started: the user does not wait for requests
 	waiting   atomic.Bool // the user was told that the server does not answer
 	selectors sync.Once   // tells the user that the server ignores selectors
 }
 
-// ReportSlow makes clients of cfg tell the user if the server does not answer a request
-// within Limits.Slow.
+// ReportSlow makes clients of cfg tell the user if the server does not answer a
+// request within Limits.Slow.
 func ReportSlow(env Env, cfg *rest.Config) {
 	env.Limits = env.Limits.withDefaults()
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return slowTransport{next, env} })
@@ -36,7 +36,8 @@ func (t slowTransport) WrappedRoundTripper() http.RoundTripper { return t.RoundT
 // RoundTrip implements http.RoundTripper.
 func (t slowTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	server, query := t.env.Server, req.URL.Query()
-	// The user does not wait for a watch, and Session.Run reports a slow handshake.
+	// The user does not wait for a watch, and Session.Run reports a slow
+	// handshake.
 	if server.started.Load() || req.Header.Get("Upgrade") != "" || query.Has("watch") || query.Has("follow") {
 		return t.RoundTripper.RoundTrip(req)
 	}
@@ -54,8 +55,8 @@ func (t slowTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// SelectorIgnored warns once that the server returns objects that do not match the
-// selector of the request.
+// SelectorIgnored warns once that the server returns objects that do not match
+// the selector of the request.
 func (e Env) SelectorIgnored() {
 	e.Server.selectors.Do(func() {
 		e.Notice.Warn("the server does not honour selectors, perhaps because of a cache in front of it: " +

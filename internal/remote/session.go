@@ -11,8 +11,9 @@ import (
 	"kshell/internal/stream"
 )
 
-// Session is a stream.Session that tells the user what kshell is waiting for until the
-// command starts. It ends if the node does not answer within the StartTimeout.
+// Session is a stream.Session that tells the user what kshell is waiting for
+// until the command starts. It ends if the node does not answer within the
+// StartTimeout.
 type Session struct {
 	*stream.Session
 	cmd     *Command
@@ -23,8 +24,8 @@ type Session struct {
 	started chan struct{} // closed when the command has started
 }
 
-// NewSession returns a session of the command. observe is called with its events; see
-// stream.NewSession.
+// NewSession returns a session of the command. observe is called with its
+// events; see stream.NewSession.
 func (c *Command) NewSession(d stream.Driver, observe func(stream.Event), set stream.Settings) *Session {
 	s := &Session{
 		cmd: c, observe: observe, limit: set.StartTimeout, started: make(chan struct{}),
@@ -70,9 +71,9 @@ func (s *Session) Run(ctx context.Context) error {
 }
 
 // probe finds out whether the node of an opened session answers, if the command
-// writes nothing: it runs another command there. Any answer means that the session's
-// command is running without output. If there is no answer until the deadline, probe
-// ends the session.
+// writes nothing: it runs another command there. Any answer means that the
+// session's command is running without output. If there is no answer until the
+// deadline, probe ends the session.
 func (s *Session) probe(ctx context.Context, end context.CancelCauseFunc, deadline time.Time) {
 	c := s.cmd
 	silent := func() bool { return ctx.Err() == nil && c.out.count() == 0 && c.err.count() == 0 }
@@ -107,8 +108,8 @@ func (c *Command) noteStarting(limit time.Duration) {
 	c.env.Notice.Note("waiting for %s to start the command (up to %v, Ctrl-C ends it)", starter, limit)
 }
 
-// attemptObserver tells the user about the attempts to connect of a session without a
-// terminal.
+// attemptObserver tells the user about the attempts to connect of a session
+// without a terminal.
 type attemptObserver struct {
 	notice *notice.Printer
 	cause  error // the last failure

@@ -20,8 +20,8 @@ import (
 type Terminal interface {
 	// Output returns the writer for the output of the remote.
 	Output() io.Writer
-	// Run runs one session on the terminal, with d and the settings, to which it adds
-	// stdin and the policy for a terminal. Its errors are those of
+	// Run runs one session on the terminal, with d and the settings, to which
+	// it adds stdin and the policy for a terminal. Its errors are those of
 	// stream.Session.Run, or outcome.ErrLeft or an *outcome.GaveUpError.
 	Run(ctx context.Context, d stream.Driver, s stream.Settings) error
 }
@@ -29,7 +29,8 @@ type Terminal interface {
 // shellStartTimeout is how long a new shell may take to report its process ID.
 const shellStartTimeout = 20 * time.Second
 
-// RunTTY runs the command, or a shell, on the terminal. Its errors are those of Run.
+// RunTTY runs the command, or a shell, on the terminal. Its errors are those of
+// Run.
 func (c *Command) RunTTY(ctx context.Context, t Terminal) error {
 	return c.explainForbidden(ctx, c.runTTY(ctx, t))
 }
@@ -58,9 +59,9 @@ func (c *Command) runTTY(ctx context.Context, t Terminal) error {
 	return c.noShellError(err)
 }
 
-// runShellScript runs the command by the script that sets the variables of the local
-// user and reports the process ID of the shell. If ran is false, the script could not
-// run, and the command was not started.
+// runShellScript runs the command by the script that sets the variables of the
+// local user and reports the process ID of the shell. If ran is false, the
+// script could not run, and the command was not started.
 func (c *Command) runShellScript(ctx context.Context, t Terminal) (ran bool, err error) {
 	o := &c.options
 	var shell *exact.Shell
@@ -90,8 +91,8 @@ func (c *Command) runShellScript(ctx context.Context, t Terminal) (ran bool, err
 }
 
 // runOnTerminal runs a session on the terminal. The shell and its processes, if
-// kshell's script has started them, are ended when the user leaves or the connection is
-// lost.
+// kshell's script has started them, are ended when the user leaves or the
+// connection is lost.
 func (c *Command) runOnTerminal(ctx context.Context, t Terminal, d *driver) error {
 	d.ctx, d.watch = ctx, c.newPodWatch()
 	defer d.watch.end()
@@ -108,8 +109,8 @@ func (c *Command) runOnTerminal(ctx context.Context, t Terminal, d *driver) erro
 	return outcome.ContextCause(ctx, err)
 }
 
-// isLeft reports whether the session ended because the user left it, or because the
-// connection or the local terminal was lost.
+// isLeft reports whether the session ended because the user left it, or because
+// the connection or the local terminal was lost.
 func isLeft(err error) bool {
 	var lost *stream.LostError
 	var ended *containerEndedError
@@ -118,13 +119,14 @@ func isLeft(err error) bool {
 	return errors.Is(err, outcome.ErrLeft) || errors.As(err, &lost) && !errors.As(err, &ended) || errors.As(err, &in) || errors.As(err, &out)
 }
 
-// powershellOrCmd opens the better of Windows's two shells in one connection: cmd, which
-// every Windows image has, looks for the other. (Its argument has no quotes: those
-// that are put around it and into it on the way are understood only by cmd.)
+// powershellOrCmd opens the better of Windows's two shells in one connection:
+// cmd, which every Windows image has, looks for the other. (Its argument has no
+// quotes: those that are put around it and into it on the way are understood
+// only by cmd.)
 var powershellOrCmd = []string{"cmd", "/d", "/c", "where /q powershell 2>nul & if errorlevel 1 (cmd) else (powershell)"}
 
-// shells returns the commands to try in turn without a script: the user's, or every
-// shell that the container may have.
+// shells returns the commands to try in turn without a script: the user's, or
+// every shell that the container may have.
 func (c *Command) shells(ctx context.Context) [][]string {
 	if len(c.options.Command) > 0 {
 		return [][]string{c.options.Command}
@@ -143,11 +145,12 @@ func (c *Command) shells(ctx context.Context) [][]string {
 	}
 }
 
-// nodeTimeout is the time limit of the request for the node, which is not essential.
+// nodeTimeout is the time limit of the request for the node, which is not
+// essential.
 const nodeTimeout = 2 * time.Second
 
-// nodeOS returns the operating system of the pod's node; empty if it is not known. It is
-// requested only if the pod does not tell its own and has no sh.
+// nodeOS returns the operating system of the pod's node; empty if it is not
+// known. It is requested only if the pod does not tell its own and has no sh.
 func (c *Command) nodeOS(ctx context.Context) corev1.OSName {
 	t := c.Target()
 	if t.Found == nil {

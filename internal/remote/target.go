@@ -36,8 +36,8 @@ func (t Target) Node() string {
 	return t.Found.Pod.Spec.NodeName
 }
 
-// os returns the operating system that the pod's spec requires; empty if there is none
-// or the user may not get the pod.
+// os returns the operating system that the pod's spec requires; empty if there
+// is none or the user may not get the pod.
 func (t Target) os() corev1.OSName {
 	if t.Found == nil {
 		return ""
@@ -45,8 +45,8 @@ func (t Target) os() corev1.OSName {
 	return pod.OS(t.Found.Pod)
 }
 
-// image returns the ID of the container's image, or its name if the runtime reports no
-// ID; empty if neither is known.
+// image returns the ID of the container's image, or its name if the runtime
+// reports no ID; empty if neither is known.
 func (t Target) image() string {
 	if t.Found == nil {
 		return ""
@@ -63,7 +63,8 @@ func (t Target) image() string {
 	return ""
 }
 
-// Exec returns the request to run a command in the container (core/v1 PodExecOptions).
+// Exec returns the request to run a command in the container (core/v1
+// PodExecOptions).
 func (t Target) Exec(command []string, stdin, tty bool, protocols []string) stream.Request {
 	query := url.Values{
 		"command": command,
@@ -78,17 +79,17 @@ func (t Target) Exec(command []string, stdin, tty bool, protocols []string) stre
 	return stream.Request{Path: pod.ExecPath(t.Namespace, t.Pod), Query: query, Protocols: protocols}
 }
 
-// Attach returns the request to attach to the terminal of the container's main process
-// (core/v1 PodAttachOptions).
+// Attach returns the request to attach to the terminal of the container's main
+// process (core/v1 PodAttachOptions).
 func (t Target) Attach(protocols []string) stream.Request {
 	return stream.Request{Path: pod.AttachPath(t.Namespace, t.Pod), Protocols: protocols, Query: url.Values{
 		"container": {t.Container}, "stdin": {"true"}, "stdout": {"true"}, "stderr": {"false"}, "tty": {"true"},
 	}}
 }
 
-// Resolve finds the container, and waits up to wait until it runs. If the request names
-// a pod that the user may not get, the Target is that pod: running a command in it may be
-// allowed.
+// Resolve finds the container, and waits up to wait until it runs. If the
+// request names a pod that the user may not get, the Target is that pod:
+// running a command in it may be allowed.
 func Resolve(ctx context.Context, env Env, c *Cluster, r pod.Request, wait time.Duration) (Target, error) {
 	found, err := waitForContainer(ctx, env, c.Pods(), r, wait)
 	var forbidden *pod.GetForbiddenError
@@ -106,9 +107,10 @@ func Resolve(ctx context.Context, env Env, c *Cluster, r pod.Request, wait time.
 	return Target{r.Namespace, found.Pod.Name, found.Container, found}, nil
 }
 
-// waitForContainer finds the container, and waits for it up to limit, counted from the
-// first answer that it does not run: the time that the connection to the server takes
-// does not count. It tells the user why the container does not run yet.
+// waitForContainer finds the container, and waits for it up to limit, counted
+// from the first answer that it does not run: the time that the connection to
+// the server takes does not count. It tells the user why the container does not
+// run yet.
 func waitForContainer(ctx context.Context, env Env, client *pod.Client, r pod.Request, limit time.Duration) (*pod.Found, error) {
 	if limit == 0 {
 		return client.Find(ctx, r)
@@ -132,8 +134,8 @@ func waitForContainer(ctx context.Context, env Env, client *pod.Client, r pod.Re
 	return found, WaitLimit(limit, err)
 }
 
-// WaitLimit makes the error of a wait that limit has ended report limit, and not the
-// slightly longer time until that was noticed.
+// WaitLimit makes the error of a wait that limit has ended report limit, and
+// not the slightly longer time until that was noticed.
 func WaitLimit(limit time.Duration, err error) error {
 	var timedOut *pod.WaitError
 	if errors.As(err, &timedOut) && errors.Is(timedOut.Err, context.DeadlineExceeded) {

@@ -24,9 +24,9 @@ import (
 	"kshell/internal/pod"
 )
 
-// statusServer starts a server with one pod, web. Each request for it returns the next of
-// the statuses; other requests, such as watches, are forbidden. The first answer comes
-// after answerAfter.
+// statusServer starts a server with one pod, web. Each request for it returns
+// the next of the statuses; other requests, such as watches, are forbidden. The
+// first answer comes after answerAfter.
 func statusServer(t *testing.T, answerAfter time.Duration, statuses ...corev1.PodStatus) (*pod.Client, pod.Request) {
 	t.Helper()
 	var requests atomic.Int64

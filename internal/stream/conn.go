@@ -12,16 +12,17 @@ import (
 )
 
 const (
-	// readSize is the size of the buffer for a piece of a message, in bytes. Servers send
-	// messages of at most 32 KiB.
+	// readSize is the size of the buffer for a piece of a message, in bytes.
+	// Servers send messages of at most 32 KiB.
 	readSize = 32<<10 + headroom
-	// maxMessage is the maximum size of a text message or a status, in bytes. These are
-	// held in memory as a whole.
+	// maxMessage is the maximum size of a text message or a status, in bytes.
+	// These are held in memory as a whole.
 	maxMessage = 4 << 20
 )
 
-// socket is the part of *websocket.Conn that a Conn uses; *spdySocket implements it,
-// too. CloseNow ends the other calls, and may be called repeatedly.
+// socket is the part of *websocket.Conn that a Conn uses; *spdySocket
+// implements it, too. CloseNow ends the other calls, and may be called
+// repeatedly.
 type socket interface {
 	Reader(ctx context.Context) (websocket.MessageType, io.Reader, error)
 	Write(ctx context.Context, kind websocket.MessageType, message []byte) error
@@ -62,8 +63,8 @@ type Conn struct {
 	fatal        atomic.Pointer[error] // the first reason passed to Drop
 }
 
-// newConn returns a Conn for ws, which reads and writes through out. The subprotocol of
-// ws must be one of those offered.
+// newConn returns a Conn for ws, which reads and writes through out. The
+// subprotocol of ws must be one of those offered.
 func newConn(ws *websocket.Conn, out *gather) *Conn {
 	ws.SetReadLimit(-1) // messages are read in pieces; receive limits those that are held whole
 	return &Conn{
@@ -72,11 +73,12 @@ func newConn(ws *websocket.Conn, out *gather) *Conn {
 	}
 }
 
-// Protocol returns the subprotocol that the server selected, with the prefix "SPDY/3.1 "
-// if the transport is SPDY. It is empty for a plain message stream.
+// Protocol returns the subprotocol that the server selected, with the prefix
+// "SPDY/3.1 " if the transport is SPDY. It is empty for a plain message stream.
 func (c *Conn) Protocol() string { return c.protocol }
 
-// lived returns the time between openedAt and endedAt; 0 if the socket was not opened.
+// lived returns the time between openedAt and endedAt; 0 if the socket was not
+// opened.
 func (c *Conn) lived() time.Duration {
 	if c.openedAt.IsZero() {
 		return 0
@@ -84,22 +86,22 @@ func (c *Conn) lived() time.Duration {
 	return c.endedAt.Sub(c.openedAt)
 }
 
-// worked reports whether the socket has delivered something, or was open for at least
-// livedAfter.
+// worked reports whether the socket has delivered something, or was open for at
+// least livedAfter.
 func (c *Conn) worked() bool { return c.delivered || c.lived() >= livedAfter }
 
 func (c *Conn) close() { _ = c.ws.CloseNow() } // an error means that it was closed already
 
-// end closes the socket. If the goroutine that writes to it has panicked, end panics,
-// too.
+// end closes the socket. If the goroutine that writes to it has panicked, end
+// panics, too.
 func (c *Conn) end() {
 	c.close()
 	c.out.wait()
 }
 
-// run copies the remote's output until the command or the connection ends, and closes
-// the socket. It returns nil, *ExitError, *RemoteError, *LostError, *OutputError, or the
-// context's cause.
+// run copies the remote's output until the command or the connection ends, and
+// closes the socket. It returns nil, *ExitError, *RemoteError, *LostError,
+// *OutputError, or the context's cause.
 func (c *Conn) run(ctx context.Context, stdout, stderr io.Writer) error {
 	defer c.close()
 	defer context.AfterFunc(ctx, c.close)()
@@ -141,11 +143,12 @@ const (
 	signOutput              // output of the command, or a Status
 )
 
-// onStart makes the reader's goroutine call began once, when the sign arrives. Call
-// onStart before the first read.
+// onStart makes the reader's goroutine call began once, when the sign arrives.
+// Call onStart before the first read.
 func (c *Conn) onStart(awaited sign, began func()) { c.awaits, c.began = awaited, began }
 
-// saw calls began if the sign seen, or one that implies it, is the expected one.
+// saw calls began if the sign seen, or one that implies it, is the expected
+// one.
 func (c *Conn) saw(seen sign) {
 	if c.awaits != signNone && seen >= c.awaits {
 		c.awaits = signNone
@@ -153,9 +156,10 @@ func (c *Conn) saw(seen sign) {
 	}
 }
 
-// waitForStart reads until the expected sign arrives. It keeps output that it has read
-// for run. If begun is false, the command or the socket has ended before the sign,
-// waitForStart has closed the socket, and err is what run would have returned.
+// waitForStart reads until the expected sign arrives. It keeps output that it
+// has read for run. If begun is false, the command or the socket has ended
+// before the sign, waitForStart has closed the socket, and err is what run
+// would have returned.
 func (c *Conn) waitForStart(ctx context.Context) (begun bool, err error) {
 	defer context.AfterFunc(ctx, c.close)()
 	done := false
@@ -195,8 +199,8 @@ func (c *Conn) keep(ch channel, p []byte) error {
 // Settings.Proof.
 var errNoOutput = errors.New("the new connection brought no output")
 
-// outcome returns the result of the command after the last message was read. done means
-// that the status is complete.
+// outcome returns the result of the command after the last message was read.
+// done means that the status is complete.
 func (c *Conn) outcome(ctx context.Context, done bool, err error) error {
 	switch fatal := c.fatal.Load(); {
 	case done:
@@ -209,14 +213,15 @@ func (c *Conn) outcome(ctx context.Context, done bool, err error) error {
 	return c.ended(err)
 }
 
-// addStatus processes the next piece of the error channel, and reports whether the status
-// is complete.
+// addStatus processes the next piece of the error channel, and reports whether
+// the status is complete.
 func (c *Conn) addStatus(p []byte) (whole bool, err error) {
 	whole, err = c.status.add(p)
 	return whole && c.codec.status, err
 }
 
-// OutputError means that the remote's output could not be written to a local stream.
+// OutputError means that the remote's output could not be written to a local
+// stream.
 type OutputError struct{ Err error }
 
 func (e *OutputError) Error() string { return "cannot write the output: " + e.Err.Error() }
@@ -229,8 +234,8 @@ func output(w io.Writer, p []byte) error {
 	return nil
 }
 
-// LostError means that the connection ended before the outcome of the command was
-// reported. The command may still be running.
+// LostError means that the connection ended before the outcome of the command
+// was reported. The command may still be running.
 type LostError struct{ Err error }
 
 func (e *LostError) Error() string { return "connection lost: " + plain(e.Err) }
@@ -252,12 +257,12 @@ func (c *Conn) ended(err error) error {
 	return &LostError{err}
 }
 
-// receive reads one message and delivers it. With a binary subprotocol, it delivers the
-// pieces as they arrive. Pieces are never empty, and are valid until deliver returns.
-// Empty messages are dropped. receive does not allocate.
+// receive reads one message and delivers it. With a binary subprotocol, it
+// delivers the pieces as they arrive. Pieces are never empty, and are valid
+// until deliver returns. Empty messages are dropped. receive does not allocate.
 func (c *Conn) receive(deliver func(channel, []byte) error) error {
-	// Passing the context to ws would cost one allocation for each message. Closing the
-	// socket ends the read.
+	// Passing the context to ws would cost one allocation for each message.
+	// Closing the socket ends the read.
 	c.startWait()
 	_, r, err := c.ws.Reader(context.Background())
 	if err != nil {
@@ -270,8 +275,8 @@ func (c *Conn) receive(deliver func(channel, []byte) error) error {
 	return c.receiveBinary(r, deliver)
 }
 
-// receiveBinary delivers a message in pieces. The first byte of the message is the
-// channel.
+// receiveBinary delivers a message in pieces. The first byte of the message is
+// the channel.
 func (c *Conn) receiveBinary(r io.Reader, deliver func(channel, []byte) error) error {
 	var ch channel
 	begun := false
@@ -334,10 +339,10 @@ func (c *Conn) readMessage(r io.Reader) ([]byte, error) {
 	}
 }
 
-// send writes buf[headroom:] as one message on ch, in one frame: container runtimes take
-// the first byte of a continuation frame for a channel. It may block while the remote
-// does not read; closing the socket ends that. An empty payload is not sent, because an
-// empty stdin message can block the server.
+// send writes buf[headroom:] as one message on ch, in one frame: container
+// runtimes take the first byte of a continuation frame for a channel. It may
+// block while the remote does not read; closing the socket ends that. An empty
+// payload is not sent, because an empty stdin message can block the server.
 func (c *Conn) send(ch channel, buf []byte) error {
 	if len(buf) == headroom {
 		return nil
@@ -352,7 +357,8 @@ func (c *Conn) send(ch channel, buf []byte) error {
 	return c.write(message)
 }
 
-// closeStdin closes the stdin of the remote process, if the subprotocol can do that.
+// closeStdin closes the stdin of the remote process, if the subprotocol can do
+// that.
 func (c *Conn) closeStdin() error {
 	if !c.codec.halfClose {
 		return nil
@@ -362,8 +368,9 @@ func (c *Conn) closeStdin() error {
 	return c.write([]byte{byte(chClose), byte(chStdin)})
 }
 
-// write writes a message. The caller holds writing. An error does not end the session:
-// the reader of the socket returns the outcome, which may still be in transit.
+// write writes a message. The caller holds writing. An error does not end the
+// session: the reader of the socket returns the outcome, which may still be in
+// transit.
 func (c *Conn) write(message []byte) error {
 	c.writes.Add(1)
 	defer c.writes.Add(-1)
@@ -376,9 +383,9 @@ func (c *Conn) write(message []byte) error {
 
 func (c *Conn) startWait() { c.waitingSince.Store(int64(time.Since(c.start))) }
 
-// quiet returns how long the reader has waited for the next piece of a message. Answers
-// to pings do not count as pieces. It is 0 while the reader does not wait for the
-// network, for example because the reader of the output is paused.
+// quiet returns how long the reader has waited for the next piece of a message.
+// Answers to pings do not count as pieces. It is 0 while the reader does not
+// wait for the network, for example because the reader of the output is paused.
 func (c *Conn) quiet() time.Duration {
 	if c.in.silence() == 0 {
 		return 0
@@ -391,8 +398,8 @@ func (c *Conn) state() linkState {
 	return linkState{silence: c.in.silence(), sent: c.sent.Load(), writing: c.writes.Load() > 0}
 }
 
-// pong reports whether the server answers a ping within a time limit. It does not answer
-// while it is blocked because the command does not read its stdin.
+// pong reports whether the server answers a ping within a time limit. It does
+// not answer while it is blocked because the command does not read its stdin.
 func (c *Conn) pong(ctx context.Context, within time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
@@ -402,14 +409,15 @@ func (c *Conn) pong(ctx context.Context, within time.Duration) bool {
 // ping sends a ping and reports whether the server answers before ctx ends.
 func (c *Conn) ping(ctx context.Context) bool { return c.ws.Ping(ctx) == nil }
 
-// Drop closes the connection. It counts as lost, with a *LostError that wraps the
-// reason of the first Drop. Any goroutine may call it.
+// Drop closes the connection. It counts as lost, with a *LostError that wraps
+// the reason of the first Drop. Any goroutine may call it.
 func (c *Conn) Drop(reason error) {
 	c.fatal.CompareAndSwap(nil, &reason)
 	c.close()
 }
 
-// sendNothing sends an empty message. Servers ignore it, but it resets their idle timer.
+// sendNothing sends an empty message. Servers ignore it, but it resets their
+// idle timer.
 func (c *Conn) sendNothing() {
 	if !c.writing.TryLock() {
 		return // another message is being written, which has the same effect

@@ -17,14 +17,15 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// handshakeTimeout is the time limit of one handshake, unless the configuration has a
-// timeout. It is longer than the 30 s after which an API server reports that it cannot
-// reach the kubelet. A kubelet may accept the connection and never answer.
+// handshakeTimeout is the time limit of one handshake, unless the configuration
+// has a timeout. It is longer than the 30 s after which an API server reports
+// that it cannot reach the kubelet. A kubelet may accept the connection and
+// never answer.
 const handshakeTimeout = 35 * time.Second
 
-// Dialer opens sockets to one API server with the credentials, proxy and TLS settings of
-// a configuration. Use NewDialer: the zero value is not usable. It is safe for concurrent
-// use.
+// Dialer opens sockets to one API server with the credentials, proxy and TLS
+// settings of a configuration. Use NewDialer: the zero value is not usable. It
+// is safe for concurrent use.
 type Dialer struct {
 	base    *url.URL
 	client  *http.Client
@@ -32,8 +33,8 @@ type Dialer struct {
 	timeout time.Duration                     // the time limit of one handshake
 }
 
-// NewDialer returns a Dialer for the server of cfg. It connects to nothing: an error means
-// that cfg has an unusable host, certificate or credential plugin.
+// NewDialer returns a Dialer for the server of cfg. It connects to nothing: an
+// error means that cfg has an unusable host, certificate or credential plugin.
 func NewDialer(cfg *rest.Config) (*Dialer, error) {
 	base, _, err := rest.DefaultServerUrlFor(cfg)
 	if err != nil {
@@ -61,9 +62,10 @@ type Request struct {
 	Origin    bool       // send an Origin header, which a watch over WebSocket needs
 }
 
-// Dial performs one handshake. The time limit is the configuration's timeout, or 35 s if
-// it has none. ctx applies only to the handshake. The error is a *HandshakeError if the
-// server refused, a *DialError if it could not be reached, or the context's cause.
+// Dial performs one handshake. The time limit is the configuration's timeout,
+// or 35 s if it has none. ctx applies only to the handshake. The error is a
+// *HandshakeError if the server refused, a *DialError if it could not be
+// reached, or the context's cause.
 func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
 	bounded, cancel := context.WithTimeoutCause(ctx, d.timeout, d.timeoutError("WebSocket"))
 	defer cancel()
@@ -92,8 +94,8 @@ func (d *Dialer) timeoutError(protocol string) error {
 	return fmt.Errorf("no answer to the %s handshake within %v", protocol, d.timeout)
 }
 
-// dialError returns the error to report for err, which ended a handshake. resp is the
-// answer, or nil. timeout is not nil if the time limit has passed.
+// dialError returns the error to report for err, which ended a handshake. resp
+// is the answer, or nil. timeout is not nil if the time limit has passed.
 func (d *Dialer) dialError(err error, resp *http.Response, timeout error) error {
 	var refused *HandshakeError
 	var unknown *ProtocolError
@@ -110,9 +112,10 @@ func (d *Dialer) dialError(err error, resp *http.Response, timeout error) error 
 	return &DialError{Server: d.Server(), Err: err}
 }
 
-// upgrader is the transport of one handshake. It returns a *HandshakeError for any answer
-// except 101, and a *ProtocolError for a 101 with a subprotocol that was not offered. It
-// does not follow redirects: they lead to login pages, which must not get credentials.
+// upgrader is the transport of one handshake. It returns a *HandshakeError for
+// any answer except 101, and a *ProtocolError for a 101 with a subprotocol that
+// was not offered. It does not follow redirects: they lead to login pages,
+// which must not get credentials.
 type upgrader struct {
 	http.RoundTripper
 	out *gather // the connection, set after the handshake
@@ -137,7 +140,8 @@ func (u *upgrader) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, newHandshakeError(resp, body)
 }
 
-// checkSubprotocol returns a *ProtocolError if the selected subprotocol was not offered.
+// checkSubprotocol returns a *ProtocolError if the selected subprotocol was not
+// offered.
 func checkSubprotocol(req *http.Request, resp *http.Response) error {
 	const header = "Sec-Websocket-Protocol"
 	if !strings.EqualFold(resp.Header.Get("Upgrade"), "websocket") {

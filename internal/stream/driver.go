@@ -6,28 +6,29 @@ import (
 )
 
 // Driver opens the connections of a Session or of Events, and decides what the
-// end of each means. The goroutine of Run calls its methods, one at a time. Each
-// context ends with the session.
+// end of each means. The goroutine of Run calls its methods, one at a time.
+// Each context ends with the session.
 type Driver interface {
 	// Dial opens a new connection. Its error should be one of those that
-	// Dialer.Dial returns, or a *NotReadyError if there is nothing to connect to.
+	// Dialer.Dial returns, or a *NotReadyError if there is nothing to connect
+	// to.
 	Dial(ctx context.Context) (*Conn, error)
 	// Opened is called when a connection is open, before anything is delivered
 	// from it. An error ends the session.
 	Opened(ctx context.Context, conn *Conn) error
-	// Ended is called with the outcome of a connection, which is a result of the
-	// command or a *LostError. It returns the same or another outcome. After a
-	// *LostError the session continues according to Settings.Reconnect. If the
-	// context ends first, Ended must return soon, with a *LostError if it does not
-	// know the outcome. Events do not call Ended.
+	// Ended is called with the outcome of a connection, which is a result of
+	// the command or a *LostError. It returns the same or another outcome.
+	// After a *LostError the session continues according to Settings.Reconnect.
+	// If the context ends first, Ended must return soon, with a *LostError if
+	// it does not know the outcome. Events do not call Ended.
 	Ended(ctx context.Context, err error) error
 }
 
-// StuckChecker is a Driver that can find out whether the command still runs; see
-// Settings.CheckStuck.
+// StuckChecker is a Driver that can find out whether the command still runs;
+// see Settings.CheckStuck.
 type StuckChecker interface {
-	// CheckStuck returns an error if the command does not run any more. The session
-	// ends with that error. A separate goroutine calls it.
+	// CheckStuck returns an error if the command does not run any more. The
+	// session ends with that error. A separate goroutine calls it.
 	CheckStuck(ctx context.Context) error
 }
 
@@ -37,16 +38,16 @@ type Event interface{ event() }
 type (
 	// Connecting is sent before each attempt to open a connection.
 	Connecting struct{ Attempt int } // from 1
-	// Failed is sent after a failed attempt, and when an open connection is lost
-	// (*LostError).
+	// Failed is sent after a failed attempt, and when an open connection is
+	// lost (*LostError).
 	Failed struct{ Err error }
 	// Waiting is sent before each wait for the next attempt.
 	Waiting struct{ Delay time.Duration }
-	// Started is sent when the command has started; see Settings.StartTimeout. It
-	// is not sent without a StartTimeout.
+	// Started is sent when the command has started; see Settings.StartTimeout.
+	// It is not sent without a StartTimeout.
 	Started struct{}
-	// Overdue is sent every second while the answer to a ping has been overdue for
-	// 5 s or more, and with 0 when the server answers again.
+	// Overdue is sent every second while the answer to a ping has been overdue
+	// for 5 s or more, and with 0 when the server answers again.
 	Overdue struct{ For time.Duration }
 )
 

@@ -8,8 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// funcLink is a Driver and an observer made of functions, each of which may be nil
-// except Dial.
+// funcLink is a Driver and an observer made of functions, each of which may be
+// nil except Dial.
 type funcLink struct {
 	Dial func(ctx context.Context) (*Conn, error)
 
@@ -55,7 +55,8 @@ func (l *funcLink) observe(e Event) {
 	}
 }
 
-// settings returns the settings of a link that has no observer unless OnFail is set.
+// settings returns the settings of a link that has no observer unless OnFail is
+// set.
 func (l *funcLink) settings() LinkSettings {
 	s := LinkSettings{
 		Reconnect: l.Reconnect, ConnectTimeout: l.ConnectTimeout, Backoff: l.Backoff, Eager: l.Eager, GiveUpAfter: l.GiveUpAfter,
@@ -66,8 +67,8 @@ func (l *funcLink) settings() LinkSettings {
 	return s
 }
 
-// funcSession makes a Session from functions and settings. Set the fields before the
-// first call of a method.
+// funcSession makes a Session from functions and settings. Set the fields
+// before the first call of a method.
 type funcSession struct {
 	funcLink
 

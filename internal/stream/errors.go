@@ -14,8 +14,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// DialError means that the server could not be reached, or is not trusted. Nothing has
-// run.
+// DialError means that the server could not be reached, or is not trusted.
+// Nothing has run.
 type DialError struct {
 	Server string // scheme and host
 	Err    error
@@ -26,16 +26,17 @@ func (e *DialError) Error() string {
 }
 func (e *DialError) Unwrap() error { return e.Err }
 
-// Permanent reports whether another attempt would fail in the same way, which is so if
-// the server is not trusted.
+// Permanent reports whether another attempt would fail in the same way, which
+// is so if the server is not trusted.
 func (e *DialError) Permanent() bool {
 	var untrusted *tls.CertificateVerificationError
 	return errors.As(e.Err, &untrusted)
 }
 
-// ProtocolError means that the server accepted the handshake, but selected none of the
-// subprotocols offered. The command may have been started. The socket is not used: in
-// the framing that "no subprotocol" stands for, there is no exit status.
+// ProtocolError means that the server accepted the handshake, but selected none
+// of the subprotocols offered. The command may have been started. The socket is
+// not used: in the framing that "no subprotocol" stands for, there is no exit
+// status.
 type ProtocolError struct {
 	Selected string // empty: none
 	Offered  []string
@@ -58,8 +59,8 @@ type ExitError struct {
 
 func (e *ExitError) Error() string { return fmt.Sprintf("command exited with code %d", e.Code) }
 
-// RemoteError means that the server reported a failure that is not an exit code, most
-// often that the command could not be started.
+// RemoteError means that the server reported a failure that is not an exit
+// code, most often that the command could not be started.
 type RemoteError struct {
 	Message string // the server's message, unfiltered: it may contain control characters
 	Reason  string // metav1.StatusReason; empty if the subprotocol has none
@@ -77,16 +78,16 @@ func (e *RemoteError) Error() string {
 	}
 }
 
-// NotRunning reports whether the container does not exist on its node or is not running.
-// It may be about to restart.
+// NotRunning reports whether the container does not exist on its node or is not
+// running. It may be about to restart.
 func (e *RemoteError) NotRunning() bool {
 	return e.Start == StartOther && slices.ContainsFunc(notRunningTexts, func(text string) bool {
 		return strings.Contains(e.Message, text)
 	})
 }
 
-// notRunningTexts are the texts of kubelets and container runtimes for a container that
-// is not running.
+// notRunningTexts are the texts of kubelets and container runtimes for a
+// container that is not running.
 var notRunningTexts = []string{"container not found", "is not running", "CONTAINER_EXITED"}
 
 // Cause returns the last part of a container runtime's long message, such as
@@ -102,8 +103,8 @@ func (e *RemoteError) Cause() string {
 	return strings.TrimSuffix(strings.TrimSpace(cause), ": unknown")
 }
 
-// StartFailure is the reason why a command could not be started, from the message of
-// the container runtime. There is no code for it.
+// StartFailure is the reason why a command could not be started, from the
+// message of the container runtime. There is no code for it.
 type StartFailure int
 
 // The reasons for a command that could not be started.
@@ -113,8 +114,8 @@ const (
 	StartNotExecutable                     // the file is not executable
 )
 
-// startFailures are the texts of runc and crun for a command that could not be started,
-// the most specific first.
+// startFailures are the texts of runc and crun for a command that could not be
+// started, the most specific first.
 var startFailures = []struct {
 	text    string
 	failure StartFailure

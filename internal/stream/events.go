@@ -8,16 +8,17 @@ import (
 	"time"
 )
 
-// Events receives the messages that a server sends by itself, such as those of a watch:
-// one JSON event in each message. Use NewEvents.
+// Events receives the messages that a server sends by itself, such as those of
+// a watch: one JSON event in each message. Use NewEvents.
 type Events struct {
 	*link
 	deliver func(message []byte) error
 }
 
-// NewEvents returns Events that are ready to run. deliver is called from Run's goroutine
-// with each message that is not empty; see JSON for values. The bytes are valid until
-// deliver returns. Its error ends Run. observe is as in NewSession.
+// NewEvents returns Events that are ready to run. deliver is called from Run's
+// goroutine with each message that is not empty; see JSON for values. The bytes
+// are valid until deliver returns. Its error ends Run. observe is as in
+// NewSession.
 func NewEvents(d Driver, observe func(Event), s LinkSettings, deliver func(message []byte) error) *Events {
 	return &Events{link: newLink(d, observe, s), deliver: deliver}
 }
@@ -33,9 +34,9 @@ func JSON[T any](deliver func(T) error) func([]byte) error {
 	}
 }
 
-// Run delivers messages until a connection ends and the policy allows no other. Its errors
-// are *LostError, *HandshakeError, *DialError, *ProtocolError, the context's cause, and
-// those of deliver.
+// Run delivers messages until a connection ends and the policy allows no other.
+// Its errors are *LostError, *HandshakeError, *DialError, *ProtocolError, the
+// context's cause, and those of deliver.
 func (e *Events) Run(ctx context.Context) error {
 	return e.run(ctx, e.driver.Dial, e.use)
 }

@@ -15,35 +15,37 @@ import (
 )
 
 // The remote-command subprotocols of the Kubernetes API server and kubelet
-// (k8s.io/streaming/pkg/httpstream/wsstream, k8s.io/apiserver/pkg/util/proxy). The names
-// are case sensitive.
+// (k8s.io/streaming/pkg/httpstream/wsstream, k8s.io/apiserver/pkg/util/proxy).
+// The names are case sensitive.
 const (
-	// V5 has binary messages (channel byte, payload), ends with a Status, and can close
-	// stdin.
+	// V5 has binary messages (channel byte, payload), ends with a Status, and
+	// can close stdin.
 	V5 = remotecommand.StreamProtocolV5Name
-	// V4 is V5 without a way to close stdin: the remote process never sees its end.
+	// V4 is V5 without a way to close stdin: the remote process never sees its
+	// end.
 	V4 = remotecommand.StreamProtocolV4Name
-	// V4Base64 is V4 in text messages: the channel is an ASCII digit, and the payload is
-	// in standard base64.
+	// V4Base64 is V4 in text messages: the channel is an ASCII digit, and the
+	// payload is in standard base64.
 	V4Base64 = "v4.base64.channel.k8s.io"
-	// Base64 is V4Base64 without a Status: a failure is a text on the error channel, and
-	// success is a normal close (1000) without a text.
+	// Base64 is V4Base64 without a Status: a failure is a text on the error
+	// channel, and success is a normal close (1000) without a text.
 	Base64 = "base64.channel.k8s.io"
 	// Channel is V4 without a Status, like Base64.
 	Channel = remotecommand.StreamProtocolV1Name
 )
 
-// Protocols returns all remote-command subprotocols in the order in which they are
-// offered, best first.
+// Protocols returns all remote-command subprotocols in the order in which they
+// are offered, best first.
 func Protocols() []string { return []string{V5, V4, V4Base64, Base64, Channel} }
 
-// HalfClosing returns the subprotocols of an offer that can close the stdin of the remote
-// process.
+// HalfClosing returns the subprotocols of an offer that can close the stdin of
+// the remote process.
 func HalfClosing(offer []string) []string {
 	return slices.DeleteFunc(slices.Clone(offer), func(name string) bool { return !codecs[name].halfClose })
 }
 
-// channel is the first byte of a message: the stream to which the payload belongs.
+// channel is the first byte of a message: the stream to which the payload
+// belongs.
 type channel byte
 
 const (
@@ -70,13 +72,13 @@ var codecs = map[string]codec{
 	Channel:  {},
 }
 
-// headroom is the free space before a payload, in bytes, so that a binary message needs no
-// copy.
+// headroom is the free space before a payload, in bytes, so that a binary
+// message needs no copy.
 const headroom = 1
 
-// encode returns the message with the payload buf[headroom:] on ch. A binary message is
-// buf itself with its first byte set. A text message is built in scratch, which grows as
-// needed and is returned for the next call.
+// encode returns the message with the payload buf[headroom:] on ch. A binary
+// message is buf itself with its first byte set. A text message is built in
+// scratch, which grows as needed and is returned for the next call.
 func (c codec) encode(ch channel, buf, scratch []byte) (message, newScratch []byte) {
 	if !c.text {
 		buf[0] = byte(ch)
@@ -87,8 +89,8 @@ func (c codec) encode(ch channel, buf, scratch []byte) (message, newScratch []by
 	return scratch, scratch
 }
 
-// decodeText returns the channel and the payload of a text message, which must not be
-// empty. It decodes the payload into dst, which grows as needed.
+// decodeText returns the channel and the payload of a text message, which must
+// not be empty. It decodes the payload into dst, which grows as needed.
 func decodeText(message, dst []byte) (channel, []byte, error) {
 	ch := channel(message[0] - '0')
 	if ch > chResize {
@@ -107,8 +109,8 @@ func resizeMessage(width, height uint16) []byte {
 	return fmt.Appendf(make([]byte, headroom), `{"Width":%d,"Height":%d}`, width, height)
 }
 
-// statusOutcome returns the outcome of a command from the Status on the error channel: nil
-// only for an explicit success, *ExitError or *RemoteError.
+// statusOutcome returns the outcome of a command from the Status on the error
+// channel: nil only for an explicit success, *ExitError or *RemoteError.
 func statusOutcome(raw []byte) error {
 	var s metav1.Status
 	if err := json.Unmarshal(raw, &s); err != nil {
@@ -149,13 +151,13 @@ func parseExitCode(digits string) (int, error) {
 	return code, err
 }
 
-// exitCodePattern finds the exit code in the texts that the older subprotocols send instead
-// of a Status, such as "command terminated with non-zero exit code: error executing command
-// [sh], exit code 7".
+// exitCodePattern finds the exit code in the texts that the older subprotocols
+// send instead of a Status, such as "command terminated with non-zero exit
+// code: error executing command [sh], exit code 7".
 var exitCodePattern = regexp.MustCompile(`exit(?:ed with| code| status):? (\d+)\s*$`)
 
-// textOutcome returns the outcome of a command with a subprotocol that has no Status, from
-// the text on the error channel and after a normal close.
+// textOutcome returns the outcome of a command with a subprotocol that has no
+// Status, from the text on the error channel and after a normal close.
 func textOutcome(text []byte) error {
 	if len(text) == 0 {
 		return nil

@@ -8,27 +8,27 @@ import (
 	"kshell/internal/group"
 )
 
-// gatherSize is the maximum size of the buffer for the next write, in bytes. As much
-// may be being written at the same time.
+// gatherSize is the maximum size of the buffer for the next write, in bytes. As
+// much may be being written at the same time.
 const gatherSize = 128 << 10
 
-// Control frames (at most 125 bytes and a header) do not wait for room in the buffer.
-// The library closes the socket if it cannot write one within 5 s, but a remote that
-// does not read its stdin must not have that effect. controlSlack is additional room
-// for control frames.
+// Control frames (at most 125 bytes and a header) do not wait for room in the
+// buffer. The library closes the socket if it cannot write one within 5 s, but
+// a remote that does not read its stdin must not have that effect. controlSlack
+// is additional room for control frames.
 const (
 	controlSize  = 131
 	controlSlack = 4 << 10
 )
 
-// gather combines the writes to one socket. The WebSocket library flushes every 4 KiB,
-// and without gather each flush would be one TLS record and one system call. A goroutine
-// writes to the socket; it then writes everything that was buffered during its last
-// write. Reads are passed on and recorded in in.
+// gather combines the writes to one socket. The WebSocket library flushes every
+// 4 KiB, and without gather each flush would be one TLS record and one system
+// call. A goroutine writes to the socket; it then writes everything that was
+// buffered during its last write. Reads are passed on and recorded in in.
 //
-// Write blocks while the buffer is full. An error of the socket is returned by a later
-// Write. Close drops the buffer. A panic in the goroutine closes the socket, and wait
-// panics with it.
+// Write blocks while the buffer is full. An error of the socket is returned by
+// a later Write. Close drops the buffer. A panic in the goroutine closes the
+// socket, and wait panics with it.
 type gather struct {
 	io.ReadWriteCloser
 	in      *inbound
@@ -117,8 +117,9 @@ func (g *gather) fail(err error) {
 	g.changed.Broadcast()
 }
 
-// Close closes the socket and waits for the goroutine. It does not pass on a panic,
-// because the WebSocket library may call it in one of its own goroutines.
+// Close closes the socket and waits for the goroutine. It does not pass on a
+// panic, because the WebSocket library may call it in one of its own
+// goroutines.
 func (g *gather) Close() error {
 	g.fail(net.ErrClosed)
 	err := g.ReadWriteCloser.Close()

@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// inbound measures the silence of one socket below the protocol library, between two
-// messages as well as in the middle of one. Use newInbound: the zero value is not usable.
-// It does not allocate. Any goroutine may call silence.
+// inbound measures the silence of one socket below the protocol library,
+// between two messages as well as in the middle of one. Use newInbound: the
+// zero value is not usable. It does not allocate. Any goroutine may call
+// silence.
 type inbound struct {
 	start   time.Time
 	waiting atomic.Int64 // when the Read in progress began, in nanoseconds after start; or notWaiting
@@ -25,8 +26,8 @@ func newInbound() *inbound {
 func (in *inbound) wait() { in.waiting.Store(int64(time.Since(in.start))) }
 func (in *inbound) done() { in.waiting.Store(notWaiting) }
 
-// silence returns how long the Read in progress has waited for bytes. It is 0 if there is
-// none, for example because the reader of the output is paused.
+// silence returns how long the Read in progress has waited for bytes. It is 0
+// if there is none, for example because the reader of the output is paused.
 func (in *inbound) silence() time.Duration {
 	since := in.waiting.Load()
 	if since == notWaiting {

@@ -13,11 +13,13 @@ import (
 type Reconnect int
 
 const (
-	// ReconnectDefault is ReconnectAlways without an observer, else ReconnectNever.
+	// ReconnectDefault is ReconnectAlways without an observer, else
+	// ReconnectNever.
 	ReconnectDefault Reconnect = iota
 	// ReconnectNever does not try again.
 	ReconnectNever
-	// ReconnectAlways tries again until a failure is permanent or the context ends.
+	// ReconnectAlways tries again until a failure is permanent or the context
+	// ends.
 	ReconnectAlways
 )
 
@@ -29,21 +31,22 @@ type LinkSettings struct {
 	// Reconnect is the policy; see its values.
 	Reconnect Reconnect
 	// ConnectTimeout is how long attempts to open the first connection are
-	// repeated, counted from the beginning of Run. Because nothing has run, this
-	// does not depend on Reconnect. An attempt is repeated if the server cannot be
-	// reached or its refusal is temporary. 0 means that none is repeated.
+	// repeated, counted from the beginning of Run. Because nothing has run,
+	// this does not depend on Reconnect. An attempt is repeated if the server
+	// cannot be reached or its refusal is temporary. 0 means that none is
+	// repeated.
 	ConnectTimeout time.Duration
-	// Backoff gives the delays; the zero value is RetryDelay each time. It starts
-	// again after a connection that has delivered output or was open for 5 s. An
-	// open connection alone is not enough: proxies accept connections for servers
-	// that are down, and API servers for nodes that are dead.
+	// Backoff gives the delays; the zero value is RetryDelay each time. It
+	// starts again after a connection that has delivered output or was open for
+	// 5 s. An open connection alone is not enough: proxies accept connections
+	// for servers that are down, and API servers for nodes that are dead.
 	Backoff wait.Backoff
 	// Eager makes the first attempt without a delay after a connection that was
 	// open for at least 5 s.
 	Eager bool
-	// GiveUpAfter is the time limit of the attempts to reconnect, counted from the
-	// loss of the last connection that has delivered output or was open for 5 s (or
-	// else of the first connection); 0 means no limit.
+	// GiveUpAfter is the time limit of the attempts to reconnect, counted from
+	// the loss of the last connection that has delivered output or was open for
+	// 5 s (or else of the first connection); 0 means no limit.
 	GiveUpAfter time.Duration
 }
 
@@ -86,8 +89,8 @@ const livedAfter = 5 * time.Second
 // errAgain is the reason for the loss of a connection that Again has closed.
 var errAgain = errors.New("closed to open a new one")
 
-// Again replaces the live connection by a new one, or ends the wait before the next
-// attempt.
+// Again replaces the live connection by a new one, or ends the wait before the
+// next attempt.
 func (l *link) Again() {
 	l.Drop(errAgain)
 	l.tryNow()
@@ -109,9 +112,9 @@ func (l *link) Drop(reason error) {
 }
 
 // RoundTrip measures how long the server takes to answer a ping on the live
-// connection. ok is false if there is no live connection, if it cannot send pings
-// (SPDY), or if the server does not answer before ctx ends, for example because it is
-// blocked by stdin that the command does not read.
+// connection. ok is false if there is no live connection, if it cannot send
+// pings (SPDY), or if the server does not answer before ctx ends, for example
+// because it is blocked by stdin that the command does not read.
 func (l *link) RoundTrip(ctx context.Context) (took time.Duration, ok bool) {
 	conn := l.Conn()
 	if conn == nil {
@@ -262,7 +265,8 @@ func (l *link) pause(ctx context.Context, delay time.Duration) bool {
 // while disconnected. Run then returns the last failure instead.
 var errQuit = errors.New("given up while disconnected")
 
-// quit returns the cause for which ctx was canceled, or last if the cause is errQuit.
+// quit returns the cause for which ctx was canceled, or last if the cause is
+// errQuit.
 func quit(ctx context.Context, last error) error {
 	if cause := context.Cause(ctx); !errors.Is(cause, errQuit) {
 		return cause
@@ -270,8 +274,8 @@ func quit(ctx context.Context, last error) error {
 	return last
 }
 
-// failed reports whether err is a failure of the link, as opposed to an outcome of
-// the command.
+// failed reports whether err is a failure of the link, as opposed to an outcome
+// of the command.
 func failed(err error) bool {
 	var lost *LostError
 	var refused *HandshakeError
@@ -283,9 +287,9 @@ func failed(err error) bool {
 		errors.As(err, &unreachable) || errors.As(err, &protocol) || errors.As(err, &notReady)
 }
 
-// temporary reports whether the first attempt to connect is worth repeating: the
-// server could not be reached, or it refused because it is overloaded, is restarting,
-// or cannot reach the node.
+// temporary reports whether the first attempt to connect is worth repeating:
+// the server could not be reached, or it refused because it is overloaded, is
+// restarting, or cannot reach the node.
 func temporary(err error) bool {
 	var refused *HandshakeError
 	if !errors.As(err, &refused) {

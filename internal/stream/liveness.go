@@ -8,42 +8,45 @@ import (
 	"kshell/internal/group"
 )
 
-// The time limits of a link. A link is quiet if the answer to a ping has been overdue
-// for quietAfter. It is dead if the answer has been overdue for answerWithin and nothing
-// has arrived for deadAfter.
+// The time limits of a link. A link is quiet if the answer to a ping has been
+// overdue for quietAfter. It is dead if the answer has been overdue for
+// answerWithin and nothing has arrived for deadAfter.
 const (
 	quietAfter   = 5 * time.Second
 	deadAfter    = 20 * time.Second
 	answerWithin = 10 * time.Second
-	// checkEvery is the interval between checks of a link. If the last check was more
-	// than three intervals ago, the machine was asleep or the process was stopped.
+	// checkEvery is the interval between checks of a link. If the last check
+	// was more than three intervals ago, the machine was asleep or the process
+	// was stopped.
 	checkEvery = time.Second
-	// pingMargin is how long before the end of Settings.Keepalive a ping is sent. Load
-	// balancers that drop idle connections often use the same round numbers.
+	// pingMargin is how long before the end of Settings.Keepalive a ping is
+	// sent. Load balancers that drop idle connections often use the same round
+	// numbers.
 	pingMargin = 2 * checkEvery
-	// lull is how long nothing must have arrived before a ping is sent. A server that
-	// has sent everything and closed the connection answers a ping with an RST, which
-	// destroys the data in transit.
+	// lull is how long nothing must have arrived before a ping is sent. A
+	// server that has sent everything and closed the connection answers a ping
+	// with an RST, which destroys the data in transit.
 	lull = 500 * time.Millisecond
-	// pingAnyway is how long after the last ping another one is sent even without a
-	// lull. No output is in transit for longer than this.
+	// pingAnyway is how long after the last ping another one is sent even
+	// without a lull. No output is in transit for longer than this.
 	pingAnyway = 5 * time.Minute
-	// lineBuffer is the size of the kernel's line buffer, in bytes: as much stdin a
-	// server can write to a terminal that is not read. With more unread stdin, the
-	// server may be blocked, and a blocked server does not answer pings.
+	// lineBuffer is the size of the kernel's line buffer, in bytes: as much
+	// stdin a server can write to a terminal that is not read. With more unread
+	// stdin, the server may be blocked, and a blocked server does not answer
+	// pings.
 	lineBuffer = 4 << 10
-	// idleEvery is the interval between empty messages. The remote process does not
-	// see them, but they reset the servers' idle timer of 4 hours. Pings do not
-	// reset it (measured on Kubernetes 1.37).
+	// idleEvery is the interval between empty messages. The remote process does
+	// not see them, but they reset the servers' idle timer of 4 hours. Pings do
+	// not reset it (measured on Kubernetes 1.37).
 	idleEvery = 15 * time.Minute
 )
 
 // errDead is the reason for the loss of a dead link.
 var errDead = errors.New("the server does not answer any more")
 
-// run pings the server while it is silent, passes each change to report (see Overdue),
-// and drops conn when it is dead. It returns when ctx ends or conn is dropped. Pings are
-// sent by goroutines of pings.
+// run pings the server while it is silent, passes each change to report (see
+// Overdue), and drops conn when it is dead. It returns when ctx ends or conn is
+// dropped. Pings are sent by goroutines of pings.
 func (l *liveness) run(ctx context.Context, conn *Conn, pings *group.Group, report func(overdue time.Duration)) {
 	ticker := time.NewTicker(checkEvery)
 	defer ticker.Stop()
@@ -72,8 +75,8 @@ func (l *liveness) run(ctx context.Context, conn *Conn, pings *group.Group, repo
 	}
 }
 
-// keepFromIdling sends an empty message every idleEvery, so that the servers' idle timer
-// does not end an idle session.
+// keepFromIdling sends an empty message every idleEvery, so that the servers'
+// idle timer does not end an idle session.
 func keepFromIdling(ctx context.Context, conn *Conn) {
 	ticker := time.NewTicker(idleEvery)
 	defer ticker.Stop()
@@ -94,17 +97,19 @@ type linkState struct {
 	writing bool          // a write has not returned
 }
 
-// liveness decides when to ping the server, when to tell the user that the server is
-// silent, and when the link is dead. Except for run, it has no clock and does no I/O: run
-// calls check every checkEvery, and answered when a ping was answered or could not be
-// sent.
+// liveness decides when to ping the server, when to tell the user that the
+// server is silent, and when the link is dead. Except for run, it has no clock
+// and does no I/O: run calls check every checkEvery, and answered when a ping
+// was answered or could not be sent.
 //
-// Silence does not count while the reader is paused, while the server may be blocked by
-// a remote process that does not read its stdin, and while the machine was asleep.
+// Silence does not count while the reader is paused, while the server may be
+// blocked by a remote process that does not read its stdin, and while the
+// machine was asleep.
 type liveness struct {
 	keepalive time.Duration
 
-	// The results of check and answered. The caller acts on them and clears them.
+	// The results of check and answered. The caller acts on them and clears
+	// them.
 	pingDue bool            // a ping is to be sent
 	dead    bool            // the link is dead
 	reports []time.Duration // for the observer: see Overdue
@@ -146,8 +151,8 @@ func (l *liveness) check(now time.Time, s linkState) {
 	}
 }
 
-// learns reports whether it is time for a ping to find out whether the server has taken
-// the stdin that was sent. Output does not show that.
+// learns reports whether it is time for a ping to find out whether the server
+// has taken the stdin that was sent. Output does not show that.
 func (l *liveness) learns(sincePing, silence time.Duration) bool {
 	return sincePing >= l.keepalive && (silence >= lull || sincePing >= pingAnyway)
 }
@@ -159,8 +164,8 @@ func (l *liveness) ping(now time.Time, s linkState) {
 	}
 }
 
-// overdue sets dead and reports. d is how long an answer has been overdue, and silence is
-// the silence that counts.
+// overdue sets dead and reports. d is how long an answer has been overdue, and
+// silence is the silence that counts.
 func (l *liveness) overdue(d, silence time.Duration, s linkState) {
 	if s.sent-l.taken > lineBuffer || s.writing {
 		return // the server may be blocked
@@ -172,8 +177,8 @@ func (l *liveness) overdue(d, silence time.Duration, s linkState) {
 	}
 }
 
-// answered processes the result of the ping in flight. ok is false if it could not be
-// sent, which shows nothing about the server.
+// answered processes the result of the ping in flight. ok is false if it could
+// not be sent, which shows nothing about the server.
 func (l *liveness) answered(ok bool) {
 	l.inFlight = false
 	switch {

@@ -12,70 +12,76 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Refusal is the class of a refused handshake, named by what the server answered. It
-// says nothing about what the caller should do.
+// Refusal is the class of a refused handshake, named by what the server
+// answered. It says nothing about what the caller should do.
 type Refusal int
 
-// The classes of refusals. "Status" means a metav1.Status, which only the API server
-// returns; a gateway or a proxy returns text, a web page or nothing.
+// The classes of refusals. "Status" means a metav1.Status, which only the API
+// server returns; a gateway or a proxy returns text, a web page or nothing.
 const (
 	// RefusalNone means that the error is not a refusal.
 	RefusalNone Refusal = iota
 	// RefusalOther means that the answer is none of the following.
 	RefusalOther
-	// RefusalUnauthorized means that the server does not accept the credentials (401).
+	// RefusalUnauthorized means that the server does not accept the credentials
+	// (401).
 	RefusalUnauthorized
-	// RefusalProxyAuth means that a proxy does not accept the credentials (407).
+	// RefusalProxyAuth means that a proxy does not accept the credentials
+	// (407).
 	RefusalProxyAuth
 	// RefusalTimeout means that the request took too long to arrive (408).
 	RefusalTimeout
 	// RefusalBusy means that the server has too many requests (429).
 	RefusalBusy
-	// RefusalTooLong means that the request line or the header is too long (414, 431).
+	// RefusalTooLong means that the request line or the header is too long
+	// (414, 431).
 	RefusalTooLong
-	// RefusalOtherUpgrade means that the server upgraded to another protocol (101). The
-	// command may have been started.
+	// RefusalOtherUpgrade means that the server upgraded to another protocol
+	// (101). The command may have been started.
 	RefusalOtherUpgrade
 	// RefusalRedirect means a redirect, probably to a login page.
 	RefusalRedirect
 	// RefusalWebPage means an HTML page.
 	RefusalWebPage
-	// RefusalNoSubprotocol means 403 without a body: the API server supports none of the
-	// subprotocols offered (or, for a watch, the Origin is missing).
+	// RefusalNoSubprotocol means 403 without a body: the API server supports
+	// none of the subprotocols offered (or, for a watch, the Origin is
+	// missing).
 	RefusalNoSubprotocol
-	// RefusalNoRight means that the user lacks a right (403 and a Status in the words of
-	// an authorizer).
+	// RefusalNoRight means that the user lacks a right (403 and a Status in the
+	// words of an authorizer).
 	RefusalNoRight
-	// RefusalNoReason means 403 and a Status that gives no reason. Kubernetes 1.35 and
-	// later answer like this if only the verb create is missing.
+	// RefusalNoReason means 403 and a Status that gives no reason. Kubernetes
+	// 1.35 and later answer like this if only the verb create is missing.
 	RefusalNoReason
-	// RefusalPolicy means that an admission policy denied the request (403, or 422, the
-	// default of a ValidatingAdmissionPolicy, and a Status).
+	// RefusalPolicy means that an admission policy denied the request (403, or
+	// 422, the default of a ValidatingAdmissionPolicy, and a Status).
 	RefusalPolicy
 	// RefusalForbidden means 403 with a text that is not from the API server.
 	RefusalForbidden
-	// RefusalNotFound means that the API server does not know the object (404 and a
-	// Status).
+	// RefusalNotFound means that the API server does not know the object (404
+	// and a Status).
 	RefusalNotFound
-	// RefusalUnknownPath means 404 without a Status: the server is not an API server, or
-	// the path before the API is wrong.
+	// RefusalUnknownPath means 404 without a Status: the server is not an API
+	// server, or the path before the API is wrong.
 	RefusalUnknownPath
-	// RefusalNotRunning means that the kubelet has no such container, because it is not
-	// running.
+	// RefusalNotRunning means that the kubelet has no such container, because
+	// it is not running.
 	RefusalNotRunning
-	// RefusalUnreachable means that the API server cannot connect to the kubelet.
+	// RefusalUnreachable means that the API server cannot connect to the
+	// kubelet.
 	RefusalUnreachable
-	// RefusalUpgradeStripped means that the request reached the API server without the
-	// headers that ask for an upgrade: a gateway has removed them.
+	// RefusalUpgradeStripped means that the request reached the API server
+	// without the headers that ask for an upgrade: a gateway has removed them.
 	RefusalUpgradeStripped
-	// RefusalBadRequest means that the API server considers the request invalid (400 and
-	// a Status), for example because the pod has several containers and none is named.
+	// RefusalBadRequest means that the API server considers the request invalid
+	// (400 and a Status), for example because the pod has several containers
+	// and none is named.
 	RefusalBadRequest
-	// RefusalUnavailable means that the server, or the one after a gateway, does not work
-	// at the moment (502, 503, 504).
+	// RefusalUnavailable means that the server, or the one after a gateway,
+	// does not work at the moment (502, 503, 504).
 	RefusalUnavailable
-	// RefusalUpgradeIgnored means that the server answered as if no upgrade had been
-	// requested (200).
+	// RefusalUpgradeIgnored means that the server answered as if no upgrade had
+	// been requested (200).
 	RefusalUpgradeIgnored
 )
 
@@ -113,8 +119,8 @@ func (r Refusal) String() string {
 	return refusalNames[r]
 }
 
-// RefusalOf returns the class of the *HandshakeError in err; RefusalNone if there is
-// none.
+// RefusalOf returns the class of the *HandshakeError in err; RefusalNone if
+// there is none.
 func RefusalOf(err error) Refusal {
 	var refused *HandshakeError
 	if !errors.As(err, &refused) {
@@ -135,10 +141,10 @@ const (
 	answerRedirect        // a redirect with a target
 )
 
-// refusalRules is the only place that searches for text in the answer to a handshake. The
-// first rule that matches gives the class; a field that is not set matches everything.
-// The texts are those of k8s.io/apiserver (responsewriters), k8s.io/apimachinery
-// (util/proxy) and the kubelet.
+// refusalRules is the only place that searches for text in the answer to a
+// handshake. The first rule that matches gives the class; a field that is not
+// set matches everything. The texts are those of k8s.io/apiserver
+// (responsewriters), k8s.io/apimachinery (util/proxy) and the kubelet.
 var refusalRules = []struct {
 	class    Refusal
 	codes    codes
@@ -176,8 +182,9 @@ type codes []int
 
 func (c codes) match(code int) bool { return len(c) == 0 || slices.Contains(c, code) }
 
-// HandshakeError means that a server answered the handshake with something else than the
-// requested protocol. Nothing has run, except possibly after a RefusalOtherUpgrade.
+// HandshakeError means that a server answered the handshake with something else
+// than the requested protocol. Nothing has run, except possibly after a
+// RefusalOtherUpgrade.
 type HandshakeError struct {
 	StatusCode int            // HTTP
 	Status     *metav1.Status // the server's own, or nil
@@ -228,21 +235,22 @@ func (e *HandshakeError) Error() string {
 	return fmt.Sprintf("the server refused (%d %s) and gave no reason", e.StatusCode, http.StatusText(e.StatusCode))
 }
 
-// Permanent reports whether the same request would be refused again. Overload, a server
-// that restarts and a node that cannot be reached (429, 5xx) are temporary.
+// Permanent reports whether the same request would be refused again. Overload,
+// a server that restarts and a node that cannot be reached (429, 5xx) are
+// temporary.
 func (e *HandshakeError) Permanent() bool {
 	return e.StatusCode < 500 && e.StatusCode != http.StatusTooManyRequests && e.StatusCode != http.StatusRequestTimeout
 }
 
-// maxRefusal limits how much of a refusal is read, and maxText how much of a text is
-// kept, in bytes.
+// maxRefusal limits how much of a refusal is read, and maxText how much of a
+// text is kept, in bytes.
 const (
 	maxRefusal = 64 << 10
 	maxText    = 1 << 10
 )
 
-// newHandshakeError returns the error for an answer, of which body has at most the first
-// maxRefusal bytes.
+// newHandshakeError returns the error for an answer, of which body has at most
+// the first maxRefusal bytes.
 func newHandshakeError(resp *http.Response, body []byte) *HandshakeError {
 	e := &HandshakeError{StatusCode: resp.StatusCode}
 	if resp.StatusCode/100 == 3 {
@@ -268,8 +276,8 @@ func isPage(resp *http.Response, body []byte) bool {
 	return mediaType == "text/html" || strings.HasPrefix(strings.TrimSpace(begin), "<!doctype html")
 }
 
-// location returns the target of the redirect resp, without user info and query; empty if
-// resp has none.
+// location returns the target of the redirect resp, without user info and
+// query; empty if resp has none.
 func location(resp *http.Response) string {
 	u, err := resp.Location()
 	switch {

@@ -14,93 +14,101 @@ import (
 type Settings struct {
 	LinkSettings
 
-	// Stdin is copied to the remote process as soon as the first connection is open;
-	// nil means no stdin. If the subprotocol supports it, the remote's stdin is
-	// closed at the end of Stdin. At the end of the session, Run cancels Stdin if it
-	// is a Canceler, and waits for the Read unless Cancel returned false. Otherwise it
-	// waits for the next return of Read.
+	// Stdin is copied to the remote process as soon as the first connection is
+	// open; nil means no stdin. If the subprotocol supports it, the remote's
+	// stdin is closed at the end of Stdin. At the end of the session, Run
+	// cancels Stdin if it is a Canceler, and waits for the Read unless Cancel
+	// returned false. Otherwise it waits for the next return of Read.
 	Stdin io.Reader
 	// StdinFilter changes stdin before it is sent; nil sends it as it is.
 	StdinFilter Filter
-	// Stdout and Stderr receive the remote's output from Run's goroutine; nil discards
-	// it.
+	// Stdout and Stderr receive the remote's output from Run's goroutine; nil
+	// discards it.
 	Stdout, Stderr io.Writer
-	// Window is the local terminal's window; nil means that there is no terminal.
+	// Window is the local terminal's window; nil means that there is no
+	// terminal.
 	Window Window
 
-	// Interactive means that a user types at Stdin. While no connection is open,
-	// Ctrl-D and Ctrl-C end the session, Enter tries again at once, and other keys are
-	// dropped. If a connection ends after the user typed Ctrl-D, the session ends.
+	// Interactive means that a user types at Stdin. While no connection is
+	// open, Ctrl-D and Ctrl-C end the session, Enter tries again at once, and
+	// other keys are dropped. If a connection ends after the user typed Ctrl-D,
+	// the session ends.
 	Interactive bool
 
-	// Keepalive is the longest silence on a connection: the server is pinged shortly
-	// before. After 20 s of silence, at least 10 s of them after a ping, the connection
-	// counts as lost. 0 disables pings and the detection of dead connections.
+	// Keepalive is the longest silence on a connection: the server is pinged
+	// shortly before. After 20 s of silence, at least 10 s of them after a
+	// ping, the connection counts as lost. 0 disables pings and the detection
+	// of dead connections.
 	Keepalive time.Duration
-	// IdleKeepalive prevents the servers' idle timer (4 hours) from ending the session,
-	// independent of Keepalive.
+	// IdleKeepalive prevents the servers' idle timer (4 hours) from ending the
+	// session, independent of Keepalive.
 	IdleKeepalive bool
 
-	// CheckStuck asks the driver, which must be a StuckChecker, whether the command
-	// still runs: every 10 s while the server seems to be blocked by input that the
-	// command does not read, because nothing arrives and pings are not answered. If
-	// pings are answered, it is asked after 30 s of silence, and then at growing
-	// intervals. A server also looks blocked if the command has ended with more than
-	// 160 KiB of input unread, because the server then never reports the end.
+	// CheckStuck asks the driver, which must be a StuckChecker, whether the
+	// command still runs: every 10 s while the server seems to be blocked by
+	// input that the command does not read, because nothing arrives and pings
+	// are not answered. If pings are answered, it is asked after 30 s of
+	// silence, and then at growing intervals. A server also looks blocked if
+	// the command has ended with more than 160 KiB of input unread, because the
+	// server then never reports the end.
 	CheckStuck bool
 
-	// StartTimeout is the time limit from the beginning of Run to the first message on
-	// a connection, after which the session ends with a *StartError; 0 means no limit.
-	// The context of Driver.Dial ends at this limit, too, unless UnlimitedDial is set.
+	// StartTimeout is the time limit from the beginning of Run to the first
+	// message on a connection, after which the session ends with a *StartError;
+	// 0 means no limit. The context of Driver.Dial ends at this limit, too,
+	// unless UnlimitedDial is set.
 	//
 	// An interactive session calls Driver.Opened and sends keys only after that
 	// message. Until then, the terminal is not raw, and Ctrl-C is a signal.
 	StartTimeout time.Duration
-	// WithOutput means that the command writes something when it starts, so that only
-	// output or the end of the command counts as its start. API servers that translate
-	// the protocol themselves (Kubernetes 1.30 to 1.35) open connections, and send the
-	// first, empty message, even if the node is dead. SPDY has no such first message;
-	// without WithOutput, the open connection counts.
+	// WithOutput means that the command writes something when it starts, so
+	// that only output or the end of the command counts as its start. API
+	// servers that translate the protocol themselves (Kubernetes 1.30 to 1.35)
+	// open connections, and send the first, empty message, even if the node is
+	// dead. SPDY has no such first message; without WithOutput, the open
+	// connection counts.
 	WithOutput bool
-	// UnlimitedDial means that opening a connection may take longer than StartTimeout,
-	// for example because the user is asked for a password.
+	// UnlimitedDial means that opening a connection may take longer than
+	// StartTimeout, for example because the user is asked for a password.
 	UnlimitedDial bool
 
-	// Proof is how long each connection after the first one may take to bring output; 0
-	// means that an open connection is sufficient. Before the output, Driver.Opened is
-	// not called and keys are not sent, and a success counts as a loss, because the API
-	// servers named above report success for a dead node. Proof must be 0 for a command
-	// that writes nothing when it starts.
+	// Proof is how long each connection after the first one may take to bring
+	// output; 0 means that an open connection is sufficient. Before the output,
+	// Driver.Opened is not called and keys are not sent, and a success counts
+	// as a loss, because the API servers named above report success for a dead
+	// node. Proof must be 0 for a command that writes nothing when it starts.
 	Proof time.Duration
 }
 
 // Canceler is a reader whose blocked Read can be made to return.
 type Canceler interface {
-	// Cancel makes Read return, now and later, and reports whether that is possible.
+	// Cancel makes Read return, now and later, and reports whether that is
+	// possible.
 	Cancel() bool
 }
 
 // Filter changes stdin before it is sent.
 type Filter interface {
-	// Filter is called with each piece of stdin by the goroutine that reads it, and
-	// returns what is sent instead, which may be longer. Connections are numbered from
-	// 1 in the order of opening. If none is open, connection is 0, and the result is
-	// dropped.
+	// Filter is called with each piece of stdin by the goroutine that reads it,
+	// and returns what is sent instead, which may be longer. Connections are
+	// numbered from 1 in the order of opening. If none is open, connection is
+	// 0, and the result is dropped.
 	Filter(p []byte, connection int) []byte
 }
 
 // Window is the size of the local terminal.
 type Window interface {
-	// Size returns columns and rows. It is called when a connection opens (before any
-	// stdin is sent) and after each receive from Resized. If ok is false, nothing is
-	// sent.
+	// Size returns columns and rows. It is called when a connection opens
+	// (before any stdin is sent) and after each receive from Resized. If ok is
+	// false, nothing is sent.
 	Size() (width, height uint16, ok bool)
-	// Resized returns a channel that reports changes of the size; it may be nil.
+	// Resized returns a channel that reports changes of the size; it may be
+	// nil.
 	Resized() <-chan struct{}
 }
 
-// Session runs one remote command, over one or more connections. Use NewSession. The
-// methods other than Run may be called from any goroutine.
+// Session runs one remote command, over one or more connections. Use
+// NewSession. The methods other than Run may be called from any goroutine.
 type Session struct {
 	*link
 	set Settings
@@ -110,8 +118,9 @@ type Session struct {
 	begin      time.Time     // the beginning of Run; used by Run's goroutine
 }
 
-// NewSession returns a session that is ready to run. observe, if not nil, is called with
-// each event: from any goroutine, but not from two at the same time.
+// NewSession returns a session that is ready to run. observe, if not nil, is
+// called with each event: from any goroutine, but not from two at the same
+// time.
 func NewSession(d Driver, observe func(Event), s Settings) *Session {
 	if s.StartTimeout > 0 {
 		s.ConnectTimeout = min(s.ConnectTimeout, s.StartTimeout)
@@ -119,9 +128,9 @@ func NewSession(d Driver, observe func(Event), s Settings) *Session {
 	return &Session{link: newLink(d, observe, s.LinkSettings), set: s, redraws: make(chan struct{}, 1)}
 }
 
-// Redraw makes a full-screen program redraw the screen: it sends a size that is one
-// column wider, and then the real size. (The remote ignores an unchanged size: measured
-// on Kubernetes 1.37.) Redraw does not wait.
+// Redraw makes a full-screen program redraw the screen: it sends a size that is
+// one column wider, and then the real size. (The remote ignores an unchanged
+// size: measured on Kubernetes 1.37.) Redraw does not wait.
 func (s *Session) Redraw() {
 	select {
 	case s.redraws <- struct{}{}:
@@ -129,14 +138,17 @@ func (s *Session) Redraw() {
 	}
 }
 
-// Run opens the first connection, and returns when the session and all its goroutines
-// have ended:
+// Run opens the first connection, and returns when the session and all its
+// goroutines have ended:
 //
 //   - nil: the command succeeded
 //   - *ExitError: the command ended with an exit code
-//   - *RemoteError: the command could not be run; the error has the server's reason
-//   - *LostError: the connection ended without an outcome, and the policy allows no more of them
-//   - *HandshakeError, *DialError, *ProtocolError, *NotReadyError: no connection could be opened
+//   - *RemoteError: the command could not be run; the error has the server's
+//     reason
+//   - *LostError: the connection ended without an outcome, and the policy
+//     allows no more of them
+//   - *HandshakeError, *DialError, *ProtocolError, *NotReadyError: no
+//     connection could be opened
 //   - *StartError: the command did not start within StartTimeout
 //   - *OutputError, *InputError: Stdout or Stderr, or Stdin, failed
 //   - the context's cause, if the context ended first
@@ -172,12 +184,12 @@ func (s *Session) dial(ctx context.Context) (*Conn, error) {
 	return s.driver.Dial(ctx)
 }
 
-// errPanicked is the cause for which the session is canceled after a panic in one of its
-// goroutines. Run does not return it, but panics.
+// errPanicked is the cause for which the session is canceled after a panic in
+// one of its goroutines. Run does not return it, but panics.
 var errPanicked = errors.New("a goroutine of the session panicked")
 
-// use runs the session on one connection. The caller's goroutine reads; another goroutine
-// writes the sizes, the first one before any stdin.
+// use runs the session on one connection. The caller's goroutine reads; another
+// goroutine writes the sizes, the first one before any stdin.
 func (s *Session) use(ctx context.Context, conn *Conn, c *group.Group, p *pump, b startBound) error {
 	session := ctx
 	ctx, cancel := context.WithCancel(ctx)

@@ -17,14 +17,14 @@ import (
 	"kshell/internal/stream/spdy"
 )
 
-// SPDY is the prefix of the Protocol of a Conn that DialSPDY has opened. A space and the
-// name of the streams' protocol follow.
+// SPDY is the prefix of the Protocol of a Conn that DialSPDY has opened. A
+// space and the name of the streams' protocol follow.
 const SPDY = spdy.Version
 
-// DialSPDY is like Dial, but uses SPDY. It is for exec and attach. SPDY needs the right to
-// create, whereas WebSocket needs the right to get, and some proxies support only SPDY. Of
-// r, only Path and Query are used; the parameters stdin, stdout, stderr and tty tell which
-// streams there are.
+// DialSPDY is like Dial, but uses SPDY. It is for exec and attach. SPDY needs
+// the right to create, whereas WebSocket needs the right to get, and some
+// proxies support only SPDY. Of r, only Path and Query are used; the parameters
+// stdin, stdout, stderr and tty tell which streams there are.
 //
 // The Conn can close stdin and ends with a status. It cannot send pings.
 func (d *Dialer) DialSPDY(ctx context.Context, r Request) (*Conn, error) {
@@ -65,7 +65,8 @@ type spdyHandshake struct {
 	out      *gather // the connection; nil without one
 }
 
-// accept returns the connection of an answer. The errors are those of upgrader.RoundTrip.
+// accept returns the connection of an answer. The errors are those of
+// upgrader.RoundTrip.
 func (h *spdyHandshake) accept(resp *http.Response) (io.ReadWriteCloser, error) {
 	socket, ok := resp.Body.(io.ReadWriteCloser)
 	if !ok || resp.StatusCode != http.StatusSwitchingProtocols {

@@ -14,8 +14,8 @@ type startBound struct {
 	required bool  // without the sign, even a success counts as a loss
 }
 
-// firstStart returns the limit for the connections before the command has started. took is
-// the time since the beginning of Run.
+// firstStart returns the limit for the connections before the command has
+// started. took is the time since the beginning of Run.
 func (s *Session) firstStart(conn *Conn, took time.Duration) startBound {
 	if s.set.StartTimeout == 0 {
 		s.hasStarted = true
@@ -31,7 +31,8 @@ func (s *Session) firstStart(conn *Conn, took time.Duration) startBound {
 	return b
 }
 
-// laterStart returns the limit for the connections after the command has started: see Proof.
+// laterStart returns the limit for the connections after the command has
+// started: see Proof.
 func (s *Session) laterStart() startBound {
 	if s.set.Proof == 0 {
 		return startBound{}
@@ -50,8 +51,8 @@ func (s *Session) started() {
 	}
 }
 
-// StartError means that the server has accepted a connection, but the command did not
-// start within StartTimeout. It may still start later.
+// StartError means that the server has accepted a connection, but the command
+// did not start within StartTimeout. It may still start later.
 type StartError struct{ Within time.Duration }
 
 func (e *StartError) Error() string {

@@ -8,15 +8,15 @@ import (
 // errStatusSize means that a status is larger than maxMessage.
 var errStatusSize = errors.New("its status is larger than 4 MiB")
 
-// statusReader collects the status that arrives in pieces on the error channel. The zero
-// value is ready to use.
+// statusReader collects the status that arrives in pieces on the error channel.
+// The zero value is ready to use.
 type statusReader struct {
 	raw    []byte // the pieces so far, at most maxMessage
 	object objectScanner
 }
 
-// add appends the next piece, and reports whether the status is complete: a JSON object
-// and nothing after it.
+// add appends the next piece, and reports whether the status is complete: a
+// JSON object and nothing after it.
 func (s *statusReader) add(p []byte) (whole bool, err error) {
 	if len(s.raw)+len(p) > maxMessage {
 		return false, errStatusSize
@@ -25,9 +25,9 @@ func (s *statusReader) add(p []byte) (whole bool, err error) {
 	return s.object.scan(p) && json.Valid(s.raw), nil
 }
 
-// objectScanner finds the end of a JSON object in text that arrives in pieces. It looks
-// at each byte once. It does not check the syntax, so it may also find an end in text
-// that is not valid JSON.
+// objectScanner finds the end of a JSON object in text that arrives in pieces.
+// It looks at each byte once. It does not check the syntax, so it may also find
+// an end in text that is not valid JSON.
 type objectScanner struct {
 	state scanState
 	depth int // the number of open braces

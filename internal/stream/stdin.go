@@ -9,7 +9,8 @@ import (
 	"kshell/internal/group"
 )
 
-// stdinSize is the payload of one stdin message, in bytes. Larger ones gain little (64 KiB: 8 %), smaller ones cost.
+// stdinSize is the payload of one stdin message, in bytes. Larger ones gain
+// little (64 KiB: 8 %), smaller ones cost.
 const stdinSize = 32 << 10
 
 // The keys with a meaning while no socket is open.
@@ -18,15 +19,15 @@ const (
 	keyCtrlD = 0x04
 )
 
-// InputError means that stdin could not be read to its end. The stdin of the remote
-// process is not closed.
+// InputError means that stdin could not be read to its end. The stdin of the
+// remote process is not closed.
 type InputError struct{ Err error }
 
 func (e *InputError) Error() string { return "cannot read the input: " + e.Err.Error() }
 func (e *InputError) Unwrap() error { return e.Err }
 
-// pump reads the session's stdin. It starts with the first socket and continues until the
-// end of the session.
+// pump reads the session's stdin. It starts with the first socket and continues
+// until the end of the session.
 type pump struct {
 	session *Session
 	end     func(error) // ends the session with a cause
@@ -49,15 +50,16 @@ func newPump(s *Session, end func(error)) *pump {
 	return p
 }
 
-// connected makes stdin wait for open: it is to be sent on the new socket, whose first
-// message must be the size.
+// connected makes stdin wait for open: it is to be sent on the new socket,
+// whose first message must be the size.
 func (p *pump) connected() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.opening = true
 }
 
-// open makes conn the socket on which stdin is sent. The first call starts reading stdin.
+// open makes conn the socket on which stdin is sent. The first call starts
+// reading stdin.
 func (p *pump) open(conn *Conn, c *group.Group) {
 	p.mu.Lock()
 	start := !p.started && p.session.set.Stdin != nil
@@ -78,8 +80,9 @@ func (p *pump) open(conn *Conn, c *group.Group) {
 	}
 }
 
-// closed makes kshell handle later keys itself (see offline), and reports whether the last
-// key before was Ctrl-D. It may be called repeatedly, and before open.
+// closed makes kshell handle later keys itself (see offline), and reports
+// whether the last key before was Ctrl-D. It may be called repeatedly, and
+// before open.
 func (p *pump) closed(conn *Conn) (leaving bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,7 +91,8 @@ func (p *pump) closed(conn *Conn) (leaving bool) {
 	return p.last == keyCtrlD
 }
 
-// stop makes copy return after its current Read, and reports whether that Read returns.
+// stop makes copy return after its current Read, and reports whether that Read
+// returns.
 func (p *pump) stop() bool {
 	p.mu.Lock()
 	p.over = true
@@ -125,8 +129,8 @@ func (p *pump) copy() {
 	}
 }
 
-// take sends stdin on the live socket. It ignores a write error, with which the bytes are
-// lost: the reader of the socket returns the outcome.
+// take sends stdin on the live socket. It ignores a write error, with which the
+// bytes are lost: the reader of the socket returns the outcome.
 func (p *pump) take(buf []byte) {
 	p.mu.Lock()
 	for p.opening {

@@ -6,16 +6,16 @@ import (
 )
 
 const (
-	// stuckAfter is how long the server may send nothing before it is pinged, and
-	// pongWithin is how long it may take to answer.
+	// stuckAfter is how long the server may send nothing before it is pinged,
+	// and pongWithin is how long it may take to answer.
 	stuckAfter = 5 * time.Second
 	pongWithin = 5 * time.Second
-	// answeringAfter is how long a server that answers pings may send nothing else. An
-	// API server that translates the protocol reads megabytes more than the command,
-	// and always answers pings (measured on Kubernetes 1.37).
+	// answeringAfter is how long a server that answers pings may send nothing
+	// else. An API server that translates the protocol reads megabytes more
+	// than the command, and always answers pings (measured on Kubernetes 1.37).
 	answeringAfter = 30 * time.Second
-	// unreadLimit is the smallest amount of stdin that can block a server, in bytes: the
-	// capacity of a pipe.
+	// unreadLimit is the smallest amount of stdin that can block a server, in
+	// bytes: the capacity of a pipe.
 	unreadLimit = 64 << 10
 )
 

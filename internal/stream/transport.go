@@ -9,11 +9,12 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Transport opens the sockets of exec and attach to one API server. It tries WebSocket,
-// and then SPDY if a refusal suggests that SPDY works; once SPDY has worked, it uses only
-// SPDY. If the server does not accept the credentials, it tries again with new ones. It
-// does not repeat an attempt for any other reason. Use NewTransport: the zero value is
-// not usable. A Transport is safe for concurrent use.
+// Transport opens the sockets of exec and attach to one API server. It tries
+// WebSocket, and then SPDY if a refusal suggests that SPDY works; once SPDY has
+// worked, it uses only SPDY. If the server does not accept the credentials, it
+// tries again with new ones. It does not repeat an attempt for any other
+// reason. Use NewTransport: the zero value is not usable. A Transport is safe
+// for concurrent use.
 type Transport struct {
 	cfg           *rest.Config
 	webSocketOnly bool
@@ -24,9 +25,10 @@ type Transport struct {
 	usesSPDY bool
 }
 
-// NewTransport returns a Transport for the server of cfg. It connects to nothing; the
-// errors are those of NewDialer. webSocketOnly disables SPDY. logf is called with each
-// failed attempt that is followed by another one; it must be safe for concurrent use.
+// NewTransport returns a Transport for the server of cfg. It connects to
+// nothing; the errors are those of NewDialer. webSocketOnly disables SPDY. logf
+// is called with each failed attempt that is followed by another one; it must
+// be safe for concurrent use.
 func NewTransport(cfg *rest.Config, webSocketOnly bool, logf func(format string, args ...any)) (*Transport, error) {
 	dialer, err := NewDialer(cfg)
 	if err != nil {
@@ -47,19 +49,20 @@ func (t *Transport) UsesSPDY() bool {
 	return usesSPDY
 }
 
-// DialWebSocket opens a WebSocket, without an attempt by SPDY or with new credentials.
-// The errors are those of Dialer.Dial.
+// DialWebSocket opens a WebSocket, without an attempt by SPDY or with new
+// credentials. The errors are those of Dialer.Dial.
 func (t *Transport) DialWebSocket(ctx context.Context, r Request) (*Conn, error) {
 	dialer, _ := t.state()
 	return dialer.Dial(ctx, r)
 }
 
-// Dial opens a socket. The errors are those of Dialer.Dial. If both WebSocket and SPDY
-// failed, it returns the error that explains more.
+// Dial opens a socket. The errors are those of Dialer.Dial. If both WebSocket
+// and SPDY failed, it returns the error that explains more.
 //
-// A command that is not on a terminal is started at most once, and if Dial returns an
-// error other than a *ProtocolError, it was not started. On a terminal, SPDY is also tried
-// after a *ProtocolError, and may then start the command a second time.
+// A command that is not on a terminal is started at most once, and if Dial
+// returns an error other than a *ProtocolError, it was not started. On a
+// terminal, SPDY is also tried after a *ProtocolError, and may then start the
+// command a second time.
 func (t *Transport) Dial(ctx context.Context, r Request) (*Conn, error) {
 	conn, err := t.dial(ctx, r)
 	if RefusalOf(err) != RefusalUnauthorized || !t.renewCredentials() {
@@ -103,9 +106,10 @@ func (t *Transport) useSPDY() {
 	t.usesSPDY = true
 }
 
-// renewCredentials reports whether the next request may have other credentials, because
-// they come from a plugin or a file. After a 401, client-go runs the plugin again, but it
-// uses the contents of the file for another minute; a new Dialer reads the file again.
+// renewCredentials reports whether the next request may have other credentials,
+// because they come from a plugin or a file. After a 401, client-go runs the
+// plugin again, but it uses the contents of the file for another minute; a new
+// Dialer reads the file again.
 func (t *Transport) renewCredentials() bool {
 	if t.cfg.ExecProvider == nil && t.cfg.BearerTokenFile == "" {
 		return false
@@ -120,18 +124,20 @@ func (t *Transport) renewCredentials() bool {
 	return true
 }
 
-// repeatable reports whether a command that may have been started may be run again. On a
-// terminal it may: a new process also continues the session after a lost connection.
+// repeatable reports whether a command that may have been started may be run
+// again. On a terminal it may: a new process also continues the session after a
+// lost connection.
 func repeatable(r Request) bool { return r.Query.Get("tty") == "true" }
 
-// spdyMayWork reports whether to try SPDY after a WebSocket failed with err. Nothing has
-// run, unless the answer was 101: then the server has probably started the command, so
-// it must be repeatable.
+// spdyMayWork reports whether to try SPDY after a WebSocket failed with err.
+// Nothing has run, unless the answer was 101: then the server has probably
+// started the command, so it must be repeatable.
 //
-// The API server itself would refuse SPDY as well, except for refusals that concern the
-// handshake: a WebSocket is a GET, which needs the right to get, and SPDY is a POST,
-// which needs the right to create. (Since Kubernetes 1.35, a WebSocket needs both. If
-// only create is missing, or a policy denies the request, SPDY is refused, too.)
+// The API server itself would refuse SPDY as well, except for refusals that
+// concern the handshake: a WebSocket is a GET, which needs the right to get,
+// and SPDY is a POST, which needs the right to create. (Since Kubernetes 1.35,
+// a WebSocket needs both. If only create is missing, or a policy denies the
+// request, SPDY is refused, too.)
 func spdyMayWork(err error, repeatable bool) bool {
 	var refused *HandshakeError
 	var unknown *ProtocolError
@@ -152,8 +158,9 @@ func spdyMayWork(err error, repeatable bool) bool {
 	return refused.Status == nil // a gateway refused it
 }
 
-// moreHelpful returns the error to report if both WebSocket and SPDY failed: that of the
-// WebSocket, unless SPDY got as far as the pod, so that the handshake is not the cause.
+// moreHelpful returns the error to report if both WebSocket and SPDY failed:
+// that of the WebSocket, unless SPDY got as far as the pod, so that the
+// handshake is not the cause.
 func moreHelpful(webSocket, spdy error) error {
 	var refused *HandshakeError
 	if !errors.As(spdy, &refused) {
