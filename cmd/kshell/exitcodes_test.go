@@ -59,8 +59,8 @@ func rowsOf(text string) []string {
 func helpOf(t *testing.T, command ...string) string {
 	t.Helper()
 	var out bytes.Buffer
-	a := newApp()
-	a.printed = &sticky{Writer: &out}
+	a := newTestApp()
+	a.printed = &errWriter{Writer: &out}
 	root := newRoot(a)
 	root.SetArgs(append(command, "--help"))
 	if err := root.ExecuteContext(t.Context()); err != nil {

@@ -12,8 +12,8 @@ import (
 	"kshell/internal/outcome"
 )
 
-// help prints a command's help: its own flags first, the many of the connection after. It is written out because cobra's templates cost
-// 3 MiB of binary.
+// help prints the help of cmd: its own flags, then those of the connection. It does
+// not use cobra's templates, which would add 3 MiB to the binary.
 func help(cmd *cobra.Command, _ []string) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\nUsage:\n", strings.TrimSpace(cmp.Or(cmd.Long, cmd.Short)))
@@ -30,22 +30,24 @@ func help(cmd *cobra.Command, _ []string) {
 	section(&b, "Commands", commands(cmd))
 	own, connection := flagsOf(cmd)
 	section(&b, "Flags", own.FlagUsagesWrapped(columns))
-	section(&b, "Connection flags, as kubectl has them", connection.FlagUsagesWrapped(columns))
+	section(&b, "Connection flags (as in kubectl)", connection.FlagUsagesWrapped(columns))
 	if cmd.Name() == "exec" || cmd.Name() == "node-shell" || !cmd.HasParent() {
 		section(&b, "Exit codes", outcome.ExitCodes)
 	}
 	fmt.Fprint(cmd.OutOrStdout(), b.String())
 }
 
-// columns is the width to which flags are wrapped.
+// columns is the width of the list of flags.
 const columns = 110
 
+// section writes a section, unless text is empty.
 func section(b *strings.Builder, title, text string) {
 	if text != "" {
 		fmt.Fprintf(b, "\n%s:\n%s\n", title, strings.TrimRight(text, "\n"))
 	}
 }
 
+// commands returns a line for each subcommand of cmd.
 func commands(cmd *cobra.Command) string {
 	var b strings.Builder
 	for _, c := range cmd.Commands() {
@@ -56,7 +58,8 @@ func commands(cmd *cobra.Command) string {
 	return b.String()
 }
 
-// flagsOf parts kshell's own flags from those of the connection.
+// flagsOf returns the flags of cmd: own are those of kshell, connection those that are
+// the same in kubectl.
 func flagsOf(cmd *cobra.Command) (own, connection *pflag.FlagSet) {
 	var kube kubeconfig.Flags
 	var kubectl kubectlFlags

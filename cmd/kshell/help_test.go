@@ -10,73 +10,74 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// every calls f for a command and all below it.
-func every(cmd *cobra.Command, f func(*cobra.Command)) {
+// forEachCommand calls f for cmd and all its subcommands.
+func forEachCommand(cmd *cobra.Command, f func(*cobra.Command)) {
 	f(cmd)
 	for _, c := range cmd.Commands() {
-		every(c, f)
+		forEachCommand(c, f)
 	}
 }
 
-func wordsOf(cmd *cobra.Command) []string { return strings.Fields(cmd.CommandPath())[1:] }
+// argsOf returns the arguments that select cmd, without the name of the program.
+func argsOf(cmd *cobra.Command) []string { return strings.Fields(cmd.CommandPath())[1:] }
 
-func TestHelpHasEveryFlagOnce(t *testing.T) {
-	a := newApp()
+func TestHelp_EachFlagOnce(t *testing.T) {
+	a := newTestApp()
 	root := newRoot(a)
-	every(root, func(cmd *cobra.Command) {
+	forEachCommand(root, func(cmd *cobra.Command) {
 		t.Run(cmd.CommandPath(), func(t *testing.T) {
-			text := helpOf(t, wordsOf(cmd)...)
+			text := helpOf(t, argsOf(cmd)...)
 			flags := 0
 			count := func(f *pflag.Flag) {
 				flags++
 				line := regexp.MustCompile(`(?m)^ +(-\w, )?--` + f.Name + `( |$)`)
 				want := 1
-				if slices.Contains(idle, f.Name) { // it would only mislead
+				if slices.Contains(ignoredFlags, f.Name) {
 					want = 0
 				}
 				if n := len(line.FindAllString(text, -1)); n != want {
-					t.Errorf("--%s stands there %d times:\n%s", f.Name, n, text)
+					t.Errorf("--%s is listed %d times, want %d:\n%s", f.Name, n, want, text)
 				}
 			}
 			cmd.LocalFlags().VisitAll(count)
 			cmd.InheritedFlags().VisitAll(count)
 			if flags < 15 {
-				t.Errorf("only %d flags were looked for", flags)
+				t.Errorf("only %d flags were checked", flags)
 			}
 		})
 	})
 }
 
-func TestOwnFlagsAreNotLostAmongThoseOfTheConnection(t *testing.T) {
+func TestHelp_OwnFlagsFirst(t *testing.T) {
 	text := helpOf(t, "exec")
 	last := -1
 	for _, in := range []string{
 		"\nUsage:\n", "\nExamples:\n", "\nFlags:\n", "--container", "--stdin", "--subprotocol", "--tty", "--quiet", "--verbose",
-		"\nConnection flags, as kubectl has them:\n", "--kubeconfig", "--namespace", "\nExit codes:\n",
+		"\nConnection flags (as in kubectl):\n", "--kubeconfig", "--namespace", "\nExit codes:\n",
 	} {
 		at := strings.Index(text, in)
 		if at < 0 {
-			t.Errorf("there is no %q", in)
+			t.Errorf("%q is missing", in)
 		} else if at < last {
-			t.Errorf("%q comes too early", in)
+			t.Errorf("%q is not in order", in)
 		}
 		last = max(last, at)
 	}
 }
 
-func TestRootHelpHasEveryCommand(t *testing.T) {
+func TestHelp_EachCommandOnce(t *testing.T) {
 	text := helpOf(t)
 	for _, name := range []string{"exec", "version", "completion", "help"} {
 		if n := len(regexp.MustCompile(`(?m)^  `+name+` +\S`).FindAllString(text, -1)); n != 1 {
-			t.Errorf("%s stands there %d times:\n%s", name, n, text)
+			t.Errorf("%s is listed %d times:\n%s", name, n, text)
 		}
 	}
 }
 
-func TestHelpFitsATerminal(t *testing.T) {
+func TestHelp_Width(t *testing.T) {
 	const widest = 130
-	every(newRoot(newApp()), func(cmd *cobra.Command) {
-		for line := range strings.Lines(helpOf(t, wordsOf(cmd)...)) {
+	forEachCommand(newRoot(newTestApp()), func(cmd *cobra.Command) {
+		for line := range strings.Lines(helpOf(t, argsOf(cmd)...)) {
 			if len(line) > widest {
 				t.Errorf("%s: %d columns: %s", cmd.CommandPath(), len(line), line)
 			}
@@ -84,10 +85,9 @@ func TestHelpFitsATerminal(t *testing.T) {
 	})
 }
 
-// Every example can be typed as it stands.
-func TestTheExamplesParse(t *testing.T) {
+func TestHelp_ExamplesParse(t *testing.T) {
 	examples := 0
-	every(newRoot(newApp()), func(cmd *cobra.Command) {
+	forEachCommand(newRoot(newTestApp()), func(cmd *cobra.Command) {
 		for line := range strings.Lines(cmd.Example) {
 			_, typed, ok := strings.Cut(line, "kshell exec ")
 			if !ok {

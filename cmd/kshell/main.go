@@ -1,12 +1,13 @@
-// Command kshell opens shells and runs commands in the pods and nodes of a Kubernetes cluster.
+// Command kshell opens shells and runs commands in the pods and on the nodes of a
+// Kubernetes cluster.
 //
-// This package connects the internal packages and contains all texts for the user:
-// flags in, exit code out. It does not know frames, ioctls or YAML.
+// This package parses the command line, turns it into a plan, and calls the internal
+// packages. It does not know frames, ioctls or YAML.
 //
 // Invariants:
-//   - Only main uses os.Std* and calls os.Exit.
-//   - Only remote output (and the result of a command such as version) is written to
-//     stdout; all messages go through internal/notice to stderr.
+//   - Only main.go uses os.Stdin, os.Stdout and os.Stderr, and calls os.Exit.
+//   - Only remote output, and the result of a command such as version, is written to
+//     stdout. All messages are written to stderr by internal/notice.
 //   - Only outcome.Classify decides the exit code.
 package main
 
@@ -25,42 +26,42 @@ import (
 	"kshell/internal/stream"
 )
 
-// gracePeriod is how long the program may take to exit after a signal. Tests
-// change it.
+// gracePeriod is how long kshell may take to exit after a signal. Tests change it.
 var gracePeriod = cleanup.DefaultGracePeriod
 
 func main() {
-	os.Exit(kshell(streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+	os.Exit(runProgram(streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 }
 
-// kshell runs the program and returns the exit code. It is not part of main so that
-// its deferred calls run before the process exits.
-func kshell(std streams) int {
-	called, args := calledAs(os.Args)
+// runProgram runs kshell with the arguments of the process, and returns the exit
+// code. It is not part of main so that its deferred calls run before the process
+// exits.
+func runProgram(std streams) int {
+	name, args := parseArgv(os.Args)
 	if len(args) > 0 && args[0] == remote.QuietPlugin {
 		return remote.RunQuietPlugin(std.Out, args[1:])
 	}
-	if completing(args) {
-		alone()
-		mute()
+	if isCompletion(args) {
+		detachTerminal()
+		silenceStderr()
 	}
 	registry := &cleanup.Registry{GracePeriod: gracePeriod}
-	ctx, stop := registry.NotifyContext(context.Background(), func(err cleanup.SignalError) { os.Exit(outcome.Classify(err).ExitCode) })
+	forceExit := func(err cleanup.SignalError) { os.Exit(outcome.Classify(err).ExitCode) }
+	ctx, stop := registry.NotifyContext(context.Background(), forceExit)
 	defer stop()
 	defer registry.OnPanic()
-	a := assemble(std, registry, called, args)
-	// klog's logger is a global of the process: it is set before anything logs.
+	a := newApp(std, registry, name, args)
+	// klog has one global logger, which must be set before anything logs.
 	klog.SetSlogLogger(slog.New(slog.NewTextHandler(a.notice.DetailWriter(), nil)))
 	return a.execute(ctx, args)
 }
 
-// mute discards what cobra and credential plugins (through client-go) write to stderr:
-// they use the value of os.Stderr at their setup. It is called once, for a completion,
-// before the program starts goroutines.
-func mute() {
-	nowhere, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	if err == nil {
-		os.Stderr = nowhere
+// silenceStderr discards what cobra and credential plugins write to stderr: cobra and
+// client-go read os.Stderr when they need it. It must be called before the program
+// starts goroutines.
+func silenceStderr() {
+	if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
+		os.Stderr = null
 	}
 }
 
@@ -70,52 +71,55 @@ type streams struct {
 	Out, Err io.Writer
 }
 
-// assemble returns the program under the name called. A completion writes nothing to
-// stderr.
-func assemble(std streams, registry *cleanup.Registry, called string, args []string) *app {
-	if completing(args) {
+// newApp returns the application. name is what the user types for it, and args are the
+// arguments of the process: a completion writes nothing to stderr.
+func newApp(std streams, registry *cleanup.Registry, name string, args []string) *app {
+	if isCompletion(args) {
 		std.Err = io.Discard
 	}
 	return &app{
-		streams: std, printed: &sticky{Writer: std.Out}, notice: notice.New(std.Err), cleanup: registry, called: called,
+		streams: std,
+		printed: &errWriter{Writer: std.Out},
+		notice:  notice.New(std.Err),
+		cleanup: registry,
+		name:    name,
 	}
 }
 
-// execute runs the command line, and returns the exit code.
+// execute runs the command line args, and returns the exit code.
 func (a *app) execute(ctx context.Context, args []string) int {
 	root := newRoot(a)
-	root.SetArgs(leveled(args))
+	root.SetArgs(normalizeVerbosity(args))
 	err := root.ExecuteContext(ctx)
 	a.cleanup.BlockIfPanicked()
 	if err == nil {
-		err = a.warned()
+		err = a.warningsError()
 	}
-	if a.printed.err != nil { // takes precedence over any other outcome
+	if a.printed.err != nil { // takes precedence over any other error
 		err = &stream.OutputError{Err: a.printed.err}
 	}
 	printError(a.notice, err)
 	return outcome.Classify(err).ExitCode
 }
 
-// printError prints an error, unless the exit code alone reports it.
+// printError prints err, unless only the exit code reports it.
 func printError(n *notice.Printer, err error) {
 	if !outcome.Classify(err).Silent {
 		n.Error(err)
 	}
 }
 
-// sticky is a writer that keeps its first error: cobra ignores errors when it prints
-// help.
-type sticky struct {
+// errWriter is a writer that keeps its first error, because cobra ignores write errors.
+type errWriter struct {
 	io.Writer
 	err error
 }
 
 // Write implements io.Writer.
-func (s *sticky) Write(p []byte) (int, error) {
-	n, err := s.Writer.Write(p)
-	if err != nil && s.err == nil {
-		s.err = err
+func (w *errWriter) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	if err != nil && w.err == nil {
+		w.err = err
 	}
 	return n, err
 }

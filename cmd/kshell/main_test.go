@@ -92,12 +92,12 @@ func (s suite) Run() int {
 
 // run is the program under its own name.
 func run(ctx context.Context, std streams, registry *cleanup.Registry, args []string) int {
-	return assemble(std, registry, "kshell", args).execute(ctx, args)
+	return newApp(std, registry, "kshell", args).execute(ctx, args)
 }
 
 // newApp is an app whose words and output are discarded.
-func newApp() *app {
-	return &app{streams: streams{Out: io.Discard, Err: io.Discard}, printed: &sticky{Writer: io.Discard}, notice: notice.New(io.Discard), cleanup: &cleanup.Registry{}, called: "kshell", server: &remote.ServerState{}}
+func newTestApp() *app {
+	return &app{streams: streams{Out: io.Discard, Err: io.Discard}, printed: &errWriter{Writer: io.Discard}, notice: notice.New(io.Discard), cleanup: &cleanup.Registry{}, name: "kshell", server: &remote.ServerState{}}
 }
 
 func TestWhatNobodyReadsIsNoSuccess(t *testing.T) {
@@ -134,7 +134,7 @@ func errorTextOf(err error) errorText {
 
 func TestServerWarnings(t *testing.T) {
 	var out bytes.Buffer
-	a := newApp()
+	a := newTestApp()
 	a.notice, a.warnings = notice.New(&out), &atomic.Int32{}
 	w := serverWarnings{a}
 	w.HandleWarningHeader(299, "-", "v1 Pod is\x1b[2J deprecated")

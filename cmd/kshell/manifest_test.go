@@ -24,7 +24,7 @@ func TestAManifestFromElsewhereIsBounded(t *testing.T) {
 		}
 	}))
 	defer s.Close()
-	a := newApp()
+	a := newTestApp()
 	err := a.aim(t.Context(), &execPlan{manifest: s.URL})
 	if err == nil || !strings.HasSuffix(err.Error(), "the manifest is larger than 16 MiB") || outcome.Classify(err).ExitCode != outcome.ExitUsage {
 		t.Errorf("got %v, exit code %d", err, outcome.Classify(err).ExitCode)
@@ -45,7 +45,7 @@ func TestCtrlCEndsTheReadingOfAManifest(t *testing.T) {
 	for _, name := range []string{s.URL, fromStdin} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(50*time.Millisecond, func() { cancel(cleanup.SignalError{Signal: syscall.SIGINT}) })
-		a := newApp()
+		a := newTestApp()
 		a.In = open
 		if err := a.aim(ctx, &execPlan{manifest: name}); outcome.Classify(err).ExitCode != 130 {
 			t.Errorf("%s: %v, exit code %d", name, err, outcome.Classify(err).ExitCode)

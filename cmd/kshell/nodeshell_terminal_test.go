@@ -228,7 +228,7 @@ func TestHowAShellHasEndedIsHeardThoughItsPodIsGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shells, err := newApp().newNodeShells(target, &nodePlan{})
+	shells, err := newTestApp().newNodeShells(target, &nodePlan{})
 	if err != nil {
 		t.Fatal(err)
 	}

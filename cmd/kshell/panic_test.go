@@ -29,7 +29,7 @@ func panicking(t *testing.T) string {
 // runPanicking runs kshell like unhurried, with streams that panic.
 func runPanicking() {
 	giveTime()
-	os.Exit(kshell(streams{In: panicStream{Reader: os.Stdin}, Out: panicStream{Writer: os.Stdout}, Err: panicStream{Writer: os.Stderr}}))
+	os.Exit(runProgram(streams{In: panicStream{Reader: os.Stdin}, Out: panicStream{Writer: os.Stdout}, Err: panicStream{Writer: os.Stderr}}))
 }
 
 // panicStream is one of the standard streams. It panics when a P is read, when

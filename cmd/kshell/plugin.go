@@ -7,14 +7,15 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// The names under which the program is something else than kshell.
+// The file names by which kubectl calls kshell.
 const (
-	pluginName    = "kubectl-kshell"          // a plugin: kubectl kshell …
-	completerName = "kubectl_complete-kshell" // asked by kubectl for the completion of that
+	pluginName    = "kubectl-kshell"          // for "kubectl kshell"
+	completerName = "kubectl_complete-kshell" // for the completion of "kubectl kshell"
 )
 
-// calledAs is what the user types for the program, and its arguments, from those of the process.
-func calledAs(argv []string) (name string, args []string) {
+// parseArgv returns what the user types for the program, which is kshell or kubectl
+// kshell, and its arguments. argv holds the arguments of the process, with its name.
+func parseArgv(argv []string) (name string, args []string) {
 	name = "kshell"
 	if len(argv) == 0 {
 		return name, nil
@@ -29,7 +30,7 @@ func calledAs(argv []string) (name string, args []string) {
 	return name, args
 }
 
-// completing says whether the arguments are the question of a shell, what can be typed next.
-func completing(args []string) bool {
+// isCompletion reports whether args are a shell's request for completions.
+func isCompletion(args []string) bool {
 	return len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestTheNameOfTheProgramSaysWhatItIs(t *testing.T) {
+func TestParseArgv(t *testing.T) {
 	tests := []struct {
 		argv []string
 		name string
@@ -20,7 +20,7 @@ func TestTheNameOfTheProgramSaysWhatItIs(t *testing.T) {
 		{[]string{"./kubectl_complete-kshell", "exec", ""}, "kubectl kshell", []string{"__complete", "exec", ""}},
 	}
 	for _, tt := range tests {
-		name, args := calledAs(tt.argv)
+		name, args := parseArgv(tt.argv)
 		if name != tt.name {
 			t.Errorf("%q: %q, want %q", tt.argv, name, tt.name)
 		}

@@ -18,47 +18,48 @@ import (
 	"kshell/internal/settings"
 )
 
-// app is what every command shares.
+// app holds what all commands share.
 type app struct {
 	streams
-	printed  *sticky // stdout for what is kshell's own to print: help, version, completion
+	printed  *errWriter // stdout, for the output of kshell itself: help, version, tables
 	notice   *notice.Printer
 	cleanup  *cleanup.Registry
+	name     string // what the user types: kshell, or kubectl kshell
 	kube     kubeconfig.Flags
 	kubectl  kubectlFlags
-	warnings *atomic.Int32     // that the server has given
-	called   string            // what the user types for it: kshell, or kubectl kshell
 	settings settings.Settings // set by connect
 	server   *remote.ServerState
+	warnings *atomic.Int32 // the number of warnings from the server
 }
 
-// limits and terminalLimits are time limits that tests change.
+// limits and terminalLimits are time limits. Tests change them.
 var (
 	limits         remote.Limits
 	terminalLimits interactive.Limits
 )
 
-// env returns what all commands share.
+// env returns the environment of remote commands.
 func (a *app) env() remote.Env {
 	return remote.Env{In: a.In, Out: a.Out, Err: a.Err, Notice: a.notice, Cleanup: a.cleanup, Server: a.server, Limits: limits}
 }
 
 const verboseFlag = "verbose"
 
+// newRoot returns the command kshell with all its subcommands.
 func newRoot(a *app) *cobra.Command {
 	a.warnings, a.server = &atomic.Int32{}, &remote.ServerState{}
 	root := &cobra.Command{
 		Use:   "kshell",
-		Short: "Shells and commands in the pods and nodes of a Kubernetes cluster",
-		Long: `kshell opens shells and runs commands in the pods and nodes of a Kubernetes cluster. It is truthful about how a
-command ended, and lives through broken connections.`,
-		Example: `  kshell exec web                        a shell in pod web
-  kshell exec deploy/web -- ps           a command in a pod of deployment web
-  tar c . | kshell exec -i web -- tar x  with its input from here`,
-		Args:          noSuchCommand,
+		Short: "Open shells and run commands in the pods and on the nodes of a Kubernetes cluster",
+		Long: `kshell opens shells and runs commands in the pods and on the nodes of a Kubernetes cluster. It reports how a command
+really ended, and reconnects a shell when the connection breaks.`,
+		Example: `  kshell exec web                        open a shell in pod web
+  kshell exec deploy/web -- ps           run a command in a pod of deployment web
+  tar c . | kshell exec -i web -- tar x  pass local input to the command`,
+		Args:          onlySubcommands,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Version:       version,
-		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: a.called},
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: a.name},
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -69,28 +70,29 @@ command ended, and lives through broken connections.`,
 	root.SetHelpFunc(help)
 	root.SetUsageFunc(func(cmd *cobra.Command) error { help(cmd, nil); return nil })
 	flags := root.PersistentFlags()
-	flags.BoolVarP(&a.notice.Quiet, "quiet", "q", false, "say nothing but errors")
-	flags.CountVarP(&a.notice.Verbosity, verboseFlag, "v", "say more: what was chosen, and why")
+	flags.BoolVarP(&a.notice.Quiet, "quiet", "q", false, "print only errors")
+	flags.CountVarP(&a.notice.Verbosity, verboseFlag, "v", "print details, such as which container was chosen and why")
 	flags.Lookup(verboseFlag).NoOptDefVal = "+1"
 	a.kube.AddTo(flags)
 	a.kubectl.addTo(flags)
-	root.SetGlobalNormalizationFunc(asKubectl)
-	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { a.mentionIdle(cmd) }
+	root.SetGlobalNormalizationFunc(normalizeFlagName)
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { a.noteIgnoredFlags(cmd) }
 	a.completeConnection(root)
 	root.AddCommand(newExec(a), newNodeShell(a), newConfig(a), newVersion())
 	root.SetHelpCommand(newHelp())
 	root.InitDefaultCompletionCmd()
-	strict(root)
+	rejectExtraArgs(root)
 	return root
 }
 
-// strict makes the commands that cobra brings along refuse what they do not know, as ours do.
-func strict(root *cobra.Command) {
+// rejectExtraArgs makes cobra's command completion and its subcommands reject unknown
+// arguments, as kshell's own commands do.
+func rejectExtraArgs(root *cobra.Command) {
 	for _, c := range root.Commands() {
 		if c.Name() != "completion" {
 			continue
 		}
-		c.Args = noSuchCommand
+		c.Args = onlySubcommands
 		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		for _, shell := range c.Commands() {
 			shell.Args = noArgs
@@ -98,33 +100,35 @@ func strict(root *cobra.Command) {
 	}
 }
 
+// newHelp returns the command help. cobra's own accepts unknown commands.
 func newHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
 		Short: "Help about any command",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			named, rest, err := cmd.Root().Find(args)
+			target, rest, err := cmd.Root().Find(args)
 			if err != nil || len(rest) > 0 {
-				return usage(cmd.Root(), "there is no command "+strconv.Quote(strings.Join(args, " ")))
+				return usage(cmd.Root(), "unknown command "+strconv.Quote(strings.Join(args, " ")))
 			}
-			named.InitDefaultHelpFlag() // as cobra does for a command that it runs
-			named.InitDefaultVersionFlag()
-			return named.Help()
+			target.InitDefaultHelpFlag() // cobra adds these flags only to the command that it runs
+			target.InitDefaultVersionFlag()
+			return target.Help()
 		},
 	}
 }
 
-// noSuchCommand returns an error if there is an argument: it is not a known command.
-func noSuchCommand(cmd *cobra.Command, args []string) error {
+// onlySubcommands returns an error if there is an argument: it is not the name of a
+// subcommand.
+func onlySubcommands(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return usage(cmd, "there is no command "+strconv.Quote(args[0]))
+	return usage(cmd, "unknown command "+strconv.Quote(args[0]))
 }
 
-// connect loads the configuration, and tells the user what kubeconfig had to choose.
+// connect loads the kubeconfig and the settings. It does not access the network.
 func (a *app) connect() (*kubeconfig.Connection, error) {
-	target, err := a.kube.Load()
+	conn, err := a.kube.Load()
 	if err != nil {
 		return nil, err
 	}
@@ -132,36 +136,36 @@ func (a *app) connect() (*kubeconfig.Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.settings = file.Settings(target.Context, os.LookupEnv)
+	a.settings = file.Settings(conn.Context, os.LookupEnv)
 	if namespace := a.settings.Namespace.Text; a.kube.Namespace == "" && namespace != "" {
-		target.Namespace = namespace
+		conn.Namespace = namespace
 	}
-	for _, note := range target.Notes {
+	for _, note := range conn.Notes {
 		a.notice.Note("%s", note)
 	}
-	target.Config.UserAgent = "kshell/" + version
-	target.Config.WarningHandler = serverWarnings{a}
-	remote.ReportSlow(a.env(), target.Config)
-	if persister := target.Config.AuthConfigPersister; persister != nil {
-		target.Config.AuthConfigPersister = &tokenKeeper{AuthProviderConfigPersister: persister, notice: a.notice}
+	conn.Config.UserAgent = "kshell/" + version
+	conn.Config.WarningHandler = serverWarnings{a}
+	remote.ReportSlow(a.env(), conn.Config)
+	if persister := conn.Config.AuthConfigPersister; persister != nil {
+		conn.Config.AuthConfigPersister = &tokenKeeper{AuthProviderConfigPersister: persister, notice: a.notice}
 	}
-	a.notice.Detail("server %s, namespace %s", serverOf(target.Config), target.Namespace)
-	return target, nil
+	a.notice.Detail("server %s, namespace %s", serverOf(conn.Config), conn.Namespace)
+	return conn, nil
 }
 
-// serverOf returns the server's address without user info.
+// serverOf returns the address of the API server, without user info.
 func serverOf(cfg *rest.Config) string {
 	address, _, err := rest.DefaultServerUrlFor(cfg)
 	if err != nil {
-		return "with an invalid address" // does not happen: kubeconfig has checked it
+		return "with an invalid address" // cannot happen: kubeconfig has checked it
 	}
 	address.User = nil
 	return strings.TrimSuffix(address.String(), "/")
 }
 
 // tokenKeeper stores the tokens that an auth-provider has obtained. If they cannot be
-// stored, it warns once, and the command continues with the new tokens. (kubectl
-// fails.)
+// stored, it warns once, and the command continues with the new tokens. kubectl fails
+// in this case.
 type tokenKeeper struct {
 	rest.AuthProviderConfigPersister
 	notice *notice.Printer
@@ -172,7 +176,8 @@ type tokenKeeper struct {
 func (k *tokenKeeper) Persist(tokens map[string]string) error {
 	if err := k.AuthProviderConfigPersister.Persist(tokens); err != nil {
 		k.failed.Do(func() {
-			k.notice.WarnAlways("the new tokens could not be written to the kubeconfig, and the next command may need a new login: %s", err)
+			k.notice.WarnAlways("the new tokens could not be written to the kubeconfig, "+
+				"and the next command may need a new login: %s", err)
 		})
 	}
 	return nil
@@ -183,7 +188,8 @@ type serverWarnings struct{ *app }
 
 var _ rest.WarningHandler = serverWarnings{}
 
-// HandleWarningHeader implements rest.WarningHandler. 299 is the code of the API server's own warnings.
+// HandleWarningHeader implements rest.WarningHandler. The warnings of API servers have
+// the code 299.
 func (w serverWarnings) HandleWarningHeader(code int, _, text string) {
 	if code == 299 && text != "" {
 		w.warnings.Add(1)

@@ -22,9 +22,10 @@ func newVersion() *cobra.Command {
 	}
 }
 
+// noArgs returns an error if there is an argument.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usage(cmd, "no argument is wanted, got "+strconv.Quote(args[0]))
+		return usage(cmd, "unexpected argument "+strconv.Quote(args[0]))
 	}
 	return nil
 }
