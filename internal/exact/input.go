@@ -18,8 +18,8 @@ const (
 	maxBlock = 1 << 20
 )
 
-// errCancelled is the error of Read after cancel.
-var errCancelled = errors.New("the run is over")
+// errCanceled is the error of Read after cancel.
+var errCanceled = errors.New("the run is over")
 
 // errSourcePanicked is the error of wait after the source's Read has panicked.
 var errSourcePanicked = errors.New("the input cannot be read")
@@ -42,7 +42,7 @@ type input struct {
 	sentBytes     int64     // in blocks whose sending has begun
 	pingRequested bool      // a `?` line must be sent
 	stopped       bool      // nothing more is sent
-	cancelled     bool      // nothing more is read or sent
+	canceled      bool      // nothing more is read or sent
 
 	// Used only by the goroutine that calls Read.
 	block []byte // the unsent rest of the block
@@ -60,7 +60,7 @@ func (in *input) init(source io.Reader) {
 func (in *input) start() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.source == nil || in.started || in.cancelled {
+	if in.source == nil || in.started || in.canceled {
 		return
 	}
 	in.started = true
@@ -83,13 +83,13 @@ func (in *input) fill() {
 func (in *input) add(p []byte, err error) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for len(in.next)+len(p) > maxBlock && !in.cancelled && !in.stopped {
+	for len(in.next)+len(p) > maxBlock && !in.canceled && !in.stopped {
 		in.changed.Wait()
 	}
 	in.next = append(in.next, p...)
 	in.err = err
 	in.changed.Broadcast()
-	return !in.cancelled && !in.stopped
+	return !in.canceled && !in.stopped
 }
 
 // sent returns the number of bytes in the blocks whose sending has begun, and
@@ -117,12 +117,12 @@ func (in *input) set(flag *bool) {
 func (in *input) done() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return in.stopped || in.cancelled
+	return in.stopped || in.canceled
 }
 
 // cancel makes Read return, and waits for fill if interrupt can end its Read.
 func (in *input) cancel(interrupt func() bool) {
-	in.set(&in.cancelled)
+	in.set(&in.canceled)
 	in.mu.Lock()
 	started := in.started
 	in.mu.Unlock()
@@ -158,8 +158,8 @@ func (in *input) wait() error {
 		switch {
 		case in.panicked:
 			return errSourcePanicked
-		case in.cancelled:
-			return errCancelled
+		case in.canceled:
+			return errCanceled
 		case in.stopped:
 		case in.pingRequested:
 			in.pingRequested = false

@@ -143,7 +143,7 @@ func TestInput_EndIsSentOnce(t *testing.T) {
 			t.Fatalf("no end: %v", w.err)
 		}
 		time.AfterFunc(time.Hour, func() { in.cancel(nil) })
-		if w := parse(t, in); w.ended || !errors.Is(w.err, errCancelled) {
+		if w := parse(t, in); w.ended || !errors.Is(w.err, errCanceled) {
 			t.Errorf("after the end: sent again %t, error %v", w.ended, w.err)
 		}
 	})
@@ -276,7 +276,7 @@ func TestInput_NothingSentAfterStop(t *testing.T) {
 				time.AfterFunc(time.Minute, func() { in.cancel(nil) })
 				from := time.Now()
 				n, err := in.Read(make([]byte, 10_000))
-				if n != 0 || !errors.Is(err, errCancelled) || time.Since(from) != time.Minute {
+				if n != 0 || !errors.Is(err, errCanceled) || time.Since(from) != time.Minute {
 					t.Errorf("%d bytes were sent after %s: %v", n, time.Since(from), err)
 				}
 			})
@@ -290,7 +290,7 @@ func TestInput_CancelEndsRead(t *testing.T) {
 		in := newInput(t, source)
 		in.start()
 		time.AfterFunc(time.Second, func() { in.cancel(nil) })
-		if n, err := in.Read(make([]byte, 10)); n != 0 || !errors.Is(err, errCancelled) {
+		if n, err := in.Read(make([]byte, 10)); n != 0 || !errors.Is(err, errCanceled) {
 			t.Errorf("%d, %v", n, err)
 		}
 		_ = source.Close() // ends the goroutine that reads it
@@ -336,7 +336,7 @@ func TestInput_CancelWithUninterruptibleSource(t *testing.T) {
 		if !r.Cancel() || time.Since(from) > 0 {
 			t.Error("Cancel waited")
 		}
-		if n, err := r.Stdin().Read(make([]byte, 10)); n != 0 || !errors.Is(err, errCancelled) {
+		if n, err := r.Stdin().Read(make([]byte, 10)); n != 0 || !errors.Is(err, errCanceled) {
 			t.Errorf("%d, %v", n, err)
 		}
 		_, _ = writer.Write([]byte("late")) // ends the goroutine that reads the source
