@@ -194,7 +194,7 @@ func (a *app) containers(cmd *cobra.Command, args []string, toComplete string) (
 			return nil
 		}
 		request.Namespace = kube.Namespace
-		client, err := pod.NewClient(kube.Config)
+		client, err := pod.NewClient(kube.Config, pod.Options{})
 		if err != nil {
 			return nil
 		}

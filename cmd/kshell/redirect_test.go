@@ -27,7 +27,7 @@ import (
 // request; it may return nil although the request has failed.
 var clients = map[string]func(ctx context.Context, cfg *rest.Config) error{
 	"pod": func(ctx context.Context, cfg *rest.Config) error {
-		client, err := pod.NewClient(cfg)
+		client, err := pod.NewClient(cfg, pod.Options{})
 		if err != nil {
 			return err
 		}

@@ -18,10 +18,8 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// Client requests pods, and the objects that have pods, from the API server.
-// Its methods are safe for concurrent use. RunWatch and OnSelectorIgnored must
-// be set before the first request.
-type Client struct {
+// Options are the optional settings of a Client.
+type Options struct {
 	// RunWatch, if not nil, runs a watch, for example over a WebSocket. It
 	// requests path and query, calls each for every event, and returns true
 	// when ctx, the server or an error of each has ended the watch. It returns
@@ -32,15 +30,20 @@ type Client struct {
 	// list or a watch with objects that do not match its selector. The client
 	// drops those objects.
 	OnSelectorIgnored func()
+}
 
-	server string                    // the URL of the server, without user info
-	groups map[string]rest.Interface // by API group; "" is the core group
+// Client requests pods, and the objects that have pods, from the API server. It is
+// safe for concurrent use, if the functions in its Options are.
+type Client struct {
+	options Options
+	server  string                    // the URL of the server, without user info
+	groups  map[string]rest.Interface // by API group; "" is the core group
 }
 
 // NewClient returns a client; it sends no request. cfg is not changed. Its
 // Timeout, or apiclient.DefaultTimeout if that is 0, limits each request. If
 // cfg has no WarningHandler, warnings from the server are dropped.
-func NewClient(cfg *rest.Config) (*Client, error) {
+func NewClient(cfg *rest.Config, options Options) (*Client, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -62,7 +65,7 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 		return nil, fmt.Errorf("cannot use the configured server: %w", err)
 	}
 	address.User = nil
-	client := &Client{server: address.String(), groups: map[string]rest.Interface{}}
+	client := &Client{options: options, server: address.String(), groups: map[string]rest.Interface{}}
 	versions := []schema.GroupVersion{corev1.SchemeGroupVersion, appsv1.SchemeGroupVersion, batchv1.SchemeGroupVersion}
 	for _, version := range versions {
 		cfg.GroupVersion, cfg.APIPath = &version, "/apis"
@@ -134,8 +137,8 @@ func (c *Client) list(
 }
 
 func (c *Client) selectorIgnored() {
-	if c.OnSelectorIgnored != nil {
-		c.OnSelectorIgnored()
+	if c.options.OnSelectorIgnored != nil {
+		c.options.OnSelectorIgnored()
 	}
 }
 

@@ -60,7 +60,7 @@ func newFakeServer(pods ...*corev1.Pod) *fakeServer {
 
 func (w *fakeServer) client(t *testing.T) *Client {
 	t.Helper()
-	client, err := NewClient(&rest.Config{Host: "http://server", Transport: w})
+	client, err := NewClient(&rest.Config{Host: "http://server", Transport: w}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

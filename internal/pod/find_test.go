@@ -487,7 +487,7 @@ func TestNewClient_InvalidConfig(t *testing.T) {
 		"certificate authority": {Host: "https://x", TLSClientConfig: rest.TLSClientConfig{CAFile: "/no/such/file"}},
 		"host":                  {Host: "ht!tp://%%"},
 	} {
-		if _, err := NewClient(cfg); err == nil {
+		if _, err := NewClient(cfg, Options{}); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
@@ -495,7 +495,7 @@ func TestNewClient_InvalidConfig(t *testing.T) {
 
 func TestNewClient_ConfigUnchanged(t *testing.T) {
 	cfg := &rest.Config{Host: "http://127.0.0.1:1"}
-	if _, err := NewClient(cfg); err != nil {
+	if _, err := NewClient(cfg, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if cfg.GroupVersion != nil || cfg.NegotiatedSerializer != nil || cfg.QPS != 0 || cfg.WarningHandler != nil {
@@ -533,7 +533,7 @@ func TestClient_ServerWarnings(t *testing.T) {
 	rest.SetDefaultWarningHandler(standard)
 	defer rest.SetDefaultWarningHandler(rest.WarningLogger{})
 	for _, cfg := range []*rest.Config{{Host: server.URL}, {Host: server.URL, WarningHandler: own}} {
-		client, err := NewClient(cfg)
+		client, err := NewClient(cfg, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

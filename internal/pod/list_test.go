@@ -174,7 +174,7 @@ func TestList_Pages(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			client, err := NewClient(&rest.Config{Host: "http://server", Transport: &test.server})
+			client, err := NewClient(&rest.Config{Host: "http://server", Transport: &test.server}, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -52,7 +52,7 @@ func newFakeAPI(t *testing.T, answers map[string]any) *fakeAPI {
 		}
 	}))
 	t.Cleanup(server.Close)
-	client, err := NewClient(&rest.Config{Host: server.URL})
+	client, err := NewClient(&rest.Config{Host: server.URL}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

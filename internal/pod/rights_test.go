@@ -53,7 +53,7 @@ func (c *reviewServer) RoundTrip(r *http.Request) (*http.Response, error) {
 func deniedRules(t *testing.T, c *reviewServer, wanted ...Rule) ([]Rule, error) {
 	t.Helper()
 	c.t = t
-	client, err := NewClient(&rest.Config{Host: "http://server", Transport: c})
+	client, err := NewClient(&rest.Config{Host: "http://server", Transport: c}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func TestWatchChanges_RunWatch(t *testing.T) {
 				w := newFakeServer(runningPod("web"))
 				client, f := w.client(t), mustFind(w, t)
 				asked := ""
-				client.RunWatch = func(_ context.Context, path string, query url.Values, each func([]byte) error) bool {
+				client.options.RunWatch = func(_ context.Context, path string, query url.Values, each func([]byte) error) bool {
 					asked = path + "?" + query.Encode()
 					if !open {
 						return false

@@ -27,7 +27,7 @@ func TestFind_ServerIgnoresSelector(t *testing.T) {
 	answers := deployment(2)
 	answers[core+"pods"] = podList(runningPod("beta", withLabel("beta"), readyAt(0)), runningPod("alpha", readyAt(9)))
 	client, ignored := newFakeAPI(t, answers).client, 0
-	client.OnSelectorIgnored = func() { ignored++ }
+	client.options.OnSelectorIgnored = func() { ignored++ }
 	for _, req := range []Request{request(t, "deploy/web"), {Namespace: "shop", Selector: "app=web"}} {
 		found, err := client.Find(t.Context(), req)
 		if err != nil || found.Pod.Name != "alpha" || len(found.Notes) > 0 {
@@ -56,7 +56,7 @@ func TestWait_WatchIgnoresSelector(t *testing.T) {
 				w := newFakeServer(runningPod("web", unscheduled), runningPod("gone", withLabel("beta")))
 				w.deployment(1)
 				client, ignored := w.client(t), false
-				client.OnSelectorIgnored = func() { ignored = true }
+				client.options.OnSelectorIgnored = func() { ignored = true }
 				schedule(map[int]func(){
 					1: func() { w.setPod(runningPod("other", withLabel("beta"))) },
 					2: func() { w.deletePod("gone") },
@@ -183,7 +183,7 @@ func TestList_PodsAreTrimmed(t *testing.T) {
 		_, _ = w.Write([]byte("]}"))
 	}))
 	t.Cleanup(server.Close)
-	client, err := NewClient(&rest.Config{Host: server.URL})
+	client, err := NewClient(&rest.Config{Host: server.URL}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -137,7 +137,7 @@ func (w *watcher) run(
 		return nil
 	}
 	path := podsPath(w.namespace)
-	if w.client.RunWatch != nil && w.client.RunWatch(ctx, path, query, each) {
+	if w.client.options.RunWatch != nil && w.client.options.RunWatch(ctx, path, query, each) {
 		return
 	}
 	events, err := w.client.open(ctx, w.namespace, query)

@@ -51,11 +51,13 @@ func (c *Cluster) newClients(cfg *rest.Config) (*clients, error) {
 	if err != nil {
 		return nil, err
 	}
-	pods, err := pod.NewClient(cfg)
+	pods, err := pod.NewClient(cfg, pod.Options{
+		RunWatch:          (&clients{transport: transport}).runWatch,
+		OnSelectorIgnored: c.env.SelectorIgnored,
+	})
 	if err != nil {
 		return nil, err
 	}
-	pods.RunWatch, pods.OnSelectorIgnored = (&clients{transport: transport}).runWatch, c.env.SelectorIgnored
 	return &clients{cfg, transport, pods}, nil
 }
 

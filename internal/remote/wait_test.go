@@ -48,7 +48,7 @@ func statusServer(t *testing.T, answerAfter time.Duration, statuses ...corev1.Po
 		})
 	}))
 	t.Cleanup(s.Close)
-	client, err := pod.NewClient(&rest.Config{Host: s.URL})
+	client, err := pod.NewClient(&rest.Config{Host: s.URL}, pod.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
