@@ -18,7 +18,7 @@ import (
 	"kshell/internal/terminal"
 )
 
-// manyFlags are for a command in several pods at once.
+// manyFlags are the flags for one command in several pods or on several nodes.
 type manyFlags struct {
 	selector string
 	all      bool
@@ -27,76 +27,82 @@ type manyFlags struct {
 	output   string
 }
 
-// What --output may be.
+// The values of --output.
 const (
 	outputText = "text"
 	outputJSON = "json"
 )
 
-// parallelPods is how many pods run the command at the same time, unless --max-parallel says otherwise.
-const parallelPods = 10
+// defaultParallel is the default of --max-parallel.
+const defaultParallel = 10
 
 func (f *manyFlags) addTo(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVarP(&f.selector, "selector", "l", "", "the pods with these labels, as kubectl has it: app=web,tier!=db (with --all)")
-	flags.BoolVar(&f.all, "all", false, "run the command in all pods of TYPE/NAME or of -l; each line of output begins with its pod")
-	flags.IntVar(&f.parallel, "max-parallel", parallelPods, "in so many pods at the same time, with --all")
-	flags.BoolVar(&f.fold, "fold", false, "join the pods whose output and exit code are the same, at the end, with --all")
-	flags.StringVarP(&f.output, "output", "o", outputText, "text, or json: a line of JSON for each line of output and for each pod's end, with --all")
-	_ = cmd.RegisterFlagCompletionFunc("output", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return []string{outputText, outputJSON}, cobra.ShellCompDirectiveNoFileComp // the flag is there: no error
-	})
+	flags.StringVarP(&f.selector, "selector", "l", "",
+		"select pods by labels, as in kubectl: app=web,tier!=db (with --all)")
+	flags.BoolVar(&f.all, "all", false,
+		"run the command in all pods of TYPE/NAME or of -l; the name of the pod is printed before each line of output")
+	flags.IntVar(&f.parallel, "max-parallel", defaultParallel,
+		"how many pods run the command at the same time, with --all")
+	flags.BoolVar(&f.fold, "fold", false,
+		"print the output when all commands have ended, once for pods with the same output and exit code; with --all")
+	flags.StringVarP(&f.output, "output", "o", outputText,
+		"text, or json: one line of JSON for each line of output and for the end of each command; with --all")
+	_ = cmd.RegisterFlagCompletionFunc("output", // no error: the flag exists
+		cobra.FixedCompletions([]string{outputText, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// manyPlan is what is asked for beside the command; nil for one pod.
+// manyPlan is what the flags say, besides the command. It is nil without --all.
 type manyPlan struct {
 	selector   string
 	parallel   int
 	fold, json bool
 }
 
-// planMany settles the flags for what stands before and behind the --.
+// planMany returns the plan of the flags. named are the arguments before --, command those
+// after it.
 func (f *manyFlags) planMany(cmd *cobra.Command, named, command []string, tty bool) (*manyPlan, error) {
 	f.selector = strings.TrimSpace(f.selector)
 	switch {
-	case len(named) > 1: // which the caller explains
+	case len(named) > 1: // the caller returns the error
 		return nil, nil
 	case !f.all:
 		return nil, f.unused(cmd)
 	case len(named) == 0 && f.selector == "":
-		return nil, usage(cmd, "all of which pods? --all needs TYPE/NAME or -l LABEL=VALUE")
+		return nil, usage(cmd, "--all needs TYPE/NAME or -l LABEL=VALUE")
 	case len(named) > 0 && f.selector != "":
 		return nil, usage(cmd, "-l and "+named[0]+" cannot be used together")
 	case len(command) == 0:
-		return nil, outcome.NewUsageError("--all needs a command: a shell is for one pod", "put -- COMMAND behind it")
+		return nil, outcome.NewUsageError("--all needs a command: a shell opens in one pod only", "add -- COMMAND")
 	case tty:
-		return nil, outcome.NewUsageError("--all has no tty: the lines of several pods come out of it", "leave -t out")
+		return nil, outcome.NewUsageError("--all and -t cannot be used together: a tty is for one command", "leave out -t")
 	case f.parallel < 1:
-		return nil, usage(cmd, "--max-parallel "+strconv.Itoa(f.parallel)+" runs nothing")
+		return nil, usage(cmd, "--max-parallel must be at least 1, got "+strconv.Itoa(f.parallel))
 	case f.output != outputText && f.output != outputJSON:
 		return nil, outcome.NewUsageError("unknown --output "+strconv.Quote(f.output), "one of "+outputText+", "+outputJSON)
 	case f.fold && f.output == outputJSON:
-		return nil, usage(cmd, "--fold is for people, --output json for programs: they do not go together")
+		return nil, usage(cmd, "--fold and --output json cannot be used together")
 	}
 	return &manyPlan{selector: f.selector, parallel: f.parallel, fold: f.fold, json: f.output == outputJSON}, nil
 }
 
-// unused refuses what means nothing without --all.
+// unused returns an error for flags that need --all.
 func (f *manyFlags) unused(cmd *cobra.Command) error {
-	if picks, _ := cmd.Flags().GetBool("pick"); f.selector != "" && !picks { // the flag is there: no error
-		return outcome.NewUsageError("-l finds several pods: which of them is meant?", "add --all to run a command in all of them, or --pick to choose one")
+	if picks, _ := cmd.Flags().GetBool("pick"); f.selector != "" && !picks { // node-shell has no --pick: false
+		return outcome.NewUsageError("-l may select several pods, but the command runs in one",
+			"add --all to run a command in all of them, or --pick to choose one")
 	}
-	var stray string
+	var found string
 	cmd.Flags().Visit(func(flag *pflag.Flag) {
 		switch flag.Name {
 		case "max-parallel", "fold", "output":
-			stray = flag.Name
+			found = flag.Name
 		}
 	})
-	if stray == "" {
+	if found == "" {
 		return nil
 	}
-	return usage(cmd, "--"+stray+" is for several pods: it needs --all")
+	return usage(cmd, "--"+found+" needs --all")
 }
 
 // execMany runs the plan's command in several pods.

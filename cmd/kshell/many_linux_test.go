@@ -12,7 +12,9 @@ import (
 	"time"
 )
 
-func TestASlowReaderHoldsThePodsBackNotTheMemory(t *testing.T) {
+// A pod whose output cannot be written yet is not read: the output does not wait in
+// memory.
+func TestMany_MemoryIsBoundedIfStdoutIsSlow(t *testing.T) {
 	skipShort(t)
 	const pods = 3
 	bytesEach, limit := 200<<20, 64
@@ -32,35 +34,35 @@ func TestASlowReaderHoldsThePodsBackNotTheMemory(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	total, most := slowly(t, out, cmd.Process.Pid)
+	total, peak := readSlowly(t, out, cmd.Process.Pid)
 	err = cmd.Wait()
 	if want := int64(pods * bytesEach / 16 * (16 + len("many-0: "))); err != nil || total != want {
 		t.Errorf("%v; %d bytes, want %d; stderr:\n%s", err, total, want, &errs)
 	}
-	t.Logf("at most %d MiB in memory", most)
-	if most == 0 || most > limit {
-		t.Errorf("%d MiB in memory, want at most %d", most, limit)
+	t.Logf("peak memory: %d MiB", peak)
+	if peak == 0 || peak > limit {
+		t.Errorf("peak memory: %d MiB, want at most %d", peak, limit)
 	}
 }
 
-// slowly reads nothing for a while, then a little at a time, and then what is left. most is what the process that writes it has had
-// in memory, in MiB.
-func slowly(t *testing.T, r io.Reader, pid int) (total int64, most int) {
+// readSlowly reads nothing for a second, then slowly, then the rest. peak is the peak
+// memory of the process pid, which writes, in MiB.
+func readSlowly(t *testing.T, r io.Reader, pid int) (total int64, peak int) {
 	t.Helper()
 	p := make([]byte, 1<<20)
 	time.Sleep(time.Second)
 	for i := 0; ; i++ {
 		if i%50 == 0 {
-			most = max(most, peak(pid))
+			peak = max(peak, peakMemory(pid))
 		}
 		n, err := r.Read(p)
 		total += int64(n)
 		if err == io.EOF {
-			return total, most
+			return total, peak
 		}
 		if err != nil {
 			t.Error(err)
-			return total, most
+			return total, peak
 		}
 		if i < 100 {
 			time.Sleep(10 * time.Millisecond)
@@ -68,9 +70,9 @@ func slowly(t *testing.T, r io.Reader, pid int) (total int64, most int) {
 	}
 }
 
-// peak is what a process has had in memory at most, in MiB; 0 if it has ended.
-func peak(pid int) int {
-	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)) // gone: no value
+// peakMemory returns the peak memory of a process in MiB; 0 if it has ended.
+func peakMemory(pid int) int {
+	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)) // no value if the process has ended
 	for line := range strings.Lines(string(raw)) {
 		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
 			kib, _ := strconv.Atoi(strings.Fields(value)[0])

@@ -22,7 +22,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// startPods runs a sandbox with so many pods of an image: many-0, many-1 and so on, labelled many=yes.
+// startPods runs a sandbox with pods named many-0, many-1 and so on, with the label
+// many=yes.
 func startPods(t *testing.T, pods int, image string) *sandbox.Server {
 	t.Helper()
 	s := sandboxInProcess(t)
@@ -36,13 +37,14 @@ func startPods(t *testing.T, pods int, image string) *sandbox.Server {
 	return s
 }
 
-// ranMany is how kshell exec -l many=yes --all has ended, run in this process.
-type ranMany struct {
+// manyResult is the result of kshell exec -l many=yes --all.
+type manyResult struct {
 	out, err string
 	code     int
 }
 
-func runMany(ctx context.Context, t *testing.T, s *sandbox.Server, args ...string) ranMany {
+// runMany runs kshell exec -l many=yes --all in this process.
+func runMany(ctx context.Context, t *testing.T, s *sandbox.Server, args ...string) manyResult {
 	t.Helper()
 	var out bytes.Buffer
 	got := runManyTo(ctx, &out, s, args...)
@@ -50,14 +52,15 @@ func runMany(ctx context.Context, t *testing.T, s *sandbox.Server, args ...strin
 	return got
 }
 
-func runManyTo(ctx context.Context, out io.Writer, s *sandbox.Server, args ...string) ranMany {
+// runManyTo is runMany with stdout out.
+func runManyTo(ctx context.Context, out io.Writer, s *sandbox.Server, args ...string) manyResult {
 	var errs bytes.Buffer
 	line := append([]string{"exec", "--kubeconfig", s.Kubeconfig(), "-l", "many=yes", "--all"}, args...)
 	code := run(ctx, streams{In: strings.NewReader(""), Out: out, Err: &errs}, &cleanup.Registry{}, line)
-	return ranMany{err: errs.String(), code: code}
+	return manyResult{err: errs.String(), code: code}
 }
 
-func TestACutLinkCostsOneOfThePods(t *testing.T) {
+func TestMany_LostConnectionEndsOneCommand(t *testing.T) {
 	s := startPods(t, 3, "")
 	s.Inject(sandbox.Fault{Path: "many-1/exec", Do: sandbox.FIN, When: sandbox.AfterSent, N: 20_000})
 	got := runMany(t.Context(), t, s, "--", "sh", "-c", "seq 1 20000")
@@ -74,44 +77,49 @@ func TestACutLinkCostsOneOfThePods(t *testing.T) {
 	if lines["many-0"] != 20000 || lines["many-2"] != 20000 || lines["many-1"] >= 20000 {
 		t.Errorf("lines: %v", lines)
 	}
-	for _, words := range []string{
-		"kshell: many-1: connection lost", "kshell: many-0          0  exited\n", "kshell: many-1        255  lost\n", "kshell: many-2          0  exited\n",
+	for _, message := range []string{
+		"kshell: many-1: connection lost",
+		"kshell: many-0          0  exited\n",
+		"kshell: many-1        255  lost\n",
+		"kshell: many-2          0  exited\n",
 	} {
-		if !strings.Contains("\n"+got.err, words) {
-			t.Errorf("stderr lacks %q:\n%s", words, got.err)
+		if !strings.Contains("\n"+got.err, message) {
+			t.Errorf("stderr lacks %q:\n%s", message, got.err)
 		}
 	}
 }
 
-// Finding out that exact mode is not possible costs a round trip: once, however many pods of the image there are.
-func TestAnImageIsTriedOnce(t *testing.T) {
+// To find out that exact mode is not possible takes a round trip, once for all pods of an
+// image.
+func TestMany_ExactModeIsTriedOncePerImage(t *testing.T) {
 	s := startPods(t, 6, sandbox.NoShellImage)
 	got := runMany(t.Context(), t, s, "--max-parallel", "4", "--", "hello")
 	if n := s.Stats().Sessions; got.code != 0 || n != 8 && n != 6 {
 		t.Errorf("exit code %d, %d sessions; stderr:\n%s", got.code, n, got.err)
 	}
-	asked := 0
+	scripts := 0
 	for _, one := range s.Sessions() {
 		if one.Query.Get("command") == "sh" {
-			asked++
+			scripts++
 		}
 	}
-	if lines := strings.Count(got.out, "\n"); asked > 1 || lines != 6 {
-		t.Errorf("the script was sent %d times, and %d lines came:\n%s", asked, lines, got.out)
+	if lines := strings.Count(got.out, "\n"); scripts > 1 || lines != 6 {
+		t.Errorf("%d scripts, want at most 1; %d lines of output, want 6:\n%s", scripts, lines, got.out)
 	}
 }
 
-// All pods but the first wait for its verdict, and not for its end.
-func TestAPodIsNotKeptWaitingByAnotherOne(t *testing.T) {
+// The other pods of an image wait until the first one has found out whether exact mode is
+// possible, but not until its command has ended.
+func TestMany_CommandsRunAtTheSameTime(t *testing.T) {
 	s := startPods(t, 3, "")
 	const together = `cd "$0" && : >$$ && until [ "$(ls | wc -l)" -eq 3 ]; do sleep 0.1; done`
 	got := runMany(t.Context(), t, s, "--timeout", deadline.String(), "--", "sh", "-c", together, t.TempDir())
 	if got.code != 0 {
-		t.Errorf("exit code %d: not at the same time\n%s", got.code, got.err)
+		t.Errorf("exit code %d: the commands did not run at the same time\n%s", got.code, got.err)
 	}
 }
 
-func TestNoMorePodsAtATimeThanAskedFor(t *testing.T) {
+func TestMany_MaxParallel(t *testing.T) {
 	s := startPods(t, 5, "")
 	dir := t.TempDir()
 	script := `cd "$0" && mkdir one.$$ && n=$(ls -d one.* | wc -l) && sleep 0.2 && rmdir one.$$ && echo $n`
@@ -122,18 +130,18 @@ func TestNoMorePodsAtATimeThanAskedFor(t *testing.T) {
 	}
 	for i := 1; i < len(lines); i += 2 {
 		if lines[i] > "2" {
-			t.Errorf("%s at a time", lines[i])
+			t.Errorf("%s commands at the same time, want at most 2", lines[i])
 		}
 	}
 }
 
-// countdown is an output that does something when so many lines have come.
-type countdown struct {
+// lineTrigger is a writer that calls then at the last of a number of lines.
+type lineTrigger struct {
 	lines int
 	then  func()
 }
 
-func (c *countdown) Write(p []byte) (int, error) {
+func (c *lineTrigger) Write(p []byte) (int, error) {
 	c.lines -= bytes.Count(p, []byte("\n"))
 	if c.lines <= 0 {
 		c.then()
@@ -141,55 +149,62 @@ func (c *countdown) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestASignalEndsAllPods(t *testing.T) {
+func TestMany_SignalEndsAllCommands(t *testing.T) {
 	s := startPods(t, 3, "")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
-	out := &countdown{lines: 2, then: func() { cancel(cleanup.SignalError{Signal: syscall.SIGINT}) }}
+	out := &lineTrigger{lines: 2, then: func() { cancel(cleanup.SignalError{Signal: syscall.SIGINT}) }}
 	status := filepath.Join(t.TempDir(), "status")
-	got := runManyTo(ctx, out, s, "--max-parallel", "2", "--status-file", status, "--", "sh", "-c", "echo up; exec sleep 60")
+	got := runManyTo(ctx, out, s, "--max-parallel", "2", "--status-file", status, "--",
+		"sh", "-c", "echo up; exec sleep 60")
 	if got.code != 130 || got.err != "" {
 		t.Errorf("exit code %d, stderr %q", got.code, got.err)
 	}
 	for i := range 3 {
 		idle, stop := context.WithTimeout(t.Context(), deadline)
 		if err := s.WaitIdle(idle, "default", fmt.Sprintf("many-%d", i)); err != nil {
-			t.Errorf("left behind: %v", err)
+			t.Errorf("a command of many-%d still runs: %v", i, err)
 		}
 		stop()
 	}
-	said, err := os.ReadFile(status)
-	if err != nil || strings.Count(string(said), `"exitCode":130,"cause":"signal"`) != 3 {
-		t.Errorf("status: %v\n%s", err, said)
+	records, err := os.ReadFile(status)
+	if err != nil || strings.Count(string(records), `"exitCode":130,"cause":"signal"`) != 3 {
+		t.Errorf("status: %v\n%s", err, records)
 	}
 }
 
-func TestAStatusLineForEachPod(t *testing.T) {
+func TestMany_StatusRecordPerPod(t *testing.T) {
 	s := startPods(t, 2, "")
-	idle := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c"}}}, Status: corev1.PodStatus{Phase: corev1.PodPending}}
-	idle.Name, idle.Labels = "many-x", map[string]string{"many": "yes"}
-	if err := s.AddPod(idle); err != nil {
+	pending := &corev1.Pod{
+		Spec:   corev1.PodSpec{Containers: []corev1.Container{{Name: "c"}}},
+		Status: corev1.PodStatus{Phase: corev1.PodPending},
+	}
+	pending.Name, pending.Labels = "many-x", map[string]string{"many": "yes"}
+	if err := s.AddPod(pending); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "status")
-	got := runMany(t.Context(), t, s, "--status-file", file, "--", "sh", "-c", `echo x; test $(basename "$PWD") = none || exit 4`)
+	got := runMany(t.Context(), t, s, "--status-file", file, "--", "sh", "-c", "echo x; exit 4")
 	raw, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ends := map[string]outcome.Status{}
+	records := map[string]outcome.Status{}
 	for d := json.NewDecoder(bytes.NewReader(raw)); d.More(); {
 		var s outcome.Status
 		if err := d.Decode(&s); err != nil {
 			t.Fatal(err)
 		}
-		ends[s.Pod] = s
+		records[s.Pod] = s
 	}
-	if got.code != 255 || len(ends) != 3 || ends["many-x"].Cause != "not-running" || ends["many-x"].ExitCode != 255 {
+	x := records["many-x"]
+	if got.code != 255 || len(records) != 3 || x.Cause != outcome.NotRunning || x.ExitCode != 255 {
 		t.Errorf("exit code %d, status:\n%s", got.code, raw)
 	}
 	for _, name := range []string{"many-0", "many-1"} {
-		if s := ends[name]; s.ExitCode != 4 || s.Cause != "exited" || s.Mode != remote.ModeExact || s.StdoutBytes != 2 || s.UID == "" || s.Container != "c" {
+		s := records[name]
+		if s.ExitCode != 4 || s.Cause != outcome.Exited || s.Mode != remote.ModeExact || s.StdoutBytes != 2 ||
+			s.UID == "" || s.Container != "c" {
 			t.Errorf("%s: %+v", name, s)
 		}
 	}

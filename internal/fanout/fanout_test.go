@@ -176,7 +176,8 @@ func TestRun_FoldedOmitsCommandsThatDidNotRun(t *testing.T) {
 		_, err := io.WriteString(stdout, "same\n")
 		return err
 	}
-	a, b, c := &fakeCommand{run: same}, &fakeCommand{run: same}, &fakeCommand{open: func(context.Context) error { return errors.New("no") }}
+	a, b := &fakeCommand{run: same}, &fakeCommand{run: same}
+	c := &fakeCommand{open: func(context.Context) error { return errors.New("no") }}
 	var stdout bytes.Buffer
 	o := optionsOf(&stdout, io.Discard)
 	o.Format = Folded
@@ -297,7 +298,8 @@ func TestRun_StderrErrorIsIgnored(t *testing.T) {
 		return err
 	}}
 	var stdout bytes.Buffer
-	if err := Run(t.Context(), targetsOf(c), optionsOf(&stdout, brokenWriter{syscall.EPIPE})); err != nil || stdout.String() != "a: y\n" {
+	err := Run(t.Context(), targetsOf(c), optionsOf(&stdout, brokenWriter{syscall.EPIPE}))
+	if err != nil || stdout.String() != "a: y\n" {
 		t.Errorf("error %v, stdout %q", err, &stdout)
 	}
 }

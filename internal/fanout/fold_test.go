@@ -49,7 +49,8 @@ func TestFolds_EqualOutputsArePrintedOnce(t *testing.T) {
 	addOutput(t, &f, "e", &stream.LostError{Err: io.EOF}, "same\n", "")
 	addOutput(t, &f, "f", nil, "", "only\n")
 	var stdout, stderr bytes.Buffer
-	if err := f.print(resultsOf("a", "b", "c", "d", "e", "f", "g"), &output{stdout: &stdout, stderr: &stderr}); err != nil {
+	results := resultsOf("a", "b", "c", "d", "e", "f", "g")
+	if err := f.print(results, &output{stdout: &stdout, stderr: &stderr}); err != nil {
 		t.Fatal(err)
 	}
 	want := `----------------

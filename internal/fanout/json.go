@@ -18,7 +18,7 @@ type lineJSON struct {
 	Stream    string  `json:"stream"`               // stdout or stderr
 	Line      *string `json:"line,omitempty"`       // without its line feed
 	Base64    *string `json:"lineBase64,omitempty"` // instead of Line if that is not valid UTF-8
-	Open      bool    `json:"open,omitempty"`       // no line feed ended it: it is the last line, or it continues in the next object
+	Open      bool    `json:"open,omitempty"`       // no line feed ended it: it is the last line, or it was split
 }
 
 // endJSON is the end of a command.

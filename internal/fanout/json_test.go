@@ -30,7 +30,8 @@ func TestJSONLine_EveryByteCanBeDecoded(t *testing.T) {
 			if err := d.Decode(&line); err != nil {
 				t.Fatal(err)
 			}
-			if line.Pod != "p" || line.Container != "c" || line.Stream != "stderr" || (line.Line == nil) == (line.Base64 == nil) {
+			if line.Pod != "p" || line.Container != "c" || line.Stream != "stderr" ||
+				(line.Line == nil) == (line.Base64 == nil) {
 				t.Errorf("line %+v", line)
 			}
 			if line.Line != nil {

@@ -54,7 +54,8 @@ func TestLineWriter_Prefix(t *testing.T) {
 			}
 			l.finish()
 			if out.String() != tt.want {
-				t.Errorf("%s, in pieces of up to %d: %d bytes %.80q, want %d %.80q", tt.name, maxPiece, out.Len(), out.String(), len(tt.want), tt.want)
+				t.Errorf("%s, in pieces of up to %d: %d bytes %.80q, want %d %.80q",
+					tt.name, maxPiece, out.Len(), out.String(), len(tt.want), tt.want)
 			}
 		}
 	}

@@ -19,7 +19,8 @@ func FindPods(ctx context.Context, s *Settings, r pod.Request) ([]Target, error)
 	switch {
 	case errors.As(err, &forbidden):
 		s.Env.Notice.Detail("pod %s was not checked: %s", r.Target.Name, forbidden)
-		commands = []*podCommand{newPodCommand(s, remote.Target{Namespace: r.Namespace, Pod: r.Target.Name, Container: r.Container}, nil)}
+		t := remote.Target{Namespace: r.Namespace, Pod: r.Target.Name, Container: r.Container}
+		commands = []*podCommand{newPodCommand(s, t, nil)}
 	case err != nil:
 		return nil, outcome.ContextCause(ctx, remote.ExplainForbidden(ctx, s.Env, s.Cluster, err))
 	default:
@@ -99,7 +100,9 @@ func (c *podCommand) Open(ctx context.Context, n *notice.Printer) error {
 	env := s.Env
 	env.Notice = n
 	t, err := remote.Resolve(ctx, env, s.Cluster, pod.Request{
-		Namespace: c.target.Namespace, Target: pod.Target{Kind: "pod", Name: c.target.Pod}, Container: s.Options.Pod.Container,
+		Namespace: c.target.Namespace,
+		Target:    pod.Target{Kind: "pod", Name: c.target.Pod},
+		Container: s.Options.Pod.Container,
 	}, s.WaitRunning)
 	if err != nil {
 		return outcome.ContextCause(ctx, err)

@@ -27,7 +27,12 @@ func TestPodTargets_Titles(t *testing.T) {
 		},
 		{
 			"different containers",
-			[]remote.Target{{Pod: "a", Container: "x"}, {Pod: "b", Container: "y"}, {Pod: "c"}, {Pod: "d\x1b[2J", Container: "x"}},
+			[]remote.Target{
+				{Pod: "a", Container: "x"},
+				{Pod: "b", Container: "y"},
+				{Pod: "c"},
+				{Pod: "d\x1b[2J", Container: "x"},
+			},
 			[]string{"a/x", "b/y", "c", `d\x1b[2J/x`},
 		},
 	}
@@ -55,7 +60,9 @@ func TestPodCommands_SortedByNameWithNotesOnce(t *testing.T) {
 		{Pod: podNamed("d"), Container: "x", Notes: []string{"note"}},
 	}
 	skipped := []pod.Skipped{
-		{Pod: podNamed("a"), Err: errors.New("a")}, {Pod: podNamed("c"), Err: errors.New("c")}, {Pod: podNamed("e"), Err: errors.New("e")},
+		{Pod: podNamed("a"), Err: errors.New("a")},
+		{Pod: podNamed("c"), Err: errors.New("c")},
+		{Pod: podNamed("e"), Err: errors.New("e")},
 	}
 	var messages strings.Builder
 	s := &Settings{Env: remote.Env{Notice: notice.New(&messages)}}
