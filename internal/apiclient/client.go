@@ -1,19 +1,19 @@
-// Package apiclient provides HTTP clients for the API server with limits on time
-// and size, reads lists page by page, and distinguishes answers of the API server
-// from those of proxies and other servers.
+// Package apiclient provides HTTP clients for the API server with limits on
+// time and size, reads lists page by page, and distinguishes answers of the API
+// server from those of proxies and other servers.
 //
 // It does not know which objects are requested, or how a failed request is
 // handled.
 //
 // Invariants:
 //   - The time of a request is limited: the response headers and, unless the
-//     response is a stream, the whole body arrive within rest.Config.Timeout, or
-//     DefaultTimeout if that is 0. Otherwise the error is a *TimeoutError. The
-//     time that a credential plugin takes does not count.
+//     response is a stream, the whole body arrive within rest.Config.Timeout,
+//     or DefaultTimeout if that is 0. Otherwise the error is a *TimeoutError.
+//     The time that a credential plugin takes does not count.
 //   - The memory for a response is limited: MaxObject for one object, event or
-//     Status, MaxPage and MaxPages for a list, MaxKept for the objects of a list
-//     that are kept. Beyond a limit the error is a *TooLargeError. Limits count
-//     bytes after decompression.
+//     Status, MaxPage and MaxPages for a list, MaxKept for the objects of a
+//     list that are kept. Beyond a limit the error is a *TooLargeError. Limits
+//     count bytes after decompression.
 package apiclient
 
 import (
@@ -29,8 +29,9 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// DefaultTimeout limits a request if rest.Config.Timeout is 0. It is longer than
-// the 30 s after which an API server reports that it cannot reach a backend.
+// DefaultTimeout limits a request if rest.Config.Timeout is 0. It is longer
+// than the 30 s after which an API server reports that it cannot reach a
+// backend.
 const DefaultTimeout = 35 * time.Second
 
 // Size limits of responses, in bytes.
@@ -39,8 +40,8 @@ const (
 	MaxPage   = 64 << 20 // a page of a list
 )
 
-// maxRetryAfter is the longest Retry-After that client-go gets to see. It obeys the
-// header up to ten times.
+// maxRetryAfter is the longest Retry-After that client-go gets to see. It obeys
+// the header up to ten times.
 const maxRetryAfter = 3 * time.Second
 
 // New returns a client for the API server of cfg, with its credentials, proxy
@@ -66,15 +67,15 @@ const (
 
 type classKey struct{}
 
-// PageContext returns a context whose requests read one page of a list: the response
-// may have up to MaxPage bytes.
+// PageContext returns a context whose requests read one page of a list: the
+// response may have up to MaxPage bytes.
 func PageContext(ctx context.Context) context.Context {
 	return context.WithValue(ctx, classKey{}, page)
 }
 
-// StreamContext returns a context whose requests read a stream: a watch, or a log
-// that is followed. The length of the response is not limited, and the timeout
-// applies only until the response headers.
+// StreamContext returns a context whose requests read a stream: a watch, or a
+// log that is followed. The length of the response is not limited, and the
+// timeout applies only until the response headers.
 func StreamContext(ctx context.Context) context.Context {
 	return context.WithValue(ctx, classKey{}, stream)
 }
@@ -133,8 +134,8 @@ func dropLongRetryAfter(h http.Header) {
 	}
 }
 
-// body is a response body with a timeout and a size limit. Like any response body,
-// it is read by one goroutine at a time.
+// body is a response body with a timeout and a size limit. Like any response
+// body, it is read by one goroutine at a time.
 type body struct {
 	io.ReadCloser
 	ctx        context.Context // of the request
@@ -198,8 +199,8 @@ func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("%s is larger than %d MiB", e.What, e.Limit>>20)
 }
 
-// LimitError returns the *TimeoutError or *TooLargeError that err wraps, without
-// the text that libraries add, or nil if err wraps neither.
+// LimitError returns the *TimeoutError or *TooLargeError that err wraps,
+// without the text that libraries add, or nil if err wraps neither.
 func LimitError(err error) error {
 	var timeout *TimeoutError
 	var large *TooLargeError

@@ -69,8 +69,8 @@ func (l Lister[T]) List(ctx context.Context) (items []T, version string, err err
 	return nil, "", &TooLargeError{What: fmt.Sprintf("the list of %s has more than %d pages", l.Noun, MaxPages)}
 }
 
-// IsExpired reports whether err is a 410: the server no longer has the requested
-// resourceVersion, or the rest of a list.
+// IsExpired reports whether err is a 410: the server no longer has the
+// requested resourceVersion, or the rest of a list.
 func IsExpired(err error) bool { return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) }
 
 // listHead is a list without its items.
@@ -178,8 +178,8 @@ type Decoder struct {
 	in *valueReader
 }
 
-// NewDecoder returns a decoder of r. what names a value in a *TooLargeError: "an
-// event".
+// NewDecoder returns a decoder of r. what names a value in a *TooLargeError:
+// "an event".
 func NewDecoder(r io.Reader, what string) *Decoder {
 	in := &valueReader{r: r, what: what}
 	return &Decoder{json.NewDecoder(in), in}

@@ -10,8 +10,8 @@ import (
 
 // IsNotFound reports whether the API server answered that the object does not
 // exist: with a Status that has the reason NotFound, this resource ("pods") and
-// this name. Any other 404 may come from a proxy or a web server, or mean that the
-// path in the server's address is wrong.
+// this name. Any other 404 may come from a proxy or a web server, or mean that
+// the path in the server's address is wrong.
 func IsNotFound(err error, resource, name string) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
@@ -26,8 +26,8 @@ func StatusNotFound(s *metav1.Status, resource, name string) bool {
 	return s != nil && s.Reason == metav1.StatusReasonNotFound && isAbout(s, resource, name)
 }
 
-// IsConflict reports whether the API server answered that a precondition for the
-// object does not hold (409).
+// IsConflict reports whether the API server answered that a precondition for
+// the object does not hold (409).
 func IsConflict(err error, resource, name string) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
@@ -46,8 +46,8 @@ func isAbout(s *metav1.Status, resource, name string) bool {
 	return strings.EqualFold(d.Kind, resource) || strings.EqualFold(d.Kind+"s", resource)
 }
 
-// madeByClient reports whether client-go made the Status because the response body
-// contained none.
+// madeByClient reports whether client-go made the Status because the response
+// body contained none.
 func madeByClient(d *metav1.StatusDetails) bool {
 	for _, cause := range d.Causes {
 		if cause.Type == metav1.CauseTypeUnexpectedServerResponse {
@@ -57,9 +57,9 @@ func madeByClient(d *metav1.StatusDetails) bool {
 	return false
 }
 
-// IsForeign reports whether err is a response that an API server does not give to
-// a request for the object or, if name is "", for a list of the resource: a 404
-// that is not about it, or a body that is neither an object nor a Status.
+// IsForeign reports whether err is a response that an API server does not give
+// to a request for the object or, if name is "", for a list of the resource: a
+// 404 that is not about it, or a body that is neither an object nor a Status.
 func IsForeign(err error, resource, name string) bool {
 	var notList *NotListError
 	switch {

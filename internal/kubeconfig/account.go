@@ -13,8 +13,9 @@ import (
 const defaultAccountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 // serviceAccount is the service account that Kubernetes mounts into a pod: the
-// files token, ca.crt and namespace, and the server's address in the environment.
-// Source: https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
+// files token, ca.crt and namespace, and the server's address in the
+// environment. Source:
+// https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
 type serviceAccount struct {
 	dir, host, port string
 }

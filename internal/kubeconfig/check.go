@@ -10,8 +10,8 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// check finds errors that clientcmd ignores (a context whose user is not defined
-// makes requests anonymous) or reports without a useful message.
+// check finds errors that clientcmd ignores (a context whose user is not
+// defined makes requests anonymous) or reports without a useful message.
 func (f *Flags) check(raw *clientcmdapi.Config, files sources) error {
 	if f.namesEntry() && clientcmdapi.IsConfigEmpty(raw) {
 		return files.noClusterError(raw)
@@ -84,7 +84,8 @@ func (f *Flags) checkUser(raw *clientcmdapi.Config, files sources) error {
 	return nil
 }
 
-// impersonatesWithoutUser reports whether a flag needs --as, which is not given.
+// impersonatesWithoutUser reports whether a flag needs --as, which is not
+// given.
 func (f *Flags) impersonatesWithoutUser() bool {
 	return f.As == "" && (len(f.AsGroups) > 0 || f.AsUID != "" || len(f.AsExtra) > 0)
 }
@@ -109,8 +110,8 @@ func checkAuthProvider(user string, provider *clientcmdapi.AuthProviderConfig) e
 	return nil
 }
 
-// validProxy applies the rule of clientcmd. The message of clientcmd repeats the
-// URL, which may contain a password.
+// validProxy applies the rule of clientcmd. The message of clientcmd repeats
+// the URL, which may contain a password.
 func validProxy(proxy string) bool {
 	if proxy == "" {
 		return true

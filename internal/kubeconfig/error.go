@@ -31,9 +31,9 @@ const (
 	Usage                            // the value of a flag is invalid
 )
 
-// Error is an error of Load. Its text and hint contain no secret and no line of a
-// file. They contain paths, and names of contexts, clusters and users, which may
-// have control characters: callers must clean them before printing.
+// Error is an error of Load. Its text and hint contain no secret and no line of
+// a file. They contain paths, and names of contexts, clusters and users, which
+// may have control characters: callers must clean them before printing.
 type Error struct {
 	Kind Kind
 
@@ -47,8 +47,8 @@ func (e *Error) Error() string { return e.text }
 // Hint tells the user what to type. It is never empty.
 func (e *Error) Hint() string { return e.hint }
 
-// Unwrap returns an error of the operating system or of clientcmd's validation, or
-// nil. It never returns an error of a parser.
+// Unwrap returns an error of the operating system or of clientcmd's validation,
+// or nil. It never returns an error of a parser.
 func (e *Error) Unwrap() error { return e.err }
 
 func fileNotFound(file string) error {
@@ -208,8 +208,8 @@ func badProxyFlag() error {
 	}
 }
 
-// unsupportedAuthProvider is the error for an auth-provider other than oidc. The
-// hint names the credential plugin that replaces it.
+// unsupportedAuthProvider is the error for an auth-provider other than oidc.
+// The hint names the credential plugin that replaces it.
 func unsupportedAuthProvider(user, provider string) error {
 	hint := "configure a credential plugin for this user (`exec:` in the kubeconfig), or use --token"
 	switch provider {

@@ -8,9 +8,9 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// Flags are the connection flags of kubectl, with its meanings and defaults. The
-// zero value is ready to use. An empty field means that the flag is not given. Flags
-// is not safe for concurrent use while it is changed.
+// Flags are the connection flags of kubectl, with its meanings and defaults.
+// The zero value is ready to use. An empty field means that the flag is not
+// given. Flags is not safe for concurrent use while it is changed.
 type Flags struct {
 	Kubeconfig         string   // --kubeconfig: the only file to read
 	Context            string   // --context
@@ -37,8 +37,8 @@ type Flags struct {
 	accountDir string // replaces defaultAccountDir in tests
 }
 
-// AddTo registers the flags with the names and usage texts of kubectl. Parsing fs
-// sets the fields of f.
+// AddTo registers the flags with the names and usage texts of kubectl. Parsing
+// fs sets the fields of f.
 func (f *Flags) AddTo(fs *pflag.FlagSet) {
 	fs.StringVar(&f.Kubeconfig, "kubeconfig", "", "Path to the kubeconfig file to use for CLI requests.")
 	fs.StringVar(&f.Context, "context", "", "The name of the kubeconfig context to use")

@@ -5,12 +5,12 @@
 // keeps no state between two calls of Load.
 //
 // Invariants:
-//   - Flags and files mean the same as in kubectl: merging, credentials, proxies
-//     and validation are done by clientcmd.
-//   - Load reads each file once if there is no error, so the kubeconfig can be a
-//     pipe (`<(…)`). Load writes no file: clientcmd's migration of old
-//     kubeconfigs is disabled. Requests may write one: client-go's oidc provider
-//     stores new tokens in the kubeconfig through
+//   - Flags and files mean the same as in kubectl: merging, credentials,
+//     proxies and validation are done by clientcmd.
+//   - Load reads each file once if there is no error, so the kubeconfig can be
+//     a pipe (`<(…)`). Load writes no file: clientcmd's migration of old
+//     kubeconfigs is disabled. Requests may write one: client-go's oidc
+//     provider stores new tokens in the kubeconfig through
 //     Connection.Config.AuthConfigPersister.
 //   - Without any configuration Load fails. It never falls back to
 //     http://localhost:8080.
@@ -29,8 +29,8 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// InCluster is the value of Connection.Context if the credentials are those of the
-// service account of the pod in which this program runs.
+// InCluster is the value of Connection.Context if the credentials are those of
+// the service account of the pod in which this program runs.
 const InCluster = "(in-cluster)"
 
 const defaultNamespace = "default"
@@ -42,14 +42,14 @@ type Connection struct {
 	// an auth-provider, Config.AuthConfigPersister stores new tokens in the
 	// kubeconfig; if that fails, the request fails.
 	Config *rest.Config
-	// Namespace is -n, else the namespace of the context, else that of the pod in
-	// which this program runs, else "default".
+	// Namespace is -n, else the namespace of the context, else that of the pod
+	// in which this program runs, else "default".
 	Namespace string
 	// Context is the name of the context, InCluster, or "" if --server or
 	// --cluster is given and there is no context.
 	Context string
-	// Notes tell the user what Load did that the flags and files did not ask for:
-	// sentences without a final period. Usually there are none.
+	// Notes tell the user what Load did that the flags and files did not ask
+	// for: sentences without a final period. Usually there are none.
 	Notes []string
 }
 
@@ -57,8 +57,8 @@ type Connection struct {
 //
 // The files are, as for kubectl: --kubeconfig, else those in KUBECONFIG that
 // exist, else ~/.kube/config. If neither they nor a flag select a cluster, Load
-// uses the pod's service account, if there is one. Clientcmd's in-cluster loader
-// is not used, because it ignores --as and logs to stderr.
+// uses the pod's service account, if there is one. Clientcmd's in-cluster
+// loader is not used, because it ignores --as and logs to stderr.
 func (f *Flags) Load() (*Connection, error) {
 	if err := f.checkTimeout(); err != nil {
 		return nil, err

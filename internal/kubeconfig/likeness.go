@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// sortByLikeness returns names sorted by their likeness to wanted: first the names
-// that contain it, then by edit distance, then alphabetically. Case is ignored.
+// sortByLikeness returns names sorted by their likeness to wanted: first the
+// names that contain it, then by edit distance, then alphabetically. Case is
+// ignored.
 func sortByLikeness(wanted string, names []string) []string {
 	wanted = strings.ToLower(wanted)
 	type scored struct {

@@ -38,8 +38,8 @@ contexts:
   context: {cluster: west, user: bob}
 `
 
-// cleanEnvironment removes all configuration of this machine from the environment.
-// It returns the new home directory, which is empty.
+// cleanEnvironment removes all configuration of this machine from the
+// environment. It returns the new home directory, which is empty.
 func cleanEnvironment(t *testing.T) string {
 	t.Helper()
 	home := t.TempDir()

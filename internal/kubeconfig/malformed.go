@@ -11,8 +11,8 @@ import (
 )
 
 // The messages of parsers that may be shown. Others quote the file ("unknown
-// anchor 'hunter2' referenced"), and for a duplicate entry clientcmd prints both
-// entries with their tokens.
+// anchor 'hunter2' referenced"), and for a duplicate entry clientcmd prints
+// both entries with their tokens.
 var (
 	yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(` + strings.Join([]string{
 		`found character that cannot start any token`,
@@ -36,9 +36,9 @@ var (
 	notAMap   = regexp.MustCompile(`^couldn't get version/kind; json parse error: `)
 )
 
-// describeParseError describes why a kubeconfig cannot be decoded. The only parts
-// of err in the result are messages of the list above, line numbers and names of
-// fields.
+// describeParseError describes why a kubeconfig cannot be decoded. The only
+// parts of err in the result are messages of the list above, line numbers and
+// names of fields.
 func describeParseError(err error) string {
 	text := err.Error()
 	if m := yamlError.FindStringSubmatch(text); m != nil {

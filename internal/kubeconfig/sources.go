@@ -75,8 +75,8 @@ func (s sources) rules() *clientcmd.ClientConfigLoadingRules {
 	return &clientcmd.ClientConfigLoadingRules{Precedence: s.files}
 }
 
-// diagnose reads the files again to find the one that caused err. The message of
-// err is not used: it may quote a token, and it wraps no other error.
+// diagnose reads the files again to find the one that caused err. The message
+// of err is not used: it may quote a token, and it wraps no other error.
 func (s sources) diagnose(err error) error {
 	if s.origin == fromFlag && errors.Is(err, fs.ErrNotExist) {
 		return s.notFoundError()
@@ -135,8 +135,8 @@ func (s sources) notFoundError() error {
 	return listNotFound(s.files)
 }
 
-// inClusterNotes tells the user why files are not used that the environment names
-// or that exist.
+// inClusterNotes tells the user why files are not used that the environment
+// names or that exist.
 func (s sources) inClusterNotes(raw *clientcmdapi.Config) []string {
 	if s.origin == fromHome && !s.anyExists() {
 		return nil

@@ -7,14 +7,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// describeChange returns a sentence, without a final period, about what happened
-// to a running container between two states of its pod: before, in which it ran,
-// and after, which is nil if the pod no longer exists. ended reports that the
-// container's processes have ended. If ended is false, the sentence is about what
-// will end them (the pod is being deleted) or may have ended them (the node is
-// lost): a session may still work, but a silent session can be given up. The
-// sentence is "" if nothing happened. What was already true in before is not
-// reported.
+// describeChange returns a sentence, without a final period, about what
+// happened to a running container between two states of its pod: before, in
+// which it ran, and after, which is nil if the pod no longer exists. ended
+// reports that the container's processes have ended. If ended is false, the
+// sentence is about what will end them (the pod is being deleted) or may have
+// ended them (the node is lost): a session may still work, but a silent session
+// can be given up. The sentence is "" if nothing happened. What was already
+// true in before is not reported.
 //
 // The first of these that applies is reported: the pod no longer exists, or
 // another pod has its name; it was evicted; the container was killed because it
@@ -46,8 +46,8 @@ func describeChange(before, after *corev1.Pod, container string) (sentence strin
 
 func deletedText(pod *corev1.Pod) string { return fmt.Sprintf("pod %q was deleted", pod.Name) }
 
-// disruption returns the reason and message of the condition DisruptionTarget, or
-// "": EvictionByEvictionAPI, PreemptionByScheduler and others.
+// disruption returns the reason and message of the condition DisruptionTarget,
+// or "": EvictionByEvictionAPI, PreemptionByScheduler and others.
 func disruption(pod *corev1.Pod) (reason, message string) {
 	if c := condition(pod, corev1.DisruptionTarget); c.Status == corev1.ConditionTrue {
 		return c.Reason, c.Message
@@ -82,8 +82,8 @@ func deletingText(pod *corev1.Pod) string {
 	return text
 }
 
-// deletingSuffix is appended to a sentence about a container if its pod is being
-// deleted.
+// deletingSuffix is appended to a sentence about a container if its pod is
+// being deleted.
 func deletingSuffix(pod *corev1.Pod) string {
 	if pod.DeletionTimestamp == nil {
 		return ""
@@ -132,8 +132,8 @@ func terminatedText(state *corev1.ContainerStateTerminated) string {
 }
 
 // NodeLost reports whether the control plane has lost contact with the pod's
-// node, as the node controller shows it: reason NodeLost, Ready Unknown, or Ready
-// False without a reason. Source: MarkPodsNotReady in k8s.io/kubernetes.
+// node, as the node controller shows it: reason NodeLost, Ready Unknown, or
+// Ready False without a reason. Source: MarkPodsNotReady in k8s.io/kubernetes.
 func NodeLost(pod *corev1.Pod) bool {
 	ready := condition(pod, corev1.PodReady)
 	return pod.Status.Reason == "NodeLost" || ready.Status == corev1.ConditionUnknown ||

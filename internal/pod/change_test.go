@@ -39,7 +39,8 @@ func withVersion(v string) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) { pod.ResourceVersion = v }
 }
 
-// inState sets the current and the last state of container app, and its restarts.
+// inState sets the current and the last state of container app, and its
+// restarts.
 func inState(now, last corev1.ContainerState, restarts int32) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) {
 		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
@@ -53,11 +54,11 @@ func inState(now, last corev1.ContainerState, restarts int32) func(*corev1.Pod) 
 
 func TestDescribeChange(t *testing.T) {
 	none := corev1.ContainerState{}
-	said := exited(1, "Error")
-	said.Terminated.Message = "no space."
+	failed := exited(1, "Error")
+	failed.Terminated.Message = "no space."
 	tests := []struct {
 		name   string
-		before *corev1.Pod // running("web") if nil
+		before *corev1.Pod // runningPod("web") if nil
 		after  *corev1.Pod
 		want   string
 		ended  bool
@@ -66,7 +67,7 @@ func TestDescribeChange(t *testing.T) {
 		{"irrelevant change", nil, runningPod("web", ready(corev1.ConditionFalse, "ContainersNotReady")), "", false},
 		{"deleted", nil, nil, `pod "web" was deleted`, true},
 		{
-			"made anew",
+			"deleted and created again",
 			nil,
 			runningPod("web", func(pod *corev1.Pod) { pod.UID = "new" }),
 			`pod "web" was deleted and replaced by another pod of the same name`,
@@ -117,7 +118,7 @@ func TestDescribeChange(t *testing.T) {
 		{
 			"ended with a message",
 			nil,
-			runningPod("web", inState(said, none, 0)),
+			runningPod("web", inState(failed, none, 0)),
 			`container "app" of pod "web" ended with exit code 1: no space`,
 			true,
 		},
@@ -129,20 +130,20 @@ func TestDescribeChange(t *testing.T) {
 			true,
 		},
 		{
-			"restarted, of old nothing is sentence",
+			"restarted, old state not reported",
 			nil,
 			runningPod("web", inState(runningState(), none, 1)),
 			`container "app" of pod "web" was restarted`,
 			true,
 		},
 		{
-			"backs off",
+			"restart is delayed",
 			nil,
 			runningPod("web", inState(waitingState("CrashLoopBackOff", "back-off 10s"), exited(2, "Error"), 0)),
 			`container "app" of pod "web" ended with exit code 2`, true,
 		},
 		{
-			"waits, of old nothing is sentence", nil, runningPod("web", inState(waitingState("ContainerCreating", ""), none, 0)),
+			"waiting, old state not reported", nil, runningPod("web", inState(waitingState("ContainerCreating", ""), none, 0)),
 			`container "app" of pod "web" is no longer running (ContainerCreating)`, true,
 		},
 		{
@@ -158,14 +159,14 @@ func TestDescribeChange(t *testing.T) {
 			)
 		}), "", false},
 		{
-			"has not sentence its state",
+			"container state not reported",
 			runningPod("web", withStatuses(nil, nil, nil)),
 			runningPod("web", inState(runningState(), none, 1)),
 			"",
 			false,
 		},
 		{
-			"did not run before",
+			"was not running before",
 			runningPod("web", inState(waitingState("CrashLoopBackOff", ""), exited(1, ""), 1)),
 			runningPod("web", inState(runningState(), exited(1, ""), 2)),
 			"",
@@ -217,7 +218,7 @@ func TestDescribeChange(t *testing.T) {
 			`pod "web" is being evicted (EvictionByEvictionAPI): Eviction API: evicting (grace period 5 s)`, false,
 		},
 		{
-			"makes room",
+			"preempted",
 			nil,
 			runningPod(
 				"web", deletingWithin(5), withDisruption("PreemptionByScheduler", "default-scheduler: preempting"),
@@ -276,7 +277,7 @@ func TestStatusTracker(t *testing.T) {
 		ended   bool
 	}
 	tests := map[string][]step{
-		"deleted in order": {
+		"deleted": {
 			{runningPod("web"), false, "", false},
 			{runningPod("web", deletingWithin(30)), false, `pod "web" is being deleted (grace period 30 s)`, false},
 			{runningPod("web", deletingWithin(30), unready), false, "", false},
@@ -284,12 +285,12 @@ func TestStatusTracker(t *testing.T) {
 			{ended, true, "", true},
 			{nil, true, "", true},
 		},
-		"deleted at once": {{runningPod("web"), true, `pod "web" was deleted`, true}},
-		"deleted, unseen": {{nil, true, `pod "web" was deleted`, true}},
-		"deleted with its last words": {
+		"deleted at once":             {{runningPod("web"), true, `pod "web" was deleted`, true}},
+		"deleted between two watches": {{nil, true, `pod "web" was deleted`, true}},
+		"deleted with its last state": {
 			{ended, true, `container "app" of pod "web" ended with exit code 137; the pod is being deleted`, true},
 		},
-		"the node comes back, and goes again": {
+		"node lost, found, and lost again": {
 			{
 				runningPod("web", ready(corev1.ConditionFalse, "")),
 				false,
@@ -304,7 +305,7 @@ func TestStatusTracker(t *testing.T) {
 				false,
 			},
 		},
-		"shown what was before it was found": {
+		"older state than the one found": {
 			{
 				runningPod("web", withVersion("6"), inState(runningState(), corev1.ContainerState{}, 3)),
 				false,

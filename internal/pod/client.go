@@ -32,8 +32,8 @@ type Options struct {
 	OnSelectorIgnored func()
 }
 
-// Client requests pods, and the objects that have pods, from the API server. It is
-// safe for concurrent use, if the functions in its Options are.
+// Client requests pods, and the objects that have pods, from the API server. It
+// is safe for concurrent use, if the functions in its Options are.
 type Client struct {
 	options Options
 	server  string                    // the URL of the server, without user info

@@ -61,9 +61,9 @@ func findContainer(pod *corev1.Pod, name string) (container, bool) {
 // ChooseContainer returns the name of the container to use: wanted if it is not
 // "", else the container that the annotation
 // kubectl.kubernetes.io/default-container names, else the first of the spec. It
-// does not check that the container runs. Notes are for the user: the annotation
-// names no existing container, or the first of several containers was chosen. The
-// error is an *UnknownContainerError if wanted does not exist.
+// does not check that the container runs. Notes are for the user: the
+// annotation names no existing container, or the first of several containers
+// was chosen. The error is an *UnknownContainerError if wanted does not exist.
 func ChooseContainer(pod *corev1.Pod, wanted string) (name string, notes []string, err error) {
 	if wanted != "" {
 		if _, ok := findContainer(pod, wanted); !ok {

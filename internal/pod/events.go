@@ -29,8 +29,8 @@ type eventReader struct {
 	message  string // of the event; "" if there is no event
 }
 
-// refresh requests the events, at most once per waitWatchAge, if they may explain
-// why the container does not run.
+// refresh requests the events, at most once per waitWatchAge, if they may
+// explain why the container does not run.
 func (r *eventReader) refresh(ctx context.Context, c *Client, v *view) {
 	var notRunning *NotRunningError
 	_, err := v.choose()

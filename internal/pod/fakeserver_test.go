@@ -20,9 +20,9 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// fakeServer is an API server in memory, used as the transport of a Client so that
-// the fake clock of synctest advances. It serves get, list and watch of pods, and
-// other objects by path.
+// fakeServer is an API server in memory, used as the transport of a Client so
+// that the fake clock of synctest advances. It serves get, list and watch of
+// pods, and other objects by path.
 type fakeServer struct {
 	mu            sync.Mutex
 	pods          map[string]*corev1.Pod

@@ -427,7 +427,7 @@ func TestRequestError_Hint(t *testing.T) {
 			`cannot get pod "web" in namespace "shop": Unauthorized`, "log in again",
 		},
 		{
-			"may not list",
+			"list forbidden",
 			"deploy/web",
 			unlisted,
 			apierrors.IsForbidden,
@@ -444,9 +444,9 @@ func TestRequestError_Hint(t *testing.T) {
 		},
 		{
 			"broken server", "web",
-			map[string]any{core + "pods/web": errorStatus(500, metav1.StatusReasonInternalError, "etcd is away")},
+			map[string]any{core + "pods/web": errorStatus(500, metav1.StatusReasonInternalError, "etcd unavailable")},
 			apierrors.IsInternalError,
-			"etcd is away", "",
+			"etcd unavailable", "",
 		},
 	}
 	for _, test := range tests {

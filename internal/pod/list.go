@@ -14,13 +14,13 @@ type Skipped struct {
 	Err error
 }
 
-// List finds the container in every pod of req, sorted by pod name. It returns the
-// running containers, and the pods in which the container does not run. A request
-// with neither target nor selector means every pod of its namespace. List does not
-// wait. The Notes of each Found are about its pod and may repeat.
+// List finds the container in every pod of req, sorted by pod name. It returns
+// the running containers, and the pods in which the container does not run. A
+// request with neither target nor selector means every pod of its namespace.
+// List does not wait. The Notes of each Found are about its pod and may repeat.
 //
-// If err is nil, there is at least one pod in the two lists. Errors are those of
-// Find, except those about one pod, which are in Skipped.Err.
+// If err is nil, there is at least one pod in the two lists. Errors are those
+// of Find, except those about one pod, which are in Skipped.Err.
 func (c *Client) List(ctx context.Context, req Request) (running []Found, skipped []Skipped, err error) {
 	v, err := c.readView(ctx, req)
 	if err != nil {

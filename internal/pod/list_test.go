@@ -136,7 +136,7 @@ func TestFind_RunningContainerPreferred(t *testing.T) {
 // pagedServer serves a list of many pods in pages of the requested size.
 type pagedServer struct {
 	pods     int
-	forgets  bool // that it has begun
+	expires  bool // the continue token expires
 	requests []string
 }
 
@@ -144,7 +144,7 @@ func (c *pagedServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	q := r.URL.Query()
 	c.requests = append(c.requests, q.Get("limit")+" "+q.Get("continue"))
 	from, _ := strconv.Atoi(q.Get("continue"))
-	if from > 0 && c.forgets {
+	if from > 0 && c.expires {
 		return response(r, http.StatusGone, body(errorStatus(410, metav1.StatusReasonExpired, "too old"))), nil
 	}
 	limit, err := strconv.Atoi(q.Get("limit"))
@@ -167,10 +167,10 @@ func TestList_Pages(t *testing.T) {
 		server pagedServer
 		want   []string
 	}{
-		"in order":                    {pagedServer{pods: 1234}, []string{"500 ", "500 500", "500 1000"}},
-		"the server forgets between":  {pagedServer{pods: 1234, forgets: true}, []string{"500 ", "500 500", " "}},
-		"exactly one chunk":           {pagedServer{pods: 500}, []string{"500 "}},
-		"one, and the server forgets": {pagedServer{pods: 1, forgets: true}, []string{"500 "}},
+		"in order":                             {pagedServer{pods: 1234}, []string{"500 ", "500 500", "500 1000"}},
+		"continue token expires":               {pagedServer{pods: 1234, expires: true}, []string{"500 ", "500 500", " "}},
+		"exactly one page":                     {pagedServer{pods: 500}, []string{"500 "}},
+		"one change, then the version expires": {pagedServer{pods: 1, expires: true}, []string{"500 "}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -27,11 +27,12 @@ type manifest struct {
 	Items []json.RawMessage `json:"items"` // of a list
 }
 
-// ParseManifest reads the target from a manifest as kubectl does: YAML or JSON, at
-// most 16 MiB. The first object counts, inside a list (List, PodList) or not; empty
-// documents are skipped. The object must have a name and one of the types of
-// ParseTarget, in any version. namespace is "" if the object does not have one. The
-// error is a *TargetError for invalid contents, or wraps the error of r.
+// ParseManifest reads the target from a manifest as kubectl does: YAML or JSON,
+// at most 16 MiB. The first object counts, inside a list (List, PodList) or
+// not; empty documents are skipped. The object must have a name and one of the
+// types of ParseTarget, in any version. namespace is "" if the object does not
+// have one. The error is a *TargetError for invalid contents, or wraps the
+// error of r.
 func ParseManifest(r io.Reader) (target Target, namespace string, err error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxManifest+1))
 	switch {
@@ -59,8 +60,8 @@ func ParseManifest(r io.Reader) (target Target, namespace string, err error) {
 	}
 }
 
-// firstObject returns the first object in a document, or nil for an empty document
-// or list. The items of a list may inherit their type from the list.
+// firstObject returns the first object in a document, or nil for an empty
+// document or list. The items of a list may inherit their type from the list.
 func firstObject(document json.RawMessage, list manifest) (*manifest, error) {
 	if text := bytes.TrimSpace(document); len(text) == 0 || string(text) == "null" {
 		return nil, nil // empty, and no error

@@ -112,7 +112,7 @@ func TestParseManifest_Invalid(t *testing.T) {
 			`"Pod" of "apps/v1"`,
 			"the types are",
 		},
-		{"not the kind's name", "apiVersion: v1\nkind: po\nmetadata: {name: s}\n", `"po" of "v1"`, "the types are"},
+		{"short name as kind", "apiVersion: v1\nkind: po\nmetadata: {name: s}\n", `"po" of "v1"`, "the types are"},
 		{"no kind", "apiVersion: v1\nmetadata: {name: s}\n", "has no kind", "first object"},
 		{"no name", "apiVersion: v1\nkind: Pod\n", "lacks the name of a pod", "pod/web"},
 		{

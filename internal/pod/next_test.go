@@ -23,7 +23,7 @@ func TestNext(t *testing.T) {
 		pod      string              // the pod in which the session continues
 		same     bool                // the same container
 		sentence string
-		fails    string // the text of the error
+		fails    string // the text of the error; "" for no error
 		gone     bool   // the error is a *GoneError
 	}{
 		{name: "no change", target: "web", then: func(*fakeServer) {}, pod: "web", same: true},

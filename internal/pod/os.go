@@ -49,7 +49,8 @@ func requiredOS(terms []corev1.NodeSelectorTerm) corev1.OSName {
 }
 
 // NodeOS returns the operating system of the pod's node, from the label
-// kubernetes.io/os that the kubelet sets. The user must be allowed to get nodes.
+// kubernetes.io/os that the kubelet sets. The user must be allowed to get
+// nodes.
 func (c *Client) NodeOS(ctx context.Context, p *corev1.Pod) (corev1.OSName, error) {
 	name, node := p.Spec.NodeName, &corev1.Node{}
 	if err := c.groups[""].Get().Resource("nodes").Name(name).Do(ctx).Into(node); err != nil {

@@ -29,14 +29,14 @@ func TestOS(t *testing.T) {
 		want corev1.OSName
 	}{
 		"nothing": {corev1.PodSpec{}, ""},
-		"its field": {
+		"spec.os": {
 			corev1.PodSpec{
 				OS:           &corev1.PodOS{Name: corev1.Windows},
 				NodeSelector: map[string]string{corev1.LabelOSStable: "linux"},
 			},
 			corev1.Windows,
 		},
-		"its selector": {
+		"node selector": {
 			corev1.PodSpec{NodeSelector: map[string]string{corev1.LabelOSStable: "windows"}}, corev1.Windows,
 		},
 		"affinity": {
@@ -46,14 +46,14 @@ func TestOS(t *testing.T) {
 			corev1.PodSpec{Affinity: affinity([]string{"windows"}, []string{"linux"})}, "",
 		},
 		"affinity to either of two systems": {corev1.PodSpec{Affinity: affinity([]string{"windows", "linux"})}, ""},
-		"an affinity to nothing else": {corev1.PodSpec{Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
+		"empty affinity": {corev1.PodSpec{Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
 			RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
 				MatchExpressions: []corev1.NodeSelectorRequirement{
 					{Key: corev1.LabelOSStable, Operator: corev1.NodeSelectorOpIn, Values: []string{"windows"}},
 				},
 			}}},
 		}}}, corev1.Windows},
-		"an affinity to other things": {corev1.PodSpec{Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
+		"affinity to another label": {corev1.PodSpec{Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
 			RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
 				NodeSelectorTerms: []corev1.NodeSelectorTerm{{}},
 			},

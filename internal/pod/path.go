@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// ExecPath returns the API path of exec in a pod, escaped, to be appended to the
-// server's URL. Source: the API reference, PodExecOptions.
+// ExecPath returns the API path of exec in a pod, escaped, to be appended to
+// the server's URL. Source: the API reference, PodExecOptions.
 func ExecPath(namespace, pod string) string { return subresourcePath(namespace, pod, "exec") }
 
-// AttachPath returns the API path of attach to a pod, escaped, to be appended to
-// the server's URL. Source: the API reference, PodAttachOptions.
+// AttachPath returns the API path of attach to a pod, escaped, to be appended
+// to the server's URL. Source: the API reference, PodAttachOptions.
 func AttachPath(namespace, pod string) string { return subresourcePath(namespace, pod, "attach") }
 
 func subresourcePath(namespace, pod, name string) string {

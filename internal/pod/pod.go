@@ -2,8 +2,8 @@
 // selector, waits until they run, and describes what happens to them later.
 //
 // It does not know sockets, terminals, or how a session is retried. It prints
-// nothing: information for the user is returned in Found.Notes and in errors, or
-// passed to a function of the caller.
+// nothing: information for the user is returned in Found.Notes and in errors,
+// or passed to a function of the caller.
 //
 // Invariants:
 //   - The resource types are a fixed table; API discovery is not used. A pod
@@ -13,9 +13,9 @@
 //   - No goroutine is started. A function of the caller runs in the goroutine
 //     that called the method, and not after the method has returned.
 //   - A watch is used for a limited time: 5 s in Wait, one minute in WatchPod
-//     and WatchChanges. Then the pods are requested again, because proxies delay
-//     events and connections can fail silently. Where watching is not allowed,
-//     the pods are requested at intervals.
+//     and WatchChanges. Then the pods are requested again, because proxies
+//     delay events and connections can fail silently. Where watching is not
+//     allowed, the pods are requested at intervals.
 //   - Errors of the API are wrapped: errors.As and apierrors.IsNotFound find
 //     them.
 //   - Notes contain no control characters: names from the server are quoted.
@@ -47,9 +47,9 @@ type Found struct {
 }
 
 // Find resolves req to one running container. It does not wait: see Wait. Of
-// several pods in which the container runs it chooses the first in this order: not
-// being deleted, running, ready, ready longest, fewest restarts, newest, first by
-// name. Errors are:
+// several pods in which the container runs it chooses the first in this order:
+// not being deleted, running, ready, ready longest, fewest restarts, newest,
+// first by name. Errors are:
 //
 //   - *TargetError: the request names nothing, or the selector is invalid
 //   - *GetForbiddenError: the user may not get the named pod; the caller can

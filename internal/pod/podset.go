@@ -85,8 +85,8 @@ func newReplicatedSet(
 	return newPodSet(namespace, target, selector, s)
 }
 
-// replicaFailure returns the reason why the controller of the object cannot create
-// pods (a quota, a policy), from the condition ReplicaFailure, or "".
+// replicaFailure returns the reason why the controller of the object cannot
+// create pods (a quota, a policy), from the condition ReplicaFailure, or "".
 func replicaFailure(object metav1.Object) string {
 	switch o := object.(type) {
 	case *appsv1.Deployment:

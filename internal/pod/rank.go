@@ -33,9 +33,9 @@ var rules = []struct {
 	{"first by name", func(a, b *corev1.Pod) int { return strings.Compare(a.Name, b.Name) }},
 }
 
-// rank returns the pods sorted by rules, best first: not being deleted, running,
-// ready, ready longest, fewest restarts (of all containers together), newest,
-// first by name. pods is not changed.
+// rank returns the pods sorted by rules, best first: not being deleted,
+// running, ready, ready longest, fewest restarts (of all containers together),
+// newest, first by name. pods is not changed.
 func rank(pods []corev1.Pod) []corev1.Pod {
 	ranked := slices.Clone(pods)
 	slices.SortStableFunc(ranked, func(a, b corev1.Pod) int {
@@ -45,9 +45,9 @@ func rank(pods []corev1.Pod) []corev1.Pod {
 	return ranked
 }
 
-// best returns the first pod of rank, and the rule that puts it before the second,
-// such as "ready longest". For a single pod, why is ""; for no pods, the pod is
-// nil.
+// best returns the first pod of rank, and the rule that puts it before the
+// second, such as "ready longest". For a single pod, why is ""; for no pods,
+// the pod is nil.
 func best(pods []corev1.Pod) (best *corev1.Pod, why string) {
 	ranked := rank(pods)
 	switch len(ranked) {

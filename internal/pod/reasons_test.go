@@ -34,13 +34,13 @@ func TestWait_EventsOnlyWithoutReason(t *testing.T) {
 			),
 		)
 	}
-	said := func(message string) func(*corev1.Pod) { return func(pod *corev1.Pod) { pod.Status.Message = message } }
+	withMessage := func(message string) func(*corev1.Pod) { return func(pod *corev1.Pod) { pod.Status.Message = message } }
 	for name, test := range map[string]struct {
 		pod    *corev1.Pod
 		events bool
 	}{
 		"node reports nothing":   {pending(), true},
-		"node reports a message": {pending(said("Node is shutting down.")), false},
+		"node reports a message": {pending(withMessage("Node is shutting down.")), false},
 		"unschedulable":          {runningPod("web", unscheduled), false},
 		"container is created":   {runningPod("web", waitingFor(creating, "")), true},
 		"container is created, with a message": {
@@ -67,7 +67,7 @@ func TestWait_EventsOnlyWithoutReason(t *testing.T) {
 				added := strings.Contains(strings.Join(got.reasons, "\n"), "; FailedMount: no such volume")
 				if asked != test.events || added != test.events {
 					t.Errorf(
-						"events requested: %v, in the message: %v, want %v; said %q",
+						"events requested: %v, in the message: %v, want %v; reasons %q",
 						asked,
 						added,
 						test.events,
@@ -219,7 +219,8 @@ func TestSize_LowerBound(t *testing.T) {
 	}
 }
 
-// A list that is too large can be reduced by a selector, a pod that is too large cannot.
+// A list that is too large can be reduced by a selector, a pod that is too
+// large cannot.
 func TestRequestError_TooLarge(t *testing.T) {
 	large := &apiclient.TooLargeError{What: "the server's answer", Limit: 16 << 20}
 	for name, test := range map[string]struct {

@@ -74,8 +74,8 @@ func roleRules(rules []Rule) string {
 	return strings.Join(lines, "\n")
 }
 
-// accessReview is SelfSubjectAccessReview of authorization/v1. The package of that
-// type is not used because it would add the whole API group to the binary.
+// accessReview is SelfSubjectAccessReview of authorization/v1. The package of
+// that type is not used because it would add the whole API group to the binary.
 type accessReview struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`

@@ -25,8 +25,8 @@ type NotRunningError struct {
 	// podContinues reports that the pod keeps running, but that the container
 	// does not start again.
 	podContinues bool
-	// eventsMayExplain reports that the pod's status has no message, and that its
-	// events may have one.
+	// eventsMayExplain reports that the pod's status has no message, and that
+	// its events may have one.
 	eventsMayExplain bool
 }
 
@@ -36,8 +36,8 @@ func (e *NotRunningError) Error() string { return e.text }
 // Hint tells the user what to type to learn more.
 func (e *NotRunningError) Hint() string { return e.hint }
 
-// ImageUnusable reports whether err means that a container does not run because of
-// its image: the node cannot get it, or it lacks the program to start.
+// ImageUnusable reports whether err means that a container does not run because
+// of its image: the node cannot get it, or it lacks the program to start.
 func ImageUnusable(err error) bool {
 	var e *NotRunningError
 	if !errors.As(err, &e) {
@@ -151,7 +151,8 @@ func willRestart(policy corev1.RestartPolicy, code int32) bool {
 	return true // the default of the API
 }
 
-// containersNotCreated describes a pod none of whose containers has a state yet.
+// containersNotCreated describes a pod none of whose containers has a state
+// yet.
 func containersNotCreated(pod *corev1.Pod) *NotRunningError {
 	e := newNotRunning(pod, "")
 	e.Reason = string(pod.Status.Phase)
@@ -173,8 +174,8 @@ func containersNotCreated(pod *corev1.Pod) *NotRunningError {
 	return e
 }
 
-// containerWaiting describes a container that has not started: it may start later
-// or, if the reason is permanent, never.
+// containerWaiting describes a container that has not started: it may start
+// later or, if the reason is permanent, never.
 func containerWaiting(pod *corev1.Pod, name string, status corev1.ContainerStatus) *NotRunningError {
 	c, _ := findContainer(pod, name)
 	e := newNotRunning(pod, name)
@@ -211,13 +212,14 @@ func containerWaiting(pod *corev1.Pod, name string, status corev1.ContainerStatu
 	return e
 }
 
-// permanent reports whether a container that waits for this reason never starts,
-// although the kubelet keeps trying: the cause is in the pod's spec, its image or
-// the node's mounts.
+// permanent reports whether a container that waits for this reason never
+// starts, although the kubelet keeps trying: the cause is in the pod's spec,
+// its image or the node's mounts.
 //
 // Other reasons can go away: an image can be pushed or loaded onto the node
 // (ErrImageNeverPull), a config map created (CreateContainerConfigError), a
-// runtime can recover (most cases of CreateContainerError and RunContainerError).
+// runtime can recover (most cases of CreateContainerError and
+// RunContainerError).
 func permanent(reason, message string) bool {
 	if reason == "InvalidImageName" { // Kubernetes 1.37, pkg/kubelet/images/types.go
 		return true
@@ -257,8 +259,8 @@ func sandboxNotReady(pod *corev1.Pod) bool {
 	return c.Status == corev1.ConditionFalse && pod.Status.Phase == corev1.PodPending
 }
 
-// condition returns a condition of the pod, or the zero value if the pod does not
-// report it.
+// condition returns a condition of the pod, or the zero value if the pod does
+// not report it.
 func condition(pod *corev1.Pod, kind corev1.PodConditionType) corev1.PodCondition {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == kind {
@@ -269,8 +271,8 @@ func condition(pod *corev1.Pod, kind corev1.PodConditionType) corev1.PodConditio
 }
 
 // blockingInit returns the init container that must end or, if it is a sidecar,
-// start before name can start, or "". position is " (1 of 2)", or "" if there is
-// only one init container.
+// start before name can start, or "". position is " (1 of 2)", or "" if there
+// is only one init container.
 func blockingInit(pod *corev1.Pod, name string) (first, position string) {
 	for i, c := range pod.Spec.InitContainers {
 		if c.Name == name {
@@ -292,8 +294,8 @@ func blockingInit(pod *corev1.Pod, name string) (first, position string) {
 	return "", ""
 }
 
-// initState returns the state of an init container that is not done: a predicate
-// such as "is running", and the reason and message of the status.
+// initState returns the state of an init container that is not done: a
+// predicate such as "is running", and the reason and message of the status.
 func initState(status corev1.ContainerStatus) (doing, reason, message string) {
 	switch {
 	case status.State.Running != nil:

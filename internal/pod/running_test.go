@@ -14,8 +14,8 @@ func containerStatus(name string, s corev1.ContainerState) corev1.ContainerStatu
 	return corev1.ContainerStatus{Name: name, State: s}
 }
 
-// withStatuses sets the statuses of the containers of manyContainers. For a nil list,
-// the pod reports no statuses of that class.
+// withStatuses sets the statuses of the containers of manyContainers. For a nil
+// list, the pod reports no statuses of that class.
 func withStatuses(main, init, ephemeral []corev1.ContainerStatus) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) {
 		pod.Status.ContainerStatuses = main
@@ -74,7 +74,7 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 		pod       *corev1.Pod
 		container string
 		text      string
-		hint      string // a part
+		hint      string // part of the hint
 		want      NotRunningError
 	}{
 		{
@@ -94,7 +94,7 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 			NotRunningError{Reason: "Failed", Permanent: true},
 		},
 		{
-			"evicted, whatever its containers' last states", runningPod("web", phase(corev1.PodFailed), func(pod *corev1.Pod) {
+			"evicted, with container statuses", runningPod("web", phase(corev1.PodFailed), func(pod *corev1.Pod) {
 				pod.Status.Reason, pod.Status.Message = "Evicted", "The node was low on memory."
 			}), "app",
 			`pod "web" has failed (Evicted): The node was low on memory`, "kubectl logs",
@@ -118,7 +118,7 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 			NotRunningError{Reason: "Pending"},
 		},
 		{
-			"node is silent", runningPod("web", phase(corev1.PodPending), withStatuses(nil, nil, nil)), "app",
+			"kubelet does not report", runningPod("web", phase(corev1.PodPending), withStatuses(nil, nil, nil)), "app",
 			`pod "web" has not started yet on node "node-1"`, "kubectl describe",
 			NotRunningError{Reason: "Pending"},
 		},
@@ -196,7 +196,7 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 			NotRunningError{Container: "app", Reason: "PodInitializing"},
 		},
 		{
-			"init that comes later",
+			"second init container",
 			manyContainers(phase(corev1.PodPending), withStatuses(initialising, []corev1.ContainerStatus{
 				{Name: "proxy", State: waitingState("PodInitializing", "")},
 			}, nil)), "proxy",
@@ -206,7 +206,7 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 			NotRunningError{Container: "proxy", Reason: "PodInitializing"},
 		},
 		{
-			"the only init",
+			"only init container",
 			runningPod("web", phase(corev1.PodPending), withStatuses(initialising, setupRuns, nil), func(pod *corev1.Pod) {
 				pod.Spec.InitContainers = []corev1.Container{{Name: "setup"}}
 			}), "app",
@@ -228,7 +228,7 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 			NotRunningError{Container: "app", Reason: "ContainerCreating"},
 		},
 		{
-			"with its sandbox",
+			"with sandbox",
 			runningPod(
 				"web",
 				phase(corev1.PodPending),
@@ -252,7 +252,7 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 			NotRunningError{Container: "app", Reason: "ContainerCreating", Permanent: true},
 		},
 		{
-			"the first init itself",
+			"first init container",
 			manyContainers(
 				phase(corev1.PodPending),
 				withStatuses(
@@ -264,7 +264,7 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 			NotRunningError{Container: "setup", Reason: "PodInitializing"},
 		},
 		{
-			"crash beside a sidecar that restarts",
+			"crash loop with a restarting sidecar",
 			manyContainers(withStatuses(single(waitingState("CrashLoopBackOff", "")), []corev1.ContainerStatus{
 				containerStatus("setup", exited(0, "Completed")), containerStatus("proxy", exited(1, "Error")),
 			}, nil)), "app",
@@ -298,7 +298,7 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 			NotRunningError{Container: "debug", Reason: "Error", Permanent: true},
 		},
 		{
-			"main ended, restarted soon",
+			"main ended, will be restarted",
 			manyContainers(
 				withStatuses(single(exited(1, "Error")), nil, nil), withRestartPolicy(corev1.RestartPolicyOnFailure),
 			),
@@ -307,7 +307,7 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 			NotRunningError{Container: "app", Reason: "Error"},
 		},
 		{
-			"main ended in peace",
+			"main ended without error",
 			manyContainers(
 				withStatuses(single(exited(0, "Completed")), nil, nil),
 				withRestartPolicy(corev1.RestartPolicyOnFailure),
@@ -317,7 +317,7 @@ func TestCheckRunning_NotRunning(t *testing.T) {
 			NotRunningError{Container: "app", Reason: "Completed", Permanent: true},
 		},
 		{
-			"main ended for good",
+			"main ended, will not be restarted",
 			manyContainers(
 				withStatuses(single(exited(1, "Error")), nil, nil), withRestartPolicy(corev1.RestartPolicyNever),
 			),

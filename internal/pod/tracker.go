@@ -31,9 +31,9 @@ func newStatusTracker(found *Found) *statusTracker {
 
 // update takes the current state of the pod or, if deleted is true, its last
 // state, which may be nil. It returns the results of describeChange. The
-// sentence is "" if it was the last one returned, if pod is nil and not deleted (a
-// bookmark of a watch), if pod is older than the one that was found, and once
-// ended has been returned.
+// sentence is "" if it was the last one returned, if pod is nil and not deleted
+// (a bookmark of a watch), if pod is older than the one that was found, and
+// once ended has been returned.
 func (t *statusTracker) update(pod *corev1.Pod, deleted bool) (sentence string, ended bool) {
 	switch {
 	case t.ended, pod == nil && !deleted, pod != nil && older(pod.ResourceVersion, t.before.ResourceVersion):
@@ -83,9 +83,9 @@ func (c *Client) currentPod(ctx context.Context, found *Found) (*corev1.Pod, err
 	return pod, err
 }
 
-// WatchChanges calls onChange, in the caller's goroutine, for each change of the
-// container, with the results of DescribeChange. It returns nil after a change
-// that has ended the container, else an error as WatchPod does.
+// WatchChanges calls onChange, in the caller's goroutine, for each change of
+// the container, with the results of DescribeChange. It returns nil after a
+// change that has ended the container, else an error as WatchPod does.
 func (c *Client) WatchChanges(ctx context.Context, found *Found, onChange func(sentence string, ended bool)) error {
 	tracker := newStatusTracker(found)
 	return c.WatchPod(ctx, found, func(pod *corev1.Pod, deleted bool) bool {
@@ -97,12 +97,12 @@ func (c *Client) WatchChanges(ctx context.Context, found *Found, onChange func(s
 	})
 }
 
-// WatchPod calls onPod, in the caller's goroutine, with the pod at once and each
-// time the pod changes. If deleted is true, pod is its last state or nil; another
-// pod may then have its name. WatchPod returns nil when onPod returns true
-// (stop), the cause of ctx when ctx ends, or a *RequestError if the user may no
-// longer get the pod. Errors of the connection and of the server are retried.
-// Where watching is not allowed, the pod is requested every 5 s.
+// WatchPod calls onPod, in the caller's goroutine, with the pod at once and
+// each time the pod changes. If deleted is true, pod is its last state or nil;
+// another pod may then have its name. WatchPod returns nil when onPod returns
+// true (stop), the cause of ctx when ctx ends, or a *RequestError if the user
+// may no longer get the pod. Errors of the connection and of the server are
+// retried. Where watching is not allowed, the pod is requested every 5 s.
 func (c *Client) WatchPod(
 	ctx context.Context, found *Found, onPod func(pod *corev1.Pod, deleted bool) (stop bool),
 ) error {

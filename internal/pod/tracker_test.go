@@ -26,8 +26,8 @@ func mustFind(w *fakeServer, t *testing.T) *Found {
 	return found
 }
 
-// watchChanges returns the changes that WatchChanges reports for pod web, each with
-// its second.
+// watchChanges returns the changes that WatchChanges reports for pod web, each
+// with its second.
 func watchChanges(ctx context.Context, t *testing.T, w *fakeServer) ([]string, error) {
 	t.Helper()
 	begin := time.Now()

@@ -105,7 +105,8 @@ func TestWatchChanges_WatchIgnoresSelector(t *testing.T) {
 	})
 }
 
-// Only a Status of the API server about the pod itself means that the pod is gone.
+// Only a Status of the API server about the pod itself means that the pod is
+// gone.
 func TestDescribeChange_NotFoundOfAnotherObject(t *testing.T) {
 	other := errorStatus(
 		http.StatusNotFound,
@@ -158,8 +159,8 @@ func TestWatchChanges_HugeEvent(t *testing.T) {
 	})
 }
 
-// Unused fields are removed when a pod is read, so that a list of thousands of large
-// pods takes little memory.
+// Unused fields are removed when a pod is read, so that a list of thousands of
+// large pods takes little memory.
 func TestList_PodsAreTrimmed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: takes long with the race detector, and tests no goroutine")

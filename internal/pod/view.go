@@ -22,8 +22,8 @@ type view struct {
 	version string       // the resourceVersion from which a watch can start
 }
 
-// readView requests the pods. Errors are those of Find, without the errors about
-// one pod.
+// readView requests the pods. Errors are those of Find, without the errors
+// about one pod.
 func (c *Client) readView(ctx context.Context, req Request) (*view, error) {
 	if req.Target.Kind == kindPod {
 		pod, err := c.Get(ctx, req.Namespace, req.Target.Name)
@@ -107,9 +107,9 @@ func (v *view) choose() (*Found, error) {
 	return found, nil
 }
 
-// best returns the first pod, in the order of rank, in which the container runs,
-// and why it was chosen. If the container runs in no pod, the error is the one of
-// the first pod.
+// best returns the first pod, in the order of rank, in which the container
+// runs, and why it was chosen. If the container runs in no pod, the error is
+// the one of the first pod.
 func (v *view) best() (found *Found, why string, err error) {
 	ranked := rank(v.pods)
 	for i := range ranked {

@@ -18,10 +18,10 @@ const (
 )
 
 // Wait is like Find, but waits until the container runs or ctx ends; it has no
-// time limit of its own. It calls onReason, which may be nil, with the reason why
-// the container does not run yet, at once and each time the reason changes. A
-// reason is one sentence without a final period, from the pod's status and, after
-// 5 s, from the last warning among the pod's events.
+// time limit of its own. It calls onReason, which may be nil, with the reason
+// why the container does not run yet, at once and each time the reason changes.
+// A reason is one sentence without a final period, from the pod's status and,
+// after 5 s, from the last warning among the pod's events.
 //
 // Wait returns an error at once if waiting cannot help: a named pod that has
 // ended or is being deleted, a container that will not be started again, a
@@ -112,7 +112,8 @@ func (w *waiter) try(ctx context.Context) (*Found, error) {
 }
 
 // check returns the container if it runs, or the error that ends the wait.
-// Otherwise it reports why the container does not run yet, and returns errRetry.
+// Otherwise it reports why the container does not run yet, and returns
+// errRetry.
 func (w *waiter) check(v *view) (*Found, error) {
 	if w.named != nil && w.named.UID != v.pods[0].UID {
 		return nil, deletedWhileWaiting(w.named, w.req.Container)

@@ -83,7 +83,7 @@ func TestWait_ReportsEachReason(t *testing.T) {
 		w := newFakeServer(runningPod("web", unscheduled))
 		schedule(map[int]func(){
 			2: func() { w.setPod(runningPod("web", waitingFor("ContainerCreating", ""))) },
-			3: func() { w.setPod(runningPod("web", waitingFor("ContainerCreating", ""), createdAt(1))) }, // nothing of interest
+			3: func() { w.setPod(runningPod("web", waitingFor("ContainerCreating", ""), createdAt(1))) }, // no new reason
 			7: func() { w.setPod(runningPod("web", waitingFor("CreateContainerConfigError", `secret "s" not found`))) },
 			9: func() { w.setPod(runningPod("web")) },
 		})
@@ -125,10 +125,10 @@ func TestWait_WatchFails(t *testing.T) {
 		change func(*fakeServer)
 		within time.Duration
 	}{
-		"held back by a proxy": {func(w *fakeServer) { w.blocked = "watch" }, time.Second},
-		"silent":               {func(w *fakeServer) { w.silentWatch = true }, waitWatchAge},
-		"too old a version":    {func(w *fakeServer) { w.oldestVersion = 2 }, 0},
-		"too old, said at the door": {func(w *fakeServer) {
+		"events delayed by a proxy":    {func(w *fakeServer) { w.blocked = "watch" }, time.Second},
+		"silent":                       {func(w *fakeServer) { w.silentWatch = true }, waitWatchAge},
+		"version too old, ERROR event": {func(w *fakeServer) { w.oldestVersion = 2 }, 0},
+		"version too old, HTTP status 410": {func(w *fakeServer) {
 			w.override = func(kind string) any {
 				if kind == "watch" && len(w.requests) < 4 {
 					return errorStatus(410, metav1.StatusReasonExpired, "too old")
@@ -136,7 +136,7 @@ func TestWait_WatchFails(t *testing.T) {
 				return nil
 			}
 		}, 0},
-		"out of order for a while": {func(w *fakeServer) {
+		"server errors for a while": {func(w *fakeServer) {
 			w.override = func(kind string) any {
 				if kind == "watch" && len(w.requests) < 4 {
 					return errorStatus(500, metav1.StatusReasonInternalError, "ouch")
@@ -235,7 +235,7 @@ func TestWait_PermanentStates(t *testing.T) {
 			func(w *fakeServer) { w.setPod(runningPod("web", unscheduled, deleting)) }, "the pod is being deleted",
 		},
 		{
-			"another pod under the name",
+			"another pod of the same name",
 			runningPod("web", unscheduled),
 			func(w *fakeServer) { w.setPod(runningPod("web", func(pod *corev1.Pod) { pod.UID = "other" })) },
 			"was deleted while kshell waited for it",
@@ -408,14 +408,14 @@ func TestWait_ServerErrors(t *testing.T) {
 func TestWait_Workload(t *testing.T) {
 	failed := runningPod("web-a", phase(corev1.PodFailed), func(pod *corev1.Pod) { pod.Status.Reason = "Evicted" })
 	tests := []struct {
-		name string
-		pods []*corev1.Pod
-		then func(*fakeServer) // after 6 s
-		said []string
-		want string
+		name    string
+		pods    []*corev1.Pod
+		then    func(*fakeServer) // after 6 s
+		reasons []string
+		want    string
 	}{
 		{
-			"made only then", nil, func(w *fakeServer) { w.setPod(runningPod("web-a")) },
+			"created during the wait", nil, func(w *fakeServer) { w.setPod(runningPod("web-a")) },
 			[]string{"0s deployment/web has no pods but wants 1"},
 			"web-a",
 		},
@@ -436,7 +436,7 @@ func TestWait_Workload(t *testing.T) {
 			"web-b",
 		},
 		{
-			"the better pod does not come",
+			"better pod does not start",
 			[]*corev1.Pod{
 				runningPod("web-a", waitingFor("ErrImagePull", "no"), phase(corev1.PodRunning)),
 				runningPod("web-b", unscheduled),
@@ -456,7 +456,7 @@ func TestWait_Workload(t *testing.T) {
 				if got.err != nil || got.elapsed > 7*time.Second || got.found.Pod.Name != test.want {
 					t.Fatalf("ended after %v with %v, %v", got.elapsed, got.found, got.err)
 				}
-				if diff := cmp.Diff(test.said, got.reasons); diff != "" {
+				if diff := cmp.Diff(test.reasons, got.reasons); diff != "" {
 					t.Errorf("-want +got:\n%s", diff)
 				}
 			})

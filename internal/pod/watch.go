@@ -44,8 +44,8 @@ func watchQuery(by, selector, version string) url.Values {
 	return query
 }
 
-// decodeEvent decodes one event of a watch on pods (meta/v1 WatchEvent as JSON).
-// It returns the pod and whether the pod was deleted, or a nil pod for a
+// decodeEvent decodes one event of a watch on pods (meta/v1 WatchEvent as
+// JSON). It returns the pod and whether the pod was deleted, or a nil pod for a
 // bookmark. For an ERROR event, the error is an *apierrors.StatusError; see
 // apiclient.IsExpired.
 func decodeEvent(message []byte) (pod *corev1.Pod, deleted bool, err error) {
@@ -160,8 +160,8 @@ func (w *watcher) run(
 // errStop ends a watch after onPod has returned true.
 var errStop = errors.New("the watch was stopped")
 
-// older reports whether resourceVersion a is older than b. It is false if one of
-// them is not a number.
+// older reports whether resourceVersion a is older than b. It is false if one
+// of them is not a number.
 func older(a, b string) bool {
 	x, errX := strconv.ParseUint(a, 10, 64)
 	y, errY := strconv.ParseUint(b, 10, 64)
@@ -177,8 +177,8 @@ func (c *Client) open(ctx context.Context, namespace string, query url.Values) (
 	return r.Stream(apiclient.StreamContext(ctx))
 }
 
-// waitSince waits until interval has passed since start. It reports false if ctx
-// has ended.
+// waitSince waits until interval has passed since start. It reports false if
+// ctx has ended.
 func waitSince(ctx context.Context, start time.Time, interval time.Duration) bool {
 	timer := time.NewTimer(time.Until(start.Add(interval)))
 	defer timer.Stop()
