@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -16,55 +18,58 @@ import (
 	"kshell/internal/pod"
 )
 
-// The rules of completion, which runs while the user edits a command line:
+// Completion runs while the user edits a command line. It:
 //
-//   - It writes no errors: nothing to stderr, and nothing instead of the candidates.
-//   - It prompts for nothing: credential plugins have no terminal.
-//   - It takes no longer than completionBudget.
-//   - It does not offer names that could be harmful in a shell.
+//   - writes no errors, neither to stderr nor among the candidates;
+//   - does not prompt: credential plugins have no terminal;
+//   - takes at most completionBudget;
+//   - does not offer names that could be harmful in a shell.
 
 // completionBudget is the time limit of a completion.
 var completionBudget = 2 * time.Second
 
-// completion is cobra's function for an argument or a flag.
-type completion = func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective)
+// completionFunc completes an argument or the value of a flag.
+type completionFunc = func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective)
 
-// completeConnection completes the connection's flags, on root.
+// completeConnection sets the completion of the connection flags, which root has.
 func (a *app) completeConnection(root *cobra.Command) {
-	for flag, complete := range map[string]completion{
-		"context":   a.entries(func(c *clientcmdapi.Config) []string { return entryNames(c.Contexts) }),
-		"cluster":   a.entries(func(c *clientcmdapi.Config) []string { return entryNames(c.Clusters) }),
-		"user":      a.entries(func(c *clientcmdapi.Config) []string { return entryNames(c.AuthInfos) }),
-		"namespace": a.namespaces,
+	for flag, complete := range map[string]completionFunc{
+		"context":   a.kubeconfigNames(func(c *clientcmdapi.Config) []string { return sortedKeys(c.Contexts) }),
+		"cluster":   a.kubeconfigNames(func(c *clientcmdapi.Config) []string { return sortedKeys(c.Clusters) }),
+		"user":      a.kubeconfigNames(func(c *clientcmdapi.Config) []string { return sortedKeys(c.AuthInfos) }),
+		"namespace": a.completeNamespace,
 	} {
-		_ = root.RegisterFlagCompletionFunc(flag, complete) // the flag is there: no error
+		_ = root.RegisterFlagCompletionFunc(flag, complete) // the flag exists: no error
 	}
 	noFiles(root, root.PersistentFlags())
 }
 
-// completeExec completes what is exec's own, and returns cmd.
+// completeExec sets the completion of the arguments and flags of exec, and returns cmd.
 func (a *app) completeExec(cmd *cobra.Command) *cobra.Command {
-	cmd.ValidArgsFunction = a.targets
-	_ = cmd.RegisterFlagCompletionFunc("container", a.containers) // the flag is there: no error
+	cmd.ValidArgsFunction = a.completeTarget
+	_ = cmd.RegisterFlagCompletionFunc("container", a.completeContainer) // the flag exists: no error
 	_ = cmd.MarkFlagFilename(filenameFlag, "yaml", "yml", "json")
 	noFiles(cmd, cmd.Flags())
 	return cmd
 }
 
-// pathFlags are those whose values are files or folders here.
-var pathFlags = []string{filenameFlag, "kubeconfig", "certificate-authority", "client-certificate", "client-key", "stdin-file", "status-file"}
+// pathFlags are the flags whose values are local files.
+var pathFlags = []string{
+	filenameFlag, "kubeconfig", "certificate-authority", "client-certificate", "client-key", "stdin-file", "status-file",
+}
 
-// noFiles keeps a shell from offering files for the values of flags that are none.
+// noFiles prevents the shell from offering files as values of flags that do not take
+// a file.
 func noFiles(cmd *cobra.Command, flags *pflag.FlagSet) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		if !slices.Contains(pathFlags, f.Name) {
-			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.NoFileCompletions) // an error: it has a completion already
+			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.NoFileCompletions) // an error means that it has a completion
 		}
 	})
 }
 
-// entries completes a name out of the kubeconfig.
-func (a *app) entries(names func(*clientcmdapi.Config) []string) completion {
+// kubeconfigNames completes one of the names in the kubeconfig.
+func (a *app) kubeconfigNames(names func(*clientcmdapi.Config) []string) completionFunc {
 	return func(cmd *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 		return timely(cmd, func(context.Context) []string {
 			rules := clientcmd.NewDefaultClientConfigLoadingRules()
@@ -73,62 +78,64 @@ func (a *app) entries(names func(*clientcmdapi.Config) []string) completion {
 			if err != nil {
 				return nil
 			}
-			return beginning(toComplete, names(config))
+			return offerable(names(config), toComplete)
 		}), cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
-func entryNames[T any](entries map[string]T) []string {
-	names := make([]string, 0, len(entries))
-	for name := range entries {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+func sortedKeys[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
 
-func (a *app) namespaces(cmd *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+func (a *app) completeNamespace(
+	cmd *cobra.Command, _ []string, toComplete string,
+) ([]string, cobra.ShellCompDirective) {
 	return timely(cmd, func(ctx context.Context) []string {
-		kube, err := a.unattended()
+		kube, err := a.connectForCompletion()
 		if err != nil {
 			return nil
 		}
-		return namesAt(ctx, kube.Config, "/api/v1/namespaces", toComplete)
+		return listNames(ctx, kube.Config, "/api/v1/namespaces", toComplete)
 	}), cobra.ShellCompDirectiveNoFileComp
 }
 
-// targets completes POD or TYPE/NAME.
-func (a *app) targets(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+// completeTarget completes POD or TYPE/NAME. It offers nothing if the pod is already
+// given: the next argument belongs to the remote command.
+func (a *app) completeTarget(
+	cmd *cobra.Command, args []string, toComplete string,
+) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 || changed(cmd, filenameFlag) || changed(cmd, "selector") {
-		return nil, cobra.ShellCompDirectiveNoFileComp // the command is the remote's, and what named the pod was a flag
+		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	typed, name, slash := strings.Cut(toComplete, "/")
-	if slash {
-		return a.named(cmd, typed, name), cobra.ShellCompDirectiveNoFileComp
+	if typ, name, ok := strings.Cut(toComplete, "/"); ok {
+		return a.objectNames(cmd, typ, name), cobra.ShellCompDirectiveNoFileComp
 	}
-	pods, types := a.named(cmd, "", toComplete), typesFor(toComplete)
+	pods, types := a.objectNames(cmd, "", toComplete), pod.CompleteType(toComplete)
+	for i := range types {
+		types[i] += "/"
+	}
 	if len(pods) == 0 && len(types) > 0 {
-		return types, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace // the name comes next
+		// The name follows without a space.
+		return types, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}
 	return append(pods, types...), cobra.ShellCompDirectiveNoFileComp
 }
 
-// named are the objects of a type whose names begin so, as they are typed; "" are pods.
-func (a *app) named(cmd *cobra.Command, typed, prefix string) []string {
+// objectNames returns the objects of a type whose names begin with prefix, as
+// TYPE/NAME, or the pods as POD if typ is "".
+func (a *app) objectNames(cmd *cobra.Command, typ, prefix string) []string {
 	before := ""
-	if typed != "" {
-		before = typed + "/"
-	}
-	target, err := pod.ParseTarget(before + "any")
-	if err != nil {
-		return nil
+	if typ != "" {
+		before = typ + "/"
 	}
 	return timely(cmd, func(ctx context.Context) []string {
-		kube, err := a.unattended()
+		kube, err := a.connectForCompletion()
 		if err != nil {
 			return nil
 		}
-		names := namesAt(ctx, kube.Config, listPath(target.Kind, kube.Namespace), prefix)
+		path, err := pod.ListPath(cmp.Or(typ, "pod"), kube.Namespace)
+		if err != nil {
+			return nil
+		}
+		names := listNames(ctx, kube.Config, path, prefix)
 		for i := range names {
 			names[i] = before + names[i]
 		}
@@ -136,45 +143,11 @@ func (a *app) named(cmd *cobra.Command, typed, prefix string) []string {
 	})
 }
 
-// types are those of which ParseTarget knows, the most used first.
-var types = []struct{ kind, short, group string }{
-	{"deployment", "deploy", "apps"},
-	{"statefulset", "sts", "apps"},
-	{"daemonset", "ds", "apps"},
-	{"job", "job", "batch"},
-	{"service", "svc", ""},
-	{"pod", "po", ""},
-	{"replicaset", "rs", "apps"},
-	{"replicationcontroller", "rc", ""},
-}
-
-// typesFor are the beginnings of TYPE/NAME for what is typed of one.
-func typesFor(typed string) []string {
-	var found []string
-	for _, t := range types {
-		for _, name := range []string{t.kind, t.short, t.kind + "s"} {
-			if strings.HasPrefix(name, typed) {
-				found = append(found, name+"/")
-				break
-			}
-		}
-	}
-	return found
-}
-
-// listPath is where the objects of a kind are listed: their plurals are regular.
-func listPath(kind, namespace string) string {
-	root := "/api/v1"
-	for _, t := range types {
-		if t.kind == kind && t.group != "" {
-			root = "/apis/" + t.group + "/v1"
-		}
-	}
-	return root + "/namespaces/" + namespace + "/" + kind + "s"
-}
-
-// containers completes the container of the pod, or of a pod of the workload, that is named already.
-func (a *app) containers(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+// completeContainer completes a container of the pod, or of the first pod of the
+// workload or selector, on the command line.
+func (a *app) completeContainer(
+	cmd *cobra.Command, args []string, toComplete string,
+) ([]string, cobra.ShellCompDirective) {
 	request := pod.Request{}
 	if labels := cmd.Flag("selector"); labels != nil {
 		request.Selector = labels.Value.String()
@@ -189,7 +162,7 @@ func (a *app) containers(cmd *cobra.Command, args []string, toComplete string) (
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return timely(cmd, func(ctx context.Context) []string {
-		kube, err := a.unattended()
+		kube, err := a.connectForCompletion()
 		if err != nil {
 			return nil
 		}
@@ -203,21 +176,22 @@ func (a *app) containers(cmd *cobra.Command, args []string, toComplete string) (
 		case err != nil:
 			return nil
 		case len(running) > 0:
-			return containersOf(&running[0].Pod.Spec, toComplete)
+			return containerNames(&running[0].Pod.Spec, toComplete)
 		default:
-			return containersOf(&skipped[0].Pod.Spec, toComplete)
+			return containerNames(&skipped[0].Pod.Spec, toComplete)
 		}
 	}), cobra.ShellCompDirectiveNoFileComp
 }
 
+// changed reports whether a flag is given.
 func changed(cmd *cobra.Command, flag string) bool {
 	f := cmd.Flag(flag)
 	return f != nil && f.Changed
 }
 
-// timely returns the result of find, or nil if find takes longer than the budget (a
-// credential plugin cannot be interrupted). It does not wait for find in that case:
-// the process exits after the answer.
+// timely returns the result of find, or nil if find takes longer than
+// completionBudget, because a credential plugin cannot be interrupted. In that case,
+// find is still running when timely returns, and ends with the process.
 func timely(cmd *cobra.Command, find func(context.Context) []string) []string {
 	parent := cmd.Context()
 	if parent == nil {
@@ -225,10 +199,10 @@ func timely(cmd *cobra.Command, find func(context.Context) []string) []string {
 	}
 	ctx, cancel := context.WithTimeout(parent, completionBudget)
 	defer cancel()
-	asking, stop := context.WithTimeout(ctx, completionBudget*9/10) // time left for an incomplete answer
+	findCtx, stop := context.WithTimeout(ctx, completionBudget*9/10) // find may return what it has by then
 	defer stop()
 	found := make(chan []string, 1)
-	go func() { found <- find(asking) }() // a panic ends the process, which has no terminal to restore
+	go func() { found <- find(findCtx) }() // a panic may end the process: no terminal needs to be restored
 	select {
 	case names := <-found:
 		return names
@@ -237,14 +211,15 @@ func timely(cmd *cobra.Command, find func(context.Context) []string) []string {
 	}
 }
 
-// beginning are the names that may be offered for what is typed.
-func beginning(typed string, names []string) []string {
-	return slices.DeleteFunc(names, func(name string) bool { return !offered(typed, name) })
+// offerable returns those of names that isOfferable. It changes names.
+func offerable(names []string, prefix string) []string {
+	return slices.DeleteFunc(names, func(name string) bool { return !isOfferable(name, prefix) })
 }
 
-// offered says whether a name begins so, and holds nothing that no name should.
-func offered(typed, name string) bool {
-	return strings.HasPrefix(name, typed) && utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool {
+// isOfferable reports whether name begins with prefix and has no control or format
+// characters.
+func isOfferable(name, prefix string) bool {
+	return strings.HasPrefix(name, prefix) && utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool {
 		return unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
 	})
 }

@@ -19,26 +19,29 @@ import (
 	"kshell/internal/remote"
 )
 
-// unattended is connect for completion: nobody is there to answer a credential plugin, or to read a warning.
-func (a *app) unattended() (*kubeconfig.Connection, error) {
+// connectForCompletion is connect without prompts of credential plugins and without
+// warnings from the server.
+func (a *app) connectForCompletion() (*kubeconfig.Connection, error) {
 	kube, err := a.connect()
 	if err != nil {
 		return nil, err
 	}
 	kube.Config.WarningHandler = rest.NoWarnings{}
-	kube.Config = remote.WithoutPrompts(kube.Config, "a completion asks nobody")
+	kube.Config = remote.WithoutPrompts(kube.Config, "a shell completion cannot prompt")
 	return kube, nil
 }
 
 const (
-	listLimit = 500      // objects in a page, and names in an answer
+	listLimit = 500      // objects in a page, and names in a completion
 	maxPage   = 16 << 20 // bytes
-	// namesOnly is the objects without all that is not metadata, where the server can do that (Kubernetes does since 1.15).
-	namesOnly = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io, application/json"
+	// acceptMetadata is the header Accept that asks for the metadata of objects only.
+	// Kubernetes supports that since 1.15; other servers may return whole objects.
+	acceptMetadata = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io, application/json"
 )
 
-// namesAt lists the names of the objects at a path that begin so, as far as they come in time.
-func namesAt(ctx context.Context, cfg *rest.Config, path, prefix string) []string {
+// listNames returns the names that begin with prefix in the list at an API path. After
+// an error or at the end of ctx, it returns the names that it has.
+func listNames(ctx context.Context, cfg *rest.Config, path, prefix string) []string {
 	client, err := apiclient.New(cfg)
 	if err != nil {
 		return nil
@@ -53,19 +56,20 @@ func namesAt(ctx context.Context, cfg *rest.Config, path, prefix string) []strin
 		last := ""
 		for _, item := range p.Items {
 			last = item.Metadata.Name
-			if offered(prefix, last) {
+			if isOfferable(last, prefix) {
 				names = append(names, last)
 			}
 		}
 		next = p.Metadata.Continue
-		beyond := last > prefix && !strings.HasPrefix(last, prefix) // they come in the order of their names
-		if next == "" || beyond || len(names) >= listLimit {
+		passed := last > prefix && !strings.HasPrefix(last, prefix) // the list is sorted by name
+		if next == "" || passed || len(names) >= listLimit {
 			return names
 		}
 	}
 }
 
-// page is what is of interest in a list (meta/v1 PartialObjectMetadataList, or a list of whole objects).
+// page is the part that listNames uses of a page of a list, which is a
+// PartialObjectMetadataList of meta/v1 or a list of whole objects.
 type page struct {
 	Metadata struct {
 		Continue string `json:"continue"`
@@ -77,6 +81,8 @@ type page struct {
 	} `json:"items"`
 }
 
+// getPage gets a page of the list at path. next is the token of the page, or "" for the
+// first one.
 func getPage(ctx context.Context, client *http.Client, cfg *rest.Config, path, next string) (p page, err error) {
 	server, _, err := rest.DefaultServerUrlFor(cfg)
 	if err != nil {
@@ -92,26 +98,28 @@ func getPage(ctx context.Context, client *http.Client, cfg *rest.Config, path, n
 	if err != nil {
 		return p, err
 	}
-	request.Header.Set("Accept", namesOnly)
-	answer, err := client.Do(request)
+	request.Header.Set("Accept", acceptMetadata)
+	resp, err := client.Do(request)
 	if err != nil {
 		return p, err
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return p, errors.New(answer.Status)
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return p, errors.New(resp.Status)
 	}
-	if err := json.NewDecoder(io.LimitReader(answer.Body, maxPage)).Decode(&p); err != nil {
-		return p, fmt.Errorf("no list: %w", err)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxPage)).Decode(&p); err != nil {
+		return p, fmt.Errorf("not a list: %w", err)
 	}
 	return p, nil
 }
 
-// containersOf are all containers of a pod whose names begin so, described where they are not main ones.
-func containersOf(spec *corev1.PodSpec, prefix string) []string {
+// containerNames returns the containers of a pod whose names begin with prefix. The
+// description of an init or ephemeral container follows its name after a tab, as in
+// cobra.
+func containerNames(spec *corev1.PodSpec, prefix string) []string {
 	var names []string
 	add := func(name, description string) {
-		if offered(prefix, name) {
+		if isOfferable(name, prefix) {
 			names = append(names, name+description)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"kshell/internal/fanout"
 	"kshell/internal/node"
 	"kshell/internal/notice"
+	"kshell/internal/pod"
 	"kshell/internal/remote"
 )
 
@@ -23,15 +24,17 @@ func (a *app) nodeNames(cmd *cobra.Command, args []string, toComplete string) ([
 		typed, prefix = kind+"/", name
 	}
 	return timely(cmd, func(ctx context.Context) []string {
-		kube, err := a.unattended()
+		kube, err := a.connectForCompletion()
 		if err != nil {
 			return nil
 		}
 		path := "/api/v1/nodes"
 		if changed(cmd, "attach") {
-			path = listPath("pod", kube.Namespace)
+			if path, err = pod.ListPath("pod", kube.Namespace); err != nil {
+				return nil
+			}
 		}
-		names := namesAt(ctx, kube.Config, path, prefix)
+		names := listNames(ctx, kube.Config, path, prefix)
 		for i := range names {
 			names[i] = typed + names[i]
 		}

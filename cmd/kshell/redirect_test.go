@@ -43,7 +43,7 @@ var clients = map[string]func(ctx context.Context, cfg *rest.Config) error{
 		return err
 	},
 	"completion": func(ctx context.Context, cfg *rest.Config) error {
-		namesAt(ctx, cfg, "/api/v1/nodes", "")
+		listNames(ctx, cfg, "/api/v1/nodes", "")
 		return nil
 	},
 	"WebSocket": func(ctx context.Context, cfg *rest.Config) error {
