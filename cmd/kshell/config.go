@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kshell/internal/nodeshell"
 	"kshell/internal/notice"
 	"kshell/internal/settings"
 )
@@ -106,7 +107,7 @@ func (a *app) viewConfig() error {
 	s.Shell.Text = cmp.Or(s.Shell.Text, "bash, sh or ash")
 	s.EscapeChar.Text = cmp.Or(s.EscapeChar.Text, escapeDefault)
 	s.Keepalive.Text = cmp.Or(s.Keepalive.Text, keepaliveDefault.String())
-	s.NodeImage.Text = cmp.Or(s.NodeImage.Text, nodeImageDefault)
+	s.NodeImage.Text = cmp.Or(s.NodeImage.Text, nodeshell.DefaultImage)
 	rows := [][]string{{"SETTING", "VALUE", "SOURCE"}}
 	for _, v := range s.All() {
 		rows = append(rows, []string{v.Key, v.Text, v.Source})

@@ -281,7 +281,7 @@ func (a *app) exec(ctx context.Context, p *execPlan) (err error) {
 	if command, err = a.prepare(ctx, kube, cluster, p); err != nil {
 		return outcome.ContextCause(ctx, err)
 	}
-	return runCommand(ctx, command, &p.live)
+	return interactive.RunCommand(ctx, command, interactive.Options{Escape: p.live.escapeChar(), Limits: terminalLimits})
 }
 
 // reach connects to the server of the plan, and lets the user choose the pod if the
@@ -307,34 +307,16 @@ func (a *app) reach(ctx context.Context, p *execPlan) (*kubeconfig.Connection, *
 // prepare finds the container of the plan, and opens the command's input.
 func (a *app) prepare(ctx context.Context, kube *kubeconfig.Connection, c *remote.Cluster, p *execPlan) (*remote.Command, error) {
 	env := a.env()
-	if p.script.stdinFile != "" {
-		file, err := os.Open(p.script.stdinFile) //nolint:gosec // the user named the file
-		if err != nil {
-			return nil, fmt.Errorf("--stdin-file: %w", err)
-		}
-		env.In = file // open until the program ends
+	in, err := a.openInput(p)
+	if err != nil {
+		return nil, err
 	}
+	env.In = in
 	target, err := remote.Resolve(ctx, env, c, pod.Request{Namespace: kube.Namespace, Target: p.target, Container: p.container}, p.running)
 	if err != nil {
 		return nil, err
 	}
 	return remote.New(env, c, target, p.options())
-}
-
-// runCommand runs a command, on the local terminal if it has a tty.
-func runCommand(ctx context.Context, c *remote.Command, live *liveFlags) error {
-	o := c.Options()
-	if o.TTY {
-		return interactive.Run(ctx, c, interactive.Options{Escape: live.escapeChar(), Limits: terminalLimits})
-	}
-	if o.Stdin {
-		input, err := terminal.NewInput(c.Env().In)
-		if err != nil {
-			return fmt.Errorf("stdin: %w", err)
-		}
-		c.SetInput(input)
-	}
-	return c.Run(ctx)
 }
 
 // options returns the plan without what only the command line needs.

@@ -42,30 +42,30 @@ func unhurried() {
 }
 
 // giveTime sets the time limits for tests: see hurried, slowVariable and
-// reachLimitVariable.
+// execLimitVariable.
 func giveTime() {
 	if os.Getenv(hurried) == "" {
-		for _, limit := range []*time.Duration{&completionBudget, &gracePeriod, &calm} {
+		for _, limit := range []*time.Duration{&completionBudget, &gracePeriod} {
 			*limit = time.Minute
 		}
 		limits = remote.Limits{Rights: time.Minute, Terminate: time.Minute, Status: time.Minute, Reason: time.Minute}
-		terminalLimits.RoundTrip = time.Minute
+		terminalLimits.RoundTrip, nodeShellLimits.Progress = time.Minute, time.Minute
 	}
 	limits.Slow, terminalLimits.Interrupt = time.Minute, time.Minute
 	if slow, err := time.ParseDuration(os.Getenv(slowVariable)); err == nil {
 		limits.Slow, terminalLimits.Interrupt = slow, slow
 	}
-	reachLimit = time.Minute
-	if limit, err := time.ParseDuration(os.Getenv(reachLimitVariable)); err == nil {
-		reachLimit = limit
+	nodeShellLimits.Exec = time.Minute
+	if limit, err := time.ParseDuration(os.Getenv(execLimitVariable)); err == nil {
+		nodeShellLimits.Exec = limit
 	}
 }
 
 // slowVariable is an environment variable that sets limits.Slow and terminalLimits.Interrupt.
 const slowVariable = "KSHELL_TEST_SLOW_AFTER"
 
-// reachLimitVariable is an environment variable that sets reachLimit.
-const reachLimitVariable = "KSHELL_TEST_REACH_LIMIT"
+// execLimitVariable is an environment variable that sets nodeShellLimits.Exec.
+const execLimitVariable = "KSHELL_TEST_EXEC_LIMIT"
 
 // suite is a testing.M with goleak.VerifyTestMain's check, which cannot be used as it is: both it and testscript.Main end the
 // process.

@@ -129,23 +129,6 @@ func containerState(s corev1.ContainerState) string {
 	return "Waiting"
 }
 
-// pick lets the user choose a node, and returns its name.
-func (s *nodeShells) pick(ctx context.Context) (string, error) {
-	nodes, err := s.client.Nodes(ctx, "")
-	if err != nil {
-		return "", err
-	}
-	if len(nodes) == 0 {
-		return "", fmt.Errorf("the cluster has no nodes")
-	}
-	i, err := s.choose(ctx, nodeMenu(nodes, time.Now()))
-	if err != nil {
-		return "", err
-	}
-	s.notice.Detail("node %s was chosen", nodes[i].Name)
-	return nodes[i].Name, nil
-}
-
 // nodeMenu returns a list with a row for each node.
 func nodeMenu(nodes []corev1.Node, now time.Time) picker.List {
 	list := picker.List{Title: "a node", Header: []string{"NAME", "STATUS", "ROLES", "VERSION", "AGE"}}

@@ -1,43 +1,40 @@
 package main
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
-	"os/user"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/apimachinery/pkg/util/validation"
 
+	"kshell/internal/interactive"
+	"kshell/internal/kubeconfig"
 	"kshell/internal/node"
-	"kshell/internal/notice"
+	"kshell/internal/nodeshell"
 	"kshell/internal/outcome"
-	"kshell/internal/stream"
+	"kshell/internal/picker"
+	"kshell/internal/remote"
+	"kshell/internal/terminal"
 )
 
-// What is so without a flag and a setting. The images have nsenter, chroot and what exact mode needs.
-const (
-	nodeImageDefault        = "docker.io/library/busybox:1.37"
-	nodeImageDefaultWindows = "mcr.microsoft.com/oss/kubernetes/windows-host-process-containers-base-image:v1.0.0"
-	ttlDefault              = 8 * time.Hour
-	staleDefault            = node.DefaultHeartbeat
-)
+// ttlDefault is the default of --ttl.
+const ttlDefault = 8 * time.Hour
 
-// nodeFlags are node-shell's own.
+// nodeShellLimits are time limits of node shells. Tests change them.
+var nodeShellLimits nodeshell.Limits
+
+// nodeFlags are the flags of node-shell.
 type nodeFlags struct {
 	image, pullPolicy, pullSecret, account, priority, profile string
 	cpu, memory                                               string
 	claims, labels                                            []string
-	apart                                                     node.Namespaces
+	private                                                   node.Namespaces
 	chroot, view                                              bool
-	ttl, stale                                                time.Duration
+	ttl, heartbeat                                            time.Duration
 	stdin, tty                                                bool
 	noLog, detach, attach, dryRun                             bool
 	scriptFlags
@@ -61,23 +58,23 @@ func newNodeShell(a *app) *cobra.Command {
 	return cmd
 }
 
-// command is node-shell's, with its flags in f.
+// command returns the node-shell command, whose flags are stored in f.
 func (f *nodeFlags) command(run func(cmd *cobra.Command, args []string) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "node-shell [NODE] [-- COMMAND [ARG...]]",
 		Short: "Open a shell or run a command on a node, as root",
-		Long: `Open a shell or run a command on a node, as root, by a privileged pod that is deleted afterwards.
+		Long: `Open a shell or run a command on a node, as root, in a privileged pod that is deleted afterwards.
 
-On Linux it enters the node's own namespaces: what runs is the node's, not the image's. Without a command, and on a
-terminal, it opens a login shell, to which kshell comes back when the connection has broken. --detach and ~d leave it
-running, --attach comes back to it. The pod ends by itself when kshell is gone for five minutes (--heartbeat), and after
---ttl in any case. What earlier ones have left behind is deleted.`,
-		Example: `  kshell node-shell                             on a node that is chosen from a list
+On Linux, the pod enters the namespaces of the node: the programs are those of the node, not of the image. Without a
+command, and on a terminal, kshell opens a login shell, and attaches to it again after a lost connection. --detach and
+~d leave the shell running; --attach attaches to it again. The pod ends by itself if kshell has been gone for five
+minutes (--heartbeat), and after --ttl in any case. Pods that earlier node shells have left are deleted.`,
+		Example: `  kshell node-shell                             on a node chosen from a list
   kshell node-shell worker-1                    a shell on node worker-1
-  kshell node-shell worker-1 -- journalctl -n9  a command there
+  kshell node-shell worker-1 -- journalctl -n9  a command on that node
   kshell node-shell -l disk=ssd --all -- uptime a command on each node with a label
-  kshell node-shell --attach                    back to a shell that was left running
-  kshell node-shell list                        what runs, whose it is, how old`,
+  kshell node-shell --attach                    continue a shell that was left running
+  kshell node-shell list                        which pods run, who created them, how old they are`,
 		Args:                  cobra.ArbitraryArgs,
 		DisableFlagsInUseLine: true,
 		RunE:                  run,
@@ -85,199 +82,49 @@ running, --attach comes back to it. The pod ends by itself when kshell is gone f
 	flags := cmd.Flags()
 	flags.BoolVarP(&f.stdin, "stdin", "i", false, "pass stdin to the command")
 	flags.BoolVarP(&f.tty, "tty", "t", false, "stdin is a terminal (needs -i)")
-	flags.StringVar(&f.image, "image", "", "the pod's image, with sh and nsenter or chroot; default: the setting node-image, else "+nodeImageDefault)
-	flags.StringVar(&f.pullPolicy, "image-pull-policy", "", "Always, IfNotPresent or Never; default: the cluster's")
-	flags.StringVar(&f.pullSecret, "image-pull-secret", "", "the secret with which the image is pulled")
-	flags.StringVar(&f.profile, "profile", node.SysAdmin, "what the pod may do: sysadmin (everything), general (no privileges beyond an ordinary root's), netadmin (and the network)")
-	flags.BoolVar(&f.chroot, "chroot", false, "change the root to the node's files, and enter no namespaces")
-	flags.BoolVar(&f.view, "host-view", false, "stay in the image, with the node's files in /host: for nodes without a shell (chosen by itself there)")
-	flags.BoolVar(&f.apart.Mount, "no-mount", false, "do not enter the node's mount namespace")
-	flags.BoolVar(&f.apart.PID, "no-pid", false, "do not share the node's processes; its files are then entered as by --chroot")
-	flags.BoolVar(&f.apart.Net, "no-net", false, "do not share the node's network")
-	flags.BoolVar(&f.apart.IPC, "no-ipc", false, "do not share the node's IPC namespace")
-	flags.BoolVar(&f.apart.UTS, "no-uts", false, "do not enter the node's UTS namespace (its host name)")
-	flags.StringVar(&f.account, "service-account", "", "the pod's service account, whose token it does not get")
-	flags.StringVar(&f.priority, "priority-class", "", "the pod's priority class")
-	flags.StringVar(&f.cpu, "cpu", "100m", "CPU that the pod asks for, where a quota wants to know")
-	flags.StringVar(&f.memory, "memory", "256Mi", "memory that the pod asks for, where a quota wants to know")
-	flags.StringSliceVar(&f.claims, "mount-pvc", nil, "mount this persistent volume claim in /mnt/NAME of the image (implies --host-view); may be repeated")
-	flags.StringArrayVar(&f.labels, "label", nil, "another label for the pod, KEY=VALUE; may be repeated")
-	flags.DurationVar(&f.ttl, "ttl", ttlDefault, "the pod ends after this time, whatever happens")
-	flags.DurationVar(&f.stale, "heartbeat", staleDefault, "the pod ends when kshell is gone for this time, unless it was detached")
-	flags.BoolVar(&f.noLog, "no-log", false, "a shell that is not written to the container's log on the node: one cannot come back to it")
+	flags.StringVar(&f.image, "image", "",
+		"image of the pod; needs sh, and nsenter or chroot; default: the setting node-image, else "+nodeshell.DefaultImage)
+	flags.StringVar(&f.pullPolicy, "image-pull-policy", "", "Always, IfNotPresent or Never; default: the cluster's default")
+	flags.StringVar(&f.pullSecret, "image-pull-secret", "", "secret for pulling the image")
+	flags.StringVar(&f.profile, "profile", node.SysAdmin,
+		"rights of the pod on the node: sysadmin (privileged), general (root without privileges), netadmin (like general, and the network)")
+	flags.BoolVar(&f.chroot, "chroot", false, "change the root directory to the node's, and enter no namespaces")
+	flags.BoolVar(&f.view, "host-view", false,
+		"stay in the image, with the node's files in /host; the default on nodes without a shell")
+	flags.BoolVar(&f.private.Mount, "no-mount", false, "do not enter the node's mount namespace")
+	flags.BoolVar(&f.private.PID, "no-pid", false,
+		"do not share the node's processes; its files are then entered as with --chroot")
+	flags.BoolVar(&f.private.Net, "no-net", false, "do not share the node's network")
+	flags.BoolVar(&f.private.IPC, "no-ipc", false, "do not share the node's IPC namespace")
+	flags.BoolVar(&f.private.UTS, "no-uts", false, "do not enter the node's UTS namespace (its host name)")
+	flags.StringVar(&f.account, "service-account", "", "service account of the pod; the pod does not get its token")
+	flags.StringVar(&f.priority, "priority-class", "", "priority class of the pod")
+	flags.StringVar(&f.cpu, "cpu", "100m", "CPU that the pod requests if a quota demands it")
+	flags.StringVar(&f.memory, "memory", "256Mi", "memory that the pod requests if a quota demands it")
+	flags.StringSliceVar(&f.claims, "mount-pvc", nil,
+		"mount this persistent volume claim at /mnt/NAME in the image (implies --host-view); may be repeated")
+	flags.StringArrayVar(&f.labels, "label", nil, "additional label of the pod, KEY=VALUE; may be repeated")
+	flags.DurationVar(&f.ttl, "ttl", ttlDefault, "end the pod after this time in any case")
+	flags.DurationVar(&f.heartbeat, "heartbeat", node.DefaultHeartbeat,
+		"end the pod if kshell has been gone for this time, unless the shell was detached")
+	flags.BoolVar(&f.noLog, "no-log", false,
+		"do not write the shell's output to the container's log on the node; kshell cannot attach to such a shell again")
 	flags.BoolVar(&f.detach, "detach", false, "start the shell and leave it running")
-	flags.BoolVar(&f.attach, "attach", false, "come back to a shell that was left running: [POD] in place of NODE")
-	flags.BoolVar(&f.dryRun, "dry-run", false, "print the pod (-o yaml) and make none")
+	flags.BoolVar(&f.attach, "attach", false, "attach to a shell that was left running: [POD] replaces NODE")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "print the pod (-o yaml) and do not create it")
 	f.scriptFlags.addTo(flags)
 	f.liveFlags.addTo(flags)
 	f.manyFlags.addTo(cmd)
 	f.waitFlags.addTo(flags)
-	flags.Lookup("selector").Usage = "the nodes with these labels, as kubectl has it (with --all)"
-	flags.Lookup("all").Usage = "run the command on all nodes of -l, or on all; each line of output begins with its node"
-	flags.Lookup("max-parallel").Usage = "on so many nodes at the same time, with --all"
-	flags.Lookup("fold").Usage = "join the nodes whose output and exit code are the same, at the end, with --all"
-	flags.Lookup("pod-running-timeout").Usage = "wait so long for the pod to start"
+	flags.Lookup("selector").Usage = "the nodes with these labels, in kubectl's syntax (with --all)"
+	flags.Lookup("all").Usage = "run the command on all nodes, or on those of -l; each line of output begins with the node's name"
+	flags.Lookup("max-parallel").Usage = "the number of nodes at the same time, with --all"
+	flags.Lookup("fold").Usage = "at the end, print the output of nodes with the same output and exit code once, with --all"
+	flags.Lookup("pod-running-timeout").Usage = "how long to wait for the pod to start"
 	return cmd
 }
 
-// nodePlan is what a node-shell command line asks for.
-type nodePlan struct {
-	node        string // empty: there is a list, or several are meant
-	all         bool
-	attach      string // the pod to come back to; "" with attaching: the only one
-	attaching   bool
-	options     node.Options // but for the node, and what is made up for each pod
-	image       bool         // was named
-	cpu, memory string
-	detach      bool
-	noLog       bool
-	dryRun      bool
-	exec        *execPlan // what is to be run, without the way to the node
-}
-
-// interactive says whether it is a shell to which one comes back.
-func (p *nodePlan) interactive() bool { return len(p.exec.command) == 0 && !p.noLog }
-
-// planNode makes the plan of a command line.
-func planNode(cmd *cobra.Command, f nodeFlags, args []string, local terminals) (*nodePlan, error) {
-	named, command := args, []string(nil)
-	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
-		named, command = args[:dash], args[dash:]
-	}
-	if len(named) > 1 {
-		return nil, outcome.NewUsageError("a command is separated from the node by --", dashes(cmd, named[0], named[1]))
-	}
-	p := &nodePlan{all: f.all, attaching: f.attach, cpu: f.cpu, memory: f.memory, detach: f.detach, noLog: f.noLog, dryRun: f.dryRun, image: f.image != ""}
-	if len(named) == 1 {
-		kind, name, typed := strings.Cut(named[0], "/")
-		if typed && !slices.Contains([]string{"node", "nodes", "no"}, kind) && (!f.attach || kind != "pod") {
-			return nil, usage(cmd, strconv.Quote(named[0])+" is no node: NODE or node/NODE")
-		}
-		p.node = kind
-		if typed {
-			p.node = name
-		}
-	}
-	if err := f.planNodeRun(cmd, p, command, local); err != nil {
-		return nil, err
-	}
-	if err := f.planWays(cmd, p, local); err != nil {
-		return nil, err
-	}
-	return p, f.planPod(cmd, p)
-}
-
-// planNodeRun settles what is to be run.
-func (f *nodeFlags) planNodeRun(cmd *cobra.Command, p *nodePlan, command []string, local terminals) error {
-	local.in = local.in && f.stdinFile == ""
-	x := &execPlan{path: cmd.CommandPath(), container: node.Container, command: command, stdin: f.stdin, tty: f.tty, script: f.scriptFlags, live: f.liveFlags, running: f.running}
-	p.exec = x
-	x.stdin, x.scripted, x.offer = (x.stdin || f.stdinFile != "") && !f.noStdin, true, stream.Protocols()
-	x.settleTTY(local)
-	x.narrowed = narrowed{ends: x.stdin && !local.in}
-	x.exact = exactPlan{mode: exactAuto, whole: !local.in}
-	if len(command) == 0 {
-		x.stdin, x.tty = true, true
-	}
-	if x.tty {
-		x.exact.mode = exactNever
-	}
-	err := cmp.Or(f.scriptFlags.check(cmd), f.waitFlags.check(cmd), x.live.check(cmd))
-	if err != nil || f.dryRun {
-		return err
-	}
-	if f.all {
-		named := []string{"all nodes"}
-		if f.selector != "" {
-			named = nil
-		}
-		x.many, err = f.planMany(cmd, named, command, x.tty)
-		return err
-	}
-	if f.selector != "" {
-		return outcome.NewUsageError("-l finds several nodes: which of them is meant?", "add --all to run a command on all of them")
-	}
-	return f.unused(cmd)
-}
-
-// planWays refuses what contradicts itself.
-func (f *nodeFlags) planWays(cmd *cobra.Command, p *nodePlan, local terminals) error {
-	shell, here := len(p.exec.command) == 0, local.in && local.out
-	switch {
-	case f.dryRun && f.output != "yaml" && cmd.Flags().Changed("output"):
-		return outcome.NewUsageError("unknown --output "+strconv.Quote(f.output)+" of --dry-run", "-o yaml")
-	case f.dryRun && p.node == "":
-		return usage(cmd, "--dry-run needs a NODE")
-	case f.dryRun:
-		return nil
-	case f.attach && (!shell || f.detach || f.all || f.noLog):
-		return usage(cmd, "--attach goes back to a shell as it is: --detach, --no-log, --all and commands are for new ones")
-	case f.detach && (!shell || f.noLog):
-		return usage(cmd, "--detach leaves a shell running to which one can come back: no command, and no --no-log")
-	case f.all && p.node != "":
-		return usage(cmd, "--all and "+p.node+" are two ways to say which nodes")
-	case f.attach && !here:
-		return usage(cmd, "--attach goes back to a shell, which needs a terminal at both stdin and stdout")
-	case shell && !f.detach && !here:
-		return outcome.NewUsageError(
-			"no command was named, and a shell needs a terminal at both stdin and stdout",
-			fmt.Sprintf("%s %s -- COMMAND", cmd.CommandPath(), cmp.Or(p.node, "NODE")),
-		)
-	case p.node == "" && !f.all && !f.attach && !here:
-		return outcome.NewUsageError("which node? none was named", cmd.CommandPath()+" NODE -- COMMAND; on a terminal "+cmd.CommandPath()+" lists the nodes")
-	case f.attach:
-		p.attach, p.node = p.node, ""
-	}
-	return nil
-}
-
-// planPod settles what pod is made.
-func (f *nodeFlags) planPod(cmd *cobra.Command, p *nodePlan) error {
-	o := node.Options{
-		Image: f.image, PullPolicy: corev1.PullPolicy(f.pullPolicy), PullSecret: f.pullSecret, ServiceAccount: f.account, PriorityClass: f.priority,
-		Claims: f.claims, Profile: f.profile, Private: f.apart, TTL: f.ttl, HeartbeatTimeout: f.stale, StartTimeout: f.running,
-		Shell: p.interactive(), Detached: f.detach, Labels: map[string]string{},
-	}
-	switch {
-	case f.chroot && f.view:
-		return usage(cmd, "--chroot and --host-view are two ways to go")
-	case f.chroot:
-		o.Entry = node.Chroot
-	case f.view:
-		o.Entry = node.View
-	}
-	switch {
-	case !slices.Contains(node.Profiles(), f.profile):
-		return outcome.NewUsageError("unknown --profile "+strconv.Quote(f.profile), "one of "+strings.Join(node.Profiles(), ", "))
-	case !slices.Contains([]string{"", "Always", "IfNotPresent", "Never"}, f.pullPolicy):
-		return outcome.NewUsageError("unknown --image-pull-policy "+strconv.Quote(f.pullPolicy), "one of Always, IfNotPresent, Never")
-	case f.running < time.Second:
-		return usage(cmd, fmt.Sprintf("--pod-running-timeout %v is too short: a pod has to be made first", f.running))
-	case f.ttl < time.Minute:
-		return usage(cmd, fmt.Sprintf("--ttl %v is too short: 1m at least", f.ttl))
-	case f.stale < node.MinHeartbeat:
-		return usage(cmd, fmt.Sprintf("--heartbeat %v is too short: %v at least", f.stale, node.MinHeartbeat))
-	}
-	for flag, value := range map[string]string{"cpu": f.cpu, "memory": f.memory} {
-		if _, err := resource.ParseQuantity(value); err != nil {
-			return usage(cmd, fmt.Sprintf("--%s %s is no quantity such as 100m or 256Mi", flag, strconv.Quote(value)))
-		}
-	}
-	for _, label := range f.labels {
-		key, value, ok := strings.Cut(label, "=")
-		switch {
-		case !ok || len(validation.IsQualifiedName(key)) > 0 || len(validation.IsValidLabelValue(value)) > 0:
-			return usage(cmd, "--label "+strconv.Quote(label)+" is no KEY=VALUE that a label can be")
-		case node.IsReservedLabel(key):
-			return usage(cmd, "--label "+key+": by this one kshell knows its own pods")
-		}
-		o.Labels[key] = value
-	}
-	p.options = o
-	return nil
-}
-
-// nodeShell carries a plan out.
+// nodeShell executes a plan.
 func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 	kube, err := a.connect()
 	if err != nil {
@@ -292,7 +139,12 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 	}
 	p.options.CreatedBy, p.options.CreatedFrom = whoami()
 	p.options.Env = terminalEnv(os.Environ())
-	s, err := a.newNodeShells(kube, p)
+	m, cluster, err := a.newNodeManager(kube, nodeshell.Options{
+		Program: p.exec.path, Pod: p.options, CPU: p.cpu, Memory: p.memory, Attach: p.attach,
+		Command: p.exec.options(),
+		Console: interactive.Options{Escape: p.exec.live.escapeChar(), Limits: terminalLimits},
+		Limits:  nodeShellLimits,
+	})
 	if err != nil {
 		return err
 	}
@@ -301,38 +153,101 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 	}
 	switch {
 	case p.dryRun:
-		return s.print(ctx)
+		text, err := m.Manifest(ctx, p.node)
+		if err == nil {
+			_, _ = a.printed.Write(text) // a.printed keeps the error
+		}
+		return err
 	case p.exec.many != nil:
-		return s.runOnNodes(ctx)
-	case p.attaching:
-		return outcome.ContextCause(ctx, s.comeBack(ctx))
+		return a.runOnNodes(ctx, m, cluster, p)
+	case p.attach:
+		return outcome.ContextCause(ctx, m.Attach(ctx, p.pod, nodePrompter{a}))
 	}
 	if p.node == "" {
-		if p.node, err = s.pick(ctx); err != nil {
+		if p.node, err = a.chooseNode(ctx, m); err != nil {
 			return outcome.ContextCause(ctx, err)
 		}
 	}
-	return s.one(ctx)
+	return a.runOnNode(ctx, m, p)
 }
 
-// whoami is who makes the pod, and on which machine, as far as that is known.
-func whoami() (name, host string) {
-	if u, err := user.Current(); err == nil {
-		name = u.Username
+func (a *app) newNodeManager(kube *kubeconfig.Connection, o nodeshell.Options) (*nodeshell.Manager, *remote.Cluster, error) {
+	cluster, err := remote.NewCluster(a.env(), kube.Config, false)
+	if err != nil {
+		return nil, nil, err
 	}
-	host, _ = os.Hostname() // without it the pod says nothing of it
-	return notice.Clean(name), notice.Clean(host)
+	m, err := nodeshell.New(a.env(), cluster, o)
+	return m, cluster, err
 }
 
-// terminalEnv is what a shell has to know of this terminal.
-func terminalEnv(environ []string) []corev1.EnvVar {
-	var known []corev1.EnvVar
-	for _, name := range []string{"TERM", "COLORTERM"} {
-		for _, v := range environ {
-			if value, ok := strings.CutPrefix(v, name+"="); ok && value != "" {
-				known = append(known, corev1.EnvVar{Name: name, Value: value})
-			}
+// runOnNode runs the plan on a single node.
+func (a *app) runOnNode(ctx context.Context, m *nodeshell.Manager, p *nodePlan) (err error) {
+	start := time.Now()
+	status, err := p.exec.script.openStatus()
+	if err != nil {
+		return err
+	}
+	var command *remote.Command
+	defer func() {
+		if err := statusOf(command, start, err).Write(status); err != nil {
+			a.notice.WarnAlways("the status could not be written: %s", err)
 		}
+	}()
+	ctx, cancel := p.exec.script.limited(ctx)
+	defer cancel()
+	in, err := a.openInput(p.exec)
+	if err != nil {
+		return err
 	}
-	return known
+	command, err = m.Run(ctx, p.node, in)
+	return err
+}
+
+// openInput returns the input of the plan's command.
+func (a *app) openInput(p *execPlan) (io.Reader, error) {
+	if p.script.stdinFile == "" {
+		return a.In, nil
+	}
+	file, err := os.Open(p.script.stdinFile) //nolint:gosec // the user named the file
+	if err != nil {
+		return nil, fmt.Errorf("--stdin-file: %w", err)
+	}
+	return file, nil // open until the program ends
+}
+
+// chooseNode lets the user choose a node, and returns its name.
+func (a *app) chooseNode(ctx context.Context, m *nodeshell.Manager) (string, error) {
+	nodes, err := m.Nodes(ctx, "")
+	if err != nil {
+		return "", err
+	}
+	if len(nodes) == 0 {
+		return "", errors.New("the cluster has no nodes")
+	}
+	i, err := a.choose(ctx, nodeMenu(nodes, time.Now()))
+	if err != nil {
+		return "", err
+	}
+	a.notice.Detail("node %s was chosen", nodes[i].Name)
+	return nodes[i].Name, nil
+}
+
+// nodePrompter implements nodeshell.Prompter.
+type nodePrompter struct{ app *app }
+
+// ChooseShell implements nodeshell.Prompter.
+func (p nodePrompter) ChooseShell(ctx context.Context, pods []corev1.Pod) (int, error) {
+	list := picker.List{Title: "a shell", Header: nodeshell.Columns()}
+	for i := range pods {
+		list.Rows = append(list.Rows, nodeshell.Row(&pods[i], time.Now()))
+	}
+	return p.app.choose(ctx, list)
+}
+
+// CanConfirm implements nodeshell.Prompter.
+func (p nodePrompter) CanConfirm() bool { return terminal.IsTerminal(p.app.Err) }
+
+// Confirm implements nodeshell.Prompter.
+func (p nodePrompter) Confirm(ctx context.Context, question string) (bool, error) {
+	return p.app.confirm(ctx, question)
 }

@@ -27,7 +27,7 @@ func addDetachedShell(t *testing.T, s *sandbox.Server, by, from string, change .
 	t.Helper()
 	p := node.Pod(node.Options{
 		Node: "node1", Name: node.Name("node1"), Namespace: "default", Image: sandbox.NodeImage, Shell: true, Detached: true,
-		TTL: ttlDefault, HeartbeatTimeout: staleDefault, StartTimeout: time.Minute, CreatedBy: by, CreatedFrom: from, CreatedAt: time.Now(),
+		TTL: ttlDefault, HeartbeatTimeout: node.DefaultHeartbeat, StartTimeout: time.Minute, CreatedBy: by, CreatedFrom: from, CreatedAt: time.Now(),
 	})
 	for _, f := range change {
 		f(p)
@@ -79,7 +79,7 @@ const (
 func TestHeartbeat_HangsOnTheWire(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
-	hangs(s, heartbeatFailures, heartbeatWords)
+	hangs(s, 3, heartbeatWords) // after which the user is warned
 	c := open(t, s, program(t), onNode("--heartbeat", "20s")...)
 	c.prompt()
 	c.await(`kshell: warning: no heartbeat has reached pod node-shell-node1-[a-z0-9]+ for [0-9]+ s \(no answer within 2s\): ` +
@@ -130,7 +130,7 @@ func TestAttach_ExecHangs(t *testing.T) {
 			s := startSandbox(t)
 			pod := addDetachedShell(t, s, "ann", "laptop")
 			hangs(s, 0, words)
-			c := open(t, s, "env", reachLimitVariable+"=3s", program(t), "node-shell", "--attach", pod)
+			c := open(t, s, "env", execLimitVariable+"=3s", program(t), "node-shell", "--attach", pod)
 			c.await(`kshell: cannot reach the shell in pod ` + pod + `: no answer within 3s\r\n`)
 			c.mustEnd(outcome.ExitFailed)
 			if pods := nodePods(t, s); len(pods) != 1 {
@@ -144,7 +144,7 @@ func TestDetach_ExecHangs(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	asked := hangs(s, 1, detachWords)
-	c := open(t, s, "env", append([]string{reachLimitVariable + "=3s", program(t)}, onNode()...)...)
+	c := open(t, s, "env", append([]string{execLimitVariable + "=3s", program(t)}, onNode()...)...)
 	c.prompt()
 	c.keys("~d")
 	awaitClosed(t, asked)
@@ -229,14 +229,14 @@ func TestAttach_Unnamed(t *testing.T) {
 		answer   func(*console)
 		end      func(c *console, name string)
 	}{
-		"own":                   {user, host, "made by " + me + " (according to its annotations)", nil, used},
-		"another user: n":       {"bob", host, "made by bob from " + host + " (according to its annotations); you are " + me, answered("n\r"), refused},
-		"another host: Enter":   {user, "build7", "made by " + user + " from build7 (according to its annotations); you are " + me, answered("\r"), refused},
-		"unknown: Ctrl-D":       {"", "", "made by an unknown user (its annotations name none); you are " + me, answered("\x04"), refused},
-		"an escape: Ctrl-C":     {"b\x1b[2Job", "", "made by b?[2Job from an unknown host", answered(""), interrupted},
-		"another user: nothing": {"bob", "", "made by bob", answered("yessir\r"), refused},
-		"another user: y":       {"bob", "", "made by bob", answered("y\r"), used},
-		"another user: YES":     {"bob", "", "made by bob", answered(" YES \r"), used},
+		"own":                   {user, host, "created by " + me + " (according to its annotations)", nil, used},
+		"another user: n":       {"bob", host, "created by bob from " + host + " (according to its annotations); you are " + me, answered("n\r"), refused},
+		"another host: Enter":   {user, "build7", "created by " + user + " from build7 (according to its annotations); you are " + me, answered("\r"), refused},
+		"unknown: Ctrl-D":       {"", "", "created by an unknown user (its annotations name none); you are " + me, answered("\x04"), refused},
+		"an escape: Ctrl-C":     {"b\x1b[2Job", "", "created by b?[2Job from an unknown host", answered(""), interrupted},
+		"another user: nothing": {"bob", "", "created by bob", answered("yessir\r"), refused},
+		"another user: y":       {"bob", "", "created by bob", answered("y\r"), used},
+		"another user: YES":     {"bob", "", "created by bob", answered(" YES \r"), used},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -260,7 +260,7 @@ func TestAttach_Named(t *testing.T) {
 	s := startSandbox(t)
 	pod := addDetachedShell(t, s, "bob", "build7")
 	c := open(t, s, program(t), "node-shell", "--attach", pod)
-	c.await(`kshell: attaching to pod ` + pod + ` on node node1, made by bob from build7 \(according to its annotations\)\r\n`)
+	c.await(`kshell: attaching to pod ` + pod + ` on node node1, created by bob from build7 \(according to its annotations\)\r\n`)
 	c.prompt()
 	c.keys("exit 4\r")
 	c.mustEnd(4)
@@ -279,7 +279,7 @@ func TestAttach_UnnamedWithoutTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"kshell: pod " + pod + " on node node1 was made by bob from build7 (according to its annotations); you are ",
+		"kshell: pod " + pod + " on node node1 was created by bob from build7 (according to its annotations); you are ",
 		": cannot ask whether to attach to it, because stderr is not a terminal\n",
 		"hint: kshell node-shell --attach -n default " + pod + "\n",
 	} {

@@ -2,19 +2,20 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"kshell/internal/fanout"
-	"kshell/internal/node"
+	"kshell/internal/nodeshell"
 	"kshell/internal/notice"
 	"kshell/internal/pod"
 	"kshell/internal/remote"
 )
 
-// nodeNames completes the node, or the pod to come back to.
+// nodeNames completes the node, or the pod to attach to.
 func (a *app) nodeNames(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -43,51 +44,56 @@ func (a *app) nodeNames(cmd *cobra.Command, args []string, toComplete string) ([
 }
 
 // runOnNodes runs the plan's command on several nodes.
-func (s *nodeShells) runOnNodes(ctx context.Context) error {
-	defer s.sweeps.Wait()
-	return s.runMany(ctx, s.plan.exec, s.findNodes)
+func (a *app) runOnNodes(ctx context.Context, m *nodeshell.Manager, c *remote.Cluster, p *nodePlan) error {
+	wait := func() {}
+	defer func() { wait() }()
+	return a.runMany(ctx, p.exec, func(ctx context.Context) ([]fanout.Target, error) {
+		targets, err := a.findNodes(ctx, m, c, p)
+		if err == nil {
+			wait = m.StartDeletingLeftovers(ctx)
+		}
+		return targets, err
+	})
 }
 
 // findNodes finds the nodes of the plan.
-func (s *nodeShells) findNodes(ctx context.Context) ([]fanout.Target, error) {
-	p := s.plan.exec
-	nodes, err := s.client.Nodes(ctx, p.many.selector)
+func (a *app) findNodes(
+	ctx context.Context, m *nodeshell.Manager, c *remote.Cluster, p *nodePlan,
+) ([]fanout.Target, error) {
+	selector := p.exec.many.selector
+	nodes, err := m.Nodes(ctx, selector)
 	switch {
 	case err != nil:
 		return nil, err
-	case len(nodes) == 0 && p.many.selector != "":
-		return nil, fmt.Errorf("no node has the labels %s", p.many.selector)
+	case len(nodes) == 0 && selector != "":
+		return nil, fmt.Errorf("no node has the labels %s", selector)
 	case len(nodes) == 0:
-		return nil, fmt.Errorf("the cluster has no nodes")
+		return nil, errors.New("the cluster has no nodes")
 	}
-	settings := s.fanoutSettings(p, s.cluster)
+	settings := a.fanoutSettings(p.exec, c)
 	targets := make([]fanout.Target, len(nodes))
 	for i := range nodes {
 		name := nodes[i].Name
 		targets[i] = fanout.Target{Title: notice.Clean(name), Node: name, Command: &nodeCommand{
-			ContainerCommand: fanout.NewContainerCommand(settings, remote.Target{Namespace: s.plan.options.Namespace}),
-			shells:           s,
-			node:             name,
+			ContainerCommand: fanout.NewContainerCommand(settings, remote.Target{Namespace: p.options.Namespace}),
+			manager:          m, node: name, command: p.exec.command,
 		}}
 	}
 	if err := settings.CheckInput(targets, "nodes"); err != nil {
 		return nil, err
 	}
-	if err := s.allow(ctx); err != nil {
-		return nil, err
-	}
-	s.sweep(ctx)
-	return targets, nil
+	return targets, m.CheckRights(ctx)
 }
 
-// nodeCommand is the plan's command in a pod that Open creates on a node. It implements
+// nodeCommand is a command in a pod that Open creates on a node. It implements
 // fanout.Command.
 type nodeCommand struct {
 	*fanout.ContainerCommand
-	shells        *nodeShells
-	node          string
-	pod           *nodePod // nil if none was created
-	stopHeartbeat func()   // nil if none was started
+	manager        *nodeshell.Manager
+	node           string
+	command        []string
+	pod            *nodeshell.Pod // nil if none was created
+	stopHeartbeats func()         // nil if none were started
 }
 
 // Open implements fanout.Command.
@@ -98,31 +104,23 @@ func (c *nodeCommand) Open(ctx context.Context, n *notice.Printer) error {
 	return nil
 }
 
-func (c *nodeCommand) open(ctx context.Context, n *notice.Printer) error {
-	s := c.shells
-	p, target, err := s.open(ctx, n, c.node)
-	c.pod = p
-	if err != nil {
+func (c *nodeCommand) open(ctx context.Context, n *notice.Printer) (err error) {
+	if c.pod, err = c.manager.Open(ctx, n, c.node); err != nil {
 		return err
 	}
-	env := s.env()
-	env.Notice = n
-	heartbeats, err := remote.New(env, s.cluster, target, s.plan.exec.options())
-	if err != nil {
+	if c.stopHeartbeats, err = c.pod.StartHeartbeats(ctx); err != nil {
 		return err
 	}
-	o := p.options
-	c.stopHeartbeat = alive(ctx, heartbeats, o.HeartbeatTimeout, node.HeartbeatCommand(o.Windows, ""))
-	c.SetTarget(target, o.Command(s.plan.exec.command))
+	c.SetTarget(c.pod.Target(), c.pod.Command(c.command))
 	return nil
 }
 
 // Close implements fanout.Command: it deletes the pod.
 func (c *nodeCommand) Close() {
-	if c.stopHeartbeat != nil {
-		c.stopHeartbeat()
+	if c.stopHeartbeats != nil {
+		c.stopHeartbeats()
 	}
 	if c.pod != nil {
-		c.pod.remove()
+		c.pod.Remove()
 	}
 }

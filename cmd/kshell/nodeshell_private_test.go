@@ -9,9 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"kshell/internal/notice"
 	"kshell/internal/outcome"
-	"kshell/internal/pod"
 	"kshell/internal/sandbox"
 )
 
@@ -72,16 +70,5 @@ func TestNodeShell_ContainerCannotStart(t *testing.T) {
 	const want = `kshell: container "main" of pod "private" cannot start (CreateContainerError): `
 	if code := cmd.ProcessState.ExitCode(); err == nil || code != outcome.ExitFailed || !strings.Contains(string(out), want) {
 		t.Errorf("exit code %d: %s", code, out)
-	}
-}
-
-func TestExplainStart_Image(t *testing.T) {
-	for reason, hint := range map[string]bool{
-		"InvalidImageName": true, "ErrImageNeverPull": true, "ErrImagePull": true, "ImagePullBackOff": true, "CreateContainerError": false,
-	} {
-		err := (&nodePod{}).explainStart(&pod.NotRunningError{Reason: reason})
-		if got := strings.Contains(notice.HintOf(err), "--image"); got != hint {
-			t.Errorf("%s: %v", reason, err)
-		}
 	}
 }

@@ -140,7 +140,7 @@ var (
 // whether a pod may be left, and the command that deletes it.
 func TestNodeShell_InterruptSilentServer(t *testing.T) {
 	t.Parallel()
-	const mayBeLeft = `kshell: warning: pod NAME may have been created in namespace default: the server did not answer; such a pod ends by itself after 5m0s
+	const mayBeLeft = `kshell: warning: pod NAME may have been created in namespace default: the server did not answer; if so, it ends by itself after 5m0s
 hint: kubectl delete pod NAME -n default --ignore-not-found
 `
 	for name, test := range map[string]struct {

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"regexp"
 	"slices"
 	"syscall"
@@ -16,8 +15,6 @@ import (
 	"kshell/internal/kubeconfig"
 	"kshell/internal/node"
 	"kshell/internal/outcome"
-	"kshell/internal/pod"
-	"kshell/internal/remote"
 	"kshell/internal/sandbox"
 )
 
@@ -208,60 +205,4 @@ func TestAShellThatIsNotThereIsNotGoneBackTo(t *testing.T) {
 	c := open(t, s, program(t), "node-shell", "--attach", "no-such-pod")
 	c.await(`kshell: pod "no-such-pod" does not exist in namespace "default"\r\nhint: kshell node-shell list -A\r\n`)
 	c.mustEnd(outcome.ExitFailed)
-}
-
-func TestWhoGoesBackToAShellNeedNotMakePods(t *testing.T) {
-	t.Parallel()
-	creates := func(r pod.Rule) bool { return r.Verb == "create" && r.Resource == "pods" && r.Subresource == "" }
-	for _, exists := range []bool{true, false} {
-		if got := slices.ContainsFunc(nodeRules(true, exists), creates); got == exists {
-			t.Errorf("there is a shell: %v; to make pods is asked for: %v", exists, got)
-		}
-	}
-}
-
-// Another kshell that is at the shell may delete the pod as soon as that has ended, before this one has asked for its exit code.
-func TestHowAShellHasEndedIsHeardThoughItsPodIsGone(t *testing.T) {
-	t.Parallel()
-	s := sandboxInProcess(t)
-	target, err := (&kubeconfig.Flags{Kubeconfig: s.Kubeconfig()}).Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	shells, err := newTestApp().newNodeShells(target, &nodePlan{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: node.Container}}}}
-	p.Name = "shell"
-	if err := s.AddPod(p); err != nil {
-		t.Fatal(err)
-	}
-	if p, err = shells.client.Get(t.Context(), "default", "shell"); err != nil {
-		t.Fatal(err)
-	}
-	at := remote.Target{Namespace: "default", Pod: "shell", Container: node.Container, Found: &pod.Found{Pod: p, Container: node.Container}}
-	command, err := remote.New(shells.env(), shells.cluster, at, remote.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := &visit{nodePod: &nodePod{nodeShells: shells, pod: p}, client: shells.client, pods: shells.pods, command: command, heard: make(chan node.Termination, 1)}
-	before := s.Stats().Requests
-	v.marking.Go(func() { v.hear(t.Context()) })
-	for s.Stats().Requests < before+2 { // the pod was seen, and is watched
-		time.Sleep(time.Millisecond)
-	}
-	err = s.ChangePod("default", "shell", func(p *corev1.Pod) {
-		p.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 7}}
-	})
-	if err := errors.Join(err, s.DeletePod("default", "shell", 0)); err != nil {
-		t.Fatal(err)
-	}
-	v.marking.Wait()
-	for !v.ask(t.Context()) {
-		time.Sleep(time.Millisecond)
-	}
-	if want := (node.Termination{Code: 7}); v.end == nil || *v.end != want {
-		t.Errorf("%+v, want %+v", v.end, want)
-	}
 }

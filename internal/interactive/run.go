@@ -2,6 +2,7 @@ package interactive
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"time"
 
@@ -51,6 +52,22 @@ func (l Limits) withDefaults() Limits {
 // of remote.Command.Run, outcome.ErrLeft and *outcome.GaveUpError.
 func Run(ctx context.Context, cmd *remote.Command, o Options) error {
 	return cmd.RunTTY(ctx, New(cmd, o))
+}
+
+// RunCommand runs the command on the local terminal if it has a tty; else with
+// the input of its Env, if it has a stdin. Its errors are those of Run.
+func RunCommand(ctx context.Context, cmd *remote.Command, o Options) error {
+	switch c := cmd.Options(); {
+	case c.TTY:
+		return Run(ctx, cmd, o)
+	case c.Stdin:
+		input, err := terminal.NewInput(cmd.Env().In)
+		if err != nil {
+			return fmt.Errorf("stdin: %w", err)
+		}
+		cmd.SetInput(input)
+	}
+	return cmd.Run(ctx)
 }
 
 // Console is the local terminal of a command. It shows the output of one

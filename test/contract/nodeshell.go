@@ -67,7 +67,7 @@ func NodeShells(t *testing.T, p Program, n Nodes) {
 		r := p.Run(t, nil, "node-shell", "--image", n.Image, "-n", n.Restricted, node, "--", "true")
 		for _, words := range []string{
 			`namespace "` + n.Restricted + `" enforces the Pod Security level "restricted"`, "hostPID=true", `restricted volume type "hostPath"`,
-			"privileged", "hint: -n takes another namespace", "hint: kubectl label namespace " + n.Restricted + " pod-security.kubernetes.io/enforce=privileged",
+			"privileged", "hint: use another namespace with -n", "hint: kubectl label namespace " + n.Restricted + " pod-security.kubernetes.io/enforce=privileged",
 		} {
 			if !strings.Contains(r.Err, words) {
 				t.Errorf("stderr lacks %q: %s", words, r.Err)

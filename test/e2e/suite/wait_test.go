@@ -291,7 +291,7 @@ var jargon = regexp.MustCompile(`EOF|websocket|goroutine|0x|\btcp\b|->|wsarecv|s
 
 // slowly matches the lines that kshell writes only while something is slow or does
 // not answer.
-var slowly = regexp.MustCompile(`(?m)^kshell: (?:waiting(?: \(up to \S+, see --pod-running-timeout\)| for [0-9]+ s now)?: .*|the pod runs, after [0-9]+ s|` +
+var slowly = regexp.MustCompile(`(?m)^kshell: (?:(?:still )?waiting(?: \(up to \S+, see --pod-running-timeout\)| after [0-9]+ s)?: .*|the pod runs after [0-9]+ s|` +
 	`waiting for (?:the API server at|node) .*|no reply for [0-9]+ s|the connection is alive again|warning: the cluster has lost contact with node .*|warning: .*; trying again in [0-9]+ s)\n`)
 
 // unhurried returns stderr without these lines, for tests of other messages.

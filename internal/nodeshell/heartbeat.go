@@ -1,4 +1,4 @@
-package main
+package nodeshell
 
 import (
 	"context"
@@ -48,7 +48,7 @@ func (h *heartbeat) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		begin := time.Now()
-		err := within(ctx, limit, h.send)
+		err := withTimeout(ctx, limit, h.send)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -67,39 +67,53 @@ func (h *heartbeat) run(ctx context.Context) {
 	}
 }
 
-// within calls f with a context that ends after limit, with a cause that gives
+// withTimeout calls f with a context that ends after limit, with a cause that gives
 // the limit.
-func within(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
+func withTimeout(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v", limit))
 	defer cancel()
 	return f(ctx)
 }
 
-// alive sends heartbeats to the pod of c until stop is called, which waits for
-// the last one. sign is the command of a heartbeat. timeout is the time without
-// heartbeats after which the pod ends.
-func alive(ctx context.Context, c *remote.Command, timeout time.Duration, sign []string) (stop func()) {
+// startHeartbeats sends heartbeats to the pod until stop is called. stop waits for the
+// last one. Problems are shown by c. client identifies this kshell among the clients of
+// a shell; it is empty for a command.
+func (p *Pod) startHeartbeats(ctx context.Context, c *remote.Command, client string) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	name := c.Target().Pod
+	name, timeout := p.object.Name, p.options.HeartbeatTimeout
+	command := node.HeartbeatCommand(p.options.Windows, client)
 	h := &heartbeat{
 		timeout: timeout,
-		send:    func(ctx context.Context) error { return c.RunInternal(ctx, sign) },
+		send:    func(ctx context.Context) error { return c.RunInternal(ctx, command) },
 		failing: func(since time.Duration, err error) {
-			c.Alert(fmt.Sprintf("no heartbeat has reached pod %s for %s (%s): the pod ends by itself after %v without one", name, remote.Seconds(since), err, timeout))
+			c.Alert(fmt.Sprintf("no heartbeat has reached pod %s for %s (%s): the pod ends by itself after %v without one",
+				name, remote.Seconds(since), err, timeout))
 		},
 		restored: func() {
 			if !c.ClearAlert() {
-				c.Env().Notice.Note("heartbeats reach pod %s again", name)
+				p.notice.Note("heartbeats reach pod %s again", name)
 			}
 		},
 	}
-	var beating sync.WaitGroup
-	beating.Go(func() {
-		defer c.Env().Cleanup.OnPanic()
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		defer p.manager.env.Cleanup.OnPanic()
 		h.run(ctx)
 	})
 	return func() {
 		cancel()
-		beating.Wait()
+		sending.Wait()
 	}
+}
+
+// StartHeartbeats sends heartbeats to the pod until stop is called. The program runs the
+// command of the pod itself.
+func (p *Pod) StartHeartbeats(ctx context.Context) (stop func(), err error) {
+	env := p.manager.env
+	env.Notice = p.notice
+	c, err := remote.New(env, p.manager.cluster, p.Target(), p.manager.options.Command)
+	if err != nil {
+		return nil, err
+	}
+	return p.startHeartbeats(ctx, c, ""), nil
 }

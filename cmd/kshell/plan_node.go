@@ -1,0 +1,207 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"kshell/internal/node"
+	"kshell/internal/notice"
+	"kshell/internal/outcome"
+	"kshell/internal/stream"
+)
+
+// nodePlan is what a node-shell command line asks for.
+type nodePlan struct {
+	node    string       // empty: the user chooses it from a list, or all is set
+	all     bool         // on all nodes, or those of a selector
+	attach  bool         // to a shell that is running
+	pod     string       // the pod to attach to; empty: not named
+	options node.Options // of the pod; see nodeshell.Options
+	image   bool         // --image was given
+	cpu     string       // requested if a quota demands it; so is memory
+	memory  string
+	dryRun  bool
+	exec    *execPlan // the command; its target is set later
+}
+
+// planNode returns the plan of a command line.
+func planNode(cmd *cobra.Command, f nodeFlags, args []string, local terminals) (*nodePlan, error) {
+	named, command := args, []string(nil)
+	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
+		named, command = args[:dash], args[dash:]
+	}
+	if len(named) > 1 {
+		return nil, outcome.NewUsageError("a command is separated from the node by --", dashes(cmd, named[0], named[1]))
+	}
+	p := &nodePlan{
+		all: f.all, attach: f.attach, cpu: f.cpu, memory: f.memory, dryRun: f.dryRun, image: f.image != "",
+	}
+	if len(named) == 1 {
+		kind, name, typed := strings.Cut(named[0], "/")
+		if typed && !slices.Contains([]string{"node", "nodes", "no"}, kind) && (!f.attach || kind != "pod") {
+			return nil, usage(cmd, strconv.Quote(named[0])+" is not a node: use NODE or node/NODE")
+		}
+		p.node = kind
+		if typed {
+			p.node = name
+		}
+	}
+	if err := f.planNodeRun(cmd, p, command, local); err != nil {
+		return nil, err
+	}
+	if err := f.checkTarget(cmd, p, local); err != nil {
+		return nil, err
+	}
+	if f.attach && !f.dryRun {
+		p.pod, p.node = p.node, ""
+	}
+	return p, f.planPod(cmd, p)
+}
+
+// planNodeRun sets the plan of the command.
+func (f *nodeFlags) planNodeRun(cmd *cobra.Command, p *nodePlan, command []string, local terminals) error {
+	local.in = local.in && f.stdinFile == ""
+	x := &execPlan{path: cmd.CommandPath(), container: node.Container, command: command, stdin: f.stdin, tty: f.tty, script: f.scriptFlags, live: f.liveFlags, running: f.running}
+	p.exec = x
+	x.stdin, x.scripted, x.offer = (x.stdin || f.stdinFile != "") && !f.noStdin, true, stream.Protocols()
+	x.settleTTY(local)
+	x.narrowed = narrowed{ends: x.stdin && !local.in}
+	x.exact = exactPlan{mode: exactAuto, whole: !local.in}
+	if len(command) == 0 {
+		x.stdin, x.tty = true, true
+	}
+	if x.tty {
+		x.exact.mode = exactNever
+	}
+	err := cmp.Or(f.scriptFlags.check(cmd), f.waitFlags.check(cmd), x.live.check(cmd))
+	if err != nil || f.dryRun {
+		return err
+	}
+	if f.all {
+		named := []string{"all nodes"}
+		if f.selector != "" {
+			named = nil
+		}
+		x.many, err = f.planMany(cmd, named, command, x.tty)
+		return err
+	}
+	if f.selector != "" {
+		return outcome.NewUsageError("-l may select several nodes", "add --all to run a command on all of them, or name one node")
+	}
+	return f.unused(cmd)
+}
+
+// checkTarget returns an error if the node is missing, or if flags exclude each
+// other.
+func (f *nodeFlags) checkTarget(cmd *cobra.Command, p *nodePlan, local terminals) error {
+	shell, onTerminal := len(p.exec.command) == 0, local.in && local.out
+	switch {
+	case f.dryRun && f.output != "yaml" && cmd.Flags().Changed("output"):
+		return outcome.NewUsageError("unknown --output "+strconv.Quote(f.output)+" of --dry-run", "-o yaml")
+	case f.dryRun && p.node == "":
+		return usage(cmd, "--dry-run needs a NODE")
+	case f.dryRun:
+		return nil
+	case f.attach && (!shell || f.detach || f.all || f.noLog):
+		return usage(cmd, "--attach continues a running shell: it excludes --detach, --no-log, --all and a command")
+	case f.detach && (!shell || f.noLog):
+		return usage(cmd, "--detach leaves a shell running to attach to it later: it excludes --no-log and a command")
+	case f.all && p.node != "":
+		return usage(cmd, "--all and the node "+p.node+" exclude each other")
+	case f.attach && !onTerminal:
+		return usage(cmd, "--attach needs a terminal as stdin and stdout")
+	case shell && !f.detach && !onTerminal:
+		return outcome.NewUsageError(
+			"no command was named, and a shell needs a terminal at both stdin and stdout",
+			fmt.Sprintf("%s %s -- COMMAND", cmd.CommandPath(), cmp.Or(p.node, "NODE")),
+		)
+	case p.node == "" && !f.all && !f.attach && !onTerminal:
+		return outcome.NewUsageError(
+			"no node was named",
+			cmd.CommandPath()+" NODE -- COMMAND; on a terminal, "+cmd.CommandPath()+" lists the nodes",
+		)
+	}
+	return nil
+}
+
+// planPod sets the options of the pod.
+func (f *nodeFlags) planPod(cmd *cobra.Command, p *nodePlan) error {
+	o := node.Options{
+		Image: f.image, PullPolicy: corev1.PullPolicy(f.pullPolicy), PullSecret: f.pullSecret,
+		ServiceAccount: f.account, PriorityClass: f.priority,
+		Claims: f.claims, Profile: f.profile, Private: f.private,
+		TTL: f.ttl, HeartbeatTimeout: f.heartbeat, StartTimeout: f.running,
+		Shell: len(p.exec.command) == 0 && !f.noLog, Detached: f.detach, Labels: map[string]string{},
+	}
+	switch {
+	case f.chroot && f.view:
+		return usage(cmd, "--chroot and --host-view exclude each other")
+	case f.chroot:
+		o.Entry = node.Chroot
+	case f.view:
+		o.Entry = node.View
+	}
+	switch {
+	case !slices.Contains(node.Profiles(), f.profile):
+		return outcome.NewUsageError("unknown --profile "+strconv.Quote(f.profile), "one of "+strings.Join(node.Profiles(), ", "))
+	case !slices.Contains([]string{"", "Always", "IfNotPresent", "Never"}, f.pullPolicy):
+		return outcome.NewUsageError("unknown --image-pull-policy "+strconv.Quote(f.pullPolicy), "one of Always, IfNotPresent, Never")
+	case f.running < time.Second:
+		return usage(cmd, fmt.Sprintf("--pod-running-timeout %v is too short: the pod must be created first", f.running))
+	case f.ttl < time.Minute:
+		return usage(cmd, fmt.Sprintf("--ttl %v is too short: the minimum is 1m", f.ttl))
+	case f.heartbeat < node.MinHeartbeat:
+		return usage(cmd, fmt.Sprintf("--heartbeat %v is too short: the minimum is %v", f.heartbeat, node.MinHeartbeat))
+	}
+	for flag, value := range map[string]string{"cpu": f.cpu, "memory": f.memory} {
+		if _, err := resource.ParseQuantity(value); err != nil {
+			return usage(cmd, fmt.Sprintf("--%s %s is not a quantity such as 100m or 256Mi", flag, strconv.Quote(value)))
+		}
+	}
+	for _, label := range f.labels {
+		key, value, ok := strings.Cut(label, "=")
+		switch {
+		case !ok || len(validation.IsQualifiedName(key)) > 0 || len(validation.IsValidLabelValue(value)) > 0:
+			return usage(cmd, "--label "+strconv.Quote(label)+" is not a valid label: use KEY=VALUE")
+		case node.IsReservedLabel(key):
+			return usage(cmd, "--label "+key+": kshell sets this label to recognize its own pods")
+		}
+		o.Labels[key] = value
+	}
+	p.options = o
+	return nil
+}
+
+// whoami returns the local user and host, which are recorded in the pod; empty if
+// they are not known.
+func whoami() (name, host string) {
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	host, _ = os.Hostname() // an error leaves it empty
+	return notice.Clean(name), notice.Clean(host)
+}
+
+// terminalEnv returns the variables of environ that describe the terminal to a shell.
+func terminalEnv(environ []string) []corev1.EnvVar {
+	var known []corev1.EnvVar
+	for _, name := range []string{"TERM", "COLORTERM"} {
+		for _, v := range environ {
+			if value, ok := strings.CutPrefix(v, name+"="); ok && value != "" {
+				known = append(known, corev1.EnvVar{Name: name, Value: value})
+			}
+		}
+	}
+	return known
+}

@@ -1,0 +1,80 @@
+package nodeshell
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"kshell/internal/node"
+	"kshell/internal/stream"
+)
+
+const (
+	markInterval = 700 * time.Millisecond // between two marks
+	markTimeout  = 4 * time.Second        // of the exec that prints a mark
+	joinTimeout  = 15 * time.Second       // after which the output is shown without a mark
+)
+
+// startJoin joins the output of a new connection to the output that was shown before;
+// see node.Replay. It prints marks in the shell's terminal until one has come through
+// the connection.
+func (s *attachSession) startJoin(ctx context.Context) {
+	id := rand.Text()
+	s.replay.ExpectMark(ctx, id)
+	joined, redraw := s.replay.Joined(), s.shown
+	s.shown = true
+	ctx, s.stopJoin = context.WithTimeout(ctx, joinTimeout)
+	s.background.Go(func() {
+		defer s.pod.manager.env.Cleanup.OnPanic()
+		err := s.printMarks(ctx, id, joined)
+		switch {
+		case err == nil && redraw:
+			s.session.Redraw()
+		case err == nil, errors.Is(err, context.Canceled):
+		default:
+			n := s.pod.notice
+			n.Detail("cannot print a mark in the shell's output: %v", err)
+			s.replay.SkipMark(id)
+			s.session.Redraw()
+			n.Note("output from before this connection may be missing; press Enter for a prompt")
+		}
+	})
+}
+
+// printMarks prints marks until joined is closed. It returns an error if ctx ends first
+// (context.Canceled if the connection or the session has ended), or if the server will
+// always refuse the exec that prints one.
+func (s *attachSession) printMarks(ctx context.Context, id string, joined <-chan struct{}) error {
+	for i := 0; ; i++ {
+		mark := node.MarkCommand(s.id, fmt.Sprintf("%s-%d", id, i))
+		err := withTimeout(ctx, markTimeout, func(ctx context.Context) error { return s.command.RunInternal(ctx, mark) })
+		var refused *stream.HandshakeError
+		if errors.As(err, &refused) && refused.Permanent() {
+			return err
+		}
+		timer := time.NewTimer(markInterval)
+		select {
+		case <-joined:
+			timer.Stop()
+			return nil
+		case <-ctx.Done():
+			timer.Stop()
+			if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return err
+			}
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
+
+// warnMissing warns that output that was printed before this connection may be missing.
+func (s *attachSession) warnMissing(err error) {
+	when := "earlier output"
+	if s.outage {
+		when = "output from the outage"
+	}
+	s.pod.notice.WarnAlways("%s: %s may be missing", err, when)
+}

@@ -1,0 +1,172 @@
+package nodeshell
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+
+	"kshell/internal/interactive"
+	"kshell/internal/node"
+	"kshell/internal/notice"
+	"kshell/internal/outcome"
+	"kshell/internal/remote"
+)
+
+// The default images. They have nsenter, chroot and what exact mode needs.
+const (
+	DefaultImage        = "docker.io/library/busybox:1.37"
+	DefaultImageWindows = "mcr.microsoft.com/oss/kubernetes/windows-host-process-containers-base-image:v1.0.0"
+)
+
+// Limits are time limits. Zero values mean the defaults.
+type Limits struct {
+	Progress time.Duration // until the user is told why the pod does not run yet; 2 s
+	Exec     time.Duration // of a command of kshell itself, for which the user waits; 10 s
+}
+
+// requestTimeout is the time limit of requests whose results are not required.
+const requestTimeout = 10 * time.Second
+
+// Options describe the node shells of one command line.
+type Options struct {
+	Program string // what the user types for node shells, for hints: "kshell node-shell"
+	// Pod describes the pods. Node, Windows, Name, CreatedAt and NoPropagation are set
+	// for each pod. An empty Image means the default for the node.
+	Pod         node.Options
+	CPU, Memory string // requested if a quota demands it
+
+	Attach  bool                // to a shell that is running: no pod is created
+	Command remote.Options      // what runs; Command and Pod are set for each pod
+	Console interactive.Options // of a shell; SameShell and Detacher are set
+	Limits  Limits
+}
+
+// Manager creates, finds, uses and deletes the pods of one command line. It is safe
+// for concurrent use.
+type Manager struct {
+	env     remote.Env
+	cluster *remote.Cluster
+	nodes   *node.Client
+	options Options
+
+	checkOnce sync.Once
+	forbidden error // the result of CheckRights
+}
+
+// New returns a Manager. It sends nothing.
+func New(env remote.Env, cluster *remote.Cluster, o Options) (*Manager, error) {
+	env.Limits.Rights = cmp.Or(env.Limits.Rights, 3*time.Second)
+	env.Limits.Reason = cmp.Or(env.Limits.Reason, 2*time.Second)
+	o.Limits.Progress = cmp.Or(o.Limits.Progress, 2*time.Second)
+	o.Limits.Exec = cmp.Or(o.Limits.Exec, 10*time.Second)
+	nodes, err := newNodeClient(env, cluster.Config())
+	if err != nil {
+		return nil, err
+	}
+	return &Manager{env: env, cluster: cluster, nodes: nodes, options: o}, nil
+}
+
+func newNodeClient(env remote.Env, cfg *rest.Config) (*node.Client, error) {
+	client, err := node.NewClient(cfg)
+	if err != nil {
+		return nil, err
+	}
+	client.OnIgnoredSelector = env.SelectorIgnored
+	return client, nil
+}
+
+// backgroundNodes returns a client for requests while a session uses the terminal.
+func (m *Manager) backgroundNodes() (*node.Client, error) {
+	cfg := m.cluster.BackgroundConfig()
+	if cfg == m.cluster.Config() {
+		return m.nodes, nil
+	}
+	return newNodeClient(m.env, cfg)
+}
+
+// Nodes returns the nodes that match a label selector, sorted by name.
+func (m *Manager) Nodes(ctx context.Context, selector string) ([]corev1.Node, error) {
+	return m.nodes.Nodes(ctx, selector)
+}
+
+// podOptions returns the options of a new pod on a node. They depend on the node
+// object; a node that the user may not read is assumed to run Linux.
+func (m *Manager) podOptions(ctx context.Context, n *notice.Printer, name string) (node.Options, error) {
+	o := m.options.Pod
+	o.Node, o.Name, o.CreatedAt = name, node.Name(name), time.Now()
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	found, err := m.nodes.Node(ctx, name)
+	var lookup *node.LookupError
+	switch {
+	case errors.As(err, &lookup) && lookup.NotFound():
+		return o, err
+	case err != nil:
+		n.Detail("node %s is assumed to run Linux: %s", name, err)
+	default:
+		o.Windows = node.IsWindows(found)
+		if why := node.NotReady(found); why != "" {
+			n.WarnAlways("node %s %s", name, why)
+		}
+	}
+	if o.Windows {
+		o.Shell = false
+	}
+	switch {
+	case o.Image != "":
+	case o.Windows:
+		o.Image = DefaultImageWindows
+	default:
+		o.Image = DefaultImage
+	}
+	return o, nil
+}
+
+// Manifest returns the YAML of the pod that would be created on a node.
+func (m *Manager) Manifest(ctx context.Context, name string) ([]byte, error) {
+	o, err := m.podOptions(ctx, m.env.Notice, name)
+	if err != nil {
+		return nil, err
+	}
+	return node.YAML(node.Pod(o))
+}
+
+// Run creates a pod on a node and runs the shell or command in it. The pod is deleted
+// when Run returns, unless the shell was left running. Meanwhile, Run deletes the pods
+// that earlier node shells left. in is the input of the shell or command. The returned
+// command is nil if none was started.
+func (m *Manager) Run(ctx context.Context, name string, in io.Reader) (*remote.Command, error) {
+	defer m.StartDeletingLeftovers(ctx)()
+	p, err := m.Open(ctx, m.env.Notice, name)
+	if p != nil {
+		defer p.Remove()
+	}
+	switch {
+	case err != nil:
+		return nil, outcome.ContextCause(ctx, err)
+	case p.options.Detached:
+		p.keep.Store(true)
+		m.env.Notice.NoteAlways("%s", p.leftRunning())
+		return nil, nil
+	case p.options.Shell:
+		return p.attach(ctx, in, false)
+	}
+	return p.run(ctx, in)
+}
+
+// Attach attaches the local terminal to a shell that was left running; see find.
+func (m *Manager) Attach(ctx context.Context, name string, user Prompter) error {
+	p, err := m.find(ctx, name, user)
+	if err != nil {
+		return outcome.ContextCause(ctx, err)
+	}
+	defer p.Remove()
+	_, err = p.attach(ctx, m.env.In, true)
+	return err
+}

@@ -1,0 +1,151 @@
+package nodeshell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/interactive"
+	"kshell/internal/node"
+	"kshell/internal/notice"
+	"kshell/internal/outcome"
+	"kshell/internal/pod"
+	"kshell/internal/remote"
+)
+
+// Pod is a pod that kshell created on a node, or attaches to.
+type Pod struct {
+	manager    *Manager
+	notice     *notice.Printer
+	options    node.Options
+	object     *corev1.Pod
+	found      *pod.Found // when it ran
+	unregister func()     // of the cleanup
+
+	// Also used by Remove after a panic, in any goroutine.
+	keep    atomic.Bool                   // leave the pod running
+	ended   atomic.Bool                   // its shell has ended
+	session atomic.Pointer[attachSession] // of this kshell; other clients may be attached
+}
+
+// Open creates a pod on a node and waits until it runs. The caller must call Remove on
+// a pod that is returned, also if there is an error.
+func (m *Manager) Open(ctx context.Context, n *notice.Printer, name string) (*Pod, error) {
+	if err := m.CheckRights(ctx); err != nil {
+		return nil, err
+	}
+	o, err := m.podOptions(ctx, n, name)
+	if err != nil {
+		return nil, err
+	}
+	p, err := m.create(ctx, n, o)
+	if err != nil {
+		return nil, err
+	}
+	err = p.wait(ctx)
+	var notRunning *pod.NotRunningError
+	if !errors.As(err, &notRunning) || !notRunning.RefusesPropagation() {
+		return p, err
+	}
+	p.Remove()
+	n.Detail("node %s refuses mount propagation because its root is a private mount: the pod is created again without it", name)
+	if o.NeedsPropagation() {
+		n.Note("file systems that are mounted on node %s from now on are not visible here: the node's root is a private mount", name)
+	}
+	o.Name, o.NoPropagation = node.Name(name), true
+	if p, err = m.create(ctx, n, o); err != nil {
+		return nil, err
+	}
+	return p, p.wait(ctx)
+}
+
+// Target returns the container of the running pod.
+func (p *Pod) Target() remote.Target {
+	return remote.Target{Namespace: p.object.Namespace, Pod: p.object.Name, Container: node.Container, Found: p.found}
+}
+
+// Command returns the command that runs another one on the node; see node.Options.
+func (p *Pod) Command(command []string) []string { return p.options.Command(command) }
+
+// wait waits until the pod runs.
+func (p *Pod) wait(ctx context.Context) error {
+	begin := time.Now()
+	found, err := p.waitRunning(ctx, pod.Request{
+		Namespace: p.object.Namespace, Target: pod.Target{Kind: "pod", Name: p.object.Name}, Container: node.Container,
+	}, p.options.StartTimeout)
+	if err != nil {
+		return outcome.ContextCause(ctx, explainStart(err))
+	}
+	p.notice.Detail("pod %s runs on node %s after %v", p.object.Name, p.options.Node, time.Since(begin).Round(10*time.Millisecond))
+	p.found = found
+	return nil
+}
+
+// run runs the command, or a shell that kshell cannot attach to, beside the main process
+// of the pod. The returned command is nil if it was not started.
+func (p *Pod) run(ctx context.Context, in io.Reader) (*remote.Command, error) {
+	m := p.manager
+	env, o := m.env, m.options.Command
+	env.In = in
+	if len(o.Command) == 0 {
+		reason := "--no-log"
+		if p.options.Windows {
+			reason = "Windows node"
+		}
+		p.notice.Note("kshell cannot attach to this shell again if the connection breaks (%s)", reason)
+	}
+	o.Command, o.Pod.Target = p.options.Command(o.Command), pod.Target{Kind: "pod", Name: p.object.Name}
+	c, err := remote.New(env, m.cluster, p.Target(), o)
+	if err != nil {
+		return nil, err
+	}
+	defer p.startHeartbeats(ctx, c, "")()
+	return c, interactive.RunCommand(ctx, c, m.options.Console)
+}
+
+// explainStart adds a hint if the node cannot pull the image, or the image has no sh.
+func explainStart(err error) error {
+	if !pod.ImageUnusable(err) {
+		return err
+	}
+	return notice.WithHint(notice.WithMessage(err, err.Error()),
+		"use --image, or the setting node-image, to name an image that the node can pull and that has sh and nsenter")
+}
+
+// errNoAnswer means that a pod was not deleted in time.
+var errNoAnswer = errors.New("the server did not answer")
+
+// Remove deletes the pod, unless it is left running or other clients are attached. It
+// warns if the pod may still exist.
+func (p *Pod) Remove() {
+	defer p.unregister()
+	ctx, cancel := p.manager.env.Cleanup.Context()
+	defer cancel()
+	if s := p.session.Load(); s != nil && !p.ended.Load() && s.othersAttached(ctx) || p.keep.Load() {
+		return
+	}
+	if err := p.manager.nodes.Remove(ctx, p.object); err != nil {
+		if errors.Is(err, ctx.Err()) {
+			err = errNoAnswer
+		}
+		p.notice.WarnAlways("pod %s in namespace %s could not be deleted: %s; the pod ends by itself %s after the last heartbeat, and at %s at the latest",
+			p.object.Name, p.object.Namespace, err, p.options.HeartbeatTimeout,
+			p.object.CreationTimestamp.Add(p.options.TTL).Format(time.TimeOnly))
+		p.notice.Hint("kubectl delete pod %s -n %s", p.object.Name, p.object.Namespace)
+		return
+	}
+	p.notice.Detail("pod %s was deleted", p.object.Name)
+}
+
+// leftRunning returns the message that the pod is left running, and how to attach to
+// it.
+func (p *Pod) leftRunning() string {
+	return fmt.Sprintf("pod %s is left running on node %s until %s; attach to it with: %s --attach -n %s %s",
+		p.object.Name, p.object.Spec.NodeName, p.object.CreationTimestamp.Add(p.options.TTL).Local().Format(time.DateTime),
+		p.manager.options.Program, p.object.Namespace, p.object.Name)
+}
