@@ -61,7 +61,7 @@ func (c *ContainerCommand) Run(ctx context.Context, n *notice.Printer, stdout, s
 		o.Command = c.command
 	}
 	if name := c.settings.StdinFile; name != "" {
-		file, err := os.Open(name) //nolint:gosec // the user named the file
+		file, err := os.Open(name)
 		if err != nil {
 			return fmt.Errorf("--stdin-file: %w", err)
 		}

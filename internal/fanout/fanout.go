@@ -208,7 +208,7 @@ func (r *runner) conclude(ctx context.Context, results []Result) error {
 	if errors.As(context.Cause(ctx), &signal) {
 		return signal
 	}
-	err := r.folds.print(results, r.output)
+	err := r.folds.writeTo(r.output, results)
 	if err = cmp.Or(r.output.Err(), err); err != nil {
 		return &stream.OutputError{Err: err}
 	}

@@ -260,7 +260,7 @@ func TestRun_SignalEndsAll(t *testing.T) {
 	o := optionsOf(io.Discard, &stderr)
 	o.Parallel, o.Status = 2, &status
 	err := Run(ctx, targetsOf(commands...), o)
-	if err != (cleanup.SignalError{Signal: syscall.SIGINT}) || stderr.Len() > 0 {
+	if !errors.Is(err, cleanup.SignalError{Signal: syscall.SIGINT}) || stderr.Len() > 0 {
 		t.Errorf("error %v, stderr %q", err, &stderr)
 	}
 	if n := strings.Count(status.String(), `"exitCode":130,"cause":"signal"`); n != 3 {

@@ -92,21 +92,21 @@ func (f *fold) heading() string {
 	return rule + "\n" + titles + "\n" + rule + "\n"
 }
 
-// print prints each output once, in the order of results: stdout to stdout, stderr to
+// writeTo writes each output once, in the order of results: stdout to stdout, stderr to
 // stderr. It returns an error if a file with output cannot be read, or out cannot be
 // written.
-func (f *folds) print(results []Result, out *output) error {
+func (f *folds) writeTo(out *output, results []Result) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sort(results)
 	for _, one := range f.list {
 		if one.stderr.size > 0 {
-			if err := one.stderr.print(one.heading(), out.Stderr()); err != nil {
+			if err := one.stderr.writeTo(out.Stderr(), one.heading()); err != nil {
 				return err
 			}
 		}
 		if one.stdout.size > 0 || one.stderr.size == 0 {
-			if err := one.stdout.print(one.heading(), out.Stdout()); err != nil {
+			if err := one.stdout.writeTo(out.Stdout(), one.heading()); err != nil {
 				return err
 			}
 		}

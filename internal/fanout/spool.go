@@ -59,8 +59,8 @@ func (s *spool) store(p []byte) (int, error) {
 	return s.file.Write(p)
 }
 
-// print writes heading and everything that was written to s, and ends the last line.
-func (s *spool) print(heading string, w io.Writer) error {
+// writeTo writes heading and everything that was written to s, and ends the last line.
+func (s *spool) writeTo(w io.Writer, heading string) error {
 	parts := []io.Reader{strings.NewReader(heading), bytes.NewReader(s.head.Bytes())}
 	if s.file != nil {
 		if _, err := s.file.Seek(0, io.SeekStart); err != nil {
