@@ -1,5 +1,6 @@
-// Command size guards what a user pays before anything happens: the size of the binary, the time to --help, and the packages that must
-// not be linked. It prints the figures and fails when one is over its budget.
+// Command size checks the size of the binary, the time that --help takes, and
+// that certain packages are not linked. It prints the figures, and fails if one
+// exceeds its budget.
 package main
 
 import (
@@ -16,13 +17,13 @@ import (
 // The budgets.
 const (
 	maxBytes   = 20 << 20
-	maxStart   = 15 * time.Millisecond // the median of runs
+	maxStart   = 15 * time.Millisecond // median of all runs
 	runs       = 41
 	bannedDeps = "k8s.io/client-go/kubernetes k8s.io/client-go/kubernetes/scheme k8s.io/cli-runtime"
 )
 
 func main() {
-	binary := flag.String("binary", "./kshell", "the stripped binary to look at")
+	binary := flag.String("binary", "./kshell", "`path` of the stripped binary")
 	flag.Parse()
 	if err := errors.Join(size(*binary), start(*binary), deps()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -63,11 +64,12 @@ func start(binary string) error {
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// deps fails if the product links what makes it large: it lists the packages of the build, not of the module.
+// deps fails if a banned package is linked. It lists the packages of the build,
+// not of the module.
 func deps() error {
 	out, err := exec.Command("go", "list", "-deps", "./cmd/kshell").Output()
 	if err != nil {
-		return fmt.Errorf("list the packages: %w", err)
+		return fmt.Errorf("cannot list the packages: %w", err)
 	}
 	linked := strings.Fields(string(out))
 	var errs []error

@@ -11,15 +11,16 @@ import (
 // A status larger than 4 MiB is not read, and the error message says so.
 func TestBounds_HugeStatus(t *testing.T) {
 	t.Parallel()
-	kshell := build(t)
-	for by, flags := range spoken {
+	kshell := kshellBinary(t)
+	for by, flags := range transports {
 		t.Run(by, func(t *testing.T) {
 			t.Parallel()
-			p, _ := honest(t, kshell, sandbox.Fault{ErrorChannel: bytes.Repeat([]byte("{"), 5<<20)})
+			p, _ := startWithFault(t, kshell, sandbox.Fault{ErrorChannel: bytes.Repeat([]byte("{"), 5<<20)})
 			r := p.Run(t, nil, slices.Concat([]string{"exec", "--exact=never"}, flags, []string{"web", "--", "echo", "hi"})...)
 			want := "kshell: the server reported a failure: its status is larger than 4 MiB\n"
 			if by == "SPDY" { // the sandbox sends it in one frame
-				want = "kshell: connection lost: the server's SPDY frame is larger than 4 MiB before the command reported a result; it may still be running\n" +
+				want = "kshell: connection lost: the server's SPDY frame is larger than 4 MiB " +
+					"before the command reported a result; it may still be running\n" +
 					"hint: kshell exec -n default web -- ps\n"
 			}
 			if r.Code != 255 || r.Err != want || by != "SPDY" && r.Out != "hi\n" {

@@ -18,75 +18,80 @@ import (
 	"kshell/test/faultproxy"
 )
 
-var update = flag.Bool("update", false, "write what the terminal shows into docs/sessions.md")
+var update = flag.Bool("update", false, "write the captures to docs/sessions.md")
 
-// document holds the captures, each behind a line that names it.
+// document is the file that contains the captures. A comment before each
+// capture names it.
 const document = "../../docs/sessions.md"
 
-// drawn is behind a line of status.
-const drawn = `\x1b\[m`
+// statusEnd is the end of a status line.
+const statusEnd = `\x1b\[m`
 
-// scenes are what a user sees in each fault, by the names that they have in the document.
-var scenes = map[string]func(*testing.T, World) *Terminal{
-	"silence": func(t *testing.T, w World) *Terminal {
+// scenes show what a user sees in each kind of outage, by the names of the
+// captures in the document.
+var scenes = map[string]func(*testing.T, Setup) *Terminal{
+	"silence": func(t *testing.T, w Setup) *Terminal {
 		term, proxy := w.shell(t)
-		hole(proxy, true)
-		term.Await(`no reply for [0-9]+ s ` + drawn)
+		blackHole(proxy, true)
+		term.WaitFor(`no reply for [0-9]+ s ` + statusEnd)
 		return term
 	},
-	"reset": func(t *testing.T, w World) *Terminal {
+	"reset": func(t *testing.T, w Setup) *Terminal {
 		term, proxy := w.shell(t)
 		proxy.Cut(faultproxy.Both, faultproxy.RST)
-		term.Await(taken)
-		term.Await(`[$#] `)
+		term.WaitFor(newShell)
+		term.WaitFor(`[$#] `)
 		return term
 	},
-	"outage": func(t *testing.T, w World) *Terminal {
+	"outage": func(t *testing.T, w Setup) *Terminal {
 		term, proxy := w.shell(t)
 		refuse(t, proxy, true)
 		proxy.Cut(faultproxy.Both, faultproxy.RST)
-		term.Await(`connection refused\r\n`)
-		term.Await(again + ` ` + drawn)
+		term.WaitFor(`connection refused\r\n`)
+		term.WaitFor(retryCountdown + ` ` + statusEnd)
 		return term
 	},
-	"deleted": func(t *testing.T, w World) *Terminal {
+	"deleted": func(t *testing.T, w Setup) *Terminal {
 		term := w.Shell(t, "-it", "deploy/web", "--", "sh")
 		pod := regexp.MustCompile(`web-[a-z0-9]+-[a-z0-9]+`).FindString(term.Text())
 		w.Delete(t, pod)
-		term.Await(taken)
-		term.Await(`[$#] `)
+		term.WaitFor(newShell)
+		term.WaitFor(`[$#] `)
 		return term
 	},
-	"gone": func(t *testing.T, w World) *Terminal {
+	"gone": func(t *testing.T, w Setup) *Terminal {
 		pod := w.Pod(t)
 		term := w.Shell(t, "-it", pod, "--", "sh")
 		w.Delete(t, pod)
-		term.MustEnd(137)
+		term.CheckExit(137)
 		return term
 	},
-	"keys": func(t *testing.T, w World) *Terminal {
+	"keys": func(t *testing.T, w Setup) *Terminal {
 		term, _ := w.shell(t)
 		term.Type("~?")
-		term.Await(`the character itself\r\n`)
+		term.WaitFor(`the character itself\r\n`)
 		term.Type("~i")
-		term.Await(`connections lost: 0\r\n`)
+		term.WaitFor(`connections lost: 0\r\n`)
 		return term
 	},
-	"command": func(t *testing.T, w World) *Terminal {
+	"command": func(t *testing.T, w Setup) *Terminal {
 		proxy, server := w.Through(t)
-		term := w.Open(t, slices.Concat([]string{"exec"}, server, []string{"web", "--", "sh", "-c", "echo working >&2; sleep 60"})...) // on the stream that has said before that the command runs
-		term.Await(`working\r\n`)
+		// The output of the command on stderr shows that it runs.
+		command := []string{"web", "--", "sh", "-c", "echo working >&2; sleep 60"}
+		term := w.Open(t, slices.Concat([]string{"exec"}, server, command)...)
+		term.WaitFor(`working\r\n`)
 		proxy.Cut(faultproxy.Both, faultproxy.RST)
-		term.MustEnd(255)
+		term.CheckExit(255)
 		return term
 	},
 }
 
-// capture is a place in the document: its name, and what stands there.
+// capture matches a capture in the document: its name and its text.
 var capture = regexp.MustCompile("<!-- capture: ([a-z]+) -->\n```\n((?s:.*?))```\n")
 
-// TestTheDocumentShowsWhatAUserSees compares what terminals show with the document, but for numbers and the names that are drawn by lot.
-func TestTheDocumentShowsWhatAUserSees(t *testing.T) {
+// The captures in docs/sessions.md are what a terminal shows, except for
+// numbers and random names.
+func TestSessions_Captures(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(document)
 	if err != nil {
@@ -94,15 +99,15 @@ func TestTheDocumentShowsWhatAUserSees(t *testing.T) {
 	}
 	shown := map[string]string{}
 	var lock sync.Mutex
-	w := sandboxWorld(t)
+	w := sandboxSetup(t)
 	t.Run("scenes", func(t *testing.T) {
 		for name, scene := range scenes {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				picture := scene(t, w).picture(t)
+				screenText := scene(t, w).screenText(t)
 				lock.Lock()
 				defer lock.Unlock()
-				shown[name] = picture
+				shown[name] = screenText
 			})
 		}
 	})
@@ -120,8 +125,14 @@ func TestTheDocumentShowsWhatAUserSees(t *testing.T) {
 	for _, m := range capture.FindAllStringSubmatch(string(text), -1) {
 		name, want := m[1], m[2]
 		found[name] = true
-		if got := shown[name]; scenes[name] == nil || blurred(got) != blurred(want) {
-			t.Errorf("%s: the terminal shows\n%s\nand the document\n%s\n(go test ./test/contract -run TestTheDocument -update)", name, got, want)
+		if got := shown[name]; scenes[name] == nil || normalize(got) != normalize(want) {
+			t.Errorf(
+				"%s: the terminal shows\n%s\nbut the document has\n%s\n"+
+					"(go test ./test/contract -run TestSessions_Captures -update)",
+				name,
+				got,
+				want,
+			)
 		}
 	}
 	for name := range scenes {
@@ -131,34 +142,38 @@ func TestTheDocumentShowsWhatAUserSees(t *testing.T) {
 	}
 }
 
-// blurred leaves out what is never the same.
-func blurred(picture string) string {
-	for _, what := range []string{`\bweb-[a-z0-9]+-[a-z0-9]+`, `\bown-[0-9]+`, `round trip ([0-9.]+\n?[0-9.]*[mµ]?s|un\n?known \(no answer\))`, `[0-9]+`} {
-		picture = regexp.MustCompile(what).ReplaceAllString(picture, "#")
+// normalize removes what differs from run to run.
+func normalize(screenText string) string {
+	for _, what := range []string{
+		`\bweb-[a-z0-9]+-[a-z0-9]+`, `\bown-[0-9]+`,
+		`round trip ([0-9.]+\n?[0-9.]*[mµ]?s|un\n?known \(no answer\))`, `[0-9]+`,
+	} {
+		screenText = regexp.MustCompile(what).ReplaceAllString(screenText, "#")
 	}
-	picture = strings.Join(strings.Fields(picture), " ") // lines break where names are long
+	screenText = strings.Join(strings.Fields(screenText), " ") // long names wrap lines at other places
 	var kept []string
-	ofThePod := false
-	for _, said := range strings.Split(picture, "kshell: ") { // how much is seen of an end depends on how soon one looks
-		again := strings.HasPrefix(said, "warning: pod ") || strings.HasPrefix(said, "warning: container ")
-		if !again || !ofThePod {
-			kept = append(kept, said)
+	inWarnings := false
+	for _, message := range strings.Split(screenText, "kshell: ") { // how many of these messages appear depends on timing
+		isWarning := strings.HasPrefix(message, "warning: pod ") || strings.HasPrefix(message, "warning: container ")
+		if !isWarning || !inWarnings {
+			kept = append(kept, message)
 		}
-		if again {
-			kept[len(kept)-1] = "what becomes of the pod"
+		if isWarning {
+			kept[len(kept)-1] = "warnings about the pod"
 		}
-		ofThePod = again
+		inWarnings = isWarning
 	}
 	return strings.Join(kept, "kshell: ")
 }
 
-// picture is what the terminal shows, as far as it was awaited, without what is blank, and the line of status in brackets.
-func (w *Terminal) picture(t *testing.T) string {
+// screenText returns the non-blank lines of the screen after the text that was
+// waited for. A status line is put in brackets.
+func (w *Terminal) screenText(t *testing.T) string {
 	t.Helper()
 	screen := vt.NewEmulator(80, 24)
 	var answers sync.WaitGroup
 	answers.Go(func() { _, _ = io.Copy(io.Discard, screen) })
-	marked := strings.ReplaceAll(w.awaited(), "\x1b[0;7m ", "\x1b[0;7m[") // the status is shown in reverse, which text cannot
+	marked := strings.ReplaceAll(w.textSoFar(), "\x1b[0;7m ", "\x1b[0;7m[") // a status line is shown in reverse video
 	_, _ = io.WriteString(screen, strings.ReplaceAll(marked, " \x1b[m", "]\x1b[m"))
 	_ = screen.InputPipe().(io.Closer).Close()
 	answers.Wait()

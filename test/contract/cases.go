@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Why kubectl exec does otherwise.
+// Reasons for differences to kubectl exec.
 const (
 	describes = "kubectl exits 1 for its own errors, like a command that exits 1; kshell exits 255"
 	startCode = "kubectl exits 1 if the command cannot be started; kshell exits 126 or 127, as shells do"
@@ -14,16 +14,18 @@ const (
 	fromStdin = "kubectl rejects a single object on stdin and accepts it from a file"
 )
 
-// gaveUp is what is said of a wait in vain for a pod that no node takes. How long it was is measured.
+// gaveUp matches the messages of a wait for a pod that cannot be scheduled. The
+// time in them varies.
 var gaveUp = regexp.MustCompile(`^kshell: waiting \(up to 1s, see --pod-running-timeout\): pod "pending" is not scheduled .*\n(kshell: waiting: .*\n)*` +
 	`kshell: gave up after [0-9]+s: pod "pending" is not scheduled .*\n(hint: .*\n)*$`)
 
-// sh is a shell command line in pod web.
+// sh returns the arguments of a shell script in pod web.
 func sh(script string, args ...string) []string {
 	return append([]string{"web", "--", "sh", "-c", script}, args...)
 }
 
-// Cases are the promises that need no terminal, no fault and no more than a moment each.
+// Cases returns the cases that need no terminal and no fault, and take a moment
+// each.
 func Cases() []Case {
 	megabyte := strings.Repeat("0123456789abcde\n", 1<<16)
 	return append(kubectlCases(), []Case{

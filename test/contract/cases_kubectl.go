@@ -6,7 +6,8 @@ const noZero = "kubectl rejects --pod-running-timeout=0; for kshell it means not
 
 const fromFile = "kubectl takes the list of containers from the file; kshell takes it from the server"
 
-// kubectlCases are the ways in which a command line for kubectl exec can be written, and ends that scripts look at.
+// kubectlCases returns cases for each way to write a kubectl exec command line,
+// and for results that scripts depend on.
 func kubectlCases() []Case {
 	hi := func(args ...string) Case {
 		return Case{Name: "kubectl: " + strings.Join(args, " "), Args: append(args, "--", "echo", "hi"), Out: "hi\n"}
@@ -26,7 +27,8 @@ func kubectlCases() []Case {
 		// And of a file, here one that is a pipe.
 		{Name: "kubectl: a pod's file", Args: []string{"-f", "/dev/stdin", "--", "echo", "hi"}, In: "{apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {containers: [{name: web, image: x}]}}\n", Out: "hi\n", Quiet: true},
 		{Name: "kubectl: a pod's file without containers", Args: []string{"-f", "/dev/stdin", "--", "echo", "hi"}, In: "{apiVersion: v1, kind: Pod, metadata: {name: web}}\n", Out: "hi\n", Quiet: true, Differs: fromFile},
-		// Without a selector in the file kubectl takes any pod of the namespace.
+		// Without a selector in the file kubectl takes any pod of the
+		// namespace.
 		{Name: "kubectl: a workload's file", Args: []string{"--filename=/dev/stdin", "--", "echo", "hi"}, In: "{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: db}, spec: {selector: {matchLabels: {app: db}}}}\n", Out: "hi\n"},
 		{Name: "kubectl: a file and a container", Args: []string{"-f", "/dev/stdin", "-c", "b", "--", "echo", "hi"}, In: `{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "multi", "namespace": "default"}, "spec": {"containers": [{"name": "a", "image": "x"}, {"name": "b", "image": "x"}]}}`, Out: "hi\n", Quiet: true},
 

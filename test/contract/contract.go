@@ -1,9 +1,13 @@
-// Package contract is what kshell exec promises, as cases that run against any API server that holds the seeded pods: the sandbox (this
-// package's own tests) and a real cluster (test/e2e/suite). It drives the built binary from outside, as a script would.
+// Package contract specifies kshell exec and node-shell as cases that run
+// against any API server with the seeded pods: the sandbox (the tests of this
+// package) and a real cluster (test/e2e/suite). It runs the kshell binary, as a
+// script would.
 //
-// Seeded pods, by the names that both have in namespace default: pod/web, deploy/web (2 pods, container web), svc/web, sts/db, ds/agent,
-// job/once (its pod has completed), pod/multi (containers a, b), pod/annotated (default container main, not the first),
-// pod/with-init (init, finished; sidecar, restartable; main), pod/crash, pod/pulling, pod/pending.
+// These pods must exist in namespace default: pod/web, deploy/web (2 pods,
+// container web), svc/web, sts/db, ds/agent, job/once (its pod has completed),
+// pod/multi (containers a, b), pod/annotated (the default container main is not
+// the first), pod/with-init (init, finished; sidecar, restartable; main),
+// pod/crash, pod/pulling, pod/pending.
 package contract
 
 import (
@@ -18,46 +22,50 @@ import (
 	"time"
 )
 
-// Subprotocols are all that exec can speak, by their names on the wire.
+// Subprotocols are the subprotocols of exec, by their names on the wire.
 var Subprotocols = []string{
 	"v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "base64.channel.k8s.io", "channel.k8s.io",
 }
 
-// Program is a kshell (or a kubectl) and the server that it is to use.
+// Program is a kshell or kubectl binary, with the server that it uses.
 type Program struct {
 	Path       string // of the binary
 	Kubeconfig string
-	Home       string // the child's HOME; empty: a new temporary folder a run
+	Home       string // HOME of the program; "": a new temporary directory for each run
 }
 
-// Result is how a run ended.
+// Result is the result of a run.
 type Result struct {
 	Out, Err string
-	Code     int // -1: ended by a signal
+	Code     int // -1: killed by a signal
 	Took     time.Duration
 }
 
-// Lied says whether r is a lie that is known of an API server that translates v5 itself: while input is on its way it now and then reports a success,
-// in the plain way, of a command that ended with this code, which is not 0 (docs/exact.md).
-func (r Result) Lied(t *testing.T, code int) bool {
+// FalseSuccess reports whether r is a false success: exit code 0 for a command
+// that exited with code, which is not 0. An API server that translates v5
+// itself sometimes reports one if there is stdin in flight and exact mode is
+// off (docs/exact.md).
+func (r Result) FalseSuccess(t *testing.T, code int) bool {
 	t.Helper()
-	lied := r.Code == 0 && code != 0
-	if lied {
-		t.Logf("LIE: the server reports a success of what exited %d", code)
+	isFalse := r.Code == 0 && code != 0
+	if isFalse {
+		t.Logf("the server reported success for exit code %d", code)
 	}
-	return lied
+	return isFalse
 }
 
-// MostLies is how often a run is tried that was lied about.
-const MostLies = 3
+// MaxFalseSuccesses is how often a run is tried that ended with a false
+// success.
+const MaxFalseSuccesses = 3
 
-// limit bounds one run: whatever hangs is a failure with a name.
-const limit = 60 * time.Second
+// runTimeout is the time limit of one run.
+const runTimeout = 60 * time.Second
 
-// Run runs the program with the given arguments and input (nil: /dev/null) to its end, or fails the test after a minute.
+// Run runs the program and waits for its end. Without stdin (nil), its stdin is
+// /dev/null. After a minute, the test fails.
 func (p Program) Run(t testing.TB, stdin []byte, args ...string) Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), runTimeout)
 	defer cancel()
 	cmd := p.Command(ctx, t, args...)
 	var out, errs bytes.Buffer
@@ -70,43 +78,58 @@ func (p Program) Run(t testing.TB, stdin []byte, args ...string) Result {
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		t.Fatalf("%s %q still ran after %v; stdout %.500q, stderr %.500q", p.Path, args, limit, out.String(), errs.String())
+		t.Fatalf(
+			"%s %q still ran after %v; stdout %.500q, stderr %.500q",
+			p.Path,
+			args,
+			runTimeout,
+			out.String(),
+			errs.String(),
+		)
 	case err != nil && !errors.As(err, &exit):
 		t.Fatalf("%s %q: %v", p.Path, args, err)
 	}
 	return Result{out.String(), errs.String(), cmd.ProcessState.ExitCode(), time.Since(start)}
 }
 
-// Command is the program with the given arguments, not started, in an environment that holds nothing of the caller's own configuration.
+// Command returns a command that runs the program, in an environment without
+// the configuration of the user.
 func (p Program) Command(ctx context.Context, t testing.TB, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, p.Path, args...)
 	home := p.Home
 	if home == "" {
 		home = t.TempDir()
 	}
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "KUBECONFIG=" + p.Kubeconfig, "GORACE=atexit_sleep_ms=0", "TERM=xterm-256color"}
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"),
+		"HOME=" + home,
+		"KUBECONFIG=" + p.Kubeconfig,
+		"GORACE=atexit_sleep_ms=0",
+		"TERM=xterm-256color",
+	}
 	return cmd
 }
 
-// Case is one command line and what must come of it.
+// Case is a command line and its expected result.
 type Case struct {
 	Name string
 	Args []string // after `kshell exec`
-	In   string   // stdin; empty: /dev/null
-	Out  string   // stdout, exactly
-	Err  []string // each is in stderr
+	In   string   // stdin; "": /dev/null
+	Out  string   // all of stdout
+	Err  []string // parts of stderr
 	Code int
-	// Quiet says that stderr is exactly Err, joined.
+	// Quiet requires that stderr is exactly Err, joined.
 	Quiet bool
-	// Says is an expression for all of stderr, where that has numbers in it that are not always the same; nil: whatever it is.
+	// Says, if not nil, must match all of stderr.
 	Says *regexp.Regexp
-	// EachProtocol runs the case once under each subprotocol.
+	// EachProtocol runs the case once with each subprotocol.
 	EachProtocol bool
-	// Differs is why kubectl exec does otherwise, on purpose; empty where stdout and exit code are the same.
+	// Differs is the reason why stdout or the exit code of kubectl exec
+	// differs; "" if neither does.
 	Differs string
 }
 
-// Run checks the case.
+// Run runs the case.
 func (c Case) Run(t *testing.T, p Program) {
 	if !c.EachProtocol {
 		c.check(t, p.Run(t, c.input(), append([]string{"exec"}, c.Args...)...))

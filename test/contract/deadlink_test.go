@@ -15,8 +15,9 @@ import (
 	"kshell/test/faultproxy"
 )
 
-// onePod starts a sandbox with one pod, web, and in front of it a proxy that can break
-// connections. It returns the flags that make kshell connect through the proxy.
+// onePod starts a sandbox with one pod, web, and in front of it a proxy that
+// can break connections. It returns the flags that make kshell connect through
+// the proxy.
 func onePod(t *testing.T) (Program, []string, *sandbox.Server, *faultproxy.Proxy) {
 	t.Helper()
 	s, err := sandbox.Start(sandbox.Config{Dir: t.TempDir(), Empty: true})
@@ -38,12 +39,12 @@ func onePod(t *testing.T) (Program, []string, *sandbox.Server, *faultproxy.Proxy
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = proxy.Close() })
-	program := Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}
+	program := Program{Path: kshellBinary(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}
 	return program, []string{"--server", "https://" + proxy.Addr()}, s, proxy
 }
 
-// A dead connection is detected in the middle of a message as fast as between two
-// messages.
+// A dead connection is detected in the middle of a message as fast as between
+// two messages.
 func TestDeadLink_MiddleOfDownload(t *testing.T) {
 	t.Parallel()
 	const before = 1_500_000
@@ -57,7 +58,7 @@ func TestDeadLink_MiddleOfDownload(t *testing.T) {
 				for t.Context().Err() == nil && proxy.Stats().Bytes[faultproxy.ToClient] < before {
 					time.Sleep(10 * time.Millisecond)
 				}
-				hole(proxy, true)
+				blackHole(proxy, true)
 			}()
 		}},
 		"server stops in the middle of a frame": {"never", func(_ *testing.T, s *sandbox.Server, _ *faultproxy.Proxy) {
@@ -68,7 +69,11 @@ func TestDeadLink_MiddleOfDownload(t *testing.T) {
 			t.Parallel()
 			p, through, s, proxy := onePod(t)
 			c.breaks(t, s, proxy)
-			args := slices.Concat([]string{"exec"}, through, []string{"--exact", c.exact, "--keepalive", "1s", "web", "--", "dd", "if=/dev/zero", "bs=64k"})
+			args := slices.Concat(
+				[]string{"exec"},
+				through,
+				[]string{"--exact", c.exact, "--keepalive", "1s", "web", "--", "dd", "if=/dev/zero", "bs=64k"},
+			)
 			r := p.Run(t, nil, args...)
 			if r.Code != 255 || !strings.Contains(r.Err, "connection lost: the server does not answer any more") {
 				t.Errorf("exit code %d, stderr %q", r.Code, r.Err)
@@ -80,20 +85,22 @@ func TestDeadLink_MiddleOfDownload(t *testing.T) {
 	}
 }
 
-// --reconnect-timeout also ends the attempts if a proxy accepts every connection and
-// then drops it.
+// --reconnect-timeout also ends the attempts if a proxy accepts every
+// connection and then drops it.
 func TestReconnectTimeout_AcceptedAndDropped(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"auto", "never"} {
 		t.Run("--exact="+mode, func(t *testing.T) {
 			t.Parallel()
 			p, through, s, proxy := onePod(t)
-			shell := p.Shell(t, slices.Concat(through, []string{"-it", "--exact", mode, "--reconnect-timeout", "4s", "web", "--", "sh"})...)
+			shell := p.Shell(
+				t,
+				slices.Concat(through, []string{"-it", "--exact", mode, "--reconnect-timeout", "4s", "web", "--", "sh"})...)
 			s.Inject(sandbox.Fault{Do: sandbox.FIN, When: sandbox.AfterSent})
 			before := proxy.Stats().Accepted
 			start := time.Now()
 			proxy.Cut(faultproxy.Both, faultproxy.RST)
-			shell.MustEnd(255)
+			shell.CheckExit(255)
 			if took := time.Since(start); took > 15*time.Second {
 				t.Errorf("ended after %v", took)
 			}

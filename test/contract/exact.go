@@ -11,86 +11,94 @@ import (
 	"time"
 )
 
-// Subject is a program on one server path: a column of the table of ends.
+// Subject is a program with a path to a server: a column of the table of
+// scenarios.
 type Subject struct {
 	Name string
 	Program
 	Server    Server
-	Flags     []string // right behind exec, such as --subprotocol
+	Flags     []string // flags of exec, such as --subprotocol
 	Env       []string
-	Reference bool // a program that kshell is compared with: what becomes of it is recorded, and fails nothing
+	Reference bool // a program to compare kshell with: its problems are logged, and do not fail the test
 }
 
-// Server is where an API server is, to put a bad link before it.
+// Server is the address of an API server, for a proxy in front of it.
 type Server struct {
 	Addr   string // host:port
-	Name   string // in its certificate; empty: 127.0.0.1 is
+	Name   string // a name in its certificate; "": 127.0.0.1
 	Remote bool   // not on loopback
 }
 
-// Bench is where ends are tried. Each of its pods is used by one trial at a time.
-type Bench struct {
+// ScenarioRunner runs scenarios. Each of its pods is used by one trial at a
+// time.
+type ScenarioRunner struct {
 	Subjects []Subject
-	Pods     func(t testing.TB, n int) []string // n pods that have a shell, none the same
-	// Left lists what runs in a pod that nobody uses, but for its main process, and the dead that nobody has buried. It waits for up to
-	// grace until nothing runs.
-	Left func(t testing.TB, pod string, grace time.Duration) (alive, dead []string)
-	// Sweep ends what Left lists.
-	Sweep func(t testing.TB, pod string)
+	Pods     func(t testing.TB, n int) []string // returns n different pods that have a shell
+	// Remaining returns the processes of an unused pod except its main process:
+	// running ones, and zombies that the main process has not reaped. It waits
+	// at most for grace until nothing runs.
+	Remaining func(t testing.TB, pod string, grace time.Duration) (alive, dead []string)
+	// KillRemaining kills the processes that Remaining returns.
+	KillRemaining func(t testing.TB, pod string)
 
-	Trials     int // of each end that is soon over, by each subject
-	LongTrials int // of each other end
-	References int // at most so many of either kind, by a reference
+	Trials     int // trials of each short scenario, for each subject
+	LongTrials int // trials of each long scenario, for each subject
+	References int // at most this number of either, for a reference
 
-	LongAtOnce int // trials of long ends at the same time, which are mostly waiting; 0: 40
+	LongAtOnce int // concurrent trials of long scenarios, which mostly wait; 0: 40
 }
 
-// How many trials are made at once. A trial of a long end is mostly waiting, the others are work for the machine.
+// Concurrent trials. A trial of a long scenario mostly waits, the others need
+// CPU time.
 const (
 	shortAtOnce = 6
 	longAtOnce  = 40
 )
 
-// trial is one cell of the table, once.
+// trial is one run of a scenario by a subject.
 type trial struct {
-	end     End
-	subject Subject
+	scenario Scenario
+	subject  Subject
 }
 
-// Ends tries every end by every subject, and logs the table. Whatever kshell does not do exactly is an error.
-func (b Bench) Ends(t *testing.T, ends []End) {
+// Run runs each scenario for each subject, and logs the table of results. The
+// test fails if kshell was not exact.
+func (b ScenarioRunner) Run(t *testing.T, scenarios []Scenario) {
 	table := &table{cells: map[[2]string]*cell{}}
 	var workers sync.WaitGroup
-	for _, work := range [][]trial{b.trials(ends, false), b.trials(ends, true)} {
+	for _, work := range [][]trial{b.trials(scenarios, false), b.trials(scenarios, true)} {
 		atOnce := shortAtOnce
-		if len(work) > 0 && work[0].end.long() {
+		if len(work) > 0 && work[0].scenario.long() {
 			atOnce = cmp.Or(b.LongAtOnce, longAtOnce)
 		}
 		todo := make(chan trial, len(work))
-		for _, x := range work {
-			todo <- x
+		for _, tr := range work {
+			todo <- tr
 		}
 		close(todo)
 		for _, pod := range b.Pods(t, min(atOnce, len(work))) {
 			workers.Go(func() {
 				var dead []string
-				for x := range todo {
+				for tr := range todo {
 					var wrong string
-					wrong, dead = b.try(t, x, pod, dead)
-					table.add(x, wrong)
+					wrong, dead = b.try(t, tr, pod, dead)
+					table.add(tr, wrong)
 				}
 			})
 		}
 	}
 	workers.Wait()
-	t.Logf("exact of all trials, and the worst of the others:\n%s", table.text(ends, b.Subjects))
+	t.Logf(
+		"exact trials of all trials, and the most frequent problem of the others:\n%s",
+		table.text(scenarios, b.Subjects),
+	)
 }
 
-// trials lists the trials of all ends that are long or short, the longest first.
-func (b Bench) trials(ends []End, long bool) []trial {
+// trials returns the trials of all long or all short scenarios, longest first.
+func (b ScenarioRunner) trials(scenarios []Scenario, long bool) []trial {
 	var all []trial
-	for _, e := range ends {
-		if e.long() != long {
+	for _, sc := range scenarios {
+		if sc.long() != long {
 			continue
 		}
 		for _, s := range b.Subjects {
@@ -101,48 +109,59 @@ func (b Bench) trials(ends []End, long bool) []trial {
 			if s.Reference {
 				times = min(times, b.References)
 			}
-			all = append(all, slices.Repeat([]trial{{e, s}}, times)...)
+			all = append(all, slices.Repeat([]trial{{sc, s}}, times)...)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b trial) int { return cmp.Compare(b.end.lasts(), a.end.lasts()) })
+	slices.SortStableFunc(all, func(a, b trial) int { return cmp.Compare(b.scenario.duration(), a.scenario.duration()) })
 	return all
 }
 
-// try makes one trial in a pod and returns what was wrong; nothing, if it was exact. In the pod there are dead already.
-func (b Bench) try(t *testing.T, x trial, pod string, before []string) (wrong string, dead []string) {
-	s, e := x.subject, x.end
+// try runs a trial in a pod, and returns its problems, or "" if it was exact,
+// and the zombies in the pod. before are the zombies that the pod had.
+func (b ScenarioRunner) try(t *testing.T, tr trial, pod string, before []string) (wrong string, dead []string) {
+	s, sc := tr.subject, tr.scenario
 	seed := newSeed()
-	o := e.run(t, s, pod, seed)
-	faults := e.faults(o, s.Reference)
-	wait := grace
+	o := sc.run(t, s, pod, seed)
+	problems := sc.problems(o, s.Reference)
+	wait := cleanupTimeout
 	switch {
-	case e.Orphans:
+	case sc.Orphans:
 		wait = 0
 	case s.Reference:
 		wait = time.Second
 	}
-	alive, dead := b.Left(t, pod, wait)
-	if len(alive) > 0 && !e.Orphans {
-		faults = append(faults, fmt.Sprintf("%d processes left", len(alive)))
+	alive, dead := b.Remaining(t, pod, wait)
+	if len(alive) > 0 && !sc.Orphans {
+		problems = append(problems, fmt.Sprintf("%d processes left", len(alive)))
 	}
 	if len(alive) > 0 {
-		b.Sweep(t, pod)
-		_, dead = b.Left(t, pod, time.Second)
+		b.KillRemaining(t, pod)
+		_, dead = b.Remaining(t, pod, time.Second)
 	}
-	if e.Then != "" { // behind the end of all that could still do something
-		faults = append(faults, e.after(t, s, pod, o)...)
+	if sc.Then != "" { // after the end of all processes that could still change something
+		problems = append(problems, sc.after(t, s, pod, o)...)
 	}
-	if len(dead) > len(before) && e.endsWell() {
-		faults = append(faults, fmt.Sprintf("a zombie (%s)", strings.TrimSpace(dead[len(dead)-1])))
+	if len(dead) > len(before) && sc.exitsNormally() {
+		problems = append(problems, fmt.Sprintf("a zombie (%s)", strings.TrimSpace(dead[len(dead)-1])))
 	}
-	if wrong = strings.Join(faults, ", "); wrong != "" && !s.Reference {
-		t.Errorf("%s, by %s: %s (seed %d, pod %s)\nexec %q\nstderr %.500q\nleft %.900q", e.Name, s.Name, wrong, seed, pod, o.args, o.stderr, alive)
+	if wrong = strings.Join(problems, ", "); wrong != "" && !s.Reference {
+		t.Errorf(
+			"%s, by %s: %s (seed %d, pod %s)\nexec %q\nstderr %.500q\nleft %.900q",
+			sc.Name,
+			s.Name,
+			wrong,
+			seed,
+			pod,
+			o.args,
+			o.stderr,
+			alive,
+		)
 	}
-	t.Logf("%6.1fs %3d MiB %s, by %s: %s", o.took.Seconds(), o.peak>>10, e.Name, s.Name, cmp.Or(wrong, "exact"))
+	t.Logf("%6.1fs %3d MiB %s, by %s: %s", o.took.Seconds(), o.peakMemory>>10, sc.Name, s.Name, cmp.Or(wrong, "exact"))
 	return wrong, dead
 }
 
-// table is what became of all trials, by end and subject.
+// table contains the results of all trials, by scenario and subject.
 type table struct {
 	mu    sync.Mutex
 	cells map[[2]string]*cell
@@ -153,10 +172,10 @@ type cell struct {
 	wrong         map[string]int
 }
 
-func (tb *table) add(x trial, wrong string) {
+func (tb *table) add(tr trial, wrong string) {
 	tb.mu.Lock()
 	defer tb.mu.Unlock()
-	at := [2]string{x.end.Name, x.subject.Name}
+	at := [2]string{tr.scenario.Name, tr.subject.Name}
 	c := tb.cells[at]
 	if c == nil {
 		c = &cell{wrong: map[string]int{}}
@@ -170,13 +189,13 @@ func (tb *table) add(x trial, wrong string) {
 	c.wrong[wrong]++
 }
 
-// text is the table: a block an end, a line a subject.
-func (tb *table) text(ends []End, subjects []Subject) string {
+// text formats the table: a block for each scenario, a line for each subject.
+func (tb *table) text(scenarios []Scenario, subjects []Subject) string {
 	var b strings.Builder
-	for _, e := range ends {
-		head := e.Name + "\n"
+	for _, sc := range scenarios {
+		head := sc.Name + "\n"
 		for _, s := range subjects {
-			c := tb.cells[[2]string{e.Name, s.Name}]
+			c := tb.cells[[2]string{sc.Name, s.Name}]
 			if c == nil {
 				continue
 			}
@@ -187,7 +206,7 @@ func (tb *table) text(ends []End, subjects []Subject) string {
 	return b.String()
 }
 
-// worst is what went wrong most often.
+// worst returns the most frequent problem.
 func (c *cell) worst() string {
 	words, most := "", 0
 	for w, n := range c.wrong {
@@ -201,11 +220,12 @@ func (c *cell) worst() string {
 	return words
 }
 
-// Named are the ends whose name matches.
-func Named(ends []End, name *regexp.Regexp) []End {
-	return slices.DeleteFunc(ends, func(e End) bool { return !name.MatchString(e.Name) })
+// FilterScenarios returns the scenarios whose name matches.
+func FilterScenarios(scenarios []Scenario, name *regexp.Regexp) []Scenario {
+	return slices.DeleteFunc(scenarios, func(sc Scenario) bool { return !name.MatchString(sc.Name) })
 }
 
-// grace is how soon after the end of a trial nothing may run any more: a command that does not hear TERM is killed after 5 s, and where forty trials
-// are made at once on two processors, in pods full of zombies, that has been seen to take more than 12.
-const grace = 20 * time.Second
+// cleanupTimeout is the time after a trial in which all its processes must end.
+// A command that ignores TERM is killed after 5 s. With forty concurrent trials
+// on two CPUs, in pods full of zombies, that has taken more than 12 s.
+const cleanupTimeout = 20 * time.Second

@@ -12,19 +12,20 @@ import (
 
 // Budget is what exact mode may cost.
 type Budget struct {
-	Start  time.Duration // beyond the plain way, of the medians
-	Volume float64       // of the time of a transfer, beyond the plain way: 0.03 is 3 %
-	Strict bool          // more is an error, and not only told
+	Start  time.Duration // later start than with --exact=never, difference of the medians
+	Volume float64       // longer transfer than with --exact=never: 0.03 is 3 %
+	Strict bool          // exceeding it fails the test; otherwise, it is logged
 }
 
-// Cost measures what exact mode costs: starts times a command that does nothing, and transfers of volume bytes, each turn about with
-// the plain way.
-func Cost(t *testing.T, s Subject, pod string, starts, transfers int, volume int64, budget Budget) {
+// Cost measures the cost of exact mode: the start of a command that does
+// nothing, starts times, and transfers of volume bytes. Runs with and without
+// exact mode alternate.
+func Cost(t *testing.T, s Subject, pod string, starts, transfers int, volume int64, completionBudget Budget) {
 	count := volume >> 20
 	measure := func(name string, times int, stdin bool, command ...string) (plain, exact time.Duration) {
 		took := map[string][]time.Duration{}
 		for i := range times {
-			modes := []string{plainly, exactly}
+			modes := []string{modePlain, modeExact}
 			if i%2 == 1 {
 				slices.Reverse(modes)
 			}
@@ -32,38 +33,73 @@ func Cost(t *testing.T, s Subject, pod string, starts, transfers int, volume int
 				took[mode] = append(took[mode], timed(t, s, pod, mode, stdin, volume, command))
 			}
 		}
-		plain, exact = median(took[plainly]), median(took[exactly])
-		t.Logf("%s: %s plainly %v, exactly %v (%+.1f %%), medians of %d", name, s.Name, plain.Round(10*time.Microsecond), exact.Round(10*time.Microsecond), 100*(float64(exact)/float64(plain)-1), times)
+		plain, exact = median(took[modePlain]), median(took[modeExact])
+		t.Logf(
+			"%s: %s plain %v, exact %v (%+.1f %%), medians of %d",
+			name,
+			s.Name,
+			plain.Round(10*time.Microsecond),
+			exact.Round(10*time.Microsecond),
+			100*(float64(exact)/float64(plain)-1),
+			times,
+		)
 		return plain, exact
 	}
 	over := func(is bool, format string, args ...any) {
 		switch {
-		case is && budget.Strict:
+		case is && completionBudget.Strict:
 			t.Errorf(format, args...)
 		case is:
 			t.Logf("OVER BUDGET: "+format, args...)
 		}
 	}
 	plain, exact := measure("start", starts, false, "true")
-	over(exact-plain > budget.Start, "exact mode starts %v later, %v is allowed", exact-plain, budget.Start)
-	stdin := len(s.Flags) == 0 // a subprotocol that cannot end stdin has no plain way
+	over(
+		exact-plain > completionBudget.Start,
+		"exact mode starts %v later, %v is allowed",
+		exact-plain,
+		completionBudget.Start,
+	)
+	stdin := len(s.Flags) == 0 // other subprotocols have no half-close, and need exact mode for stdin
 	if stdin {
 		plain, exact = measure("start with -i", starts, true, "head", "-c", "1")
-		over(exact-plain > budget.Start, "exact mode with -i starts %v later, %v is allowed", exact-plain, budget.Start)
+		over(
+			exact-plain > completionBudget.Start,
+			"exact mode with -i starts %v later, %v is allowed",
+			exact-plain,
+			completionBudget.Start,
+		)
 	}
 	if count == 0 {
 		return
 	}
-	plain, exact = measure(fmt.Sprintf("%d MiB down", count), transfers, false, "dd", "if=/dev/zero", "bs=1M", fmt.Sprint("count=", count))
-	over(float64(exact) > float64(plain)*(1+budget.Volume), "download takes %.1f %% longer", 100*(float64(exact)/float64(plain)-1))
+	plain, exact = measure(
+		fmt.Sprintf("%d MiB down", count),
+		transfers,
+		false,
+		"dd",
+		"if=/dev/zero",
+		"bs=1M",
+		fmt.Sprint("count=", count),
+	)
+	over(
+		float64(exact) > float64(plain)*(1+completionBudget.Volume),
+		"download takes %.1f %% longer",
+		100*(float64(exact)/float64(plain)-1),
+	)
 	if !stdin {
 		return
 	}
 	plain, exact = measure(fmt.Sprintf("%d MiB up", count), transfers, true, "wc", "-c")
-	over(float64(exact) > float64(plain)*(1+budget.Volume), "upload takes %.1f %% longer", 100*(float64(exact)/float64(plain)-1))
+	over(
+		float64(exact) > float64(plain)*(1+completionBudget.Volume),
+		"upload takes %.1f %% longer",
+		100*(float64(exact)/float64(plain)-1),
+	)
 }
 
-// timed runs the command once. Its input is zeros from a file that the kernel makes up.
+// timed runs the command once, and returns how long it took. Its stdin is a
+// sparse file of zeros.
 func timed(t *testing.T, s Subject, pod, mode string, stdin bool, volume int64, command []string) time.Duration {
 	args := append(append([]string{"exec"}, s.Flags...), mode)
 	if stdin {
@@ -100,7 +136,7 @@ func timed(t *testing.T, s Subject, pod, mode string, stdin bool, volume int64, 
 	return time.Since(start)
 }
 
-// volumeOf is how much input the command is given.
+// volumeOf returns the size of the command's stdin.
 func volumeOf(command []string, volume int64) int64 {
 	if command[0] == "head" {
 		return 1
@@ -108,7 +144,7 @@ func volumeOf(command []string, volume int64) int64 {
 	return volume
 }
 
-// zeros is a file of n zeros that takes no space.
+// zeros returns a sparse file of n zeros.
 func zeros(dir string, n int64) (*os.File, error) {
 	f, err := os.CreateTemp(dir, "zeros")
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// freeze lets the time pass: here a process cannot be stopped.
+// freeze only sleeps: processes cannot be stopped on this system.
 func freeze(_ *os.Process, d time.Duration) error {
 	time.Sleep(d)
 	return nil

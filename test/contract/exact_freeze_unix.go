@@ -10,26 +10,26 @@ import (
 	"time"
 )
 
-// errRuns is a process that was to be stopped, and was not.
-var errRuns = errors.New("the process was not stopped")
+// errNotStopped means that a process did not stop, or continued too early.
+var errNotStopped = errors.New("the process did not stay stopped")
 
-// asleep is how /proc has it, where there is one.
-var asleep = regexp.MustCompile(`State:\s+T`)
+// stoppedState matches the state of a stopped process in /proc.
+var stoppedState = regexp.MustCompile(`State:\s+T`)
 
-// freeze stops a process for a while.
+// freeze stops a process for the time d.
 func freeze(p *os.Process, d time.Duration) error {
 	if err := p.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	stopped := func() bool { s := status(p.Pid); return s == nil || asleep.Match(s) }
-	for late := time.Now().Add(atLast); !stopped(); time.Sleep(10 * time.Millisecond) {
+	stopped := func() bool { s := status(p.Pid); return s == nil || stoppedState.Match(s) }
+	for late := time.Now().Add(terminalTimeout); !stopped(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(late) {
-			return errRuns
+			return errNotStopped
 		}
 	}
 	time.Sleep(d)
 	if !stopped() {
-		return errRuns
+		return errNotStopped
 	}
 	return p.Signal(syscall.SIGCONT)
 }

@@ -9,16 +9,28 @@ import (
 	"testing"
 )
 
-// Fuzz has a command print random bytes on both streams, in random pieces, and exit with a random code: all of it must arrive. Much of
-// what it prints looks like what kshell's own script would say. The bytes come in as the command's input: that is checked as well.
+// Fuzz runs commands that print random bytes on both streams, in random pieces,
+// and exit with a random code, and checks output and code. Much of the output
+// looks like that of kshell's own script. The bytes are the stdin of the
+// command, so stdin is checked as well.
 func Fuzz(t *testing.T, s Subject, pod string, runs int) {
 	for range runs {
 		seed := newSeed()
-		rnd := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's
+		rnd := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // not a secret
 		f := newFuzz(rnd)
-		r := s.Run(t, f.input.Bytes(), append(append([]string{"exec", "-i"}, s.Flags...), pod, "--", "sh", "-c", f.script.String())...)
+		r := s.Run(
+			t,
+			f.input.Bytes(),
+			append(append([]string{"exec", "-i"}, s.Flags...), pod, "--", "sh", "-c", f.script.String())...)
 		if r.Code != f.code || r.Out != f.out.String() || r.Err != f.err.String() {
-			t.Errorf("seed %d: exit code %d, want %d; stdout %s; stderr %s", seed, r.Code, f.code, difference(r.Out, f.out.String()), difference(r.Err, f.err.String()))
+			t.Errorf(
+				"seed %d: exit code %d, want %d; stdout %s; stderr %s",
+				seed,
+				r.Code,
+				f.code,
+				difference(r.Out, f.out.String()),
+				difference(r.Err, f.err.String()),
+			)
 		}
 		if t.Failed() {
 			return
@@ -26,7 +38,7 @@ func Fuzz(t *testing.T, s Subject, pod string, runs int) {
 	}
 }
 
-// fuzz is one random command.
+// fuzz is a random command.
 type fuzz struct {
 	script   strings.Builder
 	input    bytes.Buffer
@@ -37,7 +49,7 @@ type fuzz struct {
 func newFuzz(rnd *rand.Rand) *fuzz {
 	f := &fuzz{code: rnd.IntN(256)}
 	for range rnd.IntN(12) {
-		piece := nasty(rnd)
+		piece := randomPiece(rnd)
 		f.input.Write(piece)
 		to, where := &f.out, ""
 		if rnd.IntN(2) == 0 {
@@ -50,24 +62,29 @@ func newFuzz(rnd *rand.Rand) *fuzz {
 		}
 	}
 	if rnd.IntN(4) == 0 {
-		f.input.Write(nasty(rnd)) // which is not read
+		f.input.Write(randomPiece(rnd)) // not read
 	}
 	fmt.Fprintf(&f.script, "exit %d", f.code)
 	return f
 }
 
-// nasty is a piece of 1 to 100,000 bytes.
-func nasty(rnd *rand.Rand) []byte {
+// randomPiece returns 1 to 100,000 bytes.
+func randomPiece(rnd *rand.Rand) []byte {
 	size := 1 + rnd.IntN([]int{8, 200, 5_000, 100_000}[rnd.IntN(4)])
 	var b []byte
 	for len(b) < size {
 		switch rnd.IntN(6) {
 		case 0:
-			b = append(b, random(rnd, 1+rnd.IntN(3000))...)
-		case 1: // a mark, with what is said behind it
+			b = append(b, randomBytes(rnd, 1+rnd.IntN(3000))...)
+		case 1: // a mark and a message
 			b = append(b, 0x1e)
-			b = append(b, hex.EncodeToString(random(rnd, []int{4, 8, 16, 20, 32}[rnd.IntN(5)]))...)
-			b = append(b, []string{"ended 0\n", "running\n", "alive\n", "ended missing\n", "ended 7", "\n", "", "ended 99999999999999999999\n"}[rnd.IntN(8)]...)
+			b = append(b, hex.EncodeToString(randomBytes(rnd, []int{4, 8, 16, 20, 32}[rnd.IntN(5)]))...)
+			b = append(
+				b,
+				[]string{
+					"ended 0\n", "running\n", "alive\n", "ended missing\n", "ended 7",
+					"\n", "", "ended 99999999999999999999\n",
+				}[rnd.IntN(8)]...)
 		case 2:
 			b = append(b, bytes.Repeat([]byte{0x1e}, 1+rnd.IntN(70))...)
 		case 3:
@@ -76,13 +93,13 @@ func nasty(rnd *rand.Rand) []byte {
 			b = append(b, strings.Repeat("line\n", rnd.IntN(100))...)
 		default:
 			b = append(b, 0x1e)
-			b = append(b, random(rnd, rnd.IntN(40))...)
+			b = append(b, randomBytes(rnd, rnd.IntN(40))...)
 		}
 	}
 	return b[:size]
 }
 
-func random(rnd *rand.Rand, n int) []byte {
+func randomBytes(rnd *rand.Rand, n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
 		b[i] = byte(rnd.Uint32())
@@ -90,10 +107,10 @@ func random(rnd *rand.Rand, n int) []byte {
 	return b
 }
 
-// difference says where two texts part.
+// difference describes where two texts begin to differ.
 func difference(got, want string) string {
 	if got == want {
-		return "as wanted"
+		return "correct"
 	}
 	i := 0
 	for i < len(got) && i < len(want) && got[i] == want[i] {

@@ -9,32 +9,41 @@ import (
 	"testing"
 )
 
-// These are the ways to run a command.
+// Flags that select the mode.
 const (
-	plainly = "--exact=never"
-	exactly = "--exact=always"
-	auto    = "--exact=auto"
+	modePlain = "--exact=never"
+	modeExact = "--exact=always"
+	modeAuto  = "--exact=auto"
 )
 
-// odd are arguments that scripts tend to break.
-var odd = []string{
-	"", " ", "a b", "a\nb", "\n", "trailing\n", "*", "?", "[a-z]", "~", "$HOME", "$(id)", "`id`", "${x}", "$", "\\", `\n`, `a\`, "'", `"`, `it's "q"`, "-", "--", "-n", "-e", "-c",
-	"--exact=never", "=", "a=b", "PATH=", "=x", "!", "!!", "#", "a#b", ";", "&", "|", "<", ">", "(", ")", "{", "}", "ü", "你好", "👋", "\xff\xfe", "\x01", "\x1e", "\x1eabcdef", "\x7f", "\t", "\r", "%s", "%", "a+b", "&amp;",
-	strings.Repeat("long ", 2000),
+// oddArguments are arguments that scripts tend to break.
+var oddArguments = []string{
+	"", " ", "a b", "a\nb", "\n", "trailing\n", "*", "?", "[a-z]", "~", "$HOME", "$(id)", "`id`", "${x}", "$",
+	"\\", `\n`, `a\`, "'", `"`, `it's "q"`, "-", "--", "-n", "-e", "-c", "--exact=never", "=", "a=b", "PATH=",
+	"=x", "!", "!!", "#", "a#b", ";", "&", "|", "<", ">", "(", ")", "{", "}", "ü", "你好", "👋", "\xff\xfe",
+	"\x01", "\x1e", "\x1eabcdef", "\x7f", "\t", "\r", "%s", "%", "a+b", "&amp;", strings.Repeat("long ", 2000),
 }
 
-// alike are commands that must not be able to tell how they are run. The shell is the image's.
-func alike(shell string) map[string][]string {
+// transparentCommands returns commands that must not be able to detect exact
+// mode. shell is that of the image.
+func transparentCommands(shell string) map[string][]string {
 	return map[string][]string{
-		"arguments":                     append([]string{shell, "-c", "cat /proc/$$/cmdline", shell}, odd...),
-		"arguments of the shell":        append([]string{shell, "-c", `for a; do printf '[%s]' "$a"; done`, shell}, odd...),
-		"folder":                        {"readlink", "/proc/self/cwd"},
-		"environment of env":            {"env"},
-		"environment of a shell":        {shell, "-c", "cat /proc/$$/environ"},
-		"environment of a file":         {"cat", "/proc/self/environ"},
-		"open files":                    {"ls", "/proc/self/fd"},
-		"stdin":                         {"readlink", "/proc/self/fd/0"},
-		"signals and rights":            {"grep", "-E", "^(Sig(Ign|Blk|Cgt)|Uid|Gid|Groups|Umask|Cap|NoNewPrivs|Seccomp)", "/proc/self/status"},
+		"arguments": append([]string{shell, "-c", "cat /proc/$$/cmdline", shell}, oddArguments...),
+		"arguments of the shell": append(
+			[]string{shell, "-c", `for a; do printf '[%s]' "$a"; done`, shell},
+			oddArguments...),
+		"folder":                 {"readlink", "/proc/self/cwd"},
+		"environment of env":     {"env"},
+		"environment of a shell": {shell, "-c", "cat /proc/$$/environ"},
+		"environment of a file":  {"cat", "/proc/self/environ"},
+		"open files":             {"ls", "/proc/self/fd"},
+		"stdin":                  {"readlink", "/proc/self/fd/0"},
+		"signals and rights": {
+			"grep",
+			"-E",
+			"^(Sig(Ign|Blk|Cgt)|Uid|Gid|Groups|Umask|Cap|NoNewPrivs|Seccomp)",
+			"/proc/self/status",
+		},
 		"limits":                        {"cat", "/proc/self/limits"},
 		"options of the shell":          {shell, "-c", "echo $-; set | grep -i '^kshell'; trap"},
 		"variables of the shell":        {shell, "-c", "echo [$IFS] [$OPTIND] [$0] [$#] [$SHLVL] [$OLDPWD]"},
@@ -71,11 +80,13 @@ func alike(shell string) map[string][]string {
 	}
 }
 
-// Same checks that commands are run exactly as they are run plainly: what they see, what they print, how they end. shell is what
-// the image has for one; always says whether it is one that exact mode can use, so that it may be demanded, but of what cannot be
-// started. Only the commands whose name matches are run.
-func Same(t *testing.T, p Program, pod, shell string, always bool, only *regexp.Regexp) {
-	for name, command := range alike(shell) {
+// SameBehavior checks that commands behave the same with and without exact
+// mode: what they see, what they print, and how they end. shell is the shell of
+// the image. always tells whether exact mode supports it: then commands that
+// can be started are run with --exact=always. Only the commands whose name
+// matches are run.
+func SameBehavior(t *testing.T, p Program, pod, shell string, always bool, only *regexp.Regexp) {
+	for name, command := range transparentCommands(shell) {
 		if !only.MatchString(name) {
 			continue
 		}
@@ -84,43 +95,44 @@ func Same(t *testing.T, p Program, pod, shell string, always bool, only *regexp.
 			run := func(mode string) Result {
 				return p.Run(t, nil, append([]string{"exec", "-q", mode, pod, "--"}, command...)...)
 			}
-			want := run(plainly)
-			mode := auto
+			want := run(modePlain)
+			mode := modeAuto
 			if always && !strings.HasPrefix(want.Err, "kshell: ") {
-				mode = exactly
+				mode = modeExact
 			}
-			isSame(t, name, mode, run(mode), want)
+			checkSame(t, name, mode, run(mode), want)
 		})
 	}
 }
 
-func isSame(t *testing.T, name, mode string, got, want Result) {
+func checkSame(t *testing.T, name, mode string, got, want Result) {
 	t.Helper()
 	if strings.HasPrefix(name, "environment") {
-		want.Out, got.Out = sorted(want.Out), sorted(got.Out)
+		want.Out, got.Out = sortVariables(want.Out), sortVariables(got.Out)
 	}
 	if got.Code != want.Code {
-		t.Errorf("%s: exit code %d, plainly %d", mode, got.Code, want.Code)
+		t.Errorf("%s: exit code %d, plain %d", mode, got.Code, want.Code)
 	}
 	if got.Out != want.Out {
-		t.Errorf("%s: stdout %s", mode, parting(got.Out, want.Out))
+		t.Errorf("%s: stdout %s", mode, differences(got.Out, want.Out))
 	}
 	if got.Err != want.Err {
-		t.Errorf("%s: stderr %s", mode, parting(got.Err, want.Err))
+		t.Errorf("%s: stderr %s", mode, differences(got.Err, want.Err))
 	}
 }
 
-// parting is what each of two outputs has that the other has not.
-func parting(got, want string) string {
-	g, w := pieces(got), pieces(want)
-	lacks := func(a, b []string) []string {
+// differences describes the lines that only one of two outputs has.
+func differences(got, want string) string {
+	g, w := splitLines(got), splitLines(want)
+	onlyIn := func(a, b []string) []string {
 		return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
 	}
-	return fmt.Sprintf("has %.800q, plainly %.800q", lacks(g, w), lacks(w, g))
+	return fmt.Sprintf("has %.800q, plain has %.800q", onlyIn(g, w), onlyIn(w, g))
 }
 
-// pieces are lines, or what ends with a zero byte as variables and arguments of a process do.
-func pieces(s string) []string {
+// splitLines splits into lines, or after zero bytes if there are any, as in the
+// variables and arguments of a process.
+func splitLines(s string) []string {
 	end := "\n"
 	if strings.Contains(s, "\x00") {
 		end = "\x00"
@@ -128,18 +140,21 @@ func pieces(s string) []string {
 	return strings.SplitAfter(s, end)
 }
 
-// sorted sorts variables, whose order is nobody's business, and leaves out none.
-func sorted(environ string) string {
-	list := pieces(environ)
+// sortVariables sorts variables, because their order is unspecified.
+func sortVariables(environ string) string {
+	list := splitLines(environ)
 	slices.Sort(list)
 	return strings.Join(list, "")
 }
 
-// Nothing checks that a command without -i gets an input that is empty and not the one that kshell has for itself.
-func Nothing(t *testing.T, p Program, flags []string, pod string) {
-	for _, mode := range []string{plainly, exactly} {
+// NoInput checks that without -i, the stdin of a command is empty.
+func NoInput(t *testing.T, p Program, flags []string, pod string) {
+	for _, mode := range []string{modePlain, modeExact} {
 		t.Run(mode[2:], func(t *testing.T) {
-			r := p.Run(t, bytes.Repeat([]byte("x"), 100_000), append(append(append([]string{"exec"}, flags...), mode, pod, "--"), "wc", "-c")...)
+			r := p.Run(
+				t,
+				bytes.Repeat([]byte("x"), 100_000),
+				append(append(append([]string{"exec"}, flags...), mode, pod, "--"), "wc", "-c")...)
 			if strings.TrimSpace(r.Out) != "0" || r.Code != 0 || r.Err != "" {
 				t.Errorf("%+v", r)
 			}

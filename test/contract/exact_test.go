@@ -14,55 +14,55 @@ import (
 )
 
 var (
-	trials = flag.Int("trials", 1, "trials of each end that lies: a few every day, 200 when it counts")
-	long   = flag.Bool("long", false, "try the ends that take long, too")
-	ends   = flag.String("ends", "", "a regular expression: only the ends with such a name")
-	strict = flag.Bool("strict", false, "more than the budget of exact mode is an error: for a machine that does nothing else")
+	trials = flag.Int("trials", 1, "trials of each scenario")
+	long   = flag.Bool("long", false, "run the long scenarios, too")
+	only   = flag.String("scenarios", "", "regular expression: run only the scenarios whose name matches")
+	strict = flag.Bool("strict", false, "fail if exact mode exceeds its budget: for an idle machine")
 )
 
-// exactPods are those of the sandbox that run one at a time for each trial.
-var exactPods = []string{"web", "db-0", "annotated", "pipe"}
+// scenarioPods are the pods in which trials run, one at a time in each.
+var scenarioPods = []string{"web", "db-0", "annotated", "pipe"}
 
-// ground is a sandbox for exact mode, and how to get between.
-func ground(t *testing.T) (Program, Server) {
+// exactSandbox starts a sandbox for tests of exact mode.
+func exactSandbox(t *testing.T) (Program, Server) {
 	t.Helper()
 	s, host := startSandbox(t)
-	return Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}, Server{Addr: host}
+	return Program{Path: kshellBinary(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}, Server{Addr: host}
 }
 
-// subjects are kshell by the two protocols that servers speak.
-func subjects(p Program, at Server) []Subject {
+// exactSubjects returns kshell with two subprotocols.
+func exactSubjects(p Program, at Server) []Subject {
 	return []Subject{
 		{Name: "kshell v5", Program: p, Server: at},
 		{Name: "kshell v4", Program: p, Server: at, Flags: []string{"--subprotocol", "v4.channel.k8s.io"}},
 	}
 }
 
-func TestTheEndsThatLie(t *testing.T) {
+func TestExact_Scenarios(t *testing.T) {
 	t.Parallel()
-	p, at := ground(t)
+	p, at := exactSandbox(t)
 	homes := map[string]string{}
 	resident := map[int]bool{}
-	for _, pod := range exactPods {
-		homes[pod] = strings.TrimSpace(p.Run(t, nil, "exec", plainly, pod, "--", "sh", "-c", "echo $HOME").Out)
+	for _, pod := range scenarioPods {
+		homes[pod] = strings.TrimSpace(p.Run(t, nil, "exec", modePlain, pod, "--", "sh", "-c", "echo $HOME").Out)
 		for _, pid := range processes(homes[pod]) {
 			resident[pid] = true
 		}
 	}
-	left := func(pod string) []int {
+	remaining := func(pod string) []int {
 		return slices.DeleteFunc(processes(homes[pod]), func(pid int) bool { return resident[pid] })
 	}
-	b := Bench{
-		Subjects: subjects(p, at), Trials: *trials,
+	b := ScenarioRunner{
+		Subjects: exactSubjects(p, at), Trials: *trials,
 		Pods: func(t testing.TB, n int) []string {
-			if n > len(exactPods) {
-				n = len(exactPods)
+			if n > len(scenarioPods) {
+				n = len(scenarioPods)
 			}
-			return exactPods[:n]
+			return scenarioPods[:n]
 		},
-		Left: func(_ testing.TB, pod string, grace time.Duration) (alive, _ []string) {
-			for late := time.Now().Add(grace); ; time.Sleep(50 * time.Millisecond) {
-				pids := left(pod)
+		Remaining: func(_ testing.TB, pod string, cleanupTimeout time.Duration) (alive, _ []string) {
+			for late := time.Now().Add(cleanupTimeout); ; time.Sleep(50 * time.Millisecond) {
+				pids := remaining(pod)
 				if len(pids) == 0 {
 					return nil, nil
 				}
@@ -77,10 +77,10 @@ func TestTheEndsThatLie(t *testing.T) {
 				}
 			}
 		},
-		Sweep: func(_ testing.TB, pod string) {
-			for _, pid := range left(pod) {
+		KillRemaining: func(_ testing.TB, pod string) {
+			for _, pid := range remaining(pod) {
 				if p, err := os.FindProcess(pid); err == nil {
-					_ = p.Kill() // it may have ended
+					_ = p.Kill() // it may have exited
 				}
 			}
 		},
@@ -88,24 +88,24 @@ func TestTheEndsThatLie(t *testing.T) {
 	if *long {
 		b.LongTrials = *trials
 	}
-	todo := Named(Ends(), regexp.MustCompile(*ends))
-	if *trials > 1 || *ends != "" {
-		b.Ends(t, todo)
+	all := FilterScenarios(Scenarios(), regexp.MustCompile(*only))
+	if *trials > 1 || *only != "" {
+		b.Run(t, all)
 		return
 	}
-	for i, s := range subjects(p, at) { // every day each end is tried by one of them
+	for i, s := range exactSubjects(p, at) { // each scenario is run by one of them
 		b.Subjects = []Subject{s}
-		var half []End
-		for j, e := range todo {
+		var half []Scenario
+		for j, e := range all {
 			if j%2 == i {
 				half = append(half, e)
 			}
 		}
-		b.Ends(t, half)
+		b.Run(t, half)
 	}
 }
 
-// processes lists those that were started with a HOME.
+// processes returns the PIDs of processes that were started with this HOME.
 func processes(home string) []int {
 	files, err := filepath.Glob("/proc/[0-9]*/environ")
 	if err != nil {
@@ -115,7 +115,7 @@ func processes(home string) []int {
 	for _, f := range files {
 		data, err := os.ReadFile(f)
 		if err != nil || !slices.Contains(strings.Split(string(data), "\x00"), "HOME="+home) {
-			continue // gone, or another's
+			continue // exited, or of another container
 		}
 		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f))); err == nil {
 			pids = append(pids, pid)
@@ -124,22 +124,30 @@ func processes(home string) []int {
 	return pids
 }
 
-func TestExactModeIsNotSeen(t *testing.T) {
+func TestExact_Transparent(t *testing.T) {
 	t.Parallel()
-	p, at := ground(t)
-	t.Run("same", func(t *testing.T) { Same(t, p, "web", "sh", true, regexp.MustCompile("")) })
-	for _, s := range subjects(p, at) {
+	p, at := exactSandbox(t)
+	t.Run("same", func(t *testing.T) { SameBehavior(t, p, "web", "sh", true, regexp.MustCompile("")) })
+	for _, s := range exactSubjects(p, at) {
 		t.Run(s.Name, func(t *testing.T) {
-			t.Run("nothing", func(t *testing.T) { Nothing(t, p, s.Flags, "web") })
+			t.Run("nothing", func(t *testing.T) { NoInput(t, p, s.Flags, "web") })
 			t.Run("fuzz", func(t *testing.T) { Fuzz(t, s, "db-0", max(10, *runs)) })
 		})
 	}
 }
 
-func TestExactModeCosts(t *testing.T) {
+func TestExact_Cost(t *testing.T) {
 	if !*strict {
 		t.Parallel()
 	}
-	p, at := ground(t)
-	Cost(t, subjects(p, at)[0], "web", 10, 1, 16<<20, Budget{Start: 3 * time.Millisecond, Volume: 0.03, Strict: *strict})
+	p, at := exactSandbox(t)
+	Cost(
+		t,
+		exactSubjects(p, at)[0],
+		"web",
+		10,
+		1,
+		16<<20,
+		Budget{Start: 3 * time.Millisecond, Volume: 0.03, Strict: *strict},
+	)
 }

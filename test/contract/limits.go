@@ -12,17 +12,19 @@ import (
 // AtProcessLimits can be run.
 const enoughForks = 8
 
-// sentenceOf255 matches the whole of stderr when the outcome of a command is unknown:
-// kshell's messages, after the message of the command's own shell if that could not
-// fork either.
-var sentenceOf255 = regexp.MustCompile(`^(sh: can't fork: [^\n]+\n)?(kshell: waiting for [^\n]+\n)?kshell: [^\n]{20,}\n(hint: [^\n]+\n)?$`)
+// unknownOutcome matches the whole of stderr when the outcome of a command is
+// unknown: kshell's messages, after the message of the command's own shell if
+// that could not fork either.
+var unknownOutcome = regexp.MustCompile(
+	`^(sh: can't fork: [^\n]+\n)?(kshell: waiting for [^\n]+\n)?kshell: [^\n]{20,}\n(hint: [^\n]+\n)?$`,
+)
 
-// runtimeFailed is the beginning of kshell's message if the container runtime itself,
-// which needs threads, could not start a process.
+// runtimeFailed is the beginning of kshell's message if the container runtime
+// itself, which needs threads, could not start a process.
 const runtimeFailed = "the server reported a failure: "
 
-// uploads returns commands that must not take a part of their input for all of it. If
-// forks is too small to start any of them, it returns only one.
+// uploads returns commands that must not take a part of their input for all of
+// it. If forks is too small to start any of them, it returns only one.
 func uploads(forks int) []string {
 	scripts := []string{"cat >up.part && mv up.part up", "trap 'exit 1' TERM; cat >up.part; mv up.part up"}
 	if forks < 4 {
@@ -31,22 +33,31 @@ func uploads(forks int) []string {
 	return scripts
 }
 
-// AtProcessLimits runs commands in a container in which no further process can be
-// started, then with a limit of one, and so on up to more than enough. Each command
-// either succeeds or ends with exit code 255 and a message. It never ends with a code
-// that the command did not return, and never takes a part of its input for all of it.
+// AtProcessLimits runs commands in a container in which no further process can
+// be started, then with a limit of one, and so on up to more than enough. Each
+// command either succeeds or ends with exit code 255 and a message. It never
+// ends with a code that the command did not return, and never takes a part of
+// its input for all of it.
 //
 // limit waits until no process of an exec is left in the pod, and sets how many
-// processes the next exec can start besides the first one. The pod must have sh, cat,
-// wc, mv and rm.
+// processes the next exec can start besides the first one. The pod must have
+// sh, cat, wc, mv and rm.
 func AtProcessLimits(t *testing.T, p Program, pod string, limit func(forks int)) {
 	in := bytes.Repeat([]byte("0123456789abcde\n"), 20_000)
 	for _, forks := range []int{0, 1, 2, 3, 4, 5, 6, enoughForks} {
 		check := func(name string, ok bool, r Result) {
 			t.Helper()
-			refused := r.Code == 255 && sentenceOf255.MatchString(r.Err) && forks < enoughForks
+			refused := r.Code == 255 && unknownOutcome.MatchString(r.Err) && forks < enoughForks
 			if !ok && !refused {
-				t.Errorf("%d forks: %s: exit code %d, stdout %.100q (%d bytes), stderr %.500q", forks, name, r.Code, r.Out, len(r.Out), r.Err)
+				t.Errorf(
+					"%d forks: %s: exit code %d, stdout %.100q (%d bytes), stderr %.500q",
+					forks,
+					name,
+					r.Code,
+					r.Out,
+					len(r.Out),
+					r.Err,
+				)
 			}
 			t.Logf("%d forks: %s: %d %s", forks, name, r.Code, r.Err)
 		}
@@ -71,7 +82,15 @@ func AtProcessLimits(t *testing.T, p Program, pod string, limit func(forks int))
 			own := r.Code != 0 && r.Code != 255 && size.Out == "" // the command's own fork has failed
 			check(script, r.Code == 0 && size.Out == whole || own, r)
 			if size.Code != 0 || size.Out != "" && size.Out != whole {
-				t.Errorf("%d forks: %s: of %d bytes these were committed: %q (%d, %q)", forks, script, len(in), size.Out, size.Code, size.Err)
+				t.Errorf(
+					"%d forks: %s: of %d bytes these were committed: %q (%d, %q)",
+					forks,
+					script,
+					len(in),
+					size.Out,
+					size.Code,
+					size.Err,
+				)
 			}
 		}
 	}

@@ -22,7 +22,7 @@ func TestAtProcessLimits(t *testing.T) {
 	if err := s.AddPod(pod); err != nil {
 		t.Fatal(err)
 	}
-	p := Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}
+	p := Program{Path: kshellBinary(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}
 	limit := func(forks int) {
 		cgroup.WaitUntilEmpty(t, dir)
 		cgroup.SetLimit(t, dir, forks+1)
@@ -30,8 +30,8 @@ func TestAtProcessLimits(t *testing.T) {
 	AtProcessLimits(t, p, "web", limit)
 	limit(0) // a shell on a terminal: the script cannot start a process
 	w := p.Open(t, "exec", "--shell", "sh", "web")
-	w.Await(`[$#] $`)
+	w.WaitFor(`[$#] $`)
 	w.Type("echo $((40 + 2)); exit 5\r")
-	w.Await("(?m)^42")
-	w.MustEnd(5)
+	w.WaitFor("(?m)^42")
+	w.CheckExit(5)
 }

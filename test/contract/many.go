@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// Many is what kshell exec --all promises: one command in several pods, of which deploy/web has two.
+// Many checks kshell exec --all: one command in several pods. deploy/web has
+// two.
 func Many(t *testing.T, p Program) {
 	all := func(t *testing.T, args ...string) Result {
 		t.Helper()
@@ -55,7 +56,9 @@ func Many(t *testing.T, p Program) {
 	t.Run("equal outputs once", func(t *testing.T) {
 		r := all(t, "--fold", "--", "sh", "-c", "echo same; exit 3")
 		head, rest, _ := strings.Cut(strings.TrimPrefix(r.Out, "----------------\n"), "\n")
-		if strings.Count(head, "web-") != 2 || !strings.HasSuffix(head, " (exit code 3)") || rest != "----------------\nsame\n" || r.Code != 3 {
+		if strings.Count(head, "web-") != 2 || !strings.HasSuffix(head, " (exit code 3)") ||
+			rest != "----------------\nsame\n" ||
+			r.Code != 3 {
 			t.Errorf("exit code %d: %q", r.Code, r.Out)
 		}
 	})
@@ -91,18 +94,20 @@ func Many(t *testing.T, p Program) {
 		}
 	})
 	t.Run("no pod is an error", func(t *testing.T) {
-		if r := p.Run(t, nil, "exec", "-l", "no=such", "--all", "--", "true"); r.Code != 255 || !strings.Contains(r.Err, "no pod") {
+		if r := p.Run(t, nil, "exec", "-l", "no=such", "--all", "--", "true"); r.Code != 255 ||
+			!strings.Contains(r.Err, "no pod") {
 			t.Errorf("exit code %d, stderr %q", r.Code, r.Err)
 		}
 	})
 	t.Run("a selector alone", func(t *testing.T) {
-		if r := p.Run(t, nil, "exec", "-l", "app=web", "--", "true"); r.Code != 2 || !strings.Contains(r.Err, "hint: add --all") {
+		if r := p.Run(t, nil, "exec", "-l", "app=web", "--", "true"); r.Code != 2 ||
+			!strings.Contains(r.Err, "hint: add --all") {
 			t.Errorf("exit code %d, stderr %q", r.Code, r.Err)
 		}
 	})
 }
 
-// podsOf gives each pod's lines.
+// podsOf returns the lines of each pod.
 func podsOf(t *testing.T, out string) map[string][]string {
 	t.Helper()
 	pods := map[string][]string{}
@@ -116,7 +121,8 @@ func podsOf(t *testing.T, out string) map[string][]string {
 	return pods
 }
 
-// manyJSON checks what two pods have said, each a on stdout and \377 on stderr, and their ends.
+// manyJSON checks the JSON output of two pods that print a on stdout and \377
+// on stderr.
 func manyJSON(t *testing.T, r Result) {
 	t.Helper()
 	type event struct {

@@ -14,7 +14,7 @@ func TestMany(t *testing.T) {
 	Many(t, program(t))
 }
 
-func TestManyPodsThatPrintWithoutEndAreHeldBackAndEnded(t *testing.T) {
+func TestMany_Flood(t *testing.T) {
 	t.Parallel()
 	const pods = 20
 	s, err := sandbox.Start(sandbox.Config{Dir: t.TempDir(), Empty: true})
@@ -29,10 +29,10 @@ func TestManyPodsThatPrintWithoutEndAreHeldBackAndEnded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	Flood(t, Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}, "flood=yes", pods)
+	Flood(t, Program{Path: kshellBinary(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}, "flood=yes", pods)
 }
 
-func TestWhatEndsKshellEndsTheCommand(t *testing.T) {
+func TestSignals(t *testing.T) {
 	t.Parallel()
 	p := program(t)
 	for name, flags := range map[string][]string{"v5": nil, "v4": {"--subprotocol", "v4.channel.k8s.io"}} {

@@ -9,25 +9,27 @@ import (
 	"time"
 )
 
-// Nodes are those of a cluster on which node shells are tried, all of which can be entered from Image.
+// Nodes describes the nodes of a cluster, and an image from which all of them
+// can be entered.
 type Nodes struct {
 	Image string
-	Names []string // all of the cluster's, in the order of their names
-	Init  string   // what a node's first process is called; empty: it is not the node's
-	// Restricted is a namespace that lets in no privileged pods, Namespace one in which there are no other node shells.
+	Names []string // all nodes, sorted
+	Init  string   // the name of the first process of a node; "" if node shells do not see it
+	// Restricted is a namespace that does not allow privileged pods. Namespace
+	// has no node shells of others.
 	Restricted, Namespace string
 }
 
-// args are those of node-shell, with the image and the namespace.
+// args returns the arguments of node-shell, with the image and the namespace.
 func (n Nodes) args(args ...string) []string {
 	return append([]string{"node-shell", "--image", n.Image, "-n", n.Namespace}, args...)
 }
 
-// none fails if a pod is left.
-func (n Nodes) none(t *testing.T, p Program) {
+// checkNoPods waits until there are no pods of node shells.
+func (n Nodes) checkNoPods(t *testing.T, p Program) {
 	t.Helper()
 	var last Result
-	for begin := time.Now(); time.Since(begin) < limit/2; time.Sleep(200 * time.Millisecond) {
+	for begin := time.Now(); time.Since(begin) < runTimeout/2; time.Sleep(200 * time.Millisecond) {
 		last = p.Run(t, nil, "node-shell", "list", "-n", n.Namespace)
 		if last.Code == 0 && last.Out == "" {
 			return
@@ -36,7 +38,7 @@ func (n Nodes) none(t *testing.T, p Program) {
 	t.Errorf("pods are left: %+v", last)
 }
 
-// NodeShells are the promises of kshell node-shell that need no terminal.
+// NodeShells checks kshell node-shell without a terminal.
 func NodeShells(t *testing.T, p Program, n Nodes) {
 	node := n.Names[0]
 	t.Run("commands", func(t *testing.T) { nodeCommands(t, p, n) })
@@ -57,17 +59,20 @@ func NodeShells(t *testing.T, p Program, n Nodes) {
 	t.Run("an archive of the node's files keeps its sum", func(t *testing.T) {
 		const script = `f=$(mktemp) && tar c /etc >"$f" 2>/dev/null; cat "$f" && sha256sum <"$f" >&2 && rm "$f"`
 		r := p.Run(t, nil, n.args("-q", node, "--", "sh", "-c", script)...)
-		if sum := fmt.Sprintf("%x  -\n", sha256.Sum256([]byte(r.Out))); r.Err != sum || r.Code != 0 || !strings.Contains(r.Out, "etc/passwd") {
+		if sum := fmt.Sprintf("%x  -\n", sha256.Sum256([]byte(r.Out))); r.Err != sum || r.Code != 0 ||
+			!strings.Contains(r.Out, "etc/passwd") {
 			t.Errorf("%d bytes, exit code %d, stderr %q, want %q", len(r.Out), r.Code, r.Err, sum)
 		}
 	})
-	t.Run("nothing is left", func(t *testing.T) { n.none(t, p) })
+	t.Run("nothing is left", func(t *testing.T) { n.checkNoPods(t, p) })
 	t.Run("all nodes", func(t *testing.T) { manyNodes(t, p, n) })
 	t.Run("Pod Security refuses", func(t *testing.T) {
 		r := p.Run(t, nil, "node-shell", "--image", n.Image, "-n", n.Restricted, node, "--", "true")
 		for _, words := range []string{
-			`namespace "` + n.Restricted + `" enforces the Pod Security level "restricted"`, "hostPID=true", `restricted volume type "hostPath"`,
-			"privileged", "hint: use another namespace with -n", "hint: kubectl label namespace " + n.Restricted + " pod-security.kubernetes.io/enforce=privileged",
+			`namespace "` + n.Restricted + `" enforces the Pod Security level "restricted"`, "hostPID=true",
+			`restricted volume type "hostPath"`,
+			"privileged", "hint: use another namespace with -n",
+			"hint: kubectl label namespace " + n.Restricted + " pod-security.kubernetes.io/enforce=privileged",
 		} {
 			if !strings.Contains(r.Err, words) {
 				t.Errorf("stderr lacks %q: %s", words, r.Err)
@@ -79,7 +84,10 @@ func NodeShells(t *testing.T, p Program, n Nodes) {
 	})
 	t.Run("the pod as it would be made", func(t *testing.T) {
 		r := p.Run(t, nil, n.args("--dry-run", "-o", "yaml", "--ttl", "1h", node)...)
-		for _, line := range []string{"kind: Pod\n", "\n  nodeName: " + node + "\n", "\n  hostPID: true\n", "\n      privileged: true\n", "\n  activeDeadlineSeconds: 3600\n"} {
+		for _, line := range []string{
+			"kind: Pod\n", "\n  nodeName: " + node + "\n", "\n  hostPID: true\n", "\n      privileged: true\n",
+			"\n  activeDeadlineSeconds: 3600\n",
+		} {
 			if !strings.Contains(r.Out, line) {
 				t.Errorf("no %q in %s", line, r.Out)
 			}
@@ -87,12 +95,12 @@ func NodeShells(t *testing.T, p Program, n Nodes) {
 		if r.Code != 0 {
 			t.Errorf("%+v", r)
 		}
-		n.none(t, p)
+		n.checkNoPods(t, p)
 	})
 	t.Run("left running, listed, and collected", func(t *testing.T) { detached(t, p, n) })
 }
 
-// nodeCommands are command lines, and what has to come of them.
+// nodeCommands checks the results of command lines.
 func nodeCommands(t *testing.T, p Program, n Nodes) {
 	node := n.Names[0]
 	for _, c := range []struct {
@@ -106,20 +114,62 @@ func nodeCommands(t *testing.T, p Program, n Nodes) {
 		{"it is the node's host name", []string{node, "--", "hostname"}, "", node + "\n", nil, 0},
 		{"the node can be called a node", []string{"node/" + node, "--", "hostname"}, "", node + "\n", nil, 0},
 		{"an exit code", []string{node, "--", "sh", "-c", "exit 42"}, "", "", nil, 42},
-		{"streams stay apart", []string{node, "--", "sh", "-c", "echo out; echo err >&2; exit 3"}, "", "out\n", []string{"err\n"}, 3},
-		{"input, and its end", []string{"-i", node, "--", "sh", "-c", "wc -c; exit 5"}, strings.Repeat("x", 100_000), "100000\n", nil, 5},
+		{
+			"streams stay apart",
+			[]string{node, "--", "sh", "-c", "echo out; echo err >&2; exit 3"},
+			"", "out\n",
+			[]string{"err\n"},
+			3,
+		},
+		{
+			"input, and its end",
+			[]string{"-i", node, "--", "sh", "-c", "wc -c; exit 5"},
+			strings.Repeat("x", 100_000), "100000\n", nil, 5,
+		},
 		{"every byte value both ways", []string{"-i", node, "--", "cat"}, allBytes(), allBytes(), nil, 0},
 		{"no input unless it is wanted", []string{node, "--", "wc", "-c"}, "abc", "0\n", nil, 0},
-		{"arguments arrive as they are", []string{node, "--", "printf", "[%s]", "a b", "", "*", "$HOME", "it's", `q"q`}, "", "[a b][][*][$HOME][it's][q\"q]", nil, 0},
+		{
+			"arguments arrive as they are",
+			[]string{node, "--", "printf", "[%s]", "a b", "", "*", "$HOME", "it's", `q"q`},
+			"", "[a b][][*][$HOME][it's][q\"q]", nil, 0,
+		},
 		{"no such command", []string{node, "--", "no-such-command"}, "", "", []string{"no-such-command"}, 127},
 		{"no tty", []string{node, "--", "sh", "-c", "tty || :"}, "", "not a tty\n", nil, 0},
-		{"the node's files from the image", []string{"--host-view", node, "--", "sh", "-c", `test -d "$KSHELL_HOST/etc" && echo there`}, "", "there\n", nil, 0},
-		{"a time that runs out", []string{"--timeout", "3s", node, "--", "sleep", "600"}, "", "", []string{"did not end within 3s"}, 124},
-		{"no such node", []string{"no-such-node", "--", "true"}, "", "", []string{`there is no node "no-such-node"`, "hint: kubectl get nodes"}, 255},
-		{"no command without a terminal", []string{node}, "", "", []string{"no command was named", "hint: kshell node-shell " + node + " -- COMMAND"}, 2},
+		{
+			"the node's files from the image",
+			[]string{"--host-view", node, "--", "sh", "-c", `test -d "$KSHELL_HOST/etc" && echo there`},
+			"", "there\n", nil, 0,
+		},
+		{
+			"a time that runs out",
+			[]string{"--timeout", "3s", node, "--", "sleep", "600"},
+			"", "",
+			[]string{"did not end within 3s"},
+			124,
+		},
+		{
+			"no such node",
+			[]string{"no-such-node", "--", "true"},
+			"", "",
+			[]string{`there is no node "no-such-node"`, "hint: kubectl get nodes"},
+			255,
+		},
+		{
+			"no command without a terminal",
+			[]string{node},
+			"", "",
+			[]string{"no command was named", "hint: kshell node-shell " + node + " -- COMMAND"},
+			2,
+		},
 		{"which node?", []string{"--", "true"}, "", "", []string{"which node?"}, 2},
 		{"a command without dashes", []string{node, "ls"}, "", "", []string{"separated from the node by --"}, 2},
-		{"an unknown profile", []string{"--profile", "god", node, "--", "true"}, "", "", []string{`unknown --profile "god"`, "hint: one of sysadmin"}, 2},
+		{
+			"an unknown profile",
+			[]string{"--profile", "god", node, "--", "true"},
+			"", "",
+			[]string{`unknown --profile "god"`, "hint: one of sysadmin"},
+			2,
+		},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
@@ -140,7 +190,7 @@ func nodeCommands(t *testing.T, p Program, n Nodes) {
 	}
 }
 
-// manyNodes is one command on all nodes.
+// manyNodes checks one command on all nodes.
 func manyNodes(t *testing.T, p Program, n Nodes) {
 	var want, folded strings.Builder
 	for _, name := range n.Names {
@@ -170,20 +220,24 @@ func manyNodes(t *testing.T, p Program, n Nodes) {
 	if len(nodes) != len(n.Names) || nodes[n.Names[0]] != 2 {
 		t.Errorf("%+v", r)
 	}
-	if r = p.Run(t, nil, n.args("-l", "no=such", "--all", "--", "true")...); r.Code != 255 || !strings.Contains(r.Err, "no node has the labels no=such") {
+	if r = p.Run(t, nil, n.args("-l", "no=such", "--all", "--", "true")...); r.Code != 255 ||
+		!strings.Contains(r.Err, "no node has the labels no=such") {
 		t.Errorf("%+v", r)
 	}
-	n.none(t, p)
+	n.checkNoPods(t, p)
 }
 
-// detached leaves a shell running, and has it deleted by its age.
+// detached checks a shell that is left running, and is collected because of its
+// age.
 func detached(t *testing.T, p Program, n Nodes) {
 	r := p.Run(t, nil, n.args("--detach", n.Names[0])...)
 	if r.Code != 0 || !strings.Contains(r.Err, "is left running on node "+n.Names[0]) {
 		t.Fatalf("%+v", r)
 	}
 	list := p.Run(t, nil, "node-shell", "list", "-n", n.Namespace)
-	if fields := strings.Fields(strings.SplitN(list.Out+"\n\n", "\n", 3)[1]); len(fields) < 5 || fields[1] != n.Names[0] || fields[2] != "shell" || fields[3] != "Running" {
+	if fields := strings.Fields(strings.SplitN(list.Out+"\n\n", "\n", 3)[1]); len(fields) < 5 || fields[1] != n.Names[0] ||
+		fields[2] != "shell" ||
+		fields[3] != "Running" {
 		t.Errorf("%+v", list)
 	}
 	gc := func(args ...string) string {
@@ -204,5 +258,5 @@ func detached(t *testing.T, p Program, n Nodes) {
 	if out := gc("--older-than", "1s"); !strings.Contains(out, "deleted") {
 		t.Errorf("%q", out)
 	}
-	n.none(t, p)
+	n.checkNoPods(t, p)
 }

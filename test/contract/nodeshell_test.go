@@ -10,25 +10,30 @@ import (
 	"kshell/test/faultproxy"
 )
 
-// cuts is how often the link of a node shell is broken: a few every day, 50 when it counts.
-var cuts = flag.Int("cuts", 5, "how often the link of a node shell is cut")
+// cuts is how often the connection of a node shell is cut.
+var cuts = flag.Int("cuts", 5, "how often the connection of a node shell is cut")
 
-// sandboxNodes are the nodes that every sandbox has.
-var sandboxNodes = Nodes{Image: sandbox.NodeImage, Names: []string{"node1", "node2"}, Restricted: "restricted", Namespace: "other"}
+// sandboxNodes are the nodes of every sandbox.
+var sandboxNodes = Nodes{
+	Image:      sandbox.NodeImage,
+	Names:      []string{"node1", "node2"},
+	Restricted: "restricted",
+	Namespace:  "other",
+}
 
 func TestNodeShell(t *testing.T) {
 	t.Parallel()
 	NodeShells(t, program(t), sandboxNodes)
 }
 
-func TestNodeShellResumes(t *testing.T) {
+func TestNodeShell_Resumes(t *testing.T) {
 	t.Parallel()
-	kshell := build(t)
-	p, exec, proxy := behind(t, kshell)
+	kshell := kshellBinary(t)
+	p, exec, proxy := proxiedSandbox(t, kshell)
 	NodeShellResumes(t, p, sandboxNodes, *cuts, func() { proxy.Cut(faultproxy.Both, faultproxy.RST) }, exec[1:]...)
 }
 
-func TestNodeShellStays(t *testing.T) {
+func TestNodeShell_Detached(t *testing.T) {
 	t.Parallel()
-	NodeShellStays(t, program(t), sandboxNodes)
+	NodeShellDetached(t, program(t), sandboxNodes)
 }

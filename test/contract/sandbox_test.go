@@ -17,10 +17,10 @@ import (
 )
 
 var (
-	// runs is how often the large transfers are repeated: a few every day, 50 when it counts.
+	// runs is the number of large transfers.
 	runs = flag.Int("runs", 5, "repetitions of the large transfers")
-	// kubeconfig points the cases at another server, such as that of `make cluster`.
-	kubeconfig = flag.String("kubeconfig", "", "run against the server of this file, which holds the seeded pods, instead of the sandbox")
+	// kubeconfig selects another server, such as that of `make cluster`.
+	kubeconfig = flag.String("kubeconfig", "", "kubeconfig of a server with the seeded pods, instead of the sandbox")
 )
 
 func TestMain(m *testing.M) {
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(folder) // which may not be there
+		_ = os.RemoveAll(binaryDir) // "" if no test needed it
 		os.Exit(code)
 	}))
 }
@@ -37,13 +37,13 @@ func TestMain(m *testing.M) {
 // for a proxy in front of it.
 func startSandbox(t *testing.T) (s *sandbox.Server, host string) {
 	t.Helper()
-	return startAs(t, sandbox.Config{})
+	return startConfig(t, sandbox.Config{})
 }
 
-// startWeb is startSandbox with one pod, web.
+// startWeb is like startSandbox, with only one pod, web.
 func startWeb(t *testing.T) (s *sandbox.Server, host string) {
 	t.Helper()
-	s, host = startAs(t, sandbox.Config{Empty: true})
+	s, host = startConfig(t, sandbox.Config{Empty: true})
 	p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web"}}}}
 	p.Name = "web"
 	if err := s.AddPod(p); err != nil {
@@ -52,7 +52,7 @@ func startWeb(t *testing.T) (s *sandbox.Server, host string) {
 	return s, host
 }
 
-func startAs(t *testing.T, cfg sandbox.Config) (s *sandbox.Server, host string) {
+func startConfig(t *testing.T, cfg sandbox.Config) (s *sandbox.Server, host string) {
 	t.Helper()
 	cfg.Dir = t.TempDir()
 	s, err := sandbox.Start(cfg)
@@ -67,11 +67,12 @@ func startAs(t *testing.T, cfg sandbox.Config) (s *sandbox.Server, host string) 
 	return s, u.Host
 }
 
-// program builds kshell and finds it a server: a sandbox of its own, unless -kubeconfig names another.
+// program returns kshell with a sandbox of its own, or the server of
+// -kubeconfig.
 func program(t *testing.T) Program {
 	t.Helper()
 	if *kubeconfig != "" {
-		return Program{Path: build(t), Kubeconfig: *kubeconfig, Home: t.TempDir()}
+		return Program{Path: kshellBinary(t), Kubeconfig: *kubeconfig, Home: t.TempDir()}
 	}
 	s, err := sandbox.Start(sandbox.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -82,19 +83,19 @@ func program(t *testing.T) Program {
 			t.Error(err)
 		}
 	})
-	return Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}
+	return Program{Path: kshellBinary(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}
 }
 
-// folder is where built is.
-var folder string
+// binaryDir is the directory of the binary that buildOnce builds.
+var binaryDir string
 
-// built is kshell as it is released, for all tests: what is tested is what is used.
-var built = sync.OnceValues(func() (path string, err error) {
-	if folder, err = os.MkdirTemp("", "kshell-contract-"); err != nil {
+// buildOnce builds kshell for all tests, as for a release.
+var buildOnce = sync.OnceValues(func() (path string, err error) {
+	if binaryDir, err = os.MkdirTemp("", "kshell-contract-"); err != nil {
 		return "", err
 	}
-	path = filepath.Join(folder, "kshell")
-	cmd := exec.Command("go", "build", "-o", path, "kshell/cmd/kshell") //nolint:noctx // it outlives the test that needs it first
+	path = filepath.Join(binaryDir, "kshell")
+	cmd := exec.Command("go", "build", "-o", path, "kshell/cmd/kshell") //nolint:noctx // it is used by other tests
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return path, fmt.Errorf("%w\n%s", err, out)
@@ -102,9 +103,9 @@ var built = sync.OnceValues(func() (path string, err error) {
 	return path, nil
 })
 
-func build(t *testing.T) string {
+func kshellBinary(t *testing.T) string {
 	t.Helper()
-	path, err := built()
+	path, err := buildOnce()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,56 +15,61 @@ import (
 	"kshell/test/faultproxy"
 )
 
-// World is a server with a network before it that can fail, and what can be done to its pods.
-type World struct {
+// Setup is a server, with functions that break the connection to it and change
+// its pods.
+type Setup struct {
 	Program
-	// Through puts a proxy before the server, and gives the flags that lead kshell through it.
+	// Through starts a proxy in front of the server, and returns the flags that
+	// make kshell use it.
 	Through func(t *testing.T) (*faultproxy.Proxy, []string)
-	// Pod makes a pod of the test's own, with a shell and nothing else in it.
+	// Pod creates a pod in which only a shell can run.
 	Pod func(t *testing.T) string
-	// Delete deletes a pod at once.
+	// Delete deletes a pod with grace period 0.
 	Delete func(t *testing.T, pod string)
-	// Left waits until nothing runs in a pod but its first process, or for so long as it may, and gives what still does.
-	Left func(t testing.TB, pod string, grace time.Duration) (alive, dead []string)
+	// Remaining waits, at most for grace, until only the first process of a pod
+	// runs, and returns the others.
+	Remaining func(t testing.TB, pod string, grace time.Duration) (alive, dead []string)
 }
 
 const (
-	taken = `connected again after [0-9]+ s: this is a new shell`
-	again = `trying again in [0-9]+ s \(Enter: now, Ctrl-D: quit\)`
+	newShell       = `connected again after [0-9]+ s: this is a new shell`
+	retryCountdown = `trying again in [0-9]+ s \(Enter: now, Ctrl-D: quit\)`
 )
 
-// shell opens one in pod web, through a network that works.
-func (w World) shell(t *testing.T, flags ...string) (*Terminal, *faultproxy.Proxy) {
+// shell opens a shell in pod web through a proxy.
+func (w Setup) shell(t *testing.T, flags ...string) (*Terminal, *faultproxy.Proxy) {
 	t.Helper()
 	proxy, server := w.Through(t)
 	return w.Shell(t, slices.Concat(server, []string{"-it"}, flags, []string{"web", "--", "sh"})...), proxy
 }
 
-// ended ends a shell, with a code of its own.
-func (w *Terminal) ended(code int) {
+// exitShell ends the shell with an exit code, and checks the exit code of the
+// program.
+func (w *Terminal) exitShell(code int) {
 	w.t.Helper()
 	w.Type(fmt.Sprintf("exit %d\r", code))
-	w.MustEnd(code)
+	w.CheckExit(code)
 }
 
-// Sessions are the promises of a shell whose connection fails, but for those that take minutes: see Reset, BlackHole, Interrupt and Keys.
-func Sessions(t *testing.T, w World) {
-	for name, test := range map[string]func(*testing.T, World){
-		"a silence is told, and passes":                     quiet,
+// Sessions checks a shell whose connection fails, except for checks that take
+// minutes: see Reset, BlackHole, Interrupt and TypeLines.
+func Sessions(t *testing.T, w Setup) {
+	for name, test := range map[string]func(*testing.T, Setup){
+		"a silence is told, and passes":                     shortSilence,
 		"a cut shell is taken up again at once":             cutAndBack,
-		"never is never":                                    never,
-		"Enter tries at once, other keys are nobody's":      enter,
+		"never is never":                                    reconnectNever,
+		"Enter tries at once, other keys are nobody's":      enterRetries,
 		"Ctrl-D gives up":                                   giveUp("\x04"),
 		"Ctrl-C gives up":                                   giveUp("\x03"),
-		"a time is the end of it":                           givesUp,
-		"behind Ctrl-D a cut is the end":                    cutBehindCtrlD,
+		"a time is the end of it":                           reconnectTimeout,
+		"behind Ctrl-D a cut is the end":                    cutAfterCtrlD,
 		"the keys behind ~":                                 escapes,
-		"~. leaves a shell that is stuck":                   leaveStuck,
+		"~. leaves a shell that is stuck":                   leaveBlocked,
 		"nothing is left of a shell that is killed":         killed,
 		"nothing is left of a shell that was lost":          lost,
 		"a command is not run again":                        once,
-		"what has not run is tried again":                   dialled,
-		"a server that never comes back costs so much time": neverBack,
+		"what has not run is tried again":                   dialRetried,
+		"a server that never comes back costs so much time": serverGone,
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
@@ -73,64 +78,65 @@ func Sessions(t *testing.T, w World) {
 	}
 }
 
-// quiet is 18 s of silence: more than a ping may be overdue, and less than what is lost.
-func quiet(t *testing.T, w World) {
+// shortSilence interrupts the network for longer than a ping may take, and for
+// less than the time after which the connection is lost.
+func shortSilence(t *testing.T, w Setup) {
 	term, proxy := w.shell(t, "--keepalive", "5s")
-	hole(proxy, true)
-	term.Await(`no reply for [0-9]+ s`)
-	hole(proxy, false)
+	blackHole(proxy, true)
+	term.WaitFor(`no reply for [0-9]+ s`)
+	blackHole(proxy, false)
 	term.Type("echo on''ce\r")
-	term.Await(`(?s)once\r\n.*ready\$ `) // a line of status may come between
+	term.WaitFor(`(?s)once\r\n.*ready\$ `) // a status line may be in between
 	if strings.Contains(term.Text(), "connection lost") {
-		t.Errorf("it was lost: %q", term.Text())
+		t.Errorf("the connection was lost: %q", term.Text())
 	}
-	term.ended(3)
+	term.exitShell(3)
 }
 
-func hole(proxy *faultproxy.Proxy, on bool) {
+func blackHole(proxy *faultproxy.Proxy, on bool) {
 	proxy.BlackHole(faultproxy.ToClient, on)
 	proxy.BlackHole(faultproxy.ToServer, on)
 }
 
-func cutAndBack(t *testing.T, w World) {
+func cutAndBack(t *testing.T, w Setup) {
 	term, proxy := w.shell(t)
 	term.Type("mine=old; printf '\\033[?1049h\\033[?1000h'; echo $mine\r")
-	term.Await(`old\r\n`)
+	term.WaitFor(`old\r\n`)
 	proxy.Cut(faultproxy.Both, faultproxy.RST)
-	term.Await(`\x1b\[\?1000l`) // what nobody is there for any more is switched off, in this order
-	term.Await(`\x1b\[\?1049l`)
-	term.Await(taken)
-	term.Await(`[$#] `)
+	term.WaitFor(`\x1b\[\?1000l`) // terminal modes of the lost shell are reset, in this order
+	term.WaitFor(`\x1b\[\?1049l`)
+	term.WaitFor(newShell)
+	term.WaitFor(`[$#] `)
 	term.Prompt()
 	term.Type("echo \"[$mine]\"; stty size\r")
-	term.Await(`\[\]\r\n24 80\r\n`)
-	term.ended(4)
+	term.WaitFor(`\[\]\r\n24 80\r\n`)
+	term.exitShell(4)
 }
 
-func never(t *testing.T, w World) {
+func reconnectNever(t *testing.T, w Setup) {
 	term, proxy := w.shell(t, "--reconnect=never")
 	proxy.Cut(faultproxy.Both, faultproxy.RST)
-	term.Await(`kshell: connection lost: `)
-	term.MustEnd(255)
+	term.WaitFor(`kshell: connection lost: `)
+	term.CheckExit(255)
 }
 
-func enter(t *testing.T, w World) {
+func enterRetries(t *testing.T, w Setup) {
 	term, proxy := w.shell(t)
 	refuse(t, proxy, true)
 	proxy.Cut(faultproxy.Both, faultproxy.RST)
-	term.Await(again)
-	term.Await(again)
-	term.Await(again)
-	term.Type("echo not for a''nyone") // without an Enter
+	term.WaitFor(retryCountdown)
+	term.WaitFor(retryCountdown)
+	term.WaitFor(retryCountdown)
+	term.Type("echo not for a''nyone") // without Enter
 	refuse(t, proxy, false)
 	term.Type("\r")
-	term.Await(taken)
-	term.Await(`[$#] `)
+	term.WaitFor(newShell)
+	term.WaitFor(`[$#] `)
 	term.Prompt()
 	if strings.Contains(term.Text(), "not for anyone") {
-		t.Errorf("keys of a time without a shell came through: %q", term.Text())
+		t.Errorf("keys typed while there was no shell were sent: %q", term.Text())
 	}
-	term.ended(5)
+	term.exitShell(5)
 }
 
 func refuse(t *testing.T, proxy *faultproxy.Proxy, on bool) {
@@ -140,160 +146,176 @@ func refuse(t *testing.T, proxy *faultproxy.Proxy, on bool) {
 	}
 }
 
-func giveUp(key string) func(*testing.T, World) {
-	return func(t *testing.T, w World) {
+func giveUp(key string) func(*testing.T, Setup) {
+	return func(t *testing.T, w Setup) {
 		term, proxy := w.shell(t)
 		refuse(t, proxy, true)
 		proxy.Cut(faultproxy.Both, faultproxy.FIN)
-		term.Await(again)
+		term.WaitFor(retryCountdown)
 		term.Type(key)
-		term.Await(`kshell: `)
-		term.MustEnd(255)
+		term.WaitFor(`kshell: `)
+		term.CheckExit(255)
 	}
 }
 
-func givesUp(t *testing.T, w World) {
+func reconnectTimeout(t *testing.T, w Setup) {
 	term, proxy := w.shell(t, "--reconnect-timeout", "2s")
 	refuse(t, proxy, true)
 	proxy.Cut(faultproxy.Both, faultproxy.FIN)
-	term.MustEnd(255)
+	term.CheckExit(255)
 }
 
-func cutBehindCtrlD(t *testing.T, w World) {
+func cutAfterCtrlD(t *testing.T, w Setup) {
 	term, proxy := w.shell(t)
-	hole(proxy, true)
+	blackHole(proxy, true)
 	term.Type("\x04")
-	time.Sleep(time.Second) // until kshell has read it: nothing shows that
+	time.Sleep(time.Second) // until kshell has read it, which cannot be observed
 	proxy.Cut(faultproxy.Both, faultproxy.RST)
-	term.MustEnd(255)
+	term.CheckExit(255)
 	if strings.Contains(term.Text(), "new shell") {
-		t.Errorf("it was taken up again: %q", term.Text())
+		t.Errorf("a new shell was opened: %q", term.Text())
 	}
 }
 
-func escapes(t *testing.T, w World) {
+func escapes(t *testing.T, w Setup) {
 	term, proxy := w.shell(t)
 	term.Type("~?")
-	for _, line := range []string{`~\. leave`, `~R reconnect now`, `~\^Z suspend kshell`, `~i about this session`, `~\? this list`, `~~ the character itself`} {
-		term.Await(`kshell: ` + line)
+	for _, line := range []string{
+		`~\. leave`, `~R reconnect now`, `~\^Z suspend kshell`, `~i about this session`,
+		`~\? this list`, `~~ the character itself`,
+	} {
+		term.WaitFor(`kshell: ` + line)
 	}
 	for trip, tries := "", 0; !regexp.MustCompile(`[0-9.]+[mµ]s\r\n`).MatchString(trip); tries++ {
-		if tries == 10 { // of a second each: what takes longer is not measured
+		if tries == 10 { // a round trip of more than a second is not measured
 			t.Fatalf("the last round trip is %q", trip)
 		}
 		term.Type("~i")
-		term.Await(`kshell: pod web, container web, namespace default\r\n`)
-		term.Await(`kshell: node \S+\r\n`)
-		term.Await(`kshell: connected to https://\S+ by v5\.channel\.k8s\.io, `)
-		trip = term.Await(`^round trip .*\r\n`)
-		term.Await(`kshell: for [0-9ms]+: [0-9]+ bytes typed, [0-9]+ bytes shown, connections lost: 0\r\n`)
+		term.WaitFor(`kshell: pod web, container web, namespace default\r\n`)
+		term.WaitFor(`kshell: node \S+\r\n`)
+		term.WaitFor(`kshell: connected to https://\S+ by v5\.channel\.k8s\.io, `)
+		trip = term.WaitFor(`^round trip .*\r\n`)
+		term.WaitFor(`kshell: for [0-9ms]+: [0-9]+ bytes typed, [0-9]+ bytes shown, connections lost: 0\r\n`)
 	}
 	term.Type("\r")
-	term.Await(`ready\$ `)
+	term.WaitFor(`ready\$ `)
 	term.Type("~~")
-	term.Await(`~`)
+	term.WaitFor(`~`)
 	term.Type("\r")
-	term.Await(`(?s)^\r\n.*(not found|[Pp]ermission denied|[Ii]s a directory)`) // the shell's error message for the command ~
-	term.Await(`ready\$ `)
+	// The shell's error message for the command ~.
+	term.WaitFor(`(?s)^\r\n.*(not found|[Pp]ermission denied|[Ii]s a directory)`)
+	term.WaitFor(`ready\$ `)
 	term.Type("~R")
-	term.Await(taken)
-	term.Await(`[$#] `)
+	term.WaitFor(newShell)
+	term.WaitFor(`[$#] `)
 	refuse(t, proxy, true)
 	proxy.Cut(faultproxy.Both, faultproxy.FIN)
-	term.Await(again)
-	term.Escape("i", `kshell: disconnected from `) // kshell's keys work without a connection
+	term.WaitFor(retryCountdown)
+	term.TypeEscape("i", `kshell: disconnected from `) // kshell's keys work without a connection
 	term.Type("~.")
-	term.Await(`kshell: session left`)
-	term.MustEnd(255)
+	term.WaitFor(`kshell: session left`)
+	term.CheckExit(255)
 }
 
-// leaveStuck: the remote reads nothing, and more is typed than anything between holds.
-func leaveStuck(t *testing.T, w World) {
+// leaveBlocked types more than all buffers hold, while the remote reads
+// nothing, and leaves with ~.
+func leaveBlocked(t *testing.T, w Setup) {
 	term, _ := w.shell(t)
 	term.Type("stty raw -echo; printf 'stu''ck'; exec sleep 1000\r")
-	term.Await(`stuck`)
+	term.WaitFor(`stuck`)
 	for range 40 {
 		term.Type(strings.Repeat("x", 1000))
 	}
-	term.Escape(".", `kshell: session left`)
-	term.MustEnd(255)
+	term.TypeEscape(".", `kshell: session left`)
+	term.CheckExit(255)
 }
 
-// killed: 50 shells, each with a child, are ended in the ways that there are.
-func killed(t *testing.T, w World) {
+// killed ends 50 shells with a child each, by signals and ~.
+func killed(t *testing.T, w Setup) {
 	pod := w.Pod(t)
 	for i := range 50 {
 		term := w.Shell(t, "-it", pod, "--", "sh")
 		term.Type("sleep 1000 & sleep 2000\r")
-		term.Await(`sleep 2000\r\n`)
+		term.WaitFor(`sleep 2000\r\n`)
 		switch i % 4 {
 		case 0:
 			term.Signal(syscall.SIGHUP)
-			term.MustEnd(129)
+			term.CheckExit(129)
 		case 1:
 			term.Signal(syscall.SIGTERM)
-			term.MustEnd(143)
+			term.CheckExit(143)
 		case 2:
 			term.Signal(interrupt())
-			term.MustEnd(128 + int(interrupt()))
+			term.CheckExit(128 + int(interrupt()))
 		default:
 			term.Type("~.")
-			term.MustEnd(255)
+			term.CheckExit(255)
 		}
 	}
-	if alive, _ := w.Left(t, pod, atLast); len(alive) > 0 { // the dead are its first process's to bury
+	if alive, _ := w.Remaining(t, pod, terminalTimeout); len(alive) > 0 { // zombies are reaped by the first process
 		t.Errorf("left in the container: %q", alive)
 	}
 }
 
-// lost: the shell of before the cut is ended when there is another one.
-func lost(t *testing.T, w World) {
+// lost checks that the shell of before a cut is ended when there is a new one.
+func lost(t *testing.T, w Setup) {
 	pod := w.Pod(t)
 	proxy, server := w.Through(t)
 	term := w.Shell(t, slices.Concat(server, []string{"-it", pod, "--", "sh"})...)
 	term.Type("sleep 1000 & sleep 2000\r")
-	term.Await(`sleep 2000\r\n`)
+	term.WaitFor(`sleep 2000\r\n`)
 	proxy.Cut(faultproxy.Both, faultproxy.RST)
-	term.Await(taken)
-	term.Await(`[$#] `)
+	term.WaitFor(newShell)
+	term.WaitFor(`[$#] `)
 	term.Prompt()
-	term.ended(6)
-	if alive, _ := w.Left(t, pod, atLast); len(alive) > 0 { // the dead are its first process's to bury
+	term.exitShell(6)
+	if alive, _ := w.Remaining(t, pod, terminalTimeout); len(alive) > 0 { // zombies are reaped by the first process
 		t.Errorf("left in the container: %q", alive)
 	}
 }
 
-func once(t *testing.T, w World) {
+func once(t *testing.T, w Setup) {
 	for name, flags := range map[string][]string{"exact": nil, "plain": {"--exact=never"}} {
 		pod := w.Pod(t)
 		proxy, server := w.Through(t)
-		args := slices.Concat([]string{"exec"}, server, flags, []string{pod, "--", "sh", "-c", "echo run >>runs; echo up; sleep 60"})
+		args := slices.Concat(
+			[]string{"exec"},
+			server,
+			flags,
+			[]string{pod, "--", "sh", "-c", "echo run >>runs; echo up; sleep 60"},
+		)
 		term := w.Open(t, args...)
-		term.Await("up\r\n")
+		term.WaitFor("up\r\n")
 		proxy.Cut(faultproxy.Both, faultproxy.RST)
-		term.Await(`kshell: connection lost: .* before the command reported a result; it (may still be running|is ended as soon as its node detects the loss)`)
-		term.MustEnd(255)
+		term.WaitFor(
+			`kshell: connection lost: .* before the command reported a result; ` +
+				`it (may still be running|is ended as soon as its node detects the loss)`,
+		)
+		term.CheckExit(255)
 		if r := w.Run(t, nil, "exec", pod, "--", "cat", "runs"); r.Out != "run\n" {
 			t.Errorf("%s: it ran %q, and said %q", name, r.Out, r.Err)
 		}
 	}
 }
 
-// dialled: the way to the server is open, but for the handshake of the command itself.
-func dialled(t *testing.T, w World) {
+// dialRetried checks that kshell tries again if the connection breaks before
+// the command has started, but not if the API refuses the request.
+func dialRetried(t *testing.T, w Setup) {
 	proxy, server := w.Through(t)
-	term := w.Open(t, slices.Concat([]string{"exec"}, server, []string{"--connect-timeout=20s", "-v", "nopod", "--", "true"})...)
-	term.MustEnd(255) // what is refused by the API is not: it would be so again
+	term := w.Open(
+		t,
+		slices.Concat([]string{"exec"}, server, []string{"--connect-timeout=20s", "-v", "nopod", "--", "true"})...)
+	term.CheckExit(255) // not found is not retried
 	if strings.Contains(term.Text(), "trying again") {
 		t.Errorf("a refusal was tried again: %q", term.Text())
 	}
-	proxy.CutAfter(faultproxy.ToServer, 1500, faultproxy.RST) // in the handshake of TLS or behind it: of each connection
+	proxy.CutAfter(faultproxy.ToServer, 1500, faultproxy.RST) // in or after the TLS handshake of each connection
 	term = w.Open(t, slices.Concat([]string{"exec"}, server, []string{"--connect-timeout=3s", "web", "--", "true"})...)
-	term.MustEnd(255)
+	term.CheckExit(255)
 }
 
-// neverBack: a server that is not there is an error at once.
-func neverBack(t *testing.T, w World) {
+// serverGone checks that kshell fails at once if the server cannot be reached.
+func serverGone(t *testing.T, w Setup) {
 	proxy, server := w.Through(t)
 	refuse(t, proxy, true)
 	r := w.Run(t, nil, slices.Concat([]string{"exec"}, server, []string{"web", "--", "true"})...)
@@ -302,60 +324,63 @@ func neverBack(t *testing.T, w World) {
 	}
 }
 
-// Reset measures how long a shell is away whose link was reset, from when the network is back, and how long a new one takes to open meanwhile: the
-// medians of n.
-func Reset(t *testing.T, w World, n int) (back, opening time.Duration) {
+// Reset measures how long a shell needs to reconnect after a reset, from when
+// the network works again, and how long a new shell takes to open. It returns
+// the medians of n.
+func Reset(t *testing.T, w Setup, n int) (back, opening time.Duration) {
 	t.Helper()
 	term, proxy := w.shell(t)
 	var took, opened []time.Duration
 	for range n {
 		refuse(t, proxy, true)
 		proxy.Cut(faultproxy.Both, faultproxy.RST)
-		term.Await(`connection lost`)
-		time.Sleep(time.Duration(rand.IntN(400)) * time.Millisecond) //nolint:gosec // for how long the network is away
+		term.WaitFor(`connection lost`)
+		time.Sleep(time.Duration(rand.IntN(400)) * time.Millisecond) //nolint:gosec // not a secret
 		refuse(t, proxy, false)
 		back := time.Now()
-		term.Await(taken)
-		term.Await(`[$#] `)
+		term.WaitFor(newShell)
+		term.WaitFor(`[$#] `)
 		took = append(took, time.Since(back))
 		term.Prompt()
 		begin := time.Now()
 		other, _ := w.shell(t)
 		opened = append(opened, time.Since(begin))
-		other.ended(0)
+		other.exitShell(0)
 	}
-	term.ended(7)
-	t.Logf("back at a prompt after %v; a new shell opens in %v", took, opened)
+	term.exitShell(7)
+	t.Logf("reconnected after %v; a new shell opened in %v", took, opened)
 	return median(took), median(opened)
 }
 
-// BlackHole measures how long it takes to notice a link that swallows everything.
-func BlackHole(t *testing.T, w World) time.Duration {
+// BlackHole measures how long kshell needs to detect a connection on which
+// nothing arrives.
+func BlackHole(t *testing.T, w Setup) time.Duration {
 	t.Helper()
 	term, proxy := w.shell(t)
-	hole(proxy, true)
+	blackHole(proxy, true)
 	begin := time.Now()
-	term.Await(`no reply for [0-9]+ s`)
-	term.Await(`connection lost: the server does not answer any more`)
+	term.WaitFor(`no reply for [0-9]+ s`)
+	term.WaitFor(`connection lost: the server does not answer any more`)
 	took := time.Since(begin)
 	term.Type("\x04")
-	term.MustEnd(255)
+	term.CheckExit(255)
 	return took
 }
 
-// Interrupt measures how long Ctrl-C takes to give a prompt while a command prints without end over so slow a link, in bytes a second.
-func Interrupt(t *testing.T, w World, rate int) time.Duration {
+// Interrupt measures how long it takes from Ctrl-C to a prompt, while a command
+// prints without end over a slow link. rate is in bytes per second.
+func Interrupt(t *testing.T, w Setup, rate int) time.Duration {
 	t.Helper()
 	term, proxy := w.shell(t)
 	proxy.Rate(faultproxy.ToClient, rate)
 	term.Type("yes\r")
-	term.Await(`(?:y\r\n){1000}`)
-	time.Sleep(10 * time.Second) // for what is between us to fill
+	term.WaitFor(`(?:y\r\n){1000}`)
+	time.Sleep(10 * time.Second) // until the buffers are full
 	begin := time.Now()
 	term.Type("\x03")
-	term.AwaitFor(5*time.Minute, `ready\$ `)
+	term.WaitForWithin(5*time.Minute, `ready\$ `)
 	took := time.Since(begin)
 	proxy.Rate(faultproxy.ToClient, 0)
-	term.ended(8)
+	term.exitShell(8)
 	return took
 }

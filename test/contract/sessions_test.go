@@ -13,12 +13,12 @@ import (
 	"kshell/test/faultproxy"
 )
 
-// sandboxWorld is a sandbox.
-func sandboxWorld(t *testing.T) World {
+// sandboxSetup is a Setup with a sandbox.
+func sandboxSetup(t *testing.T) Setup {
 	t.Helper()
 	s, host := startSandbox(t)
-	return World{
-		Program: Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()},
+	return Setup{
+		Program: Program{Path: kshellBinary(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()},
 		Through: func(t *testing.T) (*faultproxy.Proxy, []string) {
 			t.Helper()
 			proxy, err := faultproxy.Start(faultproxy.Config{Target: host})
@@ -43,8 +43,8 @@ func sandboxWorld(t *testing.T) World {
 				t.Error(err)
 			}
 		},
-		Left: func(t testing.TB, pod string, grace time.Duration) (alive, dead []string) {
-			ctx, cancel := context.WithTimeout(t.Context(), grace)
+		Remaining: func(t testing.TB, pod string, cleanupTimeout time.Duration) (alive, dead []string) {
+			ctx, cancel := context.WithTimeout(t.Context(), cleanupTimeout)
 			defer cancel()
 			if s.WaitIdle(ctx, "default", pod) == nil {
 				return nil, nil
@@ -58,24 +58,24 @@ func sandboxWorld(t *testing.T) World {
 }
 
 func TestSessions(t *testing.T) {
-	t.Parallel() // it mostly waits
-	w := sandboxWorld(t)
+	t.Parallel()
+	w := sandboxSetup(t)
 	Sessions(t, w)
 }
 
-func TestSessionsHaveTheirFigures(t *testing.T) {
+func TestSessions_Durations(t *testing.T) {
 	t.Parallel()
-	w := sandboxWorld(t)
+	w := sandboxSetup(t)
 	t.Run("reset", func(t *testing.T) {
 		t.Parallel()
-		if back, opening := Reset(t, w, 5); back > time.Second+opening { // on a machine that does nothing else, that is nothing
-			t.Errorf("a link that was reset is back after %v, where a new shell opens in %v", back, opening)
+		if back, opening := Reset(t, w, 5); back > time.Second+opening { // with a second for a busy machine
+			t.Errorf("a shell reconnects after %v, a new shell opens in %v", back, opening)
 		}
 	})
 	t.Run("black hole", func(t *testing.T) {
 		t.Parallel()
 		if took := BlackHole(t, w); took > 25*time.Second {
-			t.Errorf("a black hole is noticed after %v", took)
+			t.Errorf("a black hole is detected after %v", took)
 		}
 	})
 }

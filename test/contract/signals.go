@@ -16,11 +16,11 @@ import (
 	"time"
 )
 
-// signals are those that end kshell, and with it the command.
+// signals end kshell, and with it the command.
 var signals = map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}
 
-// interrupt is what Ctrl-C sends. Where that is ignored, as a shell has it for what it runs in the background, every child ignores it, too: then it is
-// what ends a program as well.
+// interrupt returns SIGINT, or SIGTERM if SIGINT is ignored: a shell ignores it
+// for background processes, and children inherit that.
 func interrupt() syscall.Signal {
 	if signal.Ignored(syscall.SIGINT) {
 		return syscall.SIGTERM
@@ -28,10 +28,12 @@ func interrupt() syscall.Signal {
 	return syscall.SIGINT
 }
 
-// Signals checks that what ends kshell ends the command in the container, too: in silence, with 128+n, and nothing is left.
+// Signals checks that a signal to kshell ends the command in the container,
+// too, that kshell exits with 128+n and without a message, and that no process
+// is left.
 func Signals(t *testing.T, p Program, flags ...string) {
 	for name, sig := range signals {
-		if signal.Ignored(sig) { // as nohup has it: what is ignored stays so in every child
+		if signal.Ignored(sig) { // for example by nohup; children inherit that
 			continue
 		}
 		for what, c := range map[string]struct {
@@ -47,35 +49,50 @@ func Signals(t *testing.T, p Program, flags ...string) {
 			t.Run(what+" and "+name, func(t *testing.T) {
 				t.Parallel()
 				mark := newMark()
-				r := p.signalled(t, sig, append(slices.Concat([]string{"exec"}, flags, c.args), "--", "sh", "-c", fmt.Sprintf(c.script, mark)))
+				r := p.signalled(
+					t,
+					sig,
+					append(slices.Concat([]string{"exec"}, flags, c.args), "--", "sh", "-c", fmt.Sprintf(c.script, mark)),
+				)
 				if want := 128 + int(sig); r.Code != want || r.Err != "" {
 					t.Errorf("exit code %d, want %d; stderr %q", r.Code, want, r.Err)
 				}
-				if r.Took > grace {
+				if r.Took > cleanupTimeout {
 					t.Errorf("it took %v to end", r.Took)
 				}
-				p.mustBeGone(t, mark, c.args[len(c.args)-1] == "--all")
+				p.checkGone(t, mark, c.args[len(c.args)-1] == "--all")
 			})
 		}
 	}
 	t.Run("a time that has run out", func(t *testing.T) {
 		t.Parallel()
 		mark := newMark()
-		r := p.Run(t, nil, append(slices.Concat([]string{"exec", "--timeout=5s"}, flags), "web", "--", "sh", "-c", fmt.Sprintf("echo up; sleep %d", mark))...)
+		r := p.Run(
+			t,
+			nil,
+			append(
+				slices.Concat([]string{"exec", "--timeout=5s"}, flags),
+				"web",
+				"--",
+				"sh",
+				"-c",
+				fmt.Sprintf("echo up; sleep %d", mark),
+			)...)
 		if r.Code != 124 || r.Out != "up\n" {
 			t.Errorf("exit code %d, stdout %q, stderr %q", r.Code, r.Out, r.Err)
 		}
-		p.mustBeGone(t, mark, false)
+		p.checkGone(t, mark, false)
 	})
 }
 
-// newMark is a number of seconds that no other process sleeps.
-func newMark() int64 { return 1_000_000_000 + rand.Int64N(1_000_000_000) } //nolint:gosec // a test's
+// newMark returns a number of seconds that identifies a sleep process.
+func newMark() int64 { return 1_000_000_000 + rand.Int64N(1_000_000_000) } //nolint:gosec // not a secret
 
-// signalled runs the program, with an input that does not end, until its first output, and sends it a signal.
+// signalled runs the program, with a stdin that does not end, and sends it a
+// signal after the first line of output.
 func (p Program) signalled(t *testing.T, sig syscall.Signal, args []string) Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), runTimeout)
 	defer cancel()
 	cmd := p.Command(ctx, t, args...)
 	var errs bytes.Buffer
@@ -99,32 +116,32 @@ func (p Program) signalled(t *testing.T, sig syscall.Signal, args []string) Resu
 		t.Error(err)
 	}
 	_, _ = io.Copy(io.Discard, lines)
-	return ended(ctx, t, cmd, start, &errs)
+	return waitExit(ctx, t, cmd, start, &errs)
 }
 
-// ended waits for a program, which hangs if ctx has ended it.
-func ended(ctx context.Context, t *testing.T, cmd *exec.Cmd, start time.Time, errs *bytes.Buffer) Result {
+// waitExit waits for the exit of a program. The test fails if ctx ended first.
+func waitExit(ctx context.Context, t *testing.T, cmd *exec.Cmd, start time.Time, errs *bytes.Buffer) Result {
 	t.Helper()
-	_ = cmd.Wait() // how it ended is in its state
+	_ = cmd.Wait() // its result is in ProcessState
 	if ctx.Err() != nil {
-		t.Fatalf("%q still ran after %v; stderr %.500q", cmd.Args, limit, errs)
+		t.Fatalf("%q still ran after %v; stderr %.500q", cmd.Args, runTimeout, errs)
 	}
 	return Result{Err: errs.String(), Code: cmd.ProcessState.ExitCode(), Took: time.Since(start)}
 }
 
-// lists is a script that says the command line of each process.
-const lists = `for p in /proc/[0-9]*/cmdline; do tr '\000' ' ' <$p; echo; done 2>/dev/null`
+// listProcesses is a script that prints the command line of each process.
+const listProcesses = `for p in /proc/[0-9]*/cmdline; do tr '\000' ' ' <$p; echo; done 2>/dev/null`
 
-// mustBeGone waits until no process with the mark runs in pod web, or in all pods of deploy/web. A command that does not hear TERM is killed after
-// some 5 s.
-func (p Program) mustBeGone(t *testing.T, mark int64, all bool) {
+// checkGone waits until no process with the mark runs in pod web, or in all
+// pods of deploy/web. A command that ignores TERM is killed after about 5 s.
+func (p Program) checkGone(t *testing.T, mark int64, all bool) {
 	t.Helper()
 	where := []string{"web"}
 	if all {
 		where = []string{"deploy/web", "--all"}
 	}
-	for late := time.Now().Add(grace); ; time.Sleep(200 * time.Millisecond) {
-		r := p.Run(t, nil, append(append([]string{"exec", "--exact=never"}, where...), "--", "sh", "-c", lists)...)
+	for late := time.Now().Add(cleanupTimeout); ; time.Sleep(200 * time.Millisecond) {
+		r := p.Run(t, nil, append(append([]string{"exec", "--exact=never"}, where...), "--", "sh", "-c", listProcesses)...)
 		var left []string
 		for line := range strings.Lines(r.Out) {
 			if strings.Contains(line, fmt.Sprint(mark)) {

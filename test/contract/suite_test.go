@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Every test of the e2e suite begins with inCI(t) or notInCI(t). Running the suite
-// needs a cluster, so this test parses its files.
+// Every test of the e2e suite begins with inCI(t) or notInCI(t). Running the
+// suite needs a cluster, so this test parses its files.
 func TestSuite_EveryTestIsMarked(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("../e2e/suite/*_test.go")

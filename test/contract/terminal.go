@@ -15,65 +15,76 @@ import (
 	"github.com/creack/pty"
 )
 
-// Terminal is a real one, with a program in it and a user who types and reads.
+// Terminal is a pty with a program in it.
 type Terminal struct {
-	t    testing.TB
-	cmd  *exec.Cmd
-	user *os.File
-	over chan struct{} // closed when all that the program wrote was read
-	wait func() error  // for the program's end
+	t           testing.TB
+	cmd         *exec.Cmd
+	user        *os.File      // the side of the user
+	outputEnded chan struct{} // closed when all output has been read
+	wait        func() error  // waits for the exit of the program
 
 	mu      sync.Mutex
 	text    []byte
 	changed chan struct{} // 1 slot
-	seen    int           // how much of text has been awaited
+	seen    int           // how much of text has been waited for
 }
 
-// atLast bounds whatever is awaited, unless it is said how long that may take.
-const atLast = 40 * time.Second
+// terminalTimeout is the default time limit of waits.
+const terminalTimeout = 40 * time.Second
 
-// Open runs the program in a terminal of 80 columns. The test's end kills it.
+// Open runs the program in a terminal of 80 columns. It is killed at the end of
+// the test.
 func (p Program) Open(t testing.TB, args ...string) *Terminal {
 	t.Helper()
 	return openTerminal(t, p.Command(t.Context(), t, args...), pty.Winsize{Rows: 24, Cols: 80})
 }
 
-// openTerminal starts a program in a new terminal, which gets those of its streams that lead nowhere yet.
+// openTerminal starts a program in a new terminal, which becomes those of its
+// standard streams that are not set.
 func openTerminal(t testing.TB, cmd *exec.Cmd, size pty.Winsize) *Terminal {
 	t.Helper()
 	user, err := pty.StartWithSize(cmd, &size)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &Terminal{t: t, cmd: cmd, user: user, over: make(chan struct{}), wait: sync.OnceValue(cmd.Wait), changed: make(chan struct{}, 1)}
+	w := &Terminal{
+		t:           t,
+		cmd:         cmd,
+		user:        user,
+		outputEnded: make(chan struct{}),
+		wait:        sync.OnceValue(cmd.Wait),
+		changed:     make(chan struct{}, 1),
+	}
 	go w.read()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = w.wait()
-		<-w.over
+		<-w.outputEnded
 		_ = user.Close()
 	})
 	return w
 }
 
-// Shell opens a shell of kshell's, and waits for its prompt, which it sets to "ready$ " so that no image's own is looked for.
+// Shell opens a shell, and sets its prompt, which may be different in each
+// image, to "ready$ ".
 func (p Program) Shell(t testing.TB, args ...string) *Terminal {
 	t.Helper()
 	w := p.Open(t, append([]string{"exec"}, args...)...)
-	w.Await(`[$#] `)
+	w.WaitFor(`[$#] `)
 	w.Prompt()
 	return w
 }
 
-// Prompt gives the shell a prompt of ours, and waits for it. The words are not on the screen before they are the prompt.
+// Prompt sets the prompt of the shell, and waits for it. The echo of the
+// command does not look like the prompt.
 func (w *Terminal) Prompt() {
 	w.t.Helper()
 	w.Type("PS1='rea''dy$ '\r")
-	w.Await(`ready\$ `)
+	w.WaitFor(`ready\$ `)
 }
 
 func (w *Terminal) read() {
-	defer close(w.over)
+	defer close(w.outputEnded)
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := w.user.Read(buf)
@@ -84,13 +95,13 @@ func (w *Terminal) read() {
 		case w.changed <- struct{}{}:
 		default:
 		}
-		if err != nil { // EIO: nobody has the other side any more
+		if err != nil { // EIO: the other side is closed
 			return
 		}
 	}
 }
 
-// Type types.
+// Type types keys.
 func (w *Terminal) Type(keys string) {
 	w.t.Helper()
 	if _, err := w.user.WriteString(keys); err != nil {
@@ -98,40 +109,48 @@ func (w *Terminal) Type(keys string) {
 	}
 }
 
-// Escape types Enter, ~ and key, and repeats that until kshell has written a match of
-// the expression. The repetition is necessary because kshell takes Enter and ~ for a
-// paste if it reads them together, and the test cannot see when it has read Enter.
-func (w *Terminal) Escape(key, expression string) {
+// TypeEscape types Enter, ~ and key, and repeats that until kshell has written
+// a match of the expression. The repetition is necessary because kshell takes
+// Enter and ~ for a paste if it reads them together, and the test cannot see
+// when it has read Enter.
+func (w *Terminal) TypeEscape(key, expression string) {
 	w.t.Helper()
-	for begin := time.Now(); time.Since(begin) < atLast; {
+	for begin := time.Now(); time.Since(begin) < terminalTimeout; {
 		w.Type("\r")
 		time.Sleep(50 * time.Millisecond)
 		w.Type("~" + key)
-		if w.Has(5*time.Second, expression) {
+		if w.ShowsWithin(5*time.Second, expression) {
 			return
 		}
 	}
-	w.t.Fatalf("typed ~%s for %v without a match of %q; the terminal: %q", key, atLast, expression, last(w.Text(), 2000))
+	w.t.Fatalf(
+		"typed ~%s for %v without a match of %q; the terminal: %q",
+		key,
+		terminalTimeout,
+		expression,
+		last(w.Text(), 2000),
+	)
 }
 
-// Await waits for text behind what was awaited last, and returns what matched.
-func (w *Terminal) Await(expression string) string {
+// WaitFor waits for output that matches, after what was waited for before, and
+// returns the match.
+func (w *Terminal) WaitFor(expression string) string {
 	w.t.Helper()
-	return w.AwaitFor(atLast, expression)
+	return w.WaitForWithin(terminalTimeout, expression)
 }
 
-// AwaitFor is Await within a time.
-func (w *Terminal) AwaitFor(within time.Duration, expression string) string {
+// WaitForWithin is WaitFor with a time limit.
+func (w *Terminal) WaitForWithin(within time.Duration, expression string) string {
 	w.t.Helper()
 	found, ok := w.await(within, expression)
 	if !ok {
-		w.t.Fatalf("waited %v in vain for %q; then came %q", within, expression, last(w.Text(), 2000))
+		w.t.Fatalf("no match of %[2]q within %[1]v; the output: %[3]q", within, expression, last(w.Text(), 2000))
 	}
 	return found
 }
 
-// Has says whether such text comes within a time.
-func (w *Terminal) Has(within time.Duration, expression string) bool {
+// ShowsWithin reports whether output that matches is written within a time.
+func (w *Terminal) ShowsWithin(within time.Duration, expression string) bool {
 	_, ok := w.await(within, expression)
 	return ok
 }
@@ -159,17 +178,18 @@ func (w *Terminal) await(within time.Duration, expression string) (found string,
 	}
 }
 
-// Text is all that came.
+// Text returns the whole output.
 func (w *Terminal) Text() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return string(w.text)
 }
 
-// awaited is what came, to the end of what was awaited last; of a program that has ended, all of it.
-func (w *Terminal) awaited() string {
+// textSoFar returns the output up to the end of what was waited for last, or
+// all of it if the program has exited.
+func (w *Terminal) textSoFar() string {
 	select {
-	case <-w.over:
+	case <-w.outputEnded:
 		return w.Text()
 	default:
 		w.mu.Lock()
@@ -178,7 +198,7 @@ func (w *Terminal) awaited() string {
 	}
 }
 
-// Signal sends the program a signal.
+// Signal sends a signal to the program.
 func (w *Terminal) Signal(s syscall.Signal) {
 	w.t.Helper()
 	if err := w.cmd.Process.Signal(s); err != nil {
@@ -186,18 +206,19 @@ func (w *Terminal) Signal(s syscall.Signal) {
 	}
 }
 
-// End waits for the program's end, and gives its exit code.
-func (w *Terminal) End() int {
+// Exit waits for the exit of the program, and returns its exit code.
+func (w *Terminal) Exit() int {
 	w.t.Helper()
-	code, ok := w.EndWithin(atLast)
+	code, ok := w.ExitWithin(terminalTimeout)
 	if !ok {
-		w.t.Fatalf("it still ran after %v; the terminal: %q", atLast, last(w.Text(), 2000))
+		w.t.Fatalf("it still ran after %v; the terminal: %q", terminalTimeout, last(w.Text(), 2000))
 	}
 	return code
 }
 
-// EndWithin waits for the program's end for so long; not ok: it still runs.
-func (w *Terminal) EndWithin(d time.Duration) (code int, ok bool) {
+// ExitWithin waits for the exit of the program, at most for the time d. If ok
+// is false, it still runs.
+func (w *Terminal) ExitWithin(d time.Duration) (code int, ok bool) {
 	w.t.Helper()
 	done := make(chan error, 1)
 	go func() { done <- w.wait() }()
@@ -208,8 +229,8 @@ func (w *Terminal) EndWithin(d time.Duration) (code int, ok bool) {
 			w.t.Error(err)
 		}
 		select {
-		case <-w.over: // its last words are read
-		case <-time.After(atLast): // a child of its has the terminal yet
+		case <-w.outputEnded: // all output has been read
+		case <-time.After(terminalTimeout): // a child of the program still has the terminal
 		}
 		return w.cmd.ProcessState.ExitCode(), true
 	case <-time.After(d):
@@ -217,10 +238,10 @@ func (w *Terminal) EndWithin(d time.Duration) (code int, ok bool) {
 	}
 }
 
-// MustEnd is End with a certain code.
-func (w *Terminal) MustEnd(code int) {
+// CheckExit waits for the exit of the program, and checks its exit code.
+func (w *Terminal) CheckExit(code int) {
 	w.t.Helper()
-	if got := w.End(); got != code {
+	if got := w.Exit(); got != code {
 		w.t.Errorf("exit code %d, want %d; the terminal: %q", got, code, last(w.Text(), 2000))
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// lines is what `seq 1 n` prints.
+// lines returns the output of `seq 1 n`.
 func lines(n int) []byte {
 	var b []byte
 	for i := 1; i <= n; i++ {
@@ -18,7 +18,8 @@ func lines(n int) []byte {
 	return b
 }
 
-// Transfers moves the lines 1 to n (n = 2,000,000: 14.9 MB) both ways, the given number of times, and misses none.
+// Transfers transfers the lines 1 to n (n = 2,000,000: 14.9 MB) in both
+// directions, the given number of times.
 func Transfers(t *testing.T, p Program, n, times int) {
 	want := lines(n)
 	sum := fmt.Sprintf("%x", sha256.Sum256(want))
@@ -52,7 +53,8 @@ func ExitCodes(t *testing.T, p Program) {
 	}
 }
 
-// LostStderr checks that a command goes on, and its output and code arrive, though its stderr cannot be written.
+// LostStderr checks that output and exit code are correct even if kshell cannot
+// write to stderr.
 func LostStderr(t *testing.T, p Program) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {

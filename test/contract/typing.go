@@ -14,29 +14,33 @@ import (
 	"kshell/test/faultproxy"
 )
 
-// recorder returns a command that stands for a shell. It does not run the lines that
-// it reads, but appends them to a file, so that the test sees incomplete lines as well.
+// recorder returns a command that stands for a shell. It does not run the lines
+// that it reads, but appends them to a file, so that the test sees incomplete
+// lines as well.
 func recorder(file string) string {
-	return fmt.Sprintf(`echo rec''ording; while IFS= read -r line; do printf '%%s\n' "$line" >>%s; echo "got: $line."; done`, file)
+	return fmt.Sprintf(
+		`echo rec''ording; while IFS= read -r line; do printf '%%s\n' "$line" >>%s; echo "got: $line."; done`,
+		file,
+	)
 }
 
 // typedLine returns a line that can be distinguished from its parts, and from
 // combinations of the parts of two lines.
 func typedLine(i int) string { return fmt.Sprintf("<line %d of them>", i) }
 
-// typePieces types a line and Enter, a few keys at a time. It calls between before
-// each piece.
+// typePieces types a line and Enter, a few keys at a time. It calls between
+// before each piece.
 func (w *Terminal) typePieces(line string, between func()) {
 	for keys := line + "\r"; keys != ""; {
-		n := min(len(keys), 1+rand.IntN(12)) //nolint:gosec // a test's
+		n := min(len(keys), 1+rand.IntN(12)) //nolint:gosec // not a secret
 		between()
 		w.Type(keys[:n])
 		keys = keys[n:]
 	}
 }
 
-// checkLines checks that each recorded line was typed and was recorded only once. It
-// returns the number of recorded lines, without empty ones.
+// checkLines checks that each recorded line was typed and was recorded only
+// once. It returns the number of recorded lines, without empty ones.
 func checkLines(t *testing.T, recorded string, n int) (ran int) {
 	t.Helper()
 	whole, times := map[string]bool{}, map[string]int{}
@@ -59,15 +63,17 @@ func checkLines(t *testing.T, recorded string, n int) (ran int) {
 	return len(times)
 }
 
-// Keys types n lines, faster than a user can type, at a shell whose connection is cut
-// at random times. It checks that each line is run whole and at most once, and returns
-// the number of lines that were run.
-func Keys(t *testing.T, w World, n int) (ran int) {
+// Keys types n lines, faster than a user can type, at a shell whose connection
+// is cut at random times. It checks that each line is run whole and at most
+// once, and returns the number of lines that were run.
+func TypeLines(t *testing.T, w Setup, n int) (ran int) {
 	t.Helper()
 	pod := w.Pod(t)
 	proxy, server := w.Through(t)
-	term := w.Open(t, slices.Concat([]string{"exec"}, server, []string{"-it", pod, "--", "sh", "-c", recorder("lines")})...)
-	term.Await("recording\r\n")
+	term := w.Open(
+		t,
+		slices.Concat([]string{"exec"}, server, []string{"-it", pod, "--", "sh", "-c", recorder("lines")})...)
+	term.WaitFor("recording\r\n")
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -75,7 +81,7 @@ func Keys(t *testing.T, w World, n int) (ran int) {
 			select {
 			case <-stop:
 				return
-			case <-time.After(time.Duration(100+rand.IntN(500)) * time.Millisecond): //nolint:gosec // a test's
+			case <-time.After(time.Duration(100+rand.IntN(500)) * time.Millisecond): //nolint:gosec // not a secret
 				proxy.Cut(faultproxy.Both, faultproxy.RST)
 			}
 		}
@@ -87,7 +93,7 @@ func Keys(t *testing.T, w World, n int) (ran int) {
 	<-stopped
 	cut := strings.Count(term.Text(), "connection lost")
 	term.Signal(syscall.SIGTERM)
-	term.MustEnd(143)
+	term.CheckExit(143)
 	ran = checkLines(t, w.Run(t, nil, "exec", pod, "--", "cat", "lines").Out, n)
 	t.Logf("%d of %d lines were run, the connection was lost %d times", ran, n, cut)
 	if ran == 0 || ran == n || cut == 0 {
@@ -96,22 +102,22 @@ func Keys(t *testing.T, w World, n int) (ran int) {
 	return ran
 }
 
-// NodeShellKeys types n lines at a shell on a node, and cuts the connection at a random
-// position in every every-th line. Each line must be run whole and at most once. When
-// kshell says that keys may be missing, the line is discarded with Ctrl-U. connection
-// are the flags for a connection that cut can break.
-func NodeShellKeys(t *testing.T, p Program, nodes Nodes, n, every int, cut func(), connection ...string) {
+// NodeShellKeys types n lines at a shell on a node, and cuts the connection at
+// a random position in every every-th line. Each line must be run whole and at
+// most once. When kshell says that keys may be missing, the line is discarded
+// with Ctrl-U. connection are the flags for a connection that cut can break.
+func NodeShellTypeLines(t *testing.T, p Program, nodes Nodes, n, every int, cut func(), connection ...string) {
 	node, file := nodes.Names[0], fmt.Sprintf("/tmp/kshell-typed-%d", time.Now().UnixNano())
 	w := openWindow(t, p, append(nodes.args(node), connection...)...)
 	w.Type(recorder(file) + "\r")
-	w.awaits("recording\r\n")
+	w.waitForText("recording\r\n")
 	withheld := func() int {
 		return strings.Count(w.errs.String(), "keys may be missing: check the line, press Enter again to run it")
 	}
 	for i := range n {
 		line, before := typedLine(i), withheld()
 		if i%every == every-1 {
-			at := rand.IntN(len(line)) / 4 //nolint:gosec // the piece after which to cut; beyond the last piece: after the line
+			at := rand.IntN(len(line)) / 4 //nolint:gosec // the piece before which to cut, or after the line
 			w.typePieces(line, func() {
 				if at--; at == 0 {
 					cut()
@@ -128,7 +134,7 @@ func NodeShellKeys(t *testing.T, p Program, nodes Nodes, n, every int, cut func(
 		got, without := func() bool { return strings.Contains(w.Text(), "got: "+line+".") }, empty()
 		for begin, entered := time.Now(), time.Now(); !got() && empty() == without && withheld() == before; {
 			switch {
-			case time.Since(begin) > limit:
+			case time.Since(begin) > runTimeout:
 				t.Fatalf("neither run nor withheld: %q; the terminal: %q\n%s", line, last(w.Text(), 2000), w.errs)
 			case time.Since(entered) > time.Second: // press Enter again, as a user would
 				w.Type("\r")
@@ -144,11 +150,24 @@ func NodeShellKeys(t *testing.T, p Program, nodes Nodes, n, every int, cut func(
 		}
 	}
 	w.Signal(syscall.SIGTERM)
-	w.MustEnd(143)
+	w.CheckExit(143)
 	r := p.Run(t, nil, nodes.args(node, "--", "sh", "-c", "cat "+file+" && rm -f "+file)...)
 	ran, lost := checkLines(t, r.Out, n), strings.Count(w.errs.String(), "connection lost")
-	t.Logf("%d of %d lines were run, the connection was lost %d times, Enter was withheld %d times", ran, n, lost, withheld())
+	t.Logf(
+		"%d of %d lines were run, the connection was lost %d times, Enter was withheld %d times",
+		ran,
+		n,
+		lost,
+		withheld(),
+	)
 	if ran < n-2*(n/every) || lost < n/every/2 || withheld() == 0 {
-		t.Errorf("%d of %d lines were run, the connection was lost %d times, Enter was withheld %d times: %s", ran, n, lost, withheld(), w.errs)
+		t.Errorf(
+			"%d of %d lines were run, the connection was lost %d times, Enter was withheld %d times: %s",
+			ran,
+			n,
+			lost,
+			withheld(),
+			w.errs,
+		)
 	}
 }

@@ -10,11 +10,11 @@ import (
 
 func TestTyping_NewShell(t *testing.T) {
 	t.Parallel()
-	Keys(t, sandboxWorld(t), 1000)
+	TypeLines(t, sandboxSetup(t), 1000)
 }
 
 func TestTyping_SameShell(t *testing.T) {
 	t.Parallel()
-	p, exec, proxy := behind(t, build(t))
-	NodeShellKeys(t, p, sandboxNodes, 200, 20, func() { proxy.Cut(faultproxy.Both, faultproxy.RST) }, exec[1:]...)
+	p, exec, proxy := proxiedSandbox(t, kshellBinary(t))
+	NodeShellTypeLines(t, p, sandboxNodes, 200, 20, func() { proxy.Cut(faultproxy.Both, faultproxy.RST) }, exec[1:]...)
 }

@@ -9,21 +9,22 @@ import (
 	"time"
 )
 
-// conn is one client and its connection to the server.
+// conn is a client's connection to the proxy with the connection to the server.
 //
-// run owns the goroutines; what a cut may change from outside is under mu. Locks are taken in the order Proxy.mu, conn.mu.
+// run starts and waits for the goroutines. Fields that a cut changes are
+// guarded by mu. Locks are taken in the order Proxy.mu, conn.mu.
 type conn struct {
 	proxy   *Proxy
-	stopped context.Context // ends when the connection is cut: nothing is moved any more
+	stopped context.Context // canceled when the connection is cut: no more bytes are moved
 	stop    context.CancelFunc
 
-	mu     sync.Mutex
-	socks  [2]*net.TCPConn // by Side: client at index 0, server at index 1; nil when closed or not there yet
-	ended  [2]*Ending      // how a side was cut
-	limits [2]*limit       // what may still pass, by Direction
-	moved  chan struct{}   // one slot: bytes have passed, for the idle timeout
-	gone   chan struct{}   // closed when both sides are ended
-	left   bool            // abandoned by Close
+	mu        sync.Mutex
+	socks     [2]*net.TCPConn // client at index 0, server at index 1; nil if closed or not yet open
+	ended     [2]*Ending      // how a side was cut
+	limits    [2]*limit       // remaining bytes, by Direction
+	moved     chan struct{}   // 1 slot: bytes were delivered; for the idle timeout
+	gone      chan struct{}   // closed when both sides have ended
+	abandoned bool            // abandoned by Close
 }
 
 const (
@@ -31,11 +32,11 @@ const (
 	serverSock = 1
 )
 
-// newConn is called with Proxy.mu held.
+// newConn requires that the caller holds Proxy.mu.
 func newConn(p *Proxy, client *net.TCPConn) *conn {
 	c := &conn{proxy: p, moved: make(chan struct{}, 1), gone: make(chan struct{})}
 	c.socks[clientSock] = client
-	p.bound(client)
+	p.limitBuffers(client)
 	c.stopped, c.stop = context.WithCancel(p.ctx)
 	for dir := range c.limits {
 		c.setLimit(Direction(dir), p.faults.limit[dir])
@@ -43,10 +44,10 @@ func newConn(p *Proxy, client *net.TCPConn) *conn {
 	return c
 }
 
-// bound keeps the kernel from holding more than the network would.
-func (p *Proxy) bound(c *net.TCPConn) {
+// limitBuffers sets the kernel buffers of a socket to Config.Buffer.
+func (p *Proxy) limitBuffers(c *net.TCPConn) {
 	if p.buffer > 0 && c != nil {
-		_ = errors.Join(c.SetReadBuffer(p.buffer), c.SetWriteBuffer(p.buffer)) // a socket that is gone holds nothing
+		_ = errors.Join(c.SetReadBuffer(p.buffer), c.SetWriteBuffer(p.buffer)) // fails only if the socket is closed
 	}
 }
 
@@ -60,8 +61,8 @@ func (c *conn) setLimit(dir Direction, l *limit) {
 	}
 }
 
-// run moves bytes until both directions have ended or the connection is cut. After a cut it stays until both sides know, or the
-// proxy is closed.
+// run moves bytes until both directions have ended or the connection is cut.
+// After a cut, it waits until both sides have ended or the proxy is closed.
 func (c *conn) run() {
 	defer c.stop()
 	connected := c.connect()
@@ -80,11 +81,12 @@ func (c *conn) run() {
 	c.drain()
 }
 
-// connect waits until the network lets something through to the server, and then connects to it.
+// connect connects to the server when no fault prevents it. It returns false if
+// the connection is cut first, or connecting fails.
 func (c *conn) connect() bool {
 	for {
 		f, _, changed := c.proxy.state()
-		if !f.held[ToServer] && !f.deaf {
+		if !f.held[ToServer] && !f.ignore {
 			break
 		}
 		select {
@@ -104,11 +106,12 @@ func (c *conn) connect() bool {
 		return false
 	}
 	c.socks[serverSock] = server.(*net.TCPConn)
-	c.proxy.bound(c.socks[serverSock])
+	c.proxy.limitBuffers(c.socks[serverSock])
 	return true
 }
 
-// move moves bytes both ways and watches for idleness until all is over. It says whether both directions ended by themselves.
+// move moves bytes in both directions until both have ended, and watches for
+// idleness. It reports whether both ended without a cut.
 func (c *conn) move() bool {
 	c.mu.Lock()
 	client, server := c.socks[clientSock], c.socks[serverSock]
@@ -128,7 +131,7 @@ func (c *conn) move() bool {
 	return c.stopped.Err() == nil
 }
 
-// watchIdle cuts the connection when nothing has moved for as long as the idle timeout says.
+// watchIdle cuts the connection after the idle timeout.
 func (c *conn) watchIdle(over <-chan struct{}) {
 	last := time.Now()
 	timer := time.NewTimer(0)
@@ -153,7 +156,7 @@ func (c *conn) watchIdle(over <-chan struct{}) {
 	}
 }
 
-// passed notes bytes that were delivered.
+// passed records delivered bytes.
 func (c *conn) passed(dir Direction, n int) {
 	c.proxy.mu.Lock()
 	c.proxy.bytes[dir] += int64(n)
@@ -164,7 +167,8 @@ func (c *conn) passed(dir Direction, n int) {
 	}
 }
 
-// allowance returns how many of n bytes may pass before the connection is cut, and takes them.
+// allowance returns how many of n bytes may pass before the cut, and deducts
+// them from the limit.
 func (c *conn) allowance(dir Direction, n int) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -177,7 +181,8 @@ func (c *conn) allowance(dir Direction, n int) int {
 	return n
 }
 
-// exhausted returns how to cut the connection when nothing may pass in that direction any more.
+// exhausted reports whether the limit of the direction is used up, and returns
+// how to cut the connection then.
 func (c *conn) exhausted(dir Direction) (Ending, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -187,21 +192,21 @@ func (c *conn) exhausted(dir Direction) (Ending, bool) {
 	return 0, false
 }
 
-// cut stops all movement and ends the sides that are to know.
+// cut stops all movement, and ends the given sides.
 func (c *conn) cut(who Side, by Ending) {
 	c.stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for side, sock := range c.socks {
 		if sock == nil {
-			c.settle(side, by) // never connected: nobody to tell
+			c.markEnded(side, by) // never connected
 			continue
 		}
 		if who == Client && side != clientSock || who == Server && side != serverSock {
-			past(sock) // wakes its pipe, says nothing to the other end
+			interrupt(sock) // ends its pipe; the other end sees nothing
 			continue
 		}
-		past(sock)
+		interrupt(sock)
 		if c.ended[side] != nil && by == FIN {
 			continue
 		}
@@ -212,12 +217,12 @@ func (c *conn) cut(who Side, by Ending) {
 		} else {
 			_ = sock.CloseWrite()
 		}
-		c.settle(side, by)
+		c.markEnded(side, by)
 	}
 }
 
-// settle notes that a side has been ended, with mu held.
-func (c *conn) settle(side int, by Ending) {
+// markEnded records that a side has ended. The caller must hold mu.
+func (c *conn) markEnded(side int, by Ending) {
 	before := c.ended[clientSock] != nil && c.ended[serverSock] != nil
 	c.ended[side] = &by
 	if !before && c.ended[clientSock] != nil && c.ended[serverSock] != nil {
@@ -225,43 +230,44 @@ func (c *conn) settle(side int, by Ending) {
 	}
 }
 
-// past makes reads and writes of a socket return at once.
-func past(sock *net.TCPConn) { _ = sock.SetDeadline(time.Unix(1, 0)) }
+// interrupt makes reads and writes of a socket return at once.
+func interrupt(sock *net.TCPConn) { _ = sock.SetDeadline(time.Unix(1, 0)) }
 
-// abandon is the end of it all: sockets that are not drained are closed.
+// abandon closes the sockets, except those that drain must read.
 func (c *conn) abandon() {
 	c.stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.left = c.left || c.proxy.ctx.Err() != nil
+	c.abandoned = c.abandoned || c.proxy.ctx.Err() != nil
 	for side, sock := range c.socks {
 		if sock == nil {
 			continue
 		}
-		if c.left || c.ended[side] == nil {
+		if c.abandoned || c.ended[side] == nil {
 			_ = sock.Close()
 			c.socks[side] = nil
 		}
 	}
 }
 
-// drain reads away what still comes from a side that was ended by FIN: closing a socket that has unread bytes would reset it.
+// drain reads and discards what arrives from a side that was ended by FIN:
+// closing a socket with unread bytes would send an RST.
 func (c *conn) drain() {
 	c.mu.Lock()
-	var politely []*net.TCPConn
+	var closing []*net.TCPConn
 	for _, sock := range c.socks {
-		if sock != nil && !c.left {
+		if sock != nil && !c.abandoned {
 			_ = sock.SetDeadline(time.Time{})
-			politely = append(politely, sock)
+			closing = append(closing, sock)
 		}
 	}
 	c.mu.Unlock()
 	var wg sync.WaitGroup
-	for _, sock := range politely {
+	for _, sock := range closing {
 		wg.Go(func() { _, _ = io.Copy(io.Discard, sock) })
 	}
 	wg.Wait()
-	for _, sock := range politely {
+	for _, sock := range closing {
 		_ = sock.Close()
 	}
 }

@@ -1,15 +1,21 @@
-// Package faultproxy is a TCP proxy that breaks connections in the ways that networks do, for tests: delay, a slow link, a black
-// hole, a cut by RST or by FIN, now or after n bytes or after silence, a port that refuses or that nobody answers.
+// Package faultproxy is a TCP proxy for tests that breaks connections as
+// networks do: delays, slow links, black holes, cuts by RST or FIN (at once,
+// after n bytes or after idle time), and ports that refuse or ignore
+// connections.
 //
-// It does not know what the bytes mean, TLS or WebSocket or HTTP: put it between a client and a server and give the client its
-// address. It prints nothing and has no clock of its own.
+// It does not know the protocol of the connections. Put it between a client and
+// a server, and give the client its address. It prints nothing.
 //
 // Invariants:
-//   - Without faults it is invisible: bytes, half-closes and resets pass as they are, in order.
-//   - Every fault can be set at any time, from any goroutine, and takes effect on connections that run.
-//   - Nothing is lost by a delay, a rate or a black hole: what was held is delivered when it ends, as TCP would.
-//   - It listens on loopback, and connects to loopback only, unless Config.Remote says otherwise.
-//   - Close returns when all its goroutines have ended.
+//   - Without faults it is transparent: bytes, half-closes and resets are
+//     passed on in order.
+//   - Every fault can be set at any time, from any goroutine, and applies to
+//     existing connections.
+//   - A delay, a rate or a black hole loses nothing: held bytes are delivered
+//     when it ends, as with TCP.
+//   - It listens on loopback and connects to loopback, unless Config.Remote is
+//     set.
+//   - Close returns when all goroutines have ended.
 package faultproxy
 
 import (
@@ -22,7 +28,7 @@ import (
 	"time"
 )
 
-// Direction says which way bytes go.
+// Direction is the direction of bytes.
 type Direction int
 
 // The two directions.
@@ -36,32 +42,33 @@ type Ending int
 
 // The two endings.
 const (
-	RST Ending = iota // reset: the other end's reads and writes fail at once
-	FIN               // a polite end: the other end reads EOF
+	RST Ending = iota // reset: reads and writes of the other end fail at once
+	FIN               // the other end reads EOF
 )
 
-// Side is who gets to know of a cut. The other side's connection stays open and silent, as after a lost packet.
+// Side is the side that sees a cut. The connection of the other side stays open
+// and silent, as after a lost packet.
 type Side int
 
-// Who gets to know.
+// The sides.
 const (
 	Both   Side = iota // client and server
-	Client             // the client alone
-	Server             // the server alone
+	Client             // only the client
+	Server             // only the server
 )
 
-// Config says where a proxy listens and where to.
+// Config configures a proxy.
 type Config struct {
-	Listen string // host:port; a free port of 127.0.0.1 when empty
+	Listen string // host:port; "": a free port of 127.0.0.1
 	Target string // host:port of the server
-	Buffer int    // bytes of the kernel's that each of its sockets may hold; 0: as many as it likes, which is megabytes
-	Remote bool   // allow Listen and Target to be something else than loopback
+	Buffer int    // size of the kernel buffers of each socket, in bytes; 0: the default, which is megabytes
+	Remote bool   // allow Listen and Target not to be loopback
 }
 
-// Stats counts since the start of a proxy.
+// Stats are counters since the start of the proxy.
 type Stats struct {
-	Accepted int      // connections taken
-	Open     int      // connections of which at least one side is open
+	Accepted int      // accepted connections
+	Open     int      // connections with at least one open side
 	Bytes    [2]int64 // bytes delivered, by Direction
 }
 
@@ -70,13 +77,13 @@ type Proxy struct {
 	target string
 	addr   string
 	buffer int
-	ctx    context.Context // ends with Close
+	ctx    context.Context // canceled by Close
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // the accept loop, and every connection
+	wg     sync.WaitGroup // the accept loop and all connections
 
 	mu       sync.Mutex
 	faults   faults
-	changed  chan struct{} // closed and replaced with every change of faults
+	changed  chan struct{} // closed and replaced when faults change
 	listener *net.TCPListener
 	conns    map[*conn]struct{}
 	accepted int
@@ -84,26 +91,26 @@ type Proxy struct {
 	closed   bool
 }
 
-// faults is what is wrong with the network just now. The zero value is a network without faults.
+// faults are the current faults. The zero value means none.
 type faults struct {
 	delay  [2]time.Duration
-	rate   [2]int // bytes per second, 0 is without limit
+	rate   [2]int // bytes per second; 0: no limit
 	held   [2]bool
-	idle   time.Duration // 0 is never
+	idle   time.Duration // 0: no timeout
 	idleBy Ending
-	limit  [2]*limit // for connections that begin
-	deaf   bool      // nobody accepts
+	limit  [2]*limit // for new connections
+	ignore bool      // connections are not accepted
 	refuse bool      // the port is closed
 }
 
-// limit is a number of bytes after which a connection is cut.
+// limit is the number of bytes after which a connection is cut.
 type limit struct {
 	bytes int64
 	by    Ending
 }
 
-// Start starts a proxy to cfg.Target. The server need not exist yet: it is connected to for each client anew, and a client for which
-// that fails is reset.
+// Start starts a proxy to cfg.Target. The server need not exist yet: the proxy
+// connects to it for each client, and resets the client if that fails.
 func Start(cfg Config) (*Proxy, error) {
 	listens := []string{cfg.Listen}
 	if cfg.Listen == "" {
@@ -139,12 +146,13 @@ func Start(cfg Config) (*Proxy, error) {
 	return p, nil
 }
 
-// ports are some on loopback, in the order in which they are tried. Systems do not choose from these for those who want any: one that is closed by Refuse
-// is not taken meanwhile.
+// ports returns random ports on loopback. They are below the range from which
+// systems choose ports, so that nobody else takes a port while Refuse has
+// closed it.
 func ports() []string {
 	var addrs []string
 	for range 50 {
-		addrs = append(addrs, fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))) //nolint:gosec // no secret
+		addrs = append(addrs, fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))) //nolint:gosec // not a secret
 	}
 	return addrs
 }
@@ -157,7 +165,7 @@ func isLoopback(addr string) error {
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil
 	}
-	return fmt.Errorf("%s is not loopback: set Remote if it is meant", addr)
+	return fmt.Errorf("%s is not loopback: set Remote to allow it", addr)
 }
 
 func listen(addr string) (*net.TCPListener, error) {
@@ -168,17 +176,18 @@ func listen(addr string) (*net.TCPListener, error) {
 	return l.(*net.TCPListener), nil
 }
 
-// Addr returns the address to give to the client, host:port. It stays the same for the life of the proxy.
+// Addr returns the address for the client, host:port. It never changes.
 func (p *Proxy) Addr() string { return p.addr }
 
-// Stats returns what has happened so far.
+// Stats returns the counters.
 func (p *Proxy) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return Stats{Accepted: p.accepted, Open: len(p.conns), Bytes: p.bytes}
 }
 
-// Close closes the port and all connections, and waits for everything to end. Closing again does nothing.
+// Close closes the port and all connections, and waits for all goroutines. It
+// may be called more than once.
 func (p *Proxy) Close() error {
 	p.cancel()
 	p.mu.Lock()
@@ -195,11 +204,12 @@ func (p *Proxy) Close() error {
 	return err
 }
 
-// accept takes clients until the proxy is closed, past any fault that keeps it from doing so.
+// accept accepts clients until the proxy is closed, unless a fault prevents
+// that.
 func (p *Proxy) accept() {
 	for {
 		f, l, changed := p.state()
-		if f.deaf || f.refuse {
+		if f.ignore || f.refuse {
 			select {
 			case <-p.ctx.Done():
 				return
@@ -218,7 +228,8 @@ func (p *Proxy) accept() {
 			p.take(client)
 			continue
 		}
-		// A fault has woken us, or the machine is out of something: look again.
+		// A fault has interrupted Accept, or the machine lacks resources: try
+		// again.
 		select {
 		case <-p.ctx.Done():
 		case <-changed:
@@ -233,7 +244,7 @@ func (p *Proxy) state() (faults, *net.TCPListener, <-chan struct{}) {
 	return p.faults, p.listener, p.changed
 }
 
-// take begins a connection.
+// take starts to proxy a connection.
 func (p *Proxy) take(client *net.TCPConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

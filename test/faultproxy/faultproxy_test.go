@@ -16,13 +16,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// silence is how long a test listens before it believes that nothing comes.
+// silence is how long a test waits before it concludes that nothing arrives.
 const silence = 80 * time.Millisecond
 
-// patience is how long a test waits for what must come.
-const patience = 30 * time.Second
+// testTimeout is how long a test waits for what must happen.
+const testTimeout = 30 * time.Second
 
-// server is a port whose connections the test handles itself.
+// server accepts connections, which the test uses directly.
 type server struct {
 	addr  string
 	conns chan *net.TCPConn
@@ -63,7 +63,7 @@ func (s *server) next(t *testing.T) *net.TCPConn {
 	case c := <-s.conns:
 		t.Cleanup(func() { _ = c.Close() })
 		return c
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Fatal("the proxy does not connect")
 		return nil
 	}
@@ -85,7 +85,7 @@ func start(t *testing.T, target string) *Proxy {
 
 func dial(t *testing.T, p *Proxy) *net.TCPConn {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", p.Addr(), patience)
+	c, err := net.DialTimeout("tcp", p.Addr(), testTimeout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,14 +93,15 @@ func dial(t *testing.T, p *Proxy) *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
-// pair is a client and the server's end of its connection, with a proxy between them.
+// pair returns a client and the server's end of its connection, with a proxy
+// between them.
 func pair(t *testing.T) (p *Proxy, client, srv *net.TCPConn) {
 	t.Helper()
 	s := newServer(t)
 	p = start(t, s.addr)
 	client = dial(t, p)
 	srv = s.next(t)
-	send(t, client, "hello") // so that all three know of it
+	send(t, client, "hello") // so that all three are connected
 	expect(t, srv, "hello")
 	return p, client, srv
 }
@@ -114,7 +115,7 @@ func send(t *testing.T, c *net.TCPConn, text string) {
 
 func expect(t *testing.T, c *net.TCPConn, text string) {
 	t.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(patience))
+	_ = c.SetReadDeadline(time.Now().Add(testTimeout))
 	got := make([]byte, len(text))
 	if n, err := io.ReadFull(c, got); err != nil || string(got) != text {
 		t.Fatalf("got %q, %v; want %q", got[:n], err, text)
@@ -130,10 +131,11 @@ func expectSilence(t *testing.T, c *net.TCPConn) {
 	}
 }
 
-// ending reads all that comes and returns it, and how it ended: io.EOF, ECONNRESET, or what else it was.
-func ending(t *testing.T, c *net.TCPConn) ([]byte, error) {
+// readAll reads to the end, and returns the bytes and how the connection ended:
+// io.EOF, ECONNRESET or another error.
+func readAll(t *testing.T, c *net.TCPConn) ([]byte, error) {
 	t.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(patience))
+	_ = c.SetReadDeadline(time.Now().Add(testTimeout))
 	var got bytes.Buffer
 	_, err := io.Copy(&got, c)
 	switch {
@@ -145,9 +147,9 @@ func ending(t *testing.T, c *net.TCPConn) ([]byte, error) {
 	return got.Bytes(), err
 }
 
-func expectEnd(t *testing.T, c *net.TCPConn, want error) {
+func expectEnding(t *testing.T, c *net.TCPConn, want error) {
 	t.Helper()
-	if got, err := ending(t, c); len(got) != 0 || !errors.Is(err, want) {
+	if got, err := readAll(t, c); len(got) != 0 || !errors.Is(err, want) {
 		t.Fatalf("got %d bytes and %v, want %v", len(got), err, want)
 	}
 }
@@ -159,12 +161,12 @@ func (e Ending) error() error {
 	return syscall.ECONNRESET
 }
 
-func both(t *testing.T, f func(t *testing.T, by Ending)) {
+func forEachEnding(t *testing.T, f func(t *testing.T, by Ending)) {
 	t.Run("RST", func(t *testing.T) { f(t, RST) })
 	t.Run("FIN", func(t *testing.T) { f(t, FIN) })
 }
 
-func TestWithoutFaultsItIsInvisible(t *testing.T) {
+func TestProxy_NoFaults(t *testing.T) {
 	p, client, srv := pair(t)
 	data := make([]byte, 3<<20)
 	if _, err := rand.Read(data); err != nil {
@@ -178,9 +180,9 @@ func TestWithoutFaultsItIsInvisible(t *testing.T) {
 	sent := make(chan error, 1)
 	go func() {
 		_, err := client.Write(data)
-		sent <- errors.Join(err, client.CloseWrite()) // half-closed: the answer still comes
+		sent <- errors.Join(err, client.CloseWrite()) // half-closed: the answer must still arrive
 	}()
-	got, err := ending(t, client)
+	got, err := readAll(t, client)
 	if !errors.Is(err, io.EOF) || !bytes.Equal(got, data) {
 		t.Fatalf("%d of %d bytes came back, then %v", len(got), len(data), err)
 	}
@@ -193,46 +195,46 @@ func TestWithoutFaultsItIsInvisible(t *testing.T) {
 	}
 }
 
-func TestAConnectionThatEndedIsForgotten(t *testing.T) {
+func TestStats_EndedConnection(t *testing.T) {
 	p, client, srv := pair(t)
 	_ = client.Close()
-	expectEnd(t, srv, io.EOF)
+	expectEnding(t, srv, io.EOF)
 	_ = srv.Close()
-	for deadline := time.Now().Add(patience); p.Stats().Open != 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); p.Stats().Open != 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it is still counted as open")
 		}
 	}
 }
 
-func TestAResetIsPassedOn(t *testing.T) {
+func TestProxy_PassesReset(t *testing.T) {
 	_, client, srv := pair(t)
 	_ = srv.SetLinger(0)
 	_ = srv.Close()
-	expectEnd(t, client, syscall.ECONNRESET)
+	expectEnding(t, client, syscall.ECONNRESET)
 }
 
-func TestAServerThatIsNotThereIsAReset(t *testing.T) {
-	p := start(t, "127.0.0.1:1") // which nobody uses
+func TestProxy_NoServer(t *testing.T) {
+	p := start(t, "127.0.0.1:1") // no server listens there
 	client, err := net.Dial("tcp", p.Addr())
 	if errors.Is(err, syscall.ECONNRESET) {
-		return // so fast that not even the dial has seen a connection
+		return // the reset came before dial returned
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	expectEnd(t, client.(*net.TCPConn), syscall.ECONNRESET)
+	expectEnding(t, client.(*net.TCPConn), syscall.ECONNRESET)
 }
 
-func TestDelayIsLatencyAndNotALowRate(t *testing.T) {
+func TestDelay_NoRateLimit(t *testing.T) {
 	p, client, srv := pair(t)
-	const delay = 300 * time.Millisecond // 50 of them are a time that no machine stands still for
+	const delay = 300 * time.Millisecond // 50 delays would be longer than any pause of the machine
 	p.Delay(ToServer, delay)
 	began := time.Now()
 	for range 50 {
 		send(t, client, "x")
-		time.Sleep(time.Millisecond) // so that they are messages of their own
+		time.Sleep(time.Millisecond) // so that each is a message of its own
 	}
 	expect(t, srv, "x")
 	if took := time.Since(began); took < delay {
@@ -244,11 +246,11 @@ func TestDelayIsLatencyAndNotALowRate(t *testing.T) {
 	if took := time.Since(began); took > 49*delay {
 		t.Errorf("the delays add up: %s", took)
 	}
-	send(t, srv, "y") // the other direction has none
+	send(t, srv, "y") // the other direction is not delayed
 	expect(t, client, "y")
 }
 
-func TestASlowLinkIsSlowAndMayBecomeFast(t *testing.T) {
+func TestRate(t *testing.T) {
 	p, client, srv := pair(t)
 	p.Rate(ToClient, 100_000)
 	began := time.Now()
@@ -265,7 +267,7 @@ func TestASlowLinkIsSlowAndMayBecomeFast(t *testing.T) {
 	expect(t, client, want[1:])
 }
 
-func TestABlackHoleHoldsBytesAndEnds(t *testing.T) {
+func TestBlackHole_HoldsBytesAndEnds(t *testing.T) {
 	p, client, srv := pair(t)
 	p.BlackHole(ToClient, true)
 	send(t, srv, "held")
@@ -275,22 +277,22 @@ func TestABlackHoleHoldsBytesAndEnds(t *testing.T) {
 	expect(t, srv, "the other way")
 	p.BlackHole(ToClient, false)
 	expect(t, client, "held")
-	expectEnd(t, client, io.EOF)
+	expectEnding(t, client, io.EOF)
 }
 
-func TestABlackHoleHidesAReset(t *testing.T) {
+func TestBlackHole_HidesReset(t *testing.T) {
 	p, client, srv := pair(t)
 	p.BlackHole(ToClient, true)
 	_ = srv.SetLinger(0)
 	_ = srv.Close()
 	expectSilence(t, client)
-	send(t, client, "to nobody") // refused by the server: that news is held too
+	send(t, client, "to nobody") // the server resets; the reset is held, too
 	expectSilence(t, client)
 	p.BlackHole(ToClient, false)
-	expectEnd(t, client, syscall.ECONNRESET)
+	expectEnding(t, client, syscall.ECONNRESET)
 }
 
-func TestABlackHoleKeepsNewClientsFromTheServer(t *testing.T) {
+func TestBlackHole_NewClients(t *testing.T) {
 	s := newServer(t)
 	p := start(t, s.addr)
 	p.BlackHole(ToServer, true)
@@ -306,19 +308,19 @@ func TestABlackHoleKeepsNewClientsFromTheServer(t *testing.T) {
 	expect(t, s.next(t), "hello")
 }
 
-func TestACutIsSeenByBothSides(t *testing.T) {
-	both(t, func(t *testing.T, by Ending) {
+func TestCut_BothSides(t *testing.T) {
+	forEachEnding(t, func(t *testing.T, by Ending) {
 		p, client, srv := pair(t)
 		if n := p.Cut(Both, by); n != 1 {
 			t.Errorf("%d connections were cut", n)
 		}
-		expectEnd(t, client, by.error())
-		expectEnd(t, srv, by.error())
+		expectEnding(t, client, by.error())
+		expectEnding(t, srv, by.error())
 	})
 }
 
-func TestACutOfOneSideIsASecretFromTheOther(t *testing.T) {
-	both(t, func(t *testing.T, by Ending) {
+func TestCut_OneSide(t *testing.T) {
+	forEachEnding(t, func(t *testing.T, by Ending) {
 		for _, who := range []Side{Client, Server} {
 			p, told, silent := pair(t)
 			other := Server
@@ -326,41 +328,41 @@ func TestACutOfOneSideIsASecretFromTheOther(t *testing.T) {
 				told, silent, other = silent, told, Client
 			}
 			p.Cut(who, by)
-			expectEnd(t, told, by.error())
+			expectEnding(t, told, by.error())
 			expectSilence(t, silent)
 			send(t, silent, "are you there?")
 			expectSilence(t, silent)
 			p.Cut(other, RST)
-			expectEnd(t, silent, syscall.ECONNRESET)
+			expectEnding(t, silent, syscall.ECONNRESET)
 		}
 	})
 }
 
-func TestAFINDoesNotTurnIntoAResetWhenTheClientGoesOnSending(t *testing.T) {
+func TestCut_FINWhileSending(t *testing.T) {
 	p, client, _ := pair(t)
 	p.Cut(Both, FIN)
 	for range 100 {
 		send(t, client, "still talking")
 	}
-	expectEnd(t, client, io.EOF)
+	expectEnding(t, client, io.EOF)
 	send(t, client, "and again")
 }
 
-func TestAConnectionIsCutAfterExactlySoManyBytes(t *testing.T) {
-	both(t, func(t *testing.T, by Ending) {
+func TestCutAfter_Exact(t *testing.T) {
+	forEachEnding(t, func(t *testing.T, by Ending) {
 		p, client, srv := pair(t)
 		send(t, srv, "before")
 		expect(t, client, "before")
 		p.CutAfter(ToClient, 40_000, by)
 		_, _ = srv.Write(make([]byte, 100_000))
-		got, err := ending(t, client)
+		got, err := readAll(t, client)
 		if len(got) != 40_000 || !errors.Is(err, by.error()) {
 			t.Errorf("%d bytes came, then %v", len(got), err)
 		}
 	})
 }
 
-func TestNewConnectionsAreCutAfterSoManyBytesEach(t *testing.T) {
+func TestCutAfter_NewConnections(t *testing.T) {
 	s := newServer(t)
 	p := start(t, s.addr)
 	p.CutAfter(ToServer, 5, FIN)
@@ -369,38 +371,39 @@ func TestNewConnectionsAreCutAfterSoManyBytesEach(t *testing.T) {
 		send(t, client, "0123456789")
 		srv := s.next(t)
 		expect(t, srv, "01234")
-		expectEnd(t, srv, io.EOF)
+		expectEnding(t, srv, io.EOF)
 	}
 	p.CutAfter(ToServer, -1, FIN)
 	send(t, dial(t, p), "0123456789")
 	expect(t, s.next(t), "0123456789")
 }
 
-func TestAnIdleConnectionIsCutAfterZeroMoreBytes(t *testing.T) {
+func TestCutAfter_Zero(t *testing.T) {
 	p, client, srv := pair(t)
 	p.CutAfter(ToServer, 0, RST)
-	expectEnd(t, client, syscall.ECONNRESET)
-	expectEnd(t, srv, syscall.ECONNRESET)
+	expectEnding(t, client, syscall.ECONNRESET)
+	expectEnding(t, srv, syscall.ECONNRESET)
 }
 
-func TestOnlyAnIdleConnectionRunsIntoTheIdleTimeout(t *testing.T) {
-	both(t, func(t *testing.T, by Ending) {
+func TestIdleTimeout(t *testing.T) {
+	forEachEnding(t, func(t *testing.T, by Ending) {
 		const idle = 400 * time.Millisecond
-		client, srv, last := busy(t, idle, by)
+		client, srv, last := keepBusy(t, idle, by)
 		for client == nil {
-			client, srv, last = busy(t, idle, by)
+			client, srv, last = keepBusy(t, idle, by)
 		}
-		expectEnd(t, client, by.error())
+		expectEnding(t, client, by.error())
 		if after := time.Since(last); after < idle {
 			t.Errorf("it was cut after %s of silence", after)
 		}
-		expectEnd(t, srv, by.error())
+		expectEnding(t, srv, by.error())
 	})
 }
 
-// busy keeps a connection busy for twice the idle timeout, and says when it was so last. The connection is nil if the machine stood still for so long
-// that it was cut for a reason.
-func busy(t *testing.T, idle time.Duration, by Ending) (client, srv *net.TCPConn, last time.Time) {
+// keepBusy keeps a connection busy for twice the idle timeout, and returns when
+// it was last busy. If the machine was suspended for longer than the timeout,
+// so that the cut was correct, it returns a nil connection.
+func keepBusy(t *testing.T, idle time.Duration, by Ending) (client, srv *net.TCPConn, last time.Time) {
 	t.Helper()
 	last = time.Now()
 	p, client, srv := pair(t)
@@ -409,7 +412,7 @@ func busy(t *testing.T, idle time.Duration, by Ending) (client, srv *net.TCPConn
 	for began := time.Now(); time.Since(began) < 2*idle; time.Sleep(idle / 20) {
 		now := time.Now()
 		_, sent := client.Write([]byte("x"))
-		_ = srv.SetReadDeadline(now.Add(patience))
+		_ = srv.SetReadDeadline(now.Add(testTimeout))
 		if _, err := srv.Read(got); errors.Join(sent, err) != nil {
 			if after := time.Since(last); after < idle {
 				t.Fatalf("%v after %s", errors.Join(sent, err), after)
@@ -421,7 +424,7 @@ func busy(t *testing.T, idle time.Duration, by Ending) (client, srv *net.TCPConn
 	return client, srv, last
 }
 
-func TestAPortThatNobodyAcceptsOnIsSilent(t *testing.T) {
+func TestStopAccepting(t *testing.T) {
 	s := newServer(t)
 	p := start(t, s.addr)
 	before := dial(t, p)
@@ -436,7 +439,7 @@ func TestAPortThatNobodyAcceptsOnIsSilent(t *testing.T) {
 	expect(t, s.next(t), "anyone?")
 }
 
-func TestARefusedPortOpensAgainAtTheSameAddress(t *testing.T) {
+func TestRefuse_SameAddress(t *testing.T) {
 	s := newServer(t)
 	p := start(t, s.addr)
 	before := dial(t, p)
@@ -456,7 +459,7 @@ func TestARefusedPortOpensAgainAtTheSameAddress(t *testing.T) {
 	expect(t, s.next(t), "hello again")
 }
 
-func TestHealEndsAllFaults(t *testing.T) {
+func TestHeal(t *testing.T) {
 	s := newServer(t)
 	p := start(t, s.addr)
 	p.Delay(ToServer, time.Hour)
@@ -479,7 +482,7 @@ func TestHealEndsAllFaults(t *testing.T) {
 	expect(t, client, "to the client")
 }
 
-func TestItStaysOnLoopbackUnlessToldOtherwise(t *testing.T) {
+func TestStart_OnlyLoopback(t *testing.T) {
 	for _, cfg := range []Config{
 		{Target: "192.0.2.1:80"},
 		{Target: "example.com:80"},
@@ -498,7 +501,7 @@ func TestItStaysOnLoopbackUnlessToldOtherwise(t *testing.T) {
 	_ = p.Close()
 }
 
-func TestCloseEndsEverythingInEveryState(t *testing.T) {
+func TestClose_EveryState(t *testing.T) {
 	s := newServer(t)
 	for name, spoil := range map[string]func(p *Proxy){
 		"healthy":    func(*Proxy) {},

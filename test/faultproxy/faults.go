@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// change changes the faults and wakes all that wait for one of them.
+// change changes the faults and notifies the goroutines that depend on them.
 func (p *Proxy) change(f func(*faults)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -14,31 +14,37 @@ func (p *Proxy) change(f func(*faults)) {
 	p.changed = make(chan struct{})
 }
 
-// Delay delivers all bytes of a direction so much later than they came, without slowing them down. 0 ends it. What one connection
-// can hold back is bounded, to about 1 MiB and the buffers of the kernel; then the sender has to wait.
+// Delay delays all bytes of a direction, without limiting their rate. 0 ends
+// it. A connection holds up to about 1 MiB, in addition to the buffers of the
+// kernel; then the sender blocks.
 func (p *Proxy) Delay(dir Direction, d time.Duration) {
 	p.change(func(f *faults) { f.delay[dir] = d })
 }
 
-// Rate lets so many bytes a second through, for each connection. 0 is without limit.
+// Rate limits the bytes per second of each connection. 0 means no limit.
 func (p *Proxy) Rate(dir Direction, bytesPerSecond int) {
 	p.change(func(f *faults) { f.rate[dir] = max(0, bytesPerSecond) })
 }
 
-// BlackHole lets nothing through any more in that direction, neither bytes nor ends, and tells nobody. While it is on for ToServer,
-// new clients are taken but not connected. When it is switched off, what was held is delivered.
+// BlackHole holds all bytes and the ends of connections in that direction, and
+// notifies neither side. While it is on for ToServer, new clients are accepted,
+// but not connected to the server. When it is switched off, held bytes are
+// delivered.
 func (p *Proxy) BlackHole(dir Direction, on bool) {
 	p.change(func(f *faults) { f.held[dir] = on })
 }
 
-// IdleTimeout cuts a connection through which nothing has passed for d, in either direction, as balancers and firewalls do. 0 is never.
+// IdleTimeout cuts a connection that was idle in both directions for d, as load
+// balancers and firewalls do. 0 means never.
 func (p *Proxy) IdleTimeout(d time.Duration, by Ending) {
 	p.change(func(f *faults) { f.idle, f.idleBy = d, by })
 }
 
-// CutAfter lets exactly n more bytes through in that direction and then cuts the connection, on both sides: for a connection that
-// runs, n from now; for one to come, n from its beginning. A negative n ends it. All n arrive before a FIN; an RST overtakes what the
-// receiver's kernel has not taken yet, which is nothing as long as the receiver reads.
+// CutAfter cuts each connection, on both sides, after exactly n more bytes in
+// that direction: counted from now for existing connections, and from the start
+// for new ones. A negative n ends the fault. All n bytes arrive before a FIN.
+// An RST destroys bytes that the receiver's kernel has not received, of which
+// there are none if the receiver reads.
 func (p *Proxy) CutAfter(dir Direction, n int64, by Ending) {
 	p.change(func(f *faults) {
 		f.limit[dir] = nil
@@ -51,10 +57,11 @@ func (p *Proxy) CutAfter(dir Direction, n int64, by Ending) {
 	})
 }
 
-// Cut ends all connections that are open now and returns how many there were. Bytes that are still held are lost. A side that is
-// not told may be cut by a second call.
+// Cut cuts all open connections, and returns their number. Held bytes are lost.
+// A side that did not see the cut can be cut by a second call.
 //
-// An RST overtakes what the receiver's kernel has not taken yet; what it has, the receiver can still read.
+// An RST destroys bytes that the receiver's kernel has not received; the
+// receiver can still read those that it has.
 func (p *Proxy) Cut(who Side, by Ending) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -64,12 +71,13 @@ func (p *Proxy) Cut(who Side, by Ending) int {
 	return len(p.conns)
 }
 
-// StopAccepting leaves new clients unanswered: their connect succeeds, because the kernel does that, and then nothing comes. When it
-// is switched off, those that still wait are taken.
+// StopAccepting stops accepting connections. The kernel completes the handshake
+// of new clients, which then get no data. When it is switched off, waiting
+// clients are accepted.
 func (p *Proxy) StopAccepting(on bool) {
 	p.change(func(f *faults) {
-		f.deaf = on
-		// Wakes an Accept that waits; the past is a time that has been.
+		f.ignore = on
+		// A deadline in the past interrupts Accept.
 		deadline := time.Time{}
 		if on {
 			deadline = time.Unix(1, 0)
@@ -78,8 +86,9 @@ func (p *Proxy) StopAccepting(on bool) {
 	})
 }
 
-// Refuse closes the port: new clients are refused at once, connections that run are left alone. Switched off, it opens the same port
-// again, and fails only if someone else has taken it meanwhile.
+// Refuse closes the port: new clients are refused, existing connections are not
+// affected. When it is switched off, the same port is opened again; that fails
+// if another process has taken it.
 func (p *Proxy) Refuse(on bool) error {
 	var failed error
 	p.change(func(f *faults) {
@@ -91,12 +100,12 @@ func (p *Proxy) Refuse(on bool) error {
 		default:
 			l, err := listen(p.addr)
 			if err != nil {
-				failed = fmt.Errorf("the port cannot be opened again: %w", err)
+				failed = fmt.Errorf("cannot open the port again: %w", err)
 				return
 			}
 			f.refuse = false
 			p.listener = l
-			if f.deaf {
+			if f.ignore {
 				failed = l.SetDeadline(time.Unix(1, 0))
 			}
 		}
@@ -104,7 +113,7 @@ func (p *Proxy) Refuse(on bool) error {
 	return failed
 }
 
-// Heal ends all faults. Connections that were cut stay so.
+// Heal ends all faults. Connections that were cut stay cut.
 func (p *Proxy) Heal() error {
 	if err := p.Refuse(false); err != nil {
 		return err

@@ -10,23 +10,23 @@ import (
 
 const (
 	chunkSize = 16 << 10
-	maxChunks = 64 // on their way in one pipe: about 1 MiB
+	maxChunks = 64 // in one pipe: about 1 MiB
 )
 
-// pipe moves the bytes of one direction of one connection.
+// pipe moves the bytes of one direction of a connection.
 type pipe struct {
 	conn     *conn
 	dir      Direction
 	from, to *net.TCPConn
-	chunks   chan chunk // closed by the reader
-	free     time.Time  // the writer's: when the slow link is free again
+	chunks   chan chunk // closed by read
+	free     time.Time  // used by write: when the slow link is free again
 }
 
-// chunk is some bytes and when they came; or the end, and how it came.
+// chunk is some bytes, or the end of a direction, with the time of arrival.
 type chunk struct {
 	data []byte
 	at   time.Time
-	end  error // io.EOF, or what broke
+	end  error // io.EOF or a read error
 }
 
 func newPipe(c *conn, dir Direction, from, to *net.TCPConn) *pipe {
@@ -38,7 +38,8 @@ func (p *pipe) run() {
 	var wg sync.WaitGroup
 	wg.Go(p.read)
 	p.write()
-	// A writer that gave up leaves a reader that waits for bytes or for room: a cut has woken it from the first.
+	// If write gave up, read may wait to send a chunk. A read of the socket was
+	// interrupted by the cut.
 	for range p.chunks {
 	}
 	wg.Wait()
@@ -70,7 +71,7 @@ func (p *pipe) push(c chunk) bool {
 
 func (p *pipe) write() {
 	for {
-		_, _, changed := p.conn.proxy.state() // before the look, or a change in between is missed
+		_, _, changed := p.conn.proxy.state() // before exhausted, so that no change is missed
 		if by, yes := p.conn.exhausted(p.dir); yes {
 			p.conn.cut(Both, by)
 			return
@@ -78,7 +79,7 @@ func (p *pipe) write() {
 		select {
 		case <-p.conn.stopped.Done():
 			return
-		case <-changed: // perhaps nothing may pass any more
+		case <-changed: // the limit may be used up
 		case c, ok := <-p.chunks:
 			if !ok || !p.deliver(c) {
 				return
@@ -87,7 +88,8 @@ func (p *pipe) write() {
 	}
 }
 
-// deliver delivers one chunk, through all faults. It says whether the direction goes on.
+// deliver delivers a chunk, with all faults, and reports whether the direction
+// continues.
 func (p *pipe) deliver(c chunk) bool {
 	for len(c.data) > 0 {
 		n := p.wait(c)
@@ -123,7 +125,8 @@ func (p *pipe) deliver(c chunk) bool {
 	return false
 }
 
-// refused is called when the receiver does not want bytes any more. That news travels the other way, and that way may be slow.
+// refused is called when the receiver has reset its connection. The sender
+// learns that with the delay of the opposite direction.
 func (p *pipe) refused() {
 	back := pipe{conn: p.conn, dir: ToServer + ToClient - p.dir}
 	if back.wait(chunk{at: time.Now()}) > 0 {
@@ -131,7 +134,8 @@ func (p *pipe) refused() {
 	}
 }
 
-// wait waits until something of a chunk may pass and returns how many bytes; 0 when the connection is cut meanwhile.
+// wait waits until bytes of a chunk may pass, and returns how many. It returns
+// 0 if the connection is cut.
 func (p *pipe) wait(c chunk) int {
 	for {
 		f, _, changed := p.conn.proxy.state()

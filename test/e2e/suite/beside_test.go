@@ -21,21 +21,21 @@ var interrupts = flag.Bool("interrupts", false, "measure Ctrl-C under a flood on
 // a row of the table: what fails, what comes of it, in words, and what these have to be for kshell.
 type fault struct {
 	what, want string
-	try        func(t *testing.T, w contract.World, ours bool) string
+	try        func(t *testing.T, w contract.Setup, ours bool) string
 }
 
 var sessionFaults = []fault{
-	{"the link is reset", `^a new shell after`, func(t *testing.T, w contract.World, ours bool) string {
+	{"the link is reset", `^a new shell after`, func(t *testing.T, w contract.Setup, ours bool) string {
 		term, proxy := openShell(t, w)
 		begin := time.Now()
 		proxy.Cut(faultproxy.Both, faultproxy.RST)
 		if !ours {
 			return ended(term, begin)
 		}
-		term.Await(`connected again .*\r\n(?s:.*)[$#] `)
+		term.WaitFor(`connected again .*\r\n(?s:.*)[$#] `)
 		return fmt.Sprintf("a new shell after %s", round(time.Since(begin)))
 	}},
-	{"the link swallows everything", `lost after 2[0-9]`, func(t *testing.T, w contract.World, ours bool) string {
+	{"the link swallows everything", `lost after 2[0-9]`, func(t *testing.T, w contract.Setup, ours bool) string {
 		term, proxy := openShell(t, w)
 		proxy.BlackHole(faultproxy.ToClient, true)
 		proxy.BlackHole(faultproxy.ToServer, true)
@@ -43,34 +43,34 @@ var sessionFaults = []fault{
 		if !ours {
 			return ended(term, begin)
 		}
-		term.Await(`no reply for`)
+		term.WaitFor(`no reply for`)
 		told := round(time.Since(begin))
-		term.Await(`connection lost`)
+		term.WaitFor(`connection lost`)
 		return fmt.Sprintf("told after %s, lost after %s", told, round(time.Since(begin)))
 	}},
-	{"idle for 30 s behind HAProxy with timeouts of 10 s", `^the shell is there$`, func(t *testing.T, w contract.World, _ bool) string {
+	{"idle for 30 s behind HAProxy with timeouts of 10 s", `^the shell is there$`, func(t *testing.T, w contract.Setup, _ bool) string {
 		host, _, err := net.SplitHostPort(harness.MainServer.Addr())
 		check(t, err)
 		begin := time.Now()
 		term := w.Shell(t, "--server", "https://"+haproxy(t, harness.MainServer.Addr()), "--tls-server-name", host, "-it", "web", "--", "sh")
 		lasts(30 * time.Second)
 		term.Type("echo al''ive\r")
-		if term.Has(soon, `alive\r\n`) {
+		if term.ShowsWithin(soon, `alive\r\n`) {
 			return "the shell is there"
 		}
 		return ended(term, begin)
 	}},
-	{"the program is ended by TERM while a command sleeps", `^0 processes`, func(t *testing.T, w contract.World, _ bool) string {
+	{"the program is ended by TERM while a command sleeps", `^0 processes`, func(t *testing.T, w contract.Setup, _ bool) string {
 		pod := w.Pod(t)
 		term := w.Shell(t, "-it", pod, "--", "sh")
 		term.Type("sleep 1000\r")
-		term.Await(`sleep 1000\r\n`)
+		term.WaitFor(`sleep 1000\r\n`)
 		term.Signal(syscall.SIGTERM)
-		term.End()
-		alive, _ := w.Left(t, pod, soon)
+		term.Exit()
+		alive, _ := w.Remaining(t, pod, soon)
 		return fmt.Sprintf("%d processes are left", len(alive))
 	}},
-	{"the pod is deleted", `code (137|255), and the reason is said$`, func(t *testing.T, w contract.World, ours bool) string {
+	{"the pod is deleted", `code (137|255), and the reason is said$`, func(t *testing.T, w contract.Setup, ours bool) string {
 		pod := w.Pod(t)
 		term := w.Shell(t, "-it", pod, "--", "sh")
 		begin := time.Now()
@@ -83,7 +83,7 @@ var sessionFaults = []fault{
 	}},
 }
 
-func openShell(t *testing.T, w contract.World) (*contract.Terminal, *faultproxy.Proxy) {
+func openShell(t *testing.T, w contract.Setup) (*contract.Terminal, *faultproxy.Proxy) {
 	t.Helper()
 	proxy, server := w.Through(t)
 	return w.Shell(t, append(slices.Clone(server), "-it", "web", "--", "sh")...), proxy
@@ -91,7 +91,7 @@ func openShell(t *testing.T, w contract.World) (*contract.Terminal, *faultproxy.
 
 // ended waits for the program's end, for two minutes.
 func ended(term *contract.Terminal, begin time.Time) string {
-	code, ok := term.EndWithin(2 * time.Minute)
+	code, ok := term.ExitWithin(2 * time.Minute)
 	if !ok {
 		return "nothing in 2 min"
 	}
@@ -105,7 +105,7 @@ func TestSessionsBesideKubectl(t *testing.T) {
 	notInCI(t)
 	rows := sessionFaults
 	if *interrupts {
-		rows = append(rows, fault{"Ctrl-C while yes runs, at 64 kB/s", `^a prompt after`, func(t *testing.T, w contract.World, _ bool) string {
+		rows = append(rows, fault{"Ctrl-C while yes runs, at 64 kB/s", `^a prompt after`, func(t *testing.T, w contract.Setup, _ bool) string {
 			return "a prompt after " + round(contract.Interrupt(t, w, 64_000))
 		}})
 	}

@@ -54,10 +54,10 @@ func ours() []contract.Subject { return subjects()[:3] }
 // TestExactEnds tries the ends of a command that servers and clients get wrong. All cells of kshell are exact; kubectl's are told (-v).
 func TestExactEnds(t *testing.T) {
 	notInCI(t)
-	contract.Bench{
-		Subjects: subjects(), Pods: sleepers, Left: leftIn, Sweep: sweep,
+	contract.ScenarioRunner{
+		Subjects: subjects(), Pods: sleepers, Remaining: leftIn, KillRemaining: sweep,
 		Trials: *trials, LongTrials: cmp.Or(*longs, (*trials+2)/3), References: *theirs, LongAtOnce: *atOnce,
-	}.Ends(t, contract.Named(contract.Ends(), regexp.MustCompile(*ends)))
+	}.Run(t, contract.FilterScenarios(contract.Scenarios(), regexp.MustCompile(*ends)))
 }
 
 // sleepers are pods of the test's own.
@@ -161,11 +161,11 @@ func TestExactModeIsNotSeen(t *testing.T) {
 	} {
 		t.Run(i.name, func(t *testing.T) {
 			t.Parallel()
-			contract.Same(t, program(cluster.Kubeconfig()), i.pod, i.shell, i.always, i.only)
+			contract.SameBehavior(t, program(cluster.Kubeconfig()), i.pod, i.shell, i.always, i.only)
 		})
 	}
 	for _, s := range ours() {
-		t.Run(s.Name, func(t *testing.T) { contract.Nothing(t, s.Program, s.Flags, "web") })
+		t.Run(s.Name, func(t *testing.T) { contract.NoInput(t, s.Program, s.Flags, "web") })
 	}
 }
 
@@ -213,7 +213,7 @@ func TestThePlainWayDoesNotHangWithUnreadInput(t *testing.T) {
 						return program(way.kubeconfig).Run(t, bytes.Repeat([]byte("y\n"), size/2), append([]string{"exec", "-i", "--exact=never", pod, "--"}, c.command...)...)
 					}
 					r := run()
-					for n := 1; n < contract.MostLies && way.name == "apiserver" && r.Lied(t, c.code); n++ {
+					for n := 1; n < contract.MaxFalseSuccesses && way.name == "apiserver" && r.FalseSuccess(t, c.code); n++ {
 						r = run()
 					}
 					if r.Took > 50*time.Second || r.Code != c.code && (r.Code != 255 || !oneSentence.MatchString(r.Err)) {

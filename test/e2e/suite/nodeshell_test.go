@@ -250,5 +250,5 @@ func TestTheClusterRoleOfTheDocumentationIsEnough(t *testing.T) {
 
 func TestANodeShellThatIsLeftRunning(t *testing.T) {
 	inCI(t)
-	onEach(t, func(t *testing.T, p contract.Program) { contract.NodeShellStays(t, p, nodes(t)) })
+	onEach(t, func(t *testing.T, p contract.Program) { contract.NodeShellDetached(t, p, nodes(t)) })
 }

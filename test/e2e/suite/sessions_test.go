@@ -37,17 +37,17 @@ var (
 )
 
 // world is the cluster by one of its servers.
-func world(s harness.Server) contract.World {
+func world(s harness.Server) contract.Setup {
 	kubeconfig := cluster.Kubeconfig()
 	if s == harness.TranslatingServer {
 		kubeconfig = cluster.KubeconfigTranslating()
 	}
-	return contract.World{
-		Program: program(kubeconfig),
-		Through: func(t *testing.T) (*faultproxy.Proxy, []string) { return through(t, s) },
-		Pod:     func(t *testing.T) string { return ready(t, sleeper("")) },
-		Delete:  func(t *testing.T, pod string) { check(t, deletions["forced"](t.Context(), t, pod)) },
-		Left:    leftIn,
+	return contract.Setup{
+		Program:   program(kubeconfig),
+		Through:   func(t *testing.T) (*faultproxy.Proxy, []string) { return through(t, s) },
+		Pod:       func(t *testing.T) string { return ready(t, sleeper("")) },
+		Delete:    func(t *testing.T, pod string) { check(t, deletions["forced"](t.Context(), t, pod)) },
+		Remaining: leftIn,
 	}
 }
 
@@ -75,7 +75,7 @@ func TestSessionsHaveTheirFigures(t *testing.T) {
 		})
 		t.Run("keys", func(t *testing.T) {
 			t.Parallel()
-			contract.Keys(t, w, *typed)
+			contract.TypeLines(t, w, *typed)
 		})
 	})
 }
@@ -95,7 +95,7 @@ func TestAShellTellsWhatBecomesOfItsPod(t *testing.T) {
 				pod := ready(t, sleeper(""))
 				term := shellIn(t, p, pod)
 				check(t, remove(t.Context(), t, pod))
-				if code := term.End(); code != 137 && code != 255 {
+				if code := term.Exit(); code != 137 && code != 255 {
 					t.Errorf("exit code %d", code)
 				}
 				said := term.Text()
@@ -112,8 +112,8 @@ func TestAShellTellsWhatBecomesOfItsPod(t *testing.T) {
 			pod := ready(t, spec)
 			term := shellIn(t, p, pod)
 			term.Type("touch /grow; sleep 600\r")
-			how := term.Await(fmt.Sprintf(`kshell: warning: container "main" of pod "%s" (was killed because it was out of memory|ended with exit code 137)`, pod))
-			term.MustEnd(137)
+			how := term.WaitFor(fmt.Sprintf(`kshell: warning: container "main" of pod "%s" (was killed because it was out of memory|ended with exit code 137)`, pod))
+			term.CheckExit(137)
 			// The runtime may hear of the end before it hears of the reason: then nobody knows that.
 			ended := sees(t, pod, "its end is told", func(p *corev1.Pod) bool { return lastEnd(p) != nil })
 			if knows := lastEnd(ended).Reason == "OOMKilled"; knows && !strings.Contains(how, "out of memory") {
@@ -129,7 +129,7 @@ func TestAShellTellsWhatBecomesOfItsPod(t *testing.T) {
 				spec.Spec.Containers[0] = box("main", "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done")
 				pod := ready(t, spec)
 				term := p.Open(t, slices.Concat([]string{"exec"}, args, []string{pod, "--", "sh", "-c", "kill 1; sleep 600"})...)
-				term.MustEnd(137)
+				term.CheckExit(137)
 				if said := term.Text(); !strings.Contains(said, fmt.Sprintf("container \"main\" of pod %q ended with exit code 3", pod)) {
 					t.Errorf("no message says that the container has ended: %q", said)
 				}
@@ -142,7 +142,7 @@ func TestAShellTellsWhatBecomesOfItsPod(t *testing.T) {
 			pod := ready(t, spec)
 			term := shellIn(t, p, pod)
 			term.Type("kill 1\r")
-			term.MustEnd(137)
+			term.CheckExit(137)
 			if said := term.Text(); !strings.Contains(said, fmt.Sprintf("container \"main\" of pod %q ended with exit code 3", pod)) {
 				t.Errorf("no message says that the container has ended: %q", said)
 			}
@@ -154,7 +154,7 @@ func TestAShellTellsWhatBecomesOfItsPod(t *testing.T) {
 			pod := ready(t, spec)
 			term := shellIn(t, p, pod)
 			term.Type("touch /end; sleep 600\r")
-			term.MustEnd(137)
+			term.CheckExit(137)
 			if said := term.Text(); !strings.Contains(said, fmt.Sprintf("of pod %q ended with exit code", pod)) {
 				t.Errorf("no message says that the container has ended: %q", said)
 			}
@@ -182,18 +182,18 @@ func TestAShellFollowsItsDeployment(t *testing.T) {
 				})
 				term := shellIn(t, p, "deploy/"+name)
 				term.Type("hostname; echo e''nd\r")
-				old := strings.Fields(term.Await(`suite-\S+\r\nend`))[0]
+				old := strings.Fields(term.WaitFor(`suite-\S+\r\nend`))[0]
 				check(t, remove(t.Context(), t, old))
-				term.Await(`kshell: going on in pod suite-\S+\r\n`)
-				term.Await(`connected again after [0-9]+ s: this is a new shell`)
-				term.Await(`[$#] `)
+				term.WaitFor(`kshell: going on in pod suite-\S+\r\n`)
+				term.WaitFor(`connected again after [0-9]+ s: this is a new shell`)
+				term.WaitFor(`[$#] `)
 				term.Prompt()
 				term.Type("hostname; echo e''nd\r")
-				if next := strings.Fields(term.Await(`suite-\S+\r\nend`))[0]; next == old {
+				if next := strings.Fields(term.WaitFor(`suite-\S+\r\nend`))[0]; next == old {
 					t.Errorf("it went on in the same pod")
 				}
 				term.Type("exit 3\r")
-				term.MustEnd(3)
+				term.CheckExit(3)
 			})
 		}
 	})
@@ -211,10 +211,10 @@ func TestALostNodeIsTold(t *testing.T) {
 	}
 	check(t, cluster.KillNode(ctx, victim))
 	for _, term := range shells {
-		term.AwaitFor(2*time.Minute, `connection lost|lost contact with node`)
-		term.AwaitFor(time.Minute, `trying again in [0-9]+ s`)
+		term.WaitForWithin(2*time.Minute, `connection lost|lost contact with node`)
+		term.WaitForWithin(time.Minute, `trying again in [0-9]+ s`)
 		term.Type("\x04")
-		term.MustEnd(255)
+		term.CheckExit(255)
 	}
 	check(t, cluster.StartNode(ctx, victim))
 	check(t, cluster.WaitNode(ctx, victim, true))
@@ -238,13 +238,13 @@ func TestAnIdleSessionOutlivesALoadBalancer(t *testing.T) {
 			term := p.Shell(t, slices.Concat(server, []string{"-it", "web", "--", "sh"})...)
 			lasts(*idle)
 			term.Type("echo al''ive\r")
-			term.Await(`alive\r\n`)
+			term.WaitFor(`alive\r\n`)
 			if strings.Contains(term.Text(), "connection lost") {
 				t.Errorf("it was lost: %q", term.Text())
 			}
 			term.Type("exit 3\r")
-			term.MustEnd(3)
-			silent.MustEnd(255)
+			term.CheckExit(3)
+			silent.CheckExit(255)
 		})
 	}
 }

@@ -13,10 +13,10 @@ func TestWays(t *testing.T) {
 		t.Run(s.Name, func(t *testing.T) {
 			cfg, err := cluster.Config(harness.DevExecOnly, harness.MainServer)
 			check(t, err)
-			contract.Ways(t, contract.Users{
+			contract.Access(t, contract.Users{
 				Program:  s.Program,
 				ExecOnly: harness.DevExecOnly, CreateOnly: harness.DevCreate, None: harness.DevNone, Token: cfg.BearerToken, Server: s.Server.Addr,
-				Lies: s.Kubeconfig == cluster.KubeconfigTranslating(),
+				FalseSuccesses: s.Kubeconfig == cluster.KubeconfigTranslating(),
 			})
 		})
 	}

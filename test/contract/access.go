@@ -22,22 +22,25 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// Users is a server and users of it who have few rights, each with a context of the same name.
+// Users is a server and users with few rights. Each user has a context of the
+// same name.
 type Users struct {
 	Program
-	ExecOnly   string // may exec, and not look at pods
-	CreateOnly string // may create pods/exec, and nothing else: by SPDY
-	None       string // nothing
-	Token      string // of ExecOnly
-	Server     string // host:port
-	Lies       bool   // the server does: see Result.Lied
+	ExecOnly       string // may exec, but not get pods
+	CreateOnly     string // may only create pods/exec, and so must use SPDY
+	None           string // has no rights
+	Token          string // of ExecOnly
+	Server         string // host:port
+	FalseSuccesses bool   // whether the server may report false successes; see Result.FalseSuccess
 }
 
-// Ways are the ways to a server, as somebody, and what is told of a run and of its surroundings.
-func Ways(t *testing.T, w Users) {
+// Access checks how kshell reaches a server: with few rights, impersonation,
+// credentials and proxies; and the status file, completion, settings and the
+// environment of a shell.
+func Access(t *testing.T, w Users) {
 	t.Run("status", w.statuses)
 	t.Run("few rights", w.fewRights)
-	t.Run("as another", w.asAnother)
+	t.Run("as another", w.impersonation)
 	t.Run("credentials", w.credentials)
 	t.Run("proxies", w.proxies)
 	t.Run("completion", w.completion)
@@ -50,8 +53,9 @@ func (w Users) exec(t *testing.T, args ...string) Result {
 	return w.Run(t, nil, append([]string{"exec"}, args...)...)
 }
 
-// says checks how a run ended: all of errs are in stderr; none: it is empty.
-func (r Result) says(t *testing.T, code int, out string, errs ...string) {
+// checkEnd checks the exit code, stdout, and that stderr contains each of errs;
+// without errs, it must be empty.
+func (r Result) checkEnd(t *testing.T, code int, out string, errs ...string) {
 	t.Helper()
 	if r.Code != code || r.Out != out || len(errs) == 0 && r.Err != "" {
 		t.Errorf("exit code %d, want %d; stdout %q, stderr %q", r.Code, code, r.Out, r.Err)
@@ -63,8 +67,8 @@ func (r Result) says(t *testing.T, code int, out string, errs ...string) {
 	}
 }
 
-// told is what --status-file holds.
-type told struct {
+// statusRecord is the content of a --status-file.
+type statusRecord struct {
 	ExitCode                                             int
 	Cause, Message, Namespace, Pod, UID, Container, Node string
 	Protocol, Mode, Inexact                              string
@@ -75,27 +79,35 @@ type told struct {
 func (w Users) statuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		args []string
-		want told
+		want statusRecord
 	}{
 		"exact": {
 			[]string{"-i", "web", "--", "sh", "-c", "cat; echo err >&2; exit 7"},
-			told{ExitCode: 7, Cause: "exited", Protocol: "v5.channel.k8s.io", Mode: "exact", StdinBytes: 5, StdoutBytes: 5, StderrBytes: 4},
+			statusRecord{
+				ExitCode: 7, Cause: "exited", Protocol: "v5.channel.k8s.io", Mode: "exact",
+				StdinBytes: 5, StdoutBytes: 5, StderrBytes: 4,
+			},
 		},
 		"plain": {
 			[]string{"-i", "--exact=never", "web", "--", "sh", "-c", "cat; exit 7"},
-			told{ExitCode: 7, Cause: "exited", Protocol: "v5.channel.k8s.io", Mode: "plain", StdinBytes: 5, StdoutBytes: 5},
+			statusRecord{
+				ExitCode: 7, Cause: "exited", Protocol: "v5.channel.k8s.io", Mode: "plain", StdinBytes: 5, StdoutBytes: 5,
+			},
 		},
 		"v4": {
 			[]string{"--subprotocol=v4.channel.k8s.io", "web", "--", "true"},
-			told{Cause: "exited", Protocol: "v4.channel.k8s.io", Mode: "exact"},
+			statusRecord{Cause: "exited", Protocol: "v4.channel.k8s.io", Mode: "exact"},
 		},
 		"no such command": {
 			[]string{"web", "--", "no-such-command"},
-			told{ExitCode: 127, Cause: "not-found", Protocol: "v5.channel.k8s.io", Mode: "plain", Inexact: "the container has no such command, or may not run it"},
+			statusRecord{
+				ExitCode: 127, Cause: "not-found", Protocol: "v5.channel.k8s.io", Mode: "plain",
+				Inexact: "the container has no such command, or may not run it",
+			},
 		},
 		"no time left": {
 			[]string{"--timeout=5s", "web", "--", "sleep", "60"},
-			told{ExitCode: 124, Cause: "timeout", Protocol: "v5.channel.k8s.io", Mode: "exact"},
+			statusRecord{ExitCode: 124, Cause: "timeout", Protocol: "v5.channel.k8s.io", Mode: "exact"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -103,7 +115,7 @@ func (w Users) statuses(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "status")
 			for n := 0; ; n++ {
 				r := w.Run(t, []byte("input"), append([]string{"exec", "--status-file", file}, c.args...)...)
-				if n+1 == MostLies || !w.Lies || c.want.Mode != "plain" || !r.Lied(t, c.want.ExitCode) {
+				if n+1 == MaxFalseSuccesses || !w.FalseSuccesses || c.want.Mode != "plain" || !r.FalseSuccess(t, c.want.ExitCode) {
 					break
 				}
 			}
@@ -111,14 +123,16 @@ func (w Users) statuses(t *testing.T) {
 			if err != nil || strings.Count(string(text), "\n") != 1 {
 				t.Fatalf("%q, %v", text, err)
 			}
-			var got told
+			var got statusRecord
 			if err := json.Unmarshal(text, &got); err != nil {
 				t.Fatal(err)
 			}
-			if got.Pod != "web" || got.Namespace != "default" || got.Container != "web" || got.UID == "" || got.Node == "" || (got.ExitCode != 0) != (got.Message != "") {
+			if got.Pod != "web" || got.Namespace != "default" || got.Container != "web" || got.UID == "" || got.Node == "" ||
+				(got.ExitCode != 0) != (got.Message != "") {
 				t.Errorf("where: %s", text)
 			}
-			if got.Start.IsZero() || !got.Connected.After(got.Start) || got.End.Before(got.Connected) || time.Since(got.Start) > limit {
+			if got.Start.IsZero() || !got.Connected.After(got.Start) || got.End.Before(got.Connected) ||
+				time.Since(got.Start) > runTimeout {
 				t.Errorf("when: %s", text)
 			}
 			rest := got
@@ -132,21 +146,23 @@ func (w Users) statuses(t *testing.T) {
 }
 
 func (w Users) fewRights(t *testing.T) {
-	w.exec(t, "--context", w.ExecOnly, "web", "--", "echo", "hi").says(t, 0, "hi\n")
-	w.exec(t, "-v", "--context", w.ExecOnly, "web", "--", "echo", "hi").says(t, 0, "hi\n", "pod web was not checked: ")
-	w.exec(t, "--context", w.CreateOnly, "web", "--", "sh", "-c", "echo hi; exit 3").says(t, 3, "hi\n")
-	w.exec(t, "-v", "--context", w.CreateOnly, "web", "--", "echo", "hi").says(t, 0, "hi\n", "falling back to SPDY: ", " by SPDY/3.1 v")
-	w.exec(t, "--context", w.None, "web", "--", "echo", "hi").says(t, 255, "", "pods/exec", "hint: ")
+	w.exec(t, "--context", w.ExecOnly, "web", "--", "echo", "hi").checkEnd(t, 0, "hi\n")
+	w.exec(t, "-v", "--context", w.ExecOnly, "web", "--", "echo", "hi").checkEnd(t, 0, "hi\n", "pod web was not checked: ")
+	w.exec(t, "--context", w.CreateOnly, "web", "--", "sh", "-c", "echo hi; exit 3").checkEnd(t, 3, "hi\n")
+	w.exec(t, "-v", "--context", w.CreateOnly, "web", "--", "echo", "hi").
+		checkEnd(t, 0, "hi\n", "falling back to SPDY: ", " by SPDY/3.1 v")
+	w.exec(t, "--context", w.None, "web", "--", "echo", "hi").checkEnd(t, 255, "", "pods/exec", "hint: ")
 }
 
-func (w Users) asAnother(t *testing.T) {
-	w.exec(t, "--as", w.ExecOnly, "web", "--", "echo", "hi").says(t, 0, "hi\n")
-	w.exec(t, "-v", "--as", w.ExecOnly, "web", "--", "echo", "hi").says(t, 0, "hi\n", "pod web was not checked: ")
-	w.exec(t, "--as", w.None, "web", "--", "echo", "hi").says(t, 255, "", "pods/exec")
+func (w Users) impersonation(t *testing.T) {
+	w.exec(t, "--as", w.ExecOnly, "web", "--", "echo", "hi").checkEnd(t, 0, "hi\n")
+	w.exec(t, "-v", "--as", w.ExecOnly, "web", "--", "echo", "hi").checkEnd(t, 0, "hi\n", "pod web was not checked: ")
+	w.exec(t, "--as", w.None, "web", "--", "echo", "hi").checkEnd(t, 255, "", "pods/exec")
 }
 
-// logsIn is a credential plugin that says something, and gives the token of a file.
-const logsIn = `#!/bin/sh
+// loginPlugin is a credential plugin that prints a line to stderr and returns
+// the token in a file.
+const loginPlugin = `#!/bin/sh
 echo logging in >&2
 printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"%%s"}}' "$(cat %s)"
 `
@@ -155,18 +171,19 @@ func (w Users) credentials(t *testing.T) {
 	dir := t.TempDir()
 	token, plugin := filepath.Join(dir, "token"), filepath.Join(dir, "plugin")
 	write := func(path, text string) {
-		if err := os.WriteFile(path, []byte(text), 0o700); err != nil { //nolint:gosec // one of them is a program
+		if err := os.WriteFile(path, []byte(text), 0o700); err != nil { //nolint:gosec // one file is a program
 			t.Fatal(err)
 		}
 	}
-	write(plugin, fmt.Sprintf(logsIn, token))
+	write(plugin, fmt.Sprintf(loginPlugin, token))
 	for name, c := range map[string]struct {
-		user clientcmdapi.AuthInfo
-		says []string
+		user   clientcmdapi.AuthInfo
+		stderr []string
 	}{
 		"a token's file": {clientcmdapi.AuthInfo{TokenFile: token}, nil},
 		"a plugin": {clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{
-			APIVersion: "client.authentication.k8s.io/v1", Command: plugin, InteractiveMode: clientcmdapi.IfAvailableExecInteractiveMode,
+			APIVersion: "client.authentication.k8s.io/v1", Command: plugin,
+			InteractiveMode: clientcmdapi.IfAvailableExecInteractiveMode,
 		}}, []string{"logging in\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -181,29 +198,29 @@ func (w Users) credentials(t *testing.T) {
 				t.Fatal(err)
 			}
 			write(token, w.Token)
-			p.exec(t, "--context", w.ExecOnly, "web", "--", "echo", "hi").says(t, 0, "hi\n", c.says...)
+			p.exec(t, "--context", w.ExecOnly, "web", "--", "echo", "hi").checkEnd(t, 0, "hi\n", c.stderr...)
 			write(token, "worn out")
-			p.exec(t, "--context", w.ExecOnly, "web", "--", "echo", "hi").says(t, 255, "", "Unauthorized")
+			p.exec(t, "--context", w.ExecOnly, "web", "--", "echo", "hi").checkEnd(t, 255, "", "Unauthorized")
 		})
 	}
 }
 
-// proxies lead through one of ours, which passes connections on and counts them.
+// proxies uses a proxy that counts the connections through it.
 func (w Users) proxies(t *testing.T) {
 	var mu sync.Mutex
-	asked := 0
+	requests := 0
 	proxy := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		mu.Lock()
-		asked++
+		requests++
 		mu.Unlock()
 		connect(rw, r, w.Server)
 	}))
 	defer proxy.Close()
-	through := func() bool {
+	wasUsed := func() bool {
 		mu.Lock()
 		defer mu.Unlock()
-		was := asked
-		asked = 0
+		was := requests
+		requests = 0
 		return was > 0
 	}
 	host, _, err := net.SplitHostPort(w.Server)
@@ -211,13 +228,13 @@ func (w Users) proxies(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, user := range []string{w.ExecOnly, w.CreateOnly} { // by WebSocket, by SPDY
-		w.exec(t, "--context", user, "--proxy-url", proxy.URL, "web", "--", "echo", "hi").says(t, 0, "hi\n")
-		if !through() {
-			t.Errorf("%s: --proxy-url was not heeded", user)
+		w.exec(t, "--context", user, "--proxy-url", proxy.URL, "web", "--", "echo", "hi").checkEnd(t, 0, "hi\n")
+		if !wasUsed() {
+			t.Errorf("%s: --proxy-url was not used", user)
 		}
 	}
 	if net.ParseIP(host).IsLoopback() {
-		return // which no variable sends through a proxy
+		return // no environment variable makes clients use a proxy for loopback
 	}
 	for noProxy, want := range map[string]bool{"": true, host + "/24": false, "192.0.2.0/24": true, host: false} {
 		cmd := w.Command(t.Context(), t, "exec", "web", "--", "echo", "hi")
@@ -225,17 +242,17 @@ func (w Users) proxies(t *testing.T) {
 		if out, err := cmd.Output(); err != nil || string(out) != "hi\n" {
 			t.Errorf("NO_PROXY=%s: %q, %v", noProxy, out, err)
 		}
-		if got := through(); got != want {
+		if got := wasUsed(); got != want {
 			t.Errorf("NO_PROXY=%s: through the proxy: %v, want %v", noProxy, got, want)
 		}
 	}
 }
 
-// connect joins who asks a proxy for a connection with the server.
+// connect is the CONNECT handler of a proxy that connects to one server.
 func connect(w http.ResponseWriter, r *http.Request, server string) {
 	up, err := net.Dial("tcp", server)
 	if err != nil || r.Method != http.MethodConnect {
-		http.Error(w, "no way", http.StatusBadGateway)
+		http.Error(w, "only CONNECT", http.StatusBadGateway)
 		return
 	}
 	defer up.Close()
@@ -255,15 +272,17 @@ func connect(w http.ResponseWriter, r *http.Request, server string) {
 	back.Wait()
 }
 
-// budget is how long kshell looks for an answer. Then there is none.
-const budget = 2 * time.Second
+// completionBudget is how long kshell waits for a server before it completes
+// nothing.
+const completionBudget = 2 * time.Second
 
-// answer is the answer to a completion. Where it has taken so long that there may be none, it is asked for again, on a machine that is as busy as that.
-func (w Users) answer(t *testing.T, args ...string) Result {
+// complete returns the output of a completion. On a busy machine, where kshell
+// may have given up, it tries again.
+func (w Users) complete(t *testing.T, args ...string) Result {
 	t.Helper()
 	for begin := time.Now(); ; {
 		r := w.Run(t, nil, append([]string{"__complete"}, args...)...)
-		if r.Took < budget/2 || time.Since(begin) > limit {
+		if r.Took < completionBudget/2 || time.Since(begin) > runTimeout {
 			return r
 		}
 	}
@@ -272,7 +291,7 @@ func (w Users) answer(t *testing.T, args ...string) Result {
 func (w Users) completion(t *testing.T) {
 	for _, c := range []struct {
 		args []string
-		want []string // among the answers
+		want []string // among the completions
 	}{
 		{[]string{"exec", "we"}, []string{"web"}},
 		{[]string{"exec", "depl"}, []string{"deployment/"}},
@@ -284,7 +303,7 @@ func (w Users) completion(t *testing.T) {
 		{[]string{"exec", "-n", "defau"}, []string{"default"}},
 		{[]string{"exec", "--context", ""}, []string{w.ExecOnly, w.None}},
 	} {
-		r := w.answer(t, c.args...)
+		r := w.complete(t, c.args...)
 		answers := strings.Split(r.Out, "\n")
 		for _, name := range c.want {
 			if !slices.Contains(answers, name) {
@@ -295,17 +314,19 @@ func (w Users) completion(t *testing.T) {
 			t.Errorf("%q: exit code %d after %v, stderr %q", c.args, r.Code, r.Took, r.Err)
 		}
 	}
-	mute, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and never answers
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = mute.Close() }()
+	defer func() { _ = silent.Close() }()
 	for name, flags := range map[string][]string{
-		"a server that is silent": {"--server", "https://" + mute.Addr().String()}, "one that is not there": {"--server", "https://127.0.0.1:1"},
-		"no kubeconfig": {"--kubeconfig", "/no/such"}, "no rights": {"--context", w.None},
+		"a server that is silent": {"--server", "https://" + silent.Addr().String()},
+		"one that is not there":   {"--server", "https://127.0.0.1:1"},
+		"no kubeconfig":           {"--kubeconfig", "/no/such"},
+		"no rights":               {"--context", w.None},
 	} {
 		r := w.Run(t, nil, slices.Concat([]string{"__complete", "exec"}, flags, []string{"deploy/"})...)
-		if r.Code != 0 || r.Err != "" || strings.Contains(r.Out, "deploy/") || r.Took > 5*budget {
+		if r.Code != 0 || r.Err != "" || strings.Contains(r.Out, "deploy/") || r.Took > 5*completionBudget {
 			t.Errorf("%s: exit code %d after %v, stdout %q, stderr %q", name, r.Code, r.Took, r.Out, r.Err)
 		}
 	}
@@ -323,19 +344,27 @@ func (w Users) settings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{`(?m)^namespace +default +\S`, `(?m)^shell +sh +variable KSHELL_SHELL$`, `(?m)^keepalive +30s +.*kshell.yaml`, `(?m)^escape-char +~ +default$`} {
+	for _, line := range []string{
+		`(?m)^namespace +default +\S`, `(?m)^shell +sh +variable KSHELL_SHELL$`,
+		`(?m)^keepalive +30s +.*kshell.yaml`, `(?m)^escape-char +~ +default$`,
+	} {
 		if !regexp.MustCompile(line).Match(out) {
 			t.Errorf("no line %s in:\n%s", line, out)
 		}
 	}
 }
 
-// shell opens one without naming it, on a terminal: it knows the terminal, and what it is told by flags.
+// shell opens a shell on a terminal without naming one. It checks TERM, and the
+// variables and the directory that flags set.
 func (w Users) shell(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), runTimeout)
 	defer cancel()
 	cmd := w.Command(ctx, t, "exec", "web", "--env", "A=two words", "--workdir", "/")
-	cmd.Env = append(slices.DeleteFunc(cmd.Env, func(v string) bool { return strings.HasPrefix(v, "TERM=") }), "TERM=vt220", "COLORTERM=truecolor")
+	cmd.Env = append(
+		slices.DeleteFunc(cmd.Env, func(v string) bool { return strings.HasPrefix(v, "TERM=") }),
+		"TERM=vt220",
+		"COLORTERM=truecolor",
+	)
 	tty, err := pty.Start(cmd)
 	if err != nil {
 		t.Fatal(err)
@@ -362,7 +391,7 @@ func (w Users) shell(t *testing.T) {
 	if _, err := io.WriteString(tty, "exit 127\r"); err != nil {
 		t.Fatal(err)
 	}
-	_, _ = io.Copy(&seen, tty) // to its end, which is an error
+	_, _ = io.Copy(&seen, tty) // ends with an error
 	_ = cmd.Wait()
 	if code := cmd.ProcessState.ExitCode(); code != 127 || strings.Contains(seen.String(), "kshell:") {
 		t.Errorf("exit code %d; seen %q", code, seen.String())

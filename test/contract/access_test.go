@@ -4,11 +4,11 @@ import (
 	"testing"
 )
 
-func TestWays(t *testing.T) {
+func TestAccess(t *testing.T) {
 	t.Parallel()
 	s, host := startSandbox(t)
-	Ways(t, Users{
-		Program:  Program{Path: build(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()},
+	Access(t, Users{
+		Program:  Program{Path: kshellBinary(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()},
 		ExecOnly: "exec-only", CreateOnly: "create-only", None: "none", Token: s.Token("exec-only"), Server: host,
 	})
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Who comes from kubectl reads there what is otherwise, and why.
-func TestEveryDifferenceToKubectlIsListed(t *testing.T) {
+// Every difference to kubectl is documented, with its reason.
+func TestKubectlDifferences_Documented(t *testing.T) {
 	t.Parallel()
 	const path = "../../docs/kubectl.md"
 	page, err := os.ReadFile(path)
