@@ -7,7 +7,7 @@
 //   - Output waits in memory only until its line ends. A container whose output cannot
 //     be written yet is not read. (Folded keeps output until all commands have ended,
 //     a bounded part of it in memory.)
-//   - Every target has a Result, whether or not its command ran.
+//   - Every target has a row in the table of results, whether or not its command ran.
 package fanout
 
 import (
@@ -77,11 +77,12 @@ type Options struct {
 	Status                   io.Writer       // for a line of JSON for each target; nil for none
 }
 
-// Run runs the commands of targets and returns when all of them have ended. If one has
-// failed, the table of results is printed, and the error is:
+// Run runs the commands of targets and returns when all of them have ended. It returns
+// nil if all have succeeded, otherwise:
 //   - a cleanup.SignalError if a signal has ended ctx
 //   - a *stream.OutputError if stdout could not be written
-//   - otherwise an *outcome.FanoutError
+//   - an *outcome.FanoutError if a command has failed; messages and the table of
+//     results are printed
 func Run(ctx context.Context, targets []Target, o Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -89,7 +90,7 @@ func Run(ctx context.Context, targets []Target, o Options) error {
 	defer o.Notice.Redirect(r.output.Stderr())()
 	defer r.folds.close()
 
-	results := make([]Result, len(targets))
+	results := make([]result, len(targets))
 	var next atomic.Int64
 	workers := group.Group{OnPanic: func() { cancel(errPanicked) }}
 	for range min(o.Parallel, len(targets)) {
@@ -116,7 +117,7 @@ type runner struct {
 }
 
 // run runs the command of target i.
-func (r *runner) run(ctx context.Context, i int, t Target) Result {
+func (r *runner) run(ctx context.Context, i int, t Target) result {
 	start := time.Now()
 	limited, cancel := r.limit(ctx)
 	defer cancel()
@@ -131,10 +132,10 @@ func (r *runner) run(ctx context.Context, i int, t Target) Result {
 	if opened {
 		err = t.Command.Run(limited, titled, stdout, stderr)
 	}
-	result := newResult(t.Title, err)
-	finish(opened, result, err)
+	res := newResult(t.Title, err)
+	finish(opened, res, err)
 	// The end of ctx is reported once, by the caller of Run.
-	if ctx.Err() == nil && !result.Silent {
+	if ctx.Err() == nil && !res.Silent {
 		n := r.Notice
 		if opened {
 			n = titled
@@ -142,9 +143,9 @@ func (r *runner) run(ctx context.Context, i int, t Target) Result {
 		n.Error(err)
 	}
 	s := t.Command.Status(start, err)
-	s.Cause = result.Cause
+	s.Cause = res.Cause
 	r.writeStatus(s)
-	return result
+	return res
 }
 
 // limit returns ctx with the time limit of one command.
@@ -157,27 +158,27 @@ func (r *runner) limit(ctx context.Context) (context.Context, context.CancelFunc
 
 // writers returns the stdout and stderr of the command of target i. finish must be
 // called when the command has ended, with whether it ran.
-func (r *runner) writers(i int, t Target) (stdout, stderr io.Writer, finish func(ran bool, result Result, err error)) {
+func (r *runner) writers(i int, t Target) (stdout, stderr io.Writer, finish func(ran bool, res result, err error)) {
 	switch r.Format {
 	case Folded:
 		f := r.folds.newFold()
-		return &f.stdout, &f.stderr, func(ran bool, result Result, _ error) {
+		return &f.stdout, &f.stderr, func(ran bool, res result, _ error) {
 			if ran {
-				r.folds.add(f, result)
+				r.folds.add(f, res)
 			}
 		}
 	case JSON:
 		w, c := r.output.Stdout(), t.Command.Container()
 		stdout, stderr := newLineWriter(w, jsonLine(t.Node, c, "stdout")), newLineWriter(w, jsonLine(t.Node, c, "stderr"))
-		return stdout, stderr, func(_ bool, result Result, err error) {
+		return stdout, stderr, func(_ bool, res result, err error) {
 			stdout.finish()
 			stderr.finish()
-			_, _ = w.Write(jsonEnd(t.Node, c, result, err)) // output keeps the error
+			_, _ = w.Write(jsonEnd(t.Node, c, res, err)) // output keeps the error
 		}
 	default:
 		stdout := newLineWriter(r.output.Stdout(), prefixed(t.Title, i, r.ColorStdout))
 		stderr := newLineWriter(r.output.Stderr(), prefixed(t.Title, i, r.ColorStderr))
-		return stdout, stderr, func(bool, Result, error) {
+		return stdout, stderr, func(bool, result, error) {
 			stdout.finish()
 			stderr.finish()
 		}
@@ -203,7 +204,7 @@ type nopCloser struct{ io.Writer }
 func (nopCloser) Close() error { return nil }
 
 // conclude prints the folded output and the table, and returns the error of Run.
-func (r *runner) conclude(ctx context.Context, results []Result) error {
+func (r *runner) conclude(ctx context.Context, results []result) error {
 	var signal cleanup.SignalError
 	if errors.As(context.Cause(ctx), &signal) {
 		return signal

@@ -43,7 +43,7 @@ func (f *folds) newFold() *fold {
 }
 
 // add adds the output of a command that has ended.
-func (f *folds) add(one *fold, r Result) {
+func (f *folds) add(one *fold, r result) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	key := foldKey{exitCode: r.ExitCode, cause: r.Cause}
@@ -95,7 +95,7 @@ func (f *fold) heading() string {
 // writeTo writes each output once, in the order of results: stdout to stdout, stderr to
 // stderr. It returns an error if a file with output cannot be read, or out cannot be
 // written.
-func (f *folds) writeTo(out *output, results []Result) error {
+func (f *folds) writeTo(out *output, results []result) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sort(results)
@@ -116,7 +116,7 @@ func (f *folds) writeTo(out *output, results []Result) error {
 
 // sort sorts the folds, and the titles of each, in the order of results. They were
 // added in the order in which the commands ended.
-func (f *folds) sort(results []Result) {
+func (f *folds) sort(results []result) {
 	index := map[string]int{}
 	for i, r := range results {
 		index[r.Title] = i

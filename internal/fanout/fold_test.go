@@ -30,8 +30,8 @@ func addOutput(t *testing.T, f *folds, title string, err error, stdout, stderr s
 }
 
 // resultsOf returns results with titles.
-func resultsOf(titles ...string) []Result {
-	results := make([]Result, len(titles))
+func resultsOf(titles ...string) []result {
+	results := make([]result, len(titles))
 	for i, title := range titles {
 		results[i].Title = title
 	}

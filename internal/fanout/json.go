@@ -47,7 +47,7 @@ func jsonLine(node string, c Container, stream string) format {
 }
 
 // jsonEnd returns the endJSON of a command that ended with err, and a line feed.
-func jsonEnd(node string, c Container, r Result, err error) []byte {
+func jsonEnd(node string, c Container, r result, err error) []byte {
 	e := endJSON{Node: node, Pod: c.Pod, Container: c.Name, ExitCode: r.ExitCode, Cause: r.Cause}
 	if err != nil {
 		e.Message = notice.Clean(err.Error())

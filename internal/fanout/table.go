@@ -7,18 +7,18 @@ import (
 	"kshell/internal/outcome"
 )
 
-// Result is how the command of one target ended.
-type Result struct {
+// result is how the command of one target ended.
+type result struct {
 	outcome.Outcome
 	Title string // of the target
 }
 
-func newResult(title string, err error) Result {
-	return Result{Outcome: outcome.ClassifyPod(err), Title: title}
+func newResult(title string, err error) result {
+	return result{Outcome: outcome.ClassifyPod(err), Title: title}
 }
 
 // summarize returns nil if all commands reported success.
-func summarize(results []Result) *outcome.FanoutError {
+func summarize(results []result) *outcome.FanoutError {
 	sum := &outcome.FanoutError{Pods: len(results)}
 	for _, r := range results {
 		sum.ExitCode = max(sum.ExitCode, r.ExitCode)
@@ -33,7 +33,7 @@ func summarize(results []Result) *outcome.FanoutError {
 }
 
 // table returns the lines of the table of results.
-func table(results []Result) []string {
+func table(results []result) []string {
 	const code = "EXIT CODE"
 	rows := [][]string{{"POD", code, "CAUSE"}}
 	for _, r := range results {

@@ -12,7 +12,7 @@ import (
 )
 
 func TestTable(t *testing.T) {
-	got := table([]Result{
+	got := table([]result{
 		newResult("web-1", nil),
 		newResult("web-22/app", &stream.ExitError{Code: 3}),
 		newResult("db", &stream.LostError{Err: io.EOF}),
