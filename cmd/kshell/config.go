@@ -15,75 +15,77 @@ import (
 	"kshell/internal/settings"
 )
 
+// newConfig returns the command config.
 func newConfig(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "What kshell is set to",
+		Short: "Show the settings of kshell",
 		Args:  onlySubcommands,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "view",
-		Short: "Print the settings in force, and where each comes from",
-		Long: `Print the settings in force for the context in use, and where each comes from.
+		Short: "Print the effective settings and where each comes from",
+		Long: `Print the effective settings for the current context and where each comes from.
 
-They stand in a file, ` + settingsName + ` in the user's folder for configurations
-(` + settingsVariable + ` names another, which must exist), and can be set for one context:
+Settings are read from ` + settingsName + ` in the user's configuration directory, or from the file that
+` + settingsVariable + ` names, which must exist. A setting can be limited to one context:
 
-  shell: zsh              # opened by exec without a command
-  escape-char: "%"        # as --escape-char
-  keepalive: 30s          # as --keepalive
+  shell: zsh              # the shell that exec opens without a command
+  escape-char: "%"        # same as --escape-char
+  keepalive: 30s          # same as --keepalive
   contexts:
     prod:
-      namespace: web      # in place of the one in the kubeconfig
+      namespace: web      # replaces the namespace in the kubeconfig
 
-Variables such as KSHELL_SHELL go before the file, flags before both.`,
+Environment variables such as KSHELL_SHELL override the file. Flags override both.`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error { return a.viewConfig() },
 	})
 	return cmd
 }
 
-// Where the settings are.
 const (
-	settingsName     = "kshell/config.yaml"
-	settingsVariable = "KSHELL_CONFIG"
+	settingsName     = "kshell/config.yaml" // in the user's configuration directory
+	settingsVariable = "KSHELL_CONFIG"      // the environment variable that names another file
 )
 
-// loadSettings reads the user's settings. A file that KSHELL_CONFIG names must
-// be readable. The default file may be missing. If it exists and cannot be
-// read, that is a warning: cron jobs, systemd units and CI often have no usable
-// home directory. Invalid contents of either file are an error.
+// loadSettings reads the user's settings. It returns nil if there are none.
+//
+// A file that KSHELL_CONFIG names must be readable. The default file may be missing; if
+// it cannot be read, loadSettings prints a warning, because cron jobs, systemd units
+// and CI often have no usable home directory. Invalid contents of either file are an
+// error.
 func (a *app) loadSettings() (*settings.File, error) {
-	named := os.Getenv(settingsVariable)
-	path := cmp.Or(named, defaultSettingsFile())
+	fromEnv := os.Getenv(settingsVariable)
+	path := cmp.Or(fromEnv, defaultSettingsFile())
 	if path == "" {
-		return nil, nil // no file, and no error
+		return nil, nil
 	}
 	loaded, err := settings.Load(path)
-	var mistake *settings.FileError
+	var invalid *settings.FileError
 	switch {
 	case err == nil:
 		return loaded, nil
-	case errors.As(err, &mistake):
+	case errors.As(err, &invalid):
 		return nil, err
-	case named != "":
+	case fromEnv != "":
 		return nil, notice.WithHint(
 			fmt.Errorf("cannot read the settings file that %s names: %w", settingsVariable, err),
 			"set "+settingsVariable+" to a file that can be read, or type `unset "+settingsVariable+"`",
 		)
 	}
-	switch _, missing := os.Stat(path); { //nolint:gosec // the path is the user's own
-	case missing == nil:
+	switch _, statErr := os.Stat(path); { //nolint:gosec // the path is the user's own
+	case statErr == nil:
 		a.notice.Warn("the settings file is ignored: %s", err)
-	case errors.Is(missing, fs.ErrPermission): // the file may or may not exist
+	case errors.Is(statErr, fs.ErrPermission): // the file may exist or not
 		a.notice.Detail("the settings file is ignored: %s", err)
 	}
-	return nil, nil // no file, and no error
+	return nil, nil
 }
 
-// defaultSettingsFile returns the path of the settings file without
-// KSHELL_CONFIG, or "" if the environment names no usable directory.
+// defaultSettingsFile returns the path of the settings file that is used without
+// KSHELL_CONFIG, or "" if the user has no configuration directory.
 func defaultSettingsFile() string {
 	dir, err := os.UserConfigDir()
 	if err != nil {
@@ -92,8 +94,9 @@ func defaultSettingsFile() string {
 	return filepath.Join(dir, filepath.FromSlash(settingsName))
 }
 
+// viewConfig prints the effective settings.
 func (a *app) viewConfig() error {
-	target, err := a.connect()
+	conn, err := a.connect()
 	if err != nil {
 		return err
 	}
@@ -102,7 +105,7 @@ func (a *app) viewConfig() error {
 	case a.kube.Namespace != "":
 		s.Namespace.Text, s.Namespace.Source = a.kube.Namespace, "flag --namespace"
 	case s.Namespace.Text == "":
-		s.Namespace.Text, s.Namespace.Source = target.Namespace, "kubeconfig"
+		s.Namespace.Text, s.Namespace.Source = conn.Namespace, "kubeconfig"
 	}
 	s.Shell.Text = cmp.Or(s.Shell.Text, "bash, sh or ash")
 	s.EscapeChar.Text = cmp.Or(s.EscapeChar.Text, escapeDefault)
@@ -116,7 +119,7 @@ func (a *app) viewConfig() error {
 	return nil
 }
 
-// printTable prints rows, of which the first is the header, on stdout. a.printed keeps
+// printTable prints rows, of which the first is the header, to stdout. a.printed keeps
 // a write error.
 func (a *app) printTable(rows [][]string) {
 	for _, line := range notice.Table(3, rows) {

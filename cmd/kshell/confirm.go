@@ -12,9 +12,9 @@ import (
 	"kshell/internal/terminal"
 )
 
-// confirm asks a question on stderr and reads the answer, one line, from stdin. Both
-// must be terminals. It returns true only for y and yes. If ctx is canceled, for
-// example by Ctrl-C, it returns the cause.
+// confirm prints a question on stderr and reads a line from stdin. Both must be
+// terminals. yes is true only if the line is y or yes, in any case. If ctx is canceled,
+// for example by Ctrl-C, confirm returns the cause.
 func (a *app) confirm(ctx context.Context, question string) (yes bool, err error) {
 	input, err := terminal.NewInput(a.In)
 	if err != nil {
@@ -24,7 +24,7 @@ func (a *app) confirm(ctx context.Context, question string) (yes bool, err error
 	defer context.AfterFunc(ctx, func() { input.Cancel() })()
 	a.notice.Ask(question + " [y/N]")
 	line, err := bufio.NewReader(input).ReadString('\n')
-	if err != nil { // no line was entered: the cursor is still on the line of the question
+	if err != nil { // without Enter, the cursor is still on the line of the question
 		_, _ = io.WriteString(a.Err, "\n")
 	}
 	switch {

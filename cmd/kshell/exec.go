@@ -44,7 +44,7 @@ func newExec(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := a.aim(cmd.Context(), plan); err != nil {
+		if err := a.applyManifest(cmd.Context(), plan); err != nil {
 			return err
 		}
 		if plan.many != nil {
@@ -154,7 +154,7 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 		return nil, err
 	}
 	if manifest != "" {
-		named = []string{"-f " + shown(manifest)}
+		named = []string{"-f " + redactURL(manifest)}
 	}
 	many, err := f.planMany(cmd, named, command, f.tty)
 	if err != nil {

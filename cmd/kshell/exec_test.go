@@ -170,14 +170,14 @@ func TestAMistakenCommandLineIsExplained(t *testing.T) {
 			"no pod",
 			terminals{},
 			nil,
-			errorText{"no pod is named", "kshell exec (POD | TYPE/NAME) -- COMMAND; on a terminal kshell exec lists the pods"},
+			errorText{"no pod is specified", "kshell exec (POD | TYPE/NAME) -- COMMAND; on a terminal kshell exec lists the pods"},
 			outcome.ExitUsage,
 		},
 		{
 			"only a command",
 			terminals{in: true},
 			[]string{"--", "ls"},
-			errorText{"no pod is named", "kshell exec (POD | TYPE/NAME) -- COMMAND; on a terminal kshell exec lists the pods"},
+			errorText{"no pod is specified", "kshell exec (POD | TYPE/NAME) -- COMMAND; on a terminal kshell exec lists the pods"},
 			outcome.ExitUsage,
 		},
 		{

@@ -15,46 +15,47 @@ import (
 	"kshell/internal/outcome"
 )
 
-func TestAManifestFromElsewhereIsBounded(t *testing.T) {
+func TestApplyManifest_DownloadTooLarge(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		for line := bytes.Repeat([]byte("# nothing\n"), 1<<16); ; {
 			if _, err := w.Write(line); err != nil {
-				return // the client has had enough: without a bound this would go on for ever
+				return // the client has closed the connection
 			}
 		}
 	}))
 	defer s.Close()
 	a := newTestApp()
-	err := a.aim(t.Context(), &execPlan{manifest: s.URL})
-	if err == nil || !strings.HasSuffix(err.Error(), "the manifest is larger than 16 MiB") || outcome.Classify(err).ExitCode != outcome.ExitUsage {
-		t.Errorf("got %v, exit code %d", err, outcome.Classify(err).ExitCode)
+	err := a.applyManifest(t.Context(), &execPlan{manifest: s.URL})
+	code := outcome.Classify(err).ExitCode
+	if err == nil || !strings.HasSuffix(err.Error(), "the manifest is larger than 16 MiB") || code != outcome.ExitUsage {
+		t.Errorf("got %v, exit code %d", err, code)
 	}
 }
 
-func TestCtrlCEndsTheReadingOfAManifest(t *testing.T) {
+func TestApplyManifest_CtrlC(t *testing.T) {
 	silent := make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-silent }))
 	defer s.Close()
 	defer close(silent)
-	open, held, err := os.Pipe()
+	stdin, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer held.Close()
-	defer open.Close()
-	for _, name := range []string{s.URL, fromStdin} {
+	defer writer.Close()
+	defer stdin.Close()
+	for _, name := range []string{s.URL, stdinManifest} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(50*time.Millisecond, func() { cancel(cleanup.SignalError{Signal: syscall.SIGINT}) })
 		a := newTestApp()
-		a.In = open
-		if err := a.aim(ctx, &execPlan{manifest: name}); outcome.Classify(err).ExitCode != 130 {
+		a.In = stdin
+		if err := a.applyManifest(ctx, &execPlan{manifest: name}); outcome.Classify(err).ExitCode != 130 {
 			t.Errorf("%s: %v, exit code %d", name, err, outcome.Classify(err).ExitCode)
 		}
 		cancel(nil)
 	}
 }
 
-func TestShown_NoSecrets(t *testing.T) {
+func TestRedactURL(t *testing.T) {
 	for name, want := range map[string]string{
 		"https://me:pass@host/x.yaml?token=1#2": "https://host/x.yaml",
 		"https://me@host/x@1.yaml":              "https://host/x@1.yaml",
@@ -67,8 +68,8 @@ func TestShown_NoSecrets(t *testing.T) {
 		"dir/x.yaml?y":                          "dir/x.yaml?y",
 		"-":                                     "-",
 	} {
-		if got := shown(name); got != want {
-			t.Errorf("%s is shown as %s, want %s", name, got, want)
+		if got := redactURL(name); got != want {
+			t.Errorf("%s becomes %s, want %s", name, got, want)
 		}
 	}
 }

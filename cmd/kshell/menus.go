@@ -20,26 +20,27 @@ import (
 	"kshell/internal/pod"
 )
 
-// choose shows a list and returns the index of the chosen row. If the user
-// leaves the list, the error is that of Ctrl-C.
+// choose shows a list and returns the index of the chosen row. If the user cancels,
+// the error is the same as after Ctrl-C.
 func (a *app) choose(ctx context.Context, list picker.List) (int, error) {
-	o := picker.Options{In: a.In, Err: a.Err, Color: notice.ColourAllowed(), Cleanup: a.cleanup}
-	i, err := picker.Choose(ctx, list, o)
+	i, err := picker.Choose(ctx, list, picker.Options{
+		In: a.In, Err: a.Err, Color: notice.ColourAllowed(), Cleanup: a.cleanup,
+	})
 	switch {
 	case errors.Is(err, picker.ErrCanceled):
 		return 0, cleanup.SignalError{Signal: syscall.SIGINT}
 	case errors.Is(err, picker.ErrNoTerminal):
-		return 0, outcome.NewUsageError(err.Error(), "name the pod: kshell exec POD")
+		return 0, outcome.NewUsageError(err.Error(), "name the pod or node: kshell exec POD, kshell node-shell NODE")
 	}
 	return i, err
 }
 
-// podMenu returns the pods and a list with a row for each, running pods first.
+// podMenu returns the pods, running pods first, and a list with a row for each pod.
 func podMenu(
 	namespace string, running []pod.Found, skipped []pod.Skipped, now time.Time,
 ) ([]*corev1.Pod, picker.List) {
 	list := picker.List{
-		Title:  "a pod of namespace " + notice.Clean(namespace),
+		Title:  "pods in namespace " + notice.Clean(namespace),
 		Header: []string{"NAME", "READY", "STATUS", "RESTARTS", "AGE"},
 	}
 	var pods []*corev1.Pod
@@ -78,12 +79,12 @@ func podMenu(
 	return pods, list
 }
 
-// containerMenu returns the names of a pod's containers and a list with a row
-// for each. Init and ephemeral containers are included if they run. The
+// containerMenu returns the names of the containers of p, and a list with a row for
+// each. Init and ephemeral containers are included only if they are running. The
 // default container is selected.
 func containerMenu(p *corev1.Pod) ([]string, picker.List) {
 	list := picker.List{
-		Title: "a container of pod " + notice.Clean(p.Name), Header: []string{"NAME", "READY", "STATUS", "RESTARTS"},
+		Title: "containers of pod " + notice.Clean(p.Name), Header: []string{"NAME", "READY", "STATUS", "RESTARTS"},
 	}
 	var names []string
 	add := func(name string, statuses []corev1.ContainerStatus, always bool) {
@@ -131,7 +132,7 @@ func containerState(s corev1.ContainerState) string {
 
 // nodeMenu returns a list with a row for each node.
 func nodeMenu(nodes []corev1.Node, now time.Time) picker.List {
-	list := picker.List{Title: "a node", Header: []string{"NAME", "STATUS", "ROLES", "VERSION", "AGE"}}
+	list := picker.List{Title: "nodes", Header: []string{"NAME", "STATUS", "ROLES", "VERSION", "AGE"}}
 	for i := range nodes {
 		n := &nodes[i]
 		list.Rows = append(list.Rows, []string{

@@ -228,7 +228,7 @@ func (a *app) chooseNode(ctx context.Context, m *nodeshell.Manager) (string, err
 	if err != nil {
 		return "", err
 	}
-	a.notice.Detail("node %s was chosen", nodes[i].Name)
+	a.notice.Detail("you chose node %s", nodes[i].Name)
 	return nodes[i].Name, nil
 }
 

@@ -165,7 +165,7 @@ func TestANodeIsChosenFromAList(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), "node-shell", "--image", sandbox.NodeImage)
-	c.await(`a node \(2 of 2\)`)
+	c.await(`nodes \(2 of 2\)`)
 	c.await(`NAME +STATUS +ROLES +VERSION +AGE`)
 	c.await(`node2 +Ready +worker +v1\.37\.2`)
 	c.keys("node2\r")

@@ -20,33 +20,33 @@ type pickFlags struct{ pick bool }
 
 func (f *pickFlags) addTo(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.pick, "pick", false,
-		"choose from a list if TYPE/NAME or -l matches several pods; the default on a terminal if no pod is named")
+		"choose from a list if TYPE/NAME or -l matches several pods; default on a terminal if no pod is specified")
 }
 
-// pickPlan is the plan to let the user choose a pod from a list.
+// pickPlan describes the list from which the user chooses a pod.
 type pickPlan struct {
 	selector string
 	always   bool // show the list even if only one pod matches
 }
 
-// planPick returns nil if there is no list. local describes kshell's own
-// streams, even if the command gets other input.
-func (f *pickFlags) planPick(cmd *cobra.Command, many *manyFlags, named []string, local terminals) (*pickPlan, error) {
+// planPick returns nil if no list is shown. args are the arguments that select a pod.
+// local describes kshell's own streams, even if the command gets other input.
+func (f *pickFlags) planPick(cmd *cobra.Command, many *manyFlags, args []string, local terminals) (*pickPlan, error) {
 	selector := strings.TrimSpace(many.selector)
 	switch {
 	case many.all && f.pick:
 		return nil, usage(cmd, "--pick and --all cannot be used together")
-	case many.all || !f.pick && (len(named) > 0 || selector != ""):
+	case many.all || !f.pick && (len(args) > 0 || selector != ""):
 		return nil, nil
 	case !local.in || !local.out:
-		words := "no pod is named"
+		message := "no pod is specified"
 		if f.pick {
-			words = "--pick needs a terminal as stdin and stdout"
+			message = "--pick needs a terminal at stdin and stdout"
 		}
 		path := cmd.CommandPath()
-		return nil, outcome.NewUsageError(words, path+" (POD | TYPE/NAME) -- COMMAND; on a terminal "+path+" lists the pods")
-	case len(named) > 0 && selector != "":
-		return nil, usage(cmd, "-l and "+named[0]+" cannot be used together")
+		return nil, outcome.NewUsageError(message, path+" (POD | TYPE/NAME) -- COMMAND; on a terminal "+path+" lists the pods")
+	case len(args) > 0 && selector != "":
+		return nil, usage(cmd, "-l and "+args[0]+" cannot be used together")
 	}
 	return &pickPlan{selector: selector, always: !f.pick}, nil
 }
@@ -56,10 +56,10 @@ func (a *app) pick(ctx context.Context, kube *kubeconfig.Connection, c *remote.C
 	running, skipped, err := c.Pods().List(ctx, pod.Request{
 		Namespace: kube.Namespace, Target: p.target, Selector: p.pick.selector, Container: p.container,
 	})
-	var unseen *pod.GetForbiddenError
+	var forbidden *pod.GetForbiddenError
 	switch {
-	case errors.As(err, &unseen):
-		return nil // a pod was named, and there is nothing to choose
+	case errors.As(err, &forbidden):
+		return nil // the pod is specified, but must not be read: there is nothing to choose
 	case err != nil:
 		return outcome.ContextCause(ctx, remote.ExplainForbidden(ctx, a.env(), c, err))
 	}
@@ -74,7 +74,7 @@ func (a *app) pick(ctx context.Context, kube *kubeconfig.Connection, c *remote.C
 	}
 	chosen := pods[i]
 	p.target = pod.Target{Kind: "pod", Name: chosen.Name}
-	a.notice.Detail("pod %s was chosen", chosen.Name)
+	a.notice.Detail("you chose pod %s", chosen.Name)
 	names, list := containerMenu(chosen)
 	if p.container != "" || len(names) < 2 {
 		return nil

@@ -112,7 +112,7 @@ func TestPick_SeveralContainers(t *testing.T) {
 	c.await("> noshell")
 	c.keys("pair\r")
 	c.listClosed()
-	c.await("a container of pod pair")
+	c.await("containers of pod pair")
 	c.await("> one")
 	c.keys("two\r")
 	c.listClosed()

@@ -15,7 +15,7 @@ import (
 	"kshell/internal/remote"
 )
 
-// scriptFlags are the flags for scripts.
+// scriptFlags are the flags for the use of kshell in scripts.
 type scriptFlags struct {
 	timeout    time.Duration
 	statusFD   int
@@ -24,35 +24,35 @@ type scriptFlags struct {
 	noStdin    bool
 }
 
-// noFD is the default of --status-fd: no status is written.
+// noFD is the default of --status-fd. It means that no status record is written.
 const noFD = -1
 
 func (f *scriptFlags) addTo(flags *pflag.FlagSet) {
-	flags.DurationVar(&f.timeout, "timeout", 0, "end the command after this time, with exit code 124; 0 means no limit")
+	flags.DurationVar(&f.timeout, "timeout", 0, "end the command after this time, with exit code 124; 0s means no limit")
 	flags.IntVar(&f.statusFD, "status-fd", noFD,
-		"write how the command ended to this file descriptor, as one line of JSON")
-	flags.StringVar(&f.statusFile, "status-file", "", "write how the command ended to this file, as one line of JSON")
-	flags.StringVar(&f.stdinFile, "stdin-file", "", "pass this file to the command as its stdin")
-	flags.BoolVar(&f.noStdin, "no-stdin", false, "pass no stdin, even with -i")
+		"write the result of the command as one line of JSON to this file descriptor")
+	flags.StringVar(&f.statusFile, "status-file", "", "write the result of the command as one line of JSON to this file")
+	flags.StringVar(&f.stdinFile, "stdin-file", "", "pass this file to the command as stdin")
+	flags.BoolVar(&f.noStdin, "no-stdin", false, "do not pass stdin to the command, even with -i")
 }
 
-// check returns an error for flags that are invalid or exclude each other.
+// check returns a usage error for invalid flags.
 func (f *scriptFlags) check(cmd *cobra.Command) error {
 	switch {
 	case f.noStdin && f.stdinFile != "":
-		return usage(cmd, "--no-stdin and --stdin-file exclude each other")
+		return usage(cmd, "--no-stdin and --stdin-file cannot be used together")
 	case f.statusFD < noFD || f.statusFD >= 0 && f.statusFD < 3:
 		return outcome.NewUsageError(
 			fmt.Sprintf("--status-fd %d: descriptors 0, 1 and 2 are the command's stdin, stdout and stderr", f.statusFD),
 			"--status-fd 3 3>FILE, or --status-file FILE",
 		)
 	case f.statusFD != noFD && f.statusFile != "":
-		return usage(cmd, "--status-fd and --status-file exclude each other")
+		return usage(cmd, "--status-fd and --status-file cannot be used together")
 	}
 	return notNegative(cmd, "timeout", f.timeout)
 }
 
-// notNegative returns a usage error if the duration d of a flag is negative.
+// notNegative returns a usage error if d, the value of a flag, is negative.
 func notNegative(cmd *cobra.Command, flag string, d time.Duration) error {
 	if d < 0 {
 		return usage(cmd, fmt.Sprintf("--%s must not be negative, got %v", flag, d))
@@ -60,7 +60,7 @@ func notNegative(cmd *cobra.Command, flag string, d time.Duration) error {
 	return nil
 }
 
-// limited returns ctx with the time limit of --timeout, whose cause is an
+// limited returns ctx with the time limit of --timeout. The cause of its end is an
 // outcome.TimeoutError.
 func (f *scriptFlags) limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	if f.timeout == 0 {
@@ -69,9 +69,9 @@ func (f *scriptFlags) limited(ctx context.Context) (context.Context, context.Can
 	return context.WithTimeoutCause(ctx, f.timeout, outcome.TimeoutError{After: f.timeout})
 }
 
-// openStatus opens the file or descriptor for the status record; it returns nil if no
-// record is wanted. It is called before the command runs, so that a mistake in the
-// flags does not lose the record.
+// openStatus opens the file or descriptor for the status record, or returns nil if no
+// record is written. It must be called before the command runs, so that kshell does not
+// run a command whose record it cannot write.
 func (f *scriptFlags) openStatus() (io.WriteCloser, error) {
 	if f.statusFile != "" {
 		return os.Create(f.statusFile) //nolint:gosec // the user named the file
@@ -92,7 +92,8 @@ func (f *scriptFlags) openStatus() (io.WriteCloser, error) {
 	return file, nil
 }
 
-// statusOf returns the status record of c, which is nil if no command was made.
+// statusOf returns the status record of a command that ended with err. c is nil if
+// kshell failed before it had a command.
 func statusOf(c *remote.Command, start time.Time, err error) outcome.Status {
 	if c == nil {
 		return outcome.NewStatus(start, err)

@@ -63,7 +63,7 @@ func Cases() []Case {
 		{Name: "flags behind the pod are kshell's", Args: []string{"web", "-c", "web", "--", "echo", "hi"}, Out: "hi\n", Quiet: true},
 		{Name: "pod is a type too", Args: []string{"pod/web", "--", "echo", "hi"}, Out: "hi\n", Quiet: true},
 		{Name: "a namespace", Args: []string{"-n", "default", "web", "--", "echo", "hi"}, Out: "hi\n", Quiet: true},
-		{Name: "no pod", Args: []string{"--", "true"}, Err: []string{"no pod is named", "hint: kshell exec (POD | TYPE/NAME) -- COMMAND"}, Code: 2, Differs: usageCode},
+		{Name: "no pod", Args: []string{"--", "true"}, Err: []string{"no pod is specified", "hint: kshell exec (POD | TYPE/NAME) -- COMMAND"}, Code: 2, Differs: usageCode},
 		{Name: "no command without a terminal", Args: []string{"web"}, Err: []string{"no command was named", "hint: kshell exec web -- COMMAND"}, Code: 2, Differs: usageCode},
 		{Name: "a command without dashes", Args: []string{"web", "ls"}, Err: []string{"separated from the pod by --", "hint: put -- between"}, Code: 2, Differs: usageCode},
 		{Name: "an unknown flag", Args: []string{"--frobnicate", "web", "--", "true"}, Err: []string{"--frobnicate"}, Code: 2, Differs: usageCode},
