@@ -39,7 +39,7 @@ func TestAShellFollowsItsDeploymentToAnotherPod(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.await(`kshell: warning: (pod "` + before + `" was deleted|container "web" of pod "` + before + `" ended with exit code [0-9]+; the pod is being deleted)\r\n`)
-	c.await(`kshell: going on in pod web-\S+\r\n`)
+	c.await(`kshell: continuing in pod web-\S+\r\n`)
 	c.await(anew)
 	c.prompt()
 	if after := podOf(t, s); after == before || !strings.HasPrefix(after, "web-") {
@@ -294,7 +294,7 @@ func TestASuccessThatIsNoneIsALoss(t *testing.T) {
 	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
 	c.prompt()
 	c.keys("seq 2000\r")
-	c.await(`kshell: warning: connection lost: the server claims that the shell has ended, and it has not\r\n`)
+	c.await(`kshell: warning: connection lost: the server reports that the shell has ended, but it still runs\r\n`)
 	c.await(anew)
 	c.prompt()
 	c.keys("exit 3\r")

@@ -138,7 +138,7 @@ func TestWhereNobodySaysWhichShellsThereAreAllAreTried(t *testing.T) {
 	s := startSandbox(t)
 	windowsPods(t, s, false)
 	c := open(t, s, program(t), "exec", "-v", "nano")
-	c.await("which operating system the pod has is not known: cannot get node ")
+	c.await("the pod's operating system is not known: cannot get node ")
 	c.await(`(?m)^C:\\> `)
 	c.keys("exit 0\r")
 	c.mustEnd(0)
@@ -153,7 +153,7 @@ func TestAWindowsPodWithoutAShellIsToldPlainly(t *testing.T) {
 	windowsPods(t, s, true)
 	c := open(t, s, program(t), "exec", "bare")
 	c.await("(?m)^kshell: the container has no shell\r\n")
-	c.await("(?m)^hint: name a program that it has: kshell exec -it -n default bare -- PROGRAM\r\n")
+	c.await("(?m)^hint: name a program that the container has: kshell exec -it -n default bare -- PROGRAM\r\n")
 	c.mustEnd(outcome.ExitNotFound)
 }
 

@@ -54,7 +54,10 @@ func (s *Session) help() {
 	if s.console.options.Detacher != nil {
 		n.NoteAlways("%sd leave it running", escape)
 	}
-	for _, line := range []string{". leave", "R reconnect now", "^Z suspend kshell", "i about this session", "? this list", escape + " the character itself"} {
+	for _, line := range []string{
+		". leave", "R reconnect now", "^Z suspend kshell", "i about this session", "? this list",
+		escape + " the character itself",
+	} {
 		n.NoteAlways("%s", escape+line)
 	}
 }

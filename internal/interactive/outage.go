@@ -166,7 +166,7 @@ func (s *Session) noteOverdue(overdue time.Duration) {
 		screen.SetStatus("no reply for " + remote.Seconds(overdue))
 	case overdue == 0 && s.notedOverdue:
 		s.notedOverdue = false
-		n.Note("the connection is alive again")
+		n.Note("the server answers again")
 	case overdue > 0 && !s.notedOverdue && !screen.FullScreen():
 		s.notedOverdue = true
 		n.Note("no reply for %s", remote.Seconds(overdue))

@@ -67,7 +67,8 @@ func (c *Console) Open() (*Session, error) {
 // useStatusLine sets up the screen's status line, unless messages are switched
 // off, or stdout or stderr is not a terminal that can draw one.
 func (s *Session) useStatusLine() {
-	if s.env.Notice.Quiet || !terminal.IsTerminal(s.env.Err) || !terminal.IsTerminal(s.env.Out) || isDumb(os.Getenv("TERM")) {
+	if s.env.Notice.Quiet || isDumb(os.Getenv("TERM")) ||
+		!terminal.IsTerminal(s.env.Err) || !terminal.IsTerminal(s.env.Out) {
 		return
 	}
 	screen := &s.console.screen

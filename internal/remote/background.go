@@ -121,7 +121,8 @@ func credentials(cfg *rest.Config) (token string, cert, key []byte, err error) {
 		return "", nil, nil, err
 	}
 	var seen recorder
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://localhost", nil) // it is not sent
+	// The request is not sent.
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://localhost", nil)
 	if err != nil {
 		return "", nil, nil, err
 	}
@@ -187,7 +188,8 @@ func RunQuietPlugin(stdout io.Writer, command []string) int {
 	if len(command) == 0 {
 		return outcome.ExitUsage
 	}
-	cmd := exec.CommandContext(context.Background(), command[0], command[1:]...) //nolint:gosec // the kubeconfig names it, as for client-go
+	//nolint:gosec // the kubeconfig names the plugin, as for client-go
+	cmd := exec.CommandContext(context.Background(), command[0], command[1:]...)
 	cmd.Stdout = stdout
 	if err := cmd.Run(); err != nil {
 		return cmp.Or(max(cmd.ProcessState.ExitCode(), 0), outcome.ExitFailed)

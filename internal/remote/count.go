@@ -65,12 +65,16 @@ func (in *input) Read(p []byte) (int, error) {
 // attributed to what the user typed last.
 const exitTypedWithin = 2 * time.Second
 
+// keyEOF is Ctrl-D.
+const keyEOF = 0x04
+
 // exitTyped reports whether the user has just typed what ends a shell: Ctrl-D,
 // exit or logout.
 func (in *input) exitTyped() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	typed := bytes.HasSuffix(in.tail, []byte{0x04}) || bytes.Contains(in.tail, []byte("exit")) || bytes.Contains(in.tail, []byte("logout"))
+	typed := bytes.HasSuffix(in.tail, []byte{keyEOF}) ||
+		bytes.Contains(in.tail, []byte("exit")) || bytes.Contains(in.tail, []byte("logout"))
 	return typed && time.Since(in.last) < exitTypedWithin
 }
 

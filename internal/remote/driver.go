@@ -67,7 +67,7 @@ func (d *driver) Ended(ctx context.Context, err error) error {
 
 // errShellRuns means that the server reports success for a shell that still
 // runs, or whose node does not answer.
-var errShellRuns = errors.New("the server claims that the shell has ended, and it has not")
+var errShellRuns = errors.New("the server reports that the shell has ended, but it still runs")
 
 // shellRuns reports whether the shell still runs in its container. It also
 // returns true if its node does not answer, and if ctx is canceled before the
@@ -109,10 +109,11 @@ const requestTimeout = 8 * time.Second
 
 // errEndUnknown means that the command has ended, but the server does not
 // report how: it is blocked by input that is no longer read.
-var errEndUnknown = errors.New("the command has ended with input unread, and the server, which is stuck with that, does not say how")
+var errEndUnknown = errors.New("the command has ended without reading all of its input; " +
+	"the server is blocked by the rest and does not report the result")
 
 // errContainerEnded means that the container, and everything in it, has ended.
-var errContainerEnded = errors.New("the container has ended since, and the server does not say how the command did")
+var errContainerEnded = errors.New("the container has ended, and the server does not report the result of the command")
 
 // CheckStuck implements stream.StuckChecker. It asks for the pod, and whether a
 // command still runs in the container.
@@ -120,7 +121,7 @@ func (d *driver) CheckStuck(ctx context.Context) error {
 	c := d.cmd
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	c.env.Notice.Detail("the server says nothing, and may be stuck with unread input: asking the pod")
+	c.env.Notice.Detail("the server sends nothing, and may be blocked by unread input: checking the pod")
 	if t := c.Target(); t.Found != nil {
 		if _, over, err := c.cluster.BackgroundPods().DescribeChange(ctx, t.Found); err == nil && over {
 			return errContainerEnded
@@ -134,7 +135,8 @@ func (d *driver) CheckStuck(ctx context.Context) error {
 	case ctx.Err() != nil: // the session has ended, or CheckStuck is called again later
 	default:
 		c.noteStuck.Do(func() {
-			c.env.Notice.Note("the server takes no input and says nothing; whether the command still runs cannot be found out")
+			c.env.Notice.Note("the server accepts no input and sends nothing; " +
+				"it is not known whether the command still runs")
 		})
 	}
 	return nil

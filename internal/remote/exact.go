@@ -158,7 +158,7 @@ func whyNoScript(err error) string {
 
 // errUnreported means that the server reports success, but the script has not
 // reported the end of the command.
-var errUnreported = errors.New("the server claims that the command succeeded, but the command has not said so")
+var errUnreported = errors.New("the server reports success, but the command has not reported its result")
 
 // errScriptEnded means that the script lost one of its processes while the
 // command ran.
@@ -178,9 +178,11 @@ type unreportedError struct {
 
 func (e *unreportedError) Error() string {
 	if e.started {
-		return fmt.Sprintf("the server reports exit code %d, but kshell's script has not reported how the command ended", e.code)
+		return fmt.Sprintf("the server reports exit code %d, but kshell's script has not reported how the command ended",
+			e.code)
 	}
-	text := fmt.Sprintf("the server reports exit code %d, but kshell's script has not reported that the command was started", e.code)
+	text := fmt.Sprintf("the server reports exit code %d, but kshell's script has not reported "+
+		"that the command was started", e.code)
 	if e.shellError != "" {
 		text += "; the container's sh says: " + e.shellError
 	}

@@ -50,13 +50,16 @@ func explain(err error, o *Options, t Target, endsAlone bool) error {
 	case errors.As(err, &remote) && remote.NotRunning():
 		return notice.WithHint(err, notRunningHint(t))
 	case errors.As(err, &remote) && remote.Start == stream.StartNotFound && len(o.Command) > 0:
-		short := notice.WithMessage(err, fmt.Sprintf("the container has no command %s: %s", strconv.Quote(o.Command[0]), remote.Cause()))
+		short := notice.WithMessage(err,
+			fmt.Sprintf("the container has no command %s: %s", strconv.Quote(o.Command[0]), remote.Cause()))
 		if strings.Contains(o.Command[0], "/") {
 			return notice.WithHint(short, "the path is looked up in the container's own files")
 		}
-		return notice.WithHint(short, "the command is looked up in the container's own PATH; an image without a shell has no sh either")
+		return notice.WithHint(short,
+			"the command is looked up in the container's own PATH; an image without a shell has no sh either")
 	case errors.As(err, &remote) && remote.Start == stream.StartNotExecutable && len(o.Command) > 0:
-		return notice.WithMessage(err, fmt.Sprintf("the container could not run %s: %s", strconv.Quote(o.Command[0]), remote.Cause()))
+		return notice.WithMessage(err,
+			fmt.Sprintf("the container could not run %s: %s", strconv.Quote(o.Command[0]), remote.Cause()))
 	}
 	return err
 }
@@ -64,18 +67,19 @@ func explain(err error, o *Options, t Target, endsAlone bool) error {
 // explainRefusal adds a hint to a refused handshake.
 func explainRefusal(e *stream.HandshakeError, o *Options, t Target) error {
 	if apiclient.StatusNotFound(e.Status, "pods", t.Pod) {
-		return notice.WithHint(e, "kubectl get pods -n "+t.Namespace+" shows those there are")
+		return notice.WithHint(e, "kubectl get pods -n "+t.Namespace+" lists the pods")
 	}
 	switch e.Refusal() {
 	case stream.RefusalNoSubprotocol:
 		return notice.WithHint(
-			fmt.Errorf("%w: it may know none of the subprotocols offered (%s)", e, strings.Join(o.Protocols, ", ")),
+			fmt.Errorf("%w: it may support none of the subprotocols offered (%s)", e, strings.Join(o.Protocols, ", ")),
 			subprotocolHint(o),
 		)
 	case stream.RefusalNoRight, stream.RefusalForbidden:
 		return notice.WithHint(e, rightsHint(t))
 	case stream.RefusalNoReason:
-		return notice.WithHint(fmt.Errorf("%w no reason given; the verb create on pods/exec is probably lacking", e), rightsHint(t))
+		return notice.WithHint(
+			fmt.Errorf("%w no reason given; the verb create on pods/exec is probably missing", e), rightsHint(t))
 	case stream.RefusalBadRequest:
 		if t.Container == "" {
 			return notice.WithHint(e, "name a container with -c")
@@ -88,9 +92,11 @@ func explainRefusal(e *stream.HandshakeError, o *Options, t Target) error {
 			"check `server:` in the kubeconfig (kubectl config view --minify), or --server",
 		)
 	case stream.RefusalTooLong:
-		return notice.WithHint(e, "the command is part of the request line, which a gateway limits: pass long arguments on stdin, with -i")
+		return notice.WithHint(e,
+			"the command is part of the request line, which a gateway limits: pass long arguments on stdin, with -i")
 	case stream.RefusalWebPage, stream.RefusalRedirect:
-		return notice.WithHint(e, "look at --server and the proxy settings: a login page or a gateway may stand before the API server")
+		return notice.WithHint(e,
+			"check --server and the proxy settings: a login page or a gateway may be in front of the API server")
 	case stream.RefusalNotRunning:
 		return notice.WithHint(e, notRunningHint(t))
 	}
@@ -102,18 +108,19 @@ func notRunningHint(t Target) string {
 }
 
 func rightsHint(t Target) string {
-	return fmt.Sprintf("exec needs the verbs get and create on pods/exec in namespace %s: kubectl auth can-i create pods --subresource=exec -n %s",
-		t.Namespace, t.Namespace)
+	return fmt.Sprintf("exec needs the verbs get and create on pods/exec in namespace %s: "+
+		"kubectl auth can-i create pods --subresource=exec -n %s", t.Namespace, t.Namespace)
 }
 
 func subprotocolHint(o *Options) string {
 	switch {
 	case o.InputEnds:
-		return "input that ends needs " + stream.V5 + " (Kubernetes 1.30): without -i, or with the data as arguments, older servers do"
+		return "stdin that ends needs " + stream.V5 +
+			" (Kubernetes 1.30); for an older server, omit -i or pass the data as arguments"
 	case o.ProtocolsChosen:
-		return "leave --subprotocol out"
+		return "omit --subprotocol"
 	default:
-		return "is this the API server itself? a proxy before it may not pass WebSockets"
+		return "is this the API server itself? a proxy in front of it may not support WebSockets"
 	}
 }
 
@@ -125,7 +132,8 @@ func explainStart(e *stream.StartError, t Target) error {
 		return notice.WithHint(fmt.Errorf("%w; the command may still be started later", e), hint)
 	}
 	return notice.WithHint(
-		notice.WithMessage(e, fmt.Sprintf("node %s has not started the command within %v; the command may still be started later", node, e.Within)),
+		notice.WithMessage(e, fmt.Sprintf(
+			"node %s has not started the command within %v; the command may still be started later", node, e.Within)),
 		fmt.Sprintf("kubectl get node %s shows whether it is ready; %s", node, hint),
 	)
 }

@@ -38,11 +38,11 @@ func TestExplain(t *testing.T) {
 	const (
 		notRunning       = "the container is not running: kubectl get pod -n team web"
 		ownPath          = "the command is looked up in the container's own PATH; an image without a shell has no sh either"
-		lookAt           = "look at --server and the proxy settings: a login page or a gateway may stand before the API server"
+		lookAt           = "check --server and the proxy settings: a login page or a gateway may be in front of the API server"
 		verbs            = "exec needs the verbs get and create on pods/exec in namespace team: kubectl auth can-i create pods --subresource=exec -n team"
-		leaveOut         = "leave --subprotocol out"
-		notThroughAProxy = "is this the API server itself? a proxy before it may not pass WebSockets"
-		needsV5          = "input that ends needs v5.channel.k8s.io (Kubernetes 1.30): without -i, or with the data as arguments, older servers do"
+		leaveOut         = "omit --subprotocol"
+		notThroughAProxy = "is this the API server itself? a proxy in front of it may not support WebSockets"
+		needsV5          = "stdin that ends needs v5.channel.k8s.io (Kubernetes 1.30); for an older server, omit -i or pass the data as arguments"
 	)
 	v5 := []string{stream.V5}
 	command := &Options{Program: "kubectl kshell exec", Command: []string{"frobnicate"}, Protocols: stream.Protocols()}
@@ -104,7 +104,7 @@ func TestExplain(t *testing.T) {
 		{
 			"403 without a body", &stream.HandshakeError{StatusCode: http.StatusForbidden}, command,
 			errorText{
-				"the server refused (403 Forbidden) and gave no reason: it may know none of the subprotocols offered " +
+				"the server refused (403 Forbidden) and gave no reason: it may support none of the subprotocols offered " +
 					"(v5.channel.k8s.io, v4.channel.k8s.io, v4.base64.channel.k8s.io, base64.channel.k8s.io, channel.k8s.io)",
 				notThroughAProxy,
 			},
@@ -113,7 +113,7 @@ func TestExplain(t *testing.T) {
 		{
 			"403 without a body, with chosen subprotocols", &stream.HandshakeError{StatusCode: http.StatusForbidden}, asked,
 			errorText{
-				"the server refused (403 Forbidden) and gave no reason: it may know none of the subprotocols offered (v5.channel.k8s.io)",
+				"the server refused (403 Forbidden) and gave no reason: it may support none of the subprotocols offered (v5.channel.k8s.io)",
 				leaveOut,
 			},
 			255,
@@ -121,7 +121,7 @@ func TestExplain(t *testing.T) {
 		{
 			"403 without a body, with input that ends", &stream.HandshakeError{StatusCode: http.StatusForbidden}, input,
 			errorText{
-				"the server refused (403 Forbidden) and gave no reason: it may know none of the subprotocols offered (v5.channel.k8s.io)",
+				"the server refused (403 Forbidden) and gave no reason: it may support none of the subprotocols offered (v5.channel.k8s.io)",
 				needsV5,
 			},
 			255,
@@ -134,7 +134,7 @@ func TestExplain(t *testing.T) {
 		{
 			"403 that gives no reason (1.35)", status(http.StatusForbidden, `pods "web" is forbidden: `), command,
 			errorText{
-				`the server refused (403): pods "web" is forbidden: no reason given; the verb create on pods/exec is probably lacking`,
+				`the server refused (403): pods "web" is forbidden: no reason given; the verb create on pods/exec is probably missing`,
 				verbs,
 			},
 			255,
@@ -158,7 +158,7 @@ func TestExplain(t *testing.T) {
 			"404", &stream.HandshakeError{StatusCode: http.StatusNotFound, Status: &metav1.Status{
 				Reason: metav1.StatusReasonNotFound, Message: `pods "web" not found`, Details: &metav1.StatusDetails{Kind: "pods", Name: "web"},
 			}}, command,
-			errorText{`the server refused (404): pods "web" not found`, "kubectl get pods -n team shows those there are"},
+			errorText{`the server refused (404): pods "web" not found`, "kubectl get pods -n team lists the pods"},
 			255,
 		},
 		{

@@ -78,7 +78,9 @@ func (o *Options) reconnect() stream.Reconnect {
 // backoff returns the delays between attempts to reconnect; with jitter, at
 // most 15 s.
 func backoff() wait.Backoff {
-	return wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 100, Cap: 12500 * time.Millisecond}
+	return wait.Backoff{
+		Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 100, Cap: 12500 * time.Millisecond,
+	}
 }
 
 // hasEnvironment reports whether the command needs a script to set variables or
@@ -94,8 +96,9 @@ func (o *Options) plainProtocols() ([]string, error) {
 	closing := stream.HalfClosing(o.Protocols)
 	if len(closing) == 0 {
 		return nil, notice.WithHint(
-			fmt.Errorf("%s cannot tell the command that its input has ended: it would wait for ever", strings.Join(o.Protocols, ", ")),
-			"offer "+stream.V5+" too, or leave out -i",
+			fmt.Errorf("%s cannot tell the command that its input has ended: it would wait forever",
+				strings.Join(o.Protocols, ", ")),
+			"offer "+stream.V5+" too, or omit -i",
 		)
 	}
 	return closing, nil
@@ -105,5 +108,5 @@ func (o *Options) plainProtocols() ([]string, error) {
 // container has no sh or the user may not run it.
 var errNoEnvironment = notice.WithHint(
 	errors.New("--env and --workdir need an sh in the container, and permission to run it"),
-	"leave out --env, --workdir and --exact=never to run the command without sh",
+	"omit --env, --workdir and --exact=never to run the command without sh",
 )

@@ -33,8 +33,8 @@ func TestOptionsPlainProtocols_NoneCanEnd(t *testing.T) {
 	o := Options{Protocols: []string{stream.V4, stream.Channel}, InputEnds: true}
 	_, err := o.plainProtocols()
 	want := errorText{
-		"v4.channel.k8s.io, channel.k8s.io cannot tell the command that its input has ended: it would wait for ever",
-		"offer v5.channel.k8s.io too, or leave out -i",
+		"v4.channel.k8s.io, channel.k8s.io cannot tell the command that its input has ended: it would wait forever",
+		"offer v5.channel.k8s.io too, or omit -i",
 	}
 	if diff := cmp.Diff(want, errorTextOf(err)); diff != "" {
 		t.Errorf("message and hint (-want +got):\n%s", diff)

@@ -107,7 +107,7 @@ func (w *podWatch) findNext(ctx context.Context) error {
 		w.cmd.env.Notice.WarnAlways("%s", change)
 	}
 	if next.Pod.UID != w.found.Pod.UID {
-		w.cmd.env.Notice.Note("going on in pod %s", next.Pod.Name)
+		w.cmd.env.Notice.Note("continuing in pod %s", next.Pod.Name)
 	}
 	w.setFound(next)
 	return nil
@@ -159,7 +159,8 @@ func (w *podWatch) start(ctx context.Context, conn *stream.Conn) {
 			return
 		case <-time.After(w.delay):
 		}
-		err := w.cmd.cluster.BackgroundPods().WatchChanges(ctx, found, func(change string, over bool) { w.handle(ctx, conn, change, over) })
+		handle := func(change string, over bool) { w.handle(ctx, conn, change, over) }
+		err := w.cmd.cluster.BackgroundPods().WatchChanges(ctx, found, handle)
 		if err != nil && ctx.Err() == nil {
 			w.cmd.env.Notice.Detail("the pod is not watched: %s", err)
 		}
@@ -190,7 +191,8 @@ func (w *podWatch) handle(ctx context.Context, conn *stream.Conn, change string,
 		return
 	}
 	w.cmd.Alert(change)
-	if w.cmd.options.TTY && w.nodeSilent(ctx) { // a command without a tty may still report its outcome when the node is back
+	// A command without a tty may still report its outcome when the node is back.
+	if w.cmd.options.TTY && w.nodeSilent(ctx) {
 		conn.Drop(errNodeSilent)
 	}
 }

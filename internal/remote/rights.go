@@ -58,10 +58,11 @@ func explainDenied(ctx context.Context, env Env, client *pod.Client, t Target, r
 	denied, err := client.DeniedRules(ctx, t.Namespace, rules...)
 	switch {
 	case err != nil:
-		env.Notice.Detail("which rights are lacking is not known: %s", err)
+		env.Notice.Detail("the missing rights are not known: %s", err)
 		return refusal
 	case len(denied) == 0:
-		return notice.WithHint(refusal, "your roles allow it: something else refuses, such as an admission policy or another authorizer of the cluster")
+		return notice.WithHint(refusal, "your roles allow this: something else denies it, "+
+			"such as an admission policy or another authorizer of the cluster")
 	}
 	for i := range denied {
 		denied[i].Name = "" // a role for one pod is useless after the pod is replaced

@@ -59,7 +59,7 @@ func (t slowTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 // the selector of the request.
 func (e Env) SelectorIgnored() {
 	e.Server.selectors.Do(func() {
-		e.Notice.Warn("the server does not honour selectors, perhaps because of a cache in front of it: " +
+		e.Notice.Warn("the server ignores selectors, perhaps because of a cache in front of it: " +
 			"objects that do not match are ignored")
 	})
 }

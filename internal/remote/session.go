@@ -131,7 +131,7 @@ func (o *attemptObserver) observe(e stream.Event) {
 		switch {
 		case e.For == 0 && o.quiet:
 			o.quiet = false
-			o.notice.Note("the connection is alive again")
+			o.notice.Note("the server answers again")
 		case e.For > 0 && !o.quiet:
 			o.quiet = true
 			o.notice.Note("no reply for %s", Seconds(e.For))

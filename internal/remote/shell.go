@@ -47,7 +47,9 @@ func (c *Command) runTTY(ctx context.Context, t Terminal) error {
 	}
 	var err error
 	for _, command := range c.shells(ctx) {
-		d := &driver{cmd: c, request: func(t Target) stream.Request { return t.Exec(command, true, true, c.options.Protocols) }}
+		d := &driver{cmd: c, request: func(t Target) stream.Request {
+			return t.Exec(command, true, true, c.options.Protocols)
+		}}
 		err = c.explain(c.runOnTerminal(ctx, t, d), false)
 		if !isNotFound(err) {
 			return err
@@ -116,7 +118,8 @@ func isLeft(err error) bool {
 	var ended *containerEndedError
 	var in *stream.InputError
 	var out *stream.OutputError
-	return errors.Is(err, outcome.ErrLeft) || errors.As(err, &lost) && !errors.As(err, &ended) || errors.As(err, &in) || errors.As(err, &out)
+	return errors.Is(err, outcome.ErrLeft) || errors.As(err, &lost) && !errors.As(err, &ended) ||
+		errors.As(err, &in) || errors.As(err, &out)
 }
 
 // powershellOrCmd opens the better of Windows's two shells in one connection:
@@ -160,7 +163,7 @@ func (c *Command) nodeOS(ctx context.Context) corev1.OSName {
 	defer cancel()
 	os, err := c.cluster.BackgroundPods().NodeOS(ctx, t.Found.Pod)
 	if err != nil {
-		c.env.Notice.Detail("which operating system the pod has is not known: %s", err)
+		c.env.Notice.Detail("the pod's operating system is not known: %s", err)
 	}
 	return os
 }
@@ -170,9 +173,11 @@ func (c *Command) noShellError(err error) error {
 	t, none := c.Target(), notice.WithMessage(err, "the container has no shell")
 	switch {
 	case t.os() == corev1.Windows: // a debug container cannot see its files
-		return notice.WithHint(none, fmt.Sprintf("name a program that it has: %s -it -n %s %s -- PROGRAM", c.options.Program, t.Namespace, t.Pod))
+		return notice.WithHint(none, fmt.Sprintf("name a program that the container has: %s -it -n %s %s -- PROGRAM",
+			c.options.Program, t.Namespace, t.Pod))
 	case t.Container == "":
 		return notice.WithHint(none, fmt.Sprintf("kubectl debug -it -n %s %s --image=busybox -- sh", t.Namespace, t.Pod))
 	}
-	return notice.WithHint(none, fmt.Sprintf("kubectl debug -it -n %s %s --image=busybox --target=%s -- sh", t.Namespace, t.Pod, t.Container))
+	return notice.WithHint(none,
+		fmt.Sprintf("kubectl debug -it -n %s %s --image=busybox --target=%s -- sh", t.Namespace, t.Pod, t.Container))
 }

@@ -111,7 +111,9 @@ func Resolve(ctx context.Context, env Env, c *Cluster, r pod.Request, wait time.
 // from the first answer that it does not run: the time that the connection to
 // the server takes does not count. It tells the user why the container does not
 // run yet.
-func waitForContainer(ctx context.Context, env Env, client *pod.Client, r pod.Request, limit time.Duration) (*pod.Found, error) {
+func waitForContainer(
+	ctx context.Context, env Env, client *pod.Client, r pod.Request, limit time.Duration,
+) (*pod.Found, error) {
 	if limit == 0 {
 		return client.Find(ctx, r)
 	}

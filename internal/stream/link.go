@@ -140,7 +140,9 @@ func (l *link) setConn(c *Conn) {
 
 // run opens connections with dial and calls use with each, one after the other,
 // until use returns the outcome of the session.
-func (l *link) run(ctx context.Context, dial func(context.Context) (*Conn, error), use func(context.Context, *Conn) error) error {
+func (l *link) run(
+	ctx context.Context, dial func(context.Context) (*Conn, error), use func(context.Context, *Conn) error,
+) error {
 	start, opened, backoff := time.Now(), false, l.backoff()
 	l.until = time.Time{}
 	var last error // the last failure that the observer got

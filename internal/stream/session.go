@@ -208,7 +208,8 @@ func (s *Session) use(ctx context.Context, conn *Conn, c *group.Group, p *pump, 
 	})
 	if s.set.Keepalive > 0 {
 		writers.Go(func() {
-			newLiveness(s.set.Keepalive, time.Now()).run(ctx, conn, writers, func(overdue time.Duration) { s.notify(Overdue{overdue}) })
+			report := func(overdue time.Duration) { s.notify(Overdue{overdue}) }
+			newLiveness(s.set.Keepalive, time.Now()).run(ctx, conn, writers, report)
 		})
 	}
 	if s.set.IdleKeepalive {

@@ -21,7 +21,10 @@ func (s *Session) firstStart(conn *Conn, took time.Duration) startBound {
 		s.hasStarted = true
 		return startBound{}
 	}
-	b := startBound{within: max(s.set.StartTimeout-took, time.Second), awaited: signMessage, late: &StartError{s.set.StartTimeout}, wait: s.set.Interactive}
+	b := startBound{
+		within: max(s.set.StartTimeout-took, time.Second), awaited: signMessage,
+		late: &StartError{s.set.StartTimeout}, wait: s.set.Interactive,
+	}
 	if s.set.WithOutput {
 		b.awaited = signOutput
 	} else if _, bySPDY := conn.ws.(*spdySocket); bySPDY {

@@ -171,8 +171,8 @@ func TestServerDefects_SuccessBeforeStart(t *testing.T) {
 				t,
 				nil,
 				append(slices.Concat([]string{"exec"}, flags), "web", "--", "sh", "-c", "echo ran >>file")...)
-			const want = "kshell: connection lost: the server claims that the command succeeded, " +
-				"but the command has not said so; it may still be running\n"
+			const want = "kshell: connection lost: the server reports success, " +
+				"but the command has not reported its result; it may still be running\n"
 			if r.Code != 255 || r.Err != want {
 				t.Errorf("exit code %d, stderr %q", r.Code, r.Err)
 			}

@@ -184,7 +184,7 @@ func TestAShellFollowsItsDeployment(t *testing.T) {
 				term.Type("hostname; echo e''nd\r")
 				old := strings.Fields(term.WaitFor(`suite-\S+\r\nend`))[0]
 				check(t, remove(t.Context(), t, old))
-				term.WaitFor(`kshell: going on in pod suite-\S+\r\n`)
+				term.WaitFor(`kshell: continuing in pod suite-\S+\r\n`)
 				term.WaitFor(`connected again after [0-9]+ s: this is a new shell`)
 				term.WaitFor(`[$#] `)
 				term.Prompt()

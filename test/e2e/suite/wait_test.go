@@ -284,7 +284,7 @@ const soon = 30 * time.Second
 // lostWords is all that kshell says of a lost connection: one plain sentence, and what to type.
 var lostWords = regexp.MustCompile(`^kshell: connection lost: [^\n]+ before the command reported a result; (it is ended as soon as its node detects the loss\n|` +
 	`it may still be running\nhint: kshell exec -n \S+ \S+ -- ps\n)$|` +
-	`^kshell: connection lost: the server claims that the command succeeded, but the command has not said so; [^\n]+\n$`)
+	`^kshell: connection lost: the server reports success, but the command has not reported its result; [^\n]+\n$`)
 
 // jargon is what no user should have to read.
 var jargon = regexp.MustCompile(`EOF|websocket|goroutine|0x|\btcp\b|->|wsarecv|stream error|nil|%!`)
@@ -292,7 +292,7 @@ var jargon = regexp.MustCompile(`EOF|websocket|goroutine|0x|\btcp\b|->|wsarecv|s
 // slowly matches the lines that kshell writes only while something is slow or does
 // not answer.
 var slowly = regexp.MustCompile(`(?m)^kshell: (?:(?:still )?waiting(?: \(up to \S+, see --pod-running-timeout\)| after [0-9]+ s)?: .*|the pod runs after [0-9]+ s|` +
-	`waiting for (?:the API server at|node) .*|no reply for [0-9]+ s|the connection is alive again|warning: the cluster has lost contact with node .*|warning: .*; trying again in [0-9]+ s)\n`)
+	`waiting for (?:the API server at|node) .*|no reply for [0-9]+ s|the server answers again|warning: the cluster has lost contact with node .*|warning: .*; trying again in [0-9]+ s)\n`)
 
 // unhurried returns stderr without these lines, for tests of other messages.
 func unhurried(stderr string) string { return slowly.ReplaceAllString(stderr, "") }
