@@ -188,7 +188,7 @@ func RunQuietPlugin(stdout io.Writer, command []string) int {
 	if len(command) == 0 {
 		return outcome.ExitUsage
 	}
-	//nolint:gosec // the kubeconfig names the plugin, as for client-go
+	// The kubeconfig names the plugin, as for client-go.
 	cmd := exec.CommandContext(context.Background(), command[0], command[1:]...)
 	cmd.Stdout = stdout
 	if err := cmd.Run(); err != nil {

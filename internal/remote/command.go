@@ -197,9 +197,10 @@ func (c *Command) Run(ctx context.Context) error {
 }
 
 func (c *Command) run(ctx context.Context) error {
-	mode, inexact := c.options.Exact, ""
+	var inexact string
 	c.image, inexact = c.options.Images.trial(ctx, c)
 	defer c.image.settle("", false)
+	mode := c.options.Exact
 	if inexact != "" {
 		mode = ExactNever
 		c.setMode("", inexact)

@@ -174,7 +174,7 @@ func (l *link) run(
 		switch {
 		case permanent(err):
 			return err
-		case !opened && !(temporary(err) && time.Since(start)+delay <= l.settings.ConnectTimeout):
+		case !opened && (!temporary(err) || time.Since(start)+delay > l.settings.ConnectTimeout):
 			return err
 		case opened && (!l.reconnects() || l.expired(delay)):
 			return err
