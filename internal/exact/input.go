@@ -30,7 +30,7 @@ var errSourcePanicked = errors.New("the input cannot be read")
 // next block.
 type input struct {
 	source  io.Reader
-	filling group.Group // the goroutine that reads the source
+	filling *group.Group // the goroutine that reads the source
 
 	mu            sync.Mutex
 	changed       sync.Cond // some of the following fields
@@ -53,7 +53,7 @@ type input struct {
 func (in *input) init(source io.Reader) {
 	in.source = source
 	in.changed.L = &in.mu
-	in.filling.OnPanic = func() { in.set(&in.panicked) }
+	in.filling = group.New(func() { in.set(&in.panicked) })
 }
 
 // start starts the goroutine that reads the source.

@@ -92,7 +92,7 @@ func Run(ctx context.Context, targets []Target, o Options) error {
 
 	results := make([]result, len(targets))
 	var next atomic.Int64
-	workers := group.Group{OnPanic: func() { cancel(errPanicked) }}
+	workers := group.New(func() { cancel(errPanicked) })
 	for range min(o.Parallel, len(targets)) {
 		workers.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(targets); i = int(next.Add(1)) - 1 {

@@ -22,12 +22,8 @@ import (
 // must not be called concurrently with Wait while no goroutine of the group is
 // running.
 type Group struct {
-	// OnPanic, if not nil, is called when a goroutine of the group panics, in
-	// that goroutine. It must make the waiting goroutine and the others of the
-	// group return. Set it before the first call of Go.
-	OnPanic func()
-
-	wg sync.WaitGroup
+	onPanic func() // may be nil
+	wg      sync.WaitGroup
 
 	mu    sync.Mutex
 	first *panicRecord // the first panic; guarded by mu
@@ -40,6 +36,11 @@ type panicRecord struct {
 }
 
 func (p *panicRecord) String() string { return fmt.Sprintf("%v\n\n%s", p.value, p.stack) }
+
+// New returns a Group that calls onPanic when one of its goroutines panics, in
+// that goroutine. onPanic must make the waiting goroutine and the others of the
+// group return.
+func New(onPanic func()) *Group { return &Group{onPanic: onPanic} }
 
 // Go runs f in a goroutine.
 func (g *Group) Go(f func()) {
@@ -60,8 +61,8 @@ func (g *Group) recover() {
 		g.first = &panicRecord{value, debug.Stack()}
 	}
 	g.mu.Unlock()
-	if g.OnPanic != nil {
-		g.OnPanic()
+	if g.onPanic != nil {
+		g.onPanic()
 	}
 }
 

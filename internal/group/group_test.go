@@ -25,12 +25,12 @@ func TestGroup_Wait(t *testing.T) {
 }
 
 func TestGroup_Panic(t *testing.T) {
-	for name, set := range map[string]bool{"with OnPanic": true, "without OnPanic": false} {
+	for name, set := range map[string]bool{"with onPanic": true, "without onPanic": false} {
 		t.Run(name, func(t *testing.T) {
 			stop := make(chan struct{})
 			g := &Group{}
 			if set {
-				g.OnPanic = func() { close(stop) }
+				g = New(func() { close(stop) })
 				g.Go(func() { <-stop })
 			}
 			g.Go(panics)

@@ -32,7 +32,7 @@ const (
 type gather struct {
 	io.ReadWriteCloser
 	in      *inbound
-	flusher group.Group
+	flusher *group.Group
 	done    chan struct{} // closed when the goroutine has ended
 
 	mu      sync.Mutex
@@ -44,10 +44,10 @@ type gather struct {
 func newGather(socket io.ReadWriteCloser) *gather {
 	g := &gather{ReadWriteCloser: socket, in: newInbound(), done: make(chan struct{})}
 	g.changed.L = &g.mu
-	g.flusher.OnPanic = func() {
+	g.flusher = group.New(func() {
 		g.fail(errPanicked)
 		_ = socket.Close() // its reader returns
-	}
+	})
 	g.flusher.Go(g.flush)
 	return g
 }

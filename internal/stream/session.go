@@ -158,7 +158,8 @@ func (s *Session) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	p := newPump(s, cancel)
-	c := &group.Group{OnPanic: func() { cancel(errPanicked) }}
+	onPanic := func() { cancel(errPanicked) }
+	c := group.New(onPanic)
 	defer func() { // also during a panic: stdin is not read after Run
 		if p.stop() {
 			c.Wait()
@@ -170,7 +171,7 @@ func (s *Session) Run(ctx context.Context) error {
 		if !s.hasStarted {
 			b = s.firstStart(conn, time.Since(s.begin))
 		}
-		return s.use(ctx, conn, c, p, b)
+		return s.use(ctx, conn, c, group.New(onPanic), p, b)
 	})
 }
 
@@ -188,12 +189,14 @@ func (s *Session) dial(ctx context.Context) (*Conn, error) {
 // one of its goroutines. Run does not return it, but panics.
 var errPanicked = errors.New("a goroutine of the session panicked")
 
-// use runs the session on one connection. The caller's goroutine reads; another
-// goroutine writes the sizes, the first one before any stdin.
-func (s *Session) use(ctx context.Context, conn *Conn, c *group.Group, p *pump, b startBound) error {
+// use runs the session on one connection. The caller's goroutine reads. writers,
+// which use waits for, are the other goroutines of the connection: one of them
+// writes the sizes, the first one before any stdin. c reads stdin until the
+// session ends.
+func (s *Session) use(ctx context.Context, conn *Conn, c, writers *group.Group, p *pump, b startBound) error {
 	session := ctx
 	ctx, cancel := context.WithCancel(ctx)
-	writers, proven := &group.Group{OnPanic: c.OnPanic}, make(chan bool, 1)
+	proven := make(chan bool, 1)
 	defer p.closed(conn)
 	defer writers.Wait()
 	defer close(proven)

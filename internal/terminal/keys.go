@@ -32,7 +32,7 @@ const maxKeys = 64 << 10
 type Keys struct {
 	source io.Reader
 	stop   func() bool
-	reader group.Group // the goroutine that reads source
+	reader *group.Group // the goroutine that reads source
 
 	// Set by any goroutine, and reset by the reading goroutine.
 	newLine   atomic.Bool // the next key begins a line
@@ -59,12 +59,12 @@ func NewKeys(source io.Reader, stop func() bool, escape byte, known string, onKe
 	k := &Keys{source: source, stop: stop, filter: escapeFilter{escape: escape, known: known, lineStart: true}}
 	k.filter.pass, k.filter.onKey = k.pass, onKey
 	k.changed.L = &k.mu
-	k.reader.OnPanic = func() {
+	k.reader = group.New(func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		k.panicked = true
 		k.changed.Broadcast()
-	}
+	})
 	return k
 }
 

@@ -135,7 +135,7 @@ func newConn(transport http.RoundTripper, accept AcceptFunc) *Conn {
 // run starts the executor. It uses the values of ctx, but does not end with it.
 func (c *Conn) run(ctx context.Context, execute func(context.Context) error) {
 	ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	c.goroutines = &group.Group{OnPanic: c.cancel}
+	c.goroutines = group.New(c.cancel)
 	c.goroutines.Go(func() {
 		defer close(c.done)
 		var err error

@@ -49,7 +49,7 @@ func (c connection) create(headers http.Header) (httpstream.Stream, error) {
 		err    error
 	}
 	answer := make(chan result, 1)
-	creating := group.Group{OnPanic: func() { answer <- result{err: errPanicked} }}
+	creating := group.New(func() { answer <- result{err: errPanicked} })
 	creating.Go(func() { // ends after at most 30 s; it is not waited for
 		stream, err := c.Connection.CreateStream(headers)
 		answer <- result{stream, err}
