@@ -27,8 +27,8 @@ func newNodeList(a *app) *cobra.Command {
 	return cmd
 }
 
-// nodeManagerIn returns a Manager to list and delete pods, and the namespace to search;
-// empty means all.
+// nodeManagerIn returns a Manager to list and delete pods, and the namespace to
+// search; empty means all.
 func (a *app) nodeManagerIn(allNamespaces bool) (m *nodeshell.Manager, namespace string, err error) {
 	kube, err := a.connect()
 	if err != nil {
@@ -68,7 +68,8 @@ func (a *app) listNodeShells(ctx context.Context, allNamespaces bool) error {
 	return nil
 }
 
-// inNamespace returns the end of a sentence about a namespace, or about all ("").
+// inNamespace returns the end of a sentence about a namespace, or about all
+// ("").
 func inNamespace(namespace string) string {
 	if namespace == "" {
 		return ""

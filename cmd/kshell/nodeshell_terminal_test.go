@@ -25,7 +25,7 @@ func nodePods(t *testing.T, s *sandbox.Server) []corev1.Pod {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := node.NewClient(target.Config)
+	client, err := node.NewClient(target.Config, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,8 @@ func TestAShellOnANodeIsTheSameBehindARestart(t *testing.T) {
 	c.mustEnd(5)
 }
 
-// Where the server is gone the pod cannot be deleted, and that is said, in time.
+// Where the server is gone the pod cannot be deleted, and that is said, in
+// time.
 func TestAPodThatCannotBeDeletedIsNamed(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -120,7 +121,8 @@ func TestAPodThatCannotBeDeletedIsNamed(t *testing.T) {
 	}
 }
 
-// A goroutine that panics on its own deletes the pod before the panic ends the process.
+// A goroutine that panics on its own deletes the pod before the panic ends the
+// process.
 func TestNoPodIsLeftByAPanicBesideTheSession(t *testing.T) {
 	t.Parallel()
 	path := panicking(t)
@@ -134,7 +136,8 @@ func TestNoPodIsLeftByAPanicBesideTheSession(t *testing.T) {
 	}
 }
 
-// Where exec is refused, nothing can be marked: the stream is passed on as it comes.
+// Where exec is refused, nothing can be marked: the stream is passed on as it
+// comes.
 func TestAShellWithoutMarksIsUsedAsItIs(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

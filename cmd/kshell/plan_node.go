@@ -183,8 +183,8 @@ func (f *nodeFlags) planPod(cmd *cobra.Command, p *nodePlan) error {
 	return nil
 }
 
-// whoami returns the local user and host, which are recorded in the pod; empty if
-// they are not known.
+// whoami returns the local user and host, which are recorded in the pod; empty
+// if they are not known.
 func whoami() (name, host string) {
 	if u, err := user.Current(); err == nil {
 		name = u.Username
@@ -193,7 +193,8 @@ func whoami() (name, host string) {
 	return notice.Clean(name), notice.Clean(host)
 }
 
-// terminalEnv returns the variables of environ that describe the terminal to a shell.
+// terminalEnv returns the variables of environ that describe the terminal to a
+// shell.
 func terminalEnv(environ []string) []corev1.EnvVar {
 	var known []corev1.EnvVar
 	for _, name := range []string{"TERM", "COLORTERM"} {

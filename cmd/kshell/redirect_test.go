@@ -35,7 +35,7 @@ var clients = map[string]func(ctx context.Context, cfg *rest.Config) error{
 		return err
 	},
 	"node": func(ctx context.Context, cfg *rest.Config) error {
-		client, err := node.NewClient(cfg)
+		client, err := node.NewClient(cfg, nil)
 		if err != nil {
 			return err
 		}

@@ -23,16 +23,15 @@ import (
 
 // Client makes requests to the API server. It is safe for concurrent use.
 type Client struct {
-	// OnIgnoredSelector, if not nil, is called each time the server answers a
-	// list request with objects that do not match its selector. Those objects
-	// are left out.
-	OnIgnoredSelector func()
-
-	core rest.Interface
+	core            rest.Interface
+	ignoredSelector func() // see NewClient; may be nil
 }
 
 // NewClient returns a client. It sends nothing and does not change cfg.
-func NewClient(cfg *rest.Config) (*Client, error) {
+// ignoredSelector, if not nil, is called each time the server answers a list
+// request with objects that do not match its selector. Those objects are left
+// out.
+func NewClient(cfg *rest.Config, ignoredSelector func()) (*Client, error) {
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("cannot register the API's types: %w", err)
@@ -50,7 +49,7 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the configured connection: %w", err)
 	}
-	return &Client{core: core}, nil
+	return &Client{core, ignoredSelector}, nil
 }
 
 // LookupError means that a node, or the list of nodes, could not be read.
@@ -69,8 +68,8 @@ func (e *LookupError) Error() string {
 	return fmt.Sprintf("cannot get node %q: %v", e.Name, limitErrorOr(e.Err))
 }
 
-// limitErrorOr returns the *apiclient.TimeoutError or *apiclient.TooLargeError that
-// err wraps, else err.
+// limitErrorOr returns the *apiclient.TimeoutError or *apiclient.TooLargeError
+// that err wraps, else err.
 func limitErrorOr(err error) error { return cmp.Or(apiclient.LimitError(err), err) }
 
 // NotFound reports whether the server says that there is no such node.
@@ -150,8 +149,8 @@ func list[T any](
 		},
 		Size: size,
 	}.List(ctx)
-	if ignored && c.OnIgnoredSelector != nil {
-		c.OnIgnoredSelector()
+	if ignored && c.ignoredSelector != nil {
+		c.ignoredSelector()
 	}
 	return items, err
 }

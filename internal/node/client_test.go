@@ -23,7 +23,7 @@ func serve(t *testing.T, handler http.HandlerFunc) *Client {
 	t.Cleanup(server.Close)
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	c, err := NewClient(&rest.Config{Host: server.URL, Transport: transport})
+	c, err := NewClient(&rest.Config{Host: server.URL, Transport: transport}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestClient_ServerIgnoresSelector(t *testing.T) {
 			{"metadata":{"name":"web","labels":{"app":"web"}},"status":{"phase":"Failed"}}]}`)
 	})
 	ignored := 0
-	client.OnIgnoredSelector = func() { ignored++ }
+	client.ignoredSelector = func() { ignored++ }
 	if nodes, err := client.Nodes(t.Context(), "disk=ssd"); err != nil || len(nodes) != 1 || nodes[0].Name != "a" {
 		t.Errorf("nodes %v, %v", nodes, err)
 	}

@@ -121,7 +121,7 @@ func (r *Replay) readLogOnce(ctx context.Context, untilID string, follow bool, s
 	if !from.Since.IsZero() {
 		from.Since = from.Since.Add(-sinceSlack)
 	}
-	log, err := r.Log(ctx, from, follow)
+	log, err := r.Source.OpenLog(ctx, from, follow)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -247,7 +247,7 @@ func (r *logReader) finish() error {
 		return nil
 	}
 	if r.replay.position.markID != "" {
-		r.replay.OnGap(errLogTooShort)
+		r.replay.Source.OutputMissing(errLogTooShort)
 	}
 	return r.write(r.unmatched)
 }

@@ -16,10 +16,10 @@ import (
 // An attached stream begins somewhere in the output: what was printed before is
 // only in the container's log. Marks (see MarkCommand) are printed to the
 // shell's terminal, so they appear in both and join the two. For each new
-// stream the caller calls ExpectMark, and prints marks with that ID until Joined
-// is closed. Replay drops the stream's output before the mark. Instead, it reads
-// the log from the position that the last stream reached to the mark. Marks are
-// removed from the output, also those of other clients.
+// stream the caller calls ExpectMark, and prints marks with that ID until
+// Joined is closed. Replay drops the stream's output before the mark. Instead,
+// it reads the log from the position that the last stream reached to the mark.
+// Marks are removed from the output, also those of other clients.
 //
 // containerd's log lacks the CRs before an LF. So these are not counted, and a
 // CR is added before each LF of the log.
@@ -28,29 +28,35 @@ import (
 // Joined and SkipMark may be called from any.
 type Replay struct {
 	Output io.Writer
-	// Log opens the container's log. If follow is set, the reader also returns
-	// what is printed later, until it is closed or the context ends.
-	Log func(ctx context.Context, from LogStart, follow bool) (io.ReadCloser, error)
-	// OnGap is called with the reason when output is missing. The stream
-	// continues.
-	OnGap func(err error)
-	// OnUnreachable is called when the log cannot be read because the
-	// connection failed; the stream is most likely lost, too. The caller must
-	// close the stream, which is not joined, and connect again.
-	OnUnreachable func(err error)
+	Source ReplaySource
 
 	// Used by the goroutine that calls Write, WriteRest and ExpectMark.
 	ctx      context.Context // bounds the reading of the log in Write; see ExpectMark
 	position logPosition     // also set by SkipMark, before output is passed on
 	crs      crStripper      // of the output since position.markID
 	partial  []byte          // the end of the stream, which may be the beginning of a mark
-	dropped  int             // consecutive streams that were not joined; see OnUnreachable
+	dropped  int             // consecutive streams that were not joined; see LogUnreachable
 
 	mu      sync.Mutex
 	passing bool          // output is written; else it is held until the mark
 	markID  string        // of the expected mark; empty if it was read
 	early   []byte        // output before the mark, for SkipMark
 	joined  chan struct{} // see Joined
+}
+
+// ReplaySource gives a Replay the container's log, and handles its failures.
+// The goroutine that calls Write or WriteRest calls its methods.
+type ReplaySource interface {
+	// OpenLog opens the container's log. If follow is set, the reader also
+	// returns what is printed later, until it is closed or the context ends.
+	OpenLog(ctx context.Context, from LogStart, follow bool) (io.ReadCloser, error)
+	// OutputMissing is called with the reason when output is missing. The
+	// stream continues.
+	OutputMissing(err error)
+	// LogUnreachable is called when the log cannot be read because the
+	// connection failed; the stream is most likely lost, too. It must close the
+	// stream, which is not joined, so that the caller connects again.
+	LogUnreachable(err error)
 }
 
 // LogStart is where to begin reading the log.
@@ -198,10 +204,10 @@ func (r *Replay) handleMark(m *mark) error {
 		return nil
 	case errors.As(err, &retryable) && r.dropped < maxDroppedStreams:
 		r.dropped++
-		r.OnUnreachable(err)
+		r.Source.LogUnreachable(err)
 		return nil
 	case err != nil:
-		r.OnGap(err)
+		r.Source.OutputMissing(err)
 		if r.position.bytes == before { // nothing of the log was written: write the output before the mark instead
 			if _, err := r.Output.Write(early); err != nil {
 				return err

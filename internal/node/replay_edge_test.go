@@ -69,7 +69,7 @@ func TestReplayLog_PausesBetweenAttempts(t *testing.T) {
 		r, replay, _, _ := interruptedReplay(t)
 		begin := time.Now()
 		var at []time.Duration
-		replay.Log = func(context.Context, LogStart, bool) (io.ReadCloser, error) {
+		replay.Source.(*fakeSource).open = func(context.Context, LogStart, bool) (io.ReadCloser, error) {
 			at = append(at, time.Since(begin))
 			return nil, refusedLog(503)
 		}

@@ -30,7 +30,7 @@ type logResult func(context.Context) (io.ReadCloser, error)
 // requests read the log of r.
 func logs(replay *Replay, r *fakeContainer, results ...logResult) (requests *int) {
 	requests = new(int)
-	replay.Log = func(ctx context.Context, from LogStart, follow bool) (io.ReadCloser, error) {
+	replay.Source.(*fakeSource).open = func(ctx context.Context, from LogStart, follow bool) (io.ReadCloser, error) {
 		*requests++
 		if len(results) == 0 {
 			return r.openLog(ctx, from, follow)

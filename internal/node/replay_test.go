@@ -41,7 +41,7 @@ type fakeContainer struct {
 	logHasCRs   bool  // the log contains the CRs before an LF
 	logError    error // of log requests
 	rotatedAway int   // bytes at the beginning that the log no longer contains
-	unreachable int   // calls of Replay.OnUnreachable
+	unreachable int   // calls of LogUnreachable
 	cutLast     bool  // the last log was cut off
 	logIsCut    bool  // logs are cut off now and then
 	requests    []LogStart
@@ -89,13 +89,23 @@ func (w waiting) Read([]byte) (int, error) {
 // newReplay returns a Replay for r, its output and its gaps.
 func newReplay(r *fakeContainer) (t *Replay, out *bytes.Buffer, gaps *[]error) {
 	out, gaps = &bytes.Buffer{}, &[]error{}
-	return &Replay{
-		Output:        out,
-		Log:           r.openLog,
-		OnUnreachable: func(error) { r.unreachable++ },
-		OnGap:         func(err error) { *gaps = append(*gaps, err) },
-	}, out, gaps
+	return &Replay{Output: out, Source: &fakeSource{r, r.openLog, gaps}}, out, gaps
 }
+
+// fakeSource is the ReplaySource of a fakeContainer. Tests replace open.
+type fakeSource struct {
+	container *fakeContainer
+	open      func(ctx context.Context, from LogStart, follow bool) (io.ReadCloser, error)
+	gaps      *[]error // the arguments of OutputMissing
+}
+
+func (s *fakeSource) OpenLog(ctx context.Context, from LogStart, follow bool) (io.ReadCloser, error) {
+	return s.open(ctx, from, follow)
+}
+
+func (s *fakeSource) OutputMissing(err error) { *s.gaps = append(*s.gaps, err) }
+
+func (s *fakeSource) LogUnreachable(error) { s.container.unreachable++ }
 
 // send writes p to the replay in pieces of random sizes.
 func send(t *testing.T, replay *Replay, p []byte) {

@@ -15,9 +15,10 @@ import (
 	"kshell/internal/stream"
 )
 
-// attachSession is a session that is attached to the shell of a pod, which is its main
-// process. The session may span several connections, all to the same shell.
-// attachSession is the stream.Driver of the session and its interactive.Detacher.
+// attachSession is a session that is attached to the shell of a pod, which is
+// its main process. The session may span several connections, all to the same
+// shell. attachSession is the stream.Driver of the session, its
+// interactive.Detacher, and the node.ReplaySource of its output.
 type attachSession struct {
 	pod     *Pod
 	id      string // of this kshell among the clients of the shell
@@ -30,9 +31,9 @@ type attachSession struct {
 	ctx     context.Context
 	leave   context.CancelCauseFunc
 	session *interactive.Session
+	replay  *node.Replay
 
 	// Used by the goroutine of the session.
-	replay    *node.Replay
 	shown     bool // output of the shell was shown before this connection, here or elsewhere
 	connected bool // there was a connection
 	outage    bool // this connection follows one that was lost
@@ -41,12 +42,13 @@ type attachSession struct {
 	background sync.WaitGroup // joining, detaching, and the watch of the pod
 }
 
-// historyLines is the number of lines of earlier output that are shown on the first
-// connection to a shell that was left running.
+// historyLines is the number of lines of earlier output that are shown on the
+// first connection to a shell that was left running.
 const historyLines = 200
 
-// attach attaches the local terminal to the shell of the pod. existing is set if the
-// shell was left running. The returned command is nil if none was started.
+// attach attaches the local terminal to the shell of the pod. existing is set
+// if the shell was left running. The returned command is nil if none was
+// started.
 func (p *Pod) attach(ctx context.Context, in io.Reader, existing bool) (*remote.Command, error) {
 	m := p.manager
 	env := m.env
@@ -65,12 +67,10 @@ func (p *Pod) attach(ctx context.Context, in io.Reader, existing bool) (*remote.
 	console.SameShell, console.Detacher = true, s
 	s.console = interactive.New(command, console)
 	s.driver = command.Driver(func(t remote.Target) stream.Request { return t.Attach(m.options.Command.Protocols) })
-	s.replay = &node.Replay{OnGap: s.warnMissing}
 	if existing {
 		if err := s.exec(ctx, node.HeartbeatCommand(false, s.id)); err != nil {
 			return command, err
 		}
-		s.replay.StartAtTail(historyLines)
 	}
 	p.session.Store(s)
 	p.notice.Note("the shell's output is written to the container's log on the node (--no-log prevents that)")
@@ -85,10 +85,9 @@ func (s *attachSession) run(ctx context.Context) (err error) {
 	}
 	defer s.session.Close()
 	s.ctx, s.leave = context.WithCancelCause(ctx)
-	s.replay.Output = s.session.Output()
-	s.replay.OnUnreachable = s.session.Drop
-	s.replay.Log = func(ctx context.Context, from node.LogStart, follow bool) (io.ReadCloser, error) {
-		return s.end.nodes.Log(ctx, s.pod.object, from, follow)
+	s.replay = &node.Replay{Output: s.session.Output(), Source: s}
+	if s.shown {
+		s.replay.StartAtTail(historyLines)
 	}
 	set := s.command.Settings()
 	set.Stdout = s.replay
@@ -107,8 +106,8 @@ func (s *attachSession) run(ctx context.Context) (err error) {
 	return s.conclude(s.ctx, err)
 }
 
-// Dial implements stream.Driver. If the server refuses to attach, the shell may have
-// ended.
+// Dial implements stream.Driver. If the server refuses to attach, the shell may
+// have ended.
 func (s *attachSession) Dial(ctx context.Context) (*stream.Conn, error) {
 	conn, err := s.driver.Dial(ctx)
 	var refused *stream.HandshakeError
@@ -118,7 +117,8 @@ func (s *attachSession) Dial(ctx context.Context) (*stream.Conn, error) {
 	return conn, err
 }
 
-// errShellEnded means that the shell ended before kshell could attach to it again.
+// errShellEnded means that the shell ended before kshell could attach to it
+// again.
 var errShellEnded = errors.New("the shell has ended")
 
 // Opened implements stream.Driver.
@@ -131,8 +131,8 @@ func (s *attachSession) Opened(ctx context.Context, conn *stream.Conn) error {
 	return s.driver.Opened(ctx, conn)
 }
 
-// reattach makes the pod require heartbeats again, on the first connection to a shell
-// that was left running.
+// reattach makes the pod require heartbeats again, on the first connection to a
+// shell that was left running.
 func (s *attachSession) reattach(ctx context.Context) error {
 	p := s.pod
 	if !p.keep.Load() {
@@ -157,8 +157,8 @@ func (s *attachSession) exec(ctx context.Context, command []string) error {
 	return nil
 }
 
-// Ended implements stream.Driver. The server reports success however the shell ended,
-// and also if the shell still runs.
+// Ended implements stream.Driver. The server reports success however the shell
+// ended, and also if the shell still runs.
 func (s *attachSession) Ended(ctx context.Context, err error) error {
 	s.stopJoin()
 	var lost *stream.LostError
@@ -178,8 +178,8 @@ func (s *attachSession) Ended(ctx context.Context, err error) error {
 // errDetached means that kshell left the shell running.
 var errDetached = errors.New("detached")
 
-// Detach implements interactive.Detacher: it makes the pod run without heartbeats, and
-// ends the session.
+// Detach implements interactive.Detacher: it makes the pod run without
+// heartbeats, and ends the session.
 func (s *attachSession) Detach() {
 	s.background.Go(func() {
 		defer s.pod.manager.env.Cleanup.OnPanic()
@@ -192,8 +192,8 @@ func (s *attachSession) Detach() {
 	})
 }
 
-// conclude returns the result of the session, which has ended with err, and prints why
-// the shell ended.
+// conclude returns the result of the session, which has ended with err, and
+// prints why the shell ended.
 func (s *attachSession) conclude(ctx context.Context, err error) error {
 	s.stopJoin()
 	p, end := s.pod, &s.end
@@ -226,8 +226,8 @@ func (s *attachSession) conclude(ctx context.Context, err error) error {
 // errPodDeleted means that the pod was deleted while the shell was running.
 var errPodDeleted = errors.New("the pod of the shell was deleted")
 
-// exitError returns the exit code of the shell as an error, and prints why the shell
-// ended if it did not exit by itself.
+// exitError returns the exit code of the shell as an error, and prints why the
+// shell ended if it did not exit by itself.
 func (s *attachSession) exitError(t node.Termination) error {
 	if t.Deleted {
 		s.console.Tidy()

@@ -23,8 +23,8 @@ func (m *Manager) create(ctx context.Context, n *notice.Printer, o node.Options)
 	object := node.Pod(o)
 	p := &Pod{manager: m, notice: n, options: o}
 	defer m.env.Cleanup.Register(nil)()
-	// The answer decides whether there is a pod to delete, so the request may outlive
-	// the context.
+	// The answer decides whether there is a pod to delete, so the request may
+	// outlive the context.
 	requestCtx, cancel := m.env.Cleanup.OutliveContext(ctx, requestTimeout)
 	defer cancel()
 	created, err := m.nodes.Create(requestCtx, object)
@@ -48,8 +48,8 @@ func (m *Manager) create(ctx context.Context, n *notice.Printer, o node.Options)
 // secondLook is when a pod that may have been created is requested again.
 const secondLook = 500 * time.Millisecond
 
-// removeUnconfirmed deletes a pod that may have been created although Create returned
-// err. It warns if the pod may still exist.
+// removeUnconfirmed deletes a pod that may have been created although Create
+// returned err. It warns if the pod may still exist.
 func (p *Pod) removeUnconfirmed(object *corev1.Pod, err error) {
 	var refused *node.CreateError
 	if !errors.As(err, &refused) || refused.Rejected() || refused.NotSent() {
@@ -93,8 +93,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// explainCreate adds the namespaces that allow the pod to the hint of a refusal by Pod
-// Security.
+// explainCreate adds the namespaces that allow the pod to the hint of a refusal
+// by Pod Security.
 func (m *Manager) explainCreate(ctx context.Context, err error) error {
 	var refused *node.CreateError
 	if !errors.As(err, &refused) || refused.Cause != node.PodSecurity {

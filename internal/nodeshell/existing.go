@@ -44,7 +44,8 @@ func Row(p *corev1.Pod, now time.Time) []string {
 	return row
 }
 
-// Pods returns the pods of node shells in a namespace, or in all ("") namespaces.
+// Pods returns the pods of node shells in a namespace, or in all ("")
+// namespaces.
 func (m *Manager) Pods(ctx context.Context, namespace string) ([]corev1.Pod, error) {
 	return m.nodes.Pods(ctx, namespace)
 }
@@ -55,8 +56,9 @@ type Leftover struct {
 	Reason string // such as "has ended"
 }
 
-// Leftovers returns the pods in a namespace, or in all ("") namespaces, that have ended
-// or should have. If olderThan is not 0, it includes the running ones that are older.
+// Leftovers returns the pods in a namespace, or in all ("") namespaces, that
+// have ended or should have. If olderThan is not 0, it includes the running
+// ones that are older.
 func (m *Manager) Leftovers(ctx context.Context, namespace string, olderThan time.Duration) ([]Leftover, error) {
 	pods, err := m.nodes.Pods(ctx, namespace)
 	if err != nil {
@@ -88,9 +90,9 @@ func (m *Manager) Delete(ctx context.Context, p *corev1.Pod) error {
 	return m.nodes.Remove(ctx, p)
 }
 
-// StartDeletingLeftovers deletes, in the background, the pods that earlier node shells
-// left in the namespace of the Options. wait waits until that is done. Failures are
-// details: the user may not have the right to list pods.
+// StartDeletingLeftovers deletes, in the background, the pods that earlier node
+// shells left in the namespace of the Options. wait waits until that is done.
+// Failures are details: the user may not have the right to list pods.
 func (m *Manager) StartDeletingLeftovers(ctx context.Context) (wait func()) {
 	var deleting sync.WaitGroup
 	deleting.Go(func() {
@@ -123,9 +125,10 @@ type Prompter interface {
 	Confirm(ctx context.Context, question string) (bool, error)
 }
 
-// find returns the pod of a running shell. name may be empty: the user chooses a shell if
-// several run, and must confirm one that another user may have created. The caller must
-// call Remove on the pod, which keeps it running until kshell is attached.
+// find returns the pod of a running shell. name may be empty: the user chooses
+// a shell if several run, and must confirm one that another user may have
+// created. The caller must call Remove on the pod, which keeps it running until
+// kshell is attached.
 func (m *Manager) find(ctx context.Context, name string, user Prompter) (*Pod, error) {
 	if err := m.CheckRights(ctx); err != nil {
 		return nil, err
@@ -150,8 +153,8 @@ func (m *Manager) find(ctx context.Context, name string, user Prompter) (*Pod, e
 	return p, nil
 }
 
-// findShell returns the pod of a running shell. chosen reports whether the user named
-// it, or chose it from a list that shows who created it.
+// findShell returns the pod of a running shell. chosen reports whether the user
+// named it, or chose it from a list that shows who created it.
 func (m *Manager) findShell(ctx context.Context, name string, user Prompter) (p *corev1.Pod, chosen bool, err error) {
 	namespace := m.options.Pod.Namespace
 	if name != "" {
@@ -189,8 +192,9 @@ func (m *Manager) findShell(ctx context.Context, name string, user Prompter) (p 
 	return &pods[i], true, nil
 }
 
-// confirmAttach prints which pod is attached to and who created it. It asks the user
-// first, unless the pod was chosen or its annotations name this user and host.
+// confirmAttach prints which pod is attached to and who created it. It asks the
+// user first, unless the pod was chosen or its annotations name this user and
+// host.
 func (m *Manager) confirmAttach(ctx context.Context, p *corev1.Pod, facts node.Facts, chosen bool, user Prompter) error {
 	by, from := m.options.Pod.CreatedBy, m.options.Pod.CreatedFrom
 	if chosen || facts.ClaimsCreator(by, from) {

@@ -67,17 +67,17 @@ func (h *heartbeat) run(ctx context.Context) {
 	}
 }
 
-// withTimeout calls f with a context that ends after limit, with a cause that gives
-// the limit.
+// withTimeout calls f with a context that ends after limit, with a cause that
+// gives the limit.
 func withTimeout(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v", limit))
 	defer cancel()
 	return f(ctx)
 }
 
-// startHeartbeats sends heartbeats to the pod until stop is called. stop waits for the
-// last one. Problems are shown by c. client identifies this kshell among the clients of
-// a shell; it is empty for a command.
+// startHeartbeats sends heartbeats to the pod until stop is called. stop waits
+// for the last one. Problems are shown by c. client identifies this kshell
+// among the clients of a shell; it is empty for a command.
 func (p *Pod) startHeartbeats(ctx context.Context, c *remote.Command, client string) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	name, timeout := p.object.Name, p.options.HeartbeatTimeout
@@ -106,8 +106,8 @@ func (p *Pod) startHeartbeats(ctx context.Context, c *remote.Command, client str
 	}
 }
 
-// StartHeartbeats sends heartbeats to the pod until stop is called. The program runs the
-// command of the pod itself.
+// StartHeartbeats sends heartbeats to the pod until stop is called. The program
+// runs the command of the pod itself.
 func (p *Pod) StartHeartbeats(ctx context.Context) (stop func(), err error) {
 	env := p.manager.env
 	env.Notice = p.notice

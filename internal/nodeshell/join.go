@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"kshell/internal/node"
@@ -17,9 +18,9 @@ const (
 	joinTimeout  = 15 * time.Second       // after which the output is shown without a mark
 )
 
-// startJoin joins the output of a new connection to the output that was shown before;
-// see node.Replay. It prints marks in the shell's terminal until one has come through
-// the connection.
+// startJoin joins the output of a new connection to the output that was shown
+// before; see node.Replay. It prints marks in the shell's terminal until one
+// has come through the connection.
 func (s *attachSession) startJoin(ctx context.Context) {
 	id := rand.Text()
 	s.replay.ExpectMark(ctx, id)
@@ -43,9 +44,9 @@ func (s *attachSession) startJoin(ctx context.Context) {
 	})
 }
 
-// printMarks prints marks until joined is closed. It returns an error if ctx ends first
-// (context.Canceled if the connection or the session has ended), or if the server will
-// always refuse the exec that prints one.
+// printMarks prints marks until joined is closed. It returns an error if ctx
+// ends first (context.Canceled if the connection or the session has ended), or
+// if the server will always refuse the exec that prints one.
 func (s *attachSession) printMarks(ctx context.Context, id string, joined <-chan struct{}) error {
 	for i := 0; ; i++ {
 		mark := node.MarkCommand(s.id, fmt.Sprintf("%s-%d", id, i))
@@ -70,11 +71,19 @@ func (s *attachSession) printMarks(ctx context.Context, id string, joined <-chan
 	}
 }
 
-// warnMissing warns that output that was printed before this connection may be missing.
-func (s *attachSession) warnMissing(err error) {
-	when := "earlier output"
+// OpenLog implements node.ReplaySource.
+func (s *attachSession) OpenLog(ctx context.Context, from node.LogStart, follow bool) (io.ReadCloser, error) {
+	return s.end.nodes.Log(ctx, s.pod.object, from, follow)
+}
+
+// LogUnreachable implements node.ReplaySource.
+func (s *attachSession) LogUnreachable(err error) { s.session.Drop(err) }
+
+// OutputMissing implements node.ReplaySource.
+func (s *attachSession) OutputMissing(err error) {
+	which := "earlier output"
 	if s.outage {
-		when = "output from the outage"
+		which = "output from the outage"
 	}
-	s.pod.notice.WarnAlways("%s: %s may be missing", err, when)
+	s.pod.notice.WarnAlways("%s: %s may be missing", err, which)
 }

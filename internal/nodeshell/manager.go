@@ -9,7 +9,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/rest"
 
 	"kshell/internal/interactive"
 	"kshell/internal/node"
@@ -36,8 +35,8 @@ const requestTimeout = 10 * time.Second
 // Options describe the node shells of one command line.
 type Options struct {
 	Program string // what the user types for node shells, for hints: "kshell node-shell"
-	// Pod describes the pods. Node, Windows, Name, CreatedAt and NoPropagation are set
-	// for each pod. An empty Image means the default for the node.
+	// Pod describes the pods. Node, Windows, Name, CreatedAt and NoPropagation
+	// are set for each pod. An empty Image means the default for the node.
 	Pod         node.Options
 	CPU, Memory string // requested if a quota demands it
 
@@ -47,8 +46,8 @@ type Options struct {
 	Limits  Limits
 }
 
-// Manager creates, finds, uses and deletes the pods of one command line. It is safe
-// for concurrent use.
+// Manager creates, finds, uses and deletes the pods of one command line. It is
+// safe for concurrent use.
 type Manager struct {
 	env     remote.Env
 	cluster *remote.Cluster
@@ -65,29 +64,21 @@ func New(env remote.Env, cluster *remote.Cluster, o Options) (*Manager, error) {
 	env.Limits.Reason = cmp.Or(env.Limits.Reason, 2*time.Second)
 	o.Limits.Progress = cmp.Or(o.Limits.Progress, 2*time.Second)
 	o.Limits.Exec = cmp.Or(o.Limits.Exec, 10*time.Second)
-	nodes, err := newNodeClient(env, cluster.Config())
+	nodes, err := node.NewClient(cluster.Config(), env.SelectorIgnored)
 	if err != nil {
 		return nil, err
 	}
 	return &Manager{env: env, cluster: cluster, nodes: nodes, options: o}, nil
 }
 
-func newNodeClient(env remote.Env, cfg *rest.Config) (*node.Client, error) {
-	client, err := node.NewClient(cfg)
-	if err != nil {
-		return nil, err
-	}
-	client.OnIgnoredSelector = env.SelectorIgnored
-	return client, nil
-}
-
-// backgroundNodes returns a client for requests while a session uses the terminal.
+// backgroundNodes returns a client for requests while a session uses the
+// terminal.
 func (m *Manager) backgroundNodes() (*node.Client, error) {
 	cfg := m.cluster.BackgroundConfig()
 	if cfg == m.cluster.Config() {
 		return m.nodes, nil
 	}
-	return newNodeClient(m.env, cfg)
+	return node.NewClient(cfg, m.env.SelectorIgnored)
 }
 
 // Nodes returns the nodes that match a label selector, sorted by name.
@@ -95,8 +86,8 @@ func (m *Manager) Nodes(ctx context.Context, selector string) ([]corev1.Node, er
 	return m.nodes.Nodes(ctx, selector)
 }
 
-// podOptions returns the options of a new pod on a node. They depend on the node
-// object; a node that the user may not read is assumed to run Linux.
+// podOptions returns the options of a new pod on a node. They depend on the
+// node object; a node that the user may not read is assumed to run Linux.
 func (m *Manager) podOptions(ctx context.Context, n *notice.Printer, name string) (node.Options, error) {
 	o := m.options.Pod
 	o.Node, o.Name, o.CreatedAt = name, node.Name(name), time.Now()
@@ -137,10 +128,10 @@ func (m *Manager) Manifest(ctx context.Context, name string) ([]byte, error) {
 	return node.YAML(node.Pod(o))
 }
 
-// Run creates a pod on a node and runs the shell or command in it. The pod is deleted
-// when Run returns, unless the shell was left running. Meanwhile, Run deletes the pods
-// that earlier node shells left. in is the input of the shell or command. The returned
-// command is nil if none was started.
+// Run creates a pod on a node and runs the shell or command in it. The pod is
+// deleted when Run returns, unless the shell was left running. Meanwhile, Run
+// deletes the pods that earlier node shells left. in is the input of the shell
+// or command. The returned command is nil if none was started.
 func (m *Manager) Run(ctx context.Context, name string, in io.Reader) (*remote.Command, error) {
 	defer m.StartDeletingLeftovers(ctx)()
 	p, err := m.Open(ctx, m.env.Notice, name)
@@ -160,7 +151,8 @@ func (m *Manager) Run(ctx context.Context, name string, in io.Reader) (*remote.C
 	return p.run(ctx, in)
 }
 
-// Attach attaches the local terminal to a shell that was left running; see find.
+// Attach attaches the local terminal to a shell that was left running; see
+// find.
 func (m *Manager) Attach(ctx context.Context, name string, user Prompter) error {
 	p, err := m.find(ctx, name, user)
 	if err != nil {

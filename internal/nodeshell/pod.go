@@ -33,8 +33,8 @@ type Pod struct {
 	session atomic.Pointer[attachSession] // of this kshell; other clients may be attached
 }
 
-// Open creates a pod on a node and waits until it runs. The caller must call Remove on
-// a pod that is returned, also if there is an error.
+// Open creates a pod on a node and waits until it runs. The caller must call
+// Remove on a pod that is returned, also if there is an error.
 func (m *Manager) Open(ctx context.Context, n *notice.Printer, name string) (*Pod, error) {
 	if err := m.CheckRights(ctx); err != nil {
 		return nil, err
@@ -69,7 +69,8 @@ func (p *Pod) Target() remote.Target {
 	return remote.Target{Namespace: p.object.Namespace, Pod: p.object.Name, Container: node.Container, Found: p.found}
 }
 
-// Command returns the command that runs another one on the node; see node.Options.
+// Command returns the command that runs another one on the node; see
+// node.Options.
 func (p *Pod) Command(command []string) []string { return p.options.Command(command) }
 
 // wait waits until the pod runs.
@@ -86,8 +87,8 @@ func (p *Pod) wait(ctx context.Context) error {
 	return nil
 }
 
-// run runs the command, or a shell that kshell cannot attach to, beside the main process
-// of the pod. The returned command is nil if it was not started.
+// run runs the command, or a shell that kshell cannot attach to, beside the
+// main process of the pod. The returned command is nil if it was not started.
 func (p *Pod) run(ctx context.Context, in io.Reader) (*remote.Command, error) {
 	m := p.manager
 	env, o := m.env, m.options.Command
@@ -108,7 +109,8 @@ func (p *Pod) run(ctx context.Context, in io.Reader) (*remote.Command, error) {
 	return c, interactive.RunCommand(ctx, c, m.options.Console)
 }
 
-// explainStart adds a hint if the node cannot pull the image, or the image has no sh.
+// explainStart adds a hint if the node cannot pull the image, or the image has
+// no sh.
 func explainStart(err error) error {
 	if !pod.ImageUnusable(err) {
 		return err
@@ -120,8 +122,8 @@ func explainStart(err error) error {
 // errNoAnswer means that a pod was not deleted in time.
 var errNoAnswer = errors.New("the server did not answer")
 
-// Remove deletes the pod, unless it is left running or other clients are attached. It
-// warns if the pod may still exist.
+// Remove deletes the pod, unless it is left running or other clients are
+// attached. It warns if the pod may still exist.
 func (p *Pod) Remove() {
 	defer p.unregister()
 	ctx, cancel := p.manager.env.Cleanup.Context()
@@ -142,8 +144,8 @@ func (p *Pod) Remove() {
 	p.notice.Detail("pod %s was deleted", p.object.Name)
 }
 
-// leftRunning returns the message that the pod is left running, and how to attach to
-// it.
+// leftRunning returns the message that the pod is left running, and how to
+// attach to it.
 func (p *Pod) leftRunning() string {
 	return fmt.Sprintf("pod %s is left running on node %s until %s; attach to it with: %s --attach -n %s %s",
 		p.object.Name, p.object.Spec.NodeName, p.object.CreationTimestamp.Add(p.options.TTL).Local().Format(time.DateTime),

@@ -13,8 +13,8 @@ import (
 // progressInterval is the time between two messages that kshell still waits.
 const progressInterval = 10 * time.Second
 
-// progress tells the user why a pod does not run yet, if that takes longer than delay.
-// Its methods may be called from any goroutine.
+// progress tells the user why a pod does not run yet, if that takes longer than
+// delay. Its methods may be called from any goroutine.
 type progress struct {
 	notice       *notice.Printer
 	delay, limit time.Duration
@@ -75,8 +75,8 @@ func (p *progress) stop(err error) {
 	}
 }
 
-// waitRunning waits up to limit until the container runs, and tells the user why it
-// does not run yet.
+// waitRunning waits up to limit until the container runs, and tells the user
+// why it does not run yet.
 func (p *Pod) waitRunning(ctx context.Context, r pod.Request, limit time.Duration) (*pod.Found, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

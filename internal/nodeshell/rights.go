@@ -9,8 +9,8 @@ import (
 	"kshell/internal/pod"
 )
 
-// requiredRules returns the rights that a node shell needs in its namespace. shell is
-// false for a command; attach is true if the shell is running already.
+// requiredRules returns the rights that a node shell needs in its namespace.
+// shell is false for a command; attach is true if the shell is running already.
 func requiredRules(shell, attach bool) []pod.Rule {
 	rules := []pod.Rule{
 		{Verb: "get", Resource: "pods"}, {Verb: "delete", Resource: "pods"}, {Verb: "watch", Resource: "pods"},
@@ -30,9 +30,9 @@ func requiredRules(shell, attach bool) []pod.Rule {
 	return rules
 }
 
-// CheckRights returns an error that names the rights that the user lacks. If they
-// cannot be checked, it returns nil: the server will refuse the requests. Only the
-// first call sends requests.
+// CheckRights returns an error that names the rights that the user lacks. If
+// they cannot be checked, it returns nil: the server will refuse the requests.
+// Only the first call sends requests.
 func (m *Manager) CheckRights(ctx context.Context) error {
 	m.checkOnce.Do(func() { m.forbidden = m.checkRights(ctx) })
 	return m.forbidden

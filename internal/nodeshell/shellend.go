@@ -12,8 +12,8 @@ import (
 	"kshell/internal/pod"
 )
 
-// shellEnd finds out whether and how the shell of a pod has ended. Except for watch,
-// its methods are called by the goroutine of the session.
+// shellEnd finds out whether and how the shell of a pod has ended. Except for
+// watch, its methods are called by the goroutine of the session.
 type shellEnd struct {
 	pod   *Pod
 	nodes *node.Client // for requests during the session
@@ -28,15 +28,15 @@ type shellEnd struct {
 const (
 	// checkTimeout is the time limit of one request for the pod.
 	checkTimeout = 3 * time.Second
-	// statusDelay is how late the pod's status may be after the end of the stream.
-	// Until then, the pod is requested at each checkInterval.
+	// statusDelay is how late the pod's status may be after the end of the
+	// stream. Until then, the pod is requested at each checkInterval.
 	statusDelay   = 10 * time.Second
 	checkInterval = 100 * time.Millisecond
 )
 
-// watch watches the pod until the shell has ended: another client that is attached may
-// delete the pod as soon as the shell has ended. Its failure is ignored because check
-// requests the pod as well.
+// watch watches the pod until the shell has ended: another client that is
+// attached may delete the pod as soon as the shell has ended. Its failure is
+// ignored because check requests the pod as well.
 func (e *shellEnd) watch(ctx context.Context) {
 	defer close(e.reported)
 	_ = e.pods.WatchPod(ctx, e.pod.found, func(p *corev1.Pod, deleted bool) bool {
@@ -51,8 +51,8 @@ func (e *shellEnd) watch(ctx context.Context) {
 	})
 }
 
-// fromWatch returns how the shell ended according to watch; nil if watch has not seen
-// it. The pod has been deleted, or is being deleted.
+// fromWatch returns how the shell ended according to watch; nil if watch has
+// not seen it. The pod has been deleted, or is being deleted.
 func (e *shellEnd) fromWatch(ctx context.Context) *node.Termination {
 	select {
 	case t, ok := <-e.reported:
@@ -92,8 +92,8 @@ func (e *shellEnd) check(ctx context.Context) bool {
 	return p.ended.Load()
 }
 
-// wait waits until check reports that the shell has ended. It returns false after
-// statusDelay, and when ctx ends.
+// wait waits until check reports that the shell has ended. It returns false
+// after statusDelay, and when ctx ends.
 func (e *shellEnd) wait(ctx context.Context) bool {
 	for begin := time.Now(); ; time.Sleep(checkInterval) {
 		switch {
@@ -105,12 +105,13 @@ func (e *shellEnd) wait(ctx context.Context) bool {
 	}
 }
 
-// clientsTimeout is the time limit of othersAttached, but at most half of the time left:
-// the rest is for the deletion of the pod.
+// clientsTimeout is the time limit of othersAttached, but at most half of the
+// time left: the rest is for the deletion of the pod.
 const clientsTimeout = 2 * time.Second
 
-// othersAttached removes this kshell from the clients of the shell, and reports whether
-// others are attached. Clients that do not become known in time do not count.
+// othersAttached removes this kshell from the clients of the shell, and reports
+// whether others are attached. Clients that do not become known in time do not
+// count.
 func (s *attachSession) othersAttached(ctx context.Context) bool {
 	limit := clientsTimeout
 	if deadline, ok := ctx.Deadline(); ok {

@@ -50,8 +50,8 @@ func newTestManager(t *testing.T, o Options) (*sandbox.Server, *Manager) {
 	return s, m
 }
 
-// Another client that is attached may delete the pod as soon as the shell has ended,
-// before this one has requested the exit code.
+// Another client that is attached may delete the pod as soon as the shell has
+// ended, before this one has requested the exit code.
 func TestShellEnd_PodDeletedBeforeCheck(t *testing.T) {
 	s, m := newTestManager(t, Options{})
 	object := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: node.Container}}}}
