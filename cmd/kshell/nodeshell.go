@@ -84,10 +84,12 @@ minutes (--heartbeat), and after --ttl in any case. Pods that earlier node shell
 	flags.BoolVarP(&f.tty, "tty", "t", false, "stdin is a terminal (needs -i)")
 	flags.StringVar(&f.image, "image", "",
 		"image of the pod; needs sh, and nsenter or chroot; default: the setting node-image, else "+nodeshell.DefaultImage)
-	flags.StringVar(&f.pullPolicy, "image-pull-policy", "", "Always, IfNotPresent or Never; default: the cluster's default")
+	flags.StringVar(&f.pullPolicy, "image-pull-policy", "",
+		"Always, IfNotPresent or Never; default: the cluster's default")
 	flags.StringVar(&f.pullSecret, "image-pull-secret", "", "secret for pulling the image")
 	flags.StringVar(&f.profile, "profile", node.SysAdmin,
-		"rights of the pod on the node: sysadmin (privileged), general (root without privileges), netadmin (like general, and the network)")
+		"rights of the pod on the node: sysadmin (privileged), general (root without privileges), "+
+			"netadmin (like general, and the network)")
 	flags.BoolVar(&f.chroot, "chroot", false, "change the root directory to the node's, and enter no namespaces")
 	flags.BoolVar(&f.view, "host-view", false,
 		"stay in the image, with the node's files in /host; the default on nodes without a shell")
@@ -116,11 +118,17 @@ minutes (--heartbeat), and after --ttl in any case. Pods that earlier node shell
 	f.liveFlags.addTo(flags)
 	f.manyFlags.addTo(cmd)
 	f.waitFlags.addTo(flags)
-	flags.Lookup("selector").Usage = "the nodes with these labels, in kubectl's syntax (with --all)"
-	flags.Lookup("all").Usage = "run the command on all nodes, or on those of -l; each line of output begins with the node's name"
-	flags.Lookup("max-parallel").Usage = "the number of nodes at the same time, with --all"
-	flags.Lookup("fold").Usage = "at the end, print the output of nodes with the same output and exit code once, with --all"
-	flags.Lookup("pod-running-timeout").Usage = "how long to wait for the pod to start"
+	for name, text := range map[string]string{
+		"selector": "select nodes by labels, as in kubectl: disk=ssd,zone!=b (with --all)",
+		"all": "run the command on all nodes, or on those of -l; the name of the node is printed before each line " +
+			"of output",
+		"max-parallel": "how many nodes run the command at the same time, with --all",
+		"fold": "print the output when all commands have ended, once for nodes with the same output and exit code; " +
+			"with --all",
+		"pod-running-timeout": "how long to wait for the pod to start",
+	} {
+		flags.Lookup(name).Usage = text
+	}
 	return cmd
 }
 
@@ -171,7 +179,9 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 	return a.runOnNode(ctx, m, p)
 }
 
-func (a *app) newNodeManager(kube *kubeconfig.Connection, o nodeshell.Options) (*nodeshell.Manager, *remote.Cluster, error) {
+func (a *app) newNodeManager(
+	kube *kubeconfig.Connection, o nodeshell.Options,
+) (*nodeshell.Manager, *remote.Cluster, error) {
 	cluster, err := remote.NewCluster(a.env(), kube.Config, false)
 	if err != nil {
 		return nil, nil, err

@@ -27,7 +27,8 @@ func addDetachedShell(t *testing.T, s *sandbox.Server, by, from string, change .
 	t.Helper()
 	p := node.Pod(node.Options{
 		Node: "node1", Name: node.Name("node1"), Namespace: "default", Image: sandbox.NodeImage, Shell: true, Detached: true,
-		TTL: ttlDefault, HeartbeatTimeout: node.DefaultHeartbeat, StartTimeout: time.Minute, CreatedBy: by, CreatedFrom: from, CreatedAt: time.Now(),
+		TTL: ttlDefault, HeartbeatTimeout: node.DefaultHeartbeat, StartTimeout: time.Minute,
+		CreatedBy: by, CreatedFrom: from, CreatedAt: time.Now(),
 	})
 	for _, f := range change {
 		f(p)
@@ -58,13 +59,14 @@ func TestAttach_HostileAnnotations(t *testing.T) {
 func hangs(s *sandbox.Server, times int, words string) (asked <-chan struct{}) {
 	begun := make(chan struct{})
 	first := sync.OnceFunc(func() { close(begun) })
-	s.Inject(sandbox.Fault{Do: sandbox.Hang, When: sandbox.AtRequest, Times: times, RefuseCommand: func(args []string) bool {
+	matches := func(args []string) bool {
 		if !slices.ContainsFunc(args, func(arg string) bool { return strings.Contains(arg, words) }) {
 			return false
 		}
 		first()
 		return true
-	}})
+	}
+	s.Inject(sandbox.Fault{Do: sandbox.Hang, When: sandbox.AtRequest, Times: times, RefuseCommand: matches})
 	return begun
 }
 
@@ -82,8 +84,8 @@ func TestHeartbeat_HangsOnTheWire(t *testing.T) {
 	hangs(s, 3, heartbeatWords) // after which the user is warned
 	c := open(t, s, program(t), onNode("--heartbeat", "20s")...)
 	c.prompt()
-	c.await(`kshell: warning: no heartbeat has reached pod node-shell-node1-[a-z0-9]+ for [0-9]+ s \(no answer within 2s\): ` +
-		`the pod ends by itself after 20s without one\r\n`)
+	c.await(`kshell: warning: no heartbeat has reached pod node-shell-node1-[a-z0-9]+ ` +
+		`for [0-9]+ s \(no answer within 2s\): the pod ends by itself after 20s without one\r\n`)
 	c.await(`kshell: heartbeats reach pod node-shell-node1-[a-z0-9]+ again\r\n`)
 	c.run("echo up''to", "upto\r\n")
 	c.keys("exit 4\r")
@@ -149,7 +151,8 @@ func TestDetach_ExecHangs(t *testing.T) {
 	c.keys("~d")
 	awaitClosed(t, asked)
 	c.run("echo up''to", "upto\r\n")
-	c.await(`kshell: warning: cannot leave the shell running: cannot reach the shell in pod node-shell-node1-[a-z0-9]+: no answer within 3s\r\n`)
+	c.await(`kshell: warning: cannot leave the shell running: ` +
+		`cannot reach the shell in pod node-shell-node1-[a-z0-9]+: no answer within 3s\r\n`)
 	c.keys("\r")
 	c.prompt()
 	c.keys("~d")
@@ -173,7 +176,8 @@ func TestLog_RefusedKeepsTheSession(t *testing.T) {
 			c.await("trying again in [0-9]+ s")
 			up()
 			c.keys("\r")
-			c.await(fmt.Sprintf(`kshell: warning: cannot read the container's log \(HTTP %d\): output from the outage may be missing\r\n`, code))
+			c.await(fmt.Sprintf(`kshell: warning: cannot read the container's log \(HTTP %d\): `+
+				`output from the outage may be missing\r\n`, code))
 			c.run("echo kept: $kept", "kept: yes\r\n")
 			c.keys("exit 5\r")
 			c.mustEnd(5)
@@ -203,6 +207,9 @@ func TestAttach_Unnamed(t *testing.T) {
 	t.Parallel()
 	user, host := whoami()
 	me := user + " from " + host
+	const annotated = " (according to its annotations)"
+	const unknown = "created by an unknown user (its annotations name none)"
+	you := "; you are " + me
 	answered := func(answer string) func(*console) {
 		return func(c *console) {
 			c.await(`kshell: attach to it\? \[y/N\] `)
@@ -229,10 +236,10 @@ func TestAttach_Unnamed(t *testing.T) {
 		answer   func(*console)
 		end      func(c *console, name string)
 	}{
-		"own":                   {user, host, "created by " + me + " (according to its annotations)", nil, used},
-		"another user: n":       {"bob", host, "created by bob from " + host + " (according to its annotations); you are " + me, answered("n\r"), refused},
-		"another host: Enter":   {user, "build7", "created by " + user + " from build7 (according to its annotations); you are " + me, answered("\r"), refused},
-		"unknown: Ctrl-D":       {"", "", "created by an unknown user (its annotations name none); you are " + me, answered("\x04"), refused},
+		"own":                   {user, host, "created by " + me + annotated, nil, used},
+		"another user: n":       {"bob", host, "created by bob from " + host + annotated + you, answered("n\r"), refused},
+		"another host: Enter":   {user, "b7", "created by " + user + " from b7" + annotated + you, answered("\r"), refused},
+		"unknown: Ctrl-D":       {"", "", unknown + you, answered("\x04"), refused},
 		"an escape: Ctrl-C":     {"b\x1b[2Job", "", "created by b?[2Job from an unknown host", answered(""), interrupted},
 		"another user: nothing": {"bob", "", "created by bob", answered("yessir\r"), refused},
 		"another user: y":       {"bob", "", "created by bob", answered("y\r"), used},
@@ -248,7 +255,8 @@ func TestAttach_Unnamed(t *testing.T) {
 				tt.answer(c)
 			}
 			tt.end(c, pod)
-			if n := len(sessionsWithTTY(s)); (n > 0) != (strings.HasSuffix(name, "y") || strings.HasSuffix(name, "YES") || name == "own") {
+			want := strings.HasSuffix(name, "y") || strings.HasSuffix(name, "YES") || name == "own"
+			if n := len(sessionsWithTTY(s)); (n > 0) != want {
 				t.Errorf("attached to %d times", n)
 			}
 		})
@@ -260,7 +268,8 @@ func TestAttach_Named(t *testing.T) {
 	s := startSandbox(t)
 	pod := addDetachedShell(t, s, "bob", "build7")
 	c := open(t, s, program(t), "node-shell", "--attach", pod)
-	c.await(`kshell: attaching to pod ` + pod + ` on node node1, created by bob from build7 \(according to its annotations\)\r\n`)
+	c.await(`kshell: attaching to pod ` + pod + ` on node node1, ` +
+		`created by bob from build7 \(according to its annotations\)\r\n`)
 	c.prompt()
 	c.keys("exit 4\r")
 	c.mustEnd(4)

@@ -21,7 +21,8 @@ func TestNodeShell_PrivateRoot(t *testing.T) {
 	s.SetPrivateRoot("node2", true)
 	const (
 		unseen = "kshell: file systems that are mounted on node node2 from now on are not visible here: "
-		again  = "kshell: node node2 refuses mount propagation because its root is a private mount: the pod is created again without it\n"
+		again  = "kshell: node node2 refuses mount propagation because its root is a private mount: " +
+			"the pod is created again without it\n"
 	)
 	for name, test := range map[string]struct {
 		args []string
@@ -42,7 +43,8 @@ func TestNodeShell_PrivateRoot(t *testing.T) {
 				t.Errorf("%v; stdout %q, stderr %q", err, stdout.String(), stderr.String())
 			}
 			said := strings.ReplaceAll(stderr.String(), "kshell: node2: ", "kshell: ")
-			if test.says == "" && strings.Contains(said, "private mount") || strings.Count(said, test.says) != 1 && test.says != "" {
+			if test.says == "" && strings.Contains(said, "private mount") ||
+				test.says != "" && strings.Count(said, test.says) != 1 {
 				t.Errorf("stderr %q, want %q once", said, test.says)
 			}
 			if pods := nodePods(t, s); len(pods) != 0 {
@@ -61,14 +63,17 @@ func TestNodeShell_ContainerCannotStart(t *testing.T) {
 	follow := corev1.MountPropagationHostToContainer
 	refused := &corev1.Pod{Spec: corev1.PodSpec{NodeName: "node1"}}
 	refused.Name = "private"
-	refused.Spec.Volumes = []corev1.Volume{{Name: "host", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}}}
-	refused.Spec.Containers = []corev1.Container{{Name: "main", VolumeMounts: []corev1.VolumeMount{{Name: "host", MountPath: "/host", MountPropagation: &follow}}}}
+	host := corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}
+	refused.Spec.Volumes = []corev1.Volume{{Name: "host", VolumeSource: host}}
+	mount := corev1.VolumeMount{Name: "host", MountPath: "/host", MountPropagation: &follow}
+	refused.Spec.Containers = []corev1.Container{{Name: "main", VolumeMounts: []corev1.VolumeMount{mount}}}
 	if err := s.AddPod(refused); err != nil {
 		t.Fatal(err)
 	}
 	out, err := cmd.CombinedOutput()
 	const want = `kshell: container "main" of pod "private" cannot start (CreateContainerError): `
-	if code := cmd.ProcessState.ExitCode(); err == nil || code != outcome.ExitFailed || !strings.Contains(string(out), want) {
+	code := cmd.ProcessState.ExitCode()
+	if err == nil || code != outcome.ExitFailed || !strings.Contains(string(out), want) {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 }

@@ -101,8 +101,8 @@ func TestNodeShell_SignalTwice(t *testing.T) {
 	}
 }
 
-// silentServer accepts connections and never answers. Accepted is closed when
-// the first one has come.
+// silentServer accepts connections and never answers. accepted is closed when
+// the first connection was accepted.
 func silentServer(t *testing.T) (address string, accepted chan struct{}) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -140,7 +140,8 @@ var (
 // whether a pod may be left, and the command that deletes it.
 func TestNodeShell_InterruptSilentServer(t *testing.T) {
 	t.Parallel()
-	const mayBeLeft = `kshell: warning: pod NAME may have been created in namespace default: the server did not answer; if so, it ends by itself after 5m0s
+	const mayBeLeft = `kshell: warning: pod NAME may have been created in namespace default: ` +
+		`the server did not answer; if so, it ends by itself after 5m0s
 hint: kubectl delete pod NAME -n default --ignore-not-found
 `
 	for name, test := range map[string]struct {
@@ -155,10 +156,10 @@ hint: kubectl delete pod NAME -n default --ignore-not-found
 		"create is not answered": {
 			fault: sandbox.Fault{Path: "/pods", Method: "POST"}, said: mayBeLeft, bound: 5 * time.Second,
 		},
-		"create is carried out and not answered": {
+		"create succeeds and is not answered": {
 			fault: sandbox.Fault{Path: "/pods", Method: "POST", Withhold: true}, created: true, bound: 5 * time.Second,
 		},
-		"pod is waited for": {
+		"the wait for the pod is not answered": {
 			fault: sandbox.Fault{Path: "/pods/"},
 			said: `kshell: warning: pod NAME in namespace default could not be deleted: the server did not answer; ` +
 				`the pod ends by itself 5m0s after the last heartbeat, and at TIME at the latest
@@ -189,7 +190,7 @@ hint: kubectl delete pod NAME -n default
 			select {
 			case <-silent:
 			case <-time.After(deadline):
-				t.Fatalf("the server was not asked; stderr %q", r.err.String())
+				t.Fatalf("no request has reached the server; stderr %q", r.err.String())
 			}
 			for test.created && len(nodePods(t, s)) == 0 {
 				time.Sleep(time.Millisecond)
@@ -242,7 +243,8 @@ func TestNodeShell_CreateFails(t *testing.T) {
 			r := startOnNode(t, s, true, "node1", "--", "true")
 			_ = r.Run()
 			said := r.err.String()
-			if code := r.ProcessState.ExitCode(); code != outcome.ExitFailed || !strings.Contains(said, "kshell: cannot create a pod in namespace") {
+			const failed = "kshell: cannot create a pod in namespace"
+			if code := r.ProcessState.ExitCode(); code != outcome.ExitFailed || !strings.Contains(said, failed) {
 				t.Errorf("exit code %d; stderr %q", code, said)
 			}
 			if got := strings.Contains(said, "may have been created"); got != test.left {

@@ -18,7 +18,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// nodePods are the pods of node shells in a sandbox.
+// nodePods returns the pods of node shells in a sandbox that are not being
+// deleted.
 func nodePods(t *testing.T, s *sandbox.Server) []corev1.Pod {
 	t.Helper()
 	target, err := (&kubeconfig.Flags{Kubeconfig: s.Kubeconfig()}).Load()
@@ -36,13 +37,13 @@ func nodePods(t *testing.T, s *sandbox.Server) []corev1.Pod {
 	return slices.DeleteFunc(pods, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
 }
 
-// onNode are the arguments of a shell on a node of the sandbox.
+// onNode returns the command line of a shell on a node of the sandbox.
 func onNode(more ...string) []string {
 	return append([]string{"node-shell", "--image", sandbox.NodeImage, "node1"}, more...)
 }
 
-// The pod and the raw terminal are gone when kshell is, whatever ended it.
-func TestNoPodIsLeftHoweverKshellEnds(t *testing.T) {
+// However kshell ends, the pod is deleted and the terminal is restored.
+func TestNodeShell_PodDeletedAtEveryEnd(t *testing.T) {
 	t.Parallel()
 	killed := func(by syscall.Signal) func(*console) { return func(c *console) { c.signal(by) } }
 	typed := func(keys string) func(*console) { return func(c *console) { c.keys(keys) } }
@@ -83,7 +84,7 @@ func TestNoPodIsLeftHoweverKshellEnds(t *testing.T) {
 	}
 }
 
-func TestAShellOnANodeIsTheSameBehindARestart(t *testing.T) {
+func TestNodeShell_SameShellAfterServerRestart(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), onNode()...)
@@ -95,7 +96,7 @@ func TestAShellOnANodeIsTheSameBehindARestart(t *testing.T) {
 	c.keys("\r")
 	c.await("connected again after [0-9]+ s: the shell is the same\r\n")
 	c.run("echo kept: $kept", "kept: yes\r\n")
-	awaitSessions(t, s, func([]sandbox.Session) bool { // it is drawn anew: one column more, and back
+	awaitSessions(t, s, func([]sandbox.Session) bool { // the screen is redrawn: one column more, and back
 		sizes := sessionsWithTTY(s)[1].Sizes
 		return len(sizes) == 3 && sizes[2] == sandbox.Size{Width: columns0, Height: rows0}
 	})
@@ -104,9 +105,9 @@ func TestAShellOnANodeIsTheSameBehindARestart(t *testing.T) {
 	c.mustEnd(5)
 }
 
-// Where the server is gone the pod cannot be deleted, and that is said, in
-// time.
-func TestAPodThatCannotBeDeletedIsNamed(t *testing.T) {
+// If the server is gone, kshell warns in time that the pod could not be
+// deleted.
+func TestNodeShell_PodCannotBeDeleted(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), onNode()...)
@@ -114,16 +115,17 @@ func TestAPodThatCannotBeDeletedIsNamed(t *testing.T) {
 	gone(c, s)
 	begin := time.Now()
 	c.keys("\x04")
-	c.await(`(?s)kshell: warning: pod node-shell-node1-[a-z0-9]+ in namespace default could not be deleted: .* the pod ends by itself 5m0s after the last heartbeat`)
+	c.await(`(?s)kshell: warning: pod node-shell-node1-[a-z0-9]+ in namespace default could not be deleted: ` +
+		`.* the pod ends by itself 5m0s after the last heartbeat`)
 	c.mustEnd(255)
 	if took := time.Since(begin); took > cleanup.Timeout+deadline/2 {
 		t.Errorf("it took %v", took)
 	}
 }
 
-// A goroutine that panics on its own deletes the pod before the panic ends the
-// process.
-func TestNoPodIsLeftByAPanicBesideTheSession(t *testing.T) {
+// If a goroutine panics that the session does not wait for, the pod is deleted
+// before the panic ends the process.
+func TestNodeShell_PodDeletedAfterPanic(t *testing.T) {
 	t.Parallel()
 	path := panicking(t)
 	s := startSandbox(t)
@@ -136,9 +138,9 @@ func TestNoPodIsLeftByAPanicBesideTheSession(t *testing.T) {
 	}
 }
 
-// Where exec is refused, nothing can be marked: the stream is passed on as it
-// comes.
-func TestAShellWithoutMarksIsUsedAsItIs(t *testing.T) {
+// If the server refuses exec, no marks can be printed: the output of the stream
+// is shown as it is.
+func TestMark_ExecRefused(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	s.Inject(sandbox.Fault{Path: "/exec", Code: 403, Body: "no"})
@@ -152,7 +154,7 @@ func TestAShellWithoutMarksIsUsedAsItIs(t *testing.T) {
 	}
 }
 
-func TestAPodThatIsDeletedUnderAShellIsNamed(t *testing.T) {
+func TestNodeShell_PodDeletedDuringSession(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), onNode()...)
@@ -164,7 +166,7 @@ func TestAPodThatIsDeletedUnderAShellIsNamed(t *testing.T) {
 	c.mustEnd(255)
 }
 
-func TestANodeIsChosenFromAList(t *testing.T) {
+func TestNodeShell_ChooseNode(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), "node-shell", "--image", sandbox.NodeImage)
@@ -180,8 +182,7 @@ func TestANodeIsChosenFromAList(t *testing.T) {
 	c.mustEnd(6)
 }
 
-// The shell is left running only where that was asked for.
-func TestAShellIsLeftRunningByTildeD(t *testing.T) {
+func TestDetach_EscapeKey(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), onNode()...)
@@ -202,7 +203,7 @@ func TestAShellIsLeftRunningByTildeD(t *testing.T) {
 	}
 }
 
-func TestAShellThatIsNotThereIsNotGoneBackTo(t *testing.T) {
+func TestAttach_NoSuchPod(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), "node-shell", "--attach", "no-such-pod")

@@ -72,7 +72,10 @@ func planNode(cmd *cobra.Command, f nodeFlags, args []string, local terminals) (
 // planNodeRun sets the plan of the command.
 func (f *nodeFlags) planNodeRun(cmd *cobra.Command, p *nodePlan, command []string, local terminals) error {
 	local.in = local.in && f.stdinFile == ""
-	x := &execPlan{path: cmd.CommandPath(), container: node.Container, command: command, stdin: f.stdin, tty: f.tty, script: f.scriptFlags, live: f.liveFlags, running: f.running}
+	x := &execPlan{
+		path: cmd.CommandPath(), container: node.Container, command: command, stdin: f.stdin, tty: f.tty,
+		script: f.scriptFlags, live: f.liveFlags, running: f.running,
+	}
 	p.exec = x
 	x.stdin, x.scripted, x.offer = (x.stdin || f.stdinFile != "") && !f.noStdin, true, stream.Protocols()
 	x.settleTTY(local)
@@ -97,7 +100,8 @@ func (f *nodeFlags) planNodeRun(cmd *cobra.Command, p *nodePlan, command []strin
 		return err
 	}
 	if f.selector != "" {
-		return outcome.NewUsageError("-l may select several nodes", "add --all to run a command on all of them, or name one node")
+		return outcome.NewUsageError(
+			"-l may select several nodes", "add --all to run a command on all of them, or name one node")
 	}
 	return f.unused(cmd)
 }
@@ -114,11 +118,11 @@ func (f *nodeFlags) checkTarget(cmd *cobra.Command, p *nodePlan, local terminals
 	case f.dryRun:
 		return nil
 	case f.attach && (!shell || f.detach || f.all || f.noLog):
-		return usage(cmd, "--attach continues a running shell: it excludes --detach, --no-log, --all and a command")
+		return usage(cmd, "--attach continues a running shell: it cannot be used with --detach, --no-log, --all or a command")
 	case f.detach && (!shell || f.noLog):
-		return usage(cmd, "--detach leaves a shell running to attach to it later: it excludes --no-log and a command")
+		return usage(cmd, "--detach leaves a shell running to attach to it later: it cannot be used with --no-log or a command")
 	case f.all && p.node != "":
-		return usage(cmd, "--all and the node "+p.node+" exclude each other")
+		return usage(cmd, "--all and the node "+p.node+" cannot be used together")
 	case f.attach && !onTerminal:
 		return usage(cmd, "--attach needs a terminal as stdin and stdout")
 	case shell && !f.detach && !onTerminal:
@@ -146,7 +150,7 @@ func (f *nodeFlags) planPod(cmd *cobra.Command, p *nodePlan) error {
 	}
 	switch {
 	case f.chroot && f.view:
-		return usage(cmd, "--chroot and --host-view exclude each other")
+		return usage(cmd, "--chroot and --host-view cannot be used together")
 	case f.chroot:
 		o.Entry = node.Chroot
 	case f.view:
@@ -154,9 +158,11 @@ func (f *nodeFlags) planPod(cmd *cobra.Command, p *nodePlan) error {
 	}
 	switch {
 	case !slices.Contains(node.Profiles(), f.profile):
-		return outcome.NewUsageError("unknown --profile "+strconv.Quote(f.profile), "one of "+strings.Join(node.Profiles(), ", "))
+		return outcome.NewUsageError(
+			"unknown --profile "+strconv.Quote(f.profile), "one of "+strings.Join(node.Profiles(), ", "))
 	case !slices.Contains([]string{"", "Always", "IfNotPresent", "Never"}, f.pullPolicy):
-		return outcome.NewUsageError("unknown --image-pull-policy "+strconv.Quote(f.pullPolicy), "one of Always, IfNotPresent, Never")
+		return outcome.NewUsageError(
+			"unknown --image-pull-policy "+strconv.Quote(f.pullPolicy), "one of Always, IfNotPresent, Never")
 	case f.running < time.Second:
 		return usage(cmd, fmt.Sprintf("--pod-running-timeout %v is too short: the pod must be created first", f.running))
 	case f.ttl < time.Minute:

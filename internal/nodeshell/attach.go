@@ -139,7 +139,8 @@ func (s *attachSession) reattach(ctx context.Context) error {
 		return nil
 	}
 	if err := s.exec(ctx, node.ReattachCommand()); err != nil {
-		p.notice.WarnAlways("pod %s may end by itself after %v unless a client attaches to it", p.object.Name, p.options.HeartbeatTimeout)
+		p.notice.WarnAlways("pod %s may end by itself after %v unless a client attaches to it",
+			p.object.Name, p.options.HeartbeatTimeout)
 		return err
 	}
 	p.keep.Store(false)

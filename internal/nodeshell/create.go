@@ -75,8 +75,8 @@ func (p *Pod) removeUnconfirmed(object *corev1.Pod, err error) {
 		if p.options.Detached {
 			limit = p.options.TTL
 		}
-		p.notice.WarnAlways("pod %s may have been created in namespace %s: the server did not answer; if so, it ends by itself after %v",
-			object.Name, object.Namespace, limit)
+		p.notice.WarnAlways("pod %s may have been created in namespace %s: the server did not answer; "+
+			"if so, it ends by itself after %v", object.Name, object.Namespace, limit)
 		p.notice.Hint("kubectl delete pod %s -n %s --ignore-not-found", object.Name, object.Namespace)
 	}
 }
@@ -110,7 +110,8 @@ func (m *Manager) explainCreate(ctx context.Context, err error) error {
 	case len(labeled) > 0:
 		hint = "use another namespace with -n; these allow it: " + joinSome(labeled) + "\n" + hint
 	case len(unlabeled) > 0:
-		hint = "use another namespace with -n; these have no Pod Security level of their own: " + joinSome(unlabeled) + "\n" + hint
+		hint = "use another namespace with -n; these have no Pod Security level of their own: " +
+			joinSome(unlabeled) + "\n" + hint
 	default:
 		hint = "no namespace of this cluster allows it\n" + hint
 	}

@@ -37,7 +37,9 @@ func Row(p *corev1.Pod, now time.Time) []string {
 	if facts.Shell {
 		kind = "shell"
 	}
-	row := []string{p.Name, p.Spec.NodeName, kind, status, facts.CreatedBy, facts.CreatedFrom, duration.HumanDuration(age), ends}
+	row := []string{
+		p.Name, p.Spec.NodeName, kind, status, facts.CreatedBy, facts.CreatedFrom, duration.HumanDuration(age), ends,
+	}
 	for i, cell := range row {
 		row[i] = cmp.Or(notice.Clean(cell), "-")
 	}
@@ -195,13 +197,16 @@ func (m *Manager) findShell(ctx context.Context, name string, user Prompter) (p 
 // confirmAttach prints which pod is attached to and who created it. It asks the
 // user first, unless the pod was chosen or its annotations name this user and
 // host.
-func (m *Manager) confirmAttach(ctx context.Context, p *corev1.Pod, facts node.Facts, chosen bool, user Prompter) error {
+func (m *Manager) confirmAttach(
+	ctx context.Context, p *corev1.Pod, facts node.Facts, chosen bool, user Prompter,
+) error {
 	by, from := m.options.Pod.CreatedBy, m.options.Pod.CreatedFrom
 	if chosen || facts.ClaimsCreator(by, from) {
 		m.env.Notice.Note("attaching to pod %s on node %s, %s", p.Name, p.Spec.NodeName, createdBy(facts))
 		return nil
 	}
-	whose := fmt.Sprintf("pod %s on node %s was %s; you are %s", p.Name, p.Spec.NodeName, createdBy(facts), userAndHost(by, from))
+	whose := fmt.Sprintf("pod %s on node %s was %s; you are %s",
+		p.Name, p.Spec.NodeName, createdBy(facts), userAndHost(by, from))
 	if !user.CanConfirm() {
 		return notice.WithHint(
 			fmt.Errorf("%s: cannot ask whether to attach to it, because stderr is not a terminal", whose),

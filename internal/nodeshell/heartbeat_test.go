@@ -14,7 +14,9 @@ import (
 // runHeartbeats runs a heartbeat with the given timeout for the time long. It
 // returns the events, each with the time since the start. send gets the number
 // of the heartbeat, from 1.
-func runHeartbeats(t *testing.T, timeout, long time.Duration, send func(ctx context.Context, number int) error) []string {
+func runHeartbeats(
+	t *testing.T, timeout, long time.Duration, send func(ctx context.Context, number int) error,
+) []string {
 	t.Helper()
 	var events []string
 	synctest.Test(t, func(t *testing.T) {

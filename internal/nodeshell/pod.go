@@ -53,9 +53,11 @@ func (m *Manager) Open(ctx context.Context, n *notice.Printer, name string) (*Po
 		return p, err
 	}
 	p.Remove()
-	n.Detail("node %s refuses mount propagation because its root is a private mount: the pod is created again without it", name)
+	n.Detail("node %s refuses mount propagation because its root is a private mount: "+
+		"the pod is created again without it", name)
 	if o.NeedsPropagation() {
-		n.Note("file systems that are mounted on node %s from now on are not visible here: the node's root is a private mount", name)
+		n.Note("file systems that are mounted on node %s from now on are not visible here: "+
+			"the node's root is a private mount", name)
 	}
 	o.Name, o.NoPropagation = node.Name(name), true
 	if p, err = m.create(ctx, n, o); err != nil {
@@ -82,7 +84,8 @@ func (p *Pod) wait(ctx context.Context) error {
 	if err != nil {
 		return outcome.ContextCause(ctx, explainStart(err))
 	}
-	p.notice.Detail("pod %s runs on node %s after %v", p.object.Name, p.options.Node, time.Since(begin).Round(10*time.Millisecond))
+	took := time.Since(begin).Round(10 * time.Millisecond)
+	p.notice.Detail("pod %s runs on node %s after %v", p.object.Name, p.options.Node, took)
 	p.found = found
 	return nil
 }
@@ -135,7 +138,8 @@ func (p *Pod) Remove() {
 		if errors.Is(err, ctx.Err()) {
 			err = errNoAnswer
 		}
-		p.notice.WarnAlways("pod %s in namespace %s could not be deleted: %s; the pod ends by itself %s after the last heartbeat, and at %s at the latest",
+		p.notice.WarnAlways("pod %s in namespace %s could not be deleted: %s; "+
+			"the pod ends by itself %s after the last heartbeat, and at %s at the latest",
 			p.object.Name, p.object.Namespace, err, p.options.HeartbeatTimeout,
 			p.object.CreationTimestamp.Add(p.options.TTL).Format(time.TimeOnly))
 		p.notice.Hint("kubectl delete pod %s -n %s", p.object.Name, p.object.Namespace)

@@ -37,7 +37,8 @@ func newTestManager(t *testing.T, o Options) (*sandbox.Server, *Manager) {
 		t.Fatal(err)
 	}
 	env := remote.Env{
-		Out: io.Discard, Err: io.Discard, Notice: notice.New(io.Discard), Cleanup: &cleanup.Registry{}, Server: &remote.ServerState{},
+		Out: io.Discard, Err: io.Discard, Notice: notice.New(io.Discard),
+		Cleanup: &cleanup.Registry{}, Server: &remote.ServerState{},
 	}
 	cluster, err := remote.NewCluster(env, connection.Config, false)
 	if err != nil {
@@ -72,7 +73,8 @@ func TestShellEnd_PodDeletedBeforeCheck(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	err = s.ChangePod("default", "shell", func(p *corev1.Pod) {
-		p.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 7}}
+		p.Status.ContainerStatuses[0].State.Terminated = &corev1.ContainerStateTerminated{ExitCode: 7}
+		p.Status.ContainerStatuses[0].State.Running = nil
 	})
 	if err := errors.Join(err, s.DeletePod("default", "shell", 0)); err != nil {
 		t.Fatal(err)
