@@ -326,10 +326,19 @@ func (s *slowReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// cancelReader is a reader with a Cancel.
+type cancelReader struct {
+	io.Reader
+	cancel func() bool
+}
+
+// Cancel implements Canceler.
+func (r cancelReader) Cancel() bool { return r.cancel() }
+
 func TestInput_CancelWithUninterruptibleSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source, writer := io.Pipe()
-		r := New(Options{Stdin: source, CancelStdin: func() bool { return false }})
+		r := New(Options{Stdin: cancelReader{source, func() bool { return false }}})
 		_ = writePieces(r.Stderr(), markStart+r.mark+runningMessage+"\n")
 		synctest.Wait() // until the source is read
 		from := time.Now()

@@ -68,8 +68,10 @@ func TestScript_ProcessKilled(t *testing.T) {
 					dir := t.TempDir()
 					idle, writer := io.Pipe()
 					o := Options{
-						Stdin:       io.MultiReader(bytes.NewReader(make([]byte, maxBlock)), idle),
-						CancelStdin: func() bool { _ = writer.Close(); return true },
+						Stdin: cancelReader{
+							io.MultiReader(bytes.NewReader(make([]byte, maxBlock)), idle),
+							func() bool { _ = writer.Close(); return true },
+						},
 					}
 					r := shell.start(t, o, sh(script), withDir(dir))
 					go r.sendStdin(maxBlock / 2) // the rest of the block is not sent

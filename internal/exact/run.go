@@ -12,11 +12,8 @@ import (
 // Options configure a command.
 type Options struct {
 	// Stdin is the command's input; nil means empty. It is not read before the
-	// command has started.
+	// command has started. If it is a Canceler, Run.Cancel calls its Cancel.
 	Stdin io.Reader
-	// CancelStdin makes a blocked Read of Stdin return, and reports whether it
-	// succeeded. Nil means that a Read cannot be canceled.
-	CancelStdin func() bool
 	// Stdout and Stderr receive the command's output; nil discards it.
 	Stdout, Stderr io.Writer
 	// Env lists variables for the command, as NAME=VALUE, in addition to those of
@@ -32,6 +29,13 @@ type Options struct {
 	// disconnects before all input was sent. Otherwise the command would take a
 	// part of its input for all of it.
 	EndIfInputCut bool
+}
+
+// Canceler is a reader whose blocked Read can be made to return.
+type Canceler interface {
+	// Cancel makes Read return, now and later, and reports whether that is
+	// possible.
+	Cancel() bool
 }
 
 // State is the progress or the outcome of a command.
@@ -117,7 +121,11 @@ func (r *Run) Stdin() io.Reader { return &r.stdin }
 // Cancel makes a Read of Stdin return. If a Read of Options.Stdin can be canceled,
 // it also waits until Options.Stdin is no longer read. It returns true.
 func (r *Run) Cancel() bool {
-	r.stdin.cancel(r.options.CancelStdin)
+	var interrupt func() bool
+	if stdin, ok := r.options.Stdin.(Canceler); ok {
+		interrupt = stdin.Cancel
+	}
+	r.stdin.cancel(interrupt)
 	return true
 }
 

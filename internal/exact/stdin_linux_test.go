@@ -71,8 +71,10 @@ func TestScript_IdleInput(t *testing.T) {
 		for _, size := range []int{0, 1, 200_000} {
 			idle, writer := io.Pipe()
 			o := Options{
-				Stdin:       io.MultiReader(bytes.NewReader(make([]byte, size)), idle),
-				CancelStdin: func() bool { _ = writer.Close(); return true },
+				Stdin: cancelReader{
+					io.MultiReader(bytes.NewReader(make([]byte, size)), idle),
+					func() bool { _ = writer.Close(); return true },
+				},
 			}
 			shell.run(t, o, sh("sleep 0.2; echo out; exit 9")).check(9, "out\n")
 		}
@@ -127,8 +129,10 @@ func testCutUpload(t *testing.T, shell shell, script string, o Options, at int64
 	dir := t.TempDir()
 	const size = 400_000
 	idle, _ := io.Pipe()
-	o.Stdin = io.MultiReader(bytes.NewReader(make([]byte, size)), idle)
-	o.CancelStdin = func() bool { _ = idle.Close(); return true }
+	o.Stdin = cancelReader{
+		io.MultiReader(bytes.NewReader(make([]byte, size)), idle),
+		func() bool { _ = idle.Close(); return true },
+	}
 	r := shell.start(t, o, sh(": >begun; "+script), withDir(dir))
 	if at >= 0 {
 		go r.sendStdin(at)
@@ -217,8 +221,10 @@ func TestScript_KeptCommandReadsPartialInput(t *testing.T) {
 		dir := t.TempDir()
 		idle, _ := io.Pipe()
 		o := Options{
-			Stdin:       io.MultiReader(bytes.NewReader(make([]byte, 1000)), idle),
-			CancelStdin: func() bool { _ = idle.Close(); return true },
+			Stdin: cancelReader{
+				io.MultiReader(bytes.NewReader(make([]byte, 1000)), idle),
+				func() bool { _ = idle.Close(); return true },
+			},
 			KeepRunning: true,
 		}
 		r := shell.start(t, o, sh("cat >f.part && mv f.part f"), withDir(dir))

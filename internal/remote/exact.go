@@ -20,7 +20,7 @@ func (c *Command) runExact(ctx context.Context) (ran bool, err error) {
 		Stdout: &c.out, Stderr: &c.err, KeepRunning: o.KeepRunning, EndIfInputCut: o.EndIfInputCut, Env: o.Env, Dir: o.Dir,
 	}
 	if c.in.Input != nil {
-		set.Stdin, set.CancelStdin = &c.in, c.in.Cancel
+		set.Stdin = &c.in
 	}
 	var run *exact.Run
 	err = c.bySh(func() error {
