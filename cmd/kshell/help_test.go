@@ -52,7 +52,8 @@ func TestHelp_OwnFlagsFirst(t *testing.T) {
 	text := helpOf(t, "exec")
 	last := -1
 	for _, in := range []string{
-		"\nUsage:\n", "\nExamples:\n", "\nFlags:\n", "--container", "--stdin", "--subprotocol", "--tty", "--quiet", "--verbose",
+		"\nUsage:\n", "\nExamples:\n", "\nFlags:\n",
+		"--container", "--stdin", "--subprotocol", "--tty", "--quiet", "--verbose",
 		"\nConnection flags (as in kubectl):\n", "--kubeconfig", "--namespace", "\nExit codes:\n",
 	} {
 		at := strings.Index(text, in)

@@ -20,31 +20,33 @@ import (
 	"kshell/internal/remote"
 )
 
-// TestMain makes the test binary run kshell when it is called by the name kshell, or by
-// one of the plugin's names: the scripts and the terminal tests run it that way. Called
+// TestMain makes the test binary run kshell if it is called kshell or by one of the
+// names of the plugin. The scripts and the terminal tests run kshell that way. Called
 // panickingName, it runs a kshell that panics.
 func TestMain(m *testing.M) {
-	testscript.Main(suite{m}, map[string]func(){"kshell": unhurried, pluginName: unhurried, completerName: unhurried, panickingName: runPanicking})
+	testscript.Main(suite{m}, map[string]func(){
+		"kshell": testMain, pluginName: testMain, completerName: testMain, panickingName: runPanicking,
+	})
 }
 
-// deadline is how long a test waits for what should happen at once.
+// deadline is how long a test waits for a condition.
 const deadline = time.Minute
 
-// hurried is an environment variable that makes kshell keep its short time limits in a
-// test.
-const hurried = "KSHELL_TEST_HURRIED"
+// shortLimits is an environment variable that makes kshell use the time limits of
+// production in a test.
+const shortLimits = "KSHELL_TEST_SHORT_LIMITS"
 
-// unhurried is main with longer time limits, because a busy machine may stall longer
-// than a user would wait. Tests of the time limits set hurried.
-func unhurried() {
-	giveTime()
+// testMain is main with longer time limits, because a test may run on a busy machine.
+// Tests of the time limits set shortLimits.
+func testMain() {
+	setTestLimits()
 	main()
 }
 
-// giveTime sets the time limits for tests: see hurried, slowVariable and
+// setTestLimits sets the time limits; see shortLimits, slowVariable and
 // execLimitVariable.
-func giveTime() {
-	if os.Getenv(hurried) == "" {
+func setTestLimits() {
+	if os.Getenv(shortLimits) == "" {
 		for _, limit := range []*time.Duration{&completionBudget, &gracePeriod} {
 			*limit = time.Minute
 		}
@@ -67,12 +69,12 @@ const slowVariable = "KSHELL_TEST_SLOW_AFTER"
 // execLimitVariable is an environment variable that sets nodeShellLimits.Exec.
 const execLimitVariable = "KSHELL_TEST_EXEC_LIMIT"
 
-// suite is a testing.M with goleak.VerifyTestMain's check, which cannot be used as it is: both it and testscript.Main end the
-// process.
+// suite is a testing.M that also checks for leaked goroutines. goleak.VerifyTestMain
+// cannot be used, because both it and testscript.Main exit the process.
 type suite struct{ *testing.M }
 
 func (s suite) Run() int {
-	if err := flag.Set("test.parallel", "8"); err != nil { // most tests wait most of the time
+	if err := flag.Set("test.parallel", "8"); err != nil { // most tests mostly wait
 		panic(err)
 	}
 	code := s.M.Run()
@@ -80,8 +82,10 @@ func (s suite) Run() int {
 		return code
 	}
 	err := goleak.Find()
-	for late := time.Now().Add(deadline); err != nil && time.Now().Before(late); err = goleak.Find() { // servers may still be closing
+	end := time.Now().Add(deadline)
+	for err != nil && time.Now().Before(end) { // servers may still be closing
 		time.Sleep(10 * time.Millisecond)
+		err = goleak.Find()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -90,17 +94,19 @@ func (s suite) Run() int {
 	return 0
 }
 
-// run is the program under its own name.
+// run runs a command line, and returns the exit code.
 func run(ctx context.Context, std streams, registry *cleanup.Registry, args []string) int {
 	return newApp(std, registry, "kshell", args).execute(ctx, args)
 }
 
-// newApp is an app whose words and output are discarded.
+// newTestApp returns an app that discards its messages and output.
 func newTestApp() *app {
-	return &app{streams: streams{Out: io.Discard, Err: io.Discard}, printed: &errWriter{Writer: io.Discard}, notice: notice.New(io.Discard), cleanup: &cleanup.Registry{}, name: "kshell", server: &remote.ServerState{}}
+	a := newApp(streams{Out: io.Discard, Err: io.Discard}, &cleanup.Registry{}, "kshell", nil)
+	a.server = &remote.ServerState{}
+	return a
 }
 
-func TestWhatNobodyReadsIsNoSuccess(t *testing.T) {
+func TestRun_StdoutError(t *testing.T) {
 	for _, args := range [][]string{{"version"}, {"--version"}, {"--help"}, {"help", "exec"}, {"completion", "bash"}} {
 		for name, c := range map[string]struct {
 			err  error
@@ -109,20 +115,21 @@ func TestWhatNobodyReadsIsNoSuccess(t *testing.T) {
 			"closed pipe": {syscall.EPIPE, 141},
 			"full disk":   {syscall.ENOSPC, 255},
 		} {
-			var said bytes.Buffer
-			code := run(t.Context(), streams{Out: unwritable{c.err}, Err: &said}, &cleanup.Registry{}, args)
-			if code != c.code || (said.Len() == 0) != (c.code == 141) {
-				t.Errorf("%q, %s: exit code %d, said %q", args, name, code, &said)
+			var stderr bytes.Buffer
+			code := run(t.Context(), streams{Out: unwritable{c.err}, Err: &stderr}, &cleanup.Registry{}, args)
+			if code != c.code || (stderr.Len() == 0) != (c.code == 141) {
+				t.Errorf("%q, %s: exit code %d, stderr %q", args, name, code, &stderr)
 			}
 		}
 	}
 }
 
+// unwritable is a writer that always fails with err.
 type unwritable struct{ err error }
 
 func (u unwritable) Write([]byte) (int, error) { return 0, u.err }
 
-// errorText is what is printed of an error.
+// errorText is the text of an error that kshell prints.
 type errorText struct{ Message, Hint string }
 
 func errorTextOf(err error) errorText {

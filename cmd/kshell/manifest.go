@@ -107,7 +107,9 @@ func (a *app) openManifest(ctx context.Context, name string) (io.ReadCloser, err
 	case isURL && (scheme == "http" || scheme == "https"):
 		return download(ctx, name)
 	case isURL:
-		return nil, outcome.NewUsageError("the URL must begin with http:// or https://", "download the file, and type -f FILE")
+		return nil, outcome.NewUsageError(
+			"the URL must begin with http:// or https://", "download the file, and type -f FILE",
+		)
 	}
 	file, err := os.Open(name) //nolint:gosec // the user named the file
 	var pathErr *fs.PathError

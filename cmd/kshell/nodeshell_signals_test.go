@@ -36,7 +36,7 @@ func startOnNode(t *testing.T, s *sandbox.Server, patient bool, more ...string) 
 	r.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r.Stderr = &r.err
 	if !patient {
-		r.Env = append(r.Env, hurried+"=1")
+		r.Env = append(r.Env, shortLimits+"=1")
 	}
 	return r
 }

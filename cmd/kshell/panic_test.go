@@ -9,8 +9,8 @@ import (
 )
 
 // panickingName is the name by which the test binary runs a kshell that panics when a
-// certain text passes one of its standard streams, in the goroutine that copies the
-// stream or writes the message. The tests check the cleanup.
+// standard stream transports a certain text. The panic occurs in the goroutine that
+// copies the stream or writes the message. The tests check the cleanup.
 const panickingName = "kshell-panicking"
 
 // panicking returns the path of that kshell.
@@ -26,10 +26,12 @@ func panicking(t *testing.T) string {
 	return path
 }
 
-// runPanicking runs kshell like unhurried, with streams that panic.
+// runPanicking runs kshell like testMain, but with streams that panic.
 func runPanicking() {
-	giveTime()
-	os.Exit(runProgram(streams{In: panicStream{Reader: os.Stdin}, Out: panicStream{Writer: os.Stdout}, Err: panicStream{Writer: os.Stderr}}))
+	setTestLimits()
+	os.Exit(runProgram(streams{
+		In: panicStream{Reader: os.Stdin}, Out: panicStream{Writer: os.Stdout}, Err: panicStream{Writer: os.Stderr},
+	}))
 }
 
 // panicStream is one of the standard streams. It panics when a P is read, when
@@ -40,7 +42,7 @@ type panicStream struct {
 	io.Writer
 }
 
-// Fd returns the descriptor of the stream, so that a terminal is recognized.
+// Fd returns the descriptor of the stream, by which kshell recognizes a terminal.
 func (s panicStream) Fd() uintptr {
 	f, ok := any(s.Reader).(interface{ Fd() uintptr })
 	if !ok {

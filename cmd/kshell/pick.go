@@ -44,7 +44,8 @@ func (f *pickFlags) planPick(cmd *cobra.Command, many *manyFlags, args []string,
 			message = "--pick needs a terminal at stdin and stdout"
 		}
 		path := cmd.CommandPath()
-		return nil, outcome.NewUsageError(message, path+" (POD | TYPE/NAME) -- COMMAND; on a terminal "+path+" lists the pods")
+		hint := path + " (POD | TYPE/NAME) -- COMMAND; on a terminal " + path + " lists the pods"
+		return nil, outcome.NewUsageError(message, hint)
 	case len(args) > 0 && selector != "":
 		return nil, usage(cmd, "-l and "+args[0]+" cannot be used together")
 	}

@@ -40,7 +40,10 @@ var (
 
 // env returns the environment of remote commands.
 func (a *app) env() remote.Env {
-	return remote.Env{In: a.In, Out: a.Out, Err: a.Err, Notice: a.notice, Cleanup: a.cleanup, Server: a.server, Limits: limits}
+	return remote.Env{
+		In: a.In, Out: a.Out, Err: a.Err,
+		Notice: a.notice, Cleanup: a.cleanup, Server: a.server, Limits: limits,
+	}
 }
 
 const verboseFlag = "verbose"
@@ -51,8 +54,8 @@ func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "kshell",
 		Short: "Open shells and run commands in the pods and on the nodes of a Kubernetes cluster",
-		Long: `kshell opens shells and runs commands in the pods and on the nodes of a Kubernetes cluster. It reports how a command
-really ended, and reconnects a shell when the connection breaks.`,
+		Long: `kshell opens shells and runs commands in the pods and on the nodes of a Kubernetes cluster.
+It reports how a command really ended, and reconnects a shell when the connection breaks.`,
 		Example: `  kshell exec web                        open a shell in pod web
   kshell exec deploy/web -- ps           run a command in a pod of deployment web
   tar c . | kshell exec -i web -- tar x  pass local input to the command`,

@@ -21,19 +21,23 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// TestScripts runs testdata/*.txtar. Each script has a sandbox of its own, and these commands beside testscript's:
+// TestScripts runs testdata/*.txtar. Each script has its own sandbox, and these commands
+// in addition to those of testscript:
 //
-//	code N kshell …   runs kshell, which has to end with code N
-//	fault NAME        makes the sandbox misbehave as faults says, until the next fault or "fault none"
-//	pod NAME          adds a pod of pods
-//	ran N             says how many commands have run in the sandbox so far
-//	gateway           sets GATEWAY to the address of something that stands before an API server and sends execs to a login page
-//	reviewer [hang]   sets REVIEWER to the address of the sandbox behind something that also answers (or not) reviews of rights
-//	reviews           has the sandbox itself answer reviews of rights
-//	serve DIR         sets FILES to the address of a web server with the files of DIR
-//	plain FILE        has no control character but line feeds
-//	no-secret FILE    does not hold the token
-//	websockets HOW…   sets GATEWAY to the address of something that passes everything on but WebSockets; see there
+//	code N COMMAND...  runs COMMAND, which must end with exit code N
+//	fault NAME         injects one of faults, until the next fault or "fault none"
+//	pod NAME           adds one of pods to the sandbox
+//	ran N              checks that N commands have run in the sandbox so far
+//	gateway            starts a server that redirects execs to a login page, and sets GATEWAY
+//	                   to its address
+//	reviewer [hang]    starts a proxy in front of the sandbox that answers access reviews, or
+//	                   does not answer them, and sets REVIEWER to its address
+//	reviews            makes the sandbox itself answer access reviews
+//	serve DIR          starts a web server for the files in DIR, and sets FILES to its address
+//	plain FILE         checks that FILE has no control characters except line feeds
+//	no-secret FILE     checks that FILE does not contain the token
+//	websockets HOW...  starts a proxy in front of the sandbox that rejects WebSockets, and sets
+//	                   GATEWAY to its address; see websockets
 func TestScripts(t *testing.T) {
 	skipShort(t)
 	t.Parallel()
@@ -42,8 +46,8 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames: true,
 		Setup:              setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "fault": fault, "pod": addPod, "ran": ran, "gateway": gateway, "reviewer": reviewer, "serve": serve, "plain": plain, "no-secret": noSecret,
-			"websockets": websockets, "reviews": reviews,
+			"code": code, "fault": fault, "pod": addPod, "ran": ran, "gateway": gateway, "reviewer": reviewer,
+			"serve": serve, "plain": plain, "no-secret": noSecret, "websockets": websockets, "reviews": reviews,
 		},
 	})
 }
@@ -76,7 +80,7 @@ func sandboxOf(ts *testscript.TestScript) *sandbox.Server {
 
 func code(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: code N COMMAND…")
+		ts.Fatalf("usage: code N COMMAND...")
 	}
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
@@ -91,15 +95,29 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// hostile is what no server would say that means well.
+// hostile is text that would control the terminal if it were printed unchanged.
 const hostile = "\x1b]0;owned\x07\x1b[2J\x1b[31mpress \u202eenter\u009b5m\r\nkshell: all is well\x00"
 
 func refusal(code int32, reason metav1.StatusReason, message string) sandbox.Fault {
 	return sandbox.Fault{Refusal: &metav1.Status{Code: code, Reason: reason, Message: message}}
 }
 
+// onPods returns f for the requests of pods.
+func onPods(f sandbox.Fault) sandbox.Fault {
+	f.Path = "/pods/"
+	return f
+}
+
+// otherNotFound reports that an object does not exist that no test requests.
+var otherNotFound = &metav1.Status{
+	Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound, Message: `services "x" not found`,
+	Details: &metav1.StatusDetails{Kind: "services", Name: "x"},
+}
+
 func statusOnChannel(message string) sandbox.Fault {
-	raw, err := json.Marshal(metav1.Status{Status: metav1.StatusFailure, Message: message, Reason: metav1.StatusReasonInternalError})
+	raw, err := json.Marshal(metav1.Status{
+		Status: metav1.StatusFailure, Message: message, Reason: metav1.StatusReasonInternalError,
+	})
 	if err != nil {
 		panic(err)
 	}
@@ -111,15 +129,21 @@ func nothingSelected() sandbox.Fault {
 	return sandbox.Fault{Subprotocol: &nothing}
 }
 
-// faults are the sandbox's ways to misbehave, by name.
+// The texts of some faults.
+const (
+	noShells     = `pods "web" is forbidden: no shells on Fridays`
+	shuttingDown = "apiserver is shutting down"
+)
+
+// faults are the arguments of the command fault.
 var faults = map[string]sandbox.Fault{
 	"page":             {Code: http.StatusBadGateway, ContentType: "text/html", Body: "<html><h1>Bad Gateway</h1></html>"},
 	"502":              {Code: http.StatusBadGateway, Body: "upstream connect error"},
 	"200":              {Code: http.StatusOK},
 	"403-empty":        {Code: http.StatusForbidden},
-	"403-policy":       refusal(http.StatusForbidden, metav1.StatusReasonForbidden, `pods "web" is forbidden: no shells on Fridays`),
+	"403-policy":       refusal(http.StatusForbidden, metav1.StatusReasonForbidden, noShells),
 	"401":              refusal(http.StatusUnauthorized, metav1.StatusReasonUnauthorized, "Unauthorized"),
-	"401-pod":          {Path: "/pods/", Refusal: &metav1.Status{Code: 401, Reason: metav1.StatusReasonUnauthorized, Message: "Unauthorized"}},
+	"401-pod":          onPods(refusal(http.StatusUnauthorized, metav1.StatusReasonUnauthorized, "Unauthorized")),
 	"hostile-refusal":  refusal(http.StatusTeapot, "", hostile),
 	"hostile-status":   statusOnChannel(hostile),
 	"hostile-text":     {Code: http.StatusInternalServerError, Body: hostile},
@@ -133,14 +157,14 @@ var faults = map[string]sandbox.Fault{
 	"policy":           {RefuseCommand: func(args []string) bool { return args[0] == "sh" }},
 	"cut-in-output":    {Do: sandbox.FIN, When: sandbox.AfterSent, N: 1000},
 	"ignore-selectors": {Path: "/", IgnoreSelectors: true},
-	"404-other":        {Path: "/pods/", Refusal: &metav1.Status{Code: 404, Reason: metav1.StatusReasonNotFound, Message: `services "x" not found`, Details: &metav1.StatusDetails{Kind: "services", Name: "x"}}},
-	"404-html":         {Path: "/pods/", Code: http.StatusNotFound, ContentType: "text/html", Body: "<html>no such page</html>"},
+	"404-other":        {Path: "/pods/", Refusal: otherNotFound},
+	"404-html":         onPods(sandbox.Fault{Code: http.StatusNotFound, ContentType: "text/html", Body: "<html>no</html>"}),
 	"404-exec":         {Code: http.StatusNotFound, Body: "404 page not found"},
 	"silent-exec":      {Do: sandbox.Hang, When: sandbox.AtRequest},
-	"silent-socket":    {Do: sandbox.StallWrite, When: sandbox.AfterSent, N: 3}, // the length of the first, empty message with its frame
+	"silent-socket":    {Do: sandbox.StallWrite, When: sandbox.AfterSent, N: 3}, // after the first, empty message
 	"silent":           {Path: "/", Do: sandbox.Hang, When: sandbox.AtRequest},
-	"overload-twice":   {Code: http.StatusServiceUnavailable, Body: "apiserver is shutting down", Times: 4}, // by WebSocket and by SPDY
-	"overload":         {Code: http.StatusServiceUnavailable, Body: "apiserver is shutting down"},
+	"overload-twice":   {Code: http.StatusServiceUnavailable, Body: shuttingDown, Times: 4}, // two over WebSocket, two over SPDY
+	"overload":         {Code: http.StatusServiceUnavailable, Body: shuttingDown},
 	"cut-once":         {Do: sandbox.FIN, When: sandbox.AfterSent, N: 1000, Times: 1},
 	"reset-at-request": {Do: sandbox.RST, When: sandbox.AtRequest},
 }
@@ -156,12 +180,12 @@ func fault(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	f, ok := faults[args[0]]
 	if !ok {
-		ts.Fatalf("there is no fault %s", args[0])
+		ts.Fatalf("unknown fault %s", args[0])
 	}
 	s.Inject(f)
 }
 
-// pods are pods that a decent cluster does not have, by name.
+// pods are the arguments of the command pod.
 var pods = map[string]func() *corev1.Pod{
 	"hostile-containers": func() *corev1.Pod {
 		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "a"}, {Name: hostile}}}}
@@ -193,7 +217,7 @@ var pods = map[string]func() *corev1.Pod{
 
 func addPod(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 || pods[args[0]] == nil {
-		ts.Fatalf("usage: pod NAME, which is one of pods")
+		ts.Fatalf("usage: pod NAME")
 	}
 	p := pods[args[0]]()
 	p.Name = args[0]
@@ -209,7 +233,7 @@ func ran(ts *testscript.TestScript, neg bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
 	enough := func([]sandbox.Session) bool { return sandboxOf(ts).Stats().Sessions >= want }
-	_ = sandboxOf(ts).WaitSessions(ctx, enough) // a client may have its 101 before the server has booked it
+	_ = sandboxOf(ts).WaitSessions(ctx, enough) // a client may receive the 101 response before a session is counted
 	if got := sandboxOf(ts).Stats().Sessions; got != want {
 		ts.Fatalf("%d commands have run, want %d", got, want)
 	}
@@ -232,7 +256,9 @@ func gateway(ts *testscript.TestScript, neg bool, args []string) {
 			return
 		}
 		p := corev1.Pod{
-			TypeMeta: metav1.TypeMeta{Kind: "Pod", APIVersion: "v1"}, ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "default"},
+			TypeMeta:   metav1.TypeMeta{Kind: "Pod", APIVersion: "v1"},
+			ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "default"},
+
 			Spec:   corev1.PodSpec{Containers: []corev1.Container{{Name: "web"}}},
 			Status: corev1.PodStatus{Phase: corev1.PodRunning},
 		}
@@ -253,7 +279,7 @@ func plain(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	for _, r := range text {
 		if r != '\n' && (r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u202e') {
-			ts.Fatalf("%s holds %U: %q", args[0], r, text)
+			ts.Fatalf("%s contains %U: %q", args[0], r, text)
 		}
 	}
 }
@@ -263,6 +289,6 @@ func noSecret(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: no-secret FILE")
 	}
 	if secret := sandboxOf(ts).Token("admin"); strings.Contains(ts.ReadFile(args[0]), secret) {
-		ts.Fatalf("%s holds the token", args[0])
+		ts.Fatalf("%s contains the token", args[0])
 	}
 }

@@ -74,7 +74,7 @@ func TestTerminal_RestoredOnEveryExit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := startSandbox(t)
-			args := append([]string{hurried + "=1", program(t), "exec", "-it"}, test.flags...)
+			args := append([]string{shortLimits + "=1", program(t), "exec", "-it"}, test.flags...)
 			c := open(t, s, "env", append(args, "web", "--", "sh")...)
 			c.prompt()
 			c.mustBeRaw()

@@ -15,7 +15,7 @@ import (
 // A terminal stopped with Ctrl-S takes no output, and a program that writes to it sleeps in the kernel.
 func TestAStoppedTerminalDoesNotHoldASignal(t *testing.T) {
 	t.Parallel()
-	c := open(t, startSandbox(t), "env", hurried+"=1", program(t), "exec", "-it", "web", "--", "sh")
+	c := open(t, startSandbox(t), "env", shortLimits+"=1", program(t), "exec", "-it", "web", "--", "sh")
 	c.prompt()
 	c.mustBeRaw()
 	c.run("yes stop''me", "stopme\r\n")

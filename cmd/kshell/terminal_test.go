@@ -152,7 +152,7 @@ func TestTheTerminalIsAsBeforeHoweverKshellEnds(t *testing.T) {
 			}
 			line := []string{path, "exec", "-it", "web", "--", "sh"}
 			if tt.name == "the remote shell is killed" { // kshell waits for reasonAfter
-				line = append([]string{"env", hurried + "=1"}, line...)
+				line = append([]string{"env", shortLimits + "=1"}, line...)
 			}
 			s := startSandbox(t)
 			c := open(t, s, line[0], line[1:]...)
