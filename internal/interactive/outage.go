@@ -51,7 +51,7 @@ func (o *outage) waiting(delay time.Duration) {
 	case !o.connected: // the terminal is not raw yet
 		c.env.Notice.WarnAlways("%s; trying again in %s", o.cause, remote.Seconds(delay))
 		return
-	case c.screen.StatusWriter != nil:
+	case c.screen.HasStatus():
 		o.noteCause()
 		o.startCountdown(time.Now().Add(delay), keys)
 		return
@@ -101,7 +101,7 @@ func (o *outage) connecting() {
 	}
 	o.noteCause()
 	switch c := o.console; {
-	case c.screen.StatusWriter == nil:
+	case !c.screen.HasStatus():
 	case c.cmd.Cluster().Prompts(): // the plugin may write to the status line
 		c.screen.SetStatus("")
 	default:
@@ -160,9 +160,9 @@ func (s *Session) noteConnected() {
 func (s *Session) noteOverdue(overdue time.Duration) {
 	screen, n := &s.console.screen, s.env.Notice
 	switch {
-	case screen.StatusWriter != nil && overdue == 0:
+	case screen.HasStatus() && overdue == 0:
 		screen.SetStatus("")
-	case screen.StatusWriter != nil:
+	case screen.HasStatus():
 		screen.SetStatus("no reply for " + remote.Seconds(overdue))
 	case overdue == 0 && s.notedOverdue:
 		s.notedOverdue = false

@@ -27,7 +27,7 @@ type Session struct {
 	term    *terminal.Terminal
 	input   *terminal.Input
 	keys    *terminal.Keys // reads input
-	lines   terminal.LineGuard
+	lines   *terminal.LineGuard
 	outage  *outage
 	begin   time.Time
 
@@ -50,13 +50,12 @@ func (c *Console) Open() (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stdin: %w", err)
 	}
-	t, err := terminal.Open(c.env.In, c.env.Out)
+	t, err := terminal.Open(c.env.In, c.env.Out, c.env.Cleanup.AfterPanic)
 	if err != nil {
 		return nil, err
 	}
 	s := &Session{console: c, env: c.env, input: input, begin: time.Now(), outage: &outage{console: c}, term: t}
-	s.lines.SameShell, s.lines.OnWithheld = c.options.SameShell, s.noteWithheld
-	t.OnPanic = c.env.Cleanup.AfterPanic
+	s.lines = terminal.NewLineGuard(c.options.SameShell, s.noteWithheld)
 	c.env.Cleanup.SetTerminal(t)
 	s.resized, s.stopResized = t.Resized()
 	s.stopContinued = t.OnContinue(s.continued)
@@ -71,15 +70,13 @@ func (s *Session) useStatusLine() {
 		!terminal.IsTerminal(s.env.Err) || !terminal.IsTerminal(s.env.Out) {
 		return
 	}
-	screen := &s.console.screen
-	screen.StatusWriter = s.env.Err
-	screen.Columns = func() int {
+	s.console.screen.EnableStatus(s.env.Err, func() int {
 		size, err := s.term.Size()
 		if err != nil {
 			return 0
 		}
 		return int(size.Width)
-	}
+	})
 }
 
 // isDumb reports whether a terminal of this kind (TERM) can only write lines.
@@ -117,14 +114,14 @@ func (s *Session) Run(ctx context.Context, d stream.Driver, set stream.Settings)
 		c.cmd.SetInput(interruptReader{s.keys, s})
 		set.Stdout = receivedWriter{set.Stdout, s}
 	}
-	set.Stdin, set.StdinFilter, set.Window = c.cmd.Settings().Stdin, &s.lines, s
+	set.Stdin, set.StdinFilter, set.Window = c.cmd.Settings().Stdin, s.lines, s
 	set.Interactive, set.Eager = true, true
 	set.Reconnect, set.GiveUpAfter = stream.ReconnectAlways, o.ReconnectTimeout
 	if o.Reconnect == remote.ReconnectNever {
 		set.Reconnect = stream.ReconnectNever
 	}
 	s.remote = c.cmd.NewSession(driver{d, s}, s.observe, set)
-	c.screen.Redraw = s.remote.Redraw
+	c.screen.OnStatusRemoved(s.remote.Redraw)
 	err := s.remote.Run(ctx)
 	var exit *stream.ExitError
 	if err != nil && !errors.As(err, &exit) && !c.options.SameShell {

@@ -42,11 +42,10 @@ const escapeTimeout = 50 * time.Millisecond
 
 // chooseOnScreen shows the list on the alternate screen.
 func (l List) chooseOnScreen(ctx context.Context, o Options, input *terminal.Input, out io.Writer) (_ int, err error) {
-	t, err := terminal.Open(o.In, out)
+	t, err := terminal.Open(o.In, out, o.Cleanup.AfterPanic)
 	if err != nil {
 		return 0, err
 	}
-	t.OnPanic = o.Cleanup.AfterPanic
 	o.Cleanup.SetTerminal(t)
 	defer t.Close()
 	if _, err := t.Raw(); err != nil {

@@ -23,29 +23,26 @@ const (
 // Ctrl-U. Input that the terminal itself sends does not count as typed, and is
 // always passed on.
 //
-// Without SameShell, each connection has a new shell, which has not received
+// Without sameShell, each connection has a new shell, which has not received
 // the beginning of a line that was begun on an earlier connection. The rest of
 // the line is discarded: up to and including Enter, Ctrl-C or Ctrl-U, or until
 // the user, after the notice about the new shell, has typed nothing for 2 s. A
 // paste is discarded to its end. Input that arrives in one read is treated as a
 // paste without brackets, in which only an Enter at the end ends the line.
 //
-// With SameShell, a new connection leads to the same shell, which may have
+// With sameShell, a new connection leads to the same shell, which may have
 // received part of the line. Keys are passed on, except for the next Enter:
-// instead, OnWithheld is called, and a second Enter runs the line. The rest of
+// instead, onWithheld is called, and a second Enter runs the line. The rest of
 // a paste is discarded. The key that ended the line may have been lost as well.
 // It counts as received when the remote has written something after it: for
 // Enter a line feed, which is how terminals echo it, and for Ctrl-C and Ctrl-U
 // anything.
 //
-// Only one goroutine may call Filter; any goroutine may call the other methods.
+// Use NewLineGuard, or the zero value without sameShell. Only one goroutine may
+// call Filter; any goroutine may call the other methods.
 type LineGuard struct {
-	// SameShell means that all connections lead to the same shell. Set it
-	// before the first call of a method.
-	SameShell bool
-	// OnWithheld, if not nil, is called by Filter when an Enter was not passed
-	// on. Set it before the first call of Filter.
-	OnWithheld func()
+	isSameShell bool
+	onWithheld  func() // called by Filter when an Enter was not passed on; may be nil
 
 	// Guarded by mu.
 	mu        sync.Mutex
@@ -57,7 +54,7 @@ type LineGuard struct {
 	lineConn  int       // the connection on which it was begun; 0 during an outage
 	typed     time.Time // when the last key was typed
 
-	// Guarded by mu, and used only with SameShell.
+	// Guarded by mu, and used only if isSameShell.
 	lastConn    int  // the last connection
 	dropping    bool // a line was begun during an outage and has not ended
 	incomplete  bool // the line that the shell has received may lack keys
@@ -65,6 +62,13 @@ type LineGuard struct {
 	pasteConn   int  // the connection on which it began; -1 if it is discarded
 	pasteOpen   bool // the shell was sent the beginning of a paste, but not its end
 	unconfirmed byte // the key that ended the last line, until the remote replies to it; then 0
+}
+
+// NewLineGuard returns a LineGuard. sameShell means that all connections lead to
+// the same shell. onWithheld, if not nil, is called by Filter when an Enter was
+// not passed on.
+func NewLineGuard(sameShell bool, onWithheld func()) *LineGuard {
+	return &LineGuard{isSameShell: sameShell, onWithheld: onWithheld}
 }
 
 // Connected records that the user was notified of a new connection. It reports
@@ -98,8 +102,8 @@ func (g *LineGuard) InputLost() {
 // Connections are numbered from 1. During an outage, connection is 0 and the
 // result is empty. The result is valid until the next call.
 func (g *LineGuard) Filter(p []byte, connection int) []byte {
-	if g.filter(p, connection) && g.OnWithheld != nil {
-		g.OnWithheld()
+	if g.filter(p, connection) && g.onWithheld != nil {
+		g.onWithheld()
 	}
 	if connection == 0 {
 		return nil
@@ -111,7 +115,7 @@ func (g *LineGuard) filter(p []byte, connection int) (withheld bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.out = g.out[:0]
-	if g.SameShell {
+	if g.isSameShell {
 		return g.filterSameShell(p, connection)
 	}
 	g.filterNewShell(p, connection)

@@ -307,7 +307,7 @@ func TestLineGuard_SameShell(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			withheld := 0
-			g := &LineGuard{SameShell: true, OnWithheld: func() { withheld++ }}
+			g := NewLineGuard(true, func() { withheld++ })
 			for i, s := range tt.steps {
 				if s.connection == wrote {
 					g.Wrote([]byte(s.typed))
@@ -397,7 +397,7 @@ func FuzzLineGuard(f *testing.F) {
 	f.Fuzz(func(t *testing.T, input string, first, second uint16, same bool) {
 		a, b := int(first)%(len(input)+1), int(second)%(len(input)+1)
 		cuts := []int{min(a, b), max(a, b)}
-		g := &LineGuard{SameShell: same}
+		g := NewLineGuard(same, nil)
 		whole := string(g.Filter([]byte(input[:cuts[0]]), 1))
 		whole += string(g.Filter([]byte(input[cuts[0]:cuts[1]]), 1))
 		if whole != input[:cuts[1]] {

@@ -50,7 +50,7 @@ func runRole(role string) int {
 
 // inRaw sets raw mode as a program should, and calls run.
 func inRaw(run func(*Terminal) error) int {
-	terminal, err := Open(os.Stdin, os.Stdin)
+	terminal, err := Open(os.Stdin, os.Stdin, nil)
 	if err != nil {
 		return 98
 	}
@@ -192,7 +192,7 @@ func jobTty() *os.File { return os.NewFile(ttyFd, "tty") }
 // runJob executes the commands in its stdin and prints the error of each.
 func runJob() int {
 	signal.Ignore(unix.SIGTTIN) // otherwise a read in the background would stop the process
-	terminal, err := Open(jobTty(), jobTty())
+	terminal, err := Open(jobTty(), jobTty(), nil)
 	if err != nil {
 		return 98
 	}

@@ -17,23 +17,15 @@ import (
 // It passes the program's output on unchanged. It can also show a status line:
 // see SetStatus.
 //
-// Set the exported fields before other goroutines use the Screen. The methods
-// may be called from any goroutine.
+// The methods may be called from any goroutine.
 type Screen struct {
-	io.Writer // the terminal
+	io.Writer // the terminal; set it before the first use
 
-	// StatusWriter receives the status line. It must lead to the same terminal
-	// as Writer. If it is nil, no status is shown.
-	StatusWriter io.Writer
-	// Columns returns the width of the terminal, or 0 if it is unknown. If the
-	// width is unknown or Columns is nil, 80 columns are assumed.
-	Columns func() int
-	// Redraw, if not nil, is called when a status that was shown over a
-	// full-screen program has been removed, because only the program can
-	// restore the line. It must not block or call the Screen.
-	Redraw func()
+	mu sync.Mutex // held while Writer and statusWriter are written, guards all below
 
-	mu sync.Mutex // held while Writer and StatusWriter are written, guards all below
+	statusWriter io.Writer  // nil if no status is shown
+	width        func() int // may be nil
+	redraw       func()     // may be nil
 
 	parser      *ansi.Parser // nil before the first Write
 	changed     []int        // private modes that differ from those of a shell, in the order of the changes

@@ -35,6 +35,32 @@ const (
 	extraColumns = 3  // for the spaces around the text and one free column
 )
 
+// EnableStatus makes SetStatus show a status line, which is written to w. w must
+// lead to the same terminal as Writer. width returns the number of columns of
+// the terminal, or 0 if it is unknown; then, or if width is nil, 80 columns are
+// assumed.
+func (s *Screen) EnableStatus(w io.Writer, width func() int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.statusWriter, s.width = w, width
+}
+
+// HasStatus reports whether EnableStatus was called.
+func (s *Screen) HasStatus() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.statusWriter != nil
+}
+
+// OnStatusRemoved makes the Screen call redraw when a status that was shown over
+// a full-screen program has been removed, because only the program can restore
+// the line. redraw must not block or call the Screen.
+func (s *Screen) OnStatusRemoved(redraw func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.redraw = redraw
+}
+
 // SetStatus shows text as a status line and reports whether it is shown. The
 // status remains until the next Write, BetweenLines or Reset, or until
 // SetStatus is called with another text. An empty text removes it. The text
@@ -53,7 +79,7 @@ func (s *Screen) SetStatus(text string) bool {
 		return true
 	}
 	columns := s.columns()
-	if s.StatusWriter == nil || columns < minColumns || !s.canInterrupt(columns) {
+	if s.statusWriter == nil || columns < minColumns || !s.canInterrupt(columns) {
 		return false
 	}
 	var position string
@@ -78,7 +104,7 @@ func (s *Screen) canInterrupt(columns int) bool {
 
 // writeStatus ignores errors: the session does not depend on the status.
 func (s *Screen) writeStatus(sequences string) {
-	_, _ = io.WriteString(s.StatusWriter, sequences)
+	_, _ = io.WriteString(s.statusWriter, sequences)
 }
 
 // hideStatus removes the status.
@@ -92,15 +118,15 @@ func (s *Screen) hideStatus() {
 		return
 	}
 	s.writeStatus(saveMoveToLast + ansi.EraseEntireLine + ansi.RestoreCursor)
-	if s.Redraw != nil {
-		s.Redraw()
+	if s.redraw != nil {
+		s.redraw()
 	}
 }
 
 // columns returns the width of the terminal.
 func (s *Screen) columns() int {
-	if s.Columns != nil {
-		if n := s.Columns(); n > 0 {
+	if s.width != nil {
+		if n := s.width(); n > 0 {
 			return n
 		}
 	}

@@ -28,7 +28,7 @@ func newEmulator(t *testing.T) *vt.Emulator {
 
 // newStatusScreen returns a Screen on the terminal w.
 func newStatusScreen(w io.Writer) *Screen {
-	return &Screen{Writer: w, StatusWriter: w, Columns: func() int { return wide }}
+	return &Screen{Writer: w, statusWriter: w, width: func() int { return wide }}
 }
 
 // page returns the scrollback and the screen of an emulator, without empty
@@ -168,7 +168,7 @@ func TestSetStatus_FullScreen(t *testing.T) {
 	e := newEmulator(t)
 	redrawn := 0
 	s := newStatusScreen(e)
-	s.Redraw = func() { redrawn++ }
+	s.redraw = func() { redrawn++ }
 	_, _ = io.WriteString(s, "\x1b[?1049h\x1b[2J\x1b[3;5Htext\x1b[3;6H")
 	if !s.SetStatus("no reply for 5 s") {
 		t.Fatal("the status is not shown")
@@ -196,7 +196,7 @@ func TestSetStatus_NotShown(t *testing.T) {
 		"after a full line":                strings.Repeat("x", 2*wide),
 	} {
 		var out bytes.Buffer
-		s := &Screen{Writer: io.Discard, StatusWriter: &out, Columns: func() int { return wide }}
+		s := &Screen{Writer: io.Discard, statusWriter: &out, width: func() int { return wide }}
 		_, _ = io.WriteString(s, written)
 		if s.SetStatus("no reply") || out.Len() > 0 {
 			t.Errorf("%s: wrote %q", name, out.String())
@@ -204,7 +204,7 @@ func TestSetStatus_NotShown(t *testing.T) {
 	}
 	for name, s := range map[string]*Screen{
 		"without StatusWriter": {Writer: io.Discard},
-		"narrow terminal":      {Writer: io.Discard, StatusWriter: io.Discard, Columns: func() int { return 19 }},
+		"narrow terminal":      {Writer: io.Discard, statusWriter: io.Discard, width: func() int { return 19 }},
 	} {
 		if s.SetStatus("no reply") {
 			t.Errorf("%s: the status is shown", name)

@@ -78,9 +78,7 @@ func (backgroundError) Hint() string {
 // Terminal is the terminal of an input and an output stream. Its methods may be
 // called from any goroutine.
 type Terminal struct {
-	// OnPanic, if not nil, is called by RestoreOnPanic for other cleanup. Set
-	// it before the first call of a method.
-	OnPanic func()
+	onPanic func() // called by RestoreOnPanic after it has restored the modes; may be nil
 
 	in, out int // descriptors (on Windows: handles); out may be noTerminal
 
@@ -114,9 +112,10 @@ func terminalFd(stream any) int {
 // returns an error if in is not a terminal. out need not be one: the output may
 // go to a file.
 //
-// The streams must stay open for as long as the Terminal is used.
-func Open(in io.Reader, out io.Writer) (*Terminal, error) {
-	t := &Terminal{in: terminalFd(in), out: terminalFd(out)}
+// The streams must stay open for as long as the Terminal is used. onPanic, if
+// not nil, is called by RestoreOnPanic for other cleanup.
+func Open(in io.Reader, out io.Writer, onPanic func()) (*Terminal, error) {
+	t := &Terminal{onPanic: onPanic, in: terminalFd(in), out: terminalFd(out)}
 	if t.in == noTerminal {
 		return nil, errNotTerminal
 	}
@@ -189,14 +188,14 @@ func (t *Terminal) restore() {
 //		...
 //	}()
 //
-// If the goroutine panics, RestoreOnPanic closes the terminal, calls OnPanic,
+// If the goroutine panics, RestoreOnPanic closes the terminal, calls onPanic,
 // and panics again. The trace is then readable, and includes the frames of the
 // first panic.
 func (t *Terminal) RestoreOnPanic() {
 	if cause := recover(); cause != nil {
 		t.Close()
-		if t.OnPanic != nil {
-			t.OnPanic()
+		if t.onPanic != nil {
+			t.onPanic()
 		}
 		panic(cause)
 	}

@@ -46,7 +46,7 @@ func openPty(t *testing.T) (user, tty *os.File) {
 
 func open(t *testing.T, in io.Reader, out io.Writer) *Terminal {
 	t.Helper()
-	terminal, err := Open(in, out)
+	terminal, err := Open(in, out, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestIsTerminal(t *testing.T) {
 
 func TestOpen_InputIsNotATerminal(t *testing.T) {
 	_, tty := openPty(t)
-	if _, err := Open(strings.NewReader(""), tty); !errors.Is(err, errNotTerminal) {
+	if _, err := Open(strings.NewReader(""), tty, nil); !errors.Is(err, errNotTerminal) {
 		t.Errorf("Open = %v, want errNotTerminal", err)
 	}
 }
@@ -290,7 +290,7 @@ func TestRestoreOnPanic(t *testing.T) {
 	before := modesOf(t, tty)
 	terminal := open(t, tty, tty)
 	var inOnPanic term.State
-	terminal.OnPanic = func() { inOnPanic = modesOf(t, tty) }
+	terminal.onPanic = func() { inOnPanic = modesOf(t, tty) }
 	raw(t, terminal)
 
 	var atPanic term.State
