@@ -20,27 +20,33 @@ import (
 	"kshell/test/e2e/harness"
 )
 
-// always makes an init container one that runs beside the main ones.
-var always = corev1.ContainerRestartPolicyAlways
+// restartAlways makes an init container a sidecar.
+var restartAlways = corev1.ContainerRestartPolicyAlways
 
-// ephemeral adds a container to a pod that runs, and waits until it does.
-func ephemeral(t *testing.T, pod string, c corev1.EphemeralContainerCommon) {
+// addEphemeral adds an ephemeral container to a pod, and waits until it runs.
+func addEphemeral(t *testing.T, pod string, c corev1.EphemeralContainerCommon) {
 	t.Helper()
 	pods := clientset(t).CoreV1().Pods(harness.Namespace)
-	check(t, retry.RetryOnConflict(retry.DefaultBackoff, func() error { // with the kubelet, which writes the pod's status
-		p, err := pods.Get(t.Context(), pod, metav1.GetOptions{})
-		if err != nil {
+	must(
+		t,
+		retry.RetryOnConflict(retry.DefaultBackoff, func() error { // conflicts with the kubelet, which writes the status
+			p, err := pods.Get(t.Context(), pod, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			p.Spec.EphemeralContainers = append(
+				p.Spec.EphemeralContainers,
+				corev1.EphemeralContainer{EphemeralContainerCommon: c},
+			)
+			_, err = pods.UpdateEphemeralContainers(t.Context(), pod, p, metav1.UpdateOptions{})
 			return err
-		}
-		p.Spec.EphemeralContainers = append(p.Spec.EphemeralContainers, corev1.EphemeralContainer{EphemeralContainerCommon: c})
-		_, err = pods.UpdateEphemeralContainers(t.Context(), pod, p, metav1.UpdateOptions{})
-		return err
-	}))
-	sees(t, pod, c.Name+" runs", isRunning(c.Name))
+		}),
+	)
+	waitForPod(t, pod, c.Name+" runs", isRunning(c.Name))
 }
 
-// kinds is a pod with a container of every kind that runs.
-func kinds(t *testing.T) string {
+// podOfAllKinds creates a pod with a running container of each kind.
+func podOfAllKinds(t *testing.T) string {
 	t.Helper()
 	who := func(c corev1.Container) corev1.Container {
 		c.Env = []corev1.EnvVar{{Name: "WHO", Value: c.Name}}
@@ -48,30 +54,30 @@ func kinds(t *testing.T) string {
 		return c
 	}
 	p := sleeper("")
-	side := who(box("side", "cat"))
-	side.RestartPolicy = &always
-	p.Spec.InitContainers = []corev1.Container{box("first", "true"), side}
-	p.Spec.Containers = []corev1.Container{who(box("main", "cat"))}
-	name := ready(t, p)
-	ephemeral(t, name, corev1.EphemeralContainerCommon(who(box("debug", "cat"))))
+	side := who(busyboxContainer("side", "cat"))
+	side.RestartPolicy = &restartAlways
+	p.Spec.InitContainers = []corev1.Container{busyboxContainer("first", "true"), side}
+	p.Spec.Containers = []corev1.Container{who(busyboxContainer("main", "cat"))}
+	name := createReady(t, p)
+	addEphemeral(t, name, corev1.EphemeralContainerCommon(who(busyboxContainer("debug", "cat"))))
 	return name
 }
 
-// initializing is a pod whose init container runs and reads its input.
+// initializing creates a pod whose init container runs and reads its stdin.
 func initializing(t *testing.T) string {
 	t.Helper()
 	p := sleeper("")
-	prepare := box("prepare", "cat")
+	prepare := busyboxContainer("prepare", "cat")
 	prepare.Stdin, prepare.Env = true, []corev1.EnvVar{{Name: "WHO", Value: "prepare"}}
 	p.Spec.InitContainers = []corev1.Container{prepare}
-	name := create(t, p)
-	sees(t, name, "prepare runs", isRunning("prepare"))
+	name := createPod(t, p)
+	waitForPod(t, name, "prepare runs", isRunning("prepare"))
 	return name
 }
 
-func TestACommandRunsInEveryKindOfContainer(t *testing.T) {
+func TestContainers_AllKinds(t *testing.T) {
 	notInCI(t)
-	pod, early := kinds(t), initializing(t)
+	pod, early := podOfAllKinds(t), initializing(t)
 	onEach(t, func(t *testing.T, p contract.Program) {
 		for _, c := range []struct{ kind, pod, container string }{
 			{"main", pod, "main"},
@@ -81,7 +87,19 @@ func TestACommandRunsInEveryKindOfContainer(t *testing.T) {
 			{"running init of the seeds", "initializing", "prepare"},
 		} {
 			t.Run(c.kind, func(t *testing.T) {
-				r := p.Run(t, []byte("in\n"), "exec", "-i", c.pod, "-c", c.container, "--", "sh", "-c", "echo ${WHO-prepare}; cat; echo err >&2; exit 7")
+				r := p.Run(
+					t,
+					[]byte("in\n"),
+					"exec",
+					"-i",
+					c.pod,
+					"-c",
+					c.container,
+					"--",
+					"sh",
+					"-c",
+					"echo ${WHO-prepare}; cat; echo err >&2; exit 7",
+				)
 				if r.Out != c.container+"\nin\n" || r.Err != "err\n" || r.Code != 7 {
 					t.Errorf("got %+v", r)
 				}
@@ -101,7 +119,7 @@ func TestACommandRunsInEveryKindOfContainer(t *testing.T) {
 	})
 }
 
-func TestACommandRunsWhateverShellTheImageHas(t *testing.T) {
+func TestContainers_AllShells(t *testing.T) {
 	notInCI(t)
 	onEach(t, func(t *testing.T, p contract.Program) {
 		for _, c := range []struct {
@@ -112,15 +130,33 @@ func TestACommandRunsWhateverShellTheImageHas(t *testing.T) {
 			err  []string
 			code int
 		}{
-			{name: "bash", args: []string{"bashpod", "--", "bash", "-c", `a=(x y z); echo "${a[2]}"; exit 5`}, out: "z\n", code: 5},
+			{
+				name: "bash", args: []string{"bashpod", "--", "bash", "-c", `a=(x y z); echo "${a[2]}"; exit 5`}, out: "z\n",
+				code: 5,
+			},
 			{name: "sh of bash", args: []string{"bashpod", "--", "sh", "-c", "echo hi"}, out: "hi\n"},
 			{name: "ash", args: []string{"ashonly", "--", "ash", "-c", "echo hi; exit 6"}, out: "hi\n", code: 6},
 			{name: "ash by its path", args: []string{"ashonly", "--", "/bin/ash", "-c", "echo hi"}, out: "hi\n"},
-			{name: "no sh beside ash", args: []string{"ashonly", "--", "sh", "-c", "echo hi"}, err: []string{`no command "sh"`, "hint: "}, code: 127},
-			{name: "no shell at all", args: []string{"noshell", "--", "sh", "-c", "echo hi"}, err: []string{`no command "sh"`, "hint: "}, code: 127},
-			{name: "no bash at all", args: []string{"noshell", "--", "/bin/bash"}, err: []string{`no command "/bin/bash"`, "hint: "}, code: 127},
-			{name: "a static binary", args: []string{"noshell", "--", "/hello"}, out: "hello from a container without a shell\n"},
-			{name: "its arguments", args: []string{"noshell", "--", "/args", "a b", "*", "$HOME", "ü"}, out: "a b\n*\n$HOME\nü\n"},
+			{
+				name: "no sh beside ash", args: []string{"ashonly", "--", "sh", "-c", "echo hi"},
+				err: []string{`no command "sh"`, "hint: "}, code: 127,
+			},
+			{
+				name: "no shell at all", args: []string{"noshell", "--", "sh", "-c", "echo hi"},
+				err: []string{`no command "sh"`, "hint: "}, code: 127,
+			},
+			{
+				name: "no bash at all", args: []string{"noshell", "--", "/bin/bash"},
+				err: []string{`no command "/bin/bash"`, "hint: "}, code: 127,
+			},
+			{
+				name: "a static binary", args: []string{"noshell", "--", "/hello"},
+				out: "hello from a container without a shell\n",
+			},
+			{
+				name: "its arguments", args: []string{"noshell", "--", "/args", "a b", "*", "$HOME", "ü"},
+				out: "a b\n*\n$HOME\nü\n",
+			},
 			{name: "its input", in: "one\ntwo", args: []string{"-i", "noshell", "--", "/cat"}, out: "one\ntwo"},
 			{name: "its exit code", args: []string{"noshell", "--", "/exit", "42"}, code: 42},
 		} {
@@ -129,14 +165,15 @@ func TestACommandRunsWhateverShellTheImageHas(t *testing.T) {
 				if c.in != "" {
 					in = []byte(c.in)
 				}
-				judge(t, p.Run(t, in, append([]string{"exec"}, c.args...)...), c.out, c.err, c.code)
+				checkResult(t, p.Run(t, in, append([]string{"exec"}, c.args...)...), c.out, c.err, c.code)
 			})
 		}
 	})
 }
 
-// judge checks a run: all of stdout, some words of stderr (none: nothing was said), the exit code.
-func judge(t *testing.T, r contract.Result, out string, words []string, code int) {
+// checkResult checks the exit code, stdout, and that stderr contains words;
+// without words, it must be empty.
+func checkResult(t *testing.T, r contract.Result, out string, words []string, code int) {
 	t.Helper()
 	if r.Out != out || r.Code != code {
 		t.Errorf("exit code %d, want %d; stdout %q, want %q; stderr %s", r.Code, code, r.Out, out, r.Err)
@@ -151,9 +188,9 @@ func judge(t *testing.T, r contract.Result, out string, words []string, code int
 	}
 }
 
-func TestACommandThatCannotStartIsToldFromOneThatFailed(t *testing.T) {
+func TestContainers_CommandCannotStart(t *testing.T) {
 	notInCI(t)
-	pod := ready(t, sleeper(""))
+	pod := createReady(t, sleeper(""))
 	files := `cd /tmp && mkdir dir && ln -s loop ./loop && ln -s gone dangling &&
 		echo plain >plain && chmod 644 plain &&
 		printf '\177ELF this is no program' >garbage && printf 'echo hi\n' >noline && : >empty &&
@@ -177,11 +214,13 @@ func TestACommandThatCannotStartIsToldFromOneThatFailed(t *testing.T) {
 			{"a link to itself", "/tmp/loop", []string{`could not run "/tmp/loop"`, "too many levels of symbolic links"}, 126},
 		} {
 			t.Run(c.name, func(t *testing.T) {
-				judge(t, p.Run(t, nil, "exec", pod, "--", c.file), "", c.err, c.code)
+				checkResult(t, p.Run(t, nil, "exec", pod, "--", c.file), "", c.err, c.code)
 			})
 		}
-		// The runtime has started its own helper by then: the kernel's refusal comes as the command's stderr, and as its code 1. A shell, which
-		// is what starts the command in exact mode, runs as a script what has no first line that says otherwise.
+		// The runtime has started its own helper by then: the kernel's refusal
+		// comes as the command's stderr, and as its code 1. A shell, which is
+		// what starts the command in exact mode, runs as a script what has no
+		// first line that says otherwise.
 		for _, c := range []struct {
 			name, file, err string
 			out, exactErr   string
@@ -190,73 +229,112 @@ func TestACommandThatCannotStartIsToldFromOneThatFailed(t *testing.T) {
 			{"no program", "/tmp/garbage", "exec /tmp/garbage: exec format error", "", "not found", 127},
 			{"a script without its first line", "/tmp/noline", "exec /tmp/noline: exec format error", "hi\n", "", 0},
 			{"an empty file", "/tmp/empty", "exec /tmp/empty: exec format error", "", "", 0},
-			{"a script whose interpreter is not there", "/tmp/orphan", "exec /tmp/orphan: no such file or directory", "", "/tmp/orphan: not found", 127},
+			{
+				"a script whose interpreter is not there", "/tmp/orphan", "exec /tmp/orphan: no such file or directory", "",
+				"/tmp/orphan: not found", 127,
+			},
 		} {
 			t.Run(c.name, func(t *testing.T) {
-				judge(t, p.Run(t, nil, "exec", "--exact=never", pod, "--", c.file), "", []string{c.err}, 1)
+				checkResult(t, p.Run(t, nil, "exec", "--exact=never", pod, "--", c.file), "", []string{c.err}, 1)
 				var words []string
 				if c.exactErr != "" {
 					words = []string{c.exactErr}
 				}
-				judge(t, p.Run(t, nil, "exec", pod, "--", c.file), c.out, words, c.exactCode)
+				checkResult(t, p.Run(t, nil, "exec", pod, "--", c.file), c.out, words, c.exactCode)
 			})
 		}
 	})
 }
 
-func TestAContainerThatDoesNotRunIsRefusedInWords(t *testing.T) {
+func TestContainers_NotRunning(t *testing.T) {
 	notInCI(t)
 	p := sleeper("")
 	p.Spec.RestartPolicy = corev1.RestartPolicyNever
-	p.Spec.Containers = append(p.Spec.Containers, box("gone", "sh", "-c", "exit 4"))
-	p.Spec.InitContainers = []corev1.Container{box("first", "true")}
-	half := create(t, p)
-	sees(t, half, "one has ended and one runs", func(p *corev1.Pod) bool {
+	p.Spec.Containers = append(p.Spec.Containers, busyboxContainer("gone", "sh", "-c", "exit 4"))
+	p.Spec.InitContainers = []corev1.Container{busyboxContainer("first", "true")}
+	half := createPod(t, p)
+	waitForPod(t, half, "one has ended and one runs", func(p *corev1.Pod) bool {
 		return stateOf(p, "gone").Terminated != nil && stateOf(p, "main").Running != nil
 	})
 	failed := sleeper("")
 	failed.Spec.RestartPolicy = corev1.RestartPolicyNever
-	failed.Spec.Containers = []corev1.Container{box("main", "sh", "-c", "exit 5")}
-	dead := create(t, failed)
-	sees(t, dead, "failed", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed })
+	failed.Spec.Containers = []corev1.Container{busyboxContainer("main", "sh", "-c", "exit 5")}
+	dead := createPod(t, failed)
+	waitForPod(t, dead, "failed", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed })
 	onEach(t, func(t *testing.T, p contract.Program) {
 		for _, c := range []struct {
 			name string
 			args []string
 			err  []string
 		}{
-			{"init container finished", []string{"with-init", "-c", "init"}, []string{`init container "init" of pod "with-init" has ended with exit code 0`, "kubectl logs with-init -c init"}},
-			{"init container finished, of ours", []string{half, "-c", "first"}, []string{`init container "first"`, "has ended with exit code 0"}},
-			{"waits for an init container", []string{"initializing"}, []string{`"main" of pod "initializing" is waiting for init container "prepare"`, "kubectl logs initializing -c prepare"}},
-			{"terminated beside one that runs", []string{half, "-c", "gone"}, []string{`container "gone"`, "has ended with exit code 4", "kubectl logs"}},
-			{"pod completed", []string{"completed"}, []string{`pod "completed" has completed`, "exit code 0", "kubectl logs completed"}},
+			{
+				"init container finished",
+				[]string{"with-init", "-c", "init"},
+				[]string{`init container "init" of pod "with-init" has ended with exit code 0`, "kubectl logs with-init -c init"},
+			},
+			{
+				"init container finished, of ours",
+				[]string{half, "-c", "first"},
+				[]string{`init container "first"`, "has ended with exit code 0"},
+			},
+			{
+				"waits for an init container",
+				[]string{"initializing"},
+				[]string{
+					`"main" of pod "initializing" is waiting for init container "prepare"`,
+					"kubectl logs initializing -c prepare",
+				},
+			},
+			{
+				"terminated beside one that runs",
+				[]string{half, "-c", "gone"},
+				[]string{`container "gone"`, "has ended with exit code 4", "kubectl logs"},
+			},
+			{
+				"pod completed",
+				[]string{"completed"},
+				[]string{`pod "completed" has completed`, "exit code 0", "kubectl logs completed"},
+			},
 			{"pod failed", []string{dead}, []string{"has failed", "exit code 5", "kubectl logs"}},
-			{"pending", []string{"pending"}, []string{`pod "pending" is not scheduled`, "Unschedulable", "kubectl describe pod pending"}},
+			{
+				"pending",
+				[]string{"pending"},
+				[]string{`pod "pending" is not scheduled`, "Unschedulable", "kubectl describe pod pending"},
+			},
 			{"pulling", []string{"pulling"}, []string{`"pulling" is waiting`, "ImagePull", "kubectl describe pod pulling"}},
-			{"crash-looping", []string{"crash"}, []string{`container "crash" of pod "crash"`, "ended with exit code 3", "kubectl logs crash"}},
+			{
+				"crash-looping",
+				[]string{"crash"},
+				[]string{`container "crash" of pod "crash"`, "ended with exit code 3", "kubectl logs crash"},
+			},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				if c.args[0] == "crash" {
-					sees(t, "crash", "waits for its next try", func(p *corev1.Pod) bool { return stateOf(p, "crash").Waiting != nil })
+					waitForPod(
+						t,
+						"crash",
+						"waits for its next try",
+						func(p *corev1.Pod) bool { return stateOf(p, "crash").Waiting != nil },
+					)
 				}
 				r := p.Run(t, nil, append(append([]string{"exec", "--pod-running-timeout=0"}, c.args...), "--", "true")...)
-				judge(t, r, "", append(c.err, "hint: "), 255)
+				checkResult(t, r, "", append(c.err, "hint: "), 255)
 				if n := strings.Count(r.Err, "kshell: "); n != 1 {
-					t.Errorf("%d sentences: %s", n, r.Err)
+					t.Errorf("%d messages: %s", n, r.Err)
 				}
 			})
 		}
 	})
 }
 
-// attachment is an attach through the session that kshell uses.
+// attachment is an attach with kshell's session type.
 type attachment struct {
-	keys *io.PipeWriter
-	out  growing
-	size atomic.Uint32 // columns << 16 | rows
-	told chan struct{} // the size has changed
-	stop context.CancelCauseFunc
-	end  chan error
+	keys    *io.PipeWriter
+	out     notifyingBuffer
+	size    atomic.Uint32 // columns << 16 | rows
+	resized chan struct{} // receives after a change of the size
+	stop    context.CancelCauseFunc
+	end     chan error
 }
 
 var errDetached = errors.New("detached")
@@ -265,9 +343,9 @@ var errDetached = errors.New("detached")
 func attach(t *testing.T, user string, s harness.Server, pod, container string, tty bool) *attachment {
 	t.Helper()
 	cfg, err := cluster.Config(user, s)
-	check(t, err)
+	must(t, err)
 	dialer, err := stream.NewDialer(cfg)
-	check(t, err)
+	must(t, err)
 	request := stream.Request{
 		Path: "/api/v1/namespaces/" + harness.Namespace + "/pods/" + pod + "/attach",
 		Query: url.Values{
@@ -277,7 +355,7 @@ func attach(t *testing.T, user string, s harness.Server, pod, container string, 
 		Protocols: stream.Protocols(),
 	}
 	in, keys := io.Pipe()
-	a := &attachment{keys: keys, told: make(chan struct{}, 1), end: make(chan error, 1)}
+	a := &attachment{keys: keys, resized: make(chan struct{}, 1), end: make(chan error, 1)}
 	set := stream.Settings{
 		LinkSettings: stream.LinkSettings{Reconnect: stream.ReconnectNever},
 		Stdin:        closingInput{in}, Stdout: &a.out,
@@ -318,15 +396,15 @@ func (a *attachment) Size() (width, height uint16, ok bool) {
 }
 
 // Resized implements stream.Window.
-func (a *attachment) Resized() <-chan struct{} { return a.told }
+func (a *attachment) Resized() <-chan struct{} { return a.resized }
 
-func (a *attachment) types(t *testing.T, keys string) {
+func (a *attachment) typeKeys(t *testing.T, keys string) {
 	t.Helper()
 	_, err := io.WriteString(a.keys, keys)
-	check(t, err)
+	must(t, err)
 }
 
-func (a *attachment) shows(t *testing.T, words string) {
+func (a *attachment) waitForOutput(t *testing.T, words string) {
 	t.Helper()
 	eventually(t, "attach shows "+strconv.Quote(words), func(context.Context) (bool, error) {
 		select {
@@ -342,11 +420,11 @@ func (a *attachment) shows(t *testing.T, words string) {
 
 func (a *attachment) resize(width, height uint16) {
 	a.size.Store(uint32(width)<<16 | uint32(height))
-	a.told <- struct{}{}
+	a.resized <- struct{}{}
 }
 
-// leaves ends the attach from this side.
-func (a *attachment) leaves(t *testing.T) {
+// detach ends the attach from the client.
+func (a *attachment) detach(t *testing.T) {
 	t.Helper()
 	a.stop(errDetached)
 	if err := <-a.end; !errors.Is(err, errDetached) {
@@ -354,10 +432,10 @@ func (a *attachment) leaves(t *testing.T) {
 	}
 }
 
-// ends waits for the end that the server tells.
-func (a *attachment) ends(t *testing.T) error {
+// waitEnd waits until the server ends the attach, and returns the error.
+func (a *attachment) waitEnd(t *testing.T) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), aMinute)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	select {
 	case err := <-a.end:
@@ -368,16 +446,16 @@ func (a *attachment) ends(t *testing.T) error {
 	}
 }
 
-// onServers runs a test through each API server.
+// onServers runs a test with each API server.
 func onServers(t *testing.T, test func(t *testing.T, s harness.Server)) {
 	for name, s := range map[string]harness.Server{"kubelet": harness.MainServer, "apiserver": harness.TranslatingServer} {
 		t.Run(name, func(t *testing.T) { test(t, s) })
 	}
 }
 
-func TestAttachCarriesEveryByteBothWaysInEveryKindOfContainer(t *testing.T) {
+func TestAttach_AllBytes(t *testing.T) {
 	notInCI(t)
-	pod, early := kinds(t), initializing(t)
+	pod, early := podOfAllKinds(t), initializing(t)
 	onServers(t, func(t *testing.T, s harness.Server) {
 		for _, c := range []struct{ kind, pod, container string }{
 			{"main", pod, "main"},
@@ -388,75 +466,84 @@ func TestAttachCarriesEveryByteBothWaysInEveryKindOfContainer(t *testing.T) {
 		} {
 			t.Run(c.kind, func(t *testing.T) {
 				a := attach(t, harness.DevExec, s, c.pod, c.container, false)
-				// cat gives back what it is given. Bytes of an earlier attach to the same container are not shown again.
+				// cat gives back what it is given. Bytes of an earlier attach
+				// to the same container are not shown again.
 				every := make([]byte, 256)
 				for i := range every {
 					every[i] = byte(i)
 				}
 				sent := string(bytes.Repeat(every, 40)) + t.Name() + "\n"
-				a.types(t, sent)
-				a.shows(t, t.Name()+"\n")
+				a.typeKeys(t, sent)
+				a.waitForOutput(t, t.Name()+"\n")
 				if got := a.out.String(); got != sent {
-					t.Errorf("%d bytes came back of %d, or others", len(got), len(sent))
+					t.Errorf("%d bytes of %d were returned, or wrong ones", len(got), len(sent))
 				}
-				a.leaves(t)
+				a.detach(t)
 			})
 		}
 	})
 }
 
-func TestAttachToAShellKeepsItAndItsSize(t *testing.T) {
+func TestAttach_Shell(t *testing.T) {
 	notInCI(t)
 	onServers(t, func(t *testing.T, s harness.Server) {
 		token := strings.ReplaceAll(t.Name(), "/", "_")
 		a := attach(t, harness.DevExec, s, "console", "console", true)
-		a.types(t, "until [ \"$(stty size)\" = '24 80' ]; do sleep 0.02; done; stty size; echo first $((40+2))\n") // the size goes another way
-		a.shows(t, "24 80\r\nfirst 42\r\n")
+		// The size goes another way.
+		a.typeKeys(
+			t,
+			"until [ \"$(stty size)\" = '24 80' ]; do sleep 0.02; done; stty size; echo first $((40+2))\n",
+		)
+		a.waitForOutput(t, "24 80\r\nfirst 42\r\n")
 		a.resize(133, 44)
-		a.types(t, "mine="+token+"; until [ \"$(stty size)\" = '44 133' ]; do sleep 0.02; done; stty size; echo resized $((6*7))\n")
-		a.shows(t, "44 133\r\nresized 42\r\n")
-		a.leaves(t)
+		a.typeKeys(
+			t,
+			"mine="+token+"; until [ \"$(stty size)\" = '44 133' ]; do sleep 0.02; done; stty size; echo resized $((6*7))\n",
+		)
+		a.waitForOutput(t, "44 133\r\nresized 42\r\n")
+		a.detach(t)
 
 		b := attach(t, harness.DevExec, s, "console", "console", true)
-		b.types(t, "echo again $mine; tty; echo $((1+41)) done\n")
-		b.shows(t, "again "+token+"\r\n")
-		b.shows(t, "42 done\r\n")
+		b.typeKeys(t, "echo again $mine; tty; echo $((1+41)) done\n")
+		b.waitForOutput(t, "again "+token+"\r\n")
+		b.waitForOutput(t, "42 done\r\n")
 		if strings.Contains(b.out.String(), "not a tty") {
 			t.Error("the console is not a terminal")
 		}
-		b.leaves(t)
+		b.detach(t)
 	})
 }
 
-// An attach ends with Success whatever the code of the container's process is: the code is in the pod's status.
-func TestTheStatusOfAttachSaysNothingOfTheExitCode(t *testing.T) {
+// An attach ends with Success, whatever the exit code of the process. The code
+// is in the status of the pod.
+func TestAttach_StatusIsSuccess(t *testing.T) {
 	notInCI(t)
 	onServers(t, func(t *testing.T, s harness.Server) {
 		for _, tty := range []bool{true, false} {
 			t.Run("tty "+strconv.FormatBool(tty), func(t *testing.T) {
 				p := sleeper("")
 				p.Spec.RestartPolicy = corev1.RestartPolicyNever
-				shell := box("main", "sh")
+				shell := busyboxContainer("main", "sh")
 				shell.Stdin, shell.TTY = true, tty
 				p.Spec.Containers = []corev1.Container{shell}
-				pod := ready(t, p)
+				pod := createReady(t, p)
 				a := attach(t, harness.DevExec, s, pod, "main", tty)
-				a.types(t, "echo here $((40+2))\n")
-				a.shows(t, "here 42")
-				a.types(t, "exit 3\n")
-				if err := a.ends(t); err != nil {
-					t.Errorf("attach says %v (%T), and should know nothing but success", err, err)
+				a.typeKeys(t, "echo here $((40+2))\n")
+				a.waitForOutput(t, "here 42")
+				a.typeKeys(t, "exit 3\n")
+				if err := a.waitEnd(t); err != nil {
+					t.Errorf("attach returned %v (%T), want success", err, err)
 				}
-				ended := sees(t, pod, "ended", func(p *corev1.Pod) bool { return stateOf(p, "main").Terminated != nil })
+				ended := waitForPod(t, pod, "ended", func(p *corev1.Pod) bool { return stateOf(p, "main").Terminated != nil })
 				if code := stateOf(ended, "main").Terminated.ExitCode; code != 3 {
-					t.Errorf("the pod's status says %d", code)
+					t.Errorf("exit code %d in the status of the pod", code)
 				}
 			})
 		}
 	})
 }
 
-func TestAttachWhereNothingRunsIsRefused(t *testing.T) {
+func TestAttach_NotRunning(t *testing.T) {
 	notInCI(t)
 	onServers(t, func(t *testing.T, s harness.Server) {
 		for _, c := range []struct{ name, pod, container, words string }{
@@ -466,7 +553,7 @@ func TestAttachWhereNothingRunsIsRefused(t *testing.T) {
 			{"no such container", "web", "nobody", "nobody"},
 		} {
 			t.Run(c.name, func(t *testing.T) {
-				err := attach(t, harness.DevExec, s, c.pod, c.container, false).ends(t)
+				err := attach(t, harness.DevExec, s, c.pod, c.container, false).waitEnd(t)
 				var refused *stream.HandshakeError
 				var remote *stream.RemoteError
 				if !errors.As(err, &refused) && !errors.As(err, &remote) || !strings.Contains(err.Error(), c.words) {

@@ -23,23 +23,24 @@ func TestContract(t *testing.T) {
 	onEach(t, contract.Run)
 }
 
-func TestExitCodesFrom0To255(t *testing.T) {
+func TestExec_ExitCodes(t *testing.T) {
 	inCI(t)
 	onEach(t, contract.ExitCodes)
 }
 
-func TestALostStderrEndsNothing(t *testing.T) {
+func TestExec_LostStderr(t *testing.T) {
 	notInCI(t)
 	onEach(t, contract.LostStderr)
 }
 
-func TestTransfersMissNothing(t *testing.T) {
+func TestTransfers(t *testing.T) {
 	notInCI(t)
 	onEach(t, func(t *testing.T, p contract.Program) { contract.Transfers(t, p, 2_000_000, *runs) })
 }
 
-// A large transfer is made of zeros from the kernel, so that neither side's disk or generator is what is measured.
-func TestLargeTransfersKeepTheirSum(t *testing.T) {
+// The zeros of a large transfer come from the kernel, so that disks do not
+// limit it.
+func TestTransfers_Large(t *testing.T) {
 	notInCI(t)
 	sum := sha256.New()
 	if _, err := io.CopyN(sum, zeros{}, *volume); err != nil {
@@ -48,7 +49,17 @@ func TestLargeTransfersKeepTheirSum(t *testing.T) {
 	want := fmt.Sprintf("%x", sum.Sum(nil))
 	onEach(t, func(t *testing.T, p contract.Program) {
 		t.Run("down", func(t *testing.T) {
-			cmd := p.Command(t.Context(), t, "exec", "web", "--", "dd", "if=/dev/zero", "bs=1M", fmt.Sprintf("count=%d", *volume>>20))
+			cmd := p.Command(
+				t.Context(),
+				t,
+				"exec",
+				"web",
+				"--",
+				"dd",
+				"if=/dev/zero",
+				"bs=1M",
+				fmt.Sprintf("count=%d", *volume>>20),
+			)
 			got := sha256.New()
 			cmd.Stdout = got
 			if err := cmd.Run(); err != nil {
@@ -79,7 +90,7 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestAHundredAtOnce(t *testing.T) {
+func TestExec_HundredAtOnce(t *testing.T) {
 	notInCI(t)
 	onEach(t, func(t *testing.T, p contract.Program) {
 		var all sync.WaitGroup

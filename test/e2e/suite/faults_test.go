@@ -25,11 +25,12 @@ import (
 	"kshell/test/faultproxy"
 )
 
-// victim is the node that is broken. Pods of these tests are put on it by name.
-const victim = "node2"
+// faultyNode is the node that these tests break. They put pods on it by name.
+const faultyNode = "node2"
 
-// breaks says that the test breaks the cluster: it is serial, and the cluster is whole again when it ends.
-func breaks(t *testing.T) context.Context {
+// breaksCluster restores the cluster at the end of the test. The test must not
+// run in parallel with others.
+func breaksCluster(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(func() {
@@ -37,17 +38,18 @@ func breaks(t *testing.T) context.Context {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		if err := cluster.Restore(ctx); err != nil {
-			t.Errorf("the cluster is not whole again: %v", err)
+			t.Errorf("the cluster is not restored: %v", err)
 		}
 	})
 	return ctx
 }
 
-// lasts is how long a fault goes on. It is no wait for anything: the fault is that long.
-func lasts(d time.Duration) { time.Sleep(d) }
+// keepFault sleeps while a fault is active. It does not wait for a condition:
+// the fault lasts that long.
+func keepFault(d time.Duration) { time.Sleep(d) }
 
-// enters waits until a command runs in the pod again.
-func enters(t *testing.T, p contract.Program, pod string) {
+// waitForExec waits until a command can be run in the pod again.
+func waitForExec(t *testing.T, p contract.Program, pod string) {
 	t.Helper()
 	eventually(t, "a command runs again in "+pod, func(context.Context) (bool, error) {
 		r := p.Run(t, nil, "exec", pod, "--", "sh", "-c", "echo again; exit 8")
@@ -55,211 +57,239 @@ func enters(t *testing.T, p contract.Program, pod string) {
 	})
 }
 
-// flood is a command that prints numbers as fast as it can, for ever.
-var flood = []string{"--", "sh", "-c", counting(1<<30, ":")}
+// flood is a command that prints numbers without end.
+var flood = []string{"--", "sh", "-c", countScript(1<<30, ":")}
 
-func TestAKilledKubeletLosesTheCommandAndKeepsTheContainer(t *testing.T) {
+func TestFault_KubeletKilled(t *testing.T) {
 	notInCI(t)
-	ctx := breaks(t)
-	pod := ready(t, sleeper(victim))
-	prints, waits := onBoth(t, append([]string{"exec", pod}, flood...)...), onBoth(t, "exec", pod, "--", "sh", "-c", "echo started; sleep 600")
-	for _, way := range paths() {
-		prints[way.name].prints(t, "1000\n")
-		waits[way.name].prints(t, "started\n")
+	ctx := breaksCluster(t)
+	pod := createReady(t, sleeper(faultyNode))
+	prints, waits := startOnBoth(
+		t,
+		append([]string{"exec", pod}, flood...)...), startOnBoth(
+		t,
+		"exec",
+		pod,
+		"--",
+		"sh",
+		"-c",
+		"echo started; sleep 600",
+	)
+	for _, way := range apiPaths() {
+		prints[way.name].waitForStdout(t, "1000\n")
+		waits[way.name].waitForStdout(t, "started\n")
 	}
-	check(t, cluster.StopKubelet(ctx, victim, syscall.SIGKILL))
+	must(t, cluster.StopKubelet(ctx, faultyNode, syscall.SIGKILL))
 	t.Run("a command that prints", func(t *testing.T) {
-		eachEnd(t, prints, soon, func(t *testing.T, r contract.Result) {
-			isLost(t, r)
-			counts(t, r.Out)
+		checkEach(t, prints, shortTimeout, func(t *testing.T, r contract.Result) {
+			checkLost(t, r)
+			checkCounting(t, r.Out)
 		})
 	})
-	t.Run("a command that waits", func(t *testing.T) { eachEnd(t, waits, soon, isLost) })
-	check(t, cluster.StartKubelet(victim))
-	check(t, cluster.WaitNode(ctx, victim, true))
-	for _, way := range paths() {
-		enters(t, program(way.kubeconfig), pod)
+	t.Run("a command that waits", func(t *testing.T) { checkEach(t, waits, shortTimeout, checkLost) })
+	must(t, cluster.StartKubelet(faultyNode))
+	must(t, cluster.WaitNode(ctx, faultyNode, true))
+	for _, way := range apiPaths() {
+		waitForExec(t, program(way.kubeconfig), pod)
 	}
-	if n := sees(t, pod, "ready", isReady).Status.ContainerStatuses[0].RestartCount; n != 0 {
+	if n := waitForPod(t, pod, "ready", isReady).Status.ContainerStatuses[0].RestartCount; n != 0 {
 		t.Errorf("its container was restarted %d times", n)
 	}
 }
 
-func TestAnAPIServerThatGoesIsNoSuccess(t *testing.T) {
+func TestFault_APIServerStopped(t *testing.T) {
 	notInCI(t)
-	pod := ready(t, sleeper(""))
+	pod := createReady(t, sleeper(""))
 	for name, s := range map[string]harness.Server{"kubelet": harness.MainServer, "apiserver": harness.TranslatingServer} {
 		for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
 			t.Run(name+" "+sig.String(), func(t *testing.T) {
-				ctx := breaks(t)
-				p := before(s)
+				ctx := breaksCluster(t)
+				p := programFor(s)
 				prints := start(t, p, nil, append([]string{"exec", pod}, flood...)...)
 				waits := start(t, p, nil, "exec", pod, "--", "sh", "-c", "echo started; sleep 600")
-				reads := start(t, p, endless{}, "exec", "-i", pod, "--", "sh", "-c", "echo started; cat >/dev/null; exit 7") // the shell stays: a cat in its place would lose its input (containerd#13934)
-				prints.prints(t, "1000\n")
-				waits.prints(t, "started\n")
-				reads.prints(t, "started\n")
-				if prints.ended() || waits.ended() || reads.ended() {
-					t.Fatal("one has ended before the fault")
+				// The shell must not exec cat: containerd would lose its input
+				// (containerd#13934).
+				reads := start(t, p, endless{}, "exec", "-i", pod, "--", "sh", "-c", "echo started; cat >/dev/null; exit 7")
+				prints.waitForStdout(t, "1000\n")
+				waits.waitForStdout(t, "started\n")
+				reads.waitForStdout(t, "started\n")
+				if prints.hasExited() || waits.hasExited() || reads.hasExited() {
+					t.Fatal("a command has ended before the fault")
 				}
-				check(t, cluster.StopAPIServer(ctx, s, sig))
-				for what, l := range map[string]*live{"prints": prints, "waits": waits, "reads": reads} {
+				must(t, cluster.StopAPIServer(ctx, s, sig))
+				for what, l := range map[string]*background{"prints": prints, "waits": waits, "reads": reads} {
 					t.Run(what, func(t *testing.T) {
-						r := l.within(t, soon)
-						isLost(t, r)
+						r := l.waitExit(t, shortTimeout)
+						checkLost(t, r)
 						if l == prints {
-							counts(t, r.Out)
+							checkCounting(t, r.Out)
 						}
 					})
 				}
-				check(t, cluster.StartAPIServer(ctx, s))
-				enters(t, p, pod)
+				must(t, cluster.StartAPIServer(ctx, s))
+				waitForExec(t, p, pod)
 			})
 		}
 	}
 }
 
-// before is kshell with an API server.
-func before(s harness.Server) contract.Program {
+// programFor returns kshell with an API server.
+func programFor(s harness.Server) contract.Program {
 	if s == harness.MainServer {
 		return program(cluster.Kubeconfig())
 	}
 	return program(cluster.KubeconfigTranslating())
 }
 
-// endless is an input that has no end.
+// endless is an input without end.
 type endless struct{}
 
 // Read implements io.Reader.
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
-func TestAPausedAPIServerCostsNothingButTime(t *testing.T) {
+func TestFault_APIServerPaused(t *testing.T) {
 	notInCI(t)
-	breaks(t)
-	pod := ready(t, sleeper(victim))
+	breaksCluster(t)
+	pod := createReady(t, sleeper(faultyNode))
 	const numbers, lines = 120, 300_000
-	slow := onBoth(t, "exec", pod, "--", "sh", "-c", counting(numbers, "sleep 0.1"))
-	fast := onBoth(t, "exec", pod, "--", "sh", "-c", "sleep 1; "+counting(lines, ":"))
+	slow := startOnBoth(t, "exec", pod, "--", "sh", "-c", countScript(numbers, "sleep 0.1"))
+	fast := startOnBoth(t, "exec", pod, "--", "sh", "-c", "sleep 1; "+countScript(lines, ":"))
 	for _, l := range slow {
-		l.prints(t, "\n10\n")
+		l.waitForStdout(t, "\n10\n")
 	}
 	for _, l := range fast {
-		l.prints(t, "\n1000\n")
+		l.waitForStdout(t, "\n1000\n")
 	}
 	for _, s := range []harness.Server{harness.MainServer, harness.TranslatingServer} {
-		check(t, cluster.PauseAPIServer(s))
+		must(t, cluster.PauseAPIServer(s))
 	}
-	lasts(2 * time.Second) // by now everything that was under way has arrived
+	keepFault(2 * time.Second) // everything in flight has arrived by then
 	before := map[string]int{"kubelet": slow["kubelet"].out.size(), "apiserver": slow["apiserver"].out.size()}
-	lasts(8 * time.Second)
+	keepFault(8 * time.Second)
 	for name, n := range before {
 		if now := slow[name].out.size(); now != n {
-			t.Errorf("%s: %d bytes came through a paused server", name, now-n)
+			t.Errorf("%s: %d bytes arrived through a paused server", name, now-n)
 		}
 	}
 	for _, s := range []harness.Server{harness.MainServer, harness.TranslatingServer} {
-		check(t, cluster.ResumeAPIServer(s))
+		must(t, cluster.ResumeAPIServer(s))
 	}
 	t.Run("a little output", func(t *testing.T) {
-		eachEnd(t, slow, soon, func(t *testing.T, r contract.Result) {
-			if n := counts(t, r.Out); n != numbers || r.Code != 9 || unhurried(r.Err) != "" {
+		checkEach(t, slow, shortTimeout, func(t *testing.T, r contract.Result) {
+			if n := checkCounting(t, r.Out); n != numbers || r.Code != 9 || withoutSlowLines(r.Err) != "" {
 				t.Errorf("%d numbers of %d, exit code %d, stderr %s", n, numbers, r.Code, r.Err)
 			}
 		})
 	})
-	// What the node has sent and closed while the server stood still is destroyed by the server's own SPDY pings when it goes on: they
-	// are answered by an RST. The server then tells of a Success. So does a translating server (the API server of 1.30 to 1.35; since
-	// then the kubelet, for its link to the runtime) when its own connection to the node ends: it takes that for the end of
-	// the command (StreamTranslatorHandler, k8s.io/apiserver/pkg/util/proxy). kubectl exits 0 then.
+	// What the node sent and closed while the server was paused is destroyed
+	// when the server continues: its SPDY pings are answered by an RST. The
+	// server then reports Success. So does a translating server (the API server
+	// of 1.30 to 1.35; since then the kubelet, for its link to the runtime)
+	// when its own connection to the node ends: it takes that for the end of
+	// the command (StreamTranslatorHandler, k8s.io/apiserver/pkg/util/proxy).
+	// kubectl exits with 0 then.
 	t.Run("a lot of output", func(t *testing.T) {
-		eachEnd(t, fast, soon, func(t *testing.T, r contract.Result) {
-			if n := counts(t, r.Out); n == lines && r.Code == 9 && unhurried(r.Err) == "" {
+		checkEach(t, fast, shortTimeout, func(t *testing.T, r contract.Result) {
+			if n := checkCounting(t, r.Out); n == lines && r.Code == 9 && withoutSlowLines(r.Err) == "" {
 				return
 			}
-			isLost(t, r)
+			checkLost(t, r)
 		})
 	})
 }
 
-func TestAShortPartitionLosesNoNumberOrIsTold(t *testing.T) {
+func TestFault_ShortPartition(t *testing.T) {
 	notInCI(t)
-	ctx := breaks(t)
-	pod := ready(t, sleeper(victim))
+	ctx := breaksCluster(t)
+	pod := createReady(t, sleeper(faultyNode))
 	const numbers = 200
-	both := onBoth(t, "exec", pod, "--", "sh", "-c", counting(numbers, "sleep 0.1"))
+	both := startOnBoth(t, "exec", pod, "--", "sh", "-c", countScript(numbers, "sleep 0.1"))
 	for _, l := range both {
-		l.prints(t, "\n10\n")
+		l.waitForStdout(t, "\n10\n")
 	}
-	check(t, cluster.Partition(ctx, victim))
-	lasts(time.Second)
+	must(t, cluster.Partition(ctx, faultyNode))
+	keepFault(time.Second)
 	before := map[string]int{"kubelet": both["kubelet"].out.size(), "apiserver": both["apiserver"].out.size()}
-	lasts(7 * time.Second)
+	keepFault(7 * time.Second)
 	for name, n := range before {
 		if now := both[name].out.size(); now != n {
-			t.Errorf("%s: %d bytes came over a link that is down", name, now-n)
+			t.Errorf("%s: %d bytes arrived over a link that is down", name, now-n)
 		}
 	}
-	check(t, cluster.Heal(ctx, victim))
-	eachEnd(t, both, aMinute, func(t *testing.T, r contract.Result) {
-		n := counts(t, r.Out)
+	must(t, cluster.Heal(ctx, faultyNode))
+	checkEach(t, both, waitTimeout, func(t *testing.T, r contract.Result) {
+		n := checkCounting(t, r.Out)
 		switch r.Code {
 		case 9:
-			if n != numbers || unhurried(r.Err) != "" {
+			if n != numbers || withoutSlowLines(r.Err) != "" {
 				t.Errorf("%d numbers of %d, stderr %s", n, numbers, r.Err)
 			}
 		default:
-			isLost(t, r)
+			checkLost(t, r)
 		}
 	})
 }
 
-// The harness kills the processes of a node, and the kernel closes their connections: a power cut would not even do that. A loss that nobody
-// tells is what a partition looks like as long as it lasts; kshell does not notice it yet, for it sends no pings.
-func TestALostNodeEndsTheCommandAndComesBackWithItsPods(t *testing.T) {
+// The harness kills the processes of a node, and the kernel closes their
+// connections. A power cut would not close them: for that, see the tests of
+// partitions.
+func TestFault_NodeLost(t *testing.T) {
 	notInCI(t)
-	ctx := breaks(t)
-	pod := ready(t, sleeper(victim))
-	prints, waits := onBoth(t, append([]string{"exec", pod}, flood...)...), onBoth(t, "exec", pod, "--", "sh", "-c", "echo started; sleep 600")
-	for _, way := range paths() {
-		prints[way.name].prints(t, "1000\n")
-		waits[way.name].prints(t, "started\n")
+	ctx := breaksCluster(t)
+	pod := createReady(t, sleeper(faultyNode))
+	prints, waits := startOnBoth(
+		t,
+		append([]string{"exec", pod}, flood...)...), startOnBoth(
+		t,
+		"exec",
+		pod,
+		"--",
+		"sh",
+		"-c",
+		"echo started; sleep 600",
+	)
+	for _, way := range apiPaths() {
+		prints[way.name].waitForStdout(t, "1000\n")
+		waits[way.name].waitForStdout(t, "started\n")
 	}
-	check(t, cluster.KillNode(ctx, victim))
+	must(t, cluster.KillNode(ctx, faultyNode))
 	t.Run("a command that prints", func(t *testing.T) {
-		eachEnd(t, prints, soon, func(t *testing.T, r contract.Result) {
-			isLost(t, r)
-			counts(t, r.Out)
+		checkEach(t, prints, shortTimeout, func(t *testing.T, r contract.Result) {
+			checkLost(t, r)
+			checkCounting(t, r.Out)
 		})
 	})
-	t.Run("a command that waits", func(t *testing.T) { eachEnd(t, waits, soon, isLost) })
+	t.Run("a command that waits", func(t *testing.T) { checkEach(t, waits, shortTimeout, checkLost) })
 	t.Run("the next one is refused in words", func(t *testing.T) {
-		for name, l := range onBoth(t, "exec", pod, "--", "true") {
-			if r := l.within(t, aMinute); r.Code != 255 || !oneSentence.MatchString(unhurried(r.Err)) || strings.Contains(r.Err, "command=") {
+		for name, l := range startOnBoth(t, "exec", pod, "--", "true") {
+			if r := l.waitExit(t, waitTimeout); r.Code != 255 || !oneMessage.MatchString(withoutSlowLines(r.Err)) ||
+				strings.Contains(r.Err, "command=") {
 				t.Errorf("%s: exit code %d, stderr %q", name, r.Code, r.Err)
 			}
 		}
 	})
-	check(t, cluster.StartNode(ctx, victim))
-	check(t, cluster.WaitNode(ctx, victim, true))
-	for _, way := range paths() {
-		enters(t, program(way.kubeconfig), pod)
+	must(t, cluster.StartNode(ctx, faultyNode))
+	must(t, cluster.WaitNode(ctx, faultyNode, true))
+	for _, way := range apiPaths() {
+		waitForExec(t, program(way.kubeconfig), pod)
 	}
 }
 
-// through puts a proxy before an API server and returns it, and the flags that lead kshell through it.
-func through(t *testing.T, s harness.Server) (*faultproxy.Proxy, []string) {
+// proxied starts a proxy in front of an API server, and returns the flags that
+// make kshell use it.
+func proxied(t *testing.T, s harness.Server) (*faultproxy.Proxy, []string) {
 	t.Helper()
 	proxy, err := faultproxy.Start(faultproxy.Config{Target: s.Addr(), Remote: true, Buffer: 32 << 10})
-	check(t, err)
+	must(t, err)
 	t.Cleanup(func() { _ = proxy.Close() })
 	host, _, err := net.SplitHostPort(s.Addr())
-	check(t, err)
+	must(t, err)
 	return proxy, []string{"--server", "https://" + proxy.Addr(), "--tls-server-name", host}
 }
 
-func TestAConnectionThatIsCutIsNoSuccess(t *testing.T) {
+func TestFault_ConnectionCut(t *testing.T) {
 	notInCI(t)
-	pod := ready(t, sleeper(""))
+	pod := createReady(t, sleeper(""))
 	p := program(cluster.Kubeconfig())
 	const upload = 2 << 20
 	onServers(t, func(t *testing.T, s harness.Server) {
@@ -267,52 +297,57 @@ func TestAConnectionThatIsCutIsNoSuccess(t *testing.T) {
 			for _, protocol := range contract.Subprotocols {
 				t.Run(how+" in the output, "+protocol, func(t *testing.T) {
 					t.Parallel()
-					proxy, flags := through(t, s)
+					proxy, flags := proxied(t, s)
 					proxy.CutAfter(faultproxy.ToClient, 150_000, ending)
 					r := p.Run(t, nil, append(append(flags, "exec", "--subprotocol", protocol, pod), flood...)...)
-					isLost(t, r)
-					if n := counts(t, r.Out); n < 5000 {
+					checkLost(t, r)
+					if n := checkCounting(t, r.Out); n < 5000 {
 						t.Errorf("only %d numbers of 150 kB arrived", n)
 					}
 				})
 			}
 			t.Run(how+" in the input", func(t *testing.T) {
 				t.Parallel()
-				proxy, flags := through(t, s)
+				proxy, flags := proxied(t, s)
 				proxy.CutAfter(faultproxy.ToServer, 200_000, ending)
-				r := p.Run(t, bytes.Repeat([]byte("x"), upload), append(flags, "exec", "-i", pod, "--", "sh", "-c", "cat >/dev/null; echo all")...)
-				isLost(t, r)
+				r := p.Run(
+					t,
+					bytes.Repeat([]byte("x"), upload),
+					append(flags, "exec", "-i", pod, "--", "sh", "-c", "cat >/dev/null; echo all")...)
+				checkLost(t, r)
 				if r.Out != "" {
 					t.Errorf("stdout %q", r.Out)
 				}
 			})
 			t.Run(how+" while nothing goes on", func(t *testing.T) {
 				t.Parallel()
-				proxy, flags := through(t, s)
+				proxy, flags := proxied(t, s)
 				l := start(t, p, nil, append(flags, "exec", pod, "--", "sh", "-c", "echo started; sleep 600")...)
-				l.prints(t, "started\n")
+				l.waitForStdout(t, "started\n")
 				if n := proxy.Cut(faultproxy.Both, ending); n == 0 {
 					t.Error("there was nothing to cut")
 				}
-				isLost(t, l.within(t, soon))
+				checkLost(t, l.waitExit(t, shortTimeout))
 			})
 		}
 	})
 }
 
-func TestASlowAndDistantLinkLosesNothing(t *testing.T) {
+func TestFault_SlowLink(t *testing.T) {
 	notInCI(t)
-	pod := ready(t, sleeper(""))
+	pod := createReady(t, sleeper(""))
 	want := strings.Repeat("0123456789abcde\n", 300_000/16)
 	onServers(t, func(t *testing.T, s harness.Server) {
 		for _, protocol := range []string{stream.V5, stream.V4} {
 			t.Run(protocol, func(t *testing.T) {
 				t.Parallel()
-				proxy, flags := through(t, s)
+				proxy, flags := proxied(t, s)
 				proxy.Delay(faultproxy.ToServer, 200*time.Millisecond)
 				proxy.Delay(faultproxy.ToClient, 200*time.Millisecond)
 				proxy.Rate(faultproxy.ToClient, 64_000)
-				r := program(cluster.Kubeconfig()).Run(t, nil, append(flags, "exec", "--subprotocol", protocol, pod, "--", "sh", "-c",
+				r := program(
+					cluster.Kubeconfig(),
+				).Run(t, nil, append(flags, "exec", "--subprotocol", protocol, pod, "--", "sh", "-c",
 					"yes 0123456789abcde | head -c 300000; exit 5")...)
 				if r.Out != want || r.Code != 5 || r.Err != "" {
 					t.Errorf("%d bytes of %d, exit code %d, stderr %s", len(r.Out), len(want), r.Code, r.Err)
@@ -325,57 +360,61 @@ func TestASlowAndDistantLinkLosesNothing(t *testing.T) {
 	})
 }
 
-// gateway stands before an API server, passes requests as a user that may exec, and never answers those that are to become WebSockets. It
-// returns the kubeconfig file that leads to it.
+// gateway starts a gateway in front of an API server, which passes requests on
+// as a user that may exec, but never answers WebSocket requests. It returns the
+// kubeconfig file.
 func gateway(t *testing.T, s harness.Server) string {
 	t.Helper()
 	cfg, err := cluster.Config(harness.DevExec, s)
-	check(t, err)
+	must(t, err)
 	transport, err := rest.TransportFor(cfg)
-	check(t, err)
+	must(t, err)
 	target, err := url.Parse(s.URL())
-	check(t, err)
+	must(t, err)
 	proxy := &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") == "" {
 			proxy.ServeHTTP(w, r)
 			return
 		}
-		<-r.Context().Done() // until the client has had enough
+		<-r.Context().Done() // until the client gives up
 	}))
 	t.Cleanup(server.Close)
 	file := filepath.Join(t.TempDir(), "kubeconfig")
-	check(t, os.WriteFile(file, fmt.Appendf(nil, `{apiVersion: v1, kind: Config, current-context: g,
+	must(t, os.WriteFile(file, fmt.Appendf(nil, `{apiVersion: v1, kind: Config, current-context: g,
 contexts: [{name: g, context: {cluster: g}}], clusters: [{name: g, cluster: {server: %q}}]}`, server.URL), 0o600))
 	return file
 }
 
-// notStarted matches the message about a command that a node does not start, after
-// the lines about the wait and the node.
-var notStarted = regexp.MustCompile(`(?m)^kshell: node \S+ has not started the command within 35s; [^\n]+\nhint: [^\n]+\n\z`)
+// notStarted matches the message about a command that a node does not start,
+// after the lines about the wait and the node.
+var notStarted = regexp.MustCompile(
+	`(?m)^kshell: node \S+ has not started the command within 35s; [^\n]+\nhint: [^\n]+\n\z`,
+)
 
-// A command that the kubelet does not start ends after 35 s. The translating API
-// server completes the handshake before it asks the kubelet, so there the open
-// connection proves nothing.
+// A command that the kubelet does not start ends after 35 s. The translating
+// API server completes the handshake before it asks the kubelet, so there the
+// open connection proves nothing.
 func TestStartTimeout_PausedKubelet(t *testing.T) {
 	notInCI(t)
-	breaks(t)
-	pod := ready(t, sleeper(victim))
-	silent := map[string]*live{}
+	breaksCluster(t)
+	pod := createReady(t, sleeper(faultyNode))
+	silent := map[string]*background{}
 	for name, s := range map[string]harness.Server{"kubelet": harness.MainServer, "apiserver": harness.TranslatingServer} {
 		silent["gateway before "+name] = start(t, program(gateway(t, s)), nil, "exec", pod, "--", "true")
 	}
-	check(t, cluster.PauseKubelet(victim))
+	must(t, cluster.PauseKubelet(faultyNode))
 	for name, s := range map[string]harness.Server{"kubelet": harness.MainServer, "apiserver": harness.TranslatingServer} {
-		silent["paused kubelet, "+name] = start(t, before(s), nil, "exec", pod, "--", "sh", "-c", "echo late; exit 6")
+		silent["paused kubelet, "+name] = start(t, programFor(s), nil, "exec", pod, "--", "sh", "-c", "echo late; exit 6")
 	}
 	for name, l := range silent {
 		t.Run(name, func(t *testing.T) {
-			r := l.within(t, aMinute)
-			if r.Code != 255 || r.Out != "" || !notStarted.MatchString(r.Err) || r.Took < 34*time.Second || r.Took > 50*time.Second {
+			r := l.waitExit(t, waitTimeout)
+			if r.Code != 255 || r.Out != "" || !notStarted.MatchString(r.Err) || r.Took < 34*time.Second ||
+				r.Took > 50*time.Second {
 				t.Errorf("after %v: exit code %d, stdout %q, stderr %q", r.Took, r.Code, r.Out, r.Err)
 			}
 		})
 	}
-	check(t, cluster.ResumeKubelet(victim))
+	must(t, cluster.ResumeKubelet(faultyNode))
 }

@@ -11,9 +11,10 @@ import (
 	"kshell/test/contract"
 )
 
-// TestKubectlSideBySide runs every contract case through kubectl exec as well. Where no difference is listed, stdout, the remote's
-// stderr and the exit code are the same; where one is listed, it is there.
-func TestKubectlSideBySide(t *testing.T) {
+// TestKubectl_Cases runs each contract case with kubectl exec as well. Stdout,
+// the remote stderr and the exit code must be the same, or the case must list a
+// reason why they differ.
+func TestKubectl_Cases(t *testing.T) {
 	inCI(t)
 	ours, theirs := program(cluster.Kubeconfig()), kubectl()
 	compared, listed := 0, 0
@@ -25,13 +26,13 @@ func TestKubectlSideBySide(t *testing.T) {
 				stdin = []byte(c.In)
 			}
 			a, b := ours.Run(t, stdin, args...), theirs.Run(t, stdin, args...)
-			same := a.Out == b.Out && a.Code == b.Code && remoteWords(a.Err) == remoteWords(b.Err)
+			same := a.Out == b.Out && a.Code == b.Code && remoteStderr(a.Err) == remoteStderr(b.Err)
 			switch {
 			case c.Differs == "" && !same:
 				t.Errorf("%q\nkshell:  code %d, stdout %.300q, stderr %.300q\nkubectl: code %d, stdout %.300q, stderr %.300q",
 					args, a.Code, a.Out, a.Err, b.Code, b.Out, b.Err)
 			case c.Differs != "" && same:
-				t.Errorf("%q: a difference is listed (%s) and there is none", args, c.Differs)
+				t.Errorf("%q: there is no difference, but one is listed: %s", args, c.Differs)
 			case c.Differs != "":
 				listed++
 				t.Logf("differs: %s", c.Differs)
@@ -46,18 +47,18 @@ func TestKubectlSideBySide(t *testing.T) {
 	}
 }
 
-// ownWords begin the lines that the two programs say themselves.
-var ownWords = []string{
-	"kshell: ", "hint: ", // ours
-	"command terminated with exit code", "Defaulted container", "Unable to use a TTY", // kubectl's
+// ownMessages are prefixes of the two programs' own messages.
+var ownMessages = []string{
+	"kshell: ", "hint: ", // of kshell
+	"command terminated with exit code", "Defaulted container", "Unable to use a TTY", // of kubectl
 }
 
-// remoteWords is what of stderr came from the remote command.
-func remoteWords(stderr string) string {
+// remoteStderr returns the lines of stderr that the remote command wrote.
+func remoteStderr(stderr string) string {
 	var b strings.Builder
 	for line := range strings.Lines(stderr) {
 		own := false
-		for _, prefix := range ownWords {
+		for _, prefix := range ownMessages {
 			own = own || strings.HasPrefix(line, prefix)
 		}
 		if !own {
@@ -67,14 +68,18 @@ func remoteWords(stderr string) string {
 	return b.String()
 }
 
-// flagOfKubectl is a line of kubectl's help, such as -q, --quiet=false:
+// flagOfKubectl matches a line of kubectl's help, such as -q, --quiet=false:
 var flagOfKubectl = regexp.MustCompile(`(?m)^ +(?:-(\w), )?--([\w-]+)=(.*):$`)
 
-// TestEveryFlagOfKubectlIsTaken asks kubectl which flags its exec has, the short ones too.
-func TestEveryFlagOfKubectlIsTaken(t *testing.T) {
+// TestEveryFlagOfKubectlIsTaken asks kubectl which flags its exec has, the
+// short ones too.
+func TestKubectl_Flags(t *testing.T) {
 	inCI(t)
 	ours, theirs := program(cluster.Kubeconfig()), kubectl()
-	flags := flagOfKubectl.FindAllStringSubmatch(theirs.Run(t, nil, "exec", "--help").Out+theirs.Run(t, nil, "options").Out, -1)
+	flags := flagOfKubectl.FindAllStringSubmatch(
+		theirs.Run(t, nil, "exec", "--help").Out+theirs.Run(t, nil, "options").Out,
+		-1,
+	)
 	if len(flags) < 36 {
 		t.Errorf("kubectl tells of %d flags only: %v", len(flags), flags)
 	}
@@ -90,12 +95,13 @@ func TestEveryFlagOfKubectlIsTaken(t *testing.T) {
 	}
 }
 
-// TestKubectlRunsKshellAsItsPlugin has kubectl find it by its two names, for commands and for completion.
-func TestKubectlRunsKshellAsItsPlugin(t *testing.T) {
+// TestKubectlRunsKshellAsItsPlugin has kubectl find it by its two names, for
+// commands and for completion.
+func TestKubectl_Plugin(t *testing.T) {
 	inCI(t)
 	dir := t.TempDir()
 	for _, name := range []string{"kubectl-kshell", "kubectl_complete-kshell"} {
-		check(t, os.Symlink(kshell, filepath.Join(dir, name)))
+		must(t, os.Symlink(kshell, filepath.Join(dir, name)))
 	}
 	run := func(args ...string) (string, int) {
 		cmd := kubectl().Command(t.Context(), t, args...)
@@ -106,7 +112,8 @@ func TestKubectlRunsKshellAsItsPlugin(t *testing.T) {
 	if out, code := run("kshell", "exec", "web", "--", "sh", "-c", "echo hi; exit 7"); out != "hi\n" || code != 7 {
 		t.Errorf("a command: %q, exit code %d", out, code)
 	}
-	if out, code := run("__complete", "kshell", "exec", "multi", "-c", ""); !strings.HasPrefix(out, "a\nb\n:") || code != 0 {
+	if out, code := run("__complete", "kshell", "exec", "multi", "-c", ""); !strings.HasPrefix(out, "a\nb\n:") ||
+		code != 0 {
 		t.Errorf("completion: %q, exit code %d", out, code)
 	}
 }

@@ -1,7 +1,9 @@
-// Package suite runs kshell against a real two-node Kubernetes: the contract that the sandbox keeps too, and what only a cluster has.
+// Package suite runs kshell on a real two-node Kubernetes: the contract that it
+// has in common with the sandbox, and tests that need a cluster.
 //
-// `make e2e` runs it. It brings the cluster up if it does not run (see package harness) and leaves it running. Tests that break
-// the cluster are serial, and restore it before they return.
+// `make e2e` runs it. It starts the cluster if it does not run (see package
+// harness), and leaves it running. Tests that break the cluster are serial, and
+// restore it before they return.
 package suite
 
 import (
@@ -20,8 +22,8 @@ import (
 
 var (
 	cluster *harness.Cluster
-	kshell  string // the binary under test
-	home    string // of the programs that are run
+	kshell  string // path of the binary
+	home    string // HOME of the programs
 )
 
 func TestMain(m *testing.M) {
@@ -58,25 +60,26 @@ func run(m *testing.M) (int, error) {
 	build.Dir = "../../.."
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("build kshell: %w\n%s", err, out)
+		return 0, fmt.Errorf("cannot build kshell: %w\n%s", err, out)
 	}
 	return m.Run(), nil
 }
 
-// path is a way through the API server that translates v5 in its own place.
+// path is an API server. They differ in who translates v5.
 type path struct{ name, kubeconfig string }
 
-// paths are the two that are deployed: v5 translated by the kubelet (1.36), and by the API server (1.30 to 1.35).
-func paths() []path {
+// apiPaths returns both API servers: v5 is translated by the kubelet (1.36) or
+// by the API server (1.30 to 1.35).
+func apiPaths() []path {
 	return []path{
 		{"kubelet", cluster.Kubeconfig()},
 		{"apiserver", cluster.KubeconfigTranslating()},
 	}
 }
 
-// onEach runs a test through each of them.
+// onEach runs a test with each API server.
 func onEach(t *testing.T, test func(t *testing.T, p contract.Program)) {
-	for _, way := range paths() {
+	for _, way := range apiPaths() {
 		t.Run(way.name, func(t *testing.T) { test(t, program(way.kubeconfig)) })
 	}
 }

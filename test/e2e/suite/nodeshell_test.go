@@ -21,16 +21,24 @@ import (
 	"kshell/test/faultproxy"
 )
 
-// namespace makes a namespace with labels, for one test.
-func namespace(t *testing.T, labels map[string]string) string {
+// createNamespace creates a namespace with labels for one test.
+func createNamespace(t *testing.T, labels map[string]string) string {
 	t.Helper()
 	all := clientset(t).CoreV1().Namespaces()
-	made, err := all.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-", Labels: labels}}, metav1.CreateOptions{})
-	check(t, err)
+	made, err := all.Create(
+		t.Context(),
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-", Labels: labels}},
+		metav1.CreateOptions{},
+	)
+	must(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience) // the test's own has ended
+		// The context of the test has ended.
+		ctx, cancel := context.WithTimeout(
+			context.WithoutCancel(t.Context()),
+			screenTimeout,
+		)
 		defer cancel()
-		check(t, all.Delete(ctx, made.Name, metav1.DeleteOptions{}))
+		must(t, all.Delete(ctx, made.Name, metav1.DeleteOptions{}))
 	})
 	eventually(t, "the namespace has a service account", func(ctx context.Context) (bool, error) {
 		_, err := clientset(t).CoreV1().ServiceAccounts(made.Name).Get(ctx, "default", metav1.GetOptions{})
@@ -39,92 +47,116 @@ func namespace(t *testing.T, labels map[string]string) string {
 	return made.Name
 }
 
-// nodes are the cluster's, for node shells in a namespace of the test's own.
+// nodes describes the nodes of the cluster, for node shells in a namespace of
+// the test.
 func nodes(t *testing.T) contract.Nodes {
 	t.Helper()
-	return contract.Nodes{Image: harness.BusyboxImage, Names: []string{"node1", "node2"}, Init: "tini", Namespace: namespace(t, nil)}
+	return contract.Nodes{
+		Image:     harness.BusyboxImage,
+		Names:     []string{"node1", "node2"},
+		Init:      "tini",
+		Namespace: createNamespace(t, nil),
+	}
 }
 
 func TestNodeShell(t *testing.T) {
 	inCI(t)
 	onEach(t, func(t *testing.T, p contract.Program) {
 		n := nodes(t)
-		n.Restricted = namespace(t, map[string]string{"pod-security.kubernetes.io/enforce": "restricted"})
+		n.Restricted = createNamespace(t, map[string]string{"pod-security.kubernetes.io/enforce": "restricted"})
 		contract.NodeShells(t, p, n)
 	})
 }
 
-func TestANodeShellIsTheSameBehindFiftyCuts(t *testing.T) {
+func TestNodeShell_FiftyCuts(t *testing.T) {
 	inCI(t)
 	onServers(t, func(t *testing.T, s harness.Server) {
 		for how, ending := range map[string]faultproxy.Ending{"RST": faultproxy.RST, "FIN": faultproxy.FIN} {
 			t.Run(how, func(t *testing.T) {
 				t.Parallel()
-				proxy, flags := through(t, s)
-				contract.NodeShellResumes(t, program(cluster.Kubeconfig()), nodes(t), 50, func() { proxy.Cut(faultproxy.Both, ending) }, flags...)
+				proxy, flags := proxied(t, s)
+				contract.NodeShellResumes(
+					t,
+					program(cluster.Kubeconfig()),
+					nodes(t),
+					50,
+					func() { proxy.Cut(faultproxy.Both, ending) },
+					flags...)
 			})
 		}
 	})
 }
 
-// shellPods are the node shells of a namespace.
+// shellPods returns the pods of node shells in a namespace.
 func shellPods(ctx context.Context, t *testing.T, ns string) []corev1.Pod {
 	t.Helper()
-	list, err := clientset(t).CoreV1().Pods(ns).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=kshell"})
-	check(t, err)
+	list, err := clientset(
+		t,
+	).CoreV1().
+		Pods(ns).
+		List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=kshell"})
+	must(t, err)
 	return list.Items
 }
 
-// none waits until there is no pod of a node shell. One that nobody deletes ends, but stays.
-func none(t *testing.T, ns string, within time.Duration) {
+// waitForNoShellPods waits until no pod of a node shell is left. A pod that is
+// not deleted ends, but remains.
+func waitForNoShellPods(t *testing.T, ns string, within time.Duration) {
 	t.Helper()
 	begin := time.Now()
-	eventually(t, "the pod is gone", func(ctx context.Context) (bool, error) { return len(shellPods(ctx, t, ns)) == 0, nil })
+	eventually(
+		t,
+		"the pod is gone",
+		func(ctx context.Context) (bool, error) { return len(shellPods(ctx, t, ns)) == 0, nil },
+	)
 	if took := time.Since(begin); took > within {
-		t.Errorf("the pod was gone after %v only", took)
+		t.Errorf("the pod was gone only after %v", took)
 	}
 }
 
-func TestASignalLeavesNoPod(t *testing.T) {
+func TestNodeShell_SignalDeletesPod(t *testing.T) {
 	inCI(t)
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
 		for what, args := range map[string][]string{
-			"while a command runs":     {"--image", harness.BusyboxImage, "node1", "--", "sh", "-c", "echo started >&2; sleep 600"},
+			"while a command runs": {
+				"--image", harness.BusyboxImage, "node1", "--", "sh", "-c", "echo started >&2; sleep 600",
+			},
 			"while the pod is pending": {"--image", "kshell.local/no-such:1", "node1", "--", "true"},
 		} {
 			t.Run(fmt.Sprint(signal, " ", what), func(t *testing.T) {
 				t.Parallel()
-				ns := namespace(t, nil)
+				ns := createNamespace(t, nil)
 				l := start(t, program(cluster.Kubeconfig()), nil, append([]string{"node-shell", "-n", ns}, args...)...)
 				eventually(t, "the pod is there", func(ctx context.Context) (bool, error) {
 					begun, _ := l.err.has("started")
 					waits, _ := l.err.has("waiting")
 					return (begun || waits && strings.Contains(what, "pending")) && len(shellPods(ctx, t, ns)) == 1, nil
 				})
-				check(t, l.cmd.Process.Signal(signal))
-				if r := l.within(t, 12*time.Second); r.Code != 128+int(signal) {
+				must(t, l.cmd.Process.Signal(signal))
+				if r := l.waitExit(t, 12*time.Second); r.Code != 128+int(signal) {
 					t.Errorf("%+v", r)
 				}
-				none(t, ns, 10*time.Second)
+				waitForNoShellPods(t, ns, 10*time.Second)
 			})
 		}
 	}
 }
 
-// A kshell that is killed can delete nothing: the pod ends by itself, and the next one sweeps it.
-func TestAKilledKshellLeavesNoPodBehindTheHeartbeat(t *testing.T) {
+// A kshell that is killed cannot delete its pod. The pod ends without
+// heartbeats, and the next kshell deletes it.
+func TestNodeShell_HeartbeatLost(t *testing.T) {
 	inCI(t)
 	t.Parallel()
 	n := nodes(t)
 	p := program(cluster.Kubeconfig())
 	args := []string{"node-shell", "--image", n.Image, "-n", n.Namespace, "--heartbeat", "10s"}
 	l := start(t, p, nil, append(args, "node1", "--", "sh", "-c", "echo started; sleep 600")...)
-	l.prints(t, "started\n")
-	lasts(15 * time.Second) // longer than that, with kshell there
+	l.waitForStdout(t, "started\n")
+	keepFault(15 * time.Second) // longer than the pod waits for a heartbeat
 	if pods := shellPods(t.Context(), t, n.Namespace); len(pods) != 1 || pods[0].Status.Phase != corev1.PodRunning {
-		t.Fatalf("the pod of a living kshell: %v", pods)
+		t.Fatalf("the pod of a running kshell: %v", pods)
 	}
-	check(t, l.cmd.Process.Kill())
+	must(t, l.cmd.Process.Kill())
 	eventually(t, "the pod has ended", func(ctx context.Context) (bool, error) {
 		pods := shellPods(ctx, t, n.Namespace)
 		return len(pods) == 1 && pods[0].Status.Phase == corev1.PodSucceeded, nil
@@ -132,56 +164,85 @@ func TestAKilledKshellLeavesNoPodBehindTheHeartbeat(t *testing.T) {
 	if r := p.Run(t, nil, append(args, "node2", "--", "true")...); r.Code != 0 {
 		t.Errorf("%+v", r)
 	}
-	none(t, n.Namespace, 5*time.Second)
+	waitForNoShellPods(t, n.Namespace, 5*time.Second)
 }
 
-func TestWhyAPodOnANodeDoesNotStart(t *testing.T) {
+func TestNodeShell_PodDoesNotStart(t *testing.T) {
 	inCI(t)
 	p := program(cluster.Kubeconfig())
 	t.Run("its image cannot be pulled", func(t *testing.T) {
-		ns := namespace(t, nil)
-		r := p.Run(t, nil, "node-shell", "-n", ns, "--image", "10.77.0.1:5999/no-such:1", "--pod-running-timeout", "15s", "node1", "--", "true") // where nobody listens
-		judge(t, r, "", []string{"gave up after", "ImagePull", "10.77.0.1:5999/no-such:1"}, 255)
-		none(t, ns, 10*time.Second)
+		ns := createNamespace(t, nil)
+		// Where nobody listens.
+		r := p.Run(
+			t,
+			nil,
+			"node-shell",
+			"-n",
+			ns,
+			"--image",
+			"10.77.0.1:5999/no-such:1",
+			"--pod-running-timeout",
+			"15s",
+			"node1",
+			"--",
+			"true",
+		)
+		checkResult(t, r, "", []string{"gave up after", "ImagePull", "10.77.0.1:5999/no-such:1"}, 255)
+		waitForNoShellPods(t, ns, 10*time.Second)
 	})
 	quota := func(t *testing.T, hard corev1.ResourceList) string {
-		ns := namespace(t, nil)
+		ns := createNamespace(t, nil)
 		_, err := clientset(t).CoreV1().ResourceQuotas(ns).Create(t.Context(), &corev1.ResourceQuota{
 			ObjectMeta: metav1.ObjectMeta{Name: "limit"}, Spec: corev1.ResourceQuotaSpec{Hard: hard},
 		}, metav1.CreateOptions{})
-		check(t, err)
-		eventually(t, "the quota is counted", func(ctx context.Context) (bool, error) { // by a controller, and the server then hears of it
-			p := sleeper("")
-			p.Name = "dry"
-			_, err := clientset(t).CoreV1().Pods(ns).Create(ctx, p, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-			return err != nil && (strings.Contains(err.Error(), "exceeded quota: limit") || strings.Contains(err.Error(), "must specify")), nil
-		})
+		must(t, err)
+		eventually(
+			t,
+			"the quota is counted",
+			func(ctx context.Context) (bool, error) { // by a controller, which then updates the status
+				p := sleeper("")
+				p.Name = "dry"
+				_, err := clientset(t).CoreV1().Pods(ns).Create(ctx, p, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+				return err != nil &&
+					(strings.Contains(err.Error(), "exceeded quota: limit") || strings.Contains(err.Error(), "must specify")), nil
+			},
+		)
 		return ns
 	}
 	t.Run("a quota is used up", func(t *testing.T) {
 		ns := quota(t, corev1.ResourceList{corev1.ResourcePods: resource.MustParse("0")})
 		r := p.Run(t, nil, "node-shell", "-n", ns, "--image", harness.BusyboxImage, "node1", "--", "true")
-		judge(t, r, "", []string{"a quota of namespace", "exceeded quota: limit"}, 255)
+		checkResult(t, r, "", []string{"a quota of namespace", "exceeded quota: limit"}, 255)
 	})
 	t.Run("a quota that wants to know is told", func(t *testing.T) {
-		ns := quota(t, corev1.ResourceList{corev1.ResourceLimitsCPU: resource.MustParse("1"), corev1.ResourceRequestsMemory: resource.MustParse("1Gi")})
+		ns := quota(
+			t,
+			corev1.ResourceList{
+				corev1.ResourceLimitsCPU:      resource.MustParse("1"),
+				corev1.ResourceRequestsMemory: resource.MustParse("1Gi"),
+			},
+		)
 		r := p.Run(t, nil, "node-shell", "-n", ns, "--image", harness.BusyboxImage, "node1", "--", "echo", "hi")
-		r.Err = unhurried(r.Err)
-		judge(t, r, "hi\n", nil, 0)
+		r.Err = withoutSlowLines(r.Err)
+		checkResult(t, r, "hi\n", nil, 0)
 	})
 }
 
-// The rules that are said to lack are all that is needed, and nothing is made before.
-func TestTheRightsForANodeShell(t *testing.T) {
+// The rules in the hint are sufficient, and nothing is created without them.
+func TestNodeShell_Rights(t *testing.T) {
 	inCI(t)
 	const nobody = "suite-nodes-nobody"
 	n := nodes(t)
 	run := func() contract.Result {
-		return program(cluster.Kubeconfig()).Run(t, nil, "--as", nobody, "node-shell", "-q", "-n", n.Namespace, "--image", n.Image, "node1", "--", "echo", "hi")
+		return program(
+			cluster.Kubeconfig(),
+		).Run(t, nil, "--as", nobody, "node-shell", "-q", "-n", n.Namespace, "--image", n.Image, "node1", "--", "echo", "hi")
 	}
 	r := run()
 	_, text, ok := strings.Cut(r.Err, `in namespace "`+n.Namespace+`" with the rule `)
-	for _, right := range []string{"create on pods", "get on pods", "delete on pods", "watch on pods", "get on pods/exec", "create on pods/exec"} {
+	for _, right := range []string{
+		"create on pods", "get on pods", "delete on pods", "watch on pods", "get on pods/exec", "create on pods/exec",
+	} {
 		if !strings.Contains(r.Err, right) {
 			t.Errorf("%s is not named: %s", right, r.Err)
 		}
@@ -190,51 +251,55 @@ func TestTheRightsForANodeShell(t *testing.T) {
 		t.Fatalf("%+v", r)
 	}
 	var rules []rbacv1.PolicyRule
-	check(t, yaml.UnmarshalStrict([]byte("["+strings.ReplaceAll(strings.TrimSpace(text), "} and {", "}, {")+"]"), &rules))
+	must(t, yaml.UnmarshalStrict([]byte("["+strings.ReplaceAll(strings.TrimSpace(text), "} and {", "}, {")+"]"), &rules))
 	roles := clientset(t).RbacV1()
-	role, err := roles.Roles(n.Namespace).Create(t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-"}, Rules: rules}, metav1.CreateOptions{})
-	check(t, err)
+	newRole := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-"}, Rules: rules}
+	role, err := roles.Roles(n.Namespace).Create(t.Context(), newRole, metav1.CreateOptions{})
+	must(t, err)
 	_, err = roles.RoleBindings(n.Namespace).Create(t.Context(), &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: nobody}},
 	}, metav1.CreateOptions{})
-	check(t, err)
+	must(t, err)
 	eventually(t, "the rules are enough", func(context.Context) (bool, error) {
 		r = run()
 		return r.Code == 0 && r.Out == "hi\n", nil
 	})
-	none(t, n.Namespace, 5*time.Second)
+	waitForNoShellPods(t, n.Namespace, 5*time.Second)
 }
 
-// The cluster role of the documentation, given in one namespace, is enough there for all that a shell needs.
-func TestTheClusterRoleOfTheDocumentationIsEnough(t *testing.T) {
+// The cluster role in the documentation, bound in one namespace, is sufficient
+// for node shells there.
+func TestNodeShell_DocumentedClusterRole(t *testing.T) {
 	inCI(t)
 	const somebody = "suite-nodes-somebody"
 	n := nodes(t)
 	text, err := os.ReadFile("../../../docs/node-shell.md")
-	check(t, err)
+	must(t, err)
 	_, text, _ = bytes.Cut(text, []byte("```yaml\napiVersion: rbac.authorization.k8s.io/v1\n"))
 	text, _, _ = bytes.Cut(text, []byte("```"))
 	role := &rbacv1.ClusterRole{}
-	check(t, yaml.UnmarshalStrict(append([]byte("apiVersion: rbac.authorization.k8s.io/v1\n"), text...), role))
-	role.Name = n.Namespace // of its own
+	must(t, yaml.UnmarshalStrict(append([]byte("apiVersion: rbac.authorization.k8s.io/v1\n"), text...), role))
+	role.Name = n.Namespace // unique
 	rbac := clientset(t).RbacV1()
 	_, err = rbac.ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{})
-	check(t, err)
-	defer func() { check(t, rbac.ClusterRoles().Delete(t.Context(), role.Name, metav1.DeleteOptions{})) }()
+	must(t, err)
+	defer func() { must(t, rbac.ClusterRoles().Delete(t.Context(), role.Name, metav1.DeleteOptions{})) }()
 	_, err = rbac.RoleBindings(n.Namespace).Create(t.Context(), &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: somebody}},
 	}, metav1.CreateOptions{})
-	check(t, err)
+	must(t, err)
 	run := func(args ...string) contract.Result {
-		return program(cluster.Kubeconfig()).Run(t, nil, append([]string{"--as", somebody, "node-shell", "-n", n.Namespace}, args...)...)
+		return program(
+			cluster.Kubeconfig(),
+		).Run(t, nil, append([]string{"--as", somebody, "node-shell", "-n", n.Namespace}, args...)...)
 	}
 	eventually(t, "the role is enough", func(context.Context) (bool, error) {
 		r := run("--image", n.Image, "node1", "--", "echo", "hi")
-		return r.Code == 0 && r.Out == "hi\n" && unhurried(r.Err) == "", nil
+		return r.Code == 0 && r.Out == "hi\n" && withoutSlowLines(r.Err) == "", nil
 	})
 	if r := run("--image", n.Image, "--detach", "node1"); r.Code != 0 {
 		t.Errorf("%+v", r)
@@ -245,10 +310,10 @@ func TestTheClusterRoleOfTheDocumentationIsEnough(t *testing.T) {
 	if r := run("gc", "--older-than", "1ns"); r.Code != 0 || !strings.Contains(r.Out, "deleted") {
 		t.Errorf("%+v", r)
 	}
-	none(t, n.Namespace, 10*time.Second)
+	waitForNoShellPods(t, n.Namespace, 10*time.Second)
 }
 
-func TestANodeShellThatIsLeftRunning(t *testing.T) {
+func TestNodeShell_Detached(t *testing.T) {
 	inCI(t)
 	onEach(t, func(t *testing.T, p contract.Program) { contract.NodeShellDetached(t, p, nodes(t)) })
 }

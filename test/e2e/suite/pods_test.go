@@ -15,13 +15,13 @@ import (
 	"kshell/test/e2e/harness"
 )
 
-// oneSentence is all that kshell says of a failure: one sentence, and at most one hint.
-var oneSentence = regexp.MustCompile(`^kshell: [^\n]+\n(hint: [^\n]+\n)?$`)
+// oneMessage matches stderr after a failure: one message, and at most one hint.
+var oneMessage = regexp.MustCompile(`^kshell: [^\n]+\n(hint: [^\n]+\n)?$`)
 
-// ofThePod is what is said of it.
-var ofThePod = regexp.MustCompile(`^(?:kshell: warning: (?:pod|container) "[^\n]+\n)*`)
+// podWarnings matches warnings about the pod at the beginning of stderr.
+var podWarnings = regexp.MustCompile(`^(?:kshell: warning: (?:pod|container) "[^\n]+\n)*`)
 
-// deletions are the ways in which a pod goes.
+// deletions are the ways to delete a pod.
 var deletions = map[string]func(ctx context.Context, t *testing.T, pod string) error{
 	"graceful": func(ctx context.Context, t *testing.T, pod string) error {
 		return clientset(t).CoreV1().Pods(harness.Namespace).Delete(ctx, pod, metav1.DeleteOptions{})
@@ -31,38 +31,54 @@ var deletions = map[string]func(ctx context.Context, t *testing.T, pod string) e
 		return clientset(t).CoreV1().Pods(harness.Namespace).Delete(ctx, pod, metav1.DeleteOptions{GracePeriodSeconds: &now})
 	},
 	"evicted": func(ctx context.Context, t *testing.T, pod string) error {
-		return clientset(t).CoreV1().Pods(harness.Namespace).EvictV1(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: pod}})
+		return clientset(
+			t,
+		).CoreV1().
+			Pods(harness.Namespace).
+			EvictV1(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: pod}})
 	},
 }
 
-func TestTheDeletionOfThePodEndsTheCommandAndIsNoSuccess(t *testing.T) {
+func TestPods_DeletedDuringCommand(t *testing.T) {
 	notInCI(t)
 	for how, remove := range deletions {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
-			pod := ready(t, sleeper(""))
-			sessions := map[string]map[string]*live{
-				"a command that prints": onBoth(t, "exec", pod, "--", "sh", "-c", "echo started; "+counting(1_000_000, "sleep 0.1")),
-				"a command that waits":  onBoth(t, "exec", pod, "--", "sh", "-c", "echo started; sleep 600"),
-				"a command that would end well": onBoth(t, "exec", pod, "--", "sh", "-c",
+			pod := createReady(t, sleeper(""))
+			sessions := map[string]map[string]*background{
+				"a command that prints": startOnBoth(
+					t,
+					"exec",
+					pod,
+					"--",
+					"sh",
+					"-c",
+					"echo started; "+countScript(1_000_000, "sleep 0.1"),
+				),
+				"a command that waits": startOnBoth(t, "exec", pod, "--", "sh", "-c", "echo started; sleep 600"),
+				"a command that would end well": startOnBoth(t, "exec", pod, "--", "sh", "-c",
 					"trap 'exit 0' TERM; echo started; while :; do sleep 0.1; done"),
 			}
 			for _, both := range sessions {
 				for _, l := range both {
-					l.prints(t, "started\n")
+					l.waitForStdout(t, "started\n")
 				}
 			}
-			check(t, remove(t.Context(), t, pod))
+			must(t, remove(t.Context(), t, pod))
 			for what, both := range sessions {
 				t.Run(what, func(t *testing.T) {
-					eachEnd(t, both, soon, func(t *testing.T, r contract.Result) {
+					checkEach(t, both, shortTimeout, func(t *testing.T, r contract.Result) {
 						switch {
 						case jargon.MatchString(r.Err):
 							t.Errorf("stderr %q", r.Err)
-						case r.Code == 137 && ofThePod.MatchString(r.Err):
-						case r.Code == 255 && oneSentence.MatchString(ofThePod.ReplaceAllString(r.Err, "")):
+						case r.Code == 137 && podWarnings.MatchString(r.Err):
+						case r.Code == 255 && oneMessage.MatchString(podWarnings.ReplaceAllString(r.Err, "")):
 						default:
-							t.Errorf("exit code %d, want 137 or 255 and one sentence beside what becomes of the pod; stderr %q", r.Code, r.Err)
+							t.Errorf(
+								"exit code %d, want 137 or 255 and one message, besides warnings about the pod; stderr %q",
+								r.Code,
+								r.Err,
+							)
 						}
 					})
 				})
@@ -71,8 +87,9 @@ func TestTheDeletionOfThePodEndsTheCommandAndIsNoSuccess(t *testing.T) {
 	}
 }
 
-// replicated makes a deployment of so many pods with a label kshell of this value, and gives its name.
-func replicated(t *testing.T, label string, pods int32) string {
+// createDeployment creates a deployment whose pods have the label kshell with
+// this value, and returns its name.
+func createDeployment(t *testing.T, label string, pods int32) string {
 	t.Helper()
 	apps := clientset(t).AppsV1().Deployments(harness.Namespace)
 	labels := map[string]string{"kshell": label}
@@ -83,9 +100,9 @@ func replicated(t *testing.T, label string, pods int32) string {
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: sleeper("").Spec},
 		},
 	}, metav1.CreateOptions{})
-	check(t, err)
+	must(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), aMinute)
+		ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 		defer cancel()
 		if err := apps.Delete(ctx, made.Name, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
@@ -94,13 +111,17 @@ func replicated(t *testing.T, label string, pods int32) string {
 	return made.Name
 }
 
-func TestAReplacementCanBeEnteredRightAfterADeletion(t *testing.T) {
+func TestPods_Replacement(t *testing.T) {
 	notInCI(t)
-	name := replicated(t, "suite-replaced", 1)
+	name := createDeployment(t, "suite-replaced", 1)
 	newest := func(not string) string {
 		var pod string
 		eventually(t, "a pod of "+name+" is ready", func(ctx context.Context) (bool, error) {
-			pods, err := clientset(t).CoreV1().Pods(harness.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "kshell=suite-replaced"})
+			pods, err := clientset(
+				t,
+			).CoreV1().
+				Pods(harness.Namespace).
+				List(ctx, metav1.ListOptions{LabelSelector: "kshell=suite-replaced"})
 			if err != nil {
 				return false, err
 			}
@@ -119,15 +140,16 @@ func TestAReplacementCanBeEnteredRightAfterADeletion(t *testing.T) {
 			t.Run(how, func(t *testing.T) {
 				old := newest("")
 				in := start(t, p, nil, "exec", "deploy/"+name, "--", "sh", "-c", "hostname; exec sleep 600")
-				in.prints(t, old+"\n")
-				check(t, remove(t.Context(), t, old))
+				in.waitForStdout(t, old+"\n")
+				must(t, remove(t.Context(), t, old))
 				next := newest(old)
-				// The old one may still be on its way out: the choice must be the new one.
+				// The old pod may still be terminating: kshell must choose the
+				// new one.
 				r := p.Run(t, nil, "exec", "deploy/"+name, "--", "sh", "-c", "hostname; exit 6")
 				if strings.TrimSpace(r.Out) != next || r.Code != 6 {
-					t.Errorf("entered %+v, want %s", r, next)
+					t.Errorf("chose %+v, want %s", r, next)
 				}
-				if r := in.within(t, soon); r.Code != 137 && r.Code != 255 {
+				if r := in.waitExit(t, shortTimeout); r.Code != 137 && r.Code != 255 {
 					t.Errorf("the one in the old pod ended with %d", r.Code)
 				}
 			})

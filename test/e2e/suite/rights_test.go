@@ -18,15 +18,21 @@ import (
 	"kshell/test/e2e/harness"
 )
 
-// tokens are all the secrets that the limited users have, as they are and as a header might carry them.
-func tokens(t *testing.T) []string {
+// allTokens returns the tokens of the limited users, also as a header may
+// contain them.
+func allTokens(t *testing.T) []string {
 	t.Helper()
 	var all []string
 	for _, user := range harness.Users() {
 		cfg, err := cluster.Config(user, harness.MainServer)
-		check(t, err)
+		must(t, err)
 		if cfg.BearerToken != "" {
-			all = append(all, cfg.BearerToken, base64.StdEncoding.EncodeToString([]byte(cfg.BearerToken)), base64.RawURLEncoding.EncodeToString([]byte(cfg.BearerToken)))
+			all = append(
+				all,
+				cfg.BearerToken,
+				base64.StdEncoding.EncodeToString([]byte(cfg.BearerToken)),
+				base64.RawURLEncoding.EncodeToString([]byte(cfg.BearerToken)),
+			)
 		}
 	}
 	if len(all) < 3*5 {
@@ -35,9 +41,9 @@ func tokens(t *testing.T) []string {
 	return all
 }
 
-func TestRightsDecideWhoMayRunACommand(t *testing.T) {
+func TestRights_Exec(t *testing.T) {
 	inCI(t)
-	secrets := tokens(t)
+	secrets := allTokens(t)
 	const (
 		lacks = `not allowed in namespace "default": `
 		find  = "get on deployments.apps and list on pods"
@@ -49,13 +55,43 @@ func TestRightsDecideWhoMayRunACommand(t *testing.T) {
 		err          []string
 		code         int
 	}{
-		{harness.DevNone, "web", "", []string{lacks + "get on pods/exec and create on pods/exec\n", add + `{apiGroups: [""], resources: ["pods/exec"], verbs: ["get", "create"]}` + "\n"}, 255},
-		{harness.DevNone, "deploy/web", "", []string{lacks + find + " and get on pods/exec and create on pods/exec\n", add}, 255},
-		{harness.DevNone, "no-such-pod", "", []string{lacks + "get on pods/exec and create on pods/exec\n"}, 255}, // whether it exists is not told
-		{harness.DevGet, "web", "", []string{lacks + "create on pods/exec\n", add + `{apiGroups: [""], resources: ["pods/exec"], verbs: ["create"]}` + "\n"}, 255},
+		{
+			harness.DevNone,
+			"web",
+			"",
+			[]string{
+				lacks + "get on pods/exec and create on pods/exec\n",
+				add + `{apiGroups: [""], resources: ["pods/exec"], verbs: ["get", "create"]}` + "\n",
+			},
+			255,
+		},
+		{
+			harness.DevNone,
+			"deploy/web",
+			"",
+			[]string{lacks + find + " and get on pods/exec and create on pods/exec\n", add},
+			255,
+		},
+		{
+			harness.DevNone,
+			"no-such-pod",
+			"",
+			[]string{lacks + "get on pods/exec and create on pods/exec\n"},
+			255,
+		}, // the message does not reveal whether it exists
+		{
+			harness.DevGet,
+			"web",
+			"",
+			[]string{
+				lacks + "create on pods/exec\n",
+				add + `{apiGroups: [""], resources: ["pods/exec"], verbs: ["create"]}` + "\n",
+			},
+			255,
+		},
 		{harness.DevGet, "deploy/web", "", []string{lacks + find + " and create on pods/exec\n", add}, 255},
 		{harness.DevGet, "no-such-pod", "", []string{`pod "no-such-pod" does not exist`, "hint: "}, 255},
-		{harness.DevCreate, "web", "hi\n", nil, 0}, // by SPDY
+		{harness.DevCreate, "web", "hi\n", nil, 0}, // over SPDY
 		{harness.DevCreate, "deploy/web", "", []string{lacks + find + " and get on pods/exec\n", add}, 255},
 		{harness.DevExec, "web", "hi\n", nil, 0},
 		{harness.DevExec, "pod/web", "hi\n", nil, 0},
@@ -69,7 +105,7 @@ func TestRightsDecideWhoMayRunACommand(t *testing.T) {
 	onEach(t, func(t *testing.T, p contract.Program) {
 		for _, c := range cases {
 			t.Run(c.user+" "+strings.ReplaceAll(c.target, "/", "-"), func(t *testing.T) {
-				judge(t, p.Run(t, nil, "--context", c.user, "exec", c.target, "--", "echo", "hi"), c.out, c.err, c.code)
+				checkResult(t, p.Run(t, nil, "--context", c.user, "exec", c.target, "--", "echo", "hi"), c.out, c.err, c.code)
 				r := p.Run(t, nil, "--context", c.user, "exec", "-v", "-v", "-v", c.target, "--", "echo", "hi")
 				if r.Code != c.code || r.Out != c.out {
 					t.Errorf("with -v: code %d, stdout %q", r.Code, r.Out)
@@ -83,10 +119,33 @@ func TestRightsDecideWhoMayRunACommand(t *testing.T) {
 		}
 		t.Run("another namespace", func(t *testing.T) {
 			r := p.Run(t, nil, "--context", harness.DevExec, "exec", "-n", "kube-system", "web", "--", "true")
-			judge(t, r, "", []string{`not allowed in namespace "kube-system": get on pods/exec and create on pods/exec`, `role in namespace "kube-system"`}, 255)
+			checkResult(
+				t,
+				r,
+				"",
+				[]string{
+					`not allowed in namespace "kube-system": get on pods/exec and create on pods/exec`,
+					`role in namespace "kube-system"`,
+				},
+				255,
+			)
 		})
 		t.Run("a token from the command line is not shown", func(t *testing.T) {
-			r := p.Run(t, nil, "--context", harness.DevNone, "--token", "s3cr3t-t0k3n", "exec", "-v", "-v", "-v", "web", "--", "true")
+			r := p.Run(
+				t,
+				nil,
+				"--context",
+				harness.DevNone,
+				"--token",
+				"s3cr3t-t0k3n",
+				"exec",
+				"-v",
+				"-v",
+				"-v",
+				"web",
+				"--",
+				"true",
+			)
 			if r.Code != 255 || !strings.Contains(r.Err, "Unauthorized") || strings.Contains(r.Out+r.Err, "s3cr3t") {
 				t.Errorf("%+v", r)
 			}
@@ -94,8 +153,9 @@ func TestRightsDecideWhoMayRunACommand(t *testing.T) {
 	})
 }
 
-// Who may not look at a pod is told what the server says of it, for kshell cannot look either.
-func TestWithoutTheRightToLookTheServersWordsAreShown(t *testing.T) {
+// A user that may not get the pod is shown the server's message, because kshell
+// cannot get the pod either.
+func TestRights_ServerMessage(t *testing.T) {
 	notInCI(t)
 	onEach(t, func(t *testing.T, p contract.Program) {
 		for _, c := range []struct {
@@ -109,21 +169,33 @@ func TestWithoutTheRightToLookTheServersWordsAreShown(t *testing.T) {
 			{"a sidecar", []string{"with-init", "-c", "sidecar"}, "hi\n", nil, 0},
 			{"several containers", []string{"multi"}, "", []string{"choose one of: [a b]"}, 255},
 			{"no such container", []string{"multi", "-c", "x"}, "", []string{"container x is not valid for pod multi"}, 255},
-			{"waits for an init container", []string{"initializing"}, "", []string{`container not found ("main")`, "hint: the container is not running"}, 255},
-			{"init container finished", []string{"with-init", "-c", "init"}, "", []string{`container not found ("init")`, "hint: "}, 255},
+			{
+				"waits for an init container",
+				[]string{"initializing"},
+				"",
+				[]string{`container not found ("main")`, "hint: the container is not running"},
+				255,
+			},
+			{
+				"init container finished",
+				[]string{"with-init", "-c", "init"},
+				"",
+				[]string{`container not found ("init")`, "hint: "},
+				255,
+			},
 			{"pod completed", []string{"completed"}, "", []string{`container not found ("completed")`, "hint: "}, 255},
 			{"not scheduled", []string{"pending"}, "", []string{"pod pending does not have a host assigned"}, 255},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				args := append([]string{"--context", harness.DevExecOnly, "exec"}, c.args...)
-				judge(t, p.Run(t, nil, append(args, "--", "echo", "hi")...), c.out, c.err, c.code)
+				checkResult(t, p.Run(t, nil, append(args, "--", "echo", "hi")...), c.out, c.err, c.code)
 			})
 		}
 	})
 }
 
-// The rule that a hint says to add is all that is needed, and needed.
-func TestTheRuleOfTheHintIsEnough(t *testing.T) {
+// The rule in the hint is necessary and sufficient.
+func TestRights_HintedRule(t *testing.T) {
 	notInCI(t)
 	const nobody = "suite-nobody"
 	roles := clientset(t).RbacV1()
@@ -138,22 +210,22 @@ func TestTheRuleOfTheHintIsEnough(t *testing.T) {
 				t.Fatalf("without any right: %+v", r)
 			}
 			var rules []rbacv1.PolicyRule
-			check(t, yaml.UnmarshalStrict([]byte("["+strings.ReplaceAll(strings.TrimSpace(text), "} and {", "}, {")+"]"), &rules))
+			must(t, yaml.UnmarshalStrict([]byte("["+strings.ReplaceAll(strings.TrimSpace(text), "} and {", "}, {")+"]"), &rules))
 			role, err := roles.Roles(harness.Namespace).Create(t.Context(), &rbacv1.Role{
 				ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-"}, Rules: rules,
 			}, metav1.CreateOptions{})
-			check(t, err)
+			must(t, err)
 			defer func() {
-				check(t, roles.Roles(harness.Namespace).Delete(t.Context(), role.Name, metav1.DeleteOptions{}))
+				must(t, roles.Roles(harness.Namespace).Delete(t.Context(), role.Name, metav1.DeleteOptions{}))
 			}()
 			binding, err := roles.RoleBindings(harness.Namespace).Create(t.Context(), &rbacv1.RoleBinding{
 				ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-"},
 				RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
 				Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: nobody}},
 			}, metav1.CreateOptions{})
-			check(t, err)
+			must(t, err)
 			defer func() {
-				check(t, roles.RoleBindings(harness.Namespace).Delete(t.Context(), binding.Name, metav1.DeleteOptions{}))
+				must(t, roles.RoleBindings(harness.Namespace).Delete(t.Context(), binding.Name, metav1.DeleteOptions{}))
 				eventually(t, "the right is gone", func(context.Context) (bool, error) { return run(target).Code == 255, nil })
 			}()
 			eventually(t, "the rule is enough", func(context.Context) (bool, error) {
@@ -166,16 +238,19 @@ func TestTheRuleOfTheHintIsEnough(t *testing.T) {
 	}
 }
 
-// A hint that says what to type has to say what is true: `kubectl auth can-i create pods/exec` asks for a pod named exec. It is that for
-// those who may not ask for their rights, such as everybody who is not logged in.
-func TestTheCommandOfTheHintAnswersTheQuestion(t *testing.T) {
+// The command in the hint must ask the right question: `kubectl auth can-i
+// create pods/exec` asks about a pod named exec. The hint appears for users
+// that may not ask for their rights, such as anonymous ones.
+func TestRights_HintedCommand(t *testing.T) {
 	notInCI(t)
 	r := program(cluster.Kubeconfig()).Run(t, nil, "--as", "system:anonymous", "exec", "web", "--", "true")
 	_, command, ok := strings.Cut(strings.TrimSpace(r.Err), "default: kubectl ")
 	if !ok {
 		t.Fatalf("no command in the hint: %s", r.Err)
 	}
-	for user, want := range map[string]string{harness.DevNone: "no", harness.DevGet: "no", harness.DevExec: "yes", harness.DevExecOnly: "yes"} {
+	for user, want := range map[string]string{
+		harness.DevNone: "no", harness.DevGet: "no", harness.DevExec: "yes", harness.DevExecOnly: "yes",
+	} {
 		args := append([]string{"--kubeconfig", cluster.Kubeconfig(), "--context", user}, strings.Fields(command)...)
 		out, _ := exec.CommandContext(t.Context(), cluster.Kubectl(), args...).Output() // it exits 1 for no
 		if got := strings.TrimSpace(string(out)); got != want {
@@ -184,14 +259,15 @@ func TestTheCommandOfTheHintAnswersTheQuestion(t *testing.T) {
 	}
 }
 
-func TestRightsDecideWhoMayAttach(t *testing.T) {
+func TestRights_Attach(t *testing.T) {
 	inCI(t)
 	onServers(t, func(t *testing.T, s harness.Server) {
 		for _, user := range []string{harness.DevNone, harness.DevGet, harness.DevExecOnly} {
 			t.Run(user, func(t *testing.T) {
-				err := attach(t, user, s, "pipe", "pipe", false).ends(t)
+				err := attach(t, user, s, "pipe", "pipe", false).waitEnd(t)
 				var refused *stream.HandshakeError
-				if !errors.As(err, &refused) || refused.StatusCode != http.StatusForbidden || !strings.Contains(err.Error(), "pods/attach") {
+				if !errors.As(err, &refused) || refused.StatusCode != http.StatusForbidden ||
+					!strings.Contains(err.Error(), "pods/attach") {
 					t.Errorf("got %v (%T)", err, err)
 				}
 			})

@@ -17,13 +17,14 @@ import (
 	"kshell/test/contract"
 )
 
-// patience is how long a screen may take to show what it must: a bound for the failure, never a wait.
-const patience = 20 * time.Second
+// screenTimeout is how long a screen may take to show what is expected.
+const screenTimeout = 20 * time.Second
 
-// columns and rows are the size of each window at its start.
+// columns and rows are the initial size of each window.
 const columns, rows = 100, 30
 
-// tmux is a private server: its socket lies in a folder of its own, it reads no configuration, and it ends with the test.
+// tmux is a private tmux server: its socket is in its own directory, it reads
+// no configuration, and it ends with the test.
 type tmux struct{ folder string }
 
 func newTmux(t *testing.T) *tmux {
@@ -50,13 +51,19 @@ func newTmux(t *testing.T) *tmux {
 
 func (s *tmux) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "tmux", append([]string{"-u", "-L", "kshell", "-f", "/dev/null"}, args...)...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMUX_TMPDIR=" + s.folder, "LC_ALL=C.UTF-8", "TERM=tmux-256color"}
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"),
+		"HOME=" + home,
+		"TMUX_TMPDIR=" + s.folder,
+		"LC_ALL=C.UTF-8",
+		"TERM=tmux-256color",
+	}
 	return cmd
 }
 
 func (s *tmux) run(t *testing.T, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience) // also in a cleanup
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), screenTimeout) // also in a cleanup
 	defer cancel()
 	var out, errs bytes.Buffer
 	cmd := s.command(ctx, args...)
@@ -67,26 +74,57 @@ func (s *tmux) run(t *testing.T, args ...string) string {
 	return out.String()
 }
 
-// pane is a window of one pane, with a local shell in which $CLI is the program.
+// pane is a window with one pane, with a local shell in which $CLI is the
+// program.
 type pane struct {
 	*tmux
 	t       *testing.T
 	id      string
 	program contract.Program
-	prompts map[string]int // of each name, the number of the prompt that is shown
+	prompts map[string]int // the number of the current prompt, by name
 	readies int
 	want    map[string]screen
 	shots   map[string]screen
-	folder  string // for the local shell's files
+	folder  string // for files of the local shell
 }
 
-// open makes a pane and waits for its shell. Each shot of it must be as the one in want; nil: it makes the ones that others must equal.
+// open opens a pane and waits for its shell. Its shots are compared with want,
+// unless want is nil.
 func (s *tmux) open(t *testing.T, p contract.Program, want map[string]screen) *pane {
 	t.Helper()
-	w := &pane{tmux: s, t: t, program: p, want: want, prompts: map[string]int{}, shots: map[string]screen{}, folder: t.TempDir()}
-	w.id = strings.TrimSpace(s.run(t, "new-window", "-d", "-P", "-F", "#{pane_id}", "-c", w.folder,
-		"env", "-i", "PATH="+os.Getenv("PATH"), "HOME="+home, "KUBECONFIG="+p.Kubeconfig, "TERM=tmux-256color", "LC_ALL=C.UTF-8",
-		"HISTFILE=", `PS1=local \#> `, "CLI="+p.Path, "bash", "--norc", "--noprofile", "-i"))
+	w := &pane{
+		tmux:    s,
+		t:       t,
+		program: p,
+		want:    want,
+		prompts: map[string]int{},
+		shots:   map[string]screen{},
+		folder:  t.TempDir(),
+	}
+	w.id = strings.TrimSpace(s.run(
+		t,
+		"new-window",
+		"-d",
+		"-P",
+		"-F",
+		"#{pane_id}",
+		"-c",
+		w.folder,
+		"env",
+		"-i",
+		"PATH="+os.Getenv("PATH"),
+		"HOME="+home,
+		"KUBECONFIG="+p.Kubeconfig,
+		"TERM=tmux-256color",
+		"LC_ALL=C.UTF-8",
+		"HISTFILE=",
+		`PS1=local \#> `,
+		"CLI="+p.Path,
+		"bash",
+		"--norc",
+		"--noprofile",
+		"-i",
+	))
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the screen at the end:\n%s", w.screen(false))
@@ -103,7 +141,7 @@ func (w *pane) tmuxTo(verb string, args ...string) string {
 	return w.run(w.t, append([]string{verb, "-t", w.id}, args...)...)
 }
 
-// text types words as they are; keys presses keys by tmux's names.
+// text types words; keys presses keys by tmux's names.
 func (w *pane) text(words string)    { w.t.Helper(); w.tmuxTo("send-keys", "-l", "--", words) }
 func (w *pane) keys(names ...string) { w.t.Helper(); w.tmuxTo("send-keys", names...) }
 
@@ -112,14 +150,15 @@ func (w *pane) resize(width, height int) {
 	w.tmuxTo("resize-window", "-x", strconv.Itoa(width), "-y", strconv.Itoa(height))
 }
 
-// enter types a command line and ends it.
+// enter types a command line and Enter.
 func (w *pane) enter(line string) {
 	w.t.Helper()
 	w.text(line)
 	w.keys("Enter")
 }
 
-// prompt waits for the next prompt of a shell whose PS1 is `name \#> `: the number makes each of them a word of its own.
+// prompt waits for the next prompt of a shell whose PS1 is `name \#> `. The
+// number makes each prompt unique.
 func (w *pane) prompt(name string) {
 	w.t.Helper()
 	w.prompts[name]++
@@ -128,11 +167,13 @@ func (w *pane) prompt(name string) {
 	})
 }
 
-// local and remote run a command line in the shell there, to its next prompt.
+// local and remote run a command line in the local or the remote shell, and
+// wait for the next prompt.
 func (w *pane) local(line string)  { w.t.Helper(); w.enter(line); w.prompt("local") }
 func (w *pane) remote(line string) { w.t.Helper(); w.enter(line); w.prompt("pod") }
 
-// ready starts a command that reads, below a cleared screen, and waits until the shell no longer reads the keys itself.
+// ready clears the screen, starts a command that reads, and waits until the
+// shell does not read the keys any more.
 func (w *pane) ready(line string) {
 	w.t.Helper()
 	w.readies++
@@ -140,7 +181,8 @@ func (w *pane) ready(line string) {
 	w.line(fmt.Sprint("ready ", w.readies))
 }
 
-// line waits for a line that is exactly this: what was typed stands behind a prompt and is not meant.
+// line waits for a line that consists of words. Typed words follow a prompt,
+// and do not count.
 func (w *pane) line(words string) {
 	w.t.Helper()
 	w.wait(fmt.Sprintf("a line %q", words), func(s screen) bool { return slices.Contains(s.lines, words) })
@@ -152,25 +194,28 @@ func (w *pane) contains(words string) {
 	w.wait(fmt.Sprintf("words %q", words), func(s screen) bool { return strings.Contains(s.String(), words) })
 }
 
-// wait waits for what the screen must come to.
+// wait waits until is returns true for the screen.
 func (w *pane) wait(what string, is func(screen) bool) {
 	w.t.Helper()
 	var s screen
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(screenTimeout); time.Now().Before(deadline); {
 		if s = w.screen(false); is(s) {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	w.t.Fatalf("after %v the screen has not: %s\n%s", patience, what, s)
+	w.t.Fatalf("not after %v: %s\n%s", screenTimeout, what, s)
 }
 
-// shot is a point where the screen must be kubectl's, with its colours, its cursor and its modes. The one that makes the reference
-// must have waited for the last words that are drawn; the cursor and the modes come behind them.
+// shot records the screen, with colors, cursor and modes, or compares it with
+// that of kubectl. Before the recording, the last text must have been waited
+// for; the cursor and the modes follow.
 func (w *pane) shot(name string) {
 	w.t.Helper()
 	if w.want == nil {
-		w.shots[name] = w.settled()
+		// stableScreen returns the screen when it has not changed for half a
+		// second.
+		w.shots[name] = w.stableScreen()
 		return
 	}
 	want, ok := w.want[name]
@@ -178,7 +223,7 @@ func (w *pane) shot(name string) {
 		w.t.Fatalf("kubectl has no screen %q", name)
 	}
 	got := screen{}
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(screenTimeout); time.Now().Before(deadline); {
 		if got = w.screen(true); got.String() == want.String() {
 			return
 		}
@@ -188,10 +233,10 @@ func (w *pane) shot(name string) {
 }
 
 // settled is the screen when it has been the same for half a second.
-func (w *pane) settled() screen {
+func (w *pane) stableScreen() screen {
 	w.t.Helper()
 	is, since := w.screen(true), time.Now()
-	for deadline := time.Now().Add(patience); time.Since(since) < time.Second/2 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(screenTimeout); time.Since(since) < time.Second/2 && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 		if now := w.screen(true); now.String() != is.String() {
 			is, since = now, time.Now()
@@ -200,10 +245,10 @@ func (w *pane) settled() screen {
 	return is
 }
 
-// screen is what a terminal shows.
+// screen is the content of a terminal.
 type screen struct {
-	lines []string // without the blanks at their ends, and without the empty ones at the end
-	state string   // the cursor, and the modes that a program may have left behind
+	lines []string // without trailing blanks, and without empty lines at the end
+	state string   // the cursor, and modes
 }
 
 func (s screen) String() string { return strings.Join(s.lines, "\n") + "\n" + s.state }
@@ -215,7 +260,7 @@ func (s screen) last() string {
 	return s.lines[len(s.lines)-1]
 }
 
-// diff is the lines of s that o has not in that place.
+// diff returns the lines of s that are different in o.
 func (s screen) diff(o screen) (lines []string) {
 	for i, line := range s.lines {
 		if i >= len(o.lines) || o.lines[i] != line {
@@ -228,29 +273,31 @@ func (s screen) diff(o screen) (lines []string) {
 	return lines
 }
 
-// screen returns what the pane shows; in full: with escape codes for the colours, and with the state, for a comparison.
+// screen returns the content of the pane. With full, it includes the escape
+// codes for colors, and the state.
 func (w *pane) screen(full bool) screen {
 	w.t.Helper()
-	const state = "#{cursor_x} #{cursor_y} alternate=#{alternate_on} cursor=#{cursor_flag} keypad=#{keypad_flag}#{keypad_cursor_flag}" +
+	const state = "#{cursor_x} #{cursor_y} alternate=#{alternate_on} cursor=#{cursor_flag} " +
+		"keypad=#{keypad_flag}#{keypad_cursor_flag}" +
 		" insert=#{insert_flag} wrap=#{wrap_flag} origin=#{origin_flag} mouse=#{mouse_any_flag} #{pane_width}x#{pane_height}"
 	if !full {
-		return screen{lines: trimmed(w.tmuxTo("capture-pane", "-p"))}
+		return screen{lines: trimLines(w.tmuxTo("capture-pane", "-p"))}
 	}
 	out := w.run(w.t, "display-message", "-p", "-t", w.id, state, ";", "capture-pane", "-p", "-e", "-t", w.id)
 	first, rest, _ := strings.Cut(out, "\n")
 	var column, row int
 	var modes string
 	if _, err := fmt.Sscanf(first, "%d %d", &column, &row); err != nil {
-		w.t.Fatalf("tmux says %q: %v", first, err)
+		w.t.Fatalf("tmux printed %q: %v", first, err)
 	}
 	modes = strings.SplitN(first, " ", 3)[2]
-	lines, above := withoutIntended(trimmed(rest), row)
+	lines, above := withoutIntendedDifferences(trimLines(rest), row)
 	return screen{lines, fmt.Sprintf("cursor %d,%d %s", column, row-above, modes)}
 }
 
 var blanks = regexp.MustCompile(` +$`)
 
-func trimmed(text string) []string {
+func trimLines(text string) []string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
 		lines[i] = blanks.ReplaceAllString(line, "")
@@ -261,26 +308,31 @@ func trimmed(text string) []string {
 	return lines
 }
 
-// intended are the lines that one program shows and the other does not, on purpose. They are taken out before screens are compared.
-var intended = []struct {
+// intendedDifferences are lines that only one program shows, on purpose. They
+// are removed before screens are compared.
+var intendedDifferences = []struct {
 	line *regexp.Regexp
 	why  string
 }{
-	{regexp.MustCompile(`^command terminated with exit code \d+$`), "kubectl's; kshell leaves the command's own exit code uncommented: $? has it"},
+	{
+		regexp.MustCompile(`^command terminated with exit code \d+$`),
+		"kubectl's; kshell leaves the command's own exit code uncommented: $? has it",
+	},
 	{regexp.MustCompile(`^Defaulted container "a" out of: a, b$`), "kubectl's words for the container that it took"},
 	{regexp.MustCompile(`^kshell: .*container.*$`), "kshell's words for the container that it took"},
 }
 
-// met is which of them were seen: one that never is has no business in the list.
-var met = map[string]bool{}
+// seenDifferences are the intended differences that occurred. Each must occur.
+var seenDifferences = map[string]bool{}
 
-// withoutIntended takes the intended differences out, and counts those above a row.
-func withoutIntended(lines []string, row int) (rest []string, above int) {
+// withoutIntendedDifferences removes the intended differences, and counts those
+// above a row.
+func withoutIntendedDifferences(lines []string, row int) (rest []string, above int) {
 	for i, line := range lines {
 		is := false
-		for _, d := range intended {
+		for _, d := range intendedDifferences {
 			if d.line.MatchString(line) {
-				is, met[d.line.String()] = true, true
+				is, seenDifferences[d.line.String()] = true, true
 			}
 		}
 		switch {
@@ -293,7 +345,8 @@ func withoutIntended(lines []string, row int) (rest []string, above int) {
 	return rest, above
 }
 
-// foreground returns the pid of the foreground job's leader on the pane's terminal, and makes sure that it is the program.
+// foreground returns the PID of the foreground process group of the pane's
+// terminal, and checks that it is the program.
 func (w *pane) foreground() int {
 	w.t.Helper()
 	shell := strings.TrimSpace(w.run(w.t, "display-message", "-p", "-t", w.id, "#{pane_pid}"))
@@ -301,19 +354,19 @@ func (w *pane) foreground() int {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // from the third on: proc(5)
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // from the third field on; see proc(5)
 	pid, err := strconv.Atoi(fields[8-3])                                     // tpgid
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	if err != nil || program != w.program.Path {
-		w.t.Fatalf("in the foreground is %d, %s (%v), not %s", pid, program, err, w.program.Path)
+		w.t.Fatalf("the foreground process is %d, %s (%v), not %s", pid, program, err, w.program.Path)
 	}
 	return pid
 }
 
-// settings returns the terminal's, as the local shell's stty sees them.
+// settings returns the output of stty in the local shell.
 func (w *pane) settings(name string) string {
 	w.t.Helper()
 	w.local("stty -a >" + name)

@@ -19,9 +19,9 @@ import (
 // scene is what a user does in a shell of a pod.
 type scene struct {
 	name string
-	args string // of exec
+	args string // arguments of exec
 	play func(w *pane)
-	code int // with which the shell ends
+	code int // exit code of the shell
 }
 
 var scenes = []scene{
@@ -33,21 +33,22 @@ var scenes = []scene{
 	{"vi", "-it bashpod -- bash", vi, 0},
 	{"less", "-it bashpod -- bash", less, 0},
 	{"top", "-it bashpod -- bash", top, 0},
-	{"colours", "-it bashpod -- bash", colours, 0},
+	{"colours", "-it bashpod -- bash", colors, 0},
 	{"wide characters", "-it bashpod -- bash", wide, 0},
 	{"a paste of 64 KiB", "-it bashpod -- bash", paste, 0},
 }
 
-// TestScreensAreThoseOfKubectl does the same things through kubectl and through kshell, in two windows of the same size, and compares the
-// screens to the last colour; kshell once more through the API server that translates.
-func TestScreensAreThoseOfKubectl(t *testing.T) {
+// TestScreens_Kubectl does the same with kubectl and with kshell, in windows of
+// the same size, and compares the screens including colors. It does that with
+// both API servers.
+func TestScreens_Kubectl(t *testing.T) {
 	notInCI(t)
 	server := newTmux(t)
-	clear(met)
+	clear(seenDifferences)
 	for _, s := range scenes {
 		t.Run(strings.ReplaceAll(s.name, " ", "_"), func(t *testing.T) {
 			reference := s.run(t, server, kubectl(), nil)
-			for _, way := range paths() {
+			for _, way := range apiPaths() {
 				t.Run(way.name, func(t *testing.T) {
 					s.run(t, server, program(way.kubeconfig), reference)
 				})
@@ -57,14 +58,15 @@ func TestScreensAreThoseOfKubectl(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	for _, d := range intended {
-		if !met[d.line.String()] {
-			t.Errorf("a difference is listed (%s: %s) and was not met", d.line, d.why)
+	for _, d := range intendedDifferences {
+		if !seenDifferences[d.line.String()] {
+			t.Errorf("a difference is listed (%s: %s), but did not occur", d.line, d.why)
 		}
 	}
 }
 
-// run plays the scene in a new window, from the local prompt to the local prompt, and returns its screens.
+// run plays the scene in a new window, from one local prompt to the next, and
+// returns its screens.
 func (s scene) run(t *testing.T, server *tmux, p contract.Program, want map[string]screen) map[string]screen {
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -86,14 +88,19 @@ func (s scene) run(t *testing.T, server *tmux, p contract.Program, want map[stri
 	w.line(fmt.Sprintf("code %d", s.code))
 	w.shot("the end")
 	if after := w.settings("after"); after != before {
-		t.Errorf("the terminal is not as it was\nbefore: %s\nafter:  %s", before, after)
+		t.Errorf("the terminal was changed\nbefore: %s\nafter:  %s", before, after)
 	}
 	return w.shots
 }
 
-// clearPods ends what a failed scene has left in the pods: a remote shell lives on when its client goes.
+// clearPods ends processes that a failed scene has left in the pods: a remote
+// shell outlives its client.
 func clearPods(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience) // the test's own has ended
+	// The context of the test has ended.
+	ctx, cancel := context.WithTimeout(
+		context.WithoutCancel(t.Context()),
+		screenTimeout,
+	)
 	defer cancel()
 	for _, name := range []string{"bashpod", "web", "multi"} {
 		cmd := kubectl().Command(ctx, t, "exec", name, "--", "sh", "-c", "kill -9 -1; exit 0")
@@ -103,13 +110,13 @@ func clearPods(t *testing.T) {
 	}
 }
 
-// bash waits for the pod's bash and numbers its prompts.
+// bash waits for bash in the pod, and numbers its prompts.
 func bash(w *pane) {
 	w.t.Helper()
 	w.wait("bash's prompt", func(s screen) bool { return strings.HasSuffix(s.last(), "#") })
 	w.shot("the first prompt")
 	w.enter(`unset HISTFILE; PS1='pod \#> '`)
-	w.prompts["pod"]++ // the first number is the second's
+	w.prompts["pod"]++ // the first prompt has number 2
 	w.prompt("pod")
 }
 
@@ -140,7 +147,8 @@ func ash(w *pane) {
 	w.shot("a command")
 }
 
-// signalKeys: what Ctrl-C, Ctrl-Z and Ctrl-\ do is the remote terminal's.
+// signalKeys checks that Ctrl-C, Ctrl-Z and Ctrl-\ are handled by the remote
+// terminal.
 func signalKeys(w *pane) {
 	const sleep = `sh -c 'echo as""leep; exec sleep 100'`
 	bash(w)
@@ -164,12 +172,16 @@ func signalKeys(w *pane) {
 	w.line("131")
 	w.text("never ended")
 	w.keys("C-c")
-	w.wait("a new prompt", func(s screen) bool { return strings.HasPrefix(s.last(), "pod") && !strings.Contains(s.last(), "never") })
+	w.wait(
+		"a new prompt",
+		func(s screen) bool { return strings.HasPrefix(s.last(), "pod") && !strings.Contains(s.last(), "never") },
+	)
 	w.shot("quit")
 	w.remote("true")
 }
 
-// sizes: the remote terminal follows, and what runs there is told.
+// sizes checks that the remote terminal gets new sizes, and that its programs
+// are notified.
 func sizes(w *pane) {
 	const follow = `until [ "$(stty size)" = "%d %d" ]; do usleep 10000; done; clear; echo sized`
 	bash(w)
@@ -178,7 +190,7 @@ func sizes(w *pane) {
 		w.remote(fmt.Sprintf(follow, to[1], to[0]))
 		w.line("sized")
 	}
-	for i := range 30 { // the last one counts
+	for i := range 30 { // only the last size matters
 		w.resize(60+i, 20+i%7)
 	}
 	w.resize(columns, rows)
@@ -194,13 +206,17 @@ func sizes(w *pane) {
 	w.keys("C-c")
 	w.prompt("pod")
 
-	w.remote("seq 200 | sed 's/$/ and some words to fill the line of a window that is a hundred wide, as well as it goes/' >/tmp/sizes")
+	w.remote(
+		"seq 200 | sed 's/$/ and some words to fill the line of a window that is a hundred wide, " +
+			"as well as it goes/' >/tmp/sizes",
+	)
 	w.enter("vi /tmp/sizes")
 	w.contains("- /tmp/sizes 1/200")
 	for _, to := range [][2]int{{120, 40}, {60, 20}, {columns, rows}} {
 		w.resize(to[0], to[1])
 		w.wait(fmt.Sprintf("vi's last line in row %d", to[1]), func(s screen) bool {
-			return len(s.lines) == to[1] && strings.HasPrefix(s.last(), "- /tmp/sizes 1/200") && strings.HasPrefix(s.lines[to[1]-2], fmt.Sprint(to[1]-1, " "))
+			return len(s.lines) == to[1] && strings.HasPrefix(s.last(), "- /tmp/sizes 1/200") &&
+				strings.HasPrefix(s.lines[to[1]-2], fmt.Sprint(to[1]-1, " "))
 		})
 		w.shot(fmt.Sprint("vi in ", to))
 	}
@@ -269,7 +285,8 @@ func top(w *pane) {
 	w.contains("PID  PPID USER     STAT   VSZ %VSZ %CPU COMMAND\n")
 	w.contains("sleep infinity\n")
 	w.wait("top's head", func(s screen) bool {
-		return len(s.lines) > 2 && strings.HasPrefix(s.lines[0], "Mem: ") && strings.HasPrefix(s.lines[1], "CPU: ") && strings.HasPrefix(s.lines[2], "Load average: ")
+		return len(s.lines) > 2 && strings.HasPrefix(s.lines[0], "Mem: ") && strings.HasPrefix(s.lines[1], "CPU: ") &&
+			strings.HasPrefix(s.lines[2], "Load average: ")
 	})
 	w.text("q")
 	w.prompt("pod")
@@ -279,21 +296,21 @@ func top(w *pane) {
 	w.shot("left")
 }
 
-func colours(w *pane) {
+func colors(w *pane) {
 	bash(w)
 	w.remote(`for i in $(seq 0 255); do printf '\033[48;5;%dm%3d' $i $i; done; printf '\033[0m\n'`)
 	w.remote(`for i in $(seq 0 5 255); do printf '\033[38;2;%d;100;%dmx' $i $((255 - i)); done; printf '\033[0m\n'`)
 	w.remote(`printf '\033[1mbold\033[0m \033[3;4;7mall\033[0m \033[9;91mred\033[0m \033[4:3mcurly\033[0m\n'`)
 	w.shot("coloured")
-	colourful := w.screen(true).String()
+	colorful := w.screen(true).String()
 	for _, code := range []string{"\x1b[48;5;255m", "\x1b[38;2;100;100;155m", "\x1b[1mbold", "\x1b[9m\x1b[91mred"} {
-		if !strings.Contains(colourful, code) {
-			w.t.Errorf("the screen lacks %q:\n%q", code, colourful)
+		if !strings.Contains(colorful, code) {
+			w.t.Errorf("the screen lacks %q:\n%q", code, colorful)
 		}
 	}
 }
 
-// wide: printed by the pod, and typed: what the remote terminal echoes and then what it hands on.
+// wide checks wide characters, printed by the pod and typed.
 func wide(w *pane) {
 	const words = "日本語 한국어 ｗｉｄｅ e\u0301a\u0308 🙂 👩\u200d💻 ←→ ñ"
 	bash(w)
@@ -306,7 +323,14 @@ func wide(w *pane) {
 	})
 	w.shot("typed")
 	w.text("日本X語")
-	w.keys("BSpace", "BSpace", "BSpace", "BSpace", "Enter") // how many bytes or columns go is the remote terminal's
+	// The remote terminal decides how many bytes or columns each removes.
+	w.keys(
+		"BSpace",
+		"BSpace",
+		"BSpace",
+		"BSpace",
+		"Enter",
+	)
 	w.keys("C-d")
 	w.prompt("pod")
 	w.shot("erased")
@@ -317,7 +341,8 @@ func wide(w *pane) {
 	w.shot("the bytes are the same")
 }
 
-// octal writes words in escapes of printf, so that they are not on the screen before they are printed.
+// octal writes words as octal escapes for printf, so that the command line does
+// not contain them.
 func octal(words string) string {
 	var b strings.Builder
 	for i := range len(words) {
@@ -349,7 +374,7 @@ func paste(w *pane) {
 	w.shot("summed")
 }
 
-// pasted returns lines of 63 letters that are not alike.
+// pasted returns different lines of 63 letters.
 func pasted(size int) []byte {
 	random := rand.NewChaCha8([32]byte{'p', 'a', 's', 't', 'e'})
 	raw := make([]byte, 63*3/4+1)
@@ -362,14 +387,15 @@ func pasted(size int) []byte {
 	return text[:size]
 }
 
-// TestASignalToKshellGivesTheTerminalBack: the shell below it goes on as if nothing had been.
-func TestASignalToKshellGivesTheTerminalBack(t *testing.T) {
+// After a signal to kshell, the local shell continues, and its terminal is
+// restored.
+func TestScreens_Signal(t *testing.T) {
 	notInCI(t)
 	server := newTmux(t)
-	for _, way := range paths() {
+	for _, way := range apiPaths() {
 		for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGINT} {
 			t.Run(way.name+"/"+strings.ReplaceAll(signal.String(), " ", "_"), func(t *testing.T) {
-				t.Cleanup(func() { clearPods(t) }) // the remote shell lives on
+				t.Cleanup(func() { clearPods(t) }) // the remote shell still runs
 				w := server.open(t, program(way.kubeconfig), nil)
 				before := w.settings("before")
 				w.enter("$CLI exec bashpod")
@@ -385,7 +411,7 @@ func TestASignalToKshellGivesTheTerminalBack(t *testing.T) {
 				w.local("echo code $?")
 				w.line(fmt.Sprintf("code %d", 128+int(signal)))
 				if after := w.settings("after"); after != before {
-					t.Errorf("the terminal is not as it was\nbefore: %s\nafter:  %s", before, after)
+					t.Errorf("the terminal was changed\nbefore: %s\nafter:  %s", before, after)
 				}
 			})
 		}

@@ -5,11 +5,12 @@ import (
 	"testing"
 )
 
-// TestAPodIsChosenFromAList types a part of a name into the list, chooses the pod, and then one of its containers.
-func TestAPodIsChosenFromAList(t *testing.T) {
+// TestPicker types a part of a name into the list, and chooses the pod and one
+// of its containers.
+func TestPicker(t *testing.T) {
 	notInCI(t)
 	server := newTmux(t)
-	for _, way := range paths() {
+	for _, way := range apiPaths() {
 		t.Run(way.name, func(t *testing.T) {
 			w := server.open(t, program(way.kubeconfig), nil)
 			w.local("clear")
