@@ -121,7 +121,8 @@ func (s *attachSession) Dial(ctx context.Context) (*stream.Conn, error) {
 // again.
 var errShellEnded = errors.New("the shell has ended")
 
-// Opened implements stream.Driver.
+// Opened implements stream.Driver. Until it returns, the terminal is not raw:
+// Ctrl-C sends a signal.
 func (s *attachSession) Opened(ctx context.Context, conn *stream.Conn) error {
 	if err := s.reattach(s.ctx); err != nil {
 		return err
