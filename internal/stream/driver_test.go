@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"io"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -68,7 +69,8 @@ func (l *funcLink) settings() LinkSettings {
 }
 
 // funcSession makes a Session from functions and settings. Set the fields
-// before the first call of a method.
+// before the first call of a method. The methods may be called from any
+// goroutine.
 type funcSession struct {
 	funcLink
 
@@ -90,6 +92,7 @@ type funcSession struct {
 	Size           func() (width, height uint16, ok bool)
 	Resized        <-chan struct{}
 
+	once sync.Once
 	made *Session
 }
 
@@ -143,9 +146,11 @@ func (c funcChecker) CheckStuck(ctx context.Context) error { return c.Stuck(ctx)
 
 // session returns the Session, which is made by the first call.
 func (s *funcSession) session() *Session {
-	if s.made != nil {
-		return s.made
-	}
+	s.once.Do(func() { s.made = s.newSession() })
+	return s.made
+}
+
+func (s *funcSession) newSession() *Session {
 	set := Settings{
 		LinkSettings: s.settings(), Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr,
 		Interactive: s.Interactive, Keepalive: s.Keepalive, IdleKeepalive: s.IdleKeepalive,
@@ -167,8 +172,7 @@ func (s *funcSession) session() *Session {
 			StuckChecker
 		}{d, funcChecker{s}}
 	}
-	s.made = NewSession(d, s.observe, set)
-	return s.made
+	return NewSession(d, s.observe, set)
 }
 
 func (s *funcSession) Run(ctx context.Context) error { return s.session().Run(ctx) }
