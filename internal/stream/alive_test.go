@@ -14,41 +14,46 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// watched is a session that pings every 10 s and lists what it is told of quiet; the far side is behave's.
-func watched(t *testing.T, stdin io.Reader, stdout io.Writer, behave func(r remote)) (told []time.Duration, took time.Duration, err error) {
+// runWithKeepalive runs a session with a Keepalive of 10 s to a server with the
+// behavior behave. It returns the Overdue events, and how long Run took.
+func runWithKeepalive(
+	t *testing.T, stdin io.Reader, stdout io.Writer, behave func(r remote),
+) (overdue []time.Duration, took time.Duration, err error) {
 	d := pod(t, behave)
 	s := &funcSession{
 		funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever},
 		Stdin:    stdin, Stdout: stdout, Keepalive: 10 * time.Second,
-		OnQuiet: func(d time.Duration) { told = append(told, d) },
+		OnOverdue: func(d time.Duration) { overdue = append(overdue, d) },
 	}
 	start := time.Now()
 	err = s.Run(t.Context())
-	return told, time.Since(start), err
+	return overdue, time.Since(start), err
 }
 
-// deaf is a far side that reads nothing, and so answers no ping, until the test ends.
+// deaf is a server that reads nothing until the test ends, and so answers no
+// ping.
 func deaf(t *testing.T) func(remote) {
 	return func(remote) { <-t.Context().Done() }
 }
 
-func TestADeadLinkIsNoticed(t *testing.T) {
+func TestKeepalive_DeadConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		told, took, err := watched(t, nil, nil, deaf(t))
+		overdue, took, err := runWithKeepalive(t, nil, nil, deaf(t))
 		var lost *LostError
 		if !errors.As(err, &lost) || !errors.Is(err, errDead) {
 			t.Errorf("error %v", err)
 		}
 		if took < deadAfter || took > 25*time.Second {
-			t.Errorf("noticed after %v", took)
+			t.Errorf("lost after %v", took)
 		}
-		if len(told) < 5 || told[0] < quietAfter || told[0] > quietAfter+2*checkEvery {
-			t.Errorf("told of %v", told)
+		if len(overdue) < 5 || overdue[0] < quietAfter || overdue[0] > quietAfter+2*checkEvery {
+			t.Errorf("overdue %v", overdue)
 		}
 	})
 }
 
-// ponging reads, and so answers pings, while it does something else; then the command succeeds.
+// ponging is a server that calls during while it reads, and so answers pings.
+// Then the command succeeds.
 func ponging(during func(r remote)) func(remote) {
 	return func(r remote) {
 		done := make(chan struct{})
@@ -64,29 +69,30 @@ func ponging(during func(r remote)) func(remote) {
 	}
 }
 
-func TestASilentCommandIsNotADeadLink(t *testing.T) {
+func TestKeepalive_SilentCommand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		told, _, err := watched(t, nil, nil, ponging(func(remote) { time.Sleep(time.Hour) }))
-		if err != nil || len(told) > 0 {
-			t.Errorf("error %v, told of %v", err, told)
+		overdue, _, err := runWithKeepalive(t, nil, nil, ponging(func(remote) { time.Sleep(time.Hour) }))
+		if err != nil || len(overdue) > 0 {
+			t.Errorf("error %v, overdue %v", err, overdue)
 		}
 	})
 }
 
-func TestALinkThatComesBackInTimeIsNotLost(t *testing.T) {
+func TestKeepalive_ServerAnswersAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		told, _, err := watched(t, nil, nil, func(r remote) {
+		overdue, _, err := runWithKeepalive(t, nil, nil, func(r remote) {
 			time.Sleep(18 * time.Second)
 			ponging(func(remote) { time.Sleep(time.Minute) })(r)
 		})
-		if err != nil || len(told) == 0 || told[len(told)-1] != 0 {
-			t.Errorf("error %v, told of %v, want the end of it as well", err, told)
+		if err != nil || len(overdue) == 0 || overdue[len(overdue)-1] != 0 {
+			t.Errorf("error %v, overdue %v, want a last one of 0", err, overdue)
 		}
 	})
 }
 
-// What drops a link that is idle for as long as the user has said does not get to it.
-func TestNoSilenceLastsAsLongAsTheKeepalive(t *testing.T) {
+// A gateway that drops connections which are idle for as long as Keepalive does
+// not drop this one.
+func TestKeepalive_LongestSilence(t *testing.T) {
 	for _, every := range []time.Duration{time.Second, 3 * time.Second, 10 * time.Second, time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
 			last := time.Now()
@@ -117,24 +123,24 @@ func TestNoSilenceLastsAsLongAsTheKeepalive(t *testing.T) {
 	}
 }
 
-func TestOutputIsASignOfLife(t *testing.T) {
+func TestKeepalive_OutputCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		told, _, err := watched(t, nil, nil, func(r remote) { // it does not read
+		overdue, _, err := runWithKeepalive(t, nil, nil, func(r remote) { // the server does not read
 			for range 100 {
 				time.Sleep(4 * time.Second)
 				r.send(chStdout, "x")
 			}
 			r.finish(success)
 		})
-		if err != nil || len(told) > 0 {
-			t.Errorf("error %v, told of %v", err, told)
+		if err != nil || len(overdue) > 0 {
+			t.Errorf("error %v, overdue %v", err, overdue)
 		}
 	})
 }
 
-func TestAServerThatIsBlockedByItsCommandIsNotDead(t *testing.T) {
+func TestKeepalive_ServerBlockedByStdin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, _, err := watched(t, &typing{size: 64 << 10}, nil, func(r remote) {
+		_, _, err := runWithKeepalive(t, &typing{size: 64 << 10}, nil, func(r remote) {
 			time.Sleep(90 * time.Second)
 			ponging(func(remote) { time.Sleep(time.Second) })(r)
 		})
@@ -144,14 +150,15 @@ func TestAServerThatIsBlockedByItsCommandIsNotDead(t *testing.T) {
 	})
 }
 
-// A link that dies between a ping and its answer, behind some output, is dead all the same.
-func TestADeadLinkIsNoticedBehindALatePieceOfOutput(t *testing.T) {
+// A connection that dies between a ping and its answer is detected, although
+// some output has arrived after the ping.
+func TestKeepalive_DeadAfterLateOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		s := &funcSession{
 			funcLink: funcLink{Reconnect: ReconnectNever, Dial: pod(t, func(r remote) {
-				time.Sleep(8500 * time.Millisecond) // a ping came at 8 s
+				time.Sleep(8500 * time.Millisecond) // a ping arrived at 8 s
 				r.send(chStdout, "x")
 				<-t.Context().Done()
 			}).with(V5)},
@@ -163,7 +170,7 @@ func TestADeadLinkIsNoticedBehindALatePieceOfOutput(t *testing.T) {
 	})
 }
 
-// typing gives size bytes, and then nothing until the end of all tests' patience.
+// typing is a stdin of size bytes, which ends after another 10 minutes.
 type typing struct{ size int }
 
 func (s *typing) Read(p []byte) (int, error) {
@@ -176,10 +183,10 @@ func (s *typing) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func TestAPausedReaderIsNotADeadLink(t *testing.T) {
+func TestKeepalive_PausedReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, _, err := watched(t, nil, pausing{}, func(r remote) {
-			r.send(chStdout, "x") // 90 s until the reader listens again, and only then a pong can be seen
+		_, _, err := runWithKeepalive(t, nil, pausing{}, func(r remote) {
+			r.send(chStdout, "x") // the reader is paused for 90 s, and sees no pong before that
 			ponging(func(remote) { time.Sleep(2 * time.Minute) })(r)
 		})
 		if err != nil {
@@ -188,7 +195,7 @@ func TestAPausedReaderIsNotADeadLink(t *testing.T) {
 	})
 }
 
-func TestALostSessionIsTakenUpAtOnceIfItWasOne(t *testing.T) {
+func TestEager(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		var opened []time.Duration
@@ -212,14 +219,15 @@ func TestALostSessionIsTakenUpAtOnceIfItWasOne(t *testing.T) {
 		if err := s.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		want := []time.Duration{0, 10 * time.Second, 13 * time.Second, 16 * time.Second} // at once only behind one that lived
+		// There is no delay only after a connection that was open for 5 s.
+		want := []time.Duration{0, 10 * time.Second, 13 * time.Second, 16 * time.Second}
 		if diff := cmp.Diff(want, opened); diff != "" {
 			t.Errorf("sockets (-want +got):\n%s", diff)
 		}
 	})
 }
 
-func TestAttemptsEnd(t *testing.T) {
+func TestGiveUpAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		var down atomic.Bool
@@ -242,7 +250,7 @@ func TestAttemptsEnd(t *testing.T) {
 	})
 }
 
-func TestASocketIsReplacedWhenTheUserSaysSo(t *testing.T) {
+func TestSession_Again(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		var n atomic.Int32

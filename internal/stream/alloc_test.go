@@ -43,7 +43,7 @@ func flood(t testing.TB, protocol string, payload int) *Conn {
 	return c
 }
 
-func TestOutputCostsNoAllocationAFrame(t *testing.T) {
+func TestReceive_DoesNotAllocate(t *testing.T) {
 	for _, protocol := range Protocols() {
 		c := flood(t, protocol, 32<<10)
 		got := 0

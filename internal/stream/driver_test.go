@@ -60,7 +60,8 @@ func (l *funcLink) observe(e Event) {
 // set.
 func (l *funcLink) settings() LinkSettings {
 	s := LinkSettings{
-		Reconnect: l.Reconnect, ConnectTimeout: l.ConnectTimeout, Backoff: l.Backoff, Eager: l.Eager, GiveUpAfter: l.GiveUpAfter,
+		Reconnect: l.Reconnect, ConnectTimeout: l.ConnectTimeout, Backoff: l.Backoff,
+		Eager: l.Eager, GiveUpAfter: l.GiveUpAfter,
 	}
 	if s.Reconnect == ReconnectDefault && l.OnFail == nil {
 		s.Reconnect = ReconnectAlways
@@ -74,9 +75,9 @@ func (l *funcLink) settings() LinkSettings {
 type funcSession struct {
 	funcLink
 
-	Judge   func(ctx context.Context, err error) error // Ended
-	OnStart func()
-	OnQuiet func(overdue time.Duration)
+	OnEnded   func(ctx context.Context, err error) error // Ended
+	OnStart   func()
+	OnOverdue func(overdue time.Duration)
 
 	Stdin          io.Reader
 	CancelStdin    func() bool
@@ -85,7 +86,7 @@ type funcSession struct {
 	Interactive    bool
 	Keepalive      time.Duration
 	IdleKeepalive  bool
-	Stuck          func(ctx context.Context) error
+	OnStuck        func(ctx context.Context) error
 	StartTimeout   time.Duration
 	WithOutput     bool
 	Proof          time.Duration
@@ -112,25 +113,25 @@ type funcWindow struct{ *funcSession }
 func (w funcWindow) Size() (width, height uint16, ok bool) { return w.funcSession.Size() }
 func (w funcWindow) Resized() <-chan struct{}              { return w.funcSession.Resized }
 
-type funcJudge struct{ *funcSession }
+type endedDriver struct{ *funcSession }
 
-func (j funcJudge) Dial(ctx context.Context) (*Conn, error) { return j.funcLink.Dial(ctx) }
+func (j endedDriver) Dial(ctx context.Context) (*Conn, error) { return j.funcLink.Dial(ctx) }
 
-func (j funcJudge) Opened(ctx context.Context, conn *Conn) error {
+func (j endedDriver) Opened(ctx context.Context, conn *Conn) error {
 	return funcDriver{&j.funcLink}.Opened(ctx, conn)
 }
 
-func (j funcJudge) Ended(ctx context.Context, err error) error {
-	if j.Judge == nil {
+func (j endedDriver) Ended(ctx context.Context, err error) error {
+	if j.OnEnded == nil {
 		return err
 	}
-	return j.Judge(ctx, err)
+	return j.OnEnded(ctx, err)
 }
 
 func (s *funcSession) observe(e Event) {
 	switch e := e.(type) {
 	case Overdue:
-		call(s.OnQuiet, e.For)
+		call(s.OnOverdue, e.For)
 	case Started:
 		if s.OnStart != nil {
 			s.OnStart()
@@ -142,7 +143,7 @@ func (s *funcSession) observe(e Event) {
 
 type funcChecker struct{ *funcSession }
 
-func (c funcChecker) CheckStuck(ctx context.Context) error { return c.Stuck(ctx) }
+func (c funcChecker) CheckStuck(ctx context.Context) error { return c.OnStuck(ctx) }
 
 // session returns the Session, which is made by the first call.
 func (s *funcSession) session() *Session {
@@ -154,7 +155,7 @@ func (s *funcSession) newSession() *Session {
 	set := Settings{
 		LinkSettings: s.settings(), Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr,
 		Interactive: s.Interactive, Keepalive: s.Keepalive, IdleKeepalive: s.IdleKeepalive,
-		StartTimeout: s.StartTimeout, WithOutput: s.WithOutput, Proof: s.Proof, CheckStuck: s.Stuck != nil,
+		StartTimeout: s.StartTimeout, WithOutput: s.WithOutput, Proof: s.Proof, CheckStuck: s.OnStuck != nil,
 	}
 	if s.CancelStdin != nil {
 		set.Stdin = funcStdin{s.Stdin, s.CancelStdin}
@@ -165,8 +166,8 @@ func (s *funcSession) newSession() *Session {
 	if s.Size != nil {
 		set.Window = funcWindow{s}
 	}
-	var d Driver = funcJudge{s}
-	if s.Stuck != nil {
+	var d Driver = endedDriver{s}
+	if s.OnStuck != nil {
 		d = struct {
 			Driver
 			StuckChecker

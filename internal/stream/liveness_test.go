@@ -23,9 +23,9 @@ import (
 	"kshell/internal/group"
 )
 
-// rawServer accepts every handshake with V5, and then passes the TCP connection to behave,
-// which writes frames itself. What the client sends is read and dropped, so that pings are
-// not answered.
+// rawServer accepts every handshake with V5, and then passes the TCP connection
+// to behave, which writes frames itself. What the client sends is read and
+// dropped, so that pings are not answered.
 func rawServer(t testing.TB, behave func(conn net.Conn)) *Dialer {
 	return serve(t, func(w http.ResponseWriter, r *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -48,7 +48,8 @@ func rawServer(t testing.TB, behave func(conn net.Conn)) *Dialer {
 	})
 }
 
-// frameHeader returns the header of an unmasked binary frame, the last one of its message.
+// frameHeader returns the header of an unmasked binary frame, the last one of
+// its message.
 func frameHeader(size int) []byte {
 	return binary.BigEndian.AppendUint64([]byte{0x82, 127}, uint64(size))
 }
@@ -58,14 +59,14 @@ func message(ch channel, payload string) []byte {
 	return append(append(frameHeader(headroom+len(payload)), byte(ch)), payload...)
 }
 
-// pingingSession returns a session with a Keepalive of 10 s, and the arguments of its calls
-// of OnQuiet.
+// pingingSession returns a session with a Keepalive of 10 s, and the arguments
+// of its calls of OnOverdue.
 func pingingSession(d *Dialer, stdout io.Writer) (s *funcSession, overdue *[]time.Duration) {
 	overdue = new([]time.Duration)
 	return &funcSession{
 		funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever},
 		Stdout:   stdout, Keepalive: 10 * time.Second,
-		OnQuiet: func(d time.Duration) { *overdue = append(*overdue, d) },
+		OnOverdue: func(d time.Duration) { *overdue = append(*overdue, d) },
 	}, overdue
 }
 
@@ -165,7 +166,8 @@ func TestDeadLink_AnswerInsideMessage(t *testing.T) {
 	})
 }
 
-// A silent server that answers pings is pinged once per keepalive time, not at every check.
+// A silent server that answers pings is pinged once per keepalive time, not at
+// every check.
 func TestKeepalive_OnePingPerSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var pings atomic.Int32
@@ -216,7 +218,10 @@ func TestIdleKeepalive_IndependentOfKeepalive(t *testing.T) {
 						}
 					}
 				})
-				s := &funcSession{funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever}, Keepalive: c.keepalive, IdleKeepalive: c.idle}
+				s := &funcSession{
+					funcLink:  funcLink{Dial: d.with(V5), Reconnect: ReconnectNever},
+					Keepalive: c.keepalive, IdleKeepalive: c.idle,
+				}
 				_ = s.Run(t.Context())
 				if n := int(empty.Load()); n != c.want {
 					t.Errorf("%d empty messages in just under 4 h, want %d", n, c.want)
@@ -226,9 +231,9 @@ func TestIdleKeepalive_IndependentOfKeepalive(t *testing.T) {
 	}
 }
 
-// A ping to a server that has sent everything and closed the connection destroys the data
-// in transit. So no ping is sent while output arrives, not even to find out whether the
-// server has taken the stdin.
+// A ping to a server that has sent everything and closed the connection
+// destroys the data in transit. So no ping is sent while output arrives, not
+// even to find out whether the server has taken the stdin.
 func TestKeepalive_NoPingDuringOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var pings atomic.Int32
@@ -254,8 +259,9 @@ func TestKeepalive_NoPingDuringOutput(t *testing.T) {
 	})
 }
 
-// A dead link is also detected after much stdin was sent: a ping in a lull of the output, or
-// after 5 minutes without a lull, shows that the server has taken the stdin.
+// A dead link is also detected after much stdin was sent: a ping in a lull of
+// the output, or after 5 minutes without a lull, shows that the server has
+// taken the stdin.
 func TestDeadLink_AfterMuchInput(t *testing.T) {
 	for name, c := range map[string]struct{ every, talk time.Duration }{
 		"lulls":    {1100 * time.Millisecond, time.Minute},
@@ -284,7 +290,8 @@ func TestDeadLink_AfterMuchInput(t *testing.T) {
 	}
 }
 
-// talking is a reader that returns 200 bytes at a time, and then nothing for an hour.
+// talking is a reader that returns 200 bytes at a time, and then nothing for an
+// hour.
 type talking struct {
 	every time.Duration
 	times int
@@ -299,8 +306,8 @@ func (s *talking) Read(p []byte) (int, error) {
 	return min(len(p), 200), nil
 }
 
-// livenessTest calls check every checkEvery with the state of that second, and returns the
-// number of pings that were due.
+// livenessTest calls check every checkEvery with the state of that second, and
+// returns the number of pings that were due.
 func livenessTest(t *testing.T, l *liveness, seconds int, state func(second int) linkState) (pings int) {
 	t.Helper()
 	now := l.checked
@@ -315,7 +322,8 @@ func livenessTest(t *testing.T, l *liveness, seconds int, state func(second int)
 	return pings
 }
 
-// silentFor returns the states of a link on which nothing has arrived since the beginning.
+// silentFor returns the states of a link on which nothing has arrived since the
+// beginning.
 func silentFor(sent int64, writing bool) func(int) linkState {
 	return func(second int) linkState {
 		return linkState{silence: time.Duration(second) * time.Second, sent: sent, writing: writing}
@@ -352,13 +360,14 @@ func TestLiveness_Limits(t *testing.T) {
 			l := newLiveness(c.keepalive, time.Now())
 			pings := livenessTest(t, l, c.seconds, c.state)
 			if pings != c.pings || l.dead != c.dead || len(l.reports) != c.reports {
-				t.Errorf("%d pings, dead %v, %d reports; want %d, %v, %d", pings, l.dead, len(l.reports), c.pings, c.dead, c.reports)
+				t.Errorf("%d pings, dead %v, %d reports; want %d, %v, %d",
+					pings, l.dead, len(l.reports), c.pings, c.dead, c.reports)
 			}
 		})
 	}
 }
 
-func TestLiveness_ReportsHowLongAndTheEnd(t *testing.T) {
+func TestLiveness_Reports(t *testing.T) {
 	l := newLiveness(10*time.Second, time.Now())
 	livenessTest(t, l, 14, silentFor(0, false))
 	l.check(l.checked.Add(checkEvery), linkState{silence: checkEvery / 2})
@@ -368,7 +377,7 @@ func TestLiveness_ReportsHowLongAndTheEnd(t *testing.T) {
 	}
 }
 
-func TestLiveness_AnAnswerEndsIt(t *testing.T) {
+func TestLiveness_AnswerEndsReports(t *testing.T) {
 	l := newLiveness(10*time.Second, time.Now())
 	livenessTest(t, l, 13, silentFor(7, false))
 	l.answered(true)
@@ -380,8 +389,8 @@ func TestLiveness_AnAnswerEndsIt(t *testing.T) {
 	}
 }
 
-// Output does not show that the server has taken earlier stdin: it may still be blocked by
-// it.
+// Output does not show that the server has taken earlier stdin: it may still be
+// blocked by it.
 func TestLiveness_OutputOfBlockedServer(t *testing.T) {
 	l := newLiveness(10*time.Second, time.Now())
 	livenessTest(t, l, 9, silentFor(64<<10, false))
@@ -402,7 +411,8 @@ func TestLiveness_PingFails(t *testing.T) {
 	if l.taken != 0 || len(l.reports) > 0 {
 		t.Errorf("after a failure: %+v", l)
 	}
-	if pings := livenessTest(t, l, 1, func(int) linkState { return linkState{silence: 9 * time.Second} }); pings != 1 || l.dead {
+	silent := func(int) linkState { return linkState{silence: 9 * time.Second} }
+	if pings := livenessTest(t, l, 1, silent); pings != 1 || l.dead {
 		t.Errorf("%d more pings, dead %v", pings, l.dead)
 	}
 	livenessTest(t, l, 5, func(int) linkState { return linkState{silence: 14 * time.Second} })
@@ -439,7 +449,8 @@ func TestLiveness_AfterSleep(t *testing.T) {
 	}
 }
 
-// Three times checkEvery without a check does not count as sleep: the machine may be busy.
+// Three times checkEvery without a check does not count as sleep: the machine
+// may be busy.
 func TestLiveness_LateChecks(t *testing.T) {
 	l := newLiveness(10*time.Second, time.Now())
 	now := l.checked
@@ -452,7 +463,7 @@ func TestLiveness_LateChecks(t *testing.T) {
 	}
 }
 
-func TestLiveness_LearnsWhatWasTaken(t *testing.T) {
+func TestLiveness_ServerHasTakenStdin(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		silence time.Duration
@@ -468,7 +479,8 @@ func TestLiveness_LearnsWhatWasTaken(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := newLiveness(10*time.Second, time.Now())
-			if pings := livenessTest(t, l, c.seconds, func(int) linkState { return linkState{silence: c.silence, sent: c.sent} }); pings != c.pings {
+			state := func(int) linkState { return linkState{silence: c.silence, sent: c.sent} }
+			if pings := livenessTest(t, l, c.seconds, state); pings != c.pings {
 				t.Errorf("%d pings, want %d", pings, c.pings)
 			}
 		})
@@ -482,8 +494,8 @@ func TestLiveness_LearnsWhatWasTaken(t *testing.T) {
 	}
 }
 
-// A liveness needs only a connection: it pings, reports that the answer is overdue, and
-// drops the connection.
+// A liveness needs only a connection: it pings, reports that the answer is
+// overdue, and drops the connection.
 func TestLiveness_ServerStopsAnswering(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, err := rawServer(t, func(net.Conn) { <-t.Context().Done() }).with(V5)(t.Context())
@@ -496,7 +508,8 @@ func TestLiveness_ServerStopsAnswering(t *testing.T) {
 		var reports []time.Duration
 		conn.onStart(signOutput, func() {})
 		pings.Go(func() { _, _ = conn.waitForStart(t.Context()) }) // the reader: its waiting counts as silence
-		newLiveness(10*time.Second, start).run(t.Context(), conn, &pings, func(overdue time.Duration) { reports = append(reports, overdue) })
+		report := func(overdue time.Duration) { reports = append(reports, overdue) }
+		newLiveness(10*time.Second, start).run(t.Context(), conn, &pings, report)
 		pings.Wait()
 		if took := time.Since(start); took != deadAfter {
 			t.Errorf("dead after %v, want %v", took, deadAfter)

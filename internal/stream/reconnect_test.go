@@ -11,9 +11,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// reconnecting runs a session. Each of its sockets behaves like the next element of sockets,
-// and the last element is repeated; nil is a server that cannot be reached. reconnecting
-// returns the delays between the attempts, and the outcome.
+// reconnecting runs a session. Each of its sockets behaves like the next
+// element of sockets, and the last element is repeated; nil is a server that
+// cannot be reached. reconnecting returns the delays between the attempts, and
+// the outcome.
 func reconnecting(t *testing.T, s *funcSession, sockets ...func(remote)) (delays []time.Duration, err error) {
 	t.Helper()
 	attempt := 0
@@ -51,7 +52,9 @@ func TestBackoff_RestartsAfterSocketThatWorked(t *testing.T) {
 		sockets []func(remote)
 		want    string
 	}{
-		"sockets that only open":     {[]func(remote){drops, nil, drops, greets, nil, drops, finally}, "[1s 2s 4s 8s 16s 32s]"},
+		"sockets that only open": {
+			[]func(remote){drops, nil, drops, greets, nil, drops, finally}, "[1s 2s 4s 8s 16s 32s]",
+		},
 		"one that printed":           {[]func(remote){drops, nil, prints, nil, nil, finally}, "[1s 2s 1s 2s 4s]"},
 		"one that printed on stderr": {[]func(remote){drops, nil, errs, nil, nil, finally}, "[1s 2s 1s 2s 4s]"},
 		"one with unknown messages":  {[]func(remote){drops, nil, unknown, finally}, "[1s 2s 4s]"},
@@ -69,8 +72,8 @@ func TestBackoff_RestartsAfterSocketThatWorked(t *testing.T) {
 	}
 }
 
-// An API server that translates the protocol opens sockets even if the node is dead. They
-// bring nothing for longer than livedAfter.
+// An API server that translates the protocol opens sockets even if the node is
+// dead. They bring nothing for longer than livedAfter.
 func TestBackoff_GrowsWhileNodeIsDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		silent := func(r remote) { r.receive() }
@@ -86,10 +89,10 @@ func TestBackoff_GrowsWhileNodeIsDead(t *testing.T) {
 	})
 }
 
-// The duration of Judge does not count as time for which the socket was open.
-func TestBackoff_SlowJudge(t *testing.T) {
+// The duration of Ended does not count as time for which the socket was open.
+func TestBackoff_SlowEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &funcSession{Judge: func(_ context.Context, err error) error { time.Sleep(time.Minute); return err }}
+		s := &funcSession{OnEnded: func(_ context.Context, err error) error { time.Sleep(time.Minute); return err }}
 		s.Eager = true
 		delays, err := reconnecting(t, s, drops, drops, drops, finally)
 		if got, want := fmt.Sprint(delays), "[1s 2s 4s]"; got != want || err != nil {
@@ -137,7 +140,8 @@ func TestGiveUp_RestartsAfterSocketThatWorked(t *testing.T) {
 	})
 }
 
-// GiveUpAfter ends an attempt that is not answered. Run returns the failure before it.
+// GiveUpAfter ends an attempt that is not answered. Run returns the failure
+// before it.
 func TestGiveUp_CutsAttemptShort(t *testing.T) {
 	for name, wrap := range map[string]func(error) error{
 		"cause":   func(err error) error { return err },

@@ -22,7 +22,7 @@ func (d *Dialer) with(protocols ...string) func(context.Context) (*Conn, error) 
 	}
 }
 
-// each runs a test under every subprotocol, in fake time.
+// each runs a test with every subprotocol, in fake time.
 func each(t *testing.T, test func(t *testing.T, protocol string)) {
 	for _, protocol := range Protocols() {
 		t.Run(protocol, func(t *testing.T) {
@@ -44,7 +44,7 @@ func statusFor(protocol, code string) string {
 	}
 }
 
-func TestOutputStreamsStayApartAndTheCodeComesThrough(t *testing.T) {
+func TestSession_OutputAndExitCode(t *testing.T) {
 	each(t, func(t *testing.T, protocol string) {
 		d := pod(t, func(r remote) {
 			r.send(chStdout, "")
@@ -66,7 +66,7 @@ func TestOutputStreamsStayApartAndTheCodeComesThrough(t *testing.T) {
 	})
 }
 
-func TestStdinArrivesWhole(t *testing.T) {
+func TestSession_Stdin(t *testing.T) {
 	want := bytes.Repeat([]byte("0123456789abcdef"), 20_000)
 	each(t, func(t *testing.T, protocol string) {
 		d := pod(t, func(r remote) {
@@ -96,7 +96,7 @@ func TestStdinArrivesWhole(t *testing.T) {
 	})
 }
 
-func TestAnEndWithoutAStatusIsALossAndNeverSuccess(t *testing.T) {
+func TestSession_EndWithoutStatusIsLoss(t *testing.T) {
 	for name, end := range map[string]func(r remote){
 		"normal close": func(r remote) { _ = r.Close(websocket.StatusNormalClosure, "") },
 		"going away":   func(r remote) { _ = r.Close(websocket.StatusGoingAway, "bye") },
@@ -108,7 +108,7 @@ func TestAnEndWithoutAStatusIsALossAndNeverSuccess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, protocol string) {
 				if name == "normal close" && !codecs[protocol].status {
-					t.Skip("without a status, this is what success looks like")
+					t.Skip("without a status, this is a success")
 				}
 				d := pod(t, func(r remote) {
 					r.send(chStdout, "text")
@@ -125,7 +125,7 @@ func TestAnEndWithoutAStatusIsALossAndNeverSuccess(t *testing.T) {
 	}
 }
 
-func TestOldProtocolsEndInSilenceWithSuccess(t *testing.T) {
+func TestSession_OldProtocolsEndWithoutStatus(t *testing.T) {
 	for _, protocol := range []string{Base64, Channel} {
 		synctest.Test(t, func(t *testing.T) {
 			d := pod(t, func(r remote) { _ = r.Close(websocket.StatusNormalClosure, "") })
@@ -137,7 +137,7 @@ func TestOldProtocolsEndInSilenceWithSuccess(t *testing.T) {
 	}
 }
 
-func TestTheSizeIsSentBeforeTheFirstKeyAndTheNewestWins(t *testing.T) {
+func TestSession_SizeBeforeStdinAndNewestLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		width := uint16(80)
@@ -162,7 +162,7 @@ func TestTheSizeIsSentBeforeTheFirstKeyAndTheNewestWins(t *testing.T) {
 			for {
 				ch, p, open := r.receive()
 				if !open || ch != chResize {
-					t.Errorf("channel %d, open %v: the newest size did not come", ch, open)
+					t.Errorf("channel %d, open %v: the newest size was not sent", ch, open)
 					return
 				}
 				if p == `{"Width":90,"Height":24}` {
@@ -174,7 +174,8 @@ func TestTheSizeIsSentBeforeTheFirstKeyAndTheNewestWins(t *testing.T) {
 		keys, typed := io.Pipe()
 		go func() { _, _ = typed.Write([]byte("k")) }()
 		s := &funcSession{
-			funcLink: funcLink{Dial: d.with(V5)}, Stdin: keys, CancelStdin: func() bool { return keys.CloseWithError(errors.New("over")) == nil },
+			funcLink: funcLink{Dial: d.with(V5)}, Stdin: keys,
+			CancelStdin: func() bool { return keys.CloseWithError(errors.New("over")) == nil },
 			Size: func() (uint16, uint16, bool) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -188,9 +189,7 @@ func TestTheSizeIsSentBeforeTheFirstKeyAndTheNewestWins(t *testing.T) {
 	})
 }
 
-// The contract of the streaming core that this one descends from, line by line.
-
-func TestConnectCallbackComesBeforeEachAttempt(t *testing.T) {
+func TestSession_ConnectingBeforeEachAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []string
 		sockets := 0
@@ -221,7 +220,7 @@ func TestConnectCallbackComesBeforeEachAttempt(t *testing.T) {
 	})
 }
 
-func TestFailureCallbackGetsTheReasonAndEndsRetriesByDefault(t *testing.T) {
+func TestSession_FailedHasReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) { _ = r.Close(websocket.StatusGoingAway, "maintenance") })
 		var reasons []error
@@ -259,7 +258,7 @@ func TestReconnectDefault(t *testing.T) {
 	}
 }
 
-func TestReconnectCanBeAskedForBesideAFailureCallback(t *testing.T) {
+func TestReconnectAlways_WithObserver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sockets := 0
 		d := pod(t, func(r remote) {
@@ -268,14 +267,16 @@ func TestReconnectCanBeAskedForBesideAFailureCallback(t *testing.T) {
 			}
 		})
 		failures := 0
-		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), OnFail: func(error) { failures++ }, Reconnect: ReconnectAlways}}
+		s := &funcSession{funcLink: funcLink{
+			Dial: d.with(V5), OnFail: func(error) { failures++ }, Reconnect: ReconnectAlways,
+		}}
 		if err := s.Run(t.Context()); err != nil || failures != 1 {
 			t.Errorf("%v after %d failures", err, failures)
 		}
 	})
 }
 
-func TestNothingIsDeliveredAfterCancel(t *testing.T) {
+func TestCancel_NothingIsDeliveredAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) {
 			for i := range 100 {
@@ -303,7 +304,7 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-func TestCancelStopsAPendingRetry(t *testing.T) {
+func TestCancel_WhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		attempts := 0
 		d := pod(t, func(remote) {})
@@ -320,7 +321,7 @@ func TestCancelStopsAPendingRetry(t *testing.T) {
 	})
 }
 
-func TestCancelClosesTheSocket(t *testing.T) {
+func TestCancel_ClosesConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gone := make(chan struct{})
 		d := pod(t, func(r remote) {
@@ -328,15 +329,17 @@ func TestCancelClosesTheSocket(t *testing.T) {
 			close(gone)
 		})
 		ctx, cancel := context.WithCancel(t.Context())
-		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), OnOpen: func(*Conn) error { time.AfterFunc(time.Second, cancel); return nil }}}
+		s := &funcSession{funcLink: funcLink{
+			Dial: d.with(V5), OnOpen: func(*Conn) error { time.AfterFunc(time.Second, cancel); return nil },
+		}}
 		if err := s.Run(ctx); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		<-gone // a bubble in which this never comes is a failure of the test
+		<-gone // the bubble fails if this never happens
 	})
 }
 
-func TestCancelWhileConnectingOpensNoSocketAfter(t *testing.T) {
+func TestCancel_WhileConnecting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		d := pod(t, func(r remote) { r.receive() })
@@ -344,7 +347,7 @@ func TestCancelWhileConnectingOpensNoSocketAfter(t *testing.T) {
 		s := &funcSession{funcLink: funcLink{
 			Dial: func(ctx context.Context) (*Conn, error) {
 				conn, err := d.with(V5)(ctx)
-				cancel() // the answer and the cancel cross
+				cancel() // the answer arrives after the cancel
 				return conn, err
 			},
 			OnOpen: func(*Conn) error { opened = true; return nil },
@@ -355,7 +358,7 @@ func TestCancelWhileConnectingOpensNoSocketAfter(t *testing.T) {
 	})
 }
 
-func TestTheLiveConnectionCanBeAskedFor(t *testing.T) {
+func TestSession_Conn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sockets := 0
 		d := pod(t, func(r remote) {
@@ -387,7 +390,7 @@ func TestTheLiveConnectionCanBeAskedFor(t *testing.T) {
 	})
 }
 
-func TestAServerThatCannotBeReachedAtTheStartIsAnErrorAtOnce(t *testing.T) {
+func TestConnectTimeout(t *testing.T) {
 	dial := func(context.Context) (*Conn, error) { return nil, &DialError{Server: "s", Err: errors.New("refused")} }
 	for limit, want := range map[time.Duration]int{0: 1, time.Hour: 4, 8 * time.Second: 3} {
 		synctest.Test(t, func(t *testing.T) {
@@ -406,10 +409,10 @@ func TestAServerThatCannotBeReachedAtTheStartIsAnErrorAtOnce(t *testing.T) {
 	}
 }
 
-func TestAFailureThatLastsIsNotTriedAgain(t *testing.T) {
+func TestConnectTimeout_PermanentFailure(t *testing.T) {
 	for name, err := range map[string]error{
-		"refused":           &HandshakeError{StatusCode: http.StatusForbidden},
-		"nothing, for ever": &NotReadyError{Err: errors.New("gone"), Final: true},
+		"refused":                    &HandshakeError{StatusCode: http.StatusForbidden},
+		"target that will never run": &NotReadyError{Err: errors.New("gone"), Final: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			attempts := 0
@@ -424,8 +427,8 @@ func TestAFailureThatLastsIsNotTriedAgain(t *testing.T) {
 	}
 }
 
-// What is not there yet may be there later, as long as the policy says so.
-func TestWhatIsNotThereYetIsTriedAgain(t *testing.T) {
+// A target that is not running may run later.
+func TestSessionReconnect_TargetNotReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) { r.finish(failure("7")) })
 		opens := []func(context.Context) (*Conn, error){
@@ -440,7 +443,7 @@ func TestWhatIsNotThereYetIsTriedAgain(t *testing.T) {
 				opens = opens[1:]
 				return open(ctx)
 			}},
-			Judge: func(_ context.Context, err error) error {
+			OnEnded: func(_ context.Context, err error) error {
 				if len(opens) == 2 {
 					return &LostError{lost}
 				}
@@ -459,7 +462,7 @@ func TestWhatIsNotThereYetIsTriedAgain(t *testing.T) {
 	})
 }
 
-func TestASocketCanBeDroppedForAReason(t *testing.T) {
+func TestSession_Drop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) { r.receive() })
 		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever}}
@@ -475,12 +478,12 @@ func TestASocketCanBeDroppedForAReason(t *testing.T) {
 	})
 }
 
-func TestTheRoundTripIsMeasured(t *testing.T) {
+func TestSession_RoundTrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) { r.receive() })
 		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever}}
 		if _, ok := s.RoundTrip(t.Context()); ok {
-			t.Error("there was an answer before there was a socket")
+			t.Error("an answer before the first connection")
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var ok bool
@@ -498,7 +501,7 @@ func TestTheRoundTripIsMeasured(t *testing.T) {
 	})
 }
 
-// keyboard is a stdin that a test types at.
+// keyboard is a stdin with which a test types.
 type keyboard struct {
 	*io.PipeReader
 	typed *io.PipeWriter
@@ -512,19 +515,19 @@ func newKeyboard() keyboard {
 func (k keyboard) press(keys string) { _, _ = k.typed.Write([]byte(keys)) }
 func (k keyboard) cancel() bool      { return k.CloseWithError(errors.New("cancelled")) == nil }
 
-func TestKeysWhileDisconnected(t *testing.T) {
+func TestInteractive_KeysWhileDisconnected(t *testing.T) {
 	for name, c := range map[string]struct {
 		keys     string
 		attempts int
 		waited   time.Duration
 	}{
-		"Ctrl-D gives up":          {"\x04", 1, time.Second},
-		"Ctrl-C gives up":          {"\x03", 1, time.Second},
-		"Enter tries at once":      {"\r", 2, time.Second},
-		"other keys mean nothing":  {"ls", 2, RetryDelay},
-		"a paste with Ctrl-C in":   {"abc\x03", 1, time.Second},
-		"a tilde means nothing":    {"~.", 2, RetryDelay},
-		"and dropped keys are not": {"rm -rf /", 2, RetryDelay},
+		"Ctrl-D gives up":         {"\x04", 1, time.Second},
+		"Ctrl-C gives up":         {"\x03", 1, time.Second},
+		"Enter tries at once":     {"\r", 2, time.Second},
+		"other keys are dropped":  {"ls", 2, RetryDelay},
+		"a paste with Ctrl-C":     {"abc\x03", 1, time.Second},
+		"a tilde is dropped":      {"~.", 2, RetryDelay},
+		"a whole line is dropped": {"rm -rf /", 2, RetryDelay},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -562,7 +565,7 @@ func TestKeysWhileDisconnected(t *testing.T) {
 	}
 }
 
-func TestALinkThatEndsAfterCtrlDIsNotTakenUpAgain(t *testing.T) {
+func TestInteractive_ConnectionEndsAfterCtrlD(t *testing.T) {
 	for keys, attempts := range map[string]int{"exit\x04": 1, "\x04q": 2} {
 		synctest.Test(t, func(t *testing.T) {
 			sockets := 0
@@ -576,8 +579,11 @@ func TestALinkThatEndsAfterCtrlDIsNotTakenUpAgain(t *testing.T) {
 			k := newKeyboard()
 			got := 0
 			s := &funcSession{
-				funcLink: funcLink{Dial: d.with(V5), OnConnect: func(int) { got++ }, OnOpen: func(*Conn) error { time.AfterFunc(1, func() { k.press(keys) }); return nil }},
-				Stdin:    k, CancelStdin: k.cancel, Interactive: true,
+				funcLink: funcLink{
+					Dial: d.with(V5), OnConnect: func(int) { got++ },
+					OnOpen: func(*Conn) error { time.AfterFunc(1, func() { k.press(keys) }); return nil },
+				},
+				Stdin: k, CancelStdin: k.cancel, Interactive: true,
 			}
 			err := s.Run(t.Context())
 			var lost *LostError
@@ -589,7 +595,7 @@ func TestALinkThatEndsAfterCtrlDIsNotTakenUpAgain(t *testing.T) {
 	}
 }
 
-func TestAnInputThatFailsDoesNotLookComplete(t *testing.T) {
+func TestSession_StdinError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) {
 			for {
@@ -602,8 +608,11 @@ func TestAnInputThatFailsDoesNotLookComplete(t *testing.T) {
 				}
 			}
 		})
-		bad := errors.New("disk on fire")
-		s := &funcSession{funcLink: funcLink{Dial: d.with(V5)}, Stdin: io.MultiReader(strings.NewReader("half"), failingReader{bad})}
+		bad := errors.New("read error")
+		s := &funcSession{
+			funcLink: funcLink{Dial: d.with(V5)},
+			Stdin:    io.MultiReader(strings.NewReader("half"), failingReader{bad}),
+		}
 		err := s.Run(t.Context())
 		var input *InputError
 		if !errors.As(err, &input) || !errors.Is(err, bad) {
@@ -617,7 +626,7 @@ type failingReader struct{ err error }
 
 func (f failingReader) Read([]byte) (int, error) { return 0, f.err }
 
-func TestAnOutputThatFailsEndsTheSession(t *testing.T) {
+func TestSession_StdoutError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) {
 			for range 1000 {
@@ -626,7 +635,10 @@ func TestAnOutputThatFailsEndsTheSession(t *testing.T) {
 			r.receive()
 		})
 		full := errors.New("no space left")
-		s := &funcSession{funcLink: funcLink{Dial: d.with(V5)}, Stdout: writerFunc(func([]byte) (int, error) { return 0, full })}
+		s := &funcSession{
+			funcLink: funcLink{Dial: d.with(V5)},
+			Stdout:   writerFunc(func([]byte) (int, error) { return 0, full }),
+		}
 		var out *OutputError
 		if err := s.Run(t.Context()); !errors.As(err, &out) || !errors.Is(err, full) {
 			t.Errorf("got %v, want an OutputError", err)
@@ -634,10 +646,10 @@ func TestAnOutputThatFailsEndsTheSession(t *testing.T) {
 	})
 }
 
-func TestAVerdictIsHeardThoughTheRemoteNeverReadsItsStdin(t *testing.T) {
+func TestSession_StdinNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) {
-			time.Sleep(time.Second) // a pipe in memory holds nothing: the client's write is blocked by now
+			time.Sleep(time.Second) // the client's write is blocked: a pipe in memory has no buffer
 			r.send(chError, failure("3"))
 			time.Sleep(time.Hour)
 		})
@@ -650,12 +662,12 @@ func TestAVerdictIsHeardThoughTheRemoteNeverReadsItsStdin(t *testing.T) {
 	})
 }
 
-// endless is a stdin that always has more.
+// endless is a stdin that never ends.
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
-func TestAPanicInAnyGoroutineComesOutOfRun(t *testing.T) {
+func TestSession_Panics(t *testing.T) {
 	for name, set := range map[string]func(s *funcSession){
 		"stdin":  func(s *funcSession) { s.Stdin = panicking{} },
 		"stdout": func(s *funcSession) { s.Stdout = panicking{} },
@@ -700,7 +712,7 @@ type panicking struct{}
 func (panicking) Read([]byte) (int, error)  { panic("boom") }
 func (panicking) Write([]byte) (int, error) { panic("boom") }
 
-func TestAStdinThatCannotBeInterruptedDoesNotHoldTheEnd(t *testing.T) {
+func TestSession_StdinCannotBeCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) { r.finish(success) })
 		k := newKeyboard()
@@ -708,23 +720,23 @@ func TestAStdinThatCannotBeInterruptedDoesNotHoldTheEnd(t *testing.T) {
 		if err := s.Run(t.Context()); err != nil {
 			t.Error(err)
 		}
-		k.cancel() // for the bubble's sake
+		k.cancel() // the goroutine that reads must end with the bubble
 	})
 }
 
-func TestAnErrorOfOnOpenEndsTheSession(t *testing.T) {
+func TestSession_OpenedReturnsError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		background := errors.New("no terminal")
+		noTerminal := errors.New("no terminal")
 		d := pod(t, func(r remote) { r.receive() })
-		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), OnOpen: func(*Conn) error { return background }}}
-		if err := s.Run(t.Context()); !errors.Is(err, background) {
+		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), OnOpen: func(*Conn) error { return noTerminal }}}
+		if err := s.Run(t.Context()); !errors.Is(err, noTerminal) {
 			t.Error(err)
 		}
 		synctest.Wait()
 	})
 }
 
-func TestKeysTypedWhileASocketOpensAreForTheNewShell(t *testing.T) {
+func TestInteractive_KeysDuringOpened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sockets := 0
 		d := pod(t, func(r remote) {
@@ -735,7 +747,7 @@ func TestKeysTypedWhileASocketOpensAreForTheNewShell(t *testing.T) {
 				t.Errorf("first message on channel %d, want the size", ch)
 			}
 			if ch, p, _ := r.receive(); ch != chStdin || p != "\x03ls\r" {
-				t.Errorf("channel %d %q, want what was typed", ch, p)
+				t.Errorf("channel %d %q, want the keys", ch, p)
 			}
 			r.finish(success)
 		})
@@ -747,7 +759,7 @@ func TestKeysTypedWhileASocketOpensAreForTheNewShell(t *testing.T) {
 		}
 		s.Dial = d.with(V5)
 		s.OnOpen = func(*Conn) error {
-			if opened++; opened == 2 { // "connected again" stands on the screen, and the user is quick
+			if opened++; opened == 2 { // the user types as soon as "connected again" is shown
 				go k.press("\x03ls\r")
 				synctest.Wait()
 			}
@@ -760,15 +772,16 @@ func TestKeysTypedWhileASocketOpensAreForTheNewShell(t *testing.T) {
 	})
 }
 
-// A server may open a socket to a node that is dead: a shell is there when it has said something.
-func TestANewSocketCountsWhenSomethingHasComeOnIt(t *testing.T) {
+// A server may open a connection although the node is dead. With Proof, a new
+// connection counts only when it has brought output.
+func TestProof(t *testing.T) {
 	each(t, func(t *testing.T, protocol string) {
 		sockets, opened, early := 0, 0, 0
 		var failures []string
 		d := pod(t, func(r remote) {
 			r.send(chStdout, "")
 			switch sockets++; sockets {
-			case 1: // says nothing, and counts: it is the first
+			case 1: // counts without output: it is the first
 			case 2:
 				for range 2 {
 					if ch, _, open := r.receive(); open && ch != chResize {
@@ -800,7 +813,7 @@ func TestANewSocketCountsWhenSomethingHasComeOnIt(t *testing.T) {
 			t.Errorf("ended by %v, output %q", err, &out)
 		}
 		if opened != 2 || early != 0 {
-			t.Errorf("%d sockets counted, want the first and the fourth; %d keys went to a silent one", opened, early)
+			t.Errorf("%d connections counted, want the first and the fourth; %d keys were sent on a silent one", opened, early)
 		}
 		if want := (&LostError{errNoOutput}).Error(); len(failures) != 3 || failures[1] != want || failures[2] != want {
 			t.Errorf("failures %q", failures)
@@ -812,7 +825,7 @@ func TestANewSocketCountsWhenSomethingHasComeOnIt(t *testing.T) {
 	})
 }
 
-func TestCtrlDQuitsWhereNoShellHasBegun(t *testing.T) {
+func TestProof_CtrlDBeforeOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sockets := 0
 		d := pod(t, func(r remote) {
@@ -833,7 +846,7 @@ func TestCtrlDQuitsWhereNoShellHasBegun(t *testing.T) {
 	})
 }
 
-func TestCtrlDWhileALossIsJudgedQuits(t *testing.T) {
+func TestEnded_CtrlDDuringCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(remote) {})
 		k := newKeyboard()
@@ -841,7 +854,7 @@ func TestCtrlDWhileALossIsJudgedQuits(t *testing.T) {
 		s := &funcSession{Stdin: k, CancelStdin: k.cancel, Interactive: true}
 		s.Dial = d.with(V5)
 		s.OnConnect = func(int) { attempts++ }
-		s.Judge = func(_ context.Context, err error) error {
+		s.OnEnded = func(_ context.Context, err error) error {
 			synctest.Wait() // stdin is read
 			k.press("\x04")
 			synctest.Wait()
@@ -855,14 +868,14 @@ func TestCtrlDWhileALossIsJudgedQuits(t *testing.T) {
 	})
 }
 
-// The context of Judge ends when the user gives up.
-func TestJudge_ContextEndsOnCtrlC(t *testing.T) {
+// The context of Ended ends when the user gives up.
+func TestEnded_ContextEndsOnCtrlC(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(remote) {})
 		k := newKeyboard()
 		s := &funcSession{Stdin: k, CancelStdin: k.cancel, Interactive: true, funcLink: funcLink{Dial: d.with(V5)}}
 		begin := time.Now()
-		s.Judge = func(ctx context.Context, err error) error {
+		s.OnEnded = func(ctx context.Context, err error) error {
 			time.AfterFunc(time.Second, func() { k.press("\x03") })
 			select {
 			case <-ctx.Done():
@@ -878,7 +891,7 @@ func TestJudge_ContextEndsOnCtrlC(t *testing.T) {
 	})
 }
 
-func TestTheFirstReasonToCloseASocketIsTheOne(t *testing.T) {
+func TestDrop_FirstReasonCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pod(t, func(r remote) { r.receive() })
 		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever}}

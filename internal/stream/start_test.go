@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// silent is a server that accepts the socket and then does nothing until the client leaves.
+// silent is a server that accepts the socket and then does nothing until the
+// client leaves.
 func silent(r remote) { _, _, _ = r.Read(context.Background()) }
 
 func TestStartTimeout_ServerSaysNothing(t *testing.T) {
@@ -135,7 +136,8 @@ func TestStartTimeout_CommandEndsWithoutOutput(t *testing.T) {
 	}
 }
 
-// The loss of a socket before the command has started does not extend the time limit.
+// The loss of a socket before the command has started does not extend the time
+// limit.
 func TestStartTimeout_SocketsAreLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sockets := 0

@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// FilterStdin is called with each piece of stdin and the number of the socket, and its
-// result is sent instead.
+// FilterStdin is called with each piece of stdin and the number of the socket,
+// and its result is sent instead.
 func TestSession_FilterStdin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var arrived []string

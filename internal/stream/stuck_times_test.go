@@ -12,15 +12,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// askTimes runs a session that sends n bytes of stdin to a server with the behavior behave.
-// It returns the seconds after the start at which Stuck was called, up to while.
-func askTimes(t *testing.T, n int, while time.Duration, stdout writerFunc, behave func(r remote)) (seconds []int) {
+// checkTimes runs a session that sends n bytes of stdin to a server with the
+// behavior behave. It returns the seconds after the start at which CheckStuck
+// was called, up to while.
+func checkTimes(t *testing.T, n int, while time.Duration, stdout writerFunc, behave func(r remote)) (seconds []int) {
 	t.Helper()
 	start := time.Now()
 	s := &funcSession{
 		funcLink: funcLink{Dial: pod(t, behave).with(V5), Reconnect: ReconnectNever},
 		Stdin:    bytes.NewReader(make([]byte, n)),
-		Stuck: func(context.Context) error {
+		OnStuck: func(context.Context) error {
 			seconds = append(seconds, int(time.Since(start)/time.Second))
 			return nil
 		},
@@ -43,7 +44,7 @@ func reading(r remote) {
 	}
 }
 
-func TestStuck_Times(t *testing.T) {
+func TestCheckStuck_Times(t *testing.T) {
 	says := func(at ...time.Duration) func(remote) {
 		return func(r remote) {
 			for _, d := range at {
@@ -73,10 +74,10 @@ func TestStuck_Times(t *testing.T) {
 		behave func(remote)
 		want   []int
 	}{
-		"deaf":                     {1 << 20, nil, deafAnd(nothing), []int{10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120}},
-		"deaf, little input":       {unreadLimit - 1, nil, deafAnd(nothing), nil},
-		"deaf, just enough input":  {unreadLimit, nil, deafAnd(nothing), []int{10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120}},
-		"deaf, output while asked": {1 << 20, nil, deafAnd(says(6*time.Second, 10*time.Second)), []int{30, 40, 50, 60, 70, 80, 90, 100, 110, 120}},
+		"deaf":                       {1 << 20, nil, deafAnd(nothing), everyTen(10)},
+		"deaf, little input":         {unreadLimit - 1, nil, deafAnd(nothing), nil},
+		"deaf, just enough input":    {unreadLimit, nil, deafAnd(nothing), everyTen(10)},
+		"deaf, output during a call": {1 << 20, nil, deafAnd(says(6*time.Second, 10*time.Second)), everyTen(30)},
 		"deaf, a paused reader": {
 			1 << 20, func(p []byte) (int, error) { time.Sleep(50 * time.Second); return len(p), nil },
 			deafAnd(says(6 * time.Second)),
@@ -89,13 +90,21 @@ func TestStuck_Times(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				got := askTimes(t, c.size, 129*time.Second, c.stdout, func(r remote) { c.behave(remote{r.Conn, t}) })
+				got := checkTimes(t, c.size, 129*time.Second, c.stdout, func(r remote) { c.behave(remote{r.Conn, t}) })
 				if diff := cmp.Diff(c.want, got); diff != "" {
-					t.Errorf("asked at these seconds (-want +got):\n%s", diff)
+					t.Errorf("calls at these seconds (-want +got):\n%s", diff)
 				}
 			})
 		})
 	}
+}
+
+// everyTen returns from, from+10, … 120.
+func everyTen(from int) (seconds []int) {
+	for s := from; s <= 120; s += 10 {
+		seconds = append(seconds, s)
+	}
+	return seconds
 }
 
 func ticks(every time.Duration, n int) (all []time.Duration) {
