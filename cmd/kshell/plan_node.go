@@ -120,7 +120,7 @@ func (f *nodeFlags) checkTarget(cmd *cobra.Command, p *nodePlan, local terminals
 	case f.attach && (!shell || f.detach || f.all || f.noLog):
 		return usage(cmd, "--attach continues a running shell: it cannot be used with --detach, --no-log, --all or a command")
 	case f.detach && (!shell || f.noLog):
-		return usage(cmd, "--detach leaves a shell running to attach to it later: it cannot be used with --no-log or a command")
+		return usage(cmd, "--detach leaves a shell running: it cannot be used with --no-log or a command")
 	case f.all && p.node != "":
 		return usage(cmd, "--all and the node "+p.node+" cannot be used together")
 	case f.attach && !onTerminal:
