@@ -1,4 +1,5 @@
-# kshell: `make` lists the targets. Tools are pinned here and run by the Go tool; the product's go.mod knows none of them.
+# `make` lists the targets. The versions of tools are pinned here, and not in the
+# product's go.mod.
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOFUMPT       := go run mvdan.cc/gofumpt@v0.12.0
@@ -8,10 +9,10 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 
-# Without optimisation a fresh machine of 2 cores has compiled everything in 40 s instead of 58: enough for a demo.
+# Without optimization, the first build takes 40 s instead of 58 s on 2 cores.
 QUICK_BUILD := CGO_ENABLED=0 go build -gcflags 'all=-N -l' -ldflags '$(LDFLAGS)'
 
-# The platforms that a release has.
+# The platforms of a release.
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 .DEFAULT_GOAL := help
@@ -23,11 +24,11 @@ help: ## list the targets
 build: ## build ./kshell
 	$(BUILD) -o kshell ./cmd/kshell
 
-install: ## install kshell into $GOBIN, also as a plugin of kubectl (PLUGIN= leaves that out)
+install: ## install kshell into $GOBIN, also as a plugin of kubectl (not with PLUGIN=)
 	CGO_ENABLED=0 go install -trimpath -ldflags '$(LDFLAGS)' ./cmd/kshell
 	@bin=$$(go env GOBIN); for name in $(PLUGIN); do ln -sf kshell "$${bin:-$$(go env GOPATH)/bin}/$$name" || exit 1; done
 
-# The other names of the program: a plugin of kubectl, and what kubectl asks for its completion.
+# Links to the program: the plugin of kubectl, and its completion.
 PLUGIN ?= kubectl-kshell kubectl_complete-kshell
 
 # The race detector is used for the packages whose goroutines are tested: all
@@ -36,8 +37,8 @@ PLUGIN ?= kubectl-kshell kubectl_complete-kshell
 RACED   = $(shell go list ./cmd/... ./internal/... | grep -v /sandbox)
 UNRACED = ./test/contract ./cmd/... ./internal/apiclient ./internal/pod ./internal/sandbox/... ./test/...
 
-# The three parts run at the same time, because many tests mostly wait. The
-# output of a part is printed when the part ends (as it comes in, with make 3).
+# vet and the two sets of tests run at the same time, because many tests mostly
+# wait. The output of each is printed when it ends (with make 3: at once).
 TOGETHER = $(MAKE) -j3 --no-print-directory $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 # SHELLS=all runs the tests of the scripts in every shell that the scripts support;
@@ -59,7 +60,7 @@ test-raced:
 test-unraced:
 	go test -timeout 15m $(UNRACED)
 
-contract: ## run the contract of kshell exec and node-shell on the sandbox (test/contract)
+contract: ## run the contract tests on the sandbox (test/contract)
 	go test -timeout 15m ./test/contract
 
 lint: ## check format, style, and the code for the other platforms
@@ -84,10 +85,10 @@ mutants: ## run mutation tests of one package: make mutants PKG=internal/stream 
 	@test -n "$(PKG)" || { echo 'name a package: make mutants PKG=internal/stream' >&2; exit 2; }
 	$(GREMLINS) unleash --workers 2 --timeout-coefficient 6 $(MUTANTS) ./$(PKG)
 
-size: build ## fail if the binary or its start has grown beyond the budget
+size: build ## check the size and the startup time of the binary
 	go run ./bench/size -binary ./kshell
 
-bench: ## measure the frame path
+bench: ## run the benchmarks of internal/stream
 	go test -run '^$$' -bench . -benchmem ./internal/stream
 
 cross: ## build for every platform of a release, into dist/
@@ -101,20 +102,20 @@ demo: ## open a shell in a pod of a sandbox on this machine; no cluster needed
 	$(QUICK_BUILD) -o dist/demo/ ./cmd/kshell ./internal/sandbox/demo
 	@dist/demo/demo --kshell dist/demo/kshell
 
-e2e: ## run the suite on a real two-node Kubernetes on this machine (root, Debian; KEEP=1 leaves the cluster)
+e2e: ## run the suite on a real two-node Kubernetes on this machine (root, Debian; KEEP=1 keeps the cluster running)
 	@test/e2e/run
 
 e2e-ci: ## run the tests of the suite that CI runs (they begin with inCI(t))
 	@test/e2e/run -ci
 
-e2e-lint: ## lint the module of the cluster and its suite
+e2e-lint: ## lint the module test/e2e
 	cd test/e2e && $(GOLANGCI_LINT) run --config ../../.golangci.yml ./cluster/... ./harness/... ./suite/...
 
-cluster: ## bring that cluster up and leave it running
+cluster: ## start that cluster
 	@cd test/e2e && go run ./cluster up
 
-cluster-down: ## take it down
+cluster-down: ## stop it
 	@cd test/e2e && go run ./cluster down
 
-clean: ## remove what the targets have made
+clean: ## remove the files that the targets create
 	rm -rf kshell kshell.exe dist cover.out cover.html

@@ -1,5 +1,6 @@
-// Command cluster brings a real two-node Kubernetes up on this machine, and down again: `go run ./cluster up|down|status`, as root,
-// from the folder test/e2e. All that it knows is in package harness.
+// Command cluster starts a real two-node Kubernetes on this machine, and stops
+// it: `go run ./cluster up|down|status`, as root, in the directory test/e2e.
+// See package harness.
 package main
 
 import (
@@ -16,13 +17,13 @@ import (
 	"kshell/test/e2e/harness"
 )
 
-const usage = `usage: cluster [--state FOLDER] up|down|status
+const usage = `usage: cluster [--state DIR] up|down|status
 
-  up      install what is missing, build, start; adopt a cluster that runs
-  down    stop everything, leave nothing behind but binaries and logs
-  status  what runs
+  up      install missing packages, build, and start; keep a running cluster
+  down    stop everything, and keep only binaries and logs
+  status  list the processes
 
-FOLDER is by default $KSHELL_E2E_STATE, else kshell-e2e in the user's cache folder.
+DIR defaults to $KSHELL_E2E_STATE, or else kshell-e2e in the user's cache directory.
 `
 
 func main() {
@@ -44,7 +45,7 @@ func main() {
 	}
 }
 
-// misuseError is a wrong command line.
+// misuseError is an invalid command line.
 type misuseError struct{ text string }
 
 func (e misuseError) Error() string { return "cluster: " + e.text }
@@ -52,12 +53,12 @@ func (e misuseError) Error() string { return "cluster: " + e.text }
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	state := flags.String("state", "", "state folder")
+	state := flags.String("state", "", "state directory")
 	if err := flags.Parse(args); err != nil {
 		return misuseError{err.Error()}
 	}
 	action := flags.Arg(0)
-	// Flags behind the action as well.
+	// Flags may follow the action.
 	if flags.NArg() > 1 {
 		if err := flags.Parse(flags.Args()[1:]); err != nil {
 			return misuseError{err.Error()}

@@ -12,14 +12,16 @@ import (
 // Version is the version of Kubernetes that the cluster runs.
 const Version = "v1.37.2"
 
-// Kubectl returns the path of the kubectl that was built from the same version: the reference for comparisons.
+// Kubectl returns the path of a kubectl of the same version, to compare kshell
+// with.
 func (c *Cluster) Kubectl() string { return filepath.Join(c.Dir, "bin", "kubectl") }
 
-// build builds the Kubernetes binaries and podtools into the folder bin. What is built already takes Go a second to find out.
+// build builds the Kubernetes binaries and podtools into the directory bin. If
+// they are up to date, that takes a second.
 func (c *Cluster) build(ctx context.Context) error {
 	dir, err := c.output(ctx, nil, "go", "list", "-m", "-f", "{{.Dir}}", "kshell/test/e2e")
 	if err != nil {
-		return fmt.Errorf("not called from within the module kshell/test/e2e: %w", err)
+		return fmt.Errorf("the working directory is not in the module kshell/test/e2e: %w", err)
 	}
 	if os.IsNotExist(statError(c.kube())) {
 		c.say("building Kubernetes %s; the first time takes minutes", Version)
@@ -37,9 +39,22 @@ func (c *Cluster) build(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		stamped := flags + " -X main.source=" + digest(source) // recorded with the other settings of the build: see fingerprint
-		argv := []string{"nice", "go", "build", "-C", root, "-buildvcs=false", "-ldflags", stamped, "-o", filepath.Join(c.Dir, "bin", name), "./programs/" + name}
-		if name == "podtools" { // runs where there is no libc
+		// The build records its flags, and so the digest: see fingerprint.
+		stamped := flags + " -X main.source=" + digest(source)
+		argv := []string{
+			"nice",
+			"go",
+			"build",
+			"-C",
+			root,
+			"-buildvcs=false",
+			"-ldflags",
+			stamped,
+			"-o",
+			filepath.Join(c.Dir, "bin", name),
+			"./programs/" + name,
+		}
+		if name == "podtools" { // it runs where there is no libc
 			argv = append([]string{"env", "CGO_ENABLED=0"}, argv...)
 		}
 		if err := c.run(ctx, argv...); err != nil {

@@ -14,18 +14,20 @@ import (
 	"time"
 )
 
-// StateVar is the environment variable that names the state folder.
+// StateVar is the environment variable that names the state directory.
 const StateVar = "KSHELL_E2E_STATE"
 
-// Cluster is a cluster, running or not: everything about it lies in Dir. Its methods may be used by one goroutine at a time.
+// Cluster is a cluster, running or not. All of its state is in Dir. Its methods
+// must not be called concurrently.
 type Cluster struct {
-	// Dir is the state folder, absolute.
+	// Dir is the absolute path of the state directory.
 	Dir string
-	// Log is told what is being done, a line a call, without a newline. Nil keeps it quiet.
+	// Log, if not nil, is called with each line of progress, without a newline.
 	Log func(line string)
 }
 
-// DefaultDir returns the folder that $KSHELL_E2E_STATE names, else kshell-e2e in the user's cache folder.
+// DefaultDir returns the directory that $KSHELL_E2E_STATE names, or else
+// kshell-e2e in the user's cache directory.
 func DefaultDir() (string, error) {
 	if dir := os.Getenv(StateVar); dir != "" {
 		return dir, nil
@@ -34,7 +36,8 @@ func DefaultDir() (string, error) {
 	return filepath.Join(cache, "kshell-e2e"), err
 }
 
-// Open returns the cluster whose state lies in dir; "" is DefaultDir. Whether it runs is for Up and Status to say.
+// Open returns the cluster with the state directory dir; "" means DefaultDir.
+// The cluster need not run.
 func Open(dir string) (*Cluster, error) {
 	if dir == "" {
 		var err error
@@ -52,7 +55,8 @@ func (c *Cluster) say(format string, args ...any) {
 	}
 }
 
-// components returns the names of all processes of a cluster, in the order in which they are to be stopped.
+// components returns the names of all processes of the cluster, in the order in
+// which they are stopped.
 func (c *Cluster) components() []string {
 	var names []string
 	for _, n := range nodes {
@@ -61,7 +65,7 @@ func (c *Cluster) components() []string {
 	return append(names, schedulerName, controllerName, string(TranslatingServer), string(MainServer), etcdName)
 }
 
-// rootError says that the caller lacks rights.
+// rootError means that the caller is not root.
 type rootError struct{}
 
 func (rootError) Error() string {
@@ -69,7 +73,8 @@ func (rootError) Error() string {
 }
 func (rootError) Hint() string { return "run it as root" }
 
-// lock keeps a second Up or Down out of the same state folder until the returned function is called.
+// lock prevents other calls of Up and Down with the same state directory until
+// the returned function is called.
 func (c *Cluster) lock(ctx context.Context) (func(), error) {
 	if os.Geteuid() != 0 {
 		return nil, rootError{}
@@ -81,19 +86,26 @@ func (c *Cluster) lock(ctx context.Context) (func(), error) {
 	if err != nil {
 		return nil, err
 	}
-	err = waitFor(ctx, 500*time.Millisecond, func(context.Context) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) })
+	err = waitFor(
+		ctx,
+		500*time.Millisecond,
+		func(context.Context) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) },
+	)
 	if err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("another up or down works on %s: %w", c.Dir, err)
+		return nil, fmt.Errorf("another up or down is using %s: %w", c.Dir, err)
 	}
 	return func() { _ = f.Close() }, nil
 }
 
-// Up brings the cluster up and returns when every seeded workload is as it should be. A healthy cluster is adopted, missing
-// workloads are created again; leftovers and a cluster of another version of this package are replaced.
+// Up starts the cluster, and returns when all seeded workloads are in their
+// expected states. If a healthy cluster runs, Up uses it, and creates missing
+// workloads. A broken cluster, or one of another version of this package, is
+// replaced.
 //
-// It installs the Debian packages that it lacks, and builds Kubernetes, which takes minutes the first time. It must be called from
-// within the module kshell/test/e2e.
+// Up installs missing Debian packages, and builds Kubernetes, which takes
+// minutes the first time. The working directory must be in the module
+// kshell/test/e2e.
 func (c *Cluster) Up(ctx context.Context) error {
 	unlock, err := c.lock(ctx)
 	if err != nil {
@@ -105,7 +117,7 @@ func (c *Cluster) Up(ctx context.Context) error {
 		return err
 	}
 	if owner != "" && owner != c.Dir {
-		return fmt.Errorf("another cluster runs on this machine, its state is in %s: take it down first", owner)
+		return fmt.Errorf("another cluster runs on this machine, with its state in %s: stop it first", owner)
 	}
 	if err := c.installPackages(ctx); err != nil {
 		return err
@@ -130,9 +142,9 @@ func (c *Cluster) Up(ctx context.Context) error {
 	return c.create(ctx)
 }
 
-var errNothing = errors.New("nothing runs")
+var errNothing = errors.New("no cluster runs")
 
-// adopt returns nil when the cluster that runs is whole and of this version.
+// adopt returns nil if a complete cluster of this version runs.
 func (c *Cluster) adopt(ctx context.Context) error {
 	running := 0
 	var dead []string
@@ -154,22 +166,27 @@ func (c *Cluster) adopt(ctx context.Context) error {
 		return err
 	}
 	if made, _ := os.ReadFile(c.fingerprintFile()); string(made) != print {
-		return errors.New("it was made by another version of this package, or by an up that did not finish")
+		return errors.New("it was started by another version of this package, or by an up that did not finish")
 	}
 	ctx, cancel := context.WithTimeout(ctx, 45*time.Second)
 	defer cancel()
 	return c.Restore(ctx)
 }
 
+// fingerprint returns a digest of everything that determines a cluster: the
+// files, and the recorded build settings of the programs.
 func (c *Cluster) fingerprintFile() string { return filepath.Join(c.Dir, "fingerprint") }
 
-// fingerprint stands for everything that a cluster is made of, wherever it was built: of the programs, what their build has recorded.
+// fingerprint stands for everything that a cluster is made of, wherever it was
+// built: of the programs, what their build has recorded.
 func (c *Cluster) fingerprint() (string, error) {
 	h := sha256.New()
 	for _, text := range []string{string(nodeScript), kubeletConfig, containerdConfig, cniConfig} {
 		fmt.Fprintf(h, "%d %s", len(text), text)
 	}
-	for _, p := range []process{c.etcd(), c.apiServer(MainServer), c.apiServer(TranslatingServer), c.controllers(), c.scheduler()} {
+	for _, p := range []process{
+		c.etcd(), c.apiServer(MainServer), c.apiServer(TranslatingServer), c.controllers(), c.scheduler(),
+	} {
 		fmt.Fprintf(h, "%q\n", p.argv)
 	}
 	for _, name := range []string{"kube", "podtools"} {
@@ -182,7 +199,7 @@ func (c *Cluster) fingerprint() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// create starts a cluster from nothing.
+// create starts a new cluster.
 func (c *Cluster) create(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
@@ -214,7 +231,7 @@ func (c *Cluster) create(ctx context.Context) error {
 	return os.WriteFile(c.fingerprintFile(), []byte(print), 0o600)
 }
 
-// startMachinesAndServers starts what does not need each other at the same time.
+// startMachinesAndServers starts the nodes and the control plane concurrently.
 func (c *Cluster) startMachinesAndServers(ctx context.Context) error {
 	tasks := []func() error{func() error { return c.startControlPlane(ctx) }}
 	for _, n := range nodes {
@@ -256,7 +273,8 @@ func (c *Cluster) waitNodes(ctx context.Context) error {
 	return nil
 }
 
-// Down stops everything and removes the bridge, the cgroups and the state of the cluster. The binaries and the logs stay.
+// Down stops everything, and removes the bridge, the cgroups and the state of
+// the cluster. It keeps the binaries and the logs.
 func (c *Cluster) Down(ctx context.Context) error {
 	unlock, err := c.lock(ctx)
 	if err != nil {
@@ -266,7 +284,9 @@ func (c *Cluster) Down(ctx context.Context) error {
 	return c.clear(ctx)
 }
 
-// clear stops what runs for this state folder, noted or not, and removes what it leaves. Nothing there is no error.
+// clear stops all processes that belong to this state directory, whether they
+// have a pid file or not, and removes what they leave. It is not an error if
+// there are none.
 func (c *Cluster) clear(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -275,11 +295,11 @@ func (c *Cluster) clear(ctx context.Context) error {
 			return err
 		}
 	}
-	strays, err := c.strays()
+	markedProcesses, err := c.markedProcesses()
 	if err != nil {
 		return err
 	}
-	for _, p := range strays {
+	for _, p := range markedProcesses {
 		if err := p.end(ctx, syscall.SIGKILL); err != nil {
 			return err
 		}
@@ -295,7 +315,8 @@ func (c *Cluster) clear(ctx context.Context) error {
 	return c.removeState()
 }
 
-// removeState removes all but the binaries and the logs of the last run, which move to logs.old.
+// removeState removes everything except the binaries and the logs, which it
+// moves to logs.old.
 func (c *Cluster) removeState() error {
 	gone := []string{"etcd", "pki", "run", "images", "fingerprint", "kubeconfig", "kubeconfig-v5-apiserver"}
 	for _, name := range append(gone, Nodes()...) {

@@ -15,13 +15,16 @@ import (
 	"time"
 )
 
-// Server names one of the two API servers; both stand before the same etcd and the same nodes.
+// Server is one of the two API servers. Both use the same etcd and the same
+// nodes.
 type Server string
 
 const (
-	// MainServer has the defaults of its version: it passes v5 WebSockets through to the kubelet.
+	// MainServer has the default settings of its version: it passes v5
+	// WebSockets on to the kubelet.
 	MainServer Server = "kube-apiserver"
-	// TranslatingServer translates v5 WebSockets to SPDY itself, as Kubernetes 1.30 to 1.35 do.
+	// TranslatingServer translates v5 WebSockets to SPDY itself, as Kubernetes
+	// 1.30 to 1.35 do.
 	TranslatingServer Server = "kube-apiserver-v5"
 )
 
@@ -35,7 +38,7 @@ func (s Server) port() int {
 // URL returns the server's address, https://host:port.
 func (s Server) URL() string { return serverURL(s.port()) }
 
-// Addr returns the server's address, host:port, for proxies that a test puts before it.
+// Addr returns the server's address, host:port, for a proxy in front of it.
 func (s Server) Addr() string { return fmt.Sprintf("%s:%d", hostIP, s.port()) }
 
 const (
@@ -77,7 +80,8 @@ func (c *Cluster) apiServer(s Server) process {
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file=" + c.pki("sa.pub"),
 		"--service-account-signing-key-file=" + c.pki("sa.key"),
-		// Short, so that a test sees what follows the loss of a node.
+		// Short, so that a test observes the consequences of the loss of a
+		// node.
 		"--default-not-ready-toleration-seconds=20",
 		"--default-unreachable-toleration-seconds=20",
 	}
@@ -103,23 +107,26 @@ func (c *Cluster) controllers() process {
 		"--root-ca-file=" + c.pki("ca.crt"),
 		"--service-account-private-key-file=" + c.pki("sa.key"),
 		"--use-service-account-credentials=true",
-		// Short, so that a lost node is known to be lost within a test.
+		// Short, so that the loss of a node is detected within a test.
 		"--node-monitor-period=2s", "--node-monitor-grace-period=16s",
 	}}
 }
 
-// startControlPlane starts everything but the nodes and waits until both API servers are ready.
+// startControlPlane starts everything except the nodes, and waits until the
+// main API server is ready.
 func (c *Cluster) startControlPlane(ctx context.Context) error {
 	if err := c.start(c.etcd()); err != nil {
 		return err
 	}
-	if err := c.waitProcess(ctx, etcdName, func(ctx context.Context) error { return get(ctx, http.DefaultClient, etcdURL+"/health") }); err != nil {
+	healthy := func(ctx context.Context) error { return get(ctx, http.DefaultClient, etcdURL+"/health") }
+	if err := c.waitProcess(ctx, etcdName, healthy); err != nil {
 		return err
 	}
 	if err := c.StartAPIServer(ctx, MainServer); err != nil {
 		return err
 	}
-	// The second server after the first: two that fill an empty etcd at once get in each other's way.
+	// Not before the main server is ready: two servers that initialize an empty
+	// etcd at the same time have conflicts.
 	for _, p := range []process{c.controllers(), c.scheduler(), c.apiServer(TranslatingServer)} {
 		if err := c.start(p); err != nil {
 			return err
@@ -138,13 +145,15 @@ func (c *Cluster) StartAPIServer(ctx context.Context, s Server) error {
 	return c.WaitServer(ctx, s)
 }
 
-// StopAPIServer ends an API server with the given signal: SIGTERM lets it say goodbye to its connections, SIGKILL does not. It
-// returns when the process is gone.
+// StopAPIServer ends an API server with the given signal, and waits for its
+// end. With SIGTERM, the server closes its connections; with SIGKILL, it does
+// not.
 func (c *Cluster) StopAPIServer(ctx context.Context, s Server, sig syscall.Signal) error {
 	return c.stop(ctx, string(s), sig)
 }
 
-// WaitServer waits until an API server says that it is ready. It returns early, with the end of its log, when its process ends.
+// WaitServer waits until an API server is ready. If its process ends, it
+// returns an error with the end of its log.
 func (c *Cluster) WaitServer(ctx context.Context, s Server) error {
 	client, err := c.httpsClient()
 	if err != nil {
@@ -184,7 +193,8 @@ func get(ctx context.Context, client *http.Client, url string) error {
 
 var errEnded = errors.New("the process ended")
 
-// waitProcess waits until check says nil, and gives up at once when the named process ends.
+// waitProcess waits until check returns nil. If the named process ends, it
+// returns an error at once.
 func (c *Cluster) waitProcess(ctx context.Context, name string, check func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -201,7 +211,7 @@ func (c *Cluster) waitProcess(ctx context.Context, name string, check func(conte
 	return nil
 }
 
-// logTail returns where a log is and its last lines.
+// logTail returns the path of a log and its last lines.
 func (c *Cluster) logTail(name string) string {
 	text, err := os.ReadFile(c.logFile(name))
 	if err != nil {

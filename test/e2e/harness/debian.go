@@ -38,10 +38,11 @@ func lacking() []string {
 	return list
 }
 
-// noServices keeps Debian from starting what it installs: the cluster runs its own etcd and containerd.
+// noServices is a file that prevents Debian from starting services that are
+// installed: the cluster runs its own etcd and containerd.
 const noServices = "/usr/sbin/policy-rc.d"
 
-// installPackages installs the Debian packages that are not there, and says so.
+// installPackages installs missing Debian packages, and logs that.
 func (c *Cluster) installPackages(ctx context.Context) error {
 	missing := lacking()
 	if len(missing) == 0 {
@@ -67,7 +68,7 @@ func (c *Cluster) installPackages(ctx context.Context) error {
 		return err
 	}
 	if missing := lacking(); len(missing) > 0 {
-		return fmt.Errorf("apt-get installed everything, yet files of these are missing: %s", strings.Join(missing, ", "))
+		return fmt.Errorf("apt-get succeeded, but files of these packages are missing: %s", strings.Join(missing, ", "))
 	}
 	return nil
 }

@@ -1,16 +1,20 @@
-// Package harness runs a real two-node Kubernetes on this machine, for tests: etcd, API servers, scheduler, controllers, and two
-// nodes that are namespaces of their own, so that links can be cut and machines be killed.
+// Package harness runs a real two-node Kubernetes on this machine, for tests:
+// etcd, API servers, scheduler, controllers, and two nodes. The nodes have
+// their own namespaces, so that tests can cut their links and kill them.
 //
-// It knows how to bring the cluster up, to take it down and to break it in ways that a test wants. It does not know kshell, and it
-// prints nothing: what it does is told to Cluster.Log.
+// It can start the cluster, stop it, and break it in ways that tests need. It
+// does not know kshell. It prints nothing, but calls Cluster.Log.
 //
 // Invariants:
-//   - All state lies in one folder, Cluster.Dir. What is not there can be found again from it: a Cluster opened in another process
-//     is as good as the one that started it.
-//   - Each process is started in a session of its own, noted with its pid and start time, and stopped by that pid alone.
-//   - The host keeps its sysctls, firewall, cgroups and mounts: only one bridge, its two links and routes over it, and one cgroup a
-//     node are made, and Down removes them all.
-//   - Nothing listens outside the bridge's own network.
-//   - A node is namespaces: mount (with a root that is a throw-away overlay of the host's), pid (tini is PID 1), net, uts, ipc and
-//     cgroup. Killing its tini is the loss of the machine.
+//   - All state is in one directory, Cluster.Dir. A Cluster that is opened in
+//     another process is equivalent to the one that started it.
+//   - Each process is started in its own session. Its pid and start time are
+//     recorded, and it is stopped by that pid only.
+//   - The sysctls, the firewall, the cgroups and the mounts of the host do not
+//     change. The harness creates only a bridge, its two links and routes over
+//     it, and a cgroup for each node, and Down removes them.
+//   - All servers listen only on the network of the bridge.
+//   - A node consists of namespaces: mount (its root is a temporary overlay of
+//     the host's), pid (tini is PID 1), net, uts, ipc and cgroup. Killing its
+//     tini is like a power cut.
 package harness

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Partition pulls the cable of a node: nothing gets in or out, and nobody is told.
+// Partition disconnects a node from the network, without notifying any peer.
 func (c *Cluster) Partition(ctx context.Context, name string) error {
 	n, err := nodeNamed(name)
 	if err != nil {
@@ -16,7 +16,7 @@ func (c *Cluster) Partition(ctx context.Context, name string) error {
 	return c.run(ctx, "ip", "link", "set", n.link, "down")
 }
 
-// Heal plugs the cable of a node in again.
+// Heal reconnects a node to the network.
 func (c *Cluster) Heal(ctx context.Context, name string) error {
 	n, err := nodeNamed(name)
 	if err != nil {
@@ -25,10 +25,11 @@ func (c *Cluster) Heal(ctx context.Context, name string) error {
 	return c.run(ctx, "ip", "link", "set", n.link, "up")
 }
 
-// PauseKubelet stops a node's kubelet where it stands (SIGSTOP): its port accepts connections and then stays silent.
+// PauseKubelet pauses a node's kubelet (SIGSTOP): its port accepts connections
+// but does not answer.
 func (c *Cluster) PauseKubelet(name string) error { return c.signalKubelet(name, syscall.SIGSTOP) }
 
-// ResumeKubelet lets a paused kubelet go on.
+// ResumeKubelet continues a paused kubelet.
 func (c *Cluster) ResumeKubelet(name string) error { return c.signalKubelet(name, syscall.SIGCONT) }
 
 func (c *Cluster) signalKubelet(name string, sig syscall.Signal) error {
@@ -39,10 +40,11 @@ func (c *Cluster) signalKubelet(name string, sig syscall.Signal) error {
 	return c.signal(kubeletOf(n), sig)
 }
 
-// PauseAPIServer stops an API server where it stands (SIGSTOP): connections stay open and nothing comes.
+// PauseAPIServer pauses an API server (SIGSTOP): connections stay open and
+// silent.
 func (c *Cluster) PauseAPIServer(s Server) error { return c.signal(string(s), syscall.SIGSTOP) }
 
-// ResumeAPIServer lets a paused API server go on.
+// ResumeAPIServer continues a paused API server.
 func (c *Cluster) ResumeAPIServer(s Server) error { return c.signal(string(s), syscall.SIGCONT) }
 
 func (c *Cluster) signal(name string, sig syscall.Signal) error {
@@ -53,8 +55,9 @@ func (c *Cluster) signal(name string, sig syscall.Signal) error {
 	return p.signal(sig)
 }
 
-// Repair undoes every fault: it resumes what is paused, plugs in cables, starts what does not run, and waits until the API servers
-// and the nodes are ready. Pods that were lost with a node are for Restore.
+// Repair ends every fault: it continues what is paused, reconnects nodes,
+// starts what does not run, and waits until the API servers and the nodes are
+// ready. It does not restore lost pods; see Restore.
 func (c *Cluster) Repair(ctx context.Context) error {
 	for _, name := range c.components() {
 		if p, ok := c.find(name); ok {
@@ -87,8 +90,9 @@ func (c *Cluster) Repair(ctx context.Context) error {
 	return nil
 }
 
-// Restore makes the cluster whole again after any fault and any deletion: Repair, then Seed and WaitSeeds. What is evicted goes only when its node
-// is back, and is made anew then: so the two are tried again.
+// Restore restores the cluster after any fault and any deletion: it calls
+// Repair, Seed and WaitSeeds. Evicted pods disappear only when their node is
+// back, and are created again after that, so it repeats the last two.
 func (c *Cluster) Restore(ctx context.Context) error {
 	if err := c.Repair(ctx); err != nil {
 		return err

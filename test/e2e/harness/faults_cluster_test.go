@@ -14,7 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// These tests break a cluster that runs and see that it breaks, and heals, as a real one does:
+// These tests check that the faults have the effects that they have on a real
+// cluster, and that the cluster recovers. They need a running cluster:
 //
 //	go run ./cluster up && go test -tags cluster ./harness
 func running(t *testing.T) (*Cluster, context.Context) {
@@ -32,17 +33,20 @@ func running(t *testing.T) (*Cluster, context.Context) {
 		mend, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		if err := c.Restore(mend); err != nil {
-			t.Errorf("the cluster is not whole again: %v", err)
+			t.Errorf("the cluster is not restored: %v", err)
 		}
 	})
 	return c, ctx
 }
 
-// kubectlExec runs a command in a pod and returns what came back, within a few seconds.
+// kubectlExec runs a command in a pod, for at most a few seconds, and returns
+// its output.
 func kubectlExec(c *Cluster, pod string, argv ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, c.Kubectl(), append([]string{"--kubeconfig=" + c.Kubeconfig(), "exec", pod, "--"}, argv...)...).CombinedOutput()
+	args := append([]string{"--kubeconfig=" + c.Kubeconfig(), "exec", pod, "--"}, argv...)
+	out, err := exec.CommandContext(ctx, c.Kubectl(), args...).
+		CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
 
@@ -52,7 +56,9 @@ func agentOn(ctx context.Context, t *testing.T, c *Cluster, node string) string 
 	if err != nil {
 		t.Fatal(err)
 	}
-	pods, err := client.CoreV1().Pods(Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=agent", FieldSelector: "spec.nodeName=" + node})
+	pods, err := client.CoreV1().
+		Pods(Namespace).
+		List(ctx, metav1.ListOptions{LabelSelector: "app=agent", FieldSelector: "spec.nodeName=" + node})
 	if err != nil || len(pods.Items) != 1 {
 		t.Fatalf("no agent on %s: %v", node, err)
 	}
@@ -76,7 +82,7 @@ func expectExec(t *testing.T, c *Cluster, pod string, works bool) {
 	}
 }
 
-func TestAPartitionedNodeIsLostAndComesBack(t *testing.T) {
+func TestPartition(t *testing.T) {
 	c, ctx := running(t)
 	pod := agentOn(ctx, t, c, "node2")
 	if err := c.Partition(ctx, "node2"); err != nil {
@@ -95,7 +101,7 @@ func TestAPartitionedNodeIsLostAndComesBack(t *testing.T) {
 	expectExec(t, c, pod, true)
 }
 
-func TestAKilledNodeBootsAgainWithItsPods(t *testing.T) {
+func TestKillNode(t *testing.T) {
 	c, ctx := running(t)
 	pod := agentOn(ctx, t, c, "node2")
 	if err := c.KillNode(ctx, "node2"); err != nil {
@@ -111,14 +117,15 @@ func TestAKilledNodeBootsAgainWithItsPods(t *testing.T) {
 	expectExec(t, c, agentOn(ctx, t, c, "node2"), true)
 }
 
-// Lost for a few seconds only, a node is shown as ready all the time, and its containers as running.
-func TestANodeThatWasAwayForAMomentIsNotBelievedToRunWhatItRan(t *testing.T) {
+// After a short outage, the API shows a node as ready and its old containers as
+// running, until the new kubelet has checked them.
+func TestStartNode_OldContainers(t *testing.T) {
 	c, ctx := running(t)
 	n, err := nodeNamed("node2")
 	if err != nil {
 		t.Fatal(err)
 	}
-	old, err := c.believed(ctx, n)
+	old, err := c.runningContainers(ctx, n)
 	if err != nil || len(old) == 0 {
 		t.Fatalf("%d containers run, %v", len(old), err)
 	}
@@ -128,18 +135,18 @@ func TestANodeThatWasAwayForAMomentIsNotBelievedToRunWhatItRan(t *testing.T) {
 	if err := c.StartNode(ctx, n.name); err != nil {
 		t.Fatal(err)
 	}
-	now, err := c.believed(ctx, n)
+	now, err := c.runningContainers(ctx, n)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for id, name := range now {
 		if old[id] != "" {
-			t.Errorf("%s is still believed to run", name)
+			t.Errorf("the API still shows %s as running", name)
 		}
 	}
 }
 
-func TestAStoppedKubeletLeavesItsContainersAlone(t *testing.T) {
+func TestStopKubelet(t *testing.T) {
 	c, ctx := running(t)
 	pod := agentOn(ctx, t, c, "node2")
 	if _, err := kubectlExec(c, pod, "touch", "/tmp/mark"); err != nil {
@@ -156,18 +163,18 @@ func TestAStoppedKubeletLeavesItsContainersAlone(t *testing.T) {
 	}
 	expectExec(t, c, pod, true)
 	if out, err := kubectlExec(c, pod, "ls", "/tmp/mark"); err != nil {
-		t.Fatalf("the container is another one: %s, %v", out, err)
+		t.Fatalf("the container was restarted: %s, %v", out, err)
 	}
 }
 
-func TestAPausedKubeletAcceptsAndStaysSilent(t *testing.T) {
+func TestPauseKubelet(t *testing.T) {
 	c, ctx := running(t)
 	if err := c.PauseKubelet("node2"); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", "10.77.0.202:10250")
 	if err != nil {
-		t.Fatalf("it does not accept: %v", err)
+		t.Fatalf("the port does not accept connections: %v", err)
 	}
 	_ = conn.Close()
 	if out, err := kubectlExec(c, agentOn(ctx, t, c, "node2"), "true"); err == nil {
@@ -179,7 +186,7 @@ func TestAPausedKubeletAcceptsAndStaysSilent(t *testing.T) {
 	expectExec(t, c, agentOn(ctx, t, c, "node2"), true)
 }
 
-func TestAnAPIServerStopsAndComesBack(t *testing.T) {
+func TestStopAPIServer(t *testing.T) {
 	for _, s := range []Server{MainServer, TranslatingServer} {
 		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 			t.Run(string(s)+" "+sig.String(), func(t *testing.T) {

@@ -23,8 +23,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// empty returns a cluster in a folder of its own that does not run.
-func empty(t *testing.T) *Cluster {
+// newCluster returns a cluster with its own state directory that does not run.
+func newCluster(t *testing.T) *Cluster {
 	t.Helper()
 	c := &Cluster{Dir: t.TempDir()}
 	for _, sub := range []string{"logs", "run", "pki", "images", "bin"} {
@@ -35,15 +35,15 @@ func empty(t *testing.T) *Cluster {
 	return c
 }
 
-func TestAProcessIsStoppedByItsPidFromAnotherProgram(t *testing.T) {
-	c := empty(t)
+func TestProcess_StoppedByPid(t *testing.T) {
+	c := newCluster(t)
 	if err := c.start(process{name: "sleeper", argv: []string{"sleep", "1000"}}); err != nil {
 		t.Fatal(err)
 	}
 	other := &Cluster{Dir: c.Dir}
 	p, ok := other.find("sleeper")
 	if !ok {
-		t.Fatal("it is not found")
+		t.Fatal("the process is not found")
 	}
 	if err := other.stop(t.Context(), "sleeper", syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -55,12 +55,12 @@ func TestAProcessIsStoppedByItsPidFromAnotherProgram(t *testing.T) {
 		t.Error("it is still noted")
 	}
 	if err := other.stop(t.Context(), "sleeper", syscall.SIGTERM); err != nil {
-		t.Errorf("stopping what does not run: %v", err)
+		t.Errorf("stopping a process that does not run: %v", err)
 	}
 }
 
-func TestAPausedProcessIsStoppedToo(t *testing.T) {
-	c := empty(t)
+func TestProcess_StoppedWhilePaused(t *testing.T) {
+	c := newCluster(t)
 	if err := c.start(process{name: "sleeper", argv: []string{"sleep", "1000"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -71,13 +71,13 @@ func TestAPausedProcessIsStoppedToo(t *testing.T) {
 	if err := c.stop(t.Context(), "sleeper", syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > patience/2 {
+	if took := time.Since(began); took > stopTimeout/2 {
 		t.Errorf("it took %s", took)
 	}
 }
 
-func TestAStrangerWithTheSamePidIsLeftAlone(t *testing.T) {
-	c := empty(t)
+func TestProcess_PidReused(t *testing.T) {
+	c := newCluster(t)
 	stranger := exec.Command("sleep", "1000")
 	if err := stranger.Start(); err != nil {
 		t.Fatal(err)
@@ -98,8 +98,8 @@ func TestAStrangerWithTheSamePidIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestAProcessWhosePidFileIsLostIsFound(t *testing.T) {
-	c := empty(t)
+func TestProcess_PidFileLost(t *testing.T) {
+	c := newCluster(t)
 	if err := c.start(process{name: "sleeper", argv: []string{"sleep", "1000"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -107,12 +107,12 @@ func TestAProcessWhosePidFileIsLostIsFound(t *testing.T) {
 	if err := os.Remove(c.pidFile("sleeper")); err != nil {
 		t.Fatal(err)
 	}
-	strays, err := c.strays()
-	if err != nil || !slices.Equal(strays, []proc{started}) {
-		t.Fatalf("found %v, %v, want %v", strays, err, started)
+	markedProcesses, err := c.markedProcesses()
+	if err != nil || !slices.Equal(markedProcesses, []proc{started}) {
+		t.Fatalf("found %v, %v, want %v", markedProcesses, err, started)
 	}
-	// Not those of a cluster whose folder has a longer name.
-	if others, err := (&Cluster{Dir: strings.TrimSuffix(c.Dir, "1")}).strays(); err != nil || len(others) != 0 {
+	// Not those of a cluster whose directory has a longer name.
+	if others, err := (&Cluster{Dir: strings.TrimSuffix(c.Dir, "1")}).markedProcesses(); err != nil || len(others) != 0 {
 		t.Errorf("found %v, %v for another folder", others, err)
 	}
 	if err := started.end(t.Context(), syscall.SIGKILL); err != nil {
@@ -120,8 +120,8 @@ func TestAProcessWhosePidFileIsLostIsFound(t *testing.T) {
 	}
 }
 
-func TestWaitingForAProcessThatEndsShowsItsLog(t *testing.T) {
-	c := empty(t)
+func TestWaitProcess_Ended(t *testing.T) {
+	c := newCluster(t)
 	if err := c.start(process{name: "etcd", argv: []string{"sh", "-c", "echo the port is taken; exit 1"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestWaitingForAProcessThatEndsShowsItsLog(t *testing.T) {
 	}
 }
 
-func TestProcFilesAreRead(t *testing.T) {
+func TestProcFiles(t *testing.T) {
 	stat := "123 (a) b (c)) S 1 123 123 0 -1 4194560 500 0 0 0 1 2 0 0 20 0 1 0 98765 1 2 3"
 	if state, start, err := parseStat(stat); state != "S" || start != "98765" || err != nil {
 		t.Errorf("stat: got %q, %q, %v", state, start, err)
@@ -146,12 +146,12 @@ func TestProcFilesAreRead(t *testing.T) {
 	}
 	for _, text := range []string{"", "1 5", "-4 5", "0 5", "x 5", "77"} {
 		if p, err := parsePid(text); err == nil {
-			t.Errorf("%q is taken for %v", text, p)
+			t.Errorf("%q is parsed as %v", text, p)
 		}
 	}
 }
 
-func TestTheServiceKubernetesIsTheAPIServer(t *testing.T) {
+func TestNetwork_ServiceKubernetes(t *testing.T) {
 	services := netip.MustParsePrefix(serviceCIDR)
 	if first := services.Addr().Next(); first.String() != hostIP || mainPort != 443 {
 		t.Errorf("the first service address is %s:443, the server is %s:%d", first, hostIP, mainPort)
@@ -166,8 +166,8 @@ func TestTheServiceKubernetesIsTheAPIServer(t *testing.T) {
 	}
 }
 
-func TestTheCertificatesAreTheAuthoritys(t *testing.T) {
-	c := empty(t)
+func TestPKI(t *testing.T) {
+	c := newCluster(t)
 	if err := c.writePKI(); err != nil {
 		t.Fatal(err)
 	}
@@ -204,8 +204,8 @@ func TestTheCertificatesAreTheAuthoritys(t *testing.T) {
 	}
 }
 
-func TestEachUserHasAContextOnBothServers(t *testing.T) {
-	c := empty(t)
+func TestKubeconfig(t *testing.T) {
+	c := newCluster(t)
 	if err := errors.Join(c.writePKI(), c.writeAccess()); err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func TestEachUserHasAContextOnBothServers(t *testing.T) {
 	}
 }
 
-func TestTheFilesOfANodeAreFilledIn(t *testing.T) {
+func TestNodeFiles(t *testing.T) {
 	for _, n := range nodes {
 		text, err := n.fill("kubelet", kubeletConfig)
 		if err != nil {
@@ -250,12 +250,12 @@ func TestTheFilesOfANodeAreFilledIn(t *testing.T) {
 			t.Errorf("the network is %s, %v", text, err)
 		}
 		if text, err = n.fill("containerd", containerdConfig); err != nil || !bytes.Contains(text, []byte(pauseImage)) {
-			t.Errorf("containerd is told %s, %v", text, err)
+			t.Errorf("the configuration of containerd is %s, %v", text, err)
 		}
 	}
 }
 
-func TestTheManifestsUseOnlyWhatIsThere(t *testing.T) {
+func TestManifests(t *testing.T) {
 	images := []string{BusyboxImage, BashImage, AshImage, NoShellImage}
 	for _, doc := range strings.Split(rbacManifest+"---\n"+workloadsManifest, "\n---\n") {
 		var object map[string]any
@@ -268,14 +268,17 @@ func TestTheManifestsUseOnlyWhatIsThere(t *testing.T) {
 		if !found {
 			continue
 		}
-		image = strings.Trim(strings.FieldsFunc(image, func(r rune) bool { return r == ',' || r == '}' || r == '\n' })[0], `"`)
+		image = strings.Trim(
+			strings.FieldsFunc(image, func(r rune) bool { return r == ',' || r == '}' || r == '\n' })[0],
+			`"`,
+		)
 		if !slices.Contains(images, image) && !strings.HasPrefix(image, unpullableHost) {
-			t.Errorf("nobody makes the image %s", image)
+			t.Errorf("the image %s does not exist", image)
 		}
 	}
 }
 
-func TestAnImageIsAnArchiveWithItsFolders(t *testing.T) {
+func TestImage_Archive(t *testing.T) {
 	l := unixLayer()
 	l.text("a/b/c", "deep")
 	l.links["bin/sh"] = "/bin/busybox"
@@ -285,7 +288,7 @@ func TestAnImageIsAnArchiveWithItsFolders(t *testing.T) {
 	}
 	second, err := archive("kshell.local/x:1", l, "sleep")
 	if err != nil || !bytes.Equal(first, second) {
-		t.Errorf("the same content is another image, %v", err)
+		t.Errorf("the same content makes a different image, %v", err)
 	}
 	files := untar(t, first)
 	var manifest []struct{ Layers, RepoTags []string }
@@ -320,7 +323,7 @@ func untar(t *testing.T, data []byte) map[string][]byte {
 	}
 }
 
-func TestTheImageWithoutAShellHasNone(t *testing.T) {
+func TestImage_NoShell(t *testing.T) {
 	tool := filepath.Join(t.TempDir(), "podtools")
 	if err := os.WriteFile(tool, []byte("x"), 0o755); err != nil {
 		t.Fatal(err)
@@ -331,16 +334,16 @@ func TestTheImageWithoutAShellHasNone(t *testing.T) {
 	}
 	for path := range l.links {
 		if isShell(filepath.Base(path)) {
-			t.Errorf("there is %s", path)
+			t.Errorf("%s exists", path)
 		}
 	}
 	if len(l.files) != 1 || l.links["cat"] != "hello" {
-		t.Errorf("it holds %v and %v", l.files, l.links)
+		t.Errorf("the layer contains %v and %v", l.files, l.links)
 	}
 }
 
-func TestTheStateOfAClusterGoesButItsBinariesAndLogsStay(t *testing.T) {
-	c := empty(t)
+func TestRemoveState(t *testing.T) {
+	c := newCluster(t)
 	for _, path := range []string{"bin/kube", "logs/etcd.log", "pki/ca.crt", "kubeconfig", "run/etcd.pid"} {
 		if err := os.WriteFile(filepath.Join(c.Dir, path), nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -350,23 +353,24 @@ func TestTheStateOfAClusterGoesButItsBinariesAndLogsStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]bool{
-		"bin/kube": true, "logs.old/etcd.log": true, "logs/etcd.log": false, "pki/ca.crt": false, "kubeconfig": false, "run/etcd.pid": false,
+		"bin/kube": true, "logs.old/etcd.log": true, "logs/etcd.log": false, "pki/ca.crt": false, "kubeconfig": false,
+		"run/etcd.pid": false,
 	} {
 		if _, err := os.Stat(filepath.Join(c.Dir, path)); (err == nil) != want {
-			t.Errorf("%s: there is %v, want %v", path, err == nil, want)
+			t.Errorf("%s exists: %v, want %v", path, err == nil, want)
 		}
 	}
 }
 
-func TestNothingRunsIsNoFault(t *testing.T) {
-	c := empty(t)
+func TestDown_NothingRuns(t *testing.T) {
+	c := newCluster(t)
 	for _, name := range []string{"kube", "podtools"} {
 		if err := os.WriteFile(filepath.Join(c.Dir, "bin", name), nil, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := c.adopt(t.Context()); !errors.Is(err, errNothing) {
-		t.Errorf("adopt says %v", err)
+		t.Errorf("adopt: %v", err)
 	}
 	for _, component := range c.Components() {
 		if component.Running {

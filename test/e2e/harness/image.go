@@ -19,16 +19,17 @@ import (
 	"strings"
 )
 
-// The images, as pods name them. There is no registry: each node imports them.
+// The images, as pods name them. There is no registry: they are imported into
+// each node.
 const (
 	pauseImage   = "kshell.local/pause:1"
 	BusyboxImage = "kshell.local/busybox:1" // sh, and 260 tools
-	BashImage    = "kshell.local/bash:1"    // bash, sh is bash, and the tools of busybox that are no shells
-	AshImage     = "kshell.local/ash:1"     // /bin/ash and tools; no sh, no bash
-	NoShellImage = "kshell.local/noshell:1" // static binaries only: /hello /args /cat /exit /sleep
+	BashImage    = "kshell.local/bash:1"    // bash, also as sh, and the tools of busybox except its shells
+	AshImage     = "kshell.local/ash:1"     // /bin/ash and tools, but no sh or bash
+	NoShellImage = "kshell.local/noshell:1" // only static binaries: /hello /args /cat /exit /sleep
 )
 
-// layer is the content of an image: what is at which path.
+// layer is the content of an image, by path.
 type layer struct {
 	files map[string]layerFile
 	links map[string]string // path -> target
@@ -48,7 +49,7 @@ func newLayer() *layer {
 	}
 }
 
-// unixLayer is a layer with what every unix has.
+// unixLayer returns a layer with the usual files of a Unix system.
 func unixLayer() *layer {
 	l := newLayer()
 	l.dirs["root"] = 0o700
@@ -59,14 +60,15 @@ func unixLayer() *layer {
 
 func (l *layer) text(path, text string) { l.files[path] = layerFile{data: []byte(text), mode: 0o644} }
 
-// program copies a file of the host into the layer, executable.
+// program adds an executable file of the host to the layer.
 func (l *layer) program(path, from string) error {
 	data, err := os.ReadFile(from)
 	l.files[path] = layerFile{data: data, mode: 0o755}
 	return err
 }
 
-// tar writes the layer, in the order of its paths and without times: the same content is the same image.
+// tar returns the layer as a tar archive, sorted by path and without times, so
+// that the same content makes the same image.
 func (l *layer) tar() ([]byte, error) {
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
@@ -111,7 +113,8 @@ func unixMode(m fs.FileMode) int64 {
 	return mode
 }
 
-// archive returns an image as `docker save` writes it: manifest.json, the configuration, one layer.
+// archive returns an image in the format of `docker save`: manifest.json, the
+// configuration, and one layer.
 func archive(name string, l *layer, command ...string) ([]byte, error) {
 	content, err := l.tar()
 	if err != nil {
@@ -129,7 +132,9 @@ func archive(name string, l *layer, command ...string) ([]byte, error) {
 		return nil, err
 	}
 	configName := digest(config) + ".json"
-	manifest, err := json.Marshal([]map[string]any{{"Config": configName, "RepoTags": []string{name}, "Layers": []string{"layer.tar"}}})
+	manifest, err := json.Marshal(
+		[]map[string]any{{"Config": configName, "RepoTags": []string{name}, "Layers": []string{"layer.tar"}}},
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +151,8 @@ func digest(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// makeImages writes all images as archives into the folder images of the state.
+// makeImages writes archives of all images to the directory images of the state
+// directory.
 func (c *Cluster) makeImages() error {
 	tools := filepath.Join(c.Dir, "bin", "podtools")
 	sleep := []string{"sleep", "infinity"}
@@ -190,7 +196,8 @@ func isShell(applet string) bool {
 	return applet == "sh" || applet == "ash" || applet == "hush" || applet == "bash"
 }
 
-// toolLayer holds podtools under the given names, in the root folder.
+// toolLayer returns a layer with podtools under the given names, in the root
+// directory.
 func toolLayer(from string, names ...string) (*layer, error) {
 	l := newLayer()
 	err := l.program(names[0], from)
@@ -200,7 +207,8 @@ func toolLayer(from string, names ...string) (*layer, error) {
 	return l, err
 }
 
-// busyboxLayer holds busybox at the given path, and links to it for the applets that keep wants (all when it is nil).
+// busyboxLayer returns a layer with busybox at the given path, and links to it
+// for the applets for which keep returns true (nil: all).
 func busyboxLayer(at string, keep func(applet string) bool) (*layer, error) {
 	l := unixLayer()
 	from, err := exec.LookPath("busybox")
@@ -222,7 +230,8 @@ func busyboxLayer(at string, keep func(applet string) bool) (*layer, error) {
 	return l, nil
 }
 
-// bashLayer holds bash as bash and sh, with busybox beside it for everything that is not a shell, and descriptions of terminals.
+// bashLayer returns a layer with bash, also as sh, with busybox for everything
+// else, and with terminal descriptions.
 func bashLayer() (*layer, error) {
 	l, err := busyboxLayer("bin/busybox", func(applet string) bool { return !isShell(applet) })
 	if err != nil {
@@ -233,7 +242,10 @@ func bashLayer() (*layer, error) {
 	}
 	l.links["bin/sh"] = "bash"
 	l.text("root/.bashrc", "PS1='bash-pod# '\n")
-	for _, term := range []string{"x/xterm", "x/xterm-256color", "s/screen", "s/screen-256color", "t/tmux", "t/tmux-256color", "l/linux", "v/vt100", "d/dumb"} {
+	for _, term := range []string{
+		"x/xterm", "x/xterm-256color", "s/screen", "s/screen-256color", "t/tmux", "t/tmux-256color", "l/linux",
+		"v/vt100", "d/dumb",
+	} {
 		data, err := os.ReadFile("/lib/terminfo/" + term)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -246,7 +258,7 @@ func bashLayer() (*layer, error) {
 	return l, nil
 }
 
-// importImages gives a node the images that it lacks.
+// importImages imports missing images into a node.
 func (c *Cluster) importImages(ctx context.Context, n node) error {
 	list, err := c.enter(n, "ctr", "--namespace=k8s.io", "images", "list", "-q")
 	if err != nil {

@@ -12,33 +12,36 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 )
 
-// Users that log in with a token. Each has a context of its own name in both kubeconfig files. The limited ones have rights in the
-// namespace default only; manifests/rbac.yaml says which.
+// Users with tokens. Each has a context of the same name in both kubeconfig
+// files. Except for the admin, they have rights only in the namespace default;
+// see manifests/rbac.yaml.
 const (
 	Admin       = "admin"        // system:masters
-	DevNone     = "dev-none"     // nothing at all
+	DevNone     = "dev-none"     // no rights
 	DevGet      = "dev-get"      // get pods, get pods/exec
 	DevCreate   = "dev-create"   // create pods/exec
 	DevExec     = "dev-exec"     // get pods, get and create pods/exec and pods/attach
 	DevExecOnly = "dev-execonly" // get and create pods/exec, but not get pods
 )
 
-// Users returns the names of all users, the administrator first.
+// Users returns the names of all users, the admin first.
 func Users() []string { return []string{Admin, DevNone, DevGet, DevCreate, DevExec, DevExecOnly} }
 
-// Kubeconfig returns the path of the kubeconfig file of the main API server (v5: translated by the kubelet). Its current context
-// is the administrator's.
+// Kubeconfig returns the path of the kubeconfig file of the main API server
+// (the kubelet translates v5). Its current context is that of the admin.
 func (c *Cluster) Kubeconfig() string { return filepath.Join(c.Dir, "kubeconfig") }
 
-// KubeconfigTranslating returns the path of the kubeconfig file of the second API server, which has the feature gate
-// ExtendWebSocketsToKubelet switched off: it translates v5 itself, as Kubernetes 1.30 to 1.35 do.
+// KubeconfigTranslating returns the path of the kubeconfig file of the second
+// API server. Its feature gate ExtendWebSocketsToKubelet is off: it translates
+// v5 itself, as Kubernetes 1.30 to 1.35 do.
 func (c *Cluster) KubeconfigTranslating() string {
 	return filepath.Join(c.Dir, "kubeconfig-v5-apiserver")
 }
 
 func (c *Cluster) tokenFile() string { return filepath.Join(c.Dir, "pki", "tokens.csv") }
 
-// writeAccess writes the tokens, the users' kubeconfig files and those of the components.
+// writeAccess writes the tokens, and the kubeconfig files of the users and of
+// the components.
 func (c *Cluster) writeAccess() error {
 	tokens := map[string]string{}
 	var csv strings.Builder

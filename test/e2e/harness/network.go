@@ -9,10 +9,13 @@ import (
 	"strings"
 )
 
-// The cluster's network: nodes and servers share one bridge, each node has a network for its pods behind it.
+// The network of the cluster: nodes and servers are on one bridge, and each
+// node has a network for its pods.
 //
-// The lower half of the bridge's network is the service network too, and its first address is the bridge's own. So the service
-// `kubernetes` (always the first address, port 443) is the API server itself, and clients in pods reach it without kube-proxy.
+// The lower half of the bridge's network is also the service network, whose
+// first address is that of the bridge. So the service `kubernetes` (always the
+// first address, port 443) is the API server itself, and clients in pods reach
+// it without kube-proxy.
 const (
 	bridgeName     = "kse2e0"
 	hostIP         = "10.77.0.1"
@@ -22,10 +25,10 @@ const (
 	etcdPeerURL    = "http://" + hostIP + ":2380"
 	mainPort       = 443
 	translatePort  = 8443
-	unpullableHost = hostIP + ":5999" // nothing listens there: an image that cannot be pulled, and fails at once
+	unpullableHost = hostIP + ":5999" // nothing listens there, so pulling an image fails at once
 )
 
-// node is one machine of the cluster.
+// node is a node of the cluster.
 type node struct {
 	name    string
 	ip      string
@@ -38,7 +41,7 @@ var nodes = []node{
 	{name: "node2", ip: "10.77.0.202", podCIDR: "10.88.2.0/24", link: "kse2e-n2"},
 }
 
-// Nodes returns the names of the cluster's nodes.
+// Nodes returns the names of the nodes.
 func Nodes() []string {
 	names := make([]string, 0, len(nodes))
 	for _, n := range nodes {
@@ -56,7 +59,8 @@ func nodeNamed(name string) (node, error) {
 	return node{}, fmt.Errorf("no node %q: there are %s", name, strings.Join(Nodes(), " and "))
 }
 
-// bridgeOwner returns the state folder that is written on the bridge, "" when there is no bridge.
+// bridgeOwner returns the state directory that is recorded on the bridge, or ""
+// if there is no bridge.
 func bridgeOwner() (string, error) {
 	alias, err := os.ReadFile(filepath.Join("/sys/class/net", bridgeName, "ifalias"))
 	if os.IsNotExist(err) {
@@ -80,7 +84,8 @@ func (c *Cluster) makeBridge(ctx context.Context) error {
 	})
 }
 
-// networkIsFree says whether some other interface has an address in the networks that the cluster takes.
+// networkIsFree returns an error if another interface has an address in the
+// networks of the cluster.
 func networkIsFree() error {
 	taken, err := net.InterfaceAddrs()
 	if err != nil {
@@ -98,7 +103,7 @@ func networkIsFree() error {
 		for _, a := range taken {
 			theirs, ok := a.(*net.IPNet)
 			if ok && (ours.Contains(theirs.IP) || theirs.Contains(ours.IP)) {
-				return fmt.Errorf("the cluster's network %s is taken: an interface has %s", ours, theirs)
+				return fmt.Errorf("the network %s of the cluster is in use: an interface has %s", ours, theirs)
 			}
 		}
 	}
@@ -110,7 +115,8 @@ func (c *Cluster) removeBridge(ctx context.Context) error {
 	if err != nil || owner != c.Dir {
 		return err
 	}
-	// The links go with their nodes' namespaces, which may take the kernel a moment: so by hand too.
+	// The kernel removes the links with the namespaces of their nodes, but not
+	// at once.
 	for _, n := range nodes {
 		if _, err := os.Stat(filepath.Join("/sys/class/net", n.link)); err == nil {
 			_ = c.run(ctx, "ip", "link", "del", n.link)
@@ -119,7 +125,7 @@ func (c *Cluster) removeBridge(ctx context.Context) error {
 	return c.run(ctx, "ip", "link", "del", bridgeName)
 }
 
-// plugNode gives the node whose PID 1 is pid its eth0.
+// plugNode creates eth0 in the node whose PID 1 is pid.
 func (c *Cluster) plugNode(ctx context.Context, n node, pid int) error {
 	inside := []string{"nsenter", "-t", fmt.Sprint(pid), "-n", "ip"}
 	steps := [][]string{

@@ -30,14 +30,16 @@ var containerdConfig string
 //go:embed cni.json
 var cniConfig string
 
-const nodeNamespaces = syscall.CLONE_NEWNS | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID
+const nodeNamespaces = syscall.CLONE_NEWNS | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC |
+	syscall.CLONE_NEWNET | syscall.CLONE_NEWPID
 
 func (c *Cluster) nodeDir(n node) string { return filepath.Join(c.Dir, n.name) }
 
 func kubeletOf(n node) string    { return "kubelet-" + n.name }
 func containerdOf(n node) string { return "containerd-" + n.name }
 
-// prepareNode writes the files of a node: folders that become mounts in it, and the configuration of its daemons.
+// prepareNode writes the files of a node: directories that are mounted in it,
+// and the configuration of its daemons.
 func (c *Cluster) prepareNode(n node) error {
 	dir := c.nodeDir(n)
 	for _, sub := range []string{"root", "containerd", "kubelet", "log", "cni", "etc"} {
@@ -60,7 +62,11 @@ func (c *Cluster) prepareNode(n node) error {
 			return err
 		}
 	}
-	files := map[string]string{"etc/kubelet.yaml": kubeletConfig, "etc/containerd.toml": containerdConfig, "cni/10-bridge.conflist": cniConfig}
+	files := map[string]string{
+		"etc/kubelet.yaml":       kubeletConfig,
+		"etc/containerd.toml":    containerdConfig,
+		"cni/10-bridge.conflist": cniConfig,
+	}
 	for path, text := range files {
 		text, err := n.fill(path, text)
 		if err != nil {
@@ -73,7 +79,7 @@ func (c *Cluster) prepareNode(n node) error {
 	return os.WriteFile(filepath.Join(dir, "node.sh"), nodeScript, 0o600)
 }
 
-// fill puts the node's facts into the template of one of its files.
+// fill executes the template of one of the node's files.
 func (n node) fill(name, text string) ([]byte, error) {
 	t, err := template.New(name).Parse(text)
 	if err != nil {
@@ -84,7 +90,8 @@ func (n node) fill(name, text string) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// startMachine starts the node's namespaces and plugs its cable in; no daemon yet.
+// startMachine creates the namespaces and the network link of a node, without
+// daemons.
 func (c *Cluster) startMachine(ctx context.Context, n node) error {
 	dir := c.nodeDir(n)
 	machine := process{
@@ -108,7 +115,8 @@ func (c *Cluster) startMachine(ctx context.Context, n node) error {
 	})
 }
 
-// Enter returns the command line that runs argv inside a node, in its namespaces and cgroups: a login on the machine's console.
+// Enter returns a command line that runs argv inside a node, in its namespaces
+// and cgroups.
 func (c *Cluster) Enter(name string, argv ...string) ([]string, error) {
 	n, err := nodeNamed(name)
 	if err != nil {
@@ -126,7 +134,8 @@ func (c *Cluster) enter(n node, argv ...string) ([]string, error) {
 	return append(inside, argv...), nil
 }
 
-// startInside starts a daemon inside the node, as a child of the node's PID 1, and notes the pid that it has outside.
+// startInside starts a daemon inside the node, as a child of the node's PID 1,
+// and records its pid on the host.
 func (c *Cluster) startInside(n node, name string, argv ...string) error {
 	machine, ok := c.find(n.name)
 	if !ok {
@@ -155,7 +164,8 @@ func (c *Cluster) startInside(n node, name string, argv ...string) error {
 	return c.note(name, daemon)
 }
 
-// childInside finds the child of a node's PID 1 that has the given pid in the node.
+// childInside returns the child of a node's PID 1 that has the given pid in the
+// node.
 func childInside(machine int, inside string) (proc, error) {
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", machine, machine))
 	if err != nil {
@@ -175,7 +185,8 @@ func childInside(machine int, inside string) (proc, error) {
 	return proc{}, fmt.Errorf("no child with the pid %s", inside)
 }
 
-// innermostPid reads from /proc/PID/status the pid that a process has in its own namespace.
+// innermostPid returns the pid of a process in its own pid namespace, from its
+// /proc/PID/status.
 func innermostPid(status string) string {
 	for line := range strings.Lines(status) {
 		if pids, ok := strings.CutPrefix(line, "NSpid:"); ok {
@@ -199,7 +210,8 @@ func (c *Cluster) startContainerd(ctx context.Context, n node) error {
 	})
 }
 
-// StartKubelet starts the kubelet of a node that runs. It does not wait for the node to become ready: see WaitNode.
+// StartKubelet starts the kubelet of a running node. It does not wait until the
+// node is ready: see WaitNode.
 func (c *Cluster) StartKubelet(name string) error {
 	n, err := nodeNamed(name)
 	if err != nil {
@@ -216,7 +228,8 @@ func (c *Cluster) StartKubelet(name string) error {
 	)
 }
 
-// StopKubelet ends the kubelet of a node with the given signal. Its containers live on.
+// StopKubelet ends the kubelet of a node with the given signal. Its containers
+// keep running.
 func (c *Cluster) StopKubelet(ctx context.Context, name string, sig syscall.Signal) error {
 	n, err := nodeNamed(name)
 	if err != nil {
@@ -225,9 +238,10 @@ func (c *Cluster) StopKubelet(ctx context.Context, name string, sig syscall.Sign
 	return c.stop(ctx, kubeletOf(n), sig)
 }
 
-// StartNode boots a node that does not run: its namespaces, its cable, containerd, the images if they are not there yet, and the
-// kubelet. A node that was killed comes back with its disk, as a machine does. It returns when nobody believes any more in what ran on
-// the node before: see waitForgotten.
+// StartNode boots a node that does not run: namespaces, network link,
+// containerd, missing images, and the kubelet. A node that was killed has its
+// old disk. StartNode returns when the API does not show containers of before
+// the boot as running any more: see waitOldContainersGone.
 func (c *Cluster) StartNode(ctx context.Context, name string) error {
 	n, err := nodeNamed(name)
 	if err != nil {
@@ -236,7 +250,7 @@ func (c *Cluster) StartNode(ctx context.Context, name string) error {
 	if _, running := c.find(n.name); running {
 		return nil
 	}
-	old, err := c.believed(ctx, n)
+	old, err := c.runningContainers(ctx, n)
 	if err != nil {
 		return err
 	}
@@ -246,22 +260,26 @@ func (c *Cluster) StartNode(ctx context.Context, name string) error {
 	if err := c.StartKubelet(name); err != nil {
 		return err
 	}
-	return c.waitForgotten(ctx, n, old)
+	return c.waitOldContainersGone(ctx, n, old)
 }
 
-// believed are the containers that run on a node, as the API server has it, by their IDs. Each name is of the pod and of the container.
-func (c *Cluster) believed(ctx context.Context, n node) (map[string]string, error) {
+// runningContainers returns the containers that run on a node according to the
+// API: the names of pod and container, by container ID.
+func (c *Cluster) runningContainers(ctx context.Context, n node) (map[string]string, error) {
 	client, err := c.Client()
 	if err != nil {
 		return nil, err
 	}
-	pods, err := client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + n.name})
+	pods, err := client.CoreV1().
+		Pods(metav1.NamespaceAll).
+		List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + n.name})
 	if err != nil {
 		return nil, err
 	}
 	running := map[string]string{}
 	for _, p := range pods.Items {
-		for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses, p.Status.EphemeralContainerStatuses) {
+		st := p.Status
+		for _, s := range slices.Concat(st.InitContainerStatuses, st.ContainerStatuses, st.EphemeralContainerStatuses) {
 			if s.State.Running != nil {
 				running[s.ContainerID] = p.Name + "/" + s.Name
 			}
@@ -270,24 +288,26 @@ func (c *Cluster) believed(ctx context.Context, n node) (map[string]string, erro
 	return running, nil
 }
 
-// waitForgotten waits until none of a node's containers of before its start is believed to run. What was lost for some seconds only is shown as
-// running all the time, until the new kubelet has looked, though its processes have died with the node.
-func (c *Cluster) waitForgotten(ctx context.Context, n node, old map[string]string) error {
+// waitOldContainersGone waits until the API shows none of the old containers of
+// a node as running. After an outage of a few seconds, it still does, until the
+// new kubelet has checked them, although the processes have ended with the
+// node.
+func (c *Cluster) waitOldContainersGone(ctx context.Context, n node, old map[string]string) error {
 	return waitFor(ctx, 200*time.Millisecond, func(ctx context.Context) error {
-		now, err := c.believed(ctx, n)
+		now, err := c.runningContainers(ctx, n)
 		if err != nil {
 			return err
 		}
 		for id, name := range now {
 			if _, is := old[id]; is {
-				return fmt.Errorf("%s: %s is still believed to run", n.name, name)
+				return fmt.Errorf("%s: the API still shows %s as running", n.name, name)
 			}
 		}
 		return nil
 	})
 }
 
-// boot starts all of a node but its kubelet.
+// boot starts everything of a node except the kubelet.
 func (c *Cluster) boot(ctx context.Context, n node) error {
 	if err := c.startMachine(ctx, n); err != nil {
 		return err
@@ -298,7 +318,7 @@ func (c *Cluster) boot(ctx context.Context, n node) error {
 	return c.importImages(ctx, n)
 }
 
-// KillNode kills a node with all that runs on it, at once, as a power cut does.
+// KillNode kills a node and all its processes at once, like a power cut.
 func (c *Cluster) KillNode(ctx context.Context, name string) error {
 	n, err := nodeNamed(name)
 	if err != nil {
@@ -317,26 +337,29 @@ func (c *Cluster) KillNode(ctx context.Context, name string) error {
 	return removeCgroups(ctx, n)
 }
 
-// undone bounds what the kernel takes to undo what a dead node had.
-const undone = 30 * time.Second
+// kernelTimeout is how long the kernel may take to remove the resources of a
+// killed node.
+const kernelTimeout = 30 * time.Second
 
-// waitUnplugged waits until the link of a dead node is gone: the kernel takes namespaces apart in the background.
+// waitUnplugged waits until the link of a killed node is gone: the kernel
+// removes namespaces in the background.
 func (c *Cluster) waitUnplugged(ctx context.Context, n node) error {
-	ctx, cancel := context.WithTimeout(ctx, undone)
+	ctx, cancel := context.WithTimeout(ctx, kernelTimeout)
 	defer cancel()
 	return waitFor(ctx, 20*time.Millisecond, func(context.Context) error {
 		_, err := os.Stat(filepath.Join("/sys/class/net", n.link))
 		if err == nil {
-			return fmt.Errorf("the link %s is still there", n.link)
+			return fmt.Errorf("the link %s still exists", n.link)
 		}
 		return nil
 	})
 }
 
-// removeCgroups removes the cgroups of a node that does not run any more, as a reboot does: the kubelet would look into each old one
-// for seconds. The kernel empties the cgroups of a dead pid namespace in its own time, so this tries for a while.
+// removeCgroups removes the cgroups of a node that does not run: otherwise the
+// kubelet would need seconds for each of them. The kernel empties the cgroups
+// of a pid namespace in the background, so removeCgroups tries repeatedly.
 func removeCgroups(ctx context.Context, n node) error {
-	ctx, cancel := context.WithTimeout(ctx, undone)
+	ctx, cancel := context.WithTimeout(ctx, kernelTimeout)
 	defer cancel()
 	err := waitFor(ctx, 50*time.Millisecond, func(context.Context) error {
 		group := "kshell-e2e-" + n.name
@@ -347,12 +370,13 @@ func removeCgroups(ctx context.Context, n node) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("the cgroups of %s stay: %w", n.name, err)
+		return fmt.Errorf("cannot remove the cgroups of %s: %w", n.name, err)
 	}
 	return nil
 }
 
-// removeTree removes a folder of folders from the leaves up; the files of a cgroup go with it and cannot be removed.
+// removeTree removes a tree of directories from the leaves up. The files in a
+// cgroup cannot be removed, and disappear with it.
 func removeTree(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if os.IsNotExist(err) {

@@ -1,10 +1,12 @@
 #!/bin/bash
-# A node of the cluster, from the inside. It is started as PID 1 of new pid, mount, net, uts and ipc namespaces.
+# Sets up a node of the cluster from the inside. It is started as PID 1 of new
+# pid, mount, net, uts and ipc namespaces.
 #
-#   node.sh join  NAME STATE BIN   put this process into cgroups of the node's own, become tini in a cgroup namespace
-#   node.sh setup NAME STATE BIN   as the child of tini: build the node's root, switch to it, stay
+#   node.sh join  NAME STATE BIN   move this process to the node's cgroups, and exec tini in a cgroup namespace
+#   node.sh setup NAME STATE BIN   as the child of tini: build the node's root, switch to it, and sleep
 #
-# STATE is the node's folder, BIN the folder of the Kubernetes binaries. All paths are those of the host.
+# STATE is the directory of the node, BIN that of the Kubernetes binaries. All
+# paths are those of the host.
 set -euo pipefail
 step=$1 name=$2 state=$3 bin=$4
 cg=/sys/fs/cgroup group=kshell-e2e-$name
@@ -27,7 +29,7 @@ join() {
 	exec unshare --cgroup -- tini -g -- bash "$0" setup "$name" "$state" "$bin"
 }
 
-# hierarchies prints the folders of all mounted version 1 hierarchies.
+# hierarchies prints the directories of all mounted version 1 hierarchies.
 hierarchies() {
 	local d
 	for d in $cg/*/; do
@@ -36,12 +38,13 @@ hierarchies() {
 	done
 }
 
-# cgroups mounts the node's part of the cgroup tree at $1: a cgroup namespace shows its own part as the whole.
+# cgroups mounts the node's part of the cgroup tree at $1. In a cgroup namespace,
+# it looks like the whole tree.
 cgroups() {
 	local h options
 	if [ -f $cg/cgroup.controllers ]; then
 		mount -t cgroup2 cgroup2 "$1"
-		# A group that hands controllers down may hold no process itself.
+		# A cgroup that delegates controllers must not contain processes.
 		mkdir -p "$1/init"
 		while read -r h; do echo "$h" >"$1/init/cgroup.procs" || true; done < <(cat "$1/cgroup.procs")
 		for h in $(cat "$1/cgroup.controllers"); do echo "+$h" >"$1/cgroup.subtree_control" || true; done
@@ -62,7 +65,7 @@ cgroups() {
 setup() {
 	local root=$state/root/merged pair tunable
 	mount --make-rprivate /
-	# The root: the host's file system, with all writes going to memory, and gone with the node.
+	# The root is the host's file system. Writes go to memory.
 	mount -t tmpfs -o mode=755,size=512m tmpfs "$state/root"
 	mkdir "$state"/root/{upper,work,merged}
 	mount -t overlay -o "lowerdir=/,upperdir=$state/root/upper,workdir=$state/root/work" overlay "$root"
@@ -85,11 +88,12 @@ setup() {
 	rm -f "$root"/etc/{hostname,hosts,resolv.conf,machine-id}
 	echo "$name" >"$root/etc/hostname"
 	printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$name" >"$root/etc/hosts"
-	# Nothing listens there: a name is refused at once and no question leaves the machine.
+	# Nothing listens there: lookups fail at once, and do not leave the machine.
 	echo 'nameserver 10.77.0.1' >"$root/etc/resolv.conf"
 	echo -n "$name" | md5sum | cut -d' ' -f1 >"$root/etc/machine-id"
 
-	# The kubelet insists on these kernel settings, which are the whole machine's: show it the values that it wants.
+	# The kubelet requires these kernel settings, which belong to the whole machine:
+	# show it the required values.
 	mkdir "$root/run/sysctl"
 	for tunable in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1 \
 		kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000; do
@@ -98,8 +102,9 @@ setup() {
 		mount --bind "$root/run/sysctl/${tunable%=*}" "$root/proc/sys/${tunable%=*}"
 	done
 
-	# What enters the node from outside brings its own cgroups along: `/run/join COMMAND` changes them for the node's, and
-	# `/run/daemon NAME COMMAND` leaves COMMAND behind as a child of PID 1, its pid in /run/NAME.pid.
+	# A process that enters the node keeps its cgroups: `/run/join COMMAND` moves it
+	# to those of the node. `/run/daemon NAME COMMAND` starts COMMAND as a child of
+	# PID 1, and writes its pid to /run/NAME.pid.
 	cat >"$root/run/join" <<-'END'
 		#!/bin/sh
 		for procs in /sys/fs/cgroup/*/cgroup.procs; do
@@ -123,7 +128,7 @@ setup() {
 	cd /
 	umount -l /run/old
 	rmdir /run/old
-	mount --make-rshared / # as on a machine of its own
+	mount --make-rshared / # as on a real machine
 	ip link set lo up
 	echo 1 >/proc/sys/net/ipv4/ip_forward
 	touch /run/node-ready

@@ -18,21 +18,30 @@ import (
 	"time"
 )
 
-// certificate asks for one key pair, signed by the cluster's authority.
+// certificate describes a key pair that is signed by the authority of the
+// cluster.
 type certificate struct {
 	file   string // the files are file.crt and file.key
 	user   string
 	groups []string
-	names  []string // subject alternative names, hosts and addresses; none for a client
+	names  []string // subject alternative names: hosts and addresses; none for a client
 }
 
-// certificates lists what the components of the cluster need to know each other.
+// certificates returns the certificates of the components.
 func certificates() []certificate {
 	list := []certificate{
 		{
 			file: "apiserver", user: "kube-apiserver",
-			// The loopback names are for proxies that tests put before the server.
-			names: []string{hostIP, "127.0.0.1", "::1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"},
+			// The loopback names are for proxies in front of the server.
+			names: []string{
+				hostIP,
+				"127.0.0.1",
+				"::1",
+				"localhost",
+				"kubernetes",
+				"kubernetes.default",
+				"kubernetes.default.svc",
+			},
 		},
 		{file: "apiserver-kubelet", user: "kube-apiserver-kubelet-client", groups: []string{"system:masters"}},
 		{file: "controller-manager", user: "system:kube-controller-manager"},
@@ -50,7 +59,8 @@ func certificates() []certificate {
 
 func (c *Cluster) pki(file string) string { return filepath.Join(c.Dir, "pki", file) }
 
-// writePKI makes a new authority, every certificate, and the key pair that signs service account tokens (sa.key, sa.pub).
+// writePKI creates a new authority, all certificates, and the key pair for
+// service account tokens (sa.key, sa.pub).
 func (c *Cluster) writePKI() error {
 	caKey, err := newKey(c.pki("ca.key"))
 	if err != nil {
@@ -139,7 +149,7 @@ func writePEM(path, kind string, der []byte) error {
 func newToken() (string, error) {
 	b := make([]byte, 16)
 	if _, err := rand.Read(b); err != nil {
-		return "", errors.Join(errors.New("no randomness"), err)
+		return "", errors.Join(errors.New("cannot read random bytes"), err)
 	}
 	return hex.EncodeToString(b), nil
 }

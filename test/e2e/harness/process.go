@@ -14,21 +14,23 @@ import (
 	"time"
 )
 
-// markerVar is set in the environment of everything that the harness starts; its value begins with the state folder. Down uses it
-// to find processes whose pid files are lost.
+// markerVar is set in the environment of every process that the harness starts.
+// Its value begins with the state directory. Down uses it to find processes
+// without a pid file.
 const markerVar = "KSHELL_E2E_COMPONENT"
 
-// patience is how long a process may take to end after a polite signal.
-const patience = 10 * time.Second
+// stopTimeout is how long a process may take to end after the first signal.
+const stopTimeout = 10 * time.Second
 
-// process is something long-lived to start.
+// process describes a daemon to start.
 type process struct {
-	name       string // names its pid file and its log
+	name       string // the name of its pid file and its log
 	argv       []string
 	cloneflags uintptr
 }
 
-// proc is a process that was started: its pid, and when it began, because pids are used again.
+// proc identifies a process that was started: by its pid and its start time,
+// because pids are reused.
 type proc struct {
 	pid   int
 	start string // field 22 of /proc/PID/stat, in clock ticks since boot
@@ -37,7 +39,8 @@ type proc struct {
 func (c *Cluster) logFile(name string) string { return filepath.Join(c.Dir, "logs", name+".log") }
 func (c *Cluster) pidFile(name string) string { return filepath.Join(c.Dir, "run", name+".pid") }
 
-// command prepares a process in a session of its own, its output appended to its log. The caller closes the log.
+// command returns a command that runs in its own session, with its output
+// appended to its log. The caller closes the log.
 func (c *Cluster) command(p process) (*exec.Cmd, *os.File, error) {
 	log, err := os.OpenFile(c.logFile(p.name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -51,7 +54,7 @@ func (c *Cluster) command(p process) (*exec.Cmd, *os.File, error) {
 	return cmd, log, nil
 }
 
-// start starts a process that outlives us, and notes its pid.
+// start starts a process that outlives this program, and records its pid.
 func (c *Cluster) start(p process) error {
 	cmd, log, err := c.command(p)
 	if err != nil {
@@ -76,7 +79,7 @@ func (c *Cluster) note(name string, p proc) error {
 	return os.WriteFile(c.pidFile(name), fmt.Appendf(nil, "%d %s\n", p.pid, p.start), 0o600)
 }
 
-// find returns the running process of that name, or false.
+// find returns the running process with the name, and whether there is one.
 func (c *Cluster) find(name string) (proc, bool) {
 	text, err := os.ReadFile(c.pidFile(name))
 	if err != nil {
@@ -95,7 +98,7 @@ func parsePid(text string) (proc, error) {
 	return proc{pid: n, start: start}, nil
 }
 
-// procOf returns the process that has this pid now.
+// procOf returns the process that now has this pid.
 func procOf(pid int) (proc, error) {
 	_, start, err := procStat(pid)
 	return proc{pid: pid, start: start}, err
@@ -110,7 +113,8 @@ func procStat(pid int) (state, start string, err error) {
 	return parseStat(string(stat))
 }
 
-// parseStat reads /proc/PID/stat. The command's name stands in parentheses and may hold anything, parentheses too.
+// parseStat parses /proc/PID/stat. The command name is in parentheses, and may
+// contain any characters, including parentheses.
 func parseStat(stat string) (state, start string, err error) {
 	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
 	if len(fields) < 20 {
@@ -119,8 +123,9 @@ func parseStat(stat string) (state, start string, err error) {
 	return fields[0], fields[19], nil
 }
 
-// alive says whether the process still runs: it exists, is the same one, and is no zombie. A zombie whose other threads have not
-// ended yet does run: it may still hold its ports.
+// alive reports whether the process still runs: it exists, has the same start
+// time, and is not a zombie. A zombie with other threads does run: it may still
+// use its ports.
 func (p proc) alive() bool {
 	state, start, err := procStat(p.pid)
 	if err != nil || start != p.start {
@@ -133,7 +138,7 @@ func (p proc) alive() bool {
 	return err == nil && len(threads) > 1
 }
 
-// signal sends a signal to the process if it is still the same one.
+// signal sends a signal to the process, unless its pid was reused.
 func (p proc) signal(sig syscall.Signal) error {
 	if !p.alive() {
 		return nil
@@ -145,13 +150,14 @@ func (p proc) signal(sig syscall.Signal) error {
 	return err
 }
 
-// end sends sig, waits for the process to end, and kills it when it takes too long.
+// end sends sig and waits for the process to end. After stopTimeout, it kills
+// the process.
 func (p proc) end(ctx context.Context, sig syscall.Signal) error {
 	if err := p.signal(sig); err != nil {
 		return err
 	}
-	_ = p.signal(syscall.SIGCONT) // a paused process would not see the first one
-	polite, cancel := context.WithTimeout(ctx, patience)
+	_ = p.signal(syscall.SIGCONT) // a paused process would not handle sig
+	polite, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
 	gone := func(context.Context) error {
 		if p.alive() {
@@ -171,12 +177,14 @@ func (p proc) end(ctx context.Context, sig syscall.Signal) error {
 	return err
 }
 
-// reap takes away the zombie of a process that we started ourselves; of others it knows nothing.
+// reap waits for a zombie that is our own child. For other processes, it does
+// nothing.
 func (p proc) reap() {
 	_, _ = syscall.Wait4(p.pid, nil, syscall.WNOHANG, nil)
 }
 
-// stop ends the named process and forgets it. One that does not run is no error.
+// stop ends the named process and removes its pid file. It is not an error if
+// it does not run.
 func (c *Cluster) stop(ctx context.Context, name string, sig syscall.Signal) error {
 	if p, ok := c.find(name); ok {
 		if err := p.end(ctx, sig); err != nil {
@@ -190,8 +198,9 @@ func (c *Cluster) stop(ctx context.Context, name string, sig syscall.Signal) err
 	return err
 }
 
-// strays returns the processes that carry our marker: what runs for this state folder, noted or not.
-func (c *Cluster) strays() ([]proc, error) {
+// markedProcesses returns the processes with our marker: all that run for this
+// state directory, with or without a pid file.
+func (c *Cluster) markedProcesses() ([]proc, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
@@ -214,7 +223,8 @@ func (c *Cluster) strays() ([]proc, error) {
 	return found, nil
 }
 
-// waitFor asks until check says nil or the context ends; then the error is check's last one.
+// waitFor calls check until it returns nil. When the context ends, it returns
+// the last error of check.
 func waitFor(ctx context.Context, every time.Duration, check func(context.Context) error) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// run runs one command and returns an error that shows what it printed.
+// run runs a command. Its error contains the output of the command.
 func (c *Cluster) run(ctx context.Context, argv ...string) error {
 	_, err := c.output(ctx, nil, argv...)
 	return err
@@ -24,7 +24,7 @@ func (c *Cluster) runAll(ctx context.Context, commands [][]string) error {
 	return nil
 }
 
-// output runs one command with the given input and returns its standard output.
+// output runs a command with the given stdin, and returns its stdout.
 func (c *Cluster) output(ctx context.Context, stdin io.Reader, argv ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var stdout, stderr bytes.Buffer

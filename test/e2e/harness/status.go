@@ -7,16 +7,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Component is one process of the cluster.
+// Component is a process of the cluster.
 type Component struct {
 	Name    string
 	Running bool
-	Pid     int    // of the host; 0 when it does not run
-	State   string // the letter of /proc/PID/stat: S sleeping, R running, T paused
-	Log     string // path
+	Pid     int    // on the host; 0: it does not run
+	State   string // state letter of /proc/PID/stat: S sleeping, R running, T paused
+	Log     string // the path of its log
 }
 
-// Components returns all processes that a cluster has, whether they run or not.
+// Components returns all processes of the cluster, whether they run or not.
 func (c *Cluster) Components() []Component {
 	var list []Component
 	for _, name := range c.components() {
@@ -30,7 +30,8 @@ func (c *Cluster) Components() []Component {
 	return list
 }
 
-// Summary asks the API server and returns a line for each node and each pod of the seeded namespace.
+// Summary returns a line for each node, and for each pod of the seeded
+// namespace.
 func (c *Cluster) Summary(ctx context.Context) ([]string, error) {
 	client, err := c.Client()
 	if err != nil {
@@ -44,7 +45,10 @@ func (c *Cluster) Summary(ctx context.Context) ([]string, error) {
 	for _, n := range found.Items {
 		for _, cond := range n.Status.Conditions {
 			if cond.Type == "Ready" {
-				lines = append(lines, fmt.Sprintf("node %s: ready %s, kubelet %s", n.Name, cond.Status, n.Status.NodeInfo.KubeletVersion))
+				lines = append(
+					lines,
+					fmt.Sprintf("node %s: ready %s, kubelet %s", n.Name, cond.Status, n.Status.NodeInfo.KubeletVersion),
+				)
 			}
 		}
 	}

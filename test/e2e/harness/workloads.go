@@ -23,10 +23,10 @@ var rbacManifest string
 //go:embed manifests/workloads.yaml
 var workloadsManifest string
 
-// Namespace is where the seeded workloads are.
+// Namespace is the namespace of the seeded workloads.
 const Namespace = "default"
 
-// Config returns the REST configuration of a user, on one of the two API servers.
+// Config returns the REST configuration of a user for one of the API servers.
 func (c *Cluster) Config(user string, s Server) (*rest.Config, error) {
 	path := c.Kubeconfig()
 	if s == TranslatingServer {
@@ -38,7 +38,8 @@ func (c *Cluster) Config(user string, s Server) (*rest.Config, error) {
 	).ClientConfig()
 }
 
-// Client returns the administrator's clientset, for tests that arrange things in the cluster.
+// Client returns a clientset of the admin, with which tests prepare the
+// cluster.
 func (c *Cluster) Client() (*kubernetes.Clientset, error) {
 	cfg, err := c.Config(Admin, MainServer)
 	if err != nil {
@@ -47,8 +48,9 @@ func (c *Cluster) Client() (*kubernetes.Clientset, error) {
 	return kubernetes.NewForConfig(cfg)
 }
 
-// Seed creates the workloads and the rights that are missing, and leaves alone what is there. Pods that ended for good, because
-// their node was lost for example, are made anew.
+// Seed creates missing workloads and rights, and does not change existing ones.
+// Pods that have failed, for example because their node was lost, are created
+// again.
 func (c *Cluster) Seed(ctx context.Context) error {
 	client, err := c.Client()
 	if err != nil {
@@ -56,10 +58,11 @@ func (c *Cluster) Seed(ctx context.Context) error {
 	}
 	manifests := rbacManifest + "---\n" + workloadsManifest
 	return waitFor(ctx, time.Second, func(ctx context.Context) error {
-		if err := dropDead(ctx, client); err != nil {
+		if err := deleteFailed(ctx, client); err != nil {
 			return err
 		}
-		// The service account of the namespace, which pods need, is made by a controller, soon.
+		// Pods need the service account of the namespace, which a controller
+		// creates after a moment.
 		_, err := c.output(
 			ctx, strings.NewReader(manifests), c.Kubectl(), "--kubeconfig="+c.Kubeconfig(),
 			"apply", "--server-side", "--force-conflicts", "-f", "-",
@@ -68,22 +71,30 @@ func (c *Cluster) Seed(ctx context.Context) error {
 	})
 }
 
-// dropDead deletes what lost its pods and gets no others: pods that have failed, the job `once` when its pod went away with its node (a job that is
-// complete gets no other), and the job `long` when it has lost a pod (it waits longer each time before it makes another, and gives up in the end).
-// The tests' own pods, which have a label kshell, are theirs.
-func dropDead(ctx context.Context, client *kubernetes.Clientset) error {
+// deleteFailed deletes workloads that lost their pods and do not create new
+// ones: failed pods, the job `once` if it is complete and its pod has gone with
+// its node, and the job `long` if it has lost a pod (its back-off becomes
+// longer each time, and it gives up in the end). It does not delete pods of
+// tests, which have the label kshell.
+func deleteFailed(ctx context.Context, client *kubernetes.Clientset) error {
 	failed := metav1.ListOptions{FieldSelector: "status.phase=Failed", LabelSelector: "!kshell"}
 	if err := client.CoreV1().Pods(Namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, failed); err != nil {
 		return err
 	}
 	return errors.Join(
-		dropJob(ctx, client, "once", func(s batchv1.JobStatus, pods int) bool { return s.Succeeded > 0 && pods == 0 }),
-		dropJob(ctx, client, "long", func(s batchv1.JobStatus, _ int) bool { return s.Failed > 0 }),
+		deleteJob(ctx, client, "once", func(s batchv1.JobStatus, pods int) bool { return s.Succeeded > 0 && pods == 0 }),
+		deleteJob(ctx, client, "long", func(s batchv1.JobStatus, _ int) bool { return s.Failed > 0 }),
 	)
 }
 
-// dropJob deletes a job that is spent, by its status and the number of its pods.
-func dropJob(ctx context.Context, client *kubernetes.Clientset, name string, spent func(batchv1.JobStatus, int) bool) error {
+// deleteJob deletes a job if spent returns true for its status and the number
+// of its pods.
+func deleteJob(
+	ctx context.Context,
+	client *kubernetes.Clientset,
+	name string,
+	spent func(batchv1.JobStatus, int) bool,
+) error {
 	job, err := client.BatchV1().Jobs(Namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil
@@ -96,14 +107,16 @@ func dropJob(ctx context.Context, client *kubernetes.Clientset, name string, spe
 		return err
 	}
 	background := metav1.DeletePropagationBackground
-	if err := client.BatchV1().Jobs(Namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: &background}); err != nil {
+	options := metav1.DeleteOptions{PropagationPolicy: &background}
+	if err := client.BatchV1().Jobs(Namespace).Delete(ctx, name, options); err != nil {
 		return err
 	}
-	return fmt.Errorf("job %s is being deleted", name) // asked again, until it is gone
+	return fmt.Errorf("job %s is being deleted", name) // retried until the job is gone
 }
 
-// WaitNode waits until the API server sees a node as ready, or as not ready. What is ready has a kubelet that answers: a node that was away for some
-// seconds only is shown as ready all the time.
+// WaitNode waits until the API shows a node as ready, or as not ready. For
+// ready, its kubelet must also answer: after an outage of a few seconds, a node
+// is still shown as ready.
 func (c *Cluster) WaitNode(ctx context.Context, name string, ready bool) error {
 	client, err := c.Client()
 	if err != nil {
@@ -123,22 +136,32 @@ func (c *Cluster) WaitNode(ctx context.Context, name string, ready bool) error {
 	})
 }
 
-// kubeletAnswers asks a node's kubelet for its health, if it is to have one.
+// kubeletAnswers checks the health of a node's kubelet, if the node should be
+// ready.
 func kubeletAnswers(ctx context.Context, client *kubernetes.Clientset, name string, ready bool) error {
 	if !ready {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	err := client.CoreV1().RESTClient().Get().Resource("nodes").Name(name).SubResource("proxy").Suffix("healthz").Do(ctx).Error()
+	err := client.CoreV1().
+		RESTClient().
+		Get().
+		Resource("nodes").
+		Name(name).
+		SubResource("proxy").
+		Suffix("healthz").
+		Do(ctx).
+		Error()
 	if err != nil {
 		return fmt.Errorf("the kubelet of %s does not answer: %w", name, err)
 	}
 	return nil
 }
 
-// WaitSeeds waits until every seeded workload is in the state that it is there to show: the healthy ones ready, `once` complete,
-// `crash` in CrashLoopBackOff, `pulling` without its image.
+// WaitSeeds waits until every seeded workload is in its intended state: the
+// healthy ones ready, `once` complete, `crash` in CrashLoopBackOff, `pulling`
+// without its image.
 func (c *Cluster) WaitSeeds(ctx context.Context) error {
 	client, err := c.Client()
 	if err != nil {
@@ -158,13 +181,15 @@ func seedsAsMeant(ctx context.Context, client *kubernetes.Clientset) error {
 		byName[p.Name] = p
 		ofApp[p.Labels["app"]]++
 	}
-	// No more either: one that is on its way out is a pod of its workload yet.
+	// Not more either: a terminating pod still belongs to its workload.
 	for app, n := range map[string]int{"web": 2, "db": 2, "agent": len(nodes), "once": 1, "long": 1} {
 		if ofApp[app] != n {
 			return fmt.Errorf("%s has %d pods, not %d", app, ofApp[app], n)
 		}
 	}
-	for _, name := range []string{"web", "multi", "annotated", "with-init", "console", "pipe", "noshell", "bashpod", "ashonly"} {
+	for _, name := range []string{
+		"web", "multi", "annotated", "with-init", "console", "pipe", "noshell", "bashpod", "ashonly",
+	} {
 		if !podReady(byName[name]) {
 			return fmt.Errorf("pod %s is not ready", name)
 		}
@@ -178,7 +203,8 @@ func seedsAsMeant(ctx context.Context, client *kubernetes.Clientset) error {
 	if err := waitsFor(byName["initializing"], "PodInitializing"); err != nil {
 		return err
 	}
-	if prepares := byName["initializing"].Status.InitContainerStatuses; len(prepares) == 0 || prepares[0].State.Running == nil {
+	if prepares := byName["initializing"].Status.InitContainerStatuses; len(prepares) == 0 ||
+		prepares[0].State.Running == nil {
 		return errors.New("the init container of pod initializing does not run")
 	}
 	if p := byName["completed"]; p == nil || p.Status.Phase != corev1.PodSucceeded {
@@ -201,17 +227,17 @@ func podReady(p *corev1.Pod) bool {
 
 func waitsFor(p *corev1.Pod, reasons ...string) error {
 	if p == nil || len(p.Status.ContainerStatuses) == 0 {
-		return errors.New("a pod that should wait has no status yet")
+		return errors.New("a waiting pod has no status yet")
 	}
 	state := p.Status.ContainerStatuses[0].State
 	for _, reason := range reasons {
-		// A crashing container runs for a moment, again and again: that it has crashed is enough.
+		// A crashing container runs for a moment after each restart.
 		again := reason == "CrashLoopBackOff" && p.Status.ContainerStatuses[0].RestartCount > 0
 		if again || state.Waiting != nil && state.Waiting.Reason == reason {
 			return nil
 		}
 	}
-	return fmt.Errorf("pod %s does not wait for %s", p.Name, strings.Join(reasons, " or "))
+	return fmt.Errorf("pod %s is not waiting with %s", p.Name, strings.Join(reasons, " or "))
 }
 
 func controllersAsMeant(ctx context.Context, client *kubernetes.Clientset) error {
@@ -236,11 +262,11 @@ func controllersAsMeant(ctx context.Context, client *kubernetes.Clientset) error
 	case err != nil:
 		return err
 	case deploy.Status.AvailableReplicas != 2:
-		return errors.New("deployment web has not its two replicas")
+		return errors.New("deployment web does not have two ready replicas")
 	case stateful.Status.ReadyReplicas != 2:
-		return errors.New("statefulset db has not its two replicas")
+		return errors.New("statefulset db does not have two ready replicas")
 	case daemons.Status.NumberReady != int32(len(nodes)):
-		return errors.New("daemonset agent is not on every node")
+		return errors.New("daemonset agent does not run on every node")
 	case once.Status.Succeeded != 1:
 		return errors.New("job once is not complete")
 	case long.Status.Ready == nil || *long.Status.Ready != 1:

@@ -1,5 +1,6 @@
-// Command kube holds the server side of Kubernetes in one binary: the first argument says which component it is.
-// One binary, because the components share most of their code and linking takes longer than anything else in a warm build.
+// Command kube contains the server components of Kubernetes; its first argument
+// selects one. It is one binary because the components share most of their
+// code, and linking dominates the time of a build.
 package main
 
 import (
@@ -30,7 +31,7 @@ func main() {
 		os.Exit(2)
 	}
 	newCommand := components[os.Args[1]]
-	// The components read their flags from os.Args, not only through cobra.
+	// The components also read os.Args directly.
 	os.Args = os.Args[1:]
 	os.Exit(cli.Run(newCommand()))
 }

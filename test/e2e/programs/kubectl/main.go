@@ -1,11 +1,12 @@
-// Command kubectl is the kubectl of the module k8s.io/kubectl: the reference that kshell is compared with.
-// It is a program of its own (and not a part of kube) so that its size and its start-up are those that users have.
+// Command kubectl is the kubectl of the module k8s.io/kubectl, with which
+// kshell is compared. It is a separate program (not a part of kube) so that its
+// size and startup time are those of a released kubectl.
 package main
 
 import (
 	"os"
 
-	_ "k8s.io/client-go/plugin/pkg/client/auth" // the login methods that kubectl has
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // login methods
 	"k8s.io/component-base/cli"
 	"k8s.io/component-base/logs"
 	"k8s.io/kubectl/pkg/cmd"

@@ -1,5 +1,6 @@
-// Command podtools is all that the images without a shell hold: a few tools in one static binary, chosen by the name it is called
-// by. As `pause` it is the process that keeps a pod's namespaces.
+// Command podtools is the content of images without a shell: a few tools in one
+// static binary. Its name selects the tool. As `pause`, it is the process that
+// keeps the namespaces of a pod.
 package main
 
 import (
@@ -18,7 +19,7 @@ func main() {
 	switch name {
 	case "pause":
 		pause()
-	case "sleep": // for ever, until SIGTERM
+	case "sleep": // until SIGTERM
 		stop := make(chan os.Signal, 1)
 		signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 		<-stop
@@ -48,13 +49,13 @@ func main() {
 	}
 }
 
-// pause waits for the end and buries the orphans of the pod meanwhile.
+// pause waits for a signal, and reaps orphans of the pod.
 func pause() {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	died := make(chan os.Signal, 1)
 	signal.Notify(died, syscall.SIGCHLD)
-	tick := time.NewTicker(time.Minute) // a second SIGCHLD while one is pending is not told
+	tick := time.NewTicker(time.Minute) // SIGCHLD signals can be merged
 	defer tick.Stop()
 	for {
 		select {
