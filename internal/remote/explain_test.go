@@ -27,22 +27,29 @@ func errorTextOf(err error) errorText {
 
 // Messages of a containerd node.
 const (
-	notFound = `Internal error occurred: error executing command in container: failed to exec in container: failed to start exec "4f": ` +
+	notFound = `Internal error occurred: error executing command in container: ` +
+		`failed to exec in container: failed to start exec "4f": ` +
 		`OCI runtime exec failed: exec failed: unable to start container process: ` +
 		`exec: "frobnicate": executable file not found in $PATH: unknown`
-	notExecutable = `failed to exec in container: OCI runtime exec failed: exec failed: unable to start container process: ` +
+	notExecutable = `failed to exec in container: OCI runtime exec failed: exec failed: ` +
+		`unable to start container process: ` +
 		`exec: "/etc/passwd": permission denied: unknown`
 )
 
 func TestExplain(t *testing.T) {
 	const (
-		notRunning       = "the container is not running: kubectl get pod -n team web"
-		ownPath          = "the command is looked up in the container's own PATH; an image without a shell has no sh either"
-		lookAt           = "check --server and the proxy settings: a login page or a gateway may be in front of the API server"
-		verbs            = "exec needs the verbs get and create on pods/exec in namespace team: kubectl auth can-i create pods --subresource=exec -n team"
+		notRunning  = "the container is not running: kubectl get pod -n team web"
+		ownPath     = "the command is looked up in the container's own PATH; an image without a shell has no sh either"
+		checkServer = "check --server and the proxy settings: " +
+			"a login page or a gateway may be in front of the API server"
+		verbs = "exec needs the verbs get and create on pods/exec in namespace team: " +
+			"kubectl auth can-i create pods --subresource=exec -n team"
 		leaveOut         = "omit --subprotocol"
 		notThroughAProxy = "is this the API server itself? a proxy in front of it may not support WebSockets"
-		needsV5          = "stdin that ends needs v5.channel.k8s.io (Kubernetes 1.30); for an older server, omit -i or pass the data as arguments"
+		needsV5          = "stdin that ends needs v5.channel.k8s.io (Kubernetes 1.30); " +
+			"for an older server, omit -i or pass the data as arguments"
+		forbidden = "the server refused (403 Forbidden) and gave no reason: " +
+			"it may support none of the subprotocols offered "
 	)
 	v5 := []string{stream.V5}
 	command := &Options{Program: "kubectl kshell exec", Command: []string{"frobnicate"}, Protocols: stream.Protocols()}
@@ -76,7 +83,9 @@ func TestExplain(t *testing.T) {
 		},
 		{
 			"no such command", &stream.RemoteError{Message: notFound, Start: stream.StartNotFound}, command,
-			errorText{`the container has no command "frobnicate": exec: "frobnicate": executable file not found in $PATH`, ownPath},
+			errorText{
+				`the container has no command "frobnicate": exec: "frobnicate": executable file not found in $PATH`, ownPath,
+			},
 			127,
 		},
 		{
@@ -104,8 +113,7 @@ func TestExplain(t *testing.T) {
 		{
 			"403 without a body", &stream.HandshakeError{StatusCode: http.StatusForbidden}, command,
 			errorText{
-				"the server refused (403 Forbidden) and gave no reason: it may support none of the subprotocols offered " +
-					"(v5.channel.k8s.io, v4.channel.k8s.io, v4.base64.channel.k8s.io, base64.channel.k8s.io, channel.k8s.io)",
+				forbidden + "(v5.channel.k8s.io, v4.channel.k8s.io, v4.base64.channel.k8s.io, base64.channel.k8s.io, channel.k8s.io)",
 				notThroughAProxy,
 			},
 			255,
@@ -113,7 +121,7 @@ func TestExplain(t *testing.T) {
 		{
 			"403 without a body, with chosen subprotocols", &stream.HandshakeError{StatusCode: http.StatusForbidden}, asked,
 			errorText{
-				"the server refused (403 Forbidden) and gave no reason: it may support none of the subprotocols offered (v5.channel.k8s.io)",
+				forbidden + "(v5.channel.k8s.io)",
 				leaveOut,
 			},
 			255,
@@ -121,20 +129,22 @@ func TestExplain(t *testing.T) {
 		{
 			"403 without a body, with input that ends", &stream.HandshakeError{StatusCode: http.StatusForbidden}, input,
 			errorText{
-				"the server refused (403 Forbidden) and gave no reason: it may support none of the subprotocols offered (v5.channel.k8s.io)",
+				forbidden + "(v5.channel.k8s.io)",
 				needsV5,
 			},
 			255,
 		},
 		{
-			"403 by RBAC", status(http.StatusForbidden, `pods "web" is forbidden: User "dev" cannot get resource "pods/exec"`), command,
+			"403 by RBAC",
+			status(http.StatusForbidden, `pods "web" is forbidden: User "dev" cannot get resource "pods/exec"`), command,
 			errorText{`the server refused (403): pods "web" is forbidden: User "dev" cannot get resource "pods/exec"`, verbs},
 			255,
 		},
 		{
 			"403 that gives no reason (1.35)", status(http.StatusForbidden, `pods "web" is forbidden: `), command,
 			errorText{
-				`the server refused (403): pods "web" is forbidden: no reason given; the verb create on pods/exec is probably missing`,
+				`the server refused (403): pods "web" is forbidden: no reason given; ` +
+					`the verb create on pods/exec is probably missing`,
 				verbs,
 			},
 			255,
@@ -146,17 +156,19 @@ func TestExplain(t *testing.T) {
 		},
 		{
 			"a web page", &stream.HandshakeError{StatusCode: http.StatusBadGateway, Page: true}, command,
-			errorText{"the server answered with a web page (502), not as a Kubernetes API", lookAt},
+			errorText{"the server answered with a web page (502), not as a Kubernetes API", checkServer},
 			255,
 		},
 		{
-			"a redirect to a login page", &stream.HandshakeError{StatusCode: http.StatusFound, Location: "https://login.example/"}, command,
-			errorText{"the server redirects (302) to https://login.example/: the redirect was not followed", lookAt},
+			"a redirect to a login page",
+			&stream.HandshakeError{StatusCode: http.StatusFound, Location: "https://login.example/"}, command,
+			errorText{"the server redirects (302) to https://login.example/: the redirect was not followed", checkServer},
 			255,
 		},
 		{
 			"404", &stream.HandshakeError{StatusCode: http.StatusNotFound, Status: &metav1.Status{
-				Reason: metav1.StatusReasonNotFound, Message: `pods "web" not found`, Details: &metav1.StatusDetails{Kind: "pods", Name: "web"},
+				Reason: metav1.StatusReasonNotFound, Message: `pods "web" not found`,
+				Details: &metav1.StatusDetails{Kind: "pods", Name: "web"},
 			}}, command,
 			errorText{`the server refused (404): pods "web" not found`, "kubectl get pods -n team lists the pods"},
 			255,
