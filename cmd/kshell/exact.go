@@ -22,36 +22,39 @@ var exactModes = []string{exactAuto, exactAlways, exactNever}
 
 // exactPlan holds the options of exact mode; see internal/exact.
 type exactPlan struct {
-	mode        string
-	whole, keep bool // exact.Options
+	mode          string // a value of --exact
+	endIfInputCut bool
+	keep          bool
 }
 
 // planExact checks the flags of exact mode and returns its options. Exact mode is
 // not used on a tty, where stdout and stderr are one stream.
 func planExact(cmd *cobra.Command, f execFlags, p *execPlan, local terminals) (exactPlan, error) {
-	e := exactPlan{mode: f.exact, whole: f.exactStdin, keep: f.keep}
+	e := exactPlan{mode: f.exact, endIfInputCut: f.exactStdin, keep: f.keep}
 	if !cmd.Flags().Changed("exact-stdin") {
-		e.whole = !local.in
+		e.endIfInputCut = !local.in
 	}
 	switch {
 	case !slices.Contains(exactModes, f.exact):
-		return e, outcome.NewUsageError("unknown --exact "+strconv.Quote(f.exact), "one of "+strings.Join(exactModes, ", "))
+		return e, outcome.NewUsageError(
+			"unknown --exact "+strconv.Quote(f.exact), "one of "+strings.Join(exactModes, ", "),
+		)
 	case p.tty && f.exact == exactAlways:
 		return e, usage(cmd, "--exact=always is for commands without a tty")
-	case f.exact == exactNever && !p.around.none():
-		return e, usage(cmd, "--env and --workdir are carried out by a script, which --exact=never does not allow")
+	case f.exact == exactNever && !p.env.empty():
+		return e, usage(cmd, "--env and --workdir need a script, which --exact=never does not allow")
 	}
-	// A shell would take a command that begins with "-" for an option.
-	p.scripted = f.exact != exactNever && (len(p.command) == 0 || !strings.HasPrefix(p.command[0], "-"))
-	if p.tty || !p.scripted {
+	// sh would take a command that begins with "-" for an option.
+	p.scripts = f.exact != exactNever && (len(p.command) == 0 || !strings.HasPrefix(p.command[0], "-"))
+	if p.tty || !p.scripts {
 		e.mode = exactNever
 	}
 	return e, nil
 }
 
-// modeOf returns the mode of a value of --exact.
-func modeOf(value string) remote.ExactMode {
-	switch value {
+// remoteMode returns the mode for remote.Options.
+func (e exactPlan) remoteMode() remote.ExactMode {
+	switch e.mode {
 	case exactAlways:
 		return remote.ExactAlways
 	case exactNever:

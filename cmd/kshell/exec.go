@@ -20,7 +20,7 @@ import (
 	"kshell/internal/terminal"
 )
 
-// execFlags are exec's own.
+// execFlags are the flags of exec.
 type execFlags struct {
 	container    string
 	stdin, tty   bool
@@ -31,12 +31,13 @@ type execFlags struct {
 	scriptFlags
 	manyFlags
 	shellFlags
-	liveFlags
+	sessionFlags
 	waitFlags
 	manifestFlags
 	pickFlags
 }
 
+// newExec returns the command exec.
 func newExec(a *app) *cobra.Command {
 	var f execFlags
 	return a.completeExec(f.command(func(cmd *cobra.Command, args []string) error {
@@ -54,96 +55,94 @@ func newExec(a *app) *cobra.Command {
 	}))
 }
 
-// command is exec's, with its flags in f.
+// command returns the command exec, whose flags are stored in f.
 func (f *execFlags) command(run func(cmd *cobra.Command, args []string) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exec [-it] [POD | TYPE/NAME | -f FILE] [-c CONTAINER] [-- COMMAND [ARG...]]",
 		Short: "Open a shell or run a command in a pod's container",
 		Long: `Open a shell or run a command in a container of a pod.
 
-Without a command, and on a terminal, it opens a shell. TYPE is pod, deployment, replicaset, statefulset, daemonset, job,
-replicationcontroller or service, or kubectl's short name for it; of its pods the best one is taken, or with --pick the one that
-you choose from a list. Where none is named, on a terminal, the list is of all pods of the namespace.
+Without a command, and on a terminal, kshell opens a shell. TYPE is pod, deployment, replicaset, statefulset, daemonset,
+job, replicationcontroller or service, or kubectl's short name for it. kshell chooses the best of its pods; with --pick,
+you choose one from a list. If no pod is specified, and on a terminal, the list has all pods of the namespace.
 
-With --all a command is run in every pod of TYPE/NAME or of -l. Each line of its output begins with the pod's name; the exit
-code is 0 if it is so in all pods, else the highest. Pods that do not run count as 255, as lost connections do.`,
+With --all, the command is run in every pod of TYPE/NAME or of -l. Each line of output begins with the name of the pod.
+The exit code is the highest of all pods. Pods that are not running and lost connections count as 255.`,
 		Example: `  kshell exec web                              a shell in pod web
   kshell exec -it web -c app -- bash           another shell, in container app
   kshell exec deploy/web -- ps                 a command in a pod of deployment web
   kshell exec deploy/web --all -- uptime       in each of its pods, ten at a time
-  kshell exec -l app=web --all --fold -- id    in all pods with a label, equal outputs joined
-  kshell exec -i web -- sh -c 'cat >f' <f      a command with its input from here`,
+  kshell exec -l app=web --all --fold -- id    in all pods with a label, equal output printed once
+  kshell exec -i web -- sh -c 'cat >f' <f      a command with local input`,
 		ValidArgsFunction:     cobra.NoFileCompletions,
 		DisableFlagsInUseLine: true,
 		RunE:                  run,
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		if named := cmd.Flags().Args(); len(named) > 1 { // the flag is that of a command without dashes
-			return outcome.NewUsageError(err.Error(), dashes(cmd, named[0], named[1]))
+		if args := cmd.Flags().Args(); len(args) > 1 { // the flag belongs to a command without --
+			return outcome.NewUsageError(err.Error(), dashesHint(cmd, args[0], args[1]))
 		}
 		return usage(cmd, err.Error())
 	})
 	flags := cmd.Flags()
-	flags.StringVarP(&f.container, "container", "c", "", "container name; default: the pod's default container, else its first")
+	flags.StringVarP(&f.container, "container", "c", "",
+		"name of the container; default: the pod's default container, or its first")
 	flags.BoolVarP(&f.stdin, "stdin", "i", false, "pass stdin to the container")
 	flags.BoolVarP(&f.tty, "tty", "t", false, "stdin is a terminal (needs -i)")
-	flags.StringVar(&f.exact, "exact", exactAuto, "exact mode, in which the command itself says how it ended: auto (where the image has sh), always, never")
+	flags.StringVar(&f.exact, "exact", exactAuto,
+		"run the command through a script that reports how it ended: auto (if the image has sh), always, never")
 	flags.BoolVar(&f.exactStdin, "exact-stdin", false,
-		"end the command when its input is cut off, in exact mode; default: true when stdin is not a terminal")
-	flags.BoolVar(&f.keep, "keep", false, "let the command run on when kshell ends or the connection is lost, in exact mode")
+		"in exact mode, end the command if its input is cut off; default: true if stdin is not a terminal")
+	flags.BoolVar(&f.keep, "keep", false,
+		"in exact mode, do not end the command when kshell exits or the connection is lost")
 	f.shellFlags.addTo(flags)
 	f.scriptFlags.addTo(flags)
-	f.liveFlags.addTo(flags)
+	f.sessionFlags.addTo(flags)
 	f.manyFlags.addTo(cmd)
 	f.waitFlags.addTo(flags)
 	f.manifestFlags.addTo(flags)
 	f.pickFlags.addTo(flags)
 	flags.StringSliceVar(&f.subprotocols, "subprotocol", nil,
-		"offer only these WebSocket subprotocols (comma separated): "+strings.Join(stream.Protocols(), ", "))
-	_ = cmd.RegisterFlagCompletionFunc("exact", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return exactModes, cobra.ShellCompDirectiveNoFileComp // the flag is there: no error
-	})
-	_ = cmd.RegisterFlagCompletionFunc("reconnect", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return reconnects, cobra.ShellCompDirectiveNoFileComp // the flag is there: no error
-	})
-	_ = cmd.RegisterFlagCompletionFunc("subprotocol", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return stream.Protocols(), cobra.ShellCompDirectiveNoFileComp // the flag is there: no error
-	})
+		"offer only these WebSocket subprotocols, separated by commas: "+strings.Join(stream.Protocols(), ", "))
+	for flag, values := range map[string][]string{
+		"exact": exactModes, "reconnect": reconnectModes, "subprotocol": stream.Protocols(),
+	} {
+		fixed := cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)
+		_ = cmd.RegisterFlagCompletionFunc(flag, fixed) // the flag exists: no error
+	}
 	return cmd
 }
 
-// terminals says which of the local streams are terminals.
+// terminals tells which of the local streams are terminals.
 type terminals struct{ in, out bool }
 
 func (a *app) terminals() terminals {
 	return terminals{in: terminal.IsTerminal(a.In), out: terminal.IsTerminal(a.Out)}
 }
 
-// execPlan is what an exec command line asks for.
+// execPlan is a parsed command line of exec.
 type execPlan struct {
-	path       string // the command's, as the user has typed it
-	target     pod.Target
-	manifest   string // that says the target; empty if the command line did
-	container  string
-	command    []string // none: a shell
-	stdin, tty bool
-	around     surroundings
-	scripted   bool // scripts of ours may be run
-	exact      exactPlan
-	offer      []string // subprotocols
-	narrowed   narrowed // why the offer is not all there is
-	script     scriptFlags
-	live       liveFlags
-	many       *manyPlan // nil: one pod
-	pick       *pickPlan // nil: no list to choose from
-	warnings   []string
-	running    time.Duration // to wait for a container that does not run
+	path            string // the command as the user types it, such as "kshell exec"
+	target          pod.Target
+	manifest        string   // the value of -f, which replaces target
+	container       string   // "": the default container
+	command         []string // empty: a shell
+	stdin, tty      bool
+	env             commandEnv
+	scripts         bool // kshell's scripts may be run in the container
+	exact           exactPlan
+	protocols       []string // subprotocols to offer
+	protocolsChosen bool     // by --subprotocol
+	inputEnds       bool     // stdin is passed, and is not a terminal
+	script          scriptFlags
+	session         sessionFlags
+	many            *manyPlan // nil: one pod
+	pick            *pickPlan // nil: no list
+	warnings        []string
+	waitRunning     time.Duration // how long to wait for a container that is not running
 }
 
-// narrowed is why an offer of subprotocols is short.
-type narrowed struct{ asked, ends bool }
-
-// planExec makes the plan of a command line.
+// planExec returns the plan of a command line.
 func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (*execPlan, error) {
 	named, command := args, []string(nil)
 	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
@@ -165,10 +164,12 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 	switch {
 	case err != nil:
 		return nil, err
-	case unnamed: // a selector or the user says which
+	case unnamed: // the pod is chosen by a selector or from a list
 		named = []string{"--pick"}
 	case len(named) > 1:
-		return nil, outcome.NewUsageError("a command is separated from the pod by --", dashes(cmd, named[0], named[1]))
+		return nil, outcome.NewUsageError(
+			"the command must be separated from the pod by --", dashesHint(cmd, named[0], named[1]),
+		)
 	}
 	var target pod.Target
 	if manifest == "" && !unnamed {
@@ -184,16 +185,18 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 		return nil, err
 	}
 	local.in = local.in && f.stdinFile == ""
-	p := &execPlan{path: cmd.CommandPath(), target: target, container: f.container, command: command, stdin: f.stdin, tty: f.tty, script: f.scriptFlags, many: many, pick: pick}
-	p.manifest, p.running = manifest, f.running
-	if f.all && !cmd.Flags().Changed("pod-running-timeout") { // one that crashes would hold all up
-		p.running = 0
+	p := &execPlan{
+		path: cmd.CommandPath(), target: target, manifest: manifest, container: f.container, command: command,
+		stdin: (f.stdin || f.stdinFile != "") && !f.noStdin, tty: f.tty,
+		script: f.scriptFlags, session: f.sessionFlags, many: many, pick: pick, waitRunning: f.runningTimeout,
 	}
-	p.stdin = (p.stdin || f.stdinFile != "") && !f.noStdin
+	if f.all && !cmd.Flags().Changed("pod-running-timeout") { // a pod that crashes would delay all results
+		p.waitRunning = 0
+	}
 	if len(command) == 0 {
 		if !local.in || !local.out {
 			return nil, outcome.NewUsageError(
-				"no command was named, and a shell needs a terminal at both stdin and stdout",
+				"no command is specified, and a shell needs a terminal at stdin and stdout",
 				fmt.Sprintf("%s %s -- COMMAND", cmd.CommandPath(), named[0]),
 			)
 		}
@@ -205,32 +208,33 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 	if err := p.checkManifest(); err != nil {
 		return nil, err
 	}
-	if err := f.liveFlags.check(cmd); err != nil {
+	if err := p.session.check(cmd); err != nil {
 		return nil, err
 	}
-	p.live = f.liveFlags
-	if p.around, err = f.shellFlags.check(cmd); err != nil {
+	if p.env, err = f.shellFlags.check(cmd); err != nil {
 		return nil, err
 	}
-	p.settleTTY(local)
-	if err := p.checkRepeat(cmd); err != nil {
+	p.dropUnusableTTY(local)
+	if err := p.checkRepeatable(cmd); err != nil {
 		return nil, err
 	}
 	if p.exact, err = planExact(cmd, f, p, local); err != nil {
 		return nil, err
 	}
-	p.narrowed = narrowed{asked: len(f.subprotocols) > 0, ends: p.stdin && !local.in}
-	p.offer, err = offer(f.subprotocols)
+	p.protocolsChosen, p.inputEnds = len(f.subprotocols) > 0, p.stdin && !local.in
+	p.protocols, err = planProtocols(f.subprotocols)
 	return p, err
 }
 
-// dashes is the hint for a command that does not stand behind --.
-func dashes(cmd *cobra.Command, pod, command string) string {
-	return fmt.Sprintf("put -- between the two, and all flags of kshell before it: %s [FLAGS] %s -- %s ...", cmd.CommandPath(), pod, command)
+// dashesHint returns the hint for a command that does not follow --. target is the pod
+// or node.
+func dashesHint(cmd *cobra.Command, target, command string) string {
+	return fmt.Sprintf("put -- before the command: %s [FLAGS] %s -- %s ...", cmd.CommandPath(), target, command)
 }
 
-// settleTTY gives up a tty that cannot be had, as kubectl does, and says so.
-func (p *execPlan) settleTTY(local terminals) {
+// dropUnusableTTY removes -t, with a warning, if stdin is not passed or is not a
+// terminal, as kubectl does.
+func (p *execPlan) dropUnusableTTY(local terminals) {
 	switch {
 	case !p.tty:
 	case !p.stdin:
@@ -242,21 +246,22 @@ func (p *execPlan) settleTTY(local terminals) {
 	}
 }
 
-// offer is what to offer of the subprotocols: those wanted, or all.
-func offer(wanted []string) ([]string, error) {
+// planProtocols returns the subprotocols to offer: the values of --subprotocol, or all.
+func planProtocols(chosen []string) ([]string, error) {
 	names := stream.Protocols()
-	for _, name := range wanted {
+	for _, name := range chosen {
 		if !slices.Contains(names, name) {
 			return nil, outcome.NewUsageError("unknown subprotocol "+strconv.Quote(name), "one of "+strings.Join(names, ", "))
 		}
 	}
-	if len(wanted) > 0 {
-		return wanted, nil
+	if len(chosen) > 0 {
+		return chosen, nil
 	}
 	return names, nil
 }
 
-// exec carries a plan out, and returns when the command has ended and the terminal is as it was.
+// exec executes a plan. When it returns, the command has ended and the terminal is
+// restored.
 func (a *app) exec(ctx context.Context, p *execPlan) (err error) {
 	start := time.Now()
 	status, err := p.script.openStatus()
@@ -265,28 +270,29 @@ func (a *app) exec(ctx context.Context, p *execPlan) (err error) {
 	}
 	var command *remote.Command
 	defer func() {
-		if unsaid := statusOf(command, start, err).Write(status); unsaid != nil {
-			a.notice.WarnAlways("the status could not be written: %s", unsaid)
+		if statusErr := statusOf(command, start, err).Write(status); statusErr != nil {
+			a.notice.WarnAlways("the status could not be written: %s", statusErr)
 		}
 	}()
 	for _, w := range p.warnings {
 		a.notice.Warn("%s", w)
 	}
-	kube, cluster, err := a.reach(ctx, p)
+	kube, cluster, err := a.connectAndPick(ctx, p)
 	if err != nil {
 		return outcome.ContextCause(ctx, err)
 	}
-	ctx, cancel := p.script.limited(ctx) // the time to choose does not count
+	ctx, cancel := p.script.limited(ctx) // does not include the time to choose
 	defer cancel()
-	if command, err = a.prepare(ctx, kube, cluster, p); err != nil {
+	if command, err = a.newCommand(ctx, kube, cluster, p); err != nil {
 		return outcome.ContextCause(ctx, err)
 	}
-	return interactive.RunCommand(ctx, command, interactive.Options{Escape: p.live.escapeChar(), Limits: terminalLimits})
+	options := interactive.Options{Escape: p.session.escapeChar(), Limits: terminalLimits}
+	return interactive.RunCommand(ctx, command, options)
 }
 
-// reach connects to the server of the plan, and lets the user choose the pod if the
-// plan says so.
-func (a *app) reach(ctx context.Context, p *execPlan) (*kubeconfig.Connection, *remote.Cluster, error) {
+// connectAndPick connects to the server and, if the plan has a list, lets the user
+// choose the pod.
+func (a *app) connectAndPick(ctx context.Context, p *execPlan) (*kubeconfig.Connection, *remote.Cluster, error) {
 	kube, err := a.connect()
 	if err != nil {
 		return nil, nil, err
@@ -294,7 +300,7 @@ func (a *app) reach(ctx context.Context, p *execPlan) (*kubeconfig.Connection, *
 	if err := a.applySettings(p); err != nil {
 		return nil, nil, err
 	}
-	cluster, err := remote.NewCluster(a.env(), kube.Config, p.narrowed.asked)
+	cluster, err := remote.NewCluster(a.env(), kube.Config, p.protocolsChosen)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -304,31 +310,35 @@ func (a *app) reach(ctx context.Context, p *execPlan) (*kubeconfig.Connection, *
 	return kube, cluster, nil
 }
 
-// prepare finds the container of the plan, and opens the command's input.
-func (a *app) prepare(ctx context.Context, kube *kubeconfig.Connection, c *remote.Cluster, p *execPlan) (*remote.Command, error) {
+// newCommand finds the container of the plan, opens the command's input, and returns
+// the command.
+func (a *app) newCommand(
+	ctx context.Context, kube *kubeconfig.Connection, c *remote.Cluster, p *execPlan,
+) (*remote.Command, error) {
 	env := a.env()
 	in, err := a.openInput(p)
 	if err != nil {
 		return nil, err
 	}
 	env.In = in
-	target, err := remote.Resolve(ctx, env, c, pod.Request{Namespace: kube.Namespace, Target: p.target, Container: p.container}, p.running)
+	request := pod.Request{Namespace: kube.Namespace, Target: p.target, Container: p.container}
+	target, err := remote.Resolve(ctx, env, c, request, p.waitRunning)
 	if err != nil {
 		return nil, err
 	}
 	return remote.New(env, c, target, p.options())
 }
 
-// options returns the plan without what only the command line needs.
+// options returns the options of the command.
 func (p *execPlan) options() remote.Options {
 	return remote.Options{
 		Program: p.path, Command: p.command, Stdin: p.stdin, TTY: p.tty,
-		Env: p.around.env, Dir: p.around.dir, ShellEnv: carried(os.Environ()),
-		Scripts: p.scripted, Exact: modeOf(p.exact.mode), KeepRunning: p.exact.keep, EndIfInputCut: p.exact.whole,
-		Protocols: p.offer, ProtocolsChosen: p.narrowed.asked, InputEnds: p.narrowed.ends,
+		Env: p.env.vars, Dir: p.env.dir, ShellEnv: forwardedEnv(os.Environ()),
+		Scripts: p.scripts, Exact: p.exact.remoteMode(), KeepRunning: p.exact.keep, EndIfInputCut: p.exact.endIfInputCut,
+		Protocols: p.protocols, ProtocolsChosen: p.protocolsChosen, InputEnds: p.inputEnds,
 		Pod:       pod.Request{Target: p.target, Container: p.container},
-		Reconnect: p.live.reconnectMode(), ReconnectTimeout: p.live.reconnectTimeout, ConnectTimeout: p.live.connectTimeout,
-		Keepalive: p.live.keepalive, IdleKeepalive: !p.live.noIdleKeepalive,
+		Reconnect: p.session.reconnectMode(), ReconnectTimeout: p.session.reconnectTimeout,
+		ConnectTimeout: p.session.connectTimeout, Keepalive: p.session.keepalive, IdleKeepalive: !p.session.noIdleKeepalive,
 	}
 }
 
@@ -337,5 +347,5 @@ func (a *app) applySettings(p *execPlan) error {
 	if shell := a.settings.Shell.Text; len(p.command) == 0 && shell != "" {
 		p.command = []string{shell}
 	}
-	return p.live.applySettings(a.settings)
+	return p.session.applySettings(a.settings)
 }

@@ -18,21 +18,21 @@ var (
 	outPipe    = terminals{in: true}
 	pipes      = terminals{}
 
-	web        = pod.Target{Kind: "pod", Name: "web"}
-	everything = []string{
+	web          = pod.Target{Kind: "pod", Name: "web"}
+	allProtocols = []string{
 		"v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "base64.channel.k8s.io", "channel.k8s.io",
 	}
-	// Exact mode without flags: for a command with a tty, with a typed input, with any other.
-	byTTY = exactPlan{mode: exactNever}
-	typed = exactPlan{mode: exactAuto}
-	piped = exactPlan{mode: exactAuto, whole: true}
+	// The defaults of exact mode: with a tty, with a terminal as stdin, and otherwise.
+	exactTTY      = exactPlan{mode: exactNever}
+	exactTerminal = exactPlan{mode: exactAuto}
+	exactPipe     = exactPlan{mode: exactAuto, endIfInputCut: true}
 
-	ending5 = []string{"v5.channel.k8s.io"}
-	noTTY   = []string{"stdin is not a terminal: running without a tty"}
-	needsI  = []string{"-t needs -i: running without a tty"}
+	// Warnings.
+	noTTY  = []string{"stdin is not a terminal: running without a tty"}
+	needsI = []string{"-t needs -i: running without a tty"}
 )
 
-// planOf parses a command line as the program does.
+// planOf parses a command line as kshell does.
 func planOf(t *testing.T, local terminals, args ...string) (*execPlan, error) {
 	t.Helper()
 	var f execFlags
@@ -44,10 +44,10 @@ func planOf(t *testing.T, local terminals, args ...string) (*execPlan, error) {
 	return planExec(cmd, f, cmd.Flags().Args(), local)
 }
 
-// inPlans may be compared, though they are private.
-var inPlans = cmp.AllowUnexported(execPlan{}, narrowed{}, exactPlan{}, scriptFlags{}, surroundings{}, liveFlags{})
+// comparePlans makes cmp compare the fields of these types.
+var comparePlans = cmp.AllowUnexported(execPlan{}, exactPlan{}, scriptFlags{}, commandEnv{}, sessionFlags{})
 
-func TestACommandLineMeansWhatItMeansToKubectl(t *testing.T) {
+func TestPlanExec(t *testing.T) {
 	tests := []struct {
 		name  string
 		local terminals
@@ -57,87 +57,90 @@ func TestACommandLineMeansWhatItMeansToKubectl(t *testing.T) {
 		{
 			"a command", onTerminal,
 			[]string{"web", "--", "ls", "-l"},
-			execPlan{exact: typed, target: web, command: []string{"ls", "-l"}, offer: everything},
+			execPlan{exact: exactTerminal, target: web, command: []string{"ls", "-l"}},
 		},
 		{
-			"what follows -- is the command's, flags and further -- too", onTerminal,
+			"after --, flags and -- belong to the command", onTerminal,
 			[]string{"web", "--", "ls", "-it", "-c", "x", "--", "--help"},
-			execPlan{exact: typed, target: web, command: []string{"ls", "-it", "-c", "x", "--", "--help"}, offer: everything},
+			execPlan{exact: exactTerminal, target: web, command: []string{"ls", "-it", "-c", "x", "--", "--help"}},
 		},
 		{
-			"an empty argument is one", onTerminal,
+			"an empty argument", onTerminal,
 			[]string{"web", "--", "printf", "", "a b"},
-			execPlan{exact: typed, target: web, command: []string{"printf", "", "a b"}, offer: everything},
+			execPlan{exact: exactTerminal, target: web, command: []string{"printf", "", "a b"}},
 		},
 		{
-			"flags before the pod and after it", onTerminal,
+			"flags before and after the pod", onTerminal,
 			[]string{"-i", "web", "-c", "app", "--", "cat"},
-			execPlan{exact: typed, target: web, container: "app", command: []string{"cat"}, stdin: true, offer: everything},
+			execPlan{exact: exactTerminal, target: web, container: "app", command: []string{"cat"}, stdin: true},
 		},
 		{
 			"a workload", pipes,
 			[]string{"deploy/web", "--", "ps"},
-			execPlan{exact: piped, target: pod.Target{Kind: "deployment", Name: "web"}, command: []string{"ps"}, offer: everything},
+			execPlan{exact: exactPipe, target: pod.Target{Kind: "deployment", Name: "web"}, command: []string{"ps"}},
 		},
 		{
-			"a manifest in place of a pod", pipes,
+			"a manifest instead of a pod", pipes,
 			[]string{"-f", "x.yaml", "--", "ps"},
-			execPlan{exact: piped, manifest: "x.yaml", command: []string{"ps"}, offer: everything},
+			execPlan{exact: exactPipe, manifest: "x.yaml", command: []string{"ps"}},
 		},
 		{
 			"a shell in the pod of a manifest", onTerminal,
 			[]string{"-f", "x.yaml"},
-			execPlan{exact: byTTY, manifest: "x.yaml", stdin: true, tty: true, offer: everything},
+			execPlan{exact: exactTTY, manifest: "x.yaml", stdin: true, tty: true},
 		},
 		{
-			"no command, on a terminal: a shell", onTerminal,
+			"a shell: no command, on a terminal", onTerminal,
 			[]string{"web"},
-			execPlan{exact: byTTY, target: web, stdin: true, tty: true, offer: everything},
+			execPlan{exact: exactTTY, target: web, stdin: true, tty: true},
 		},
 		{
-			"nothing after --, on a terminal: a shell", onTerminal,
+			"a shell: nothing after --, on a terminal", onTerminal,
 			[]string{"web", "--"},
-			execPlan{exact: byTTY, target: web, stdin: true, tty: true, offer: everything},
+			execPlan{exact: exactTTY, target: web, stdin: true, tty: true},
 		},
 		{
 			"-it and a command, on a terminal", onTerminal,
 			[]string{"-it", "web", "--", "vi"},
-			execPlan{exact: byTTY, target: web, command: []string{"vi"}, stdin: true, tty: true, offer: everything},
+			execPlan{exact: exactTTY, target: web, command: []string{"vi"}, stdin: true, tty: true},
 		},
 		{
-			"-it with the output into a file still has a tty", outPipe,
+			"-it with stdout redirected has a tty", outPipe,
 			[]string{"-it", "web", "--", "vi"},
-			execPlan{exact: byTTY, target: web, command: []string{"vi"}, stdin: true, tty: true, offer: everything},
+			execPlan{exact: exactTTY, target: web, command: []string{"vi"}, stdin: true, tty: true},
 		},
 		{
-			"-i on a terminal: input that need not end", onTerminal,
+			"-i on a terminal", onTerminal,
 			[]string{"-i", "web", "--", "cat"},
-			execPlan{exact: typed, target: web, command: []string{"cat"}, stdin: true, offer: everything},
+			execPlan{exact: exactTerminal, target: web, command: []string{"cat"}, stdin: true},
 		},
 		{
-			"-i from a pipe: an input that ends", inPipe,
+			"-i from a pipe: the input ends", inPipe,
 			[]string{"-i", "web", "--", "cat"},
-			execPlan{exact: piped, target: web, command: []string{"cat"}, stdin: true, offer: everything, narrowed: narrowed{ends: true}},
+			execPlan{exact: exactPipe, target: web, command: []string{"cat"}, stdin: true, inputEnds: true},
 		},
 		{
-			"-it from a pipe: no tty, said once", inPipe,
+			"-it from a pipe: one warning, no tty", inPipe,
 			[]string{"-it", "web", "--", "cat"},
-			execPlan{exact: piped, target: web, command: []string{"cat"}, stdin: true, offer: everything, narrowed: narrowed{ends: true}, warnings: noTTY},
+			execPlan{exact: exactPipe, target: web, command: []string{"cat"}, stdin: true, inputEnds: true, warnings: noTTY},
 		},
 		{
-			"-t without -i: no tty, said once", onTerminal,
+			"-t without -i: one warning, no tty", onTerminal,
 			[]string{"-t", "web", "--", "ls"},
-			execPlan{exact: typed, target: web, command: []string{"ls"}, offer: everything, warnings: needsI},
+			execPlan{exact: exactTerminal, target: web, command: []string{"ls"}, warnings: needsI},
 		},
 		{
-			"-t without -i from a pipe: one warning, not two", pipes,
+			"-t without -i from a pipe: one warning", pipes,
 			[]string{"-t", "web", "--", "ls"},
-			execPlan{exact: piped, target: web, command: []string{"ls"}, offer: everything, warnings: needsI},
+			execPlan{exact: exactPipe, target: web, command: []string{"ls"}, warnings: needsI},
 		},
 		{
-			"a narrower offer", pipes,
+			"--subprotocol", pipes,
 			[]string{"--subprotocol", "base64.channel.k8s.io,v4.channel.k8s.io", "web", "--", "ls"},
-			execPlan{exact: piped, target: web, command: []string{"ls"}, offer: []string{"base64.channel.k8s.io", "v4.channel.k8s.io"}, narrowed: narrowed{asked: true}},
+			execPlan{
+				exact: exactPipe, target: web, command: []string{"ls"},
+				protocols: []string{"base64.channel.k8s.io", "v4.channel.k8s.io"}, protocolsChosen: true,
+			},
 		},
 	}
 	for _, tt := range tests {
@@ -147,18 +150,28 @@ func TestACommandLineMeansWhatItMeansToKubectl(t *testing.T) {
 				t.Fatal(err)
 			}
 			tt.want.path = "kshell exec"
-			tt.want.script.statusFD, tt.want.scripted, tt.want.running = noFD, true, runningTimeout
-			tt.want.live = liveFlags{keepalive: 10 * time.Second, escape: "~", reconnect: reconnectAuto, reconnectTimeout: 10 * time.Minute, connectTimeout: connectTimeoutDefault}
-			if diff := cmp.Diff(&tt.want, got, inPlans); diff != "" {
+			if tt.want.protocols == nil {
+				tt.want.protocols = allProtocols
+			}
+			tt.want.script.statusFD, tt.want.scripts, tt.want.waitRunning = noFD, true, runningTimeoutDefault
+			tt.want.session = sessionFlags{
+				keepalive: 10 * time.Second, escape: "~", reconnect: reconnectAuto,
+				reconnectTimeout: 10 * time.Minute, connectTimeout: connectTimeoutDefault,
+			}
+			if diff := cmp.Diff(&tt.want, got, comparePlans); diff != "" {
 				t.Errorf("plan (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestAMistakenCommandLineIsExplained(t *testing.T) {
-	const types = "the types are pod (po), deployment (deploy), replicaset (rs), statefulset (sts), daemonset (ds), job, " +
-		"replicationcontroller (rc), service (svc)"
+func TestPlanExec_UsageErrors(t *testing.T) {
+	const (
+		types = "the types are pod (po), deployment (deploy), replicaset (rs), statefulset (sts), daemonset (ds), " +
+			"job, replicationcontroller (rc), service (svc)"
+		noPodHint = "kshell exec (POD | TYPE/NAME) -- COMMAND; on a terminal kshell exec lists the pods"
+		noCommand = "no command is specified, and a shell needs a terminal at stdin and stdout"
+	)
 	tests := []struct {
 		name  string
 		local terminals
@@ -170,14 +183,14 @@ func TestAMistakenCommandLineIsExplained(t *testing.T) {
 			"no pod",
 			terminals{},
 			nil,
-			errorText{"no pod is specified", "kshell exec (POD | TYPE/NAME) -- COMMAND; on a terminal kshell exec lists the pods"},
+			errorText{"no pod is specified", noPodHint},
 			outcome.ExitUsage,
 		},
 		{
 			"only a command",
 			terminals{in: true},
 			[]string{"--", "ls"},
-			errorText{"no pod is specified", "kshell exec (POD | TYPE/NAME) -- COMMAND; on a terminal kshell exec lists the pods"},
+			errorText{"no pod is specified", noPodHint},
 			outcome.ExitUsage,
 		},
 		{
@@ -187,15 +200,15 @@ func TestAMistakenCommandLineIsExplained(t *testing.T) {
 			outcome.ExitUsage,
 		},
 		{
-			"no command, input not from a terminal", inPipe,
+			"no command, stdin is not a terminal", inPipe,
 			[]string{"web"},
-			errorText{"no command was named, and a shell needs a terminal at both stdin and stdout", "kshell exec web -- COMMAND"},
+			errorText{noCommand, "kshell exec web -- COMMAND"},
 			outcome.ExitUsage,
 		},
 		{
-			"no command, output not to a terminal", outPipe,
+			"no command, stdout is not a terminal", outPipe,
 			[]string{"-it", "web", "--"},
-			errorText{"no command was named, and a shell needs a terminal at both stdin and stdout", "kshell exec web -- COMMAND"},
+			errorText{noCommand, "kshell exec web -- COMMAND"},
 			outcome.ExitUsage,
 		},
 		{
@@ -208,7 +221,7 @@ func TestAMistakenCommandLineIsExplained(t *testing.T) {
 			outcome.ExitUsage,
 		},
 		{
-			"an exact mode that is none", inPipe,
+			"an unknown exact mode", inPipe,
 			[]string{"--exact=maybe", "web", "--", "ls"},
 			errorText{`unknown --exact "maybe"`, "one of auto, always, never"},
 			outcome.ExitUsage,
@@ -224,10 +237,10 @@ func TestAMistakenCommandLineIsExplained(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			plan, err := planOf(t, tt.local, tt.args...)
 			if err == nil {
-				t.Fatalf("no error, but the plan %+v", plan)
+				t.Fatalf("no error, plan %+v", plan)
 			}
 			if diff := cmp.Diff(tt.want, errorTextOf(err)); diff != "" {
-				t.Errorf("words and hint (-want +got):\n%s", diff)
+				t.Errorf("message and hint (-want +got):\n%s", diff)
 			}
 			if got := outcome.Classify(err).ExitCode; got != tt.code {
 				t.Errorf("exit code %d, want %d", got, tt.code)
@@ -236,44 +249,40 @@ func TestAMistakenCommandLineIsExplained(t *testing.T) {
 	}
 }
 
-// A forgotten -- is the most frequent mistake: kubectl used to allow it.
-func TestAForgottenDashDashIsPointedOut(t *testing.T) {
-	tests := []struct {
-		args []string
-		hint string
-	}{
-		{[]string{"web", "ls"}, "put -- between the two, and all flags of kshell before it: kshell exec [FLAGS] web -- ls ..."},
-		{[]string{"web", "ls", "/tmp"}, "put -- between the two, and all flags of kshell before it: kshell exec [FLAGS] web -- ls ..."},
-		{[]string{"web", "ls", "--", "-l"}, "put -- between the two, and all flags of kshell before it: kshell exec [FLAGS] web -- ls ..."},
+// A missing -- is the most frequent mistake, because kubectl used to allow it.
+func TestPlanExec_NoDashes(t *testing.T) {
+	want := errorText{
+		"the command must be separated from the pod by --",
+		"put -- before the command: kshell exec [FLAGS] web -- ls ...",
 	}
-	for _, tt := range tests {
-		_, err := planOf(t, onTerminal, tt.args...)
-		if diff := cmp.Diff(errorText{"a command is separated from the pod by --", tt.hint}, errorTextOf(err)); diff != "" {
-			t.Errorf("%q: words and hint (-want +got):\n%s", tt.args, diff)
+	for _, args := range [][]string{{"web", "ls"}, {"web", "ls", "/tmp"}, {"web", "ls", "--", "-l"}} {
+		_, err := planOf(t, onTerminal, args...)
+		if diff := cmp.Diff(want, errorTextOf(err)); diff != "" {
+			t.Errorf("%q: message and hint (-want +got):\n%s", args, diff)
 		}
-		if outcome.Classify(err).ExitCode != outcome.ExitUsage {
-			t.Errorf("%q: exit code %d, want %d", tt.args, outcome.Classify(err).ExitCode, outcome.ExitUsage)
+		if code := outcome.Classify(err).ExitCode; code != outcome.ExitUsage {
+			t.Errorf("%q: exit code %d, want %d", args, code, outcome.ExitUsage)
 		}
 	}
 }
 
-func TestOffer(t *testing.T) {
+func TestPlanProtocols(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		wanted []string
+		chosen []string
 		want   []string
 	}{
-		{"everything, best first", nil, everything},
-		{"in the order asked for", []string{stream.Channel, stream.V5}, []string{stream.Channel, stream.V5}},
+		{"all, best first", nil, allProtocols},
+		{"in the order of the flags", []string{stream.Channel, stream.V5}, []string{stream.Channel, stream.V5}},
 	} {
-		got, err := offer(tt.wanted)
+		got, err := planProtocols(tt.chosen)
 		if diff := cmp.Diff(tt.want, got); diff != "" || err != nil {
-			t.Errorf("%s: error %v, offer (-want +got):\n%s", tt.name, err, diff)
+			t.Errorf("%s: error %v, protocols (-want +got):\n%s", tt.name, err, diff)
 		}
 	}
 }
 
-func TestATTYIsGivenUpOnlyWhereThereIsNone(t *testing.T) {
+func TestDropUnusableTTY(t *testing.T) {
 	tests := []struct {
 		name       string
 		stdin, tty bool
@@ -281,20 +290,20 @@ func TestATTYIsGivenUpOnlyWhereThereIsNone(t *testing.T) {
 		want       bool
 		warnings   []string
 	}{
-		{"asked for and there", true, true, onTerminal, true, nil},
-		{"the output is a file", true, true, outPipe, true, nil},
-		{"the input is a pipe", true, true, inPipe, false, noTTY},
-		{"no input asked for", false, true, onTerminal, false, needsI},
-		{"neither", false, true, pipes, false, needsI},
-		{"not asked for", true, false, onTerminal, false, nil},
-		{"not asked for, a pipe", true, false, inPipe, false, nil},
+		{"-it on a terminal", true, true, onTerminal, true, nil},
+		{"-it, stdout is a file", true, true, outPipe, true, nil},
+		{"-it, stdin is a pipe", true, true, inPipe, false, noTTY},
+		{"-t", false, true, onTerminal, false, needsI},
+		{"-t, pipes", false, true, pipes, false, needsI},
+		{"-i", true, false, onTerminal, false, nil},
+		{"-i, stdin is a pipe", true, false, inPipe, false, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got := execPlan{stdin: tt.stdin, tty: tt.tty}
-			got.settleTTY(tt.local)
+			got.dropUnusableTTY(tt.local)
 			want := execPlan{stdin: tt.stdin, tty: tt.want, warnings: tt.warnings}
-			if diff := cmp.Diff(want, got, inPlans); diff != "" {
+			if diff := cmp.Diff(want, got, comparePlans); diff != "" {
 				t.Errorf("plan (-want +got):\n%s", diff)
 			}
 		})

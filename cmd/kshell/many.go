@@ -111,7 +111,7 @@ func (a *app) execMany(ctx context.Context, p *execPlan) error {
 		a.notice.Warn("%s", w)
 	}
 	return a.runMany(ctx, p, func(ctx context.Context) ([]fanout.Target, error) {
-		kube, cluster, err := a.reach(ctx, p)
+		kube, cluster, err := a.connectAndPick(ctx, p)
 		if err != nil {
 			return nil, err
 		}
@@ -164,7 +164,7 @@ func (a *app) runMany(ctx context.Context, p *execPlan, find func(context.Contex
 // fanoutSettings returns the settings of the plan's commands.
 func (a *app) fanoutSettings(p *execPlan, c *remote.Cluster) *fanout.Settings {
 	return &fanout.Settings{
-		Env: a.env(), Cluster: c, Options: p.options(), StdinFile: p.script.stdinFile, WaitRunning: p.running,
+		Env: a.env(), Cluster: c, Options: p.options(), StdinFile: p.script.stdinFile, WaitRunning: p.waitRunning,
 	}
 }
 

@@ -39,7 +39,7 @@ type nodeFlags struct {
 	noLog, detach, attach, dryRun                             bool
 	scriptFlags
 	manyFlags
-	liveFlags
+	sessionFlags
 	waitFlags
 }
 
@@ -115,7 +115,7 @@ minutes (--heartbeat), and after --ttl in any case. Pods that earlier node shell
 	flags.BoolVar(&f.attach, "attach", false, "attach to a shell that was left running: [POD] replaces NODE")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print the pod (-o yaml) and do not create it")
 	f.scriptFlags.addTo(flags)
-	f.liveFlags.addTo(flags)
+	f.sessionFlags.addTo(flags)
 	f.manyFlags.addTo(cmd)
 	f.waitFlags.addTo(flags)
 	for name, text := range map[string]string{
@@ -138,7 +138,7 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 	if err != nil {
 		return err
 	}
-	if err := p.exec.live.applySettings(a.settings); err != nil {
+	if err := p.exec.session.applySettings(a.settings); err != nil {
 		return err
 	}
 	p.options.Namespace = kube.Namespace
@@ -150,7 +150,7 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 	m, cluster, err := a.newNodeManager(kube, nodeshell.Options{
 		Program: p.exec.path, Pod: p.options, CPU: p.cpu, Memory: p.memory, Attach: p.attach,
 		Command: p.exec.options(),
-		Console: interactive.Options{Escape: p.exec.live.escapeChar(), Limits: terminalLimits},
+		Console: interactive.Options{Escape: p.exec.session.escapeChar(), Limits: terminalLimits},
 		Limits:  nodeShellLimits,
 	})
 	if err != nil {

@@ -42,7 +42,9 @@ func planNode(cmd *cobra.Command, f nodeFlags, args []string, local terminals) (
 		named, command = args[:dash], args[dash:]
 	}
 	if len(named) > 1 {
-		return nil, outcome.NewUsageError("a command is separated from the node by --", dashes(cmd, named[0], named[1]))
+		return nil, outcome.NewUsageError(
+			"the command must be separated from the node by --", dashesHint(cmd, named[0], named[1]),
+		)
 	}
 	p := &nodePlan{
 		all: f.all, attach: f.attach, cpu: f.cpu, memory: f.memory, dryRun: f.dryRun, image: f.image != "",
@@ -74,20 +76,20 @@ func (f *nodeFlags) planNodeRun(cmd *cobra.Command, p *nodePlan, command []strin
 	local.in = local.in && f.stdinFile == ""
 	x := &execPlan{
 		path: cmd.CommandPath(), container: node.Container, command: command, stdin: f.stdin, tty: f.tty,
-		script: f.scriptFlags, live: f.liveFlags, running: f.running,
+		script: f.scriptFlags, session: f.sessionFlags, waitRunning: f.runningTimeout,
 	}
 	p.exec = x
-	x.stdin, x.scripted, x.offer = (x.stdin || f.stdinFile != "") && !f.noStdin, true, stream.Protocols()
-	x.settleTTY(local)
-	x.narrowed = narrowed{ends: x.stdin && !local.in}
-	x.exact = exactPlan{mode: exactAuto, whole: !local.in}
+	x.stdin, x.scripts, x.protocols = (x.stdin || f.stdinFile != "") && !f.noStdin, true, stream.Protocols()
+	x.dropUnusableTTY(local)
+	x.inputEnds = x.stdin && !local.in
+	x.exact = exactPlan{mode: exactAuto, endIfInputCut: !local.in}
 	if len(command) == 0 {
 		x.stdin, x.tty = true, true
 	}
 	if x.tty {
 		x.exact.mode = exactNever
 	}
-	err := cmp.Or(f.scriptFlags.check(cmd), f.waitFlags.check(cmd), x.live.check(cmd))
+	err := cmp.Or(f.scriptFlags.check(cmd), f.waitFlags.check(cmd), x.session.check(cmd))
 	if err != nil || f.dryRun {
 		return err
 	}
@@ -127,7 +129,7 @@ func (f *nodeFlags) checkTarget(cmd *cobra.Command, p *nodePlan, local terminals
 		return usage(cmd, "--attach needs a terminal as stdin and stdout")
 	case shell && !f.detach && !onTerminal:
 		return outcome.NewUsageError(
-			"no command was named, and a shell needs a terminal at both stdin and stdout",
+			"no command is specified, and a shell needs a terminal at stdin and stdout",
 			fmt.Sprintf("%s %s -- COMMAND", cmd.CommandPath(), cmp.Or(p.node, "NODE")),
 		)
 	case p.node == "" && !f.all && !f.attach && !onTerminal:
@@ -145,7 +147,7 @@ func (f *nodeFlags) planPod(cmd *cobra.Command, p *nodePlan) error {
 		Image: f.image, PullPolicy: corev1.PullPolicy(f.pullPolicy), PullSecret: f.pullSecret,
 		ServiceAccount: f.account, PriorityClass: f.priority,
 		Claims: f.claims, Profile: f.profile, Private: f.private,
-		TTL: f.ttl, HeartbeatTimeout: f.heartbeat, StartTimeout: f.running,
+		TTL: f.ttl, HeartbeatTimeout: f.heartbeat, StartTimeout: f.runningTimeout,
 		Shell: len(p.exec.command) == 0 && !f.noLog, Detached: f.detach, Labels: map[string]string{},
 	}
 	switch {
@@ -163,8 +165,9 @@ func (f *nodeFlags) planPod(cmd *cobra.Command, p *nodePlan) error {
 	case !slices.Contains([]string{"", "Always", "IfNotPresent", "Never"}, f.pullPolicy):
 		return outcome.NewUsageError(
 			"unknown --image-pull-policy "+strconv.Quote(f.pullPolicy), "one of Always, IfNotPresent, Never")
-	case f.running < time.Second:
-		return usage(cmd, fmt.Sprintf("--pod-running-timeout %v is too short: the pod must be created first", f.running))
+	case f.runningTimeout < time.Second:
+		return usage(cmd, fmt.Sprintf(
+			"--pod-running-timeout %v is too short: the pod must be created first", f.runningTimeout))
 	case f.ttl < time.Minute:
 		return usage(cmd, fmt.Sprintf("--ttl %v is too short: the minimum is 1m", f.ttl))
 	case f.heartbeat < node.MinHeartbeat:

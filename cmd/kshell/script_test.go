@@ -158,12 +158,12 @@ var faults = map[string]sandbox.Fault{
 	"cut-in-output":    {Do: sandbox.FIN, When: sandbox.AfterSent, N: 1000},
 	"ignore-selectors": {Path: "/", IgnoreSelectors: true},
 	"404-other":        {Path: "/pods/", Refusal: otherNotFound},
-	"404-html":         onPods(sandbox.Fault{Code: http.StatusNotFound, ContentType: "text/html", Body: "<html>no</html>"}),
+	"404-html":         onPods(sandbox.Fault{Code: 404, ContentType: "text/html", Body: "<html>no such page</html>"}),
 	"404-exec":         {Code: http.StatusNotFound, Body: "404 page not found"},
 	"silent-exec":      {Do: sandbox.Hang, When: sandbox.AtRequest},
 	"silent-socket":    {Do: sandbox.StallWrite, When: sandbox.AfterSent, N: 3}, // after the first, empty message
 	"silent":           {Path: "/", Do: sandbox.Hang, When: sandbox.AtRequest},
-	"overload-twice":   {Code: http.StatusServiceUnavailable, Body: shuttingDown, Times: 4}, // two over WebSocket, two over SPDY
+	"overload-twice":   {Code: http.StatusServiceUnavailable, Body: shuttingDown, Times: 4}, // two by WebSocket, two by SPDY
 	"overload":         {Code: http.StatusServiceUnavailable, Body: shuttingDown},
 	"cut-once":         {Do: sandbox.FIN, When: sandbox.AfterSent, N: 1000, Times: 1},
 	"reset-at-request": {Do: sandbox.RST, When: sandbox.AtRequest},

@@ -13,7 +13,7 @@ import (
 	"kshell/internal/exact"
 )
 
-// shellFlags are the surroundings of a command.
+// shellFlags select the shell, and the environment of the command.
 type shellFlags struct {
 	shell   string
 	env     []string
@@ -21,54 +21,58 @@ type shellFlags struct {
 }
 
 func (f *shellFlags) addTo(flags *pflag.FlagSet) {
-	flags.StringVar(&f.shell, "shell", "", "the shell to open where no command is named; default: bash, sh or ash, what there is, and on Windows powershell or cmd")
-	flags.StringArrayVar(&f.env, "env", nil, "set a variable for the command: NAME=VALUE, or NAME for its value here; may be repeated")
-	flags.StringVar(&f.workdir, "workdir", "", "the command's working directory")
+	flags.StringVar(&f.shell, "shell", "",
+		"shell to open if no command is specified; default: bash, sh or ash, or on Windows powershell or cmd")
+	flags.StringArrayVar(&f.env, "env", nil,
+		"set an environment variable for the command: NAME=VALUE, or NAME for the local value; may be repeated")
+	flags.StringVar(&f.workdir, "workdir", "", "working directory of the command")
 }
 
-// surroundings are what shellFlags ask for: variables as NAME=VALUE.
-type surroundings struct {
-	env []string
-	dir string
+// commandEnv is the environment of a command.
+type commandEnv struct {
+	vars []string // NAME=VALUE
+	dir  string   // "": that of the container
 }
 
-// none says whether the command can be run as it is.
-func (s surroundings) none() bool { return len(s.env) == 0 && s.dir == "" }
+// empty reports whether the environment is that of the container.
+func (e commandEnv) empty() bool { return len(e.vars) == 0 && e.dir == "" }
 
-var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// check looks the variables up that are only named, and finds what is no variable.
-func (f *shellFlags) check(cmd *cobra.Command) (surroundings, error) {
-	s := surroundings{dir: f.workdir}
+// check returns the environment of the command. Variables without a value have their
+// local value.
+func (f *shellFlags) check(cmd *cobra.Command) (commandEnv, error) {
+	e := commandEnv{dir: f.workdir}
 	for _, given := range f.env {
 		name, value, ok := strings.Cut(given, "=")
 		if !ok {
 			value, ok = os.LookupEnv(name)
 		}
 		switch {
-		case !variable.MatchString(name):
-			return s, usage(cmd, fmt.Sprintf("--env %s: not the name of a variable", strconv.Quote(given)))
+		case !variableName.MatchString(name):
+			return e, usage(cmd, fmt.Sprintf("--env %s: invalid variable name", strconv.Quote(given)))
 		case !ok:
-			return s, usage(cmd, fmt.Sprintf("--env %s: there is no such variable here, and no value was given", name))
+			return e, usage(cmd, fmt.Sprintf("--env %s: the variable is not set, and no value is given", name))
 		}
-		s.env = append(s.env, name+"="+value)
+		e.vars = append(e.vars, name+"="+value)
 	}
-	return s, nil
+	return e, nil
 }
 
-// carried are the variables of this terminal that a shell over there should know, as ssh has it. Those of the locale are marked as ones that
-// the container may not have (exact.NewShell).
-func carried(environ []string) []string {
-	var known []string
+// forwardedEnv returns the variables of environ that describe the local terminal, and are
+// set for a remote shell, as ssh does. Variables for a locale are marked for
+// exact.NewShell, because the container may not have that locale.
+func forwardedEnv(environ []string) []string {
+	var env []string
 	for _, v := range environ {
 		name, value, _ := strings.Cut(v, "=")
 		switch {
 		case value == "":
 		case name == "TERM", name == "COLORTERM":
-			known = append(known, v)
-		case name == "LANG", strings.HasPrefix(name, "LC_") && variable.MatchString(name):
-			known = append(known, exact.IfLocaleExists+v)
+			env = append(env, v)
+		case name == "LANG", strings.HasPrefix(name, "LC_") && variableName.MatchString(name):
+			env = append(env, exact.IfLocaleExists+v)
 		}
 	}
-	return known
+	return env
 }

@@ -7,17 +7,18 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// waitFlags say how long to wait for a container that does not run yet.
-type waitFlags struct{ running time.Duration }
+// waitFlags set how long to wait for a container that is not running yet.
+type waitFlags struct{ runningTimeout time.Duration }
 
-// runningTimeout is kubectl's default.
-const runningTimeout = time.Minute
+// runningTimeoutDefault is the same as in kubectl.
+const runningTimeoutDefault = time.Minute
 
 func (f *waitFlags) addTo(flags *pflag.FlagSet) {
-	flags.DurationVar(&f.running, "pod-running-timeout", runningTimeout, "wait so long for the container to run; 0, and the default with --all: do not wait")
+	flags.DurationVar(&f.runningTimeout, "pod-running-timeout", runningTimeoutDefault,
+		"how long to wait until the container is running; 0, which is the default with --all, means not to wait")
 }
 
-// check finds what cannot be meant.
+// check returns a usage error for a negative timeout.
 func (f *waitFlags) check(cmd *cobra.Command) error {
-	return notNegative(cmd, "pod-running-timeout", f.running)
+	return notNegative(cmd, "pod-running-timeout", f.runningTimeout)
 }

@@ -158,7 +158,7 @@ func nodeCommands(t *testing.T, p Program, n Nodes) {
 			"no command without a terminal",
 			[]string{node},
 			"", "",
-			[]string{"no command was named", "hint: kshell node-shell " + node + " -- COMMAND"},
+			[]string{"no command is specified", "hint: kshell node-shell " + node + " -- COMMAND"},
 			2,
 		},
 		{"which node?", []string{"--", "true"}, "", "", []string{"no node was named"}, 2},
