@@ -1,5 +1,3 @@
-// Package layers_test checks rules that hold for all packages of the product.
-// Which package may import which is checked by depguard in .golangci.yml.
 package layers_test
 
 import (
