@@ -94,7 +94,7 @@ func TestPlanNode_UsageErrors(t *testing.T) {
 	}{
 		{pipes, []string{"pod/web", "--", "ls"}, errorText{`"pod/web" is not a node: use NODE or node/NODE`, help}},
 		{pipes, []string{"worker-1"}, errorText{
-			"no command was named, and a shell needs a terminal at both stdin and stdout",
+			"no command is specified, and a shell needs a terminal at stdin and stdout",
 			"kshell node-shell worker-1 -- COMMAND",
 		}},
 		{pipes, []string{"--", "ls"}, errorText{
