@@ -10,8 +10,9 @@ import (
 	"testing"
 )
 
-// flood serves one socket that sends the same stdout message for ever.
-func flood(t testing.TB, protocol string, payload int) *Conn {
+// endlessOutput returns a connection on which the same stdout message arrives
+// again and again.
+func endlessOutput(t testing.TB, protocol string, payload int) *Conn {
 	t.Helper()
 	message, _ := codecs[protocol].encode(chStdout, make([]byte, headroom+payload), nil)
 	opcode := byte(0x82)
@@ -35,7 +36,7 @@ func flood(t testing.TB, protocol string, payload int) *Conn {
 			_, err = conn.Write(frame)
 		}
 	})
-	c, err := d.with(protocol)(context.Background())
+	c, err := d.dialFunc(protocol)(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +46,7 @@ func flood(t testing.TB, protocol string, payload int) *Conn {
 
 func TestReceive_DoesNotAllocate(t *testing.T) {
 	for _, protocol := range Protocols() {
-		c := flood(t, protocol, 32<<10)
+		c := endlessOutput(t, protocol, 32<<10)
 		got := 0
 		deliver := func(_ channel, p []byte) error { got += len(p); return nil }
 		receive := func() {
@@ -55,10 +56,10 @@ func TestReceive_DoesNotAllocate(t *testing.T) {
 		}
 		receive() // buffers of text messages grow once
 		if n := testing.AllocsPerRun(500, receive); n != 0 {
-			t.Errorf("%s: %v allocations a frame", protocol, n)
+			t.Errorf("%s: %v allocations per message", protocol, n)
 		}
 		if got != 502*32<<10 {
-			t.Errorf("%s: %d bytes came through", protocol, got)
+			t.Errorf("%s: %d bytes received", protocol, got)
 		}
 	}
 }
@@ -67,7 +68,7 @@ func BenchmarkOutput(b *testing.B) {
 	for _, protocol := range []string{V5, V4Base64} {
 		b.Run(protocol, func(b *testing.B) {
 			const size = 32 << 10
-			c := flood(b, protocol, size)
+			c := endlessOutput(b, protocol, size)
 			deliver := func(channel, []byte) error { return nil }
 			b.SetBytes(size)
 			b.ReportAllocs()

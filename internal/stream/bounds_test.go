@@ -20,8 +20,9 @@ import (
 	"github.com/coder/websocket"
 )
 
-// A Status may arrive in pieces of any size. The work is linear in its length: calling
-// json.Valid on the whole text for each piece would take 20 minutes here.
+// A Status may arrive in pieces of any size. The work is linear in its length:
+// calling json.Valid on the whole text for each piece would take 20 minutes
+// here.
 func TestStatus_ArrivesByteByByte(t *testing.T) {
 	const limit = 20 * time.Second
 	status := []byte(`{"status":"Failure","message":"` + strings.Repeat("{", 1<<20) + `","details":{}}`)
@@ -38,8 +39,9 @@ func TestStatus_ArrivesByteByByte(t *testing.T) {
 	}
 }
 
-// FuzzStatusIsWhole checks that a status is complete as soon as it is a JSON object, however
-// it is split into pieces, and that it is never complete if it is not a JSON object.
+// FuzzStatusIsWhole checks that a status is complete as soon as it is a JSON
+// object, however it is split into pieces, and that it is never complete if it
+// is not a JSON object.
 func FuzzStatusIsWhole(f *testing.F) {
 	for _, seed := range []string{
 		success, failure("7"), " \n" + success + "\n ", success + "x", success + success,
@@ -88,15 +90,15 @@ func TestBounds_Status(t *testing.T) {
 		"endless":   {piece, 1 << 20, tooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, protocol string) {
+			forEachProtocol(t, func(t *testing.T, protocol string) {
 				var sent atomic.Int64
-				d := pod(t, func(r remote) {
+				d := serveExec(t, func(r serverConn) {
 					for i := 0; i < c.pieces && r.Write(context.Background(), kind(r), r.encode(chError, c.payload)) == nil; i++ {
 						sent.Add(int64(len(c.payload)))
 					}
 					_ = r.Close(websocket.StatusNormalClosure, "")
 				})
-				s := &funcSession{funcLink: funcLink{Dial: d.with(protocol), Reconnect: ReconnectAlways}}
+				s := newTestSession(d.dialFunc(protocol), Settings{})
 				err := s.Run(t.Context())
 				want := c.want
 				if !codecs[protocol].status && c.want != tooLarge {
@@ -113,14 +115,14 @@ func TestBounds_Status(t *testing.T) {
 	}
 }
 
-func kind(r remote) websocket.MessageType {
+func kind(r serverConn) websocket.MessageType {
 	if r.text() {
 		return websocket.MessageText
 	}
 	return websocket.MessageBinary
 }
 
-func (r remote) encode(ch channel, payload string) []byte {
+func (r serverConn) encode(ch channel, payload string) []byte {
 	message, _ := codecs[r.Subprotocol()].encode(ch, append(make([]byte, headroom), payload...), nil)
 	return message
 }
@@ -128,14 +130,15 @@ func (r remote) encode(ch channel, payload string) []byte {
 func TestBounds_StatusIsOneEndlessMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := rawServer(t, func(conn net.Conn) { endlessMessage(conn, chError) })
-		s := &funcSession{funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever}}
+		s := newTestSession(d.dialFunc(V5), Settings{LinkSettings: noReconnect})
 		if err := s.Run(t.Context()); err == nil || err.Error() != tooLarge {
 			t.Errorf("got %v", err)
 		}
 	})
 }
 
-// endlessMessage writes one message of 1 GiB, or until the client has disconnected.
+// endlessMessage writes one message of 1 GiB, or until the client has
+// disconnected.
 func endlessMessage(conn net.Conn, ch channel) {
 	_, err := conn.Write(append(frameHeader(1<<30), byte(ch)))
 	for piece := bytes.Repeat([]byte("x"), 32<<10); err == nil; {
@@ -151,9 +154,9 @@ func TestBounds_FirstOutput(t *testing.T) {
 	}{"largest": {maxMessage, false}, "too large": {maxMessage + 1, true}, "endless": {1 << 30, true}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var sockets atomic.Int32
+				var connections atomic.Int32
 				d := rawServer(t, func(conn net.Conn) {
-					if sockets.Add(1) == 1 {
+					if connections.Add(1) == 1 {
 						return
 					}
 					_, err := conn.Write(append(frameHeader(headroom+c.size), byte(chStdout)))
@@ -165,11 +168,12 @@ func TestBounds_FirstOutput(t *testing.T) {
 				})
 				n := 0
 				stdout := writerFunc(func(p []byte) (int, error) { n += len(p); return len(p), nil })
-				s := &funcSession{Proof: time.Hour, Stdout: stdout}
-				s.Dial, s.Reconnect = d.with(V5), ReconnectAlways
 				var last error
-				s.OnFail = func(err error) { last = err }
-				ctx, cancel := context.WithTimeout(t.Context(), RetryDelay+time.Second) // in the wait after the second socket
+				observe := on(func(e Failed) { last = e.Err })
+				set := Settings{LinkSettings: alwaysReconnect, Proof: time.Hour, Stdout: stdout}
+				s := NewSession(&testDriver{dial: d.dialFunc(V5)}, observe, set)
+				// The limit is in the wait after the second connection.
+				ctx, cancel := context.WithTimeout(t.Context(), RetryDelay+time.Second)
 				defer cancel()
 				err := s.Run(ctx)
 				switch {
@@ -185,10 +189,10 @@ func TestBounds_FirstOutput(t *testing.T) {
 
 func TestBounds_TextMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := pod(t, func(r remote) {
+		d := serveExec(t, func(r serverConn) {
 			_ = r.Write(context.Background(), websocket.MessageText, bytes.Repeat([]byte("1"), maxMessage+1))
 		})
-		s := &funcSession{funcLink: funcLink{Dial: d.with(V4Base64), Reconnect: ReconnectNever}}
+		s := newTestSession(d.dialFunc(V4Base64), Settings{LinkSettings: noReconnect})
 		err := s.Run(t.Context())
 		if fmt.Sprint(err) != "connection lost: the server's message is larger than 4 MiB" {
 			t.Errorf("got %v", err)
@@ -211,8 +215,8 @@ func TestBounds_Event(t *testing.T) {
 			})
 			got := 0
 			dial := func(ctx context.Context) (*Conn, error) { return d.Dial(ctx, Request{Path: "/"}) }
-			link := &funcLink{Reconnect: ReconnectNever, Dial: dial}
-			e := link.newEvents(func(m []byte) error { got = len(m); return nil })
+			deliver := func(m []byte) error { got = len(m); return nil }
+			e := NewEvents(&testDriver{dial: dial}, nil, noReconnect, deliver)
 			err := e.Run(t.Context())
 			var lost *LostError
 			if !errors.As(err, &lost) {
@@ -227,9 +231,9 @@ func TestBounds_Event(t *testing.T) {
 }
 
 func TestBounds_SPDYErrorStream(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	testInBubble(t, func(t *testing.T) {
 		var sent atomic.Int64
-		d := spdyPod(t, func(far *remoteSPDY) {
+		d := serveSPDYExec(t, func(far *spdyServerConn) {
 			piece := strings.Repeat("x", 32<<10)
 			for sent.Load() < 64<<20 {
 				n, err := io.WriteString(far.streams["error"], piece)
@@ -241,7 +245,7 @@ func TestBounds_SPDYErrorStream(t *testing.T) {
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdout", "stderr"), Reconnect: ReconnectNever}}
+		s := newTestSession(d.spdyDialFunc("stdout", "stderr"), Settings{LinkSettings: noReconnect})
 		if err := s.Run(ctx); err == nil || err.Error() != tooLarge {
 			t.Errorf("got %v", err)
 		}
@@ -254,9 +258,9 @@ func TestBounds_SPDYErrorStream(t *testing.T) {
 // The limit of a frame is tested in package spdy.
 func TestBounds_SPDYFrame(t *testing.T) {
 	const maxFrame = 4 << 20
-	bubble(t, func(t *testing.T) {
-		d := spdyPod(t, func(far *remoteSPDY) { far.send("stdout", strings.Repeat("x", 2*maxFrame)) })
-		s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdout"), Reconnect: ReconnectNever}}
+	testInBubble(t, func(t *testing.T) {
+		d := serveSPDYExec(t, func(far *spdyServerConn) { far.send("stdout", strings.Repeat("x", 2*maxFrame)) })
+		s := newTestSession(d.spdyDialFunc("stdout"), Settings{LinkSettings: noReconnect})
 		err := s.Run(t.Context())
 		if fmt.Sprint(err) != "connection lost: the server's SPDY frame is larger than 4 MiB" {
 			t.Errorf("got %v", err)
@@ -267,12 +271,12 @@ func TestBounds_SPDYFrame(t *testing.T) {
 // At most 64 KiB of a refusal are read, also if net/http decompresses it.
 func TestBounds_Refusal(t *testing.T) {
 	for name, by := range map[string]func(*Dialer) func(context.Context) (*Conn, error){
-		"WebSocket": func(d *Dialer) func(context.Context) (*Conn, error) { return d.with(V5) },
-		"SPDY":      func(d *Dialer) func(context.Context) (*Conn, error) { return d.bySPDY("stdout") },
+		"WebSocket": func(d *Dialer) func(context.Context) (*Conn, error) { return d.dialFunc(V5) },
+		"SPDY":      func(d *Dialer) func(context.Context) (*Conn, error) { return d.spdyDialFunc("stdout") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				d := spdyServer(t, func(w http.ResponseWriter, r *http.Request) {
+			testInBubble(t, func(t *testing.T) {
+				d := serveSPDY(t, func(w http.ResponseWriter, r *http.Request) {
 					if r.Header.Get("Sec-WebSocket-Extensions") != "" {
 						t.Error("compression is offered")
 					}

@@ -27,7 +27,7 @@ func TestDial_OtherUpgrade(t *testing.T) {
 		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
 		_ = rw.Flush()
 	})
-	_, err := d.with(V5)(t.Context())
+	_, err := d.dialFunc(V5)(t.Context())
 	var refused *HandshakeError
 	if !errors.As(err, &refused) || refused.StatusCode != http.StatusSwitchingProtocols || !refused.Permanent() {
 		t.Errorf("got %v", err)
@@ -52,7 +52,7 @@ func TestDial_SubprotocolNotOffered(t *testing.T) {
 			defer ws.CloseNow()
 			_, _, _ = ws.Read(context.Background())
 		})
-		_, err := d.with(c.offer...)(t.Context())
+		_, err := d.dialFunc(c.offer...)(t.Context())
 		if err == nil || !strings.Contains(err.Error(), c.message) || !failed(err) {
 			t.Errorf("%q: got %v", selected, err)
 		}
@@ -93,7 +93,7 @@ func TestDial_NoServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = d.with(V5)(t.Context())
+	_, err = d.dialFunc(V5)(t.Context())
 	if got, want := fmt.Sprint(err), "cannot connect to "+address+": connection refused"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -112,7 +112,7 @@ func TestDial_UntrustedServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = d.with(V5)(t.Context())
+	_, err = d.dialFunc(V5)(t.Context())
 	var p interface{ Permanent() bool }
 	if !errors.As(err, &p) || !p.Permanent() || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("got %v", err)
@@ -124,7 +124,7 @@ func TestDial_SilentServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 		start := time.Now()
-		_, err := d.with(V5)(t.Context())
+		_, err := d.dialFunc(V5)(t.Context())
 		var unreachable *DialError
 		if !errors.As(err, &unreachable) || time.Since(start) != handshakeTimeout {
 			t.Errorf("%v after %v", err, time.Since(start))

@@ -1,192 +1,71 @@
 package stream
 
-import (
-	"context"
-	"io"
-	"sync"
-	"time"
+import "context"
 
-	"k8s.io/apimachinery/pkg/util/wait"
-)
-
-// funcLink is a Driver and an observer made of functions, each of which may be
-// nil except Dial.
-type funcLink struct {
-	Dial func(ctx context.Context) (*Conn, error)
-
-	OnConnect func(attempt int)
-	OnOpen    func(*Conn) error
-	OnFail    func(error)
-	OnWait    func(time.Duration)
-
-	Reconnect      Reconnect
-	ConnectTimeout time.Duration
-	Backoff        wait.Backoff
-	Eager          bool
-	GiveUpAfter    time.Duration
+// testDriver is a Driver made of functions. opened and ended may be nil.
+type testDriver struct {
+	dial   func(context.Context) (*Conn, error)
+	opened func(*Conn) error
+	ended  func(context.Context, error) error
 }
 
-type funcDriver struct{ *funcLink }
+func (d *testDriver) Dial(ctx context.Context) (*Conn, error) { return d.dial(ctx) }
 
-func (d funcDriver) Dial(ctx context.Context) (*Conn, error) { return d.funcLink.Dial(ctx) }
-
-func (d funcDriver) Opened(_ context.Context, conn *Conn) error {
-	if d.OnOpen == nil {
+func (d *testDriver) Opened(_ context.Context, conn *Conn) error {
+	if d.opened == nil {
 		return nil
 	}
-	return d.OnOpen(conn)
+	return d.opened(conn)
 }
 
-func (d funcDriver) Ended(_ context.Context, err error) error { return err }
-
-func call[T any](f func(T), v T) {
-	if f != nil {
-		f(v)
-	}
-}
-
-func (l *funcLink) observe(e Event) {
-	switch e := e.(type) {
-	case Connecting:
-		call(l.OnConnect, e.Attempt)
-	case Failed:
-		call(l.OnFail, e.Err)
-	case Waiting:
-		call(l.OnWait, e.Delay)
-	}
-}
-
-// settings returns the settings of a link that has no observer unless OnFail is
-// set.
-func (l *funcLink) settings() LinkSettings {
-	s := LinkSettings{
-		Reconnect: l.Reconnect, ConnectTimeout: l.ConnectTimeout, Backoff: l.Backoff,
-		Eager: l.Eager, GiveUpAfter: l.GiveUpAfter,
-	}
-	if s.Reconnect == ReconnectDefault && l.OnFail == nil {
-		s.Reconnect = ReconnectAlways
-	}
-	return s
-}
-
-// funcSession makes a Session from functions and settings. Set the fields
-// before the first call of a method. The methods may be called from any
-// goroutine.
-type funcSession struct {
-	funcLink
-
-	OnEnded   func(ctx context.Context, err error) error // Ended
-	OnStart   func()
-	OnOverdue func(overdue time.Duration)
-
-	Stdin          io.Reader
-	CancelStdin    func() bool
-	FilterStdin    func(p []byte, connection int) []byte
-	Stdout, Stderr io.Writer
-	Interactive    bool
-	Keepalive      time.Duration
-	IdleKeepalive  bool
-	OnStuck        func(ctx context.Context) error
-	StartTimeout   time.Duration
-	WithOutput     bool
-	Proof          time.Duration
-	Size           func() (width, height uint16, ok bool)
-	Resized        <-chan struct{}
-
-	once sync.Once
-	made *Session
-}
-
-type funcStdin struct {
-	io.Reader
-	cancel func() bool
-}
-
-func (s funcStdin) Cancel() bool { return s.cancel() }
-
-type funcFilter func(p []byte, connection int) []byte
-
-func (f funcFilter) Filter(p []byte, connection int) []byte { return f(p, connection) }
-
-type funcWindow struct{ *funcSession }
-
-func (w funcWindow) Size() (width, height uint16, ok bool) { return w.funcSession.Size() }
-func (w funcWindow) Resized() <-chan struct{}              { return w.funcSession.Resized }
-
-type endedDriver struct{ *funcSession }
-
-func (j endedDriver) Dial(ctx context.Context) (*Conn, error) { return j.funcLink.Dial(ctx) }
-
-func (j endedDriver) Opened(ctx context.Context, conn *Conn) error {
-	return funcDriver{&j.funcLink}.Opened(ctx, conn)
-}
-
-func (j endedDriver) Ended(ctx context.Context, err error) error {
-	if j.OnEnded == nil {
+func (d *testDriver) Ended(ctx context.Context, err error) error {
+	if d.ended == nil {
 		return err
 	}
-	return j.OnEnded(ctx, err)
+	return d.ended(ctx, err)
 }
 
-func (s *funcSession) observe(e Event) {
-	switch e := e.(type) {
-	case Overdue:
-		call(s.OnOverdue, e.For)
-	case Started:
-		if s.OnStart != nil {
-			s.OnStart()
+// checkingDriver is a testDriver that is a StuckChecker.
+type checkingDriver struct {
+	testDriver
+	checkStuck func() error
+}
+
+func (d *checkingDriver) CheckStuck(context.Context) error { return d.checkStuck() }
+
+// newTestSession returns a session without an observer.
+func newTestSession(dial func(context.Context) (*Conn, error), s Settings) *Session {
+	return NewSession(&testDriver{dial: dial}, nil, s)
+}
+
+// noReconnect are the settings of a session that ends with its first
+// connection.
+var noReconnect = LinkSettings{Reconnect: ReconnectNever}
+
+// alwaysReconnect are the settings of a session with an observer that
+// reconnects.
+var alwaysReconnect = LinkSettings{Reconnect: ReconnectAlways}
+
+// on returns an observer that calls f with the events of type T.
+func on[T Event](f func(T)) func(Event) {
+	return func(e Event) {
+		if e, ok := e.(T); ok {
+			f(e)
 		}
-	default:
-		s.funcLink.observe(e)
 	}
 }
 
-type funcChecker struct{ *funcSession }
-
-func (c funcChecker) CheckStuck(ctx context.Context) error { return c.OnStuck(ctx) }
-
-// session returns the Session, which is made by the first call.
-func (s *funcSession) session() *Session {
-	s.once.Do(func() { s.made = s.newSession() })
-	return s.made
+// testWindow is a Window of 24 rows.
+type testWindow struct {
+	width   func() uint16 // nil: 80 columns
+	resized chan struct{}
 }
 
-func (s *funcSession) newSession() *Session {
-	set := Settings{
-		LinkSettings: s.settings(), Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr,
-		Interactive: s.Interactive, Keepalive: s.Keepalive, IdleKeepalive: s.IdleKeepalive,
-		StartTimeout: s.StartTimeout, WithOutput: s.WithOutput, Proof: s.Proof, CheckStuck: s.OnStuck != nil,
+func (w testWindow) Size() (width, height uint16, ok bool) {
+	if w.width == nil {
+		return 80, 24, true
 	}
-	if s.CancelStdin != nil {
-		set.Stdin = funcStdin{s.Stdin, s.CancelStdin}
-	}
-	if s.FilterStdin != nil {
-		set.StdinFilter = funcFilter(s.FilterStdin)
-	}
-	if s.Size != nil {
-		set.Window = funcWindow{s}
-	}
-	var d Driver = endedDriver{s}
-	if s.OnStuck != nil {
-		d = struct {
-			Driver
-			StuckChecker
-		}{d, funcChecker{s}}
-	}
-	return NewSession(d, s.observe, set)
+	return w.width(), 24, true
 }
 
-func (s *funcSession) Run(ctx context.Context) error { return s.session().Run(ctx) }
-func (s *funcSession) Again()                        { s.session().Again() }
-func (s *funcSession) Drop(reason error)             { s.session().Drop(reason) }
-func (s *funcSession) Conn() *Conn                   { return s.session().Conn() }
-func (s *funcSession) Redraw()                       { s.session().Redraw() }
-
-func (s *funcSession) RoundTrip(ctx context.Context) (time.Duration, bool) {
-	return s.session().RoundTrip(ctx)
-}
-
-// newEvents makes Events from functions.
-func (l *funcLink) newEvents(deliver func([]byte) error) *Events {
-	return NewEvents(funcDriver{l}, l.observe, l.settings(), deliver)
-}
+func (w testWindow) Resized() <-chan struct{} { return w.resized }

@@ -39,7 +39,7 @@ func TestEvents(t *testing.T) {
 		func(m []byte) error { raw = append(raw, string(m)); return nil },
 		JSON(func(e event) error { decoded = append(decoded, e.Type); return nil }),
 	} {
-		e := (&funcLink{Dial: dial, Reconnect: ReconnectNever}).newEvents(deliver)
+		e := NewEvents(&testDriver{dial: dial}, nil, noReconnect, deliver)
 		err := e.Run(t.Context())
 		var lost *LostError
 		if !errors.As(err, &lost) || websocket.CloseStatus(err) != websocket.StatusNormalClosure {
@@ -75,8 +75,9 @@ func TestEvents_CancelOrError(t *testing.T) {
 				d := serve(t, flood)
 				ctx, cancel := context.WithCancelCause(t.Context())
 				delivered := 0
-				link := &funcLink{Dial: func(ctx context.Context) (*Conn, error) { return d.Dial(ctx, Request{Path: "/"}) }}
-				e := link.newEvents(func([]byte) error { delivered++; return end(cancel) })
+				dial := func(ctx context.Context) (*Conn, error) { return d.Dial(ctx, Request{Path: "/"}) }
+				deliver := func([]byte) error { delivered++; return end(cancel) }
+				e := NewEvents(&testDriver{dial: dial}, nil, LinkSettings{}, deliver)
 				if err := e.Run(ctx); !errors.Is(err, stop) || delivered != 1 {
 					t.Errorf("%v after %d messages", err, delivered)
 				}

@@ -169,7 +169,9 @@ func TestTextOutcome(t *testing.T) {
 		prefix + "command terminated with exit code 137\n":                        &ExitError{Code: 137},
 		prefix + "exit status 2":                                                  &ExitError{Code: 2},
 		prefix + "error executing command [sh -c echo exit code 9], exit code 11": &ExitError{Code: 11},
-		"exit code 7 was not it":                                                  &RemoteError{Message: "exit code 7 was not it"},
+		"exit code 7 and more": &RemoteError{
+			Message: "exit code 7 and more",
+		},
 		"exec: \"x\": executable file not found in $PATH": &RemoteError{
 			Message: `exec: "x": executable file not found in $PATH`, Start: StartNotFound,
 		},

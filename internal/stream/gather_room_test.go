@@ -5,8 +5,8 @@ import (
 	"testing/synctest"
 )
 
-// While a write to the socket blocks, one more write of any size and control frames after
-// it fit into the buffer.
+// While a write to the socket blocks, one more write of any size and control
+// frames after it fit into the buffer.
 func TestGather_Room(t *testing.T) {
 	for name, c := range map[string]struct {
 		waiting, size int

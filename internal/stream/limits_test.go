@@ -1,8 +1,6 @@
 package stream
 
 import (
-	"errors"
-	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,8 +9,8 @@ import (
 // A redraw sends a size that is one column wider, and then the real size.
 func TestSession_Redraw(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &funcSession{Size: func() (uint16, uint16, bool) { return 80, 24, true }}
-		d := pod(t, func(r remote) {
+		var s *Session
+		d := serveExec(t, func(r serverConn) {
 			for i, want := range []string{`{"Width":80,"Height":24}`, `{"Width":81,"Height":24}`, `{"Width":80,"Height":24}`} {
 				if ch, p, _ := r.receive(); ch != chResize || p != want {
 					t.Errorf("message on channel %d: %s, want the size %s", ch, p, want)
@@ -21,12 +19,9 @@ func TestSession_Redraw(t *testing.T) {
 					s.Redraw()
 				}
 			}
-			r.finish(success)
+			r.closeWithStatus(success)
 		})
-		keys, user := io.Pipe()
-		defer func() { _ = user.Close() }()
-		s.Dial, s.Stdin = d.with(V5), keys
-		s.CancelStdin = func() bool { return keys.CloseWithError(errors.New("over")) == nil }
+		s = newTestSession(d.dialFunc(V5), Settings{Stdin: newKeyboard(), Window: testWindow{}})
 		if err := s.Run(t.Context()); err != nil {
 			t.Error(err)
 		}

@@ -59,15 +59,13 @@ func message(ch channel, payload string) []byte {
 	return append(append(frameHeader(headroom+len(payload)), byte(ch)), payload...)
 }
 
-// pingingSession returns a session with a Keepalive of 10 s, and the arguments
-// of its calls of OnOverdue.
-func pingingSession(d *Dialer, stdout io.Writer) (s *funcSession, overdue *[]time.Duration) {
+// pingingSession returns a session with a Keepalive of 10 s and one connection,
+// and the durations of its Overdue events.
+func pingingSession(d *Dialer, set Settings) (s *Session, overdue *[]time.Duration) {
 	overdue = new([]time.Duration)
-	return &funcSession{
-		funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever},
-		Stdout:   stdout, Keepalive: 10 * time.Second,
-		OnOverdue: func(d time.Duration) { *overdue = append(*overdue, d) },
-	}, overdue
+	set.LinkSettings, set.Keepalive = noReconnect, 10*time.Second
+	observe := on(func(e Overdue) { *overdue = append(*overdue, e.For) })
+	return NewSession(&testDriver{dial: d.dialFunc(V5)}, observe, set), overdue
 }
 
 func TestDeadLink_InsideMessage(t *testing.T) {
@@ -81,18 +79,18 @@ func TestDeadLink_InsideMessage(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		var out bytes.Buffer
-		s, overdue := pingingSession(d, &out)
+		s, overdue := pingingSession(d, Settings{Stdout: &out})
 		start := time.Now()
 		err := s.Run(ctx)
 		var lost *LostError
 		if !errors.As(err, &lost) || !errors.Is(err, errDead) {
-			t.Errorf("error %v, want a link that is lost because it is dead", err)
+			t.Errorf("error %v, want a LostError with errDead", err)
 		}
 		if took := time.Since(start); took < deadAfter || took > 25*time.Second {
 			t.Errorf("detected after %v", took)
 		}
 		if len(*overdue) == 0 {
-			t.Error("the user was not told that the server is silent")
+			t.Error("no Overdue event")
 		}
 		if out.Len() != sent {
 			t.Errorf("%d bytes delivered, want the %d that arrived", out.Len(), sent)
@@ -111,7 +109,7 @@ func TestDeadLink_SlowMessageIsAlive(t *testing.T) {
 			_, _ = conn.Write(message(chError, success))
 		})
 		var out bytes.Buffer
-		s, overdue := pingingSession(d, &out)
+		s, overdue := pingingSession(d, Settings{Stdout: &out})
 		if err := s.Run(t.Context()); err != nil || len(*overdue) > 0 || out.Len() != 20 {
 			t.Errorf("error %v, overdue %v, %d bytes", err, *overdue, out.Len())
 		}
@@ -127,11 +125,11 @@ func TestDeadLink_ConsumerPausedInsideMessage(t *testing.T) {
 			<-t.Context().Done()
 		})
 		n := 0
-		s, overdue := pingingSession(d, writerFunc(func(p []byte) (int, error) {
+		s, overdue := pingingSession(d, Settings{Stdout: writerFunc(func(p []byte) (int, error) {
 			time.Sleep(90 * time.Second)
 			n += len(p)
 			return len(p), nil
-		}))
+		})})
 		if err := s.Run(t.Context()); err != nil || len(*overdue) > 0 || n != size {
 			t.Errorf("error %v, overdue %v, %d bytes", err, *overdue, n)
 		}
@@ -141,25 +139,25 @@ func TestDeadLink_ConsumerPausedInsideMessage(t *testing.T) {
 // The answer to a ping may arrive between the frames of one message.
 func TestDeadLink_AnswerInsideMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := pod(t, func(r remote) {
+		d := serveExec(t, func(r serverConn) {
 			ctx := context.Background()
 			w, err := r.Writer(ctx, websocket.MessageBinary)
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			heard := make(chan struct{})
+			closed := make(chan struct{})
 			go func() { // reading answers pings
-				defer close(heard)
+				defer close(closed)
 				r.receive()
 			}()
 			_, _ = w.Write(append([]byte{byte(chStdout)}, make([]byte, 100_000)...))
 			time.Sleep(10 * time.Minute)
 			_ = w.Close()
 			r.send(chError, success)
-			<-heard
+			<-closed
 		})
-		s, overdue := pingingSession(d, nil)
+		s, overdue := pingingSession(d, Settings{})
 		if err := s.Run(t.Context()); err != nil || len(*overdue) > 0 {
 			t.Errorf("error %v, overdue %v", err, *overdue)
 		}
@@ -179,13 +177,13 @@ func TestKeepalive_OnePingPerSilence(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			ponging(func(remote) { time.Sleep(10 * time.Minute) })(remote{ws, t})
+			answersPings(func(serverConn) { time.Sleep(10 * time.Minute) })(serverConn{ws, t})
 		})
-		s, _ := pingingSession(d, nil)
+		s, _ := pingingSession(d, Settings{})
 		if err := s.Run(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if n, most := int(pings.Load()), int(10*time.Minute/(s.Keepalive-pingMargin)); n < most/2 || n > most {
+		if n, most := int(pings.Load()), int(10*time.Minute/(10*time.Second-pingMargin)); n < most/2 || n > most {
 			t.Errorf("%d pings in 10 minutes, want %d at most", n, most)
 		}
 	})
@@ -205,7 +203,7 @@ func TestIdleKeepalive_IndependentOfKeepalive(t *testing.T) {
 		t.Run(fmt.Sprint(c.keepalive, " ", c.idle), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var empty atomic.Int32
-				d := pod(t, func(r remote) {
+				d := serveExec(t, func(r serverConn) {
 					ctx, cancel := context.WithTimeout(context.Background(), 4*time.Hour-time.Second)
 					defer cancel()
 					for {
@@ -218,10 +216,9 @@ func TestIdleKeepalive_IndependentOfKeepalive(t *testing.T) {
 						}
 					}
 				})
-				s := &funcSession{
-					funcLink:  funcLink{Dial: d.with(V5), Reconnect: ReconnectNever},
-					Keepalive: c.keepalive, IdleKeepalive: c.idle,
-				}
+				s := newTestSession(d.dialFunc(V5), Settings{
+					LinkSettings: noReconnect, Keepalive: c.keepalive, IdleKeepalive: c.idle,
+				})
 				_ = s.Run(t.Context())
 				if n := int(empty.Load()); n != c.want {
 					t.Errorf("%d empty messages in just under 4 h, want %d", n, c.want)
@@ -245,14 +242,13 @@ func TestKeepalive_NoPingDuringOutput(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			ponging(func(r remote) {
+			answersPings(func(r serverConn) {
 				for start := time.Now(); time.Since(start) < 2*time.Minute; time.Sleep(300 * time.Millisecond) {
 					r.send(chStdout, "x")
 				}
-			})(remote{ws, t})
+			})(serverConn{ws, t})
 		})
-		s, _ := pingingSession(d, nil)
-		s.Stdin = &typing{size: 10}
+		s, _ := pingingSession(d, Settings{Stdin: &pausingStdin{size: 10}})
 		if err := s.Run(t.Context()); err != nil || pings.Load() > 0 {
 			t.Errorf("error %v, %d pings", err, pings.Load())
 		}
@@ -272,15 +268,14 @@ func TestDeadLink_AfterMuchInput(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), c.talk+2*time.Minute)
 				defer cancel()
 				times := int(c.talk / c.every)
-				d := pod(t, func(r remote) {
+				d := serveExec(t, func(r serverConn) {
 					for range times {
 						_, _, _ = r.receive()
 						r.send(chStdout, "x")
 					}
 					<-t.Context().Done()
 				})
-				s, _ := pingingSession(d, nil)
-				s.Stdin = &talking{every: c.every, times: times}
+				s, _ := pingingSession(d, Settings{Stdin: &typedStdin{every: c.every, times: times}})
 				start := time.Now()
 				if err := s.Run(ctx); !errors.Is(err, errDead) {
 					t.Errorf("error %v after %v", err, time.Since(start))
@@ -290,14 +285,14 @@ func TestDeadLink_AfterMuchInput(t *testing.T) {
 	}
 }
 
-// talking is a reader that returns 200 bytes at a time, and then nothing for an
-// hour.
-type talking struct {
+// typedStdin is a stdin that returns 200 bytes at a time, and ends an hour
+// later.
+type typedStdin struct {
 	every time.Duration
 	times int
 }
 
-func (s *talking) Read(p []byte) (int, error) {
+func (s *typedStdin) Read(p []byte) (int, error) {
 	if s.times--; s.times < 0 {
 		time.Sleep(time.Hour)
 		return 0, io.EOF
@@ -351,7 +346,7 @@ func TestLiveness_Limits(t *testing.T) {
 		{"an early ping does not shorten it", time.Second, 19, silentFor(0, false), 1, false, 14},
 		{"the line buffer may be full", 10 * time.Second, 20, silentFor(lineBuffer, false), 1, true, 8},
 		{"more than the line buffer", 10 * time.Second, 100, silentFor(lineBuffer+1, false), 1, false, 0},
-		{"a write that hangs", 10 * time.Second, 100, silentFor(0, true), 1, false, 0},
+		{"a blocked write", 10 * time.Second, 100, silentFor(0, true), 1, false, 0},
 		{"a paused reader", 10 * time.Second, 100, func(int) linkState { return linkState{} }, 0, false, 0},
 		{"less than a lull", time.Second, 100, func(int) linkState { return linkState{silence: lull - 1} }, 0, false, 0},
 		{"a lull", time.Second, 1, func(int) linkState { return linkState{silence: lull} }, 1, false, 0},
@@ -411,14 +406,14 @@ func TestLiveness_PingFails(t *testing.T) {
 	if l.taken != 0 || len(l.reports) > 0 {
 		t.Errorf("after a failure: %+v", l)
 	}
-	silent := func(int) linkState { return linkState{silence: 9 * time.Second} }
-	if pings := livenessTest(t, l, 1, silent); pings != 1 || l.dead {
+	silent9 := func(int) linkState { return linkState{silence: 9 * time.Second} }
+	if pings := livenessTest(t, l, 1, silent9); pings != 1 || l.dead {
 		t.Errorf("%d more pings, dead %v", pings, l.dead)
 	}
 	livenessTest(t, l, 5, func(int) linkState { return linkState{silence: 14 * time.Second} })
 	l.answered(false)
 	if l.awaiting.IsZero() {
-		t.Error("a failure ends what the user was told of")
+		t.Error("a failed ping ends the report that the answer is overdue")
 	}
 }
 
@@ -436,7 +431,9 @@ func TestLiveness_AfterSleep(t *testing.T) {
 			if l.dead || l.pingDue || len(l.reports) > 0 {
 				t.Fatalf("at once: %+v", l)
 			}
-			state := func(second int) linkState { return linkState{silence: silence + time.Duration(second)*time.Second} }
+			state := func(second int) linkState {
+				return linkState{silence: silence + time.Duration(second)*time.Second}
+			}
 			livenessTest(t, l, 19, state)
 			if l.dead || len(l.reports) == 0 {
 				t.Errorf("19 s later: dead %v, reports %v", l.dead, l.reports)
@@ -463,7 +460,7 @@ func TestLiveness_LateChecks(t *testing.T) {
 	}
 }
 
-func TestLiveness_ServerHasTakenStdin(t *testing.T) {
+func TestLiveness_PingsAfterStdin(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		silence time.Duration
@@ -494,11 +491,11 @@ func TestLiveness_ServerHasTakenStdin(t *testing.T) {
 	}
 }
 
-// A liveness needs only a connection: it pings, reports that the answer is
-// overdue, and drops the connection.
+// liveness.run pings, reports that the answer is overdue, and drops the
+// connection.
 func TestLiveness_ServerStopsAnswering(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn, err := rawServer(t, func(net.Conn) { <-t.Context().Done() }).with(V5)(t.Context())
+		conn, err := rawServer(t, func(net.Conn) { <-t.Context().Done() }).dialFunc(V5)(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

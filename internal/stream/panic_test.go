@@ -9,20 +9,20 @@ import (
 	"testing/synctest"
 )
 
-// brittle is a transport whose sockets panic on Write.
-type brittle struct{ http.RoundTripper }
+// panickingSocketTransport is a transport whose sockets panic on Write.
+type panickingSocketTransport struct{ http.RoundTripper }
 
-func (b brittle) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := b.RoundTripper.RoundTrip(req)
+func (p panickingSocketTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := p.RoundTripper.RoundTrip(req)
 	if err == nil {
-		resp.Body = brittleSocket{resp.Body.(io.ReadWriteCloser)}
+		resp.Body = panickingSocket{resp.Body.(io.ReadWriteCloser)}
 	}
 	return resp, err
 }
 
-type brittleSocket struct{ io.ReadWriteCloser }
+type panickingSocket struct{ io.ReadWriteCloser }
 
-func (brittleSocket) Write([]byte) (int, error) { panic("broken socket") }
+func (panickingSocket) Write([]byte) (int, error) { panic("broken socket") }
 
 func mustPanic(t *testing.T, with string, f func()) {
 	t.Helper()
@@ -39,15 +39,12 @@ func mustPanic(t *testing.T, with string, f func()) {
 // A panic in the goroutine that writes to the socket makes Run panic.
 func TestSession_SocketWritePanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := pod(t, func(r remote) {
+		d := serveExec(t, func(r serverConn) {
 			r.send(chStdout, "text")
-			for open := true; open; {
-				_, _, open = r.receive()
-			}
+			r.readAll()
 		})
-		d.client.Transport = brittle{d.client.Transport}
-		s := &funcSession{funcLink: funcLink{Dial: d.with(V5)}}
-		s.Stdin = strings.NewReader("input")
+		d.client.Transport = panickingSocketTransport{d.client.Transport}
+		s := newTestSession(d.dialFunc(V5), Settings{Stdin: strings.NewReader("input")})
 		mustPanic(t, "broken socket", func() { _ = s.Run(t.Context()) })
 	})
 }

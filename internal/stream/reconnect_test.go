@@ -4,66 +4,71 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// reconnecting runs a session. Each of its sockets behaves like the next
-// element of sockets, and the last element is repeated; nil is a server that
-// cannot be reached. reconnecting returns the delays between the attempts, and
-// the outcome.
-func reconnecting(t *testing.T, s *funcSession, sockets ...func(remote)) (delays []time.Duration, err error) {
+// runConnections runs a session with the driver d, whose dial it sets. The
+// server behaves on each connection like the next element of behaviors, and
+// then like the last one; nil is a server that cannot be reached.
+// runConnections returns the delays between the attempts, and the outcome.
+func runConnections(
+	t *testing.T, d *testDriver, set Settings, behaviors ...func(serverConn),
+) (delays []time.Duration, err error) {
 	t.Helper()
 	attempt := 0
-	next := make(chan func(remote), 1)
-	d := pod(t, func(r remote) { (<-next)(r) })
-	s.Dial = func(ctx context.Context) (*Conn, error) {
-		behave := sockets[min(attempt, len(sockets)-1)]
+	next := make(chan func(serverConn), 1)
+	dialer := serveExec(t, func(r serverConn) { (<-next)(r) })
+	d.dial = func(ctx context.Context) (*Conn, error) {
+		behave := behaviors[min(attempt, len(behaviors)-1)]
 		if attempt++; behave == nil {
 			return nil, &DialError{Server: "s", Err: errors.New("refused")}
 		}
 		next <- behave
-		return d.with(V5)(ctx)
+		return dialer.dialFunc(V5)(ctx)
 	}
-	s.Reconnect = ReconnectAlways
-	s.OnWait = func(d time.Duration) { delays = append(delays, d) }
-	s.Backoff = wait.Backoff{Duration: time.Second, Factor: 2, Steps: 9, Cap: time.Minute}
-	err = s.Run(t.Context())
+	set.Reconnect = ReconnectAlways
+	set.Backoff = wait.Backoff{Duration: time.Second, Factor: 2, Steps: 9, Cap: time.Minute}
+	err = NewSession(d, on(func(e Waiting) { delays = append(delays, e.Delay) }), set).Run(t.Context())
 	return delays, err
 }
 
-// Behaviors of a socket.
+// Behaviors of a server.
 var (
-	drops   = func(remote) {}
-	prints  = func(r remote) { r.send(chStdout, "x") }
-	greets  = func(r remote) { r.send(chStdout, "") } // as every server does
-	errs    = func(r remote) { r.send(chStderr, "x") }
-	unknown = func(r remote) { r.send(chResize, "x") }
-	lives   = func(remote) { time.Sleep(livedAfter) }
-	dies    = func(remote) { time.Sleep(livedAfter - time.Millisecond) }
-	finally = func(r remote) { r.finish(success) }
+	drop        = func(serverConn) {}
+	printStdout = func(r serverConn) { r.send(chStdout, "x") }
+	printStderr = func(r serverConn) { r.send(chStderr, "x") }
+	sendEmpty   = func(r serverConn) { r.send(chStdout, "") } // as every server does
+	sendUnknown = func(r serverConn) { r.send(chResize, "x") }
+	stayOpen    = func(serverConn) { time.Sleep(livedAfter) }
+	closeEarly  = func(serverConn) { time.Sleep(livedAfter - time.Millisecond) }
+	keepSilent  = func(r serverConn) { r.receive() }
+	succeed     = func(r serverConn) { r.closeWithStatus(success) }
 )
 
-func TestBackoff_RestartsAfterSocketThatWorked(t *testing.T) {
+func TestBackoff_RestartsAfterConnectionThatWorked(t *testing.T) {
 	for name, c := range map[string]struct {
-		sockets []func(remote)
-		want    string
+		behaviors []func(serverConn)
+		want      string
 	}{
-		"sockets that only open": {
-			[]func(remote){drops, nil, drops, greets, nil, drops, finally}, "[1s 2s 4s 8s 16s 32s]",
+		"only opened": {
+			[]func(serverConn){drop, nil, drop, sendEmpty, nil, drop, succeed}, "[1s 2s 4s 8s 16s 32s]",
 		},
-		"one that printed":           {[]func(remote){drops, nil, prints, nil, nil, finally}, "[1s 2s 1s 2s 4s]"},
-		"one that printed on stderr": {[]func(remote){drops, nil, errs, nil, nil, finally}, "[1s 2s 1s 2s 4s]"},
-		"one with unknown messages":  {[]func(remote){drops, nil, unknown, finally}, "[1s 2s 4s]"},
-		"one that lived":             {[]func(remote){drops, nil, lives, nil, finally}, "[1s 2s 1s 2s]"},
-		"one that lived too short":   {[]func(remote){drops, nil, dies, nil, finally}, "[1s 2s 4s 8s]"},
+		"stdout":           {[]func(serverConn){drop, nil, printStdout, nil, nil, succeed}, "[1s 2s 1s 2s 4s]"},
+		"stderr":           {[]func(serverConn){drop, nil, printStderr, nil, nil, succeed}, "[1s 2s 1s 2s 4s]"},
+		"unknown messages": {[]func(serverConn){drop, nil, sendUnknown, succeed}, "[1s 2s 4s]"},
+		"long open":        {[]func(serverConn){drop, nil, stayOpen, nil, succeed}, "[1s 2s 1s 2s]"},
+		"not long enough":  {[]func(serverConn){drop, nil, closeEarly, nil, succeed}, "[1s 2s 4s 8s]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				delays, err := reconnecting(t, &funcSession{}, c.sockets...)
+				delays, err := runConnections(t, &testDriver{}, Settings{}, c.behaviors...)
 				if got := fmt.Sprint(delays); got != c.want || err != nil {
 					t.Errorf("delays %s, want %s; error %v", got, c.want, err)
 				}
@@ -72,53 +77,51 @@ func TestBackoff_RestartsAfterSocketThatWorked(t *testing.T) {
 	}
 }
 
-// An API server that translates the protocol opens sockets even if the node is
-// dead. They bring nothing for longer than livedAfter.
+// An API server that translates the protocol opens connections even if the node
+// is dead. They bring nothing for longer than livedAfter.
 func TestBackoff_GrowsWhileNodeIsDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		silent := func(r remote) { r.receive() }
-		s := &funcSession{Proof: 20 * time.Second}
-		s.Eager = true
-		delays, err := reconnecting(t, s, prints, silent, silent, silent, func(r remote) {
-			r.send(chStdout, "$ ")
-			r.finish(success)
-		})
+		set := Settings{LinkSettings: LinkSettings{Eager: true}, Proof: 20 * time.Second}
+		delays, err := runConnections(t, &testDriver{}, set, printStdout, keepSilent, keepSilent, keepSilent,
+			func(r serverConn) {
+				r.send(chStdout, "$ ")
+				r.closeWithStatus(success)
+			})
 		if got, want := fmt.Sprint(delays), "[1s 2s 4s 8s]"; got != want || err != nil {
 			t.Errorf("delays %s, want %s; error %v", got, want, err)
 		}
 	})
 }
 
-// The duration of Ended does not count as time for which the socket was open.
+// The duration of Driver.Ended does not count as time for which the connection
+// was open.
 func TestBackoff_SlowEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &funcSession{OnEnded: func(_ context.Context, err error) error { time.Sleep(time.Minute); return err }}
-		s.Eager = true
-		delays, err := reconnecting(t, s, drops, drops, drops, finally)
+		d := &testDriver{ended: func(_ context.Context, err error) error { time.Sleep(time.Minute); return err }}
+		set := Settings{LinkSettings: LinkSettings{Eager: true}}
+		delays, err := runConnections(t, d, set, drop, drop, drop, succeed)
 		if got, want := fmt.Sprint(delays), "[1s 2s 4s]"; got != want || err != nil {
 			t.Errorf("delays %s, want %s; error %v", got, want, err)
 		}
 	})
 }
 
-func TestGiveUp_EndsInTime(t *testing.T) {
-	silent := func(r remote) { r.receive() }
+func TestGiveUpAfter_EndsInTime(t *testing.T) {
 	for name, c := range map[string]struct {
-		proof   time.Duration
-		sockets []func(remote)
+		proof     time.Duration
+		behaviors []func(serverConn)
 	}{
-		"accepted and dropped":              {0, []func(remote){drops}},
-		"accepted and dropped, after a use": {0, []func(remote){prints, drops}},
-		"silent":                            {20 * time.Second, []func(remote){prints, silent}},
-		"not reached":                       {0, []func(remote){prints, nil}},
+		"accepted and dropped":               {0, []func(serverConn){drop}},
+		"accepted and dropped, after output": {0, []func(serverConn){printStdout, drop}},
+		"silent":                             {20 * time.Second, []func(serverConn){printStdout, keepSilent}},
+		"unreachable":                        {0, []func(serverConn){printStdout, nil}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const limit = 100 * time.Second
-				s := &funcSession{Proof: c.proof}
-				s.GiveUpAfter = limit
+				set := Settings{LinkSettings: LinkSettings{GiveUpAfter: limit}, Proof: c.proof}
 				start := time.Now()
-				_, err := reconnecting(t, s, c.sockets...)
+				_, err := runConnections(t, &testDriver{}, set, c.behaviors...)
 				if took := time.Since(start); !failed(err) || took > limit || took < limit/2 {
 					t.Errorf("error %v after %v, want a failure within %v", err, took, limit)
 				}
@@ -127,14 +130,14 @@ func TestGiveUp_EndsInTime(t *testing.T) {
 	}
 }
 
-// The time limit starts again at the loss of a socket that has worked.
-func TestGiveUp_RestartsAfterSocketThatWorked(t *testing.T) {
+// The time limit starts again at the loss of a connection that has worked.
+func TestGiveUpAfter_RestartsAfterConnectionThatWorked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &funcSession{}
-		s.GiveUpAfter = 10 * time.Second
+		set := Settings{LinkSettings: LinkSettings{GiveUpAfter: 10 * time.Second}}
 		start := time.Now()
-		_, err := reconnecting(t, s, drops, nil, nil, prints, nil, nil, lives, nil, nil, finally)
-		if err != nil || time.Since(start) < s.GiveUpAfter {
+		_, err := runConnections(t, &testDriver{}, set,
+			drop, nil, nil, printStdout, nil, nil, stayOpen, nil, nil, succeed)
+		if err != nil || time.Since(start) < set.GiveUpAfter {
 			t.Errorf("error %v after %v", err, time.Since(start))
 		}
 	})
@@ -142,32 +145,30 @@ func TestGiveUp_RestartsAfterSocketThatWorked(t *testing.T) {
 
 // GiveUpAfter ends an attempt that is not answered. Run returns the failure
 // before it.
-func TestGiveUp_CutsAttemptShort(t *testing.T) {
+func TestGiveUpAfter_CutsAttemptShort(t *testing.T) {
 	for name, wrap := range map[string]func(error) error{
 		"cause":   func(err error) error { return err },
 		"wrapped": func(error) error { return &NotReadyError{Err: context.DeadlineExceeded} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := pod(t, prints)
+				d := serveExec(t, printStdout)
 				first := true
 				var failures []error
-				s := &funcSession{funcLink: funcLink{
-					Dial: func(ctx context.Context) (*Conn, error) {
-						if first {
-							first = false
-							return d.with(V5)(ctx)
-						}
-						<-ctx.Done()
-						return nil, wrap(context.Cause(ctx))
-					},
-					OnFail:    func(err error) { failures = append(failures, err) },
-					Reconnect: ReconnectAlways, GiveUpAfter: 10 * time.Second,
+				driver := &testDriver{dial: func(ctx context.Context) (*Conn, error) {
+					if first {
+						first = false
+						return d.dialFunc(V5)(ctx)
+					}
+					<-ctx.Done()
+					return nil, wrap(context.Cause(ctx))
 				}}
+				set := Settings{LinkSettings: LinkSettings{Reconnect: ReconnectAlways, GiveUpAfter: 10 * time.Second}}
+				s := NewSession(driver, on(func(e Failed) { failures = append(failures, e.Err) }), set)
 				start := time.Now()
 				err := s.Run(t.Context())
 				var lost *LostError
-				if took := time.Since(start); !errors.As(err, &lost) || took != s.GiveUpAfter || len(failures) != 1 {
+				if took := time.Since(start); !errors.As(err, &lost) || took != set.GiveUpAfter || len(failures) != 1 {
 					t.Errorf("error %v after %v, failures %v", err, took, failures)
 				}
 			})
@@ -175,22 +176,20 @@ func TestGiveUp_CutsAttemptShort(t *testing.T) {
 	}
 }
 
-func TestGiveUp_ContextEndsFirst(t *testing.T) {
+func TestGiveUpAfter_ContextEndsFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := pod(t, prints)
+		d := serveExec(t, printStdout)
 		first := true
-		s := &funcSession{funcLink: funcLink{
-			Dial: func(ctx context.Context) (*Conn, error) {
-				if first {
-					first = false
-					return d.with(V5)(ctx)
-				}
-				<-ctx.Done()
-				time.Sleep(time.Minute) // GiveUpAfter is over, too
-				return nil, context.Cause(ctx)
-			},
-			Reconnect: ReconnectAlways, GiveUpAfter: 10 * time.Second,
-		}}
+		dial := func(ctx context.Context) (*Conn, error) {
+			if first {
+				first = false
+				return d.dialFunc(V5)(ctx)
+			}
+			<-ctx.Done()
+			time.Sleep(time.Minute) // GiveUpAfter is over, too
+			return nil, context.Cause(ctx)
+		}
+		s := newTestSession(dial, Settings{LinkSettings: LinkSettings{GiveUpAfter: 10 * time.Second}})
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		if err := s.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -199,13 +198,80 @@ func TestGiveUp_ContextEndsFirst(t *testing.T) {
 	})
 }
 
-func TestEager_AtOnceAfterSocketThatLived(t *testing.T) {
+func TestGiveUpAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &funcSession{}
-		s.Eager = true
-		delays, err := reconnecting(t, s, lives, dies, lives, finally)
+		start := time.Now()
+		var down atomic.Bool
+		d := serveExec(t, func(serverConn) { down.Store(true) })
+		dial := func(ctx context.Context) (*Conn, error) {
+			if down.Load() {
+				return nil, &DialError{Err: io.EOF}
+			}
+			return d.dialFunc(V5)(ctx)
+		}
+		s := newTestSession(dial, Settings{LinkSettings: LinkSettings{GiveUpAfter: 10 * time.Minute}})
+		err := s.Run(t.Context())
+		var unreachable *DialError
+		if took := time.Since(start); !errors.As(err, &unreachable) || took < 9*time.Minute || took > 10*time.Minute {
+			t.Errorf("error %v after %v", err, took)
+		}
+	})
+}
+
+func TestEager_DelayOnlyAfterShortConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		set := Settings{LinkSettings: LinkSettings{Eager: true}}
+		delays, err := runConnections(t, &testDriver{}, set, stayOpen, closeEarly, stayOpen, succeed)
 		if got, want := fmt.Sprint(delays), "[1s]"; got != want || err != nil {
 			t.Errorf("delays %s, want %s; error %v", got, want, err)
+		}
+	})
+}
+
+func TestEager(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var opened []time.Duration
+		open := []time.Duration{10 * time.Second, 0, 0}
+		var connections atomic.Int32
+		d := serveExec(t, func(r serverConn) {
+			n := int(connections.Add(1)) - 1
+			if n == len(open) {
+				r.closeWithStatus(success)
+				return
+			}
+			time.Sleep(open[n])
+		})
+		driver := &testDriver{dial: d.dialFunc(V5), opened: func(*Conn) error {
+			opened = append(opened, time.Since(start).Round(time.Second))
+			return nil
+		}}
+		s := NewSession(driver, nil, Settings{LinkSettings: LinkSettings{Eager: true}})
+		if err := s.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// There is no delay only after the one that was open for 10 s.
+		want := []time.Duration{0, 10 * time.Second, 13 * time.Second, 16 * time.Second}
+		if diff := cmp.Diff(want, opened); diff != "" {
+			t.Errorf("connections (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestSession_Again(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var connections atomic.Int32
+		d := serveExec(t, func(r serverConn) {
+			if connections.Add(1) == 1 {
+				<-t.Context().Done()
+			}
+			r.closeWithStatus(success)
+		})
+		s := newTestSession(d.dialFunc(V5), Settings{})
+		time.AfterFunc(time.Minute, s.Again)
+		if err := s.Run(t.Context()); err != nil || time.Since(start) != time.Minute {
+			t.Errorf("error %v after %v", err, time.Since(start))
 		}
 	})
 }

@@ -197,7 +197,7 @@ func TestHandshakeError(t *testing.T) {
 				w.WriteHeader(c.code)
 				_, _ = w.Write([]byte(c.body))
 			})
-			_, err := d.with(V5)(t.Context())
+			_, err := d.dialFunc(V5)(t.Context())
 			var refused *HandshakeError
 			if !errors.As(err, &refused) {
 				t.Fatalf("got %v, want a HandshakeError", err)

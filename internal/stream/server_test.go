@@ -15,15 +15,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// memory is a listener whose connections are pipes in this process, which work in fake
-// time.
-type memory struct {
+// memoryListener is a listener whose connections are pipes in this process,
+// which work in fake time.
+type memoryListener struct {
 	conns chan net.Conn
 	once  sync.Once
 	done  chan struct{}
 }
 
-func (m *memory) Accept() (net.Conn, error) {
+func (m *memoryListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-m.conns:
 		return c, nil
@@ -32,14 +32,14 @@ func (m *memory) Accept() (net.Conn, error) {
 	}
 }
 
-func (m *memory) Close() error   { m.once.Do(func() { close(m.done) }); return nil }
-func (m *memory) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
+func (m *memoryListener) Close() error   { m.once.Do(func() { close(m.done) }); return nil }
+func (m *memoryListener) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
 
-func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	near, far := net.Pipe()
+func (m *memoryListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	client, server := net.Pipe()
 	select {
-	case m.conns <- far:
-		return near, nil
+	case m.conns <- server:
+		return client, nil
 	case <-m.done:
 		return nil, errors.New("the listener is closed")
 	case <-ctx.Done():
@@ -47,8 +47,8 @@ func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-// serve starts an HTTP server in memory for the duration of the test, and returns a dialer
-// for it.
+// serve starts an HTTP server in memory for the duration of the test, and
+// returns a dialer for it.
 func serve(t testing.TB, handler http.HandlerFunc) *Dialer {
 	t.Helper()
 	d, err := NewDialer(serveConfig(t, handler))
@@ -61,7 +61,7 @@ func serve(t testing.TB, handler http.HandlerFunc) *Dialer {
 
 // serveConfig is like serve, but returns a configuration.
 func serveConfig(t testing.TB, handler http.HandlerFunc) *rest.Config {
-	l := &memory{conns: make(chan net.Conn), done: make(chan struct{})}
+	l := &memoryListener{conns: make(chan net.Conn), done: make(chan struct{})}
 	server := &http.Server{Handler: handler}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(l) })
@@ -72,15 +72,16 @@ func serveConfig(t testing.TB, handler http.HandlerFunc) *rest.Config {
 	return &rest.Config{Host: "http://server", Dial: l.dial}
 }
 
-// remote is the server's end of a socket.
-type remote struct {
+// serverConn is the server's end of a WebSocket connection.
+type serverConn struct {
 	*websocket.Conn
 	t testing.TB
 }
 
-// pod accepts every handshake and calls behave. When behave returns, the TCP connection is
-// cut; finish ends a session normally.
-func pod(t testing.TB, behave func(r remote)) *Dialer {
+// serveExec starts a server that accepts every handshake and calls behave. When
+// behave returns, the TCP connection is cut; closeWithStatus ends a session
+// normally.
+func serveExec(t testing.TB, behave func(r serverConn)) *Dialer {
 	return serve(t, func(w http.ResponseWriter, req *http.Request) {
 		ws, err := websocket.Accept(w, req, &websocket.AcceptOptions{Subprotocols: Protocols(), InsecureSkipVerify: true})
 		if err != nil {
@@ -89,14 +90,15 @@ func pod(t testing.TB, behave func(r remote)) *Dialer {
 		}
 		ws.SetReadLimit(-1)
 		defer ws.CloseNow()
-		behave(remote{ws, t})
+		behave(serverConn{ws, t})
 	})
 }
 
-func (r remote) text() bool { return codecs[r.Subprotocol()].text }
+func (r serverConn) text() bool { return codecs[r.Subprotocol()].text }
 
-// send sends a message. It ignores errors: the client may have closed the connection.
-func (r remote) send(ch channel, payload string) {
+// send sends a message. It ignores errors: the client may have closed the
+// connection.
+func (r serverConn) send(ch channel, payload string) {
 	message, _ := codecs[r.Subprotocol()].encode(ch, append(make([]byte, headroom), payload...), nil)
 	kind := websocket.MessageBinary
 	if r.text() {
@@ -105,8 +107,9 @@ func (r remote) send(ch channel, payload string) {
 	_ = r.Write(context.Background(), kind, message)
 }
 
-// receive waits for a message that is not empty. open is false after the end of the socket.
-func (r remote) receive() (ch channel, payload string, open bool) {
+// receive waits for a message that is not empty. open is false after the end of
+// the connection.
+func (r serverConn) receive() (ch channel, payload string, open bool) {
 	for {
 		_, message, err := r.Read(context.Background())
 		switch {
@@ -125,6 +128,13 @@ func (r remote) receive() (ch channel, payload string, open bool) {
 	}
 }
 
+// readAll reads, which also answers pings, until the client disconnects.
+func (r serverConn) readAll() {
+	for open := true; open; {
+		_, _, open = r.receive()
+	}
+}
+
 const success = `{"metadata":{},"status":"Success"}`
 
 func failure(code string) string {
@@ -132,8 +142,8 @@ func failure(code string) string {
 		`"reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"` + code + `"}]}}`
 }
 
-// finish ends a socket as the API server does.
-func (r remote) finish(status string) {
+// closeWithStatus ends a session as the API server does.
+func (r serverConn) closeWithStatus(status string) {
 	r.send(chError, status)
 	_ = r.Close(websocket.StatusNormalClosure, "")
 }

@@ -22,29 +22,29 @@ import (
 	"k8s.io/streaming/pkg/httpstream/spdy"
 )
 
-// remoteSPDY is the server's end of a SPDY connection.
-type remoteSPDY struct {
+// spdyServerConn is the server's end of a SPDY connection.
+type spdyServerConn struct {
 	httpstream.Connection
 	t       testing.TB
 	opened  chan httpstream.Stream
 	streams map[string]httpstream.Stream // by type
 }
 
-// spdyPod answers every handshake by SPDY and calls behave. When behave returns, the
-// connection is closed as servers do it.
-func spdyPod(t testing.TB, behave func(far *remoteSPDY)) *Dialer {
-	return spdyServer(t, func(w http.ResponseWriter, r *http.Request) {
-		far := acceptSPDY(t, w, r, V4)
-		if far.collect(r.URL.Query()) {
-			behave(far)
+// serveSPDYExec starts a server that accepts every handshake by SPDY and calls
+// behave. When behave returns, the connection is closed as servers close it.
+func serveSPDYExec(t testing.TB, behave func(conn *spdyServerConn)) *Dialer {
+	return serveSPDY(t, func(w http.ResponseWriter, r *http.Request) {
+		conn := acceptSPDY(t, w, r, V4)
+		if conn.collect(r.URL.Query()) {
+			behave(conn)
 		}
-		_ = far.Close()
-		<-far.CloseChan()
+		_ = conn.Close()
+		<-conn.CloseChan()
 	})
 }
 
-// spdyServer is like serve, for handshakes by SPDY.
-func spdyServer(t testing.TB, handler http.HandlerFunc) *Dialer {
+// serveSPDY is like serve, for handshakes by SPDY.
+func serveSPDY(t testing.TB, handler http.HandlerFunc) *Dialer {
 	t.Helper()
 	d := serve(t, handler)
 	t.Cleanup(func() {
@@ -55,27 +55,27 @@ func spdyServer(t testing.TB, handler http.HandlerFunc) *Dialer {
 	return d
 }
 
-func acceptSPDY(t testing.TB, w http.ResponseWriter, r *http.Request, protocol string) *remoteSPDY {
+func acceptSPDY(t testing.TB, w http.ResponseWriter, r *http.Request, protocol string) *spdyServerConn {
 	if r.Method != http.MethodPost || !slices.Equal(r.Header.Values(httpstream.HeaderProtocolVersion), []string{V5, V4}) {
 		t.Errorf("%s, offering %v", r.Method, r.Header.Values(httpstream.HeaderProtocolVersion))
 	}
 	if protocol != "" {
 		w.Header().Set(httpstream.HeaderProtocolVersion, protocol)
 	}
-	far := &remoteSPDY{t: t, opened: make(chan httpstream.Stream, 8), streams: map[string]httpstream.Stream{}}
+	conn := &spdyServerConn{t: t, opened: make(chan httpstream.Stream, 8), streams: map[string]httpstream.Stream{}}
 	onStream := func(stream httpstream.Stream, replied <-chan struct{}) error {
 		go func() {
 			<-replied
-			far.opened <- stream
+			conn.opened <- stream
 		}()
 		return nil
 	}
-	far.Connection = spdy.NewResponseUpgrader().UpgradeResponse(w, r, onStream)
-	return far
+	conn.Connection = spdy.NewResponseUpgrader().UpgradeResponse(w, r, onStream)
+	return conn
 }
 
 // collect waits for the streams that the query demands.
-func (far *remoteSPDY) collect(query url.Values) bool {
+func (conn *spdyServerConn) collect(query url.Values) bool {
 	want := 1
 	for _, name := range []string{"stdin", "stdout", "stderr", "tty"} {
 		if query.Get(name) == "true" {
@@ -84,25 +84,27 @@ func (far *remoteSPDY) collect(query url.Values) bool {
 	}
 	for range want {
 		select {
-		case stream := <-far.opened:
-			far.streams[stream.Headers().Get("streamType")] = stream
-		case <-far.CloseChan():
+		case stream := <-conn.opened:
+			conn.streams[stream.Headers().Get("streamType")] = stream
+		case <-conn.CloseChan():
 			return false
 		}
 	}
 	return true
 }
 
-// send writes to a stream. It ignores errors: the client may have closed the connection.
-func (far *remoteSPDY) send(stream, payload string) {
-	_, _ = io.WriteString(far.streams[stream], payload)
+// send writes to a stream. It ignores errors: the client may have closed the
+// connection.
+func (conn *spdyServerConn) send(stream, payload string) {
+	_, _ = io.WriteString(conn.streams[stream], payload)
 }
 
-// end ends one stream.
-func (far *remoteSPDY) end(stream string) { _ = far.streams[stream].Close() }
+// closeStream ends one stream.
+func (conn *spdyServerConn) closeStream(stream string) { _ = conn.streams[stream].Close() }
 
-// bySPDY returns a Dial with streams: stdin, stdout, stderr, tty.
-func (d *Dialer) bySPDY(streams ...string) func(context.Context) (*Conn, error) {
+// spdyDialFunc returns a function for testDriver that opens a connection by
+// SPDY with streams: stdin, stdout, stderr, tty.
+func (d *Dialer) spdyDialFunc(streams ...string) func(context.Context) (*Conn, error) {
 	query := url.Values{"command": {"x"}}
 	for _, name := range streams {
 		query.Set(name, "true")
@@ -110,8 +112,9 @@ func (d *Dialer) bySPDY(streams ...string) func(context.Context) (*Conn, error) 
 	return func(ctx context.Context) (*Conn, error) { return d.DialSPDY(ctx, Request{Path: "/exec", Query: query}) }
 }
 
-// bubble runs a test in fake time. It waits until the library's goroutines have ended.
-func bubble(t *testing.T, test func(t *testing.T)) {
+// testInBubble runs a test in fake time, and then waits until the library's
+// goroutines have ended.
+func testInBubble(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		test(t)
@@ -121,23 +124,21 @@ func bubble(t *testing.T, test func(t *testing.T)) {
 
 func TestSPDY_OutputAndExitCode(t *testing.T) {
 	large := strings.Repeat("0123456789abcdef", 100_000)
-	bubble(t, func(t *testing.T) {
-		d := spdyPod(t, func(far *remoteSPDY) {
-			far.send("stdout", "out\n")
-			far.send("stderr", "err\n")
-			far.send("stdout", large)
-			far.send("stderr", "more\x00\xff")
-			far.send("error", failure("7"))
+	testInBubble(t, func(t *testing.T) {
+		d := serveSPDYExec(t, func(conn *spdyServerConn) {
+			conn.send("stdout", "out\n")
+			conn.send("stderr", "err\n")
+			conn.send("stdout", large)
+			conn.send("stderr", "more\x00\xff")
+			conn.send("error", failure("7"))
 		})
 		var stdout, stderr bytes.Buffer
 		protocol := ""
-		s := &funcSession{
-			funcLink: funcLink{
-				Dial:   d.bySPDY("stdout", "stderr"),
-				OnOpen: func(c *Conn) error { protocol = c.Protocol(); return nil },
-			},
-			Stdout: &stdout, Stderr: &stderr,
+		driver := &testDriver{
+			dial:   d.spdyDialFunc("stdout", "stderr"),
+			opened: func(c *Conn) error { protocol = c.Protocol(); return nil },
 		}
+		s := NewSession(driver, nil, Settings{Stdout: &stdout, Stderr: &stderr})
 		err := s.Run(t.Context())
 		var exit *ExitError
 		if !errors.As(err, &exit) || exit.Code != 7 {
@@ -154,17 +155,17 @@ func TestSPDY_OutputAndExitCode(t *testing.T) {
 
 func TestSPDY_Stdin(t *testing.T) {
 	want := bytes.Repeat([]byte("0123456789abcdef"), 20_000)
-	bubble(t, func(t *testing.T) {
+	testInBubble(t, func(t *testing.T) {
 		got := make(chan []byte, 1)
-		d := spdyPod(t, func(far *remoteSPDY) {
-			all, err := io.ReadAll(far.streams["stdin"])
+		d := serveSPDYExec(t, func(conn *spdyServerConn) {
+			all, err := io.ReadAll(conn.streams["stdin"])
 			if err != nil {
 				t.Error(err)
 			}
 			got <- all
-			far.send("error", success)
+			conn.send("error", success)
 		})
-		s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdin", "stdout", "stderr")}, Stdin: bytes.NewReader(want)}
+		s := newTestSession(d.spdyDialFunc("stdin", "stdout", "stderr"), Settings{Stdin: bytes.NewReader(want)})
 		if err := s.Run(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -175,24 +176,27 @@ func TestSPDY_Stdin(t *testing.T) {
 }
 
 func TestSPDY_EndWithoutStatus(t *testing.T) {
-	for name, end := range map[string]func(far *remoteSPDY){
-		"normal close":  func(*remoteSPDY) {},
-		"streams ended": func(far *remoteSPDY) { far.end("stdout"); far.end("stderr"); far.end("error") },
-		"error stream reset": func(far *remoteSPDY) {
-			_ = far.streams["error"].Reset()
-			far.end("stdout")
-			far.end("stderr")
+	for name, end := range map[string]func(conn *spdyServerConn){
+		"normal close": func(*spdyServerConn) {},
+		"streams ended": func(conn *spdyServerConn) {
+			conn.closeStream("stdout")
+			conn.closeStream("stderr")
+			conn.closeStream("error")
+		},
+		"error stream reset": func(conn *spdyServerConn) {
+			_ = conn.streams["error"].Reset()
+			conn.closeStream("stdout")
+			conn.closeStream("stderr")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				d := spdyPod(t, func(far *remoteSPDY) {
-					far.send("stdout", "text")
-					end(far)
+			testInBubble(t, func(t *testing.T) {
+				d := serveSPDYExec(t, func(conn *spdyServerConn) {
+					conn.send("stdout", "text")
+					end(conn)
 				})
 				var stdout bytes.Buffer
-				link := funcLink{Dial: d.bySPDY("stdout", "stderr"), Reconnect: ReconnectNever}
-				s := &funcSession{funcLink: link, Stdout: &stdout}
+				s := newTestSession(d.spdyDialFunc("stdout", "stderr"), Settings{LinkSettings: noReconnect, Stdout: &stdout})
 				err := s.Run(t.Context())
 				var lost *LostError
 				if !errors.As(err, &lost) || err.Error() != "connection lost: the connection was cut" {
@@ -213,9 +217,9 @@ func TestSPDY_Failure(t *testing.T) {
 		"no json":            "the server reported a failure: unreadable status: no json",
 		`{"status":"Maybe"}`: `the server reported a failure: status that is neither success nor failure: {"status":"Maybe"}`,
 	} {
-		bubble(t, func(t *testing.T) {
-			d := spdyPod(t, func(far *remoteSPDY) { far.send("error", status) })
-			s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdout"), Reconnect: ReconnectNever}}
+		testInBubble(t, func(t *testing.T) {
+			d := serveSPDYExec(t, func(conn *spdyServerConn) { conn.send("error", status) })
+			s := newTestSession(d.spdyDialFunc("stdout"), Settings{LinkSettings: noReconnect})
 			if err := s.Run(t.Context()); fmt.Sprint(err) != want {
 				t.Errorf("got  %.200v\nwant %s", err, want)
 			}
@@ -225,22 +229,22 @@ func TestSPDY_Failure(t *testing.T) {
 
 func TestSPDY_SlowReader(t *testing.T) {
 	const size = 4 << 20
-	bubble(t, func(t *testing.T) {
-		d := spdyPod(t, func(far *remoteSPDY) {
+	testInBubble(t, func(t *testing.T) {
+		d := serveSPDYExec(t, func(conn *spdyServerConn) {
 			for n := 0; n < size; n += 32 << 10 {
-				far.send("stdout", strings.Repeat("x", 32<<10))
+				conn.send("stdout", strings.Repeat("x", 32<<10))
 			}
-			far.send("error", failure("5")) // then the connection is closed, before all output is read
+			conn.send("error", failure("5")) // then the connection is closed, before all output is read
 		})
 		n := 0
-		stdout := writer(func(p []byte) (int, error) {
+		stdout := writerFunc(func(p []byte) (int, error) {
 			if n == 0 {
 				time.Sleep(150 * time.Second)
 			}
 			n += len(p)
 			return len(p), nil
 		})
-		s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdout", "stderr"), Reconnect: ReconnectNever}, Stdout: stdout}
+		s := newTestSession(d.spdyDialFunc("stdout", "stderr"), Settings{LinkSettings: noReconnect, Stdout: stdout})
 		err := s.Run(t.Context())
 		var exit *ExitError
 		if n != size || !errors.As(err, &exit) || exit.Code != 5 {
@@ -249,33 +253,27 @@ func TestSPDY_SlowReader(t *testing.T) {
 	})
 }
 
-type writer func(p []byte) (int, error)
-
-func (w writer) Write(p []byte) (int, error) { return w(p) }
-
 func TestSPDY_Resize(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	testInBubble(t, func(t *testing.T) {
 		sizes := make(chan string, 2)
-		d := spdyPod(t, func(far *remoteSPDY) {
-			if far.streams["stderr"] != nil {
+		d := serveSPDYExec(t, func(conn *spdyServerConn) {
+			if conn.streams["stderr"] != nil {
 				t.Error("stderr is open on a tty")
 			}
 			buf := make([]byte, 100)
 			for range 2 {
-				n, err := far.streams["resize"].Read(buf)
+				n, err := conn.streams["resize"].Read(buf)
 				if err != nil {
 					t.Error(err)
 				}
 				sizes <- strings.TrimSpace(string(buf[:n]))
 			}
-			far.send("error", success)
+			conn.send("error", success)
 		})
 		resized := make(chan struct{}, 1)
 		width := uint16(80)
-		s := &funcSession{
-			funcLink: funcLink{Dial: d.bySPDY("stdin", "stdout", "tty")},
-			Size:     func() (uint16, uint16, bool) { return width, 24, true }, Resized: resized,
-		}
+		window := testWindow{width: func() uint16 { return width }, resized: resized}
+		s := newTestSession(d.spdyDialFunc("stdin", "stdout", "tty"), Settings{Window: window})
 		done := make(chan error)
 		go func() { done <- s.Run(t.Context()) }()
 		if got, want := <-sizes, `{"Width":80,"Height":24}`; got != want {
@@ -292,25 +290,23 @@ func TestSPDY_Resize(t *testing.T) {
 	})
 }
 
-// The server neither reads nor writes, so a write blocks. Without Close, client-go's
-// executor would block as well.
+// The server neither reads nor writes, so a write blocks. Without Close,
+// client-go's executor would block as well.
 func TestSPDY_CancelBlockedStdin(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	testInBubble(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		defer cancel(nil)
 		over := make(chan struct{})
-		d := spdyPod(t, func(far *remoteSPDY) {
+		d := serveSPDYExec(t, func(conn *spdyServerConn) {
 			<-over
-			_, _ = io.Copy(io.Discard, far.streams["stdin"]) // data sent before the end, so that this side can end as well
+			// Read the data sent before the end, so that this side can end,
+			// too.
+			_, _ = io.Copy(io.Discard, conn.streams["stdin"])
 		})
 		defer close(over)
 		var endless endlessInput
 		var taken atomic.Int64
-		canceled := false
-		s := &funcSession{
-			funcLink: funcLink{Dial: d.bySPDY("stdin", "stdout", "stderr")},
-			Stdin:    &endless, CancelStdin: func() bool { canceled = true; return true },
-		}
+		s := newTestSession(d.spdyDialFunc("stdin", "stdout", "stderr"), Settings{Stdin: &endless})
 		reason := errors.New("enough")
 		time.AfterFunc(time.Hour, func() {
 			taken.Store(endless.n.Load())
@@ -320,8 +316,8 @@ func TestSPDY_CancelBlockedStdin(t *testing.T) {
 		if err := s.Run(ctx); !errors.Is(err, reason) || time.Since(start) != time.Hour {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
-		if !canceled {
-			t.Error("CancelStdin was not called")
+		if !endless.canceled {
+			t.Error("Cancel was not called")
 		}
 		if n := taken.Load(); n > 4<<20 {
 			t.Errorf("%d bytes of stdin are buffered", n)
@@ -329,7 +325,13 @@ func TestSPDY_CancelBlockedStdin(t *testing.T) {
 	})
 }
 
-type endlessInput struct{ n atomic.Int64 }
+// endlessInput is a stdin that never ends.
+type endlessInput struct {
+	n        atomic.Int64 // bytes read
+	canceled bool
+}
+
+func (e *endlessInput) Cancel() bool { e.canceled = true; return true }
 
 func (e *endlessInput) Read(p []byte) (int, error) {
 	e.n.Add(int64(len(p)))
@@ -337,34 +339,27 @@ func (e *endlessInput) Read(p []byte) (int, error) {
 }
 
 func TestSPDY_OutputError(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		d := spdyPod(t, func(far *remoteSPDY) {
+	testInBubble(t, func(t *testing.T) {
+		d := serveSPDYExec(t, func(conn *spdyServerConn) {
 			for {
-				if _, err := io.WriteString(far.streams["stdout"], "y\n"); err != nil {
+				if _, err := io.WriteString(conn.streams["stdout"], "y\n"); err != nil {
 					return
 				}
 			}
 		})
-		full, stdin := errors.New("full"), make(blocked)
-		s := &funcSession{
-			funcLink: funcLink{Dial: d.bySPDY("stdin", "stdout", "stderr")},
-			Stdin:    stdin, CancelStdin: func() bool { close(stdin); return true },
-			Stdout: writer(func([]byte) (int, error) { return 0, full }),
-		}
+		full := errors.New("full")
+		s := newTestSession(d.spdyDialFunc("stdin", "stdout", "stderr"), Settings{
+			Stdin: newKeyboard(), Stdout: writerFunc(func([]byte) (int, error) { return 0, full }),
+		})
 		if err := s.Run(t.Context()); !errors.Is(err, full) {
 			t.Error(err)
 		}
 	})
 }
 
-// blocked is a reader that blocks until it is closed.
-type blocked chan struct{}
-
-func (b blocked) Read([]byte) (int, error) { <-b; return 0, io.EOF }
-
 func TestSPDY_LostBeforeStreams(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		d := spdyServer(t, func(w http.ResponseWriter, r *http.Request) {
+	testInBubble(t, func(t *testing.T) {
+		d := serveSPDY(t, func(w http.ResponseWriter, r *http.Request) {
 			conn, rw, err := http.NewResponseController(w).Hijack()
 			if err != nil {
 				t.Error(err)
@@ -377,7 +372,7 @@ func TestSPDY_LostBeforeStreams(t *testing.T) {
 			_, _ = rw.ReadByte() // the request for the first stream
 		})
 		start := time.Now()
-		s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdout"), Reconnect: ReconnectNever}}
+		s := newTestSession(d.spdyDialFunc("stdout"), Settings{LinkSettings: noReconnect})
 		err := s.Run(t.Context())
 		var lost *LostError
 		if !errors.As(err, &lost) || time.Since(start) > time.Second {
@@ -424,9 +419,9 @@ func TestDialSPDY_Refused(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				d := spdyServer(t, func(w http.ResponseWriter, r *http.Request) { c.answer(t, w, r) })
-				_, err := d.bySPDY("stdout")(t.Context())
+			testInBubble(t, func(t *testing.T) {
+				d := serveSPDY(t, func(w http.ResponseWriter, r *http.Request) { c.answer(t, w, r) })
+				_, err := d.spdyDialFunc("stdout")(t.Context())
 				if fmt.Sprint(err) != c.want || !failed(err) {
 					t.Errorf("got  %v\nwant %s", err, c.want)
 				}
@@ -436,10 +431,10 @@ func TestDialSPDY_Refused(t *testing.T) {
 }
 
 func TestDialSPDY_SilentServer(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		d := spdyServer(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	testInBubble(t, func(t *testing.T) {
+		d := serveSPDY(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 		start := time.Now()
-		_, err := d.bySPDY("stdout")(t.Context())
+		_, err := d.spdyDialFunc("stdout")(t.Context())
 		var unreachable *DialError
 		if !errors.As(err, &unreachable) || time.Since(start) != handshakeTimeout {
 			t.Errorf("%v after %v", err, time.Since(start))
@@ -449,20 +444,20 @@ func TestDialSPDY_SilentServer(t *testing.T) {
 		}
 		d.timeout = 5 * time.Second
 		start = time.Now()
-		if _, err = d.bySPDY("stdout")(t.Context()); !errors.As(err, &unreachable) || time.Since(start) != d.timeout {
+		if _, err = d.spdyDialFunc("stdout")(t.Context()); !errors.As(err, &unreachable) || time.Since(start) != d.timeout {
 			t.Errorf("with a timeout: %v after %v", err, time.Since(start))
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		reason := errors.New("enough")
 		time.AfterFunc(time.Second, func() { cancel(reason) })
-		if _, err := d.bySPDY("stdout")(ctx); !errors.Is(err, reason) {
+		if _, err := d.spdyDialFunc("stdout")(ctx); !errors.Is(err, reason) {
 			t.Errorf("canceled: %v", err)
 		}
 	})
 }
 
 func TestSPDY_PanicInTransport(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	testInBubble(t, func(t *testing.T) {
 		d := serve(t, nil)
 		d.http1 = func() (http.RoundTripper, error) { return panickingTransport{}, nil }
 		defer func() {
@@ -470,7 +465,7 @@ func TestSPDY_PanicInTransport(t *testing.T) {
 				t.Errorf("recovered %v", r)
 			}
 		}()
-		s := &funcSession{funcLink: funcLink{Dial: d.bySPDY("stdout")}}
+		s := newTestSession(d.spdyDialFunc("stdout"), Settings{})
 		t.Errorf("Run returned %v", s.Run(t.Context()))
 	})
 }
@@ -479,18 +474,18 @@ type panickingTransport struct{}
 
 func (panickingTransport) RoundTrip(*http.Request) (*http.Response, error) { panic("boom") }
 
-// The output of a short command arrives, and the server closes the connection, before the
-// client has received the answers to its requests for streams.
+// The output of a short command arrives, and the server closes the connection,
+// before the client has received the answers to its requests for streams.
 func TestSPDY_ShortCommand(t *testing.T) {
 	for range 50 {
-		bubble(t, func(t *testing.T) {
-			d := spdyPod(t, func(far *remoteSPDY) {
-				far.send("stdout", "out")
-				far.send("error", failure("7"))
+		testInBubble(t, func(t *testing.T) {
+			d := serveSPDYExec(t, func(conn *spdyServerConn) {
+				conn.send("stdout", "out")
+				conn.send("error", failure("7"))
 			})
 			var stdout bytes.Buffer
-			link := funcLink{Dial: d.bySPDY("stdin", "stdout", "stderr"), Reconnect: ReconnectNever}
-			s := &funcSession{funcLink: link, Stdout: &stdout}
+			set := Settings{LinkSettings: noReconnect, Stdout: &stdout}
+			s := newTestSession(d.spdyDialFunc("stdin", "stdout", "stderr"), set)
 			err := s.Run(t.Context())
 			var exit *ExitError
 			if !errors.As(err, &exit) || stdout.String() != "out" {
@@ -514,7 +509,7 @@ func TestDialSPDY_HTTP1(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = d.bySPDY("stdout")(t.Context())
+	_, err = d.spdyDialFunc("stdout")(t.Context())
 	if got, want := <-asked, "HTTP/1.1 SPDY/3.1"; got != want || err == nil {
 		t.Errorf("request %s, want %s; error %v", got, want, err)
 	}
@@ -526,16 +521,14 @@ func TestDialSPDY_HTTP1(t *testing.T) {
 }
 
 func TestSPDY_IdleTimer(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		d := spdyPod(t, func(far *remoteSPDY) {
-			far.SetIdleTimeout(20 * time.Minute)
+	testInBubble(t, func(t *testing.T) {
+		d := serveSPDYExec(t, func(conn *spdyServerConn) {
+			conn.SetIdleTimeout(20 * time.Minute)
 			time.Sleep(time.Hour)
-			far.send("error", success)
+			conn.send("error", success)
 		})
-		s := &funcSession{
-			funcLink:  funcLink{Dial: d.bySPDY("stdout"), Reconnect: ReconnectNever},
-			Keepalive: 10 * time.Second, IdleKeepalive: true,
-		}
+		set := Settings{LinkSettings: noReconnect, Keepalive: 10 * time.Second, IdleKeepalive: true}
+		s := newTestSession(d.spdyDialFunc("stdout"), set)
 		start := time.Now()
 		if err := s.Run(t.Context()); err != nil || time.Since(start) != time.Hour {
 			t.Errorf("%v after %v", err, time.Since(start))

@@ -3,41 +3,55 @@ package stream
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// silent is a server that accepts the socket and then does nothing until the
-// client leaves.
-func silent(r remote) { _, _, _ = r.Read(context.Background()) }
+// sendNothing waits until the client disconnects.
+func sendNothing(r serverConn) { _, _, _ = r.Read(context.Background()) }
 
-func TestStartTimeout_ServerSaysNothing(t *testing.T) {
+// sendOnlyEmpty sends the first, empty message of every server and nothing
+// else.
+func sendOnlyEmpty(r serverConn) {
+	r.send(chStdout, "")
+	sendNothing(r)
+}
+
+const startTimeout = 35 * time.Second
+
+func TestStartTimeout_NoMessageOrOutput(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
-		behave      func(r remote)
+		behave      func(r serverConn)
 		interactive bool
 		withOutput  bool
 	}{
-		{"no message", silent, false, false},
-		{"no message, on a terminal", silent, true, false},
-		{"only the empty first message", func(r remote) { r.send(chStdout, ""); silent(r) }, false, true},
-		{"only the empty first message, on a terminal", func(r remote) { r.send(chStdout, ""); silent(r) }, true, true},
+		{"no message", sendNothing, false, false},
+		{"no message, on a terminal", sendNothing, true, false},
+		{"only the empty first message", sendOnlyEmpty, false, true},
+		{"only the empty first message, on a terminal", sendOnlyEmpty, true, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				opened := 0
-				s := &funcSession{Interactive: tt.interactive, StartTimeout: 35 * time.Second, WithOutput: tt.withOutput}
-				s.Dial, s.Reconnect = pod(t, tt.behave).with(V5), ReconnectAlways
-				s.OnOpen = func(*Conn) error { opened++; return nil }
-				s.OnStart = func() { t.Error("the command counts as started") }
+				driver := &testDriver{
+					dial:   serveExec(t, tt.behave).dialFunc(V5),
+					opened: func(*Conn) error { opened++; return nil },
+				}
+				observe := on(func(Started) { t.Error("the command counts as started") })
+				s := NewSession(driver, observe, Settings{
+					LinkSettings: alwaysReconnect, Interactive: tt.interactive,
+					StartTimeout: startTimeout, WithOutput: tt.withOutput,
+				})
 				begin := time.Now()
 				err := s.Run(t.Context())
 				var unstarted *StartError
-				if !errors.As(err, &unstarted) || unstarted.Within != s.StartTimeout {
+				if !errors.As(err, &unstarted) || unstarted.Within != startTimeout {
 					t.Errorf("ended by %v", err)
 				}
-				if took := time.Since(begin); took != s.StartTimeout {
+				if took := time.Since(begin); took != startTimeout {
 					t.Errorf("took %v", took)
 				}
 				if tt.interactive && opened > 0 {
@@ -49,33 +63,32 @@ func TestStartTimeout_ServerSaysNothing(t *testing.T) {
 	}
 }
 
-func TestStartTimeout_CountsTheHandshake(t *testing.T) {
+func TestStartTimeout_IncludesHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := pod(t, silent)
-		s := &funcSession{StartTimeout: 35 * time.Second}
-		s.Dial = func(ctx context.Context) (*Conn, error) {
+		d := serveExec(t, sendNothing)
+		s := newTestSession(func(ctx context.Context) (*Conn, error) {
 			time.Sleep(30 * time.Second)
-			return d.with(V5)(ctx)
-		}
+			return d.dialFunc(V5)(ctx)
+		}, Settings{StartTimeout: startTimeout})
 		begin := time.Now()
 		err := s.Run(t.Context())
-		if took := time.Since(begin); took != s.StartTimeout {
+		if took := time.Since(begin); took != startTimeout {
 			t.Errorf("took %v: %v", took, err)
 		}
 		synctest.Wait()
 	})
 }
 
-func TestStartTimeout_SilentCommandRunsOn(t *testing.T) {
-	each(t, func(t *testing.T, protocol string) {
-		d := pod(t, func(r remote) {
+func TestStartTimeout_SilentCommandContinues(t *testing.T) {
+	forEachProtocol(t, func(t *testing.T, protocol string) {
+		d := serveExec(t, func(r serverConn) {
 			r.send(chStdout, "")
 			time.Sleep(100 * time.Second)
-			r.finish(statusFor(protocol, "7"))
+			r.closeWithStatus(statusFor(protocol, "7"))
 		})
 		started := 0
-		s := &funcSession{StartTimeout: 35 * time.Second, OnStart: func() { started++ }}
-		s.Dial = d.with(protocol)
+		driver := &testDriver{dial: d.dialFunc(protocol)}
+		s := NewSession(driver, on(func(Started) { started++ }), Settings{StartTimeout: startTimeout})
 		err := s.Run(t.Context())
 		var exit *ExitError
 		if !errors.As(err, &exit) || exit.Code != 7 || started != 1 {
@@ -87,23 +100,27 @@ func TestStartTimeout_SilentCommandRunsOn(t *testing.T) {
 
 func TestStartTimeout_OutputIsDelivered(t *testing.T) {
 	for _, interactive := range []bool{false, true} {
-		each(t, func(t *testing.T, protocol string) {
-			d := pod(t, func(r remote) {
+		forEachProtocol(t, func(t *testing.T, protocol string) {
+			d := serveExec(t, func(r serverConn) {
 				r.send(chStdout, "")
 				time.Sleep(5 * time.Second)
 				r.send(chStdout, "hello ")
 				time.Sleep(100 * time.Second)
 				r.send(chStdout, "world")
-				r.finish(statusFor(protocol, "0"))
+				r.closeWithStatus(statusFor(protocol, "0"))
 			})
 			var opened time.Duration
-			var out collector
+			var out strings.Builder
 			begin := time.Now()
-			s := &funcSession{StartTimeout: 35 * time.Second, WithOutput: true, Interactive: interactive, Stdout: &out}
-			s.Dial = d.with(protocol)
-			s.OnOpen = func(*Conn) error { opened = time.Since(begin); return nil }
-			if err := s.Run(t.Context()); err != nil || out.text != "hello world" {
-				t.Errorf("ended by %v, output %q", err, out.text)
+			driver := &testDriver{
+				dial:   d.dialFunc(protocol),
+				opened: func(*Conn) error { opened = time.Since(begin); return nil },
+			}
+			s := NewSession(driver, nil, Settings{
+				StartTimeout: startTimeout, WithOutput: true, Interactive: interactive, Stdout: &out,
+			})
+			if err := s.Run(t.Context()); err != nil || out.String() != "hello world" {
+				t.Errorf("ended by %v, output %q", err, &out)
 			}
 			if want := 5 * time.Second; interactive && opened != want || !interactive && opened != 0 {
 				t.Errorf("opened after %v", opened)
@@ -113,21 +130,17 @@ func TestStartTimeout_OutputIsDelivered(t *testing.T) {
 	}
 }
 
-type collector struct{ text string }
-
-func (c *collector) Write(p []byte) (int, error) { c.text += string(p); return len(p), nil }
-
 // A command that ends without output counts as started.
 func TestStartTimeout_CommandEndsWithoutOutput(t *testing.T) {
 	for _, interactive := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			d := pod(t, func(r remote) {
+			d := serveExec(t, func(r serverConn) {
 				r.send(chStdout, "")
 				time.Sleep(time.Second)
-				r.finish(success)
+				r.closeWithStatus(success)
 			})
-			s := &funcSession{StartTimeout: 35 * time.Second, WithOutput: true, Interactive: interactive}
-			s.Dial = d.with(V5)
+			set := Settings{StartTimeout: startTimeout, WithOutput: true, Interactive: interactive}
+			s := newTestSession(d.dialFunc(V5), set)
 			if err := s.Run(t.Context()); err != nil {
 				t.Error(err)
 			}
@@ -136,26 +149,30 @@ func TestStartTimeout_CommandEndsWithoutOutput(t *testing.T) {
 	}
 }
 
-// The loss of a socket before the command has started does not extend the time
-// limit.
-func TestStartTimeout_SocketsAreLost(t *testing.T) {
+// The loss of a connection before the command has started does not extend the
+// time limit.
+func TestStartTimeout_ConnectionsAreLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sockets := 0
-		d := pod(t, func(r remote) {
-			sockets++
+		connections := 0
+		d := serveExec(t, func(r serverConn) {
+			connections++
 			r.send(chStdout, "")
 			time.Sleep(10 * time.Second)
 		})
-		s := &funcSession{Interactive: true, StartTimeout: 35 * time.Second, WithOutput: true, Proof: 20 * time.Second}
-		s.Dial, s.Reconnect = d.with(V5), ReconnectAlways
-		s.OnOpen = func(*Conn) error { t.Error("the terminal was made raw"); return nil }
+		driver := &testDriver{
+			dial:   d.dialFunc(V5),
+			opened: func(*Conn) error { t.Error("the terminal was made raw"); return nil },
+		}
+		s := NewSession(driver, nil, Settings{
+			Interactive: true, StartTimeout: startTimeout, WithOutput: true, Proof: 20 * time.Second,
+		})
 		begin := time.Now()
 		err := s.Run(t.Context())
 		var unstarted *StartError
-		if took := time.Since(begin); !errors.As(err, &unstarted) || took != s.StartTimeout || sockets != 3 {
-			t.Errorf("ended by %v after %v and %d sockets", err, took, sockets)
+		if took := time.Since(begin); !errors.As(err, &unstarted) || took != startTimeout || connections != 3 {
+			t.Errorf("ended by %v after %v and %d connections", err, took, connections)
 		}
-		time.Sleep(time.Minute) // the handler of the last socket
+		time.Sleep(time.Minute) // the handler of the last connection
 		synctest.Wait()
 	})
 }

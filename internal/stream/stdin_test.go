@@ -9,40 +9,41 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// FilterStdin is called with each piece of stdin and the number of the socket,
-// and its result is sent instead.
-func TestSession_FilterStdin(t *testing.T) {
+type filterFunc func(p []byte, connection int) []byte
+
+func (f filterFunc) Filter(p []byte, connection int) []byte { return f(p, connection) }
+
+// The filter gets each piece of stdin and the number of the connection, and its
+// result is sent instead.
+func TestSession_StdinFilter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var arrived []string
-		sockets := 0
-		d := pod(t, func(r remote) {
-			sockets++
+		connections := 0
+		d := serveExec(t, func(r serverConn) {
+			connections++
 			_, p, _ := r.receive()
 			arrived = append(arrived, p)
-			if sockets == 2 {
-				r.finish(success)
+			if connections == 2 {
+				r.closeWithStatus(success)
 			}
 		})
 		k := newKeyboard()
 		var filtered []string
-		s := &funcSession{
-			funcLink: funcLink{
-				Dial: d.with(V5),
-				OnOpen: func(*Conn) error {
-					time.AfterFunc(time.Millisecond, func() { k.press("drop"); k.press("keys") })
-					return nil
-				},
-				OnWait: func(time.Duration) { time.AfterFunc(time.Millisecond, func() { k.press("offline") }) },
-			},
-			Stdin: k, CancelStdin: k.cancel, Interactive: true,
-			FilterStdin: func(p []byte, socket int) []byte {
-				filtered = append(filtered, fmt.Sprintf("%d %s", socket, p))
+		driver := &testDriver{dial: d.dialFunc(V5), opened: func(*Conn) error {
+			time.AfterFunc(time.Millisecond, func() { k.press("drop"); k.press("keys") })
+			return nil
+		}}
+		observe := on(func(Waiting) { time.AfterFunc(time.Millisecond, func() { k.press("offline") }) })
+		s := NewSession(driver, observe, Settings{
+			LinkSettings: alwaysReconnect, Stdin: k, Interactive: true,
+			StdinFilter: filterFunc(func(p []byte, connection int) []byte {
+				filtered = append(filtered, fmt.Sprintf("%d %s", connection, p))
 				if string(p) == "drop" {
 					return nil
 				}
 				return []byte("more " + string(p))
-			},
-		}
+			}),
+		})
 		if err := s.Run(t.Context()); err != nil {
 			t.Error(err)
 		}

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -11,31 +10,27 @@ import (
 
 var errEnded = errors.New("the command has ended")
 
-// upload runs a session that sends n bytes to a server with the behavior
-// behave. It returns how often CheckStuck was called. answer returns its
-// results.
-func upload(t *testing.T, n int, answer func(call int) error, behave func(r remote)) (calls int, err error) {
-	d := pod(t, behave)
-	s := &funcSession{
-		funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever},
-		Stdin:    bytes.NewReader(make([]byte, n)),
-		OnStuck: func(context.Context) error {
-			calls++
-			return answer(calls)
-		},
-	}
+// upload runs a session that sends n bytes of stdin, and returns the number of
+// calls of CheckStuck. check gets the number of the call.
+func upload(t *testing.T, n int, check func(call int) error, behave func(r serverConn)) (calls int, err error) {
+	d := serveExec(t, behave)
+	driver := &checkingDriver{testDriver{dial: d.dialFunc(V5)}, func() error { calls++; return check(calls) }}
+	s := NewSession(driver, nil, Settings{
+		LinkSettings: noReconnect, Stdin: bytes.NewReader(make([]byte, n)), CheckStuck: true,
+	})
 	err = s.Run(t.Context())
 	return calls, err
 }
 
 func stillRuns(int) error { return nil }
+func hasEnded(int) error  { return errEnded }
 
 func TestCheckStuck_BlockedServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		calls, err := upload(t, 1<<20, func(int) error { return errEnded }, func(remote) { <-t.Context().Done() })
+		calls, err := upload(t, 1<<20, hasEnded, readsNothing(t))
 		if !errors.Is(err, errEnded) || calls != 1 {
-			t.Errorf("%d calls, error %v; want 1, and %v", calls, err, errEnded)
+			t.Errorf("%d calls, error %v; want 1 call, and %v", calls, err, errEnded)
 		}
 		if took := time.Since(start); took > 20*time.Second {
 			t.Errorf("it took %v", took)
@@ -43,11 +38,12 @@ func TestCheckStuck_BlockedServer(t *testing.T) {
 	})
 }
 
+// A command that reads nothing for 90 s gets all of its input.
 func TestCheckStuck_CommandReadsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 1 << 20
 		got := 0
-		calls, err := upload(t, size, stillRuns, func(r remote) {
+		calls, err := upload(t, size, stillRuns, func(r serverConn) {
 			time.Sleep(90 * time.Second)
 			for {
 				ch, p, open := r.receive()
@@ -56,7 +52,7 @@ func TestCheckStuck_CommandReadsLate(t *testing.T) {
 				}
 				got += len(p)
 			}
-			r.finish(success)
+			r.closeWithStatus(success)
 		})
 		if err != nil || got != size {
 			t.Errorf("%d of %d bytes arrived, error %v", got, size, err)
@@ -69,9 +65,9 @@ func TestCheckStuck_CommandReadsLate(t *testing.T) {
 
 func TestCheckStuck_SilentCommand(t *testing.T) {
 	tests := []struct {
-		name  string
-		size  int
-		calls int // in 5 minutes, at most: after 30 s, 1, 2 and 4 minutes
+		name string
+		size int
+		most int // calls in 5 minutes: after 30 s, 1, 2 and 4 minutes
 	}{
 		{"its input is read", 1 << 20, 4},
 		{"hardly any input", 100, 0},
@@ -79,38 +75,23 @@ func TestCheckStuck_SilentCommand(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				calls, err := upload(t, tt.size, stillRuns, func(r remote) {
-					done := make(chan struct{})
-					go func() { // reading answers the pings
-						defer close(done)
-						for open := true; open; {
-							_, _, open = r.receive()
-						}
-					}()
-					time.Sleep(5 * time.Minute)
-					r.send(chError, success)
-					<-done
-				})
-				if err != nil || calls > tt.calls {
-					t.Errorf("%d calls, error %v; want at most %d", calls, err, tt.calls)
+				behave := answersPings(func(serverConn) { time.Sleep(5 * time.Minute) })
+				if calls, err := upload(t, tt.size, stillRuns, behave); err != nil || calls > tt.most {
+					t.Errorf("%d calls, error %v; want at most %d calls", calls, err, tt.most)
 				}
 			})
 		})
 	}
 }
 
-// An API server that translates the protocol accepts what the command has not
-// read, answers pings, and never reports how the command ended.
+// An API server that translates the protocol reads stdin that the command has
+// not read, answers pings, and never reports the end of the command.
 func TestCheckStuck_BlockedServerAnswersPings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		calls, err := upload(t, 1<<20, func(int) error { return errEnded }, func(r remote) {
-			for open := true; open; { // reading answers the pings
-				_, _, open = r.receive()
-			}
-		})
+		calls, err := upload(t, 1<<20, hasEnded, serverConn.readAll)
 		if !errors.Is(err, errEnded) || calls != 1 {
-			t.Errorf("%d calls, error %v; want 1, and %v", calls, err, errEnded)
+			t.Errorf("%d calls, error %v; want 1 call, and %v", calls, err, errEnded)
 		}
 		if took := time.Since(start); took > 40*time.Second {
 			t.Errorf("it took %v", took)
@@ -118,32 +99,29 @@ func TestCheckStuck_BlockedServerAnswersPings(t *testing.T) {
 	})
 }
 
-func TestCheckStuck_SlowReaderOfOutput(t *testing.T) {
+// A server is not stuck while Stdout blocks.
+func TestCheckStuck_StdoutBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := pod(t, func(r remote) {
+		d := serveExec(t, func(r serverConn) {
 			r.send(chStdout, "x")
-			r.finish(success)
+			r.closeWithStatus(success)
 		})
 		calls := 0
-		s := &funcSession{
-			funcLink: funcLink{Dial: d.with(V5), Reconnect: ReconnectNever},
-			Stdin:    bytes.NewReader(make([]byte, 1<<20)),
-			Stdout:   pausing{},
-			OnStuck: func(context.Context) error {
-				calls++
-				return nil
-			},
-		}
+		driver := &checkingDriver{testDriver{dial: d.dialFunc(V5)}, func() error { calls++; return nil }}
+		s := NewSession(driver, nil, Settings{
+			LinkSettings: noReconnect, Stdin: bytes.NewReader(make([]byte, 1<<20)),
+			Stdout: slowWriter{}, CheckStuck: true,
+		})
 		if err := s.Run(t.Context()); err != nil || calls != 0 {
 			t.Errorf("%d calls, error %v", calls, err)
 		}
 	})
 }
 
-// pausing is a writer whose Write takes 90 s.
-type pausing struct{}
+// slowWriter is a writer that takes 90 s for each write.
+type slowWriter struct{}
 
-func (pausing) Write(p []byte) (int, error) {
+func (slowWriter) Write(p []byte) (int, error) {
 	time.Sleep(90 * time.Second)
 	return len(p), nil
 }

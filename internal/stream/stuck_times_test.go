@@ -12,104 +12,95 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// checkTimes runs a session that sends n bytes of stdin to a server with the
-// behavior behave. It returns the seconds after the start at which CheckStuck
-// was called, up to while.
-func checkTimes(t *testing.T, n int, while time.Duration, stdout writerFunc, behave func(r remote)) (seconds []int) {
+// checkTimes runs a session that sends n bytes of stdin. It returns the seconds
+// after the start at which CheckStuck was called, up to limit.
+func checkTimes(
+	t *testing.T, n int, limit time.Duration, stdout writerFunc, behave func(r serverConn),
+) (seconds []int) {
 	t.Helper()
 	start := time.Now()
-	s := &funcSession{
-		funcLink: funcLink{Dial: pod(t, behave).with(V5), Reconnect: ReconnectNever},
-		Stdin:    bytes.NewReader(make([]byte, n)),
-		OnStuck: func(context.Context) error {
-			seconds = append(seconds, int(time.Since(start)/time.Second))
-			return nil
-		},
-	}
+	driver := &checkingDriver{testDriver{dial: serveExec(t, behave).dialFunc(V5)}, func() error {
+		seconds = append(seconds, int(time.Since(start)/time.Second))
+		return nil
+	}}
+	set := Settings{LinkSettings: noReconnect, Stdin: bytes.NewReader(make([]byte, n)), CheckStuck: true}
 	if stdout != nil {
-		s.Stdout = stdout
+		set.Stdout = stdout
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), while)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	if err := s.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if err := NewSession(driver, nil, set).Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
 	}
 	return seconds
 }
 
-// reading reads until the client disconnects, which also answers pings.
-func reading(r remote) {
-	for open := true; open; {
-		_, _, open = r.receive()
-	}
-}
-
 func TestCheckStuck_Times(t *testing.T) {
-	says := func(at ...time.Duration) func(remote) {
-		return func(r remote) {
-			for _, d := range at {
+	outputAfter := func(delays ...time.Duration) func(serverConn) {
+		return func(r serverConn) {
+			for _, d := range delays {
 				time.Sleep(d)
 				r.send(chStdout, "x")
 			}
 		}
 	}
-	answers := func(during func(remote)) func(remote) {
-		return func(r remote) {
-			var talking sync.WaitGroup
-			talking.Go(func() { during(r) })
-			reading(r)
-			talking.Wait()
+	answers := func(during func(serverConn)) func(serverConn) {
+		return func(r serverConn) {
+			var writing sync.WaitGroup
+			writing.Go(func() { during(r) })
+			r.readAll()
+			writing.Wait()
 		}
 	}
-	deafAnd := func(during func(remote)) func(remote) {
-		return func(r remote) {
+	readsNothing := func(during func(serverConn)) func(serverConn) {
+		return func(r serverConn) {
 			during(r)
 			<-r.t.Context().Done()
 		}
 	}
-	nothing := func(remote) {}
+	noOutput := outputAfter()
+	every10 := func(from int) (seconds []int) {
+		for s := from; s <= 120; s += 10 {
+			seconds = append(seconds, s)
+		}
+		return seconds
+	}
 	for name, c := range map[string]struct {
 		size   int
 		stdout writerFunc
-		behave func(remote)
+		behave func(serverConn)
 		want   []int
 	}{
-		"deaf":                       {1 << 20, nil, deafAnd(nothing), everyTen(10)},
-		"deaf, little input":         {unreadLimit - 1, nil, deafAnd(nothing), nil},
-		"deaf, just enough input":    {unreadLimit, nil, deafAnd(nothing), everyTen(10)},
-		"deaf, output during a call": {1 << 20, nil, deafAnd(says(6*time.Second, 10*time.Second)), everyTen(30)},
-		"deaf, a paused reader": {
-			1 << 20, func(p []byte) (int, error) { time.Sleep(50 * time.Second); return len(p), nil },
-			deafAnd(says(6 * time.Second)),
-			[]int{70, 80, 90, 100, 110, 120},
+		"reads nothing":                    {1 << 20, nil, readsNothing(noOutput), every10(10)},
+		"reads nothing, little input":      {unreadLimit - 1, nil, readsNothing(noOutput), nil},
+		"reads nothing, just enough input": {unreadLimit, nil, readsNothing(noOutput), every10(10)},
+		"reads nothing, output during a check": {
+			1 << 20, nil, readsNothing(outputAfter(6*time.Second, 10*time.Second)), every10(30),
 		},
-		"answers":               {1 << 20, nil, answers(nothing), []int{30, 60, 120}},
-		"answers, some output":  {1 << 20, nil, answers(says(42 * time.Second)), []int{30, 75, 110}},
-		"answers, much output":  {1 << 20, nil, answers(func(r remote) { says(ticks(4*time.Second, 30)...)(r) }), nil},
-		"answers, little input": {unreadLimit - 1, nil, answers(nothing), nil},
+		"reads nothing, stdout blocks": {
+			1 << 20, func(p []byte) (int, error) { time.Sleep(50 * time.Second); return len(p), nil },
+			readsNothing(outputAfter(6 * time.Second)), every10(70),
+		},
+		"answers":               {1 << 20, nil, answers(noOutput), []int{30, 60, 120}},
+		"answers, some output":  {1 << 20, nil, answers(outputAfter(42 * time.Second)), []int{30, 75, 110}},
+		"answers, much output":  {1 << 20, nil, answers(outputAfter(repeat(4*time.Second, 30)...)), nil},
+		"answers, little input": {unreadLimit - 1, nil, answers(noOutput), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				got := checkTimes(t, c.size, 129*time.Second, c.stdout, func(r remote) { c.behave(remote{r.Conn, t}) })
+				behave := func(r serverConn) { c.behave(serverConn{r.Conn, t}) }
+				got := checkTimes(t, c.size, 129*time.Second, c.stdout, behave)
 				if diff := cmp.Diff(c.want, got); diff != "" {
-					t.Errorf("calls at these seconds (-want +got):\n%s", diff)
+					t.Errorf("called at these seconds (-want +got):\n%s", diff)
 				}
 			})
 		})
 	}
 }
 
-// everyTen returns from, from+10, … 120.
-func everyTen(from int) (seconds []int) {
-	for s := from; s <= 120; s += 10 {
-		seconds = append(seconds, s)
-	}
-	return seconds
-}
-
-func ticks(every time.Duration, n int) (all []time.Duration) {
+func repeat(d time.Duration, n int) (all []time.Duration) {
 	for range n {
-		all = append(all, every)
+		all = append(all, d)
 	}
 	return all
 }

@@ -88,16 +88,16 @@ func TestMoreHelpful(t *testing.T) {
 	}
 }
 
-// requestLog records how a server was asked, and what a Transport logged. In these tests,
-// one request ends before the next one begins.
+// requestLog records how a server was asked, and what a Transport logged. In
+// these tests, one request ends before the next one begins.
 type requestLog struct{ requests, logged []string }
 
 func (l *requestLog) logf(format string, args ...any) {
 	l.logged = append(l.logged, fmt.Sprintf(format, args...))
 }
 
-// transport returns a Transport to a server that answers each WebSocket handshake with
-// webSocket, and each handshake by SPDY with spdy.
+// transport returns a Transport to a server that answers each WebSocket
+// handshake with webSocket, and each handshake by SPDY with spdy.
 func (l *requestLog) transport(
 	t *testing.T, webSocketOnly bool, configure func(*rest.Config), webSocket, spdy http.HandlerFunc,
 ) *Transport {
@@ -144,7 +144,7 @@ func testRequest(tty string) Request {
 }
 
 func TestTransport_FallsBackAndRemembers(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	testInBubble(t, func(t *testing.T) {
 		var log requestLog
 		transport := log.transport(t, false, nil, refuse(502), func(w http.ResponseWriter, r *http.Request) {
 			far := acceptSPDY(t, w, r, V4)
@@ -198,7 +198,7 @@ func TestTransport_Refused(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			testInBubble(t, func(t *testing.T) {
 				var log requestLog
 				transport := log.transport(t, c.webSocketOnly, nil, refuse(c.webSocket), refuse(c.spdy))
 				_, err := transport.Dial(t.Context(), testRequest(""))
@@ -213,7 +213,7 @@ func TestTransport_Refused(t *testing.T) {
 // A 101 without a subprotocol may have started the command.
 func TestTransport_SubprotocolLost(t *testing.T) {
 	for tty, want := range map[string][]string{"": {"websocket"}, "true": {"websocket", "spdy/3.1"}} {
-		bubble(t, func(t *testing.T) {
+		testInBubble(t, func(t *testing.T) {
 			var log requestLog
 			transport := log.transport(t, false, nil, func(w http.ResponseWriter, r *http.Request) {
 				r.Header.Del("Sec-WebSocket-Protocol")
