@@ -63,7 +63,7 @@ func checkLines(t *testing.T, recorded string, n int) (ran int) {
 	return len(times)
 }
 
-// Keys types n lines, faster than a user can type, at a shell whose connection
+// TypeLines types n lines, faster than a user can type, at a shell whose connection
 // is cut at random times. It checks that each line is run whole and at most
 // once, and returns the number of lines that were run.
 func TypeLines(t *testing.T, w Setup, n int) (ran int) {
@@ -102,7 +102,7 @@ func TypeLines(t *testing.T, w Setup, n int) (ran int) {
 	return ran
 }
 
-// NodeShellKeys types n lines at a shell on a node, and cuts the connection at
+// NodeShellTypeLines types n lines at a shell on a node, and cuts the connection at
 // a random position in every every-th line. Each line must be run whole and at
 // most once. When kshell says that keys may be missing, the line is discarded
 // with Ctrl-U. connection are the flags for a connection that cut can break.
