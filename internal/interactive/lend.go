@@ -19,7 +19,7 @@ func (s *Session) lend() (back func()) {
 		s.term.DiscardInput()
 		s.keys.InputLost()
 		s.lines.InputLost()
-		s.env.Notice.SetRaw(&s.console.screen)
+		s.env.Notice.SetRaw(s.console.screen)
 		resume()
 	}
 }

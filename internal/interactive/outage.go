@@ -158,7 +158,7 @@ func (s *Session) noteConnected() {
 // answers again: in the status line if there is one, otherwise in one message
 // each. A message is not written while a full-screen program is running.
 func (s *Session) noteOverdue(overdue time.Duration) {
-	screen, n := &s.console.screen, s.env.Notice
+	screen, n := s.console.screen, s.env.Notice
 	switch {
 	case screen.HasStatus() && overdue == 0:
 		screen.SetStatus("")

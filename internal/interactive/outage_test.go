@@ -135,7 +135,7 @@ func TestConsole_AlertWithoutStatusLine(t *testing.T) {
 func TestConsole_AlertInStatusLine(t *testing.T) {
 	c, printed := testConsole(t, Options{})
 	var status bytes.Buffer
-	c.screen.EnableStatus(&status, func() int { return 80 })
+	c.screen.EnableStatus(&status, func() int { return 80 }, func() {})
 	if _, err := c.Output().Write([]byte("\x1b[?1049h")); err != nil {
 		t.Fatal(err)
 	}

@@ -76,20 +76,19 @@ type Console struct {
 	cmd     *remote.Command
 	env     remote.Env
 	options Options
-	screen  terminal.Screen
+	screen  *terminal.Screen
 }
 
 // New returns the Console of cmd, and makes it the Display of cmd.
 func New(cmd *remote.Command, o Options) *Console {
 	o.Limits = o.Limits.withDefaults()
-	c := &Console{cmd: cmd, env: cmd.Env(), options: o}
-	c.screen.Writer = cmd.Stdout()
+	c := &Console{cmd: cmd, env: cmd.Env(), options: o, screen: terminal.NewScreen(cmd.Stdout())}
 	cmd.SetDisplay(c)
 	return c
 }
 
 // Output implements remote.Terminal.
-func (c *Console) Output() io.Writer { return &c.screen }
+func (c *Console) Output() io.Writer { return c.screen }
 
 // Run implements remote.Terminal: it opens a session, runs it and closes it.
 func (c *Console) Run(ctx context.Context, d stream.Driver, set stream.Settings) error {

@@ -59,11 +59,10 @@ func (c *Console) Open() (*Session, error) {
 	c.env.Cleanup.SetTerminal(t)
 	s.resized, s.stopResized = t.Resized()
 	s.stopContinued = t.OnContinue(s.continued)
-	s.useStatusLine()
 	return s, nil
 }
 
-// useStatusLine sets up the screen's status line, unless messages are switched
+// useStatusLine enables the screen's status line, unless messages are switched
 // off, or stdout or stderr is not a terminal that can draw one.
 func (s *Session) useStatusLine() {
 	if s.env.Notice.Quiet || isDumb(os.Getenv("TERM")) ||
@@ -76,7 +75,7 @@ func (s *Session) useStatusLine() {
 			return 0
 		}
 		return int(size.Width)
-	})
+	}, s.remote.Redraw)
 }
 
 // isDumb reports whether a terminal of this kind (TERM) can only write lines.
@@ -121,7 +120,7 @@ func (s *Session) Run(ctx context.Context, d stream.Driver, set stream.Settings)
 		set.Reconnect = stream.ReconnectNever
 	}
 	s.remote = c.cmd.NewSession(driver{d, s}, s.observe, set)
-	c.screen.OnStatusRemoved(s.remote.Redraw)
+	s.useStatusLine()
 	err := s.remote.Run(ctx)
 	var exit *stream.ExitError
 	if err != nil && !errors.As(err, &exit) && !c.options.SameShell {
@@ -163,7 +162,7 @@ func (s *Session) makeRaw() error {
 	if err := s.raw(); err != nil {
 		return err
 	}
-	s.env.Notice.SetRaw(&s.console.screen)
+	s.env.Notice.SetRaw(s.console.screen)
 	return nil
 }
 

@@ -19,13 +19,14 @@ import (
 //
 // The methods may be called from any goroutine.
 type Screen struct {
-	io.Writer // the terminal; set it before the first use
+	out io.Writer // the terminal
 
-	mu sync.Mutex // held while Writer and statusWriter are written, guards all below
+	mu sync.Mutex // held while out and statusWriter are written, guards all below
 
-	statusWriter io.Writer  // nil if no status is shown
-	width        func() int // may be nil
-	redraw       func()     // may be nil
+	// Set by EnableStatus; until then nil.
+	statusWriter io.Writer
+	width        func() int
+	redraw       func()
 
 	parser      *ansi.Parser // nil before the first Write
 	changed     []int        // private modes that differ from those of a shell, in the order of the changes
@@ -36,6 +37,9 @@ type Screen struct {
 	statusShown bool
 	statusOver  bool // the status is shown over a full-screen program
 }
+
+// NewScreen returns a Screen that writes to the terminal out.
+func NewScreen(out io.Writer) *Screen { return &Screen{out: out} }
 
 // shellModes are the tracked private modes (DECSET), and whether a shell has
 // them set: application cursor keys, visible cursor, mouse (three protocols,
@@ -63,7 +67,7 @@ func (s *Screen) Write(p []byte) (int, error) {
 		s.hideStatus()
 		s.track(p)
 	}
-	return s.Writer.Write(p)
+	return s.out.Write(p)
 }
 
 // track updates the state for the output p, which must not be empty.

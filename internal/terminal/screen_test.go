@@ -32,7 +32,7 @@ func TestScreen_Reset(t *testing.T) {
 	for _, tt := range tests {
 		for chunk := range len(tt.written) {
 			var out bytes.Buffer
-			s := &Screen{Writer: &out}
+			s := NewScreen(&out)
 			for rest := []byte(tt.written); len(rest) > 0; {
 				n := min(chunk+1, len(rest))
 				if _, err := s.Write(rest[:n]); err != nil {
@@ -63,7 +63,7 @@ func TestScreen_LongParameters(t *testing.T) {
 		"the last of 100":  {strings.Repeat("7;", 99) + "1049", ""},
 		"the first of 100": {"1049" + strings.Repeat(";7", 99), reset},
 	} {
-		s := &Screen{Writer: io.Discard}
+		s := NewScreen(io.Discard)
 		_, _ = io.WriteString(s, "\x1b[?"+tt.params+"h")
 		if got := string(s.Reset()); got != tt.reset {
 			t.Errorf("%s: reset %q, want %q", name, got, tt.reset)
@@ -76,7 +76,7 @@ func TestScreen_BetweenLines(t *testing.T) {
 		written []string
 		midLine bool
 	}{{[]string{""}, false}, {[]string{"$ "}, true}, {[]string{"$ ", ""}, true}, {[]string{"$ ", "", "x\r\n"}, false}} {
-		s := &Screen{Writer: &bytes.Buffer{}}
+		s := NewScreen(&bytes.Buffer{})
 		for _, w := range tt.written {
 			_, _ = s.Write([]byte(w))
 		}
@@ -97,7 +97,7 @@ func TestScreen_BetweenLines(t *testing.T) {
 }
 
 func BenchmarkScreen(b *testing.B) {
-	s := &Screen{Writer: io.Discard}
+	s := NewScreen(io.Discard)
 	p := []byte(strings.Repeat("some text \x1b[31mred\x1b[m\r\n", 1000))
 	b.SetBytes(int64(len(p)))
 	b.ReportAllocs()

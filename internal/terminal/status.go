@@ -36,13 +36,15 @@ const (
 )
 
 // EnableStatus makes SetStatus show a status line, which is written to w. w must
-// lead to the same terminal as Writer. width returns the number of columns of
-// the terminal, or 0 if it is unknown; then, or if width is nil, 80 columns are
-// assumed.
-func (s *Screen) EnableStatus(w io.Writer, width func() int) {
+// lead to the terminal of the Screen. width returns the number of columns of the
+// terminal, or 0 if it is unknown; then 80 columns are assumed. redraw is called
+// when a status that was shown over a full-screen program has been removed,
+// because only the program can restore the line. width and redraw must not block
+// or call the Screen.
+func (s *Screen) EnableStatus(w io.Writer, width func() int, redraw func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.statusWriter, s.width = w, width
+	s.statusWriter, s.width, s.redraw = w, width, redraw
 }
 
 // HasStatus reports whether EnableStatus was called.
@@ -50,15 +52,6 @@ func (s *Screen) HasStatus() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.statusWriter != nil
-}
-
-// OnStatusRemoved makes the Screen call redraw when a status that was shown over
-// a full-screen program has been removed, because only the program can restore
-// the line. redraw must not block or call the Screen.
-func (s *Screen) OnStatusRemoved(redraw func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.redraw = redraw
 }
 
 // SetStatus shows text as a status line and reports whether it is shown. The
@@ -78,8 +71,11 @@ func (s *Screen) SetStatus(text string) bool {
 		s.hideStatus()
 		return true
 	}
+	if s.statusWriter == nil {
+		return false
+	}
 	columns := s.columns()
-	if s.statusWriter == nil || columns < minColumns || !s.canInterrupt(columns) {
+	if columns < minColumns || !s.canInterrupt(columns) {
 		return false
 	}
 	var position string
@@ -118,17 +114,13 @@ func (s *Screen) hideStatus() {
 		return
 	}
 	s.writeStatus(saveMoveToLast + ansi.EraseEntireLine + ansi.RestoreCursor)
-	if s.redraw != nil {
-		s.redraw()
-	}
+	s.redraw()
 }
 
 // columns returns the width of the terminal.
 func (s *Screen) columns() int {
-	if s.width != nil {
-		if n := s.width(); n > 0 {
-			return n
-		}
+	if n := s.width(); n > 0 {
+		return n
 	}
 	return 80
 }

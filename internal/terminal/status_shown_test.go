@@ -59,7 +59,7 @@ func TestSetStatus_Shown(t *testing.T) {
 		{"a move and back to the last column", x(40) + "\x1b7\x1b[A\x1b8", false},
 		{"a carriage return", x(40) + "\r", true},
 	} {
-		s := &Screen{Writer: io.Discard, statusWriter: io.Discard, width: func() int { return wide }}
+		s := newScreenWithStatus(io.Discard, io.Discard, wide)
 		_, _ = io.WriteString(s, tt.written)
 		if got := s.SetStatus("no reply"); got != tt.want {
 			t.Errorf("%s: shown = %t, want %t", tt.name, got, tt.want)
@@ -80,7 +80,7 @@ func TestSetStatus_Width(t *testing.T) {
 		{"unknown, full line", strings.Repeat("x", 80), 0, "no reply", ""},
 	} {
 		var over bytes.Buffer
-		s := &Screen{Writer: io.Discard, statusWriter: &over, width: func() int { return tt.columns }}
+		s := newScreenWithStatus(io.Discard, &over, tt.columns)
 		_, _ = io.WriteString(s, tt.written)
 		if got := s.SetStatus(tt.text); got != (tt.shown != "") {
 			t.Errorf("%s: shown = %t", tt.name, got)

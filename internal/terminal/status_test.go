@@ -27,8 +27,13 @@ func newEmulator(t *testing.T) *vt.Emulator {
 }
 
 // newStatusScreen returns a Screen on the terminal w.
-func newStatusScreen(w io.Writer) *Screen {
-	return &Screen{Writer: w, statusWriter: w, width: func() int { return wide }}
+func newStatusScreen(w io.Writer) *Screen { return newScreenWithStatus(w, w, wide) }
+
+// newScreenWithStatus returns a Screen that writes the status line to status.
+func newScreenWithStatus(out, status io.Writer, columns int) *Screen {
+	s := NewScreen(out)
+	s.EnableStatus(status, func() int { return columns }, func() {})
+	return s
 }
 
 // page returns the scrollback and the screen of an emulator, without empty
@@ -196,15 +201,15 @@ func TestSetStatus_NotShown(t *testing.T) {
 		"after a full line":                strings.Repeat("x", 2*wide),
 	} {
 		var out bytes.Buffer
-		s := &Screen{Writer: io.Discard, statusWriter: &out, width: func() int { return wide }}
+		s := newScreenWithStatus(io.Discard, &out, wide)
 		_, _ = io.WriteString(s, written)
 		if s.SetStatus("no reply") || out.Len() > 0 {
 			t.Errorf("%s: wrote %q", name, out.String())
 		}
 	}
 	for name, s := range map[string]*Screen{
-		"without StatusWriter": {Writer: io.Discard},
-		"narrow terminal":      {Writer: io.Discard, statusWriter: io.Discard, width: func() int { return 19 }},
+		"status not enabled": NewScreen(io.Discard),
+		"narrow terminal":    newScreenWithStatus(io.Discard, io.Discard, 19),
 	} {
 		if s.SetStatus("no reply") {
 			t.Errorf("%s: the status is shown", name)
