@@ -24,16 +24,21 @@ modes=none
 if [ -t 0 ]; then case $(stty -a) in *-icanon*) modes=raw ;; *) modes=cooked ;; esac; fi
 echo $modes >>"$LOG"
 echo NOISE >&2
-printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"%s"}}' "$(cat "$TOKEN")"
+printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential",'
+printf '"status":{"token":"%s"}}' "$(cat "$TOKEN")"
 `
 
-func noisy(t *testing.T, s *sandbox.Server, mode clientcmdapi.ExecInteractiveMode) (kubeconfig, log string) {
+// withNoisyPlugin returns a kubeconfig whose user runs noisyPlugin, and the log of the
+// plugin.
+func withNoisyPlugin(t *testing.T, s *sandbox.Server, mode clientcmdapi.ExecInteractiveMode) (kubeconfig, log string) {
 	t.Helper()
 	token := writeFile(t, "token", s.Token("admin"), 0o600)
 	log = filepath.Join(t.TempDir(), "log")
 	kubeconfig = kubeconfigOf(t, s, func(all *clientcmdapi.Config, _ *clientcmdapi.Cluster) {
 		all.AuthInfos["admin"] = &clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{
-			APIVersion: "client.authentication.k8s.io/v1", Command: writeFile(t, "plugin", noisyPlugin, 0o700), InteractiveMode: mode,
+			APIVersion: "client.authentication.k8s.io/v1", Command: writeFile(t, "plugin", noisyPlugin, 0o700),
+			InteractiveMode: mode,
+
 			Env: []clientcmdapi.ExecEnvVar{{Name: "TOKEN", Value: token}, {Name: "LOG", Value: log}},
 		}}
 	})
@@ -52,7 +57,7 @@ func TestCredentialPlugin_ManyPodsShareOneRun(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	path, log := noisy(t, s, clientcmdapi.IfAvailableExecInteractiveMode)
+	path, log := withNoisyPlugin(t, s, clientcmdapi.IfAvailableExecInteractiveMode)
 	cmd := command(t, s, "--kubeconfig", path, "exec", "-l", "app=many", "--all", "--", "sh", "-c", "sleep 1.5; echo fine")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -67,11 +72,13 @@ func TestCredentialPlugin_ManyPodsShareOneRun(t *testing.T) {
 // without the terminal, and its stderr is not shown.
 func TestCredentialPlugin_QuietDuringShell(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []clientcmdapi.ExecInteractiveMode{clientcmdapi.IfAvailableExecInteractiveMode, clientcmdapi.NeverExecInteractiveMode} {
+	for _, mode := range []clientcmdapi.ExecInteractiveMode{
+		clientcmdapi.IfAvailableExecInteractiveMode, clientcmdapi.NeverExecInteractiveMode,
+	} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			s := startSandbox(t)
-			path, log := noisy(t, s, mode)
+			path, log := withNoisyPlugin(t, s, mode)
 			refused := unauthorized
 			refused.Path = "/exec" // the shell itself is attached to
 			s.Inject(refused)
@@ -102,9 +109,9 @@ func TestCredentialPlugin_QuietDuringShell(t *testing.T) {
 func TestCredentialPlugin_AsksOnceForANodeShell(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
-	path, _, log := pluggedIn(t, s, "admin", true)
+	path, _, log := withPlugin(t, s, "admin", true)
 	c := open(t, s, program(t), append([]string{"--kubeconfig", path}, onNode()...)...)
-	c.await("Password: ")
+	c.waitFor("Password: ")
 	c.keys("sesame\r")
 	c.run("echo up''to", "upto\r\n")
 	c.prompt()
@@ -116,7 +123,8 @@ func TestCredentialPlugin_AsksOnceForANodeShell(t *testing.T) {
 // certPlugin is a credential plugin that gives a client certificate.
 const certPlugin = `#!/bin/sh
 echo run >>"$LOG"
-printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"clientCertificateData":"%s","clientKeyData":"%s"}}' "$CERT" "$KEY"
+printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential",'
+printf '"status":{"clientCertificateData":"%s","clientKeyData":"%s"}}' "$CERT" "$KEY"
 `
 
 // Requests made during a shell also send the client certificate of a plugin:
@@ -125,7 +133,7 @@ func TestCredentialPlugin_ClientCertificateDuringShell(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	cert, key := certificateFor(t, "admin")
-	address, trust := startDoor(t, s, cert)
+	address, trust := startCertProxy(t, s, cert)
 	log := filepath.Join(t.TempDir(), "log")
 	inJSON := func(text []byte) string { return strings.ReplaceAll(string(text), "\n", `\n`) }
 	path := kubeconfigOf(t, s, func(all *clientcmdapi.Config, c *clientcmdapi.Cluster) {
@@ -133,7 +141,9 @@ func TestCredentialPlugin_ClientCertificateDuringShell(t *testing.T) {
 		all.AuthInfos["admin"] = &clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{
 			APIVersion: "client.authentication.k8s.io/v1", Command: writeFile(t, "plugin", certPlugin, 0o700),
 			InteractiveMode: clientcmdapi.IfAvailableExecInteractiveMode,
-			Env:             []clientcmdapi.ExecEnvVar{{Name: "LOG", Value: log}, {Name: "CERT", Value: inJSON(cert)}, {Name: "KEY", Value: inJSON(key)}},
+			Env: []clientcmdapi.ExecEnvVar{
+				{Name: "LOG", Value: log}, {Name: "CERT", Value: inJSON(cert)}, {Name: "KEY", Value: inJSON(key)},
+			},
 		}}
 	})
 	c := open(t, s, program(t), append([]string{"--kubeconfig", path}, onNode()...)...)

@@ -63,10 +63,11 @@ func runSandbox(t *testing.T, cfg sandbox.Config) *sandbox.Server {
 	return s
 }
 
-// environment is a user's whose only cluster is s.
+// environment returns environment variables with a kubeconfig for s.
 func environment(t *testing.T, s *sandbox.Server) []string {
 	t.Helper()
-	return append(os.Environ(), "KUBECONFIG="+s.Kubeconfig(), "HOME="+t.TempDir(), "TERM=vt220", "GORACE=atexit_sleep_ms=0")
+	return append(os.Environ(),
+		"KUBECONFIG="+s.Kubeconfig(), "HOME="+t.TempDir(), "TERM=vt220", "GORACE=atexit_sleep_ms=0")
 }
 
 // skipShort skips a test that runs kshell in a separate process. `make test` uses
@@ -78,7 +79,7 @@ func skipShort(t testing.TB) {
 	}
 }
 
-// program is the path of kshell: the test binary under this name.
+// program returns the path of kshell, which is the test binary by another name.
 func program(t *testing.T) string {
 	t.Helper()
 	skipShort(t)
@@ -89,22 +90,22 @@ func program(t *testing.T) string {
 	return path
 }
 
-// console is a terminal with a program in it, seen by its user.
+// console is a terminal in which a program runs, from the side of the user.
 type console struct {
 	t         *testing.T
 	user, tty *os.File   // the two sides of the terminal
 	before    term.State // the modes before the program began
 	pid       int
-	report    *os.File // the leader says the pid and the exit code here
+	report    *os.File // the leader writes the pid and the exit code here
 
 	mu      sync.Mutex
-	text    []byte // all that came
+	text    []byte // all output
 	changed chan struct{}
-	seen    int // how much of text has been awaited
+	seen    int // how much of text waitFor has matched
 }
 
-// columns0 and rows0 are the size of a new terminal.
-const columns0, rows0 = 80, 24
+// termColumns and termRows are the size of a new terminal.
+const termColumns, termRows = 80, 24
 
 // leader is the shell from which the terminal's user starts the program. It leads the
 // session, and continues after the program has ended: the kernel resets the terminal
@@ -121,8 +122,8 @@ func open(t *testing.T, s *sandbox.Server, path string, args ...string) *console
 		t.Fatal(err)
 	}
 	c := &console{t: t, user: user, tty: tty, changed: make(chan struct{}, 1)}
-	c.resize(columns0, rows0)
-	c.stty("erase", "^H", "-ixany", "-iutf8", "kill", "^Y") // not what anybody would restore by chance
+	c.resize(termColumns, termRows)
+	c.stty("erase", "^H", "-ixany", "-iutf8", "kill", "^Y") // modes that differ from the defaults
 	c.before = c.modes()
 
 	reportR, reportW := c.pipe()
@@ -147,7 +148,7 @@ func open(t *testing.T, s *sandbox.Server, path string, args ...string) *console
 			_ = syscall.Kill(c.pid, syscall.SIGKILL)
 		}
 		_ = cmd.Wait()
-		_ = tty.Close() // the last one: the user's side ends
+		_ = tty.Close() // the last descriptor: reads from user end
 		readers.Wait()
 		_ = user.Close()
 	})
@@ -155,6 +156,7 @@ func open(t *testing.T, s *sandbox.Server, path string, args ...string) *console
 	return c
 }
 
+// pipe returns a pipe that is closed at the end of the test.
 func (c *console) pipe() (r, w *os.File) {
 	c.t.Helper()
 	r, w, err := os.Pipe()
@@ -165,6 +167,7 @@ func (c *console) pipe() (r, w *os.File) {
 	return r, w
 }
 
+// stty changes the modes of the terminal.
 func (c *console) stty(args ...string) {
 	c.t.Helper()
 	cmd := exec.CommandContext(c.t.Context(), "stty", args...)
@@ -174,6 +177,7 @@ func (c *console) stty(args ...string) {
 	}
 }
 
+// modes returns the modes of the terminal.
 func (c *console) modes() term.State {
 	c.t.Helper()
 	state, err := term.GetState(int(c.tty.Fd()))
@@ -183,7 +187,7 @@ func (c *console) modes() term.State {
 	return *state
 }
 
-// number is the next that the leader reports.
+// number returns the next number that the leader writes.
 func (c *console) number() int {
 	c.t.Helper()
 	if err := c.report.SetReadDeadline(time.Now().Add(deadline)); err != nil {
@@ -192,7 +196,7 @@ func (c *console) number() int {
 	var line []byte
 	for b := []byte{0}; b[0] != '\n'; line = append(line, b...) {
 		if _, err := c.report.Read(b); err != nil {
-			c.t.Fatalf("the program has not ended: %v; the terminal:\n%q", err, c.all())
+			c.t.Fatalf("the program has not ended: %v; output:\n%q", err, c.all())
 		}
 	}
 	n, err := strconv.Atoi(strings.TrimSpace(string(line)))
@@ -202,6 +206,7 @@ func (c *console) number() int {
 	return n
 }
 
+// watch reads the output of the terminal until the end.
 func (c *console) watch() {
 	for p := make([]byte, 32<<10); ; {
 		n, err := c.user.Read(p)
@@ -218,14 +223,15 @@ func (c *console) watch() {
 	}
 }
 
+// all returns the whole output.
 func (c *console) all() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return bytes.Clone(c.text)
 }
 
-// await waits for a match of the expression behind the one awaited before.
-func (c *console) await(expression string) {
+// waitFor waits until the output after the last match has a match of the expression.
+func (c *console) waitFor(expression string) {
 	c.t.Helper()
 	wanted, late := regexp.MustCompile(expression), time.After(deadline)
 	for {
@@ -237,18 +243,21 @@ func (c *console) await(expression string) {
 		select {
 		case <-c.changed:
 		case <-late:
-			c.t.Fatalf("waited in vain for %q behind %q; after it came %q", expression, text[:c.seen], text[c.seen:])
+			c.t.Fatalf("no match of %q after %q, but %q", expression, text[:c.seen], text[c.seen:])
 		}
 	}
 }
 
+// prompt matches the prompt of a shell.
 const prompt = `[$#] `
 
+// prompt waits for a prompt.
 func (c *console) prompt() {
 	c.t.Helper()
-	c.await(prompt)
+	c.waitFor(prompt)
 }
 
+// keys types keys.
 func (c *console) keys(typed string) {
 	c.t.Helper()
 	if _, err := c.user.WriteString(typed); err != nil {
@@ -256,14 +265,16 @@ func (c *console) keys(typed string) {
 	}
 }
 
-// run types a command whose output has to match the expression. What is typed is echoed, so it should not match itself.
+// run types a command and waits for a match of the expression. The command is echoed, so
+// the expression should not match it.
 func (c *console) run(command, expression string) {
 	c.t.Helper()
 	c.keys(command + "\r")
-	c.await(expression)
+	c.waitFor(expression)
 }
 
-// interrupt has the shell run something, and ends it by Ctrl-C, which must be the remote's.
+// interrupt runs a command in the shell and types Ctrl-C, which must end only the
+// command.
 func (c *console) interrupt() {
 	c.t.Helper()
 	c.run("sh -c 'echo slee\"\"ping; exec sleep 1000'", "sleeping\r\n")
@@ -287,7 +298,7 @@ func (c *console) signal(s syscall.Signal) {
 	}
 }
 
-// mustBeRaw makes sure that there is something to restore.
+// mustBeRaw checks that kshell has changed the modes of the terminal.
 func (c *console) mustBeRaw() {
 	c.t.Helper()
 	if c.modes() == c.before {
@@ -295,8 +306,8 @@ func (c *console) mustBeRaw() {
 	}
 }
 
-// awaitModes waits for the terminal to have certain modes.
-func (c *console) awaitModes(want term.State) {
+// waitModes waits until the terminal has certain modes.
+func (c *console) waitModes(want term.State) {
 	c.t.Helper()
 	for end := time.Now().Add(deadline); c.modes() != want; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -305,7 +316,8 @@ func (c *console) awaitModes(want term.State) {
 	}
 }
 
-// mustEnd waits for the program's end, which has to be with this code and a terminal as it was.
+// mustEnd waits for the end of the program, and checks the exit code and that the modes
+// of the terminal are restored.
 func (c *console) mustEnd(code int) {
 	c.t.Helper()
 	got := c.number()
@@ -318,9 +330,9 @@ func (c *console) mustEnd(code int) {
 	}
 }
 
-// lines is what a terminal of the first size shows, without what is blank.
+// lines returns the lines that the terminal shows, without empty lines.
 func (c *console) lines() []string {
-	screen := vt.NewEmulator(columns0, rows0)
+	screen := vt.NewEmulator(termColumns, termRows)
 	var answers sync.WaitGroup
 	answers.Go(func() { _, _ = io.Copy(io.Discard, screen) })
 	_, _ = screen.Write(c.all())
@@ -335,5 +347,5 @@ func (c *console) lines() []string {
 	return lines
 }
 
-// pathOf is a file that belongs to the test.
+// pathOf returns a path in a temporary directory.
 func pathOf(t *testing.T, name string) string { return filepath.Join(t.TempDir(), name) }

@@ -29,7 +29,7 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// certificateFor makes a client's certificate that signs for itself, and its key, in PEM.
+// certificateFor returns a self-signed client certificate and its key, in PEM.
 func certificateFor(t *testing.T, name string) (cert, key []byte) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -49,11 +49,14 @@ func certificateFor(t *testing.T, name string) (cert, key []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+	cert = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+	return cert, key
 }
 
-// startDoor starts what stands before a sandbox that knows its users by certificates: who has one for NAME is the sandbox's user NAME.
-func startDoor(t *testing.T, s *sandbox.Server, known ...[]byte) (address string, trust []byte) {
+// startCertProxy starts a proxy in front of a sandbox that accepts the client
+// certificates in known. The user is the common name of the certificate.
+func startCertProxy(t *testing.T, s *sandbox.Server, known ...[]byte) (address string, trust []byte) {
 	t.Helper()
 	target, err := url.Parse(s.URL())
 	if err != nil {
@@ -68,41 +71,44 @@ func startDoor(t *testing.T, s *sandbox.Server, known ...[]byte) (address string
 	for _, cert := range known {
 		users.AppendCertsFromPEM(cert)
 	}
-	door := httptest.NewUnstartedServer(&httputil.ReverseProxy{
+	proxy := httptest.NewUnstartedServer(&httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
 			r.Out.Header.Set("Authorization", "Bearer "+s.Token(r.In.TLS.PeerCertificates[0].Subject.CommonName))
 		},
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true},
+		Transport: &http.Transport{
+			TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+			DisableKeepAlives: true,
+		},
 	})
-	door.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: users, MinVersion: tls.VersionTLS12}
-	door.StartTLS()
-	t.Cleanup(door.Close)
-	return door.URL, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: door.Certificate().Raw})
+	proxy.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: users, MinVersion: tls.VersionTLS12}
+	proxy.StartTLS()
+	t.Cleanup(proxy.Close)
+	return proxy.URL, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: proxy.Certificate().Raw})
 }
 
-func TestAClientCertificateOpensTheDoor(t *testing.T) {
+func TestCredentials_ClientCertificate(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, s *sandbox.Server, user string) {
+	eachTransport(t, func(t *testing.T, s *sandbox.Server, user string) {
 		if user == "sandbox" {
 			user = "admin"
 		}
 		cert, key := certificateFor(t, user)
-		address, trust := startDoor(t, s, cert)
+		address, trust := startCertProxy(t, s, cert)
 		path := kubeconfigOf(t, s, func(all *clientcmdapi.Config, c *clientcmdapi.Cluster) {
 			c.Server, c.CertificateAuthorityData = address, trust
 			all.AuthInfos["admin"] = &clientcmdapi.AuthInfo{ClientCertificateData: cert, ClientKeyData: key}
 		})
 		mustExec(t, s, nil, "--kubeconfig", path)
 		if got := s.Sessions()[0].User; got != user {
-			t.Errorf("as %s, want %s", got, user)
+			t.Errorf("user %s, want %s", got, user)
 		}
 	})
 }
 
-func TestTheUserThatIsImpersonatedRunsTheCommand(t *testing.T) {
+func TestCredentials_Impersonation(t *testing.T) {
 	t.Parallel()
-	for _, as := range []string{"exec-only", "create-only"} { // by WebSocket, by SPDY
+	for _, as := range []string{"exec-only", "create-only"} { // WebSocket and SPDY
 		s := startSandbox(t)
 		mustExec(t, s, nil, "--as", as)
 		if all := s.Sessions(); len(all) != 1 || all[0].User != as {
@@ -111,8 +117,8 @@ func TestTheUserThatIsImpersonatedRunsTheCommand(t *testing.T) {
 	}
 }
 
-// plugin is a credential plugin: it asks for a password on the terminal if there is one and it is told to, and gives the token that stands in
-// token. It writes a line for each time that it is run: what the terminal's modes were.
+// plugin is a credential plugin. With ASK, it prompts for a password. It prints the
+// token in the file TOKEN, and logs the mode of the terminal each time it is run.
 const plugin = `#!/bin/sh
 modes=none
 if [ -t 0 ]; then case $(stty -a) in *-icanon*) modes=raw ;; *) modes=cooked ;; esac; fi
@@ -122,11 +128,13 @@ if [ "$ASK" ]; then
 	read -r password
 	[ "$password" = sesame ] || exit 1
 fi
-printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"%s"}}' "$(cat "$TOKEN")"
+printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential",'
+printf '"status":{"token":"%s"}}' "$(cat "$TOKEN")"
 `
 
-// pluggedIn is a kubeconfig whose user is whose token the plugin finds. Log is what it writes.
-func pluggedIn(t *testing.T, s *sandbox.Server, user string, ask bool) (path, token, log string) {
+// withPlugin returns a kubeconfig whose user runs the plugin. token is a file with the
+// token of user, and log is the log of the plugin.
+func withPlugin(t *testing.T, s *sandbox.Server, user string, ask bool) (path, token, log string) {
 	t.Helper()
 	token = writeFile(t, "token", s.Token(user), 0o600)
 	log = filepath.Join(t.TempDir(), "log")
@@ -143,6 +151,7 @@ func pluggedIn(t *testing.T, s *sandbox.Server, user string, ask bool) (path, to
 	return path, token, log
 }
 
+// mustLog checks the log of the plugin.
 func mustLog(t *testing.T, log string, want ...string) {
 	t.Helper()
 	text, err := os.ReadFile(log)
@@ -150,31 +159,31 @@ func mustLog(t *testing.T, log string, want ...string) {
 		t.Error(err)
 	}
 	if diff := cmp.Diff(want, strings.Fields(string(text))); diff != "" {
-		t.Errorf("the plugin's runs (-want +got):\n%s", diff)
+		t.Errorf("runs of the plugin (-want +got):\n%s", diff)
 	}
 }
 
-func TestACredentialPluginIsRunOnce(t *testing.T) {
+func TestCredentialPlugin_RunOnce(t *testing.T) {
 	t.Parallel()
-	eachWay(t, func(t *testing.T, s *sandbox.Server, user string) {
+	eachTransport(t, func(t *testing.T, s *sandbox.Server, user string) {
 		if user == "sandbox" {
 			user = "admin"
 		}
-		path, _, log := pluggedIn(t, s, user, false)
+		path, _, log := withPlugin(t, s, user, false)
 		mustExec(t, s, nil, "--kubeconfig", path)
 		mustLog(t, log, "none")
 	})
 }
 
-func TestACredentialPluginAsksBeforeTheTerminalIsRaw(t *testing.T) {
+func TestCredentialPlugin_PromptBeforeRawMode(t *testing.T) {
 	t.Parallel()
 	for _, user := range []string{"admin", "create-only"} {
 		t.Run(user, func(t *testing.T) {
 			t.Parallel()
 			s := startSandbox(t)
-			path, _, log := pluggedIn(t, s, user, true)
+			path, _, log := withPlugin(t, s, user, true)
 			c := open(t, s, program(t), "--kubeconfig", path, "exec", "web")
-			c.await("Password: ")
+			c.waitFor("Password: ")
 			c.keys("sesame\r")
 			c.prompt()
 			c.mustBeRaw()
@@ -192,18 +201,18 @@ var unauthorized = sandbox.Fault{
 	Refusal: &metav1.Status{Code: 401, Reason: metav1.StatusReasonUnauthorized, Message: "Unauthorized"},
 }
 
-// A token that has run out while the shell was open is replaced when the link is taken up again.
-func TestCredentialsAreRenewedWhenAShellIsTakenUpAgain(t *testing.T) {
+// A token that has expired during a shell is replaced for a reconnect.
+func TestShellReconnect_RenewsCredentials(t *testing.T) {
 	t.Parallel()
-	for _, way := range []struct{ name, before, after string }{
+	for _, transport := range []struct{ name, before, after string }{
 		{"WebSocket", "exec-only", "admin"},
 		{"SPDY", "create-only", "create-only"},
 	} {
 		for _, from := range []string{"plugin", "tokenFile"} {
-			t.Run(from+" by "+way.name, func(t *testing.T) {
+			t.Run(from+" by "+transport.name, func(t *testing.T) {
 				t.Parallel()
 				s := startSandbox(t)
-				path, token, log := pluggedIn(t, s, way.before, false)
+				path, token, log := withPlugin(t, s, transport.before, false)
 				if from == "tokenFile" {
 					path = kubeconfigOf(t, s, func(all *clientcmdapi.Config, _ *clientcmdapi.Cluster) {
 						all.AuthInfos["admin"] = &clientcmdapi.AuthInfo{TokenFile: token}
@@ -211,20 +220,20 @@ func TestCredentialsAreRenewedWhenAShellIsTakenUpAgain(t *testing.T) {
 				}
 				c := open(t, s, program(t), "--kubeconfig", path, "exec", "-it", "web", "--", "sh")
 				c.prompt()
-				if err := os.WriteFile(token, []byte(s.Token(way.after)), 0o600); err != nil {
+				if err := os.WriteFile(token, []byte(s.Token(transport.after)), 0o600); err != nil {
 					t.Fatal(err)
 				}
 				s.Inject(unauthorized)
 				up := s.Down()
-				c.await("trying again in [0-9]+ s")
+				c.waitFor("trying again in [0-9]+ s")
 				up()
 				c.keys("\r")
-				c.await("connected again after [0-9]+ s: this is a new shell\r\n")
+				c.waitFor("connected again after [0-9]+ s: this is a new shell\r\n")
 				c.prompt()
 				c.keys("exit 4\r")
 				c.mustEnd(4)
 				shells := sessionsWithTTY(s)
-				if len(shells) != 2 || shells[0].User != way.before || shells[1].User != way.after {
+				if len(shells) != 2 || shells[0].User != transport.before || shells[1].User != transport.after {
 					t.Errorf("shells: %+v", shells)
 				}
 				if from == "plugin" {
@@ -235,23 +244,24 @@ func TestCredentialsAreRenewedWhenAShellIsTakenUpAgain(t *testing.T) {
 	}
 }
 
-// A program that asks the user for a password has the terminal for it, as it was, and its answer is no key for the new shell.
-func TestACredentialPluginAsksAgainWhenAShellIsTakenUpAgain(t *testing.T) {
+// A credential plugin that prompts gets the terminal in its original mode, and the
+// answer is not sent to the new shell.
+func TestShellReconnect_PluginPrompts(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
-	path, _, log := pluggedIn(t, s, "admin", true)
+	path, _, log := withPlugin(t, s, "admin", true)
 	c := open(t, s, program(t), "--kubeconfig", path, "exec", "-it", "web", "--", "sh")
-	c.await("Password: ")
+	c.waitFor("Password: ")
 	c.keys("sesame\r")
 	c.prompt()
 	s.Inject(unauthorized)
 	up := s.Down()
-	c.await("trying again in [0-9]+ s")
+	c.waitFor("trying again in [0-9]+ s")
 	up()
 	c.keys("\r")
-	c.await("Password: ")
+	c.waitFor("Password: ")
 	c.keys("sesame\r")
-	c.await("connected again after [0-9]+ s: this is a new shell\r\n")
+	c.waitFor("connected again after [0-9]+ s: this is a new shell\r\n")
 	c.prompt()
 	c.mustBeRaw()
 	c.run("echo one''two", "onetwo\r\n")
@@ -261,6 +271,7 @@ func TestACredentialPluginAsksAgainWhenAShellIsTakenUpAgain(t *testing.T) {
 	mustLog(t, log, "cooked", "cooked")
 }
 
+// sessionsWithTTY returns the sessions that have a tty.
 func sessionsWithTTY(s *sandbox.Server) (all []sandbox.Session) {
 	for _, x := range s.Sessions() {
 		if x.Query.Get("tty") == "true" {
@@ -270,14 +281,15 @@ func sessionsWithTTY(s *sandbox.Server) (all []sandbox.Session) {
 	return all
 }
 
-// A token that does not work, and cannot become another, is not tried twice.
-func TestAFixedTokenIsNotTriedTwice(t *testing.T) {
+// A fixed token that is rejected is not tried again.
+func TestCredentials_FixedTokenRejected(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	s.Inject(unauthorized)
 	cmd := command(t, s, "exec", "web", "--", "true")
 	out, _ := cmd.CombinedOutput()
-	if got := cmd.ProcessState.ExitCode(); got != 255 || !strings.Contains(string(out), "the server refused (401): Unauthorized") {
+	got := cmd.ProcessState.ExitCode()
+	if got != 255 || !strings.Contains(string(out), "the server refused (401): Unauthorized") {
 		t.Errorf("exit code %d: %s", got, out)
 	}
 	if got := fmt.Sprint(s.Stats().Sessions); got != "0" {

@@ -66,11 +66,13 @@ func TestHome_AnotherUsers(t *testing.T) {
 		t.Errorf("with KUBECONFIG: exit code %d, output %q", code, out)
 	}
 	trusted := []string{"--server", s.URL(), "--insecure-skip-tls-verify", "--token", s.Token("admin")}
-	if out, code := run("KUBECONFIG=", append(trusted, "exec", "web", "--", "echo", "fine")...); code != 0 || out != "fine\n" {
+	out, code := run("KUBECONFIG=", append(trusted, "exec", "web", "--", "echo", "fine")...)
+	if code != 0 || out != "fine\n" {
 		t.Errorf("with flags: exit code %d, output %q", code, out)
 	}
-	out, code := run("KUBECONFIG=", "exec", "web", "--", "echo", "fine")
-	if want := "kshell: cannot read kubeconfig " + home + "/.kube/config: permission denied\n"; code != 255 || !strings.HasPrefix(out, want) {
-		t.Errorf("with nothing: exit code %d, output %q, want %q", code, out, want)
+	out, code = run("KUBECONFIG=", "exec", "web", "--", "echo", "fine")
+	want := "kshell: cannot read kubeconfig " + home + "/.kube/config: permission denied\n"
+	if code != 255 || !strings.HasPrefix(out, want) {
+		t.Errorf("without a kubeconfig: exit code %d, output %q, want %q", code, out, want)
 	}
 }

@@ -19,7 +19,7 @@ import (
 // answer makes a terminal emulator answer the program's queries until the test ends.
 // It sends to the channel after each answer.
 func (c *console) answer() (answered <-chan struct{}) {
-	screen := vt.NewEmulator(columns0, rows0)
+	screen := vt.NewEmulator(termColumns, termRows)
 	typed, stop := make(chan struct{}, 100), make(chan struct{})
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -75,7 +75,7 @@ func TestEscapeKeys_PromptThatAsksTheTerminal(t *testing.T) {
 	c.keys("\r")
 	next()
 	c.keys("~.")
-	c.await("kshell: session left\r\n")
+	c.waitFor("kshell: session left\r\n")
 	c.mustEnd(outcome.ExitFailed)
 }
 
@@ -102,10 +102,10 @@ func TestLineInterrupted_NewShell(t *testing.T) {
 	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
 	c.prompt()
 	c.keys("cd /tmp && ")
-	c.await("cd /tmp && ")
+	c.waitFor("cd /tmp && ")
 	s.Restart()
-	c.await("this is a new shell\r\n")
-	c.await("kshell: the line being typed was lost: press Enter, and type it again\r\n")
+	c.waitFor("this is a new shell\r\n")
+	c.waitFor("kshell: the line being typed was lost: press Enter, and type it again\r\n")
 	c.prompt()
 	before := len(c.all())
 	c.keys("echo would''-rm")
@@ -117,7 +117,7 @@ func TestLineInterrupted_NewShell(t *testing.T) {
 	}
 	c.prompt()
 	s.Restart() // no line was begun: nothing is discarded
-	c.await("this is a new shell\r\n")
+	c.waitFor("this is a new shell\r\n")
 	c.prompt()
 	c.run("echo fi''rst", "first\r\n")
 	c.prompt()
@@ -137,17 +137,17 @@ func TestLineInterrupted_SameShell(t *testing.T) {
 	c.run("echo up''to", "upto\r\n")
 	c.prompt()
 	c.keys("echo spl''it")
-	c.await("echo spl''it")
+	c.waitFor("echo spl''it")
 	s.Restart()
-	c.await("the shell is the same\r\n")
+	c.waitFor("the shell is the same\r\n")
 	c.keys("x\r")
-	c.await("\a")
-	c.await("keys may be missing: check the line, press Enter again to run it")
+	c.waitFor("\a")
+	c.waitFor("keys may be missing: check the line, press Enter again to run it")
 	c.keys("\r")
-	c.await("splitx\r\n")
+	c.waitFor("splitx\r\n")
 	c.prompt()
 	s.Restart()
-	c.await("the shell is the same\r\n")
+	c.waitFor("the shell is the same\r\n")
 	c.run("echo cle''an", "clean\r\n")
 	c.keys("exit 5\r")
 	c.mustEnd(5)

@@ -84,16 +84,16 @@ func TestHeartbeat_HangsOnTheWire(t *testing.T) {
 	hangs(s, 3, heartbeatWords) // after which the user is warned
 	c := open(t, s, program(t), onNode("--heartbeat", "20s")...)
 	c.prompt()
-	c.await(`kshell: warning: no heartbeat has reached pod node-shell-node1-[a-z0-9]+ ` +
+	c.waitFor(`kshell: warning: no heartbeat has reached pod node-shell-node1-[a-z0-9]+ ` +
 		`for [0-9]+ s \(no answer within 2s\): the pod ends by itself after 20s without one\r\n`)
-	c.await(`kshell: heartbeats reach pod node-shell-node1-[a-z0-9]+ again\r\n`)
+	c.waitFor(`kshell: heartbeats reach pod node-shell-node1-[a-z0-9]+ again\r\n`)
 	c.run("echo up''to", "upto\r\n")
 	c.keys("exit 4\r")
 	c.mustEnd(4)
 }
 
-// awaitClosed waits until ch is closed.
-func awaitClosed(t *testing.T, ch <-chan struct{}) {
+// waitClosed waits until ch is closed.
+func waitClosed(t *testing.T, ch <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-ch:
@@ -113,8 +113,8 @@ func TestAttach_ExecHangs_CtrlC(t *testing.T) {
 			pod := addDetachedShell(t, s, "ann", "laptop")
 			asked := hangs(s, 0, words)
 			c := open(t, s, program(t), "node-shell", "--attach", pod)
-			awaitClosed(t, asked)
-			c.awaitModes(c.before)
+			waitClosed(t, asked)
+			c.waitModes(c.before)
 			c.signal(syscall.SIGINT) // Ctrl-C, typed, would end the test's shell as well
 			c.mustEnd(130)
 			if pods := nodePods(t, s); len(pods) != 1 {
@@ -133,7 +133,7 @@ func TestAttach_ExecHangs(t *testing.T) {
 			pod := addDetachedShell(t, s, "ann", "laptop")
 			hangs(s, 0, words)
 			c := open(t, s, "env", execLimitVariable+"=3s", program(t), "node-shell", "--attach", pod)
-			c.await(`kshell: cannot reach the shell in pod ` + pod + `: no answer within 3s\r\n`)
+			c.waitFor(`kshell: cannot reach the shell in pod ` + pod + `: no answer within 3s\r\n`)
 			c.mustEnd(outcome.ExitFailed)
 			if pods := nodePods(t, s); len(pods) != 1 {
 				t.Errorf("%d pods, want the one that was left running", len(pods))
@@ -149,14 +149,14 @@ func TestDetach_ExecHangs(t *testing.T) {
 	c := open(t, s, "env", append([]string{execLimitVariable + "=3s", program(t)}, onNode()...)...)
 	c.prompt()
 	c.keys("~d")
-	awaitClosed(t, asked)
+	waitClosed(t, asked)
 	c.run("echo up''to", "upto\r\n")
-	c.await(`kshell: warning: cannot leave the shell running: ` +
+	c.waitFor(`kshell: warning: cannot leave the shell running: ` +
 		`cannot reach the shell in pod node-shell-node1-[a-z0-9]+: no answer within 3s\r\n`)
 	c.keys("\r")
 	c.prompt()
 	c.keys("~d")
-	c.await("is left running on node node1")
+	c.waitFor("is left running on node node1")
 	c.mustEnd(0)
 }
 
@@ -173,10 +173,10 @@ func TestLog_RefusedKeepsTheSession(t *testing.T) {
 			c.prompt()
 			s.Inject(sandbox.Fault{Path: "/log", Code: code, Body: "upstream connect error"})
 			up := s.Down()
-			c.await("trying again in [0-9]+ s")
+			c.waitFor("trying again in [0-9]+ s")
 			up()
 			c.keys("\r")
-			c.await(fmt.Sprintf(`kshell: warning: cannot read the container's log \(HTTP %d\): `+
+			c.waitFor(fmt.Sprintf(`kshell: warning: cannot read the container's log \(HTTP %d\): `+
 				`output from the outage may be missing\r\n`, code))
 			c.run("echo kept: $kept", "kept: yes\r\n")
 			c.keys("exit 5\r")
@@ -194,7 +194,7 @@ func TestLog_RefusedFromTheStart(t *testing.T) {
 	s := startSandbox(t)
 	s.Inject(sandbox.Fault{Path: "/log", Code: 503})
 	c := open(t, s, program(t), onNode("--reconnect", "never")...)
-	c.await(`kshell: warning: cannot read the container's log \(HTTP 503\): earlier output may be missing\r\n`)
+	c.waitFor(`kshell: warning: cannot read the container's log \(HTTP 503\): earlier output may be missing\r\n`)
 	c.run("echo up''to", "upto\r\n")
 	c.prompt()
 	c.keys("exit 5\r")
@@ -212,12 +212,12 @@ func TestAttach_Unnamed(t *testing.T) {
 	you := "; you are " + me
 	answered := func(answer string) func(*console) {
 		return func(c *console) {
-			c.await(`kshell: attach to it\? \[y/N\] `)
+			c.waitFor(`kshell: attach to it\? \[y/N\] `)
 			c.keys(answer)
 		}
 	}
 	refused := func(c *console, name string) {
-		c.await(`kshell: not attached to pod ` + name + `\r\n`)
+		c.waitFor(`kshell: not attached to pod ` + name + `\r\n`)
 		c.mustEnd(outcome.ExitFailed)
 	}
 	used := func(c *console, _ string) {
@@ -250,7 +250,7 @@ func TestAttach_Unnamed(t *testing.T) {
 			s := startSandbox(t)
 			pod := addDetachedShell(t, s, tt.by, tt.from)
 			c := open(t, s, program(t), "node-shell", "--attach")
-			c.await(`kshell: (warning: |attaching to )pod ` + pod + ` on node node1(,| was) ` + regexp.QuoteMeta(tt.said))
+			c.waitFor(`kshell: (warning: |attaching to )pod ` + pod + ` on node node1(,| was) ` + regexp.QuoteMeta(tt.said))
 			if tt.answer != nil {
 				tt.answer(c)
 			}
@@ -268,7 +268,7 @@ func TestAttach_Named(t *testing.T) {
 	s := startSandbox(t)
 	pod := addDetachedShell(t, s, "bob", "build7")
 	c := open(t, s, program(t), "node-shell", "--attach", pod)
-	c.await(`kshell: attaching to pod ` + pod + ` on node node1, ` +
+	c.waitFor(`kshell: attaching to pod ` + pod + ` on node node1, ` +
 		`created by bob from build7 \(according to its annotations\)\r\n`)
 	c.prompt()
 	c.keys("exit 4\r")
@@ -309,10 +309,10 @@ func TestLog_HangsCtrlC(t *testing.T) {
 	pod := addDetachedShell(t, s, "ann", "laptop")
 	s.Inject(sandbox.Fault{Path: "/log", Do: sandbox.Hang, When: sandbox.AtRequest})
 	c := open(t, s, program(t), "node-shell", "--attach", pod)
-	awaitSessions(t, s, func([]sandbox.Session) bool { return len(sessionsWithTTY(s)) == 1 })
+	waitSessions(t, s, func([]sandbox.Session) bool { return len(sessionsWithTTY(s)) == 1 })
 	c.awaitRaw()
 	c.keys("\x03")
-	c.await(`kshell: warning: no data from the container's log within 10s: earlier output may be missing\r\n`)
+	c.waitFor(`kshell: warning: no data from the container's log within 10s: earlier output may be missing\r\n`)
 	c.prompt()
 	c.run("echo up''to", "upto\r\n")
 	c.keys("exit 4\r")

@@ -91,14 +91,14 @@ func TestNodeShell_SameShellAfterServerRestart(t *testing.T) {
 	c.run("kept=yes; echo up''to", "upto\r\n")
 	c.prompt()
 	up := s.Down()
-	c.await("trying again in [0-9]+ s")
+	c.waitFor("trying again in [0-9]+ s")
 	up()
 	c.keys("\r")
-	c.await("connected again after [0-9]+ s: the shell is the same\r\n")
+	c.waitFor("connected again after [0-9]+ s: the shell is the same\r\n")
 	c.run("echo kept: $kept", "kept: yes\r\n")
-	awaitSessions(t, s, func([]sandbox.Session) bool { // the screen is redrawn: one column more, and back
+	waitSessions(t, s, func([]sandbox.Session) bool { // the screen is redrawn: one column more, and back
 		sizes := sessionsWithTTY(s)[1].Sizes
-		return len(sizes) == 3 && sizes[2] == sandbox.Size{Width: columns0, Height: rows0}
+		return len(sizes) == 3 && sizes[2] == sandbox.Size{Width: termColumns, Height: termRows}
 	})
 	c.run("stty size", "24 80\r\n")
 	c.keys("exit 5\r")
@@ -112,10 +112,10 @@ func TestNodeShell_PodCannotBeDeleted(t *testing.T) {
 	s := startSandbox(t)
 	c := open(t, s, program(t), onNode()...)
 	c.prompt()
-	gone(c, s)
+	goDown(c, s)
 	begin := time.Now()
 	c.keys("\x04")
-	c.await(`(?s)kshell: warning: pod node-shell-node1-[a-z0-9]+ in namespace default could not be deleted: ` +
+	c.waitFor(`(?s)kshell: warning: pod node-shell-node1-[a-z0-9]+ in namespace default could not be deleted: ` +
 		`.* the pod ends by itself 5m0s after the last heartbeat`)
 	c.mustEnd(255)
 	if took := time.Since(begin); took > cleanup.Timeout+deadline/2 {
@@ -131,7 +131,7 @@ func TestNodeShell_PodDeletedAfterPanic(t *testing.T) {
 	s := startSandbox(t)
 	s.Inject(sandbox.Fault{Path: "/exec", Code: 403, Body: "no"})
 	c := open(t, s, path, onNode()...)
-	c.await(lineBegins("panic: test: stderr"))
+	c.waitFor(atLineStart("panic: test: stderr"))
 	c.mustEnd(2)
 	if pods := nodePods(t, s); len(pods) != 0 {
 		t.Errorf("pod %s is left", pods[0].Name)
@@ -145,7 +145,7 @@ func TestMark_ExecRefused(t *testing.T) {
 	s := startSandbox(t)
 	s.Inject(sandbox.Fault{Path: "/exec", Code: 403, Body: "no"})
 	c := open(t, s, program(t), onNode()...)
-	c.await("kshell: output from before this connection may be missing; press Enter for a prompt\r\n")
+	c.waitFor("kshell: output from before this connection may be missing; press Enter for a prompt\r\n")
 	c.run("echo up''to", "upto\r\n")
 	c.keys("exit 4\r")
 	c.mustEnd(4)
@@ -162,7 +162,7 @@ func TestNodeShell_PodDeletedDuringSession(t *testing.T) {
 	if err := s.DeletePod("default", nodePods(t, s)[0].Name, 0); err != nil {
 		t.Fatal(err)
 	}
-	c.await(regexp.QuoteMeta("kshell: the pod of the shell was deleted"))
+	c.waitFor(regexp.QuoteMeta("kshell: the pod of the shell was deleted"))
 	c.mustEnd(255)
 }
 
@@ -170,9 +170,9 @@ func TestNodeShell_ChooseNode(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), "node-shell", "--image", sandbox.NodeImage)
-	c.await(`nodes \(2 of 2\)`)
-	c.await(`NAME +STATUS +ROLES +VERSION +AGE`)
-	c.await(`node2 +Ready +worker +v1\.37\.2`)
+	c.waitFor(`nodes \(2 of 2\)`)
+	c.waitFor(`NAME +STATUS +ROLES +VERSION +AGE`)
+	c.waitFor(`node2 +Ready +worker +v1\.37\.2`)
 	c.keys("node2\r")
 	c.prompt()
 	if pods := nodePods(t, s); len(pods) != 1 || pods[0].Spec.NodeName != "node2" {
@@ -189,12 +189,12 @@ func TestDetach_EscapeKey(t *testing.T) {
 	c.run("kept=yes; echo up''to", "upto\r\n")
 	c.prompt()
 	c.keys("~?")
-	c.await("~d leave it running")
+	c.waitFor("~d leave it running")
 	c.keys("~d")
-	c.await("is left running on node node1")
+	c.waitFor("is left running on node node1")
 	c.mustEnd(0)
 	again := open(t, s, program(t), "node-shell", "--attach")
-	again.await("upto\r\n") // what was printed before
+	again.waitFor("upto\r\n") // what was printed before
 	again.run("echo kept: $kept", "kept: yes\r\n")
 	again.keys("exit 8\r")
 	again.mustEnd(8)
@@ -207,6 +207,6 @@ func TestAttach_NoSuchPod(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), "node-shell", "--attach", "no-such-pod")
-	c.await(`kshell: pod "no-such-pod" does not exist in namespace "default"\r\nhint: kshell node-shell list -A\r\n`)
+	c.waitFor(`kshell: pod "no-such-pod" does not exist in namespace "default"\r\nhint: kshell node-shell list -A\r\n`)
 	c.mustEnd(outcome.ExitFailed)
 }

@@ -71,9 +71,9 @@ func TestShellOffPath_Interactive(t *testing.T) {
 	t.Parallel()
 	s := startOffPath(t, "tools")
 	c := open(t, s, program(t), "exec", "tools")
-	c.await(`tools\$ `)
+	c.waitFor(`tools\$ `)
 	c.keys("echo $0 $PATH; exit 4\r")
-	c.await(`/bin/(ba)?sh /opt/tools\r`)
+	c.waitFor(`/bin/(ba)?sh /opt/tools\r`)
 	c.mustEnd(4)
 	if got := programs(s); got["sh"] != 1 || got["/bin/sh"] != 1 || len(got) != 2 {
 		t.Errorf("commands: %v", got)
@@ -85,9 +85,9 @@ func TestShellOffPath_Plain(t *testing.T) {
 	t.Parallel()
 	s := startOffPath(t, "tools")
 	c := open(t, s, program(t), "exec", "--exact=never", "tools")
-	c.await(`tools\$ `)
+	c.waitFor(`tools\$ `)
 	c.keys("echo $0 $PATH; exit 4\r")
-	c.await(`/bin/(ba)?sh /opt/tools\r`)
+	c.waitFor(`/bin/(ba)?sh /opt/tools\r`)
 	c.mustEnd(4)
 }
 

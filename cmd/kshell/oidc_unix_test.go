@@ -31,7 +31,7 @@ import (
 // that the provider has issued.
 type identityProvider struct {
 	*httptest.Server
-	gate *httptest.Server
+	proxy *httptest.Server
 
 	mu        sync.Mutex
 	lifetime  time.Duration // of the id tokens that are issued
@@ -40,6 +40,7 @@ type identityProvider struct {
 	issued    map[string]bool // id tokens
 }
 
+// startIdentityProvider starts the provider, and the proxy in front of s.
 func startIdentityProvider(t *testing.T, s *sandbox.Server) *identityProvider {
 	t.Helper()
 	p := &identityProvider{lifetime: time.Hour, refresh: "refresh-0", issued: map[string]bool{}}
@@ -55,7 +56,7 @@ func startIdentityProvider(t *testing.T, s *sandbox.Server) *identityProvider {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
-	p.gate = httptest.NewTLSServer(&httputil.ReverseProxy{
+	p.proxy = httptest.NewTLSServer(&httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
 			token := "unknown"
@@ -64,12 +65,16 @@ func startIdentityProvider(t *testing.T, s *sandbox.Server) *identityProvider {
 			}
 			r.Out.Header.Set("Authorization", "Bearer "+token)
 		},
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true},
+		Transport: &http.Transport{
+			TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+			DisableKeepAlives: true,
+		},
 	})
-	t.Cleanup(p.gate.Close)
+	t.Cleanup(p.proxy.Close)
 	return p
 }
 
+// knows reports whether the provider has issued an id token.
 func (p *identityProvider) knows(idToken string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -79,7 +84,8 @@ func (p *identityProvider) knows(idToken string) bool {
 // idToken is an unsigned JWT.
 func idToken(number int, expires time.Time) string {
 	encode := base64.RawURLEncoding.EncodeToString
-	return encode([]byte(`{"alg":"none"}`)) + "." + encode(fmt.Appendf(nil, `{"exp":%d,"n":%d}`, expires.Unix(), number)) + ".x"
+	claims := fmt.Appendf(nil, `{"exp":%d,"n":%d}`, expires.Unix(), number)
+	return encode([]byte(`{"alg":"none"}`)) + "." + encode(claims) + ".x"
 }
 
 // ServeHTTP implements http.Handler: the metadata, and the token endpoint.
@@ -112,16 +118,20 @@ func (p *identityProvider) kubeconfig(t *testing.T, s *sandbox.Server) string {
 		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
 	}
 	return kubeconfigOf(t, s, func(all *clientcmdapi.Config, c *clientcmdapi.Cluster) {
-		c.Server, c.CertificateAuthorityData = p.gate.URL, certificate(p.gate)
+		c.Server, c.CertificateAuthorityData = p.proxy.URL, certificate(p.proxy)
 		c.CertificateAuthority = ""
-		all.AuthInfos["admin"] = &clientcmdapi.AuthInfo{AuthProvider: &clientcmdapi.AuthProviderConfig{Name: "oidc", Config: map[string]string{
+		config := map[string]string{
 			"idp-issuer-url": p.URL, "client-id": "kshell", "refresh-token": "refresh-0",
 			"idp-certificate-authority-data": base64.StdEncoding.EncodeToString(certificate(p.Server)),
 			"id-token":                       idToken(-1, time.Now().Add(-time.Hour)),
-		}}}
+		}
+		all.AuthInfos["admin"] = &clientcmdapi.AuthInfo{
+			AuthProvider: &clientcmdapi.AuthProviderConfig{Name: "oidc", Config: config},
+		}
 	})
 }
 
+// execFine runs a command that must succeed, and returns what kshell writes to stderr.
 func execFine(t *testing.T, s *sandbox.Server, args ...string) (stderr string) {
 	t.Helper()
 	cmd := command(t, s, append(args, "exec", "web", "--", "echo", "fine")...)
@@ -144,8 +154,8 @@ func TestOIDC_RotatedTokensAreStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if said := execFine(t, s, "--kubeconfig", path); said != "" {
-			t.Errorf("stderr %q", said)
+		if stderr := execFine(t, s, "--kubeconfig", path); stderr != "" {
+			t.Errorf("stderr %q", stderr)
 		}
 	}
 	p.mu.Lock()
@@ -163,8 +173,8 @@ func TestOIDC_RotatedTokensAreStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if said := execFine(t, s, "--kubeconfig", path); said != "" {
-			t.Errorf("stderr %q", said)
+		if stderr := execFine(t, s, "--kubeconfig", path); stderr != "" {
+			t.Errorf("stderr %q", stderr)
 		}
 	}
 	after, err := clientcmd.LoadFromFile(path)
@@ -172,11 +182,13 @@ func TestOIDC_RotatedTokensAreStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.mu.Lock()
-	if p.refreshes < 3 || after.AuthInfos["admin"].AuthProvider.Config["refresh-token"] != p.refresh {
-		t.Errorf("%d refreshes, stored %q, want the newest, %s", p.refreshes, after.AuthInfos["admin"].AuthProvider.Config["refresh-token"], p.refresh)
+	stored := after.AuthInfos["admin"].AuthProvider.Config["refresh-token"]
+	if p.refreshes < 3 || stored != p.refresh {
+		t.Errorf("%d refreshes, stored %q, want the newest, %s", p.refreshes, stored, p.refresh)
 	}
 	p.mu.Unlock()
-	if len(after.AuthInfos) != len(before.AuthInfos) || len(after.Contexts) != len(before.Contexts) || after.CurrentContext != before.CurrentContext {
+	if len(after.AuthInfos) != len(before.AuthInfos) || len(after.Contexts) != len(before.Contexts) ||
+		after.CurrentContext != before.CurrentContext {
 		t.Errorf("the rest of the kubeconfig has changed:\n%+v\n%+v", before, after)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
@@ -194,9 +206,11 @@ func TestOIDC_TokensThatCannotBeStored(t *testing.T) {
 	if err := os.WriteFile(path+".lock", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	said := execFine(t, s, "--kubeconfig", path)
-	if want := "kshell: warning: the new tokens could not be written to the kubeconfig, and the next command may need a new login: open "; !strings.HasPrefix(said, want) || strings.Count(said, "\n") != 1 {
-		t.Errorf("stderr %q, want %q", said, want)
+	stderr := execFine(t, s, "--kubeconfig", path)
+	const want = "kshell: warning: the new tokens could not be written to the kubeconfig, " +
+		"and the next command may need a new login: open "
+	if !strings.HasPrefix(stderr, want) || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("stderr %q, want %q", stderr, want)
 	}
 }
 
@@ -207,7 +221,8 @@ func TestOIDC_RefusedRefreshToken(t *testing.T) {
 	p.refresh = "another"
 	cmd := command(t, s, "--kubeconfig", p.kubeconfig(t, s), "exec", "web", "--", "echo", "fine")
 	out, _ := cmd.CombinedOutput()
-	if got := cmd.ProcessState.ExitCode(); got != 255 || !strings.Contains(string(out), "failed to refresh token") || strings.Contains(string(out), "refresh-0") {
-		t.Errorf("exit code %d: %s", got, out)
+	code := cmd.ProcessState.ExitCode()
+	if code != 255 || !strings.Contains(string(out), "failed to refresh token") || strings.Contains(string(out), "refresh-0") {
+		t.Errorf("exit code %d: %s", code, out)
 	}
 }

@@ -28,7 +28,7 @@ func twoContainers(t *testing.T, s *sandbox.Server) {
 // listClosed waits until the list has left the alternate screen.
 func (c *console) listClosed() {
 	c.t.Helper()
-	c.await(`\x1b\[\?1049l`)
+	c.waitFor(`\x1b\[\?1049l`)
 }
 
 // wantRunsIn checks that all commands ran in one container, and that there was one.
@@ -49,8 +49,8 @@ func TestPick_NoPodNamed(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), "exec")
-	c.await("NAME +READY +STATUS +RESTARTS +AGE")
-	c.await("(?s)noshell.*web")
+	c.waitFor("NAME +READY +STATUS +RESTARTS +AGE")
+	c.waitFor("(?s)noshell.*web")
 	c.mustBeRaw()
 	c.keys("wEb\r")
 	c.listClosed()
@@ -65,11 +65,11 @@ func TestPick_ArrowKeys(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), "exec", "--", "sh", "-c", "echo he''re")
-	c.await("> noshell")
+	c.waitFor("> noshell")
 	c.keys("\x1b[B")
-	c.await("> ?web")
+	c.waitFor("> ?web")
 	c.keys("\r")
-	c.await("here\r\n")
+	c.waitFor("here\r\n")
 	c.mustEnd(0)
 	wantRunsIn(t, s, "web", "web")
 }
@@ -81,7 +81,7 @@ func TestPick_Cancel(t *testing.T) {
 			t.Parallel()
 			s := startSandbox(t)
 			c := open(t, s, program(t), "exec")
-			c.await("> noshell")
+			c.waitFor("> noshell")
 			c.keys(key)
 			c.listClosed()
 			c.mustEnd(130)
@@ -98,7 +98,7 @@ func TestPick_Cancel(t *testing.T) {
 func TestPick_Signal(t *testing.T) {
 	t.Parallel()
 	c := open(t, startSandbox(t), program(t), "exec")
-	c.await("> noshell")
+	c.waitFor("> noshell")
 	c.signal(syscall.SIGTERM)
 	c.listClosed()
 	c.mustEnd(143)
@@ -109,14 +109,14 @@ func TestPick_SeveralContainers(t *testing.T) {
 	s := startSandbox(t)
 	twoContainers(t, s)
 	c := open(t, s, program(t), "exec", "--", "sh", "-c", "echo he''re")
-	c.await("> noshell")
+	c.waitFor("> noshell")
 	c.keys("pair\r")
 	c.listClosed()
-	c.await("containers of pod pair")
-	c.await("> one")
+	c.waitFor("containers of pod pair")
+	c.waitFor("> one")
 	c.keys("two\r")
 	c.listClosed()
-	c.await("here\r\n")
+	c.waitFor("here\r\n")
 	c.mustEnd(0)
 	wantRunsIn(t, s, "pair", "two")
 }
@@ -126,9 +126,9 @@ func TestPick_ContainerNamed(t *testing.T) {
 	s := startSandbox(t)
 	twoContainers(t, s)
 	c := open(t, s, program(t), "exec", "-c", "two", "--", "sh", "-c", "echo he''re")
-	c.await("> ")
+	c.waitFor("> ")
 	c.keys("pair\r")
-	c.await("here\r\n")
+	c.waitFor("here\r\n")
 	c.mustEnd(0)
 	wantRunsIn(t, s, "pair", "two")
 }
@@ -139,7 +139,7 @@ func TestPick_OneMatch(t *testing.T) {
 	twoContainers(t, s)
 	for _, which := range []string{"pod/web", "-lapp=pair"} {
 		c := open(t, s, program(t), "exec", "--pick", which, "--", "sh", "-c", "echo he''re")
-		c.await("here\r\n")
+		c.waitFor("here\r\n")
 		c.mustEnd(0)
 		if bytes.Contains(c.all(), []byte("search:")) {
 			t.Errorf("%s: a list was shown", which)
@@ -151,9 +151,9 @@ func TestPick_StderrRedirected(t *testing.T) {
 	t.Parallel()
 	stderr := pathOf(t, "err")
 	c := open(t, startSandbox(t), "sh", "-c", `kshell exec -- sh -c 'echo he""re' 2>"$1"`, "sh", stderr)
-	c.await("> noshell") // written to /dev/tty
+	c.waitFor("> noshell") // written to /dev/tty
 	c.keys("web\r")
-	c.await("here\r\n")
+	c.waitFor("here\r\n")
 	c.mustEnd(0)
 	if written, err := os.ReadFile(stderr); err != nil || len(written) > 0 {
 		t.Errorf("stderr %q, %v", written, err)
@@ -164,11 +164,11 @@ func TestPick_DumbTerminal(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, "env", "TERM=dumb", program(t), "exec", "--", "sh", "-c", "echo he''re")
-	c.await(`  1\) noshell .*\r\n  2\) web .*\r\nnumber \(1 to 2, or Enter to cancel\): `)
+	c.waitFor(`  1\) noshell .*\r\n  2\) web .*\r\nnumber \(1 to 2, or Enter to cancel\): `)
 	c.keys("7\r")
-	c.await(`number \(1 to 2, or Enter to cancel\): `)
+	c.waitFor(`number \(1 to 2, or Enter to cancel\): `)
 	c.keys("2\r")
-	c.await("here\r\n")
+	c.waitFor("here\r\n")
 	c.mustEnd(0)
 	if bytes.ContainsRune(c.all(), '\x1b') {
 		t.Errorf("escape sequences: %q", c.all())
@@ -177,7 +177,7 @@ func TestPick_DumbTerminal(t *testing.T) {
 
 	for _, key := range []string{"\r", "\x03", "\x04"} {
 		c := open(t, s, "env", "TERM=dumb", program(t), "exec", "--", "ls")
-		c.await("cancel\\): ")
+		c.waitFor("cancel\\): ")
 		if key == "\x03" { // as a key, it would also end the test's own shells
 			c.signal(syscall.SIGINT)
 		} else {
@@ -190,7 +190,7 @@ func TestPick_DumbTerminal(t *testing.T) {
 func TestPick_NoColor(t *testing.T) {
 	t.Parallel()
 	c := open(t, startSandbox(t), "env", "NO_COLOR=1", program(t), "exec")
-	c.await("> noshell")
+	c.waitFor("> noshell")
 	c.keys("\x1b")
 	c.mustEnd(130)
 	if bytes.Contains(c.all(), []byte("36m")) {
@@ -202,7 +202,7 @@ func TestPick_NoColor(t *testing.T) {
 func TestPick_NoTerminalQueries(t *testing.T) {
 	t.Parallel()
 	c := open(t, startSandbox(t), program(t), "exec")
-	c.await("> noshell")
+	c.waitFor("> noshell")
 	c.keys("\x1b")
 	c.mustEnd(130)
 	for _, query := range []string{"\x1b[?u", "$p", "\x1b[c", "\x1b[6n", "\x1b]11;?"} {
@@ -216,7 +216,7 @@ func TestPick_ListForbidden(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), "exec", "--token", s.Token("none"))
-	c.await(`(?m)^kshell: .*(cannot list|forbidden|list).*pods`)
+	c.waitFor(`(?m)^kshell: .*(cannot list|forbidden|list).*pods`)
 	c.mustEnd(255)
 	if bytes.Contains(c.all(), []byte("search:")) {
 		t.Error("a list was shown")

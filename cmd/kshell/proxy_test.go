@@ -28,20 +28,21 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// beyond is the sandbox's address where only a proxy reaches it: the name is in its certificate, and in nobody's books.
-const beyond = "https://sandbox.invalid:6443"
+// proxiedURL is an address of the sandbox that only a proxy can reach: the name is in
+// the certificate, but not in the DNS.
+const proxiedURL = "https://sandbox.invalid:6443"
 
-// proxy is one of ours: whatever it is asked for, it leads to the sandbox.
+// proxy is a proxy that connects every client to the sandbox.
 type proxy struct {
 	url string
 	to  string // host:port
 
 	mu    sync.Mutex
-	asked []string // for these, as host:port
+	asked []string // the requested addresses, as host:port
 }
 
-// lead joins two connections until both have ended.
-func (p *proxy) lead(client net.Conn, early io.Reader, asked string) {
+// connect copies between a client and the sandbox until both connections have ended.
+func (p *proxy) connect(client net.Conn, early io.Reader, asked string) {
 	p.mu.Lock()
 	p.asked = append(p.asked, asked)
 	p.mu.Unlock()
@@ -61,8 +62,8 @@ func (p *proxy) lead(client net.Conn, early io.Reader, asked string) {
 	back.Wait()
 }
 
-// all are the addresses that were asked for, each once.
-func (p *proxy) all() []string {
+// requested returns the requested addresses, each once.
+func (p *proxy) requested() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	all := slices.Clone(p.asked)
@@ -72,7 +73,7 @@ func (p *proxy) all() []string {
 
 const proxyUser, proxyPassword = "me", "open sesame"
 
-// ServeHTTP implements http.Handler: CONNECT and nothing else, for those who know the password.
+// ServeHTTP implements http.Handler. It accepts only CONNECT with the password.
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	known := "Basic " + base64.StdEncoding.EncodeToString([]byte(proxyUser+":"+proxyPassword))
 	if r.Method != http.MethodConnect || r.Header.Get("Proxy-Authorization") != known {
@@ -84,10 +85,11 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, _ = io.WriteString(client, "HTTP/1.1 200 OK\r\n\r\n")
-	p.lead(client, rw, r.Host)
+	p.connect(client, rw, r.Host)
 }
 
-// serveSOCKS answers one SOCKS5 client (RFC 1928 and 1929): CONNECT to a name or an IPv4 address, by the password.
+// serveSOCKS serves a SOCKS5 client (RFC 1928 and 1929). It accepts only CONNECT to a
+// name or an IPv4 address, with the password.
 func (p *proxy) serveSOCKS(c net.Conn) {
 	r := bufio.NewReader(c)
 	asked, err := greetSOCKS(c, r)
@@ -95,13 +97,14 @@ func (p *proxy) serveSOCKS(c net.Conn) {
 		_ = c.Close()
 		return
 	}
-	p.lead(c, r, asked)
+	p.connect(c, r, asked)
 }
 
-var errSOCKS = errors.New("not what a SOCKS5 client says")
+var errSOCKS = errors.New("invalid SOCKS5 request")
 
+// greetSOCKS reads the requests of a SOCKS5 client, and returns the requested address.
 func greetSOCKS(c io.Writer, r *bufio.Reader) (asked string, err error) {
-	field := func() string { // a length and as many bytes
+	field := func() string { // a length, and as many bytes
 		n, _ := r.ReadByte()
 		b := make([]byte, n)
 		_, err = io.ReadFull(r, b)
@@ -139,6 +142,7 @@ func greetSOCKS(c io.Writer, r *bufio.Reader) (asked string, err error) {
 	return net.JoinHostPort(host, strconv.Itoa(int(port[0])<<8|int(port[1]))), err
 }
 
+// startSOCKS starts a SOCKS5 server.
 func startSOCKS(t *testing.T, p *proxy) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -162,7 +166,7 @@ func startSOCKS(t *testing.T, p *proxy) (address string) {
 	return l.Addr().String()
 }
 
-// startProxy starts one; trust is the certificate of an https one, in PEM.
+// startProxy starts a proxy. trust is the certificate of an https proxy, in PEM.
 func startProxy(t *testing.T, s *sandbox.Server, scheme string) (p *proxy, trust []byte) {
 	t.Helper()
 	p = &proxy{to: strings.TrimPrefix(s.URL(), "https://")}
@@ -187,8 +191,10 @@ func startProxy(t *testing.T, s *sandbox.Server, scheme string) (p *proxy, trust
 	return p, trust
 }
 
-// kubeconfigOf writes the sandbox's kubeconfig with changes to its only cluster.
-func kubeconfigOf(t *testing.T, s *sandbox.Server, change func(all *clientcmdapi.Config, cluster *clientcmdapi.Cluster)) string {
+// kubeconfigOf writes the sandbox's kubeconfig with changes.
+func kubeconfigOf(
+	t *testing.T, s *sandbox.Server, change func(all *clientcmdapi.Config, cluster *clientcmdapi.Cluster),
+) string {
 	t.Helper()
 	all, err := clientcmd.LoadFromFile(s.Kubeconfig())
 	if err != nil {
@@ -202,8 +208,8 @@ func kubeconfigOf(t *testing.T, s *sandbox.Server, change func(all *clientcmdapi
 	return path
 }
 
-// eachWay runs a test as one who is let in by WebSocket, and as one who is by SPDY.
-func eachWay(t *testing.T, test func(t *testing.T, s *sandbox.Server, user string)) {
+// eachTransport runs a test with a user for WebSocket and with a user for SPDY only.
+func eachTransport(t *testing.T, test func(t *testing.T, s *sandbox.Server, user string)) {
 	t.Helper()
 	for name, user := range map[string]string{"WebSocket": "sandbox", "SPDY": "create-only"} {
 		t.Run(name, func(t *testing.T) {
@@ -217,13 +223,13 @@ func eachWay(t *testing.T, test func(t *testing.T, s *sandbox.Server, user strin
 	}
 }
 
-// mustExec runs a command that takes input, gives output and ends with 7.
+// mustExec runs a command that copies its input to its output and exits with 7.
 func mustExec(t *testing.T, s *sandbox.Server, env []string, args ...string) {
 	t.Helper()
 	cmd := command(t, s, append(args, "exec", "-i", "web", "--", "sh", "-c", "cat; exit 7")...)
 	cmd.Env = append(slices.DeleteFunc(cmd.Env, func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
-		return strings.HasSuffix(strings.ToLower(name), "_proxy") // that of whoever runs the tests
+		return strings.HasSuffix(strings.ToLower(name), "_proxy") // set where the tests run
 	}), env...)
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stderr = strings.NewReader("text"), &stderr
@@ -233,17 +239,17 @@ func mustExec(t *testing.T, s *sandbox.Server, env []string, args ...string) {
 	}
 }
 
-func TestAProxyLeadsToTheServer(t *testing.T) {
+func TestProxy(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range []string{"http", "https", "socks5"} {
 		for _, by := range []string{"HTTPS_PROXY", "proxy-url"} {
 			t.Run(scheme+" by "+by, func(t *testing.T) {
 				t.Parallel()
-				eachWay(t, func(t *testing.T, s *sandbox.Server, user string) {
+				eachTransport(t, func(t *testing.T, s *sandbox.Server, user string) {
 					p, trust := startProxy(t, s, scheme)
 					var env []string
 					path := kubeconfigOf(t, s, func(_ *clientcmdapi.Config, c *clientcmdapi.Cluster) {
-						c.Server = beyond
+						c.Server = proxiedURL
 						c.CertificateAuthorityData = append(c.CertificateAuthorityData, trust...)
 						if by == "proxy-url" {
 							c.ProxyURL = p.url
@@ -252,8 +258,8 @@ func TestAProxyLeadsToTheServer(t *testing.T) {
 						}
 					})
 					mustExec(t, s, env, "--kubeconfig", path, "--context", user)
-					if got := p.all(); !slices.Equal(got, []string{"sandbox.invalid:6443"}) {
-						t.Errorf("the proxy was asked for %q", got)
+					if got := p.requested(); !slices.Equal(got, []string{"sandbox.invalid:6443"}) {
+						t.Errorf("requests to the proxy: %q", got)
 					}
 				})
 			})
@@ -261,8 +267,9 @@ func TestAProxyLeadsToTheServer(t *testing.T) {
 	}
 }
 
-// 0.0.0.0 is this machine, and no loopback address: those are never reached through a proxy.
-func TestWhatTheProxyIsNotForIsReachedDirectly(t *testing.T) {
+// The test uses 0.0.0.0, which is this machine: for loopback addresses, a proxy is
+// never used.
+func TestProxy_NoProxy(t *testing.T) {
 	t.Parallel()
 	for noProxy, direct := range map[string]bool{
 		"":                            false,
@@ -273,27 +280,27 @@ func TestWhatTheProxyIsNotForIsReachedDirectly(t *testing.T) {
 	} {
 		t.Run("NO_PROXY="+strings.ReplaceAll(noProxy, "/", "-"), func(t *testing.T) {
 			t.Parallel()
-			eachWay(t, func(t *testing.T, s *sandbox.Server, user string) {
+			eachTransport(t, func(t *testing.T, s *sandbox.Server, user string) {
 				p, _ := startProxy(t, s, "http")
 				here := strings.Replace(s.URL(), "127.0.0.1", "0.0.0.0", 1)
 				path := kubeconfigOf(t, s, func(_ *clientcmdapi.Config, c *clientcmdapi.Cluster) {
 					c.Server, c.TLSServerName = here, "sandbox.invalid"
 				})
 				mustExec(t, s, []string{"HTTPS_PROXY=" + p.url, "NO_PROXY=" + noProxy}, "--kubeconfig", path, "--context", user)
-				if asked := p.all(); (len(asked) == 0) != direct {
-					t.Errorf("the proxy was asked for %q", asked)
+				if asked := p.requested(); (len(asked) == 0) != direct {
+					t.Errorf("requests to the proxy: %q", asked)
 				}
 			})
 		})
 	}
 }
 
-func TestAProxyThatRefusesIsNamedWithoutItsPassword(t *testing.T) {
+func TestProxy_Refuses(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	p, _ := startProxy(t, s, "http")
 	path := kubeconfigOf(t, s, func(_ *clientcmdapi.Config, c *clientcmdapi.Cluster) {
-		c.Server, c.ProxyURL = beyond, strings.Replace(p.url, "open", "shut", 1)
+		c.Server, c.ProxyURL = proxiedURL, strings.Replace(p.url, "open", "shut", 1)
 	})
 	cmd := command(t, s, "--kubeconfig", path, "-v", "exec", "web", "--", "ls")
 	out, err := cmd.CombinedOutput()
@@ -301,11 +308,11 @@ func TestAProxyThatRefusesIsNamedWithoutItsPassword(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 	if strings.Contains(string(out), "sesame") {
-		t.Errorf("the password is shown: %s", out)
+		t.Errorf("the password is printed: %s", out)
 	}
 }
 
-func TestTheServersNameInItsCertificateCanBeSaid(t *testing.T) {
+func TestTLSServerName(t *testing.T) {
 	t.Parallel()
 	for name, ok := range map[string]bool{"sandbox.invalid": true, "other.invalid": false} {
 		t.Run(name, func(t *testing.T) {
@@ -318,11 +325,12 @@ func TestTheServersNameInItsCertificateCanBeSaid(t *testing.T) {
 			}
 		})
 	}
-	eachWay(t, func(t *testing.T, s *sandbox.Server, user string) {
+	eachTransport(t, func(t *testing.T, s *sandbox.Server, user string) {
 		mustExec(t, s, nil, "--tls-server-name", "sandbox.invalid", "--context", user)
 	})
 }
 
+// writeFile writes a file in a temporary directory, and returns its path.
 func writeFile(t *testing.T, name, text string, mode os.FileMode) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)

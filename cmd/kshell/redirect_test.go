@@ -93,7 +93,7 @@ func TestRedirect_AnotherOriginIsRefused(t *testing.T) {
 	var reached atomic.Int32
 	other := func(w http.ResponseWriter, r *http.Request) {
 		reached.Add(1)
-		t.Errorf("%s was asked with Authorization %q", r.Host, r.Header.Get("Authorization"))
+		t.Errorf("%s received a request with Authorization %q", r.Host, r.Header.Get("Authorization"))
 	}
 	plain, secure := httptest.NewServer(http.HandlerFunc(other)), httptest.NewTLSServer(http.HandlerFunc(other))
 	t.Cleanup(plain.Close)
@@ -108,7 +108,7 @@ func TestRedirect_AnotherOriginIsRefused(t *testing.T) {
 	target := targetOf(t, api)
 	host := strings.TrimPrefix(api.URL, "https://")
 	_, port, _ := strings.Cut(host, ":")
-	for name, location := range map[string]struct{ header, said string }{
+	for name, location := range map[string]struct{ header, printed string }{
 		"another port":       {secure.URL + "/login?token=x#y", secure.URL + "/login"},
 		"http":               {plain.URL + "/login", plain.URL + "/login"},
 		"http, same port":    {"http://" + host + "/login", "http://" + host + "/login"},
@@ -126,7 +126,8 @@ func TestRedirect_AnotherOriginIsRefused(t *testing.T) {
 				if err == nil {
 					continue // a followed redirect fails the test in other
 				}
-				if want := fmt.Sprintf("the server redirects (%d) to %s", status, location.said); !strings.Contains(err.Error(), want) {
+				want := fmt.Sprintf("the server redirects (%d) to %s", status, location.printed)
+				if !strings.Contains(err.Error(), want) {
 					t.Errorf("%s, %d, %s: %v, want %s", name, status, client, err, want)
 				}
 				if strings.Contains(err.Error(), "hunter2") {
@@ -180,7 +181,9 @@ func TestRedirect_SameOriginIsFollowed(t *testing.T) {
 
 func TestRedirect_ManifestStaysAtItsServer(t *testing.T) {
 	t.Parallel()
-	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the redirect was followed") }))
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("the redirect was followed")
+	}))
 	t.Cleanup(other.Close)
 	for _, status := range redirectCodes {
 		files := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -21,7 +21,7 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// reviewer puts something before the sandbox that answers SelfSubjectAccessReviews, which the sandbox does not know.
+// reviewer starts a proxy in front of the sandbox that answers SelfSubjectAccessReviews.
 func reviewer(ts *testscript.TestScript, neg bool, args []string) {
 	hang := slices.Equal(args, []string{"hang"})
 	if neg || len(args) > 0 && !hang {
@@ -41,9 +41,10 @@ func reviewer(ts *testscript.TestScript, neg bool, args []string) {
 	proxy.Transport = transport
 	mux := http.NewServeMux()
 	mux.Handle("/", proxy)
-	mux.HandleFunc("POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews", func(w http.ResponseWriter, r *http.Request) {
+	const path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 		var review authorizationv1.SelfSubjectAccessReview
-		body, err := io.ReadAll(r.Body) // to its end: only then it is noticed that the client has gone
+		body, err := io.ReadAll(r.Body) // a server detects a closed connection only after the body is read
 		if err == nil {
 			err = json.Unmarshal(body, &review)
 		}
@@ -66,17 +67,17 @@ func reviewer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("REVIEWER", before.URL)
 }
 
-// allowed is what the sandbox allows its users: see sandbox.Server.Token.
+// allowed reports whether the sandbox allows a request; see sandbox.Server.Token.
 func allowed(s *sandbox.Server, authorization string, asked *authorizationv1.ResourceAttributes) bool {
 	exec := asked.Resource == "pods" && asked.Subresource == "exec"
-	looks := slices.Contains([]string{"get", "list", "watch"}, asked.Verb)
+	read := slices.Contains([]string{"get", "list", "watch"}, asked.Verb)
 	switch strings.TrimPrefix(authorization, "Bearer ") {
 	case s.Token("admin"):
 		return true
 	case s.Token("get-only"):
-		return looks
+		return read
 	case s.Token("create-only"):
-		return looks && !exec || exec && asked.Verb == "create"
+		return read && !exec || exec && asked.Verb == "create"
 	case s.Token("exec-only"):
 		return exec
 	default:
@@ -84,7 +85,7 @@ func allowed(s *sandbox.Server, authorization string, asked *authorizationv1.Res
 	}
 }
 
-// serve makes the files of a folder of the script available over HTTP.
+// serve serves the files of a directory over HTTP.
 func serve(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: serve DIR")

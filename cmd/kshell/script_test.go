@@ -163,7 +163,7 @@ var faults = map[string]sandbox.Fault{
 	"silent-exec":      {Do: sandbox.Hang, When: sandbox.AtRequest},
 	"silent-socket":    {Do: sandbox.StallWrite, When: sandbox.AfterSent, N: 3}, // after the first, empty message
 	"silent":           {Path: "/", Do: sandbox.Hang, When: sandbox.AtRequest},
-	"overload-twice":   {Code: http.StatusServiceUnavailable, Body: shuttingDown, Times: 4}, // two by WebSocket, two by SPDY
+	"overload-twice":   {Code: 503, Body: shuttingDown, Times: 4}, // two over WebSocket, two over SPDY
 	"overload":         {Code: http.StatusServiceUnavailable, Body: shuttingDown},
 	"cut-once":         {Do: sandbox.FIN, When: sandbox.AfterSent, N: 1000, Times: 1},
 	"reset-at-request": {Do: sandbox.RST, When: sandbox.AtRequest},

@@ -22,7 +22,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// Stand-ins for Windows's shells: this cmd understands one line, and is a shell without one.
+// Replacements for the shells of Windows. cmd accepts one command line; without
+// arguments, it is a shell.
 const (
 	cmdExe = `#!/bin/sh
 if [ $# = 0 ]; then
@@ -40,8 +41,9 @@ PS1='PS C:\> ' exec /bin/sh
 `
 )
 
-// windowsPods adds pods of Windows: full has both shells, nano cmd alone, bare none. Who says so is the pod or nobody.
-func windowsPods(t *testing.T, s *sandbox.Server, says bool) {
+// windowsPods adds Windows pods: full has both shells, nano only cmd, bare none. withOS
+// sets the operating system in their specs.
+func windowsPods(t *testing.T, s *sandbox.Server, withOS bool) {
 	t.Helper()
 	cmd, powershell := writeFile(t, "cmd", cmdExe, 0o700), writeFile(t, "powershell", powershellExe, 0o700)
 	for name, commands := range map[string]map[string]string{
@@ -52,7 +54,7 @@ func windowsPods(t *testing.T, s *sandbox.Server, says bool) {
 			t.Fatal(err)
 		}
 		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: name, Image: "sandbox/" + name}}}}
-		if p.Name = name; says {
+		if p.Name = name; withOS {
 			p.Spec.OS = &corev1.PodOS{Name: corev1.Windows}
 		}
 		if err := s.AddPod(p); err != nil {
@@ -61,7 +63,7 @@ func windowsPods(t *testing.T, s *sandbox.Server, says bool) {
 	}
 }
 
-// startNodes starts what stands before a sandbox and knows its node, which is one of Windows.
+// startNodes starts a proxy in front of a sandbox that reports a Windows node.
 func startNodes(t *testing.T, s *sandbox.Server) (address string) {
 	t.Helper()
 	target, err := url.Parse(s.URL())
@@ -79,7 +81,10 @@ func startNodes(t *testing.T, s *sandbox.Server) (address string) {
 			r.SetURL(target)
 			r.Out.Header.Set("Authorization", "Bearer "+s.Token("admin"))
 		},
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true},
+		Transport: &http.Transport{
+			TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+			DisableKeepAlives: true,
+		},
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasPrefix(r.URL.Path, "/api/v1/nodes/") {
@@ -96,6 +101,7 @@ func startNodes(t *testing.T, s *sandbox.Server) (address string) {
 	return server.URL
 }
 
+// commandsWithTTY returns the programs of the sessions that have a tty.
 func commandsWithTTY(s *sandbox.Server) (all []string) {
 	for _, x := range sessionsWithTTY(s) {
 		all = append(all, x.Query["command"][0])
@@ -103,15 +109,15 @@ func commandsWithTTY(s *sandbox.Server) (all []string) {
 	return all
 }
 
-func TestAWindowsPodIsEnteredByTheBetterOfItsShellsInOneConnection(t *testing.T) {
+func TestShell_Windows(t *testing.T) {
 	for pod, prompt := range map[string]string{"full": `PS C:\\> `, "nano": `C:\\> `} {
 		t.Run(pod, func(t *testing.T) {
 			t.Parallel()
 			s := startSandbox(t)
 			windowsPods(t, s, true)
 			c := open(t, s, program(t), "exec", pod)
-			c.await("(?m)^" + prompt)
-			c.keys("exit 127\r") // is the shell's own word: no other shell is tried
+			c.waitFor("(?m)^" + prompt)
+			c.keys("exit 127\r") // the exit code of the shell: no other shell is tried
 			c.mustEnd(127)
 			if got := commandsWithTTY(s); !slices.Equal(got, []string{"cmd"}) {
 				t.Errorf("commands: %q", got)
@@ -120,12 +126,12 @@ func TestAWindowsPodIsEnteredByTheBetterOfItsShellsInOneConnection(t *testing.T)
 	}
 }
 
-func TestTheNodeSaysWhichShellsThereAreWhereThePodDoesNot(t *testing.T) {
+func TestShell_WindowsNode(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	windowsPods(t, s, false)
 	c := open(t, s, program(t), "exec", "--server", startNodes(t, s), "full")
-	c.await(`(?m)^PS C:\\> `)
+	c.waitFor(`(?m)^PS C:\\> `)
 	c.keys("exit 3\r")
 	c.mustEnd(3)
 	if got := commandsWithTTY(s); !slices.Equal(got, []string{"sh", "/bin/sh", "cmd"}) {
@@ -133,13 +139,13 @@ func TestTheNodeSaysWhichShellsThereAreWhereThePodDoesNot(t *testing.T) {
 	}
 }
 
-func TestWhereNobodySaysWhichShellsThereAreAllAreTried(t *testing.T) {
+func TestShell_UnknownOS(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	windowsPods(t, s, false)
 	c := open(t, s, program(t), "exec", "-v", "nano")
-	c.await("the pod's operating system is not known: cannot get node ")
-	c.await(`(?m)^C:\\> `)
+	c.waitFor("the pod's operating system is not known: cannot get node ")
+	c.waitFor(`(?m)^C:\\> `)
 	c.keys("exit 0\r")
 	c.mustEnd(0)
 	if got := commandsWithTTY(s); !slices.Equal(got, []string{"sh", "/bin/sh", "bash", "ash", "/bin/bash", "cmd"}) {
@@ -147,27 +153,28 @@ func TestWhereNobodySaysWhichShellsThereAreAllAreTried(t *testing.T) {
 	}
 }
 
-func TestAWindowsPodWithoutAShellIsToldPlainly(t *testing.T) {
+func TestShell_WindowsWithoutShell(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	windowsPods(t, s, true)
 	c := open(t, s, program(t), "exec", "bare")
-	c.await("(?m)^kshell: the container has no shell\r\n")
-	c.await("(?m)^hint: name a program that the container has: kshell exec -it -n default bare -- PROGRAM\r\n")
+	c.waitFor("(?m)^kshell: the container has no shell\r\n")
+	c.waitFor("(?m)^hint: name a program that the container has: kshell exec -it -n default bare -- PROGRAM\r\n")
 	c.mustEnd(outcome.ExitNotFound)
 }
 
-// A link that breaks on the way to a shell, and a shell that ends with 127, are no missing shells.
-func TestALostLinkIsNoMissingShell(t *testing.T) {
+// A lost connection before the shell starts, and a shell that exits with 127, do not mean
+// that the shell is missing.
+func TestShell_NotMissing(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	s.Inject(sandbox.Fault{Times: 1, Do: sandbox.RST, When: sandbox.AfterSent, N: 1})
 	c := open(t, s, program(t), "exec", "web")
-	c.await("connection lost")
-	c.prompt() // the user saw nothing of the first shell
+	c.waitFor("connection lost")
+	c.prompt() // the first shell has printed nothing
 	c.keys("exit 127\r")
 	c.mustEnd(127)
 	if strings.Contains(string(c.all()), "no shell") {
-		t.Error("a shell is said to be missing")
+		t.Error("a shell is reported as missing")
 	}
 }

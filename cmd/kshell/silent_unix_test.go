@@ -13,9 +13,11 @@ const greeting = 3
 
 // The faults of servers that accept a connection and then send nothing.
 var (
-	muteServer  = sandbox.Fault{Path: "/", Do: sandbox.Hang, When: sandbox.AtRequest}
-	muteKubelet = sandbox.Fault{Do: sandbox.Hang, When: sandbox.AtRequest}                    // the API server proxies the WebSocket
-	muteSocket  = sandbox.Fault{Do: sandbox.StallWrite, When: sandbox.AfterSent, N: greeting} // the API server translates the protocol
+	silentAPI = sandbox.Fault{Path: "/", Do: sandbox.Hang, When: sandbox.AtRequest}
+	// The API server proxies the WebSocket.
+	silentKubelet = sandbox.Fault{Do: sandbox.Hang, When: sandbox.AtRequest}
+	// The API server translates the protocol.
+	silentSocket = sandbox.Fault{Do: sandbox.StallWrite, When: sandbox.AfterSent, N: greeting}
 )
 
 func TestCtrlC_BeforeTheFirstByte(t *testing.T) {
@@ -24,19 +26,27 @@ func TestCtrlC_BeforeTheFirstByte(t *testing.T) {
 		name  string
 		fault sandbox.Fault
 		args  []string
-		said  string
+		note  string
 	}{
-		{"server", muteServer, []string{"exec", "web"}, "waiting for the API server at 127.0.0.1:"},
-		{"kubelet", muteKubelet, []string{"exec", "web"}, `waiting for node sandbox to start the command \(up to 35s, Ctrl-C ends it\)`},
-		{"socket", muteSocket, []string{"exec", "web"}, "waiting for node sandbox to start the command"},
-		{"socket, plainly", muteSocket, []string{"exec", "-it", "--exact=never", "web", "--", "sh"}, "waiting for node sandbox to start the command"},
+		{"server", silentAPI, []string{"exec", "web"}, "waiting for the API server at 127.0.0.1:"},
+		{
+			"kubelet", silentKubelet,
+			[]string{"exec", "web"},
+			`waiting for node sandbox to start the command \(up to 35s, Ctrl-C ends it\)`,
+		},
+		{"socket", silentSocket, []string{"exec", "web"}, "waiting for node sandbox to start the command"},
+		{
+			"socket, plain mode", silentSocket,
+			[]string{"exec", "-it", "--exact=never", "web", "--", "sh"},
+			"waiting for node sandbox to start the command",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := startSandbox(t)
 			s.Inject(tt.fault)
 			c := open(t, s, "env", append([]string{slowVariable + "=300ms", program(t)}, tt.args...)...)
-			c.await(tt.said)
+			c.waitFor(tt.note)
 			c.keys("\x03")
 			c.mustEnd(130)
 		})

@@ -19,16 +19,18 @@ func TestTerminal_StaysRestoredAfterPanic(t *testing.T) {
 	s := startSandbox(t)
 	s.Inject(sandbox.Fault{Path: "/exec", Code: 403, Body: "no"}) // kshell's message about it panics
 	deleting := make(chan struct{})
-	undo := s.Inject(sandbox.Fault{Path: "/pods/", Method: "DELETE", Do: sandbox.Hang, Seen: sync.OnceFunc(func() { close(deleting) })})
+	undo := s.Inject(sandbox.Fault{
+		Path: "/pods/", Method: "DELETE", Do: sandbox.Hang, Seen: sync.OnceFunc(func() { close(deleting) }),
+	})
 	c := open(t, s, panicking(t), onNode()...)
 	select {
 	case <-deleting:
 	case <-time.After(deadline):
 		t.Fatalf("no pod is deleted; the terminal:\n%s", c.all())
 	}
-	c.awaitModes(c.before)
+	c.waitModes(c.before)
 	s.Restart()
-	awaitSessions(t, s, func([]sandbox.Session) bool {
+	waitSessions(t, s, func([]sandbox.Session) bool {
 		shells := sessionsWithTTY(s)
 		return len(shells) == 2 && (!shells[1].Open || c.modes() != c.before)
 	})
@@ -37,14 +39,14 @@ func TestTerminal_StaysRestoredAfterPanic(t *testing.T) {
 	}
 	undo()
 	s.Restart() // the deletion is tried again
-	c.await(lineBegins("panic: test: stderr"))
+	c.waitFor(atLineStart("panic: test: stderr"))
 	c.mustEnd(2)
 	if pods := nodePods(t, s); len(pods) != 0 {
 		t.Errorf("pod %s is left", pods[0].Name)
 	}
 }
 
-// Exits that TestTheTerminalIsAsBeforeHoweverKshellEnds does not cover.
+// Exits that TestTerminal_Restored does not cover.
 func TestTerminal_RestoredOnEveryExit(t *testing.T) {
 	t.Parallel()
 	silent := sandbox.Fault{Path: "/", Do: sandbox.Hang}
@@ -53,10 +55,12 @@ func TestTerminal_RestoredOnEveryExit(t *testing.T) {
 		end   func(*console, *sandbox.Server)
 		code  int
 	}{
-		"timeout":   {[]string{"--timeout", "3s"}, func(*console, *sandbox.Server) {}, outcome.ExitTimeout},
-		"~.":        {nil, func(c *console, _ *sandbox.Server) { c.keys("~.") }, outcome.ExitFailed},
-		"lost link": {[]string{"--reconnect", "never"}, func(_ *console, s *sandbox.Server) { s.Restart() }, outcome.ExitFailed},
-		"refused after a lost link": {nil, func(c *console, s *sandbox.Server) {
+		"timeout": {[]string{"--timeout", "3s"}, func(*console, *sandbox.Server) {}, outcome.ExitTimeout},
+		"~.":      {nil, func(c *console, _ *sandbox.Server) { c.keys("~.") }, outcome.ExitFailed},
+		"lost connection": {
+			[]string{"--reconnect", "never"}, func(_ *console, s *sandbox.Server) { s.Restart() }, outcome.ExitFailed,
+		},
+		"refused after a lost connection": {nil, func(c *console, s *sandbox.Server) {
 			s.Inject(sandbox.Fault{Code: 403, Body: "no"})
 			s.Restart()
 		}, outcome.ExitFailed},

@@ -94,16 +94,16 @@ func TestShell_SPDY(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), "-v", "exec", "--context", "create-only", "web")
-	c.await(`kshell: falling back to SPDY: `)
-	c.await(`by SPDY/3.1 v[45].channel.k8s.io\r\n`)
+	c.waitFor(`kshell: falling back to SPDY: `)
+	c.waitFor(`by SPDY/3.1 v[45].channel.k8s.io\r\n`)
 	c.prompt()
 	c.mustBeRaw()
-	awaitSize(t, s, 1, sandbox.Size{Width: columns0, Height: rows0})
+	waitSize(t, s, 1, sandbox.Size{Width: termColumns, Height: termRows})
 	c.run("stty size", "24 80\r\n")
 	c.prompt()
 	size := sandbox.Size{Width: 133, Height: 44}
 	c.resize(size.Width, size.Height)
-	awaitSize(t, s, 1, size)
+	waitSize(t, s, 1, size)
 	c.run("stty size", "44 133\r\n")
 	c.prompt()
 	c.interrupt()
@@ -118,12 +118,12 @@ func TestShellReconnect_SPDY(t *testing.T) {
 	c.prompt()
 	before := s.Stats().Commands
 	up := s.Down()
-	c.await(`(?s)kshell: warning: connection lost: [^\n]*\r\n.*? trying again in [0-9]+ s \(Enter: now, Ctrl-D: quit\) `)
+	c.waitFor(`(?s)kshell: warning: connection lost: [^\n]*\r\n.*? trying again in [0-9]+ s \(Enter: now, Ctrl-D: quit\) `)
 	up()
 	c.keys("\r")
-	c.await("kshell: connected again after [0-9]+ s: this is a new shell\r\n")
+	c.waitFor("kshell: connected again after [0-9]+ s: this is a new shell\r\n")
 	c.prompt()
-	awaitSize(t, s, 2, sandbox.Size{Width: columns0, Height: rows0})
+	waitSize(t, s, 2, sandbox.Size{Width: termColumns, Height: termRows})
 	c.run("stty size", "24 80\r\n")
 	c.prompt()
 	c.keys("exit 5\r")
@@ -146,7 +146,7 @@ func TestShell_SPDYRestoresTerminal(t *testing.T) {
 	}{
 		"Ctrl-D":              {func(c *console, _ *sandbox.Server) { c.keys("\x04") }, 0},
 		"TERM":                {func(c *console, _ *sandbox.Server) { c.signal(syscall.SIGTERM) }, 143},
-		"server down, Ctrl-C": {func(c *console, s *sandbox.Server) { gone(c, s); c.keys("\x03") }, 255},
+		"server down, Ctrl-C": {func(c *console, s *sandbox.Server) { goDown(c, s); c.keys("\x03") }, 255},
 		"pod deleted": {func(c *console, s *sandbox.Server) {
 			if err := s.DeletePod("default", "web", 0); err != nil {
 				c.t.Error(err)
@@ -174,7 +174,7 @@ func TestShell_SPDYAfterLostSubprotocol(t *testing.T) {
 	f.Times = 1
 	s.Inject(f)
 	c := open(t, s, program(t), "-v", "exec", "web")
-	c.await("falling back to SPDY: the server selected no subprotocol")
+	c.waitFor("falling back to SPDY: the server selected no subprotocol")
 	c.prompt()
 	c.keys("exit 3\r")
 	c.mustEnd(3)

@@ -63,10 +63,11 @@ func TestContainerRestarts_Command(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			awaitFile(t, path.Join(s.Dir("default", "web", "web"), "up"), "\n")
+			waitFile(t, path.Join(s.Dir("default", "web", "web"), "up"), "\n")
 			killInit(t, s, init)
 			_ = cmd.Wait() // the exit code is checked below
-			if code := cmd.ProcessState.ExitCode(); code != 137 || !regexp.MustCompile("^"+restarted+"$").MatchString(errs.String()) || out.Len() > 0 {
+			want := regexp.MustCompile("^" + restarted + "$")
+			if code := cmd.ProcessState.ExitCode(); code != 137 || !want.MatchString(errs.String()) || out.Len() > 0 {
 				t.Errorf("exit code %d, stdout %q, stderr %q", code, &out, &errs)
 			}
 		})
@@ -89,7 +90,7 @@ func TestContainerRestarts_Terminal(t *testing.T) {
 			c.prompt()
 			killInit(t, s, init)
 			c.mustEnd(137)
-			c.await(`(?m)(^|\x1b8)` + restarted)
+			c.waitFor(`(?m)(^|\x1b8)` + restarted)
 		})
 	}
 }

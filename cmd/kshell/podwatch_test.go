@@ -19,17 +19,24 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// podOf is the pod that the last session is in.
+// podOf returns the name of the pod of the last session.
 func podOf(t *testing.T, s *sandbox.Server) string {
 	t.Helper()
-	awaitSessions(t, s, func(all []sandbox.Session) bool { return len(all) > 0 })
+	waitSessions(t, s, func(all []sandbox.Session) bool { return len(all) > 0 })
 	all := s.Sessions()
 	return path.Base(path.Dir(all[len(all)-1].Path))
 }
 
-const anew = `kshell: connected again after [0-9]+ s: this is a new shell\r\n`
+// newShell matches the message about a new shell.
+const newShell = `kshell: connected again after [0-9]+ s: this is a new shell\r\n`
 
-func TestAShellFollowsItsDeploymentToAnotherPod(t *testing.T) {
+// podDeleted matches the message about a pod that is deleted.
+func podDeleted(pod string) string {
+	return `(pod "` + pod + `" was deleted|` +
+		`container "web" of pod "` + pod + `" ended with exit code [0-9]+; the pod is being deleted)`
+}
+
+func TestShellReconnect_Deployment(t *testing.T) {
 	t.Parallel()
 	s := runSandbox(t, sandbox.Config{})
 	c := open(t, s, program(t), "exec", "-it", "deploy/web", "--", "sh")
@@ -38,18 +45,18 @@ func TestAShellFollowsItsDeploymentToAnotherPod(t *testing.T) {
 	if err := s.DeletePod("default", before, 0); err != nil {
 		t.Fatal(err)
 	}
-	c.await(`kshell: warning: (pod "` + before + `" was deleted|container "web" of pod "` + before + `" ended with exit code [0-9]+; the pod is being deleted)\r\n`)
-	c.await(`kshell: continuing in pod web-\S+\r\n`)
-	c.await(anew)
+	c.waitFor(`kshell: warning: ` + podDeleted(before) + `\r\n`)
+	c.waitFor(`kshell: continuing in pod web-\S+\r\n`)
+	c.waitFor(newShell)
 	c.prompt()
 	if after := podOf(t, s); after == before || !strings.HasPrefix(after, "web-") {
-		t.Errorf("went on in %s, after %s", after, before)
+		t.Errorf("continues in %s, after %s", after, before)
 	}
 	c.keys("exit 4\r")
 	c.mustEnd(4)
 }
 
-func TestAShellInAPodOfItsOwnEndsWithIt(t *testing.T) {
+func TestShell_PodDeleted(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
@@ -58,21 +65,20 @@ func TestAShellInAPodOfItsOwnEndsWithIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.mustEnd(137)
-	c.await(`(?m)(^|\x1b8)kshell: warning: (pod "web" was deleted|container "web" of pod "web" ended with exit code [0-9]+; the pod is being deleted)\r\n`)
+	c.waitFor(`(?m)(^|\x1b8)kshell: warning: ` + podDeleted("web") + `\r\n`)
 }
 
-// What has a pod's name need not be the pod.
-func TestAShellIsNotTakenUpInAnotherPodOfTheSameName(t *testing.T) {
+func TestShellReconnect_AnotherPodOfTheSameName(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
 	c.prompt()
 	up := s.Down()
-	c.await("trying again in [0-9]+ s")
+	c.waitFor("trying again in [0-9]+ s")
 	if err := s.DeletePod("default", "web", 0); err != nil {
 		t.Fatal(err)
 	}
-	for { // until it is gone
+	for { // until the pod is gone
 		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web"}}}}
 		p.Name = "web"
 		if len(s.Pids("default", "web", "web")) == 0 {
@@ -86,33 +92,33 @@ func TestAShellIsNotTakenUpInAnotherPodOfTheSameName(t *testing.T) {
 	up()
 	c.keys("\r")
 	c.mustEnd(outcome.ExitFailed)
-	c.await(`kshell: pod "web" was deleted( and replaced by another pod of the same name)?\r\n`)
-	c.await(`hint: type .kubectl get pods -n default. to list the pods`)
+	c.waitFor(`kshell: pod "web" was deleted( and replaced by another pod of the same name)?\r\n`)
+	c.waitFor(`hint: type .kubectl get pods -n default. to list the pods`)
 }
 
-func TestAContainerThatWasStartedAnewIsTold(t *testing.T) {
+func TestContainerRestarts_ShellEnds(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
 	c.prompt()
 	killMain(t, s)
 	c.mustEnd(137)
-	c.await(lineBegins(`kshell: warning: container "web" of pod "web" ended with exit code 137`))
+	c.waitFor(atLineStart(`kshell: warning: container "web" of pod "web" ended with exit code 137`))
 }
 
-func TestAShellIsTakenUpInAContainerThatWasStartedAnew(t *testing.T) {
+func TestShellReconnect_ContainerRestarted(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
 	c.prompt()
 	up := s.Down()
-	c.await("trying again in [0-9]+ s")
+	c.waitFor("trying again in [0-9]+ s")
 	killMain(t, s)
-	awaitRestart(t, s)
+	waitRestart(t, s)
 	up()
 	c.keys("\r")
-	c.await(`kshell: warning: container "web" of pod "web" ended with exit code 137.* and was restarted\r\n`)
-	c.await(anew)
+	c.waitFor(`kshell: warning: container "web" of pod "web" ended with exit code 137.* and was restarted\r\n`)
+	c.waitFor(newShell)
 	c.prompt()
 	c.keys("exit 5\r")
 	c.mustEnd(5)
@@ -126,91 +132,96 @@ func TestContainerRestarts_SeenWhileDisconnected(t *testing.T) {
 	c.prompt()
 	undo := s.Inject(sandbox.Fault{Code: http.StatusBadGateway})
 	s.Restart()
-	c.await("trying again in [2-9] s")
+	c.waitFor("trying again in [2-9] s")
 	killMain(t, s)
-	awaitRestart(t, s)
-	c.await(`kshell: warning: container "web" of pod "web" ended with exit code 137.* and was restarted\r\n`)
+	waitRestart(t, s)
+	c.waitFor(`kshell: warning: container "web" of pod "web" ended with exit code 137.* and was restarted\r\n`)
 	undo()
 	c.keys("\r")
-	c.await(anew)
+	c.waitFor(newShell)
 	c.prompt()
 	c.keys("exit 5\r")
 	c.mustEnd(5)
 }
 
-// The node may be starting the container, although the API says that it runs.
-func TestAShellWaitsForAContainerThatIsBeingStartedAnew(t *testing.T) {
+// The node may still be starting the container, although its status is running.
+func TestShellReconnect_ContainerIsStarting(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
 	c.prompt()
 	undo := s.Inject(sandbox.Fault{NotRunning: true})
 	s.Restart()
-	c.await(`kshell: warning: the server reported a failure: .*container not found \("web"\)`)
-	c.await("trying again in [0-9]+ s")
+	c.waitFor(`kshell: warning: the server reported a failure: .*container not found \("web"\)`)
+	c.waitFor("trying again in [0-9]+ s")
 	undo()
 	c.keys("\r")
-	c.await(anew)
+	c.waitFor(newShell)
 	c.prompt()
 	c.keys("exit 5\r")
 	c.mustEnd(5)
 	s.Inject(sandbox.Fault{NotRunning: true})
-	never := open(t, s, program(t), "exec", "-it", "web", "--", "sh") // where none has been seen, none is awaited
+	// Without a session before, kshell does not wait for the container.
+	never := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
 	never.mustEnd(outcome.ExitFailed)
-	never.await("hint: the container is not running")
+	never.waitFor("hint: the container is not running")
 }
 
-// What is being deleted is not given up as lost before it is known how it ended.
-func TestTheEndOfAPodThatIsBeingDeletedIsAwaited(t *testing.T) {
+// After a lost connection to a pod that is being deleted, kshell waits for the exit code
+// of the container.
+func TestShell_PodIsBeingDeleted(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), "exec", "-it", "--reconnect=never", "web", "--", "sh")
 	c.prompt()
-	if err := s.ChangePod("default", "web", func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: time.Now()} }); err != nil {
+	setDeleted := func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: time.Now()} }
+	if err := s.ChangePod("default", "web", setDeleted); err != nil {
 		t.Fatal(err)
 	}
-	c.await(`kshell: warning: pod "web" is being deleted\r\n`)
+	c.waitFor(`kshell: warning: pod "web" is being deleted\r\n`)
 	s.Restart()
-	time.Sleep(300 * time.Millisecond) // it is as well heard of at once
+	time.Sleep(300 * time.Millisecond) // the test also passes without this delay
 	killMain(t, s)
-	c.await(`kshell: container "web" of pod "web" ended with exit code 137( and was restarted)?; the pod is being deleted\r\n`)
+	c.waitFor(`kshell: container "web" of pod "web" ended with exit code 137( and was restarted)?; ` +
+		`the pod is being deleted\r\n`)
 	c.mustEnd(outcome.ExitFailed)
 }
 
-// killMain kills what runs in web, its first process too.
+// killMain kills all processes in web, including the first one.
 func killMain(t *testing.T, s *sandbox.Server) {
 	t.Helper()
 	pids := s.Pids("default", "web", "web")
 	if len(pids) == 0 {
-		t.Fatal("nothing runs in web")
+		t.Fatal("web has no processes")
 	}
 	for _, pid := range pids {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) { // it ended with the first
+		// A process may already have ended with the first one.
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			t.Error(err)
 		}
 	}
 }
 
-// awaitRestart waits until web's container runs anew, and the API says so.
-func awaitRestart(t *testing.T, s *sandbox.Server) {
+// waitRestart waits until the status of pod web shows that its container was restarted.
+func waitRestart(t *testing.T, s *sandbox.Server) {
 	t.Helper()
-	for late, anew := time.After(deadline), false; !anew; {
+	for late, restarted := time.After(deadline), false; !restarted; {
 		if err := s.ChangePod("default", "web", func(p *corev1.Pod) {
-			now := p.Status.ContainerStatuses[0]
-			anew = now.RestartCount > 0 && now.State.Running != nil
+			status := p.Status.ContainerStatuses[0]
+			restarted = status.RestartCount > 0 && status.State.Running != nil
 		}); err != nil {
 			t.Fatal(err)
 		}
 		select {
 		case <-late:
-			t.Fatal("the container was not started anew")
+			t.Fatal("the container was not restarted")
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
 
-// A node that is gone lets nobody know. The API server keeps the socket alive.
-func TestAShellOnALostNodeIsGivenUpWhenItDoesNotAnswer(t *testing.T) {
+// If a node is lost, the API server keeps the connection open.
+func TestShell_NodeLost(t *testing.T) {
 	t.Parallel()
 	for name, answers := range map[string]bool{"it does not answer": false, "it answers": true} {
 		t.Run(name, func(t *testing.T) {
@@ -220,23 +231,25 @@ func TestAShellOnALostNodeIsGivenUpWhenItDoesNotAnswer(t *testing.T) {
 			c.prompt()
 			undo := func() {}
 			if !answers {
-				undo = s.Inject(sandbox.Fault{Code: http.StatusInternalServerError, Body: "error dialing backend: no route to host"})
+				undo = s.Inject(sandbox.Fault{
+					Code: http.StatusInternalServerError, Body: "error dialing backend: no route to host",
+				})
 			}
-			doubt := func(status corev1.ConditionStatus) {
+			setReady := func(status corev1.ConditionStatus) {
 				if err := s.ChangePod("default", "web", func(p *corev1.Pod) {
 					p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: status}}
 				}); err != nil {
 					t.Error(err)
 				}
 			}
-			doubt(corev1.ConditionUnknown)
-			c.await(`kshell: warning: the cluster has lost contact with node "sandbox", which runs pod "web"\r\n`)
+			setReady(corev1.ConditionUnknown)
+			c.waitFor(`kshell: warning: the cluster has lost contact with node "sandbox", which runs pod "web"\r\n`)
 			if !answers {
-				c.await(`trying again in [0-9]+ s`)
+				c.waitFor(`trying again in [0-9]+ s`)
 				undo()
-				doubt(corev1.ConditionTrue)
+				setReady(corev1.ConditionTrue)
 				c.keys("\r")
-				c.await(anew)
+				c.waitFor(newShell)
 			}
 			c.keys("\r")
 			c.prompt()
@@ -246,8 +259,8 @@ func TestAShellOnALostNodeIsGivenUpWhenItDoesNotAnswer(t *testing.T) {
 	}
 }
 
-// A server that does not say that the pod is gone is not waited for.
-func TestACommandInADeletedPodDoesNotHang(t *testing.T) {
+// kshell does not wait for the server to report the end of a deleted pod.
+func TestExec_PodDeleted(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"--exact=auto", "--exact=never"} {
 		t.Run(mode, func(t *testing.T) {
@@ -260,12 +273,12 @@ func TestACommandInADeletedPodDoesNotHang(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			awaitFile(t, path.Join(s.Dir("default", "web", "web"), "stalled"), "\n")
+			waitFile(t, path.Join(s.Dir("default", "web", "web"), "stalled"), "\n")
 			if err := s.DeletePod("default", "web", 0); err != nil {
 				t.Fatal(err)
 			}
-			_ = cmd.Wait() // its code is looked at
-			want := regexp.MustCompile(`\nkshell: (pod "web" was deleted|container "web" of pod "web" ended with exit code [0-9]+; the pod is being deleted) before the command reported a result\n$`)
+			_ = cmd.Wait() // the exit code is checked below
+			want := regexp.MustCompile(`\nkshell: ` + podDeleted("web") + ` before the command reported a result\n$`)
 			if code := cmd.ProcessState.ExitCode(); code != outcome.ExitFailed || !want.MatchString("\n"+errs.String()) {
 				t.Errorf("exit code %d, stderr %q", code, errs.String())
 			}
@@ -273,41 +286,40 @@ func TestACommandInADeletedPodDoesNotHang(t *testing.T) {
 	}
 }
 
-func TestReconnectNeverIsHeeded(t *testing.T) {
+func TestShell_ReconnectNever(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), "exec", "-it", "--reconnect", "never", "web", "--", "sh")
 	c.prompt()
 	s.Restart()
 	c.mustEnd(outcome.ExitFailed)
-	c.await("kshell: connection lost: ")
-	if all := c.all(); regexp.MustCompile(anew).Match(all) {
-		t.Errorf("it was taken up again: %q", all)
+	c.waitFor("kshell: connection lost: ")
+	if all := c.all(); regexp.MustCompile(newShell).Match(all) {
+		t.Errorf("reconnected: %q", all)
 	}
 }
 
-// A server's success is no end of a shell that runs.
-func TestASuccessThatIsNoneIsALoss(t *testing.T) {
+// The server reports success while the shell is still running.
+func TestShell_FalseSuccess(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	s.Inject(sandbox.Fault{Times: 1, Do: sandbox.SaySuccess, When: sandbox.AfterSent, N: 1000})
 	c := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
 	c.prompt()
 	c.keys("seq 2000\r")
-	c.await(`kshell: warning: connection lost: the server reports that the shell has ended, but it still runs\r\n`)
-	c.await(anew)
+	c.waitFor(`kshell: warning: connection lost: the server reports that the shell has ended, but it still runs\r\n`)
+	c.waitFor(newShell)
 	c.prompt()
 	c.keys("exit 3\r")
 	c.mustEnd(3)
 }
 
-// What ends by itself is asked for, and that was all.
-func TestACommandOnATerminalMayEndWhileNobodyTypes(t *testing.T) {
+func TestExec_TTYCommandEndsWithoutInput(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), "exec", "-it", "web", "--", "sleep", "0.5")
 	c.mustEnd(0)
-	if said := string(c.all()); said != "" {
-		t.Errorf("said %q", said)
+	if out := string(c.all()); out != "" {
+		t.Errorf("output %q", out)
 	}
 }
