@@ -156,7 +156,7 @@ func Cases() []Case {
 		{
 			Name: "an input whose end cannot be told is refused",
 			Args: append([]string{"-i", "--exact=never", "--subprotocol", "v4.channel.k8s.io"}, sh("cat")...), In: "a\n",
-			Err: []string{"v4.channel.k8s.io", "wait for ever", "hint:"}, Code: 255, Differs: kshells,
+			Err: []string{"v4.channel.k8s.io", "wait forever", "hint:"}, Code: 255, Differs: kshells,
 		},
 		{
 			Name: "an input whose end exact mode tells",
@@ -300,7 +300,7 @@ func Cases() []Case {
 		},
 		{
 			Name: "a manifest and a pod", Args: []string{"-f", "-", "web", "--", "true"}, In: "{}",
-			Err: []string{"-f says which pod", "hint:"}, Code: 2, Differs: usageCode,
+			Err: []string{"cannot be used together", "hint:"}, Code: 2, Differs: usageCode,
 		},
 
 		// Where.
