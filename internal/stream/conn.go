@@ -30,10 +30,10 @@ type socket interface {
 	CloseNow() error
 }
 
-// Conn is one socket, from its handshake to its end. It is used once.
+// Conn is one connection, from its handshake to its end. It is used once.
 type Conn struct {
 	ws       socket
-	out      *gather // the connection that ws reads and writes
+	out      *bufferedConn // the connection that ws reads and writes
 	protocol string
 	codec    codec
 
@@ -47,15 +47,16 @@ type Conn struct {
 	began  func() // called when it arrives; set with awaits
 
 	// Used by the goroutine that runs the link.
-	openedAt, endedAt time.Time // when the driver learned that it is open, and when the last message was read; or zero
-	delivered         bool      // output or an event was delivered
+	openedAt  time.Time // when Driver.Opened was called, or zero
+	endedAt   time.Time // when the last message was read, or zero
+	delivered bool      // output or an event was delivered
 
 	// Used by the goroutines that write (stdin, resize).
 	writing sync.Mutex
 	scratch []byte
 
 	// Used by all goroutines.
-	in           *inbound // what arrives on the socket
+	reads        *readTimer // measures the silence of the server
 	start        time.Time
 	waitingSince atomic.Int64          // when the reader began to wait for a piece, in nanoseconds after start
 	sent         atomic.Int64          // bytes of stdin
@@ -65,10 +66,10 @@ type Conn struct {
 
 // newConn returns a Conn for ws, which reads and writes through out. The
 // subprotocol of ws must be one of those offered.
-func newConn(ws *websocket.Conn, out *gather) *Conn {
+func newConn(ws *websocket.Conn, out *bufferedConn) *Conn {
 	ws.SetReadLimit(-1) // messages are read in pieces; receive limits those that are held whole
 	return &Conn{
-		ws: ws, out: out, in: out.in, protocol: ws.Subprotocol(), codec: codecs[ws.Subprotocol()],
+		ws: ws, out: out, reads: out.reads, protocol: ws.Subprotocol(), codec: codecs[ws.Subprotocol()],
 		buf: make([]byte, readSize), start: time.Now(),
 	}
 }
@@ -77,8 +78,8 @@ func newConn(ws *websocket.Conn, out *gather) *Conn {
 // "SPDY/3.1 " if the transport is SPDY. It is empty for a plain message stream.
 func (c *Conn) Protocol() string { return c.protocol }
 
-// lived returns the time between openedAt and endedAt; 0 if the socket was not
-// opened.
+// lived returns the time between openedAt and endedAt; 0 if the connection was
+// not opened.
 func (c *Conn) lived() time.Duration {
 	if c.openedAt.IsZero() {
 		return 0
@@ -86,21 +87,21 @@ func (c *Conn) lived() time.Duration {
 	return c.endedAt.Sub(c.openedAt)
 }
 
-// worked reports whether the socket has delivered something, or was open for at
-// least livedAfter.
+// worked reports whether the connection has delivered something, or was open
+// for at least livedAfter.
 func (c *Conn) worked() bool { return c.delivered || c.lived() >= livedAfter }
 
 func (c *Conn) close() { _ = c.ws.CloseNow() } // an error means that it was closed already
 
-// end closes the socket. If the goroutine that writes to it has panicked, end
-// panics, too.
+// end closes the connection. If the goroutine that writes to it has panicked,
+// end panics, too.
 func (c *Conn) end() {
 	c.close()
 	c.out.wait()
 }
 
 // run copies the remote's output until the command or the connection ends, and
-// closes the socket. It returns nil, *ExitError, *RemoteError, *LostError,
+// closes the connection. It returns nil, *ExitError, *RemoteError, *LostError,
 // *OutputError, or the context's cause.
 func (c *Conn) run(ctx context.Context, stdout, stderr io.Writer) error {
 	defer c.close()
@@ -157,8 +158,8 @@ func (c *Conn) saw(seen sign) {
 }
 
 // waitForStart reads until the expected sign arrives. It keeps output that it
-// has read for run. If begun is false, the command or the socket has ended
-// before the sign, waitForStart has closed the socket, and err is what run
+// has read for run. If begun is false, the command or the connection has ended
+// before the sign, waitForStart has closed the connection, and err is what run
 // would have returned.
 func (c *Conn) waitForStart(ctx context.Context) (begun bool, err error) {
 	defer context.AfterFunc(ctx, c.close)()
@@ -195,8 +196,8 @@ func (c *Conn) keep(ch channel, p []byte) error {
 	return nil
 }
 
-// errNoOutput means that a socket after the first one brought no output within
-// Settings.Proof.
+// errNoOutput means that a connection after the first one brought no output
+// within Settings.Proof.
 var errNoOutput = errors.New("the new connection brought no output")
 
 // outcome returns the result of the command after the last message was read.
@@ -241,7 +242,8 @@ type LostError struct{ Err error }
 func (e *LostError) Error() string { return "connection lost: " + plain(e.Err) }
 func (e *LostError) Unwrap() error { return e.Err }
 
-// ended returns the result of the command after the socket has ended with err.
+// ended returns the result of the command after the connection has ended with
+// err.
 func (c *Conn) ended(err error) error {
 	var unwritable *OutputError
 	switch {
@@ -262,7 +264,7 @@ func (c *Conn) ended(err error) error {
 // until deliver returns. Empty messages are dropped. receive does not allocate.
 func (c *Conn) receive(deliver func(channel, []byte) error) error {
 	// Passing the context to ws would cost one allocation for each message.
-	// Closing the socket ends the read.
+	// Closing the connection ends the read.
 	c.startWait()
 	_, r, err := c.ws.Reader(context.Background())
 	if err != nil {
@@ -341,8 +343,9 @@ func (c *Conn) readMessage(r io.Reader) ([]byte, error) {
 
 // send writes buf[headroom:] as one message on ch, in one frame: container
 // runtimes take the first byte of a continuation frame for a channel. It may
-// block while the remote does not read; closing the socket ends that. An empty
-// payload is not sent, because an empty stdin message can block the server.
+// block while the remote does not read; closing the connection ends that. An
+// empty payload is not sent, because an empty stdin message can block the
+// server.
 func (c *Conn) send(ch channel, buf []byte) error {
 	if len(buf) == headroom {
 		return nil
@@ -369,8 +372,8 @@ func (c *Conn) closeStdin() error {
 }
 
 // write writes a message. The caller holds writing. An error does not end the
-// session: the reader of the socket returns the outcome, which may still be in
-// transit.
+// session: the reader of the connection returns the outcome, which may still be
+// in transit.
 func (c *Conn) write(message []byte) error {
 	c.writes.Add(1)
 	defer c.writes.Add(-1)
@@ -387,7 +390,7 @@ func (c *Conn) startWait() { c.waitingSince.Store(int64(time.Since(c.start))) }
 // Answers to pings do not count as pieces. It is 0 while the reader does not
 // wait for the network, for example because the reader of the output is paused.
 func (c *Conn) quiet() time.Duration {
-	if c.in.silence() == 0 {
+	if c.reads.silence() == 0 {
 		return 0
 	}
 	return time.Since(c.start) - time.Duration(c.waitingSince.Load())
@@ -395,7 +398,7 @@ func (c *Conn) quiet() time.Duration {
 
 // state returns the state of the link for liveness.check.
 func (c *Conn) state() linkState {
-	return linkState{silence: c.in.silence(), sent: c.sent.Load(), writing: c.writes.Load() > 0}
+	return linkState{silence: c.reads.silence(), sent: c.sent.Load(), writing: c.writes.Load() > 0}
 }
 
 // pong reports whether the server answers a ping within a time limit. It does

@@ -23,9 +23,9 @@ import (
 // never answer.
 const handshakeTimeout = 35 * time.Second
 
-// Dialer opens sockets to one API server with the credentials, proxy and TLS
-// settings of a configuration. Use NewDialer: the zero value is not usable. It
-// is safe for concurrent use.
+// Dialer opens connections to one API server with the credentials, proxy and
+// TLS settings of a configuration. Use NewDialer: the zero value is not usable.
+// It is safe for concurrent use.
 type Dialer struct {
 	base    *url.URL
 	client  *http.Client
@@ -118,7 +118,7 @@ func (d *Dialer) dialError(err error, resp *http.Response, timeout error) error 
 // which must not get credentials.
 type upgrader struct {
 	http.RoundTripper
-	out *gather // the connection, set after the handshake
+	out *bufferedConn // the connection, set after the handshake
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -127,11 +127,11 @@ func (u *upgrader) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if socket, ok := resp.Body.(io.ReadWriteCloser); ok && resp.StatusCode == http.StatusSwitchingProtocols {
+	if conn, ok := resp.Body.(io.ReadWriteCloser); ok && resp.StatusCode == http.StatusSwitchingProtocols {
 		if err := checkSubprotocol(req, resp); err != nil {
-			return nil, errors.Join(err, socket.Close())
+			return nil, errors.Join(err, conn.Close())
 		}
-		u.out = newGather(socket)
+		u.out = newBufferedConn(conn)
 		resp.Body = u.out
 		return resp, nil
 	}

@@ -1,5 +1,5 @@
 // Package stream copies data between local streams and a remote process over
-// WebSocket, reconnects the session if a socket is lost, and reports the
+// WebSocket, reconnects the session if a connection is lost, and reports the
 // outcome reliably.
 //
 // It implements the remote-command subprotocols of Kubernetes (exec, attach)
@@ -10,18 +10,18 @@
 //   - frame.go: converts channel and payload to a message and back, and a
 //     status to an error; pure
 //   - status.go: finds the end of a status that arrives in pieces; pure
-//   - transport.go: opens a socket by WebSocket, or by SPDY, with new
+//   - transport.go: opens a connection by WebSocket, or by SPDY, with new
 //     credentials if needed
 //   - dial.go: makes one handshake
-//   - spdy.go: makes one handshake by SPDY, and uses package spdy as a socket
+//   - spdy.go: makes one handshake by SPDY; adapts package spdy to a socket
 //   - refusal.go: classifies refused handshakes by what the server answered
 //   - errors.go: the other errors
-//   - gather.go: combines the writes to a socket
-//   - inbound.go: measures how long the reader of a socket has waited
-//   - conn.go: one socket, used once
+//   - bufferedconn.go: combines the writes to a network connection
+//   - readtimer.go: measures how long the reader of a connection has waited
+//   - conn.go: one connection, used once
 //   - liveness.go: decides when to ping a server, and when a link is dead
 //   - driver.go: what the caller implements and observes
-//   - link.go: opens one socket after the other; the only loop that retries
+//   - link.go: opens one connection after the other; the only loop that retries
 //   - session.go: one remote command over a link; stdin.go sends its stdin,
 //     start.go limits the time until it starts, stuck.go asks whether it still
 //     runs

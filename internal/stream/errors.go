@@ -34,9 +34,9 @@ func (e *DialError) Permanent() bool {
 }
 
 // ProtocolError means that the server accepted the handshake, but selected none
-// of the subprotocols offered. The command may have been started. The socket is
-// not used: in the framing that "no subprotocol" stands for, there is no exit
-// status.
+// of the subprotocols offered. The command may have been started. The
+// connection is not used: in the framing that "no subprotocol" stands for,
+// there is no exit status.
 type ProtocolError struct {
 	Selected string // empty: none
 	Offered  []string
@@ -140,8 +140,8 @@ func startFailure(message string) StartFailure {
 	return StartOther
 }
 
-// plain returns the message of the innermost error that has one, without the addresses
-// and paths that the user knows.
+// plain returns the message of the innermost error that has one, without the
+// addresses and paths that the user knows.
 func plain(err error) string {
 	var op *net.OpError
 	var closed websocket.CloseError

@@ -157,12 +157,12 @@ func (s *Session) Redraw() {
 func (s *Session) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p := newPump(s, cancel)
+	stdin := newStdinSender(s, cancel)
 	onPanic := func() { cancel(errPanicked) }
-	c := group.New(onPanic)
+	reading := group.New(onPanic)
 	defer func() { // also during a panic: stdin is not read after Run
-		if p.stop() {
-			c.Wait()
+		if stdin.stop() {
+			reading.Wait()
 		}
 	}()
 	s.begin = time.Now()
@@ -171,7 +171,7 @@ func (s *Session) Run(ctx context.Context) error {
 		if !s.hasStarted {
 			b = s.firstStart(conn, time.Since(s.begin))
 		}
-		return s.use(ctx, conn, c, group.New(onPanic), p, b)
+		return s.use(ctx, conn, stdin, reading, group.New(onPanic), b)
 	})
 }
 
@@ -189,15 +189,17 @@ func (s *Session) dial(ctx context.Context) (*Conn, error) {
 // one of its goroutines. Run does not return it, but panics.
 var errPanicked = errors.New("a goroutine of the session panicked")
 
-// use runs the session on one connection. The caller's goroutine reads. writers,
-// which use waits for, are the other goroutines of the connection: one of them
-// writes the sizes, the first one before any stdin. c reads stdin until the
-// session ends.
-func (s *Session) use(ctx context.Context, conn *Conn, c, writers *group.Group, p *pump, b startBound) error {
+// use runs the session on one connection. The caller's goroutine reads.
+// writers, which use waits for, are the other goroutines of the connection: one
+// of them writes the sizes, the first one before any stdin. reading is the
+// group of the goroutine that reads stdin until the session ends.
+func (s *Session) use(
+	ctx context.Context, conn *Conn, stdin *stdinSender, reading, writers *group.Group, b startBound,
+) error {
 	session := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	proven := make(chan bool, 1)
-	defer p.closed(conn)
+	defer stdin.connClosed(conn)
 	defer writers.Wait()
 	defer close(proven)
 	defer conn.close()
@@ -205,7 +207,7 @@ func (s *Session) use(ctx context.Context, conn *Conn, c, writers *group.Group, 
 	writers.Go(func() {
 		s.sendSize(conn)
 		if <-proven {
-			p.open(conn, c)
+			stdin.connOpened(conn, reading)
 			s.followSize(ctx, conn)
 		}
 	})
@@ -228,13 +230,13 @@ func (s *Session) use(ctx context.Context, conn *Conn, c, writers *group.Group, 
 		begun, err = conn.waitForStart(ctx)
 	}
 	if begun {
-		p.connected()
+		stdin.connOpening()
 		if err := s.opened(session, conn); err != nil {
 			return err
 		}
 		proven <- true
 		if checker, ok := s.driver.(StuckChecker); ok && s.set.CheckStuck {
-			writers.Go(func() { s.watchStuck(ctx, conn, p, checker) })
+			writers.Go(func() { s.watchStuck(ctx, conn, checker, stdin.end) })
 		}
 		err = conn.run(ctx, discardNil(s.set.Stdout), discardNil(s.set.Stderr))
 	} else if err == nil && b.required {
@@ -244,13 +246,13 @@ func (s *Session) use(ctx context.Context, conn *Conn, c, writers *group.Group, 
 	if errors.As(err, &notStarted) {
 		return notStarted
 	}
-	leaving := p.closed(conn)
+	afterCtrlD := stdin.connClosed(conn)
 	if ctx.Err() == nil {
 		err = s.driver.Ended(ctx, err)
 	}
 	var lost *LostError
-	if errors.As(err, &lost) && s.set.Interactive && leaving {
-		p.end(errQuit) // the connection ended after Ctrl-D, as the user wanted
+	if errors.As(err, &lost) && s.set.Interactive && afterCtrlD {
+		stdin.end(errQuit) // the user has ended the shell
 	}
 	return err
 }

@@ -45,9 +45,9 @@ func (d *Dialer) DialSPDY(ctx context.Context, r Request) (*Conn, error) {
 		}
 		return nil, d.dialError(err, nil, context.Cause(bounded))
 	}
-	s := &spdySocket{conn: conn, in: newInbound()}
+	s := &spdySocket{conn: conn, reads: newReadTimer()}
 	return &Conn{
-		ws: s, in: s.in, out: h.out, protocol: SPDY + " " + h.protocol, codec: codec{halfClose: true, status: true},
+		ws: s, reads: s.reads, out: h.out, protocol: SPDY + " " + h.protocol, codec: codec{halfClose: true, status: true},
 		buf: make([]byte, readSize), start: time.Now(),
 	}, nil
 }
@@ -62,22 +62,22 @@ func newHTTP1(cfg *rest.Config) (http.RoundTripper, error) {
 // spdyHandshake checks the answer to a handshake by SPDY.
 type spdyHandshake struct {
 	protocol string
-	out      *gather // the connection; nil without one
+	out      *bufferedConn // the connection; nil without one
 }
 
 // accept returns the connection of an answer. The errors are those of
 // upgrader.RoundTrip.
 func (h *spdyHandshake) accept(resp *http.Response) (io.ReadWriteCloser, error) {
-	socket, ok := resp.Body.(io.ReadWriteCloser)
+	conn, ok := resp.Body.(io.ReadWriteCloser)
 	if !ok || resp.StatusCode != http.StatusSwitchingProtocols {
 		defer resp.Body.Close()
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // an error keeps the part that was read
 		return nil, newHandshakeError(resp, body)
 	}
 	if err := checkSPDY(resp); err != nil {
-		return nil, errors.Join(err, socket.Close())
+		return nil, errors.Join(err, conn.Close())
 	}
-	h.protocol, h.out = resp.Header.Get(httpstream.HeaderProtocolVersion), newGather(socket)
+	h.protocol, h.out = resp.Header.Get(httpstream.HeaderProtocolVersion), newBufferedConn(conn)
 	return h.out, nil
 }
 
@@ -100,14 +100,14 @@ func checkSPDY(resp *http.Response) error {
 
 // spdySocket makes a connection by SPDY a socket.
 type spdySocket struct {
-	conn *spdy.Conn
-	in   *inbound // measures how long Reader waits, because messages arrive complete
+	conn  *spdy.Conn
+	reads *readTimer // measures how long Reader waits, because messages arrive complete
 }
 
 // Reader implements socket.
 func (s *spdySocket) Reader(context.Context) (websocket.MessageType, io.Reader, error) {
-	s.in.wait()
-	defer s.in.done()
+	s.reads.begin()
+	defer s.reads.end()
 	r, err := s.conn.NextReader()
 	return websocket.MessageBinary, r, err
 }

@@ -13,7 +13,7 @@ import (
 // little (64 KiB: 8 %), smaller ones cost.
 const stdinSize = 32 << 10
 
-// The keys with a meaning while no socket is open.
+// The keys with a meaning while no connection is open.
 const (
 	keyCtrlC = 0x03
 	keyCtrlD = 0x04
@@ -26,149 +26,151 @@ type InputError struct{ Err error }
 func (e *InputError) Error() string { return "cannot read the input: " + e.Err.Error() }
 func (e *InputError) Unwrap() error { return e.Err }
 
-// pump reads the session's stdin. It starts with the first socket and continues
-// until the end of the session.
-type pump struct {
+// stdinSender reads the session's stdin and sends it on the open connection. It
+// starts with the first connection and continues until the end of the session.
+type stdinSender struct {
 	session *Session
 	end     func(error) // ends the session with a cause
 
 	mu      sync.Mutex
 	opened  *sync.Cond // on mu: opening has become false
 	opening bool       // conn is about to be set: keys wait for it
-	started bool       // copy was started
-	conn    *Conn      // the open socket, or nil
-	number  int        // the number of sockets opened so far
-	past    *Conn      // the last closed socket
-	ended   bool       // stdin has ended
-	over    bool       // the session has ended
-	last    byte       // the last byte of stdin
+	started bool       // run was started
+	conn    *Conn      // the open connection, or nil
+	number  int        // the number of connections opened so far
+	closed  *Conn      // the last closed connection
+	eof     bool       // stdin has ended
+	stopped bool       // the session has ended
+	lastKey byte       // the last byte of stdin
 }
 
-func newPump(s *Session, end func(error)) *pump {
-	p := &pump{session: s, end: end}
-	p.opened = sync.NewCond(&p.mu)
-	return p
+func newStdinSender(s *Session, end func(error)) *stdinSender {
+	in := &stdinSender{session: s, end: end}
+	in.opened = sync.NewCond(&in.mu)
+	return in
 }
 
-// connected makes stdin wait for open: it is to be sent on the new socket,
-// whose first message must be the size.
-func (p *pump) connected() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.opening = true
+// connOpening makes stdin wait for connOpened: it is to be sent on the new
+// connection, whose first message must be the size.
+func (in *stdinSender) connOpening() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.opening = true
 }
 
-// open makes conn the socket on which stdin is sent. The first call starts
-// reading stdin.
-func (p *pump) open(conn *Conn, c *group.Group) {
-	p.mu.Lock()
-	start := !p.started && p.session.set.Stdin != nil
-	p.started = p.started || start
-	p.opening = false
-	p.number++
-	if conn != p.past {
-		p.conn, p.last = conn, 0
+// connOpened makes conn the connection on which stdin is sent. The first call
+// starts reading stdin, in a goroutine of g.
+func (in *stdinSender) connOpened(conn *Conn, g *group.Group) {
+	in.mu.Lock()
+	start := !in.started && in.session.set.Stdin != nil
+	in.started = in.started || start
+	in.opening = false
+	in.number++
+	if conn != in.closed {
+		in.conn, in.lastKey = conn, 0
 	}
-	ended := p.ended
-	p.mu.Unlock()
-	p.opened.Broadcast()
+	eof := in.eof
+	in.mu.Unlock()
+	in.opened.Broadcast()
 	switch {
-	case ended:
+	case eof:
 		_ = conn.closeStdin()
 	case start:
-		c.Go(p.copy)
+		g.Go(in.run)
 	}
 }
 
-// closed makes kshell handle later keys itself (see offline), and reports
-// whether the last key before was Ctrl-D. It may be called repeatedly, and
-// before open.
-func (p *pump) closed(conn *Conn) (leaving bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.past, p.conn, p.opening = conn, nil, false
-	p.opened.Broadcast()
-	return p.last == keyCtrlD
+// connClosed makes kshell handle later keys itself (see handleKeys), and
+// reports whether the last key before was Ctrl-D. It may be called repeatedly,
+// and before connOpened.
+func (in *stdinSender) connClosed(conn *Conn) (afterCtrlD bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.closed, in.conn, in.opening = conn, nil, false
+	in.opened.Broadcast()
+	return in.lastKey == keyCtrlD
 }
 
-// stop makes copy return after its current Read, and reports whether that Read
+// stop makes run return after its current Read, and reports whether that Read
 // returns.
-func (p *pump) stop() bool {
-	p.mu.Lock()
-	p.over = true
-	p.mu.Unlock()
-	stdin, ok := p.session.set.Stdin.(Canceler)
+func (in *stdinSender) stop() bool {
+	in.mu.Lock()
+	in.stopped = true
+	in.mu.Unlock()
+	stdin, ok := in.session.set.Stdin.(Canceler)
 	return !ok || stdin.Cancel()
 }
 
-func (p *pump) isOver() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.over
+func (in *stdinSender) isStopped() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.stopped
 }
 
-// copy reads stdin to its end, or until the session cancels it.
-func (p *pump) copy() {
+// run reads stdin to its end, or until the session cancels it.
+func (in *stdinSender) run() {
 	buf := make([]byte, headroom+stdinSize)
 	for {
-		n, err := p.session.set.Stdin.Read(buf[headroom:])
+		n, err := in.session.set.Stdin.Read(buf[headroom:])
 		if n > 0 {
-			p.take(buf[:headroom+n])
+			in.send(buf[:headroom+n])
 		}
 		switch {
-		case p.isOver():
+		case in.isStopped():
 			return
 		case err == nil:
 		case errors.Is(err, io.EOF):
-			p.finish()
+			in.sendEOF()
 			return
-		default: // do not close the remote's stdin: it must not take a part for the whole
-			p.end(&InputError{err})
+		default: // the remote's stdin is not closed, because its input would look complete
+			in.end(&InputError{err})
 			return
 		}
 	}
 }
 
-// take sends stdin on the live socket. It ignores a write error, with which the
-// bytes are lost: the reader of the socket returns the outcome.
-func (p *pump) take(buf []byte) {
-	p.mu.Lock()
-	for p.opening {
-		p.opened.Wait()
+// send sends a piece of stdin on the open connection. It ignores a write error,
+// with which the bytes are lost: the reader of the connection returns the
+// outcome.
+func (in *stdinSender) send(buf []byte) {
+	in.mu.Lock()
+	for in.opening {
+		in.opened.Wait()
 	}
-	conn, number := p.conn, p.number
-	p.last = buf[len(buf)-1]
-	p.mu.Unlock()
+	conn, number := in.conn, in.number
+	in.lastKey = buf[len(buf)-1]
+	in.mu.Unlock()
 	if conn == nil {
 		number = 0
 	}
 	keys := buf[headroom:]
-	if filter := p.session.set.StdinFilter; filter != nil {
+	if filter := in.session.set.StdinFilter; filter != nil {
 		keys = filter.Filter(keys, number)
 	}
 	switch {
 	case conn != nil:
 		_ = conn.send(chStdin, append(buf[:headroom], keys...))
-	case p.session.set.Interactive:
-		p.offline(buf[headroom:])
+	case in.session.set.Interactive:
+		in.handleKeys(buf[headroom:])
 	}
 }
 
-// offline handles keys while no socket is open.
-func (p *pump) offline(keys []byte) {
+// handleKeys handles keys while no connection is open.
+func (in *stdinSender) handleKeys(keys []byte) {
 	switch {
 	case bytes.IndexByte(keys, keyCtrlC) >= 0 || bytes.IndexByte(keys, keyCtrlD) >= 0:
-		p.end(errQuit)
+		in.end(errQuit)
 	case bytes.ContainsAny(keys, "\r\n"):
-		p.session.tryNow()
+		in.session.tryNow()
 	}
 }
 
-func (p *pump) finish() {
-	p.mu.Lock()
-	conn := p.conn
-	p.ended = true
-	p.mu.Unlock()
+// sendEOF closes the remote's stdin, on this and on later connections.
+func (in *stdinSender) sendEOF() {
+	in.mu.Lock()
+	conn := in.conn
+	in.eof = true
+	in.mu.Unlock()
 	if conn != nil {
 		_ = conn.closeStdin()
 	}

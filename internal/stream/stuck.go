@@ -19,8 +19,9 @@ const (
 	unreadLimit = 64 << 10
 )
 
-// watchStuck calls checker as described at Settings.CheckStuck.
-func (s *Session) watchStuck(ctx context.Context, conn *Conn, p *pump, checker StuckChecker) {
+// watchStuck calls checker as described at Settings.CheckStuck, and end with
+// its error.
+func (s *Session) watchStuck(ctx context.Context, conn *Conn, checker StuckChecker, end func(error)) {
 	timer := time.NewTimer(stuckAfter)
 	defer timer.Stop()
 	answering := answeringAfter
@@ -46,7 +47,7 @@ func (s *Session) watchStuck(ctx context.Context, conn *Conn, p *pump, checker S
 			continue
 		}
 		if err := checker.CheckStuck(ctx); err != nil {
-			p.end(err)
+			end(err)
 			return
 		}
 	}

@@ -9,12 +9,12 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Transport opens the sockets of exec and attach to one API server. It tries
-// WebSocket, and then SPDY if a refusal suggests that SPDY works; once SPDY has
-// worked, it uses only SPDY. If the server does not accept the credentials, it
-// tries again with new ones. It does not repeat an attempt for any other
-// reason. Use NewTransport: the zero value is not usable. A Transport is safe
-// for concurrent use.
+// Transport opens the connections of exec and attach to one API server. It
+// tries WebSocket, and then SPDY if a refusal suggests that SPDY works; once
+// SPDY has worked, it uses only SPDY. If the server does not accept the
+// credentials, it tries again with new ones. It does not repeat an attempt for
+// any other reason. Use NewTransport: the zero value is not usable. A Transport
+// is safe for concurrent use.
 type Transport struct {
 	cfg           *rest.Config
 	webSocketOnly bool
@@ -56,8 +56,8 @@ func (t *Transport) DialWebSocket(ctx context.Context, r Request) (*Conn, error)
 	return dialer.Dial(ctx, r)
 }
 
-// Dial opens a socket. The errors are those of Dialer.Dial. If both WebSocket
-// and SPDY failed, it returns the error that explains more.
+// Dial opens a connection. The errors are those of Dialer.Dial. If both
+// WebSocket and SPDY failed, it returns the error that explains more.
 //
 // A command that is not on a terminal is started at most once, and if Dial
 // returns an error other than a *ProtocolError, it was not started. On a

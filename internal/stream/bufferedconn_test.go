@@ -26,10 +26,10 @@ func (s *slow) Write(p []byte) (int, error) {
 	return len(p), s.err
 }
 
-func TestGather_CombinesWrites(t *testing.T) {
+func TestBufferedConn_CombinesWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		socket := &slow{let: make(chan struct{})}
-		g := newGather(socket)
+		g := newBufferedConn(socket)
 		for _, word := range []string{"a", "b", "c", "d"} {
 			if _, err := g.Write([]byte(word)); err != nil {
 				t.Error(err)
@@ -46,10 +46,10 @@ func TestGather_CombinesWrites(t *testing.T) {
 	})
 }
 
-func TestGather_SlowSocket(t *testing.T) {
+func TestBufferedConn_SlowSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		socket := &slow{let: make(chan struct{})}
-		g := newGather(socket)
+		g := newBufferedConn(socket)
 		piece := make([]byte, 4<<10)
 		accepted := 0
 		ended := make(chan error)
@@ -63,8 +63,8 @@ func TestGather_SlowSocket(t *testing.T) {
 			}
 		}()
 		synctest.Wait()
-		if accepted > 2*gatherSize {
-			t.Errorf("%d bytes are buffered or being written, want at most %d", accepted, 2*gatherSize)
+		if accepted > 2*bufferSize {
+			t.Errorf("%d bytes are buffered or being written, want at most %d", accepted, 2*bufferSize)
 		}
 		_ = g.Close() // ends the blocked Write
 		if err := <-ended; !errors.Is(err, net.ErrClosed) {
@@ -73,11 +73,11 @@ func TestGather_SlowSocket(t *testing.T) {
 	})
 }
 
-func TestGather_SocketError(t *testing.T) {
+func TestBufferedConn_SocketError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("reset")
 		socket := &slow{let: make(chan struct{}, 1), err: broken}
-		g := newGather(socket)
+		g := newBufferedConn(socket)
 		_, _ = g.Write([]byte("x"))
 		socket.let <- struct{}{}
 		synctest.Wait()
@@ -88,8 +88,8 @@ func TestGather_SocketError(t *testing.T) {
 	})
 }
 
-func BenchmarkGather(b *testing.B) {
-	g := newGather(discard{})
+func BenchmarkBufferedConn(b *testing.B) {
+	g := newBufferedConn(discard{})
 	defer g.Close()
 	p := make([]byte, 4<<10)
 	b.SetBytes(int64(len(p)))

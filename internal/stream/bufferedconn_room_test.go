@@ -7,20 +7,20 @@ import (
 
 // While a write to the socket blocks, one more write of any size and control
 // frames after it fit into the buffer.
-func TestGather_Room(t *testing.T) {
+func TestBufferedConn_Room(t *testing.T) {
 	for name, c := range map[string]struct {
 		waiting, size int
 		fits          bool
 	}{
-		"a large write while nothing waits": {0, 2 * gatherSize, true},
-		"the last bytes":                    {gatherSize - 200, 200, true},
-		"one write too many":                {gatherSize, controlSize + 1, false},
-		"a control frame":                   {gatherSize, controlSize, true},
-		"a control frame beyond the slack":  {gatherSize + controlSlack, 1, false},
+		"a large write while nothing waits": {0, 2 * bufferSize, true},
+		"the last bytes":                    {bufferSize - 200, 200, true},
+		"one write too many":                {bufferSize, controlSize + 1, false},
+		"a control frame":                   {bufferSize, controlSize, true},
+		"a control frame beyond the slack":  {bufferSize + controlSlack, 1, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := newGather(&slow{let: make(chan struct{})})
+				g := newBufferedConn(&slow{let: make(chan struct{})})
 				_, _ = g.Write([]byte("x"))
 				synctest.Wait() // it is being written
 				if c.waiting > 0 {
