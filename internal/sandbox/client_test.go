@@ -139,20 +139,14 @@ func execQuery(streams string, command ...string) url.Values {
 }
 
 // tryDial returns the body of a refusal with the error.
-func tryDial(
-	t testing.TB,
-	s *sandbox.Server,
-	contextName, path string,
+func tryDial(t testing.TB, s *sandbox.Server, contextName, path string,
 	protocols ...string,
 ) (*client, *http.Response, []byte, error) {
 	t.Helper()
 	return tryDialWith(t, httpClient(t, s, contextName), s.URL()+path, protocols...)
 }
 
-func tryDialWith(
-	t testing.TB,
-	by *http.Client,
-	address string,
+func tryDialWith(t testing.TB, by *http.Client, address string,
 	protocols ...string,
 ) (*client, *http.Response, []byte, error) {
 	t.Helper()
@@ -186,11 +180,8 @@ func (c *client) write(channel byte, data []byte) error {
 	if c.binary() {
 		return c.ws.Write(c.ctx, websocket.MessageBinary, append([]byte{channel}, data...))
 	}
-	return c.ws.Write(
-		c.ctx,
-		websocket.MessageText,
-		[]byte(string('0'+rune(channel))+base64.StdEncoding.EncodeToString(data)),
-	)
+	return c.ws.Write(c.ctx, websocket.MessageText,
+		[]byte(string('0'+rune(channel))+base64.StdEncoding.EncodeToString(data)))
 }
 
 func (c *client) send(channel byte, data string) {

@@ -199,12 +199,8 @@ func TestLateReset_PausingReader(t *testing.T) {
 	const size = 4_000_000
 	s := start(t, sandbox.Config{})
 	s.Inject(sandbox.Fault{LateReset: true})
-	c, _, body, err := tryDialWith(
-		t,
-		smallBufferClient(t, s, 256<<10),
-		s.URL()+execPath("web", execQuery("o", "head", "-c", "4000000", "/dev/zero")),
-		v5,
-	)
+	c, _, body, err := tryDialWith(t, smallBufferClient(t, s, 256<<10),
+		s.URL()+execPath("web", execQuery("o", "head", "-c", "4000000", "/dev/zero")), v5)
 	if err != nil {
 		t.Fatalf("%v %s", err, body)
 	}

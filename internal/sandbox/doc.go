@@ -12,9 +12,10 @@
 // Invariants:
 //   - It listens on loopback unless it is given a listener, speaks only TLS,
 //     and accepts only its own random tokens.
-//   - All messages go through k8s.io/streaming's wsstream, the frame layer of
-//     the real API server. What that layer gets wrong (fragmented messages, an
-//     empty stdin frame, an early close), the sandbox gets wrong too.
+//   - All WebSocket messages go through k8s.io/streaming's wsstream, the frame
+//     layer of the real API server. What that layer gets wrong (fragmented
+//     messages, an empty stdin frame, an early close), the sandbox gets wrong
+//     too.
 //   - A process started by an exec outlives its client. No process outlives its
 //     container or Close.
 //   - Close ends every connection, process and goroutine, whatever state they

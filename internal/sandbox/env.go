@@ -33,8 +33,8 @@ func (c *container) environment() []string {
 	}
 	for _, v := range c.spec.Env {
 		value := v.Value
-		if folder, ok := c.mounts[value]; ok { // the process has no other way to find it
-			value = folder
+		if dir, ok := c.mounts[value]; ok { // the process has no other way to find it
+			value = dir
 		}
 		env = setVariable(env, v.Name, value)
 	}

@@ -173,12 +173,9 @@ func TestStdin_HalfClose(t *testing.T) {
 func TestTTY_NoStderr(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	for _, p := range allProtocols {
-		c := dial(
-			t,
-			s,
+		c := dial(t, s,
 			execPath("web", execQuery("ioet", "sh", "-c", "test -t 0 && test -t 2 && read x && stty size && echo $TERM >&2")),
-			p,
-		)
+			p)
 		c.send(4, `{"Width":133,"Height":44}`)
 		waitSession(c.ctx, t, s, func(ses sandbox.Session) bool { return ses.Subprotocol == p && len(ses.Sizes) == 1 })
 		c.send(0, "\n")
@@ -190,12 +187,9 @@ func TestTTY_NoStderr(t *testing.T) {
 
 func TestTTY_Resize(t *testing.T) {
 	s := start(t, sandbox.Config{})
-	c := dial(
-		t,
-		s,
+	c := dial(t, s,
 		execPath("web", execQuery("iot", "sh", "-c", `trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done`)),
-		v5,
-	)
+		v5)
 	got := ""
 	waitFor := func(want string) {
 		for !strings.Contains(got, want) {
@@ -371,10 +365,7 @@ func TestAuth_Rights(t *testing.T) {
 	cannot := func(user, verb, resource string) string {
 		return fmt.Sprintf(
 			`pods \"web\" is forbidden: User \"%s\" cannot %s resource \"%s\" in API group \"\" in the namespace \"default\"`,
-			user,
-			verb,
-			resource,
-		)
+			user, verb, resource)
 	}
 	tests := []struct{ user, get, exec string }{ // get and exec: the error message, or ""
 		{"sandbox", "", ""},

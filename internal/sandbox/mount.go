@@ -18,11 +18,11 @@ func (c *container) mount(volumes []corev1.Volume) error {
 			case v.HostPath != nil:
 				c.mounts[m.MountPath] = v.HostPath.Path
 			case v.EmptyDir != nil:
-				folder := filepath.Join(c.dir, ".volumes", filepath.Base(v.Name))
-				if err := os.MkdirAll(folder, 0o700); err != nil {
+				dir := filepath.Join(c.dir, ".volumes", filepath.Base(v.Name))
+				if err := os.MkdirAll(dir, 0o700); err != nil {
 					return err
 				}
-				c.mounts[m.MountPath] = folder
+				c.mounts[m.MountPath] = dir
 			}
 		}
 	}

@@ -50,15 +50,15 @@ exec "$@"
 // addNodeImage creates NodeImage: a directory of programs for each node.
 func (s *Server) addNodeImage() error {
 	for _, name := range []string{"node1", "node2"} {
-		folder := s.nodeDir(name)
-		if err := os.MkdirAll(folder, 0o700); err != nil {
+		dir := s.nodeDir(name)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
-		if err := writeScript(filepath.Join(folder, "hostname"), "#!/bin/sh\necho "+name+"\n"); err != nil {
+		if err := writeScript(filepath.Join(dir, "hostname"), "#!/bin/sh\necho "+name+"\n"); err != nil {
 			return err
 		}
-		text := strings.ReplaceAll(nsenterScript, "NODE", folder)
-		if err := writeScript(filepath.Join(folder, "nsenter"), text); err != nil {
+		text := strings.ReplaceAll(nsenterScript, "NODE", dir)
+		if err := writeScript(filepath.Join(dir, "nsenter"), text); err != nil {
 			return err
 		}
 	}

@@ -240,10 +240,7 @@ func watchWebSocket(t testing.TB, s *sandbox.Server, path string) events {
 	}}
 }
 
-func dialWatch(
-	t testing.TB,
-	s *sandbox.Server,
-	path, origin string,
+func dialWatch(t testing.TB, s *sandbox.Server, path, origin string,
 	protocols ...string,
 ) (*client, *http.Response, []byte, error) {
 	t.Helper()
@@ -651,11 +648,8 @@ func TestPod_ExitCodeInStatus(t *testing.T) {
 	if r := c.finish(); r.code() != 0 {
 		t.Errorf("attach: %s", r.status)
 	}
-	w := watchHTTP(
-		t,
-		s,
-		"/api/v1/namespaces/default/pods?watch=1&fieldSelector=metadata.name%3Doneshot&resourceVersion="+made.ResourceVersion,
-	)
+	w := watchHTTP(t, s,
+		"/api/v1/namespaces/default/pods?watch=1&fieldSelector=metadata.name%3Doneshot&resourceVersion="+made.ResourceVersion)
 	pod := w.until(
 		watch.Modified,
 		func(p *corev1.Pod) bool { return p.Status.ContainerStatuses[0].State.Terminated != nil },

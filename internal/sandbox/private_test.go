@@ -59,12 +59,8 @@ func TestFault_WithholdsAnswer(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	const body = `{"metadata":{"name":"made"},"spec":{"containers":[{"name":"main"}]}}`
-	req, err := http.NewRequestWithContext(
-		ctx,
-		http.MethodPost,
-		s.URL()+"/api/v1/namespaces/default/pods",
-		strings.NewReader(body),
-	)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL()+"/api/v1/namespaces/default/pods",
+		strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

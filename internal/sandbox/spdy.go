@@ -49,11 +49,8 @@ func (s *Server) streamSPDY(w http.ResponseWriter, r *http.Request, c call, o op
 		http.Error(w, errContainerNotFound(c, o).Error(), http.StatusInternalServerError)
 		return
 	case !known:
-		http.Error(
-			w,
-			fmt.Sprintf("unable to upgrade: unable to negotiate protocol: client supports %v", offered),
-			http.StatusForbidden,
-		)
+		http.Error(w, fmt.Sprintf("unable to upgrade: unable to negotiate protocol: client supports %v", offered),
+			http.StatusForbidden)
 		return
 	}
 	hw := newHijacker(s, w, r, c.fault)
@@ -179,7 +176,7 @@ func (discardStream) Write(p []byte) (int, error) { return len(p), nil }
 func (discardStream) Close() error                { return nil }
 
 // spdyConn is the connection below SPDY. Its Close never returns an error,
-// because the library would wait until somebody reads the error.
+// because the library would wait until the error is read.
 type spdyConn struct {
 	*faultConn
 	r *bufio.Reader

@@ -20,11 +20,7 @@ import (
 
 // execSPDY runs a command in pod web as the given user, as kubectl did before
 // Kubernetes 1.31.
-func execSPDY(
-	t *testing.T,
-	s *sandbox.Server,
-	user, stdin string,
-	tty bool,
+func execSPDY(t *testing.T, s *sandbox.Server, user, stdin string, tty bool,
 	args ...string,
 ) (stdout, stderr string, err error) {
 	t.Helper()
@@ -71,16 +67,8 @@ func TestSPDY_Exec(t *testing.T) {
 	if stdout != "text" || stderr != "err\n" || !errors.As(err, &exit) || exit.Code != 7 {
 		t.Errorf("stdout %q, stderr %q, %v", stdout, stderr, err)
 	}
-	stdout, _, err = execSPDY(
-		t,
-		s,
-		"admin",
-		"",
-		true,
-		"sh",
-		"-c",
-		`until [ "$(stty size)" = "31 91" ]; do sleep 0.01; done; echo fits`,
-	)
+	stdout, _, err = execSPDY(t, s, "admin", "", true, "sh", "-c",
+		`until [ "$(stty size)" = "31 91" ]; do sleep 0.01; done; echo fits`)
 	if stdout != "fits\r\n" || err != nil {
 		t.Errorf("stdout %q, %v", stdout, err)
 	}

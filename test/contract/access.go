@@ -360,11 +360,8 @@ func (w Users) shell(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), runTimeout)
 	defer cancel()
 	cmd := w.Command(ctx, t, "exec", "web", "--env", "A=two words", "--workdir", "/")
-	cmd.Env = append(
-		slices.DeleteFunc(cmd.Env, func(v string) bool { return strings.HasPrefix(v, "TERM=") }),
-		"TERM=vt220",
-		"COLORTERM=truecolor",
-	)
+	cmd.Env = append(slices.DeleteFunc(cmd.Env, func(v string) bool { return strings.HasPrefix(v, "TERM=") }),
+		"TERM=vt220", "COLORTERM=truecolor")
 	tty, err := pty.Start(cmd)
 	if err != nil {
 		t.Fatal(err)

@@ -78,14 +78,8 @@ func (p Program) Run(t testing.TB, stdin []byte, args ...string) Result {
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		t.Fatalf(
-			"%s %q still ran after %v; stdout %.500q, stderr %.500q",
-			p.Path,
-			args,
-			runTimeout,
-			out.String(),
-			errs.String(),
-		)
+		t.Fatalf("%s %q still ran after %v; stdout %.500q, stderr %.500q", p.Path, args, runTimeout, out.String(),
+			errs.String())
 	case err != nil && !errors.As(err, &exit):
 		t.Fatalf("%s %q: %v", p.Path, args, err)
 	}

@@ -69,11 +69,8 @@ func TestDeadLink_MiddleOfDownload(t *testing.T) {
 			t.Parallel()
 			p, through, s, proxy := onePod(t)
 			c.breaks(t, s, proxy)
-			args := slices.Concat(
-				[]string{"exec"},
-				through,
-				[]string{"--exact", c.exact, "--keepalive", "1s", "web", "--", "dd", "if=/dev/zero", "bs=64k"},
-			)
+			args := slices.Concat([]string{"exec"}, through,
+				[]string{"--exact", c.exact, "--keepalive", "1s", "web", "--", "dd", "if=/dev/zero", "bs=64k"})
 			r := p.Run(t, nil, args...)
 			if r.Code != 255 || !strings.Contains(r.Err, "connection lost: the server does not answer any more") {
 				t.Errorf("exit code %d, stderr %q", r.Code, r.Err)

@@ -162,11 +162,8 @@ func TestServerDefects_SuccessBeforeStart(t *testing.T) {
 		}
 		t.Run(by, func(t *testing.T) {
 			t.Parallel()
-			subject, s := startWithFault(
-				t,
-				kshell,
-				sandbox.Fault{Do: sandbox.SaySuccess, When: sandbox.AfterSent, StartAfter: time.Second},
-			)
+			subject, s := startWithFault(t, kshell,
+				sandbox.Fault{Do: sandbox.SaySuccess, When: sandbox.AfterSent, StartAfter: time.Second})
 			r := subject.Run(
 				t,
 				nil,

@@ -145,17 +145,8 @@ func (b ScenarioRunner) try(t *testing.T, tr trial, pod string, before []string)
 		problems = append(problems, fmt.Sprintf("a zombie (%s)", strings.TrimSpace(dead[len(dead)-1])))
 	}
 	if wrong = strings.Join(problems, ", "); wrong != "" && !s.Reference {
-		t.Errorf(
-			"%s, by %s: %s (seed %d, pod %s)\nexec %q\nstderr %.500q\nleft %.900q",
-			sc.Name,
-			s.Name,
-			wrong,
-			seed,
-			pod,
-			o.args,
-			o.stderr,
-			alive,
-		)
+		t.Errorf("%s, by %s: %s (seed %d, pod %s)\nexec %q\nstderr %.500q\nleft %.900q", sc.Name, s.Name, wrong, seed, pod,
+			o.args, o.stderr, alive)
 	}
 	t.Logf("%6.1fs %3d MiB %s, by %s: %s", o.took.Seconds(), o.peakMemory>>10, sc.Name, s.Name, cmp.Or(wrong, "exact"))
 	return wrong, dead

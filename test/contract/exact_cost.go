@@ -34,15 +34,8 @@ func Cost(t *testing.T, s Subject, pod string, starts, transfers int, volume int
 			}
 		}
 		plain, exact = median(took[modePlain]), median(took[modeExact])
-		t.Logf(
-			"%s: %s plain %v, exact %v (%+.1f %%), medians of %d",
-			name,
-			s.Name,
-			plain.Round(10*time.Microsecond),
-			exact.Round(10*time.Microsecond),
-			100*(float64(exact)/float64(plain)-1),
-			times,
-		)
+		t.Logf("%s: %s plain %v, exact %v (%+.1f %%), medians of %d", name, s.Name, plain.Round(10*time.Microsecond),
+			exact.Round(10*time.Microsecond), 100*(float64(exact)/float64(plain)-1), times)
 		return plain, exact
 	}
 	over := func(is bool, format string, args ...any) {
@@ -54,48 +47,27 @@ func Cost(t *testing.T, s Subject, pod string, starts, transfers int, volume int
 		}
 	}
 	plain, exact := measure("start", starts, false, "true")
-	over(
-		exact-plain > completionBudget.Start,
-		"exact mode starts %v later, %v is allowed",
-		exact-plain,
-		completionBudget.Start,
-	)
+	over(exact-plain > completionBudget.Start, "exact mode starts %v later, %v is allowed", exact-plain,
+		completionBudget.Start)
 	stdin := len(s.Flags) == 0 // other subprotocols have no half-close, and need exact mode for stdin
 	if stdin {
 		plain, exact = measure("start with -i", starts, true, "head", "-c", "1")
-		over(
-			exact-plain > completionBudget.Start,
-			"exact mode with -i starts %v later, %v is allowed",
-			exact-plain,
-			completionBudget.Start,
-		)
+		over(exact-plain > completionBudget.Start, "exact mode with -i starts %v later, %v is allowed", exact-plain,
+			completionBudget.Start)
 	}
 	if count == 0 {
 		return
 	}
-	plain, exact = measure(
-		fmt.Sprintf("%d MiB down", count),
-		transfers,
-		false,
-		"dd",
-		"if=/dev/zero",
-		"bs=1M",
-		fmt.Sprint("count=", count),
-	)
-	over(
-		float64(exact) > float64(plain)*(1+completionBudget.Volume),
-		"download takes %.1f %% longer",
-		100*(float64(exact)/float64(plain)-1),
-	)
+	plain, exact = measure(fmt.Sprintf("%d MiB down", count), transfers, false, "dd", "if=/dev/zero", "bs=1M",
+		fmt.Sprint("count=", count))
+	over(float64(exact) > float64(plain)*(1+completionBudget.Volume), "download takes %.1f %% longer",
+		100*(float64(exact)/float64(plain)-1))
 	if !stdin {
 		return
 	}
 	plain, exact = measure(fmt.Sprintf("%d MiB up", count), transfers, true, "wc", "-c")
-	over(
-		float64(exact) > float64(plain)*(1+completionBudget.Volume),
-		"upload takes %.1f %% longer",
-		100*(float64(exact)/float64(plain)-1),
-	)
+	over(float64(exact) > float64(plain)*(1+completionBudget.Volume), "upload takes %.1f %% longer",
+		100*(float64(exact)/float64(plain)-1))
 }
 
 // timed runs the command once, and returns how long it took. Its stdin is a

@@ -23,14 +23,8 @@ func Fuzz(t *testing.T, s Subject, pod string, runs int) {
 			f.input.Bytes(),
 			append(append([]string{"exec", "-i"}, s.Flags...), pod, "--", "sh", "-c", f.script.String())...)
 		if r.Code != f.code || r.Out != f.out.String() || r.Err != f.err.String() {
-			t.Errorf(
-				"seed %d: exit code %d, want %d; stdout %s; stderr %s",
-				seed,
-				r.Code,
-				f.code,
-				difference(r.Out, f.out.String()),
-				difference(r.Err, f.err.String()),
-			)
+			t.Errorf("seed %d: exit code %d, want %d; stdout %s; stderr %s", seed, r.Code, f.code,
+				difference(r.Out, f.out.String()), difference(r.Err, f.err.String()))
 		}
 		if t.Failed() {
 			return

@@ -245,10 +245,7 @@ func (e Scenario) stdout() (out, in *os.File, err error) {
 }
 
 // consume reads the output as the scenario specifies, and compares it.
-func (e Scenario) consume(
-	out *os.File,
-	cmd *exec.Cmd,
-	doBreak func(),
+func (e Scenario) consume(out *os.File, cmd *exec.Cmd, doBreak func(),
 	rnd *rand.Rand,
 ) (got, good int64, freezeErr error) {
 	defer func() { _ = out.Close() }()

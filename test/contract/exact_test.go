@@ -141,13 +141,6 @@ func TestExact_Cost(t *testing.T) {
 		t.Parallel()
 	}
 	p, at := exactSandbox(t)
-	Cost(
-		t,
-		exactSubjects(p, at)[0],
-		"web",
-		10,
-		1,
-		16<<20,
-		Budget{Start: 3 * time.Millisecond, Volume: 0.03, Strict: *strict},
-	)
+	Cost(t, exactSubjects(p, at)[0], "web", 10, 1, 16<<20,
+		Budget{Start: 3 * time.Millisecond, Volume: 0.03, Strict: *strict})
 }

@@ -74,20 +74,8 @@ func Flood(t *testing.T, p Program, selector string, pods int) {
 func (p Program) checkStopped(t *testing.T, selector string, pods int) {
 	t.Helper()
 	for late := time.Now().Add(cleanupTimeout); ; time.Sleep(200 * time.Millisecond) {
-		r := p.Run(
-			t,
-			nil,
-			"exec",
-			"--exact=never",
-			"-l",
-			selector,
-			"--all",
-			"--max-parallel=100",
-			"--",
-			"sh",
-			"-c",
-			listProcesses+"; echo listed",
-		)
+		r := p.Run(t, nil, "exec", "--exact=never", "-l", selector, "--all", "--max-parallel=100", "--", "sh", "-c",
+			listProcesses+"; echo listed")
 		running := slices.DeleteFunc(
 			strings.Split(r.Out, "\n"),
 			func(line string) bool { return !strings.Contains(line, ": yes 0123456789abcdef") },

@@ -49,15 +49,8 @@ func AtProcessLimits(t *testing.T, p Program, pod string, limit func(forks int))
 			t.Helper()
 			refused := r.Code == 255 && unknownOutcome.MatchString(r.Err) && forks < enoughForks
 			if !ok && !refused {
-				t.Errorf(
-					"%d forks: %s: exit code %d, stdout %.100q (%d bytes), stderr %.500q",
-					forks,
-					name,
-					r.Code,
-					r.Out,
-					len(r.Out),
-					r.Err,
-				)
+				t.Errorf("%d forks: %s: exit code %d, stdout %.100q (%d bytes), stderr %.500q", forks, name, r.Code, r.Out,
+					len(r.Out), r.Err)
 			}
 			t.Logf("%d forks: %s: %d %s", forks, name, r.Code, r.Err)
 		}
@@ -82,15 +75,8 @@ func AtProcessLimits(t *testing.T, p Program, pod string, limit func(forks int))
 			own := r.Code != 0 && r.Code != 255 && size.Out == "" // the command's own fork has failed
 			check(script, r.Code == 0 && size.Out == whole || own, r)
 			if size.Code != 0 || size.Out != "" && size.Out != whole {
-				t.Errorf(
-					"%d forks: %s: of %d bytes these were committed: %q (%d, %q)",
-					forks,
-					script,
-					len(in),
-					size.Out,
-					size.Code,
-					size.Err,
-				)
+				t.Errorf("%d forks: %s: of %d bytes these were committed: %q (%d, %q)", forks, script, len(in), size.Out,
+					size.Code, size.Err)
 			}
 		}
 	}

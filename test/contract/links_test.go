@@ -44,11 +44,8 @@ func TestLink_Cut(t *testing.T) {
 			t.Run(fmt.Sprint(name, " after ", n, " bytes up"), func(t *testing.T) {
 				p, exec, proxy := proxiedSandbox(t, kshell)
 				proxy.CutAfter(faultproxy.ToServer, n, end)
-				checkLost(
-					t,
-					p.Run(t, lines(500_000), append(exec, "-i", "web", "--", "sh", "-c", "cat >/dev/null; sleep 60")...),
-					0,
-				)
+				checkLost(t, p.Run(t, lines(500_000), append(exec, "-i", "web", "--", "sh", "-c", "cat >/dev/null; sleep 60")...),
+					0)
 			})
 		}
 	}

@@ -278,12 +278,8 @@ func once(t *testing.T, w Setup) {
 	for name, flags := range map[string][]string{"exact": nil, "plain": {"--exact=never"}} {
 		pod := w.Pod(t)
 		proxy, server := w.Through(t)
-		args := slices.Concat(
-			[]string{"exec"},
-			server,
-			flags,
-			[]string{pod, "--", "sh", "-c", "echo run >>runs; echo up; sleep 60"},
-		)
+		args := slices.Concat([]string{"exec"}, server, flags,
+			[]string{pod, "--", "sh", "-c", "echo run >>runs; echo up; sleep 60"})
 		term := w.Open(t, args...)
 		term.WaitFor("up\r\n")
 		proxy.Cut(faultproxy.Both, faultproxy.RST)

@@ -49,11 +49,8 @@ func Signals(t *testing.T, p Program, flags ...string) {
 			t.Run(what+" and "+name, func(t *testing.T) {
 				t.Parallel()
 				mark := newMark()
-				r := p.signalled(
-					t,
-					sig,
-					append(slices.Concat([]string{"exec"}, flags, c.args), "--", "sh", "-c", fmt.Sprintf(c.script, mark)),
-				)
+				r := p.signalled(t, sig,
+					append(slices.Concat([]string{"exec"}, flags, c.args), "--", "sh", "-c", fmt.Sprintf(c.script, mark)))
 				if want := 128 + int(sig); r.Code != want || r.Err != "" {
 					t.Errorf("exit code %d, want %d; stderr %q", r.Code, want, r.Err)
 				}
@@ -70,14 +67,8 @@ func Signals(t *testing.T, p Program, flags ...string) {
 		r := p.Run(
 			t,
 			nil,
-			append(
-				slices.Concat([]string{"exec", "--timeout=5s"}, flags),
-				"web",
-				"--",
-				"sh",
-				"-c",
-				fmt.Sprintf("echo up; sleep %d", mark),
-			)...)
+			append(slices.Concat([]string{"exec", "--timeout=5s"}, flags), "web", "--", "sh", "-c",
+				fmt.Sprintf("echo up; sleep %d", mark))...)
 		if r.Code != 124 || r.Out != "up\n" {
 			t.Errorf("exit code %d, stdout %q, stderr %q", r.Code, r.Out, r.Err)
 		}

@@ -123,13 +123,8 @@ func (w *Terminal) TypeEscape(key, expression string) {
 			return
 		}
 	}
-	w.t.Fatalf(
-		"typed ~%s for %v without a match of %q; the terminal: %q",
-		key,
-		terminalTimeout,
-		expression,
-		last(w.Text(), 2000),
-	)
+	w.t.Fatalf("typed ~%s for %v without a match of %q; the terminal: %q", key, terminalTimeout, expression,
+		last(w.Text(), 2000))
 }
 
 // WaitFor waits for output that matches, after what was waited for before, and

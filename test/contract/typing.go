@@ -153,21 +153,10 @@ func NodeShellTypeLines(t *testing.T, p Program, nodes Nodes, n, every int, cut 
 	w.CheckExit(143)
 	r := p.Run(t, nil, nodes.args(node, "--", "sh", "-c", "cat "+file+" && rm -f "+file)...)
 	ran, lost := checkLines(t, r.Out, n), strings.Count(w.errs.String(), "connection lost")
-	t.Logf(
-		"%d of %d lines were run, the connection was lost %d times, Enter was withheld %d times",
-		ran,
-		n,
-		lost,
-		withheld(),
-	)
+	t.Logf("%d of %d lines were run, the connection was lost %d times, Enter was withheld %d times", ran, n, lost,
+		withheld())
 	if ran < n-2*(n/every) || lost < n/every/2 || withheld() == 0 {
-		t.Errorf(
-			"%d of %d lines were run, the connection was lost %d times, Enter was withheld %d times: %s",
-			ran,
-			n,
-			lost,
-			withheld(),
-			w.errs,
-		)
+		t.Errorf("%d of %d lines were run, the connection was lost %d times, Enter was withheld %d times: %s", ran, n, lost,
+			withheld(), w.errs)
 	}
 }

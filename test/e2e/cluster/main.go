@@ -88,13 +88,8 @@ func up(ctx context.Context, c *harness.Cluster, stdout, stderr io.Writer) error
 	if err := c.Up(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintf(
-		stderr,
-		"cluster: up in %s; users: %v; kubectl: %s\n",
-		time.Since(began).Round(100*time.Millisecond),
-		harness.Users(),
-		c.Kubectl(),
-	)
+	fmt.Fprintf(stderr, "cluster: up in %s; users: %v; kubectl: %s\n", time.Since(began).Round(100*time.Millisecond),
+		harness.Users(), c.Kubectl())
 	fmt.Fprintf(stderr, "cluster: the API server that translates v5 itself: %s\n", c.KubeconfigTranslating())
 	export(c, stdout)
 	return nil

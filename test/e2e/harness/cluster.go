@@ -86,11 +86,8 @@ func (c *Cluster) lock(ctx context.Context) (func(), error) {
 	if err != nil {
 		return nil, err
 	}
-	err = waitFor(
-		ctx,
-		500*time.Millisecond,
-		func(context.Context) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) },
-	)
+	err = waitFor(ctx, 500*time.Millisecond,
+		func(context.Context) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) })
 	if err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("another up or down is using %s: %w", c.Dir, err)
@@ -131,10 +128,10 @@ func (c *Cluster) Up(ctx context.Context) error {
 		return err
 	}
 	if err := c.adopt(ctx); err == nil {
-		c.say("adopted the running cluster")
+		c.say("using the running cluster")
 		return nil
 	} else if !errors.Is(err, errNothing) {
-		c.say("replacing what is there: %v", err)
+		c.say("replacing the existing cluster: %v", err)
 	}
 	if err := c.clear(ctx); err != nil {
 		return err

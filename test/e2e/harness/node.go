@@ -220,12 +220,9 @@ func (c *Cluster) StartKubelet(name string) error {
 	if _, running := c.find(kubeletOf(n)); running {
 		return nil
 	}
-	return c.startInside(
-		n, kubeletOf(n),
-		"/opt/kube/kube", "kubelet",
-		"--config=/etc/kubernetes/kubelet.yaml", "--kubeconfig=/etc/kubernetes/kubeconfig",
-		"--hostname-override="+n.name, "--node-ip="+n.ip, "--root-dir=/var/lib/kubelet",
-	)
+	return c.startInside(n, kubeletOf(n), "/opt/kube/kube", "kubelet", "--config=/etc/kubernetes/kubelet.yaml",
+		"--kubeconfig=/etc/kubernetes/kubeconfig", "--hostname-override="+n.name, "--node-ip="+n.ip,
+		"--root-dir=/var/lib/kubelet")
 }
 
 // StopKubelet ends the kubelet of a node with the given signal. Its containers

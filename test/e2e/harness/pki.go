@@ -48,11 +48,8 @@ func certificates() []certificate {
 		{file: "scheduler", user: "system:kube-scheduler"},
 	}
 	for _, n := range nodes {
-		list = append(
-			list,
-			certificate{file: n.name, user: "system:node:" + n.name, groups: []string{"system:nodes"}},
-			certificate{file: n.name + "-serving", user: "system:node:" + n.name, names: []string{n.name, n.ip}},
-		)
+		list = append(list, certificate{file: n.name, user: "system:node:" + n.name, groups: []string{"system:nodes"}},
+			certificate{file: n.name + "-serving", user: "system:node:" + n.name, names: []string{n.name, n.ip}})
 	}
 	return list
 }

@@ -63,10 +63,8 @@ func (c *Cluster) Seed(ctx context.Context) error {
 		}
 		// Pods need the service account of the namespace, which a controller
 		// creates after a moment.
-		_, err := c.output(
-			ctx, strings.NewReader(manifests), c.Kubectl(), "--kubeconfig="+c.Kubeconfig(),
-			"apply", "--server-side", "--force-conflicts", "-f", "-",
-		)
+		_, err := c.output(ctx, strings.NewReader(manifests), c.Kubectl(), "--kubeconfig="+c.Kubeconfig(), "apply",
+			"--server-side", "--force-conflicts", "-f", "-")
 		return err
 	})
 }
@@ -89,10 +87,7 @@ func deleteFailed(ctx context.Context, client *kubernetes.Clientset) error {
 
 // deleteJob deletes a job if spent returns true for its status and the number
 // of its pods.
-func deleteJob(
-	ctx context.Context,
-	client *kubernetes.Clientset,
-	name string,
+func deleteJob(ctx context.Context, client *kubernetes.Clientset, name string,
 	spent func(batchv1.JobStatus, int) bool,
 ) error {
 	job, err := client.BatchV1().Jobs(Namespace).Get(ctx, name, metav1.GetOptions{})

@@ -87,19 +87,8 @@ func TestContainers_AllKinds(t *testing.T) {
 			{"running init of the seeds", "initializing", "prepare"},
 		} {
 			t.Run(c.kind, func(t *testing.T) {
-				r := p.Run(
-					t,
-					[]byte("in\n"),
-					"exec",
-					"-i",
-					c.pod,
-					"-c",
-					c.container,
-					"--",
-					"sh",
-					"-c",
-					"echo ${WHO-prepare}; cat; echo err >&2; exit 7",
-				)
+				r := p.Run(t, []byte("in\n"), "exec", "-i", c.pod, "-c", c.container, "--", "sh", "-c",
+					"echo ${WHO-prepare}; cat; echo err >&2; exit 7")
 				if r.Out != c.container+"\nin\n" || r.Err != "err\n" || r.Code != 7 {
 					t.Errorf("got %+v", r)
 				}
@@ -310,12 +299,8 @@ func TestContainers_NotRunning(t *testing.T) {
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				if c.args[0] == "crash" {
-					waitForPod(
-						t,
-						"crash",
-						"waits for its next try",
-						func(p *corev1.Pod) bool { return stateOf(p, "crash").Waiting != nil },
-					)
+					waitForPod(t, "crash", "waits for its next try",
+						func(p *corev1.Pod) bool { return stateOf(p, "crash").Waiting != nil })
 				}
 				r := p.Run(t, nil, append(append([]string{"exec", "--pod-running-timeout=0"}, c.args...), "--", "true")...)
 				checkResult(t, r, "", append(c.err, "hint: "), 255)

@@ -49,17 +49,8 @@ func TestTransfers_Large(t *testing.T) {
 	want := fmt.Sprintf("%x", sum.Sum(nil))
 	onEach(t, func(t *testing.T, p contract.Program) {
 		t.Run("down", func(t *testing.T) {
-			cmd := p.Command(
-				t.Context(),
-				t,
-				"exec",
-				"web",
-				"--",
-				"dd",
-				"if=/dev/zero",
-				"bs=1M",
-				fmt.Sprintf("count=%d", *volume>>20),
-			)
+			cmd := p.Command(t.Context(), t, "exec", "web", "--", "dd", "if=/dev/zero", "bs=1M",
+				fmt.Sprintf("count=%d", *volume>>20))
 			got := sha256.New()
 			cmd.Stdout = got
 			if err := cmd.Run(); err != nil {

@@ -190,22 +190,12 @@ func (l *background) waitForStdout(t *testing.T, words string) {
 		case <-grown:
 		case <-l.done:
 			if has, _ := l.out.has(words); !has {
-				t.Fatalf(
-					"it ended without %q on stdout: %v, stdout %.300q, stderr %s",
-					words,
-					l.failed,
-					l.out.String(),
-					l.err.String(),
-				)
+				t.Fatalf("it ended without %q on stdout: %v, stdout %.300q, stderr %s", words, l.failed, l.out.String(),
+					l.err.String())
 			}
 		case <-late.C:
-			t.Fatalf(
-				"no %q on stdout after %v: stdout ends %.300q, stderr %s",
-				words,
-				waitTimeout,
-				l.out.last(300),
-				l.err.String(),
-			)
+			t.Fatalf("no %q on stdout after %v: stdout ends %.300q, stderr %s", words, waitTimeout, l.out.last(300),
+				l.err.String())
 		}
 	}
 }
@@ -227,20 +217,11 @@ func (l *background) waitExit(t *testing.T, limit time.Duration) contract.Result
 	select {
 	case <-l.done:
 	case <-time.After(limit):
-		t.Fatalf(
-			"%q still runs %v later: stdout ends %.300q, stderr %s",
-			l.cmd.Args[1:],
-			limit,
-			l.out.last(300),
-			l.err.String(),
-		)
+		t.Fatalf("%q still runs %v later: stdout ends %.300q, stderr %s", l.cmd.Args[1:], limit, l.out.last(300),
+			l.err.String())
 	}
-	t.Logf(
-		"ended %v later with %d, stderr %q",
-		time.Since(from).Round(10*time.Millisecond),
-		l.cmd.ProcessState.ExitCode(),
-		l.err.String(),
-	)
+	t.Logf("ended %v later with %d, stderr %q", time.Since(from).Round(10*time.Millisecond),
+		l.cmd.ProcessState.ExitCode(), l.err.String())
 	return contract.Result{Out: l.out.String(), Err: l.err.String(), Code: l.cmd.ProcessState.ExitCode(), Took: l.took}
 }
 
@@ -300,10 +281,7 @@ func startOnBoth(t *testing.T, args ...string) map[string]*background {
 }
 
 // checkEach waits for the exit of both programs, and checks the results.
-func checkEach(
-	t *testing.T,
-	both map[string]*background,
-	limit time.Duration,
+func checkEach(t *testing.T, both map[string]*background, limit time.Duration,
 	check func(t *testing.T, r contract.Result),
 ) {
 	t.Helper()

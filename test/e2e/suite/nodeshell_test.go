@@ -25,11 +25,8 @@ import (
 func createNamespace(t *testing.T, labels map[string]string) string {
 	t.Helper()
 	all := clientset(t).CoreV1().Namespaces()
-	made, err := all.Create(
-		t.Context(),
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-", Labels: labels}},
-		metav1.CreateOptions{},
-	)
+	made, err := all.Create(t.Context(),
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-", Labels: labels}}, metav1.CreateOptions{})
 	must(t, err)
 	t.Cleanup(func() {
 		// The context of the test has ended.
@@ -104,11 +101,8 @@ func shellPods(ctx context.Context, t *testing.T, ns string) []corev1.Pod {
 func waitForNoShellPods(t *testing.T, ns string, within time.Duration) {
 	t.Helper()
 	begin := time.Now()
-	eventually(
-		t,
-		"the pod is gone",
-		func(ctx context.Context) (bool, error) { return len(shellPods(ctx, t, ns)) == 0, nil },
-	)
+	eventually(t, "the pod is gone",
+		func(ctx context.Context) (bool, error) { return len(shellPods(ctx, t, ns)) == 0, nil })
 	if took := time.Since(begin); took > within {
 		t.Errorf("the pod was gone only after %v", took)
 	}
@@ -172,21 +166,9 @@ func TestNodeShell_PodDoesNotStart(t *testing.T) {
 	p := program(cluster.Kubeconfig())
 	t.Run("its image cannot be pulled", func(t *testing.T) {
 		ns := createNamespace(t, nil)
-		// Where nobody listens.
-		r := p.Run(
-			t,
-			nil,
-			"node-shell",
-			"-n",
-			ns,
-			"--image",
-			"10.77.0.1:5999/no-such:1",
-			"--pod-running-timeout",
-			"15s",
-			"node1",
-			"--",
-			"true",
-		)
+		// Nothing listens on that port.
+		r := p.Run(t, nil, "node-shell", "-n", ns, "--image", "10.77.0.1:5999/no-such:1", "--pod-running-timeout", "15s",
+			"node1", "--", "true")
 		checkResult(t, r, "", []string{"gave up after", "ImagePull", "10.77.0.1:5999/no-such:1"}, 255)
 		waitForNoShellPods(t, ns, 10*time.Second)
 	})

@@ -46,15 +46,8 @@ func TestPods_DeletedDuringCommand(t *testing.T) {
 			t.Parallel()
 			pod := createReady(t, sleeper(""))
 			sessions := map[string]map[string]*background{
-				"a command that prints": startOnBoth(
-					t,
-					"exec",
-					pod,
-					"--",
-					"sh",
-					"-c",
-					"echo started; "+countScript(1_000_000, "sleep 0.1"),
-				),
+				"a command that prints": startOnBoth(t, "exec", pod, "--", "sh", "-c",
+					"echo started; "+countScript(1_000_000, "sleep 0.1")),
 				"a command that waits": startOnBoth(t, "exec", pod, "--", "sh", "-c", "echo started; sleep 600"),
 				"a command that would end well": startOnBoth(t, "exec", pod, "--", "sh", "-c",
 					"trap 'exit 0' TERM; echo started; while :; do sleep 0.1; done"),
@@ -74,11 +67,8 @@ func TestPods_DeletedDuringCommand(t *testing.T) {
 						case r.Code == 137 && podWarnings.MatchString(r.Err):
 						case r.Code == 255 && oneMessage.MatchString(podWarnings.ReplaceAllString(r.Err, "")):
 						default:
-							t.Errorf(
-								"exit code %d, want 137 or 255 and one message, besides warnings about the pod; stderr %q",
-								r.Code,
-								r.Err,
-							)
+							t.Errorf("exit code %d, want 137 or 255 and one message, besides warnings about the pod; stderr %q", r.Code,
+								r.Err)
 						}
 					})
 				})

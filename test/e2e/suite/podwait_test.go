@@ -69,19 +69,8 @@ func TestWait_NewPods(t *testing.T) {
 		made.Labels = map[string]string{"wait": strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-"))}
 		made.Spec.InitContainers = []corev1.Container{blockedInit()}
 		names := []string{createPod(t, made), createPod(t, made)}
-		l := start(
-			t,
-			p,
-			nil,
-			"exec",
-			"-l",
-			"wait="+made.Labels["wait"],
-			"--all",
-			"--pod-running-timeout=1m",
-			"--",
-			"echo",
-			"it runs",
-		)
+		l := start(t, p, nil, "exec", "-l", "wait="+made.Labels["wait"], "--all", "--pod-running-timeout=1m", "--", "echo",
+			"it runs")
 		for _, name := range names {
 			l.waitForStderr(t, "kshell: "+name+": waiting (up to 1m0s")
 		}

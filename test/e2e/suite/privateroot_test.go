@@ -90,21 +90,8 @@ func TestNodeShell_SignalTwice(t *testing.T) {
 	t.Parallel()
 	ns := createNamespace(t, nil)
 	for range 5 {
-		l := start(
-			t,
-			program(cluster.Kubeconfig()),
-			nil,
-			"node-shell",
-			"-n",
-			ns,
-			"--image",
-			harness.BusyboxImage,
-			"node1",
-			"--",
-			"sh",
-			"-c",
-			"echo started; exec sleep 600",
-		)
+		l := start(t, program(cluster.Kubeconfig()), nil, "node-shell", "-n", ns, "--image", harness.BusyboxImage, "node1",
+			"--", "sh", "-c", "echo started; exec sleep 600")
 		l.waitForStdout(t, "started\n")
 		must(t, l.cmd.Process.Signal(syscall.SIGTERM))
 		must(t, l.cmd.Process.Signal(syscall.SIGTERM))

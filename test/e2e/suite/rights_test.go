@@ -27,12 +27,8 @@ func allTokens(t *testing.T) []string {
 		cfg, err := cluster.Config(user, harness.MainServer)
 		must(t, err)
 		if cfg.BearerToken != "" {
-			all = append(
-				all,
-				cfg.BearerToken,
-				base64.StdEncoding.EncodeToString([]byte(cfg.BearerToken)),
-				base64.RawURLEncoding.EncodeToString([]byte(cfg.BearerToken)),
-			)
+			all = append(all, cfg.BearerToken, base64.StdEncoding.EncodeToString([]byte(cfg.BearerToken)),
+				base64.RawURLEncoding.EncodeToString([]byte(cfg.BearerToken)))
 		}
 	}
 	if len(all) < 3*5 {
@@ -131,21 +127,8 @@ func TestRights_Exec(t *testing.T) {
 			)
 		})
 		t.Run("a token from the command line is not shown", func(t *testing.T) {
-			r := p.Run(
-				t,
-				nil,
-				"--context",
-				harness.DevNone,
-				"--token",
-				"s3cr3t-t0k3n",
-				"exec",
-				"-v",
-				"-v",
-				"-v",
-				"web",
-				"--",
-				"true",
-			)
+			r := p.Run(t, nil, "--context", harness.DevNone, "--token", "s3cr3t-t0k3n", "exec", "-v", "-v", "-v", "web", "--",
+				"true")
 			if r.Code != 255 || !strings.Contains(r.Err, "Unauthorized") || strings.Contains(r.Out+r.Err, "s3cr3t") {
 				t.Errorf("%+v", r)
 			}

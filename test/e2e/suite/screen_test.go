@@ -25,24 +25,24 @@ const columns, rows = 100, 30
 
 // tmux is a private tmux server: its socket is in its own directory, it reads
 // no configuration, and it ends with the test.
-type tmux struct{ folder string }
+type tmux struct{ dir string }
 
 func newTmux(t *testing.T) *tmux {
 	t.Helper()
 	if _, err := exec.LookPath("tmux"); err != nil {
 		t.Fatal("this machine has no tmux, which this test drives: `make e2e` installs it (or: apt-get install tmux)")
 	}
-	folder, err := os.MkdirTemp("", "kshell-tmux-") // not t.TempDir: the path of a socket must be short
+	dir, err := os.MkdirTemp("", "kshell-tmux-") // not t.TempDir: the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &tmux{folder}
+	server := &tmux{dir}
 	server.run(t, "new-session", "-d", "-s", "e2e", "-x", strconv.Itoa(columns), "-y", strconv.Itoa(rows), "cat")
 	t.Cleanup(func() {
 		if out, err := server.command(context.Background(), "kill-server").CombinedOutput(); err != nil {
 			t.Errorf("tmux kill-server: %v: %s", err, out)
 		}
-		_ = os.RemoveAll(folder)
+		_ = os.RemoveAll(dir)
 	})
 	server.run(t, "set-option", "-g", "status", "off", ";", "set-option", "-g", "default-terminal", "tmux-256color",
 		";", "set-option", "-g", "escape-time", "0")
@@ -54,7 +54,7 @@ func (s *tmux) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + home,
-		"TMUX_TMPDIR=" + s.folder,
+		"TMUX_TMPDIR=" + s.dir,
 		"LC_ALL=C.UTF-8",
 		"TERM=tmux-256color",
 	}
@@ -85,7 +85,7 @@ type pane struct {
 	readies int
 	want    map[string]screen
 	shots   map[string]screen
-	folder  string // for files of the local shell
+	dir     string // for files of the local shell
 }
 
 // open opens a pane and waits for its shell. Its shots are compared with want,
@@ -99,32 +99,11 @@ func (s *tmux) open(t *testing.T, p contract.Program, want map[string]screen) *p
 		want:    want,
 		prompts: map[string]int{},
 		shots:   map[string]screen{},
-		folder:  t.TempDir(),
+		dir:     t.TempDir(),
 	}
-	w.id = strings.TrimSpace(s.run(
-		t,
-		"new-window",
-		"-d",
-		"-P",
-		"-F",
-		"#{pane_id}",
-		"-c",
-		w.folder,
-		"env",
-		"-i",
-		"PATH="+os.Getenv("PATH"),
-		"HOME="+home,
-		"KUBECONFIG="+p.Kubeconfig,
-		"TERM=tmux-256color",
-		"LC_ALL=C.UTF-8",
-		"HISTFILE=",
-		`PS1=local \#> `,
-		"CLI="+p.Path,
-		"bash",
-		"--norc",
-		"--noprofile",
-		"-i",
-	))
+	w.id = strings.TrimSpace(s.run(t, "new-window", "-d", "-P", "-F", "#{pane_id}", "-c", w.dir, "env", "-i",
+		"PATH="+os.Getenv("PATH"), "HOME="+home, "KUBECONFIG="+p.Kubeconfig, "TERM=tmux-256color", "LC_ALL=C.UTF-8",
+		"HISTFILE=", `PS1=local \#> `, "CLI="+p.Path, "bash", "--norc", "--noprofile", "-i"))
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the screen at the end:\n%s", w.screen(false))
@@ -370,7 +349,7 @@ func (w *pane) foreground() int {
 func (w *pane) settings(name string) string {
 	w.t.Helper()
 	w.local("stty -a >" + name)
-	text, err := os.ReadFile(filepath.Join(w.folder, name))
+	text, err := os.ReadFile(filepath.Join(w.dir, name))
 	if err != nil {
 		w.t.Fatal(err)
 	}

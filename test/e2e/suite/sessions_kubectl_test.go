@@ -16,11 +16,8 @@ import (
 	"kshell/test/faultproxy"
 )
 
-var interrupts = flag.Bool(
-	"interrupts",
-	false,
-	"also measure Ctrl-C during endless output on a slow link (takes minutes)",
-)
+var interrupts = flag.Bool("interrupts", false,
+	"also measure Ctrl-C during endless output on a slow link (takes minutes)")
 
 // fault is a row of the table: what fails, and a regular expression for the
 // outcome of kshell. try returns the outcome.

@@ -108,12 +108,8 @@ func TestSessions_PodEvents(t *testing.T) {
 		t.Run("out of memory", func(t *testing.T) {
 			t.Parallel()
 			spec := sleeper("")
-			spec.Spec.Containers[0] = busyboxContainer(
-				"main",
-				"sh",
-				"-c",
-				"until [ -e /grow ]; do sleep 0.1; done; exec tail /dev/zero",
-			)
+			spec.Spec.Containers[0] = busyboxContainer("main", "sh", "-c",
+				"until [ -e /grow ]; do sleep 0.1; done; exec tail /dev/zero")
 			spec.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("32Mi")}
 			pod := createReady(t, spec)
 			term := shellIn(t, p, pod)
@@ -331,11 +327,8 @@ http {
 	}
 }
 `, dir, address, target), 0o600))
-	serveDuringTest(
-		t,
-		address,
-		exec.Command("/usr/sbin/nginx", "-p", dir, "-c", config, "-e", filepath.Join(dir, "error.log")),
-	)
+	serveDuringTest(t, address,
+		exec.Command("/usr/sbin/nginx", "-p", dir, "-c", config, "-e", filepath.Join(dir, "error.log")))
 	return address
 }
 

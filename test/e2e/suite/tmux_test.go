@@ -324,13 +324,7 @@ func wide(w *pane) {
 	w.shot("typed")
 	w.text("日本X語")
 	// The remote terminal decides how many bytes or columns each removes.
-	w.keys(
-		"BSpace",
-		"BSpace",
-		"BSpace",
-		"BSpace",
-		"Enter",
-	)
+	w.keys("BSpace", "BSpace", "BSpace", "BSpace", "Enter")
 	w.keys("C-d")
 	w.prompt("pod")
 	w.shot("erased")
@@ -355,7 +349,7 @@ func paste(w *pane) {
 	const size = 64 << 10
 	bash(w)
 	text := pasted(size)
-	file := filepath.Join(w.folder, "paste")
+	file := filepath.Join(w.dir, "paste")
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		w.t.Fatal(err)
 	}
