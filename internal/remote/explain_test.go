@@ -44,9 +44,9 @@ func TestExplain(t *testing.T) {
 			"a login page or a gateway may be in front of the API server"
 		verbs = "exec needs the verbs get and create on pods/exec in namespace team: " +
 			"kubectl auth can-i create pods --subresource=exec -n team"
-		leaveOut         = "omit --subprotocol"
-		notThroughAProxy = "is this the API server itself? a proxy in front of it may not support WebSockets"
-		needsV5          = "stdin that ends needs v5.channel.k8s.io (Kubernetes 1.30); " +
+		omitSubprotocol = "omit --subprotocol"
+		checkProxy      = "is this the API server itself? a proxy in front of it may not support WebSockets"
+		needsV5         = "stdin that ends needs v5.channel.k8s.io (Kubernetes 1.30); " +
 			"for an older server, omit -i or pass the data as arguments"
 		forbidden = "the server refused (403 Forbidden) and gave no reason: " +
 			"it may support none of the subprotocols offered "
@@ -54,7 +54,7 @@ func TestExplain(t *testing.T) {
 	v5 := []string{stream.V5}
 	command := &Options{Program: "kubectl kshell exec", Command: []string{"frobnicate"}, Protocols: stream.Protocols()}
 	input := &Options{Command: []string{"cat"}, Stdin: true, Protocols: v5, InputEnds: true}
-	asked := &Options{Command: []string{"ls"}, Protocols: v5, ProtocolsChosen: true}
+	chosen := &Options{Command: []string{"ls"}, Protocols: v5, ProtocolsChosen: true}
 	interactive := &Options{Command: []string{"bash"}, Stdin: true, TTY: true, Protocols: stream.Protocols()}
 	status := func(code int, message string) *stream.HandshakeError {
 		return &stream.HandshakeError{StatusCode: code, Status: &metav1.Status{Message: message}}
@@ -113,16 +113,17 @@ func TestExplain(t *testing.T) {
 		{
 			"403 without a body", &stream.HandshakeError{StatusCode: http.StatusForbidden}, command,
 			errorText{
-				forbidden + "(v5.channel.k8s.io, v4.channel.k8s.io, v4.base64.channel.k8s.io, base64.channel.k8s.io, channel.k8s.io)",
-				notThroughAProxy,
+				forbidden +
+					"(v5.channel.k8s.io, v4.channel.k8s.io, v4.base64.channel.k8s.io, base64.channel.k8s.io, channel.k8s.io)",
+				checkProxy,
 			},
 			255,
 		},
 		{
-			"403 without a body, with chosen subprotocols", &stream.HandshakeError{StatusCode: http.StatusForbidden}, asked,
+			"403 without a body, with chosen subprotocols", &stream.HandshakeError{StatusCode: http.StatusForbidden}, chosen,
 			errorText{
 				forbidden + "(v5.channel.k8s.io)",
-				leaveOut,
+				omitSubprotocol,
 			},
 			255,
 		},

@@ -9,17 +9,18 @@ import (
 	"testing/synctest"
 )
 
-// slow is a socket on which each write waits for a value on let.
-type slow struct {
-	let    chan struct{}
+// slowConn is a network connection on which each write waits for a value on
+// allow.
+type slowConn struct {
+	allow  chan struct{}
 	writes [][]byte
 	err    error
 }
 
-func (s *slow) Read([]byte) (int, error) { return 0, io.EOF }
-func (s *slow) Close() error             { close(s.let); return nil }
-func (s *slow) Write(p []byte) (int, error) {
-	if _, open := <-s.let; !open {
+func (s *slowConn) Read([]byte) (int, error) { return 0, io.EOF }
+func (s *slowConn) Close() error             { close(s.allow); return nil }
+func (s *slowConn) Write(p []byte) (int, error) {
+	if _, open := <-s.allow; !open {
 		return 0, net.ErrClosed
 	}
 	s.writes = append(s.writes, bytes.Clone(p))
@@ -28,34 +29,34 @@ func (s *slow) Write(p []byte) (int, error) {
 
 func TestBufferedConn_CombinesWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		socket := &slow{let: make(chan struct{})}
-		g := newBufferedConn(socket)
+		conn := &slowConn{allow: make(chan struct{})}
+		b := newBufferedConn(conn)
 		for _, word := range []string{"a", "b", "c", "d"} {
-			if _, err := g.Write([]byte(word)); err != nil {
+			if _, err := b.Write([]byte(word)); err != nil {
 				t.Error(err)
 			}
 			synctest.Wait() // "a" is being written before "b"
 		}
-		socket.let <- struct{}{}
-		socket.let <- struct{}{}
+		conn.allow <- struct{}{}
+		conn.allow <- struct{}{}
 		synctest.Wait()
-		if got := string(bytes.Join(socket.writes, []byte("|"))); got != "a|bcd" {
+		if got := string(bytes.Join(conn.writes, []byte("|"))); got != "a|bcd" {
 			t.Errorf("written: %s", got)
 		}
-		_ = g.Close()
+		_ = b.Close()
 	})
 }
 
-func TestBufferedConn_SlowSocket(t *testing.T) {
+func TestBufferedConn_SlowConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		socket := &slow{let: make(chan struct{})}
-		g := newBufferedConn(socket)
+		conn := &slowConn{allow: make(chan struct{})}
+		b := newBufferedConn(conn)
 		piece := make([]byte, 4<<10)
 		accepted := 0
 		ended := make(chan error)
 		go func() {
 			for {
-				if _, err := g.Write(piece); err != nil {
+				if _, err := b.Write(piece); err != nil {
 					ended <- err
 					return
 				}
@@ -66,36 +67,36 @@ func TestBufferedConn_SlowSocket(t *testing.T) {
 		if accepted > 2*bufferSize {
 			t.Errorf("%d bytes are buffered or being written, want at most %d", accepted, 2*bufferSize)
 		}
-		_ = g.Close() // ends the blocked Write
+		_ = b.Close() // ends the blocked Write
 		if err := <-ended; !errors.Is(err, net.ErrClosed) {
 			t.Error(err)
 		}
 	})
 }
 
-func TestBufferedConn_SocketError(t *testing.T) {
+func TestBufferedConn_WriteError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("reset")
-		socket := &slow{let: make(chan struct{}, 1), err: broken}
-		g := newBufferedConn(socket)
-		_, _ = g.Write([]byte("x"))
-		socket.let <- struct{}{}
+		conn := &slowConn{allow: make(chan struct{}, 1), err: broken}
+		b := newBufferedConn(conn)
+		_, _ = b.Write([]byte("x"))
+		conn.allow <- struct{}{}
 		synctest.Wait()
-		if _, err := g.Write([]byte("y")); !errors.Is(err, broken) {
+		if _, err := b.Write([]byte("y")); !errors.Is(err, broken) {
 			t.Errorf("got %v", err)
 		}
-		_ = g.Close()
+		_ = b.Close()
 	})
 }
 
 func BenchmarkBufferedConn(b *testing.B) {
-	g := newBufferedConn(discard{})
-	defer g.Close()
+	conn := newBufferedConn(discard{})
+	defer conn.Close()
 	p := make([]byte, 4<<10)
 	b.SetBytes(int64(len(p)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := g.Write(p); err != nil {
+		if _, err := conn.Write(p); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -64,9 +64,9 @@ func TestDial_SubprotocolNotOffered(t *testing.T) {
 }
 
 func TestDial_PathAndQuery(t *testing.T) {
-	asked := make(chan string, 1)
+	requests := make(chan string, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked <- r.URL.EscapedPath() + "?" + r.URL.RawQuery + " " + r.Header.Get("Sec-Websocket-Protocol") + " " +
+		requests <- r.URL.EscapedPath() + "?" + r.URL.RawQuery + " " + r.Header.Get("Sec-Websocket-Protocol") + " " +
 			r.Header.Get("Authorization")
 		w.WriteHeader(http.StatusNotFound)
 	}))
@@ -82,7 +82,7 @@ func TestDial_PathAndQuery(t *testing.T) {
 		t.Error("no error")
 	}
 	const want = "/clusters/a%2Fb/api/v1/x%20y/exec?command=a+b&command=c v5.channel.k8s.io,v4.channel.k8s.io "
-	if got := <-asked; got != want {
+	if got := <-requests; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

@@ -167,11 +167,11 @@ func (s *Session) Run(ctx context.Context) error {
 	}()
 	s.begin = time.Now()
 	return s.run(ctx, s.dial, func(ctx context.Context, conn *Conn) error {
-		b := s.laterStart()
+		limit := s.limitAfterStart()
 		if !s.hasStarted {
-			b = s.firstStart(conn, time.Since(s.begin))
+			limit = s.limitBeforeStart(conn, time.Since(s.begin))
 		}
-		return s.use(ctx, conn, stdin, reading, group.New(onPanic), b)
+		return s.use(ctx, conn, stdin, reading, group.New(onPanic), limit)
 	})
 }
 
@@ -194,7 +194,7 @@ var errPanicked = errors.New("a goroutine of the session panicked")
 // of them writes the sizes, the first one before any stdin. reading is the
 // group of the goroutine that reads stdin until the session ends.
 func (s *Session) use(
-	ctx context.Context, conn *Conn, stdin *stdinSender, reading, writers *group.Group, b startBound,
+	ctx context.Context, conn *Conn, stdin *stdinSender, reading, writers *group.Group, limit startLimit,
 ) error {
 	session := ctx
 	ctx, cancel := context.WithCancel(ctx)
@@ -221,12 +221,12 @@ func (s *Session) use(
 		writers.Go(func() { keepFromIdling(ctx, conn) })
 	}
 	begun, err := true, error(nil)
-	if b.within > 0 {
-		late := time.AfterFunc(b.within, func() { conn.Drop(b.late) })
-		defer late.Stop()
-		conn.onStart(b.awaited, func() { late.Stop(); s.started() })
+	if limit.within > 0 {
+		timer := time.AfterFunc(limit.within, func() { conn.Drop(limit.reason) })
+		defer timer.Stop()
+		conn.onStart(limit.awaited, func() { timer.Stop(); s.started() })
 	}
-	if b.wait {
+	if limit.wait {
 		begun, err = conn.waitForStart(ctx)
 	}
 	if begun {
@@ -239,7 +239,7 @@ func (s *Session) use(
 			writers.Go(func() { s.watchStuck(ctx, conn, checker, stdin.end) })
 		}
 		err = conn.run(ctx, discardNil(s.set.Stdout), discardNil(s.set.Stderr))
-	} else if err == nil && b.required {
+	} else if err == nil && limit.required {
 		err = &LostError{errNoOutput}
 	}
 	var notStarted *StartError

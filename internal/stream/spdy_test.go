@@ -497,9 +497,9 @@ func TestSPDY_ShortCommand(t *testing.T) {
 
 // HTTP/2 has no upgrade. net/http avoids HTTP/2 only for WebSocket handshakes.
 func TestDialSPDY_HTTP1(t *testing.T) {
-	asked := make(chan string, 1)
+	requests := make(chan string, 1)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked <- r.Proto + " " + r.Header.Get("Upgrade")
+		requests <- r.Proto + " " + r.Header.Get("Upgrade")
 		w.WriteHeader(http.StatusForbidden)
 	}))
 	server.EnableHTTP2 = true
@@ -510,7 +510,7 @@ func TestDialSPDY_HTTP1(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = d.spdyDialFunc("stdout")(t.Context())
-	if got, want := <-asked, "HTTP/1.1 SPDY/3.1"; got != want || err == nil {
+	if got, want := <-requests, "HTTP/1.1 SPDY/3.1"; got != want || err == nil {
 		t.Errorf("request %s, want %s; error %v", got, want, err)
 	}
 	transport, err := d.http1()

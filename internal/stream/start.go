@@ -5,46 +5,46 @@ import (
 	"time"
 )
 
-// startBound is a time limit for the start of the command on a connection.
-type startBound struct {
+// startLimit is a time limit for the start of the command on a connection.
+type startLimit struct {
 	within   time.Duration // 0: no limit
 	awaited  sign
-	late     error // the reason for closing the connection at the limit
+	reason   error // for closing the connection at the limit
 	wait     bool  // the session waits for the sign
 	required bool  // without the sign, even a success counts as a loss
 }
 
-// firstStart returns the limit for the connections before the command has
-// started. took is the time since the beginning of Run.
-func (s *Session) firstStart(conn *Conn, took time.Duration) startBound {
+// limitBeforeStart returns the limit for the connections before the command has
+// started: see StartTimeout. took is the time since the beginning of Run.
+func (s *Session) limitBeforeStart(conn *Conn, took time.Duration) startLimit {
 	if s.set.StartTimeout == 0 {
 		s.hasStarted = true
-		return startBound{}
+		return startLimit{}
 	}
-	b := startBound{
+	limit := startLimit{
 		within: max(s.set.StartTimeout-took, time.Second), awaited: signMessage,
-		late: &StartError{s.set.StartTimeout}, wait: s.set.Interactive,
+		reason: &StartError{s.set.StartTimeout}, wait: s.set.Interactive,
 	}
 	if s.set.WithOutput {
-		b.awaited = signOutput
+		limit.awaited = signOutput
 	} else if _, bySPDY := conn.ws.(*spdySocket); bySPDY {
 		s.started()
-		return startBound{}
+		return startLimit{}
 	}
-	return b
+	return limit
 }
 
-// laterStart returns the limit for the connections after the command has
+// limitAfterStart returns the limit for the connections after the command has
 // started: see Proof.
-func (s *Session) laterStart() startBound {
+func (s *Session) limitAfterStart() startLimit {
 	if s.set.Proof == 0 {
-		return startBound{}
+		return startLimit{}
 	}
 	within := s.set.Proof
 	if !s.until.IsZero() {
 		within = max(min(within, time.Until(s.until)), 1) // 0 means no limit
 	}
-	return startBound{within: within, awaited: signOutput, late: errNoOutput, wait: true, required: true}
+	return startLimit{within: within, awaited: signOutput, reason: errNoOutput, wait: true, required: true}
 }
 
 func (s *Session) started() {

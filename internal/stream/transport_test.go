@@ -88,7 +88,7 @@ func TestMoreHelpful(t *testing.T) {
 	}
 }
 
-// requestLog records how a server was asked, and what a Transport logged. In
+// requestLog records the requests to a server, and what a Transport logged. In
 // these tests, one request ends before the next one begins.
 type requestLog struct{ requests, logged []string }
 
@@ -147,9 +147,9 @@ func TestTransport_FallsBackAndRemembers(t *testing.T) {
 	testInBubble(t, func(t *testing.T) {
 		var log requestLog
 		transport := log.transport(t, false, nil, refuse(502), func(w http.ResponseWriter, r *http.Request) {
-			far := acceptSPDY(t, w, r, V4)
-			_ = far.Close()
-			<-far.CloseChan()
+			conn := acceptSPDY(t, w, r, V4)
+			_ = conn.Close()
+			<-conn.CloseChan()
 		})
 		for range 2 {
 			conn, err := transport.Dial(t.Context(), testRequest(""))
