@@ -126,7 +126,7 @@ func (f *nodeFlags) checkTarget(cmd *cobra.Command, p *nodePlan, local terminals
 	case f.all && p.node != "":
 		return usage(cmd, "--all and the node "+p.node+" cannot be used together")
 	case f.attach && !onTerminal:
-		return usage(cmd, "--attach needs a terminal as stdin and stdout")
+		return usage(cmd, "--attach needs a terminal at stdin and stdout")
 	case shell && !f.detach && !onTerminal:
 		return outcome.NewUsageError(
 			"no command is specified, and a shell needs a terminal at stdin and stdout",

@@ -100,7 +100,7 @@ func TestPlanNode_UsageErrors(t *testing.T) {
 		{pipes, []string{"--", "ls"}, errorText{
 			"no node was named", "kshell node-shell NODE -- COMMAND; on a terminal, kshell node-shell lists the nodes",
 		}},
-		{pipes, []string{"--attach"}, errorText{"--attach needs a terminal as stdin and stdout", help}},
+		{pipes, []string{"--attach"}, errorText{"--attach needs a terminal at stdin and stdout", help}},
 		{onTerminal, []string{"--attach", "--detach"}, errorText{
 			"--attach continues a running shell: it cannot be used with --detach, --no-log, --all or a command", help,
 		}},
