@@ -28,8 +28,8 @@ printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential",
 printf '"status":{"token":"%s"}}' "$(cat "$TOKEN")"
 `
 
-// withNoisyPlugin returns a kubeconfig whose user runs noisyPlugin, and the log of the
-// plugin.
+// withNoisyPlugin returns a kubeconfig whose user runs noisyPlugin, and the log
+// of the plugin.
 func withNoisyPlugin(t *testing.T, s *sandbox.Server, mode clientcmdapi.ExecInteractiveMode) (kubeconfig, log string) {
 	t.Helper()
 	token := writeFile(t, "token", s.Token("admin"), 0o600)

@@ -41,7 +41,8 @@ func TestCompletion_Bash(t *testing.T) {
 		{"--server https://127.0.0.1:1 we\t", "kshell exec --server https://127.0.0.1:1 we"}, // no error is printed
 	} {
 		c.keys("kshell exec " + step.keys)
-		// Ctrl-A and Ctrl-E put echo and quotes around the line, so that it is printed and not run.
+		// Ctrl-A and Ctrl-E put echo and quotes around the line, so that it is
+		// printed and not run.
 		c.run("\x01echo \"<\x05>\"", "<"+regexp.QuoteMeta(step.line)+">")
 		c.prompt()
 	}

@@ -24,16 +24,17 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// startSandbox runs a sandbox for a test that runs kshell in a separate process. It
-// has two pods of one container: web, and noshell, which has no shell.
+// startSandbox runs a sandbox for a test that runs kshell in a separate
+// process. It has two pods of one container: web, and noshell, which has no
+// shell.
 func startSandbox(t *testing.T) *sandbox.Server {
 	t.Helper()
 	skipShort(t)
 	return sandboxInProcess(t)
 }
 
-// sandboxInProcess is startSandbox for a test that calls kshell's functions in its own
-// process, and is therefore also run with the race detector.
+// sandboxInProcess is startSandbox for a test that calls kshell's functions in
+// its own process, and is therefore also run with the race detector.
 func sandboxInProcess(t *testing.T) *sandbox.Server {
 	t.Helper()
 	s := runSandbox(t, sandbox.Config{Empty: true})
@@ -70,8 +71,8 @@ func environment(t *testing.T, s *sandbox.Server) []string {
 		"KUBECONFIG="+s.Kubeconfig(), "HOME="+t.TempDir(), "TERM=vt220", "GORACE=atexit_sleep_ms=0")
 }
 
-// skipShort skips a test that runs kshell in a separate process. `make test` uses
-// -short with the race detector, which does not see other processes.
+// skipShort skips a test that runs kshell in a separate process. `make test`
+// uses -short with the race detector, which does not see other processes.
 func skipShort(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
@@ -107,10 +108,10 @@ type console struct {
 // termColumns and termRows are the size of a new terminal.
 const termColumns, termRows = 80, 24
 
-// leader is the shell from which the terminal's user starts the program. It leads the
-// session, and continues after the program has ended: the kernel resets the terminal
-// when its session leader exits, and the test could not see the modes that the program
-// left. Ctrl-C also interrupts the leader.
+// leader is the shell from which the terminal's user starts the program. It
+// leads the session, and continues after the program has ended: the kernel
+// resets the terminal when its session leader exits, and the test could not see
+// the modes that the program left. Ctrl-C also interrupts the leader.
 const leader = `trap : INT; sh -c 'echo $$ >&3; exec "$@" 3>&- 4<&-' sh "$@"; echo $? >&3; read -r _ <&4`
 
 // open starts a program in a new terminal.
@@ -230,7 +231,8 @@ func (c *console) all() []byte {
 	return bytes.Clone(c.text)
 }
 
-// waitFor waits until the output after the last match has a match of the expression.
+// waitFor waits until the output after the last match has a match of the
+// expression.
 func (c *console) waitFor(expression string) {
 	c.t.Helper()
 	wanted, late := regexp.MustCompile(expression), time.After(deadline)
@@ -265,16 +267,16 @@ func (c *console) keys(typed string) {
 	}
 }
 
-// run types a command and waits for a match of the expression. The command is echoed, so
-// the expression should not match it.
+// run types a command and waits for a match of the expression. The command is
+// echoed, so the expression should not match it.
 func (c *console) run(command, expression string) {
 	c.t.Helper()
 	c.keys(command + "\r")
 	c.waitFor(expression)
 }
 
-// interrupt runs a command in the shell and types Ctrl-C, which must end only the
-// command.
+// interrupt runs a command in the shell and types Ctrl-C, which must end only
+// the command.
 func (c *console) interrupt() {
 	c.t.Helper()
 	c.run("sh -c 'echo slee\"\"ping; exec sleep 1000'", "sleeping\r\n")
@@ -316,8 +318,8 @@ func (c *console) waitModes(want term.State) {
 	}
 }
 
-// mustEnd waits for the end of the program, and checks the exit code and that the modes
-// of the terminal are restored.
+// mustEnd waits for the end of the program, and checks the exit code and that
+// the modes of the terminal are restored.
 func (c *console) mustEnd(code int) {
 	c.t.Helper()
 	got := c.number()

@@ -17,8 +17,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// laggingSandbox runs a sandbox with a pod web, whose status shows the end of its
-// container only 700 ms later.
+// laggingSandbox runs a sandbox with a pod web, whose status shows the end of
+// its container only 700 ms later.
 func laggingSandbox(t *testing.T) *sandbox.Server {
 	t.Helper()
 	s := runSandbox(t, sandbox.Config{Empty: true, StatusDelay: 700 * time.Millisecond})
@@ -30,8 +30,8 @@ func laggingSandbox(t *testing.T) *sandbox.Server {
 	return s
 }
 
-// killInit kills the first process of container web, as `kill 1` in it does, and thus
-// all its processes.
+// killInit kills the first process of container web, as `kill 1` in it does,
+// and thus all its processes.
 func killInit(t *testing.T, s *sandbox.Server, pid int) {
 	t.Helper()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
@@ -41,8 +41,8 @@ func killInit(t *testing.T, s *sandbox.Server, pid int) {
 
 const restarted = `kshell: warning: container "web" of pod "web" ended with exit code 137( and was restarted)?\r?\n`
 
-// If a command or a shell ends because its container has ended, kshell says so and
-// exits with the reported code, in every mode.
+// If a command or a shell ends because its container has ended, kshell says so
+// and exits with the reported code, in every mode.
 func TestContainerRestarts_Command(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
@@ -95,10 +95,10 @@ func TestContainerRestarts_Terminal(t *testing.T) {
 	}
 }
 
-// If a command ends with code 137 while its container continues to run, kshell says
-// nothing about the container. In exact mode the script has reported the code, which
-// shows that the container runs: kshell asks for the pod's status once at most, and
-// does not wait for a change.
+// If a command ends with code 137 while its container continues to run, kshell
+// says nothing about the container. In exact mode the script has reported the
+// code, which shows that the container runs: kshell asks for the pod's status
+// once at most, and does not wait for a change.
 func TestContainerRestarts_ContainerStillRuns(t *testing.T) {
 	t.Parallel()
 	s := laggingSandbox(t)

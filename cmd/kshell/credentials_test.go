@@ -117,8 +117,9 @@ func TestCredentials_Impersonation(t *testing.T) {
 	}
 }
 
-// plugin is a credential plugin. With ASK, it prompts for a password. It prints the
-// token in the file TOKEN, and logs the mode of the terminal each time it is run.
+// plugin is a credential plugin. With ASK, it prompts for a password. It prints
+// the token in the file TOKEN, and logs the mode of the terminal each time it
+// is run.
 const plugin = `#!/bin/sh
 modes=none
 if [ -t 0 ]; then case $(stty -a) in *-icanon*) modes=raw ;; *) modes=cooked ;; esac; fi
@@ -132,8 +133,8 @@ printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential",
 printf '"status":{"token":"%s"}}' "$(cat "$TOKEN")"
 `
 
-// withPlugin returns a kubeconfig whose user runs the plugin. token is a file with the
-// token of user, and log is the log of the plugin.
+// withPlugin returns a kubeconfig whose user runs the plugin. token is a file
+// with the token of user, and log is the log of the plugin.
 func withPlugin(t *testing.T, s *sandbox.Server, user string, ask bool) (path, token, log string) {
 	t.Helper()
 	token = writeFile(t, "token", s.Token(user), 0o600)
@@ -244,8 +245,8 @@ func TestShellReconnect_RenewsCredentials(t *testing.T) {
 	}
 }
 
-// A credential plugin that prompts gets the terminal in its original mode, and the
-// answer is not sent to the new shell.
+// A credential plugin that prompts gets the terminal in its original mode, and
+// the answer is not sent to the new shell.
 func TestShellReconnect_PluginPrompts(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

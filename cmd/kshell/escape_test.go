@@ -48,7 +48,8 @@ func TestEscapeKeys(t *testing.T) {
 	})
 }
 
-// After a lost connection, the escape character counts although a line was incomplete.
+// After a lost connection, the escape character counts although a line was
+// incomplete.
 func TestEscapeKeys_LossInTheMiddleOfALine(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

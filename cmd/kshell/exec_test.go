@@ -22,7 +22,8 @@ var (
 	allProtocols = []string{
 		"v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "base64.channel.k8s.io", "channel.k8s.io",
 	}
-	// The defaults of exact mode: with a tty, with a terminal as stdin, and otherwise.
+	// The defaults of exact mode: with a tty, with a terminal as stdin, and
+	// otherwise.
 	exactTTY      = exactPlan{mode: exactNever}
 	exactTerminal = exactPlan{mode: exactAuto}
 	exactPipe     = exactPlan{mode: exactAuto, endIfInputCut: true}

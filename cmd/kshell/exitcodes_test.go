@@ -37,8 +37,8 @@ func TestExitCodes_HelpAndReadme(t *testing.T) {
 // row matches a number, a range such as 1-254 or 128+n, then spaces and a text.
 var row = regexp.MustCompile(`^\d[\d+n-]*\s{2,}\S`)
 
-// rowsOf returns the rows of the exit code table in text. The first row is that of
-// exit code 0.
+// rowsOf returns the rows of the exit code table in text. The first row is that
+// of exit code 0.
 func rowsOf(text string) []string {
 	var lines []string
 	for line := range strings.Lines(text) {

@@ -18,7 +18,8 @@ func forEachCommand(cmd *cobra.Command, f func(*cobra.Command)) {
 	}
 }
 
-// argsOf returns the arguments that select cmd, without the name of the program.
+// argsOf returns the arguments that select cmd, without the name of the
+// program.
 func argsOf(cmd *cobra.Command) []string { return strings.Fields(cmd.CommandPath())[1:] }
 
 func TestHelp_EachFlagOnce(t *testing.T) {

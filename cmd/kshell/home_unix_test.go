@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// shared returns a new directory that every user may enter. t.TempDir may be in a
-// private directory.
+// shared returns a new directory that every user may enter. t.TempDir may be in
+// a private directory.
 func shared(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "kshell-test")
@@ -26,9 +26,9 @@ func shared(t *testing.T) string {
 	return dir
 }
 
-// copyFile copies a file with cp. If this process opened the copy for writing, a child
-// process of another test could inherit the descriptor, and the copy could not be
-// executed (ETXTBSY).
+// copyFile copies a file with cp. If this process opened the copy for writing,
+// a child process of another test could inherit the descriptor, and the copy
+// could not be executed (ETXTBSY).
 func copyFile(t *testing.T, from, to string, mode os.FileMode) string {
 	t.Helper()
 	if out, err := exec.CommandContext(t.Context(), "cp", from, to).CombinedOutput(); err != nil {
@@ -40,8 +40,8 @@ func copyFile(t *testing.T, from, to string, mode os.FileMode) string {
 	return to
 }
 
-// The home directory belongs to another user, as after su or in a container with a
-// random uid, so that the settings and ~/.kube/config cannot be read.
+// The home directory belongs to another user, as after su or in a container
+// with a random uid, so that the settings and ~/.kube/config cannot be read.
 func TestHome_AnotherUsers(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

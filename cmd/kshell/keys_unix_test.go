@@ -16,8 +16,8 @@ import (
 	"kshell/internal/outcome"
 )
 
-// answer makes a terminal emulator answer the program's queries until the test ends.
-// It sends to the channel after each answer.
+// answer makes a terminal emulator answer the program's queries until the test
+// ends. It sends to the channel after each answer.
 func (c *console) answer() (answered <-chan struct{}) {
 	screen := vt.NewEmulator(termColumns, termRows)
 	typed, stop := make(chan struct{}, 100), make(chan struct{})
@@ -54,8 +54,8 @@ func (c *console) answer() (answered <-chan struct{}) {
 	return typed
 }
 
-// busybox ash queries the cursor position with each prompt. The terminal's answer
-// arrives on stdin between Enter and ~.
+// busybox ash queries the cursor position with each prompt. The terminal's
+// answer arrives on stdin between Enter and ~.
 func TestEscapeKeys_PromptThatAsksTheTerminal(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("busybox"); err != nil {
@@ -94,8 +94,8 @@ func (c *console) enter() {
 	c.t.Fatalf("no prompt after Enter; the terminal: %q", c.all())
 }
 
-// After a reconnect, a new shell does not run the rest of a line whose beginning went
-// to the lost shell.
+// After a reconnect, a new shell does not run the rest of a line whose
+// beginning went to the lost shell.
 func TestLineInterrupted_NewShell(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -128,8 +128,8 @@ func TestLineInterrupted_NewShell(t *testing.T) {
 	c.mustEnd(4)
 }
 
-// A shell on a node continues after a reconnect and may have received part of the line:
-// the user is asked to check it.
+// A shell on a node continues after a reconnect and may have received part of
+// the line: the user is asked to check it.
 func TestLineInterrupted_SameShell(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

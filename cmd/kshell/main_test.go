@@ -20,9 +20,9 @@ import (
 	"kshell/internal/remote"
 )
 
-// TestMain makes the test binary run kshell if it is called kshell or by one of the
-// names of the plugin. The scripts and the terminal tests run kshell that way. Called
-// panickingName, it runs a kshell that panics.
+// TestMain makes the test binary run kshell if it is called kshell or by one of
+// the names of the plugin. The scripts and the terminal tests run kshell that
+// way. Called panickingName, it runs a kshell that panics.
 func TestMain(m *testing.M) {
 	testscript.Main(suite{m}, map[string]func(){
 		"kshell": testMain, pluginName: testMain, completerName: testMain, panickingName: runPanicking,
@@ -32,12 +32,12 @@ func TestMain(m *testing.M) {
 // deadline is how long a test waits for a condition.
 const deadline = time.Minute
 
-// shortLimits is an environment variable that makes kshell use the time limits of
-// production in a test.
+// shortLimits is an environment variable that makes kshell use the time limits
+// of production in a test.
 const shortLimits = "KSHELL_TEST_SHORT_LIMITS"
 
-// testMain is main with longer time limits, because a test may run on a busy machine.
-// Tests of the time limits set shortLimits.
+// testMain is main with longer time limits, because a test may run on a busy
+// machine. Tests of the time limits set shortLimits.
 func testMain() {
 	setTestLimits()
 	main()
@@ -63,14 +63,16 @@ func setTestLimits() {
 	}
 }
 
-// slowVariable is an environment variable that sets limits.Slow and terminalLimits.Interrupt.
+// slowVariable is an environment variable that sets limits.Slow and
+// terminalLimits.Interrupt.
 const slowVariable = "KSHELL_TEST_SLOW_AFTER"
 
 // execLimitVariable is an environment variable that sets nodeShellLimits.Exec.
 const execLimitVariable = "KSHELL_TEST_EXEC_LIMIT"
 
-// suite is a testing.M that also checks for leaked goroutines. goleak.VerifyTestMain
-// cannot be used, because both it and testscript.Main exit the process.
+// suite is a testing.M that also checks for leaked goroutines.
+// goleak.VerifyTestMain cannot be used, because both it and testscript.Main
+// exit the process.
 type suite struct{ *testing.M }
 
 func (s suite) Run() int {

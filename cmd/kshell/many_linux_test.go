@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// A pod whose output cannot be written yet is not read: the output does not wait in
-// memory.
+// A pod whose output cannot be written yet is not read: the output does not
+// wait in memory.
 func TestMany_MemoryIsBoundedIfStdoutIsSlow(t *testing.T) {
 	skipShort(t)
 	const pods = 3
@@ -45,8 +45,8 @@ func TestMany_MemoryIsBoundedIfStdoutIsSlow(t *testing.T) {
 	}
 }
 
-// readSlowly reads nothing for a second, then slowly, then the rest. peak is the peak
-// memory of the process pid, which writes, in MiB.
+// readSlowly reads nothing for a second, then slowly, then the rest. peak is
+// the peak memory of the process pid, which writes, in MiB.
 func readSlowly(t *testing.T, r io.Reader, pid int) (total int64, peak int) {
 	t.Helper()
 	p := make([]byte, 1<<20)

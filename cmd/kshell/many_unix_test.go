@@ -22,8 +22,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// startPods runs a sandbox with pods named many-0, many-1 and so on, with the label
-// many=yes.
+// startPods runs a sandbox with pods named many-0, many-1 and so on, with the
+// label many=yes.
 func startPods(t *testing.T, pods int, image string) *sandbox.Server {
 	t.Helper()
 	s := sandboxInProcess(t)
@@ -89,8 +89,8 @@ func TestMany_LostConnectionEndsOneCommand(t *testing.T) {
 	}
 }
 
-// To find out that exact mode is not possible takes a round trip, once for all pods of an
-// image.
+// To find out that exact mode is not possible takes a round trip, once for all
+// pods of an image.
 func TestMany_ExactModeIsTriedOncePerImage(t *testing.T) {
 	s := startPods(t, 6, sandbox.NoShellImage)
 	got := runMany(t.Context(), t, s, "--max-parallel", "4", "--", "hello")
@@ -108,8 +108,8 @@ func TestMany_ExactModeIsTriedOncePerImage(t *testing.T) {
 	}
 }
 
-// The other pods of an image wait until the first one has found out whether exact mode is
-// possible, but not until its command has ended.
+// The other pods of an image wait until the first one has found out whether
+// exact mode is possible, but not until its command has ended.
 func TestMany_CommandsRunAtTheSameTime(t *testing.T) {
 	s := startPods(t, 3, "")
 	const together = `cd "$0" && : >$$ && until [ "$(ls | wc -l)" -eq 3 ]; do sleep 0.1; done`

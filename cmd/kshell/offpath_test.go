@@ -14,8 +14,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// startOffPath runs a sandbox with pods whose PATH does not contain sh although there
-// is a /bin/sh, as with an image that sets ENV PATH=/opt/tools.
+// startOffPath runs a sandbox with pods whose PATH does not contain sh although
+// there is a /bin/sh, as with an image that sets ENV PATH=/opt/tools.
 func startOffPath(t *testing.T, pods ...string) *sandbox.Server {
 	t.Helper()
 	s := runSandbox(t, sandbox.Config{Empty: true})

@@ -26,9 +26,9 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// identityProvider is an OpenID Connect provider. Each refresh token is valid for one
-// refresh, which returns a new one. A proxy in front of a sandbox accepts the id tokens
-// that the provider has issued.
+// identityProvider is an OpenID Connect provider. Each refresh token is valid
+// for one refresh, which returns a new one. A proxy in front of a sandbox
+// accepts the id tokens that the provider has issued.
 type identityProvider struct {
 	*httptest.Server
 	proxy *httptest.Server
@@ -111,7 +111,8 @@ func (p *identityProvider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// kubeconfig writes a kubeconfig with an expired id token and the first refresh token.
+// kubeconfig writes a kubeconfig with an expired id token and the first refresh
+// token.
 func (p *identityProvider) kubeconfig(t *testing.T, s *sandbox.Server) string {
 	t.Helper()
 	certificate := func(s *httptest.Server) []byte {
@@ -131,7 +132,8 @@ func (p *identityProvider) kubeconfig(t *testing.T, s *sandbox.Server) string {
 	})
 }
 
-// execFine runs a command that must succeed, and returns what kshell writes to stderr.
+// execFine runs a command that must succeed, and returns what kshell writes to
+// stderr.
 func execFine(t *testing.T, s *sandbox.Server, args ...string) (stderr string) {
 	t.Helper()
 	cmd := command(t, s, append(args, "exec", "web", "--", "echo", "fine")...)
@@ -196,8 +198,9 @@ func TestOIDC_RotatedTokensAreStored(t *testing.T) {
 	}
 }
 
-// If the kubeconfig cannot be written (here because of a lock file, such as a killed
-// kubectl leaves), kshell warns and the command runs with the new tokens.
+// If the kubeconfig cannot be written (here because of a lock file, such as a
+// killed kubectl leaves), kshell warns and the command runs with the new
+// tokens.
 func TestOIDC_TokensThatCannotBeStored(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -222,7 +225,8 @@ func TestOIDC_RefusedRefreshToken(t *testing.T) {
 	cmd := command(t, s, "--kubeconfig", p.kubeconfig(t, s), "exec", "web", "--", "echo", "fine")
 	out, _ := cmd.CombinedOutput()
 	code := cmd.ProcessState.ExitCode()
-	if code != 255 || !strings.Contains(string(out), "failed to refresh token") || strings.Contains(string(out), "refresh-0") {
+	explained := strings.Contains(string(out), "failed to refresh token")
+	if code != 255 || !explained || strings.Contains(string(out), "refresh-0") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 }

@@ -8,9 +8,10 @@ import (
 	"testing"
 )
 
-// panickingName is the name by which the test binary runs a kshell that panics when a
-// standard stream transports a certain text. The panic occurs in the goroutine that
-// copies the stream or writes the message. The tests check the cleanup.
+// panickingName is the name by which the test binary runs a kshell that panics
+// when a standard stream transports a certain text. The panic occurs in the
+// goroutine that copies the stream or writes the message. The tests check the
+// cleanup.
 const panickingName = "kshell-panicking"
 
 // panicking returns the path of that kshell.
@@ -35,14 +36,15 @@ func runPanicking() {
 }
 
 // panicStream is one of the standard streams. It panics when a P is read, when
-// "panic-in-stdout" is written, and when a certain message is written by a goroutine
-// that no other goroutine waits for.
+// "panic-in-stdout" is written, and when a certain message is written by a
+// goroutine that no other goroutine waits for.
 type panicStream struct {
 	io.Reader
 	io.Writer
 }
 
-// Fd returns the descriptor of the stream, by which kshell recognizes a terminal.
+// Fd returns the descriptor of the stream, by which kshell recognizes a
+// terminal.
 func (s panicStream) Fd() uintptr {
 	f, ok := any(s.Reader).(interface{ Fd() uintptr })
 	if !ok {

@@ -31,7 +31,8 @@ func (c *console) listClosed() {
 	c.waitFor(`\x1b\[\?1049l`)
 }
 
-// wantRunsIn checks that all commands ran in one container, and that there was one.
+// wantRunsIn checks that all commands ran in one container, and that there was
+// one.
 func wantRunsIn(t *testing.T, s *sandbox.Server, name, container string) {
 	t.Helper()
 	all := s.Sessions()

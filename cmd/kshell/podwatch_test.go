@@ -167,8 +167,8 @@ func TestShellReconnect_ContainerIsStarting(t *testing.T) {
 	never.waitFor("hint: the container is not running")
 }
 
-// After a lost connection to a pod that is being deleted, kshell waits for the exit code
-// of the container.
+// After a lost connection to a pod that is being deleted, kshell waits for the
+// exit code of the container.
 func TestShell_PodIsBeingDeleted(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -202,7 +202,8 @@ func killMain(t *testing.T, s *sandbox.Server) {
 	}
 }
 
-// waitRestart waits until the status of pod web shows that its container was restarted.
+// waitRestart waits until the status of pod web shows that its container was
+// restarted.
 func waitRestart(t *testing.T, s *sandbox.Server) {
 	t.Helper()
 	for late, restarted := time.After(deadline), false; !restarted; {

@@ -28,8 +28,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// proxiedURL is an address of the sandbox that only a proxy can reach: the name is in
-// the certificate, but not in the DNS.
+// proxiedURL is an address of the sandbox that only a proxy can reach: the name
+// is in the certificate, but not in the DNS.
 const proxiedURL = "https://sandbox.invalid:6443"
 
 // proxy is a proxy that connects every client to the sandbox.
@@ -41,7 +41,8 @@ type proxy struct {
 	asked []string // the requested addresses, as host:port
 }
 
-// connect copies between a client and the sandbox until both connections have ended.
+// connect copies between a client and the sandbox until both connections have
+// ended.
 func (p *proxy) connect(client net.Conn, early io.Reader, asked string) {
 	p.mu.Lock()
 	p.asked = append(p.asked, asked)
@@ -88,8 +89,8 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.connect(client, rw, r.Host)
 }
 
-// serveSOCKS serves a SOCKS5 client (RFC 1928 and 1929). It accepts only CONNECT to a
-// name or an IPv4 address, with the password.
+// serveSOCKS serves a SOCKS5 client (RFC 1928 and 1929). It accepts only
+// CONNECT to a name or an IPv4 address, with the password.
 func (p *proxy) serveSOCKS(c net.Conn) {
 	r := bufio.NewReader(c)
 	asked, err := greetSOCKS(c, r)
@@ -102,7 +103,8 @@ func (p *proxy) serveSOCKS(c net.Conn) {
 
 var errSOCKS = errors.New("invalid SOCKS5 request")
 
-// greetSOCKS reads the requests of a SOCKS5 client, and returns the requested address.
+// greetSOCKS reads the requests of a SOCKS5 client, and returns the requested
+// address.
 func greetSOCKS(c io.Writer, r *bufio.Reader) (asked string, err error) {
 	field := func() string { // a length, and as many bytes
 		n, _ := r.ReadByte()
@@ -166,7 +168,8 @@ func startSOCKS(t *testing.T, p *proxy) (address string) {
 	return l.Addr().String()
 }
 
-// startProxy starts a proxy. trust is the certificate of an https proxy, in PEM.
+// startProxy starts a proxy. trust is the certificate of an https proxy, in
+// PEM.
 func startProxy(t *testing.T, s *sandbox.Server, scheme string) (p *proxy, trust []byte) {
 	t.Helper()
 	p = &proxy{to: strings.TrimPrefix(s.URL(), "https://")}
@@ -208,7 +211,8 @@ func kubeconfigOf(
 	return path
 }
 
-// eachTransport runs a test with a user for WebSocket and with a user for SPDY only.
+// eachTransport runs a test with a user for WebSocket and with a user for SPDY
+// only.
 func eachTransport(t *testing.T, test func(t *testing.T, s *sandbox.Server, user string)) {
 	t.Helper()
 	for name, user := range map[string]string{"WebSocket": "sandbox", "SPDY": "create-only"} {
@@ -267,8 +271,8 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// The test uses 0.0.0.0, which is this machine: for loopback addresses, a proxy is
-// never used.
+// The test uses 0.0.0.0, which is this machine: for loopback addresses, a proxy
+// is never used.
 func TestProxy_NoProxy(t *testing.T) {
 	t.Parallel()
 	for noProxy, direct := range map[string]bool{

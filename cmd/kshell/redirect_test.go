@@ -23,8 +23,8 @@ import (
 	"kshell/internal/stream"
 )
 
-// clients are all parts of kshell that send requests to the API server. Each sends one
-// request; it may return nil although the request has failed.
+// clients are all parts of kshell that send requests to the API server. Each
+// sends one request; it may return nil although the request has failed.
 var clients = map[string]func(ctx context.Context, cfg *rest.Config) error{
 	"pod": func(ctx context.Context, cfg *rest.Config) error {
 		client, err := pod.NewClient(cfg, pod.Options{})
@@ -66,7 +66,8 @@ var clients = map[string]func(ctx context.Context, cfg *rest.Config) error{
 
 var redirectCodes = []int{301, 302, 303, 307, 308}
 
-// targetOf returns a configuration with a token for s, as loaded from a kubeconfig.
+// targetOf returns a configuration with a token for s, as loaded from a
+// kubeconfig.
 func targetOf(t *testing.T, s *httptest.Server) *kubeconfig.Connection {
 	t.Helper()
 	all := clientcmdapi.NewConfig()
@@ -141,8 +142,8 @@ func TestRedirect_AnotherOriginIsRefused(t *testing.T) {
 	}
 }
 
-// A redirect to the same server, for example by a gateway that normalizes paths, is
-// followed with the credentials.
+// A redirect to the same server, for example by a gateway that normalizes
+// paths, is followed with the credentials.
 func TestRedirect_SameOriginIsFollowed(t *testing.T) {
 	t.Parallel()
 	for _, status := range redirectCodes {

@@ -21,7 +21,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// reviewer starts a proxy in front of the sandbox that answers SelfSubjectAccessReviews.
+// reviewer starts a proxy in front of the sandbox that answers
+// SelfSubjectAccessReviews.
 func reviewer(ts *testscript.TestScript, neg bool, args []string) {
 	hang := slices.Equal(args, []string{"hang"})
 	if neg || len(args) > 0 && !hang {
@@ -67,7 +68,8 @@ func reviewer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("REVIEWER", before.URL)
 }
 
-// allowed reports whether the sandbox allows a request; see sandbox.Server.Token.
+// allowed reports whether the sandbox allows a request; see
+// sandbox.Server.Token.
 func allowed(s *sandbox.Server, authorization string, asked *authorizationv1.ResourceAttributes) bool {
 	exec := asked.Resource == "pods" && asked.Subresource == "exec"
 	read := slices.Contains([]string{"get", "list", "watch"}, asked.Verb)

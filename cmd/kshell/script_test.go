@@ -21,8 +21,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// TestScripts runs testdata/*.txtar. Each script has its own sandbox, and these commands
-// in addition to those of testscript:
+// TestScripts runs testdata/*.txtar. Each script has its own sandbox, and these
+// commands in addition to those of testscript:
 //
 //	code N COMMAND...  runs COMMAND, which must end with exit code N
 //	fault NAME         injects one of faults, until the next fault or "fault none"

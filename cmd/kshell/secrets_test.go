@@ -8,8 +8,8 @@ import (
 	"kshell/internal/notice"
 )
 
-// FuzzRedactURL checks that no part of a password is left in a URL, whatever characters
-// the password contains.
+// FuzzRedactURL checks that no part of a password is left in a URL, whatever
+// characters the password contains.
 func FuzzRedactURL(f *testing.F) {
 	for _, seed := range []string{
 		"", "@", "/", "?", "#", " ", `"`, `\`, `\"`, "://", ":", "[", "]", "%", "'", "`", "\x00", "\xff", "é", "\n",

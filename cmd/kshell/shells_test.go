@@ -41,8 +41,8 @@ PS1='PS C:\> ' exec /bin/sh
 `
 )
 
-// windowsPods adds Windows pods: full has both shells, nano only cmd, bare none. withOS
-// sets the operating system in their specs.
+// windowsPods adds Windows pods: full has both shells, nano only cmd, bare
+// none. withOS sets the operating system in their specs.
 func windowsPods(t *testing.T, s *sandbox.Server, withOS bool) {
 	t.Helper()
 	cmd, powershell := writeFile(t, "cmd", cmdExe, 0o700), writeFile(t, "powershell", powershellExe, 0o700)
@@ -163,8 +163,8 @@ func TestShell_WindowsWithoutShell(t *testing.T) {
 	c.mustEnd(outcome.ExitNotFound)
 }
 
-// A lost connection before the shell starts, and a shell that exits with 127, do not mean
-// that the shell is missing.
+// A lost connection before the shell starts, and a shell that exits with 127,
+// do not mean that the shell is missing.
 func TestShell_NotMissing(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

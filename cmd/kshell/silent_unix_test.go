@@ -8,7 +8,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// greeting is the length of the first, empty message on stdout with its frame, in bytes.
+// greeting is the length of the first, empty message on stdout with its frame,
+// in bytes.
 const greeting = 3
 
 // The faults of servers that accept a connection and then send nothing.

@@ -12,8 +12,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// After a panic in a goroutine, the terminal stays restored while the pod is being
-// deleted, even if the session reconnects during that time.
+// After a panic in a goroutine, the terminal stays restored while the pod is
+// being deleted, even if the session reconnects during that time.
 func TestTerminal_StaysRestoredAfterPanic(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

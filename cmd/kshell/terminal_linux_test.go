@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A program that writes to a terminal that was stopped with Ctrl-S blocks in the kernel.
-// Signals must still end kshell.
+// A program that writes to a terminal that was stopped with Ctrl-S blocks in
+// the kernel. Signals must still end kshell.
 func TestTerminal_SignalWhileStopped(t *testing.T) {
 	t.Parallel()
 	c := open(t, startSandbox(t), "env", shortLimits+"=1", program(t), "exec", "-it", "web", "--", "sh")
@@ -33,7 +33,8 @@ func TestTerminal_SignalWhileStopped(t *testing.T) {
 	}
 }
 
-// waitBlockedWrite waits until a thread of the program blocks in a write to stdout.
+// waitBlockedWrite waits until a thread of the program blocks in a write to
+// stdout.
 func (c *console) waitBlockedWrite() {
 	c.t.Helper()
 	threads := fmt.Sprintf("/proc/%d/task/*/syscall", c.pid)

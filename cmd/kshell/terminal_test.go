@@ -73,7 +73,8 @@ func waitSessions(t *testing.T, s *sandbox.Server, want func([]sandbox.Session) 
 	}
 }
 
-// waitSize waits until the last of a number of shells has received a terminal size.
+// waitSize waits until the last of a number of shells has received a terminal
+// size.
 func waitSize(t *testing.T, s *sandbox.Server, shell int, size sandbox.Size) {
 	t.Helper()
 	waitSessions(t, s, func([]sandbox.Session) bool {
@@ -88,9 +89,9 @@ func goDown(c *console, s *sandbox.Server) {
 	c.waitFor("(?s)connection lost: .*?trying again in [0-9]+ s")
 }
 
-// atLineStart returns an expression for a message at the beginning of a line, from
-// which a status line may just have been removed. The runtime prints a panic wherever
-// the cursor is.
+// atLineStart returns an expression for a message at the beginning of a line,
+// from which a status line may just have been removed. The runtime prints a
+// panic wherever the cursor is.
 func atLineStart(message string) string {
 	if strings.HasPrefix(message, "panic: ") {
 		return regexp.QuoteMeta(message)
@@ -217,8 +218,8 @@ func TestShellReconnect_WithoutKeys(t *testing.T) {
 	c.mustEnd(6)
 }
 
-// An API server that translates the protocol opens a connection even if the node is dead,
-// and later reports success.
+// An API server that translates the protocol opens a connection even if the
+// node is dead, and later reports success.
 func TestShellReconnect_ShellDoesNotStart(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -240,8 +241,8 @@ func TestShellReconnect_ShellDoesNotStart(t *testing.T) {
 	}
 }
 
-// Without a status line, the reason for the loss is printed once, and the reason why
-// kshell cannot connect is printed once.
+// Without a status line, the reason for the loss is printed once, and the
+// reason why kshell cannot connect is printed once.
 func TestShellReconnect_NoStatusLine(t *testing.T) {
 	t.Parallel()
 	for name, kshell := range map[string][]string{
@@ -457,8 +458,8 @@ func TestExec_SignalWhileServerIsSilent(t *testing.T) {
 	}
 }
 
-// skipIfHUPIgnored skips a test if the test binary ignores HUP, as with nohup: child
-// processes inherit that.
+// skipIfHUPIgnored skips a test if the test binary ignores HUP, as with nohup:
+// child processes inherit that.
 func skipIfHUPIgnored(t *testing.T) {
 	t.Helper()
 	if signal.Ignored(syscall.SIGHUP) {
@@ -466,8 +467,8 @@ func skipIfHUPIgnored(t *testing.T) {
 	}
 }
 
-// When a terminal is closed, the kernel and possibly the local shell send HUP. The remote
-// shell must end.
+// When a terminal is closed, the kernel and possibly the local shell send HUP.
+// The remote shell must end.
 func TestShell_TerminalClosed(t *testing.T) {
 	t.Parallel()
 	skipIfHUPIgnored(t)

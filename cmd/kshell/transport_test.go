@@ -20,8 +20,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// websockets is a command of the scripts. It starts a gateway to the sandbox that does not
-// support WebSockets, and sets GATEWAY to its address:
+// websockets is a command of the scripts. It starts a gateway to the sandbox
+// that does not support WebSockets, and sets GATEWAY to its address:
 //
 //	websockets refused CODE [page]   it answers them with CODE, and with a web page or nothing
 //	websockets stripped              it removes the headers that ask for the upgrade
@@ -62,8 +62,8 @@ func websockets(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("GATEWAY", g.URL)
 }
 
-// passOn changes a handshake as args demand, and reports whether to pass it on. If not, it
-// has answered.
+// passOn changes a handshake as args demand, and reports whether to pass it on.
+// If not, it has answered.
 func passOn(w http.ResponseWriter, r *http.Request, args []string) bool {
 	switch args[0] {
 	case "warned":
@@ -165,8 +165,8 @@ func TestShell_SPDYRestoresTerminal(t *testing.T) {
 	}
 }
 
-// The answer 101 without a subprotocol may have started a shell. kshell opens another one,
-// as after a lost connection.
+// The answer 101 without a subprotocol may have started a shell. kshell opens
+// another one, as after a lost connection.
 func TestShell_SPDYAfterLostSubprotocol(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
