@@ -24,7 +24,7 @@ help: ## list the targets
 build: ## build ./kshell
 	$(BUILD) -o kshell ./cmd/kshell
 
-install: ## install kshell into $GOBIN, also as a plugin of kubectl (not with PLUGIN=)
+install: ## install kshell into $GOBIN, also as a plugin of kubectl (PLUGIN= omits that)
 	CGO_ENABLED=0 go install -trimpath -ldflags '$(LDFLAGS)' ./cmd/kshell
 	@bin=$$(go env GOBIN); for name in $(PLUGIN); do ln -sf kshell "$${bin:-$$(go env GOPATH)/bin}/$$name" || exit 1; done
 

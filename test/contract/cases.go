@@ -31,7 +31,7 @@ func sh(script string, args ...string) []string {
 func Cases() []Case {
 	megabyte := strings.Repeat("0123456789abcde\n", 1<<16)
 	return append(kubectlCases(), []Case{
-		// How a command ended.
+		// Exit codes.
 		{
 			Name: "streams stay apart and the exit code is the command's", Args: sh("echo out; echo err >&2; exit 7"),
 			Out: "out\n", Err: []string{"err\n"}, Code: 7, Quiet: true, EachProtocol: true,
@@ -62,7 +62,7 @@ func Cases() []Case {
 		},
 		{Name: "the shell's own 127 is not commented on", Args: sh("exit 127"), Code: 127, Quiet: true},
 
-		// Every byte.
+		// Output.
 		{Name: "output without a newline at its end", Args: sh("printf abc"), Out: "abc", Quiet: true},
 		{Name: "no output", Args: sh(":"), Quiet: true},
 		{
@@ -172,7 +172,7 @@ func Cases() []Case {
 			Out: "hi\n", Err: []string{"warning: -t needs -i"},
 		},
 
-		// Which container.
+		// The choice of the container.
 		{
 			Name: "a deployment", Args: []string{"deploy/web", "--", "echo", "hi"}, Out: "hi\n",
 			Err: []string{"has 2 pods: chose"},
@@ -239,7 +239,7 @@ func Cases() []Case {
 			Err: []string{"crash", "hint:"}, Code: 255, Differs: describes,
 		},
 
-		// What kubectl has not.
+		// Flags that kubectl does not have.
 		{
 			Name: "a variable for the command",
 			Args: append([]string{"--env", "A=two words", "--env", "B="}, sh(`echo "$A,${B-unset}"`)...),
@@ -275,7 +275,7 @@ func Cases() []Case {
 		},
 		{Name: "a child that keeps stdout open", Args: sh("sleep 3 & exit 4"), Code: 4, Quiet: true},
 
-		// What the pod is called, in a file.
+		// Manifests that name the pod.
 		{
 			Name: "a manifest from stdin", Args: []string{"-f", "-", "--", "echo", "hi"},
 			In: "{apiVersion: v1, kind: Pod, metadata: {name: web}}\n", Out: "hi\n", Quiet: true, Differs: fromStdin,
@@ -303,7 +303,7 @@ func Cases() []Case {
 			Err: []string{"cannot be used together", "hint:"}, Code: 2, Differs: usageCode,
 		},
 
-		// Where.
+		// The server.
 		{
 			Name: "an unknown context", Args: []string{"--context", "no-such-context", "web", "--", "true"},
 			Err: []string{"no-such-context", "hint:"}, Code: 255, Differs: describes,

@@ -22,14 +22,14 @@ func kubectlCases() []Case {
 		return Case{Name: name, Args: args, Code: code, Err: []string{err}, Differs: why}
 	}
 	all := []Case{
-		// Names of the pod, and of what has pods.
+		// Names of pods and workloads.
 		hi("pods/web"), hi("po/web"), hi("POD/web"), hi("pod.v1./web"),
 		hi("deployment/web"), hi("deployments/web"), hi("deploy.apps/web"), hi("deployment.v1.apps/web"),
 		hi("Deployment/web"),
 		hi("statefulset/db"), hi("statefulsets.apps/db"), hi("daemonset/agent"), hi("daemonsets/agent"),
 		hi("service/web"), hi("services/web"),
 
-		// And of a file, here one that is a pipe.
+		// Manifests, read from a pipe.
 		{
 			Name: "kubectl: a pod's file", Args: []string{"-f", "/dev/stdin", "--", "echo", "hi"},
 			In:  "{apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {containers: [{name: web, image: x}]}}\n",
@@ -39,7 +39,7 @@ func kubectlCases() []Case {
 			Name: "kubectl: a pod's file without containers", Args: []string{"-f", "/dev/stdin", "--", "echo", "hi"},
 			In: "{apiVersion: v1, kind: Pod, metadata: {name: web}}\n", Out: "hi\n", Quiet: true, Differs: fromFile,
 		},
-		// Without a selector in the file kubectl takes any pod of the
+		// Without a selector in the file, kubectl uses any pod of the
 		// namespace.
 		{
 			Name: "kubectl: a workload's file", Args: []string{"--filename=/dev/stdin", "--", "echo", "hi"},
@@ -53,7 +53,7 @@ func kubectlCases() []Case {
 			Out: "hi\n", Quiet: true,
 		},
 
-		// Flags in each spelling and at each place.
+		// Spellings and positions of flags.
 		hi("web", "-c=web"), hi("web", "-cweb"), hi("-c", "web", "web"), hi("--container=web", "web"),
 		hi("web", "--container", "web"), hi("-c", "no-such", "-c", "web", "web"),
 		hi("multi", "-c", "a"), hi("web", "--container="), hi("with-init", "--container=main"),
@@ -83,7 +83,7 @@ func kubectlCases() []Case {
 			In: strings.Repeat("\x00", 100_000), Out: "100000\n",
 		},
 
-		// Flags of every command.
+		// Global flags.
 		hi("--request-timeout=30s", "web"), hi("--request-timeout", "30", "web"), hi("--request-timeout=0", "web"),
 		hi("--context=", "web"), hi("--user=", "web"), hi("--cluster=", "web"), hi("--kubeconfig=", "web"),
 		hi("--insecure-skip-tls-verify", "web"), hi("--insecure-skip-tls-verify=false", "web"),
@@ -92,7 +92,7 @@ func kubectlCases() []Case {
 		hi("--warnings-as-errors", "web"), hi("-v=0", "web"), hi("--v=0", "web"), hi("-v", "0", "web"), hi("-v0", "web"),
 		hi("--proxy-url=", "web"),
 
-		// How a command ended, and its streams.
+		// Exit codes and streams.
 		{Name: "kubectl: interrupted", Args: sh("kill -INT $$"), Code: 130, Quiet: true},
 		{Name: "kubectl: hung up", Args: sh("kill -HUP $$"), Code: 129, Quiet: true},
 		{Name: "kubectl: a fault of memory", Args: sh("kill -SEGV $$"), Code: 139, Quiet: true},
@@ -142,7 +142,7 @@ func kubectlCases() []Case {
 			Out:  "a=b&c|%41|+|#x|?y|/z|", Quiet: true,
 		},
 
-		// Mistakes.
+		// Errors.
 		fails("kubectl: an unknown -c", 255, describes, "no-such", "web", "-c", "no-such", "--", "true"),
 		fails("kubectl: the last of two -c", 255, describes, "no-such", "-c", "web", "-c", "no-such", "web", "--", "true"),
 		fails("kubectl: a -c that no container can have", 255, describes, "a/b", "web", "-c", "a/b", "--", "true"),
