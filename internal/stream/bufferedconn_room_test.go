@@ -5,8 +5,8 @@ import (
 	"testing/synctest"
 )
 
-// While a write to the network connection blocks, one more write of any size and control
-// frames after it fit into the buffer.
+// While a write to the network connection blocks, one more write of any size
+// and control frames after it fit into the buffer.
 func TestBufferedConn_Room(t *testing.T) {
 	for name, c := range map[string]struct {
 		pending, size int

@@ -43,18 +43,19 @@ import (
 // Version is the name of the protocol in the Upgrade header.
 const Version = spdy.HeaderSpdy31
 
-// Protocols returns the protocols that are offered, best first. They end with a status;
-// without one, silence would mean success, but only servers before Kubernetes 1.4 need
-// older protocols. Both can close stdin.
+// Protocols returns the protocols that are offered, best first. They end with a
+// status; without one, silence would mean success, but only servers before
+// Kubernetes 1.4 need older protocols. Both can close stdin.
 func Protocols() []string {
 	return []string{utilremotecommand.StreamProtocolV5Name, utilremotecommand.StreamProtocolV4Name}
 }
 
-// Conn is one session. One goroutine may call NextReader and read the message, while
-// others call Write, one at a time. Any goroutine may call Close.
+// Conn is one session. One goroutine may call NextReader and read the message,
+// while others call Write, one at a time. Any goroutine may call Close.
 //
-// remotecommand's executor runs in a goroutine. It reads stdin from a pipe, and it writes
-// each piece of output as a message, which it writes only when the previous one was read.
+// remotecommand's executor runs in a goroutine. It reads stdin from a pipe, and
+// it writes each piece of output as a message, which it writes only when the
+// previous one was read.
 type Conn struct {
 	transport http.RoundTripper
 	accept    AcceptFunc
@@ -88,14 +89,16 @@ type Conn struct {
 	message     message   // the message to read
 }
 
-// AcceptFunc returns the connection of the answer to a handshake, or an error if the
-// answer is not the required upgrade. With an error, it closes the body of the answer.
+// AcceptFunc returns the connection of the answer to a handshake, or an error
+// if the answer is not the required upgrade. With an error, it closes the body
+// of the answer.
 type AcceptFunc func(*http.Response) (io.ReadWriteCloser, error)
 
-// Dial opens a connection with a POST to u. The parameters stdin, stdout, stderr and tty
-// of u's query tell which streams there are (core/v1 PodExecOptions). Dial sends the
-// request through transport, which must use HTTP/1.1. ctx applies only to the handshake.
-// The error is that of transport, accept or remotecommand.
+// Dial opens a connection with a POST to u. The parameters stdin, stdout,
+// stderr and tty of u's query tell which streams there are (core/v1
+// PodExecOptions). Dial sends the request through transport, which must use
+// HTTP/1.1. ctx applies only to the handshake. The error is that of transport,
+// accept or remotecommand.
 func Dial(ctx context.Context, transport http.RoundTripper, u *url.URL, accept AcceptFunc) (*Conn, error) {
 	c := newConn(transport, accept)
 	upgrade := spdytransport.NewUpgraderForStreaming(upgrader{c})
@@ -175,11 +178,12 @@ func (c *Conn) finish(err error) {
 	c.changed.Broadcast()
 }
 
-// Close closes the connection and waits for the executor. It may be called repeatedly.
+// Close closes the connection and waits for the executor. It may be called
+// repeatedly.
 func (c *Conn) Close() {
 	c.closing.Do(func() {
-		// The connection is closed first. Otherwise the executor would tell the server that
-		// stdin has ended, which is not true, or block in a write.
+		// The connection is closed first. Otherwise the executor would tell the
+		// server that stdin has ended, which is not true, or block in a write.
 		c.closeSocket()
 		c.mu.Lock()
 		c.isClosed = true
@@ -228,9 +232,9 @@ func (u upgrader) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// NewConnection implements httpstream.UpgradeRoundTripper. It does not enable periodic
-// pings: a ping to a server that has closed the connection is answered with an RST, which
-// destroys the output in transit.
+// NewConnection implements httpstream.UpgradeRoundTripper. It does not enable
+// periodic pings: a ping to a server that has closed the connection is answered
+// with an RST, which destroys the output in transit.
 func (u upgrader) NewConnection(*http.Response) (httpstream.Connection, error) {
 	u.c.socket = newSocket(u.c.body)
 	conn, err := spdy.NewClientConnection(u.c.socket)

@@ -13,8 +13,8 @@ import (
 // readSize is the size of the read buffer, in bytes.
 const readSize = 32 << 10
 
-// socket is the connection below SPDY. It buffers reads, because the library reads very
-// small pieces, and checks the frames from the server.
+// socket is the connection below SPDY. It buffers reads, because the library
+// reads very small pieces, and checks the frames from the server.
 type socket struct {
 	net.Conn // nil: the library asks for no address and sets no deadline
 	in       *bufio.Reader
@@ -44,16 +44,16 @@ func (s *socket) Read(p []byte) (int, error) {
 // Write implements net.Conn.
 func (s *socket) Write(p []byte) (int, error) { return s.out.Write(p) }
 
-// Close implements net.Conn. It may be called repeatedly, and always returns nil: the
-// library would block to report an error.
+// Close implements net.Conn. It may be called repeatedly, and always returns
+// nil: the library would block to report an error.
 func (s *socket) Close() error {
 	s.close()
 	return nil
 }
 
-// maxFrame is the maximum size of a frame from the server, in bytes; servers write frames
-// of 32 KiB. The library holds whole frames in memory, up to 50 for each stream that is
-// not read, and would accept 16 MiB for each frame.
+// maxFrame is the maximum size of a frame from the server, in bytes; servers
+// write frames of 32 KiB. The library holds whole frames in memory, up to 50
+// for each stream that is not read, and would accept 16 MiB for each frame.
 const maxFrame = 4 << 20
 
 var (
@@ -61,8 +61,8 @@ var (
 	errFrameStream = errors.New("the server opens SPDY streams")
 )
 
-// frameChecker checks the headers of the frames (SPDY/3.1, section 2.2) that the server
-// sends.
+// frameChecker checks the headers of the frames (SPDY/3.1, section 2.2) that
+// the server sends.
 type frameChecker struct {
 	header  [8]byte
 	have    int // the number of bytes in header

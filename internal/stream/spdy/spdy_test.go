@@ -19,8 +19,8 @@ import (
 // Sessions over SPDY are tested in package stream.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A frame that is too large is refused when its header is read, before the library
-// allocates memory for it.
+// A frame that is too large is refused when its header is read, before the
+// library allocates memory for it.
 func TestFrameChecker(t *testing.T) {
 	data := func(size int) []byte {
 		return append(binary.BigEndian.AppendUint32([]byte{0, 0, 0, 5}, uint32(size)), make([]byte, size)...)

@@ -16,18 +16,19 @@ const maxMessage = 4 << 20
 
 var errStatusSize = errors.New("the server's status is larger than 4 MiB")
 
-// connection is the SPDY connection of the executor. It watches the error stream.
+// connection is the SPDY connection of the executor. It watches the error
+// stream.
 type connection struct {
 	httpstream.Connection
 	c *Conn
 }
 
-// answerDelay is how long an answer that was received before the connection ended may
-// take to be delivered.
+// answerDelay is how long an answer that was received before the connection
+// ended may take to be delivered.
 const answerDelay = time.Second
 
-// CreateStream implements httpstream.Connection. It returns an error if the connection
-// ends, whereas the library waits 30 s for an answer.
+// CreateStream implements httpstream.Connection. It returns an error if the
+// connection ends, whereas the library waits 30 s for an answer.
 func (c connection) CreateStream(headers http.Header) (httpstream.Stream, error) {
 	stream, err := c.create(headers.Clone()) // the caller changes the headers afterwards
 	switch {
@@ -76,8 +77,8 @@ type errorStream struct {
 	c *Conn
 }
 
-// Read implements io.Reader. The executor reads the whole stream into memory, so Read
-// ends a stream that is larger than maxMessage.
+// Read implements io.Reader. The executor reads the whole stream into memory,
+// so Read ends a stream that is larger than maxMessage.
 func (s errorStream) Read(p []byte) (int, error) {
 	n, err := s.Stream.Read(p)
 	if s.c.appendStatus(p[:n]) > maxMessage {
@@ -88,8 +89,8 @@ func (s errorStream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// appendStatus appends p to the status, up to maxMessage+1 bytes, and returns the length
-// of the status.
+// appendStatus appends p to the status, up to maxMessage+1 bytes, and returns
+// the length of the status.
 func (c *Conn) appendStatus(p []byte) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,8 +100,8 @@ func (c *Conn) appendStatus(p []byte) int {
 	return len(c.status)
 }
 
-// dataStream is a stream whose Write never fails: the executor would log the error. A
-// dead connection is detected by its reader.
+// dataStream is a stream whose Write never fails: the executor would log the
+// error. A dead connection is detected by its reader.
 type dataStream struct {
 	httpstream.Stream
 	closed <-chan struct{} // closed when nothing more is written
