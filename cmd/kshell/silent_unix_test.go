@@ -33,7 +33,7 @@ func TestCtrlC_BeforeTheFirstByte(t *testing.T) {
 		{
 			"kubelet", silentKubelet,
 			[]string{"exec", "web"},
-			`waiting for node sandbox to start the command \(up to 35s, Ctrl-C ends it\)`,
+			`waiting for node sandbox to start the command \(up to 35s, press Ctrl-C to cancel\)`,
 		},
 		{"socket", silentSocket, []string{"exec", "web"}, "waiting for node sandbox to start the command"},
 		{

@@ -13,12 +13,12 @@ import (
 	"kshell/internal/terminal"
 )
 
-// Settings is what the commands of one Run share. They may use it at the same time.
+// Settings is what the commands of one Run share. They may use it concurrently.
 type Settings struct {
 	Env       remote.Env // Out and Err are not used
 	Cluster   *remote.Cluster
 	Options   remote.Options // of a command without a tty
-	StdinFile string         // each command reads it from the beginning; empty: commands read Env.In
+	StdinFile string         // each command reads it from the beginning; if empty, commands read Env.In
 	// WaitRunning is how long Open waits for a container that does not run yet.
 	WaitRunning time.Duration
 
@@ -28,23 +28,25 @@ type Settings struct {
 // ContainerCommand is the command in one container. It implements Command.
 type ContainerCommand struct {
 	settings *Settings
-	command  []string // instead of that of the settings, if not nil
+	command  []string // replaces that of the settings if not nil
 	target   remote.Target
 	remote   *remote.Command // set by Run
 }
 
-// NewContainerCommand returns the command in container t. A type that embeds it, and
-// whose Open creates the container, passes only the namespace and calls SetTarget.
+// NewContainerCommand returns the command in container t. A type that embeds it
+// and creates the container in its Open passes only the namespace and calls
+// SetTarget.
 func NewContainerCommand(s *Settings, t remote.Target) *ContainerCommand {
 	return &ContainerCommand{settings: s, target: t}
 }
 
-// SetTarget sets the container, and the command if it is not that of the settings.
+// SetTarget sets the container, and the command if it is not that of the
+// settings.
 func (c *ContainerCommand) SetTarget(t remote.Target, command []string) {
 	c.target, c.command = t, command
 }
 
-// Open implements Command. The container runs already.
+// Open implements Command. The container is already running.
 func (c *ContainerCommand) Open(context.Context, *notice.Printer) error { return nil }
 
 // Container implements Command.
@@ -65,7 +67,7 @@ func (c *ContainerCommand) Run(ctx context.Context, n *notice.Printer, stdout, s
 		if err != nil {
 			return fmt.Errorf("--stdin-file: %w", err)
 		}
-		defer func() { _ = file.Close() }() // it was only read
+		defer func() { _ = file.Close() }() // the file was only read
 		env.In = file
 	}
 	cmd, err := remote.New(env, c.settings.Cluster, c.target, o)

@@ -1,13 +1,15 @@
-// Package fanout runs one command in many containers: several at a time, with the
-// output of all of them on one stdout and stderr, and a table of results. It does not
-// know flags or nodes.
+// Package fanout runs one command in many containers: several at a time, with
+// the output of all of them on one stdout and stderr, and a table of results.
+// It does not know flags or nodes.
 //
 // Invariants:
-//   - A line of output is written whole, so lines of different containers do not mix.
-//   - Output waits in memory only until its line ends. A container whose output cannot
-//     be written yet is not read. (Folded keeps output until all commands have ended,
-//     a bounded part of it in memory.)
-//   - Every target has a row in the table of results, whether or not its command ran.
+//   - A line of output is written whole, so lines of different containers do
+//     not mix.
+//   - Output waits in memory only until its line ends. A container whose output
+//     cannot be written yet is not read. (Folded keeps output until all
+//     commands have ended, a bounded part of it in memory.)
+//   - Every target has a row in the table of results, whether or not its
+//     command ran.
 package fanout
 
 import (
@@ -33,22 +35,23 @@ type Target struct {
 	Command Command
 }
 
-// Command is the command in one container. One goroutine calls its methods. They print
-// messages with n, which puts the target's title before each.
+// Command is the command in one container. One goroutine calls its methods.
+// They print messages with n, which puts the target's title before each.
 type Command interface {
-	// Open waits for the container to run, or creates it. If it fails, Run is not
-	// called, and its error is printed without the target's title: the error names
-	// the container.
+	// Open waits for the container to run, or creates it. If it fails, Run is
+	// not called, and its error is printed without the target's title: the
+	// error names the container.
 	Open(ctx context.Context, n *notice.Printer) error
-	// Container returns the names of the container, as far as they are known. They
-	// do not change after Open.
+	// Container returns the names of the container, as far as they are known.
+	// They do not change after Open.
 	Container() Container
 	// Run runs the command and writes its output to stdout and stderr.
 	Run(ctx context.Context, n *notice.Printer, stdout, stderr io.Writer) error
-	// Status returns the status record of the command, which started at start and
-	// ended with err.
+	// Status returns the status record of the command, which started at start
+	// and ended with err.
 	Status(start time.Time, err error) outcome.Status
-	// Close releases what Open acquired. It is called last, even if Open failed.
+	// Close releases what Open acquired. It is called last, even if Open
+	// failed.
 	Close()
 }
 
@@ -77,12 +80,12 @@ type Options struct {
 	Status                   io.Writer       // for a line of JSON for each target; nil for none
 }
 
-// Run runs the commands of targets and returns when all of them have ended. It returns
-// nil if all have succeeded, otherwise:
+// Run runs the commands of targets and returns when all of them have ended. It
+// returns nil if all have succeeded, otherwise:
 //   - a cleanup.SignalError if a signal has ended ctx
 //   - a *stream.OutputError if stdout could not be written
-//   - an *outcome.FanoutError if a command has failed; messages and the table of
-//     results are printed
+//   - an *outcome.FanoutError if a command has failed; messages and the table
+//     of results are printed
 func Run(ctx context.Context, targets []Target, o Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -156,8 +159,8 @@ func (r *runner) limit(ctx context.Context) (context.Context, context.CancelFunc
 	return context.WithTimeoutCause(ctx, r.Timeout, outcome.TimeoutError{After: r.Timeout})
 }
 
-// writers returns the stdout and stderr of the command of target i. finish must be
-// called when the command has ended, with whether it ran.
+// writers returns the stdout and stderr of the command of target i. finish must
+// be called when the command has ended; ran reports whether it was run.
 func (r *runner) writers(i int, t Target) (stdout, stderr io.Writer, finish func(ran bool, res result, err error)) {
 	switch r.Format {
 	case Folded:
@@ -185,7 +188,7 @@ func (r *runner) writers(i int, t Target) (stdout, stderr io.Writer, finish func
 	}
 }
 
-// writeStatus writes a status record, if records are wanted.
+// writeStatus writes a status record if Options.Status is set.
 func (r *runner) writeStatus(s outcome.Status) {
 	if r.Status == nil {
 		return
@@ -203,7 +206,8 @@ type nopCloser struct{ io.Writer }
 // Close implements io.Closer.
 func (nopCloser) Close() error { return nil }
 
-// conclude prints the folded output and the table, and returns the error of Run.
+// conclude prints the folded output and the table, and returns the error of
+// Run.
 func (r *runner) conclude(ctx context.Context, results []result) error {
 	var signal cleanup.SignalError
 	if errors.As(context.Cause(ctx), &signal) {

@@ -11,8 +11,8 @@ import (
 	"kshell/internal/outcome"
 )
 
-// folds collects the outputs of all commands and keeps each output once. The zero value
-// is ready to use.
+// folds collects the outputs of all commands and keeps each distinct output
+// once. The zero value is ready to use.
 type folds struct {
 	memory atomic.Int64 // bytes that all spools keep in memory
 
@@ -36,8 +36,8 @@ type foldKey struct {
 	cause          outcome.Cause
 }
 
-// newFold returns a fold for the output of one command. When the command has ended, the
-// fold must be added.
+// newFold returns a fold for the output of one command. When the command has
+// ended, the fold must be added.
 func (f *folds) newFold() *fold {
 	return &fold{stdout: newSpool(&f.memory), stderr: newSpool(&f.memory)}
 }
@@ -61,7 +61,7 @@ func (f *folds) add(one *fold, r result) {
 	f.byKey[key], f.list = one, append(f.list, one)
 }
 
-// close frees the outputs. All commands have ended.
+// close frees the outputs. All commands must have ended.
 func (f *folds) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -79,8 +79,8 @@ func (f *fold) close() {
 // rule is the line before and after the titles, as in the output of dshbak.
 const rule = "----------------"
 
-// heading returns the lines before the output: the titles, and the exit code if the
-// command failed.
+// heading returns the lines before the output: the titles, and the exit code if
+// the command failed.
 func (f *fold) heading() string {
 	titles := strings.Join(f.titles, ", ")
 	switch {
@@ -92,9 +92,9 @@ func (f *fold) heading() string {
 	return rule + "\n" + titles + "\n" + rule + "\n"
 }
 
-// writeTo writes each output once, in the order of results: stdout to stdout, stderr to
-// stderr. It returns an error if a file with output cannot be read, or out cannot be
-// written.
+// writeTo writes each output once, in the order of results: stdout to stdout,
+// stderr to stderr. It returns an error if a file with output cannot be read,
+// or out cannot be written.
 func (f *folds) writeTo(out *output, results []result) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -114,8 +114,8 @@ func (f *folds) writeTo(out *output, results []result) error {
 	return nil
 }
 
-// sort sorts the folds, and the titles of each, in the order of results. They were
-// added in the order in which the commands ended.
+// sort sorts the folds, and the titles of each, in the order of results. They
+// were added in the order in which the commands ended.
 func (f *folds) sort(results []result) {
 	index := map[string]int{}
 	for i, r := range results {

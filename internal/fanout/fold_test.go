@@ -82,7 +82,8 @@ g
 	}
 }
 
-// useTempDir makes the test create its temporary files in a directory of its own.
+// useTempDir makes the test create its temporary files in a directory of its
+// own.
 func useTempDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -7,8 +7,8 @@ import (
 	"kshell/internal/outcome"
 )
 
-// CheckStdinFile returns an error if the file of --stdin-file cannot be read once for
-// each command. An empty name means that there is no such file.
+// CheckStdinFile returns an error if the file of --stdin-file cannot be read
+// once for each command. An empty name means that there is no such file.
 func CheckStdinFile(name string) error {
 	if name == "" {
 		return nil
@@ -28,8 +28,8 @@ func CheckStdinFile(name string) error {
 	return nil
 }
 
-// CheckInput returns an error if all of several commands would read the same stdin. kind
-// says what the targets are: "pods" or "nodes".
+// CheckInput returns an error if all of several commands would read the same
+// stdin. kind is the plural noun for the targets: "pods" or "nodes".
 func (s *Settings) CheckInput(targets []Target, kind string) error {
 	if len(targets) <= 1 || !s.Options.Stdin || s.StdinFile != "" {
 		return nil

@@ -46,7 +46,8 @@ func jsonLine(node string, c Container, stream string) format {
 	}
 }
 
-// jsonEnd returns the endJSON of a command that ended with err, and a line feed.
+// jsonEnd returns the endJSON of a command that ended with err, and a line
+// feed.
 func jsonEnd(node string, c Container, r result, err error) []byte {
 	e := endJSON{Node: node, Pod: c.Pod, Container: c.Name, ExitCode: r.ExitCode, Cause: r.Cause}
 	if err != nil {
@@ -61,7 +62,7 @@ func encodeJSON(v any) []byte {
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
-		panic(err) // strings and numbers can be encoded
+		panic(err) // cannot happen: strings and numbers can be encoded
 	}
 	return b.Bytes()
 }

@@ -11,12 +11,12 @@ import (
 // maxLine is the maximum length of a line, in bytes. A longer line is split.
 const maxLine = 64 << 10
 
-// format appends a line to dst, formatted and with a line feed. open reports that no
-// line feed ended the line: it is the last one, or it was split here.
+// format appends a line to dst, formatted and with a line feed. open means that
+// no line feed ended the line: it is the last one, or it was split here.
 type format func(dst, line []byte, open bool) []byte
 
-// lineWriter formats the lines that are written to it and writes them to w, whole lines
-// only. An unfinished line waits for its end.
+// lineWriter formats the lines that are written to it and writes them to w,
+// whole lines only. An unfinished line waits for its end.
 type lineWriter struct {
 	w       io.Writer
 	format  format
@@ -43,7 +43,8 @@ func (l *lineWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// addLine adds the first line of p, or what there is of it, and returns the rest of p.
+// addLine adds the first line of p, or all of p if the line does not end in p,
+// and returns the rest. It splits a line that is longer than maxLine.
 func (l *lineWriter) addLine(p []byte) (rest []byte) {
 	room := maxLine - len(l.partial)
 	end := bytes.IndexByte(p[:min(len(p), room+1)], '\n')
@@ -67,8 +68,8 @@ func (l *lineWriter) addLine(p []byte) (rest []byte) {
 	return p[room:]
 }
 
-// incompleteRune returns how many bytes at the end of p are the beginning of a UTF-8
-// character.
+// incompleteRune returns how many bytes at the end of p are the beginning of a
+// UTF-8 character.
 func incompleteRune(p []byte) int {
 	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
 		if tail := p[len(p)-n:]; utf8.RuneStart(tail[0]) {
@@ -91,8 +92,8 @@ func (l *lineWriter) flush() error {
 	return err
 }
 
-// finish writes the last line, if no line feed ended it. It ignores write errors: output
-// keeps them.
+// finish writes the last line, if no line feed ended it. It ignores write
+// errors: output keeps them.
 func (l *lineWriter) finish() {
 	if len(l.partial) > 0 {
 		l.ready = l.format(l.ready, l.partial, true)
@@ -101,7 +102,8 @@ func (l *lineWriter) finish() {
 	_ = l.flush()
 }
 
-// prefixed returns a format that puts title before each line, in the i-th color.
+// prefixed returns a format that puts title before each line, in the i-th
+// color.
 func prefixed(title string, i int, color bool) format {
 	prefix := title + ": "
 	if color {

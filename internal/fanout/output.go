@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// output is the local stdout and stderr. One write at a time goes to either of them, so
+// output is the local stdout and stderr. Writes to them are serialized, so
 // lines do not mix even if both are the same terminal.
 type output struct {
 	cancel context.CancelCauseFunc // called when stdout cannot be written
@@ -27,8 +27,8 @@ func (o *output) Err() error {
 // Stdout returns a writer to stdout. Each Write must be of whole lines.
 func (o *output) Stdout() io.Writer { return stdoutWriter{o} }
 
-// Stderr returns a writer to stderr, which never fails: a command continues even if its
-// stderr cannot be written. Each Write must be of whole lines.
+// Stderr returns a writer to stderr, which never fails: a command continues
+// even if its stderr cannot be written. Each Write must be of whole lines.
 func (o *output) Stderr() io.Writer { return stderrWriter{o} }
 
 type stdoutWriter struct{ *output }

@@ -10,8 +10,9 @@ import (
 	"kshell/internal/remote"
 )
 
-// FindPods returns a target for each pod of r, sorted by name. Pods that do not run, and
-// in which the command will fail, are among them. Notes about the pods are printed.
+// FindPods returns a target for each pod of r, sorted by name. They include
+// pods that do not run yet or any more: Open waits for the container or fails.
+// FindPods prints notes about the pods.
 func FindPods(ctx context.Context, s *Settings, r pod.Request) ([]Target, error) {
 	running, skipped, err := s.Cluster.Pods().List(ctx, r)
 	var forbidden *pod.GetForbiddenError
@@ -30,8 +31,8 @@ func FindPods(ctx context.Context, s *Settings, r pod.Request) ([]Target, error)
 	return targets, s.CheckInput(targets, "pods")
 }
 
-// podCommands returns the commands in pods, sorted by name. It prints the notes about
-// the pods, each once.
+// podCommands returns the commands in pods, sorted by name. It prints the notes
+// about the pods, each once.
 func podCommands(s *Settings, r pod.Request, running []pod.Found, skipped []pod.Skipped) []*podCommand {
 	var commands []*podCommand
 	add := func(found *pod.Found, container string, err error) {
@@ -60,8 +61,8 @@ func podCommands(s *Settings, r pod.Request, running []pod.Found, skipped []pod.
 	return commands
 }
 
-// podTargets returns the targets of commands. A title is the name of the pod, with the
-// name of the container if not all have the same one.
+// podTargets returns the targets of commands. A title is the name of the pod,
+// with the name of the container if not all have the same one.
 func podTargets(commands []*podCommand) []Target {
 	names := map[string]bool{}
 	for _, c := range commands {

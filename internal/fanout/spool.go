@@ -10,21 +10,22 @@ import (
 	"sync/atomic"
 )
 
-// How much spools keep in memory, in bytes. The rest goes to files.
+// Limits of the output that spools keep in memory, in bytes. The rest is
+// written to files.
 const (
 	maxSpoolMemory  = 512 << 10 // each
 	maxSpoolsMemory = 64 << 20  // all together
 )
 
-// spool keeps what is written to it, the excess in a temporary file that only the user
-// can read.
+// spool stores what is written to it, in memory up to a limit, and the rest in
+// a temporary file that only the user can read.
 type spool struct {
 	memory *atomic.Int64 // bytes that all spools keep in memory
-	sum    hash.Hash     // SHA-256 of everything
-	size   int64         // of everything
+	sum    hash.Hash     // SHA-256 of everything that was written
+	size   int64         // bytes that were written
 	last   byte          // the last byte, if size is not 0
 	head   bytes.Buffer
-	file   *os.File // what follows head; nil if nothing does
+	file   *os.File // the output after head; nil if there is none
 }
 
 func newSpool(memory *atomic.Int64) spool { return spool{memory: memory, sum: sha256.New()} }
@@ -53,13 +54,14 @@ func (s *spool) store(p []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		_ = os.Remove(file.Name()) // Unix can remove an open file; on Windows close does it
+		_ = os.Remove(file.Name()) // Unix can remove an open file; on Windows, close removes it
 		s.file = file
 	}
 	return s.file.Write(p)
 }
 
-// writeTo writes heading and everything that was written to s, and ends the last line.
+// writeTo writes heading and everything that was written to s, and ends the
+// last line.
 func (s *spool) writeTo(w io.Writer, heading string) error {
 	parts := []io.Reader{strings.NewReader(heading), bytes.NewReader(s.head.Bytes())}
 	if s.file != nil {
@@ -80,7 +82,7 @@ func (s *spool) close() {
 	s.memory.Add(-int64(s.head.Len()))
 	s.head = bytes.Buffer{}
 	if s.file != nil {
-		_ = s.file.Close() // nothing of it is needed any more
+		_ = s.file.Close() // its contents are no longer needed
 		_ = os.Remove(s.file.Name())
 		s.file = nil
 	}

@@ -17,7 +17,7 @@ func newResult(title string, err error) result {
 	return result{Outcome: outcome.ClassifyPod(err), Title: title}
 }
 
-// summarize returns nil if all commands reported success.
+// summarize counts the failures. It returns nil if all commands succeeded.
 func summarize(results []result) *outcome.FanoutError {
 	sum := &outcome.FanoutError{Pods: len(results)}
 	for _, r := range results {

@@ -16,8 +16,8 @@
 // Invariants:
 //
 //   - The terminal is raw from the first open connection until Close, except
-//     while kshell is suspended and while a credential plugin may ask the user.
-//     Close restores it, and so does cleanup.Registry.
+//     while kshell is suspended and while a credential plugin may prompt the
+//     user. Close restores it, and so does cleanup.Registry.
 //   - Until the terminal is raw, Ctrl-C is a signal.
-//   - A line of which a part may have been lost is not executed.
+//   - A line is not executed if a part of it may have been lost.
 package interactive

@@ -1,8 +1,8 @@
 package interactive
 
-// lend restores the terminal's modes for a credential plugin that may ask the
-// user, until back is called. back also discards the keys that the plugin has
-// not read.
+// lend restores the terminal's modes for a credential plugin that may prompt
+// the user, until back is called. back also discards the keys that the plugin
+// has not read.
 func (s *Session) lend() (back func()) {
 	if !s.wasRaw.Load() || !s.console.cmd.Cluster().Prompts() {
 		return func() {}

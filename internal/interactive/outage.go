@@ -14,7 +14,7 @@ type outage struct {
 	connected bool      // there was a connection
 	begin     time.Time // when the connection was lost; zero if connected or not yet connected
 	cause     string    // the last failure
-	noted     string    // the last failure that the user was told
+	noted     string    // the last failure that the user was told about
 	countdown chan struct{}
 	done      chan struct{} // closed when the countdown has ended
 }
@@ -33,7 +33,7 @@ func (o *outage) failed(err error) {
 	}
 }
 
-// noteCause tells the user the last failure, once. An error that ends the
+// noteCause tells the user about the last failure, once. An error that ends the
 // session is reported by the caller of Run.
 func (o *outage) noteCause() {
 	if o.cause != o.noted {
@@ -84,7 +84,7 @@ func (o *outage) startCountdown(end time.Time, suffix string) {
 	}()
 }
 
-// stopCountdown ends a countdown, and waits for it.
+// stopCountdown ends a countdown and waits for its goroutine.
 func (o *outage) stopCountdown() {
 	if o.countdown != nil {
 		close(o.countdown)
@@ -109,8 +109,8 @@ func (o *outage) connecting() {
 	}
 }
 
-// gaveUp returns err, with a short message if the user was already told the
-// failure that ended the session.
+// gaveUp returns err, with a short message if the failure that ended the
+// session was already printed.
 func (o *outage) gaveUp(err error) error {
 	if err == nil || o.noted == "" || o.noted != o.cause {
 		return err
@@ -118,8 +118,8 @@ func (o *outage) gaveUp(err error) error {
 	return &outcome.GaveUpError{Err: err}
 }
 
-// ended is called when a connection was opened. It returns how long there was
-// none; 0 for the first connection.
+// ended is called when a connection was opened. It returns the duration of the
+// outage; 0 for the first connection.
 func (o *outage) ended() time.Duration {
 	o.connected = true
 	if o.begin.IsZero() {
@@ -130,7 +130,7 @@ func (o *outage) ended() time.Duration {
 	return max(took, 1)
 }
 
-// noteConnected tells the user that there is a connection again.
+// noteConnected tells the user that the connection is restored.
 func (s *Session) noteConnected() {
 	c, took := s.console, s.outage.ended()
 	if !c.options.SameShell {

@@ -13,29 +13,29 @@ import (
 
 // Options configure the sessions of a command on a terminal.
 type Options struct {
-	// Escape is the character that begins kshell's own keys at the beginning of
-	// a line; terminal.NoEscape means that there are no such keys.
+	// Escape is the character that, typed at the beginning of a line, makes the
+	// next key a command for kshell. terminal.NoEscape disables these keys.
 	Escape byte
-	// SameShell means that a new connection leads to the same shell as the last
+	// SameShell means that a new connection continues the shell of the last
 	// one.
 	SameShell bool
-	// Detacher handles the key that leaves the shell running; nil means that
-	// there is no such key.
+	// Detacher handles the key that leaves the shell running; nil disables the
+	// key.
 	Detacher Detacher
 	Limits   Limits
 }
 
-// Detacher leaves the shell running.
+// Detacher ends a session and leaves the shell running.
 type Detacher interface {
 	// Detach ends the session if the shell can be left running. It must not
-	// wait.
+	// block.
 	Detach()
 }
 
 // Limits are time limits. Zero values mean the defaults.
 type Limits struct {
 	RoundTrip time.Duration // of the measurement for ~i, during which no keys are read; 1 s
-	Interrupt time.Duration // until a command that has written nothing must answer Ctrl-C; 2 s
+	Interrupt time.Duration // for a command without output to respond to Ctrl-C; 2 s
 }
 
 func (l Limits) withDefaults() Limits {
@@ -54,8 +54,9 @@ func Run(ctx context.Context, cmd *remote.Command, o Options) error {
 	return cmd.RunTTY(ctx, New(cmd, o))
 }
 
-// RunCommand runs the command on the local terminal if it has a tty; else with
-// the input of its Env, if it has a stdin. Its errors are those of Run.
+// RunCommand runs the command on the local terminal if it has a tty. Otherwise
+// it runs the command with Env.In as stdin, if the command has a stdin. Its
+// errors are those of Run.
 func RunCommand(ctx context.Context, cmd *remote.Command, o Options) error {
 	switch c := cmd.Options(); {
 	case c.TTY:
@@ -70,8 +71,9 @@ func RunCommand(ctx context.Context, cmd *remote.Command, o Options) error {
 	return cmd.Run(ctx)
 }
 
-// Console is the local terminal of a command. It shows the output of one
-// session after the other. It implements remote.Terminal and remote.Display.
+// Console is the local terminal of a command. It shows the output of the
+// command's sessions, which run one after another. It implements
+// remote.Terminal and remote.Display.
 type Console struct {
 	cmd     *remote.Command
 	env     remote.Env

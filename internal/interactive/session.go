@@ -37,7 +37,7 @@ type Session struct {
 	lost          atomic.Int32 // the number of lost connections
 	wasRaw        atomic.Bool  // the session has set raw mode
 	notedOverdue  bool         // the user was told that the server does not answer; used by the observer
-	receivedBytes atomic.Int64 // of output, if Ctrl-C may have to end the session
+	receivedBytes atomic.Int64 // of output; counted only if Ctrl-C may have to end the session
 
 	resized                    <-chan struct{}
 	stopResized, stopContinued func()
@@ -46,7 +46,7 @@ type Session struct {
 
 // Open opens the local terminal. It does not change its modes.
 func (c *Console) Open() (*Session, error) {
-	input, err := terminal.NewInput(c.env.In) // each session needs its own: it cancels it
+	input, err := terminal.NewInput(c.env.In) // each session cancels its input, so it needs its own
 	if err != nil {
 		return nil, fmt.Errorf("stdin: %w", err)
 	}
@@ -100,8 +100,8 @@ func (s *Session) Redraw() { s.remote.Redraw() }
 func (s *Session) Drop(reason error) { s.remote.Drop(reason) }
 
 // Run runs the session, which reconnects after a connection is lost. It adds
-// stdin and the policy for a terminal to the settings. Its errors are those of
-// stream.Session.Run, outcome.ErrLeft, and *outcome.GaveUpError.
+// stdin and the reconnect policy of a terminal to the settings. Its errors are
+// those of stream.Session.Run, outcome.ErrLeft, and *outcome.GaveUpError.
 func (s *Session) Run(ctx context.Context, d stream.Driver, set stream.Settings) error {
 	c, o := s.console, s.console.cmd.Options()
 	ctx, s.leave = context.WithCancelCause(ctx)
@@ -129,9 +129,9 @@ func (s *Session) Run(ctx context.Context, d stream.Driver, set stream.Settings)
 	return outcome.ContextCause(ctx, s.outage.gaveUp(err))
 }
 
-// driver is a stream.Driver whose sessions use the terminal: while it opens a
-// connection, a credential plugin may use the terminal, and from then on it is
-// raw.
+// driver is a stream.Driver for a session on the terminal. While it opens a
+// connection, a credential plugin may use the terminal. When the connection is
+// open, the terminal is raw.
 type driver struct {
 	stream.Driver
 	session *Session
@@ -185,8 +185,9 @@ func (s *Session) suspend() {
 	}
 }
 
-// continued sets raw mode again after kshell was stopped. In the background
-// that fails; it is called again when kshell is continued in the foreground.
+// continued sets raw mode again after kshell was stopped. This fails while
+// kshell is in the background; continued is called again when kshell is in the
+// foreground.
 func (s *Session) continued() {
 	if s.wasRaw.Load() {
 		_ = s.raw()
@@ -200,10 +201,10 @@ func (s *Session) observe(e stream.Event) {
 		s.outage.connecting()
 	case stream.Failed:
 		var lost *stream.LostError
-		if errors.As(e.Err, &lost) { // else an attempt to reconnect has failed
+		if errors.As(e.Err, &lost) { // other errors are failed attempts to reconnect
 			s.lost.Add(1)
 		}
-		s.keys.NewLine() // the part of a line that was typed is lost
+		s.keys.NewLine() // the line being typed is lost
 		s.outage.failed(e.Err)
 	case stream.Waiting:
 		s.outage.waiting(e.Delay)
@@ -221,11 +222,11 @@ func (s *Session) Size() (width, height uint16, ok bool) {
 // Resized implements stream.Window.
 func (s *Session) Resized() <-chan struct{} { return s.resized }
 
-// Output returns the writer for the output of the remote: the Console's, which
-// also tells the line guard what the shell has written.
+// Output returns the writer for the remote output. It passes the output to the
+// line guard and to the Console.
 func (s *Session) Output() io.Writer { return echoWriter{s.console.Output(), s} }
 
-// echoWriter tells the line guard what is written.
+// echoWriter also passes the output to the line guard.
 type echoWriter struct {
 	io.Writer
 	session *Session
@@ -240,8 +241,8 @@ func (w echoWriter) Write(p []byte) (int, error) {
 // keyInterrupt is Ctrl-C.
 const keyInterrupt = 0x03
 
-// interruptReader makes Ctrl-C end a session whose command has written nothing,
-// if nothing is written within Limits.Interrupt either. Servers that translate
+// interruptReader makes Ctrl-C end a session if the command has not written any
+// output before, nor within Limits.Interrupt after it. Servers that translate
 // the protocol open a session even if the node does not answer.
 type interruptReader struct {
 	*terminal.Keys

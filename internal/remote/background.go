@@ -24,9 +24,10 @@ import (
 // the terminal. If such a request ran a credential plugin, the plugin would
 // read the keys typed for the session and write to its screen.
 //
-// So the requests carry the credentials that the session's plugin returned last
-// (see hold). If the server refuses these (401), the plugin is run again with
-// the null device as stdin and stderr. A background is safe for concurrent use.
+// Therefore the requests carry the credentials that the plugin last returned
+// for the session (see hold). If the server refuses these (401), the plugin is
+// run again with the null device as stdin and stderr. A background is safe for
+// concurrent use.
 type background struct {
 	cfg   *rest.Config      // of the session
 	renew http.RoundTripper // runs the plugin without the terminal
@@ -130,14 +131,14 @@ func credentials(cfg *rest.Config) (token string, cert, key []byte, err error) {
 	if err != nil {
 		return "", nil, nil, err
 	}
-	_ = resp.Body.Close() // it has none
+	_ = resp.Body.Close() // the body is empty
 	token = strings.TrimPrefix(seen.authorization, "Bearer ")
 	pair, err := settings.TLS.GetCertHolder.GetCert()
 	if err == nil && pair != nil {
 		cert, key, err = encode(pair)
 	}
 	if err == nil && token == "" && cert == nil {
-		err = errors.New("the credential plugin gives no credentials")
+		err = errors.New("the credential plugin returned no credentials")
 	}
 	return token, cert, key, err
 }
@@ -161,20 +162,20 @@ func encode(pair *tls.Certificate) (cert, key []byte, err error) {
 	return cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), err
 }
 
-// QuietPlugin is the first argument with which kshell runs itself to run a
-// credential plugin without stdin and stderr. The other arguments are the
-// plugin's command line. It is needed because client-go gives plugins the
-// stderr of its own process.
+// QuietPlugin is the first argument of a kshell process that runs a credential
+// plugin without stdin and stderr. The other arguments are the plugin's command
+// line. kshell starts this process because client-go passes its own stderr to
+// plugins.
 const QuietPlugin = "__quiet-plugin"
 
-// withQuietPlugin returns cfg with its credential plugin run by RunQuietPlugin,
-// and told that it cannot ask the user.
+// withQuietPlugin returns a copy of cfg whose credential plugin is run by
+// RunQuietPlugin and is told that it cannot prompt the user.
 func withQuietPlugin(cfg *rest.Config) (*rest.Config, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cfg = WithoutPrompts(cfg, "a session has the terminal")
+	cfg = WithoutPrompts(cfg, "a session is using the terminal")
 	plugin := cfg.ExecProvider
 	plugin.Args = append([]string{QuietPlugin, plugin.Command}, plugin.Args...)
 	plugin.Command = self
@@ -182,13 +183,13 @@ func withQuietPlugin(cfg *rest.Config) (*rest.Config, error) {
 }
 
 // RunQuietPlugin runs a credential plugin, without stdin and stderr, and
-// returns its exit code. command is what follows QuietPlugin on the command
-// line.
+// returns its exit code. command is the plugin's command line: the arguments
+// after QuietPlugin.
 func RunQuietPlugin(stdout io.Writer, command []string) int {
 	if len(command) == 0 {
 		return outcome.ExitUsage
 	}
-	// The kubeconfig names the plugin, as for client-go.
+	// The command comes from the kubeconfig, as in client-go.
 	cmd := exec.CommandContext(context.Background(), command[0], command[1:]...)
 	cmd.Stdout = stdout
 	if err := cmd.Run(); err != nil {

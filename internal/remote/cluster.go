@@ -13,10 +13,10 @@ import (
 )
 
 // Cluster holds the clients of one API server: one pod.Client and one
-// stream.Transport. If the configuration has a credential plugin, there are two
-// more, after HoldCredentials, for requests while a session uses the terminal.
-// A Cluster is safe for concurrent use; commands on the same server should
-// share it, because each client opens its own connections.
+// stream.Transport. If the configuration has a credential plugin,
+// HoldCredentials adds a second pair for requests that are made while a session
+// uses the terminal. A Cluster is safe for concurrent use; commands on the same
+// server should share it, because each client opens its own connections.
 type Cluster struct {
 	env           Env
 	webSocketOnly bool
@@ -27,15 +27,15 @@ type Cluster struct {
 	background *clients // nil before HoldCredentials
 }
 
-// clients are clients with the same configuration.
+// clients are the clients that share one configuration.
 type clients struct {
 	cfg       *rest.Config
 	transport *stream.Transport
 	pods      *pod.Client
 }
 
-// NewCluster returns the Cluster of cfg. It connects to nothing. webSocketOnly
-// disables SPDY.
+// NewCluster returns the Cluster of cfg. It does not connect to the server.
+// webSocketOnly disables SPDY.
 func NewCluster(env Env, cfg *rest.Config, webSocketOnly bool) (*Cluster, error) {
 	c := &Cluster{env: env, webSocketOnly: webSocketOnly}
 	made, err := c.newClients(cfg)
@@ -61,11 +61,11 @@ func (c *Cluster) newClients(cfg *rest.Config) (*clients, error) {
 	return &clients{cfg, transport, pods}, nil
 }
 
-// Config returns the configuration. Its credential plugin may ask the user.
+// Config returns the configuration. Its credential plugin may prompt the user.
 func (c *Cluster) Config() *rest.Config { return c.clients.cfg }
 
 // Pods returns the client for requests while no session uses the terminal. Its
-// credential plugin may ask the user.
+// credential plugin may prompt the user.
 func (c *Cluster) Pods() *pod.Client { return c.clients.pods }
 
 // Transport returns the transport of the user's sessions.
@@ -87,9 +87,10 @@ func (c *Cluster) backgroundClients() *clients {
 	return c.background
 }
 
-// HoldCredentials makes requests of the background clients use the credentials
-// that the plugin has returned last, so that they do not run the plugin on the
-// terminal. It may run the plugin itself. Without a plugin it does nothing.
+// HoldCredentials makes the background clients use the credentials that the
+// plugin returned last, so that their requests do not run the plugin on the
+// terminal. HoldCredentials itself may run the plugin. Without a plugin it does
+// nothing.
 func (c *Cluster) HoldCredentials() error {
 	if c.clients.cfg.ExecProvider == nil {
 		return nil
@@ -124,15 +125,15 @@ func (c *Cluster) renewHeld() {
 	}
 }
 
-// Prompts reports whether a credential plugin may ask the user each time that a
+// Prompts reports whether a credential plugin may prompt the user each time a
 // connection is opened.
 func (c *Cluster) Prompts() bool {
 	plugin := c.clients.cfg.ExecProvider
 	return plugin != nil && plugin.InteractiveMode != api.NeverExecInteractiveMode && !plugin.StdinUnavailable
 }
 
-// WithoutPrompts returns a copy of cfg whose credential plugin cannot ask the
-// user. why is the reason that the plugin is told.
+// WithoutPrompts returns a copy of cfg whose credential plugin cannot prompt
+// the user. The plugin is given why as the reason.
 func WithoutPrompts(cfg *rest.Config, why string) *rest.Config {
 	if cfg.ExecProvider == nil {
 		return cfg
@@ -177,15 +178,15 @@ func (d *watchDriver) Opened(context.Context, *stream.Conn) error {
 // Ended implements stream.Driver.
 func (d *watchDriver) Ended(_ context.Context, err error) error { return err }
 
-// runInternal runs a command of kshell's own, without streams, and returns its
-// outcome.
+// runInternal runs an internal command of kshell, such as a probe, without
+// stdin, and returns its outcome.
 func (c *clients) runInternal(ctx context.Context, request stream.Request) error {
 	d := &internalDriver{transport: c.transport, request: request}
 	s := stream.NewSession(d, nil, stream.Settings{LinkSettings: stream.LinkSettings{Reconnect: stream.ReconnectNever}})
 	return s.Run(ctx)
 }
 
-// internalDriver is the stream.Driver of a command of kshell's own.
+// internalDriver is the stream.Driver of an internal command.
 type internalDriver struct {
 	transport *stream.Transport
 	request   stream.Request

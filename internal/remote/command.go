@@ -13,9 +13,9 @@ import (
 	"kshell/internal/stream"
 )
 
-// Command is one command in one container, like exec.Cmd: New makes it, Run or
-// RunTTY runs it once, and Report tells what is known of it. Target, Report,
-// Alert, ClearAlert and RunInternal may be called from any goroutine, the other
+// Command is one command in one container, like exec.Cmd: New returns it, Run
+// or RunTTY runs it once, and Report describes the run. Target, Report, Alert,
+// ClearAlert and RunInternal may be called from any goroutine, the other
 // methods from the one that runs the command.
 type Command struct {
 	env     Env
@@ -26,14 +26,14 @@ type Command struct {
 	in       input
 	out, err counter
 
-	noShInPath atomic.Bool // the container's PATH has no sh: kshell's scripts are run by /bin/sh
-	noteStuck  sync.Once   // tells the user, once, that it is unknown whether the command still runs
+	noShInPath atomic.Bool // the container's PATH has no sh: kshell's scripts are run with /bin/sh
+	noteStuck  sync.Once   // prints the note that it is not known whether the command still runs
 	hangUps    sync.WaitGroup
 
 	// Used by the goroutine that runs the command.
 	image  imageTrial
 	noSh   bool // there is no /bin/sh either
-	killed bool // the container has ended and killed the command; the user was told
+	killed bool // the end of the container killed the command; the user was told
 
 	mu      sync.Mutex // protects the following
 	target  Target
@@ -41,19 +41,19 @@ type Command struct {
 	report  Report
 }
 
-// Report is what is known of a command besides its error.
+// Report describes a run of a command, in addition to its error.
 type Report struct {
 	Target    Target
 	Protocol  string    // the WebSocket subprotocol, or "SPDY/3.1 " and its protocol; empty if there was no connection
 	Mode      string    // ModeExact or ModePlain; empty if nothing ran
-	Inexact   string    // why the mode is not exact, although exact was wanted
+	Inexact   string    // why exact mode was not possible; empty otherwise
 	Connected time.Time // when the last connection was opened
 	// Bytes of the command's streams.
 	StdinBytes, StdoutBytes, StderrBytes int64
 }
 
-// Status returns the status record of the command, which started at start and has now
-// ended with err.
+// Status returns the status record of the command, which started at start and
+// has now ended with err.
 func (r Report) Status(start time.Time, err error) outcome.Status {
 	s := outcome.NewStatus(start, err)
 	s.Namespace, s.Pod, s.Container = r.Target.Namespace, r.Target.Pod, r.Target.Container
@@ -77,10 +77,10 @@ const (
 type Display interface {
 	// Alert warns of a problem of the session.
 	Alert(message string)
-	// ClearAlert removes the alert, and reports whether it was visible in a
-	// form that can be removed.
+	// ClearAlert removes the alert. It returns false if alerts are messages,
+	// which cannot be removed.
 	ClearAlert() bool
-	// Tidy resets the terminal modes that an ended program has left set.
+	// Tidy resets the terminal modes that a program left set when it ended.
 	Tidy()
 }
 
@@ -131,7 +131,7 @@ func (c *Command) setTarget(t Target) {
 	c.target = t
 }
 
-// Report returns what is known of the command.
+// Report returns the state of the run. It may be called during the run.
 func (c *Command) Report() Report {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -153,8 +153,8 @@ func (c *Command) setConnected(protocol string) {
 	c.report.Protocol, c.report.Connected = protocol, time.Now()
 }
 
-// SetDisplay makes d show the state of the session. Without it, alerts are
-// messages.
+// SetDisplay makes d show the state of the session. Without a Display, alerts
+// are printed as messages.
 func (c *Command) SetDisplay(d Display) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -176,8 +176,8 @@ func (c *Command) Alert(message string) {
 	c.env.Notice.WarnAlways("%s", message)
 }
 
-// ClearAlert removes the alert, and reports whether it was visible in a form
-// that can be removed.
+// ClearAlert removes the alert. It returns false if alerts are messages, which
+// cannot be removed.
 func (c *Command) ClearAlert() bool {
 	d := c.currentDisplay()
 	return d != nil && d.ClearAlert()
@@ -189,7 +189,7 @@ func (c *Command) tidy() {
 	}
 }
 
-// Run runs a command without a tty, in exact mode or without its script, and
+// Run runs a command without a tty, in exact or plain mode (see ExactMode), and
 // returns nil only if the command succeeded. Its errors are those of
 // stream.Session.Run, with hints.
 func (c *Command) Run(ctx context.Context) error {
@@ -204,7 +204,7 @@ func (c *Command) run(ctx context.Context) error {
 	if inexact != "" {
 		mode = ExactNever
 		c.setMode("", inexact)
-		c.env.Notice.Detail("not in exact mode, as before with this image: %s", inexact)
+		c.env.Notice.Detail("not in exact mode, like an earlier pod with this image: %s", inexact)
 	}
 	if mode != ExactNever {
 		ran, err := c.runExact(ctx)
@@ -215,8 +215,8 @@ func (c *Command) run(ctx context.Context) error {
 	return c.runPlain(ctx)
 }
 
-// runPlain runs the command without the script. Its outcome is what the server
-// reports.
+// runPlain runs the command without the script. It returns the outcome that the
+// server reports.
 func (c *Command) runPlain(ctx context.Context) error {
 	protocols, err := c.options.plainProtocols()
 	if err != nil {
@@ -240,19 +240,19 @@ func (c *Command) runOneShot(ctx context.Context, d *driver, s stream.Settings) 
 	return c.NewSession(d, o.observe, s).Run(ctx)
 }
 
-// Settings returns the settings of the command's sessions: what Options says,
-// the streams, and no reconnection.
+// Settings returns the settings of the command's sessions: those from the
+// Options, the streams, and ReconnectNever.
 func (c *Command) Settings() stream.Settings {
 	o := &c.options
 	s := stream.Settings{
 		LinkSettings: stream.LinkSettings{
-			Reconnect: stream.ReconnectNever, // after the 101 a new connection is a new process
+			Reconnect: stream.ReconnectNever, // a new connection would start a new process
 			Backoff:   backoff(), ConnectTimeout: o.ConnectTimeout,
 		},
 		Stdout: &c.out, Stderr: &c.err,
 		Keepalive: o.Keepalive, IdleKeepalive: o.IdleKeepalive,
 		StartTimeout:  cmp.Or(c.cluster.Config().Timeout, apiclient.DefaultTimeout),
-		UnlimitedDial: c.cluster.Prompts(), // the time in which a plugin asks the user for credentials is not limited
+		UnlimitedDial: c.cluster.Prompts(), // a plugin may wait for the user
 	}
 	if c.in.Input != nil {
 		s.Stdin = &c.in

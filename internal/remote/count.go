@@ -61,15 +61,15 @@ func (in *input) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// exitTypedWithin is the time after which the end of a shell is no longer
-// attributed to what the user typed last.
+// exitTypedWithin is the time after the last key in which the end of a shell is
+// attributed to what the user typed.
 const exitTypedWithin = 2 * time.Second
 
 // keyEOF is Ctrl-D.
 const keyEOF = 0x04
 
-// exitTyped reports whether the user has just typed what ends a shell: Ctrl-D,
-// exit or logout.
+// exitTyped reports whether the user has just typed input that ends a shell:
+// Ctrl-D, exit or logout.
 func (in *input) exitTyped() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -1,6 +1,6 @@
-// Package remote runs one command in one container of a pod, in the shape of
-// os/exec: Resolve finds the container, New makes a Command, Command.Run or
-// RunTTY runs it, and Command.Report tells what is known besides the error.
+// Package remote runs one command in one container of a pod. Its API resembles
+// os/exec: Resolve finds the container, New returns a Command, Command.Run or
+// RunTTY runs it, and Command.Report describes the run.
 //
 // It does not know flags, and it does not know the local terminal: for a
 // command with a tty, internal/interactive implements Terminal.
@@ -12,17 +12,20 @@
 //   - command.go: the command, its streams and its report
 //   - driver.go: what happens when a connection is opened and when it ends
 //   - session.go: runs a session, and tells the user what kshell waits for
-//   - exact.go, shell.go: run a command by a script, or else without one
+//   - exact.go, shell.go: run a command with a script or, if the container
+//     cannot run it, without one
 //   - podwatch.go: watches the pod during a session
 //   - explain.go, rights.go: add hints to errors
-//   - image.go: what is known about images, for a command in many pods
+//   - image.go: records which images support exact mode, for a command in many
+//     pods
 //
 // Invariants:
 //
 //   - A Command starts its command at most once per connection, and once in all
-//     unless Options.Reconnect allows more. Without a script that confirms it,
-//     a success that may be wrong is an error.
-//   - Each request of kshell has a time limit and ends with the context.
+//     unless Options.Reconnect allows more. If a script runs the command, a
+//     success that the server reports is not trusted: exact mode requires the
+//     script's own report, and a shell must no longer run.
+//   - Each request has a time limit and ends with the context.
 //   - A request during a session never runs a credential plugin on the
 //     terminal.
 package remote

@@ -10,7 +10,7 @@ import (
 )
 
 // driver is the stream.Driver of the sessions of a Command. Except for
-// CheckStuck, the goroutine of the session uses it.
+// CheckStuck, its methods are called by the goroutine of the session.
 type driver struct {
 	cmd     *Command
 	request func(Target) stream.Request
@@ -22,8 +22,8 @@ type driver struct {
 	opened Target          // of the last connection
 }
 
-// Driver returns a stream.Driver whose connections are requested by request, in
-// plain mode. It does not watch the pod.
+// Driver returns a stream.Driver that opens connections with request, in plain
+// mode. It does not watch the pod.
 func (c *Command) Driver(request func(Target) stream.Request) stream.Driver {
 	c.setMode(ModePlain, "")
 	return &driver{cmd: c, request: request}
@@ -45,7 +45,7 @@ func (d *driver) Dial(ctx context.Context) (*stream.Conn, error) {
 func (d *driver) Opened(ctx context.Context, conn *stream.Conn) error {
 	c := d.cmd
 	if d.run != nil {
-		d.run.Reset() // forget an earlier connection (Options.Reconnect)
+		d.run.Reset() // discard the state of an earlier connection
 	}
 	if d.shell != nil {
 		d.hangUpOld()
@@ -103,20 +103,20 @@ func (d *driver) hangUpOld() {
 	}
 }
 
-// requestTimeout is the time limit of one request about a session that was lost
-// or has ended.
+// requestTimeout is the time limit of one check of the session's pod or
+// container.
 const requestTimeout = 8 * time.Second
 
 // errEndUnknown means that the command has ended, but the server does not
-// report how: it is blocked by input that is no longer read.
+// report how: the server is blocked by input that is no longer read.
 var errEndUnknown = errors.New("the command has ended without reading all of its input; " +
 	"the server is blocked by the rest and does not report the result")
 
 // errContainerEnded means that the container, and everything in it, has ended.
 var errContainerEnded = errors.New("the container has ended, and the server does not report the result of the command")
 
-// CheckStuck implements stream.StuckChecker. It asks for the pod, and whether a
-// command still runs in the container.
+// CheckStuck implements stream.StuckChecker. It checks whether the container
+// and a command in it are still running.
 func (d *driver) CheckStuck(ctx context.Context) error {
 	c := d.cmd
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)

@@ -8,8 +8,8 @@ import (
 	"kshell/internal/notice"
 )
 
-// Env is what the commands of a process share. It is a value: a copy may have
-// other streams or another Printer.
+// Env holds what the commands of a process share. It is a value: a copy may
+// have other streams or another Printer.
 type Env struct {
 	In       io.Reader
 	Out, Err io.Writer
@@ -22,7 +22,7 @@ type Env struct {
 // Limits are time limits for what the user waits for. Zero values mean the
 // defaults.
 type Limits struct {
-	Slow      time.Duration // until the user is told what kshell waits for; 5 s
+	Slow      time.Duration // until a message says what kshell is waiting for; 5 s
 	Rights    time.Duration // of the requests for the user's rights, after a refusal; 3 s
 	Terminate time.Duration // of a command that ends remote processes after a session; 2 s
 	Status    time.Duration // of one request for the pod's status after a session; 1 s

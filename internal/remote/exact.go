@@ -11,9 +11,9 @@ import (
 	"kshell/internal/stream"
 )
 
-// runExact runs the command by the script of exact mode. If ran is false, the
-// script could not run, the command was not started, and it is to be run
-// without the script.
+// runExact runs the command with the script of exact mode. If ran is false, the
+// script could not start the command, and the caller runs the command without
+// the script.
 func (c *Command) runExact(ctx context.Context) (ran bool, err error) {
 	o := &c.options
 	set := exact.Options{
@@ -76,8 +76,8 @@ type scriptInput struct{ *exact.Run }
 // Read implements io.Reader.
 func (in scriptInput) Read(p []byte) (int, error) { return in.Run.Stdin().Read(p) }
 
-// errNoCommand is the error for a command that the script did not find. It
-// equals the error of a container runtime.
+// errNoCommand is the error for a command that the script did not find. It has
+// the form of a container runtime's error.
 var errNoCommand = &stream.RemoteError{Message: "executable file not found", Start: stream.StartNotFound}
 
 // environmentError returns why the command was not started with --env or
@@ -94,7 +94,8 @@ func environmentError(state exact.State) error {
 }
 
 // terminate runs a command that ends remote processes which the script could
-// not end. It does nothing if command is nil. The user has to wait for it.
+// not end. It does nothing if command is nil. The user waits for it, so it has
+// a short time limit.
 func (c *Command) terminate(ctx context.Context, t Target, command []string) {
 	if command == nil {
 		return
@@ -102,12 +103,13 @@ func (c *Command) terminate(ctx context.Context, t Target, command []string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.limits.Terminate)
 	defer cancel()
 	if err := c.runInternalIn(ctx, t, command); err != nil {
-		c.env.Notice.Detail("the command may still be running: it could not be ended: %s", err)
+		c.env.Notice.Detail("the command could not be ended and may still be running: %s", err)
 	}
 }
 
-// RunInternal runs a command of kshell's own in the container, without streams,
-// and returns its outcome. Any goroutine may call it, also during a session.
+// RunInternal runs an internal command of kshell in the container, without
+// stdin, and returns its outcome. Any goroutine may call it, also during a
+// session.
 func (c *Command) RunInternal(ctx context.Context, command []string) error {
 	return c.runInternalIn(ctx, c.Target(), command)
 }
@@ -128,9 +130,9 @@ func (c *Command) runInternalIn(ctx context.Context, t Target, command []string)
 func whyNotStarted(state exact.State, err error) string {
 	switch state {
 	case exact.NoCommand:
-		return "the container has no such command, or may not run it"
+		return "the container has no such command, or the command is not executable"
 	case exact.NoDirectory:
-		return "the container has no such working directory, or it may not be entered"
+		return "the container has no such working directory, or it cannot be entered"
 	case exact.Unsupported:
 		return "the container's sh is mksh, or the container has neither a dd nor a head that reads whole blocks"
 	case exact.NotStarted:
@@ -151,7 +153,7 @@ func whyNoScript(err error) string {
 	case errors.As(err, &remote) && remote.Start != stream.StartOther:
 		return "the container has no sh"
 	case errors.As(err, &refused) && refused.Refusal() == stream.RefusalPolicy:
-		return "a policy of the cluster refuses it: " + refused.Status.Message
+		return "a policy of the cluster refuses kshell's script: " + refused.Status.Message
 	}
 	return ""
 }
@@ -184,13 +186,13 @@ func (e *unreportedError) Error() string {
 	text := fmt.Sprintf("the server reports exit code %d, but kshell's script has not reported "+
 		"that the command was started", e.code)
 	if e.shellError != "" {
-		text += "; the container's sh says: " + e.shellError
+		text += "; the error of the container's sh is: " + e.shellError
 	}
 	return text
 }
 
-// Hint says how to run a command without the script, if this one was not
-// started.
+// Hint tells the user how to run a command without the script, if this one was
+// not started.
 func (e *unreportedError) Hint() string {
 	if e.started {
 		return ""
@@ -216,9 +218,9 @@ func (c *Command) reported(run *exact.Run, err error) error {
 	return c.confirmed(err, state == exact.Running, run.ShellError())
 }
 
-// confirmed returns err. It replaces an exit code, which only the server has
-// reported, by an unreportedError, unless the container ended and killed the
-// command.
+// confirmed returns err or, if err is an exit code, an *unreportedError: only
+// the server has reported the exit code. An exit code is kept if the end of the
+// container killed the command.
 func (c *Command) confirmed(err error, started bool, shellError string) error {
 	var exit *stream.ExitError
 	if !errors.As(err, &exit) || c.killed {
@@ -247,8 +249,8 @@ func (c *Command) bySh(run func() error) error {
 	return again
 }
 
-// withShPath returns one of kshell's own commands for the container, with
-// /bin/sh in place of sh if the container's PATH has no sh.
+// withShPath returns an internal command or a script's command, with /bin/sh in
+// place of sh if the container's PATH has no sh.
 func (c *Command) withShPath(command []string) []string {
 	if c.noShInPath.Load() && command[0] == "sh" {
 		return append([]string{binSh}, command[1:]...)

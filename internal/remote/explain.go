@@ -12,13 +12,13 @@ import (
 	"kshell/internal/stream"
 )
 
-// explain adds a hint to the error of a session. endsAlone means that the
-// remote ends the command when it detects the loss of the connection.
-func (c *Command) explain(err error, endsAlone bool) error {
-	return explain(err, &c.options, c.Target(), endsAlone)
+// explain adds a hint to the error of a session. endsOnLoss means that the
+// container's node ends the command when it detects the loss of the connection.
+func (c *Command) explain(err error, endsOnLoss bool) error {
+	return explain(err, &c.options, c.Target(), endsOnLoss)
 }
 
-func explain(err error, o *Options, t Target, endsAlone bool) error {
+func explain(err error, o *Options, t Target, endsOnLoss bool) error {
 	var refused *stream.HandshakeError
 	var lost *stream.LostError
 	var remote *stream.RemoteError
@@ -36,11 +36,11 @@ func explain(err error, o *Options, t Target, endsAlone bool) error {
 		return notice.WithMessage(err, ended.reason)
 	case errors.As(err, &ended):
 		return notice.WithMessage(err, ended.reason+" before the command reported a result")
-	case errors.Is(err, errUnreported) && endsAlone:
+	case errors.Is(err, errUnreported) && endsOnLoss:
 		return fmt.Errorf("%w; it is ended as soon as its node detects the loss", err)
 	case errors.Is(err, errUnreported):
 		return fmt.Errorf("%w; it may still be running", err)
-	case errors.As(err, &lost) && endsAlone:
+	case errors.As(err, &lost) && endsOnLoss:
 		return fmt.Errorf("%w before the command reported a result; it is ended as soon as its node detects the loss", err)
 	case errors.As(err, &lost) && !o.TTY:
 		return notice.WithHint(
@@ -120,7 +120,7 @@ func subprotocolHint(o *Options) string {
 	case o.ProtocolsChosen:
 		return "omit --subprotocol"
 	default:
-		return "is this the API server itself? a proxy in front of it may not support WebSockets"
+		return "check that the server is the API server itself: a proxy in front of it may not support WebSockets"
 	}
 }
 

@@ -45,7 +45,7 @@ func TestExplain(t *testing.T) {
 		verbs = "exec needs the verbs get and create on pods/exec in namespace team: " +
 			"kubectl auth can-i create pods --subresource=exec -n team"
 		omitSubprotocol = "omit --subprotocol"
-		checkProxy      = "is this the API server itself? a proxy in front of it may not support WebSockets"
+		checkProxy      = "check that the server is the API server itself: a proxy in front of it may not support WebSockets"
 		needsV5         = "stdin that ends needs v5.channel.k8s.io (Kubernetes 1.30); " +
 			"for an older server, omit -i or pass the data as arguments"
 		forbidden = "the server refused (403 Forbidden) and gave no reason: " +

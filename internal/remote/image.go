@@ -12,22 +12,22 @@ import (
 )
 
 // ImageCache records for each image whether exact mode is possible, so that
-// only the first pod of an image has to find out. The zero value is ready to
-// use. It is safe for concurrent use; a nil *ImageCache records nothing.
+// only the first pod of an image tries it. The zero value is ready to use. It
+// is safe for concurrent use; a nil *ImageCache records nothing.
 type ImageCache struct {
 	mu     sync.Mutex
 	images map[string]*imageResult
 }
 
-// imageResult is what the first pod of an image found out.
+// imageResult is the result of the first pod of an image.
 type imageResult struct {
 	done       chan struct{} // closed when the fields below are set
 	inexact    string        // why exact mode is not possible; empty if it is
 	noShInPath bool          // the image's PATH has no sh
 }
 
-// imageTrial publishes the result of the first pod of an image. The zero value
-// is that of another pod.
+// imageTrial publishes the result of the first pod of an image. The zero value,
+// for the other pods, publishes nothing.
 type imageTrial struct {
 	result *imageResult // nil if this is not the first pod of the image
 	once   *sync.Once
@@ -44,13 +44,13 @@ func (t imageTrial) settle(inexact string, noShInPath bool) {
 	}
 }
 
-// maxTrial is how long the other pods of an image wait for the first one, whose
-// node may be lost.
+// maxTrial is how long the other pods of an image wait for the result of the
+// first one. The node of that pod may be lost.
 const maxTrial = 3 * time.Second
 
-// trial returns why exact mode is known not to be possible with the image of c,
-// and sets what else is known about the image. The caller must call settle on
-// the returned trial.
+// trial returns why exact mode is not possible with the image of c; inexact is
+// empty if it is possible or not known. trial also records in c whether the
+// image's PATH has no sh. The caller must call settle on the returned trial.
 func (m *ImageCache) trial(ctx context.Context, c *Command) (t imageTrial, inexact string) {
 	image := c.Target().image()
 	if m == nil || image == "" || c.options.Exact != ExactAuto || c.options.hasEnvironment() {

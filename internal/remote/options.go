@@ -13,7 +13,7 @@ import (
 	"kshell/internal/stream"
 )
 
-// Options say what a Command runs, and how.
+// Options describe what a Command runs, and how.
 type Options struct {
 	Program    string   // what the user types for this kind of command, for hints: "kshell exec"
 	Command    []string // with its arguments; empty means a shell
@@ -29,7 +29,7 @@ type Options struct {
 
 	Protocols       []string // the subprotocols to offer
 	ProtocolsChosen bool     // the user has chosen them
-	InputEnds       bool     // stdin may end, which the subprotocol must be able to tell
+	InputEnds       bool     // stdin may end; the subprotocol must be able to signal that
 
 	Pod    pod.Request // finds the pod for a new connection; the namespace is the Target's
 	Images *ImageCache // shared by commands in many pods; nil for one pod
@@ -61,13 +61,14 @@ type ReconnectMode int
 const (
 	// ReconnectAuto reconnects a session on a terminal.
 	ReconnectAuto ReconnectMode = iota
-	// ReconnectAlways also runs another command again.
+	// ReconnectAlways also reconnects other sessions: their commands are run
+	// again.
 	ReconnectAlways
 	// ReconnectNever does not reconnect.
 	ReconnectNever
 )
 
-// reconnect returns the policy of the sessions.
+// reconnect returns the reconnect policy of the command's sessions.
 func (o *Options) reconnect() stream.Reconnect {
 	if o.Reconnect == ReconnectAlways || o.Reconnect == ReconnectAuto && o.TTY {
 		return stream.ReconnectAlways
@@ -83,12 +84,12 @@ func backoff() wait.Backoff {
 	}
 }
 
-// hasEnvironment reports whether the command needs a script to set variables or
-// the directory.
+// hasEnvironment reports whether the command needs a script that sets variables
+// or the working directory.
 func (o *Options) hasEnvironment() bool { return len(o.Env) > 0 || o.Dir != "" }
 
 // plainProtocols returns the subprotocols to offer for a command without a
-// script: if stdin may end, only those that can tell the remote so.
+// script: if stdin may end, only those that can signal the end of stdin.
 func (o *Options) plainProtocols() ([]string, error) {
 	if !o.InputEnds {
 		return o.Protocols, nil

@@ -40,9 +40,8 @@ type podWatch struct {
 	// Used by the session's goroutine.
 	found *pod.Found
 	dials int // the number of connections so far
-	// reported means that the error of the last connection tells how the
-	// container ended. The watch may also learn that later, while there is no
-	// connection.
+	// reported means that the error of the last connection says how the
+	// container ended, so findNext does not print it again.
 	reported bool
 	cancel   context.CancelFunc // ends the watch
 	watching sync.WaitGroup
@@ -74,11 +73,11 @@ func (c *Command) newPodWatch() *podWatch {
 	return w
 }
 
-// replaceable reports whether another pod may take the place of the pod.
+// replaceable reports whether another pod may replace the pod.
 func (w *podWatch) replaceable() bool { return w.cmd.options.Pod.Target.HasReplacements() }
 
-// findNext finds the pod for the next connection, unless it is the first one,
-// and makes it the target of the command.
+// findNext finds the pod for the next connection and makes it the target of the
+// command. For the first connection, it does nothing.
 func (w *podWatch) findNext(ctx context.Context) error {
 	if w == nil || w.dials == 0 {
 		return nil
@@ -122,8 +121,8 @@ func (w *podWatch) setFound(next *pod.Found) {
 	w.found, w.reason, w.containerEnded = next, "", make(chan struct{})
 }
 
-// dialed is called with the error of an attempt to open a connection, and
-// returns it or another one.
+// dialed is called after each attempt to open a connection, with its error. It
+// returns the error for the session.
 func (w *podWatch) dialed(err error) error {
 	if w == nil {
 		return err
@@ -137,8 +136,8 @@ func (w *podWatch) dialed(err error) error {
 	return err
 }
 
-// isPodNotFound reports whether err is an answer of the API server that the pod
-// does not exist.
+// isPodNotFound reports whether the API server answered that the pod does not
+// exist.
 func isPodNotFound(err error, name string) bool {
 	var refused *stream.HandshakeError
 	return errors.As(err, &refused) && apiclient.StatusNotFound(refused.Status, "pods", name)
@@ -176,9 +175,8 @@ func (w *podWatch) end() {
 	w.watching.Wait()
 }
 
-// handle is called by the watch of the pod of conn with each change of the
-// container, in a sentence for the user; over means that the container has
-// ended.
+// handle is called by the watch for each change of the container. change is a
+// sentence for the user; over means that the container has ended.
 func (w *podWatch) handle(ctx context.Context, conn *stream.Conn, change string, over bool) {
 	if over {
 		w.setReason(change)
@@ -191,7 +189,8 @@ func (w *podWatch) handle(ctx context.Context, conn *stream.Conn, change string,
 		return
 	}
 	w.cmd.Alert(change)
-	// A command without a tty may still report its outcome when the node is back.
+	// A command without a tty may still report its outcome when the node is
+	// back.
 	if w.cmd.options.TTY && w.nodeSilent(ctx) {
 		conn.Drop(errNodeSilent)
 	}
@@ -210,8 +209,8 @@ func (w *podWatch) nodeSilent(ctx context.Context) bool {
 	return errors.Is(ctx.Err(), context.DeadlineExceeded) || isUnanswered(err)
 }
 
-// isUnanswered reports whether err of an attempt to run a command means that no
-// node has answered.
+// isUnanswered reports whether err, from an attempt to run a command, means
+// that the node did not answer.
 func isUnanswered(err error) bool {
 	var refused *stream.HandshakeError
 	var remote *stream.RemoteError
@@ -259,11 +258,11 @@ func (w *podWatch) ended(ctx context.Context, err error) error {
 	case errors.As(err, &ended):
 		w.reported = true
 		return err
-	case errors.As(err, &remote) && w.dials > 1 && remote.NotRunning(): // findNext finds out more before the next attempt
+	case errors.As(err, &remote) && w.dials > 1 && remote.NotRunning(): // findNext determines the reason
 		return &stream.NotReadyError{Err: err}
 	case errors.As(err, &exit) && (exit.Code == exitKilled || exit.Code == exitTerminated):
 		w.findReason(ctx, true)
-	case errors.As(err, &lost) && !reconnects: // else findNext finds out
+	case errors.As(err, &lost) && !reconnects: // after a reconnect, findNext determines the reason
 		w.findReason(ctx, false)
 	default:
 		return err
@@ -284,9 +283,9 @@ func (w *podWatch) ended(ctx context.Context, err error) error {
 
 // findReason requests the status of the container and calls setReason if it has
 // ended. It tries again, for up to Limits.Reason, if the request fails or the
-// pod is being deleted. With wait, it also tries again while the container is
-// running according to the status, which the kubelet updates some time after
-// the end.
+// pod is being deleted. If wait is set, it also tries again while the status
+// shows that the container is running: the kubelet updates the status some time
+// after the end.
 func (w *podWatch) findReason(ctx context.Context, wait bool) {
 	ctx, cancel := context.WithTimeout(ctx, w.cmd.limits.Reason)
 	defer cancel()

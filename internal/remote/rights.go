@@ -13,9 +13,10 @@ import (
 	"kshell/internal/stream"
 )
 
-// ExplainForbidden adds to the error of a forbidden request for pods (403)
-// which rights the user lacks to run a command. It returns other errors, and
-// err if the server does not tell the rights.
+// ExplainForbidden replaces the error of a forbidden request for pods (403) by
+// an error with the rights that the user lacks to run a command. It returns err
+// itself if err is another error, or if the missing rights cannot be
+// determined.
 func ExplainForbidden(ctx context.Context, env Env, c *Cluster, err error) error {
 	var refused *pod.RequestError
 	if !errors.As(err, &refused) || !apierrors.IsForbidden(refused.Err) {
@@ -37,8 +38,9 @@ func groupOf(err error) string {
 	return ""
 }
 
-// explainForbidden adds to a forbidden exec (403) which rights the user lacks.
-// It returns other errors, and err if the server does not tell the rights.
+// explainForbidden replaces the error of a forbidden exec (403) by an error
+// with the rights that the user lacks. It returns err itself if err is another
+// error, or if the missing rights cannot be determined.
 func (c *Command) explainForbidden(ctx context.Context, err error) error {
 	var refused *stream.HandshakeError
 	if !errors.As(err, &refused) || refused.StatusCode != http.StatusForbidden || refused.Status == nil {
@@ -47,8 +49,8 @@ func (c *Command) explainForbidden(ctx context.Context, err error) error {
 	return outcome.ContextCause(ctx, explainDenied(ctx, c.env, c.cluster.Pods(), c.Target(), err, pod.ExecRules()))
 }
 
-// explainDenied asks the server which of the rules deny the user something, in
-// the target's namespace or, if it has a name, for its pod.
+// explainDenied asks the server which of the rules the user lacks, in the
+// target's namespace or, if the target names a pod, for that pod.
 func explainDenied(ctx context.Context, env Env, client *pod.Client, t Target, refusal error, rules []pod.Rule) error {
 	ctx, cancel := context.WithTimeout(ctx, env.Limits.withDefaults().Rights)
 	defer cancel()

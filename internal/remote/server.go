@@ -9,12 +9,13 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// ServerState is what is known about the API server. All commands of a process
-// share it. The zero value is ready to use; it is safe for concurrent use.
+// ServerState is the state of the API server, as far as it is known. All
+// commands of a process share it. The zero value is ready to use; it is safe
+// for concurrent use.
 type ServerState struct {
-	started   atomic.Bool // a command was started: the user does not wait for requests
+	started   atomic.Bool // a command was started: slow requests are no longer reported
 	waiting   atomic.Bool // the user was told that the server does not answer
-	selectors sync.Once   // tells the user that the server ignores selectors
+	selectors sync.Once   // prints the warning that the server ignores selectors
 }
 
 // ReportSlow makes clients of cfg tell the user if the server does not answer a
@@ -44,7 +45,7 @@ func (t slowTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	slow := time.AfterFunc(t.env.Limits.Slow, func() {
 		defer t.env.Cleanup.OnPanic()
 		if !server.started.Load() && server.waiting.CompareAndSwap(false, true) {
-			t.env.Notice.Note("waiting for the API server at %s (Ctrl-C ends it)", req.URL.Host)
+			t.env.Notice.Note("waiting for the API server at %s (press Ctrl-C to cancel)", req.URL.Host)
 		}
 	})
 	defer slow.Stop()

@@ -19,7 +19,7 @@ type Session struct {
 	cmd     *Command
 	observe func(stream.Event)
 	limit   time.Duration
-	probes  bool // the command writes nothing when it starts, so the node is asked
+	probes  bool // the command may start without output, so the node is probed
 	slow    *time.Timer
 	started chan struct{} // closed when the command has started
 }
@@ -72,7 +72,7 @@ func (s *Session) Run(ctx context.Context) error {
 
 // probe finds out whether the node of an opened session answers, if the command
 // writes nothing: it runs another command there. Any answer means that the
-// session's command is running without output. If there is no answer until the
+// session's command is running without output. If there is no answer by the
 // deadline, probe ends the session.
 func (s *Session) probe(ctx context.Context, end context.CancelCauseFunc, deadline time.Time) {
 	c := s.cmd
@@ -99,16 +99,16 @@ func (s *Session) probe(ctx context.Context, end context.CancelCauseFunc, deadli
 	}
 }
 
-// noteStarting tells the user what has to start the command.
+// noteStarting tells the user which node or server kshell is waiting for.
 func (c *Command) noteStarting(limit time.Duration) {
 	starter := "the API server at " + c.cluster.Transport().Server()
 	if node := c.Target().Node(); node != "" {
 		starter = "node " + node
 	}
-	c.env.Notice.Note("waiting for %s to start the command (up to %v, Ctrl-C ends it)", starter, limit)
+	c.env.Notice.Note("waiting for %s to start the command (up to %v, press Ctrl-C to cancel)", starter, limit)
 }
 
-// attemptObserver tells the user about the attempts to connect of a session
+// attemptObserver tells the user about the connection attempts of a session
 // without a terminal.
 type attemptObserver struct {
 	notice *notice.Printer

@@ -18,10 +18,10 @@ import (
 // Terminal is the local terminal of a command with a tty. internal/interactive
 // implements it.
 type Terminal interface {
-	// Output returns the writer for the output of the remote.
+	// Output returns the writer for the remote output.
 	Output() io.Writer
-	// Run runs one session on the terminal, with d and the settings, to which
-	// it adds stdin and the policy for a terminal. Its errors are those of
+	// Run runs one session on the terminal with d and s, to which it adds stdin
+	// and the reconnect policy of a terminal. Its errors are those of
 	// stream.Session.Run, or outcome.ErrLeft or an *outcome.GaveUpError.
 	Run(ctx context.Context, d stream.Driver, s stream.Settings) error
 }
@@ -61,8 +61,8 @@ func (c *Command) runTTY(ctx context.Context, t Terminal) error {
 	return c.noShellError(err)
 }
 
-// runShellScript runs the command by the script that sets the variables of the
-// local user and reports the process ID of the shell. If ran is false, the
+// runShellScript runs the command with the script that sets the variables of
+// the local user and reports the process ID of the shell. If ran is false, the
 // script could not run, and the command was not started.
 func (c *Command) runShellScript(ctx context.Context, t Terminal) (ran bool, err error) {
 	o := &c.options
@@ -122,14 +122,14 @@ func isLeft(err error) bool {
 		errors.As(err, &in) || errors.As(err, &out)
 }
 
-// powershellOrCmd opens the better of Windows's two shells in one connection:
-// cmd, which every Windows image has, looks for the other. (Its argument has no
-// quotes: those that are put around it and into it on the way are understood
-// only by cmd.)
+// powershellOrCmd starts PowerShell or, if the image does not have it, cmd,
+// with one connection. Every Windows image has cmd. (The argument contains no
+// quotes: quoting that is added on the way to the container is understood only
+// by cmd.)
 var powershellOrCmd = []string{"cmd", "/d", "/c", "where /q powershell 2>nul & if errorlevel 1 (cmd) else (powershell)"}
 
-// shells returns the commands to try in turn without a script: the user's, or
-// every shell that the container may have.
+// shells returns the commands to try, in order, without a script: the user's
+// command, or every shell that the container may have.
 func (c *Command) shells(ctx context.Context) [][]string {
 	if len(c.options.Command) > 0 {
 		return [][]string{c.options.Command}
@@ -153,7 +153,8 @@ func (c *Command) shells(ctx context.Context) [][]string {
 const nodeTimeout = 2 * time.Second
 
 // nodeOS returns the operating system of the pod's node; empty if it is not
-// known. It is requested only if the pod does not tell its own and has no sh.
+// known. The node is requested only if the pod's spec does not name a system
+// and no script has run.
 func (c *Command) nodeOS(ctx context.Context) corev1.OSName {
 	t := c.Target()
 	if t.Found == nil {

@@ -16,7 +16,7 @@ import (
 
 // Target is the container in which a command runs. It is a value.
 type Target struct {
-	Namespace, Pod, Container string     // Container is empty if the server shall choose it
+	Namespace, Pod, Container string     // Container is empty if the server chooses it
 	Found                     *pod.Found // nil if the user may not get the pod
 }
 
@@ -36,8 +36,8 @@ func (t Target) Node() string {
 	return t.Found.Pod.Spec.NodeName
 }
 
-// os returns the operating system that the pod's spec requires; empty if there
-// is none or the user may not get the pod.
+// os returns the operating system that the pod's spec requires; empty if it
+// requires none or the user may not get the pod.
 func (t Target) os() corev1.OSName {
 	if t.Found == nil {
 		return ""
@@ -136,8 +136,9 @@ func waitForContainer(
 	return found, WaitLimit(limit, err)
 }
 
-// WaitLimit makes the error of a wait that limit has ended report limit, and
-// not the slightly longer time until that was noticed.
+// WaitLimit returns err. If err is a *pod.WaitError because the deadline
+// passed, WaitLimit sets its duration to limit: the measured duration is
+// slightly longer.
 func WaitLimit(limit time.Duration, err error) error {
 	var timedOut *pod.WaitError
 	if errors.As(err, &timedOut) && errors.Is(timedOut.Err, context.DeadlineExceeded) {

@@ -102,7 +102,7 @@ func (w Users) statuses(t *testing.T) {
 			[]string{"web", "--", "no-such-command"},
 			statusRecord{
 				ExitCode: 127, Cause: "not-found", Protocol: "v5.channel.k8s.io", Mode: "plain",
-				Inexact: "the container has no such command, or may not run it",
+				Inexact: "the container has no such command, or the command is not executable",
 			},
 		},
 		"no time left": {
