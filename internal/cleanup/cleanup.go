@@ -3,15 +3,15 @@
 // also handles the signals that end the program.
 //
 // It imports only internal/group. It does not know what is cleaned up, what is
-// printed, and which exit code belongs to a signal.
+// printed, or which exit code belongs to a signal.
 //
 // Invariants:
 //   - The program exits within [Registry.GracePeriod] after a signal, or, if
 //     cleanups are registered, within [Timeout] and two more seconds.
-//   - A cleanup's context does not end because of a signal, but a signal can
-//     shorten it.
-//   - If a goroutine panics, the terminal is restored first, then the registered
-//     cleanups run, then the panic ends the process.
+//   - A signal does not cancel a cleanup's context, but can shorten its time
+//     limit.
+//   - If a goroutine panics, the terminal is restored first, then the
+//     registered cleanups run, then the panic ends the process.
 package cleanup
 
 import (
@@ -40,15 +40,15 @@ type Registry struct {
 	GracePeriod time.Duration
 
 	mu       sync.Mutex
-	terminal Terminal // nil: none was set yet
+	terminal Terminal // nil if none was set
 	restored bool     // a terminal that is set from now on is restored at once
 	panicked bool
 	pending  map[*entry]struct{} // registered and not done
-	allDone  chan struct{}       // closed when pending becomes empty; nil: nothing was registered yet
+	allDone  chan struct{}       // closed when pending becomes empty; nil before the first Register
 
-	ctx      context.Context // parent of the cleanups' contexts; nil: not created yet
+	ctx      context.Context // parent of the cleanups' contexts; nil until it is needed
 	cancel   context.CancelFunc
-	deadline time.Time // of all cleanups; zero: none
+	deadline time.Time // of all cleanups; zero if there is no deadline
 	timer    *time.Timer
 }
 
@@ -95,7 +95,7 @@ func (r *Registry) done() <-chan struct{} {
 }
 
 // Context returns a context for one cleanup. It ends after Timeout, or earlier
-// if signals demand it.
+// after a signal: see NotifyContext.
 func (r *Registry) Context() (context.Context, context.CancelFunc) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -134,9 +134,9 @@ func (r *Registry) createContext() {
 	}
 }
 
-// OutliveContext returns a context that ends after limit, or half a grace
-// period after the end of ctx. It is for a request whose answer decides what
-// must be cleaned up.
+// OutliveContext returns a context that ends after limit or half a grace period
+// after the end of ctx, whichever is first. It is for a request whose answer
+// determines what must be cleaned up.
 func (r *Registry) OutliveContext(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	stop := context.AfterFunc(ctx, func() {
@@ -181,7 +181,8 @@ func (r *Registry) OnPanic() {
 }
 
 // AfterPanic restores the terminal, and then runs all registered cleanups that
-// are not done. The caller has recovered from a panic, and panics again.
+// are not done. The caller must have recovered from a panic, and must panic
+// again.
 func (r *Registry) AfterPanic() {
 	r.mu.Lock()
 	r.panicked = true

@@ -60,13 +60,13 @@ func (r *Registry) NotifyContext(parent context.Context, force func(SignalError)
 			signal.Notify(signals, s)
 		}
 	}
-	signal.Notify(pipe, syscall.SIGPIPE) // never received: it turns the default action off
+	signal.Notify(pipe, syscall.SIGPIPE) // not received: Notify disables the default action
 	var waiter sync.WaitGroup
 	waiter.Go(func() {
 		defer r.OnPanic()
 		select {
 		case s := <-signals:
-			err := SignalError{s.(syscall.Signal)} // so are all four
+			err := SignalError{s.(syscall.Signal)} // all four are a syscall.Signal
 			cancel(err)
 			if r.mustForce(s, signals, done) {
 				r.RestoreTerminal()
@@ -96,7 +96,7 @@ func (r *Registry) mustForce(first os.Signal, signals <-chan os.Signal, done <-c
 	r.setDeadline(deadline)
 	graceOver := time.NewTimer(grace)
 	defer graceOver.Stop()
-	var cleanedUp <-chan struct{} // nil until the program must exit right after the cleanups
+	var cleanedUp <-chan struct{} // set when the program must exit right after the cleanups
 	for {
 		select {
 		case s := <-signals:

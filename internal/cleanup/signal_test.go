@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// deadline is how long a test waits for what should happen at once.
+// deadline is how long a test waits for an event that should happen at once.
 const deadline = time.Minute
 
 func send(t *testing.T, s syscall.Signal) {
@@ -43,7 +43,7 @@ func TestNotifyContext_Cause(t *testing.T) {
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
 		t.Run(s.String(), func(t *testing.T) {
 			if signal.Ignored(s) {
-				t.Skip("ignored: nohup?")
+				t.Skip("the signal is ignored, perhaps by nohup")
 			}
 			ctx, stop := (&Registry{GracePeriod: deadline}).NotifyContext(t.Context(), mustNotForce(t))
 			send(t, s)

@@ -16,7 +16,7 @@ func TestFilter_LongestMessage(t *testing.T) {
 		t.Errorf("message of %d bytes: %v", maxMessage, err)
 	}
 	if err := writePieces(f.Stdout(), "x"); !errors.Is(err, errBadMessage) {
-		t.Errorf("message of %d bytes: %v, want errGarbled", maxMessage+1, err)
+		t.Errorf("message of %d bytes: %v, want errBadMessage", maxMessage+1, err)
 	}
 }
 
@@ -55,11 +55,11 @@ func TestCommand_Dir(t *testing.T) {
 
 func TestShell_AliveCommand(t *testing.T) {
 	for message, want := range map[string][]string{
-		"":                             nil,
-		messageRunning + "4321":        {"sh", "-c", "[ -d /proc/4321 ]"},
-		messageRunning + "1; rm -r /":  nil,
-		messageEnded + outcomeMissing:  nil,
-		messageRunning + "99999999999": nil,
+		"":                              nil,
+		messageRunning + "4321":         {"sh", "-c", "[ -d /proc/4321 ]"},
+		messageRunning + "1; rm -r /":   nil,
+		messageEnded + outcomeNoCommand: nil,
+		messageRunning + "99999999999":  nil,
 	} {
 		s := NewShell(nil, "")
 		_, _ = s.Output(io.Discard).Write([]byte(markStart + s.mark + message + "\n"))

@@ -1,23 +1,25 @@
-// Package exact runs a command so that all of its output and its own exit code
-// arrive, or an error.
+// Package exact runs a command so that the client receives all of its output
+// and its exit code, or an error.
 //
-// The servers between a client and a container lose the end of an output, report
-// wrong exit codes, and block in several cases (docs/exact.md). Therefore the
-// command is run by a shell script in the container, the remote. The script
-// reports on stdout and stderr that the command has ended, and how; it reads the
-// rest of the input, so that no server blocks on it; and it stays until the client
-// has received everything. The input is sent in counted blocks, so that the
-// script can tell a lost connection from the end of the input.
+// In several cases, the servers between a client and a container lose the end
+// of the output, report a wrong exit code, or block (docs/exact.md). Therefore
+// a shell script in the container runs the command. This script, the remote,
+// reports the end of the command and its exit code on both stdout and stderr.
+// It then reads the rest of the input, so that no server blocks on it, and runs
+// until the client has received everything. The input is sent in counted
+// blocks, so that the script can tell a lost connection from the end of the
+// input.
 //
 // The package does not know sockets, subprotocols, Kubernetes or where the
-// streams come from. It deals with arguments, readers and writers.
+// streams come from. It uses only arguments, readers and writers.
 //
 // Invariants:
 //
-//   - The client receives exactly the bytes that the command wrote, and none are
-//     held back for long.
-//   - An exit code is the command's own, and is reported after its last byte on
-//     both streams. Without that report there is no exit code.
+//   - The client receives exactly the bytes that the command wrote, and none
+//     are held back for long.
+//   - The exit code is the command's own. The script reports it after the
+//     command's last byte on both streams; without that report, there is no
+//     exit code.
 //   - Until the script has reported that the command runs, the command has not
 //     been started, and no input has been read.
 package exact

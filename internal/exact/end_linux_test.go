@@ -33,7 +33,8 @@ func TestScript_ExitCodesOfSignals(t *testing.T) {
 	})
 }
 
-// A command may send a signal to its process group, to which the script belongs.
+// A command may send a signal to its process group, to which the script
+// belongs.
 func TestScript_SignalToGroup(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for _, signal := range []string{"TERM", "INT", "HUP", "QUIT"} {
@@ -104,7 +105,7 @@ func TestScript_ClientPauses(t *testing.T) {
 }
 
 // A command may leave its stdout, a pipe in non-blocking mode, full. The script
-// still reports the end after the output.
+// nevertheless reports the end after the output.
 func TestScript_NonblockingPipe(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {

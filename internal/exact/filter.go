@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// markStart is the first byte of a mark. The rest of the mark is hexadecimal, so
-// it does not contain this byte again.
+// markStart is the first byte of a mark. The rest of the mark is hexadecimal,
+// so it does not contain this byte again.
 const markStart = "\x1e"
 
 const (
@@ -16,23 +16,23 @@ const (
 )
 
 // pingAfter is how long output that may be the beginning of a mark is held back
-// before the script is asked to write something after it.
+// before the client requests a message from the script.
 const pingAfter = 50 * time.Millisecond
 
 // filter passes on one stream of the remote, and removes the script's messages
 // from it: a mark, the message, a newline.
 //
-// Output that may be the beginning of a mark is held back until more arrives. The
-// command may write nothing more, so after pingAfter the script is asked to write
-// a message.
+// Output that may be the beginning of a mark is held back until more arrives.
+// The command may write nothing more, so after pingAfter the client requests a
+// message from the script.
 type filter struct {
 	mark   []byte
 	to     io.Writer // nil discards the output
 	report func(message string) (last bool, err error)
-	ping   func() // asks the script to write a message
+	ping   func() // requests a message from the script
 
-	started   bool   // the output is the command's; before: the shell's own errors
-	early     []byte // the shell's own errors
+	started   bool   // the output is the command's; before that, it is error messages of the shell
+	early     []byte // error messages of the shell
 	matched   int    // bytes at the end of the output that match the mark, held back
 	inMessage bool
 	message   []byte
@@ -87,7 +87,8 @@ func (f *filter) step(p []byte) ([]byte, error) {
 	return nil, f.write(p[:tail])
 }
 
-// continueMark compares p with the rest of a mark that began in an earlier Write.
+// continueMark compares p with the rest of a mark that began in an earlier
+// Write.
 func (f *filter) continueMark(p []byte) ([]byte, error) {
 	n := 0
 	for n < len(p) && f.matched+n < len(f.mark) && p[n] == f.mark[f.matched+n] {

@@ -18,7 +18,7 @@ import (
 // runningMessage is the script's message when the command runs.
 const runningMessage = messageRunning + "4321"
 
-// scriptedRun is a Run whose remote is played by the test.
+// scriptedRun is a Run for which the test simulates the remote.
 type scriptedRun struct {
 	*Run
 	stdout, stderr bytes.Buffer
@@ -147,8 +147,8 @@ func FuzzFilter(f *testing.F) {
 	})
 }
 
-// checkStreams writes content and messages of the script to both streams in turn,
-// in pieces of these sizes.
+// checkStreams writes content and messages of the script to both streams in
+// turn, in pieces of these sizes.
 func checkStreams(t *testing.T, seed, sizes []byte, code int, swapped bool) {
 	const mark = markStart + "0123456789abcdef0123456789abcdef" // fixed, for the fuzzer
 	f := newScriptedRun()
@@ -268,14 +268,14 @@ func TestRun_State(t *testing.T) {
 				}
 			}
 			if f.stdout.Len()+f.stderr.Len() > 0 {
-				t.Errorf("output without output of the command: %q, %q", &f.stdout, &f.stderr)
+				t.Errorf("output although the command wrote nothing: %q, %q", &f.stdout, &f.stderr)
 			}
 		})
 	}
 }
 
-// A prompt that ends like the beginning of a mark is released by a ping, because
-// the command may write nothing more.
+// A prompt that ends like the beginning of a mark is released by a ping,
+// because the command may write nothing more.
 func TestFilter_PingReleasesPartialMark(t *testing.T) {
 	mark := markStart + newScriptedRun().mark
 	for _, held := range []int{1, 2, len(mark) - 1} {
@@ -307,7 +307,7 @@ func TestFilter_PingReleasesPartialMark(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 			if len(pings) != 0 {
-				t.Error("ping although nothing is held back")
+				t.Error("pinged although nothing is held back")
 			}
 		})
 	}
@@ -370,7 +370,7 @@ func TestRun_ShellError(t *testing.T) {
 		t.Errorf("stderr: %q", got)
 	}
 	if len(New(Options{}).ShellError()) != 0 {
-		t.Error("error of a shell that was not started")
+		t.Error("ShellError of a shell that was not started is not empty")
 	}
 }
 
@@ -380,7 +380,7 @@ func TestFilter_EndlessMessage(t *testing.T) {
 		sizes := slices.Repeat([]int{size}, 10_000/size)
 		message := markStart + f.mark + strings.Repeat("x", 10_000)
 		if err := writePieces(f.Stdout(), message, sizes...); !errors.Is(err, errBadMessage) {
-			t.Errorf("in pieces of %d: %v, want errGarbled", size, err)
+			t.Errorf("in pieces of %d: %v, want errBadMessage", size, err)
 		}
 		if kept := len(f.outFilter.message); size == 1 && kept > 2*maxMessage {
 			t.Errorf("%d bytes of the message were kept", kept)

@@ -14,8 +14,8 @@ import (
 	"kshell/test/cgroup"
 )
 
-// withForkLimit starts the remote in a cgroup of its own that allows forks
-// processes besides the first one.
+// withForkLimit starts the remote in a new cgroup that allows forks processes
+// in addition to the first one.
 func withForkLimit(t *testing.T, forks int) setup {
 	t.Helper()
 	dir := cgroup.New(t)

@@ -24,16 +24,17 @@ var errCanceled = errors.New("the run is over")
 // errSourcePanicked is the error of wait after the source's Read has panicked.
 var errSourcePanicked = errors.New("the input cannot be read")
 
-// input produces what the script reads: a block is a line `SIZE COUNT` and
-// SIZE*COUNT bytes; a line `end` follows the last block; the script answers a line
-// `?` on both streams. Input that arrives while a block is being sent becomes the
-// next block.
+// input produces what the script reads: blocks, each a line `SIZE COUNT` and
+// SIZE*COUNT bytes, and a line `end` after the last block. A line `?` may be
+// sent before any of these lines and after `end`; the script answers it on both
+// streams. Input that arrives while a block is being sent becomes the next
+// block.
 type input struct {
 	source  io.Reader
 	filling *group.Group // the goroutine that reads the source
 
 	mu            sync.Mutex
-	changed       sync.Cond // some of the following fields
+	changed       sync.Cond // one of the fields below has changed
 	started       bool      // filling was started
 	panicked      bool      // filling has panicked
 	next          []byte    // read, but not yet in a block
@@ -46,7 +47,7 @@ type input struct {
 
 	// Used only by the goroutine that calls Read.
 	block []byte // the unsent rest of the block
-	spare []byte // the buffer that is not next
+	spare []byte // the buffer that contains block; used for next after the block was sent
 	line  []byte // the unsent rest of the line before the block
 }
 
@@ -131,7 +132,8 @@ func (in *input) cancel(interrupt func() bool) {
 	}
 }
 
-// Read implements io.Reader. If the source's Read has panicked, Read panics, too.
+// Read implements io.Reader. If the source's Read has panicked, Read panics,
+// too.
 func (in *input) Read(p []byte) (int, error) {
 	if in.done() || len(in.line) == 0 && len(in.block) == 0 {
 		in.line, in.block = nil, nil
@@ -176,8 +178,8 @@ func (in *input) wait() error {
 	}
 }
 
-// makeBlock makes a block of the complete units in next, or of all of next if it is
-// shorter than one unit.
+// makeBlock makes a block of the complete units in next, or of all of next if
+// it is shorter than one unit.
 func (in *input) makeBlock() {
 	size, count := unit, len(in.next)/unit
 	if count == 0 {
@@ -189,8 +191,8 @@ func (in *input) makeBlock() {
 	in.block, in.spare, in.next = in.next[:n], in.next, append(in.spare[:0], in.next[n:]...)
 }
 
-// sendEnd sends the end of the input. If reading the source failed, it returns the
-// error and sends no end.
+// sendEnd sends the end of the input. If reading the source failed, it returns
+// the error and sends no end.
 func (in *input) sendEnd() error {
 	in.endSent = true
 	if !errors.Is(in.err, io.EOF) {

@@ -23,8 +23,8 @@ type received struct {
 	err     error
 }
 
-// parse reads lines and blocks, as the script does, until Read fails or `end` was
-// read.
+// parse reads lines and blocks, as the script does, until Read fails or `end`
+// was read.
 func parse(t *testing.T, r io.Reader) received {
 	t.Helper()
 	var w received
@@ -260,7 +260,8 @@ func TestInput_PingWithoutInput(t *testing.T) {
 	})
 }
 
-// When the command has ended, nothing more is sent, not even the rest of a block.
+// When the command has ended, nothing more is sent, not even the rest of a
+// block.
 func TestInput_NothingSentAfterStop(t *testing.T) {
 	for name, taken := range map[string]int{"before a block": 0, "within a line": 3, "within a block": 5000} {
 		t.Run(name, func(t *testing.T) {

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == nonblockingCommand {
 		os.Exit(runNonblocking())
 	}
-	// Ignored signals would be inherited by the shells.
+	// The shells would inherit ignored signals.
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGQUIT, syscall.SIGHUP} {
 		if signal.Ignored(s) {
 			signal.Notify(make(chan os.Signal, 1), s)

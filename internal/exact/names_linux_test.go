@@ -22,8 +22,8 @@ var specialNames = strings.Fields(`_ BASHOPTS BASHPID BASH_ARGV0 BASH_COMPAT BAS
 	PATH_LOCALE PATHSEP PGRP PIPESTATUS POSIXLY_CORRECT PPID PROMPT_COMMAND PS1 PS2 PS3 PS4 PWD RANDOM REPLY SECONDS SHELL
 	SHELLOPTS SHLVL SRANDOM TERM TIMEFORMAT TMOUT TMPDIR UID USER_ID`)
 
-// testedNames returns the special names and every word of the scripts that could
-// be the name of a variable.
+// testedNames returns the special names and every word of the scripts that
+// could be the name of a variable.
 func testedNames() []string {
 	names := map[string]bool{}
 	words := regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`)
@@ -67,17 +67,17 @@ func diffEnvironments(want, got []string) string {
 	return b.String()
 }
 
-// startable returns env without the variables that keep the shell from starting:
-// shells other than bash exit if OPTIND is not a number.
+// startable returns env without the variables that keep the shell from
+// starting: shells other than bash exit if OPTIND is not a number.
 func (sh shell) startable(env []string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(v string) bool {
 		return strings.HasPrefix(v, "OPTIND=") && sh.name != "bash"
 	})
 }
 
-// TestVariables_NamesUsedByScript sets the variables that the script uses, and those
-// that a shell interprets, in the container and for the command. The command
-// receives them, and all its other variables, unchanged.
+// TestVariables_NamesUsedByScript sets the variables that the script uses, and
+// those that a shell interprets, in the container and for the command. The
+// command receives them, and all its other variables, unchanged.
 func TestVariables_NamesUsedByScript(t *testing.T) {
 	names := testedNames()
 	print := []string{"/bin/cat", "/proc/self/environ"}
@@ -136,7 +136,8 @@ func TestVariables_NamesUsedByScript(t *testing.T) {
 	})
 }
 
-// onTerminal runs args through the script for a terminal, and returns their stdout.
+// onTerminal runs args through the script for a terminal, and returns their
+// stdout.
 func (sh shell) onTerminal(t *testing.T, of, given, args []string) string {
 	t.Helper()
 	s := NewShell(given, "")
@@ -150,8 +151,8 @@ func (sh shell) onTerminal(t *testing.T, of, given, args []string) string {
 	return out.String()
 }
 
-// In a container without env, the shell sets the variables itself. If it cannot set
-// one, the command is not started.
+// In a container without env, the shell sets the variables itself. If it cannot
+// set one, the command is not started.
 func TestVariables_WithoutEnvTool(t *testing.T) {
 	names := testedNames()
 	eachShell(t, func(t *testing.T, shell shell) {

@@ -13,8 +13,8 @@ type panicking struct{}
 
 func (panicking) Read([]byte) (int, error) { panic("broken stdin") }
 
-// A panic in the goroutine that reads stdin makes the session's Read panic, so that
-// the session's deferred calls restore the terminal.
+// A panic in the goroutine that reads stdin makes the session's Read panic, so
+// that the session's deferred calls restore the terminal.
 func TestInput_SourcePanics(t *testing.T) {
 	for name, wait := range map[string]func(in *input){
 		"Read":   func(in *input) { _, _ = io.ReadAll(in) },

@@ -1,13 +1,13 @@
 package exact
 
-// NoneLeft is the exit code of ProbeCommand if no command is left.
+// NoneLeft is the exit code of ProbeCommand if no other command is running.
 const NoneLeft = 3
 
-// ProbeCommand returns a command that, run in the container, exits with NoneLeft
-// if no command that was started by exec runs there any more, apart from itself.
-// It looks for processes without a parent in the container, other than process 1.
-// If the container shares the node's processes, or has no /proc, it exits with
-// another code. Only NoneLeft is a reliable answer.
+// ProbeCommand returns a command that, run in the container, exits with
+// NoneLeft if no other command that exec has started is running there. It looks
+// for processes without a parent in the container, other than itself and
+// process 1. If the container shares the node's processes, or has no /proc, it
+// exits with another code. Only NoneLeft is a reliable answer.
 func ProbeCommand() []string {
 	return []string{"sh", "-c", `[ "$PPID" = 0 ] || exit 2
 for p in /proc/[0-9]*; do

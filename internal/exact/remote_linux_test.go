@@ -17,7 +17,8 @@ import (
 	"time"
 )
 
-// waitLimit limits each wait. On an idle machine, it takes milliseconds.
+// waitLimit is the time limit of each wait. On an idle machine, a wait takes
+// milliseconds.
 const waitLimit = 30 * time.Second
 
 // shell is a shell that the script must support, with a link named sh to it.
@@ -27,8 +28,8 @@ type shell struct {
 	env  []string
 }
 
-// allShells lists the shells that the script must support. The tests use the first
-// one that this machine has, or all if KSHELL_TEST_SHELLS is all.
+// allShells lists the shells that the script must support. The tests use the
+// first one that this machine has, or all if KSHELL_TEST_SHELLS is all.
 var allShells = []string{"dash", "bash", "busybox"}
 
 // eachShell runs a test with each shell to be tested, in parallel.
@@ -77,8 +78,8 @@ func link(t *testing.T, old, name string) {
 	}
 }
 
-// shellRun is a Run that is connected to a real shell. The shell leads a session,
-// as when a container runtime starts it.
+// shellRun is a Run that is connected to a real shell. The shell leads a
+// session, as when a container runtime starts it.
 type shellRun struct {
 	*Run
 	t   *testing.T
@@ -249,7 +250,7 @@ func (r *shellRun) cleanUp() {
 	select {
 	case <-r.exited:
 	case <-time.After(waitLimit):
-		r.t.Error("a killed shell does not end")
+		r.t.Error("the shell did not end after SIGKILL")
 	}
 }
 

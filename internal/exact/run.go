@@ -16,8 +16,8 @@ type Options struct {
 	Stdin io.Reader
 	// Stdout and Stderr receive the command's output; nil discards it.
 	Stdout, Stderr io.Writer
-	// Env lists variables for the command, as NAME=VALUE, in addition to those of
-	// the container. A NAME is a letter or _, then letters, digits and _.
+	// Env lists variables for the command, as NAME=VALUE, in addition to those
+	// of the container. A NAME is a letter or _, then letters, digits and _.
 	Env []string
 	// Dir is the command's working directory; empty means the container's.
 	Dir string
@@ -26,8 +26,8 @@ type Options struct {
 	// command has ended or after 5 seconds.
 	KeepRunning bool
 	// EndIfInputCut ends the command, even with KeepRunning, if the client
-	// disconnects before all input was sent. Otherwise the command would take a
-	// part of its input for all of it.
+	// disconnects before all input was sent. Otherwise the command would treat
+	// a part of its input as all of it.
 	EndIfInputCut bool
 }
 
@@ -45,14 +45,14 @@ const (
 	// Unknown means that the script has reported nothing yet.
 	Unknown State = iota
 	// Unsupported means that the script does not support the container: its
-	// shell is mksh, or it has neither a dd nor a head that can count input. The
-	// command was not started.
+	// shell is mksh, or it has neither a dd nor a head that can count input.
+	// The command was not started.
 	Unsupported
 	// NoDirectory means that Options.Dir is not a directory, or may not be
 	// entered. The command was not started.
 	NoDirectory
-	// NoCommand means that the command does not exist or is not executable. It was
-	// not started.
+	// NoCommand means that the command does not exist or is not executable. It
+	// was not started.
 	NoCommand
 	// NotStarted means that the script could not start one of its processes,
 	// for example at the container's process limit, or could not set a variable
@@ -76,8 +76,8 @@ var errBadMessage = errors.New("unknown message from the script")
 var ErrEnded = errors.New("the command has ended")
 
 // Run is one run of a command. Command returns the arguments for the remote;
-// Stdout, Stderr and Stdin are its streams. Each stream is used by one goroutine
-// at a time. The other methods may be called from any goroutine.
+// Stdout, Stderr and Stdin are its streams. Each stream is used by one
+// goroutine at a time. The other methods may be called from any goroutine.
 type Run struct {
 	options Options
 	mark    string
@@ -90,7 +90,7 @@ type Run struct {
 	state        State
 	processGroup string // the ID of the command's process group
 	code         int
-	outcomes     []string // what was reported so far, for each stream that has ended
+	outcomes     []string // the reported outcome of each stream that has ended
 }
 
 // New prepares a run.
@@ -107,19 +107,20 @@ func New(o Options) *Run {
 // stderr and without a tty, runs args.
 func (r *Run) Command(args []string) []string { return command(r.mark, r.options, args) }
 
-// Stdout returns the writer for the remote's stdout. Write returns ErrEnded, or an
-// error of Options.Stdout.
+// Stdout returns the writer for the remote's stdout. Write returns ErrEnded, or
+// an error of Options.Stdout.
 func (r *Run) Stdout() io.Writer { return &r.outFilter }
 
 // Stderr returns the writer for the remote's stderr, like Stdout.
 func (r *Run) Stderr() io.Writer { return &r.errFilter }
 
-// Stdin returns the reader of what must be sent to the remote. Read blocks while
-// there is nothing to send, and never returns io.EOF; see Cancel.
+// Stdin returns the reader of what must be sent to the remote. Read blocks
+// while there is nothing to send, and never returns io.EOF; see Cancel.
 func (r *Run) Stdin() io.Reader { return &r.stdin }
 
-// Cancel makes a Read of Stdin return. If a Read of Options.Stdin can be canceled,
-// it also waits until Options.Stdin is no longer read. It returns true.
+// Cancel makes a Read of Stdin return. If a Read of Options.Stdin can be
+// canceled, it also waits until Options.Stdin is no longer read. It returns
+// true.
 func (r *Run) Cancel() bool {
 	var interrupt func() bool
 	if stdin, ok := r.options.Stdin.(Canceler); ok {
@@ -151,10 +152,12 @@ func (r *Run) State() (State, int) {
 // reads the input and its end even if the command does not.
 const pipeCapacity = 64 << 10
 
-// TerminateCommand returns the command that, run in the same container, ends the
-// command after a session that ended first. It returns nil if the script does that
-// itself. The script does it at the end of its stdin, which it does not reach
-// while the command leaves input unread.
+// TerminateCommand returns the arguments of another command. Run in the same
+// container after the session was lost, it ends Run's command. TerminateCommand
+// returns nil if that is not necessary: the command is not running or must
+// continue, or the script ends it. The script ends the command at the end of
+// the script's stdin, which it does not reach while the command leaves input
+// unread.
 func (r *Run) TerminateCommand() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -183,15 +186,15 @@ const (
 	messageAlive   = "alive"    // the answer to a `?` line
 	messageEnded   = "ended "   // followed by an exit code or an outcome
 
-	outcomeUnable  = "unable"
-	outcomeMissing = "missing"
-	outcomeNowhere = "nowhere"
-	outcomeFailed  = "failed" // the part of the script that starts the command failed
-	outcomeLost    = "lost"   // the part that delivers its input failed
+	outcomeUnsupported = "unable"  // Unsupported
+	outcomeNoCommand   = "missing" // NoCommand
+	outcomeNoDirectory = "nowhere" // NoDirectory
+	outcomeFailed      = "failed"  // Failed or NotStarted: the part of the script that starts the command failed
+	outcomeLost        = "lost"    // Failed: the part of the script that delivers its input failed
 )
 
-// report processes a message of the script on one stream. It reports whether it is
-// the last message of that stream.
+// report processes a message of the script on one stream. It reports whether it
+// is the last message of that stream.
 func (r *Run) report(message string) (last bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -216,10 +219,10 @@ func (r *Run) report(message string) (last bool, err error) {
 // streamCount is the number of streams that must end: stdout and stderr.
 const streamCount = 2
 
-// setFinalState sets the state from the outcomes of both streams. They differ if
-// one part of the script failed while another reported an exit code. If the script
-// did not report messageRunning, an exit code or outcomeFailed means that the
-// command was not started.
+// setFinalState sets the state from the outcomes of both streams. They differ
+// if one part of the script failed while another reported an exit code. If the
+// script did not report messageRunning, an exit code or outcomeFailed means
+// that the command was not started.
 func (r *Run) setFinalState() {
 	outcome := r.outcomes[0]
 	code, err := strconv.Atoi(outcome)
@@ -231,11 +234,11 @@ func (r *Run) setFinalState() {
 	case r.state == Running && outcome == outcomeFailed:
 		r.state = Failed
 	case r.state == Running:
-	case outcome == outcomeUnable:
+	case outcome == outcomeUnsupported:
 		r.state = Unsupported
-	case outcome == outcomeMissing:
+	case outcome == outcomeNoCommand:
 		r.state = NoCommand
-	case outcome == outcomeNowhere:
+	case outcome == outcomeNoDirectory:
 		r.state = NoDirectory
 	case outcome == outcomeFailed, err == nil:
 		r.state = NotStarted

@@ -8,8 +8,8 @@ import (
 	"testing/synctest"
 )
 
-// A command must be run only if the script cannot notice that the client has
-// disconnected.
+// TerminateCommand returns a command only if the script cannot detect that the
+// client has disconnected.
 func TestTerminateCommand(t *testing.T) {
 	full := func() io.Reader { return strings.NewReader(strings.Repeat("x", 2*pipeCapacity)) }
 	broken := func() io.Reader { return io.MultiReader(full(), iotest.ErrReader(io.ErrUnexpectedEOF)) }

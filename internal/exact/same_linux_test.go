@@ -177,8 +177,9 @@ func TestScript_PathSearch(t *testing.T) {
 	})
 }
 
-// writeScript writes an executable file. No process may be started meanwhile: it
-// would inherit the open file, which then cannot be executed ("text file busy").
+// writeScript writes an executable file. No process may be started while the
+// file is open: it would inherit the open file, which then cannot be executed
+// ("text file busy").
 func writeScript(t *testing.T, dir, name, text string) {
 	t.Helper()
 	syscall.ForkLock.RLock()
@@ -203,8 +204,8 @@ func tools(t *testing.T, names ...string) string {
 	return dir
 }
 
-// standalone reports whether the shell has the tools built in and prefers them to
-// those in PATH.
+// standalone reports whether the shell has the tools built in and prefers them
+// to those in PATH.
 func (sh shell) standalone() bool {
 	cmd := &exec.Cmd{Path: sh.path, Args: []string{"sh", "-c", "exec dd count=0"}, Env: []string{"PATH=/no/such"}}
 	return cmd.Run() == nil

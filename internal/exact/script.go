@@ -48,8 +48,8 @@ func scriptCommand(source, mark string, modes []string, dir string, env, args []
 		modes, []string{dirArgument(dir), strconv.Itoa(len(env))}, env, args)
 }
 
-// dirArgument returns dir in a form that cd does not take for an option, or for
-// "-", the previous directory.
+// dirArgument returns dir in a form that cd does not interpret as an option or
+// as "-" (the previous directory).
 func dirArgument(dir string) string {
 	if dir == "" || strings.HasPrefix(dir, "/") {
 		return dir
@@ -57,8 +57,8 @@ func dirArgument(dir string) string {
 	return "./" + dir
 }
 
-// pathFirst returns env with the last PATH, which is the one in effect, moved to
-// the front, where the script expects it. Other PATH variables are removed.
+// pathFirst returns env with the last PATH, which is the one in effect, moved
+// to the front, where the script expects it. Other PATH variables are removed.
 func pathFirst(env []string) []string {
 	isPath := func(v string) bool { return strings.HasPrefix(v, "PATH=") }
 	var path []string
@@ -70,8 +70,8 @@ func pathFirst(env []string) []string {
 	return append(path, slices.DeleteFunc(slices.Clone(env), isPath)...)
 }
 
-// onDisconnect returns the argument of script.sh for what happens to the command
-// when the client disconnects.
+// onDisconnect returns the argument of script.sh that selects what happens to
+// the command when the client disconnects.
 func onDisconnect(keep bool) string {
 	if keep {
 		return "keep"

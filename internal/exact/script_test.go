@@ -53,7 +53,8 @@ func TestCommand_Modes(t *testing.T) {
 	}
 }
 
-// The script is sent as an auditor reads it, without comments and indentation.
+// The script that is sent is the documented one without comments and
+// indentation.
 func TestScript_SentWithoutComments(t *testing.T) {
 	var want []string
 	for line := range strings.Lines(fullScript()) {

@@ -8,9 +8,9 @@ import (
 	"kshell/internal/script"
 )
 
-// Shell is one run of a command on a terminal, which has a single output stream. A
-// script sets variables and the working directory, and reports the process ID of
-// the command. It does not report the end: only the server does.
+// Shell is one run of a command on a terminal, which has a single output
+// stream. A script sets variables and the working directory, and reports the
+// process ID of the command. It does not report the end: only the server does.
 type Shell struct {
 	env  []string
 	dir  string
@@ -35,8 +35,8 @@ func NewShell(env []string, dir string) *Shell {
 	return s
 }
 
-// Command returns the command that, run in the container with a tty, runs args. If
-// args is empty, it runs bash, sh or ash, the first that exists.
+// Command returns the command that, run in the container with a tty, runs args.
+// If args is empty, it runs bash, sh or ash, the first that exists.
 func (s *Shell) Command(args []string) []string {
 	return scriptCommand(commonScript+terminalScript, s.mark, nil, s.dir, s.env, args)
 }
@@ -47,8 +47,8 @@ func (s *Shell) Output(w io.Writer) io.Writer {
 	return s
 }
 
-// Write processes the terminal's output. Output before the first message of the
-// script is passed on, too.
+// Write implements io.Writer for the terminal's output. Output before the first
+// message of the script is passed on, too.
 func (s *Shell) Write(p []byte) (int, error) {
 	if s.passThrough() {
 		return s.filter.to.Write(p)
@@ -92,8 +92,8 @@ func (s *Shell) HangUpCommand() []string {
 	return []string{"sh", "-c", script.Shrink(hangUpScript), "kshell", s.processID}
 }
 
-// AliveCommand returns the command that, run in the same container, exits with 0
-// if the shell is running. It returns nil if the shell was not started.
+// AliveCommand returns the command that, run in the same container, exits with
+// 0 if the shell is running. It returns nil if the shell was not started.
 func (s *Shell) AliveCommand() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,9 +115,9 @@ func (s *Shell) report(message string) (last bool, err error) {
 		s.state, s.processID = Running, id
 	}
 	switch strings.TrimPrefix(message, messageEnded) {
-	case outcomeMissing:
+	case outcomeNoCommand:
 		s.state = NoCommand
-	case outcomeNowhere:
+	case outcomeNoDirectory:
 		s.state = NoDirectory
 	case outcomeFailed:
 		s.state = NotStarted

@@ -81,8 +81,8 @@ func TestScript_IdleInput(t *testing.T) {
 	})
 }
 
-// If the client disconnects during an upload, the file is not moved into place, and
-// no process is left.
+// If the client disconnects during an upload, the file is not moved into place,
+// and no process is left.
 func TestScript_CutUpload(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for name, script := range map[string]string{
@@ -214,8 +214,8 @@ func TestScript_KeepRunning(t *testing.T) {
 	})
 }
 
-// With KeepRunning and without EndIfInputCut, the command sees the end of the input
-// that was sent.
+// With KeepRunning and without EndIfInputCut, the command sees the end of the
+// input that was sent.
 func TestScript_KeptCommandReadsPartialInput(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()
@@ -280,8 +280,8 @@ func pipedBytes(t *testing.T, pipe *os.File) (n int) {
 	return n
 }
 
-// When the command has ended, the script reads the rest of the input, so that no
-// server blocks on it, and stays until the client has received everything.
+// When the command has ended, the script reads the rest of the input, so that
+// no server blocks on it, and stays until the client has received everything.
 func TestScript_ReadsRestAndWaitsForClient(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for _, o := range []Options{{}, {Stdin: &endlessReader{}}} {

@@ -11,14 +11,14 @@ import (
 // maxMessage is the longest message, in characters.
 const maxMessage = 2000
 
-// maxRead is how much of a text Clean reads, in bytes. URLs are shortened first, then
-// the text is cut to maxMessage.
+// maxRead is the maximum amount of text that Clean reads, in bytes. It is
+// larger than maxMessage because URLs are shortened before the text is cut.
 const maxRead = 32 << 10
 
-// Clean returns text of any origin as one line that is safe to print on a terminal:
+// Clean returns untrusted text as one line that is safe to print on a terminal:
 // white space becomes a space, other control and format characters (escape
-// sequences, text direction) become escapes such as \x1b, and URLs lose their user
-// info and query. A result longer than 2,000 characters is cut.
+// sequences, text direction) become escapes such as \x1b, and URLs lose their
+// user info and query. A result longer than 2,000 characters is cut.
 func Clean(text string) string {
 	text = text[:min(len(text), maxRead)]
 	text = withoutSecrets(strings.TrimSpace(strings.ToValidUTF8(text, "\uFFFD")))

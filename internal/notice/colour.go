@@ -14,8 +14,9 @@ func Colour(i int, text string) string {
 	return fmt.Sprintf("\x1b[0;%dm%s\x1b[0m", colours[i%len(colours)], text)
 }
 
-// ColourAllowed reports whether the environment allows colours on a terminal. On
-// Windows it does not: a console shows escape sequences only if that is enabled.
+// ColourAllowed reports whether the environment allows colours on a terminal.
+// On Windows it does not: a console shows escape sequences only if that is
+// enabled.
 func ColourAllowed() bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && runtime.GOOS != "windows"
 }

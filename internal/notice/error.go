@@ -2,12 +2,12 @@ package notice
 
 import "errors"
 
-// WithHint returns err with a hint: what to type next. Printer.Error prints it, a
-// line of the hint at a time.
+// WithHint returns err with a hint: what to type next. Printer.Error prints
+// each of its lines with the prefix "hint: ".
 func WithHint(err error, hint string) error { return &hintedError{err, hint} }
 
-// HintOf returns the hint of err, or of the first error in its chain that has a method
-// Hint() string; otherwise "".
+// HintOf returns the hint of err, or of the first error in its chain that has a
+// method Hint() string; otherwise "".
 func HintOf(err error) string {
 	var hinted interface{ Hint() string }
 	if errors.As(err, &hinted) {

@@ -1,14 +1,15 @@
-// Package notice prints all messages of kshell. It does not know Kubernetes, the
-// network or the terminal.
+// Package notice prints all messages of kshell. It does not know Kubernetes,
+// the network or the terminal.
 //
 // Invariants:
 //   - Messages are whole lines in lower case without a final period, after
-//     "kshell: ". A line after "hint: " says what to type next.
+//     "kshell: ". A line with the prefix "hint: " contains what to type next.
 //   - Text from servers, files and arguments is cleaned: see Clean.
-//   - On a raw terminal a line ends in CR LF. A message and remote output never share
-//     a line: the state of the screen is read and the message is written as one step.
-//   - -q hides notes, warnings and details; -v shows details. Errors, hints and the
-//     messages of NoteAlways and WarnAlways are always printed.
+//   - On a raw terminal a line ends in CR LF. A message and remote output never
+//     share a line: the state of the screen is read and the message is written
+//     as one step.
+//   - -q hides notes, warnings and details; -v shows details. Errors, hints and
+//     the messages of NoteAlways and WarnAlways are always printed.
 package notice
 
 import (
@@ -34,8 +35,8 @@ type Printer struct {
 	out    *output
 }
 
-// output is where messages go. It is shared by a Printer and those that WithPrefix
-// has made of it.
+// output is the destination of messages. A Printer shares it with the Printers
+// that WithPrefix returns.
 type output struct {
 	mu     sync.Mutex
 	w      io.Writer
@@ -43,25 +44,25 @@ type output struct {
 	screen Screen // nil if no remote output goes to the terminal
 }
 
-// Screen is the remote output on the terminal that the messages share.
+// Screen is the remote output on a terminal to which messages are written, too.
 type Screen interface {
-	// BetweenLines calls write, which writes a line to the terminal, while remote
-	// output waits. midLine reports whether the remote output ends within a line:
-	// write then ends that line first.
+	// BetweenLines calls write, which writes a line to the terminal, while
+	// remote output waits. midLine reports whether the remote output ends
+	// within a line: write then ends that line first.
 	BetweenLines(write func(midLine bool))
 }
 
 // New returns a Printer that writes to w.
 func New(w io.Writer) *Printer { return &Printer{out: &output{w: w}} }
 
-// WithPrefix returns a Printer for messages about one of several pods or nodes: each
-// begins with its name. Quiet and Verbosity are copied.
+// WithPrefix returns a Printer for messages about one of several pods or nodes:
+// each message begins with name. Quiet and Verbosity are copied.
 func (p *Printer) WithPrefix(name string) *Printer {
 	return &Printer{Quiet: p.Quiet, Verbosity: p.Verbosity, prefix: name + ": ", out: p.out}
 }
 
-// SetRaw declares that the terminal is in raw mode, and that s is the remote output
-// on it. It has no effect if the messages go to a file.
+// SetRaw declares that the terminal is in raw mode, and that s is the remote
+// output on it. It has no effect if the messages go to a file.
 func (p *Printer) SetRaw(s Screen) {
 	o := p.out
 	o.mu.Lock()
@@ -102,7 +103,8 @@ func isFile(w io.Writer) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// line writes one line. Write errors are ignored: there is nowhere to report them.
+// line writes one line. Write errors are ignored: there is nowhere to report
+// them.
 func (o *output) line(prefix, text string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -151,13 +153,13 @@ func (p *Printer) Warn(format string, args ...any) {
 	}
 }
 
-// WarnAlways prints a warning even with -q: something has failed, and the program
-// continues.
+// WarnAlways prints a warning even with -q: something has failed, and the
+// program continues.
 func (p *Printer) WarnAlways(format string, args ...any) {
 	p.out.line(warningPrefix+p.prefix, fmt.Sprintf(format, args...))
 }
 
-// Hint prints what to type about the preceding warning, even with -q.
+// Hint prints a hint for the preceding message, even with -q.
 func (p *Printer) Hint(format string, args ...any) {
 	p.out.line(hintPrefix, fmt.Sprintf(format, args...))
 }
@@ -180,7 +182,8 @@ func (p *Printer) Ask(question string) {
 	_, _ = io.WriteString(p.out.w, messagePrefix+Clean(question)+" ")
 }
 
-// DetailWriter returns a writer for the logs of libraries: each Write prints a detail.
+// DetailWriter returns a writer for the logs of libraries: each Write prints a
+// detail.
 func (p *Printer) DetailWriter() io.Writer { return detailWriter{p} }
 
 type detailWriter struct{ *Printer }

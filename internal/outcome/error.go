@@ -12,7 +12,7 @@ import (
 // UsageError is a mistake in the command line.
 type UsageError struct{ message, hint string }
 
-// NewUsageError returns a *UsageError. The hint says what to type.
+// NewUsageError returns a *UsageError. hint is what to type.
 func NewUsageError(message, hint string) error { return &UsageError{message, hint} }
 
 func (e *UsageError) Error() string { return e.message }
@@ -27,19 +27,19 @@ func (e TimeoutError) Error() string {
 	return fmt.Sprintf("the command did not end within %v (--timeout)", e.After)
 }
 
-// FanoutError means that a command failed in some of several pods. A table of all
-// results has been printed.
+// FanoutError means that a command failed in some of several pods. A table of
+// all results has been printed.
 type FanoutError struct {
 	ExitCode     int // the highest of all pods
-	Failed, Pods int // how many
+	Failed, Pods int // numbers of pods
 }
 
 func (e *FanoutError) Error() string {
 	return fmt.Sprintf("the command failed in %d of %d pods", e.Failed, e.Pods)
 }
 
-// GaveUpError means that reconnecting was given up, and that the reason has been
-// printed.
+// GaveUpError means that reconnecting was given up, and that the reason has
+// been printed.
 type GaveUpError struct{ Err error }
 
 func (e *GaveUpError) Error() string { return "session given up" }
@@ -47,13 +47,13 @@ func (e *GaveUpError) Error() string { return "session given up" }
 // Unwrap returns the last error of the connection.
 func (e *GaveUpError) Unwrap() error { return e.Err }
 
-// ErrLeft means that the user left the session with the escape keys ~. before the
-// command ended. It is the cause of the session's context.
+// ErrLeft means that the user left the session with the escape keys ~. before
+// the command ended. It is the cause of the session's context.
 var ErrLeft = errors.New("session left")
 
-// ContextCause returns what ended ctx, if that is a cleanup.SignalError, a
-// TimeoutError or ErrLeft: err then is only a consequence. Otherwise it returns err. If
-// err is nil, it returns nil.
+// ContextCause returns the cause of ctx if it is a cleanup.SignalError, a
+// TimeoutError or ErrLeft: err is then only a consequence of it. Otherwise, and
+// if err is nil, it returns err.
 func ContextCause(ctx context.Context, err error) error {
 	var signal cleanup.SignalError
 	var timeout TimeoutError

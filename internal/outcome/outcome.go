@@ -1,6 +1,6 @@
-// Package outcome maps the error that a command ended with to the exit code, the
-// cause and the --status-file record. It does not know sockets, flags or what is
-// printed.
+// Package outcome maps the error that a command ended with to the exit code,
+// the cause and the --status-file record. It does not know sockets, flags or
+// what is printed.
 //
 // Invariants:
 //   - Classify is the only place that decides exit codes and causes.
@@ -17,18 +17,20 @@ import (
 	"kshell/internal/stream"
 )
 
-// ExitCodes is the table of exit codes, for --help. README.md has the same table.
+// ExitCodes is the table of exit codes, for --help. README.md has the same
+// table.
 const ExitCodes = `  0      the command reported success
   1-254  the command's own exit code
   2      kshell was called with wrong arguments (or the command exited with 2)
-  124    --timeout expired, and the command was told to end
+  124    --timeout expired before the command ended
   126    the container could not run the command
   127    the container has no such command
-  128+n  signal n ended kshell (130: Ctrl-C, 143: TERM, 141: the reader of the output is gone)
+  128+n  signal n ended kshell (130: Ctrl-C, 143: TERM, 141: the output was closed by its reader)
   255    kshell failed, or the connection was lost before the command reported a result
 `
 
-// The exit codes that kshell sets. ExitSignal is added to the number of a signal.
+// The exit codes that kshell sets. ExitSignal is added to the number of a
+// signal.
 const (
 	ExitUsage         = 2
 	ExitTimeout       = 124
@@ -50,7 +52,7 @@ const (
 	NotFound      Cause = "not-found"      // the container has no such command
 	NotExecutable Cause = "not-executable" // the container could not run the command
 	NotRunning    Cause = "not-running"    // the container is not running; see ClassifyPod
-	Refused       Cause = "refused"        // the server refused the connection's request
+	Refused       Cause = "refused"        // the server refused the handshake
 	Unreachable   Cause = "unreachable"    // no connection to the server, or no answer from the node
 	Lost          Cause = "lost"           // the connection ended before a result was reported
 	Output        Cause = "output"         // the local output could not be written
@@ -62,11 +64,11 @@ const (
 type Outcome struct {
 	ExitCode int
 	Cause    Cause
-	Silent   bool // no message is printed: the exit code alone tells, or messages have been printed
+	Silent   bool // print no message: the exit code is sufficient, or messages were printed before
 }
 
-// Classify returns the outcome of a command that ended with err; nil means success.
-// ExitCodes describes the exit codes.
+// Classify returns the outcome of a command that ended with err; nil means
+// success. ExitCodes describes the exit codes.
 func Classify(err error) Outcome {
 	var exit *stream.ExitError
 	var remote *stream.RemoteError
@@ -117,8 +119,8 @@ func Classify(err error) Outcome {
 	}
 }
 
-// ClassifyPod is Classify for one of several pods. It has one more cause: NotRunning
-// for a pod.NotRunningError.
+// ClassifyPod is Classify for one of several pods. It has one more cause:
+// NotRunning for a pod.NotRunningError.
 func ClassifyPod(err error) Outcome {
 	o := Classify(err)
 	var notRunning *pod.NotRunningError
@@ -128,8 +130,9 @@ func ClassifyPod(err error) Outcome {
 	return o
 }
 
-// processCode returns code, or ExitFailed if the lowest byte of code is 0: a large
-// code, as on Windows, must not become 0 where only the lowest byte is kept.
+// processCode returns code, or ExitFailed if the lowest byte of code is 0: a
+// large code, as on Windows, must not become 0 on systems that keep only the
+// lowest byte.
 func processCode(code int) int {
 	if code&0xff == 0 {
 		return ExitFailed

@@ -33,8 +33,8 @@ type Status struct {
 	End       time.Time  `json:"end"`
 }
 
-// NewStatus returns the record of a command that started at start and has now ended
-// with err. The fields about the pod, the mode and the streams are empty.
+// NewStatus returns the record of a command that started at start and has now
+// ended with err. The fields about the pod, the mode and the streams are empty.
 func NewStatus(start time.Time, err error) Status {
 	o := Classify(err)
 	s := Status{ExitCode: o.ExitCode, Cause: o.Cause, Start: start, End: time.Now()}

@@ -62,7 +62,7 @@ func (v *view) resize(width, height int) {
 // otherLines is the number of lines on the screen that are not rows.
 const otherLines = 4
 
-// page is the number of rows that fit on the screen.
+// page returns the number of rows that fit on the screen.
 func (v *view) page() int { return max(1, v.height-otherLines) }
 
 // scroll makes the selected row visible.
@@ -138,7 +138,7 @@ func (l List) format(width int) (header string, rows []string) {
 }
 
 // shorten returns name with at most limit characters. It removes the middle,
-// because names that belong together often differ only at the end.
+// because related names often differ only at the end.
 func shorten(name string, limit int) string {
 	runes := []rune(name)
 	if len(runes) <= limit {

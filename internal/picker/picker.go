@@ -5,12 +5,12 @@
 // may import a TUI library.
 //
 // Invariants:
-//   - The list is written to stderr, or to the terminal itself if stderr is not a
-//     terminal, never to stdout.
+//   - The list is written to stderr, or to the terminal itself if stderr is not
+//     a terminal, never to stdout.
 //   - When Choose returns, the terminal is restored, nothing reads from it, and
 //     all goroutines have ended.
-//   - No query is sent to the terminal: a late answer would be typed into the
-//     shell that runs next.
+//   - No query is sent to the terminal: the shell that runs next would receive
+//     a late answer as typed input.
 package picker
 
 import (
@@ -28,7 +28,7 @@ import (
 	"kshell/internal/terminal"
 )
 
-// ErrCanceled means that the user left the list without a choice.
+// ErrCanceled means that the user closed the list without choosing a row.
 var ErrCanceled = errors.New("nothing was chosen")
 
 // ErrNoTerminal means that there is no terminal to show the list on.

@@ -15,7 +15,8 @@ import (
 	"kshell/internal/terminal"
 )
 
-// output returns where the list is written.
+// output returns the terminal on which the list is shown: stderr or, if stderr
+// is not a terminal, the controlling terminal.
 func output(stderr io.Writer) (out io.Writer, closeOut func(), err error) {
 	if terminal.IsTerminal(stderr) {
 		return stderr, func() {}, nil
@@ -59,7 +60,7 @@ func (l List) chooseOnScreen(ctx context.Context, o Options, input *terminal.Inp
 		_, _ = t.Raw() // Close restores the terminal
 		select {
 		case continued <- struct{}{}:
-		default: // the screen is going to be drawn
+		default: // a redraw is pending
 		}
 	})()
 	typed, stopInput := readInput(t, input)
@@ -139,7 +140,7 @@ func (s *screen) setSize() {
 	}
 }
 
-// typedInput is what a read of the input returned.
+// typedInput is the result of a read of the input.
 type typedInput struct {
 	bytes []byte
 	err   error

@@ -11,7 +11,7 @@ import (
 )
 
 // endlessOutput returns a connection on which the same stdout message arrives
-// again and again.
+// endlessly.
 func endlessOutput(t testing.TB, protocol string, payload int) *Conn {
 	t.Helper()
 	message, _ := codecs[protocol].encode(chStdout, make([]byte, headroom+payload), nil)

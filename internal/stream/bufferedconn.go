@@ -8,14 +8,15 @@ import (
 	"kshell/internal/group"
 )
 
-// bufferSize is the size of the buffer for the next write, in bytes. As much
-// may be being written at the same time.
+// bufferSize is the size of the buffer for the next write, in bytes. The write
+// in progress has a second buffer.
 const bufferSize = 128 << 10
 
 // Control frames (at most 125 bytes and a header) do not wait for room in the
-// buffer: the library closes the connection if it cannot write one within 5 s,
-// and a remote that does not read its stdin must not have that effect.
-// controlSlack is additional room for control frames.
+// buffer: the WebSocket library closes the connection if it cannot write one
+// within 5 s, and a remote process that does not read its stdin must not cause
+// that. controlSlack is the additional room for writes of at most controlSize
+// bytes.
 const (
 	controlSize  = 131
 	controlSlack = 4 << 10
@@ -24,8 +25,8 @@ const (
 // bufferedConn combines the writes to one network connection. The WebSocket
 // library flushes every 4 KiB: without a buffer, each flush would be one TLS
 // record and one system call. A goroutine writes to the connection; it then
-// writes everything that was buffered during its last write. Reads are passed
-// on and timed by reads.
+// writes everything that was buffered during its last write. Read reads from
+// the connection directly; reads measures how long it waits.
 //
 // Write blocks while the buffer is full. An error of the connection is returned
 // by a later Write. Close drops the buffer. A panic in the goroutine closes the
@@ -94,7 +95,8 @@ func (b *bufferedConn) flush() {
 	}
 }
 
-// take waits until the buffer is not empty, and replaces it by empty.
+// take waits until the buffer is not empty, replaces it with empty, and returns
+// it. ok is false after an error or Close.
 func (b *bufferedConn) take(empty []byte) (batch []byte, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -119,8 +121,7 @@ func (b *bufferedConn) fail(err error) {
 }
 
 // Close closes the connection and waits for the goroutine. It does not pass on
-// a panic, because the WebSocket library may call it in one of its own
-// goroutines.
+// a panic, because the WebSocket library may call it from any goroutine.
 func (b *bufferedConn) Close() error {
 	b.fail(net.ErrClosed)
 	err := b.ReadWriteCloser.Close()

@@ -21,7 +21,7 @@ const (
 )
 
 // socket is the part of *websocket.Conn that a Conn uses; *spdySocket
-// implements it, too. CloseNow ends the other calls, and may be called
+// implements it, too. CloseNow makes blocked calls return, and may be called
 // repeatedly.
 type socket interface {
 	Reader(ctx context.Context) (websocket.MessageType, io.Reader, error)
@@ -140,16 +140,15 @@ type sign int32
 
 const (
 	signNone    sign = iota // no sign is expected
-	signMessage             // any message: a server's first one is empty, on the lowest output channel
+	signMessage             // any message; a server's first message is empty, on its lowest output channel
 	signOutput              // output of the command, or a Status
 )
 
-// onStart makes the reader's goroutine call began once, when the sign arrives.
-// Call onStart before the first read.
+// onStart makes the goroutine that reads call began once, when the awaited sign
+// arrives. onStart must be called before the first read.
 func (c *Conn) onStart(awaited sign, began func()) { c.awaits, c.began = awaited, began }
 
-// saw calls began if the sign seen, or one that implies it, is the expected
-// one.
+// saw calls began if seen is the expected sign or implies it.
 func (c *Conn) saw(seen sign) {
 	if c.awaits != signNone && seen >= c.awaits {
 		c.awaits = signNone
@@ -157,10 +156,10 @@ func (c *Conn) saw(seen sign) {
 	}
 }
 
-// waitForStart reads until the expected sign arrives. It keeps output that it
-// has read for run. If begun is false, the command or the connection has ended
-// before the sign, waitForStart has closed the connection, and err is what run
-// would have returned.
+// waitForStart reads until the expected sign arrives. Output that it has read
+// is kept, and run delivers it. If begun is false, the command or the
+// connection has ended before the sign, waitForStart has closed the connection,
+// and err is what run would have returned.
 func (c *Conn) waitForStart(ctx context.Context) (begun bool, err error) {
 	defer context.AfterFunc(ctx, c.close)()
 	done := false
@@ -343,9 +342,9 @@ func (c *Conn) readMessage(r io.Reader) ([]byte, error) {
 
 // send writes buf[headroom:] as one message on ch, in one frame: container
 // runtimes take the first byte of a continuation frame for a channel. It may
-// block while the remote does not read; closing the connection ends that. An
-// empty payload is not sent, because an empty stdin message can block the
-// server.
+// block while the remote process does not read its stdin, until the connection
+// is closed. An empty payload is not sent, because an empty stdin message can
+// block the server.
 func (c *Conn) send(ch channel, buf []byte) error {
 	if len(buf) == headroom {
 		return nil
@@ -360,8 +359,8 @@ func (c *Conn) send(ch channel, buf []byte) error {
 	return c.write(message)
 }
 
-// closeStdin closes the stdin of the remote process, if the subprotocol can do
-// that.
+// closeStdin closes the stdin of the remote process, if the subprotocol
+// supports that.
 func (c *Conn) closeStdin() error {
 	if !c.codec.halfClose {
 		return nil
@@ -401,8 +400,9 @@ func (c *Conn) state() linkState {
 	return linkState{silence: c.reads.silence(), sent: c.sent.Load(), writing: c.writes.Load() > 0}
 }
 
-// pong reports whether the server answers a ping within a time limit. It does
-// not answer while it is blocked because the command does not read its stdin.
+// pong reports whether the server answers a ping within a time limit. A server
+// that is blocked, because the command does not read its stdin, does not
+// answer.
 func (c *Conn) pong(ctx context.Context, within time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
@@ -412,8 +412,9 @@ func (c *Conn) pong(ctx context.Context, within time.Duration) bool {
 // ping sends a ping and reports whether the server answers before ctx ends.
 func (c *Conn) ping(ctx context.Context) bool { return c.ws.Ping(ctx) == nil }
 
-// Drop closes the connection. It counts as lost, with a *LostError that wraps
-// the reason of the first Drop. Any goroutine may call it.
+// Drop closes the connection. Unless the status is complete, the outcome is
+// then a *LostError that wraps the reason of the first Drop. Any goroutine may
+// call it.
 func (c *Conn) Drop(reason error) {
 	c.fatal.CompareAndSwap(nil, &reason)
 	c.close()

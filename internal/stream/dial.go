@@ -19,8 +19,8 @@ import (
 
 // handshakeTimeout is the time limit of one handshake, unless the configuration
 // has a timeout. It is longer than the 30 s after which an API server reports
-// that it cannot reach the kubelet. A kubelet may accept the connection and
-// never answer.
+// that it cannot reach the kubelet. The limit is needed because a kubelet may
+// accept the connection and never answer.
 const handshakeTimeout = 35 * time.Second
 
 // Dialer opens connections to one API server with the credentials, proxy and
@@ -64,8 +64,9 @@ type Request struct {
 
 // Dial performs one handshake. The time limit is the configuration's timeout,
 // or 35 s if it has none. ctx applies only to the handshake. The error is a
-// *HandshakeError if the server refused, a *DialError if it could not be
-// reached, or the context's cause.
+// *HandshakeError if the server refused, a *ProtocolError if it selected none
+// of the subprotocols offered, a *DialError if it could not be reached, or the
+// context's cause.
 func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
 	bounded, cancel := context.WithTimeoutCause(ctx, d.timeout, d.timeoutError("WebSocket"))
 	defer cancel()
@@ -79,7 +80,7 @@ func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
 	client := *d.client
 	client.Transport = handshake
 	options := &websocket.DialOptions{HTTPClient: &client, HTTPHeader: header, Subprotocols: slices.Clone(r.Protocols)}
-	ws, resp, err := websocket.Dial(bounded, u.String(), options) //nolint:bodyclose // the library never needs that
+	ws, resp, err := websocket.Dial(bounded, u.String(), options) //nolint:bodyclose // see websocket.Dial
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -114,8 +115,8 @@ func (d *Dialer) dialError(err error, resp *http.Response, timeout error) error 
 
 // upgrader is the transport of one handshake. It returns a *HandshakeError for
 // any answer except 101, and a *ProtocolError for a 101 with a subprotocol that
-// was not offered. It does not follow redirects: they lead to login pages,
-// which must not get credentials.
+// was not offered. It does not follow redirects: their targets, such as login
+// pages, must not get the credentials.
 type upgrader struct {
 	http.RoundTripper
 	out *bufferedConn // the connection, set after the handshake

@@ -99,7 +99,7 @@ func TestDial_NoServer(t *testing.T) {
 	}
 	var p interface{ Permanent() bool }
 	if !errors.As(err, &p) || p.Permanent() {
-		t.Error("the error is permanent, but the server may start later")
+		t.Error("the error is permanent, although the server may start later")
 	}
 }
 

@@ -2,7 +2,8 @@ package stream
 
 import "context"
 
-// testDriver is a Driver made of functions. opened and ended may be nil.
+// testDriver is a Driver that consists of functions. opened and ended may be
+// nil.
 type testDriver struct {
 	dial   func(context.Context) (*Conn, error)
 	opened func(*Conn) error

@@ -26,8 +26,8 @@ func (e *DialError) Error() string {
 }
 func (e *DialError) Unwrap() error { return e.Err }
 
-// Permanent reports whether another attempt would fail in the same way, which
-// is so if the server is not trusted.
+// Permanent reports whether the server is not trusted: another attempt would
+// fail in the same way.
 func (e *DialError) Permanent() bool {
 	var untrusted *tls.CertificateVerificationError
 	return errors.As(e.Err, &untrusted)
@@ -35,8 +35,7 @@ func (e *DialError) Permanent() bool {
 
 // ProtocolError means that the server accepted the handshake, but selected none
 // of the subprotocols offered. The command may have been started. The
-// connection is not used: in the framing that "no subprotocol" stands for,
-// there is no exit status.
+// connection is not used: the framing without a subprotocol has no exit status.
 type ProtocolError struct {
 	Selected string // empty: none
 	Offered  []string
@@ -49,7 +48,7 @@ func (e *ProtocolError) Error() string {
 	return fmt.Sprintf("the server selected the subprotocol %q, which was not offered", e.Selected)
 }
 
-// Permanent returns true: the same server makes the same selection.
+// Permanent returns true: the server would make the same selection again.
 func (e *ProtocolError) Permanent() bool { return true }
 
 // ExitError means that the remote command ended with an exit code other than 0.
@@ -140,8 +139,8 @@ func startFailure(message string) StartFailure {
 	return StartOther
 }
 
-// plain returns the message of the innermost error that has one, without the
-// addresses and paths that the user knows.
+// plain returns a short message for err, without the addresses and paths that
+// other parts of the message contain.
 func plain(err error) string {
 	var op *net.OpError
 	var closed websocket.CloseError

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Events receives the messages that a server sends by itself, such as those of
-// a watch: one JSON event in each message. Use NewEvents.
+// Events receives a stream of messages from a server, such as a watch, in which
+// each message is one JSON event. Use NewEvents.
 type Events struct {
 	*link
 	deliver func(message []byte) error
@@ -34,9 +34,10 @@ func JSON[T any](deliver func(T) error) func([]byte) error {
 	}
 }
 
-// Run delivers messages until a connection ends and the policy allows no other.
-// Its errors are *LostError, *HandshakeError, *DialError, *ProtocolError, the
-// context's cause, and those of deliver.
+// Run delivers messages until a connection ends and the policy does not allow a
+// new one. Its errors are *LostError, *HandshakeError, *DialError,
+// *ProtocolError, *NotReadyError, the context's cause, and those of
+// Driver.Opened and deliver.
 func (e *Events) Run(ctx context.Context) error {
 	return e.run(ctx, e.driver.Dial, e.use)
 }

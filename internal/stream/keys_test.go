@@ -47,7 +47,7 @@ func TestInteractive_KeysWhileDisconnected(t *testing.T) {
 					}
 					r.closeWithStatus(success)
 					if ch, p, open := r.receive(); open {
-						t.Errorf("the new shell got %q on channel %d", p, ch)
+						t.Errorf("the new shell received %q on channel %d", p, ch)
 					}
 				})
 				k := newKeyboard()
@@ -144,7 +144,7 @@ func TestInteractive_KeysDuringOpened(t *testing.T) {
 }
 
 // API servers that translate the protocol open connections even if the node is
-// dead. With Proof, a connection after the first one counts only when output
+// dead. With Proof, each connection after the first one counts only when output
 // has arrived.
 func TestProof(t *testing.T) {
 	forEachProtocol(t, func(t *testing.T, protocol string) {

@@ -26,23 +26,23 @@ const (
 // RetryDelay is the delay between two attempts if LinkSettings has no Backoff.
 const RetryDelay = 3 * time.Second
 
-// LinkSettings say when a connection is opened again. The zero value is usable.
+// LinkSettings configure when a new connection is opened. The zero value is
+// usable.
 type LinkSettings struct {
 	// Reconnect is the policy; see its values.
 	Reconnect Reconnect
-	// ConnectTimeout is how long attempts to open the first connection are
-	// repeated, counted from the beginning of Run. Because nothing has run,
-	// this does not depend on Reconnect. An attempt is repeated if the server
-	// cannot be reached or its refusal is temporary. 0 means that none is
-	// repeated.
+	// ConnectTimeout is how long failed attempts to open the first connection
+	// are repeated, counted from the start of Run; 0 means a single attempt. It
+	// does not depend on Reconnect, because nothing has run. An attempt is
+	// repeated if the server could not be reached or its refusal is temporary.
 	ConnectTimeout time.Duration
-	// Backoff gives the delays; the zero value is RetryDelay each time. It
-	// starts again after a connection that has delivered output or was open for
-	// 5 s. An open connection alone is not enough: proxies accept connections
-	// for servers that are down, and API servers for nodes that are dead.
+	// Backoff contains the delays between attempts; the zero value means
+	// RetryDelay each time. It starts again after a connection that has
+	// delivered output or was open for 5 s. An open connection alone is not
+	// enough: proxies accept connections for servers that are down, and API
+	// servers for nodes that are dead.
 	Backoff wait.Backoff
-	// Eager makes the first attempt without a delay after a connection that was
-	// open for at least 5 s.
+	// Eager omits the delay after a connection that was open for at least 5 s.
 	Eager bool
 	// GiveUpAfter is the time limit of the attempts to reconnect, counted from
 	// the loss of the last connection that has delivered output or was open for
@@ -50,9 +50,8 @@ type LinkSettings struct {
 	GiveUpAfter time.Duration
 }
 
-// link opens one connection after the other. It contains the only loop that
-// retries. The methods Again, Drop, RoundTrip and Conn may be called from any
-// goroutine.
+// link opens one connection after another. It contains the only retry loop. The
+// methods Again, Drop, RoundTrip and Conn may be called from any goroutine.
 type link struct {
 	driver   Driver
 	settings LinkSettings
@@ -89,8 +88,8 @@ const livedAfter = 5 * time.Second
 // errAgain is the reason for the loss of a connection that Again has closed.
 var errAgain = errors.New("closed to open a new one")
 
-// Again replaces the live connection by a new one, or ends the wait before the
-// next attempt.
+// Again replaces the live connection with a new one, or ends the wait before
+// the next attempt.
 func (l *link) Again() {
 	l.Drop(errAgain)
 	l.tryNow()
@@ -138,7 +137,7 @@ func (l *link) setConn(c *Conn) {
 	l.live = c
 }
 
-// run opens connections with dial and calls use with each, one after the other,
+// run opens one connection after another with dial and calls use with each,
 // until use returns the outcome of the session.
 func (l *link) run(
 	ctx context.Context, dial func(context.Context) (*Conn, error), use func(context.Context, *Conn) error,
@@ -185,7 +184,7 @@ func (l *link) run(
 	}
 }
 
-// errExpired is the cause for which GiveUpAfter cancels an attempt.
+// errExpired is the cause with which GiveUpAfter cancels an attempt.
 var errExpired = errors.New("no more time to connect again")
 
 func (l *link) startGiveUpLimit() {
@@ -224,7 +223,7 @@ func (l *link) hold(ctx context.Context, conn *Conn, use func(context.Context, *
 	return use(ctx, conn)
 }
 
-// opened is called by use before anything is delivered.
+// opened calls Driver.Opened. It must be called before anything is delivered.
 func (l *link) opened(ctx context.Context, conn *Conn) error {
 	conn.openedAt = time.Now()
 	return l.driver.Opened(ctx, conn)
@@ -263,12 +262,11 @@ func (l *link) pause(ctx context.Context, delay time.Duration) bool {
 	return ctx.Err() == nil
 }
 
-// errQuit is the cause for which the session is canceled when the user gives up
-// while disconnected. Run then returns the last failure instead.
+// errQuit is the cause with which the session is canceled when the user gives
+// up while disconnected. Run then returns the last failure.
 var errQuit = errors.New("given up while disconnected")
 
-// quit returns the cause for which ctx was canceled, or last if the cause is
-// errQuit.
+// quit returns the cause of ctx, or last if the cause is errQuit.
 func quit(ctx context.Context, last error) error {
 	if cause := context.Cause(ctx); !errors.Is(cause, errQuit) {
 		return cause
@@ -307,7 +305,7 @@ func temporary(err error) bool {
 // NotReadyError means that the target is not running.
 type NotReadyError struct {
 	Err   error
-	Final bool // it never will be
+	Final bool // the target will never run
 }
 
 func (e *NotReadyError) Error() string { return e.Err.Error() }

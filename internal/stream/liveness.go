@@ -23,17 +23,17 @@ const (
 	// sent. Load balancers that drop idle connections often use the same round
 	// numbers.
 	pingMargin = 2 * checkEvery
-	// lull is how long nothing must have arrived before a ping is sent. A
-	// server that has sent everything and closed the connection answers a ping
-	// with an RST, which destroys the data in transit.
+	// lull is the minimum silence before a ping is sent. A server that has sent
+	// everything and closed the connection answers a ping with an RST, which
+	// destroys the data in transit.
 	lull = 500 * time.Millisecond
 	// pingAnyway is how long after the last ping another one is sent even
 	// without a lull. No output is in transit for longer than this.
 	pingAnyway = 5 * time.Minute
-	// lineBuffer is the size of the kernel's line buffer, in bytes: as much
-	// stdin a server can write to a terminal that is not read. With more unread
-	// stdin, the server may be blocked, and a blocked server does not answer
-	// pings.
+	// lineBuffer is the size of the kernel's line buffer, in bytes: the amount
+	// of stdin that a server can write to a terminal that is not read. With
+	// more unread stdin, the server may be blocked, and a blocked server does
+	// not answer pings.
 	lineBuffer = 4 << 10
 	// idleEvery is the interval between empty messages. The remote process does
 	// not see them, but they reset the servers' idle timer of 4 hours. Pings do
@@ -157,7 +157,7 @@ func (l *liveness) learns(sincePing, silence time.Duration) bool {
 	return sincePing >= l.keepalive && (silence >= lull || sincePing >= pingAnyway)
 }
 
-// ping requests a ping, unless one is in flight, whose answer is sufficient.
+// ping requests a ping, unless one is in flight: its answer is sufficient.
 func (l *liveness) ping(now time.Time, s linkState) {
 	if !l.inFlight {
 		l.pinged, l.sentThen, l.inFlight, l.pingDue = now, s.sent, true, true

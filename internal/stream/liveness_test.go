@@ -384,8 +384,8 @@ func TestLiveness_AnswerEndsReports(t *testing.T) {
 	}
 }
 
-// Output does not show that the server has taken earlier stdin: it may still be
-// blocked by it.
+// Output does not show that the server has taken earlier stdin: the server may
+// still be blocked by that stdin.
 func TestLiveness_OutputOfBlockedServer(t *testing.T) {
 	l := newLiveness(10*time.Second, time.Now())
 	livenessTest(t, l, 9, silentFor(64<<10, false))
@@ -398,7 +398,8 @@ func TestLiveness_OutputOfBlockedServer(t *testing.T) {
 	}
 }
 
-// A ping that could not be sent shows nothing, and is repeated.
+// A ping that could not be sent shows nothing about the server, and is
+// repeated.
 func TestLiveness_PingFails(t *testing.T) {
 	l := newLiveness(10*time.Second, time.Now())
 	livenessTest(t, l, 8, silentFor(5, false))
@@ -504,7 +505,7 @@ func TestLiveness_ServerStopsAnswering(t *testing.T) {
 		var pings group.Group
 		var reports []time.Duration
 		conn.onStart(signOutput, func() {})
-		pings.Go(func() { _, _ = conn.waitForStart(t.Context()) }) // the reader: its waiting counts as silence
+		pings.Go(func() { _, _ = conn.waitForStart(t.Context()) }) // reads: the time that it waits counts as silence
 		report := func(overdue time.Duration) { reports = append(reports, overdue) }
 		newLiveness(10*time.Second, start).run(t.Context(), conn, &pings, report)
 		pings.Wait()

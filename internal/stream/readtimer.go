@@ -5,11 +5,10 @@ import (
 	"time"
 )
 
-// readTimer measures how long the Read of a connection that is in progress has
-// waited for bytes. Because it is below the protocol library, it does so
-// between two messages as well as in the middle of one. Use newReadTimer: the
-// zero value is not usable. It does not allocate. Any goroutine may call
-// silence.
+// readTimer measures how long the Read in progress on a connection has waited
+// for bytes. Because it is below the protocol library, it measures within
+// messages as well as between them. Use newReadTimer: the zero value is not
+// usable. It does not allocate. Any goroutine may call silence.
 type readTimer struct {
 	created time.Time
 	begun   atomic.Int64 // when the Read in progress began, in nanoseconds after created; or notReading

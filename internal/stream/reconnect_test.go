@@ -14,9 +14,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// runConnections runs a session with the driver d, whose dial it sets. The
-// server behaves on each connection like the next element of behaviors, and
-// then like the last one; nil is a server that cannot be reached.
+// runConnections runs a session with the driver d, whose dial it sets. On each
+// connection, the server calls the next element of behaviors, or the last one
+// if there are no more; nil means that the server cannot be reached.
 // runConnections returns the delays between the attempts, and the outcome.
 func runConnections(
 	t *testing.T, d *testDriver, set Settings, behaviors ...func(serverConn),
@@ -78,7 +78,7 @@ func TestBackoff_RestartsAfterConnectionThatWorked(t *testing.T) {
 }
 
 // An API server that translates the protocol opens connections even if the node
-// is dead. They bring nothing for longer than livedAfter.
+// is dead. These connections deliver nothing for longer than livedAfter.
 func TestBackoff_GrowsWhileNodeIsDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		set := Settings{LinkSettings: LinkSettings{Eager: true}, Proof: 20 * time.Second}

@@ -12,8 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Refusal is the class of a refused handshake, named by what the server
-// answered. It says nothing about what the caller should do.
+// Refusal is the class of a refused handshake, named after the server's answer.
+// It does not determine what the caller should do.
 type Refusal int
 
 // The classes of refusals. "Status" means a metav1.Status, which only the API
@@ -47,8 +47,8 @@ const (
 	// none of the subprotocols offered (or, for a watch, the Origin is
 	// missing).
 	RefusalNoSubprotocol
-	// RefusalNoRight means that the user lacks a right (403 and a Status in the
-	// words of an authorizer).
+	// RefusalNoRight means that the user lacks a right (403 and a Status with
+	// the message of an authorizer).
 	RefusalNoRight
 	// RefusalNoReason means 403 and a Status that gives no reason. Kubernetes
 	// 1.35 and later answer like this if only the verb create is missing.
@@ -77,8 +77,8 @@ const (
 	// (400 and a Status), for example because the pod has several containers
 	// and none is named.
 	RefusalBadRequest
-	// RefusalUnavailable means that the server, or the one after a gateway,
-	// does not work at the moment (502, 503, 504).
+	// RefusalUnavailable means that the server, or the upstream server of a
+	// gateway, is temporarily unavailable (502, 503, 504).
 	RefusalUnavailable
 	// RefusalUpgradeIgnored means that the server answered as if no upgrade had
 	// been requested (200).
@@ -182,8 +182,8 @@ type codes []int
 
 func (c codes) match(code int) bool { return len(c) == 0 || slices.Contains(c, code) }
 
-// HandshakeError means that a server answered the handshake with something else
-// than the requested protocol. Nothing has run, except possibly after a
+// HandshakeError means that a server answered the handshake with something
+// other than the requested protocol. Nothing has run, except possibly after a
 // RefusalOtherUpgrade.
 type HandshakeError struct {
 	StatusCode int            // HTTP
@@ -249,8 +249,8 @@ const (
 	maxText    = 1 << 10
 )
 
-// newHandshakeError returns the error for an answer, of which body has at most
-// the first maxRefusal bytes.
+// newHandshakeError returns the error for an answer. body contains at most the
+// first maxRefusal bytes of its body.
 func newHandshakeError(resp *http.Response, body []byte) *HandshakeError {
 	e := &HandshakeError{StatusCode: resp.StatusCode}
 	if resp.StatusCode/100 == 3 {

@@ -17,16 +17,16 @@ type Settings struct {
 	// Stdin is copied to the remote process as soon as the first connection is
 	// open; nil means no stdin. If the subprotocol supports it, the remote's
 	// stdin is closed at the end of Stdin. At the end of the session, Run
-	// cancels Stdin if it is a Canceler, and waits for the Read unless Cancel
-	// returned false. Otherwise it waits for the next return of Read.
+	// cancels Stdin if it is a Canceler, and waits for the Read in progress
+	// unless Cancel returned false. If Stdin is not a Canceler, Run waits until
+	// the Read in progress returns.
 	Stdin io.Reader
 	// StdinFilter changes stdin before it is sent; nil sends it as it is.
 	StdinFilter Filter
 	// Stdout and Stderr receive the remote's output from Run's goroutine; nil
 	// discards it.
 	Stdout, Stderr io.Writer
-	// Window is the local terminal's window; nil means that there is no
-	// terminal.
+	// Window is the size of the local terminal; nil means no terminal.
 	Window Window
 
 	// Interactive means that a user types at Stdin. While no connection is
@@ -35,22 +35,22 @@ type Settings struct {
 	// the session ends.
 	Interactive bool
 
-	// Keepalive is the longest silence on a connection: the server is pinged
-	// shortly before. After 20 s of silence, at least 10 s of them after a
-	// ping, the connection counts as lost. 0 disables pings and the detection
-	// of dead connections.
+	// Keepalive is the maximum time without traffic on a connection: the server
+	// is pinged shortly before it ends. After 20 s of silence, at least 10 s of
+	// them after a ping, the connection counts as lost. 0 disables pings and
+	// the detection of dead connections.
 	Keepalive time.Duration
 	// IdleKeepalive prevents the servers' idle timer (4 hours) from ending the
 	// session, independent of Keepalive.
 	IdleKeepalive bool
 
-	// CheckStuck asks the driver, which must be a StuckChecker, whether the
-	// command still runs: every 10 s while the server seems to be blocked by
-	// input that the command does not read, because nothing arrives and pings
-	// are not answered. If pings are answered, it is asked after 30 s of
-	// silence, and then at growing intervals. A server also looks blocked if
-	// the command has ended with more than 160 KiB of input unread, because the
-	// server then never reports the end.
+	// CheckStuck calls the CheckStuck method of the driver, which must be a
+	// StuckChecker, while the server seems to be blocked by input that the
+	// command does not read: every 10 s while nothing arrives and pings are not
+	// answered. If pings are answered, the first call is after 30 s of silence,
+	// and the intervals grow. A server also looks blocked if the command has
+	// ended with more than 160 KiB of input unread, because the server then
+	// never reports the end.
 	CheckStuck bool
 
 	// StartTimeout is the time limit from the beginning of Run to the first
@@ -65,8 +65,8 @@ type Settings struct {
 	// that only output or the end of the command counts as its start. API
 	// servers that translate the protocol themselves (Kubernetes 1.30 to 1.35)
 	// open connections, and send the first, empty message, even if the node is
-	// dead. SPDY has no such first message; without WithOutput, the open
-	// connection counts.
+	// dead. SPDY has no such first message; without WithOutput, an open SPDY
+	// connection counts as the start.
 	WithOutput bool
 	// UnlimitedDial means that opening a connection may take longer than
 	// StartTimeout, for example because the user is asked for a password.
@@ -75,15 +75,16 @@ type Settings struct {
 	// Proof is how long each connection after the first one may take to bring
 	// output; 0 means that an open connection is sufficient. Before the output,
 	// Driver.Opened is not called and keys are not sent, and a success counts
-	// as a loss, because the API servers named above report success for a dead
-	// node. Proof must be 0 for a command that writes nothing when it starts.
+	// as a loss, because the API servers described at WithOutput report success
+	// for a dead node. Proof must be 0 for a command that writes nothing when
+	// it starts.
 	Proof time.Duration
 }
 
-// Canceler is a reader whose blocked Read can be made to return.
+// Canceler is a reader whose Read can be canceled.
 type Canceler interface {
-	// Cancel makes Read return, now and later, and reports whether that is
-	// possible.
+	// Cancel makes the Read in progress and all later ones return, and reports
+	// whether that is possible.
 	Cancel() bool
 }
 
@@ -145,12 +146,14 @@ func (s *Session) Redraw() {
 //   - *ExitError: the command ended with an exit code
 //   - *RemoteError: the command could not be run; the error has the server's
 //     reason
-//   - *LostError: the connection ended without an outcome, and the policy
-//     allows no more of them
+//   - *LostError: the connection ended without an outcome, and the policy does
+//     not allow a new one
 //   - *HandshakeError, *DialError, *ProtocolError, *NotReadyError: no
 //     connection could be opened
 //   - *StartError: the command did not start within StartTimeout
-//   - *OutputError, *InputError: Stdout or Stderr, or Stdin, failed
+//   - *OutputError: Stdout or Stderr failed
+//   - *InputError: Stdin failed
+//   - an error that Driver.Opened, Driver.Ended or CheckStuck returned
 //   - the context's cause, if the context ended first
 //
 // If one of the session's goroutines panics, Run panics, too.
@@ -185,14 +188,15 @@ func (s *Session) dial(ctx context.Context) (*Conn, error) {
 	return s.driver.Dial(ctx)
 }
 
-// errPanicked is the cause for which the session is canceled after a panic in
-// one of its goroutines. Run does not return it, but panics.
+// errPanicked is the cause with which the session is canceled after a panic in
+// one of its goroutines. Run panics instead of returning it.
 var errPanicked = errors.New("a goroutine of the session panicked")
 
-// use runs the session on one connection. The caller's goroutine reads.
-// writers, which use waits for, are the other goroutines of the connection: one
-// of them writes the sizes, the first one before any stdin. reading is the
-// group of the goroutine that reads stdin until the session ends.
+// use runs the session on one connection. The caller's goroutine reads from the
+// connection. writers is the group of the connection's other goroutines, which
+// use waits for; one of them sends the size before any stdin is sent, and then
+// each new size. reading is the group of the goroutine that reads stdin until
+// the session ends.
 func (s *Session) use(
 	ctx context.Context, conn *Conn, stdin *stdinSender, reading, writers *group.Group, limit startLimit,
 ) error {

@@ -250,7 +250,7 @@ func TestCancel_ClosesConnection(t *testing.T) {
 		if err := NewSession(driver, nil, Settings{}).Run(ctx); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		<-closed // synctest reports a deadlock if this never comes
+		<-closed // synctest reports a deadlock if it is never closed
 	})
 }
 
@@ -275,7 +275,7 @@ func TestCancel_WhileConnecting(t *testing.T) {
 	})
 }
 
-// If Stdin fails, the remote's stdin is not closed, as if the input were
+// If Stdin fails, the remote's stdin is not closed: the input would look
 // complete.
 func TestSession_StdinError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -22,9 +22,9 @@ import (
 const SPDY = spdy.Version
 
 // DialSPDY is like Dial, but uses SPDY. It is for exec and attach. SPDY needs
-// the right to create, whereas WebSocket needs the right to get, and some
-// proxies support only SPDY. Of r, only Path and Query are used; the parameters
-// stdin, stdout, stderr and tty tell which streams there are.
+// the verb create, whereas WebSocket needs the verb get, and some proxies
+// support only SPDY. Of r, only Path and Query are used; the parameters stdin,
+// stdout, stderr and tty select the streams.
 //
 // The Conn can close stdin and ends with a status. It cannot send pings.
 func (d *Dialer) DialSPDY(ctx context.Context, r Request) (*Conn, error) {
@@ -59,7 +59,7 @@ func newHTTP1(cfg *rest.Config) (http.RoundTripper, error) {
 	return rest.TransportFor(own)
 }
 
-// spdyHandshake checks the answer to a handshake by SPDY.
+// spdyHandshake checks the answer to a SPDY handshake.
 type spdyHandshake struct {
 	protocol string
 	out      *bufferedConn // the connection; nil without one
@@ -98,7 +98,7 @@ func checkSPDY(resp *http.Response) error {
 	return nil
 }
 
-// spdySocket makes a connection by SPDY a socket.
+// spdySocket adapts a SPDY connection to socket.
 type spdySocket struct {
 	conn  *spdy.Conn
 	reads *readTimer // measures how long Reader waits, because messages arrive complete

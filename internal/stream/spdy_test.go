@@ -30,7 +30,7 @@ type spdyServerConn struct {
 	streams map[string]httpstream.Stream // by type
 }
 
-// serveSPDYExec starts a server that accepts every handshake by SPDY and calls
+// serveSPDYExec starts a server that accepts every SPDY handshake and calls
 // behave. When behave returns, the connection is closed as servers close it.
 func serveSPDYExec(t testing.TB, behave func(conn *spdyServerConn)) *Dialer {
 	return serveSPDY(t, func(w http.ResponseWriter, r *http.Request) {
@@ -43,7 +43,7 @@ func serveSPDYExec(t testing.TB, behave func(conn *spdyServerConn)) *Dialer {
 	})
 }
 
-// serveSPDY is like serve, for handshakes by SPDY.
+// serveSPDY is like serve, for SPDY handshakes.
 func serveSPDY(t testing.TB, handler http.HandlerFunc) *Dialer {
 	t.Helper()
 	d := serve(t, handler)
@@ -74,7 +74,7 @@ func acceptSPDY(t testing.TB, w http.ResponseWriter, r *http.Request, protocol s
 	return conn
 }
 
-// collect waits for the streams that the query demands.
+// collect waits for the streams that the query selects.
 func (conn *spdyServerConn) collect(query url.Values) bool {
 	want := 1
 	for _, name := range []string{"stdin", "stdout", "stderr", "tty"} {
@@ -102,8 +102,8 @@ func (conn *spdyServerConn) send(stream, payload string) {
 // closeStream ends one stream.
 func (conn *spdyServerConn) closeStream(stream string) { _ = conn.streams[stream].Close() }
 
-// spdyDialFunc returns a function for testDriver that opens a connection by
-// SPDY with streams: stdin, stdout, stderr, tty.
+// spdyDialFunc returns a function for testDriver that opens a SPDY connection
+// with streams: stdin, stdout, stderr, tty.
 func (d *Dialer) spdyDialFunc(streams ...string) func(context.Context) (*Conn, error) {
 	query := url.Values{"command": {"x"}}
 	for _, name := range streams {

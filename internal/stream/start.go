@@ -9,7 +9,7 @@ import (
 type startLimit struct {
 	within   time.Duration // 0: no limit
 	awaited  sign
-	reason   error // for closing the connection at the limit
+	reason   error // the error with which the connection is dropped at the limit
 	wait     bool  // the session waits for the sign
 	required bool  // without the sign, even a success counts as a loss
 }

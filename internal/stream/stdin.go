@@ -9,8 +9,8 @@ import (
 	"kshell/internal/group"
 )
 
-// stdinSize is the payload of one stdin message, in bytes. Larger ones gain
-// little (64 KiB: 8 %), smaller ones cost.
+// stdinSize is the payload of one stdin message, in bytes. Larger ones are
+// hardly faster (64 KiB: 8 %), and smaller ones are slower.
 const stdinSize = 32 << 10
 
 // The keys with a meaning while no connection is open.
@@ -50,8 +50,8 @@ func newStdinSender(s *Session, end func(error)) *stdinSender {
 	return in
 }
 
-// connOpening makes stdin wait for connOpened: it is to be sent on the new
-// connection, whose first message must be the size.
+// connOpening makes send wait for connOpened, so that stdin is sent on the new
+// connection, after the size.
 func (in *stdinSender) connOpening() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -80,9 +80,9 @@ func (in *stdinSender) connOpened(conn *Conn, g *group.Group) {
 	}
 }
 
-// connClosed makes kshell handle later keys itself (see handleKeys), and
-// reports whether the last key before was Ctrl-D. It may be called repeatedly,
-// and before connOpened.
+// connClosed makes send pass later keys to handleKeys, and reports whether the
+// last key before the call was Ctrl-D. It may be called repeatedly, and before
+// connOpened.
 func (in *stdinSender) connClosed(conn *Conn) (afterCtrlD bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -91,8 +91,8 @@ func (in *stdinSender) connClosed(conn *Conn) (afterCtrlD bool) {
 	return in.lastKey == keyCtrlD
 }
 
-// stop makes run return after its current Read, and reports whether that Read
-// returns.
+// stop makes run return after the Read in progress, and reports whether that
+// Read is certain to return.
 func (in *stdinSender) stop() bool {
 	in.mu.Lock()
 	in.stopped = true

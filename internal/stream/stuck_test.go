@@ -38,7 +38,7 @@ func TestCheckStuck_BlockedServer(t *testing.T) {
 	})
 }
 
-// A command that reads nothing for 90 s gets all of its input.
+// A command that reads nothing for 90 s then receives all of its input.
 func TestCheckStuck_CommandReadsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 1 << 20

@@ -49,8 +49,8 @@ func (t *Transport) UsesSPDY() bool {
 	return usesSPDY
 }
 
-// DialWebSocket opens a WebSocket, without an attempt by SPDY or with new
-// credentials. The errors are those of Dialer.Dial.
+// DialWebSocket opens a WebSocket. It does not try SPDY or new credentials. The
+// errors are those of Dialer.Dial.
 func (t *Transport) DialWebSocket(ctx context.Context, r Request) (*Conn, error) {
 	dialer, _ := t.state()
 	return dialer.Dial(ctx, r)
@@ -106,10 +106,10 @@ func (t *Transport) useSPDY() {
 	t.usesSPDY = true
 }
 
-// renewCredentials reports whether the next request may have other credentials,
-// because they come from a plugin or a file. After a 401, client-go runs the
-// plugin again, but it uses the contents of the file for another minute; a new
-// Dialer reads the file again.
+// renewCredentials creates a new Dialer if the credentials come from a plugin
+// or a file, and reports whether it did: the next request may then have other
+// credentials. After a 401, client-go runs the plugin again, but it uses the
+// contents of the file for another minute; a new Dialer reads the file again.
 func (t *Transport) renewCredentials() bool {
 	if t.cfg.ExecProvider == nil && t.cfg.BearerTokenFile == "" {
 		return false
@@ -134,9 +134,9 @@ func repeatable(r Request) bool { return r.Query.Get("tty") == "true" }
 // started the command, so it must be repeatable.
 //
 // The API server itself would refuse SPDY as well, except for refusals that
-// concern the handshake: a WebSocket is a GET, which needs the right to get,
-// and SPDY is a POST, which needs the right to create. (Since Kubernetes 1.35,
-// a WebSocket needs both. If only create is missing, or a policy denies the
+// concern the handshake: a WebSocket is a GET, which needs the verb get, and
+// SPDY is a POST, which needs the verb create. (Since Kubernetes 1.35, a
+// WebSocket needs both verbs. If only create is missing, or a policy denies the
 // request, SPDY is refused, too.)
 func spdyMayWork(err error, repeatable bool) bool {
 	var refused *HandshakeError
@@ -159,7 +159,7 @@ func spdyMayWork(err error, repeatable bool) bool {
 }
 
 // moreHelpful returns the error to report if both WebSocket and SPDY failed:
-// that of the WebSocket, unless SPDY got as far as the pod, so that the
+// that of the WebSocket, unless the SPDY request reached the pod: then the
 // handshake is not the cause.
 func moreHelpful(webSocket, spdy error) error {
 	var refused *HandshakeError

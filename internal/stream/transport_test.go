@@ -97,7 +97,7 @@ func (l *requestLog) logf(format string, args ...any) {
 }
 
 // transport returns a Transport to a server that answers each WebSocket
-// handshake with webSocket, and each handshake by SPDY with spdy.
+// handshake with webSocket, and each SPDY handshake with spdy.
 func (l *requestLog) transport(
 	t *testing.T, webSocketOnly bool, configure func(*rest.Config), webSocket, spdy http.HandlerFunc,
 ) *Transport {

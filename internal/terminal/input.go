@@ -14,8 +14,8 @@ var errCanceled = errors.New("read canceled")
 
 // Cancel waits cancelChecks times cancelInterval for an interrupted Read to
 // return. The Read returns at once, unless another process has read the input
-// that it was about to read. The time is divided so that a process that was
-// stopped for a while loses one interval, not all.
+// that it was about to read. The wait is divided into intervals, so that a
+// process that was stopped for a while loses only one of them.
 const (
 	cancelChecks   = 10
 	cancelInterval = 100 * time.Millisecond
@@ -39,8 +39,9 @@ type Input struct {
 	paused chan struct{} // closed at the end of the pause; nil if there is none; guarded by mu
 }
 
-// source is a stream whose read can perhaps be interrupted. interrupt and close
-// are called once, in this order, and close only while no read is in progress.
+// source is a stream. Some sources support interrupting a blocked read.
+// interrupt and close are called once, in this order, and close only while no
+// read is in progress.
 type source interface {
 	// read returns errInterrupted, without reading anything, after interrupt.
 	read(p []byte) (int, error)
@@ -50,9 +51,9 @@ type source interface {
 	close()
 }
 
-// nudger is a source with a nudge that makes one read, in progress or the next
-// one, return errNudged without reading anything. nudge reports whether it
-// succeeded.
+// nudger is a source that supports Pause. nudge makes one read, in progress or
+// the next one, return errNudged without reading anything, and reports whether
+// it succeeded.
 type nudger interface{ nudge() bool }
 
 var (
@@ -173,9 +174,8 @@ func (i *Input) Pause() (resume func(), ok bool) {
 // more is read from the input.
 //
 // If a Read that cannot be interrupted (see [Input]) is in progress, Cancel
-// returns false at once. That Read ends with the next input, so that the caller
-// must not wait for its goroutine. Further calls return the result of the
-// first.
+// returns false at once. That Read ends with the next input, so the caller must
+// not wait for its goroutine. Further calls return the result of the first.
 func (i *Input) Cancel() bool { return i.cancel() }
 
 func (i *Input) doCancel() bool {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Descriptor 0 can be waited for like any other.
+// select supports descriptor 0 like any other.
 func TestInput_Descriptor0(t *testing.T) {
 	if os.Stdin.Fd() != 0 {
 		t.Fatalf("standard input is descriptor %d", os.Stdin.Fd())
@@ -21,8 +21,8 @@ func TestInput_Descriptor0(t *testing.T) {
 	resume()
 }
 
-// The file is read, although the pipe that interrupts a Read has the first
-// descriptor that select cannot wait for.
+// A file is read even if the descriptor of the pipe that interrupts a Read is
+// too high for select.
 func TestInput_NoLowDescriptorForWakePipe(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 type selectFile struct {
 	f            *os.File
 	fd           int
-	wakeR, wakeW *os.File // a byte in it nudges one read; its end interrupts all
+	wakeR, wakeW *os.File // a byte makes one read return errNudged; EOF makes all return errInterrupted
 }
 
 func fileSource(f *os.File) (source, error) {
@@ -83,7 +83,8 @@ func (s *selectFile) wakeReason() error {
 	return errInterrupted
 }
 
-// nudge makes one wait, in progress or the next one, return errNudged.
+// nudge makes one wait, in progress or the next one, return errNudged. It
+// reports whether it succeeded.
 func (s *selectFile) nudge() bool {
 	_, err := s.wakeW.Write([]byte{0})
 	return err == nil

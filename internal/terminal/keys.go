@@ -12,9 +12,9 @@ import (
 // NoEscape is the escape character for [NewKeys] that disables kshell's keys.
 const NoEscape = 0
 
-// maxKeys is how much input is buffered while the remote reads nothing, in
-// bytes. Further input stays in the terminal, and kshell's keys in it have no
-// effect until the remote reads again.
+// maxKeys is the maximum amount of input that is buffered while the remote
+// reads nothing, in bytes. Further input stays in the terminal, and kshell's
+// keys in it have no effect until the remote reads again.
 const maxKeys = 64 << 10
 
 // Keys reads the user's input and removes kshell's keys from it: the escape
@@ -25,8 +25,8 @@ const maxKeys = 64 << 10
 // kshell's keys are recognized only if they are typed. They are ignored in a
 // bracketed paste, and when one read returns them together with other input, as
 // a paste without brackets does. Input that the terminal itself sends (the
-// answer to a query, a mouse event) is passed on, and what follows it at the
-// beginning of a line is still at the beginning of the line.
+// answer to a query, a mouse event) is passed on, and does not count as typed:
+// after it, the beginning of a line is still the beginning of a line.
 //
 // The methods may be called from any goroutine.
 type Keys struct {
@@ -171,18 +171,19 @@ type escapeFilter struct {
 
 	parser    inputParser
 	lineStart bool   // the next key is at the beginning of a line
-	held      bool   // the escape character was typed there, and was not passed on yet
+	held      bool   // the escape character was typed at the beginning of a line, and was not passed on yet
 	pending   []byte // the unfinished sequence after it
 	out       []byte // the result of process; reused
 }
 
-// maxPending is how much of an unfinished sequence is held back, in bytes.
+// maxPending is the maximum size of an unfinished sequence that is held back,
+// in bytes.
 const maxPending = 4 << 10
 
 // process filters the input of one read.
 func (e *escapeFilter) process(p []byte) {
 	typed, seen := e.countTyped(p), 0
-	single := typed == 1 // if the escape character is held, it came with an earlier read
+	single := typed == 1 // a held escape character was then returned by an earlier read
 	e.out = e.out[:0]
 	for _, c := range p {
 		class := e.parser.next(c)
@@ -255,8 +256,8 @@ func (e *escapeFilter) handleKey(key byte) {
 	}
 }
 
-// releaseHeld passes on the held escape character and the sequence after it:
-// the next input is not one of kshell's keys.
+// releaseHeld passes on the held escape character and the sequence after it,
+// because the next input is not one of kshell's keys.
 func (e *escapeFilter) releaseHeld() {
 	if !e.held {
 		return

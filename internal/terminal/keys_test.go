@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// never is the stop of a source whose Read returns without it.
+// never is the stop function of a source whose Read never blocks.
 func never() bool { return true }
 
 func TestKeys_EscapeCharacter(t *testing.T) {

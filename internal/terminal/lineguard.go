@@ -34,9 +34,8 @@ const (
 // received part of the line. Keys are passed on, except for the next Enter:
 // instead, onWithheld is called, and a second Enter runs the line. The rest of
 // a paste is discarded. The key that ended the line may have been lost as well.
-// It counts as received when the remote has written something after it: for
-// Enter a line feed, which is how terminals echo it, and for Ctrl-C and Ctrl-U
-// anything.
+// It counts as received when the remote has written something after it: a line
+// feed for Enter, as terminals echo it, or any output for Ctrl-C and Ctrl-U.
 //
 // Use NewLineGuard, or the zero value without sameShell. Only one goroutine may
 // call Filter; any goroutine may call the other methods.
@@ -64,9 +63,9 @@ type LineGuard struct {
 	unconfirmed byte // the key that ended the last line, until the remote replies to it; then 0
 }
 
-// NewLineGuard returns a LineGuard. sameShell means that all connections lead to
-// the same shell. onWithheld, if not nil, is called by Filter when an Enter was
-// not passed on.
+// NewLineGuard returns a LineGuard. sameShell means that all connections lead
+// to the same shell. onWithheld, if not nil, is called by Filter when an Enter
+// was not passed on.
 func NewLineGuard(sameShell bool, onWithheld func()) *LineGuard {
 	return &LineGuard{isSameShell: sameShell, onWithheld: onWithheld}
 }
@@ -231,8 +230,8 @@ func (g *LineGuard) sendKey(c byte, ends bool) {
 }
 
 // handlePaste handles a byte of a paste. A paste that began on another
-// connection is discarded, except for its end: without it, the shell would
-// treat the keys typed later as part of the paste.
+// connection is discarded, except for its end sequence: without that, the shell
+// would treat the keys typed later as part of the paste.
 func (g *LineGuard) handlePaste(c byte, connection int, discard bool) {
 	switch {
 	case g.inPaste:

@@ -324,9 +324,9 @@ func TestLineGuard_SameShell(t *testing.T) {
 	}
 }
 
-// Each of 10,000 lines is run completely and at most once, or not at all,
-// although the connection breaks at random points and loses the keys that were
-// sent last.
+// Each of 10,000 lines is either run completely and once, or not run, although
+// the connection breaks at random points and loses the keys that were sent
+// last.
 func TestLineGuard_NewShell_RandomCuts(t *testing.T) {
 	seed := rand.Uint64()
 	rnd := rand.New(rand.NewPCG(seed, 0))

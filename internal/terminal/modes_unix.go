@@ -11,8 +11,7 @@ import (
 )
 
 // modes are the termios settings before raw mode and in raw mode. They belong
-// to the terminal, not to a descriptor, so that the output needs no modes of
-// its own.
+// to the terminal, not to a descriptor, so the output needs no separate modes.
 type modes struct {
 	before, raw *term.State
 }
@@ -36,7 +35,9 @@ func (m *modes) restoreTo(older *modes) { m.before = older.before }
 // TCSADRAIN does, would block on a terminal that was stopped with Ctrl-S.
 //
 // In the background, setting the modes would stop the process with SIGTTOU.
-// While the signal is ignored, the kernel permits the change.
+// While the signal is ignored, the kernel permits the change. In the
+// background, restore does nothing if the modes are no longer those of raw
+// mode: the foreground job has set them.
 func (m *modes) restore(in, _ int) error {
 	if !signal.Ignored(unix.SIGTTOU) {
 		signal.Ignore(unix.SIGTTOU)

@@ -20,9 +20,9 @@ import (
 	"golang.org/x/term"
 )
 
-// These tests run the test binary again, as another program (a role): the state
-// of a terminal after the end of a process can only be tested from another
-// process.
+// These tests run the test binary as another program (a role), because the
+// state of a terminal after the end of a process can only be tested from
+// another process.
 
 const roleVariable = "KSHELL_TERMINAL_TEST_ROLE"
 

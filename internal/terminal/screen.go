@@ -53,7 +53,7 @@ var shellModes = map[int]bool{
 // alternateModes are the modes that show the alternate screen.
 var alternateModes = []int{47, 1047, 1049}
 
-// Limits of what is stored of the output.
+// Limits of the stored output.
 const (
 	maxParams = 32      // of a control sequence; further ones are ignored
 	maxLine   = 4 << 10 // bytes of a line
@@ -129,12 +129,12 @@ func (s *Screen) storeLine(p []byte) {
 	s.line = s.line[max(0, len(s.line)-maxLine):]
 }
 
-// inText reports whether the output has ended outside of escape sequences.
+// inText reports whether the output so far ends outside an escape sequence.
 func (s *Screen) inText() bool {
 	return s.parser == nil || s.parser.State() == parser.GroundState
 }
 
-// isString reports whether the state is inside a DCS, OSC, SOS, PM or APC
+// isString reports whether the parser is inside a DCS, OSC, SOS, PM or APC
 // string.
 func isString(state parser.State) bool {
 	return state >= parser.DcsEntryState && state <= parser.DcsStringState ||

@@ -28,8 +28,8 @@ const (
 // result does not depend on how the input is split over reads. The zero value
 // is ready to use. A copy is independent, so that a caller can look ahead.
 //
-// It is not based on [ansi.Parser], which parses output. The syntax of input is
-// a different one:
+// It is not based on [ansi.Parser], which parses output. The syntax of input
+// differs:
 //   - A control character ends an unfinished sequence: the user has typed ESC
 //     and, for example, P, which would otherwise begin a string. In output it
 //     is executed.
@@ -41,7 +41,7 @@ type inputParser struct {
 	marker  byte // <, = or ? after ESC [
 	params  bool // the sequence has parameters
 	number  int  // its first parameter
-	more    bool // it has more than one
+	more    bool // it has more than one parameter
 	left    int  // how many bytes of a mouse report are missing
 	matched int  // how many bytes of pasteEnd were received
 }

@@ -107,8 +107,8 @@ func TestResized_LastSize(t *testing.T) {
 			}
 			resize(t, user, last)
 		}()
-		// As callers do: wait for a notification, then get the size. If the
-		// last notification is lost, this never sees the last size.
+		// Like a caller, wait for a notification and then get the size. If the
+		// last notification were lost, the loop would not end.
 		for mustSize(t, terminal) != last {
 			waitForChange(t, changed)
 		}

@@ -12,10 +12,10 @@ import (
 // the colors and the program's output unchanged.
 //
 // Normally, the status is shown in a line that is inserted below the cursor,
-// and deleted later. A line feed first makes sure that there is a line below
-// the cursor: in the last line it scrolls. It keeps the column. Only an empty
-// line can be lost, unless a program fills the whole screen without the
-// alternate screen.
+// and deleted later. First, a line feed ensures that there is a line below the
+// cursor: in the last line, it scrolls the screen. It does not change the
+// column. Only an empty line can be lost, unless a program fills the whole
+// screen without the alternate screen.
 //
 // Over a full-screen program, the status overwrites the last line, which the
 // program draws again later.
@@ -35,12 +35,12 @@ const (
 	extraColumns = 3  // for the spaces around the text and one free column
 )
 
-// EnableStatus makes SetStatus show a status line, which is written to w. w must
-// lead to the terminal of the Screen. width returns the number of columns of the
-// terminal, or 0 if it is unknown; then 80 columns are assumed. redraw is called
-// when a status that was shown over a full-screen program has been removed,
-// because only the program can restore the line. width and redraw must not block
-// or call the Screen.
+// EnableStatus makes SetStatus show a status line, which is written to w. w
+// must lead to the terminal of the Screen. width returns the number of columns
+// of the terminal, or 0 if it is unknown; then 80 columns are assumed. redraw
+// is called when a status that was shown over a full-screen program has been
+// removed, because only the program can restore the line. width and redraw must
+// not block or call the Screen.
 func (s *Screen) EnableStatus(w io.Writer, width func() int, redraw func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,10 +136,10 @@ func endsWithinRune(line []byte) bool {
 }
 
 // fillsWidth reports whether the line ends exactly in the last column.
-// Terminals move to the next line only with the next character, and no longer
-// do so once the cursor has been moved. If the column is not known, because the
-// line moves the cursor or is too long, fillsWidth returns false: line editors
-// do not leave the cursor after the last column.
+// Terminals move to the next line only when the next character is written, and
+// not at all if the cursor was moved before. If the column is not known,
+// because the line moves the cursor or is too long, fillsWidth returns false:
+// line editors do not leave the cursor after the last column.
 func fillsWidth(line []byte, columns int) bool {
 	if len(line) == maxLine {
 		return false

@@ -11,9 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// suspendTimeout bounds how long Suspend waits for SIGCONT. The kernel does not
-// stop a process of an orphaned process group, which no shell could continue. A
-// stopped process does not return from Suspend, whatever the time.
+// suspendTimeout limits how long Suspend waits for SIGCONT if the process was
+// not stopped: the kernel does not stop a process of an orphaned process group,
+// which no shell could continue. While the process is stopped, the limit has no
+// effect.
 const suspendTimeout = time.Second
 
 // Suspend stops this process as Ctrl-Z does, and returns when it is continued.

@@ -3,7 +3,7 @@
 // input, filters keys, and tracks the modes that the remote output sets.
 //
 // It does not know the network, Kubernetes, flags or exit codes. It prints no
-// messages, and does not use os.Stdin or os.Stdout: the caller passes the
+// messages. It does not use os.Stdin or os.Stdout: the caller passes the
 // streams.
 //
 // Types:
@@ -36,8 +36,8 @@
 //     between OnContinue and its stop and during Suspend; it ignores SIGTTOU
 //     during a restore. Nothing else in the program may register for these
 //     signals.
-//   - Output is parsed by [ansi.Parser], input by a parser of this package,
-//     because its syntax is a different one.
+//   - Output is parsed by [ansi.Parser], and input by a parser of this package,
+//     because the syntax of input differs.
 //
 // Some events end the process without a restore: SIGKILL, a fatal error of the
 // Go runtime (concurrent map writes, stack overflow) and os.Exit. A panic does
@@ -57,8 +57,8 @@ import (
 var (
 	// errNotTerminal is returned by Open if the input is not a terminal.
 	errNotTerminal = errors.New("standard input is not a terminal")
-	// errBackground is returned by Terminal.Raw and Input.Read if another job
-	// has the terminal. It has a hint.
+	// errBackground is returned by Terminal.Raw and Input.Read if the process
+	// is in the background. It has a hint.
 	errBackground error = backgroundError{}
 	// errClosed is returned by Terminal.Raw after Terminal.Close.
 	errClosed = errors.New("terminal closed: the program is exiting")

@@ -146,7 +146,7 @@ func TestRaw_KeysAreUnchangedAndNotEchoed(t *testing.T) {
 		t.Errorf("keys (-typed +read):\n%s", diff)
 	}
 
-	const text = "a\nb\tc" // is the first output, so that nothing was echoed
+	const text = "a\nb\tc" // must be the first output: nothing was echoed before
 	if _, err := tty.WriteString(text); err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +309,7 @@ func TestRestoreOnPanic(t *testing.T) {
 		t.Error("the terminal was not restored before the second panic")
 	}
 	if inOnPanic != before {
-		t.Error("OnPanic was not called, or before the terminal was restored")
+		t.Error("onPanic was not called, or was called before the terminal was restored")
 	}
 }
 

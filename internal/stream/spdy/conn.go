@@ -1,25 +1,25 @@
 // Package spdy carries one exec or attach session over SPDY, with client-go's
-// remotecommand. It presents the session as messages: the first byte is the stream
-// (StreamStdIn and so on of k8s.io/apimachinery/pkg/util/remotecommand), the rest is the
-// payload. These are the messages of v5.channel.k8s.io.
+// remotecommand. It presents the session as messages: the first byte is the
+// stream (StreamStdIn and so on of k8s.io/apimachinery/pkg/util/remotecommand),
+// the rest is the payload. These are the messages of v5.channel.k8s.io.
 //
-// It does not know WebSockets, retries or the meaning of a status, and it does not decide
-// which answer to the handshake is acceptable.
+// It does not know WebSockets, retries or the meaning of a status, and it does
+// not decide which answer to the handshake is acceptable.
 //
 //   - conn.go: opens and closes a connection
-//   - message.go: messages, which arrive and are sent
+//   - message.go: receives and sends messages
 //   - streams.go: the SPDY streams that remotecommand uses
 //   - socket.go: the bytes below SPDY, and the limit of a frame
 //
 // Invariants:
 //
-//   - The status is what the error stream has brought. The result of remotecommand is not
-//     used: if the error stream ends without a status, which happens if the connection is
-//     cut, remotecommand reports success.
-//   - The status is the last message, after all output: the server sends it after the
-//     output, on the same connection.
-//   - Close ends everything. The goroutines of the SPDY library end soon afterwards, when
-//     they have nothing left to read or write.
+//   - The status is the content of the error stream. The result of
+//     remotecommand is not used: if the error stream ends without a status,
+//     which happens if the connection is cut, remotecommand reports success.
+//   - The status is the last message, after all output: the server sends it
+//     after the output, on the same connection.
+//   - Close closes the connection and waits for the executor of remotecommand.
+//     The goroutines of the SPDY library end soon afterwards.
 //   - At most 4 MiB of a status or of a frame are held in memory.
 package spdy
 
@@ -43,9 +43,10 @@ import (
 // Version is the name of the protocol in the Upgrade header.
 const Version = spdy.HeaderSpdy31
 
-// Protocols returns the protocols that are offered, best first. They end with a
-// status; without one, silence would mean success, but only servers before
-// Kubernetes 1.4 need older protocols. Both can close stdin.
+// Protocols returns the protocols that are offered, best first. In both, the
+// server reports the outcome in a status, and stdin can be closed. Older
+// protocols, in which the absence of an error means success, are needed only by
+// servers before Kubernetes 1.4.
 func Protocols() []string {
 	return []string{utilremotecommand.StreamProtocolV5Name, utilremotecommand.StreamProtocolV4Name}
 }
@@ -84,21 +85,21 @@ type Conn struct {
 	isClosed    bool
 	finished    bool      // the executor has returned, so no more output follows
 	err         error     // set with finished
-	status      []byte    // what the error stream has brought, at most maxMessage+1 bytes
+	status      []byte    // the content of the error stream so far, at most maxMessage+1 bytes
 	errorStream io.Writer // nil before it is open
 	message     message   // the message to read
 }
 
 // AcceptFunc returns the connection of the answer to a handshake, or an error
-// if the answer is not the required upgrade. With an error, it closes the body
-// of the answer.
+// if the answer is not the required upgrade. If it returns an error, it has
+// closed the body of the answer.
 type AcceptFunc func(*http.Response) (io.ReadWriteCloser, error)
 
 // Dial opens a connection with a POST to u. The parameters stdin, stdout,
-// stderr and tty of u's query tell which streams there are (core/v1
-// PodExecOptions). Dial sends the request through transport, which must use
-// HTTP/1.1. ctx applies only to the handshake. The error is that of transport,
-// accept or remotecommand.
+// stderr and tty of u's query select the streams (core/v1 PodExecOptions). Dial
+// sends the request through transport, which must use HTTP/1.1. ctx applies
+// only to the handshake. The error is that of transport, accept or
+// remotecommand.
 func Dial(ctx context.Context, transport http.RoundTripper, u *url.URL, accept AcceptFunc) (*Conn, error) {
 	c := newConn(transport, accept)
 	upgrade := spdytransport.NewUpgraderForStreaming(upgrader{c})
@@ -182,8 +183,8 @@ func (c *Conn) finish(err error) {
 // repeatedly.
 func (c *Conn) Close() {
 	c.closing.Do(func() {
-		// The connection is closed first. Otherwise the executor would tell the
-		// server that stdin has ended, which is not true, or block in a write.
+		// The connection is closed first. Otherwise the executor would close
+		// the remote stdin, as if the input were complete, or block in a write.
 		c.closeSocket()
 		c.mu.Lock()
 		c.isClosed = true
@@ -245,5 +246,5 @@ func (u upgrader) NewConnection(*http.Response) (httpstream.Connection, error) {
 	return connection{conn, u.c}, nil
 }
 
-// errPanicked means that a goroutine has panicked; the panic is passed on.
+// errPanicked means that the goroutine that creates a stream has panicked.
 var errPanicked = errors.New("a goroutine of the connection panicked")

@@ -9,17 +9,17 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 )
 
-// message is the message to read.
+// message is the message that messageReader reads.
 type message struct {
-	pending bool   // there is one
-	begun   bool   // the byte with the stream was read
+	pending bool   // there is a message
+	begun   bool   // the stream byte was read
 	stream  byte   // StreamStdOut, StreamStdErr or StreamErr
-	payload []byte // what was not read; the output stream that owns it waits
+	payload []byte // the unread part; output.Write waits until it is empty
 }
 
-// NextReader waits for the next message and returns a reader for it, which is valid until
-// the next call. The status is the last message. The error is never nil after the end of
-// the connection; io.EOF does not mean success.
+// NextReader waits for the next message and returns a reader for it, which is
+// valid until the next call. The status is the last message. The error is never
+// nil after the end of the connection; io.EOF does not mean success.
 func (c *Conn) NextReader() (io.Reader, error) {
 	if !c.next() {
 		c.goroutines.Wait()
@@ -72,14 +72,15 @@ func (r messageReader) Read(p []byte) (n int, err error) {
 	return n + k, err
 }
 
-// output is stdout or stderr. The executor writes each from a separate goroutine.
+// output is stdout or stderr. The executor writes each from a separate
+// goroutine.
 type output struct {
 	c      *Conn
 	stream byte
 }
 
-// Write implements io.Writer. It returns when the message has been read. It never fails:
-// after Close, it drops p.
+// Write implements io.Writer. It returns when the message has been read. It
+// never fails: after Close, it drops p.
 func (o output) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -100,9 +101,10 @@ func (o output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Write sends a message: StreamStdIn and data, StreamResize and a JSON object with Width
-// and Height, or StreamClose, which closes stdin. It blocks while the server does not
-// read stdin; Close ends that. An empty message only resets the server's idle timer.
+// Write sends a message: StreamStdIn and data, StreamResize and a JSON object
+// with Width and Height, or StreamClose, which closes stdin. It blocks while
+// the server does not read stdin, until Close is called. An empty message only
+// resets the server's idle timer.
 func (c *Conn) Write(message []byte) error {
 	if len(message) == 0 {
 		return c.writeNothing()
@@ -136,7 +138,8 @@ func (c *Conn) writeNothing() error {
 	return err
 }
 
-// resize replaces the size that the executor has not sent.
+// resize passes a size to the executor. It replaces a size that was not sent
+// yet.
 func (c *Conn) resize(size remotecommand.TerminalSize) {
 	select {
 	case <-c.sizes:
@@ -145,7 +148,7 @@ func (c *Conn) resize(size remotecommand.TerminalSize) {
 	c.sizes <- size
 }
 
-// sizeQueue gives the sizes to the executor.
+// sizeQueue passes the sizes to the executor.
 type sizeQueue struct{ c *Conn }
 
 // Next implements remotecommand.TerminalSizeQueue.

@@ -16,7 +16,7 @@ const readSize = 32 << 10
 // socket is the connection below SPDY. It buffers reads, because the library
 // reads very small pieces, and checks the frames from the server.
 type socket struct {
-	net.Conn // nil: the library asks for no address and sets no deadline
+	net.Conn // nil: the library does not use addresses or deadlines
 	in       *bufio.Reader
 	out      io.Writer
 	frames   frameChecker
@@ -58,7 +58,7 @@ const maxFrame = 4 << 20
 
 var (
 	errFrameSize   = errors.New("the server's SPDY frame is larger than 4 MiB")
-	errFrameStream = errors.New("the server opens SPDY streams")
+	errFrameStream = errors.New("the server tried to open a SPDY stream")
 )
 
 // frameChecker checks the headers of the frames (SPDY/3.1, section 2.2) that
@@ -69,7 +69,7 @@ type frameChecker struct {
 	payload int // the number of bytes of the frame that are missing
 }
 
-// check checks the next bytes.
+// check checks the next bytes. It returns errFrameSize, errFrameStream or nil.
 func (f *frameChecker) check(p []byte) error {
 	for len(p) > 0 {
 		n := min(f.payload, len(p))

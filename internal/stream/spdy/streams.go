@@ -23,12 +23,12 @@ type connection struct {
 	c *Conn
 }
 
-// answerDelay is how long an answer that was received before the connection
-// ended may take to be delivered.
+// answerDelay is how long the library may take to deliver an answer that it
+// received before the connection ended.
 const answerDelay = time.Second
 
-// CreateStream implements httpstream.Connection. It returns an error if the
-// connection ends, whereas the library waits 30 s for an answer.
+// CreateStream implements httpstream.Connection. It returns an error as soon as
+// the connection ends; the library would wait 30 s for an answer.
 func (c connection) CreateStream(headers http.Header) (httpstream.Stream, error) {
 	stream, err := c.create(headers.Clone()) // the caller changes the headers afterwards
 	switch {
@@ -78,7 +78,7 @@ type errorStream struct {
 }
 
 // Read implements io.Reader. The executor reads the whole stream into memory,
-// so Read ends a stream that is larger than maxMessage.
+// so Read fails if the stream is larger than maxMessage.
 func (s errorStream) Read(p []byte) (int, error) {
 	n, err := s.Stream.Read(p)
 	if s.c.appendStatus(p[:n]) > maxMessage {
