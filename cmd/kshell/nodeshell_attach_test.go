@@ -85,7 +85,7 @@ func TestHeartbeat_HangsOnTheWire(t *testing.T) {
 	c := open(t, s, program(t), onNode("--heartbeat", "20s")...)
 	c.prompt()
 	c.waitFor(`kshell: warning: no heartbeat has reached pod node-shell-node1-[a-z0-9]+ ` +
-		`for [0-9]+ s \(no answer within 2s\): the pod ends by itself after 20s without one\r\n`)
+		`for [0-9]+ s \(no answer within 2s\): the pod ends after 20s without a heartbeat\r\n`)
 	c.waitFor(`kshell: heartbeats reach pod node-shell-node1-[a-z0-9]+ again\r\n`)
 	c.run("echo up''to", "upto\r\n")
 	c.keys("exit 4\r")

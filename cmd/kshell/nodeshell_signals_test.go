@@ -141,7 +141,7 @@ var (
 func TestNodeShell_InterruptSilentServer(t *testing.T) {
 	t.Parallel()
 	const mayBeLeft = `kshell: warning: pod NAME may have been created in namespace default: ` +
-		`the server did not answer; if so, it ends by itself after 5m0s
+		`the server did not answer; if so, it ends after 5m0s
 hint: kubectl delete pod NAME -n default --ignore-not-found
 `
 	for name, test := range map[string]struct {
@@ -162,7 +162,7 @@ hint: kubectl delete pod NAME -n default --ignore-not-found
 		"the wait for the pod is not answered": {
 			fault: sandbox.Fault{Path: "/pods/"},
 			said: `kshell: warning: pod NAME in namespace default could not be deleted: the server did not answer; ` +
-				`the pod ends by itself 5m0s after the last heartbeat, and at TIME at the latest
+				`the pod ends 5m0s after the last heartbeat, and at TIME at the latest
 hint: kubectl delete pod NAME -n default
 `,
 			created: true, left: true, bound: 5 * time.Second,

@@ -116,7 +116,7 @@ func TestNodeShell_PodCannotBeDeleted(t *testing.T) {
 	begin := time.Now()
 	c.keys("\x04")
 	c.waitFor(`(?s)kshell: warning: pod node-shell-node1-[a-z0-9]+ in namespace default could not be deleted: ` +
-		`.* the pod ends by itself 5m0s after the last heartbeat`)
+		`.* the pod ends 5m0s after the last heartbeat`)
 	c.mustEnd(255)
 	if took := time.Since(begin); took > cleanup.Timeout+deadline/2 {
 		t.Errorf("it took %v", took)

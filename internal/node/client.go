@@ -27,7 +27,7 @@ type Client struct {
 	ignoredSelector func() // see NewClient; may be nil
 }
 
-// NewClient returns a client. It sends nothing and does not change cfg.
+// NewClient returns a client. It sends no requests and does not change cfg.
 // ignoredSelector, if not nil, is called each time the server answers a list
 // request with objects that do not match its selector. Those objects are left
 // out.
@@ -54,7 +54,7 @@ func NewClient(cfg *rest.Config, ignoredSelector func()) (*Client, error) {
 
 // LookupError means that a node, or the list of nodes, could not be read.
 type LookupError struct {
-	Name string // of the node; empty: the list
+	Name string // of the node; empty means the list
 	Err  error
 }
 
@@ -72,10 +72,11 @@ func (e *LookupError) Error() string {
 // that err wraps, else err.
 func limitErrorOr(err error) error { return cmp.Or(apiclient.LimitError(err), err) }
 
-// NotFound reports whether the server says that there is no such node.
+// NotFound reports whether the API server answered that the node does not
+// exist.
 func (e *LookupError) NotFound() bool { return apiclient.IsNotFound(e.Err, "nodes", e.Name) }
 
-// Hint returns what the user can do; empty if nothing is known.
+// Hint tells the user what to do, or returns "".
 func (e *LookupError) Hint() string {
 	switch {
 	case e.NotFound():
@@ -89,7 +90,8 @@ func (e *LookupError) Hint() string {
 	return ""
 }
 
-// notKubernetes is the hint for a response that is not an API server's.
+// notKubernetes is the hint for a response that does not come from an API
+// server.
 const notKubernetes = "the server does not answer like a Kubernetes API server: check `server:` in the kubeconfig " +
 	"(`kubectl config view --minify`), or --server"
 
@@ -240,8 +242,8 @@ func (c *Client) Log(ctx context.Context, p *corev1.Pod, from LogStart, follow b
 }
 
 // PrivilegedNamespaces returns the namespaces whose Pod Security label allows
-// privileged pods, and the unlabeled ones, to which the default of the cluster
-// applies, in most clusters privileged.
+// privileged pods, and the unlabeled ones. For these, the default of the
+// cluster applies, which is privileged in most clusters.
 func (c *Client) PrivilegedNamespaces(ctx context.Context) (labeled, unlabeled []string, err error) {
 	namespaces, err := list(ctx, c, "namespaces", "", "", func(ns *corev1.Namespace) labels.Set {
 		ns.ManagedFields, ns.Annotations = nil, nil

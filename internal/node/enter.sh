@@ -19,8 +19,8 @@ view) exec "$@" ;;
 enter) k_tool=nsenter && set -- -t 1 $k_namespaces -- "$@" ;;
 chroot) k_tool=chroot && set -- "$KSHELL_HOST" "$@" ;;
 esac
-# Of the image's environment, the command on the node gets only the variables of
-# the terminal.
+# The command on the node gets only the terminal's variables from the
+# environment of the image.
 exec env -i HOME=/root USER=root LOGNAME=root ${TERM:+"TERM=$TERM"} ${COLORTERM:+"COLORTERM=$COLORTERM"} \
 	PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin \
 	"$(command -v "$k_tool" || echo "$k_tool")" "$@"

@@ -26,7 +26,7 @@ const (
 
 // Facts are the annotations and the deadline of a kshell pod. Anyone who may
 // edit the pod can write them. Durations are limited, and texts are short and
-// printable, but they prove nothing.
+// printable, but they must not be trusted.
 type Facts struct {
 	CreatedBy, CreatedFrom string        // see Options
 	TTL                    time.Duration // see Options

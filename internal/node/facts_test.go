@@ -48,8 +48,8 @@ func TestFactsOf_Durations(t *testing.T) {
 	}
 }
 
-// The deadline takes precedence over the annotation: the kubelet enforces it, and
-// it cannot be extended.
+// The deadline takes precedence over the annotation: the kubelet enforces it,
+// and it cannot be extended.
 func TestFactsOf_TTLIsTheDeadline(t *testing.T) {
 	for seconds, want := range map[int64]time.Duration{
 		3600: time.Hour, 0: time.Minute, -1: time.Minute, math.MaxInt64: math.MaxInt32 * time.Second,

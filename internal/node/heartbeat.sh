@@ -1,10 +1,10 @@
 # kshell runs this script in its pod on a node. Each client of the shell has a
-# file beat-ID in $KSHELL_STATE, and empties it as a heartbeat. The file "beat"
-# stands for the creator of the pod until its first heartbeat. Every $2 seconds,
-# the script writes into each file the number of seconds since its last
-# heartbeat, and removes the file at $1 seconds. When no file is left the pod
-# ends, unless the file "detached" exists. $3 is "detached" if it exists from the
-# start.
+# file beat-ID in $KSHELL_STATE. A client sends a heartbeat by emptying its
+# file. The file "beat" stands for the creator of the pod until its first
+# heartbeat. Every $2 seconds, the script writes into each file the number of
+# seconds since its last heartbeat, and removes the file at $1 seconds. When no
+# file is left the pod ends, unless the file "detached" exists. $3 is "detached"
+# if it exists from the start.
 k_timeout=$1 k_interval=$2
 [ "$3" != detached ] || : >"$KSHELL_STATE/detached"
 : >"$KSHELL_STATE/beat"

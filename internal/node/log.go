@@ -30,7 +30,8 @@ func newLogError(err error) *logError {
 }
 
 func (e *logError) Error() string {
-	// The text of these responses is a gateway's, or adds nothing to the code.
+	// The text of these responses comes from a gateway or adds nothing to the
+	// code.
 	if e.Code >= http.StatusInternalServerError || e.Code == http.StatusTooManyRequests {
 		return fmt.Sprintf("cannot read the container's log (HTTP %d)", e.Code)
 	}
@@ -70,16 +71,18 @@ const (
 	// without the mark does not block the shell.
 	logTimeout = 10 * time.Second
 	// maxDroppedStreams is the number of consecutive streams that are dropped
-	// because the log is unreachable. The next stream is joined without it.
+	// because the log is unreachable. The next stream is joined without the
+	// log.
 	maxDroppedStreams = 3
 	// sinceSlack is subtracted from sinceTime, which has whole seconds.
 	sinceSlack = 2 * time.Second
 )
 
 // readLog writes the log from the position to the mark untilID or, if that is
-// empty, to the end of the log. If the log is refused or cut off, it is requested
-// again from the position that was reached. The error is a *retryableError if the
-// last attempt failed because of the connection.
+// empty, to the end of the log. If a request for the log fails or its response
+// is cut off, the log is requested again from the position that was reached.
+// The error is a *retryableError if the last attempt failed because of the
+// connection.
 func (r *Replay) readLog(ctx context.Context, untilID string, follow bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -131,7 +134,7 @@ func (r *Replay) readLogOnce(ctx context.Context, untilID string, follow bool, s
 	case err != nil:
 		return newLogError(err)
 	}
-	defer func() { _ = log.Close() }() // it was only read
+	defer func() { _ = log.Close() }() // the log was only read
 	reader := logReader{replay: r, untilID: untilID, found: r.position.markID == "" && r.position.tailLines == 0}
 	buf := make([]byte, 32<<10)
 	var unprocessed []byte
@@ -163,8 +166,8 @@ func (r *Replay) readLogOnce(ctx context.Context, untilID string, follow bool, s
 	}
 }
 
-// maxUnmatched limits the log text that is kept before the position is found, in
-// bytes.
+// maxUnmatched limits the log text that is kept before the position is found,
+// in bytes.
 const maxUnmatched = 1 << 20
 
 // logReader is the state of one attempt to read the log.
@@ -183,7 +186,7 @@ type logReader struct {
 func (r *logReader) process(p *[]byte, last bool) (done bool, err error) {
 	for {
 		text, m, rest, complete := cutMark(*p)
-		if !complete && last { // it is not a mark
+		if !complete && last { // the text is not a mark
 			text, rest, complete = *p, nil, true
 		}
 		if err := r.processText(text, m != nil || last && complete); err != nil {
@@ -204,8 +207,8 @@ func (r *logReader) process(p *[]byte, last bool) (done bool, err error) {
 	}
 }
 
-// processText writes log text that contains no mark, except for what was written
-// before. If complete is set, no LF follows CRs at its end.
+// processText writes log text that contains no mark. It omits text that was
+// already written. If complete is set, no LF follows CRs at the end of p.
 func (r *logReader) processText(p []byte, complete bool) error {
 	r.buffer = r.crs.strip(r.buffer[:0], p)
 	if complete {
@@ -240,8 +243,9 @@ func (r *logReader) write(p []byte) error {
 	return err
 }
 
-// finish writes the text that was read if the log does not contain the position,
-// and reports a gap unless the output begins there.
+// finish is called at the end of the log or at the mark untilID. If the log did
+// not contain the position, it writes the text that was read and, if the
+// position is a mark, reports missing output.
 func (r *logReader) finish() error {
 	if r.found {
 		return nil

@@ -25,14 +25,15 @@ type mark struct {
 	text []byte    // the complete mark with its line end
 }
 
-// matches reports whether the mark's ID is id, or id with a suffix after a dash.
+// matches reports whether the mark's ID is id, or id with a suffix after a
+// dash.
 func (m *mark) matches(id string) bool {
 	return m.id == id || strings.HasPrefix(m.id, id+"-")
 }
 
 // cutMark cuts p at the first mark into the text before the mark, the mark and
-// the rest. If there is no mark, rest is empty. If complete is false, rest may be
-// the beginning of a mark, and more input is needed.
+// the rest. If there is no mark, rest is empty. If complete is false, rest may
+// be the beginning of a mark, and more input is needed.
 func cutMark(p []byte) (text []byte, m *mark, rest []byte, complete bool) {
 	from := 0
 	for {
@@ -52,8 +53,9 @@ func cutMark(p []byte) (text []byte, m *mark, rest []byte, complete bool) {
 	}
 }
 
-// parseMark parses a mark at the beginning of p. If p does not begin with a mark,
-// it returns nil and true; if p may be the beginning of a mark, nil and false.
+// parseMark parses a mark at the beginning of p. If p does not begin with a
+// mark, it returns nil and true; if p may be the beginning of a mark, nil and
+// false.
 func parseMark(p []byte) (m *mark, ok bool) {
 	if len(p) < len(markStart) {
 		return nil, !strings.HasPrefix(markStart, string(p))
@@ -86,8 +88,8 @@ func parseMark(p []byte) (m *mark, ok bool) {
 // crStripper removes CRs before an LF. The zero value is ready to use.
 type crStripper struct{ held int } // CRs at the end of the input, which an LF may follow
 
-// strip appends p without these CRs to dst. CRs at the end of p are held until
-// the next call.
+// strip appends p, without CRs before an LF, to dst. CRs at the end of p are
+// held until the next call.
 func (s *crStripper) strip(dst, p []byte) []byte {
 	for _, b := range p {
 		switch b {
@@ -102,7 +104,7 @@ func (s *crStripper) strip(dst, p []byte) []byte {
 	return dst
 }
 
-// flush appends the CRs that are held, because no LF follows.
+// flush appends the held CRs to dst. It is called when no LF follows them.
 func (s *crStripper) flush(dst []byte) []byte {
 	for ; s.held > 0; s.held-- {
 		dst = append(dst, '\r')

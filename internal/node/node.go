@@ -2,25 +2,26 @@
 // and commands on nodes, and restores the output of such a shell across
 // reconnects.
 //
-// It does not know sockets, terminals, flags or when to reconnect, and it prints
-// nothing.
+// It does not know sockets, terminals, flags or when to reconnect, and it
+// prints nothing.
 //
 //   - pod.go, name.go, script.go: the pod, and what runs in it; pure functions
-//   - refusal.go: why the API refused a pod, and what would help; pure functions
+//   - refusal.go: why the API refused a pod, and hints; pure functions
 //   - facts.go: the annotations and the deadline of a pod, as untrusted input
 //   - status.go: whether a pod or node is in use, has ended or is ready
-//   - replay.go, log.go, mark.go: the output of a shell, with the help of the
+//   - replay.go, log.go, mark.go: restore the output of a shell from the
 //     container's log
 //   - client.go: the requests to the API server
 //
 // Invariants:
 //
-//   - The annotations of a pod are parsed in facts.go alone, with limits:
-//     anyone who may edit the pod can write them.
+//   - The annotations of a pod are parsed only in facts.go, with limits: anyone
+//     who may edit the pod can write them.
 //   - A pod is deleted only with its UID as a precondition, and only if it has
 //     kshell's labels.
-//   - Every pod ends by itself: after Options.TTL (activeDeadlineSeconds), and
-//     after Options.HeartbeatTimeout without a heartbeat.
+//   - Every pod ends even if no client deletes it: after Options.TTL
+//     (activeDeadlineSeconds) and, unless it is detached, after
+//     Options.HeartbeatTimeout without a heartbeat.
 //   - The package starts no goroutine.
 package node
 
@@ -33,8 +34,8 @@ import (
 // Container is the name of the pod's only container.
 const Container = "shell"
 
-// The profiles say what the pod may do on the node. They are named after those
-// of kubectl debug.
+// The profiles define what the pod may do on the node. They are named after
+// those of kubectl debug.
 const (
 	SysAdmin = "sysadmin" // privileged
 	General  = "general"  // the node's namespaces and files, as root without privileges
@@ -46,7 +47,7 @@ func Profiles() []string { return []string{SysAdmin, General, NetAdmin} }
 
 // The ways to get from the container to the node.
 const (
-	Auto   = "auto"   // the first of the others that leads to a shell
+	Auto   = "auto"   // the first of Enter, Chroot and View that works
 	Enter  = "enter"  // enter the namespaces of the node's first process
 	Chroot = "chroot" // change the root directory to the node's
 	View   = "view"   // stay in the image; the node's files are below /host
@@ -75,13 +76,13 @@ type Options struct {
 	Claims     []string // persistent volume claims, mounted at /mnt/NAME in the image
 
 	// Access to the node.
-	Profile       string     // empty: SysAdmin
-	Entry         string     // empty: Auto
+	Profile       string     // SysAdmin if empty
+	Entry         string     // Auto if empty
 	Private       Namespaces // not shared with the node
 	NoPropagation bool       // no mountPropagation, for nodes that refuse it: later mounts of the node are not visible
 
 	// The main process.
-	Shell    bool // it is the shell; else it waits, and commands are run beside it
+	Shell    bool // it is the shell; else it waits, and commands run next to it
 	Detached bool // no heartbeats are required at first
 
 	// Limits.
@@ -90,6 +91,6 @@ type Options struct {
 	StartTimeout     time.Duration // how long its creator waits for it to start
 
 	// Recorded in annotations.
-	CreatedBy, CreatedFrom string // the local user and host; empty: not recorded
+	CreatedBy, CreatedFrom string // the local user and host; not recorded if empty
 	CreatedAt              time.Time
 }

@@ -22,7 +22,7 @@ const (
 // selector is the label selector of all kshell pods.
 const selector = nameLabel + "=" + nameValue + "," + managerLabel + "=" + managerValue
 
-// IsReservedLabel reports whether a label is one that kshell sets itself.
+// IsReservedLabel reports whether kshell itself sets the label.
 func IsReservedLabel(label string) bool { return label == nameLabel || label == managerLabel }
 
 // The annotations tell users and other clients who created the pod, and its

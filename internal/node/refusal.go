@@ -94,7 +94,7 @@ func (e *CreateError) Error() string {
 	return fmt.Sprintf("cannot create a pod in namespace %q: %s", e.Pod.Namespace, e.Message)
 }
 
-// Hint returns what the user can do; empty if nothing is known.
+// Hint tells the user what to do, or returns "".
 func (e *CreateError) Hint() string {
 	switch ns := e.Pod.Namespace; e.Cause {
 	case PodSecurity:

@@ -21,8 +21,8 @@ import (
 // it reads the log from the position that the last stream reached to the mark.
 // Marks are removed from the output, also those of other clients.
 //
-// containerd's log lacks the CRs before an LF. So these are not counted, and a
-// CR is added before each LF of the log.
+// containerd's log lacks the CRs before an LF. Therefore these CRs are not
+// counted, and a CR is added before each LF of the log.
 //
 // Write, WriteRest and ExpectMark must be called from one goroutine at a time;
 // Joined and SkipMark may be called from any.
@@ -44,8 +44,8 @@ type Replay struct {
 	joined  chan struct{} // see Joined
 }
 
-// ReplaySource gives a Replay the container's log, and handles its failures.
-// The goroutine that calls Write or WriteRest calls its methods.
+// ReplaySource provides the container's log to a Replay and handles failures of
+// the log. The goroutine that calls Write or WriteRest calls its methods.
 type ReplaySource interface {
 	// OpenLog opens the container's log. If follow is set, the reader also
 	// returns what is printed later, until it is closed or the context ends.
@@ -55,24 +55,24 @@ type ReplaySource interface {
 	OutputMissing(err error)
 	// LogUnreachable is called when the log cannot be read because the
 	// connection failed; the stream is most likely lost, too. It must close the
-	// stream, which is not joined, so that the caller connects again.
+	// stream so that the caller reconnects. The stream is not joined.
 	LogUnreachable(err error)
 }
 
-// LogStart is where to begin reading the log.
+// LogStart is the position at which reading of the log begins.
 type LogStart struct {
-	Since time.Time // by the node's clock; zero: the beginning
-	Tail  int64     // only this many lines from the end; 0: all
+	Since time.Time // by the node's clock; the zero value means the beginning
+	Tail  int64     // only this many lines from the end; 0 means all
 }
 
 // logPosition is how much of the shell's output has been written: a number of
 // bytes after a mark, counted by a crStripper.
 type logPosition struct {
-	markID    string // empty: the beginning of the log
+	markID    string // empty for the beginning of the log
 	since     time.Time
 	bytes     int64
 	tailLines int64 // nothing was written yet; begin with this many last lines
-	unknown   bool
+	unknown   bool  // the position is not known; see SkipMark
 }
 
 // StartAtTail makes the output begin with the last lines of the log.
@@ -145,7 +145,7 @@ func (r *Replay) step(p []byte) (rest []byte, err error) {
 // maxEarly limits the output before a mark that is kept, in bytes.
 const maxEarly = 64 << 10
 
-// holdEarly stores output before the expected mark. It reports false if no mark
+// holdEarly stores output before the expected mark. It returns false if no mark
 // is expected.
 func (r *Replay) holdEarly(text []byte) bool {
 	r.mu.Lock()
@@ -235,8 +235,8 @@ func (r *Replay) writeLog(untilID string) error {
 	return r.readLog(r.ctx, untilID, true)
 }
 
-// WriteRest writes the log after the position when the shell has ended, because
-// servers may lose the end of a stream.
+// WriteRest writes the log after the position. It is called when the shell has
+// ended, because servers may lose the end of a stream.
 func (r *Replay) WriteRest(ctx context.Context) error {
 	if r.position.unknown {
 		return nil

@@ -38,20 +38,20 @@ func (s *slow) Close() error { return nil }
 
 func TestReplayLog_TimeoutIsPerRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, replay, out, gaps := interruptedReplay(t)
+		r, replay, out, missing := interruptedReplay(t)
 		logs(replay, r, func(ctx context.Context) (io.ReadCloser, error) {
 			return &slow{ctx, logTimeout - time.Second, []string{markText("a") + "one\n", "g", "ap\n", markText("b")}}, nil
 		})
 		rejoin(t, r, replay)
-		if want := "one\r\ngap\r\ntwo\r\n"; out.String() != want || len(*gaps) > 0 {
-			t.Errorf("got %q, want %q; gaps %v", out, want, *gaps)
+		if want := "one\r\ngap\r\ntwo\r\n"; out.String() != want || len(*missing) > 0 {
+			t.Errorf("got %q, want %q; missing %v", out, want, *missing)
 		}
 	})
 }
 
 func TestReplayLog_EmptyReadsDoNotExtendTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, replay, _, gaps := interruptedReplay(t)
+		r, replay, _, missing := interruptedReplay(t)
 		logs(replay, r, func(ctx context.Context) (io.ReadCloser, error) {
 			return &slow{ctx, logTimeout - time.Second, make([]string, 100)}, nil
 		})
@@ -60,7 +60,7 @@ func TestReplayLog_EmptyReadsDoNotExtendTimeout(t *testing.T) {
 		if took := time.Since(begin); took != logTimeout {
 			t.Errorf("gave up after %v, want %v", took, logTimeout)
 		}
-		wantGap(t, *gaps, errLogSilent.Error())
+		wantMissing(t, *missing, errLogSilent.Error())
 	})
 }
 
@@ -83,13 +83,13 @@ func TestReplayLog_PausesBetweenAttempts(t *testing.T) {
 // The first stream of a shell begins with the complete log, however long it is.
 func TestReplayLog_LongLogBeforeTheFirstStream(t *testing.T) {
 	r := &fakeContainer{}
-	replay, out, gaps := newReplay(r)
+	replay, out, missing := newReplay(r)
 	replay.ExpectMark(t.Context(), "a")
 	text := strings.Repeat(strings.Repeat("x", 98)+"\r\n", maxUnmatched/50)
 	r.print(text + markText("a"))
 	send(t, replay, []byte(markText("a")+"live"))
-	if out.String() != text+"live" || len(*gaps) > 0 {
-		t.Errorf("got %d bytes, want %d; gaps %v", out.Len(), len(text+"live"), *gaps)
+	if out.String() != text+"live" || len(*missing) > 0 {
+		t.Errorf("got %d bytes, want %d; missing %v", out.Len(), len(text+"live"), *missing)
 	}
 }
 
@@ -107,7 +107,7 @@ func TestReplay_WriteRestOutputFailsForTheLastLines(t *testing.T) {
 
 func TestReplay_SkipEarlierMark(t *testing.T) {
 	r := &fakeContainer{}
-	replay, out, gaps := newReplay(r)
+	replay, out, missing := newReplay(r)
 	replay.ExpectMark(t.Context(), "b")
 	r.print("early")
 	send(t, replay, r.output)
@@ -119,14 +119,14 @@ func TestReplay_SkipEarlierMark(t *testing.T) {
 	}
 	r.print(markText("b") + "live")
 	send(t, replay, []byte(markText("b")+"live"))
-	if out.String() != "earlylive" || len(*gaps) > 0 {
-		t.Errorf("got %q, gaps %v", out, *gaps)
+	if out.String() != "earlylive" || len(*missing) > 0 {
+		t.Errorf("got %q, missing %v", out, *missing)
 	}
 }
 
 func TestReplay_SessionEndsWhileLogIsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, replay, out, gaps := interruptedReplay(t)
+		r, replay, out, missing := interruptedReplay(t)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		logs(replay, r, silent)
@@ -134,8 +134,8 @@ func TestReplay_SessionEndsWhileLogIsRead(t *testing.T) {
 		if _, err := replay.Write([]byte(markText("b"))); err != nil {
 			t.Error(err)
 		}
-		if out.String() != "one\r\n" || len(*gaps) > 0 || r.unreachable > 0 {
-			t.Errorf("got %q, gaps %v, %d losses; want nothing more", out, *gaps, r.unreachable)
+		if out.String() != "one\r\n" || len(*missing) > 0 || r.unreachable > 0 {
+			t.Errorf("got %q, missing %v, %d losses; want nothing more", out, *missing, r.unreachable)
 		}
 	})
 }

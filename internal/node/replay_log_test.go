@@ -59,15 +59,15 @@ func silent(ctx context.Context) (io.ReadCloser, error) {
 
 // interruptedReplay returns a Replay whose stream was interrupted after "one";
 // "gap" was printed after that. rejoin joins a new stream.
-func interruptedReplay(t *testing.T) (r *fakeContainer, replay *Replay, out *bytes.Buffer, gaps *[]error) {
+func interruptedReplay(t *testing.T) (r *fakeContainer, replay *Replay, out *bytes.Buffer, missing *[]error) {
 	t.Helper()
 	r = &fakeContainer{}
-	replay, out, gaps = newReplay(r)
+	replay, out, missing = newReplay(r)
 	replay.ExpectMark(t.Context(), "a")
 	r.print(markText("a") + "one\r\n")
 	send(t, replay, r.output)
 	r.print("gap\r\n")
-	return r, replay, out, gaps
+	return r, replay, out, missing
 }
 
 func rejoin(t *testing.T, r *fakeContainer, replay *Replay) {
@@ -82,14 +82,14 @@ func rejoin(t *testing.T, r *fakeContainer, replay *Replay) {
 	}
 }
 
-func wantGap(t *testing.T, gaps []error, want string) {
+func wantMissing(t *testing.T, missing []error, want string) {
 	t.Helper()
-	if len(gaps) != 1 || gaps[0].Error() != want {
-		t.Errorf("gaps %v, want %q", gaps, want)
+	if len(missing) != 1 || missing[0].Error() != want {
+		t.Errorf("missing %v, want %q", missing, want)
 	}
 }
 
-func TestReplayLog_RetriedWithoutGap(t *testing.T) {
+func TestReplayLog_RetriedWithoutLoss(t *testing.T) {
 	cut := errors.New("cut")
 	for name, results := range map[string][]logResult{
 		"503":           {failed(refusedLog(503))},
@@ -108,11 +108,11 @@ func TestReplayLog_RetriedWithoutGap(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r, replay, out, gaps := interruptedReplay(t)
+				r, replay, out, missing := interruptedReplay(t)
 				requests := logs(replay, r, results...)
 				rejoin(t, r, replay)
-				if want := "one\r\ngap\r\ntwo\r\n"; out.String() != want || len(*gaps) > 0 || r.unreachable > 0 {
-					t.Errorf("got %q, want %q; gaps %v, unreachable %d times", out, want, *gaps, r.unreachable)
+				if want := "one\r\ngap\r\ntwo\r\n"; out.String() != want || len(*missing) > 0 || r.unreachable > 0 {
+					t.Errorf("got %q, want %q; missing %v, unreachable %d times", out, want, *missing, r.unreachable)
 				}
 				if *requests != len(results)+1 {
 					t.Errorf("%d requests", *requests)
@@ -122,7 +122,8 @@ func TestReplayLog_RetriedWithoutGap(t *testing.T) {
 	}
 }
 
-// Without the log, the output of the outage is missing, and the session continues.
+// Without the log, the output of the outage is missing, and the session
+// continues.
 func TestReplayLog_UnavailableKeepsTheSession(t *testing.T) {
 	reason := errors.New(`User "dev" cannot get resource "pods/log"`)
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "shell", reason)
@@ -138,7 +139,7 @@ func TestReplayLog_UnavailableKeepsTheSession(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r, replay, out, gaps := interruptedReplay(t)
+				r, replay, out, missing := interruptedReplay(t)
 				r.logError = c.err
 				requests := logs(replay, r)
 				begin := time.Now()
@@ -146,7 +147,7 @@ func TestReplayLog_UnavailableKeepsTheSession(t *testing.T) {
 				if out.String() != "one\r\ntwo\r\n" || r.unreachable > 0 {
 					t.Errorf("got %q, unreachable %d times", out, r.unreachable)
 				}
-				wantGap(t, *gaps, c.want)
+				wantMissing(t, *missing, c.want)
 				if took := time.Since(begin); took > 3*time.Second || *requests != c.requests {
 					t.Errorf("%d requests in %v", *requests, took)
 				}
@@ -155,8 +156,8 @@ func TestReplayLog_UnavailableKeepsTheSession(t *testing.T) {
 				replay.ExpectMark(t.Context(), "c")
 				r.print(markText("c") + "three\r\n")
 				send(t, replay, []byte(markText("c")+"three\r\n"))
-				if want := "one\r\ntwo\r\ngap2\r\nthree\r\n"; out.String() != want || len(*gaps) != 1 {
-					t.Errorf("got %q, want %q; gaps %v", out, want, *gaps)
+				if want := "one\r\ntwo\r\ngap2\r\nthree\r\n"; out.String() != want || len(*missing) != 1 {
+					t.Errorf("got %q, want %q; missing %v", out, want, *missing)
 				}
 			})
 		})
@@ -165,20 +166,20 @@ func TestReplayLog_UnavailableKeepsTheSession(t *testing.T) {
 
 func TestReplayLog_NeverAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, replay, out, gaps := interruptedReplay(t)
+		r, replay, out, missing := interruptedReplay(t)
 		logs(replay, r, silent)
 		begin := time.Now()
 		rejoin(t, r, replay)
 		if out.String() != "one\r\ntwo\r\n" || r.unreachable > 0 || time.Since(begin) != logTimeout {
 			t.Errorf("got %q, unreachable %d times, after %v", out, r.unreachable, time.Since(begin))
 		}
-		wantGap(t, *gaps, "no data from the container's log within 10s")
+		wantMissing(t, *missing, "no data from the container's log within 10s")
 	})
 }
 
 func TestReplayLog_EndsEarlyEachTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, replay, out, gaps := interruptedReplay(t)
+		r, replay, out, missing := interruptedReplay(t)
 		var results []logResult
 		for range maxLogAttempts + 1 {
 			results = append(results, content(markText("a")+"one\nga", io.EOF))
@@ -188,33 +189,33 @@ func TestReplayLog_EndsEarlyEachTime(t *testing.T) {
 		if out.String() != "one\r\ngatwo\r\n" || r.unreachable > 0 {
 			t.Errorf("got %q, unreachable %d times", out, r.unreachable)
 		}
-		wantGap(t, *gaps, "the container's log ended early")
+		wantMissing(t, *missing, "the container's log ended early")
 	})
 }
 
-// If nothing of the log could be read, the new stream's output before the mark is
-// written, such as the first prompt.
+// If nothing of the log could be read, the new stream's output before the mark
+// is written, such as the first prompt.
 func TestReplayLog_UnavailableShowsTheStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &fakeContainer{logError: refusedLog(503)}
-		replay, out, gaps := newReplay(r)
+		replay, out, missing := newReplay(r)
 		replay.ExpectMark(t.Context(), "a")
 		r.print("$ " + markText("foreign") + "ls\r\n" + markText("a") + "file\r\n")
 		send(t, replay, r.output)
 		if want := "$ ls\r\nfile\r\n"; out.String() != want {
 			t.Errorf("got %q, want %q", out, want)
 		}
-		wantGap(t, *gaps, "cannot read the container's log (HTTP 503)")
+		wantMissing(t, *missing, "cannot read the container's log (HTTP 503)")
 	})
 }
 
 func TestReplay_WriteRestRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, replay, out, gaps := interruptedReplay(t)
+		r, replay, out, missing := interruptedReplay(t)
 		r.ended = true
 		logs(replay, r, failed(refusedLog(503)), content(markText("a")+"one\ng", io.ErrUnexpectedEOF))
-		if err := replay.WriteRest(t.Context()); err != nil || out.String() != "one\r\ngap\r\n" || len(*gaps) > 0 {
-			t.Errorf("got %q, %v, gaps %v", out, err, *gaps)
+		if err := replay.WriteRest(t.Context()); err != nil || out.String() != "one\r\ngap\r\n" || len(*missing) > 0 {
+			t.Errorf("got %q, %v, missing %v", out, err, *missing)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {

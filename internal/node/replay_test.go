@@ -26,15 +26,15 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// terminal returns text as a terminal prints it: with exactly one CR before each
-// LF.
+// terminal returns text as a terminal prints it: with exactly one CR before
+// each LF.
 func terminal(text string) string {
 	var l crStripper
 	return strings.ReplaceAll(string(l.flush(l.strip(nil, []byte(text)))), "\n", "\r\n")
 }
 
-// fakeContainer is a container whose main process prints output. Its log contains
-// the complete lines of the output.
+// fakeContainer is a container whose main process prints output. Its log
+// contains the complete lines of the output.
 type fakeContainer struct {
 	output      []byte
 	ended       bool
@@ -86,24 +86,25 @@ func (w waiting) Read([]byte) (int, error) {
 	return 0, w.ctx.Err()
 }
 
-// newReplay returns a Replay for r, its output and its gaps.
-func newReplay(r *fakeContainer) (t *Replay, out *bytes.Buffer, gaps *[]error) {
-	out, gaps = &bytes.Buffer{}, &[]error{}
-	return &Replay{Output: out, Source: &fakeSource{r, r.openLog, gaps}}, out, gaps
+// newReplay returns a Replay for r, its output, and the errors that are passed
+// to OutputMissing.
+func newReplay(r *fakeContainer) (t *Replay, out *bytes.Buffer, missing *[]error) {
+	out, missing = &bytes.Buffer{}, &[]error{}
+	return &Replay{Output: out, Source: &fakeSource{r, r.openLog, missing}}, out, missing
 }
 
 // fakeSource is the ReplaySource of a fakeContainer. Tests replace open.
 type fakeSource struct {
 	container *fakeContainer
 	open      func(ctx context.Context, from LogStart, follow bool) (io.ReadCloser, error)
-	gaps      *[]error // the arguments of OutputMissing
+	missing   *[]error // the arguments of OutputMissing
 }
 
 func (s *fakeSource) OpenLog(ctx context.Context, from LogStart, follow bool) (io.ReadCloser, error) {
 	return s.open(ctx, from, follow)
 }
 
-func (s *fakeSource) OutputMissing(err error) { *s.gaps = append(*s.gaps, err) }
+func (s *fakeSource) OutputMissing(err error) { *s.missing = append(*s.missing, err) }
 
 func (s *fakeSource) LogUnreachable(error) { s.container.unreachable++ }
 
@@ -126,7 +127,7 @@ var repeatedCRs = regexp.MustCompile("\r+")
 func TestReplay_EachByteOnce(t *testing.T) {
 	for run := range 300 {
 		r := &fakeContainer{logHasCRs: run%2 == 0, logIsCut: run%3 == 0}
-		replay, out, gaps := newReplay(r)
+		replay, out, missing := newReplay(r)
 		var want strings.Builder
 		line := 0
 		print := func() {
@@ -169,18 +170,19 @@ func TestReplay_EachByteOnce(t *testing.T) {
 		if err := replay.WriteRest(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		// A stream that ends directly after a CR may repeat it, which is harmless.
+		// A stream that ends directly after a CR may repeat it, which is
+		// harmless.
 		got := repeatedCRs.ReplaceAllString(terminal(out.String()), "\r")
 		all := repeatedCRs.ReplaceAllString(terminal(want.String()), "\r")
-		if got != all || len(*gaps) > 0 || r.unreachable > 0 && run%3 != 0 {
-			t.Fatalf("run %d, gaps %v:\n got %q\nwant %q", run, *gaps, got, all)
+		if got != all || len(*missing) > 0 || r.unreachable > 0 && run%3 != 0 {
+			t.Fatalf("run %d, missing %v:\n got %q\nwant %q", run, *missing, got, all)
 		}
 	}
 }
 
 func TestReplay_StartAtTail(t *testing.T) {
 	r := &fakeContainer{}
-	replay, out, gaps := newReplay(r)
+	replay, out, missing := newReplay(r)
 	for i := range 50 {
 		r.print(fmt.Sprintf("%d\r\n", i))
 	}
@@ -189,44 +191,44 @@ func TestReplay_StartAtTail(t *testing.T) {
 	replay.ExpectMark(t.Context(), "a")
 	r.print(markText("a-0"))
 	send(t, replay, []byte(markText("a-0")+"live"))
-	if want := "48\r\n49\r\n$ live"; out.String() != want || len(*gaps) > 0 {
-		t.Errorf("got %q, want %q; gaps %v", out, want, *gaps)
+	if want := "48\r\n49\r\n$ live"; out.String() != want || len(*missing) > 0 {
+		t.Errorf("got %q, want %q; missing %v", out, want, *missing)
 	}
 }
 
-func TestReplay_Gaps(t *testing.T) {
+func TestReplay_OutputMissing(t *testing.T) {
 	first := func() (*fakeContainer, *Replay, *bytes.Buffer, *[]error) {
 		r := &fakeContainer{}
-		replay, out, gaps := newReplay(r)
+		replay, out, missing := newReplay(r)
 		replay.ExpectMark(t.Context(), "a")
 		r.print(markText("a") + "one\r\n")
 		send(t, replay, r.output)
-		return r, replay, out, gaps
+		return r, replay, out, missing
 	}
 	t.Run("the log cannot be read", func(t *testing.T) {
-		r, replay, out, gaps := first()
+		r, replay, out, missing := first()
 		r.logError = apierrors.NewBadRequest("no log today")
 		replay.ExpectMark(t.Context(), "b")
 		r.print("lost\r\n" + markText("b") + "two\r\n")
 		send(t, replay, []byte(markText("b")+"two\r\n"))
-		if out.String() != "one\r\ntwo\r\n" || len(*gaps) != 1 || !errors.Is((*gaps)[0], r.logError) {
-			t.Errorf("got %q, gaps %v", out, *gaps)
+		if out.String() != "one\r\ntwo\r\n" || len(*missing) != 1 || !errors.Is((*missing)[0], r.logError) {
+			t.Errorf("got %q, missing %v", out, *missing)
 		}
 	})
 	t.Run("the log was rotated", func(t *testing.T) {
-		r, replay, out, gaps := first()
+		r, replay, out, missing := first()
 		r.print("lost\r\n")
 		r.rotatedAway = len(r.output)
 		replay.ExpectMark(t.Context(), "b")
 		r.print("kept\r\n" + markText("b") + "two\r\n")
 		send(t, replay, []byte(markText("b")+"two\r\n"))
-		if out.String() != "one\r\nkept\r\ntwo\r\n" || len(*gaps) != 1 || !errors.Is((*gaps)[0], errLogTooShort) {
-			t.Errorf("got %q, gaps %v", out, *gaps)
+		if out.String() != "one\r\nkept\r\ntwo\r\n" || len(*missing) != 1 || !errors.Is((*missing)[0], errLogTooShort) {
+			t.Errorf("got %q, missing %v", out, *missing)
 		}
 	})
 	t.Run("the log is unreachable", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			r, replay, out, gaps := first()
+			r, replay, out, missing := first()
 			r.logError = errors.New("cut")
 			for i := range maxDroppedStreams + 1 {
 				id := fmt.Sprint("b", i)
@@ -234,14 +236,14 @@ func TestReplay_Gaps(t *testing.T) {
 				r.print("gap\r\n" + markText(id))
 				send(t, replay, []byte(markText(id)+"two\r\n"))
 			}
-			if out.String() != "one\r\ntwo\r\n" || len(*gaps) != 1 || !errors.Is((*gaps)[0], r.logError) ||
+			if out.String() != "one\r\ntwo\r\n" || len(*missing) != 1 || !errors.Is((*missing)[0], r.logError) ||
 				r.unreachable != maxDroppedStreams {
-				t.Errorf("got %q, gaps %v, unreachable %d times", out, *gaps, r.unreachable)
+				t.Errorf("got %q, missing %v, unreachable %d times", out, *missing, r.unreachable)
 			}
 		})
 	})
 	t.Run("the mark is skipped", func(t *testing.T) {
-		r, replay, out, gaps := first()
+		r, replay, out, missing := first()
 		replay.ExpectMark(t.Context(), "b")
 		send(t, replay, []byte("early,"))
 		replay.SkipMark("a")
@@ -251,19 +253,19 @@ func TestReplay_Gaps(t *testing.T) {
 		replay.ExpectMark(t.Context(), "c")
 		r.print("x\r\n" + markText("c") + "then")
 		send(t, replay, []byte(markText("c")+"then"))
-		if out.String() != "one\r\nearly,passedthen" || len(*gaps) != 1 || !errors.Is((*gaps)[0], errNoPosition) {
-			t.Errorf("got %q, gaps %v", out, *gaps)
+		if out.String() != "one\r\nearly,passedthen" || len(*missing) != 1 || !errors.Is((*missing)[0], errNoPosition) {
+			t.Errorf("got %q, missing %v", out, *missing)
 		}
 	})
 	t.Run("the log does not contain the mark", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			r, replay, out, gaps := first()
+			r, replay, out, missing := first()
 			replay.ExpectMark(t.Context(), "b")
 			r.print("gap\r\n")
 			begin := time.Now()
 			send(t, replay, []byte(markText("b")+"two"))
-			if out.String() != "one\r\ngap\r\ntwo" || len(*gaps) != 1 || time.Since(begin) != logTimeout {
-				t.Errorf("got %q after %v, gaps %v", out, time.Since(begin), *gaps)
+			if out.String() != "one\r\ngap\r\ntwo" || len(*missing) != 1 || time.Since(begin) != logTimeout {
+				t.Errorf("got %q after %v, missing %v", out, time.Since(begin), *missing)
 			}
 		})
 	})

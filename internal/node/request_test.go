@@ -22,8 +22,8 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// recorded returns a client of a server that answers each request with body, and
-// the URLs of the requests.
+// recorded returns a client of a server that answers each request with body,
+// and the URLs of the requests.
 func recorded(t *testing.T, body string) (*Client, *[]*url.URL) {
 	t.Helper()
 	var urls []*url.URL

@@ -54,12 +54,12 @@ func (o *Options) mainCommand() []string {
 	return append(command, o.enterArgs()...)
 }
 
-// withoutTabs returns a script indented by spaces, so that it is a readable block
-// in YAML.
+// withoutTabs returns a script indented by spaces, so that it is a readable
+// block in YAML.
 func withoutTabs(source string) string { return strings.ReplaceAll(source, "\t", "  ") }
 
-// Command returns the command that, run in the container, runs args on the node,
-// or a login shell if args is empty.
+// Command returns the command that, run in the container, runs args on the
+// node, or a login shell if args is empty.
 func (o *Options) Command(args []string) []string {
 	if o.Windows {
 		if len(args) == 0 {
@@ -70,8 +70,8 @@ func (o *Options) Command(args []string) []string {
 	return append(append([]string{"sh", "-c", script.Shrink(enterScript), "kshell"}, o.enterArgs()...), args...)
 }
 
-// enterArgs returns the arguments of enter.sh: the way to enter the node, and the
-// flags of nsenter.
+// enterArgs returns the arguments of enter.sh: the way to enter the node, and
+// the flags of nsenter.
 func (o *Options) enterArgs() []string {
 	entry := o.Entry
 	if entry == "" {
@@ -109,8 +109,9 @@ func (o *Options) NeedsPropagation() bool {
 	return outside && !o.Windows
 }
 
-// HeartbeatCommand returns the command that, run in the container, is a heartbeat
-// of the client with this ID. The ID may be empty if no other client can attach.
+// HeartbeatCommand returns the command that, run in the container, sends a
+// heartbeat of the client with this ID. The ID may be empty if no other client
+// can attach.
 func HeartbeatCommand(windows bool, id string) []string {
 	if windows {
 		const source = `New-Item -Force "$env:KSHELL_STATE\beat" | Out-Null`
@@ -122,16 +123,17 @@ func HeartbeatCommand(windows bool, id string) []string {
 	return []string{"sh", "-c", `: >"$KSHELL_STATE/beat$1"`, "kshell", id}
 }
 
-// DetachCommand returns the command that, run in the container, makes the pod run
-// without heartbeats. ReattachCommand undoes it.
+// DetachCommand returns the command that, run in the container, makes the pod
+// run without heartbeats. ReattachCommand undoes it.
 func DetachCommand() []string { return []string{"sh", "-c", `: >"$KSHELL_STATE/detached"`} }
 
 // ReattachCommand returns the command that, run in the container, makes the pod
 // require heartbeats again.
 func ReattachCommand() []string { return []string{"sh", "-c", `rm -f "$KSHELL_STATE/detached"`} }
 
-// LeaveCommand returns the command that, run in the container, removes the client
-// with this ID. Its exit code is 0 if other clients are attached, else 1.
+// LeaveCommand returns the command that, run in the container, removes the
+// client with this ID. Its exit code is 0 if other clients are attached,
+// otherwise 1.
 func LeaveCommand(id string) []string {
 	return []string{"sh", "-c", script.Shrink(leaveScript), "kshell", id}
 }

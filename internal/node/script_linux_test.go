@@ -39,16 +39,16 @@ func shells(t *testing.T) map[string][]string {
 	return found
 }
 
-// shellsSearchingPath returns the shells that search PATH first. Debian's busybox
-// prefers its built-in tools.
+// shellsSearchingPath returns the shells that search PATH first. Debian's
+// busybox prefers its built-in tools.
 func shellsSearchingPath(t *testing.T) map[string][]string {
 	all := shells(t)
 	delete(all, "busybox")
 	return all
 }
 
-// image is a directory of programs, which stands for an image, and the directory
-// KSHELL_STATE.
+// image is a directory of programs, which stands for an image, and the
+// directory KSHELL_STATE.
 type image struct{ bin, state string }
 
 func newImage(t *testing.T, programs map[string]string) image {
@@ -154,8 +154,8 @@ func TestEnterScript_Arguments(t *testing.T) {
 	}
 }
 
-// testHeartbeatTimeout is three checks of one second each: on a machine that was
-// suspended, one check may come too early, but not three.
+// testHeartbeatTimeout is three checks of one second each: on a machine that
+// was suspended, one check may come too early, but not three.
 const testHeartbeatTimeout = 3 * time.Second
 
 // startMain starts the pod's main process.

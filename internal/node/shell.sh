@@ -1,7 +1,7 @@
-# The main process of a pod for a shell. It runs the shell on its terminal by the
-# script $1, with the arguments that follow. It stays in the namespaces of the
-# image, and so does everything that kshell runs by exec. The background process
-# ignores the signals of the terminal.
+# The main process of a pod for a shell. It runs the shell on its terminal with
+# the script $1 and the arguments that follow. It stays in the namespaces of the
+# container, like all processes that kshell starts by exec. The background
+# process ignores the signals of the terminal.
 tty >"$KSHELL_STATE/tty" || echo /dev/console >"$KSHELL_STATE/tty"
 (
 	trap '' HUP INT QUIT TSTP TTIN TTOU

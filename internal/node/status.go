@@ -10,8 +10,8 @@ import (
 // leftoverMargin allows for clocks that differ and for slow starts.
 const leftoverMargin = 5 * time.Minute
 
-// Leftover returns why a kshell pod can be deleted, such as "has ended", or "" if
-// it may still be in use.
+// Leftover returns why a kshell pod can be deleted, such as "has ended", or ""
+// if it may still be in use.
 func Leftover(p *corev1.Pod, now time.Time) string {
 	age := now.Sub(p.CreationTimestamp.Time)
 	switch {
@@ -29,7 +29,8 @@ func Leftover(p *corev1.Pod, now time.Time) string {
 	return ""
 }
 
-// HasEnded reports whether the pod's phase is final: nothing runs in it any more.
+// HasEnded reports whether the pod's phase is final: nothing runs in it any
+// more.
 func HasEnded(p *corev1.Pod) bool {
 	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
 }
@@ -38,7 +39,7 @@ func HasEnded(p *corev1.Pod) bool {
 type Termination struct {
 	Code int
 	// Reason is the pod's reason (DeadlineExceeded, Evicted) or else the
-	// container's (OOMKilled). It is empty if the process exited by itself.
+	// container's (OOMKilled). It is empty if the process exited normally.
 	Reason  string
 	Deleted bool // the pod was being deleted
 }

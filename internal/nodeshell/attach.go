@@ -15,9 +15,9 @@ import (
 	"kshell/internal/stream"
 )
 
-// attachSession is a session that is attached to the shell of a pod, which is
-// its main process. The session may span several connections, all to the same
-// shell. attachSession is the stream.Driver of the session, its
+// attachSession is a session that is attached to the shell of a pod. The shell
+// is the main process of the pod. The session may span several connections, all
+// to the same shell. attachSession is the stream.Driver of the session, its
 // interactive.Detacher, and the node.ReplaySource of its output.
 type attachSession struct {
 	pod     *Pod
@@ -34,7 +34,7 @@ type attachSession struct {
 	replay  *node.Replay
 
 	// Used by the goroutine of the session.
-	shown     bool // output of the shell was shown before this connection, here or elsewhere
+	shown     bool // output of the shell was shown before this connection, to this or another client
 	connected bool // there was a connection
 	outage    bool // this connection follows one that was lost
 	stopJoin  context.CancelFunc
@@ -99,7 +99,7 @@ func (s *attachSession) run(ctx context.Context) (err error) {
 	})
 	err = s.session.Run(s.ctx, s, set)
 	var lost *stream.LostError
-	if errors.As(err, &lost) { // conclude makes a request, and no key is read any more: Ctrl-C must send a signal
+	if errors.As(err, &lost) { // conclude makes a request and no keys are read: Ctrl-C must send a signal
 		s.console.Tidy()
 		s.session.Close()
 	}
@@ -140,7 +140,7 @@ func (s *attachSession) reattach(ctx context.Context) error {
 		return nil
 	}
 	if err := s.exec(ctx, node.ReattachCommand()); err != nil {
-		p.notice.WarnAlways("pod %s may end by itself after %v unless a client attaches to it",
+		p.notice.WarnAlways("pod %s may end after %v unless a client attaches to it",
 			p.object.Name, p.options.HeartbeatTimeout)
 		return err
 	}
@@ -148,7 +148,7 @@ func (s *attachSession) reattach(ctx context.Context) error {
 	return nil
 }
 
-// exec runs a command of kshell itself, for which the user waits, in the pod.
+// exec runs an internal command of kshell in the pod. The user waits for it.
 func (s *attachSession) exec(ctx context.Context, command []string) error {
 	err := withTimeout(ctx, s.pod.manager.options.Limits.Exec, func(ctx context.Context) error {
 		return s.command.RunInternal(ctx, command)
@@ -159,8 +159,8 @@ func (s *attachSession) exec(ctx context.Context, command []string) error {
 	return nil
 }
 
-// Ended implements stream.Driver. The server reports success however the shell
-// ended, and also if the shell still runs.
+// Ended implements stream.Driver. The server reports success no matter how the
+// shell ended, even if the shell is still running.
 func (s *attachSession) Ended(ctx context.Context, err error) error {
 	s.stopJoin()
 	var lost *stream.LostError
@@ -169,7 +169,7 @@ func (s *attachSession) Ended(ctx context.Context, err error) error {
 		return err
 	}
 	if s.end.wait(ctx) {
-		return nil // conclude returns how it ended
+		return nil // conclude returns how the shell ended
 	}
 	if err == nil {
 		err = errors.New("the server ended the stream while the shell was running")
@@ -229,7 +229,7 @@ func (s *attachSession) conclude(ctx context.Context, err error) error {
 var errPodDeleted = errors.New("the pod of the shell was deleted")
 
 // exitError returns the exit code of the shell as an error, and prints why the
-// shell ended if it did not exit by itself.
+// shell ended if it did not exit normally.
 func (s *attachSession) exitError(t node.Termination) error {
 	if t.Deleted {
 		s.console.Tidy()

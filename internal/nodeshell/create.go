@@ -23,7 +23,7 @@ func (m *Manager) create(ctx context.Context, n *notice.Printer, o node.Options)
 	object := node.Pod(o)
 	p := &Pod{manager: m, notice: n, options: o}
 	defer m.env.Cleanup.Register(nil)()
-	// The answer decides whether there is a pod to delete, so the request may
+	// The response shows whether there is a pod to delete, so the request may
 	// outlive the context.
 	requestCtx, cancel := m.env.Cleanup.OutliveContext(ctx, requestTimeout)
 	defer cancel()
@@ -45,8 +45,9 @@ func (m *Manager) create(ctx context.Context, n *notice.Printer, o node.Options)
 	return p, nil
 }
 
-// secondLook is when a pod that may have been created is requested again.
-const secondLook = 500 * time.Millisecond
+// confirmDelay is the delay after which a pod that may have been created is
+// requested again.
+const confirmDelay = 500 * time.Millisecond
 
 // removeUnconfirmed deletes a pod that may have been created although Create
 // returned err. It warns if the pod may still exist.
@@ -59,7 +60,7 @@ func (p *Pod) removeUnconfirmed(object *corev1.Pod, err error) {
 	defer cancel()
 	client := p.manager.nodes
 	found, err := client.Get(ctx, object.Namespace, object.Name)
-	if apierrors.IsNotFound(err) && !refused.ServerFailed() && sleep(ctx, secondLook) { // it may still be created
+	if apierrors.IsNotFound(err) && !refused.ServerFailed() && sleep(ctx, confirmDelay) { // it may still be created
 		found, err = client.Get(ctx, object.Namespace, object.Name)
 	}
 	if err == nil { // no other pod has the name
@@ -76,12 +77,12 @@ func (p *Pod) removeUnconfirmed(object *corev1.Pod, err error) {
 			limit = p.options.TTL
 		}
 		p.notice.WarnAlways("pod %s may have been created in namespace %s: the server did not answer; "+
-			"if so, it ends by itself after %v", object.Name, object.Namespace, limit)
+			"if so, it ends after %v", object.Name, object.Namespace, limit)
 		p.notice.Hint("kubectl delete pod %s -n %s --ignore-not-found", object.Name, object.Namespace)
 	}
 }
 
-// sleep waits for d. It reports whether ctx is still valid then.
+// sleep waits for d or until ctx ends. It returns false if ctx has ended.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -110,7 +111,7 @@ func (m *Manager) explainCreate(ctx context.Context, err error) error {
 	case len(labeled) > 0:
 		hint = "use another namespace with -n; these allow it: " + joinSome(labeled) + "\n" + hint
 	case len(unlabeled) > 0:
-		hint = "use another namespace with -n; these have no Pod Security level of their own: " +
+		hint = "use another namespace with -n; these have no Pod Security label: " +
 			joinSome(unlabeled) + "\n" + hint
 	default:
 		hint = "no namespace of this cluster allows it\n" + hint

@@ -3,7 +3,7 @@
 // afterwards. It also lists such pods, attaches to shells that were left
 // running, and deletes pods that are not in use.
 //
-// It does not know flags. What a pod contains is known to internal/node.
+// It does not know flags. internal/node defines what a pod contains.
 //
 //   - manager.go: the node shells of one command line
 //   - rights.go: checks the user's rights before a pod is created
@@ -15,15 +15,15 @@
 //     end of a connection means
 //   - join.go: joins the output of a new connection to what was shown before
 //   - shellend.go: finds out whether and how a shell has ended
-//   - existing.go: the pods that exist
+//   - existing.go: lists, finds and deletes existing pods
 //
 // Invariants:
 //
 //   - A pod that was created is deleted on every exit path, unless the user
 //     leaves the shell running or other clients are attached to it. If it
 //     cannot be deleted, the user is told its name.
-//   - The success that the server reports for an attached stream proves
-//     nothing: only the pod's status tells that a shell has ended, and how.
+//   - The success that the server reports for an attached stream is not
+//     trusted: only the pod's status shows whether and how a shell has ended.
 //   - Each request has a time limit, and ends with the context or, for
-//     deletions, with the cleanup's.
+//     deletions, with the context of the cleanup.
 package nodeshell

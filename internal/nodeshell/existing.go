@@ -94,7 +94,8 @@ func (m *Manager) Delete(ctx context.Context, p *corev1.Pod) error {
 
 // StartDeletingLeftovers deletes, in the background, the pods that earlier node
 // shells left in the namespace of the Options. wait waits until that is done.
-// Failures are details: the user may not have the right to list pods.
+// Failures are printed only as details: the user may not have the right to list
+// pods.
 func (m *Manager) StartDeletingLeftovers(ctx context.Context) (wait func()) {
 	var deleting sync.WaitGroup
 	deleting.Go(func() {
@@ -103,7 +104,7 @@ func (m *Manager) StartDeletingLeftovers(ctx context.Context) (wait func()) {
 		defer cancel()
 		found, err := m.Leftovers(ctx, m.options.Pod.Namespace, 0)
 		if err != nil {
-			m.env.Notice.Detail("pods of earlier node shells were not looked for: %s", err)
+			m.env.Notice.Detail("pods of earlier node shells were not deleted: %s", err)
 			return
 		}
 		for _, l := range found {
@@ -117,11 +118,11 @@ func (m *Manager) StartDeletingLeftovers(ctx context.Context) (wait func()) {
 	return deleting.Wait
 }
 
-// Prompter asks the user.
+// Prompter asks the user questions.
 type Prompter interface {
 	// ChooseShell returns the index of one of several pods.
 	ChooseShell(ctx context.Context, pods []corev1.Pod) (int, error)
-	// CanConfirm reports whether Confirm can ask.
+	// CanConfirm reports whether Confirm can ask the user.
 	CanConfirm() bool
 	// Confirm asks a question. It reports whether the answer is yes.
 	Confirm(ctx context.Context, question string) (bool, error)
@@ -129,8 +130,8 @@ type Prompter interface {
 
 // find returns the pod of a running shell. name may be empty: the user chooses
 // a shell if several run, and must confirm one that another user may have
-// created. The caller must call Remove on the pod, which keeps it running until
-// kshell is attached.
+// created. The caller must call Remove on the pod. Remove keeps the pod running
+// if kshell has not attached to it.
 func (m *Manager) find(ctx context.Context, name string, user Prompter) (*Pod, error) {
 	if err := m.CheckRights(ctx); err != nil {
 		return nil, err
@@ -194,9 +195,9 @@ func (m *Manager) findShell(ctx context.Context, name string, user Prompter) (p 
 	return &pods[i], true, nil
 }
 
-// confirmAttach prints which pod is attached to and who created it. It asks the
-// user first, unless the pod was chosen or its annotations name this user and
-// host.
+// confirmAttach prints which pod kshell attaches to and who created it. It asks
+// the user first, unless the pod was chosen or its annotations name this user
+// and host.
 func (m *Manager) confirmAttach(
 	ctx context.Context, p *corev1.Pod, facts node.Facts, chosen bool, user Prompter,
 ) error {

@@ -11,7 +11,7 @@ import (
 	"kshell/internal/node"
 )
 
-// newTestPod returns the pod of a shell that was created at a time.
+// newTestPod returns the pod of a shell that was created at the given time.
 func newTestPod(created time.Time) *corev1.Pod {
 	p := node.Pod(node.Options{
 		Node: "worker-1", Name: "node-shell-worker-1-abc234", Image: "tools:1", Shell: true,

@@ -14,13 +14,13 @@ const (
 	// heartbeatFailures is the number of failures in a row after which the user
 	// is warned.
 	heartbeatFailures = 3
-	// minHeartbeatLimit is the least time limit of a heartbeat: an exec over a
-	// slow link takes a second or two.
+	// minHeartbeatLimit is the minimum time limit of a heartbeat: an exec over
+	// a slow link takes a second or two.
 	minHeartbeatLimit = 2 * time.Second
 )
 
 // heartbeat tells a pod at regular intervals that kshell is still running. A
-// pod that no heartbeat reaches for timeout ends by itself.
+// pod ends if it receives no heartbeat for timeout.
 type heartbeat struct {
 	timeout time.Duration
 	send    func(ctx context.Context) error
@@ -33,8 +33,8 @@ type heartbeat struct {
 }
 
 // run sends heartbeats until the context ends. Each has a time limit of a
-// quarter of the interval. After a failure the next one is sent at the end of
-// that time, not of the interval.
+// quarter of the interval. After a failure, the next heartbeat is sent when
+// that time limit is over, rather than the interval.
 func (h *heartbeat) run(ctx context.Context) {
 	interval := node.HeartbeatInterval(h.timeout)
 	limit := max(interval/4, minHeartbeatLimit)
@@ -76,8 +76,8 @@ func withTimeout(ctx context.Context, limit time.Duration, f func(context.Contex
 }
 
 // startHeartbeats sends heartbeats to the pod until stop is called. stop waits
-// for the last one. Problems are shown by c. client identifies this kshell
-// among the clients of a shell; it is empty for a command.
+// for the last one. Problems are reported with c.Alert. client identifies this
+// kshell among the clients of a shell; it is empty for a command.
 func (p *Pod) startHeartbeats(ctx context.Context, c *remote.Command, client string) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	name, timeout := p.object.Name, p.options.HeartbeatTimeout
@@ -86,7 +86,7 @@ func (p *Pod) startHeartbeats(ctx context.Context, c *remote.Command, client str
 		timeout: timeout,
 		send:    func(ctx context.Context) error { return c.RunInternal(ctx, command) },
 		failing: func(since time.Duration, err error) {
-			c.Alert(fmt.Sprintf("no heartbeat has reached pod %s for %s (%s): the pod ends by itself after %v without one",
+			c.Alert(fmt.Sprintf("no heartbeat has reached pod %s for %s (%s): the pod ends after %v without a heartbeat",
 				name, remote.Seconds(since), err, timeout))
 		},
 		restored: func() {
@@ -106,8 +106,8 @@ func (p *Pod) startHeartbeats(ctx context.Context, c *remote.Command, client str
 	}
 }
 
-// StartHeartbeats sends heartbeats to the pod until stop is called. The program
-// runs the command of the pod itself.
+// StartHeartbeats sends heartbeats to the pod until stop is called. It is for
+// callers that run the command in the pod themselves.
 func (p *Pod) StartHeartbeats(ctx context.Context) (stop func(), err error) {
 	env := p.manager.env
 	env.Notice = p.notice

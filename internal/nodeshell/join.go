@@ -19,8 +19,8 @@ const (
 )
 
 // startJoin joins the output of a new connection to the output that was shown
-// before; see node.Replay. It prints marks in the shell's terminal until one
-// has come through the connection.
+// before; see node.Replay. It prints marks in the shell's terminal until the
+// connection delivers one.
 func (s *attachSession) startJoin(ctx context.Context) {
 	id := rand.Text()
 	s.replay.ExpectMark(ctx, id)

@@ -17,7 +17,8 @@ import (
 	"kshell/internal/remote"
 )
 
-// The default images. They have nsenter, chroot and what exact mode needs.
+// The default images. They have nsenter, chroot and the programs that exact
+// mode needs.
 const (
 	DefaultImage        = "docker.io/library/busybox:1.37"
 	DefaultImageWindows = "mcr.microsoft.com/oss/kubernetes/windows-host-process-containers-base-image:v1.0.0"
@@ -25,8 +26,8 @@ const (
 
 // Limits are time limits. Zero values mean the defaults.
 type Limits struct {
-	Progress time.Duration // until the user is told why the pod does not run yet; 2 s
-	Exec     time.Duration // of a command of kshell itself, for which the user waits; 10 s
+	Progress time.Duration // until a message says why the pod does not run yet; 2 s
+	Exec     time.Duration // of an internal command for which the user waits; 10 s
 }
 
 // requestTimeout is the time limit of requests whose results are not required.
@@ -40,7 +41,7 @@ type Options struct {
 	Pod         node.Options
 	CPU, Memory string // requested if a quota demands it
 
-	Attach  bool                // to a shell that is running: no pod is created
+	Attach  bool                // attach to a running shell instead of creating a pod
 	Command remote.Options      // what runs; Command and Pod are set for each pod
 	Console interactive.Options // of a shell; SameShell and Detacher are set
 	Limits  Limits
@@ -58,7 +59,7 @@ type Manager struct {
 	forbidden error // the result of CheckRights
 }
 
-// New returns a Manager. It sends nothing.
+// New returns a Manager. It sends no requests.
 func New(env remote.Env, cluster *remote.Cluster, o Options) (*Manager, error) {
 	env.Limits.Rights = cmp.Or(env.Limits.Rights, 3*time.Second)
 	env.Limits.Reason = cmp.Or(env.Limits.Reason, 2*time.Second)
@@ -129,9 +130,10 @@ func (m *Manager) Manifest(ctx context.Context, name string) ([]byte, error) {
 }
 
 // Run creates a pod on a node and runs the shell or command in it. The pod is
-// deleted when Run returns, unless the shell was left running. Meanwhile, Run
-// deletes the pods that earlier node shells left. in is the input of the shell
-// or command. The returned command is nil if none was started.
+// deleted when Run returns, unless the shell was left running. In the
+// background, Run deletes the pods that earlier node shells left. in is the
+// input of the shell or command. The returned command is nil if none was
+// started.
 func (m *Manager) Run(ctx context.Context, name string, in io.Reader) (*remote.Command, error) {
 	defer m.StartDeletingLeftovers(ctx)()
 	p, err := m.Open(ctx, m.env.Notice, name)

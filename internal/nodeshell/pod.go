@@ -24,7 +24,7 @@ type Pod struct {
 	notice     *notice.Printer
 	options    node.Options
 	object     *corev1.Pod
-	found      *pod.Found // when it ran
+	found      *pod.Found // set when the pod runs
 	unregister func()     // of the cleanup
 
 	// Also used by Remove after a panic, in any goroutine.
@@ -71,8 +71,8 @@ func (p *Pod) Target() remote.Target {
 	return remote.Target{Namespace: p.object.Namespace, Pod: p.object.Name, Container: node.Container, Found: p.found}
 }
 
-// Command returns the command that runs another one on the node; see
-// node.Options.
+// Command returns the command that, run in the container, runs command on the
+// node; see node.Options.Command.
 func (p *Pod) Command(command []string) []string { return p.options.Command(command) }
 
 // wait waits until the pod runs.
@@ -90,7 +90,7 @@ func (p *Pod) wait(ctx context.Context) error {
 	return nil
 }
 
-// run runs the command, or a shell that kshell cannot attach to, beside the
+// run runs the command, or a shell that kshell cannot attach to, next to the
 // main process of the pod. The returned command is nil if it was not started.
 func (p *Pod) run(ctx context.Context, in io.Reader) (*remote.Command, error) {
 	m := p.manager
@@ -139,7 +139,7 @@ func (p *Pod) Remove() {
 			err = errNoAnswer
 		}
 		p.notice.WarnAlways("pod %s in namespace %s could not be deleted: %s; "+
-			"the pod ends by itself %s after the last heartbeat, and at %s at the latest",
+			"the pod ends %s after the last heartbeat, and at %s at the latest",
 			p.object.Name, p.object.Namespace, err, p.options.HeartbeatTimeout,
 			p.object.CreationTimestamp.Add(p.options.TTL).Format(time.TimeOnly))
 		p.notice.Hint("kubectl delete pod %s -n %s", p.object.Name, p.object.Namespace)

@@ -10,7 +10,8 @@ import (
 	"kshell/internal/remote"
 )
 
-// progressInterval is the time between two messages that kshell still waits.
+// progressInterval is the time between two messages that kshell is still
+// waiting.
 const progressInterval = 10 * time.Second
 
 // progress tells the user why a pod does not run yet, if that takes longer than
@@ -23,7 +24,7 @@ type progress struct {
 	mu       sync.Mutex
 	begin    time.Time
 	reason   string
-	reported bool // the user was told that kshell waits
+	reported bool // the user was told that kshell is waiting
 	stopped  bool
 	timer    *time.Timer // calls report
 }

@@ -19,7 +19,7 @@ type shellEnd struct {
 	nodes *node.Client // for requests during the session
 	pods  *pod.Client
 
-	reported chan node.Termination // by watch, which closes it
+	reported chan node.Termination // sent to and closed by watch
 
 	termination *node.Termination // nil if it is not known
 	podGone     bool              // the pod no longer exists
@@ -28,15 +28,15 @@ type shellEnd struct {
 const (
 	// checkTimeout is the time limit of one request for the pod.
 	checkTimeout = 3 * time.Second
-	// statusDelay is how late the pod's status may be after the end of the
-	// stream. Until then, the pod is requested at each checkInterval.
+	// statusDelay is how long the pod's status may lag behind the end of the
+	// stream. Until then, the pod is requested every checkInterval.
 	statusDelay   = 10 * time.Second
 	checkInterval = 100 * time.Millisecond
 )
 
 // watch watches the pod until the shell has ended: another client that is
-// attached may delete the pod as soon as the shell has ended. Its failure is
-// ignored because check requests the pod as well.
+// attached may delete the pod as soon as the shell has ended. Errors of the
+// watch are ignored because check requests the pod as well.
 func (e *shellEnd) watch(ctx context.Context) {
 	defer close(e.reported)
 	_ = e.pods.WatchPod(ctx, e.pod.found, func(p *corev1.Pod, deleted bool) bool {
@@ -52,7 +52,7 @@ func (e *shellEnd) watch(ctx context.Context) {
 }
 
 // fromWatch returns how the shell ended according to watch; nil if watch has
-// not seen it. The pod has been deleted, or is being deleted.
+// not seen it. It is called when the pod has been deleted or is being deleted.
 func (e *shellEnd) fromWatch(ctx context.Context) *node.Termination {
 	select {
 	case t, ok := <-e.reported:
@@ -105,13 +105,13 @@ func (e *shellEnd) wait(ctx context.Context) bool {
 	}
 }
 
-// clientsTimeout is the time limit of othersAttached, but at most half of the
-// time left: the rest is for the deletion of the pod.
+// clientsTimeout is the time limit of othersAttached. The limit is shorter,
+// half of the time left, if the pod could otherwise not be deleted in time.
 const clientsTimeout = 2 * time.Second
 
 // othersAttached removes this kshell from the clients of the shell, and reports
-// whether others are attached. Clients that do not become known in time do not
-// count.
+// whether others are attached. It returns false if this is not known within the
+// time limit.
 func (s *attachSession) othersAttached(ctx context.Context) bool {
 	limit := clientsTimeout
 	if deadline, ok := ctx.Deadline(); ok {

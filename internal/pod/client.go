@@ -143,7 +143,7 @@ func (c *Client) selectorIgnored() {
 }
 
 // trimPod removes the fields of a listed pod that neither this package nor its
-// callers use. They are most of the pod.
+// callers use. They make up most of the pod's size.
 func trimPod(pod *corev1.Pod) {
 	pod.ManagedFields = nil
 	if a := pod.Spec.Affinity; a != nil {

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// CompleteType returns the types that ParseTarget accepts and that begin with prefix,
-// each in one spelling: the singular, the short name or the plural, whichever matches
-// first.
+// CompleteType returns the types that ParseTarget accepts and that begin with
+// prefix, each in one spelling: the singular, the short name or the plural,
+// whichever matches first.
 func CompleteType(prefix string) []string {
 	var types []string
 	for _, k := range kinds {
@@ -21,8 +21,8 @@ func CompleteType(prefix string) []string {
 	return types
 }
 
-// ListPath returns the API path of the objects of a type, which is spelled as in
-// ParseTarget, in a namespace.
+// ListPath returns the API path of the objects of a type, which is spelled as
+// in ParseTarget, in a namespace.
 func ListPath(typ, namespace string) (string, error) {
 	k, ok := findKind(typ)
 	if !ok {

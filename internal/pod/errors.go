@@ -121,8 +121,8 @@ type NoPodsError struct {
 	Namespace string
 	Target    Target // the zero value for a selector given by the user
 	Selector  string // "" if there is no valid selector
-	// Permanent reports that waiting does not help: the object wants no pods,
-	// or has no valid selector.
+	// Permanent reports that waiting does not help: the object is scaled to 0,
+	// finished or suspended, or has no valid selector.
 	Permanent bool
 
 	text, hint string

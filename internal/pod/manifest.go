@@ -28,11 +28,11 @@ type manifest struct {
 }
 
 // ParseManifest reads the target from a manifest as kubectl does: YAML or JSON,
-// at most 16 MiB. The first object counts, inside a list (List, PodList) or
-// not; empty documents are skipped. The object must have a name and one of the
-// types of ParseTarget, in any version. namespace is "" if the object does not
-// have one. The error is a *TargetError for invalid contents, or wraps the
-// error of r.
+// at most 16 MiB. Only the first object is used, which may be an item of a list
+// (List, PodList); empty documents are skipped. The object must have a name and
+// one of the types of ParseTarget, in any version. namespace is "" if the
+// object does not have one. The error is a *TargetError for invalid contents,
+// or wraps the error of r.
 func ParseManifest(r io.Reader) (target Target, namespace string, err error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxManifest+1))
 	switch {

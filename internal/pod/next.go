@@ -9,10 +9,11 @@ import (
 )
 
 // Next finds the container in which a session can continue after it has lost
-// its connection to found, a result of req: found itself while its container
-// runs, the same container after a restart, or, if req is a workload or
-// service, another pod of it. sentence describes what happened to found, as in
-// DescribeChange; it can be set together with an error. Errors are:
+// its connection to found, a result of req. It returns found itself while its
+// container runs. Otherwise it returns the same container after a restart or,
+// if req is a workload or service, the container in another of its pods.
+// sentence describes what happened to found, as in DescribeChange; it can be
+// set together with an error. Errors are:
 //
 //   - *GoneError: the container has ended for good, and req names its pod
 //   - *NotRunningError, *NoPodsError: no replacement is running yet

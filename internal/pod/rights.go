@@ -138,8 +138,8 @@ func (c *Client) allowed(ctx context.Context, namespace string, rule Rule) (bool
 	return answer.Status.Allowed, nil
 }
 
-// ForbiddenError means that the server denied a request (403), and which
-// permissions the user does not have.
+// ForbiddenError means that the server denied a request (403). It lists the
+// permissions that the user lacks.
 type ForbiddenError struct {
 	Namespace string
 	Denied    []Rule // from DeniedRules; not empty

@@ -87,8 +87,8 @@ func (v *view) query() url.Values {
 	return watchQuery("labelSelector", v.set.selector.String(), v.version)
 }
 
-// choose returns a running container, or an error that tells why no container
-// runs.
+// choose returns a running container, or an error with the reason why no
+// container runs.
 func (v *view) choose() (*Found, error) {
 	if len(v.pods) == 0 {
 		return nil, v.noPods()

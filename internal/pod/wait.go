@@ -17,10 +17,10 @@ const (
 	waitWatchAge     = 5 * time.Second // how long one watch is used
 )
 
-// Wait is like Find, but waits until the container runs or ctx ends; it has no
-// time limit of its own. It calls onReason, which may be nil, with the reason
-// why the container does not run yet, at once and each time the reason changes.
-// A reason is one sentence without a final period, from the pod's status and,
+// Wait is like Find, but waits until the container runs or ctx ends; only ctx
+// limits the time. It calls onReason, which may be nil, with the reason why the
+// container does not run yet, at once and each time the reason changes. A
+// reason is one sentence without a final period, from the pod's status and,
 // after 5 s, from the last warning among the pod's events.
 //
 // Wait returns an error at once if waiting cannot help: a named pod that has
@@ -58,7 +58,7 @@ func (c *Client) Wait(ctx context.Context, req Request, onReason func(reason str
 	}
 }
 
-// errAgain means that the pods must be requested again.
+// errRetry means that the pods must be requested again.
 var errRetry = errors.New("request the pods again")
 
 // waiter is the state of one Wait. Only the goroutine of Wait uses it.
@@ -150,9 +150,9 @@ func (w *waiter) waitError(ctx context.Context) error {
 	return &WaitError{Waited: time.Since(w.start).Round(time.Second), Last: w.reason, Err: context.Cause(ctx)}
 }
 
-// isRepeated reports whether now adds nothing to last: a kubelet alternates
-// between pulling an image and backing off. The messages differ, and only the
-// registry's message tells the cause.
+// isRepeated reports whether now adds nothing to last. A kubelet alternates
+// between pulling an image and backing off; the messages differ, and only the
+// registry's message contains the cause.
 func isRepeated(last, now error) bool {
 	var before, after *NotRunningError
 	if !errors.As(last, &before) || !errors.As(now, &after) || !before.isImagePull() || !after.isImagePull() {

@@ -28,10 +28,11 @@ func nameSelector(pod string) string {
 }
 
 // watchQuery returns the query of a watch on pods. by is "fieldSelector" or
-// "labelSelector". The watch begins after the given resourceVersion: with "0",
-// with a state of the pods that may be old; with "", with the current state, up
-// to 3 s late. Bookmarks are not requested, so the version grows old while
-// nothing changes: after the end of a watch the pods must be requested again.
+// "labelSelector". The watch begins after the given resourceVersion. With "0",
+// it begins with a state of the pods that may be old; with "", with the current
+// state, which may be sent up to 3 s late. Bookmarks are not requested, so the
+// version grows old while nothing changes: after the end of a watch the pods
+// must be requested again.
 // Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
 func watchQuery(by, selector, version string) url.Values {
 	query := url.Values{"watch": {"true"}}
@@ -177,7 +178,7 @@ func (c *Client) open(ctx context.Context, namespace string, query url.Values) (
 	return r.Stream(apiclient.StreamContext(ctx))
 }
 
-// waitSince waits until interval has passed since start. It reports false if
+// waitSince waits until interval has passed since start. It returns false if
 // ctx has ended.
 func waitSince(ctx context.Context, start time.Time, interval time.Duration) bool {
 	timer := time.NewTimer(time.Until(start.Add(interval)))

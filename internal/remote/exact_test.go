@@ -32,7 +32,8 @@ func TestWhyNotStarted(t *testing.T) {
 	}
 }
 
-// An exit code that only the server reports is not taken for the command's.
+// An exit code that only the server reports is not returned as the command's
+// exit code.
 func TestExitCode_OnlyFromScript(t *testing.T) {
 	exit := &stream.ExitError{Code: 137}
 	lost := &stream.LostError{Err: errUnreported}

@@ -15,7 +15,7 @@ import (
 
 var webTarget = Target{Namespace: "team", Pod: "web", Container: "app"}
 
-// errorText is what is printed of an error.
+// errorText holds the message and the hint that are printed for an error.
 type errorText struct{ Message, Hint string }
 
 func errorTextOf(err error) errorText {
