@@ -169,4 +169,4 @@ func (a *app) fanoutSettings(p *execPlan, c *remote.Cluster) *fanout.Settings {
 }
 
 // colored reports whether text on w may have colors.
-func colored(w io.Writer) bool { return terminal.IsTerminal(w) && notice.ColourAllowed() }
+func colored(w io.Writer) bool { return terminal.IsTerminal(w) && notice.ColorAllowed() }

@@ -24,7 +24,7 @@ import (
 // the error is the same as after Ctrl-C.
 func (a *app) choose(ctx context.Context, list picker.List) (int, error) {
 	i, err := picker.Choose(ctx, list, picker.Options{
-		In: a.In, Err: a.Err, Color: notice.ColourAllowed(), Cleanup: a.cleanup,
+		In: a.In, Err: a.Err, Color: notice.ColorAllowed(), Cleanup: a.cleanup,
 	})
 	switch {
 	case errors.Is(err, picker.ErrCanceled):

@@ -230,7 +230,7 @@ func TestShellReconnect_ShellDoesNotStart(t *testing.T) {
 	})
 	s.Inject(sandbox.Fault{StartAfter: time.Minute, Times: 1})
 	s.Restart()
-	c.waitFor("kshell: warning: connection lost: the new connection brought no output\r\n")
+	c.waitFor("kshell: warning: connection lost: the new connection delivered no output\r\n")
 	c.keys("\r") // at once
 	waitSessions(t, s, func([]sandbox.Session) bool { return len(sessionsWithTTY(s)) == 3 })
 	c.keys("\x04")

@@ -19,7 +19,7 @@ const (
 )
 
 // errCanceled is the error of Read after cancel.
-var errCanceled = errors.New("the run is over")
+var errCanceled = errors.New("the run was canceled")
 
 // errSourcePanicked is the error of wait after the source's Read has panicked.
 var errSourcePanicked = errors.New("the input cannot be read")

@@ -68,7 +68,8 @@ const (
 	Ended
 )
 
-// errBadMessage means that the remote wrote a mark without a message after it.
+// errBadMessage means that the remote wrote a mark and then more than
+// maxMessage bytes without a newline.
 var errBadMessage = errors.New("unknown message from the script")
 
 // ErrEnded is returned by the writers when both streams are complete. The

@@ -107,7 +107,7 @@ func (l *lineWriter) finish() {
 func prefixed(title string, i int, color bool) format {
 	prefix := title + ": "
 	if color {
-		prefix = notice.Colour(i, title+":") + " "
+		prefix = notice.Color(i, title+":") + " "
 	}
 	return func(dst, line []byte, _ bool) []byte {
 		dst = append(dst, prefix...)

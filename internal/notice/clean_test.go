@@ -15,7 +15,7 @@ func TestClean(t *testing.T) {
 		{"plain text", `pod "web" is größer: 漢字 😀`, `pod "web" is größer: 漢字 😀`},
 		{"line breaks and tab", "a\nb\r\nc\td", "a b  c d"},
 		{"surrounding space", " \n a \n", "a"},
-		{"colour", "\x1b[31mred\x1b[0m", `\x1b[31mred\x1b[0m`},
+		{"color", "\x1b[31mred\x1b[0m", `\x1b[31mred\x1b[0m`},
 		{"window title", "\x1b]0;pwned\x07", `\x1b]0;pwned\a`},
 		{"bell, backspace, delete, nul", "a\a\b\x7f\x00", `a\a\b\x7f\x00`},
 		{"vertical tab and form feed", "a\v\fb", `a\v\fb`},

@@ -195,9 +195,9 @@ func (c *Conn) keep(ch channel, p []byte) error {
 	return nil
 }
 
-// errNoOutput means that a connection after the first one brought no output
+// errNoOutput means that a connection after the first one delivered no output
 // within Settings.Proof.
-var errNoOutput = errors.New("the new connection brought no output")
+var errNoOutput = errors.New("the new connection delivered no output")
 
 // outcome returns the result of the command after the last message was read.
 // done means that the status is complete.

@@ -86,7 +86,7 @@ func (l *link) notify(e Event) {
 const livedAfter = 5 * time.Second
 
 // errAgain is the reason for the loss of a connection that Again has closed.
-var errAgain = errors.New("closed to open a new one")
+var errAgain = errors.New("closed to open a new connection")
 
 // Again replaces the live connection with a new one, or ends the wait before
 // the next attempt.

@@ -198,7 +198,7 @@ func TestDrop_Reason(t *testing.T) {
 		want    error
 	}{
 		"one":        {[]error{reason}, reason},
-		"first wins": {[]error{errDead, &LostError{errAgain}}, errDead}, // of another type
+		"first wins": {[]error{errDead, &LostError{errAgain}}, errDead}, // errors of two types
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -240,7 +240,7 @@ func TestSession_RoundTrip(t *testing.T) {
 		if _, ok := s.RoundTrip(t.Context()); ok {
 			t.Error("an answer before there was a connection")
 		}
-		_ = s.Run(ctx) // the cancel
+		_ = s.Run(ctx) // returns the cause of the cancellation
 		if !ok {
 			t.Error("no answer")
 		}

@@ -186,7 +186,7 @@ func TestGiveUpAfter_ContextEndsFirst(t *testing.T) {
 				return d.dialFunc(V5)(ctx)
 			}
 			<-ctx.Done()
-			time.Sleep(time.Minute) // GiveUpAfter is over, too
+			time.Sleep(time.Minute) // the time limit of GiveUpAfter ends, too
 			return nil, context.Cause(ctx)
 		}
 		s := newTestSession(dial, Settings{LinkSettings: LinkSettings{GiveUpAfter: 10 * time.Second}})
@@ -250,7 +250,7 @@ func TestEager(t *testing.T) {
 		if err := s.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		// There is no delay only after the one that was open for 10 s.
+		// Only after the connection that was open for 10 s, there is no delay.
 		want := []time.Duration{0, 10 * time.Second, 13 * time.Second, 16 * time.Second}
 		if diff := cmp.Diff(want, opened); diff != "" {
 			t.Errorf("connections (-want +got):\n%s", diff)

@@ -72,7 +72,7 @@ type Settings struct {
 	// StartTimeout, for example because the user is asked for a password.
 	UnlimitedDial bool
 
-	// Proof is how long each connection after the first one may take to bring
+	// Proof is how long each connection after the first one may take to deliver
 	// output; 0 means that an open connection is sufficient. Before the output,
 	// Driver.Opened is not called and keys are not sent, and a success counts
 	// as a loss, because the API servers described at WithOutput report success

@@ -53,7 +53,7 @@ var reports = map[string]string{
 	"cursor position, line 99":        "\x1b[99;3R",
 	"extended cursor position":        "\x1b[?24;3;1R",
 	"status":                          "\x1b[0n",
-	"colour scheme":                   "\x1b[?997;1n",
+	"color scheme":                    "\x1b[?997;1n",
 	"primary attributes":              "\x1b[?65;1;9c",
 	"secondary attributes":            "\x1b[>1;10;0c",
 	"window size":                     "\x1b[8;24;80t",

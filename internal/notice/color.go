@@ -1,0 +1,22 @@
+package notice
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+)
+
+// colors are the SGR codes of cyan, yellow, green, magenta, blue and red.
+var colors = []int{36, 33, 32, 35, 34, 31}
+
+// Color returns text in the i-th of a few colors, which repeat.
+func Color(i int, text string) string {
+	return fmt.Sprintf("\x1b[0;%dm%s\x1b[0m", colors[i%len(colors)], text)
+}
+
+// ColorAllowed reports whether the environment allows colors on a terminal.
+// On Windows it does not: a console shows escape sequences only if that is
+// enabled.
+func ColorAllowed() bool {
+	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && runtime.GOOS != "windows"
+}
