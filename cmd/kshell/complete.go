@@ -31,7 +31,8 @@ var completionBudget = 2 * time.Second
 // completionFunc completes an argument or the value of a flag.
 type completionFunc = func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective)
 
-// completeConnection sets the completion of the connection flags, which root has.
+// completeConnection sets the completion of the connection flags, which root
+// has.
 func (a *app) completeConnection(root *cobra.Command) {
 	for flag, complete := range map[string]completionFunc{
 		"context":   a.kubeconfigNames(func(c *clientcmdapi.Config) []string { return sortedKeys(c.Contexts) }),
@@ -44,7 +45,8 @@ func (a *app) completeConnection(root *cobra.Command) {
 	noFiles(root, root.PersistentFlags())
 }
 
-// completeExec sets the completion of the arguments and flags of exec, and returns cmd.
+// completeExec sets the completion of the arguments and flags of exec, and
+// returns cmd.
 func (a *app) completeExec(cmd *cobra.Command) *cobra.Command {
 	cmd.ValidArgsFunction = a.completeTarget
 	_ = cmd.RegisterFlagCompletionFunc("container", a.completeContainer) // the flag exists: no error
@@ -58,8 +60,8 @@ var pathFlags = []string{
 	filenameFlag, "kubeconfig", "certificate-authority", "client-certificate", "client-key", "stdin-file", "status-file",
 }
 
-// noFiles prevents the shell from offering files as values of flags that do not take
-// a file.
+// noFiles prevents the shell from offering files as values of flags that do not
+// take a file.
 func noFiles(cmd *cobra.Command, flags *pflag.FlagSet) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		if !slices.Contains(pathFlags, f.Name) {
@@ -97,8 +99,8 @@ func (a *app) completeNamespace(
 	}), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeTarget completes POD or TYPE/NAME. It offers nothing if the pod is already
-// given: the next argument belongs to the remote command.
+// completeTarget completes POD or TYPE/NAME. It offers nothing if the pod is
+// already given: the next argument belongs to the remote command.
 func (a *app) completeTarget(
 	cmd *cobra.Command, args []string, toComplete string,
 ) ([]string, cobra.ShellCompDirective) {
@@ -143,8 +145,8 @@ func (a *app) objectNames(cmd *cobra.Command, typ, prefix string) []string {
 	})
 }
 
-// completeContainer completes a container of the pod, or of the first pod of the
-// workload or selector, on the command line.
+// completeContainer completes a container of the pod, or of the first pod of
+// the workload or selector, on the command line.
 func (a *app) completeContainer(
 	cmd *cobra.Command, args []string, toComplete string,
 ) ([]string, cobra.ShellCompDirective) {
@@ -190,8 +192,8 @@ func changed(cmd *cobra.Command, flag string) bool {
 }
 
 // timely returns the result of find, or nil if find takes longer than
-// completionBudget, because a credential plugin cannot be interrupted. In that case,
-// find is still running when timely returns, and ends with the process.
+// completionBudget, because a credential plugin cannot be interrupted. In that
+// case, find is still running when timely returns, and ends with the process.
 func timely(cmd *cobra.Command, find func(context.Context) []string) []string {
 	parent := cmd.Context()
 	if parent == nil {
@@ -199,7 +201,7 @@ func timely(cmd *cobra.Command, find func(context.Context) []string) []string {
 	}
 	ctx, cancel := context.WithTimeout(parent, completionBudget)
 	defer cancel()
-	findCtx, stop := context.WithTimeout(ctx, completionBudget*9/10) // find may return what it has by then
+	findCtx, stop := context.WithTimeout(ctx, completionBudget*9/10) // find can then return an incomplete list
 	defer stop()
 	found := make(chan []string, 1)
 	go func() { found <- find(findCtx) }() // a panic may end the process: no terminal needs to be restored
@@ -211,13 +213,13 @@ func timely(cmd *cobra.Command, find func(context.Context) []string) []string {
 	}
 }
 
-// offerable returns those of names that isOfferable. It changes names.
+// offerable returns the names for which isOfferable is true. It modifies names.
 func offerable(names []string, prefix string) []string {
 	return slices.DeleteFunc(names, func(name string) bool { return !isOfferable(name, prefix) })
 }
 
-// isOfferable reports whether name begins with prefix and has no control or format
-// characters.
+// isOfferable reports whether name begins with prefix and has no control or
+// format characters.
 func isOfferable(name, prefix string) bool {
 	return strings.HasPrefix(name, prefix) && utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool {
 		return unicode.IsControl(r) || unicode.Is(unicode.Cf, r)

@@ -19,8 +19,8 @@ import (
 	"kshell/internal/remote"
 )
 
-// connectForCompletion is connect without prompts of credential plugins and without
-// warnings from the server.
+// connectForCompletion is like connect, but credential plugins cannot prompt,
+// and warnings from the server are not printed.
 func (a *app) connectForCompletion() (*kubeconfig.Connection, error) {
 	kube, err := a.connect()
 	if err != nil {
@@ -34,13 +34,15 @@ func (a *app) connectForCompletion() (*kubeconfig.Connection, error) {
 const (
 	listLimit = 500      // objects in a page, and names in a completion
 	maxPage   = 16 << 20 // bytes
-	// acceptMetadata is the header Accept that asks for the metadata of objects only.
-	// Kubernetes supports that since 1.15; other servers may return whole objects.
+	// acceptMetadata is the header Accept that asks for the metadata of objects
+	// only. Kubernetes supports that since 1.15; other servers may return whole
+	// objects.
 	acceptMetadata = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io, application/json"
 )
 
-// listNames returns the names that begin with prefix in the list at an API path. After
-// an error or at the end of ctx, it returns the names that it has.
+// listNames returns the names that begin with prefix in the list at an API
+// path. After an error or at the end of ctx, it returns the names that it has
+// read.
 func listNames(ctx context.Context, cfg *rest.Config, path, prefix string) []string {
 	client, err := apiclient.New(cfg)
 	if err != nil {
@@ -81,8 +83,8 @@ type page struct {
 	} `json:"items"`
 }
 
-// getPage gets a page of the list at path. next is the token of the page, or "" for the
-// first one.
+// getPage gets a page of the list at path. next is the token of the page, or ""
+// for the first one.
 func getPage(ctx context.Context, client *http.Client, cfg *rest.Config, path, next string) (p page, err error) {
 	server, _, err := rest.DefaultServerUrlFor(cfg)
 	if err != nil {
@@ -113,9 +115,9 @@ func getPage(ctx context.Context, client *http.Client, cfg *rest.Config, path, n
 	return p, nil
 }
 
-// containerNames returns the containers of a pod whose names begin with prefix. The
-// description of an init or ephemeral container follows its name after a tab, as in
-// cobra.
+// containerNames returns the containers of a pod whose names begin with prefix.
+// The description of an init or ephemeral container follows its name after a
+// tab, as in cobra.
 func containerNames(spec *corev1.PodSpec, prefix string) []string {
 	var names []string
 	add := func(name, description string) {

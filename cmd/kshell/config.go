@@ -50,12 +50,13 @@ const (
 	settingsVariable = "KSHELL_CONFIG"      // the environment variable that names another file
 )
 
-// loadSettings reads the user's settings. It returns nil if there are none.
+// loadSettings reads the user's settings file. It returns nil if there is none,
+// or if the file is ignored.
 //
-// A file that KSHELL_CONFIG names must be readable. The default file may be missing; if
-// it cannot be read, loadSettings prints a warning, because cron jobs, systemd units
-// and CI often have no usable home directory. Invalid contents of either file are an
-// error.
+// A file that KSHELL_CONFIG names must be readable. The default file may be
+// missing; if it cannot be read, loadSettings prints a warning, because cron
+// jobs, systemd units and CI often have no usable home directory. Invalid
+// contents of either file are an error.
 func (a *app) loadSettings() (*settings.File, error) {
 	fromEnv := os.Getenv(settingsVariable)
 	path := cmp.Or(fromEnv, defaultSettingsFile())
@@ -84,8 +85,8 @@ func (a *app) loadSettings() (*settings.File, error) {
 	return nil, nil
 }
 
-// defaultSettingsFile returns the path of the settings file that is used without
-// KSHELL_CONFIG, or "" if the user has no configuration directory.
+// defaultSettingsFile returns the path of the settings file that is used
+// without KSHELL_CONFIG, or "" if the user has no configuration directory.
 func defaultSettingsFile() string {
 	dir, err := os.UserConfigDir()
 	if err != nil {
@@ -119,8 +120,8 @@ func (a *app) viewConfig() error {
 	return nil
 }
 
-// printTable prints rows, of which the first is the header, to stdout. a.printed keeps
-// a write error.
+// printTable prints rows, of which the first is the header, to stdout.
+// a.printed keeps a write error.
 func (a *app) printTable(rows [][]string) {
 	for _, line := range notice.Table(3, rows) {
 		_, _ = fmt.Fprintln(a.printed, line)

@@ -13,8 +13,8 @@ import (
 )
 
 // confirm prints a question on stderr and reads a line from stdin. Both must be
-// terminals. yes is true only if the line is y or yes, in any case. If ctx is canceled,
-// for example by Ctrl-C, confirm returns the cause.
+// terminals. yes is true only if the line is y or yes, in any case. If ctx is
+// canceled, for example by Ctrl-C, confirm returns the cause.
 func (a *app) confirm(ctx context.Context, question string) (yes bool, err error) {
 	input, err := terminal.NewInput(a.In)
 	if err != nil {

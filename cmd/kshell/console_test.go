@@ -76,7 +76,7 @@ func environment(t *testing.T, s *sandbox.Server) []string {
 func skipShort(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("-short: kshell runs in a process of its own")
+		t.Skip("-short: kshell runs in a separate process")
 	}
 }
 

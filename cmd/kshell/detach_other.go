@@ -2,6 +2,6 @@
 
 package main
 
-// detachTerminal does nothing: on this system, credential plugins are only told that
-// they cannot prompt.
+// detachTerminal does nothing: on this system, credential plugins are only told
+// that they cannot prompt.
 func detachTerminal() {}

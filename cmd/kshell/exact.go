@@ -27,8 +27,8 @@ type exactPlan struct {
 	keep          bool
 }
 
-// planExact checks the flags of exact mode and returns its options. Exact mode is
-// not used on a tty, where stdout and stderr are one stream.
+// planExact checks the flags of exact mode and returns its options. Exact mode
+// is not used on a tty, where stdout and stderr are one stream.
 func planExact(cmd *cobra.Command, f execFlags, p *execPlan, local terminals) (exactPlan, error) {
 	e := exactPlan{mode: f.exact, endIfInputCut: f.exactStdin, keep: f.keep}
 	if !cmd.Flags().Changed("exact-stdin") {

@@ -113,7 +113,7 @@ The exit code is the highest of all pods. Pods that are not running and lost con
 	return cmd
 }
 
-// terminals tells which of the local streams are terminals.
+// terminals holds whether the local stdin and stdout are terminals.
 type terminals struct{ in, out bool }
 
 func (a *app) terminals() terminals {
@@ -226,14 +226,14 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 	return p, err
 }
 
-// dashesHint returns the hint for a command that does not follow --. target is the pod
-// or node.
+// dashesHint returns the hint for a command that does not follow --. target is
+// the pod or node.
 func dashesHint(cmd *cobra.Command, target, command string) string {
 	return fmt.Sprintf("put -- before the command: %s [FLAGS] %s -- %s ...", cmd.CommandPath(), target, command)
 }
 
-// dropUnusableTTY removes -t, with a warning, if stdin is not passed or is not a
-// terminal, as kubectl does.
+// dropUnusableTTY removes -t, with a warning, if stdin is not passed or is not
+// a terminal, as kubectl does.
 func (p *execPlan) dropUnusableTTY(local terminals) {
 	switch {
 	case !p.tty:
@@ -246,7 +246,8 @@ func (p *execPlan) dropUnusableTTY(local terminals) {
 	}
 }
 
-// planProtocols returns the subprotocols to offer: the values of --subprotocol, or all.
+// planProtocols returns the subprotocols to offer: the values of --subprotocol,
+// or all.
 func planProtocols(chosen []string) ([]string, error) {
 	names := stream.Protocols()
 	for _, name := range chosen {
@@ -260,8 +261,8 @@ func planProtocols(chosen []string) ([]string, error) {
 	return names, nil
 }
 
-// exec executes a plan. When it returns, the command has ended and the terminal is
-// restored.
+// exec executes a plan. When it returns, the command has ended and the terminal
+// is restored.
 func (a *app) exec(ctx context.Context, p *execPlan) (err error) {
 	start := time.Now()
 	status, err := p.script.openStatus()
@@ -290,8 +291,8 @@ func (a *app) exec(ctx context.Context, p *execPlan) (err error) {
 	return interactive.RunCommand(ctx, command, options)
 }
 
-// connectAndPick connects to the server and, if the plan has a list, lets the user
-// choose the pod.
+// connectAndPick connects to the server and, if the plan has a list, lets the
+// user choose the pod.
 func (a *app) connectAndPick(ctx context.Context, p *execPlan) (*kubeconfig.Connection, *remote.Cluster, error) {
 	kube, err := a.connect()
 	if err != nil {
@@ -310,8 +311,8 @@ func (a *app) connectAndPick(ctx context.Context, p *execPlan) (*kubeconfig.Conn
 	return kube, cluster, nil
 }
 
-// newCommand finds the container of the plan, opens the command's input, and returns
-// the command.
+// newCommand finds the container of the plan, opens the command's input, and
+// returns the command.
 func (a *app) newCommand(
 	ctx context.Context, kube *kubeconfig.Connection, c *remote.Cluster, p *execPlan,
 ) (*remote.Command, error) {

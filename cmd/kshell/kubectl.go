@@ -11,15 +11,15 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// kubectlFlags are the flags that every kubectl command has, except those of the
-// connection. kshell accepts them so that command lines for kubectl work.
+// kubectlFlags are the flags that every kubectl command has, except those of
+// the connection. kshell accepts them so that command lines for kubectl work.
 type kubectlFlags struct {
 	warningsAsErrors bool
 }
 
-// ignoredFlags are accepted, hidden in the help, and have no effect: kshell has no
-// cache, kuberc file, buffered log or profile, and does not depend on the version of
-// the server.
+// ignoredFlags are accepted, hidden in the help, and have no effect: kshell has
+// no cache, kuberc file, buffered log or profile, and does not depend on the
+// version of the server.
 var ignoredFlags = []string{
 	"cache-dir", "kuberc", "log-flush-frequency", "match-server-version", "profile", "profile-output", "vmodule",
 }
@@ -39,7 +39,8 @@ func (f *kubectlFlags) addTo(flags *pflag.FlagSet) {
 	}
 }
 
-// noteIgnoredFlags prints, with -v, which flags of the command line have no effect.
+// noteIgnoredFlags prints, with -v, which flags of the command line have no
+// effect.
 func (a *app) noteIgnoredFlags(cmd *cobra.Command) {
 	for _, name := range ignoredFlags {
 		if f := cmd.Flag(name); f != nil && f.Changed {
@@ -48,8 +49,8 @@ func (a *app) noteIgnoredFlags(cmd *cobra.Command) {
 	}
 }
 
-// normalizeFlagName returns the name of a flag that kubectl also accepts in another
-// spelling: with _ for -, and --v for --verbose.
+// normalizeFlagName returns the name of a flag that kubectl also accepts in
+// another spelling: with _ for -, and --v for --verbose.
 func normalizeFlagName(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 	if name == "v" {
 		return verboseFlag
@@ -57,9 +58,9 @@ func normalizeFlagName(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 	return pflag.NormalizedName(strings.ReplaceAll(name, "_", "-"))
 }
 
-// normalizeVerbosity replaces kubectl's ways to set the level of -v, which are -v 6,
-// --v 6 and -v6, with -v=6, because kshell's -v needs no level. Arguments after --
-// are not changed.
+// normalizeVerbosity replaces kubectl's ways to set the level of -v, which are
+// -v 6, --v 6 and -v6, with -v=6, because kshell's -v needs no level. Arguments
+// after -- are not changed.
 func normalizeVerbosity(args []string) []string {
 	end := slices.Index(args, "--")
 	if end < 0 {
@@ -80,8 +81,8 @@ func normalizeVerbosity(args []string) []string {
 	return append(all, args[end:]...)
 }
 
-// isLevel reports whether word is a number of one or two digits. Longer numbers are
-// more likely to be the name of a pod.
+// isLevel reports whether word is a number of one or two digits. Longer numbers
+// are more likely to be the name of a pod.
 func isLevel(word string) bool {
 	return word != "" && len(word) < 3 && strings.Trim(word, "0123456789") == ""
 }

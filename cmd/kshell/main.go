@@ -1,13 +1,13 @@
-// Command kshell opens shells and runs commands in the pods and on the nodes of a
-// Kubernetes cluster.
+// Command kshell opens shells and runs commands in the pods and on the nodes of
+// a Kubernetes cluster.
 //
-// This package parses the command line, turns it into a plan, and calls the internal
-// packages. It does not know frames, ioctls or YAML.
+// This package parses the command line, turns it into a plan, and calls the
+// internal packages. It does not know frames, ioctls or YAML.
 //
 // Invariants:
 //   - Only main.go uses os.Stdin, os.Stdout and os.Stderr, and calls os.Exit.
-//   - Only remote output, and the result of a command such as version, is written to
-//     stdout. All messages are written to stderr by internal/notice.
+//   - Only remote output, and the result of a command such as version, is
+//     written to stdout. All messages are written to stderr by internal/notice.
 //   - Only outcome.Classify decides the exit code.
 package main
 
@@ -26,16 +26,17 @@ import (
 	"kshell/internal/stream"
 )
 
-// gracePeriod is how long kshell may take to exit after a signal. Tests change it.
+// gracePeriod is how long kshell may take to exit after a signal. Tests change
+// it.
 var gracePeriod = cleanup.DefaultGracePeriod
 
 func main() {
 	os.Exit(runProgram(streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 }
 
-// runProgram runs kshell with the arguments of the process, and returns the exit
-// code. It is not part of main so that its deferred calls run before the process
-// exits.
+// runProgram runs kshell with the arguments of the process, and returns the
+// exit code. It is not part of main so that its deferred calls run before the
+// process exits.
 func runProgram(std streams) int {
 	name, args := parseArgv(os.Args)
 	if len(args) > 0 && args[0] == remote.QuietPlugin {
@@ -56,9 +57,9 @@ func runProgram(std streams) int {
 	return a.execute(ctx, args)
 }
 
-// silenceStderr discards what cobra and credential plugins write to stderr: cobra and
-// client-go read os.Stderr when they need it. It must be called before the program
-// starts goroutines.
+// silenceStderr discards what cobra and credential plugins write to stderr:
+// cobra and client-go read os.Stderr when they need it. It must be called
+// before the program starts goroutines.
 func silenceStderr() {
 	if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
 		os.Stderr = null
@@ -71,8 +72,8 @@ type streams struct {
 	Out, Err io.Writer
 }
 
-// newApp returns the application. name is what the user types for it, and args are the
-// arguments of the process: a completion writes nothing to stderr.
+// newApp returns the application. name is what the user types for it, and args
+// are the arguments of the process: a completion writes nothing to stderr.
 func newApp(std streams, registry *cleanup.Registry, name string, args []string) *app {
 	if isCompletion(args) {
 		std.Err = io.Discard
@@ -109,7 +110,8 @@ func printError(n *notice.Printer, err error) {
 	}
 }
 
-// errWriter is a writer that keeps its first error, because cobra ignores write errors.
+// errWriter is a writer that keeps its first error, because cobra ignores write
+// errors.
 type errWriter struct {
 	io.Writer
 	err error

@@ -27,7 +27,8 @@ import (
 type manifestFlags struct{ files []string }
 
 func (f *manifestFlags) addTo(flags *pflag.FlagSet) {
-	// Unlike kubectl's flag, which is a slice, this one does not split names at commas.
+	// Unlike kubectl's flag, which is a slice, this one does not split names at
+	// commas.
 	flags.StringArrayVarP(&f.files, filenameFlag, "f", nil,
 		"read the pod or TYPE/NAME from this YAML or JSON `FILE`, a URL, or - for stdin")
 }
@@ -37,8 +38,8 @@ const filenameFlag = "filename"
 // stdinManifest is the value of -f for a manifest on stdin.
 const stdinManifest = "-"
 
-// manifest returns the value of -f, or "" without -f. args are the arguments that also
-// select a pod.
+// manifest returns the value of -f, or "" without -f. args are the arguments
+// that also select a pod.
 func (f *manifestFlags) manifest(cmd *cobra.Command, args []string) (string, error) {
 	switch {
 	case len(f.files) == 0:
@@ -56,8 +57,8 @@ func (f *manifestFlags) manifest(cmd *cobra.Command, args []string) (string, err
 	return f.files[0], nil
 }
 
-// checkManifest returns an error if both the manifest and the command's input would be
-// read from stdin.
+// checkManifest returns an error if both the manifest and the command's input
+// would be read from stdin.
 func (p *execPlan) checkManifest() error {
 	if p.manifest != stdinManifest || !p.stdin || p.script.stdinFile != "" {
 		return nil
@@ -68,8 +69,8 @@ func (p *execPlan) checkManifest() error {
 	)
 }
 
-// applyManifest sets the target and the namespace from the manifest of the plan, if
-// there is one.
+// applyManifest sets the target and the namespace from the manifest of the
+// plan, if there is one.
 func (a *app) applyManifest(ctx context.Context, p *execPlan) error {
 	if p.manifest == "" {
 		return nil
@@ -164,8 +165,8 @@ func download(ctx context.Context, address string) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(text)), outcome.ContextCause(ctx, err)
 }
 
-// withoutURL removes the URL that net/http adds to errors: it may contain a token, and
-// the caller adds it without that.
+// withoutURL removes the URL that net/http adds to errors: it may contain a
+// token, and the caller adds it without that.
 func withoutURL(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -174,8 +175,9 @@ func withoutURL(err error) error {
 	return err
 }
 
-// redactURL returns the name of a manifest for messages. If it is a URL, user info,
-// query and fragment are removed; if it cannot be parsed, only the scheme is left.
+// redactURL returns the name of a manifest for messages. If it is a URL, user
+// info, query and fragment are removed; if it cannot be parsed, only the scheme
+// is left.
 func redactURL(name string) string {
 	scheme, _, isURL := strings.Cut(name, "://")
 	if !isURL {

@@ -52,15 +52,15 @@ func (f *manyFlags) addTo(cmd *cobra.Command) {
 		cobra.FixedCompletions([]string{outputText, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// manyPlan is what the flags say, besides the command. It is nil without --all.
+// manyPlan holds the parsed manyFlags. It is nil without --all.
 type manyPlan struct {
 	selector   string
 	parallel   int
 	fold, json bool
 }
 
-// planMany returns the plan of the flags. named are the arguments before --, command those
-// after it.
+// planMany returns the plan of the flags. named are the arguments before --,
+// command those after it.
 func (f *manyFlags) planMany(cmd *cobra.Command, named, command []string, tty bool) (*manyPlan, error) {
 	f.selector = strings.TrimSpace(f.selector)
 	switch {
@@ -121,8 +121,8 @@ func (a *app) execMany(ctx context.Context, p *execPlan) error {
 	})
 }
 
-// runMany runs the plan's command in the containers that find returns. find has the time
-// limit of --timeout, as each of the commands.
+// runMany runs the plan's command in the containers that find returns. The time
+// limit of --timeout applies to find, and again to each command.
 func (a *app) runMany(ctx context.Context, p *execPlan, find func(context.Context) ([]fanout.Target, error)) error {
 	start := time.Now()
 	status, err := p.script.openStatus()

@@ -20,8 +20,8 @@ import (
 	"kshell/internal/pod"
 )
 
-// choose shows a list and returns the index of the chosen row. If the user cancels,
-// the error is the same as after Ctrl-C.
+// choose shows a list and returns the index of the chosen row. If the user
+// cancels, the error is the same as after Ctrl-C.
 func (a *app) choose(ctx context.Context, list picker.List) (int, error) {
 	i, err := picker.Choose(ctx, list, picker.Options{
 		In: a.In, Err: a.Err, Color: notice.ColorAllowed(), Cleanup: a.cleanup,
@@ -35,7 +35,8 @@ func (a *app) choose(ctx context.Context, list picker.List) (int, error) {
 	return i, err
 }
 
-// podMenu returns the pods, running pods first, and a list with a row for each pod.
+// podMenu returns the pods, running pods first, and a list with a row for each
+// pod.
 func podMenu(
 	namespace string, running []pod.Found, skipped []pod.Skipped, now time.Time,
 ) ([]*corev1.Pod, picker.List) {
@@ -79,9 +80,9 @@ func podMenu(
 	return pods, list
 }
 
-// containerMenu returns the names of the containers of p, and a list with a row for
-// each. Init and ephemeral containers are included only if they are running. The
-// default container is selected.
+// containerMenu returns the names of the containers of p, and a list with a row
+// for each. Init and ephemeral containers are included only if they are
+// running. The default container is selected.
 func containerMenu(p *corev1.Pod) ([]string, picker.List) {
 	list := picker.List{
 		Title: "containers of pod " + notice.Clean(p.Name), Header: []string{"NAME", "READY", "STATUS", "RESTARTS"},

@@ -67,8 +67,8 @@ func (f *nodeFlags) command(run func(cmd *cobra.Command, args []string) error) *
 
 On Linux, the pod enters the namespaces of the node: the programs are those of the node, not of the image. Without a
 command, and on a terminal, kshell opens a login shell, and attaches to it again after a lost connection. --detach and
-~d leave the shell running; --attach attaches to it again. The pod ends by itself if kshell has been gone for five
-minutes (--heartbeat), and after --ttl in any case. Pods that earlier node shells have left are deleted.`,
+~d leave the shell running; --attach attaches to it again. If kshell is killed, the pod ends after five minutes
+(--heartbeat). It ends after --ttl in any case. Pods that earlier node shells have left are deleted.`,
 		Example: `  kshell node-shell                             on a node chosen from a list
   kshell node-shell worker-1                    a shell on node worker-1
   kshell node-shell worker-1 -- journalctl -n9  a command on that node
@@ -101,14 +101,14 @@ minutes (--heartbeat), and after --ttl in any case. Pods that earlier node shell
 	flags.BoolVar(&f.private.UTS, "no-uts", false, "do not enter the node's UTS namespace (its host name)")
 	flags.StringVar(&f.account, "service-account", "", "service account of the pod; the pod does not get its token")
 	flags.StringVar(&f.priority, "priority-class", "", "priority class of the pod")
-	flags.StringVar(&f.cpu, "cpu", "100m", "CPU that the pod requests if a quota demands it")
-	flags.StringVar(&f.memory, "memory", "256Mi", "memory that the pod requests if a quota demands it")
+	flags.StringVar(&f.cpu, "cpu", "100m", "CPU that the pod requests if a quota requires it")
+	flags.StringVar(&f.memory, "memory", "256Mi", "memory that the pod requests if a quota requires it")
 	flags.StringSliceVar(&f.claims, "mount-pvc", nil,
 		"mount this persistent volume claim at /mnt/NAME in the image (implies --host-view); may be repeated")
 	flags.StringArrayVar(&f.labels, "label", nil, "additional label of the pod, KEY=VALUE; may be repeated")
 	flags.DurationVar(&f.ttl, "ttl", ttlDefault, "end the pod after this time in any case")
 	flags.DurationVar(&f.heartbeat, "heartbeat", node.DefaultHeartbeat,
-		"end the pod if kshell has been gone for this time, unless the shell was detached")
+		"end the pod if kshell sends no heartbeat for this time, unless the shell was left running")
 	flags.BoolVar(&f.noLog, "no-log", false,
 		"do not write the shell's output to the container's log on the node; kshell cannot attach to such a shell again")
 	flags.BoolVar(&f.detach, "detach", false, "start the shell and leave it running")
@@ -132,7 +132,7 @@ minutes (--heartbeat), and after --ttl in any case. Pods that earlier node shell
 	return cmd
 }
 
-// nodeShell executes a plan.
+// nodeShell executes the plan of a node-shell command line.
 func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 	kube, err := a.connect()
 	if err != nil {

@@ -68,8 +68,8 @@ func (a *app) listNodeShells(ctx context.Context, allNamespaces bool) error {
 	return nil
 }
 
-// inNamespace returns the end of a sentence about a namespace, or about all
-// ("").
+// inNamespace returns " in namespace NAME" for the end of a sentence, or "" for
+// all namespaces.
 func inNamespace(namespace string) string {
 	if namespace == "" {
 		return ""

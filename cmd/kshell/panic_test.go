@@ -18,7 +18,7 @@ const panickingName = "kshell-panicking"
 func panicking(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("-short: kshell runs in a process of its own")
+		t.Skip("-short: kshell runs in a separate process")
 	}
 	path, err := exec.LookPath(panickingName)
 	if err != nil {

@@ -21,16 +21,16 @@ import (
 	"kshell/internal/stream"
 )
 
-// nodePlan is what a node-shell command line asks for.
+// nodePlan is a parsed command line of node-shell.
 type nodePlan struct {
 	node    string       // empty: the user chooses it from a list, or all is set
 	all     bool         // on all nodes, or those of a selector
-	attach  bool         // to a shell that is running
-	pod     string       // the pod to attach to; empty: not named
+	attach  bool         // attach to a shell that is running
+	pod     string       // the pod to attach to; empty: not specified
 	options node.Options // of the pod; see nodeshell.Options
 	image   bool         // --image was given
-	cpu     string       // requested if a quota demands it; so is memory
-	memory  string
+	cpu     string       // requested by the pod if a quota requires it
+	memory  string       // requested by the pod if a quota requires it
 	dryRun  bool
 	exec    *execPlan // the command; its target is set later
 }
@@ -134,7 +134,7 @@ func (f *nodeFlags) checkTarget(cmd *cobra.Command, p *nodePlan, local terminals
 		)
 	case p.node == "" && !f.all && !f.attach && !onTerminal:
 		return outcome.NewUsageError(
-			"no node was named",
+			"no node is specified",
 			cmd.CommandPath()+" NODE -- COMMAND; on a terminal, "+cmd.CommandPath()+" lists the nodes",
 		)
 	}

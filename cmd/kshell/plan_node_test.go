@@ -98,7 +98,7 @@ func TestPlanNode_UsageErrors(t *testing.T) {
 			"kshell node-shell worker-1 -- COMMAND",
 		}},
 		{pipes, []string{"--", "ls"}, errorText{
-			"no node was named", "kshell node-shell NODE -- COMMAND; on a terminal, kshell node-shell lists the nodes",
+			"no node is specified", "kshell node-shell NODE -- COMMAND; on a terminal, kshell node-shell lists the nodes",
 		}},
 		{pipes, []string{"--attach"}, errorText{"--attach needs a terminal at stdin and stdout", help}},
 		{onTerminal, []string{"--attach", "--detach"}, errorText{

@@ -179,8 +179,9 @@ func TestShell_PodIsBeingDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.waitFor(`kshell: warning: pod "web" is being deleted\r\n`)
+	watches := s.Stats().Watches
 	s.Restart()
-	time.Sleep(300 * time.Millisecond) // the test also passes without this delay
+	waitStats(t, s, func(stats sandbox.Stats) bool { return stats.Watches > watches })
 	killMain(t, s)
 	c.waitFor(`kshell: container "web" of pod "web" ended with exit code 137( and was restarted)?; ` +
 		`the pod is being deleted\r\n`)

@@ -88,8 +88,8 @@ It reports how a command really ended, and reconnects a shell when the connectio
 	return root
 }
 
-// rejectExtraArgs makes cobra's command completion and its subcommands reject unknown
-// arguments, as kshell's own commands do.
+// rejectExtraArgs makes cobra's command completion and its subcommands reject
+// unknown arguments, as kshell's own commands do.
 func rejectExtraArgs(root *cobra.Command) {
 	for _, c := range root.Commands() {
 		if c.Name() != "completion" {
@@ -120,8 +120,8 @@ func newHelp() *cobra.Command {
 	}
 }
 
-// onlySubcommands returns an error if there is an argument: it is not the name of a
-// subcommand.
+// onlySubcommands returns an error if there is an argument: it is not the name
+// of a subcommand.
 func onlySubcommands(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -129,7 +129,8 @@ func onlySubcommands(cmd *cobra.Command, args []string) error {
 	return usage(cmd, "unknown command "+strconv.Quote(args[0]))
 }
 
-// connect loads the kubeconfig and the settings. It does not access the network.
+// connect loads the kubeconfig and the settings. It does not access the
+// network.
 func (a *app) connect() (*kubeconfig.Connection, error) {
 	conn, err := a.kube.Load()
 	if err != nil {
@@ -166,9 +167,9 @@ func serverOf(cfg *rest.Config) string {
 	return strings.TrimSuffix(address.String(), "/")
 }
 
-// tokenKeeper stores the tokens that an auth-provider has obtained. If they cannot be
-// stored, it warns once, and the command continues with the new tokens. kubectl fails
-// in this case.
+// tokenKeeper stores the tokens that an auth-provider has obtained. If they
+// cannot be stored, it warns once, and the command continues with the new
+// tokens. kubectl fails in this case.
 type tokenKeeper struct {
 	rest.AuthProviderConfigPersister
 	notice *notice.Printer
@@ -186,13 +187,14 @@ func (k *tokenKeeper) Persist(tokens map[string]string) error {
 	return nil
 }
 
-// serverWarnings writes the API server's warnings (deprecations, admission) to stderr.
+// serverWarnings writes the API server's warnings (deprecations, admission) to
+// stderr.
 type serverWarnings struct{ *app }
 
 var _ rest.WarningHandler = serverWarnings{}
 
-// HandleWarningHeader implements rest.WarningHandler. The warnings of API servers have
-// the code 299.
+// HandleWarningHeader implements rest.WarningHandler. The warnings of API
+// servers have the code 299.
 func (w serverWarnings) HandleWarningHeader(code int, _, text string) {
 	if code == 299 && text != "" {
 		w.warnings.Add(1)

@@ -24,7 +24,8 @@ type scriptFlags struct {
 	noStdin    bool
 }
 
-// noFD is the default of --status-fd. It means that no status record is written.
+// noFD is the default of --status-fd. It means that no status record is
+// written.
 const noFD = -1
 
 func (f *scriptFlags) addTo(flags *pflag.FlagSet) {
@@ -60,8 +61,8 @@ func notNegative(cmd *cobra.Command, flag string, d time.Duration) error {
 	return nil
 }
 
-// limited returns ctx with the time limit of --timeout. The cause of its end is an
-// outcome.TimeoutError.
+// limited returns ctx with the time limit of --timeout. The cause of its end is
+// an outcome.TimeoutError.
 func (f *scriptFlags) limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	if f.timeout == 0 {
 		return context.WithCancel(ctx)
@@ -69,9 +70,9 @@ func (f *scriptFlags) limited(ctx context.Context) (context.Context, context.Can
 	return context.WithTimeoutCause(ctx, f.timeout, outcome.TimeoutError{After: f.timeout})
 }
 
-// openStatus opens the file or descriptor for the status record, or returns nil if no
-// record is written. It must be called before the command runs, so that kshell does not
-// run a command whose record it cannot write.
+// openStatus opens the file or descriptor for the status record, or returns nil
+// if no record is written. It must be called before the command runs, so that
+// kshell does not run a command whose record it cannot write.
 func (f *scriptFlags) openStatus() (io.WriteCloser, error) {
 	if f.statusFile != "" {
 		return os.Create(f.statusFile) //nolint:gosec // the user named the file
@@ -92,8 +93,8 @@ func (f *scriptFlags) openStatus() (io.WriteCloser, error) {
 	return file, nil
 }
 
-// statusOf returns the status record of a command that ended with err. c is nil if
-// kshell failed before it had a command.
+// statusOf returns the status record of a command that ended with err. c is nil
+// if kshell failed before it had a command.
 func statusOf(c *remote.Command, start time.Time, err error) outcome.Status {
 	if c == nil {
 		return outcome.NewStatus(start, err)

@@ -17,7 +17,8 @@ import (
 	"kshell/internal/terminal"
 )
 
-// sessionFlags are the flags for sessions: pings, reconnectModes and the escape character.
+// sessionFlags are the flags for sessions: pings, reconnecting and the escape
+// character.
 type sessionFlags struct {
 	keepalive        time.Duration
 	noIdleKeepalive  bool
@@ -75,8 +76,8 @@ func (f *sessionFlags) addTo(flags *pflag.FlagSet) {
 		"how long to try to reconnect; 0 means no limit")
 }
 
-// applySettings applies the settings whose flags are not given. An error contains the
-// name of the setting.
+// applySettings applies the settings whose flags are not given. An error
+// contains the name of the setting.
 func (f *sessionFlags) applySettings(s settings.Settings) error {
 	if v := s.EscapeChar; v.Text != "" && !f.escapeGiven {
 		f.escape = v.Text
@@ -94,8 +95,8 @@ func (f *sessionFlags) applySettings(s settings.Settings) error {
 	return nil
 }
 
-// escapeValid reports whether the escape character is a printable ASCII character or
-// none.
+// escapeValid reports whether the escape character is a printable ASCII
+// character or none.
 func (f *sessionFlags) escapeValid() bool {
 	return f.escape == escapeNone || len(f.escape) == 1 && f.escape[0] > ' ' && f.escape[0] <= '~'
 }
@@ -128,8 +129,8 @@ func (f *sessionFlags) escapeChar() byte {
 	return f.escape[0]
 }
 
-// checkRepeatable returns an error if the command is to be run again after a lost
-// connection, but has input, which can be read only once.
+// checkRepeatable returns an error if the command is to be run again after a
+// lost connection, but has input, which can be read only once.
 func (p *execPlan) checkRepeatable(cmd *cobra.Command) error {
 	if p.session.reconnect != reconnectAlways || p.tty || !p.stdin {
 		return nil

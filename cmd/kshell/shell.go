@@ -39,8 +39,8 @@ func (e commandEnv) empty() bool { return len(e.vars) == 0 && e.dir == "" }
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// check returns the environment of the command. Variables without a value have their
-// local value.
+// check returns the environment of the command. Variables without a value have
+// their local value.
 func (f *shellFlags) check(cmd *cobra.Command) (commandEnv, error) {
 	e := commandEnv{dir: f.workdir}
 	for _, given := range f.env {
@@ -59,9 +59,10 @@ func (f *shellFlags) check(cmd *cobra.Command) (commandEnv, error) {
 	return e, nil
 }
 
-// forwardedEnv returns the variables of environ that describe the local terminal, and are
-// set for a remote shell, as ssh does. Variables for a locale are marked for
-// exact.NewShell, because the container may not have that locale.
+// forwardedEnv returns the variables of environ that describe the local
+// terminal, and are set for a remote shell, as ssh does. Variables for a locale
+// are marked for exact.NewShell, because the container may not have that
+// locale.
 func forwardedEnv(environ []string) []string {
 	var env []string
 	for _, v := range environ {

@@ -73,6 +73,16 @@ func waitSessions(t *testing.T, s *sandbox.Server, want func([]sandbox.Session) 
 	}
 }
 
+// waitStats waits until want returns true for the counters of the sandbox.
+func waitStats(t *testing.T, s *sandbox.Server, want func(sandbox.Stats) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	if err := s.WaitStats(ctx, want); err != nil {
+		t.Fatalf("%v; counters: %+v", err, s.Stats())
+	}
+}
+
 // waitSize waits until the last of a number of shells has received a terminal
 // size.
 func waitSize(t *testing.T, s *sandbox.Server, shell int, size sandbox.Size) {

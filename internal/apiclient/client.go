@@ -40,8 +40,8 @@ const (
 	MaxPage   = 64 << 20 // a page of a list
 )
 
-// maxRetryAfter is the longest Retry-After that client-go gets to see. It obeys
-// the header up to ten times.
+// maxRetryAfter is the longest Retry-After that is passed on to client-go, which
+// waits for that time before it repeats a request, up to ten times.
 const maxRetryAfter = 3 * time.Second
 
 // New returns a client for the API server of cfg, with its credentials, proxy

@@ -196,13 +196,13 @@ func TestRetryAfter_IsLimited(t *testing.T) {
 	}
 }
 
-func TestMissing(t *testing.T) {
+func TestIsNotFound(t *testing.T) {
 	pods := schema.GroupResource{Resource: "pods"}
 	unexpected := apierrors.NewGenericServerResponse(404, "get", pods, "web", "404 page not found", 0, true)
 	for _, tt := range []struct {
-		name             string
-		err              error
-		missing, foreign bool
+		name              string
+		err               error
+		notFound, foreign bool
 	}{
 		{"the API server's Status", apierrors.NewNotFound(pods, "web"), true, false},
 		{"with the kind as the resource", apierrors.NewNotFound(schema.GroupResource{Resource: "Pod"}, "web"), true, false},
@@ -219,8 +219,8 @@ func TestMissing(t *testing.T) {
 		{"no answer", io.EOF, false, false},
 		{"no error", nil, false, false},
 	} {
-		if got := IsNotFound(tt.err, "pods", "web"); got != tt.missing {
-			t.Errorf("%s: missing: %v", tt.name, got)
+		if got := IsNotFound(tt.err, "pods", "web"); got != tt.notFound {
+			t.Errorf("%s: IsNotFound: %v", tt.name, got)
 		}
 		if got := IsForeign(tt.err, "pods", "web"); got != tt.foreign {
 			t.Errorf("%s: foreign: %v", tt.name, got)

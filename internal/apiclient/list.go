@@ -171,7 +171,7 @@ func (e *NotListError) Error() string {
 // Unwrap returns what is wrong with the response.
 func (e *NotListError) Unwrap() error { return e.Err }
 
-// Decoder is a json.Decoder that refuses values of more than MaxObject bytes.
+// Decoder is a json.Decoder that rejects values of more than MaxObject bytes.
 // It decodes the events of a watch, or the objects of a list, one at a time.
 type Decoder struct {
 	*json.Decoder

@@ -57,9 +57,10 @@ func madeByClient(d *metav1.StatusDetails) bool {
 	return false
 }
 
-// IsForeign reports whether err is a response that an API server does not give
-// to a request for the object or, if name is "", for a list of the resource: a
-// 404 that is not about it, or a body that is neither an object nor a Status.
+// IsForeign reports whether err is a response that does not come from an API
+// server: a 404 that is not about the requested object, or a body that is
+// neither an object nor a Status. If name is "", a list of the resource was
+// requested, for which any 404 is foreign.
 func IsForeign(err error, resource, name string) bool {
 	var notList *NotListError
 	switch {

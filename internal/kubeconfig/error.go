@@ -269,11 +269,11 @@ func groupWithoutUser() error {
 
 const maxListed = 10 // names in a hint
 
-// oneOf returns the hint to use flag with one of the names. The names most like
+// oneOf returns the hint to use flag with one of the names. Names similar to
 // wanted, which may be "", come first.
 func oneOf(flag, wanted string, names []string) string {
 	if len(names) == 0 {
-		return "the kubeconfig defines none: name another file with --kubeconfig"
+		return fmt.Sprintf("the kubeconfig defines no %ss: name another file with --kubeconfig", strings.TrimPrefix(flag, "--"))
 	}
 	if wanted != "" {
 		names = sortByLikeness(wanted, names)

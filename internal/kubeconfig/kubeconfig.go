@@ -48,8 +48,9 @@ type Connection struct {
 	// Context is the name of the context, InCluster, or "" if --server or
 	// --cluster is given and there is no context.
 	Context string
-	// Notes tell the user what Load did that the flags and files did not ask
-	// for: sentences without a final period. Usually there are none.
+	// Notes are messages for the user about what Load did without being told to
+	// by a flag or a file, as sentences without a final period. There are
+	// usually none.
 	Notes []string
 }
 

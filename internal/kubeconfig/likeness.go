@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// sortByLikeness returns names sorted by their likeness to wanted: first the
+// sortByLikeness returns names sorted by their similarity to wanted: first the
 // names that contain it, then by edit distance, then alphabetically. Case is
 // ignored.
 func sortByLikeness(wanted string, names []string) []string {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// pipe returns a named pipe that can be read once, like `<(…)`. To open it
-// again would block.
+// pipe returns a named pipe that can be read once, like `<(…)`. Opening it again
+// would block.
 func pipe(t *testing.T, content string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "pipe")

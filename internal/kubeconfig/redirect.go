@@ -30,10 +30,10 @@ func (e *RedirectError) Hint() string {
 }
 
 // SameOrigin returns a transport that wraps rt and refuses redirects to another
-// scheme, host or port: RoundTrip then fails with a *RedirectError. Other
-// redirects are for http.Client to follow; rt adds credentials to each new
-// request as usual. Responses to requests with an Upgrade header are returned
-// unchanged, since their callers follow no redirect.
+// scheme, host or port: RoundTrip then fails with a *RedirectError. It returns
+// other redirects to http.Client, which follows them; rt adds credentials to
+// each new request as usual. Responses to requests with an Upgrade header are
+// returned unchanged, since their callers follow no redirect.
 func SameOrigin(rt http.RoundTripper) http.RoundTripper { return sameOrigin{rt} }
 
 type sameOrigin struct{ http.RoundTripper }

@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/util/homedir"
 )
 
-// sourceOrigin tells what names the files.
+// sourceOrigin is what specifies the list of kubeconfig files.
 type sourceOrigin int
 
 const (
@@ -21,7 +21,7 @@ const (
 	fromFlag                     // --kubeconfig
 )
 
-// sources is the list of kubeconfig files, and what names them.
+// sources is the list of kubeconfig files, and what specifies it.
 type sources struct {
 	files  []string
 	origin sourceOrigin
@@ -112,7 +112,7 @@ func diagnoseFile(file string) error {
 	return nil
 }
 
-// noClusterError returns the reason why raw selects no cluster.
+// noClusterError returns the error for raw, which selects no cluster.
 func (s sources) noClusterError(raw *clientcmdapi.Config) error {
 	switch {
 	case len(raw.Contexts) > 0:
@@ -135,8 +135,8 @@ func (s sources) notFoundError() error {
 	return listNotFound(s.files)
 }
 
-// inClusterNotes tells the user why files are not used that the environment
-// names or that exist.
+// inClusterNotes returns a note that explains why the service account is used
+// although KUBECONFIG is set or ~/.kube/config exists.
 func (s sources) inClusterNotes(raw *clientcmdapi.Config) []string {
 	if s.origin == fromHome && !s.anyExists() {
 		return nil

@@ -1,14 +1,14 @@
 // Package settings reads the user's settings from a YAML file and from KSHELL_*
 // environment variables.
 //
-// It does not know flags, Kubernetes, or where the file is. It does not check
-// the value of a setting.
+// It does not know flags, Kubernetes, or the path of the file. It does not check
+// the values of settings.
 //
 // Invariants:
 //   - Precedence, highest first: an environment variable, the part of the file
 //     for the current context, the rest of the file, the default.
-//   - An unknown key in the file is an error. Otherwise a mistyped key would
-//     have no effect, without a message.
+//   - An unknown key in the file is an error, because otherwise a mistyped key
+//     would have no effect and cause no message.
 package settings
 
 import (
@@ -33,7 +33,7 @@ const (
 // keys lists all keys, in the order of Settings.All.
 var keys = []string{keyNamespace, keyShell, keyEscapeChar, keyKeepalive, keyNodeImage}
 
-// Settings holds the settings in force for one context of the kubeconfig. An
+// Settings holds the effective settings for one context of the kubeconfig. An
 // empty Text means that the setting is not set and that its default applies.
 type Settings struct {
 	Namespace  Value // the namespace; default: that of the context
@@ -151,7 +151,7 @@ func firstLine(err error) string {
 	return line
 }
 
-// Settings returns the settings in force for a context. lookupEnv is
+// Settings returns the effective settings for a context. lookupEnv is
 // os.LookupEnv, or replaces it in tests. An empty variable counts as not set.
 func (f *File) Settings(context string, lookupEnv func(name string) (string, bool)) Settings {
 	get := func(key string) Value {

@@ -92,7 +92,7 @@ func TestSettings_Precedence(t *testing.T) {
 	}
 }
 
-// TestSettings_EveryKey: each key sets the field of its name.
+// TestSettings_EveryKey checks that each key sets the field of the same name.
 func TestSettings_EveryKey(t *testing.T) {
 	path := write(t, "namespace: a\nshell: b\nescape-char: c\nkeepalive: d\nnode-image: e\n")
 	file, err := Load(path)

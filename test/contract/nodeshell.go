@@ -161,7 +161,7 @@ func nodeCommands(t *testing.T, p Program, n Nodes) {
 			[]string{"no command is specified", "hint: kshell node-shell " + node + " -- COMMAND"},
 			2,
 		},
-		{"which node?", []string{"--", "true"}, "", "", []string{"no node was named"}, 2},
+		{"which node?", []string{"--", "true"}, "", "", []string{"no node is specified"}, 2},
 		{"a command without dashes", []string{node, "ls"}, "", "", []string{"separated from the node by --"}, 2},
 		{
 			"an unknown profile",
