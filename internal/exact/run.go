@@ -31,10 +31,10 @@ type Options struct {
 	EndIfInputCut bool
 }
 
-// Canceler is a reader whose blocked Read can be made to return.
+// Canceler is a reader whose Read can be canceled.
 type Canceler interface {
-	// Cancel makes Read return, now and later, and reports whether that is
-	// possible.
+	// Cancel makes the Read in progress and all later ones return, and reports
+	// whether that is possible.
 	Cancel() bool
 }
 

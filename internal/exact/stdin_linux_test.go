@@ -281,7 +281,7 @@ func pipedBytes(t *testing.T, pipe *os.File) (n int) {
 }
 
 // When the command has ended, the script reads the rest of the input, so that
-// no server blocks on it, and stays until the client has received everything.
+// no server blocks on it, and runs until the client has received everything.
 func TestScript_ReadsRestAndWaitsForClient(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for _, o := range []Options{{}, {Stdin: &endlessReader{}}} {

@@ -10,8 +10,7 @@ import (
 // Each context ends with the session.
 type Driver interface {
 	// Dial opens a new connection. Its error should be one of those that
-	// Dialer.Dial returns, or a *NotReadyError if there is nothing to connect
-	// to.
+	// Dialer.Dial returns, or a *NotReadyError if the target is not running.
 	Dial(ctx context.Context) (*Conn, error)
 	// Opened is called when a connection is open, before anything is delivered
 	// from it. An error ends the session.
@@ -24,11 +23,12 @@ type Driver interface {
 	Ended(ctx context.Context, err error) error
 }
 
-// StuckChecker is a Driver that can find out whether the command still runs;
+// StuckChecker is a Driver that can check whether the command is still running;
 // see Settings.CheckStuck.
 type StuckChecker interface {
-	// CheckStuck returns an error if the command does not run any more. The
-	// session ends with that error. A separate goroutine calls it.
+	// CheckStuck returns an error if the command is no longer running. The
+	// session ends with that error. CheckStuck is called in a separate
+	// goroutine.
 	CheckStuck(ctx context.Context) error
 }
 

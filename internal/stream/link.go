@@ -44,9 +44,10 @@ type LinkSettings struct {
 	Backoff wait.Backoff
 	// Eager omits the delay after a connection that was open for at least 5 s.
 	Eager bool
-	// GiveUpAfter is the time limit of the attempts to reconnect, counted from
-	// the loss of the last connection that has delivered output or was open for
-	// 5 s (or else of the first connection); 0 means no limit.
+	// GiveUpAfter is the time limit of the attempts to reconnect; 0 means no
+	// limit. It is counted from the loss of the last connection that has
+	// delivered output or was open for 5 s or, if there was no such connection,
+	// from the loss of the first one.
 	GiveUpAfter time.Duration
 }
 
