@@ -28,11 +28,11 @@ install: ## install kshell into $GOBIN, also as a plugin of kubectl (PLUGIN= omi
 	CGO_ENABLED=0 go install -trimpath -ldflags '$(LDFLAGS)' ./cmd/kshell
 	@bin=$$(go env GOBIN); for name in $(PLUGIN); do ln -sf kshell "$${bin:-$$(go env GOPATH)/bin}/$$name" || exit 1; done
 
-# Links to the program: the plugin of kubectl, and its completion.
+# Names of the links to kshell: the kubectl plugin, and its completion.
 PLUGIN ?= kubectl-kshell kubectl_complete-kshell
 
 # The race detector is used for the packages whose goroutines are tested: all
-# except the sandbox and test/. Tests that -short skips there run without it.
+# except the sandbox and test/. The tests that -short skips run without it.
 # test/contract takes the longest, so it is started first.
 RACED   = $(shell go list ./cmd/... ./internal/... | grep -v /sandbox)
 UNRACED = ./test/contract ./cmd/... ./internal/apiclient ./internal/pod ./internal/sandbox/... ./test/...
@@ -102,19 +102,19 @@ demo: ## open a shell in a pod of a sandbox on this machine; no cluster needed
 	$(QUICK_BUILD) -o dist/demo/ ./cmd/kshell ./internal/sandbox/demo
 	@dist/demo/demo --kshell dist/demo/kshell
 
-e2e: ## run the suite on a real two-node Kubernetes on this machine (root, Debian; KEEP=1 keeps the cluster running)
+e2e: ## run the e2e suite on a real two-node Kubernetes on this machine (root, Debian; KEEP=1 keeps the cluster running)
 	@test/e2e/run
 
-e2e-ci: ## run the tests of the suite that CI runs (they begin with inCI(t))
+e2e-ci: ## run the tests of the e2e suite that CI runs (they begin with inCI(t))
 	@test/e2e/run -ci
 
 e2e-lint: ## lint the module test/e2e
 	cd test/e2e && $(GOLANGCI_LINT) run --config ../../.golangci.yml ./cluster/... ./harness/... ./suite/...
 
-cluster: ## start that cluster
+cluster: ## start the cluster of e2e, and print how to use it
 	@cd test/e2e && go run ./cluster up
 
-cluster-down: ## stop it
+cluster-down: ## stop the cluster
 	@cd test/e2e && go run ./cluster down
 
 clean: ## remove the files that the targets create

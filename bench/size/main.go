@@ -78,6 +78,6 @@ func deps() error {
 			errs = append(errs, fmt.Errorf("%s is linked", banned))
 		}
 	}
-	fmt.Printf("packages  %5d       (%d of those that are banned)\n", len(linked), len(errs))
+	fmt.Printf("packages  %5d       (%d of them banned)\n", len(linked), len(errs))
 	return errors.Join(errs...)
 }

@@ -82,8 +82,8 @@ func newCreateError(p *corev1.Pod, err error) *CreateError {
 func (e *CreateError) Error() string {
 	switch ns := e.Pod.Namespace; e.Cause {
 	case PodSecurity:
-		const format = "namespace %q enforces the Pod Security level %q, which does not allow what a shell on a node needs: %s"
-		return fmt.Sprintf(format, ns, e.Level, e.Message)
+		return fmt.Sprintf("namespace %q enforces the Pod Security level %q, "+
+			"which does not allow what a shell on a node needs: %s", ns, e.Level, e.Message)
 	case QuotaNeedsResources, QuotaExceeded:
 		return fmt.Sprintf("a quota of namespace %q refuses the pod: %s", ns, e.Message)
 	case AdmissionDenied:

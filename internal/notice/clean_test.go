@@ -50,41 +50,53 @@ func TestClean_Length(t *testing.T) {
 }
 
 func TestClean_URLQuery(t *testing.T) {
-	for in, want := range map[string]string{
-		`Post "https://10.0.0.2:10250/exec/a/b?command=sh&x=1": i/o timeout`: `Post "https://10.0.0.2:10250/exec/a/b?…": i/o timeout`,
-		"http://a?b c://d://e?f":      "http://a?… c://d://e?…",
-		"why? because: see https://a": "why? because: see https://a",
-		"://":                         "://",
-		"is it 'https://a?b'?":        "is it 'https://a?…'?",
+	for _, c := range []struct{ in, want string }{
+		{
+			`Post "https://10.0.0.2:10250/exec/a/b?command=sh&x=1": i/o timeout`,
+			`Post "https://10.0.0.2:10250/exec/a/b?…": i/o timeout`,
+		},
+		{"http://a?b c://d://e?f", "http://a?… c://d://e?…"},
+		{"why? because: see https://a", "why? because: see https://a"},
+		{"://", "://"},
+		{"is it 'https://a?b'?", "is it 'https://a?…'?"},
 	} {
-		if diff := cmp.Diff(want, Clean(in)); diff != "" {
-			t.Errorf("%q (-want +got):\n%s", in, diff)
+		if diff := cmp.Diff(c.want, Clean(c.in)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", c.in, diff)
 		}
 	}
 }
 
 func TestClean_URLUserInfo(t *testing.T) {
-	for in, want := range map[string]string{
-		`Get "https://u:PASS@h:6443/api?x=1": EOF`:                             `Get "https://h:6443/api?…": EOF`,
-		`Get "https://u:***@h/api": EOF`:                                       `Get "https://h/api": EOF`,
-		`https://u@h/x`:                                                        `https://h/x`,
-		`parse "https://u:PASS@h:zz/x": invalid port ":zz" after host`:         `parse "https://h:zz/x": invalid port ":zz" after host`,
-		`parse "https://u:PA SS@h/x": net/url: invalid userinfo`:               `parse "https://h/x": net/url: invalid userinfo`,
-		`invalid proxy address "http://u:PA\"SS@h:1"`:                          `invalid proxy address "http://h:1"`,
-		`https://u:PA/SS@h/x`:                                                  `https://h/x`,
-		`https://u:PA?SS@h/x?y`:                                                `https://h/x?…`,
-		`https://u:PA@SS@h/x`:                                                  `https://h/x`,
-		`https://u:PA:SS/h`:                                                    `https://…`,
-		`socks5://u:PASS@[::1]:1080`:                                           `socks5://[::1]:1080`,
-		`http://[fe80::1]:80/a, http://127.0.0.1:80/b and http://h./c`:         `http://[fe80::1]:80/a, http://127.0.0.1:80/b and http://h./c`,
-		`https://h/npm/kshell@1.2.3/pod.yaml`:                                  `https://h/npm/kshell@1.2.3/pod.yaml`,
-		"type `kubectl --server=https://u:PASS@h` or 'https://u:PASS@i' again": "type `kubectl --server=https://h` or 'https://i' again",
-		`cannot connect to https://h:443: EOF`:                                 `cannot connect to https://h:443: EOF`,
-		`at https://h:443, or (https://u:PASS@h:443).`:                         `at https://h:443, or (https://h:443).`,
-		`https://u:PASS@h/ https://u:PASS@i/`:                                  `https://h/ https://i/`,
+	for _, c := range []struct{ in, want string }{
+		{`Get "https://u:PASS@h:6443/api?x=1": EOF`, `Get "https://h:6443/api?…": EOF`},
+		{`Get "https://u:***@h/api": EOF`, `Get "https://h/api": EOF`},
+		{`https://u@h/x`, `https://h/x`},
+		{
+			`parse "https://u:PASS@h:zz/x": invalid port ":zz" after host`,
+			`parse "https://h:zz/x": invalid port ":zz" after host`,
+		},
+		{`parse "https://u:PA SS@h/x": net/url: invalid userinfo`, `parse "https://h/x": net/url: invalid userinfo`},
+		{`invalid proxy address "http://u:PA\"SS@h:1"`, `invalid proxy address "http://h:1"`},
+		{`https://u:PA/SS@h/x`, `https://h/x`},
+		{`https://u:PA?SS@h/x?y`, `https://h/x?…`},
+		{`https://u:PA@SS@h/x`, `https://h/x`},
+		{`https://u:PA:SS/h`, `https://…`},
+		{`socks5://u:PASS@[::1]:1080`, `socks5://[::1]:1080`},
+		{
+			`http://[fe80::1]:80/a, http://127.0.0.1:80/b and http://h./c`,
+			`http://[fe80::1]:80/a, http://127.0.0.1:80/b and http://h./c`,
+		},
+		{`https://h/npm/kshell@1.2.3/pod.yaml`, `https://h/npm/kshell@1.2.3/pod.yaml`},
+		{
+			"type `kubectl --server=https://u:PASS@h` or 'https://u:PASS@i' again",
+			"type `kubectl --server=https://h` or 'https://i' again",
+		},
+		{`cannot connect to https://h:443: EOF`, `cannot connect to https://h:443: EOF`},
+		{`at https://h:443, or (https://u:PASS@h:443).`, `at https://h:443, or (https://h:443).`},
+		{`https://u:PASS@h/ https://u:PASS@i/`, `https://h/ https://i/`},
 	} {
-		if diff := cmp.Diff(want, Clean(in)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", in, diff)
+		if diff := cmp.Diff(c.want, Clean(c.in)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.in, diff)
 		}
 	}
 }

@@ -36,8 +36,8 @@ func newUsers() []user {
 	return users
 }
 
-// Token returns the bearer token of a user, or "" for an unknown one. The users
-// are:
+// Token returns the bearer token of a user, or "" if there is no such user. The
+// users are:
 //
 //	admin        everything
 //	none         nothing
@@ -141,9 +141,9 @@ func authorize(name, verb string, q request) error {
 	return apierrors.NewForbidden(schema.GroupResource{Group: q.group, Resource: q.resource}, q.name, errors.New(reason))
 }
 
-// authorizeUpgrade is the second check of an exec over WebSocket since
-// Kubernetes 1.35: a GET needs the right to create, too. The error contains no
-// reason.
+// authorizeUpgrade makes the second check of an exec over WebSocket, which
+// Kubernetes 1.35 added: a GET also needs the right to create. The error
+// contains no reason.
 func authorizeUpgrade(name string, q request) error {
 	if allowed(name, "create", q.resource+"/"+q.subresource) {
 		return nil

@@ -51,8 +51,8 @@ func (f *broadcast) dropAll() {
 	f.sinks = nil
 }
 
-// copy reads one output of the main process to its end. The text first precedes
-// it.
+// copy copies one output of the main process, until its end, to the log and to
+// the writers that pick returns. It first writes the text first.
 func (f *broadcast) copy(r io.Reader, first string, pick func(*sink) io.Writer) {
 	buf := make([]byte, chunk)
 	w := f.writer()

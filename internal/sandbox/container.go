@@ -19,8 +19,8 @@ import (
 // container does not run.
 var errNotRunning = errors.New("container is not running")
 
-// container runs a container: its main process, which is restarted if the pod
-// says so, and the commands of execs.
+// container runs the processes of a container: its main process and the
+// commands of execs.
 type container struct {
 	srv  *Server
 	pod  types.NamespacedName
@@ -28,7 +28,7 @@ type container struct {
 	spec corev1.Container
 	mark string
 	dir  string
-	root string // the directory of its image; "" means the machine
+	root string // the directory of its image; "" means the root of the machine
 	env  []string
 
 	node string
@@ -41,7 +41,7 @@ type container struct {
 	mu      sync.Mutex
 	main    *process              // nil if it does not run
 	procs   map[*process]struct{} // running processes, and those whose output is still open
-	started []int                 // the PIDs, which are also the sessions, of processes that may have left descendants
+	started []int                 // PIDs, equal to session IDs, of processes that may have left descendants
 	stopped bool                  // no process may be started
 }
 
@@ -84,8 +84,9 @@ func prompt(name string) string {
 	return string(safe) + "$ "
 }
 
-// spawn starts a process in the container. The main process is only started if
-// there is none, other processes only if there is one.
+// spawn starts a process in the container. It starts the main process
+// only if none is running, and another process only if the main process is
+// running.
 func (c *container) spawn(cmd command, main bool) (*process, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,17 +137,19 @@ func (c *container) running() *process {
 	return c.main
 }
 
-// mainCommand returns the command of the container, or a command that does
-// nothing until the sandbox ends, however it ends.
+// mainCommand returns the command of the container. If it has none, mainCommand
+// returns a command that exits when the sandbox ends, even if the sandbox is
+// killed: cat, whose stdin then ends.
 func (c *container) mainCommand() command {
 	if args := slices.Concat(c.spec.Command, c.spec.Args); len(args) > 0 {
 		return command{args: args, stdin: c.spec.Stdin, tty: c.spec.TTY}
 	}
-	return command{args: []string{"cat"}, stdin: true, idle: true} // not a shell that execs it: its arguments never change
+	// cat is started without a shell, so that its arguments never change.
+	return command{args: []string{"cat"}, stdin: true, idle: true}
 }
 
-// startMessage returns the first line that an idle container of the machine
-// prints.
+// startMessage returns the first line of the log of a container that has no
+// command, or "" for a container that has a command or an image.
 func (c *container) startMessage() string {
 	if c.root != "" || len(c.spec.Command)+len(c.spec.Args) > 0 {
 		return ""
@@ -154,8 +157,9 @@ func (c *container) startMessage() string {
 	return variable(c.env, "HOSTNAME") + ": started\n"
 }
 
-// run restarts the main process until the context ends or it has ended for the
-// last time. p is the running main process.
+// run waits for the main process p, and restarts it each time it exits. It
+// returns when the context ends, or after the first exit if the container is
+// not to be restarted.
 func (c *container) run(ctx context.Context, p *process, grace func() time.Duration) {
 	for restarts := 0; ; restarts++ {
 		c.follow(ctx, p, grace)
@@ -215,8 +219,8 @@ func (c *container) follow(ctx context.Context, p *process, grace func() time.Du
 }
 
 // killProcesses kills all processes of the container and waits for those that
-// the sandbox started. If a process that was not found holds their output open,
-// the output ends soon.
+// the sandbox started. If another process holds their output open, reading the
+// output ends after a second.
 func (c *container) killProcesses() {
 	c.mu.Lock()
 	c.main = nil
@@ -235,8 +239,8 @@ func (c *container) killProcesses() {
 	}
 }
 
-// writeStatus writes the state of the container, and that in which it last
-// ended, to the status of the pod.
+// writeStatus writes the state of the container, and its last termination
+// state, to the status of the pod.
 func (c *container) writeStatus(state, last corev1.ContainerState, restarts int) {
 	c.srv.store.updatePod(c.pod, c.uid, func(o object) {
 		pod, ok := o.(*corev1.Pod)

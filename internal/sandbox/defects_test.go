@@ -86,7 +86,7 @@ func TestUnreadStdin_BlocksStatus(t *testing.T) {
 				}
 				s.Restart()
 				if r := c.finish(); r.status != "" {
-					t.Errorf("a Status came: %s", r.status)
+					t.Errorf("a Status was received: %s", r.status)
 				}
 				<-flooded
 			})
@@ -118,7 +118,7 @@ func TestInFlight_WrongStatus(t *testing.T) {
 		ok   func(r result) bool
 	}{
 		{"Success", sandbox.SaySuccess, func(r result) bool { return r.code() == 0 && closedNormally(r) }},
-		{"silence", sandbox.CloseFrame, func(r result) bool { return r.status == "" && closedNormally(r) }},
+		{"no Status", sandbox.CloseFrame, func(r result) bool { return r.status == "" && closedNormally(r) }},
 		{"EOF", sandbox.FIN, func(r result) bool { return r.status == "" && !closedNormally(r) }},
 		{"reset", sandbox.RST, func(r result) bool { return r.status == "" && !closedNormally(r) }},
 	}
@@ -186,7 +186,7 @@ func TestLateReset_PingAfterClose(t *testing.T) {
 			}
 			c = dialRecorded(t, s, execPath("web", command), p)
 			waitSession(c.ctx, t, s, closed)
-			time.Sleep(100 * time.Millisecond) // a pause without a ping is harmless
+			time.Sleep(100 * time.Millisecond) // a pause without a ping has no effect
 			if r := c.finish(); r.code() != 5 || len(r.out) != size || !closedNormally(r) {
 				t.Errorf("%s, without a ping: %d bytes, %q, %v", p, len(r.out), r.status, r.end)
 			}
@@ -466,7 +466,7 @@ func TestSaySuccess(t *testing.T) {
 							t.Errorf("%s: %q %v", p, r.status, r.end)
 						}
 						if left := execProcesses(s); !kill && len(left) != 1 {
-							t.Errorf("%s: %v live on, want the command", p, left)
+							t.Errorf("%s: %v still run, want only the command", p, left)
 						} else if !kill {
 							_ = syscall.Kill(left[0].Pid, syscall.SIGKILL)
 						}

@@ -13,14 +13,13 @@
 //   - It listens on loopback unless it is given a listener, speaks only TLS,
 //     and accepts only its own random tokens.
 //   - All WebSocket messages go through k8s.io/streaming's wsstream, the frame
-//     layer of the real API server. What that layer gets wrong (fragmented
-//     messages, an empty stdin frame, an early close), the sandbox gets wrong
-//     too.
+//     layer of the real API server. The sandbox therefore has the same
+//     defects (fragmented messages, an empty stdin frame, an early close).
 //   - A process started by an exec outlives its client. No process outlives its
 //     container or Close.
 //   - Close ends every connection, process and goroutine, whatever state they
 //     are in, and then returns.
-//   - It misbehaves only when a Fault is injected; see Fault.
+//   - Without an injected Fault, it behaves like a real server.
 //
 // Known defects of real servers, and how to reproduce them:
 //

@@ -13,8 +13,8 @@ const markVariable = "SANDBOX_CONTAINER"
 
 // environment returns the environment of the container's processes: the
 // variables that a runtime sets (PATH, HOSTNAME, those of the service
-// kubernetes, HOME), the variables of the pod, and the mark. Of the sandbox's
-// own environment it contains only PATH, so that the commands of the machine
+// kubernetes, HOME), the variables of the pod, and the mark. From the sandbox's
+// own environment, it contains only PATH, so that the commands of the machine
 // are found.
 func (c *container) environment() []string {
 	host, port := c.srv.endpoint()
@@ -33,7 +33,7 @@ func (c *container) environment() []string {
 	}
 	for _, v := range c.spec.Env {
 		value := v.Value
-		if dir, ok := c.mounts[value]; ok { // the process has no other way to find it
+		if dir, ok := c.mounts[value]; ok { // the mount path does not exist on the machine
 			value = dir
 		}
 		env = setVariable(env, v.Name, value)

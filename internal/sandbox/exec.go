@@ -7,12 +7,13 @@ import (
 	"time"
 )
 
-// See Fault.DropStdin.
+// With Fault.DropStdin, the command gets stdin when dropWaits consecutive checks
+// have found it waiting, or after dropTries checks.
 const (
-	dropInterval = 20 * time.Millisecond // between two checks whether the command waits for its stdin
-	dropWaits    = 3                     // checks in a row that must find it waiting; then it keeps its outputs
-	dropTries    = 100                   // maximum number of checks
-	dropConfirm  = 10 * time.Millisecond // time in which a command whose output was closed may exit
+	dropInterval = 20 * time.Millisecond // before each check
+	dropWaits    = 3
+	dropTries    = 100
+	dropConfirm  = 10 * time.Millisecond // from the end of an output until a running command has closed it
 )
 
 // execution runs the command of an exec.
@@ -107,8 +108,8 @@ func (x *execution) pump(w io.Writer, r io.Reader) {
 	}
 }
 
-// outputEnded calls closeOutputs if the command still runs a moment after the
-// end of one of its outputs.
+// outputEnded is called at the end of one of the command's outputs. It calls
+// closeOutputs if the command still runs after dropConfirm.
 func (x *execution) outputEnded() {
 	if !x.fault.DropStdin {
 		return

@@ -58,7 +58,7 @@ func TestExec_Success(t *testing.T) {
 			want = `{"metadata":{},"status":"Success"}`
 		}
 		if r.status != want {
-			t.Errorf("%s: channel 3 says %q, want %q", p, r.status, want)
+			t.Errorf("%s: channel 3 has %q, want %q", p, r.status, want)
 		}
 	}
 }
@@ -271,13 +271,13 @@ func TestExec_Refused(t *testing.T) {
 			"",
 		},
 		{
-			"none named",
+			"no container named",
 			in("multi", "", "o"),
 			400,
 			`a container name must be specified for pod multi, choose one of: [a b]`,
 			"",
 		},
-		{"annotation is not the server's business", in("annotated", "", "o"), 400, `choose one of: [side main]`, ""},
+		{"annotation is ignored", in("annotated", "", "o"), 400, `choose one of: [side main]`, ""},
 		{"not scheduled", in("pending", "", "o"), 400, `pod pending does not have a host assigned`, ""},
 		{"crashing", in("crash", "", "o"), 500, "container not found (\"crash\")\n", `container not found (\"crash\")`},
 		{"pulling", in("pulling", "", "o"), 500, "container not found (\"pulling\")\n", `container not found (\"pulling\")`},

@@ -109,15 +109,15 @@ type Fault struct {
 	// a kubelet does while it restarts the container.
 	NotRunning bool
 	// StartAfter is the time from the 101 to the start of the command, on real
-	// servers about 50 ms. Stdin that arrives earlier waits. So endless stdin
-	// is certain to be unread even if the command exits at once (see
-	// Config.Gentle).
+	// servers about 50 ms. Stdin that arrives earlier waits. With
+	// endless stdin, some of it is therefore always unread, even if the command
+	// exits at once (see Config.Gentle).
 	StartAfter time.Duration
 	// LoseStdin discards all stdin of a command without a tty.
 	LoseStdin bool
 	// DropStdin loses stdin as containerd does (containerd#13934): when all
 	// processes have closed stdout or stderr of a command without a tty (`cat >
-	// FILE`, if the shell execs it), it gets no more stdin and sees its end.
+	// FILE`, if the shell execs it), its stdin ends and the rest is discarded.
 	// Stdin is sent only when the command has waited for it for about 60 ms, so
 	// that a command that closes its outputs first gets no stdin at all.
 	DropStdin bool
@@ -129,7 +129,7 @@ type Fault struct {
 // Action is what a Fault does.
 type Action int
 
-// The actions. If an action is not defined for a moment, like CloseFrame at
+// The actions. If an action is not defined for a moment, such as CloseFrame at
 // AtRequest, it closes the connection.
 const (
 	Nothing    Action = iota
@@ -153,7 +153,7 @@ const (
 	AfterSent                   // after N bytes to the client; 0 means right after the 101
 	AfterReceived               // after N bytes from the client; 0 means right after the 101
 	AtEnd                       // when the command has exited and its output has been sent, in place of the Status
-	AfterTime                   // the time After after the 101
+	AfterTime                   // when the time After has passed since the 101
 )
 
 var errFault = errors.New("the connection was cut by an injected fault")

@@ -68,7 +68,7 @@ func TestFault_Refusals(t *testing.T) {
 				t.Errorf("body %q, want %q", body, tt.body)
 			}
 			if r := dial(t, s, execPath("web", execQuery("o", "true")), v5).finish(); r.code() != 0 {
-				t.Errorf("the next request suffers as well: %s", r.status)
+				t.Errorf("the fault applies to the next request: %s", r.status)
 			}
 		})
 	}
@@ -146,10 +146,10 @@ func TestFault_CutAtByte(t *testing.T) {
 			t.Errorf("rst: ended with %v", r.end)
 		}
 		if name != "close" && len(r.out) > n {
-			t.Errorf("%s: %d bytes came, after %d the socket was to be cut", name, len(r.out), n)
+			t.Errorf("%s: %d bytes were received, want a cut after %d", name, len(r.out), n)
 		}
 		if name == "fin" && len(r.out) < n-33<<10 {
-			t.Errorf("fin: only %d bytes came of %d", len(r.out), n)
+			t.Errorf("fin: only %d bytes of %d were received", len(r.out), n)
 		}
 	}
 	s.Inject(sandbox.Fault{Do: sandbox.RST, When: sandbox.AfterReceived, N: 50_000, Times: 1})
@@ -158,7 +158,7 @@ func TestFault_CutAtByte(t *testing.T) {
 	}
 	waitSession(c.ctx, t, s, func(ses sandbox.Session) bool { return !ses.Open })
 	if got := s.Sessions()[3].StdinBytes; got < 40_000 || got > 50_000 {
-		t.Errorf("%d bytes of stdin came through, want just under 50000", got)
+		t.Errorf("%d bytes of stdin were received, want just under 50000", got)
 	}
 }
 
@@ -192,7 +192,7 @@ func TestFault_Stalls(t *testing.T) {
 	c.send(0, strings.Repeat("x", 2000))
 	quiet(c, "reads")
 	if got := s.Sessions()[2].StdinBytes; got != 0 {
-		t.Errorf("%d bytes of a stalled message came through", got)
+		t.Errorf("%d bytes of a stalled message were received", got)
 	}
 }
 
@@ -228,7 +228,7 @@ func TestFault_DropPongs(t *testing.T) {
 		err := c.ws.Ping(ctx)
 		cancel()
 		if (err != nil) != drop {
-			t.Errorf("drop %v: ping says %v", drop, err)
+			t.Errorf("drop %v: ping returned %v", drop, err)
 		}
 		c.send(0, "data")
 		if got := <-read; got != "data" {
@@ -247,7 +247,7 @@ func TestFault_ErrorChannel(t *testing.T) {
 		r := dial(t, s, execPath("web", execQuery("o", "true")), v4).finish()
 		r.checkClosed(t)
 		if r.status != text {
-			t.Errorf("channel 3 says %.40q (%d bytes), want %.40q", r.status, len(r.status), text)
+			t.Errorf("channel 3 has %.40q (%d bytes), want %.40q", r.status, len(r.status), text)
 		}
 		undo()
 	}

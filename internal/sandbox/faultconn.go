@@ -16,8 +16,9 @@ import (
 // and after a FIN.
 const lingerTimeout = 2 * time.Second
 
-// frameBuffer is the size of the largest frame that the server sends (base64 of
-// 32 KiB), so that each frame is one write, in bytes.
+// frameBuffer is the size of the read and write buffers, in bytes. The largest
+// frame that the server sends (base64 of 32 KiB) fits, so that each frame is one
+// write.
 const frameBuffer = 64 << 10
 
 // Opcodes of WebSocket frames.
@@ -45,7 +46,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	buffered, _ := brw.Peek(brw.Reader.Buffered()) // Peek of what is buffered cannot fail
+	buffered, _ := brw.Peek(brw.Reader.Buffered()) // Peek cannot fail for buffered bytes
 	h.conn = &faultConn{
 		Conn: c, raw: rawConnOf(h.r), srv: h.srv, r: h.r, f: h.f, buffered: bytes.Clone(buffered),
 		fired: make(chan struct{}), closed: make(chan struct{}),
@@ -81,7 +82,7 @@ type faultConn struct {
 	link       *link // nil: write directly to the socket
 	acted      bool
 	statusOnly bool // only the Status and the close frame are sent
-	halfCloses bool // the first Close only closes our direction
+	halfCloses bool // the first Close only ends the direction to the client
 	halfClosed bool
 	isClosed   bool
 	linger     bool // a FIN was sent; incoming bytes are read and discarded
@@ -260,7 +261,7 @@ func (c *faultConn) is(flag *bool) bool {
 
 func (c *faultConn) hasActed() bool { return c.is(&c.acted) }
 
-// act does the fault's action, once. session.watchFault does the part of it
+// act performs the fault's action, once. session.watchFault performs the part
 // that needs WebSocket messages.
 func (c *faultConn) act() {
 	c.mu.Lock()
@@ -301,8 +302,9 @@ func (c *faultConn) act() {
 	close(c.fired)
 }
 
-// halfCloseFirst makes the first Close close only our direction, so that what
-// was sent is not destroyed by what the client still sends.
+// halfCloseFirst makes the first Close end only the direction to the client, so
+// that bytes that the client still sends do not destroy the bytes in flight to
+// it.
 func (c *faultConn) halfCloseFirst() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -310,9 +312,9 @@ func (c *faultConn) halfCloseFirst() {
 }
 
 // Close closes the connection. With Config.Gentle, after a FIN, with SaySuccess
-// and with a link, the first call closes only our direction. Then the reader
-// must continue until the end of the client's direction or the deadline, and
-// call Close again.
+// and with a link, the first call ends only the direction to the client. Then
+// the reader must read until the client has ended its direction or the deadline
+// has passed, and call Close again.
 func (c *faultConn) Close() error {
 	c.mu.Lock()
 	kind := c.linger || c.halfCloses || c.link != nil || c.srv.cfg.Gentle && c.upgraded
@@ -345,8 +347,8 @@ func (c *faultConn) Close() error {
 	return c.Conn.Close()
 }
 
-// endWriting closes our direction, and sets a deadline for the end of the
-// client's.
+// endWriting ends the direction to the client, and sets a deadline for the end
+// of the other direction.
 func (c *faultConn) endWriting() {
 	_ = c.SetReadDeadline(time.Now().Add(lingerTimeout))
 	if t, ok := c.Conn.(interface{ CloseWrite() error }); ok {

@@ -37,9 +37,9 @@ var noShellScripts = map[string]string{
 
 // AddImage creates an image with the given commands: paths on the machine, by
 // name. A container of the image finds these, and no others, in its PATH and
-// its /bin. Only the sandbox enforces that: a process that opens another path,
-// such as /bin/sh for a script, gets that of the machine. AddImage may be
-// called again to add commands.
+// its /bin. Only the sandbox's lookup of commands enforces that: a process that
+// opens another path, such as /bin/sh for a script, opens the file of the
+// machine. AddImage may be called again to add commands.
 func (s *Server) AddImage(image string, commands map[string]string) error {
 	root := s.imageDir(image)
 	if err := os.MkdirAll(filepath.Join(root, "bin"), 0o700); err != nil {

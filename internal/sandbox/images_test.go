@@ -119,7 +119,7 @@ func TestFault_RefuseCommand(t *testing.T) {
 	s.Inject(sandbox.Fault{RefuseCommand: script, Refusal: &metav1.Status{Code: 422, Reason: "Invalid", Message: "no"}})
 	if _, resp, _, _ := tryDial(t, s, "sandbox", execPath("web", execQuery("o", "sh", "-c", "true")), v5); resp == nil ||
 		resp.StatusCode != http.StatusUnprocessableEntity {
-		t.Errorf("a policy with a refusal of its own: %v, want 422", resp)
+		t.Errorf("a policy with its own refusal: %v, want 422", resp)
 	}
 }
 
@@ -134,7 +134,7 @@ func environment(t *testing.T, s *sandbox.Server, pod, streams string) map[strin
 	for v := range strings.SplitSeq(strings.TrimSuffix(r.out, "\x00"), "\x00") {
 		name, value, _ := strings.Cut(v, "=")
 		if _, twice := got[name]; twice {
-			t.Errorf("%s is there twice", name)
+			t.Errorf("%s is set twice", name)
 		}
 		got[name] = value
 	}

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// linkBuffer is how many bytes are in flight before writes wait: the size up to
-// which Linux grows the send buffer of a socket.
+// linkBuffer is the maximum number of bytes in flight; then writes wait. It is
+// the size up to which Linux grows the send buffer of a socket.
 const linkBuffer = 4 << 20
 
 // linkPiece is the maximum number of bytes in one write to the socket.
@@ -17,7 +17,7 @@ const linkPiece = 8 << 10
 // small, so that most of the bytes in flight are in the link.
 const kernelBuffer = 32 << 10
 
-// link holds the bytes in flight to a client: for the server they are written,
+// link holds the bytes in flight to a client: the server has written them,
 // but the client's kernel has not received them.
 type link struct {
 	out  io.Writer
@@ -123,7 +123,7 @@ func (l *link) run() {
 // next copies the next bytes to buf. It returns 0 if there are none: the link
 // is finished, and finished is not nil, or it is destroyed.
 func (l *link) next(buf []byte) (n int, finished func()) {
-	if l.rate > 0 { // a slow link moves in small steps
+	if l.rate > 0 { // small pieces keep the rate even
 		buf = buf[:min(int64(len(buf)), max(l.rate/50, 64))]
 	}
 	l.mu.Lock()

@@ -8,7 +8,7 @@ import (
 )
 
 // mount creates a directory for each emptyDir of the container. A hostPath is
-// the path on the machine.
+// the directory with that path on the machine.
 func (c *container) mount(volumes []corev1.Volume) error {
 	c.mounts = map[string]string{}
 	for _, m := range c.spec.VolumeMounts {

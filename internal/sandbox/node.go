@@ -69,16 +69,17 @@ func (s *Server) nodeDir(name string) string {
 	return filepath.Join(s.dir, "nodes", filepath.Base(name))
 }
 
-// writeScript writes an executable file. Meanwhile, no process is started:
-// until its exec, a new process would hold the file open for writing, and
-// running the file would fail ("text file busy").
+// writeScript writes an executable file. It prevents concurrent starts of
+// processes: until its exec, a new process would hold the file open for
+// writing, and running the file would fail ("text file busy").
 func writeScript(path, text string) error {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	return os.WriteFile(path, []byte(text), 0o700) //nolint:gosec // it is to be run
 }
 
-// nodePath returns what precedes the PATH of a container of NodeImage.
+// nodePath returns the beginning of PATH in a container of NodeImage, or "" for
+// other images.
 func (c *container) nodePath(node string) string {
 	if c.spec.Image != NodeImage {
 		return ""
@@ -89,7 +90,7 @@ func (c *container) nodePath(node string) string {
 const enforceLabel = "pod-security.kubernetes.io/enforce"
 
 // checkPodSecurity enforces Pod Security (k8s.io/pod-security-admission) for
-// the settings that pods for node shells have.
+// the settings that pods of node shells use.
 func (s *Server) checkPodSecurity(pod *corev1.Pod) error {
 	o, ok := s.store.get("namespaces", keyOf(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: pod.Namespace}}))
 	if !ok {

@@ -24,8 +24,8 @@ var errClosed = errors.New("the sandbox is closed")
 type podRun struct {
 	pod        *corev1.Pod // as it was added
 	containers map[string]*container
-	stop       context.CancelFunc // starts its termination
-	ended      chan struct{}      // closed when nothing of it runs any more
+	stop       context.CancelFunc // starts the termination of the pod
+	ended      chan struct{}      // closed when all its processes have ended
 
 	mu    sync.Mutex
 	grace time.Duration

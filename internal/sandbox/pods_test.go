@@ -707,7 +707,7 @@ func TestClose_DuringActivity(t *testing.T) {
 		t.Errorf("Close took %v", took)
 	}
 	if err := s.AddPod(&corev1.Pod{}); err == nil {
-		t.Error("a closed sandbox takes a pod")
+		t.Error("a closed sandbox accepted a pod")
 	}
 }
 
@@ -782,7 +782,8 @@ func TestSeed_CreationTime(t *testing.T) {
 	born := list.Items[0].CreationTimestamp
 	for _, p := range list.Items {
 		if !p.CreationTimestamp.Equal(&born) || p.Status.StartTime != nil && !p.Status.StartTime.Equal(&born) {
-			t.Errorf("%s is of %v, started at %v; the first pod is of %v", p.Name, p.CreationTimestamp, p.Status.StartTime, born)
+			t.Errorf("%s was created at %v and started at %v; the first pod was created at %v",
+				p.Name, p.CreationTimestamp, p.Status.StartTime, born)
 		}
 		for _, c := range p.Status.ContainerStatuses {
 			if r := c.State.Running; r != nil && !r.StartedAt.Equal(&born) {
@@ -804,7 +805,7 @@ func TestAddPod_StartTime(t *testing.T) {
 	callAPI(t, s, http.MethodGet, "/api/v1/namespaces/default/pods/old", nil, &out)
 	if at := out.Status.ContainerStatuses[0].State.Running.StartedAt; !at.Equal(&in.CreationTimestamp) ||
 		!out.Status.StartTime.Equal(&at) {
-		t.Errorf("made at %v, started at %v and %v", in.CreationTimestamp, out.Status.StartTime, at)
+		t.Errorf("created at %v, started at %v and %v", in.CreationTimestamp, out.Status.StartTime, at)
 	}
 }
 

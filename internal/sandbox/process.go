@@ -11,7 +11,7 @@ type command struct {
 	args  []string
 	env   []string
 	dir   string
-	root  string // the directory of its image; "" means the machine
+	root  string // the directory of its image; "" means the root of the machine
 	stdin bool   // false: stdin is /dev/null
 	tty   bool
 
@@ -19,7 +19,7 @@ type command struct {
 	cgroup string // see Config.Cgroup; "" means the cgroup of the sandbox
 }
 
-// process is a running command, in a session of its own. The files are the
+// process is a running command, in its own session. The files are the
 // sandbox's ends of the pipes or the pty; closeFiles closes them.
 type process struct {
 	pid    int

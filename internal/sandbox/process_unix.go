@@ -152,7 +152,8 @@ func (p *process) resize(s size) {
 const killTimeout = 10 * time.Second
 
 // killAll kills all processes whose mark begins with the given one, and all
-// processes in the sessions of the containers, until there are none.
+// processes in the sessions of the containers. It repeats that until none is
+// left.
 func killAll(mark string, containers ...*container) {
 	var dying []int
 	for end := time.Now().Add(killTimeout); time.Now().Before(end); time.Sleep(time.Millisecond) {

@@ -12,8 +12,8 @@ import (
 
 // findProcesses returns the running processes whose mark begins with the given
 // one or that belong to one of the sessions, and the sessions that have
-// members. A process that changed its environment is still found: its
-// environment at the start counts.
+// members. A process that changed its environment is still found, because
+// /proc contains its initial environment.
 func findProcesses(mark string, sessions []int) (pids, inUse []int) {
 	for _, pid := range allPids() {
 		dir := filepath.Join("/proc", strconv.Itoa(pid))
@@ -87,7 +87,7 @@ func sessionOf(dir string) (session int, state string) {
 	return session, fields[statState]
 }
 
-// Indexes of fields in what statOf returns.
+// Indexes into the fields that statOf returns.
 const (
 	statState   = 0
 	statSession = 3
@@ -133,10 +133,9 @@ func commandLine(pid int) []string {
 // execTimeout is how long an exec may take.
 const execTimeout = 2 * time.Second
 
-// readProcFile reads the environ or cmdline file of a process. In the middle of
-// an exec, both are empty for a moment; it waits for the end of the
-// exec, because otherwise the process would seem to have exited or to have no
-// mark.
+// readProcFile reads the environ or cmdline file of a process. Both are
+// empty for a moment during an exec. readProcFile waits for the end of the exec,
+// because otherwise the process would seem to have exited or to have no mark.
 func readProcFile(dir, file string) []byte {
 	end := time.Now().Add(execTimeout)
 	for looks := 0; looks < 2; looks++ { // the exec may have ended just before inExec was called

@@ -44,7 +44,7 @@ type records struct {
 	watches  int
 	creates  int
 	sessions []*Session
-	changed  chan struct{} // closed at the next change; nil if nobody waits
+	changed  chan struct{} // closed at the next change; nil if no call is waiting
 }
 
 // Stats returns the counters.

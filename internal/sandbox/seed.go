@@ -27,7 +27,7 @@ const image = "sandbox/local:1"
 //	pod/crash        CrashLoopBackOff
 //	pod/pulling      ImagePullBackOff
 //	pod/pending      not scheduled
-//	deploy/web       two pods app=web by a replicaset; service web selects them
+//	deploy/web       two pods of a replicaset, with app=web, which service web selects
 //	sts/db           pod db-0
 //	ds/agent         one pod
 //	rc/legacy        one pod
@@ -118,7 +118,7 @@ func plainPods() []*corev1.Pod {
 	}
 }
 
-// stuckPods run nothing.
+// brokenPods returns pods in which no container runs.
 func brokenPods(created metav1.Time) []*corev1.Pod {
 	stuck := func(name string, state, last corev1.ContainerState, restarts int32) *corev1.Pod {
 		p := simplePod(name, simpleContainer(name))

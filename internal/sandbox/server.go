@@ -33,7 +33,7 @@ type Config struct {
 	Addr string
 	// Listener replaces Addr, for tests with connections in memory. Close
 	// closes it. Connections that are not TCP end without a TLS close_notify:
-	// on a net.Pipe, both sides would wait for the other to read it.
+	// on a net.Pipe, each side would wait for the other to read it.
 	Listener net.Listener
 	// Gentle ends sessions more carefully than a real server does: the socket
 	// stays half open until the client has closed it too (for at most 2 s), and
@@ -89,8 +89,8 @@ type Server struct {
 }
 
 // Start runs a sandbox until Close. It returns an error if it cannot create the
-// directory or a certificate, or cannot listen on the address; on Windows,
-// always.
+// directory or a certificate, or cannot listen on the address. On Windows, it
+// always returns an error.
 func Start(cfg Config) (*Server, error) {
 	if err := supported(); err != nil {
 		return nil, err
@@ -182,9 +182,9 @@ func (s *Server) serve(inner net.Listener, certs *certificates) {
 	})
 }
 
-// enter adds one to the goroutines and requests that Close waits for, and
-// reports whether it did: it does not once Close has been called. After enter,
-// the caller must call wg.Done.
+// enter adds one to the goroutines and requests that Close waits for. It
+// returns false, and adds none, after Close was called. If it returns true, the
+// caller must call wg.Done.
 func (s *Server) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

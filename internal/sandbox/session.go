@@ -76,7 +76,8 @@ func (s *session) sendFirstMessage() {
 	_, _ = s.streams[channel].Write([]byte{}) // an error is detected elsewhere
 }
 
-// watchFault does the part of the fault's action that needs WebSocket messages.
+// watchFault waits for the fault's action, and performs the part that needs
+// WebSocket messages.
 func (s *session) watchFault() {
 	select {
 	case <-s.sock.fired:
@@ -120,8 +121,8 @@ func (s *session) readSizes(p *process) {
 	_, _ = io.Copy(io.Discard, s.streams[remotecommand.StreamResize]) // after an invalid message
 }
 
-// runAttach runs an attach. It ends with the main process, always with Success,
-// or with the client.
+// runAttach runs an attach. It returns when the main process has exited, which
+// is always reported as Success, or when the client has gone.
 func (s *session) runAttach(target *container) {
 	p := target.running()
 	if p == nil {

@@ -16,8 +16,8 @@ import (
 	"k8s.io/streaming/pkg/httpstream/spdy"
 )
 
-// SPDY is how the Subprotocol of a Session over SPDY begins; a space and the
-// protocol of the streams follow.
+// SPDY is the beginning of the Subprotocol of a Session over SPDY. A space and
+// the protocol of the streams follow.
 //
 // A Fault that is not specific to WebSocket applies to SPDY as well: refusals,
 // Wait, the actions except SaySuccess, ErrorChannel, Rate, LateReset, and the
@@ -67,7 +67,7 @@ func (s *Server) streamSPDY(w http.ResponseWriter, r *http.Request, c call, o op
 	}
 	s.records.add(record)
 	ses := &session{srv: s, options: o, record: record, conn: conn, sock: hw.conn, protocol: protocol}
-	ses.helpers.Go(func() { // closed by the client or by us
+	ses.helpers.Go(func() { // closed by the client or the server
 		<-conn.CloseChan()
 		_ = hw.conn.Close()
 	})
@@ -108,7 +108,7 @@ func upgradeSPDY(hw *hijacker, protocol string) (httpstream.Connection, <-chan s
 	if _, err := hw.conn.Write([]byte(answer)); err != nil {
 		return nil, nil, err
 	}
-	opened := make(chan spdyStream, 5) // there are no more types of streams
+	opened := make(chan spdyStream, 5) // there are five types of streams
 	conn, err := spdy.NewServerConnection(
 		spdyConn{hw.conn, rw.Reader},
 		func(stream httpstream.Stream, replied <-chan struct{}) error {
@@ -123,7 +123,7 @@ func upgradeSPDY(hw *hijacker, protocol string) (httpstream.Connection, <-chan s
 	return conn, opened, err
 }
 
-// acceptSPDYStreams waits for the streams that the query announces, and returns
+// acceptSPDYStreams waits for the streams that the query requests, and returns
 // them in the order of the channels. It returns nil if they are not opened in
 // time.
 func (o options) acceptSPDYStreams(opened <-chan spdyStream, gone <-chan struct{}) []io.ReadWriteCloser {

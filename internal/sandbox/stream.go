@@ -128,8 +128,8 @@ func errContainerNotFound(c call, o options) error {
 	return fmt.Errorf("container not found (%q)", o.container)
 }
 
-// protocols returns the subprotocols of the server. If the client offers v5, a
-// different server answers (the translating one), which supports nothing else.
+// protocols returns the subprotocols of the server. If the client offers v5, it
+// returns only v5, like an API server that translates v5 itself.
 func protocols(v5 bool, channels []wsstream.ChannelType) map[string]wsstream.ChannelProtocolConfig {
 	if v5 {
 		return map[string]wsstream.ChannelProtocolConfig{protocolV5: {Binary: true, Channels: channels}}

@@ -106,7 +106,7 @@ func TestTransfer_MessageSizes(t *testing.T) {
 	const limit = 32 << 20
 	c := dial(t, s, execPath("web", execQuery("io", "sha256sum")), v5)
 	big := bytes.Repeat([]byte("x"), limit-1)
-	c.send(0, string(big)) // with the channel byte, exactly the limit
+	c.send(0, string(big)) // exactly the limit, including the channel byte
 	c.halfClose()
 	if r := c.finish(); r.out != sumLine(big) {
 		t.Errorf("32 MiB in one message: %q, %v", r.out, r.end)
@@ -208,7 +208,7 @@ func TestGentle_UnreadStdin(t *testing.T) {
 	}
 	s.Restart()
 	if r := c.finish(); r.status != "" {
-		t.Errorf("a Status came: %s", r.status)
+		t.Errorf("a Status was received: %s", r.status)
 	}
 
 	gentle := start(t, sandbox.Config{Gentle: true})
@@ -219,6 +219,6 @@ func TestGentle_UnreadStdin(t *testing.T) {
 	r := c.finish()
 	r.checkClosed(t)
 	if r.code() != 0 || r.out != "started\n" {
-		t.Errorf("in the gentle mode: %q %s", r.out, r.status)
+		t.Errorf("with Gentle: %q %s", r.out, r.status)
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"k8s.io/streaming/pkg/httpstream/wsstream"
 )
 
-// tooNewWait is how long the server waits for a version from the future before
-// it refuses it.
+// tooNewWait is how long the server waits before it refuses a watch from a
+// version that is newer than the current one.
 const tooNewWait = 3 * time.Second
 
 // watcher sends the events of one watch.
@@ -90,7 +90,7 @@ func (wa watcher) overWebSocket(ctx context.Context, s *Server, w http.ResponseW
 			var ignored []byte
 			for websocket.Message.Receive(ws, &ignored) == nil {
 			}
-			_ = ws.Close() // the first Close may have ended only our direction
+			_ = ws.Close() // the first Close may have ended only the direction to the client
 		}()
 		wa.send = func(line []byte) error { return websocket.Message.Send(ws, string(line)) }
 		wa.run(ctx)

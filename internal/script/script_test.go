@@ -3,7 +3,8 @@ package script
 import "testing"
 
 func TestShrink(t *testing.T) {
-	source := "#!/bin/sh\n# A comment\n\nif true; then\n\t# Another one.\n\n\techo '# text' # kept\nfi\n\techo \\\n\t\t  last"
+	source := "#!/bin/sh\n# A comment\n\nif true; then\n\t# Another one.\n\n" +
+		"\techo '# text' # kept\nfi\n\techo \\\n\t\t  last"
 	want := "if true; then\necho '# text' # kept\nfi\necho \\\n  last"
 	if got := Shrink(source); got != want {
 		t.Errorf("got %q, want %q", got, want)

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// New makes a cgroup (version 1 or 2) with the pids controller, and returns its
-// directory. It skips the test where that is not possible. At the end of the test
-// it waits until the processes in the cgroup have ended, and removes it.
+// New creates a cgroup (version 1 or 2) with the pids controller, and returns
+// its directory. It skips the test if that is not possible. At the end of the
+// test, it waits until the processes in the cgroup have ended, and removes it.
 func New(t testing.TB) (dir string) {
 	t.Helper()
 	root := "/sys/fs/cgroup/pids"

@@ -199,7 +199,7 @@ func (w Users) credentials(t *testing.T) {
 			}
 			write(token, w.Token)
 			p.exec(t, "--context", w.ExecOnly, "web", "--", "echo", "hi").checkEnd(t, 0, "hi\n", c.stderr...)
-			write(token, "worn out")
+			write(token, "expired")
 			p.exec(t, "--context", w.ExecOnly, "web", "--", "echo", "hi").checkEnd(t, 255, "", "Unauthorized")
 		})
 	}
@@ -234,7 +234,7 @@ func (w Users) proxies(t *testing.T) {
 		}
 	}
 	if net.ParseIP(host).IsLoopback() {
-		return // no environment variable makes clients use a proxy for loopback
+		return // clients ignore proxy variables for loopback addresses
 	}
 	for noProxy, want := range map[string]bool{"": true, host + "/24": false, "192.0.2.0/24": true, host: false} {
 		cmd := w.Command(t.Context(), t, "exec", "web", "--", "echo", "hi")
@@ -272,8 +272,8 @@ func connect(w http.ResponseWriter, r *http.Request, server string) {
 	back.Wait()
 }
 
-// completionBudget is how long kshell waits for a server before it completes
-// nothing.
+// completionBudget is how long a completion waits for a server. After that, it
+// offers nothing.
 const completionBudget = 2 * time.Second
 
 // complete returns the output of a completion. On a busy machine, where kshell
@@ -320,10 +320,10 @@ func (w Users) completion(t *testing.T) {
 	}
 	defer func() { _ = silent.Close() }()
 	for name, flags := range map[string][]string{
-		"a server that is silent": {"--server", "https://" + silent.Addr().String()},
-		"one that is not there":   {"--server", "https://127.0.0.1:1"},
-		"no kubeconfig":           {"--kubeconfig", "/no/such"},
-		"no rights":               {"--context", w.None},
+		"silent server":      {"--server", "https://" + silent.Addr().String()},
+		"unreachable server": {"--server", "https://127.0.0.1:1"},
+		"no kubeconfig":      {"--kubeconfig", "/no/such"},
+		"no rights":          {"--context", w.None},
 	} {
 		r := w.Run(t, nil, slices.Concat([]string{"__complete", "exec"}, flags, []string{"deploy/"})...)
 		if r.Code != 0 || r.Err != "" || strings.Contains(r.Out, "deploy/") || r.Took > 5*completionBudget {
@@ -354,8 +354,8 @@ func (w Users) settings(t *testing.T) {
 	}
 }
 
-// shell opens a shell on a terminal without naming one. It checks TERM, and the
-// variables and the directory that flags set.
+// shell runs exec on a terminal without a command, so that kshell chooses the
+// shell. It checks TERM, and the variables and the directory that flags set.
 func (w Users) shell(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), runTimeout)
 	defer cancel()

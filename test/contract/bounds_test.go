@@ -8,7 +8,7 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// A status larger than 4 MiB is not read, and the error message says so.
+// kshell does not read a status larger than 4 MiB, and reports that.
 func TestBounds_HugeStatus(t *testing.T) {
 	t.Parallel()
 	kshell := kshellBinary(t)

@@ -27,7 +27,7 @@ const document = "../../docs/sessions.md"
 // statusEnd is the end of a status line.
 const statusEnd = `\x1b\[m`
 
-// scenes show what a user sees in each kind of outage, by the names of the
+// scenes produce what a user sees in each kind of outage, by the names of the
 // captures in the document.
 var scenes = map[string]func(*testing.T, Setup) *Terminal{
 	"silence": func(t *testing.T, w Setup) *Terminal {
@@ -150,10 +150,10 @@ func normalize(screenText string) string {
 	} {
 		screenText = regexp.MustCompile(what).ReplaceAllString(screenText, "#")
 	}
-	screenText = strings.Join(strings.Fields(screenText), " ") // long names wrap lines at other places
+	screenText = strings.Join(strings.Fields(screenText), " ") // the length of names determines where lines wrap
 	var kept []string
 	inWarnings := false
-	for _, message := range strings.Split(screenText, "kshell: ") { // how many of these messages appear depends on timing
+	for _, message := range strings.Split(screenText, "kshell: ") { // the number of these messages depends on timing
 		isWarning := strings.HasPrefix(message, "warning: pod ") || strings.HasPrefix(message, "warning: container ")
 		if !isWarning || !inWarnings {
 			kept = append(kept, message)

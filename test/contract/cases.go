@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Reasons for differences to kubectl exec.
+// Reasons for differences from kubectl exec.
 const (
 	describes = "kubectl exits 1 for its own errors, like a command that exits 1; kshell exits 255"
 	startCode = "kubectl exits 1 if the command cannot be started; kshell exits 126 or 127, as shells do"
@@ -27,8 +27,8 @@ func sh(script string, args ...string) []string {
 	return append([]string{"web", "--", "sh", "-c", script}, args...)
 }
 
-// Cases returns the cases that need no terminal and no fault, and take a moment
-// each.
+// Cases returns the cases that need no terminal and no fault, and take less than
+// a few seconds each.
 func Cases() []Case {
 	megabyte := strings.Repeat("0123456789abcde\n", 1<<16)
 	return append(kubectlCases(), []Case{
@@ -229,7 +229,7 @@ func Cases() []Case {
 		},
 		{
 			Name: "a pod that cannot be scheduled", Args: []string{"--pod-running-timeout=1s", "pending", "--", "true"},
-			Says: gaveUp, Code: 255, Differs: describes,
+			ErrPattern: gaveUp, Code: 255, Differs: describes,
 		},
 		{
 			Name: "an image that cannot be pulled", Args: []string{"--pod-running-timeout=1s", "pulling", "--", "true"},

@@ -54,8 +54,8 @@ func (r Result) FalseSuccess(t *testing.T, code int) bool {
 	return isFalse
 }
 
-// MaxFalseSuccesses is how often a run is tried that ended with a false
-// success.
+// MaxFalseSuccesses is how many times a command is run if each run ends with a
+// false success.
 const MaxFalseSuccesses = 3
 
 // runTimeout is the time limit of one run.
@@ -114,8 +114,8 @@ type Case struct {
 	Code int
 	// Quiet requires that stderr is exactly Err, joined.
 	Quiet bool
-	// Says, if not nil, must match all of stderr.
-	Says *regexp.Regexp
+	// ErrPattern, if not nil, must match all of stderr.
+	ErrPattern *regexp.Regexp
 	// EachProtocol runs the case once with each subprotocol.
 	EachProtocol bool
 	// Differs is the reason why stdout or the exit code of kubectl exec
@@ -157,10 +157,10 @@ func (c Case) check(t *testing.T, r Result) {
 		}
 	}
 	if want := strings.Join(c.Err, ""); c.Quiet && r.Err != want {
-		t.Errorf("stderr is not just %q", want)
+		t.Errorf("stderr is not exactly %q", want)
 	}
-	if c.Says != nil && !c.Says.MatchString(r.Err) {
-		t.Errorf("stderr is not %s", c.Says)
+	if c.ErrPattern != nil && !c.ErrPattern.MatchString(r.Err) {
+		t.Errorf("stderr does not match %s", c.ErrPattern)
 	}
 	if t.Failed() {
 		t.Logf("kshell exec %q\nstderr:\n%s", c.Args, r.Err)

@@ -15,8 +15,8 @@ import (
 	"kshell/test/faultproxy"
 )
 
-// onePod starts a sandbox with one pod, web, and in front of it a proxy that
-// can break connections. It returns the flags that make kshell connect through
+// onePod starts a sandbox with one pod, web, and a proxy in front of it that can
+// break connections. It returns the flags that make kshell connect through
 // the proxy.
 func onePod(t *testing.T) (Program, []string, *sandbox.Server, *faultproxy.Proxy) {
 	t.Helper()
@@ -103,7 +103,7 @@ func TestReconnectTimeout_AcceptedAndDropped(t *testing.T) {
 			}
 			waits := strings.Count(shell.Text(), "trying again in 1 s")
 			if attempts := proxy.Stats().Accepted - before; attempts > 30 || waits == 0 {
-				t.Errorf("%d connections, the screen says %q", attempts, shell.Text())
+				t.Errorf("%d connections, the screen shows %q", attempts, shell.Text())
 			}
 		})
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // defect is a defect of real servers (see package sandbox), with a command that
-// it affects. The number in its name is that of the notes on the protocol.
+// it affects. Defects with the same number in their names have the same cause.
 type defect struct {
 	name  string
 	fault sandbox.Fault

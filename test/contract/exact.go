@@ -43,7 +43,7 @@ type ScenarioRunner struct {
 
 	Trials     int // trials of each short scenario, for each subject
 	LongTrials int // trials of each long scenario, for each subject
-	References int // at most this number of either, for a reference
+	References int // upper limit of Trials and LongTrials for a reference
 
 	LongAtOnce int // concurrent trials of long scenarios, which mostly wait; 0: 40
 }
@@ -117,7 +117,7 @@ func (b ScenarioRunner) trials(scenarios []Scenario, long bool) []trial {
 }
 
 // try runs a trial in a pod, and returns its problems, or "" if it was exact,
-// and the zombies in the pod. before are the zombies that the pod had.
+// and the zombies in the pod. before contains the zombies of earlier trials.
 func (b ScenarioRunner) try(t *testing.T, tr trial, pod string, before []string) (wrong string, dead []string) {
 	s, sc := tr.subject, tr.scenario
 	seed := newSeed()
@@ -138,7 +138,7 @@ func (b ScenarioRunner) try(t *testing.T, tr trial, pod string, before []string)
 		b.KillRemaining(t, pod)
 		_, dead = b.Remaining(t, pod, time.Second)
 	}
-	if sc.Then != "" { // after the end of all processes that could still change something
+	if sc.Then != "" { // when no process can change the file any more
 		problems = append(problems, sc.after(t, s, pod, o)...)
 	}
 	if len(dead) > len(before) && sc.exitsNormally() {

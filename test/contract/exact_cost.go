@@ -12,15 +12,15 @@ import (
 
 // Budget is what exact mode may cost.
 type Budget struct {
-	Start  time.Duration // later start than with --exact=never, difference of the medians
-	Volume float64       // longer transfer than with --exact=never: 0.03 is 3 %
+	Start  time.Duration // maximum additional start time compared to --exact=never (medians)
+	Volume float64       // maximum additional transfer time compared to --exact=never: 0.03 is 3 %
 	Strict bool          // exceeding it fails the test; otherwise, it is logged
 }
 
 // Cost measures the cost of exact mode: the start of a command that does
 // nothing, starts times, and transfers of volume bytes. Runs with and without
 // exact mode alternate.
-func Cost(t *testing.T, s Subject, pod string, starts, transfers int, volume int64, completionBudget Budget) {
+func Cost(t *testing.T, s Subject, pod string, starts, transfers int, volume int64, budget Budget) {
 	count := volume >> 20
 	measure := func(name string, times int, stdin bool, command ...string) (plain, exact time.Duration) {
 		took := map[string][]time.Duration{}
@@ -40,33 +40,31 @@ func Cost(t *testing.T, s Subject, pod string, starts, transfers int, volume int
 	}
 	over := func(is bool, format string, args ...any) {
 		switch {
-		case is && completionBudget.Strict:
+		case is && budget.Strict:
 			t.Errorf(format, args...)
 		case is:
 			t.Logf("OVER BUDGET: "+format, args...)
 		}
 	}
 	plain, exact := measure("start", starts, false, "true")
-	over(exact-plain > completionBudget.Start, "exact mode starts %v later, %v is allowed", exact-plain,
-		completionBudget.Start)
+	over(exact-plain > budget.Start, "exact mode starts %v later, %v is allowed", exact-plain, budget.Start)
 	stdin := len(s.Flags) == 0 // other subprotocols have no half-close, and need exact mode for stdin
 	if stdin {
 		plain, exact = measure("start with -i", starts, true, "head", "-c", "1")
-		over(exact-plain > completionBudget.Start, "exact mode with -i starts %v later, %v is allowed", exact-plain,
-			completionBudget.Start)
+		over(exact-plain > budget.Start, "exact mode with -i starts %v later, %v is allowed", exact-plain, budget.Start)
 	}
 	if count == 0 {
 		return
 	}
 	plain, exact = measure(fmt.Sprintf("%d MiB down", count), transfers, false, "dd", "if=/dev/zero", "bs=1M",
 		fmt.Sprint("count=", count))
-	over(float64(exact) > float64(plain)*(1+completionBudget.Volume), "download takes %.1f %% longer",
+	over(float64(exact) > float64(plain)*(1+budget.Volume), "download takes %.1f %% longer",
 		100*(float64(exact)/float64(plain)-1))
 	if !stdin {
 		return
 	}
 	plain, exact = measure(fmt.Sprintf("%d MiB up", count), transfers, true, "wc", "-c")
-	over(float64(exact) > float64(plain)*(1+completionBudget.Volume), "upload takes %.1f %% longer",
+	over(float64(exact) > float64(plain)*(1+budget.Volume), "upload takes %.1f %% longer",
 		100*(float64(exact)/float64(plain)-1))
 }
 

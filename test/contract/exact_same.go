@@ -16,7 +16,7 @@ const (
 	modeAuto  = "--exact=auto"
 )
 
-// oddArguments are arguments that scripts tend to break.
+// oddArguments are arguments that scripts often pass on incorrectly.
 var oddArguments = []string{
 	"", " ", "a b", "a\nb", "\n", "trailing\n", "*", "?", "[a-z]", "~", "$HOME", "$(id)", "`id`", "${x}", "$",
 	"\\", `\n`, `a\`, "'", `"`, `it's "q"`, "-", "--", "-n", "-e", "-c", "--exact=never", "=", "a=b", "PATH=",
@@ -82,8 +82,8 @@ func transparentCommands(shell string) map[string][]string {
 
 // SameBehavior checks that commands behave the same with and without exact
 // mode: what they see, what they print, and how they end. shell is the shell of
-// the image. always tells whether exact mode supports it: then commands that
-// can be started are run with --exact=always. Only the commands whose name
+// the image. If always is true, exact mode supports that shell, and commands
+// that can be started are run with --exact=always. Only the commands whose name
 // matches are run.
 func SameBehavior(t *testing.T, p Program, pod, shell string, always bool, only *regexp.Regexp) {
 	for name, command := range transparentCommands(shell) {

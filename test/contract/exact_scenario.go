@@ -60,8 +60,8 @@ type Break struct {
 	Input  int64              // at a random byte before this one; 0: up to 300 ms after the first output
 }
 
-// patience is how long a trial may take beyond what it waits for; a reference
-// is given less, for it may hang.
+// Time limits of a trial, in addition to its minimum duration. The limit of a
+// reference is shorter, because a reference may hang.
 const (
 	trialTimeout     = 60 * time.Second
 	referenceTimeout = 6 * time.Second
@@ -151,7 +151,7 @@ func (e Scenario) run(t testing.TB, s Subject, pod string, seed uint64) outcome 
 	if out != nil {
 		o.got, o.good, o.freezeErr = e.consume(out, cmd, doBreak, rnd)
 	}
-	_ = cmd.Wait() // how it ended is in its state
+	_ = cmd.Wait() // the result is in ProcessState
 	o.took = time.Since(start)
 	o.hung = ctx.Err() != nil
 	cancel()
@@ -160,8 +160,8 @@ func (e Scenario) run(t testing.TB, s Subject, pod string, seed uint64) outcome 
 	return o
 }
 
-// args returns the arguments of the program. If the scenario needs one, it
-// starts a proxy.
+// args returns the arguments of the program. If the scenario needs a proxy, args
+// starts it. The returned function closes the proxy.
 func (e Scenario) args(t testing.TB, s Subject, pod string) ([]string, *faultproxy.Proxy, func()) {
 	args := append([]string{"exec"}, s.Flags...)
 	var proxy *faultproxy.Proxy
@@ -184,8 +184,8 @@ func (e Scenario) args(t testing.TB, s Subject, pod string) ([]string, *faultpro
 	return append(append(args, pod, "--"), e.Command...), proxy, done
 }
 
-// breaker prepares the break, and returns a function that does it unless it
-// happens by itself.
+// breaker prepares the break, and returns a function that causes it. If the proxy
+// causes the break after a number of bytes, the function does nothing.
 func (e Scenario) breaker(rnd *rand.Rand, cmd *exec.Cmd, proxy *faultproxy.Proxy) func() {
 	switch b := e.Break; {
 	case b == nil:
@@ -200,8 +200,8 @@ func (e Scenario) breaker(rnd *rand.Rand, cmd *exec.Cmd, proxy *faultproxy.Proxy
 	}
 }
 
-// feedTo makes input the stdin of the program. feed copies it, until the input
-// or the program ends.
+// feedTo makes input the stdin of the program. feed copies the input until the
+// input or the program ends.
 func feedTo(cmd *exec.Cmd, input io.Reader) (feed func(), err error) {
 	if f, ok := input.(*os.File); ok {
 		cmd.Stdin = f
@@ -218,7 +218,7 @@ func feedTo(cmd *exec.Cmd, input io.Reader) (feed func(), err error) {
 	}, nil
 }
 
-// breakingReader calls trip when that many bytes have been read.
+// breakingReader calls trip, and returns io.EOF, when left bytes have been read.
 type breakingReader struct {
 	io.Reader
 	left int64
@@ -235,7 +235,8 @@ func (w *breakingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// stdout returns the stdout of the program, and where it can be read, or nil.
+// stdout returns the stdout of the program, in, and the file from which the
+// output can be read, out, or nil.
 func (e Scenario) stdout() (out, in *os.File, err error) {
 	if e.Stdout == Full {
 		in, err = os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -316,8 +317,8 @@ func status(pid int) []byte {
 // the program itself, mostly mapped from the file.
 const maxMemory = 32 << 10
 
-// maxOverhead is how long a trial may take beyond its duration, with many
-// concurrent trials on two CPUs.
+// maxOverhead is how long a trial may take in addition to its minimum duration,
+// with many concurrent trials on two CPUs.
 const maxOverhead = 40 * time.Second
 
 // oneMessage matches the whole of stderr after a failure of kshell.
@@ -343,20 +344,20 @@ func (e Scenario) problems(o outcome, reference bool) []string {
 		return wrong
 	case e.Break != nil:
 		add(o.code == 0 && e.Then == "", "exit code 0")
-		add(e.Break.Link != nil && o.code != 0 && !failed(255), "exit code %d for 255", o.code)
+		add(e.Break.Link != nil && o.code != 0 && !failed(255), "exit code %d, want 255", o.code)
 		return wrong
 	case e.Stdout == Closed:
-		add(!failed(141), "exit code %d for 141", o.code)
+		add(!failed(141), "exit code %d, want 141", o.code)
 		add(o.stderr != "" && !reference, "stderr is not empty")
 		add(o.took > maxOverhead, "after %v", o.took.Round(time.Second))
 		return wrong
 	case e.Stdout == Full:
-		add(!failed(255), "exit code %d for 255", o.code)
+		add(!failed(255), "exit code %d, want 255", o.code)
 		add(!oneMessage.MatchString(o.stderr) && !reference, "not exactly one message on stderr")
 		add(o.took > maxOverhead, "after %v", o.took.Round(time.Second))
 		return wrong
 	}
-	add(o.code != e.Code, "exit code %d for %d", o.code, e.Code)
+	add(o.code != e.Code, "exit code %d, want %d", o.code, e.Code)
 	switch {
 	case o.got < want && o.good == o.got:
 		add(true, "%d of %d bytes", o.got, want)
@@ -373,7 +374,7 @@ func (e Scenario) after(t testing.TB, s Subject, pod string, o outcome) []string
 	if r.Out == e.ThenOut || e.Break != nil && o.code != 0 && r.Out == "" {
 		return nil
 	}
-	return []string{fmt.Sprintf("left %.12q", r.Out)}
+	return []string{fmt.Sprintf("Then printed %.12q", r.Out)}
 }
 
 // plain returns the flags that disable exact mode.

@@ -167,14 +167,14 @@ const upload = 2_000_000
 
 func uploaded(*rand.Rand) io.Reader { return io.LimitReader(&yesReader{}, upload) }
 
-// Scripts that commit an upload, and look at it.
+// Scripts that commit an upload, and that print its checksum and remove it.
 const (
-	commits = "cat >exact.part && mv exact.part exact.file"
-	looks   = "[ ! -e exact.file ] || sha256sum <exact.file; rm -f exact.part exact.file"
+	commitUpload  = "cat >exact.part && mv exact.part exact.file"
+	inspectUpload = "[ ! -e exact.file ] || sha256sum <exact.file; rm -f exact.part exact.file"
 )
 
-// whole returns the output of looks after a complete upload.
-func whole() string {
+// completeUpload returns the output of inspectUpload after a complete upload.
+func completeUpload() string {
 	h := sha256.New()
 	_, _ = io.Copy(h, uploaded(nil)) // cannot fail
 	return fmt.Sprintf("%x  -\n", h.Sum(nil))
@@ -183,7 +183,12 @@ func whole() string {
 // uploadScenarios have uploads, complete and cut ones.
 func uploadScenarios() []Scenario {
 	rst, fin := faultproxy.RST, faultproxy.FIN
-	e := Scenario{Command: []string{"sh", "-c", commits}, Input: uploaded, Then: looks, ThenOut: whole()}
+	e := Scenario{
+		Command: []string{"sh", "-c", commitUpload},
+		Input:   uploaded,
+		Then:    inspectUpload,
+		ThenOut: completeUpload(),
+	}
 	var all []Scenario
 	add := func(name string, b *Break) {
 		e.Name, e.Break = name, b
@@ -199,8 +204,8 @@ func uploadScenarios() []Scenario {
 	return all
 }
 
-// brokenScenarios have links and programs that break: no process may be left,
-// and no success reported.
+// brokenScenarios have links that break and programs that are killed. No process
+// may remain, and kshell must not report success.
 func brokenScenarios() []Scenario {
 	rst, fin := faultproxy.RST, faultproxy.FIN
 	var all []Scenario

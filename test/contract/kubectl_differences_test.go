@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Every difference to kubectl is documented, with its reason.
+// Every difference from kubectl is documented, with its reason.
 func TestKubectlDifferences_Documented(t *testing.T) {
 	t.Parallel()
 	const path = "../../docs/kubectl.md"
@@ -16,7 +16,7 @@ func TestKubectlDifferences_Documented(t *testing.T) {
 	}
 	for _, c := range Cases() {
 		if c.Differs != "" && !strings.Contains(string(page), c.Differs) {
-			t.Errorf("%s does not say of %q: %s", path, c.Name, c.Differs)
+			t.Errorf("%s does not give the reason for the difference of %q: %s", path, c.Name, c.Differs)
 		}
 	}
 }

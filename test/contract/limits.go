@@ -23,7 +23,7 @@ var unknownOutcome = regexp.MustCompile(
 // itself, which needs threads, could not start a process.
 const runtimeFailed = "the server reported a failure: "
 
-// uploads returns commands that must not take a part of their input for all of
+// uploads returns commands that must not treat a part of their input as all of
 // it. If forks is too small to start any of them, it returns only one.
 func uploads(forks int) []string {
 	scripts := []string{"cat >up.part && mv up.part up", "trap 'exit 1' TERM; cat >up.part; mv up.part up"}
@@ -34,10 +34,10 @@ func uploads(forks int) []string {
 }
 
 // AtProcessLimits runs commands in a container in which no further process can
-// be started, then with a limit of one, and so on up to more than enough. Each
-// command either succeeds or ends with exit code 255 and a message. It never
-// ends with a code that the command did not return, and never takes a part of
-// its input for all of it.
+// be started, then with a limit of one further process, and so on up to
+// enoughForks. Each command must either succeed or end with exit code 255 and a
+// message. It must never end with a code that the command did not return, and
+// never treat a part of its input as all of it.
 //
 // limit waits until no process of an exec is left in the pod, and sets how many
 // processes the next exec can start besides the first one. The pod must have

@@ -12,7 +12,7 @@ import (
 )
 
 // Many checks kshell exec --all: one command in several pods. deploy/web has
-// two.
+// two pods.
 func Many(t *testing.T, p Program) {
 	all := func(t *testing.T, args ...string) Result {
 		t.Helper()

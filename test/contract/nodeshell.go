@@ -16,7 +16,7 @@ type Nodes struct {
 	Names []string // all nodes, sorted
 	Init  string   // the name of the first process of a node; "" if node shells do not see it
 	// Restricted is a namespace that does not allow privileged pods. Namespace
-	// has no node shells of others.
+	// contains no other node shells.
 	Restricted, Namespace string
 }
 
@@ -227,8 +227,8 @@ func manyNodes(t *testing.T, p Program, n Nodes) {
 	n.checkNoPods(t, p)
 }
 
-// detached checks a shell that is left running, and is collected because of its
-// age.
+// detached checks that a shell that is left running is listed, and that gc
+// deletes it because of its age.
 func detached(t *testing.T, p Program, n Nodes) {
 	r := p.Run(t, nil, n.args("--detach", n.Names[0])...)
 	if r.Code != 0 || !strings.Contains(r.Err, "is left running on node "+n.Names[0]) {

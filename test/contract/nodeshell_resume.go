@@ -78,9 +78,10 @@ func lastNumber(text string) (n int) {
 	return n
 }
 
-// NodeShellResumes cuts the connection of a node shell while it prints numbers,
-// cuts times. The shell must be the same after each cut, and each number must
-// be shown once. connection are flags for a connection that cut breaks.
+// NodeShellResumes breaks the connection of a node shell cuts times while the
+// shell prints numbers. The shell must be the same after each break, and each
+// number must be shown once. connection contains the flags for a connection that
+// cut can break.
 func NodeShellResumes(t *testing.T, p Program, n Nodes, cuts int, cut func(), connection ...string) {
 	node, stop := n.Names[0], fmt.Sprintf("/tmp/kshell-stop-%d", time.Now().UnixNano())
 	runOnNode := func(command ...string) {

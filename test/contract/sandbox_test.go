@@ -67,7 +67,7 @@ func startConfig(t *testing.T, cfg sandbox.Config) (s *sandbox.Server, host stri
 	return s, u.Host
 }
 
-// program returns kshell with a sandbox of its own, or the server of
+// program returns kshell with its own sandbox, or with the server of
 // -kubeconfig.
 func program(t *testing.T) Program {
 	t.Helper()

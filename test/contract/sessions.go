@@ -51,8 +51,8 @@ func (w *Terminal) exitShell(code int) {
 	w.CheckExit(code)
 }
 
-// Sessions checks a shell whose connection fails, except for checks that take
-// minutes: see Reset, BlackHole, Interrupt and TypeLines.
+// Sessions checks a shell whose connection fails. The checks that take minutes
+// are in Reset, BlackHole, Interrupt and TypeLines.
 func Sessions(t *testing.T, w Setup) {
 	for name, test := range map[string]func(*testing.T, Setup){
 		"a silence is told, and passes":                     shortSilence,
@@ -257,7 +257,8 @@ func killed(t *testing.T, w Setup) {
 	}
 }
 
-// lost checks that the shell of before a cut is ended when there is a new one.
+// lost checks that the shell of a lost connection is ended when a new shell is
+// opened.
 func lost(t *testing.T, w Setup) {
 	pod := w.Pod(t)
 	proxy, server := w.Through(t)
@@ -289,7 +290,7 @@ func once(t *testing.T, w Setup) {
 		)
 		term.CheckExit(255)
 		if r := w.Run(t, nil, "exec", pod, "--", "cat", "runs"); r.Out != "run\n" {
-			t.Errorf("%s: it ran %q, and said %q", name, r.Out, r.Err)
+			t.Errorf("%s: the command ran %q, stderr %q", name, r.Out, r.Err)
 		}
 	}
 }
@@ -320,9 +321,9 @@ func serverGone(t *testing.T, w Setup) {
 	}
 }
 
-// Reset measures how long a shell needs to reconnect after a reset, from when
-// the network works again, and how long a new shell takes to open. It returns
-// the medians of n.
+// Reset measures how long a shell takes to reconnect after a reset, from the
+// moment when the network works again, and how long a new shell takes to open.
+// It returns the medians of n measurements.
 func Reset(t *testing.T, w Setup, n int) (back, opening time.Duration) {
 	t.Helper()
 	term, proxy := w.shell(t)

@@ -19,7 +19,7 @@ import (
 type Terminal struct {
 	t           testing.TB
 	cmd         *exec.Cmd
-	user        *os.File      // the side of the user
+	user        *os.File      // the master side of the pty
 	outputEnded chan struct{} // closed when all output has been read
 	wait        func() error  // waits for the exit of the program
 
@@ -39,8 +39,8 @@ func (p Program) Open(t testing.TB, args ...string) *Terminal {
 	return openTerminal(t, p.Command(t.Context(), t, args...), pty.Winsize{Rows: 24, Cols: 80})
 }
 
-// openTerminal starts a program in a new terminal, which becomes those of its
-// standard streams that are not set.
+// openTerminal starts a program in a new terminal. The standard streams that are
+// not set are connected to the terminal.
 func openTerminal(t testing.TB, cmd *exec.Cmd, size pty.Winsize) *Terminal {
 	t.Helper()
 	user, err := pty.StartWithSize(cmd, &size)
@@ -110,9 +110,9 @@ func (w *Terminal) Type(keys string) {
 }
 
 // TypeEscape types Enter, ~ and key, and repeats that until kshell has written
-// a match of the expression. The repetition is necessary because kshell takes
-// Enter and ~ for a paste if it reads them together, and the test cannot see
-// when it has read Enter.
+// a match of the expression. The repetition is necessary because kshell
+// treats Enter and ~ as a paste if it reads them together, and the test cannot
+// observe when kshell has read Enter.
 func (w *Terminal) TypeEscape(key, expression string) {
 	w.t.Helper()
 	for begin := time.Now(); time.Since(begin) < terminalTimeout; {
@@ -206,7 +206,7 @@ func (w *Terminal) Exit() int {
 	w.t.Helper()
 	code, ok := w.ExitWithin(terminalTimeout)
 	if !ok {
-		w.t.Fatalf("it still ran after %v; the terminal: %q", terminalTimeout, last(w.Text(), 2000))
+		w.t.Fatalf("the program still ran after %v; the terminal: %q", terminalTimeout, last(w.Text(), 2000))
 	}
 	return code
 }

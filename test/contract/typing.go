@@ -14,9 +14,9 @@ import (
 	"kshell/test/faultproxy"
 )
 
-// recorder returns a command that stands for a shell. It does not run the lines
-// that it reads, but appends them to a file, so that the test sees incomplete
-// lines as well.
+// recorder returns a command that replaces a shell. It appends the lines that it
+// reads to a file instead of running them, so that the test also detects
+// incomplete lines.
 func recorder(file string) string {
 	return fmt.Sprintf(
 		`echo rec''ording; while IFS= read -r line; do printf '%%s\n' "$line" >>%s; echo "got: $line."; done`,
@@ -63,9 +63,9 @@ func checkLines(t *testing.T, recorded string, n int) (ran int) {
 	return len(times)
 }
 
-// TypeLines types n lines, faster than a user can type, at a shell whose connection
-// is cut at random times. It checks that each line is run whole and at most
-// once, and returns the number of lines that were run.
+// TypeLines types n lines, faster than a user can type, at a shell whose
+// connection is cut at random times. It checks that each line is run completely
+// and at most once, and returns the number of lines that were run.
 func TypeLines(t *testing.T, w Setup, n int) (ran int) {
 	t.Helper()
 	pod := w.Pod(t)
@@ -102,10 +102,11 @@ func TypeLines(t *testing.T, w Setup, n int) (ran int) {
 	return ran
 }
 
-// NodeShellTypeLines types n lines at a shell on a node, and cuts the connection at
-// a random position in every every-th line. Each line must be run whole and at
-// most once. When kshell says that keys may be missing, the line is discarded
-// with Ctrl-U. connection are the flags for a connection that cut can break.
+// NodeShellTypeLines types n lines at a shell on a node, and cuts the connection
+// at a random position in every every-th line. Each line must be run completely
+// and at most once. When kshell reports that keys may be missing, the line is
+// discarded with Ctrl-U. connection contains the flags for a connection that cut
+// can break.
 func NodeShellTypeLines(t *testing.T, p Program, nodes Nodes, n, every int, cut func(), connection ...string) {
 	node, file := nodes.Names[0], fmt.Sprintf("/tmp/kshell-typed-%d", time.Now().UnixNano())
 	w := openWindow(t, p, append(nodes.args(node), connection...)...)

@@ -11,7 +11,7 @@ import (
 
 // conn is a client's connection to the proxy with the connection to the server.
 //
-// run starts and waits for the goroutines. Fields that a cut changes are
+// run starts the goroutines and waits for them. Fields that a cut changes are
 // guarded by mu. Locks are taken in the order Proxy.mu, conn.mu.
 type conn struct {
 	proxy   *Proxy

@@ -147,8 +147,8 @@ func Start(cfg Config) (*Proxy, error) {
 }
 
 // ports returns random ports on loopback. They are below the range from which
-// systems choose ports, so that nobody else takes a port while Refuse has
-// closed it.
+// systems choose ports, so that no other program takes a port while Refuse
+// has closed it.
 func ports() []string {
 	var addrs []string
 	for range 50 {
@@ -244,7 +244,7 @@ func (p *Proxy) state() (faults, *net.TCPListener, <-chan struct{}) {
 	return p.faults, p.listener, p.changed
 }
 
-// take starts to proxy a connection.
+// take starts proxying a connection.
 func (p *Proxy) take(client *net.TCPConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -19,7 +19,7 @@ type pipe struct {
 	dir      Direction
 	from, to *net.TCPConn
 	chunks   chan chunk // closed by read
-	free     time.Time  // used by write: when the slow link is free again
+	free     time.Time  // used by write: the time at which the slow link is free again
 }
 
 // chunk is some bytes, or the end of a direction, with the time of arrival.
@@ -126,7 +126,7 @@ func (p *pipe) deliver(c chunk) bool {
 }
 
 // refused is called when the receiver has reset its connection. The sender
-// learns that with the delay of the opposite direction.
+// is notified with the delay of the opposite direction.
 func (p *pipe) refused() {
 	back := pipe{conn: p.conn, dir: ToServer + ToClient - p.dir}
 	if back.wait(chunk{at: time.Now()}) > 0 {

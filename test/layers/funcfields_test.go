@@ -138,7 +138,7 @@ type product struct {
 	std         standardLibrary
 	goos        string
 	packages    map[string]*types.Package // the packages checked so far, by path
-	assignments []string                  // what was found
+	assignments []string                  // the assignments that were found
 }
 
 func newProduct(t *testing.T, goos string) *product {

@@ -11,8 +11,8 @@ import (
 )
 
 // hangUp sends SIGHUP to the shell and to its foreground process group. An
-// interactive shell passes the signal on to its jobs, but bash does not while
-// it reads its startup file, where the demo spends most of its time.
+// interactive shell passes the signal on to its jobs, but bash does not do that
+// while it reads its startup file, and the demo runs kshell from that file.
 func hangUp(tty *os.File, shell *os.Process) error {
 	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
 	if err == nil && group > 1 && group != unix.Getpgrp() {

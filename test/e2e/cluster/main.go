@@ -80,7 +80,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case "status":
 		return status(ctx, c, stdout)
 	}
-	return misuseError{fmt.Sprintf("no action %q", action)}
+	return misuseError{fmt.Sprintf("unknown action %q", action)}
 }
 
 func up(ctx context.Context, c *harness.Cluster, stdout, stderr io.Writer) error {
@@ -106,7 +106,7 @@ func status(ctx context.Context, c *harness.Cluster, stdout io.Writer) error {
 			running = true
 			fmt.Fprintf(stdout, "%-24s %s %7d  %s\n", component.Name, component.State, component.Pid, component.Log)
 		} else {
-			fmt.Fprintf(stdout, "%-24s - does not run\n", component.Name)
+			fmt.Fprintf(stdout, "%-24s - not running\n", component.Name)
 		}
 	}
 	if !running {

@@ -54,7 +54,7 @@ func (c *Cluster) build(ctx context.Context) error {
 			filepath.Join(c.Dir, "bin", name),
 			"./programs/" + name,
 		}
-		if name == "podtools" { // it runs where there is no libc
+		if name == "podtools" { // it runs in images without a libc
 			argv = append([]string{"env", "CGO_ENABLED=0"}, argv...)
 		}
 		if err := c.run(ctx, argv...); err != nil {

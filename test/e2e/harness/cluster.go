@@ -170,12 +170,13 @@ func (c *Cluster) adopt(ctx context.Context) error {
 	return c.Restore(ctx)
 }
 
-// fingerprint returns a digest of everything that determines a cluster: the
-// files, and the recorded build settings of the programs.
+// fingerprintFile returns the path of the file that contains the fingerprint of
+// the complete cluster.
 func (c *Cluster) fingerprintFile() string { return filepath.Join(c.Dir, "fingerprint") }
 
-// fingerprint stands for everything that a cluster is made of, wherever it was
-// built: of the programs, what their build has recorded.
+// fingerprint returns a digest of everything that determines a cluster: its
+// files, the command lines, and the build information of the programs. It does
+// not depend on the machine that built them.
 func (c *Cluster) fingerprint() (string, error) {
 	h := sha256.New()
 	for _, text := range []string{string(nodeScript), kubeletConfig, containerdConfig, cniConfig} {

@@ -49,10 +49,10 @@ func TestProcess_StoppedByPid(t *testing.T) {
 		t.Fatal(err)
 	}
 	if p.alive() {
-		t.Error("it lives on")
+		t.Error("the process still runs")
 	}
 	if _, ok := c.find("sleeper"); ok {
-		t.Error("it is still noted")
+		t.Error("its pid file still exists")
 	}
 	if err := other.stop(t.Context(), "sleeper", syscall.SIGTERM); err != nil {
 		t.Errorf("stopping a process that does not run: %v", err)
@@ -113,7 +113,7 @@ func TestProcess_PidFileLost(t *testing.T) {
 	}
 	// Not those of a cluster whose directory has a longer name.
 	if others, err := (&Cluster{Dir: strings.TrimSuffix(c.Dir, "1")}).markedProcesses(); err != nil || len(others) != 0 {
-		t.Errorf("found %v, %v for another folder", others, err)
+		t.Errorf("found %v, %v for another directory", others, err)
 	}
 	if err := started.end(t.Context(), syscall.SIGKILL); err != nil {
 		t.Error(err)
@@ -139,7 +139,7 @@ func TestProcFiles(t *testing.T) {
 		t.Errorf("stat: got %q, %q, %v", state, start, err)
 	}
 	if _, _, err := parseStat("123 (short) S"); err == nil {
-		t.Error("a short stat line is taken")
+		t.Error("a short stat line was accepted")
 	}
 	if pid := innermostPid("Name:\tkube\nNSpid:\t2034\t17\nThreads:\t1\n"); pid != "17" {
 		t.Errorf("the innermost pid is %q", pid)

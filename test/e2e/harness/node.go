@@ -58,7 +58,7 @@ func (c *Cluster) prepareNode(n node) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, "etc", to), text, 0o600); err != nil { //nolint:gosec // our own folder
+		if err := os.WriteFile(filepath.Join(dir, "etc", to), text, 0o600); err != nil { //nolint:gosec // in dir
 			return err
 		}
 	}
@@ -237,8 +237,8 @@ func (c *Cluster) StopKubelet(ctx context.Context, name string, sig syscall.Sign
 
 // StartNode boots a node that does not run: namespaces, network link,
 // containerd, missing images, and the kubelet. A node that was killed has its
-// old disk. StartNode returns when the API does not show containers of before
-// the boot as running any more: see waitOldContainersGone.
+// old disk. StartNode returns when the API no longer shows containers from
+// before the boot as running: see waitOldContainersGone.
 func (c *Cluster) StartNode(ctx context.Context, name string) error {
 	n, err := nodeNamed(name)
 	if err != nil {
@@ -286,9 +286,9 @@ func (c *Cluster) runningContainers(ctx context.Context, n node) (map[string]str
 }
 
 // waitOldContainersGone waits until the API shows none of the old containers of
-// a node as running. After an outage of a few seconds, it still does, until the
-// new kubelet has checked them, although the processes have ended with the
-// node.
+// a node as running. After an outage of a few seconds, the API shows them as
+// running until the new kubelet has checked them, although the processes have
+// ended with the node.
 func (c *Cluster) waitOldContainersGone(ctx context.Context, n node, old map[string]string) error {
 	return waitFor(ctx, 200*time.Millisecond, func(ctx context.Context) error {
 		now, err := c.runningContainers(ctx, n)

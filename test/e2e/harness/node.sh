@@ -88,7 +88,7 @@ setup() {
 	rm -f "$root"/etc/{hostname,hosts,resolv.conf,machine-id}
 	echo "$name" >"$root/etc/hostname"
 	printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$name" >"$root/etc/hosts"
-	# Nothing listens there: lookups fail at once, and do not leave the machine.
+	# No DNS server listens there: lookups fail at once, and do not leave the machine.
 	echo 'nameserver 10.77.0.1' >"$root/etc/resolv.conf"
 	echo -n "$name" | md5sum | cut -d' ' -f1 >"$root/etc/machine-id"
 

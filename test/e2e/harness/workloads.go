@@ -162,10 +162,10 @@ func (c *Cluster) WaitSeeds(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return waitFor(ctx, 250*time.Millisecond, func(ctx context.Context) error { return seedsAsMeant(ctx, client) })
+	return waitFor(ctx, 250*time.Millisecond, func(ctx context.Context) error { return checkSeeds(ctx, client) })
 }
 
-func seedsAsMeant(ctx context.Context, client *kubernetes.Clientset) error {
+func checkSeeds(ctx context.Context, client *kubernetes.Clientset) error {
 	pods, err := client.CoreV1().Pods(Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
@@ -176,7 +176,7 @@ func seedsAsMeant(ctx context.Context, client *kubernetes.Clientset) error {
 		byName[p.Name] = p
 		ofApp[p.Labels["app"]]++
 	}
-	// Not more either: a terminating pod still belongs to its workload.
+	// The number must be exact: a terminating pod still belongs to its workload.
 	for app, n := range map[string]int{"web": 2, "db": 2, "agent": len(nodes), "once": 1, "long": 1} {
 		if ofApp[app] != n {
 			return fmt.Errorf("%s has %d pods, not %d", app, ofApp[app], n)
@@ -205,7 +205,7 @@ func seedsAsMeant(ctx context.Context, client *kubernetes.Clientset) error {
 	if p := byName["completed"]; p == nil || p.Status.Phase != corev1.PodSucceeded {
 		return errors.New("pod completed has not ended")
 	}
-	return controllersAsMeant(ctx, client)
+	return checkControllers(ctx, client)
 }
 
 func podReady(p *corev1.Pod) bool {
@@ -226,7 +226,7 @@ func waitsFor(p *corev1.Pod, reasons ...string) error {
 	}
 	state := p.Status.ContainerStatuses[0].State
 	for _, reason := range reasons {
-		// A crashing container runs for a moment after each restart.
+		// A crashing container also runs for a moment after each restart.
 		again := reason == "CrashLoopBackOff" && p.Status.ContainerStatuses[0].RestartCount > 0
 		if again || state.Waiting != nil && state.Waiting.Reason == reason {
 			return nil
@@ -235,7 +235,7 @@ func waitsFor(p *corev1.Pod, reasons ...string) error {
 	return fmt.Errorf("pod %s is not waiting with %s", p.Name, strings.Join(reasons, " or "))
 }
 
-func controllersAsMeant(ctx context.Context, client *kubernetes.Clientset) error {
+func checkControllers(ctx context.Context, client *kubernetes.Clientset) error {
 	deploy, err := client.AppsV1().Deployments(Namespace).Get(ctx, "web", metav1.GetOptions{})
 	if err != nil {
 		return err

@@ -94,7 +94,7 @@ func TestContainers_AllKinds(t *testing.T) {
 				}
 			})
 		}
-		t.Run("the choice is said", func(t *testing.T) {
+		t.Run("the chosen container is reported", func(t *testing.T) {
 			r := p.Run(t, nil, "exec", pod, "--", "sh", "-c", "echo $WHO")
 			if r.Out != "main\n" || r.Code != 0 {
 				t.Errorf("got %+v", r)
@@ -127,7 +127,7 @@ func TestContainers_AllShells(t *testing.T) {
 			{name: "ash", args: []string{"ashonly", "--", "ash", "-c", "echo hi; exit 6"}, out: "hi\n", code: 6},
 			{name: "ash by its path", args: []string{"ashonly", "--", "/bin/ash", "-c", "echo hi"}, out: "hi\n"},
 			{
-				name: "no sh beside ash", args: []string{"ashonly", "--", "sh", "-c", "echo hi"},
+				name: "no sh in an image with ash", args: []string{"ashonly", "--", "sh", "-c", "echo hi"},
 				err: []string{`no command "sh"`, "hint: "}, code: 127,
 			},
 			{
@@ -195,8 +195,8 @@ func TestContainers_CommandCannotStart(t *testing.T) {
 		}{
 			{"not in PATH", "no-such-command", []string{`no command "no-such-command"`, "hint: "}, 127},
 			{"no such file", "/tmp/nothing", []string{`no command "/tmp/nothing"`}, 127},
-			{"no such folder", "/nowhere/nothing", []string{`no command "/nowhere/nothing"`}, 127},
-			{"a link to nothing", "/tmp/dangling", []string{`no command "/tmp/dangling"`}, 127},
+			{"no such directory", "/nowhere/nothing", []string{`no command "/nowhere/nothing"`}, 127},
+			{"a dangling link", "/tmp/dangling", []string{`no command "/tmp/dangling"`}, 127},
 			{"not executable", "/tmp/plain", []string{`could not run "/tmp/plain"`, "permission denied"}, 126},
 			{"a directory", "/tmp/dir", []string{`could not run "/tmp/dir"`}, 126},
 			{"below a file", "/tmp/plain/x", []string{`could not run "/tmp/plain/x"`, "not a directory"}, 126},
@@ -206,20 +206,20 @@ func TestContainers_CommandCannotStart(t *testing.T) {
 				checkResult(t, p.Run(t, nil, "exec", pod, "--", c.file), "", c.err, c.code)
 			})
 		}
-		// The runtime has started its own helper by then: the kernel's refusal
-		// comes as the command's stderr, and as its code 1. A shell, which is
-		// what starts the command in exact mode, runs as a script what has no
-		// first line that says otherwise.
+		// Without exact mode, the runtime's helper has already started when the
+		// kernel refuses to run the file: the error is on the command's stderr,
+		// and the exit code is 1. In exact mode, a shell starts the command. A
+		// shell runs a file without a #! line as a script.
 		for _, c := range []struct {
 			name, file, err string
 			out, exactErr   string
 			exactCode       int
 		}{
 			{"no program", "/tmp/garbage", "exec /tmp/garbage: exec format error", "", "not found", 127},
-			{"a script without its first line", "/tmp/noline", "exec /tmp/noline: exec format error", "hi\n", "", 0},
+			{"a script without a #! line", "/tmp/noline", "exec /tmp/noline: exec format error", "hi\n", "", 0},
 			{"an empty file", "/tmp/empty", "exec /tmp/empty: exec format error", "", "", 0},
 			{
-				"a script whose interpreter is not there", "/tmp/orphan", "exec /tmp/orphan: no such file or directory", "",
+				"a script whose interpreter does not exist", "/tmp/orphan", "exec /tmp/orphan: no such file or directory", "",
 				"/tmp/orphan: not found", 127,
 			},
 		} {
@@ -242,7 +242,7 @@ func TestContainers_NotRunning(t *testing.T) {
 	p.Spec.Containers = append(p.Spec.Containers, busyboxContainer("gone", "sh", "-c", "exit 4"))
 	p.Spec.InitContainers = []corev1.Container{busyboxContainer("first", "true")}
 	half := createPod(t, p)
-	waitForPod(t, half, "one has ended and one runs", func(p *corev1.Pod) bool {
+	waitForPod(t, half, "one container has ended and one runs", func(p *corev1.Pod) bool {
 		return stateOf(p, "gone").Terminated != nil && stateOf(p, "main").Running != nil
 	})
 	failed := sleeper("")
@@ -262,7 +262,7 @@ func TestContainers_NotRunning(t *testing.T) {
 				[]string{`init container "init" of pod "with-init" has ended with exit code 0`, "kubectl logs with-init -c init"},
 			},
 			{
-				"init container finished, of ours",
+				"init container finished, in a new pod",
 				[]string{half, "-c", "first"},
 				[]string{`init container "first"`, "has ended with exit code 0"},
 			},
@@ -391,7 +391,7 @@ func (a *attachment) typeKeys(t *testing.T, keys string) {
 
 func (a *attachment) waitForOutput(t *testing.T, words string) {
 	t.Helper()
-	eventually(t, "attach shows "+strconv.Quote(words), func(context.Context) (bool, error) {
+	eventually(t, "the attach shows "+strconv.Quote(words), func(context.Context) (bool, error) {
 		select {
 		case err := <-a.end:
 			a.end <- err
@@ -451,8 +451,8 @@ func TestAttach_AllBytes(t *testing.T) {
 		} {
 			t.Run(c.kind, func(t *testing.T) {
 				a := attach(t, harness.DevExec, s, c.pod, c.container, false)
-				// cat gives back what it is given. Bytes of an earlier attach
-				// to the same container are not shown again.
+				// cat returns its input. The output of an earlier attach to the
+				// same container is not shown again.
 				every := make([]byte, 256)
 				for i := range every {
 					every[i] = byte(i)
@@ -474,7 +474,7 @@ func TestAttach_Shell(t *testing.T) {
 	onServers(t, func(t *testing.T, s harness.Server) {
 		token := strings.ReplaceAll(t.Name(), "/", "_")
 		a := attach(t, harness.DevExec, s, "console", "console", true)
-		// The size goes another way.
+		// The size is sent on another channel, so it may arrive later.
 		a.typeKeys(
 			t,
 			"until [ \"$(stty size)\" = '24 80' ]; do sleep 0.02; done; stty size; echo first $((40+2))\n",

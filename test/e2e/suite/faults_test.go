@@ -185,7 +185,7 @@ func TestFault_APIServerPaused(t *testing.T) {
 	// when the server continues: its SPDY pings are answered by an RST. The
 	// server then reports Success. So does a translating server (the API server
 	// of 1.30 to 1.35; since then the kubelet, for its link to the runtime)
-	// when its own connection to the node ends: it takes that for the end of
+	// when its own connection to the node ends: it treats that as the end of
 	// the command (StreamTranslatorHandler, k8s.io/apiserver/pkg/util/proxy).
 	// kubectl exits with 0 then.
 	t.Run("a lot of output", func(t *testing.T) {
@@ -260,7 +260,7 @@ func TestFault_NodeLost(t *testing.T) {
 		})
 	})
 	t.Run("a command that waits", func(t *testing.T) { checkEach(t, waits, shortTimeout, checkLost) })
-	t.Run("the next one is refused in words", func(t *testing.T) {
+	t.Run("the next command is refused with a message", func(t *testing.T) {
 		for name, l := range startOnBoth(t, "exec", pod, "--", "true") {
 			if r := l.waitExit(t, waitTimeout); r.Code != 255 || !oneMessage.MatchString(withoutSlowLines(r.Err)) ||
 				strings.Contains(r.Err, "command=") {
@@ -319,13 +319,13 @@ func TestFault_ConnectionCut(t *testing.T) {
 					t.Errorf("stdout %q", r.Out)
 				}
 			})
-			t.Run(how+" while nothing goes on", func(t *testing.T) {
+			t.Run(how+" while idle", func(t *testing.T) {
 				t.Parallel()
 				proxy, flags := proxied(t, s)
 				l := start(t, p, nil, append(flags, "exec", pod, "--", "sh", "-c", "echo started; sleep 600")...)
 				l.waitForStdout(t, "started\n")
 				if n := proxy.Cut(faultproxy.Both, ending); n == 0 {
-					t.Error("there was nothing to cut")
+					t.Error("there was no connection to cut")
 				}
 				checkLost(t, l.waitExit(t, shortTimeout))
 			})

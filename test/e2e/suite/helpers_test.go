@@ -24,7 +24,7 @@ import (
 // waitTimeout is the time limit of waits for what must happen.
 const waitTimeout = 60 * time.Second
 
-// eventually waits until cond returns true.
+// eventually waits until cond returns true, at most for waitTimeout.
 func eventually(t *testing.T, what string, cond func(ctx context.Context) (bool, error)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
@@ -290,8 +290,8 @@ func checkEach(t *testing.T, both map[string]*background, limit time.Duration,
 	}
 }
 
-// shortTimeout is the time limit for reactions to what a program has been
-// notified of.
+// shortTimeout is the time limit for reactions to events of which a program is
+// notified.
 const shortTimeout = 30 * time.Second
 
 // lostMessage matches the whole of stderr after a lost connection: one message

@@ -71,8 +71,8 @@ func remoteStderr(stderr string) string {
 // flagOfKubectl matches a line of kubectl's help, such as -q, --quiet=false:
 var flagOfKubectl = regexp.MustCompile(`(?m)^ +(?:-(\w), )?--([\w-]+)=(.*):$`)
 
-// TestEveryFlagOfKubectlIsTaken asks kubectl which flags its exec has, the
-// short ones too.
+// TestKubectl_Flags checks that kshell exec accepts every flag of kubectl exec,
+// long and short, as listed in kubectl's help.
 func TestKubectl_Flags(t *testing.T) {
 	inCI(t)
 	ours, theirs := program(cluster.Kubeconfig()), kubectl()
@@ -81,7 +81,7 @@ func TestKubectl_Flags(t *testing.T) {
 		-1,
 	)
 	if len(flags) < 36 {
-		t.Errorf("kubectl tells of %d flags only: %v", len(flags), flags)
+		t.Errorf("kubectl lists only %d flags: %v", len(flags), flags)
 	}
 	for _, f := range flags {
 		short, name, value := f[1], f[2], strings.Trim(f[3], "'[]")
@@ -95,8 +95,8 @@ func TestKubectl_Flags(t *testing.T) {
 	}
 }
 
-// TestKubectlRunsKshellAsItsPlugin has kubectl find it by its two names, for
-// commands and for completion.
+// TestKubectl_Plugin checks that kubectl runs kshell as a plugin, under one name
+// for commands and another one for completion.
 func TestKubectl_Plugin(t *testing.T) {
 	inCI(t)
 	dir := t.TempDir()
@@ -106,7 +106,7 @@ func TestKubectl_Plugin(t *testing.T) {
 	run := func(args ...string) (string, int) {
 		cmd := kubectl().Command(t.Context(), t, args...)
 		cmd.Env = append(cmd.Env, "PATH="+dir+":"+os.Getenv("PATH"))
-		out, _ := cmd.Output() // the code says it all
+		out, _ := cmd.Output() // the exit code is returned
 		return string(out), cmd.ProcessState.ExitCode()
 	}
 	if out, code := run("kshell", "exec", "web", "--", "sh", "-c", "echo hi; exit 7"); out != "hi\n" || code != 7 {

@@ -65,7 +65,7 @@ func run(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
-// path is an API server. They differ in who translates v5.
+// path is one of the API servers, which differ in whether they translate v5.
 type path struct{ name, kubeconfig string }
 
 // apiPaths returns both API servers: v5 is translated by the kubelet (1.36) or

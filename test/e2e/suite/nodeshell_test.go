@@ -196,7 +196,7 @@ func TestNodeShell_PodDoesNotStart(t *testing.T) {
 		r := p.Run(t, nil, "node-shell", "-n", ns, "--image", harness.BusyboxImage, "node1", "--", "true")
 		checkResult(t, r, "", []string{"a quota of namespace", "exceeded quota: limit"}, 255)
 	})
-	t.Run("a quota that wants to know is told", func(t *testing.T) {
+	t.Run("a quota that requires requests and limits", func(t *testing.T) {
 		ns := quota(
 			t,
 			corev1.ResourceList{

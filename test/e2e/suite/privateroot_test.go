@@ -14,7 +14,7 @@ import (
 )
 
 // A node whose root is a private mount (k3d, WSL2, Alpine) refuses a pod with
-// mountPropagation. node-shell works on such a node, too, without waiting for
+// mountPropagation. node-shell also works on such a node, and does not wait for
 // the refused container.
 func TestNodeShell_PrivateRoot(t *testing.T) {
 	notInCI(t)

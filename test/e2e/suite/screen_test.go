@@ -187,13 +187,11 @@ func (w *pane) wait(what string, is func(screen) bool) {
 }
 
 // shot records the screen, with colors, cursor and modes, or compares it with
-// that of kubectl. Before the recording, the last text must have been waited
-// for; the cursor and the modes follow.
+// that of kubectl. Before the recording, the caller must have waited for the
+// last text; the cursor and the modes follow it.
 func (w *pane) shot(name string) {
 	w.t.Helper()
 	if w.want == nil {
-		// stableScreen returns the screen when it has not changed for half a
-		// second.
 		w.shots[name] = w.stableScreen()
 		return
 	}
@@ -211,7 +209,7 @@ func (w *pane) shot(name string) {
 	w.t.Errorf("screen %q\nkubectl's: %q\nkshell's:  %q\n%s", name, want.diff(got), got.diff(want), got)
 }
 
-// settled is the screen when it has been the same for half a second.
+// stableScreen returns the screen when it has not changed for half a second.
 func (w *pane) stableScreen() screen {
 	w.t.Helper()
 	is, since := w.screen(true), time.Now()
@@ -295,7 +293,7 @@ var intendedDifferences = []struct {
 }{
 	{
 		regexp.MustCompile(`^command terminated with exit code \d+$`),
-		"kubectl's; kshell leaves the command's own exit code uncommented: $? has it",
+		"kubectl's; kshell prints no message about the command's own exit code",
 	},
 	{regexp.MustCompile(`^Defaulted container "a" out of: a, b$`), "kubectl's words for the container that it took"},
 	{regexp.MustCompile(`^kshell: .*container.*$`), "kshell's words for the container that it took"},

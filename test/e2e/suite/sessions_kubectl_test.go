@@ -27,7 +27,7 @@ type fault struct {
 }
 
 var sessionFaults = []fault{
-	{"the link is reset", `^a new shell after`, func(t *testing.T, w contract.Setup, isKshell bool) string {
+	{"the connection is reset", `^new shell after`, func(t *testing.T, w contract.Setup, isKshell bool) string {
 		term, proxy := openShell(t, w)
 		begin := time.Now()
 		proxy.Cut(faultproxy.Both, faultproxy.RST)
@@ -35,9 +35,9 @@ var sessionFaults = []fault{
 			return exitOutcome(term, begin)
 		}
 		term.WaitFor(`connected again .*\r\n(?s:.*)[$#] `)
-		return fmt.Sprintf("a new shell after %s", round(time.Since(begin)))
+		return fmt.Sprintf("new shell after %s", round(time.Since(begin)))
 	}},
-	{"the link swallows everything", `lost after 2[0-9]`, func(t *testing.T, w contract.Setup, isKshell bool) string {
+	{"the network drops all packets", `lost after 2[0-9]`, func(t *testing.T, w contract.Setup, isKshell bool) string {
 		term, proxy := openShell(t, w)
 		proxy.BlackHole(faultproxy.ToClient, true)
 		proxy.BlackHole(faultproxy.ToServer, true)
@@ -48,11 +48,11 @@ var sessionFaults = []fault{
 		term.WaitFor(`no reply for`)
 		noticed := round(time.Since(begin))
 		term.WaitFor(`connection lost`)
-		return fmt.Sprintf("told after %s, lost after %s", noticed, round(time.Since(begin)))
+		return fmt.Sprintf("message after %s, lost after %s", noticed, round(time.Since(begin)))
 	}},
 	{
 		"idle for 30 s behind HAProxy with timeouts of 10 s",
-		`^the shell is there$`,
+		`^the shell is alive$`,
 		func(t *testing.T, w contract.Setup, _ bool) string {
 			host, _, err := net.SplitHostPort(harness.MainServer.Addr())
 			must(t, err)
@@ -71,13 +71,13 @@ var sessionFaults = []fault{
 			keepFault(30 * time.Second)
 			term.Type("echo al''ive\r")
 			if term.ShowsWithin(shortTimeout, `alive\r\n`) {
-				return "the shell is there"
+				return "the shell is alive"
 			}
 			return exitOutcome(term, begin)
 		},
 	},
 	{
-		"the program is ended by TERM while a command sleeps",
+		"the client is ended by TERM while a command sleeps",
 		`^0 processes`,
 		func(t *testing.T, w contract.Setup, _ bool) string {
 			pod := w.Pod(t)
@@ -87,12 +87,12 @@ var sessionFaults = []fault{
 			term.Signal(syscall.SIGTERM)
 			term.Exit()
 			alive, _ := w.Remaining(t, pod, shortTimeout)
-			return fmt.Sprintf("%d processes are left", len(alive))
+			return fmt.Sprintf("%d processes remain", len(alive))
 		},
 	},
 	{
 		"the pod is deleted",
-		`code (137|255), and the reason is said$`,
+		`code (137|255), and the reason is shown$`,
 		func(t *testing.T, w contract.Setup, isKshell bool) string {
 			pod := w.Pod(t)
 			term := w.Shell(t, "-it", pod, "--", "sh")
@@ -100,7 +100,7 @@ var sessionFaults = []fault{
 			w.Delete(t, pod)
 			outcome := exitOutcome(term, begin)
 			if regexp.MustCompile(`pod "?` + pod + `"? (was|is being) deleted`).MatchString(term.Text()) {
-				outcome += ", and the reason is said"
+				outcome += ", and the reason is shown"
 			}
 			return outcome
 		},
@@ -118,7 +118,7 @@ func openShell(t *testing.T, w contract.Setup) (*contract.Terminal, *faultproxy.
 func exitOutcome(term *contract.Terminal, begin time.Time) string {
 	code, ok := term.ExitWithin(2 * time.Minute)
 	if !ok {
-		return "nothing in 2 min"
+		return "still runs after 2 min"
 	}
 	return fmt.Sprintf("ends after %s with code %d", round(time.Since(begin)), code)
 }
@@ -133,8 +133,8 @@ func TestSessions_KubectlTable(t *testing.T) {
 	if *interrupts {
 		rows = append(
 			rows,
-			fault{"Ctrl-C while yes runs, at 64 kB/s", `^a prompt after`, func(t *testing.T, w contract.Setup, _ bool) string {
-				return "a prompt after " + round(contract.Interrupt(t, w, 64_000))
+			fault{"Ctrl-C while yes runs, at 64 kB/s", `^prompt after`, func(t *testing.T, w contract.Setup, _ bool) string {
+				return "prompt after " + round(contract.Interrupt(t, w, 64_000))
 			}},
 		)
 	}

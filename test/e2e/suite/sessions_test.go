@@ -121,16 +121,15 @@ func TestSessions_PodEvents(t *testing.T) {
 				),
 			)
 			term.CheckExit(137)
-			// The runtime may report the end before it knows the reason; then
-			// the reason is
-			// not reported.
-			ended := waitForPod(t, pod, "its end is told", func(p *corev1.Pod) bool { return lastEnd(p) != nil })
+			// The runtime may report the end before it knows the reason. Then
+			// the reason is not reported.
+			ended := waitForPod(t, pod, "the container has ended", func(p *corev1.Pod) bool { return lastEnd(p) != nil })
 			if knows := lastEnd(ended).Reason == "OOMKilled"; knows && !strings.Contains(how, "out of memory") {
 				t.Errorf("the reason is known, but no message contains it: %q", how)
 			}
 		})
 		for mode, args := range map[string][]string{
-			"on a terminal": {"-it"}, "in exact mode": {"--exact=always"}, "plainly": {"--exact=never"},
+			"on a terminal": {"-it"}, "in exact mode": {"--exact=always"}, "without exact mode": {"--exact=never"},
 		} {
 			t.Run("a container that restarts under a command "+mode, func(t *testing.T) {
 				t.Parallel()

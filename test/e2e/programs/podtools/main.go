@@ -44,7 +44,7 @@ func main() {
 		}
 		os.Exit(code)
 	default:
-		fmt.Fprintf(os.Stderr, "podtools: %q is none of pause, sleep, hello, args, cat, exit\n", name)
+		fmt.Fprintf(os.Stderr, "podtools: unknown tool %q: want pause, sleep, hello, args, cat or exit\n", name)
 		os.Exit(2)
 	}
 }
