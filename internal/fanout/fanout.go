@@ -5,7 +5,7 @@
 // Invariants:
 //   - A line of output is written whole, so lines of different containers do
 //     not mix.
-//   - Output waits in memory only until its line ends. A container whose output
+//   - Output is buffered only until its line ends. A container whose output
 //     cannot be written yet is not read. (Folded keeps output until all
 //     commands have ended, a bounded part of it in memory.)
 //   - Every target has a row in the table of results, whether or not its

@@ -16,7 +16,7 @@ const maxLine = 64 << 10
 type format func(dst, line []byte, open bool) []byte
 
 // lineWriter formats the lines that are written to it and writes them to w,
-// whole lines only. An unfinished line waits for its end.
+// whole lines only. An unfinished line is buffered until it ends.
 type lineWriter struct {
 	w       io.Writer
 	format  format

@@ -2,8 +2,8 @@
 // terminal: raw mode, the escape keys, suspend, the status line, and what is
 // shown while the connection is lost.
 //
-// It does not know flags or YAML, and it decides nothing about the command: it
-// wraps a stream.Driver and observes its session.
+// It does not know flags or YAML, and it makes no decisions about the command:
+// it wraps a stream.Driver and observes its session.
 //
 //   - run.go: Run, and Console: the terminal of one command
 //   - session.go: one session, from Open to Close

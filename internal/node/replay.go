@@ -13,13 +13,14 @@ import (
 // Replay writes the output of a shell to Output, each byte once and in order,
 // across the streams of several connections.
 //
-// An attached stream begins somewhere in the output: what was printed before is
-// only in the container's log. Marks (see MarkCommand) are printed to the
-// shell's terminal, so they appear in both and join the two. For each new
-// stream the caller calls ExpectMark, and prints marks with that ID until
-// Joined is closed. Replay drops the stream's output before the mark. Instead,
-// it reads the log from the position that the last stream reached to the mark.
-// Marks are removed from the output, also those of other clients.
+// An attached stream begins at an arbitrary position of the output. Earlier
+// output is only in the container's log. Marks (see MarkCommand) are printed to
+// the shell's terminal, so they appear both in the stream and in the log, and
+// show where the two meet. For each new stream the caller calls ExpectMark, and
+// prints marks with that ID until Joined is closed. Replay drops the stream's
+// output before the mark. Instead, it reads the log from the position that the
+// last stream reached to the mark. All marks, including those of other clients,
+// are removed from the output.
 //
 // containerd's log lacks the CRs before an LF. Therefore these CRs are not
 // counted, and a CR is added before each LF of the log.

@@ -206,15 +206,15 @@ func (m *Manager) confirmAttach(
 		m.env.Notice.Note("attaching to pod %s on node %s, %s", p.Name, p.Spec.NodeName, createdBy(facts))
 		return nil
 	}
-	whose := fmt.Sprintf("pod %s on node %s was %s; you are %s",
+	description := fmt.Sprintf("pod %s on node %s was %s; you are %s",
 		p.Name, p.Spec.NodeName, createdBy(facts), userAndHost(by, from))
 	if !user.CanConfirm() {
 		return notice.WithHint(
-			fmt.Errorf("%s: cannot ask whether to attach to it, because stderr is not a terminal", whose),
+			fmt.Errorf("%s: cannot ask whether to attach to it, because stderr is not a terminal", description),
 			fmt.Sprintf("%s --attach -n %s %s", m.options.Program, p.Namespace, p.Name),
 		)
 	}
-	m.env.Notice.WarnAlways("%s", whose)
+	m.env.Notice.WarnAlways("%s", description)
 	yes, err := user.Confirm(ctx, "attach to it?")
 	if err == nil && !yes {
 		err = fmt.Errorf("not attached to pod %s", p.Name)

@@ -11,9 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// runHeartbeats runs a heartbeat with the given timeout for the time long. It
-// returns the events, each with the time since the start. send gets the number
-// of the heartbeat, from 1.
+// runHeartbeats runs a heartbeat with the given timeout for the duration long.
+// It returns the events, each with the time since the start. send gets the
+// number of the heartbeat, from 1.
 func runHeartbeats(
 	t *testing.T, timeout, long time.Duration, send func(ctx context.Context, number int) error,
 ) []string {

@@ -19,8 +19,8 @@ type Env struct {
 	Limits   Limits
 }
 
-// Limits are time limits for what the user waits for. Zero values mean the
-// defaults.
+// Limits are the time limits of operations that the user waits for. Zero values
+// mean the defaults.
 type Limits struct {
 	Slow      time.Duration // until a message says what kshell is waiting for; 5 s
 	Rights    time.Duration // of the requests for the user's rights, after a refusal; 3 s
