@@ -47,12 +47,12 @@ func TestManyFlags_Errors(t *testing.T) {
 		{
 			"no command",
 			[]string{"--all", "deploy/web"},
-			errorText{"--all needs a command: a shell opens in one pod only", "add -- COMMAND"},
+			errorText{"--all needs a command: a shell can be opened in one pod only", "add -- COMMAND"},
 		},
 		{
 			"tty",
 			[]string{"--all", "-it", "deploy/web", "--", "ls"},
-			errorText{"--all and -t cannot be used together: a tty is for one command", "leave out -t"},
+			errorText{"--all and -t cannot be used together: a tty is for one command", "omit -t"},
 		},
 		{
 			"--max-parallel 0",
