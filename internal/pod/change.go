@@ -13,8 +13,8 @@ import (
 // reports that the container's processes have ended. If ended is false, the
 // sentence is about what will end them (the pod is being deleted) or may have
 // ended them (the node is lost): a session may still work, but a silent session
-// can be given up. The sentence is "" if nothing happened. A condition
-// that already holds in before is not reported.
+// can be given up. The sentence is "" if nothing happened. A condition that
+// already held in before is not reported.
 //
 // The first of these that applies is reported: the pod no longer exists, or
 // another pod has its name; it was evicted; the container was killed because it
