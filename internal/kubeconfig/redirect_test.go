@@ -12,7 +12,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// closing is a body that records that it was closed.
+// closeRecorder is a body that records that it was closed.
 type closeRecorder struct {
 	io.Reader
 	closed bool

@@ -57,23 +57,23 @@ func (f *broadcast) copy(r io.Reader, first string, pick func(*sink) io.Writer) 
 	buf := make([]byte, chunk)
 	w := f.writer()
 	defer w.end()
-	give := func(p []byte) {
+	emit := func(p []byte) {
 		if len(p) > 0 {
 			w.write(p)
-			f.spread(p, pick)
+			f.writeToSinks(p, pick)
 		}
 	}
-	give([]byte(first))
+	emit([]byte(first))
 	for {
 		n, err := r.Read(buf)
-		give(buf[:n])
+		emit(buf[:n])
 		if err != nil {
 			return
 		}
 	}
 }
 
-func (f *broadcast) spread(data []byte, pick func(*sink) io.Writer) {
+func (f *broadcast) writeToSinks(data []byte, pick func(*sink) io.Writer) {
 	f.mu.Lock()
 	sinks := slices.Clone(f.sinks)
 	f.mu.Unlock()

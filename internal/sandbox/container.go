@@ -58,11 +58,11 @@ func (s *Server) newContainer(pod *corev1.Pod, spec corev1.Container, restart bo
 		node:    pod.Spec.NodeName,
 		procs:   map[*process]struct{}{},
 	}
-	if err := os.MkdirAll(c.dir, 0o700); err != nil { //nolint:gosec // below s.dir: only last elements
+	if err := os.MkdirAll(c.dir, 0o700); err != nil { //nolint:gosec // in s.dir, because of filepath.Base
 		return nil, err
 	}
 	rc := "PS1='" + prompt(pod.Name) + "'\n"
-	if err := os.WriteFile(filepath.Join(c.dir, ".bashrc"), []byte(rc), 0o600); err != nil { //nolint:gosec // likewise
+	if err := os.WriteFile(filepath.Join(c.dir, ".bashrc"), []byte(rc), 0o600); err != nil { //nolint:gosec // in c.dir
 		return nil, err
 	}
 	if err := c.mount(pod.Spec.Volumes); err != nil {

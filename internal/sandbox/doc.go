@@ -17,8 +17,8 @@
 //     defects (fragmented messages, an empty stdin frame, an early close).
 //   - A process started by an exec outlives its client. No process outlives its
 //     container or Close.
-//   - Close ends every connection, process and goroutine, whatever state they
-//     are in, and then returns.
+//   - Close ends every connection, process and goroutine, in any state, and
+//     then returns.
 //   - Without an injected Fault, it behaves like a real server.
 //
 // Known defects of real servers, and how to reproduce them:

@@ -334,7 +334,7 @@ func TestWatch_FromVersion(t *testing.T) {
 		old := w.until(watch.Deleted, func(*corev1.Pod) bool { return true })
 		again := w.until(watch.Added, func(*corev1.Pod) bool { return true })
 		if again.Name != "db-0" || again.UID == old.UID {
-			t.Errorf("%s: the statefulset's pod came back as %s %s (was %s)", name, again.Name, again.UID, old.UID)
+			t.Errorf("%s: the new pod of the statefulset is %s %s (the old one was %s)", name, again.Name, again.UID, old.UID)
 		}
 	}
 }
@@ -456,7 +456,7 @@ func TestExec_OutlivesClient(t *testing.T) {
 	var pids []int
 	for _, ses := range s.Sessions() {
 		if err := syscall.Kill(ses.Pid, 0); err != nil {
-			t.Errorf("process %d is gone with its client: %v", ses.Pid, err)
+			t.Errorf("process %d has ended with its client: %v", ses.Pid, err)
 		}
 		pids = append(pids, ses.Pid)
 	}

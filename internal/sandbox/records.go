@@ -56,7 +56,7 @@ func (s *Server) Stats() Stats {
 }
 
 // WaitStats waits until want returns true. It calls want after each change,
-// except changes of only Connections. Its error is that of the context.
+// except changes of only Connections. It returns the error of the context.
 func (s *Server) WaitStats(ctx context.Context, want func(Stats) bool) error {
 	return s.WaitSessions(ctx, func([]Session) bool { return want(s.Stats()) })
 }
@@ -68,7 +68,7 @@ func (s *Server) Sessions() []Session {
 }
 
 // WaitSessions waits until want returns true. It calls want after each change.
-// Its error is that of the context.
+// It returns the error of the context.
 func (s *Server) WaitSessions(ctx context.Context, want func([]Session) bool) error {
 	for {
 		list, changed := s.records.snapshot(true)

@@ -88,7 +88,7 @@ func (s *session) watchFault() {
 		case CloseFrame:
 			_ = s.conn.Close()
 		case FIN:
-			_ = s.streams[remotecommand.StreamStdIn].Close() // the command sees the end of its stdin at once
+			_ = s.streams[remotecommand.StreamStdIn].Close() // this ends the command's stdin at once
 		}
 		if p := s.command.Load(); p != nil && s.sock.f.Kill {
 			p.kill()

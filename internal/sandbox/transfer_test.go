@@ -118,7 +118,7 @@ func TestTransfer_MessageSizes(t *testing.T) {
 	}
 }
 
-// executor returns the reference client, that of client-go.
+// executor returns the WebSocket executor of client-go, the reference client.
 func executor(t *testing.T, s *sandbox.Server, streams string, command ...string) remotecommand.Executor {
 	t.Helper()
 	cfg := restConfig(t, s, "sandbox")

@@ -166,8 +166,8 @@ func normalize(screenText string) string {
 	return strings.Join(kept, "kshell: ")
 }
 
-// screenText returns the non-blank lines of the screen after the text that was
-// waited for. A status line is put in brackets.
+// screenText returns the non-blank lines of the screen at the last match. A
+// status line is put in brackets.
 func (w *Terminal) screenText(t *testing.T) string {
 	t.Helper()
 	screen := vt.NewEmulator(80, 24)

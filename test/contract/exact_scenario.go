@@ -324,7 +324,7 @@ const maxOverhead = 40 * time.Second
 // oneMessage matches the whole of stderr after a failure of kshell.
 var oneMessage = regexp.MustCompile(`^kshell: [^\n]+\n(hint: [^\n]+\n)?$`)
 
-// problems returns what was wrong. A reference may use other codes for its own
+// problems returns the problems of a trial. A reference may use other codes for its own
 // failures, and more memory.
 func (e Scenario) problems(o outcome, reference bool) []string {
 	var wrong []string
@@ -368,7 +368,7 @@ func (e Scenario) problems(o outcome, reference bool) []string {
 	return wrong
 }
 
-// after runs the script Then, and returns what is wrong with its output.
+// after runs the script Then, and returns the problem of its output, if any.
 func (e Scenario) after(t testing.TB, s Subject, pod string, o outcome) []string {
 	r := s.Run(t, nil, append(append([]string{"exec"}, s.plain()...), pod, "--", "sh", "-c", e.Then)...)
 	if r.Out == e.ThenOut || e.Break != nil && o.code != 0 && r.Out == "" {

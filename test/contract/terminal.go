@@ -26,7 +26,7 @@ type Terminal struct {
 	mu      sync.Mutex
 	text    []byte
 	changed chan struct{} // 1 slot
-	seen    int           // how much of text has been waited for
+	seen    int           // length of the text up to the end of the last match
 }
 
 // terminalTimeout is the default time limit of waits.
@@ -127,8 +127,8 @@ func (w *Terminal) TypeEscape(key, expression string) {
 		last(w.Text(), 2000))
 }
 
-// WaitFor waits for output that matches, after what was waited for before, and
-// returns the match.
+// WaitFor waits for a match of the expression in the output that follows the
+// previous match, and returns the new match.
 func (w *Terminal) WaitFor(expression string) string {
 	w.t.Helper()
 	return w.WaitForWithin(terminalTimeout, expression)
@@ -180,8 +180,8 @@ func (w *Terminal) Text() string {
 	return string(w.text)
 }
 
-// textSoFar returns the output up to the end of what was waited for last, or
-// all of it if the program has exited.
+// textSoFar returns the output up to the end of the last match, or all of it if
+// the program has exited.
 func (w *Terminal) textSoFar() string {
 	select {
 	case <-w.outputEnded:

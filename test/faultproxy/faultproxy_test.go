@@ -184,7 +184,7 @@ func TestProxy_NoFaults(t *testing.T) {
 	}()
 	got, err := readAll(t, client)
 	if !errors.Is(err, io.EOF) || !bytes.Equal(got, data) {
-		t.Fatalf("%d of %d bytes came back, then %v", len(got), len(data), err)
+		t.Fatalf("received %d of %d bytes, then %v", len(got), len(data), err)
 	}
 	if err := errors.Join(<-sent, <-echoed); err != nil {
 		t.Fatal(err)
@@ -234,7 +234,7 @@ func TestDelay_NoRateLimit(t *testing.T) {
 	began := time.Now()
 	for range 50 {
 		send(t, client, "x")
-		time.Sleep(time.Millisecond) // so that each is a message of its own
+		time.Sleep(time.Millisecond) // so that each byte is sent separately
 	}
 	expect(t, srv, "x")
 	if took := time.Since(began); took < delay {
@@ -357,7 +357,7 @@ func TestCutAfter_Exact(t *testing.T) {
 		_, _ = srv.Write(make([]byte, 100_000))
 		got, err := readAll(t, client)
 		if len(got) != 40_000 || !errors.Is(err, by.error()) {
-			t.Errorf("%d bytes came, then %v", len(got), err)
+			t.Errorf("received %d bytes, then %v", len(got), err)
 		}
 	})
 }
@@ -509,7 +509,7 @@ func TestClose_EveryState(t *testing.T) {
 		"slow":       func(p *Proxy) { p.Rate(ToServer, 1) },
 		"black hole": func(p *Proxy) { p.BlackHole(ToServer, true) },
 		"half cut":   func(p *Proxy) { p.Cut(Client, RST) },
-		"said FIN":   func(p *Proxy) { p.Cut(Both, FIN) },
+		"cut by FIN": func(p *Proxy) { p.Cut(Both, FIN) },
 		"deaf":       func(p *Proxy) { p.StopAccepting(true) },
 		"closed":     func(p *Proxy) { _ = p.Refuse(true) },
 	} {

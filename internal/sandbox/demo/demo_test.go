@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 // own prompt.
 const stub = `#!/bin/sh
 echo "stub: $*"
-test -r "$KUBECONFIG" && echo "stub: kubeconfig is there"
+test -r "$KUBECONFIG" && echo "stub: kubeconfig is readable"
 PS1='in-the-pod> ' exec sh -i
 `
 
@@ -203,7 +203,7 @@ func TestDemo_ExitCodeAndCleanup(t *testing.T) {
 			s := startDemo(t, env(t))
 			s.expect("is not isolated")
 			s.expect("stub: exec -it deploy/web")
-			s.expect("stub: kubeconfig is there")
+			s.expect("stub: kubeconfig is readable")
 			s.expect("in-the-pod> ")
 			s.typeLine("exit 3")
 			s.expect("prints 3.")

@@ -3,7 +3,7 @@ package main
 // welcome is printed before the pod's shell opens.
 const welcome = `This is the kshell demo. It opens a shell in a pod of deploy/web with: kshell exec -it deploy/web
 There is no cluster: the pod is a process on this machine. It runs as your user and is not isolated.
-Leave the pod with exit or Ctrl-D to get a local prompt. Leave that one to end the demo and clean up.
+Leave the pod with exit or Ctrl-D to get a local prompt. Leave the local shell to end the demo and clean up.
 
 `
 

@@ -393,8 +393,8 @@ var notStarted = regexp.MustCompile(
 )
 
 // A command that the kubelet does not start ends after 35 s. The translating
-// API server completes the handshake before it asks the kubelet, so there the
-// open connection proves nothing.
+// API server completes the handshake before it connects to the kubelet, so an
+// open connection does not prove that the command starts.
 func TestStartTimeout_PausedKubelet(t *testing.T) {
 	notInCI(t)
 	breaksCluster(t)

@@ -54,8 +54,8 @@ func clientset(t *testing.T) *kubernetes.Clientset {
 }
 
 // sleeper returns a pod with one container that sleeps, on a node ("": any). It
-// terminates within two seconds. A pod on a named node stays there, however
-// long the node is lost; other pods are evicted after 20 s or more.
+// terminates within two seconds. If node is not "", the pod is never evicted.
+// Other pods are evicted 20 s or more after their node is lost.
 func sleeper(node string) *corev1.Pod {
 	grace := int64(2)
 	p := &corev1.Pod{Spec: corev1.PodSpec{

@@ -121,7 +121,7 @@ func TestNodeShell_SignalDeletesPod(t *testing.T) {
 				t.Parallel()
 				ns := createNamespace(t, nil)
 				l := start(t, program(cluster.Kubeconfig()), nil, append([]string{"node-shell", "-n", ns}, args...)...)
-				eventually(t, "the pod is there", func(ctx context.Context) (bool, error) {
+				eventually(t, "the pod exists", func(ctx context.Context) (bool, error) {
 					begun, _ := l.err.has("started")
 					waits, _ := l.err.has("waiting")
 					return (begun || waits && strings.Contains(what, "pending")) && len(shellPods(ctx, t, ns)) == 1, nil

@@ -15,12 +15,12 @@ import (
 
 // blockedInit returns an init container that runs until unblockInit is called.
 func blockedInit() corev1.Container {
-	return busyboxContainer("prepare", "sh", "-c", "until [ -e /told ]; do sleep 0.1; done")
+	return busyboxContainer("prepare", "sh", "-c", "until [ -e /unblocked ]; do sleep 0.1; done")
 }
 
 func unblockInit(t *testing.T, pod string) {
 	t.Helper()
-	if r := program(cluster.Kubeconfig()).Run(t, nil, "exec", pod, "-c", "prepare", "--", "touch", "/told"); r.Code != 0 {
+	if r := program(cluster.Kubeconfig()).Run(t, nil, "exec", pod, "-c", "prepare", "--", "touch", "/unblocked"); r.Code != 0 {
 		t.Errorf("%+v", r)
 	}
 }

@@ -221,9 +221,9 @@ func TestRights_HintedRule(t *testing.T) {
 	}
 }
 
-// The command in the hint must ask the right question: `kubectl auth can-i
-// create pods/exec` asks about a pod named exec. The hint appears for users
-// that may not ask for their rights, such as anonymous ones.
+// The command in the hint must check the subresource: `kubectl auth can-i create
+// pods/exec` checks the right for a pod named exec. The hint is shown to users
+// that may not query their own rights, such as anonymous ones.
 func TestRights_HintedCommand(t *testing.T) {
 	notInCI(t)
 	r := program(cluster.Kubeconfig()).Run(t, nil, "--as", "system:anonymous", "exec", "web", "--", "true")
