@@ -84,9 +84,8 @@ func prompt(name string) string {
 	return string(safe) + "$ "
 }
 
-// spawn starts a process in the container. It starts the main process
-// only if none is running, and another process only if the main process is
-// running.
+// spawn starts a process in the container. It starts the main process only if
+// none is running, and another process only if the main process is running.
 func (c *container) spawn(cmd command, main bool) (*process, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

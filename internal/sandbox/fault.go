@@ -66,9 +66,10 @@ type Fault struct {
 	// Kill makes the action kill the command, too.
 	Kill bool
 
-	// RefuseCommand limits the fault to execs for whose command it returns
-	// true, and refuses those as an admission policy does (see policyDenial),
-	// unless Code, Refusal or Do is set. Rights and the pod are checked first.
+	// RefuseCommand limits the fault to execs with a command for which it
+	// returns true. Unless Code, Refusal or Do is set, these are refused as by
+	// an admission policy (see policyDenial), after the checks of the user's
+	// rights and of the pod.
 	RefuseCommand func(args []string) bool
 
 	// IgnoreSelectors makes lists and watches return all objects of the
@@ -109,9 +110,9 @@ type Fault struct {
 	// a kubelet does while it restarts the container.
 	NotRunning bool
 	// StartAfter is the time from the 101 to the start of the command, on real
-	// servers about 50 ms. Stdin that arrives earlier waits. With
-	// endless stdin, some of it is therefore always unread, even if the command
-	// exits at once (see Config.Gentle).
+	// servers about 50 ms. Stdin that arrives earlier waits. With endless
+	// stdin, some of it is therefore always unread, even if the command exits
+	// at once (see Config.Gentle).
 	StartAfter time.Duration
 	// LoseStdin discards all stdin of a command without a tty.
 	LoseStdin bool

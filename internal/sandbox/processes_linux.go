@@ -133,8 +133,8 @@ func commandLine(pid int) []string {
 // execTimeout is how long an exec may take.
 const execTimeout = 2 * time.Second
 
-// readProcFile reads the environ or cmdline file of a process. Both are
-// empty for a moment during an exec. readProcFile waits for the end of the exec,
+// readProcFile reads the environ or cmdline file of a process. Both are empty
+// for a moment during an exec. readProcFile waits for the end of the exec,
 // because otherwise the process would seem to have exited or to have no mark.
 func readProcFile(dir, file string) []byte {
 	end := time.Now().Add(execTimeout)

@@ -22,7 +22,7 @@ type Setup struct {
 	// Through starts a proxy in front of the server, and returns the flags that
 	// make kshell use it.
 	Through func(t *testing.T) (*faultproxy.Proxy, []string)
-	// Pod creates a pod in which only a shell can run.
+	// Pod creates a pod in which no other test runs processes.
 	Pod func(t *testing.T) string
 	// Delete deletes a pod with grace period 0.
 	Delete func(t *testing.T, pod string)
@@ -230,7 +230,8 @@ func leaveBlocked(t *testing.T, w Setup) {
 	term.CheckExit(255)
 }
 
-// killed ends 50 shells with a child each, by signals and ~.
+// killed ends 50 shells, each with a child process, by signals and ~., and
+// checks that no process is left.
 func killed(t *testing.T, w Setup) {
 	pod := w.Pod(t)
 	for i := range 50 {

@@ -43,8 +43,8 @@ func sandboxSetup(t *testing.T) Setup {
 				t.Error(err)
 			}
 		},
-		Remaining: func(t testing.TB, pod string, cleanupTimeout time.Duration) (alive, dead []string) {
-			ctx, cancel := context.WithTimeout(t.Context(), cleanupTimeout)
+		Remaining: func(t testing.TB, pod string, grace time.Duration) (alive, dead []string) {
+			ctx, cancel := context.WithTimeout(t.Context(), grace)
 			defer cancel()
 			if s.WaitIdle(ctx, "default", pod) == nil {
 				return nil, nil

@@ -125,8 +125,8 @@ func (p *pipe) deliver(c chunk) bool {
 	return false
 }
 
-// refused is called when the receiver has reset its connection. The sender
-// is notified with the delay of the opposite direction.
+// refused is called when the receiver has reset its connection. The sender is
+// notified with the delay of the opposite direction.
 func (p *pipe) refused() {
 	back := pipe{conn: p.conn, dir: ToServer + ToClient - p.dir}
 	if back.wait(chunk{at: time.Now()}) > 0 {

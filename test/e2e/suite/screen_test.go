@@ -120,7 +120,7 @@ func (w *pane) tmuxTo(verb string, args ...string) string {
 	return w.run(w.t, append([]string{verb, "-t", w.id}, args...)...)
 }
 
-// text types words; keys presses keys by tmux's names.
+// text types words. keys presses keys, which have the names that tmux uses.
 func (w *pane) text(words string)    { w.t.Helper(); w.tmuxTo("send-keys", "-l", "--", words) }
 func (w *pane) keys(names ...string) { w.t.Helper(); w.tmuxTo("send-keys", names...) }
 
