@@ -60,8 +60,8 @@ func TestExact_Scenarios(t *testing.T) {
 			}
 			return scenarioPods[:n]
 		},
-		Remaining: func(_ testing.TB, pod string, cleanupTimeout time.Duration) (alive, _ []string) {
-			for late := time.Now().Add(cleanupTimeout); ; time.Sleep(50 * time.Millisecond) {
+		Remaining: func(_ testing.TB, pod string, grace time.Duration) (alive, _ []string) {
+			for late := time.Now().Add(grace); ; time.Sleep(50 * time.Millisecond) {
 				pids := remaining(pod)
 				if len(pids) == 0 {
 					return nil, nil
