@@ -49,7 +49,7 @@ func TestContainerRestarts_Command(t *testing.T) {
 		"exact":            nil,
 		"exact, output":    {"-i"},
 		"plain":            {"--exact=never"},
-		"plain, old":       {"--exact=never", "--subprotocol", "v4.channel.k8s.io"},
+		"plain, v4":        {"--exact=never", "--subprotocol", "v4.channel.k8s.io"},
 		"always reconnect": {"--reconnect=always"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -68,7 +68,7 @@ func TestEscapeKeys_PromptThatAsksTheTerminal(t *testing.T) {
 		select {
 		case <-answered:
 		case <-time.After(deadline):
-			t.Fatalf("the shell asks nothing; the terminal: %q", c.all())
+			t.Fatalf("the shell sends no query; the terminal: %q", c.all())
 		}
 	}
 	next()

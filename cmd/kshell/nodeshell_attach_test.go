@@ -78,7 +78,7 @@ const (
 	detachWords    = `: >"$KSHELL_STATE/detached"`
 )
 
-func TestHeartbeat_HangsOnTheWire(t *testing.T) {
+func TestHeartbeat_ExecHangs(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	hangs(s, 3, heartbeatWords) // after which the user is warned
@@ -236,14 +236,14 @@ func TestAttach_Unnamed(t *testing.T) {
 		answer   func(*console)
 		end      func(c *console, name string)
 	}{
-		"own":                   {user, host, "created by " + me + annotated, nil, used},
-		"another user: n":       {"bob", host, "created by bob from " + host + annotated + you, answered("n\r"), refused},
-		"another host: Enter":   {user, "b7", "created by " + user + " from b7" + annotated + you, answered("\r"), refused},
-		"unknown: Ctrl-D":       {"", "", unknown + you, answered("\x04"), refused},
-		"an escape: Ctrl-C":     {"b\x1b[2Job", "", "created by b?[2Job from an unknown host", answered(""), interrupted},
-		"another user: nothing": {"bob", "", "created by bob", answered("yessir\r"), refused},
-		"another user: y":       {"bob", "", "created by bob", answered("y\r"), used},
-		"another user: YES":     {"bob", "", "created by bob", answered(" YES \r"), used},
+		"own":                         {user, host, "created by " + me + annotated, nil, used},
+		"another user: n":             {"bob", host, "created by bob from " + host + annotated + you, answered("n\r"), refused},
+		"another host: Enter":         {user, "b7", "created by " + user + " from b7" + annotated + you, answered("\r"), refused},
+		"unknown: Ctrl-D":             {"", "", unknown + you, answered("\x04"), refused},
+		"a control character: Ctrl-C": {"b\x1b[2Job", "", "created by b?[2Job from an unknown host", answered(""), interrupted},
+		"another user: yessir":        {"bob", "", "created by bob", answered("yessir\r"), refused},
+		"another user: y":             {"bob", "", "created by bob", answered("y\r"), used},
+		"another user: YES":           {"bob", "", "created by bob", answered(" YES \r"), used},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -303,7 +303,7 @@ func TestAttach_UnnamedWithoutTerminal(t *testing.T) {
 
 // A Ctrl-C that is typed while kshell waits for the log goes to the shell, and
 // does not end kshell as if the server were silent.
-func TestLog_HangsCtrlC(t *testing.T) {
+func TestLog_Hangs_CtrlC(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	pod := addDetachedShell(t, s, "ann", "laptop")
