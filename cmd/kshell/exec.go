@@ -2,10 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,7 +13,6 @@ import (
 	"kshell/internal/pod"
 	"kshell/internal/remote"
 	"kshell/internal/stream"
-	"kshell/internal/terminal"
 )
 
 // execFlags are the flags of exec.
@@ -113,154 +108,6 @@ The exit code is the highest of all pods. Pods that are not running and lost con
 	return cmd
 }
 
-// terminals holds whether the local stdin and stdout are terminals.
-type terminals struct{ in, out bool }
-
-func (a *app) terminals() terminals {
-	return terminals{in: terminal.IsTerminal(a.In), out: terminal.IsTerminal(a.Out)}
-}
-
-// execPlan is a parsed command line of exec.
-type execPlan struct {
-	path            string // the command as the user types it, such as "kshell exec"
-	target          pod.Target
-	manifest        string   // the value of -f, which replaces target
-	container       string   // "": the default container
-	command         []string // empty: a shell
-	stdin, tty      bool
-	env             commandEnv
-	scripts         bool // kshell's scripts may be run in the container
-	exact           exactPlan
-	protocols       []string // subprotocols to offer
-	protocolsChosen bool     // by --subprotocol
-	inputEnds       bool     // stdin is passed, and is not a terminal
-	script          scriptFlags
-	session         sessionFlags
-	many            *manyPlan // nil: one pod
-	pick            *pickPlan // nil: no list
-	warnings        []string
-	waitRunning     time.Duration // how long to wait for a container that is not running
-}
-
-// planExec returns the plan of a command line.
-func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (*execPlan, error) {
-	named, command := args, []string(nil)
-	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
-		named, command = args[:dash], args[dash:]
-	}
-	manifest, err := f.manifest(cmd, named)
-	if err != nil {
-		return nil, err
-	}
-	if manifest != "" {
-		named = []string{"-f " + redactURL(manifest)}
-	}
-	many, err := f.planMany(cmd, named, command, f.tty)
-	if err != nil {
-		return nil, err
-	}
-	pick, err := f.planPick(cmd, &f.manyFlags, named, local)
-	unnamed := len(named) == 0
-	switch {
-	case err != nil:
-		return nil, err
-	case unnamed: // the pod is chosen by a selector or from a list
-		named = []string{"--pick"}
-	case len(named) > 1:
-		return nil, outcome.NewUsageError(
-			"the command must be separated from the pod by --", dashesHint(cmd, named[0], named[1]),
-		)
-	}
-	var target pod.Target
-	if manifest == "" && !unnamed {
-		target, err = pod.ParseTarget(named[0])
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := f.scriptFlags.check(cmd); err != nil {
-		return nil, err
-	}
-	if err := f.waitFlags.check(cmd); err != nil {
-		return nil, err
-	}
-	local.in = local.in && f.stdinFile == ""
-	p := &execPlan{
-		path: cmd.CommandPath(), target: target, manifest: manifest, container: f.container, command: command,
-		stdin: (f.stdin || f.stdinFile != "") && !f.noStdin, tty: f.tty,
-		script: f.scriptFlags, session: f.sessionFlags, many: many, pick: pick, waitRunning: f.runningTimeout,
-	}
-	if f.all && !cmd.Flags().Changed("pod-running-timeout") { // a pod that crashes would delay all results
-		p.waitRunning = 0
-	}
-	if len(command) == 0 {
-		if !local.in || !local.out {
-			return nil, outcome.NewUsageError(
-				"no command is specified, and a shell needs a terminal at stdin and stdout",
-				fmt.Sprintf("%s %s -- COMMAND", cmd.CommandPath(), named[0]),
-			)
-		}
-		p.command, p.stdin, p.tty = nil, true, true
-		if f.shell != "" {
-			p.command = []string{f.shell}
-		}
-	}
-	if err := p.checkManifest(); err != nil {
-		return nil, err
-	}
-	if err := p.session.check(cmd); err != nil {
-		return nil, err
-	}
-	if p.env, err = f.shellFlags.check(cmd); err != nil {
-		return nil, err
-	}
-	p.dropUnusableTTY(local)
-	if err := p.checkRepeatable(cmd); err != nil {
-		return nil, err
-	}
-	if p.exact, err = planExact(cmd, f, p, local); err != nil {
-		return nil, err
-	}
-	p.protocolsChosen, p.inputEnds = len(f.subprotocols) > 0, p.stdin && !local.in
-	p.protocols, err = planProtocols(f.subprotocols)
-	return p, err
-}
-
-// dashesHint returns the hint for a command that does not follow --. target is
-// the pod or node.
-func dashesHint(cmd *cobra.Command, target, command string) string {
-	return fmt.Sprintf("put -- before the command: %s [FLAGS] %s -- %s ...", cmd.CommandPath(), target, command)
-}
-
-// dropUnusableTTY removes -t, with a warning, if stdin is not passed or is not
-// a terminal, as kubectl does.
-func (p *execPlan) dropUnusableTTY(local terminals) {
-	switch {
-	case !p.tty:
-	case !p.stdin:
-		p.tty = false
-		p.warnings = append(p.warnings, "-t needs -i: running without a tty")
-	case !local.in:
-		p.tty = false
-		p.warnings = append(p.warnings, "stdin is not a terminal: running without a tty")
-	}
-}
-
-// planProtocols returns the subprotocols to offer: the values of --subprotocol,
-// or all.
-func planProtocols(chosen []string) ([]string, error) {
-	names := stream.Protocols()
-	for _, name := range chosen {
-		if !slices.Contains(names, name) {
-			return nil, outcome.NewUsageError("unknown subprotocol "+strconv.Quote(name), "one of "+strings.Join(names, ", "))
-		}
-	}
-	if len(chosen) > 0 {
-		return chosen, nil
-	}
-	return names, nil
-}
-
 // exec executes a plan. When it returns, the command has ended and the terminal
 // is restored.
 func (a *app) exec(ctx context.Context, p *execPlan) (err error) {
@@ -328,25 +175,4 @@ func (a *app) newCommand(
 		return nil, err
 	}
 	return remote.New(env, c, target, p.options())
-}
-
-// options returns the options of the command.
-func (p *execPlan) options() remote.Options {
-	return remote.Options{
-		Program: p.path, Command: p.command, Stdin: p.stdin, TTY: p.tty,
-		Env: p.env.vars, Dir: p.env.dir, ShellEnv: forwardedEnv(os.Environ()),
-		Scripts: p.scripts, Exact: p.exact.remoteMode(), KeepRunning: p.exact.keep, EndIfInputCut: p.exact.endIfInputCut,
-		Protocols: p.protocols, ProtocolsChosen: p.protocolsChosen, InputEnds: p.inputEnds,
-		Pod:       pod.Request{Target: p.target, Container: p.container},
-		Reconnect: p.session.reconnectMode(), ReconnectTimeout: p.session.reconnectTimeout,
-		ConnectTimeout: p.session.connectTimeout, Keepalive: p.session.keepalive, IdleKeepalive: !p.session.noIdleKeepalive,
-	}
-}
-
-// applySettings applies the settings for which no flag or argument is given.
-func (a *app) applySettings(p *execPlan) error {
-	if shell := a.settings.Shell.Text; len(p.command) == 0 && shell != "" {
-		p.command = []string{shell}
-	}
-	return p.session.applySettings(a.settings)
 }
