@@ -20,9 +20,9 @@ import (
 	"github.com/coder/websocket"
 )
 
-// A Status may arrive in pieces of any size. The work is linear in its length:
-// calling json.Valid on the whole text for each piece would take 20 minutes
-// here.
+// A Status may arrive in pieces of any size, so the work must be linear in the
+// length of the Status. If json.Valid were called on the whole text for each
+// piece, this test would take 20 minutes.
 func TestStatus_ArrivesByteByByte(t *testing.T) {
 	const limit = 20 * time.Second
 	status := []byte(`{"status":"Failure","message":"` + strings.Repeat("{", 1<<20) + `","details":{}}`)
@@ -39,9 +39,8 @@ func TestStatus_ArrivesByteByByte(t *testing.T) {
 	}
 }
 
-// FuzzStatusIsWhole checks that a status is complete as soon as it is a JSON
-// object, however it is split into pieces, and that it is never complete if it
-// is not a JSON object.
+// FuzzStatusIsWhole checks that a status counts as complete as soon as the
+// pieces so far are a JSON object, and not otherwise.
 func FuzzStatusIsWhole(f *testing.F) {
 	for _, seed := range []string{
 		success, failure("7"), " \n" + success + "\n ", success + "x", success + success,
@@ -146,7 +145,8 @@ func endlessMessage(conn net.Conn, ch channel) {
 	}
 }
 
-// The first message after a reconnect is held in memory until it is complete.
+// With Proof, the first output message after a reconnect is held in memory
+// until it is complete, so its size is limited.
 func TestBounds_FirstOutput(t *testing.T) {
 	for name, c := range map[string]struct {
 		size  int
@@ -172,7 +172,8 @@ func TestBounds_FirstOutput(t *testing.T) {
 				observe := on(func(e Failed) { last = e.Err })
 				set := Settings{LinkSettings: alwaysReconnect, Proof: time.Hour, Stdout: stdout}
 				s := NewSession(&testDriver{dial: d.dialFunc(V5)}, observe, set)
-				// The limit is in the wait after the second connection.
+				// The context ends during the delay after the second
+				// connection.
 				ctx, cancel := context.WithTimeout(t.Context(), RetryDelay+time.Second)
 				defer cancel()
 				err := s.Run(ctx)
@@ -255,7 +256,7 @@ func TestBounds_SPDYErrorStream(t *testing.T) {
 	})
 }
 
-// The limit of a frame is tested in package spdy.
+// Other cases of the limit of a frame are tested in package spdy.
 func TestBounds_SPDYFrame(t *testing.T) {
 	const maxFrame = 4 << 20
 	testInBubble(t, func(t *testing.T) {
@@ -268,7 +269,8 @@ func TestBounds_SPDYFrame(t *testing.T) {
 	})
 }
 
-// At most 64 KiB of a refusal are read, also if net/http decompresses it.
+// At most 64 KiB of a refusal are read, even if net/http decompresses the
+// refusal.
 func TestBounds_Refusal(t *testing.T) {
 	for name, by := range map[string]func(*Dialer) func(context.Context) (*Conn, error){
 		"WebSocket": func(d *Dialer) func(context.Context) (*Conn, error) { return d.dialFunc(V5) },
@@ -282,7 +284,7 @@ func TestBounds_Refusal(t *testing.T) {
 					}
 					if r.Header.Get("Accept-Encoding") != "gzip" {
 						w.WriteHeader(http.StatusForbidden)
-						return // net/http does not decompress then
+						return // without this header, net/http does not decompress the answer
 					}
 					w.Header().Set("Content-Encoding", "gzip")
 					w.WriteHeader(http.StatusForbidden)

@@ -12,11 +12,12 @@ import (
 // in progress has a second buffer.
 const bufferSize = 128 << 10
 
-// Control frames (at most 125 bytes and a header) do not wait for room in the
-// buffer: the WebSocket library closes the connection if it cannot write one
-// within 5 s, and a remote process that does not read its stdin must not cause
-// that. controlSlack is the additional room for writes of at most controlSize
-// bytes.
+// Control frames do not wait for room in the buffer, because the WebSocket
+// library closes the connection if it cannot write a control frame within 5 s.
+// Otherwise a remote process that does not read its stdin would end the
+// connection, because the buffer is then full. controlSize is the maximum size
+// of a control frame: 125 bytes and a header. controlSlack is the additional
+// room in the buffer for writes of at most controlSize bytes.
 const (
 	controlSize  = 131
 	controlSlack = 4 << 10
@@ -24,13 +25,14 @@ const (
 
 // bufferedConn combines the writes to one network connection. The WebSocket
 // library flushes every 4 KiB: without a buffer, each flush would be one TLS
-// record and one system call. A goroutine writes to the connection; it then
-// writes everything that was buffered during its last write. Read reads from
-// the connection directly; reads measures how long it waits.
+// record and one system call. A goroutine writes to the connection. Each of its
+// writes contains everything that was buffered during the previous one. Read
+// reads from the connection directly, and the field reads measures how long
+// Read waits.
 //
 // Write blocks while the buffer is full. An error of the connection is returned
-// by a later Write. Close drops the buffer. A panic in the goroutine closes the
-// connection, and wait panics with it.
+// by a later Write. Close drops the buffer. If the goroutine panics, the
+// connection is closed, and wait panics, too.
 type bufferedConn struct {
 	io.ReadWriteCloser
 	reads   *readTimer
@@ -48,7 +50,7 @@ func newBufferedConn(conn io.ReadWriteCloser) *bufferedConn {
 	b.changed.L = &b.mu
 	b.flusher = group.New(func() {
 		b.fail(errPanicked)
-		_ = conn.Close() // its reader returns
+		_ = conn.Close() // so that a blocked Read returns
 	})
 	b.flusher.Go(b.flush)
 	return b
@@ -95,8 +97,8 @@ func (b *bufferedConn) flush() {
 	}
 }
 
-// take waits until the buffer is not empty, replaces it with empty, and returns
-// it. ok is false after an error or Close.
+// take waits until the buffer has data, and returns the buffer. The slice empty
+// becomes the new buffer. ok is false after an error or Close.
 func (b *bufferedConn) take(empty []byte) (batch []byte, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

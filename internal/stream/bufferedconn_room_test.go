@@ -5,8 +5,8 @@ import (
 	"testing/synctest"
 )
 
-// While a write to the network connection blocks, one more write of any size
-// and control frames after it fit into the buffer.
+// While a write to the network connection blocks, an empty buffer accepts one
+// write of any size, and a full buffer accepts only control frames.
 func TestBufferedConn_Room(t *testing.T) {
 	for name, c := range map[string]struct {
 		pending, size int
@@ -22,7 +22,7 @@ func TestBufferedConn_Room(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBufferedConn(&slowConn{allow: make(chan struct{})})
 				_, _ = b.Write([]byte("x"))
-				synctest.Wait() // it is being written
+				synctest.Wait() // "x" is now being written to the slowConn
 				if c.pending > 0 {
 					_, _ = b.Write(make([]byte, c.pending))
 				}

@@ -35,7 +35,7 @@ func TestBufferedConn_CombinesWrites(t *testing.T) {
 			if _, err := b.Write([]byte(word)); err != nil {
 				t.Error(err)
 			}
-			synctest.Wait() // "a" is being written before "b"
+			synctest.Wait() // so that the goroutine writes "a" before "b" is buffered
 		}
 		conn.allow <- struct{}{}
 		conn.allow <- struct{}{}

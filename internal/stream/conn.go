@@ -16,7 +16,7 @@ const (
 	// Servers send messages of at most 32 KiB.
 	readSize = 32<<10 + headroom
 	// maxMessage is the maximum size of a text message or a status, in bytes.
-	// These are held in memory as a whole.
+	// Both are held in memory as a whole.
 	maxMessage = 4 << 20
 )
 
@@ -42,9 +42,9 @@ type Conn struct {
 	text   []byte // a text message's payload
 	status statusReader
 	first  channel
-	kept   []byte // output on channel first that waitForStart has read
+	kept   []byte // the output that waitForStart has read; its channel is first
 	awaits sign   // the sign of the command's start that is still expected
-	began  func() // called when it arrives; set with awaits
+	began  func() // called when the sign in awaits arrives; set by onStart
 
 	// Used by the goroutine that runs the link.
 	openedAt  time.Time // when Driver.Opened was called, or zero
@@ -67,7 +67,7 @@ type Conn struct {
 // newConn returns a Conn for ws, which reads and writes through out. The
 // subprotocol of ws must be one of those offered.
 func newConn(ws *websocket.Conn, out *bufferedConn) *Conn {
-	ws.SetReadLimit(-1) // messages are read in pieces; receive limits those that are held whole
+	ws.SetReadLimit(-1) // most messages are read in pieces; readMessage limits those that are held as a whole
 	return &Conn{
 		ws: ws, out: out, reads: out.reads, protocol: ws.Subprotocol(), codec: codecs[ws.Subprotocol()],
 		buf: make([]byte, readSize), start: time.Now(),
@@ -78,8 +78,8 @@ func newConn(ws *websocket.Conn, out *bufferedConn) *Conn {
 // "SPDY/3.1 " if the transport is SPDY. It is empty for a plain message stream.
 func (c *Conn) Protocol() string { return c.protocol }
 
-// lived returns the time between openedAt and endedAt; 0 if the connection was
-// not opened.
+// lived returns the time between openedAt and endedAt; 0 if Driver.Opened was
+// not called.
 func (c *Conn) lived() time.Duration {
 	if c.openedAt.IsZero() {
 		return 0
@@ -140,7 +140,7 @@ type sign int32
 
 const (
 	signNone    sign = iota // no sign is expected
-	signMessage             // any message; a server's first message is empty, on its lowest output channel
+	signMessage             // any message: servers first send an empty one, on the lowest output channel
 	signOutput              // output of the command, or a Status
 )
 
@@ -185,7 +185,7 @@ func (c *Conn) waitForStart(ctx context.Context) (begun bool, err error) {
 	return false, c.outcome(ctx, done, err)
 }
 
-// keep stores a piece of the first message for run.
+// keep stores p, a piece of the first output message. run delivers it.
 func (c *Conn) keep(ch channel, p []byte) error {
 	if len(c.kept)+len(p) > maxMessage {
 		c.Drop(errMessageSize)
@@ -251,7 +251,7 @@ func (c *Conn) ended(err error) error {
 	case errors.Is(err, errStatusSize):
 		return &RemoteError{Message: err.Error()}
 	case len(c.status.raw) > 0 && c.codec.status:
-		return statusOutcome(c.status.raw) // if it is not JSON, the error shows the text
+		return statusOutcome(c.status.raw) // if the text is not JSON, the error contains the text
 	case websocket.CloseStatus(err) == websocket.StatusNormalClosure && !c.codec.status:
 		return textOutcome(c.status.raw)
 	}
@@ -262,8 +262,9 @@ func (c *Conn) ended(err error) error {
 // delivers the pieces as they arrive. Pieces are never empty, and are valid
 // until deliver returns. Empty messages are dropped. receive does not allocate.
 func (c *Conn) receive(deliver func(channel, []byte) error) error {
-	// Passing the context to ws would cost one allocation for each message.
-	// Closing the connection ends the read.
+	// The context is not passed to ws, because that would cost one allocation
+	// for each message. When the context ends, the caller closes the
+	// connection, which ends the read.
 	c.startWait()
 	_, r, err := c.ws.Reader(context.Background())
 	if err != nil {
@@ -340,11 +341,11 @@ func (c *Conn) readMessage(r io.Reader) ([]byte, error) {
 	}
 }
 
-// send writes buf[headroom:] as one message on ch, in one frame: container
-// runtimes take the first byte of a continuation frame for a channel. It may
-// block while the remote process does not read its stdin, until the connection
-// is closed. An empty payload is not sent, because an empty stdin message can
-// block the server.
+// send writes buf[headroom:] as one message on ch. The message is a single
+// frame, because container runtimes mistake the first byte of a continuation
+// frame for a channel. While the remote process does not read its stdin, send
+// may block until the connection is closed. An empty payload is not sent,
+// because an empty stdin message can block the server.
 func (c *Conn) send(ch channel, buf []byte) error {
 	if len(buf) == headroom {
 		return nil
@@ -370,9 +371,9 @@ func (c *Conn) closeStdin() error {
 	return c.write([]byte{byte(chClose), byte(chStdin)})
 }
 
-// write writes a message. The caller holds writing. An error does not end the
-// session: the reader of the connection returns the outcome, which may still be
-// in transit.
+// write writes a message. The caller holds c.writing. The caller must not end
+// the session because of an error: the outcome may still be in transit, and the
+// goroutine that reads returns it.
 func (c *Conn) write(message []byte) error {
 	c.writes.Add(1)
 	defer c.writes.Add(-1)
@@ -385,9 +386,10 @@ func (c *Conn) write(message []byte) error {
 
 func (c *Conn) startWait() { c.waitingSince.Store(int64(time.Since(c.start))) }
 
-// quiet returns how long the reader has waited for the next piece of a message.
-// Answers to pings do not count as pieces. It is 0 while the reader does not
-// wait for the network, for example because the reader of the output is paused.
+// quiet returns how long the goroutine that reads has waited for the next piece
+// of a message. Answers to pings do not count as pieces. quiet returns 0 while
+// that goroutine does not wait for the network, for example because a write to
+// Stdout blocks.
 func (c *Conn) quiet() time.Duration {
 	if c.reads.silence() == 0 {
 		return 0
@@ -401,8 +403,7 @@ func (c *Conn) state() linkState {
 }
 
 // pong reports whether the server answers a ping within a time limit. A server
-// that is blocked, because the command does not read its stdin, does not
-// answer.
+// does not answer while it is blocked by stdin that the command does not read.
 func (c *Conn) pong(ctx context.Context, within time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
@@ -427,5 +428,5 @@ func (c *Conn) sendNothing() {
 		return // another message is being written, which has the same effect
 	}
 	defer c.writing.Unlock()
-	_ = c.write(nil) // the reader detects an error
+	_ = c.write(nil) // an error is ignored: the goroutine that reads detects a lost connection
 }

@@ -44,7 +44,7 @@ func NewDialer(cfg *rest.Config) (*Dialer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connection settings: %w", err)
 	}
-	own := *client // each handshake needs its own transport
+	own := *client // a copy, because client may be http.DefaultClient
 	own.Timeout = 0
 	own.Transport = cmp.Or(client.Transport, http.DefaultTransport)
 	http1 := sync.OnceValues(func() (http.RoundTripper, error) { return newHTTP1(cfg) })
@@ -64,9 +64,9 @@ type Request struct {
 
 // Dial performs one handshake. The time limit is the configuration's timeout,
 // or 35 s if it has none. ctx applies only to the handshake. The error is a
-// *HandshakeError if the server refused, a *ProtocolError if it selected none
-// of the subprotocols offered, a *DialError if it could not be reached, or the
-// context's cause.
+// *HandshakeError if the server refused, a *ProtocolError if the server
+// selected none of the subprotocols offered, a *DialError if the server could
+// not be reached, or the context's cause.
 func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
 	bounded, cancel := context.WithTimeoutCause(ctx, d.timeout, d.timeoutError("WebSocket"))
 	defer cancel()
@@ -137,7 +137,7 @@ func (u *upgrader) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // an error keeps the part that was read
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // after an error, body contains the part that was read
 	return nil, newHandshakeError(resp, body)
 }
 

@@ -12,7 +12,7 @@
 //   - status.go: finds the end of a status that arrives in pieces; pure
 //   - transport.go: opens a connection over WebSocket or SPDY, with new
 //     credentials if needed
-//   - dial.go: makes one handshake
+//   - dial.go: makes one WebSocket handshake
 //   - spdy.go: makes one SPDY handshake; adapts package spdy to the socket
 //     interface
 //   - refusal.go: classifies refused handshakes by the server's answer
@@ -34,12 +34,13 @@
 //     *ExitError (it reported an exit code), *RemoteError (it reported another
 //     failure, most often that the command could not be run) and *LostError (it
 //     reported no outcome). If the subprotocol has a Status, a normal close
-//     without one is a loss.
-//   - Each Conn is used once. After the 101 answer, a new Conn means a new
+//     without a Status results in a *LostError.
+//   - Each Conn is used once. For exec, the server starts the command as soon
+//     as it has accepted a handshake (101), so each new Conn starts a new
 //     process.
-//   - Every goroutine is started in a group and waited for; if one panics, the
-//     function that waits panics, too. (The goroutines of the SPDY library are
-//     not waited for: they end soon after their connection is closed.)
+//   - Every goroutine is started in a group.Group, whose Wait waits for it. If
+//     a goroutine panics, Wait panics, too. (The goroutines of the SPDY library
+//     are not waited for: they end soon after their connection is closed.)
 //   - After the context ends, no more output is delivered.
 //   - The data from a server that is held in memory is limited: to 4 MiB for a
 //     status, an event, a text message or a SPDY frame, and to 64 KiB for a

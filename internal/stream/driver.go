@@ -18,8 +18,8 @@ type Driver interface {
 	// Ended is called with the outcome of a connection, which is a result of
 	// the command or a *LostError. It returns the same or another outcome.
 	// After a *LostError the session continues according to Settings.Reconnect.
-	// If the context ends first, Ended must return soon, with a *LostError if
-	// it does not know the outcome. Events do not call Ended.
+	// If ctx ends during the call, Ended must return soon, with a *LostError if
+	// it does not know the outcome. Only a Session calls Ended, not Events.
 	Ended(ctx context.Context, err error) error
 }
 

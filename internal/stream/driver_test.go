@@ -2,8 +2,7 @@ package stream
 
 import "context"
 
-// testDriver is a Driver that consists of functions. opened and ended may be
-// nil.
+// testDriver is a Driver that calls its functions. opened and ended may be nil.
 type testDriver struct {
 	dial   func(context.Context) (*Conn, error)
 	opened func(*Conn) error
@@ -43,8 +42,8 @@ func newTestSession(dial func(context.Context) (*Conn, error), s Settings) *Sess
 // connection.
 var noReconnect = LinkSettings{Reconnect: ReconnectNever}
 
-// alwaysReconnect are the settings of a session with an observer that
-// reconnects.
+// alwaysReconnect are the settings of a session that reconnects although it has
+// an observer.
 var alwaysReconnect = LinkSettings{Reconnect: ReconnectAlways}
 
 // on returns an observer that calls f with the events of type T.
@@ -58,7 +57,7 @@ func on[T Event](f func(T)) func(Event) {
 
 // testWindow is a Window of 24 rows.
 type testWindow struct {
-	width   func() uint16 // nil: 80 columns
+	width   func() uint16 // nil means 80 columns
 	resized chan struct{}
 }
 

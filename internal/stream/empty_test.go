@@ -41,7 +41,7 @@ func TestReceive_EmptyMessages(t *testing.T) {
 // next element of reads.
 type oneMessage struct {
 	socket
-	reads []string // "" reads nothing, without an error
+	reads []string // for "", Read returns 0 and no error
 }
 
 func (s *oneMessage) Reader(context.Context) (websocket.MessageType, io.Reader, error) {
@@ -57,7 +57,8 @@ func (s *oneMessage) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// A Read that returns 0 bytes is neither the end nor a piece of a message.
+// A Read that returns 0 bytes and no error is neither the end of a message nor
+// a piece of one.
 func TestReceive_EmptyReads(t *testing.T) {
 	for name, reads := range map[string][]string{
 		"before": {"", "", "\x01abc"},

@@ -78,7 +78,7 @@ func (e *RemoteError) Error() string {
 }
 
 // NotRunning reports whether the container does not exist on its node or is not
-// running. It may be about to restart.
+// running. The container may be about to restart.
 func (e *RemoteError) NotRunning() bool {
 	return e.Start == StartOther && slices.ContainsFunc(notRunningTexts, func(text string) bool {
 		return strings.Contains(e.Message, text)
@@ -102,8 +102,9 @@ func (e *RemoteError) Cause() string {
 	return strings.TrimSuffix(strings.TrimSpace(cause), ": unknown")
 }
 
-// StartFailure is the reason why a command could not be started, from the
-// message of the container runtime. There is no code for it.
+// StartFailure is the reason why a command could not be started. It is derived
+// from the text of the message, because container runtimes report no code for
+// it.
 type StartFailure int
 
 // The reasons for a command that could not be started.
@@ -139,8 +140,8 @@ func startFailure(message string) StartFailure {
 	return StartOther
 }
 
-// plain returns a short message for err, without the addresses and paths that
-// other parts of the message contain.
+// plain returns a short message for err. It omits addresses and paths, because
+// the message around it contains them.
 func plain(err error) string {
 	var op *net.OpError
 	var closed websocket.CloseError

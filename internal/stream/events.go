@@ -16,9 +16,9 @@ type Events struct {
 }
 
 // NewEvents returns Events that are ready to run. deliver is called from Run's
-// goroutine with each message that is not empty; see JSON for values. The bytes
-// are valid until deliver returns. Its error ends Run. observe is as in
-// NewSession.
+// goroutine with each message that is not empty; JSON returns a function that
+// decodes the messages. The bytes of the message are valid until deliver
+// returns. An error that deliver returns ends Run. observe is as in NewSession.
 func NewEvents(d Driver, observe func(Event), s LinkSettings, deliver func(message []byte) error) *Events {
 	return &Events{link: newLink(d, observe, s), deliver: deliver}
 }

@@ -21,8 +21,8 @@ const (
 	// V5 has binary messages (channel byte, payload), ends with a Status, and
 	// can close stdin.
 	V5 = remotecommand.StreamProtocolV5Name
-	// V4 is V5 without a way to close stdin: the remote process never sees its
-	// end.
+	// V4 is V5 without a way to close stdin: the remote process never sees the
+	// end of its stdin.
 	V4 = remotecommand.StreamProtocolV4Name
 	// V4Base64 is V4 in text messages: the channel is an ASCII digit, and the
 	// payload is in standard base64.
@@ -30,7 +30,8 @@ const (
 	// Base64 is V4Base64 without a Status: a failure is a text on the error
 	// channel, and success is a normal close (1000) without a text.
 	Base64 = "base64.channel.k8s.io"
-	// Channel is V4 without a Status, like Base64.
+	// Channel is V4 without a Status. It reports success and failure like
+	// Base64.
 	Channel = remotecommand.StreamProtocolV1Name
 )
 
@@ -38,7 +39,7 @@ const (
 // are offered, best first.
 func Protocols() []string { return []string{V5, V4, V4Base64, Base64, Channel} }
 
-// HalfClosing returns the subprotocols of an offer that can close the stdin of
+// HalfClosing returns those subprotocols in offer that can close the stdin of
 // the remote process.
 func HalfClosing(offer []string) []string {
 	return slices.DeleteFunc(slices.Clone(offer), func(name string) bool { return !codecs[name].halfClose })
@@ -54,7 +55,7 @@ const (
 	chStderr channel = remotecommand.StreamStdErr
 	chError  channel = remotecommand.StreamErr
 	chResize channel = remotecommand.StreamResize
-	chClose  channel = remotecommand.StreamClose // V5: closes the channel in the next byte
+	chClose  channel = remotecommand.StreamClose // V5 only: closes the stream whose channel is the next byte
 )
 
 // codec has the properties of a subprotocol.
@@ -72,8 +73,8 @@ var codecs = map[string]codec{
 	Channel:  {},
 }
 
-// headroom is the free space before a payload, in bytes, so that a binary
-// message needs no copy.
+// headroom is the number of free bytes before a payload. encode writes the
+// channel there, so that it need not copy the payload into a binary message.
 const headroom = 1
 
 // encode returns the message with the payload buf[headroom:] on ch. A binary
@@ -89,8 +90,8 @@ func (c codec) encode(ch channel, buf, scratch []byte) (message, newScratch []by
 	return scratch, scratch
 }
 
-// decodeText returns the channel and the payload of a text message, which must
-// not be empty. It decodes the payload into dst, which grows as needed.
+// decodeText returns the channel and the payload of message, a text message
+// that is not empty. It decodes the payload into dst, which grows as needed.
 func decodeText(message, dst []byte) (channel, []byte, error) {
 	ch := channel(message[0] - '0')
 	if ch > chResize {
@@ -103,14 +104,15 @@ func decodeText(message, dst []byte) (channel, []byte, error) {
 	return ch, dst, nil
 }
 
-// resizeMessage returns headroom and the payload of chResize: a
+// resizeMessage returns headroom free bytes and the payload for chResize: a
 // remotecommand.TerminalSize in JSON.
 func resizeMessage(width, height uint16) []byte {
 	return fmt.Appendf(make([]byte, headroom), `{"Width":%d,"Height":%d}`, width, height)
 }
 
 // statusOutcome returns the outcome of a command from the Status on the error
-// channel: nil only for an explicit success, *ExitError or *RemoteError.
+// channel. It returns nil only if the Status is an explicit success, and
+// otherwise *ExitError or *RemoteError.
 func statusOutcome(raw []byte) error {
 	var s metav1.Status
 	if err := json.Unmarshal(raw, &s); err != nil {
@@ -129,7 +131,7 @@ func statusOutcome(raw []byte) error {
 	return &RemoteError{Message: s.Message, Reason: string(s.Reason), Start: startFailure(s.Message)}
 }
 
-// truncate returns at most maxText bytes of a text, for a message.
+// truncate returns the first maxText bytes of text, for an error message.
 func truncate(text []byte) string { return string(text[:min(len(text), maxText)]) }
 
 func exitCode(s *metav1.Status) (int, error) {
@@ -156,8 +158,9 @@ func parseExitCode(digits string) (int, error) {
 // code: error executing command [sh], exit code 7".
 var exitCodePattern = regexp.MustCompile(`exit(?:ed with| code| status):? (\d+)\s*$`)
 
-// textOutcome returns the outcome of a command with a subprotocol that has no
-// Status, from the text on the error channel and after a normal close.
+// textOutcome returns the outcome of a command if the subprotocol has no Status
+// and the connection was closed normally. text is what the server has sent on
+// the error channel.
 func textOutcome(text []byte) error {
 	if len(text) == 0 {
 		return nil

@@ -46,8 +46,9 @@ func TestKeepalive_DeadConnection(t *testing.T) {
 	})
 }
 
-// answersPings returns the behavior of a server that reads, which answers
-// pings, while during runs. Then it reports success.
+// answersPings returns the behavior of a server that reads, and so answers
+// pings, until the client disconnects. When during has returned, the server
+// reports success.
 func answersPings(during func(r serverConn)) func(serverConn) {
 	return func(r serverConn) {
 		done := make(chan struct{})
@@ -82,8 +83,8 @@ func TestKeepalive_ServerAnswersAgain(t *testing.T) {
 	})
 }
 
-// A load balancer that drops connections which are idle for the Keepalive does
-// not drop this one.
+// A Keepalive of 2 s or more is longer than the time between two pings, so that
+// a load balancer with the same idle timeout does not drop the connection.
 func TestKeepalive_LongestSilence(t *testing.T) {
 	for _, keepalive := range []time.Duration{time.Second, 3 * time.Second, 10 * time.Second, time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
@@ -117,7 +118,7 @@ func TestKeepalive_LongestSilence(t *testing.T) {
 
 func TestKeepalive_OutputCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		overdue, _, err := runPinging(t, nil, nil, func(r serverConn) { // it does not read
+		overdue, _, err := runPinging(t, nil, nil, func(r serverConn) { // the server does not read, so it answers no pings
 			for range 100 {
 				time.Sleep(4 * time.Second)
 				r.send(chStdout, "x")
@@ -149,7 +150,7 @@ func TestKeepalive_DeadAfterLateOutput(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		d := serveExec(t, func(r serverConn) {
-			time.Sleep(8500 * time.Millisecond) // a ping came at 8 s
+			time.Sleep(8500 * time.Millisecond) // the client has sent a ping at 8 s
 			r.send(chStdout, "x")
 			<-t.Context().Done()
 		})
@@ -160,8 +161,8 @@ func TestKeepalive_DeadAfterLateOutput(t *testing.T) {
 	})
 }
 
-// pausingStdin is a stdin of size bytes that ends 10 minutes after they were
-// read.
+// pausingStdin is a stdin of size bytes. Its end is reported 10 minutes after
+// the last byte was read.
 type pausingStdin struct{ size int }
 
 func (s *pausingStdin) Read(p []byte) (int, error) {
@@ -175,7 +176,7 @@ func (s *pausingStdin) Read(p []byte) (int, error) {
 }
 
 // While Stdout blocks, nothing is read from the connection, so the answer to a
-// ping is not seen.
+// ping is not noticed. The connection must not count as lost.
 func TestKeepalive_StdoutBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, _, err := runPinging(t, nil, slowWriter{}, func(r serverConn) {

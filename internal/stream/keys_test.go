@@ -109,8 +109,8 @@ func TestInteractive_ConnectionEndsAfterCtrlD(t *testing.T) {
 	}
 }
 
-// Keys that are typed while Driver.Opened runs are sent to the new shell, after
-// the size.
+// Keys that are typed while Driver.Opened runs are sent on the new connection,
+// after the size of the window.
 func TestInteractive_KeysDuringOpened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		connections := 0
@@ -154,7 +154,7 @@ func TestProof(t *testing.T) {
 		d := serveExec(t, func(r serverConn) {
 			r.send(chStdout, "")
 			switch connections++; connections {
-			case 1: // silent, but it counts, because it is the first one
+			case 1: // this connection counts although it delivers no output, because it is the first
 			case 2:
 				for range 2 {
 					if ch, _, open := r.receive(); open && ch != chResize {
@@ -178,7 +178,7 @@ func TestProof(t *testing.T) {
 			Stdout: &out, Window: testWindow{},
 		})
 		start := time.Now()
-		time.AfterFunc(RetryDelay+time.Second, func() { k.press("x") }) // while the second one is silent
+		time.AfterFunc(RetryDelay+time.Second, func() { k.press("x") }) // while the second connection is silent
 		err := s.Run(t.Context())
 		var exit *ExitError
 		if !errors.As(err, &exit) || exit.Code != 7 || out.String() != "hello world" {
@@ -224,7 +224,7 @@ func TestEnded_CtrlDDuringCall(t *testing.T) {
 		k := newKeyboard()
 		attempts := 0
 		driver := &testDriver{dial: d.dialFunc(V5), ended: func(_ context.Context, err error) error {
-			synctest.Wait() // stdin is being read
+			synctest.Wait() // until stdin is being read
 			k.press("\x04")
 			synctest.Wait()
 			return err

@@ -28,7 +28,7 @@ func TestSession_Redraw(t *testing.T) {
 	})
 }
 
-// Bytes that arrive at the moment of a ping are not an answer to it.
+// Bytes that arrive at the moment of a ping are not an answer to that ping.
 func TestLiveness_ArrivedWithPing(t *testing.T) {
 	start := time.Now()
 	l := newLiveness(10*time.Second, start)

@@ -13,8 +13,8 @@ import (
 type Reconnect int
 
 const (
-	// ReconnectDefault is ReconnectAlways without an observer, else
-	// ReconnectNever.
+	// ReconnectDefault means ReconnectAlways if there is no observer, and
+	// ReconnectNever if there is one.
 	ReconnectDefault Reconnect = iota
 	// ReconnectNever does not try again.
 	ReconnectNever
@@ -33,14 +33,15 @@ type LinkSettings struct {
 	Reconnect Reconnect
 	// ConnectTimeout is how long failed attempts to open the first connection
 	// are repeated, counted from the start of Run; 0 means a single attempt. It
-	// does not depend on Reconnect, because nothing has run. An attempt is
-	// repeated if the server could not be reached or its refusal is temporary.
+	// applies with every value of Reconnect, because no command has run before
+	// the first connection. An attempt is repeated if the server could not be
+	// reached or its refusal is temporary.
 	ConnectTimeout time.Duration
 	// Backoff contains the delays between attempts; the zero value means
-	// RetryDelay each time. It starts again after a connection that has
-	// delivered output or was open for 5 s. An open connection alone is not
-	// enough: proxies accept connections for servers that are down, and API
-	// servers for nodes that are dead.
+	// RetryDelay each time. The delays start again with the first one after a
+	// connection that has delivered output or was open for 5 s. It is not
+	// enough that a connection was opened: proxies accept connections for
+	// servers that are down, and API servers for nodes that are dead.
 	Backoff wait.Backoff
 	// Eager omits the delay after a connection that was open for at least 5 s.
 	Eager bool
@@ -112,9 +113,10 @@ func (l *link) Drop(reason error) {
 }
 
 // RoundTrip measures how long the server takes to answer a ping on the live
-// connection. ok is false if there is no live connection, if it cannot send
-// pings (SPDY), or if the server does not answer before ctx ends, for example
-// because it is blocked by stdin that the command does not read.
+// connection. ok is false if there is no live connection, if the live
+// connection cannot send pings (SPDY), or if the server does not answer before
+// ctx ends, for example because the server is blocked by stdin that the command
+// does not read.
 func (l *link) RoundTrip(ctx context.Context) (took time.Duration, ok bool) {
 	conn := l.Conn()
 	if conn == nil {
@@ -145,7 +147,7 @@ func (l *link) run(
 ) error {
 	start, opened, backoff := time.Now(), false, l.backoff()
 	l.until = time.Time{}
-	var last error // the last failure that the observer got
+	var last error // the last failure that was passed to the observer
 	for attempt := 1; ; attempt++ {
 		conn, err := l.open(ctx, attempt, dial)
 		if err == nil {
@@ -159,7 +161,7 @@ func (l *link) run(
 		case errors.Is(err, errQuit):
 			return last
 		case errors.Is(err, errExpired), ctx.Err() == nil && l.expired(0) && errors.Is(err, context.DeadlineExceeded):
-			return last // the time limit ended this attempt, so its error has no information
+			return last // GiveUpAfter ended this attempt, so err does not say why connecting failed
 		case !failed(err):
 			return err
 		case ctx.Err() != nil:

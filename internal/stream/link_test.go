@@ -13,8 +13,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// succeedOnConnection returns a server that drops all connections before the
-// nth one.
+// succeedOnConnection returns a dialer for a server that drops the first n-1
+// connections and reports success on the nth one.
 func succeedOnConnection(t *testing.T, n int) *Dialer {
 	connections := 0
 	return serveExec(t, func(r serverConn) {
@@ -198,7 +198,7 @@ func TestDrop_Reason(t *testing.T) {
 		want    error
 	}{
 		"one":        {[]error{reason}, reason},
-		"first wins": {[]error{errDead, &LostError{errAgain}}, errDead}, // errors of two types
+		"first wins": {[]error{errDead, &LostError{errAgain}}, errDead}, // the reasons have different types
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -240,7 +240,7 @@ func TestSession_RoundTrip(t *testing.T) {
 		if _, ok := s.RoundTrip(t.Context()); ok {
 			t.Error("an answer before there was a connection")
 		}
-		_ = s.Run(ctx) // returns the cause of the cancellation
+		_ = s.Run(ctx) // always context.Canceled, because the goroutine cancels ctx
 		if !ok {
 			t.Error("no answer")
 		}

@@ -20,15 +20,17 @@ const (
 	// was stopped.
 	checkEvery = time.Second
 	// pingMargin is how long before the end of Settings.Keepalive a ping is
-	// sent. Load balancers that drop idle connections often use the same round
-	// numbers.
+	// sent. The margin is needed because the idle timeout of a load balancer is
+	// often the same round number as the Keepalive.
 	pingMargin = 2 * checkEvery
-	// lull is the minimum silence before a ping is sent. A server that has sent
+	// lull is the minimum silence before a ping is sent, so that no data is in
+	// transit. Otherwise the data could be lost: a server that has sent
 	// everything and closed the connection answers a ping with an RST, which
 	// destroys the data in transit.
 	lull = 500 * time.Millisecond
 	// pingAnyway is how long after the last ping another one is sent even
-	// without a lull. No output is in transit for longer than this.
+	// without a lull, because only the answer to a ping shows that the server
+	// has taken the stdin; see liveness.learns.
 	pingAnyway = 5 * time.Minute
 	// lineBuffer is the size of the kernel's line buffer, in bytes: the amount
 	// of stdin that a server can write to a terminal that is not read. With
@@ -44,9 +46,9 @@ const (
 // errDead is the reason for the loss of a dead link.
 var errDead = errors.New("the server does not answer any more")
 
-// run pings the server while it is silent, passes each change to report (see
-// Overdue), and drops conn when it is dead. It returns when ctx ends or conn is
-// dropped. Pings are sent by goroutines of pings.
+// run pings the server when a ping is due, calls report for each Overdue event,
+// and drops conn when the link is dead. It returns when ctx ends or after it
+// has dropped conn. It sends pings from goroutines in the group pings.
 func (l *liveness) run(ctx context.Context, conn *Conn, pings *group.Group, report func(overdue time.Duration)) {
 	ticker := time.NewTicker(checkEvery)
 	defer ticker.Stop()
@@ -122,7 +124,7 @@ type liveness struct {
 	pinged   time.Time // when the last ping was sent
 	inFlight bool      // the last ping was not answered yet and has not failed
 	sentThen int64     // bytes of stdin that were sent before the last ping
-	taken    int64     // bytes of stdin before the last answered ping: the server has taken them
+	taken    int64     // bytes of stdin that were sent before the last answered ping, so the server has taken them
 }
 
 func newLiveness(keepalive time.Duration, now time.Time) *liveness {
@@ -152,20 +154,22 @@ func (l *liveness) check(now time.Time, s linkState) {
 }
 
 // learns reports whether it is time for a ping to find out whether the server
-// has taken the stdin that was sent. Output does not show that.
+// has taken the stdin that was sent. Output is no proof of that: a server may
+// send output while it is blocked by stdin.
 func (l *liveness) learns(sincePing, silence time.Duration) bool {
 	return sincePing >= l.keepalive && (silence >= lull || sincePing >= pingAnyway)
 }
 
-// ping requests a ping, unless one is in flight: its answer is sufficient.
+// ping sets pingDue, unless a ping is in flight: the answer to that ping is
+// sufficient.
 func (l *liveness) ping(now time.Time, s linkState) {
 	if !l.inFlight {
 		l.pinged, l.sentThen, l.inFlight, l.pingDue = now, s.sent, true, true
 	}
 }
 
-// overdue sets dead and reports. d is how long an answer has been overdue, and
-// silence is the silence that counts.
+// overdue sets l.dead and appends to l.reports. d is how long an answer has
+// been overdue, and silence is the part of the silence that counts.
 func (l *liveness) overdue(d, silence time.Duration, s linkState) {
 	if s.sent-l.taken > lineBuffer || s.writing {
 		return // the server may be blocked
@@ -177,8 +181,8 @@ func (l *liveness) overdue(d, silence time.Duration, s linkState) {
 	}
 }
 
-// answered processes the result of the ping in flight. ok is false if it could
-// not be sent, which shows nothing about the server.
+// answered processes the result of the ping in flight. ok is false if the ping
+// could not be sent, which shows nothing about the server.
 func (l *liveness) answered(ok bool) {
 	l.inFlight = false
 	switch {

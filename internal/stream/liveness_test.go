@@ -48,8 +48,8 @@ func rawServer(t testing.TB, behave func(conn net.Conn)) *Dialer {
 	})
 }
 
-// frameHeader returns the header of an unmasked binary frame, the last one of
-// its message.
+// frameHeader returns the header of an unmasked binary frame that is the last
+// frame of its message.
 func frameHeader(size int) []byte {
 	return binary.BigEndian.AppendUint64([]byte{0x82, 127}, uint64(size))
 }
@@ -59,8 +59,8 @@ func message(ch channel, payload string) []byte {
 	return append(append(frameHeader(headroom+len(payload)), byte(ch)), payload...)
 }
 
-// pingingSession returns a session with a Keepalive of 10 s and one connection,
-// and the durations of its Overdue events.
+// pingingSession returns a session with a Keepalive of 10 s that does not
+// reconnect. overdue collects the durations of its Overdue events.
 func pingingSession(d *Dialer, set Settings) (s *Session, overdue *[]time.Duration) {
 	overdue = new([]time.Duration)
 	set.LinkSettings, set.Keepalive = noReconnect, 10*time.Second
@@ -147,7 +147,7 @@ func TestDeadLink_AnswerInsideMessage(t *testing.T) {
 				return
 			}
 			closed := make(chan struct{})
-			go func() { // reading answers pings
+			go func() { // the server answers pings while it reads
 				defer close(closed)
 				r.receive()
 			}()
@@ -255,9 +255,9 @@ func TestKeepalive_NoPingDuringOutput(t *testing.T) {
 	})
 }
 
-// A dead link is also detected after much stdin was sent: a ping in a lull of
-// the output, or after 5 minutes without a lull, shows that the server has
-// taken the stdin.
+// A dead link is detected even after much stdin was sent, because a ping has
+// shown that the server has taken the stdin. That ping is sent in a lull of the
+// output, or after 5 minutes without a lull.
 func TestDeadLink_AfterMuchInput(t *testing.T) {
 	for name, c := range map[string]struct{ every, talk time.Duration }{
 		"lulls":    {1100 * time.Millisecond, time.Minute},
@@ -285,8 +285,9 @@ func TestDeadLink_AfterMuchInput(t *testing.T) {
 	}
 }
 
-// typedStdin is a stdin that returns 200 bytes at a time, and ends an hour
-// later.
+// typedStdin is a stdin whose Read waits for the duration every, and then
+// returns 200 bytes. After times calls, Read waits for an hour, and then
+// returns io.EOF.
 type typedStdin struct {
 	every time.Duration
 	times int
@@ -301,7 +302,7 @@ func (s *typedStdin) Read(p []byte) (int, error) {
 	return min(len(p), 200), nil
 }
 
-// livenessTest calls check every checkEvery with the state of that second, and
+// livenessTest calls check once for each second with the result of state, and
 // returns the number of pings that were due.
 func livenessTest(t *testing.T, l *liveness, seconds int, state func(second int) linkState) (pings int) {
 	t.Helper()
@@ -317,8 +318,8 @@ func livenessTest(t *testing.T, l *liveness, seconds int, state func(second int)
 	return pings
 }
 
-// silentFor returns the states of a link on which nothing has arrived since the
-// beginning.
+// silentFor returns a function for livenessTest: the states of a link on which
+// nothing arrives.
 func silentFor(sent int64, writing bool) func(int) linkState {
 	return func(second int) linkState {
 		return linkState{silence: time.Duration(second) * time.Second, sent: sent, writing: writing}
@@ -505,7 +506,7 @@ func TestLiveness_ServerStopsAnswering(t *testing.T) {
 		var pings group.Group
 		var reports []time.Duration
 		conn.onStart(signOutput, func() {})
-		pings.Go(func() { _, _ = conn.waitForStart(t.Context()) }) // reads: the time that it waits counts as silence
+		pings.Go(func() { _, _ = conn.waitForStart(t.Context()) }) // reads: silence is how long a Read has waited
 		report := func(overdue time.Duration) { reports = append(reports, overdue) }
 		newLiveness(10*time.Second, start).run(t.Context(), conn, &pings, report)
 		pings.Wait()

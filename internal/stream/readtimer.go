@@ -6,8 +6,8 @@ import (
 )
 
 // readTimer measures how long the Read in progress on a connection has waited
-// for bytes. Because it is below the protocol library, it measures within
-// messages as well as between them. Use newReadTimer: the zero value is not
+// for bytes. For a WebSocket, it is below the protocol library, so that it also
+// measures waits within a message. Use newReadTimer: the zero value is not
 // usable. It does not allocate. Any goroutine may call silence.
 type readTimer struct {
 	created time.Time

@@ -14,10 +14,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// runConnections runs a session with the driver d, whose dial it sets. On each
-// connection, the server calls the next element of behaviors, or the last one
-// if there are no more; nil means that the server cannot be reached.
-// runConnections returns the delays between the attempts, and the outcome.
+// runConnections sets d.dial and runs a session with the driver d. On each
+// connection, the server calls the next element of behaviors, and the last one
+// again when there are no more. An element that is nil means that the server
+// cannot be reached. runConnections returns the delays between the attempts,
+// and the outcome.
 func runConnections(
 	t *testing.T, d *testDriver, set Settings, behaviors ...func(serverConn),
 ) (delays []time.Duration, err error) {
@@ -44,7 +45,7 @@ var (
 	drop        = func(serverConn) {}
 	printStdout = func(r serverConn) { r.send(chStdout, "x") }
 	printStderr = func(r serverConn) { r.send(chStderr, "x") }
-	sendEmpty   = func(r serverConn) { r.send(chStdout, "") } // as every server does
+	sendEmpty   = func(r serverConn) { r.send(chStdout, "") } // every server sends an empty message first
 	sendUnknown = func(r serverConn) { r.send(chResize, "x") }
 	stayOpen    = func(serverConn) { time.Sleep(livedAfter) }
 	closeEarly  = func(serverConn) { time.Sleep(livedAfter - time.Millisecond) }
@@ -78,7 +79,8 @@ func TestBackoff_RestartsAfterConnectionThatWorked(t *testing.T) {
 }
 
 // An API server that translates the protocol opens connections even if the node
-// is dead. These connections deliver nothing for longer than livedAfter.
+// is dead. Such a connection does not count as one that worked, although it is
+// open for longer than livedAfter.
 func TestBackoff_GrowsWhileNodeIsDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		set := Settings{LinkSettings: LinkSettings{Eager: true}, Proof: 20 * time.Second}
@@ -143,8 +145,8 @@ func TestGiveUpAfter_RestartsAfterConnectionThatWorked(t *testing.T) {
 	})
 }
 
-// GiveUpAfter ends an attempt that is not answered. Run returns the failure
-// before it.
+// GiveUpAfter ends an attempt that the server does not answer. Run returns the
+// failure before that attempt.
 func TestGiveUpAfter_CutsAttemptShort(t *testing.T) {
 	for name, wrap := range map[string]func(error) error{
 		"cause":   func(err error) error { return err },
@@ -186,7 +188,7 @@ func TestGiveUpAfter_ContextEndsFirst(t *testing.T) {
 				return d.dialFunc(V5)(ctx)
 			}
 			<-ctx.Done()
-			time.Sleep(time.Minute) // the time limit of GiveUpAfter ends, too
+			time.Sleep(time.Minute) // meanwhile, the time limit of GiveUpAfter ends as well
 			return nil, context.Cause(ctx)
 		}
 		s := newTestSession(dial, Settings{LinkSettings: LinkSettings{GiveUpAfter: 10 * time.Second}})
@@ -250,7 +252,7 @@ func TestEager(t *testing.T) {
 		if err := s.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		// Only after the connection that was open for 10 s, there is no delay.
+		// No delay follows the first connection, because it was open for 10 s.
 		want := []time.Duration{0, 10 * time.Second, 13 * time.Second, 16 * time.Second}
 		if diff := cmp.Diff(want, opened); diff != "" {
 			t.Errorf("connections (-want +got):\n%s", diff)

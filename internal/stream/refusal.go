@@ -12,8 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Refusal is the class of a refused handshake, named after the server's answer.
-// It does not determine what the caller should do.
+// Refusal is the class of a refused handshake. A class says what the server
+// answered, and not what the caller should do.
 type Refusal int
 
 // The classes of refusals. "Status" means a metav1.Status, which only the API
@@ -53,8 +53,8 @@ const (
 	// RefusalNoReason means 403 and a Status that gives no reason. Kubernetes
 	// 1.35 and later answer like this if only the verb create is missing.
 	RefusalNoReason
-	// RefusalPolicy means that an admission policy denied the request (403, or
-	// 422, the default of a ValidatingAdmissionPolicy, and a Status).
+	// RefusalPolicy means that an admission policy denied the request (a Status
+	// with 403 or 422; 422 is the default of a ValidatingAdmissionPolicy).
 	RefusalPolicy
 	// RefusalForbidden means 403 with a text that is not from the API server.
 	RefusalForbidden
@@ -177,7 +177,7 @@ var refusalRules = []struct {
 	{class: RefusalUpgradeIgnored, codes: codes{http.StatusOK}},
 }
 
-// codes are HTTP status codes; none means any.
+// codes are HTTP status codes. An empty list matches every code.
 type codes []int
 
 func (c codes) match(code int) bool { return len(c) == 0 || slices.Contains(c, code) }
@@ -186,14 +186,14 @@ func (c codes) match(code int) bool { return len(c) == 0 || slices.Contains(c, c
 // other than the requested protocol. Nothing has run, except possibly after a
 // RefusalOtherUpgrade.
 type HandshakeError struct {
-	StatusCode int            // HTTP
-	Status     *metav1.Status // the server's own, or nil
+	StatusCode int            // the HTTP status code
+	Status     *metav1.Status // the Status that the server sent, or nil
 	Text       string         // any other text, at most 1 KiB, unfiltered; empty for a page
 	Page       bool           // the answer was HTML
 	Location   string         // the target of a redirect, without user info and query
 }
 
-// Refusal returns the class of the answer. It is not RefusalNone.
+// Refusal returns the class of the answer. It never returns RefusalNone.
 func (e *HandshakeError) Refusal() Refusal {
 	form, message := e.answer()
 	for _, rule := range refusalRules {
@@ -249,8 +249,8 @@ const (
 	maxText    = 1 << 10
 )
 
-// newHandshakeError returns the error for an answer. body contains at most the
-// first maxRefusal bytes of its body.
+// newHandshakeError returns the error for the answer resp. body is the
+// beginning of the body of the answer, at most maxRefusal bytes.
 func newHandshakeError(resp *http.Response, body []byte) *HandshakeError {
 	e := &HandshakeError{StatusCode: resp.StatusCode}
 	if resp.StatusCode/100 == 3 {

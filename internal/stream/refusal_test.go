@@ -24,8 +24,8 @@ func TestRefusal(t *testing.T) {
 	tests := []struct {
 		name     string
 		code     int
-		message  string // of a Status
-		body     string // if message is empty
+		message  string // the message of a Status; if empty, the answer has body instead
+		body     string
 		location string
 		want     Refusal
 	}{
@@ -108,7 +108,7 @@ func TestRefusalOf_OtherErrors(t *testing.T) {
 	}
 }
 
-// response is an answer without a body.
+// response returns an answer without a body.
 func response(code int, location string) *http.Response {
 	request := &http.Request{URL: &url.URL{Scheme: "https", Host: "k"}}
 	resp := &http.Response{StatusCode: code, Header: http.Header{}, Request: request}

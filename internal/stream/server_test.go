@@ -79,8 +79,8 @@ type serverConn struct {
 }
 
 // serveExec starts a server that accepts every handshake and calls behave. When
-// behave returns, the TCP connection is cut; closeWithStatus ends a session
-// normally.
+// behave returns, the TCP connection is cut. To end a session normally, behave
+// calls closeWithStatus.
 func serveExec(t testing.TB, behave func(r serverConn)) *Dialer {
 	return serve(t, func(w http.ResponseWriter, req *http.Request) {
 		ws, err := websocket.Accept(w, req, &websocket.AcceptOptions{Subprotocols: Protocols(), InsecureSkipVerify: true})
@@ -128,7 +128,7 @@ func (r serverConn) receive() (ch channel, payload string, open bool) {
 	}
 }
 
-// readAll reads, which also answers pings, until the client disconnects.
+// readAll reads until the client disconnects. Meanwhile, pings are answered.
 func (r serverConn) readAll() {
 	for open := true; open; {
 		_, _, open = r.receive()

@@ -35,22 +35,23 @@ type Settings struct {
 	// the session ends.
 	Interactive bool
 
-	// Keepalive is the maximum time without traffic on a connection: the server
-	// is pinged shortly before it ends. After 20 s of silence, at least 10 s of
-	// them after a ping, the connection counts as lost. 0 disables pings and
-	// the detection of dead connections.
+	// Keepalive is the maximum time without traffic on a connection: shortly
+	// before that time has passed, the server is pinged. If nothing has arrived
+	// for 20 s, and a ping has been unanswered for 10 s, the connection counts
+	// as lost. 0 disables pings and the detection of dead connections.
 	Keepalive time.Duration
 	// IdleKeepalive prevents the servers' idle timer (4 hours) from ending the
 	// session, independent of Keepalive.
 	IdleKeepalive bool
 
-	// CheckStuck calls the CheckStuck method of the driver, which must be a
-	// StuckChecker, while the server seems to be blocked by input that the
-	// command does not read: every 10 s while nothing arrives and pings are not
-	// answered. If pings are answered, the first call is after 30 s of silence,
-	// and the intervals grow. A server also looks blocked if the command has
-	// ended with more than 160 KiB of input unread, because the server then
-	// never reports the end.
+	// CheckStuck means that the session calls the method CheckStuck of the
+	// driver, which must be a StuckChecker, while the server seems to be
+	// blocked by input that the command does not read. While nothing arrives
+	// and pings are not answered, there is a call every 10 s. If pings are
+	// answered, the first call is after 30 s of silence, and the intervals
+	// grow. The check is needed because a server never reports the end of a
+	// command that has ended with more than 160 KiB of input unread: such a
+	// server looks blocked, too.
 	CheckStuck bool
 
 	// StartTimeout is the time limit from the beginning of Run to the first
@@ -59,7 +60,8 @@ type Settings struct {
 	// unless UnlimitedDial is set.
 	//
 	// An interactive session calls Driver.Opened and sends keys only after that
-	// message. Until then, the terminal is not raw, and Ctrl-C is a signal.
+	// message. So if Driver.Opened makes the terminal raw, Ctrl-C is still a
+	// signal before that message.
 	StartTimeout time.Duration
 	// WithOutput means that the command writes something when it starts, so
 	// that only output or the end of the command counts as its start. API
@@ -163,7 +165,7 @@ func (s *Session) Run(ctx context.Context) error {
 	stdin := newStdinSender(s, cancel)
 	onPanic := func() { cancel(errPanicked) }
 	reading := group.New(onPanic)
-	defer func() { // also during a panic: stdin is not read after Run
+	defer func() { // deferred, so that stdin is not read after Run even if Run panics
 		if stdin.stop() {
 			reading.Wait()
 		}
@@ -292,12 +294,13 @@ func (s *Session) followSize(ctx context.Context, conn *Conn) {
 
 func (s *Session) sendSize(conn *Conn) { s.sendWiderBy(conn, 0) }
 
-// sendWiderBy sends the size with more columns than the window has.
+// sendWiderBy adds the value of more to the width of the window, and sends the
+// size.
 func (s *Session) sendWiderBy(conn *Conn, more uint16) {
 	if s.set.Window == nil {
 		return
 	}
 	if width, height, ok := s.set.Window.Size(); ok {
-		_ = conn.send(chResize, resizeMessage(width+more, height)) // the reader of the connection detects an error
+		_ = conn.send(chResize, resizeMessage(width+more, height)) // ignores an error: the reader detects a lost connection
 	}
 }

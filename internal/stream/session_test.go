@@ -98,7 +98,8 @@ func TestSession_Stdin(t *testing.T) {
 	})
 }
 
-// An end without a status is a loss, and never a success.
+// If the connection ends without a status, the outcome is a LostError, and
+// never a success.
 func TestSession_EndWithoutStatusIsLoss(t *testing.T) {
 	for name, end := range map[string]func(r serverConn){
 		"normal close": func(r serverConn) { _ = r.Close(websocket.StatusNormalClosure, "") },
@@ -223,7 +224,7 @@ func TestCancel_WhileWaiting(t *testing.T) {
 		d := serveExec(t, func(serverConn) {})
 		observe := on(func(Connecting) { attempts++ })
 		s := NewSession(&testDriver{dial: d.dialFunc(V5)}, observe, Settings{LinkSettings: alwaysReconnect})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // in the middle of the first wait of 3 s
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // ends during the first delay, which is 3 s
 		defer cancel()
 		if err := s.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
@@ -250,12 +251,12 @@ func TestCancel_ClosesConnection(t *testing.T) {
 		if err := NewSession(driver, nil, Settings{}).Run(ctx); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		<-closed // synctest reports a deadlock if it is never closed
+		<-closed // if closed is never closed, synctest reports a deadlock
 	})
 }
 
-// The cancel comes after the server has accepted the connection and before Dial
-// returns.
+// The context is canceled after the server has accepted the connection and
+// before Dial returns.
 func TestCancel_WhileConnecting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -275,8 +276,8 @@ func TestCancel_WhileConnecting(t *testing.T) {
 	})
 }
 
-// If Stdin fails, the remote's stdin is not closed: the input would look
-// complete.
+// If Stdin fails, the remote's stdin must not be closed, because the input
+// would look complete.
 func TestSession_StdinError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := serveExec(t, func(r serverConn) {
@@ -323,7 +324,7 @@ func TestSession_StdoutError(t *testing.T) {
 func TestSession_StatusWhileStdinBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := serveExec(t, func(r serverConn) {
-			time.Sleep(time.Second) // a pipe in memory has no buffer: the client's write is blocked by now
+			time.Sleep(time.Second) // a net.Pipe has no buffer, so the client's write blocks by now
 			r.send(chError, failure("3"))
 			time.Sleep(time.Hour)
 		})
@@ -382,7 +383,7 @@ func TestSession_StdinCannotBeCanceled(t *testing.T) {
 		if err := s.Run(t.Context()); err != nil {
 			t.Error(err)
 		}
-		k.Cancel() // all goroutines of a synctest bubble must end
+		k.Cancel() // ends the Read, because all goroutines of a synctest bubble must end
 	})
 }
 

@@ -17,8 +17,8 @@ import (
 	"kshell/internal/stream/spdy"
 )
 
-// SPDY is the prefix of the Protocol of a Conn that DialSPDY has opened. A
-// space and the name of the streams' protocol follow.
+// SPDY is the beginning of what Conn.Protocol returns for a Conn that DialSPDY
+// has opened. A space and the selected subprotocol follow.
 const SPDY = spdy.Version
 
 // DialSPDY is like Dial, but uses SPDY. It is for exec and attach. SPDY needs
@@ -62,7 +62,7 @@ func newHTTP1(cfg *rest.Config) (http.RoundTripper, error) {
 // spdyHandshake checks the answer to a SPDY handshake.
 type spdyHandshake struct {
 	protocol string
-	out      *bufferedConn // the connection; nil without one
+	out      *bufferedConn // the connection; nil before a successful accept
 }
 
 // accept returns the connection of an answer. The errors are those of
@@ -71,7 +71,7 @@ func (h *spdyHandshake) accept(resp *http.Response) (io.ReadWriteCloser, error) 
 	conn, ok := resp.Body.(io.ReadWriteCloser)
 	if !ok || resp.StatusCode != http.StatusSwitchingProtocols {
 		defer resp.Body.Close()
-		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // an error keeps the part that was read
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // after an error, body contains the part that was read
 		return nil, newHandshakeError(resp, body)
 	}
 	if err := checkSPDY(resp); err != nil {
@@ -101,7 +101,7 @@ func checkSPDY(resp *http.Response) error {
 // spdySocket adapts a SPDY connection to socket.
 type spdySocket struct {
 	conn  *spdy.Conn
-	reads *readTimer // measures how long Reader waits, because messages arrive complete
+	reads *readTimer // measures how long Reader waits for a whole message
 }
 
 // Reader implements socket.

@@ -43,7 +43,7 @@ func serveSPDYExec(t testing.TB, behave func(conn *spdyServerConn)) *Dialer {
 	})
 }
 
-// serveSPDY is like serve, for SPDY handshakes.
+// serveSPDY is like serve, but the Dialer may also make SPDY handshakes.
 func serveSPDY(t testing.TB, handler http.HandlerFunc) *Dialer {
 	t.Helper()
 	d := serve(t, handler)
@@ -102,8 +102,8 @@ func (conn *spdyServerConn) send(stream, payload string) {
 // closeStream ends one stream.
 func (conn *spdyServerConn) closeStream(stream string) { _ = conn.streams[stream].Close() }
 
-// spdyDialFunc returns a function for testDriver that opens a SPDY connection
-// with streams: stdin, stdout, stderr, tty.
+// spdyDialFunc returns a function for testDriver that opens a SPDY connection.
+// streams are names of query parameters: stdin, stdout, stderr, tty.
 func (d *Dialer) spdyDialFunc(streams ...string) func(context.Context) (*Conn, error) {
 	query := url.Values{"command": {"x"}}
 	for _, name := range streams {
@@ -112,8 +112,8 @@ func (d *Dialer) spdyDialFunc(streams ...string) func(context.Context) (*Conn, e
 	return func(ctx context.Context) (*Conn, error) { return d.DialSPDY(ctx, Request{Path: "/exec", Query: query}) }
 }
 
-// testInBubble runs a test in fake time, and then waits until the library's
-// goroutines have ended.
+// testInBubble runs a test in fake time, and then waits until the goroutines of
+// the SPDY library have ended.
 func testInBubble(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -234,7 +234,7 @@ func TestSPDY_SlowReader(t *testing.T) {
 			for n := 0; n < size; n += 32 << 10 {
 				conn.send("stdout", strings.Repeat("x", 32<<10))
 			}
-			conn.send("error", failure("5")) // then the connection is closed, before all output is read
+			conn.send("error", failure("5")) // then behave returns, which closes the connection before all output is read
 		})
 		n := 0
 		stdout := writerFunc(func(p []byte) (int, error) {
@@ -290,8 +290,8 @@ func TestSPDY_Resize(t *testing.T) {
 	})
 }
 
-// The server neither reads nor writes, so a write blocks. Without Close,
-// client-go's executor would block as well.
+// The server does not read stdin, so a write of the client blocks, and with it
+// client-go's executor. Run must end nevertheless when its context ends.
 func TestSPDY_CancelBlockedStdin(t *testing.T) {
 	testInBubble(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -299,8 +299,8 @@ func TestSPDY_CancelBlockedStdin(t *testing.T) {
 		over := make(chan struct{})
 		d := serveSPDYExec(t, func(conn *spdyServerConn) {
 			<-over
-			// Read the data sent before the end, so that this side can end,
-			// too.
+			// The server's goroutines end only when the data that the client
+			// has sent is read.
 			_, _ = io.Copy(io.Discard, conn.streams["stdin"])
 		})
 		defer close(over)
@@ -369,7 +369,7 @@ func TestSPDY_LostBeforeStreams(t *testing.T) {
 			_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n" +
 				"X-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n")
 			_ = rw.Flush()
-			_, _ = rw.ReadByte() // the request for the first stream
+			_, _ = rw.ReadByte() // waits for the request for the first stream
 		})
 		start := time.Now()
 		s := newTestSession(d.spdyDialFunc("stdout"), Settings{LinkSettings: noReconnect})
@@ -495,7 +495,8 @@ func TestSPDY_ShortCommand(t *testing.T) {
 	}
 }
 
-// HTTP/2 has no upgrade. net/http avoids HTTP/2 only for WebSocket handshakes.
+// A SPDY handshake must use HTTP/1.1, because HTTP/2 has no upgrade. net/http
+// avoids HTTP/2 by itself only for WebSocket handshakes.
 func TestDialSPDY_HTTP1(t *testing.T) {
 	requests := make(chan string, 1)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -5,17 +5,19 @@ import (
 	"time"
 )
 
-// startLimit is a time limit for the start of the command on a connection.
+// startLimit limits the time until a connection shows that the command has
+// started.
 type startLimit struct {
 	within   time.Duration // 0: no limit
 	awaited  sign
 	reason   error // the error with which the connection is dropped at the limit
-	wait     bool  // the session waits for the sign
-	required bool  // without the sign, even a success counts as a loss
+	wait     bool  // Driver.Opened is called only after the sign
+	required bool  // if the command ends before the sign, even a success counts as a loss
 }
 
-// limitBeforeStart returns the limit for the connections before the command has
-// started: see StartTimeout. took is the time since the beginning of Run.
+// limitBeforeStart returns the limit for conn if the command has not started on
+// an earlier connection; see Settings.StartTimeout. took is the time since the
+// beginning of Run.
 func (s *Session) limitBeforeStart(conn *Conn, took time.Duration) startLimit {
 	if s.set.StartTimeout == 0 {
 		s.hasStarted = true
@@ -34,15 +36,15 @@ func (s *Session) limitBeforeStart(conn *Conn, took time.Duration) startLimit {
 	return limit
 }
 
-// limitAfterStart returns the limit for the connections after the command has
-// started: see Proof.
+// limitAfterStart returns the limit for a connection if the command has started
+// on an earlier one; see Settings.Proof.
 func (s *Session) limitAfterStart() startLimit {
 	if s.set.Proof == 0 {
 		return startLimit{}
 	}
 	within := s.set.Proof
 	if !s.until.IsZero() {
-		within = max(min(within, time.Until(s.until)), 1) // 0 means no limit
+		within = max(min(within, time.Until(s.until)), 1) // not 0, which would mean no limit
 	}
 	return startLimit{within: within, awaited: signOutput, reason: errNoOutput, wait: true, required: true}
 }
@@ -54,8 +56,8 @@ func (s *Session) started() {
 	}
 }
 
-// StartError means that the server has accepted a connection, but the command
-// did not start within StartTimeout. It may still start later.
+// StartError means that the command did not start within StartTimeout, although
+// the server may have accepted a connection. The command may still start later.
 type StartError struct{ Within time.Duration }
 
 func (e *StartError) Error() string {

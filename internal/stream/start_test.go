@@ -12,8 +12,8 @@ import (
 // sendNothing waits until the client disconnects.
 func sendNothing(r serverConn) { _, _, _ = r.Read(context.Background()) }
 
-// sendOnlyEmpty sends the first, empty message of every server and nothing
-// else.
+// sendOnlyEmpty sends an empty message, which is the first message of every
+// server, and nothing else.
 func sendOnlyEmpty(r serverConn) {
 	r.send(chStdout, "")
 	sendNothing(r)
@@ -172,7 +172,7 @@ func TestStartTimeout_ConnectionsAreLost(t *testing.T) {
 		if took := time.Since(begin); !errors.As(err, &unstarted) || took != startTimeout || connections != 3 {
 			t.Errorf("ended by %v after %v and %d connections", err, took, connections)
 		}
-		time.Sleep(time.Minute) // the handler of the last connection
+		time.Sleep(time.Minute) // until the handler of the last connection has returned
 		synctest.Wait()
 	})
 }

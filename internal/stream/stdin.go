@@ -33,8 +33,8 @@ type stdinSender struct {
 	end     func(error) // ends the session with a cause
 
 	mu      sync.Mutex
-	opened  *sync.Cond // on mu: opening has become false
-	opening bool       // conn is about to be set: keys wait for it
+	opened  *sync.Cond // signals that opening has become false; its lock is mu
+	opening bool       // conn is about to be set; send waits for that
 	started bool       // run was started
 	conn    *Conn      // the open connection, or nil
 	number  int        // the number of connections opened so far
@@ -51,7 +51,7 @@ func newStdinSender(s *Session, end func(error)) *stdinSender {
 }
 
 // connOpening makes send wait for connOpened, so that stdin is sent on the new
-// connection, after the size.
+// connection, after the size of the window.
 func (in *stdinSender) connOpening() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -122,16 +122,16 @@ func (in *stdinSender) run() {
 		case errors.Is(err, io.EOF):
 			in.sendEOF()
 			return
-		default: // the remote's stdin is not closed, because its input would look complete
+		default: // the remote's stdin is not closed, because the input would look complete
 			in.end(&InputError{err})
 			return
 		}
 	}
 }
 
-// send sends a piece of stdin on the open connection. It ignores a write error,
-// with which the bytes are lost: the reader of the connection returns the
-// outcome.
+// send sends a piece of stdin on the open connection. If the write fails, the
+// bytes are lost. send ignores the error, because the goroutine that reads from
+// the connection returns the outcome.
 func (in *stdinSender) send(buf []byte) {
 	in.mu.Lock()
 	for in.opening {
@@ -165,7 +165,8 @@ func (in *stdinSender) handleKeys(keys []byte) {
 	}
 }
 
-// sendEOF closes the remote's stdin, on this and on later connections.
+// sendEOF closes the remote's stdin on the open connection. connOpened closes
+// it on later ones.
 func (in *stdinSender) sendEOF() {
 	in.mu.Lock()
 	conn := in.conn

@@ -13,8 +13,8 @@ type filterFunc func(p []byte, connection int) []byte
 
 func (f filterFunc) Filter(p []byte, connection int) []byte { return f(p, connection) }
 
-// The filter gets each piece of stdin and the number of the connection, and its
-// result is sent instead.
+// The filter gets each piece of stdin and the number of the connection. What
+// the filter returns is sent instead of the piece.
 func TestSession_StdinFilter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var arrived []string

@@ -6,13 +6,15 @@ import (
 )
 
 const (
-	// stuckAfter is how long the server may send nothing before it is pinged,
-	// and pongWithin is how long it may take to answer.
+	// stuckAfter is how long the server may send nothing before it is pinged.
+	// pongWithin is how long it may take to answer that ping.
 	stuckAfter = 5 * time.Second
 	pongWithin = 5 * time.Second
 	// answeringAfter is how long a server that answers pings may send nothing
-	// else. An API server that translates the protocol reads megabytes more
-	// than the command, and always answers pings (measured on Kubernetes 1.37).
+	// else. The limit is needed because an API server that translates the
+	// protocol answers pings even if the command reads nothing: it reads
+	// megabytes of stdin that the command has not read (measured on Kubernetes
+	// 1.37).
 	answeringAfter = 30 * time.Second
 	// unreadLimit is the smallest amount of stdin that can block a server, in
 	// bytes: the capacity of a pipe.
@@ -40,7 +42,7 @@ func (s *Session) watchStuck(ctx context.Context, conn *Conn, checker StuckCheck
 			if silent < answering {
 				continue
 			}
-			answering = 2 * silent // the command is probably busy
+			answering = 2 * silent // the command is probably busy, so the next check comes later
 		case ctx.Err() != nil:
 			return // the ping was canceled
 		case conn.quiet() < stuckAfter:

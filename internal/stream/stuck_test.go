@@ -10,8 +10,8 @@ import (
 
 var errEnded = errors.New("the command has ended")
 
-// upload runs a session that sends n bytes of stdin, and returns the number of
-// calls of CheckStuck. check gets the number of the call.
+// upload runs a session that sends n bytes of stdin. CheckStuck calls check
+// with the number of the call, from 1. upload returns the number of calls.
 func upload(t *testing.T, n int, check func(call int) error, behave func(r serverConn)) (calls int, err error) {
 	d := serveExec(t, behave)
 	driver := &checkingDriver{testDriver{dial: d.dialFunc(V5)}, func() error { calls++; return check(calls) }}
@@ -38,7 +38,7 @@ func TestCheckStuck_BlockedServer(t *testing.T) {
 	})
 }
 
-// A command that reads nothing for 90 s then receives all of its input.
+// A command that reads nothing for 90 s receives all of its input afterwards.
 func TestCheckStuck_CommandReadsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 1 << 20
@@ -67,7 +67,7 @@ func TestCheckStuck_SilentCommand(t *testing.T) {
 	tests := []struct {
 		name string
 		size int
-		most int // calls in 5 minutes: after 30 s, 1, 2 and 4 minutes
+		most int // the maximum number of calls in 5 minutes: after 30 s, 1, 2 and 4 minutes
 	}{
 		{"its input is read", 1 << 20, 4},
 		{"hardly any input", 100, 0},
@@ -99,7 +99,7 @@ func TestCheckStuck_BlockedServerAnswersPings(t *testing.T) {
 	})
 }
 
-// A server is not stuck while Stdout blocks.
+// While Stdout blocks, the silence does not mean that the server is stuck.
 func TestCheckStuck_StdoutBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := serveExec(t, func(r serverConn) {

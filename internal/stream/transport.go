@@ -27,8 +27,8 @@ type Transport struct {
 
 // NewTransport returns a Transport for the server of cfg. It connects to
 // nothing; the errors are those of NewDialer. webSocketOnly disables SPDY. logf
-// is called with each failed attempt that is followed by another one; it must
-// be safe for concurrent use.
+// is called when Dial falls back to SPDY, when SPDY fails as well, and when
+// Dial tries again with new credentials. logf must be safe for concurrent use.
 func NewTransport(cfg *rest.Config, webSocketOnly bool, logf func(format string, args ...any)) (*Transport, error) {
 	dialer, err := NewDialer(cfg)
 	if err != nil {
@@ -59,10 +59,11 @@ func (t *Transport) DialWebSocket(ctx context.Context, r Request) (*Conn, error)
 // Dial opens a connection. The errors are those of Dialer.Dial. If both
 // WebSocket and SPDY failed, it returns the error that explains more.
 //
-// A command that is not on a terminal is started at most once, and if Dial
-// returns an error other than a *ProtocolError, it was not started. On a
-// terminal, SPDY is also tried after a *ProtocolError, and may then start the
-// command a second time.
+// If Dial returns a *ProtocolError or a RefusalOtherUpgrade, the server has
+// answered with 101, and may have started the command. If Dial returns any
+// other error, the command was not started. If the command is on a terminal,
+// Dial tries SPDY even after a 101, which may start the command a second time.
+// A command that is not on a terminal is started at most once.
 func (t *Transport) Dial(ctx context.Context, r Request) (*Conn, error) {
 	conn, err := t.dial(ctx, r)
 	if RefusalOf(err) != RefusalUnauthorized || !t.renewCredentials() {
@@ -107,9 +108,10 @@ func (t *Transport) useSPDY() {
 }
 
 // renewCredentials creates a new Dialer if the credentials come from a plugin
-// or a file, and reports whether it did: the next request may then have other
-// credentials. After a 401, client-go runs the plugin again, but it uses the
-// contents of the file for another minute; a new Dialer reads the file again.
+// or a file, and reports whether it did, because the next request may then have
+// other credentials. The new Dialer is needed for a file: client-go keeps the
+// contents of the file for up to a minute, and a new Dialer reads the file
+// again. A plugin is run again by client-go itself after a 401.
 func (t *Transport) renewCredentials() bool {
 	if t.cfg.ExecProvider == nil && t.cfg.BearerTokenFile == "" {
 		return false
@@ -124,20 +126,23 @@ func (t *Transport) renewCredentials() bool {
 	return true
 }
 
-// repeatable reports whether a command that may have been started may be run
-// again. On a terminal it may: a new process also continues the session after a
-// lost connection.
+// repeatable reports whether a command may be started a second time. A command
+// on a terminal may, because the session also gets a new process after a lost
+// connection.
 func repeatable(r Request) bool { return r.Query.Get("tty") == "true" }
 
-// spdyMayWork reports whether to try SPDY after a WebSocket failed with err.
-// Nothing has run, unless the answer was 101: then the server has probably
-// started the command, so it must be repeatable.
+// spdyMayWork reports whether to try SPDY after a WebSocket failed with err. If
+// the answer was 101, the server has probably started the command, so SPDY is
+// tried only if the command is repeatable. After any other answer, nothing has
+// run.
 //
-// The API server itself would refuse SPDY as well, except for refusals that
-// concern the handshake: a WebSocket is a GET, which needs the verb get, and
-// SPDY is a POST, which needs the verb create. (Since Kubernetes 1.35, a
-// WebSocket needs both verbs. If only create is missing, or a policy denies the
-// request, SPDY is refused, too.)
+// If the API server itself refused the WebSocket, it would refuse SPDY as well,
+// unless the refusal concerns the handshake: the API server supports none of
+// the subprotocols offered, a gateway has removed the headers that ask for the
+// upgrade, or a right is missing. A WebSocket is a GET, which needs the verb
+// get, and SPDY is a POST, which needs the verb create. (Since Kubernetes 1.35,
+// a WebSocket needs both verbs. If only create is missing, or a policy denies
+// the request, SPDY is refused, too.)
 func spdyMayWork(err error, repeatable bool) bool {
 	var refused *HandshakeError
 	var unknown *ProtocolError
@@ -155,12 +160,12 @@ func spdyMayWork(err error, repeatable bool) bool {
 	case RefusalUnauthorized, RefusalProxyAuth, RefusalTimeout, RefusalBusy, RefusalRedirect, RefusalNotRunning:
 		return false
 	}
-	return refused.Status == nil // a gateway refused it
+	return refused.Status == nil // without a Status, the answer is probably from a gateway
 }
 
-// moreHelpful returns the error to report if both WebSocket and SPDY failed:
-// that of the WebSocket, unless the SPDY request reached the pod: then the
-// handshake is not the cause.
+// moreHelpful returns the error to report if both WebSocket and SPDY failed. It
+// returns spdy if SPDY was refused because of the pod or its node, for example
+// because the container is not running, and otherwise webSocket.
 func moreHelpful(webSocket, spdy error) error {
 	var refused *HandshakeError
 	if !errors.As(spdy, &refused) {

@@ -28,7 +28,7 @@ func TestSPDYMayWork(t *testing.T) {
 	for _, c := range []struct {
 		name        string
 		err         error
-		once, again bool // the result for a command that runs once, and for a repeatable one
+		once, again bool // the results for a command that may run only once, and for a repeatable one
 	}{
 		{"no right to get", status(403, noRight), true, true},
 		{"no right to create", status(403, `pods "web" is forbidden: `), false, false},
@@ -68,7 +68,7 @@ func TestMoreHelpful(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		spdy error
-		want bool // the error of SPDY
+		want bool // whether moreHelpful returns the error of SPDY
 	}{
 		{"no right to create either", status(403, "cannot create"), false},
 		{"no such pod", status(404, `pods "x" not found`), true},
@@ -210,7 +210,8 @@ func TestTransport_Refused(t *testing.T) {
 	}
 }
 
-// A 101 without a subprotocol may have started the command.
+// A server that answers with 101, but without a subprotocol, may have started
+// the command. So SPDY is tried only on a terminal.
 func TestTransport_SubprotocolLost(t *testing.T) {
 	for tty, want := range map[string][]string{"": {"websocket"}, "true": {"websocket", "spdy/3.1"}} {
 		testInBubble(t, func(t *testing.T) {

@@ -54,9 +54,9 @@ func Protocols() []string {
 // Conn is one session. One goroutine may call NextReader and read the message,
 // while others call Write, one at a time. Any goroutine may call Close.
 //
-// remotecommand's executor runs in a goroutine. It reads stdin from a pipe, and
-// it writes each piece of output as a message, which it writes only when the
-// previous one was read.
+// remotecommand's executor runs in a goroutine. It reads stdin from a pipe. It
+// writes each piece of output as a message, but only when the previous message
+// has been read.
 type Conn struct {
 	transport http.RoundTripper
 	accept    AcceptFunc
@@ -90,9 +90,9 @@ type Conn struct {
 	message     message   // the message to read
 }
 
-// AcceptFunc returns the connection of the answer to a handshake, or an error
-// if the answer is not the required upgrade. If it returns an error, it has
-// closed the body of the answer.
+// AcceptFunc returns the connection of an answer to a handshake. If the answer
+// is not the required upgrade, it closes the body of the answer and returns an
+// error.
 type AcceptFunc func(*http.Response) (io.ReadWriteCloser, error)
 
 // Dial opens a connection with a POST to u. The parameters stdin, stdout,
@@ -119,7 +119,7 @@ func Dial(ctx context.Context, transport http.RoundTripper, u *url.URL, accept A
 	}
 	c.Close()
 	c.goroutines.Wait()
-	if c.handshakeErr != nil { // the executor returns it as text
+	if c.handshakeErr != nil { // the error of the executor contains handshakeErr only as text
 		return nil, c.handshakeErr
 	}
 	return nil, c.err
@@ -136,7 +136,8 @@ func newConn(transport http.RoundTripper, accept AcceptFunc) *Conn {
 	return c
 }
 
-// run starts the executor. It uses the values of ctx, but does not end with it.
+// run starts the executor. The executor uses the values of ctx, but does not
+// end when ctx ends.
 func (c *Conn) run(ctx context.Context, execute func(context.Context) error) {
 	ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	c.goroutines = group.New(c.cancel)
@@ -168,7 +169,7 @@ func (c *Conn) finish(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil {
-		err = io.EOF // it does not mean success
+		err = io.EOF // nil from the executor does not mean success
 	}
 	if c.isOpen() {
 		if frameErr := c.socket.frameErr.Load(); frameErr != nil {
@@ -195,7 +196,7 @@ func (c *Conn) Close() {
 		c.cancel()
 	})
 	<-c.done
-	c.closeSocket() // it may have been opened in the meantime
+	c.closeSocket() // the executor may have opened it in the meantime
 }
 
 func (c *Conn) closeSocket() {
@@ -229,7 +230,7 @@ func (u upgrader) RoundTrip(req *http.Request) (*http.Response, error) {
 		u.c.handshakeErr = err
 		return nil, err
 	}
-	resp.Body = http.NoBody // client-go closes it
+	resp.Body = http.NoBody // client-go closes the body, but must not close the connection
 	return resp, nil
 }
 

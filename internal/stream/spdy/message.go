@@ -9,17 +9,19 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 )
 
-// message is the message that messageReader reads.
+// message is the message that NextReader and messageReader return; pending is
+// false if there is none.
 type message struct {
 	pending bool   // there is a message
 	begun   bool   // the stream byte was read
 	stream  byte   // StreamStdOut, StreamStdErr or StreamErr
-	payload []byte // the unread part; output.Write waits until it is empty
+	payload []byte // the part that was not read yet; output.Write waits until all is read
 }
 
 // NextReader waits for the next message and returns a reader for it, which is
-// valid until the next call. The status is the last message. The error is never
-// nil after the end of the connection; io.EOF does not mean success.
+// valid until the next call. The status is the last message. At the end of the
+// connection, NextReader returns an error; io.EOF does not mean that the
+// command succeeded.
 func (c *Conn) NextReader() (io.Reader, error) {
 	if !c.next() {
 		c.goroutines.Wait()
@@ -36,7 +38,7 @@ func (c *Conn) next() bool {
 		c.changed.Wait()
 	}
 	switch {
-	case c.isClosed, c.message.pending: // if it is closed, Read returns the error
+	case c.isClosed, c.message.pending: // after Close, messageReader.Read returns the error
 		return true
 	case len(c.status) > 0:
 		c.message = message{pending: true, stream: utilremotecommand.StreamErr, payload: c.status}

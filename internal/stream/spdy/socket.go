@@ -44,8 +44,8 @@ func (s *socket) Read(p []byte) (int, error) {
 // Write implements net.Conn.
 func (s *socket) Write(p []byte) (int, error) { return s.out.Write(p) }
 
-// Close implements net.Conn. It may be called repeatedly, and always returns
-// nil: the library would block to report an error.
+// Close implements net.Conn. It may be called repeatedly. It always returns
+// nil, because the library would block while it reports an error.
 func (s *socket) Close() error {
 	s.close()
 	return nil
@@ -66,7 +66,7 @@ var (
 type frameChecker struct {
 	header  [8]byte
 	have    int // the number of bytes in header
-	payload int // the number of bytes of the frame that are missing
+	payload int // the number of payload bytes that are still to come
 }
 
 // check checks the next bytes. It returns errFrameSize, errFrameStream or nil.

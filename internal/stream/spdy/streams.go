@@ -16,8 +16,8 @@ const maxMessage = 4 << 20
 
 var errStatusSize = errors.New("the server's status is larger than 4 MiB")
 
-// connection is the SPDY connection of the executor. It watches the error
-// stream.
+// connection is the SPDY connection that the executor uses. It wraps the
+// streams that the executor creates in errorStream and dataStream.
 type connection struct {
 	httpstream.Connection
 	c *Conn
@@ -30,7 +30,7 @@ const answerDelay = time.Second
 // CreateStream implements httpstream.Connection. It returns an error as soon as
 // the connection ends; the library would wait 30 s for an answer.
 func (c connection) CreateStream(headers http.Header) (httpstream.Stream, error) {
-	stream, err := c.create(headers.Clone()) // the caller changes the headers afterwards
+	stream, err := c.create(headers.Clone()) // a copy, because the caller changes headers afterwards
 	switch {
 	case err != nil:
 		return nil, err
@@ -51,7 +51,7 @@ func (c connection) create(headers http.Header) (httpstream.Stream, error) {
 	}
 	answer := make(chan result, 1)
 	creating := group.New(func() { answer <- result{err: errPanicked} })
-	creating.Go(func() { // ends after at most 30 s; it is not waited for
+	creating.Go(func() { // this goroutine ends after at most 30 s, and is not waited for
 		stream, err := c.Connection.CreateStream(headers)
 		answer <- result{stream, err}
 	})
@@ -60,7 +60,7 @@ func (c connection) create(headers http.Header) (httpstream.Stream, error) {
 	case r = <-answer:
 	case <-c.CloseChan():
 		select {
-		case r = <-answer: // it was in transit, and all output of a short command may follow
+		case r = <-answer: // the answer was in transit; all output of a short command may follow it
 		case <-time.After(answerDelay):
 			r.err = io.ErrUnexpectedEOF
 		}
@@ -83,7 +83,7 @@ func (s errorStream) Read(p []byte) (int, error) {
 	n, err := s.Stream.Read(p)
 	if s.c.appendStatus(p[:n]) > maxMessage {
 		s.c.closeSocket()
-		_, _ = io.Copy(io.Discard, s.Stream) // the library waits until the data received before is read
+		_, _ = io.Copy(io.Discard, s.Stream) // the library blocks until the data that it has received is read
 		return 0, errStatusSize
 	}
 	return n, err
@@ -100,11 +100,12 @@ func (c *Conn) appendStatus(p []byte) int {
 	return len(c.status)
 }
 
-// dataStream is a stream whose Write never fails: the executor would log the
-// error. A dead connection is detected by its reader.
+// dataStream is a stream whose Write never fails, because the executor would
+// log an error. The goroutine that calls Conn.NextReader detects a dead
+// connection.
 type dataStream struct {
 	httpstream.Stream
-	closed <-chan struct{} // closed when nothing more is written
+	closed <-chan struct{} // closed by Conn.Close
 }
 
 // Write implements io.Writer.
