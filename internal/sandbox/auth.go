@@ -141,9 +141,9 @@ func authorize(name, verb string, q request) error {
 	return apierrors.NewForbidden(schema.GroupResource{Group: q.group, Resource: q.resource}, q.name, errors.New(reason))
 }
 
-// authorizeUpgrade makes the second check of an exec over WebSocket, which
-// Kubernetes 1.35 added: a GET also needs the right to create. The error
-// contains no reason.
+// authorizeUpgrade is called for an exec or attach with GET, after authorize.
+// It also requires the right to create, as servers do since Kubernetes 1.35. As
+// on a real server, the error contains no reason.
 func authorizeUpgrade(name string, q request) error {
 	if allowed(name, "create", q.resource+"/"+q.subresource) {
 		return nil

@@ -51,8 +51,9 @@ func (f *broadcast) dropAll() {
 	f.sinks = nil
 }
 
-// copy copies one output of the main process, until its end, to the log and to
-// the writers that pick returns. It first writes the text first.
+// copy copies r, one output of the main process, until its end. It writes to
+// the log and to the writer that pick returns for each client. Before the
+// output, it writes the string first.
 func (f *broadcast) copy(r io.Reader, first string, pick func(*sink) io.Writer) {
 	buf := make([]byte, chunk)
 	w := f.writer()

@@ -138,7 +138,8 @@ func execQuery(streams string, command ...string) url.Values {
 	return q
 }
 
-// tryDial returns the body of a refusal with the error.
+// tryDial opens a WebSocket. If the server refuses, tryDial returns the error,
+// the response and the body of the response.
 func tryDial(t testing.TB, s *sandbox.Server, contextName, path string,
 	protocols ...string,
 ) (*client, *http.Response, []byte, error) {
@@ -262,7 +263,8 @@ func (c *client) finish() result {
 	return r
 }
 
-// code returns the exit code in the Status, 0 for Success, or -1.
+// code returns the exit code in the Status. It returns 0 if the Status is
+// Success, and -1 if the Status is missing or contains no exit code.
 func (r result) code() int {
 	var st metav1.Status
 	if json.Unmarshal([]byte(r.status), &st) != nil {
@@ -300,7 +302,8 @@ func waitSession(ctx context.Context, t testing.TB, s *sandbox.Server, want func
 	}
 }
 
-// waitForGo begins a script in pod web that waits for writeGo.
+// waitForGo is the beginning of a script in pod web that waits until writeGo
+// has created the file go.
 const waitForGo = "until [ -e go ]; do sleep 0.01; done; "
 
 func writeGo(t testing.TB, s *sandbox.Server) {

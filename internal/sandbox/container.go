@@ -32,8 +32,9 @@ type container struct {
 	env  []string
 
 	node string
-	// mounts contains the paths of volumes on the machine, by their paths in
-	// the pod. Environment variables with these values are changed.
+	// mounts maps the mount path of each volume to the path of the volume on
+	// the machine. If the value of an environment variable is a mount path, it
+	// is replaced with the path on the machine.
 	mounts    map[string]string
 	restart   bool // whether the main process is restarted when it ends
 	broadcast broadcast
@@ -42,7 +43,7 @@ type container struct {
 	main    *process              // nil if it does not run
 	procs   map[*process]struct{} // running processes, and those whose output is still open
 	started []int                 // PIDs, equal to session IDs, of processes that may have left descendants
-	stopped bool                  // no process may be started
+	stopped bool                  // spawn starts no more processes
 }
 
 func (s *Server) newContainer(pod *corev1.Pod, spec corev1.Container, restart bool) (*container, error) {
@@ -136,14 +137,15 @@ func (c *container) running() *process {
 	return c.main
 }
 
-// mainCommand returns the command of the container. If it has none, mainCommand
-// returns a command that exits when the sandbox ends, even if the sandbox is
-// killed: cat, whose stdin then ends.
+// mainCommand returns the command of the container. If the container has no
+// command, mainCommand returns cat, because cat exits when its stdin ends, that
+// is, when the sandbox ends, even if the sandbox is killed.
 func (c *container) mainCommand() command {
 	if args := slices.Concat(c.spec.Command, c.spec.Args); len(args) > 0 {
 		return command{args: args, stdin: c.spec.Stdin, tty: c.spec.TTY}
 	}
-	// cat is started without a shell, so that its arguments never change.
+	// cat is not started by a shell, because Processes would then list the
+	// arguments of the shell at first.
 	return command{args: []string{"cat"}, stdin: true, idle: true}
 }
 

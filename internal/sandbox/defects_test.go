@@ -21,7 +21,7 @@ import (
 )
 
 // These tests reproduce the defects of real servers that the package comment
-// lists, in each mode and protocol that has them.
+// lists, in each mode and protocol in which they occur.
 
 func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrUnexpectedEOF)
@@ -51,17 +51,17 @@ func dialRecorded(t *testing.T, s *sandbox.Server, path string, protocols ...str
 func TestUnreadStdin_BlocksStatus(t *testing.T) {
 	t.Parallel()
 	// The server's queue holds 96 KiB. While a command runs, its pipe holds 64
-	// KiB more, and a message of 32 KiB waits in between. When all of these are
-	// full, the server is blocked.
+	// KiB more, and 32 KiB wait between the queue and the pipe. When all of
+	// these are full, the server is blocked.
 	const held, between = 96 << 10, 64<<10 + 32<<10
 	tests := []struct {
 		script string
 		fault  sandbox.Fault
-		needed int64 // stdin that must have been received before the command may exit
+		needed int64 // bytes of stdin that the server must have received before writeGo
 	}{
 		{waitForGo + "exit 3", sandbox.Fault{}, held + between - 1},
 		{waitForGo + "head -c 1", sandbox.Fault{}, held + between - 1},
-		{"exit 3", sandbox.Fault{StartAfter: 3 * time.Second}, held}, // everything has arrived by then
+		{"exit 3", sandbox.Fault{StartAfter: 3 * time.Second}, held}, // by then, all of this stdin has arrived
 	}
 	for _, p := range []string{v5, v4} {
 		for _, tt := range tests {
@@ -71,7 +71,7 @@ func TestUnreadStdin_BlocksStatus(t *testing.T) {
 				s.Inject(tt.fault)
 				c := dialRecorded(t, s, execPath("web", execQuery("io", "sh", "-c", tt.script)), p)
 				flooded := make(chan struct{})
-				go func() { // endless
+				go func() { // until the connection ends
 					defer close(flooded)
 					for c.write(0, make([]byte, 16<<10)) == nil {
 					}
@@ -169,7 +169,8 @@ func TestInFlight_LostOutput(t *testing.T) {
 	}
 }
 
-// The server answers a ping after its close with a reset.
+// If a ping arrives after the server has closed the session, the server answers
+// with a reset.
 func TestLateReset_PingAfterClose(t *testing.T) {
 	t.Parallel()
 	const size = 300_000
@@ -274,7 +275,7 @@ func TestRate_Cut(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	for name, fault := range map[string]sandbox.Fault{
 		"FIN": {Rate: 500_000, Do: sandbox.FIN},
-		"RST": {Rate: 5_000, Do: sandbox.RST}, // long before the last byte
+		"RST": {Rate: 5_000, Do: sandbox.RST}, // so slow that most bytes are in flight at the RST
 	} {
 		fault.When, fault.N = sandbox.AfterSent, n
 		undo := s.Inject(fault)
@@ -294,7 +295,7 @@ func TestStatusDeadline(t *testing.T) {
 	s.Inject(sandbox.Fault{StatusDeadline: 100 * time.Millisecond})
 	for _, p := range []string{v5, v4} {
 		c := dialRecorded(t, s, execPath("web", command), p)
-		waitSession(c.ctx, t, s, closed) // by the deadline: the client does not read
+		waitSession(c.ctx, t, s, closed) // by the deadline, because the client does not read
 		if r := c.finish(); r.status != "" || len(r.out) >= size || !isReset(r.end) {
 			t.Errorf("%s: %d bytes, %q, %v; want a reset", p, len(r.out), r.status, r.end)
 		}
@@ -309,7 +310,7 @@ func TestStatusDeadline(t *testing.T) {
 
 func TestDropStdin(t *testing.T) {
 	t.Parallel()
-	s := start(t, sandbox.Config{Gentle: true}) // a command may end before its input is sent
+	s := start(t, sandbox.Config{Gentle: true}) // Gentle, because a command may end before its stdin is sent
 	s.Inject(sandbox.Fault{DropStdin: true})
 	file := filepath.Join(s.Dir("default", "web", "web"), "file")
 	tests := []struct {
@@ -443,7 +444,7 @@ func TestSaySuccess(t *testing.T) {
 	t.Parallel()
 	const script = "echo one; read x; echo two; exec sleep 1000"
 	moments := map[string]sandbox.Fault{
-		"after output": {When: sandbox.AfterSent, N: 8}, // after 3 bytes of the first message and 7 of "one"
+		"after output": {When: sandbox.AfterSent, N: 8}, // in the frame with "one", which is still sent
 		"after input":  {When: sandbox.AfterReceived, N: 5},
 		"in time":      {When: sandbox.AfterTime, After: 2 * time.Second}, // the command has started by then
 	}

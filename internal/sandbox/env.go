@@ -13,9 +13,9 @@ const markVariable = "SANDBOX_CONTAINER"
 
 // environment returns the environment of the container's processes: the
 // variables that a runtime sets (PATH, HOSTNAME, those of the service
-// kubernetes, HOME), the variables of the pod, and the mark. From the sandbox's
-// own environment, it contains only PATH, so that the commands of the machine
-// are found.
+// kubernetes, HOME), the variables of the pod, and markVariable. The only
+// variable that it takes from the sandbox's own environment is PATH, so that
+// the commands of the machine are found.
 func (c *container) environment() []string {
 	host, port := c.srv.endpoint()
 	tcp := "tcp://" + host + ":" + port

@@ -7,13 +7,14 @@ import (
 	"time"
 )
 
-// With Fault.DropStdin, the command gets stdin when dropWaits consecutive checks
-// have found it waiting, or after dropTries checks.
+// With Fault.DropStdin, feed sends stdin to the command when dropWaits
+// consecutive checks have found that the command is not busy, or after
+// dropTries checks.
 const (
 	dropInterval = 20 * time.Millisecond // before each check
 	dropWaits    = 3
 	dropTries    = 100
-	dropConfirm  = 10 * time.Millisecond // from the end of an output until a running command has closed it
+	dropConfirm  = 10 * time.Millisecond // how long the command must still run after the end of an output
 )
 
 // execution runs the command of an exec.
@@ -24,7 +25,7 @@ type execution struct {
 	fault         Fault         // the session's fault; zero if it has none
 	outputsClosed chan struct{} // closed when stdout or stderr of the running command has been closed by all processes
 	closeOutputs  func()        // closes outputsClosed
-	inFlight      func() bool   // see session
+	inFlight      func() bool   // see session.inFlight
 }
 
 func (s *session) runExec(target *container) {
@@ -108,8 +109,10 @@ func (x *execution) pump(w io.Writer, r io.Reader) {
 	}
 }
 
-// outputEnded is called at the end of one of the command's outputs. It calls
-// closeOutputs if the command still runs after dropConfirm.
+// outputEnded is called at the end of one of the command's outputs. With
+// Fault.DropStdin, it calls closeOutputs if the command still runs after
+// dropConfirm, because the output has then ended without an exit of the
+// command.
 func (x *execution) outputEnded() {
 	if !x.fault.DropStdin {
 		return
@@ -123,8 +126,8 @@ func (x *execution) outputEnded() {
 	}
 }
 
-// holdBack delays output as the fault requires, and reports whether it is lost
-// because the command exited in the meantime.
+// holdBack delays output by Fault.LoseTail. It reports whether the output is
+// lost, because the command exited in the meantime.
 func (x *execution) holdBack() bool {
 	if x.fault.LoseTail <= 0 {
 		return false
@@ -175,8 +178,9 @@ func (x *execution) feed() {
 	}
 }
 
-// waitForReader gives the command time to close its outputs. It returns when
-// the command has waited for dropWaits checks in a row, or has exited.
+// waitForReader gives the command time to close its outputs. It returns when an
+// output is closed, when the command has exited, when dropWaits consecutive
+// checks have found that the command is not busy, or after dropTries checks.
 func (x *execution) waitForReader() {
 	for looks, waiting := 0, 0; waiting < dropWaits && looks < dropTries; looks, waiting = looks+1, waiting+1 {
 		select {

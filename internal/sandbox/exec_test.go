@@ -130,7 +130,7 @@ func TestExec_FirstMessage(t *testing.T) {
 	for streams, want := range map[string]byte{"ioe": 1, "oe": 1, "e": 2, "ie": 2, "i": 3, "ot": 1, "et": 0} {
 		for _, p := range allProtocols {
 			c, resp, body, err := tryDial(t, s, "sandbox", execPath("web", execQuery(streams, "true")), p)
-			if want == 0 { // a tty has no stderr, so there is no stream
+			if want == 0 { // with a tty, stderr does not count, so that no stream is requested
 				if err == nil || resp.StatusCode != http.StatusBadRequest {
 					t.Errorf("%s %s: got %v %v %q, want 400", p, streams, err, resp, body)
 				}
@@ -237,7 +237,8 @@ func TestExec_CommandCannotRun(t *testing.T) {
 	}
 }
 
-// quoteIn returns how a quotation mark is written in the error channel.
+// quoteIn returns how a quotation mark is written on the error channel: escaped
+// if the protocol sends a Status in JSON.
 func quoteIn(protocol string) string {
 	if hasStatus(protocol) {
 		return `\"`

@@ -24,52 +24,56 @@ type Fault struct {
 	// Seen, if not nil, is called for each request that the fault applies to,
 	// before the request is handled.
 	Seen func()
-	// Times is the number of requests that it applies to. Default: all, until
-	// it is undone.
+	// Times is the number of requests that the fault applies to. Default: all,
+	// until the fault is undone.
 	Times int
 	// Wait delays the handling of the request.
 	Wait time.Duration
 
-	// Code is the HTTP status of a refusal, which has Body and ContentType
-	// (default text/plain) and does not depend on the user. Examples: 502 with
-	// an HTML page, 403 without a body, 200 instead of an upgrade.
+	// Code, if not 0, makes the server refuse the request with this HTTP
+	// status, whoever the user is. The answer has Body and ContentType (default
+	// text/plain). Examples: 502 with an HTML page, 403 without a body, 200
+	// instead of an upgrade.
 	Code        int
 	Body        string
 	ContentType string
-	// Refusal refuses with a Status object. Its Code is the HTTP status
-	// (default 500).
+	// Refusal, if not nil, makes the server refuse the request with this Status
+	// object. Refusal.Code is the HTTP status (default 500).
 	Refusal *metav1.Status
 
-	// Subprotocol is selected and used, whatever the client offered. A pointer
-	// to "" selects none.
+	// Subprotocol, if not nil, is the subprotocol that the server selects and
+	// uses, whatever the client offered. A pointer to "" selects none.
 	Subprotocol *string
 
 	// Do is an action that happens once, at the time that When specifies.
 	Do   Action
 	When Moment
-	// N is the number of WebSocket bytes for AfterSent and AfterReceived, in
-	// that direction. It includes the frame headers, but not the 101 answer.
-	// The action happens exactly at that byte, even in the middle of a frame;
-	// SaySuccess happens between two frames. For a watch over HTTP, N counts
-	// the body, in whole lines.
+	// N is the number of WebSocket bytes after which the action happens: bytes
+	// to the client for AfterSent, bytes from the client for AfterReceived. N
+	// includes the frame headers, but not the 101 answer. The action happens
+	// exactly after N bytes, even in the middle of a frame. Only SaySuccess
+	// with AfterSent waits for the end of the frame. For a watch over HTTP, N
+	// counts the bytes of the body, and the action waits for the end of the
+	// line.
 	N int64
 
-	// After is the time between the 101 and AfterTime.
+	// After is the time from the 101 to the action, for AfterTime.
 	After time.Duration
 	// InFlight limits AtEnd and LoseTail to sessions whose command exited
-	// before its stdin ended. With protocols that have no half-close, these are
-	// all sessions with stdin. In such sessions, real servers send false
-	// results in a few percent of all trials, on every path: Success in place
-	// of the exit code (SaySuccess), no Status (CloseFrame), and no or only a
-	// part of the output (LoseTail), also with Success.
+	// before its stdin ended. If the protocol has no half-close, stdin does not
+	// end while the client is connected, so these are all sessions with stdin.
+	// In a few percent of such sessions, a real server sends a false result:
+	// Success in place of the exit code (SaySuccess), no Status (CloseFrame),
+	// or only a part of the output or none (LoseTail), which can come together
+	// with Success.
 	InFlight bool
 	// Kill makes the action kill the command, too.
 	Kill bool
 
-	// RefuseCommand limits the fault to execs with a command for which it
-	// returns true. Unless Code, Refusal or Do is set, these are refused as by
-	// an admission policy (see policyDenial), after the checks of the user's
-	// rights and of the pod.
+	// RefuseCommand, if not nil, limits the fault to execs for whose command
+	// RefuseCommand returns true. Unless Code, Refusal or Do is set, the server
+	// refuses these execs as an admission policy does, after the checks of the
+	// user's rights and of the pod. For the error, see policyDenial.
 	RefuseCommand func(args []string) bool
 
 	// IgnoreSelectors makes lists and watches return all objects of the
@@ -85,21 +89,23 @@ type Fault struct {
 	ErrorChannel []byte
 
 	// Rate limits the link to the client, in bytes per second. As on a real
-	// link, the server does not notice: up to 4 MiB are in flight, and it has
-	// sent the Status and closed long before the client has read them. Bytes in
-	// flight count as sent.
+	// link, the server does not notice the limit: while less than 4 MiB are in
+	// flight, its writes do not wait. If the whole output fits, the server has
+	// sent the Status and closed the connection long before the client has
+	// received them. For N, bytes in flight count as sent.
 	Rate int64
 	// LateReset makes the server answer the first byte that the client sends
 	// after the close (a ping, for example) with an RST. The RST destroys all
 	// output, the Status and the close frame that are still in flight, that is,
-	// have not arrived in the client's kernel. Up to 4 MiB are in flight if the
-	// client does not read, or with Rate. (The client can still read what its
-	// kernel has received, at first about 128 KiB.)
+	// have not arrived in the client's kernel. With Rate, or if the client does
+	// not read, up to 4 MiB are in flight. The client can still read what its
+	// kernel has received. The kernel's receive buffer holds about 128 KiB at
+	// first.
 	LateReset bool
-	// StatusDeadline is the time from the exit of the command in which the
-	// client must receive everything that is in flight (see LateReset). Then
-	// the connection is reset. In the API server it is 10 s (writeErrorDeadline
-	// in pkg/util/proxy). 0: no limit.
+	// StatusDeadline is the time that the client has, after the server has sent
+	// the Status, to receive everything that is in flight (see LateReset). If
+	// it takes longer, the server resets the connection. In the API server, the
+	// deadline is 10 s (writeErrorDeadline in pkg/util/proxy). 0: no limit.
 	StatusDeadline time.Duration
 
 	// Withhold applies to requests that create a pod: the pod is created, but
@@ -109,21 +115,24 @@ type Fault struct {
 	// NotRunning makes the server answer that the container does not exist, as
 	// a kubelet does while it restarts the container.
 	NotRunning bool
-	// StartAfter is the time from the 101 to the start of the command, on real
-	// servers about 50 ms. Stdin that arrives earlier waits. With endless
-	// stdin, some of it is therefore always unread, even if the command exits
-	// at once (see Config.Gentle).
+	// StartAfter is the time from the 101 to the start of the command. On real
+	// servers, it is about 50 ms. Stdin that arrives before the start waits in
+	// the server. If stdin is endless, the command therefore leaves some of it
+	// unread, even if it exits at once. For the consequences, see
+	// Config.Gentle.
 	StartAfter time.Duration
 	// LoseStdin discards all stdin of a command without a tty.
 	LoseStdin bool
 	// DropStdin loses stdin as containerd does (containerd#13934): when all
-	// processes have closed stdout or stderr of a command without a tty (`cat >
-	// FILE`, if the shell execs it), its stdin ends and the rest is discarded.
-	// Stdin is sent only when the command has waited for it for about 60 ms, so
-	// that a command that closes its outputs first gets no stdin at all.
+	// processes have closed stdout or stderr of a command without a tty, the
+	// command's stdin ends and the rest of stdin is discarded. An example is
+	// `cat > FILE`, if the shell execs cat. The server sends stdin only after
+	// the command has been idle for about 60 ms, so that a command that first
+	// closes an output gets no stdin at all.
 	DropStdin bool
-	// LoseTail loses the output that the command wrote in the last LoseTail
-	// before it exited, but not the Status. It delays all output by that time.
+	// LoseTail is a time span: the output that the command wrote within
+	// LoseTail before its exit is lost, but the Status is not. All output is
+	// delayed by LoseTail.
 	LoseTail time.Duration
 }
 
@@ -138,7 +147,7 @@ const (
 	RST               // reset the TCP connection
 	CloseFrame        // send close frame 1000 without a Status
 	Hang              // AtRequest: never answer. AtEnd: no Status, no close. Otherwise: StallRead and StallWrite
-	SaySuccess        // send the Status Success and close, whatever the command did; it continues unless Kill is set
+	SaySuccess        // send the Status Success and close; if the command still runs, it continues, unless Kill is set
 	StallRead         // stop reading
 	StallWrite        // stop writing, including pongs
 	KillPod           // delete the pod that the request names (grace period 0), and continue
@@ -150,7 +159,7 @@ type Moment int
 
 // The moments.
 const (
-	AtRequest     Moment = iota // instead of answering
+	AtRequest     Moment = iota // in place of the answer
 	AfterSent                   // after N bytes to the client; 0 means right after the 101
 	AfterReceived               // after N bytes from the client; 0 means right after the 101
 	AtEnd                       // when the command has exited and its output has been sent, in place of the Status
@@ -173,7 +182,7 @@ type injected struct {
 // active is a fault that applies to one request. A nil *active does nothing.
 type active struct {
 	Fault
-	sent int64 // of a plain HTTP watch
+	sent int64 // bytes of a watch over HTTP that have been sent
 }
 
 // Inject activates a fault until undo is called, Times requests have matched,
@@ -200,8 +209,8 @@ func (fs *faults) drop(in *injected) {
 	fs.list = slices.DeleteFunc(fs.list, func(other *injected) bool { return other == in })
 }
 
-// take returns the fault that applies to a request, or nil, and counts the
-// request.
+// take returns the fault that applies to a request, or nil. The request counts
+// for the Times of that fault.
 func (fs *faults) take(r *http.Request) *active {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -242,8 +251,8 @@ func (f *active) ignoresSelectors() bool { return f != nil && f.IgnoreSelectors 
 // actsAt reports whether the fault has an action for the moment.
 func (f *active) actsAt(when Moment) bool { return f != nil && f.Do != Nothing && f.When == when }
 
-// atRequest applies what the fault does before the request is handled, and
-// reports whether the request has been answered.
+// atRequest does what the fault must do before the request is handled. It
+// reports whether the request is finished and must not be handled.
 func (f *active) atRequest(s *Server, w http.ResponseWriter, r *http.Request) bool {
 	if f == nil {
 		return false
@@ -314,11 +323,12 @@ func (f *active) actAtRequest(s *Server, r *http.Request) bool {
 // killPod deletes the pod that the request names.
 func (f *active) killPod(s *Server, r *http.Request) {
 	if q, ok := parsePath(r); ok {
-		_ = s.deletePod(q.key(), 0) // it may be gone already
+		_ = s.deletePod(q.key(), 0) // the pod may be gone already
 	}
 }
 
-// beforeLine applies the fault before n more bytes of a watch over HTTP.
+// beforeLine applies the fault to a watch over HTTP, before the server sends a
+// line of n bytes.
 func (f *active) beforeLine(r *http.Request, n int) error {
 	if f == nil {
 		return nil

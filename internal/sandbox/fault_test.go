@@ -128,8 +128,9 @@ func TestFault_Subprotocol(t *testing.T) {
 
 func TestFault_CutAtByte(t *testing.T) {
 	s := start(t, sandbox.Config{})
-	// Each message of 32 KiB has a frame header of 4 bytes and a channel byte;
-	// the first message has 3 bytes in total.
+	// Byte n is in the middle of a message: the first message has 3 bytes, and
+	// a message with 32 KiB of data has a frame header of 4 bytes and a channel
+	// byte.
 	const n = 100_000
 	for name, do := range map[string]sandbox.Action{"rst": sandbox.RST, "fin": sandbox.FIN, "close": sandbox.CloseFrame} {
 		s.Inject(sandbox.Fault{Do: do, When: sandbox.AfterSent, N: n, Times: 1})
@@ -220,7 +221,7 @@ func TestFault_DropPongs(t *testing.T) {
 			_, _, _ = c.read()
 			close(read)
 		}()
-		soon := testTimeout // for the pong
+		soon := testTimeout // the time limit for the pong
 		if drop {
 			soon = 300 * time.Millisecond
 		}

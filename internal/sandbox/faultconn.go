@@ -12,8 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/remotecommand"
 )
 
-// lingerTimeout is how long a closed socket stays half open, with Config.Gentle
-// and after a FIN.
+// lingerTimeout is how long the server still reads from a client after it has
+// ended the direction to the client (see faultConn.Close).
 const lingerTimeout = 2 * time.Second
 
 // frameBuffer is the size of the read and write buffers, in bytes. The largest
@@ -55,9 +55,9 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.conn, rw, nil
 }
 
-// faultConn is the TLS connection of a WebSocket. Without a fault it only
-// passes bytes on. As the WebSocket layer ensures, one goroutine reads, and at
-// most one at a time writes.
+// faultConn is the TLS connection of a WebSocket or of SPDY. Without a fault it
+// only passes bytes on. As the WebSocket layer ensures, one goroutine reads,
+// and at most one at a time writes.
 type faultConn struct {
 	net.Conn
 	raw *rawConn
@@ -76,7 +76,7 @@ type faultConn struct {
 	drop     bool // the current frame is discarded
 
 	fired  chan struct{} // closed when the fault acts
-	closed chan struct{} // closed by the last Close
+	closed chan struct{} // closed when Close has closed both directions
 
 	mu         sync.Mutex
 	link       *link // nil: write directly to the socket
@@ -160,14 +160,16 @@ func (c *faultConn) Write(p []byte) (int, error) {
 	return total, nil
 }
 
-// writeOrDrop writes p, unless the fault has acted.
+// writeOrDrop writes p to the client. If the direction to the client has ended,
+// it discards p. After an RST, it returns an error. After StallWrite or Hang,
+// it waits for the end of the connection.
 func (c *faultConn) writeOrDrop(p []byte) error {
 	if c.is(&c.stallWrite) {
 		<-c.raw.gone
 		return errFault
 	}
 	if c.is(&c.linger) || c.is(&c.halfClosed) {
-		return nil // discarded; an error would end the reader, too
+		return nil // discard p, because an error would end the reader, too
 	}
 	if c.is(&c.cut) {
 		return errFault
@@ -202,11 +204,11 @@ func (c *faultConn) openLink() {
 	c.mu.Lock()
 	c.link = l
 	c.mu.Unlock()
-	go l.run() // finish waits for it
+	go l.run() // finish waits for its end
 }
 
 // resetUnlessDelivered waits until the client's kernel has received everything
-// that was sent. After the time d, it resets the connection.
+// that was sent. If that takes longer than d, it resets the connection.
 func (c *faultConn) resetUnlessDelivered(d time.Duration) {
 	if l := c.currentLink(); l != nil && !l.drained(d) {
 		c.reset()
@@ -302,9 +304,9 @@ func (c *faultConn) act() {
 	close(c.fired)
 }
 
-// halfCloseFirst makes the first Close end only the direction to the client, so
-// that bytes that the client still sends do not destroy the bytes in flight to
-// it.
+// halfCloseFirst makes the first Close end only the direction to the client,
+// because bytes that the client still sends would otherwise destroy the bytes
+// in flight to the client.
 func (c *faultConn) halfCloseFirst() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -357,8 +359,9 @@ func (c *faultConn) endWriting() {
 	c.raw.fin()
 }
 
-// SetDeadline does nothing on a half-closed connection, where the WebSocket
-// layer would extend the deadline with each message.
+// SetDeadline does nothing on a half-closed connection, because the WebSocket
+// layer calls it at each message and would extend the deadline that endWriting
+// has set.
 func (c *faultConn) SetDeadline(t time.Time) error {
 	if c.is(&c.halfClosed) {
 		return nil
@@ -366,7 +369,7 @@ func (c *faultConn) SetDeadline(t time.Time) error {
 	return c.Conn.SetDeadline(t)
 }
 
-// finish waits for the last Close.
+// finish waits until Close has closed both directions, and then ends the link.
 func (c *faultConn) finish() {
 	<-c.closed
 	if l := c.currentLink(); l != nil {

@@ -175,7 +175,7 @@ func (s *Server) serveLog(w http.ResponseWriter, r *http.Request, c call) error 
 	w.Header().Set("Content-Type", "text/plain")
 	if ct := s.container(c.key(), name); ct != nil {
 		control := http.NewResponseController(w)
-		ct.broadcast.send(w, o, func() { _ = control.Flush() }, r.Context().Done()) // the client may be gone
+		ct.broadcast.send(w, o, func() { _ = control.Flush() }, r.Context().Done()) // Flush fails if the client has gone
 	}
 	return nil
 }

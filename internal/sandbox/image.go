@@ -9,7 +9,8 @@ import (
 	"path/filepath"
 )
 
-// Images of containers. Any other image contains the commands of the machine.
+// These images contain only some commands. An image that is neither one of them
+// nor created by AddImage contains all commands of the machine.
 const (
 	// NoShellImage contains hello, args, cat, exit, sleep, true and false, also
 	// in the root directory (/hello, /args, ...), like an image that contains
@@ -27,19 +28,19 @@ var noDDCommands = []string{
 	"stat", "stty", "tail", "tee", "test", "touch", "tr", "true", "tty", "uname", "uniq", "wc", "yes",
 }
 
-// noShellScripts replace the static binaries in the cluster's image without a
-// shell.
+// noShellScripts are the scripts in NoShellImage, by name. The image without a
+// shell for the tests on a cluster contains static binaries in their place.
 var noShellScripts = map[string]string{
 	"hello": `echo hello from a container without a shell`,
 	"args":  `for a; do printf '%s\n' "$a"; done`,
 	"exit":  `exit "$1"`,
 }
 
-// AddImage creates an image with the given commands: paths on the machine, by
-// name. A container of the image finds these, and no others, in its PATH and
-// its /bin. Only the sandbox's lookup of commands enforces that: a process that
-// opens another path, such as /bin/sh for a script, opens the file of the
-// machine. AddImage may be called again to add commands.
+// AddImage creates an image that contains commands, a map of names to paths on
+// the machine. A container of the image finds these commands, and no others, in
+// its PATH and its /bin. Only the sandbox's lookup of commands enforces this: a
+// process that opens another path, such as /bin/sh for a script, opens the file
+// of the machine. AddImage may be called again to add commands.
 func (s *Server) AddImage(image string, commands map[string]string) error {
 	root := s.imageDir(image)
 	if err := os.MkdirAll(filepath.Join(root, "bin"), 0o700); err != nil {
@@ -61,7 +62,8 @@ func (s *Server) imageDir(image string) string {
 	return filepath.Join(s.dir, "images", fmt.Sprintf("%x", image))
 }
 
-// imageRoot returns the directory of an image, or "" for the machine.
+// imageRoot returns the directory of an image, or "" if the image contains all
+// commands of the machine.
 func (s *Server) imageRoot(image string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

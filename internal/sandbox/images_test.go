@@ -238,7 +238,7 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
-// The processes of a pod are the same from the start.
+// From the start, cat is the only process of a pod without a command.
 func TestContainer_Idle(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{})

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// linkBuffer is the maximum number of bytes in flight; then writes wait. It is
-// the size up to which Linux grows the send buffer of a socket.
+// linkBuffer is the maximum number of bytes in flight. If it is reached, writes
+// wait. Linux grows the send buffer of a socket up to the same size.
 const linkBuffer = 4 << 20
 
 // linkPiece is the maximum number of bytes in one write to the socket.
 const linkPiece = 8 << 10
 
-// kernelBuffer is the send buffer of the socket of a link, in bytes. It is
-// small, so that most of the bytes in flight are in the link.
+// kernelBuffer is the size of the kernel's send buffer, in bytes. It is small,
+// so that most of the bytes in flight wait in link.data and not in the kernel.
 const kernelBuffer = 32 << 10
 
 // link holds the bytes in flight to a client: the server has written them,
@@ -55,8 +55,9 @@ func (l *link) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// finish makes the link call done after the last byte. Nothing may be written
-// after finish. If finish is called again, only the later done is called.
+// finish makes the link call done after the last byte. Later calls of Write
+// return an error. If finish is called again before the last byte, only the
+// done of the later call is called.
 func (l *link) finish(done func()) {
 	l.mu.Lock()
 	l.finished = done
@@ -76,8 +77,8 @@ func (l *link) destroy() {
 	l.cond.Broadcast()
 }
 
-// drained waits until nothing is in flight, and reports whether that happened
-// within the time.
+// drained waits until nothing is in flight, but not longer than within. It
+// reports whether everything was delivered.
 func (l *link) drained(within time.Duration) bool {
 	end := time.Now().Add(within)
 	timer := time.AfterFunc(within, func() {
@@ -120,8 +121,9 @@ func (l *link) run() {
 	}
 }
 
-// next copies the next bytes to buf. It returns 0 if there are none: the link
-// is finished, and finished is not nil, or it is destroyed.
+// next waits for bytes and copies them to buf. If the link is finished, it
+// returns 0 and the function to call. If the link is destroyed, it returns 0
+// and nil.
 func (l *link) next(buf []byte) (n int, finished func()) {
 	if l.rate > 0 { // small pieces keep the rate even
 		buf = buf[:min(int64(len(buf)), max(l.rate/50, 64))]

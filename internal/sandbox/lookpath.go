@@ -23,8 +23,9 @@ func searchPath(root string) string {
 	return defaultPath
 }
 
-// lookPath finds a command, and returns the errors of a container runtime. If
-// root is not "", absolute names are relative to it.
+// lookPath returns the path of the command name. Its errors are those of a
+// container runtime. If root is not "", it is the root directory for absolute
+// names.
 func lookPath(name, dir, root, searchPath string) (string, error) {
 	if strings.Contains(name, "/") {
 		path := name
@@ -61,8 +62,8 @@ func lookPath(name, dir, root, searchPath string) (string, error) {
 
 func executable(info fs.FileInfo) bool { return info.Mode().IsRegular() && info.Mode()&0o111 != 0 }
 
-// errCannotRun wraps an error in the messages that containerd and runc add to
-// it.
+// errCannotRun formats an error and wraps it in the messages that containerd
+// and runc add.
 func errCannotRun(format string, args ...any) error {
 	return fmt.Errorf("failed to exec in container: failed to start exec %q: OCI runtime exec failed: exec failed: "+
 		"unable to start container process: %w: unknown", randomName(16), fmt.Errorf(format, args...))

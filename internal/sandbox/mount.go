@@ -7,8 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// mount creates a directory for each emptyDir of the container. A hostPath is
-// the directory with that path on the machine.
+// mount sets c.mounts. For an emptyDir, it creates a directory. For a hostPath,
+// it uses the same path on the machine.
 func (c *container) mount(volumes []corev1.Volume) error {
 	c.mounts = map[string]string{}
 	for _, m := range c.spec.VolumeMounts {

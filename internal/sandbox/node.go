@@ -14,9 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// NodeImage is an image from which a node can be entered: its nsenter runs a
-// command with the node's own programs in its PATH, before those of the
-// machine. One of them is a hostname that prints the name of the node.
+// NodeImage is an image from which a node can be entered with nsenter. Its
+// nsenter runs a command whose PATH has the node's own programs before those of
+// the machine. One of the node's programs is hostname, which prints the name of
+// the node.
 const NodeImage = "sandbox/node:1"
 
 // node returns a ready node.
@@ -36,7 +37,9 @@ func node(name string) *corev1.Node {
 	return n
 }
 
-// nsenterScript replaces nsenter. Without -m, the command runs in the image.
+// nsenterScript replaces nsenter. NODE stands for the node's directory. With
+// -m, the command runs with the PATH and HOME of the node. Without -m, it runs
+// with the environment of the container.
 const nsenterScript = `#!/bin/sh
 while [ "$1" != -- ]; do
 	[ "$1" != -m ] || PATH=NODE:$PATH HOME=NODE HISTFILE=/dev/null

@@ -20,12 +20,12 @@ const graceCap = time.Second
 // errClosed is returned after Close.
 var errClosed = errors.New("the sandbox is closed")
 
-// podRun is the running part of a pod.
+// podRun is a pod with its running containers.
 type podRun struct {
-	pod        *corev1.Pod // as it was added
+	pod        *corev1.Pod // the pod as it was added
 	containers map[string]*container
 	stop       context.CancelFunc // starts the termination of the pod
-	ended      chan struct{}      // closed when all its processes have ended
+	ended      chan struct{}      // closed when the pod was stopped and all its processes have ended
 
 	mu    sync.Mutex
 	grace time.Duration
@@ -134,8 +134,8 @@ func (s *Server) deletePod(key types.NamespacedName, grace time.Duration) error 
 	return nil
 }
 
-// replacementOf returns the pod with which a workload replaces a deleted one,
-// or nil if no workload owns it.
+// replacementOf returns the pod with which a workload replaces the deleted pod
+// old, or nil if no workload owns old.
 func replacementOf(old *corev1.Pod) *corev1.Pod {
 	if len(old.OwnerReferences) == 0 {
 		return nil

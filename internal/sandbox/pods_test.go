@@ -502,9 +502,10 @@ func TestClose_DetachedProcesses(t *testing.T) {
 	}
 }
 
-// hideProcesses leaves two processes that hold its output open: one without a
-// mark, in the session of the script, and one with neither, which the sandbox
-// cannot find and which runs until the file go exists.
+// hideProcesses is a script that leaves two processes, which hold its output
+// open. Neither has a mark. The first is in the session of the script. The
+// second has left the session, so that the sandbox cannot find it. It runs
+// until the file go exists, for at most about 60 s.
 const hideProcesses = `trap '' HUP
 env -i sleep 1000 &
 env -i setsid sh -c 'touch up; i=0; until [ -e go ] || [ $i = 600 ]; do sleep 0.1; i=$((i+1)); done' &
@@ -603,7 +604,8 @@ func TestAttach_SharedShell(t *testing.T) {
 	}
 }
 
-// finishFrom reads the rest of a session whose first message has been read.
+// finishFrom reads the rest of a session whose first message, on the channel
+// first, has been read.
 func (c *client) finishFrom(first byte) result {
 	var out, status bytes.Buffer
 	for {
@@ -689,7 +691,7 @@ func TestClose_DuringActivity(t *testing.T) {
 	undo()
 	s.Inject(sandbox.Fault{Do: sandbox.Hang, When: sandbox.AtEnd, Times: 1})
 	dial(t, s, execPath("web", execQuery("o", "true")), v5)
-	dial(t, s, execPath("web", execQuery("o", "yes")), v5) // not read
+	dial(t, s, execPath("web", execQuery("o", "yes")), v5) // the client does not read
 	flooded := dial(t, s, execPath("web", execQuery("i", "sleep", "1000")), v4)
 	go func() {
 		for flooded.write(0, make([]byte, 64<<10)) == nil {

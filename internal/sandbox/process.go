@@ -15,7 +15,7 @@ type command struct {
 	stdin bool   // false: stdin is /dev/null
 	tty   bool
 
-	idle   bool   // it only keeps the container running, and is not a command of the image
+	idle   bool   // the command only keeps the container running, and is run from the machine, not from the image
 	cgroup string // see Config.Cgroup; "" means the cgroup of the sandbox
 }
 
@@ -28,7 +28,7 @@ type process struct {
 	stderr *os.File // nil if it has a tty
 	tty    bool
 
-	exited chan struct{} // closed when code is set
+	exited chan struct{} // closed when the command has exited and code is set
 	code   int           // 128+n after signal n
 
 	closeOnce sync.Once
@@ -41,8 +41,8 @@ type size struct {
 	Height uint16
 }
 
-// closeStdin closes the command's stdin. With a tty it does nothing: there, the
-// client must send ^D.
+// closeStdin closes the command's stdin. With a tty, it does nothing, because
+// there the client must send ^D.
 func (p *process) closeStdin() {
 	if p.stdin != nil && !p.tty {
 		_ = p.stdin.Close() // may have been closed already
@@ -60,7 +60,7 @@ func (p *process) isRunning() bool {
 }
 
 // endReads ends reads of the output of an exited command after a second, even
-// if a descendant that was not found still holds it open.
+// if a descendant that the sandbox did not find still holds the output open.
 func (p *process) endReads() {
 	for _, f := range []*os.File{p.stdout, p.stderr} {
 		if f != nil {

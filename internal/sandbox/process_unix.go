@@ -47,7 +47,7 @@ func startProcess(c command) (*process, error) {
 		join := []string{"sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(c.cgroup, "cgroup.procs"), path}
 		path, c.args = "/bin/sh", append(join, c.args[1:]...)
 	}
-	sys := &syscall.SysProcAttr{Setsid: true, Setctty: c.tty} // Ctty is descriptor 0 of the child
+	sys := &syscall.SysProcAttr{Setsid: true, Setctty: c.tty} // Ctty is 0: the child's stdin is its terminal
 	started, err := os.StartProcess(path, c.args, &os.ProcAttr{Dir: c.dir, Env: c.env, Files: files, Sys: sys})
 	if err != nil {
 		p.closeFiles()
@@ -58,8 +58,8 @@ func startProcess(c command) (*process, error) {
 	return p, nil
 }
 
-// open creates the pipes or the pty, and returns the command's ends. After an
-// error, it returns those that it had opened.
+// open creates the pipes or the pty, and returns the command's ends. If it
+// returns an error, files contains the ends that it has opened before.
 func (p *process) open(c command) (files []*os.File, err error) {
 	if c.tty {
 		master, slave, err := pty.Open()
@@ -122,8 +122,8 @@ func (p *process) wait(started *os.Process) {
 	}
 }
 
-// signal sends a signal to the process group. It does nothing if the process
-// was waited for, because its PID may belong to another process.
+// signal sends a signal to the process group. It does nothing after the process
+// has exited, because its PID may then belong to another process.
 func (p *process) signal(sig syscall.Signal) {
 	if p.isRunning() {
 		_ = syscall.Kill(-p.pid, sig)
@@ -140,7 +140,7 @@ func (p *process) resize(s size) {
 	if !p.tty {
 		return
 	}
-	if c, err := p.stdout.SyscallConn(); err == nil { // fails only once it is closed
+	if c, err := p.stdout.SyscallConn(); err == nil { // fails only if stdout is closed
 		_ = c.Control(func(fd uintptr) {
 			_ = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Col: s.Width, Row: s.Height})
 		})
@@ -151,9 +151,9 @@ func (p *process) resize(s size) {
 // machine, and for processes that wait for a disk, exiting takes a while.
 const killTimeout = 10 * time.Second
 
-// killAll kills all processes whose mark begins with the given one, and all
-// processes in the sessions of the containers. It repeats that until none is
-// left.
+// killAll kills all processes whose markVariable begins with mark, and all
+// processes in the sessions of the containers. It repeats this until no such
+// process is left, for at most killTimeout.
 func killAll(mark string, containers ...*container) {
 	var dying []int
 	for end := time.Now().Add(killTimeout); time.Now().Before(end); time.Sleep(time.Millisecond) {

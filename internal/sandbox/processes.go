@@ -17,7 +17,7 @@ const pollInterval = 5 * time.Millisecond
 type Process struct {
 	Pid       int
 	Container string
-	Args      []string // as the process itself presents them
+	Args      []string // as the system shows them; the process can change them
 	Main      bool     // whether it is the main process of the container
 }
 
@@ -25,10 +25,10 @@ func (p Process) String() string {
 	return fmt.Sprintf("%d in %s: %s", p.Pid, p.Container, strings.Join(p.Args, " "))
 }
 
-// Processes returns the running processes of a pod, sorted by PID: those that
-// have the environment of one of its containers, and those in sessions that
-// were started there. Zombies are not included. It returns nil if there is no
-// such pod.
+// Processes returns the running processes of a pod, sorted by PID: those with
+// the markVariable of one of its containers, and those in a session that the
+// sandbox started in one of its containers. Zombies are not included. Processes
+// returns nil if there is no such pod.
 func (s *Server) Processes(namespace, pod string) []Process {
 	s.mu.Lock()
 	run := s.pods[types.NamespacedName{Namespace: namespace, Name: pod}]
@@ -77,8 +77,9 @@ func (c *container) pids() []int {
 	return pids
 }
 
-// sessions returns the sessions that may have members. It removes those whose
-// PID now belongs to another process. The caller must hold mu.
+// sessions returns the IDs of the sessions that may have members. It first
+// removes from c.started each ID that is now the PID of another process. The
+// caller must hold mu.
 func (c *container) sessions() []int {
 	c.started = slices.DeleteFunc(c.started, func(id int) bool { return exists(id) && !c.leaderRuns(id) })
 	return slices.Clone(c.started)

@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// findProcesses returns the running processes whose mark begins with the given
-// one or that belong to one of the sessions, and the sessions that have
-// members. A process that changed its environment is still found, because
-// /proc contains its initial environment.
+// findProcesses returns the running processes whose markVariable begins with
+// mark or that belong to one of the sessions. inUse are the sessions that have
+// running members. A process that changed its environment is still found,
+// because /proc contains its initial environment.
 func findProcesses(mark string, sessions []int) (pids, inUse []int) {
 	for _, pid := range allPids() {
 		dir := filepath.Join("/proc", strconv.Itoa(pid))
@@ -91,11 +91,11 @@ func sessionOf(dir string) (session int, state string) {
 const (
 	statState   = 0
 	statSession = 3
-	statSize    = 20 // the size of its memory; 0 for kernel threads and for a process that is exiting
-	statEnvEnd  = 48 // the address at which its environment ends, which an exec sets last
+	statSize    = 20 // the size of the process's memory; 0 for kernel threads and for a process that is exiting
+	statEnvEnd  = 48 // the address of the end of the environment; 0 during an exec, which sets it last
 )
 
-// statOf returns the fields of the stat file of a process that follow its name,
+// statOf returns the fields that follow the name in the stat file of a process,
 // or nil if the process has gone.
 func statOf(dir string) []string {
 	data, err := os.ReadFile(filepath.Join(dir, "stat"))
@@ -138,10 +138,10 @@ const execTimeout = 2 * time.Second
 // because otherwise the process would seem to have exited or to have no mark.
 func readProcFile(dir, file string) []byte {
 	end := time.Now().Add(execTimeout)
-	for looks := 0; looks < 2; looks++ { // the exec may have ended just before inExec was called
+	for looks := 0; looks < 2; looks++ { // read twice, because the exec may have ended just before inExec was called
 		data, err := os.ReadFile(filepath.Join(dir, file))
 		if err != nil || len(data) > 0 {
-			return data // the process has gone, or belongs to another user
+			return data // after an error, the process has gone or belongs to another user
 		}
 		if inExec(dir) && time.Now().Before(end) {
 			looks = -1

@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// findProcesses returns the running processes whose mark begins with the given
-// one, as far as ps shows environments. It does not look for sessions.
+// findProcesses returns the running processes whose markVariable begins with
+// mark, as far as ps shows environments. It does not search the sessions, but
+// returns all of them as inUse.
 func findProcesses(mark string, sessions []int) (pids, inUse []int) {
 	out, err := exec.Command("ps", "-Aww", "-E", "-o", "pid=,command=").Output()
 	if err != nil {

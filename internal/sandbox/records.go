@@ -16,7 +16,7 @@ type Session struct {
 	Subprotocol string
 	Sizes       []Size // resize messages, in order
 	StdinBytes  int64  // stdin received, including unread stdin
-	Pid         int    // of the command, 0 until it runs; for an attach, of the main process
+	Pid         int    // PID of the command, or 0 before its start; for an attach, PID of the main process
 	Code        int    // the exit code of the command, if Exited
 	Exited      bool
 	Closed      bool // the server has sent everything and closed; bytes may still be in flight
@@ -32,7 +32,7 @@ type Stats struct {
 	Requests    int // HTTP requests
 	Commands    int // requests for an exec or attach
 	Sessions    int // execs and attaches that got their 101
-	Watches     int // watches that were opened and send every later change
+	Watches     int // watches whose start version was accepted, so that they send every later change
 	Creates     int // pods created by requests, not by AddPod
 }
 
@@ -55,8 +55,9 @@ func (s *Server) Stats() Stats {
 	return Stats{s.ln.connections(), rec.requests, rec.commands, len(rec.sessions), rec.watches, rec.creates}
 }
 
-// WaitStats waits until want returns true. It calls want after each change,
-// except changes of only Connections. It returns the error of the context.
+// WaitStats waits until want returns true. It calls want at the beginning and
+// after each change, but not if only Connections has changed. If the context
+// ends first, WaitStats returns the cause of the context.
 func (s *Server) WaitStats(ctx context.Context, want func(Stats) bool) error {
 	return s.WaitSessions(ctx, func([]Session) bool { return want(s.Stats()) })
 }
@@ -67,8 +68,9 @@ func (s *Server) Sessions() []Session {
 	return list
 }
 
-// WaitSessions waits until want returns true. It calls want after each change.
-// It returns the error of the context.
+// WaitSessions waits until want returns true. It calls want at the beginning
+// and after each change. If the context ends first, WaitSessions returns the
+// cause of the context.
 func (s *Server) WaitSessions(ctx context.Context, want func([]Session) bool) error {
 	for {
 		list, changed := s.records.snapshot(true)

@@ -27,12 +27,12 @@ const image = "sandbox/local:1"
 //	pod/crash        CrashLoopBackOff
 //	pod/pulling      ImagePullBackOff
 //	pod/pending      not scheduled
-//	deploy/web       two pods of a replicaset, with app=web, which service web selects
+//	deploy/web       two pods of a replicaset, with the label app=web, which the service web selects
 //	sts/db           pod db-0
 //	ds/agent         one pod
 //	rc/legacy        one pod
 //	job/once         one pod, succeeded
-//	other: pod/web   in the second namespace
+//	other: pod/web   the pod web of the namespace other: one container, web
 //	node1, node2     nodes, for pods of NodeImage
 //
 // All pods have the same creation time. The namespace restricted enforces the

@@ -32,28 +32,30 @@ type Config struct {
 	// Addr is the address to listen on. Default: 127.0.0.1:0.
 	Addr string
 	// Listener replaces Addr, for tests with connections in memory. Close
-	// closes it. Connections that are not TCP end without a TLS close_notify:
-	// on a net.Pipe, each side would wait for the other to read it.
+	// closes it. Connections that are not TCP end without a TLS close_notify,
+	// because on a net.Pipe, each side would wait until the other side reads
+	// the close_notify.
 	Listener net.Listener
-	// Gentle ends sessions more carefully than a real server does: the socket
-	// stays half open until the client has closed it too (for at most 2 s), and
-	// unread stdin never delays the Status.
+	// Gentle makes the server end sessions more carefully than a real server
+	// does: it first ends only its direction of the socket, and still reads
+	// until the client ends the other direction, but for at most 2 s. Unread
+	// stdin never delays the Status.
 	//
-	// Without Gentle, a session closes its socket at once, so that data that
-	// the client still sends can destroy output that it has not read yet. If
-	// the command left more than about 160 KiB of stdin unread, the session
-	// never sends the Status.
+	// Without Gentle, the server closes the socket at once, as a real server
+	// does. If the client still sends data, the socket is then reset, which can
+	// destroy output that the client has not read yet. If the command left more
+	// than about 160 KiB of stdin unread, the server never sends the Status.
 	Gentle bool
-	// Empty leaves out the seeded pods and workloads. The namespaces exist.
+	// Empty leaves out the pods and workloads that seed creates. The namespaces
+	// and nodes exist nevertheless.
 	Empty bool
-	// StatusDelay is the time from the end of a container, with all its
-	// processes, to the update of its pod's status. A kubelet takes one to two
-	// seconds.
+	// StatusDelay is the time from the end of all processes of a container to
+	// the update of the pod's status. A kubelet takes one to two seconds.
 	StatusDelay time.Duration
 	// Cgroup is the directory of a cgroup (Linux) in which the commands of
-	// execs are started. As with a container runtime, its process limit does
-	// not apply to the first process of a command, but to the processes that it
-	// forks.
+	// execs are started. As with a container runtime, the process limit of the
+	// cgroup stops only the forks of a command. The first process of the
+	// command is not forked in the cgroup, but moved to it.
 	Cgroup string
 }
 
@@ -63,7 +65,7 @@ type Server struct {
 	cfg   Config
 	dir   string
 	url   string
-	id    string // identifies all processes of this sandbox, in their environment
+	id    string // the beginning of markVariable in all processes of this sandbox
 	users []user
 
 	ctx     context.Context
@@ -78,7 +80,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	pods    map[types.NamespacedName]*podRun
-	images  map[string]string // directories of the images that are not the machine, by name
+	images  map[string]string // directories by image name; other images contain the commands of the machine
 	reviews bool              // see Review
 	private map[string]bool   // nodes whose root is a private mount
 	closing bool
@@ -88,9 +90,9 @@ type Server struct {
 	closed func() error
 }
 
-// Start runs a sandbox until Close. It returns an error if it cannot create the
-// directory or a certificate, or cannot listen on the address. On Windows, it
-// always returns an error.
+// Start starts a sandbox, which runs until Close is called. It returns an error
+// if it cannot create the directory or a certificate, or cannot listen on the
+// address. On Windows, it always returns an error.
 func Start(cfg Config) (*Server, error) {
 	if err := supported(); err != nil {
 		return nil, err
@@ -249,22 +251,23 @@ func (s *Server) allContainers() []*container {
 // URL returns the base address of the server, https://host:port.
 func (s *Server) URL() string { return s.url }
 
-// Kubeconfig returns the path of the kubeconfig file. Its contexts are sandbox
-// (the admin; the current context), none, get-only, create-only and exec-only;
-// see Token.
+// Kubeconfig returns the path of the kubeconfig file. Its contexts are sandbox,
+// none, get-only, create-only and exec-only. The current context is sandbox,
+// whose user is admin. In the other contexts, the user has the same name as the
+// context. For the rights of the users, see Token.
 func (s *Server) Kubeconfig() string { return filepath.Join(s.dir, "kubeconfig") }
 
 // CA returns the path of the certificate of the certificate authority, in PEM.
 func (s *Server) CA() string { return filepath.Join(s.dir, "ca.crt") }
 
 // AddPod adds a pod without validating it, and runs it. If the pod has no
-// status, all containers run: each one's command as a local process, or an idle
-// process if it has no command. If the pod has a status, only the containers
-// that are running according to the status are run. AddPod sets the name, the
-// namespace ("default") and the UID if they are empty.
+// status, all containers run. Each runs its command as a local process, or cat
+// if it has no command. If the pod has a status, only the containers that are
+// running according to the status are run. AddPod sets the name, the namespace
+// ("default") and the UID if they are empty.
 //
-// A container's env may have any names, such as my.var, PWD, PATH and HOME. For
-// images, see NoShellImage and AddImage.
+// The env of a container can contain variables of any name, such as my.var,
+// PWD, PATH and HOME. For images, see NoShellImage and AddImage.
 func (s *Server) AddPod(p *corev1.Pod) error { return s.addPod(p.DeepCopy()) }
 
 // DeletePod deletes a pod as the API does. The grace period is at most one
@@ -296,8 +299,9 @@ func (s *Server) Restart() { s.ln.dropAll(true) }
 func (s *Server) Down() (up func()) { return s.ln.down() }
 
 // SetPrivateRoot sets whether the root of a node is a private mount, as on k3d,
-// WSL2 and Alpine. There, a container that mounts a path of the node with
-// mountPropagation does not start. It applies to pods that are added later.
+// WSL2 and Alpine. On such a node, a container that mounts a path of the node
+// with mountPropagation does not start. The setting applies to pods that are
+// added later.
 func (s *Server) SetPrivateRoot(node string, private bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -23,10 +23,11 @@ type session struct {
 	sock     *faultConn
 	streams  []io.ReadWriteCloser // by channel
 	protocol string
-	command  atomic.Pointer[process] // of an exec, once it has started
+	command  atomic.Pointer[process] // the command of an exec; nil until it has started
 
-	// inFlight, of an exec, reports whether the command exited before its stdin
-	// ended. It is called after the exit.
+	// inFlight reports whether the command of an exec exited before its stdin
+	// ended. Every call returns the result of the first call, at the exit. For
+	// an attach, inFlight is nil.
 	inFlight func() bool
 	helpers  sync.WaitGroup // the goroutines that read from the channels
 }
@@ -42,8 +43,8 @@ func (s *session) countStdin(n int) {
 func (s *session) out() io.Writer    { return s.streams[remotecommand.StreamStdOut] }
 func (s *session) errOut() io.Writer { return s.streams[remotecommand.StreamStdErr] }
 
-// serve runs the session to its end: output, then Status, then close. When it
-// returns, the socket is closed, or half closed if Config.Gentle is set.
+// serve runs the session to its end: it sends the output and then the Status,
+// closes the socket, and waits for the goroutines of the session.
 func (s *session) serve(target *container, notFound error) {
 	s.sendFirstMessage()
 	s.helpers.Go(s.watchFault)
@@ -63,8 +64,8 @@ func (s *session) serve(target *container, notFound error) {
 	s.helpers.Wait()
 }
 
-// sendFirstMessage sends the first message, an empty one on the first output
-// channel.
+// sendFirstMessage sends an empty message on the first output channel that the
+// client has requested: stdout, stderr, or else the error channel.
 func (s *session) sendFirstMessage() {
 	channel := remotecommand.StreamErr
 	switch {
@@ -73,7 +74,7 @@ func (s *session) sendFirstMessage() {
 	case s.stderr:
 		channel = remotecommand.StreamStdErr
 	}
-	_, _ = s.streams[channel].Write([]byte{}) // an error is detected elsewhere
+	_, _ = s.streams[channel].Write([]byte{}) // if it fails, the next read or write fails, too
 }
 
 // watchFault waits for the fault's action, and performs the part that needs
@@ -118,7 +119,7 @@ func (s *session) readSizes(p *process) {
 		p.resize(sz)
 		s.srv.records.change(func() { s.record.Sizes = append(s.record.Sizes, Size(sz)) })
 	}
-	_, _ = io.Copy(io.Discard, s.streams[remotecommand.StreamResize]) // after an invalid message
+	_, _ = io.Copy(io.Discard, s.streams[remotecommand.StreamResize]) // discard what follows an invalid message
 }
 
 // runAttach runs an attach. It returns when the main process has exited, which
@@ -157,7 +158,7 @@ func (s *session) attachStdin(target *container, p *process) {
 		n, err := in.Read(buf)
 		s.countStdin(n)
 		if n > 0 && target.spec.Stdin {
-			_, _ = p.stdin.Write(buf[:n]) // an error is detected elsewhere
+			_, _ = p.stdin.Write(buf[:n]) // fails if the process no longer reads its stdin
 		}
 		if err != nil {
 			break
@@ -201,14 +202,14 @@ func (s *session) end(st *metav1.Status) {
 	}
 }
 
-// sendStatus sends the Status as the protocol requires, or the content that the
-// fault specifies.
+// sendStatus sends the Status as the protocol requires, or Fault.ErrorChannel
+// if that is set.
 func (s *session) sendStatus(st *metav1.Status) {
 	switch f := s.sock.f; {
 	case f != nil && f.ErrorChannel != nil:
 		s.writeError(f.ErrorChannel)
 	case s.protocol == protocolV5 || s.protocol == protocolV4 || s.protocol == protocolV4Base64:
-		data, _ := json.Marshal(st) // a Status can be marshalled
+		data, _ := json.Marshal(st) // cannot fail for a Status
 		s.writeError(data)
 	case st.Status != metav1.StatusSuccess:
 		s.writeError([]byte(st.Message))

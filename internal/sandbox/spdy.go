@@ -16,12 +16,12 @@ import (
 	"k8s.io/streaming/pkg/httpstream/spdy"
 )
 
-// SPDY is the beginning of the Subprotocol of a Session over SPDY. A space and
-// the protocol of the streams follow.
+// SPDY begins Session.Subprotocol if the session is over SPDY. A space and the
+// protocol of the streams follow.
 //
 // A Fault that is not specific to WebSocket applies to SPDY as well: refusals,
-// Wait, the actions except SaySuccess, ErrorChannel, Rate, LateReset, and the
-// faults of the command's streams.
+// Wait, ErrorChannel, Rate, LateReset, the faults of the command's streams, and
+// all actions except SaySuccess.
 const SPDY = spdy.HeaderSpdy31
 
 // spdyStreamsTimeout is how long a client has to open its streams.
@@ -67,7 +67,7 @@ func (s *Server) streamSPDY(w http.ResponseWriter, r *http.Request, c call, o op
 	}
 	s.records.add(record)
 	ses := &session{srv: s, options: o, record: record, conn: conn, sock: hw.conn, protocol: protocol}
-	ses.helpers.Go(func() { // closed by the client or the server
+	ses.helpers.Go(func() { // the client or the server closes conn
 		<-conn.CloseChan()
 		_ = hw.conn.Close()
 	})
@@ -81,7 +81,8 @@ func (s *Server) streamSPDY(w http.ResponseWriter, r *http.Request, c call, o op
 	s.records.change(func() { record.Open = false })
 }
 
-// chooseSPDY returns the first offered protocol that has a Status.
+// chooseSPDY returns the first offered protocol in which errors are sent as a
+// Status, that is, v5 or v4.
 func chooseSPDY(offered []string) (protocol string, ok bool) {
 	i := slices.IndexFunc(offered, func(name string) bool { return name == protocolV5 || name == protocolV4 })
 	if i < 0 {
@@ -97,7 +98,8 @@ type spdyStream struct {
 	replied <-chan struct{}
 }
 
-// upgradeSPDY answers 101, over the connection to which faults apply.
+// upgradeSPDY answers 101 and starts SPDY. Both use the hijacked connection, to
+// which faults apply. The channel delivers the streams that the client opens.
 func upgradeSPDY(hw *hijacker, protocol string) (httpstream.Connection, <-chan spdyStream, error) {
 	_, rw, err := hw.Hijack()
 	if err != nil {
@@ -124,8 +126,8 @@ func upgradeSPDY(hw *hijacker, protocol string) (httpstream.Connection, <-chan s
 }
 
 // acceptSPDYStreams waits for the streams that the query requests, and returns
-// them in the order of the channels. It returns nil if they are not opened in
-// time.
+// them in the order of the channels. It returns nil if the client opens another
+// stream, has gone, or does not open all streams in time.
 func (o options) acceptSPDYStreams(opened <-chan spdyStream, gone <-chan struct{}) []io.ReadWriteCloser {
 	places := map[string]int{corev1.StreamTypeError: remotecommand.StreamErr}
 	for name, kind := range map[string]struct {

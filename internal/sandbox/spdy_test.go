@@ -18,8 +18,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// execSPDY runs a command in pod web as the given user, as kubectl did before
-// Kubernetes 1.31.
+// execSPDY runs a command in pod web over SPDY, like kubectl before Kubernetes
+// 1.31. user is the user of the sandbox whose token is sent.
 func execSPDY(t *testing.T, s *sandbox.Server, user, stdin string, tty bool,
 	args ...string,
 ) (stdout, stderr string, err error) {

@@ -11,7 +11,8 @@ func started(at metav1.Time) corev1.ContainerState {
 	return corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: at}}
 }
 
-// thisSecond returns the current time, in the precision of the API.
+// thisSecond returns the current time in whole seconds, because the API has no
+// higher precision.
 func thisSecond() metav1.Time { return metav1.NewTime(time.Now().Truncate(time.Second)) }
 
 func waiting(reason, message string) corev1.ContainerState {
@@ -38,9 +39,9 @@ func containerStatus(name, image string, state corev1.ContainerState) corev1.Con
 
 func containerID() string { return "sandbox://" + randomName(32) }
 
-// runningStatus returns the status of a pod whose containers all run: since the
-// creation of the pod, if it has a creation time. Its init containers have
-// finished, except those that restart.
+// runningStatus returns the status of a pod whose containers all run since the
+// creation of the pod, or since now if the pod has no creation time. The init
+// containers have finished, except sidecars, which run.
 func runningStatus(pod *corev1.Pod) corev1.PodStatus {
 	since := pod.CreationTimestamp
 	if since.IsZero() {

@@ -11,15 +11,15 @@ import (
 // every read, in bytes.
 const chunk = 32 << 10
 
-// unreadLimit is how much stdin the server buffers, in addition to the 64 KiB
-// in the command's pipe, in bytes. The sum is the 160 KiB of unread stdin above
-// which real servers never end a session. (If the command has closed its pipe,
-// it is less.)
+// unreadLimit is how much stdin the server buffers, in bytes. The pipe of the
+// command buffers 64 KiB more, so that the sum is 160 KiB. If more stdin is
+// unread, real servers never end the session. If the command has closed its
+// pipe, less unread stdin has the same effect.
 const unreadLimit = 96 << 10
 
-// When a command exits, stdin may still be arriving. It is complete when none
-// arrived for quietTime (or bulkQuietTime, if there was at least a chunk), and
-// in any case after settleTime.
+// When a command exits, stdin may still be arriving. It counts as complete when
+// none has arrived for quietTime, or for bulkQuietTime if at least a chunk has
+// arrived before, and in any case after settleTime.
 const (
 	quietTime     = 5 * time.Millisecond
 	bulkQuietTime = 50 * time.Millisecond

@@ -81,7 +81,7 @@ func (c call) options() options {
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, c call, o options) {
 	target := s.container(c.key(), o.container)
 	if o.attach && target != nil {
-		o.tty = target.spec.TTY // the running process decides
+		o.tty = target.spec.TTY // not the query, but the running process decides
 	}
 	if o.tty {
 		o.stderr = false
@@ -128,8 +128,8 @@ func errContainerNotFound(c call, o options) error {
 	return fmt.Errorf("container not found (%q)", o.container)
 }
 
-// protocols returns the subprotocols of the server. If the client offers v5, it
-// returns only v5, like an API server that translates v5 itself.
+// protocols returns the subprotocols that the server accepts. If the client
+// offers v5, this is only v5, as on an API server that translates v5 itself.
 func protocols(v5 bool, channels []wsstream.ChannelType) map[string]wsstream.ChannelProtocolConfig {
 	if v5 {
 		return map[string]wsstream.ChannelProtocolConfig{protocolV5: {Binary: true, Channels: channels}}

@@ -193,7 +193,8 @@ func TestGentle_UnreadStdin(t *testing.T) {
 		}
 	}
 	command := execQuery("io", "sh", "-c", "echo started; "+waitForGo)
-	// More than the pipe and the server can hold.
+	// enough reports whether more stdin has arrived than the command's pipe and
+	// the server can hold.
 	enough := func(ses sandbox.Session) bool { return ses.StdinBytes > 160<<10 }
 	s := start(t, sandbox.Config{})
 	c := dial(t, s, execPath("web", command), v5)

@@ -24,7 +24,7 @@ type watcher struct {
 	store    *store
 	resource string
 	match    func(object) bool
-	from     int64 // 0: start with the current objects
+	from     int64 // send changes after this version; 0: send the current objects first
 	opened   func()
 	send     func([]byte) error
 }
@@ -76,8 +76,9 @@ func (wa watcher) overHTTP(ctx context.Context, w http.ResponseWriter, r *http.R
 	wa.run(ctx)
 }
 
-// overWebSocket sends each event as a text message. Like the real server's, its
-// handshake requires a valid Origin and at most one subprotocol, of any name.
+// overWebSocket sends each event as a text message. As on a real server, the
+// client must send a valid Origin, and can offer at most one subprotocol, of
+// any name.
 func (wa watcher) overWebSocket(ctx context.Context, s *Server, w http.ResponseWriter, r *http.Request, f *active) {
 	hw := newHijacker(s, w, r, f)
 	ctx, cancel := context.WithCancel(ctx)

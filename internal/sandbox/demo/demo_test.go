@@ -22,7 +22,8 @@ import (
 	"golang.org/x/term"
 )
 
-// demoVariable makes the test binary run the demo.
+// If the environment variable demoVariable is set, the test binary runs the
+// demo and not the tests.
 const demoVariable = "KSHELL_DEMO_TEST"
 
 // testTimeout is the time limit of everything that a test waits for.
@@ -53,7 +54,7 @@ type screen struct {
 
 	mu      sync.Mutex
 	text    bytes.Buffer
-	seen    int // how much of text expect has passed
+	seen    int // the offset in text from which expect searches
 	changed chan struct{}
 	ended   chan struct{} // closed at the end of the output
 }
@@ -91,7 +92,7 @@ func startDemo(t *testing.T, env ...string) *screen {
 	}
 	go s.read()
 	t.Cleanup(func() {
-		_ = s.cmd.Process.Signal(syscall.SIGTERM) // fails if it has exited
+		_ = s.cmd.Process.Signal(syscall.SIGTERM) // fails if the demo has exited
 		<-s.ended
 		_ = tty.Close()
 	})
@@ -116,7 +117,8 @@ func (s *screen) read() {
 	}
 }
 
-// expect waits for a text that follows the text expected before.
+// expect waits until want is on the screen, after the text of the previous
+// call.
 func (s *screen) expect(want string) {
 	s.t.Helper()
 	deadline := time.After(testTimeout)

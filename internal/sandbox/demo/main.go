@@ -2,9 +2,9 @@
 // a temporary directory, and a local shell that first runs `kshell exec -it
 // deploy/web`. When the shell ends, demo removes everything.
 //
-// It knows only the path of the kshell binary. However it ends (exit, Ctrl-D,
-// INT, TERM, HUP), it first ends the processes of the sandbox and removes the
-// directory.
+// The demo needs only the path of the kshell binary. Whether the user types
+// exit or Ctrl-D, or the demo gets SIGINT, SIGTERM or SIGHUP, it ends the
+// processes of the sandbox and removes the directory before it exits.
 package main
 
 import (

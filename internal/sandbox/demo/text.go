@@ -8,8 +8,8 @@ Leave the pod with exit or Ctrl-D to get a local prompt. Leave the local shell t
 `
 
 // startup is the startup file of the demo's shell. %[1]s is the directory of
-// kshell, %[2]s the kubeconfig, both quoted. Its last command sets $? to the
-// pod's exit code.
+// kshell, %[2]s the kubeconfig, both quoted. The last command of the file sets
+// $? to the exit code of the pod's shell.
 const startup = `PATH=%[1]s:$PATH
 KUBECONFIG=%[2]s
 export PATH KUBECONFIG

@@ -16,7 +16,7 @@ import (
 func hangUp(tty *os.File, shell *os.Process) error {
 	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
 	if err == nil && group > 1 && group != unix.Getpgrp() {
-		_ = unix.Kill(-group, unix.SIGHUP) // it may have ended just now
+		_ = unix.Kill(-group, unix.SIGHUP) // the group may have ended just now
 	}
 	return shell.Signal(syscall.SIGHUP)
 }
