@@ -122,8 +122,8 @@ func (c *Client) Nodes(ctx context.Context, selector string) ([]corev1.Node, err
 }
 
 // list returns the objects that match a label selector in a namespace, or in
-// all ("") namespaces. trim removes the fields of an object that are not used
-// and returns its labels; size estimates its memory in bytes.
+// all namespaces if namespace is "". trim removes the fields of an object that
+// are not used and returns its labels; size estimates its memory in bytes.
 func list[T any](
 	ctx context.Context, c *Client, resource, namespace, selector string, trim func(*T) labels.Set, size func(*T) int,
 ) ([]T, error) {
@@ -173,7 +173,8 @@ func (c *Client) Get(ctx context.Context, namespace, name string) (*corev1.Pod, 
 	return p, c.core.Get().Namespace(namespace).Resource("pods").Name(name).Do(ctx).Into(p)
 }
 
-// Pods returns the kshell pods in a namespace, or in all ("") namespaces.
+// Pods returns the kshell pods in a namespace, or in all namespaces if
+// namespace is "".
 func (c *Client) Pods(ctx context.Context, namespace string) ([]corev1.Pod, error) {
 	pods, err := list(ctx, c, "pods", namespace, selector, func(p *corev1.Pod) labels.Set {
 		p.ManagedFields = nil
@@ -191,12 +192,12 @@ func IsNodeShell(p *corev1.Pod) bool {
 }
 
 const (
-	deletePause   = 500 * time.Millisecond // between two attempts to delete a pod
-	deleteTimeout = 4 * time.Second        // of one attempt
+	deletePause   = 500 * time.Millisecond // pause between two attempts to delete a pod
+	deleteTimeout = 4 * time.Second        // time limit of one attempt
 )
 
-// Remove deletes the pod if its UID is still the same. It retries transient
-// failures until ctx ends. It returns nil if the pod no longer exists, or if
+// Remove deletes the pod with the name and the UID of p. It retries transient
+// failures until ctx ends. It returns nil if this pod no longer exists, even if
 // another pod has its name.
 func (c *Client) Remove(ctx context.Context, p *corev1.Pod) error {
 	var last error
@@ -242,8 +243,9 @@ func (c *Client) Log(ctx context.Context, p *corev1.Pod, from LogStart, follow b
 }
 
 // PrivilegedNamespaces returns the namespaces whose Pod Security label allows
-// privileged pods, and the unlabeled ones. For these, the default of the
-// cluster applies, which is privileged in most clusters.
+// privileged pods, and the namespaces without this label. For unlabeled
+// namespaces, the default of the cluster applies, which is privileged in most
+// clusters.
 func (c *Client) PrivilegedNamespaces(ctx context.Context) (labeled, unlabeled []string, err error) {
 	namespaces, err := list(ctx, c, "namespaces", "", "", func(ns *corev1.Namespace) labels.Set {
 		ns.ManagedFields, ns.Annotations = nil, nil

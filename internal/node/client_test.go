@@ -45,7 +45,7 @@ func status(w http.ResponseWriter, r *http.Request, code int, reason metav1.Stat
 
 func TestClient_RemoveRetries(t *testing.T) {
 	for name, c := range map[string]struct {
-		codes []int // of the responses, in order
+		codes []int // HTTP status codes of the responses, in order
 		tries int
 		fails bool
 	}{
@@ -109,8 +109,8 @@ func TestClient_NodeNotFound(t *testing.T) {
 	}
 }
 
-// A pod or node counts as missing only if the API server says so about that
-// object.
+// A pod or node counts as missing only if the API server itself answers that
+// this pod or node does not exist.
 func TestClient_ResponseOfAnotherServer(t *testing.T) {
 	t.Parallel()
 	const hint = "check `server:` in the kubeconfig"

@@ -17,16 +17,16 @@ const (
 
 // Limits of the values in a pod's annotations and of its deadline.
 const (
-	maxDuration     = 7 * 24 * time.Hour // of a duration in an annotation, except the TTL
+	maxDuration     = 7 * 24 * time.Hour // the limit of a duration in an annotation, except the TTL
 	defaultDuration = 24 * time.Hour
 	minTTL          = time.Minute
 	maxTTL          = math.MaxInt32 * time.Second // the API's limit of activeDeadlineSeconds
 	maxText         = 64                          // characters
 )
 
-// Facts are the annotations and the deadline of a kshell pod. Anyone who may
-// edit the pod can write them. Durations are limited, and texts are short and
-// printable, but they must not be trusted.
+// Facts are the annotations and the deadline of a kshell pod. They must not be
+// trusted, because anyone who is allowed to edit the pod can change them.
+// FactsOf limits the durations, and makes the texts short and printable.
 type Facts struct {
 	CreatedBy, CreatedFrom string        // see Options
 	TTL                    time.Duration // see Options
@@ -47,7 +47,7 @@ func FactsOf(p *corev1.Pod) Facts {
 }
 
 // ClaimsCreator reports whether the annotations name this user and host as the
-// creator. It is false if they name no user.
+// creator. It is false if the annotations name no user.
 func (f Facts) ClaimsCreator(user, host string) bool {
 	return f.CreatedBy != "" && f.CreatedBy == printable(user) && f.CreatedFrom == printable(host)
 }

@@ -16,7 +16,7 @@ import (
 
 // logError means that the container's log could not be read.
 type logError struct {
-	Code int // the HTTP status; 0: no response, or a response that was cut off
+	Code int // the HTTP status; 0 if there was no response, or if it was cut off
 	Err  error
 }
 
@@ -67,22 +67,22 @@ const (
 	// logRetryPause is the pause before the third attempt. The second attempt
 	// is made at once; the pause before the fourth is twice as long.
 	logRetryPause = 500 * time.Millisecond
-	// logTimeout limits the time in which the log sends nothing, so that a log
-	// without the mark does not block the shell.
+	// logTimeout is how long Replay waits for data of the log. Without a limit,
+	// a log without the mark would block the shell.
 	logTimeout = 10 * time.Second
-	// maxDroppedStreams is the number of consecutive streams that are dropped
-	// because the log is unreachable. The next stream is joined without the
-	// log.
+	// maxDroppedStreams is how many consecutive streams are given up because
+	// the log is unreachable. The stream after them is joined without the log.
 	maxDroppedStreams = 3
-	// sinceSlack is subtracted from sinceTime, which has whole seconds.
+	// sinceSlack is subtracted from sinceTime, because sinceTime has only whole
+	// seconds.
 	sinceSlack = 2 * time.Second
 )
 
-// readLog writes the log from the position to the mark untilID or, if that is
-// empty, to the end of the log. If a request for the log fails or its response
-// is cut off, the log is requested again from the position that was reached.
-// The error is a *retryableError if the last attempt failed because of the
-// connection.
+// readLog writes the log from r.position to the mark with the ID untilID or, if
+// untilID is empty, to the end of the log. If a request for the log fails or
+// its response is cut off, the log is requested again from the position that
+// was reached. The error is a *retryableError if the last attempt failed
+// because of the connection.
 func (r *Replay) readLog(ctx context.Context, untilID string, follow bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -166,15 +166,15 @@ func (r *Replay) readLogOnce(ctx context.Context, untilID string, follow bool, s
 	}
 }
 
-// maxUnmatched limits the log text that is kept before the position is found,
-// in bytes.
+// maxUnmatched limits, in bytes, the log text that is kept until the position
+// is found in the log.
 const maxUnmatched = 1 << 20
 
 // logReader is the state of one attempt to read the log.
 type logReader struct {
 	replay    *Replay
-	untilID   string // of the mark to stop at; empty: none
-	found     bool   // the mark of the position was read
+	untilID   string // ID of the mark to stop at; empty to read to the end
+	found     bool   // the mark replay.position.markID was read
 	seen      int64  // bytes after that mark, counted by a crStripper
 	unmatched []byte // text before that mark
 	crs       crStripper
@@ -186,7 +186,7 @@ type logReader struct {
 func (r *logReader) process(p *[]byte, last bool) (done bool, err error) {
 	for {
 		text, m, rest, complete := cutMark(*p)
-		if !complete && last { // the text is not a mark
+		if !complete && last { // the log ends here, so the text is not a mark
 			text, rest, complete = *p, nil, true
 		}
 		if err := r.processText(text, m != nil || last && complete); err != nil {
@@ -208,7 +208,8 @@ func (r *logReader) process(p *[]byte, last bool) (done bool, err error) {
 }
 
 // processText writes log text that contains no mark. It omits text that was
-// already written. If complete is set, no LF follows CRs at the end of p.
+// already written. If complete is set, CRs at the end of p are written at once,
+// because no LF follows them.
 func (r *logReader) processText(p []byte, complete bool) error {
 	r.buffer = r.crs.strip(r.buffer[:0], p)
 	if complete {
@@ -243,9 +244,9 @@ func (r *logReader) write(p []byte) error {
 	return err
 }
 
-// finish is called at the end of the log or at the mark untilID. If the log did
-// not contain the position, it writes the text that was read and, if the
-// position is a mark, reports missing output.
+// finish is called at the end of the log or at the mark untilID. If the
+// position was not found in the log, finish writes the text that was kept and,
+// if the position is at or after a mark, reports missing output.
 func (r *logReader) finish() error {
 	if r.found {
 		return nil

@@ -7,8 +7,10 @@ import (
 	"time"
 )
 
-// A mark is an application program command (ECMA-48), which terminals ignore.
-// It ends with a line end, so that the log includes it at once.
+// A mark is text in the output of a shell by which Replay finds a position in
+// the container's log. A mark is an application program command (ECMA-48),
+// which terminals ignore. It ends with a line end, so that the log includes it
+// at once.
 const (
 	markStart = "\x1b_kshell "
 	markEnd   = "\x1b\\"
@@ -53,9 +55,9 @@ func cutMark(p []byte) (text []byte, m *mark, rest []byte, complete bool) {
 	}
 }
 
-// parseMark parses a mark at the beginning of p. If p does not begin with a
-// mark, it returns nil and true; if p may be the beginning of a mark, nil and
-// false.
+// parseMark parses a mark at the beginning of p. It returns nil and true if p
+// does not begin with a mark, whatever follows p. It returns nil and false if
+// that depends on what follows p.
 func parseMark(p []byte) (m *mark, ok bool) {
 	if len(p) < len(markStart) {
 		return nil, !strings.HasPrefix(markStart, string(p))
@@ -112,7 +114,8 @@ func (s *crStripper) flush(dst []byte) []byte {
 	return dst
 }
 
-// count returns the number of bytes that strip would append.
+// count changes s like strip, and returns the number of bytes that strip would
+// append.
 func (s *crStripper) count(p []byte) (n int64) {
 	for _, b := range p {
 		switch b {

@@ -14,7 +14,7 @@ const (
 // Name returns a new name for a pod: it consists of a prefix, as much of the
 // node's name as fits, and 6 random characters.
 func Name(node string) string {
-	const letters = "bcdfghjklmnpqrstvwxz2456789" // no vowels, which form words, and no look-alikes
+	const letters = "bcdfghjklmnpqrstvwxz2456789" // no vowels, so that no words appear, and no look-alikes
 	suffix := make([]byte, suffixLen)
 	_, _ = rand.Read(suffix) // never fails
 	for i := range suffix {

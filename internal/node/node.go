@@ -8,15 +8,16 @@
 //   - pod.go, name.go, script.go: the pod, and what runs in it; pure functions
 //   - refusal.go: why the API refused a pod, and hints; pure functions
 //   - facts.go: the annotations and the deadline of a pod, as untrusted input
-//   - status.go: whether a pod or node is in use, has ended or is ready
+//   - status.go: whether a pod has ended or can be deleted, and whether a node
+//     is ready
 //   - replay.go, log.go, mark.go: restore the output of a shell from the
 //     container's log
 //   - client.go: the requests to the API server
 //
 // Invariants:
 //
-//   - The annotations of a pod are parsed only in facts.go, with limits: anyone
-//     who may edit the pod can write them.
+//   - The annotations of a pod are parsed only in facts.go, with limits, because
+//     anyone who is allowed to edit the pod can change them.
 //   - A pod is deleted only with its UID as a precondition, and only if it has
 //     kshell's labels.
 //   - Every pod ends even if no client deletes it: after Options.TTL
@@ -61,7 +62,7 @@ type Namespaces struct{ Mount, PID, Net, IPC, UTS bool }
 type Options struct {
 	// The node and the pod.
 	Node           string
-	Windows        bool   // the node's operating system; else Linux
+	Windows        bool   // the node runs Windows, otherwise Linux
 	Name           string // of the pod; see Name
 	Namespace      string
 	Labels         map[string]string
@@ -78,17 +79,17 @@ type Options struct {
 	// Access to the node.
 	Profile       string     // SysAdmin if empty
 	Entry         string     // Auto if empty
-	Private       Namespaces // not shared with the node
-	NoPropagation bool       // no mountPropagation, for nodes that refuse it: later mounts of the node are not visible
+	Private       Namespaces // the namespaces that the pod does not share with the node
+	NoPropagation bool       // omit mountPropagation, which some nodes refuse; later mounts of the node are not visible
 
 	// The main process.
-	Shell    bool // it is the shell; else it waits, and commands run next to it
-	Detached bool // no heartbeats are required at first
+	Shell    bool // the main process is the shell; otherwise it waits, and commands run next to it
+	Detached bool // the pod requires no heartbeats until a client attaches
 
 	// Limits.
 	TTL              time.Duration // the pod ends after this time in any case
-	HeartbeatTimeout time.Duration // and after this time without a heartbeat, unless it is detached
-	StartTimeout     time.Duration // how long its creator waits for it to start
+	HeartbeatTimeout time.Duration // the pod ends after this time without a heartbeat, unless it is detached
+	StartTimeout     time.Duration // how long the creator waits for the pod to start
 
 	// Recorded in annotations.
 	CreatedBy, CreatedFrom string // the local user and host; not recorded if empty

@@ -25,8 +25,8 @@ const selector = nameLabel + "=" + nameValue + "," + managerLabel + "=" + manage
 // IsReservedLabel reports whether kshell itself sets the label.
 func IsReservedLabel(label string) bool { return label == nameLabel || label == managerLabel }
 
-// The annotations tell users and other clients who created the pod, and its
-// limits.
+// The annotations tell users and other clients who created the pod, and which
+// limits it has.
 const (
 	createdByAnnotation    = "kshell/made-by"
 	createdFromAnnotation  = "kshell/made-from"
@@ -133,8 +133,9 @@ func (o *Options) mount(spec *corev1.PodSpec, mountPath string, v corev1.Volume)
 	spec.Volumes = append(spec.Volumes, v)
 	c := &spec.Containers[0]
 	mount := corev1.VolumeMount{Name: v.Name, MountPath: mountPath}
-	// Mounts and unmounts on the node also take effect in the container.
-	// Otherwise a volume that the node unmounts would stay in use.
+	// With this propagation, mounts and unmounts on the node also take effect
+	// in the container. Without it, a volume that the node unmounts would stay
+	// in use in the container.
 	if v.HostPath != nil && !o.NoPropagation {
 		propagation := corev1.MountPropagationHostToContainer
 		mount.MountPropagation = &propagation

@@ -14,8 +14,8 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// enforceLabel is the label of a namespace with the Pod Security level that is
-// enforced.
+// enforceLabel is the label of a namespace whose value is the Pod Security
+// level that the namespace enforces.
 const enforceLabel = "pod-security.kubernetes.io/enforce"
 
 // Cause is why a pod could not be created.
@@ -27,7 +27,7 @@ const (
 	PodSecurity               // the namespace's Pod Security level does not allow such pods
 	QuotaNeedsResources       // a quota requires resource requests (see WithResources)
 	QuotaExceeded             // a quota is used up
-	AdmissionDenied           // by an admission webhook or a policy
+	AdmissionDenied           // an admission webhook or a policy denied the pod
 	NoPermission              // the user has no right to create pods
 	NoNamespace               // the namespace does not exist
 )
@@ -36,13 +36,13 @@ const (
 type CreateError struct {
 	Pod     *corev1.Pod
 	Cause   Cause
-	Level   string // for PodSecurity: restricted or baseline
+	Level   string // the enforced level, restricted or baseline; set only for PodSecurity
 	Message string // the server's message, without the parts that Error adds
 	Err     error  // the API's error
 }
 
-// Patterns of messages of the API server (k8s.io/pod-security-admission,
-// admission.go; the plugins ResourceQuota and webhook).
+// Patterns of messages of the API server. Sources: admission.go of
+// k8s.io/pod-security-admission, and the admission plugins of the API server.
 var (
 	podSecurityPattern = regexp.MustCompile(`violates PodSecurity "([a-z]+):[^"]*": (.*)$`)
 	forbiddenPattern   = regexp.MustCompile(`^pods "[^"]*" is forbidden: `)

@@ -10,43 +10,46 @@ import (
 	"time"
 )
 
-// Replay writes the output of a shell to Output, each byte once and in order,
-// across the streams of several connections.
+// Replay writes the output of a shell to Output, each byte once and in order.
+// The output arrives in streams: each connection that attaches to the shell has
+// one.
 //
-// An attached stream begins at an arbitrary position of the output. Earlier
-// output is only in the container's log. Marks (see MarkCommand) are printed to
-// the shell's terminal, so they appear both in the stream and in the log, and
-// show where the two meet. For each new stream the caller calls ExpectMark, and
-// prints marks with that ID until Joined is closed. Replay drops the stream's
-// output before the mark. Instead, it reads the log from the position that the
-// last stream reached to the mark. All marks, including those of other clients,
-// are removed from the output.
+// A stream begins at an arbitrary position of the output. Earlier output is
+// only in the container's log. Marks (see MarkCommand) are printed to the
+// shell's terminal, so they appear both in the stream and in the log, and show
+// where the two meet. For each new stream, the caller calls ExpectMark, and
+// prints marks with that ID until the channel of Joined is closed. Replay drops
+// the stream's output before the mark. In its place, Replay writes the log,
+// from the position that the previous stream reached up to the mark. The new
+// stream is then joined, and Replay writes its output. All marks, including
+// those of other clients, are removed from the output.
 //
-// containerd's log lacks the CRs before an LF. Therefore these CRs are not
-// counted, and a CR is added before each LF of the log.
+// containerd's log lacks the CRs before an LF. Therefore Replay does not count
+// these CRs, and adds a CR before each LF of the log.
 //
 // Write, WriteRest and ExpectMark must be called from one goroutine at a time;
-// Joined and SkipMark may be called from any.
+// Joined and SkipMark may be called from any goroutine.
 type Replay struct {
 	Output io.Writer
 	Source ReplaySource
 
 	// Used by the goroutine that calls Write, WriteRest and ExpectMark.
-	ctx      context.Context // bounds the reading of the log in Write; see ExpectMark
-	position logPosition     // also set by SkipMark, before output is passed on
-	crs      crStripper      // of the output since position.markID
-	partial  []byte          // the end of the stream, which may be the beginning of a mark
-	dropped  int             // consecutive streams that were not joined; see LogUnreachable
+	ctx      context.Context // limits the reading of the log in Write; set by ExpectMark
+	position logPosition     // also set by SkipMark, while no output is written
+	crs      crStripper      // state for the output since the mark position.markID
+	partial  []byte          // the last bytes of the stream so far, if they may begin a mark
+	dropped  int             // number of consecutive streams that were not joined; see LogUnreachable
 
 	mu      sync.Mutex
-	passing bool          // output is written; else it is held until the mark
-	markID  string        // of the expected mark; empty if it was read
+	passing bool          // output is written; otherwise it is held until the mark
+	markID  string        // ID of the expected mark; empty once that mark was read
 	early   []byte        // output before the mark, for SkipMark
 	joined  chan struct{} // see Joined
 }
 
 // ReplaySource provides the container's log to a Replay and handles failures of
-// the log. The goroutine that calls Write or WriteRest calls its methods.
+// the log. Its methods are called in the goroutine that calls Write or
+// WriteRest.
 type ReplaySource interface {
 	// OpenLog opens the container's log. If follow is set, the reader also
 	// returns what is printed later, until it is closed or the context ends.
@@ -55,8 +58,9 @@ type ReplaySource interface {
 	// stream continues.
 	OutputMissing(err error)
 	// LogUnreachable is called when the log cannot be read because the
-	// connection failed; the stream is most likely lost, too. It must close the
-	// stream so that the caller reconnects. The stream is not joined.
+	// connection failed. The stream is most likely lost, too, and Replay does
+	// not join it. LogUnreachable must close the stream, so that the caller of
+	// Replay reconnects.
 	LogUnreachable(err error)
 }
 
@@ -72,16 +76,17 @@ type logPosition struct {
 	markID    string // empty for the beginning of the log
 	since     time.Time
 	bytes     int64
-	tailLines int64 // nothing was written yet; begin with this many last lines
+	tailLines int64 // if not 0, nothing was written yet; begin with this many last lines
 	unknown   bool  // the position is not known; see SkipMark
 }
 
 // StartAtTail makes the output begin with the last lines of the log.
 func (r *Replay) StartAtTail(lines int64) { r.position = logPosition{tailLines: lines} }
 
-// ExpectMark drops the output before the mark with this ID. The mark may have a
-// suffix after a dash, so that each attempt to print it can have its own. ctx
-// bounds the reading of the log.
+// ExpectMark begins a new stream, and drops its output before the mark with
+// this ID. The ID in the mark may have a suffix after a dash, so that each
+// attempt to print the mark can have its own ID. ctx limits the reading of the
+// log.
 func (r *Replay) ExpectMark(ctx context.Context, id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -89,8 +94,8 @@ func (r *Replay) ExpectMark(ctx context.Context, id string) {
 	r.passing, r.markID, r.early, r.joined = false, id, nil, make(chan struct{})
 }
 
-// Joined returns a channel that is closed when the mark was read or skipped. It
-// is nil before ExpectMark.
+// Joined returns a channel that is closed when the stream is joined, or when
+// SkipMark skips the mark. The channel is nil before ExpectMark.
 func (r *Replay) Joined() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -126,8 +131,7 @@ func (r *Replay) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// step processes the text before the next mark, and the mark, and returns the
-// rest.
+// step processes p up to and including the next mark, and returns the rest.
 func (r *Replay) step(p []byte) (rest []byte, err error) {
 	text, m, rest, complete := cutMark(p)
 	if err := r.writeText(text); err != nil {
@@ -143,7 +147,7 @@ func (r *Replay) step(p []byte) (rest []byte, err error) {
 	return rest, nil
 }
 
-// maxEarly limits the output before a mark that is kept, in bytes.
+// maxEarly limits, in bytes, how much of the output before a mark is kept.
 const maxEarly = 64 << 10
 
 // holdEarly stores output before the expected mark. It returns false if no mark
@@ -166,7 +170,8 @@ func (r *Replay) expected() (id string, ok bool) {
 	return r.markID, !r.passing
 }
 
-// writeText writes stream output that contains no mark.
+// writeText writes stream output that contains no mark, or holds it if a mark
+// is expected.
 func (r *Replay) writeText(text []byte) error {
 	if r.holdEarly(text) || len(text) == 0 {
 		return nil
@@ -181,7 +186,7 @@ func (r *Replay) handleMark(m *mark) error {
 	id, ok := r.expected()
 	switch {
 	case !ok:
-		r.position.bytes += r.crs.count(m.text) // the log contains it, too
+		r.position.bytes += r.crs.count(m.text) // the log contains the mark, too
 		return nil
 	case !m.matches(id):
 		return nil
@@ -209,7 +214,7 @@ func (r *Replay) handleMark(m *mark) error {
 		return nil
 	case err != nil:
 		r.Source.OutputMissing(err)
-		if r.position.bytes == before { // nothing of the log was written: write the output before the mark instead
+		if r.position.bytes == before { // nothing of the log was written: write the output before the mark in its place
 			if _, err := r.Output.Write(early); err != nil {
 				return err
 			}
@@ -225,10 +230,11 @@ func (r *Replay) handleMark(m *mark) error {
 	return nil
 }
 
-// errNoPosition means that the previous stream was not joined by a mark.
+// errNoPosition means that SkipMark was called for the previous stream, so that
+// the position in the log is not known.
 var errNoPosition = errors.New("the position in the container's log is not known")
 
-// writeLog writes the log from the position to a mark.
+// writeLog writes the log from r.position to the mark untilID.
 func (r *Replay) writeLog(untilID string) error {
 	if r.position.unknown {
 		return errNoPosition
@@ -236,8 +242,9 @@ func (r *Replay) writeLog(untilID string) error {
 	return r.readLog(r.ctx, untilID, true)
 }
 
-// WriteRest writes the log after the position. It is called when the shell has
-// ended, because servers may lose the end of a stream.
+// WriteRest writes the log after the position that the last stream reached. The
+// caller calls it when the shell has ended, because servers may lose the end of
+// a stream.
 func (r *Replay) WriteRest(ctx context.Context) error {
 	if r.position.unknown {
 		return nil

@@ -57,8 +57,9 @@ func silent(ctx context.Context) (io.ReadCloser, error) {
 	return nil, ctx.Err()
 }
 
-// interruptedReplay returns a Replay whose stream was interrupted after "one";
-// "gap" was printed after that. rejoin joins a new stream.
+// interruptedReplay returns a Replay whose stream was interrupted after "one".
+// After that, the shell printed "gap", which only the log contains. rejoin
+// joins a new stream.
 func interruptedReplay(t *testing.T) (r *fakeContainer, replay *Replay, out *bytes.Buffer, missing *[]error) {
 	t.Helper()
 	r = &fakeContainer{}
@@ -122,8 +123,8 @@ func TestReplayLog_RetriedWithoutLoss(t *testing.T) {
 	}
 }
 
-// Without the log, the output of the outage is missing, and the session
-// continues.
+// If the log cannot be read, what was printed during the outage is missing, but
+// the session continues.
 func TestReplayLog_UnavailableKeepsTheSession(t *testing.T) {
 	reason := errors.New(`User "dev" cannot get resource "pods/log"`)
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "shell", reason)
@@ -193,8 +194,8 @@ func TestReplayLog_EndsEarlyEachTime(t *testing.T) {
 	})
 }
 
-// If nothing of the log could be read, the new stream's output before the mark
-// is written, such as the first prompt.
+// If nothing of the log could be read, the new stream's output before the mark,
+// such as the first prompt, is written.
 func TestReplayLog_UnavailableShowsTheStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &fakeContainer{logError: refusedLog(503)}

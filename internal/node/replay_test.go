@@ -39,9 +39,9 @@ type fakeContainer struct {
 	output      []byte
 	ended       bool
 	logHasCRs   bool  // the log contains the CRs before an LF
-	logError    error // of log requests
+	logError    error // the error of all log requests
 	rotatedAway int   // bytes at the beginning that the log no longer contains
-	unreachable int   // calls of LogUnreachable
+	unreachable int   // number of calls of LogUnreachable
 	cutLast     bool  // the last log was cut off
 	logIsCut    bool  // logs are cut off now and then
 	requests    []LogStart
@@ -60,7 +60,7 @@ func (r *fakeContainer) openLog(ctx context.Context, from LogStart, follow bool)
 	if !r.ended {
 		lines = lines[:bytes.LastIndexByte(lines, '\n')+1]
 	}
-	if !r.logHasCRs { // containerd reads lines with bufio.Reader.ReadLine, which removes them
+	if !r.logHasCRs { // containerd reads lines with bufio.Reader.ReadLine, which removes these CRs
 		lines = bytes.ReplaceAll(lines, []byte("\r\n"), []byte("\n"))
 	}
 	if from.Tail > 0 {
@@ -170,8 +170,8 @@ func TestReplay_EachByteOnce(t *testing.T) {
 		if err := replay.WriteRest(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		// A stream that ends directly after a CR may repeat it, which is
-		// harmless.
+		// If a stream ends directly after a CR, Replay may write this CR twice,
+		// which is harmless.
 		got := repeatedCRs.ReplaceAllString(terminal(out.String()), "\r")
 		all := repeatedCRs.ReplaceAllString(terminal(want.String()), "\r")
 		if got != all || len(*missing) > 0 || r.unreachable > 0 && run%3 != 0 {

@@ -22,8 +22,8 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// recorded returns a client of a server that answers each request with body,
-// and the URLs of the requests.
+// recorded returns a client whose server answers each request with body. It
+// also returns the URLs of the requests.
 func recorded(t *testing.T, body string) (*Client, *[]*url.URL) {
 	t.Helper()
 	var urls []*url.URL
@@ -35,7 +35,8 @@ func recorded(t *testing.T, body string) (*Client, *[]*url.URL) {
 	return client, &urls
 }
 
-// Objects that are small in the response still take memory.
+// The memory limit of a list must also apply to objects that are small in the
+// response, because each takes memory when decoded.
 func TestClient_ListOfManySmallObjects(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: takes long with the race detector, and tests no goroutine")
@@ -85,7 +86,7 @@ func TestClient_LogParameters(t *testing.T) {
 	for name, test := range map[string]struct {
 		from   LogStart
 		follow bool
-		want   url.Values // besides container
+		want   url.Values // the query without the parameter container
 	}{
 		"everything": {LogStart{}, false, url.Values{"follow": {"false"}}},
 		"follow":     {LogStart{}, true, url.Values{"follow": {"true"}}},
@@ -252,7 +253,8 @@ func TestCommand_Windows(t *testing.T) {
 	}
 }
 
-// Without a response it is not known whether the pod still exists.
+// Remove must not report success: without a response, it is not known whether
+// the pod still exists.
 func TestClient_RemoveAfterContextEnded(t *testing.T) {
 	client := serve(t, func(http.ResponseWriter, *http.Request) {})
 	ctx, cancel := context.WithCancel(t.Context())

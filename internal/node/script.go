@@ -54,8 +54,8 @@ func (o *Options) mainCommand() []string {
 	return append(command, o.enterArgs()...)
 }
 
-// withoutTabs returns a script indented by spaces, so that it is a readable
-// block in YAML.
+// withoutTabs returns the script indented with spaces instead of tabs, so that
+// YAML shows it as a readable block.
 func withoutTabs(source string) string { return strings.ReplaceAll(source, "\t", "  ") }
 
 // Command returns the command that, run in the container, runs args on the
@@ -80,7 +80,7 @@ func (o *Options) enterArgs() []string {
 	switch {
 	case entry == Auto && len(o.Claims) > 0: // the claims are mounted only in the image
 		entry = View
-	case entry == Auto && o.Private.PID: // process 1 is not the node's
+	case entry == Auto && o.Private.PID: // process 1 in the container is not the node's first process
 		entry = Chroot
 	}
 	var flags []string
@@ -102,7 +102,8 @@ func (o *Options) enterArgs() []string {
 
 // NeedsPropagation reports whether commands run outside the node's mount
 // namespace, so that they see later mounts of the node only with mount
-// propagation. It is false for Auto, where enter.sh decides at run time.
+// propagation. With Auto, enter.sh may choose the way to the node only at run
+// time; NeedsPropagation then returns false.
 func (o *Options) NeedsPropagation() bool {
 	entry := o.enterArgs()[0]
 	outside := entry == Chroot || entry == View || o.Private.Mount || o.Profile == General || o.Profile == NetAdmin
@@ -139,7 +140,8 @@ func LeaveCommand(id string) []string {
 }
 
 // MarkCommand returns the command that, run in the container, prints a mark to
-// the shell's terminal (see Replay). It is also a heartbeat of the client.
+// the shell's terminal (see Replay). The command also sends a heartbeat of the
+// client.
 func MarkCommand(clientID, markID string) []string {
 	return []string{"sh", "-c", script.Shrink(markScript), "kshell", clientID, markID}
 }

@@ -47,15 +47,15 @@ func shellsSearchingPath(t *testing.T) map[string][]string {
 	return all
 }
 
-// image is a directory of programs, which stands for an image, and the
-// directory KSHELL_STATE.
+// image stands for the image of a container: bin is a directory of programs,
+// and state is the directory KSHELL_STATE.
 type image struct{ bin, state string }
 
 func newImage(t *testing.T, programs map[string]string) image {
 	t.Helper()
 	i := image{t.TempDir(), t.TempDir()}
-	// A process that is just being started would inherit the open file: "text
-	// file busy".
+	// A process that another test starts at this moment would inherit the open
+	// file. Running the file would then fail with "text file busy".
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	for name, script := range programs {
@@ -66,8 +66,8 @@ func newImage(t *testing.T, programs map[string]string) image {
 	return i
 }
 
-// command returns a command that runs args, a command line of sh, with shell in
-// place of sh.
+// command returns a command that runs args with the programs of the image.
+// args[0] is sh, which shell replaces.
 func (i image) command(ctx context.Context, shell, args []string) *exec.Cmd {
 	all := slices.Concat(shell, args[1:])
 	cmd := exec.CommandContext(ctx, all[0], all[1:]...)
@@ -154,8 +154,8 @@ func TestEnterScript_Arguments(t *testing.T) {
 	}
 }
 
-// testHeartbeatTimeout is three checks of one second each: on a machine that
-// was suspended, one check may come too early, but not three.
+// testHeartbeatTimeout is the time of three checks, which are one second apart.
+// After the machine was suspended, one check may come too early, but not three.
 const testHeartbeatTimeout = 3 * time.Second
 
 // startMain starts the pod's main process.
@@ -190,7 +190,8 @@ func TestHeartbeatScript_Timeout(t *testing.T) {
 		} {
 			t.Run(kind+" "+shell, func(t *testing.T) {
 				t.Parallel()
-				// The fake shell on the node waits, and is ended by HUP.
+				// The fake shell on the node sleeps until the signal HUP ends
+				// it.
 				i := newImage(t, map[string]string{"nsenter": `[ "$*" = "-t 1 -m -u -i -n -- sh -c :" ] || exec sleep 60`})
 				if shell == "busybox" && kind == "shell" {
 					t.Skip("busybox prefers its own nsenter, which would enter this machine")

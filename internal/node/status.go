@@ -7,7 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// leftoverMargin allows for clocks that differ and for slow starts.
+// leftoverMargin is added to the time limits of a pod, because clocks differ
+// and pods can start slowly.
 const leftoverMargin = 5 * time.Minute
 
 // Leftover returns why a kshell pod can be deleted, such as "has ended", or ""
@@ -39,18 +40,20 @@ func HasEnded(p *corev1.Pod) bool {
 type Termination struct {
 	Code int
 	// Reason is the pod's reason (DeadlineExceeded, Evicted) or else the
-	// container's (OOMKilled). It is empty if the process exited normally.
+	// container's reason (OOMKilled). It is empty if the process exited
+	// normally.
 	Reason  string
-	Deleted bool // the pod was being deleted
+	Deleted bool // the pod was being deleted when the process ended
 }
 
-// TerminationOf returns how the pod's main process ended. ok is false if it has
-// not.
+// TerminationOf returns how the pod's main process ended. ok is false if the
+// process has not ended.
 func TerminationOf(p *corev1.Pod) (t Termination, ok bool) {
 	for _, c := range p.Status.ContainerStatuses {
 		if state := c.State.Terminated; c.Name == Container && state != nil {
-			// A deleted pod is removed from the API as soon as its containers
-			// have ended, so the deletion came before the end.
+			// If DeletionTimestamp is set, the deletion began before the
+			// process ended, because deleting a pod whose containers have ended
+			// removes it from the API at once.
 			t := Termination{Code: int(state.ExitCode), Deleted: p.DeletionTimestamp != nil, Reason: p.Status.Reason}
 			if t.Reason == "" && state.Reason != "Completed" && state.Reason != "Error" {
 				t.Reason = state.Reason
@@ -70,7 +73,7 @@ func IsWindows(n *corev1.Node) bool {
 	return n.Status.NodeInfo.OperatingSystem == windows || n.Labels[corev1.LabelOSStable] == windows
 }
 
-// NotReady returns why a node may not start pods, such as "is not ready
+// NotReady returns why a node is not ready to start pods, such as "is not ready
 // (KubeletNotReady): MESSAGE", or "" if it is ready.
 func NotReady(n *corev1.Node) string {
 	for _, c := range n.Status.Conditions {

@@ -8,18 +8,19 @@ import (
 )
 
 // describeChange returns a sentence, without a final period, about what
-// happened to a running container between two states of its pod: before, in
-// which it ran, and after, which is nil if the pod no longer exists. ended
-// reports that the container's processes have ended. If ended is false, the
-// sentence is about what will end them (the pod is being deleted) or may have
-// ended them (the node is lost): a session may still work, but a silent session
-// can be given up. The sentence is "" if nothing happened. A condition that
-// already held in before is not reported.
+// happened to a container between two states of its pod. The container ran in
+// the state before. The state after is nil if the pod no longer exists. ended
+// reports that the container's processes have ended. If ended is false and the
+// sentence is not "", the pod is being deleted, which will end the processes,
+// or its node is lost, which may have ended them. A session may then still
+// work, but the caller can give up a session that is silent. The sentence is ""
+// if nothing happened. If the state before already shows the deletion or the
+// loss of the node, describeChange does not report it again.
 //
 // The first of these that applies is reported: the pod no longer exists, or
-// another pod has its name; it was evicted; the container was killed because it
-// used too much memory, has ended, or was restarted; the pod has ended; the pod
-// is being deleted; its node is lost, see NodeLost.
+// another pod has its name; the pod was evicted; the container was killed
+// because it used too much memory, has ended, or was restarted; the pod has
+// ended; the pod is being deleted; its node is lost, see NodeLost.
 func describeChange(before, after *corev1.Pod, container string) (sentence string, ended bool) {
 	switch {
 	case after == nil:
@@ -46,8 +47,9 @@ func describeChange(before, after *corev1.Pod, container string) (sentence strin
 
 func deletedText(pod *corev1.Pod) string { return fmt.Sprintf("pod %q was deleted", pod.Name) }
 
-// disruption returns the reason and message of the condition DisruptionTarget,
-// or "": EvictionByEvictionAPI, PreemptionByScheduler and others.
+// disruption returns the reason, such as EvictionByEvictionAPI or
+// PreemptionByScheduler, and the message of the condition DisruptionTarget.
+// Both are "" if the pod does not have this condition.
 func disruption(pod *corev1.Pod) (reason, message string) {
 	if c := condition(pod, corev1.DisruptionTarget); c.Status == corev1.ConditionTrue {
 		return c.Reason, c.Message
@@ -82,8 +84,8 @@ func deletingText(pod *corev1.Pod) string {
 	return text
 }
 
-// deletingSuffix is appended to a sentence about a container if its pod is
-// being deleted.
+// deletingSuffix returns the text to append to a sentence about a container:
+// that its pod is being deleted, or "".
 func deletingSuffix(pod *corev1.Pod) string {
 	if pod.DeletionTimestamp == nil {
 		return ""
@@ -91,7 +93,9 @@ func deletingSuffix(pod *corev1.Pod) string {
 	return "; the pod is being deleted"
 }
 
-// describeContainerChange returns "" if the same container still runs.
+// describeContainerChange returns the sentence about a container that has ended
+// or was restarted. It returns "" if the container still runs, or if the status
+// of the pod does not contain it.
 func describeContainerChange(before, after *corev1.Pod, container string) string {
 	was, known := statusOf(before, container)
 	now, reported := statusOf(after, container)
@@ -132,8 +136,9 @@ func terminatedText(state *corev1.ContainerStateTerminated) string {
 }
 
 // NodeLost reports whether the control plane has lost contact with the pod's
-// node, as the node controller shows it: reason NodeLost, Ready Unknown, or
-// Ready False without a reason. Source: MarkPodsNotReady in k8s.io/kubernetes.
+// node. The node controller then sets the pod's reason to NodeLost, or its
+// condition Ready to Unknown, or to False without a reason. Source:
+// MarkPodsNotReady in k8s.io/kubernetes.
 func NodeLost(pod *corev1.Pod) bool {
 	ready := condition(pod, corev1.PodReady)
 	return pod.Status.Reason == "NodeLost" || ready.Status == corev1.ConditionUnknown ||

@@ -6,7 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Changes to a pod with container app.
+// The following functions change a pod whose container is app.
 
 func asEvicted(message string) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) {
@@ -39,8 +39,8 @@ func withVersion(v string) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) { pod.ResourceVersion = v }
 }
 
-// inState sets the current and the last state of container app, and its
-// restarts.
+// inState sets the current state, the last state and the number of restarts of
+// container app.
 func inState(now, last corev1.ContainerState, restarts int32) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) {
 		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{

@@ -21,9 +21,10 @@ import (
 // Options are the optional settings of a Client.
 type Options struct {
 	// RunWatch, if not nil, runs a watch, for example over a WebSocket. It
-	// requests path and query, calls each for every event, and returns true
-	// when ctx, the server or an error of each has ended the watch. It returns
-	// false if the watch could not start; the client then uses plain HTTP.
+	// requests path with query and passes every event to the function each. It
+	// returns true after the watch has ended because ctx ended, the server
+	// ended the watch, or each returned an error. It returns false if the watch
+	// could not start; the client then starts it over plain HTTP.
 	RunWatch func(ctx context.Context, path string, query url.Values, each func(event []byte) error) bool
 
 	// OnSelectorIgnored, if not nil, is called each time the server answers a
@@ -40,9 +41,10 @@ type Client struct {
 	groups  map[string]rest.Interface // by API group; "" is the core group
 }
 
-// NewClient returns a client; it sends no request. cfg is not changed. Its
-// Timeout, or apiclient.DefaultTimeout if that is 0, limits each request. If
-// cfg has no WarningHandler, warnings from the server are dropped.
+// NewClient returns a client. It sends no request and does not change cfg.
+// cfg.Timeout, or apiclient.DefaultTimeout if cfg.Timeout is 0, limits each
+// request. If cfg has no handler for warnings, warnings from the server are
+// dropped.
 func NewClient(cfg *rest.Config, options Options) (*Client, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme} {

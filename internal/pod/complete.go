@@ -21,8 +21,8 @@ func CompleteType(prefix string) []string {
 	return types
 }
 
-// ListPath returns the API path of the objects of a type, which is spelled as
-// in ParseTarget, in a namespace.
+// ListPath returns the API path that lists the objects of one type in a
+// namespace. typ is any spelling that ParseTarget accepts.
 func ListPath(typ, namespace string) (string, error) {
 	k, ok := findKind(typ)
 	if !ok {

@@ -61,9 +61,10 @@ func findContainer(pod *corev1.Pod, name string) (container, bool) {
 // ChooseContainer returns the name of the container to use: wanted if it is not
 // "", else the container that the annotation
 // kubectl.kubernetes.io/default-container names, else the first of the spec. It
-// does not check that the container runs. Notes are for the user: the
-// annotation names no existing container, or the first of several containers
-// was chosen. The error is an *UnknownContainerError if wanted does not exist.
+// does not check that the container runs. notes tell the user that the
+// annotation names no existing container, or that the first of several
+// containers was chosen. The error is an *UnknownContainerError if wanted does
+// not exist.
 func ChooseContainer(pod *corev1.Pod, wanted string) (name string, notes []string, err error) {
 	if wanted != "" {
 		if _, ok := findContainer(pod, wanted); !ok {
@@ -90,7 +91,8 @@ func ChooseContainer(pod *corev1.Pod, wanted string) (name string, notes []strin
 }
 
 // alternatives returns the containers that -c can select instead of the first.
-// Init containers are not among them: they have ended when the others run.
+// Init containers are left out, because they have ended before the main
+// containers run.
 func alternatives(pod *corev1.Pod) []string {
 	var list []string
 	for _, c := range containers(pod)[1:] {
@@ -105,7 +107,7 @@ func alternatives(pod *corev1.Pod) []string {
 	return list
 }
 
-// UnknownContainerError means that the pod has no container of that name.
+// UnknownContainerError means that the pod does not have the wanted container.
 type UnknownContainerError struct {
 	Namespace, Pod string
 	Container      string // "" if the pod has no containers

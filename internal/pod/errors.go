@@ -40,8 +40,8 @@ func isConnectionError(err error) bool {
 	return errors.As(err, &u)
 }
 
-// stripRequest removes what libraries add to an error: the method and URL of
-// the request, and advice.
+// stripRequest returns err without the text that libraries add, such as the
+// method and URL of the request.
 func stripRequest(err error) error {
 	if plain := apiclient.LimitError(err); plain != nil {
 		return plain
@@ -99,9 +99,10 @@ func isNotFound(err error) bool {
 	return errors.As(err, &request) && request.NotFound()
 }
 
-// GetForbiddenError means that the user may not get the named pod (403). The
-// user may still be allowed to run commands in it: the caller can continue with
-// Err.Namespace and Err.Target.Name, without knowing the pod's containers.
+// GetForbiddenError means that the user is not allowed to get the named pod
+// (403). Running commands in the pod may still be allowed, so the caller can
+// continue with Err.Namespace and Err.Target.Name, without knowing the pod's
+// containers.
 type GetForbiddenError struct {
 	Err *RequestError
 }
@@ -129,7 +130,8 @@ type NoPodsError struct {
 	err        error
 }
 
-// Error returns what has no pods and, if the object's status tells, why.
+// Error returns what has no pods and, if the status of the workload shows it,
+// why.
 func (e *NoPodsError) Error() string { return e.text }
 
 // Hint tells the user what to type.

@@ -16,17 +16,18 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// eventReader adds the last warning among a pod's events to the reason why a
-// container does not run, if the pod's status gives no message: volumes that
-// cannot be mounted, sandboxes that cannot be created. It adds nothing if the
-// user may not list events. It is not safe for concurrent use.
+// eventReader explains why a container does not run if the pod's status
+// contains no message, for example while a volume cannot be mounted or a
+// sandbox cannot be created. It adds the last warning among the pod's events to
+// the reason. It adds nothing if the user is not allowed to list events. It is
+// not safe for concurrent use.
 type eventReader struct {
 	requested   time.Time // when the events were last requested
-	unavailable bool      // the user may not list events
+	unavailable bool      // the user is not allowed to list events
 
 	explains string // the text of the *NotRunningError that the event explains
-	reason   string // of the event
-	message  string // of the event; "" if there is no event
+	reason   string // the reason of the event
+	message  string // the message of the event; "" if there is no event
 }
 
 // refresh requests the events, at most once per waitWatchAge, if they may
@@ -52,8 +53,8 @@ func (r *eventReader) refresh(ctx context.Context, c *Client, v *view) {
 	}
 }
 
-// has reports whether an event differs from the stored one at most in
-// identifiers.
+// has reports whether the stored event already explains notRunning and is the
+// same as event, apart from identifiers in the message.
 func (r *eventReader) has(notRunning *NotRunningError, event *corev1.Event) bool {
 	return r.explains == notRunning.text && r.reason == event.Reason &&
 		withoutIdentifiers(r.message) == withoutIdentifiers(event.Message)
@@ -103,8 +104,8 @@ func (c *Client) lastWarning(ctx context.Context, pod *corev1.Pod) (*corev1.Even
 	return last, err
 }
 
-// lastSeen returns the time of an event's last occurrence. Which field has it
-// depends on the version of the events API that recorded the event.
+// lastSeen returns the time of an event's last occurrence. Which field contains
+// this time depends on the version of the events API that recorded the event.
 func lastSeen(e *corev1.Event) time.Time {
 	last := e.LastTimestamp.Time
 	for _, other := range []time.Time{e.EventTime.Time, e.CreationTimestamp.Time} {

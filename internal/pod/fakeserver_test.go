@@ -20,9 +20,10 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// fakeServer is an API server in memory, used as the transport of a Client so
-// that the fake clock of synctest advances. It serves get, list and watch of
-// pods, and other objects by path.
+// fakeServer is an API server in memory. A Client uses it as its transport, in
+// place of a real connection, because the fake clock of synctest does not
+// advance while a goroutine waits for a real connection. It serves get, list
+// and watch of pods, and other objects by path.
 type fakeServer struct {
 	mu            sync.Mutex
 	pods          map[string]*corev1.Pod
@@ -34,7 +35,7 @@ type fakeServer struct {
 	requests      []string // "get", "list", "watch", or a path
 	start         time.Time
 
-	override     func(kind string) any // returns another answer, or nil
+	override     func(kind string) any // returns the answer to use instead, or nil
 	blocked      string                // requests of this kind get no answer
 	silentWatch  bool                  // watches send no events
 	outdatedPods []*corev1.Pod         // a watch from version 0 sends these first
@@ -182,7 +183,7 @@ func (w *fakeServer) answer(r *http.Request) (kind string, answer any) {
 }
 
 // watch sends the events after version until the request ends. It requires a
-// selector and ignores it.
+// selector, but does not apply it.
 func (w *fakeServer) watch(r *http.Request, version int) any {
 	if q := r.URL.Query(); q.Get("fieldSelector") == "" && q.Get("labelSelector") == "" {
 		return errorStatus(http.StatusBadRequest, metav1.StatusReasonBadRequest, "a watch on everything")
@@ -263,7 +264,8 @@ func forbid(kinds ...string) func(string) any {
 	}
 }
 
-// schedule runs each step in the background, at its second from now.
+// schedule runs each step in the background. The key of a step is the number of
+// seconds after which it runs.
 func schedule(steps map[int]func()) {
 	for second, step := range steps {
 		time.AfterFunc(time.Duration(second)*time.Second, step)

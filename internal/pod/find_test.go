@@ -36,8 +36,8 @@ var (
 	}
 )
 
-// The query has only the selector and the limit, and there are no requests for
-// discovery.
+// Find must use only the selector and the limit in the query, and must not make
+// requests for API discovery.
 func TestFind_EveryKind(t *testing.T) {
 	const bySelector = "GET " + core + "pods?labelSelector=app%3Dweb%2C%21old%2Ctier+in+%28a%2Cb%29&limit=500"
 	const byMap = "GET " + core + "pods?labelSelector=app%3Dweb&limit=500"

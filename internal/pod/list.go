@@ -7,19 +7,21 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Skipped is a pod of a List request in which the container does not run.
+// Skipped is a pod that List found, but in which the container does not run or
+// does not exist.
 type Skipped struct {
 	Pod *corev1.Pod
 	// Err is a *NotRunningError or an *UnknownContainerError.
 	Err error
 }
 
-// List finds the container in every pod of req, sorted by pod name. It returns
-// the running containers, and the pods in which the container does not run. A
-// request with neither target nor selector means every pod of its namespace.
-// List does not wait. The Notes of each Found are about its pod and may repeat.
+// List finds the container in every pod that req matches. It returns the
+// running containers, and the pods in which the container does not run; both
+// lists are sorted by pod name. A request with neither target nor selector
+// means every pod of its namespace. List does not wait. The Notes of each Found
+// are about one pod, so several pods can have the same note.
 //
-// If err is nil, there is at least one pod in the two lists. Errors are those
+// If err is nil, at least one of the two lists is not empty. Errors are those
 // of Find, except those about one pod, which are in Skipped.Err.
 func (c *Client) List(ctx context.Context, req Request) (running []Found, skipped []Skipped, err error) {
 	v, err := c.readView(ctx, req)

@@ -97,7 +97,7 @@ func podList(pods ...*corev1.Pod) corev1.PodList {
 
 var epoch = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-// atMinute returns the time that many minutes after epoch.
+// atMinute returns epoch plus a number of minutes.
 func atMinute(minutes int) metav1.Time {
 	return metav1.NewTime(epoch.Add(time.Duration(minutes) * time.Minute))
 }

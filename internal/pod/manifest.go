@@ -30,7 +30,7 @@ type manifest struct {
 // ParseManifest reads the target from a manifest as kubectl does: YAML or JSON,
 // at most 16 MiB. Only the first object is used, which may be an item of a list
 // (List, PodList); empty documents are skipped. The object must have a name and
-// one of the types of ParseTarget, in any version. namespace is "" if the
+// one of the types of ParseTarget, in any API version. namespace is "" if the
 // object does not have one. The error is a *TargetError for invalid contents,
 // or wraps the error of r.
 func ParseManifest(r io.Reader) (target Target, namespace string, err error) {
@@ -61,7 +61,8 @@ func ParseManifest(r io.Reader) (target Target, namespace string, err error) {
 }
 
 // firstObject returns the first object in a document, or nil for an empty
-// document or list. The items of a list may inherit their type from the list.
+// document or list. If document is an item of a list and has no type of its
+// own, it inherits the type from list.
 func firstObject(document json.RawMessage, list manifest) (*manifest, error) {
 	if text := bytes.TrimSpace(document); len(text) == 0 || string(text) == "null" {
 		return nil, nil // empty, and no error

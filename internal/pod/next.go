@@ -8,14 +8,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Next finds the container in which a session can continue after it has lost
-// its connection to found, a result of req. It returns found itself while its
-// container runs. Otherwise it returns the same container after a restart or,
-// if req is a workload or service, the container in another of its pods.
-// sentence describes what happened to found, as in DescribeChange; it can be
-// set together with an error. Errors are:
+// Next finds the container in which a session can continue after the session
+// has lost its connection. found is the container of the session so far, and
+// was found for req. Next returns found itself if its container still runs.
+// Otherwise Next returns the same container after a restart or, if req names a
+// workload or service, a container in another pod of the workload or service.
+// sentence describes what happened to found, as in DescribeChange; sentence can
+// be set even if err is not nil. Errors are:
 //
-//   - *GoneError: the container has ended for good, and req names its pod
+//   - *GoneError: the container has ended for good, and req names neither a
+//     workload nor a service
 //   - *NotRunningError, *NoPodsError: no replacement is running yet
 //   - *RequestError: any error of the API or of the connection
 func (c *Client) Next(ctx context.Context, found *Found, req Request) (next *Found, sentence string, err error) {
@@ -47,16 +49,17 @@ func (c *Client) Next(ctx context.Context, found *Found, req Request) (next *Fou
 	return next, sentence, err
 }
 
-// cannotReplace reports whether pod cannot replace the one that was found.
+// cannotReplace reports whether pod is no replacement for the pod of found.
 func cannotReplace(found *Found, pod *corev1.Pod) bool {
 	return pod.UID == found.Pod.UID || pod.DeletionTimestamp != nil
 }
 
-// HasReplacements reports whether another pod can replace a pod of the target:
-// the target is a workload or a service.
+// HasReplacements reports whether the target is a workload or a service, so
+// that another of its pods can replace one that is gone.
 func (t Target) HasReplacements() bool { return t != (Target{}) && t.Kind != kindPod }
 
-// GoneError means that the container of a named pod has ended for good.
+// GoneError means that the container has ended for good, and that the request
+// names no workload or service whose other pods could replace it.
 type GoneError struct {
 	Sentence string // what happened, as in DescribeChange
 	hint     string

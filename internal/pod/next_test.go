@@ -21,7 +21,7 @@ func TestNext(t *testing.T) {
 		target   string
 		then     func(w *fakeServer) // what happens after web is found
 		pod      string              // the pod in which the session continues
-		same     bool                // the same container
+		same     bool                // Next returns found itself
 		sentence string
 		fails    string // the text of the error; "" for no error
 		gone     bool   // the error is a *GoneError

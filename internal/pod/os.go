@@ -9,8 +9,8 @@ import (
 )
 
 // OS returns the operating system that the pod's spec requires: in spec.os, in
-// its node selector, or in a node affinity to one system. It returns "" if the
-// spec requires none.
+// its node selector, or in a node affinity that allows only one system. It
+// returns "" if the spec requires no system.
 func OS(p *corev1.Pod) corev1.OSName {
 	if p.Spec.OS != nil {
 		return p.Spec.OS.Name

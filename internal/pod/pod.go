@@ -1,17 +1,17 @@
-// Package pod finds running containers by pod, workload, service or label
-// selector, waits until they run, and describes what happens to them later.
+// Package pod finds a container by pod, workload, service or label selector,
+// waits until the container runs, and describes what happens to it later.
 //
 // It does not know sockets, terminals, or how a session is retried. It prints
 // nothing: information for the user is returned in Found.Notes and in errors,
 // or passed to a function of the caller.
 //
 // Invariants:
-//   - The resource types are a fixed table; API discovery is not used. A pod
-//     costs one request (get), anything else two (get, then a list of pods in
-//     pages of apiclient.PageItems).
+//   - The resource types are a fixed table; API discovery is not used. Find makes
+//     one get for a pod, a get and a list of pods for a workload or service, and
+//     a list of pods for a selector. A list has pages of apiclient.PageItems.
 //   - The choice among several pods does not depend on their order in a list.
-//   - No goroutine is started. A function of the caller runs in the goroutine
-//     that called the method, and not after the method has returned.
+//   - No goroutine is started. A callback runs in the goroutine that called the
+//     method, and only until the method returns.
 //   - A watch is used for a limited time: 5 s in Wait, one minute in WatchPod
 //     and WatchChanges. Then the pods are requested again, because proxies
 //     delay events and connections can fail silently. Where watching is not
@@ -48,12 +48,13 @@ type Found struct {
 
 // Find resolves req to one running container. It does not wait: see Wait. Of
 // several pods in which the container runs it chooses the first in this order:
-// not being deleted, running, ready, ready longest, fewest restarts, newest,
-// first by name. Errors are:
+// not being deleted, running, ready, ready for the longest time, fewest
+// restarts, newest, first by name. Errors are:
 //
-//   - *TargetError: the request names nothing, or the selector is invalid
-//   - *GetForbiddenError: the user may not get the named pod; the caller can
-//     continue with the name alone
+//   - *TargetError: the request has neither a target nor a selector, or the
+//     selector is invalid
+//   - *GetForbiddenError: the user is not allowed to get the named pod; the
+//     caller can continue with the name alone
 //   - *RequestError: any other error of the API or of the connection
 //   - *NoPodsError: the workload, service or selector has no pods
 //   - *UnknownContainerError: the pod has no such container

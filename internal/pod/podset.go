@@ -20,17 +20,18 @@ type podSet struct {
 
 	// For workloads:
 	uid       types.UID
-	ownedOnly bool // without the pods that another controller owns
-	finished  bool // a job that creates no more pods
+	ownedOnly bool // the set excludes the pods that another controller owns
+	finished  bool // the workload is a job that creates no more pods
 
 	// For the error if the set is empty:
 	emptyText, emptyHint string
 	wantsNone            bool // waiting for pods does not help
 }
 
-// podSet requests the workload or service and returns its set of pods. For a
-// deployment, whose pods are owned by its replica sets, and for a service, the
-// selector alone decides.
+// podSet requests the workload or service and returns its set of pods. The pods
+// of a deployment are owned by its replica sets, and a service owns no pods.
+// For these two kinds, therefore, the selector alone decides which pods are in
+// the set.
 func (c *Client) podSet(ctx context.Context, namespace string, target Target) (*podSet, error) {
 	switch target.Kind {
 	case kindDeployment:
@@ -59,8 +60,9 @@ func (c *Client) podSet(ctx context.Context, namespace string, target Target) (*
 	return nil, unknownKind(target.Kind)
 }
 
-// newReplicatedSet returns the set of pods of a workload with a number of
-// replicas, or err if it is not nil.
+// newReplicatedSet returns the set of pods of a workload that has a number of
+// replicas. err is the result of the request for the workload; newReplicatedSet
+// returns err if it is not nil.
 func newReplicatedSet(
 	namespace string, target Target, object metav1.Object, selector *metav1.LabelSelector, replicas *int32,
 	ownedOnly bool, err error,
@@ -85,8 +87,9 @@ func newReplicatedSet(
 	return newPodSet(namespace, target, selector, s)
 }
 
-// replicaFailure returns the reason why the controller of the object cannot
-// create pods (a quota, a policy), from the condition ReplicaFailure, or "".
+// replicaFailure returns why the controller of the object cannot create pods,
+// for example because of a quota or a policy. The reason comes from the
+// condition ReplicaFailure; without this condition, it is "".
 func replicaFailure(object metav1.Object) string {
 	switch o := object.(type) {
 	case *appsv1.Deployment:
@@ -157,8 +160,9 @@ func (c *Client) service(ctx context.Context, namespace string, target Target) (
 	})
 }
 
-// newPodSet returns s with the title and the selector. An empty selector would
-// match every pod of the namespace, so it is an error like a missing one.
+// newPodSet returns s with its title and selector set. A missing selector is an
+// error. An empty selector is also an error, because it would match every pod
+// of the namespace.
 func newPodSet(namespace string, target Target, selector *metav1.LabelSelector, s podSet) (*podSet, error) {
 	parsed, err := metav1.LabelSelectorAsSelector(selector)
 	if err != nil {
@@ -179,8 +183,8 @@ func newPodSet(namespace string, target Target, selector *metav1.LabelSelector, 
 	return &s, nil
 }
 
-// newSelectorSet returns the set of pods of a label selector from the user. ""
-// selects every pod of the namespace.
+// newSelectorSet returns the set of pods that a label selector matches. typed
+// is the selector as the user typed it; "" matches every pod of the namespace.
 func newSelectorSet(namespace, typed string) (*podSet, error) {
 	parsed, err := labels.Parse(typed)
 	if err != nil {

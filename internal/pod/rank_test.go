@@ -35,8 +35,8 @@ func createdAt(minutes int) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) { pod.CreationTimestamp = atMinute(minutes) }
 }
 
-// In each row the better pod has the later name and is worse by every rule
-// after the one that decides.
+// In each row, the rule named why makes one pod better, although the rules
+// after it, such as the name, prefer the other pod.
 func TestBest_Rules(t *testing.T) {
 	tests := []struct {
 		why           string

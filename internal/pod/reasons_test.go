@@ -23,7 +23,8 @@ func TestWait_EventsOnlyWithoutReason(t *testing.T) {
 			"web",
 			append([]func(*corev1.Pod){phase(corev1.PodPending), withStatuses(nil, nil, nil)}, change...)...)
 	}
-	// app waits for the first init container, setup.
+	// blocked returns a pod whose container app waits for its first init
+	// container, setup.
 	blocked := func(setup corev1.ContainerState) *corev1.Pod {
 		return manyContainers(
 			phase(corev1.PodPending),
@@ -90,7 +91,7 @@ func TestWait_JobConditions(t *testing.T) {
 		{batchv1.JobComplete, corev1.ConditionFalse, false},
 		{batchv1.JobFailed, corev1.ConditionFalse, false},
 		{batchv1.JobFailed, corev1.ConditionUnknown, false},
-		{batchv1.JobSuspended, corev1.ConditionTrue, false}, // it can be resumed
+		{batchv1.JobSuspended, corev1.ConditionTrue, false}, // a suspended job can be resumed
 		{batchv1.JobSuspended, corev1.ConditionFalse, false},
 	} {
 		t.Run(string(test.condition)+" "+string(test.status), func(t *testing.T) {
@@ -119,8 +120,8 @@ func TestWait_JobConditions(t *testing.T) {
 }
 
 // A container that can never start in one pod may start in another pod of the
-// workload, for example after a rollout. An ephemeral container is not part of
-// the workload's other pods.
+// workload, for example after a rollout. An ephemeral container exists only in
+// one pod of the workload, so waiting for another pod does not help.
 func TestWait_WorkloadContainerCannotStart(t *testing.T) {
 	invalid := waitingState("InvalidImageName", "couldn't parse image name")
 	for container, test := range map[string]struct {
@@ -178,8 +179,9 @@ func TestUnknownContainerError_OneClass(t *testing.T) {
 	}
 }
 
-// The memory limit of a list depends on this estimate: containers and statuses
-// without fields take memory too, though none in the response.
+// podSize must not return too little, because the memory limit of a list
+// depends on it. Containers and statuses without fields take memory, too,
+// although they are small in the response.
 func TestSize_LowerBound(t *testing.T) {
 	const n = 10
 	pod, container, status := unsafe.Sizeof(
@@ -219,8 +221,8 @@ func TestSize_LowerBound(t *testing.T) {
 	}
 }
 
-// A list that is too large can be reduced by a selector, a pod that is too
-// large cannot.
+// Only a list has a hint: a selector makes a list smaller, but nothing makes a
+// single pod smaller.
 func TestRequestError_TooLarge(t *testing.T) {
 	large := &apiclient.TooLargeError{What: "the server's answer", Limit: 16 << 20}
 	for name, test := range map[string]struct {

@@ -96,10 +96,10 @@ type resourceAttributes struct {
 	Name        string `json:"name,omitempty"`
 }
 
-// DeniedRules returns those of the rules that the user does not have in a
-// namespace, in the same order. It makes one request for each: it creates a
-// SelfSubjectAccessReview, which all authenticated users may. Every error is a
-// *RequestError.
+// DeniedRules returns the rules that the user does not have in a namespace, in
+// the order of the arguments. For each rule, it creates a
+// SelfSubjectAccessReview, which every authenticated user is allowed to do.
+// Every error is a *RequestError.
 func (c *Client) DeniedRules(ctx context.Context, namespace string, rules ...Rule) ([]Rule, error) {
 	var denied []Rule
 	for _, rule := range rules {

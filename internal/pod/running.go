@@ -15,14 +15,15 @@ type NotRunningError struct {
 	// Reason is the reason in the pod's status ("CrashLoopBackOff",
 	// "Unschedulable", "Evicted", "OOMKilled") or, if it has none, the phase.
 	Reason string
-	// Message is the message in the pod's status, or "". It is not cleaned.
+	// Message is the message in the pod's status, or "". It may contain control
+	// characters.
 	Message string
-	// Permanent reports that waiting for this pod does not help. Its owner may
-	// create another one.
+	// Permanent reports that waiting for this pod does not help. The pod's
+	// owner may still create another pod.
 	Permanent bool
 
 	text, hint string
-	// podContinues reports that the pod keeps running, but that the container
+	// podContinues reports that the pod keeps running although the container
 	// does not start again.
 	podContinues bool
 	// eventsMayExplain reports that the pod's status has no message, and that
@@ -37,7 +38,8 @@ func (e *NotRunningError) Error() string { return e.text }
 func (e *NotRunningError) Hint() string { return e.hint }
 
 // ImageUnusable reports whether err means that a container does not run because
-// of its image: the node cannot get it, or it lacks the program to start.
+// of its image: the node cannot get the image, or the image lacks the program
+// to start.
 func ImageUnusable(err error) bool {
 	var e *NotRunningError
 	if !errors.As(err, &e) {
@@ -48,13 +50,14 @@ func ImageUnusable(err error) bool {
 
 // checkRunning returns a *NotRunningError if the named container, which the pod
 // must have, does not run. If a running pod does not report the state of the
-// container, checkRunning returns nil: exec or attach will show it.
+// container, checkRunning returns nil, because exec or attach will show whether
+// it runs.
 func checkRunning(pod *corev1.Pod, name string) error {
 	e := notRunning(pod, name)
 	if e == nil {
 		return nil
 	}
-	if pod.DeletionTimestamp != nil { // the kubelet starts no container in it
+	if pod.DeletionTimestamp != nil { // the kubelet starts no more containers in such a pod
 		e.text += "; the pod is being deleted"
 		e.Permanent, e.podContinues = true, false
 	}
@@ -122,8 +125,8 @@ func podEnded(pod *corev1.Pod) *NotRunningError {
 	return e
 }
 
-// containerEnded describes a container that has ended. Its kubelet may start it
-// again.
+// containerEnded describes a container that has ended. The kubelet may start
+// the container again.
 func containerEnded(pod *corev1.Pod, name string, state *corev1.ContainerStateTerminated) *NotRunningError {
 	e := newNotRunning(pod, name)
 	e.Reason, e.Message = state.Reason, state.Message
@@ -151,8 +154,8 @@ func willRestart(policy corev1.RestartPolicy, code int32) bool {
 	return true // the default of the API
 }
 
-// containersNotCreated describes a pod none of whose containers has a state
-// yet.
+// containersNotCreated describes a pod whose status does not contain its
+// containers yet.
 func containersNotCreated(pod *corev1.Pod) *NotRunningError {
 	e := newNotRunning(pod, "")
 	e.Reason = string(pod.Status.Phase)
@@ -174,8 +177,8 @@ func containersNotCreated(pod *corev1.Pod) *NotRunningError {
 	return e
 }
 
-// containerWaiting describes a container that has not started: it may start
-// later or, if the reason is permanent, never.
+// containerWaiting describes a container that waits to be started. If the
+// reason is permanent, the container never starts.
 func containerWaiting(pod *corev1.Pod, name string, status corev1.ContainerStatus) *NotRunningError {
 	c, _ := findContainer(pod, name)
 	e := newNotRunning(pod, name)
@@ -212,14 +215,14 @@ func containerWaiting(pod *corev1.Pod, name string, status corev1.ContainerStatu
 	return e
 }
 
-// permanent reports whether a container that waits for this reason never
-// starts, although the kubelet keeps trying: the cause is in the pod's spec,
-// its image or the node's mounts.
+// permanent reports whether a container never starts if it waits with this
+// reason and message. The kubelet keeps trying to start the container, but the
+// cause is in the pod's spec, its image or the node's mounts.
 //
-// Other reasons can go away: an image can be pushed or loaded onto the node
-// (ErrImageNeverPull), a config map created (CreateContainerConfigError), a
-// runtime can recover (most cases of CreateContainerError and
-// RunContainerError).
+// Other causes can go away: an image can be pushed or loaded onto the node
+// (ErrImageNeverPull), a config map can be created
+// (CreateContainerConfigError), and a runtime can recover (most cases of
+// CreateContainerError and RunContainerError).
 func permanent(reason, message string) bool {
 	if reason == "InvalidImageName" { // Kubernetes 1.37, pkg/kubelet/images/types.go
 		return true
@@ -232,18 +235,18 @@ func permanent(reason, message string) bool {
 	return refusesPropagation(message)
 }
 
-// permanentMessages lists parts of messages of the kubelet (security context,
-// pkg/kubelet/kuberuntime) and of the container runtimes containerd and Docker
-// (no command).
+// permanentMessages lists parts of messages. Those about users come from the
+// kubelet (pkg/kubelet/kuberuntime), those about a missing command from the
+// container runtimes containerd and Docker.
 var permanentMessages = []string{
 	"container has runAsNonRoot and image",
 	"runAsUser breaks non-root policy",
-	"no command specified", "No command specified", // neither in the pod nor in the image
+	"no command specified", "No command specified", // neither the pod nor the image specifies one
 }
 
 // RefusesPropagation reports whether the container cannot start because a
-// volume has a mountPropagation and its path on the node is on a private mount,
-// such as the node's root on k3d, WSL2 and Alpine.
+// volume has a mountPropagation, but the volume's path on the node is on a
+// private mount. The node's root is a private mount on k3d, WSL2 and Alpine.
 func (e *NotRunningError) RefusesPropagation() bool { return refusesPropagation(e.text) }
 
 // refusesPropagation recognizes the messages of containerd, CRI-O and Docker.
@@ -252,8 +255,8 @@ func refusesPropagation(message string) bool {
 		strings.Contains(message, "it is not a shared mount")
 }
 
-// sandboxNotReady reports whether the sandbox of the pod, which needs its
-// volumes and network, is not ready yet.
+// sandboxNotReady reports whether the sandbox of the pod is not ready yet. The
+// sandbox needs the volumes and the network of the pod.
 func sandboxNotReady(pod *corev1.Pod) bool {
 	c := condition(pod, corev1.PodReadyToStartContainers)
 	return c.Status == corev1.ConditionFalse && pod.Status.Phase == corev1.PodPending
@@ -270,9 +273,10 @@ func condition(pod *corev1.Pod, kind corev1.PodConditionType) corev1.PodConditio
 	return corev1.PodCondition{}
 }
 
-// blockingInit returns the init container that must end or, if it is a sidecar,
-// start before name can start, or "". position is " (1 of 2)", or "" if there
-// is only one init container.
+// blockingInit returns the init container for which the container called name
+// waits, or "". A container waits until each init container before it has
+// succeeded or, if that init container is a sidecar, has started. position is "
+// (1 of 2)", or "" if there is only one init container.
 func blockingInit(pod *corev1.Pod, name string) (first, position string) {
 	for i, c := range pod.Spec.InitContainers {
 		if c.Name == name {

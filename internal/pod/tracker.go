@@ -11,17 +11,17 @@ import (
 
 const (
 	pollInterval = 5 * time.Second // the shortest time between two requests of WatchPod
-	watchAge     = time.Minute     // how long one watch of WatchPod is used
+	watchAge     = time.Minute     // a watch of WatchPod ends after this time, and the pod is requested again
 )
 
-// statusTracker reports what happens to one running container, each change
-// once, from successive states of its pod. It is not safe for concurrent use.
+// statusTracker compares successive states of a pod, and reports each change of
+// one container once. It is not safe for concurrent use.
 type statusTracker struct {
-	before    *corev1.Pod // in which the container ran
+	before    *corev1.Pod // a state in which the container ran
 	container string
 
-	last  string // the last sentence
-	ended bool   // update has returned ended
+	last  string // the last sentence that update returned
+	ended bool   // update has reported that the container ended
 }
 
 // newStatusTracker returns a statusTracker for a container that Find has found.
@@ -29,11 +29,14 @@ func newStatusTracker(found *Found) *statusTracker {
 	return &statusTracker{before: found.Pod, container: found.Container}
 }
 
-// update takes the current state of the pod or, if deleted is true, its last
-// state, which may be nil. It returns the results of describeChange. The
-// sentence is "" if it was the last one returned, if pod is nil and not deleted
-// (a bookmark of a watch), if pod is older than the one that was found, and
-// once ended has been returned.
+// update takes the current state of the pod. If deleted is true, pod is the
+// last state of the deleted pod, or nil. update returns the results of
+// describeChange, but sentence is "" in these cases:
+//
+//   - The sentence is the same as the last one.
+//   - pod is nil and deleted is false, as for a bookmark of a watch.
+//   - pod is older than t.before.
+//   - An earlier call has reported that the container ended.
 func (t *statusTracker) update(pod *corev1.Pod, deleted bool) (sentence string, ended bool) {
 	switch {
 	case t.ended, pod == nil && !deleted, pod != nil && older(pod.ResourceVersion, t.before.ResourceVersion):
@@ -50,8 +53,8 @@ func (t *statusTracker) update(pod *corev1.Pod, deleted bool) (sentence string, 
 	return sentence, t.ended
 }
 
-// finalState returns the last state of a deleted pod if it shows how the
-// container ended, else nil.
+// finalState takes the last state of a deleted pod. It returns pod if pod shows
+// how the container ended, else nil.
 func (t *statusTracker) finalState(pod *corev1.Pod) *corev1.Pod {
 	if pod != nil {
 		if _, ended := describeChange(t.before, pod, t.container); ended {
@@ -62,9 +65,10 @@ func (t *statusTracker) finalState(pod *corev1.Pod) *corev1.Pod {
 }
 
 // DescribeChange requests the pod and returns a sentence, without a final
-// period, about what has happened to the container since it was found, or "".
-// ended reports that the container's processes have ended. A pod that no longer
-// exists is not an error. Every error is a *RequestError.
+// period, about what has happened to the container since it was found, or "" if
+// nothing has happened. ended reports that the container's processes have
+// ended. A pod that no longer exists is not an error. Every error is a
+// *RequestError.
 func (c *Client) DescribeChange(ctx context.Context, found *Found) (sentence string, ended bool, err error) {
 	pod, err := c.currentPod(ctx, found)
 	if err != nil {
@@ -84,8 +88,8 @@ func (c *Client) currentPod(ctx context.Context, found *Found) (*corev1.Pod, err
 }
 
 // WatchChanges calls onChange, in the caller's goroutine, for each change of
-// the container, with the results of DescribeChange. It returns nil after a
-// change that has ended the container, else an error as WatchPod does.
+// the container, with the results of DescribeChange. It returns nil once the
+// container has ended. Otherwise it returns an error as WatchPod does.
 func (c *Client) WatchChanges(ctx context.Context, found *Found, onChange func(sentence string, ended bool)) error {
 	tracker := newStatusTracker(found)
 	return c.WatchPod(ctx, found, func(pod *corev1.Pod, deleted bool) bool {
@@ -98,11 +102,13 @@ func (c *Client) WatchChanges(ctx context.Context, found *Found, onChange func(s
 }
 
 // WatchPod calls onPod, in the caller's goroutine, with the pod at once and
-// each time the pod changes. If deleted is true, pod is its last state or nil;
-// another pod may then have its name. WatchPod returns nil when onPod returns
-// true (stop), the cause of ctx when ctx ends, or a *RequestError if the user
-// may no longer get the pod. Errors of the connection and of the server are
-// retried. Where watching is not allowed, the pod is requested every 5 s.
+// each time the pod changes. If deleted is true, the pod no longer exists, and
+// the argument pod is its last state or nil. Later calls can be about another
+// pod with the same name. WatchPod returns nil when onPod returns true (stop),
+// the cause of ctx when ctx ends, or a *RequestError if retrying does not help,
+// for example because the user is no longer allowed to get the pod. It retries
+// after errors of the connection and of the server. Where watching is not
+// allowed, it requests the pod every 5 s.
 func (c *Client) WatchPod(
 	ctx context.Context, found *Found, onPod func(pod *corev1.Pod, deleted bool) (stop bool),
 ) error {

@@ -27,7 +27,7 @@ func mustFind(w *fakeServer, t *testing.T) *Found {
 }
 
 // watchChanges returns the changes that WatchChanges reports for pod web, each
-// with its second.
+// preceded by the seconds that had passed.
 func watchChanges(ctx context.Context, t *testing.T, w *fakeServer) ([]string, error) {
 	t.Helper()
 	begin := time.Now()

@@ -159,8 +159,8 @@ func TestWatchChanges_HugeEvent(t *testing.T) {
 	})
 }
 
-// Unused fields are removed when a pod is read, so that a list of thousands of
-// large pods takes little memory.
+// List removes unused fields from each pod that it reads, so that a list of
+// thousands of large pods takes little memory.
 func TestList_PodsAreTrimmed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: takes long with the race detector, and tests no goroutine")

@@ -22,8 +22,8 @@ type view struct {
 	version string       // the resourceVersion from which a watch can start
 }
 
-// readView requests the pods. Errors are those of Find, without the errors
-// about one pod.
+// readView requests the pods that req matches. Errors are those of Find, except
+// *UnknownContainerError and *NotRunningError.
 func (c *Client) readView(ctx context.Context, req Request) (*view, error) {
 	if req.Target.Kind == kindPod {
 		pod, err := c.Get(ctx, req.Namespace, req.Target.Name)
@@ -62,7 +62,7 @@ func (s *podSet) has(pod *corev1.Pod) bool {
 	return s.selector.Matches(labels.Set(pod.Labels)) && (!s.ownedOnly || !controlledByAnother(pod, s.uid))
 }
 
-// match returns the matcher for the events of a watch with query.
+// match returns the matcher for the events of a watch that uses v.query.
 func (v *view) match() matcher {
 	if v.set == nil {
 		return podNamed(v.req.Target.Name)
@@ -79,7 +79,8 @@ func (v *view) apply(pod *corev1.Pod, deleted bool) {
 	}
 }
 
-// query returns the query of a watch for the changes after the view.
+// query returns the URL query of a watch that reports the changes since the
+// pods were read.
 func (v *view) query() url.Values {
 	if v.set == nil {
 		return watchQuery("fieldSelector", nameSelector(v.req.Target.Name), v.version)
@@ -108,8 +109,8 @@ func (v *view) choose() (*Found, error) {
 }
 
 // best returns the first pod, in the order of rank, in which the container
-// runs, and why it was chosen. If the container runs in no pod, the error is
-// the one of the first pod.
+// runs. why is the reason for the choice. If the container runs in no pod, err
+// is the error for the first pod.
 func (v *view) best() (found *Found, why string, err error) {
 	ranked := rank(v.pods)
 	for i := range ranked {
@@ -135,7 +136,8 @@ func (v *view) noPods() error {
 	}
 }
 
-// chooseRunning chooses the container of a pod, which must be running.
+// chooseRunning chooses a container as ChooseContainer does. It returns an
+// error if that container does not run.
 func chooseRunning(pod *corev1.Pod, wanted string) (*Found, error) {
 	var notes []string
 	if pod.DeletionTimestamp != nil {

@@ -14,22 +14,22 @@ import (
 
 const (
 	waitPollInterval = time.Second     // the shortest time between two requests
-	waitWatchAge     = 5 * time.Second // how long one watch is used
+	waitWatchAge     = 5 * time.Second // a watch ends after this time, and the pods are requested again
 )
 
 // Wait is like Find, but waits until the container runs or ctx ends; only ctx
 // limits the time. It calls onReason, which may be nil, with the reason why the
 // container does not run yet, at once and each time the reason changes. A
-// reason is one sentence without a final period, from the pod's status and,
-// after 5 s, from the last warning among the pod's events.
+// reason is one sentence without a final period. It comes from the pod's status
+// and, after 5 s, also from the last warning among the pod's events.
 //
 // Wait returns an error at once if waiting cannot help: a named pod that has
 // ended or is being deleted, a container that will not be started again, a
 // workload that is scaled to 0, a container that does not exist. While all pods
-// of a workload have ended or are being deleted, it waits for new ones, except
-// for a finished job. Errors of the connection and of the server are retried
-// after the first successful request. Wait watches the pods; where watching is
-// not allowed, it requests them every second.
+// of a workload have ended or are being deleted, Wait waits for new pods,
+// unless the workload is a finished job. After the first successful request,
+// Wait retries after errors of the connection and of the server. Wait watches
+// the pods; where watching is not allowed, it requests them every second.
 //
 // Errors are those of Find, and a *WaitError if ctx ended during the wait.
 func (c *Client) Wait(ctx context.Context, req Request, onReason func(reason string)) (*Found, error) {
@@ -68,7 +68,7 @@ type waiter struct {
 	onReason func(string) // may be nil
 	events   eventReader
 
-	named    *corev1.Pod // the pod that req names, as it was first read; else nil
+	named    *corev1.Pod // the pod that req names, as in the first answer; nil if req names none
 	start    time.Time   // when the first reason was found
 	reason   error       // why the container does not run; nil before the first answer
 	reported string      // the text last passed to onReason
@@ -150,9 +150,9 @@ func (w *waiter) waitError(ctx context.Context) error {
 	return &WaitError{Waited: time.Since(w.start).Round(time.Second), Last: w.reason, Err: context.Cause(ctx)}
 }
 
-// isRepeated reports whether now adds nothing to last. A kubelet alternates
-// between pulling an image and backing off; the messages differ, and only the
-// registry's message contains the cause.
+// isRepeated reports whether now adds nothing to last. While an image cannot be
+// pulled, the reason in the pod's status alternates: the message of
+// ErrImagePull contains the cause, and ImagePullBackOff adds nothing to it.
 func isRepeated(last, now error) bool {
 	var before, after *NotRunningError
 	if !errors.As(last, &before) || !errors.As(now, &after) || !before.isImagePull() || !after.isImagePull() {
@@ -182,9 +182,9 @@ func (v *view) isPermanent(err error) bool {
 	}
 }
 
-// hasActivePod reports whether a watch on the pods can show that the container
-// runs. It is false for a workload without pods or with only ended pods: then
-// the workload itself must be requested again.
+// hasActivePod reports whether any pod has not ended. Then a watch on the pods
+// can show that the container runs. Otherwise the workload itself must be
+// requested again.
 func (v *view) hasActivePod() bool {
 	for i := range v.pods {
 		if phase := v.pods[i].Status.Phase; phase != corev1.PodSucceeded && phase != corev1.PodFailed {

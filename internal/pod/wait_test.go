@@ -19,8 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// waitResult is the result of Client.Wait: the reported reasons, each with its
-// second, and the end of the wait.
+// waitResult is the result of Client.Wait: the reported reasons, each preceded
+// by the seconds that had passed, and how the wait ended.
 type waitResult struct {
 	reasons []string
 	found   *Found
@@ -206,7 +206,7 @@ func TestWait_PermanentStates(t *testing.T) {
 	tests := []struct {
 		name string
 		pod  *corev1.Pod
-		then func(*fakeServer) // after 2 s; nil if the wait must end at once
+		then func(*fakeServer) // called after 2 s; nil if the wait must end at once
 		text string
 	}{
 		{"pod has succeeded", runningPod("web", phase(corev1.PodSucceeded)), nil, "has completed"},
@@ -410,7 +410,7 @@ func TestWait_Workload(t *testing.T) {
 	tests := []struct {
 		name    string
 		pods    []*corev1.Pod
-		then    func(*fakeServer) // after 6 s
+		then    func(*fakeServer) // called after 6 s
 		reasons []string
 		want    string
 	}{
@@ -476,7 +476,7 @@ func TestWait_WorkloadWantsNoPods(t *testing.T) {
 	tests := []struct {
 		name, target, container string
 		pods                    []*corev1.Pod
-		set, then               func(*fakeServer) // then: after 3 s
+		set, then               func(*fakeServer) // then is called after 3 s
 		text                    string
 		seconds                 int
 	}{
@@ -619,7 +619,7 @@ func TestWait_Selector(t *testing.T) {
 	})
 }
 
-// warningEvent returns a warning about pod web at a minute.
+// warningEvent returns a warning about pod web that last occurred at minute.
 func warningEvent(minute int, reason, message string) corev1.Event {
 	return corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{

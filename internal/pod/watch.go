@@ -28,12 +28,13 @@ func nameSelector(pod string) string {
 }
 
 // watchQuery returns the query of a watch on pods. by is "fieldSelector" or
-// "labelSelector". The watch begins after the given resourceVersion. With "0",
-// it begins with a state of the pods that may be old; with "", with the current
-// state, which may be sent up to 3 s late. Bookmarks are not requested, so the
-// version grows old while nothing changes: after the end of a watch the pods
-// must be requested again.
-// Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
+// "labelSelector". The watch begins after the resourceVersion version. With
+// version "0", the watch first sends a state of the pods that may be old. With
+// version "", it first sends the current state, but up to 3 s late. Bookmarks
+// are not requested, so the client learns no newer version while nothing
+// changes, and version can become too old. Therefore the pods must be requested
+// again after the end of a watch. Source:
+// https://kubernetes.io/docs/reference/using-api/api-concepts/
 func watchQuery(by, selector, version string) url.Values {
 	query := url.Values{"watch": {"true"}}
 	if selector != "" {
@@ -84,18 +85,19 @@ func decodeEvent(message []byte) (pod *corev1.Pod, deleted bool, err error) {
 type watcher struct {
 	client    *Client
 	namespace string
-	maxAge    time.Duration // how long one watch is used
+	maxAge    time.Duration // run ends a watch after this time
 
 	unavailable bool // watching does not work; run returns at once
-	expired     bool // the server did not have the resourceVersion; watch from "0"
+	expired     bool // the server no longer had the resourceVersion; the next watch begins at "0"
 }
 
-// matcher is the selector of a watch, to be applied to its events: some servers
-// ignore selectors.
+// matcher applies the selector of a watch to the events that the watch
+// receives, because some servers ignore selectors.
 type matcher struct {
 	matches func(*corev1.Pod) bool
-	// dropOthers drops the events about pods that do not match. If it is false,
-	// they are kept, because a pod can lose its labels.
+	// dropOthers means that events about pods that do not match are dropped. It
+	// is false for a label selector: a pod that loses its labels no longer
+	// matches, but the caller must learn of this change.
 	dropOthers bool
 }
 
@@ -106,8 +108,8 @@ func podNamed(name string) matcher {
 
 // run watches pods and calls onPod for each event, until onPod returns true
 // (stop), the watch ends, or it is older than maxAge; the caller then requests
-// the pods again. run returns at once if watching does not work. match is the
-// selector of query.
+// the pods again. run returns at once if watching does not work. match must
+// correspond to the selector in query.
 func (w *watcher) run(
 	outer context.Context, query url.Values, match matcher, onPod func(pod *corev1.Pod, deleted bool) (stop bool),
 ) {
@@ -143,7 +145,8 @@ func (w *watcher) run(
 	}
 	events, err := w.client.open(ctx, w.namespace, query)
 	if err != nil {
-		// No answer within maxAge: a proxy waits for the end of the response.
+		// If there is no answer within maxAge, a proxy probably holds the
+		// response back until it is complete.
 		silent := ctx.Err() != nil && outer.Err() == nil
 		w.expired = w.expired || apiclient.IsExpired(err)
 		w.unavailable = silent || !apiclient.IsTransient(err) && !apiclient.IsExpired(err)
