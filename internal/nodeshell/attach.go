@@ -21,7 +21,7 @@ import (
 // interactive.Detacher, and the node.ReplaySource of its output.
 type attachSession struct {
 	pod     *Pod
-	id      string // of this kshell among the clients of the shell
+	id      string // identifies this kshell among the clients of the shell
 	command *remote.Command
 	console *interactive.Console
 	driver  stream.Driver // of command
@@ -36,10 +36,10 @@ type attachSession struct {
 	// Used by the goroutine of the session.
 	shown     bool // output of the shell was shown before this connection, to this or another client
 	connected bool // there was a connection
-	outage    bool // this connection follows one that was lost
+	outage    bool // the connection before this one was lost
 	stopJoin  context.CancelFunc
 
-	background sync.WaitGroup // joining, detaching, and the watch of the pod
+	background sync.WaitGroup // the goroutines that join and detach, and that watch the pod
 }
 
 // historyLines is the number of lines of earlier output that are shown on the
@@ -99,7 +99,7 @@ func (s *attachSession) run(ctx context.Context) (err error) {
 	})
 	err = s.session.Run(s.ctx, s, set)
 	var lost *stream.LostError
-	if errors.As(err, &lost) { // conclude makes a request and no keys are read: Ctrl-C must send a signal
+	if errors.As(err, &lost) { // no keys are read while conclude makes requests: Ctrl-C must send a signal
 		s.console.Tidy()
 		s.session.Close()
 	}
@@ -121,8 +121,8 @@ func (s *attachSession) Dial(ctx context.Context) (*stream.Conn, error) {
 // again.
 var errShellEnded = errors.New("the shell has ended")
 
-// Opened implements stream.Driver. Until it returns, the terminal is not raw:
-// Ctrl-C sends a signal.
+// Opened implements stream.Driver. Until Opened returns, the terminal is not
+// raw, so Ctrl-C sends a signal.
 func (s *attachSession) Opened(ctx context.Context, conn *stream.Conn) error {
 	if err := s.reattach(s.ctx); err != nil {
 		return err
@@ -148,7 +148,8 @@ func (s *attachSession) reattach(ctx context.Context) error {
 	return nil
 }
 
-// exec runs an internal command of kshell in the pod. The user waits for it.
+// exec runs a command that kshell itself needs in the pod, such as the command
+// that detaches. The user waits for the result.
 func (s *attachSession) exec(ctx context.Context, command []string) error {
 	err := withTimeout(ctx, s.pod.manager.options.Limits.Exec, func(ctx context.Context) error {
 		return s.command.RunInternal(ctx, command)
@@ -160,7 +161,8 @@ func (s *attachSession) exec(ctx context.Context, command []string) error {
 }
 
 // Ended implements stream.Driver. The server reports success no matter how the
-// shell ended, even if the shell is still running.
+// shell ended, even if the shell is still running. Therefore Ended requests the
+// pod's status.
 func (s *attachSession) Ended(ctx context.Context, err error) error {
 	s.stopJoin()
 	var lost *stream.LostError

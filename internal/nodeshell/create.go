@@ -14,7 +14,7 @@ import (
 	"kshell/internal/notice"
 )
 
-// create creates a pod. The caller must call Remove.
+// create creates a pod. The caller must call Remove on the returned Pod.
 func (m *Manager) create(ctx context.Context, n *notice.Printer, o node.Options) (*Pod, error) {
 	if ctx.Err() != nil { // a signal came before the request
 		n.Note("no pod was created")
@@ -45,8 +45,8 @@ func (m *Manager) create(ctx context.Context, n *notice.Printer, o node.Options)
 	return p, nil
 }
 
-// confirmDelay is the delay after which a pod that may have been created is
-// requested again.
+// confirmDelay is how long removeUnconfirmed waits between its two requests for
+// the pod.
 const confirmDelay = 500 * time.Millisecond
 
 // removeUnconfirmed deletes a pod that may have been created although Create
@@ -63,7 +63,7 @@ func (p *Pod) removeUnconfirmed(object *corev1.Pod, err error) {
 	if apierrors.IsNotFound(err) && !refused.ServerFailed() && sleep(ctx, confirmDelay) { // it may still be created
 		found, err = client.Get(ctx, object.Namespace, object.Name)
 	}
-	if err == nil { // no other pod has the name
+	if err == nil { // the name is random, so no other pod has it
 		err = client.Remove(ctx, found)
 	}
 	switch {
@@ -94,8 +94,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// explainCreate adds the namespaces that allow the pod to the hint of a refusal
-// by Pod Security.
+// explainCreate returns err. If Pod Security refused the pod, it adds the
+// namespaces that allow such a pod to the hint of err.
 func (m *Manager) explainCreate(ctx context.Context, err error) error {
 	var refused *node.CreateError
 	if !errors.As(err, &refused) || refused.Cause != node.PodSecurity {

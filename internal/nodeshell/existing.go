@@ -23,7 +23,8 @@ func Columns() []string {
 	return []string{"POD", "NODE", "KIND", "STATUS", "BY", "FROM", "AGE", "ENDS IN"}
 }
 
-// Row returns the cells of a pod for Columns. They are clean; see notice.Clean.
+// Row returns the row of a pod in the table of Columns. The cells are safe to
+// print; see notice.Clean.
 func Row(p *corev1.Pod, now time.Time) []string {
 	facts, status, ends := node.FactsOf(p), string(p.Status.Phase), "-"
 	if p.DeletionTimestamp != nil {
@@ -46,8 +47,8 @@ func Row(p *corev1.Pod, now time.Time) []string {
 	return row
 }
 
-// Pods returns the pods of node shells in a namespace, or in all ("")
-// namespaces.
+// Pods returns the pods of node shells in a namespace, or in all namespaces if
+// namespace is empty.
 func (m *Manager) Pods(ctx context.Context, namespace string) ([]corev1.Pod, error) {
 	return m.nodes.Pods(ctx, namespace)
 }
@@ -58,9 +59,9 @@ type Leftover struct {
 	Reason string // such as "has ended"
 }
 
-// Leftovers returns the pods in a namespace, or in all ("") namespaces, that
-// have ended or should have. If olderThan is not 0, it includes the running
-// ones that are older.
+// Leftovers returns the pods that have ended or should have ended, in a
+// namespace or, if namespace is empty, in all namespaces. If olderThan is not
+// 0, Leftovers also returns the running pods that are older than olderThan.
 func (m *Manager) Leftovers(ctx context.Context, namespace string, olderThan time.Duration) ([]Leftover, error) {
 	pods, err := m.nodes.Pods(ctx, namespace)
 	if err != nil {
@@ -93,9 +94,9 @@ func (m *Manager) Delete(ctx context.Context, p *corev1.Pod) error {
 }
 
 // StartDeletingLeftovers deletes, in the background, the pods that earlier node
-// shells left in the namespace of the Options. wait waits until that is done.
-// Failures are printed only as details: the user may not have the right to list
-// pods.
+// shells left in the namespace of the Options. wait waits until these pods are
+// deleted. Failures are printed only as details, because the user may lack the
+// right to list pods.
 func (m *Manager) StartDeletingLeftovers(ctx context.Context) (wait func()) {
 	var deleting sync.WaitGroup
 	deleting.Go(func() {
@@ -120,7 +121,8 @@ func (m *Manager) StartDeletingLeftovers(ctx context.Context) (wait func()) {
 
 // Prompter asks the user questions.
 type Prompter interface {
-	// ChooseShell returns the index of one of several pods.
+	// ChooseShell lets the user choose one of several pods, and returns its
+	// index.
 	ChooseShell(ctx context.Context, pods []corev1.Pod) (int, error)
 	// CanConfirm reports whether Confirm can ask the user.
 	CanConfirm() bool
@@ -128,10 +130,11 @@ type Prompter interface {
 	Confirm(ctx context.Context, question string) (bool, error)
 }
 
-// find returns the pod of a running shell. name may be empty: the user chooses
-// a shell if several run, and must confirm one that another user may have
-// created. The caller must call Remove on the pod. Remove keeps the pod running
-// if kshell has not attached to it.
+// find returns the pod with the given name, which must run a shell. If name is
+// empty and several shells run, the user chooses one. If only one runs and
+// another user may have created it, the user must confirm that it is the right
+// one. The caller must call Remove on the pod. Remove keeps the pod running if
+// kshell has not attached to it.
 func (m *Manager) find(ctx context.Context, name string, user Prompter) (*Pod, error) {
 	if err := m.CheckRights(ctx); err != nil {
 		return nil, err
@@ -157,7 +160,7 @@ func (m *Manager) find(ctx context.Context, name string, user Prompter) (*Pod, e
 }
 
 // findShell returns the pod of a running shell. chosen reports whether the user
-// named it, or chose it from a list that shows who created it.
+// named the pod, or chose it from a list that shows who created it.
 func (m *Manager) findShell(ctx context.Context, name string, user Prompter) (p *corev1.Pod, chosen bool, err error) {
 	namespace := m.options.Pod.Namespace
 	if name != "" {
@@ -196,7 +199,7 @@ func (m *Manager) findShell(ctx context.Context, name string, user Prompter) (p 
 }
 
 // confirmAttach prints which pod kshell attaches to and who created it. It asks
-// the user first, unless the pod was chosen or its annotations name this user
+// the user first, unless chosen is set or the pod's annotations name this user
 // and host.
 func (m *Manager) confirmAttach(
 	ctx context.Context, p *corev1.Pod, facts node.Facts, chosen bool, user Prompter,

@@ -25,16 +25,17 @@ type heartbeat struct {
 	timeout time.Duration
 	send    func(ctx context.Context) error
 	// failing is called once per outage, after heartbeatFailures failures in a
-	// row, with the time since a heartbeat last reached the pod and the last
-	// error. restored is called when a heartbeat has reached the pod after
-	// that.
+	// row. since is the time since a heartbeat last reached the pod; err is the
+	// last error. restored is called when a heartbeat has reached the pod again
+	// after a call of failing.
 	failing  func(since time.Duration, err error)
 	restored func()
 }
 
-// run sends heartbeats until the context ends. Each has a time limit of a
-// quarter of the interval. After a failure, the next heartbeat is sent when
-// that time limit is over, rather than the interval.
+// run sends heartbeats until the context ends. The time limit of a heartbeat is
+// a quarter of the interval, but at least minHeartbeatLimit. The next heartbeat
+// begins one interval after the last one began or, if that failed, as soon as
+// its time limit has passed.
 func (h *heartbeat) run(ctx context.Context) {
 	interval := node.HeartbeatInterval(h.timeout)
 	limit := max(interval/4, minHeartbeatLimit)
@@ -67,17 +68,18 @@ func (h *heartbeat) run(ctx context.Context) {
 	}
 }
 
-// withTimeout calls f with a context that ends after limit, with a cause that
-// gives the limit.
+// withTimeout calls f with a context that ends after limit. The cause of the
+// context is then an error that states the limit.
 func withTimeout(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v", limit))
 	defer cancel()
 	return f(ctx)
 }
 
-// startHeartbeats sends heartbeats to the pod until stop is called. stop waits
-// for the last one. Problems are reported with c.Alert. client identifies this
-// kshell among the clients of a shell; it is empty for a command.
+// startHeartbeats sends heartbeats to the pod until stop is called. stop
+// cancels a heartbeat that is being sent, and waits for its end. Problems are
+// reported with c.Alert. client identifies this kshell among the clients of a
+// shell; it is empty for a command.
 func (p *Pod) startHeartbeats(ctx context.Context, c *remote.Command, client string) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	name, timeout := p.object.Name, p.options.HeartbeatTimeout

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	markInterval = 700 * time.Millisecond // between two marks
-	markTimeout  = 4 * time.Second        // of the exec that prints a mark
-	joinTimeout  = 15 * time.Second       // after which the output is shown without a mark
+	markInterval = 700 * time.Millisecond // the time between two marks
+	markTimeout  = 4 * time.Second        // the time limit of the exec that prints a mark
+	joinTimeout  = 15 * time.Second       // the time after which the output is shown without a mark
 )
 
 // startJoin joins the output of a new connection to the output that was shown
@@ -44,9 +44,10 @@ func (s *attachSession) startJoin(ctx context.Context) {
 	})
 }
 
-// printMarks prints marks until joined is closed. It returns an error if ctx
-// ends first (context.Canceled if the connection or the session has ended), or
-// if the server will always refuse the exec that prints one.
+// printMarks prints marks until joined is closed. It returns context.Canceled
+// if the connection or the session ends first. It returns another error if
+// joinTimeout passes first, or if the server will always refuse the exec that
+// prints a mark.
 func (s *attachSession) printMarks(ctx context.Context, id string, joined <-chan struct{}) error {
 	for i := 0; ; i++ {
 		mark := node.MarkCommand(s.id, fmt.Sprintf("%s-%d", id, i))

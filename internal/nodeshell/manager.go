@@ -17,33 +17,36 @@ import (
 	"kshell/internal/remote"
 )
 
-// The default images. They have nsenter, chroot and the programs that exact
-// mode needs.
+// The default images. DefaultImage has nsenter, chroot and the programs that
+// exact mode needs.
 const (
 	DefaultImage        = "docker.io/library/busybox:1.37"
 	DefaultImageWindows = "mcr.microsoft.com/oss/kubernetes/windows-host-process-containers-base-image:v1.0.0"
 )
 
-// Limits are time limits. Zero values mean the defaults.
+// Limits are time limits. A zero value means the default, which is at the end
+// of each field's comment.
 type Limits struct {
 	Progress time.Duration // until a message says why the pod does not run yet; 2 s
-	Exec     time.Duration // of an internal command for which the user waits; 10 s
+	Exec     time.Duration // of a command that kshell itself needs, and for which the user waits; 10 s
 }
 
-// requestTimeout is the time limit of requests whose results are not required.
+// requestTimeout is the time limit of the request that creates a pod, and of
+// requests that kshell can do without.
 const requestTimeout = 10 * time.Second
 
 // Options describe the node shells of one command line.
 type Options struct {
 	Program string // what the user types for node shells, for hints: "kshell node-shell"
-	// Pod describes the pods. Node, Windows, Name, CreatedAt and NoPropagation
-	// are set for each pod. An empty Image means the default for the node.
+	// Pod describes the pods. The Manager sets Node, Windows, Name, CreatedAt
+	// and NoPropagation for each pod. An empty Image means the default for the
+	// node.
 	Pod         node.Options
 	CPU, Memory string // requested if a quota demands it
 
 	Attach  bool                // attach to a running shell instead of creating a pod
-	Command remote.Options      // what runs; Command and Pod are set for each pod
-	Console interactive.Options // of a shell; SameShell and Detacher are set
+	Command remote.Options      // what runs; the Manager sets its Command and Pod for each pod
+	Console interactive.Options // the console of a shell; the Manager sets its SameShell and Detacher
 	Limits  Limits
 }
 
@@ -87,8 +90,9 @@ func (m *Manager) Nodes(ctx context.Context, selector string) ([]corev1.Node, er
 	return m.nodes.Nodes(ctx, selector)
 }
 
-// podOptions returns the options of a new pod on a node. They depend on the
-// node object; a node that the user may not read is assumed to run Linux.
+// podOptions returns the options of a new pod on a node. The options depend on
+// the node object. If the user is not allowed to read it, the node is assumed
+// to run Linux.
 func (m *Manager) podOptions(ctx context.Context, n *notice.Printer, name string) (node.Options, error) {
 	o := m.options.Pod
 	o.Node, o.Name, o.CreatedAt = name, node.Name(name), time.Now()

@@ -25,16 +25,17 @@ type Pod struct {
 	options    node.Options
 	object     *corev1.Pod
 	found      *pod.Found // set when the pod runs
-	unregister func()     // of the cleanup
+	unregister func()     // undoes the registration of Remove as a cleanup
 
-	// Also used by Remove after a panic, in any goroutine.
+	// These fields are atomic because, after a panic, any goroutine may call
+	// Remove, which uses them.
 	keep    atomic.Bool                   // leave the pod running
 	ended   atomic.Bool                   // its shell has ended
 	session atomic.Pointer[attachSession] // of this kshell; other clients may be attached
 }
 
 // Open creates a pod on a node and waits until it runs. The caller must call
-// Remove on a pod that is returned, also if there is an error.
+// Remove on a pod that is returned, even if Open also returns an error.
 func (m *Manager) Open(ctx context.Context, n *notice.Printer, name string) (*Pod, error) {
 	if err := m.CheckRights(ctx); err != nil {
 		return nil, err

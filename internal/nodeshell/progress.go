@@ -14,8 +14,8 @@ import (
 // waiting.
 const progressInterval = 10 * time.Second
 
-// progress tells the user why a pod does not run yet, if that takes longer than
-// delay. Its methods may be called from any goroutine.
+// progress tells the user why a pod does not run yet, if the start takes longer
+// than delay. Its methods may be called from any goroutine.
 type progress struct {
 	notice       *notice.Printer
 	delay, limit time.Duration
@@ -48,7 +48,7 @@ func (p *progress) start() {
 	p.timer = time.AfterFunc(p.delay, p.report)
 }
 
-// report is called after delay, and then at each progressInterval.
+// report is called after delay, and then every progressInterval.
 func (p *progress) report() {
 	defer p.onPanic()
 	p.mu.Lock()

@@ -13,7 +13,7 @@ import (
 )
 
 // runProgress returns what the user sees of a wait that lasts for d and ends
-// with err. Its reason changes once, after 5 s.
+// with err. The reason for the wait changes once, after 5 s.
 func runProgress(t *testing.T, d time.Duration, err error) string {
 	t.Helper()
 	var printed bytes.Buffer

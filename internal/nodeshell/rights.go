@@ -31,8 +31,8 @@ func requiredRules(shell, attach bool) []pod.Rule {
 }
 
 // CheckRights returns an error that names the rights that the user lacks. If
-// they cannot be checked, it returns nil: the server will refuse the requests.
-// Only the first call sends requests.
+// the rights cannot be checked, it returns nil: the server will refuse what the
+// user is not allowed to do. Only the first call sends requests.
 func (m *Manager) CheckRights(ctx context.Context) error {
 	m.checkOnce.Do(func() { m.forbidden = m.checkRights(ctx) })
 	return m.forbidden

@@ -19,7 +19,7 @@ type shellEnd struct {
 	nodes *node.Client // for requests during the session
 	pods  *pod.Client
 
-	reported chan node.Termination // sent to and closed by watch
+	reported chan node.Termination // watch sends how the shell ended, and closes the channel
 
 	termination *node.Termination // nil if it is not known
 	podGone     bool              // the pod no longer exists
@@ -34,9 +34,10 @@ const (
 	checkInterval = 100 * time.Millisecond
 )
 
-// watch watches the pod until the shell has ended: another client that is
-// attached may delete the pod as soon as the shell has ended. Errors of the
-// watch are ignored because check requests the pod as well.
+// watch watches the pod until the shell has ended, and sends how it ended to
+// e.reported. A request after the end could be too late, because another
+// attached client may delete the pod as soon as the shell has ended. Errors of
+// the watch are ignored because check requests the pod as well.
 func (e *shellEnd) watch(ctx context.Context) {
 	defer close(e.reported)
 	_ = e.pods.WatchPod(ctx, e.pod.found, func(p *corev1.Pod, deleted bool) bool {
@@ -84,7 +85,7 @@ func (e *shellEnd) check(ctx context.Context) bool {
 		if ended {
 			e.termination = &t
 		}
-		if ended && t.Deleted { // the watch may have seen it before the deletion
+		if ended && t.Deleted { // the watch may have seen how the shell ended before the deletion
 			e.termination = cmp.Or(e.fromWatch(ctx), e.termination)
 		}
 	}
@@ -93,7 +94,7 @@ func (e *shellEnd) check(ctx context.Context) bool {
 }
 
 // wait waits until check reports that the shell has ended. It returns false
-// after statusDelay, and when ctx ends.
+// after statusDelay, or when ctx ends.
 func (e *shellEnd) wait(ctx context.Context) bool {
 	for begin := time.Now(); ; time.Sleep(checkInterval) {
 		switch {
@@ -105,13 +106,13 @@ func (e *shellEnd) wait(ctx context.Context) bool {
 	}
 }
 
-// clientsTimeout is the time limit of othersAttached. The limit is shorter,
-// half of the time left, if the pod could otherwise not be deleted in time.
+// clientsTimeout is the maximum time limit of othersAttached. The time limit is
+// at most half of the time left, so that the pod can still be deleted.
 const clientsTimeout = 2 * time.Second
 
 // othersAttached removes this kshell from the clients of the shell, and reports
-// whether others are attached. It returns false if this is not known within the
-// time limit.
+// whether others are attached. It returns false if the answer does not come
+// within the time limit.
 func (s *attachSession) othersAttached(ctx context.Context) bool {
 	limit := clientsTimeout
 	if deadline, ok := ctx.Deadline(); ok {

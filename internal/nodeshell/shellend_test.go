@@ -52,7 +52,7 @@ func newTestManager(t *testing.T, o Options) (*sandbox.Server, *Manager) {
 }
 
 // Another client that is attached may delete the pod as soon as the shell has
-// ended, before this one has requested the exit code.
+// ended, before this client has requested the exit code.
 func TestShellEnd_PodDeletedBeforeCheck(t *testing.T) {
 	s, m := newTestManager(t, Options{})
 	object := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: node.Container}}}}

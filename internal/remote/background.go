@@ -24,10 +24,9 @@ import (
 // the terminal. If such a request ran a credential plugin, the plugin would
 // read the keys typed for the session and write to its screen.
 //
-// Therefore the requests carry the credentials that the plugin last returned
-// for the session (see hold). If the server refuses these (401), the plugin is
-// run again with the null device as stdin and stderr. A background is safe for
-// concurrent use.
+// Therefore these requests carry the credentials that hold has stored. If the
+// server refuses them (401), background runs the plugin again, with the null
+// device as stdin and stderr. A background is safe for concurrent use.
 type background struct {
 	cfg   *rest.Config      // of the session
 	renew http.RoundTripper // runs the plugin without the terminal
@@ -61,17 +60,18 @@ func newBackground(cfg *rest.Config) (*background, *rest.Config, error) {
 	return b, outer, nil
 }
 
-// http1 returns cfg with HTTP/2 disabled: HTTP/2 cannot be upgraded to SPDY,
-// and these requests are few.
+// http1 returns a copy of cfg that disables HTTP/2, because an HTTP/2
+// connection cannot be upgraded to SPDY. The requests during a session are so
+// few that they do not need HTTP/2.
 func http1(cfg *rest.Config) *rest.Config {
 	cfg = rest.CopyConfig(cfg)
 	cfg.NextProtos = []string{"http/1.1"}
 	return cfg
 }
 
-// hold stores the current credentials of the session's plugin. It runs the
-// plugin, on the terminal, if it has not run yet or its credentials have
-// expired.
+// hold stores the current credentials of the session's plugin. If the plugin
+// has not run yet or its credentials have expired, hold runs the plugin on the
+// terminal.
 func (b *background) hold() error {
 	token, cert, key, err := credentials(b.cfg)
 	if err != nil {
@@ -122,7 +122,7 @@ func credentials(cfg *rest.Config) (token string, cert, key []byte, err error) {
 		return "", nil, nil, err
 	}
 	var seen recorder
-	// The request is not sent.
+	// The recorder answers this request; nothing is sent.
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://localhost", nil)
 	if err != nil {
 		return "", nil, nil, err
@@ -164,8 +164,8 @@ func encode(pair *tls.Certificate) (cert, key []byte, err error) {
 
 // QuietPlugin is the first argument of a kshell process that runs a credential
 // plugin without stdin and stderr. The other arguments are the plugin's command
-// line. kshell starts this process because client-go passes its own stderr to
-// plugins.
+// line. client-go is made to start this process, because it would pass its own
+// stderr to the plugin.
 const QuietPlugin = "__quiet-plugin"
 
 // withQuietPlugin returns a copy of cfg whose credential plugin is run by
@@ -189,7 +189,7 @@ func RunQuietPlugin(stdout io.Writer, command []string) int {
 	if len(command) == 0 {
 		return outcome.ExitUsage
 	}
-	// The command comes from the kubeconfig, as in client-go.
+	// The kubeconfig names the command, and client-go would run it as well.
 	cmd := exec.CommandContext(context.Background(), command[0], command[1:]...)
 	cmd.Stdout = stdout
 	if err := cmd.Run(); err != nil {

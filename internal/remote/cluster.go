@@ -115,13 +115,14 @@ func (c *Cluster) HoldCredentials() error {
 	return nil
 }
 
-// renewHeld updates the credentials that HoldCredentials has stored, if it was
-// called, with those that the server has just accepted.
+// renewHeld replaces the credentials that HoldCredentials has stored by those
+// that the server has just accepted. It does nothing if HoldCredentials was not
+// called.
 func (c *Cluster) renewHeld() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.creds != nil {
-		_ = c.creds.hold() // the old credentials remain
+		_ = c.creds.hold() // after an error the old credentials remain
 	}
 }
 
@@ -133,13 +134,14 @@ func (c *Cluster) Prompts() bool {
 }
 
 // WithoutPrompts returns a copy of cfg whose credential plugin cannot prompt
-// the user. The plugin is given why as the reason.
+// the user. If the plugin must prompt, client-go returns an error that contains
+// why.
 func WithoutPrompts(cfg *rest.Config, why string) *rest.Config {
 	if cfg.ExecProvider == nil {
 		return cfg
 	}
 	cfg = rest.CopyConfig(cfg)
-	plugin := *cfg.ExecProvider // CopyConfig does not copy it
+	plugin := *cfg.ExecProvider // CopyConfig does not copy the ExecProvider
 	plugin.StdinUnavailable, plugin.StdinUnavailableMessage = true, why
 	cfg.ExecProvider = &plugin
 	return cfg
@@ -178,15 +180,15 @@ func (d *watchDriver) Opened(context.Context, *stream.Conn) error {
 // Ended implements stream.Driver.
 func (d *watchDriver) Ended(_ context.Context, err error) error { return err }
 
-// runInternal runs an internal command of kshell, such as a probe, without
-// stdin, and returns its outcome.
+// runInternal runs a command that kshell itself needs, such as a probe. The
+// command has no stdin. runInternal returns its outcome.
 func (c *clients) runInternal(ctx context.Context, request stream.Request) error {
 	d := &internalDriver{transport: c.transport, request: request}
 	s := stream.NewSession(d, nil, stream.Settings{LinkSettings: stream.LinkSettings{Reconnect: stream.ReconnectNever}})
 	return s.Run(ctx)
 }
 
-// internalDriver is the stream.Driver of an internal command.
+// internalDriver is the stream.Driver of a command that runInternal runs.
 type internalDriver struct {
 	transport *stream.Transport
 	request   stream.Request

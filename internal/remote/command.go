@@ -14,9 +14,9 @@ import (
 )
 
 // Command is one command in one container, like exec.Cmd: New returns it, Run
-// or RunTTY runs it once, and Report describes the run. Target, Report, Alert,
-// ClearAlert and RunInternal may be called from any goroutine, the other
-// methods from the one that runs the command.
+// or RunTTY runs it once, and Report describes the run. Any goroutine may call
+// Target, Report, Alert, ClearAlert and RunInternal. Only the goroutine that
+// runs the command may call the other methods.
 type Command struct {
 	env     Env
 	cluster *Cluster
@@ -32,8 +32,8 @@ type Command struct {
 
 	// Used by the goroutine that runs the command.
 	image  imageTrial
-	noSh   bool // there is no /bin/sh either
-	killed bool // the end of the container killed the command; the user was told
+	noSh   bool // no sh was found, neither in the PATH nor as /bin/sh
+	killed bool // the command was killed because its container ended; the user was told so
 
 	mu      sync.Mutex // protects the following
 	target  Target
@@ -41,14 +41,15 @@ type Command struct {
 	report  Report
 }
 
-// Report describes a run of a command, in addition to its error.
+// Report describes a run of a command. The error that Run returned is not part
+// of it.
 type Report struct {
 	Target    Target
-	Protocol  string    // the WebSocket subprotocol, or "SPDY/3.1 " and its protocol; empty if there was no connection
+	Protocol  string    // such as v5.channel.k8s.io or "SPDY/3.1 v4.channel.k8s.io"; empty if there was no connection
 	Mode      string    // ModeExact or ModePlain; empty if nothing ran
 	Inexact   string    // why exact mode was not possible; empty otherwise
 	Connected time.Time // when the last connection was opened
-	// Bytes of the command's streams.
+	// How many bytes were read from stdin, and written to stdout and stderr.
 	StdinBytes, StdoutBytes, StderrBytes int64
 }
 
@@ -84,8 +85,8 @@ type Display interface {
 	Tidy()
 }
 
-// New returns a Command that runs in t. It may run a credential plugin. Without
-// a terminal, the command has no stdin until SetInput is called.
+// New returns a Command that runs in t. New may run a credential plugin.
+// Without a terminal, the command has no stdin until SetInput is called.
 func New(env Env, c *Cluster, t Target, o Options) (*Command, error) {
 	if o.TTY || o.Stdin {
 		if err := c.HoldCredentials(); err != nil {
@@ -215,8 +216,8 @@ func (c *Command) run(ctx context.Context) error {
 	return c.runPlain(ctx)
 }
 
-// runPlain runs the command without the script. It returns the outcome that the
-// server reports.
+// runPlain runs the command without the script of exact mode. It returns the
+// outcome that the server reports.
 func (c *Command) runPlain(ctx context.Context) error {
 	protocols, err := c.options.plainProtocols()
 	if err != nil {
@@ -240,8 +241,8 @@ func (c *Command) runOneShot(ctx context.Context, d *driver, s stream.Settings) 
 	return c.NewSession(d, o.observe, s).Run(ctx)
 }
 
-// Settings returns the settings of the command's sessions: those from the
-// Options, the streams, and ReconnectNever.
+// Settings returns the settings of the command's sessions: the limits and
+// keepalives of the Options, the command's streams, and ReconnectNever.
 func (c *Command) Settings() stream.Settings {
 	o := &c.options
 	s := stream.Settings{

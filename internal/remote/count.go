@@ -61,8 +61,8 @@ func (in *input) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// exitTypedWithin is the time after the last key in which the end of a shell is
-// attributed to what the user typed.
+// exitTypedWithin is how soon after the last key a shell must end for kshell to
+// assume that the user's input ended it.
 const exitTypedWithin = 2 * time.Second
 
 // keyEOF is Ctrl-D.
@@ -80,9 +80,9 @@ func (in *input) exitTyped() bool {
 
 func (in *input) count() int64 { return in.bytes.Load() }
 
-// IgnoreErrors returns a writer to stderr that never fails: a command continues
-// even if its stderr cannot be written, and there is no stream on which to
-// report that.
+// IgnoreErrors returns a writer to w, a stderr, that never fails. A command
+// continues even if its stderr cannot be written: there is no other stream on
+// which kshell could report the error.
 func IgnoreErrors(w io.Writer) io.Writer { return &stderrWriter{Writer: w} }
 
 type stderrWriter struct {

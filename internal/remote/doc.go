@@ -2,8 +2,8 @@
 // os/exec: Resolve finds the container, New returns a Command, Command.Run or
 // RunTTY runs it, and Command.Report describes the run.
 //
-// It does not know flags, and it does not know the local terminal: for a
-// command with a tty, internal/interactive implements Terminal.
+// Package remote does not know flags or the local terminal. For a command with
+// a tty, internal/interactive implements the interface Terminal.
 //
 //   - env.go, server.go: what all commands of the process share
 //   - cluster.go, background.go: the clients of one API server, and their
@@ -21,10 +21,12 @@
 //
 // Invariants:
 //
-//   - A Command starts its command at most once per connection, and once in all
-//     unless Options.Reconnect allows more. If a script runs the command, a
-//     success that the server reports is not trusted: exact mode requires the
-//     script's own report, and a shell must no longer run.
+//   - A Command starts its command at most once per connection, and only once
+//     in all unless Options.Reconnect allows more.
+//   - If a script runs the command, a success that the server reports is not
+//     trusted. In exact mode, the script itself must report the success. For a
+//     shell on a terminal, kshell checks that the shell no longer runs, unless
+//     the user has just typed what ends a shell.
 //   - Each request has a time limit and ends with the context.
 //   - A request during a session never runs a credential plugin on the
 //     terminal.

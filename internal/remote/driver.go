@@ -19,11 +19,11 @@ type driver struct {
 	shell   *exact.Shell // the script of a shell on a terminal, or nil
 
 	ctx    context.Context // of the caller of Run
-	opened Target          // of the last connection
+	opened Target          // the container of the last connection
 }
 
 // Driver returns a stream.Driver that opens connections with request, in plain
-// mode. It does not watch the pod.
+// mode. This driver does not watch the pod.
 func (c *Command) Driver(request func(Target) stream.Request) stream.Driver {
 	c.setMode(ModePlain, "")
 	return &driver{cmd: c, request: request}
@@ -70,14 +70,15 @@ func (d *driver) Ended(ctx context.Context, err error) error {
 var errShellRuns = errors.New("the server reports that the shell has ended, but it still runs")
 
 // shellRuns reports whether the shell still runs in its container. It also
-// returns true if its node does not answer, and if ctx is canceled before the
-// answer.
+// returns true if the container's node does not answer, or if ctx is canceled
+// before the answer.
 //
 // When a node's kubelet dies, API servers that translate the protocol
 // themselves (Kubernetes 1.30 to 1.35) report success for the sessions that
-// were cut off. So if a shell succeeds and the user has typed nothing that ends
-// it, Ended checks whether it still runs. (The outcome of a command without a
-// tty is known from exact mode.)
+// were cut off. Therefore Ended calls shellRuns if the server reports success
+// for a shell and the user has typed nothing that ends a shell. A command
+// without a tty does not need this check, because the script of exact mode
+// reports its outcome.
 func (d *driver) shellRuns(ctx context.Context) bool {
 	probe := d.shell.AliveCommand()
 	if probe == nil {
@@ -89,9 +90,10 @@ func (d *driver) shellRuns(ctx context.Context) bool {
 	return err == nil || ctx.Err() != nil || isUnanswered(err)
 }
 
-// hangUpOld ends the shell of an earlier connection, if there was one, while
-// the new one starts. It does nothing if the new shell is in another container,
-// where the old process ID is meaningless.
+// hangUpOld ends the shell of the previous connection, if there was one, in the
+// background while the new shell starts. It does nothing if the new shell is in
+// another container, where the old process ID is meaningless, or if KeepRunning
+// is set.
 func (d *driver) hangUpOld() {
 	c, old, t := d.cmd, d.shell.HangUpCommand(), d.opened
 	d.shell.Reset()
@@ -107,8 +109,8 @@ func (d *driver) hangUpOld() {
 // container.
 const requestTimeout = 8 * time.Second
 
-// errEndUnknown means that the command has ended, but the server does not
-// report how: the server is blocked by input that is no longer read.
+// errEndUnknown means that the command has ended, but that the server does not
+// report how, because it is blocked by input that the command no longer reads.
 var errEndUnknown = errors.New("the command has ended without reading all of its input; " +
 	"the server is blocked by the rest and does not report the result")
 

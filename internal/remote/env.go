@@ -19,8 +19,8 @@ type Env struct {
 	Limits   Limits
 }
 
-// Limits are the time limits of operations that the user waits for. Zero values
-// mean the defaults.
+// Limits are the time limits of operations that the user waits for. A zero
+// value means the default, which is at the end of each field's comment.
 type Limits struct {
 	Slow      time.Duration // until a message says what kshell is waiting for; 5 s
 	Rights    time.Duration // of the requests for the user's rights, after a refusal; 3 s
@@ -29,7 +29,7 @@ type Limits struct {
 	Reason    time.Duration // until the status shows why the container has ended; 2 s
 }
 
-// defaultTo sets *d to a default if it is 0.
+// defaultTo sets *d to value if *d is 0.
 func defaultTo(d *time.Duration, value time.Duration) {
 	if *d == 0 {
 		*d = value

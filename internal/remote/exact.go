@@ -29,7 +29,7 @@ func (c *Command) runExact(ctx context.Context) (ran bool, err error) {
 	})
 	state, _ := run.State()
 	var ended *containerEndedError
-	if !errors.As(err, &ended) { // else the process IDs of the container may be reused
+	if !errors.As(err, &ended) { // the process IDs of a container that ended may be reused
 		c.terminate(ctx, c.Target(), run.TerminateCommand())
 	}
 	why := whyNotStarted(state, err)
@@ -76,12 +76,13 @@ type scriptInput struct{ *exact.Run }
 // Read implements io.Reader.
 func (in scriptInput) Read(p []byte) (int, error) { return in.Run.Stdin().Read(p) }
 
-// errNoCommand is the error for a command that the script did not find. It has
-// the form of a container runtime's error.
+// errNoCommand is the error for a command that the script did not find. It is a
+// RemoteError, like the error of a container runtime, so that explain treats
+// both in the same way.
 var errNoCommand = &stream.RemoteError{Message: "executable file not found", Start: stream.StartNotFound}
 
-// environmentError returns why the command was not started with --env or
-// --workdir.
+// environmentError returns the error for a command with --env or --workdir that
+// the script did not start.
 func environmentError(state exact.State) error {
 	if state != exact.NotStarted {
 		return errNoEnvironment
@@ -93,9 +94,9 @@ func environmentError(state exact.State) error {
 	)
 }
 
-// terminate runs a command that ends remote processes which the script could
-// not end. It does nothing if command is nil. The user waits for it, so it has
-// a short time limit.
+// terminate runs command in t. command ends the remote processes that the
+// script could not end; if it is nil, terminate does nothing. The time limit is
+// short, because the user waits for terminate.
 func (c *Command) terminate(ctx context.Context, t Target, command []string) {
 	if command == nil {
 		return
@@ -107,9 +108,9 @@ func (c *Command) terminate(ctx context.Context, t Target, command []string) {
 	}
 }
 
-// RunInternal runs an internal command of kshell in the container, without
-// stdin, and returns its outcome. Any goroutine may call it, also during a
-// session.
+// RunInternal runs a command that kshell itself needs, such as a probe, in the
+// container. The command has no stdin. RunInternal returns its outcome. Any
+// goroutine may call RunInternal, also during a session.
 func (c *Command) RunInternal(ctx context.Context, command []string) error {
 	return c.runInternalIn(ctx, c.Target(), command)
 }
@@ -125,8 +126,8 @@ func (c *Command) runInternalIn(ctx context.Context, t Target, command []string)
 }
 
 // whyNotStarted returns why the script could not start the command. It returns
-// "" if the command was started or may have been started, and must not be run a
-// second time.
+// "" if the command was started or may have been started: the command must then
+// not be run a second time.
 func whyNotStarted(state exact.State, err error) string {
 	switch state {
 	case exact.NoCommand:
@@ -143,9 +144,9 @@ func whyNotStarted(state exact.State, err error) string {
 	return ""
 }
 
-// whyNoScript returns why kshell's scripts cannot run in the container, from
-// the error of a session in which a script has reported nothing. It returns ""
-// if the error has another cause.
+// whyNoScript returns why kshell's scripts cannot run in the container. err is
+// the error of a session in which a script has reported nothing. If err has
+// another cause, whyNoScript returns "".
 func whyNoScript(err error) string {
 	var remote *stream.RemoteError
 	var refused *stream.HandshakeError
@@ -191,8 +192,8 @@ func (e *unreportedError) Error() string {
 	return text
 }
 
-// Hint tells the user how to run a command without the script, if this one was
-// not started.
+// Hint tells the user how to run a command without the script. It is empty if
+// the command was started.
 func (e *unreportedError) Hint() string {
 	if e.started {
 		return ""
@@ -218,9 +219,9 @@ func (c *Command) reported(run *exact.Run, err error) error {
 	return c.confirmed(err, state == exact.Running, run.ShellError())
 }
 
-// confirmed returns err or, if err is an exit code, an *unreportedError: only
-// the server has reported the exit code. An exit code is kept if the end of the
-// container killed the command.
+// confirmed returns err or, if err is an exit code, an *unreportedError,
+// because only the server has reported the exit code. If the command was killed
+// because its container ended, confirmed returns the exit code.
 func (c *Command) confirmed(err error, started bool, shellError string) error {
 	var exit *stream.ExitError
 	if !errors.As(err, &exit) || c.killed {
@@ -232,10 +233,10 @@ func (c *Command) confirmed(err error, started bool, shellError string) error {
 // binSh is the path of sh in nearly every image.
 const binSh = "/bin/sh"
 
-// bySh calls run, which runs one of kshell's scripts with sh. If the
-// container's PATH has no sh, so that nothing was started, it calls run again
-// with /bin/sh. If /bin/sh cannot be started either, it returns the error of
-// sh.
+// bySh calls run, which runs one of kshell's scripts with the sh of withShPath.
+// If the container's PATH has no sh, nothing was started, and bySh calls run a
+// second time: withShPath now returns /bin/sh. If /bin/sh cannot be started
+// either, bySh returns the error of the first call.
 func (c *Command) bySh(run func() error) error {
 	err := run()
 	if !isNotFound(err) || !c.noShInPath.CompareAndSwap(false, true) {
@@ -249,8 +250,8 @@ func (c *Command) bySh(run func() error) error {
 	return again
 }
 
-// withShPath returns an internal command or a script's command, with /bin/sh in
-// place of sh if the container's PATH has no sh.
+// withShPath returns command. If command begins with sh and the container's
+// PATH has no sh, the result begins with /bin/sh instead.
 func (c *Command) withShPath(command []string) []string {
 	if c.noShInPath.Load() && command[0] == "sh" {
 		return append([]string{binSh}, command[1:]...)
@@ -259,7 +260,7 @@ func (c *Command) withShPath(command []string) []string {
 }
 
 // isNotFound reports whether err means that the container does not have the
-// program.
+// program that was to be run.
 func isNotFound(err error) bool {
 	var remote *stream.RemoteError
 	return errors.As(err, &remote) && remote.Start == stream.StartNotFound

@@ -22,7 +22,7 @@ type ImageCache struct {
 // imageResult is the result of the first pod of an image.
 type imageResult struct {
 	done       chan struct{} // closed when the fields below are set
-	inexact    string        // why exact mode is not possible; empty if it is
+	inexact    string        // why exact mode is not possible; empty if it is possible
 	noShInPath bool          // the image's PATH has no sh
 }
 
@@ -45,12 +45,14 @@ func (t imageTrial) settle(inexact string, noShInPath bool) {
 }
 
 // maxTrial is how long the other pods of an image wait for the result of the
-// first one. The node of that pod may be lost.
+// first pod. The wait is limited, because the node of the first pod may be
+// lost.
 const maxTrial = 3 * time.Second
 
 // trial returns why exact mode is not possible with the image of c; inexact is
-// empty if it is possible or not known. trial also records in c whether the
-// image's PATH has no sh. The caller must call settle on the returned trial.
+// empty if exact mode is possible, or if that is not known. trial also records
+// in c whether the image's PATH has no sh. The caller must call settle on the
+// returned trial.
 func (m *ImageCache) trial(ctx context.Context, c *Command) (t imageTrial, inexact string) {
 	image := c.Target().image()
 	if m == nil || image == "" || c.options.Exact != ExactAuto || c.options.hasEnvironment() {
@@ -87,8 +89,9 @@ func (m *ImageCache) result(image string) (r *imageResult, first bool) {
 	return r, true
 }
 
-// trialWriter settles the image of a command when the script has reported that
-// the command is running.
+// trialWriter is the stdout of a session of the script. When the script has
+// reported that the command is running, trialWriter publishes that exact mode
+// is possible with the image.
 type trialWriter struct {
 	io.Writer
 	run *exact.Run
@@ -104,9 +107,10 @@ func (w *trialWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// settleImage publishes the result for the other pods of the image: whether sh
-// is in the PATH, or why the script could not run the command, if the image is
-// the cause. inexact is empty if the script could run it.
+// settleImage publishes the result of the script for the other pods of the
+// image. inexact is why the script could not run the command; it is empty if
+// the script could run the command. A failure that the image did not cause is
+// not published.
 func (c *Command) settleImage(state exact.State, err error, inexact string) {
 	switch {
 	case inexact == "":

@@ -19,7 +19,7 @@ type Options struct {
 	Command    []string // with its arguments; empty means a shell
 	Stdin, TTY bool
 	Env        []string // variables for the command, as NAME=VALUE
-	Dir        string   // its working directory; empty means the container's
+	Dir        string   // working directory of the command; empty means that of the container
 	ShellEnv   []string // more variables, if a script starts the command on a tty; see exact.NewShell
 
 	Scripts       bool // kshell's scripts may be run in the container
@@ -28,10 +28,10 @@ type Options struct {
 	EndIfInputCut bool // see exact.Options
 
 	Protocols       []string // the subprotocols to offer
-	ProtocolsChosen bool     // the user has chosen them
+	ProtocolsChosen bool     // the user has chosen Protocols
 	InputEnds       bool     // stdin may end; the subprotocol must be able to signal that
 
-	Pod    pod.Request // finds the pod for a new connection; the namespace is the Target's
+	Pod    pod.Request // finds the pod for a new connection; its namespace is that of the Target
 	Images *ImageCache // shared by commands in many pods; nil for one pod
 
 	StrictStderr bool // an error of Env.Err ends the command; otherwise such errors are ignored
@@ -76,8 +76,8 @@ func (o *Options) reconnect() stream.Reconnect {
 	return stream.ReconnectNever
 }
 
-// backoff returns the delays between attempts to reconnect; with jitter, at
-// most 15 s.
+// backoff returns the delays between attempts to reconnect. With jitter, a
+// delay is at most 15 s.
 func backoff() wait.Backoff {
 	return wait.Backoff{
 		Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 100, Cap: 12500 * time.Millisecond,
@@ -106,7 +106,7 @@ func (o *Options) plainProtocols() ([]string, error) {
 }
 
 // errNoEnvironment means that --env and --workdir are not possible, because the
-// container has no sh or the user may not run it.
+// container has no sh or the user is not allowed to run it.
 var errNoEnvironment = notice.WithHint(
 	errors.New("--env and --workdir need an sh in the container, and permission to run it"),
 	"omit --env, --workdir and --exact=never to run the command without sh",

@@ -17,22 +17,24 @@ const (
 	// watched. Most commands end earlier.
 	watchDelay = time.Second
 	// outcomeDelay is how long the server may take to report the outcome of a
-	// command after its container has ended. Measured: 2 to 3 s.
+	// command after its container has ended. Servers were measured to take 2 to
+	// 3 s.
 	outcomeDelay = 4 * time.Second
-	// statusInterval is the interval at which the status is requested during
-	// Limits.Reason.
+	// statusInterval is how long findReason waits before it requests the status
+	// again.
 	statusInterval = 200 * time.Millisecond
-	// exitKilled is the exit code of a command that was killed (SIGKILL)
-	// together with its container, exitTerminated of one that the container's
-	// first process terminated (SIGTERM) before it exited.
+	// exitKilled is the exit code of a command that SIGKILL ended, as when its
+	// container is killed. exitTerminated is the exit code of a command that
+	// SIGTERM ended, as when the container's first process terminates all
+	// others and exits.
 	exitKilled     = 137
 	exitTerminated = 143
 )
 
 // podWatch watches the pod of a session. It reports changes of the pod to the
 // user, ends a session that would hang, and finds the pod for the next
-// connection. A nil *podWatch, for a pod that the user may not get, does
-// nothing.
+// connection. If the user is not allowed to get the pod, the *podWatch is nil;
+// the methods of a nil *podWatch do nothing.
 type podWatch struct {
 	cmd   *Command
 	delay time.Duration
@@ -41,7 +43,7 @@ type podWatch struct {
 	found *pod.Found
 	dials int // the number of connections so far
 	// reported means that the error of the last connection says how the
-	// container ended, so findNext does not print it again.
+	// container ended, so findNext does not print that again.
 	reported bool
 	cancel   context.CancelFunc // ends the watch
 	watching sync.WaitGroup
@@ -130,7 +132,7 @@ func (w *podWatch) dialed(err error) error {
 	if err == nil {
 		w.dials++
 	}
-	if w.dials > 0 && w.replaceable() && isPodNotFound(err, w.cmd.Target().Pod) { // deleted since findNext
+	if w.dials > 0 && w.replaceable() && isPodNotFound(err, w.cmd.Target().Pod) { // the pod was deleted after findNext
 		return &stream.NotReadyError{Err: err}
 	}
 	return err
@@ -189,15 +191,16 @@ func (w *podWatch) handle(ctx context.Context, conn *stream.Conn, change string,
 		return
 	}
 	w.cmd.Alert(change)
-	// A command without a tty may still report its outcome when the node is
-	// back.
+	// The connection of a command without a tty is kept, because the command
+	// may still report its outcome when the node is back.
 	if w.cmd.options.TTY && w.nodeSilent(ctx) {
 		conn.Drop(errNodeSilent)
 	}
 }
 
 // nodeSilent reports whether the pod's node is not ready and does not answer.
-// The connection does not show that: the API server keeps it alive.
+// The connection does not show that, because the API server keeps the
+// connection alive.
 func (w *podWatch) nodeSilent(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -241,10 +244,11 @@ func (w *podWatch) endReason() string {
 	return w.reason
 }
 
-// ended is called with the outcome of a connection. If the container has ended
-// and the session can continue with another connection, it returns a LostError.
-// If not, it tells the user how the container ended and returns err, which has
-// the exit code.
+// ended is called with the outcome of a connection. If the container has ended,
+// there are two cases. If the connection was lost, or if the session can
+// continue in another pod, ended returns a LostError that says how the
+// container ended. Otherwise err is the exit code of the command: ended prints
+// how the container ended, and returns err.
 func (w *podWatch) ended(ctx context.Context, err error) error {
 	if w == nil {
 		return err
@@ -281,11 +285,11 @@ func (w *podWatch) ended(ctx context.Context, err error) error {
 	return err
 }
 
-// findReason requests the status of the container and calls setReason if it has
-// ended. It tries again, for up to Limits.Reason, if the request fails or the
-// pod is being deleted. If wait is set, it also tries again while the status
-// shows that the container is running: the kubelet updates the status some time
-// after the end.
+// findReason requests the status of the container, and calls setReason if the
+// container has ended. If the request fails or the pod is being deleted,
+// findReason tries again, for up to Limits.Reason. If wait is set, it also
+// tries again while the status shows that the container is running, because the
+// kubelet updates the status some time after the container has ended.
 func (w *podWatch) findReason(ctx context.Context, wait bool) {
 	ctx, cancel := context.WithTimeout(ctx, w.cmd.limits.Reason)
 	defer cancel()
@@ -320,8 +324,8 @@ func (w *podWatch) requestStatus(ctx context.Context) (change string, over bool,
 	return w.cmd.cluster.BackgroundPods().DescribeChange(ctx, w.found)
 }
 
-// ContainerEnded returns how the container ended, in a sentence for the user,
-// if err means that it ended during a session.
+// ContainerEnded returns how the container ended, as a sentence for the user.
+// ok is false if err does not mean that the container ended during a session.
 func ContainerEnded(err error) (reason string, ok bool) {
 	var ended *containerEndedError
 	if !errors.As(err, &ended) {

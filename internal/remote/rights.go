@@ -13,17 +13,17 @@ import (
 	"kshell/internal/stream"
 )
 
-// ExplainForbidden replaces the error of a forbidden request for pods (403) by
-// an error with the rights that the user lacks to run a command. It returns err
-// itself if err is another error, or if the missing rights cannot be
-// determined.
+// ExplainForbidden explains the refusal (403) of a request for pods, or for an
+// object that has pods, such as a Deployment. It returns an error that names
+// the rights which the user lacks to run a command. It returns err itself if
+// err is another error, or if the missing rights cannot be determined.
 func ExplainForbidden(ctx context.Context, env Env, c *Cluster, err error) error {
 	var refused *pod.RequestError
 	if !errors.As(err, &refused) || !apierrors.IsForbidden(refused.Err) {
 		return err
 	}
 	rules := []pod.Rule{{Verb: refused.Verb, Group: groupOf(refused.Err), Resource: refused.Resource}}
-	if refused.Resource != "pods" { // the next request is for its pods
+	if refused.Resource != "pods" { // the next request would be for the pods of the resource
 		rules = append(rules, pod.Rule{Verb: "list", Resource: "pods"})
 	}
 	return explainDenied(ctx, env, c.Pods(), Target{Namespace: refused.Namespace}, err, append(rules, pod.ExecRules()...))
@@ -38,9 +38,9 @@ func groupOf(err error) string {
 	return ""
 }
 
-// explainForbidden replaces the error of a forbidden exec (403) by an error
-// with the rights that the user lacks. It returns err itself if err is another
-// error, or if the missing rights cannot be determined.
+// explainForbidden explains the refusal (403) of an exec. It returns an error
+// that names the rights which the user lacks. It returns err itself if err is
+// another error, or if the missing rights cannot be determined.
 func (c *Command) explainForbidden(ctx context.Context, err error) error {
 	var refused *stream.HandshakeError
 	if !errors.As(err, &refused) || refused.StatusCode != http.StatusForbidden || refused.Status == nil {
@@ -49,8 +49,9 @@ func (c *Command) explainForbidden(ctx context.Context, err error) error {
 	return outcome.ContextCause(ctx, explainDenied(ctx, c.env, c.cluster.Pods(), c.Target(), err, pod.ExecRules()))
 }
 
-// explainDenied asks the server which of the rules the user lacks, in the
-// target's namespace or, if the target names a pod, for that pod.
+// explainDenied asks the server which of the rights in rules the user lacks:
+// for the pod of t or, if t names no pod, in the whole namespace. It returns an
+// error that names these rights or, if none is known to be missing, refusal.
 func explainDenied(ctx context.Context, env Env, client *pod.Client, t Target, refusal error, rules []pod.Rule) error {
 	ctx, cancel := context.WithTimeout(ctx, env.Limits.withDefaults().Rights)
 	defer cancel()

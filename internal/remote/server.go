@@ -37,8 +37,8 @@ func (t slowTransport) WrappedRoundTripper() http.RoundTripper { return t.RoundT
 // RoundTrip implements http.RoundTripper.
 func (t slowTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	server, query := t.env.Server, req.URL.Query()
-	// The user does not wait for a watch, and Session.Run reports a slow
-	// handshake.
+	// The user does not wait for the end of a watch or a log, and Session.Run
+	// itself reports a slow handshake.
 	if server.started.Load() || req.Header.Get("Upgrade") != "" || query.Has("watch") || query.Has("follow") {
 		return t.RoundTripper.RoundTrip(req)
 	}

@@ -11,8 +11,8 @@ import (
 	"kshell/internal/stream"
 )
 
-// Session is a stream.Session that tells the user what kshell is waiting for
-// until the command starts. It ends if the node does not answer within the
+// Session is a stream.Session. Until the command starts, it tells the user what
+// kshell is waiting for. It ends if the node does not answer within the
 // StartTimeout.
 type Session struct {
 	*stream.Session
@@ -24,8 +24,8 @@ type Session struct {
 	started chan struct{} // closed when the command has started
 }
 
-// NewSession returns a session of the command. observe is called with its
-// events; see stream.NewSession.
+// NewSession returns a session of the command. observe is called with the
+// session's events; see stream.NewSession.
 func (c *Command) NewSession(d stream.Driver, observe func(stream.Event), set stream.Settings) *Session {
 	s := &Session{
 		cmd: c, observe: observe, limit: set.StartTimeout, started: make(chan struct{}),
@@ -70,10 +70,11 @@ func (s *Session) Run(ctx context.Context) error {
 	return s.Session.Run(ctx)
 }
 
-// probe finds out whether the node of an opened session answers, if the command
-// writes nothing: it runs another command there. Any answer means that the
-// session's command is running without output. If there is no answer by the
-// deadline, probe ends the session.
+// probe finds out whether the node of an opened session answers. It does
+// nothing if the command writes output soon. Otherwise it runs another command
+// in the container. Any answer means that the session's command is running
+// without output. If there is no answer by the deadline, probe ends the
+// session.
 func (s *Session) probe(ctx context.Context, end context.CancelCauseFunc, deadline time.Time) {
 	c := s.cmd
 	silent := func() bool { return ctx.Err() == nil && c.out.count() == 0 && c.err.count() == 0 }

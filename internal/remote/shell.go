@@ -20,8 +20,8 @@ import (
 type Terminal interface {
 	// Output returns the writer for the remote output.
 	Output() io.Writer
-	// Run runs one session on the terminal with d and s, to which it adds stdin
-	// and the reconnect policy of a terminal. Its errors are those of
+	// Run runs one session on the terminal with d and s. It adds stdin and the
+	// reconnect policy of a terminal to s. Its errors are those of
 	// stream.Session.Run, or outcome.ErrLeft or an *outcome.GaveUpError.
 	Run(ctx context.Context, d stream.Driver, s stream.Settings) error
 }
@@ -92,9 +92,9 @@ func (c *Command) runShellScript(ctx context.Context, t Terminal) (ran bool, err
 	return true, c.explain(err, false)
 }
 
-// runOnTerminal runs a session on the terminal. The shell and its processes, if
-// kshell's script has started them, are ended when the user leaves or the
-// connection is lost.
+// runOnTerminal runs a session on the terminal. If kshell's script started the
+// shell, runOnTerminal ends the shell and its processes when the user leaves or
+// the connection is lost.
 func (c *Command) runOnTerminal(ctx context.Context, t Terminal, d *driver) error {
 	d.ctx, d.watch = ctx, c.newPodWatch()
 	defer d.watch.end()
@@ -123,13 +123,14 @@ func isLeft(err error) bool {
 }
 
 // powershellOrCmd starts PowerShell or, if the image does not have it, cmd,
-// with one connection. Every Windows image has cmd. (The argument contains no
-// quotes: quoting that is added on the way to the container is understood only
-// by cmd.)
+// with one connection. Every Windows image has cmd. The argument contains no
+// quotes, because a container runtime escapes quotes in a way that cmd does not
+// understand.
 var powershellOrCmd = []string{"cmd", "/d", "/c", "where /q powershell 2>nul & if errorlevel 1 (cmd) else (powershell)"}
 
-// shells returns the commands to try, in order, without a script: the user's
-// command, or every shell that the container may have.
+// shells returns the commands that are tried, in this order, if no script
+// starts the command: only the user's command or, without one, every shell that
+// the container may have.
 func (c *Command) shells(ctx context.Context) [][]string {
 	if len(c.options.Command) > 0 {
 		return [][]string{c.options.Command}
@@ -148,8 +149,8 @@ func (c *Command) shells(ctx context.Context) [][]string {
 	}
 }
 
-// nodeTimeout is the time limit of the request for the node, which is not
-// essential.
+// nodeTimeout is the time limit of the request for the node. It is short,
+// because kshell can do without the answer.
 const nodeTimeout = 2 * time.Second
 
 // nodeOS returns the operating system of the pod's node; empty if it is not
@@ -173,7 +174,7 @@ func (c *Command) nodeOS(ctx context.Context) corev1.OSName {
 func (c *Command) noShellError(err error) error {
 	t, none := c.Target(), notice.WithMessage(err, "the container has no shell")
 	switch {
-	case t.os() == corev1.Windows: // a debug container cannot see its files
+	case t.os() == corev1.Windows: // a debug container cannot see the files of a Windows container
 		return notice.WithHint(none, fmt.Sprintf("name a program that the container has: %s -it -n %s %s -- PROGRAM",
 			c.options.Program, t.Namespace, t.Pod))
 	case t.Container == "":

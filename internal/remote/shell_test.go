@@ -9,7 +9,8 @@ import (
 	"kshell/internal/stream"
 )
 
-// A read of a closed terminal may fail before a signal comes.
+// When the local terminal is closed, a read may fail before the signal arrives.
+// Therefore an error of the terminal also means that the user has left.
 func TestIsLeft(t *testing.T) {
 	for _, tt := range []struct {
 		err  error

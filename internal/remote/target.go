@@ -17,10 +17,11 @@ import (
 // Target is the container in which a command runs. It is a value.
 type Target struct {
 	Namespace, Pod, Container string     // Container is empty if the server chooses it
-	Found                     *pod.Found // nil if the user may not get the pod
+	Found                     *pod.Found // nil if the user is not allowed to get the pod
 }
 
-// UID returns the UID of the pod; empty if the user may not get the pod.
+// UID returns the UID of the pod; empty if the user is not allowed to get the
+// pod.
 func (t Target) UID() string {
 	if t.Found == nil {
 		return ""
@@ -36,8 +37,8 @@ func (t Target) Node() string {
 	return t.Found.Pod.Spec.NodeName
 }
 
-// os returns the operating system that the pod's spec requires; empty if it
-// requires none or the user may not get the pod.
+// os returns the operating system that the pod's spec requires; empty if the
+// spec requires none, or if the user is not allowed to get the pod.
 func (t Target) os() corev1.OSName {
 	if t.Found == nil {
 		return ""
@@ -45,8 +46,8 @@ func (t Target) os() corev1.OSName {
 	return pod.OS(t.Found.Pod)
 }
 
-// image returns the ID of the container's image, or its name if the runtime
-// reports no ID; empty if neither is known.
+// image returns the ID of the container's image, or the name of the image if
+// the runtime reports no ID; empty if neither is known.
 func (t Target) image() string {
 	if t.Found == nil {
 		return ""
@@ -87,9 +88,9 @@ func (t Target) Attach(protocols []string) stream.Request {
 	}}
 }
 
-// Resolve finds the container, and waits up to wait until it runs. If the
-// request names a pod that the user may not get, the Target is that pod:
-// running a command in it may be allowed.
+// Resolve finds the container of r and waits until the container runs, at most
+// for the duration wait. If r names a pod that the user is not allowed to get,
+// the Target is that pod, because running a command in it may still be allowed.
 func Resolve(ctx context.Context, env Env, c *Cluster, r pod.Request, wait time.Duration) (Target, error) {
 	found, err := waitForContainer(ctx, env, c.Pods(), r, wait)
 	var forbidden *pod.GetForbiddenError
@@ -107,10 +108,10 @@ func Resolve(ctx context.Context, env Env, c *Cluster, r pod.Request, wait time.
 	return Target{r.Namespace, found.Pod.Name, found.Container, found}, nil
 }
 
-// waitForContainer finds the container, and waits for it up to limit, counted
-// from the first answer that it does not run: the time that the connection to
-// the server takes does not count. It tells the user why the container does not
-// run yet.
+// waitForContainer finds the container and waits until the container runs, at
+// most for limit. The wait begins with the first answer that the container does
+// not run, so the time to connect to the server does not count.
+// waitForContainer tells the user why the container does not run yet.
 func waitForContainer(
 	ctx context.Context, env Env, client *pod.Client, r pod.Request, limit time.Duration,
 ) (*pod.Found, error) {
@@ -137,7 +138,7 @@ func waitForContainer(
 }
 
 // WaitLimit returns err. If err is a *pod.WaitError because the deadline
-// passed, WaitLimit sets its duration to limit: the measured duration is
+// passed, WaitLimit sets err.Waited to limit, because the measured duration is
 // slightly longer.
 func WaitLimit(limit time.Duration, err error) error {
 	var timedOut *pod.WaitError

@@ -24,9 +24,9 @@ import (
 	"kshell/internal/pod"
 )
 
-// statusServer starts a server with one pod, web. Each request for it returns
-// the next of the statuses; other requests, such as watches, are forbidden. The
-// first answer comes after answerAfter.
+// statusServer starts a server with one pod, web. Each request for the pod
+// returns the next of the statuses; other requests, such as watches, are
+// forbidden. The first answer comes after answerAfter.
 func statusServer(t *testing.T, answerAfter time.Duration, statuses ...corev1.PodStatus) (*pod.Client, pod.Request) {
 	t.Helper()
 	var requests atomic.Int64
@@ -90,7 +90,8 @@ kshell: waiting: container "app" of pod "web" is waiting (ImagePullBackOff): no 
 	}
 }
 
-// The time until the first answer, for example for a login, does not count.
+// The time until the server's first answer does not count, because the user may
+// have to log in first.
 func TestWait_SlowServer(t *testing.T) {
 	client, request := statusServer(t, 200*time.Millisecond, running)
 	env, printed := recordedEnv()
