@@ -41,7 +41,7 @@ type Registry struct {
 
 	mu       sync.Mutex
 	terminal Terminal // nil if none was set
-	restored bool     // a terminal that is set from now on is restored at once
+	restored bool     // RestoreTerminal was called: SetTerminal restores later terminals at once
 	panicked bool
 	pending  map[*entry]struct{} // registered and not done
 	allDone  chan struct{}       // closed when pending becomes empty; nil before the first Register
@@ -52,12 +52,13 @@ type Registry struct {
 	timer    *time.Timer
 }
 
-// entry is a registered cleanup. It is used by address.
+// entry is a registered cleanup. Its address identifies it.
 type entry struct{ run func() }
 
-// Register registers a cleanup: the program waits for it before it exits after
-// a signal. The caller runs the cleanup itself in the normal case, and calls
-// done afterwards. After a panic, AfterPanic calls run, which may be nil.
+// Register registers a cleanup. After a signal, the program does not exit until
+// the registered cleanups are done. In the normal case, the caller runs the
+// cleanup itself, and calls done afterwards. After a panic, AfterPanic calls
+// run, unless run is nil.
 func (r *Registry) Register(run func()) (done func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -134,9 +135,9 @@ func (r *Registry) createContext() {
 	}
 }
 
-// OutliveContext returns a context that ends after limit or half a grace period
-// after the end of ctx, whichever is first. It is for a request whose answer
-// determines what must be cleaned up.
+// OutliveContext returns a context that ends after limit. If ctx ends earlier,
+// the returned context ends half a grace period after ctx, but not later than
+// limit. It is for a request whose answer determines what must be cleaned up.
 func (r *Registry) OutliveContext(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	stop := context.AfterFunc(ctx, func() {
@@ -150,7 +151,8 @@ func (r *Registry) OutliveContext(ctx context.Context, limit time.Duration) (con
 }
 
 // SetTerminal makes t the terminal that is restored when the program ends. It
-// replaces an earlier one. After RestoreTerminal, t is restored at once.
+// replaces an earlier terminal. If RestoreTerminal was called before, t is
+// restored at once.
 func (r *Registry) SetTerminal(t Terminal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

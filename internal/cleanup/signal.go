@@ -18,8 +18,8 @@ func (e SignalError) Error() string {
 }
 
 // DefaultGracePeriod is how long the program may take to exit after a signal.
-// It can be blocked by output that is not read, or by a terminal that is
-// stopped with Ctrl-S. Registered cleanups get more time: see NotifyContext.
+// Output that nobody reads, or a terminal that is stopped with Ctrl-S, can
+// block the exit. Registered cleanups get more time: see NotifyContext.
 const DefaultGracePeriod = 2 * time.Second
 
 func (r *Registry) gracePeriod() time.Duration {
@@ -30,8 +30,9 @@ func (r *Registry) gracePeriod() time.Duration {
 }
 
 const (
-	// repeatInterval is how long after the first signal further signals count
-	// as the same one: timeout(1) sends TERM to the process and to its group.
+	// repeatInterval is how long after the first signal further signals are
+	// ignored. One cause can send several: timeout(1), for example, sends TERM
+	// to the process and again to its group.
 	repeatInterval = 500 * time.Millisecond
 	// exitDelay is how long a cleanup may take after its deadline to report
 	// its failure, and how long the program may take to exit after the last
@@ -60,7 +61,7 @@ func (r *Registry) NotifyContext(parent context.Context, force func(SignalError)
 			signal.Notify(signals, s)
 		}
 	}
-	signal.Notify(pipe, syscall.SIGPIPE) // not received: Notify disables the default action
+	signal.Notify(pipe, syscall.SIGPIPE) // nothing reads pipe: Notify only disables the default action
 	var waiter sync.WaitGroup
 	waiter.Go(func() {
 		defer r.OnPanic()

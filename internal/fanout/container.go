@@ -28,20 +28,20 @@ type Settings struct {
 // ContainerCommand is the command in one container. It implements Command.
 type ContainerCommand struct {
 	settings *Settings
-	command  []string // replaces that of the settings if not nil
+	command  []string // replaces settings.Options.Command if it is not nil
 	target   remote.Target
 	remote   *remote.Command // set by Run
 }
 
-// NewContainerCommand returns the command in container t. A type that embeds it
-// and creates the container in its Open passes only the namespace and calls
-// SetTarget.
+// NewContainerCommand returns the command in container t. A type that embeds a
+// ContainerCommand and creates the container in Open passes a t with only the
+// namespace, and calls SetTarget in Open.
 func NewContainerCommand(s *Settings, t remote.Target) *ContainerCommand {
 	return &ContainerCommand{settings: s, target: t}
 }
 
-// SetTarget sets the container, and the command if it is not that of the
-// settings.
+// SetTarget sets the container. If command is not nil, it replaces the command
+// of the settings.
 func (c *ContainerCommand) SetTarget(t remote.Target, command []string) {
 	c.target, c.command = t, command
 }

@@ -5,9 +5,10 @@
 // Invariants:
 //   - A line of output is written whole, so lines of different containers do
 //     not mix.
-//   - Output is buffered only until its line ends. A container whose output
-//     cannot be written yet is not read. (Folded keeps output until all
-//     commands have ended, a bounded part of it in memory.)
+//   - Output is buffered only until its line ends. While the output of a
+//     container cannot be written, kshell reads no more of it. The format
+//     Folded is different: it keeps all output until all commands have ended,
+//     in memory up to a limit and the rest in files.
 //   - Every target has a row in the table of results, whether or not its
 //     command ran.
 package fanout
@@ -38,9 +39,9 @@ type Target struct {
 // Command is the command in one container. One goroutine calls its methods.
 // They print messages with n, which puts the target's title before each.
 type Command interface {
-	// Open waits for the container to run, or creates it. If it fails, Run is
-	// not called, and its error is printed without the target's title: the
-	// error names the container.
+	// Open waits for the container to run, or creates it. If Open fails, Run is
+	// not called. The error of Open is printed without the target's title,
+	// because this error already names the container.
 	Open(ctx context.Context, n *notice.Printer) error
 	// Container returns the names of the container, as far as they are known.
 	// They do not change after Open.
@@ -64,7 +65,7 @@ type Format int
 // The formats.
 const (
 	Text   Format = iota // lines, each after the title of its target
-	Folded               // at the end, each output once, after the titles of the targets that have written it
+	Folded               // at the end, each distinct output once, after the titles of the targets that wrote it
 	JSON                 // one object for each line of output, and one for the end of each command
 )
 
@@ -85,7 +86,7 @@ type Options struct {
 //   - a cleanup.SignalError if a signal has ended ctx
 //   - a *stream.OutputError if stdout could not be written
 //   - an *outcome.FanoutError if a command has failed; messages and the table
-//     of results are printed
+//     of results have then been printed
 func Run(ctx context.Context, targets []Target, o Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -176,7 +177,7 @@ func (r *runner) writers(i int, t Target) (stdout, stderr io.Writer, finish func
 		return stdout, stderr, func(_ bool, res result, err error) {
 			stdout.finish()
 			stderr.finish()
-			_, _ = w.Write(jsonEnd(t.Node, c, res, err)) // output keeps the error
+			_, _ = w.Write(jsonEnd(t.Node, c, res, err)) // r.output.Err returns the error
 		}
 	default:
 		stdout := newLineWriter(r.output.Stdout(), prefixed(t.Title, i, r.ColorStdout))

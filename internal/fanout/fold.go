@@ -21,8 +21,8 @@ type folds struct {
 	byKey map[foldKey]*fold
 }
 
-// fold is the output of one command, and of all others with the same output and
-// outcome.
+// fold is the output of one command, and of all other commands that had the
+// same output and outcome.
 type fold struct {
 	stdout, stderr spool
 	titles         []string // of the targets
@@ -36,8 +36,8 @@ type foldKey struct {
 	cause          outcome.Cause
 }
 
-// newFold returns a fold for the output of one command. When the command has
-// ended, the fold must be added.
+// newFold returns a fold for the output of one command. If the command was run,
+// the caller must call add when it has ended.
 func (f *folds) newFold() *fold {
 	return &fold{stdout: newSpool(&f.memory), stderr: newSpool(&f.memory)}
 }
@@ -114,8 +114,8 @@ func (f *folds) writeTo(out *output, results []result) error {
 	return nil
 }
 
-// sort sorts the folds, and the titles of each, in the order of results. They
-// were added in the order in which the commands ended.
+// sort sorts the folds, and the titles of each, in the order of results. Before
+// the call, they are in the order in which the commands ended.
 func (f *folds) sort(results []result) {
 	index := map[string]int{}
 	for i, r := range results {

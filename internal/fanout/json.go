@@ -17,8 +17,8 @@ type lineJSON struct {
 	Container string  `json:"container"`
 	Stream    string  `json:"stream"`               // stdout or stderr
 	Line      *string `json:"line,omitempty"`       // without its line feed
-	Base64    *string `json:"lineBase64,omitempty"` // instead of Line if that is not valid UTF-8
-	Open      bool    `json:"open,omitempty"`       // no line feed ended it: it is the last line, or it was split
+	Base64    *string `json:"lineBase64,omitempty"` // in place of Line if the line is not valid UTF-8
+	Open      bool    `json:"open,omitempty"`       // no line feed ended the line: it is the last one, or it was split
 }
 
 // endJSON is the end of a command.

@@ -15,8 +15,8 @@ const maxLine = 64 << 10
 // no line feed ended the line: it is the last one, or it was split here.
 type format func(dst, line []byte, open bool) []byte
 
-// lineWriter formats the lines that are written to it and writes them to w,
-// whole lines only. An unfinished line is buffered until it ends.
+// lineWriter formats the lines that are written to it, and writes only whole
+// lines to w. An unfinished line is buffered until it ends.
 type lineWriter struct {
 	w       io.Writer
 	format  format
@@ -26,7 +26,7 @@ type lineWriter struct {
 
 func newLineWriter(w io.Writer, f format) *lineWriter { return &lineWriter{w: w, format: f} }
 
-// Write implements io.Writer. Its errors are those of the output.
+// Write implements io.Writer. Its errors are those of l.w.
 func (l *lineWriter) Write(p []byte) (int, error) {
 	for rest := p; len(rest) > 0; {
 		rest = l.addLine(rest)
@@ -93,7 +93,7 @@ func (l *lineWriter) flush() error {
 }
 
 // finish writes the last line, if no line feed ended it. It ignores write
-// errors: output keeps them.
+// errors, because output.Err returns them.
 func (l *lineWriter) finish() {
 	if len(l.partial) > 0 {
 		l.ready = l.format(l.ready, l.partial, true)

@@ -17,7 +17,8 @@ type output struct {
 	stderrFailed   bool
 }
 
-// Err returns the first error of stdout, after which nothing is written to it.
+// Err returns the first error of stdout. After an error, nothing more is
+// written to stdout.
 func (o *output) Err() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

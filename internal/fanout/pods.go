@@ -10,9 +10,9 @@ import (
 	"kshell/internal/remote"
 )
 
-// FindPods returns a target for each pod of r, sorted by name. They include
-// pods that do not run yet or any more: Open waits for the container or fails.
-// FindPods prints notes about the pods.
+// FindPods returns a target for each pod of r, sorted by name. The targets
+// include pods that do not run yet and pods that no longer run: Open waits for
+// their containers, or fails. FindPods prints notes about the pods.
 func FindPods(ctx context.Context, s *Settings, r pod.Request) ([]Target, error) {
 	running, skipped, err := s.Cluster.Pods().List(ctx, r)
 	var forbidden *pod.GetForbiddenError
@@ -61,8 +61,9 @@ func podCommands(s *Settings, r pod.Request, running []pod.Found, skipped []pod.
 	return commands
 }
 
-// podTargets returns the targets of commands. A title is the name of the pod,
-// with the name of the container if not all have the same one.
+// podTargets returns the targets of commands. A title is the name of the pod.
+// If not all containers have the same name, the title includes the name of the
+// container.
 func podTargets(commands []*podCommand) []Target {
 	names := map[string]bool{}
 	for _, c := range commands {
@@ -84,7 +85,7 @@ func podTargets(commands []*podCommand) []Target {
 // podCommand is the command in a pod that exists.
 type podCommand struct {
 	*ContainerCommand
-	err error // why no command can be run in the container now; nil if one can
+	err error // why no command can be run in the container now; nil if commands can be run
 }
 
 func newPodCommand(s *Settings, t remote.Target, err error) *podCommand {

@@ -13,8 +13,8 @@ import (
 // Limits of the output that spools keep in memory, in bytes. The rest is
 // written to files.
 const (
-	maxSpoolMemory  = 512 << 10 // each
-	maxSpoolsMemory = 64 << 20  // all together
+	maxSpoolMemory  = 512 << 10 // of each spool
+	maxSpoolsMemory = 64 << 20  // of all spools together
 )
 
 // spool stores what is written to it, in memory up to a limit, and the rest in

@@ -18,9 +18,9 @@ import (
 )
 
 // Group is a group of goroutines. The zero value is ready to use. The methods
-// may be called from any goroutine, except that, as with [sync.WaitGroup], Go
-// must not be called concurrently with Wait while no goroutine of the group is
-// running.
+// may be called from any goroutine, with one exception: while no goroutine of
+// the group is running, Go must not be called concurrently with Wait (as with
+// [sync.WaitGroup]).
 type Group struct {
 	onPanic func() // may be nil
 	wg      sync.WaitGroup
@@ -37,8 +37,8 @@ type panicRecord struct {
 
 func (p *panicRecord) String() string { return fmt.Sprintf("%v\n\n%s", p.value, p.stack) }
 
-// New returns a Group that calls onPanic when one of its goroutines panics, in
-// that goroutine. onPanic must make the waiting goroutine and the others of the
+// New returns a Group. When one of its goroutines panics, the Group calls
+// onPanic in that goroutine. onPanic must make the other goroutines of the
 // group return.
 func New(onPanic func()) *Group { return &Group{onPanic: onPanic} }
 

@@ -53,9 +53,10 @@ func withoutSecrets(text string) string {
 	}
 }
 
-// endOfURL returns where a URL ends in rest, which follows head and "://": at
-// the closing quotation mark if there is one before the scheme, else at a space
-// or a quotation mark.
+// endOfURL returns where a URL ends in rest. head is the text before its "://",
+// and rest the text after it. If a quotation mark precedes the scheme, the URL
+// ends at the next such mark that is not escaped, else at a space or any
+// quotation mark.
 func endOfURL(head, rest string) int {
 	before := strings.TrimRightFunc(head, func(r rune) bool {
 		return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("+-.", r)
@@ -73,15 +74,16 @@ func endOfURL(head, rest string) int {
 	if end := strings.IndexAny(rest, " \t\r\n\"'`"); end >= 0 {
 		rest = rest[:end]
 	}
-	return len(strings.TrimRight(rest, ",.;:)>")) // the punctuation of the sentence
+	return len(strings.TrimRight(rest, ",.;:)>")) // punctuation at the end belongs to the sentence
 }
 
 // authority matches a host and port without user info (RFC 3986, 3.2).
 var authority = regexp.MustCompile(`^([^:@\[\]]*|\[[^@\[\]]*\])(:[0-9]*)?$`)
 
-// publicURL returns a URL, from after its "://", without user info and query.
-// User info that is not escaped properly may contain any character: in that
-// case everything before the last @ is removed or, without an @, everything.
+// publicURL returns url, the part of a URL after its "://", without user info
+// and query. User info that is not escaped properly may contain any character.
+// In that case publicURL removes everything up to the last @ or, if there is no
+// @, everything.
 func publicURL(url string) string {
 	host := url
 	if i := strings.IndexAny(url, "/?#"); i >= 0 {

@@ -14,9 +14,9 @@ func Color(i int, text string) string {
 	return fmt.Sprintf("\x1b[0;%dm%s\x1b[0m", colors[i%len(colors)], text)
 }
 
-// ColorAllowed reports whether the environment allows colors on a terminal.
-// On Windows it does not: a console shows escape sequences only if that is
-// enabled.
+// ColorAllowed reports whether the environment allows colors on a terminal. On
+// Windows it returns false, because a console interprets escape sequences only
+// if a program enables that.
 func ColorAllowed() bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && runtime.GOOS != "windows"
 }

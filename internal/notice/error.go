@@ -3,7 +3,7 @@ package notice
 import "errors"
 
 // WithHint returns err with a hint: what to type next. Printer.Error prints
-// each of its lines with the prefix "hint: ".
+// each line of the hint with the prefix "hint: ".
 func WithHint(err error, hint string) error { return &hintedError{err, hint} }
 
 // HintOf returns the hint of err, or of the first error in its chain that has a

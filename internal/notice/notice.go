@@ -2,8 +2,9 @@
 // the network or the terminal.
 //
 // Invariants:
-//   - Messages are whole lines in lower case without a final period, after
-//     "kshell: ". A line with the prefix "hint: " contains what to type next.
+//   - A message is one line that begins with "kshell: ". It is in lower case
+//     and has no final period. A line with the prefix "hint: " contains what to
+//     type next.
 //   - Text from servers, files and arguments is cleaned: see Clean.
 //   - On a raw terminal a line ends in CR LF. A message and remote output never
 //     share a line: the state of the screen is read and the message is written
@@ -44,11 +45,12 @@ type output struct {
 	screen Screen // nil if no remote output goes to the terminal
 }
 
-// Screen is the remote output on a terminal to which messages are written, too.
+// Screen is the remote output on the terminal to which the Printer writes
+// messages.
 type Screen interface {
-	// BetweenLines calls write, which writes a line to the terminal, while
-	// remote output waits. midLine reports whether the remote output ends
-	// within a line: write then ends that line first.
+	// BetweenLines calls write while remote output waits. write writes a line
+	// to the terminal. midLine reports whether the remote output ends within a
+	// line, which write must end first.
 	BetweenLines(write func(midLine bool))
 }
 
@@ -153,7 +155,7 @@ func (p *Printer) Warn(format string, args ...any) {
 	}
 }
 
-// WarnAlways prints a warning even with -q: something has failed, and the
+// WarnAlways prints a warning even with -q. It is for failures after which the
 // program continues.
 func (p *Printer) WarnAlways(format string, args ...any) {
 	p.out.line(warningPrefix+p.prefix, fmt.Sprintf(format, args...))

@@ -8,7 +8,7 @@ import (
 
 // Table returns rows as lines whose columns are aligned to the left, gap spaces
 // apart. The lines do not end in a line feed. Cells are cleaned (see Clean),
-// but leading spaces are kept: a caller can align numbers to the right.
+// but leading spaces are kept, so that a caller can align numbers to the right.
 func Table(gap int, rows [][]string) []string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 8, gap, ' ', 0)

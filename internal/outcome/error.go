@@ -38,8 +38,7 @@ func (e *FanoutError) Error() string {
 	return fmt.Sprintf("the command failed in %d of %d pods", e.Failed, e.Pods)
 }
 
-// GaveUpError means that reconnecting was given up, and that the reason has
-// been printed.
+// GaveUpError means that kshell has given up reconnecting, and has printed why.
 type GaveUpError struct{ Err error }
 
 func (e *GaveUpError) Error() string { return "session given up" }
@@ -51,9 +50,10 @@ func (e *GaveUpError) Unwrap() error { return e.Err }
 // the command ended. It is the cause of the session's context.
 var ErrLeft = errors.New("session left")
 
-// ContextCause returns the cause of ctx if it is a cleanup.SignalError, a
-// TimeoutError or ErrLeft: err is then only a consequence of it. Otherwise, and
-// if err is nil, it returns err.
+// ContextCause returns the error to report if a call with the context ctx has
+// returned err. If err is not nil and the cause of ctx is a
+// cleanup.SignalError, a TimeoutError or ErrLeft, it returns that cause,
+// because err is only a consequence of the cause. Otherwise it returns err.
 func ContextCause(ctx context.Context, err error) error {
 	var signal cleanup.SignalError
 	var timeout TimeoutError

@@ -4,7 +4,8 @@
 //
 // Invariants:
 //   - Classify is the only place that decides exit codes and causes.
-//   - Exit code 0 exists only for a nil error: the command reported success.
+//   - Only a nil error, which means that the command reported success, has exit
+//     code 0.
 package outcome
 
 import (

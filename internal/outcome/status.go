@@ -20,16 +20,16 @@ type Status struct {
 	UID       string `json:"uid,omitempty"` // of the pod
 	Container string `json:"container,omitempty"`
 	Node      string `json:"node,omitempty"`
-	Protocol  string `json:"protocol,omitempty"` // the WebSocket subprotocol, or "SPDY/3.1 " and its protocol
+	Protocol  string `json:"protocol,omitempty"` // such as v5.channel.k8s.io or "SPDY/3.1 v4.channel.k8s.io"
 	Mode      string `json:"mode,omitempty"`     // exact or plain; empty if nothing ran
 	Inexact   string `json:"inexact,omitempty"`  // why the mode is not exact, although exact was wanted
-	// Bytes of the command's streams.
+	// How many bytes were read from stdin, and written to stdout and stderr.
 	StdinBytes  int64 `json:"stdinBytes"`
 	StdoutBytes int64 `json:"stdoutBytes"`
 	StderrBytes int64 `json:"stderrBytes"`
 	// Times in RFC 3339.
 	Start     time.Time  `json:"start"`
-	Connected *time.Time `json:"connected,omitempty"` // when the command was requested
+	Connected *time.Time `json:"connected,omitempty"` // when the last connection for the command was opened
 	End       time.Time  `json:"end"`
 }
 

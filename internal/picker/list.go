@@ -106,7 +106,7 @@ func (v *view) style(attributes, text string) string {
 	return "\x1b[" + attributes + "m" + text + "\x1b[0m"
 }
 
-// minName is the length to which names may be shortened, in characters.
+// minName is the minimum length of a shortened name, in characters.
 const minName = 12
 
 // format returns the header and the rows as aligned columns. Names are

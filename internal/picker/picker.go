@@ -38,7 +38,7 @@ var ErrNoTerminal = errors.New("the list needs a terminal, and stderr is not one
 type List struct {
 	Title    string
 	Header   []string
-	Rows     [][]string // as many cells as Header; the first is the row's name
+	Rows     [][]string // each has as many cells as Header; the first cell is the row's name
 	Selected int        // index of the row that is selected at first
 }
 

@@ -25,7 +25,7 @@ func output(stderr io.Writer) (out io.Writer, closeOut func(), err error) {
 	if runtime.GOOS == "windows" {
 		name = "CONOUT$"
 	}
-	tty, err := os.OpenFile(name, os.O_RDWR, 0) // a Windows console must be readable to have a mode
+	tty, err := os.OpenFile(name, os.O_RDWR, 0) // a Windows console has a mode only if it is open for reading, too
 	if err != nil {
 		return nil, nil, ErrNoTerminal
 	}
@@ -57,7 +57,7 @@ func (l List) chooseOnScreen(ctx context.Context, o Options, input *terminal.Inp
 	defer stopResized()
 	continued := make(chan struct{}, 1)
 	defer t.OnContinue(func() {
-		_, _ = t.Raw() // Close restores the terminal
+		_, _ = t.Raw() // the result is not needed: Close restores the terminal
 		select {
 		case continued <- struct{}{}:
 		default: // a redraw is pending
@@ -146,8 +146,8 @@ type typedInput struct {
 	err   error
 }
 
-// readInput reads the input in a goroutine until stop is called, which waits
-// for the goroutine.
+// readInput reads the input in a goroutine until stop is called. stop waits for
+// the goroutine.
 func readInput(t *terminal.Terminal, input *terminal.Input) (typed <-chan typedInput, stop func()) {
 	reads, done := make(chan typedInput), make(chan struct{})
 	var reader sync.WaitGroup
@@ -174,7 +174,8 @@ func readInput(t *terminal.Terminal, input *terminal.Input) (typed <-chan typedI
 }
 
 // frame returns the sequence that draws the whole screen. Each line is erased
-// before it is written: erasing after the last column would erase that column.
+// before it is written, because erasing after a line that fills the width would
+// erase its last column.
 func (v *view) frame() string {
 	lines := v.lines()
 	lines = lines[:min(len(lines), v.height)]
