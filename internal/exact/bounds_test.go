@@ -31,7 +31,8 @@ func TestInput_BufferHoldsOneBlock(t *testing.T) {
 	})
 }
 
-// Up to the capacity of a pipe, the script reads the end of its stdin.
+// If the input fits in a pipe, the script reads the end of its stdin and ends
+// the command, so TerminateCommand returns nil.
 func TestTerminateCommand_PipeCapacity(t *testing.T) {
 	for _, size := range []int64{pipeCapacity, pipeCapacity + 1} {
 		r := New(Options{})

@@ -33,8 +33,8 @@ func TestScript_ExitCodesOfSignals(t *testing.T) {
 	})
 }
 
-// A command may send a signal to its process group, to which the script
-// belongs.
+// A command may send a signal to its own process group. The script belongs to
+// this group, and must survive the signal.
 func TestScript_SignalToGroup(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for _, signal := range []string{"TERM", "INT", "HUP", "QUIT"} {
@@ -104,8 +104,8 @@ func TestScript_ClientPauses(t *testing.T) {
 	})
 }
 
-// A command may leave its stdout, a pipe in non-blocking mode, full. The script
-// nevertheless reports the end after the output.
+// A command may set its stdout to non-blocking mode and end when the pipe is
+// full. The script nevertheless reports the end after the output.
 func TestScript_NonblockingPipe(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -121,7 +121,8 @@ func TestScript_NonblockingPipe(t *testing.T) {
 	})
 }
 
-// A child that keeps stdout open does not delay the end, and is not ended.
+// A child of the command that keeps stdout open does not delay the end of the
+// run, and continues to run.
 func TestScript_BackgroundChild(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		from := time.Now()
@@ -130,14 +131,15 @@ func TestScript_BackgroundChild(t *testing.T) {
 		if took := time.Since(from); took > 2*waitLimit {
 			t.Errorf("the run took %s", took)
 		}
-		eventually(t, "only the sleep is running", func() bool { // before its exec, it is a shell
+		eventually(t, "only the sleep is running", func() bool { // before the exec of sleep, the child is still a shell
 			left := r.members()
 			return len(left) == 1 && strings.Contains(left[0], "sleep")
 		})
 	})
 }
 
-// The input depends on a prompt that looks like the beginning of a mark.
+// The user answers a prompt that looks like the beginning of a mark, so the
+// prompt must be shown before more input is sent.
 func TestScript_PromptLikeAMark(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		seen := make(chan struct{})
@@ -220,7 +222,7 @@ func randomRun(t *testing.T, shell shell, random *rand.Rand) {
 	command := sh(`cat out; cat errs >&2; sha256sum >sum; cat tail; exit "$1"`, fmt.Sprint(code))
 	o := Options{Stdin: oddReader{bytes.NewReader(in), random, 1 << 20}}
 	r := shell.start(t, o, command, withDir(dir), func(r *shellRun) {
-		mark = markStart + r.mark // the output contains text that looks like it
+		mark = markStart + r.mark // content uses it to make output that looks like a mark
 		out, errs = content(18), content(18)
 		write(t, dir, "out", out)
 		write(t, dir, "errs", errs)

@@ -20,11 +20,11 @@ const (
 const pingAfter = 50 * time.Millisecond
 
 // filter passes on one stream of the remote, and removes the script's messages
-// from it: a mark, the message, a newline.
+// from it. A message is preceded by a mark and followed by a newline.
 //
 // Output that may be the beginning of a mark is held back until more arrives.
 // The command may write nothing more, so after pingAfter the client requests a
-// message from the script.
+// message from the script, which releases the output.
 type filter struct {
 	mark   []byte
 	to     io.Writer // nil discards the output
@@ -33,10 +33,10 @@ type filter struct {
 
 	started   bool   // the output is the command's; before that, it is error messages of the shell
 	early     []byte // error messages of the shell
-	matched   int    // bytes at the end of the output that match the mark, held back
+	matched   int    // how many bytes of the output are held back because they equal the start of the mark
 	inMessage bool
 	message   []byte
-	ended     bool // the last message was read; the command wrote nothing after it
+	ended     bool // the last message was read; what follows is not from the command
 	pingTimer *time.Timer
 }
 
@@ -98,7 +98,7 @@ func (f *filter) continueMark(p []byte) ([]byte, error) {
 	switch {
 	case f.matched == len(f.mark):
 		f.matched, f.inMessage = 0, true
-	case n < len(p): // it is not a mark; the next mark begins at p[n] or later
+	case n < len(p): // the held bytes are not a mark; the next mark begins at p[n] or later
 		held := f.mark[:f.matched]
 		f.matched = 0
 		return p[n:], f.write(held)

@@ -15,7 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// runningMessage is the script's message when the command runs.
+// runningMessage is the script's message that the command runs, as process
+// group 4321.
 const runningMessage = messageRunning + "4321"
 
 // scriptedRun is a Run for which the test simulates the remote.
@@ -32,7 +33,8 @@ func newScriptedRun() *scriptedRun {
 
 func (f *scriptedRun) message(words string) string { return markStart + f.mark + words + "\n" }
 
-// writePieces writes p in pieces of these sizes, and the rest in one piece.
+// writePieces writes p in pieces of the given sizes, and the rest of p in one
+// piece.
 func writePieces(w io.Writer, p string, sizes ...int) error {
 	for _, n := range sizes {
 		n = min(n, len(p))
@@ -45,7 +47,8 @@ func writePieces(w io.Writer, p string, sizes ...int) error {
 	return err
 }
 
-// markLike returns seed with beginnings of the mark in place of small bytes.
+// markLike returns seed with each byte n that is less than len(mark) replaced
+// by the first n bytes of the mark.
 func markLike(mark string, seed []byte) string {
 	var b strings.Builder
 	for _, c := range seed {
@@ -56,7 +59,7 @@ func markLike(mark string, seed []byte) string {
 		b.WriteByte(c)
 	}
 	content := b.String()
-	for strings.Contains(content, mark) { // a complete mark does not occur by chance
+	for strings.Contains(content, mark) { // the output of a real command does not contain the complete mark
 		content = strings.ReplaceAll(content, mark, "")
 	}
 	return content
@@ -99,7 +102,7 @@ func allBytes() []byte {
 }
 
 // checkFilter writes content and messages of the script to both streams, in
-// pieces of these sizes.
+// pieces of the given sizes.
 func checkFilter(t *testing.T, mark, content string, sizes ...int) {
 	t.Helper()
 	f := newScriptedRun()
@@ -148,7 +151,7 @@ func FuzzFilter(f *testing.F) {
 }
 
 // checkStreams writes content and messages of the script to both streams in
-// turn, in pieces of these sizes.
+// turn, in pieces of the given sizes.
 func checkStreams(t *testing.T, seed, sizes []byte, code int, swapped bool) {
 	const mark = markStart + "0123456789abcdef0123456789abcdef" // fixed, for the fuzzer
 	f := newScriptedRun()
@@ -208,7 +211,7 @@ func TestRun_State(t *testing.T) {
 		"stderr ends last": {
 			{"out", "ended 0", nil, Unknown, 0},
 			{"err", runningMessage, nil, Running, 0},
-			{"out", "alive", nil, Running, 0}, // after the end, so it is not a message of the script
+			{"out", "alive", nil, Running, 0}, // nothing after "ended" is a message of the script
 			{"err", "ended 0", ErrEnded, Ended, 0},
 		},
 		"largest exit code": {
@@ -235,7 +238,7 @@ func TestRun_State(t *testing.T) {
 			{"out", "ended 0", nil, Running, 0},
 			{"err", "ended lost", ErrEnded, Failed, 0},
 		},
-		"lost before the start": { // the start may follow
+		"lost before the start": { // the command may have been started nevertheless
 			{"err", "ended lost", nil, Unknown, 0},
 			{"out", "ended lost", ErrEnded, Failed, 0},
 		},
@@ -274,8 +277,8 @@ func TestRun_State(t *testing.T) {
 	}
 }
 
-// A prompt that ends like the beginning of a mark is released by a ping,
-// because the command may write nothing more.
+// If a prompt ends like the beginning of a mark, that end is held back, and the
+// command may write nothing more. The answer to a ping releases it.
 func TestFilter_PingReleasesPartialMark(t *testing.T) {
 	mark := markStart + newScriptedRun().mark
 	for _, held := range []int{1, 2, len(mark) - 1} {

@@ -14,8 +14,8 @@ import (
 	"kshell/test/cgroup"
 )
 
-// withForkLimit starts the remote in a new cgroup that allows forks processes
-// in addition to the first one.
+// withForkLimit starts the remote in a new cgroup. It limits the cgroup to
+// forks+1 processes: the first one and as many more as forks says.
 func withForkLimit(t *testing.T, forks int) setup {
 	t.Helper()
 	dir := cgroup.New(t)
@@ -26,8 +26,8 @@ func withForkLimit(t *testing.T, forks int) setup {
 	}
 }
 
-// forEachLimit runs a test at each limit from 0 to 8 forks, which is more than
-// the script needs.
+// forEachLimit runs a test with each limit from 0 to 8 forks. The script needs
+// fewer than 8.
 func forEachLimit(t *testing.T, test func(t *testing.T, shell shell, forks int)) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for forks := range 9 {
@@ -111,7 +111,7 @@ func TestForkFailure_NoPartialFile(t *testing.T) {
 				t.Errorf("%s: state %d, code %d: %d bytes of %d were committed", script, state, code, len(got), len(in))
 			case state == Ended && code == 0 && err != nil:
 				t.Errorf("%s: code 0 without a file; stderr %q", script, &r.stderr)
-			case state == Ended && code != 0 && !strings.Contains(r.stderr.String(), "ork"): // not the command's "Cannot fork"
+			case state == Ended && code != 0 && !strings.Contains(r.stderr.String(), "ork"): // no fork failed
 				t.Errorf("%s: code %d; stderr %q", script, code, &r.stderr)
 			case state != Ended && (forks > 7 || state != NotStarted && state != Failed):
 				t.Errorf("%s: state %d", script, state)

@@ -13,20 +13,21 @@ const (
 	// unit is the number of bytes that the remote copies at once. A large block
 	// consists of several units.
 	unit = 64 << 10
-	// maxBlock is the largest size of a block, in bytes. The remote starts one
-	// process for each block.
+	// maxBlock is the largest size of a block, in bytes. Blocks are large
+	// because the remote starts one process for each.
 	maxBlock = 1 << 20
 )
 
-// errCanceled is the error of Read after cancel.
+// errCanceled is the error of input.Read after input.cancel.
 var errCanceled = errors.New("the run was canceled")
 
-// errSourcePanicked is the error of wait after the source's Read has panicked.
+// errSourcePanicked is the error of input.wait after the source's Read has
+// panicked.
 var errSourcePanicked = errors.New("the input cannot be read")
 
-// input produces what the script reads: blocks, each a line `SIZE COUNT` and
-// SIZE*COUNT bytes, and a line `end` after the last block. A line `?` may be
-// sent before any of these lines and after `end`; the script answers it on both
+// input produces what the script reads: blocks, and a line `end` after the last
+// block. A block is a line `SIZE COUNT` and SIZE*COUNT bytes. A line `?` may be
+// sent before any other line and after `end`; the script answers `?` on both
 // streams. Input that arrives while a block is being sent becomes the next
 // block.
 type input struct {
@@ -37,18 +38,18 @@ type input struct {
 	changed       sync.Cond // one of the fields below has changed
 	started       bool      // filling was started
 	panicked      bool      // filling has panicked
-	next          []byte    // read, but not yet in a block
-	err           error     // of the source; io.EOF at its end
+	next          []byte    // bytes that were read from the source, but are not in a block yet
+	err           error     // the error of the source's Read; io.EOF at the end of the input
 	endSent       bool      // the end was sent, or Read returned err
-	sentBytes     int64     // in blocks whose sending has begun
+	sentBytes     int64     // the number of bytes in the blocks whose sending has begun
 	pingRequested bool      // a `?` line must be sent
 	stopped       bool      // nothing more is sent
 	canceled      bool      // nothing more is read or sent
 
 	// Used only by the goroutine that calls Read.
 	block []byte // the unsent rest of the block
-	spare []byte // the buffer that contains block; used for next after the block was sent
-	line  []byte // the unsent rest of the line before the block
+	spare []byte // the buffer that contains block; becomes next's buffer when block was sent
+	line  []byte // the unsent rest of the line that is sent before block
 }
 
 func (in *input) init(source io.Reader) {
@@ -68,7 +69,7 @@ func (in *input) start() {
 	in.filling.Go(in.fill)
 }
 
-// fill reads the source until cancel, which waits for fill.
+// fill reads the source until a Read fails, or until stop or cancel was called.
 func (in *input) fill() {
 	piece := make([]byte, 2*unit)
 	for {
@@ -79,8 +80,8 @@ func (in *input) fill() {
 	}
 }
 
-// add appends to next. It blocks while next would exceed maxBlock, and reports
-// whether to continue reading.
+// add appends p to next and stores err. It blocks while next would exceed
+// maxBlock. It reports whether fill must continue to read.
 func (in *input) add(p []byte, err error) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -121,7 +122,9 @@ func (in *input) done() bool {
 	return in.stopped || in.canceled
 }
 
-// cancel makes Read return, and waits for fill if interrupt can end its Read.
+// cancel makes Read return an error. interrupt, which may be nil, ends a Read
+// of the source and reports whether it could; if so, cancel also waits for
+// fill.
 func (in *input) cancel(interrupt func() bool) {
 	in.set(&in.canceled)
 	in.mu.Lock()
@@ -178,8 +181,8 @@ func (in *input) wait() error {
 	}
 }
 
-// makeBlock makes a block of the complete units in next, or of all of next if
-// it is shorter than one unit.
+// makeBlock moves bytes from next to a block: all complete units or, if next is
+// shorter than one unit, all of next.
 func (in *input) makeBlock() {
 	size, count := unit, len(in.next)/unit
 	if count == 0 {
@@ -191,8 +194,8 @@ func (in *input) makeBlock() {
 	in.block, in.spare, in.next = in.next[:n], in.next, append(in.spare[:0], in.next[n:]...)
 }
 
-// sendEnd sends the end of the input. If reading the source failed, it returns
-// the error and sends no end.
+// sendEnd makes `end` the next line. If reading the source has failed, sendEnd
+// returns that error instead.
 func (in *input) sendEnd() error {
 	in.endSent = true
 	if !errors.Is(in.err, io.EOF) {

@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// received is what the script reads of the client's messages.
+// received is what the script receives on its stdin, without the lines that
+// precede blocks.
 type received struct {
 	payload []byte
 	pings   int  // `?` lines
@@ -81,7 +82,7 @@ func randomBytes(n int) []byte {
 	return p
 }
 
-// oddReader returns pieces of random sizes, sometimes none.
+// oddReader returns pieces of random sizes, sometimes of 0 bytes.
 type oddReader struct {
 	io.Reader
 	random *rand.Rand
@@ -183,7 +184,7 @@ func TestInput_NotReadBeforeStart(t *testing.T) {
 	})
 }
 
-// countingReader counts the bytes that were read.
+// countingReader counts the bytes that were read from it.
 type countingReader struct {
 	io.Reader
 	read atomic.Int64
@@ -224,7 +225,7 @@ func TestInput_PingBetweenBlocks(t *testing.T) {
 			sent.Write(p[:n])
 			if i%50 == 0 {
 				in.ping()
-				in.ping() // has no further effect
+				in.ping() // a second ping before the `?` line is sent has no effect
 			}
 			if bytes.HasSuffix(sent.Bytes(), []byte("end\n")) {
 				break
@@ -294,7 +295,7 @@ func TestInput_CancelEndsRead(t *testing.T) {
 		if n, err := in.Read(make([]byte, 10)); n != 0 || !errors.Is(err, errCanceled) {
 			t.Errorf("%d, %v", n, err)
 		}
-		_ = source.Close() // ends the goroutine that reads it
+		_ = source.Close() // ends the goroutine that reads source
 	})
 }
 
@@ -312,7 +313,7 @@ func TestInput_CancelWaitsForSource(t *testing.T) {
 	})
 }
 
-// slowReader takes a second to return its error.
+// slowReader waits a second before it returns an error.
 type slowReader struct {
 	io.Reader
 	ended atomic.Bool
@@ -327,7 +328,7 @@ func (s *slowReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// cancelReader is a reader with a Cancel.
+// cancelReader is a reader that implements Canceler.
 type cancelReader struct {
 	io.Reader
 	cancel func() bool
@@ -341,7 +342,7 @@ func TestInput_CancelWithUninterruptibleSource(t *testing.T) {
 		source, writer := io.Pipe()
 		r := New(Options{Stdin: cancelReader{source, func() bool { return false }}})
 		_ = writePieces(r.Stderr(), markStart+r.mark+runningMessage+"\n")
-		synctest.Wait() // until the source is read
+		synctest.Wait() // wait until the goroutine blocks in a Read of source
 		from := time.Now()
 		if !r.Cancel() || time.Since(from) > 0 {
 			t.Error("Cancel waited")

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// children returns the living child processes of the parents.
+// children returns the IDs of the living child processes of the given parents.
 func children(parents ...int) []int {
 	var found []int
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -31,8 +31,8 @@ func children(parents ...int) []int {
 	return found
 }
 
-// scriptProcesses returns the IDs of the script's processes by name, while the
-// command is sh -c 'cat ...'.
+// scriptProcesses returns the IDs of the script's processes, by the names of
+// the functions or tools that they run. The command must be sh -c 'cat ...'.
 func (r *shellRun) scriptProcesses() map[string]int {
 	r.t.Helper()
 	parts := map[string]int{}

@@ -17,13 +17,14 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == nonblockingCommand {
 		os.Exit(runNonblocking())
 	}
-	// The shells would inherit ignored signals.
+	// Signals that this process ignores must not be ignored in the shells,
+	// which would inherit that.
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGQUIT, syscall.SIGHUP} {
 		if signal.Ignored(s) {
 			signal.Notify(make(chan os.Signal, 1), s)
 		}
 	}
-	if err := flag.Set("test.parallel", "8"); err != nil { // most tests wait most of the time
+	if err := flag.Set("test.parallel", "8"); err != nil { // tests spend most of their time waiting
 		panic(err)
 	}
 	goleak.VerifyTestMain(leakCheck{m}, goleak.IgnoreCurrent())

@@ -22,8 +22,8 @@ var specialNames = strings.Fields(`_ BASHOPTS BASHPID BASH_ARGV0 BASH_COMPAT BAS
 	PATH_LOCALE PATHSEP PGRP PIPESTATUS POSIXLY_CORRECT PPID PROMPT_COMMAND PS1 PS2 PS3 PS4 PWD RANDOM REPLY SECONDS SHELL
 	SHELLOPTS SHLVL SRANDOM TERM TIMEFORMAT TMOUT TMPDIR UID USER_ID`)
 
-// testedNames returns the special names and every word of the scripts that
-// could be the name of a variable.
+// testedNames returns the special names, and every word of the scripts that
+// could be the name of a variable, except PATH and LD_PRELOAD.
 func testedNames() []string {
 	names := map[string]bool{}
 	words := regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`)
@@ -36,7 +36,7 @@ func testedNames() []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(names)), func(name string) bool { return !names[name] })
 }
 
-// testedValues lists the values that the test sets the variables to.
+// testedValues lists the values to which the tests set the variables.
 var testedValues = []string{
 	"", "5", "x y", "xpg_echo:nocasematch:failglob:lastpipe:execfail", "errexit:nounset:noglob:allexport:monitor",
 	"$(exit 9);`exit 9`'\"\\", "a\nb",
@@ -136,12 +136,13 @@ func TestVariables_NamesUsedByScript(t *testing.T) {
 	})
 }
 
-// onTerminal runs args through the script for a terminal, and returns their
-// stdout.
+// onTerminal runs args through the script for a terminal, and returns the
+// stdout of args. of are variables of the container, given are variables for
+// the command.
 func (sh shell) onTerminal(t *testing.T, of, given, args []string) string {
 	t.Helper()
 	s := NewShell(given, "")
-	var out, stderr bytes.Buffer // separate, because bash prints warnings about its environment
+	var out, stderr bytes.Buffer // separate, because bash prints warnings about its environment to stderr
 	cmd := exec.CommandContext(t.Context(), sh.path, s.Command(args)[1:]...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = slices.Concat(sh.env, of), &out, s.Output(&stderr)
 	var exit *exec.ExitError

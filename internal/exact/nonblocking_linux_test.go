@@ -8,11 +8,11 @@ import (
 )
 
 // nonblockingCommand is the argument that makes the test binary a command that
-// leaves its stdout full and in non-blocking mode, as some programs do.
+// fills its stdout in non-blocking mode and then ends, as some programs do.
 const nonblockingCommand = "stubborn-command"
 
-// runNonblocking prints to stderr how many bytes it wrote, and returns its exit
-// code.
+// runNonblocking is that command. It prints to stderr how many bytes it wrote
+// to stdout, and returns the exit code.
 func runNonblocking() int {
 	if err := syscall.SetNonblock(1, true); err != nil {
 		return 1
@@ -20,7 +20,7 @@ func runNonblocking() int {
 	total := 0
 	for p := []byte(strings.Repeat("x", 5000)); len(p) > 0; {
 		n, err := syscall.Write(1, p)
-		if err != nil { // full: write smaller pieces, down to one byte
+		if err != nil { // stdout is full for a piece of this size: try a smaller one, down to one byte
 			p = p[:len(p)/2]
 			continue
 		}

@@ -3,11 +3,12 @@ package exact
 // NoneLeft is the exit code of ProbeCommand if no other command is running.
 const NoneLeft = 3
 
-// ProbeCommand returns a command that, run in the container, exits with
-// NoneLeft if no other command that exec has started is running there. It looks
-// for processes without a parent in the container, other than itself and
-// process 1. If the container shares the node's processes, or has no /proc, it
-// exits with another code. Only NoneLeft is a reliable answer.
+// ProbeCommand returns a command that, run in the container by an exec request,
+// exits with NoneLeft if no command of another exec request is running there.
+// The command looks in /proc for processes without a parent in the container,
+// other than itself and process 1. If the container shares the node's
+// processes, the command itself has a parent, and exits with another code. Only
+// NoneLeft is a reliable answer.
 func ProbeCommand() []string {
 	return []string{"sh", "-c", `[ "$PPID" = 0 ] || exit 2
 for p in /proc/[0-9]*; do

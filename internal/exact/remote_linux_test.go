@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// waitLimit is the time limit of each wait. On an idle machine, a wait takes
-// milliseconds.
+// waitLimit is the time limit of each wait in these tests. On an idle machine,
+// a wait takes only milliseconds.
 const waitLimit = 30 * time.Second
 
 // shell is a shell that the script must support, with a link named sh to it.
@@ -29,7 +29,8 @@ type shell struct {
 }
 
 // allShells lists the shells that the script must support. The tests use the
-// first one that this machine has, or all if KSHELL_TEST_SHELLS is all.
+// first one that this machine has. If the variable KSHELL_TEST_SHELLS is "all",
+// they use all of them.
 var allShells = []string{"dash", "bash", "busybox"}
 
 // eachShell runs a test with each shell to be tested, in parallel.
@@ -62,7 +63,7 @@ func findShell(t *testing.T, name string) shell {
 	bin := t.TempDir()
 	sh := shell{name: name, path: filepath.Join(bin, "sh"), env: []string{"PATH=/usr/bin:/bin"}}
 	link(t, path, sh.path)
-	if name == "busybox" { // its tools, too
+	if name == "busybox" { // let the tests use the tools of busybox, too
 		sh.env[0] = "PATH=" + bin + ":/usr/bin:/bin"
 		for _, applet := range []string{"cat", "dd", "env", "head", "mv", "sha256sum", "sleep", "tr"} {
 			link(t, path, filepath.Join(bin, applet))
@@ -85,10 +86,10 @@ type shellRun struct {
 	t   *testing.T
 	cmd *exec.Cmd
 
-	stdout, stderr bytes.Buffer // unless Options have other writers
-	pipes          [3]*os.File  // the client's ends
+	stdout, stderr bytes.Buffer // used if Options.Stdout or Options.Stderr is nil
+	pipes          [3]*os.File  // the client's ends of stdin, stdout and stderr
 	stdinSent      chan struct{}
-	streamEnds     chan error // one from each stream: ErrEnded, io.EOF, or an error of a writer
+	streamEnds     chan error // receives one error for each stream: ErrEnded, io.EOF, or an error of a writer
 	exited         chan struct{}
 	close          func()
 }
@@ -109,7 +110,7 @@ func (r *shellRun) members() []string {
 	return members(r.sid())
 }
 
-// start runs args through the script. The caller must call sendStdin.
+// start starts the script, which runs args. The caller must call sendStdin.
 func (sh shell) start(t *testing.T, o Options, args []string, setups ...setup) *shellRun {
 	t.Helper()
 	r := &shellRun{
@@ -180,7 +181,7 @@ func (r *shellRun) sendStdin(n int64) {
 	_, _ = io.CopyN(r.pipes[0], r.Stdin(), n)
 }
 
-// copyStream passes on one stream, as a session does.
+// copyStream copies one stream of the shell to its writer, as a session does.
 func (r *shellRun) copyStream(from io.Reader, to io.Writer) {
 	p := make([]byte, 32<<10)
 	for {
@@ -198,7 +199,8 @@ func (r *shellRun) copyStream(from io.Reader, to io.Writer) {
 	}
 }
 
-// wait waits for the report, disconnects, and waits for the end of the script.
+// wait waits until the script has reported the outcome, disconnects, and waits
+// until the script has ended.
 func (r *shellRun) wait() {
 	r.t.Helper()
 	timeout := time.After(waitLimit)
@@ -254,7 +256,7 @@ func (r *shellRun) cleanUp() {
 	}
 }
 
-// run starts a run, sends its stdin and waits for its end.
+// run starts a run, sends all of its stdin, and waits for the end of the run.
 func (sh shell) run(t *testing.T, o Options, args []string, setups ...setup) *shellRun {
 	t.Helper()
 	r := sh.start(t, o, args, setups...)
@@ -263,7 +265,7 @@ func (sh shell) run(t *testing.T, o Options, args []string, setups ...setup) *sh
 	return r
 }
 
-// check checks the outcome and the stdout of a run.
+// check checks that the command ended with code and wrote stdout.
 func (r *shellRun) check(code int, stdout string) {
 	r.t.Helper()
 	if state, got := r.State(); state != Ended || got != code {

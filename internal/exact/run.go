@@ -12,7 +12,8 @@ import (
 // Options configure a command.
 type Options struct {
 	// Stdin is the command's input; nil means empty. It is not read before the
-	// command has started. If it is a Canceler, Run.Cancel calls its Cancel.
+	// command has started. If Stdin is a Canceler, Run.Cancel calls
+	// Stdin.Cancel.
 	Stdin io.Reader
 	// Stdout and Stderr receive the command's output; nil discards it.
 	Stdout, Stderr io.Writer
@@ -33,8 +34,8 @@ type Options struct {
 
 // Canceler is a reader whose Read can be canceled.
 type Canceler interface {
-	// Cancel makes the Read in progress and all later ones return, and reports
-	// whether that is possible.
+	// Cancel makes the Read in progress and all later ones return. It returns
+	// false if it cannot do so.
 	Cancel() bool
 }
 
@@ -48,8 +49,8 @@ const (
 	// shell is mksh, or it has neither a dd nor a head that can count input.
 	// The command was not started.
 	Unsupported
-	// NoDirectory means that Options.Dir is not a directory, or may not be
-	// entered. The command was not started.
+	// NoDirectory means that Options.Dir is not a directory, or that the script
+	// is not allowed to enter it. The command was not started.
 	NoDirectory
 	// NoCommand means that the command does not exist or is not executable. It
 	// was not started.
@@ -58,7 +59,8 @@ const (
 	// for example at the container's process limit, or could not set a variable
 	// of Options.Env. The command was not started.
 	NotStarted
-	// Running means that the command was started, and its end was not reported.
+	// Running means that the command was started, and the script has not
+	// reported its end yet.
 	Running
 	// Failed means that the script lost or could not start one of its processes
 	// while the command ran. The script ends the command, which does not see an
@@ -72,13 +74,14 @@ const (
 // maxMessage bytes without a newline.
 var errBadMessage = errors.New("unknown message from the script")
 
-// ErrEnded is returned by the writers when both streams are complete. The
-// session can then be closed.
+// ErrEnded is returned by Write of Run.Stdout or Run.Stderr when both streams
+// are complete. The session can then be closed.
 var ErrEnded = errors.New("the command has ended")
 
-// Run is one run of a command. Command returns the arguments for the remote;
-// Stdout, Stderr and Stdin are its streams. Each stream is used by one
-// goroutine at a time. The other methods may be called from any goroutine.
+// Run is one run of a command. Command returns the arguments that start the
+// remote; Stdout, Stderr and Stdin are the streams of the remote. Only one
+// goroutine at a time may use a stream. The other methods may be called from
+// any goroutine.
 type Run struct {
 	options Options
 	mark    string
@@ -108,20 +111,21 @@ func New(o Options) *Run {
 // stderr and without a tty, runs args.
 func (r *Run) Command(args []string) []string { return command(r.mark, r.options, args) }
 
-// Stdout returns the writer for the remote's stdout. Write returns ErrEnded, or
-// an error of Options.Stdout.
+// Stdout returns the writer for the remote's stdout. Its Write returns ErrEnded
+// when both streams are complete, and the errors of Options.Stdout.
 func (r *Run) Stdout() io.Writer { return &r.outFilter }
 
 // Stderr returns the writer for the remote's stderr, like Stdout.
 func (r *Run) Stderr() io.Writer { return &r.errFilter }
 
-// Stdin returns the reader of what must be sent to the remote. Read blocks
-// while there is nothing to send, and never returns io.EOF; see Cancel.
+// Stdin returns the reader of what must be sent to the remote. Its Read blocks
+// while there is nothing to send, and never returns io.EOF. It returns an error
+// after Cancel, or if reading Options.Stdin fails.
 func (r *Run) Stdin() io.Reader { return &r.stdin }
 
 // Cancel makes a Read of Stdin return. If a Read of Options.Stdin can be
-// canceled, it also waits until Options.Stdin is no longer read. It returns
-// true.
+// canceled, Cancel also waits until Options.Stdin is no longer read. It always
+// returns true, because a Read of Stdin can always be canceled.
 func (r *Run) Cancel() bool {
 	var interrupt func() bool
 	if stdin, ok := r.options.Stdin.(Canceler); ok {
@@ -149,16 +153,16 @@ func (r *Run) State() (State, int) {
 	return r.state, r.code
 }
 
-// pipeCapacity is the capacity of a pipe, in bytes. Up to this size, the script
-// reads the input and its end even if the command does not.
+// pipeCapacity is the capacity of a pipe, in bytes. If the input is at most
+// this long, the script reads all of it, and its end, even if the command reads
+// nothing: the rest waits in the pipe to the command.
 const pipeCapacity = 64 << 10
 
-// TerminateCommand returns the arguments of another command. Run in the same
-// container after the session was lost, it ends Run's command. TerminateCommand
-// returns nil if that is not necessary: the command is not running or must
-// continue, or the script ends it. The script ends the command at the end of
-// the script's stdin, which it does not reach while the command leaves input
-// unread.
+// TerminateCommand returns another command that, run in the same container
+// after the session was lost, ends r's command. It returns nil if r's command
+// is not running, must continue, or is ended by the script. The script ends the
+// command when it reaches the end of its own stdin. It does not get there while
+// the command leaves more than pipeCapacity bytes of input unread.
 func (r *Run) TerminateCommand() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -170,7 +174,8 @@ func (r *Run) TerminateCommand() []string {
 	return []string{"sh", "-c", "kill -TERM -" + r.processGroup}
 }
 
-// isProcessID reports whether s, which the remote sent, is the ID of a process.
+// isProcessID reports whether s is a number that can be the ID of a process. It
+// is checked because the remote has sent s, and s becomes part of a command.
 func isProcessID(s string) bool {
 	_, err := strconv.ParseUint(s, 10, 31)
 	return err == nil
@@ -191,11 +196,11 @@ const (
 	outcomeNoCommand   = "missing" // NoCommand
 	outcomeNoDirectory = "nowhere" // NoDirectory
 	outcomeFailed      = "failed"  // Failed or NotStarted: the part of the script that starts the command failed
-	outcomeLost        = "lost"    // Failed: the part of the script that delivers its input failed
+	outcomeLost        = "lost"    // Failed: the part of the script that delivers the command's input failed
 )
 
-// report processes a message of the script on one stream. It reports whether it
-// is the last message of that stream.
+// report processes a message of the script on one stream. last means that it is
+// the last message of that stream.
 func (r *Run) report(message string) (last bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -220,10 +225,10 @@ func (r *Run) report(message string) (last bool, err error) {
 // streamCount is the number of streams that must end: stdout and stderr.
 const streamCount = 2
 
-// setFinalState sets the state from the outcomes of both streams. They differ
-// if one part of the script failed while another reported an exit code. If the
-// script did not report messageRunning, an exit code or outcomeFailed means
-// that the command was not started.
+// setFinalState sets the state from the outcomes of both streams. The two
+// outcomes differ if one part of the script failed while another reported an
+// exit code. If the script did not report messageRunning, an exit code or
+// outcomeFailed means that the command was not started.
 func (r *Run) setFinalState() {
 	outcome := r.outcomes[0]
 	code, err := strconv.Atoi(outcome)

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// splitNUL splits a list of NUL-terminated strings, as in /proc.
+// splitNUL splits a list of NUL-terminated strings, such as /proc/PID/environ.
 func splitNUL(list string) []string {
 	if list == "" {
 		return nil
@@ -158,7 +158,7 @@ func TestScript_PathSearch(t *testing.T) {
 			name := filepath.Join(sub, "tool"+string(rune('0'+i)))
 			writeScript(t, dir, name, "echo '"+name+`' | tr ' $*' '_ds'; exit 4`)
 		}
-		writeScript(t, dir, "feed", "echo not the function") // the name of a function of the script
+		writeScript(t, dir, "feed", "echo not the function") // the script has a function of the same name
 		writeScript(t, dir, "cd", "echo not the builtin")
 		writeScript(t, dir, "k=v", `echo "an assignment? $0"`)
 		env := []string{"PATH=::/no/such:" + strings.Join([]string{
@@ -177,9 +177,10 @@ func TestScript_PathSearch(t *testing.T) {
 	})
 }
 
-// writeScript writes an executable file. No process may be started while the
-// file is open: it would inherit the open file, which then cannot be executed
-// ("text file busy").
+// writeScript writes an executable file. While the file is open for writing, it
+// prevents the start of other processes: such a process would inherit the open
+// file, and a file that is open for writing cannot be executed ("text file
+// busy").
 func writeScript(t *testing.T, dir, name, text string) {
 	t.Helper()
 	syscall.ForkLock.RLock()
@@ -204,14 +205,15 @@ func tools(t *testing.T, names ...string) string {
 	return dir
 }
 
-// standalone reports whether the shell has the tools built in and prefers them
-// to those in PATH.
+// standalone reports whether the shell has tools such as dd built in and
+// prefers them to the tools in PATH.
 func (sh shell) standalone() bool {
 	cmd := &exec.Cmd{Path: sh.path, Args: []string{"sh", "-c", "exec dd count=0"}, Env: []string{"PATH=/no/such"}}
 	return cmd.Run() == nil
 }
 
-// In mksh, a command would not see the end of its input, so it is not started.
+// Under mksh, a command would not see the end of its input, so the script does
+// not start it.
 func TestScript_Mksh(t *testing.T) {
 	if _, err := exec.LookPath("mksh"); err != nil && os.Getenv("KSHELL_TEST_SHELLS") != "all" {
 		t.Skip("this machine has no mksh")
@@ -223,7 +225,8 @@ func TestScript_Mksh(t *testing.T) {
 			t.Errorf("%s: state %d, stdout %q; want Unsupported", name, state, &r.stdout)
 		}
 	}
-	// The variable alone does not mean that the shell is mksh.
+	// The variable KSH_VERSION in the environment does not mean that the shell
+	// is mksh.
 	eachShell(t, func(t *testing.T, shell shell) {
 		shell.run(t, Options{}, []string{"/bin/sh", "-c", "exit 5"}, withEnv("KSH_VERSION=1", shell.env[0])).check(5, "")
 	})
@@ -276,7 +279,7 @@ func TestScript_FewTools(t *testing.T) {
 		t.Run("no env, odd names", func(t *testing.T) {
 			path := "PATH=" + tools(t, "dd", "cat", "tr", "sleep")
 			r := shell.run(t, Options{}, []string{"/bin/sh", "-c", "exit 6"}, withEnv(path, "odd.name=1"))
-			r.check(6, "") // the command runs, without the variable
+			r.check(6, "") // the command runs, but without the variable odd.name
 		})
 	})
 }

@@ -22,8 +22,8 @@ var (
 	hangUpScript string
 )
 
-// fullScript returns the script for a command without a terminal, with its
-// comments, which are not sent.
+// fullScript returns the script for a command without a terminal. It includes
+// the comments of the script, which are not sent.
 func fullScript() string { return commonScript + execScript }
 
 // command returns the arguments that run args through the script. The mark is
@@ -40,7 +40,7 @@ func command(mark string, o Options, args []string) []string {
 }
 
 // scriptCommand returns the arguments that run args through a script. modes are
-// arguments of script.sh.
+// the arguments $3 to $5 of script.sh; shell.sh has none.
 func scriptCommand(source, mark string, modes []string, dir string, env, args []string) []string {
 	half := len(mark) / 2
 	env = pathFirst(env)

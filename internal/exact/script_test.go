@@ -44,7 +44,7 @@ func TestCommand_Modes(t *testing.T) {
 		{Options{Stdin: some, KeepRunning: true}, []string{"blocks", "keep", "keep"}},
 		{Options{Stdin: some, KeepRunning: true, EndIfInputCut: true}, []string{"blocks", "keep", "end"}},
 		{Options{KeepRunning: true}, []string{"nothing", "keep", "keep"}},
-		{Options{KeepRunning: true, EndIfInputCut: true}, []string{"nothing", "keep", "keep"}}, // no input can be cut
+		{Options{KeepRunning: true, EndIfInputCut: true}, []string{"nothing", "keep", "keep"}}, // no input to cut off
 	} {
 		got := New(test.options).Command([]string{"cmd"})
 		if d := cmp.Diff(test.want, got[6:9]); d != "" {
@@ -53,8 +53,7 @@ func TestCommand_Modes(t *testing.T) {
 	}
 }
 
-// The script that is sent is the documented one without comments and
-// indentation.
+// The script that is sent is fullScript without comments and indentation.
 func TestScript_SentWithoutComments(t *testing.T) {
 	var want []string
 	for line := range strings.Lines(fullScript()) {

@@ -10,7 +10,8 @@ import (
 
 // Shell is one run of a command on a terminal, which has a single output
 // stream. A script sets variables and the working directory, and reports the
-// process ID of the command. It does not report the end: only the server does.
+// process ID of the command. Unlike the script of a Run, it does not report the
+// end of the command: only the server does.
 type Shell struct {
 	env  []string
 	dir  string
@@ -36,12 +37,13 @@ func NewShell(env []string, dir string) *Shell {
 }
 
 // Command returns the command that, run in the container with a tty, runs args.
-// If args is empty, it runs bash, sh or ash, the first that exists.
+// If args is empty, it runs the first of bash, sh and ash that exists.
 func (s *Shell) Command(args []string) []string {
 	return scriptCommand(commonScript+terminalScript, s.mark, nil, s.dir, s.env, args)
 }
 
-// Output returns the writer for the terminal's output, which passes it on to w.
+// Output returns the writer for the terminal's output. The writer passes the
+// output on to w, without the messages of the script.
 func (s *Shell) Output(w io.Writer) io.Writer {
 	s.filter.to = w
 	return s
@@ -56,7 +58,8 @@ func (s *Shell) Write(p []byte) (int, error) {
 	return s.filter.Write(p)
 }
 
-// passThrough reports whether no more messages follow.
+// passThrough reports whether the rest of the output needs no filter: no more
+// messages follow, and no output is held back.
 func (s *Shell) passThrough() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,8 +84,8 @@ func (s *Shell) State() State {
 
 // HangUpCommand returns the command that, run in the same container, ends the
 // shell and its processes by HUP, then TERM, then KILL. It returns nil if the
-// shell was not started. The servers do not end the shell when the client
-// disconnects.
+// shell was not started. The command is needed because the servers do not end
+// the shell when the client disconnects.
 func (s *Shell) HangUpCommand() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -65,7 +65,8 @@ func TestScript_UnreadInput(t *testing.T) {
 	})
 }
 
-// Input that pauses does not delay the end.
+// Input that has not ended, but sends nothing more, does not delay the end of
+// the run.
 func TestScript_IdleInput(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for _, size := range []int{0, 1, 200_000} {
@@ -98,7 +99,7 @@ func TestScript_CutUpload(t *testing.T) {
 			for _, at := range at {
 				t.Run(fmt.Sprintf("%s/%d", name, at), func(t *testing.T) {
 					t.Parallel()
-					within := waitLimit // the command may have missed the TERM if it had just started
+					within := waitLimit // a command that has just started may miss TERM, and is then ended by KILL
 					if at < 0 && name != "TERM is caught" {
 						within = killAfter
 					}
@@ -119,11 +120,12 @@ func TestScript_CutUpload(t *testing.T) {
 	})
 }
 
-// killAfter is a little less than the time after which the script sends KILL: a
-// process that ended earlier was ended by TERM.
+// killAfter is a little less than the time after which the script sends KILL. A
+// process that ends within killAfter was ended by TERM.
 const killAfter = 5400 * time.Millisecond
 
-// testCutUpload sends at bytes (-1: all but the end) and then disconnects.
+// testCutUpload sends the first at bytes and then disconnects. If at is -1, it
+// sends all bytes of the input, but not its end.
 func testCutUpload(t *testing.T, shell shell, script string, o Options, at int64, within time.Duration) {
 	t.Helper()
 	dir := t.TempDir()
@@ -170,7 +172,8 @@ func eventually(t *testing.T, what string, true func() bool) {
 	}
 }
 
-// The client disconnects when the command has all of its input, or has none.
+// In these tests, the client disconnects when the command has received all of
+// its input, or when there is no input.
 func TestScript_KeepRunning(t *testing.T) {
 	const script = `cat >f; : >read; sleep "$1"; : >done`
 	eachShell(t, func(t *testing.T, shell shell) {
@@ -194,7 +197,7 @@ func TestScript_KeepRunning(t *testing.T) {
 					in = randomBytes(100_000)
 					test.options.Stdin = bytes.NewReader(in)
 				}
-				seconds := "60" // the command is ended earlier
+				seconds := "60" // long enough that the script ends the command earlier
 				if test.keeps {
 					seconds = "1"
 				}
@@ -214,8 +217,8 @@ func TestScript_KeepRunning(t *testing.T) {
 	})
 }
 
-// With KeepRunning and without EndIfInputCut, the command sees the end of the
-// input that was sent.
+// With KeepRunning and without EndIfInputCut, a command whose input was cut off
+// sees the end of its input after the bytes that were sent.
 func TestScript_KeptCommandReadsPartialInput(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()
@@ -239,7 +242,8 @@ func TestScript_KeptCommandReadsPartialInput(t *testing.T) {
 	})
 }
 
-// The script does not reach the end of its stdin while input is unread.
+// While the command leaves input unread, the script does not reach the end of
+// its stdin, so only TerminateCommand can end the command.
 func TestTerminateCommand_CommandDoesNotRead(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		r := shell.start(t, Options{Stdin: &endlessReader{}}, sh("echo begun; exec sleep 60"))
@@ -266,7 +270,7 @@ func TestTerminateCommand_CommandDoesNotRead(t *testing.T) {
 	})
 }
 
-// pipedBytes returns the number of bytes in a pipe.
+// pipedBytes returns the number of bytes that are waiting in a pipe.
 func pipedBytes(t *testing.T, pipe *os.File) (n int) {
 	t.Helper()
 	conn, err := pipe.SyscallConn()

@@ -2,8 +2,9 @@
 // terminal: raw mode, the escape keys, suspend, the status line, and what is
 // shown while the connection is lost.
 //
-// It does not know flags or YAML, and it makes no decisions about the command:
-// it wraps a stream.Driver and observes its session.
+// It does not know flags or YAML, and it makes no decisions about the command.
+// It only wraps the command's stream.Driver and observes the command's
+// sessions.
 //
 //   - run.go: Run, and Console: the terminal of one command
 //   - session.go: one session, from Open to Close
@@ -17,7 +18,8 @@
 //
 //   - The terminal is raw from the first open connection until Close, except
 //     while kshell is suspended and while a credential plugin may prompt the
-//     user. Close restores it, and so does cleanup.Registry.
-//   - Until the terminal is raw, Ctrl-C is a signal.
+//     user. Close restores the terminal. cleanup.Registry also restores it,
+//     when the program ends.
+//   - Until the terminal is raw, Ctrl-C sends a signal to kshell.
 //   - A line is not executed if a part of it may have been lost.
 package interactive

@@ -1,8 +1,8 @@
 package interactive
 
-// lend restores the terminal's modes for a credential plugin that may prompt
-// the user, until back is called. back also discards the keys that the plugin
-// has not read.
+// If a credential plugin may prompt the user, lend pauses kshell's input and
+// restores the terminal's modes. back sets raw mode again, discards the keys
+// that the plugin has not read, and resumes the input.
 func (s *Session) lend() (back func()) {
 	if !s.wasRaw.Load() || !s.console.cmd.Cluster().Prompts() {
 		return func() {}
@@ -11,11 +11,11 @@ func (s *Session) lend() (back func()) {
 	if !ok {
 		return func() {}
 	}
-	s.wasRaw.Store(false) // so that continued does not set raw mode
+	s.wasRaw.Store(false) // so that s.continued does not set raw mode meanwhile
 	s.term.Restore()
 	s.env.Notice.SetCooked()
 	return func() {
-		_ = s.raw() // makeRaw calls it again and returns its error
+		_ = s.raw() // an error does not matter: makeRaw calls raw again and returns its error
 		s.term.DiscardInput()
 		s.keys.InputLost()
 		s.lines.InputLost()

@@ -33,8 +33,9 @@ func (o *outage) failed(err error) {
 	}
 }
 
-// noteCause tells the user about the last failure, once. An error that ends the
-// session is reported by the caller of Run.
+// noteCause tells the user about the last failure, unless the user was already
+// told about it. An error that ends the session is reported by the caller of
+// Run.
 func (o *outage) noteCause() {
 	if o.cause != o.noted {
 		o.console.env.Notice.WarnAlways("%s", o.cause)
@@ -102,15 +103,15 @@ func (o *outage) connecting() {
 	o.noteCause()
 	switch c := o.console; {
 	case !c.screen.HasStatus():
-	case c.cmd.Cluster().Prompts(): // the plugin may write to the status line
+	case c.cmd.Cluster().Prompts(): // a credential plugin may write to the line of the status
 		c.screen.SetStatus("")
 	default:
 		c.screen.SetStatus("connecting (Ctrl-D: quit)")
 	}
 }
 
-// gaveUp returns err, with a short message if the failure that ended the
-// session was already printed.
+// gaveUp returns err. If the failure that ended the session was already
+// printed, it wraps err in a GaveUpError, which has a short message.
 func (o *outage) gaveUp(err error) error {
 	if err == nil || o.noted == "" || o.noted != o.cause {
 		return err
@@ -154,9 +155,11 @@ func (s *Session) noteConnected() {
 	s.lines.Connected()
 }
 
-// noteOverdue tells the user when the server does not answer and when it
-// answers again: in the status line if there is one, otherwise in one message
-// each. A message is not written while a full-screen program is running.
+// noteOverdue tells the user for how long the server has not answered or, if
+// overdue is 0, that the server answers again. If there is a status line, it
+// shows the time there, and clears the line when the server answers. Otherwise
+// it writes one message for each. The message that the server does not answer
+// is not written while a full-screen program is running.
 func (s *Session) noteOverdue(overdue time.Duration) {
 	screen, n := s.console.screen, s.env.Notice
 	switch {

@@ -18,8 +18,8 @@ import (
 	"kshell/internal/stream"
 )
 
-// testConsole returns a Console without a terminal, and the messages that are
-// printed with it.
+// testConsole returns a Console without a terminal, and the buffer that
+// receives the messages of that Console.
 func testConsole(t *testing.T, o Options) (*Console, *bytes.Buffer) {
 	t.Helper()
 	var printed bytes.Buffer
@@ -93,7 +93,7 @@ func TestOutage_Duration(t *testing.T) {
 		}
 		o.failed(errReset)
 		time.Sleep(3 * time.Second)
-		o.failed(errReset) // an attempt
+		o.failed(errReset) // a failed attempt to reconnect
 		time.Sleep(2 * time.Second)
 		if took := o.ended(); took != 5*time.Second {
 			t.Errorf("%v, want 5 s", took)
@@ -101,7 +101,8 @@ func TestOutage_Duration(t *testing.T) {
 	})
 }
 
-// An error whose message was printed is not printed again.
+// gaveUp wraps an error whose message was already printed in a GaveUpError, so
+// that the message is not printed again.
 func TestOutage_GaveUp(t *testing.T) {
 	c, _ := testConsole(t, Options{})
 	o := &outage{console: c}

@@ -34,8 +34,8 @@ type Detacher interface {
 
 // Limits are time limits. Zero values mean the defaults.
 type Limits struct {
-	RoundTrip time.Duration // of the measurement for ~i, during which no keys are read; 1 s
-	Interrupt time.Duration // for a command without output to respond to Ctrl-C; 2 s
+	RoundTrip time.Duration // for measuring the round trip for ~i; no keys are read meanwhile; by default 1 s
+	Interrupt time.Duration // for a command without output to respond to Ctrl-C; by default 2 s
 }
 
 func (l Limits) withDefaults() Limits {
@@ -54,9 +54,9 @@ func Run(ctx context.Context, cmd *remote.Command, o Options) error {
 	return cmd.RunTTY(ctx, New(cmd, o))
 }
 
-// RunCommand runs the command on the local terminal if it has a tty. Otherwise
-// it runs the command with Env.In as stdin, if the command has a stdin. Its
-// errors are those of Run.
+// RunCommand runs the command on the local terminal if the command has a tty.
+// Otherwise, if the command has a stdin, its stdin is Env.In. The errors of
+// RunCommand are those of Run.
 func RunCommand(ctx context.Context, cmd *remote.Command, o Options) error {
 	switch c := cmd.Options(); {
 	case c.TTY:

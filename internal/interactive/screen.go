@@ -17,8 +17,8 @@ func (c *Console) Alert(message string) {
 	c.env.Notice.WarnAlways("%s", message)
 }
 
-// ClearAlert implements remote.Display. Only an alert in the status line can be
-// removed.
+// ClearAlert implements remote.Display. It removes an alert from the status
+// line. An alert that was written as a message cannot be removed.
 func (c *Console) ClearAlert() bool {
 	if !c.screen.FullScreen() {
 		return false

@@ -19,8 +19,9 @@ import (
 	"kshell/internal/terminal"
 )
 
-// Session is a session on the local terminal: Open, Run once, Close. Redraw and
-// Drop may be called from any goroutine while Run runs.
+// Session is a session on the local terminal. After Console.Open, the caller
+// calls Run once and then Close. Redraw and Drop may be called from any
+// goroutine while Run runs.
 type Session struct {
 	console *Console
 	env     remote.Env
@@ -35,7 +36,7 @@ type Session struct {
 	leave  context.CancelCauseFunc
 
 	lost          atomic.Int32 // the number of lost connections
-	wasRaw        atomic.Bool  // the session has set raw mode
+	wasRaw        atomic.Bool  // the session has set raw mode, and no credential plugin uses the terminal
 	notedOverdue  bool         // the user was told that the server does not answer; used by the observer
 	receivedBytes atomic.Int64 // of output; counted only if Ctrl-C may have to end the session
 
@@ -44,7 +45,7 @@ type Session struct {
 	closing                    sync.Once
 }
 
-// Open opens the local terminal. It does not change its modes.
+// Open opens the local terminal. It does not change the modes of the terminal.
 func (c *Console) Open() (*Session, error) {
 	input, err := terminal.NewInput(c.env.In) // each session cancels its input, so it needs its own
 	if err != nil {
@@ -129,9 +130,9 @@ func (s *Session) Run(ctx context.Context, d stream.Driver, set stream.Settings)
 	return outcome.ContextCause(ctx, s.outage.gaveUp(err))
 }
 
-// driver is a stream.Driver for a session on the terminal. While it opens a
-// connection, a credential plugin may use the terminal. When the connection is
-// open, the terminal is raw.
+// driver is a stream.Driver for a session on the terminal. While Dial opens a
+// connection, a credential plugin may use the terminal. When a connection is
+// open, Opened makes the terminal raw.
 type driver struct {
 	stream.Driver
 	session *Session
@@ -143,8 +144,9 @@ func (d driver) Dial(ctx context.Context) (*stream.Conn, error) {
 	return d.Driver.Dial(ctx)
 }
 
-// Opened implements stream.Driver. Until the terminal is raw, Ctrl-C sends a
-// signal: no key is read before Opened returns.
+// Opened implements stream.Driver. It makes the terminal raw only after the
+// wrapped driver's Opened, so that Ctrl-C sends a signal until then. As a key,
+// Ctrl-C would have no effect, because no key is read before Opened returns.
 func (d driver) Opened(ctx context.Context, conn *stream.Conn) error {
 	if err := d.Driver.Opened(ctx, conn); err != nil {
 		return err
@@ -185,9 +187,9 @@ func (s *Session) suspend() {
 	}
 }
 
-// continued sets raw mode again after kshell was stopped. This fails while
-// kshell is in the background; continued is called again when kshell is in the
-// foreground.
+// continued sets raw mode again after kshell was stopped. While kshell is in
+// the background, setting raw mode fails. This does not matter, because
+// continued is called again when kshell comes to the foreground.
 func (s *Session) continued() {
 	if s.wasRaw.Load() {
 		_ = s.raw()
@@ -226,7 +228,7 @@ func (s *Session) Resized() <-chan struct{} { return s.resized }
 // line guard and to the Console.
 func (s *Session) Output() io.Writer { return echoWriter{s.console.Output(), s} }
 
-// echoWriter also passes the output to the line guard.
+// echoWriter passes the output to the line guard, and to the embedded Writer.
 type echoWriter struct {
 	io.Writer
 	session *Session
@@ -241,9 +243,10 @@ func (w echoWriter) Write(p []byte) (int, error) {
 // keyInterrupt is Ctrl-C.
 const keyInterrupt = 0x03
 
-// interruptReader makes Ctrl-C end a session if the command has not written any
-// output before, nor within Limits.Interrupt after it. Servers that translate
-// the protocol open a session even if the node does not answer.
+// interruptReader makes Ctrl-C end the session if the command has written no
+// output before Ctrl-C, and writes none within Limits.Interrupt after it. Such
+// a session may have no command: servers that translate the protocol open a
+// session even if the node does not answer.
 type interruptReader struct {
 	*terminal.Keys
 	session *Session

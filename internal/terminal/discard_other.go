@@ -4,11 +4,12 @@ package terminal
 
 import "golang.org/x/sys/unix"
 
-// inputQueue is FREAD in sys/fcntl.h.
+// inputQueue is the argument of TIOCFLUSH that selects the input: FREAD in
+// sys/fcntl.h.
 const inputQueue = 1
 
-// DiscardInput discards the input that was typed and not read. It ignores
-// errors: the input is then read as usual.
+// DiscardInput discards input that was typed but not read yet. It ignores
+// errors: if it fails, the input stays and is read as usual.
 func (t *Terminal) DiscardInput() {
 	_ = unix.IoctlSetPointerInt(t.in, unix.TIOCFLUSH, inputQueue)
 }

@@ -8,14 +8,15 @@ import (
 	"time"
 )
 
-// errCanceled is returned by Input.Read after Input.Cancel. It is not io.EOF:
-// the next reader can read the rest of the input.
+// errCanceled is returned by Input.Read after Input.Cancel. It is not io.EOF,
+// because the input has not ended: another reader can read the rest.
 var errCanceled = errors.New("read canceled")
 
 // Cancel waits cancelChecks times cancelInterval for an interrupted Read to
-// return. The Read returns at once, unless another process has read the input
-// that it was about to read. The wait is divided into intervals, so that a
-// process that was stopped for a while loses only one of them.
+// return. Normally the Read returns at once. It blocks if another process takes
+// the input after the Read has seen it, but before the Read has read it. The
+// wait consists of intervals, because kshell may be stopped meanwhile: a stop
+// of any length uses up only one interval.
 const (
 	cancelChecks   = 10
 	cancelInterval = 100 * time.Millisecond
@@ -26,34 +27,34 @@ const (
 // Cancel.
 //
 // A blocked Read can be interrupted where the system can wait for input without
-// reading it: on Unix for every *os.File, on Windows for a console. Any other
-// stream (and, on Unix, a descriptor of 1024 or higher) is read directly:
-// Cancel does not end such a Read, and returns false while it is blocked.
+// reading it: on Unix for every *os.File with a descriptor below 1024, on
+// Windows for a console. Any other stream is read directly: Cancel does not end
+// a blocked Read of such a stream, and returns false.
 type Input struct {
-	src      source        // used by the holder of lock; interrupt and nudge by any goroutine
+	src      source        // only the holder of lock calls read and close; any goroutine may call interrupt and nudge
 	lock     chan struct{} // one slot; full during a Read, during a pause, and after a Cancel that succeeded
 	canceled chan struct{} // closed by Cancel
-	cancel   func() bool   // doCancel, called once
+	cancel   func() bool   // calls doCancel the first time; later returns the same result
 
 	mu     sync.Mutex
 	paused chan struct{} // closed at the end of the pause; nil if there is none; guarded by mu
 }
 
 // source is a stream. Some sources support interrupting a blocked read.
-// interrupt and close are called once, in this order, and close only while no
-// read is in progress.
+// interrupt is called at most once. close is called at most once, after
+// interrupt and only while no read is in progress.
 type source interface {
-	// read returns errInterrupted, without reading anything, after interrupt.
+	// After interrupt, read returns errInterrupted without reading anything.
 	read(p []byte) (int, error)
-	// interrupt ends a blocked read. It reports whether the source supports
-	// that.
+	// interrupt ends a blocked read. It returns false if the source cannot do
+	// so.
 	interrupt() bool
 	close()
 }
 
-// nudger is a source that supports Pause. nudge makes one read, in progress or
-// the next one, return errNudged without reading anything, and reports whether
-// it succeeded.
+// nudger is a source that supports Pause. nudge makes the read in progress, or
+// otherwise the next read, return errNudged without reading anything. It
+// reports whether it succeeded.
 type nudger interface{ nudge() bool }
 
 var (
@@ -62,8 +63,9 @@ var (
 )
 
 // NewInput returns an Input that reads r. It reads nothing before the first
-// Read. It returns an error if the process has no free descriptor for the pipe
-// (on Windows: the event) that interrupts a Read. Cancel frees it.
+// Read. It returns an error if it cannot create the pipe (on Windows: the
+// event) that interrupts a Read, because the process has no free descriptor.
+// Cancel closes the pipe or event if it returns true.
 func NewInput(r io.Reader) (*Input, error) {
 	src, err := newSource(r)
 	if err != nil {
@@ -81,11 +83,11 @@ func newSource(r io.Reader) (source, error) {
 	return direct{r}, nil
 }
 
-// Read implements io.Reader. It returns io.EOF at the end of the input, which
-// includes Ctrl-D in a terminal that is not raw and a closed stdin, and other
-// errors after Cancel, if the terminal has hung up, and if the process is in
-// the background and ignores SIGTTIN. By default, the kernel stops a process
-// that reads in the background.
+// Read implements io.Reader. It returns io.EOF at the end of the input. Ctrl-D
+// in a terminal that is not raw, and a closed stdin, count as the end. It
+// returns other errors after Cancel, if the terminal has hung up, and if the
+// process is in the background and ignores SIGTTIN. If the process does not
+// ignore SIGTTIN, the kernel stops it when it reads in the background.
 //
 // A Read that has read bytes returns them even if it was canceled at the same
 // time.
@@ -136,10 +138,12 @@ func (i *Input) pause() chan struct{} {
 }
 
 // Pause stops reading until resume is called, so that another program can read
-// the input. A blocked Read reads nothing and continues after resume, which may
-// be called more than once. ok is false, and nothing has changed, during
-// another pause, after Cancel, and if a Read cannot be interrupted (see
-// [Input]) or the input is a Windows console.
+// the input. During the pause, a blocked Read stays blocked and reads nothing.
+// resume may be called more than once.
+//
+// Pause changes nothing and returns false during another pause, after Cancel,
+// if the input is a Windows console, and if a Read cannot be interrupted (see
+// [Input]).
 func (i *Input) Pause() (resume func(), ok bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -154,7 +158,7 @@ func (i *Input) Pause() (resume func(), ok bool) {
 		return nil, false
 	}
 	select {
-	case i.lock <- struct{}{}: // after the nudged Read
+	case i.lock <- struct{}{}: // possible when the nudged Read has released the lock
 	case <-i.canceled:
 		i.paused = nil
 		close(end)

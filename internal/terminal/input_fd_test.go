@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// select supports descriptor 0 like any other.
+// Descriptor 0 can be read with select, so Pause succeeds.
 func TestInput_Descriptor0(t *testing.T) {
 	if os.Stdin.Fd() != 0 {
 		t.Fatalf("standard input is descriptor %d", os.Stdin.Fd())
@@ -21,8 +21,8 @@ func TestInput_Descriptor0(t *testing.T) {
 	resume()
 }
 
-// A file is read even if the descriptor of the pipe that interrupts a Read is
-// too high for select.
+// If the descriptor of the pipe that interrupts a Read would be too high for
+// select, the file is read nevertheless.
 func TestInput_NoLowDescriptorForWakePipe(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {

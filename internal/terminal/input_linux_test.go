@@ -23,7 +23,7 @@ func TestInput_Signal(t *testing.T) {
 	}()
 	thread := <-threads
 	waitForRead(t, in)
-	for start := time.Now(); time.Since(start) < 50*time.Millisecond; { // mostly in the system call
+	for start := time.Now(); time.Since(start) < 50*time.Millisecond; { // most signals arrive in the system call
 		if err := unix.Tgkill(unix.Getpid(), thread, unix.SIGURG); err != nil {
 			t.Fatal(err)
 		}

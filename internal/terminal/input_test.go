@@ -48,8 +48,8 @@ func readOnce(t *testing.T, in *Input) (got readResult) {
 	return got
 }
 
-// waitForRead waits until a Read is in progress. It may not have reached the
-// system call: the tests must pass in both cases.
+// waitForRead waits until a Read is in progress. The Read need not have reached
+// the system call: the tests must pass in both cases.
 func waitForRead(t *testing.T, in *Input) {
 	t.Helper()
 	within(t, "start of Read", func() {
@@ -74,7 +74,7 @@ func typeKeys(t *testing.T, user io.Writer, keys string) {
 }
 
 // streams are the kinds of stdin on which a Read can block. open returns both
-// ends.
+// ends of a new stream.
 var streams = []struct {
 	name string
 	open func(t *testing.T) (writer, stream *os.File)
@@ -268,8 +268,8 @@ func TestInput_ClosedFile(t *testing.T) {
 	}
 }
 
-// If another process sets a shared stream non-blocking and reads from it, too,
-// Read must not fail with EAGAIN.
+// Another process may share the stream, set it to non-blocking mode, and read
+// from it. Read must then not fail with EAGAIN.
 func TestInput_NonBlockingStream(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -278,7 +278,7 @@ func TestInput_NonBlockingStream(t *testing.T) {
 	defer func() { _, _ = r.Close(), w.Close() }()
 	results := make(chan readResult)
 	for range 2 {
-		fd, err := unix.FcntlInt(r.Fd(), unix.F_DUPFD_CLOEXEC, 0) // Fd has set it to blocking mode, like stdin
+		fd, err := unix.FcntlInt(r.Fd(), unix.F_DUPFD_CLOEXEC, 0) // r.Fd has made r blocking, as stdin usually is
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -299,7 +299,7 @@ func TestInput_NonBlockingStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 1000 {
-		typeKeys(t, w, "x") // wakes both readers; only one can read it
+		typeKeys(t, w, "x") // wakes both readers; only one of them can read the byte
 		if got := <-results; got.text != "x" || got.err != nil {
 			t.Fatalf("Read = %q, %v; want what was written", got.text, got.err)
 		}
@@ -338,7 +338,8 @@ func TestInput_CancelCannotInterruptRead(t *testing.T) {
 	}
 }
 
-// errCanceled must not be io.EOF: the remote command's stdin would be closed.
+// errCanceled must not be io.EOF, because io.EOF closes the remote command's
+// stdin.
 func TestErrCanceled_IsNotEOF(t *testing.T) {
 	if errors.Is(errCanceled, io.EOF) {
 		t.Error("errCanceled is io.EOF")
@@ -417,7 +418,7 @@ func TestInput_Pause(t *testing.T) {
 			t.Fatal(err)
 		}
 		other := make([]byte, 100)
-		n, err := r.Read(other) // as another program does
+		n, err := r.Read(other) // as another program could do
 		if err != nil || string(other[:n]) != "other" {
 			t.Errorf("the other program has read %q, %v", other[:n], err)
 		}
@@ -438,8 +439,8 @@ func TestInput_Pause(t *testing.T) {
 	}
 }
 
-// Cancel during a pause ends a Read at once, and returns when the pause has
-// ended.
+// Cancel during a pause ends a Read at once, but returns only when the pause
+// has ended.
 func TestInput_CancelDuringPause(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {

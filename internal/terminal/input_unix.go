@@ -11,7 +11,8 @@ import (
 )
 
 // selectFile is a source that waits with select(2) for the file and for a wake
-// pipe. It reads the file only if it is readable and the wake pipe is not.
+// pipe. It reads the file only when the file is readable and the wake pipe is
+// not.
 //
 // Only select supports all kinds of stdin on Linux and macOS: epoll rejects
 // files and /dev/null; kqueue never reports the end of a file and, like poll on
@@ -19,7 +20,7 @@ import (
 type selectFile struct {
 	f            *os.File
 	fd           int
-	wakeR, wakeW *os.File // a byte makes one read return errNudged; EOF makes all return errInterrupted
+	wakeR, wakeW *os.File // a byte makes one read return errNudged; EOF makes all reads return errInterrupted
 }
 
 func fileSource(f *os.File) (source, error) {
@@ -47,14 +48,14 @@ func (s *selectFile) read(p []byte) (int, error) {
 		}
 		n, err := s.f.Read(p)
 		if errors.Is(err, unix.EAGAIN) {
-			continue // another process made the file non-blocking and has read the input
+			continue // the file is non-blocking, and another process has read the input first
 		}
 		return n, s.explain(err)
 	}
 }
 
-// wait waits until the file is readable. It returns errInterrupted after
-// interrupt and errNudged after nudge.
+// wait waits until the file is readable. After interrupt, it returns
+// errInterrupted. After nudge, it returns errNudged once.
 func (s *selectFile) wait() error {
 	wake := int(s.wakeR.Fd())
 	for {
@@ -74,8 +75,8 @@ func (s *selectFile) wait() error {
 	}
 }
 
-// wakeReason returns errNudged or errInterrupted. The wake pipe must be
-// readable.
+// wakeReason returns errNudged if the wake pipe contains a byte, and
+// errInterrupted at its end. It blocks unless the wake pipe is readable.
 func (s *selectFile) wakeReason() error {
 	if n, _ := s.wakeR.Read(make([]byte, 1)); n > 0 {
 		return errNudged
@@ -83,15 +84,16 @@ func (s *selectFile) wakeReason() error {
 	return errInterrupted
 }
 
-// nudge makes one wait, in progress or the next one, return errNudged. It
-// reports whether it succeeded.
+// nudge makes the wait in progress, or otherwise the next wait, return
+// errNudged. It reports whether it succeeded.
 func (s *selectFile) nudge() bool {
 	_, err := s.wakeW.Write([]byte{0})
 	return err == nil
 }
 
-// explain replaces EIO, with which a terminal refuses a read: the process is in
-// the background, or the terminal has hung up.
+// explain replaces EIO by an error that states the reason. A read of a terminal
+// fails with EIO if the process is in the background, or if the terminal has
+// hung up.
 func (s *selectFile) explain(err error) error {
 	switch {
 	case !errors.Is(err, unix.EIO):
@@ -103,8 +105,8 @@ func (s *selectFile) explain(err error) error {
 	}
 }
 
-// interrupt closes the writing end of the wake pipe: it is then always
-// readable.
+// interrupt closes the writing end of the wake pipe, so that its reading end is
+// always readable.
 func (s *selectFile) interrupt() bool { return s.wakeW.Close() == nil }
 
 func (s *selectFile) close() { _ = s.wakeR.Close() }

@@ -12,14 +12,16 @@ import (
 	"golang.org/x/term"
 )
 
-// console is a source that reads the text of a console as UTF-8. It waits for
-// the next key or for an interruption. Outside raw mode (with line input), a
-// read that has begun lasts until Enter and cannot be interrupted.
+// console is a source that reads the text of a console as UTF-8. Before it
+// reads the console, it waits for a key or for an interruption. Outside raw
+// mode, the console returns whole lines: a read of the console that has begun
+// lasts until Enter and cannot be interrupted.
 //
-// It does not use os.File.Read, which treats Ctrl-Z as the end of the input.
+// It does not use os.File.Read, because that treats Ctrl-Z as the end of the
+// input.
 type console struct {
 	handle windows.Handle
-	wake   windows.Handle // an event
+	wake   windows.Handle // an event, set by interrupt
 
 	units   [4096]uint16 // ReadConsole fails for very large buffers
 	half    uint16       // a high surrogate whose low surrogate was not read yet
@@ -56,10 +58,11 @@ func (c *console) read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill reads at least one UTF-16 unit, and at most size bytes of UTF-8 (a unit
-// makes up to 3), so that little is left in pending when reading stops. If the
-// console returns no unit, after Ctrl-Break or, with line input, Ctrl-C, it
-// returns io.EOF.
+// fill reads text into pending: at least one UTF-16 unit, but no more units
+// than fit into size bytes, at 3 bytes of UTF-8 each. The limit keeps pending
+// short, because what is in pending when reading stops is lost. fill returns
+// io.EOF if the console returns no unit: after Ctrl-Break or, outside raw mode,
+// Ctrl-C.
 func (c *console) fill(size int) error {
 	units := uint32(max(1, min(size/3, len(c.units))))
 	var n uint32
@@ -73,9 +76,9 @@ func (c *console) fill(size int) error {
 	return nil
 }
 
-// appendUTF8 appends units to dst as UTF-8. half, if not 0, is a high surrogate
-// that precedes them. If the last unit is a high surrogate, it is returned for
-// the next call.
+// appendUTF8 appends units to dst as UTF-8. half, if not 0, is the high
+// surrogate before units. If the last unit is a high surrogate, it is returned
+// as rest, which the caller passes as half to the next call.
 func appendUTF8(dst []byte, half uint16, units []uint16) (text []byte, rest uint16) {
 	for _, unit := range units {
 		r := rune(unit)
@@ -114,9 +117,9 @@ func (c *console) wait() error {
 	}
 }
 
-// skipToText removes the events before the first one that produces text
-// (released keys, mouse, focus, window), on which a read would block. It
-// reports whether there is an event that produces text.
+// skipToText removes events that produce no text (released keys, mouse, focus,
+// window) from the front of the queue, because a read would block if there were
+// no others. It reports whether an event that produces text is next.
 func (c *console) skipToText() (bool, error) {
 	for {
 		var event inputRecord
@@ -153,8 +156,8 @@ var (
 	readConsoleInput = kernel32.NewProc("ReadConsoleInputW")
 )
 
-// inputRecord is INPUT_RECORD of the Windows API, with the KEY_EVENT_RECORD of
-// its union, which is the largest member.
+// inputRecord is INPUT_RECORD of the Windows API. Of the union in INPUT_RECORD,
+// it has only KEY_EVENT_RECORD; no member of the union is larger.
 type inputRecord struct {
 	eventType uint16
 	_         uint16
@@ -166,8 +169,8 @@ type inputRecord struct {
 	_         uint32 // control keys
 }
 
-// isText reports whether the event produces text in a read. A character typed
-// as Alt and digits arrives with the release of Alt.
+// isText reports whether the event produces text in a read. A character that is
+// typed with Alt and the digits of its code arrives with the release of Alt.
 func (e *inputRecord) isText() bool {
 	const keyEvent, vkMenu = 1, 0x12
 	return e.eventType == keyEvent && e.char != 0 && (e.keyDown != 0 || e.keyCode == vkMenu)

@@ -23,10 +23,11 @@ const maxKeys = 64 << 10
 // the source, so that kshell's keys work while the remote reads nothing.
 //
 // kshell's keys are recognized only if they are typed. They are ignored in a
-// bracketed paste, and when one read returns them together with other input, as
-// a paste without brackets does. Input that the terminal itself sends (the
-// answer to a query, a mouse event) is passed on, and does not count as typed:
-// after it, the beginning of a line is still the beginning of a line.
+// bracketed paste. They are also ignored if one read returns them together with
+// other typed input, because that may be a paste without brackets. Input that
+// the terminal itself sends (the answer to a query, a mouse event) is passed on
+// and does not count as typed: the key after it can still be the first of a
+// line.
 //
 // The methods may be called from any goroutine.
 type Keys struct {
@@ -53,8 +54,9 @@ type Keys struct {
 // NewKeys returns Keys that start to read source with the first Read. Cancel
 // calls stop, which must end a Read of source and return a result as
 // [Input.Cancel] does. If one of the known keys is typed after the escape
-// character, the reading goroutine calls onKey with it. onKey must not call
-// Cancel, which waits for that goroutine; it may start a goroutine that does.
+// character, the reading goroutine calls onKey with that key. onKey must not
+// call Cancel, because Cancel waits for the reading goroutine; but onKey may
+// start a goroutine that calls Cancel.
 func NewKeys(source io.Reader, stop func() bool, escape byte, known string, onKey func(key byte)) *Keys {
 	k := &Keys{source: source, stop: stop, filter: escapeFilter{escape: escape, known: known, lineStart: true}}
 	k.filter.pass, k.filter.onKey = k.pass, onKey
@@ -99,12 +101,12 @@ func (k *Keys) Read(p []byte) (int, error) {
 // NewLine makes the next key the first of a line, whatever was typed before it.
 func (k *Keys) NewLine() { k.newLine.Store(true) }
 
-// InputLost records that part of the input was dropped, which may include the
-// end of a paste or of an escape sequence.
+// InputLost records that part of the input was dropped. The end of a paste or
+// of an escape sequence may be in that part.
 func (k *Keys) InputLost() { k.inputLost.Store(true) }
 
 // Cancel makes Read return an error and waits until the source is no longer
-// read. It returns false if it cannot ensure that: see [Input.Cancel].
+// read. It returns false if the source may still be read: see [Input.Cancel].
 func (k *Keys) Cancel() bool {
 	k.mu.Lock()
 	k.canceled = true
@@ -172,7 +174,7 @@ type escapeFilter struct {
 	parser    inputParser
 	lineStart bool   // the next key is at the beginning of a line
 	held      bool   // the escape character was typed at the beginning of a line, and was not passed on yet
-	pending   []byte // the unfinished sequence after it
+	pending   []byte // the unfinished sequence after the held escape character
 	out       []byte // the result of process; reused
 }
 
@@ -183,7 +185,7 @@ const maxPending = 4 << 10
 // process filters the input of one read.
 func (e *escapeFilter) process(p []byte) {
 	typed, seen := e.countTyped(p), 0
-	single := typed == 1 // a held escape character was then returned by an earlier read
+	single := typed == 1 // if so, a held escape character is from an earlier read
 	e.out = e.out[:0]
 	for _, c := range p {
 		class := e.parser.next(c)
@@ -219,7 +221,8 @@ func (e *escapeFilter) process(p []byte) {
 func (e *escapeFilter) isEscape(c byte) bool { return e.escape != NoEscape && c == e.escape }
 
 // countTyped returns how many bytes of a read were typed. It does not count
-// reports of the terminal, or an unfinished sequence except for ESC alone.
+// reports of the terminal. It counts an unfinished sequence at the end of the
+// read only if the sequence is ESC alone, which may be a key.
 func (e *escapeFilter) countTyped(p []byte) int {
 	parser, n, begun := e.parser, 0, 0 // begun: bytes of the unfinished sequence
 	for _, c := range p {

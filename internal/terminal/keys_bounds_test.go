@@ -8,7 +8,8 @@ import (
 	"testing/synctest"
 )
 
-// endless is a source of keys that counts the bytes that were read.
+// endless is a source of keys that never ends. It counts the bytes that were
+// read from it.
 type endless struct{ read int }
 
 func (e *endless) Read(p []byte) (int, error) {
@@ -69,7 +70,8 @@ func TestKeys_CancelBeforeRead(t *testing.T) {
 	})
 }
 
-// A sequence after the escape character is held back up to maxPending bytes.
+// After the escape character, at most maxPending bytes of a sequence are held
+// back.
 func TestKeys_PendingSequenceIsBounded(t *testing.T) {
 	var passed []byte
 	e := escapeFilter{escape: '~', known: ".", lineStart: true, pass: func(p []byte) { passed = append(passed, p...) }}

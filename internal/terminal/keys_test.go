@@ -11,7 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// never is the stop function of a source whose Read never blocks.
+// never is the stop function for a source whose Read never blocks: it has
+// nothing to stop, and succeeds.
 func never() bool { return true }
 
 func TestKeys_EscapeCharacter(t *testing.T) {
@@ -62,7 +63,7 @@ func TestKeys_EscapeCharacterWhileNothingIsRead(t *testing.T) {
 		_, _ = user.Write([]byte("stuck\r"))
 		_, _ = user.Write([]byte("~."))
 	}()
-	if _, err := k.Read(first); err != nil { // the only Read
+	if _, err := k.Read(first); err != nil { // nothing more is read after this
 		t.Fatal(err)
 	}
 	if got := <-own; got != '.' {

@@ -10,7 +10,7 @@ import (
 // beginning of a new line.
 const newLinePause = 2 * time.Second
 
-// The keys that discard a line. Enter ends a line, too.
+// The keys that make a shell discard the line. Like Enter, they end the line.
 const (
 	keyInterrupt = 0x03 // Ctrl-C
 	keyKill      = 0x15 // Ctrl-U
@@ -19,23 +19,27 @@ const (
 // LineGuard prevents a shell from running an incomplete line, some of whose
 // keys were lost when the connection broke. It filters the keys before they are
 // sent on a connection. It does not know the contents of the line, only whether
-// a line was begun: whether anything was typed after the last Enter, Ctrl-C or
-// Ctrl-U. Input that the terminal itself sends does not count as typed, and is
-// always passed on.
+// a line was begun, that is, whether anything was typed after the last Enter,
+// Ctrl-C or Ctrl-U. Input that the terminal itself sends does not count as
+// typed, and is always passed on.
 //
-// Without sameShell, each connection has a new shell, which has not received
-// the beginning of a line that was begun on an earlier connection. The rest of
-// the line is discarded: up to and including Enter, Ctrl-C or Ctrl-U, or until
+// Without sameShell, each connection has a new shell. If a line was begun on an
+// earlier connection, the new shell has not received the beginning, so the rest
+// of the line is discarded. The rest ends with Enter, Ctrl-C or Ctrl-U, or when
 // the user, after the notice about the new shell, has typed nothing for 2 s. A
-// paste is discarded to its end. Input that arrives in one read is treated as a
-// paste without brackets, in which only an Enter at the end ends the line.
+// bracketed paste is discarded to its end. Several keys in one read may be a
+// paste without brackets, so an Enter among them ends the line only if it is
+// the last key.
 //
 // With sameShell, a new connection leads to the same shell, which may have
-// received part of the line. Keys are passed on, except for the next Enter:
-// instead, onWithheld is called, and a second Enter runs the line. The rest of
-// a paste is discarded. The key that ended the line may have been lost as well.
-// It counts as received when the remote has written something after it: a line
-// feed for Enter, as terminals echo it, or any output for Ctrl-C and Ctrl-U.
+// received only part of the line. Keys are passed on, but the next Enter is
+// withheld: onWithheld is called instead, and a second Enter runs the line. The
+// rest of a paste that began on an earlier connection is discarded. The last
+// key that was sent may be the Enter, Ctrl-C or Ctrl-U that ended the line, and
+// that key may be lost, too. It counts as received when the remote has written
+// something after it: a line feed after Enter, because terminals echo Enter, or
+// any output after Ctrl-C or Ctrl-U. Until then, a new connection makes the
+// line count as incomplete.
 //
 // Use NewLineGuard, or the zero value without sameShell. Only one goroutine may
 // call Filter; any goroutine may call the other methods.
@@ -50,15 +54,15 @@ type LineGuard struct {
 	pending   []byte    // an unfinished sequence, discarded unless it is a report
 	out       []byte    // the result of Filter
 	begun     bool      // a line was begun
-	lineConn  int       // the connection on which it was begun; 0 during an outage
+	lineConn  int       // the connection on which the line was begun; 0 means during an outage
 	typed     time.Time // when the last key was typed
 
 	// Guarded by mu, and used only if isSameShell.
-	lastConn    int  // the last connection
+	lastConn    int  // the newest connection that Filter was called with
 	dropping    bool // a line was begun during an outage and has not ended
 	incomplete  bool // the line that the shell has received may lack keys
 	inPaste     bool // a paste has begun and has not ended
-	pasteConn   int  // the connection on which it began; -1 if it is discarded
+	pasteConn   int  // the connection on which the paste began; 0 means during an outage; -1 means that it is discarded
 	pasteOpen   bool // the shell was sent the beginning of a paste, but not its end
 	unconfirmed byte // the key that ended the last line, until the remote replies to it; then 0
 }
@@ -71,7 +75,7 @@ func NewLineGuard(sameShell bool, onWithheld func()) *LineGuard {
 }
 
 // Connected records that the user was notified of a new connection. It reports
-// whether a line was begun before.
+// whether a line was begun before and has not ended.
 func (g *LineGuard) Connected() (begun bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -79,8 +83,8 @@ func (g *LineGuard) Connected() (begun bool) {
 	return g.begun
 }
 
-// Wrote records that the remote has written p, which may confirm that it has
-// received the key that ended a line.
+// Wrote records that the remote has written p. This may confirm that the remote
+// has received the key that ended a line.
 func (g *LineGuard) Wrote(p []byte) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -89,17 +93,17 @@ func (g *LineGuard) Wrote(p []byte) {
 	}
 }
 
-// InputLost records that part of the input was dropped, which may include the
-// end of a paste.
+// InputLost records that part of the input was dropped. The end of a paste may
+// be in that part.
 func (g *LineGuard) InputLost() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.parser, g.inPaste, g.pending = inputParser{}, false, nil
 }
 
-// Filter returns the part of p, the input of one read, to send on a connection.
-// Connections are numbered from 1. During an outage, connection is 0 and the
-// result is empty. The result is valid until the next call.
+// Filter takes the input p of one read, and returns the part of p to send on
+// the connection. Connections are numbered from 1. During an outage, connection
+// is 0 and the result is empty. The result is valid until the next call.
 func (g *LineGuard) Filter(p []byte, connection int) []byte {
 	if g.filter(p, connection) && g.onWithheld != nil {
 		g.onWithheld()
@@ -121,8 +125,8 @@ func (g *LineGuard) filter(p []byte, connection int) (withheld bool) {
 	return false
 }
 
-// finalEnter returns the index in p of an Enter that is the last typed key, or
-// -1.
+// finalEnter returns the index of the last typed key in p if that key is Enter,
+// otherwise -1.
 func (g *LineGuard) finalEnter(p []byte) int {
 	parser, index := g.parser, -1
 	for i, c := range p {
@@ -165,8 +169,8 @@ func (g *LineGuard) filterNewShell(p []byte, connection int) {
 }
 
 // handleSequence handles a byte of a report, or of an unfinished sequence that
-// may become one, and returns true. For any other byte it returns false. An
-// unfinished sequence is passed on at once, or kept in pending if discard is
+// may become a report, and returns true. For any other byte it returns false.
+// An unfinished sequence is passed on at once, or kept in pending if discard is
 // true.
 func (g *LineGuard) handleSequence(c byte, class inputClass, discard bool) bool {
 	switch {
@@ -188,7 +192,8 @@ func (g *LineGuard) handleSequence(c byte, class inputClass, discard bool) bool 
 }
 
 // filterSameShell filters input if all connections lead to the same shell. It
-// reports whether an Enter was withheld; the input after it is discarded.
+// reports whether it has withheld an Enter. What was typed after that Enter is
+// discarded.
 func (g *LineGuard) filterSameShell(p []byte, connection int) (withheld bool) {
 	if connection > 0 && connection != g.lastConn {
 		g.incomplete = g.incomplete || g.begun || g.dropping || g.unconfirmed != 0
@@ -215,8 +220,8 @@ func (g *LineGuard) filterSameShell(p []byte, connection int) (withheld bool) {
 	return withheld
 }
 
-// sendKey passes a key on. ends means that it ends the line. If the line is
-// empty, that key need not be confirmed: it does not matter if it is lost.
+// sendKey passes on the key c. ends means that c ends the line. If the line is
+// empty, c need not be confirmed, because its loss does not matter.
 func (g *LineGuard) sendKey(c byte, ends bool) {
 	g.out = append(g.out, c)
 	switch {
@@ -230,8 +235,9 @@ func (g *LineGuard) sendKey(c byte, ends bool) {
 }
 
 // handlePaste handles a byte of a paste. A paste that began on another
-// connection is discarded, except for its end sequence: without that, the shell
-// would treat the keys typed later as part of the paste.
+// connection is discarded, except for the end sequence: without an end
+// sequence, the shell would treat keys that are typed later as part of the
+// paste.
 func (g *LineGuard) handlePaste(c byte, connection int, discard bool) {
 	switch {
 	case g.inPaste:

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// step is input typed while a connection (0: none) is open, and the part of it
-// that is sent.
+// step is input that is typed on a connection, or during an outage if
+// connection is 0, and the part of the input that is sent.
 type step struct {
 	connection int
 	typed      string
@@ -143,7 +143,7 @@ func TestLineGuard_NewShell_Pause(t *testing.T) {
 			}
 		}
 		want("cd ", 1, "cd ")
-		time.Sleep(time.Minute) // time without a connection does not count as a pause
+		time.Sleep(time.Minute) // this is before the notice of the new shell, so it is not a pause
 		if !g.Connected() {
 			t.Error("Connected = false, want true")
 		}
@@ -159,7 +159,7 @@ func TestLineGuard_NewShell_Pause(t *testing.T) {
 
 		want("cd ", 2, "cd ")
 		time.Sleep(time.Minute)
-		want("\x1b[I", 2, "\x1b[I") // within a connection a pause does not end a line
+		want("\x1b[I", 2, "\x1b[I") // the line was begun on this connection, so the pause does not end it
 		g.Connected()
 		want("/tmp\r", 3, "")
 
@@ -175,7 +175,7 @@ func TestLineGuard_NewShell_Pause(t *testing.T) {
 }
 
 func TestLineGuard_SameShell(t *testing.T) {
-	const wrote = -1 // as the connection: the shell has written the text
+	const wrote = -1 // a step with this connection is text that the shell has written
 	for name, tt := range map[string]struct {
 		steps    []step
 		withheld int
@@ -371,8 +371,8 @@ func TestLineGuard_NewShell_RandomCuts(t *testing.T) {
 	}
 }
 
-// A report that arrives in the rest of a discarded line is passed on, up to the
-// limit.
+// A report that arrives in the rest of a discarded line is passed on if it is
+// at most maxPending bytes long before its last byte.
 func TestLineGuard_LongestReport(t *testing.T) {
 	for _, size := range []int{maxPending, maxPending + 1} {
 		g := &LineGuard{}

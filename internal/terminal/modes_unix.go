@@ -57,8 +57,8 @@ func (m *modes) restore(in, _ int) error {
 }
 
 // background reports whether fd is the controlling terminal of this process and
-// another process group is in its foreground. Other terminals have no job
-// control.
+// another process group is in its foreground. For a terminal that is not the
+// controlling one, it returns false, because that terminal has no job control.
 func background(fd int) bool {
 	foreground, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
 	return err == nil && foreground != unix.Getpgrp()

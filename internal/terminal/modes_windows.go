@@ -19,7 +19,8 @@ const rawOutput = windows.ENABLE_PROCESSED_OUTPUT |
 	windows.ENABLE_VIRTUAL_TERMINAL_PROCESSING |
 	windows.DISABLE_NEWLINE_AUTO_RETURN
 
-// makeRaw sets raw mode. term.MakeRaw enables ENABLE_VIRTUAL_TERMINAL_INPUT.
+// makeRaw sets raw mode. For the input, term.MakeRaw does everything, including
+// ENABLE_VIRTUAL_TERMINAL_INPUT; makeRawOutput sets the modes of the output.
 func makeRaw(in, out int) (*modes, error) {
 	before, err := term.MakeRaw(in)
 	if err != nil {
@@ -58,6 +59,6 @@ func (m *modes) restore(in, out int) error {
 	return errors.Join(err, term.Restore(out, m.out))
 }
 
-// background returns false: all processes that are attached to a console share
-// it.
+// background returns false, because Windows has no job control: all processes
+// that are attached to a console may use it at any time.
 func background(int) bool { return false }

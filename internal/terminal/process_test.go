@@ -48,7 +48,7 @@ func runRole(role string) int {
 	return run()
 }
 
-// inRaw sets raw mode as a program should, and calls run.
+// inRaw sets raw mode, defers restore as a program should, and calls run.
 func inRaw(run func(*Terminal) error) int {
 	terminal, err := Open(os.Stdin, os.Stdin, nil)
 	if err != nil {
@@ -181,9 +181,9 @@ func TestInput_ClosedStdin(t *testing.T) {
 	}
 }
 
-// TestJobControl runs a shell (the leader of the terminal's session) and its
-// job. Both are this test binary and read commands, one per line, from their
-// stdin. The terminal is descriptor 3 of both.
+// TestJobControl runs a shell, which is the leader of the terminal's session,
+// and a job of the shell. Shell and job are this test binary. Each reads
+// commands from its stdin, one per line, and has the terminal as descriptor 3.
 
 const ttyFd = 3
 
@@ -220,7 +220,7 @@ func runJob() int {
 }
 
 // runShell starts a job, executes the commands in its stdin and prints the
-// results. It passes other commands to the job.
+// results. It passes commands that it does not know to the job.
 func runShell() int {
 	tty := jobTty()
 	before, err := term.GetState(ttyFd)
@@ -232,7 +232,7 @@ func runShell() int {
 		fmt.Println(err)
 		return 97
 	}
-	signal.Ignore(unix.SIGTTOU) // as shells do; after the start of the job, which would inherit it
+	signal.Ignore(unix.SIGTTOU) // as shells do; not before the job was started, because the job would inherit it
 	for script := bufio.NewScanner(os.Stdin); script.Scan(); {
 		line := script.Text()
 		switch line {

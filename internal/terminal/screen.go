@@ -13,15 +13,15 @@ import (
 )
 
 // Screen is a writer to a terminal that tracks which terminal modes the remote
-// program has changed, so that they can be reset when the program cannot do it.
-// It passes the program's output on unchanged. It can also show a status line:
-// see SetStatus.
+// program has changed, so that Reset can undo the changes when the program
+// cannot. It passes the program's output on unchanged. It can also show a
+// status line: see SetStatus.
 //
 // The methods may be called from any goroutine.
 type Screen struct {
 	out io.Writer // the terminal
 
-	mu sync.Mutex // held while out and statusWriter are written, guards all below
+	mu sync.Mutex // guards all fields below; also held during writes to out and statusWriter
 
 	// Set by EnableStatus; until then nil.
 	statusWriter io.Writer
@@ -41,10 +41,10 @@ type Screen struct {
 // NewScreen returns a Screen that writes to the terminal out.
 func NewScreen(out io.Writer) *Screen { return &Screen{out: out} }
 
-// shellModes are the tracked private modes (DECSET), and whether a shell has
-// them set: application cursor keys, visible cursor, mouse (three protocols,
-// focus events, three encodings), alternate screen (three variants), bracketed
-// paste.
+// shellModes maps each tracked private mode (DECSET) to whether it is set while
+// a shell runs. The modes are, in the order below: application cursor keys,
+// visible cursor, mouse (three protocols, focus events, three encodings),
+// alternate screen (three variants), bracketed paste.
 var shellModes = map[int]bool{
 	1: false, 25: true, 1000: false, 1002: false, 1003: false, 1004: false, 1005: false, 1006: false, 1015: false,
 	47: false, 1047: false, 1049: false, 2004: false,
@@ -84,17 +84,22 @@ func (s *Screen) track(p []byte) {
 	}
 }
 
-// stringEnds are the bytes that end a string.
+// stringEnds are the bytes that end the string in a DCS, OSC, SOS, PM or APC
+// sequence.
 const stringEnds = "\x1b\x07\x18\x1a" // ESC, BEL, CAN, SUB
 
 // parse passes the next byte of an escape sequence to the parser and returns
 // the rest of p. It skips text and the contents of strings.
 //
-// It handles some bytes itself: a byte above 127 is not a C1 control character,
-// because terminals use UTF-8; ESC begins a new sequence in every state; BEL
-// ends every string, not only OSC; other control characters within a sequence
-// are skipped, because they would overwrite the parser's command (x/ansi
-// v0.11.7).
+// It handles some bytes itself, because the parser (x/ansi v0.11.7) treats them
+// differently from terminals:
+//   - A byte above 127 ends a sequence. It is not a C1 control character,
+//     because terminals use UTF-8.
+//   - ESC begins a new sequence in every state.
+//   - BEL ends every string, not only that of an OSC sequence.
+//   - CAN and SUB end a sequence. Other control characters within a sequence
+//     are skipped: in the parser, they would overwrite the command of the
+//     sequence.
 func (s *Screen) parse(p []byte) (rest []byte) {
 	state, i := s.parser.State(), 0
 	inString := isString(state)
@@ -113,7 +118,7 @@ func (s *Screen) parse(p []byte) (rest []byte) {
 		s.parser.Advance(c)
 	case inString || c >= utf8.RuneSelf || c == ansi.CAN || c == ansi.SUB:
 		s.parser.Reset()
-	case c < ' ': // is executed, and does not change the sequence
+	case c < ' ': // the terminal executes the control character and continues the sequence
 	default:
 		s.parser.Advance(c)
 	}
@@ -151,8 +156,9 @@ func (s *Screen) handleEsc(cmd ansi.Cmd) {
 	}
 }
 
-// handleCSI is called for a control sequence. A cmd that is equal to a
-// character has neither a prefix nor an intermediate byte.
+// handleCSI is called for a control sequence. A comparison of cmd with a
+// character, such as cmd == 's', is true only if the sequence has neither a
+// prefix nor an intermediate byte.
 func (s *Screen) handleCSI(cmd ansi.Cmd, params ansi.Params) {
 	switch {
 	case cmd.Prefix() == '?' && cmd.Intermediate() == 0 && (cmd.Final() == 'h' || cmd.Final() == 'l'):
@@ -176,10 +182,10 @@ func (s *Screen) setMode(mode int, set bool) {
 }
 
 // BetweenLines calls write, which writes lines to the terminal. While it runs,
-// the program's output waits. midLine reports whether the output ends within a
-// line: write then ends that line first. After write, the cursor is taken to be
-// at the beginning of a line. write must not call the Screen. BetweenLines
-// removes the status.
+// the program's output waits. midLine tells write whether the output ends
+// within a line; if so, write must end that line first. When write returns, the
+// cursor must be at the beginning of a line. write must not call methods of the
+// Screen. BetweenLines removes the status first.
 func (s *Screen) BetweenLines(write func(midLine bool)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -200,7 +206,7 @@ func (s *Screen) fullScreen() bool {
 	return slices.ContainsFunc(s.changed, func(m int) bool { return slices.Contains(alternateModes, m) })
 }
 
-// Reset returns the bytes that set the tracked modes as a shell has them, and
+// Reset returns the bytes that undo the changes of the tracked modes and set
 // the default colors. The caller must write them to the terminal. The result is
 // empty if no mode has changed. Reset removes the status.
 func (s *Screen) Reset() []byte {

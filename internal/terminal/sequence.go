@@ -6,7 +6,8 @@ import "github.com/charmbracelet/x/ansi"
 type inputClass int
 
 const (
-	// classKey is a key, or a byte of a character.
+	// classKey is a key that sends one byte, or a byte of a character of
+	// several bytes.
 	classKey inputClass = iota
 	// classPartial is a byte of an escape sequence that has not ended.
 	classPartial
@@ -28,20 +29,20 @@ const (
 // result does not depend on how the input is split over reads. The zero value
 // is ready to use. A copy is independent, so that a caller can look ahead.
 //
-// It is not based on [ansi.Parser], which parses output. The syntax of input
-// differs:
+// It is not based on [ansi.Parser], because that parses output, and the syntax
+// of input differs:
 //   - A control character ends an unfinished sequence: the user has typed ESC
-//     and, for example, P, which would otherwise begin a string. In output it
-//     is executed.
-//   - ESC and any character is a key (Alt). In output, ESC and a space, for
-//     example, is an unfinished sequence.
+//     and, for example, P, which would otherwise begin a string. In output, a
+//     control character within a sequence does not end the sequence.
+//   - ESC and a space, for example, are complete: they are the space bar with
+//     Alt. In output, they are an unfinished sequence.
 //   - SS3, X10 mouse reports and bracketed pastes exist in input only.
 type inputParser struct {
 	state   inputState
 	marker  byte // <, = or ? after ESC [
 	params  bool // the sequence has parameters
-	number  int  // its first parameter
-	more    bool // it has more than one parameter
+	number  int  // the first parameter of the sequence
+	more    bool // the sequence has more than one parameter
 	left    int  // how many bytes of a mouse report are missing
 	matched int  // how many bytes of pasteEnd were received
 }
@@ -60,7 +61,8 @@ const (
 )
 
 // pasteEnd is the sequence that ends a bracketed paste. pasteBegin and
-// pasteStop are the parameters of the sequences that begin and end it.
+// pasteStop are the parameters of the sequences that begin and end a bracketed
+// paste.
 const (
 	pasteEnd   = "\x1b[201~"
 	pasteBegin = 200
@@ -170,8 +172,8 @@ func (p *inputParser) csi(c byte) inputClass {
 // isReport reports whether the terminal itself sends the CSI sequence that c
 // ends: cursor position, status, attributes, window, modes, focus, mouse, the
 // flags of the kitty keyboard protocol, or the end of a paste without its
-// beginning. F3 with a modifier is also treated as a report: its sequence is
-// that of a cursor position.
+// beginning. F3 with a modifier is also treated as a report, because its
+// sequence is the same as that of a cursor position.
 func (p *inputParser) isReport(c byte) bool {
 	switch c {
 	case 'R', 'n', 'c', 't', 'y':

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// pieces is a source of which each Read returns one string.
+// pieces is a source. Each Read returns the next string.
 type pieces []string
 
 func (p *pieces) Read(buf []byte) (int, error) {
@@ -73,8 +73,8 @@ var reports = map[string]string{
 	"two in a row":                    "\x1b[24;3R\x1b[I",
 }
 
-// A report between Enter, ~ and . is passed on, and does not count as typed,
-// however it is split over reads.
+// A report between Enter, ~ and . is passed on, and does not count as typed.
+// This does not depend on how the report is split over reads.
 func TestKeys_Reports(t *testing.T) {
 	for name, report := range reports {
 		t.Run(name, func(t *testing.T) {
@@ -154,7 +154,9 @@ func TestKeys_SequencesOfKeys(t *testing.T) {
 	}
 }
 
-// A user of vi may type ESC and a character that would begin a string.
+// A user of vi may type ESC and then a character that, after ESC, begins a
+// string or another sequence. Enter ends it, so the next ~ is at the beginning
+// of a line.
 func TestKeys_EnterAfterUnfinishedSequence(t *testing.T) {
 	for _, key := range []string{"]", "P", "X", "_", "^", "[", "O", "[12"} {
 		if passed, own := sendReads(t, "\x1b", key, "\r", "~", "."); passed != "\x1b"+key+"\r" || own != "." {
@@ -182,7 +184,7 @@ func TestKeys_UnfinishedSequenceAfterEscapeCharacter(t *testing.T) {
 func TestKeys_Paste(t *testing.T) {
 	for name, tt := range map[string]struct {
 		reads []string
-		want  string // the input passed on; empty means all
+		want  string // the input that is passed on; empty means all input
 		own   string
 	}{
 		"lines that begin with the escape character": {reads: []string{"~.\r~?\r~~\r"}},
@@ -218,8 +220,8 @@ func TestKeys_Paste(t *testing.T) {
 	}
 }
 
-// Input dropped while another program used the terminal may include the end of
-// a paste.
+// Input that is dropped while another program uses the terminal may contain the
+// end of a paste.
 func TestKeys_InputLostDuringPaste(t *testing.T) {
 	source, user := io.Pipe()
 	own := make(chan byte, 1)
@@ -281,9 +283,9 @@ func classes(reads ...string) []inputClass {
 }
 
 // FuzzKeys checks that all input except kshell's keys is passed on unchanged
-// and in order, apart from an escape character that is passed on after a
-// report, and that the class of a byte does not depend on how the input is
-// split over reads.
+// and in order. Only an escape character may change its place: if a report
+// follows it, it is passed on after the report. FuzzKeys also checks that the
+// class of a byte does not depend on how the input is split over reads.
 func FuzzKeys(f *testing.F) {
 	for _, report := range reports {
 		f.Add("ls\r"+report+"~.", uint16(5))
@@ -322,8 +324,8 @@ func FuzzKeys(f *testing.F) {
 	})
 }
 
-// isWithout reports whether text is want without some of the known keys. It
-// ignores all ~.
+// isWithout reports whether text is the same as want after some of the known
+// keys were removed from want. It ignores all ~.
 func isWithout(text, want string) bool {
 	text, want = strings.ReplaceAll(text, "~", ""), strings.ReplaceAll(want, "~", "")
 	for len(want) > 0 {

@@ -18,8 +18,10 @@ type Size struct {
 // a serial line.
 var errNoSize = errors.New("the size of the terminal is not set")
 
-// Size returns the current size of the output's terminal, which the user sees,
-// or else of the input's. It returns an error if neither has a size.
+// Size returns the current size of the output's terminal, because that is the
+// one that the user sees. If the output is not a terminal or has no size, it
+// returns the size of the input's terminal. It returns an error if neither has
+// a size.
 func (t *Terminal) Size() (Size, error) {
 	if t.out != noTerminal {
 		if size, err := sizeOf(t.out); err == nil {
@@ -45,10 +47,10 @@ func cells(n int) uint16 { return uint16(min(n, math.MaxUint16)) }
 // Resized returns a channel that receives a value when the size may have
 // changed since the last receive; the receiver then calls [Terminal.Size]. At
 // most one value is buffered, however many changes there were. Call Resized
-// before the first Size; otherwise a change between the two is missed.
+// before the first Size; otherwise a change between the two calls is missed.
 //
-// stop ends the notifications and waits for their goroutine. It may be called
-// more than once. The channel is never closed.
+// stop ends the notifications, and waits until the goroutine that sends them
+// has ended. stop may be called more than once. The channel is never closed.
 func (t *Terminal) Resized() (changed <-chan struct{}, stop func()) {
 	notifications := make(chan struct{}, 1)
 	quit, done := make(chan struct{}), make(chan struct{})

@@ -125,7 +125,7 @@ func TestResized_BuffersOneNotification(t *testing.T) {
 
 	for width := range uint16(100) {
 		resize(t, user, Size{width + 1, 50})
-		waitForChange(t, other) // so that each signal is delivered
+		waitForChange(t, other) // so that each SIGWINCH is delivered before the next one
 	}
 	stop()
 	if waiting := len(changed); waiting > 1 {
@@ -142,7 +142,7 @@ func TestResized_Stop(t *testing.T) {
 	stop()
 	stop()
 
-	// A second channel shows when the signal has been delivered.
+	// A second channel shows when SIGWINCH has been delivered.
 	other, stopOther := terminal.Resized()
 	defer stopOther()
 	for len(changed) > 0 {

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watchSize returns wait, which waits for a SIGWINCH and returns true, or
-// returns false when quit is closed. Signals after the return of watchSize are
-// not missed.
+// watchSize returns wait, which returns true after a SIGWINCH, and false when
+// quit is closed. No SIGWINCH after the return of watchSize is missed, even
+// while wait is not running. release ends the delivery of the signal.
 func watchSize(*Terminal) (wait func(quit <-chan struct{}) bool, release func()) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGWINCH)

@@ -7,11 +7,11 @@ import "time"
 // mixed with the keys in the input.
 const sizePoll = 250 * time.Millisecond
 
-// watchSize returns wait, which waits for a change of the size and returns
-// true, or returns false when quit is closed. Changes after the call of
-// watchSize are not missed.
+// watchSize returns wait, which returns true after a change of the size, and
+// false when quit is closed. A change after the call of watchSize is not
+// missed, even while wait is not running. release stops the polling.
 func watchSize(t *Terminal) (wait func(quit <-chan struct{}) bool, release func()) {
-	last, _ := t.Size() // on error, the first size is a change
+	last, _ := t.Size() // on error, the first size that is known counts as a change
 	ticker := time.NewTicker(sizePoll)
 	wait = func(quit <-chan struct{}) bool {
 		for {

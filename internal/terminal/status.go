@@ -12,10 +12,11 @@ import (
 // the colors and the program's output unchanged.
 //
 // Normally, the status is shown in a line that is inserted below the cursor,
-// and deleted later. First, a line feed ensures that there is a line below the
-// cursor: in the last line, it scrolls the screen. It does not change the
-// column. Only an empty line can be lost, unless a program fills the whole
-// screen without the alternate screen.
+// and deleted later. A line feed first ensures that there is a line below the
+// cursor: if the cursor is in the last line of the screen, the line feed
+// scrolls the screen. It does not change the column. The inserted line pushes
+// the last line off the screen. That line is empty, unless a program fills the
+// whole screen without the alternate screen.
 //
 // Over a full-screen program, the status overwrites the last line, which the
 // program draws again later.
@@ -39,8 +40,8 @@ const (
 // must lead to the terminal of the Screen. width returns the number of columns
 // of the terminal, or 0 if it is unknown; then 80 columns are assumed. redraw
 // is called when a status that was shown over a full-screen program has been
-// removed, because only the program can restore the line. width and redraw must
-// not block or call the Screen.
+// removed, because only the program can restore the line that the status has
+// overwritten. width and redraw must not block or call the Screen.
 func (s *Screen) EnableStatus(w io.Writer, width func() int, redraw func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,9 +57,9 @@ func (s *Screen) HasStatus() bool {
 
 // SetStatus shows text as a status line and reports whether it is shown. The
 // status remains until the next Write, BetweenLines or Reset, or until
-// SetStatus is called with another text. An empty text removes it. The text
-// must consist of printable characters; it is truncated if the terminal is too
-// narrow.
+// SetStatus is called with another text. An empty text removes the status. The
+// text must consist of printable characters; it is truncated if the terminal is
+// too narrow.
 //
 // The status is not shown where it could damage the program's output: within an
 // escape sequence or a character, while the program has saved the cursor, after
@@ -98,7 +99,8 @@ func (s *Screen) canInterrupt(columns int) bool {
 	return s.inText() && !s.cursorSaved && !endsWithinRune(s.line) && !fillsWidth(s.line, columns)
 }
 
-// writeStatus ignores errors: the session does not depend on the status.
+// writeStatus writes to statusWriter. It ignores errors, because the session
+// does not depend on the status.
 func (s *Screen) writeStatus(sequences string) {
 	_, _ = io.WriteString(s.statusWriter, sequences)
 }
@@ -135,11 +137,13 @@ func endsWithinRune(line []byte) bool {
 	return false
 }
 
-// fillsWidth reports whether the line ends exactly in the last column.
-// Terminals move to the next line only when the next character is written, and
-// not at all if the cursor was moved before. If the column is not known,
-// because the line moves the cursor or is too long, fillsWidth returns false:
-// line editors do not leave the cursor after the last column.
+// fillsWidth reports whether the line ends exactly in the last column. A
+// terminal then moves the cursor to the next line only when the next character
+// is written, and it forgets to do so if a status has moved the cursor in
+// between. If the column is not known, because the line moves the cursor or is
+// too long, fillsWidth returns false. That is correct for a line that a line
+// editor has written, because line editors do not leave the cursor after the
+// last column.
 func fillsWidth(line []byte, columns int) bool {
 	if len(line) == maxLine {
 		return false
@@ -176,9 +180,9 @@ func fillsWidth(line []byte, columns int) bool {
 	return known && current.wrap
 }
 
-// truncate shortens text to a number of characters. It is not [ansi.Truncate],
-// which adds 8 kB to the binary for wide characters and sequences, of which a
-// status has none.
+// truncate shortens text to at most columns characters. It does not use
+// [ansi.Truncate], which adds 8 kB to the binary because it handles wide
+// characters and escape sequences: a status contains neither.
 func truncate(text string, columns int) string {
 	r := []rune(text)
 	if len(r) <= columns {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestSetStatus_Shown lists what a program may have written when a status is
-// shown, in a terminal of 40 columns.
+// TestSetStatus_Shown checks after which output of a program a status is shown.
+// The terminal has 40 columns.
 func TestSetStatus_Shown(t *testing.T) {
 	x := func(n int) string { return strings.Repeat("x", n) }
 	for _, tt := range []struct {

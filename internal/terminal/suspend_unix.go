@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// suspendTimeout limits how long Suspend waits for SIGCONT if the process was
-// not stopped: the kernel does not stop a process of an orphaned process group,
-// which no shell could continue. While the process is stopped, the limit has no
-// effect.
+// suspendTimeout limits how long Suspend waits for SIGCONT if the kernel has
+// not stopped the process. The kernel does not stop a process of an orphaned
+// process group, because no shell could continue it. While the process is
+// stopped, the limit has no effect.
 const suspendTimeout = time.Second
 
 // Suspend stops this process as Ctrl-Z does, and returns when it is continued.
-// The terminal must have been restored. If the process cannot be stopped,
+// The caller must restore the terminal first. If the process cannot be stopped,
 // because no shell could continue it, Suspend returns nil after 1 s.
 func Suspend() error {
 	continued := make(chan os.Signal, 1)
@@ -35,8 +35,9 @@ func Suspend() error {
 }
 
 // OnContinue calls f, in a goroutine, each time the process is continued after
-// it was stopped: another program may have changed the terminal. stop ends the
-// calls and waits for a call in progress. It may be called more than once.
+// it was stopped, because another program may have changed the terminal
+// meanwhile. stop ends the calls of f and waits for a call in progress. stop
+// may be called more than once.
 func (t *Terminal) OnContinue(f func()) (stop func()) {
 	signals := make(chan os.Signal, 1)
 	quit, done := make(chan struct{}), make(chan struct{})

@@ -15,23 +15,24 @@
 //     line.
 //
 // Invariants:
-//   - After Raw has succeeded, one call of restore, on any goroutine and
-//     however often Raw was called, restores the modes saved before. Restore
+//   - After Raw has succeeded, one call of restore, on any goroutine, restores
+//     the modes from before raw mode, however often Raw was called. Restore
 //     does not wait for output, for a reader or for the user, and never stops
 //     the process.
-//   - The saved modes are those that the user's shell has set: in the
-//     background, where another program may have set them, Raw returns an
+//   - The modes that Raw saves are those that the user's shell has set. In the
+//     background, another program may have set the modes, so Raw returns an
 //     error.
-//   - After Close, Raw returns an error: goroutines that still run while the
-//     program exits cannot change the terminal.
-//   - Bytes are read from the input only into the buffer of a caller of Read.
-//     After Cancel has returned true, no byte is read: the next reader receives
-//     it.
-//   - A size change is a notification without content, in a channel of one
-//     slot. The receiver calls Size, so that it sees the newest size and
-//     nothing queues up.
-//   - The package starts three goroutines: in Resized and OnContinue, whose
-//     stop waits for them, and in the first Read of Keys, which Cancel ends.
+//   - After Close, Raw returns an error, so that goroutines that still run
+//     while the program exits cannot change the terminal.
+//   - Input.Read reads the input only into its caller's buffer. After
+//     Input.Cancel has returned true, Input reads nothing: another reader
+//     receives all that follows.
+//   - A notification of a size change does not contain the size. The receiver
+//     calls Size, so that it sees the newest size. The channel holds at most
+//     one notification, so that they do not queue up.
+//   - The package starts goroutines in three places: in Resized and in
+//     OnContinue, where stop ends the goroutine, and in the first Keys.Read,
+//     where Keys.Cancel ends it.
 //   - The package handles SIGWINCH between Resized and its stop, and SIGCONT
 //     between OnContinue and its stop and during Suspend; it ignores SIGTTOU
 //     during a restore. Nothing else in the program may register for these
@@ -40,9 +41,10 @@
 //     because the syntax of input differs.
 //
 // Some events end the process without a restore: SIGKILL, a fatal error of the
-// Go runtime (concurrent map writes, stack overflow) and os.Exit. A panic does
-// not, if each goroutine of the program either passes its panic to a goroutine
-// that waits for it or defers [Terminal.RestoreOnPanic].
+// Go runtime (concurrent map writes, stack overflow) and os.Exit. After a
+// panic, the terminal is restored, if each goroutine of the program either
+// passes its panic to a goroutine that waits for it or defers
+// [Terminal.RestoreOnPanic].
 package terminal
 
 import (
@@ -58,7 +60,7 @@ var (
 	// errNotTerminal is returned by Open if the input is not a terminal.
 	errNotTerminal = errors.New("standard input is not a terminal")
 	// errBackground is returned by Terminal.Raw and Input.Read if the process
-	// is in the background. It has a hint.
+	// is in the background. Its method Hint tells the user what to do.
 	errBackground error = backgroundError{}
 	// errClosed is returned by Terminal.Raw after Terminal.Close.
 	errClosed = errors.New("terminal closed: the program is exiting")
@@ -91,8 +93,8 @@ type Terminal struct {
 // noTerminal is the descriptor of a stream that is not a terminal.
 const noTerminal = -1
 
-// IsTerminal reports whether stream is a terminal: an *os.File, or any value
-// with a method Fd() uintptr, whose descriptor is a terminal.
+// IsTerminal reports whether stream is a terminal. A stream without a method
+// Fd() uintptr, which *os.File has, is not a terminal.
 func IsTerminal(stream any) bool {
 	return terminalFd(stream) != noTerminal
 }
@@ -108,9 +110,9 @@ func terminalFd(stream any) int {
 	return noTerminal
 }
 
-// Open returns the terminal of in and out. It does not change its modes. It
-// returns an error if in is not a terminal. out need not be one: the output may
-// go to a file.
+// Open returns the terminal of in and out. It does not change the modes of the
+// terminal. It returns an error if in is not a terminal. out need not be a
+// terminal: the output may go to a file.
 //
 // The streams must stay open for as long as the Terminal is used. onPanic, if
 // not nil, is called by RestoreOnPanic for other cleanup.
@@ -135,7 +137,8 @@ func Open(in io.Reader, out io.Writer, onPanic func()) (*Terminal, error) {
 //
 // Raw returns an error after Close, and if the process is in the background. In
 // the background, restore acts only if the modes are still those that Raw has
-// set: otherwise the foreground job (a shell, an editor) has set its own.
+// set. If they are not, the foreground job (a shell, an editor) has set its own
+// modes, which must not be changed.
 func (t *Terminal) Raw() (restore func(), err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

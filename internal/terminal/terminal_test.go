@@ -146,7 +146,7 @@ func TestRaw_KeysAreUnchangedAndNotEchoed(t *testing.T) {
 		t.Errorf("keys (-typed +read):\n%s", diff)
 	}
 
-	const text = "a\nb\tc" // must be the first output: nothing was echoed before
+	const text = "a\nb\tc" // read below as the first output, which shows that no key was echoed
 	if _, err := tty.WriteString(text); err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,8 @@ func TestRestore_DoesNotWaitForOutput(t *testing.T) {
 	before := modesOf(t, tty)
 	restore := raw(t, open(t, tty, tty))
 
-	// A terminal that is not read, as after Ctrl-S, blocks a large Write.
+	// Nothing reads the terminal's output, as after Ctrl-S, so a large Write
+	// blocks.
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
