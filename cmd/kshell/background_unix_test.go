@@ -45,8 +45,8 @@ func withNoisyPlugin(t *testing.T, s *sandbox.Server, mode clientcmdapi.ExecInte
 	return kubeconfig, log
 }
 
-// Ten jobs, each long enough for its pod to be watched, share one run of the
-// plugin. The race detector would report a global that they share.
+// Ten commands share one run of the plugin. Each command takes long enough for
+// kshell to watch its pod.
 func TestCredentialPlugin_ManyPodsShareOneRun(t *testing.T) {
 	t.Parallel()
 	s := runSandbox(t, sandbox.Config{Empty: true})
@@ -68,8 +68,8 @@ func TestCredentialPlugin_ManyPodsShareOneRun(t *testing.T) {
 	mustLog(t, log, "none")
 }
 
-// The server refuses a request made during a shell. The plugin is run again,
-// without the terminal, and its stderr is not shown.
+// If the server refuses a request that kshell makes during a shell, the plugin
+// is run again. It does not get the terminal, and its stderr is not shown.
 func TestCredentialPlugin_QuietDuringShell(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []clientcmdapi.ExecInteractiveMode{
@@ -80,7 +80,7 @@ func TestCredentialPlugin_QuietDuringShell(t *testing.T) {
 			s := startSandbox(t)
 			path, log := withNoisyPlugin(t, s, mode)
 			refused := unauthorized
-			refused.Path = "/exec" // the shell itself is attached to
+			refused.Path = "/exec" // not a request for the shell, which uses attach
 			s.Inject(refused)
 			c := open(t, s, program(t), append([]string{"--kubeconfig", path}, onNode()...)...)
 			c.run("echo up''to", "upto\r\n")

@@ -31,8 +31,7 @@ var completionBudget = 2 * time.Second
 // completionFunc completes an argument or the value of a flag.
 type completionFunc = func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective)
 
-// completeConnection sets the completion of the connection flags, which root
-// has.
+// completeConnection sets the completion of root's connection flags.
 func (a *app) completeConnection(root *cobra.Command) {
 	for flag, complete := range map[string]completionFunc{
 		"context":   a.kubeconfigNames(func(c *clientcmdapi.Config) []string { return sortedKeys(c.Contexts) }),
@@ -65,7 +64,7 @@ var pathFlags = []string{
 func noFiles(cmd *cobra.Command, flags *pflag.FlagSet) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		if !slices.Contains(pathFlags, f.Name) {
-			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.NoFileCompletions) // an error means that it has a completion
+			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.NoFileCompletions) // an error means that f has a completion
 		}
 	})
 }
@@ -115,14 +114,15 @@ func (a *app) completeTarget(
 		types[i] += "/"
 	}
 	if len(pods) == 0 && len(types) > 0 {
-		// The name follows without a space.
+		// No space is added after the slash, because the name follows.
 		return types, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}
 	return append(pods, types...), cobra.ShellCompDirectiveNoFileComp
 }
 
-// objectNames returns the objects of a type whose names begin with prefix, as
-// TYPE/NAME, or the pods as POD if typ is "".
+// objectNames returns the names of the objects of type typ that begin with
+// prefix, each as TYPE/NAME. If typ is "", it returns the names of pods,
+// without a type.
 func (a *app) objectNames(cmd *cobra.Command, typ, prefix string) []string {
 	before := ""
 	if typ != "" {
@@ -145,8 +145,9 @@ func (a *app) objectNames(cmd *cobra.Command, typ, prefix string) []string {
 	})
 }
 
-// completeContainer completes a container of the pod, or of the first pod of
-// the workload or selector, on the command line.
+// completeContainer completes the name of a container. The containers are those
+// of the pod on the command line or, for a workload or a selector, of the first
+// pod.
 func (a *app) completeContainer(
 	cmd *cobra.Command, args []string, toComplete string,
 ) ([]string, cobra.ShellCompDirective) {
@@ -192,8 +193,8 @@ func changed(cmd *cobra.Command, flag string) bool {
 }
 
 // timely returns the result of find, or nil if find takes longer than
-// completionBudget, because a credential plugin cannot be interrupted. In that
-// case, find is still running when timely returns, and ends with the process.
+// completionBudget. A find that takes longer is left running until the process
+// ends, because a credential plugin cannot be interrupted.
 func timely(cmd *cobra.Command, find func(context.Context) []string) []string {
 	parent := cmd.Context()
 	if parent == nil {
@@ -201,10 +202,11 @@ func timely(cmd *cobra.Command, find func(context.Context) []string) []string {
 	}
 	ctx, cancel := context.WithTimeout(parent, completionBudget)
 	defer cancel()
-	findCtx, stop := context.WithTimeout(ctx, completionBudget*9/10) // find can then return an incomplete list
+	// findCtx ends before ctx, so that find can return an incomplete list.
+	findCtx, stop := context.WithTimeout(ctx, completionBudget*9/10)
 	defer stop()
 	found := make(chan []string, 1)
-	go func() { found <- find(findCtx) }() // a panic may end the process: no terminal needs to be restored
+	go func() { found <- find(findCtx) }() // a panic may end the process, because no terminal needs to be restored
 	select {
 	case names := <-found:
 		return names

@@ -35,7 +35,7 @@ func TestCompletion_Bash(t *testing.T) {
 		{"we\t", "kshell exec web "},
 		{"web -c \t", "kshell exec web -c web "},
 		{"stateful\t", "kshell exec statefulset/"},
-		{"deployment/\t", "kshell exec deployment/"}, // no deployment
+		{"deployment/\t", "kshell exec deployment/"}, // nothing is completed: there is no deployment
 		{"--context exec-o\t", "kshell exec --context exec-only "},
 		{"-n kube-s\t", "kshell exec -n kube-system "},
 		{"--server https://127.0.0.1:1 we\t", "kshell exec --server https://127.0.0.1:1 we"}, // no error is printed

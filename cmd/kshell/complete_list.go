@@ -33,7 +33,7 @@ func (a *app) connectForCompletion() (*kubeconfig.Connection, error) {
 
 const (
 	listLimit = 500      // objects in a page, and names in a completion
-	maxPage   = 16 << 20 // bytes
+	maxPage   = 16 << 20 // size limit of a page, in bytes
 	// acceptMetadata is the header Accept that asks for the metadata of objects
 	// only. Kubernetes supports that since 1.15; other servers may return whole
 	// objects.
@@ -70,8 +70,8 @@ func listNames(ctx context.Context, cfg *rest.Config, path, prefix string) []str
 	}
 }
 
-// page is the part that listNames uses of a page of a list, which is a
-// PartialObjectMetadataList of meta/v1 or a list of whole objects.
+// page has the fields of a page of a list that listNames uses. The server
+// returns a PartialObjectMetadataList of meta/v1, or a list of whole objects.
 type page struct {
 	Metadata struct {
 		Continue string `json:"continue"`

@@ -17,8 +17,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// podServer starts a server that lists pods of the given names, in pages of
-// perPage, and counts the requests in pages.
+// podServer starts a server that lists pods with the given names, perPage of
+// them in each page. It counts the requests in the variable pages.
 func podServer(t *testing.T, pages *int, perPage int, names []string) *rest.Config {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

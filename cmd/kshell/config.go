@@ -79,7 +79,7 @@ func (a *app) loadSettings() (*settings.File, error) {
 	switch _, statErr := os.Stat(path); { //nolint:gosec // the path is the user's own
 	case statErr == nil:
 		a.notice.Warn("the settings file is ignored: %s", err)
-	case errors.Is(statErr, fs.ErrPermission): // the file may exist or not
+	case errors.Is(statErr, fs.ErrPermission): // it is not known whether the file exists
 		a.notice.Detail("the settings file is ignored: %s", err)
 	}
 	return nil, nil
@@ -120,8 +120,8 @@ func (a *app) viewConfig() error {
 	return nil
 }
 
-// printTable prints rows, of which the first is the header, to stdout.
-// a.printed keeps a write error.
+// printTable prints rows to stdout. The first row is the header. a.printed
+// keeps a write error.
 func (a *app) printTable(rows [][]string) {
 	for _, line := range notice.Table(3, rows) {
 		_, _ = fmt.Fprintln(a.printed, line)

@@ -91,7 +91,8 @@ func program(t *testing.T) string {
 	return path
 }
 
-// console is a terminal in which a program runs, from the side of the user.
+// console is a terminal in which a program runs. Its methods do what a user
+// does: they type keys and read the output.
 type console struct {
 	t         *testing.T
 	user, tty *os.File   // the two sides of the terminal
@@ -111,7 +112,8 @@ const termColumns, termRows = 80, 24
 // leader is the shell from which the terminal's user starts the program. It
 // leads the session, and continues after the program has ended: the kernel
 // resets the terminal when its session leader exits, and the test could not see
-// the modes that the program left. Ctrl-C also interrupts the leader.
+// the modes that the program left. It traps INT, because Ctrl-C is sent to the
+// leader, too.
 const leader = `trap : INT; sh -c 'echo $$ >&3; exec "$@" 3>&- 4<&-' sh "$@"; echo $? >&3; read -r _ <&4`
 
 // open starts a program in a new terminal.
@@ -149,7 +151,7 @@ func open(t *testing.T, s *sandbox.Server, path string, args ...string) *console
 			_ = syscall.Kill(c.pid, syscall.SIGKILL)
 		}
 		_ = cmd.Wait()
-		_ = tty.Close() // the last descriptor: reads from user end
+		_ = tty.Close() // the last descriptor of tty; now reads from user end
 		readers.Wait()
 		_ = user.Close()
 	})
@@ -338,7 +340,7 @@ func (c *console) lines() []string {
 	var answers sync.WaitGroup
 	answers.Go(func() { _, _ = io.Copy(io.Discard, screen) })
 	_, _ = screen.Write(c.all())
-	_ = screen.InputPipe().(io.Closer).Close() // Close itself races with Read
+	_ = screen.InputPipe().(io.Closer).Close() // screen.Close would race with Read
 	answers.Wait()
 	var lines []string
 	for line := range strings.Lines(screen.String()) {

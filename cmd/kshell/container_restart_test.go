@@ -109,7 +109,7 @@ func TestContainerRestarts_ContainerStillRuns(t *testing.T) {
 		before := requests.Load()
 		var errs bytes.Buffer
 		cmd := command(t, s, append([]string{"exec"}, args...)...)
-		cmd.Env = append(cmd.Env, shortLimits+"=1") // without --exact, kshell waits for reasonAfter
+		cmd.Env = append(cmd.Env, shortLimits+"=1") // with --exact=never, kshell waits for limits.Reason
 		cmd.Stderr = &errs
 		_ = cmd.Run() // the exit code is checked below
 		if got := cmd.ProcessState.ExitCode(); got != code || errs.Len() > 0 {

@@ -117,9 +117,9 @@ func TestCredentials_Impersonation(t *testing.T) {
 	}
 }
 
-// plugin is a credential plugin. With ASK, it prompts for a password. It prints
-// the token in the file TOKEN, and logs the mode of the terminal each time it
-// is run.
+// plugin is a credential plugin. If the variable ASK is set, it prompts for a
+// password. It prints the token in the file that TOKEN names. Each run writes
+// the mode of the terminal to the file that LOG names.
 const plugin = `#!/bin/sh
 modes=none
 if [ -t 0 ]; then case $(stty -a) in *-icanon*) modes=raw ;; *) modes=cooked ;; esac; fi
@@ -202,7 +202,7 @@ var unauthorized = sandbox.Fault{
 	Refusal: &metav1.Status{Code: 401, Reason: metav1.StatusReasonUnauthorized, Message: "Unauthorized"},
 }
 
-// A token that has expired during a shell is replaced for a reconnect.
+// If a token expires during a shell, kshell reconnects with a new token.
 func TestShellReconnect_RenewsCredentials(t *testing.T) {
 	t.Parallel()
 	for _, transport := range []struct{ name, before, after string }{

@@ -2,6 +2,7 @@
 
 package main
 
-// detachTerminal does nothing: on this system, credential plugins are only told
-// that they cannot prompt.
+// detachTerminal does nothing on systems other than Unix. There, credential
+// plugins are told that they cannot prompt, but nothing prevents them from
+// prompting.
 func detachTerminal() {}

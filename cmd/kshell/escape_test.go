@@ -34,7 +34,7 @@ func TestEscapeKeys(t *testing.T) {
 	c.run(`echo "[$mine]"`, `\[\]\r\n`)
 	c.prompt()
 	c.keys("sleep 1000\r")
-	c.waitFor("sleep 1000\r\n") // otherwise one read may return both lines, like a paste
+	c.waitFor("sleep 1000\r\n") // otherwise kshell may read both lines at once, like a paste
 	c.keys("~.")
 	c.waitFor("(?m)^kshell: session left\r\n")
 	c.mustEnd(outcome.ExitFailed)
@@ -48,8 +48,8 @@ func TestEscapeKeys(t *testing.T) {
 	})
 }
 
-// After a lost connection, the escape character counts although a line was
-// incomplete.
+// After a lost connection, kshell recognizes the escape character even if a
+// line was incomplete.
 func TestEscapeKeys_LossInTheMiddleOfALine(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

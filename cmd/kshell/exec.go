@@ -74,7 +74,7 @@ The exit code is the highest of all pods. Pods that are not running and lost con
 		RunE:                  run,
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		if args := cmd.Flags().Args(); len(args) > 1 { // the flag belongs to a command without --
+		if args := cmd.Flags().Args(); len(args) > 1 { // the flag may be one of the command, and -- is missing
 			return outcome.NewUsageError(err.Error(), dashesHint(cmd, args[0], args[1]))
 		}
 		return usage(cmd, err.Error())
@@ -129,7 +129,7 @@ func (a *app) exec(ctx context.Context, p *execPlan) (err error) {
 	if err != nil {
 		return outcome.ContextCause(ctx, err)
 	}
-	ctx, cancel := p.script.limited(ctx) // does not include the time to choose
+	ctx, cancel := p.script.limited(ctx) // after connectAndPick: the limit excludes the time in which the user chooses
 	defer cancel()
 	if command, err = a.newCommand(ctx, kube, cluster, p); err != nil {
 		return outcome.ContextCause(ctx, err)
@@ -138,8 +138,8 @@ func (a *app) exec(ctx context.Context, p *execPlan) (err error) {
 	return interactive.RunCommand(ctx, command, options)
 }
 
-// connectAndPick connects to the server and, if the plan has a list, lets the
-// user choose the pod.
+// connectAndPick connects to the server and, if p.pick is set, lets the user
+// choose the pod from a list.
 func (a *app) connectAndPick(ctx context.Context, p *execPlan) (*kubeconfig.Connection, *remote.Cluster, error) {
 	kube, err := a.connect()
 	if err != nil {

@@ -22,8 +22,8 @@ var (
 	allProtocols = []string{
 		"v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "base64.channel.k8s.io", "channel.k8s.io",
 	}
-	// The defaults of exact mode: with a tty, with a terminal as stdin, and
-	// otherwise.
+	// The defaults of exact mode: with a tty; without a tty if stdin is a
+	// terminal; without a tty if stdin is not a terminal.
 	exactTTY      = exactPlan{mode: exactNever}
 	exactTerminal = exactPlan{mode: exactAuto}
 	exactPipe     = exactPlan{mode: exactAuto, endIfInputCut: true}

@@ -12,8 +12,8 @@ import (
 	"kshell/internal/outcome"
 )
 
-// help prints the help of cmd: its own flags, then those of the connection. It
-// does not use cobra's templates, which would add 3 MiB to the binary.
+// help prints the help of cmd. It does not use cobra's templates, which would
+// add 3 MiB to the binary.
 func help(cmd *cobra.Command, _ []string) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\nUsage:\n", strings.TrimSpace(cmp.Or(cmd.Long, cmd.Short)))
@@ -58,8 +58,8 @@ func commands(cmd *cobra.Command) string {
 	return b.String()
 }
 
-// flagsOf returns the flags of cmd: own are those of kshell, connection those
-// that are the same in kubectl.
+// flagsOf returns the flags of cmd in two sets: own has the flags of kshell,
+// connection has the flags that are the same in kubectl.
 func flagsOf(cmd *cobra.Command) (own, connection *pflag.FlagSet) {
 	var kube kubeconfig.Flags
 	var kubectl kubectlFlags

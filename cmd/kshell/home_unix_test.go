@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// shared returns a new directory that every user may enter. t.TempDir may be in
-// a private directory.
+// shared returns a new directory that every user can enter. It does not use
+// t.TempDir, because that may be in a private directory.
 func shared(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "kshell-test")
@@ -26,9 +26,9 @@ func shared(t *testing.T) string {
 	return dir
 }
 
-// copyFile copies a file with cp. If this process opened the copy for writing,
-// a child process of another test could inherit the descriptor, and the copy
-// could not be executed (ETXTBSY).
+// copyFile copies a file. It runs cp, because a copy that this process has
+// opened for writing could not be executed (ETXTBSY) while a child process of
+// another test has inherited the descriptor.
 func copyFile(t *testing.T, from, to string, mode os.FileMode) string {
 	t.Helper()
 	if out, err := exec.CommandContext(t.Context(), "cp", from, to).CombinedOutput(); err != nil {

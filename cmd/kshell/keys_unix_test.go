@@ -17,7 +17,7 @@ import (
 )
 
 // answer makes a terminal emulator answer the program's queries until the test
-// ends. It sends to the channel after each answer.
+// ends. After each answer, it sends to answered.
 func (c *console) answer() (answered <-chan struct{}) {
 	screen := vt.NewEmulator(termColumns, termRows)
 	typed, stop := make(chan struct{}, 100), make(chan struct{})
@@ -85,7 +85,7 @@ func (c *console) enter() {
 	for end := time.Now().Add(deadline); time.Now().Before(end); {
 		before := len(c.all())
 		c.keys("\r")
-		time.Sleep(50 * time.Millisecond) // else one read may return several, like a paste
+		time.Sleep(50 * time.Millisecond) // otherwise kshell may read several Enters at once, like a paste
 		if regexp.MustCompile(prompt).Match(c.all()[before:]) {
 			c.prompt()
 			return

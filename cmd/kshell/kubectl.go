@@ -49,8 +49,8 @@ func (a *app) noteIgnoredFlags(cmd *cobra.Command) {
 	}
 }
 
-// normalizeFlagName returns the name of a flag that kubectl also accepts in
-// another spelling: with _ for -, and --v for --verbose.
+// normalizeFlagName returns the spelling of a flag's name that kshell defines.
+// As in kubectl, the user may also type _ for - in a name, and --v for -v.
 func normalizeFlagName(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 	if name == "v" {
 		return verboseFlag

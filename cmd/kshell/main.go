@@ -2,7 +2,7 @@
 // a Kubernetes cluster.
 //
 // This package parses the command line, turns it into a plan, and calls the
-// internal packages. It does not know frames, ioctls or YAML.
+// internal packages. It handles no WebSocket frames, ioctls or YAML.
 //
 // Invariants:
 //   - Only main.go uses os.Stdin, os.Stdout and os.Stderr, and calls os.Exit.
@@ -57,9 +57,10 @@ func runProgram(std streams) int {
 	return a.execute(ctx, args)
 }
 
-// silenceStderr discards what cobra and credential plugins write to stderr:
-// cobra and client-go read os.Stderr when they need it. It must be called
-// before the program starts goroutines.
+// silenceStderr discards what cobra and credential plugins write to stderr. It
+// replaces os.Stderr, which cobra and client-go read only when they need it. It
+// must be called before the program starts goroutines, because they may read
+// os.Stderr.
 func silenceStderr() {
 	if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
 		os.Stderr = null
@@ -72,8 +73,9 @@ type streams struct {
 	Out, Err io.Writer
 }
 
-// newApp returns the application. name is what the user types for it, and args
-// are the arguments of the process: a completion writes nothing to stderr.
+// newApp returns the application. name is what the user types to call it:
+// kshell, or kubectl kshell. args are the arguments of the process: if they
+// request a completion, the application writes nothing to stderr.
 func newApp(std streams, registry *cleanup.Registry, name string, args []string) *app {
 	if isCompletion(args) {
 		std.Err = io.Discard
@@ -103,7 +105,8 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	return outcome.Classify(err).ExitCode
 }
 
-// printError prints err, unless only the exit code reports it.
+// printError prints err, unless err is an error that only the exit code
+// reports.
 func printError(n *notice.Printer, err error) {
 	if !outcome.Classify(err).Silent {
 		n.Error(err)

@@ -22,7 +22,7 @@ import (
 
 // TestMain makes the test binary run kshell if it is called kshell or by one of
 // the names of the plugin. The scripts and the terminal tests run kshell that
-// way. Called panickingName, it runs a kshell that panics.
+// way. If the binary is called panickingName, it runs a kshell that panics.
 func TestMain(m *testing.M) {
 	testscript.Main(suite{m}, map[string]func(){
 		"kshell": testMain, pluginName: testMain, completerName: testMain, panickingName: runPanicking,

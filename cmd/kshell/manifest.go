@@ -27,8 +27,8 @@ import (
 type manifestFlags struct{ files []string }
 
 func (f *manifestFlags) addTo(flags *pflag.FlagSet) {
-	// Unlike kubectl's flag, which is a slice, this one does not split names at
-	// commas.
+	// kubectl's flag is a slice, which splits its value at commas. This flag
+	// does not, because a file name may contain commas.
 	flags.StringArrayVarP(&f.files, filenameFlag, "f", nil,
 		"read the pod or TYPE/NAME from this YAML or JSON `FILE`, a URL, or - for stdin")
 }
@@ -39,7 +39,7 @@ const filenameFlag = "filename"
 const stdinManifest = "-"
 
 // manifest returns the value of -f, or "" without -f. args are the arguments
-// that also select a pod.
+// before --. It is an error if both -f and args select a pod.
 func (f *manifestFlags) manifest(cmd *cobra.Command, args []string) (string, error) {
 	switch {
 	case len(f.files) == 0:
@@ -141,7 +141,7 @@ func (r readCloser) Close() error { return r.close() }
 
 const (
 	downloadTimeout = 30 * time.Second
-	maxDownload     = 16<<20 + 1 // bytes; one more than pod.ParseManifest accepts, so that it returns an error
+	maxDownload     = 16<<20 + 1 // bytes; one more than pod.ParseManifest accepts, which reports the error
 )
 
 // download downloads a manifest. No error contains the URL.
@@ -165,8 +165,8 @@ func download(ctx context.Context, address string) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(text)), outcome.ContextCause(ctx, err)
 }
 
-// withoutURL removes the URL that net/http adds to errors: it may contain a
-// token, and the caller adds it without that.
+// withoutURL removes the URL that net/http adds to errors, because the URL may
+// contain a token. applyManifest adds the URL without the token.
 func withoutURL(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {

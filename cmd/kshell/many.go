@@ -88,7 +88,7 @@ func (f *manyFlags) planMany(cmd *cobra.Command, named, command []string, tty bo
 
 // unused returns an error for flags that need --all.
 func (f *manyFlags) unused(cmd *cobra.Command) error {
-	if picks, _ := cmd.Flags().GetBool("pick"); f.selector != "" && !picks { // node-shell has no --pick: false
+	if picks, _ := cmd.Flags().GetBool("pick"); f.selector != "" && !picks { // false without a flag --pick, as in node-shell
 		return outcome.NewUsageError("-l may select several pods, but the command runs in one",
 			"add --all to run a command in all of them, or --pick to choose one")
 	}
@@ -121,8 +121,8 @@ func (a *app) execMany(ctx context.Context, p *execPlan) error {
 	})
 }
 
-// runMany runs the plan's command in the containers that find returns. The time
-// limit of --timeout applies to find, and again to each command.
+// runMany runs the plan's command in the containers that find returns.
+// --timeout limits the time of find and, separately, the time of each command.
 func (a *app) runMany(ctx context.Context, p *execPlan, find func(context.Context) ([]fanout.Target, error)) error {
 	start := time.Now()
 	status, err := p.script.openStatus()

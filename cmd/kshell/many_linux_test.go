@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// A pod whose output cannot be written yet is not read: the output does not
-// wait in memory.
+// kshell does not read more output of a pod while it cannot write the output
+// that it has read. Otherwise the output would fill the memory.
 func TestMany_MemoryIsBoundedIfStdoutIsSlow(t *testing.T) {
 	skipShort(t)
 	const pods = 3
 	bytesEach, limit := 200<<20, 64
-	if raceDetector { // it is slow and needs more memory
+	if raceDetector { // the race detector is slow and needs more memory
 		bytesEach, limit = 50<<20, 110
 	}
 	s := startPods(t, pods, "")
@@ -45,8 +45,8 @@ func TestMany_MemoryIsBoundedIfStdoutIsSlow(t *testing.T) {
 	}
 }
 
-// readSlowly reads nothing for a second, then slowly, then the rest. peak is
-// the peak memory of the process pid, which writes, in MiB.
+// readSlowly reads nothing for a second, then slowly, then the rest. pid is the
+// process that writes, and peak is its peak memory in MiB.
 func readSlowly(t *testing.T, r io.Reader, pid int) (total int64, peak int) {
 	t.Helper()
 	p := make([]byte, 1<<20)

@@ -52,7 +52,7 @@ func runMany(ctx context.Context, t *testing.T, s *sandbox.Server, args ...strin
 	return got
 }
 
-// runManyTo is runMany with stdout out.
+// runManyTo is like runMany, but kshell writes its stdout to out.
 func runManyTo(ctx context.Context, out io.Writer, s *sandbox.Server, args ...string) manyResult {
 	var errs bytes.Buffer
 	line := append([]string{"exec", "--kubeconfig", s.Kubeconfig(), "-l", "many=yes", "--all"}, args...)
@@ -89,8 +89,8 @@ func TestMany_LostConnectionEndsOneCommand(t *testing.T) {
 	}
 }
 
-// To find out that exact mode is not possible takes a round trip, once for all
-// pods of an image.
+// kshell needs a round trip to find out that exact mode is not possible. It
+// does so only once for all pods of an image.
 func TestMany_ExactModeIsTriedOncePerImage(t *testing.T) {
 	s := startPods(t, 6, sandbox.NoShellImage)
 	got := runMany(t.Context(), t, s, "--max-parallel", "4", "--", "hello")
@@ -108,8 +108,9 @@ func TestMany_ExactModeIsTriedOncePerImage(t *testing.T) {
 	}
 }
 
-// The other pods of an image wait until the first one has found out whether
-// exact mode is possible, but not until its command has ended.
+// The command in the first pod of an image finds out whether exact mode is
+// possible. The other pods wait for this result, but not for the end of that
+// command.
 func TestMany_CommandsRunAtTheSameTime(t *testing.T) {
 	s := startPods(t, 3, "")
 	const together = `cd "$0" && : >$$ && until [ "$(ls | wc -l)" -eq 3 ]; do sleep 0.1; done`
@@ -135,7 +136,8 @@ func TestMany_MaxParallel(t *testing.T) {
 	}
 }
 
-// lineTrigger is a writer that calls then at the last of a number of lines.
+// lineTrigger is a writer that calls then when the given number of lines has
+// been written.
 type lineTrigger struct {
 	lines int
 	then  func()

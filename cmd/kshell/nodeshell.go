@@ -222,7 +222,7 @@ func (a *app) openInput(p *execPlan) (io.Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--stdin-file: %w", err)
 	}
-	return file, nil // open until the program ends
+	return file, nil // the file stays open until the program ends
 }
 
 // chooseNode lets the user choose a node, and returns its name.

@@ -21,8 +21,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// addDetachedShell adds the pod of a detached shell on node1, created by this
-// user on this host, and returns its name.
+// addDetachedShell adds the pod of a detached shell on node1, and returns the
+// name of the pod. by is the user who created the pod, from is that user's host.
 func addDetachedShell(t *testing.T, s *sandbox.Server, by, from string, change ...func(*corev1.Pod)) string {
 	t.Helper()
 	p := node.Pod(node.Options{
@@ -54,8 +54,9 @@ func TestAttach_HostileAnnotations(t *testing.T) {
 	c.mustEnd(4)
 }
 
-// hangs makes execs of the sandbox hang if an argument contains words, and does
-// so for the given number of times (0: always). asked is closed at the first.
+// hangs makes an exec of the sandbox hang if one of its arguments contains
+// words. Only the first times such execs hang, or all if times is 0. asked is
+// closed when the first one arrives.
 func hangs(s *sandbox.Server, times int, words string) (asked <-chan struct{}) {
 	begun := make(chan struct{})
 	first := sync.OnceFunc(func() { close(begun) })
@@ -70,7 +71,8 @@ func hangs(s *sandbox.Server, times int, words string) (asked <-chan struct{}) {
 	return begun
 }
 
-// Parts of the scripts of kshell's own execs, to tell them apart.
+// Each of these texts is contained in the script of only one kind of kshell's
+// own execs.
 const (
 	heartbeatWords = `: >"$KSHELL_STATE/beat$1"`
 	returnWords    = `rm -f "$KSHELL_STATE/detached"`
@@ -81,7 +83,7 @@ const (
 func TestHeartbeat_ExecHangs(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
-	hangs(s, 3, heartbeatWords) // after which the user is warned
+	hangs(s, 3, heartbeatWords) // so many that the user is warned
 	c := open(t, s, program(t), onNode("--heartbeat", "20s")...)
 	c.prompt()
 	c.waitFor(`kshell: warning: no heartbeat has reached pod node-shell-node1-[a-z0-9]+ ` +
@@ -102,7 +104,7 @@ func waitClosed(t *testing.T, ch <-chan struct{}) {
 	}
 }
 
-// The execs with which --attach reaches the pod are made while Ctrl-C still
+// --attach makes its first execs before the terminal is raw, so Ctrl-C still
 // sends a signal.
 func TestAttach_ExecHangs_CtrlC(t *testing.T) {
 	t.Parallel()
@@ -115,7 +117,7 @@ func TestAttach_ExecHangs_CtrlC(t *testing.T) {
 			c := open(t, s, program(t), "node-shell", "--attach", pod)
 			waitClosed(t, asked)
 			c.waitModes(c.before)
-			c.signal(syscall.SIGINT) // Ctrl-C, typed, would end the test's shell as well
+			c.signal(syscall.SIGINT) // a typed Ctrl-C would end the test's shell, too
 			c.mustEnd(130)
 			if pods := nodePods(t, s); len(pods) != 1 {
 				t.Errorf("%d pods, want the one that was left running", len(pods))
@@ -160,8 +162,8 @@ func TestDetach_ExecHangs(t *testing.T) {
 	c.mustEnd(0)
 }
 
-// If the server refuses the log, the output of the outage is missing, and the
-// session goes on.
+// If the server refuses to send the log after a reconnect, the session goes on
+// without the output of the outage.
 func TestLog_RefusedKeepsTheSession(t *testing.T) {
 	t.Parallel()
 	for _, code := range []int{500, 503} {
@@ -188,7 +190,8 @@ func TestLog_RefusedKeepsTheSession(t *testing.T) {
 	}
 }
 
-// A new shell shows its first prompt although its log cannot be read.
+// If the log of a new shell cannot be read, the shell still shows its first
+// prompt.
 func TestLog_RefusedFromTheStart(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -201,8 +204,8 @@ func TestLog_RefusedFromTheStart(t *testing.T) {
 	c.mustEnd(5)
 }
 
-// Without a name, --attach names the pod and its creator, and asks before it
-// attaches to another user's.
+// If no pod is named, --attach prints the names of the pod and of its creator.
+// It asks before it attaches to a pod of another user.
 func TestAttach_Unnamed(t *testing.T) {
 	t.Parallel()
 	user, host := whoami()
@@ -227,12 +230,12 @@ func TestAttach_Unnamed(t *testing.T) {
 		c.mustEnd(4)
 	}
 	interrupted := func(c *console, _ string) {
-		c.signal(syscall.SIGINT) // Ctrl-C, typed, would end the test's shell as well
+		c.signal(syscall.SIGINT) // a typed Ctrl-C would end the test's shell, too
 		c.mustEnd(130)
 	}
 	for name, tt := range map[string]struct {
 		by, from string
-		said     string // after the pod and the node
+		said     string // the message after the names of the pod and the node
 		answer   func(*console)
 		end      func(c *console, name string)
 	}{
@@ -275,7 +278,8 @@ func TestAttach_Named(t *testing.T) {
 	c.mustEnd(4)
 }
 
-// Without a terminal to ask on, --attach to another user's pod needs its name.
+// Without a terminal, --attach cannot ask the user. It then attaches to the pod
+// of another user only if the pod is named.
 func TestAttach_UnnamedWithoutTerminal(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -301,8 +305,8 @@ func TestAttach_UnnamedWithoutTerminal(t *testing.T) {
 	}
 }
 
-// A Ctrl-C that is typed while kshell waits for the log goes to the shell, and
-// does not end kshell as if the server were silent.
+// While kshell waits for the log, a typed Ctrl-C goes to the shell. It does not
+// end kshell, although it does so in other waits for the server.
 func TestLog_Hangs_CtrlC(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -329,7 +333,7 @@ func (c *console) awaitRaw() {
 	}
 }
 
-// If the exec of a mark hangs, another mark is printed.
+// If the exec that prints a mark hangs, kshell prints another mark.
 func TestMark_ExecHangs(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

@@ -27,8 +27,8 @@ func newNodeList(a *app) *cobra.Command {
 	return cmd
 }
 
-// nodeManagerIn returns a Manager to list and delete pods, and the namespace to
-// search; empty means all.
+// nodeManagerIn returns a Manager to list and delete pods, and the namespace in
+// which to search. An empty namespace means all namespaces.
 func (a *app) nodeManagerIn(allNamespaces bool) (m *nodeshell.Manager, namespace string, err error) {
 	kube, err := a.connect()
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"kshell/internal/remote"
 )
 
-// nodeNames completes the node, or the pod to attach to.
+// nodeNames completes the name of a node or, with --attach, of a pod.
 func (a *app) nodeNames(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp

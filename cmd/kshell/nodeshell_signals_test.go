@@ -29,7 +29,7 @@ type nodeRun struct {
 }
 
 // startOnNode returns a node-shell command with these arguments. If patient is
-// set, kshell has the time limits for a loaded machine, else those of a user.
+// set, kshell has the time limits of the other tests, else those of production.
 func startOnNode(t *testing.T, s *sandbox.Server, patient bool, more ...string) *nodeRun {
 	t.Helper()
 	r := &nodeRun{Cmd: command(t, s, append([]string{"node-shell", "--image", sandbox.NodeImage}, more...)...)}
@@ -49,8 +49,8 @@ func (r *nodeRun) signal(first, second syscall.Signal) error {
 	return syscall.Kill(-r.Process.Pid, second)
 }
 
-// timeout(1) and the job control of a shell send a signal twice, to the process
-// and to its group. It counts as one, and the pod is deleted.
+// timeout(1) and the job control of a shell send a signal twice: to the process
+// and to its group. kshell counts both as one signal, and deletes the pod.
 func TestNodeShell_SignalTwice(t *testing.T) {
 	t.Parallel()
 	const runs, workers = 50, 4

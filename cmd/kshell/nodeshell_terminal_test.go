@@ -18,8 +18,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// nodePods returns the pods of node shells in a sandbox that are not being
-// deleted.
+// nodePods returns the pods of node shells in a sandbox, except those that are
+// being deleted.
 func nodePods(t *testing.T, s *sandbox.Server) []corev1.Pod {
 	t.Helper()
 	target, err := (&kubeconfig.Flags{Kubeconfig: s.Kubeconfig()}).Load()
@@ -123,8 +123,8 @@ func TestNodeShell_PodCannotBeDeleted(t *testing.T) {
 	}
 }
 
-// If a goroutine panics that the session does not wait for, the pod is deleted
-// before the panic ends the process.
+// If a goroutine for which the session does not wait panics, kshell deletes the
+// pod before the panic ends the process.
 func TestNodeShell_PodDeletedAfterPanic(t *testing.T) {
 	t.Parallel()
 	path := panicking(t)
@@ -138,8 +138,8 @@ func TestNodeShell_PodDeletedAfterPanic(t *testing.T) {
 	}
 }
 
-// If the server refuses exec, no marks can be printed: the output of the stream
-// is shown as it is.
+// If the server refuses exec, kshell cannot print marks, and shows the output
+// of the stream as it is.
 func TestMark_ExecRefused(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -194,7 +194,7 @@ func TestDetach_EscapeKey(t *testing.T) {
 	c.waitFor("is left running on node node1")
 	c.mustEnd(0)
 	again := open(t, s, program(t), "node-shell", "--attach")
-	again.waitFor("upto\r\n") // what was printed before
+	again.waitFor("upto\r\n") // printed before the shell was left
 	again.run("echo kept: $kept", "kept: yes\r\n")
 	again.keys("exit 8\r")
 	again.mustEnd(8)

@@ -80,7 +80,7 @@ func TestShellOffPath_Interactive(t *testing.T) {
 	}
 }
 
-// Without kshell's script, the same shells are tried.
+// With --exact=never, kshell tries the same shells as with its script.
 func TestShellOffPath_Plain(t *testing.T) {
 	t.Parallel()
 	s := startOffPath(t, "tools")

@@ -81,14 +81,15 @@ func (p *identityProvider) knows(idToken string) bool {
 	return p.issued[idToken]
 }
 
-// idToken is an unsigned JWT.
+// idToken returns an unsigned JWT.
 func idToken(number int, expires time.Time) string {
 	encode := base64.RawURLEncoding.EncodeToString
 	claims := fmt.Appendf(nil, `{"exp":%d,"n":%d}`, expires.Unix(), number)
 	return encode([]byte(`{"alg":"none"}`)) + "." + encode(claims) + ".x"
 }
 
-// ServeHTTP implements http.Handler: the metadata, and the token endpoint.
+// ServeHTTP implements http.Handler. It serves the provider's metadata and the
+// token endpoint.
 func (p *identityProvider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	if r.URL.Path == "/.well-known/openid-configuration" {
@@ -198,9 +199,9 @@ func TestOIDC_RotatedTokensAreStored(t *testing.T) {
 	}
 }
 
-// If the kubeconfig cannot be written (here because of a lock file, such as a
-// killed kubectl leaves), kshell warns and the command runs with the new
-// tokens.
+// If the kubeconfig cannot be written, kshell warns, and the command runs with
+// the new tokens. In this test, a lock file prevents writing: a kubectl that is
+// killed can leave such a file.
 func TestOIDC_TokensThatCannotBeStored(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

@@ -14,7 +14,7 @@ import (
 // cleanup.
 const panickingName = "kshell-panicking"
 
-// panicking returns the path of that kshell.
+// panicking returns the path of the kshell that panics.
 func panicking(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
@@ -36,8 +36,9 @@ func runPanicking() {
 }
 
 // panicStream is one of the standard streams. It panics when a P is read, when
-// "panic-in-stdout" is written, and when a certain message is written by a
-// goroutine that no other goroutine waits for.
+// "panic-in-stdout" is written, and when a message that contains "press Enter
+// for a prompt" is written. No goroutine waits for the one that writes this
+// message.
 type panicStream struct {
 	io.Reader
 	io.Writer

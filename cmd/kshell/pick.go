@@ -29,9 +29,9 @@ type pickPlan struct {
 	always   bool // show the list even if only one pod matches
 }
 
-// planPick returns nil if no list is shown. args are the arguments that select
-// a pod. local describes kshell's own streams, even if the command gets other
-// input.
+// planPick returns the plan of the list, or nil if no list is shown. args are
+// the arguments that select a pod. local describes kshell's own stdin and
+// stdout, even if --stdin-file gives the command another stdin.
 func (f *pickFlags) planPick(cmd *cobra.Command, many *manyFlags, args []string, local terminals) (*pickPlan, error) {
 	selector := strings.TrimSpace(many.selector)
 	switch {
@@ -61,7 +61,7 @@ func (a *app) pick(ctx context.Context, kube *kubeconfig.Connection, c *remote.C
 	var forbidden *pod.GetForbiddenError
 	switch {
 	case errors.As(err, &forbidden):
-		return nil // the user may not get the specified pod: no list is shown
+		return nil // the user is not allowed to get the specified pod, so there is no list to show
 	case err != nil:
 		return outcome.ContextCause(ctx, remote.ExplainForbidden(ctx, a.env(), c, err))
 	}

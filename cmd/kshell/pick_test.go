@@ -14,7 +14,7 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// twoContainers adds a pod, pair, with the containers one and two.
+// twoContainers adds the pod pair, which has the containers one and two.
 func twoContainers(t *testing.T, s *sandbox.Server) {
 	t.Helper()
 	p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "one"}, {Name: "two"}}}}
@@ -31,8 +31,8 @@ func (c *console) listClosed() {
 	c.waitFor(`\x1b\[\?1049l`)
 }
 
-// wantRunsIn checks that all commands ran in one container, and that there was
-// one.
+// wantRunsIn checks that at least one command ran, and that all commands ran in
+// the given container of the pod name.
 func wantRunsIn(t *testing.T, s *sandbox.Server, name, container string) {
 	t.Helper()
 	all := s.Sessions()
@@ -199,7 +199,8 @@ func TestPick_NoColor(t *testing.T) {
 	}
 }
 
-// A late answer of the terminal would be typed into the shell.
+// The list sends no queries to the terminal, because a late answer would be
+// typed into the shell.
 func TestPick_NoTerminalQueries(t *testing.T) {
 	t.Parallel()
 	c := open(t, startSandbox(t), program(t), "exec")

@@ -68,7 +68,7 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 	switch {
 	case err != nil:
 		return nil, err
-	case unnamed: // the pod is chosen by a selector or from a list
+	case unnamed: // a selector or a list chooses the pod; hints show --pick
 		named = []string{"--pick"}
 	case len(named) > 1:
 		return nil, outcome.NewUsageError(
@@ -94,7 +94,7 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 		stdin: (f.stdin || f.stdinFile != "") && !f.noStdin, tty: f.tty,
 		script: f.scriptFlags, session: f.sessionFlags, many: many, pick: pick, waitRunning: f.runningTimeout,
 	}
-	if f.all && !cmd.Flags().Changed("pod-running-timeout") { // a pod that crashes would delay all results
+	if f.all && !cmd.Flags().Changed("pod-running-timeout") { // waiting for a pod that crashes would delay all results
 		p.waitRunning = 0
 	}
 	if len(command) == 0 {
@@ -130,14 +130,14 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 	return p, err
 }
 
-// dashesHint returns the hint for a command that does not follow --. target is
-// the pod or node.
+// dashesHint returns the hint for a command line without --. target is the
+// argument for the pod or node, command is the argument after target.
 func dashesHint(cmd *cobra.Command, target, command string) string {
 	return fmt.Sprintf("put -- before the command: %s [FLAGS] %s -- %s ...", cmd.CommandPath(), target, command)
 }
 
-// dropUnusableTTY removes -t, with a warning, if stdin is not passed or is not
-// a terminal, as kubectl does.
+// dropUnusableTTY sets p.tty to false and adds a warning, as kubectl does, if
+// stdin is not passed to the command or is not a terminal.
 func (p *execPlan) dropUnusableTTY(local terminals) {
 	switch {
 	case !p.tty:

@@ -71,7 +71,7 @@ func planNode(cmd *cobra.Command, f nodeFlags, args []string, local terminals) (
 	return p, f.planPod(cmd, p)
 }
 
-// planNodeRun sets the plan of the command.
+// planNodeRun sets p.exec, the plan of the command.
 func (f *nodeFlags) planNodeRun(cmd *cobra.Command, p *nodePlan, command []string, local terminals) error {
 	local.in = local.in && f.stdinFile == ""
 	x := &execPlan{
@@ -108,8 +108,8 @@ func (f *nodeFlags) planNodeRun(cmd *cobra.Command, p *nodePlan, command []strin
 	return f.unused(cmd)
 }
 
-// checkTarget returns an error if the node is missing, or if flags exclude each
-// other.
+// checkTarget returns an error if the command line specifies no node and needs
+// one, or if it contains flags that exclude each other.
 func (f *nodeFlags) checkTarget(cmd *cobra.Command, p *nodePlan, local terminals) error {
 	shell, onTerminal := len(p.exec.command) == 0, local.in && local.out
 	switch {
@@ -192,13 +192,13 @@ func (f *nodeFlags) planPod(cmd *cobra.Command, p *nodePlan) error {
 	return nil
 }
 
-// whoami returns the local user and host, which are recorded in the pod; empty
-// if they are not known.
+// whoami returns the names of the local user and host, which are recorded in
+// the pod. A name that is not known is empty.
 func whoami() (name, host string) {
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
-	host, _ = os.Hostname() // an error leaves it empty
+	host, _ = os.Hostname() // after an error, host is empty
 	return notice.Clean(name), notice.Clean(host)
 }
 

@@ -13,9 +13,9 @@ const (
 	completerName = "kubectl_complete-kshell" // for the completion of "kubectl kshell"
 )
 
-// parseArgv returns what the user types for the program, which is kshell or
-// kubectl kshell, and its arguments. argv holds the arguments of the process,
-// with its name.
+// parseArgv returns what the user types to call the program, which is kshell or
+// kubectl kshell, and the arguments after that. argv is os.Args: its first
+// element is the file name of the program.
 func parseArgv(argv []string) (name string, args []string) {
 	name = "kshell"
 	if len(argv) == 0 {

@@ -144,7 +144,8 @@ func TestContainerRestarts_SeenWhileDisconnected(t *testing.T) {
 	c.mustEnd(5)
 }
 
-// The node may still be starting the container, although its status is running.
+// The node may still be starting the container when the pod's status already
+// says that the container is running.
 func TestShellReconnect_ContainerIsStarting(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -161,7 +162,8 @@ func TestShellReconnect_ContainerIsStarting(t *testing.T) {
 	c.keys("exit 5\r")
 	c.mustEnd(5)
 	s.Inject(sandbox.Fault{NotRunning: true})
-	// Without a session before, kshell does not wait for the container.
+	// kshell waits for such a container only to reconnect, not to start its
+	// first session.
 	never := open(t, s, program(t), "exec", "-it", "web", "--", "sh")
 	never.mustEnd(outcome.ExitFailed)
 	never.waitFor("hint: the container is not running")
@@ -196,7 +198,7 @@ func killMain(t *testing.T, s *sandbox.Server) {
 		t.Fatal("web has no processes")
 	}
 	for _, pid := range pids {
-		// A process may already have ended with the first one.
+		// The process may have ended already, together with the first one.
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			t.Error(err)
 		}
@@ -222,7 +224,8 @@ func waitRestart(t *testing.T, s *sandbox.Server) {
 	}
 }
 
-// If a node is lost, the API server keeps the connection open.
+// If a node is lost, the API server keeps the connection open. kshell learns of
+// the loss from the pod's status.
 func TestShell_NodeLost(t *testing.T) {
 	t.Parallel()
 	for name, answers := range map[string]bool{"it does not answer": false, "it answers": true} {

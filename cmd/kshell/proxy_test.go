@@ -233,7 +233,7 @@ func mustExec(t *testing.T, s *sandbox.Server, env []string, args ...string) {
 	cmd := command(t, s, append(args, "exec", "-i", "web", "--", "sh", "-c", "cat; exit 7")...)
 	cmd.Env = append(slices.DeleteFunc(cmd.Env, func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
-		return strings.HasSuffix(strings.ToLower(name), "_proxy") // set where the tests run
+		return strings.HasSuffix(strings.ToLower(name), "_proxy") // may be set on the machine that runs the tests
 	}), env...)
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stderr = strings.NewReader("text"), &stderr
@@ -271,13 +271,13 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// The test uses 0.0.0.0, which is this machine: for loopback addresses, a proxy
-// is never used.
+// The test uses 0.0.0.0, which is an address of this machine, because no proxy
+// is ever used for loopback addresses.
 func TestProxy_NoProxy(t *testing.T) {
 	t.Parallel()
 	for noProxy, direct := range map[string]bool{
 		"":                            false,
-		"0.0.0.0/8":                   true, // by client-go
+		"0.0.0.0/8":                   true, // client-go handles networks in NO_PROXY
 		"10.0.0.0/8,0.0.0.0":          true,
 		"192.168.0.0/16,sandbox.test": false,
 		"*":                           true,

@@ -125,7 +125,7 @@ func TestRedirect_AnotherOriginIsRefused(t *testing.T) {
 			for client, ask := range clients {
 				err := ask(t.Context(), target.Config)
 				if err == nil {
-					continue // a followed redirect fails the test in other
+					continue // if the redirect was followed, the function other has failed the test
 				}
 				want := fmt.Sprintf("the server redirects (%d) to %s", status, location.printed)
 				if !strings.Contains(err.Error(), want) {
@@ -149,7 +149,7 @@ func TestRedirect_SameOriginIsFollowed(t *testing.T) {
 	for _, status := range redirectCodes {
 		for client, ask := range clients {
 			if client == "WebSocket" || client == "SPDY" {
-				continue // it never follows redirects
+				continue // these clients never follow redirects
 			}
 			for _, absolute := range []bool{true, false} {
 				var authorizations []string

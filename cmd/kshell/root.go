@@ -103,7 +103,8 @@ func rejectExtraArgs(root *cobra.Command) {
 	}
 }
 
-// newHelp returns the command help. cobra's own accepts unknown commands.
+// newHelp returns the command help. It replaces the help command of cobra,
+// which accepts unknown commands.
 func newHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
@@ -120,8 +121,8 @@ func newHelp() *cobra.Command {
 	}
 }
 
-// onlySubcommands returns an error if there is an argument: it is not the name
-// of a subcommand.
+// onlySubcommands returns an error if args is not empty. cobra has then found
+// no subcommand with the name args[0].
 func onlySubcommands(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil

@@ -102,13 +102,14 @@ func refusal(code int32, reason metav1.StatusReason, message string) sandbox.Fau
 	return sandbox.Fault{Refusal: &metav1.Status{Code: code, Reason: reason, Message: message}}
 }
 
-// onPods returns f for the requests of pods.
+// onPods returns f, limited to requests for pods.
 func onPods(f sandbox.Fault) sandbox.Fault {
 	f.Path = "/pods/"
 	return f
 }
 
-// otherNotFound reports that an object does not exist that no test requests.
+// otherNotFound reports that a service does not exist. No test requests this
+// service.
 var otherNotFound = &metav1.Status{
 	Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound, Message: `services "x" not found`,
 	Details: &metav1.StatusDetails{Kind: "services", Name: "x"},

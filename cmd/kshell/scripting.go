@@ -61,8 +61,8 @@ func notNegative(cmd *cobra.Command, flag string, d time.Duration) error {
 	return nil
 }
 
-// limited returns ctx with the time limit of --timeout. The cause of its end is
-// an outcome.TimeoutError.
+// limited returns ctx with the time limit of --timeout. When the limit is
+// reached, the cause of the cancellation is an outcome.TimeoutError.
 func (f *scriptFlags) limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	if f.timeout == 0 {
 		return context.WithCancel(ctx)

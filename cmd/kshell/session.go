@@ -30,7 +30,7 @@ type sessionFlags struct {
 	escapeGiven      bool
 }
 
-// The values without flags and settings.
+// The default values, which flags and settings override.
 const (
 	keepaliveDefault      = 10 * time.Second
 	connectTimeoutDefault = 10 * time.Second

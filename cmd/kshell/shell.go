@@ -34,13 +34,13 @@ type commandEnv struct {
 	dir  string   // "": that of the container
 }
 
-// empty reports whether the environment is that of the container.
+// empty reports whether e changes nothing in the environment of the container.
 func (e commandEnv) empty() bool { return len(e.vars) == 0 && e.dir == "" }
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// check returns the environment of the command. Variables without a value have
-// their local value.
+// check returns the environment of the command. A variable that is given
+// without a value has the value that it has in kshell's own environment.
 func (f *shellFlags) check(cmd *cobra.Command) (commandEnv, error) {
 	e := commandEnv{dir: f.workdir}
 	for _, given := range f.env {
@@ -59,10 +59,10 @@ func (f *shellFlags) check(cmd *cobra.Command) (commandEnv, error) {
 	return e, nil
 }
 
-// forwardedEnv returns the variables of environ that describe the local
-// terminal, and are set for a remote shell, as ssh does. Variables for a locale
-// are marked for exact.NewShell, because the container may not have that
-// locale.
+// forwardedEnv returns the variables of environ that kshell sets in a remote
+// shell, as ssh does: those that describe the terminal, and those of the
+// locale. Those of the locale are marked with exact.IfLocaleExists, because the
+// container may not have the locale.
 func forwardedEnv(environ []string) []string {
 	var env []string
 	for _, v := range environ {

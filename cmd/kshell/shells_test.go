@@ -41,8 +41,9 @@ PS1='PS C:\> ' exec /bin/sh
 `
 )
 
-// windowsPods adds Windows pods: full has both shells, nano only cmd, bare
-// none. withOS sets the operating system in their specs.
+// windowsPods adds Windows pods: full has both shells, nano has only cmd, bare
+// has none. If withOS is set, the specs of the pods contain the operating
+// system.
 func windowsPods(t *testing.T, s *sandbox.Server, withOS bool) {
 	t.Helper()
 	cmd, powershell := writeFile(t, "cmd", cmdExe, 0o700), writeFile(t, "powershell", powershellExe, 0o700)
@@ -117,7 +118,7 @@ func TestShell_Windows(t *testing.T) {
 			windowsPods(t, s, true)
 			c := open(t, s, program(t), "exec", pod)
 			c.waitFor("(?m)^" + prompt)
-			c.keys("exit 127\r") // the exit code of the shell: no other shell is tried
+			c.keys("exit 127\r") // 127 is the exit code of the shell, so kshell tries no other shell
 			c.mustEnd(127)
 			if got := commandsWithTTY(s); !slices.Equal(got, []string{"cmd"}) {
 				t.Errorf("commands: %q", got)

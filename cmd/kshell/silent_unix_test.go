@@ -8,16 +8,18 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// greeting is the length of the first, empty message on stdout with its frame,
-// in bytes.
+// greeting is the size of the first frame on stdout, in bytes. Its message is
+// empty.
 const greeting = 3
 
 // The faults of servers that accept a connection and then send nothing.
 var (
 	silentAPI = sandbox.Fault{Path: "/", Do: sandbox.Hang, When: sandbox.AtRequest}
-	// The API server proxies the WebSocket.
+	// The API server passes the WebSocket on to the kubelet, which does not
+	// answer.
 	silentKubelet = sandbox.Fault{Do: sandbox.Hang, When: sandbox.AtRequest}
-	// The API server translates the protocol.
+	// The API server translates the WebSocket to SPDY, and accepts it itself.
+	// The kubelet does not answer.
 	silentSocket = sandbox.Fault{Do: sandbox.StallWrite, When: sandbox.AfterSent, N: greeting}
 )
 

@@ -17,7 +17,7 @@ import (
 func TestTerminal_StaysRestoredAfterPanic(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
-	s.Inject(sandbox.Fault{Path: "/exec", Code: 403, Body: "no"}) // kshell's message about it panics
+	s.Inject(sandbox.Fault{Path: "/exec", Code: 403, Body: "no"}) // kshell panics when it prints this error
 	deleting := make(chan struct{})
 	undo := s.Inject(sandbox.Fault{
 		Path: "/pods/", Method: "DELETE", Do: sandbox.Hang, Seen: sync.OnceFunc(func() { close(deleting) }),

@@ -83,8 +83,8 @@ func waitStats(t *testing.T, s *sandbox.Server, want func(sandbox.Stats) bool) {
 	}
 }
 
-// waitSize waits until the last of a number of shells has received a terminal
-// size.
+// waitSize waits until the given number of shells have been opened, and the
+// last of them has received a terminal size.
 func waitSize(t *testing.T, s *sandbox.Server, shell int, size sandbox.Size) {
 	t.Helper()
 	waitSessions(t, s, func([]sandbox.Session) bool {
@@ -93,15 +93,16 @@ func waitSize(t *testing.T, s *sandbox.Server, shell int, size sandbox.Size) {
 	})
 }
 
-// goDown stops the server of a shell, and waits until kshell reconnects.
+// goDown stops the server of a shell, and waits until kshell tries to
+// reconnect.
 func goDown(c *console, s *sandbox.Server) {
 	s.Down()
 	c.waitFor("(?s)connection lost: .*?trying again in [0-9]+ s")
 }
 
-// atLineStart returns an expression for a message at the beginning of a line,
-// from which a status line may just have been removed. The runtime prints a
-// panic wherever the cursor is.
+// atLineStart returns an expression for a message at the beginning of a line.
+// The sequence that removes a status line may precede the message. A panic is
+// matched anywhere, because the runtime prints it wherever the cursor is.
 func atLineStart(message string) string {
 	if strings.HasPrefix(message, "panic: ") {
 		return regexp.QuoteMeta(message)
@@ -164,7 +165,7 @@ func TestTerminal_Restored(t *testing.T) {
 				path = panicking(t)
 			}
 			line := []string{path, "exec", "-it", "web", "--", "sh"}
-			if tt.name == "the remote shell is killed" { // kshell waits for reasonAfter
+			if tt.name == "the remote shell is killed" { // kshell waits for limits.Reason
 				line = append([]string{"env", shortLimits + "=1"}, line...)
 			}
 			s := startSandbox(t)
@@ -228,8 +229,8 @@ func TestShellReconnect_WithoutKeys(t *testing.T) {
 	c.mustEnd(6)
 }
 
-// An API server that translates the protocol opens a connection even if the
-// node is dead, and later reports success.
+// An API server that translates WebSocket to SPDY accepts a connection even if
+// the node is dead, and later reports success.
 func TestShellReconnect_ShellDoesNotStart(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -241,7 +242,7 @@ func TestShellReconnect_ShellDoesNotStart(t *testing.T) {
 	s.Inject(sandbox.Fault{StartAfter: time.Minute, Times: 1})
 	s.Restart()
 	c.waitFor("kshell: warning: connection lost: the new connection delivered no output\r\n")
-	c.keys("\r") // at once
+	c.keys("\r") // connects at once
 	waitSessions(t, s, func([]sandbox.Session) bool { return len(sessionsWithTTY(s)) == 3 })
 	c.keys("\x04")
 	c.waitFor("kshell: session given up\r\n")

@@ -21,12 +21,13 @@ import (
 )
 
 // websockets is a command of the scripts. It starts a gateway to the sandbox
-// that does not support WebSockets, and sets GATEWAY to its address:
+// that does not support WebSockets, and sets GATEWAY to its address. The first
+// argument says what the gateway does with WebSocket handshakes:
 //
 //	websockets refused CODE [page]   it answers them with CODE, and with a web page or nothing
 //	websockets stripped              it removes the headers that ask for the upgrade
 //	websockets nameless              it removes the names of the subprotocols
-//	websockets warned                it passes them on, and adds a warning to other answers
+//	websockets warned                it passes them on, and adds a warning to all responses
 func websockets(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: websockets refused|stripped|nameless|warned")
@@ -62,8 +63,8 @@ func websockets(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("GATEWAY", g.URL)
 }
 
-// passOn changes a handshake as args demand, and reports whether to pass it on.
-// If not, it has answered.
+// passOn changes a handshake as args demand, and reports whether the caller
+// must pass it on. If not, passOn has answered the handshake.
 func passOn(w http.ResponseWriter, r *http.Request, args []string) bool {
 	switch args[0] {
 	case "warned":
@@ -165,8 +166,8 @@ func TestShell_SPDYRestoresTerminal(t *testing.T) {
 	}
 }
 
-// The answer 101 without a subprotocol may have started a shell. kshell opens
-// another one, as after a lost connection.
+// If the server answers 101 and selects no subprotocol, it may have started a
+// shell. kshell opens another shell, as after a lost connection.
 func TestShell_SPDYAfterLostSubprotocol(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

@@ -199,8 +199,9 @@ func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("%s is larger than %d MiB", e.What, e.Limit>>20)
 }
 
-// LimitError returns the *TimeoutError or *TooLargeError that err wraps,
-// without the text that libraries add, or nil if err wraps neither.
+// LimitError returns the *TimeoutError or *TooLargeError that err wraps, or nil
+// if err wraps neither. The returned error does not contain the text that
+// libraries have added to err.
 func LimitError(err error) error {
 	var timeout *TimeoutError
 	var large *TooLargeError

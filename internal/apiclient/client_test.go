@@ -17,8 +17,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// roundTripper answers in memory. Sockets would block the fake clock of
-// synctest.
+// roundTripper answers without a socket, because the fake clock of synctest
+// stops while a goroutine waits for a socket.
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

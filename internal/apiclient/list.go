@@ -144,7 +144,7 @@ func decodeItems[T any](d *Decoder, add func(*T) error) error {
 	switch first, err := d.Token(); {
 	case err != nil:
 		return err
-	case first == nil: // null
+	case first == nil: // "items": null
 		return nil
 	case first != json.Delim('['):
 		return &NotListError{errors.New("its items are not an array")}
@@ -214,8 +214,8 @@ func (d *Decoder) delim(wanted json.Delim) error {
 	return nil
 }
 
-// valueReader reads up to end: MaxObject bytes after the start of the current
-// value.
+// valueReader reads from r up to the offset end, which is MaxObject bytes after
+// the start of the current value.
 type valueReader struct {
 	r         io.Reader
 	what      string

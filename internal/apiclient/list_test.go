@@ -134,8 +134,8 @@ func TestList_HugeAnswers(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := lister(t, tt.handler)
-			// Without the annotations the large pods reach MaxPage before
-			// MaxKept.
+			// The annotations are removed, so that the large pods reach MaxPage
+			// before MaxKept.
 			l.Keep = func(p *corev1.Pod) bool { p.Annotations = nil; return true }
 			var err error
 			peak := peakHeap(func() { _, _, err = l.List(t.Context()) })

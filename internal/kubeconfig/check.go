@@ -10,8 +10,9 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// check finds errors that clientcmd ignores (a context whose user is not
-// defined makes requests anonymous) or reports without a useful message.
+// check finds errors that clientcmd ignores, or reports without a useful
+// message. For example, if the user of a context is not defined, clientcmd
+// makes anonymous requests.
 func (f *Flags) check(raw *clientcmdapi.Config, files sources) error {
 	if f.namesEntry() && clientcmdapi.IsConfigEmpty(raw) {
 		return files.noClusterError(raw)
@@ -84,8 +85,8 @@ func (f *Flags) checkUser(raw *clientcmdapi.Config, files sources) error {
 	return nil
 }
 
-// impersonatesWithoutUser reports whether a flag needs --as, which is not
-// given.
+// impersonatesWithoutUser reports whether a flag is given that needs --as, but
+// --as is not given.
 func (f *Flags) impersonatesWithoutUser() bool {
 	return f.As == "" && (len(f.AsGroups) > 0 || f.AsUID != "" || len(f.AsExtra) > 0)
 }
@@ -103,15 +104,16 @@ func checkAuthProvider(user string, provider *clientcmdapi.AuthProviderConfig) e
 			return incompleteAuthProvider(user, "has no "+key)
 		}
 	}
-	// The message of client-go repeats the URL, which may contain a password.
+	// This check comes before that of client-go, whose message repeats the URL.
+	// The URL may contain a password.
 	if u, err := url.Parse(provider.Config[issuer]); err != nil || u.Host == "" {
 		return incompleteAuthProvider(user, "has an "+issuer+" that is not a URL")
 	}
 	return nil
 }
 
-// validProxy applies the rule of clientcmd. The message of clientcmd repeats
-// the URL, which may contain a password.
+// validProxy applies the rule of clientcmd. It is called before clientcmd,
+// whose message repeats the URL. The URL may contain a password.
 func validProxy(proxy string) bool {
 	if proxy == "" {
 		return true

@@ -18,7 +18,7 @@ type Kind int
 
 // The kinds of errors.
 const (
-	FileNotFound     Kind = iota + 1 // the file that --kubeconfig names, or all files of KUBECONFIG
+	FileNotFound     Kind = iota + 1 // the file that --kubeconfig names is missing, or all files of KUBECONFIG are
 	Unreadable                       // a file exists and cannot be read, or is a directory
 	Empty                            // the files exist and define no context
 	Malformed                        // a file is not a kubeconfig
@@ -199,7 +199,8 @@ func badProxy(cluster string) error {
 	}
 }
 
-// badProxyFlag does not repeat the URL: it may contain a password.
+// badProxyFlag returns an error that does not repeat the URL, because the URL
+// may contain a password.
 func badProxyFlag() error {
 	return &Error{
 		Kind: Usage,

@@ -35,7 +35,7 @@ func TestLoad_Errors(t *testing.T) {
 		name       string
 		flags      func(*testing.T) Flags
 		kind       Kind
-		text, hint string // parts
+		text, hint string // parts of the text and of the hint
 	}{
 		{
 			"missing by flag", func(*testing.T) Flags { return Flags{Kubeconfig: "/no/such/file"} }, FileNotFound,
@@ -252,8 +252,8 @@ func TestUnreadable_Permission(t *testing.T) {
 	}
 }
 
-// Each document is malformed in another way and contains a token, which some
-// errors of clientcmd and of the parser print.
+// Each document is malformed in a different way and contains a token. Some
+// errors of clientcmd and of the YAML parser would print the token.
 func TestLoad_MalformedFileWithSecret(t *testing.T) {
 	user := func(rest string) string { return "users:\n- name: x\n  user: " + rest + "\n" }
 	tests := []struct{ name, content, reason string }{

@@ -101,12 +101,11 @@ func (f *Flags) overrides() *clientcmd.ConfigOverrides {
 	}
 }
 
-// impersonateExtra returns AsExtra by key. It returns nil, not an empty map, if
-// AsExtra is empty, because a map would replace that of the kubeconfig.
+// impersonateExtra returns AsExtra as a map, or nil if AsExtra is empty.
 func (f *Flags) impersonateExtra() map[string][]string {
 	var extra map[string][]string
 	for _, pair := range f.AsExtra {
-		if key, value, ok := strings.Cut(pair, "="); ok { // checkUser has found the others
+		if key, value, ok := strings.Cut(pair, "="); ok { // checkUser rejects a pair without =
 			if extra == nil {
 				extra = map[string][]string{}
 			}

@@ -19,7 +19,7 @@
 //     identity provider does follow redirects; it is not made from
 //     Connection.Config.)
 //   - No error contains a token, a key or a line of a file. Messages of parsers
-//     quote them, so they are not used; see malformed.go.
+//     are not used, because they quote the file; see malformed.go.
 package kubeconfig
 
 import (
@@ -48,17 +48,17 @@ type Connection struct {
 	// Context is the name of the context, InCluster, or "" if --server or
 	// --cluster is given and there is no context.
 	Context string
-	// Notes are messages for the user about what Load did without being told to
-	// by a flag or a file, as sentences without a final period. There are
-	// usually none.
+	// Notes are messages for the user about decisions of Load that no flag or
+	// file has requested. They are sentences without a final period. Usually
+	// there are none.
 	Notes []string
 }
 
 // Load reads the files and applies the flags. Every error is an *Error.
 //
 // The files are, as for kubectl: --kubeconfig, else those in KUBECONFIG that
-// exist, else ~/.kube/config. If neither they nor a flag select a cluster, Load
-// uses the pod's service account, if there is one. Clientcmd's in-cluster
+// exist, else ~/.kube/config. If neither a file nor a flag selects a cluster,
+// Load uses the pod's service account, if there is one. Clientcmd's in-cluster
 // loader is not used, because it ignores --as and logs to stderr.
 func (f *Flags) Load() (*Connection, error) {
 	if err := f.checkTimeout(); err != nil {
@@ -103,7 +103,7 @@ func (f *Flags) restConfig(raw *clientcmdapi.Config, files sources) (*rest.Confi
 	}
 	switch {
 	case config.AuthProvider == nil:
-	case config.AuthProvider.Name != oidc: // the flags have credentials: see checkUser
+	case config.AuthProvider.Name != oidc: // checkUser accepts this only if the flags have credentials
 		config.AuthProvider = nil
 	case !files.allRegular():
 		config.AuthConfigPersister = nil // a pipe cannot be read again or written

@@ -96,7 +96,8 @@ func mustLoad(t *testing.T, f Flags) *Connection {
 	return connection
 }
 
-// loadError returns the error of Load. The test fails if it contains a secret.
+// loadError returns the error of Load. The test fails if the error contains a
+// secret.
 func loadError(t *testing.T, f Flags) *Error {
 	t.Helper()
 	_, err := load(t, f)

@@ -10,9 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// The messages of parsers that may be shown. Others quote the file ("unknown
-// anchor 'hunter2' referenced"), and for a duplicate entry clientcmd prints
-// both entries with their tokens.
+// The error messages of parsers that kshell may show. Other messages quote the
+// file ("unknown anchor 'hunter2' referenced"). For a duplicate entry,
+// clientcmd prints both entries with their tokens.
 var (
 	yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(` + strings.Join([]string{
 		`found character that cannot start any token`,

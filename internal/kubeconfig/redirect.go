@@ -85,5 +85,5 @@ func originOf(u *url.URL) [3]string {
 	case u.Scheme == "http":
 		port = "80"
 	}
-	return [3]string{u.Scheme, strings.ToLower(u.Hostname()), port} // url.Parse has lowered the scheme
+	return [3]string{u.Scheme, strings.ToLower(u.Hostname()), port} // url.Parse has converted the scheme to lower case
 }

@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/util/homedir"
 )
 
-// sourceOrigin is what specifies the list of kubeconfig files.
+// sourceOrigin says where the list of kubeconfig files comes from.
 type sourceOrigin int
 
 const (
@@ -21,7 +21,7 @@ const (
 	fromFlag                     // --kubeconfig
 )
 
-// sources is the list of kubeconfig files, and what specifies it.
+// sources is the list of kubeconfig files, and where the list comes from.
 type sources struct {
 	files  []string
 	origin sourceOrigin
@@ -75,8 +75,9 @@ func (s sources) rules() *clientcmd.ClientConfigLoadingRules {
 	return &clientcmd.ClientConfigLoadingRules{Precedence: s.files}
 }
 
-// diagnose reads the files again to find the one that caused err. The message
-// of err is not used: it may quote a token, and it wraps no other error.
+// diagnose reads the files again to find the one that caused err. It does not
+// use err itself, whose message may quote a token and which wraps no other
+// error.
 func (s sources) diagnose(err error) error {
 	if s.origin == fromFlag && errors.Is(err, fs.ErrNotExist) {
 		return s.notFoundError()

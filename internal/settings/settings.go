@@ -21,7 +21,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The keys in the file. Each is also an environment variable: see variable.
+// The keys in the file. An environment variable exists for each key: see the
+// function variable.
 const (
 	keyNamespace  = "namespace"
 	keyShell      = "shell"
