@@ -89,7 +89,7 @@ command, and on a terminal, kshell opens a login shell, and attaches to it again
 	flags.StringVar(&f.pullSecret, "image-pull-secret", "", "secret for pulling the image")
 	flags.StringVar(&f.profile, "profile", node.SysAdmin,
 		"rights of the pod on the node: sysadmin (privileged), general (root without privileges), "+
-			"netadmin (like general, and the network)")
+			"netadmin (as general, plus the rights to administer the network)")
 	flags.BoolVar(&f.chroot, "chroot", false, "change the root directory to the node's, and enter no namespaces")
 	flags.BoolVar(&f.view, "host-view", false,
 		"stay in the image, with the node's files in /host; the default on nodes without a shell")
