@@ -7,10 +7,10 @@ const NoneLeft = 3
 // exits with NoneLeft if no command of another exec request is running there.
 // The command looks in /proc for processes without a parent in the container,
 // other than itself and process 1. If the container shares the node's
-// processes, the command itself has a parent, and exits with another code. Only
-// NoneLeft is a reliable answer.
+// processes, the command itself has a parent, and exits with another code, as it
+// does if there is no /proc. Only NoneLeft is a reliable answer.
 func ProbeCommand() []string {
-	return []string{"sh", "-c", `[ "$PPID" = 0 ] || exit 2
+	return []string{"sh", "-c", `[ "$PPID" = 0 ] && [ -e "/proc/$$/stat" ] || exit 2
 for p in /proc/[0-9]*; do
 read -r l <"$p/stat" || continue
 set -- ${l##*) }

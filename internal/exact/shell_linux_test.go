@@ -3,7 +3,10 @@ package exact
 import (
 	"bytes"
 	"errors"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -50,6 +53,43 @@ func TestProbeCommand_NotInContainer(t *testing.T) {
 		var exit *exec.ExitError
 		if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() == NoneLeft {
 			t.Errorf("%v", err)
+		}
+	})
+}
+
+// The command runs with a made-up /proc, as process 1000 without a parent.
+func TestProbeCommand_Processes(t *testing.T) {
+	const self, first, child = "1000 (sh) R 0", "1 (sleep) S 0", "1001 (ps) S 1000"
+	tests := []struct {
+		name  string
+		stats []string
+		want  int
+	}{
+		{"no /proc", nil, 2},
+		{"no other command", []string{self, first, child}, NoneLeft},
+		{"another command", []string{self, first, "7 (cat) S 0"}, 0},
+		{"a zombie", []string{self, first, "7 (cat) Z 0"}, NoneLeft},
+	}
+	eachShell(t, func(t *testing.T, sh shell) {
+		for _, tt := range tests {
+			proc := t.TempDir()
+			for _, stat := range tt.stats {
+				pid, _, _ := strings.Cut(stat, " ")
+				dir := filepath.Join(proc, pid)
+				if err := os.Mkdir(dir, 0o700); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(dir, "stat"), []byte(stat+" 0 0\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			script := strings.NewReplacer("/proc", proc, "$PPID", "0", "$$", "1000").Replace(ProbeCommand()[2])
+			cmd := exec.CommandContext(t.Context(), sh.path, "-c", script)
+			cmd.Env = sh.env
+			err := cmd.Run()
+			if got := cmd.ProcessState.ExitCode(); got != tt.want {
+				t.Errorf("%s: exit code %d (%v), want %d", tt.name, got, err, tt.want)
+			}
 		}
 	})
 }
