@@ -16,8 +16,8 @@
 //
 // Invariants:
 //
-//   - The annotations of a pod are parsed only in facts.go, with limits, because
-//     anyone who is allowed to edit the pod can change them.
+//   - The annotations of a pod are parsed only in facts.go, with limits,
+//     because anyone who is allowed to edit the pod can change them.
 //   - A pod is deleted only with its UID as a precondition, and only if it has
 //     kshell's labels.
 //   - Every pod ends even if no client deletes it: after Options.TTL

@@ -6,9 +6,10 @@
 // or passed to a function of the caller.
 //
 // Invariants:
-//   - The resource types are a fixed table; API discovery is not used. Find makes
-//     one get for a pod, a get and a list of pods for a workload or service, and
-//     a list of pods for a selector. A list has pages of apiclient.PageItems.
+//   - The resource types are a fixed table; API discovery is not used. Find
+//     makes one get for a pod, a get and a list of pods for a workload or
+//     service, and a list of pods for a selector. A list has pages of
+//     apiclient.PageItems.
 //   - The choice among several pods does not depend on their order in a list.
 //   - No goroutine is started. A callback runs in the goroutine that called the
 //     method, and only until the method returns.
