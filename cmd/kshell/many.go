@@ -88,7 +88,8 @@ func (f *manyFlags) planMany(cmd *cobra.Command, named, command []string, tty bo
 
 // unused returns an error for flags that need --all.
 func (f *manyFlags) unused(cmd *cobra.Command) error {
-	if picks, _ := cmd.Flags().GetBool("pick"); f.selector != "" && !picks { // false without a flag --pick, as in node-shell
+	picks, _ := cmd.Flags().GetBool("pick") // false without a flag --pick, as in node-shell
+	if f.selector != "" && !picks {
 		return outcome.NewUsageError("-l may select several pods, but the command runs in one",
 			"add --all to run a command in all of them, or --pick to choose one")
 	}

@@ -239,14 +239,14 @@ func TestAttach_Unnamed(t *testing.T) {
 		answer   func(*console)
 		end      func(c *console, name string)
 	}{
-		"own":                         {user, host, "created by " + me + annotated, nil, used},
-		"another user: n":             {"bob", host, "created by bob from " + host + annotated + you, answered("n\r"), refused},
-		"another host: Enter":         {user, "b7", "created by " + user + " from b7" + annotated + you, answered("\r"), refused},
-		"unknown: Ctrl-D":             {"", "", unknown + you, answered("\x04"), refused},
-		"a control character: Ctrl-C": {"b\x1b[2Job", "", "created by b?[2Job from an unknown host", answered(""), interrupted},
-		"another user: yessir":        {"bob", "", "created by bob", answered("yessir\r"), refused},
-		"another user: y":             {"bob", "", "created by bob", answered("y\r"), used},
-		"another user: YES":           {"bob", "", "created by bob", answered(" YES \r"), used},
+		"own":                  {user, host, "created by " + me + annotated, nil, used},
+		"another user: n":      {"bob", host, "created by bob from " + host + annotated + you, answered("n\r"), refused},
+		"another host: Enter":  {user, "b7", "created by " + user + " from b7" + annotated + you, answered("\r"), refused},
+		"unknown: Ctrl-D":      {"", "", unknown + you, answered("\x04"), refused},
+		"control code: Ctrl-C": {"b\x1b[2Job", "", "created by b?[2Job from an unknown host", answered(""), interrupted},
+		"another user: yessir": {"bob", "", "created by bob", answered("yessir\r"), refused},
+		"another user: y":      {"bob", "", "created by bob", answered("y\r"), used},
+		"another user: YES":    {"bob", "", "created by bob", answered(" YES \r"), used},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

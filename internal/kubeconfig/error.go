@@ -274,7 +274,8 @@ const maxListed = 10 // names in a hint
 // wanted, which may be "", come first.
 func oneOf(flag, wanted string, names []string) string {
 	if len(names) == 0 {
-		return fmt.Sprintf("the kubeconfig defines no %ss: name another file with --kubeconfig", strings.TrimPrefix(flag, "--"))
+		kind := strings.TrimPrefix(flag, "--")
+		return fmt.Sprintf("the kubeconfig defines no %ss: name another file with --kubeconfig", kind)
 	}
 	if wanted != "" {
 		names = sortByLikeness(wanted, names)

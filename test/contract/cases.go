@@ -11,7 +11,7 @@ const (
 	startCode = "kubectl exits 1 if the command cannot be started; kshell exits 126 or 127, as shells do"
 	usageCode = "kubectl exits 1 for a wrong command line; kshell exits 2"
 	kshells   = "kubectl does not have the flag"
-	tokenFlag = "kubectl prefers the client certificate to --token; kshell sends the token"
+	flagFirst = "kubectl prefers the client certificate to --token; kshell sends the token"
 	fromStdin = "kubectl rejects a single object on stdin and accepts it from a file"
 )
 
@@ -320,7 +320,7 @@ func Cases() []Case {
 		},
 		{
 			Name: "a token that is wrong", Args: []string{"--token", "wrong", "web", "--", "true"},
-			Err: []string{"Unauthorized"}, Code: 255, Differs: tokenFlag,
+			Err: []string{"Unauthorized"}, Code: 255, Differs: flagFirst,
 		},
 	}...)
 }
