@@ -20,7 +20,8 @@ func blockedInit() corev1.Container {
 
 func unblockInit(t *testing.T, pod string) {
 	t.Helper()
-	if r := program(cluster.Kubeconfig()).Run(t, nil, "exec", pod, "-c", "prepare", "--", "touch", "/unblocked"); r.Code != 0 {
+	r := program(cluster.Kubeconfig()).Run(t, nil, "exec", pod, "-c", "prepare", "--", "touch", "/unblocked")
+	if r.Code != 0 {
 		t.Errorf("%+v", r)
 	}
 }
