@@ -47,7 +47,7 @@ func WaitUntilEmpty(t testing.TB, dir string) {
 	})
 }
 
-// await waits up to 30 s until empty returns true.
+// await waits until empty returns true, at most 30 s.
 func await(t testing.TB, empty func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !empty(); time.Sleep(5 * time.Millisecond) {

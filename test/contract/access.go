@@ -276,8 +276,9 @@ func connect(w http.ResponseWriter, r *http.Request, server string) {
 // offers nothing.
 const completionBudget = 2 * time.Second
 
-// complete returns the output of a completion. On a busy machine, where kshell
-// may have given up, it tries again.
+// complete returns the output of a completion. If the completion took more than
+// half of completionBudget, as on a busy machine, kshell may have given up, so
+// complete tries again.
 func (w Users) complete(t *testing.T, args ...string) Result {
 	t.Helper()
 	for begin := time.Now(); ; {

@@ -8,7 +8,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// kshell does not read a status larger than 4 MiB, and reports that.
+// kshell stops reading a status after 4 MiB, and reports that the status is too
+// large.
 func TestBounds_HugeStatus(t *testing.T) {
 	t.Parallel()
 	kshell := kshellBinary(t)
@@ -18,7 +19,7 @@ func TestBounds_HugeStatus(t *testing.T) {
 			p, _ := startWithFault(t, kshell, sandbox.Fault{ErrorChannel: bytes.Repeat([]byte("{"), 5<<20)})
 			r := p.Run(t, nil, slices.Concat([]string{"exec", "--exact=never"}, flags, []string{"web", "--", "echo", "hi"})...)
 			want := "kshell: the server reported a failure: its status is larger than 4 MiB\n"
-			if by == "SPDY" { // the sandbox sends it in one frame
+			if by == "SPDY" { // the sandbox sends the status in one frame, so the frame is too large
 				want = "kshell: connection lost: the server's SPDY frame is larger than 4 MiB " +
 					"before the command reported a result; it may still be running\n" +
 					"hint: kshell exec -n default web -- ps\n"

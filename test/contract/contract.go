@@ -42,9 +42,9 @@ type Result struct {
 }
 
 // FalseSuccess reports whether r is a false success: exit code 0 for a command
-// that exited with code, which is not 0. An API server that translates v5
-// itself sometimes reports one if there is stdin in flight and exact mode is
-// off (docs/exact.md).
+// that exited with code, which must not be 0. An API server that translates v5
+// WebSockets to SPDY itself sometimes reports a false success if stdin is in
+// flight and exact mode is off (docs/exact.md).
 func (r Result) FalseSuccess(t *testing.T, code int) bool {
 	t.Helper()
 	isFalse := r.Code == 0 && code != 0
@@ -61,8 +61,9 @@ const MaxFalseSuccesses = 3
 // runTimeout is the time limit of one run.
 const runTimeout = 60 * time.Second
 
-// Run runs the program and waits for its end. Without stdin (nil), its stdin is
-// /dev/null. After a minute, the test fails.
+// Run runs the program and waits for its end. If stdin is nil, the stdin of the
+// program is /dev/null. If the program does not end within runTimeout, the test
+// fails.
 func (p Program) Run(t testing.TB, stdin []byte, args ...string) Result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), runTimeout)
@@ -118,8 +119,8 @@ type Case struct {
 	ErrPattern *regexp.Regexp
 	// EachProtocol runs the case once with each subprotocol.
 	EachProtocol bool
-	// Differs is the reason why stdout or the exit code of kubectl exec
-	// differs; "" if neither does.
+	// Differs is the reason why kubectl exec has another stdout or exit code
+	// for these arguments; "" if it has the same.
 	Differs string
 }
 

@@ -137,7 +137,7 @@ func TestServerDefects_Upload(t *testing.T) {
 					t.Errorf("exit code %d, want %d; stderr %q", r.Code, d.code, r.Err)
 				}
 				for late := time.Now().Add(cleanupTimeout); len(s.Processes("default", "web")) > 1 && time.Now().Before(late); {
-					time.Sleep(50 * time.Millisecond) // the command is being terminated
+					time.Sleep(50 * time.Millisecond) // until the command has ended
 				}
 				got, err := os.ReadFile(filepath.Join(s.Dir("default", "web", "web"), "file"))
 				switch whole := bytes.Equal(got, want); {
@@ -158,7 +158,7 @@ func TestServerDefects_SuccessBeforeStart(t *testing.T) {
 	kshell := kshellBinary(t)
 	for by, flags := range transports {
 		if by == "SPDY" {
-			continue // its streams are opened after the 101
+			continue // over SPDY, kshell opens the streams after the handshake
 		}
 		t.Run(by, func(t *testing.T) {
 			t.Parallel()
@@ -180,17 +180,17 @@ func TestServerDefects_SuccessBeforeStart(t *testing.T) {
 	}
 }
 
-// With --exact=never, kshell has only the server's Status. It never reports a
-// success that the server did not report. (If the server is blocked by unread
-// input, kshell looks for the command's processes. That needs a container with
-// its own processes: see test/e2e/suite.)
+// With --exact=never, kshell knows only the Status that the server sends. It
+// never reports a success that the server did not report. If unread input
+// blocks the server, kshell looks for the command's processes; test/e2e/suite
+// tests that, because it needs a container with its own processes.
 func TestServerDefects_Plain(t *testing.T) {
 	t.Parallel()
 	kshell := kshellBinary(t)
 	for _, d := range defects() {
 		if d.fault.Do == sandbox.SaySuccess || d.fault.LoseTail > 0 || d.fault.Do == sandbox.Hang ||
 			strings.HasPrefix(d.name, "1, ") {
-			continue // not detectable; and with Hang, kshell waits as long as the server answers pings
+			continue // kshell cannot detect these; and it waits while a hanging server answers pings
 		}
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Subject is a program with a path to a server: a column of the table of
-// scenarios.
+// Subject is a program with a path to a server. In the table of results, it is
+// a line in the block of each scenario.
 type Subject struct {
 	Name string
 	Program
@@ -34,9 +34,10 @@ type Server struct {
 type ScenarioRunner struct {
 	Subjects []Subject
 	Pods     func(t testing.TB, n int) []string // returns n different pods that have a shell
-	// Remaining returns the processes of an unused pod except its main process:
-	// running ones, and zombies that the main process has not reaped. It waits
-	// at most for grace until nothing runs.
+	// Remaining returns the processes in a pod that no trial uses, except the
+	// main process: running ones (alive), and zombies that the main process has
+	// not reaped (dead). It waits until no other process runs, but not longer
+	// than grace.
 	Remaining func(t testing.TB, pod string, grace time.Duration) (alive, dead []string)
 	// KillRemaining kills the processes that Remaining returns.
 	KillRemaining func(t testing.TB, pod string)
@@ -48,8 +49,8 @@ type ScenarioRunner struct {
 	LongAtOnce int // concurrent trials of long scenarios, which mostly wait; 0: 40
 }
 
-// Concurrent trials. A trial of a long scenario mostly waits, the others need
-// CPU time.
+// How many trials run at once. Long trials can be more, because they mostly
+// wait; short trials need CPU time.
 const (
 	shortAtOnce = 6
 	longAtOnce  = 40
@@ -116,8 +117,9 @@ func (b ScenarioRunner) trials(scenarios []Scenario, long bool) []trial {
 	return all
 }
 
-// try runs a trial in a pod, and returns its problems, or "" if it was exact,
-// and the zombies in the pod. before contains the zombies of earlier trials.
+// try runs a trial in a pod. It returns the problems of the trial ("" if it was
+// exact) and the zombies that are now in the pod. before contains the zombies
+// that earlier trials left.
 func (b ScenarioRunner) try(t *testing.T, tr trial, pod string, before []string) (wrong string, dead []string) {
 	s, sc := tr.subject, tr.scenario
 	seed := newSeed()
@@ -138,7 +140,7 @@ func (b ScenarioRunner) try(t *testing.T, tr trial, pod string, before []string)
 		b.KillRemaining(t, pod)
 		_, dead = b.Remaining(t, pod, time.Second)
 	}
-	if sc.Then != "" { // when no process can change the file any more
+	if sc.Then != "" { // Then runs last, when no process can change the file any more
 		problems = append(problems, sc.after(t, s, pod, o)...)
 	}
 	if len(dead) > len(before) && sc.exitsNormally() {

@@ -17,9 +17,9 @@ type Budget struct {
 	Strict bool          // exceeding it fails the test; otherwise, it is logged
 }
 
-// Cost measures the cost of exact mode: the start of a command that does
-// nothing, starts times, and transfers of volume bytes. Runs with and without
-// exact mode alternate.
+// Cost measures the cost of exact mode. starts is how often it starts a command
+// that does nothing. transfers is how often it transfers volume bytes in each
+// direction. Runs with and without exact mode alternate.
 func Cost(t *testing.T, s Subject, pod string, starts, transfers int, volume int64, budget Budget) {
 	count := volume >> 20
 	measure := func(name string, times int, stdin bool, command ...string) (plain, exact time.Duration) {
@@ -48,7 +48,7 @@ func Cost(t *testing.T, s Subject, pod string, starts, transfers int, volume int
 	}
 	plain, exact := measure("start", starts, false, "true")
 	over(exact-plain > budget.Start, "exact mode starts %v later, %v is allowed", exact-plain, budget.Start)
-	stdin := len(s.Flags) == 0 // other subprotocols have no half-close, and need exact mode for stdin
+	stdin := len(s.Flags) == 0 // with another subprotocol, stdin has no end without exact mode
 	if stdin {
 		plain, exact = measure("start with -i", starts, true, "head", "-c", "1")
 		over(exact-plain > budget.Start, "exact mode with -i starts %v later, %v is allowed", exact-plain, budget.Start)
@@ -68,8 +68,8 @@ func Cost(t *testing.T, s Subject, pod string, starts, transfers int, volume int
 		100*(float64(exact)/float64(plain)-1))
 }
 
-// timed runs the command once, and returns how long it took. Its stdin is a
-// sparse file of zeros.
+// timed runs the command once, and returns how long it took. The stdin of the
+// command is a sparse file of zeros.
 func timed(t *testing.T, s Subject, pod, mode string, stdin bool, volume int64, command []string) time.Duration {
 	args := append(append([]string{"exec"}, s.Flags...), mode)
 	if stdin {
@@ -106,7 +106,7 @@ func timed(t *testing.T, s Subject, pod, mode string, stdin bool, volume int64, 
 	return time.Since(start)
 }
 
-// volumeOf returns the size of the command's stdin.
+// volumeOf returns how many bytes of stdin the command gets.
 func volumeOf(command []string, volume int64) int64 {
 	if command[0] == "head" {
 		return 1

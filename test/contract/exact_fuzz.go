@@ -56,7 +56,7 @@ func newFuzz(rnd *rand.Rand) *fuzz {
 		}
 	}
 	if rnd.IntN(4) == 0 {
-		f.input.Write(randomPiece(rnd)) // not read
+		f.input.Write(randomPiece(rnd)) // input that the script does not read
 	}
 	fmt.Fprintf(&f.script, "exit %d", f.code)
 	return f
@@ -70,7 +70,7 @@ func randomPiece(rnd *rand.Rand) []byte {
 		switch rnd.IntN(6) {
 		case 0:
 			b = append(b, randomBytes(rnd, 1+rnd.IntN(3000))...)
-		case 1: // a mark and a message
+		case 1: // looks like a message of the script: a mark and words
 			b = append(b, 0x1e)
 			b = append(b, hex.EncodeToString(randomBytes(rnd, []int{4, 8, 16, 20, 32}[rnd.IntN(5)]))...)
 			b = append(

@@ -82,9 +82,9 @@ func transparentCommands(shell string) map[string][]string {
 
 // SameBehavior checks that commands behave the same with and without exact
 // mode: what they see, what they print, and how they end. shell is the shell of
-// the image. If always is true, exact mode supports that shell, and commands
-// that can be started are run with --exact=always. Only the commands whose name
-// matches are run.
+// the image. If always is true, exact mode must support this shell, and
+// --exact=always is used for each command that can be started. The parameter
+// only selects the commands by their names.
 func SameBehavior(t *testing.T, p Program, pod, shell string, always bool, only *regexp.Regexp) {
 	for name, command := range transparentCommands(shell) {
 		if !only.MatchString(name) {
@@ -130,8 +130,9 @@ func differences(got, want string) string {
 	return fmt.Sprintf("has %.800q, plain has %.800q", onlyIn(g, w), onlyIn(w, g))
 }
 
-// splitLines splits into lines, or after zero bytes if there are any, as in the
-// variables and arguments of a process.
+// splitLines splits s after each newline. If s contains zero bytes, as a list
+// of variables or arguments from /proc does, it splits after each zero byte
+// instead.
 func splitLines(s string) []string {
 	end := "\n"
 	if strings.Contains(s, "\x00") {
@@ -140,7 +141,8 @@ func splitLines(s string) []string {
 	return strings.SplitAfter(s, end)
 }
 
-// sortVariables sorts variables, because their order is unspecified.
+// sortVariables sorts the variables of an environment, because their order is
+// unspecified.
 func sortVariables(environ string) string {
 	list := splitLines(environ)
 	slices.Sort(list)

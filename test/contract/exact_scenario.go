@@ -18,8 +18,8 @@ import (
 	"kshell/test/faultproxy"
 )
 
-// Scenario is a command, what happens to it, and its expected result: a row of
-// the table.
+// Scenario is a command, what happens to it, and its expected result.
+// ScenarioRunner logs the results of each scenario as a block of its table.
 type Scenario struct {
 	Name    string
 	Command []string
@@ -34,11 +34,12 @@ type Scenario struct {
 	Stdout Stdout
 	Break  *Break
 
-	Slow    bool // ending all its processes takes long
-	Orphans bool // the command itself leaves a process
+	Slow    bool // the processes of the trial take long to end
+	Orphans bool // the command leaves a process behind
 
-	// Then is a script that runs afterwards, and must print ThenOut. After a
-	// Break and an exit code other than 0, it may also print nothing.
+	// Then is a script that runs after the trial, and must print ThenOut. If
+	// the scenario has a Break and the exit code is not 0, Then may also print
+	// nothing.
 	Then, ThenOut string
 }
 
@@ -47,17 +48,17 @@ type Stdout int
 
 // Values of Stdout.
 const (
-	Read   Stdout = iota // read to its end
-	Closed               // closed after the first bytes
-	Full                 // a device without space
+	Read   Stdout = iota // the reader reads all of it
+	Closed               // the reader closes it after the first bytes
+	Full                 // it is a device without space
 )
 
-// Break interrupts the link or the program, at a random byte of the input or
-// after the first output.
+// Break cuts the link or sends a signal to the program. It happens at a random
+// byte of the input, or after the first output.
 type Break struct {
 	Link   *faultproxy.Ending // how the link is cut, on both sides
 	Signal syscall.Signal     // sent to the program, if Link is nil
-	Input  int64              // at a random byte before this one; 0: up to 300 ms after the first output
+	Input  int64              // the break is at a random byte before this one; 0: within 300 ms after the first output
 }
 
 // Time limits of a trial, in addition to its minimum duration. The limit of a
@@ -79,7 +80,8 @@ func (e Scenario) duration() time.Duration {
 // long reports whether a trial mostly waits.
 func (e Scenario) long() bool { return e.Slow || e.duration() > 6*time.Second }
 
-// exitsNormally reports whether no process is killed.
+// exitsNormally reports whether all processes of the scenario exit by
+// themselves, and none is killed.
 func (e Scenario) exitsNormally() bool { return e.Break == nil && e.Stdout == Read && !e.Orphans }
 
 func newSeed() uint64 { return rand.Uint64() } //nolint:gosec // not a secret
@@ -90,9 +92,9 @@ type outcome struct {
 	stderr     string
 	code       int // -1: killed by a signal
 	took       time.Duration
-	hung       bool  // it was killed after the timeout
+	hung       bool  // the program was killed because it did not end in time
 	got        int64 // bytes on stdout
-	good       int64 // number of correct bytes at the beginning
+	good       int64 // how many bytes are correct, up to the first wrong piece
 	freezeErr  error // the program could not be stopped
 	peakMemory int   // in KiB
 }
@@ -235,8 +237,8 @@ func (w *breakingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// stdout returns the stdout of the program, in, and the file from which the
-// output can be read, out, or nil.
+// stdout returns two files. in is the stdout of the program. The test reads the
+// output from out, which is nil if the output cannot be read.
 func (e Scenario) stdout() (out, in *os.File, err error) {
 	if e.Stdout == Full {
 		in, err = os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -245,7 +247,9 @@ func (e Scenario) stdout() (out, in *os.File, err error) {
 	return os.Pipe()
 }
 
-// consume reads the output as the scenario specifies, and compares it.
+// consume reads the output of the program as the scenario specifies, and
+// compares it with e.Want. It returns the number of bytes (got) and how many of
+// them are correct (good).
 func (e Scenario) consume(out *os.File, cmd *exec.Cmd, doBreak func(),
 	rnd *rand.Rand,
 ) (got, good int64, freezeErr error) {
@@ -282,9 +286,9 @@ func (e Scenario) pauseReader(cmd *exec.Cmd) error {
 	return nil
 }
 
-// peakMemory returns the peak memory of a process until the context ends, in
-// KiB. (The value that the kernel reports for a child that has exited includes
-// its parent.)
+// peakMemory polls the peak memory of a process until ctx ends, and returns it
+// in KiB. It does not use the value that the kernel reports when a child exits,
+// because that includes the memory of the parent.
 func peakMemory(ctx context.Context, pid int) int {
 	most := 0
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -324,8 +328,8 @@ const maxOverhead = 40 * time.Second
 // oneMessage matches the whole of stderr after a failure of kshell.
 var oneMessage = regexp.MustCompile(`^kshell: [^\n]+\n(hint: [^\n]+\n)?$`)
 
-// problems returns the problems of a trial. A reference may use other codes for its own
-// failures, and more memory.
+// problems returns the problems of a trial. A reference may report its own
+// failures with any exit code except 0, and may use more memory than kshell.
 func (e Scenario) problems(o outcome, reference bool) []string {
 	var wrong []string
 	add := func(is bool, format string, args ...any) {
@@ -368,7 +372,8 @@ func (e Scenario) problems(o outcome, reference bool) []string {
 	return wrong
 }
 
-// after runs the script Then, and returns the problem of its output, if any.
+// after runs the script Then. It returns a problem if the output of the script
+// is wrong, or else nil.
 func (e Scenario) after(t testing.TB, s Subject, pod string, o outcome) []string {
 	r := s.Run(t, nil, append(append([]string{"exec"}, s.plain()...), pod, "--", "sh", "-c", e.Then)...)
 	if r.Out == e.ThenOut || e.Break != nil && o.code != 0 && r.Out == "" {

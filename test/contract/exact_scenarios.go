@@ -180,7 +180,7 @@ func completeUpload() string {
 	return fmt.Sprintf("%x  -\n", h.Sum(nil))
 }
 
-// uploadScenarios have uploads, complete and cut ones.
+// uploadScenarios upload data; in some, the upload is cut.
 func uploadScenarios() []Scenario {
 	rst, fin := faultproxy.RST, faultproxy.FIN
 	e := Scenario{
@@ -199,7 +199,7 @@ func uploadScenarios() []Scenario {
 	add("an upload that is cut by FIN", &Break{Link: &fin, Input: upload})
 	add("an upload of a program that is killed", &Break{Signal: syscall.SIGKILL, Input: upload})
 	add("an upload of a program that is interrupted", &Break{Signal: interrupt(), Input: upload})
-	e.Command = []string{"sh", "-c", "cat >exact.file"} // the shell execs cat, which has no stdout left
+	e.Command = []string{"sh", "-c", "cat >exact.file"} // cat replaces the shell, so no process holds stdout
 	add("an upload into a command without stdout", nil)
 	return all
 }

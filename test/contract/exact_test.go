@@ -30,7 +30,7 @@ func exactSandbox(t *testing.T) (Program, Server) {
 	return Program{Path: kshellBinary(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}, Server{Addr: host}
 }
 
-// exactSubjects returns kshell with two subprotocols.
+// exactSubjects returns kshell with each of two subprotocols.
 func exactSubjects(p Program, at Server) []Subject {
 	return []Subject{
 		{Name: "kshell v5", Program: p, Server: at},
@@ -80,7 +80,7 @@ func TestExact_Scenarios(t *testing.T) {
 		KillRemaining: func(_ testing.TB, pod string) {
 			for _, pid := range remaining(pod) {
 				if p, err := os.FindProcess(pid); err == nil {
-					_ = p.Kill() // it may have exited
+					_ = p.Kill() // the process may have exited
 				}
 			}
 		},
@@ -93,7 +93,7 @@ func TestExact_Scenarios(t *testing.T) {
 		b.Run(t, all)
 		return
 	}
-	for i, s := range exactSubjects(p, at) { // each scenario is run by one of them
+	for i, s := range exactSubjects(p, at) { // each subject runs half of the scenarios
 		b.Subjects = []Subject{s}
 		var half []Scenario
 		for j, e := range all {
@@ -115,7 +115,7 @@ func processes(home string) []int {
 	for _, f := range files {
 		data, err := os.ReadFile(f)
 		if err != nil || !slices.Contains(strings.Split(string(data), "\x00"), "HOME="+home) {
-			continue // exited, or of another container
+			continue // the process has exited, or has another HOME
 		}
 		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f))); err == nil {
 			pids = append(pids, pid)

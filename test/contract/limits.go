@@ -13,8 +13,8 @@ import (
 const enoughForks = 8
 
 // unknownOutcome matches the whole of stderr when the outcome of a command is
-// unknown: kshell's messages, after the message of the command's own shell if
-// that could not fork either.
+// unknown: kshell's messages, and before them the error message of the
+// command's own shell if that shell could not fork either.
 var unknownOutcome = regexp.MustCompile(
 	`^(sh: can't fork: [^\n]+\n)?(kshell: waiting for [^\n]+\n)?kshell: [^\n]{20,}\n(hint: [^\n]+\n)?$`,
 )
@@ -23,8 +23,9 @@ var unknownOutcome = regexp.MustCompile(
 // itself, which needs threads, could not start a process.
 const runtimeFailed = "the server reported a failure: "
 
-// uploads returns commands that must not treat a part of their input as all of
-// it. If forks is too small to start any of them, it returns only one.
+// uploads returns commands that must not mistake a part of their input for all
+// of it. If forks is so small that none of them can be started, one of them is
+// enough.
 func uploads(forks int) []string {
 	scripts := []string{"cat >up.part && mv up.part up", "trap 'exit 1' TERM; cat >up.part; mv up.part up"}
 	if forks < 4 {

@@ -28,7 +28,7 @@ func TestAtProcessLimits(t *testing.T) {
 		cgroup.SetLimit(t, dir, forks+1)
 	}
 	AtProcessLimits(t, p, "web", limit)
-	limit(0) // a shell on a terminal: the script cannot start a process
+	limit(0) // a shell on a terminal must work if kshell's script cannot start a process
 	w := p.Open(t, "exec", "--shell", "sh", "web")
 	w.WaitFor(`[$#] $`)
 	w.Type("echo $((40 + 2)); exit 5\r")

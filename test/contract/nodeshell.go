@@ -14,7 +14,7 @@ import (
 type Nodes struct {
 	Image string
 	Names []string // all nodes, sorted
-	Init  string   // the name of the first process of a node; "" if node shells do not see it
+	Init  string   // the name of the first process of a node; "" if a node shell cannot see that process
 	// Restricted is a namespace that does not allow privileged pods. Namespace
 	// contains no other node shells.
 	Restricted, Namespace string
@@ -227,8 +227,8 @@ func manyNodes(t *testing.T, p Program, n Nodes) {
 	n.checkNoPods(t, p)
 }
 
-// detached checks that a shell that is left running is listed, and that gc
-// deletes it because of its age.
+// detached checks a shell that is left running: `node-shell list` shows it, and
+// gc deletes it because of its age.
 func detached(t *testing.T, p Program, n Nodes) {
 	r := p.Run(t, nil, n.args("--detach", n.Names[0])...)
 	if r.Code != 0 || !strings.Contains(r.Err, "is left running on node "+n.Names[0]) {

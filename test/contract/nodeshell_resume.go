@@ -78,9 +78,10 @@ func lastNumber(text string) (n int) {
 	return n
 }
 
-// NodeShellResumes breaks the connection of a node shell cuts times while the
-// shell prints numbers. The shell must be the same after each break, and each
-// number must be shown once. connection contains the flags for a connection that
+// NodeShellResumes breaks the connection of a node shell by calling cut, while
+// the shell prints numbers. cuts is the number of these calls. After each cut,
+// kshell must be in the same shell again, and each number must be shown exactly
+// once. connection contains the flags that make kshell use a connection that
 // cut can break.
 func NodeShellResumes(t *testing.T, p Program, n Nodes, cuts int, cut func(), connection ...string) {
 	node, stop := n.Names[0], fmt.Sprintf("/tmp/kshell-stop-%d", time.Now().UnixNano())
@@ -166,8 +167,8 @@ func NodeShellDetached(t *testing.T, p Program, n Nodes) {
 	}
 }
 
-// sharedShell checks a shell with several clients: it continues when one of
-// them leaves, however it leaves, and ends for all clients at once.
+// sharedShell checks a shell with several clients. The shell continues when one
+// client leaves, in whatever way. When the shell ends, it ends for all clients.
 func sharedShell(t *testing.T, p Program, n Nodes) {
 	open := func(args ...string) window {
 		t.Helper()

@@ -28,13 +28,13 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(binaryDir) // "" if no test needed it
+		_ = os.RemoveAll(binaryDir) // binaryDir is "" if no test needed the binary
 		os.Exit(code)
 	}))
 }
 
-// startSandbox starts a sandbox with the seeded pods, and returns its address
-// for a proxy in front of it.
+// startSandbox starts a sandbox with the seeded pods. host is its address, for
+// tests that put a proxy in front of it.
 func startSandbox(t *testing.T) (s *sandbox.Server, host string) {
 	t.Helper()
 	return startConfig(t, sandbox.Config{})
@@ -95,7 +95,7 @@ var buildOnce = sync.OnceValues(func() (path string, err error) {
 		return "", err
 	}
 	path = filepath.Join(binaryDir, "kshell")
-	cmd := exec.Command("go", "build", "-o", path, "kshell/cmd/kshell") //nolint:noctx // it is used by other tests
+	cmd := exec.Command("go", "build", "-o", path, "kshell/cmd/kshell") //nolint:noctx // the binary outlives the test
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return path, fmt.Errorf("%w\n%s", err, out)

@@ -26,8 +26,9 @@ type Setup struct {
 	Pod func(t *testing.T) string
 	// Delete deletes a pod with grace period 0.
 	Delete func(t *testing.T, pod string)
-	// Remaining waits, at most for grace, until only the first process of a pod
-	// runs, and returns the others.
+	// Remaining waits until only the first process of a pod runs, but not
+	// longer than grace. It returns the other processes that are left: the
+	// running ones (alive) and the zombies (dead).
 	Remaining func(t testing.TB, pod string, grace time.Duration) (alive, dead []string)
 }
 
@@ -43,8 +44,8 @@ func (w Setup) shell(t *testing.T, flags ...string) (*Terminal, *faultproxy.Prox
 	return w.Shell(t, slices.Concat(server, []string{"-it"}, flags, []string{"web", "--", "sh"})...), proxy
 }
 
-// exitShell ends the shell with an exit code, and checks the exit code of the
-// program.
+// exitShell makes the shell exit with code, and checks that the program exits
+// with the same code.
 func (w *Terminal) exitShell(code int) {
 	w.t.Helper()
 	w.Type(fmt.Sprintf("exit %d\r", code))
@@ -78,8 +79,8 @@ func Sessions(t *testing.T, w Setup) {
 	}
 }
 
-// shortSilence interrupts the network for longer than a ping may take, and for
-// less than the time after which the connection is lost.
+// shortSilence interrupts the network: long enough that a ping is late, but not
+// so long that kshell considers the connection lost.
 func shortSilence(t *testing.T, w Setup) {
 	term, proxy := w.shell(t, "--keepalive", "5s")
 	blackHole(proxy, true)
@@ -169,7 +170,7 @@ func cutAfterCtrlD(t *testing.T, w Setup) {
 	term, proxy := w.shell(t)
 	blackHole(proxy, true)
 	term.Type("\x04")
-	time.Sleep(time.Second) // until kshell has read it, which cannot be observed
+	time.Sleep(time.Second) // the test cannot observe when kshell has read Ctrl-D
 	proxy.Cut(faultproxy.Both, faultproxy.RST)
 	term.CheckExit(255)
 	if strings.Contains(term.Text(), "new shell") {
@@ -187,7 +188,7 @@ func escapes(t *testing.T, w Setup) {
 		term.WaitFor(`kshell: ` + line)
 	}
 	for trip, tries := "", 0; !regexp.MustCompile(`[0-9.]+[mµ]s\r\n`).MatchString(trip); tries++ {
-		if tries == 10 { // a round trip of more than a second is not measured
+		if tries == 10 { // kshell does not measure round trips of more than a second
 			t.Fatalf("the last round trip is %q", trip)
 		}
 		term.Type("~i")
@@ -217,8 +218,8 @@ func escapes(t *testing.T, w Setup) {
 	term.CheckExit(255)
 }
 
-// leaveBlocked types more than all buffers hold, while the remote reads
-// nothing, and leaves with ~.
+// leaveBlocked types more than all buffers hold, while the remote command reads
+// nothing, and then leaves with the escape sequence "~.".
 func leaveBlocked(t *testing.T, w Setup) {
 	term, _ := w.shell(t)
 	term.Type("stty raw -echo; printf 'stu''ck'; exec sleep 1000\r")
@@ -230,8 +231,8 @@ func leaveBlocked(t *testing.T, w Setup) {
 	term.CheckExit(255)
 }
 
-// killed ends 50 shells, each with a child process, by signals and ~., and
-// checks that no process is left.
+// killed ends 50 shells, each with a child process, by signals or the escape
+// sequence "~.", and checks that no process is left.
 func killed(t *testing.T, w Setup) {
 	pod := w.Pod(t)
 	for i := range 50 {
@@ -253,13 +254,13 @@ func killed(t *testing.T, w Setup) {
 			term.CheckExit(255)
 		}
 	}
-	if alive, _ := w.Remaining(t, pod, terminalTimeout); len(alive) > 0 { // zombies are reaped by the first process
+	if alive, _ := w.Remaining(t, pod, terminalTimeout); len(alive) > 0 { // the first process reaps zombies
 		t.Errorf("left in the container: %q", alive)
 	}
 }
 
-// lost checks that the shell of a lost connection is ended when a new shell is
-// opened.
+// lost checks that kshell, when it opens a new shell after a lost connection,
+// ends the old shell.
 func lost(t *testing.T, w Setup) {
 	pod := w.Pod(t)
 	proxy, server := w.Through(t)
@@ -271,7 +272,7 @@ func lost(t *testing.T, w Setup) {
 	term.WaitFor(`[$#] `)
 	term.Prompt()
 	term.exitShell(6)
-	if alive, _ := w.Remaining(t, pod, terminalTimeout); len(alive) > 0 { // zombies are reaped by the first process
+	if alive, _ := w.Remaining(t, pod, terminalTimeout); len(alive) > 0 { // the first process reaps zombies
 		t.Errorf("left in the container: %q", alive)
 	}
 }
@@ -303,7 +304,7 @@ func dialRetried(t *testing.T, w Setup) {
 	term := w.Open(
 		t,
 		slices.Concat([]string{"exec"}, server, []string{"--connect-timeout=20s", "-v", "nopod", "--", "true"})...)
-	term.CheckExit(255) // not found is not retried
+	term.CheckExit(255) // kshell does not try again if the pod is not found
 	if strings.Contains(term.Text(), "trying again") {
 		t.Errorf("a refusal was tried again: %q", term.Text())
 	}

@@ -68,7 +68,7 @@ func TestSessions_Durations(t *testing.T) {
 	w := sandboxSetup(t)
 	t.Run("reset", func(t *testing.T) {
 		t.Parallel()
-		if back, opening := Reset(t, w, 5); back > time.Second+opening { // with a second for a busy machine
+		if back, opening := Reset(t, w, 5); back > time.Second+opening { // a second more, because the machine may be busy
 			t.Errorf("a shell reconnects after %v, a new shell opens in %v", back, opening)
 		}
 	})

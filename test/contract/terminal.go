@@ -144,7 +144,8 @@ func (w *Terminal) WaitForWithin(within time.Duration, expression string) string
 	return found
 }
 
-// ShowsWithin reports whether output that matches is written within a time.
+// ShowsWithin reports whether the program writes output that matches the
+// expression within the given time.
 func (w *Terminal) ShowsWithin(within time.Duration, expression string) bool {
 	_, ok := w.await(within, expression)
 	return ok
@@ -211,8 +212,8 @@ func (w *Terminal) Exit() int {
 	return code
 }
 
-// ExitWithin waits for the exit of the program, at most for the time d. If ok
-// is false, it still runs.
+// ExitWithin waits for the exit of the program, at most for the time d. ok is
+// false if the program still runs.
 func (w *Terminal) ExitWithin(d time.Duration) (code int, ok bool) {
 	w.t.Helper()
 	done := make(chan error, 1)

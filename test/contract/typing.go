@@ -102,11 +102,12 @@ func TypeLines(t *testing.T, w Setup, n int) (ran int) {
 	return ran
 }
 
-// NodeShellTypeLines types n lines at a shell on a node, and cuts the connection
-// at a random position in every every-th line. Each line must be run completely
-// and at most once. When kshell reports that keys may be missing, the line is
-// discarded with Ctrl-U. connection contains the flags for a connection that cut
-// can break.
+// NodeShellTypeLines types n lines at a shell on a node. While it types line i
+// with i%every == every-1, it calls cut, which breaks the connection, at a
+// random position. Each line must be run completely and at most once. When
+// kshell reports that keys may be missing, the test discards the line with
+// Ctrl-U. connection contains the flags that make kshell use a connection that
+// cut can break.
 func NodeShellTypeLines(t *testing.T, p Program, nodes Nodes, n, every int, cut func(), connection ...string) {
 	node, file := nodes.Names[0], fmt.Sprintf("/tmp/kshell-typed-%d", time.Now().UnixNano())
 	w := openWindow(t, p, append(nodes.args(node), connection...)...)
@@ -118,7 +119,7 @@ func NodeShellTypeLines(t *testing.T, p Program, nodes Nodes, n, every int, cut 
 	for i := range n {
 		line, before := typedLine(i), withheld()
 		if i%every == every-1 {
-			at := rand.IntN(len(line)) / 4 //nolint:gosec // the piece before which to cut, or after the line
+			at := rand.IntN(len(line)) / 4 //nolint:gosec // cut before this piece, or after the line
 			w.typePieces(line, func() {
 				if at--; at == 0 {
 					cut()
@@ -131,7 +132,7 @@ func NodeShellTypeLines(t *testing.T, p Program, nodes Nodes, n, every int, cut 
 		} else {
 			w.typePieces(line, func() {})
 		}
-		empty := func() int { return strings.Count(w.Text(), "got: .") } // the line was lost, and only Enter arrived
+		empty := func() int { return strings.Count(w.Text(), "got: .") } // a line was lost, only Enter arrived
 		got, without := func() bool { return strings.Contains(w.Text(), "got: "+line+".") }, empty()
 		for begin, entered := time.Now(), time.Now(); !got() && empty() == without && withheld() == before; {
 			switch {

@@ -9,22 +9,23 @@ import (
 	"time"
 )
 
-// conn is a client's connection to the proxy with the connection to the server.
+// conn is a client's connection to the proxy, together with the proxy's
+// connection to the server.
 //
 // run starts the goroutines and waits for them. Fields that a cut changes are
 // guarded by mu. Locks are taken in the order Proxy.mu, conn.mu.
 type conn struct {
 	proxy   *Proxy
-	stopped context.Context // canceled when the connection is cut: no more bytes are moved
+	stopped context.Context // canceled when the connection is cut; then no more bytes are forwarded
 	stop    context.CancelFunc
 
 	mu        sync.Mutex
 	socks     [2]*net.TCPConn // client at index 0, server at index 1; nil if closed or not yet open
 	ended     [2]*Ending      // how a side was cut
 	limits    [2]*limit       // remaining bytes, by Direction
-	moved     chan struct{}   // 1 slot: bytes were delivered; for the idle timeout
+	moved     chan struct{}   // 1 slot: tells watchIdle that bytes were delivered
 	gone      chan struct{}   // closed when both sides have ended
-	abandoned bool            // abandoned by Close
+	abandoned bool            // Close has been called, so nothing is drained
 }
 
 const (
@@ -61,7 +62,7 @@ func (c *conn) setLimit(dir Direction, l *limit) {
 	}
 }
 
-// run moves bytes until both directions have ended or the connection is cut.
+// run forwards bytes until both directions have ended or the connection is cut.
 // After a cut, it waits until both sides have ended or the proxy is closed.
 func (c *conn) run() {
 	defer c.stop()
@@ -71,7 +72,7 @@ func (c *conn) run() {
 		return
 	}
 	if !connected && c.stopped.Err() == nil {
-		c.cut(Both, RST) // no server
+		c.cut(Both, RST) // connecting to the server failed
 	}
 	select {
 	case <-c.gone:
@@ -81,8 +82,9 @@ func (c *conn) run() {
 	c.drain()
 }
 
-// connect connects to the server when no fault prevents it. It returns false if
-// the connection is cut first, or connecting fails.
+// connect waits until no fault prevents a connection, and connects to the
+// server. It returns false if the connection is cut first, or if connecting
+// fails.
 func (c *conn) connect() bool {
 	for {
 		f, _, changed := c.proxy.state()
@@ -110,14 +112,14 @@ func (c *conn) connect() bool {
 	return true
 }
 
-// move moves bytes in both directions until both have ended, and watches for
-// idleness. It reports whether both ended without a cut.
+// move forwards bytes in both directions until both directions have ended, and
+// watches for idleness. It returns false if the connection was cut.
 func (c *conn) move() bool {
 	c.mu.Lock()
 	client, server := c.socks[clientSock], c.socks[serverSock]
 	c.mu.Unlock()
 	if client == nil || server == nil {
-		return false // cut already
+		return false // the connection was cut before move
 	}
 	var pipes sync.WaitGroup
 	pipes.Go(func() { newPipe(c, ToServer, client, server).run() })
@@ -131,7 +133,8 @@ func (c *conn) move() bool {
 	return c.stopped.Err() == nil
 }
 
-// watchIdle cuts the connection after the idle timeout.
+// watchIdle cuts the connection after the idle timeout. It returns when over is
+// closed.
 func (c *conn) watchIdle(over <-chan struct{}) {
 	last := time.Now()
 	timer := time.NewTimer(0)
@@ -182,7 +185,7 @@ func (c *conn) allowance(dir Direction, n int) int {
 }
 
 // exhausted reports whether the limit of the direction is used up, and returns
-// how to cut the connection then.
+// how the connection must then be cut.
 func (c *conn) exhausted(dir Direction) (Ending, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -192,18 +195,19 @@ func (c *conn) exhausted(dir Direction) (Ending, bool) {
 	return 0, false
 }
 
-// cut stops all movement, and ends the given sides.
+// cut stops forwarding in both directions, and closes the connections of the
+// given sides with a FIN or RST.
 func (c *conn) cut(who Side, by Ending) {
 	c.stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for side, sock := range c.socks {
 		if sock == nil {
-			c.markEnded(side, by) // never connected
+			c.markEnded(side, by) // this side was never connected, or is closed
 			continue
 		}
 		if who == Client && side != clientSock || who == Server && side != serverSock {
-			interrupt(sock) // ends its pipe; the other end sees nothing
+			interrupt(sock) // ends the pipe, but sends nothing to this side
 			continue
 		}
 		interrupt(sock)
@@ -250,8 +254,9 @@ func (c *conn) abandon() {
 	}
 }
 
-// drain reads and discards what arrives from a side that was ended by FIN:
-// closing a socket with unread bytes would send an RST.
+// drain reads and discards what arrives from a side that was ended by FIN, and
+// then closes the socket. It does that because closing a socket with unread
+// bytes would send an RST.
 func (c *conn) drain() {
 	c.mu.Lock()
 	var closing []*net.TCPConn

@@ -46,8 +46,9 @@ const (
 	FIN               // the other end reads EOF
 )
 
-// Side is the side that sees a cut. The connection of the other side stays open
-// and silent, as after a lost packet.
+// Side is the side that sees a cut. If only one side sees it, the connection of
+// the other side stays open and silent, as when the packet with the FIN or RST
+// is lost.
 type Side int
 
 // The sides.
@@ -110,7 +111,8 @@ type limit struct {
 }
 
 // Start starts a proxy to cfg.Target. The server need not exist yet: the proxy
-// connects to it for each client, and resets the client if that fails.
+// connects to the server for each client, and resets the client if it cannot
+// connect.
 func Start(cfg Config) (*Proxy, error) {
 	listens := []string{cfg.Listen}
 	if cfg.Listen == "" {
@@ -204,8 +206,8 @@ func (p *Proxy) Close() error {
 	return err
 }
 
-// accept accepts clients until the proxy is closed, unless a fault prevents
-// that.
+// accept accepts clients until the proxy is closed. It pauses while a fault
+// forbids new clients.
 func (p *Proxy) accept() {
 	for {
 		f, l, changed := p.state()
@@ -244,7 +246,7 @@ func (p *Proxy) state() (faults, *net.TCPListener, <-chan struct{}) {
 	return p.faults, p.listener, p.changed
 }
 
-// take starts proxying a connection.
+// take starts forwarding between an accepted client and the server.
 func (p *Proxy) take(client *net.TCPConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

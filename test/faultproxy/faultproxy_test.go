@@ -101,7 +101,7 @@ func pair(t *testing.T) (p *Proxy, client, srv *net.TCPConn) {
 	p = start(t, s.addr)
 	client = dial(t, p)
 	srv = s.next(t)
-	send(t, client, "hello") // so that all three are connected
+	send(t, client, "hello") // so that client, proxy and server are connected
 	expect(t, srv, "hello")
 	return p, client, srv
 }
@@ -229,7 +229,7 @@ func TestProxy_NoServer(t *testing.T) {
 
 func TestDelay_NoRateLimit(t *testing.T) {
 	p, client, srv := pair(t)
-	const delay = 300 * time.Millisecond // 50 delays would be longer than any pause of the machine
+	const delay = 300 * time.Millisecond // large, so that a pause of the machine is not mistaken for 50 delays
 	p.Delay(ToServer, delay)
 	began := time.Now()
 	for range 50 {
@@ -260,7 +260,7 @@ func TestRate(t *testing.T) {
 	if took := time.Since(began); took < 200*time.Millisecond {
 		t.Errorf("30 kB at 100 kB/s took %s", took)
 	}
-	p.Rate(ToClient, 1) // would take hours
+	p.Rate(ToClient, 1) // the rest would take hours
 	send(t, srv, want)
 	expect(t, client, "a")
 	p.Rate(ToClient, 0)
@@ -286,7 +286,7 @@ func TestBlackHole_HidesReset(t *testing.T) {
 	_ = srv.SetLinger(0)
 	_ = srv.Close()
 	expectSilence(t, client)
-	send(t, client, "to nobody") // the server resets; the reset is held, too
+	send(t, client, "to nobody") // the server answers with a reset, which is held as well
 	expectSilence(t, client)
 	p.BlackHole(ToClient, false)
 	expectEnding(t, client, syscall.ECONNRESET)
@@ -400,9 +400,10 @@ func TestIdleTimeout(t *testing.T) {
 	})
 }
 
-// keepBusy keeps a connection busy for twice the idle timeout, and returns when
-// it was last busy. If the machine was suspended for longer than the timeout,
-// so that the cut was correct, it returns a nil connection.
+// keepBusy keeps a connection busy for twice the idle timeout. It returns the
+// connection, and when it was last busy. client is nil if the proxy cut the
+// connection correctly, because the machine was suspended for longer than the
+// timeout.
 func keepBusy(t *testing.T, idle time.Duration, by Ending) (client, srv *net.TCPConn, last time.Time) {
 	t.Helper()
 	last = time.Now()

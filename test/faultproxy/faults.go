@@ -14,9 +14,9 @@ func (p *Proxy) change(f func(*faults)) {
 	p.changed = make(chan struct{})
 }
 
-// Delay delays all bytes of a direction, without limiting their rate. 0 ends
-// it. A connection holds up to about 1 MiB, in addition to the buffers of the
-// kernel; then the sender blocks.
+// Delay delays all bytes of a direction, without limiting their rate. A d of 0
+// ends the delay. The proxy holds up to about 1 MiB per connection, in addition
+// to the buffers of the kernel. When these are full, the sender blocks.
 func (p *Proxy) Delay(dir Direction, d time.Duration) {
 	p.change(func(f *faults) { f.delay[dir] = d })
 }
@@ -26,10 +26,10 @@ func (p *Proxy) Rate(dir Direction, bytesPerSecond int) {
 	p.change(func(f *faults) { f.rate[dir] = max(0, bytesPerSecond) })
 }
 
-// BlackHole holds all bytes and the ends of connections in that direction, and
-// notifies neither side. While it is on for ToServer, new clients are accepted,
-// but not connected to the server. When it is switched off, held bytes are
-// delivered.
+// BlackHole holds all bytes and all ends of connections (FIN, RST) in that
+// direction, and notifies neither side. While ToServer is held, the proxy
+// accepts new clients, but does not connect to the server for them. When the
+// black hole is switched off, the held bytes are delivered.
 func (p *Proxy) BlackHole(dir Direction, on bool) {
 	p.change(func(f *faults) { f.held[dir] = on })
 }
@@ -58,10 +58,11 @@ func (p *Proxy) CutAfter(dir Direction, n int64, by Ending) {
 }
 
 // Cut cuts all open connections, and returns their number. Held bytes are lost.
-// A side that did not see the cut can be cut by a second call.
+// A side that did not see the first cut can be cut by a second call.
 //
-// An RST destroys bytes that the receiver's kernel has not received; the
-// receiver can still read those that it has.
+// An RST destroys the bytes that have not yet reached the kernel of the
+// receiver. The bytes that the kernel already has are kept: the receiver can
+// still read them.
 func (p *Proxy) Cut(who Side, by Ending) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,9 +72,9 @@ func (p *Proxy) Cut(who Side, by Ending) int {
 	return len(p.conns)
 }
 
-// StopAccepting stops accepting connections. The kernel completes the handshake
-// of new clients, which then get no data. When it is switched off, waiting
-// clients are accepted.
+// StopAccepting stops or resumes accepting connections. While on is set, the
+// kernel still completes the TCP handshake of new clients, but they get no
+// data. When on is false again, the waiting clients are accepted.
 func (p *Proxy) StopAccepting(on bool) {
 	p.change(func(f *faults) {
 		f.ignore = on
@@ -86,8 +87,8 @@ func (p *Proxy) StopAccepting(on bool) {
 	})
 }
 
-// Refuse closes the port: new clients are refused, existing connections are not
-// affected. When it is switched off, the same port is opened again; that fails
+// Refuse closes the port: new clients are refused, and existing connections are
+// not affected. When on is false, Refuse opens the same port again, which fails
 // if another process has taken it.
 func (p *Proxy) Refuse(on bool) error {
 	var failed error

@@ -13,16 +13,17 @@ const (
 	maxChunks = 64 // in one pipe: about 1 MiB
 )
 
-// pipe moves the bytes of one direction of a connection.
+// pipe forwards the bytes of one direction of a connection.
 type pipe struct {
 	conn     *conn
 	dir      Direction
 	from, to *net.TCPConn
-	chunks   chan chunk // closed by read
+	chunks   chan chunk // read closes it
 	free     time.Time  // used by write: the time at which the slow link is free again
 }
 
-// chunk is some bytes, or the end of a direction, with the time of arrival.
+// chunk is a piece of data or the end of a direction, with the time at which it
+// arrived at the proxy.
 type chunk struct {
 	data []byte
 	at   time.Time
@@ -33,13 +34,13 @@ func newPipe(c *conn, dir Direction, from, to *net.TCPConn) *pipe {
 	return &pipe{conn: c, dir: dir, from: from, to: to, chunks: make(chan chunk, maxChunks)}
 }
 
-// run returns when the direction has ended or the connection is cut.
+// run forwards bytes until the direction has ended or the connection is cut.
 func (p *pipe) run() {
 	var wg sync.WaitGroup
 	wg.Go(p.read)
 	p.write()
-	// If write gave up, read may wait to send a chunk. A read of the socket was
-	// interrupted by the cut.
+	// Discard the chunks that write has not delivered, until read closes the
+	// channel. If read was waiting for bytes, the cut has interrupted it.
 	for range p.chunks {
 	}
 	wg.Wait()
@@ -71,7 +72,7 @@ func (p *pipe) push(c chunk) bool {
 
 func (p *pipe) write() {
 	for {
-		_, _, changed := p.conn.proxy.state() // before exhausted, so that no change is missed
+		_, _, changed := p.conn.proxy.state() // before the call of exhausted, so that no change is missed
 		if by, yes := p.conn.exhausted(p.dir); yes {
 			p.conn.cut(Both, by)
 			return
@@ -79,7 +80,7 @@ func (p *pipe) write() {
 		select {
 		case <-p.conn.stopped.Done():
 			return
-		case <-changed: // the limit may be used up
+		case <-changed: // the new limit may be used up
 		case c, ok := <-p.chunks:
 			if !ok || !p.deliver(c) {
 				return
@@ -88,8 +89,8 @@ func (p *pipe) write() {
 	}
 }
 
-// deliver delivers a chunk, with all faults, and reports whether the direction
-// continues.
+// deliver applies the faults to a chunk and writes it to the receiver. It
+// reports whether more chunks of this direction can be delivered.
 func (p *pipe) deliver(c chunk) bool {
 	for len(c.data) > 0 {
 		n := p.wait(c)
@@ -125,8 +126,9 @@ func (p *pipe) deliver(c chunk) bool {
 	return false
 }
 
-// refused is called when the receiver has reset its connection. The sender is
-// notified with the delay of the opposite direction.
+// refused is called when the receiver has reset its connection. It cuts the
+// connection by RST, but only after the delay of the opposite direction,
+// because that is when the reset would reach the sender.
 func (p *pipe) refused() {
 	back := pipe{conn: p.conn, dir: ToServer + ToClient - p.dir}
 	if back.wait(chunk{at: time.Now()}) > 0 {
@@ -134,8 +136,8 @@ func (p *pipe) refused() {
 	}
 }
 
-// wait waits until bytes of a chunk may pass, and returns how many. It returns
-// 0 if the connection is cut.
+// wait waits until some bytes of a chunk may be delivered, and returns how many
+// at most. It returns 0 if the connection is cut.
 func (p *pipe) wait(c chunk) int {
 	for {
 		f, _, changed := p.conn.proxy.state()

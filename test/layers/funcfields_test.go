@@ -30,8 +30,8 @@ func TestFuncFields_NoneInSessionAndCommand(t *testing.T) {
 	}
 }
 
-// A field that holds a function is assigned only by the package that declares
-// it. Other packages may set it in a composite literal, as options are.
+// Only the package that declares a field of function type may assign to it.
+// Other packages may set the field in a composite literal, as for options.
 func TestFuncFields_NotAssignedByOtherPackages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it loads the standard library, which takes seconds")
@@ -201,8 +201,8 @@ func (p *product) check(name string, files ...*ast.File) *types.Package {
 	return checked
 }
 
-// record records the fields of other packages of the product to which assign
-// assigns a function.
+// record records the fields to which the statement assign assigns a function,
+// if another package of the product declares them.
 func (p *product) record(current *types.Package, info *types.Info, assign *ast.AssignStmt) {
 	for i, left := range assign.Lhs {
 		selector, ok := ast.Unparen(left).(*ast.SelectorExpr)

@@ -39,7 +39,8 @@ func (c *Cluster) build(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// The build records its flags, and so the digest: see fingerprint.
+		// Go records the flags of a build in the binary, and with them the
+		// digest, which fingerprint needs.
 		stamped := flags + " -X main.source=" + digest(source)
 		argv := []string{
 			"nice",
@@ -54,7 +55,7 @@ func (c *Cluster) build(ctx context.Context) error {
 			filepath.Join(c.Dir, "bin", name),
 			"./programs/" + name,
 		}
-		if name == "podtools" { // it runs in images without a libc
+		if name == "podtools" { // podtools runs in images without a libc
 			argv = append([]string{"env", "CGO_ENABLED=0"}, argv...)
 		}
 		if err := c.run(ctx, argv...); err != nil {

@@ -283,8 +283,8 @@ func (c *Cluster) Down(ctx context.Context) error {
 }
 
 // clear stops all processes that belong to this state directory, whether they
-// have a pid file or not, and removes what they leave. It is not an error if
-// there are none.
+// have a pid file or not, and removes what they leave. It returns no error if
+// there are no processes.
 func (c *Cluster) clear(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

@@ -80,8 +80,8 @@ func (c *Cluster) apiServer(s Server) process {
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file=" + c.pki("sa.pub"),
 		"--service-account-signing-key-file=" + c.pki("sa.key"),
-		// Short, so that a test observes the consequences of the loss of a
-		// node.
+		// These times are short, so that a test can observe that pods are
+		// evicted from a lost node.
 		"--default-not-ready-toleration-seconds=20",
 		"--default-unreachable-toleration-seconds=20",
 	}
@@ -107,7 +107,8 @@ func (c *Cluster) controllers() process {
 		"--root-ca-file=" + c.pki("ca.crt"),
 		"--service-account-private-key-file=" + c.pki("sa.key"),
 		"--use-service-account-credentials=true",
-		// Short, so that the loss of a node is detected within a test.
+		// These times are short, so that a test can observe that a lost node is
+		// detected.
 		"--node-monitor-period=2s", "--node-monitor-grace-period=16s",
 	}}
 }
@@ -125,8 +126,8 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 	if err := c.StartAPIServer(ctx, MainServer); err != nil {
 		return err
 	}
-	// Not before the main server is ready: two servers that initialize an empty
-	// etcd at the same time have conflicts.
+	// The second API server starts only when the main one is ready, because two
+	// servers that initialize an empty etcd at the same time have conflicts.
 	for _, p := range []process{c.controllers(), c.scheduler(), c.apiServer(TranslatingServer)} {
 		if err := c.start(p); err != nil {
 			return err

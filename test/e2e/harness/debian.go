@@ -10,9 +10,10 @@ import (
 	"strings"
 )
 
-// packages maps each Debian package that the cluster needs to a file that shows
-// that it is installed. The package busybox has the same program as
-// busybox-static, but linked dynamically, which does not run in an image.
+// packages maps each Debian package that the cluster needs to a file that
+// exists if the package is installed. For busybox-static, that is not the
+// program, because the package busybox has a program with the same path. That
+// one is linked dynamically, and so does not run in an image.
 var packages = map[string]string{
 	"etcd-server":                 "/usr/bin/etcd",
 	"containerd":                  "/usr/bin/containerd",

@@ -90,9 +90,10 @@ func (c *Cluster) Repair(ctx context.Context) error {
 	return nil
 }
 
-// Restore restores the cluster after any fault and any deletion: it calls
-// Repair, Seed and WaitSeeds. Evicted pods disappear only when their node is
-// back, and are created again after that, so it repeats the last two.
+// Restore restores the cluster after any fault and any deletion. It calls
+// Repair, and then Seed and WaitSeeds until both succeed: an evicted pod
+// disappears only when its node is back, and only then can Seed create it
+// again.
 func (c *Cluster) Restore(ctx context.Context) error {
 	if err := c.Repair(ctx); err != nil {
 		return err

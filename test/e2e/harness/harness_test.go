@@ -111,7 +111,8 @@ func TestProcess_PidFileLost(t *testing.T) {
 	if err != nil || !slices.Equal(markedProcesses, []proc{started}) {
 		t.Fatalf("found %v, %v, want %v", markedProcesses, err, started)
 	}
-	// Not those of a cluster whose directory has a longer name.
+	// A process of a cluster whose directory has a longer name must not be
+	// found.
 	if others, err := (&Cluster{Dir: strings.TrimSuffix(c.Dir, "1")}).markedProcesses(); err != nil || len(others) != 0 {
 		t.Errorf("found %v, %v for another directory", others, err)
 	}

@@ -19,8 +19,8 @@ import (
 	"strings"
 )
 
-// The images, as pods name them. There is no registry: they are imported into
-// each node.
+// The names by which pods refer to the images. There is no registry: the images
+// are imported into each node.
 const (
 	pauseImage   = "kshell.local/pause:1"
 	BusyboxImage = "kshell.local/busybox:1" // sh, and 260 tools
@@ -151,8 +151,8 @@ func digest(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// makeImages writes archives of all images to the directory images of the state
-// directory.
+// makeImages writes archives of all images to the directory `images` in the
+// state directory.
 func (c *Cluster) makeImages() error {
 	tools := filepath.Join(c.Dir, "bin", "podtools")
 	sleep := []string{"sleep", "infinity"}

@@ -27,13 +27,14 @@ const (
 // Users returns the names of all users, the admin first.
 func Users() []string { return []string{Admin, DevNone, DevGet, DevCreate, DevExec, DevExecOnly} }
 
-// Kubeconfig returns the path of the kubeconfig file of the main API server
-// (the kubelet translates v5). Its current context is that of the admin.
+// Kubeconfig returns the path of the kubeconfig file of the main API server,
+// which passes v5 WebSockets on to the kubelet. Its current context is that of
+// the admin.
 func (c *Cluster) Kubeconfig() string { return filepath.Join(c.Dir, "kubeconfig") }
 
 // KubeconfigTranslating returns the path of the kubeconfig file of the second
-// API server. Its feature gate ExtendWebSocketsToKubelet is off: it translates
-// v5 itself, as Kubernetes 1.30 to 1.35 do.
+// API server. The feature gate ExtendWebSocketsToKubelet of this server is off,
+// so it translates v5 WebSockets to SPDY itself, as Kubernetes 1.30 to 1.35 do.
 func (c *Cluster) KubeconfigTranslating() string {
 	return filepath.Join(c.Dir, "kubeconfig-v5-apiserver")
 }

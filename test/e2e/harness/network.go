@@ -115,8 +115,8 @@ func (c *Cluster) removeBridge(ctx context.Context) error {
 	if err != nil || owner != c.Dir {
 		return err
 	}
-	// The kernel removes the links with the namespaces of their nodes, but not
-	// at once.
+	// The kernel removes the link of a node together with the namespaces of the
+	// node, but not at once.
 	for _, n := range nodes {
 		if _, err := os.Stat(filepath.Join("/sys/class/net", n.link)); err == nil {
 			_ = c.run(ctx, "ip", "link", "del", n.link)

@@ -372,8 +372,9 @@ func removeCgroups(ctx context.Context, n node) error {
 	return nil
 }
 
-// removeTree removes a tree of directories from the leaves up. The files in a
-// cgroup cannot be removed, and disappear with it.
+// removeTree removes a cgroup and those below it, from the leaves up. It does
+// not remove the files in a cgroup, because these disappear together with the
+// cgroup.
 func removeTree(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if os.IsNotExist(err) {

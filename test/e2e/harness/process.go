@@ -124,8 +124,8 @@ func parseStat(stat string) (state, start string, err error) {
 }
 
 // alive reports whether the process still runs: it exists, has the same start
-// time, and is not a zombie. A zombie with other threads does run: it may still
-// use its ports.
+// time, and is not a zombie. A zombie that has other threads counts as running,
+// because these may still use its ports.
 func (p proc) alive() bool {
 	state, start, err := procStat(p.pid)
 	if err != nil || start != p.start {
@@ -183,8 +183,8 @@ func (p proc) reap() {
 	_, _ = syscall.Wait4(p.pid, nil, syscall.WNOHANG, nil)
 }
 
-// stop ends the named process and removes its pid file. It is not an error if
-// it does not run.
+// stop ends the named process and removes its pid file. It returns no error if
+// the process does not run.
 func (c *Cluster) stop(ctx context.Context, name string, sig syscall.Signal) error {
 	if p, ok := c.find(name); ok {
 		if err := p.end(ctx, sig); err != nil {
@@ -198,8 +198,8 @@ func (c *Cluster) stop(ctx context.Context, name string, sig syscall.Signal) err
 	return err
 }
 
-// markedProcesses returns the processes with our marker: all that run for this
-// state directory, with or without a pid file.
+// markedProcesses returns all processes that run for this state directory, with
+// or without a pid file. It finds them by markerVar.
 func (c *Cluster) markedProcesses() ([]proc, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {

@@ -69,11 +69,10 @@ func (c *Cluster) Seed(ctx context.Context) error {
 	})
 }
 
-// deleteFailed deletes workloads that lost their pods and do not create new
-// ones: failed pods, the job `once` if it is complete and its pod has gone with
-// its node, and the job `long` if it has lost a pod (its back-off becomes
-// longer each time, and it gives up in the end). It does not delete pods of
-// tests, which have the label kshell.
+// deleteFailed deletes what would not recover by itself: failed pods; the job
+// `once` if it is complete and its pod is gone; and the job `long` if one of
+// its pods has failed, because it waits longer after each failure and finally
+// gives up. It does not delete the pods of tests, which have the label kshell.
 func deleteFailed(ctx context.Context, client *kubernetes.Clientset) error {
 	failed := metav1.ListOptions{FieldSelector: "status.phase=Failed", LabelSelector: "!kshell"}
 	if err := client.CoreV1().Pods(Namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, failed); err != nil {
@@ -85,8 +84,8 @@ func deleteFailed(ctx context.Context, client *kubernetes.Clientset) error {
 	)
 }
 
-// deleteJob deletes a job if spent returns true for its status and the number
-// of its pods.
+// deleteJob deletes a job if spent returns true. It calls spent with the status
+// of the job and the number of pods that the job has.
 func deleteJob(ctx context.Context, client *kubernetes.Clientset, name string,
 	spent func(batchv1.JobStatus, int) bool,
 ) error {
@@ -106,12 +105,12 @@ func deleteJob(ctx context.Context, client *kubernetes.Clientset, name string,
 	if err := client.BatchV1().Jobs(Namespace).Delete(ctx, name, options); err != nil {
 		return err
 	}
-	return fmt.Errorf("job %s is being deleted", name) // retried until the job is gone
+	return fmt.Errorf("job %s is being deleted", name) // an error, so that the caller tries again until the job is gone
 }
 
-// WaitNode waits until the API shows a node as ready, or as not ready. For
-// ready, its kubelet must also answer: after an outage of a few seconds, a node
-// is still shown as ready.
+// WaitNode waits until the API shows a node as ready, or as not ready. If ready
+// is true, it also waits until the kubelet answers, because the API still shows
+// a node as ready after an outage of a few seconds.
 func (c *Cluster) WaitNode(ctx context.Context, name string, ready bool) error {
 	client, err := c.Client()
 	if err != nil {
@@ -176,7 +175,7 @@ func checkSeeds(ctx context.Context, client *kubernetes.Clientset) error {
 		byName[p.Name] = p
 		ofApp[p.Labels["app"]]++
 	}
-	// The number must be exact: a terminating pod still belongs to its workload.
+	// A larger number is also wrong: a pod that is terminating still counts.
 	for app, n := range map[string]int{"web": 2, "db": 2, "agent": len(nodes), "once": 1, "long": 1} {
 		if ofApp[app] != n {
 			return fmt.Errorf("%s has %d pods, not %d", app, ofApp[app], n)
@@ -226,7 +225,8 @@ func waitsFor(p *corev1.Pod, reasons ...string) error {
 	}
 	state := p.Status.ContainerStatuses[0].State
 	for _, reason := range reasons {
-		// A crashing container also runs for a moment after each restart.
+		// A container that crashes runs for a moment after each restart, so a
+		// running one also counts.
 		again := reason == "CrashLoopBackOff" && p.Status.ContainerStatuses[0].RestartCount > 0
 		if again || state.Waiting != nil && state.Waiting.Reason == reason {
 			return nil

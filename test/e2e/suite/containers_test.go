@@ -474,7 +474,8 @@ func TestAttach_Shell(t *testing.T) {
 	onServers(t, func(t *testing.T, s harness.Server) {
 		token := strings.ReplaceAll(t.Name(), "/", "_")
 		a := attach(t, harness.DevExec, s, "console", "console", true)
-		// The size is sent on another channel, so it may arrive later.
+		// The size is sent on another channel than the keys, so it may arrive
+		// later.
 		a.typeKeys(
 			t,
 			"until [ \"$(stty size)\" = '24 80' ]; do sleep 0.02; done; stty size; echo first $((40+2))\n",

@@ -100,7 +100,7 @@ func TestExec_HundredAtOnce(t *testing.T) {
 }
 
 func stderr(err error) string {
-	if e, ok := err.(*exec.ExitError); ok { //nolint:errorlint // exactly what Output gives
+	if e, ok := err.(*exec.ExitError); ok { //nolint:errorlint // Output does not wrap the error
 		return fmt.Sprintf("%v: %s", err, e.Stderr)
 	}
 	return fmt.Sprint(err)

@@ -81,9 +81,10 @@ func sleepers(t testing.TB, n int) []string {
 	return pods
 }
 
-// listProcesses is a script that lists all processes except the main one and
-// itself, and zombies (Z) whose parent is the main process, which does not reap
-// them. Other zombies are about to be reaped by their parent.
+// listProcesses is a script that lists the processes of a container except the
+// main process and the script itself. It lists a zombie (Z) only if its parent
+// is the main process, which does not reap it; the parents of other zombies are
+// about to reap them.
 const listProcesses = `for p in /proc/[0-9]*; do
 	p=${p#/proc/}
 	[ $p != 1 ] && [ $p != $$ ] && read -r line </proc/$p/stat || continue
@@ -94,8 +95,9 @@ const listProcesses = `for p in /proc/[0-9]*; do
 	esac
 done 2>/dev/null`
 
-// remainingIn waits, at most for grace, until only the main process of a pod
-// runs, and returns the others.
+// remainingIn waits until only the main process of a pod runs, but not longer
+// than grace. It returns the other processes that are left: the running ones
+// (alive) and the zombies (dead).
 func remainingIn(t testing.TB, pod string, grace time.Duration) (alive, dead []string) {
 	p := program(cluster.Kubeconfig())
 	for late := time.Now().Add(grace); ; time.Sleep(100 * time.Millisecond) {
@@ -218,9 +220,9 @@ func TestExact_Cost(t *testing.T) {
 	}
 }
 
-// A server that is blocked by unread input never reports how the command ended,
-// although one of the servers still answers pings. kshell then looks for the
-// command's processes in the container.
+// If unread input blocks a server, the server never reports how the command
+// ended, even if it still answers pings, as one of the two API servers does.
+// kshell then looks for the command's processes in the container.
 func TestPlain_UnreadInput(t *testing.T) {
 	notInCI(t)
 	for _, way := range apiPaths() {

@@ -44,11 +44,11 @@ func breaksCluster(t *testing.T) context.Context {
 	return ctx
 }
 
-// keepFault sleeps while a fault is active. It does not wait for a condition:
-// the fault lasts that long.
+// keepFault sleeps for d while a fault is active. It does not wait for a
+// condition, because the length of the fault is part of the test.
 func keepFault(d time.Duration) { time.Sleep(d) }
 
-// waitForExec waits until a command can be run in the pod again.
+// waitForExec waits until commands can be run in the pod again.
 func waitForExec(t *testing.T, p contract.Program, pod string) {
 	t.Helper()
 	eventually(t, "a command runs again in "+pod, func(context.Context) (bool, error) {
@@ -163,7 +163,7 @@ func TestFault_APIServerPaused(t *testing.T) {
 	for _, s := range []harness.Server{harness.MainServer, harness.TranslatingServer} {
 		must(t, cluster.PauseAPIServer(s))
 	}
-	keepFault(2 * time.Second) // everything in flight has arrived by then
+	keepFault(2 * time.Second) // after that, nothing is in flight any more
 	before := map[string]int{"kubelet": slow["kubelet"].out.size(), "apiserver": slow["apiserver"].out.size()}
 	keepFault(8 * time.Second)
 	for name, n := range before {
@@ -181,13 +181,14 @@ func TestFault_APIServerPaused(t *testing.T) {
 			}
 		})
 	})
-	// What the node sent and closed while the server was paused is destroyed
-	// when the server continues: its SPDY pings are answered by an RST. The
-	// server then reports Success. So does a translating server (the API server
-	// of 1.30 to 1.35; since then the kubelet, for its link to the runtime)
-	// when its own connection to the node ends: it treats that as the end of
-	// the command (StreamTranslatorHandler, k8s.io/apiserver/pkg/util/proxy).
-	// kubectl exits with 0 then.
+	// Output is lost in two cases, and in both the server then reports Success,
+	// and kubectl exits with 0. First, when a paused server continues, its SPDY
+	// pings are answered by an RST, which destroys what the node sent and
+	// closed during the pause. Second, a program that translates v5 treats the
+	// end of its connection to the next component as the end of the command
+	// (StreamTranslatorHandler, k8s.io/apiserver/pkg/util/proxy). That program
+	// is the API server in 1.30 to 1.35, and since then the kubelet, for its
+	// link to the runtime.
 	t.Run("a lot of output", func(t *testing.T) {
 		checkEach(t, fast, shortTimeout, func(t *testing.T, r contract.Result) {
 			if n := checkCounting(t, r.Out); n == lines && r.Code == 9 && withoutSlowLines(r.Err) == "" {

@@ -53,9 +53,10 @@ func clientset(t *testing.T) *kubernetes.Clientset {
 	return client
 }
 
-// sleeper returns a pod with one container that sleeps, on a node ("": any). It
-// terminates within two seconds. If node is not "", the pod is never evicted.
-// Other pods are evicted 20 s or more after their node is lost.
+// sleeper returns a pod with one container that sleeps. node is the name of its
+// node; "" means any node. The pod terminates within two seconds. A pod with a
+// given node is never evicted; another pod is evicted 20 s or more after its
+// node is lost.
 func sleeper(node string) *corev1.Pod {
 	grace := int64(2)
 	p := &corev1.Pod{Spec: corev1.PodSpec{
@@ -155,7 +156,8 @@ type background struct {
 	done     chan struct{}
 }
 
-// start starts p. It is killed at the end of the test.
+// start starts p in the background. The program is killed at the end of the
+// test.
 func start(t *testing.T, p contract.Program, stdin io.Reader, args ...string) *background {
 	t.Helper()
 	l := &background{cmd: p.Command(context.Background(), t, args...), begun: time.Now(), done: make(chan struct{})}
@@ -170,7 +172,7 @@ func start(t *testing.T, p contract.Program, stdin io.Reader, args ...string) *b
 		l.took = time.Since(l.begun)
 	}()
 	t.Cleanup(func() {
-		_ = l.cmd.Process.Kill() // it has exited, unless the test failed
+		_ = l.cmd.Process.Kill() // the program has exited already, unless the test failed
 		<-l.done
 	})
 	return l
@@ -290,8 +292,8 @@ func checkEach(t *testing.T, both map[string]*background, limit time.Duration,
 	}
 }
 
-// shortTimeout is the time limit for reactions to events of which a program is
-// notified.
+// shortTimeout is how long a program may take to react to an event that it is
+// notified of.
 const shortTimeout = 30 * time.Second
 
 // lostMessage matches the whole of stderr after a lost connection: one message
@@ -315,7 +317,8 @@ var slowLines = regexp.MustCompile(
 		`warning: the cluster has lost contact with node .*|warning: .*; trying again in [0-9]+ s)\n`,
 )
 
-// withoutSlowLines removes these lines, for tests of other messages.
+// withoutSlowLines removes the lines that slowLines matches, for tests of other
+// messages.
 func withoutSlowLines(stderr string) string { return slowLines.ReplaceAllString(stderr, "") }
 
 // checkLost checks that kshell reported that the connection was lost, and

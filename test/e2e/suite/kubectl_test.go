@@ -106,7 +106,7 @@ func TestKubectl_Plugin(t *testing.T) {
 	run := func(args ...string) (string, int) {
 		cmd := kubectl().Command(t.Context(), t, args...)
 		cmd.Env = append(cmd.Env, "PATH="+dir+":"+os.Getenv("PATH"))
-		out, _ := cmd.Output() // the exit code is returned
+		out, _ := cmd.Output() // run returns the exit code instead of the error
 		return string(out), cmd.ProcessState.ExitCode()
 	}
 	if out, code := run("kshell", "exec", "web", "--", "sh", "-c", "echo hi; exit 7"); out != "hi\n" || code != 7 {

@@ -70,7 +70,7 @@ func cgroupOf(t *testing.T, pod string) string {
 	found := ""
 	_ = filepath.WalkDir(
 		root,
-		func(path string, d fs.DirEntry, err error) error { // an error means that another cgroup was removed
+		func(path string, d fs.DirEntry, err error) error { // on an error, go on: another cgroup was removed during the walk
 			if err == nil && d.IsDir() && strings.Contains(d.Name(), id) {
 				found = path
 				return fs.SkipAll

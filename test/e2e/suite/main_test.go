@@ -65,11 +65,13 @@ func run(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
-// path is one of the API servers, which differ in whether they translate v5.
+// path is the way to one of the API servers. Its name is that of the component
+// that translates v5: kubelet or apiserver.
 type path struct{ name, kubeconfig string }
 
-// apiPaths returns both API servers: v5 is translated by the kubelet (1.36) or
-// by the API server (1.30 to 1.35).
+// apiPaths returns the paths to both API servers. v5 is translated by the
+// kubelet on one path (as since Kubernetes 1.36), and by the API server on the
+// other one (as in 1.30 to 1.35).
 func apiPaths() []path {
 	return []path{
 		{"kubelet", cluster.Kubeconfig()},

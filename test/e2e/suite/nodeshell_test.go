@@ -29,7 +29,7 @@ func createNamespace(t *testing.T, labels map[string]string) string {
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-", Labels: labels}}, metav1.CreateOptions{})
 	must(t, err)
 	t.Cleanup(func() {
-		// The context of the test has ended.
+		// A cleanup needs a new context, because that of the test is canceled.
 		ctx, cancel := context.WithTimeout(
 			context.WithoutCancel(t.Context()),
 			screenTimeout,
@@ -96,8 +96,9 @@ func shellPods(ctx context.Context, t *testing.T, ns string) []corev1.Pod {
 	return list.Items
 }
 
-// waitForNoShellPods waits until no pod of a node shell is left. A pod that is
-// not deleted ends, but remains.
+// waitForNoShellPods waits until the pods of node shells are gone. It is not
+// enough that they have ended: a pod that kshell fails to delete ends by
+// itself, but the object remains.
 func waitForNoShellPods(t *testing.T, ns string, within time.Duration) {
 	t.Helper()
 	begin := time.Now()
@@ -136,8 +137,8 @@ func TestNodeShell_SignalDeletesPod(t *testing.T) {
 	}
 }
 
-// A kshell that is killed cannot delete its pod. The pod ends without
-// heartbeats, and the next kshell deletes it.
+// A kshell that is killed cannot delete its pod. The pod ends because it gets
+// no more heartbeats, and the next kshell deletes it.
 func TestNodeShell_HeartbeatLost(t *testing.T) {
 	inCI(t)
 	t.Parallel()
@@ -146,7 +147,7 @@ func TestNodeShell_HeartbeatLost(t *testing.T) {
 	args := []string{"node-shell", "--image", n.Image, "-n", n.Namespace, "--heartbeat", "10s"}
 	l := start(t, p, nil, append(args, "node1", "--", "sh", "-c", "echo started; sleep 600")...)
 	l.waitForStdout(t, "started\n")
-	keepFault(15 * time.Second) // longer than the pod waits for a heartbeat
+	keepFault(15 * time.Second) // longer than the time after which a pod without heartbeats ends
 	if pods := shellPods(t.Context(), t, n.Namespace); len(pods) != 1 || pods[0].Status.Phase != corev1.PodRunning {
 		t.Fatalf("the pod of a running kshell: %v", pods)
 	}
@@ -166,7 +167,7 @@ func TestNodeShell_PodDoesNotStart(t *testing.T) {
 	p := program(cluster.Kubeconfig())
 	t.Run("its image cannot be pulled", func(t *testing.T) {
 		ns := createNamespace(t, nil)
-		// Nothing listens on that port.
+		// Nothing listens on port 5999.
 		r := p.Run(t, nil, "node-shell", "-n", ns, "--image", "10.77.0.1:5999/no-such:1", "--pod-running-timeout", "15s",
 			"node1", "--", "true")
 		checkResult(t, r, "", []string{"gave up after", "ImagePull", "10.77.0.1:5999/no-such:1"}, 255)
@@ -181,7 +182,7 @@ func TestNodeShell_PodDoesNotStart(t *testing.T) {
 		eventually(
 			t,
 			"the quota is counted",
-			func(ctx context.Context) (bool, error) { // by a controller, which then updates the status
+			func(ctx context.Context) (bool, error) { // a controller counts it, and then updates the status
 				p := sleeper("")
 				p.Name = "dry"
 				_, err := clientset(t).CoreV1().Pods(ns).Create(ctx, p, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
@@ -210,7 +211,8 @@ func TestNodeShell_PodDoesNotStart(t *testing.T) {
 	})
 }
 
-// The rules in the hint are sufficient, and nothing is created without them.
+// The rules that the hint names are sufficient. Without them, nothing is
+// created.
 func TestNodeShell_Rights(t *testing.T) {
 	inCI(t)
 	const nobody = "suite-nodes-nobody"
@@ -263,7 +265,7 @@ func TestNodeShell_DocumentedClusterRole(t *testing.T) {
 	text, _, _ = bytes.Cut(text, []byte("```"))
 	role := &rbacv1.ClusterRole{}
 	must(t, yaml.UnmarshalStrict(append([]byte("apiVersion: rbac.authorization.k8s.io/v1\n"), text...), role))
-	role.Name = n.Namespace // unique
+	role.Name = n.Namespace // a unique name
 	rbac := clientset(t).RbacV1()
 	_, err = rbac.ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{})
 	must(t, err)

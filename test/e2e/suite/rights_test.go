@@ -74,7 +74,7 @@ func TestRights_Exec(t *testing.T) {
 			"",
 			[]string{lacks + "get on pods/exec and create on pods/exec\n"},
 			255,
-		}, // the message does not reveal whether it exists
+		}, // the message does not reveal whether the pod exists
 		{
 			harness.DevGet,
 			"web",
@@ -137,7 +137,7 @@ func TestRights_Exec(t *testing.T) {
 }
 
 // A user that may not get the pod is shown the server's message, because kshell
-// cannot get the pod either.
+// has only the rights of the user and so cannot get the pod.
 func TestRights_ServerMessage(t *testing.T) {
 	notInCI(t)
 	onEach(t, func(t *testing.T, p contract.Program) {
@@ -235,7 +235,7 @@ func TestRights_HintedCommand(t *testing.T) {
 		harness.DevNone: "no", harness.DevGet: "no", harness.DevExec: "yes", harness.DevExecOnly: "yes",
 	} {
 		args := append([]string{"--kubeconfig", cluster.Kubeconfig(), "--context", user}, strings.Fields(command)...)
-		out, _ := exec.CommandContext(t.Context(), cluster.Kubectl(), args...).Output() // it exits 1 for no
+		out, _ := exec.CommandContext(t.Context(), cluster.Kubectl(), args...).Output() // exit code 1: the answer is no
 		if got := strings.TrimSpace(string(out)); got != want {
 			t.Errorf("kubectl %s, as %s: %q, want %q", command, user, got, want)
 		}

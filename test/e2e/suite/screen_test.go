@@ -63,7 +63,7 @@ func (s *tmux) command(ctx context.Context, args ...string) *exec.Cmd {
 
 func (s *tmux) run(t *testing.T, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), screenTimeout) // also in a cleanup
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), screenTimeout) // for cleanups
 	defer cancel()
 	var out, errs bytes.Buffer
 	cmd := s.command(ctx, args...)
@@ -74,22 +74,22 @@ func (s *tmux) run(t *testing.T, args ...string) string {
 	return out.String()
 }
 
-// pane is a window with one pane, with a local shell in which $CLI is the
-// program.
+// pane is a tmux window with one pane. A local shell runs in it, and the
+// variable $CLI of the shell is the path of the program.
 type pane struct {
 	*tmux
 	t       *testing.T
 	id      string
 	program contract.Program
-	prompts map[string]int // the number of the current prompt, by name
+	prompts map[string]int // the number of the current prompt of each shell
 	readies int
 	want    map[string]screen
 	shots   map[string]screen
 	dir     string // for files of the local shell
 }
 
-// open opens a pane and waits for its shell. Its shots are compared with want,
-// unless want is nil.
+// open opens a pane and waits for its shell. If want is not nil, the method
+// shot compares each screen with the one in want.
 func (s *tmux) open(t *testing.T, p contract.Program, want map[string]screen) *pane {
 	t.Helper()
 	w := &pane{
@@ -120,7 +120,7 @@ func (w *pane) tmuxTo(verb string, args ...string) string {
 	return w.run(w.t, append([]string{verb, "-t", w.id}, args...)...)
 }
 
-// text types words. keys presses keys, which have the names that tmux uses.
+// text types words. keys presses keys, by their names in tmux.
 func (w *pane) text(words string)    { w.t.Helper(); w.tmuxTo("send-keys", "-l", "--", words) }
 func (w *pane) keys(names ...string) { w.t.Helper(); w.tmuxTo("send-keys", names...) }
 
@@ -151,8 +151,9 @@ func (w *pane) prompt(name string) {
 func (w *pane) local(line string)  { w.t.Helper(); w.enter(line); w.prompt("local") }
 func (w *pane) remote(line string) { w.t.Helper(); w.enter(line); w.prompt("pod") }
 
-// ready clears the screen, starts a command that reads, and waits until the
-// shell does not read the keys any more.
+// ready clears the screen, starts a command that reads from the terminal, and
+// waits until the shell no longer reads the keys, so that the command gets
+// them.
 func (w *pane) ready(line string) {
 	w.t.Helper()
 	w.readies++
@@ -160,14 +161,14 @@ func (w *pane) ready(line string) {
 	w.line(fmt.Sprint("ready ", w.readies))
 }
 
-// line waits for a line that consists of words. Typed words follow a prompt,
-// and do not count.
+// line waits for a screen line that consists of words only. A line that the
+// user typed does not match, because it begins with a prompt.
 func (w *pane) line(words string) {
 	w.t.Helper()
 	w.wait(fmt.Sprintf("a line %q", words), func(s screen) bool { return slices.Contains(s.lines, words) })
 }
 
-// contains waits for words anywhere.
+// contains waits until words are anywhere on the screen.
 func (w *pane) contains(words string) {
 	w.t.Helper()
 	w.wait(fmt.Sprintf("words %q", words), func(s screen) bool { return strings.Contains(s.String(), words) })
@@ -187,8 +188,9 @@ func (w *pane) wait(what string, is func(screen) bool) {
 }
 
 // shot records the screen, with colors, cursor and modes, or compares it with
-// that of kubectl. Before the recording, the caller must have waited for the
-// last text; the cursor and the modes follow it.
+// the screen of kubectl if w.want is set. The caller must have waited for the
+// last text of the screen. When it records, shot itself waits until the screen
+// no longer changes, because the cursor and the modes may follow the text.
 func (w *pane) shot(name string) {
 	w.t.Helper()
 	if w.want == nil {
@@ -209,7 +211,8 @@ func (w *pane) shot(name string) {
 	w.t.Errorf("screen %q\nkubectl's: %q\nkshell's:  %q\n%s", name, want.diff(got), got.diff(want), got)
 }
 
-// stableScreen returns the screen when it has not changed for half a second.
+// stableScreen waits until the screen has not changed for half a second, and
+// returns it.
 func (w *pane) stableScreen() screen {
 	w.t.Helper()
 	is, since := w.screen(true), time.Now()
@@ -250,8 +253,8 @@ func (s screen) diff(o screen) (lines []string) {
 	return lines
 }
 
-// screen returns the content of the pane. With full, it includes the escape
-// codes for colors, and the state.
+// screen returns the content of the pane. If full is true, the content includes
+// the escape codes for colors, and the state.
 func (w *pane) screen(full bool) screen {
 	w.t.Helper()
 	const state = "#{cursor_x} #{cursor_y} alternate=#{alternate_on} cursor=#{cursor_flag} " +
@@ -299,11 +302,12 @@ var intendedDifferences = []struct {
 	{regexp.MustCompile(`^kshell: .*container.*$`), "kshell's words for the container that it took"},
 }
 
-// seenDifferences are the intended differences that occurred. Each must occur.
+// seenDifferences contains the intended differences that occurred. The test
+// fails if one of them never occurs.
 var seenDifferences = map[string]bool{}
 
-// withoutIntendedDifferences removes the intended differences, and counts those
-// above a row.
+// withoutIntendedDifferences removes the lines that are intended differences.
+// above is the number of removed lines above the given row.
 func withoutIntendedDifferences(lines []string, row int) (rest []string, above int) {
 	for i, line := range lines {
 		is := false
@@ -331,7 +335,7 @@ func (w *pane) foreground() int {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // from the third field on; see proc(5)
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // begins with the third field; see proc(5)
 	pid, err := strconv.Atoi(fields[8-3])                                     // tpgid
 	if err != nil {
 		w.t.Fatal(err)

@@ -19,8 +19,9 @@ import (
 var interrupts = flag.Bool("interrupts", false,
 	"also measure Ctrl-C during endless output on a slow link (takes minutes)")
 
-// fault is a row of the table: what fails, and a regular expression for the
-// outcome of kshell. try returns the outcome.
+// fault is a row of the table in docs/sessions.md: what fails, and a regular
+// expression for the outcome with kshell. try causes the fault, and returns the
+// outcome.
 type fault struct {
 	what, want string
 	try        func(t *testing.T, w contract.Setup, isKshell bool) string

@@ -121,8 +121,8 @@ func TestSessions_PodEvents(t *testing.T) {
 				),
 			)
 			term.CheckExit(137)
-			// The runtime may report the end before it knows the reason. Then
-			// the reason is not reported.
+			// The runtime may report that the container has ended before it
+			// knows why. Then kshell cannot report the reason.
 			ended := waitForPod(t, pod, "the container has ended", func(p *corev1.Pod) bool { return lastEnd(p) != nil })
 			if knows := lastEnd(ended).Reason == "OOMKilled"; knows && !strings.Contains(how, "out of memory") {
 				t.Errorf("the reason is known, but no message contains it: %q", how)
@@ -249,8 +249,8 @@ func TestSessions_IdleLoadBalancer(t *testing.T) {
 			if name == "nginx" { // nginx terminates TLS
 				server = append(server[:2], "--insecure-skip-tls-verify")
 			}
-			// A session that sends no pings shows that idle connections are
-			// closed.
+			// A session without pings must lose its connection: this shows that
+			// the load balancer does close idle connections.
 			silent := p.Shell(
 				t,
 				slices.Concat(server, []string{"-it", "--keepalive=0", "--reconnect=never", "web", "--", "sh"})...)

@@ -96,7 +96,7 @@ func (s scene) run(t *testing.T, server *tmux, p contract.Program, want map[stri
 // clearPods ends processes that a failed scene has left in the pods: a remote
 // shell outlives its client.
 func clearPods(t *testing.T) {
-	// The context of the test has ended.
+	// A cleanup needs a new context, because that of the test is canceled.
 	ctx, cancel := context.WithTimeout(
 		context.WithoutCancel(t.Context()),
 		screenTimeout,
@@ -116,7 +116,7 @@ func bash(w *pane) {
 	w.wait("bash's prompt", func(s screen) bool { return strings.HasSuffix(s.last(), "#") })
 	w.shot("the first prompt")
 	w.enter(`unset HISTFILE; PS1='pod \#> '`)
-	w.prompts["pod"]++ // the first prompt has number 2
+	w.prompts["pod"]++ // the first prompt with this PS1 has number 2
 	w.prompt("pod")
 }
 
@@ -323,7 +323,8 @@ func wide(w *pane) {
 	})
 	w.shot("typed")
 	w.text("日本X語")
-	// The remote terminal decides how many bytes or columns each removes.
+	// The remote terminal decides how many bytes or columns each Backspace
+	// removes.
 	w.keys("BSpace", "BSpace", "BSpace", "BSpace", "Enter")
 	w.keys("C-d")
 	w.prompt("pod")

@@ -1,6 +1,6 @@
 // Command podtools is the content of images without a shell: a few tools in one
-// static binary. Its name selects the tool. As `pause`, it is the process that
-// keeps the namespaces of a pod.
+// static binary. The name under which it is started selects the tool. As
+// `pause`, it is the process that keeps the namespaces of a pod.
 package main
 
 import (
