@@ -123,7 +123,8 @@ func explainStart(err error) error {
 		"use --image, or the setting node-image, to name an image that the node can pull and that has sh and nsenter")
 }
 
-// errNoAnswer means that a pod was not deleted in time.
+// errNoAnswer means that the server did not answer the request to delete a pod in
+// time.
 var errNoAnswer = errors.New("the server did not answer")
 
 // Remove deletes the pod, unless it is left running or other clients are

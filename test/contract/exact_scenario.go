@@ -77,7 +77,8 @@ func (e Scenario) duration() time.Duration {
 	return d
 }
 
-// long reports whether a trial mostly waits.
+// long reports whether a trial of the scenario takes long. Such a trial waits most
+// of the time, and needs little CPU time.
 func (e Scenario) long() bool { return e.Slow || e.duration() > 6*time.Second }
 
 // exitsNormally reports whether all processes of the scenario exit by
@@ -220,7 +221,8 @@ func feedTo(cmd *exec.Cmd, input io.Reader) (feed func(), err error) {
 	}, nil
 }
 
-// breakingReader calls trip, and returns io.EOF, when left bytes have been read.
+// breakingReader passes on at most left bytes. When more are read, it calls trip
+// and returns io.EOF.
 type breakingReader struct {
 	io.Reader
 	left int64
