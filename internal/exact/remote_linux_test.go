@@ -280,16 +280,29 @@ func sh(script string, args ...string) []string {
 	return append([]string{"sh", "-c", script, "sh"}, args...)
 }
 
-// started lists the sessions that were started; see leftoverProcesses.
+// started holds the sessions that were started; see leftoverProcesses.
 var started struct {
 	sync.Mutex
-	sids []int
+	leaders map[int]string // session ID to start time of its first process
 }
 
 func rememberSession(sid int) {
 	started.Lock()
 	defer started.Unlock()
-	started.sids = append(started.sids, sid)
+	if started.leaders == nil {
+		started.leaders = map[int]string{}
+	}
+	started.leaders[sid] = startTime(sid)
+}
+
+// startTime returns the start time of a process in clock ticks since the machine
+// was started, or "" if there is no such process.
+func startTime(pid int) string {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))[19]
 }
 
 // leftoverProcesses waits until the processes of the tests have ended. It kills
@@ -299,8 +312,12 @@ func leftoverProcesses() []string {
 	for deadline := time.Now().Add(waitLimit); ; time.Sleep(50 * time.Millisecond) {
 		left = nil
 		all := sessions()
-		for _, sid := range started.sids {
-			left = append(left, all[sid]...)
+		for sid, start := range started.leaders {
+			// If sid has another start time, the session has ended, and
+			// another process of the machine has got its process ID.
+			if now := startTime(sid); now == "" || now == start {
+				left = append(left, all[sid]...)
+			}
 		}
 		if len(left) == 0 || time.Now().After(deadline) {
 			break
