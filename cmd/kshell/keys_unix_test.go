@@ -142,7 +142,7 @@ func TestLineInterrupted_SameShell(t *testing.T) {
 	c.waitFor("the shell is the same\r\n")
 	c.keys("x\r")
 	c.waitFor("\a")
-	c.waitFor("Enter was not sent: keys may be missing; check the line, press Enter again")
+	c.waitFor("Enter was not sent: the line may be incomplete; check it, press Enter again")
 	c.keys("\r")
 	c.waitFor("splitx\r\n")
 	c.prompt()

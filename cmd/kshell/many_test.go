@@ -52,7 +52,7 @@ func TestManyFlags_Errors(t *testing.T) {
 		{
 			"tty",
 			[]string{"--all", "-it", "deploy/web", "--", "ls"},
-			errorText{"--all and -t cannot be used together: a tty is for one command", "omit -t"},
+			errorText{"--all and -t cannot be used together: a tty can be used with one pod only", "omit -t"},
 		},
 		{
 			"--max-parallel 0",

@@ -37,7 +37,7 @@ func (c *Console) Tidy() {
 // noteWithheld tells the user that an Enter was not sent because the line may
 // lack keys.
 func (s *Session) noteWithheld() {
-	const message = "Enter was not sent: keys may be missing; check the line, press Enter again"
+	const message = "Enter was not sent: the line may be incomplete; check it, press Enter again"
 	if terminal.IsTerminal(s.env.Err) {
 		_, _ = io.WriteString(s.env.Err, "\a") // an error does not matter: the message follows
 	}

@@ -32,7 +32,7 @@ func split(s string) []string {
 }
 
 // sendReads passes reads through Keys. It returns the input that was passed on,
-// and kshell's keys.
+// and the keys after the escape character that are commands for kshell.
 func sendReads(t *testing.T, reads ...string) (passed, own string) {
 	t.Helper()
 	source := pieces(reads)

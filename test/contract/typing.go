@@ -114,7 +114,7 @@ func NodeShellTypeLines(t *testing.T, p Program, nodes Nodes, n, every int, cut 
 	w.Type(recorder(file) + "\r")
 	w.waitForText("recording\r\n")
 	withheld := func() int {
-		return strings.Count(w.errs.String(), "Enter was not sent: keys may be missing; check the line, press Enter again")
+		return strings.Count(w.errs.String(), "Enter was not sent: the line may be incomplete; check it, press Enter again")
 	}
 	for i := range n {
 		line, before := typedLine(i), withheld()
