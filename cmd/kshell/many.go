@@ -75,7 +75,9 @@ func (f *manyFlags) planMany(cmd *cobra.Command, named, command []string, tty bo
 	case len(command) == 0:
 		return nil, outcome.NewUsageError("--all needs a command: a shell can be opened in one pod only", "add -- COMMAND")
 	case tty:
-		return nil, outcome.NewUsageError("--all and -t cannot be used together: a tty can be used with one pod only", "omit -t")
+		return nil, outcome.NewUsageError(
+			"--all and -t cannot be used together: a tty can be used with one pod only", "omit -t",
+		)
 	case f.parallel < 1:
 		return nil, usage(cmd, "--max-parallel must be at least 1, got "+strconv.Itoa(f.parallel))
 	case f.output != outputText && f.output != outputJSON:
