@@ -105,7 +105,7 @@ func TypeLines(t *testing.T, w Setup, n int) (ran int) {
 // NodeShellTypeLines types n lines at a shell on a node. While it types line i
 // with i%every == every-1, it calls cut, which breaks the connection, at a
 // random position. Each line must be run completely and at most once. When
-// kshell reports that keys may be missing, the test discards the line with
+// kshell reports that the line may be incomplete, the test discards the line with
 // Ctrl-U. connection contains the flags that make kshell use a connection that
 // cut can break.
 func NodeShellTypeLines(t *testing.T, p Program, nodes Nodes, n, every int, cut func(), connection ...string) {
