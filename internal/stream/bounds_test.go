@@ -136,8 +136,8 @@ func TestBounds_StatusIsOneEndlessMessage(t *testing.T) {
 	})
 }
 
-// endlessMessage writes one message of 1 GiB, or until the client has
-// disconnected.
+// endlessMessage writes the header of a message of 1 GiB, and then data until
+// the client has disconnected.
 func endlessMessage(conn net.Conn, ch channel) {
 	_, err := conn.Write(append(frameHeader(1<<30), byte(ch)))
 	for piece := bytes.Repeat([]byte("x"), 32<<10); err == nil; {
@@ -256,7 +256,7 @@ func TestBounds_SPDYErrorStream(t *testing.T) {
 	})
 }
 
-// Other cases of the limit of a frame are tested in package spdy.
+// TestFrameChecker in package spdy tests the exact size limit of a frame.
 func TestBounds_SPDYFrame(t *testing.T) {
 	const maxFrame = 4 << 20
 	testInBubble(t, func(t *testing.T) {

@@ -12,12 +12,12 @@ import (
 // in progress has a second buffer.
 const bufferSize = 128 << 10
 
+// While a remote process does not read its stdin, the buffer may stay full.
 // Control frames do not wait for room in the buffer, because the WebSocket
 // library closes the connection if it cannot write a control frame within 5 s.
-// Otherwise a remote process that does not read its stdin would end the
-// connection, because the buffer is then full. controlSize is the maximum size
-// of a control frame: 125 bytes and a header. controlSlack is the additional
-// room in the buffer for writes of at most controlSize bytes.
+// controlSize is the maximum size of a control frame: 125 bytes and a header.
+// controlSlack is the additional room in the buffer for writes of at most
+// controlSize bytes.
 const (
 	controlSize  = 131
 	controlSlack = 4 << 10

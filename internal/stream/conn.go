@@ -42,7 +42,7 @@ type Conn struct {
 	text   []byte // a text message's payload
 	status statusReader
 	first  channel
-	kept   []byte // the output that waitForStart has read; its channel is first
+	kept   []byte // the output that waitForStart has read; the field first is its channel
 	awaits sign   // the sign of the command's start that is still expected
 	began  func() // called when the sign in awaits arrives; set by onStart
 
@@ -93,8 +93,8 @@ func (c *Conn) worked() bool { return c.delivered || c.lived() >= livedAfter }
 
 func (c *Conn) close() { _ = c.ws.CloseNow() } // an error means that it was closed already
 
-// end closes the connection. If the goroutine that writes to it has panicked,
-// end panics, too.
+// end closes the connection. If the goroutine of c.out has panicked, end
+// panics, too.
 func (c *Conn) end() {
 	c.close()
 	c.out.wait()
@@ -148,7 +148,8 @@ const (
 // arrives. onStart must be called before the first read.
 func (c *Conn) onStart(awaited sign, began func()) { c.awaits, c.began = awaited, began }
 
-// saw calls began if seen is the expected sign or implies it.
+// saw is called when the sign seen has arrived. It calls began if that sign is
+// the expected one, or implies the expected one.
 func (c *Conn) saw(seen sign) {
 	if c.awaits != signNone && seen >= c.awaits {
 		c.awaits = signNone
@@ -196,7 +197,7 @@ func (c *Conn) keep(ch channel, p []byte) error {
 }
 
 // errNoOutput means that a connection after the first one delivered no output
-// within Settings.Proof.
+// within Settings.Proof, or reported success before any output.
 var errNoOutput = errors.New("the new connection delivered no output")
 
 // outcome returns the result of the command after the last message was read.
@@ -214,7 +215,8 @@ func (c *Conn) outcome(ctx context.Context, done bool, err error) error {
 }
 
 // addStatus processes the next piece of the error channel, and reports whether
-// the status is complete.
+// a Status is complete. If the subprotocol has no Status, whole is always
+// false.
 func (c *Conn) addStatus(p []byte) (whole bool, err error) {
 	whole, err = c.status.add(p)
 	return whole && c.codec.status, err
@@ -413,9 +415,9 @@ func (c *Conn) pong(ctx context.Context, within time.Duration) bool {
 // ping sends a ping and reports whether the server answers before ctx ends.
 func (c *Conn) ping(ctx context.Context) bool { return c.ws.Ping(ctx) == nil }
 
-// Drop closes the connection. Unless the status is complete, the outcome is
-// then a *LostError that wraps the reason of the first Drop. Any goroutine may
-// call it.
+// Drop closes the connection. If the status is not complete yet, the outcome is
+// a *LostError that wraps the reason of the first Drop. Any goroutine may call
+// it.
 func (c *Conn) Drop(reason error) {
 	c.fatal.CompareAndSwap(nil, &reason)
 	c.close()

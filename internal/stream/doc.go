@@ -8,15 +8,15 @@
 // reports through callbacks and errors.
 //
 //   - frame.go: converts channel and payload to a message and back, and a
-//     status to an error; pure
-//   - status.go: finds the end of a status that arrives in pieces; pure
+//     status to an error; no I/O
+//   - status.go: finds the end of a status that arrives in pieces; no I/O
 //   - transport.go: opens a connection over WebSocket or SPDY, with new
 //     credentials if needed
 //   - dial.go: makes one WebSocket handshake
 //   - spdy.go: makes one SPDY handshake; adapts package spdy to the socket
 //     interface
 //   - refusal.go: classifies refused handshakes by the server's answer
-//   - errors.go: the other errors
+//   - errors.go: most of the other error types
 //   - bufferedconn.go: combines the writes to a network connection
 //   - readtimer.go: measures how long the reader of a connection has waited
 //   - conn.go: one connection, used once
@@ -33,8 +33,8 @@
 //   - A command has one of four outcomes: nil (the server reported success),
 //     *ExitError (it reported an exit code), *RemoteError (it reported another
 //     failure, most often that the command could not be run) and *LostError (it
-//     reported no outcome). If the subprotocol has a Status, a normal close
-//     without a Status results in a *LostError.
+//     reported no outcome). If the subprotocol reports the outcome in a
+//     metav1.Status, a normal close without a Status results in a *LostError.
 //   - Each Conn is used once. For exec, the server starts the command as soon
 //     as it has accepted a handshake (101), so each new Conn starts a new
 //     process.

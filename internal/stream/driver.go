@@ -6,8 +6,8 @@ import (
 )
 
 // Driver opens the connections of a Session or of Events, and decides what the
-// end of each means. The goroutine of Run calls its methods, one at a time.
-// Each context ends with the session.
+// end of each connection means. The goroutine of Run calls its methods, one at
+// a time. The context of each call ends with the session, if not earlier.
 type Driver interface {
 	// Dial opens a new connection. Its error should be one of those that
 	// Dialer.Dial returns, or a *NotReadyError if the target is not running.
@@ -44,7 +44,7 @@ type (
 	// Waiting is sent before each wait for the next attempt.
 	Waiting struct{ Delay time.Duration }
 	// Started is sent when the command has started; see Settings.StartTimeout.
-	// It is not sent without a StartTimeout.
+	// It is sent only if there is a StartTimeout.
 	Started struct{}
 	// Overdue is sent every second while the answer to a ping has been overdue
 	// for 5 s or more, and with 0 when the server answers again.

@@ -37,7 +37,7 @@ func (e *DialError) Permanent() bool {
 // of the subprotocols offered. The command may have been started. The
 // connection is not used: the framing without a subprotocol has no exit status.
 type ProtocolError struct {
-	Selected string // empty: none
+	Selected string // empty if the server selected none
 	Offered  []string
 }
 

@@ -18,7 +18,8 @@ type Events struct {
 // NewEvents returns Events that are ready to run. deliver is called from Run's
 // goroutine with each message that is not empty; JSON returns a function that
 // decodes the messages. The bytes of the message are valid until deliver
-// returns. An error that deliver returns ends Run. observe is as in NewSession.
+// returns. An error that deliver returns ends Run. observe is called as
+// described at NewSession.
 func NewEvents(d Driver, observe func(Event), s LinkSettings, deliver func(message []byte) error) *Events {
 	return &Events{link: newLink(d, observe, s), deliver: deliver}
 }

@@ -39,8 +39,8 @@ const (
 // are offered, best first.
 func Protocols() []string { return []string{V5, V4, V4Base64, Base64, Channel} }
 
-// HalfClosing returns those subprotocols in offer that can close the stdin of
-// the remote process.
+// HalfClosing returns the elements of offer, a list of subprotocols, that can
+// close the stdin of the remote process.
 func HalfClosing(offer []string) []string {
 	return slices.DeleteFunc(slices.Clone(offer), func(name string) bool { return !codecs[name].halfClose })
 }
@@ -111,8 +111,8 @@ func resizeMessage(width, height uint16) []byte {
 }
 
 // statusOutcome returns the outcome of a command from the Status on the error
-// channel. It returns nil only if the Status is an explicit success, and
-// otherwise *ExitError or *RemoteError.
+// channel. It returns nil if the Status is an explicit success. Otherwise, it
+// returns an *ExitError or a *RemoteError.
 func statusOutcome(raw []byte) error {
 	var s metav1.Status
 	if err := json.Unmarshal(raw, &s); err != nil {

@@ -83,8 +83,9 @@ func TestKeepalive_ServerAnswersAgain(t *testing.T) {
 	})
 }
 
-// A Keepalive of 2 s or more is longer than the time between two pings, so that
-// a load balancer with the same idle timeout does not drop the connection.
+// The time between two pings is shorter than the Keepalive (or than 2 s, if the
+// Keepalive is shorter), so that a load balancer with the same idle timeout
+// does not drop the connection.
 func TestKeepalive_LongestSilence(t *testing.T) {
 	for _, keepalive := range []time.Duration{time.Second, 3 * time.Second, 10 * time.Second, time.Minute} {
 		synctest.Test(t, func(t *testing.T) {

@@ -143,9 +143,9 @@ func TestInteractive_KeysDuringOpened(t *testing.T) {
 	})
 }
 
-// API servers that translate the protocol open connections even if the node is
-// dead. With Proof, each connection after the first one counts only when output
-// has arrived.
+// API servers that translate WebSocket to SPDY open connections even if the
+// node is dead. With Proof, each connection after the first one counts only
+// when output has arrived.
 func TestProof(t *testing.T) {
 	forEachProtocol(t, func(t *testing.T, protocol string) {
 		const proof = 20 * time.Second

@@ -13,8 +13,8 @@ import (
 type Reconnect int
 
 const (
-	// ReconnectDefault means ReconnectAlways if there is no observer, and
-	// ReconnectNever if there is one.
+	// ReconnectDefault means ReconnectAlways if NewSession or NewEvents was
+	// called without an observer, and ReconnectNever if it was called with one.
 	ReconnectDefault Reconnect = iota
 	// ReconnectNever does not try again.
 	ReconnectNever
@@ -38,8 +38,8 @@ type LinkSettings struct {
 	// reached or its refusal is temporary.
 	ConnectTimeout time.Duration
 	// Backoff contains the delays between attempts; the zero value means
-	// RetryDelay each time. The delays start again with the first one after a
-	// connection that has delivered output or was open for 5 s. It is not
+	// RetryDelay each time. After a connection that has delivered output or was
+	// open for 5 s, the delays start again with the first delay. It is not
 	// enough that a connection was opened: proxies accept connections for
 	// servers that are down, and API servers for nodes that are dead.
 	Backoff wait.Backoff
@@ -47,8 +47,8 @@ type LinkSettings struct {
 	Eager bool
 	// GiveUpAfter is the time limit of the attempts to reconnect; 0 means no
 	// limit. It is counted from the loss of the last connection that has
-	// delivered output or was open for 5 s or, if there was no such connection,
-	// from the loss of the first one.
+	// delivered output or was open for 5 s. If there was no such connection, it
+	// is counted from the loss of the first connection.
 	GiveUpAfter time.Duration
 }
 
@@ -140,8 +140,9 @@ func (l *link) setConn(c *Conn) {
 	l.live = c
 }
 
-// run opens one connection after another with dial and calls use with each,
-// until use returns the outcome of the session.
+// run opens one connection after another by calling dial, and passes each
+// connection to use, until use returns the outcome of the session or no further
+// attempt is allowed.
 func (l *link) run(
 	ctx context.Context, dial func(context.Context) (*Conn, error), use func(context.Context, *Conn) error,
 ) error {
@@ -215,7 +216,7 @@ func (l *link) open(ctx context.Context, attempt int, dial func(context.Context)
 	return dial(ctx)
 }
 
-// hold makes conn the live connection, calls use, and closes conn.
+// hold makes conn the live connection, calls the function use, and closes conn.
 func (l *link) hold(ctx context.Context, conn *Conn, use func(context.Context, *Conn) error) error {
 	defer conn.end()
 	if ctx.Err() != nil { // canceled while the connection was being opened
@@ -251,8 +252,8 @@ func permanent(err error) bool {
 	return errors.As(err, &p) && p.Permanent()
 }
 
-// pause waits for delay or a signal to try at once. It returns false if ctx has
-// ended.
+// pause waits until delay has passed, tryNow is called or ctx ends. It returns
+// false if ctx has ended.
 func (l *link) pause(ctx context.Context, delay time.Duration) bool {
 	l.notify(Waiting{delay})
 	timer := time.NewTimer(delay)
@@ -269,7 +270,8 @@ func (l *link) pause(ctx context.Context, delay time.Duration) bool {
 // up while disconnected. Run then returns the last failure.
 var errQuit = errors.New("given up while disconnected")
 
-// quit returns the cause of ctx, or last if the cause is errQuit.
+// quit returns the cause of ctx. If the cause is errQuit, quit returns last,
+// the last failure.
 func quit(ctx context.Context, last error) error {
 	if cause := context.Cause(ctx); !errors.Is(cause, errQuit) {
 		return cause
@@ -305,7 +307,8 @@ func temporary(err error) bool {
 	return false
 }
 
-// NotReadyError means that the target is not running.
+// NotReadyError means that the target of the connection, such as a container,
+// is not running.
 type NotReadyError struct {
 	Err   error
 	Final bool // the target will never run

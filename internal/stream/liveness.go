@@ -101,8 +101,8 @@ type linkState struct {
 
 // liveness decides when to ping the server, when to tell the user that the
 // server is silent, and when the link is dead. Except for run, it has no clock
-// and does no I/O: run calls check every checkEvery, and answered when a ping
-// was answered or could not be sent.
+// and does no I/O: run calls the method check at intervals of checkEvery, and
+// the method answered when a ping was answered or could not be sent.
 //
 // Silence does not count while the reader is paused, while the server may be
 // blocked by a remote process that does not read its stdin, and while the
@@ -168,8 +168,9 @@ func (l *liveness) ping(now time.Time, s linkState) {
 	}
 }
 
-// overdue sets l.dead and appends to l.reports. d is how long an answer has
-// been overdue, and silence is the part of the silence that counts.
+// overdue decides whether the link is dead, and whether to report that an
+// answer is overdue. d is how long an answer has been overdue, and silence is
+// the part of the silence that counts.
 func (l *liveness) overdue(d, silence time.Duration, s linkState) {
 	if s.sent-l.taken > lineBuffer || s.writing {
 		return // the server may be blocked

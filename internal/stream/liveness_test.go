@@ -286,8 +286,8 @@ func TestDeadLink_AfterMuchInput(t *testing.T) {
 }
 
 // typedStdin is a stdin whose Read waits for the duration every, and then
-// returns 200 bytes. After times calls, Read waits for an hour, and then
-// returns io.EOF.
+// returns 200 bytes. After the number of calls in the field times, Read waits
+// for an hour, and then returns io.EOF.
 type typedStdin struct {
 	every time.Duration
 	times int
@@ -506,7 +506,7 @@ func TestLiveness_ServerStopsAnswering(t *testing.T) {
 		var pings group.Group
 		var reports []time.Duration
 		conn.onStart(signOutput, func() {})
-		pings.Go(func() { _, _ = conn.waitForStart(t.Context()) }) // reads: silence is how long a Read has waited
+		pings.Go(func() { _, _ = conn.waitForStart(t.Context()) }) // silence counts only during a Read
 		report := func(overdue time.Duration) { reports = append(reports, overdue) }
 		newLiveness(10*time.Second, start).run(t.Context(), conn, &pings, report)
 		pings.Wait()

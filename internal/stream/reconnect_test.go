@@ -78,9 +78,9 @@ func TestBackoff_RestartsAfterConnectionThatWorked(t *testing.T) {
 	}
 }
 
-// An API server that translates the protocol opens connections even if the node
-// is dead. Such a connection does not count as one that worked, although it is
-// open for longer than livedAfter.
+// An API server that translates WebSocket to SPDY opens connections even if the
+// node is dead. Such a connection does not count as one that worked, although
+// it is open for longer than livedAfter.
 func TestBackoff_GrowsWhileNodeIsDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		set := Settings{LinkSettings: LinkSettings{Eager: true}, Proof: 20 * time.Second}
@@ -146,7 +146,7 @@ func TestGiveUpAfter_RestartsAfterConnectionThatWorked(t *testing.T) {
 }
 
 // GiveUpAfter ends an attempt that the server does not answer. Run returns the
-// failure before that attempt.
+// last failure before that attempt.
 func TestGiveUpAfter_CutsAttemptShort(t *testing.T) {
 	for name, wrap := range map[string]func(error) error{
 		"cause":   func(err error) error { return err },

@@ -21,7 +21,7 @@ type Refusal int
 const (
 	// RefusalNone means that the error is not a refusal.
 	RefusalNone Refusal = iota
-	// RefusalOther means that the answer is none of the following.
+	// RefusalOther means that the answer belongs to none of the classes below.
 	RefusalOther
 	// RefusalUnauthorized means that the server does not accept the credentials
 	// (401).
@@ -119,8 +119,8 @@ func (r Refusal) String() string {
 	return refusalNames[r]
 }
 
-// RefusalOf returns the class of the *HandshakeError in err; RefusalNone if
-// there is none.
+// RefusalOf returns the class of the *HandshakeError in err, or RefusalNone if
+// err does not contain a *HandshakeError.
 func RefusalOf(err error) Refusal {
 	var refused *HandshakeError
 	if !errors.As(err, &refused) {
@@ -183,8 +183,8 @@ type codes []int
 func (c codes) match(code int) bool { return len(c) == 0 || slices.Contains(c, code) }
 
 // HandshakeError means that a server answered the handshake with something
-// other than the requested protocol. Nothing has run, except possibly after a
-// RefusalOtherUpgrade.
+// other than the requested protocol. Only after a RefusalOtherUpgrade may the
+// command have been started.
 type HandshakeError struct {
 	StatusCode int            // the HTTP status code
 	Status     *metav1.Status // the Status that the server sent, or nil
@@ -235,9 +235,9 @@ func (e *HandshakeError) Error() string {
 	return fmt.Sprintf("the server refused (%d %s) and gave no reason", e.StatusCode, http.StatusText(e.StatusCode))
 }
 
-// Permanent reports whether the same request would be refused again. Overload,
-// a server that restarts and a node that cannot be reached (429, 5xx) are
-// temporary.
+// Permanent reports whether the same request would be refused again. A request
+// that took too long to arrive (408), overload (429), a server that restarts
+// and a node that cannot be reached (5xx) are temporary.
 func (e *HandshakeError) Permanent() bool {
 	return e.StatusCode < 500 && e.StatusCode != http.StatusTooManyRequests && e.StatusCode != http.StatusRequestTimeout
 }

@@ -16,10 +16,9 @@ type Settings struct {
 
 	// Stdin is copied to the remote process as soon as the first connection is
 	// open; nil means no stdin. If the subprotocol supports it, the remote's
-	// stdin is closed at the end of Stdin. At the end of the session, Run
-	// cancels Stdin if it is a Canceler, and waits for the Read in progress
-	// unless Cancel returned false. If Stdin is not a Canceler, Run waits until
-	// the Read in progress returns.
+	// stdin is closed at the end of Stdin. At the end of the session, Run waits
+	// until the Read in progress returns. If Stdin is a Canceler, Run calls
+	// Cancel first, and does not wait if Cancel returns false.
 	Stdin io.Reader
 	// StdinFilter changes stdin before it is sent; nil sends it as it is.
 	StdinFilter Filter
@@ -31,8 +30,8 @@ type Settings struct {
 
 	// Interactive means that a user types at Stdin. While no connection is
 	// open, Ctrl-D and Ctrl-C end the session, Enter tries again at once, and
-	// other keys are dropped. If a connection ends after the user typed Ctrl-D,
-	// the session ends.
+	// other keys are dropped. If Ctrl-D was the last key before a connection is
+	// lost, the session ends.
 	Interactive bool
 
 	// Keepalive is the maximum time without traffic on a connection: shortly
@@ -45,8 +44,8 @@ type Settings struct {
 	IdleKeepalive bool
 
 	// CheckStuck means that the session calls the method CheckStuck of the
-	// driver, which must be a StuckChecker, while the server seems to be
-	// blocked by input that the command does not read. While nothing arrives
+	// driver while the server seems to be blocked by input that the command
+	// does not read. The driver must be a StuckChecker. While nothing arrives
 	// and pings are not answered, there is a call every 10 s. If pings are
 	// answered, the first call is after 30 s of silence, and the intervals
 	// grow. The check is needed because a server never reports the end of a
@@ -54,10 +53,10 @@ type Settings struct {
 	// server looks blocked, too.
 	CheckStuck bool
 
-	// StartTimeout is the time limit from the beginning of Run to the first
-	// message on a connection, after which the session ends with a *StartError;
-	// 0 means no limit. The context of Driver.Dial ends at this limit, too,
-	// unless UnlimitedDial is set.
+	// StartTimeout limits the time from the beginning of Run to the first
+	// message on a connection; 0 means no limit. If no message arrives in time,
+	// the session ends with a *StartError. Unless UnlimitedDial is set, the
+	// context of Driver.Dial ends at this limit, too.
 	//
 	// An interactive session calls Driver.Opened and sends keys only after that
 	// message. So if Driver.Opened makes the terminal raw, Ctrl-C is still a
@@ -65,10 +64,10 @@ type Settings struct {
 	StartTimeout time.Duration
 	// WithOutput means that the command writes something when it starts, so
 	// that only output or the end of the command counts as its start. API
-	// servers that translate the protocol themselves (Kubernetes 1.30 to 1.35)
-	// open connections, and send the first, empty message, even if the node is
-	// dead. SPDY has no such first message; without WithOutput, an open SPDY
-	// connection counts as the start.
+	// servers that translate WebSocket to SPDY themselves (Kubernetes 1.30 to
+	// 1.35) open connections, and send the first, empty message, even if the
+	// node is dead. SPDY has no such first message; without WithOutput, an open
+	// SPDY connection counts as the start.
 	WithOutput bool
 	// UnlimitedDial means that opening a connection may take longer than
 	// StartTimeout, for example because the user is asked for a password.
@@ -195,10 +194,10 @@ func (s *Session) dial(ctx context.Context) (*Conn, error) {
 var errPanicked = errors.New("a goroutine of the session panicked")
 
 // use runs the session on one connection. The caller's goroutine reads from the
-// connection. writers is the group of the connection's other goroutines, which
-// use waits for; one of them sends the size before any stdin is sent, and then
-// each new size. reading is the group of the goroutine that reads stdin until
-// the session ends.
+// connection. The other goroutines of the connection run in the group writers,
+// and have ended when use returns. One of them sends the size of the window
+// before any stdin is sent, and then each new size. reading is the group of the
+// goroutine that reads stdin until the session ends.
 func (s *Session) use(
 	ctx context.Context, conn *Conn, stdin *stdinSender, reading, writers *group.Group, limit startLimit,
 ) error {

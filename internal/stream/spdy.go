@@ -23,8 +23,8 @@ const SPDY = spdy.Version
 
 // DialSPDY is like Dial, but uses SPDY. It is for exec and attach. SPDY needs
 // the verb create, whereas WebSocket needs the verb get, and some proxies
-// support only SPDY. Of r, only Path and Query are used; the parameters stdin,
-// stdout, stderr and tty select the streams.
+// support only SPDY. Of r, only Path and Query are used; the query parameters
+// stdin, stdout, stderr and tty select the streams.
 //
 // The Conn can close stdin and ends with a status. It cannot send pings.
 func (d *Dialer) DialSPDY(ctx context.Context, r Request) (*Conn, error) {
@@ -65,8 +65,8 @@ type spdyHandshake struct {
 	out      *bufferedConn // the connection; nil before a successful accept
 }
 
-// accept returns the connection of an answer. The errors are those of
-// upgrader.RoundTrip.
+// accept returns the connection on which resp, the answer to a handshake, has
+// arrived. The errors are those of upgrader.RoundTrip.
 func (h *spdyHandshake) accept(resp *http.Response) (io.ReadWriteCloser, error) {
 	conn, ok := resp.Body.(io.ReadWriteCloser)
 	if !ok || resp.StatusCode != http.StatusSwitchingProtocols {

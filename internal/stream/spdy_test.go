@@ -31,7 +31,7 @@ type spdyServerConn struct {
 }
 
 // serveSPDYExec starts a server that accepts every SPDY handshake and calls
-// behave. When behave returns, the connection is closed as servers close it.
+// behave. When behave returns, the server closes the connection.
 func serveSPDYExec(t testing.TB, behave func(conn *spdyServerConn)) *Dialer {
 	return serveSPDY(t, func(w http.ResponseWriter, r *http.Request) {
 		conn := acceptSPDY(t, w, r, V4)
@@ -74,7 +74,8 @@ func acceptSPDY(t testing.TB, w http.ResponseWriter, r *http.Request, protocol s
 	return conn
 }
 
-// collect waits for the streams that the query selects.
+// collect waits for the streams that the query selects. It returns false if the
+// connection ends before all streams are open.
 func (conn *spdyServerConn) collect(query url.Values) bool {
 	want := 1
 	for _, name := range []string{"stdin", "stdout", "stderr", "tty"} {
@@ -290,8 +291,9 @@ func TestSPDY_Resize(t *testing.T) {
 	})
 }
 
-// The server does not read stdin, so a write of the client blocks, and with it
-// client-go's executor. Run must end nevertheless when its context ends.
+// The server does not read stdin, so a write of the client blocks, and
+// client-go's executor waits for that write. Run must end nevertheless when its
+// context ends.
 func TestSPDY_CancelBlockedStdin(t *testing.T) {
 	testInBubble(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())

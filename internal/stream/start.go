@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// startLimit limits the time until a connection shows that the command has
-// started.
+// startLimit limits the time until the sign in the field awaited shows that the
+// command has started on a connection.
 type startLimit struct {
 	within   time.Duration // 0: no limit
 	awaited  sign
 	reason   error // the error with which the connection is dropped at the limit
-	wait     bool  // Driver.Opened is called only after the sign
+	wait     bool  // Driver.Opened is called only after the sign in awaited
 	required bool  // if the command ends before the sign, even a success counts as a loss
 }
 

@@ -6,6 +6,7 @@ import (
 )
 
 // errStatusSize means that a status is larger than maxMessage.
+// RemoteError.Error puts "the server reported a failure: " before the text.
 var errStatusSize = errors.New("its status is larger than 4 MiB")
 
 // statusReader collects the status that arrives in pieces on the error channel.
@@ -40,7 +41,7 @@ const (
 	scanObject                  // in the object
 	scanString                  // in a string
 	scanEscape                  // after a backslash in a string
-	scanOver                    // the object has ended, or there is none
+	scanOver                    // the object has ended, or the text does not begin with an object
 )
 
 // scan scans the next piece, and reports whether the object ends in it.

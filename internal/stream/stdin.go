@@ -91,8 +91,8 @@ func (in *stdinSender) connClosed(conn *Conn) (afterCtrlD bool) {
 	return in.lastKey == keyCtrlD
 }
 
-// stop makes run return after the Read in progress, and reports whether that
-// Read is certain to return.
+// stop makes run return after the Read in progress, and reports whether the
+// session is to wait for that Read; see Settings.Stdin.
 func (in *stdinSender) stop() bool {
 	in.mu.Lock()
 	in.stopped = true
@@ -122,7 +122,7 @@ func (in *stdinSender) run() {
 		case errors.Is(err, io.EOF):
 			in.sendEOF()
 			return
-		default: // the remote's stdin is not closed, because the input would look complete
+		default: // if the remote's stdin were closed, the input would look complete
 			in.end(&InputError{err})
 			return
 		}
@@ -165,8 +165,8 @@ func (in *stdinSender) handleKeys(keys []byte) {
 	}
 }
 
-// sendEOF closes the remote's stdin on the open connection. connOpened closes
-// it on later ones.
+// sendEOF closes the remote's stdin on the open connection. On later
+// connections, connOpened closes the remote's stdin.
 func (in *stdinSender) sendEOF() {
 	in.mu.Lock()
 	conn := in.conn

@@ -11,8 +11,8 @@ const (
 	stuckAfter = 5 * time.Second
 	pongWithin = 5 * time.Second
 	// answeringAfter is how long a server that answers pings may send nothing
-	// else. The limit is needed because an API server that translates the
-	// protocol answers pings even if the command reads nothing: it reads
+	// else. The limit is needed because an API server that translates WebSocket
+	// to SPDY answers pings even if the command reads nothing: it reads
 	// megabytes of stdin that the command has not read (measured on Kubernetes
 	// 1.37).
 	answeringAfter = 30 * time.Second
@@ -21,8 +21,8 @@ const (
 	unreadLimit = 64 << 10
 )
 
-// watchStuck calls checker as described at Settings.CheckStuck, and end with
-// its error.
+// watchStuck calls checker as described at Settings.CheckStuck. If checker
+// returns an error, watchStuck passes the error to end, and returns.
 func (s *Session) watchStuck(ctx context.Context, conn *Conn, checker StuckChecker, end func(error)) {
 	timer := time.NewTimer(stuckAfter)
 	defer timer.Stop()

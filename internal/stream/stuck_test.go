@@ -84,8 +84,8 @@ func TestCheckStuck_SilentCommand(t *testing.T) {
 	}
 }
 
-// An API server that translates the protocol reads stdin that the command has
-// not read, answers pings, and never reports the end of the command.
+// An API server that translates WebSocket to SPDY reads stdin that the command
+// has not read, answers pings, and never reports the end of the command.
 func TestCheckStuck_BlockedServerAnswersPings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

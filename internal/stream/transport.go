@@ -43,7 +43,8 @@ func (t *Transport) Server() string {
 	return dialer.Server()
 }
 
-// UsesSPDY reports whether SPDY has worked where WebSocket was refused.
+// UsesSPDY reports whether Dial uses only SPDY, because SPDY has worked after
+// WebSocket was refused.
 func (t *Transport) UsesSPDY() bool {
 	_, usesSPDY := t.state()
 	return usesSPDY
@@ -108,10 +109,11 @@ func (t *Transport) useSPDY() {
 }
 
 // renewCredentials creates a new Dialer if the credentials come from a plugin
-// or a file, and reports whether it did, because the next request may then have
-// other credentials. The new Dialer is needed for a file: client-go keeps the
+// or a file, and reports whether it did. The next request may then have other
+// credentials. For a file, the new Dialer is needed: client-go keeps the
 // contents of the file for up to a minute, and a new Dialer reads the file
-// again. A plugin is run again by client-go itself after a 401.
+// again. For a plugin, it is not needed: client-go itself runs the plugin again
+// after a 401.
 func (t *Transport) renewCredentials() bool {
 	if t.cfg.ExecProvider == nil && t.cfg.BearerTokenFile == "" {
 		return false
@@ -127,8 +129,8 @@ func (t *Transport) renewCredentials() bool {
 }
 
 // repeatable reports whether a command may be started a second time. A command
-// on a terminal may, because the session also gets a new process after a lost
-// connection.
+// on a terminal may be started again, because the session also starts a new
+// process after a lost connection.
 func repeatable(r Request) bool { return r.Query.Get("tty") == "true" }
 
 // spdyMayWork reports whether to try SPDY after a WebSocket failed with err. If
@@ -164,8 +166,9 @@ func spdyMayWork(err error, repeatable bool) bool {
 }
 
 // moreHelpful returns the error to report if both WebSocket and SPDY failed. It
-// returns spdy if SPDY was refused because of the pod or its node, for example
-// because the container is not running, and otherwise webSocket.
+// returns the error of SPDY if SPDY was refused because of the pod or its node,
+// for example because the container is not running. Otherwise, it returns the
+// error of WebSocket.
 func moreHelpful(webSocket, spdy error) error {
 	var refused *HandshakeError
 	if !errors.As(spdy, &refused) {

@@ -9,7 +9,7 @@
 //   - conn.go: opens and closes a connection
 //   - message.go: receives and sends messages
 //   - streams.go: the SPDY streams that remotecommand uses
-//   - socket.go: the bytes below SPDY, and the limit of a frame
+//   - socket.go: the connection below SPDY, and the size limit of a frame
 //
 // Invariants:
 //
@@ -52,7 +52,8 @@ func Protocols() []string {
 }
 
 // Conn is one session. One goroutine may call NextReader and read the message,
-// while others call Write, one at a time. Any goroutine may call Close.
+// while other goroutines call Write, one at a time. Any goroutine may call
+// Close.
 //
 // remotecommand's executor runs in a goroutine. It reads stdin from a pipe. It
 // writes each piece of output as a message, but only when the previous message
@@ -90,9 +91,9 @@ type Conn struct {
 	message     message   // the message to read
 }
 
-// AcceptFunc returns the connection of an answer to a handshake. If the answer
-// is not the required upgrade, it closes the body of the answer and returns an
-// error.
+// AcceptFunc returns the connection on which an answer to a handshake has
+// arrived. If the answer is not the required upgrade, it closes the body of the
+// answer and returns an error.
 type AcceptFunc func(*http.Response) (io.ReadWriteCloser, error)
 
 // Dial opens a connection with a POST to u. The parameters stdin, stdout,

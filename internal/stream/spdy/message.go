@@ -9,8 +9,7 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 )
 
-// message is the message that NextReader and messageReader return; pending is
-// false if there is none.
+// message is the message that NextReader waits for and messageReader reads.
 type message struct {
 	pending bool   // there is a message
 	begun   bool   // the stream byte was read

@@ -20,7 +20,7 @@ type socket struct {
 	in       *bufio.Reader
 	out      io.Writer
 	frames   frameChecker
-	frameErr atomic.Pointer[error] // the error of frames, after which nothing more is read
+	frameErr atomic.Pointer[error] // the error that frames.check has returned
 	close    func()
 }
 

@@ -27,8 +27,9 @@ type connection struct {
 // received before the connection ended.
 const answerDelay = time.Second
 
-// CreateStream implements httpstream.Connection. It returns an error as soon as
-// the connection ends; the library would wait 30 s for an answer.
+// CreateStream implements httpstream.Connection. After the connection has
+// ended, it waits at most answerDelay for an answer, whereas the library would
+// wait 30 s.
 func (c connection) CreateStream(headers http.Header) (httpstream.Stream, error) {
 	stream, err := c.create(headers.Clone()) // a copy, because the caller changes headers afterwards
 	switch {
