@@ -52,8 +52,8 @@ func (f *broadcast) dropAll() {
 }
 
 // copy copies r, one output of the main process, until its end. It writes to
-// the log and to the writer that pick returns for each client. Before the
-// output, it writes the string first.
+// the log and to the writer that pick returns for each client. The parameter
+// first is text that copy writes before the output of r.
 func (f *broadcast) copy(r io.Reader, first string, pick func(*sink) io.Writer) {
 	buf := make([]byte, chunk)
 	w := f.writer()

@@ -302,8 +302,8 @@ func waitSession(ctx context.Context, t testing.TB, s *sandbox.Server, want func
 	}
 }
 
-// waitForGo is the beginning of a script in pod web that waits until writeGo
-// has created the file go.
+// waitForGo is the beginning of a script in pod web. It waits for a file named
+// "go", which writeGo creates.
 const waitForGo = "until [ -e go ]; do sleep 0.01; done; "
 
 func writeGo(t testing.TB, s *sandbox.Server) {

@@ -150,7 +150,8 @@ func (c *container) mainCommand() command {
 }
 
 // startMessage returns the first line of the log of a container that has no
-// command, or "" for a container that has a command or an image.
+// command. It returns "" if the container has a command, or if its image has a
+// directory of its own (c.root).
 func (c *container) startMessage() string {
 	if c.root != "" || len(c.spec.Command)+len(c.spec.Args) > 0 {
 		return ""
@@ -159,8 +160,8 @@ func (c *container) startMessage() string {
 }
 
 // run waits for the main process p, and restarts it each time it exits. It
-// returns when the context ends, or after the first exit if the container is
-// not to be restarted.
+// returns when the context ends. If c.restart is false, it returns after the
+// first exit.
 func (c *container) run(ctx context.Context, p *process, grace func() time.Duration) {
 	for restarts := 0; ; restarts++ {
 		c.follow(ctx, p, grace)

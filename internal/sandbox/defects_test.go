@@ -61,7 +61,7 @@ func TestUnreadStdin_BlocksStatus(t *testing.T) {
 	}{
 		{waitForGo + "exit 3", sandbox.Fault{}, held + between - 1},
 		{waitForGo + "head -c 1", sandbox.Fault{}, held + between - 1},
-		{"exit 3", sandbox.Fault{StartAfter: 3 * time.Second}, held}, // by then, all of this stdin has arrived
+		{"exit 3", sandbox.Fault{StartAfter: 3 * time.Second}, held}, // the queue is full before the command starts
 	}
 	for _, p := range []string{v5, v4} {
 		for _, tt := range tests {
@@ -295,7 +295,7 @@ func TestStatusDeadline(t *testing.T) {
 	s.Inject(sandbox.Fault{StatusDeadline: 100 * time.Millisecond})
 	for _, p := range []string{v5, v4} {
 		c := dialRecorded(t, s, execPath("web", command), p)
-		waitSession(c.ctx, t, s, closed) // by the deadline, because the client does not read
+		waitSession(c.ctx, t, s, closed) // at the deadline, the server gives up, because the client does not read
 		if r := c.finish(); r.status != "" || len(r.out) >= size || !isReset(r.end) {
 			t.Errorf("%s: %d bytes, %q, %v; want a reset", p, len(r.out), r.status, r.end)
 		}
@@ -315,7 +315,7 @@ func TestDropStdin(t *testing.T) {
 	file := filepath.Join(s.Dir("default", "web", "web"), "file")
 	tests := []struct {
 		script, want string
-		v4           bool // also with v4, where stdin has no end
+		v4           bool // whether to test v4, too; with v4, stdin has no end
 	}{
 		{"exec cat > file", "", true},
 		{"exec cat > file 2>/dev/null", "", true},

@@ -9,8 +9,8 @@
 // an environment and a process group, run as the user who started the sandbox.
 //
 // Invariants:
-//   - By default, it listens on loopback. It speaks only TLS, and accepts only
-//     its own random tokens.
+//   - By default, the sandbox listens on loopback. It speaks only TLS, and
+//     accepts only its own random tokens.
 //   - All WebSocket messages go through k8s.io/streaming's wsstream, the frame
 //     layer of the real API server. The sandbox therefore has the same defects
 //     with fragmented messages, an empty stdin frame, and an early close.
@@ -18,16 +18,17 @@
 //     container or Close.
 //   - Close ends every connection, process and goroutine, in any state, and
 //     then returns.
-//   - Without an injected Fault, it behaves like a real server.
+//   - Without Config.Gentle and without an injected Fault, the sandbox behaves
+//     like a real server.
 //
 // Known defects of real servers, and how to reproduce them:
 //
-//	unread stdin blocks the Status    unless Config.Gentle; with Fault.StartAfter even if the command exits at once
+//	unread stdin blocks the Status    without Config.Gentle; with Fault.StartAfter, even if the command exits at once
 //	stdin in flight, a false result   Fault.InFlight, with Do at AtEnd, or with LoseTail
 //	a ping destroys the last output   Fault.LateReset, with Fault.Rate or with a client that does not read
 //	a Status not read in time is lost Fault.StatusDeadline
 //	stdin is dropped                  Fault.DropStdin
-//	a cut upload looks complete       always after a cut: RST, FIN, CloseFrame, Restart, or by the client
+//	a cut upload looks complete       always after a cut by RST, FIN, CloseFrame, Restart or the client
 //	attach always reports Success     always
 //	no Status, or a false one         Fault.Do: CloseFrame, FIN, RST, Hang, SaySuccess
 //

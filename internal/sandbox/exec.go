@@ -127,7 +127,8 @@ func (x *execution) outputEnded() {
 }
 
 // holdBack delays output by Fault.LoseTail. It reports whether the output is
-// lost, because the command exited in the meantime.
+// lost: the command exited in the meantime and, with Fault.InFlight, before its
+// stdin ended.
 func (x *execution) holdBack() bool {
 	if x.fault.LoseTail <= 0 {
 		return false

@@ -260,7 +260,7 @@ func TestExec_Refused(t *testing.T) {
 		name, path string
 		code       int
 		text       string
-		v5text     string // in the Failure after the 101, for v5; "" if v5 gets no 101
+		v5text     string // with v5: a part of the Failure that follows the 101; "" if there is no 101
 	}{
 		{"no pod", in("nope", "", "o"), 404, `"message":"pods \"nope\" not found"`, ""},
 		{"no namespace", strings.Replace(in("web", "", "o"), "/default/", "/nowhere/", 1), 404, `"reason":"NotFound"`, ""},

@@ -61,11 +61,11 @@ type Fault struct {
 	After time.Duration
 	// InFlight limits AtEnd and LoseTail to sessions whose command exited
 	// before its stdin ended. If the protocol has no half-close, stdin does not
-	// end while the client is connected, so these are all sessions with stdin.
-	// In a few percent of such sessions, a real server sends a false result:
-	// Success in place of the exit code (SaySuccess), no Status (CloseFrame),
-	// or only a part of the output or none (LoseTail), which can come together
-	// with Success.
+	// end while the client is connected. InFlight then selects every session
+	// that has stdin. In a few percent of the selected sessions, a real server
+	// sends a false result: Success in place of the exit code (SaySuccess), no
+	// Status (CloseFrame), or only a part of the output or none (LoseTail),
+	// which can come together with Success.
 	InFlight bool
 	// Kill makes the action kill the command, too.
 	Kill bool
@@ -102,10 +102,10 @@ type Fault struct {
 	// kernel has received. The kernel's receive buffer holds about 128 KiB at
 	// first.
 	LateReset bool
-	// StatusDeadline is the time that the client has, after the server has sent
-	// the Status, to receive everything that is in flight (see LateReset). If
-	// it takes longer, the server resets the connection. In the API server, the
-	// deadline is 10 s (writeErrorDeadline in pkg/util/proxy). 0: no limit.
+	// StatusDeadline limits the time from the sending of the Status until the
+	// client has received everything that is in flight (see LateReset). If the
+	// client needs longer, the server resets the connection. In the API server,
+	// the deadline is 10 s (writeErrorDeadline in pkg/util/proxy). 0: no limit.
 	StatusDeadline time.Duration
 
 	// Withhold applies to requests that create a pod: the pod is created, but
@@ -186,8 +186,8 @@ type active struct {
 }
 
 // Inject activates a fault until undo is called, Times requests have matched,
-// or Reset is called. The fault still applies to requests that have matched
-// before that.
+// or Reset is called. A request that has matched keeps the fault until the
+// request ends.
 func (s *Server) Inject(f Fault) (undo func()) {
 	in := &injected{Fault: f, left: f.Times}
 	s.faults.mu.Lock()
@@ -243,7 +243,9 @@ func (f Fault) matches(r *http.Request) bool {
 	return strings.Contains(path, f.Path)
 }
 
-// denies reports whether an admission policy refuses the request.
+// denies reports whether the server refuses the request as an admission policy
+// does. RefuseCommand has already returned true, because f applies to the
+// request.
 func (f *active) denies() bool { return f != nil && f.RefuseCommand != nil && f.Do == Nothing }
 
 func (f *active) ignoresSelectors() bool { return f != nil && f.IgnoreSelectors }

@@ -204,7 +204,7 @@ func (c *faultConn) openLink() {
 	c.mu.Lock()
 	c.link = l
 	c.mu.Unlock()
-	go l.run() // finish waits for its end
+	go l.run() // c.finish waits for its end
 }
 
 // resetUnlessDelivered waits until the client's kernel has received everything
@@ -223,8 +223,9 @@ func (c *faultConn) reset() {
 	c.raw.reset()
 }
 
-// startFrame parses the header of the frame that begins at p. Frames of a
-// server are not masked, and p contains the whole header.
+// startFrame parses the header of the frame that begins at p, decides whether
+// the frame is discarded, and waits for Fault.Delay. Frames of a server are not
+// masked, and p contains the whole header.
 func (c *faultConn) startFrame(p []byte) {
 	if len(p) < 2 {
 		return
@@ -313,10 +314,10 @@ func (c *faultConn) halfCloseFirst() {
 	c.halfCloses = true
 }
 
-// Close closes the connection. With Config.Gentle, after a FIN, with SaySuccess
-// and with a link, the first call ends only the direction to the client. Then
-// the reader must read until the client has ended its direction or the deadline
-// has passed, and call Close again.
+// Close closes the connection. The first call ends only the direction to the
+// client if Config.Gentle is set, if the fault's action was FIN or SaySuccess,
+// or if there is a link. Then the reader must read until the client has ended
+// its direction or the deadline of endWriting has passed, and call Close again.
 func (c *faultConn) Close() error {
 	c.mu.Lock()
 	kind := c.linger || c.halfCloses || c.link != nil || c.srv.cfg.Gentle && c.upgraded

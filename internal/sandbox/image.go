@@ -28,8 +28,9 @@ var noDDCommands = []string{
 	"stat", "stty", "tail", "tee", "test", "touch", "tr", "true", "tty", "uname", "uniq", "wc", "yes",
 }
 
-// noShellScripts are the scripts in NoShellImage, by name. The image without a
-// shell for the tests on a cluster contains static binaries in their place.
+// noShellScripts are the scripts in NoShellImage, by name. The tests on a
+// cluster use another image without a shell, which contains static binaries in
+// place of these scripts.
 var noShellScripts = map[string]string{
 	"hello": `echo hello from a container without a shell`,
 	"args":  `for a; do printf '%s\n' "$a"; done`,

@@ -55,9 +55,9 @@ func (l *link) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// finish makes the link call done after the last byte. Later calls of Write
-// return an error. If finish is called again before the last byte, only the
-// done of the later call is called.
+// finish makes the link call the function done after the last byte. Later calls
+// of Write return an error. If finish is called again before the last byte, the
+// link calls only the function of the later call.
 func (l *link) finish(done func()) {
 	l.mu.Lock()
 	l.finished = done
@@ -77,8 +77,8 @@ func (l *link) destroy() {
 	l.cond.Broadcast()
 }
 
-// drained waits until nothing is in flight, but not longer than within. It
-// reports whether everything was delivered.
+// drained waits until nothing is in flight. The parameter within is the maximum
+// waiting time. drained reports whether everything was delivered.
 func (l *link) drained(within time.Duration) bool {
 	end := time.Now().Add(within)
 	timer := time.AfterFunc(within, func() {

@@ -17,7 +17,7 @@ type listener struct {
 	mu       sync.Mutex
 	conns    map[*rawConn]struct{}
 	accepted int
-	refusing int // number of calls of Down whose up was not called yet
+	refusing int // number of calls of Down whose result, the function up, was not called yet
 }
 
 // rawConn is a TCP connection, below TLS.

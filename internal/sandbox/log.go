@@ -77,7 +77,8 @@ func (j *containerLog) add(line []byte) {
 	j.change()
 }
 
-// change notifies followers. The caller must hold mu.
+// change wakes the calls of send that wait for new lines. The caller must hold
+// mu.
 func (j *containerLog) change() {
 	if j.changed != nil {
 		close(j.changed)
@@ -86,8 +87,8 @@ func (j *containerLog) change() {
 }
 
 // since returns the lines from index n on, the index of the next line, and a
-// channel that is closed at the next change. The channel is nil if there will
-// be no more lines.
+// channel that is closed at the next change. The channel is nil if all streams
+// have ended, that is, if the log has lines but no writers.
 func (j *containerLog) since(n int) (lines []entry, next int, changed <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// defaultPath is the PATH of containers if the sandbox itself has none.
+// defaultPath is the PATH of containers if the sandbox itself has no PATH.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 func searchPath(root string) string {
@@ -23,9 +23,9 @@ func searchPath(root string) string {
 	return defaultPath
 }
 
-// lookPath returns the path of the command name. Its errors are those of a
-// container runtime. If root is not "", it is the root directory for absolute
-// names.
+// lookPath returns the path of the executable file for name, the first word of
+// a command. Its errors are those of a container runtime. If root is not "",
+// lookPath looks for an absolute name below root.
 func lookPath(name, dir, root, searchPath string) (string, error) {
 	if strings.Contains(name, "/") {
 		path := name

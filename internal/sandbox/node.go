@@ -157,9 +157,9 @@ func (s *Server) enforceDeadline(run *podRun) {
 	})
 }
 
-// refusePropagation applies to pods on a node whose root is a private mount. It
-// puts the containers that mount a path of the node with mountPropagation into
-// CreateContainerError, with containerd's message.
+// refusePropagation applies to pods on a node whose root is a private mount. A
+// container that mounts a path of the node with mountPropagation does not run:
+// it waits with the reason CreateContainerError and containerd's message.
 func (s *Server) refusePropagation(pod *corev1.Pod) {
 	s.mu.Lock()
 	private := s.private[pod.Spec.NodeName]

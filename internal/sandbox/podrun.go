@@ -134,8 +134,8 @@ func (s *Server) deletePod(key types.NamespacedName, grace time.Duration) error 
 	return nil
 }
 
-// replacementOf returns the pod with which a workload replaces the deleted pod
-// old, or nil if no workload owns old.
+// replacementOf returns the pod with which a workload replaces a deleted pod.
+// It returns nil if no workload owns the deleted pod.
 func replacementOf(old *corev1.Pod) *corev1.Pod {
 	if len(old.OwnerReferences) == 0 {
 		return nil

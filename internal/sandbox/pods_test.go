@@ -186,7 +186,8 @@ func (e events) read() (podEvent, error) {
 	return ev, json.Unmarshal(line, &ev)
 }
 
-// until reads events up to one of the given type for which ok returns true.
+// until reads events until it finds one whose type is kind and whose pod
+// satisfies ok. It returns that pod.
 func (e events) until(kind watch.EventType, ok func(*corev1.Pod) bool) *corev1.Pod {
 	e.t.Helper()
 	for {
@@ -428,8 +429,8 @@ func TestDeletePod_EndsExec(t *testing.T) {
 	}
 }
 
-// zombie reports whether a process has exited, but its parent has not waited
-// for it.
+// zombie reports whether a process is a zombie: it has exited, but its parent
+// has not waited for it. zombie also returns true if /proc has no such process.
 func zombie(pid int) bool {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -503,9 +504,11 @@ func TestClose_DetachedProcesses(t *testing.T) {
 }
 
 // hideProcesses is a script that leaves two processes, which hold its output
-// open. Neither has a mark. The first is in the session of the script. The
-// second has left the session, so that the sandbox cannot find it. It runs
-// until the file go exists, for at most about 60 s.
+// open. Neither has the environment variable SANDBOX_CONTAINER, by which the
+// sandbox finds processes. The sandbox still finds the first process, because
+// that process is in the session of the script. The second has left the
+// session, so that the sandbox cannot find it. It runs until a file named "go"
+// exists, for at most about 60 s.
 const hideProcesses = `trap '' HUP
 env -i sleep 1000 &
 env -i setsid sh -c 'touch up; i=0; until [ -e go ] || [ $i = 600 ]; do sleep 0.1; i=$((i+1)); done' &
@@ -548,7 +551,8 @@ func attachPath(pod, streams string) string {
 	return strings.Replace(execPath(pod, execQuery(streams)), "/exec?", "/attach?", 1)
 }
 
-// readUntil reads stdout up to and including a text, and returns it.
+// readUntil reads stdout until want has been received, and returns everything
+// that it has read.
 func (c *client) readUntil(want string) string {
 	c.t.Helper()
 	var got strings.Builder
@@ -604,8 +608,8 @@ func TestAttach_SharedShell(t *testing.T) {
 	}
 }
 
-// finishFrom reads the rest of a session whose first message, on the channel
-// first, has been read.
+// finishFrom reads the rest of a session whose first message has been read. The
+// parameter first is the channel of that message.
 func (c *client) finishFrom(first byte) result {
 	var out, status bytes.Buffer
 	for {

@@ -11,7 +11,7 @@ type command struct {
 	args  []string
 	env   []string
 	dir   string
-	root  string // the directory of its image; "" means the root of the machine
+	root  string // the directory of the container's image; "" means the root of the machine
 	stdin bool   // false: stdin is /dev/null
 	tty   bool
 
@@ -23,7 +23,7 @@ type command struct {
 // sandbox's ends of the pipes or the pty; closeFiles closes them.
 type process struct {
 	pid    int
-	stdin  *os.File // nil if the command has none; the master side of the pty if it has a tty
+	stdin  *os.File // nil if the command has no stdin; the master side of the pty if it has a tty
 	stdout *os.File // the master side of the pty if it has a tty
 	stderr *os.File // nil if it has a tty
 	tty    bool
@@ -35,7 +35,7 @@ type process struct {
 	closed    chan struct{} // closed when the files are closed
 }
 
-// size is a message on the resize channel, in characters.
+// size is a message on the resize channel: a terminal size in characters.
 type size struct {
 	Width  uint16
 	Height uint16
@@ -59,8 +59,9 @@ func (p *process) isRunning() bool {
 	}
 }
 
-// endReads ends reads of the output of an exited command after a second, even
-// if a descendant that the sandbox did not find still holds the output open.
+// endReads is called after the command has exited. It makes reads of the output
+// fail after a second, even if a descendant that the sandbox did not find still
+// holds the output open.
 func (p *process) endReads() {
 	for _, f := range []*os.File{p.stdout, p.stderr} {
 		if f != nil {

@@ -17,8 +17,9 @@ import (
 
 func supported() error { return nil }
 
-// startProcess starts a command in a new session. exited is closed when the
-// command has exited; descendants may still run and hold its output open.
+// startProcess starts a command in a new session. The channel process.exited is
+// closed when the command has exited. Descendants may still run then, and hold
+// the output of the command open.
 func startProcess(c command) (*process, error) {
 	name := ""
 	if len(c.args) > 0 {

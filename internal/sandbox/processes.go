@@ -85,7 +85,7 @@ func (c *container) sessions() []int {
 	return slices.Clone(c.started)
 }
 
-// leaderRuns reports whether the leader of a session has not exited. The caller
+// leaderRuns reports whether the leader of a session is running. The caller
 // must hold mu.
 func (c *container) leaderRuns(id int) bool {
 	for p := range c.procs {

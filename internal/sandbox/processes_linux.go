@@ -111,8 +111,8 @@ func inExec(dir string) bool {
 	return len(fields) > statEnvEnd && fields[statSize] != "0" && fields[statEnvEnd] == "0"
 }
 
-// isLiveState reports whether a state is neither that of a zombie nor that of a
-// dead process.
+// isLiveState returns false for "" (the process has gone), Z (zombie) and X
+// (dead), and true for every other state.
 func isLiveState(state string) bool { return state != "" && state != "Z" && state != "X" }
 
 // isAlive reports whether a process has not exited.
@@ -135,7 +135,8 @@ const execTimeout = 2 * time.Second
 
 // readProcFile reads the environ or cmdline file of a process. Both are empty
 // for a moment during an exec. readProcFile waits for the end of the exec,
-// because otherwise the process would seem to have exited or to have no mark.
+// because otherwise the process would seem to have exited or to have no
+// markVariable.
 func readProcFile(dir, file string) []byte {
 	end := time.Now().Add(execTimeout)
 	for looks := 0; looks < 2; looks++ { // read twice, because the exec may have ended just before inExec was called

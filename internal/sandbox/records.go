@@ -7,7 +7,8 @@ import (
 	"sync"
 )
 
-// Session describes an exec or attach that got its 101.
+// Session describes an exec or attach that the server has answered with HTTP
+// 101 (Switching Protocols).
 type Session struct {
 	Path        string
 	Query       url.Values
@@ -19,7 +20,7 @@ type Session struct {
 	Pid         int    // PID of the command, or 0 before its start; for an attach, PID of the main process
 	Code        int    // the exit code of the command, if Exited
 	Exited      bool
-	Closed      bool // the server has sent everything and closed; bytes may still be in flight
+	Closed      bool // the server has sent everything and called Close; bytes may still be in flight
 	Open        bool // the socket is open
 }
 

@@ -172,7 +172,7 @@ func (s *Server) serveSubresource(w http.ResponseWriter, r *http.Request, c call
 }
 
 // errNoSuchPath is the answer to an unknown path below an API group, such as
-// /api/v1/api/v1/pods: a NotFound Status without details.
+// /api/v1/api/v1/pods: a NotFound Status with empty details.
 func errNoSuchPath() error {
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound,

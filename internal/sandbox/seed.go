@@ -13,7 +13,8 @@ import (
 
 const image = "sandbox/local:1"
 
-// seed creates the namespaces, workloads and pods that every sandbox has:
+// seed creates the namespaces and the following pods, workloads and nodes. With
+// Config.Empty, it creates only the namespaces and the nodes.
 //
 //	pod/web          one container, web; its labels match no selector
 //	pod/multi        containers a and b

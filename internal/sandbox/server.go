@@ -294,8 +294,8 @@ func (s *Server) ChangePod(namespace, name string, change func(*corev1.Pod)) err
 // cluster, processes keep running.
 func (s *Server) Restart() { s.ln.dropAll(true) }
 
-// Down resets every connection, and accepts and resets new ones, until up is
-// called.
+// Down resets every connection. Until the returned function up is called, each
+// new connection is accepted and at once reset.
 func (s *Server) Down() (up func()) { return s.ln.down() }
 
 // SetPrivateRoot sets whether the root of a node is a private mount, as on k3d,

@@ -26,10 +26,10 @@ type session struct {
 	command  atomic.Pointer[process] // the command of an exec; nil until it has started
 
 	// inFlight reports whether the command of an exec exited before its stdin
-	// ended. Every call returns the result of the first call, at the exit. For
-	// an attach, inFlight is nil.
+	// ended. The first call, which is made when the command has exited,
+	// determines the result of all calls. For an attach, inFlight is nil.
 	inFlight func() bool
-	helpers  sync.WaitGroup // the goroutines that read from the channels
+	helpers  sync.WaitGroup // the goroutines of the session; serve waits for them
 }
 
 func (s *session) stdinStream() io.Reader { return s.streams[remotecommand.StreamStdIn] }

@@ -32,8 +32,8 @@ func isSPDY(r *http.Request) bool {
 		strings.EqualFold(r.Header.Get(httpstream.HeaderUpgrade), SPDY)
 }
 
-// streamSPDY makes the checks of the kubelet, like stream, and upgrades to
-// SPDY.
+// streamSPDY makes the checks of the kubelet and upgrades to SPDY. For
+// WebSocket, the method stream does this.
 func (s *Server) streamSPDY(w http.ResponseWriter, r *http.Request, c call, o options) {
 	target := s.container(c.key(), o.container)
 	if o.attach && target != nil {
@@ -98,8 +98,9 @@ type spdyStream struct {
 	replied <-chan struct{}
 }
 
-// upgradeSPDY answers 101 and starts SPDY. Both use the hijacked connection, to
-// which faults apply. The channel delivers the streams that the client opens.
+// upgradeSPDY answers 101 and starts SPDY. It uses the hijacked connection, so
+// that faults apply to the answer and to SPDY. The returned channel delivers
+// the streams that the client opens.
 func upgradeSPDY(hw *hijacker, protocol string) (httpstream.Connection, <-chan spdyStream, error) {
 	_, rw, err := hw.Hijack()
 	if err != nil {

@@ -48,7 +48,7 @@ func execSPDY(t *testing.T, s *sandbox.Server, user, stdin string, tty bool,
 	return out.String(), errs.String(), err
 }
 
-// oneSize is a terminal size that does not change.
+// oneSize is a queue of terminal sizes. Its Next returns one size, then nil.
 type oneSize struct{ remotecommand.TerminalSize }
 
 func (o *oneSize) Next() *remotecommand.TerminalSize {

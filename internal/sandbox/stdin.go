@@ -17,9 +17,9 @@ const chunk = 32 << 10
 // pipe, less unread stdin has the same effect.
 const unreadLimit = 96 << 10
 
-// When a command exits, stdin may still be arriving. It counts as complete when
-// none has arrived for quietTime, or for bulkQuietTime if at least a chunk has
-// arrived before, and in any case after settleTime.
+// When a command exits, stdin may still be arriving. The method stuck waits
+// until no stdin has arrived for quietTime, or for bulkQuietTime if
+// stdinQueue.bulk is set. It waits at most settleTime.
 const (
 	quietTime     = 5 * time.Millisecond
 	bulkQuietTime = 50 * time.Millisecond
@@ -34,7 +34,7 @@ type stdinQueue struct {
 	cond      sync.Cond
 	data      []byte
 	lastWrite time.Time // of the last Write
-	bulk      bool      // at least a chunk has arrived
+	bulk      bool      // chunk bytes have arrived in one Write, or were waiting in data
 	closed    bool      // there will be no more writes
 	broken    bool      // there will be no more reads; Write fails
 	blocked   bool      // a Write is waiting for space

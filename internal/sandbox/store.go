@@ -67,8 +67,8 @@ func (st *store) put(resource string, o object) {
 }
 
 // updatePod calls f with a copy of a pod and replaces the pod with the copy. It
-// does nothing if there is no such pod, or if a new pod with the same name, but
-// not this UID, has replaced it.
+// does nothing if there is no such pod, or if the UID of the pod is not uid,
+// because a new pod of the same name has replaced the old pod.
 func (st *store) updatePod(key types.NamespacedName, uid types.UID, f func(object)) {
 	st.mu.Lock()
 	defer st.mu.Unlock()

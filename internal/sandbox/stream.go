@@ -81,7 +81,7 @@ func (c call) options() options {
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, c call, o options) {
 	target := s.container(c.key(), o.container)
 	if o.attach && target != nil {
-		o.tty = target.spec.TTY // not the query, but the running process decides
+		o.tty = target.spec.TTY // the spec of the container decides, not the query
 	}
 	if o.tty {
 		o.stderr = false
@@ -129,7 +129,8 @@ func errContainerNotFound(c call, o options) error {
 }
 
 // protocols returns the subprotocols that the server accepts. If the client
-// offers v5, this is only v5, as on an API server that translates v5 itself.
+// offers v5, the server accepts only v5, like an API server that translates v5
+// itself.
 func protocols(v5 bool, channels []wsstream.ChannelType) map[string]wsstream.ChannelProtocolConfig {
 	if v5 {
 		return map[string]wsstream.ChannelProtocolConfig{protocolV5: {Binary: true, Channels: channels}}

@@ -117,8 +117,8 @@ func (s *screen) read() {
 	}
 }
 
-// expect waits until want is on the screen, after the text of the previous
-// call.
+// expect waits until the demo has printed want, after the text that the
+// previous call of expect has found.
 func (s *screen) expect(want string) {
 	s.t.Helper()
 	deadline := time.After(testTimeout)

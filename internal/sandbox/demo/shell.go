@@ -43,8 +43,8 @@ func newShell(dir, kubeconfig string) (*shell, error) {
 // quote quotes a string for the shell.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// run runs the shell until it exits, with whatever code, or the context ends.
-// It restores the terminal.
+// run runs the shell until the shell exits or the context ends, and restores
+// the terminal. It ignores the exit code of the shell.
 func (sh *shell) run(ctx context.Context, tty *os.File) error {
 	state, err := term.GetState(int(tty.Fd()))
 	if err != nil {
