@@ -80,7 +80,7 @@ func TestCredentialPlugin_QuietDuringShell(t *testing.T) {
 			s := startSandbox(t)
 			path, log := withNoisyPlugin(t, s, mode)
 			refused := unauthorized
-			refused.Path = "/exec" // not a request for the shell, which uses attach
+			refused.Path = "/exec" // does not match the request for the shell, which ends in /attach
 			s.Inject(refused)
 			c := open(t, s, program(t), append([]string{"--kubeconfig", path}, onNode()...)...)
 			c.run("echo up''to", "upto\r\n")
@@ -127,8 +127,8 @@ printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential",
 printf '"status":{"clientCertificateData":"%s","clientKeyData":"%s"}}' "$CERT" "$KEY"
 `
 
-// Requests made during a shell also send the client certificate of a plugin:
-// the server accepts no other client.
+// Requests made during a shell also send the client certificate of a plugin.
+// Here, the server requires a client certificate.
 func TestCredentialPlugin_ClientCertificateDuringShell(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

@@ -69,7 +69,9 @@ func noFiles(cmd *cobra.Command, flags *pflag.FlagSet) {
 	})
 }
 
-// kubeconfigNames completes one of the names in the kubeconfig.
+// kubeconfigNames returns a function that completes a name in the kubeconfig.
+// The parameter names is a function that returns the possible names, such as
+// those of all contexts.
 func (a *app) kubeconfigNames(names func(*clientcmdapi.Config) []string) completionFunc {
 	return func(cmd *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 		return timely(cmd, func(context.Context) []string {
@@ -146,8 +148,8 @@ func (a *app) objectNames(cmd *cobra.Command, typ, prefix string) []string {
 }
 
 // completeContainer completes the name of a container. The containers are those
-// of the pod on the command line or, for a workload or a selector, of the first
-// pod.
+// of the pod on the command line. For a workload or a selector, they are those
+// of the first running pod, or of the first pod if no pod is running.
 func (a *app) completeContainer(
 	cmd *cobra.Command, args []string, toComplete string,
 ) ([]string, cobra.ShellCompDirective) {
@@ -193,7 +195,7 @@ func changed(cmd *cobra.Command, flag string) bool {
 }
 
 // timely returns the result of find, or nil if find takes longer than
-// completionBudget. A find that takes longer is left running until the process
+// completionBudget. In that case, the call of find continues until the process
 // ends, because a credential plugin cannot be interrupted.
 func timely(cmd *cobra.Command, find func(context.Context) []string) []string {
 	parent := cmd.Context()

@@ -103,16 +103,16 @@ type console struct {
 	mu      sync.Mutex
 	text    []byte // all output
 	changed chan struct{}
-	seen    int // how much of text waitFor has matched
+	seen    int // offset in text after the last match of waitFor
 }
 
 // termColumns and termRows are the size of a new terminal.
 const termColumns, termRows = 80, 24
 
 // leader is the shell from which the terminal's user starts the program. It
-// leads the session, and continues after the program has ended: the kernel
-// resets the terminal when its session leader exits, and the test could not see
-// the modes that the program left. It traps INT, because Ctrl-C is sent to the
+// leads the session, and continues after the program has ended, so that the
+// test sees the modes that the program left: when a session leader exits, the
+// kernel resets the terminal. It traps INT, because Ctrl-C is sent to the
 // leader, too.
 const leader = `trap : INT; sh -c 'echo $$ >&3; exec "$@" 3>&- 4<&-' sh "$@"; echo $? >&3; read -r _ <&4`
 
@@ -151,7 +151,7 @@ func open(t *testing.T, s *sandbox.Server, path string, args ...string) *console
 			_ = syscall.Kill(c.pid, syscall.SIGKILL)
 		}
 		_ = cmd.Wait()
-		_ = tty.Close() // the last descriptor of tty; now reads from user end
+		_ = tty.Close() // now no descriptor of tty is open, so watch gets an error and returns
 		readers.Wait()
 		_ = user.Close()
 	})
@@ -233,8 +233,8 @@ func (c *console) all() []byte {
 	return bytes.Clone(c.text)
 }
 
-// waitFor waits until the output after the last match has a match of the
-// expression.
+// waitFor waits until the expression matches output that follows the match of
+// the previous waitFor.
 func (c *console) waitFor(expression string) {
 	c.t.Helper()
 	wanted, late := regexp.MustCompile(expression), time.After(deadline)

@@ -74,7 +74,7 @@ The exit code is the highest of all pods. Pods that are not running and lost con
 		RunE:                  run,
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		if args := cmd.Flags().Args(); len(args) > 1 { // the flag may be one of the command, and -- is missing
+		if args := cmd.Flags().Args(); len(args) > 1 { // the flag may belong to the remote command: -- is missing
 			return outcome.NewUsageError(err.Error(), dashesHint(cmd, args[0], args[1]))
 		}
 		return usage(cmd, err.Error())

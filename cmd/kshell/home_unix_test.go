@@ -26,9 +26,9 @@ func shared(t *testing.T) string {
 	return dir
 }
 
-// copyFile copies a file. It runs cp, because a copy that this process has
-// opened for writing could not be executed (ETXTBSY) while a child process of
-// another test has inherited the descriptor.
+// copyFile copies a file with the program cp. If this process opened the copy
+// for writing, a child process of another test might inherit the descriptor.
+// The copy could not be executed (ETXTBSY) while that child process runs.
 func copyFile(t *testing.T, from, to string, mode os.FileMode) string {
 	t.Helper()
 	if out, err := exec.CommandContext(t.Context(), "cp", from, to).CombinedOutput(); err != nil {

@@ -15,7 +15,7 @@ func TestNormalizeVerbosity(t *testing.T) {
 		{[]string{"--v", "10", "exec"}, []string{"-v=10", "exec"}},
 		{[]string{"-v6", "-vv", "-v=2", "-v"}, []string{"-v=6", "-vv", "-v=2", "-v"}},
 		{[]string{"-v", "--", "6"}, []string{"-v", "--", "6"}},
-		{[]string{"-v", "123"}, []string{"-v", "123"}}, // a pod
+		{[]string{"-v", "123"}, []string{"-v", "123"}}, // 123 is the name of a pod
 		{nil, nil},
 	} {
 		if diff := cmp.Diff(tt.want, normalizeVerbosity(tt.args)); diff != "" {

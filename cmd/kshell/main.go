@@ -105,8 +105,8 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	return outcome.Classify(err).ExitCode
 }
 
-// printError prints err, unless err is an error that only the exit code
-// reports.
+// printError prints err. It prints nothing if err is to be reported only by the
+// exit code.
 func printError(n *notice.Printer, err error) {
 	if !outcome.Classify(err).Silent {
 		n.Error(err)

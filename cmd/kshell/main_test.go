@@ -32,8 +32,8 @@ func TestMain(m *testing.M) {
 // deadline is how long a test waits for a condition.
 const deadline = time.Minute
 
-// shortLimits is an environment variable that makes kshell use the time limits
-// of production in a test.
+// shortLimits is an environment variable. If it is set, kshell uses the time
+// limits of production in a test. They are shorter than those of setTestLimits.
 const shortLimits = "KSHELL_TEST_SHORT_LIMITS"
 
 // testMain is main with longer time limits, because a test may run on a busy
@@ -76,7 +76,7 @@ const execLimitVariable = "KSHELL_TEST_EXEC_LIMIT"
 type suite struct{ *testing.M }
 
 func (s suite) Run() int {
-	if err := flag.Set("test.parallel", "8"); err != nil { // most tests mostly wait
+	if err := flag.Set("test.parallel", "8"); err != nil { // most of the tests spend most of their time waiting
 		panic(err)
 	}
 	code := s.M.Run()

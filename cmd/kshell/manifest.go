@@ -141,7 +141,7 @@ func (r readCloser) Close() error { return r.close() }
 
 const (
 	downloadTimeout = 30 * time.Second
-	maxDownload     = 16<<20 + 1 // bytes; one more than pod.ParseManifest accepts, which reports the error
+	maxDownload     = 16<<20 + 1 // bytes; one more than pod.ParseManifest accepts, so that it reports an error
 )
 
 // download downloads a manifest. No error contains the URL.

@@ -59,8 +59,8 @@ type manyPlan struct {
 	fold, json bool
 }
 
-// planMany returns the plan of the flags. named are the arguments before --,
-// command those after it.
+// planMany returns the plan of the flags. The parameter named has the arguments
+// before --, and command has the arguments after --.
 func (f *manyFlags) planMany(cmd *cobra.Command, named, command []string, tty bool) (*manyPlan, error) {
 	f.selector = strings.TrimSpace(f.selector)
 	switch {
@@ -88,7 +88,8 @@ func (f *manyFlags) planMany(cmd *cobra.Command, named, command []string, tty bo
 	return &manyPlan{selector: f.selector, parallel: f.parallel, fold: f.fold, json: f.output == outputJSON}, nil
 }
 
-// unused returns an error for flags that need --all.
+// unused returns an error if a flag is given that needs --all. It is called
+// only if --all is not given.
 func (f *manyFlags) unused(cmd *cobra.Command) error {
 	picks, _ := cmd.Flags().GetBool("pick") // false without a flag --pick, as in node-shell
 	if f.selector != "" && !picks {

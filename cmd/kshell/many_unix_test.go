@@ -136,8 +136,9 @@ func TestMany_MaxParallel(t *testing.T) {
 	}
 }
 
-// lineTrigger is a writer that calls then when the given number of lines has
-// been written.
+// lineTrigger is a writer. The field lines is the number of lines that are yet
+// to be written. When it is 0 or less, Write calls the function in the field
+// then.
 type lineTrigger struct {
 	lines int
 	then  func()

@@ -22,7 +22,8 @@ import (
 )
 
 // addDetachedShell adds the pod of a detached shell on node1, and returns the
-// name of the pod. by is the user who created the pod, from is that user's host.
+// name of the pod. The parameter by is the name of the user who created the
+// pod, and from is the name of that user's host.
 func addDetachedShell(t *testing.T, s *sandbox.Server, by, from string, change ...func(*corev1.Pod)) string {
 	t.Helper()
 	p := node.Pod(node.Options{
@@ -54,9 +55,10 @@ func TestAttach_HostileAnnotations(t *testing.T) {
 	c.mustEnd(4)
 }
 
-// hangs makes an exec of the sandbox hang if one of its arguments contains
-// words. Only the first times such execs hang, or all if times is 0. asked is
-// closed when the first one arrives.
+// hangs makes the sandbox hang when it receives an exec request of which an
+// argument contains the text in words. The parameter times is the number of
+// requests that hang; 0 means all. The channel asked is closed when the first
+// such request arrives.
 func hangs(s *sandbox.Server, times int, words string) (asked <-chan struct{}) {
 	begun := make(chan struct{})
 	first := sync.OnceFunc(func() { close(begun) })
@@ -71,8 +73,9 @@ func hangs(s *sandbox.Server, times int, words string) (asked <-chan struct{}) {
 	return begun
 }
 
-// Each of these texts is contained in the script of only one kind of kshell's
-// own execs.
+// kshell itself runs several scripts in the pod of a node shell, by exec. Each
+// of these texts is contained in only one of the scripts, so that a test can
+// select the requests for that script.
 const (
 	heartbeatWords = `: >"$KSHELL_STATE/beat$1"`
 	returnWords    = `rm -f "$KSHELL_STATE/detached"`
@@ -333,7 +336,8 @@ func (c *console) awaitRaw() {
 	}
 }
 
-// If the exec that prints a mark hangs, kshell prints another mark.
+// kshell uses exec to print a mark into the output of the shell (for marks, see
+// internal/node/mark.go). If that exec hangs, kshell prints another mark.
 func TestMark_ExecHangs(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

@@ -96,7 +96,7 @@ func TestNodeShell_SameShellAfterServerRestart(t *testing.T) {
 	c.keys("\r")
 	c.waitFor("connected again after [0-9]+ s: the shell is the same\r\n")
 	c.run("echo kept: $kept", "kept: yes\r\n")
-	waitSessions(t, s, func([]sandbox.Session) bool { // the screen is redrawn: one column more, and back
+	waitSessions(t, s, func([]sandbox.Session) bool { // kshell changes the size and restores it, to redraw the screen
 		sizes := sessionsWithTTY(s)[1].Sizes
 		return len(sizes) == 3 && sizes[2] == sandbox.Size{Width: termColumns, Height: termRows}
 	})
@@ -138,8 +138,9 @@ func TestNodeShell_PodDeletedAfterPanic(t *testing.T) {
 	}
 }
 
-// If the server refuses exec, kshell cannot print marks, and shows the output
-// of the stream as it is.
+// If the server refuses exec, kshell cannot print marks into the output of the
+// shell (for marks, see internal/node/mark.go). It then shows the output of the
+// stream as it is.
 func TestMark_ExecRefused(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

@@ -30,8 +30,8 @@ type pickPlan struct {
 }
 
 // planPick returns the plan of the list, or nil if no list is shown. args are
-// the arguments that select a pod. local describes kshell's own stdin and
-// stdout, even if --stdin-file gives the command another stdin.
+// the arguments that select a pod. The parameter local describes kshell's own
+// stdin and stdout, even if --stdin-file gives the command another stdin.
 func (f *pickFlags) planPick(cmd *cobra.Command, many *manyFlags, args []string, local terminals) (*pickPlan, error) {
 	selector := strings.TrimSpace(many.selector)
 	switch {

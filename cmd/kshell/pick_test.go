@@ -32,7 +32,7 @@ func (c *console) listClosed() {
 }
 
 // wantRunsIn checks that at least one command ran, and that all commands ran in
-// the given container of the pod name.
+// the given container. The parameter name is the name of the pod.
 func wantRunsIn(t *testing.T, s *sandbox.Server, name, container string) {
 	t.Helper()
 	all := s.Sessions()
@@ -179,7 +179,7 @@ func TestPick_DumbTerminal(t *testing.T) {
 	for _, key := range []string{"\r", "\x03", "\x04"} {
 		c := open(t, s, "env", "TERM=dumb", program(t), "exec", "--", "ls")
 		c.waitFor("cancel\\): ")
-		if key == "\x03" { // as a key, it would also end the test's own shells
+		if key == "\x03" { // a typed Ctrl-C would end the test's own shells, too
 			c.signal(syscall.SIGINT)
 		} else {
 			c.keys(key)

@@ -37,7 +37,7 @@ type execPlan struct {
 	exact           exactPlan
 	protocols       []string // subprotocols to offer
 	protocolsChosen bool     // by --subprotocol
-	inputEnds       bool     // stdin is passed, and is not a terminal
+	inputEnds       bool     // stdin is passed to the command and may end, because it is not a terminal
 	script          scriptFlags
 	session         sessionFlags
 	many            *manyPlan // nil: one pod
@@ -68,7 +68,7 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 	switch {
 	case err != nil:
 		return nil, err
-	case unnamed: // a selector or a list chooses the pod; hints show --pick
+	case unnamed: // no pod is named; in hints, --pick takes the place of the name
 		named = []string{"--pick"}
 	case len(named) > 1:
 		return nil, outcome.NewUsageError(

@@ -23,7 +23,7 @@ import (
 
 // nodePlan is a parsed command line of node-shell.
 type nodePlan struct {
-	node    string       // empty: the user chooses it from a list, or all is set
+	node    string       // empty: the user chooses the node from a list, or the field all or attach is set
 	all     bool         // on all nodes, or those of a selector
 	attach  bool         // attach to a shell that is running
 	pod     string       // the pod to attach to; empty: not specified

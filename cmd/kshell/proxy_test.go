@@ -194,7 +194,8 @@ func startProxy(t *testing.T, s *sandbox.Server, scheme string) (p *proxy, trust
 	return p, trust
 }
 
-// kubeconfigOf writes the sandbox's kubeconfig with changes.
+// kubeconfigOf writes a copy of the sandbox's kubeconfig, modified by the
+// function change, and returns its path.
 func kubeconfigOf(
 	t *testing.T, s *sandbox.Server, change func(all *clientcmdapi.Config, cluster *clientcmdapi.Cluster),
 ) string {
@@ -211,8 +212,8 @@ func kubeconfigOf(
 	return path
 }
 
-// eachTransport runs a test with a user for WebSocket and with a user for SPDY
-// only.
+// eachTransport runs a test twice: with a user for whom kshell uses WebSocket,
+// and with a user who has only the rights for SPDY.
 func eachTransport(t *testing.T, test func(t *testing.T, s *sandbox.Server, user string)) {
 	t.Helper()
 	for name, user := range map[string]string{"WebSocket": "sandbox", "SPDY": "create-only"} {

@@ -88,8 +88,8 @@ It reports how a command really ended, and reconnects a shell when the connectio
 	return root
 }
 
-// rejectExtraArgs makes cobra's command completion and its subcommands reject
-// unknown arguments, as kshell's own commands do.
+// rejectExtraArgs makes the command "completion", which cobra adds, and its
+// subcommands reject unknown arguments, as kshell's own commands do.
 func rejectExtraArgs(root *cobra.Command) {
 	for _, c := range root.Commands() {
 		if c.Name() != "completion" {

@@ -61,8 +61,8 @@ func (f *shellFlags) check(cmd *cobra.Command) (commandEnv, error) {
 
 // forwardedEnv returns the variables of environ that kshell sets in a remote
 // shell, as ssh does: those that describe the terminal, and those of the
-// locale. Those of the locale are marked with exact.IfLocaleExists, because the
-// container may not have the locale.
+// locale. Each variable of the locale has the prefix exact.IfLocaleExists,
+// because the container may not have the locale.
 func forwardedEnv(environ []string) []string {
 	var env []string
 	for _, v := range environ {

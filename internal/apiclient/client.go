@@ -117,7 +117,8 @@ func (l *limiter) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// orTimeout returns timeoutErr if it has canceled ctx, else err.
+// orTimeout returns timeoutErr if that is the cause why ctx was canceled, else
+// err.
 func orTimeout(ctx context.Context, timeoutErr *TimeoutError, err error) error {
 	if errors.Is(context.Cause(ctx), timeoutErr) {
 		return timeoutErr

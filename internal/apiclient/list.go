@@ -26,11 +26,12 @@ const (
 type Lister[T any] struct {
 	// Noun names the objects in errors: "pods".
 	Noun string
-	// Request returns a request for the list, without limit and continue. It is
-	// called for each page.
+	// Request returns a request for the list, without the parameters limit and
+	// continue. It is called for each page.
 	Request func() *rest.Request
 	// Keep is called for each object that is read, and reports whether to keep
-	// it. It may remove fields that are not used. If nil, all objects are kept.
+	// it. It may remove fields of the object that are not used. If Keep is nil,
+	// all objects are kept.
 	Keep func(*T) bool
 	// Size estimates the memory that an object takes, in bytes.
 	Size func(*T) int
@@ -178,8 +179,8 @@ type Decoder struct {
 	in *valueReader
 }
 
-// NewDecoder returns a decoder of r. what names a value in a *TooLargeError:
-// "an event".
+// NewDecoder returns a decoder of r. The parameter what is the name of a value
+// in a *TooLargeError: "an event".
 func NewDecoder(r io.Reader, what string) *Decoder {
 	in := &valueReader{r: r, what: what}
 	return &Decoder{json.NewDecoder(in), in}
@@ -214,8 +215,8 @@ func (d *Decoder) delim(wanted json.Delim) error {
 	return nil
 }
 
-// valueReader reads from r up to the offset end, which is MaxObject bytes after
-// the start of the current value.
+// valueReader is a reader of r that fails at the offset in the field end, which
+// is MaxObject bytes after the start of the current value.
 type valueReader struct {
 	r         io.Reader
 	what      string

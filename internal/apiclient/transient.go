@@ -7,8 +7,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// IsTransient reports whether the same request may succeed when it is repeated:
-// the connection failed, or the server answered with 5xx or 429.
+// IsTransient reports whether the same request may succeed when it is repeated.
+// That is so if the server answered with a Status that has the code 5xx or 429.
+// An error without a Status counts as a failed connection, and is transient
+// unless it is a *TooLargeError.
 func IsTransient(err error) bool {
 	var status apierrors.APIStatus
 	var large *TooLargeError

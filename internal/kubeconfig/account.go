@@ -34,8 +34,8 @@ func (a serviceAccount) exists() bool {
 
 func (a serviceAccount) token() string { return filepath.Join(a.dir, "token") }
 
-// namespace returns POD_NAMESPACE or, if it is not set, the namespace of the
-// account, as clientcmd does.
+// namespace returns the value of the variable POD_NAMESPACE, else the contents
+// of the account's file namespace, else "default", as clientcmd does.
 func (a serviceAccount) namespace() string {
 	if namespace := os.Getenv("POD_NAMESPACE"); namespace != "" {
 		return namespace

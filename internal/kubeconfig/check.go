@@ -112,8 +112,9 @@ func checkAuthProvider(user string, provider *clientcmdapi.AuthProviderConfig) e
 	return nil
 }
 
-// validProxy applies the rule of clientcmd. It is called before clientcmd,
-// whose message repeats the URL. The URL may contain a password.
+// validProxy reports whether clientcmd accepts the URL of a proxy. It is called
+// before clientcmd, whose message repeats the URL. The URL may contain a
+// password.
 func validProxy(proxy string) bool {
 	if proxy == "" {
 		return true

@@ -18,15 +18,15 @@ type Kind int
 
 // The kinds of errors.
 const (
-	FileNotFound     Kind = iota + 1 // the file that --kubeconfig names is missing, or all files of KUBECONFIG are
+	FileNotFound     Kind = iota + 1 // the file of --kubeconfig is missing, or all files of KUBECONFIG are missing
 	Unreadable                       // a file exists and cannot be read, or is a directory
-	Empty                            // the files exist and define no context
+	Empty                            // at least one file exists, and no file defines a context
 	Malformed                        // a file is not a kubeconfig
 	UnknownContext                   // --context or current-context names an undefined context
 	NoCurrentContext                 // there are contexts, and no current-context
 	UnknownCluster                   // --cluster or the context names an undefined cluster
 	UnknownUser                      // --user or the context names an undefined user
-	NoConfiguration                  // no file, no --server, and not in a cluster
+	NoConfiguration                  // no kubeconfig exists, and neither --server nor a service account replaces it
 	Invalid                          // the selected entries are invalid
 	Usage                            // the value of a flag is invalid
 )
@@ -210,7 +210,8 @@ func badProxyFlag() error {
 }
 
 // unsupportedAuthProvider is the error for an auth-provider other than oidc.
-// The hint names the credential plugin that replaces it.
+// For gcp and azure, the hint names the credential plugin that replaces the
+// auth-provider.
 func unsupportedAuthProvider(user, provider string) error {
 	hint := "configure a credential plugin for this user (`exec:` in the kubeconfig), or use --token"
 	switch provider {
@@ -270,8 +271,8 @@ func groupWithoutUser() error {
 
 const maxListed = 10 // names in a hint
 
-// oneOf returns the hint to use flag with one of the names. Names similar to
-// wanted, which may be "", come first.
+// oneOf returns a hint that lists names as the possible values of a flag. If
+// wanted is not "", the names that are most similar to wanted come first.
 func oneOf(flag, wanted string, names []string) string {
 	if len(names) == 0 {
 		kind := strings.TrimPrefix(flag, "--")

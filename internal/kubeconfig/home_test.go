@@ -56,7 +56,7 @@ func TestHome_Denied(t *testing.T) {
 	if err := os.Chmod(home, 0); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.Chmod(home, 0o700) }) // for the removal
+	t.Cleanup(func() { _ = os.Chmod(home, 0o700) }) // so that t.TempDir can be removed
 	if _, err := os.Stat(file); !errors.Is(err, fs.ErrPermission) {
 		t.Skip("the permissions of directories do not apply to this user or system")
 	}

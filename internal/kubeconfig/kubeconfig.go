@@ -9,8 +9,8 @@
 //     proxies and validation are done by clientcmd.
 //   - Load reads each file once if there is no error, so the kubeconfig can be
 //     a pipe (`<(…)`). Load writes no file: clientcmd's migration of old
-//     kubeconfigs is disabled. Requests may write one: client-go's oidc
-//     provider stores new tokens in the kubeconfig through
+//     kubeconfigs is disabled. A later request may write the kubeconfig:
+//     client-go's oidc provider stores new tokens in it through
 //     Connection.Config.AuthConfigPersister.
 //   - Without any configuration Load fails. It never falls back to
 //     http://localhost:8080.
@@ -19,7 +19,8 @@
 //     identity provider does follow redirects; it is not made from
 //     Connection.Config.)
 //   - No error contains a token, a key or a line of a file. Messages of parsers
-//     are not used, because they quote the file; see malformed.go.
+//     are used only if malformed.go lists them, because others may quote the
+//     file.
 package kubeconfig
 
 import (

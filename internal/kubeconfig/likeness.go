@@ -7,8 +7,9 @@ import (
 )
 
 // sortByLikeness returns names sorted by their similarity to wanted: first the
-// names that contain it, then by edit distance, then alphabetically. Case is
-// ignored.
+// names that contain wanted, then the others. Both groups are sorted by edit
+// distance, then alphabetically. The search for wanted and the edit distance
+// ignore case.
 func sortByLikeness(wanted string, names []string) []string {
 	wanted = strings.ToLower(wanted)
 	type scored struct {

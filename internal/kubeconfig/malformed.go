@@ -37,8 +37,8 @@ var (
 )
 
 // describeParseError describes why a kubeconfig cannot be decoded. The only
-// parts of err in the result are messages of the list above, line numbers and
-// names of fields.
+// parts of err in the result are messages that yamlError lists, line numbers
+// and names of fields.
 func describeParseError(err error) string {
 	text := err.Error()
 	if m := yamlError.FindStringSubmatch(text); m != nil {

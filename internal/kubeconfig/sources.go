@@ -56,7 +56,8 @@ func splitList(list string) []string {
 
 // load merges the files. A missing file is an error only if --kubeconfig names
 // it. If the home directory is not a directory (/dev/null), or is not
-// accessible, ~/.kube/config counts as missing.
+// accessible, ~/.kube/config counts as missing. Load may still fail because
+// access was denied: see noClusterError.
 func (s sources) load() (*clientcmdapi.Config, error) {
 	raw, err := s.rules().Load()
 	if err != nil && s.origin == fromHome && !s.anyExists() {
@@ -75,9 +76,9 @@ func (s sources) rules() *clientcmd.ClientConfigLoadingRules {
 	return &clientcmd.ClientConfigLoadingRules{Precedence: s.files}
 }
 
-// diagnose reads the files again to find the one that caused err. It does not
-// use err itself, whose message may quote a token and which wraps no other
-// error.
+// diagnose reads the files again to find the one that caused err, and returns
+// the error for that file. It does not return err itself, because the message
+// of err may quote a token.
 func (s sources) diagnose(err error) error {
 	if s.origin == fromFlag && errors.Is(err, fs.ErrNotExist) {
 		return s.notFoundError()

@@ -130,8 +130,8 @@ func parse(path string, raw []byte) (*File, error) {
 	return f, nil
 }
 
-// parseSection checks the keys and values of a mapping. of names the mapping in
-// errors.
+// parseSection checks the keys and values of a mapping. The parameter of says
+// in errors which mapping it is: "" for the general one, or " of context NAME".
 func parseSection(path, of string, fields map[string]any) (section, error) {
 	s := section{}
 	for key, value := range fields {
