@@ -173,8 +173,8 @@ func (c *Client) Get(ctx context.Context, namespace, name string) (*corev1.Pod, 
 	return p, c.core.Get().Namespace(namespace).Resource("pods").Name(name).Do(ctx).Into(p)
 }
 
-// Pods returns the kshell pods in a namespace, or in all namespaces if
-// namespace is "".
+// Pods returns the pods that kshell created (see IsNodeShell) in a namespace,
+// or in all namespaces if namespace is "".
 func (c *Client) Pods(ctx context.Context, namespace string) ([]corev1.Pod, error) {
 	pods, err := list(ctx, c, "pods", namespace, selector, func(p *corev1.Pod) labels.Set {
 		p.ManagedFields = nil
@@ -186,7 +186,8 @@ func (c *Client) Pods(ctx context.Context, namespace string) ([]corev1.Pod, erro
 	return pods, nil
 }
 
-// IsNodeShell reports whether a pod has kshell's labels.
+// IsNodeShell reports whether a pod has the labels that kshell sets on every
+// pod that it creates.
 func IsNodeShell(p *corev1.Pod) bool {
 	return p.Labels[nameLabel] == nameValue && p.Labels[managerLabel] == managerValue
 }

@@ -61,7 +61,7 @@ func ttl(p *corev1.Pod) time.Duration {
 	return duration(p, ttlAnnotation, minTTL, maxTTL, defaultDuration)
 }
 
-// startTimeout returns how long the kshell that created the pod waits for it to
+// startTimeout returns how long the creator of the pod waits for the pod to
 // start.
 func startTimeout(p *corev1.Pod) time.Duration {
 	return duration(p, startTimeoutAnnotation, time.Second, maxDuration, defaultDuration)

@@ -44,7 +44,8 @@ var (
 	// errLogTooShort means that the log no longer contains the point where the
 	// output was interrupted.
 	errLogTooShort = errors.New("the container's log does not reach back far enough")
-	// errLogEnded means that the log ended while the shell was running.
+	// errLogEnded means that the log ended before the mark that readLog was to
+	// reach (see Replay).
 	errLogEnded = errors.New("the container's log ended early")
 	// errLogSilent means that the log sent nothing for logTimeout.
 	errLogSilent = fmt.Errorf("no data from the container's log within %v", logTimeout)
@@ -68,10 +69,12 @@ const (
 	// is made at once; the pause before the fourth is twice as long.
 	logRetryPause = 500 * time.Millisecond
 	// logTimeout is how long Replay waits for data of the log. Without a limit,
-	// a log without the mark would block the shell.
+	// a log that lacks the mark up to which it is read would block the output
+	// of the shell.
 	logTimeout = 10 * time.Second
-	// maxDroppedStreams is how many consecutive streams are given up because
-	// the log is unreachable. The stream after them is joined without the log.
+	// maxDroppedStreams is how many consecutive streams (see Replay) are given
+	// up because the log is unreachable. Replay then writes the next stream
+	// even if the log is still unreachable.
 	maxDroppedStreams = 3
 	// sinceSlack is subtracted from sinceTime, because sinceTime has only whole
 	// seconds.
@@ -107,7 +110,7 @@ func (r *Replay) readLog(ctx context.Context, untilID string, follow bool) error
 	}
 }
 
-// sleep waits for d, and reports whether ctx has not ended.
+// sleep waits for d, or until ctx ends. It returns false if ctx has ended.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -166,8 +169,8 @@ func (r *Replay) readLogOnce(ctx context.Context, untilID string, follow bool, s
 	}
 }
 
-// maxUnmatched limits, in bytes, the log text that is kept until the position
-// is found in the log.
+// maxUnmatched limits, in bytes, the log text that is kept until the mark of
+// the position (replay.position.markID) is found in the log.
 const maxUnmatched = 1 << 20
 
 // logReader is the state of one attempt to read the log.

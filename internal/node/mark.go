@@ -88,7 +88,7 @@ func parseMark(p []byte) (m *mark, ok bool) {
 }
 
 // crStripper removes CRs before an LF. The zero value is ready to use.
-type crStripper struct{ held int } // CRs at the end of the input, which an LF may follow
+type crStripper struct{ held int } // the number of CRs at the end of the input so far; an LF may follow
 
 // strip appends p, without CRs before an LF, to dst. CRs at the end of p are
 // held until the next call.

@@ -19,10 +19,11 @@
 //   - The annotations of a pod are parsed only in facts.go, with limits,
 //     because anyone who is allowed to edit the pod can change them.
 //   - A pod is deleted only with its UID as a precondition, and only if it has
-//     kshell's labels.
-//   - Every pod ends even if no client deletes it: after Options.TTL
-//     (activeDeadlineSeconds) and, unless it is detached, after
-//     Options.HeartbeatTimeout without a heartbeat.
+//     the labels that kshell sets (see IsNodeShell).
+//   - Every pod ends even if no client deletes it. It ends after Options.TTL
+//     (activeDeadlineSeconds), or earlier if no client sends a heartbeat (see
+//     HeartbeatCommand) for Options.HeartbeatTimeout. A detached pod (see
+//     DetachCommand) requires no heartbeats.
 //   - The package starts no goroutine.
 package node
 
@@ -63,7 +64,7 @@ type Options struct {
 	// The node and the pod.
 	Node           string
 	Windows        bool   // the node runs Windows, otherwise Linux
-	Name           string // of the pod; see Name
+	Name           string // of the pod; the function Name returns a new one
 	Namespace      string
 	Labels         map[string]string
 	ServiceAccount string
@@ -83,7 +84,7 @@ type Options struct {
 	NoPropagation bool       // omit mountPropagation, which some nodes refuse; later mounts of the node are not visible
 
 	// The main process.
-	Shell    bool // the main process is the shell; otherwise it waits, and commands run next to it
+	Shell    bool // the main process is the shell; otherwise the main process only waits, and commands run next to it
 	Detached bool // the pod requires no heartbeats until a client attaches
 
 	// Limits.

@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The labels of all kshell pods.
+// The labels that kshell sets on every pod that it creates, and their values.
 const (
 	nameLabel    = "app.kubernetes.io/name"
 	managerLabel = "app.kubernetes.io/managed-by"
@@ -19,7 +19,7 @@ const (
 	managerValue = "kshell"
 )
 
-// selector is the label selector of all kshell pods.
+// selector is the label selector for the pods that kshell created.
 const selector = nameLabel + "=" + nameValue + "," + managerLabel + "=" + managerValue
 
 // IsReservedLabel reports whether kshell itself sets the label.

@@ -129,7 +129,8 @@ func (e *CreateError) ServerFailed() bool {
 	return errors.As(e.Err, &status) && status.Status().Code >= 500
 }
 
-// NotSent reports whether no connection could be made: no pod was created.
+// NotSent reports whether the connection to the server could not be opened: no
+// pod was created.
 func (e *CreateError) NotSent() bool {
 	var op *net.OpError
 	return errors.As(e.Err, &op) && op.Op == "dial"

@@ -16,13 +16,14 @@ import (
 //
 // A stream begins at an arbitrary position of the output. Earlier output is
 // only in the container's log. Marks (see MarkCommand) are printed to the
-// shell's terminal, so they appear both in the stream and in the log, and show
-// where the two meet. For each new stream, the caller calls ExpectMark, and
-// prints marks with that ID until the channel of Joined is closed. Replay drops
-// the stream's output before the mark. In its place, Replay writes the log,
-// from the position that the previous stream reached up to the mark. The new
-// stream is then joined, and Replay writes its output. All marks, including
-// those of other clients, are removed from the output.
+// shell's terminal, so they appear both in the stream and in the log. With a
+// mark, Replay finds the same position of the output in both. For each new
+// stream, the caller calls ExpectMark with an ID, and prints marks with this ID
+// until the channel of Joined is closed. Replay drops the stream's output
+// before the mark. In its place, Replay writes the log, from the position that
+// the previous stream reached up to the mark. The new stream is then joined,
+// and Replay writes its output. All marks, including those of other clients,
+// are removed from the output.
 //
 // containerd's log lacks the CRs before an LF. Therefore Replay does not count
 // these CRs, and adds a CR before each LF of the log.

@@ -26,12 +26,13 @@ var (
 	heartbeatScriptWindows string
 )
 
-// checkInterval returns the time between two checks for a heartbeat in the pod,
-// in seconds: a tenth of HeartbeatTimeout.
+// checkInterval returns the time between two checks for a heartbeat (see
+// heartbeat.sh) in the pod: a tenth of HeartbeatTimeout, in seconds, but at
+// least 1.
 func (o *Options) checkInterval() int { return max(1, int(o.HeartbeatTimeout/time.Second)/10) }
 
-// HeartbeatInterval returns the time between two heartbeats to a pod that ends
-// after timeout without one: a fifth of timeout.
+// HeartbeatInterval returns the time between two heartbeats that a client sends
+// to a pod: a fifth of timeout, the HeartbeatTimeout of the pod.
 func HeartbeatInterval(timeout time.Duration) time.Duration { return timeout / 5 }
 
 // mainCommand returns the command of the pod's main process.
@@ -102,8 +103,9 @@ func (o *Options) enterArgs() []string {
 
 // NeedsPropagation reports whether commands run outside the node's mount
 // namespace, so that they see later mounts of the node only with mount
-// propagation. With Auto, enter.sh may choose the way to the node only at run
-// time; NeedsPropagation then returns false.
+// propagation. If enter.sh chooses the way to the node at run time,
+// NeedsPropagation assumes that commands run in the node's mount namespace,
+// unless Private.Mount or the profile prevents this.
 func (o *Options) NeedsPropagation() bool {
 	entry := o.enterArgs()[0]
 	outside := entry == Chroot || entry == View || o.Private.Mount || o.Profile == General || o.Profile == NetAdmin
@@ -133,8 +135,8 @@ func DetachCommand() []string { return []string{"sh", "-c", `: >"$KSHELL_STATE/d
 func ReattachCommand() []string { return []string{"sh", "-c", `rm -f "$KSHELL_STATE/detached"`} }
 
 // LeaveCommand returns the command that, run in the container, removes the
-// client with this ID. Its exit code is 0 if other clients are attached,
-// otherwise 1.
+// client with this ID from the attached clients. Its exit code is 0 if other
+// clients are attached, otherwise 1.
 func LeaveCommand(id string) []string {
 	return []string{"sh", "-c", script.Shrink(leaveScript), "kshell", id}
 }

@@ -67,7 +67,7 @@ func newImage(t *testing.T, programs map[string]string) image {
 }
 
 // command returns a command that runs args with the programs of the image.
-// args[0] is sh, which shell replaces.
+// args[0] must be sh; the command line shell replaces it.
 func (i image) command(ctx context.Context, shell, args []string) *exec.Cmd {
 	all := slices.Concat(shell, args[1:])
 	cmd := exec.CommandContext(ctx, all[0], all[1:]...)

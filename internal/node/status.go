@@ -12,7 +12,8 @@ import (
 const leftoverMargin = 5 * time.Minute
 
 // Leftover returns why a kshell pod can be deleted, such as "has ended", or ""
-// if it may still be in use.
+// if it may still be in use. The result is also "" for pods that kshell did not
+// create and for pods that are already being deleted.
 func Leftover(p *corev1.Pod, now time.Time) string {
 	age := now.Sub(p.CreationTimestamp.Time)
 	switch {

@@ -7,15 +7,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// describeChange returns a sentence, without a final period, about what
-// happened to a container between two states of its pod. The container ran in
-// the state before. The state after is nil if the pod no longer exists. ended
-// reports that the container's processes have ended. If ended is false and the
-// sentence is not "", the pod is being deleted, which will end the processes,
-// or its node is lost, which may have ended them. A session may then still
-// work, but the caller can give up a session that is silent. The sentence is ""
-// if nothing happened. If the state before already shows the deletion or the
-// loss of the node, describeChange does not report it again.
+// describeChange compares two states of a pod, called before and after. It
+// returns a sentence, without a final period, about what happened to the
+// container. In the state before, the container ran. The state after is nil if
+// the pod no longer exists. ended reports that the container's processes have
+// ended. If ended is false and the sentence is not "", the pod is being
+// deleted, which will end the processes, or its node is lost, which may have
+// ended them. A session may then still work, but the caller can give up a
+// session that is silent. The sentence is "" if nothing happened. If the state
+// before already shows the deletion or the loss of the node, describeChange
+// does not report it again.
 //
 // The first of these that applies is reported: the pod no longer exists, or
 // another pod has its name; the pod was evicted; the container was killed
@@ -94,8 +95,8 @@ func deletingSuffix(pod *corev1.Pod) string {
 }
 
 // describeContainerChange returns the sentence about a container that has ended
-// or was restarted. It returns "" if the container still runs, or if the status
-// of the pod does not contain it.
+// or was restarted. It returns "" if the container still runs, or if one of the
+// two states of the pod does not contain the status of the container.
 func describeContainerChange(before, after *corev1.Pod, container string) string {
 	was, known := statusOf(before, container)
 	now, reported := statusOf(after, container)
@@ -136,9 +137,9 @@ func terminatedText(state *corev1.ContainerStateTerminated) string {
 }
 
 // NodeLost reports whether the control plane has lost contact with the pod's
-// node. The node controller then sets the pod's reason to NodeLost, or its
-// condition Ready to Unknown, or to False without a reason. Source:
-// MarkPodsNotReady in k8s.io/kubernetes.
+// node. The node controller then sets the pod's reason to NodeLost, or sets its
+// condition Ready to Unknown, or to False with neither a reason nor a message.
+// Source: MarkPodsNotReady in k8s.io/kubernetes.
 func NodeLost(pod *corev1.Pod) bool {
 	ready := condition(pod, corev1.PodReady)
 	return pod.Status.Reason == "NodeLost" || ready.Status == corev1.ConditionUnknown ||

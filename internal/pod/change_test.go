@@ -6,7 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// The following functions change a pod whose container is app.
+// The following functions change a pod with a container named app.
 
 func asEvicted(message string) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) {

@@ -23,8 +23,8 @@ type Options struct {
 	// RunWatch, if not nil, runs a watch, for example over a WebSocket. It
 	// requests path with query and passes every event to the function each. It
 	// returns true after the watch has ended because ctx ended, the server
-	// ended the watch, or each returned an error. It returns false if the watch
-	// could not start; the client then starts it over plain HTTP.
+	// ended the watch, or the function each returned an error. It returns false
+	// if the watch could not start; the client then starts it over plain HTTP.
 	RunWatch func(ctx context.Context, path string, query url.Values, each func(event []byte) error) bool
 
 	// OnSelectorIgnored, if not nil, is called each time the server answers a
@@ -149,7 +149,7 @@ func (c *Client) selectorIgnored() {
 func trimPod(pod *corev1.Pod) {
 	pod.ManagedFields = nil
 	if a := pod.Spec.Affinity; a != nil {
-		pod.Spec.Affinity = &corev1.Affinity{NodeAffinity: a.NodeAffinity} // used by OS
+		pod.Spec.Affinity = &corev1.Affinity{NodeAffinity: a.NodeAffinity} // the function OS uses it
 	}
 	pod.Spec.Volumes, pod.Spec.Tolerations = nil, nil
 	pod.Spec.TopologySpreadConstraints, pod.Spec.HostAliases, pod.Spec.ResourceClaims = nil, nil, nil

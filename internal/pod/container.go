@@ -62,9 +62,9 @@ func findContainer(pod *corev1.Pod, name string) (container, bool) {
 // "", else the container that the annotation
 // kubectl.kubernetes.io/default-container names, else the first of the spec. It
 // does not check that the container runs. notes tell the user that the
-// annotation names no existing container, or that the first of several
-// containers was chosen. The error is an *UnknownContainerError if wanted does
-// not exist.
+// annotation names a container that does not exist, or that the first of
+// several containers was chosen. The error is an *UnknownContainerError: the
+// pod lacks the container wanted, or has no containers.
 func ChooseContainer(pod *corev1.Pod, wanted string) (name string, notes []string, err error) {
 	if wanted != "" {
 		if _, ok := findContainer(pod, wanted); !ok {

@@ -88,7 +88,8 @@ func (e *RequestError) Hint() string {
 }
 
 // NotFound reports whether the API server answered that the object does not
-// exist. It is false for any other 404, such as that of another web server.
+// exist. It is false for any other response with the status 404, such as the
+// response of a proxy.
 func (e *RequestError) NotFound() bool {
 	return apiclient.IsNotFound(e.Err, e.Resource, e.Target.Name)
 }
@@ -130,8 +131,8 @@ type NoPodsError struct {
 	err        error
 }
 
-// Error returns what has no pods and, if the status of the workload shows it,
-// why.
+// Error names the workload, service or selector that has no pods and, if the
+// status of the workload shows a reason, the reason.
 func (e *NoPodsError) Error() string { return e.text }
 
 // Hint tells the user what to type.

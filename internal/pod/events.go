@@ -25,9 +25,9 @@ type eventReader struct {
 	requested   time.Time // when the events were last requested
 	unavailable bool      // the user is not allowed to list events
 
-	explains string // the text of the *NotRunningError that the event explains
-	reason   string // the reason of the event
-	message  string // the message of the event; "" if there is no event
+	explains string // the text of the *NotRunningError that the stored event explains
+	reason   string // the reason of the stored event
+	message  string // the message of the stored event; "" if no event is stored
 }
 
 // refresh requests the events, at most once per waitWatchAge, if they may

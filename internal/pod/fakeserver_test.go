@@ -35,7 +35,7 @@ type fakeServer struct {
 	requests      []string // "get", "list", "watch", or a path
 	start         time.Time
 
-	override     func(kind string) any // returns the answer to use instead, or nil
+	override     func(kind string) any // returns an answer that replaces the usual one, or nil
 	blocked      string                // requests of this kind get no answer
 	silentWatch  bool                  // watches send no events
 	outdatedPods []*corev1.Pod         // a watch from version 0 sends these first

@@ -18,8 +18,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeAPI is an HTTP server that answers each path with an object, and any
-// other path with 404.
+// fakeAPI is an HTTP server with a fixed answer for each path in a map. It
+// answers any other path with 404.
 type fakeAPI struct {
 	mu       sync.Mutex
 	requests []string // "METHOD path?query"

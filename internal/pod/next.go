@@ -49,7 +49,8 @@ func (c *Client) Next(ctx context.Context, found *Found, req Request) (next *Fou
 	return next, sentence, err
 }
 
-// cannotReplace reports whether pod is no replacement for the pod of found.
+// cannotReplace reports whether pod cannot replace the pod in which found ran:
+// it is the same pod, or it is being deleted.
 func cannotReplace(found *Found, pod *corev1.Pod) bool {
 	return pod.UID == found.Pod.UID || pod.DeletionTimestamp != nil
 }

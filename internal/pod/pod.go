@@ -6,10 +6,10 @@
 // or passed to a function of the caller.
 //
 // Invariants:
-//   - The resource types are a fixed table; API discovery is not used. Find
-//     makes one get for a pod, a get and a list of pods for a workload or
-//     service, and a list of pods for a selector. A list has pages of
-//     apiclient.PageItems.
+//   - The resource types are a fixed table; API discovery is not used. For a
+//     pod, Find sends one get request; for a workload or service, a get request
+//     and a list request for its pods; for a selector, a list request. A list
+//     is requested in pages of apiclient.PageItems.
 //   - The choice among several pods does not depend on their order in a list.
 //   - No goroutine is started. A callback runs in the goroutine that called the
 //     method, and only until the method returns.
@@ -55,7 +55,7 @@ type Found struct {
 //   - *TargetError: the request has neither a target nor a selector, or the
 //     selector is invalid
 //   - *GetForbiddenError: the user is not allowed to get the named pod; the
-//     caller can continue with the name alone
+//     caller can still try to use the pod by its name
 //   - *RequestError: any other error of the API or of the connection
 //   - *NoPodsError: the workload, service or selector has no pods
 //   - *UnknownContainerError: the pod has no such container
@@ -71,8 +71,8 @@ func (c *Client) Find(ctx context.Context, req Request) (*Found, error) {
 	return v.choose()
 }
 
-// check returns an error for a request that would choose from all pods of the
-// namespace.
+// check returns an error if the request has neither a target nor a selector.
+// Such a request would match all pods of the namespace.
 func (r Request) check() error {
 	if r.Target == (Target{}) && r.Selector == "" {
 		return &TargetError{text: "no pod was named", hint: "type POD, TYPE/NAME or -l LABEL=VALUE"}

@@ -15,7 +15,7 @@ import (
 
 // podSet is the set of pods of a workload, a service or a label selector.
 type podSet struct {
-	title    string // the subject of "has 3 pods"
+	title    string // names the set to users: "deployment/web" in "deployment/web has 3 pods"
 	selector labels.Selector
 
 	// For workloads:
@@ -25,7 +25,7 @@ type podSet struct {
 
 	// For the error if the set is empty:
 	emptyText, emptyHint string
-	wantsNone            bool // waiting for pods does not help
+	wantsNone            bool // the workload does not create pods now, so waiting does not help
 }
 
 // podSet requests the workload or service and returns its set of pods. The pods

@@ -10,7 +10,8 @@ import (
 )
 
 // rules is the order of preference among pods. The first rule with a result
-// other than 0 decides; a negative result prefers a.
+// other than 0 decides; if the result is negative, the pod a is preferred,
+// otherwise the pod b.
 var rules = []struct {
 	why     string // for users
 	compare func(a, b *corev1.Pod) int
@@ -45,9 +46,9 @@ func rank(pods []corev1.Pod) []corev1.Pod {
 	return ranked
 }
 
-// best returns the first pod of rank, and the rule that puts it before the
-// second, such as "ready longest". For a single pod, why is ""; for no pods,
-// the pod is nil.
+// best returns the pod that rank puts first, and the rule that puts it before
+// the second pod, such as "ready longest". If there is only one pod, why is "".
+// If there are no pods, the returned pod is nil.
 func best(pods []corev1.Pod) (best *corev1.Pod, why string) {
 	ranked := rank(pods)
 	switch len(ranked) {

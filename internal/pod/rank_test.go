@@ -35,8 +35,9 @@ func createdAt(minutes int) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) { pod.CreationTimestamp = atMinute(minutes) }
 }
 
-// In each row, the rule named why makes one pod better, although the rules
-// after it, such as the name, prefer the other pod.
+// In each row, the rule in the field why must decide in favor of the pod in the
+// field better, although later rules, such as "first by name", prefer the other
+// pod.
 func TestBest_Rules(t *testing.T) {
 	tests := []struct {
 		why           string

@@ -18,8 +18,8 @@ type Rule struct {
 }
 
 // ExecRules returns the permissions that exec over a WebSocket needs: get and
-// create on pods/exec. Servers before Kubernetes 1.35 authorize the upgrade
-// request, a GET, as get; newer ones require create as well.
+// create on pods/exec. The request that opens a WebSocket is a GET, so servers
+// before Kubernetes 1.35 require only get. Newer servers also require create.
 func ExecRules() []Rule {
 	return []Rule{
 		{Verb: "get", Resource: "pods", Subresource: "exec"},

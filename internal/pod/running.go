@@ -142,7 +142,8 @@ func containerEnded(pod *corev1.Pod, name string, state *corev1.ContainerStateTe
 	return e
 }
 
-// willRestart reports whether a main container is restarted after an exit code.
+// willRestart reports whether the kubelet restarts a main container that has
+// ended with this exit code.
 func willRestart(policy corev1.RestartPolicy, code int32) bool {
 	switch policy {
 	case corev1.RestartPolicyNever:
@@ -216,8 +217,9 @@ func containerWaiting(pod *corev1.Pod, name string, status corev1.ContainerStatu
 }
 
 // permanent reports whether a container never starts if it waits with this
-// reason and message. The kubelet keeps trying to start the container, but the
-// cause is in the pod's spec, its image or the node's mounts.
+// reason and message. The kubelet keeps trying to start the container, but
+// every attempt fails, because the cause is in the pod's spec, its image or the
+// node's mounts.
 //
 // Other causes can go away: an image can be pushed or loaded onto the node
 // (ErrImageNeverPull), a config map can be created

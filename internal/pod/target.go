@@ -49,8 +49,8 @@ type Target struct {
 func (t Target) String() string { return t.Kind + "/" + t.Name }
 
 // ParseTarget parses POD or TYPE/NAME. TYPE is as in kubectl: singular, plural
-// or short, in any case, with or without its group ("deployments.apps",
-// "deployments.v1.apps"). Every error is a *TargetError.
+// or short, in upper or lower case, with or without its group
+// ("deployments.apps", "deployments.v1.apps"). Every error is a *TargetError.
 func ParseTarget(arg string) (Target, error) {
 	typed, name, slash := strings.Cut(arg, "/")
 	if !slash {

@@ -61,14 +61,15 @@ func (c *Client) Wait(ctx context.Context, req Request, onReason func(reason str
 // errRetry means that the pods must be requested again.
 var errRetry = errors.New("request the pods again")
 
-// waiter is the state of one Wait. Only the goroutine of Wait uses it.
+// waiter is the state of one call of Wait. Only the goroutine of this call uses
+// it.
 type waiter struct {
 	watcher
 	req      Request
 	onReason func(string) // may be nil
 	events   eventReader
 
-	named    *corev1.Pod // the pod that req names, as in the first answer; nil if req names none
+	named    *corev1.Pod // the first state of the pod that req names; nil if req does not name a pod
 	start    time.Time   // when the first reason was found
 	reason   error       // why the container does not run; nil before the first answer
 	reported string      // the text last passed to onReason
@@ -150,9 +151,11 @@ func (w *waiter) waitError(ctx context.Context) error {
 	return &WaitError{Waited: time.Since(w.start).Round(time.Second), Last: w.reason, Err: context.Cause(ctx)}
 }
 
-// isRepeated reports whether now adds nothing to last. While an image cannot be
-// pulled, the reason in the pod's status alternates: the message of
-// ErrImagePull contains the cause, and ImagePullBackOff adds nothing to it.
+// isRepeated compares the current reason, now, with the reason before it, last.
+// It reports whether the current reason tells the user nothing new. While an
+// image cannot be pulled, the reason in the pod's status alternates: the
+// message of ErrImagePull contains the cause, and the message of
+// ImagePullBackOff does not add to it.
 func isRepeated(last, now error) bool {
 	var before, after *NotRunningError
 	if !errors.As(last, &before) || !errors.As(now, &after) || !before.isImagePull() || !after.isImagePull() {
@@ -182,9 +185,9 @@ func (v *view) isPermanent(err error) bool {
 	}
 }
 
-// hasActivePod reports whether any pod has not ended. Then a watch on the pods
-// can show that the container runs. Otherwise the workload itself must be
-// requested again.
+// hasActivePod reports whether at least one pod has not ended yet. If so, a
+// watch on the pods can show that the container runs. If not, the workload
+// itself must be requested again.
 func (v *view) hasActivePod() bool {
 	for i := range v.pods {
 		if phase := v.pods[i].Status.Phase; phase != corev1.PodSucceeded && phase != corev1.PodFailed {

@@ -206,7 +206,7 @@ func TestWait_PermanentStates(t *testing.T) {
 	tests := []struct {
 		name string
 		pod  *corev1.Pod
-		then func(*fakeServer) // called after 2 s; nil if the wait must end at once
+		then func(*fakeServer) // called after 1.9 s; nil if the wait must end at once
 		text string
 	}{
 		{"pod has succeeded", runningPod("web", phase(corev1.PodSucceeded)), nil, "has completed"},
@@ -476,7 +476,7 @@ func TestWait_WorkloadWantsNoPods(t *testing.T) {
 	tests := []struct {
 		name, target, container string
 		pods                    []*corev1.Pod
-		set, then               func(*fakeServer) // then is called after 3 s
+		set, then               func(*fakeServer) // the function then, if not nil, is called after 3.5 s
 		text                    string
 		seconds                 int
 	}{
@@ -619,7 +619,8 @@ func TestWait_Selector(t *testing.T) {
 	})
 }
 
-// warningEvent returns a warning about pod web that last occurred at minute.
+// warningEvent returns a warning about pod web. minute is the time of its last
+// occurrence; see atMinute.
 func warningEvent(minute int, reason, message string) corev1.Event {
 	return corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{

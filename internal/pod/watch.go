@@ -106,10 +106,10 @@ func podNamed(name string) matcher {
 	return matcher{func(pod *corev1.Pod) bool { return pod.Name == name }, true}
 }
 
-// run watches pods and calls onPod for each event, until onPod returns true
-// (stop), the watch ends, or it is older than maxAge; the caller then requests
-// the pods again. run returns at once if watching does not work. match must
-// correspond to the selector in query.
+// run watches pods and calls onPod for each event. It returns when onPod has
+// returned true (stop), when the watch has ended, or after w.maxAge. It returns
+// at once if watching does not work. match must correspond to the selector in
+// query.
 func (w *watcher) run(
 	outer context.Context, query url.Values, match matcher, onPod func(pod *corev1.Pod, deleted bool) (stop bool),
 ) {
