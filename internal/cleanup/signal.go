@@ -18,8 +18,9 @@ func (e SignalError) Error() string {
 }
 
 // DefaultGracePeriod is how long the program may take to exit after a signal.
-// Output that nobody reads, or a terminal that is stopped with Ctrl-S, can
-// block the exit. Registered cleanups get more time: see NotifyContext.
+// The limit is needed because output that nobody reads, or a terminal that is
+// stopped with Ctrl-S, can block the exit. Registered cleanups get more time:
+// see NotifyContext.
 const DefaultGracePeriod = 2 * time.Second
 
 func (r *Registry) gracePeriod() time.Duration {

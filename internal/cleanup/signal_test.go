@@ -103,7 +103,7 @@ func TestNotifyContext_StopEndsContext(t *testing.T) {
 	}
 }
 
-// timedSignal is a signal and the time from the first signal to it.
+// timedSignal is a signal that is sent some time after the first signal.
 type timedSignal struct {
 	after  time.Duration
 	signal syscall.Signal
@@ -114,7 +114,7 @@ func TestRegistryMustForce(t *testing.T) {
 	for name, test := range map[string]struct {
 		first   syscall.Signal
 		more    []timedSignal
-		cleanup time.Duration // how long a cleanup takes that ignores its deadline; 0: no cleanup
+		cleanup time.Duration // the duration of a cleanup that ignores its deadline; 0: no cleanup
 		ends    time.Duration // when the program ends; 0: never
 		forced  bool
 		took    time.Duration

@@ -34,8 +34,8 @@ type ContainerCommand struct {
 }
 
 // NewContainerCommand returns the command in container t. A type that embeds a
-// ContainerCommand and creates the container in Open passes a t with only the
-// namespace, and calls SetTarget in Open.
+// ContainerCommand may create the container in its method Open. In that case, t
+// contains only the namespace, and Open must call SetTarget.
 func NewContainerCommand(s *Settings, t remote.Target) *ContainerCommand {
 	return &ContainerCommand{settings: s, target: t}
 }

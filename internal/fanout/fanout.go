@@ -161,7 +161,8 @@ func (r *runner) limit(ctx context.Context) (context.Context, context.CancelFunc
 }
 
 // writers returns the stdout and stderr of the command of target i. finish must
-// be called when the command has ended; ran reports whether it was run.
+// be called when the command has ended. Its argument ran must be true if the
+// command was run.
 func (r *runner) writers(i int, t Target) (stdout, stderr io.Writer, finish func(ran bool, res result, err error)) {
 	switch r.Format {
 	case Folded:
@@ -201,7 +202,8 @@ func (r *runner) writeStatus(s outcome.Status) {
 	}
 }
 
-// nopCloser is a writer that stays open for more records.
+// nopCloser is a writer whose Close does nothing, so that more status records
+// can be written.
 type nopCloser struct{ io.Writer }
 
 // Close implements io.Closer.

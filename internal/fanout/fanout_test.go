@@ -24,7 +24,8 @@ import (
 	"kshell/internal/stream"
 )
 
-// fakeCommand runs functions. nil functions succeed.
+// fakeCommand is a Command whose methods Open and Run call the functions open
+// and run. If a function is nil, the method succeeds.
 type fakeCommand struct {
 	pod    string
 	open   func(ctx context.Context) error

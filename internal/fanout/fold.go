@@ -114,8 +114,9 @@ func (f *folds) writeTo(out *output, results []result) error {
 	return nil
 }
 
-// sort sorts the folds, and the titles of each, in the order of results. Before
-// the call, they are in the order in which the commands ended.
+// sort sorts the folds, and the titles of each fold, in the order of results.
+// Before the call, folds and titles are in the order in which the commands
+// ended.
 func (f *folds) sort(results []result) {
 	index := map[string]int{}
 	for i, r := range results {

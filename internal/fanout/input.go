@@ -8,7 +8,7 @@ import (
 )
 
 // CheckStdinFile returns an error if the file of --stdin-file cannot be read
-// once for each command. An empty name means that there is no such file.
+// once for each command. name is empty if the flag was not given.
 func CheckStdinFile(name string) error {
 	if name == "" {
 		return nil
@@ -28,7 +28,7 @@ func CheckStdinFile(name string) error {
 	return nil
 }
 
-// CheckInput returns an error if all of several commands would read the same
+// CheckInput returns an error if more than one command would read kshell's
 // stdin. kind is the plural noun for the targets: "pods" or "nodes".
 func (s *Settings) CheckInput(targets []Target, kind string) error {
 	if len(targets) <= 1 || !s.Options.Stdin || s.StdinFile != "" {

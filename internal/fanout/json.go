@@ -31,7 +31,7 @@ type endJSON struct {
 	Message   string        `json:"message,omitempty"` // the error
 }
 
-// jsonLine returns a format that makes each line of a stream a lineJSON.
+// jsonLine returns a format that writes each line of a stream as a lineJSON.
 func jsonLine(node string, c Container, stream string) format {
 	return func(dst, line []byte, open bool) []byte {
 		l := lineJSON{Node: node, Pod: c.Pod, Container: c.Name, Stream: stream, Open: open}

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// wholeLines is a buffer whose Write fails the test if p does not end with a
-// line.
+// wholeLines is a buffer. Its method Write fails the test if p does not end
+// with a line feed.
 type wholeLines struct {
 	t *testing.T
 	bytes.Buffer

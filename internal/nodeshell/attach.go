@@ -99,7 +99,7 @@ func (s *attachSession) run(ctx context.Context) (err error) {
 	})
 	err = s.session.Run(s.ctx, s, set)
 	var lost *stream.LostError
-	if errors.As(err, &lost) { // no keys are read while conclude makes requests: Ctrl-C must send a signal
+	if errors.As(err, &lost) { // while conclude makes requests, Ctrl-C must send a signal
 		s.console.Tidy()
 		s.session.Close()
 	}
@@ -148,8 +148,8 @@ func (s *attachSession) reattach(ctx context.Context) error {
 	return nil
 }
 
-// exec runs a command that kshell itself needs in the pod, such as the command
-// that detaches. The user waits for the result.
+// exec runs one of kshell's own commands in the pod, such as that of
+// node.DetachCommand. The user waits for the result.
 func (s *attachSession) exec(ctx context.Context, command []string) error {
 	err := withTimeout(ctx, s.pod.manager.options.Limits.Exec, func(ctx context.Context) error {
 		return s.command.RunInternal(ctx, command)

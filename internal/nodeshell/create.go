@@ -94,8 +94,10 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// explainCreate returns err. If Pod Security refused the pod, it adds the
-// namespaces that allow such a pod to the hint of err.
+// explainCreate returns err. If Pod Security refused the pod, and if the
+// namespaces can be listed, explainCreate extends the hint of err. The hint
+// then names namespaces that may allow such a pod, or says that no namespace
+// does.
 func (m *Manager) explainCreate(ctx context.Context, err error) error {
 	var refused *node.CreateError
 	if !errors.As(err, &refused) || refused.Cause != node.PodSecurity {

@@ -131,10 +131,10 @@ type Prompter interface {
 }
 
 // find returns the pod with the given name, which must run a shell. If name is
-// empty and several shells run, the user chooses one. If only one runs and
-// another user may have created it, the user must confirm that it is the right
-// one. The caller must call Remove on the pod. Remove keeps the pod running if
-// kshell has not attached to it.
+// empty and several shells run, the user chooses one. If name is empty and only
+// one shell runs, which another user may have created, the user must confirm
+// that kshell is to attach to it. The caller must call Remove on the pod.
+// Remove keeps the pod running if kshell has not attached to it.
 func (m *Manager) find(ctx context.Context, name string, user Prompter) (*Pod, error) {
 	if err := m.CheckRights(ctx); err != nil {
 		return nil, err

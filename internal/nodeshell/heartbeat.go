@@ -19,23 +19,24 @@ const (
 	minHeartbeatLimit = 2 * time.Second
 )
 
-// heartbeat tells a pod at regular intervals that kshell is still running. A
-// pod ends if it receives no heartbeat for timeout.
+// heartbeat tells a pod at regular intervals that kshell is still running. The
+// pod ends if it receives no heartbeat for the duration of the field timeout.
 type heartbeat struct {
 	timeout time.Duration
 	send    func(ctx context.Context) error
 	// failing is called once per outage, after heartbeatFailures failures in a
-	// row. since is the time since a heartbeat last reached the pod; err is the
-	// last error. restored is called when a heartbeat has reached the pod again
-	// after a call of failing.
+	// row. Its argument since is the time that has passed since the last
+	// heartbeat that reached the pod; err is the last error. restored is called
+	// when a heartbeat has reached the pod again after a call of failing.
 	failing  func(since time.Duration, err error)
 	restored func()
 }
 
 // run sends heartbeats until the context ends. The time limit of a heartbeat is
-// a quarter of the interval, but at least minHeartbeatLimit. The next heartbeat
-// begins one interval after the last one began or, if that failed, as soon as
-// its time limit has passed.
+// a quarter of the interval, but at least minHeartbeatLimit. If a heartbeat
+// succeeds, the next one begins one interval after the beginning of the
+// successful one. If a heartbeat fails, the next one begins as soon as the time
+// limit of the failed one has passed.
 func (h *heartbeat) run(ctx context.Context) {
 	interval := node.HeartbeatInterval(h.timeout)
 	limit := max(interval/4, minHeartbeatLimit)

@@ -11,9 +11,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// runHeartbeats runs a heartbeat with the given timeout for the duration long.
-// It returns the events, each with the time since the start. send gets the
-// number of the heartbeat, from 1.
+// runHeartbeats runs a heartbeat with the given timeout. The argument long is
+// how long the heartbeat runs. runHeartbeats returns the events, each with the
+// time since the start. send is called with the number of the heartbeat; the
+// first one has the number 1.
 func runHeartbeats(
 	t *testing.T, timeout, long time.Duration, send func(ctx context.Context, number int) error,
 ) []string {
@@ -86,7 +87,7 @@ func TestHeartbeat_Refused(t *testing.T) {
 		return refused
 	})
 	want := []string{
-		"1m0s: sent", "1m15s: sent", "1m30s: sent", // of which the third succeeds
+		"1m0s: sent", "1m15s: sent", "1m30s: sent", // the third of these succeeds
 		"2m30s: sent", "2m45s: sent", "3m0s: sent", "3m0s: failing for 1m30s: refused", "3m15s: sent", "3m15s: restored",
 		"4m15s: sent", "4m30s: sent", "4m45s: sent", "4m45s: failing for 1m30s: refused",
 		"5m0s: sent", "5m15s: sent", "5m30s: sent", "5m45s: sent",

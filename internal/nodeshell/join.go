@@ -12,6 +12,9 @@ import (
 	"kshell/internal/stream"
 )
 
+// A mark is a sequence with an ID that kshell prints in the shell's terminal.
+// Terminals do not display marks. A mark shows where the output of a new
+// connection meets the container's log; see node.Replay.
 const (
 	markInterval = 700 * time.Millisecond // the time between two marks
 	markTimeout  = 4 * time.Second        // the time limit of the exec that prints a mark

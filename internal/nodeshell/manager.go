@@ -157,8 +157,8 @@ func (m *Manager) Run(ctx context.Context, name string, in io.Reader) (*remote.C
 	return p.run(ctx, in)
 }
 
-// Attach attaches the local terminal to a shell that was left running; see
-// find.
+// Attach attaches the local terminal to a shell that was left running. The
+// method find describes name and user.
 func (m *Manager) Attach(ctx context.Context, name string, user Prompter) error {
 	p, err := m.find(ctx, name, user)
 	if err != nil {

@@ -31,7 +31,7 @@ type Pod struct {
 	// Remove, which uses them.
 	keep    atomic.Bool                   // leave the pod running
 	ended   atomic.Bool                   // its shell has ended
-	session atomic.Pointer[attachSession] // of this kshell; other clients may be attached
+	session atomic.Pointer[attachSession] // the session of this kshell; other clients may be attached, too
 }
 
 // Open creates a pod on a node and waits until it runs. The caller must call
@@ -72,8 +72,8 @@ func (p *Pod) Target() remote.Target {
 	return remote.Target{Namespace: p.object.Namespace, Pod: p.object.Name, Container: node.Container, Found: p.found}
 }
 
-// Command returns the command that, run in the container, runs command on the
-// node; see node.Options.Command.
+// Command returns the command line that must be run in the container to run
+// command on the node; see node.Options.Command.
 func (p *Pod) Command(command []string) []string { return p.options.Command(command) }
 
 // wait waits until the pod runs.
@@ -123,8 +123,8 @@ func explainStart(err error) error {
 		"use --image, or the setting node-image, to name an image that the node can pull and that has sh and nsenter")
 }
 
-// errNoAnswer means that the server did not answer the request to delete a pod in
-// time.
+// errNoAnswer means that the server did not answer the request to delete a pod
+// in time.
 var errNoAnswer = errors.New("the server did not answer")
 
 // Remove deletes the pod, unless it is left running or other clients are

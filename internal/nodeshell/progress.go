@@ -15,7 +15,7 @@ import (
 const progressInterval = 10 * time.Second
 
 // progress tells the user why a pod does not run yet, if the start takes longer
-// than delay. Its methods may be called from any goroutine.
+// than the field delay. Its methods may be called from any goroutine.
 type progress struct {
 	notice       *notice.Printer
 	delay, limit time.Duration

@@ -12,8 +12,8 @@ import (
 	"kshell/internal/notice"
 )
 
-// runProgress returns what the user sees of a wait that lasts for d and ends
-// with err. The reason for the wait changes once, after 5 s.
+// runProgress returns the messages that are printed during a wait that lasts
+// for d and ends with err. The reason for the wait changes once, after 5 s.
 func runProgress(t *testing.T, d time.Duration, err error) string {
 	t.Helper()
 	var printed bytes.Buffer

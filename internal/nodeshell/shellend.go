@@ -35,9 +35,10 @@ const (
 )
 
 // watch watches the pod until the shell has ended, and sends how it ended to
-// e.reported. A request after the end could be too late, because another
-// attached client may delete the pod as soon as the shell has ended. Errors of
-// the watch are ignored because check requests the pod as well.
+// e.reported. The watch is needed because a request after the end of the shell
+// could be too late: another attached client may delete the pod as soon as the
+// shell has ended. Errors of the watch are ignored, because check requests the
+// pod as well.
 func (e *shellEnd) watch(ctx context.Context) {
 	defer close(e.reported)
 	_ = e.pods.WatchPod(ctx, e.pod.found, func(p *corev1.Pod, deleted bool) bool {
@@ -52,8 +53,9 @@ func (e *shellEnd) watch(ctx context.Context) {
 	})
 }
 
-// fromWatch returns how the shell ended according to watch; nil if watch has
-// not seen it. It is called when the pod has been deleted or is being deleted.
+// fromWatch returns how the shell ended according to watch, or nil if watch has
+// not seen the end. fromWatch is called when the pod has been deleted or is
+// being deleted.
 func (e *shellEnd) fromWatch(ctx context.Context) *node.Termination {
 	select {
 	case t, ok := <-e.reported:

@@ -55,8 +55,9 @@ func withoutSecrets(text string) string {
 
 // endOfURL returns where a URL ends in rest. head is the text before its "://",
 // and rest the text after it. If a quotation mark precedes the scheme, the URL
-// ends at the next such mark that is not escaped, else at a space or any
-// quotation mark.
+// ends at the next quotation mark of the same kind that is not escaped.
+// Otherwise, or if there is no such mark, the URL ends at the first white space
+// or quotation mark.
 func endOfURL(head, rest string) int {
 	before := strings.TrimRightFunc(head, func(r rune) bool {
 		return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("+-.", r)

@@ -118,9 +118,9 @@ func FuzzClean(f *testing.F) {
 	})
 }
 
-// FuzzClean_Password checks that a password, whatever characters it contains,
-// does not appear in a message about a URL, whether the URL is escaped, or raw
-// and quoted as in the errors of net/url.
+// FuzzClean_Password checks that no password appears in a message about a URL.
+// The password may contain any characters. The URL is escaped, or raw and
+// quoted as in the errors of net/url.
 func FuzzClean_Password(f *testing.F) {
 	for _, seed := range []string{
 		"", "@", "/", "?", "#", " ", `"`, `\`, `\"`, "://", ":", "[", "]", "%", "'", "`", "\x00", "\xff", "é", "\n",

@@ -184,8 +184,8 @@ func (p *Printer) Ask(question string) {
 	_, _ = io.WriteString(p.out.w, messagePrefix+Clean(question)+" ")
 }
 
-// DetailWriter returns a writer for the logs of libraries: each Write prints a
-// detail.
+// DetailWriter returns a writer for the logs of libraries. Each Write prints a
+// message by Detail.
 func (p *Printer) DetailWriter() io.Writer { return detailWriter{p} }
 
 type detailWriter struct{ *Printer }

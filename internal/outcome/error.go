@@ -27,8 +27,8 @@ func (e TimeoutError) Error() string {
 	return fmt.Sprintf("the command did not end within %v (--timeout)", e.After)
 }
 
-// FanoutError means that a command failed in some of several pods. A table of
-// all results has been printed.
+// FanoutError means that a command failed in at least one of several pods. A
+// table of all results has been printed.
 type FanoutError struct {
 	ExitCode     int // the highest of all pods
 	Failed, Pods int // numbers of pods

@@ -120,8 +120,8 @@ func Classify(err error) Outcome {
 	}
 }
 
-// ClassifyPod is Classify for one of several pods. It has one more cause:
-// NotRunning for a pod.NotRunningError.
+// ClassifyPod is Classify for one of several pods. In addition, it returns the
+// cause NotRunning for a pod.NotRunningError.
 func ClassifyPod(err error) Outcome {
 	o := Classify(err)
 	var notRunning *pod.NotRunningError

@@ -25,7 +25,7 @@ func output(stderr io.Writer) (out io.Writer, closeOut func(), err error) {
 	if runtime.GOOS == "windows" {
 		name = "CONOUT$"
 	}
-	tty, err := os.OpenFile(name, os.O_RDWR, 0) // a Windows console has a mode only if it is open for reading, too
+	tty, err := os.OpenFile(name, os.O_RDWR, 0) // on Windows, GetConsoleMode also needs read access
 	if err != nil {
 		return nil, nil, ErrNoTerminal
 	}

@@ -24,11 +24,12 @@ import (
 // the terminal. If such a request ran a credential plugin, the plugin would
 // read the keys typed for the session and write to its screen.
 //
-// Therefore these requests carry the credentials that hold has stored. If the
-// server refuses them (401), background runs the plugin again, with the null
-// device as stdin and stderr. A background is safe for concurrent use.
+// Therefore these requests carry credentials that the method hold has stored
+// earlier. If the server refuses the credentials (401), background runs the
+// plugin again, with the null device as stdin and stderr. A background is safe
+// for concurrent use.
 type background struct {
-	cfg   *rest.Config      // of the session
+	cfg   *rest.Config      // the configuration of the session
 	renew http.RoundTripper // runs the plugin without the terminal
 	held  atomic.Pointer[held]
 }
@@ -40,8 +41,9 @@ type held struct {
 	http.RoundTripper
 }
 
-// newBackground returns a background for cfg, and the configuration for clients
-// that use it. cfg must have a credential plugin.
+// newBackground returns a background for cfg, and a configuration for clients
+// that use the background as their transport. cfg must have a credential
+// plugin.
 func newBackground(cfg *rest.Config) (*background, *rest.Config, error) {
 	server, _, err := rest.DefaultServerUrlFor(cfg)
 	if err != nil {
@@ -164,8 +166,8 @@ func encode(pair *tls.Certificate) (cert, key []byte, err error) {
 
 // QuietPlugin is the first argument of a kshell process that runs a credential
 // plugin without stdin and stderr. The other arguments are the plugin's command
-// line. client-go is made to start this process, because it would pass its own
-// stderr to the plugin.
+// line. kshell makes client-go start this process instead of the plugin,
+// because client-go would pass its own stderr to the plugin.
 const QuietPlugin = "__quiet-plugin"
 
 // withQuietPlugin returns a copy of cfg whose credential plugin is run by
@@ -189,7 +191,8 @@ func RunQuietPlugin(stdout io.Writer, command []string) int {
 	if len(command) == 0 {
 		return outcome.ExitUsage
 	}
-	// The kubeconfig names the command, and client-go would run it as well.
+	// Running the command adds no risk: it comes from the kubeconfig, and
+	// client-go would run it, too.
 	cmd := exec.CommandContext(context.Background(), command[0], command[1:]...)
 	cmd.Stdout = stdout
 	if err := cmd.Run(); err != nil {

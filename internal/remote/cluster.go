@@ -126,16 +126,16 @@ func (c *Cluster) renewHeld() {
 	}
 }
 
-// Prompts reports whether a credential plugin may prompt the user each time a
-// connection is opened.
+// Prompts reports whether opening a connection may make a credential plugin
+// prompt the user.
 func (c *Cluster) Prompts() bool {
 	plugin := c.clients.cfg.ExecProvider
 	return plugin != nil && plugin.InteractiveMode != api.NeverExecInteractiveMode && !plugin.StdinUnavailable
 }
 
 // WithoutPrompts returns a copy of cfg whose credential plugin cannot prompt
-// the user. If the plugin must prompt, client-go returns an error that contains
-// why.
+// the user. If the plugin must prompt, client-go returns an error whose text
+// contains the argument why.
 func WithoutPrompts(cfg *rest.Config, why string) *rest.Config {
 	if cfg.ExecProvider == nil {
 		return cfg

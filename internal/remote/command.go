@@ -78,8 +78,8 @@ const (
 type Display interface {
 	// Alert warns of a problem of the session.
 	Alert(message string)
-	// ClearAlert removes the alert. It returns false if alerts are messages,
-	// which cannot be removed.
+	// ClearAlert removes the alert. It returns false if alerts are printed as
+	// messages, which cannot be removed.
 	ClearAlert() bool
 	// Tidy resets the terminal modes that a program left set when it ended.
 	Tidy()
@@ -177,8 +177,8 @@ func (c *Command) Alert(message string) {
 	c.env.Notice.WarnAlways("%s", message)
 }
 
-// ClearAlert removes the alert. It returns false if alerts are messages, which
-// cannot be removed.
+// ClearAlert removes the alert. It returns false if alerts are printed as
+// messages, which cannot be removed.
 func (c *Command) ClearAlert() bool {
 	d := c.currentDisplay()
 	return d != nil && d.ClearAlert()

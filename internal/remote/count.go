@@ -80,9 +80,9 @@ func (in *input) exitTyped() bool {
 
 func (in *input) count() int64 { return in.bytes.Load() }
 
-// IgnoreErrors returns a writer to w, a stderr, that never fails. A command
-// continues even if its stderr cannot be written: there is no other stream on
-// which kshell could report the error.
+// IgnoreErrors returns a writer that writes to the stderr w and never returns
+// an error. A command continues even if its stderr cannot be written, because
+// there is no other stream on which kshell could report the error.
 func IgnoreErrors(w io.Writer) io.Writer { return &stderrWriter{Writer: w} }
 
 type stderrWriter struct {

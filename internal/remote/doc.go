@@ -12,8 +12,8 @@
 //   - command.go: the command, its streams and its report
 //   - driver.go: what happens when a connection is opened and when it ends
 //   - session.go: runs a session, and tells the user what kshell waits for
-//   - exact.go, shell.go: run a command with a script or, if the container
-//     cannot run it, without one
+//   - exact.go, shell.go: run a command with a script of internal/exact or, if
+//     the container cannot run the script, without one
 //   - podwatch.go: watches the pod during a session
 //   - explain.go, rights.go: add hints to errors
 //   - image.go: records which images support exact mode, for a command in many
@@ -21,8 +21,8 @@
 //
 // Invariants:
 //
-//   - A Command starts its command at most once per connection, and only once
-//     in all unless Options.Reconnect allows more.
+//   - A Command starts its command at most once per connection. It starts the
+//     command a second time only if Options.Reconnect allows a new connection.
 //   - If a script runs the command, a success that the server reports is not
 //     trusted. In exact mode, the script itself must report the success. For a
 //     shell on a terminal, kshell checks that the shell no longer runs, unless

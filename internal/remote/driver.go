@@ -18,7 +18,7 @@ type driver struct {
 	run     *exact.Run   // the script of exact mode, or nil
 	shell   *exact.Shell // the script of a shell on a terminal, or nil
 
-	ctx    context.Context // of the caller of Run
+	ctx    context.Context // the context that was passed to Run or RunTTY
 	opened Target          // the container of the last connection
 }
 
@@ -73,8 +73,8 @@ var errShellRuns = errors.New("the server reports that the shell has ended, but 
 // returns true if the container's node does not answer, or if ctx is canceled
 // before the answer.
 //
-// When a node's kubelet dies, API servers that translate the protocol
-// themselves (Kubernetes 1.30 to 1.35) report success for the sessions that
+// When a node's kubelet dies, API servers that translate WebSocket to SPDY for
+// the kubelet (Kubernetes 1.30 to 1.35) report success for the sessions that
 // were cut off. Therefore Ended calls shellRuns if the server reports success
 // for a shell and the user has typed nothing that ends a shell. A command
 // without a tty does not need this check, because the script of exact mode
@@ -110,7 +110,8 @@ func (d *driver) hangUpOld() {
 const requestTimeout = 8 * time.Second
 
 // errEndUnknown means that the command has ended, but that the server does not
-// report how, because it is blocked by input that the command no longer reads.
+// report how, because the server is blocked by input that the command has not
+// read.
 var errEndUnknown = errors.New("the command has ended without reading all of its input; " +
 	"the server is blocked by the rest and does not report the result")
 
@@ -134,7 +135,7 @@ func (d *driver) CheckStuck(ctx context.Context) error {
 	case err == nil: // the command runs
 	case errors.As(err, &exit) && exit.Code == exact.NoneLeft:
 		return errEndUnknown
-	case ctx.Err() != nil: // the session has ended, or CheckStuck is called again later
+	case ctx.Err() != nil: // no answer; if the session continues, CheckStuck is called again later
 	default:
 		c.noteStuck.Do(func() {
 			c.env.Notice.Note("the server accepts no input and sends nothing; " +

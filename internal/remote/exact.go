@@ -94,9 +94,9 @@ func environmentError(state exact.State) error {
 	)
 }
 
-// terminate runs command in t. command ends the remote processes that the
-// script could not end; if it is nil, terminate does nothing. The time limit is
-// short, because the user waits for terminate.
+// terminate ends remote processes by running the given command in t. If command
+// is nil, terminate does nothing. The time limit is short, because the user
+// waits for terminate.
 func (c *Command) terminate(ctx context.Context, t Target, command []string) {
 	if command == nil {
 		return
@@ -126,8 +126,8 @@ func (c *Command) runInternalIn(ctx context.Context, t Target, command []string)
 }
 
 // whyNotStarted returns why the script could not start the command. It returns
-// "" if the command was started or may have been started: the command must then
-// not be run a second time.
+// "" if the command was started or may have been started. In that case the
+// caller must not run the command a second time.
 func whyNotStarted(state exact.State, err error) string {
 	switch state {
 	case exact.NoCommand:
@@ -145,8 +145,9 @@ func whyNotStarted(state exact.State, err error) string {
 }
 
 // whyNoScript returns why kshell's scripts cannot run in the container. err is
-// the error of a session in which a script has reported nothing. If err has
-// another cause, whyNoScript returns "".
+// the error of a session in which a script has reported nothing. If the cause
+// of err is neither a missing sh nor a policy of the cluster, whyNoScript
+// returns "".
 func whyNoScript(err error) string {
 	var remote *stream.RemoteError
 	var refused *stream.HandshakeError
@@ -233,10 +234,11 @@ func (c *Command) confirmed(err error, started bool, shellError string) error {
 // binSh is the path of sh in nearly every image.
 const binSh = "/bin/sh"
 
-// bySh calls run, which runs one of kshell's scripts with the sh of withShPath.
-// If the container's PATH has no sh, nothing was started, and bySh calls run a
-// second time: withShPath now returns /bin/sh. If /bin/sh cannot be started
-// either, bySh returns the error of the first call.
+// bySh calls run, which must run one of kshell's scripts with the command line
+// that withShPath returns. If run fails because the container's PATH has no sh,
+// bySh calls run a second time. In the second call, withShPath replaces sh by
+// /bin/sh. If /bin/sh cannot be started either, bySh returns the error of the
+// first call.
 func (c *Command) bySh(run func() error) error {
 	err := run()
 	if !isNotFound(err) || !c.noShInPath.CompareAndSwap(false, true) {

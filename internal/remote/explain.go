@@ -13,7 +13,8 @@ import (
 )
 
 // explain adds a hint to the error of a session. endsOnLoss means that the
-// container's node ends the command when it detects the loss of the connection.
+// container's node ends the command when the node detects the loss of the
+// connection.
 func (c *Command) explain(err error, endsOnLoss bool) error {
 	return explain(err, &c.options, c.Target(), endsOnLoss)
 }

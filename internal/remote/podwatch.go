@@ -123,8 +123,8 @@ func (w *podWatch) setFound(next *pod.Found) {
 	w.found, w.reason, w.containerEnded = next, "", make(chan struct{})
 }
 
-// dialed is called after each attempt to open a connection, with its error. It
-// returns the error for the session.
+// dialed is called after each attempt to open a connection, with the error of
+// the attempt. dialed returns the error that the session gets.
 func (w *podWatch) dialed(err error) error {
 	if w == nil {
 		return err
@@ -199,8 +199,8 @@ func (w *podWatch) handle(ctx context.Context, conn *stream.Conn, change string,
 }
 
 // nodeSilent reports whether the pod's node is not ready and does not answer.
-// The connection does not show that, because the API server keeps the
-// connection alive.
+// nodeSilent sends requests to find out, because the API server keeps the
+// session's connection open even if the node is dead.
 func (w *podWatch) nodeSilent(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

@@ -51,7 +51,8 @@ func (c *Command) explainForbidden(ctx context.Context, err error) error {
 
 // explainDenied asks the server which of the rights in rules the user lacks:
 // for the pod of t or, if t names no pod, in the whole namespace. It returns an
-// error that names these rights or, if none is known to be missing, refusal.
+// error that names the missing rights. If no right is known to be missing, it
+// returns the error refusal, perhaps with a hint.
 func explainDenied(ctx context.Context, env Env, client *pod.Client, t Target, refusal error, rules []pod.Rule) error {
 	ctx, cancel := context.WithTimeout(ctx, env.Limits.withDefaults().Rights)
 	defer cancel()

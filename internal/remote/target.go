@@ -14,7 +14,8 @@ import (
 	"kshell/internal/stream"
 )
 
-// Target is the container in which a command runs. It is a value.
+// Target is the container in which a command runs. Targets may be copied, and
+// compared with ==.
 type Target struct {
 	Namespace, Pod, Container string     // Container is empty if the server chooses it
 	Found                     *pod.Found // nil if the user is not allowed to get the pod

@@ -26,7 +26,7 @@ import (
 
 // statusServer starts a server with one pod, web. Each request for the pod
 // returns the next of the statuses; other requests, such as watches, are
-// forbidden. The first answer comes after answerAfter.
+// forbidden. The server delays its first answer by the duration answerAfter.
 func statusServer(t *testing.T, answerAfter time.Duration, statuses ...corev1.PodStatus) (*pod.Client, pod.Request) {
 	t.Helper()
 	var requests atomic.Int64
