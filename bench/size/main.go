@@ -64,8 +64,8 @@ func start(binary string) error {
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// deps fails if a banned package is linked. It lists the packages of the build,
-// not of the module.
+// deps fails if a banned package is linked. It lists the packages from which
+// the binary is built, not all packages of the module.
 func deps() error {
 	out, err := exec.Command("go", "list", "-deps", "./cmd/kshell").Output()
 	if err != nil {

@@ -47,7 +47,8 @@ func WaitUntilEmpty(t testing.TB, dir string) {
 	})
 }
 
-// await waits until empty returns true, at most 30 s.
+// await waits until the function empty returns true. After 30 s, the test
+// fails.
 func await(t testing.TB, empty func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !empty(); time.Sleep(5 * time.Millisecond) {

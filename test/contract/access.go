@@ -29,7 +29,7 @@ type Users struct {
 	ExecOnly       string // may exec, but not get pods
 	CreateOnly     string // may only create pods/exec, and so must use SPDY
 	None           string // has no rights
-	Token          string // of ExecOnly
+	Token          string // the token of the user ExecOnly
 	Server         string // host:port
 	FalseSuccesses bool   // whether the server may report false successes; see Result.FalseSuccess
 }
@@ -53,8 +53,8 @@ func (w Users) exec(t *testing.T, args ...string) Result {
 	return w.Run(t, nil, append([]string{"exec"}, args...)...)
 }
 
-// checkEnd checks the exit code, stdout, and that stderr contains each of errs;
-// without errs, it must be empty.
+// checkEnd checks the exit code, stdout, and that stderr contains each string
+// in errs. If errs is empty, stderr must be empty.
 func (r Result) checkEnd(t *testing.T, code int, out string, errs ...string) {
 	t.Helper()
 	if r.Code != code || r.Out != out || len(errs) == 0 && r.Err != "" {
@@ -227,7 +227,7 @@ func (w Users) proxies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, user := range []string{w.ExecOnly, w.CreateOnly} { // by WebSocket, by SPDY
+	for _, user := range []string{w.ExecOnly, w.CreateOnly} { // the first connects by WebSocket, the second by SPDY
 		w.exec(t, "--context", user, "--proxy-url", proxy.URL, "web", "--", "echo", "hi").checkEnd(t, 0, "hi\n")
 		if !wasUsed() {
 			t.Errorf("%s: --proxy-url was not used", user)
@@ -292,7 +292,7 @@ func (w Users) complete(t *testing.T, args ...string) Result {
 func (w Users) completion(t *testing.T) {
 	for _, c := range []struct {
 		args []string
-		want []string // among the completions
+		want []string // must be among the completions
 	}{
 		{[]string{"exec", "we"}, []string{"web"}},
 		{[]string{"exec", "depl"}, []string{"deployment/"}},

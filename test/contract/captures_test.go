@@ -20,15 +20,15 @@ import (
 
 var update = flag.Bool("update", false, "write the captures to docs/sessions.md")
 
-// document is the file that contains the captures. A comment before each
-// capture names it.
+// document is the file that contains the captures, which are copies of what a
+// terminal shows. An HTML comment before each capture contains its name.
 const document = "../../docs/sessions.md"
 
 // statusEnd is the end of a status line.
 const statusEnd = `\x1b\[m`
 
-// scenes produce what a user sees in each kind of outage, by the names of the
-// captures in the document.
+// scenes maps the name of each capture to a function that produces what the
+// capture shows.
 var scenes = map[string]func(*testing.T, Setup) *Terminal{
 	"silence": func(t *testing.T, w Setup) *Terminal {
 		term, proxy := w.shell(t)
@@ -153,7 +153,7 @@ func normalize(screenText string) string {
 	screenText = strings.Join(strings.Fields(screenText), " ") // the length of names determines where lines wrap
 	var kept []string
 	inWarnings := false
-	for _, message := range strings.Split(screenText, "kshell: ") { // the number of these messages depends on timing
+	for _, message := range strings.Split(screenText, "kshell: ") { // merges warnings, whose number depends on timing
 		isWarning := strings.HasPrefix(message, "warning: pod ") || strings.HasPrefix(message, "warning: container ")
 		if !isWarning || !inWarnings {
 			kept = append(kept, message)
@@ -166,8 +166,8 @@ func normalize(screenText string) string {
 	return strings.Join(kept, "kshell: ")
 }
 
-// screenText returns the non-blank lines of the screen at the last match. A
-// status line is put in brackets.
+// screenText returns the non-blank lines of the screen as it was at the last
+// match of WaitFor. A status line is put in brackets.
 func (w *Terminal) screenText(t *testing.T) string {
 	t.Helper()
 	screen := vt.NewEmulator(80, 24)

@@ -16,19 +16,19 @@ const (
 )
 
 // gaveUp matches the messages of a wait for a pod that cannot be scheduled. The
-// time in them varies.
+// times in the messages vary.
 var gaveUp = regexp.MustCompile(
 	`^kshell: waiting \(up to 1s, see --pod-running-timeout\): pod "pending" is not scheduled .*\n` +
 		`(kshell: waiting: .*\n)*` +
 		`kshell: gave up after [0-9]+s: pod "pending" is not scheduled .*\n(hint: .*\n)*$`)
 
-// sh returns the arguments of a shell script in pod web.
+// sh returns the arguments of kshell exec that run a shell script in pod web.
 func sh(script string, args ...string) []string {
 	return append([]string{"web", "--", "sh", "-c", script}, args...)
 }
 
-// Cases returns the cases that need no terminal and no fault, and take less than
-// a few seconds each.
+// Cases returns the cases that need no terminal and no fault, and take less
+// than a few seconds each.
 func Cases() []Case {
 	megabyte := strings.Repeat("0123456789abcde\n", 1<<16)
 	return append(kubectlCases(), []Case{

@@ -41,10 +41,10 @@ type Result struct {
 	Took     time.Duration
 }
 
-// FalseSuccess reports whether r is a false success: exit code 0 for a command
-// that exited with code, which must not be 0. An API server that translates v5
-// WebSockets to SPDY itself sometimes reports a false success if stdin is in
-// flight and exact mode is off (docs/exact.md).
+// FalseSuccess reports whether r is a false success: r.Code is 0, although the
+// command exited with another code, which is the parameter code. An API server
+// that translates v5 WebSockets to SPDY itself sometimes reports a false
+// success if stdin is in flight and exact mode is off (docs/exact.md).
 func (r Result) FalseSuccess(t *testing.T, code int) bool {
 	t.Helper()
 	isFalse := r.Code == 0 && code != 0

@@ -15,8 +15,8 @@ import (
 	"kshell/test/faultproxy"
 )
 
-// onePod starts a sandbox with one pod, web, and a proxy in front of it that can
-// break connections. It returns the flags that make kshell connect through
+// onePod starts a sandbox with one pod, web, and a proxy in front of it that
+// can break connections. It returns the flags that make kshell connect through
 // the proxy.
 func onePod(t *testing.T) (Program, []string, *sandbox.Server, *faultproxy.Proxy) {
 	t.Helper()

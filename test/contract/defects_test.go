@@ -151,8 +151,8 @@ func TestServerDefects_Upload(t *testing.T) {
 	}
 }
 
-// If a success arrives before the script has printed anything, the command may
-// be running. kshell does not run it again.
+// If a success arrives before kshell's script in the container has printed
+// anything, the command may be running. kshell does not run it again.
 func TestServerDefects_SuccessBeforeStart(t *testing.T) {
 	t.Parallel()
 	kshell := kshellBinary(t)
@@ -182,15 +182,15 @@ func TestServerDefects_SuccessBeforeStart(t *testing.T) {
 
 // With --exact=never, kshell knows only the Status that the server sends. It
 // never reports a success that the server did not report. If unread input
-// blocks the server, kshell looks for the command's processes; test/e2e/suite
-// tests that, because it needs a container with its own processes.
+// blocks the server, kshell looks for the command's processes. The test of this
+// is in test/e2e/suite, because it needs a container with its own processes.
 func TestServerDefects_Plain(t *testing.T) {
 	t.Parallel()
 	kshell := kshellBinary(t)
 	for _, d := range defects() {
 		if d.fault.Do == sandbox.SaySuccess || d.fault.LoseTail > 0 || d.fault.Do == sandbox.Hang ||
 			strings.HasPrefix(d.name, "1, ") {
-			continue // kshell cannot detect these; and it waits while a hanging server answers pings
+			continue // kshell cannot detect these defects, or waits because a hanging server answers pings
 		}
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()

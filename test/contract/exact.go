@@ -34,23 +34,23 @@ type Server struct {
 type ScenarioRunner struct {
 	Subjects []Subject
 	Pods     func(t testing.TB, n int) []string // returns n different pods that have a shell
-	// Remaining returns the processes in a pod that no trial uses, except the
-	// main process: running ones (alive), and zombies that the main process has
-	// not reaped (dead). It waits until no other process runs, but not longer
-	// than grace.
+	// Remaining waits until only the main process of a pod runs, but not longer
+	// than grace. It returns the other processes: the running ones (alive), and
+	// the zombies that the main process has not reaped (dead). It must not be
+	// called while a trial uses the pod.
 	Remaining func(t testing.TB, pod string, grace time.Duration) (alive, dead []string)
 	// KillRemaining kills the processes that Remaining returns.
 	KillRemaining func(t testing.TB, pod string)
 
 	Trials     int // trials of each short scenario, for each subject
 	LongTrials int // trials of each long scenario, for each subject
-	References int // upper limit of Trials and LongTrials for a reference
+	References int // maximum of Trials and LongTrials, for subjects with Reference
 
 	LongAtOnce int // concurrent trials of long scenarios, which mostly wait; 0: 40
 }
 
-// How many trials run at once. Long trials can be more, because they mostly
-// wait; short trials need CPU time.
+// How many trials run at once. More long trials than short ones can run,
+// because long trials mostly wait, and short trials need CPU time.
 const (
 	shortAtOnce = 6
 	longAtOnce  = 40
@@ -95,7 +95,8 @@ func (b ScenarioRunner) Run(t *testing.T, scenarios []Scenario) {
 	)
 }
 
-// trials returns the trials of all long or all short scenarios, longest first.
+// trials returns the trials of all long scenarios if long is true, and those of
+// all short scenarios if long is false. The longest trials come first.
 func (b ScenarioRunner) trials(scenarios []Scenario, long bool) []trial {
 	var all []trial
 	for _, sc := range scenarios {
@@ -220,5 +221,6 @@ func FilterScenarios(scenarios []Scenario, name *regexp.Regexp) []Scenario {
 
 // cleanupTimeout is the time after a trial in which all its processes must end.
 // A command that ignores TERM is killed after 5 s. With forty concurrent trials
-// on two CPUs, in pods full of zombies, that has taken more than 12 s.
+// on two CPUs, in pods full of zombies, the processes have taken more than 12 s
+// to end.
 const cleanupTimeout = 20 * time.Second

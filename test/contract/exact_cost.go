@@ -14,7 +14,7 @@ import (
 type Budget struct {
 	Start  time.Duration // maximum additional start time compared to --exact=never (medians)
 	Volume float64       // maximum additional transfer time compared to --exact=never: 0.03 is 3 %
-	Strict bool          // exceeding it fails the test; otherwise, it is logged
+	Strict bool          // if true, exceeding the budget fails the test; if false, it is only logged
 }
 
 // Cost measures the cost of exact mode. starts is how often it starts a command
@@ -48,7 +48,7 @@ func Cost(t *testing.T, s Subject, pod string, starts, transfers int, volume int
 	}
 	plain, exact := measure("start", starts, false, "true")
 	over(exact-plain > budget.Start, "exact mode starts %v later, %v is allowed", exact-plain, budget.Start)
-	stdin := len(s.Flags) == 0 // with another subprotocol, stdin has no end without exact mode
+	stdin := len(s.Flags) == 0 // without exact mode, other subprotocols cannot send the end of stdin
 	if stdin {
 		plain, exact = measure("start with -i", starts, true, "head", "-c", "1")
 		over(exact-plain > budget.Start, "exact mode with -i starts %v later, %v is allowed", exact-plain, budget.Start)

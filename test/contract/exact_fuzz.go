@@ -11,8 +11,8 @@ import (
 
 // Fuzz runs commands that print random bytes on both streams, in random pieces,
 // and exit with a random code, and checks output and code. Much of the output
-// looks like that of kshell's own script. The bytes are the stdin of the
-// command, so stdin is checked as well.
+// looks like that of kshell's own script. The commands read the bytes from
+// their stdin, so stdin is checked as well.
 func Fuzz(t *testing.T, s Subject, pod string, runs int) {
 	for range runs {
 		seed := newSeed()
@@ -70,7 +70,7 @@ func randomPiece(rnd *rand.Rand) []byte {
 		switch rnd.IntN(6) {
 		case 0:
 			b = append(b, randomBytes(rnd, 1+rnd.IntN(3000))...)
-		case 1: // looks like a message of the script: a mark and words
+		case 1: // looks like a message of kshell's script: 0x1e, hexadecimal digits, and words
 			b = append(b, 0x1e)
 			b = append(b, hex.EncodeToString(randomBytes(rnd, []int{4, 8, 16, 20, 32}[rnd.IntN(5)]))...)
 			b = append(

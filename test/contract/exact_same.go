@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Flags that select the mode.
+// The flag --exact with each of its values.
 const (
 	modePlain = "--exact=never"
 	modeExact = "--exact=always"
@@ -25,7 +25,7 @@ var oddArguments = []string{
 }
 
 // transparentCommands returns commands that must not be able to detect exact
-// mode. shell is that of the image.
+// mode. shell is the shell of the image.
 func transparentCommands(shell string) map[string][]string {
 	return map[string][]string{
 		"arguments": append([]string{shell, "-c", "cat /proc/$$/cmdline", shell}, oddArguments...),
@@ -83,8 +83,8 @@ func transparentCommands(shell string) map[string][]string {
 // SameBehavior checks that commands behave the same with and without exact
 // mode: what they see, what they print, and how they end. shell is the shell of
 // the image. If always is true, exact mode must support this shell, and
-// --exact=always is used for each command that can be started. The parameter
-// only selects the commands by their names.
+// --exact=always is used for each command that can be started. Commands whose
+// names do not match the regular expression (the parameter only) are not run.
 func SameBehavior(t *testing.T, p Program, pod, shell string, always bool, only *regexp.Regexp) {
 	for name, command := range transparentCommands(shell) {
 		if !only.MatchString(name) {

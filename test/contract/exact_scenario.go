@@ -58,7 +58,7 @@ const (
 type Break struct {
 	Link   *faultproxy.Ending // how the link is cut, on both sides
 	Signal syscall.Signal     // sent to the program, if Link is nil
-	Input  int64              // the break is at a random byte before this one; 0: within 300 ms after the first output
+	Input  int64              // the break is at one of the first Input bytes; 0: within 300 ms after the first output
 }
 
 // Time limits of a trial, in addition to its minimum duration. The limit of a
@@ -77,12 +77,12 @@ func (e Scenario) duration() time.Duration {
 	return d
 }
 
-// long reports whether a trial of the scenario takes long. Such a trial waits most
-// of the time, and needs little CPU time.
+// long reports whether a trial of the scenario takes long. Such a trial waits
+// most of the time, and needs little CPU time.
 func (e Scenario) long() bool { return e.Slow || e.duration() > 6*time.Second }
 
-// exitsNormally reports whether all processes of the scenario exit by
-// themselves, and none is killed.
+// exitsNormally reports whether all processes of the scenario exit without
+// being killed.
 func (e Scenario) exitsNormally() bool { return e.Break == nil && e.Stdout == Read && !e.Orphans }
 
 func newSeed() uint64 { return rand.Uint64() } //nolint:gosec // not a secret
@@ -163,8 +163,8 @@ func (e Scenario) run(t testing.TB, s Subject, pod string, seed uint64) outcome 
 	return o
 }
 
-// args returns the arguments of the program. If the scenario needs a proxy, args
-// starts it. The returned function closes the proxy.
+// args returns the arguments of the program. If the scenario needs a proxy,
+// args starts it. The returned function closes the proxy.
 func (e Scenario) args(t testing.TB, s Subject, pod string) ([]string, *faultproxy.Proxy, func()) {
 	args := append([]string{"exec"}, s.Flags...)
 	var proxy *faultproxy.Proxy
@@ -187,8 +187,8 @@ func (e Scenario) args(t testing.TB, s Subject, pod string) ([]string, *faultpro
 	return append(append(args, pod, "--"), e.Command...), proxy, done
 }
 
-// breaker prepares the break, and returns a function that causes it. If the proxy
-// causes the break after a number of bytes, the function does nothing.
+// breaker prepares the break, and returns a function that causes it. If the
+// proxy causes the break after a number of bytes, the function does nothing.
 func (e Scenario) breaker(rnd *rand.Rand, cmd *exec.Cmd, proxy *faultproxy.Proxy) func() {
 	switch b := e.Break; {
 	case b == nil:
@@ -203,8 +203,8 @@ func (e Scenario) breaker(rnd *rand.Rand, cmd *exec.Cmd, proxy *faultproxy.Proxy
 	}
 }
 
-// feedTo makes input the stdin of the program. feed copies the input until the
-// input or the program ends.
+// feedTo makes input the stdin of the program. The returned function feed
+// copies the input until the input or the program ends.
 func feedTo(cmd *exec.Cmd, input io.Reader) (feed func(), err error) {
 	if f, ok := input.(*os.File); ok {
 		cmd.Stdin = f
@@ -221,8 +221,9 @@ func feedTo(cmd *exec.Cmd, input io.Reader) (feed func(), err error) {
 	}, nil
 }
 
-// breakingReader passes on at most left bytes. When more are read, it calls trip
-// and returns io.EOF.
+// breakingReader is a reader that ends early. The field left is the maximum
+// number of bytes that it still passes on. When more bytes are read, it calls
+// the function trip and returns io.EOF.
 type breakingReader struct {
 	io.Reader
 	left int64
@@ -279,7 +280,8 @@ func (e Scenario) consume(out *os.File, cmd *exec.Cmd, doBreak func(),
 	}
 }
 
-// pauseReader pauses after the first bytes.
+// pauseReader causes the pauses that the scenario specifies after the first
+// bytes: it sleeps, and then stops the program for a time.
 func (e Scenario) pauseReader(cmd *exec.Cmd) error {
 	time.Sleep(e.Pause)
 	if e.Frozen > 0 {

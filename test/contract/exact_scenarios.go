@@ -180,7 +180,7 @@ func completeUpload() string {
 	return fmt.Sprintf("%x  -\n", h.Sum(nil))
 }
 
-// uploadScenarios upload data; in some, the upload is cut.
+// uploadScenarios upload data. Some of them cut the upload.
 func uploadScenarios() []Scenario {
 	rst, fin := faultproxy.RST, faultproxy.FIN
 	e := Scenario{
@@ -204,8 +204,8 @@ func uploadScenarios() []Scenario {
 	return all
 }
 
-// brokenScenarios have links that break and programs that are killed. No process
-// may remain, and kshell must not report success.
+// brokenScenarios have links that break and programs that are killed. No
+// process may remain, and kshell must not report success.
 func brokenScenarios() []Scenario {
 	rst, fin := faultproxy.RST, faultproxy.FIN
 	var all []Scenario

@@ -20,7 +20,8 @@ var (
 	strict = flag.Bool("strict", false, "fail if exact mode exceeds its budget: for an idle machine")
 )
 
-// scenarioPods are the pods in which trials run, one at a time in each.
+// scenarioPods are the pods in which trials run. In each pod, one trial runs at
+// a time.
 var scenarioPods = []string{"web", "db-0", "annotated", "pipe"}
 
 // exactSandbox starts a sandbox for tests of exact mode.
@@ -105,7 +106,8 @@ func TestExact_Scenarios(t *testing.T) {
 	}
 }
 
-// processes returns the PIDs of processes that were started with this HOME.
+// processes returns the PIDs of the processes that were started with the given
+// directory as HOME.
 func processes(home string) []int {
 	files, err := filepath.Glob("/proc/[0-9]*/environ")
 	if err != nil {

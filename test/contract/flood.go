@@ -70,7 +70,7 @@ func Flood(t *testing.T, p Program, selector string, pods int) {
 	p.checkStopped(t, selector, pods)
 }
 
-// checkStopped waits until yes runs in no pod of the selector.
+// checkStopped waits until no pod of the selector runs the command yes.
 func (p Program) checkStopped(t *testing.T, selector string, pods int) {
 	t.Helper()
 	for late := time.Now().Add(cleanupTimeout); ; time.Sleep(200 * time.Millisecond) {

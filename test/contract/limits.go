@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// enoughForks is a number of processes with which every command of
-// AtProcessLimits can be run.
+// enoughForks is the number of further processes that suffices to run each
+// command of AtProcessLimits.
 const enoughForks = 8
 
 // unknownOutcome matches the whole of stderr when the outcome of a command is
@@ -24,8 +24,8 @@ var unknownOutcome = regexp.MustCompile(
 const runtimeFailed = "the server reported a failure: "
 
 // uploads returns commands that must not mistake a part of their input for all
-// of it. If forks is so small that none of them can be started, one of them is
-// enough.
+// of it. If forks is so small that no command can be started, uploads returns
+// only one command.
 func uploads(forks int) []string {
 	scripts := []string{"cat >up.part && mv up.part up", "trap 'exit 1' TERM; cat >up.part; mv up.part up"}
 	if forks < 4 {
@@ -40,9 +40,9 @@ func uploads(forks int) []string {
 // message. It must never end with a code that the command did not return, and
 // never treat a part of its input as all of it.
 //
-// limit waits until no process of an exec is left in the pod, and sets how many
-// processes the next exec can start besides the first one. The pod must have
-// sh, cat, wc, mv and rm.
+// The function limit waits until no process of an exec is left in the pod, and
+// sets how many processes the next exec can start besides the first one. The
+// pod must have sh, cat, wc, mv and rm.
 func AtProcessLimits(t *testing.T, p Program, pod string, limit func(forks int)) {
 	in := bytes.Repeat([]byte("0123456789abcde\n"), 20_000)
 	for _, forks := range []int{0, 1, 2, 3, 4, 5, 6, enoughForks} {

@@ -52,7 +52,8 @@ func TestLink_Cut(t *testing.T) {
 }
 
 // checkLost checks that kshell exited with 255 and one message, and that its
-// output is the beginning of what the command printed, at most sent bytes.
+// output is the beginning of what the command printed. The parameter sent is
+// the maximum length of the output.
 func checkLost(t *testing.T, r Result, sent int64) {
 	t.Helper()
 	if r.Code != 255 || strings.Count(r.Err, "kshell: ") != 1 || !strings.Contains(r.Err, "connection lost") {

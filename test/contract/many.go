@@ -121,8 +121,8 @@ func podsOf(t *testing.T, out string) map[string][]string {
 	return pods
 }
 
-// manyJSON checks the JSON output of two pods that print a on stdout and \377
-// on stderr.
+// manyJSON checks the JSON output of two pods that print the letter a on stdout
+// and the byte \377 on stderr.
 func manyJSON(t *testing.T, r Result) {
 	t.Helper()
 	type event struct {

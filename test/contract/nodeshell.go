@@ -16,7 +16,8 @@ type Nodes struct {
 	Names []string // all nodes, sorted
 	Init  string   // the name of the first process of a node; "" if a node shell cannot see that process
 	// Restricted is a namespace that does not allow privileged pods. Namespace
-	// contains no other node shells.
+	// is the namespace for the node shells of the test, and contains no other
+	// node shells.
 	Restricted, Namespace string
 }
 

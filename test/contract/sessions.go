@@ -212,7 +212,7 @@ func escapes(t *testing.T, w Setup) {
 	refuse(t, proxy, true)
 	proxy.Cut(faultproxy.Both, faultproxy.FIN)
 	term.WaitFor(retryCountdown)
-	term.TypeEscape("i", `kshell: disconnected from `) // kshell's keys work without a connection
+	term.TypeEscape("i", `kshell: disconnected from `) // escape sequences work without a connection
 	term.Type("~.")
 	term.WaitFor(`kshell: session left`)
 	term.CheckExit(255)
@@ -254,13 +254,13 @@ func killed(t *testing.T, w Setup) {
 			term.CheckExit(255)
 		}
 	}
-	if alive, _ := w.Remaining(t, pod, terminalTimeout); len(alive) > 0 { // the first process reaps zombies
+	if alive, _ := w.Remaining(t, pod, terminalTimeout); len(alive) > 0 { // not zombies: the first process reaps them
 		t.Errorf("left in the container: %q", alive)
 	}
 }
 
-// lost checks that kshell, when it opens a new shell after a lost connection,
-// ends the old shell.
+// lost checks that kshell ends the old shell when it opens a new one after a
+// lost connection.
 func lost(t *testing.T, w Setup) {
 	pod := w.Pod(t)
 	proxy, server := w.Through(t)
@@ -272,7 +272,7 @@ func lost(t *testing.T, w Setup) {
 	term.WaitFor(`[$#] `)
 	term.Prompt()
 	term.exitShell(6)
-	if alive, _ := w.Remaining(t, pod, terminalTimeout); len(alive) > 0 { // the first process reaps zombies
+	if alive, _ := w.Remaining(t, pod, terminalTimeout); len(alive) > 0 { // not zombies: the first process reaps them
 		t.Errorf("left in the container: %q", alive)
 	}
 }

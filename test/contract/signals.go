@@ -19,8 +19,8 @@ import (
 // signals end kshell, and with it the command.
 var signals = map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}
 
-// interrupt returns SIGINT, or SIGTERM if SIGINT is ignored: a shell ignores it
-// for background processes, and children inherit that.
+// interrupt returns SIGINT, or SIGTERM if this process ignores SIGINT. Shells
+// start background processes with SIGINT ignored, and children inherit that.
 func interrupt() syscall.Signal {
 	if signal.Ignored(syscall.SIGINT) {
 		return syscall.SIGTERM
@@ -28,9 +28,9 @@ func interrupt() syscall.Signal {
 	return syscall.SIGINT
 }
 
-// Signals checks that a signal to kshell ends the command in the container,
-// too, that kshell exits with 128+n and without a message, and that no process
-// is left.
+// Signals sends each signal to kshell. It checks that the command in the
+// container ends, too, that kshell exits with 128 plus the number of the signal
+// and without a message, and that no process is left.
 func Signals(t *testing.T, p Program, flags ...string) {
 	for name, sig := range signals {
 		if signal.Ignored(sig) { // for example by nohup; children inherit that
@@ -123,8 +123,9 @@ func waitExit(ctx context.Context, t *testing.T, cmd *exec.Cmd, start time.Time,
 // listProcesses is a script that prints the command line of each process.
 const listProcesses = `for p in /proc/[0-9]*/cmdline; do tr '\000' ' ' <$p; echo; done 2>/dev/null`
 
-// checkGone waits until no process with the mark runs in pod web, or in all
-// pods of deploy/web. A command that ignores TERM is killed after about 5 s.
+// checkGone waits until no process whose command line contains the mark runs in
+// pod web, or in all pods of deploy/web. A command that ignores TERM is killed
+// after about 5 s.
 func (p Program) checkGone(t *testing.T, mark int64, all bool) {
 	t.Helper()
 	where := []string{"web"}

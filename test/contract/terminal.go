@@ -25,7 +25,7 @@ type Terminal struct {
 
 	mu      sync.Mutex
 	text    []byte
-	changed chan struct{} // 1 slot
+	changed chan struct{} // receives after new output; 1 slot
 	seen    int           // length of the text up to the end of the last match
 }
 
@@ -39,8 +39,8 @@ func (p Program) Open(t testing.TB, args ...string) *Terminal {
 	return openTerminal(t, p.Command(t.Context(), t, args...), pty.Winsize{Rows: 24, Cols: 80})
 }
 
-// openTerminal starts a program in a new terminal. The standard streams that are
-// not set are connected to the terminal.
+// openTerminal starts a program in a new terminal. The standard streams that
+// are not set in cmd are connected to the terminal.
 func openTerminal(t testing.TB, cmd *exec.Cmd, size pty.Winsize) *Terminal {
 	t.Helper()
 	user, err := pty.StartWithSize(cmd, &size)
@@ -134,7 +134,7 @@ func (w *Terminal) WaitFor(expression string) string {
 	return w.WaitForWithin(terminalTimeout, expression)
 }
 
-// WaitForWithin is WaitFor with a time limit.
+// WaitForWithin is like WaitFor, but with the given time limit.
 func (w *Terminal) WaitForWithin(within time.Duration, expression string) string {
 	w.t.Helper()
 	found, ok := w.await(within, expression)

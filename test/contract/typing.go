@@ -14,8 +14,8 @@ import (
 	"kshell/test/faultproxy"
 )
 
-// recorder returns a command that replaces a shell. It appends the lines that it
-// reads to a file instead of running them, so that the test also detects
+// recorder returns a command that replaces a shell. It appends the lines that
+// it reads to a file instead of running them, so that the test also detects
 // incomplete lines.
 func recorder(file string) string {
 	return fmt.Sprintf(
@@ -28,8 +28,8 @@ func recorder(file string) string {
 // combinations of the parts of two lines.
 func typedLine(i int) string { return fmt.Sprintf("<line %d of them>", i) }
 
-// typePieces types a line and Enter, a few keys at a time. It calls between
-// before each piece.
+// typePieces types a line and Enter, a few keys at a time. Before each piece,
+// it calls the function between.
 func (w *Terminal) typePieces(line string, between func()) {
 	for keys := line + "\r"; keys != ""; {
 		n := min(len(keys), 1+rand.IntN(12)) //nolint:gosec // not a secret
@@ -102,12 +102,12 @@ func TypeLines(t *testing.T, w Setup, n int) (ran int) {
 	return ran
 }
 
-// NodeShellTypeLines types n lines at a shell on a node. While it types line i
-// with i%every == every-1, it calls cut, which breaks the connection, at a
-// random position. Each line must be run completely and at most once. When
-// kshell reports that the line may be incomplete, the test discards the line with
-// Ctrl-U. connection contains the flags that make kshell use a connection that
-// cut can break.
+// NodeShellTypeLines types n lines at a shell on a node. The function cut
+// breaks the connection. It is called at a random position in each line i with
+// i%every == every-1. Each line must be run completely and at most once. When
+// kshell reports that the line may be incomplete, the test discards the line
+// with Ctrl-U. connection contains the flags that make kshell use a connection
+// that cut can break.
 func NodeShellTypeLines(t *testing.T, p Program, nodes Nodes, n, every int, cut func(), connection ...string) {
 	node, file := nodes.Names[0], fmt.Sprintf("/tmp/kshell-typed-%d", time.Now().UnixNano())
 	w := openWindow(t, p, append(nodes.args(node), connection...)...)

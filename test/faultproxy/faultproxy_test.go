@@ -401,9 +401,9 @@ func TestIdleTimeout(t *testing.T) {
 }
 
 // keepBusy keeps a connection busy for twice the idle timeout. It returns the
-// connection, and when it was last busy. client is nil if the proxy cut the
-// connection correctly, because the machine was suspended for longer than the
-// timeout.
+// connection, and when it was last busy. If the machine was suspended for
+// longer than the timeout, the proxy may cut the connection; client is then
+// nil.
 func keepBusy(t *testing.T, idle time.Duration, by Ending) (client, srv *net.TCPConn, last time.Time) {
 	t.Helper()
 	last = time.Now()

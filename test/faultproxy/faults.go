@@ -14,9 +14,10 @@ func (p *Proxy) change(f func(*faults)) {
 	p.changed = make(chan struct{})
 }
 
-// Delay delays all bytes of a direction, without limiting their rate. A d of 0
-// ends the delay. The proxy holds up to about 1 MiB per connection, in addition
-// to the buffers of the kernel. When these are full, the sender blocks.
+// Delay delays all bytes of a direction, without limiting their rate. If d is
+// 0, it ends the delay. The proxy holds up to about 1 MiB per connection, in
+// addition to the buffers of the kernel. When these are full, the sender
+// blocks.
 func (p *Proxy) Delay(dir Direction, d time.Duration) {
 	p.change(func(f *faults) { f.delay[dir] = d })
 }
@@ -43,8 +44,9 @@ func (p *Proxy) IdleTimeout(d time.Duration, by Ending) {
 // CutAfter cuts each connection, on both sides, after exactly n more bytes in
 // that direction: counted from now for existing connections, and from the start
 // for new ones. A negative n ends the fault. All n bytes arrive before a FIN.
-// An RST destroys bytes that the receiver's kernel has not received, of which
-// there are none if the receiver reads.
+// An RST destroys the bytes that have not yet reached the kernel of the
+// receiver. If the receiver reads all bytes as they arrive, no bytes are
+// destroyed.
 func (p *Proxy) CutAfter(dir Direction, n int64, by Ending) {
 	p.change(func(f *faults) {
 		f.limit[dir] = nil
@@ -72,9 +74,9 @@ func (p *Proxy) Cut(who Side, by Ending) int {
 	return len(p.conns)
 }
 
-// StopAccepting stops or resumes accepting connections. While on is set, the
-// kernel still completes the TCP handshake of new clients, but they get no
-// data. When on is false again, the waiting clients are accepted.
+// StopAccepting(true) makes the proxy stop accepting connections. The kernel
+// still completes the TCP handshake of new clients, but they get no data. After
+// StopAccepting(false), the waiting clients are accepted.
 func (p *Proxy) StopAccepting(on bool) {
 	p.change(func(f *faults) {
 		f.ignore = on
@@ -87,9 +89,9 @@ func (p *Proxy) StopAccepting(on bool) {
 	})
 }
 
-// Refuse closes the port: new clients are refused, and existing connections are
-// not affected. When on is false, Refuse opens the same port again, which fails
-// if another process has taken it.
+// Refuse(true) closes the port: new clients are refused, and existing
+// connections are not affected. Refuse(false) opens the same port again, which
+// fails if another process has taken it.
 func (p *Proxy) Refuse(on bool) error {
 	var failed error
 	p.change(func(f *faults) {

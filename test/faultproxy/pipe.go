@@ -136,8 +136,8 @@ func (p *pipe) refused() {
 	}
 }
 
-// wait waits until some bytes of a chunk may be delivered, and returns how many
-// at most. It returns 0 if the connection is cut.
+// wait waits until some bytes of a chunk may be delivered, and returns their
+// maximum number. It returns 0 if the connection is cut.
 func (p *pipe) wait(c chunk) int {
 	for {
 		f, _, changed := p.conn.proxy.state()

@@ -172,7 +172,8 @@ func (p *product) Import(name string) (*types.Package, error) {
 	return p.check(name, files...), nil
 }
 
-// parse parses a file. source is its content, or nil.
+// parse parses a file. If source is nil, it reads the file; otherwise, source
+// is the content of the file.
 func (p *product) parse(name string, source any) *ast.File {
 	file, err := parser.ParseFile(p.std.files, name, source, parser.SkipObjectResolution)
 	if err != nil {
@@ -201,8 +202,8 @@ func (p *product) check(name string, files ...*ast.File) *types.Package {
 	return checked
 }
 
-// record records the fields to which the statement assign assigns a function,
-// if another package of the product declares them.
+// record records each field to which the assignment assigns a function, if
+// another package of the product declares the field.
 func (p *product) record(current *types.Package, info *types.Info, assign *ast.AssignStmt) {
 	for i, left := range assign.Lhs {
 		selector, ok := ast.Unparen(left).(*ast.SelectorExpr)

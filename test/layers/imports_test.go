@@ -1,5 +1,5 @@
 // Package layers_test checks rules that hold for all packages of the product.
-// Which package may import which is checked by depguard; see .golangci.yml.
+// The linter depguard checks which package may import which; see .golangci.yml.
 package layers_test
 
 import (

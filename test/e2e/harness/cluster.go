@@ -313,8 +313,8 @@ func (c *Cluster) clear(ctx context.Context) error {
 	return c.removeState()
 }
 
-// removeState removes everything except the binaries and the logs, which it
-// moves to logs.old.
+// removeState removes everything except the binaries and the logs. It moves the
+// logs to logs.old.
 func (c *Cluster) removeState() error {
 	gone := []string{"etcd", "pki", "run", "images", "fingerprint", "kubeconfig", "kubeconfig-v5-apiserver"}
 	for _, name := range append(gone, Nodes()...) {

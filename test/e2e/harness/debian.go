@@ -11,9 +11,10 @@ import (
 )
 
 // packages maps each Debian package that the cluster needs to a file that
-// exists if the package is installed. For busybox-static, that is not the
-// program, because the package busybox has a program with the same path. That
-// one is linked dynamically, and so does not run in an image.
+// exists if the package is installed. The file of busybox-static is not its
+// program, because the package busybox has a program with the same path. The
+// program of the package busybox is linked dynamically, and so does not run in
+// an image.
 var packages = map[string]string{
 	"etcd-server":                 "/usr/bin/etcd",
 	"containerd":                  "/usr/bin/containerd",

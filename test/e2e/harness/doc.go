@@ -6,8 +6,8 @@
 // does not know kshell. It prints nothing, but calls Cluster.Log.
 //
 // Invariants:
-//   - All state is in one directory, Cluster.Dir. A Cluster that is opened in
-//     another process is equivalent to the one that started it.
+//   - All state is in one directory, Cluster.Dir. Any process that opens this
+//     directory gets an equivalent Cluster.
 //   - Each process is started in its own session. Its pid and start time are
 //     recorded, and it is stopped by that pid only.
 //   - The sysctls, the firewall, the cgroups and the mounts of the host do not

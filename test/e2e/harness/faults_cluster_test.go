@@ -14,8 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// These tests check that the faults have the effects that they have on a real
-// cluster, and that the cluster recovers. They need a running cluster:
+// These tests check that the faults have the effects of real failures, and that
+// the cluster recovers. They need a running cluster:
 //
 //	go run ./cluster up && go test -tags cluster ./harness
 func running(t *testing.T) (*Cluster, context.Context) {
@@ -117,8 +117,9 @@ func TestKillNode(t *testing.T) {
 	expectExec(t, c, agentOn(ctx, t, c, "node2"), true)
 }
 
-// After a short outage, the API shows a node as ready and its old containers as
-// running, until the new kubelet has checked them.
+// After a short outage, the API still shows the old containers of a node as
+// running, until the new kubelet has checked them. StartNode must wait for
+// that.
 func TestStartNode_OldContainers(t *testing.T) {
 	c, ctx := running(t)
 	n, err := nodeNamed("node2")

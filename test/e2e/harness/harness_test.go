@@ -23,7 +23,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// newCluster returns a cluster with its own state directory that does not run.
+// newCluster returns a cluster that does not run, with its own state directory.
 func newCluster(t *testing.T) *Cluster {
 	t.Helper()
 	c := &Cluster{Dir: t.TempDir()}

@@ -208,7 +208,8 @@ func toolLayer(from string, names ...string) (*layer, error) {
 }
 
 // busyboxLayer returns a layer with busybox at the given path, and links to it
-// for the applets for which keep returns true (nil: all).
+// for the applets for which keep returns true. If keep is nil, it adds a link
+// for every applet.
 func busyboxLayer(at string, keep func(applet string) bool) (*layer, error) {
 	l := unixLayer()
 	from, err := exec.LookPath("busybox")

@@ -71,8 +71,9 @@ func (c *Cluster) Seed(ctx context.Context) error {
 
 // deleteFailed deletes what would not recover by itself: failed pods; the job
 // `once` if it is complete and its pod is gone; and the job `long` if one of
-// its pods has failed, because it waits longer after each failure and finally
-// gives up. It does not delete the pods of tests, which have the label kshell.
+// its pods has failed, because this job waits longer after each failure and
+// finally gives up. It does not delete the pods of tests, which have the label
+// kshell.
 func deleteFailed(ctx context.Context, client *kubernetes.Clientset) error {
 	failed := metav1.ListOptions{FieldSelector: "status.phase=Failed", LabelSelector: "!kshell"}
 	if err := client.CoreV1().Pods(Namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, failed); err != nil {
@@ -108,9 +109,10 @@ func deleteJob(ctx context.Context, client *kubernetes.Clientset, name string,
 	return fmt.Errorf("job %s is being deleted", name) // an error, so that the caller tries again until the job is gone
 }
 
-// WaitNode waits until the API shows a node as ready, or as not ready. If ready
-// is true, it also waits until the kubelet answers, because the API still shows
-// a node as ready after an outage of a few seconds.
+// WaitNode waits until the API shows a node as not ready, if ready is false. If
+// ready is true, it waits until the API shows the node as ready and the kubelet
+// answers, because the API still shows a node as ready after an outage of a few
+// seconds.
 func (c *Cluster) WaitNode(ctx context.Context, name string, ready bool) error {
 	client, err := c.Client()
 	if err != nil {
@@ -130,8 +132,8 @@ func (c *Cluster) WaitNode(ctx context.Context, name string, ready bool) error {
 	})
 }
 
-// kubeletAnswers checks the health of a node's kubelet, if the node should be
-// ready.
+// kubeletAnswers checks the health of a node's kubelet. If ready is false, it
+// checks nothing.
 func kubeletAnswers(ctx context.Context, client *kubernetes.Clientset, name string, ready bool) error {
 	if !ready {
 		return nil
@@ -226,7 +228,7 @@ func waitsFor(p *corev1.Pod, reasons ...string) error {
 	state := p.Status.ContainerStatuses[0].State
 	for _, reason := range reasons {
 		// A container that crashes runs for a moment after each restart, so a
-		// running one also counts.
+		// restarted container is accepted even if it runs.
 		again := reason == "CrashLoopBackOff" && p.Status.ContainerStatuses[0].RestartCount > 0
 		if again || state.Waiting != nil && state.Waiting.Reason == reason {
 			return nil

@@ -160,8 +160,8 @@ func TestContainers_AllShells(t *testing.T) {
 	})
 }
 
-// checkResult checks the exit code, stdout, and that stderr contains words;
-// without words, it must be empty.
+// checkResult checks the exit code, stdout, and that stderr contains each
+// string in words. If words is empty, stderr must be empty.
 func checkResult(t *testing.T, r contract.Result, out string, words []string, code int) {
 	t.Helper()
 	if r.Out != out || r.Code != code {
@@ -312,7 +312,8 @@ func TestContainers_NotRunning(t *testing.T) {
 	})
 }
 
-// attachment is an attach with kshell's session type.
+// attachment is a connection that is attached to a container. It uses the
+// session type of kshell's package stream.
 type attachment struct {
 	keys    *io.PipeWriter
 	out     notifyingBuffer

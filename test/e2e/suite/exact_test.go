@@ -221,8 +221,8 @@ func TestExact_Cost(t *testing.T) {
 }
 
 // If unread input blocks a server, the server never reports how the command
-// ended, even if it still answers pings, as one of the two API servers does.
-// kshell then looks for the command's processes in the container.
+// ended. One of the two API servers still answers pings in this state. kshell
+// then looks for the command's processes in the container.
 func TestPlain_UnreadInput(t *testing.T) {
 	notInCI(t)
 	for _, way := range apiPaths() {

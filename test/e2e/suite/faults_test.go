@@ -25,7 +25,8 @@ import (
 	"kshell/test/faultproxy"
 )
 
-// faultyNode is the node that these tests break. They put pods on it by name.
+// faultyNode is the node that these tests break. The pods that they need on
+// this node have its name in their specification.
 const faultyNode = "node2"
 
 // breaksCluster restores the cluster at the end of the test. The test must not

@@ -55,8 +55,8 @@ func clientset(t *testing.T) *kubernetes.Clientset {
 
 // sleeper returns a pod with one container that sleeps. node is the name of its
 // node; "" means any node. The pod terminates within two seconds. A pod with a
-// given node is never evicted; another pod is evicted 20 s or more after its
-// node is lost.
+// given node is never evicted. A pod without a given node is evicted 20 s or
+// more after its node is lost.
 func sleeper(node string) *corev1.Pod {
 	grace := int64(2)
 	p := &corev1.Pod{Spec: corev1.PodSpec{
@@ -354,8 +354,8 @@ func checkCounting(t *testing.T, out string) int {
 	return n
 }
 
-// countScript returns a shell script that counts from 0 to a limit, with a
-// pause after each number, and then exits with 9.
+// countScript returns a shell script that prints the numbers from 0 to limit-1,
+// runs the command pause after each number, and then exits with 9.
 func countScript(limit int, pause string) string {
 	return fmt.Sprintf(`i=0; while [ $i -lt %d ]; do echo $i; i=$((i+1)); %s; done; exit 9`, limit, pause)
 }

@@ -95,8 +95,8 @@ func TestKubectl_Flags(t *testing.T) {
 	}
 }
 
-// TestKubectl_Plugin checks that kubectl runs kshell as a plugin, under one name
-// for commands and another one for completion.
+// TestKubectl_Plugin checks that kubectl runs kshell as a plugin, under one
+// name for commands and another one for completion.
 func TestKubectl_Plugin(t *testing.T) {
 	inCI(t)
 	dir := t.TempDir()

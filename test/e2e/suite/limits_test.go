@@ -38,8 +38,8 @@ func TestAtProcessLimits(t *testing.T) {
 // ownProcesses is the number of the container's own processes: sh and sleep.
 const ownProcesses = 2
 
-// waitForOwnProcesses waits until only the container's own processes are left in
-// its cgroup.
+// waitForOwnProcesses waits until only the container's own processes are left
+// in its cgroup.
 func waitForOwnProcesses(t *testing.T, group string) {
 	t.Helper()
 	for late := time.Now().Add(waitTimeout); ; time.Sleep(20 * time.Millisecond) {

@@ -96,9 +96,8 @@ func shellPods(ctx context.Context, t *testing.T, ns string) []corev1.Pod {
 	return list.Items
 }
 
-// waitForNoShellPods waits until the pods of node shells are gone. It is not
-// enough that they have ended: a pod that kshell fails to delete ends by
-// itself, but the object remains.
+// waitForNoShellPods waits until the pods of node shells no longer exist. A pod
+// that has ended but still exists is not enough: kshell must delete it.
 func waitForNoShellPods(t *testing.T, ns string, within time.Duration) {
 	t.Helper()
 	begin := time.Now()

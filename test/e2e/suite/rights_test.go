@@ -18,8 +18,8 @@ import (
 	"kshell/test/e2e/harness"
 )
 
-// allTokens returns the tokens of the limited users, also as a header may
-// contain them.
+// allTokens returns the tokens of all users that have one, each as plain text
+// and in the two base64 encodings that a header may contain.
 func allTokens(t *testing.T) []string {
 	t.Helper()
 	var all []string
@@ -221,9 +221,9 @@ func TestRights_HintedRule(t *testing.T) {
 	}
 }
 
-// The command in the hint must check the subresource: `kubectl auth can-i create
-// pods/exec` checks the right for a pod named exec. The hint is shown to users
-// that may not query their own rights, such as anonymous ones.
+// The command in the hint must check the subresource: `kubectl auth can-i
+// create pods/exec` checks the right for a pod named exec. The hint is shown to
+// users that may not query their own rights, such as anonymous ones.
 func TestRights_HintedCommand(t *testing.T) {
 	notInCI(t)
 	r := program(cluster.Kubeconfig()).Run(t, nil, "--as", "system:anonymous", "exec", "web", "--", "true")

@@ -120,7 +120,7 @@ func (w *pane) tmuxTo(verb string, args ...string) string {
 	return w.run(w.t, append([]string{verb, "-t", w.id}, args...)...)
 }
 
-// text types words. keys presses keys, by their names in tmux.
+// text types the given words. keys presses the keys with the given tmux names.
 func (w *pane) text(words string)    { w.t.Helper(); w.tmuxTo("send-keys", "-l", "--", words) }
 func (w *pane) keys(names ...string) { w.t.Helper(); w.tmuxTo("send-keys", names...) }
 
@@ -161,20 +161,21 @@ func (w *pane) ready(line string) {
 	w.line(fmt.Sprint("ready ", w.readies))
 }
 
-// line waits for a screen line that consists of words only. A line that the
-// user typed does not match, because it begins with a prompt.
+// line waits for a screen line that is equal to words. A line that the user
+// typed does not match, because it begins with a prompt.
 func (w *pane) line(words string) {
 	w.t.Helper()
 	w.wait(fmt.Sprintf("a line %q", words), func(s screen) bool { return slices.Contains(s.lines, words) })
 }
 
-// contains waits until words are anywhere on the screen.
+// contains waits until the screen contains the text in words.
 func (w *pane) contains(words string) {
 	w.t.Helper()
 	w.wait(fmt.Sprintf("words %q", words), func(s screen) bool { return strings.Contains(s.String(), words) })
 }
 
-// wait waits until is returns true for the screen.
+// wait waits until the screen meets the given condition. The parameter what
+// describes the condition in the error message.
 func (w *pane) wait(what string, is func(screen) bool) {
 	w.t.Helper()
 	var s screen
@@ -187,10 +188,11 @@ func (w *pane) wait(what string, is func(screen) bool) {
 	w.t.Fatalf("not after %v: %s\n%s", screenTimeout, what, s)
 }
 
-// shot records the screen, with colors, cursor and modes, or compares it with
-// the screen of kubectl if w.want is set. The caller must have waited for the
-// last text of the screen. When it records, shot itself waits until the screen
-// no longer changes, because the cursor and the modes may follow the text.
+// shot records the screen, with colors, cursor and modes, if w.want is nil.
+// Otherwise, it compares the screen with that of kubectl. The caller must have
+// waited for the last text of the screen. When it records, shot itself waits
+// until the screen no longer changes, because the cursor and the modes may
+// follow the text.
 func (w *pane) shot(name string) {
 	w.t.Helper()
 	if w.want == nil {

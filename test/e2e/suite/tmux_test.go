@@ -38,9 +38,9 @@ var scenes = []scene{
 	{"a paste of 64 KiB", "-it bashpod -- bash", paste, 0},
 }
 
-// TestScreens_Kubectl does the same with kubectl and with kshell, in windows of
-// the same size, and compares the screens including colors. It does that with
-// both API servers.
+// TestScreens_Kubectl plays each scene with kubectl, and then with kshell and
+// each of the API servers, in windows of the same size. It compares the
+// screens, including colors.
 func TestScreens_Kubectl(t *testing.T) {
 	notInCI(t)
 	server := newTmux(t)
