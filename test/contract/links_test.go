@@ -20,15 +20,8 @@ func proxiedSandbox(t *testing.T, kshell string) (Program, []string, *faultproxy
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = proxy.Close() })
-	return Program{
-		Path:       kshell,
-		Kubeconfig: s.Kubeconfig(),
-		Home:       t.TempDir(),
-	}, []string{
-		"exec",
-		"--server",
-		"https://" + proxy.Addr(),
-	}, proxy
+	p := Program{Path: kshell, Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}
+	return p, []string{"exec", "--server", "https://" + proxy.Addr()}, proxy
 }
 
 func TestLink_Cut(t *testing.T) {
