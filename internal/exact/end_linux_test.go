@@ -222,7 +222,7 @@ func randomRun(t *testing.T, shell shell, random *rand.Rand) {
 	command := sh(`cat out; cat errs >&2; sha256sum >sum; cat tail; exit "$1"`, fmt.Sprint(code))
 	o := Options{Stdin: oddReader{bytes.NewReader(in), random, 1 << 20}}
 	r := shell.start(t, o, command, withDir(dir), func(r *shellRun) {
-		mark = markStart + r.mark // content uses it to make output that looks like a mark
+		mark = markStart + r.mark // content uses mark to make output that looks like a mark
 		out, errs = content(18), content(18)
 		write(t, dir, "out", out)
 		write(t, dir, "errs", errs)

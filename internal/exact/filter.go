@@ -6,8 +6,10 @@ import (
 	"time"
 )
 
-// markStart is the first byte of a mark. The rest of the mark is hexadecimal,
-// so it does not contain this byte again.
+// markStart is the first byte of a mark. A mark is a random text that the
+// script writes before each of its messages, so that the client can tell them
+// from the command's output. The rest of the mark is hexadecimal, so it does
+// not contain this byte again.
 const markStart = "\x1e"
 
 const (

@@ -47,8 +47,9 @@ func writePieces(w io.Writer, p string, sizes ...int) error {
 	return err
 }
 
-// markLike returns seed with each byte n that is less than len(mark) replaced
-// by the first n bytes of the mark.
+// markLike returns a copy of seed that contains parts of the mark: each byte
+// whose value n is less than len(mark) is replaced by the first n bytes of the
+// mark. The result does not contain the complete mark.
 func markLike(mark string, seed []byte) string {
 	var b strings.Builder
 	for _, c := range seed {

@@ -14,8 +14,8 @@ import (
 	"kshell/test/cgroup"
 )
 
-// withForkLimit starts the remote in a new cgroup. It limits the cgroup to
-// forks+1 processes: the first one and as many more as forks says.
+// withForkLimit starts the remote in a new cgroup that allows forks+1 processes
+// at a time: the shell that runs the script, and forks further processes.
 func withForkLimit(t *testing.T, forks int) setup {
 	t.Helper()
 	dir := cgroup.New(t)
@@ -26,8 +26,8 @@ func withForkLimit(t *testing.T, forks int) setup {
 	}
 }
 
-// forEachLimit runs a test with each limit from 0 to 8 forks. The script needs
-// fewer than 8.
+// forEachLimit runs a test with each limit from 0 to 8 forks. 8 forks are
+// enough for the script.
 func forEachLimit(t *testing.T, test func(t *testing.T, shell shell, forks int)) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for forks := range 9 {

@@ -123,8 +123,8 @@ func (in *input) done() bool {
 }
 
 // cancel makes Read return an error. interrupt, which may be nil, ends a Read
-// of the source and reports whether it could; if so, cancel also waits for
-// fill.
+// of the source, and returns false if it cannot do so. If interrupt returns
+// true, cancel also waits until fill has ended.
 func (in *input) cancel(interrupt func() bool) {
 	in.set(&in.canceled)
 	in.mu.Lock()

@@ -17,8 +17,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == nonblockingCommand {
 		os.Exit(runNonblocking())
 	}
-	// Signals that this process ignores must not be ignored in the shells,
-	// which would inherit that.
+	// The shells must not ignore these signals. If this process ignored a
+	// signal, the shells would inherit that, so this process receives it
+	// instead.
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGQUIT, syscall.SIGHUP} {
 		if signal.Ignored(s) {
 			signal.Notify(make(chan os.Signal, 1), s)

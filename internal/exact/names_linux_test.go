@@ -137,8 +137,8 @@ func TestVariables_NamesUsedByScript(t *testing.T) {
 }
 
 // onTerminal runs args through the script for a terminal, and returns the
-// stdout of args. of are variables of the container, given are variables for
-// the command.
+// stdout of args. The parameter "of" lists variables of the container; the
+// parameter "given" lists variables for the command.
 func (sh shell) onTerminal(t *testing.T, of, given, args []string) string {
 	t.Helper()
 	s := NewShell(given, "")
@@ -192,7 +192,8 @@ func TestVariables_WithoutEnvTool(t *testing.T) {
 	})
 }
 
-// The command is looked up in the PATH that is set for it, as by env.
+// The script looks up the command in the PATH that is set for the command, as
+// env does.
 func TestVariables_Path(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()

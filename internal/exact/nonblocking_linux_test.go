@@ -11,8 +11,8 @@ import (
 // fills its stdout in non-blocking mode and then ends, as some programs do.
 const nonblockingCommand = "stubborn-command"
 
-// runNonblocking is that command. It prints to stderr how many bytes it wrote
-// to stdout, and returns the exit code.
+// runNonblocking is the command that nonblockingCommand selects. It prints to
+// stderr how many bytes it wrote to stdout, and returns the exit code.
 func runNonblocking() int {
 	if err := syscall.SetNonblock(1, true); err != nil {
 		return 1

@@ -104,7 +104,7 @@ func (r *shellRun) sid() int       { return r.cmd.Process.Pid }
 
 // members returns the living processes of the session.
 func (r *shellRun) members() []string {
-	if syscall.Kill(-r.sid(), 0) == syscall.ESRCH { // a quick check, since no test makes another process group
+	if syscall.Kill(-r.sid(), 0) == syscall.ESRCH { // enough, because no test makes another process group
 		return nil
 	}
 	return members(r.sid())
@@ -305,8 +305,8 @@ func startTime(pid int) string {
 	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))[19]
 }
 
-// leftoverProcesses waits until the processes of the tests have ended. It kills
-// those that have not, and returns them.
+// leftoverProcesses waits up to waitLimit until the processes of the tests have
+// ended. It then kills the processes that are still running, and returns them.
 func leftoverProcesses() []string {
 	var left []string
 	for deadline := time.Now().Add(waitLimit); ; time.Sleep(50 * time.Millisecond) {

@@ -23,8 +23,8 @@ type Options struct {
 	// Dir is the command's working directory; empty means the container's.
 	Dir string
 	// KeepRunning lets the command continue when the client disconnects.
-	// Otherwise the command's process group is sent TERM, and KILL when the
-	// command has ended or after 5 seconds.
+	// Otherwise the command's process group is sent TERM. The processes that
+	// are left after about 5 seconds are sent KILL.
 	KeepRunning bool
 	// EndIfInputCut ends the command, even with KeepRunning, if the client
 	// disconnects before all input was sent. Otherwise the command would treat
@@ -154,15 +154,17 @@ func (r *Run) State() (State, int) {
 }
 
 // pipeCapacity is the capacity of a pipe, in bytes. If the input is at most
-// this long, the script reads all of it, and its end, even if the command reads
-// nothing: the rest waits in the pipe to the command.
+// this long, the script reads all of it and then sees its end, even if the
+// command reads nothing: all input fits into the pipe from the script to the
+// command.
 const pipeCapacity = 64 << 10
 
 // TerminateCommand returns another command that, run in the same container
 // after the session was lost, ends r's command. It returns nil if r's command
 // is not running, must continue, or is ended by the script. The script ends the
-// command when it reaches the end of its own stdin. It does not get there while
-// the command leaves more than pipeCapacity bytes of input unread.
+// command when the script reaches the end of its own stdin. The script does not
+// reach that end while the command leaves more than pipeCapacity bytes of input
+// unread.
 func (r *Run) TerminateCommand() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -174,8 +176,9 @@ func (r *Run) TerminateCommand() []string {
 	return []string{"sh", "-c", "kill -TERM -" + r.processGroup}
 }
 
-// isProcessID reports whether s is a number that can be the ID of a process. It
-// is checked because the remote has sent s, and s becomes part of a command.
+// isProcessID reports whether s is a number that can be the ID of a process.
+// This check is necessary because the remote has sent s, and s becomes part of
+// a command.
 func isProcessID(s string) bool {
 	_, err := strconv.ParseUint(s, 10, 31)
 	return err == nil

@@ -70,7 +70,7 @@ func TestScript_EnvironmentUnchanged(t *testing.T) {
 		}
 		t.Run("no PATH", func(t *testing.T) {
 			r := shell.run(t, Options{}, []string{"/bin/cat", "/proc/self/environ"}, withEnv("A=1"))
-			if shell.name != "busybox" { // ash exports its default PATH
+			if shell.name != "busybox" { // the shell of busybox exports its default PATH
 				r.check(0, "A=1\x00")
 			}
 		})
@@ -213,7 +213,7 @@ func (sh shell) standalone() bool {
 }
 
 // Under mksh, a command would not see the end of its input, so the script does
-// not start it.
+// not start the command.
 func TestScript_Mksh(t *testing.T) {
 	if _, err := exec.LookPath("mksh"); err != nil && os.Getenv("KSHELL_TEST_SHELLS") != "all" {
 		t.Skip("this machine has no mksh")

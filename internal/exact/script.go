@@ -26,9 +26,9 @@ var (
 // the comments of the script, which are not sent.
 func fullScript() string { return commonScript + execScript }
 
-// command returns the arguments that run args through the script. The mark is
-// passed in two halves, the second one first, so that a list of processes never
-// shows the whole mark.
+// command returns the arguments that run args through the script. The mark (see
+// markStart) is passed in two halves, the second one first, so that a list of
+// processes never shows the whole mark.
 func command(mark string, o Options, args []string) []string {
 	stdin := "nothing"
 	if o.Stdin != nil {
@@ -79,7 +79,8 @@ func onDisconnect(keep bool) string {
 	return "end"
 }
 
-// newMark returns 128 random bits, in hexadecimal.
+// newMark returns the part of a mark that follows markStart: 128 random bits,
+// in hexadecimal.
 func newMark() string {
 	var bits [16]byte
 	_, _ = rand.Read(bits[:]) // never fails

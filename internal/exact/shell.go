@@ -8,10 +8,10 @@ import (
 	"kshell/internal/script"
 )
 
-// Shell is one run of a command on a terminal, which has a single output
-// stream. A script sets variables and the working directory, and reports the
-// process ID of the command. Unlike the script of a Run, it does not report the
-// end of the command: only the server does.
+// Shell is one run of a command, usually a shell, on a terminal. A terminal has
+// a single output stream. A script sets variables and the working directory,
+// and reports the process ID of the command. Unlike the script of a Run, this
+// script does not report the end of the command: only the server does.
 type Shell struct {
 	env  []string
 	dir  string

@@ -120,12 +120,13 @@ func TestScript_CutUpload(t *testing.T) {
 	})
 }
 
-// killAfter is a little less than the time after which the script sends KILL. A
-// process that ends within killAfter was ended by TERM.
+// killAfter is a little less than the 5.5 s after which the script sends KILL.
+// A process that ends within killAfter was ended by TERM.
 const killAfter = 5400 * time.Millisecond
 
-// testCutUpload sends the first at bytes and then disconnects. If at is -1, it
-// sends all bytes of the input, but not its end.
+// testCutUpload sends the beginning of what the script reads, and then
+// disconnects. The parameter "at" is the number of bytes to send; -1 means all
+// bytes of the input, but not its end.
 func testCutUpload(t *testing.T, shell shell, script string, o Options, at int64, within time.Duration) {
 	t.Helper()
 	dir := t.TempDir()

@@ -1,6 +1,6 @@
 // Package interactive runs the sessions of a remote.Command on the local
-// terminal: raw mode, the escape keys, suspend, the status line, and what is
-// shown while the connection is lost.
+// terminal: raw mode, the keys after the escape character (usually ~), suspend,
+// the status line, and what is shown while the connection is lost.
 //
 // It does not know flags or YAML, and it makes no decisions about the command.
 // It only wraps the command's stream.Driver and observes the command's
@@ -21,5 +21,6 @@
 //     user. Close restores the terminal. cleanup.Registry also restores it,
 //     when the program ends.
 //   - Until the terminal is raw, Ctrl-C sends a signal to kshell.
-//   - A line is not executed if a part of it may have been lost.
+//   - A line is not executed if a part of it may have been lost. If the shell
+//     is still the same, the user can press Enter again to execute the line.
 package interactive

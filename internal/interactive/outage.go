@@ -11,7 +11,7 @@ import (
 // The goroutine of the session calls its methods.
 type outage struct {
 	console   *Console
-	connected bool      // there was a connection
+	connected bool      // at least one connection was opened; it may be lost now
 	begin     time.Time // when the connection was lost; zero if connected or not yet connected
 	cause     string    // the last failure
 	noted     string    // the last failure that the user was told about
@@ -158,8 +158,9 @@ func (s *Session) noteConnected() {
 // noteOverdue tells the user for how long the server has not answered or, if
 // overdue is 0, that the server answers again. If there is a status line, it
 // shows the time there, and clears the line when the server answers. Otherwise
-// it writes one message for each. The message that the server does not answer
-// is not written while a full-screen program is running.
+// it writes one message when the server does not answer, and another one when
+// the server answers again. It does not write the first message while a
+// full-screen program is running.
 func (s *Session) noteOverdue(overdue time.Duration) {
 	screen, n := s.console.screen, s.env.Notice
 	switch {

@@ -16,8 +16,8 @@ type Options struct {
 	// Escape is the character that, typed at the beginning of a line, makes the
 	// next key a command for kshell. terminal.NoEscape disables these keys.
 	Escape byte
-	// SameShell means that a new connection continues the shell of the last
-	// one.
+	// SameShell means that a new connection continues the shell of the
+	// previous connection.
 	SameShell bool
 	// Detacher handles the key that leaves the shell running; nil disables the
 	// key.
@@ -34,8 +34,8 @@ type Detacher interface {
 
 // Limits are time limits. Zero values mean the defaults.
 type Limits struct {
-	RoundTrip time.Duration // for measuring the round trip for ~i; no keys are read meanwhile; by default 1 s
-	Interrupt time.Duration // for a command without output to respond to Ctrl-C; by default 2 s
+	RoundTrip time.Duration // for measuring the round trip for keyInfo; no keys are read meanwhile; by default 1 s
+	Interrupt time.Duration // after Ctrl-C, for a command that has written no output to write some; by default 2 s
 }
 
 func (l Limits) withDefaults() Limits {
@@ -55,8 +55,8 @@ func Run(ctx context.Context, cmd *remote.Command, o Options) error {
 }
 
 // RunCommand runs the command on the local terminal if the command has a tty.
-// Otherwise, if the command has a stdin, its stdin is Env.In. The errors of
-// RunCommand are those of Run.
+// Otherwise it runs the command without a terminal; if the command has a stdin,
+// that is Env.In. The errors of RunCommand are those of Run.
 func RunCommand(ctx context.Context, cmd *remote.Command, o Options) error {
 	switch c := cmd.Options(); {
 	case c.TTY:

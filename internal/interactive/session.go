@@ -37,7 +37,7 @@ type Session struct {
 
 	lost          atomic.Int32 // the number of lost connections
 	wasRaw        atomic.Bool  // the session has set raw mode, and no credential plugin uses the terminal
-	notedOverdue  bool         // the user was told that the server does not answer; used by the observer
+	notedOverdue  bool         // the user was told that the server does not answer; used only by observe
 	receivedBytes atomic.Int64 // of output; counted only if Ctrl-C may have to end the session
 
 	resized                    <-chan struct{}
@@ -196,7 +196,7 @@ func (s *Session) continued() {
 	}
 }
 
-// observe is the observer of the session.
+// observe receives the events of the session, and tells the user about them.
 func (s *Session) observe(e stream.Event) {
 	switch e := e.(type) {
 	case stream.Connecting:

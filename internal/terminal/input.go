@@ -12,11 +12,11 @@ import (
 // because the input has not ended: another reader can read the rest.
 var errCanceled = errors.New("read canceled")
 
-// Cancel waits cancelChecks times cancelInterval for an interrupted Read to
-// return. Normally the Read returns at once. It blocks if another process takes
-// the input after the Read has seen it, but before the Read has read it. The
-// wait consists of intervals, because kshell may be stopped meanwhile: a stop
-// of any length uses up only one interval.
+// Cancel waits at most cancelChecks times, for cancelInterval each, for an
+// interrupted Read to return. Normally, the Read returns at once. It blocks if
+// it has found that there is input, but another process then reads that input
+// first. There are several short waits, because kshell may be stopped during a
+// wait: a stop of any length uses up only one of them.
 const (
 	cancelChecks   = 10
 	cancelInterval = 100 * time.Millisecond
@@ -52,9 +52,9 @@ type source interface {
 	close()
 }
 
-// nudger is a source that supports Pause. nudge makes the read in progress, or
-// otherwise the next read, return errNudged without reading anything. It
-// reports whether it succeeded.
+// nudger is a source that supports Pause. nudge makes one read return errNudged
+// without reading anything: the read in progress or, if there is none, the next
+// read. nudge reports whether it succeeded.
 type nudger interface{ nudge() bool }
 
 var (
@@ -62,10 +62,11 @@ var (
 	errNudged      = errors.New("nudged")
 )
 
-// NewInput returns an Input that reads r. It reads nothing before the first
-// Read. It returns an error if it cannot create the pipe (on Windows: the
-// event) that interrupts a Read, because the process has no free descriptor.
-// Cancel closes the pipe or event if it returns true.
+// NewInput returns an Input that reads r. The Input reads nothing before the
+// first Read. If a Read of r can be interrupted, NewInput creates a pipe (on
+// Windows: an event) for that purpose. NewInput returns an error if it cannot
+// create the pipe or event, for example because the process has no free
+// descriptor. A Cancel that returns true closes the pipe or event.
 func NewInput(r io.Reader) (*Input, error) {
 	src, err := newSource(r)
 	if err != nil {

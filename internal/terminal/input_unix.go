@@ -14,9 +14,9 @@ import (
 // pipe. It reads the file only when the file is readable and the wake pipe is
 // not.
 //
-// Only select supports all kinds of stdin on Linux and macOS: epoll rejects
-// files and /dev/null; kqueue never reports the end of a file and, like poll on
-// macOS, fails on some terminals.
+// Only select supports all kinds of stdin on Linux and macOS. epoll rejects
+// files and /dev/null. kqueue never reports the end of a file. On macOS, kqueue
+// and poll fail on some terminals.
 type selectFile struct {
 	f            *os.File
 	fd           int
@@ -76,7 +76,8 @@ func (s *selectFile) wait() error {
 }
 
 // wakeReason returns errNudged if the wake pipe contains a byte, and
-// errInterrupted at its end. It blocks unless the wake pipe is readable.
+// errInterrupted at the end of the pipe. Call it only when the wake pipe is
+// readable; otherwise it blocks.
 func (s *selectFile) wakeReason() error {
 	if n, _ := s.wakeR.Read(make([]byte, 1)); n > 0 {
 		return errNudged
@@ -84,8 +85,8 @@ func (s *selectFile) wakeReason() error {
 	return errInterrupted
 }
 
-// nudge makes the wait in progress, or otherwise the next wait, return
-// errNudged. It reports whether it succeeded.
+// nudge makes one wait return errNudged: the wait in progress or, if there is
+// none, the next wait. nudge reports whether it succeeded.
 func (s *selectFile) nudge() bool {
 	_, err := s.wakeW.Write([]byte{0})
 	return err == nil

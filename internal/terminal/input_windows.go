@@ -118,8 +118,8 @@ func (c *console) wait() error {
 }
 
 // skipToText removes events that produce no text (released keys, mouse, focus,
-// window) from the front of the queue, because a read would block if there were
-// no others. It reports whether an event that produces text is next.
+// window) from the front of the queue, because a read blocks if the queue
+// contains only such events. It reports whether the next event produces text.
 func (c *console) skipToText() (bool, error) {
 	for {
 		var event inputRecord
@@ -136,8 +136,8 @@ func (c *console) skipToText() (bool, error) {
 	}
 }
 
-// next calls peekConsoleInput or readConsoleInput for one event. n is 0 if
-// there is none.
+// next calls proc, which is peekConsoleInput or readConsoleInput, for one
+// event. n is 0 if the queue contains no event.
 func (c *console) next(proc *windows.LazyProc, event *inputRecord) (n uint32, err error) {
 	ok, _, err := proc.Call(uintptr(c.handle), uintptr(unsafe.Pointer(event)), 1, uintptr(unsafe.Pointer(&n)))
 	if ok == 0 {

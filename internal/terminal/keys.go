@@ -9,18 +9,20 @@ import (
 	"kshell/internal/group"
 )
 
-// NoEscape is the escape character for [NewKeys] that disables kshell's keys.
+// NoEscape, passed to [NewKeys] instead of an escape character, means that
+// there is no escape character: all input is passed on.
 const NoEscape = 0
 
 // maxKeys is the maximum amount of input that is buffered while the remote
-// reads nothing, in bytes. Further input stays in the terminal, and kshell's
-// keys in it have no effect until the remote reads again.
+// reads nothing, in bytes. Further input stays in the terminal. If it contains
+// kshell's keys (see [Keys]), they have no effect until the remote reads again.
 const maxKeys = 64 << 10
 
 // Keys reads the user's input and removes kshell's keys from it: the escape
-// character at the beginning of a line, followed by one of the known keys.
-// Typing the escape character twice sends it once, as in ssh. A goroutine reads
-// the source, so that kshell's keys work while the remote reads nothing.
+// character at the beginning of a line, followed by a key that is a command for
+// kshell. Typing the escape character twice sends it once, as in ssh. A
+// goroutine reads the source, so that kshell's keys work while the remote reads
+// nothing.
 //
 // kshell's keys are recognized only if they are typed. They are ignored in a
 // bracketed paste. They are also ignored if one read returns them together with
@@ -46,17 +48,18 @@ type Keys struct {
 	changed    sync.Cond     // one of the fields below has changed
 	readerDone chan struct{} // closed when the reading goroutine has ended; nil before the first Read
 	buffer     []byte        // input that Read has not returned yet
-	err        error         // of source
+	err        error         // the error of the last Read of source
 	panicked   bool          // the reading goroutine has panicked
 	canceled   bool
 }
 
 // NewKeys returns Keys that start to read source with the first Read. Cancel
 // calls stop, which must end a Read of source and return a result as
-// [Input.Cancel] does. If one of the known keys is typed after the escape
-// character, the reading goroutine calls onKey with that key. onKey must not
-// call Cancel, because Cancel waits for the reading goroutine; but onKey may
-// start a goroutine that calls Cancel.
+// [Input.Cancel] does. The parameter known lists the keys that are commands for
+// kshell. If one of them is typed after the escape character, the reading
+// goroutine calls onKey with that key. onKey must not call Cancel, because
+// Cancel waits for the reading goroutine; but onKey may start a goroutine that
+// calls Cancel.
 func NewKeys(source io.Reader, stop func() bool, escape byte, known string, onKey func(key byte)) *Keys {
 	k := &Keys{source: source, stop: stop, filter: escapeFilter{escape: escape, known: known, lineStart: true}}
 	k.filter.pass, k.filter.onKey = k.pass, onKey

@@ -23,26 +23,26 @@ const (
 // Ctrl-C or Ctrl-U. Input that the terminal itself sends does not count as
 // typed, and is always passed on.
 //
-// Without sameShell, each connection has a new shell. If a line was begun on an
-// earlier connection, the new shell has not received the beginning, so the rest
-// of the line is discarded. The rest ends with Enter, Ctrl-C or Ctrl-U, or when
-// the user, after the notice about the new shell, has typed nothing for 2 s. A
-// bracketed paste is discarded to its end. Several keys in one read may be a
-// paste without brackets, so an Enter among them ends the line only if it is
-// the last key.
+// If NewLineGuard was called with sameShell false, each connection has a new
+// shell. If a line was begun on an earlier connection, the new shell has not
+// received the beginning, so the rest of the line is discarded. The rest ends
+// with Enter, Ctrl-C or Ctrl-U, or with the first pause of 2 s in typing after
+// the notice about the new shell. A bracketed paste is discarded to its end.
+// Several keys in one read may be a paste without brackets, so an Enter among
+// them ends the line only if it is the last key.
 //
-// With sameShell, a new connection leads to the same shell, which may have
-// received only part of the line. Keys are passed on, but the next Enter is
-// withheld: onWithheld is called instead, and a second Enter runs the line. The
-// rest of a paste that began on an earlier connection is discarded. The last
-// key that was sent may be the Enter, Ctrl-C or Ctrl-U that ended the line, and
-// that key may be lost, too. It counts as received when the remote has written
-// something after it: a line feed after Enter, because terminals echo Enter, or
-// any output after Ctrl-C or Ctrl-U. Until then, a new connection makes the
-// line count as incomplete.
+// If sameShell was true, a new connection leads to the same shell, which may
+// have received only part of the line. Keys are passed on, but the next Enter
+// is withheld: onWithheld is called instead, and a second Enter runs the line.
+// The rest of a paste that began on an earlier connection is discarded. The
+// last key that was sent may be the Enter, Ctrl-C or Ctrl-U that ended the
+// line, and that key may be lost, too. It counts as received when the remote
+// has written something after it: a line feed after Enter, because terminals
+// echo Enter, or any output after Ctrl-C or Ctrl-U. Until then, a new
+// connection makes the line count as incomplete.
 //
-// Use NewLineGuard, or the zero value without sameShell. Only one goroutine may
-// call Filter; any goroutine may call the other methods.
+// The zero value is ready to use, and is like NewLineGuard(false, nil). Only
+// one goroutine may call Filter; any goroutine may call the other methods.
 type LineGuard struct {
 	isSameShell bool
 	onWithheld  func() // called by Filter when an Enter was not passed on; may be nil
@@ -51,7 +51,7 @@ type LineGuard struct {
 	mu        sync.Mutex
 	connected time.Time // when the user was notified of the last connection
 	parser    inputParser
-	pending   []byte    // an unfinished sequence, discarded unless it is a report
+	pending   []byte    // an unfinished sequence; passed on if it becomes a report, otherwise discarded
 	out       []byte    // the result of Filter
 	begun     bool      // a line was begun
 	lineConn  int       // the connection on which the line was begun; 0 means during an outage
@@ -192,7 +192,7 @@ func (g *LineGuard) handleSequence(c byte, class inputClass, discard bool) bool 
 }
 
 // filterSameShell filters input if all connections lead to the same shell. It
-// reports whether it has withheld an Enter. What was typed after that Enter is
+// reports whether it has withheld an Enter. The keys in p after that Enter are
 // discarded.
 func (g *LineGuard) filterSameShell(p []byte, connection int) (withheld bool) {
 	if connection > 0 && connection != g.lastConn {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// step is input that is typed on a connection, or during an outage if
-// connection is 0, and the part of the input that is sent.
+// step is input that is typed on a connection, and the part of the input that
+// is sent. If connection is 0, the input is typed during an outage.
 type step struct {
 	connection int
 	typed      string
@@ -143,7 +143,7 @@ func TestLineGuard_NewShell_Pause(t *testing.T) {
 			}
 		}
 		want("cd ", 1, "cd ")
-		time.Sleep(time.Minute) // this is before the notice of the new shell, so it is not a pause
+		time.Sleep(time.Minute) // no effect: only a pause after the notice of the new shell counts
 		if !g.Connected() {
 			t.Error("Connected = false, want true")
 		}

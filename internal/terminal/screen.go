@@ -13,9 +13,9 @@ import (
 )
 
 // Screen is a writer to a terminal that tracks which terminal modes the remote
-// program has changed, so that Reset can undo the changes when the program
-// cannot. It passes the program's output on unchanged. It can also show a
-// status line: see SetStatus.
+// program has changed, so that Reset can undo the changes that the program has
+// not undone itself. It passes the program's output on unchanged. It can also
+// show a status line: see SetStatus.
 //
 // The methods may be called from any goroutine.
 type Screen struct {
@@ -181,11 +181,11 @@ func (s *Screen) setMode(mode int, set bool) {
 	}
 }
 
-// BetweenLines calls write, which writes lines to the terminal. While it runs,
-// the program's output waits. midLine tells write whether the output ends
+// BetweenLines calls write, which writes lines to the terminal. While write
+// runs, the program's output waits. midLine tells write whether the output ends
 // within a line; if so, write must end that line first. When write returns, the
 // cursor must be at the beginning of a line. write must not call methods of the
-// Screen. BetweenLines removes the status first.
+// Screen. BetweenLines removes the status before it calls write.
 func (s *Screen) BetweenLines(write func(midLine bool)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

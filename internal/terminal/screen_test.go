@@ -53,7 +53,8 @@ func TestScreen_Reset(t *testing.T) {
 	}
 }
 
-// Long parameters and long lists of parameters are parsed without storing them.
+// A parameter may have many digits. Of a long list of parameters, only those at
+// the beginning have an effect.
 func TestScreen_LongParameters(t *testing.T) {
 	const reset = "\x1b[?1049l\x1b[m"
 	for name, tt := range map[string]struct{ params, reset string }{

@@ -152,8 +152,8 @@ func TestKeys_SequencesOfKeys(t *testing.T) {
 }
 
 // A user of vi may type ESC and then a character that, after ESC, begins a
-// string or another sequence. Enter ends it, so the next ~ is at the beginning
-// of a line.
+// string or another sequence. Enter ends the sequence, so the next ~ is at the
+// beginning of a line.
 func TestKeys_EnterAfterUnfinishedSequence(t *testing.T) {
 	for _, key := range []string{"]", "P", "X", "_", "^", "[", "O", "[12"} {
 		if passed, own := sendReads(t, "\x1b", key, "\r", "~", "."); passed != "\x1b"+key+"\r" || own != "." {
@@ -280,9 +280,10 @@ func classes(reads ...string) []inputClass {
 }
 
 // FuzzKeys checks that all input except kshell's keys is passed on unchanged
-// and in order. Only an escape character may change its place: if a report
-// follows it, it is passed on after the report. FuzzKeys also checks that the
-// class of a byte does not depend on how the input is split over reads.
+// and in order. Only an escape character may change its place: a report that
+// follows the escape character may be passed on before it. FuzzKeys also checks
+// that the class of a byte does not depend on how the input is split over
+// reads.
 func FuzzKeys(f *testing.F) {
 	for _, report := range reports {
 		f.Add("ls\r"+report+"~.", uint16(5))
@@ -321,8 +322,8 @@ func FuzzKeys(f *testing.F) {
 	})
 }
 
-// isWithout reports whether text is the same as want after some of the known
-// keys were removed from want. It ignores all ~.
+// isWithout reports whether text is want, or want without some of its "." and
+// "?". It ignores every "~" in text and want.
 func isWithout(text, want string) bool {
 	text, want = strings.ReplaceAll(text, "~", ""), strings.ReplaceAll(want, "~", "")
 	for len(want) > 0 {

@@ -10,8 +10,8 @@ import (
 )
 
 // watchSize returns wait, which returns true after a SIGWINCH, and false when
-// quit is closed. No SIGWINCH after the return of watchSize is missed, even
-// while wait is not running. release ends the delivery of the signal.
+// quit is closed. If a SIGWINCH arrives while wait is not running, the next
+// call of wait returns true at once. release ends the delivery of the signal.
 func watchSize(*Terminal) (wait func(quit <-chan struct{}) bool, release func()) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGWINCH)

@@ -8,8 +8,8 @@ import "time"
 const sizePoll = 250 * time.Millisecond
 
 // watchSize returns wait, which returns true after a change of the size, and
-// false when quit is closed. A change after the call of watchSize is not
-// missed, even while wait is not running. release stops the polling.
+// false when quit is closed. If the size changes while wait is not running, the
+// next call of wait returns true. release stops the polling.
 func watchSize(t *Terminal) (wait func(quit <-chan struct{}) bool, release func()) {
 	last, _ := t.Size() // on error, the first size that is known counts as a change
 	ticker := time.NewTicker(sizePoll)

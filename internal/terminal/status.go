@@ -14,9 +14,9 @@ import (
 // Normally, the status is shown in a line that is inserted below the cursor,
 // and deleted later. A line feed first ensures that there is a line below the
 // cursor: if the cursor is in the last line of the screen, the line feed
-// scrolls the screen. It does not change the column. The inserted line pushes
-// the last line off the screen. That line is empty, unless a program fills the
-// whole screen without the alternate screen.
+// scrolls the screen. A line feed does not change the column. The inserted line
+// pushes the last line off the screen. That last line is empty, unless a
+// program fills the whole screen without the alternate screen.
 //
 // Over a full-screen program, the status overwrites the last line, which the
 // program draws again later.

@@ -9,16 +9,18 @@
 // Types:
 //   - [Terminal] sets and restores modes, and reports the size.
 //   - [Input] reads the input. A blocked Read can be canceled.
-//   - [Keys] removes kshell's own keys, such as ~., from the input.
-//   - [LineGuard] discards the rest of a line that lost keys in an outage.
+//   - [Keys] removes commands for kshell from the input: the escape character,
+//     usually ~, and the key after it.
+//   - [LineGuard] keeps the shell from running a line that lost keys in an
+//     outage.
 //   - [Screen] tracks the modes that the remote output sets, and shows a status
 //     line.
 //
 // Invariants:
-//   - After Raw has succeeded, one call of restore, on any goroutine, restores
-//     the modes from before raw mode, however often Raw was called. Restore
-//     does not wait for output, for a reader or for the user, and never stops
-//     the process.
+//   - After Raw has succeeded, one call of Restore restores the modes from
+//     before raw mode, however often Raw was called. Any goroutine may call
+//     Restore. It does not wait for output, for a reader or for the user, and
+//     never stops the process.
 //   - The modes that Raw saves are those that the user's shell has set. In the
 //     background, another program may have set the modes, so Raw returns an
 //     error.
@@ -86,7 +88,7 @@ type Terminal struct {
 
 	// Guarded by mu.
 	mu     sync.Mutex
-	saved  *modes // the modes that restore sets; nil unless raw
+	saved  *modes // the modes that restore sets; nil if the terminal is not raw
 	closed bool
 }
 
@@ -130,10 +132,10 @@ func Open(in io.Reader, out io.Writer, onPanic func()) (*Terminal, error) {
 //
 // Defer the returned restore on the next line. It undoes this Raw and all
 // earlier ones, does nothing while the terminal is not raw, and may be called
-// from any goroutine, any number of times. To suspend and resume, call restore,
-// stop, and call Raw again; the first deferred restore still applies. Calling
-// Raw in raw mode sets the modes again, as is necessary after the process was
-// stopped and continued.
+// from any goroutine, any number of times. To suspend the process, call restore
+// and [Suspend], and then Raw again; the first deferred restore still applies.
+// Calling Raw in raw mode sets the modes again, as is necessary after the
+// process was stopped and continued.
 //
 // Raw returns an error after Close, and if the process is in the background. In
 // the background, restore acts only if the modes are still those that Raw has
