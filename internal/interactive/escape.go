@@ -74,7 +74,7 @@ func (s *Session) info() []string {
 	if conn := s.remote.Conn(); conn != nil {
 		state = fmt.Sprintf("connected to %s by %s, round trip %s", server, conn.Protocol(), s.roundTrip())
 	}
-	return append(lines, state, fmt.Sprintf("for %v: %d bytes typed, %d bytes shown, connections lost: %d",
+	return append(lines, state, fmt.Sprintf("session open for %v: %d bytes typed, %d bytes shown, connections lost: %d",
 		time.Since(s.begin).Round(time.Second), report.StdinBytes, report.StdoutBytes, s.lost.Load()))
 }
 

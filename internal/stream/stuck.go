@@ -10,11 +10,11 @@ const (
 	// pongWithin is how long it may take to answer that ping.
 	stuckAfter = 5 * time.Second
 	pongWithin = 5 * time.Second
-	// answeringAfter is how long a server that answers pings may send nothing
-	// else. The limit is needed because an API server that translates WebSocket
-	// to SPDY answers pings even if the command reads nothing: it reads
-	// megabytes of stdin that the command has not read (measured on Kubernetes
-	// 1.37).
+	// answeringAfter is how long a server may send only answers to pings before
+	// CheckStuck is called. These answers do not prove that the command reads its
+	// stdin: an API server that translates WebSocket to SPDY answers pings, and
+	// accepts megabytes of stdin that the command has not read (measured on
+	// Kubernetes 1.37).
 	answeringAfter = 30 * time.Second
 	// unreadLimit is the smallest amount of stdin that can block a server, in
 	// bytes: the capacity of a pipe.

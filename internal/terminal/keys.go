@@ -9,7 +9,7 @@ import (
 	"kshell/internal/group"
 )
 
-// NoEscape, passed to [NewKeys] instead of an escape character, means that
+// NoEscape is passed to [NewKeys] instead of an escape character. It means that
 // there is no escape character: all input is passed on.
 const NoEscape = 0
 

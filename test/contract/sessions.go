@@ -196,7 +196,7 @@ func escapes(t *testing.T, w Setup) {
 		term.WaitFor(`kshell: node \S+\r\n`)
 		term.WaitFor(`kshell: connected to https://\S+ by v5\.channel\.k8s\.io, `)
 		trip = term.WaitFor(`^round trip .*\r\n`)
-		term.WaitFor(`kshell: for [0-9ms]+: [0-9]+ bytes typed, [0-9]+ bytes shown, connections lost: 0\r\n`)
+		term.WaitFor(`kshell: session open for [0-9ms]+: [0-9]+ bytes typed, [0-9]+ bytes shown, connections lost: 0\r\n`)
 	}
 	term.Type("\r")
 	term.WaitFor(`ready\$ `)

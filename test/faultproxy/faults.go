@@ -74,9 +74,9 @@ func (p *Proxy) Cut(who Side, by Ending) int {
 	return len(p.conns)
 }
 
-// StopAccepting(true) makes the proxy stop accepting connections. The kernel
-// still completes the TCP handshake of new clients, but they get no data. After
-// StopAccepting(false), the waiting clients are accepted.
+// StopAccepting makes the proxy stop accepting connections if on is true. The
+// kernel still completes the TCP handshake of new clients, but they get no data.
+// If on is false, the waiting clients are accepted.
 func (p *Proxy) StopAccepting(on bool) {
 	p.change(func(f *faults) {
 		f.ignore = on
@@ -89,9 +89,9 @@ func (p *Proxy) StopAccepting(on bool) {
 	})
 }
 
-// Refuse(true) closes the port: new clients are refused, and existing
-// connections are not affected. Refuse(false) opens the same port again, which
-// fails if another process has taken it.
+// Refuse closes the port if on is true: new clients are refused, and existing
+// connections are not affected. If on is false, Refuse opens the same port again,
+// which fails if another process has taken it.
 func (p *Proxy) Refuse(on bool) error {
 	var failed error
 	p.change(func(f *faults) {

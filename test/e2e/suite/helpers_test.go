@@ -21,7 +21,8 @@ import (
 	"kshell/test/e2e/harness"
 )
 
-// waitTimeout is the time limit of waits for what must happen.
+// waitTimeout limits how long a test waits for an event. The test fails if the
+// event does not occur in this time.
 const waitTimeout = 60 * time.Second
 
 // eventually waits until cond returns true, at most for waitTimeout.
