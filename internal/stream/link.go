@@ -63,10 +63,11 @@ type link struct {
 
 	until time.Time // the end of GiveUpAfter, or zero; used by the goroutine of run
 
-	again chan struct{} // requests to try again at once; 1 slot
+	again chan struct{} // ends the wait before the next attempt; 1 slot
 
-	mu   sync.Mutex // protects live
-	live *Conn
+	mu       sync.Mutex // protects the following
+	live     *Conn
+	replaces bool // Again was called since live was opened
 }
 
 func newLink(d Driver, observe func(Event), s LinkSettings) *link {
@@ -90,14 +91,22 @@ const livedAfter = 5 * time.Second
 // errAgain is the reason for the loss of a connection that Again has closed.
 var errAgain = errors.New("closed to open a new connection")
 
-// Again replaces the live connection with a new one, or ends the wait before
-// the next attempt.
+// Again replaces the live connection with a new one, without a wait, or ends
+// the wait before the next attempt. During an attempt, it does nothing.
 func (l *link) Again() {
-	l.Drop(errAgain)
+	l.mu.Lock()
+	conn := l.live
+	l.replaces = conn != nil
+	l.mu.Unlock()
+	if conn != nil {
+		conn.Drop(errAgain)
+		return
+	}
 	l.tryNow()
 }
 
-// tryNow ends the wait before the next attempt.
+// tryNow ends the wait before the next attempt. Outside a wait, it does
+// nothing.
 func (l *link) tryNow() {
 	select {
 	case l.again <- struct{}{}:
@@ -134,10 +143,14 @@ func (l *link) Conn() *Conn {
 	return l.live
 }
 
-func (l *link) setConn(c *Conn) {
+// setConn sets the live connection. replaced reports whether Again was called
+// while the previous one was live.
+func (l *link) setConn(c *Conn) (replaced bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.live = c
+	replaced = l.replaces
+	l.live, l.replaces = c, false
+	return replaced
 }
 
 // run opens one connection after another by calling dial, and passes each
@@ -150,9 +163,10 @@ func (l *link) run(
 	l.until = time.Time{}
 	var last error // the last failure that was passed to the observer
 	for attempt := 1; ; attempt++ {
+		replaced := false
 		conn, err := l.open(ctx, attempt, dial)
 		if err == nil {
-			err = l.hold(ctx, conn, use)
+			replaced, err = l.hold(ctx, conn, use)
 			if !opened || conn.worked() {
 				opened, backoff = true, l.backoff()
 				l.startGiveUpLimit()
@@ -171,7 +185,7 @@ func (l *link) run(
 		last = err
 		l.notify(Failed{err})
 		var delay time.Duration
-		if !l.settings.Eager || conn == nil || conn.lived() < livedAfter {
+		if !replaced && (!l.settings.Eager || conn == nil || conn.lived() < livedAfter) {
 			delay = backoff.Step()
 		}
 		switch {
@@ -217,14 +231,17 @@ func (l *link) open(ctx context.Context, attempt int, dial func(context.Context)
 }
 
 // hold makes conn the live connection, calls the function use, and closes conn.
-func (l *link) hold(ctx context.Context, conn *Conn, use func(context.Context, *Conn) error) error {
+// replaced reports whether Again was called in the meantime.
+func (l *link) hold(
+	ctx context.Context, conn *Conn, use func(context.Context, *Conn) error,
+) (replaced bool, err error) {
 	defer conn.end()
 	if ctx.Err() != nil { // canceled while the connection was being opened
-		return context.Cause(ctx)
+		return false, context.Cause(ctx)
 	}
 	l.setConn(conn)
-	defer l.setConn(nil)
-	return use(ctx, conn)
+	defer func() { replaced = l.setConn(nil) }()
+	return false, use(ctx, conn)
 }
 
 // opened calls Driver.Opened. It must be called before anything is delivered.
@@ -255,6 +272,10 @@ func permanent(err error) bool {
 // pause waits until delay has passed, tryNow is called or ctx ends. It returns
 // false if ctx has ended.
 func (l *link) pause(ctx context.Context, delay time.Duration) bool {
+	select {
+	case <-l.again: // a call of tryNow before this wait
+	default:
+	}
 	l.notify(Waiting{delay})
 	timer := time.NewTimer(delay)
 	defer timer.Stop()

@@ -277,3 +277,119 @@ func TestSession_Again(t *testing.T) {
 		}
 	})
 }
+
+// A request to try at once does not shorten a later wait.
+func TestWait_NotShortenedByEarlierRequest(t *testing.T) {
+	for name, request := range map[string]func(s *Session, k keyboard, connections int){
+		"Again on a connection": func(s *Session, _ keyboard, connections int) {
+			if connections == 1 {
+				s.Again()
+			}
+		},
+		"Again during an attempt": func(s *Session, _ keyboard, connections int) {
+			if connections == 0 {
+				s.Again()
+			}
+		},
+		"Enter during an attempt": func(_ *Session, k keyboard, connections int) {
+			if connections == 0 {
+				k.press("\r")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := serveExec(t, keepSilent)
+				k := newKeyboard()
+				var s *Session
+				attempt := 0
+				dial := func(ctx context.Context) (*Conn, error) {
+					attempt++
+					time.Sleep(time.Second)
+					if attempt > 1 {
+						request(s, k, 0)
+						time.Sleep(time.Second)
+						return nil, &DialError{Server: "s", Err: errors.New("refused")}
+					}
+					return d.dialFunc(V5)(ctx)
+				}
+				driver := &testDriver{dial: dial, opened: func(*Conn) error {
+					time.AfterFunc(livedAfter, func() { request(s, k, 1); s.Drop(io.EOF) })
+					return nil
+				}}
+				var waiting time.Time
+				ctx, cancel := context.WithCancel(t.Context())
+				observe := func(e Event) {
+					switch e.(type) {
+					case Waiting:
+						waiting = time.Now()
+					case Connecting:
+						if waiting.IsZero() {
+							return
+						}
+						if waited := time.Since(waiting); waited != RetryDelay {
+							t.Errorf("waited %v, want %v", waited, RetryDelay)
+						}
+						cancel()
+					}
+				}
+				link := alwaysReconnect
+				link.Eager = true
+				s = NewSession(driver, observe, Settings{LinkSettings: link, Stdin: k, Interactive: true})
+				if err := s.Run(ctx); !errors.Is(err, context.Canceled) {
+					t.Errorf("ended by %v", err)
+				}
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+// Again on an open connection opens a new one without a wait, also if the old
+// one was open for less than livedAfter, and while Driver.Ended runs.
+func TestAgain_NewConnectionWithoutWait(t *testing.T) {
+	for name, c := range map[string]struct {
+		after time.Duration // after the connection was opened
+		lost  time.Duration // when the connection is lost; 0: never
+		want  time.Duration
+	}{
+		"young connection":    {time.Second, 0, time.Second},
+		"during Driver.Ended": {2 * time.Second, time.Second, 4 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var connections atomic.Int32
+				d := serveExec(t, func(r serverConn) {
+					if connections.Add(1) > 1 {
+						r.closeWithStatus(success)
+						return
+					}
+					r.receive()
+				})
+				var s *Session
+				opened := 0
+				driver := &testDriver{dial: d.dialFunc(V5)}
+				driver.opened = func(*Conn) error {
+					if opened++; opened == 1 {
+						time.AfterFunc(c.after, s.Again)
+						if c.lost > 0 {
+							time.AfterFunc(c.lost, func() { s.Drop(io.EOF) })
+						}
+					}
+					return nil
+				}
+				driver.ended = func(_ context.Context, err error) error {
+					if err != nil && c.lost > 0 {
+						time.Sleep(3 * time.Second)
+					}
+					return err
+				}
+				s = NewSession(driver, nil, Settings{LinkSettings: alwaysReconnect})
+				start := time.Now()
+				if err := s.Run(t.Context()); err != nil || time.Since(start) != c.want {
+					t.Errorf("error %v after %v, want %v", err, time.Since(start), c.want)
+				}
+			})
+		})
+	}
+}
