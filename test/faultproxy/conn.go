@@ -52,6 +52,18 @@ func (p *Proxy) limitBuffers(c *net.TCPConn) {
 	}
 }
 
+// openSocks returns the sockets that are open.
+func (c *conn) openSocks() (open []*net.TCPConn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, sock := range c.socks {
+		if sock != nil {
+			open = append(open, sock)
+		}
+	}
+	return open
+}
+
 func (c *conn) setLimit(dir Direction, l *limit) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,7 +100,7 @@ func (c *conn) run() {
 func (c *conn) connect() bool {
 	for {
 		f, _, changed := c.proxy.state()
-		if !f.held[ToServer] && !f.ignore {
+		if !f.held[ToServer] && !f.drop && !f.ignore {
 			break
 		}
 		select {
@@ -97,10 +109,12 @@ func (c *conn) connect() bool {
 		case <-changed:
 		}
 	}
-	server, err := (&net.Dialer{}).DialContext(c.stopped, "tcp", c.proxy.target)
+	server, err := (&net.Dialer{KeepAlive: -1}).DialContext(c.stopped, "tcp", c.proxy.target)
 	if err != nil {
 		return false
 	}
+	c.proxy.mu.Lock()
+	defer c.proxy.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopped.Err() != nil {
@@ -108,6 +122,9 @@ func (c *conn) connect() bool {
 		return false
 	}
 	c.socks[serverSock] = server.(*net.TCPConn)
+	if c.proxy.faults.drop {
+		_ = setDrop(c.socks[serverSock], true) // DropPackets has reported an error of the system
+	}
 	c.proxy.limitBuffers(c.socks[serverSock])
 	return true
 }

@@ -1,6 +1,6 @@
 // Package faultproxy is a TCP proxy for tests that breaks connections as
-// networks do: delays, slow links, black holes, cuts by RST or FIN (at once,
-// after n bytes or after idle time), and ports that refuse or ignore
+// networks do: delays, slow links, black holes, lost packets, cuts by RST or FIN
+// (at once, after n bytes or after idle time), and ports that refuse or ignore
 // connections.
 //
 // It does not know the protocol of the connections. Put it between a client and
@@ -11,8 +11,8 @@
 //     passed on in order.
 //   - Every fault can be set at any time, from any goroutine, and applies to
 //     existing connections.
-//   - A delay, a rate or a black hole loses nothing: held bytes are delivered
-//     when it ends, as with TCP.
+//   - A delay, a rate, a black hole or lost packets lose no bytes: they are
+//     delivered when the fault ends, as with TCP.
 //   - It listens on loopback and connects to loopback, unless Config.Remote is
 //     set.
 //   - Close returns when all goroutines have ended.
@@ -100,6 +100,7 @@ type faults struct {
 	idle   time.Duration // 0: no timeout
 	idleBy Ending
 	limit  [2]*limit // for new connections
+	drop   bool      // all packets are dropped
 	ignore bool      // connections are not accepted
 	refuse bool      // the port is closed
 }
@@ -170,8 +171,13 @@ func isLoopback(addr string) error {
 	return fmt.Errorf("%s is not loopback: set Remote to allow it", addr)
 }
 
+// listen opens a port. Its connections send no TCP keepalives, which would reach
+// a client even while DropPackets is on. Multipath TCP is off because Linux
+// allows no filter on its sockets.
 func listen(addr string) (*net.TCPListener, error) {
-	l, err := net.Listen("tcp", addr)
+	config := net.ListenConfig{KeepAlive: -1}
+	config.SetMultipathTCP(false)
+	l, err := config.Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
@@ -255,6 +261,9 @@ func (p *Proxy) take(client *net.TCPConn) {
 		return
 	}
 	p.accepted++
+	if p.faults.drop {
+		_ = setDrop(client, true) // DropPackets has reported an error of the system
+	}
 	c := newConn(p, client)
 	p.conns[c] = struct{}{}
 	p.wg.Go(func() {

@@ -513,6 +513,7 @@ func TestClose_EveryState(t *testing.T) {
 		"cut by FIN": func(p *Proxy) { p.Cut(Both, FIN) },
 		"deaf":       func(p *Proxy) { p.StopAccepting(true) },
 		"closed":     func(p *Proxy) { _ = p.Refuse(true) },
+		"dropping":   func(p *Proxy) { _ = p.DropPackets(true) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, s.addr)

@@ -1,7 +1,9 @@
 package faultproxy
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"time"
 )
 
@@ -33,6 +35,61 @@ func (p *Proxy) Rate(dir Direction, bytesPerSecond int) {
 // black hole is switched off, the held bytes are delivered.
 func (p *Proxy) BlackHole(dir Direction, on bool) {
 	p.change(func(f *faults) { f.held[dir] = on })
+}
+
+// DropPackets drops all packets that arrive at the proxy, in both directions,
+// also those that would open a connection, and holds the bytes that the proxy
+// has already received. Unlike with BlackHole, the kernels of the client and
+// the server get no acknowledgements: they send their bytes again at growing
+// intervals. So it may take some time after the end of the fault until bytes
+// arrive. DropPackets works only on Linux.
+func (p *Proxy) DropPackets(on bool) error {
+	if on {
+		p.change(func(f *faults) { f.drop = true })
+		p.waitAcknowledged()
+	}
+	var failed error
+	p.change(func(f *faults) {
+		f.drop = on
+		failed = p.setDrop(on)
+	})
+	return failed
+}
+
+// ackTimeout is how long DropPackets waits for the acknowledgement of the bytes
+// that the proxy has sent before.
+const ackTimeout = 200 * time.Millisecond
+
+// waitAcknowledged waits until the bytes that the proxy has sent are
+// acknowledged. If a receiver does not read, they may never be.
+func (p *Proxy) waitAcknowledged() {
+	p.mu.Lock()
+	var socks []*net.TCPConn
+	for c := range p.conns {
+		socks = append(socks, c.openSocks()...)
+	}
+	p.mu.Unlock()
+	end := time.Now().Add(ackTimeout)
+	for _, sock := range socks {
+		waitAcknowledged(sock, end)
+	}
+}
+
+// setDrop makes the sockets of the proxy drop all packets, or ends that. The
+// caller must hold mu.
+func (p *Proxy) setDrop(on bool) error {
+	var failed []error
+	if !p.faults.refuse && !p.closed {
+		failed = append(failed, setDrop(p.listener, on))
+	}
+	for c := range p.conns {
+		for _, sock := range c.openSocks() {
+			if err := setDrop(sock, on); !errors.Is(err, net.ErrClosed) {
+				failed = append(failed, err)
+			}
+		}
+	}
+	return errors.Join(failed...)
 }
 
 // IdleTimeout cuts a connection that was idle in both directions for d, as load
@@ -111,6 +168,9 @@ func (p *Proxy) Refuse(on bool) error {
 			if f.ignore {
 				failed = l.SetDeadline(time.Unix(1, 0))
 			}
+			if f.drop {
+				failed = errors.Join(failed, setDrop(l, true))
+			}
 		}
 	})
 	return failed
@@ -124,6 +184,9 @@ func (p *Proxy) Heal() error {
 	p.CutAfter(ToServer, -1, RST)
 	p.CutAfter(ToClient, -1, RST)
 	p.StopAccepting(false)
+	if err := p.DropPackets(false); err != nil {
+		return err
+	}
 	p.change(func(f *faults) { *f = faults{} })
 	return nil
 }

@@ -149,7 +149,8 @@ func (p *pipe) wait(c chunk) int {
 			}
 		}
 		late := time.Until(due)
-		if late <= 0 && !f.held[p.dir] {
+		held := f.held[p.dir] || f.drop
+		if late <= 0 && !held {
 			if p.conn.stopped.Err() != nil {
 				return 0
 			}
@@ -160,7 +161,7 @@ func (p *pipe) wait(c chunk) int {
 			return piece
 		}
 		var ready <-chan time.Time
-		if !f.held[p.dir] {
+		if !held {
 			ready = time.After(late)
 		}
 		select {
