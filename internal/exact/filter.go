@@ -61,8 +61,16 @@ func (f *filter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// reset prepares for the stream of a new connection.
-func (f *filter) reset() { f.matched, f.inMessage, f.message, f.ended = 0, false, nil, false }
+// reset prepares for the stream of a new connection. started is the value of
+// f.started before the first message.
+func (f *filter) reset(started bool) {
+	if f.pingTimer != nil {
+		f.pingTimer.Stop()
+		f.pingTimer = nil
+	}
+	f.started, f.early = started, nil
+	f.matched, f.inMessage, f.message, f.ended = 0, false, nil, false
+}
 
 // step processes the beginning of p, and returns the rest.
 func (f *filter) step(p []byte) ([]byte, error) {

@@ -26,25 +26,26 @@ var errCanceled = errors.New("the run was canceled")
 var errSourcePanicked = errors.New("the input cannot be read")
 
 // input produces what the script reads: blocks, and a line `end` after the last
-// block. A block is a line `SIZE COUNT` and SIZE*COUNT bytes. A line `?` may be
-// sent before any other line and after `end`; the script answers `?` on both
-// streams. Input that arrives while a block is being sent becomes the next
-// block.
+// block. A block is a line `SIZE COUNT` and SIZE*COUNT bytes. Two other lines
+// may be sent before any line and after `end`: the script answers `?` on both
+// streams; an empty line makes the script check its processes. Input that
+// arrives while a block is being sent becomes the next block.
 type input struct {
 	source  io.Reader
 	filling *group.Group // the goroutine that reads the source
 
-	mu            sync.Mutex
-	changed       sync.Cond // one of the fields below has changed
-	started       bool      // filling was started
-	panicked      bool      // filling has panicked
-	next          []byte    // bytes that were read from the source, but are not in a block yet
-	err           error     // the error of the source's Read; io.EOF at the end of the input
-	endSent       bool      // the end was sent, or Read returned err
-	sentBytes     int64     // the number of bytes in the blocks whose sending has begun
-	pingRequested bool      // a `?` line must be sent
-	stopped       bool      // nothing more is sent
-	canceled      bool      // nothing more is read or sent
+	mu             sync.Mutex
+	changed        sync.Cond // one of the fields below has changed
+	started        bool      // filling was started
+	panicked       bool      // filling has panicked
+	next           []byte    // bytes that were read from the source, but are not in a block yet
+	err            error     // the error of the source's Read; io.EOF at the end of the input
+	endSent        bool      // the end was sent, or Read returned err
+	sentBytes      int64     // the number of bytes in the blocks whose sending has begun
+	pingRequested  bool      // a `?` line must be sent
+	checkRequested bool      // an empty line must be sent
+	stopped        bool      // nothing more is sent
+	canceled       bool      // nothing more is read or sent
 
 	// Used only by the goroutine that calls Read.
 	block []byte // the unsent rest of the block
@@ -104,6 +105,19 @@ func (in *input) sent() (n int64, complete bool) {
 
 // ping requests a `?` line.
 func (in *input) ping() { in.set(&in.pingRequested) }
+
+// check requests an empty line. It reports whether more may be requested.
+func (in *input) check() bool {
+	in.set(&in.checkRequested)
+	return !in.done()
+}
+
+// reset prepares for a new connection. The source must be nil.
+func (in *input) reset() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.pingRequested, in.checkRequested, in.stopped = false, false, false
+}
 
 // stop makes Read send nothing more: the command has ended.
 func (in *input) stop() { in.set(&in.stopped) }
@@ -169,6 +183,10 @@ func (in *input) wait() error {
 		case in.pingRequested:
 			in.pingRequested = false
 			in.line = []byte("?\n")
+			return nil
+		case in.checkRequested:
+			in.checkRequested = false
+			in.line = []byte("\n")
 			return nil
 		case len(in.next) > 0:
 			in.makeBlock()

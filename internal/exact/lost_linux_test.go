@@ -2,6 +2,7 @@ package exact
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -97,6 +98,33 @@ func TestScript_ProcessKilled(t *testing.T) {
 					}
 					if exists(dir, "f") {
 						t.Error("a part of the file was moved into place")
+					}
+				})
+			}
+		}
+	})
+}
+
+// A command kills its parent, the process of the script that would report the
+// command's end. The rest of the script reports the loss, and ends the command.
+func TestScript_ParentKilled(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		for name, script := range map[string]string{
+			"the command ends":      "kill -9 $PPID",
+			"the command continues": "kill -9 $PPID; exec sleep 600",
+		} {
+			for _, input := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/input %t", name, input), func(t *testing.T) {
+					t.Parallel()
+					o := Options{}
+					if input {
+						idle, writer := io.Pipe()
+						o.Stdin = cancelReader{idle, func() bool { _ = writer.Close(); return true }}
+					}
+					r := shell.start(t, o, sh(script))
+					go r.sendStdin(1 << 62)
+					if state := r.waitForEnd(); state != Failed {
+						t.Errorf("state %d, want Failed (%d)", state, Failed)
 					}
 				})
 			}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Options configure a command.
@@ -94,7 +95,8 @@ type Run struct {
 	state        State
 	processGroup string // the ID of the command's process group
 	code         int
-	outcomes     []string // the reported outcome of each stream that has ended
+	outcomes     []string    // the reported outcome of each stream that has ended
+	checks       *time.Timer // calls check while the command runs
 }
 
 // New prepares a run.
@@ -104,6 +106,8 @@ func New(o Options) *Run {
 	r.outFilter = filter{mark: mark, to: o.Stdout, report: r.report, ping: r.stdin.ping, started: true}
 	r.errFilter = filter{mark: mark, to: o.Stderr, report: r.report, ping: r.stdin.ping}
 	r.stdin.init(o.Stdin)
+	r.checks = time.AfterFunc(checkInterval, r.check)
+	r.checks.Stop()
 	return r
 }
 
@@ -131,6 +135,7 @@ func (r *Run) Cancel() bool {
 	if stdin, ok := r.options.Stdin.(Canceler); ok {
 		interrupt = stdin.Cancel
 	}
+	r.checks.Stop()
 	r.stdin.cancel(interrupt)
 	return true
 }
@@ -141,8 +146,24 @@ func (r *Run) Reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.state, r.processGroup, r.outcomes = Unknown, "", nil
-	r.outFilter.reset()
-	r.errFilter.reset()
+	r.checks.Stop()
+	r.stdin.reset()
+	r.outFilter.reset(true)
+	r.errFilter.reset(false)
+}
+
+// checkInterval is the time between two requests to the script to check its
+// processes. It is the time after which the script notices that the process
+// that waits for the command was killed.
+const checkInterval = 5 * time.Second
+
+// check requests one check and, after checkInterval, the next one.
+func (r *Run) check() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state == Running && r.stdin.check() {
+		r.checks.Reset(checkInterval)
+	}
 }
 
 // State returns the state of the command, and its exit code if the state is
@@ -213,7 +234,9 @@ func (r *Run) report(message string) (last bool, err error) {
 	case running:
 		r.state, r.processGroup = Running, group
 		r.stdin.start()
+		r.checks.Reset(checkInterval)
 	case ended:
+		r.checks.Stop()
 		r.stdin.stop()
 		r.outcomes = append(r.outcomes, outcome)
 		if len(r.outcomes) == streamCount {

@@ -1,11 +1,13 @@
 package exact
 
 import (
+	"errors"
 	"io"
 	"strings"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
+	"time"
 )
 
 // TerminateCommand returns a command only if the script cannot detect that the
@@ -69,4 +71,63 @@ func TestTerminateCommand(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A new connection starts with none of the state of the previous one.
+func TestRun_Reset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var errs strings.Builder
+		r := New(Options{Stderr: &errs})
+		message := func(text string) string { return markStart + r.mark + text + "\n" }
+		_ = writePieces(r.Stderr(), message(runningMessage))
+		_ = writePieces(r.Stdout(), message("ended 1")) // the connection breaks before stderr ends
+		r.stdin.ping()
+		r.Reset()
+		if state, _ := r.State(); state != Unknown {
+			t.Errorf("state %d, want Unknown", state)
+		}
+		_ = writePieces(r.Stderr(), "sh: warning\n"+message(runningMessage))
+		if got := r.ShellError(); got != "sh: warning\n" || errs.Len() > 0 {
+			t.Errorf("the error of the shell is %q, and %q was passed on", got, errs.String())
+		}
+		line := make([]byte, 10)
+		time.AfterFunc(time.Second, r.stdin.ping)
+		from := time.Now()
+		if n, err := r.Stdin().Read(line); string(line[:n]) != "?\n" || err != nil || time.Since(from) != time.Second {
+			t.Errorf("sent %q (%v) after %s, want the line ? after 1 s", line[:n], err, time.Since(from))
+		}
+		_ = writePieces(r.Stderr(), message("ended 2"))
+		if err := writePieces(r.Stdout(), message("ended 2")); !errors.Is(err, ErrEnded) {
+			t.Errorf("%v, want ErrEnded", err)
+		}
+		r.Cancel()
+	})
+}
+
+// While the command runs, the script is asked to check its processes.
+func TestRun_ChecksWhileRunning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := New(Options{})
+		message := func(text string) string { return markStart + r.mark + text + "\n" }
+		line := make([]byte, 10)
+		next := func() string {
+			n, _ := r.Stdin().Read(line)
+			return string(line[:n])
+		}
+		_ = writePieces(r.Stderr(), message(runningMessage))
+		from := time.Now()
+		for range 3 {
+			if got := next(); got != "\n" {
+				t.Errorf("sent %q, want an empty line", got)
+			}
+		}
+		if took := time.Since(from); took != 3*5*time.Second {
+			t.Errorf("three checks after %s, want %s", took, 3*5*time.Second)
+		}
+		time.AfterFunc(time.Hour, func() { r.Cancel() })
+		_ = writePieces(r.Stderr(), message("ended 2"))
+		if got := next(); got != "" || time.Since(from) < time.Hour {
+			t.Errorf("sent %q after the end of the command", got)
+		}
+	})
 }

@@ -53,13 +53,13 @@ feed() {
 			exec >/dev/null
 			;;
 		/77 | 1/*) ;;
-		*)
-			both 'ended lost'
-			! finish || k_over=1
-			;;
+		*) lost ;;
 		esac
 	fi
-	until [ $k_over ] || ! read -r k_n <&3; do both alive; done
+	until [ $k_over ] || ! read -r k_n <&3; do
+		[ "$k_n" ] && both alive
+		served || [ $k_over ] || lost
+	done
 	if [ $k_over ]; then
 		cat <&3 >/dev/null || while read -r k_n <&3; do :; done
 	else
@@ -73,6 +73,12 @@ feed() {
 	release
 }
 
+# lost reports that a process of the script is lost, and ends the command.
+lost() {
+	both 'ended lost'
+	! finish || k_over=1
+}
+
 # deliver reads the client's messages and writes the input to the command. It
 # exits with 0 after the end of the input, with 77 if the client's stdin ends
 # before, and with any other code if it fails or the command has ended.
@@ -82,6 +88,7 @@ deliver() {
 	while k_n=77; read -r k_size k_many <&3; do
 		[ $k_over ] && exit 1
 		case $k_size in
+		'') served || exit 1 ;;
 		'?') both alive ;;
 		end) exit 0 ;;
 		*)
@@ -149,14 +156,24 @@ others() {
 	[ "$k_others" ]
 }
 
-# release kills serve, which may still be trying to write to a full pipe: the
-# client reads nothing any more.
-release() {
+# served sets k_served to the living children of $$, which are feed and serve.
+# It fails if serve is not one of them.
+served() {
 	k_served=
 	# The file has no newline at its end, so read fails although it sets the
 	# variable. Some kernels do not have the file.
 	read -r k_served </proc/$$/task/$$/children
 	[ "$k_served" ] || others
+	case $k_served in
+	*[0-9]\ [0-9]* | '') ;; # the list is empty if there is no /proc
+	*) return 1 ;;
+	esac
+}
+
+# release kills serve, which may still be trying to write to a full pipe: the
+# client reads nothing any more.
+release() {
+	served
 	for k_n in $k_served; do
 		[ $k_n = $k_self ] || kill -KILL $k_n
 	done

@@ -71,7 +71,7 @@ func (s *Shell) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state, s.processID = Unknown, ""
-	s.filter.reset()
+	s.filter.reset(true)
 }
 
 // State returns Unknown, NoDirectory, NoCommand, NotStarted or Running. Running

@@ -167,8 +167,8 @@ var errUnreported = errors.New("the server reports success, but the command has 
 // errScriptEnded means that the script lost one of its processes while the
 // command ran.
 var errScriptEnded = notice.WithHint(
-	errors.New("the command was ended because a process of kshell's script in the container ended or could not be "+
-		"started: the container may be at its process or memory limit"),
+	errors.New("the command was ended because a process of kshell's script in the container was killed or could not "+
+		"be started: the container may be at its process or memory limit"),
 	"--exact=never runs a command without the script",
 )
 
