@@ -51,6 +51,7 @@ const verboseFlag = "verbose"
 // newRoot returns the command kshell with all its subcommands.
 func newRoot(a *app) *cobra.Command {
 	a.warnings, a.server = &atomic.Int32{}, &remote.ServerState{}
+	a.notice.Commands = connectionFlags{a.name, &a.kube}
 	root := &cobra.Command{
 		Use:   "kshell",
 		Short: "Open shells and run commands in the pods and on the nodes of a Kubernetes cluster",

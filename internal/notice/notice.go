@@ -9,6 +9,8 @@
 //   - On a raw terminal a line ends in CR LF. A message and remote output never
 //     share a line: the state of the screen is read and the message is written
 //     as one step.
+//   - In a hint, a command to type is in backquotes if the hint has other words,
+//     too.
 //   - -q hides notes, warnings and details; -v shows details. Errors, hints and
 //     the messages of NoteAlways and WarnAlways are always printed.
 package notice
@@ -31,6 +33,9 @@ const (
 type Printer struct {
 	Quiet     bool // -q
 	Verbosity int  // how often -v was given
+	// Commands completes the commands in hints. If it is nil, they are printed
+	// unchanged.
+	Commands Commands
 
 	prefix string // printed before each message except hints
 	out    *output
@@ -58,9 +63,9 @@ type Screen interface {
 func New(w io.Writer) *Printer { return &Printer{out: &output{w: w}} }
 
 // WithPrefix returns a Printer for messages about one of several pods or nodes:
-// each message begins with name. Quiet and Verbosity are copied.
+// each message begins with name. The exported fields are copied.
 func (p *Printer) WithPrefix(name string) *Printer {
-	return &Printer{Quiet: p.Quiet, Verbosity: p.Verbosity, prefix: name + ": ", out: p.out}
+	return &Printer{Quiet: p.Quiet, Verbosity: p.Verbosity, Commands: p.Commands, prefix: name + ": ", out: p.out}
 }
 
 // SetRaw declares that the terminal is in raw mode, and that s is the remote
@@ -163,7 +168,7 @@ func (p *Printer) WarnAlways(format string, args ...any) {
 
 // Hint prints a hint for the preceding message, even with -q.
 func (p *Printer) Hint(format string, args ...any) {
-	p.out.line(hintPrefix, fmt.Sprintf(format, args...))
+	p.out.line(hintPrefix, p.withCommands(fmt.Sprintf(format, args...)))
 }
 
 // Error prints err and its hint, even with -q. A nil err prints nothing.

@@ -1,9 +1,13 @@
-// Package script shrinks the shell scripts that kshell runs in containers.
+// Package script shrinks the shell scripts that kshell runs in containers, and
+// quotes words for shells.
 //
 // It imports no other package of kshell, and every package may import it.
 package script
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
 // Shrink returns a shell script without its comment lines, empty lines and the
 // tabs that indent its lines. It does not parse the script, so a string that
@@ -17,4 +21,24 @@ func Shrink(source string) string {
 		}
 	}
 	return b.String()
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)
+
+// Quote returns word as a POSIX shell reads it: unchanged if it has only
+// characters that are not special in a shell, otherwise in single quotes.
+func Quote(word string) string {
+	if plainWord.MatchString(word) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// QuoteAll quotes each of the words, and joins them with spaces.
+func QuoteAll(words []string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		quoted[i] = Quote(word)
+	}
+	return strings.Join(quoted, " ")
 }

@@ -10,3 +10,15 @@ func TestShrink(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestQuoteAll(t *testing.T) {
+	for want, words := range map[string][]string{
+		`ls -la /tmp`:               {"ls", "-la", "/tmp"},
+		`'a b' '' '$HOME' 'a;b'`:    {"a b", "", "$HOME", "a;b"},
+		`'it'\''s' 'ä' a=b,c@d%+:_`: {"it's", "ä", "a=b,c@d%+:_"},
+	} {
+		if got := QuoteAll(words); got != want {
+			t.Errorf("%q becomes %s, want %s", words, got, want)
+		}
+	}
+}

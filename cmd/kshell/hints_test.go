@@ -1,0 +1,47 @@
+package main
+
+import (
+	"testing"
+
+	"kshell/internal/kubeconfig"
+)
+
+func TestConnectionFlags_Complete(t *testing.T) {
+	given := kubeconfig.Flags{Namespace: "team", Context: "my prod"}
+	for _, tt := range []struct {
+		name, program, command, want string
+		flags                        kubeconfig.Flags
+	}{
+		{"no flags", "kshell", "kshell exec web -- ls", "kshell exec web -- ls", kubeconfig.Flags{}},
+		{
+			"before the command", "kshell", "kshell exec web -- ls --context x",
+			"kshell exec web -n team --context 'my prod' -- ls --context x", given,
+		},
+		{"at the end", "kshell", "kshell exec --help", "kshell exec --help -n team --context 'my prod'", given},
+		{"-- at the end", "kshell", "kshell exec web --", "kshell exec web -n team --context 'my prod' --", given},
+		{
+			"with a namespace", "kshell", "kshell exec web -n other -- ls",
+			"kshell exec web -n other --context 'my prod' -- ls", given,
+		},
+		{"kubectl", "kshell", "kubectl get nodes", "kubectl get nodes --context 'my prod'", given},
+		{
+			"kubectl with a namespace", "kshell", "kubectl get pods -n a", "kubectl get pods -n a --context 'my prod'", given,
+		},
+		{
+			"plugin of kubectl", "kubectl kshell", "kubectl kshell exec web", "kubectl kshell exec web -n team --context 'my prod'",
+			given,
+		},
+		{
+			"two commands", "kshell", "kubectl get a -n b && kubectl get c -n d",
+			"kubectl get a -n b --context 'my prod' && kubectl get c -n d --context 'my prod'", given,
+		},
+		{"change of the kubeconfig", "kshell", "kubectl config set-cluster c", "kubectl config set-cluster c", given},
+		{"another program", "kshell", "unset KUBECONFIG", "unset KUBECONFIG", given},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := (connectionFlags{tt.program, &tt.flags}).Complete(tt.command); got != tt.want {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+		})
+	}
+}
