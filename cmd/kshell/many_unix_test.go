@@ -78,7 +78,7 @@ func TestMany_LostConnectionEndsOneCommand(t *testing.T) {
 		t.Errorf("lines: %v", lines)
 	}
 	for _, message := range []string{
-		"kshell: many-1: connection lost",
+		"kshell: many-1: the connection broke",
 		"kshell: many-0          0  exited\n",
 		"kshell: many-1        255  lost\n",
 		"kshell: many-2          0  exited\n",

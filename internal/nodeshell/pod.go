@@ -105,6 +105,7 @@ func (p *Pod) run(ctx context.Context, in io.Reader) (*remote.Command, error) {
 		p.notice.Note("kshell cannot attach to this shell again if the connection breaks (%s)", reason)
 	}
 	o.Command, o.Pod.Target = p.options.Command(o.Command), pod.Target{Kind: "pod", Name: p.object.Name}
+	o.Program = "" // hints with another command do not help, because the pod is deleted
 	c, err := remote.New(env, m.cluster, p.Target(), o)
 	if err != nil {
 		return nil, err

@@ -162,7 +162,7 @@ func whyNoScript(err error) string {
 
 // errUnreported means that the server reports success, but the script has not
 // reported the end of the command.
-var errUnreported = errors.New("the server reports success, but the command has not reported its result")
+var errUnreported = errors.New("the server reported success before the command reported its result")
 
 // errScriptEnded means that the script lost one of its processes while the
 // command ran.

@@ -3,12 +3,14 @@ package remote
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"kshell/internal/apiclient"
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
+	"kshell/internal/script"
 	"kshell/internal/stream"
 )
 
@@ -37,32 +39,49 @@ func explain(err error, o *Options, t Target, endsOnLoss bool) error {
 		return notice.WithMessage(err, ended.reason)
 	case errors.As(err, &ended):
 		return notice.WithMessage(err, ended.reason+" before the command reported a result")
-	case errors.Is(err, errUnreported) && endsOnLoss:
-		return fmt.Errorf("%w; it is ended as soon as its node detects the loss", err)
-	case errors.Is(err, errUnreported):
-		return fmt.Errorf("%w; it may still be running", err)
-	case errors.As(err, &lost) && endsOnLoss:
-		return fmt.Errorf("%w before the command reported a result; it is ended as soon as its node detects the loss", err)
 	case errors.As(err, &lost) && !o.TTY:
-		return notice.WithHint(
-			fmt.Errorf("%w before the command reported a result; it may still be running", err),
-			fmt.Sprintf("%s -n %s %s -- ps", o.Program, t.Namespace, t.Pod),
-		)
+		return explainLost(err, o, t, endsOnLoss)
 	case errors.As(err, &remote) && remote.NotRunning():
 		return notice.WithHint(err, notRunningHint(t))
 	case errors.As(err, &remote) && remote.Start == stream.StartNotFound && len(o.Command) > 0:
-		short := notice.WithMessage(err,
-			fmt.Sprintf("the container has no command %s: %s", strconv.Quote(o.Command[0]), remote.Cause()))
-		if strings.Contains(o.Command[0], "/") {
-			return notice.WithHint(short, "the path is looked up in the container's own files")
-		}
-		return notice.WithHint(short,
-			"the command is looked up in the container's own PATH; an image without a shell has no sh either")
+		return notice.WithHint(
+			notice.WithMessage(err,
+				fmt.Sprintf("the container has no command %s: %s", strconv.Quote(o.Command[0]), remote.Cause())),
+			notFoundHint(o, t),
+		)
 	case errors.As(err, &remote) && remote.Start == stream.StartNotExecutable && len(o.Command) > 0:
 		return notice.WithMessage(err,
 			fmt.Sprintf("the container could not run %s: %s", strconv.Quote(o.Command[0]), remote.Cause()))
 	}
 	return err
+}
+
+// explainLost returns a lost connection as the error of a command without a
+// tty: its result is unknown. endsOnLoss is as in explain.
+func explainLost(err error, o *Options, t Target, endsOnLoss bool) error {
+	message := fmt.Sprintf("the connection broke before the command ended, so its result is unknown; it %%s (%s)", err)
+	if errors.Is(err, errUnreported) {
+		message = errUnreported.Error() + ", so the result is unknown; the command %s"
+	}
+	if endsOnLoss {
+		return notice.WithMessage(err, fmt.Sprintf(message, "is stopped as soon as the node notices"))
+	}
+	err = notice.WithMessage(err, fmt.Sprintf(message, "may still be running"))
+	if o.Program == "" {
+		return err
+	}
+	return notice.WithHint(err,
+		fmt.Sprintf("`%s` lists the processes of the container", commandLine(o.Program, t.Pod, o.Pod.Container, "ps")))
+}
+
+// commandLine returns a command line that a user can type in a POSIX shell.
+// container may be empty.
+func commandLine(program, target, container string, command ...string) string {
+	words := []string{target}
+	if container != "" {
+		words = append(words, "-c", container)
+	}
+	return program + " " + script.QuoteAll(slices.Concat(words, []string{"--"}, command))
 }
 
 // explainRefusal adds a hint to a refused handshake.

@@ -71,8 +71,9 @@ func TestExplain(t *testing.T) {
 		{
 			"lost", &stream.LostError{Err: errors.New("reset")}, command,
 			errorText{
-				"connection lost: reset before the command reported a result; it may still be running",
-				"kubectl kshell exec -n team web -- ps",
+				"the connection broke before the command ended, so its result is unknown; it may still be running " +
+					"(connection lost: reset)",
+				"`kubectl kshell exec web -- ps` lists the processes of the container",
 			},
 			255,
 		},

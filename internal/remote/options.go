@@ -15,7 +15,7 @@ import (
 
 // Options describe what a Command runs, and how.
 type Options struct {
-	Program    string   // what the user types for this kind of command, for hints: "kshell exec"
+	Program    string   // what the user types for this kind of command, for hints: "kshell exec"; empty: no such hints
 	Command    []string // with its arguments; empty means a shell
 	Stdin, TTY bool
 	Env        []string // variables for the command, as NAME=VALUE

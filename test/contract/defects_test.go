@@ -168,8 +168,9 @@ func TestServerDefects_SuccessBeforeStart(t *testing.T) {
 				t,
 				nil,
 				append(slices.Concat([]string{"exec"}, flags), "web", "--", "sh", "-c", "echo ran >>file")...)
-			const want = "kshell: connection lost: the server reports success, " +
-				"but the command has not reported its result; it may still be running\n"
+			const want = "kshell: the server reported success before the command reported its result, " +
+				"so the result is unknown; the command may still be running\n" +
+				"hint: `kshell exec web -- ps` lists the processes of the container\n"
 			if r.Code != 255 || r.Err != want {
 				t.Errorf("exit code %d, stderr %q", r.Code, r.Err)
 			}

@@ -287,8 +287,8 @@ func once(t *testing.T, w Setup) {
 		term.WaitFor("up\r\n")
 		proxy.Cut(faultproxy.Both, faultproxy.RST)
 		term.WaitFor(
-			`kshell: connection lost: .* before the command reported a result; ` +
-				`it (may still be running|is ended as soon as its node detects the loss)`,
+			`kshell: the connection broke before the command ended, so its result is unknown; ` +
+				`it (may still be running|is stopped as soon as the node notices) \(connection lost: `,
 		)
 		term.CheckExit(255)
 		if r := w.Run(t, nil, "exec", pod, "--", "cat", "runs"); r.Out != "run\n" {

@@ -300,10 +300,11 @@ const shortTimeout = 30 * time.Second
 // lostMessage matches the whole of stderr after a lost connection: one message
 // and a hint.
 var lostMessage = regexp.MustCompile(
-	`^kshell: connection lost: [^\n]+ before the command reported a result; ` +
-		`(it is ended as soon as its node detects the loss\n|` +
-		`it may still be running\nhint: kshell exec -n \S+ \S+ -- ps\n)$|` +
-		`^kshell: connection lost: the server reports success, but the command has not reported its result; [^\n]+\n$`,
+	`^kshell: the connection broke before the command ended, so its result is unknown; ` +
+		`(it is stopped as soon as the node notices \(connection lost: [^\n]+\)\n|` +
+		"it may still be running \\(connection lost: [^\n]+\\)\nhint: `kshell exec [^\n`]+ -- ps` [^\n]+\n)$|" +
+		`^kshell: the server reported success before the command reported its result, so the result is unknown; ` +
+		"the command [^\n]+\n(hint: `kshell exec [^\n`]+ -- ps` [^\n]+\n)?$",
 )
 
 // jargon matches what messages must not contain.
