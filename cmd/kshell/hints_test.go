@@ -28,8 +28,8 @@ func TestConnectionFlags_Complete(t *testing.T) {
 			"kubectl with a namespace", "kshell", "kubectl get pods -n a", "kubectl get pods -n a --context 'my prod'", given,
 		},
 		{
-			"plugin of kubectl", "kubectl kshell", "kubectl kshell exec web", "kubectl kshell exec web -n team --context 'my prod'",
-			given,
+			"plugin of kubectl", "kubectl kshell", "kubectl kshell exec web",
+			"kubectl kshell exec web -n team --context 'my prod'", given,
 		},
 		{
 			"two commands", "kshell", "kubectl get a -n b && kubectl get c -n d",
