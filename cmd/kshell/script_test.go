@@ -204,6 +204,9 @@ var pods = map[string]func() *corev1.Pod{
 		}}
 		return p
 	},
+	"env-only": func() *corev1.Pod {
+		return &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "a", Image: "sandbox/env-only"}}}}
+	},
 	"stale-annotation": func() *corev1.Pod {
 		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "a"}, {Name: "b"}}}}
 		p.Annotations = map[string]string{"kubectl.kubernetes.io/default-container": "gone"}
@@ -216,12 +219,22 @@ var pods = map[string]func() *corev1.Pod{
 	},
 }
 
+// images are the commands in the images of pods.
+var images = map[string]map[string]string{
+	"sandbox/env-only": {
+		"env": "/usr/bin/env", "printenv": "/usr/bin/printenv", "cat": "/bin/cat", "true": "/bin/true", "false": "/bin/false",
+	},
+}
+
 func addPod(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 || pods[args[0]] == nil {
 		ts.Fatalf("usage: pod NAME")
 	}
 	p := pods[args[0]]()
 	p.Name = args[0]
+	if image := p.Spec.Containers[0].Image; image != "" {
+		ts.Check(sandboxOf(ts).AddImage(image, images[image]))
+	}
 	ts.Check(sandboxOf(ts).AddPod(p))
 }
 

@@ -179,3 +179,22 @@ func TestShell_NotMissing(t *testing.T) {
 		t.Error("a shell is reported as missing")
 	}
 }
+
+// In an image without sh, env sets the variables of a command on a terminal,
+// too.
+func TestEnv_TerminalWithoutSh(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	p := pods["env-only"]()
+	p.Name = "env-only"
+	image := p.Spec.Containers[0].Image
+	if err := s.AddImage(image, images[image]); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddPod(p); err != nil {
+		t.Fatal(err)
+	}
+	c := open(t, s, program(t), "exec", "-it", "--env", "A=one two", "env-only", "--", "printenv", "A")
+	c.waitFor("one two\r\n")
+	c.mustEnd(0)
+}

@@ -223,13 +223,17 @@ func (c *Command) runPlain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	command, err := c.options.withEnv()
+	if err != nil {
+		return err
+	}
 	c.setMode(ModePlain, c.Report().Inexact)
 	d := &driver{cmd: c, request: func(t Target) stream.Request {
-		return t.Exec(c.options.Command, c.options.Stdin, false, protocols)
+		return t.Exec(command, c.options.Stdin, false, protocols)
 	}}
 	s := c.Settings()
 	s.CheckStuck = s.Stdin != nil
-	return c.explain(outcome.ContextCause(ctx, c.runOneShot(ctx, d, s)), false)
+	return c.explain(outcome.ContextCause(ctx, c.envMissing(c.runOneShot(ctx, d, s))), false)
 }
 
 // runOneShot runs a session without a terminal.

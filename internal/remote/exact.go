@@ -42,8 +42,8 @@ func (c *Command) runExact(ctx context.Context) (ran bool, err error) {
 		return true, errors.New(why)
 	case o.hasEnvironment() && state == exact.NoCommand:
 		return true, c.explain(errNoCommand, false)
-	case o.hasEnvironment():
-		return true, environmentError(state)
+	case o.hasEnvironment() && state == exact.NotStarted:
+		return true, errEnvironmentNotSet
 	case o.Exact == ExactAlways:
 		return true, notice.WithHint(
 			errors.New("--exact=always is not possible here: "+why),
@@ -81,18 +81,13 @@ func (in scriptInput) Read(p []byte) (int, error) { return in.Run.Stdin().Read(p
 // both in the same way.
 var errNoCommand = &stream.RemoteError{Message: "executable file not found", Start: stream.StartNotFound}
 
-// environmentError returns the error for a command with --env or --workdir that
-// the script did not start.
-func environmentError(state exact.State) error {
-	if state != exact.NotStarted {
-		return errNoEnvironment
-	}
-	return notice.WithHint(
-		errors.New("the command was not started: kshell's script cannot set a variable, or cannot start processes in "+
-			"the container, which may be at its process or memory limit"),
-		"without --env and --workdir, the command is run without the script",
-	)
-}
+// errEnvironmentNotSet means that the script did not start a command with --env
+// or --workdir.
+var errEnvironmentNotSet = notice.WithHint(
+	errors.New("the command was not started: kshell's script cannot set a variable, or cannot start processes in "+
+		"the container, which may be at its process or memory limit"),
+	"without --env and --workdir, the command is run without the script",
+)
 
 // terminate ends remote processes by running the given command in t. If command
 // is nil, terminate does nothing. The time limit is short, because the user

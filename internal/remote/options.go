@@ -3,6 +3,7 @@ package remote
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -105,9 +106,40 @@ func (o *Options) plainProtocols() ([]string, error) {
 	return closing, nil
 }
 
-// errNoEnvironment means that --env and --workdir are not possible, because the
-// container has no sh or the user is not allowed to run it.
-var errNoEnvironment = notice.WithHint(
-	errors.New("--env and --workdir need an sh in the container, and permission to run it"),
-	"omit --env, --workdir and --exact=never to run the command without sh",
+// withEnv returns the command for a container in which kshell's script cannot
+// run. The program env of the container sets the variables of Env. No program
+// of the container sets Dir, so that Dir is an error.
+func (o *Options) withEnv() ([]string, error) {
+	switch {
+	case o.Dir != "":
+		return nil, errNoDirectory
+	case len(o.Env) == 0:
+		return o.Command, nil
+	case len(o.Command) == 0 || strings.Contains(o.Command[0], "="): // env would take the name for a variable
+		return nil, errNoEnv
+	}
+	return slices.Concat([]string{"env"}, o.Env, o.Command), nil
+}
+
+// envMissing returns err, or errNoEnv if err means that the container does not
+// have the program env of withEnv.
+func (c *Command) envMissing(err error) error {
+	if len(c.options.Env) > 0 && isNotFound(err) {
+		return errNoEnv
+	}
+	return err
+}
+
+// errNoEnv means that --env is not possible, because neither kshell's script
+// nor env can be run in the container.
+var errNoEnv = notice.WithHint(
+	errors.New("--env needs env in the container, or an sh that can run kshell's script"),
+	"omit --env to run the command without them",
+)
+
+// errNoDirectory means that --workdir is not possible, because kshell's script
+// cannot be run in the container.
+var errNoDirectory = notice.WithHint(
+	errors.New("--workdir needs an sh in the container that can run kshell's script"),
+	"omit --workdir to run the command in the container's working directory",
 )

@@ -42,15 +42,15 @@ func (c *Command) runTTY(ctx context.Context, t Terminal) error {
 			return err
 		}
 	}
-	if c.options.hasEnvironment() {
-		return errNoEnvironment
+	commands, err := c.commandsWithoutScript(ctx)
+	if err != nil {
+		return err
 	}
-	var err error
-	for _, command := range c.shells(ctx) {
+	for _, command := range commands {
 		d := &driver{cmd: c, request: func(t Target) stream.Request {
 			return t.Exec(command, true, true, c.options.Protocols)
 		}}
-		err = c.explain(c.runOnTerminal(ctx, t, d), false)
+		err = c.explain(c.envMissing(c.runOnTerminal(ctx, t, d)), false)
 		if !isNotFound(err) {
 			return err
 		}
@@ -82,7 +82,7 @@ func (c *Command) runShellScript(ctx context.Context, t Terminal) (ran bool, err
 	case state == exact.NoCommand && o.hasEnvironment():
 		return true, c.explain(errNoCommand, false)
 	case state == exact.NotStarted && o.hasEnvironment():
-		return true, environmentError(state)
+		return true, errEnvironmentNotSet
 	case why != "":
 		c.env.Notice.Detail("the shell is opened without kshell's script: %s", why)
 		return false, nil
@@ -127,6 +127,16 @@ func isLeft(err error) bool {
 // quotes, because a container runtime escapes quotes in a way that cmd does not
 // understand.
 var powershellOrCmd = []string{"cmd", "/d", "/c", "where /q powershell 2>nul & if errorlevel 1 (cmd) else (powershell)"}
+
+// commandsWithoutScript returns the commands that are tried, in this order, if
+// no script starts the command.
+func (c *Command) commandsWithoutScript(ctx context.Context) ([][]string, error) {
+	if !c.options.hasEnvironment() {
+		return c.shells(ctx), nil
+	}
+	command, err := c.options.withEnv()
+	return [][]string{command}, err
+}
 
 // shells returns the commands that are tried, in this order, if no script
 // starts the command: only the user's command or, without one, every shell that
