@@ -124,7 +124,8 @@ type NoPodsError struct {
 	Target    Target // the zero value for a selector given by the user
 	Selector  string // "" if there is no valid selector
 	// Permanent reports that waiting does not help: the object is scaled to 0,
-	// finished or suspended, or has no valid selector.
+	// finished or suspended, has no valid selector, or is a service of the type
+	// ExternalName.
 	Permanent bool
 
 	text, hint string

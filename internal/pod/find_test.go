@@ -226,6 +226,15 @@ func TestFind_NoPods(t *testing.T) {
 			Spec:       corev1.ServiceSpec{Selector: labels},
 		}
 	}
+	external := func(labels map[string]string) any {
+		return corev1.Service{
+			TypeMeta:   typeMeta("v1", "Service"),
+			ObjectMeta: named,
+			Spec: corev1.ServiceSpec{
+				Selector: labels, Type: corev1.ServiceTypeExternalName, ExternalName: "db.example.com",
+			},
+		}
+	}
 	replicaSet := func(selector *metav1.LabelSelector) any {
 		return appsv1.ReplicaSet{
 			TypeMeta:   typeMeta("apps/v1", "ReplicaSet"),
@@ -343,6 +352,22 @@ func TestFind_NoPods(t *testing.T) {
 			2,
 		},
 		{"svc/web", core + "services/web", service(nil), "service/web has no selector", "kubectl get pods -n shop", 1},
+		{
+			"svc/web",
+			core + "services/web",
+			external(map[string]string{"app": "web"}),
+			`service/web has no pods: it is an alias of the host "db.example.com" (type ExternalName)`,
+			"kubectl get pods -n shop",
+			1,
+		},
+		{
+			"svc/web",
+			core + "services/web",
+			external(nil),
+			`service/web has no pods: it is an alias of the host "db.example.com" (type ExternalName)`,
+			"kubectl get pods -n shop",
+			1,
+		},
 		{
 			"rs/web",
 			apps + "replicasets/web",

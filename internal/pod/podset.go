@@ -153,6 +153,14 @@ func (c *Client) service(ctx context.Context, namespace string, target Target) (
 	if err := c.get(ctx, namespace, target, object); err != nil {
 		return nil, err
 	}
+	if object.Spec.Type == corev1.ServiceTypeExternalName { // the API ignores a selector of such a service
+		return nil, &NoPodsError{
+			Namespace: namespace, Target: target,
+			text: fmt.Sprintf("%s has no pods: it is an alias of the host %q (type ExternalName)",
+				target, object.Spec.ExternalName),
+			hint: fmt.Sprintf("name a pod: type `kubectl get pods -n %s` to list the pods", namespace), Permanent: true,
+		}
+	}
 	selector := matchLabels(object.Spec.Selector)
 	return newPodSet(namespace, target, selector, podSet{
 		emptyText: fmt.Sprintf("%s selects no pods: no pod has the labels %s", target, metav1.FormatLabelSelector(selector)),
