@@ -51,7 +51,8 @@ const (
 )
 
 // loadSettings reads the user's settings file. It returns nil if there is none,
-// or if the file is ignored.
+// or if the file is ignored. It warns if other users can change the file,
+// because the file names programs and the image of privileged pods.
 //
 // A file that KSHELL_CONFIG names must be readable. The default file may be
 // missing; if it cannot be read, loadSettings prints a warning, because cron
@@ -67,6 +68,9 @@ func (a *app) loadSettings() (*settings.File, error) {
 	var invalid *settings.FileError
 	switch {
 	case err == nil:
+		if writers := loaded.OtherWriters(); writers != "" {
+			a.notice.Warn("other users can change the settings file %s: %s", path, writers)
+		}
 		return loaded, nil
 	case errors.As(err, &invalid):
 		return nil, err

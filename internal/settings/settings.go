@@ -65,31 +65,56 @@ type section map[string]string
 // File holds the contents of a settings file. The nil *File is an empty one.
 type File struct {
 	path     string
+	writers  string // see OtherWriters
 	general  section
 	contexts map[string]section
+}
+
+// OtherWriters returns which users other than root and the current user can
+// change the file, or replace it in its directories, and how to prevent that:
+// "every user can write to PATH (chmod go-w PATH)". It returns "" if there are
+// none, and on Windows.
+func (f *File) OtherWriters() string {
+	if f == nil {
+		return ""
+	}
+	return f.writers
 }
 
 // Load reads the file at path. Errors are *FileError for invalid contents, and
 // those of opening and reading the file, such as fs.ErrNotExist.
 func Load(path string) (*File, error) {
-	raw, err := read(path)
+	raw, writers, err := read(path)
 	if err != nil {
 		return nil, err
 	}
-	return parse(path, raw)
+	f, err := parse(path, raw)
+	if err != nil {
+		return nil, err
+	}
+	f.writers = writers
+	return f, nil
 }
 
-func read(path string) ([]byte, error) {
+// read returns the contents of the file, and its writers; see OtherWriters.
+func read(path string) (raw []byte, writers string, err error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer func() { _ = file.Close() }() // the file was only read
-	raw, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if len(raw) > maxFile {
-		return nil, &FileError{path, "the file is larger than 1 MiB"}
+	raw, err = io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err != nil {
+		return nil, "", err
 	}
-	return raw, err
+	if len(raw) > maxFile {
+		return nil, "", &FileError{path, "the file is larger than 1 MiB"}
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, "", err
+	}
+	return raw, otherWriters(path, info), nil
 }
 
 // FileError means that the contents of the file are invalid.
