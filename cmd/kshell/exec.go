@@ -121,6 +121,7 @@ func (a *app) exec(ctx context.Context, p *execPlan) (err error) {
 		if statusErr := statusOf(command, start, err).Write(status); statusErr != nil {
 			a.notice.WarnAlways("the status could not be written: %s", statusErr)
 		}
+		a.printExitCode(p, err)
 	}()
 	for _, w := range p.warnings {
 		a.notice.Warn("%s", w)

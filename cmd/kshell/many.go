@@ -31,6 +31,7 @@ type manyFlags struct {
 const (
 	outputText = "text"
 	outputJSON = "json"
+	outputYAML = "yaml" // only with --dry-run of node-shell
 )
 
 // defaultParallel is the default of --max-parallel.

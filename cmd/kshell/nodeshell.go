@@ -113,7 +113,7 @@ command, and on a terminal, kshell opens a login shell, and attaches to it again
 		"do not write the shell's output to the container's log on the node; kshell cannot attach to such a shell again")
 	flags.BoolVar(&f.detach, "detach", false, "start the shell and leave it running")
 	flags.BoolVar(&f.attach, "attach", false, "attach to a shell that was left running: [POD] replaces NODE")
-	flags.BoolVar(&f.dryRun, "dry-run", false, "print the pod (-o yaml) and do not create it")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "print the pod (-o yaml or json), and do not create it")
 	f.scriptFlags.addTo(flags)
 	f.sessionFlags.addTo(flags)
 	f.manyFlags.addTo(cmd)
@@ -161,7 +161,7 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 	}
 	switch {
 	case p.dryRun:
-		text, err := m.Manifest(ctx, p.node)
+		text, err := m.Manifest(ctx, p.node, p.dryRunJSON)
 		if err == nil {
 			_, _ = a.printed.Write(text) // a.printed keeps the error
 		}
@@ -169,7 +169,11 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 	case p.exec.many != nil:
 		return a.runOnNodes(ctx, m, cluster, p)
 	case p.attach:
-		return outcome.ContextCause(ctx, m.Attach(ctx, p.pod, nodePrompter{a}))
+		err := outcome.ContextCause(ctx, m.Attach(ctx, p.pod, nodePrompter{a}))
+		if !m.LeftRunning() {
+			a.printExitCode(p.exec, err)
+		}
+		return err
 	}
 	if p.node == "" {
 		if p.node, err = a.chooseNode(ctx, m); err != nil {
@@ -201,6 +205,9 @@ func (a *app) runOnNode(ctx context.Context, m *nodeshell.Manager, p *nodePlan) 
 	defer func() {
 		if err := statusOf(command, start, err).Write(status); err != nil {
 			a.notice.WarnAlways("the status could not be written: %s", err)
+		}
+		if !m.LeftRunning() {
+			a.printExitCode(p.exec, err)
 		}
 	}()
 	ctx, cancel := p.exec.script.limited(ctx)

@@ -31,8 +31,9 @@ type nodePlan struct {
 	image   bool         // --image was given
 	cpu     string       // requested by the pod if a quota requires it
 	memory  string       // requested by the pod if a quota requires it
-	dryRun  bool
-	exec    *execPlan // the command; its target is set later
+
+	dryRun, dryRunJSON bool      // print the pod, as YAML or as JSON
+	exec               *execPlan // the command; its target is set later
 }
 
 // planNode returns the plan of a command line.
@@ -48,6 +49,7 @@ func planNode(cmd *cobra.Command, f nodeFlags, args []string, local terminals) (
 	}
 	p := &nodePlan{
 		all: f.all, attach: f.attach, cpu: f.cpu, memory: f.memory, dryRun: f.dryRun, image: f.image != "",
+		dryRunJSON: f.dryRun && f.output == outputJSON,
 	}
 	if len(named) == 1 {
 		kind, name, typed := strings.Cut(named[0], "/")
@@ -113,8 +115,9 @@ func (f *nodeFlags) planNodeRun(cmd *cobra.Command, p *nodePlan, command []strin
 func (f *nodeFlags) checkTarget(cmd *cobra.Command, p *nodePlan, local terminals) error {
 	shell, onTerminal := len(p.exec.command) == 0, local.in && local.out
 	switch {
-	case f.dryRun && f.output != "yaml" && cmd.Flags().Changed("output"):
-		return outcome.NewUsageError("unknown --output "+strconv.Quote(f.output)+" of --dry-run", "-o yaml")
+	case f.dryRun && f.output != outputYAML && f.output != outputJSON && cmd.Flags().Changed("output"):
+		return outcome.NewUsageError(
+			"unknown --output "+strconv.Quote(f.output)+" of --dry-run", "one of "+outputYAML+", "+outputJSON)
 	case f.dryRun && p.node == "":
 		return usage(cmd, "--dry-run needs a NODE")
 	case f.dryRun:

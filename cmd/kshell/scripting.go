@@ -93,6 +93,18 @@ func (f *scriptFlags) openStatus() (io.WriteCloser, error) {
 	return file, nil
 }
 
+// printExitCode prints, with -v, the exit code of the plan's command or shell,
+// which has ended with err. It prints nothing if the exit code is not known.
+func (a *app) printExitCode(p *execPlan, err error) {
+	what := "command"
+	if len(p.command) == 0 {
+		what = "shell"
+	}
+	if o := outcome.Classify(err); o.Cause == outcome.Exited {
+		a.notice.Detail("the %s ended with exit code %d", what, o.ExitCode)
+	}
+}
+
 // statusOf returns the status record of a command that ended with err. c is nil
 // if kshell failed before it had a command.
 func statusOf(c *remote.Command, start time.Time, err error) outcome.Status {

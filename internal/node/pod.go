@@ -1,6 +1,8 @@
 package node
 
 import (
+	"bytes"
+	"encoding/json"
 	"maps"
 	"path"
 	"time"
@@ -186,10 +188,24 @@ func WithResources(p *corev1.Pod, cpu, memory string) (*corev1.Pod, error) {
 }
 
 // YAML returns the manifest of the pod as it is sent to the API server.
-func YAML(p *corev1.Pod) ([]byte, error) {
-	return yaml.Marshal(struct {
-		metav1.TypeMeta `json:",inline"`
-		Metadata        metav1.ObjectMeta `json:"metadata"`
-		Spec            corev1.PodSpec    `json:"spec"`
-	}{p.TypeMeta, p.ObjectMeta, p.Spec})
+func YAML(p *corev1.Pod) ([]byte, error) { return yaml.Marshal(newManifest(p)) }
+
+// JSON returns the manifest of the pod as it is sent to the API server,
+// indented as kubectl indents JSON.
+func JSON(p *corev1.Pod) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("", "    ")
+	e.SetEscapeHTML(false) // the scripts contain < and >
+	err := e.Encode(newManifest(p))
+	return b.Bytes(), err
 }
+
+// manifest is a Pod without its status.
+type manifest struct {
+	metav1.TypeMeta `json:",inline"`
+	Metadata        metav1.ObjectMeta `json:"metadata"`
+	Spec            corev1.PodSpec    `json:"spec"`
+}
+
+func newManifest(p *corev1.Pod) manifest { return manifest{p.TypeMeta, p.ObjectMeta, p.Spec} }

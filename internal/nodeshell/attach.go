@@ -207,9 +207,8 @@ func (s *attachSession) conclude(ctx context.Context, err error) error {
 	}
 	switch {
 	case errors.Is(context.Cause(ctx), errDetached):
-		p.keep.Store(true)
 		s.console.Tidy()
-		p.notice.NoteAlways("%s", p.leftRunning())
+		p.leaveRunning()
 		return nil
 	case end.termination != nil:
 		limited, cancel := context.WithTimeout(ctx, checkTimeout)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -60,6 +61,8 @@ type Manager struct {
 
 	checkOnce sync.Once
 	forbidden error // the result of CheckRights
+
+	leftRunning atomic.Bool // see LeftRunning
 }
 
 // New returns a Manager. It sends no requests.
@@ -124,11 +127,14 @@ func (m *Manager) podOptions(ctx context.Context, n *notice.Printer, name string
 	return o, nil
 }
 
-// Manifest returns the YAML of the pod that would be created on a node.
-func (m *Manager) Manifest(ctx context.Context, name string) ([]byte, error) {
+// Manifest returns the pod that would be created on a node, as JSON or YAML.
+func (m *Manager) Manifest(ctx context.Context, name string, asJSON bool) ([]byte, error) {
 	o, err := m.podOptions(ctx, m.env.Notice, name)
 	if err != nil {
 		return nil, err
+	}
+	if asJSON {
+		return node.JSON(node.Pod(o))
 	}
 	return node.YAML(node.Pod(o))
 }
@@ -148,14 +154,17 @@ func (m *Manager) Run(ctx context.Context, name string, in io.Reader) (*remote.C
 	case err != nil:
 		return nil, outcome.ContextCause(ctx, err)
 	case p.options.Detached:
-		p.keep.Store(true)
-		m.env.Notice.NoteAlways("%s", p.leftRunning())
+		p.leaveRunning()
 		return nil, nil
 	case p.options.Shell:
 		return p.attach(ctx, in, false)
 	}
 	return p.run(ctx, in)
 }
+
+// LeftRunning reports whether Run or Attach left its shell running because the
+// user detached from it.
+func (m *Manager) LeftRunning() bool { return m.leftRunning.Load() }
 
 // Attach attaches the local terminal to a shell that was left running. The
 // method find describes name and user.

@@ -3,7 +3,6 @@ package nodeshell
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync/atomic"
 	"time"
@@ -151,10 +150,12 @@ func (p *Pod) Remove() {
 	p.notice.Detail("pod %s was deleted", p.object.Name)
 }
 
-// leftRunning returns the message that the pod is left running, and how to
-// attach to it.
-func (p *Pod) leftRunning() string {
-	return fmt.Sprintf("pod %s is left running on node %s until %s; attach to it with: %s --attach -n %s %s",
+// leaveRunning makes Remove keep the pod, and prints that it is left running
+// and how to attach to it.
+func (p *Pod) leaveRunning() {
+	p.keep.Store(true)
+	p.manager.leftRunning.Store(true)
+	p.notice.NoteAlways("pod %s is left running on node %s until %s; attach to it with: %s --attach -n %s %s",
 		p.object.Name, p.object.Spec.NodeName, p.object.CreationTimestamp.Add(p.options.TTL).Local().Format(time.DateTime),
 		p.manager.options.Program, p.object.Namespace, p.object.Name)
 }
