@@ -149,8 +149,8 @@ func (a *app) runMany(ctx context.Context, p *execPlan, find func(context.Contex
 	}
 	o := fanout.Options{
 		Parallel: p.many.parallel, Timeout: p.script.timeout,
-		Stdout: a.Out, ColorStdout: colored(a.Out),
-		Stderr: a.Err, ColorStderr: colored(a.Err),
+		Stdout: a.Out, ColorStdout: colored(a.Out), TerminalStdout: terminal.IsTerminal(a.Out),
+		Stderr: a.Err, ColorStderr: colored(a.Err), TerminalStderr: terminal.IsTerminal(a.Err),
 		Notice: a.notice,
 	}
 	switch {

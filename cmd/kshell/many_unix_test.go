@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -209,6 +210,22 @@ func TestMany_StatusRecordPerPod(t *testing.T) {
 		if s.ExitCode != 4 || s.Cause != outcome.Exited || s.Mode != remote.ModeExact || s.StdoutBytes != 2 ||
 			s.UID == "" || s.Container != "c" {
 			t.Errorf("%s: %+v", name, s)
+		}
+	}
+}
+
+// A pod cannot print a line that seems to come from another pod.
+func TestMany_ControlCharactersOnTerminal(t *testing.T) {
+	t.Parallel()
+	s := startPods(t, 2, "")
+	const forge = `printf 'x\rmany-9: forged\033[1A\033[31mred\n\233\r\n'`
+	for _, script := range []string{forge, forge + " >&2"} {
+		for _, flags := range [][]string{nil, {"--fold"}} {
+			args := append([]string{"exec", "-l", "many=yes", "--all"}, flags...)
+			c := open(t, s, program(t), append(args, "--", "sh", "-c", script)...)
+			c.waitFor(regexp.QuoteMeta("x^Mmany-9: forged^[[1A\x1b[31mred\x1b[0m\r\n"))
+			c.waitFor(regexp.QuoteMeta("\\x9b\r\n"))
+			c.mustEnd(0)
 		}
 	}
 }

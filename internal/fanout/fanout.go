@@ -76,9 +76,13 @@ type Options struct {
 	Format   Format
 
 	Stdout, Stderr           io.Writer
-	ColorStdout, ColorStderr bool            // whether the titles of Format Text are colored
-	Notice                   *notice.Printer // during Run its messages go to Stderr
-	Status                   io.Writer       // for a line of JSON for each target; nil for none
+	ColorStdout, ColorStderr bool // whether the titles of Format Text are colored
+	// Whether the output goes to a terminal, on which the formats Text and
+	// Folded make control characters visible.
+	TerminalStdout, TerminalStderr bool
+
+	Notice *notice.Printer // during Run its messages go to Stderr
+	Status io.Writer       // for a line of JSON for each target; nil for none
 }
 
 // Run runs the commands of targets and returns when all of them have ended. It
@@ -181,8 +185,14 @@ func (r *runner) writers(i int, t Target) (stdout, stderr io.Writer, finish func
 			_, _ = w.Write(jsonEnd(t.Node, c, res, err)) // r.output.Err returns the error
 		}
 	default:
-		stdout := newLineWriter(r.output.Stdout(), prefixed(t.Title, i, r.ColorStdout))
-		stderr := newLineWriter(r.output.Stderr(), prefixed(t.Title, i, r.ColorStderr))
+		onStdout, onStderr := prefixed(t.Title, i, r.ColorStdout), prefixed(t.Title, i, r.ColorStderr)
+		if r.TerminalStdout {
+			onStdout = visible(onStdout)
+		}
+		if r.TerminalStderr {
+			onStderr = visible(onStderr)
+		}
+		stdout, stderr := newLineWriter(r.output.Stdout(), onStdout), newLineWriter(r.output.Stderr(), onStderr)
 		return stdout, stderr, func(bool, result, error) {
 			stdout.finish()
 			stderr.finish()
@@ -216,7 +226,7 @@ func (r *runner) conclude(ctx context.Context, results []result) error {
 	if errors.As(context.Cause(ctx), &signal) {
 		return signal
 	}
-	err := r.folds.writeTo(r.output, results)
+	err := r.writeFolds(results)
 	if err = cmp.Or(r.output.Err(), err); err != nil {
 		return &stream.OutputError{Err: err}
 	}
@@ -232,4 +242,16 @@ func (r *runner) conclude(ctx context.Context, results []result) error {
 		return nil
 	}
 	return sum
+}
+
+// writeFolds writes the output of Format Folded.
+func (r *runner) writeFolds(results []result) error {
+	stdout, stderr := r.output.Stdout(), r.output.Stderr()
+	if r.TerminalStdout {
+		stdout = newLineWriter(stdout, visible(unchanged))
+	}
+	if r.TerminalStderr {
+		stderr = newLineWriter(stderr, visible(unchanged))
+	}
+	return r.folds.writeTo(stdout, stderr, results)
 }

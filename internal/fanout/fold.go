@@ -3,6 +3,7 @@ package fanout
 import (
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -94,19 +95,19 @@ func (f *fold) heading() string {
 
 // writeTo writes each output once, in the order of results: stdout to stdout,
 // stderr to stderr. It returns an error if a file with output cannot be read,
-// or out cannot be written.
-func (f *folds) writeTo(out *output, results []result) error {
+// or stdout cannot be written.
+func (f *folds) writeTo(stdout, stderr io.Writer, results []result) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sort(results)
 	for _, one := range f.list {
 		if one.stderr.size > 0 {
-			if err := one.stderr.writeTo(out.Stderr(), one.heading()); err != nil {
+			if err := one.stderr.writeTo(stderr, one.heading()); err != nil {
 				return err
 			}
 		}
 		if one.stdout.size > 0 || one.stderr.size == 0 {
-			if err := one.stdout.writeTo(out.Stdout(), one.heading()); err != nil {
+			if err := one.stdout.writeTo(stdout, one.heading()); err != nil {
 				return err
 			}
 		}

@@ -50,7 +50,7 @@ func TestFolds_EqualOutputsArePrintedOnce(t *testing.T) {
 	addOutput(t, &f, "f", nil, "", "only\n")
 	var stdout, stderr bytes.Buffer
 	results := resultsOf("a", "b", "c", "d", "e", "f", "g")
-	if err := f.writeTo(&output{stdout: &stdout, stderr: &stderr}, results); err != nil {
+	if err := f.writeTo(&stdout, &stderr, results); err != nil {
 		t.Fatal(err)
 	}
 	want := `----------------
@@ -109,7 +109,7 @@ func TestFolds_LargeOutputsGoToTemporaryFiles(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	if err := f.writeTo(&output{stdout: &out, stderr: io.Discard}, resultsOf("a", "b", "c")); err != nil {
+	if err := f.writeTo(&out, io.Discard, resultsOf("a", "b", "c")); err != nil {
 		t.Fatal(err)
 	}
 	if want := rule + "\na, b\n" + rule + "\n" + text + rule + "\nc\n" + rule + "\n" + text + "x\n"; out.String() != want {

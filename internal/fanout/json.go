@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"kshell/internal/notice"
@@ -56,7 +59,8 @@ func jsonEnd(node string, c Container, r result, err error) []byte {
 	return encodeJSON(e)
 }
 
-// encodeJSON returns v in JSON, and a line feed.
+// encodeJSON returns v in JSON, and a line feed. The JSON has no control or
+// format characters, because a terminal may interpret them: they are escaped.
 func encodeJSON(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -64,5 +68,15 @@ func encodeJSON(v any) []byte {
 	if err := e.Encode(v); err != nil {
 		panic(err) // cannot happen: strings and numbers can be encoded
 	}
-	return b.Bytes()
+	line := make([]byte, 0, b.Len())
+	for _, r := range string(bytes.TrimSuffix(b.Bytes(), []byte("\n"))) {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+			for _, unit := range utf16.AppendRune(nil, r) {
+				line = fmt.Appendf(line, `\u%04x`, unit)
+			}
+			continue
+		}
+		line = utf8.AppendRune(line, r)
+	}
+	return append(line, '\n')
 }

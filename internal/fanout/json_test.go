@@ -53,6 +53,20 @@ func TestJSONLine_EveryByteCanBeDecoded(t *testing.T) {
 	}
 }
 
+func TestJSONLine_ControlAndFormatCharactersAreEscaped(t *testing.T) {
+	const in = "\x1b[2J\x7f\u009b\u0085\u202e\u2066\u2028\ufeff\U000e0041\tü"
+	const want = `{"pod":"p","container":"c","stream":"stdout",` +
+		`"line":"\u001b[2J\u007f\u009b\u0085\u202e\u2066\u2028\ufeff\udb40\udc41\tü"}` + "\n"
+	got := jsonLine("", Container{"p", "c"}, "stdout")(nil, []byte(in), false)
+	if string(got) != want {
+		t.Errorf("got  %s want %s", got, want)
+	}
+	var line lineJSON
+	if err := json.Unmarshal(got, &line); err != nil || *line.Line != in {
+		t.Errorf("decoded as %q, %v, want %q", *line.Line, err, in)
+	}
+}
+
 func TestJSONEnd(t *testing.T) {
 	lost := &stream.LostError{Err: errors.New("reset")}
 	got := string(jsonEnd("", Container{"p", "c"}, newResult("p", lost), lost))

@@ -16,16 +16,17 @@ const maxMessage = 2000
 const maxRead = 32 << 10
 
 // Clean returns untrusted text as one line that is safe to print on a terminal:
-// white space becomes a space, other control and format characters (escape
-// sequences, text direction) become escapes such as \x1b, and URLs lose their
-// user info and query. A result longer than 2,000 characters is cut.
+// white space and the line and paragraph separators become a space, other
+// control and format characters (escape sequences, text direction) become
+// escapes such as \x1b, and URLs lose their user info and query. A result longer
+// than 2,000 characters is cut.
 func Clean(text string) string {
 	text = text[:min(len(text), maxRead)]
 	text = withoutSecrets(strings.TrimSpace(strings.ToValidUTF8(text, "\uFFFD")))
 	var b strings.Builder
 	for _, r := range text {
 		switch {
-		case r == '\n' || r == '\r' || r == '\t':
+		case r == '\n' || r == '\r' || r == '\t' || unicode.In(r, unicode.Zl, unicode.Zp):
 			b.WriteByte(' ')
 		case unicode.IsControl(r) || unicode.Is(unicode.Cf, r):
 			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))

@@ -19,6 +19,7 @@ func TestClean(t *testing.T) {
 		{"window title", "\x1b]0;pwned\x07", `\x1b]0;pwned\a`},
 		{"bell, backspace, delete, nul", "a\a\b\x7f\x00", `a\a\b\x7f\x00`},
 		{"vertical tab and form feed", "a\v\fb", `a\v\fb`},
+		{"line and paragraph separator", "a\u2028b\u2029c", "a b c"},
 		{"C1: one-byte CSI", "\u009b31m", `\u009b31m`},
 		{"C1: NEL", "a\u0085b", `a\u0085b`},
 		{"C1 byte, not UTF-8", "a\x9b31m", "a\uFFFD31m"},
