@@ -11,7 +11,8 @@ import (
 
 // Transport opens the connections of exec and attach to one API server. It
 // tries WebSocket, and then SPDY if a refusal suggests that SPDY works; once
-// SPDY has worked, it uses only SPDY. If the server does not accept the
+// SPDY has worked, it uses only SPDY. Once a WebSocket has worked, it tries
+// SPDY only if the user lacks a right that WebSocket needs. If the server does not accept the
 // credentials, it tries again with new ones. It does not repeat an attempt for
 // any other reason. Use NewTransport: the zero value is not usable. A Transport
 // is safe for concurrent use.
@@ -20,9 +21,10 @@ type Transport struct {
 	webSocketOnly bool
 	logf          func(format string, args ...any)
 
-	mu       sync.Mutex
-	dialer   *Dialer
-	usesSPDY bool
+	mu        sync.Mutex
+	dialer    *Dialer
+	usesSPDY  bool
+	webSocket bool // Dial has opened a WebSocket
 }
 
 // NewTransport returns a Transport for the server of cfg. It connects to
@@ -80,8 +82,12 @@ func (t *Transport) dial(ctx context.Context, r Request) (*Conn, error) {
 		return dialer.DialSPDY(ctx, r)
 	}
 	conn, err := dialer.Dial(ctx, r)
-	if err == nil || t.webSocketOnly || !spdyMayWork(err, repeatable(r)) {
-		return conn, err
+	if err == nil {
+		t.setWebSocketWorks()
+		return conn, nil
+	}
+	if t.webSocketOnly || !spdyMayWork(err, repeatable(r)) || t.webSocketWorks() && RefusalOf(err) != RefusalNoRight {
+		return nil, err
 	}
 	t.logf("falling back to SPDY: %s", err)
 	conn, spdyErr := dialer.DialSPDY(ctx, r)
@@ -106,6 +112,19 @@ func (t *Transport) useSPDY() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.usesSPDY = true
+}
+
+func (t *Transport) setWebSocketWorks() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.webSocket = true
+}
+
+// webSocketWorks reports whether Dial has opened a WebSocket.
+func (t *Transport) webSocketWorks() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.webSocket
 }
 
 // renewCredentials creates a new Dialer if the credentials come from a plugin

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -204,6 +205,50 @@ func TestTransport_Refused(t *testing.T) {
 				_, err := transport.Dial(t.Context(), testRequest(""))
 				if fmt.Sprint(err) != c.want || !slices.Equal(log.requests, c.requests) || transport.UsesSPDY() {
 					t.Errorf("error %v, requests %q, UsesSPDY %v", err, log.requests, transport.UsesSPDY())
+				}
+			})
+		})
+	}
+}
+
+// Once a WebSocket has worked, SPDY is tried only if a right is missing, because
+// the rights may differ between exec and attach, and between namespaces.
+func TestTransport_NoSPDYAfterWebSocket(t *testing.T) {
+	noRight := func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"kind":"Status","message":"User \"dev\" cannot get resource \"pods/attach\""}`)
+	}
+	for name, c := range map[string]struct {
+		refusal http.HandlerFunc
+		want    []string
+	}{
+		"502":            {refuse(http.StatusBadGateway), []string{"websocket", "websocket", "websocket"}},
+		"403 of a proxy": {refuse(http.StatusForbidden), []string{"websocket", "websocket", "websocket"}},
+		"no right":       {noRight, []string{"websocket", "websocket", "spdy/3.1", "websocket", "spdy/3.1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			testInBubble(t, func(t *testing.T) {
+				var log requestLog
+				refused := false
+				transport := log.transport(t, false, nil, func(w http.ResponseWriter, r *http.Request) {
+					if refused {
+						c.refusal(w, r)
+						return
+					}
+					acceptWebSocket(w, r)
+				}, refuse(http.StatusForbidden))
+				for range 3 {
+					conn, err := transport.Dial(t.Context(), testRequest("true"))
+					if (err != nil) != refused {
+						t.Fatalf("refused %v, error %v", refused, err)
+					}
+					if err == nil {
+						conn.end()
+					}
+					refused = true
+				}
+				if !slices.Equal(log.requests, c.want) {
+					t.Errorf("requests %q, want %q", log.requests, c.want)
 				}
 			})
 		})
