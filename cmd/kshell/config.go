@@ -36,7 +36,8 @@ Settings are read from ` + settingsName + ` in the user's configuration director
   keepalive: 30s          # same as --keepalive
   contexts:
     prod:
-      namespace: web      # replaces the namespace in the kubeconfig
+      namespace: web        # replaces the namespace in the kubeconfig
+      idle-keepalive: false # same as --no-idle-keepalive
 
 Environment variables such as KSHELL_SHELL override the file. Flags override both.`,
 		Args: noArgs,
@@ -115,6 +116,7 @@ func (a *app) viewConfig() error {
 	s.Shell.Text = cmp.Or(s.Shell.Text, "bash, sh or ash")
 	s.EscapeChar.Text = cmp.Or(s.EscapeChar.Text, escapeDefault)
 	s.Keepalive.Text = cmp.Or(s.Keepalive.Text, keepaliveDefault.String())
+	s.Idle.Text = cmp.Or(s.Idle.Text, "true")
 	s.NodeImage.Text = cmp.Or(s.NodeImage.Text, nodeshell.DefaultImage)
 	rows := [][]string{{"SETTING", "VALUE", "SOURCE"}}
 	for _, v := range s.All() {

@@ -27,6 +27,7 @@ type sessionFlags struct {
 	reconnectTimeout time.Duration
 	connectTimeout   time.Duration
 	keepaliveGiven   bool // on the command line
+	idleGiven        bool
 	escapeGiven      bool
 }
 
@@ -62,7 +63,8 @@ const escapeNone = "none"
 
 func (f *sessionFlags) addTo(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.keepalive, "keepalive", keepaliveDefault,
-		"ping the server before it has been silent for this time; the connection is lost after 20 s of silence; "+
+		"ping the server before it has been silent for this time; the connection is lost after 20 s of silence, "+
+			"or 8 s after this time if that is later; "+
 			"0 disables pings")
 	flags.BoolVar(&f.noIdleKeepalive, "no-idle-keepalive", false,
 		"let the server end a session that is idle for 4 hours; independent of --keepalive")
@@ -92,6 +94,13 @@ func (f *sessionFlags) applySettings(s settings.Settings) error {
 		}
 		f.keepalive = interval
 	}
+	if v := s.Idle; v.Text != "" && !f.idleGiven {
+		on, err := strconv.ParseBool(v.Text)
+		if err != nil {
+			return fmt.Errorf("setting %s from %s is not true or false: %s", v.Key, v.Source, strconv.Quote(v.Text))
+		}
+		f.noIdleKeepalive = !on
+	}
 	return nil
 }
 
@@ -104,6 +113,7 @@ func (f *sessionFlags) escapeValid() bool {
 // check returns a usage error for invalid flags.
 func (f *sessionFlags) check(cmd *cobra.Command) error {
 	f.keepaliveGiven, f.escapeGiven = cmd.Flags().Changed("keepalive"), cmd.Flags().Changed("escape-char")
+	f.idleGiven = cmd.Flags().Changed("no-idle-keepalive")
 	if !f.escapeValid() {
 		return outcome.NewUsageError(
 			"--escape-char "+strconv.Quote(f.escape)+" is not one character",

@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -28,11 +29,12 @@ const (
 	keyShell      = "shell"
 	keyEscapeChar = "escape-char"
 	keyKeepalive  = "keepalive"
+	keyIdle       = "idle-keepalive"
 	keyNodeImage  = "node-image"
 )
 
 // keys lists all keys, in the order of Settings.All.
-var keys = []string{keyNamespace, keyShell, keyEscapeChar, keyKeepalive, keyNodeImage}
+var keys = []string{keyNamespace, keyShell, keyEscapeChar, keyKeepalive, keyIdle, keyNodeImage}
 
 // Settings holds the effective settings for one context of the kubeconfig. An
 // empty Text means that the setting is not set and that its default applies.
@@ -41,12 +43,13 @@ type Settings struct {
 	Shell      Value // the command of exec if none is given; default: bash, sh or ash
 	EscapeChar Value // see --escape-char; default: that of the flag
 	Keepalive  Value // see --keepalive, a Go duration; default: that of the flag
+	Idle       Value // idle-keepalive: "false" means --no-idle-keepalive; default: "true"
 	NodeImage  Value // see --image of node-shell; default: that of the flag
 }
 
 // All returns the settings in the order in which they are listed to users.
 func (s *Settings) All() []Value {
-	return []Value{s.Namespace, s.Shell, s.EscapeChar, s.Keepalive, s.NodeImage}
+	return []Value{s.Namespace, s.Shell, s.EscapeChar, s.Keepalive, s.Idle, s.NodeImage}
 }
 
 // Value is the value of one setting.
@@ -161,6 +164,9 @@ func parseSection(path, of string, fields map[string]any) (section, error) {
 	s := section{}
 	for key, value := range fields {
 		text, ok := value.(string)
+		if on, isBool := value.(bool); isBool && key == keyIdle {
+			text, ok = strconv.FormatBool(on), true
+		}
 		switch {
 		case !slices.Contains(keys, key):
 			return nil, &FileError{path, fmt.Sprintf("unknown setting %q%s", key, of)}
@@ -200,6 +206,7 @@ func (f *File) Settings(context string, lookupEnv func(name string) (string, boo
 		Shell:      get(keyShell),
 		EscapeChar: get(keyEscapeChar),
 		Keepalive:  get(keyKeepalive),
+		Idle:       get(keyIdle),
 		NodeImage:  get(keyNodeImage),
 	}
 }

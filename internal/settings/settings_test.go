@@ -94,7 +94,7 @@ func TestSettings_Precedence(t *testing.T) {
 
 // TestSettings_EveryKey checks that each key sets the field of the same name.
 func TestSettings_EveryKey(t *testing.T) {
-	path := write(t, "namespace: a\nshell: b\nescape-char: c\nkeepalive: d\nnode-image: e\n")
+	path := write(t, "namespace: a\nshell: b\nescape-char: c\nkeepalive: d\nidle-keepalive: false\nnode-image: e\n")
 	file, err := Load(path)
 	if err != nil {
 		t.Fatal(err)
@@ -105,6 +105,7 @@ func TestSettings_EveryKey(t *testing.T) {
 		Shell:      Value{"shell", "b", path},
 		EscapeChar: Value{"escape-char", "c", path},
 		Keepalive:  Value{"keepalive", "d", path},
+		Idle:       Value{"idle-keepalive", "false", path},
 		NodeImage:  Value{"node-image", "e", path},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -135,6 +136,7 @@ func TestLoad_InvalidContents(t *testing.T) {
 		{"unknown key", "shel: zsh", `unknown setting "shel"`},
 		{"unknown key in a context", "contexts: {a: {shel: zsh}}", `unknown setting "shel" of context "a"`},
 		{"list as value", "shell: [a]", `the value of setting "shell" is not a string`},
+		{"boolean as value", "keepalive: true", `the value of setting "keepalive" is not a string`},
 		{"number as value", "keepalive: 30", `the value of setting "keepalive" is not a string`},
 		{"key in another case", "Shell: zsh", `unknown setting "Shell"`},
 		{"not YAML", "shell: 'x", notMapping + "found unexpected end of stream"},

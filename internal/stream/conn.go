@@ -423,12 +423,16 @@ func (c *Conn) Drop(reason error) {
 	c.close()
 }
 
-// sendNothing sends an empty message. Servers ignore it, but it resets their
-// idle timer.
-func (c *Conn) sendNothing() {
+// resetIdleTimer sends a message on stdout without a payload: one byte. It
+// resets the idle timer of servers, which discard messages on an output
+// channel. The message is not empty, because proxies that record sessions may
+// take an empty message for an error.
+func (c *Conn) resetIdleTimer() {
 	if !c.writing.TryLock() {
 		return // another message is being written, which has the same effect
 	}
 	defer c.writing.Unlock()
-	_ = c.write(nil) // an error is ignored: the goroutine that reads detects a lost connection
+	var message []byte
+	message, c.scratch = c.codec.encode(chStdout, make([]byte, headroom), c.scratch)
+	_ = c.write(message) // an error is ignored: the goroutine that reads detects a lost connection
 }

@@ -46,6 +46,26 @@ func TestKeepalive_DeadConnection(t *testing.T) {
 	})
 }
 
+// A link is dead after 20 s of silence, or 8 s after the Keepalive if that is
+// later: the ping is sent 2 s before the end of the Keepalive, and may be
+// unanswered for 10 s.
+func TestKeepalive_DeadAfterSilence(t *testing.T) {
+	for _, keepalive := range []time.Duration{
+		time.Second, 10 * time.Second, 12 * time.Second, 20 * time.Second, time.Minute,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			d := serveExec(t, readsNothing(t))
+			s := newTestSession(d.dialFunc(V5), Settings{LinkSettings: noReconnect, Keepalive: keepalive})
+			start := time.Now()
+			err := s.Run(t.Context())
+			want := max(20*time.Second, keepalive+8*time.Second)
+			if took := time.Since(start); !errors.Is(err, errDead) || took < want || took > want+3*checkEvery {
+				t.Errorf("keepalive %v: error %v after %v, want %v", keepalive, err, took, want)
+			}
+		})
+	}
+}
+
 // answersPings returns the behavior of a server that reads, and so answers
 // pings, until the client disconnects. When during has returned, the server
 // reports success.

@@ -201,31 +201,49 @@ func TestIdleKeepalive_IndependentOfKeepalive(t *testing.T) {
 		{0, false, 0},
 	} {
 		t.Run(fmt.Sprint(c.keepalive, " ", c.idle), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var empty atomic.Int32
-				d := serveExec(t, func(r serverConn) {
-					ctx, cancel := context.WithTimeout(context.Background(), 4*time.Hour-time.Second)
-					defer cancel()
-					for {
-						kind, message, err := r.Read(ctx)
-						if err != nil {
-							return
-						}
-						if kind == websocket.MessageBinary && len(message) == 0 {
-							empty.Add(1)
-						}
-					}
-				})
-				s := newTestSession(d.dialFunc(V5), Settings{
+			forEachProtocol(t, func(t *testing.T, protocol string) {
+				var messages atomic.Int32
+				d := strictProxy(t, &messages)
+				s := newTestSession(d.dialFunc(protocol), Settings{
 					LinkSettings: noReconnect, Keepalive: c.keepalive, IdleKeepalive: c.idle,
 				})
-				_ = s.Run(t.Context())
-				if n := int(empty.Load()); n != c.want {
-					t.Errorf("%d empty messages in just under 4 h, want %d", n, c.want)
+				ctx, cancel := context.WithTimeout(t.Context(), 4*time.Hour-time.Second)
+				defer cancel()
+				if err := s.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("the session ended: %v", err)
+				}
+				if n := int(messages.Load()); n != c.want {
+					t.Errorf("%d messages in just under 4 h, want %d", n, c.want)
 				}
 			})
 		})
 	}
+}
+
+// strictProxy starts a proxy that ends a session at a message that does not
+// begin with the number of a channel, as proxies that record sessions do. The
+// server behind it, like an API server, sends an empty message first, and
+// discards messages on an output channel. The proxy counts these messages, and
+// ends the session at any other one.
+func strictProxy(t *testing.T, messages *atomic.Int32) *Dialer {
+	return serveExec(t, func(r serverConn) {
+		r.send(chStdout, "")
+		output := byte(chStdout)
+		if r.text() {
+			output += '0'
+		}
+		for {
+			_, message, err := r.Read(context.Background())
+			switch {
+			case err != nil:
+				return
+			case len(message) != 1 || message[0] != output:
+				_ = r.Close(websocket.StatusPolicyViolation, fmt.Sprintf("unexpected message %q", message))
+				return
+			}
+			messages.Add(1)
+		}
+	})
 }
 
 // A ping to a server that has sent everything and closed the connection

@@ -104,12 +104,9 @@ func (o output) Write(p []byte) (int, error) {
 
 // Write sends a message: StreamStdIn and data, StreamResize and a JSON object
 // with Width and Height, or StreamClose, which closes stdin. It blocks while
-// the server does not read stdin, until Close is called. An empty message only
-// resets the server's idle timer.
+// the server does not read stdin, until Close is called. A message on
+// StreamStdOut only resets the server's idle timer; its data is not sent.
 func (c *Conn) Write(message []byte) error {
-	if len(message) == 0 {
-		return c.writeNothing()
-	}
 	payload := message[1:]
 	switch message[0] {
 	case utilremotecommand.StreamStdIn:
@@ -117,6 +114,8 @@ func (c *Conn) Write(message []byte) error {
 		return err
 	case utilremotecommand.StreamClose:
 		return c.input.Close()
+	case utilremotecommand.StreamStdOut:
+		return c.resetIdleTimer()
 	case utilremotecommand.StreamResize:
 		var size remotecommand.TerminalSize
 		if err := json.Unmarshal(payload, &size); err != nil {
@@ -127,8 +126,8 @@ func (c *Conn) Write(message []byte) error {
 	return nil
 }
 
-// writeNothing sends an empty frame on the error stream.
-func (c *Conn) writeNothing() error {
+// resetIdleTimer sends an empty frame on the error stream.
+func (c *Conn) resetIdleTimer() error {
 	c.mu.Lock()
 	stream := c.errorStream
 	c.mu.Unlock()
