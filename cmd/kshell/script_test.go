@@ -167,6 +167,7 @@ var faults = map[string]sandbox.Fault{
 	"overload-twice":   {Code: 503, Body: shuttingDown, Times: 4}, // two over WebSocket, two over SPDY
 	"overload":         {Code: http.StatusServiceUnavailable, Body: shuttingDown},
 	"cut-once":         {Do: sandbox.FIN, When: sandbox.AfterSent, N: 1000, Times: 1},
+	"reset-pod":        {Path: "/pods/", Do: sandbox.RST, When: sandbox.AtRequest},
 	"reset-at-request": {Do: sandbox.RST, When: sandbox.AtRequest},
 }
 

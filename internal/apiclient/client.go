@@ -1,6 +1,8 @@
 // Package apiclient provides HTTP clients for the API server with limits on
-// time and size, reads lists page by page, and distinguishes answers of the API
-// server from those of proxies and other servers.
+// time and size, reads lists page by page, distinguishes answers of the API
+// server from those of proxies and other servers, and returns hints for failed
+// connections (connect.go), credential plugins (plugin.go) and such answers
+// (answer.go).
 //
 // It does not know which objects are requested, or how a failed request is
 // handled.
@@ -53,7 +55,13 @@ func New(cfg *rest.Config) (*http.Client, error) {
 	timeout := cmp.Or(cfg.Timeout, DefaultTimeout)
 	cfg.Timeout = 0
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &limiter{next, timeout} })
-	return rest.HTTPClientFor(cfg)
+	client, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		return nil, err
+	}
+	own := *client // a copy, because client may be http.DefaultClient
+	own.Transport = PluginErrors(cmp.Or(client.Transport, http.DefaultTransport))
+	return &own, nil
 }
 
 // class is the kind of response to a request.
@@ -118,12 +126,19 @@ func (l *limiter) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // orTimeout returns timeoutErr if that is the cause why ctx was canceled, else
-// err.
+// err. If err is a *ConnectError, timeoutErr replaces the error that it wraps.
 func orTimeout(ctx context.Context, timeoutErr *TimeoutError, err error) error {
-	if errors.Is(context.Cause(ctx), timeoutErr) {
-		return timeoutErr
+	var failed *ConnectError
+	switch {
+	case !errors.Is(context.Cause(ctx), timeoutErr):
+		return err
+	case errors.As(err, &failed):
+		late := *failed
+		timeoutErr.Server = cmp.Or(late.Origin.Server, timeoutErr.Server)
+		late.Err = timeoutErr
+		return &late
 	}
-	return err
+	return timeoutErr
 }
 
 // dropLongRetryAfter removes a Retry-After of more than maxRetryAfter.
@@ -173,7 +188,7 @@ func (b *body) Close() error {
 
 // TimeoutError means that the server did not answer in time.
 type TimeoutError struct {
-	Server string        // scheme and host
+	Server string        // the URL of the server
 	After  time.Duration // the timeout
 }
 

@@ -24,10 +24,14 @@
 package kubeconfig
 
 import (
+	"strings"
+
 	_ "k8s.io/client-go/plugin/pkg/client/auth/oidc" // the auth-provider oidc
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"kshell/internal/apiclient"
 )
 
 // InCluster is the value of Connection.Context if the credentials are those of
@@ -112,8 +116,35 @@ func (f *Flags) restConfig(raw *clientcmdapi.Config, files sources) (*rest.Confi
 	if _, _, err := rest.DefaultServerUrlFor(config); err != nil {
 		return nil, badServer()
 	}
+	apiclient.Explain(config, f.origin(raw, config))
 	config.Wrap(SameOrigin)
 	return config, nil
+}
+
+// origin describes the addresses of the server and the proxy, for hints.
+func (f *Flags) origin(raw *clientcmdapi.Config, config *rest.Config) apiclient.Origin {
+	o := apiclient.Origin{Cluster: f.clusterName(raw)}
+	if address, _, err := rest.DefaultServerUrlFor(config); err == nil {
+		address.User = nil
+		o.Server = strings.TrimSuffix(address.String(), "/")
+	}
+	switch {
+	case f.Server != "":
+		o.Source = "--server"
+	case f.Cluster != "":
+		o.Source = "--cluster " + quote(f.Cluster)
+	case f.contextName(raw) == InCluster:
+		o.Source = "the service account of this pod"
+	default:
+		o.Context = f.contextName(raw)
+	}
+	switch cluster := raw.Clusters[o.Cluster]; {
+	case f.ProxyURL != "":
+		o.ProxySource = "--proxy-url"
+	case cluster != nil && cluster.ProxyURL != "":
+		o.ProxySource = "proxy-url of cluster " + quote(o.Cluster)
+	}
+	return o
 }
 
 func (f *Flags) namespace(raw *clientcmdapi.Config, pod serviceAccount) string {

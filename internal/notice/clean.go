@@ -79,8 +79,9 @@ func endOfURL(head, rest string) int {
 	return len(strings.TrimRight(rest, ",.;:)>")) // punctuation at the end belongs to the sentence
 }
 
-// authority matches a host and port without user info (RFC 3986, 3.2).
-var authority = regexp.MustCompile(`^([^:@\[\]]*|\[[^@\[\]]*\])(:[0-9]*)?$`)
+// authority matches a host and port without user info (RFC 3986, 3.2). The port
+// may be the placeholder PORT of our own hints.
+var authority = regexp.MustCompile(`^([^:@\[\]]*|\[[^@\[\]]*\])(:[0-9]*|:PORT)?$`)
 
 // publicURL returns url, the part of a URL after its "://", without user info
 // and query. User info that is not escaped properly may contain any character.

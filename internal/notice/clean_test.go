@@ -82,6 +82,7 @@ func TestClean_URLUserInfo(t *testing.T) {
 		{`https://u:PA?SS@h/x?y`, `https://h/x?…`},
 		{`https://u:PA@SS@h/x`, `https://h/x`},
 		{`https://u:PA:SS/h`, `https://…`},
+		{`type --proxy-url=http://HOST:PORT`, `type --proxy-url=http://HOST:PORT`},
 		{`socks5://u:PASS@[::1]:1080`, `socks5://[::1]:1080`},
 		{
 			`http://[fe80::1]:80/a, http://127.0.0.1:80/b and http://h./c`,

@@ -35,11 +35,6 @@ func (e *RequestError) Error() string {
 	return fmt.Sprintf("cannot %s %s in namespace %q: %v", e.Verb, object, e.Namespace, stripRequest(e.Err))
 }
 
-func isConnectionError(err error) bool {
-	var u *url.Error
-	return errors.As(err, &u)
-}
-
 // stripRequest returns err without the text that libraries add, such as the
 // method and URL of the request.
 func stripRequest(err error) error {
@@ -55,31 +50,23 @@ func stripRequest(err error) error {
 
 // Hint tells the user how to correct the error, or returns "".
 func (e *RequestError) Hint() string {
-	var cause interface{ Hint() string }
-	var late *apiclient.TimeoutError
 	var large *apiclient.TooLargeError
-	switch {
-	case errors.As(e.Err, &cause): // an error of the connection
-		return cause.Hint()
+	switch hint := apiclient.Hint(e.Err); {
+	case hint != "":
+		return hint
 	case e.NotFound() && e.Target.Kind == kindPod:
 		return fmt.Sprintf("type `kubectl get pods -n %s` to list the pods, -n NAMESPACE for another namespace, "+
 			"or TYPE/NAME for a workload, such as deploy/%s", e.Namespace, e.Target.Name)
 	case e.NotFound():
 		return fmt.Sprintf("type `kubectl get %[1]s -n %[2]s` to list the %[1]s, or -n NAMESPACE for another namespace",
 			e.Resource, e.Namespace)
-	case apierrors.IsUnauthorized(e.Err):
-		return "the server rejected the credentials: log in again, or select others with --context, --user or --token"
 	case apierrors.IsForbidden(e.Err):
 		return fmt.Sprintf("ask for a role that allows %s on %s in namespace %q; "+
 			"`kubectl auth can-i --list -n %s` shows what you have", e.Verb, e.Resource, e.Namespace, e.Namespace)
-	case errors.As(e.Err, &late):
-		return "--request-timeout allows more time; `kubectl config view --minify` shows the server's address"
 	case errors.As(e.Err, &large) && e.Target.Name == "":
 		return "name a pod, or select fewer pods with -l LABEL=VALUE"
 	case errors.As(e.Err, &large):
 		return ""
-	case isConnectionError(e.Err):
-		return "`kubectl config view --minify` shows the server's address and its certificate authority"
 	case apiclient.IsForeign(e.Err, e.Resource, e.Target.Name):
 		return fmt.Sprintf("%s does not answer like a Kubernetes API server: check `server:` in the kubeconfig "+
 			"(`kubectl config view --minify`), or --server", e.Server)

@@ -15,6 +15,8 @@ import (
 
 	"github.com/coder/websocket"
 	"k8s.io/client-go/rest"
+
+	"kshell/internal/apiclient"
 )
 
 // handshakeTimeout is the time limit of one handshake, unless the configuration
@@ -46,13 +48,17 @@ func NewDialer(cfg *rest.Config) (*Dialer, error) {
 	}
 	own := *client // a copy, because client may be http.DefaultClient
 	own.Timeout = 0
-	own.Transport = cmp.Or(client.Transport, http.DefaultTransport)
+	own.Transport = apiclient.PluginErrors(cmp.Or(client.Transport, http.DefaultTransport))
 	http1 := sync.OnceValues(func() (http.RoundTripper, error) { return newHTTP1(cfg) })
 	return &Dialer{base: base, client: &own, http1: http1, timeout: cmp.Or(cfg.Timeout, handshakeTimeout)}, nil
 }
 
-// Server returns the server's address without credentials, for messages.
-func (d *Dialer) Server() string { return d.base.Scheme + "://" + d.base.Host }
+// Server returns the server's address with its path and without credentials,
+// for messages.
+func (d *Dialer) Server() string { return d.origin() + strings.TrimSuffix(d.base.EscapedPath(), "/") }
+
+// origin returns the scheme and the host of the server's address.
+func (d *Dialer) origin() string { return d.base.Scheme + "://" + d.base.Host }
 
 // Request is the request of a handshake.
 type Request struct {
@@ -74,7 +80,7 @@ func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
 	u.RawQuery = encode(r.Query)
 	header := http.Header{}
 	if r.Origin {
-		header.Set("Origin", d.Server())
+		header.Set("Origin", d.origin())
 	}
 	handshake := &upgrader{RoundTripper: d.client.Transport}
 	client := *d.client
@@ -95,6 +101,18 @@ func (d *Dialer) timeoutError(protocol string) error {
 	return fmt.Errorf("no answer to the %s handshake within %v", protocol, d.timeout)
 }
 
+// lateError is the error of a handshake that was not answered in time.
+type lateError struct {
+	text  error // the message
+	cause error // of the connection
+}
+
+// Error returns the message.
+func (e *lateError) Error() string { return e.text.Error() }
+
+// Unwrap returns the error of the connection, which may have a hint.
+func (e *lateError) Unwrap() error { return e.cause }
+
 // dialError returns the error to report for err, which ended a handshake. resp
 // is the answer, or nil. timeout is not nil if the time limit has passed.
 func (d *Dialer) dialError(err error, resp *http.Response, timeout error) error {
@@ -108,7 +126,7 @@ func (d *Dialer) dialError(err error, resp *http.Response, timeout error) error 
 	case resp != nil: // 101, but not for a WebSocket
 		return &HandshakeError{StatusCode: resp.StatusCode, Text: plain(err)}
 	case timeout != nil:
-		err = timeout
+		err = &lateError{timeout, err}
 	}
 	return &DialError{Server: d.Server(), Err: err}
 }

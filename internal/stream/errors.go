@@ -12,12 +12,14 @@ import (
 	"strings"
 
 	"github.com/coder/websocket"
+
+	"kshell/internal/apiclient"
 )
 
 // DialError means that the server could not be reached, or is not trusted.
 // Nothing has run.
 type DialError struct {
-	Server string // scheme and host
+	Server string // the URL of the server, without user info
 	Err    error
 }
 
@@ -145,7 +147,13 @@ func startFailure(message string) StartFailure {
 func plain(err error) string {
 	var op *net.OpError
 	var closed websocket.CloseError
+	var late *lateError
+	var failed *apiclient.ConnectError
 	switch {
+	case errors.As(err, &late):
+		return late.text.Error()
+	case errors.As(err, &failed) && failed.AtProxy():
+		return failed.Error()
 	case errors.As(err, &closed):
 		return fmt.Sprintf("closed by the server (%s)", strings.TrimSpace(fmt.Sprint(int(closed.Code), " ", closed.Reason)))
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/streaming/pkg/httpstream"
 
+	"kshell/internal/apiclient"
 	"kshell/internal/stream/spdy"
 )
 
@@ -56,7 +57,11 @@ func (d *Dialer) DialSPDY(ctx context.Context, r Request) (*Conn, error) {
 func newHTTP1(cfg *rest.Config) (http.RoundTripper, error) {
 	own := rest.CopyConfig(cfg)
 	own.NextProtos = []string{"http/1.1"}
-	return rest.TransportFor(own)
+	transport, err := rest.TransportFor(own)
+	if err != nil {
+		return nil, err
+	}
+	return apiclient.PluginErrors(transport), nil
 }
 
 // spdyHandshake checks the answer to a SPDY handshake.
