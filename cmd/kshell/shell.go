@@ -61,18 +61,18 @@ func (f *shellFlags) check(cmd *cobra.Command) (commandEnv, error) {
 
 // forwardedEnv returns the variables of environ that kshell sets in a remote
 // shell, as ssh does: those that describe the terminal, and those of the
-// locale. Each variable of the locale has the prefix exact.IfLocaleExists,
-// because the container may not have the locale.
+// locale. TERM and the variables of the locale have the prefix exact.IfKnown,
+// because the container may not know the terminal or have the locale.
 func forwardedEnv(environ []string) []string {
 	var env []string
 	for _, v := range environ {
 		name, value, _ := strings.Cut(v, "=")
 		switch {
 		case value == "":
-		case name == "TERM", name == "COLORTERM":
+		case name == "COLORTERM":
 			env = append(env, v)
-		case name == "LANG", strings.HasPrefix(name, "LC_") && variableName.MatchString(name):
-			env = append(env, exact.IfLocaleExists+v)
+		case name == "TERM", name == "LANG", strings.HasPrefix(name, "LC_") && variableName.MatchString(name):
+			env = append(env, exact.IfKnown+v)
 		}
 	}
 	return env

@@ -24,12 +24,14 @@ type Shell struct {
 	processID string
 }
 
-// IfLocaleExists is a prefix of variables in NewShell's env. Such a variable is
-// set only if the container has the locale that is its value.
-const IfLocaleExists = "?"
+// IfKnown is a prefix of variables in NewShell's env. With it, a variable of the
+// locale is set only if the container has the locale that is its value. TERM is
+// set to xterm-256color or xterm if the container has a terminfo entry for that,
+// but none for its value.
+const IfKnown = "?"
 
-// NewShell prepares a run with env (see Options.Env and IfLocaleExists) in the
-// working directory dir; empty means the container's.
+// NewShell prepares a run with env (see Options.Env and IfKnown) in the working
+// directory dir; empty means the container's.
 func NewShell(env []string, dir string) *Shell {
 	s := &Shell{env: env, dir: dir, mark: newMark()}
 	s.filter = filter{mark: []byte(markStart + s.mark), report: s.report, ping: func() {}, started: true}

@@ -4,9 +4,11 @@
 #
 # Arguments: $0 "kshell"; $1 and $2 the two halves of the mark; $3 the working
 # directory, or empty; $4 the number of variables; the variables; the command. If
-# there is no command, the script starts the best shell that it finds. A variable
-# that begins with "?" is a locale variable: it is set only if the container has
-# the locale, because shells and programs print warnings about a missing one.
+# there is no command, the script starts the best shell that it finds. Before a
+# variable, "?" means that its value may be unknown in the container. A locale that
+# the container does not have is not set, because shells and programs print warnings
+# about it. A terminal (TERM) without a terminfo entry is replaced by xterm-256color
+# or xterm, if there is an entry for that.
 k_mark=$2$1 k_dir=$3 k_count=$4
 shift 4
 k_given=$k_count k_all=$#
@@ -17,6 +19,14 @@ while [ "$k_all" -gt 0 ]; do
 	k_all=$((k_all - 1)) k_given=$((k_given - 1))
 	if [ "$k_given" -ge 0 ]; then
 		case $k_n in
+		'?TERM='*)
+			k_n=${k_n#?}
+			for k_value in "${k_n#*=}" xterm-256color xterm; do
+				for k_file in "${TERMINFO:-/etc/terminfo}" ~/.terminfo /etc/terminfo /lib/terminfo /usr/share/terminfo; do
+					[ -e "$k_file"/*/"$k_value" ] && k_n=TERM=$k_value && break 2
+				done
+			done
+			;;
 		'?'*)
 			k_n=${k_n#?} k_value=${k_n#*=}
 			if ! [ -e /usr/lib/locale/locale-archive ] && ! [ -d "/usr/lib/locale/$k_value" ] &&

@@ -27,7 +27,7 @@ func TestTerminalScript(t *testing.T) {
 			{"no such directory", "/no/such", []string{"sh"}, "", NoDirectory, 0},
 			{"no such command", "", []string{"no-such"}, "", NoCommand, 0},
 		} {
-			s := NewShell([]string{"A=two words", IfLocaleExists + "LC_TIME=xx_YY.UTF-8"}, test.dir)
+			s := NewShell([]string{"A=two words", IfKnown + "LC_TIME=xx_YY.UTF-8"}, test.dir)
 			var out bytes.Buffer
 			args := s.Command(test.args)
 			cmd := exec.CommandContext(t.Context(), sh.path, args[1:]...)
@@ -44,6 +44,63 @@ func TestTerminalScript(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TERM is forwarded, unless only a fallback is in the terminfo database.
+func TestTerminalScript_Terminfo(t *testing.T) {
+	const ghostty, color = "xterm-ghostty", "xterm-256color"
+	tests := []struct {
+		name string
+		dirs map[string][]string // entries of the directories etc, share, home and own ($TERMINFO)
+		env  string
+		want string
+	}{
+		{"no database", nil, IfKnown + "TERM=" + ghostty, ghostty},
+		{"empty database", map[string][]string{"etc": {}}, IfKnown + "TERM=" + ghostty, ghostty},
+		{"known", map[string][]string{"etc": {"xterm", color}, "share": {ghostty}}, IfKnown + "TERM=" + ghostty, ghostty},
+		{"known in home", map[string][]string{"etc": {color}, "home": {ghostty}}, IfKnown + "TERM=" + ghostty, ghostty},
+		{"known in TERMINFO", map[string][]string{"etc": {color}, "own": {ghostty}}, IfKnown + "TERM=" + ghostty, ghostty},
+		{"256 colors", map[string][]string{"etc": {"xterm"}, "share": {color}}, IfKnown + "TERM=" + ghostty, color},
+		{"only xterm", map[string][]string{"share": {"xterm", "vt100"}}, IfKnown + "TERM=" + ghostty, "xterm"},
+		{"unusual name", map[string][]string{"share": {"xterm"}}, IfKnown + "TERM=/a *$(b)", "xterm"},
+		{"set by --env", map[string][]string{"share": {"xterm"}}, "TERM=" + ghostty, ghostty},
+	}
+	eachShell(t, func(t *testing.T, sh shell) {
+		for _, tt := range tests {
+			root := t.TempDir()
+			for dir, names := range tt.dirs {
+				writeTerminfo(t, filepath.Join(root, dir), names)
+			}
+			args := NewShell([]string{tt.env}, "").Command([]string{"sh", "-c", `printf %s "$TERM" >"$0"`, root + "/result"})
+			args[2] = strings.NewReplacer("/etc/terminfo", root+"/etc", "~/.terminfo", root+"/home",
+				"/lib/terminfo", root+"/lib", "/usr/share/terminfo", root+"/share").Replace(args[2])
+			cmd := exec.CommandContext(t.Context(), sh.path, args[1:]...)
+			cmd.Env = append(sh.env, "TERM=xterm", "TERMINFO="+filepath.Join(root, "own"))
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			if got, _ := os.ReadFile(root + "/result"); string(got) != tt.want {
+				t.Errorf("%s: TERM is %q, want %q", tt.name, got, tt.want)
+			}
+		}
+	})
+}
+
+// writeTerminfo writes a terminfo database of these entries.
+func writeTerminfo(t *testing.T, dir string, names []string) {
+	t.Helper()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		letter := filepath.Join(dir, name[:1])
+		if err := os.MkdirAll(letter, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(letter, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestProbeCommand_NotInContainer(t *testing.T) {

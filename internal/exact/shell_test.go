@@ -49,7 +49,7 @@ func TestShell_NotStarted(t *testing.T) {
 }
 
 func TestShell_EnvironmentAndDirectory(t *testing.T) {
-	s := NewShell([]string{"A=1", IfLocaleExists + "LANG=x"}, "/d")
+	s := NewShell([]string{"A=1", IfKnown + "LANG=x"}, "/d")
 	got := s.Command([]string{"cmd", "-x"})
 	if diff := cmp.Diff([]string{"/d", "2", "A=1", "?LANG=x", "cmd", "-x"}, got[6:]); diff != "" {
 		t.Error(diff)

@@ -1,6 +1,6 @@
 # Runs a command on the node. $1 is the way to enter it: auto, enter, chroot or
 # view. $2 are the flags of nsenter for the namespaces to enter. The command
-# follows; without a command, a login shell is started.
+# follows.
 k_entry=$1 k_namespaces=$2 k_tool=''
 shift 2
 k_works() { "$@" sh -c : </dev/null >/dev/null 2>&1; }
@@ -13,7 +13,6 @@ if [ "$k_entry" = auto ]; then
 	fi
 fi
 echo "$k_entry" >"$KSHELL_STATE/how"
-[ $# -gt 0 ] || set -- sh -c 'cd; command -v bash >/dev/null && exec bash -l; exec sh -l'
 case $k_entry in
 view) exec "$@" ;;
 enter) k_tool=nsenter && set -- -t 1 $k_namespaces -- "$@" ;;

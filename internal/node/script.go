@@ -18,6 +18,8 @@ var (
 	shellScript string
 	//go:embed enter.sh
 	enterScript string
+	//go:embed login.sh
+	loginScript string
 	//go:embed mark.sh
 	markScript string
 	//go:embed leave.sh
@@ -52,7 +54,7 @@ func (o *Options) mainCommand() []string {
 	command := []string{
 		"sh", "-c", withoutTabs(heartbeatScript + shellScript), "kshell", timeout, interval, mode, withoutTabs(enterScript),
 	}
-	return append(command, o.enterArgs()...)
+	return append(append(command, o.enterArgs()...), "sh", "-c", withoutTabs(loginScript))
 }
 
 // withoutTabs returns the script indented with spaces instead of tabs, so that
@@ -67,6 +69,9 @@ func (o *Options) Command(args []string) []string {
 			return []string{"powershell"}
 		}
 		return args
+	}
+	if len(args) == 0 {
+		args = []string{"sh", "-c", script.Shrink(loginScript)}
 	}
 	return append(append([]string{"sh", "-c", script.Shrink(enterScript), "kshell"}, o.enterArgs()...), args...)
 }

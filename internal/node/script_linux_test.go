@@ -140,6 +140,46 @@ func TestEnterScript_Environment(t *testing.T) {
 	}
 }
 
+// The login shell has the terminal TERM, unless the node has only a fallback in
+// its terminfo database.
+func TestLoginScript_Terminfo(t *testing.T) {
+	for _, tt := range []struct {
+		entries string // relative to the terminfo directories
+		term    string // empty for no TERM
+		want    string
+	}{
+		{"", "xterm-ghostty", "xterm-ghostty"},
+		{"lib/x/xterm etc/x/xterm-ghostty", "xterm-ghostty", "xterm-ghostty"},
+		{"lib/x/xterm home/x/xterm-256color", "xterm-ghostty", "xterm-256color"},
+		{"share/x/xterm", "xterm-ghostty", "xterm"},
+		{"share/x/xterm", "", "unset"},
+	} {
+		for shell, path := range shellsSearchingPath(t) {
+			root := t.TempDir()
+			for _, entry := range strings.Fields(tt.entries) {
+				if err := os.MkdirAll(filepath.Join(root, entry), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			i := newImage(t, map[string]string{"bash": `env | grep '^TERM=' || echo TERM=unset`})
+			o := testOptions()
+			o.Entry = View
+			args := o.Command(nil)
+			args[len(args)-1] = strings.NewReplacer("/etc/terminfo", root+"/etc", "~/.terminfo", root+"/home",
+				"/lib/terminfo", root+"/lib", "/usr/share/terminfo", root+"/share").Replace(args[len(args)-1])
+			cmd := i.command(t.Context(), path, args)
+			cmd.Env = slices.DeleteFunc(cmd.Env, func(v string) bool { return strings.HasPrefix(v, "TERM=") })
+			if tt.term != "" {
+				cmd.Env = append(cmd.Env, "TERM="+tt.term)
+			}
+			out, err := cmd.CombinedOutput()
+			if err != nil || string(out) != "TERM="+tt.want+"\n" {
+				t.Errorf("%s, %q: %v, %q, want TERM=%s", shell, tt.entries, err, out, tt.want)
+			}
+		}
+	}
+}
+
 func TestEnterScript_Arguments(t *testing.T) {
 	args := []string{"printf", "[%s]", "a b", "", "*", "$HOME", "it's", `q"q`, "-n", "--", "a\nb"}
 	for shell, path := range shellsSearchingPath(t) {
