@@ -113,8 +113,10 @@ const termColumns, termRows = 80, 24
 // leads the session, and continues after the program has ended, so that the
 // test sees the modes that the program left: when a session leader exits, the
 // kernel resets the terminal. It traps INT, because Ctrl-C is sent to the
-// leader, too.
-const leader = `trap : INT; sh -c 'echo $$ >&3; exec "$@" 3>&- 4<&-' sh "$@"; echo $? >&3; read -r _ <&4`
+// leader, too. It prints no message about a program that a signal has ended: it
+// would block if the terminal is stopped.
+const leader = `trap : INT; exec 5>&2 2>/dev/null
+sh -c 'echo $$ >&3; exec "$@" 2>&5 3>&- 4<&- 5>&-' sh "$@"; echo $? >&3; read -r _ <&4`
 
 // open starts a program in a new terminal.
 func open(t *testing.T, s *sandbox.Server, path string, args ...string) *console {

@@ -31,23 +31,31 @@ import (
 var gracePeriod = cleanup.DefaultGracePeriod
 
 func main() {
-	os.Exit(runProgram(streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+	exit(runProgram(streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+}
+
+// exit ends the process with an outcome. All cleanup must be done.
+func exit(o outcome.Outcome) {
+	if o.Signal != 0 {
+		cleanup.Raise(o.Signal) // returns if the signal does not end the process
+	}
+	os.Exit(o.ExitCode)
 }
 
 // runProgram runs kshell with the arguments of the process, and returns the
-// exit code. It is not part of main so that its deferred calls run before the
+// outcome. It is not part of main so that its deferred calls run before the
 // process exits.
-func runProgram(std streams) int {
+func runProgram(std streams) outcome.Outcome {
 	name, args := parseArgv(os.Args)
 	if len(args) > 0 && args[0] == remote.QuietPlugin {
-		return remote.RunQuietPlugin(std.Out, args[1:])
+		return outcome.Outcome{ExitCode: remote.RunQuietPlugin(std.Out, args[1:])}
 	}
 	if isCompletion(args) {
 		detachTerminal()
 		silenceStderr()
 	}
 	registry := &cleanup.Registry{GracePeriod: gracePeriod}
-	forceExit := func(err cleanup.SignalError) { os.Exit(outcome.Classify(err).ExitCode) }
+	forceExit := func(err cleanup.SignalError) { exit(outcome.Classify(err)) }
 	ctx, stop := registry.NotifyContext(context.Background(), forceExit)
 	defer stop()
 	defer registry.OnPanic()
@@ -89,8 +97,8 @@ func newApp(std streams, registry *cleanup.Registry, name string, args []string)
 	}
 }
 
-// execute runs the command line args, and returns the exit code.
-func (a *app) execute(ctx context.Context, args []string) int {
+// execute runs the command line args, and returns the outcome.
+func (a *app) execute(ctx context.Context, args []string) outcome.Outcome {
 	root := newRoot(a)
 	root.SetArgs(normalizeVerbosity(args))
 	err := root.ExecuteContext(ctx)
@@ -102,7 +110,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 		err = &stream.OutputError{Err: a.printed.err}
 	}
 	printError(a.notice, err)
-	return outcome.Classify(err).ExitCode
+	return outcome.Classify(err)
 }
 
 // printError prints err. It prints nothing if err is to be reported only by the

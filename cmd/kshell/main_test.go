@@ -98,7 +98,7 @@ func (s suite) Run() int {
 
 // run runs a command line, and returns the exit code.
 func run(ctx context.Context, std streams, registry *cleanup.Registry, args []string) int {
-	return newApp(std, registry, "kshell", args).execute(ctx, args)
+	return newApp(std, registry, "kshell", args).execute(ctx, args).ExitCode
 }
 
 // newTestApp returns an app that discards its messages and output.

@@ -20,6 +20,7 @@ import (
 
 	"kshell/internal/outcome"
 	"kshell/internal/sandbox"
+	"kshell/test/contract"
 )
 
 // nodeRun is a node-shell process without a terminal, in its own process group.
@@ -78,7 +79,7 @@ func TestNodeShell_SignalTwice(t *testing.T) {
 			return err
 		}
 		_ = r.Wait()
-		code := r.ProcessState.ExitCode() // the signal with the lower number may arrive first
+		code := contract.ExitCode(r.ProcessState) // the signal with the lower number may arrive first
 		if code != outcome.ExitSignal+int(pair[0]) && code != outcome.ExitSignal+int(pair[1]) {
 			return fmt.Errorf("%v: exit code %d; stderr %q", pair, code, r.err.String())
 		}
@@ -202,7 +203,7 @@ hint: kubectl delete pod NAME -n default
 			_ = r.Wait()
 			took := time.Since(begin)
 			t.Logf("ended after %v", took.Round(time.Millisecond))
-			if code := r.ProcessState.ExitCode(); code != 130 || took > test.bound {
+			if code := contract.ExitCode(r.ProcessState); code != 130 || took > test.bound {
 				t.Errorf("exit code %d after %v", code, took)
 			}
 			s.Reset()

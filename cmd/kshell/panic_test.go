@@ -30,7 +30,7 @@ func panicking(t *testing.T) string {
 // runPanicking runs kshell like testMain, but with streams that panic.
 func runPanicking() {
 	setTestLimits()
-	os.Exit(runProgram(streams{
+	exit(runProgram(streams{
 		In: panicStream{Reader: os.Stdin}, Out: panicStream{Writer: os.Stdout}, Err: panicStream{Writer: os.Stderr},
 	}))
 }

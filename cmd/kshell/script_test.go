@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"kshell/internal/sandbox"
+	"kshell/test/contract"
 )
 
 // TestScripts runs testdata/*.txtar. Each script has its own sandbox, and these
@@ -86,7 +87,7 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	var exit *exec.ExitError
 	switch err := ts.Exec(args[1], args[2:]...); {
-	case errors.As(err, &exit) && exit.ExitCode() == want:
+	case errors.As(err, &exit) && contract.ExitCode(exit.ProcessState) == want:
 	case err == nil && want == 0:
 	case err == nil:
 		ts.Fatalf("exit code 0, want %d", want)

@@ -147,7 +147,7 @@ func TestShell_SPDYRestoresTerminal(t *testing.T) {
 	}{
 		"Ctrl-D":              {func(c *console, _ *sandbox.Server) { c.keys("\x04") }, 0},
 		"TERM":                {func(c *console, _ *sandbox.Server) { c.signal(syscall.SIGTERM) }, 143},
-		"server down, Ctrl-C": {func(c *console, s *sandbox.Server) { goDown(c, s); c.keys("\x03") }, 255},
+		"server down, Ctrl-C": {func(c *console, s *sandbox.Server) { goDown(c, s); c.keys("\x03") }, 130},
 		"pod deleted": {func(c *console, s *sandbox.Server) {
 			if err := s.DeletePod("default", "web", 0); err != nil {
 				c.t.Error(err)

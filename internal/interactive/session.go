@@ -102,7 +102,9 @@ func (s *Session) Drop(reason error) { s.remote.Drop(reason) }
 
 // Run runs the session, which reconnects after a connection is lost. It adds
 // stdin and the reconnect policy of a terminal to the settings. Its errors are
-// those of stream.Session.Run, outcome.ErrLeft, and *outcome.GaveUpError.
+// those of stream.Session.Run, outcome.ErrLeft, and *outcome.GaveUpError. Ctrl-C
+// while no connection is open has the same result as SIGINT: a
+// cleanup.SignalError.
 func (s *Session) Run(ctx context.Context, d stream.Driver, set stream.Settings) error {
 	c, o := s.console, s.console.cmd.Options()
 	ctx, s.leave = context.WithCancelCause(ctx)
@@ -123,6 +125,9 @@ func (s *Session) Run(ctx context.Context, d stream.Driver, set stream.Settings)
 	s.remote = c.cmd.NewSession(driver{d, s}, s.observe, set)
 	s.useStatusLine()
 	err := s.remote.Run(ctx)
+	if errors.Is(err, stream.ErrInterrupted) {
+		s.leave(cleanup.SignalError{Signal: syscall.SIGINT}) // ContextCause returns it
+	}
 	var exit *stream.ExitError
 	if err != nil && !errors.As(err, &exit) && !c.options.SameShell {
 		c.Tidy()

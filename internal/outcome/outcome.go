@@ -26,7 +26,7 @@ const ExitCodes = `  0      the command reported success
   124    --timeout expired before the command ended
   126    the container could not run the command
   127    the container has no such command
-  128+n  signal n ended kshell (130: Ctrl-C, 143: TERM, 141: the output was closed by its reader)
+  128+n  as a shell shows it: signal n ended kshell (130: Ctrl-C, 143: TERM, 141: the output was closed by its reader)
   255    kshell failed, or the connection was lost before the command reported a result
 `
 
@@ -66,6 +66,9 @@ type Outcome struct {
 	ExitCode int
 	Cause    Cause
 	Silent   bool // print no message: the exit code is sufficient, or messages were printed before
+	// Signal is the signal that ended kshell; 0 if none did. The process must
+	// end by this signal; ExitCode is what a shell then shows as $?.
+	Signal syscall.Signal
 }
 
 // Classify returns the outcome of a command that ended with err; nil means
@@ -96,7 +99,9 @@ func Classify(err error) Outcome {
 	case errors.As(err, &remote) && remote.Start == stream.StartNotExecutable:
 		return Outcome{ExitCode: ExitNotExecutable, Cause: NotExecutable}
 	case errors.As(err, &signal):
-		return Outcome{ExitCode: ExitSignal + int(signal.Signal), Cause: Signal, Silent: true}
+		return Outcome{
+			ExitCode: ExitSignal + int(signal.Signal), Cause: Signal, Silent: true, Signal: signal.Signal,
+		}
 	case errors.As(err, &timeout):
 		return Outcome{ExitCode: ExitTimeout, Cause: Timeout}
 	case isOutput && errors.Is(err, syscall.EPIPE): // the reader has enough: kshell … | head -1

@@ -93,6 +93,9 @@ func TestClassify(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			want := Outcome{ExitCode: tt.want, Cause: tt.cause, Silent: tt.silent}
+			if tt.cause == Signal {
+				want.Signal = syscall.Signal(tt.want - ExitSignal)
+			}
 			if diff := cmp.Diff(want, Classify(tt.err)); diff != "" {
 				t.Errorf("outcome (-want +got):\n%s", diff)
 			}
@@ -116,9 +119,9 @@ func TestClassifyPod(t *testing.T) {
 		err  error
 		want Outcome
 	}{
-		{"success", nil, Outcome{0, Exited, true}},
-		{"container not running", fmt.Errorf("x: %w", &pod.NotRunningError{}), Outcome{255, NotRunning, false}},
-		{"connection lost", &stream.LostError{}, Outcome{255, Lost, false}},
+		{"success", nil, Outcome{ExitCode: 0, Cause: Exited, Silent: true}},
+		{"container not running", fmt.Errorf("x: %w", &pod.NotRunningError{}), Outcome{ExitCode: 255, Cause: NotRunning}},
+		{"connection lost", &stream.LostError{}, Outcome{ExitCode: 255, Cause: Lost}},
 	} {
 		if diff := cmp.Diff(tt.want, ClassifyPod(tt.err)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"kshell/internal/cleanup"
 	"kshell/internal/exact"
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
@@ -118,8 +119,9 @@ func isLeft(err error) bool {
 	var ended *containerEndedError
 	var in *stream.InputError
 	var out *stream.OutputError
-	return errors.Is(err, outcome.ErrLeft) || errors.As(err, &lost) && !errors.As(err, &ended) ||
-		errors.As(err, &in) || errors.As(err, &out)
+	var signal cleanup.SignalError // Ctrl-C while no connection was open
+	return errors.Is(err, outcome.ErrLeft) || errors.As(err, &signal) || errors.As(err, &in) || errors.As(err, &out) ||
+		errors.As(err, &lost) && !errors.As(err, &ended)
 }
 
 // powershellOrCmd starts PowerShell or, if the image does not have it, cmd,

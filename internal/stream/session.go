@@ -154,6 +154,8 @@ func (s *Session) Redraw() {
 //   - *StartError: the command did not start within StartTimeout
 //   - *OutputError: Stdout or Stderr failed
 //   - *InputError: Stdin failed
+//   - ErrInterrupted: the user typed Ctrl-C while no connection was open; only
+//     if Settings.Interactive is set
 //   - an error that Driver.Opened, Driver.Ended or CheckStuck returned
 //   - the context's cause, if the context ended first
 //

@@ -155,10 +155,15 @@ func (in *stdinSender) send(buf []byte) {
 	}
 }
 
+// ErrInterrupted means that the user typed Ctrl-C while no connection was open.
+var ErrInterrupted = errors.New("interrupted by Ctrl-C while disconnected")
+
 // handleKeys handles keys while no connection is open.
 func (in *stdinSender) handleKeys(keys []byte) {
 	switch {
-	case bytes.IndexByte(keys, keyCtrlC) >= 0 || bytes.IndexByte(keys, keyCtrlD) >= 0:
+	case bytes.IndexByte(keys, keyCtrlC) >= 0:
+		in.end(ErrInterrupted)
+	case bytes.IndexByte(keys, keyCtrlD) >= 0:
 		in.end(errQuit)
 	case bytes.ContainsAny(keys, "\r\n"):
 		in.session.tryNow()

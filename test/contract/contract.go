@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -37,8 +38,13 @@ type Program struct {
 // Result is the result of a run.
 type Result struct {
 	Out, Err string
-	Code     int // -1: killed by a signal
+	Code     int  // as ExitCode returns it
+	Exited   bool // the program has exited; false if a signal has ended it
 	Took     time.Duration
+}
+
+func newResult(out, errs string, state *os.ProcessState, start time.Time) Result {
+	return Result{Out: out, Err: errs, Code: ExitCode(state), Exited: state.Exited(), Took: time.Since(start)}
 }
 
 // FalseSuccess reports whether r is a false success: r.Code is 0, although the
@@ -84,7 +90,16 @@ func (p Program) Run(t testing.TB, stdin []byte, args ...string) Result {
 	case err != nil && !errors.As(err, &exit):
 		t.Fatalf("%s %q: %v", p.Path, args, err)
 	}
-	return Result{out.String(), errs.String(), cmd.ProcessState.ExitCode(), time.Since(start)}
+	return newResult(out.String(), errs.String(), cmd.ProcessState, start)
+}
+
+// ExitCode returns the exit code of a process as a shell shows it in $?: 128+n
+// if signal n has ended the process.
+func ExitCode(state *os.ProcessState) int {
+	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return state.ExitCode()
 }
 
 // Command returns a command that runs the program, in an environment without

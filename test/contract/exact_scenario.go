@@ -91,7 +91,7 @@ func newSeed() uint64 { return rand.Uint64() } //nolint:gosec // not a secret
 type outcome struct {
 	args       []string
 	stderr     string
-	code       int // -1: killed by a signal
+	code       int // as ExitCode returns it
 	took       time.Duration
 	hung       bool  // the program was killed because it did not end in time
 	got        int64 // bytes on stdout
@@ -159,7 +159,7 @@ func (e Scenario) run(t testing.TB, s Subject, pod string, seed uint64) outcome 
 	o.hung = ctx.Err() != nil
 	cancel()
 	o.peakMemory = <-watched
-	o.code, o.stderr = cmd.ProcessState.ExitCode(), stderr.String()
+	o.code, o.stderr = ExitCode(cmd.ProcessState), stderr.String()
 	return o
 }
 

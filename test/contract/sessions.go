@@ -60,8 +60,8 @@ func Sessions(t *testing.T, w Setup) {
 		"a cut shell is taken up again at once":             cutAndBack,
 		"never is never":                                    reconnectNever,
 		"Enter tries at once, other keys are nobody's":      enterRetries,
-		"Ctrl-D gives up":                                   giveUp("\x04"),
-		"Ctrl-C gives up":                                   giveUp("\x03"),
+		"Ctrl-D gives up":                                   giveUp("\x04", 255),
+		"Ctrl-C gives up":                                   giveUp("\x03", 128+int(syscall.SIGINT)),
 		"a time is the end of it":                           reconnectTimeout,
 		"behind Ctrl-D a cut is the end":                    cutAfterCtrlD,
 		"the keys behind ~":                                 escapes,
@@ -147,15 +147,18 @@ func refuse(t *testing.T, proxy *faultproxy.Proxy, on bool) {
 	}
 }
 
-func giveUp(key string) func(*testing.T, Setup) {
+// giveUp types key while kshell waits for the next attempt to reconnect.
+func giveUp(key string, code int) func(*testing.T, Setup) {
 	return func(t *testing.T, w Setup) {
 		term, proxy := w.shell(t)
 		refuse(t, proxy, true)
 		proxy.Cut(faultproxy.Both, faultproxy.FIN)
 		term.WaitFor(retryCountdown)
 		term.Type(key)
-		term.WaitFor(`kshell: `)
-		term.CheckExit(255)
+		if code == 255 {
+			term.WaitFor(`kshell: session given up`)
+		}
+		term.CheckExit(code)
 	}
 }
 

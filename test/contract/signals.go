@@ -29,8 +29,8 @@ func interrupt() syscall.Signal {
 }
 
 // Signals sends each signal to kshell. It checks that the command in the
-// container ends, too, that kshell exits with 128 plus the number of the signal
-// and without a message, and that no process is left.
+// container ends, too, that the signal ends kshell, without a message, and that
+// no process is left.
 func Signals(t *testing.T, p Program, flags ...string) {
 	for name, sig := range signals {
 		if signal.Ignored(sig) { // for example by nohup; children inherit that
@@ -51,8 +51,8 @@ func Signals(t *testing.T, p Program, flags ...string) {
 				mark := newMark()
 				r := p.signalled(t, sig,
 					append(slices.Concat([]string{"exec"}, flags, c.args), "--", "sh", "-c", fmt.Sprintf(c.script, mark)))
-				if want := 128 + int(sig); r.Code != want || r.Err != "" {
-					t.Errorf("exit code %d, want %d; stderr %q", r.Code, want, r.Err)
+				if want := 128 + int(sig); r.Code != want || r.Exited || r.Err != "" {
+					t.Errorf("exit code %d (exited: %v), want %d by the signal; stderr %q", r.Code, r.Exited, want, r.Err)
 				}
 				if r.Took > cleanupTimeout {
 					t.Errorf("it took %v to end", r.Took)
@@ -117,7 +117,7 @@ func waitExit(ctx context.Context, t *testing.T, cmd *exec.Cmd, start time.Time,
 	if ctx.Err() != nil {
 		t.Fatalf("%q still ran after %v; stderr %.500q", cmd.Args, runTimeout, errs)
 	}
-	return Result{Err: errs.String(), Code: cmd.ProcessState.ExitCode(), Took: time.Since(start)}
+	return newResult("", errs.String(), cmd.ProcessState, start)
 }
 
 // listProcesses is a script that prints the command line of each process.

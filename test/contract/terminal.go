@@ -228,7 +228,7 @@ func (w *Terminal) ExitWithin(d time.Duration) (code int, ok bool) {
 		case <-w.outputEnded: // all output has been read
 		case <-time.After(terminalTimeout): // a child of the program still has the terminal
 		}
-		return w.cmd.ProcessState.ExitCode(), true
+		return ExitCode(w.cmd.ProcessState), true
 	case <-time.After(d):
 		return 0, false
 	}

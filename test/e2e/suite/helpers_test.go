@@ -224,8 +224,11 @@ func (l *background) waitExit(t *testing.T, limit time.Duration) contract.Result
 			l.err.String())
 	}
 	t.Logf("ended %v later with %d, stderr %q", time.Since(from).Round(10*time.Millisecond),
-		l.cmd.ProcessState.ExitCode(), l.err.String())
-	return contract.Result{Out: l.out.String(), Err: l.err.String(), Code: l.cmd.ProcessState.ExitCode(), Took: l.took}
+		contract.ExitCode(l.cmd.ProcessState), l.err.String())
+	state := l.cmd.ProcessState
+	return contract.Result{
+		Out: l.out.String(), Err: l.err.String(), Code: contract.ExitCode(state), Exited: state.Exited(), Took: l.took,
+	}
 }
 
 // notifyingBuffer is a buffer that notifies readers when it grows. The zero

@@ -1,0 +1,127 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kshell/internal/cleanup"
+	"kshell/internal/sandbox"
+)
+
+// waitInPod is a command for a container: it prints up and waits.
+const waitInPod = `sh -c 'echo u""p; exec sleep 1000'`
+
+// openBash opens an interactive bash, which has job control, in a terminal.
+func openBash(t *testing.T, s *sandbox.Server) *console {
+	t.Helper()
+	if _, err := exec.LookPath("bash"); err != nil {
+		t.Skip(err)
+	}
+	c := open(t, s, "bash", "--norc", "--noprofile", "-i")
+	c.prompt()
+	return c
+}
+
+// Ctrl-C ends a loop of a shell, and not only the kshell that runs: the shell
+// must see that SIGINT has ended kshell.
+func TestCtrlC_EndsLoopOfShell(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		line  string // the loop is: for i in 1 2 3; do LINE; done
+		shown string // an expression for what the terminal shows before Ctrl-C
+		down  bool   // stop the server before Ctrl-C
+	}{
+		"command":          {line: "kshell exec web -- " + waitInPod, shown: "up\r\n"},
+		"command in pods":  {line: "kshell exec --all -l app=web -- " + waitInPod, shown: "up\r\n"},
+		"wait for the pod": {line: "kshell exec --pod-running-timeout=10m pending -- true", shown: "is not scheduled"},
+		"list":             {line: "kshell exec", shown: "> "},
+		"numbered list":    {line: "TERM=dumb kshell exec", shown: `cancel\): `},
+		"lost connection":  {line: "kshell exec -it web -- sh", shown: `web\$ `, down: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := runSandbox(t, sandbox.Config{})
+			c := openBash(t, s)
+			c.keys("for i in 1 2 3; do echo run''-$i; " + test.line + "; done; echo not ''this\r")
+			c.waitFor("run-1\r\n")
+			c.waitFor(test.shown)
+			if test.down {
+				goDown(c, s)
+			}
+			c.keys("\x03")
+			c.mustBeInterrupted("run-2", "not this")
+		})
+	}
+}
+
+// mustBeInterrupted waits for the prompt of bash, and checks that $? is 130 and
+// that the terminal shows none of the texts.
+func (c *console) mustBeInterrupted(texts ...string) {
+	c.t.Helper()
+	c.prompt()
+	c.run("echo code=$?", "code=130\r\n")
+	c.prompt()
+	c.keys("exit 7\r")
+	c.mustEnd(7)
+	for _, text := range texts {
+		if bytes.Contains(c.all(), []byte(text)) {
+			c.t.Errorf("the terminal shows %q:\n%s", text, c.all())
+		}
+	}
+}
+
+func TestCtrlC_EndsListOfShell(t *testing.T) {
+	t.Parallel()
+	c := openBash(t, runSandbox(t, sandbox.Config{}))
+	c.keys("kshell exec web -- " + waitInPod + "; echo not ''this\r")
+	c.waitFor("up\r\n")
+	c.keys("\x03")
+	c.mustBeInterrupted("not this")
+}
+
+// A command that exits with 130 does not end the loop: no signal has ended
+// kshell.
+func TestExitCode130_DoesNotEndLoopOfShell(t *testing.T) {
+	t.Parallel()
+	c := openBash(t, runSandbox(t, sandbox.Config{}))
+	c.run("for i in 1 2; do kshell exec web -- sh -c 'exit 130'; echo code=$? run-$i; done", "code=130 run-2\r\n")
+	c.prompt()
+	c.keys("exit 7\r")
+	c.mustEnd(7)
+}
+
+// If the exit must be forced, because the server does not answer the request
+// that ends the remote shell, SIGINT ends kshell, too.
+func TestCtrlC_ForcedExit(t *testing.T) {
+	t.Parallel()
+	s := runSandbox(t, sandbox.Config{})
+	c := openBash(t, s)
+	c.keys(shortLimits + "=1 kshell exec -it web -- sh; echo not ''this\r")
+	c.waitFor(`web\$ `)
+	s.Inject(sandbox.Fault{Path: "/", Do: sandbox.Hang})
+	begin := time.Now()
+	if err := syscall.Kill(-c.foreground(), syscall.SIGINT); err != nil {
+		t.Error(err)
+	}
+	c.mustBeInterrupted("not this")
+	if took := time.Since(begin); took < cleanup.DefaultGracePeriod {
+		t.Errorf("the exit was not forced: it took only %v", took)
+	}
+}
+
+// foreground returns the foreground process group of the terminal.
+func (c *console) foreground() int {
+	c.t.Helper()
+	group, err := unix.IoctlGetInt(int(c.user.Fd()), unix.TIOCGPGRP)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return group
+}

@@ -1,0 +1,38 @@
+//go:build unix
+
+package cleanup
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// raiseTimeout is how long Raise waits for the signal to end the process.
+const raiseTimeout = 100 * time.Millisecond
+
+// Raise ends the process by s, which must be the signal of a SignalError: it
+// restores the default action of s and sends s to the process. The parent
+// process then sees that a signal has ended the process. After SIGINT, a shell
+// therefore ends its loop or script, which it does not do after an exit with
+// 128+n.
+//
+// Raise returns if s does not end the process: s is ignored, or the process is
+// the first one of a container, or s is not INT, TERM or HUP (the Go runtime
+// would print the stacks of all goroutines after QUIT). The caller must then
+// exit.
+func Raise(s syscall.Signal) {
+	switch s {
+	case syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP:
+	default:
+		return
+	}
+	if os.Getpid() == 1 { // the kernel drops the signal, and the Go runtime would then exit with 2
+		return
+	}
+	signal.Reset(s)
+	if err := syscall.Kill(os.Getpid(), s); err == nil {
+		time.Sleep(raiseTimeout)
+	}
+}
