@@ -170,7 +170,7 @@ func TestPlanExec_UsageErrors(t *testing.T) {
 	const (
 		types = "the types are pod (po), deployment (deploy), replicaset (rs), statefulset (sts), daemonset (ds), " +
 			"job, replicationcontroller (rc), service (svc)"
-		noPodHint = "kshell exec (POD | TYPE/NAME) -- COMMAND; on a terminal kshell exec lists the pods"
+		noPodHint = "type `kshell exec (POD | TYPE/NAME) -- COMMAND`; on a terminal, `kshell exec` lists the pods"
 		noCommand = "no command is specified, and a shell needs a terminal at stdin and stdout"
 	)
 	tests := []struct {
@@ -203,13 +203,13 @@ func TestPlanExec_UsageErrors(t *testing.T) {
 		{
 			"no command, stdin is not a terminal", inPipe,
 			[]string{"web"},
-			errorText{noCommand, "kshell exec web -- COMMAND"},
+			errorText{noCommand, "type `kshell exec web -- COMMAND`"},
 			outcome.ExitUsage,
 		},
 		{
 			"no command, stdout is not a terminal", outPipe,
 			[]string{"-it", "web", "--"},
-			errorText{noCommand, "kshell exec web -- COMMAND"},
+			errorText{noCommand, "type `kshell exec web -- COMMAND`"},
 			outcome.ExitUsage,
 		},
 		{
@@ -254,7 +254,7 @@ func TestPlanExec_UsageErrors(t *testing.T) {
 func TestPlanExec_NoDashes(t *testing.T) {
 	want := errorText{
 		"the command must be separated from the pod by --",
-		"put -- before the command: kshell exec [FLAGS] web -- ls ...",
+		"put -- before the command: `kshell exec [FLAGS] web -- ls ...`",
 	}
 	for _, args := range [][]string{{"web", "ls"}, {"web", "ls", "/tmp"}, {"web", "ls", "--", "-l"}} {
 		_, err := planOf(t, onTerminal, args...)

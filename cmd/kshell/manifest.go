@@ -20,6 +20,7 @@ import (
 	"kshell/internal/kubeconfig"
 	"kshell/internal/outcome"
 	"kshell/internal/pod"
+	"kshell/internal/script"
 	"kshell/internal/terminal"
 )
 
@@ -49,7 +50,7 @@ func (f *manifestFlags) manifest(cmd *cobra.Command, args []string) (string, err
 	case len(args) > 0:
 		return "", outcome.NewUsageError(
 			fmt.Sprintf("-f and %s cannot be used together: each selects the pod", strconv.Quote(args[0])),
-			fmt.Sprintf("%s -f %s -- COMMAND, or omit -f", cmd.CommandPath(), redactURL(f.files[0])),
+			fmt.Sprintf("type `%s -f %s -- COMMAND`, or omit -f", cmd.CommandPath(), script.Quote(redactURL(f.files[0]))),
 		)
 	case f.files[0] == "":
 		return "", usage(cmd, "-f must not be empty")

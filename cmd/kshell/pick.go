@@ -45,7 +45,7 @@ func (f *pickFlags) planPick(cmd *cobra.Command, many *manyFlags, args []string,
 			message = "--pick needs a terminal at stdin and stdout"
 		}
 		path := cmd.CommandPath()
-		hint := path + " (POD | TYPE/NAME) -- COMMAND; on a terminal " + path + " lists the pods"
+		hint := "type `" + path + " (POD | TYPE/NAME) -- COMMAND`; on a terminal, `" + path + "` lists the pods"
 		return nil, outcome.NewUsageError(message, hint)
 	case len(args) > 0 && selector != "":
 		return nil, usage(cmd, "-l and "+args[0]+" cannot be used together")

@@ -13,6 +13,7 @@ import (
 	"kshell/internal/outcome"
 	"kshell/internal/pod"
 	"kshell/internal/remote"
+	"kshell/internal/script"
 	"kshell/internal/stream"
 	"kshell/internal/terminal"
 )
@@ -57,7 +58,7 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 		return nil, err
 	}
 	if manifest != "" {
-		named = []string{"-f " + redactURL(manifest)}
+		named = []string{"-f " + script.Quote(redactURL(manifest))}
 	}
 	many, err := f.planMany(cmd, named, command, f.tty)
 	if err != nil {
@@ -70,6 +71,8 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 		return nil, err
 	case unnamed: // no pod is named; in hints, --pick takes the place of the name
 		named = []string{"--pick"}
+	case len(named) > 1 && namesCommand(command):
+		return nil, severalNamed(cmd, "pod", named, command, "TYPE/NAME or -l LABEL=VALUE, and --all")
 	case len(named) > 1:
 		return nil, outcome.NewUsageError(
 			"the command must be separated from the pod by --", dashesHint(cmd, named[0], named[1]),
@@ -77,7 +80,7 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 	}
 	var target pod.Target
 	if manifest == "" && !unnamed {
-		target, err = pod.ParseTarget(named[0])
+		target, err = parseTarget(cmd, named[0], command)
 	}
 	if err != nil {
 		return nil, err
@@ -101,7 +104,7 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 		if !local.in || !local.out {
 			return nil, outcome.NewUsageError(
 				"no command is specified, and a shell needs a terminal at stdin and stdout",
-				fmt.Sprintf("%s %s -- COMMAND", cmd.CommandPath(), named[0]),
+				fmt.Sprintf("type `%s %s -- COMMAND`", cmd.CommandPath(), quoteTarget(named[0])),
 			)
 		}
 		p.command, p.stdin, p.tty = nil, true, true
@@ -128,12 +131,6 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 	p.protocolsChosen, p.inputEnds = len(f.subprotocols) > 0, p.stdin && !local.in
 	p.protocols, err = planProtocols(f.subprotocols)
 	return p, err
-}
-
-// dashesHint returns the hint for a command line without --. target is the
-// argument for the pod or node, command is the argument after target.
-func dashesHint(cmd *cobra.Command, target, command string) string {
-	return fmt.Sprintf("put -- before the command: %s [FLAGS] %s -- %s ...", cmd.CommandPath(), target, command)
 }
 
 // dropUnusableTTY sets p.tty to false and adds a warning, as kubectl does, if

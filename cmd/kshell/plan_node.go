@@ -42,7 +42,10 @@ func planNode(cmd *cobra.Command, f nodeFlags, args []string, local terminals) (
 	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
 		named, command = args[:dash], args[dash:]
 	}
-	if len(named) > 1 {
+	switch {
+	case len(named) > 1 && namesCommand(command):
+		return nil, severalNamed(cmd, "node", named, command, "-l LABEL=VALUE and --all")
+	case len(named) > 1:
 		return nil, outcome.NewUsageError(
 			"the command must be separated from the node by --", dashesHint(cmd, named[0], named[1]),
 		)
@@ -53,7 +56,7 @@ func planNode(cmd *cobra.Command, f nodeFlags, args []string, local terminals) (
 	}
 	if len(named) == 1 {
 		kind, name, typed := strings.Cut(named[0], "/")
-		if typed && !slices.Contains([]string{"node", "nodes", "no"}, kind) && (!f.attach || kind != "pod") {
+		if typed && !slices.Contains(nodeTypes, kind) && (!f.attach || kind != "pod") {
 			return nil, usage(cmd, strconv.Quote(named[0])+" is not a node: use NODE or node/NODE")
 		}
 		p.node = kind

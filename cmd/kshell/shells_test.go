@@ -160,7 +160,7 @@ func TestShell_WindowsWithoutShell(t *testing.T) {
 	windowsPods(t, s, true)
 	c := open(t, s, program(t), "exec", "bare")
 	c.waitFor("(?m)^kshell: the container has no shell\r\n")
-	c.waitFor("(?m)^hint: name a program that the container has: kshell exec -it -n default bare -- PROGRAM\r\n")
+	c.waitFor("(?m)^hint: name a program that the container has: `kshell exec -it bare -- PROGRAM`\r\n")
 	c.mustEnd(outcome.ExitNotFound)
 }
 

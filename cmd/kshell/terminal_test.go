@@ -572,7 +572,7 @@ func TestShell_ImageWithoutShell(t *testing.T) {
 	t.Parallel()
 	c := open(t, startSandbox(t), program(t), "exec", "noshell")
 	c.waitFor("(?m)^kshell: the container has no shell\r\n")
-	c.waitFor("(?m)^hint: kubectl debug -it -n default noshell --image=busybox --target=noshell -- sh\r\n")
+	c.waitFor("(?m)^hint: type `kubectl debug -it -n default noshell --image=busybox --target=noshell -- sh`\r\n")
 	c.mustEnd(outcome.ExitNotFound)
 }
 

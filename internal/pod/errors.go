@@ -8,6 +8,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"kshell/internal/apiclient"
+	"kshell/internal/script"
 )
 
 // RequestError means that a request to the API server failed.
@@ -56,13 +57,14 @@ func (e *RequestError) Hint() string {
 		return hint
 	case e.NotFound() && e.Target.Kind == kindPod:
 		return fmt.Sprintf("type `kubectl get pods -n %s` to list the pods, -n NAMESPACE for another namespace, "+
-			"or TYPE/NAME for a workload, such as deploy/%s", e.Namespace, e.Target.Name)
+			"or TYPE/NAME for a workload, such as deploy/%s", script.Quote(e.Namespace), e.Target.Name)
 	case e.NotFound():
 		return fmt.Sprintf("type `kubectl get %[1]s -n %[2]s` to list the %[1]s, or -n NAMESPACE for another namespace",
-			e.Resource, e.Namespace)
+			e.Resource, script.Quote(e.Namespace))
 	case apierrors.IsForbidden(e.Err):
 		return fmt.Sprintf("ask for a role that allows %s on %s in namespace %q; "+
-			"`kubectl auth can-i --list -n %s` shows what you have", e.Verb, e.Resource, e.Namespace, e.Namespace)
+			"`kubectl auth can-i --list -n %s` shows what you have",
+			e.Verb, e.Resource, e.Namespace, script.Quote(e.Namespace))
 	case errors.As(e.Err, &large) && e.Target.Name == "":
 		return "name a pod, or select fewer pods with -l LABEL=VALUE"
 	case errors.As(e.Err, &large):

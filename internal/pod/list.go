@@ -25,11 +25,11 @@ type Skipped struct {
 // of Find, except those about one pod, which are in Skipped.Err.
 func (c *Client) List(ctx context.Context, req Request) (running []Found, skipped []Skipped, err error) {
 	v, err := c.readView(ctx, req)
-	if err != nil {
-		return nil, nil, err
+	if err == nil && len(v.pods) == 0 {
+		err = v.noPods()
 	}
-	if len(v.pods) == 0 {
-		return nil, nil, v.noPods()
+	if err != nil {
+		return nil, nil, c.explainMissing(ctx, req.Namespace, err)
 	}
 	slices.SortFunc(v.pods, byName)
 	for i := range v.pods {

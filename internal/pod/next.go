@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/script"
 )
 
 // Next finds the container in which a session can continue after the session
@@ -37,7 +39,7 @@ func (c *Client) Next(ctx context.Context, found *Found, req Request) (next *Fou
 		}
 	}
 	if !req.Target.HasReplacements() {
-		hint := fmt.Sprintf("type `kubectl get pods -n %s` to list the pods", req.Namespace)
+		hint := fmt.Sprintf("type `kubectl get pods -n %s` to list the pods", script.Quote(req.Namespace))
 		return nil, sentence, &GoneError{Sentence: sentence, hint: hint}
 	}
 	next, err = c.Find(ctx, req)

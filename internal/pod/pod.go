@@ -8,8 +8,9 @@
 // Invariants:
 //   - The resource types are a fixed table; API discovery is not used. For a
 //     pod, Find sends one get request; for a workload or service, a get request
-//     and a list request for its pods; for a selector, a list request. A list
-//     is requested in pages of apiclient.PageItems.
+//     and a list request for its pods; for a selector, a list request. If
+//     nothing is found, it also requests the namespace. A list is requested in
+//     pages of apiclient.PageItems.
 //   - The choice among several pods does not depend on their order in a list.
 //   - No goroutine is started. A callback runs in the goroutine that called the
 //     method, and only until the method returns.
@@ -56,6 +57,7 @@ type Found struct {
 //     selector is invalid
 //   - *GetForbiddenError: the user is not allowed to get the named pod; the
 //     caller can still try to use the pod by its name
+//   - *NamespaceError: the namespace does not exist
 //   - *RequestError: any other error of the API or of the connection
 //   - *NoPodsError: the workload, service or selector has no pods
 //   - *UnknownContainerError: the pod has no such container
@@ -66,9 +68,10 @@ func (c *Client) Find(ctx context.Context, req Request) (*Found, error) {
 	}
 	v, err := c.readView(ctx, req)
 	if err != nil {
-		return nil, err
+		return nil, c.explainMissing(ctx, req.Namespace, err)
 	}
-	return v.choose()
+	found, err := v.choose()
+	return found, c.explainMissing(ctx, req.Namespace, err)
 }
 
 // check returns an error if the request has neither a target nor a selector.

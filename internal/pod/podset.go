@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+
+	"kshell/internal/script"
 )
 
 // podSet is the set of pods of a workload, a service or a label selector.
@@ -73,7 +75,7 @@ func newReplicatedSet(
 	s := podSet{
 		uid: object.GetUID(), ownedOnly: ownedOnly, wantsNone: true,
 		emptyText: fmt.Sprintf("%s is scaled to 0 replicas", target),
-		emptyHint: fmt.Sprintf("type `kubectl scale %s --replicas=1 -n %s`", target, namespace),
+		emptyHint: fmt.Sprintf("type `kubectl scale %s --replicas=1 -n %s`", target, script.Quote(namespace)),
 	}
 	if replicas == nil || *replicas > 0 {
 		wanted := int32(1) // the API's default
@@ -164,7 +166,7 @@ func (c *Client) service(ctx context.Context, namespace string, target Target) (
 	selector := matchLabels(object.Spec.Selector)
 	return newPodSet(namespace, target, selector, podSet{
 		emptyText: fmt.Sprintf("%s selects no pods: no pod has the labels %s", target, metav1.FormatLabelSelector(selector)),
-		emptyHint: fmt.Sprintf("type `kubectl get pods --show-labels -n %s` to list the pods and their labels", namespace),
+		emptyHint: labelsHint(namespace),
 	})
 }
 
@@ -183,8 +185,9 @@ func newPodSet(namespace string, target Target, selector *metav1.LabelSelector, 
 	if selector == nil || parsed.Empty() {
 		return nil, &NoPodsError{
 			Namespace: namespace, Target: target,
-			text: fmt.Sprintf("%s has no selector, so its pods cannot be found", target),
-			hint: fmt.Sprintf("name a pod: type `kubectl get pods -n %s` to list the pods", namespace), Permanent: true,
+			text:      fmt.Sprintf("%s has no selector, so its pods cannot be found", target),
+			hint:      fmt.Sprintf("name a pod: type `kubectl get pods -n %s` to list the pods", script.Quote(namespace)),
+			Permanent: true,
 		}
 	}
 	s.title, s.selector = target.String(), parsed
@@ -204,7 +207,7 @@ func newSelectorSet(namespace, typed string) (*podSet, error) {
 	s := &podSet{
 		title: fmt.Sprintf("the selector %q", parsed.String()), selector: parsed,
 		emptyText: fmt.Sprintf("no pod in namespace %q has the labels %s", namespace, parsed),
-		emptyHint: fmt.Sprintf("type `kubectl get pods --show-labels -n %s` to list the pods and their labels", namespace),
+		emptyHint: labelsHint(namespace),
 	}
 	if parsed.Empty() {
 		s.title = fmt.Sprintf("namespace %q", namespace)
@@ -219,7 +222,12 @@ func matchLabels(set map[string]string) *metav1.LabelSelector {
 }
 
 func describeHint(namespace string, target Target) string {
-	return fmt.Sprintf("type `kubectl describe %s -n %s` to see why", target, namespace)
+	return fmt.Sprintf("type `kubectl describe %s -n %s` to see why", target, script.Quote(namespace))
+}
+
+func labelsHint(namespace string) string {
+	return fmt.Sprintf("type `kubectl get pods --show-labels -n %s` to list the pods and their labels",
+		script.Quote(namespace))
 }
 
 func controlledByAnother(pod *corev1.Pod, uid types.UID) bool {

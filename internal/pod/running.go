@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/script"
 )
 
 // NotRunningError means that a container, or a pod as a whole, does not run.
@@ -121,7 +123,7 @@ func podEnded(pod *corev1.Pod) *NotRunningError {
 		e.text += "; " + strings.Join(exits, ", ")
 	}
 	e.hint = fmt.Sprintf("no command can run in it; type `kubectl logs %s --all-containers -n %s` to see its output",
-		pod.Name, pod.Namespace)
+		script.Quote(pod.Name), script.Quote(pod.Namespace))
 	return e
 }
 
@@ -160,7 +162,7 @@ func willRestart(policy corev1.RestartPolicy, code int32) bool {
 func containersNotCreated(pod *corev1.Pod) *NotRunningError {
 	e := newNotRunning(pod, "")
 	e.Reason = string(pod.Status.Phase)
-	e.hint = fmt.Sprintf("type `kubectl describe pod %s -n %s` to see its events", pod.Name, pod.Namespace)
+	e.hint = describePodHint(pod)
 	if c := condition(pod, corev1.PodScheduled); c.Status == corev1.ConditionFalse {
 		e.Reason, e.Message = c.Reason, c.Message
 		e.text = fmt.Sprintf("pod %q is not scheduled", pod.Name) + reasonSuffix(c.Reason, c.Message)
@@ -208,7 +210,7 @@ func containerWaiting(pod *corev1.Pod, name string, status corev1.ContainerStatu
 	if message == "" && sandboxNotReady(pod) {
 		e.text += ": its volumes and its network are being set up"
 	}
-	e.hint = fmt.Sprintf("type `kubectl describe pod %s -n %s` to see its events", pod.Name, pod.Namespace)
+	e.hint = describePodHint(pod)
 	if last := status.LastTerminationState.Terminated; last != nil {
 		e.text += "; its last run ended with " + exitText(last)
 		e.hint = logsHint(pod, name, " --previous")
@@ -343,6 +345,12 @@ func reasonSuffix(reason, message string) string {
 	return text
 }
 
+func describePodHint(pod *corev1.Pod) string {
+	return fmt.Sprintf("type `kubectl describe pod %s -n %s` to see its events",
+		script.Quote(pod.Name), script.Quote(pod.Namespace))
+}
+
 func logsHint(pod *corev1.Pod, container, flags string) string {
-	return fmt.Sprintf("type `kubectl logs %s -c %s%s -n %s` to see its output", pod.Name, container, flags, pod.Namespace)
+	return fmt.Sprintf("type `kubectl logs %s -c %s%s -n %s` to see its output",
+		script.Quote(pod.Name), script.Quote(container), flags, script.Quote(pod.Namespace))
 }

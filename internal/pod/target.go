@@ -58,7 +58,9 @@ func ParseTarget(arg string) (Target, error) {
 	}
 	kind, ok := findKind(typed)
 	if !ok {
-		return Target{}, unknownKind(typed)
+		err := unknownKind(typed)
+		err.Type, err.Name = typed, name
+		return Target{}, err
 	}
 	if name == "" {
 		return Target{}, &TargetError{
@@ -105,6 +107,10 @@ func unknownKind(typed string) *TargetError {
 // TargetError means that an argument, a selector or a manifest does not name a
 // Target: a usage error.
 type TargetError struct {
+	// Type and Name are the parts of TYPE/NAME as they were typed, if the type
+	// is not supported; otherwise "".
+	Type, Name string
+
 	text, hint string
 }
 

@@ -61,6 +61,16 @@ func TestParseTarget_Errors(t *testing.T) {
 	}
 }
 
+func TestParseTarget_UnsupportedType(t *testing.T) {
+	for arg, want := range map[string]Target{"Node/worker-1": {"Node", "worker-1"}, "a/b/c": {"a", "b/c"}, "Web_1": {}} {
+		_, err := ParseTarget(arg)
+		var e *TargetError
+		if !errors.As(err, &e) || (Target{e.Type, e.Name}) != want {
+			t.Errorf("ParseTarget(%q): got %#v, want %v", arg, err, want)
+		}
+	}
+}
+
 func FuzzParseTarget(f *testing.F) {
 	for _, seed := range []string{"web", "deploy/web", "a/../b", "svc/%2e", ""} {
 		f.Add(seed)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kshell/internal/apiclient"
+	"kshell/internal/script"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -83,7 +84,7 @@ func (w *waiter) try(ctx context.Context) (*Found, error) {
 	switch {
 	case err == nil:
 	case w.reason == nil || ctx.Err() != nil:
-		return nil, err
+		return nil, w.client.explainMissing(ctx, w.req.Namespace, err)
 	case w.named != nil && isNotFound(err):
 		return nil, deletedWhileWaiting(w.named, w.req.Container)
 	case !apiclient.IsTransient(err):
@@ -97,7 +98,7 @@ func (w *waiter) try(ctx context.Context) (*Found, error) {
 		w.named = &first
 	}
 	w.events.refresh(ctx, w.client, v)
-	found, err := w.check(v)
+	found, err := w.check(ctx, v)
 	if errors.Is(err, errRetry) && v.hasActivePod() {
 		w.run(ctx, v.query(), v.match(), func(pod *corev1.Pod, deleted bool) bool {
 			if v.set == nil && deleted {
@@ -105,7 +106,7 @@ func (w *waiter) try(ctx context.Context) (*Found, error) {
 				return true
 			}
 			v.apply(pod, deleted)
-			found, err = w.check(v)
+			found, err = w.check(ctx, v)
 			return !errors.Is(err, errRetry) || !v.hasActivePod()
 		})
 	}
@@ -115,11 +116,14 @@ func (w *waiter) try(ctx context.Context) (*Found, error) {
 // check returns the container if it runs, or the error that ends the wait.
 // Otherwise it reports why the container does not run yet, and returns
 // errRetry.
-func (w *waiter) check(v *view) (*Found, error) {
+func (w *waiter) check(ctx context.Context, v *view) (*Found, error) {
 	if w.named != nil && w.named.UID != v.pods[0].UID {
 		return nil, deletedWhileWaiting(w.named, w.req.Container)
 	}
 	found, err := v.choose()
+	if w.reason == nil {
+		err = w.client.explainMissing(ctx, w.req.Namespace, err)
+	}
 	if err == nil || v.isPermanent(err) {
 		return found, err
 	}
@@ -171,9 +175,12 @@ func (e *NotRunningError) isImagePull() bool {
 
 // isPermanent reports whether waiting cannot change err.
 func (v *view) isPermanent(err error) bool {
+	var missing *NamespaceError
 	var noPods *NoPodsError
 	var notRunning *NotRunningError
 	switch {
+	case errors.As(err, &missing):
+		return true
 	case errors.As(err, &noPods):
 		return noPods.Permanent
 	case !errors.As(err, &notRunning):
@@ -202,7 +209,7 @@ func deletedWhileWaiting(pod *corev1.Pod, container string) error {
 	e := newNotRunning(pod, container)
 	e.Reason, e.Permanent = "Deleted", true
 	e.text = fmt.Sprintf("pod %q was deleted while kshell waited for it", pod.Name)
-	e.hint = fmt.Sprintf("type `kubectl get pods -n %s` to list the pods", pod.Namespace)
+	e.hint = fmt.Sprintf("type `kubectl get pods -n %s` to list the pods", script.Quote(pod.Namespace))
 	return e
 }
 

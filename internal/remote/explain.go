@@ -87,7 +87,7 @@ func commandLine(program, target, container string, command ...string) string {
 // explainRefusal adds a hint to a refused handshake.
 func explainRefusal(e *stream.HandshakeError, o *Options, t Target) error {
 	if apiclient.StatusNotFound(e.Status, "pods", t.Pod) {
-		return notice.WithHint(e, "kubectl get pods -n "+t.Namespace+" lists the pods")
+		return notice.WithHint(e, "`kubectl get pods -n "+script.Quote(t.Namespace)+"` lists the pods")
 	}
 	switch e.Refusal() {
 	case stream.RefusalNoSubprotocol:
@@ -124,7 +124,8 @@ func explainRefusal(e *stream.HandshakeError, o *Options, t Target) error {
 }
 
 func notRunningHint(t Target) string {
-	return fmt.Sprintf("the container is not running: kubectl get pod -n %s %s", t.Namespace, t.Pod)
+	return fmt.Sprintf("the container is not running: type `kubectl describe pod %s -n %s` to see why",
+		t.Pod, script.Quote(t.Namespace))
 }
 
 func rightsHint(t Target) string {
@@ -154,6 +155,6 @@ func explainStart(e *stream.StartError, t Target) error {
 	return notice.WithHint(
 		notice.WithMessage(e, fmt.Sprintf(
 			"node %s has not started the command within %v; the command may still be started later", node, e.Within)),
-		fmt.Sprintf("kubectl get node %s shows whether it is ready; %s", node, hint),
+		fmt.Sprintf("`kubectl get node %s` shows whether it is ready; %s", node, hint),
 	)
 }

@@ -38,7 +38,7 @@ const (
 
 func TestExplain(t *testing.T) {
 	const (
-		notRunning  = "the container is not running: kubectl get pod -n team web"
+		notRunning  = "the container is not running: type `kubectl describe pod web -n team` to see why"
 		ownPath     = "the command is looked up in the container's own PATH; an image without a shell has no sh either"
 		checkServer = "check --server and the proxy settings: " +
 			"a login page or a gateway may be in front of the API server"
@@ -172,7 +172,7 @@ func TestExplain(t *testing.T) {
 				Reason: metav1.StatusReasonNotFound, Message: `pods "web" not found`,
 				Details: &metav1.StatusDetails{Kind: "pods", Name: "web"},
 			}}, command,
-			errorText{`the server refused (404): pods "web" not found`, "kubectl get pods -n team lists the pods"},
+			errorText{`the server refused (404): pods "web" not found`, "`kubectl get pods -n team` lists the pods"},
 			255,
 		},
 		{

@@ -187,11 +187,12 @@ func (c *Command) noShellError(err error) error {
 	t, none := c.Target(), notice.WithMessage(err, "the container has no shell")
 	switch {
 	case t.os() == corev1.Windows: // a debug container cannot see the files of a Windows container
-		return notice.WithHint(none, fmt.Sprintf("name a program that the container has: %s -it -n %s %s -- PROGRAM",
-			c.options.Program, t.Namespace, t.Pod))
+		return notice.WithHint(none, fmt.Sprintf("name a program that the container has: `%s -it %s -- PROGRAM`",
+			c.options.Program, t.Pod))
 	case t.Container == "":
-		return notice.WithHint(none, fmt.Sprintf("kubectl debug -it -n %s %s --image=busybox -- sh", t.Namespace, t.Pod))
+		return notice.WithHint(none,
+			fmt.Sprintf("type `kubectl debug -it -n %s %s --image=busybox -- sh`", t.Namespace, t.Pod))
 	}
 	return notice.WithHint(none,
-		fmt.Sprintf("kubectl debug -it -n %s %s --image=busybox --target=%s -- sh", t.Namespace, t.Pod, t.Container))
+		fmt.Sprintf("type `kubectl debug -it -n %s %s --image=busybox --target=%s -- sh`", t.Namespace, t.Pod, t.Container))
 }

@@ -1,0 +1,52 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/apiclient"
+)
+
+// namespaceTimeout is the time limit of the request for the namespace. It is
+// short, because the answer only improves an error.
+const namespaceTimeout = 3 * time.Second
+
+// NamespaceError means that the namespace of a request does not exist.
+type NamespaceError struct {
+	Namespace string
+	Err       error // the error of the request for the object in the namespace
+}
+
+// Error names the namespace.
+func (e *NamespaceError) Error() string {
+	return fmt.Sprintf("namespace %q does not exist", e.Namespace)
+}
+
+// Hint tells the user how to list the namespaces.
+func (e *NamespaceError) Hint() string { return "type `kubectl get namespaces` to list the namespaces" }
+
+// Unwrap returns Err.
+func (e *NamespaceError) Unwrap() error { return e.Err }
+
+// explainMissing returns a *NamespaceError if err means that an object or pods
+// were not found because the namespace does not exist. Otherwise, and if the
+// user is not allowed to get the namespace, it returns err. The API server
+// itself does not distinguish the two cases: in a namespace that does not
+// exist, every object is not found and every list is empty.
+func (c *Client) explainMissing(ctx context.Context, namespace string, err error) error {
+	var noPods *NoPodsError
+	if !isNotFound(err) && (!errors.As(err, &noPods) || noPods.Target != (Target{})) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, namespaceTimeout)
+	defer cancel()
+	refusal := c.groups[""].Get().Resource("namespaces").Name(namespace).Do(ctx).Into(&corev1.Namespace{})
+	if !apiclient.IsNotFound(refusal, "namespaces", namespace) {
+		return err
+	}
+	return &NamespaceError{Namespace: namespace, Err: err}
+}
