@@ -64,7 +64,7 @@ const escapeNone = "none"
 func (f *sessionFlags) addTo(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.keepalive, "keepalive", keepaliveDefault,
 		"ping the server before it has been silent for this time; the connection is lost after 20 s of silence, "+
-			"or 8 s after this time if that is later; "+
+			"or 8 s after this time if that is later (120 s while the network is out); "+
 			"0 disables pings")
 	flags.BoolVar(&f.noIdleKeepalive, "no-idle-keepalive", false,
 		"let the server end a session that is idle for 4 hours; independent of --keepalive")

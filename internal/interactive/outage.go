@@ -5,6 +5,7 @@ import (
 
 	"kshell/internal/outcome"
 	"kshell/internal/remote"
+	"kshell/internal/stream"
 )
 
 // outage tells the user about a lost connection and the attempts to reconnect.
@@ -155,24 +156,30 @@ func (s *Session) noteConnected() {
 	s.lines.Connected()
 }
 
-// noteOverdue tells the user for how long the server has not answered or, if
-// overdue is 0, that the server answers again. If there is a status line, it
-// shows the time there, and clears the line when the server answers. Otherwise
-// it writes one message when the server does not answer, and another one when
-// the server answers again. It does not write the first message while a
-// full-screen program is running.
-func (s *Session) noteOverdue(overdue time.Duration) {
+// noteOverdue tells the user for how long the server has not answered and
+// whether the network is out or, if e.For is 0, that the server answers again.
+// If there is a status line, it shows the time there, and clears the line when
+// the server answers. Otherwise it writes one message when the server does not
+// answer, one when the network is out, and one when the server answers again. It
+// does not write the first two messages while a full-screen program is running.
+func (s *Session) noteOverdue(e stream.Overdue) {
 	screen, n := s.console.screen, s.env.Notice
 	switch {
-	case screen.HasStatus() && overdue == 0:
+	case screen.HasStatus() && e.For == 0:
 		screen.SetStatus("")
+	case screen.HasStatus() && e.NetworkOut:
+		screen.SetStatus("network out: no reply for " + remote.Seconds(e.For))
 	case screen.HasStatus():
-		screen.SetStatus("no reply for " + remote.Seconds(overdue))
-	case overdue == 0 && s.notedOverdue:
-		s.notedOverdue = false
+		screen.SetStatus("no reply for " + remote.Seconds(e.For))
+	case e.For == 0 && s.notedOverdue:
+		s.notedOverdue, s.notedOutage = false, false
 		n.Note("the server answers again")
-	case overdue > 0 && !s.notedOverdue && !screen.FullScreen():
+	case screen.FullScreen():
+	case e.NetworkOut && !s.notedOutage:
+		s.notedOverdue, s.notedOutage = true, true
+		n.Note("%s", remote.DescribeOutage(e))
+	case e.For > 0 && !s.notedOverdue:
 		s.notedOverdue = true
-		n.Note("no reply for %s", remote.Seconds(overdue))
+		n.Note("no reply for %s", remote.Seconds(e.For))
 	}
 }

@@ -38,6 +38,7 @@ type Session struct {
 	lost          atomic.Int32 // the number of lost connections
 	wasRaw        atomic.Bool  // the session has set raw mode, and no credential plugin uses the terminal
 	notedOverdue  bool         // the user was told that the server does not answer; used only by observe
+	notedOutage   bool         // the user was told that the network is out; used only by observe
 	receivedBytes atomic.Int64 // of output; counted only if Ctrl-C may have to end the session
 
 	resized                    <-chan struct{}
@@ -212,11 +213,12 @@ func (s *Session) observe(e stream.Event) {
 			s.lost.Add(1)
 		}
 		s.keys.NewLine() // the line being typed is lost
+		s.notedOverdue, s.notedOutage = false, false
 		s.outage.failed(e.Err)
 	case stream.Waiting:
 		s.outage.waiting(e.Delay)
 	case stream.Overdue:
-		s.noteOverdue(e.For)
+		s.noteOverdue(e)
 	}
 }
 

@@ -115,12 +115,13 @@ type attemptObserver struct {
 	notice *notice.Printer
 	cause  error // the last failure
 	quiet  bool  // the user was told that the server does not answer
+	out    bool  // the user was told that the network is out
 }
 
 func (o *attemptObserver) observe(e stream.Event) {
 	switch e := e.(type) {
 	case stream.Failed:
-		o.cause = e.Err
+		o.cause, o.quiet, o.out = e.Err, false, false
 	case stream.Waiting:
 		var lost *stream.LostError
 		if errors.As(o.cause, &lost) {
@@ -131,13 +132,22 @@ func (o *attemptObserver) observe(e stream.Event) {
 	case stream.Overdue:
 		switch {
 		case e.For == 0 && o.quiet:
-			o.quiet = false
+			o.quiet, o.out = false, false
 			o.notice.Note("the server answers again")
+		case e.NetworkOut && !o.out:
+			o.quiet, o.out = true, true
+			o.notice.Note("%s", DescribeOutage(e))
 		case e.For > 0 && !o.quiet:
 			o.quiet = true
 			o.notice.Note("no reply for %s", Seconds(e.For))
 		}
 	}
+}
+
+// DescribeOutage returns the message that the network is out.
+func DescribeOutage(e stream.Overdue) string {
+	return fmt.Sprintf("network out: no reply for %s (the connection is kept for up to %s)",
+		Seconds(e.For), Seconds(stream.MaxOutage))
 }
 
 // Seconds formats d in seconds, at least "1 s".

@@ -21,6 +21,10 @@ func TestAttemptObserver(t *testing.T) {
 		stream.Overdue{For: 5 * time.Second},
 		stream.Overdue{For: 6 * time.Second},
 		stream.Overdue{},
+		stream.Overdue{For: 8 * time.Second, NetworkOut: true},
+		stream.Overdue{For: 9 * time.Second, NetworkOut: true},
+		stream.Overdue{For: 10 * time.Second},
+		stream.Overdue{For: 0},
 		stream.Failed{Err: &stream.LostError{Err: errors.New("reset")}},
 		stream.Waiting{Delay: 2 * time.Second},
 	} {
@@ -28,6 +32,8 @@ func TestAttemptObserver(t *testing.T) {
 	}
 	want := `kshell: warning: cannot connect to https://server: refused; trying again in 1 s
 kshell: no reply for 5 s
+kshell: the server answers again
+kshell: network out: no reply for 8 s (the connection is kept for up to 120 s)
 kshell: the server answers again
 kshell: warning: connection lost: reset; the command is run again in 2 s
 `

@@ -36,6 +36,7 @@ type Conn struct {
 	out      *bufferedConn // the connection that ws reads and writes
 	protocol string
 	codec    codec
+	prober   *prober // of the server; may be nil
 
 	// Used by the goroutine that reads: the one in run or waitForStart.
 	buf    []byte // one piece of a binary message, or one whole text message

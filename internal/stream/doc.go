@@ -20,7 +20,8 @@
 //   - bufferedconn.go: combines the writes to a network connection
 //   - readtimer.go: measures how long the reader of a connection has waited
 //   - conn.go: one connection, used once
-//   - liveness.go: decides when to ping a server, and when a link is dead
+//   - liveness.go: decides when to ping a server, and when a link is dead;
+//     prober.go finds out whether a server answers on a new connection
 //   - driver.go: what the caller implements and observes
 //   - link.go: opens one connection after another; contains the only retry loop
 //   - session.go: one remote command over a link; stdin.go sends its stdin,

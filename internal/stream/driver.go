@@ -47,8 +47,12 @@ type (
 	// It is sent only if there is a StartTimeout.
 	Started struct{}
 	// Overdue is sent every second while the answer to a ping has been overdue
-	// for 5 s or more, and with 0 when the server answers again.
-	Overdue struct{ For time.Duration }
+	// for 5 s or more, and with 0 when the server answers again. NetworkOut means
+	// that the server does not answer on a new connection either.
+	Overdue struct {
+		For        time.Duration
+		NetworkOut bool
+	}
 )
 
 func (Connecting) event() {}

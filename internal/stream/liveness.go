@@ -3,18 +3,43 @@ package stream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"kshell/internal/group"
 )
 
+// MaxOutage is how long a connection is kept while the network is out.
+const MaxOutage = 120 * time.Second
+
 // The time limits of a link. A link is quiet if the answer to a ping has been
-// overdue for quietAfter. It is dead if the answer has been overdue for
+// overdue for quietAfter. It is silent if the answer has been overdue for
 // answerWithin and nothing has arrived for deadAfter.
+//
+// A silent link is dead if the server answers on a new connection: it answers
+// probes (see prober). If the server does not answer probes either, the network
+// is out, and the link is dead only after MaxOutage without a byte: TCP delivers
+// what was sent during an outage when the outage has ended.
 const (
 	quietAfter   = 5 * time.Second
 	deadAfter    = 20 * time.Second
 	answerWithin = 10 * time.Second
+	// probeAfter is how long the answer to a ping must be overdue before the
+	// server is probed. The first probe must begin during every outage after
+	// which TCP may be silent until deadAfter. TCP sends its bytes again after
+	// intervals that double, so it is silent for at most as long as the outage
+	// has lasted.
+	probeAfter = 2 * time.Second
+	// slowProbe is the time after which TCP sends its first packet of a
+	// connection again. If the first probe takes that long, the network was
+	// probably out when it began.
+	slowProbe = time.Second
+	// checkProbe is the interval between probes that are answered.
+	checkProbe = 5 * time.Second
+	// minGrace and maxGrace are the limits of the time that a link gets after an
+	// outage, which otherwise is as long as the outage.
+	minGrace = 10 * time.Second
+	maxGrace = 30 * time.Second
 	// checkEvery is the interval between checks of a link. If the last check
 	// was more than three intervals ago, the machine was asleep or the process
 	// was stopped.
@@ -43,36 +68,48 @@ const (
 	idleEvery = 15 * time.Minute
 )
 
-// errDead is the reason for the loss of a dead link.
-var errDead = errors.New("the server does not answer any more")
+// The reasons for the loss of a dead link.
+var (
+	errDead       = errors.New("the server does not answer any more")
+	errNetworkOut = fmt.Errorf("the network was out for %.0f s", MaxOutage.Seconds())
+)
 
-// run pings the server when a ping is due, calls report for each Overdue event,
-// and drops conn when the link is dead. It returns when ctx ends or after it
-// has dropped conn. It sends pings from goroutines in the group pings.
-func (l *liveness) run(ctx context.Context, conn *Conn, pings *group.Group, report func(overdue time.Duration)) {
+// run pings and probes the server when that is due, calls report for each
+// Overdue event, and drops conn when the link is dead. It returns when ctx ends
+// or after it has dropped conn. It sends pings and probes from goroutines in
+// the group requests.
+func (l *liveness) run(ctx context.Context, conn *Conn, requests *group.Group, report func(Overdue)) {
+	l.probes = conn.prober != nil
 	ticker := time.NewTicker(checkEvery)
 	defer ticker.Stop()
 	answers := make(chan bool, 1)
+	results := make(chan probeResult, 1)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case ok := <-answers:
 			l.answered(ok)
+		case r := <-results:
+			l.probed(time.Now(), r)
 		case now := <-ticker.C:
 			l.check(now, conn.state())
 		}
 		for _, overdue := range l.reports {
-			report(overdue)
+			report(Overdue{For: overdue, NetworkOut: l.networkOut})
 		}
 		l.reports = l.reports[:0]
-		switch {
-		case l.dead:
-			conn.Drop(errDead)
+		if l.dead {
+			conn.Drop(l.reason())
 			return
-		case l.pingDue:
+		}
+		if l.pingDue {
 			l.pingDue = false
-			pings.Go(func() { answers <- conn.ping(ctx) })
+			requests.Go(func() { answers <- conn.ping(ctx) })
+		}
+		if l.probeDue {
+			l.probeDue = false
+			requests.Go(func() { results <- conn.prober.probe(ctx) })
 		}
 	}
 }
@@ -99,22 +136,25 @@ type linkState struct {
 	writing bool          // a write has not returned
 }
 
-// liveness decides when to ping the server, when to tell the user that the
-// server is silent, and when the link is dead. Except for run, it has no clock
-// and does no I/O: run calls the method check at intervals of checkEvery, and
-// the method answered when a ping was answered or could not be sent.
+// liveness decides when to ping and to probe the server, when to tell the user
+// that the server is silent, and when the link is dead. Except for run, it has
+// no clock and does no I/O: run calls the method check at intervals of
+// checkEvery, the method answered when a ping was answered or could not be sent,
+// and the method probed when a probe has ended.
 //
 // Silence does not count while the reader is paused, while the server may be
 // blocked by a remote process that does not read its stdin, and while the
 // machine was asleep.
 type liveness struct {
 	keepalive time.Duration
+	probes    bool // the server can be probed; otherwise a silent link is dead
 
-	// The results of check and answered. The caller acts on them and clears
-	// them.
-	pingDue bool            // a ping is to be sent
-	dead    bool            // the link is dead
-	reports []time.Duration // for the observer: see Overdue
+	// The results of check, answered and probed. The caller acts on them and
+	// clears them.
+	pingDue  bool            // a ping is to be sent
+	probeDue bool            // a probe is to be made
+	dead     bool            // the link is dead
+	reports  []time.Duration // for the observer: see Overdue
 
 	checked  time.Time // the last check
 	awake    time.Time // silence before this time does not count
@@ -125,6 +165,15 @@ type liveness struct {
 	inFlight bool      // the last ping was not answered yet and has not failed
 	sentThen int64     // bytes of stdin that were sent before the last ping
 	taken    int64     // bytes of stdin that were sent before the last answered ping, so the server has taken them
+
+	probing bool      // a probe is in progress
+	begun   time.Time // when the last probe began
+
+	// The following are of the present silence.
+	since      time.Time // when it began
+	networkOut bool      // the last probe was not answered
+	reachable  bool      // the last probe was answered
+	graceEnd   time.Time // until when the link is not dead, after an outage
 }
 
 func newLiveness(keepalive time.Duration, now time.Time) *liveness {
@@ -138,13 +187,14 @@ func (l *liveness) check(now time.Time, s linkState) {
 	switch {
 	case asleep:
 		l.awake = now
+		l.forgetProbes()
 		if !l.awaiting.IsZero() {
 			l.awaiting = now
 		}
 	case !l.awaiting.IsZero() && s.silence < now.Sub(l.awaiting):
 		l.arrived()
 	case !l.awaiting.IsZero():
-		l.overdue(now.Sub(l.awaiting), min(s.silence, now.Sub(l.awake)), s)
+		l.overdue(now, s)
 	case s.silence >= max(l.keepalive-pingMargin, lull):
 		l.awaiting = now
 		l.ping(now, s)
@@ -168,19 +218,75 @@ func (l *liveness) ping(now time.Time, s linkState) {
 	}
 }
 
-// overdue decides whether the link is dead, and whether to report that an
-// answer is overdue. d is how long an answer has been overdue, and silence is
-// the part of the silence that counts.
-func (l *liveness) overdue(d, silence time.Duration, s linkState) {
+// overdue decides whether to probe the server, whether the link is dead, and
+// whether to report that an answer is overdue.
+func (l *liveness) overdue(now time.Time, s linkState) {
 	if s.sent-l.taken > lineBuffer || s.writing {
 		return // the server may be blocked
 	}
-	l.dead = silence >= deadAfter && d >= answerWithin
+	d := now.Sub(l.awaiting)                    // how long the answer has been overdue
+	silence := min(s.silence, now.Sub(l.awake)) // the part of the silence that counts
+	l.since = now.Add(-silence)
+	if d >= probeAfter {
+		l.probe(now)
+	}
+	l.dead = silence >= deadAfter && d >= answerWithin && l.isLost(now)
 	if d >= quietAfter {
 		l.quiet = true
 		l.reports = append(l.reports, d)
 	}
 }
+
+// isLost reports whether a silent link is dead.
+func (l *liveness) isLost(now time.Time) bool {
+	switch {
+	case !l.probes:
+		return true
+	case l.networkOut:
+		return now.Sub(l.since) >= MaxOutage
+	}
+	return l.reachable && !now.Before(l.graceEnd)
+}
+
+// reason returns why a dead link counts as dead.
+func (l *liveness) reason() error {
+	if l.networkOut {
+		return errNetworkOut
+	}
+	return errDead
+}
+
+// probe sets probeDue, unless a probe is in progress or the next one is not due
+// yet.
+func (l *liveness) probe(now time.Time) {
+	interval := probeEvery
+	if l.reachable {
+		interval = checkProbe
+	}
+	if l.probes && !l.probing && now.Sub(l.begun) >= interval {
+		l.begun, l.probing, l.probeDue = now, true, true
+	}
+}
+
+// probed processes the result of a probe.
+func (l *liveness) probed(now time.Time, r probeResult) {
+	l.probing = false
+	if l.awaiting.IsZero() {
+		return // something has arrived on the link
+	}
+	first := !l.networkOut && !l.reachable
+	if r.answered && (l.networkOut || first && r.took >= slowProbe) {
+		grace := min(max(now.Sub(l.since), minGrace), maxGrace)
+		l.graceEnd = now.Add(grace)
+		if last := l.since.Add(MaxOutage + maxGrace); l.graceEnd.After(last) {
+			l.graceEnd = last // so that repeated outages do not keep a dead link
+		}
+	}
+	l.networkOut, l.reachable = !r.answered, r.answered
+}
+
+// forgetProbes drops the results of the probes.
+func (l *liveness) forgetProbes() { l.networkOut, l.reachable, l.graceEnd = false, false, time.Time{} }
 
 // answered processes the result of the ping in flight. ok is false if the ping
 // could not be sent, which shows nothing about the server.
@@ -198,6 +304,7 @@ func (l *liveness) answered(ok bool) {
 // arrived records that something has arrived from the server.
 func (l *liveness) arrived() {
 	l.awaiting = time.Time{}
+	l.forgetProbes()
 	if l.quiet {
 		l.quiet = false
 		l.reports = append(l.reports, 0)

@@ -525,7 +525,7 @@ func TestLiveness_ServerStopsAnswering(t *testing.T) {
 		var reports []time.Duration
 		conn.onStart(signOutput, func() {})
 		pings.Go(func() { _, _ = conn.waitForStart(t.Context()) }) // silence counts only during a Read
-		report := func(overdue time.Duration) { reports = append(reports, overdue) }
+		report := func(e Overdue) { reports = append(reports, e.For) }
 		newLiveness(10*time.Second, start).run(t.Context(), conn, &pings, report)
 		pings.Wait()
 		if took := time.Since(start); took != deadAfter {

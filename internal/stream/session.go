@@ -36,8 +36,12 @@ type Settings struct {
 
 	// Keepalive is the maximum time without traffic on a connection: shortly
 	// before that time has passed, the server is pinged. If nothing has arrived
-	// for 20 s, and a ping has been unanswered for 10 s, the connection counts
-	// as lost. 0 disables pings and the detection of dead connections.
+	// for 20 s, a ping has been unanswered for 10 s, and the server answers on a
+	// new connection, the connection counts as lost. If the server does not
+	// answer on a new connection either, the network is out, and the connection
+	// is kept for up to 120 s of silence; after an outage, it gets as long as
+	// the outage has lasted, 10 s to 30 s. 0 disables pings and the detection of
+	// dead connections.
 	Keepalive time.Duration
 	// IdleKeepalive prevents the servers' idle timer (4 hours) from ending the
 	// session, independent of Keepalive.
@@ -220,8 +224,7 @@ func (s *Session) use(
 	})
 	if s.set.Keepalive > 0 {
 		writers.Go(func() {
-			report := func(overdue time.Duration) { s.notify(Overdue{overdue}) }
-			newLiveness(s.set.Keepalive, time.Now()).run(ctx, conn, writers, report)
+			newLiveness(s.set.Keepalive, time.Now()).run(ctx, conn, writers, func(e Overdue) { s.notify(e) })
 		})
 	}
 	if s.set.IdleKeepalive {

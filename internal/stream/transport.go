@@ -20,6 +20,7 @@ type Transport struct {
 	cfg           *rest.Config
 	webSocketOnly bool
 	logf          func(format string, args ...any)
+	prober        *prober // may be nil
 
 	mu        sync.Mutex
 	dialer    *Dialer
@@ -36,7 +37,11 @@ func NewTransport(cfg *rest.Config, webSocketOnly bool, logf func(format string,
 	if err != nil {
 		return nil, err
 	}
-	return &Transport{cfg: cfg, webSocketOnly: webSocketOnly, logf: logf, dialer: dialer}, nil
+	prober, err := newProber(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Transport{cfg: cfg, webSocketOnly: webSocketOnly, logf: logf, prober: prober, dialer: dialer}, nil
 }
 
 // Server returns the server's address without credentials, for messages.
@@ -69,11 +74,14 @@ func (t *Transport) DialWebSocket(ctx context.Context, r Request) (*Conn, error)
 // A command that is not on a terminal is started at most once.
 func (t *Transport) Dial(ctx context.Context, r Request) (*Conn, error) {
 	conn, err := t.dial(ctx, r)
-	if RefusalOf(err) != RefusalUnauthorized || !t.renewCredentials() {
-		return conn, err
+	if RefusalOf(err) == RefusalUnauthorized && t.renewCredentials() {
+		t.logf("%s: trying again with new credentials", err)
+		conn, err = t.dial(ctx, r)
 	}
-	t.logf("%s: trying again with new credentials", err)
-	return t.dial(ctx, r)
+	if err == nil {
+		conn.prober = t.prober
+	}
+	return conn, err
 }
 
 func (t *Transport) dial(ctx context.Context, r Request) (*Conn, error) {

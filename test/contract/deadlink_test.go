@@ -52,13 +52,13 @@ func TestDeadLink_MiddleOfDownload(t *testing.T) {
 		exact  string
 		breaks func(t *testing.T, s *sandbox.Server, proxy *faultproxy.Proxy)
 	}{
-		"black hole": {"auto", func(t *testing.T, _ *sandbox.Server, proxy *faultproxy.Proxy) {
+		"half-open link": {"auto", func(t *testing.T, _ *sandbox.Server, proxy *faultproxy.Proxy) {
 			proxy.Rate(faultproxy.ToClient, 1<<20)
 			go func() {
 				for t.Context().Err() == nil && proxy.Stats().Bytes[faultproxy.ToClient] < before {
 					time.Sleep(10 * time.Millisecond)
 				}
-				blackHole(proxy, true)
+				proxy.Cut(faultproxy.Server, faultproxy.RST)
 			}()
 		}},
 		"server stops in the middle of a frame": {"never", func(_ *testing.T, s *sandbox.Server, _ *faultproxy.Proxy) {

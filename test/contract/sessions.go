@@ -53,7 +53,7 @@ func (w *Terminal) exitShell(code int) {
 }
 
 // Sessions checks a shell whose connection fails. The checks that take minutes
-// are in Reset, BlackHole, Interrupt and TypeLines.
+// are in Reset, HalfOpen, Outages, Interrupt and TypeLines.
 func Sessions(t *testing.T, w Setup) {
 	for name, test := range map[string]func(*testing.T, Setup){
 		"a silence is told, and passes":                     shortSilence,
@@ -71,6 +71,8 @@ func Sessions(t *testing.T, w Setup) {
 		"a command is not run again":                        once,
 		"what has not run is tried again":                   dialRetried,
 		"a server that never comes back costs so much time": serverGone,
+		"~R acts at once during an outage":                  reconnectInOutage,
+		"Ctrl-C ends a command during an outage":            interruptInOutage,
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
@@ -354,12 +356,43 @@ func Reset(t *testing.T, w Setup, n int) (back, opening time.Duration) {
 	return median(took), median(opened)
 }
 
-// BlackHole measures how long kshell needs to detect a connection on which
-// nothing arrives.
-func BlackHole(t *testing.T, w Setup) time.Duration {
+// reconnectInOutage types ~R while the network is out. kshell closes the
+// connection at once, and opens a new shell when the network works again.
+func reconnectInOutage(t *testing.T, w Setup) {
+	term, proxy := w.shell(t, "--keepalive", "1s")
+	blackHole(proxy, true)
+	term.WaitFor(`no reply for [0-9]+ s`)
+	term.TypeEscape("R", `connection lost: closed to open a new connection`)
+	blackHole(proxy, false)
+	term.WaitFor(newShell)
+	term.WaitFor(`[$#] `)
+	term.Prompt()
+	term.exitShell(4)
+}
+
+// interruptInOutage types Ctrl-C to a command without a tty while the network
+// is out.
+func interruptInOutage(t *testing.T, w Setup) {
+	proxy, server := w.Through(t)
+	command := []string{"--keepalive=1s", "web", "--", "sh", "-c", "echo up; sleep 60"}
+	term := w.Open(t, slices.Concat([]string{"exec"}, server, command)...)
+	term.WaitFor("up\r\n")
+	blackHole(proxy, true)
+	term.WaitFor(`network out: no reply for [0-9]+ s`)
+	begin := time.Now()
+	term.Type("\x03")
+	term.CheckExit(130)
+	if took := time.Since(begin); took > 15*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// HalfOpen measures how long kshell needs to detect a connection on which
+// nothing arrives, while the server answers on new connections.
+func HalfOpen(t *testing.T, w Setup) time.Duration {
 	t.Helper()
 	term, proxy := w.shell(t)
-	blackHole(proxy, true)
+	proxy.Cut(faultproxy.Server, faultproxy.RST)
 	begin := time.Now()
 	term.WaitFor(`no reply for [0-9]+ s`)
 	term.WaitFor(`connection lost: the server does not answer any more`)

@@ -72,10 +72,15 @@ func TestSessions_Durations(t *testing.T) {
 			t.Errorf("a shell reconnects after %v, a new shell opens in %v", back, opening)
 		}
 	})
-	t.Run("black hole", func(t *testing.T) {
+	t.Run("half-open link", func(t *testing.T) {
 		t.Parallel()
-		if took := BlackHole(t, w); took > 25*time.Second {
-			t.Errorf("a black hole is detected after %v", took)
+		if took := HalfOpen(t, w); took > 25*time.Second {
+			t.Errorf("a half-open link is detected after %v", took)
 		}
 	})
+}
+
+func TestSessions_Outages(t *testing.T) {
+	t.Parallel()
+	Outages(t, sandboxSetup(t))
 }

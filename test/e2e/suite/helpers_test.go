@@ -318,7 +318,7 @@ var jargon = regexp.MustCompile(`EOF|websocket|goroutine|0x|\btcp\b|->|wsarecv|s
 var slowLines = regexp.MustCompile(
 	`(?m)^kshell: (?:(?:still )?waiting(?: \(up to \S+, see --pod-running-timeout\)| after [0-9]+ s)?: .*|` +
 		`the pod runs after [0-9]+ s|` +
-		`waiting for (?:the API server at|node) .*|no reply for [0-9]+ s|the server answers again|` +
+		`waiting for (?:the API server at|node) .*|(?:network out: )?no reply for [0-9]+ s.*|the server answers again|` +
 		`warning: the cluster has lost contact with node .*|warning: .*; trying again in [0-9]+ s)\n`,
 )
 

@@ -27,6 +27,35 @@ type fault struct {
 	try        func(t *testing.T, w contract.Setup, isKshell bool) string
 }
 
+// surviveOutage types a line at the beginning of an outage of the network.
+func surviveOutage(t *testing.T, w contract.Setup, _ bool) string {
+	const outage = 40 * time.Second
+	term, proxy := openShell(t, w)
+	must(t, proxy.DropPackets(true))
+	begin := time.Now()
+	term.Type("echo still''here\r")
+	keepFault(outage)
+	must(t, proxy.DropPackets(false))
+	if !term.ShowsWithin(outage, `stillhere\r\n`) {
+		return exitOutcome(term, begin)
+	}
+	return fmt.Sprintf("the shell continues after %s", round(time.Since(begin)))
+}
+
+// loseServerHalf ends only the server's half of the connection.
+func loseServerHalf(t *testing.T, w contract.Setup, isKshell bool) string {
+	term, proxy := openShell(t, w)
+	proxy.Cut(faultproxy.Server, faultproxy.RST)
+	begin := time.Now()
+	if !isKshell {
+		return exitOutcome(term, begin)
+	}
+	term.WaitFor(`no reply for`)
+	noticed := round(time.Since(begin))
+	term.WaitFor(`connection lost`)
+	return fmt.Sprintf("message after %s, lost after %s", noticed, round(time.Since(begin)))
+}
+
 var sessionFaults = []fault{
 	{"the connection is reset", `^new shell after`, func(t *testing.T, w contract.Setup, isKshell bool) string {
 		term, proxy := openShell(t, w)
@@ -38,19 +67,8 @@ var sessionFaults = []fault{
 		term.WaitFor(`connected again .*\r\n(?s:.*)[$#] `)
 		return fmt.Sprintf("new shell after %s", round(time.Since(begin)))
 	}},
-	{"the network drops all packets", `lost after 2[0-9]`, func(t *testing.T, w contract.Setup, isKshell bool) string {
-		term, proxy := openShell(t, w)
-		proxy.BlackHole(faultproxy.ToClient, true)
-		proxy.BlackHole(faultproxy.ToServer, true)
-		begin := time.Now()
-		if !isKshell {
-			return exitOutcome(term, begin)
-		}
-		term.WaitFor(`no reply for`)
-		noticed := round(time.Since(begin))
-		term.WaitFor(`connection lost`)
-		return fmt.Sprintf("message after %s, lost after %s", noticed, round(time.Since(begin)))
-	}},
+	{"the network drops all packets for 40 s", `^the shell continues`, surviveOutage},
+	{"the server has lost the connection", `lost after 2[0-9]`, loseServerHalf},
 	{
 		"idle for 30 s behind HAProxy with timeouts of 10 s",
 		`^the shell is alive$`,

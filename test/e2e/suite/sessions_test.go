@@ -65,13 +65,17 @@ func TestSessions_Durations(t *testing.T) {
 				t.Errorf("the shell was reconnected after %v", median)
 			}
 		})
-		t.Run("black hole", func(t *testing.T) {
+		t.Run("half-open link", func(t *testing.T) {
 			t.Parallel()
-			took := contract.BlackHole(t, w)
+			took := contract.HalfOpen(t, w)
 			t.Logf("detected after %v", took)
 			if took > 25*time.Second {
-				t.Errorf("a black hole was detected after %v", took)
+				t.Errorf("a half-open link was detected after %v", took)
 			}
+		})
+		t.Run("outages", func(t *testing.T) {
+			t.Parallel()
+			contract.Outages(t, w)
 		})
 		t.Run("keys", func(t *testing.T) {
 			t.Parallel()

@@ -1,0 +1,199 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// probedTest is a silent link whose server can be probed. From outBegin to
+// outEnd, in seconds, it does not answer probes. A probe that was begun in that
+// time takes until outEnd, or 5 s if that is earlier.
+type probedTest struct {
+	*liveness
+	outBegin, outEnd float64
+	begun            float64 // when the probe in progress began; negative: none
+	seen             string  // the probes and reports
+}
+
+func newProbedTest(outBegin, outEnd float64) *probedTest {
+	l := newLiveness(10*time.Second, time.Now())
+	l.probes = true
+	return &probedTest{liveness: l, outBegin: outBegin, outEnd: outEnd, begun: -1}
+}
+
+// run runs the link in steps of a second, until it is dead or the limit, in
+// seconds, has passed. It returns the second at which the link was dead, or 0.
+func (p *probedTest) run(limit int, state func(int) linkState) int {
+	start := p.checked
+	for i := 1; i <= limit; i++ {
+		now := start.Add(time.Duration(i) * time.Second)
+		p.endProbe(start, float64(i))
+		p.check(now, state(i))
+		p.pingDue = false
+		if p.probeDue {
+			p.probeDue, p.begun = false, float64(i)
+			p.endProbe(start, float64(i)+0.1)
+		}
+		if p.dead {
+			return i
+		}
+	}
+	return 0
+}
+
+// endProbe ends the probe in progress, if it ends before now.
+func (p *probedTest) endProbe(start time.Time, now float64) {
+	end, answered := p.begun, true
+	if p.begun >= p.outBegin && p.begun < p.outEnd {
+		end = min(p.outEnd, p.begun+probeWithin.Seconds())
+		answered = p.outEnd < p.begun+probeWithin.Seconds()
+	}
+	if p.begun >= 0 && end <= now {
+		seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+		p.probed(start.Add(seconds(end)), probeResult{answered, seconds(end - p.begun)})
+		p.seen += fmt.Sprintf("%.0f:%v ", p.begun, answered)
+		p.begun = -1
+	}
+}
+
+// After an outage, the link gets as long as the outage has lasted, between
+// minGrace and maxGrace. If the outage does not end, the link is dead after
+// MaxOutage.
+func TestLiveness_Outage(t *testing.T) {
+	for _, c := range []struct {
+		name             string
+		outBegin, outEnd float64
+		dead             int // in seconds
+	}{
+		{"the server answers", 0, 0, 20},
+		{"the outage ends before the first probe", 0, 9.5, 20},
+		{"the outage ends during the first probe", 0, 11.5, 11 + 12},
+		{"15 s", 0, 15.5, 15 + 16},
+		{"25 s", 0, 25.5, 25 + 26},
+		{"40 s", 0, 40.5, 40 + 31},
+		{"110 s", 0, 110.5, 110 + 31},
+		{"no end", 0, 1000, 120},
+		{"it begins after the first probe", 14.5, 60.5, 60 + 31},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newProbedTest(c.outBegin, c.outEnd)
+			if dead := p.run(200, silentFor(0, false)); dead != c.dead {
+				t.Errorf("dead after %d s, want %d s; probes: %s", dead, c.dead, p.seen)
+			}
+			if got, want := errors.Is(p.reason(), errNetworkOut), c.outEnd == 1000; got != want {
+				t.Errorf("the reason is %v", p.reason())
+			}
+		})
+	}
+}
+
+// Repeated outages do not keep a link longer than MaxOutage and maxGrace.
+func TestLiveness_RepeatedOutages(t *testing.T) {
+	p := newProbedTest(0, 0)
+	start := p.checked
+	for i := 1; i < 300 && !p.dead; i++ {
+		now := start.Add(time.Duration(i) * time.Second)
+		p.check(now, silentFor(0, false)(i))
+		if p.probeDue {
+			p.probeDue = false
+			p.probed(now, probeResult{answered: i/10%2 == 0})
+		}
+	}
+	if took := p.checked.Sub(start); !p.dead || took > MaxOutage+maxGrace {
+		t.Errorf("dead %v after %v", p.dead, took)
+	}
+}
+
+// Something that arrives after an outage ends it.
+func TestLiveness_ArrivalEndsOutage(t *testing.T) {
+	p := newProbedTest(0, 1000)
+	if p.run(60, silentFor(0, false)); !p.networkOut {
+		t.Fatal("no outage")
+	}
+	p.probed(p.checked, probeResult{answered: true})
+	p.check(p.checked.Add(time.Second), linkState{silence: time.Second / 2})
+	if p.networkOut || p.reachable || !p.graceEnd.IsZero() || p.reports[len(p.reports)-1] != 0 {
+		t.Errorf("after an arrival: %+v", p.liveness)
+	}
+	p.outEnd = 0
+	if dead := p.run(60, silentFor(0, false)); dead != 20 {
+		t.Errorf("the next silence: dead after %d s", dead)
+	}
+}
+
+// The time that the machine was asleep does not count as an outage.
+func TestLiveness_SleepDuringOutage(t *testing.T) {
+	p := newProbedTest(0, 1000)
+	p.run(60, silentFor(0, false))
+	p.check(p.checked.Add(time.Hour), linkState{silence: time.Hour})
+	if p.dead || p.networkOut {
+		t.Errorf("after an hour: %+v", p.liveness)
+	}
+	p.outBegin, p.outEnd, p.begun = 0, 0, -1
+	p.probed(p.checked, probeResult{answered: false, took: time.Hour})
+	asleep := func(second int) linkState { return linkState{silence: time.Hour + time.Duration(second)*time.Second} }
+	if dead := p.run(100, asleep); dead < 20 || dead > 40 {
+		t.Errorf("dead %d s after the sleep", dead)
+	}
+}
+
+// A session reports that the network is out, is kept, and ends when the server
+// answers on a new connection but not on the old one.
+func TestDeadLink_NetworkOut(t *testing.T) {
+	for name, c := range map[string]struct {
+		lasts        time.Duration
+		from, within time.Duration // when the session ends
+		reason       error
+	}{
+		"half-open link": {0, deadAfter, 25 * time.Second, errDead},
+		"40 s":           {40 * time.Second, 70 * time.Second, 75 * time.Second, errDead},
+		"no end":         {time.Hour, MaxOutage, MaxOutage + 2*time.Second, errNetworkOut},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var probes atomic.Int32
+				start := time.Now()
+				d := rawServer(t, func(net.Conn) { <-t.Context().Done() })
+				cfg := serveConfig(t, func(_ http.ResponseWriter, r *http.Request) {
+					probes.Add(1)
+					if time.Since(start) < c.lasts {
+						<-r.Context().Done()
+					}
+				})
+				p, err := newProber(cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out := 0
+				driver := &testDriver{dial: func(ctx context.Context) (*Conn, error) {
+					conn, err := d.dialFunc(V5)(ctx)
+					conn.prober = p
+					return conn, err
+				}}
+				s := NewSession(driver, on(func(e Overdue) {
+					if e.NetworkOut {
+						out++
+					}
+				}), Settings{LinkSettings: noReconnect, Keepalive: 10 * time.Second})
+				err = s.Run(t.Context())
+				if took := time.Since(start); !errors.Is(err, c.reason) || took < c.from || took > c.within {
+					t.Errorf("%v after %v", err, took)
+				}
+				if (out > 0) != (c.lasts > 0) || !strings.HasPrefix(fmt.Sprint(err), "connection lost: the ") {
+					t.Errorf("%d reports that the network is out; %v", out, err)
+				}
+				if n := probes.Load(); n < 2 || time.Duration(n)*probeEvery > c.within {
+					t.Errorf("%d probes", n)
+				}
+			})
+		})
+	}
+}
