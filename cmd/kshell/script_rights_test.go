@@ -24,9 +24,9 @@ import (
 // reviewer starts a proxy in front of the sandbox that answers
 // SelfSubjectAccessReviews.
 func reviewer(ts *testscript.TestScript, neg bool, args []string) {
-	hang := slices.Equal(args, []string{"hang"})
-	if neg || len(args) > 0 && !hang {
-		ts.Fatalf("usage: reviewer [hang]")
+	hang, incomplete := slices.Equal(args, []string{"hang"}), slices.Equal(args, []string{"incomplete"})
+	if neg || len(args) > 0 && !hang && !incomplete {
+		ts.Fatalf("usage: reviewer [hang | incomplete]")
 	}
 	s := sandboxOf(ts)
 	server, err := url.Parse(s.URL())
@@ -58,6 +58,9 @@ func reviewer(ts *testscript.TestScript, neg bool, args []string) {
 			return
 		}
 		review.Status.Allowed = allowed(s, r.Header.Get("Authorization"), review.Spec.ResourceAttributes)
+		if incomplete {
+			review.Status.EvaluationError = `roles "dev" not found`
+		}
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusCreated)
 		_ = json.NewEncoder(w).Encode(review)

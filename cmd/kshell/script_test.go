@@ -31,8 +31,9 @@ import (
 //	ran N              checks that N commands have run in the sandbox so far
 //	gateway            starts a server that redirects execs to a login page, and sets GATEWAY
 //	                   to its address
-//	reviewer [hang]    starts a proxy in front of the sandbox that answers access reviews, or
-//	                   does not answer them, and sets REVIEWER to its address
+//	reviewer [HOW]     starts a proxy in front of the sandbox that answers access reviews, does not
+//	                   answer them (hang), or answers that it could not review all rules
+//	                   (incomplete), and sets REVIEWER to its address
 //	reviews            makes the sandbox itself answer access reviews
 //	serve DIR          starts a web server for the files in DIR, and sets FILES to its address
 //	plain FILE         checks that FILE has no control characters except line feeds

@@ -43,13 +43,13 @@ func (m *Manager) checkRights(ctx context.Context) error {
 	defer cancel()
 	namespace := m.options.Pod.Namespace
 	rules := requiredRules(m.options.Pod.Shell, m.options.Attach)
-	denied, errs := make([]bool, len(rules)), make([]error, len(rules))
+	denied, incomplete, errs := make([]bool, len(rules)), make([]string, len(rules)), make([]error, len(rules))
 	var requests sync.WaitGroup
 	for i, rule := range rules {
 		requests.Go(func() {
 			defer m.env.Cleanup.OnPanic()
-			missing, err := m.cluster.Pods().DeniedRules(ctx, namespace, rule)
-			denied[i], errs[i] = len(missing) > 0, err
+			missing, reason, err := m.cluster.Pods().DeniedRules(ctx, namespace, rule)
+			denied[i], incomplete[i], errs[i] = len(missing) > 0, reason, err
 		})
 	}
 	requests.Wait()
@@ -66,5 +66,8 @@ func (m *Manager) checkRights(ctx context.Context) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return &pod.ForbiddenError{Namespace: namespace, Denied: missing, Err: errors.New("a node shell needs these rights")}
+	return &pod.ForbiddenError{
+		Namespace: namespace, Denied: missing, Incomplete: cmp.Or(incomplete...),
+		Err: errors.New("a node shell needs these rights"),
+	}
 }

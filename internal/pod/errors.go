@@ -62,9 +62,9 @@ func (e *RequestError) Hint() string {
 		return fmt.Sprintf("type `kubectl get %[1]s -n %[2]s` to list the %[1]s, or -n NAMESPACE for another namespace",
 			e.Resource, script.Quote(e.Namespace))
 	case apierrors.IsForbidden(e.Err):
-		return fmt.Sprintf("ask for a role that allows %s on %s in namespace %q; "+
-			"`kubectl auth can-i --list -n %s` shows what you have",
-			e.Verb, e.Resource, e.Namespace, script.Quote(e.Namespace))
+		kind, _ := findKind(e.Target.Kind)
+		denied := []Rule{{Verb: e.Verb, Group: kind.group, Resource: e.Resource}}
+		return (&ForbiddenError{Namespace: e.Namespace, Denied: denied, Err: e.Err}).Hint()
 	case errors.As(e.Err, &large) && e.Target.Name == "":
 		return "name a pod, or select fewer pods with -l LABEL=VALUE"
 	case errors.As(e.Err, &large):

@@ -408,14 +408,14 @@ func TestFind_GetForbidden(t *testing.T) {
 		t.Fatalf("got %v, want a *GetForbiddenError for which apierrors.IsForbidden is true", err)
 	}
 	if unseen.Err.Namespace != "shop" || unseen.Err.Target.Name != "web" || !strings.Contains(unseen.Error(), words) ||
-		!strings.Contains(unseen.Hint(), `allows get on pods in namespace "shop"`) {
+		!strings.Contains(unseen.Hint(), "create role kshell --verb=get --resource=pods -n shop") {
 		t.Errorf("got %q, hint %q", unseen, unseen.Hint())
 	}
 
 	_, err = a.client.Find(t.Context(), request(t, "deploy/web"))
 	var refused *RequestError
 	if errors.As(err, &unseen) || !errors.As(err, &refused) || !apierrors.IsForbidden(err) ||
-		!strings.Contains(refused.Hint(), "allows get on deployments") {
+		!strings.Contains(refused.Hint(), "create role kshell --verb=get --resource=deployments.apps -n shop") {
 		t.Errorf("forbidden workload: got %v", err)
 	}
 }
@@ -457,7 +457,7 @@ func TestRequestError_Hint(t *testing.T) {
 			unlisted,
 			apierrors.IsForbidden,
 			`cannot list pods in namespace "shop": pods is forbidden`,
-			"allows list on pods",
+			"create role kshell --verb=list --resource=pods -n shop",
 		},
 		{
 			"no API server",

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
 )
 
 // Rule is a permission that a role can grant: one verb on one resource.
@@ -27,53 +25,6 @@ func ExecRules() []Rule {
 	}
 }
 
-// String returns the rule for users: "create on pods/exec".
-func (r Rule) String() string {
-	text := r.Verb + " on " + r.resource()
-	if r.Group != "" {
-		text += "." + r.Group
-	}
-	if r.Name != "" {
-		text += fmt.Sprintf(" %q", r.Name)
-	}
-	return text
-}
-
-func (r Rule) resource() string {
-	if r.Subresource == "" {
-		return r.Resource
-	}
-	return r.Resource + "/" + r.Subresource
-}
-
-// roleRules returns the rules of a role (rbac/v1 PolicyRule) that grants the
-// permissions, in YAML, one line per resource:
-// `- {apiGroups: [""], resources: ["pods/exec"], verbs: ["get", "create"]}`.
-func roleRules(rules []Rule) string {
-	var objects []Rule // the rules without their verbs
-	verbs := map[Rule][]string{}
-	for _, rule := range rules {
-		verb := fmt.Sprintf("%q", rule.Verb)
-		rule.Verb = ""
-		if verbs[rule] == nil {
-			objects = append(objects, rule)
-		}
-		if !slices.Contains(verbs[rule], verb) {
-			verbs[rule] = append(verbs[rule], verb)
-		}
-	}
-	lines := make([]string, 0, len(objects))
-	for _, o := range objects {
-		names := ""
-		if o.Name != "" {
-			names = fmt.Sprintf("resourceNames: [%q], ", o.Name)
-		}
-		lines = append(lines, fmt.Sprintf("- {apiGroups: [%q], resources: [%q], %sverbs: [%s]}",
-			o.Group, o.resource(), names, strings.Join(verbs[o], ", ")))
-	}
-	return strings.Join(lines, "\n")
-}
-
 // accessReview is SelfSubjectAccessReview of authorization/v1. The package of
 // that type is not used because it would add the whole API group to the binary.
 type accessReview struct {
@@ -82,9 +33,14 @@ type accessReview struct {
 	Spec       struct {
 		Attributes resourceAttributes `json:"resourceAttributes"`
 	} `json:"spec"`
-	Status struct {
-		Allowed bool `json:"allowed"`
-	} `json:"status,omitzero"`
+	Status accessReviewStatus `json:"status,omitzero"`
+}
+
+type accessReviewStatus struct {
+	Allowed bool `json:"allowed"`
+	// EvaluationError is not "" if the server could not evaluate all of its
+	// rules, for example because a role does not exist.
+	EvaluationError string `json:"evaluationError,omitempty"`
 }
 
 type resourceAttributes struct {
@@ -98,25 +54,33 @@ type resourceAttributes struct {
 
 // DeniedRules returns the rules that the user does not have in a namespace, in
 // the order of the arguments. For each rule, it creates a
-// SelfSubjectAccessReview, which every authenticated user is allowed to do.
-// Every error is a *RequestError.
-func (c *Client) DeniedRules(ctx context.Context, namespace string, rules ...Rule) ([]Rule, error) {
-	var denied []Rule
+// SelfSubjectAccessReview, which every authenticated user is allowed to do. If
+// incomplete is not "", it is the reason why the server could not review all
+// rules, so the user may have one of the denied rules. Every error is a
+// *RequestError.
+func (c *Client) DeniedRules(
+	ctx context.Context, namespace string, rules ...Rule,
+) (denied []Rule, incomplete string, err error) {
 	for _, rule := range rules {
-		allowed, err := c.allowed(ctx, namespace, rule)
+		status, err := c.review(ctx, namespace, rule)
 		if err != nil {
-			return nil, &RequestError{
+			return nil, "", &RequestError{
 				Verb: "create", Resource: "selfsubjectaccessreviews", Namespace: namespace, Server: c.server, Err: err,
 			}
 		}
-		if !allowed {
-			denied = append(denied, rule)
+		if status.Allowed {
+			continue
+		}
+		denied = append(denied, rule)
+		if status.EvaluationError != "" {
+			incomplete = status.EvaluationError
 		}
 	}
-	return denied, nil
+	return denied, incomplete, nil
 }
 
-func (c *Client) allowed(ctx context.Context, namespace string, rule Rule) (bool, error) {
+// review asks the server whether the user has the rule.
+func (c *Client) review(ctx context.Context, namespace string, rule Rule) (accessReviewStatus, error) {
 	review := accessReview{APIVersion: "authorization.k8s.io/v1", Kind: "SelfSubjectAccessReview"}
 	review.Spec.Attributes = resourceAttributes{
 		Namespace: namespace, Verb: rule.Verb, Group: rule.Group,
@@ -124,42 +88,16 @@ func (c *Client) allowed(ctx context.Context, namespace string, rule Rule) (bool
 	}
 	body, err := json.Marshal(review)
 	if err != nil {
-		return false, err
+		return accessReviewStatus{}, err
 	}
 	response, err := c.groups[""].Post().AbsPath("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews").
 		SetHeader("Content-Type", "application/json").SetHeader("Accept", "application/json").Body(body).Do(ctx).Raw()
 	if err != nil {
-		return false, err
+		return accessReviewStatus{}, err
 	}
 	var answer accessReview
 	if err := json.Unmarshal(response, &answer); err != nil {
-		return false, fmt.Errorf("cannot decode the answer: %w", err)
+		return accessReviewStatus{}, fmt.Errorf("cannot decode the answer: %w", err)
 	}
-	return answer.Status.Allowed, nil
+	return answer.Status, nil
 }
-
-// ForbiddenError means that the server denied a request (403). It lists the
-// permissions that the user lacks.
-type ForbiddenError struct {
-	Namespace string
-	Denied    []Rule // from DeniedRules; not empty
-	Err       error  // the error of the denied request
-}
-
-// Error returns the namespace and the denied rules.
-func (e *ForbiddenError) Error() string {
-	rules := make([]string, 0, len(e.Denied))
-	for _, rule := range e.Denied {
-		rules = append(rules, rule.String())
-	}
-	return fmt.Sprintf("not allowed in namespace %q: %s", e.Namespace, strings.Join(rules, " and "))
-}
-
-// Hint returns the rules that a role must contain.
-func (e *ForbiddenError) Hint() string {
-	return fmt.Sprintf("ask for a role in namespace %q with the rule %s", e.Namespace,
-		strings.ReplaceAll(strings.ReplaceAll(roleRules(e.Denied), "- {", "{"), "\n", " and "))
-}
-
-// Unwrap returns the error of the denied request.
-func (e *ForbiddenError) Unwrap() error { return e.Err }

@@ -59,7 +59,7 @@ func explainDenied(ctx context.Context, env Env, client *pod.Client, t Target, r
 	for i := range rules {
 		rules[i].Name = t.Pod
 	}
-	denied, err := client.DeniedRules(ctx, t.Namespace, rules...)
+	denied, incomplete, err := client.DeniedRules(ctx, t.Namespace, rules...)
 	switch {
 	case err != nil:
 		env.Notice.Detail("the missing rights are not known: %s", err)
@@ -72,5 +72,8 @@ func explainDenied(ctx context.Context, env Env, client *pod.Client, t Target, r
 		denied[i].Name = "" // a role for one pod is useless after the pod is replaced
 	}
 	env.Notice.Detail("%s", refusal)
-	return &pod.ForbiddenError{Namespace: t.Namespace, Denied: denied, Err: refusal}
+	if incomplete != "" {
+		env.Notice.Detail("the server could not review all rules: %s", incomplete)
+	}
+	return &pod.ForbiddenError{Namespace: t.Namespace, Denied: denied, Incomplete: incomplete, Err: refusal}
 }

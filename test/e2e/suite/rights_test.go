@@ -42,8 +42,8 @@ func TestRights_Exec(t *testing.T) {
 	secrets := allTokens(t)
 	const (
 		lacks = `not allowed in namespace "default": `
-		find  = "get on deployments.apps and list on pods"
-		add   = `hint: ask for a role in namespace "default" with the rule `
+		find  = "get deployments.apps; list pods"
+		add   = "hint: ask an administrator to type this line"
 	)
 	cases := []struct {
 		user, target string
@@ -56,8 +56,8 @@ func TestRights_Exec(t *testing.T) {
 			"web",
 			"",
 			[]string{
-				lacks + "get on pods/exec and create on pods/exec\n",
-				add + `{apiGroups: [""], resources: ["pods/exec"], verbs: ["get", "create"]}` + "\n",
+				lacks + "get and create pods/exec\n",
+				"kubectl create role kshell --verb=get,create --resource=pods/exec -n default",
 			},
 			255,
 		},
@@ -65,14 +65,14 @@ func TestRights_Exec(t *testing.T) {
 			harness.DevNone,
 			"deploy/web",
 			"",
-			[]string{lacks + find + " and get on pods/exec and create on pods/exec\n", add},
+			[]string{lacks + find + "; get and create pods/exec\n", add},
 			255,
 		},
 		{
 			harness.DevNone,
 			"no-such-pod",
 			"",
-			[]string{lacks + "get on pods/exec and create on pods/exec\n"},
+			[]string{lacks + "get and create pods/exec\n"},
 			255,
 		}, // the message does not reveal whether the pod exists
 		{
@@ -80,15 +80,15 @@ func TestRights_Exec(t *testing.T) {
 			"web",
 			"",
 			[]string{
-				lacks + "create on pods/exec\n",
-				add + `{apiGroups: [""], resources: ["pods/exec"], verbs: ["create"]}` + "\n",
+				lacks + "create pods/exec\n",
+				"kubectl create role kshell --verb=create --resource=pods/exec -n default",
 			},
 			255,
 		},
-		{harness.DevGet, "deploy/web", "", []string{lacks + find + " and create on pods/exec\n", add}, 255},
+		{harness.DevGet, "deploy/web", "", []string{lacks + find + "; create pods/exec\n", add}, 255},
 		{harness.DevGet, "no-such-pod", "", []string{`pod "no-such-pod" does not exist`, "hint: "}, 255},
 		{harness.DevCreate, "web", "hi\n", nil, 0}, // over SPDY
-		{harness.DevCreate, "deploy/web", "", []string{lacks + find + " and get on pods/exec\n", add}, 255},
+		{harness.DevCreate, "deploy/web", "", []string{lacks + find + "; get pods/exec\n", add}, 255},
 		{harness.DevExec, "web", "hi\n", nil, 0},
 		{harness.DevExec, "pod/web", "hi\n", nil, 0},
 		{harness.DevExec, "deploy/web", "", []string{lacks + find + "\n", add}, 255},
@@ -120,8 +120,8 @@ func TestRights_Exec(t *testing.T) {
 				r,
 				"",
 				[]string{
-					`not allowed in namespace "kube-system": get on pods/exec and create on pods/exec`,
-					`role in namespace "kube-system"`,
+					`not allowed in namespace "kube-system": get and create pods/exec`,
+					"--resource=pods/exec -n kube-system",
 				},
 				255,
 			)
