@@ -138,8 +138,43 @@ const (
 	shuttingDown = "apiserver is shutting down"
 )
 
+// webPage is an answer with HTML.
+func webPage(code int) sandbox.Fault {
+	return sandbox.Fault{Code: code, ContentType: "text/html; charset=utf-8", Body: "<!DOCTYPE html><h1>Sign in</h1>"}
+}
+
+// noCredentials is the message of the API server's authorizer for a request
+// without credentials.
+const noCredentials = `pods "web" is forbidden: User "system:anonymous" cannot get resource "pods/exec" ` +
+	`in API group "" in the namespace "default"`
+
+// upgradeRequired is the message of the API server for an exec without the
+// header Upgrade.
+const upgradeRequired = "unable to upgrade: Upgrade request required"
+
+// onDeployments returns f, limited to requests for deployments.
+func onDeployments(f sandbox.Fault) sandbox.Fault {
+	f.Path = "/deployments/"
+	return f
+}
+
 // faults are the arguments of the command fault.
 var faults = map[string]sandbox.Fault{
+	"page-200":            webPage(http.StatusOK),
+	"page-403":            webPage(http.StatusForbidden),
+	"pod-page-200":        onPods(webPage(http.StatusOK)),
+	"pod-page-503":        onPods(webPage(http.StatusServiceUnavailable)),
+	"pod-text-502":        onPods(sandbox.Fault{Code: http.StatusBadGateway, Body: "upstream connect error"}),
+	"needs-https":         onPods(sandbox.Fault{Code: 400, Body: "Client sent an HTTP request to an HTTPS server.\n"}),
+	"text-403":            {Code: http.StatusForbidden, Body: "Access denied by corporate policy"},
+	"deployment-page-403": onDeployments(webPage(http.StatusForbidden)),
+	"deployment-anonymous": onDeployments(
+		refusal(http.StatusForbidden, metav1.StatusReasonForbidden, noCredentials)),
+	"429":              refusal(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, "too many requests"),
+	"pod-429":          onPods(refusal(429, metav1.StatusReasonTooManyRequests, "too many requests")),
+	"pod-503":          onPods(refusal(503, metav1.StatusReasonServiceUnavailable, shuttingDown)),
+	"anonymous":        refusal(http.StatusForbidden, metav1.StatusReasonForbidden, noCredentials),
+	"upgrade-required": refusal(http.StatusBadRequest, metav1.StatusReasonBadRequest, upgradeRequired),
 	"page":             {Code: http.StatusBadGateway, ContentType: "text/html", Body: "<html><h1>Bad Gateway</h1></html>"},
 	"502":              {Code: http.StatusBadGateway, Body: "upstream connect error"},
 	"200":              {Code: http.StatusOK},

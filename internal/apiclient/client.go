@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"strconv"
 	"time"
@@ -110,6 +111,12 @@ func (l *limiter) RoundTrip(req *http.Request) (*http.Response, error) {
 		err = orTimeout(ctx, timeoutErr, err)
 		release()
 		return nil, err
+	}
+	if mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); resp.StatusCode/100 == 2 &&
+		mediaType == "text/html" {
+		_ = resp.Body.Close() // the body is not used
+		release()
+		return nil, &PageError{resp.StatusCode}
 	}
 	dropLongRetryAfter(resp.Header)
 	b := &body{ReadCloser: resp.Body, ctx: ctx, timeoutErr: timeoutErr, release: release, remaining: MaxObject}

@@ -185,7 +185,9 @@ func TestList_NotAList(t *testing.T) {
 		l := lister(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
 		_, _, err := l.List(t.Context())
 		var notList *NotListError
-		if !errors.As(err, &notList) || !IsForeign(err, "pods", "") {
+		var page *PageError
+		isPage := strings.HasPrefix(text, "<html>")
+		if isPage != errors.As(err, &page) || isPage == errors.As(err, &notList) || !IsForeign(err, "pods", "") {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

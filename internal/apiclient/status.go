@@ -63,8 +63,10 @@ func madeByClient(d *metav1.StatusDetails) bool {
 // requested, for which any 404 is foreign.
 func IsForeign(err error, resource, name string) bool {
 	var notList *NotListError
+	var page *PageError
 	switch {
-	case errors.As(err, &notList), apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):
+	case errors.As(err, &notList), errors.As(err, &page),
+		apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):
 		return true
 	}
 	return apierrors.IsNotFound(err) && !IsNotFound(err, resource, name)

@@ -3,7 +3,6 @@ package pod
 import (
 	"errors"
 	"fmt"
-	"net/url"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -33,20 +32,7 @@ func (e *RequestError) Error() string {
 	if e.Target.Name != "" {
 		object = fmt.Sprintf("%s %q", e.Target.Kind, e.Target.Name)
 	}
-	return fmt.Sprintf("cannot %s %s in namespace %q: %v", e.Verb, object, e.Namespace, stripRequest(e.Err))
-}
-
-// stripRequest returns err without the text that libraries add, such as the
-// method and URL of the request.
-func stripRequest(err error) error {
-	if plain := apiclient.LimitError(err); plain != nil {
-		return plain
-	}
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
+	return fmt.Sprintf("cannot %s %s in namespace %q: %v", e.Verb, object, e.Namespace, apiclient.Plain(e.Err))
 }
 
 // Hint tells the user how to correct the error, or returns "".

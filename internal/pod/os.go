@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/apiclient"
 )
 
 // OS returns the operating system that the pod's spec requires: in spec.os, in
@@ -54,7 +56,7 @@ func requiredOS(terms []corev1.NodeSelectorTerm) corev1.OSName {
 func (c *Client) NodeOS(ctx context.Context, p *corev1.Pod) (corev1.OSName, error) {
 	name, node := p.Spec.NodeName, &corev1.Node{}
 	if err := c.groups[""].Get().Resource("nodes").Name(name).Do(ctx).Into(node); err != nil {
-		return "", fmt.Errorf("cannot get node %q: %w", name, stripRequest(err))
+		return "", fmt.Errorf("cannot get node %q: %w", name, apiclient.Plain(err))
 	}
 	return corev1.OSName(node.Labels[corev1.LabelOSStable]), nil
 }

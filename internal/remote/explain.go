@@ -95,7 +95,10 @@ func explainRefusal(e *stream.HandshakeError, o *Options, t Target) error {
 			fmt.Errorf("%w: it may support none of the subprotocols offered (%s)", e, strings.Join(o.Protocols, ", ")),
 			subprotocolHint(o),
 		)
-	case stream.RefusalNoRight, stream.RefusalForbidden:
+	case stream.RefusalNoRight:
+		if hint := answerHint(e); hint != "" {
+			return notice.WithHint(e, hint)
+		}
 		return notice.WithHint(e, rightsHint(t))
 	case stream.RefusalNoReason:
 		return notice.WithHint(
@@ -114,14 +117,31 @@ func explainRefusal(e *stream.HandshakeError, o *Options, t Target) error {
 	case stream.RefusalTooLong:
 		return notice.WithHint(e,
 			"the command is part of the request line, which a gateway limits: pass long arguments on stdin, with -i")
-	case stream.RefusalWebPage, stream.RefusalRedirect:
-		return notice.WithHint(e,
-			"check --server and the proxy settings: a login page or a gateway may be in front of the API server")
 	case stream.RefusalNotRunning:
 		return notice.WithHint(e, notRunningHint(t))
+	case stream.RefusalUpgradeStripped, stream.RefusalUpgradeIgnored:
+		return notice.WithHint(e, upgradeHint)
+	}
+	if hint := answerHint(e); hint != "" {
+		return notice.WithHint(e, hint)
 	}
 	return e
 }
+
+// answerHint returns the hint of apiclient.AnswerHint for a refused handshake.
+func answerHint(e *stream.HandshakeError) string {
+	if e.Status != nil {
+		return apiclient.AnswerHint(e.StatusCode, true, e.Status.Message)
+	}
+	return apiclient.AnswerHint(e.StatusCode, false, e.Text)
+}
+
+// upgradeHint is the hint for a handshake that reached the server without the
+// header Upgrade.
+const upgradeHint = "a proxy in front of the API server removes the header Upgrade; " +
+	"for nginx, add these two lines to its location (and proxy_http_version 1.1, if nginx is old):\n" +
+	"proxy_set_header Upgrade $http_upgrade;\n" +
+	`proxy_set_header Connection "upgrade";`
 
 func notRunningHint(t Target) string {
 	return fmt.Sprintf("the container is not running: type `kubectl describe pod %s -n %s` to see why",

@@ -40,9 +40,10 @@ func TestExplain(t *testing.T) {
 	const (
 		notRunning  = "the container is not running: type `kubectl describe pod web -n team` to see why"
 		ownPath     = "the command is looked up in the container's own PATH; an image without a shell has no sh either"
-		checkServer = "check --server and the proxy settings: " +
-			"a login page or a gateway may be in front of the API server"
-		verbs = "exec needs the verbs get and create on pods/exec in namespace team: " +
+		checkServer = "a login page or a gateway may be in front of the API server: " +
+			"check --server and the proxy settings"
+		tryAgain = "a gateway in front of the API server does not reach it: is the cluster up? Try again in a few seconds"
+		verbs    = "exec needs the verbs get and create on pods/exec in namespace team: " +
 			"kubectl auth can-i create pods --subresource=exec -n team"
 		omitSubprotocol = "omit --subprotocol"
 		checkProxy      = "check that the server is the API server itself: a proxy in front of it may not support WebSockets"
@@ -158,7 +159,7 @@ func TestExplain(t *testing.T) {
 		},
 		{
 			"a web page", &stream.HandshakeError{StatusCode: http.StatusBadGateway, Page: true}, command,
-			errorText{"the server answered with a web page (502), not as a Kubernetes API", checkServer},
+			errorText{"the server answered with a web page (502), not as a Kubernetes API", tryAgain},
 			255,
 		},
 		{

@@ -7,6 +7,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"kshell/internal/apiclient"
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
 	"kshell/internal/pod"
@@ -19,7 +20,7 @@ import (
 // err is another error, or if the missing rights cannot be determined.
 func ExplainForbidden(ctx context.Context, env Env, c *Cluster, err error) error {
 	var refused *pod.RequestError
-	if !errors.As(err, &refused) || !apierrors.IsForbidden(refused.Err) {
+	if !errors.As(err, &refused) || !apiclient.IsDenied(refused.Err) {
 		return err
 	}
 	rules := []pod.Rule{{Verb: refused.Verb, Group: groupOf(refused.Err), Resource: refused.Resource}}
@@ -43,7 +44,8 @@ func groupOf(err error) string {
 // another error, or if the missing rights cannot be determined.
 func (c *Command) explainForbidden(ctx context.Context, err error) error {
 	var refused *stream.HandshakeError
-	if !errors.As(err, &refused) || refused.StatusCode != http.StatusForbidden || refused.Status == nil {
+	if !errors.As(err, &refused) || refused.StatusCode != http.StatusForbidden || refused.Status == nil ||
+		apiclient.IsAnonymous(refused.Status.Message) {
 		return err
 	}
 	return outcome.ContextCause(ctx, explainDenied(ctx, c.env, c.cluster.Pods(), c.Target(), err, pod.ExecRules()))

@@ -223,10 +223,12 @@ func TestRights_HintedRule(t *testing.T) {
 
 // The command in the hint must check the subresource: `kubectl auth can-i
 // create pods/exec` checks the right for a pod named exec. The hint is shown to
-// users that may not query their own rights, such as anonymous ones.
+// users that may not query their own rights, such as those outside the group
+// system:authenticated.
 func TestRights_HintedCommand(t *testing.T) {
 	notInCI(t)
-	r := program(cluster.Kubeconfig()).Run(t, nil, "--as", "system:anonymous", "exec", "web", "--", "true")
+	r := program(cluster.Kubeconfig()).Run(t, nil, "--as", "nobody", "--as-group", "system:unauthenticated",
+		"exec", "web", "--", "true")
 	_, command, ok := strings.Cut(strings.TrimSpace(r.Err), "default: kubectl ")
 	if !ok {
 		t.Fatalf("no command in the hint: %s", r.Err)
