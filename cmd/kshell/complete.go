@@ -74,7 +74,7 @@ func noFiles(cmd *cobra.Command, flags *pflag.FlagSet) {
 // those of all contexts.
 func (a *app) kubeconfigNames(names func(*clientcmdapi.Config) []string) completionFunc {
 	return func(cmd *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
-		return timely(cmd, func(context.Context) []string {
+		return a.timely(cmd, func(context.Context) []string {
 			rules := clientcmd.NewDefaultClientConfigLoadingRules()
 			rules.ExplicitPath, rules.MigrationRules, rules.WarnIfAllMissing = a.kube.Kubeconfig, nil, false
 			config, err := rules.Load()
@@ -91,7 +91,7 @@ func sortedKeys[T any](m map[string]T) []string { return slices.Sorted(maps.Keys
 func (a *app) completeNamespace(
 	cmd *cobra.Command, _ []string, toComplete string,
 ) ([]string, cobra.ShellCompDirective) {
-	return timely(cmd, func(ctx context.Context) []string {
+	return a.timely(cmd, func(ctx context.Context) []string {
 		kube, err := a.connectForCompletion()
 		if err != nil {
 			return nil
@@ -130,7 +130,7 @@ func (a *app) objectNames(cmd *cobra.Command, typ, prefix string) []string {
 	if typ != "" {
 		before = typ + "/"
 	}
-	return timely(cmd, func(ctx context.Context) []string {
+	return a.timely(cmd, func(ctx context.Context) []string {
 		kube, err := a.connectForCompletion()
 		if err != nil {
 			return nil
@@ -166,7 +166,7 @@ func (a *app) completeContainer(
 	if request == (pod.Request{}) {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return timely(cmd, func(ctx context.Context) []string {
+	return a.timely(cmd, func(ctx context.Context) []string {
 		kube, err := a.connectForCompletion()
 		if err != nil {
 			return nil
@@ -197,7 +197,7 @@ func changed(cmd *cobra.Command, flag string) bool {
 // timely returns the result of find, or nil if find takes longer than
 // completionBudget. In that case, the call of find continues until the process
 // ends, because a credential plugin cannot be interrupted.
-func timely(cmd *cobra.Command, find func(context.Context) []string) []string {
+func (a *app) timely(cmd *cobra.Command, find func(context.Context) []string) []string {
 	parent := cmd.Context()
 	if parent == nil {
 		parent = context.Background()
@@ -208,7 +208,10 @@ func timely(cmd *cobra.Command, find func(context.Context) []string) []string {
 	findCtx, stop := context.WithTimeout(ctx, completionBudget*9/10)
 	defer stop()
 	found := make(chan []string, 1)
-	go func() { found <- find(findCtx) }() // a panic may end the process, because no terminal needs to be restored
+	go func() {
+		defer a.cleanup.OnPanic()
+		found <- find(findCtx)
+	}()
 	select {
 	case names := <-found:
 		return names

@@ -89,14 +89,14 @@ func TestTimely(t *testing.T) {
 		stuck := make(chan struct{})
 		defer close(stuck)
 		start := time.Now()
-		names := timely(&cobra.Command{}, func(context.Context) []string {
+		names := newTestApp().timely(&cobra.Command{}, func(context.Context) []string {
 			<-stuck
 			return []string{"late"}
 		})
 		if took := time.Since(start); names != nil || took != completionBudget {
 			t.Errorf("%q after %v", names, took)
 		}
-		names = timely(&cobra.Command{}, func(ctx context.Context) []string {
+		names = newTestApp().timely(&cobra.Command{}, func(ctx context.Context) []string {
 			<-ctx.Done()
 			return []string{"incomplete"}
 		})

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -110,19 +109,19 @@ The exit code is the highest of all pods. Pods that are not running and lost con
 
 // exec executes a plan. When it returns, the command has ended and the terminal
 // is restored.
-func (a *app) exec(ctx context.Context, p *execPlan) (err error) {
-	start := time.Now()
-	status, err := p.script.openStatus()
+func (a *app) exec(ctx context.Context, p *execPlan) error {
+	status, err := a.newStatus(&p.script)
 	if err != nil {
 		return err
 	}
-	var command *remote.Command
-	defer func() {
-		if statusErr := statusOf(command, start, err).Write(status); statusErr != nil {
-			a.notice.WarnAlways("the status could not be written: %s", statusErr)
-		}
-		a.printExitCode(p, err)
-	}()
+	err = a.execCommand(ctx, p, status)
+	status.ended(err)
+	a.printExitCode(p, err)
+	return err
+}
+
+// execCommand is exec without the status record. It sets the command of status.
+func (a *app) execCommand(ctx context.Context, p *execPlan, status *statusRecord) error {
 	for _, w := range p.warnings {
 		a.notice.Warn("%s", w)
 	}
@@ -132,9 +131,11 @@ func (a *app) exec(ctx context.Context, p *execPlan) (err error) {
 	}
 	ctx, cancel := p.script.limited(ctx) // after connectAndPick: the limit excludes the time in which the user chooses
 	defer cancel()
-	if command, err = a.newCommand(ctx, kube, cluster, p); err != nil {
+	command, err := a.newCommand(ctx, kube, cluster, p)
+	if err != nil {
 		return outcome.ContextCause(ctx, err)
 	}
+	status.command.Store(command)
 	options := interactive.Options{Escape: p.session.escapeChar(), Limits: terminalLimits}
 	return interactive.RunCommand(ctx, command, options)
 }

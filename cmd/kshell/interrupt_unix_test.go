@@ -4,7 +4,9 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -124,4 +126,44 @@ func (c *console) foreground() int {
 		c.t.Fatal(err)
 	}
 	return group
+}
+
+// The status record is complete even if the exit is forced, and never reports a
+// success that the command did not report.
+func TestStatusFile_EarlyEnd(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		panics bool
+		end    func(*console, *sandbox.Server)
+		code   int
+		record string
+	}{
+		"forced exit": {
+			end: func(c *console, s *sandbox.Server) {
+				s.Inject(sandbox.Fault{Path: "/", Do: sandbox.Hang})
+				c.signal(syscall.SIGTERM)
+			},
+			code: 143, record: `"exitCode":143,"cause":"signal"`,
+		},
+		"panic in the session": {
+			panics: true, end: func(c *console, _ *sandbox.Server) { c.keys("echo panic-in-''stdout\r") },
+			code: 255, record: `"exitCode":255,"cause":"failed","message":"panic: test: stdout`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, file, path := startSandbox(t), pathOf(t, "status"), program(t)
+			if test.panics {
+				path = panicking(t)
+			}
+			c := open(t, s, "env", shortLimits+"=1", path, "exec", "-it", "--status-file", file, "web", "--", "sh")
+			c.prompt()
+			test.end(c, s)
+			c.mustEnd(test.code)
+			got, err := os.ReadFile(file)
+			if err != nil || !strings.Contains(string(got), test.record) || strings.Count(string(got), "\n") != 1 {
+				t.Errorf("%v, the record is %q, want one with %s", err, got, test.record)
+			}
+		})
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"k8s.io/klog/v2"
 
@@ -55,14 +56,29 @@ func runProgram(std streams) outcome.Outcome {
 		silenceStderr()
 	}
 	registry := &cleanup.Registry{GracePeriod: gracePeriod}
+	a := newApp(std, registry, name, args)
+	registry.ExitAfterPanic(func(trace string) {
+		_, _ = io.WriteString(a.Err, cleanTrace(trace))
+		os.Exit(outcome.ExitFailed)
+	})
 	forceExit := func(err cleanup.SignalError) { exit(outcome.Classify(err)) }
 	ctx, stop := registry.NotifyContext(context.Background(), forceExit)
 	defer stop()
 	defer registry.OnPanic()
-	a := newApp(std, registry, name, args)
 	// klog has one global logger, which must be set before anything logs.
 	klog.SetSlogLogger(slog.New(slog.NewTextHandler(a.notice.DetailWriter(), nil)))
 	return a.execute(ctx, args)
+}
+
+// cleanTrace returns the trace of a panic without control characters: the value
+// of the panic may contain text from the server.
+func cleanTrace(trace string) string {
+	var b strings.Builder
+	for line := range strings.Lines(trace) {
+		text := strings.TrimLeft(line, "\t")
+		b.WriteString(line[:len(line)-len(text)] + notice.Clean(text) + "\n")
+	}
+	return b.String()
 }
 
 // silenceStderr discards what cobra and credential plugins write to stderr. It

@@ -195,29 +195,30 @@ func (a *app) newNodeManager(
 }
 
 // runOnNode runs the plan on a single node.
-func (a *app) runOnNode(ctx context.Context, m *nodeshell.Manager, p *nodePlan) (err error) {
-	start := time.Now()
-	status, err := p.exec.script.openStatus()
+func (a *app) runOnNode(ctx context.Context, m *nodeshell.Manager, p *nodePlan) error {
+	status, err := a.newStatus(&p.exec.script)
 	if err != nil {
 		return err
 	}
-	var command *remote.Command
-	defer func() {
-		if err := statusOf(command, start, err).Write(status); err != nil {
-			a.notice.WarnAlways("the status could not be written: %s", err)
-		}
-		if !m.LeftRunning() {
-			a.printExitCode(p.exec, err)
-		}
-	}()
+	command, err := a.runNodeCommand(ctx, m, p)
+	status.command.Store(command)
+	status.ended(err)
+	if !m.LeftRunning() {
+		a.printExitCode(p.exec, err)
+	}
+	return err
+}
+
+// runNodeCommand is runOnNode without the status record. The command is nil if
+// there was none.
+func (a *app) runNodeCommand(ctx context.Context, m *nodeshell.Manager, p *nodePlan) (*remote.Command, error) {
 	ctx, cancel := p.exec.script.limited(ctx)
 	defer cancel()
 	in, err := a.openInput(p.exec)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	command, err = m.Run(ctx, p.node, in)
-	return err
+	return m.Run(ctx, p.node, in)
 }
 
 // openInput returns the input of the plan's command.

@@ -24,7 +24,7 @@ func (a *app) nodeNames(cmd *cobra.Command, args []string, toComplete string) ([
 	if kind, name, ok := strings.Cut(toComplete, "/"); ok {
 		typed, prefix = kind+"/", name
 	}
-	return timely(cmd, func(ctx context.Context) []string {
+	return a.timely(cmd, func(ctx context.Context) []string {
 		kube, err := a.connectForCompletion()
 		if err != nil {
 			return nil

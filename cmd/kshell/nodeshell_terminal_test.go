@@ -59,7 +59,7 @@ func TestNodeShell_PodDeletedAtEveryEnd(t *testing.T) {
 		"TERM":                {killed(syscall.SIGTERM), 143},
 		"HUP":                 {killed(syscall.SIGHUP), 129},
 		"QUIT":                {killed(syscall.SIGQUIT), 131},
-		"a panic":             {typed("P"), 2},
+		"a panic":             {typed("P"), outcome.ExitFailed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -132,7 +132,7 @@ func TestNodeShell_PodDeletedAfterPanic(t *testing.T) {
 	s.Inject(sandbox.Fault{Path: "/exec", Code: 403, Body: "no"})
 	c := open(t, s, path, onNode()...)
 	c.waitFor(atLineStart("panic: test: stderr"))
-	c.mustEnd(2)
+	c.mustEnd(outcome.ExitFailed)
 	if pods := nodePods(t, s); len(pods) != 0 {
 		t.Errorf("pod %s is left", pods[0].Name)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -105,11 +107,44 @@ func (a *app) printExitCode(p *execPlan, err error) {
 	}
 }
 
-// statusOf returns the status record of a command that ended with err. c is nil
-// if kshell failed before it had a command.
-func statusOf(c *remote.Command, start time.Time, err error) outcome.Status {
-	if c == nil {
-		return outcome.NewStatus(start, err)
+// statusRecord is the status record of one command. It is written once: when
+// the command has ended, or when kshell ends before that, by a forced exit or a
+// panic.
+type statusRecord struct {
+	file    io.WriteCloser // nil: no record is written
+	notice  *notice.Printer
+	start   time.Time
+	command atomic.Pointer[remote.Command] // nil until there is a command
+	once    sync.Once
+	remove  func() // removes write from the functions of cleanup.Registry.BeforeExit
+}
+
+// newStatus opens the status record of a command, which starts now.
+func (a *app) newStatus(f *scriptFlags) (*statusRecord, error) {
+	file, err := f.openStatus()
+	if err != nil {
+		return nil, err
 	}
-	return c.Report().Status(start, err)
+	r := &statusRecord{file: file, notice: a.notice, start: time.Now()}
+	r.remove = a.cleanup.BeforeExit(r.write)
+	return r, nil
+}
+
+// ended writes the record of the command, which ended with err. It must not be
+// deferred: after a panic, err would not be the result.
+func (r *statusRecord) ended(err error) {
+	r.write(err)
+	r.remove()
+}
+
+func (r *statusRecord) write(err error) {
+	r.once.Do(func() {
+		status := outcome.NewStatus(r.start, err)
+		if c := r.command.Load(); c != nil {
+			status = c.Report().Status(r.start, err)
+		}
+		if err := status.Write(r.file); err != nil {
+			r.notice.WarnAlways("the status could not be written: %s", err)
+		}
+	})
 }

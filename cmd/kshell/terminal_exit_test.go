@@ -40,7 +40,7 @@ func TestTerminal_StaysRestoredAfterPanic(t *testing.T) {
 	undo()
 	s.Restart() // the deletion is tried again
 	c.waitFor(atLineStart("panic: test: stderr"))
-	c.mustEnd(2)
+	c.mustEnd(outcome.ExitFailed)
 	if pods := nodePods(t, s); len(pods) != 0 {
 		t.Errorf("pod %s is left", pods[0].Name)
 	}

@@ -134,8 +134,8 @@ func TestTerminal_Restored(t *testing.T) {
 		{"TERM", signal(syscall.SIGTERM), 143, false, ""},
 		{"HUP", signal(syscall.SIGHUP), 129, false, ""},
 		{"QUIT", signal(syscall.SIGQUIT), 131, false, ""},
-		{"a panic while stdin is read", keys("P"), 2, true, "panic: test: stdin"},
-		{"a panic while the output is written", keys("echo panic-in-''stdout\r"), 2, true, "panic: test: stdout"},
+		{"a panic while stdin is read", keys("P"), 255, true, "panic: test: stdin"},
+		{"a panic while the output is written", keys("echo panic-in-''stdout\r"), 255, true, "panic: test: stdout"},
 		{
 			"the server is down: Ctrl-D", func(c *console, s *sandbox.Server) { goDown(c, s); c.keys("\x04") },
 			255, false, "kshell: session given up\r\n",

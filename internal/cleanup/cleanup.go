@@ -3,21 +3,26 @@
 // also handles the signals that end the program.
 //
 // It imports only internal/group. It does not know what is cleaned up, what is
-// printed, or which exit code belongs to a signal.
+// printed, or which exit code belongs to a signal or a panic.
 //
 // Invariants:
 //   - The program exits within [Registry.GracePeriod] after a signal, or, if
-//     cleanups are registered, within [Timeout] and two more seconds.
+//     cleanups are registered, within [Timeout] and two more seconds. If the
+//     functions of [Registry.BeforeExit] block, it takes one second longer.
 //   - A signal does not cancel a cleanup's context, but can shorten its time
 //     limit.
 //   - If a goroutine panics, the terminal is restored first, then the
-//     registered cleanups run, then the panic ends the process.
+//     registered cleanups run, then the process ends: see
+//     [Registry.ExitAfterPanic].
 package cleanup
 
 import (
 	"context"
+	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,8 +48,10 @@ type Registry struct {
 	terminal Terminal // nil if none was set
 	restored bool     // RestoreTerminal was called: SetTerminal restores later terminals at once
 	panicked bool
-	pending  map[*entry]struct{} // registered and not done
-	allDone  chan struct{}       // closed when pending becomes empty; nil before the first Register
+	exit     func(trace string)        // set by ExitAfterPanic; may be nil
+	before   map[*func(error)]struct{} // added by BeforeExit
+	pending  map[*entry]struct{}       // registered and not done
+	allDone  chan struct{}             // closed when pending becomes empty; nil before the first Register
 
 	ctx      context.Context // parent of the cleanups' contexts; nil until it is needed
 	cancel   context.CancelFunc
@@ -172,25 +179,83 @@ func (r *Registry) RestoreTerminal() {
 	}
 }
 
+// PanicError is the error that the functions of BeforeExit get after a panic.
+type PanicError struct{ Value any }
+
+// Error returns the first line of the value. The value may contain a stack.
+func (e PanicError) Error() string {
+	text, _, _ := strings.Cut(fmt.Sprint(e.Value), "\n")
+	return "panic: " + text
+}
+
+// BeforeExit adds a function that is called before the process ends, unless
+// remove was called before: after a signal if the exit must be forced, and after
+// a panic. f gets the reason, a SignalError or a PanicError. It may take 1 s.
+func (r *Registry) BeforeExit(f func(reason error)) (remove func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.before == nil {
+		r.before = map[*func(error)]struct{}{}
+	}
+	r.before[&f] = struct{}{}
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.before, &f)
+	}
+}
+
+// runBeforeExit calls the functions of BeforeExit, and waits up to 1 s.
+func (r *Registry) runBeforeExit(reason error) {
+	r.mu.Lock()
+	before := slices.Collect(maps.Keys(r.before))
+	r.mu.Unlock()
+	done := make(chan struct{})
+	go func() { // if it does not end in time, the process ends while it runs
+		defer close(done)
+		defer func() { _ = recover() }() // the reason is more important than a second panic
+		for _, f := range before {
+			(*f)(reason)
+		}
+	}()
+	_ = closedInTime(done)
+}
+
+// ExitAfterPanic makes AfterPanic call exit with the value and the stack of the
+// panic. exit must end the process. Without ExitAfterPanic, the Go runtime ends
+// the process, with exit code 2.
+func (r *Registry) ExitAfterPanic(exit func(trace string)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.exit = exit
+}
+
 // OnPanic must be deferred in each goroutine whose panics are not passed on to
 // another goroutine. If the goroutine panics, OnPanic calls AfterPanic, and
 // panics again.
 func (r *Registry) OnPanic() {
 	if value := recover(); value != nil {
-		r.AfterPanic()
+		r.AfterPanic(value)
 		panic(value)
 	}
 }
 
-// AfterPanic restores the terminal, and then runs all registered cleanups that
-// are not done. The caller must have recovered from a panic, and must panic
-// again.
-func (r *Registry) AfterPanic() {
+// AfterPanic restores the terminal, runs all registered cleanups that are not
+// done and the functions of BeforeExit, and ends the process if ExitAfterPanic
+// was called. The caller must have recovered from a panic with this value, and
+// must panic again if AfterPanic returns.
+func (r *Registry) AfterPanic(value any) {
+	trace := fmt.Sprintf("panic: %v\n\n%s", value, debug.Stack())
 	r.mu.Lock()
 	r.panicked = true
+	exit := r.exit
 	r.mu.Unlock()
+	if exit != nil {
+		defer exit(trace) // also if a cleanup panics
+	}
 	r.RestoreTerminal()
 	r.runAll()
+	r.runBeforeExit(PanicError{value})
 }
 
 // runAll runs all pending cleanups concurrently.

@@ -1,8 +1,12 @@
 package cleanup
 
 import (
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 )
 
@@ -68,4 +72,65 @@ func TestRegistryOnPanic(t *testing.T) {
 	}()
 	defer r.OnPanic()
 	panic("test")
+}
+
+// After a panic, exit is called last, even if a cleanup panics.
+func TestRegistryExitAfterPanic(t *testing.T) {
+	t.Parallel()
+	for name, cleanup := range map[string]func(){
+		"cleanup succeeds": func() {},
+		"cleanup panics":   func() { panic("second") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var r Registry
+			var terminal closeCounter
+			r.SetTerminal(&terminal)
+			r.Register(cleanup)
+			var trace string
+			r.ExitAfterPanic(func(s string) { trace = s })
+			defer func() {
+				_ = recover() // exit of this test does not end the process
+				if !strings.HasPrefix(trace, "panic: first\n\n") || !strings.Contains(trace, "TestRegistryExitAfterPanic") {
+					t.Errorf("the trace is %q", trace)
+				}
+				if terminal != 1 {
+					t.Error("the terminal was not restored")
+				}
+			}()
+			defer r.OnPanic()
+			panic("first")
+		})
+	}
+}
+
+func TestRegistryBeforeExit(t *testing.T) {
+	t.Parallel()
+	var r Registry
+	var reasons []string
+	r.BeforeExit(func(reason error) { reasons = append(reasons, reason.Error()) })
+	removed := r.BeforeExit(func(error) { t.Error("a function that was removed is called") })
+	removed()
+	r.ExitAfterPanic(func(string) { reasons = append(reasons, "exit") })
+	r.AfterPanic("value\n\nstack")
+	if diff := cmp.Diff([]string{"panic: value", "exit"}, reasons); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+}
+
+// A function of BeforeExit that blocks delays the exit by 1 s at most.
+func TestRegistryBeforeExit_Blocks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r Registry
+		unblock := make(chan struct{})
+		r.BeforeExit(func(error) { <-unblock })
+		begin := time.Now()
+		r.AfterPanic("value")
+		if took := time.Since(begin); took != exitDelay {
+			t.Errorf("it took %v, want %v", took, exitDelay)
+		}
+		close(unblock)
+		synctest.Wait()
+	})
 }

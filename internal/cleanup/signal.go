@@ -36,8 +36,8 @@ const (
 	// to the process and again to its group.
 	repeatInterval = 500 * time.Millisecond
 	// exitDelay is how long a cleanup may take after its deadline to report
-	// its failure, and how long the program may take to exit after the last
-	// cleanup.
+	// its failure, how long the program may take to exit after the last
+	// cleanup, and how long the functions of BeforeExit may take.
 	exitDelay = time.Second
 )
 
@@ -52,8 +52,8 @@ const (
 // exit at once. Signals within 500 ms of the first one count as the first. HUP
 // is never a second signal, because closing a terminal sends several.
 //
-// To force the exit, NotifyContext restores the terminal and calls force, which
-// must end the process.
+// To force the exit, NotifyContext restores the terminal, calls the functions of
+// BeforeExit, and then force, which must end the process.
 func (r *Registry) NotifyContext(parent context.Context, force func(SignalError)) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals, pipe, done := make(chan os.Signal, 2), make(chan os.Signal, 1), make(chan struct{})
@@ -72,6 +72,7 @@ func (r *Registry) NotifyContext(parent context.Context, force func(SignalError)
 			cancel(err)
 			if r.mustForce(s, signals, done) {
 				r.RestoreTerminal()
+				r.runBeforeExit(err)
 				force(err)
 			}
 		case <-done:
@@ -116,23 +117,23 @@ func (r *Registry) mustForce(first os.Signal, signals <-chan os.Signal, done <-c
 			}
 			cleanedUp = r.done()
 		case <-cleanedUp:
-			return !closedWithin(exitDelay, done)
+			return !closedInTime(done)
 		case <-r.expired():
 			if !r.isPending() {
 				return true
 			}
-			_ = closedWithin(exitDelay, r.done())
-			return !closedWithin(exitDelay, done)
+			_ = closedInTime(r.done())
+			return !closedInTime(done)
 		case <-done:
 			return false
 		}
 	}
 }
 
-// closedWithin waits for c to be closed, and reports whether it was closed
-// within limit.
-func closedWithin(limit time.Duration, c <-chan struct{}) bool {
-	timer := time.NewTimer(limit)
+// closedInTime waits for c to be closed, and reports whether it was closed
+// within exitDelay.
+func closedInTime(c <-chan struct{}) bool {
+	timer := time.NewTimer(exitDelay)
 	defer timer.Stop()
 	select {
 	case <-c:

@@ -82,7 +82,7 @@ func (backgroundError) Hint() string {
 // Terminal is the terminal of an input and an output stream. Its methods may be
 // called from any goroutine.
 type Terminal struct {
-	onPanic func() // called by RestoreOnPanic after it has restored the modes; may be nil
+	onPanic func(value any) // called by RestoreOnPanic after it has restored the modes; may be nil
 
 	in, out int // descriptors (on Windows: handles); out may be noTerminal
 
@@ -117,8 +117,9 @@ func terminalFd(stream any) int {
 // terminal: the output may go to a file.
 //
 // The streams must stay open for as long as the Terminal is used. onPanic, if
-// not nil, is called by RestoreOnPanic for other cleanup.
-func Open(in io.Reader, out io.Writer, onPanic func()) (*Terminal, error) {
+// not nil, is called by RestoreOnPanic with the value of the panic, for other
+// cleanup.
+func Open(in io.Reader, out io.Writer, onPanic func(value any)) (*Terminal, error) {
 	t := &Terminal{onPanic: onPanic, in: terminalFd(in), out: terminalFd(out)}
 	if t.in == noTerminal {
 		return nil, errNotTerminal
@@ -194,13 +195,13 @@ func (t *Terminal) restore() {
 //	}()
 //
 // If the goroutine panics, RestoreOnPanic closes the terminal, calls onPanic,
-// and panics again. The trace is then readable, and includes the frames of the
-// first panic.
+// which may end the process, and panics again. The trace is then readable, and
+// includes the frames of the first panic.
 func (t *Terminal) RestoreOnPanic() {
 	if cause := recover(); cause != nil {
 		t.Close()
 		if t.onPanic != nil {
-			t.onPanic()
+			t.onPanic(cause)
 		}
 		panic(cause)
 	}

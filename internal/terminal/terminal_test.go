@@ -291,7 +291,7 @@ func TestRestoreOnPanic(t *testing.T) {
 	before := modesOf(t, tty)
 	terminal := open(t, tty, tty)
 	var inOnPanic term.State
-	terminal.onPanic = func() { inOnPanic = modesOf(t, tty) }
+	terminal.onPanic = func(any) { inOnPanic = modesOf(t, tty) }
 	raw(t, terminal)
 
 	var atPanic term.State
