@@ -16,6 +16,7 @@ type outage struct {
 	begin     time.Time // when the connection was lost; zero if connected or not yet connected
 	cause     string    // the last failure
 	noted     string    // the last failure that the user was told about
+	slow      bool      // the user was told in this outage that an attempt to reconnect is not answered
 	countdown chan struct{}
 	done      chan struct{} // closed when the countdown has ended
 }
@@ -111,6 +112,25 @@ func (o *outage) connecting() {
 	}
 }
 
+// unanswered is called every second while an attempt to connect has not been
+// answered for some seconds. Unless there is a status line, only the first call
+// in an outage prints a message. unanswered is called from another goroutine
+// than the other methods, but not at the same time as connecting and failed.
+func (o *outage) unanswered(d time.Duration) {
+	c := o.console
+	if o.begin.IsZero() || c.cmd.Cluster().Prompts() { // a plugin may be waiting for the user
+		return
+	}
+	text := "connecting: no answer for " + remote.Seconds(d) + " (Ctrl-D: quit)"
+	switch {
+	case c.screen.HasStatus():
+		c.screen.SetStatus(text)
+	case !o.slow:
+		o.slow = true
+		c.env.Notice.WarnAlways("%s", text)
+	}
+}
+
 // gaveUp returns err. If the failure that ended the session was already
 // printed, it wraps err in a GaveUpError, which has a short message.
 func (o *outage) gaveUp(err error) error {
@@ -128,7 +148,7 @@ func (o *outage) ended() time.Duration {
 		return 0
 	}
 	took := time.Since(o.begin)
-	o.begin, o.noted = time.Time{}, ""
+	o.begin, o.noted, o.slow = time.Time{}, "", false
 	return max(took, 1)
 }
 

@@ -148,3 +148,39 @@ func TestConsole_AlertInStatusLine(t *testing.T) {
 		t.Error("the status line counts as a message")
 	}
 }
+
+// An attempt that is not answered is shown in the status line, or once per
+// outage in a message.
+func TestOutage_Unanswered(t *testing.T) {
+	c, printed := testConsole(t, Options{})
+	o := &outage{console: c}
+	o.connecting()
+	o.unanswered(6 * time.Second) // the first attempt: remote.Session prints a message
+	o.ended()
+	for range 2 {
+		o.failed(errReset)
+		o.connecting()
+		for i := range 3 {
+			o.unanswered(time.Duration(5+i) * time.Second)
+		}
+		o.ended()
+	}
+	once := "kshell: warning: connection lost: reset\n" +
+		"kshell: warning: connecting: no answer for 5 s (Ctrl-D: quit)\n"
+	if diff := cmp.Diff(once+once, printed.String()); diff != "" {
+		t.Errorf("printed (-want +got):\n%s", diff)
+	}
+
+	c, printed = testConsole(t, Options{})
+	var status bytes.Buffer
+	c.screen.EnableStatus(&status, func() int { return 80 }, func() {})
+	o = &outage{console: c}
+	o.ended()
+	o.failed(errReset)
+	o.connecting()
+	printed.Reset()
+	o.unanswered(7 * time.Second)
+	if !bytes.Contains(status.Bytes(), []byte("connecting: no answer for 7 s (Ctrl-D: quit)")) || printed.Len() > 0 {
+		t.Errorf("status %q, printed %q", &status, printed)
+	}
+}

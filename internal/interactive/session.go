@@ -207,6 +207,8 @@ func (s *Session) observe(e stream.Event) {
 	switch e := e.(type) {
 	case stream.Connecting:
 		s.outage.connecting()
+	case stream.Unanswered:
+		s.outage.unanswered(e.For)
 	case stream.Failed:
 		var lost *stream.LostError
 		if errors.As(e.Err, &lost) { // other errors are failed attempts to reconnect

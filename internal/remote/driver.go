@@ -20,6 +20,7 @@ type driver struct {
 
 	ctx    context.Context // the context that was passed to Run or RunTTY
 	opened Target          // the container of the last connection
+	failed bool            // the last attempt to open a connection failed
 }
 
 // Driver returns a stream.Driver that opens connections with request, in plain
@@ -31,6 +32,12 @@ func (c *Command) Driver(request func(Target) stream.Request) stream.Driver {
 
 // Dial implements stream.Driver.
 func (d *driver) Dial(ctx context.Context) (*stream.Conn, error) {
+	conn, err := d.dial(ctx)
+	d.failed = err != nil
+	return conn, err
+}
+
+func (d *driver) dial(ctx context.Context) (*stream.Conn, error) {
 	if err := d.watch.findNext(ctx); err != nil {
 		return nil, err
 	}

@@ -116,6 +116,7 @@ type attemptObserver struct {
 	cause  error // the last failure
 	quiet  bool  // the user was told that the server does not answer
 	out    bool  // the user was told that the network is out
+	slow   bool  // the user was told that an attempt to connect again is not answered
 }
 
 func (o *attemptObserver) observe(e stream.Event) {
@@ -129,6 +130,12 @@ func (o *attemptObserver) observe(e stream.Event) {
 			return
 		}
 		o.notice.WarnAlways("%s; trying again in %s", o.cause, Seconds(e.Delay))
+	case stream.Unanswered:
+		var lost *stream.LostError
+		if !o.slow && errors.As(o.cause, &lost) { // before the first connection, Session itself prints a message
+			o.slow = true
+			o.notice.Note("connecting: no answer for %s", Seconds(e.For))
+		}
 	case stream.Overdue:
 		switch {
 		case e.For == 0 && o.quiet:

@@ -15,6 +15,7 @@ func TestAttemptObserver(t *testing.T) {
 	o := &attemptObserver{notice: env.Notice}
 	for _, e := range []stream.Event{
 		stream.Connecting{Attempt: 1},
+		stream.Unanswered{For: 5 * time.Second}, // Session itself prints a message
 		stream.Failed{Err: &stream.DialError{Server: "https://server", Err: errors.New("refused")}},
 		stream.Waiting{Delay: 500 * time.Millisecond},
 		stream.Started{},
@@ -27,6 +28,9 @@ func TestAttemptObserver(t *testing.T) {
 		stream.Overdue{For: 0},
 		stream.Failed{Err: &stream.LostError{Err: errors.New("reset")}},
 		stream.Waiting{Delay: 2 * time.Second},
+		stream.Connecting{Attempt: 3},
+		stream.Unanswered{For: 5 * time.Second},
+		stream.Unanswered{For: 6 * time.Second},
 	} {
 		o.observe(e)
 	}
@@ -36,6 +40,7 @@ kshell: the server answers again
 kshell: network out: no reply for 8 s (the connection is kept for up to 120 s)
 kshell: the server answers again
 kshell: warning: connection lost: reset; the command is run again in 2 s
+kshell: connecting: no answer for 5 s
 `
 	if diff := cmp.Diff(want, printed.String()); diff != "" {
 		t.Errorf("printed (-want +got):\n%s", diff)

@@ -95,7 +95,9 @@ func (c *Command) runShellScript(ctx context.Context, t Terminal) (ran bool, err
 
 // runOnTerminal runs a session on the terminal. If kshell's script started the
 // shell, runOnTerminal ends the shell and its processes when the user leaves or
-// the connection is lost.
+// the connection is lost. It does not try that if the last attempt to open a
+// connection failed, because another connection would fail, too, and the user
+// waits for the end.
 func (c *Command) runOnTerminal(ctx context.Context, t Terminal, d *driver) error {
 	d.ctx, d.watch = ctx, c.newPodWatch()
 	defer d.watch.end()
@@ -106,7 +108,7 @@ func (c *Command) runOnTerminal(ctx context.Context, t Terminal, d *driver) erro
 		s.Stdout, s.Proof, s.WithOutput = d.shell.Output(s.Stdout), shellStartTimeout, true
 	}
 	err := t.Run(ctx, d, s)
-	if d.shell != nil && !c.options.KeepRunning && (ctx.Err() != nil || isLeft(err)) && d.opened == c.Target() {
+	if d.shell != nil && !c.options.KeepRunning && !d.failed && (ctx.Err() != nil || isLeft(err)) && d.opened == c.Target() {
 		c.terminate(ctx, d.opened, d.shell.HangUpCommand())
 	}
 	return outcome.ContextCause(ctx, err)

@@ -32,12 +32,15 @@ type StuckChecker interface {
 	CheckStuck(ctx context.Context) error
 }
 
-// Event is one of Connecting, Failed, Waiting, Started and Overdue.
+// Event is one of Connecting, Unanswered, Failed, Waiting, Started and Overdue.
 type Event interface{ event() }
 
 type (
 	// Connecting is sent before each attempt to open a connection.
 	Connecting struct{ Attempt int } // from 1
+	// Unanswered is sent every second while an attempt to open a connection has
+	// lasted 5 s or more. The attempt ends when Driver.Opened is called.
+	Unanswered struct{ For time.Duration }
 	// Failed is sent after a failed attempt, and when an open connection is
 	// lost (*LostError).
 	Failed struct{ Err error }
@@ -56,6 +59,7 @@ type (
 )
 
 func (Connecting) event() {}
+func (Unanswered) event() {}
 func (Failed) event()     {}
 func (Waiting) event()    {}
 func (Started) event()    {}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"kshell/internal/group"
 )
 
 // Reconnect is the policy of a link after a connection is lost.
@@ -61,7 +63,9 @@ type link struct {
 
 	observing sync.Mutex // held during a call of observe
 
-	until time.Time // the end of GiveUpAfter, or zero; used by the goroutine of run
+	// Used by the goroutine of run.
+	until      time.Time // the end of GiveUpAfter, or zero
+	endAttempt func()    // ends the Unanswered events of the attempt
 
 	again chan struct{} // ends the wait before the next attempt; 1 slot
 
@@ -164,6 +168,7 @@ func (l *link) run(
 	var last error // the last failure that was passed to the observer
 	for attempt := 1; ; attempt++ {
 		replaced := false
+		l.endAttempt = l.reportUnanswered()
 		conn, err := l.open(ctx, attempt, dial)
 		if err == nil {
 			replaced, err = l.hold(ctx, conn, use)
@@ -172,6 +177,7 @@ func (l *link) run(
 				l.startGiveUpLimit()
 			}
 		}
+		l.endAttempt()
 		switch {
 		case errors.Is(err, errQuit):
 			return last
@@ -246,8 +252,43 @@ func (l *link) hold(
 
 // opened calls Driver.Opened. It must be called before anything is delivered.
 func (l *link) opened(ctx context.Context, conn *Conn) error {
+	l.endAttempt()
 	conn.openedAt = time.Now()
 	return l.driver.Opened(ctx, conn)
+}
+
+// unansweredAfter is how long an attempt lasts before the first Unanswered
+// event. The interval between two of them is unansweredEvery.
+const (
+	unansweredAfter = 5 * time.Second
+	unansweredEvery = time.Second
+)
+
+// reportUnanswered sends the Unanswered events of an attempt that begins now,
+// until the function that it returns is called.
+func (l *link) reportUnanswered() (end func()) {
+	if l.observe == nil {
+		return func() {}
+	}
+	begin, ended := time.Now(), make(chan struct{})
+	var reporter group.Group
+	reporter.Go(func() {
+		timer := time.NewTimer(unansweredAfter)
+		defer timer.Stop()
+		for {
+			select {
+			case <-ended:
+				return
+			case <-timer.C:
+			}
+			l.notify(Unanswered{time.Since(begin)})
+			timer.Reset(unansweredEvery)
+		}
+	})
+	return sync.OnceFunc(func() {
+		close(ended)
+		reporter.Wait()
+	})
 }
 
 func (l *link) backoff() wait.Backoff {

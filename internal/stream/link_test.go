@@ -246,3 +246,64 @@ func TestSession_RoundTrip(t *testing.T) {
 		}
 	})
 }
+
+// An attempt that lasts 5 s or more is reported every second, until
+// Driver.Opened is called or the attempt fails.
+func TestSession_Unanswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const setUp = 7500 * time.Millisecond
+		d := serveExec(t, func(r serverConn) {
+			time.Sleep(time.Minute)
+			r.closeWithStatus(success)
+		})
+		attempt := 0
+		dial := func(ctx context.Context) (*Conn, error) {
+			if attempt++; attempt == 1 {
+				time.Sleep(setUp)
+				return nil, &DialError{Server: "s", Err: errors.New("refused")}
+			}
+			time.Sleep(setUp)
+			return d.dialFunc(V5)(ctx)
+		}
+		var events []string
+		observe := func(e Event) {
+			switch e := e.(type) {
+			case Unanswered:
+				events = append(events, e.For.String())
+			case Connecting, Failed:
+				events = append(events, fmt.Sprintf("%T", e))
+			}
+		}
+		set := Settings{LinkSettings: LinkSettings{ConnectTimeout: time.Hour}}
+		if err := NewSession(&testDriver{dial: dial}, observe, set).Run(t.Context()); err != nil {
+			t.Error(err)
+		}
+		want := "[stream.Connecting 5s 6s 7s stream.Failed stream.Connecting 5s 6s 7s]"
+		if got := fmt.Sprint(events); got != want {
+			t.Errorf("events %s, want %s", got, want)
+		}
+	})
+}
+
+// A connection that is not used before it has delivered output is a part of the
+// attempt.
+func TestSession_UnansweredBeforeProof(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		connections := 0
+		d := serveExec(t, func(r serverConn) {
+			if connections++; connections == 1 {
+				printStdout(r)
+				return
+			}
+			time.Sleep(6500 * time.Millisecond)
+			printStdout(r)
+			r.closeWithStatus(success)
+		})
+		var events []time.Duration
+		set := Settings{LinkSettings: alwaysReconnect, Proof: 20 * time.Second}
+		s := NewSession(&testDriver{dial: d.dialFunc(V5)}, on(func(e Unanswered) { events = append(events, e.For) }), set)
+		if err := s.Run(t.Context()); err != nil || fmt.Sprint(events) != "[5s 6s]" {
+			t.Errorf("error %v, events %v", err, events)
+		}
+	})
+}
