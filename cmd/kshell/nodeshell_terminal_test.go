@@ -16,6 +16,7 @@ import (
 	"kshell/internal/node"
 	"kshell/internal/outcome"
 	"kshell/internal/sandbox"
+	"kshell/internal/terminal"
 )
 
 // nodePods returns the pods of node shells in a sandbox, except those that are
@@ -121,6 +122,27 @@ func TestNodeShell_PodCannotBeDeleted(t *testing.T) {
 	if took := time.Since(begin); took > cleanup.Timeout+deadline/2 {
 		t.Errorf("it took %v", took)
 	}
+}
+
+// If the server does not answer while kshell deletes the pod, kshell prints what
+// it waits for, and Ctrl-D ends the wait. Ctrl-D is not left to the user's local
+// shell.
+func TestNodeShell_LeaveWhilePodIsDeleted(t *testing.T) {
+	t.Parallel()
+	if !terminal.ReportsEOF {
+		t.Skip("on this system, only Ctrl-C ends the wait")
+	}
+	s := startSandbox(t)
+	c := open(t, s, "env", append([]string{shortLimits + "=1", program(t)}, onNode()...)...)
+	c.prompt()
+	s.Inject(sandbox.Fault{Path: "/pods/node-shell-", Wait: time.Hour})
+	c.keys("~.")
+	c.waitFor(`kshell: waiting for the API server to delete pod node-shell-node1-[a-z0-9]+ ` +
+		`\(up to 10s, Ctrl-D: quit\)\r\n`)
+	c.keys("\x04")
+	c.waitFor(`kshell: warning: pod node-shell-node1-[a-z0-9]+ in namespace default could not be deleted: ` +
+		`kshell was left before the server answered; the pod ends 5m0s after the last heartbeat`)
+	c.mustEnd(255)
 }
 
 // If a goroutine for which the session does not wait panics, kshell deletes the

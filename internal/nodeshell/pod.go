@@ -4,17 +4,20 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"kshell/internal/cleanup"
 	"kshell/internal/interactive"
 	"kshell/internal/node"
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
 	"kshell/internal/pod"
 	"kshell/internal/remote"
+	"kshell/internal/terminal"
 )
 
 // Pod is a pod that kshell created on a node, or attaches to.
@@ -133,11 +136,17 @@ func (p *Pod) Remove() {
 	defer p.unregister()
 	ctx, cancel := p.manager.env.Cleanup.Context()
 	defer cancel()
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	defer p.reportRemoval(ctx, leave)()
 	if s := p.session.Load(); s != nil && !p.ended.Load() && s.othersAttached(ctx) || p.keep.Load() {
 		return
 	}
 	if err := p.manager.nodes.Remove(ctx, p.object); err != nil {
-		if errors.Is(err, ctx.Err()) {
+		switch {
+		case errors.Is(context.Cause(ctx), errNotAwaited):
+			err = errNotAwaited
+		case errors.Is(err, ctx.Err()):
 			err = errNoAnswer
 		}
 		p.notice.WarnAlways("pod %s in namespace %s could not be deleted: %s; "+
@@ -148,6 +157,46 @@ func (p *Pod) Remove() {
 		return
 	}
 	p.notice.Detail("pod %s was deleted", p.object.Name)
+}
+
+// errNotAwaited means that the user typed Ctrl-D while Remove was waiting for
+// the server.
+var errNotAwaited = errors.New("kshell was left before the server answered")
+
+// reportRemoval tells the user what Remove is waiting for, if that takes longer
+// than Limits.Progress. From then on, it calls leave if the user types Ctrl-D,
+// so that Ctrl-D does not end the user's local shell. stop ends that. If ctx
+// ends soon, as after a signal, reportRemoval does nothing.
+func (p *Pod) reportRemoval(ctx context.Context, leave func(error)) (stop func()) {
+	delay := p.manager.options.Limits.Progress
+	if end, limited := ctx.Deadline(); limited && time.Until(end) < 2*delay {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var reporting sync.WaitGroup
+	reporting.Go(func() {
+		defer p.manager.env.Cleanup.OnPanic()
+		timer := time.NewTimer(delay)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		s, keys := p.session.Load(), "press Ctrl-C to cancel"
+		if s != nil && terminal.ReportsEOF {
+			keys = "Ctrl-D: quit"
+		}
+		p.notice.Note("waiting for the API server to delete pod %s (up to %v, %s)",
+			p.object.Name, cleanup.Timeout, keys)
+		if s != nil && terminal.AwaitEOF(ctx, s.command.Env().In) {
+			leave(errNotAwaited)
+		}
+	})
+	return func() {
+		cancel()
+		reporting.Wait()
+	}
 }
 
 // leaveRunning makes Remove keep the pod, and prints that it is left running

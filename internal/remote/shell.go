@@ -108,7 +108,8 @@ func (c *Command) runOnTerminal(ctx context.Context, t Terminal, d *driver) erro
 		s.Stdout, s.Proof, s.WithOutput = d.shell.Output(s.Stdout), shellStartTimeout, true
 	}
 	err := t.Run(ctx, d, s)
-	if d.shell != nil && !c.options.KeepRunning && !d.failed && (ctx.Err() != nil || isLeft(err)) && d.opened == c.Target() {
+	left := ctx.Err() != nil || isLeft(err)
+	if d.shell != nil && left && !c.options.KeepRunning && !d.failed && d.opened == c.Target() {
 		c.terminate(ctx, d.opened, d.shell.HangUpCommand())
 	}
 	return outcome.ContextCause(ctx, err)
