@@ -74,9 +74,9 @@ The exit code is the highest of all pods. Pods that are not running and lost con
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if args := cmd.Flags().Args(); len(args) > 1 { // the flag may belong to the remote command: -- is missing
-			return outcome.NewUsageError(err.Error(), dashesHint(cmd, args[0], args[1]))
+			return outcome.NewUsageError(flagError(cmd, err).Error(), dashesHint(cmd, args[0], args[1]))
 		}
-		return usage(cmd, err.Error())
+		return flagError(cmd, err)
 	})
 	flags := cmd.Flags()
 	flags.StringVarP(&f.container, "container", "c", "",

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -114,11 +113,10 @@ func (a *app) openManifest(ctx context.Context, name string) (io.ReadCloser, err
 		)
 	}
 	file, err := os.Open(name) //nolint:gosec // the user named the file
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return nil, pathErr.Err // the caller adds the name
+	if err != nil {
+		return nil, withoutPath(err) // the caller adds the name
 	}
-	return file, err
+	return file, nil
 }
 
 // stdin returns a reader of kshell's stdin. Canceling ctx ends a Read.

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -221,18 +219,6 @@ func (a *app) runNodeCommand(ctx context.Context, m *nodeshell.Manager, p *nodeP
 	return m.Run(ctx, p.node, in)
 }
 
-// openInput returns the input of the plan's command.
-func (a *app) openInput(p *execPlan) (io.Reader, error) {
-	if p.script.stdinFile == "" {
-		return a.In, nil
-	}
-	file, err := os.Open(p.script.stdinFile) //nolint:gosec // the user named the file
-	if err != nil {
-		return nil, fmt.Errorf("--stdin-file: %w", err)
-	}
-	return file, nil // the file stays open until the program ends
-}
-
 // chooseNode lets the user choose a node, and returns its name.
 func (a *app) chooseNode(ctx context.Context, m *nodeshell.Manager) (string, error) {
 	nodes, err := m.Nodes(ctx, "")
@@ -246,7 +232,7 @@ func (a *app) chooseNode(ctx context.Context, m *nodeshell.Manager) (string, err
 	if err != nil {
 		return "", err
 	}
-	a.notice.Detail("you chose node %s", nodes[i].Name)
+	a.notice.Note("you chose node %s", nodes[i].Name)
 	return nodes[i].Name, nil
 }
 

@@ -89,7 +89,7 @@ func newNodeGC(a *app) *cobra.Command {
 		Short: "Delete the pods of node shells that have ended, or should have",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := notNegative(cmd, "older-than", f.olderThan); err != nil {
+			if err := notNegative("older-than", f.olderThan); err != nil {
 				return err
 			}
 			return a.gc(cmd.Context(), f)

@@ -76,14 +76,17 @@ func (a *app) pick(ctx context.Context, kube *kubeconfig.Connection, c *remote.C
 	}
 	chosen := pods[i]
 	p.target = pod.Target{Kind: "pod", Name: chosen.Name}
-	a.notice.Detail("you chose pod %s", chosen.Name)
 	names, list := containerMenu(chosen)
-	if p.container != "" || len(names) < 2 {
-		return nil
+	switch {
+	case p.container != "":
+	case len(names) == 1:
+		p.container = names[0]
+	case len(names) > 1:
+		if i, err = a.choose(ctx, list); err != nil {
+			return outcome.ContextCause(ctx, err)
+		}
+		p.container = names[i]
 	}
-	if i, err = a.choose(ctx, list); err != nil {
-		return outcome.ContextCause(ctx, err)
-	}
-	p.container = names[i]
+	a.notice.Note("you chose pod %s, container %s", chosen.Name, p.container)
 	return nil
 }

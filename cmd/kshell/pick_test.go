@@ -117,6 +117,7 @@ func TestPick_SeveralContainers(t *testing.T) {
 	c.waitFor("> one")
 	c.keys("two\r")
 	c.listClosed()
+	c.waitFor("kshell: you chose pod pair, container two\r\n")
 	c.waitFor("here\r\n")
 	c.mustEnd(0)
 	wantRunsIn(t, s, "pair", "two")
@@ -156,8 +157,9 @@ func TestPick_StderrRedirected(t *testing.T) {
 	c.keys("web\r")
 	c.waitFor("here\r\n")
 	c.mustEnd(0)
-	if written, err := os.ReadFile(stderr); err != nil || len(written) > 0 {
-		t.Errorf("stderr %q, %v", written, err)
+	const want = "kshell: you chose pod web, container web\n"
+	if written, err := os.ReadFile(stderr); err != nil || string(written) != want {
+		t.Errorf("stderr %q, %v, want %q", written, err, want)
 	}
 }
 
@@ -166,9 +168,12 @@ func TestPick_DumbTerminal(t *testing.T) {
 	s := startSandbox(t)
 	c := open(t, s, "env", "TERM=dumb", program(t), "exec", "--", "sh", "-c", "echo he''re")
 	c.waitFor(`  1\) noshell .*\r\n  2\) web .*\r\nnumber \(1 to 2, or Enter to cancel\): `)
-	c.keys("7\r")
-	c.waitFor(`number \(1 to 2, or Enter to cancel\): `)
+	c.keys("99\r")
+	c.waitFor(`kshell: "99" is not a number from 1 to 2\r\nnumber \(1 to 2, or Enter to cancel\): `)
+	c.keys("x\r")
+	c.waitFor(`kshell: "x" is not a number from 1 to 2\r\nnumber \(1 to 2, or Enter to cancel\): `)
 	c.keys("2\r")
+	c.waitFor("kshell: you chose pod web, container web\r\n")
 	c.waitFor("here\r\n")
 	c.mustEnd(0)
 	if bytes.ContainsRune(c.all(), '\x1b') {

@@ -63,6 +63,9 @@ func planNode(cmd *cobra.Command, f nodeFlags, args []string, local terminals) (
 		if typed {
 			p.node = name
 		}
+		if err := checkNodeName(p.node); err != nil && (typed || p.node != "") && !f.attach {
+			return nil, err
+		}
 	}
 	if err := f.planNodeRun(cmd, p, command, local); err != nil {
 		return nil, err
@@ -175,14 +178,12 @@ func (f *nodeFlags) planPod(cmd *cobra.Command, p *nodePlan) error {
 		return usage(cmd, fmt.Sprintf(
 			"--pod-running-timeout %v is too short: the pod must be created first", f.runningTimeout))
 	case f.ttl < time.Minute:
-		return usage(cmd, fmt.Sprintf("--ttl %v is too short: the minimum is 1m", f.ttl))
+		return usage(cmd, fmt.Sprintf("--ttl %s is too short: the minimum is 1m", shortDuration(f.ttl)))
 	case f.heartbeat < node.MinHeartbeat:
 		return usage(cmd, fmt.Sprintf("--heartbeat %v is too short: the minimum is %v", f.heartbeat, node.MinHeartbeat))
 	}
-	for flag, value := range map[string]string{"cpu": f.cpu, "memory": f.memory} {
-		if _, err := resource.ParseQuantity(value); err != nil {
-			return usage(cmd, fmt.Sprintf("--%s %s is not a quantity such as 100m or 256Mi", flag, strconv.Quote(value)))
-		}
+	if err := cmp.Or(checkQuantity("cpu", f.cpu, "100m"), checkQuantity("memory", f.memory, "256Mi")); err != nil {
+		return err
 	}
 	for _, label := range f.labels {
 		key, value, ok := strings.Cut(label, "=")
@@ -196,6 +197,28 @@ func (f *nodeFlags) planPod(cmd *cobra.Command, p *nodePlan) error {
 	}
 	p.options = o
 	return nil
+}
+
+// checkQuantity returns a usage error if value, the value of a flag, is not a
+// positive quantity, as Kubernetes writes it.
+func checkQuantity(flag, value, example string) error {
+	hint := "--" + flag + " " + example
+	switch quantity, err := resource.ParseQuantity(value); {
+	case err != nil:
+		return outcome.NewUsageError(fmt.Sprintf("--%s %q is not a quantity", flag, value), hint)
+	case quantity.Sign() <= 0:
+		return outcome.NewUsageError(fmt.Sprintf("--%s %s: must be greater than 0", flag, value), hint)
+	}
+	return nil
+}
+
+// checkNodeName returns a usage error if no node can have this name.
+func checkNodeName(name string) error {
+	if len(validation.IsDNS1123Subdomain(name)) == 0 {
+		return nil
+	}
+	return outcome.NewUsageError(fmt.Sprintf("%q is not a node name", name),
+		"names consist of a-z, 0-9, - and .; `kubectl get nodes` lists the nodes")
 }
 
 // whoami returns the names of the local user and host, which are recorded in

@@ -124,7 +124,7 @@ func TestPlanNode_UsageErrors(t *testing.T) {
 			"--ttl 1s is too short: the minimum is 1m", help,
 		}},
 		{pipes, []string{"--memory", "much", "worker-1", "--", "ls"}, errorText{
-			`--memory "much" is not a quantity such as 100m or 256Mi`, help,
+			`--memory "much" is not a quantity`, "--memory 256Mi",
 		}},
 		{pipes, []string{"--label", "=x", "worker-1", "--", "ls"}, errorText{
 			`--label "=x" is not a valid label: use KEY=VALUE`, help,

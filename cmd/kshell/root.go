@@ -70,7 +70,7 @@ It reports how a command really ended, and reconnects a shell when the connectio
 	root.SetIn(a.In)
 	root.SetOut(a.printed)
 	root.SetErr(a.Err)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err.Error()) })
+	root.SetFlagErrorFunc(flagError)
 	root.SetHelpFunc(help)
 	root.SetUsageFunc(func(cmd *cobra.Command) error { help(cmd, nil); return nil })
 	flags := root.PersistentFlags()

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,21 +49,13 @@ func (f *scriptFlags) check(cmd *cobra.Command) error {
 		return usage(cmd, "--no-stdin and --stdin-file cannot be used together")
 	case f.statusFD < noFD || f.statusFD >= 0 && f.statusFD < 3:
 		return outcome.NewUsageError(
-			fmt.Sprintf("--status-fd %d: descriptors 0, 1 and 2 are the command's stdin, stdout and stderr", f.statusFD),
+			fmt.Sprintf("--status-fd %d: must be at least 3: 0, 1 and 2 are the command's stdin, stdout and stderr", f.statusFD),
 			"--status-fd 3 3>FILE, or --status-file FILE",
 		)
 	case f.statusFD != noFD && f.statusFile != "":
 		return usage(cmd, "--status-fd and --status-file cannot be used together")
 	}
-	return notNegative(cmd, "timeout", f.timeout)
-}
-
-// notNegative returns a usage error if d, the value of a flag, is negative.
-func notNegative(cmd *cobra.Command, flag string, d time.Duration) error {
-	if d < 0 {
-		return usage(cmd, fmt.Sprintf("--%s must not be negative, got %v", flag, d))
-	}
-	return nil
+	return notNegative("timeout", f.timeout)
 }
 
 // limited returns ctx with the time limit of --timeout. When the limit is
@@ -77,7 +72,11 @@ func (f *scriptFlags) limited(ctx context.Context) (context.Context, context.Can
 // kshell does not run a command whose record it cannot write.
 func (f *scriptFlags) openStatus() (io.WriteCloser, error) {
 	if f.statusFile != "" {
-		return os.Create(f.statusFile) //nolint:gosec // the user named the file
+		file, err := os.Create(f.statusFile) //nolint:gosec // the user named the file
+		if err != nil {
+			return nil, fmt.Errorf("--status-file %s: %w", f.statusFile, withoutPath(err))
+		}
+		return file, nil
 	}
 	if f.statusFD == noFD {
 		return nil, nil
@@ -93,6 +92,32 @@ func (f *scriptFlags) openStatus() (io.WriteCloser, error) {
 		)
 	}
 	return file, nil
+}
+
+// withoutPath removes the path that package os adds to an error.
+func withoutPath(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// openInput returns the input of the plan's command.
+func (a *app) openInput(p *execPlan) (io.Reader, error) {
+	name := p.script.stdinFile
+	if name == "" {
+		return a.In, nil
+	}
+	file, err := os.Open(name) //nolint:gosec // the user named the file
+	if err != nil {
+		return nil, fmt.Errorf("--stdin-file %s: %w", name, withoutPath(err))
+	}
+	if info, err := file.Stat(); err == nil && info.IsDir() {
+		_ = file.Close() // nothing was written
+		return nil, fmt.Errorf("--stdin-file %s: %w", name, syscall.EISDIR)
+	}
+	return file, nil // the file stays open until the program ends
 }
 
 // printExitCode prints, with -v, the exit code of the plan's command or shell,

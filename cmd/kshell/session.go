@@ -126,8 +126,8 @@ func (f *sessionFlags) check(cmd *cobra.Command) error {
 		)
 	}
 	return cmp.Or(
-		notNegative(cmd, "keepalive", f.keepalive), notNegative(cmd, "reconnect-timeout", f.reconnectTimeout),
-		notNegative(cmd, "connect-timeout", f.connectTimeout),
+		notNegative("keepalive", f.keepalive), notNegative("reconnect-timeout", f.reconnectTimeout),
+		notNegative("connect-timeout", f.connectTimeout),
 	)
 }
 

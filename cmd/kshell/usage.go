@@ -1,7 +1,14 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"kshell/internal/outcome"
 )
@@ -9,4 +16,49 @@ import (
 // usage returns a usage error whose hint is to print the help of cmd.
 func usage(cmd *cobra.Command, message string) error {
 	return outcome.NewUsageError(message, cmd.CommandPath()+" --help")
+}
+
+// flagError returns the usage error for err, which the parser of cmd's flags
+// has returned.
+func flagError(cmd *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return usage(cmd, err.Error())
+	}
+	flag, value := "--"+invalid.GetFlag().Name, invalid.GetValue()
+	message := flag + " " + strconv.Quote(value) + " is not "
+	switch invalid.GetFlag().Value.Type() {
+	case "duration":
+		hint := "write it as 30s, 2m or 1h"
+		if _, err := strconv.ParseUint(value, 10, 63); err == nil {
+			hint = fmt.Sprintf("%s %ss (or %sm, %sh)", flag, value, value, value)
+		}
+		return outcome.NewUsageError(message+"a duration", hint)
+	case "int":
+		return usage(cmd, message+"a number")
+	case "bool":
+		return usage(cmd, message+"true or false")
+	}
+	return usage(cmd, err.Error())
+}
+
+// notNegative returns a usage error if d, the value of a flag, is negative.
+func notNegative(flag string, d time.Duration) error {
+	if d >= 0 {
+		return nil
+	}
+	return outcome.NewUsageError(fmt.Sprintf("--%s %s: must not be negative", flag, shortDuration(d)),
+		fmt.Sprintf("--%s %s", flag, shortDuration(-d)))
+}
+
+// shortDuration returns d without units that are zero: 1h for 1h0m0s.
+func shortDuration(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }

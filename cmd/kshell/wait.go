@@ -20,5 +20,5 @@ func (f *waitFlags) addTo(flags *pflag.FlagSet) {
 
 // check returns a usage error for a negative timeout.
 func (f *waitFlags) check(cmd *cobra.Command) error {
-	return notNegative(cmd, "pod-running-timeout", f.runningTimeout)
+	return notNegative("pod-running-timeout", f.runningTimeout)
 }

@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -65,7 +66,7 @@ func (c *ContainerCommand) Run(ctx context.Context, n *notice.Printer, stdout, s
 	if name := c.settings.StdinFile; name != "" {
 		file, err := os.Open(name)
 		if err != nil {
-			return fmt.Errorf("--stdin-file: %w", err)
+			return fmt.Errorf("--stdin-file %s: %w", name, errors.Unwrap(err)) // a *fs.PathError
 		}
 		defer func() { _ = file.Close() }() // the file was only read
 		env.In = file

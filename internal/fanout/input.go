@@ -1,8 +1,10 @@
 package fanout
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"kshell/internal/outcome"
 )
@@ -16,9 +18,9 @@ func CheckStdinFile(name string) error {
 	info, err := os.Stat(name)
 	switch {
 	case err != nil:
-		return fmt.Errorf("--stdin-file: %w", err)
+		return fmt.Errorf("--stdin-file %s: %w", name, errors.Unwrap(err)) // a *fs.PathError
 	case info.IsDir():
-		return fmt.Errorf("--stdin-file: %s is a directory", name)
+		return fmt.Errorf("--stdin-file %s: %w", name, syscall.EISDIR)
 	case info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0:
 		return outcome.NewUsageError(
 			"--stdin-file "+name+" is a pipe, but with --all the file is read once for each command",

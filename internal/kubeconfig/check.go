@@ -1,6 +1,7 @@
 package kubeconfig
 
 import (
+	"fmt"
 	"maps"
 	"net/url"
 	"slices"
@@ -30,8 +31,11 @@ func (f *Flags) checkTimeout() error {
 	if f.Timeout == "" {
 		return nil
 	}
-	if timeout, err := clientcmd.ParseTimeout(f.Timeout); err != nil || timeout < 0 {
-		return badTimeout(f.Timeout)
+	switch timeout, err := clientcmd.ParseTimeout(f.Timeout); {
+	case err != nil:
+		return badTimeout(fmt.Sprintf("%q is not a duration", f.Timeout))
+	case timeout < 0:
+		return badTimeout(f.Timeout + ": must not be negative")
 	}
 	return nil
 }

@@ -253,10 +253,10 @@ func invalid(err error) error {
 	}
 }
 
-func badTimeout(value string) error {
+func badTimeout(problem string) error {
 	return &Error{
 		Kind: Usage,
-		text: fmt.Sprintf("--request-timeout %q is not a duration", value),
+		text: "--request-timeout " + problem,
 		hint: "write it as 30s, 2m or 1h; 0 means no limit",
 	}
 }

@@ -112,5 +112,8 @@ func (l List) chooseNumber(ctx context.Context, in io.Reader, out io.Writer) (in
 		case err != nil:
 			return 0, ErrCanceled
 		}
+		if _, err := fmt.Fprintf(out, "kshell: %q is not a number from 1 to %d\n", line, len(rows)); err != nil {
+			return 0, err
+		}
 	}
 }

@@ -48,7 +48,7 @@ func ParseManifest(r io.Reader) (target Target, namespace string, err error) {
 		case errors.Is(err, io.EOF):
 			return Target{}, "", badManifest("the manifest contains no object")
 		case err != nil:
-			return Target{}, "", badManifest("the manifest is neither YAML nor JSON: %v", err)
+			return Target{}, "", notManifest(err)
 		}
 		object, err := firstObject(document, manifest{})
 		if err != nil {
@@ -69,7 +69,7 @@ func firstObject(document json.RawMessage, list manifest) (*manifest, error) {
 	}
 	m := &manifest{APIVersion: list.APIVersion, Kind: strings.TrimSuffix(list.Kind, "List")}
 	if err := json.Unmarshal(document, m); err != nil {
-		return nil, badManifest("the manifest is not a Kubernetes object: %v", err)
+		return nil, notManifest(nil)
 	}
 	if !strings.HasSuffix(m.Kind, "List") {
 		return m, nil
@@ -85,7 +85,7 @@ func firstObject(document json.RawMessage, list manifest) (*manifest, error) {
 // target returns the target and the namespace that the object names.
 func (m *manifest) target() (Target, string, error) {
 	if m.Kind == "" {
-		return Target{}, "", badManifest("the first object of the manifest has no kind")
+		return Target{}, "", notManifest(nil)
 	}
 	group, _, ok := strings.Cut(m.APIVersion, "/")
 	if !ok {
@@ -98,15 +98,29 @@ func (m *manifest) target() (Target, string, error) {
 			m.Kind, m.APIVersion)
 		return Target{}, "", e
 	}
-	if m.Metadata.Name == "" && m.Metadata.GenerateName != "" {
+	switch {
+	case m.Metadata.Name != "":
+	case m.Metadata.GenerateName != "":
 		return Target{}, "", badManifest("the %s in the manifest has no name, only generateName %q",
 			kind.name, m.Metadata.GenerateName)
+	default:
+		return Target{}, "", badManifest("the %s in the manifest has no name", kind.name)
 	}
 	if problems := validation.IsDNS1123Label(m.Metadata.Namespace); m.Metadata.Namespace != "" && len(problems) > 0 {
 		return Target{}, "", badManifest("the manifest has an invalid namespace name, %q", m.Metadata.Namespace)
 	}
 	target, err := ParseTarget(kind.name + "/" + m.Metadata.Name)
 	return target, m.Metadata.Namespace, err
+}
+
+// notManifest returns the error for a text that is no Kubernetes object. cause
+// is the error of the parser, or nil if the text is YAML or JSON.
+func notManifest(cause error) *TargetError {
+	e := badManifest("is not a manifest (YAML or JSON with kind and metadata)")
+	if cause != nil {
+		e.text += ": " + strings.TrimPrefix(cause.Error(), "error converting YAML to JSON: ")
+	}
+	return e
 }
 
 func badManifest(format string, args ...any) *TargetError {

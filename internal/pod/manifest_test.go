@@ -90,6 +90,7 @@ func TestParseManifest_FirstObject(t *testing.T) {
 }
 
 func TestParseManifest_Invalid(t *testing.T) {
+	const notManifest = "is not a manifest (YAML or JSON with kind and metadata)"
 	tests := []struct{ name, text, want, hint string }{
 		{"empty", "", "contains no object", "first object"},
 		{"only comments", "# a\n---\n# b\n", "contains no object", "first object"},
@@ -113,8 +114,8 @@ func TestParseManifest_Invalid(t *testing.T) {
 			"the types are",
 		},
 		{"short name as kind", "apiVersion: v1\nkind: po\nmetadata: {name: s}\n", `"po" of "v1"`, "the types are"},
-		{"no kind", "apiVersion: v1\nmetadata: {name: s}\n", "has no kind", "first object"},
-		{"no name", "apiVersion: v1\nkind: Pod\n", "lacks the name of a pod", "pod/web"},
+		{"no kind", "apiVersion: v1\nmetadata: {name: s}\n", notManifest, "first object"},
+		{"no name", "apiVersion: v1\nkind: Pod\n", "the pod in the manifest has no name", "first object"},
 		{
 			"generated name",
 			"apiVersion: v1\nkind: Pod\nmetadata: {generateName: web-}\n",
@@ -128,10 +129,10 @@ func TestParseManifest_Invalid(t *testing.T) {
 			`invalid namespace name, "a/b"`,
 			"",
 		},
-		{"not yaml", "kind: [\n", "neither YAML nor JSON", "first object"},
-		{"not json", `{"kind": "Pod", `, "neither YAML nor JSON", "first object"},
-		{"no object", "- a\n- b\n", "is not a Kubernetes object", "first object"},
-		{"text", "hello\n", "is not a Kubernetes object", "first object"},
+		{"not yaml", "kind: [\n", notManifest + ": yaml: line 1: did not find", "first object"},
+		{"not json", `{"kind": "Pod", `, notManifest + ": ", "first object"},
+		{"no object", "- a\n- b\n", notManifest, "first object"},
+		{"text", "hello\n", notManifest, "first object"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

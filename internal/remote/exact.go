@@ -39,7 +39,7 @@ func (c *Command) runExact(ctx context.Context) (ran bool, err error) {
 		c.setMode(ModeExact, "")
 		return true, c.explain(outcome.ContextCause(ctx, c.reported(run, err)), state == exact.Running && !o.KeepRunning)
 	case state == exact.NoDirectory:
-		return true, errors.New(why)
+		return true, c.noDirectoryError()
 	case o.hasEnvironment() && state == exact.NoCommand:
 		return true, c.explain(errNoCommand, false)
 	case o.hasEnvironment() && state == exact.NotStarted:
@@ -120,6 +120,17 @@ func (c *Command) runInternalIn(ctx context.Context, t Target, command []string)
 	return c.bySh(run)
 }
 
+// noDirectoryError returns the error for a working directory that the script
+// could not enter.
+func (c *Command) noDirectoryError() error {
+	container := "the container"
+	if name := c.Target().Container; name != "" {
+		container = fmt.Sprintf("container %q", name)
+	}
+	return fmt.Errorf("working directory %q (--workdir) does not exist in %s, or cannot be entered",
+		c.options.Dir, container)
+}
+
 // whyNotStarted returns why the script could not start the command. It returns
 // "" if the command was started or may have been started. In that case the
 // caller must not run the command a second time.
@@ -128,7 +139,7 @@ func whyNotStarted(state exact.State, err error) string {
 	case exact.NoCommand:
 		return "the container has no such command, or the command is not executable"
 	case exact.NoDirectory:
-		return "the container has no such working directory, or it cannot be entered"
+		return "the working directory does not exist in the container"
 	case exact.Unsupported:
 		return "the container's sh is mksh, or the container has neither a dd nor a head that reads whole blocks"
 	case exact.NotStarted:

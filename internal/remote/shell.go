@@ -79,7 +79,7 @@ func (c *Command) runShellScript(ctx context.Context, t Terminal) (ran bool, err
 	why := whyNotStarted(state, err)
 	switch {
 	case state == exact.NoDirectory:
-		return true, errors.New(why)
+		return true, c.noDirectoryError()
 	case state == exact.NoCommand && o.hasEnvironment():
 		return true, c.explain(errNoCommand, false)
 	case state == exact.NotStarted && o.hasEnvironment():

@@ -252,7 +252,7 @@ func Cases() []Case {
 		},
 		{
 			Name: "a directory that is not there", Args: append([]string{"--workdir", "/no/such"}, sh("pwd")...),
-			Err: []string{"no such working directory"}, Code: 255, Differs: kshells,
+			Err: []string{`working directory "/no/such" (--workdir) does not exist in container`}, Code: 255, Differs: kshells,
 		},
 		{
 			Name: "a time that has run out", Args: append([]string{"--timeout", "5s"}, sh("echo begun; sleep 600")...),
