@@ -36,8 +36,9 @@ Settings are read from ` + settingsName + ` in the user's configuration director
   keepalive: 30s          # same as --keepalive
   contexts:
     prod:
-      namespace: web        # replaces the namespace in the kubeconfig
-      idle-keepalive: false # same as --no-idle-keepalive
+      namespace: web          # replaces the namespace in the kubeconfig
+      http-credentials: drop # same as --http-credentials
+      idle-keepalive: false   # same as --no-idle-keepalive
 
 Environment variables such as KSHELL_SHELL override the file. Flags override both.`,
 		Args: noArgs,
@@ -102,7 +103,7 @@ func defaultSettingsFile() string {
 
 // viewConfig prints the effective settings.
 func (a *app) viewConfig() error {
-	conn, err := a.connect()
+	conn, err := a.load()
 	if err != nil {
 		return err
 	}
@@ -117,6 +118,7 @@ func (a *app) viewConfig() error {
 	s.EscapeChar.Text = cmp.Or(s.EscapeChar.Text, escapeDefault)
 	s.Keepalive.Text = cmp.Or(s.Keepalive.Text, keepaliveDefault.String())
 	s.Idle.Text = cmp.Or(s.Idle.Text, "true")
+	s.HTTP.Text = cmp.Or(s.HTTP.Text, "send to this machine, else refuse")
 	s.NodeImage.Text = cmp.Or(s.NodeImage.Text, nodeshell.DefaultImage)
 	rows := [][]string{{"SETTING", "VALUE", "SOURCE"}}
 	for _, v := range s.All() {

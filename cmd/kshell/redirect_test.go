@@ -204,3 +204,52 @@ func TestRedirect_ManifestStaysAtItsServer(t *testing.T) {
 		}
 	}
 }
+
+// TestHTTPCredentials_OneOrigin checks that every client sends the credentials
+// to an http:// server if they are allowed, and never to a server to which it
+// redirects.
+func TestHTTPCredentials_OneOrigin(t *testing.T) {
+	t.Parallel()
+	var reached atomic.Int32
+	other := func(http.ResponseWriter, *http.Request) { reached.Add(1) }
+	plain, secure := httptest.NewServer(http.HandlerFunc(other)), httptest.NewTLSServer(http.HandlerFunc(other))
+	t.Cleanup(plain.Close)
+	t.Cleanup(secure.Close)
+	for name, user := range map[string]*clientcmdapi.AuthInfo{
+		"Bearer hunter2":         {Token: "hunter2"},
+		"Basic bWU6aHVudGVyMg==": {Username: "me", Password: "hunter2"},
+	} {
+		for _, location := range []string{plain.URL, secure.URL} {
+			for client, ask := range clients {
+				var authorization atomic.Value
+				api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					authorization.Store(r.Header.Get("Authorization"))
+					w.Header().Set("Location", location)
+					w.WriteHeader(http.StatusTemporaryRedirect)
+				}))
+				all := clientcmdapi.NewConfig()
+				all.Clusters["c"], all.AuthInfos["u"] = &clientcmdapi.Cluster{Server: api.URL}, user
+				all.Contexts["x"], all.CurrentContext = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}, "x"
+				file := filepath.Join(t.TempDir(), "kubeconfig")
+				if err := clientcmd.WriteToFile(*all, file); err != nil {
+					t.Fatal(err)
+				}
+				conn, err := (&kubeconfig.Flags{Kubeconfig: file}).Load()
+				if err == nil {
+					err = conn.UseHTTPCredentials(kubeconfig.HTTPSend)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = ask(t.Context(), conn.Config)
+				api.Close()
+				if got := authorization.Load(); got != name {
+					t.Errorf("%s: Authorization %q, want %q", client, got, name)
+				}
+			}
+		}
+	}
+	if n := reached.Load(); n != 0 {
+		t.Errorf("%d redirects were followed", n)
+	}
+}

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
+	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +17,7 @@ import (
 	"kshell/internal/interactive"
 	"kshell/internal/kubeconfig"
 	"kshell/internal/notice"
+	"kshell/internal/outcome"
 	"kshell/internal/remote"
 	"kshell/internal/settings"
 )
@@ -26,8 +30,9 @@ type app struct {
 	cleanup  *cleanup.Registry
 	name     string // what the user types: kshell, or kubectl kshell
 	kube     kubeconfig.Flags
+	http     string // --http-credentials
 	kubectl  kubectlFlags
-	settings settings.Settings // set by connect
+	settings settings.Settings // set by load
 	server   *remote.ServerState
 	warnings *atomic.Int32 // the number of warnings from the server
 }
@@ -46,7 +51,10 @@ func (a *app) env() remote.Env {
 	}
 }
 
-const verboseFlag = "verbose"
+const (
+	verboseFlag = "verbose"
+	httpFlag    = "http-credentials"
+)
 
 // newRoot returns the command kshell with all its subcommands.
 func newRoot(a *app) *cobra.Command {
@@ -77,6 +85,9 @@ It reports how a command really ended, and reconnects a shell when the connectio
 	flags.BoolVarP(&a.notice.Quiet, "quiet", "q", false, "print only errors")
 	flags.CountVarP(&a.notice.Verbosity, verboseFlag, "v", "print details, such as which container was chosen and why")
 	flags.Lookup(verboseFlag).NoOptDefVal = "+1"
+	flags.StringVar(&a.http, httpFlag, "",
+		"send credentials to a server whose address begins with http://: refuse, drop or send "+
+			"(default: send them to this machine, refuse for any other)")
 	a.kube.AddTo(flags)
 	a.kubectl.addTo(flags)
 	root.SetGlobalNormalizationFunc(normalizeFlagName)
@@ -131,9 +142,37 @@ func onlySubcommands(cmd *cobra.Command, args []string) error {
 	return usage(cmd, "unknown command "+strconv.Quote(args[0]))
 }
 
-// connect loads the kubeconfig and the settings. It does not access the
-// network.
+// connect loads the kubeconfig and the settings, and determines whether
+// credentials are sent to the server. It does not access the network.
 func (a *app) connect() (*kubeconfig.Connection, error) {
+	if a.http != "" && !slices.Contains(kubeconfig.HTTPRules, a.http) {
+		return nil, outcome.NewUsageError("unknown --"+httpFlag+" "+strconv.Quote(a.http),
+			"one of "+strings.Join(kubeconfig.HTTPRules, ", "))
+	}
+	conn, err := a.load()
+	if err != nil {
+		return nil, err
+	}
+	setting := a.settings.HTTP
+	if text := setting.Text; text != "" && !slices.Contains(kubeconfig.HTTPRules, text) {
+		return nil, fmt.Errorf("setting %s from %s is not one of %s: %s",
+			setting.Key, setting.Source, strings.Join(kubeconfig.HTTPRules, ", "), strconv.Quote(text))
+	}
+	if err := conn.UseHTTPCredentials(cmp.Or(a.http, setting.Text)); err != nil {
+		return nil, err
+	}
+	conn.Config.UserAgent = "kshell/" + version
+	conn.Config.WarningHandler = serverWarnings{a}
+	remote.ReportSlow(a.env(), conn.Config)
+	if persister := conn.Config.AuthConfigPersister; persister != nil {
+		conn.Config.AuthConfigPersister = &tokenKeeper{AuthProviderConfigPersister: persister, notice: a.notice}
+	}
+	a.notice.Detail("server %s, namespace %s", serverOf(conn.Config), conn.Namespace)
+	return conn, nil
+}
+
+// load loads the kubeconfig and the settings.
+func (a *app) load() (*kubeconfig.Connection, error) {
 	conn, err := a.kube.Load()
 	if err != nil {
 		return nil, err
@@ -149,13 +188,6 @@ func (a *app) connect() (*kubeconfig.Connection, error) {
 	for _, note := range conn.Notes {
 		a.notice.Note("%s", note)
 	}
-	conn.Config.UserAgent = "kshell/" + version
-	conn.Config.WarningHandler = serverWarnings{a}
-	remote.ReportSlow(a.env(), conn.Config)
-	if persister := conn.Config.AuthConfigPersister; persister != nil {
-		conn.Config.AuthConfigPersister = &tokenKeeper{AuthProviderConfigPersister: persister, notice: a.notice}
-	}
-	a.notice.Detail("server %s, namespace %s", serverOf(conn.Config), conn.Namespace)
 	return conn, nil
 }
 

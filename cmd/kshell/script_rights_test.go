@@ -71,6 +71,40 @@ func reviewer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("REVIEWER", before.URL)
 }
 
+// httpServers starts two HTTP servers in front of the sandbox. HTTP passes every
+// request on; it is also an HTTP proxy, which passes requests for any host on.
+// KUBECTL_PROXY adds credentials, as kubectl proxy does, and rejects requests
+// that have some.
+func httpServers(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: http-servers")
+	}
+	s := sandboxOf(ts)
+	server, err := url.Parse(s.URL())
+	ts.Check(err)
+	ca, err := os.ReadFile(s.CA())
+	ts.Check(err)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	forward := &httputil.ReverseProxy{
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(server) },
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true},
+	}
+	plain := httptest.NewServer(forward)
+	ts.Defer(plain.Close)
+	ts.Setenv("HTTP", plain.URL)
+	withCredentials := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			http.Error(w, "the request has credentials", http.StatusTeapot)
+			return
+		}
+		r.Header.Set("Authorization", "Bearer "+s.Token("admin"))
+		forward.ServeHTTP(w, r)
+	}))
+	ts.Defer(withCredentials.Close)
+	ts.Setenv("KUBECTL_PROXY", withCredentials.URL)
+}
+
 // allowed reports whether the sandbox allows a request; see
 // sandbox.Server.Token.
 func allowed(s *sandbox.Server, authorization string, asked *authorizationv1.ResourceAttributes) bool {

@@ -34,6 +34,8 @@ import (
 //	reviewer [HOW]     starts a proxy in front of the sandbox that answers access reviews, does not
 //	                   answer them (hang), or answers that it could not review all rules
 //	                   (incomplete), and sets REVIEWER to its address
+//	http-servers       starts two HTTP servers in front of the sandbox, and sets HTTP and
+//	                   KUBECTL_PROXY to their addresses; see httpServers
 //	reviews            makes the sandbox itself answer access reviews
 //	serve DIR          starts a web server for the files in DIR, and sets FILES to its address
 //	plain FILE         checks that FILE has no control characters except line feeds
@@ -50,6 +52,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": code, "fault": fault, "pod": addPod, "ran": ran, "gateway": gateway, "reviewer": reviewer,
 			"serve": serve, "plain": plain, "no-secret": noSecret, "websockets": websockets, "reviews": reviews,
+			"http-servers": httpServers,
 		},
 	})
 }

@@ -18,6 +18,8 @@
 //     host or port. (The client with which client-go's oidc provider calls the
 //     identity provider does follow redirects; it is not made from
 //     Connection.Config.)
+//   - Credentials are used for an http:// address only after a call of
+//     Connection.UseHTTPCredentials that allows it.
 //   - No error contains a token, a key or a line of a file. Messages of parsers
 //     are used only if malformed.go lists them, because others may quote the
 //     file.
@@ -45,7 +47,8 @@ type Connection struct {
 	// Config is complete except for UserAgent and WarningHandler, which the
 	// caller sets. Config.Timeout is --request-timeout; 0 means no limit. With
 	// an auth-provider, Config.AuthConfigPersister stores new tokens in the
-	// kubeconfig; if that fails, the request fails.
+	// kubeconfig; if that fails, the request fails. For an http:// address,
+	// Config has no credentials: see UseHTTPCredentials.
 	Config *rest.Config
 	// Namespace is -n, else the namespace of the context, else that of the pod
 	// in which this program runs, else "default".
@@ -57,6 +60,8 @@ type Connection struct {
 	// file has requested. They are sentences without a final period. Usually
 	// there are none.
 	Notes []string
+
+	http *httpCredentials // nil for https, or without credentials
 }
 
 // Load reads the files and applies the flags. Every error is an *Error.
@@ -87,18 +92,23 @@ func (f *Flags) Load() (*Connection, error) {
 	if err := f.check(raw, files); err != nil {
 		return nil, err
 	}
-	config, err := f.restConfig(raw, files)
+	config, err := f.clientConfig(raw, files, f.overrides())
 	if err != nil {
 		return nil, err
 	}
-	if !rest.IsConfigTransportTLS(*config) && (f.hasCredentials() || f.userName(raw) != "") {
-		notes = append(notes, "the server's address is not https: no credentials are sent to it")
+	conn := &Connection{Config: config, Namespace: f.namespace(raw, pod), Context: context, Notes: notes}
+	if !rest.IsConfigTransportTLS(*config) {
+		conn.http = f.loadHTTP(raw, files, config)
 	}
-	return &Connection{Config: config, Namespace: f.namespace(raw, pod), Context: context, Notes: notes}, nil
+	return conn, nil
 }
 
-func (f *Flags) restConfig(raw *clientcmdapi.Config, files sources) (*rest.Config, error) {
-	config, err := clientcmd.NewNonInteractiveClientConfig(*raw, f.Context, f.overrides(), files.rules()).ClientConfig()
+// clientConfig returns the configuration of clientcmd with the flags in
+// overrides.
+func (f *Flags) clientConfig(
+	raw *clientcmdapi.Config, files sources, overrides *clientcmd.ConfigOverrides,
+) (*rest.Config, error) {
+	config, err := clientcmd.NewNonInteractiveClientConfig(*raw, f.Context, overrides, files.rules()).ClientConfig()
 	if err != nil {
 		return nil, invalid(err)
 	}

@@ -140,17 +140,6 @@ func TestLoad_ServerOnly(t *testing.T) {
 	}
 }
 
-func TestLoad_CredentialsWithoutTLS(t *testing.T) {
-	cleanEnvironment(t)
-	got := mustLoad(t, Flags{Server: "http://one:8080", Token: "t"})
-	if got.Config.BearerToken != "" || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "not https") {
-		t.Errorf("token %q, notes %q; want no token and one note", got.Config.BearerToken, got.Notes)
-	}
-	if got := mustLoad(t, Flags{Server: "http://one:8080"}); len(got.Notes) != 0 {
-		t.Errorf("notes %q; want none without credentials", got.Notes)
-	}
-}
-
 func TestLoad_ImpersonationTLSAndTimeout(t *testing.T) {
 	cleanEnvironment(t)
 	ca := kubeconfigFile(t, "certificate")

@@ -30,11 +30,12 @@ const (
 	keyEscapeChar = "escape-char"
 	keyKeepalive  = "keepalive"
 	keyIdle       = "idle-keepalive"
+	keyHTTP       = "http-credentials"
 	keyNodeImage  = "node-image"
 )
 
 // keys lists all keys, in the order of Settings.All.
-var keys = []string{keyNamespace, keyShell, keyEscapeChar, keyKeepalive, keyIdle, keyNodeImage}
+var keys = []string{keyNamespace, keyShell, keyEscapeChar, keyKeepalive, keyIdle, keyHTTP, keyNodeImage}
 
 // Settings holds the effective settings for one context of the kubeconfig. An
 // empty Text means that the setting is not set and that its default applies.
@@ -44,12 +45,13 @@ type Settings struct {
 	EscapeChar Value // see --escape-char; default: that of the flag
 	Keepalive  Value // see --keepalive, a Go duration; default: that of the flag
 	Idle       Value // idle-keepalive: "false" means --no-idle-keepalive; default: "true"
+	HTTP       Value // see --http-credentials; default: that of the flag
 	NodeImage  Value // see --image of node-shell; default: that of the flag
 }
 
 // All returns the settings in the order in which they are listed to users.
 func (s *Settings) All() []Value {
-	return []Value{s.Namespace, s.Shell, s.EscapeChar, s.Keepalive, s.Idle, s.NodeImage}
+	return []Value{s.Namespace, s.Shell, s.EscapeChar, s.Keepalive, s.Idle, s.HTTP, s.NodeImage}
 }
 
 // Value is the value of one setting.
@@ -207,6 +209,7 @@ func (f *File) Settings(context string, lookupEnv func(name string) (string, boo
 		EscapeChar: get(keyEscapeChar),
 		Keepalive:  get(keyKeepalive),
 		Idle:       get(keyIdle),
+		HTTP:       get(keyHTTP),
 		NodeImage:  get(keyNodeImage),
 	}
 }

@@ -94,7 +94,8 @@ func TestSettings_Precedence(t *testing.T) {
 
 // TestSettings_EveryKey checks that each key sets the field of the same name.
 func TestSettings_EveryKey(t *testing.T) {
-	path := write(t, "namespace: a\nshell: b\nescape-char: c\nkeepalive: d\nidle-keepalive: false\nnode-image: e\n")
+	path := write(t, "namespace: a\nshell: b\nescape-char: c\nkeepalive: d\nidle-keepalive: false\n"+
+		"http-credentials: drop\nnode-image: e\n")
 	file, err := Load(path)
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +107,7 @@ func TestSettings_EveryKey(t *testing.T) {
 		EscapeChar: Value{"escape-char", "c", path},
 		Keepalive:  Value{"keepalive", "d", path},
 		Idle:       Value{"idle-keepalive", "false", path},
+		HTTP:       Value{"http-credentials", "drop", path},
 		NodeImage:  Value{"node-image", "e", path},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
