@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 	"unsafe"
 
@@ -38,6 +39,7 @@ type Options struct {
 type Client struct {
 	options Options
 	server  string                    // the URL of the server, without user info
+	http    *http.Client              // used by groups
 	groups  map[string]rest.Interface // by API group; "" is the core group
 }
 
@@ -67,7 +69,7 @@ func NewClient(cfg *rest.Config, options Options) (*Client, error) {
 		return nil, fmt.Errorf("cannot use the configured server: %w", err)
 	}
 	address.User = nil
-	client := &Client{options: options, server: address.String(), groups: map[string]rest.Interface{}}
+	client := &Client{options: options, server: address.String(), http: shared, groups: map[string]rest.Interface{}}
 	versions := []schema.GroupVersion{corev1.SchemeGroupVersion, appsv1.SchemeGroupVersion, batchv1.SchemeGroupVersion}
 	for _, version := range versions {
 		cfg.GroupVersion, cfg.APIPath = &version, "/apis"
@@ -81,6 +83,10 @@ func NewClient(cfg *rest.Config, options Options) (*Client, error) {
 	}
 	return client, nil
 }
+
+// CloseIdleConnections makes the next request open a new connection to the
+// server, if no other request is in progress.
+func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
 
 // Get requests one pod. Every error is a *RequestError.
 func (c *Client) Get(ctx context.Context, namespace, name string) (*corev1.Pod, error) {

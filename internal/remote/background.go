@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 
 	"kshell/internal/outcome"
@@ -90,6 +91,14 @@ func (b *background) hold() error {
 	}
 	b.held.Store(&held{token, cert, transport})
 	return nil
+}
+
+// CloseIdleConnections is called by the method of that name of http.Client.
+func (b *background) CloseIdleConnections() {
+	if held := b.held.Load(); held != nil {
+		utilnet.CloseIdleConnectionsFor(held.RoundTripper)
+	}
+	utilnet.CloseIdleConnectionsFor(b.renew)
 }
 
 // RoundTrip implements http.RoundTripper.

@@ -25,7 +25,7 @@ type Limits struct {
 	Slow      time.Duration // until a message says what kshell is waiting for; 5 s
 	Rights    time.Duration // of the requests for the user's rights, after a refusal; 3 s
 	Terminate time.Duration // of a command that ends remote processes after a session; 2 s
-	Status    time.Duration // of one request for the pod's status after a session; 1 s
+	Status    time.Duration // of one request for the pod's status after a session; 500 ms
 	Reason    time.Duration // until the status shows why the container has ended; 2 s
 }
 
@@ -41,7 +41,7 @@ func (l Limits) withDefaults() Limits {
 	defaultTo(&l.Slow, 5*time.Second)
 	defaultTo(&l.Rights, 3*time.Second)
 	defaultTo(&l.Terminate, 2*time.Second)
-	defaultTo(&l.Status, time.Second)
+	defaultTo(&l.Status, 500*time.Millisecond)
 	defaultTo(&l.Reason, 2*time.Second)
 	return l
 }

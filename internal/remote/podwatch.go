@@ -286,11 +286,18 @@ func (w *podWatch) ended(ctx context.Context, err error) error {
 }
 
 // findReason requests the status of the container, and calls setReason if the
-// container has ended. If the request fails or the pod is being deleted,
-// findReason tries again, for up to Limits.Reason. If wait is set, it also
-// tries again while the status shows that the container is running, because the
-// kubelet updates the status some time after the container has ended.
+// container has ended. If the pod is being deleted, findReason waits until the
+// container has ended, for up to Limits.Reason. If wait is set, it also tries
+// again for that time if the request fails or the status shows that the
+// container is running, because the kubelet updates the status some time after
+// the container has ended. Otherwise the session's connection is lost: the
+// request is made on a new connection, because the others may be lost, too, and
+// is not repeated, because the user waits for the message that the connection
+// was lost.
 func (w *podWatch) findReason(ctx context.Context, wait bool) {
+	if !wait {
+		w.cmd.cluster.BackgroundPods().CloseIdleConnections()
+	}
 	ctx, cancel := context.WithTimeout(ctx, w.cmd.limits.Reason)
 	defer cancel()
 	handle := func(change string, over bool) {
@@ -302,7 +309,7 @@ func (w *podWatch) findReason(ctx context.Context, wait bool) {
 		change, over, err := w.requestStatus(ctx)
 		handle(change, over)
 		switch {
-		case over, err == nil && change == "" && !wait:
+		case over, change == "" && !wait:
 			return
 		case err == nil && change != "":
 			_ = w.cmd.cluster.BackgroundPods().WatchChanges(ctx, w.found, handle) // up to Limits.Reason
