@@ -3,6 +3,7 @@
 package terminal
 
 import (
+	"errors"
 	"os"
 	"os/signal"
 	"sync"
@@ -12,26 +13,40 @@ import (
 )
 
 // suspendTimeout limits how long Suspend waits for SIGCONT if the kernel has
-// not stopped the process. The kernel does not stop a process of an orphaned
-// process group, because no shell could continue it. While the process is
+// not stopped the process. The kernel does not stop the processes of an orphaned
+// process group, because no shell could continue them. While the process is
 // stopped, the limit has no effect.
 const suspendTimeout = time.Second
 
-// Suspend stops this process as Ctrl-Z does, and returns when it is continued.
-// The caller must restore the terminal first. If the process cannot be stopped,
-// because no shell could continue it, Suspend returns nil after 1 s.
+// errNoJobControl means that no shell would continue the process.
+var errNoJobControl = errors.New("not suspended: kshell was not started by a shell with job control")
+
+// Suspend stops the process group of this process, as Ctrl-Z in a terminal does,
+// and returns when it is continued. A group can have other processes, such as
+// the script that has started this one: the shell that controls the job
+// continues only when all of them are stopped. The caller must restore the
+// terminal first.
+//
+// Suspend returns an error if no shell would continue the group: its processes
+// ignore SIGTSTP, or, after 1 s, if the group is orphaned.
 func Suspend() error {
+	if signal.Ignored(unix.SIGTSTP) || parentsIgnore(unix.SIGTSTP) {
+		return errNoJobControl
+	}
 	continued := make(chan os.Signal, 1)
 	signal.Notify(continued, unix.SIGCONT)
 	defer signal.Stop(continued)
-	if err := unix.Kill(unix.Getpid(), unix.SIGTSTP); err != nil {
+	if err := unix.Kill(0, unix.SIGTSTP); err != nil {
 		return err
 	}
-	select {
-	case <-continued:
-	case <-time.After(suspendTimeout):
+	for range 2 { // after a stop, the first timer may expire shortly before SIGCONT is received
+		select {
+		case <-continued:
+			return nil
+		case <-time.After(suspendTimeout / 2):
+		}
 	}
-	return nil
+	return errNoJobControl
 }
 
 // OnContinue calls f, in a goroutine, each time the process is continued after

@@ -26,6 +26,8 @@ import (
 // demo and not the tests.
 const demoVariable = "KSHELL_DEMO_TEST"
 
+const suspendVariable = "KSHELL_DEMO_TEST_SUSPEND"
+
 // testTimeout is the time limit of everything that a test waits for.
 const testTimeout = 60 * time.Second
 
@@ -37,9 +39,15 @@ func TestMain(m *testing.M) {
 }
 
 // stub replaces kshell: it prints its arguments, and then runs a shell with its
-// own prompt.
+// own prompt. If suspendVariable is set, it suspends itself, as kshell does
+// after ~^Z, and exits when it is continued.
 const stub = `#!/bin/sh
 echo "stub: $*"
+if [ -n "$` + suspendVariable + `" ]; then
+	kill -TSTP 0
+	echo "stub: continued"
+	exit 3
+fi
 test -r "$KUBECONFIG" && echo "stub: kubeconfig is readable"
 PS1='in-the-pod> ' exec sh -i
 `
@@ -219,6 +227,29 @@ func TestDemo_ExitCodeAndCleanup(t *testing.T) {
 			s.typeLine("exit")
 			s.expect("kshell-demo$ ")
 			s.typeLine("exit 5")
+			if code := s.exitCode(); code != 0 {
+				t.Errorf("the demo's exit code is %d, want 0", code)
+			}
+			s.checkCleanedUp()
+		})
+	}
+}
+
+func TestDemo_Suspend(t *testing.T) {
+	for name, env := range map[string]func(*testing.T) string{
+		"bash": func(*testing.T) string { return "X=" }, "sh": noBash,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startDemo(t, env(t), suspendVariable+"=1")
+			s.expect("stub: exec -it deploy/web")
+			s.expect("kshell is suspended. To continue it: fg")
+			s.expect("kshell-demo$ ")
+			s.typeLine("fg")
+			s.expect("stub: continued")
+			s.expect("kshell-demo$ ")
+			s.typeLine("echo code=$?")
+			s.expect("code=3\r\n")
+			s.typeLine("exit")
 			if code := s.exitCode(); code != 0 {
 				t.Errorf("the demo's exit code is %d, want 0", code)
 			}

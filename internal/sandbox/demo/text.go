@@ -8,16 +8,23 @@ Leave the pod with exit or Ctrl-D to get a local prompt. Leave the local shell t
 `
 
 // startup is the startup file of the demo's shell. %[1]s is the directory of
-// kshell, %[2]s the kubeconfig, both quoted. The last command of the file sets
-// $? to the exit code of the pod's shell.
+// kshell, %[2]s the kubeconfig, both quoted. With set -m, kshell runs in its own
+// process group, so that the shell notices when it is suspended: bash has no job
+// control while it reads its startup file. The last command of the file sets $?
+// to the exit code of the pod's shell.
 const startup = `PATH=%[1]s:$PATH
 KUBECONFIG=%[2]s
 export PATH KUBECONFIG
 unset ENV HISTFILE
 PS1='kshell-demo$ '
+set -m
 kshell exec -it deploy/web
 kshell_demo_code=$?
-printf '\nBack on this machine, with the exit code of the pod'"'"'s shell: echo $? prints %%s.\n' "$kshell_demo_code"
-printf 'To try more: kshell exec web -- date, or kshell exec -it sts/db. To end the demo and clean up: exit\n\n'
+if [ "$kshell_demo_code" -gt 128 ] && [ "$(kill -l "$kshell_demo_code" 2>/dev/null)" = TSTP ]; then
+	printf '\nkshell is suspended. To continue it: fg\n\n'
+else
+	printf '\nBack on this machine, with the exit code of the pod'"'"'s shell: echo $? prints %%s.\n' "$kshell_demo_code"
+	printf 'To try more: kshell exec web -- date, or kshell exec -it sts/db. To end the demo and clean up: exit\n\n'
+fi
 (exit "$kshell_demo_code")
 `
