@@ -56,7 +56,8 @@ func (a *app) completeExec(cmd *cobra.Command) *cobra.Command {
 
 // pathFlags are the flags whose values are local files.
 var pathFlags = []string{
-	filenameFlag, "kubeconfig", "certificate-authority", "client-certificate", "client-key", "stdin-file", "status-file",
+	filenameFlag, "kubeconfig", "kuberc", "certificate-authority", "client-certificate", "client-key",
+	"stdin-file", "status-file",
 }
 
 // noFiles prevents the shell from offering files as values of flags that do not

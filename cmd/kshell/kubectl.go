@@ -18,17 +18,16 @@ type kubectlFlags struct {
 }
 
 // ignoredFlags are accepted, hidden in the help, and have no effect: kshell has
-// no cache, kuberc file, buffered log or profile, and does not depend on the
-// version of the server.
+// no cache, buffered log or profile, and does not depend on the version of the
+// server.
 var ignoredFlags = []string{
-	"cache-dir", "kuberc", "log-flush-frequency", "match-server-version", "profile", "profile-output", "vmodule",
+	"cache-dir", "log-flush-frequency", "match-server-version", "profile", "profile-output", "vmodule",
 }
 
 func (f *kubectlFlags) addTo(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.warningsAsErrors, "warnings-as-errors", false,
 		"treat warnings from the server as errors: exit with code 255 instead of 0")
 	flags.String("cache-dir", "", "")
-	flags.String("kuberc", "", "")
 	flags.Duration("log-flush-frequency", 5*time.Second, "")
 	flags.Bool("match-server-version", false, "")
 	flags.String("profile", "none", "")

@@ -70,8 +70,8 @@ func pluginHints(text string) []string {
 		return []string{"the plugin and the kubeconfig differ in the apiVersion: update the plugin, and log in again " +
 			"with the command that wrote the user's entry in the kubeconfig"}
 	case strings.Contains(text, "not allowed: policy"), strings.Contains(text, "credential plugin allowlist"):
-		return []string{"credentialPluginPolicy and credentialPluginAllowlist in the kuberc file (~/.kube/kuberc) " +
-			"determine which plugins may run"}
+		return []string{"credentialPluginPolicy and credentialPluginAllowlist in the kuberc file " +
+			"(--kuberc, KUBERC or ~/.kube/kuberc) determine which plugins may run"}
 	case strings.Contains(text, "interactive mode"):
 		return []string{"the plugin must prompt: run the command in a terminal, or log in there first"}
 	}

@@ -13,6 +13,7 @@ import (
 // given. Flags is not safe for concurrent use while it is changed.
 type Flags struct {
 	Kubeconfig         string   // --kubeconfig: the only file to read
+	Kuberc             string   // --kuberc: the file with the policy for credential plugins
 	Context            string   // --context
 	Cluster            string   // --cluster
 	User               string   // --user
@@ -41,6 +42,8 @@ type Flags struct {
 // fs sets the fields of f.
 func (f *Flags) AddTo(fs *pflag.FlagSet) {
 	fs.StringVar(&f.Kubeconfig, "kubeconfig", "", "Path to the kubeconfig file to use for CLI requests.")
+	fs.StringVar(&f.Kuberc, "kuberc", "", "Path to the kuberc file whose policy for credential plugins applies. "+
+		"KUBERC=off disables it.")
 	fs.StringVar(&f.Context, "context", "", "The name of the kubeconfig context to use")
 	fs.StringVar(&f.Cluster, "cluster", "", "The name of the kubeconfig cluster to use")
 	fs.StringVar(&f.User, "user", "", "The name of the kubeconfig user to use")

