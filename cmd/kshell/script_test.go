@@ -28,6 +28,7 @@ import (
 //	code N COMMAND...  runs COMMAND, which must end with exit code N
 //	fault NAME         injects one of faults, until the next fault or "fault none"
 //	pod NAME           adds one of pods to the sandbox
+//	csr NAME NODE      adds a certificate signing request of a node's kubelet to the sandbox
 //	ran N              checks that N commands have run in the sandbox so far
 //	gateway            starts a server that redirects execs to a login page, and sets GATEWAY
 //	                   to its address
@@ -52,7 +53,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": code, "fault": fault, "pod": addPod, "ran": ran, "gateway": gateway, "reviewer": reviewer,
 			"serve": serve, "plain": plain, "no-secret": noSecret, "websockets": websockets, "reviews": reviews,
-			"http-servers": httpServers,
+			"http-servers": httpServers, "csr": addSigningRequest,
 		},
 	})
 }
@@ -139,6 +140,10 @@ func nothingSelected() sandbox.Fault {
 const (
 	noShells     = `pods "web" is forbidden: no shells on Fridays`
 	shuttingDown = "apiserver is shutting down"
+	taskNotFound = "error executing command in container: failed to exec in container: " +
+		"failed to load task: no running task found: task " +
+		"242c5a4f0b1d8e7a6c3f9e2d1b0a8c7e6f5d4c3b2a1908f7e6d5c4b3a2918070 not found"
+	noKubeletCertificate = "error dialing backend: remote error: tls: internal error"
 )
 
 // webPage is an answer with HTML.
@@ -208,6 +213,8 @@ var faults = map[string]sandbox.Fault{
 	"overload":         {Code: http.StatusServiceUnavailable, Body: shuttingDown},
 	"cut-once":         {Do: sandbox.FIN, When: sandbox.AfterSent, N: 1000, Times: 1},
 	"reset-pod":        {Path: "/pods/", Do: sandbox.RST, When: sandbox.AtRequest},
+	"task-not-found":   {FailStart: taskNotFound},
+	"no-certificate":   refusal(http.StatusInternalServerError, "", noKubeletCertificate),
 	"reset-at-request": {Do: sandbox.RST, When: sandbox.AtRequest},
 }
 
@@ -224,7 +231,18 @@ func fault(ts *testscript.TestScript, neg bool, args []string) {
 	if !ok {
 		ts.Fatalf("unknown fault %s", args[0])
 	}
+	if f.FailStart == taskNotFound { // before the refusal, the container ends
+		f.Seen = func() { _ = s.ChangePod("default", "instant", endContainer) }
+	}
 	s.Inject(f)
+}
+
+// endContainer ends the main container of a pod with exit code 3.
+func endContainer(p *corev1.Pod) {
+	p.Status.Phase = corev1.PodFailed
+	p.Status.ContainerStatuses[0].State = corev1.ContainerState{
+		Terminated: &corev1.ContainerStateTerminated{ExitCode: 3, Reason: "Error"},
+	}
 }
 
 // pods are the arguments of the command pod.
@@ -253,6 +271,17 @@ var pods = map[string]func() *corev1.Pod{
 		p.Annotations = map[string]string{"kubectl.kubernetes.io/default-container": "gone"}
 		return p
 	},
+	"instant-again": func() *corev1.Pod {
+		return &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main"}}}}
+	},
+	"instant": func() *corev1.Pod {
+		return &corev1.Pod{Spec: corev1.PodSpec{
+			Containers: []corev1.Container{{Name: "main"}}, RestartPolicy: corev1.RestartPolicyNever,
+		}}
+	},
+	"on-node1": func() *corev1.Pod {
+		return &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main"}}, NodeName: "node1"}}
+	},
 	"failed": func() *corev1.Pod {
 		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "a"}}}}
 		p.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "The node was low on memory."}
@@ -277,6 +306,13 @@ func addPod(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(sandboxOf(ts).AddImage(image, images[image]))
 	}
 	ts.Check(sandboxOf(ts).AddPod(p))
+}
+
+func addSigningRequest(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: csr NAME NODE")
+	}
+	sandboxOf(ts).AddSigningRequest(args[0], args[1])
 }
 
 func ran(ts *testscript.TestScript, neg bool, args []string) {

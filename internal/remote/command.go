@@ -194,7 +194,7 @@ func (c *Command) tidy() {
 // returns nil only if the command succeeded. Its errors are those of
 // stream.Session.Run, with hints.
 func (c *Command) Run(ctx context.Context) error {
-	return c.explainForbidden(ctx, c.run(ctx))
+	return c.explainRefused(ctx, c.run(ctx))
 }
 
 func (c *Command) run(ctx context.Context) error {

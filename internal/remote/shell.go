@@ -33,7 +33,7 @@ const shellStartTimeout = 20 * time.Second
 // RunTTY runs the command, or a shell, on the terminal. Its errors are those of
 // Run.
 func (c *Command) RunTTY(ctx context.Context, t Terminal) error {
-	return c.explainForbidden(ctx, c.runTTY(ctx, t))
+	return c.explainRefused(ctx, c.runTTY(ctx, t))
 }
 
 func (c *Command) runTTY(ctx context.Context, t Terminal) error {

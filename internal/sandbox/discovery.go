@@ -18,6 +18,8 @@ var served = []struct {
 	{"", kind("Pod", "pods", true, "po")},
 	{"", kind("Service", "services", true, "svc")},
 	{"", kind("ReplicationController", "replicationcontrollers", true, "rc")},
+	{"", kind("Event", "events", true, "ev")},
+	{"certificates.k8s.io", kind("CertificateSigningRequest", "certificatesigningrequests", false, "csr")},
 	{"apps", kind("Deployment", "deployments", true, "deploy")},
 	{"apps", kind("ReplicaSet", "replicasets", true, "rs")},
 	{"apps", kind("StatefulSet", "statefulsets", true, "sts")},
@@ -68,7 +70,7 @@ func serveDiscovery(w http.ResponseWriter, path string) bool {
 	case "/apis":
 		writeJSON(w, http.StatusOK, metav1.APIGroupList{
 			TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"},
-			Groups:   []metav1.APIGroup{apiGroup("apps"), apiGroup("batch")},
+			Groups:   []metav1.APIGroup{apiGroup("apps"), apiGroup("batch"), apiGroup("certificates.k8s.io")},
 		})
 	case "/api/v1":
 		writeJSON(w, http.StatusOK, resourceList(""))
@@ -76,6 +78,8 @@ func serveDiscovery(w http.ResponseWriter, path string) bool {
 		writeJSON(w, http.StatusOK, resourceList("apps"))
 	case "/apis/batch/v1":
 		writeJSON(w, http.StatusOK, resourceList("batch"))
+	case "/apis/certificates.k8s.io/v1":
+		writeJSON(w, http.StatusOK, resourceList("certificates.k8s.io"))
 	default:
 		return false
 	}

@@ -115,6 +115,10 @@ type Fault struct {
 	// NotRunning makes the server answer that the container does not exist, as
 	// a kubelet does while it restarts the container.
 	NotRunning bool
+	// FailStart, if not "", makes the server report a failure with this message
+	// after the 101, in place of running the command, as a container runtime
+	// does.
+	FailStart string
 	// StartAfter is the time from the 101 to the start of the command. On real
 	// servers, it is about 50 ms. Stdin that arrives before the start waits in
 	// the server. If stdin is endless, the command therefore leaves some of it

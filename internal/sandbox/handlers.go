@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -58,8 +60,12 @@ func (c call) matcher() (func(object) bool, error) {
 	if err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())
 	}
+	known := fields.Set{}
+	for _, o := range []object{&corev1.Pod{}, &corev1.Event{}, &certificatesv1.CertificateSigningRequest{}} {
+		maps.Copy(known, fieldsOf(o))
+	}
 	for _, r := range byField.Requirements() {
-		if _, ok := fieldsOf(&corev1.Pod{})[r.Field]; !ok {
+		if _, ok := known[r.Field]; !ok {
 			return nil, apierrors.NewBadRequest(fmt.Sprintf("field label not supported: %s", r.Field))
 		}
 	}
@@ -74,9 +80,15 @@ func (c call) matcher() (func(object) bool, error) {
 
 func fieldsOf(o object) fields.Set {
 	set := fields.Set{"metadata.name": o.GetName(), "metadata.namespace": o.GetNamespace()}
-	if p, ok := o.(*corev1.Pod); ok {
-		set["spec.nodeName"] = p.Spec.NodeName
-		set["status.phase"] = string(p.Status.Phase)
+	switch o := o.(type) {
+	case *corev1.Pod:
+		set["spec.nodeName"] = o.Spec.NodeName
+		set["status.phase"] = string(o.Status.Phase)
+	case *corev1.Event:
+		set["involvedObject.uid"] = string(o.InvolvedObject.UID)
+		set["type"] = o.Type
+	case *certificatesv1.CertificateSigningRequest:
+		set["spec.signerName"] = o.Spec.SignerName
 	}
 	return set
 }

@@ -16,8 +16,10 @@ import (
 	"sync"
 	"time"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
@@ -288,6 +290,33 @@ func (s *Server) ChangePod(namespace, name string, change func(*corev1.Pod)) err
 	}
 	s.store.updatePod(key, o.GetUID(), func(o object) { change(o.(*corev1.Pod)) })
 	return nil
+}
+
+// AddEvent adds an event about a pod that exists. AddEvent sets the name of the
+// event and the fields that refer to the pod.
+func (s *Server) AddEvent(namespace, pod string, e corev1.Event) error {
+	p, err := s.pod(types.NamespacedName{Namespace: namespace, Name: pod})
+	if err != nil {
+		return err
+	}
+	e.TypeMeta = typeMeta("v1", "Event")
+	e.Namespace, e.Name = namespace, pod+"."+randomName(16)
+	e.CreationTimestamp = metav1.Now()
+	e.InvolvedObject = corev1.ObjectReference{Kind: "Pod", Namespace: namespace, Name: pod, UID: p.UID}
+	s.store.put("events", &e)
+	return nil
+}
+
+// AddSigningRequest adds a certificate signing request of a node for its
+// kubelet, which waits for approval.
+func (s *Server) AddSigningRequest(name, node string) {
+	s.store.put("certificatesigningrequests", &certificatesv1.CertificateSigningRequest{
+		TypeMeta:   typeMeta("certificates.k8s.io/v1", "CertificateSigningRequest"),
+		ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: metav1.Now()},
+		Spec: certificatesv1.CertificateSigningRequestSpec{
+			SignerName: certificatesv1.KubeletServingSignerName, Username: "system:node:" + node,
+		},
+	})
 }
 
 // Restart resets every connection, as when an API server crashes. As on a

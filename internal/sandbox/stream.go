@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -100,6 +101,9 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c call, o option
 			return
 		}
 		notFound = fmt.Errorf("unable to upgrade connection: %w", notFound)
+	}
+	if c.fault != nil && c.fault.FailStart != "" {
+		notFound = errors.New(c.fault.FailStart)
 	}
 	hw := newHijacker(s, w, r, c.fault)
 	conn := wsstream.NewConn(protocols(v5, channels(o)))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -82,14 +83,19 @@ func (e *RemoteError) Error() string {
 // NotRunning reports whether the container does not exist on its node or is not
 // running. The container may be about to restart.
 func (e *RemoteError) NotRunning() bool {
-	return e.Start == StartOther && slices.ContainsFunc(notRunningTexts, func(text string) bool {
-		return strings.Contains(e.Message, text)
-	})
+	return e.Start == StartOther && (taskNotFound.MatchString(e.Message) ||
+		slices.ContainsFunc(notRunningTexts, func(text string) bool { return strings.Contains(e.Message, text) }))
 }
 
 // notRunningTexts are the texts of kubelets and container runtimes for a
 // container that is not running.
-var notRunningTexts = []string{"container not found", "is not running", "CONTAINER_EXITED"}
+var notRunningTexts = []string{
+	"container not found", "is not running", "CONTAINER_EXITED", "is not created or running",
+}
+
+// taskNotFound matches the message of containerd if a container ends while a
+// command in it is started.
+var taskNotFound = regexp.MustCompile(`\btask [0-9a-f]{8,} not found\b`)
 
 // Cause returns the last part of a container runtime's long message, such as
 // `exec: "x": executable file not found in $PATH`.

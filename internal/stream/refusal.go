@@ -67,6 +67,9 @@ const (
 	// RefusalNotRunning means that the kubelet has no such container, because
 	// it is not running.
 	RefusalNotRunning
+	// RefusalNoCertificate means that the API server cannot connect to the
+	// kubelet, because the kubelet has no serving certificate.
+	RefusalNoCertificate
 	// RefusalUnreachable means that the API server cannot connect to the
 	// kubelet.
 	RefusalUnreachable
@@ -104,6 +107,7 @@ var refusalNames = [...]string{
 	RefusalNotFound:        "not-found",
 	RefusalUnknownPath:     "unknown-path",
 	RefusalNotRunning:      "not-running",
+	RefusalNoCertificate:   "no-certificate",
 	RefusalUnreachable:     "unreachable",
 	RefusalUpgradeStripped: "upgrade-stripped",
 	RefusalBadRequest:      "bad-request",
@@ -168,6 +172,7 @@ var refusalRules = []struct {
 	{class: RefusalNotFound, codes: codes{http.StatusNotFound}, answer: answerStatus},
 	{class: RefusalUnknownPath, codes: codes{http.StatusNotFound}},
 	{class: RefusalNotRunning, answer: answerText, contains: "container not found"},
+	{class: RefusalNoCertificate, contains: "remote error: tls: internal error"},
 	{class: RefusalUnreachable, contains: "error dialing backend"},
 	{class: RefusalUpgradeStripped, answer: answerStatus, contains: "pgrade request required"},
 	{class: RefusalBadRequest, codes: codes{http.StatusBadRequest}, answer: answerStatus},

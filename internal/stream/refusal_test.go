@@ -56,6 +56,10 @@ func TestRefusal(t *testing.T) {
 		{name: "kubelet, dead container", code: 500, body: container, want: RefusalNotRunning},
 		{name: "kubelet down", code: 500, message: dialing, want: RefusalUnreachable},
 		{name: "kubelet down, text", code: 500, body: dialing, want: RefusalUnreachable},
+		{
+			name: "kubelet without a certificate", code: 500, message: dialing + ": remote error: tls: internal error",
+			want: RefusalNoCertificate,
+		},
 		{name: "kubelet down, 503", code: 503, message: dialing, want: RefusalUnreachable},
 		{name: "upgrade removed", code: 400, message: "Upgrade request required", want: RefusalUpgradeStripped},
 		{name: "upgrade removed, long", code: 400, message: "x: Upgrade request required", want: RefusalUpgradeStripped},

@@ -186,7 +186,8 @@ func spdyMayWork(err error, repeatable bool) bool {
 		return repeatable
 	case RefusalNoRight, RefusalUpgradeStripped:
 		return true
-	case RefusalUnauthorized, RefusalProxyAuth, RefusalTimeout, RefusalBusy, RefusalRedirect, RefusalNotRunning:
+	case RefusalUnauthorized, RefusalProxyAuth, RefusalTimeout, RefusalBusy, RefusalRedirect, RefusalNotRunning,
+		RefusalNoCertificate:
 		return false
 	}
 	return refused.Status == nil // without a Status, the answer is probably from a gateway
