@@ -4,15 +4,15 @@ import "testing"
 
 func TestRemoteError_NotRunning(t *testing.T) {
 	for message, want := range map[string]bool{
-		`container not found ("app")`:                                                                                     true,
-		`error executing command in container: container is not running`:                                                  true,
-		`rpc error: code = Unknown desc = container is in CONTAINER_EXITED state`:                                         true,
-		`exec: "container not found": executable file not found in $PATH`:                                                 false,
-		"failed to exec in container: failed to load task: no running task found: task 242c5a4f0b1d not found: not found": true,
-		`can't exec: container is not created or running`:                                                                 true,
-		"volume of task abc not found":                                                                                    false,
-		"no space left on device":                                                                                         false,
-		"":                                                                                                                false,
+		`container not found ("app")`:                                                        true,
+		`error executing command in container: container is not running`:                     true,
+		`rpc error: code = Unknown desc = container is in CONTAINER_EXITED state`:            true,
+		`exec: "container not found": executable file not found in $PATH`:                    false,
+		"failed to load task: no running task found: task 242c5a4f0b1d not found: not found": true,
+		`can't exec: container is not created or running`:                                    true,
+		"volume of task abc not found":                                                       false,
+		"no space left on device":                                                            false,
+		"":                                                                                   false,
 	} {
 		if got := (&RemoteError{Message: message, Start: startFailure(message)}).NotRunning(); got != want {
 			t.Errorf("%q: %v", message, got)
