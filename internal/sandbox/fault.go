@@ -156,6 +156,8 @@ const (
 	StallWrite        // stop writing, including pongs
 	KillPod           // delete the pod that the request names (grace period 0), and continue
 	DropAll           // call Restart
+	RotateLog         // rotate the logs of the pod that the request names: they begin with the next line; and continue
+	DeleteLog         // delete the files of these logs: for 3 s, requests are refused and output is lost; and continue
 )
 
 // Moment is when a Fault acts.
@@ -314,6 +316,9 @@ func (f *active) actAtRequest(s *Server, r *http.Request) bool {
 	case KillPod:
 		f.killPod(s, r)
 		return false
+	case RotateLog, DeleteLog:
+		f.loseLogs(s, r)
+		return false
 	case DropAll:
 		s.Restart()
 	case Hang, StallRead, StallWrite:
@@ -330,6 +335,21 @@ func (f *active) actAtRequest(s *Server, r *http.Request) bool {
 func (f *active) killPod(s *Server, r *http.Request) {
 	if q, ok := parsePath(r); ok {
 		_ = s.deletePod(q.key(), 0) // the pod may be gone already
+	}
+}
+
+// loseLogs rotates or deletes the logs of the pod that the request names.
+func (f *active) loseLogs(s *Server, r *http.Request) {
+	q, ok := parsePath(r)
+	if !ok {
+		return
+	}
+	for _, c := range s.containers(q.key()) {
+		if f.Do == DeleteLog {
+			c.broadcast.delete()
+		} else {
+			c.broadcast.rotate()
+		}
 	}
 }
 

@@ -377,3 +377,60 @@ func TestAddPod_HostileNames(t *testing.T) {
 		t.Errorf("%+v", list.Items)
 	}
 }
+
+// RotateLog makes the log begin with the next line. DeleteLog makes requests for
+// the log fail for a while; the log then begins with what is printed later.
+func TestFault_LoseLog(t *testing.T) {
+	s := start(t, sandbox.Config{})
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "talker"}, Spec: corev1.PodSpec{Containers: []corev1.Container{
+		{Name: "c", Command: []string{"sh", "-c", "while read x; do echo $x; done"}, Stdin: true},
+	}}}
+	if err := s.AddPod(p); err != nil {
+		t.Fatal(err)
+	}
+	get := func() (int, string) {
+		t.Helper()
+		resp, err := httpClient(t, s, "sandbox").Get(s.URL() + "/api/v1/namespaces/default/pods/talker/log")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(body)
+	}
+	c := dial(t, s, "/api/v1/namespaces/default/pods/talker/attach?stdin=true&stdout=true", v5)
+	say := func(word string) {
+		t.Helper()
+		c.send(0, word+"\n")
+		c.readUntil(word)
+	}
+	say("one")
+	s.Inject(sandbox.Fault{Path: "/log", Do: sandbox.RotateLog, When: sandbox.AtRequest, Times: 1})
+	if code, text := get(); code != http.StatusOK || text != "" {
+		t.Errorf("rotated: %d %q", code, text)
+	}
+	say("two")
+	if code, text := get(); code != http.StatusOK || text != "two\n" {
+		t.Errorf("after the rotation: %d %q", code, text)
+	}
+	s.Inject(sandbox.Fault{Path: "/log", Do: sandbox.DeleteLog, When: sandbox.AtRequest, Times: 1})
+	if code, text := get(); code != http.StatusBadRequest {
+		t.Errorf("deleted: %d %q", code, text)
+	}
+	say("lost")
+	for end := time.Now().Add(testTimeout); ; time.Sleep(10 * time.Millisecond) {
+		if code, _ := get(); code == http.StatusOK {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the log was not opened again")
+		}
+	}
+	say("three")
+	if code, text := get(); code != http.StatusOK || text != "three\n" {
+		t.Errorf("after the deletion: %d %q", code, text)
+	}
+}

@@ -299,6 +299,8 @@ func (c *faultConn) act() {
 		c.reset()
 	case KillPod:
 		c.srv.start(func() { c.f.killPod(c.srv, c.r) })
+	case RotateLog, DeleteLog:
+		c.f.loseLogs(c.srv, c.r)
 	case DropAll:
 		c.srv.start(c.srv.Restart)
 	}

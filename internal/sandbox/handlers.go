@@ -184,8 +184,12 @@ func (s *Server) serveLog(w http.ResponseWriter, r *http.Request, c call) error 
 			return apierrors.NewBadRequest(err.Error())
 		}
 	}
+	ct := s.container(c.key(), name)
+	if ct != nil && !ct.broadcast.exists() {
+		return apierrors.NewBadRequest("failed to try resolving symlinks in path: no such file or directory")
+	}
 	w.Header().Set("Content-Type", "text/plain")
-	if ct := s.container(c.key(), name); ct != nil {
+	if ct != nil {
 		control := http.NewResponseController(w)
 		ct.broadcast.send(w, o, func() { _ = control.Flush() }, r.Context().Done()) // Flush fails if the client has gone
 	}

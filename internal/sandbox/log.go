@@ -21,6 +21,7 @@ type containerLog struct {
 	bytes   int
 	writers int
 	changed chan struct{} // closed and replaced at each change; nil at first
+	missing time.Time     // until then, the file does not exist; see delete
 }
 
 type entry struct {
@@ -67,6 +68,10 @@ func (j *containerLog) add(line []byte) {
 	line = bytes.TrimSuffix(line, []byte("\r"))
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if time.Now().Before(j.missing) { // written to the deleted file
+		j.first++
+		return
+	}
 	j.lines = append(j.lines, entry{time.Now(), append(bytes.Clone(line), '\n')})
 	j.bytes += len(line) + 1
 	for j.bytes > logLimit {
@@ -75,6 +80,35 @@ func (j *containerLog) add(line []byte) {
 		j.first++
 	}
 	j.change()
+}
+
+// rotate makes the log begin with the next line, like a kubelet that renames
+// the file of the log and makes the container runtime open a new one.
+func (j *containerLog) rotate() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.first += len(j.lines)
+	j.lines, j.bytes = nil, 0
+}
+
+// reopenAfter is how long the file of a log does not exist after delete. A
+// kubelet checks every 10 s whether the file exists.
+const reopenAfter = 3 * time.Second
+
+// delete deletes the file of the log. The container runtime writes to the
+// deleted file until the kubelet, after reopenAfter, makes it open a new one.
+func (j *containerLog) delete() {
+	j.rotate()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.missing = time.Now().Add(reopenAfter)
+}
+
+// exists reports whether the file of the log exists.
+func (j *containerLog) exists() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return !time.Now().Before(j.missing)
 }
 
 // change wakes the calls of send that wait for new lines. The caller must hold
@@ -96,7 +130,7 @@ func (j *containerLog) since(n int) (lines []entry, next int, changed <-chan str
 		j.changed = make(chan struct{})
 	}
 	lines = slices.Clone(j.lines[min(len(j.lines), max(0, n-j.first)):])
-	if j.writers == 0 && len(j.lines) > 0 {
+	if j.writers == 0 && j.first+len(j.lines) > 0 {
 		return lines, j.first + len(j.lines), nil
 	}
 	return lines, j.first + len(j.lines), j.changed

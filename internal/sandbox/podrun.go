@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -90,6 +92,16 @@ func (s *Server) container(key types.NamespacedName, name string) *container {
 		return nil
 	}
 	return run.containers[name]
+}
+
+// containers returns the containers of a pod that are running or have run.
+func (s *Server) containers(key types.NamespacedName) []*container {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if run := s.pods[key]; run != nil {
+		return slices.Collect(maps.Values(run.containers))
+	}
+	return nil
 }
 
 func (s *Server) deletePod(key types.NamespacedName, grace time.Duration) error {

@@ -182,7 +182,7 @@ func (s *session) faultAtEnd() bool {
 func (s *session) end(st *metav1.Status) {
 	if s.faultAtEnd() {
 		switch s.sock.f.Do {
-		case KillPod:
+		case KillPod, RotateLog, DeleteLog:
 			s.sock.act()
 		case SaySuccess:
 			s.sock.halfCloseFirst()
