@@ -182,7 +182,7 @@ func TestLog_RefusedKeepsTheSession(t *testing.T) {
 			up()
 			c.keys("\r")
 			c.waitFor(fmt.Sprintf(`kshell: warning: cannot read the container's log \(HTTP %d\): `+
-				`output from the outage may be missing\r\n`, code))
+				`output from [0-9:]{8} to [0-9:]{8} \([0-9]+ s\) may be missing here\r\n`, code))
 			c.run("echo kept: $kept", "kept: yes\r\n")
 			c.keys("exit 5\r")
 			c.mustEnd(5)

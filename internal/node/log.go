@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +46,8 @@ var (
 	// errLogEnded means that the log ended before the mark that readLog was to
 	// reach (see Replay).
 	errLogEnded = errors.New("the container's log ended early")
+	// errLogUnfinished means that the log was read for logLimit.
+	errLogUnfinished = fmt.Errorf("the container's log could not be read within %v", logLimit)
 	// errLogSilent means that the log sent nothing for logTimeout.
 	errLogSilent = fmt.Errorf("no data from the container's log within %v", logTimeout)
 )
@@ -72,42 +73,72 @@ const (
 	// a log that lacks the mark up to which it is read would block the output
 	// of the shell.
 	logTimeout = 10 * time.Second
+	// logLimit is how long Replay reads the log at most.
+	logLimit = 5 * time.Minute
 	// maxDroppedStreams is how many consecutive streams (see Replay) are given
 	// up because the log is unreachable. Replay then writes the next stream
 	// even if the log is still unreachable.
 	maxDroppedStreams = 3
+	// maxHeld limits, in bytes, the text of the log that is kept for the
+	// comparison with other output; see join.
+	maxHeld = 8 << 20
 	// sinceSlack is subtracted from sinceTime, because sinceTime has only whole
 	// seconds.
 	sinceSlack = 2 * time.Second
 )
 
 // readLog writes the log from r.position to the mark with the ID untilID or, if
-// untilID is empty, to the end of the log. If a request for the log fails or
-// its response is cut off, the log is requested again from the position that
-// was reached. The error is a *retryableError if the last attempt failed
-// because of the connection.
-func (r *Replay) readLog(ctx context.Context, untilID string, follow bool) error {
+// untilID is empty, to the end of the log, without the end that may repeat the
+// output received. It returns the reader that holds this end, or the whole log
+// if the position was not found in it; the reader may be nil after an error.
+//
+// If a request for the log fails or its response is cut off, the log is
+// requested again from the position that was reached. The error is a
+// *retryableError if the last attempt failed because of the connection.
+func (r *Replay) readLog(ctx context.Context, untilID string, received []segment) (best *logReader, err error) {
+	ctx, stop := context.WithTimeoutCause(ctx, logLimit, errLogUnfinished)
+	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	silence := time.AfterFunc(logTimeout, func() { cancel(errLogSilent) })
 	defer silence.Stop()
 	for attempt := 1; ; attempt++ {
 		before := r.position.bytes
-		err := r.readLogOnce(ctx, untilID, follow, silence)
+		reader, err := r.readLogOnce(ctx, untilID, received, silence)
+		if err == nil {
+			return reader, nil
+		}
+		best = further(best, reader)
 		if r.position.bytes > before {
 			attempt = 1
 		}
 		var retryable *retryableError
 		switch {
 		case !errors.As(err, &retryable):
-			return err
+			return best, err
 		case attempt < maxLogAttempts && sleep(ctx, time.Duration(attempt-1)*logRetryPause):
 		case retryable.noConnection:
-			return retryable
+			return best, retryable
 		default:
-			return retryable.err
+			return best, retryable.err
 		}
 	}
+}
+
+// further returns the reader that has read further, of two that read the same
+// log one after the other. Both may be nil.
+func further(earlier, later *logReader) *logReader {
+	switch {
+	case later == nil:
+		return earlier
+	case earlier == nil || later.found && !earlier.found:
+		return later
+	case earlier.found && !later.found && earlier.placed():
+		return earlier
+	case later.end() >= earlier.end():
+		return later
+	}
+	return earlier
 }
 
 // sleep waits for d, or until ctx ends. It returns false if ctx has ended.
@@ -121,24 +152,27 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	return ctx.Err() == nil
 }
 
-// readLogOnce makes one attempt to read the log; see readLog.
-func (r *Replay) readLogOnce(ctx context.Context, untilID string, follow bool, silence *time.Timer) error {
+// readLogOnce makes one attempt to read the log; see readLog. The reader is nil
+// if the log could not be opened.
+func (r *Replay) readLogOnce(
+	ctx context.Context, untilID string, received []segment, silence *time.Timer,
+) (*logReader, error) {
 	from := LogStart{Since: r.position.since, Tail: r.position.tailLines}
 	if !from.Since.IsZero() {
 		from.Since = from.Since.Add(-sinceSlack)
 	}
-	log, err := r.Source.OpenLog(ctx, from, follow)
+	log, err := r.Source.OpenLog(ctx, from, untilID != "")
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	case err != nil && apiclient.IsTransient(err):
 		failure := newLogError(err)
-		return &retryableError{failure, failure.Code == 0}
+		return nil, &retryableError{failure, failure.Code == 0}
 	case err != nil:
-		return newLogError(err)
+		return nil, newLogError(err)
 	}
 	defer func() { _ = log.Close() }() // the log was only read
-	reader := logReader{replay: r, untilID: untilID, found: r.position.markID == "" && r.position.tailLines == 0}
+	reader := newLogReader(r, untilID, received)
 	buf := make([]byte, 32<<10)
 	var unprocessed []byte
 	for {
@@ -149,43 +183,63 @@ func (r *Replay) readLogOnce(ctx context.Context, untilID string, follow bool, s
 		unprocessed = append(unprocessed, buf[:n]...)
 		done, writeErr := reader.process(&unprocessed, untilID == "" && errors.Is(err, io.EOF))
 		switch {
+		case errors.Is(writeErr, errLogTooShort):
+			return reader, writeErr
 		case writeErr != nil:
-			return &outputError{writeErr}
+			return reader, &outputError{writeErr}
 		case done:
-			return nil
+			return reader, nil
 		case err == nil:
 		case ctx.Err() != nil:
-			return context.Cause(ctx)
+			return reader, context.Cause(ctx)
 		case untilID == "" && errors.Is(err, io.EOF):
-			if err := reader.finish(); err != nil {
-				return &outputError{err}
-			}
-			return nil
+			return reader, nil
 		case errors.Is(err, io.EOF):
-			return &retryableError{errLogEnded, false}
+			return reader, &retryableError{errLogEnded, false}
 		default:
-			return &retryableError{newLogError(err), true}
+			return reader, &retryableError{newLogError(err), true}
 		}
 	}
 }
 
-// maxUnmatched limits, in bytes, the log text that is kept until the mark of
-// the position (replay.position.markID) is found in the log.
-const maxUnmatched = 1 << 20
-
-// logReader is the state of one attempt to read the log.
+// logReader is the state of one attempt to read the log. It counts and keeps
+// text without marks and without the CRs that a crStripper removes.
 type logReader struct {
-	replay    *Replay
-	untilID   string // ID of the mark to stop at; empty to read to the end
-	found     bool   // the mark replay.position.markID was read
-	seen      int64  // bytes after that mark, counted by a crStripper
-	unmatched []byte // text before that mark
-	crs       crStripper
-	buffer    []byte // reused by processText
+	replay  *Replay
+	untilID string // ID of the mark to stop at; empty to read to the end
+	keep    int    // the number of bytes at the end of the log that are kept, not written
+	found   bool   // the position is known: the mark replay.position.markID was read, or nothing was written before
+	seen    int64  // bytes after the mark that were written, in this attempt or before
+	held    []byte // the text after these bytes or, if found is not set, the text so far
+	omitted amount // text before held that exceeded maxHeld
+
+	wroteKept bool // text was written although it may repeat the output received, because it exceeded maxHeld
+
+	crs    crStripper
+	buffer []byte // reused by processText
 }
 
+// newLogReader returns a reader that keeps the end of the log that may repeat
+// the output received. After several streams, that may be the whole log.
+func newLogReader(r *Replay, untilID string, received []segment) *logReader {
+	reader := &logReader{replay: r, untilID: untilID, keep: maxHeld}
+	if last := len(received) - 1; last >= 0 && !hasText(received[:last]) {
+		reader.keep = len(received[last].text)
+	}
+	reader.found = r.position == logPosition{inexact: r.position.inexact} // from the beginning
+	return reader
+}
+
+// placed reports whether the kept text begins where the written output ends.
+func (r *logReader) placed() bool { return r.found && !r.replay.position.inexact }
+
+// end returns the number of bytes that were read and processed.
+func (r *logReader) end() int64 { return r.seen + r.omitted.bytes + int64(len(r.held)) }
+
 // process processes as much of p as it can and sets p to the rest. It reports
-// whether the mark untilID was read. If last is set, no more input follows.
+// whether the mark untilID was read. If last is set, no more input follows. The
+// error is errLogTooShort if the log begins after the mark untilID; other errors
+// are those of Replay.Output.
 func (r *logReader) process(p *[]byte, last bool) (done bool, err error) {
 	for {
 		text, m, rest, complete := cutMark(*p)
@@ -201,61 +255,46 @@ func (r *logReader) process(p *[]byte, last bool) (done bool, err error) {
 		}
 		switch {
 		case m.id == r.untilID:
-			return true, r.finish()
+			return true, nil
+		case m.follows(r.untilID): // the mark untilID is not in the log any more
+			return false, errLogTooShort
 		case !r.found && m.id == r.replay.position.markID:
-			r.found, r.unmatched, r.crs = true, nil, crStripper{}
-		case r.found:
-			r.advance(r.crs.count(m.text))
+			r.found, r.held, r.omitted = true, nil, amount{}
 		}
 	}
 }
 
-// processText writes log text that contains no mark. It omits text that was
-// already written. If complete is set, CRs at the end of p are written at once,
-// because no LF follows them.
+// processText processes log text that contains no mark. It omits text that was
+// already written, and writes the rest except for the end that is kept. If
+// complete is set, CRs at the end of p are processed at once, because no LF
+// follows them.
 func (r *logReader) processText(p []byte, complete bool) error {
 	r.buffer = r.crs.strip(r.buffer[:0], p)
 	if complete {
 		r.buffer = r.crs.flush(r.buffer)
 	}
 	p = r.buffer
-	if !r.found {
-		r.unmatched = append(r.unmatched, p...)
-		r.unmatched = r.unmatched[max(0, len(r.unmatched)-maxUnmatched):]
-		return nil
-	}
-	known := min(max(0, r.replay.position.bytes-r.seen), int64(len(p)))
-	if known < int64(len(p)) {
-		if err := r.write(p[known:]); err != nil {
-			return err
-		}
-	}
-	r.advance(int64(len(p)))
-	return nil
-}
-
-// advance counts n bytes that have been written, in this attempt or before. The
-// next attempt does not write them again.
-func (r *logReader) advance(n int64) {
-	r.seen += n
-	r.replay.position.bytes = max(r.replay.position.bytes, r.seen)
-}
-
-// write writes text with a CR before each LF, as a terminal prints it.
-func (r *logReader) write(p []byte) error {
-	_, err := r.replay.Output.Write(bytes.ReplaceAll(p, []byte("\n"), []byte("\r\n")))
-	return err
-}
-
-// finish is called at the end of the log or at the mark untilID. If the
-// position was not found in the log, finish writes the text that was kept and,
-// if the position is at or after a mark, reports missing output.
-func (r *logReader) finish() error {
 	if r.found {
+		known := min(max(0, r.replay.position.bytes-r.seen), int64(len(p)))
+		r.seen += known
+		p = p[known:]
+	}
+	r.held = append(r.held, p...)
+	keep := r.keep
+	if !r.placed() {
+		keep = maxHeld
+	}
+	excess := len(r.held) - keep
+	if excess <= 0 {
 		return nil
 	}
-	if r.replay.position.markID != "" {
-		r.replay.Source.OutputMissing(errLogTooShort)
+	text := r.held[:excess]
+	r.held = r.held[excess:]
+	if !r.placed() {
+		r.omitted.add(text)
+		return nil
 	}
-	return r.write(r.unmatched)
+	r.seen += int64(excess)
+	r.wroteKept = r.keep == maxHeld
+	return r.replay.showLog(text)
 }

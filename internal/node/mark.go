@@ -33,6 +33,17 @@ func (m *mark) matches(id string) bool {
 	return m.id == id || strings.HasPrefix(m.id, id+"-")
 }
 
+// follows reports whether the mark was printed by a later attempt than the mark
+// with this ID: both IDs have the same text before the dash, and a number after
+// it.
+func (m *mark) follows(id string) bool {
+	own, ownSuffix, _ := strings.Cut(m.id, "-")
+	base, suffix, _ := strings.Cut(id, "-")
+	n, err := strconv.Atoi(ownSuffix)
+	other, otherErr := strconv.Atoi(suffix)
+	return own == base && err == nil && otherErr == nil && n > other
+}
+
 // cutMark cuts p at the first mark into the text before the mark, the mark and
 // the rest. If there is no mark, rest is empty. If complete is false, rest may
 // be the beginning of a mark, and more input is needed.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -19,32 +20,42 @@ import (
 // shell's terminal, so they appear both in the stream and in the log. With a
 // mark, Replay finds the same position of the output in both. For each new
 // stream, the caller calls ExpectMark with an ID, and prints marks with this ID
-// until the channel of Joined is closed. Replay drops the stream's output
-// before the mark. In its place, Replay writes the log, from the position that
-// the previous stream reached up to the mark. The new stream is then joined,
-// and Replay writes its output. All marks, including those of other clients,
-// are removed from the output.
+// until the channel of Joined is closed. Replay holds the stream's output before
+// the mark. It first writes the log, from the position that the previous stream
+// reached up to the position at which the new stream begins. The new stream is
+// then joined, and Replay writes its output. All marks, including those of other
+// clients, are removed from the output.
+//
+// If the log has a gap, for example because the node has rotated or deleted it,
+// Replay still writes all output that the streams have delivered, and nothing
+// twice: it compares the text of the log with the text that was written and the
+// text that the streams have delivered (see join). It reports each gap to
+// Source.
 //
 // containerd's log lacks the CRs before an LF. Therefore Replay does not count
-// these CRs, and adds a CR before each LF of the log.
+// or compare these CRs, and adds a CR before each LF of the log.
 //
-// Write, WriteRest and ExpectMark must be called from one goroutine at a time;
-// Joined and SkipMark may be called from any goroutine.
+// Write, WriteRest, WriteReceived and ExpectMark must be called from one
+// goroutine at a time; Joined and SkipMark may be called from any goroutine.
 type Replay struct {
 	Output io.Writer
 	Source ReplaySource
 
 	// Used by the goroutine that calls Write, WriteRest and ExpectMark.
 	ctx      context.Context // limits the reading of the log in Write; set by ExpectMark
+	began    time.Time       // when ExpectMark was called for the stream
 	position logPosition     // also set by SkipMark, while no output is written
+	shown    tail            // the end of the text that was written; see position
+	shownAt  time.Time       // when the last output of a stream was written
 	crs      crStripper      // state for the output since the mark position.markID
 	partial  []byte          // the last bytes of the stream so far, if they may begin a mark
 	dropped  int             // number of consecutive streams that were not joined; see LogUnreachable
+	buffer   []byte          // reused by writeText
 
 	mu      sync.Mutex
 	passing bool          // output is written; otherwise it is held until the mark
 	markID  string        // ID of the expected mark; empty once that mark was read
-	early   []byte        // output before the mark, for SkipMark
+	held    segments      // output of the streams that was not written yet
 	joined  chan struct{} // see Joined
 }
 
@@ -55,14 +66,27 @@ type ReplaySource interface {
 	// OpenLog opens the container's log. If follow is set, the reader also
 	// returns what is printed later, until it is closed or the context ends.
 	OpenLog(ctx context.Context, from LogStart, follow bool) (io.ReadCloser, error)
-	// OutputMissing is called with the reason when output is missing. The
-	// stream continues.
-	OutputMissing(err error)
+	// OutputMissing is called when output is missing, after the output before
+	// the gap was written and before the output after it. The stream continues.
+	OutputMissing(gap Gap)
 	// LogUnreachable is called when the log cannot be read because the
 	// connection failed. The stream is most likely lost, too, and Replay does
 	// not join it. LogUnreachable must close the stream, so that the caller of
 	// Replay reconnects.
 	LogUnreachable(err error)
+}
+
+// Gap describes output that is missing, or may be missing.
+type Gap struct {
+	Err error // the reason
+	// The missing output was printed between From and To, by the local clock:
+	// when the last output before the gap arrived, and when the stream after
+	// the gap began. From is zero if there was no output before.
+	From, To time.Time
+	// Bytes and Lines are the amount of output that is missing for certain. It
+	// was received or read, but exceeded the limits of Replay. More output may
+	// be missing.
+	Bytes, Lines int64
 }
 
 // LogStart is the position at which reading of the log begins.
@@ -72,27 +96,28 @@ type LogStart struct {
 }
 
 // logPosition is how much of the shell's output has been written: a number of
-// bytes after a mark, counted by a crStripper.
+// bytes after a mark, counted by a crStripper. Other marks do not count.
 type logPosition struct {
 	markID    string // empty for the beginning of the log
 	since     time.Time
 	bytes     int64
 	tailLines int64 // if not 0, nothing was written yet; begin with this many last lines
-	unknown   bool  // the position is not known; see SkipMark
+	inexact   bool  // more was written, an unknown number of bytes later; see SkipMark
 }
 
 // StartAtTail makes the output begin with the last lines of the log.
 func (r *Replay) StartAtTail(lines int64) { r.position = logPosition{tailLines: lines} }
 
-// ExpectMark begins a new stream, and drops its output before the mark with
+// ExpectMark begins a new stream, and holds its output before the mark with
 // this ID. The ID in the mark may have a suffix after a dash, so that each
 // attempt to print the mark can have its own ID. ctx limits the reading of the
 // log.
 func (r *Replay) ExpectMark(ctx context.Context, id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ctx, r.partial = ctx, nil
-	r.passing, r.markID, r.early, r.joined = false, id, nil, make(chan struct{})
+	r.ctx, r.partial, r.began = ctx, nil, time.Now()
+	r.passing, r.markID, r.joined = false, id, make(chan struct{})
+	r.held.begin()
 }
 
 // Joined returns a channel that is closed when the stream is joined, or when
@@ -108,12 +133,15 @@ func (r *Replay) Joined() <-chan struct{} {
 func (r *Replay) SkipMark(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.passing && r.markID == id {
-		r.passing, r.position = true, logPosition{unknown: true}
-		_, _ = r.Output.Write(r.early) // the next Write fails as well
-		r.early = nil
-		close(r.joined)
+	if r.passing || r.markID != id {
+		return
 	}
+	r.passing, r.position.inexact, r.position.tailLines, r.crs = true, true, 0, crStripper{}
+	for _, s := range r.held.take() {
+		_ = r.show(s.raw, s.text) // the next Write fails as well
+	}
+	r.shownAt = time.Now()
+	close(r.joined)
 }
 
 // Write processes output of the stream. Errors are those of Output.
@@ -148,19 +176,15 @@ func (r *Replay) step(p []byte) (rest []byte, err error) {
 	return rest, nil
 }
 
-// maxEarly limits, in bytes, how much of the output before a mark is kept.
-const maxEarly = 64 << 10
-
-// holdEarly stores output before the expected mark. It returns false if no mark
-// is expected.
-func (r *Replay) holdEarly(text []byte) bool {
+// hold stores output before the expected mark. It returns false if no mark is
+// expected.
+func (r *Replay) hold(text []byte) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.passing {
 		return false
 	}
-	r.early = append(r.early, text...)
-	r.early = r.early[max(0, len(r.early)-maxEarly):]
+	r.held.add(text)
 	return true
 }
 
@@ -174,56 +198,80 @@ func (r *Replay) expected() (id string, ok bool) {
 // writeText writes stream output that contains no mark, or holds it if a mark
 // is expected.
 func (r *Replay) writeText(text []byte) error {
-	if r.holdEarly(text) || len(text) == 0 {
+	if len(text) == 0 || r.hold(text) {
 		return nil
 	}
-	r.position.bytes += r.crs.count(text)
-	_, err := r.Output.Write(text)
-	return err
+	r.buffer = r.crs.strip(r.buffer[:0], text)
+	r.shownAt = time.Now()
+	return r.show(text, r.buffer)
+}
+
+// show writes raw to Output. text is raw without the CRs that do not count.
+func (r *Replay) show(raw, text []byte) error {
+	if _, err := r.Output.Write(raw); err != nil {
+		return err
+	}
+	r.advance(text)
+	return nil
+}
+
+// advance moves the position after text, which was written.
+func (r *Replay) advance(text []byte) {
+	if !r.position.inexact {
+		r.position.bytes += int64(len(text))
+	}
+	r.shown.add(text)
+}
+
+// showLog writes text of the log, with a CR before each LF, as a terminal
+// prints it.
+func (r *Replay) showLog(text []byte) error {
+	return r.show(bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n")), text)
 }
 
 // handleMark joins the stream if m is the expected mark.
 func (r *Replay) handleMark(m *mark) error {
-	id, ok := r.expected()
-	switch {
-	case !ok:
-		r.position.bytes += r.crs.count(m.text) // the log contains the mark, too
+	switch id, ok := r.expected(); {
+	case !ok: // the CRs before the mark were written, and no LF follows them
+		r.advance(r.crs.flush(nil))
 		return nil
 	case !m.matches(id):
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.held.flush()
 		return nil
 	}
 	r.mu.Lock()
-	early := r.early
-	r.markID, r.early = "", nil // SkipMark has no effect from now on
+	r.markID = "" // SkipMark has no effect from now on
+	r.held.flush()
+	received := r.held.list
 	r.mu.Unlock()
 	before := r.position.bytes
-	err := r.writeLog(m.id)
+	log, err := r.readLog(r.ctx, m.id, received)
 	if err == nil || r.position.bytes > before {
 		r.dropped = 0
 	}
 	var output *outputError
-	if errors.As(err, &output) {
-		return output.err
-	}
 	var retryable *retryableError
 	switch {
-	case err != nil && r.ctx.Err() != nil: // the session has ended
+	case errors.As(err, &output):
+		return output.err
+	case err != nil && r.ctx.Err() != nil: // the session has ended; see WriteRest
 		return nil
 	case errors.As(err, &retryable) && r.dropped < maxDroppedStreams:
 		r.dropped++
 		r.Source.LogUnreachable(err)
 		return nil
-	case err != nil:
-		r.Source.OutputMissing(err)
-		if r.position.bytes == before { // nothing of the log was written: write the output before the mark in its place
-			if _, err := r.Output.Write(early); err != nil {
-				return err
-			}
-		}
+	}
+	r.mu.Lock()
+	received = r.held.take()
+	r.mu.Unlock()
+	if err := r.writeJoined(log, err, received, false); err != nil {
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.position, r.crs, r.early = logPosition{markID: m.id, since: m.at}, crStripper{}, nil
+	r.position, r.crs, r.shownAt = logPosition{markID: m.id, since: m.at}, crStripper{}, time.Now()
 	if !r.passing {
 		r.passing = true
 		close(r.joined)
@@ -231,32 +279,71 @@ func (r *Replay) handleMark(m *mark) error {
 	return nil
 }
 
-// errNoPosition means that SkipMark was called for the previous stream, so that
-// the position in the log is not known.
-var errNoPosition = errors.New("the position in the container's log is not known")
-
-// writeLog writes the log from r.position to the mark untilID.
-func (r *Replay) writeLog(untilID string) error {
-	if r.position.unknown {
-		return errNoPosition
+// writeJoined writes what readLog has kept of the log, joined to the output
+// that the streams have delivered. logErr is the error of readLog. If end is set,
+// a gap after all of this is not reported. Errors are those of Output.
+func (r *Replay) writeJoined(log *logReader, logErr error, received []segment, end bool) error {
+	text := logText{
+		complete: logErr == nil, earlier: r.position.inexact, lastLines: r.position.tailLines > 0,
+		fromStart: r.position.markID == "",
 	}
-	return r.readLog(r.ctx, untilID, true)
+	if log != nil {
+		text.text, text.placed, text.omitted = log.held, log.placed(), log.omitted
+		if log.placed() && log.wroteKept { // the log contains all of received
+			received = received[len(received)-1:]
+		}
+	}
+	gap := Gap{Err: cmp.Or(logErr, errLogTooShort), From: r.shownAt, To: r.began}
+	for _, p := range join(&r.shown, text, received) {
+		if end && logErr != nil && len(p.text) == 0 {
+			break
+		}
+		if p.gap {
+			gap.Bytes, gap.Lines = p.omitted.bytes, p.omitted.lines
+			r.Source.OutputMissing(gap)
+		}
+		var err error
+		if p.raw != nil {
+			err = r.show(p.raw, p.text)
+		} else {
+			err = r.showLog(p.text)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// WriteRest writes the log after the position that the last stream reached. The
-// caller calls it when the shell has ended, because servers may lose the end of
-// a stream.
+// WriteRest writes the log after the position that the last stream reached, and
+// the output that is held. The caller calls it when the shell has ended, because
+// servers may lose the end of a stream. Errors are those of Output, and those of
+// the log, after which the end of the output may be missing.
 func (r *Replay) WriteRest(ctx context.Context) error {
-	if r.position.unknown {
-		return nil
-	}
 	r.partial = nil
-	err := r.readLog(ctx, "", false)
+	r.mu.Lock()
+	r.held.begin() // the log ends later than the output that is held
+	received := r.held.take()
+	r.mu.Unlock()
+	log, err := r.readLog(ctx, "", received)
 	var output *outputError
 	if errors.As(err, &output) {
 		return output.err
 	}
-	return err
+	return cmp.Or(r.writeJoined(log, err, received, true), err)
+}
+
+// WriteReceived writes the output that is held. The caller calls it when the
+// session has ended and the shell has not. reason is the reason why the output
+// before it may be missing.
+func (r *Replay) WriteReceived(reason error) error {
+	r.mu.Lock()
+	received := r.held.take()
+	r.mu.Unlock()
+	if !hasText(received) {
+		return nil
+	}
+	return r.writeJoined(nil, reason, received, true)
 }
 
 // outputError is an error of Replay.Output, not of the log.

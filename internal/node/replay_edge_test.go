@@ -85,7 +85,7 @@ func TestReplayLog_LongLogBeforeTheFirstStream(t *testing.T) {
 	r := &fakeContainer{}
 	replay, out, missing := newReplay(r)
 	replay.ExpectMark(t.Context(), "a")
-	text := strings.Repeat(strings.Repeat("x", 98)+"\r\n", maxUnmatched/50)
+	text := strings.Repeat(strings.Repeat("x", 98)+"\r\n", maxHeld/50)
 	r.print(text + markText("a"))
 	send(t, replay, []byte(markText("a")+"live"))
 	if out.String() != text+"live" || len(*missing) > 0 {

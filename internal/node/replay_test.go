@@ -38,12 +38,15 @@ func terminal(text string) string {
 type fakeContainer struct {
 	output      []byte
 	ended       bool
-	logHasCRs   bool  // the log contains the CRs before an LF
-	logError    error // the error of all log requests
-	rotatedAway int   // bytes at the beginning that the log no longer contains
-	unreachable int   // number of calls of LogUnreachable
-	cutLast     bool  // the last log was cut off
-	logIsCut    bool  // logs are cut off now and then
+	logHasCRs   bool   // the log contains the CRs before an LF
+	logError    error  // the error of all log requests
+	rotatedAway int    // bytes at the beginning that the log no longer contains
+	logEnds     int    // if not 0, the log ends early, after these bytes of the output
+	gaps        []Gap  // the arguments of OutputMissing
+	onGap       func() // called by OutputMissing; may be nil
+	unreachable int    // number of calls of LogUnreachable
+	cutLast     bool   // the last log was cut off
+	logIsCut    bool   // logs are cut off now and then
 	requests    []LogStart
 }
 
@@ -57,6 +60,9 @@ func (r *fakeContainer) openLog(ctx context.Context, from LogStart, follow bool)
 		return nil, r.logError
 	}
 	lines := r.output[r.rotatedAway:]
+	if r.logEnds > 0 {
+		return io.NopCloser(bytes.NewReader(bytes.ReplaceAll(r.output[:r.logEnds], []byte("\r\n"), []byte("\n")))), nil
+	}
 	if !r.ended {
 		lines = lines[:bytes.LastIndexByte(lines, '\n')+1]
 	}
@@ -104,7 +110,13 @@ func (s *fakeSource) OpenLog(ctx context.Context, from LogStart, follow bool) (i
 	return s.open(ctx, from, follow)
 }
 
-func (s *fakeSource) OutputMissing(err error) { *s.missing = append(*s.missing, err) }
+func (s *fakeSource) OutputMissing(gap Gap) {
+	*s.missing = append(*s.missing, gap.Err)
+	s.container.gaps = append(s.container.gaps, gap)
+	if s.container.onGap != nil {
+		s.container.onGap()
+	}
+}
 
 func (s *fakeSource) LogUnreachable(error) { s.container.unreachable++ }
 
@@ -236,7 +248,8 @@ func TestReplay_OutputMissing(t *testing.T) {
 				r.print("gap\r\n" + markText(id))
 				send(t, replay, []byte(markText(id)+"two\r\n"))
 			}
-			if out.String() != "one\r\ntwo\r\n" || len(*missing) != 1 || !errors.Is((*missing)[0], r.logError) ||
+			want := "one\r\n" + strings.Repeat("two\r\n", maxDroppedStreams+1) // each stream has delivered it
+			if out.String() != want || len(*missing) != maxDroppedStreams+1 || !errors.Is((*missing)[0], r.logError) ||
 				r.unreachable != maxDroppedStreams {
 				t.Errorf("got %q, missing %v, unreachable %d times", out, *missing, r.unreachable)
 			}
@@ -253,7 +266,8 @@ func TestReplay_OutputMissing(t *testing.T) {
 		replay.ExpectMark(t.Context(), "c")
 		r.print("x\r\n" + markText("c") + "then")
 		send(t, replay, []byte(markText("c")+"then"))
-		if out.String() != "one\r\nearly,passedthen" || len(*missing) != 1 || !errors.Is((*missing)[0], errNoPosition) {
+		if out.String() != "one\r\nearly,passedx\r\nthen" || len(*missing) != 1 ||
+			!errors.Is((*missing)[0], errLogTooShort) {
 			t.Errorf("got %q, missing %v", out, *missing)
 		}
 	})

@@ -222,9 +222,18 @@ func (s *attachSession) conclude(ctx context.Context, err error) error {
 		s.console.Tidy()
 		return errPodDeleted
 	}
+	if errors.As(err, &lost) {
+		if err := s.replay.WriteReceived(errNotJoined); err != nil {
+			return err
+		}
+	}
 	s.console.Tidy()
 	return outcome.ContextCause(ctx, err)
 }
+
+// errNotJoined means that the session ended before the output of its last
+// connection was joined to the earlier output.
+var errNotJoined = errors.New("the session ended before the container's log was read")
 
 // errPodDeleted means that the pod was deleted while the shell was running.
 var errPodDeleted = errors.New("the pod of the shell was deleted")

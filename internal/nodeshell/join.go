@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kshell/internal/node"
+	"kshell/internal/remote"
 	"kshell/internal/stream"
 )
 
@@ -84,10 +85,19 @@ func (s *attachSession) OpenLog(ctx context.Context, from node.LogStart, follow 
 func (s *attachSession) LogUnreachable(err error) { s.session.Drop(err) }
 
 // OutputMissing implements node.ReplaySource.
-func (s *attachSession) OutputMissing(err error) {
-	which := "earlier output"
-	if s.outage {
-		which = "output from the outage"
+func (s *attachSession) OutputMissing(gap node.Gap) {
+	s.pod.notice.WarnAlways("%s: %s", gap.Err, describeGap(gap))
+}
+
+// describeGap returns what is known about the size of a gap.
+func describeGap(gap node.Gap) string {
+	text := "earlier output may be missing"
+	if !gap.From.IsZero() {
+		text = fmt.Sprintf("output from %s to %s (%s) may be missing here",
+			gap.From.Format(time.TimeOnly), gap.To.Format(time.TimeOnly), remote.Seconds(gap.To.Sub(gap.From)))
 	}
-	s.pod.notice.WarnAlways("%s: %s may be missing", err, which)
+	if gap.Bytes > 0 {
+		text += fmt.Sprintf("; at least %d lines (%d bytes) are missing", gap.Lines, gap.Bytes)
+	}
+	return text
 }
