@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"kshell/internal/sandbox"
 	"kshell/test/faultproxy"
 )
 
@@ -14,6 +15,13 @@ import (
 // proxy.
 func proxiedSandbox(t *testing.T, kshell string) (Program, []string, *faultproxy.Proxy) {
 	t.Helper()
+	_, p, exec, proxy := startProxied(t, kshell)
+	return p, exec, proxy
+}
+
+// startProxied is proxiedSandbox, and also returns the sandbox.
+func startProxied(t *testing.T, kshell string) (*sandbox.Server, Program, []string, *faultproxy.Proxy) {
+	t.Helper()
 	s, host := startWeb(t)
 	proxy, err := faultproxy.Start(faultproxy.Config{Target: host})
 	if err != nil {
@@ -21,7 +29,7 @@ func proxiedSandbox(t *testing.T, kshell string) (Program, []string, *faultproxy
 	}
 	t.Cleanup(func() { _ = proxy.Close() })
 	p := Program{Path: kshell, Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}
-	return p, []string{"exec", "--server", "https://" + proxy.Addr()}, proxy
+	return s, p, []string{"exec", "--server", "https://" + proxy.Addr()}, proxy
 }
 
 func TestLink_Cut(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -128,6 +129,61 @@ func NodeShellResumes(t *testing.T, p Program, n Nodes, cuts int, cut func(), co
 	}
 	n.checkNoPods(t, p)
 }
+
+// NodeShellLogGap breaks the connection of a node shell by calling cut, while
+// the shell prints numbers. lose loses a part of the log of the shell's pod, in
+// the outage or when kshell reads the log again. After each cut, kshell must be
+// in the same shell again. No number may be shown twice or out of order, and
+// kshell must report a gap for each range of missing numbers. connection contains
+// the flags that make kshell use a connection that cut can break.
+func NodeShellLogGap(t *testing.T, p Program, n Nodes, cut func(), lose func(pod string), connection ...string) {
+	w := openWindow(t, p, append(n.args(n.Names[0]), connection...)...)
+	w.Type("PS1='prompt''> '; kept=yes\r")
+	w.waitForText("prompt> ")
+	r := p.Run(t, nil, "node-shell", "list", "-n", n.Namespace)
+	pod := regexp.MustCompile(`(?m)^node-shell-\S+`).FindString(r.Out)
+	if pod == "" {
+		t.Fatalf("there is no pod: %+v", r)
+	}
+	w.Type("i=0; while :; do i=$((i+1)); echo \"<$i>\"; sleep 0.02; done\r")
+	for range 3 {
+		before := lastNumber(w.Text())
+		w.waitUntil("a number", func(text string) bool { return lastNumber(text) > before+20 })
+		begin, before := strings.Count(w.errs.String(), "the shell is the same"), lastNumber(w.Text())
+		lose(pod)
+		cut()
+		w.waitUntil("a number after a cut", func(text string) bool {
+			return strings.Count(w.errs.String(), "the shell is the same") > begin && lastNumber(text) > before+20
+		})
+	}
+	w.Type("\x03")
+	w.waitUntil("a prompt", func(text string) bool { return strings.Count(text, "prompt> ") > 1 })
+	w.Type("echo kept: $kept\r")
+	w.waitForText("kept: yes")
+	w.Type("exit 7\r")
+	if code := w.Exit(); code != 7 {
+		t.Errorf("exit code %d; stderr %s", code, w.errs.String())
+	}
+	previous, ranges := 0, 0
+	for _, m := range number.FindAllStringSubmatch(w.Text(), -1) {
+		i, err := strconv.Atoi(m[1])
+		if err != nil || i <= previous {
+			t.Fatalf("%s follows number %d: ...%q\n%s", m[0], previous, excerpt(w.Text(), m[0]), w.errs.String())
+		}
+		if i > previous+1 {
+			ranges++
+		}
+		previous = i
+	}
+	if gaps := len(sizedGap.FindAllString(w.errs.String(), -1)); gaps < ranges {
+		t.Errorf("%d ranges of numbers are missing, %d gaps are reported: %s", ranges, gaps, w.errs.String())
+	}
+	t.Logf("%d numbers, %d ranges are missing; stderr: %s", previous, ranges, w.errs.String())
+	n.checkNoPods(t, p)
+}
+
+// sizedGap is the part of the message about a gap that describes its size.
+var sizedGap = regexp.MustCompile(`output from [0-9:]{8} to [0-9:]{8} \([0-9]+ s\) may be missing here`)
 
 func excerpt(text, words string) string {
 	i := strings.LastIndex(text, words)

@@ -33,6 +33,28 @@ func TestNodeShell_Resumes(t *testing.T) {
 	NodeShellResumes(t, p, sandboxNodes, *cuts, func() { proxy.Cut(faultproxy.Both, faultproxy.RST) }, exec[1:]...)
 }
 
+func TestNodeShell_LogGap(t *testing.T) {
+	t.Parallel()
+	kshell := kshellBinary(t)
+	for name, fault := range map[string]sandbox.Fault{
+		"rotated in the outage":        {Path: "/attach", Do: sandbox.RotateLog},
+		"rotated when the log is read": {Path: "/log", Do: sandbox.RotateLog},
+		"deleted in the outage":        {Path: "/attach", Do: sandbox.DeleteLog},
+		"deleted when the log is read": {Path: "/log", Do: sandbox.DeleteLog},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, p, exec, proxy := startProxied(t, kshell)
+			lose := func(string) {
+				fault := fault
+				fault.When, fault.Times = sandbox.AtRequest, 1
+				s.Inject(fault)
+			}
+			NodeShellLogGap(t, p, sandboxNodes, func() { proxy.Cut(faultproxy.Both, faultproxy.RST) }, lose, exec[1:]...)
+		})
+	}
+}
+
 func TestNodeShell_Detached(t *testing.T) {
 	t.Parallel()
 	NodeShellDetached(t, program(t), sandboxNodes)

@@ -84,6 +84,33 @@ func TestNodeShell_FiftyCuts(t *testing.T) {
 	})
 }
 
+// TestNodeShell_LogGap deletes the log of a node shell on its node, or renames
+// it as in a rotation. The kubelet makes containerd open a new log within 10 s.
+func TestNodeShell_LogGap(t *testing.T) {
+	inCI(t)
+	onServers(t, func(t *testing.T, s harness.Server) {
+		for how, command := range map[string]string{
+			"deleted": `rm "$1"`,
+			"rotated": `mv "$1" "$1.rotated"; while [ ! -e "$1" ]; do sleep 0.1; done`,
+		} {
+			t.Run(how, func(t *testing.T) {
+				t.Parallel()
+				proxy, flags := proxied(t, s)
+				n, p := nodes(t), program(cluster.Kubeconfig())
+				other := nodes(t) // has another namespace
+				lose := func(pod string) {
+					script := `set -- /var/log/pods/` + n.Namespace + "_" + pod + `_*/shell/0.log; ` + command
+					r := p.Run(t, nil, "node-shell", "--image", n.Image, "-n", other.Namespace, "node1", "--", "sh", "-c", script)
+					if r.Code != 0 {
+						t.Errorf("%+v", r)
+					}
+				}
+				contract.NodeShellLogGap(t, p, n, func() { proxy.Cut(faultproxy.Both, faultproxy.RST) }, lose, flags...)
+			})
+		}
+	})
+}
+
 // shellPods returns the pods of node shells in a namespace.
 func shellPods(ctx context.Context, t *testing.T, ns string) []corev1.Pod {
 	t.Helper()
