@@ -88,7 +88,7 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 	if err := f.scriptFlags.check(cmd); err != nil {
 		return nil, err
 	}
-	if err := f.waitFlags.check(cmd); err != nil {
+	if err := f.waitFlags.check(); err != nil {
 		return nil, err
 	}
 	local.in = local.in && f.stdinFile == ""

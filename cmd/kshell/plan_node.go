@@ -97,7 +97,7 @@ func (f *nodeFlags) planNodeRun(cmd *cobra.Command, p *nodePlan, command []strin
 	if x.tty {
 		x.exact.mode = exactNever
 	}
-	err := cmp.Or(f.scriptFlags.check(cmd), f.waitFlags.check(cmd), x.session.check(cmd))
+	err := cmp.Or(f.scriptFlags.check(cmd), f.waitFlags.check(), x.session.check(cmd))
 	if err != nil || f.dryRun {
 		return err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"time"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
@@ -19,6 +18,6 @@ func (f *waitFlags) addTo(flags *pflag.FlagSet) {
 }
 
 // check returns a usage error for a negative timeout.
-func (f *waitFlags) check(cmd *cobra.Command) error {
+func (f *waitFlags) check() error {
 	return notNegative("pod-running-timeout", f.runningTimeout)
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -75,7 +76,7 @@ func TestTerminalScript_Terminfo(t *testing.T) {
 			args[2] = strings.NewReplacer("/etc/terminfo", root+"/etc", "~/.terminfo", root+"/home",
 				"/lib/terminfo", root+"/lib", "/usr/share/terminfo", root+"/share").Replace(args[2])
 			cmd := exec.CommandContext(t.Context(), sh.path, args[1:]...)
-			cmd.Env = append(sh.env, "TERM=xterm", "TERMINFO="+filepath.Join(root, "own"))
+			cmd.Env = slices.Concat(sh.env, []string{"TERM=xterm", "TERMINFO=" + filepath.Join(root, "own")})
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}
