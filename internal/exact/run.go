@@ -197,6 +197,21 @@ func (r *Run) TerminateCommand() []string {
 	return []string{"sh", "-c", "kill -TERM -" + r.processGroup}
 }
 
+// CommandGone is the exit code of AliveCommand if the command is not running.
+const CommandGone = 3
+
+// AliveCommand returns another command that, run in the same container, exits
+// with CommandGone if r's command is not running, and otherwise with another
+// code. It returns nil if r's command was not started or has ended.
+func (r *Run) AliveCommand() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !isProcessID(r.processGroup) || r.state != Running {
+		return nil
+	}
+	return []string{"sh", "-c", "[ ! -d /proc/$$ ] || [ -d /proc/" + r.processGroup + " ] || exit 3"}
+}
+
 // isProcessID reports whether s is a number that can be the ID of a process.
 // This check is necessary because the remote has sent s, and s becomes part of
 // a command.

@@ -21,6 +21,8 @@ type driver struct {
 	ctx    context.Context // the context that was passed to Run or RunTTY
 	opened Target          // the container of the last connection
 	failed bool            // the last attempt to open a connection failed
+
+	goneSince time.Time // since when checks find that the command has ended; used by CheckStuck
 }
 
 // Driver returns a stream.Driver that opens connections with request, in plain
@@ -125,24 +127,34 @@ var errEndUnknown = errors.New("the command has ended without reading all of its
 // errContainerEnded means that the container, and everything in it, has ended.
 var errContainerEnded = errors.New("the container has ended, and the server does not report the result of the command")
 
+// errCommandGone means that the command has ended, but that the connection does
+// not report how. The connection is probably dead.
+var errCommandGone = errors.New("the command has ended, but nothing arrives any more")
+
+// checkTimeout is the time limit of each of the two parts of CheckStuck.
+const checkTimeout = requestTimeout / 2
+
 // CheckStuck implements stream.StuckChecker. It checks whether the container
 // and a command in it are still running.
 func (d *driver) CheckStuck(ctx context.Context) error {
 	c := d.cmd
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	c.env.Notice.Detail("the server sends nothing, and may be blocked by unread input: checking the pod")
-	if t := c.Target(); t.Found != nil {
-		if _, over, err := c.cluster.BackgroundPods().DescribeChange(ctx, t.Found); err == nil && over {
-			return errContainerEnded
-		}
+	over, answered := d.containerEnded(ctx)
+	if over {
+		return errContainerEnded
 	}
+	if d.run != nil {
+		return d.checkScript(ctx, answered)
+	}
+	limited, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
 	var exit *stream.ExitError
-	switch err := c.RunInternal(ctx, exact.ProbeCommand()); {
+	switch err := c.RunInternal(limited, exact.ProbeCommand()); {
 	case err == nil: // the command runs
 	case errors.As(err, &exit) && exit.Code == exact.NoneLeft:
 		return errEndUnknown
-	case ctx.Err() != nil: // no answer; if the session continues, CheckStuck is called again later
+	case isUnreachable(limited, err): // if the session continues, CheckStuck is called again later
+		return unlessAnswered(answered)
 	default:
 		c.noteStuck.Do(func() {
 			c.env.Notice.Note("the server accepts no input and sends nothing; " +
@@ -150,4 +162,64 @@ func (d *driver) CheckStuck(ctx context.Context) error {
 		})
 	}
 	return nil
+}
+
+// containerEnded reports whether the session's container has ended, and whether
+// the server has answered.
+func (d *driver) containerEnded(ctx context.Context) (over, answered bool) {
+	t := d.cmd.Target()
+	if t.Found == nil {
+		return false, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	_, over, err := d.cmd.cluster.BackgroundPods().DescribeChange(ctx, t.Found)
+	return err == nil && over, err == nil
+}
+
+// goneTimeout is how long a connection may not report the end of a command that
+// has ended. TCP may take that long to deliver the report after an outage of the
+// network.
+const goneTimeout = 30 * time.Second
+
+// checkScript is the second part of CheckStuck in exact mode: it checks whether
+// the command runs. In exact mode, unread input does not prevent the report that
+// the command has ended.
+func (d *driver) checkScript(ctx context.Context, answered bool) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	alive := d.run.AliveCommand()
+	if alive == nil {
+		return unlessAnswered(answered)
+	}
+	var exit *stream.ExitError
+	err := d.cmd.RunInternal(ctx, alive)
+	gone := errors.As(err, &exit) && exit.Code == exact.CommandGone
+	switch {
+	case gone && !d.goneSince.IsZero() && time.Since(d.goneSince) >= goneTimeout:
+		return &stream.LostError{Err: errCommandGone}
+	case gone && d.goneSince.IsZero():
+		d.goneSince = time.Now()
+	case gone:
+	case err != nil && isUnreachable(ctx, err):
+		return unlessAnswered(answered)
+	default:
+		d.goneSince = time.Time{}
+	}
+	return nil
+}
+
+// unlessAnswered returns stream.ErrUnanswered if the server has not answered.
+func unlessAnswered(answered bool) error {
+	if answered {
+		return nil
+	}
+	return stream.ErrUnanswered
+}
+
+// isUnreachable reports whether err, from an attempt to run a command with ctx,
+// means that the server did not answer.
+func isUnreachable(ctx context.Context, err error) bool {
+	var dial *stream.DialError
+	return ctx.Err() != nil || errors.As(err, &dial)
 }

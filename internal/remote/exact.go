@@ -67,6 +67,7 @@ func (c *Command) runScript(ctx context.Context, run *exact.Run) error {
 		s.Stdout = &trialWriter{s.Stdout, run, c}
 	}
 	s.WithOutput = true // the script sends a message when it starts the command
+	s.CheckStuck = c.in.Input != nil
 	return c.runOneShot(ctx, d, s)
 }
 

@@ -37,6 +37,7 @@ type Conn struct {
 	protocol string
 	codec    codec
 	prober   *prober // of the server; may be nil
+	tcp      *tcpConn
 
 	// Used by the goroutine that reads: the one in run or waitForStart.
 	buf    []byte // one piece of a binary message, or one whole text message
@@ -62,6 +63,7 @@ type Conn struct {
 	waitingSince atomic.Int64          // when the reader began to wait for a piece, in nanoseconds after start
 	sent         atomic.Int64          // bytes of stdin
 	writes       atomic.Int32          // the number of writes in progress
+	failedChecks atomic.Int32          // the number of calls of CheckStuck in a row that got no answer
 	fatal        atomic.Pointer[error] // the first reason passed to Drop
 }
 
@@ -71,7 +73,7 @@ func newConn(ws *websocket.Conn, out *bufferedConn) *Conn {
 	ws.SetReadLimit(-1) // most messages are read in pieces; readMessage limits those that are held as a whole
 	return &Conn{
 		ws: ws, out: out, reads: out.reads, protocol: ws.Subprotocol(), codec: codecs[ws.Subprotocol()],
-		buf: make([]byte, readSize), start: time.Now(),
+		buf: make([]byte, readSize), start: time.Now(), tcp: new(tcpConn),
 	}
 }
 
@@ -402,7 +404,10 @@ func (c *Conn) quiet() time.Duration {
 
 // state returns the state of the link for liveness.check.
 func (c *Conn) state() linkState {
-	return linkState{silence: c.reads.silence(), sent: c.sent.Load(), writing: c.writes.Load() > 0}
+	return linkState{
+		silence: c.reads.silence(), sent: c.sent.Load(), writing: c.writes.Load() > 0,
+		tcp: c.tcp.state(), unchecked: c.failedChecks.Load() >= checksInVain,
+	}
 }
 
 // pong reports whether the server answers a ping within a time limit. A server

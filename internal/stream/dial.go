@@ -86,14 +86,17 @@ func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
 	client := *d.client
 	client.Transport = handshake
 	options := &websocket.DialOptions{HTTPClient: &client, HTTPHeader: header, Subprotocols: slices.Clone(r.Protocols)}
-	ws, resp, err := websocket.Dial(bounded, u.String(), options) //nolint:bodyclose // see websocket.Dial
+	tcp := new(tcpConn)
+	ws, resp, err := websocket.Dial(tcp.traced(bounded), u.String(), options) //nolint:bodyclose // see websocket.Dial
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		return nil, d.dialError(err, resp, context.Cause(bounded))
 	}
-	return newConn(ws, handshake.out), nil
+	conn := newConn(ws, handshake.out)
+	conn.tcp = tcp
+	return conn, nil
 }
 
 // timeoutError returns the error of a handshake that was not answered in time.

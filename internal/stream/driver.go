@@ -27,8 +27,9 @@ type Driver interface {
 // see Settings.CheckStuck.
 type StuckChecker interface {
 	// CheckStuck returns an error if the command is no longer running. The
-	// session ends with that error. CheckStuck is called in a separate
-	// goroutine.
+	// session ends with that error. CheckStuck returns ErrUnanswered if the
+	// server did not answer; the session then continues. CheckStuck is called
+	// in a separate goroutine.
 	CheckStuck(ctx context.Context) error
 }
 

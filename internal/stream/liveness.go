@@ -36,10 +36,20 @@ const (
 	slowProbe = time.Second
 	// checkProbe is the interval between probes that are answered.
 	checkProbe = 5 * time.Second
+	// ackWithin is how long TCP may get no acknowledgement before a link is
+	// silent whose server may be blocked by stdin. probeUnacked is the time
+	// after which the server of such a link is probed.
+	ackWithin    = 30 * time.Second
+	probeUnacked = 10 * time.Second
 	// minGrace and maxGrace are the limits of the time that a link gets after an
 	// outage, which otherwise is as long as the outage.
 	minGrace = 10 * time.Second
 	maxGrace = 30 * time.Second
+	// moreGrace is how much longer a link gets if the kernel knows that TCP has
+	// not sent its packets again since the outage. The link also gets
+	// resendGrace after they were sent again.
+	moreGrace   = 60 * time.Second
+	resendGrace = 5 * time.Second
 	// checkEvery is the interval between checks of a link. If the last check
 	// was more than three intervals ago, the machine was asleep or the process
 	// was stopped.
@@ -134,7 +144,15 @@ type linkState struct {
 	silence time.Duration // how long the reader has waited without receiving bytes; 0 while it does not wait
 	sent    int64         // bytes of stdin that were sent
 	writing bool          // a write has not returned
+	tcp     tcpState
+	// unchecked means that the last checksInVain calls of CheckStuck got no
+	// answer.
+	unchecked bool
 }
+
+// mayBeBlocked reports whether the server may be blocked by stdin. taken is the
+// stdin that the server has taken, in bytes.
+func (s *linkState) mayBeBlocked(taken int64) bool { return s.sent-taken > lineBuffer || s.writing }
 
 // liveness decides when to ping and to probe the server, when to tell the user
 // that the server is silent, and when the link is dead. Except for run, it has
@@ -142,9 +160,16 @@ type linkState struct {
 // checkEvery, the method answered when a ping was answered or could not be sent,
 // and the method probed when a probe has ended.
 //
-// Silence does not count while the reader is paused, while the server may be
-// blocked by a remote process that does not read its stdin, and while the
-// machine was asleep.
+// Silence does not count while the reader is paused, and while the machine was
+// asleep. While the server may be blocked by a remote process that does not read
+// its stdin, the server may be silent on a link that works:
+//
+//   - If the kernel knows what the other end has acknowledged (on Linux), the
+//     link is silent if TCP gets no acknowledgement for ackWithin. The kernel of
+//     a server that is blocked acknowledges window probes.
+//   - Otherwise, and if checks of the command got no answer, an answered probe
+//     does not mean that the link is dead. But if the network is out for
+//     MaxOutage, the link is dead.
 type liveness struct {
 	keepalive time.Duration
 	probes    bool // the server can be probed; otherwise a silent link is dead
@@ -159,7 +184,9 @@ type liveness struct {
 	checked  time.Time // the last check
 	awake    time.Time // silence before this time does not count
 	awaiting time.Time // since when an answer is expected; zero if none is
+	unacked  time.Time // since when packets were not acknowledged at each check; zero if there are none
 	quiet    bool      // the last report was that an answer is overdue
+	blocked  bool      // that report was of a link whose server may be blocked
 
 	pinged   time.Time // when the last ping was sent
 	inFlight bool      // the last ping was not answered yet and has not failed
@@ -174,6 +201,9 @@ type liveness struct {
 	networkOut bool      // the last probe was not answered
 	reachable  bool      // the last probe was answered
 	graceEnd   time.Time // until when the link is not dead, after an outage
+	resends    uint32    // tcpState.resends at the end of the outage
+	resentAt   time.Time // when a check noticed that TCP has sent packets again since the outage; zero if it has not
+	tcp        tcpState  // at the last check
 }
 
 func newLiveness(keepalive time.Duration, now time.Time) *liveness {
@@ -184,6 +214,15 @@ func newLiveness(keepalive time.Duration, now time.Time) *liveness {
 func (l *liveness) check(now time.Time, s linkState) {
 	asleep := now.Sub(l.checked) > 3*checkEvery
 	l.checked = now
+	l.tcp = s.tcp
+	if l.resentAt.IsZero() && s.tcp.resends != l.resends {
+		l.resentAt = now
+	}
+	if !s.tcp.unacked {
+		l.unacked = time.Time{}
+	} else if l.unacked.IsZero() || asleep {
+		l.unacked = now
+	}
 	switch {
 	case asleep:
 		l.awake = now
@@ -221,8 +260,9 @@ func (l *liveness) ping(now time.Time, s linkState) {
 // overdue decides whether to probe the server, whether the link is dead, and
 // whether to report that an answer is overdue.
 func (l *liveness) overdue(now time.Time, s linkState) {
-	if s.sent-l.taken > lineBuffer || s.writing {
-		return // the server may be blocked
+	if s.mayBeBlocked(l.taken) {
+		l.blockedOverdue(now, s)
+		return
 	}
 	d := now.Sub(l.awaiting)                    // how long the answer has been overdue
 	silence := min(s.silence, now.Sub(l.awake)) // the part of the silence that counts
@@ -232,9 +272,46 @@ func (l *liveness) overdue(now time.Time, s linkState) {
 	}
 	l.dead = silence >= deadAfter && d >= answerWithin && l.isLost(now)
 	if d >= quietAfter {
-		l.quiet = true
-		l.reports = append(l.reports, d)
+		l.report(d)
 	}
+}
+
+// blockedOverdue is like overdue, for a link whose server may be blocked by
+// stdin.
+func (l *liveness) blockedOverdue(now time.Time, s linkState) {
+	silence := min(s.silence, now.Sub(l.awake))
+	byAcks := s.tcp.known && !s.unchecked
+	suspect := ackWithin
+	if byAcks {
+		silence, suspect = min(silence, l.unackedFor(now, s)), probeUnacked
+	}
+	l.since = now.Add(-silence)
+	if silence >= suspect {
+		l.probe(now)
+	}
+	switch {
+	case silence >= suspect && (byAcks || l.networkOut):
+		l.dead = silence >= ackWithin && l.isLost(now)
+		l.report(silence)
+		l.blocked = true
+	case l.blocked: // the network works again, and the server may be blocked
+		l.forgetProbes()
+		l.endQuiet()
+	}
+}
+
+// unackedFor returns how long packets have not been acknowledged.
+func (l *liveness) unackedFor(now time.Time, s linkState) time.Duration {
+	if l.unacked.IsZero() {
+		return 0
+	}
+	return min(now.Sub(l.unacked), s.tcp.sinceAck)
+}
+
+// report reports how long an answer has been overdue.
+func (l *liveness) report(d time.Duration) {
+	l.quiet = true
+	l.reports = append(l.reports, d)
 }
 
 // isLost reports whether a silent link is dead.
@@ -245,7 +322,16 @@ func (l *liveness) isLost(now time.Time) bool {
 	case l.networkOut:
 		return now.Sub(l.since) >= MaxOutage
 	}
-	return l.reachable && !now.Before(l.graceEnd)
+	return l.reachable && !now.Before(l.graceEnd) && !l.resendDue(now)
+}
+
+// resendDue reports whether TCP has to send packets again before it is known
+// whether the link has survived an outage.
+func (l *liveness) resendDue(now time.Time) bool {
+	if l.graceEnd.IsZero() || !l.tcp.unacked || now.Sub(l.graceEnd) >= moreGrace {
+		return false
+	}
+	return l.resentAt.IsZero() || now.Sub(l.resentAt) < resendGrace
 }
 
 // reason returns why a dead link counts as dead.
@@ -281,6 +367,7 @@ func (l *liveness) probed(now time.Time, r probeResult) {
 		if last := l.since.Add(MaxOutage + maxGrace); l.graceEnd.After(last) {
 			l.graceEnd = last // so that repeated outages do not keep a dead link
 		}
+		l.resends, l.resentAt = l.tcp.resends, time.Time{}
 	}
 	l.networkOut, l.reachable = !r.answered, r.answered
 }
@@ -305,8 +392,14 @@ func (l *liveness) answered(ok bool) {
 func (l *liveness) arrived() {
 	l.awaiting = time.Time{}
 	l.forgetProbes()
+	l.endQuiet()
+}
+
+// endQuiet reports that the server answers again, if it was reported that it
+// does not.
+func (l *liveness) endQuiet() {
 	if l.quiet {
-		l.quiet = false
+		l.quiet, l.blocked = false, false
 		l.reports = append(l.reports, 0)
 	}
 }

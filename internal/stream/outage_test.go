@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -195,5 +196,113 @@ func TestDeadLink_NetworkOut(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// While the server may be blocked by stdin, only missing acknowledgements and
+// an outage of the network show that a link is dead.
+func TestLiveness_Blocked(t *testing.T) {
+	never, always := float64(0), float64(1000)
+	acked := func(int) tcpState { return tcpState{known: true} }
+	notAcked := func(second int) tcpState {
+		sinceAck := time.Duration(second) * time.Second
+		return tcpState{known: true, unacked: true, sinceAck: sinceAck, resends: uint32(second / 10)}
+	}
+	// The last acknowledgement was long before the packets were sent.
+	idleBefore := func(second int) tcpState {
+		return tcpState{known: true, unacked: second > 40, sinceAck: time.Duration(second) * time.Second}
+	}
+	ackedEvery25 := func(second int) tcpState {
+		return tcpState{known: true, unacked: true, sinceAck: time.Duration(second%25) * time.Second}
+	}
+	unknown := func(int) tcpState { return tcpState{} }
+	for _, c := range []struct {
+		name      string
+		tcp       func(int) tcpState
+		unchecked bool
+		outEnd    float64 // of an outage that begins at 0
+		dead      int     // in seconds; 0: never
+		reported  bool
+	}{
+		{"acknowledged", acked, false, never, 0, false},
+		{"acknowledged, network out", acked, false, always, 0, false},
+		{"acknowledged late", ackedEvery25, false, never, 0, true},
+		{"not acknowledged", notAcked, false, never, 31, true},
+		{"not acknowledged, idle before", idleBefore, false, never, 71, true},
+		{"not acknowledged, network out", notAcked, false, always, 121, true},
+		{"not acknowledged, network out for 25 s", notAcked, false, 25.5, 25 + 25, true},
+		{"unknown", unknown, false, never, 0, false},
+		{"unknown, network out", unknown, false, always, 120, true},
+		{"unknown, network out for 50 s", unknown, false, 50.5, 0, true},
+		{"acknowledged, not checked", acked, true, never, 0, false},
+		{"acknowledged, not checked, network out", acked, true, always, 120, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newProbedTest(0, c.outEnd)
+			dead := p.run(300, func(second int) linkState {
+				s := silentFor(64<<10, true)(second)
+				s.tcp, s.unchecked = c.tcp(second), c.unchecked
+				return s
+			})
+			if dead != c.dead || (len(p.reports) > 0) != c.reported {
+				t.Errorf("dead after %d s, want %d s; reports %v; probes: %s", dead, c.dead, p.reports, p.seen)
+			}
+			if n := len(p.reports); c.dead == 0 && n > 0 && p.quiet != (p.reports[n-1] != 0) {
+				t.Errorf("quiet %v, the last report is %v", p.quiet, p.reports[n-1])
+			}
+		})
+	}
+}
+
+// After an outage, a link is not dead before TCP has sent its packets again, for
+// up to moreGrace.
+func TestLiveness_ResendAfterOutage(t *testing.T) {
+	for _, c := range []struct{ resent, dead int }{ // in seconds
+		{50, 71}, {79, 79 + 5}, {125, 125 + 5}, {500, 71 + 60},
+	} {
+		t.Run(fmt.Sprint(c.resent), func(t *testing.T) {
+			p := newProbedTest(0, 40.5)
+			dead := p.run(300, func(second int) linkState {
+				s := silentFor(0, false)(second)
+				s.tcp = tcpState{known: true, unacked: true, sinceAck: s.silence, resends: 7}
+				if second >= c.resent {
+					s.tcp.resends++
+				}
+				return s
+			})
+			if dead != c.dead {
+				t.Errorf("dead after %d s, want %d s; probes: %s", dead, c.dead, p.seen)
+			}
+		})
+	}
+}
+
+// wrappedConn is like the connection with which client-go counts those of a
+// credential plugin.
+type wrappedConn struct {
+	_ func()
+	net.Conn
+}
+
+func TestUnwrapConn(t *testing.T) {
+	tcp := &net.TCPConn{}
+	for name, conn := range map[string]net.Conn{
+		"TCP":     tcp,
+		"wrapped": &wrappedConn{Conn: tcp},
+		"TLS":     tls.Client(&wrappedConn{Conn: &wrappedConn{Conn: tcp}}, &tls.Config{}),
+	} {
+		if got := unwrapConn(conn); got != tcp {
+			t.Errorf("%s: got %T", name, got)
+		}
+	}
+	pipe, other := net.Pipe()
+	defer pipe.Close()
+	defer other.Close()
+	if got := unwrapConn(pipe); got != pipe {
+		t.Errorf("got %T, want a pipe", got)
+	}
+	empty := &wrappedConn{}
+	if got := unwrapConn(empty); got != empty {
+		t.Errorf("got %T, want the connection that wraps none", got)
 	}
 }

@@ -40,8 +40,10 @@ type Settings struct {
 	// new connection, the connection counts as lost. If the server does not
 	// answer on a new connection either, the network is out, and the connection
 	// is kept for up to 120 s of silence; after an outage, it gets as long as
-	// the outage has lasted, 10 s to 30 s. 0 disables pings and the detection of
-	// dead connections.
+	// the outage has lasted, 10 s to 30 s. If the server may be blocked by
+	// stdin, the kernel must have got no acknowledgement for 30 s, instead of
+	// the first two conditions. 0 disables pings and the detection of dead
+	// connections.
 	Keepalive time.Duration
 	// IdleKeepalive prevents the servers' idle timer (4 hours) from ending the
 	// session, independent of Keepalive.

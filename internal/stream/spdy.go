@@ -38,7 +38,8 @@ func (d *Dialer) DialSPDY(ctx context.Context, r Request) (*Conn, error) {
 	u := d.base.JoinPath(r.Path)
 	u.RawQuery = encode(r.Query)
 	var h spdyHandshake
-	conn, err := spdy.Dial(bounded, transport, u, h.accept)
+	tcp := new(tcpConn)
+	conn, err := spdy.Dial(tcp.traced(bounded), transport, u, h.accept)
 	if err != nil {
 		h.close()
 		if ctx.Err() != nil {
@@ -49,7 +50,7 @@ func (d *Dialer) DialSPDY(ctx context.Context, r Request) (*Conn, error) {
 	s := &spdySocket{conn: conn, reads: newReadTimer()}
 	return &Conn{
 		ws: s, reads: s.reads, out: h.out, protocol: SPDY + " " + h.protocol, codec: codec{halfClose: true, status: true},
-		buf: make([]byte, readSize), start: time.Now(),
+		buf: make([]byte, readSize), start: time.Now(), tcp: tcp,
 	}, nil
 }
 

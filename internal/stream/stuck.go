@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -19,10 +20,17 @@ const (
 	// unreadLimit is the smallest amount of stdin that can block a server, in
 	// bytes: the capacity of a pipe.
 	unreadLimit = 64 << 10
+	// checksInVain is the number of calls of CheckStuck in a row that get no
+	// answer after which the network may be out.
+	checksInVain = 3
 )
 
+// ErrUnanswered is the error of CheckStuck if the server did not answer.
+var ErrUnanswered = errors.New("the server did not answer the check of the command")
+
 // watchStuck calls checker as described at Settings.CheckStuck. If checker
-// returns an error, watchStuck passes the error to end, and returns.
+// returns an error other than ErrUnanswered, watchStuck passes the error to end,
+// and returns.
 func (s *Session) watchStuck(ctx context.Context, conn *Conn, checker StuckChecker, end func(error)) {
 	timer := time.NewTimer(stuckAfter)
 	defer timer.Stop()
@@ -48,7 +56,12 @@ func (s *Session) watchStuck(ctx context.Context, conn *Conn, checker StuckCheck
 		case conn.quiet() < stuckAfter:
 			continue
 		}
-		if err := checker.CheckStuck(ctx); err != nil {
+		switch err := checker.CheckStuck(ctx); {
+		case err == nil:
+			conn.failedChecks.Store(0)
+		case errors.Is(err, ErrUnanswered):
+			conn.failedChecks.Add(1)
+		default:
 			end(err)
 			return
 		}

@@ -3,6 +3,8 @@
 package contract
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"runtime"
 	"slices"
@@ -34,6 +36,97 @@ func Outages(t *testing.T, w Setup) {
 	slices.SortStableFunc(all, func(a, b *outage) int { return int(a.lasts - b.lasts) })
 	for _, o := range all {
 		o.check()
+	}
+}
+
+// Forgotten checks that kshell detects a connection of which all packets are
+// dropped, while new connections work, even if much stdin was sent: the server
+// may then be blocked by a command that does not read its stdin. It also checks
+// that a command that does not read its stdin for longer is not interrupted.
+func Forgotten(t *testing.T, w Setup) {
+	if runtime.GOOS != "linux" {
+		t.Skip("packets can be dropped only on Linux")
+	}
+	for name, flags := range map[string][]string{"exact": nil, "plain": {"--exact=never"}} {
+		t.Run("upload, "+name, func(t *testing.T) {
+			t.Parallel()
+			const reason = "connection lost: the server does not answer any more"
+			lostUpload(t, w, flags, reason, (*faultproxy.Proxy).DropOpen)
+		})
+		t.Run("unread upload, "+name, func(t *testing.T) {
+			t.Parallel()
+			_, server := w.Through(t)
+			script := fmt.Sprintf("sleep %d; wc -c; exit 6", unreadSeconds)
+			args := slices.Concat([]string{"exec", "-i"}, server, flags, []string{"web", "--", "sh", "-c", script})
+			r := w.Run(t, make([]byte, 40<<20), args...)
+			if r.Code != 6 || strings.TrimSpace(r.Out) != fmt.Sprint(40<<20) || strings.Contains(r.Err, "network out") {
+				t.Errorf("exit code %d, stdout %q, stderr %q", r.Code, r.Out, r.Err)
+			}
+		})
+	}
+	// The script ends the command when the server's half of the connection is
+	// cut. The client's half acknowledges everything.
+	t.Run("upload, server's half cut", func(t *testing.T) {
+		t.Parallel()
+		const reason = "connection lost: the command has ended, but nothing arrives any more"
+		lostUpload(t, w, nil, reason, func(proxy *faultproxy.Proxy) error {
+			proxy.Cut(faultproxy.Server, faultproxy.RST)
+			return nil
+		})
+	})
+	t.Run("paste", func(t *testing.T) {
+		t.Parallel()
+		term, proxy := w.shell(t)
+		if err := proxy.DropOpen(); err != nil {
+			t.Fatal(err)
+		}
+		term.Type("# " + strings.Repeat("x", 5000) + "\r")
+		term.WaitForWithin(2*terminalTimeout, `no reply for [0-9]+ s`)
+		term.WaitForWithin(2*terminalTimeout, `connection lost: the server does not answer any more`)
+		term.WaitFor(newShell)
+		term.WaitFor(`[$#] `)
+		term.Prompt()
+		term.exitShell(3)
+	})
+}
+
+// unreadSeconds is how long a command leaves its stdin unread. It is longer
+// than kshell waits for an acknowledgement, 30 s.
+const unreadSeconds = 45
+
+// lostUpload sends stdin without end, breaks the connection when some of it has
+// arrived, and checks that kshell ends with reason.
+func lostUpload(t *testing.T, w Setup, flags []string, reason string, breaks func(*faultproxy.Proxy) error) {
+	proxy, server := w.Through(t)
+	args := slices.Concat([]string{"exec", "-i"}, server, flags, []string{"web", "--", "sh", "-c", "cat >/dev/null"})
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := w.Command(ctx, t, args...)
+	input, err := zeros(t.TempDir(), 1<<40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer input.Close()
+	var stderr bytes.Buffer
+	cmd.Stdin, cmd.Stderr = input, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for proxy.Stats().Bytes[faultproxy.ToServer] < 1<<20 && ctx.Err() == nil {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := breaks(proxy); err != nil {
+		t.Error(err)
+	}
+	begin := time.Now()
+	_ = cmd.Wait() // the exit code is checked
+	took, code := time.Since(begin), cmd.ProcessState.ExitCode()
+	if code != 255 || !strings.Contains(strings.ReplaceAll(stderr.String(), "\n", " "), reason) {
+		t.Errorf("exit code %d after %v, stderr %q", code, took, stderr.String())
+	}
+	t.Logf("detected after %v", took)
+	if took > 90*time.Second {
+		t.Errorf("it took %v", took)
 	}
 }
 

@@ -84,3 +84,8 @@ func TestSessions_Outages(t *testing.T) {
 	t.Parallel()
 	Outages(t, sandboxSetup(t))
 }
+
+func TestSessions_Forgotten(t *testing.T) {
+	t.Parallel()
+	Forgotten(t, sandboxSetup(t))
+}

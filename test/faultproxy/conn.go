@@ -242,6 +242,14 @@ func (c *conn) cut(who Side, by Ending) {
 	}
 }
 
+// freeze stops forwarding, and leaves both sides open.
+func (c *conn) freeze() {
+	c.stop()
+	for _, sock := range c.openSocks() {
+		interrupt(sock)
+	}
+}
+
 // markEnded records that a side has ended. The caller must hold mu.
 func (c *conn) markEnded(side int, by Ending) {
 	before := c.ended[clientSock] != nil && c.ended[serverSock] != nil

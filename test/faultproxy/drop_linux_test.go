@@ -123,3 +123,23 @@ func TestDropPackets_WindowProbes(t *testing.T) {
 		}
 	}
 }
+
+func TestDropOpen(t *testing.T) {
+	s := newServer(t)
+	p := start(t, s.addr)
+	client := dial(t, p)
+	srv := s.next(t)
+	send(t, client, "hello")
+	expect(t, srv, "hello")
+	if err := p.DropOpen(); err != nil {
+		t.Fatal(err)
+	}
+	send(t, client, "lost")
+	send(t, srv, "lost")
+	waitForRetransmission(t, client)
+	waitForRetransmission(t, srv)
+	expectSilence(t, client)
+	expectSilence(t, srv)
+	send(t, dial(t, p), "again")
+	expect(t, s.next(t), "again")
+}

@@ -56,6 +56,28 @@ func (p *Proxy) DropPackets(on bool) error {
 	return failed
 }
 
+// DropOpen drops all packets of the open connections from now on, as a firewall
+// does that has forgotten them. New connections are not affected. DropOpen works
+// only on Linux.
+func (p *Proxy) DropOpen() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var socks []*net.TCPConn
+	for c := range p.conns {
+		c.freeze()
+		socks = append(socks, c.openSocks()...)
+	}
+	end := time.Now().Add(ackTimeout)
+	var failed []error
+	for _, sock := range socks {
+		waitAcknowledged(sock, end)
+		if err := setDrop(sock, true); !errors.Is(err, net.ErrClosed) {
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
 // ackTimeout is how long DropPackets waits for the acknowledgement of the bytes
 // that the proxy has sent before.
 const ackTimeout = 200 * time.Millisecond
