@@ -2,8 +2,10 @@ package remote
 
 import (
 	"context"
+	"net"
 	"net/url"
 	"sync"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd/api"
@@ -51,14 +53,18 @@ func (c *Cluster) newClients(cfg *rest.Config) (*clients, error) {
 	if err != nil {
 		return nil, err
 	}
-	pods, err := pod.NewClient(cfg, pod.Options{
-		RunWatch:          (&clients{transport: transport}).runWatch,
-		OnSelectorIgnored: c.env.SelectorIgnored,
-	})
+	pods, err := c.newPodClient(cfg, transport)
 	if err != nil {
 		return nil, err
 	}
 	return &clients{cfg, transport, pods}, nil
+}
+
+func (c *Cluster) newPodClient(cfg *rest.Config, transport *stream.Transport) (*pod.Client, error) {
+	return pod.NewClient(cfg, pod.Options{
+		RunWatch:          (&clients{transport: transport}).runWatch,
+		OnSelectorIgnored: c.env.SelectorIgnored,
+	})
 }
 
 // Config returns the configuration. Its credential plugin may prompt the user.
@@ -67,6 +73,43 @@ func (c *Cluster) Config() *rest.Config { return c.clients.cfg }
 // Pods returns the client for requests while no session uses the terminal. Its
 // credential plugin may prompt the user.
 func (c *Cluster) Pods() *pod.Client { return c.clients.pods }
+
+// newPods returns a client like Pods, which uses new connections: after a
+// connection was lost, those that are open may be dead, too. They cannot all be
+// closed, because other requests may be in progress on them. The caller must
+// call the function done.
+func (c *Cluster) newPods() (pods *pod.Client, done func(), err error) {
+	if c.clients.cfg.Transport != nil {
+		return c.Pods(), func() {}, nil
+	}
+	cfg := rest.CopyConfig(c.clients.cfg)
+	dial := cfg.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: dialTimeout}).DialContext
+	}
+	// client-go does not share the transport of a configuration that has a
+	// separate function.
+	cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		return dial(ctx, network, address)
+	}
+	made, err := c.newPodClient(cfg, c.clients.transport)
+	if err != nil {
+		return nil, nil, err
+	}
+	return made, made.CloseIdleConnections, nil
+}
+
+// dialTimeout is the timeout and the keepalive interval of a TCP connection, as
+// in client-go.
+const dialTimeout = 30 * time.Second
+
+// closeIdleConnections closes the connections on which no request is in
+// progress. It is called when a connection was lost, because they may be dead,
+// too.
+func (c *Cluster) closeIdleConnections() {
+	c.Pods().CloseIdleConnections()
+	c.BackgroundPods().CloseIdleConnections()
+}
 
 // Transport returns the transport of the user's sessions.
 func (c *Cluster) Transport() *stream.Transport { return c.clients.transport }

@@ -40,6 +40,9 @@ func (d *driver) Dial(ctx context.Context) (*stream.Conn, error) {
 }
 
 func (d *driver) dial(ctx context.Context) (*stream.Conn, error) {
+	if d.opened != (Target{}) { // a connection was lost
+		d.cmd.cluster.closeIdleConnections()
+	}
 	if err := d.watch.findNext(ctx); err != nil {
 		return nil, err
 	}

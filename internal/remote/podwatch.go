@@ -86,9 +86,14 @@ func (w *podWatch) findNext(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	pods, done, err := w.cmd.cluster.newPods()
+	if err != nil {
+		return err
+	}
+	defer done()
 	request := w.cmd.options.Pod
 	request.Namespace = w.cmd.Target().Namespace
-	next, change, err := w.cmd.cluster.Pods().Next(ctx, w.found, request)
+	next, change, err := pods.Next(ctx, w.found, request)
 	var gone *pod.GoneError
 	var refused *pod.RequestError
 	switch {

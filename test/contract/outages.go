@@ -106,7 +106,7 @@ func lostUpload(t *testing.T, w Setup, flags []string, reason string, breaks fun
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer input.Close()
+	t.Cleanup(func() { _ = input.Close() })
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stderr = input, &stderr
 	if err := cmd.Start(); err != nil {

@@ -72,6 +72,7 @@ func Sessions(t *testing.T, w Setup) {
 		"what has not run is tried again":                   dialRetried,
 		"a server that never comes back costs so much time": serverGone,
 		"~R acts at once during an outage":                  reconnectInOutage,
+		"~R acts at once on a half-open connection":         reconnectHalfOpen,
 		"Ctrl-C ends a command during an outage":            interruptInOutage,
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
@@ -368,6 +369,22 @@ func reconnectInOutage(t *testing.T, w Setup) {
 	term.WaitFor(`[$#] `)
 	term.Prompt()
 	term.exitShell(4)
+}
+
+// reconnectHalfOpen types ~R after the server's halves of all connections were
+// cut, also of those of requests for the pod.
+func reconnectHalfOpen(t *testing.T, w Setup) {
+	term, proxy := w.shell(t)
+	proxy.Cut(faultproxy.Server, faultproxy.RST)
+	term.TypeEscape("R", `connection lost: closed to open a new connection`)
+	begin := time.Now()
+	term.WaitFor(newShell)
+	if took := time.Since(begin); took > 5*time.Second { // 8 s is the time limit of the request for the pod
+		t.Errorf("the new shell came after %v", took)
+	}
+	term.WaitFor(`[$#] `)
+	term.Prompt()
+	term.exitShell(5)
 }
 
 // interruptInOutage types Ctrl-C to a command without a tty while the network
