@@ -33,6 +33,6 @@ func Raise(s syscall.Signal) {
 	}
 	signal.Reset(s)
 	if err := syscall.Kill(os.Getpid(), s); err == nil {
-		time.Sleep(raiseTimeout)
+		time.Sleep(raiseTimeout) //nolint:forbidigo // the signal ends the process during this time
 	}
 }

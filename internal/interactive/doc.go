@@ -16,9 +16,9 @@
 //
 // Invariants:
 //
-//   - The terminal is raw from the first open connection until Close, except
-//     while kshell is suspended and while a credential plugin may prompt the
-//     user. Close restores the terminal. cleanup.Registry also restores it,
+//   - The terminal is raw from the first open connection until the outcome of
+//     the session is known, or until Close, except while kshell is suspended and
+//     while a credential plugin may prompt the user. Close restores the terminal. cleanup.Registry also restores it,
 //     when the program ends.
 //   - Until the terminal is raw, Ctrl-C sends a signal to kshell.
 //   - A line is not executed if a part of it may have been lost. If the shell

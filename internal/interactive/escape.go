@@ -79,7 +79,7 @@ func (s *Session) info() []string {
 }
 
 func (s *Session) roundTrip() string {
-	ctx, cancel := context.WithTimeout(context.Background(), s.console.options.Limits.RoundTrip)
+	ctx, cancel := context.WithTimeout(s.ctx, s.console.options.Limits.RoundTrip)
 	defer cancel()
 	took, ok := s.remote.RoundTrip(ctx)
 	if !ok {

@@ -89,6 +89,13 @@ func New(cmd *remote.Command, o Options) *Console {
 	return c
 }
 
+// ReportsEOF reports whether AwaitEOF can return true on this system.
+const ReportsEOF = terminal.ReportsEOF
+
+// AwaitEOF waits until Ctrl-D is typed after the last session was closed; see
+// terminal.AwaitEOF.
+func (c *Console) AwaitEOF(ctx context.Context) bool { return terminal.AwaitEOF(ctx, c.env.In) }
+
 // Output implements remote.Terminal.
 func (c *Console) Output() io.Writer { return c.screen }
 

@@ -32,8 +32,11 @@ type Session struct {
 	outage  *outage
 	begin   time.Time
 
-	remote *remote.Session // set by Run
-	leave  context.CancelCauseFunc
+	// Set by Run.
+	remote     *remote.Session
+	ctx        context.Context // ends with the session
+	leave      context.CancelCauseFunc
+	reconnects bool
 
 	lost          atomic.Int32 // the number of lost connections
 	wasRaw        atomic.Bool  // the session has set raw mode, and no credential plugin uses the terminal
@@ -109,6 +112,7 @@ func (s *Session) Drop(reason error) { s.remote.Drop(reason) }
 func (s *Session) Run(ctx context.Context, d stream.Driver, set stream.Settings) error {
 	c, o := s.console, s.console.cmd.Options()
 	ctx, s.leave = context.WithCancelCause(ctx)
+	s.ctx = ctx
 	defer s.leave(nil)
 	s.keys = terminal.NewKeys(s.input, s.input.Cancel, c.options.Escape, s.escapeKeys(), s.press)
 	if set.WithOutput {
@@ -123,6 +127,7 @@ func (s *Session) Run(ctx context.Context, d stream.Driver, set stream.Settings)
 	if o.Reconnect == remote.ReconnectNever {
 		set.Reconnect = stream.ReconnectNever
 	}
+	s.reconnects = set.Reconnect == stream.ReconnectAlways
 	s.remote = c.cmd.NewSession(driver{d, s}, s.observe, set)
 	s.useStatusLine()
 	err := s.remote.Run(ctx)
@@ -162,6 +167,52 @@ func (d driver) Opened(ctx context.Context, conn *stream.Conn) error {
 	}
 	d.session.noteConnected()
 	return nil
+}
+
+// Ended implements stream.Driver. If the session ends with err, the wrapped
+// driver's Ended may still make requests, on a network that may be dead.
+// Therefore the terminal is released before.
+func (d driver) Ended(ctx context.Context, err error) error {
+	s := d.session
+	if s.console.options.SameShell || s.reconnects && continues(err) {
+		return d.Driver.Ended(ctx, err)
+	}
+	takeBack := s.release()
+	err = d.Driver.Ended(ctx, err)
+	if s.reconnects && continues(err) {
+		takeBack()
+	}
+	return err
+}
+
+// continues reports whether a session that reconnects continues after err, the
+// result of a connection.
+func continues(err error) bool {
+	var lost *stream.LostError
+	var notReady *stream.NotReadyError
+	return errors.As(err, &lost) || errors.As(err, &notReady)
+}
+
+// release stops reading the terminal, so that what is typed from now on is left
+// to the next program, and restores the terminal, so that Ctrl-C sends a
+// signal. takeBack undoes both.
+func (s *Session) release() (takeBack func()) {
+	if !s.wasRaw.Load() {
+		return func() {}
+	}
+	resume, ok := s.input.Pause()
+	if !ok {
+		return func() {}
+	}
+	s.console.screen.SetStatus("")
+	s.wasRaw.Store(false) // so that s.continued does not set raw mode
+	s.term.Restore()
+	s.env.Notice.SetCooked()
+	return func() {
+		_ = s.raw() // an error does not matter: makeRaw calls raw again and returns its error
+		s.env.Notice.SetRaw(s.console.screen)
+		resume()
+	}
 }
 
 // makeRaw sets raw mode at the beginning of a connection.

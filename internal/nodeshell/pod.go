@@ -17,7 +17,6 @@ import (
 	"kshell/internal/outcome"
 	"kshell/internal/pod"
 	"kshell/internal/remote"
-	"kshell/internal/terminal"
 )
 
 // Pod is a pod that kshell created on a node, or attaches to.
@@ -184,12 +183,12 @@ func (p *Pod) reportRemoval(ctx context.Context, leave func(error)) (stop func()
 		case <-timer.C:
 		}
 		s, keys := p.session.Load(), "press Ctrl-C to cancel"
-		if s != nil && terminal.ReportsEOF {
+		if s != nil && interactive.ReportsEOF {
 			keys = "Ctrl-D: quit"
 		}
 		p.notice.Note("waiting for the API server to delete pod %s (up to %v, %s)",
 			p.object.Name, cleanup.Timeout, keys)
-		if s != nil && terminal.AwaitEOF(ctx, s.command.Env().In) {
+		if s != nil && s.console.AwaitEOF(ctx) {
 			leave(errNotAwaited)
 		}
 	})

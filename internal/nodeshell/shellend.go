@@ -98,12 +98,17 @@ func (e *shellEnd) check(ctx context.Context) bool {
 // wait waits until check reports that the shell has ended. It returns false
 // after statusDelay, or when ctx ends.
 func (e *shellEnd) wait(ctx context.Context) bool {
-	for begin := time.Now(); ; time.Sleep(checkInterval) {
+	for begin := time.Now(); ; {
 		switch {
 		case e.check(ctx):
 			return true
-		case time.Since(begin) > statusDelay, ctx.Err() != nil:
+		case time.Since(begin) > statusDelay:
 			return false
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(checkInterval):
 		}
 	}
 }

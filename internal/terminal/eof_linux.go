@@ -26,7 +26,7 @@ func AwaitEOF(ctx context.Context, in io.Reader) bool {
 		return false
 	}
 	for ctx.Err() == nil {
-		ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} //nolint:gosec // a descriptor fits
+		ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		n, err := unix.Poll(ready, int(eofInterval/time.Millisecond))
 		switch {
 		case errors.Is(err, unix.EINTR), err == nil && n == 0:

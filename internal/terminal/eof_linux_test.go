@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"testing"
@@ -52,7 +53,7 @@ func readLine(t *testing.T, user, tty *os.File) string {
 	}
 	buf := make([]byte, 100)
 	n, err := tty.Read(buf)
-	if err != nil && err != io.EOF { //nolint:errorlint // os.File returns io.EOF itself
+	if err != nil && !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
 	return string(buf[:n])

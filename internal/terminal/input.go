@@ -176,7 +176,8 @@ func (i *Input) Pause() (resume func(), ok bool) {
 
 // Cancel makes a blocked Read and all later ones return an error, and waits up
 // to 1 s for the blocked one. It reports whether it is certain that nothing
-// more is read from the input.
+// more is read from the input. A pause does not end, but Cancel does not wait
+// for its end.
 //
 // If a Read that cannot be interrupted (see [Input]) is in progress, Cancel
 // returns false at once. That Read ends with the next input, so the caller must
@@ -185,6 +186,11 @@ func (i *Input) Cancel() bool { return i.cancel() }
 
 func (i *Input) doCancel() bool {
 	close(i.canceled)
+	if i.pause() != nil { // the pause holds the lock
+		i.src.interrupt()
+		i.src.close()
+		return true
+	}
 	if !i.src.interrupt() {
 		select {
 		case i.lock <- struct{}{}:
