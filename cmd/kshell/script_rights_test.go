@@ -72,7 +72,8 @@ func reviewer(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // httpServers starts two HTTP servers in front of the sandbox. HTTP passes every
-// request on; it is also an HTTP proxy, which passes requests for any host on.
+// request on, without the prefix /k8s of its path; it is also an HTTP proxy,
+// which passes requests for any host on.
 // KUBECTL_PROXY adds credentials, as kubectl proxy does, and rejects requests
 // that have some.
 func httpServers(ts *testscript.TestScript, neg bool, args []string) {
@@ -87,7 +88,10 @@ func httpServers(ts *testscript.TestScript, neg bool, args []string) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
 	forward := &httputil.ReverseProxy{
-		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(server) },
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Path = strings.TrimPrefix(r.Out.URL.Path, "/k8s")
+			r.SetURL(server)
+		},
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true},
 	}
 	plain := httptest.NewServer(forward)

@@ -61,7 +61,7 @@ func New(cfg *rest.Config) (*http.Client, error) {
 		return nil, err
 	}
 	own := *client // a copy, because client may be http.DefaultClient
-	own.Transport = PluginErrors(cmp.Or(client.Transport, http.DefaultTransport))
+	own.Transport = PluginErrors(cfg, cmp.Or(client.Transport, http.DefaultTransport))
 	return &own, nil
 }
 

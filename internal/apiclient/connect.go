@@ -81,7 +81,9 @@ func (e *explainer) RoundTrip(req *http.Request) (*http.Response, error) {
 		err = http.ErrSchemeMismatch
 	}
 	failure := &ConnectError{Origin: e.origin, Err: err, host: req.URL.Hostname(), https: req.URL.Scheme == "https"}
-	if proxy, proxyErr := e.proxy(req); proxyErr == nil && proxy != nil {
+	proxy, proxyErr := e.proxy(req)
+	failure.badProxy = proxyErr != nil
+	if proxyErr == nil && proxy != nil {
 		failure.proxy = &url.URL{Scheme: proxy.Scheme, Host: proxy.Host}
 	}
 	return nil, failure
@@ -93,9 +95,10 @@ type ConnectError struct {
 	Origin Origin
 	Err    error
 
-	host  string   // of the server
-	https bool     // the scheme of the server's address
-	proxy *url.URL // the proxy of the request, without user info, or nil
+	host     string   // of the server
+	https    bool     // the scheme of the server's address
+	proxy    *url.URL // the proxy of the request, without user info, or nil
+	badProxy bool     // the address of the proxy is invalid
 }
 
 // Error returns the text of Err. If the proxy caused the error, it names the
@@ -159,6 +162,8 @@ func (e *ConnectError) Hint() string {
 	switch {
 	case errors.Is(e.Err, context.Canceled):
 		return ""
+	case e.badProxy:
+		return e.proxySource()
 	case e.AtProxy():
 		return e.proxyHint()
 	case errors.As(e.Err, &dns):
@@ -193,7 +198,7 @@ func (e *ConnectError) proxyHint() string {
 	switch text := e.Err.Error(); {
 	case errors.As(e.Err, &dns):
 		lines = append(lines, fmt.Sprintf("the name of the proxy, %q, is not in the DNS", dns.Name))
-	case e.proxy.Scheme == "socks5" && (strings.Contains(text, "host unreachable") ||
+	case strings.HasPrefix(e.proxy.Scheme, "socks5") && (strings.Contains(text, "host unreachable") ||
 		strings.Contains(text, "general SOCKS server failure")):
 		lines = append(lines, fmt.Sprintf(
 			"the proxy cannot reach %q: a socks5 proxy resolves names itself, so it must know this name", e.host))

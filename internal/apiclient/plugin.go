@@ -1,18 +1,29 @@
 package apiclient
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/client-go/rest"
 )
 
 // PluginErrors returns a transport that wraps rt, which must be the transport of
-// rest.HTTPClientFor or rest.TransportFor. If the credential plugin fails, its
-// RoundTrip returns a *PluginError.
-func PluginErrors(rt http.RoundTripper) http.RoundTripper { return pluginErrors{rt} }
+// rest.HTTPClientFor or rest.TransportFor for cfg. If the credential plugin
+// fails, its RoundTrip returns a *PluginError.
+func PluginErrors(cfg *rest.Config, rt http.RoundTripper) http.RoundTripper {
+	command := "the credential plugin"
+	if cfg.ExecProvider != nil {
+		command = cfg.ExecProvider.Command
+	}
+	return pluginErrors{rt, command}
+}
 
-type pluginErrors struct{ http.RoundTripper }
+type pluginErrors struct {
+	http.RoundTripper
+	command string // the plugin, for hints
+}
 
 // WrappedRoundTripper implements RoundTripperWrapper of
 // k8s.io/apimachinery/pkg/util/net.
@@ -31,7 +42,7 @@ func (p pluginErrors) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err == nil || !strings.HasPrefix(err.Error(), pluginPrefix) {
 		return resp, err
 	}
-	return nil, newPluginError(err)
+	return nil, newPluginError(err, p.command)
 }
 
 // PluginError means that the credential plugin of the user failed.
@@ -41,9 +52,9 @@ type PluginError struct {
 	err   error
 }
 
-// newPluginError returns the error for err. The first line of client-go's text
+// newPluginError returns the error for err of the plugin command. The first line of client-go's text
 // is the message; the other lines are hints.
-func newPluginError(err error) *PluginError {
+func newPluginError(err error, command string) *PluginError {
 	text, rest, _ := strings.Cut(err.Error(), "\n")
 	e := &PluginError{text: text, err: err}
 	for line := range strings.Lines(rest) {
@@ -56,19 +67,20 @@ func newPluginError(err error) *PluginError {
 		}
 	}
 	if len(e.hints) == 0 {
-		e.hints = pluginHints(text)
+		e.hints = pluginHints(text, command)
 	}
 	return e
 }
 
-// pluginHints returns the hints for the message of a plugin's failure.
-func pluginHints(text string) []string {
+// pluginHints returns the hints for the message text of a failure of the plugin
+// command.
+func pluginHints(text, command string) []string {
 	switch {
 	case strings.Contains(text, " not found"):
 		return []string{"install the program, or correct the user's exec.command in the kubeconfig"}
 	case strings.Contains(text, "plugin returned version"), strings.Contains(text, "is registered for version"):
-		return []string{"the plugin and the kubeconfig differ in the apiVersion: update the plugin, and log in again " +
-			"with the command that wrote the user's entry in the kubeconfig"}
+		return []string{fmt.Sprintf("%s and the kubeconfig differ in the apiVersion: update %[1]s, and log in again "+
+			"with the command that wrote the user's entry in the kubeconfig", command)}
 	case strings.Contains(text, "not allowed: policy"), strings.Contains(text, "credential plugin allowlist"):
 		return []string{"credentialPluginPolicy and credentialPluginAllowlist in the kuberc file " +
 			"(--kuberc, KUBERC or ~/.kube/kuberc) determine which plugins may run"}

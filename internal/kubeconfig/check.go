@@ -58,12 +58,13 @@ func (f *Flags) checkCluster(raw *clientcmdapi.Config, files sources) error {
 		return undefinedCluster(f.contextName(raw), name, slices.Sorted(maps.Keys(raw.Clusters)), files)
 	case f.Server == "" && cluster.Server == "":
 		return noServer(name)
-	case !validProxy(f.ProxyURL):
-		return badProxyFlag()
-	case defined && f.ProxyURL == "" && !validProxy(cluster.ProxyURL):
-		return badProxy(name)
 	}
-	return nil
+	// These checks come before those of clientcmd, whose messages repeat the
+	// addresses. The addresses may contain a password.
+	if err := f.checkServer(raw, files); err != nil {
+		return err
+	}
+	return f.checkProxy(raw, files)
 }
 
 func (f *Flags) checkUser(raw *clientcmdapi.Config, files sources) error {
@@ -80,6 +81,9 @@ func (f *Flags) checkUser(raw *clientcmdapi.Config, files sources) error {
 		if err := checkAuthProvider(name, user.AuthProvider); err != nil {
 			return err
 		}
+	case defined && user.Exec != nil && user.Exec.Command != "" && user.Exec.APIVersion != "" && !f.hasCredentials() &&
+		!slices.Contains(pluginVersions, user.Exec.APIVersion):
+		return removedAPIVersion(f.userField(raw, files, "exec"), user.Exec.Command, user.Exec.APIVersion)
 	}
 	for _, pair := range f.AsExtra {
 		if !strings.Contains(pair, "=") {
@@ -94,6 +98,10 @@ func (f *Flags) checkUser(raw *clientcmdapi.Config, files sources) error {
 func (f *Flags) impersonatesWithoutUser() bool {
 	return f.As == "" && (len(f.AsGroups) > 0 || f.AsUID != "" || len(f.AsExtra) > 0)
 }
+
+// pluginVersions are the apiVersions of credential plugins that client-go
+// supports.
+var pluginVersions = []string{"client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"}
 
 // oidc is the only auth-provider that client-go still supports.
 const oidc = "oidc"
@@ -114,15 +122,4 @@ func checkAuthProvider(user string, provider *clientcmdapi.AuthProviderConfig) e
 		return incompleteAuthProvider(user, "has an "+issuer+" that is not a URL")
 	}
 	return nil
-}
-
-// validProxy reports whether clientcmd accepts the URL of a proxy. It is called
-// before clientcmd, whose message repeats the URL. The URL may contain a
-// password.
-func validProxy(proxy string) bool {
-	if proxy == "" {
-		return true
-	}
-	u, err := url.Parse(proxy)
-	return err == nil && slices.Contains([]string{"http", "https", "socks5"}, u.Scheme)
 }

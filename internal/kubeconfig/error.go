@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
+	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
@@ -59,7 +61,18 @@ func fileNotFound(file string) error {
 	}
 }
 
+func noFileListed(value string) error {
+	return &Error{
+		Kind: FileNotFound, err: fs.ErrNotExist,
+		text: fmt.Sprintf("KUBECONFIG is %q, which names no file", value),
+		hint: "set KUBECONFIG to a file that exists, or type `unset KUBECONFIG` to use ~/.kube/config",
+	}
+}
+
 func listNotFound(files []string) error {
+	if len(files) == 0 {
+		return noFileListed(os.Getenv(clientcmd.RecommendedConfigPathEnvVar))
+	}
 	text := fmt.Sprintf("kubeconfig %s, named by KUBECONFIG, does not exist", strings.Join(files, ", "))
 	if len(files) != 1 {
 		text = fmt.Sprintf("none of the files named by KUBECONFIG exists: %s", strings.Join(files, ", "))
@@ -183,32 +196,6 @@ func noServer(cluster string) error {
 	}
 }
 
-func badServer() error {
-	return &Error{
-		Kind: Invalid,
-		text: "the server's address is neither a URL nor host:port",
-		hint: "write it as --server https://HOST:PORT",
-	}
-}
-
-func badProxy(cluster string) error {
-	return &Error{
-		Kind: Invalid,
-		text: fmt.Sprintf("cluster %q has a proxy-url that is not an http, https or socks5 URL", cluster),
-		hint: fmt.Sprintf("type `kubectl config set-cluster %s --proxy-url=http://HOST:PORT`", quote(cluster)),
-	}
-}
-
-// badProxyFlag returns an error that does not repeat the URL, because the URL
-// may contain a password.
-func badProxyFlag() error {
-	return &Error{
-		Kind: Usage,
-		text: "--proxy-url is not an http, https or socks5 URL",
-		hint: "write it as --proxy-url=http://HOST:PORT",
-	}
-}
-
 // unsupportedAuthProvider is the error for an auth-provider other than oidc.
 // For gcp and azure, the hint names the credential plugin that replaces the
 // auth-provider.
@@ -233,6 +220,28 @@ func incompleteAuthProvider(user, problem string) error {
 		Kind: Invalid,
 		text: fmt.Sprintf("the auth-provider oidc of user %q %s", user, problem),
 		hint: "log in again with the command that wrote the entry, or correct it in the kubeconfig",
+	}
+}
+
+// removedAPIVersion is the error for a credential plugin with an apiVersion that
+// client-go does not support. The hint names the tool to update.
+func removedAPIVersion(where place, command, version string) error {
+	hint := fmt.Sprintf("update %s, and log in again with the command that wrote the entry", command)
+	switch filepath.Base(command) {
+	case "aws", "aws-iam-authenticator":
+		hint = "update the AWS CLI (aws), and type `aws eks update-kubeconfig --name CLUSTER`"
+	case "gcloud", "gke-gcloud-auth-plugin":
+		hint = "update gke-gcloud-auth-plugin, and type `gcloud container clusters get-credentials CLUSTER`"
+	case "kubelogin":
+		hint = "update kubelogin, and type `kubelogin convert-kubeconfig`"
+	case "doctl":
+		hint = "update doctl, and type `doctl kubernetes cluster kubeconfig save CLUSTER`"
+	}
+	return &Error{
+		Kind: Invalid,
+		text: fmt.Sprintf("the credential plugin %s of %s has the apiVersion %q, which kubectl and kshell "+
+			"do not support: only v1 and v1beta1 are supported", command, where.entry, version),
+		hint: hint,
 	}
 }
 

@@ -157,7 +157,7 @@ func TestLoad_Errors(t *testing.T) {
 			"invalid server address",
 			with(twoContexts, func(f *Flags) { f.Server = "ht!tp://%%" }),
 			Invalid,
-			"neither a URL nor host:port",
+			`--server cannot be used: "ht!tp://%%" is neither a URL nor host:port`,
 			"--server",
 		},
 		{

@@ -101,6 +101,8 @@ func (f *Flags) Load() (*Connection, error) {
 	conn := &Connection{Config: config, Namespace: f.namespace(raw, pod), Context: context, Notes: notes}
 	if !rest.IsConfigTransportTLS(*config) {
 		conn.http = f.loadHTTP(raw, files, config)
+	} else if err := f.checkTLS(raw, files, config); err != nil {
+		return nil, err
 	}
 	if err := f.restrictPlugin(conn); err != nil {
 		return nil, err
@@ -152,8 +154,13 @@ func (f *Flags) clientConfig(
 	case !files.allRegular():
 		config.AuthConfigPersister = nil // a pipe cannot be read again or written
 	}
+	if f.hasCredentials() {
+		config.ExecProvider = nil // client-go does not use it, but checks it
+	}
 	if _, _, err := rest.DefaultServerUrlFor(config); err != nil {
-		return nil, badServer()
+		value, where := f.serverPlace(raw, files)
+		shown, _, _ := describeAddress(value)
+		return nil, badServer(where, f.clusterName(raw), shown, "is neither a URL nor host:port", "")
 	}
 	apiclient.Explain(config, f.origin(raw, config))
 	config.Wrap(SameOrigin)
@@ -173,7 +180,7 @@ func (f *Flags) origin(raw *clientcmdapi.Config, config *rest.Config) apiclient.
 	case f.Cluster != "":
 		o.Source = "--cluster " + quote(f.Cluster)
 	case f.contextName(raw) == InCluster:
-		o.Source = "the service account of this pod"
+		o.Source = podAccount
 	default:
 		o.Context = f.contextName(raw)
 	}

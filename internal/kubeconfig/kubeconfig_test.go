@@ -1,6 +1,7 @@
 package kubeconfig
 
 import (
+	"encoding/base64"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -142,7 +143,8 @@ func TestLoad_ServerOnly(t *testing.T) {
 
 func TestLoad_ImpersonationTLSAndTimeout(t *testing.T) {
 	cleanEnvironment(t)
-	ca := kubeconfigFile(t, "certificate")
+	certificate, _ := keyPair(t)
+	ca := kubeconfigFile(t, certificate)
 	file := kubeconfigFile(t, twoContexts)
 	got := mustLoad(t, Flags{
 		Kubeconfig:    file,
@@ -177,7 +179,8 @@ func TestLoad_ImpersonationTLSAndTimeout(t *testing.T) {
 func TestLoad_CredentialFlags(t *testing.T) {
 	cleanEnvironment(t)
 	dir := t.TempDir()
-	cert, key := write(t, filepath.Join(dir, "cert"), "c"), write(t, filepath.Join(dir, "key"), "k")
+	cert, key := keyPair(t)
+	cert, key = write(t, filepath.Join(dir, "cert"), cert), write(t, filepath.Join(dir, "key"), key)
 	file := kubeconfigFile(t, twoContexts)
 	if got := mustLoad(t, Flags{Kubeconfig: file, ClientCert: cert, ClientKey: key}).Config; got.CertFile != cert ||
 		got.KeyFile != key ||
@@ -208,10 +211,13 @@ func TestLoad_ProxyFlag(t *testing.T) {
 	}
 }
 
+func inBase64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+
 func TestLoad_CredentialsInFile(t *testing.T) {
 	cleanEnvironment(t)
 	dir := t.TempDir()
-	for name, content := range map[string]string{"token": "from-file", "cert": "c", "key": "k", "ca": "a"} {
+	cert, key := keyPair(t)
+	for name, content := range map[string]string{"token": "from-file", "cert": cert, "key": key, "ca": cert} {
 		write(t, filepath.Join(dir, name), content)
 	}
 	file := write(t, filepath.Join(dir, "config"), `
@@ -228,7 +234,7 @@ users:
 - name: cert
   user: {client-certificate: cert, client-key: key}
 - name: certdata
-  user: {client-certificate-data: Yw==, client-key-data: aw==}
+  user: {client-certificate-data: `+inBase64(cert)+`, client-key-data: `+inBase64(key)+`}
 - name: exec
   user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: login, args: [now], interactiveMode: IfAvailable}}
 - name: as
@@ -267,7 +273,7 @@ current-context: c
 	if got := as("cert", ""); got.CertFile != in("cert") || got.KeyFile != in("key") {
 		t.Errorf("certificate: got %q %q", got.CertFile, got.KeyFile)
 	}
-	if got := as("certdata", ""); string(got.CertData) != "c" || string(got.KeyData) != "k" {
+	if got := as("certdata", ""); string(got.CertData) != cert || string(got.KeyData) != key {
 		t.Errorf("certificate data: got %q %q", got.CertData, got.KeyData)
 	}
 	if got := as("as", ""); got.Impersonate.UserName != "other" {
@@ -298,7 +304,8 @@ func inClusterFlags(t *testing.T, files map[string]string) Flags {
 }
 
 func TestLoad_InCluster(t *testing.T) {
-	full := map[string]string{"token": "sa-" + secret, "ca.crt": "a", "namespace": "home\n"}
+	ca, _ := keyPair(t)
+	full := map[string]string{"token": "sa-" + secret, "ca.crt": ca, "namespace": "home\n"}
 	t.Run("complete account", func(t *testing.T) {
 		f := inClusterFlags(t, full)
 		got := mustLoad(t, f)

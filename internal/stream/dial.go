@@ -48,7 +48,7 @@ func NewDialer(cfg *rest.Config) (*Dialer, error) {
 	}
 	own := *client // a copy, because client may be http.DefaultClient
 	own.Timeout = 0
-	own.Transport = apiclient.PluginErrors(cmp.Or(client.Transport, http.DefaultTransport))
+	own.Transport = apiclient.PluginErrors(cfg, cmp.Or(client.Transport, http.DefaultTransport))
 	http1 := sync.OnceValues(func() (http.RoundTripper, error) { return newHTTP1(cfg) })
 	return &Dialer{base: base, client: &own, http1: http1, timeout: cmp.Or(cfg.Timeout, handshakeTimeout)}, nil
 }

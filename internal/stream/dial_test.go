@@ -134,3 +134,19 @@ func TestDial_SilentServer(t *testing.T) {
 		}
 	})
 }
+
+func TestDialer_Server(t *testing.T) {
+	for host, want := range map[string]string{
+		"https://h:6443":                        "https://h:6443",
+		"https://h:6443/":                       "https://h:6443",
+		"https://u:hunter2@h/k8s/clusters/c-1/": "https://h/k8s/clusters/c-1",
+	} {
+		d, err := NewDialer(&rest.Config{Host: host})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Server(); got != want {
+			t.Errorf("%s: %s, want %s", host, got, want)
+		}
+	}
+}

@@ -62,7 +62,7 @@ func newHTTP1(cfg *rest.Config) (http.RoundTripper, error) {
 	if err != nil {
 		return nil, err
 	}
-	return apiclient.PluginErrors(transport), nil
+	return apiclient.PluginErrors(own, transport), nil
 }
 
 // spdyHandshake checks the answer to a SPDY handshake.

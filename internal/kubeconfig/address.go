@@ -1,0 +1,202 @@
+package kubeconfig
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// A place is where a value stands: a field of an entry of the kubeconfig, or a
+// flag.
+type place struct {
+	field string // "proxy-url", or "--proxy-url"
+	entry string // `cluster "east" in kubeconfig /home/ann/.kube/config`; "" for a flag
+}
+
+// String returns the name of the value, for messages.
+func (p place) String() string {
+	if p.entry == "" {
+		return p.field
+	}
+	return p.field + " of " + p.entry
+}
+
+// clusterField returns the place of a field of a cluster.
+func (f *Flags) clusterField(raw *clientcmdapi.Config, files sources, field string) place {
+	name := f.clusterName(raw)
+	return place{field, entryOf("cluster", name, raw.Clusters[name].LocationOfOrigin, files)}
+}
+
+// userField returns the place of a field of a user.
+func (f *Flags) userField(raw *clientcmdapi.Config, files sources, field string) place {
+	name := f.userName(raw)
+	return place{field, entryOf("user", name, raw.AuthInfos[name].LocationOfOrigin, files)}
+}
+
+// podAccount is the entry of the places in a service account.
+const podAccount = "the service account of this pod"
+
+func entryOf(kind, name, file string, files sources) string {
+	if name == InCluster {
+		return podAccount
+	}
+	if file == "" {
+		file = files.String()
+	}
+	return fmt.Sprintf("%s %q in kubeconfig %s", kind, name, file)
+}
+
+// describeAddress returns the part of an address that is shown, and what is
+// wrong with it, or "". The shown part has no user info, no query, and no port
+// that is not a number, which may be a part of a password. bracketed is the
+// corrected address if an IPv6 address has no brackets.
+func describeAddress(value string, schemes ...string) (shown, problem, bracketed string) {
+	trimmed := strings.TrimSpace(value)
+	prefix, rest := "", trimmed
+	if scheme, after, ok := strings.Cut(trimmed, "://"); ok && urlScheme.MatchString(scheme) {
+		prefix, rest = scheme+"://", after
+	}
+	// User info that is not escaped properly may contain any character.
+	rest = rest[strings.LastIndexByte(rest, '@')+1:]
+	rest, _, _ = strings.Cut(rest, "?")
+	host, _, _ := strings.Cut(rest, "/")
+	name, badPort := splitBadPort(host)
+	scheme := strings.ToLower(strings.TrimSuffix(prefix, "://"))
+	switch bracketed := bracket(host); {
+	case trimmed != value:
+		return prefix + name, "begins or ends with a space", ""
+	case prefix != "" && !slices.Contains(schemes, scheme):
+		return prefix + name, fmt.Sprintf("has the scheme %q, and not %s", scheme, strings.Join(schemes, " or ")), ""
+	case prefix != "" && host == "":
+		return prefix, "has no host", ""
+	case bracketed != "":
+		return host, "is an IPv6 address without brackets", prefix + bracketed
+	case badPort:
+		return prefix + name, "has an invalid port", ""
+	}
+	if u, err := url.Parse(prefix + rest); prefix != "" && (err != nil || u.Host == "") {
+		return prefix + host, "is not a URL", ""
+	}
+	if prefix == "" {
+		return rest, "", ""
+	}
+	return prefix + host, "", ""
+}
+
+var urlScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*$`) // RFC 3986, 3.1
+
+// splitBadPort returns host without its port if that is not a number, and
+// reports whether it is not a number.
+func splitBadPort(host string) (name string, bad bool) {
+	name, port, _ := strings.Cut(host, ":")
+	if strings.HasPrefix(host, "[") {
+		i := strings.IndexByte(host, ']') + 1
+		name, port = host[:i], strings.TrimPrefix(host[i:], ":")
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); port != "" && err != nil {
+		return name, true
+	}
+	return host, false
+}
+
+// bracket returns an IPv6 address with brackets, or "" if host is not an IPv6
+// address without brackets. A decimal number at the end is taken for a port if
+// the rest is an address.
+func bracket(host string) string {
+	i := strings.LastIndexByte(host, ':')
+	if strings.Count(host, ":") < 2 || strings.HasPrefix(host, "[") {
+		return ""
+	}
+	_, portErr := strconv.ParseUint(host[i+1:], 10, 16)
+	if _, err := netip.ParseAddr(host[:i]); err == nil && portErr == nil {
+		return "[" + host[:i] + "]:" + host[i+1:]
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return "[" + host + "]"
+	}
+	return ""
+}
+
+// serverPlace returns the server's address and where it stands.
+func (f *Flags) serverPlace(raw *clientcmdapi.Config, files sources) (string, place) {
+	if f.Server != "" {
+		return f.Server, place{field: "--server"}
+	}
+	return raw.Clusters[f.clusterName(raw)].Server, f.clusterField(raw, files, "server")
+}
+
+// checkServer returns an error if the server's address cannot be used.
+func (f *Flags) checkServer(raw *clientcmdapi.Config, files sources) error {
+	value, where := f.serverPlace(raw, files)
+	shown, problem, bracketed := describeAddress(value, "https", "http")
+	if problem == "" {
+		return nil
+	}
+	return badServer(where, f.clusterName(raw), shown, problem, bracketed)
+}
+
+func badServer(where place, cluster, shown, problem, bracketed string) error {
+	e := &Error{
+		Kind: Invalid,
+		text: fmt.Sprintf("%s cannot be used: %q %s", where, shown, problem),
+		hint: "write it as --server https://HOST:PORT",
+	}
+	if bracketed == "" {
+		bracketed = "https://HOST:PORT"
+	} else if !strings.Contains(bracketed, "://") {
+		bracketed = "https://" + bracketed
+	}
+	e.hint = "write it as --server " + bracketed
+	if where.entry != "" {
+		e.hint = fmt.Sprintf("type `kubectl config set-cluster %s --server=%s`", quote(cluster), bracketed)
+	}
+	return e
+}
+
+// checkProxy returns an error if the address of the proxy cannot be used.
+func (f *Flags) checkProxy(raw *clientcmdapi.Config, files sources) error {
+	value, where := f.ProxyURL, place{field: "--proxy-url"}
+	if cluster := raw.Clusters[f.clusterName(raw)]; value == "" && cluster != nil {
+		value, where = cluster.ProxyURL, f.clusterField(raw, files, "proxy-url")
+	}
+	if value == "" {
+		return nil
+	}
+	shown, problem, bracketed := describeAddress(value, "http", "https", "socks5")
+	if problem == "" && !strings.Contains(value, "://") {
+		problem = "has no scheme such as http://"
+	}
+	if problem == "" {
+		return nil
+	}
+	return badProxy(where, f.clusterName(raw), shown, problem, bracketed)
+}
+
+func badProxy(where place, cluster, shown, problem, bracketed string) error {
+	proxy := "http://HOST:PORT"
+	if strings.Contains(bracketed, "://") {
+		proxy = bracketed
+	}
+	note := ""
+	if strings.HasPrefix(shown, "socks5h://") {
+		proxy, note = "socks5://HOST:PORT", "; with socks5, the proxy resolves names, as with socks5h in other programs"
+	}
+	if where.entry == "" {
+		return &Error{
+			Kind: Usage,
+			text: fmt.Sprintf("%s is not an http, https or socks5 URL: %q %s", where, shown, problem),
+			hint: "write it as --proxy-url=" + proxy + note,
+		}
+	}
+	return &Error{
+		Kind: Invalid,
+		text: fmt.Sprintf("%s is not an http, https or socks5 URL: %q %s", where, shown, problem),
+		hint: fmt.Sprintf("type `kubectl config set-cluster %s --proxy-url=%s`", quote(cluster), proxy) + note,
+	}
+}

@@ -1,0 +1,145 @@
+package kubeconfig
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"strings"
+
+	"k8s.io/client-go/rest"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// checkTLS returns an error for certificates and keys that client-go cannot
+// use. Client-go reports them without the name of the field.
+func (f *Flags) checkTLS(raw *clientcmdapi.Config, files sources, cfg *rest.Config) error {
+	c := cfg.TLSClientConfig
+	ca := f.caPlace(raw, files, c)
+	if c.Insecure && (c.CAFile != "" || len(c.CAData) > 0) {
+		return f.insecureWithCA(raw, files, ca)
+	}
+	if data, ok := contents(c.CAFile, c.CAData); ok && !x509.NewCertPool().AppendCertsFromPEM(data) {
+		return badPEM(ca, c.CAFile, "a certificate in PEM format",
+			"kubectl config set-cluster "+quote(f.clusterName(raw))+" --certificate-authority=FILE --embed-certs")
+	}
+	cert, hasCert := contents(c.CertFile, c.CertData)
+	key, hasKey := contents(c.KeyFile, c.KeyData)
+	login := "kubectl config set-credentials " + quote(f.userName(raw)) +
+		" --client-certificate=FILE --client-key=FILE --embed-certs"
+	certPlace := f.certPlace(raw, files, "client-certificate", f.ClientCert, c.CertData)
+	keyPlace := f.certPlace(raw, files, "client-key", f.ClientKey, c.KeyData)
+	switch {
+	case hasCert && !hasBlock(cert, "CERTIFICATE"):
+		return badPEM(certPlace, c.CertFile, "a certificate in PEM format", login)
+	case hasKey && !hasBlock(key, "PRIVATE KEY"):
+		return badPEM(keyPlace, c.KeyFile, "a private key in PEM format", login)
+	case !hasCert || !hasKey:
+		return nil
+	}
+	if _, err := tls.X509KeyPair(cert, key); err != nil {
+		return badPair(certPlace, keyPlace, err, login)
+	}
+	return nil
+}
+
+// contents returns the contents of a field: data, or else those of file. ok is
+// false if there are none, or if file is not a regular file, such as a pipe,
+// which can be read only once.
+func contents(file string, data []byte) (all []byte, ok bool) {
+	if len(data) > 0 {
+		return data, true
+	}
+	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
+		return nil, false
+	}
+	all, err := os.ReadFile(file)
+	return all, err == nil
+}
+
+// hasBlock reports whether data has a PEM block whose type ends in kind.
+func hasBlock(data []byte, kind string) bool {
+	for {
+		block, rest := pem.Decode(data)
+		if block == nil {
+			return false
+		}
+		if strings.HasSuffix(block.Type, kind) {
+			return true
+		}
+		data = rest
+	}
+}
+
+// caPlace returns where the certificate authority stands.
+func (f *Flags) caPlace(raw *clientcmdapi.Config, files sources, c rest.TLSClientConfig) place {
+	switch {
+	case f.CAFile != "" || raw.Clusters[f.clusterName(raw)] == nil:
+		return place{field: "--certificate-authority"}
+	case len(c.CAData) > 0:
+		return f.clusterField(raw, files, "certificate-authority-data")
+	}
+	return f.clusterField(raw, files, "certificate-authority")
+}
+
+// certPlace returns where a client certificate or its key stands. flag is the
+// value of the flag, and data the contents of the field whose name ends in
+// -data.
+func (f *Flags) certPlace(raw *clientcmdapi.Config, files sources, field, flag string, data []byte) place {
+	switch {
+	case flag != "" || raw.AuthInfos[f.userName(raw)] == nil:
+		return place{field: "--" + field}
+	case len(data) > 0:
+		return f.userField(raw, files, field+"-data")
+	}
+	return f.userField(raw, files, field)
+}
+
+func (f *Flags) insecureWithCA(raw *clientcmdapi.Config, files sources, ca place) error {
+	if ca.entry == "" {
+		return &Error{
+			Kind: Usage,
+			text: "--insecure-skip-tls-verify and --certificate-authority exclude each other",
+			hint: "omit --insecure-skip-tls-verify to check the server's certificate",
+		}
+	}
+	entry := f.clusterField(raw, files, "").entry
+	return &Error{
+		Kind: Invalid,
+		text: fmt.Sprintf("%s has insecure-skip-tls-verify and %s, which exclude each other", entry, ca.field),
+		hint: fmt.Sprintf("remove the line `insecure-skip-tls-verify: true` to check the server's certificate, "+
+			"or the line %s; `kubectl config set-cluster %s --insecure-skip-tls-verify=false` removes the first one",
+			ca.field, quote(f.clusterName(raw))),
+	}
+}
+
+// badPEM is the error for a field that does not contain what. file is the file
+// that the field names, or "" if the field has the contents itself.
+func badPEM(where place, file, what, command string) error {
+	text := fmt.Sprintf("%s does not contain %s", where, what)
+	if file != "" && !strings.HasSuffix(where.field, "-data") {
+		text = fmt.Sprintf("the file %s (%s) does not contain %s", file, where, what)
+	}
+	hint := "log in again with the command that wrote the entry, or type `" + command + "`"
+	switch where.entry {
+	case "":
+		hint = "name a file that contains " + what
+	case podAccount:
+		hint = "Kubernetes mounts the files of a service account: check the volumes of this pod"
+	}
+	return &Error{Kind: Invalid, text: text, hint: hint}
+}
+
+func badPair(cert, key place, err error, command string) error {
+	reason := "the certificate and the key do not belong together"
+	if !strings.Contains(err.Error(), "does not match") {
+		reason = "the certificate or the key is damaged"
+	}
+	text := fmt.Sprintf("%s and %s cannot be used: %s", cert.field, key, reason)
+	hint := "log in again with the command that wrote the entry, or type `" + command + "`"
+	if key.entry == "" {
+		hint = "name the two files of one key pair"
+	}
+	return &Error{Kind: Invalid, text: text, hint: hint}
+}
