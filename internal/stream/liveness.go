@@ -25,10 +25,10 @@ const (
 	deadAfter    = 20 * time.Second
 	answerWithin = 10 * time.Second
 	// probeAfter is how long the answer to a ping must be overdue before the
-	// server is probed. The first probe must begin during every outage after
-	// which TCP may be silent until deadAfter. TCP sends its bytes again after
-	// intervals that double, so it is silent for at most as long as the outage
-	// has lasted.
+	// server is probed. TCP sends its packets again after intervals that double,
+	// so after an outage it is silent for at most as long as the outage has
+	// lasted. So a probe must notice each outage of about half of deadAfter or
+	// more.
 	probeAfter = 2 * time.Second
 	// slowProbe is the time after which TCP sends its first packet of a
 	// connection again. If the first probe takes that long, the network was
@@ -234,6 +234,8 @@ func (l *liveness) check(now time.Time, s linkState) {
 		l.arrived()
 	case !l.awaiting.IsZero():
 		l.overdue(now, s)
+	case l.blocked, s.mayBeBlocked(l.taken) && l.unackedFor(now, s) >= probeUnacked:
+		l.blockedOverdue(now, s) // without pings: SPDY
 	case s.silence >= max(l.keepalive-pingMargin, lull):
 		l.awaiting = now
 		l.ping(now, s)
@@ -357,7 +359,7 @@ func (l *liveness) probe(now time.Time) {
 // probed processes the result of a probe.
 func (l *liveness) probed(now time.Time, r probeResult) {
 	l.probing = false
-	if l.awaiting.IsZero() {
+	if l.awaiting.IsZero() && !l.blocked {
 		return // something has arrived on the link
 	}
 	first := !l.networkOut && !l.reachable

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/coder/websocket"
 )
 
 // probedTest is a silent link whose server can be probed. From outBegin to
@@ -254,6 +256,55 @@ func TestLiveness_Blocked(t *testing.T) {
 	}
 }
 
+// Over SPDY, pings fail at once. Only missing acknowledgements show that a link
+// is dead.
+func TestLiveness_SPDY(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		sent    int64
+		unacked bool
+		outEnd  float64
+		dead    int // in seconds; 0: never
+	}{
+		{"acknowledged", 64 << 10, false, 0, 0},
+		{"not acknowledged", 64 << 10, true, 0, 31},
+		{"not acknowledged, network out", 64 << 10, true, 1000, 121},
+		{"hardly any stdin", 10, true, 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newProbedTest(0, c.outEnd)
+			dead := p.run(300, func(second int) linkState {
+				if p.inFlight {
+					p.answered(false)
+				}
+				s := silentFor(c.sent, false)(second)
+				s.tcp = tcpState{known: true, unacked: c.unacked, sinceAck: s.silence}
+				return s
+			})
+			if dead != c.dead {
+				t.Errorf("dead after %d s, want %d s; reports %v; probes: %s", dead, c.dead, p.reports, p.seen)
+			}
+		})
+	}
+	t.Run("it answers again", func(t *testing.T) {
+		p := newProbedTest(0, 1000)
+		p.run(200, func(second int) linkState {
+			if p.inFlight {
+				p.answered(false)
+			}
+			s := silentFor(64<<10, false)(second)
+			s.tcp = tcpState{known: true, unacked: second < 60, sinceAck: s.silence}
+			if second >= 60 {
+				s.silence = time.Second / 2
+			}
+			return s
+		})
+		if n := len(p.reports); p.dead || p.quiet || p.blocked || n == 0 || p.reports[n-1] != 0 {
+			t.Errorf("dead %v, quiet %v, reports %v", p.dead, p.quiet, p.reports)
+		}
+	})
+}
+
 // After an outage, a link is not dead before TCP has sent its packets again, for
 // up to moreGrace.
 func TestLiveness_ResendAfterOutage(t *testing.T) {
@@ -304,5 +355,50 @@ func TestUnwrapConn(t *testing.T) {
 	empty := &wrappedConn{}
 	if got := unwrapConn(empty); got != empty {
 		t.Errorf("got %T, want the connection that wraps none", got)
+	}
+}
+
+// With Keepalive 0, there are neither probes nor a verdict.
+func TestKeepalive_Off(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, requests := testProber(t, func(http.ResponseWriter, *http.Request) {})
+		d := rawServer(t, func(net.Conn) { <-t.Context().Done() })
+		driver := &testDriver{dial: func(ctx context.Context) (*Conn, error) {
+			conn, err := d.dialFunc(V5)(ctx)
+			conn.prober = p
+			return conn, err
+		}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		err := NewSession(driver, nil, Settings{LinkSettings: noReconnect}).Run(ctx)
+		if !errors.Is(err, context.DeadlineExceeded) || requests.Load() > 0 {
+			t.Errorf("%v, %d probes", err, requests.Load())
+		}
+	})
+}
+
+// All connections of a Transport share its prober.
+func TestTransport_SharesProber(t *testing.T) {
+	d := serveConfig(t, func(w http.ResponseWriter, req *http.Request) {
+		ws, err := websocket.Accept(w, req, &websocket.AcceptOptions{Subprotocols: Protocols()})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		serverConn{ws, t}.readAll()
+	})
+	transport, err := NewTransport(d, true, t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		conn, err := transport.Dial(t.Context(), Request{Path: "/", Protocols: Protocols()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.end()
+		if conn.prober == nil || conn.prober != transport.prober {
+			t.Error("the connection does not have the prober of the transport")
+		}
 	}
 }
