@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"regexp"
 	"slices"
 	"syscall"
@@ -213,6 +214,7 @@ func TestDetach_EscapeKey(t *testing.T) {
 	c.prompt()
 	c.keys("~?")
 	c.waitFor("~d leave it running")
+	c.waitFor("~. end the shell and delete its pod, unless other clients are attached")
 	c.keys("~d")
 	c.waitFor("is left running on node node1")
 	c.mustEnd(0)
@@ -221,6 +223,10 @@ func TestDetach_EscapeKey(t *testing.T) {
 	again.run("echo kept: $kept", "kept: yes\r\n")
 	again.keys("exit 8\r")
 	again.mustEnd(8)
+	const logged = "the shell's output is written to the container's log"
+	if n, other := bytes.Count(c.all(), []byte(logged)), bytes.Count(again.all(), []byte(logged)); n != 1 || other != 0 {
+		t.Errorf("the note about the log was printed %d times, and with --attach %d times; want 1 and 0", n, other)
+	}
 	if pods := nodePods(t, s); len(pods) != 0 {
 		t.Errorf("pod %s is left", pods[0].Name)
 	}

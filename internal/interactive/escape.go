@@ -51,11 +51,13 @@ func (s *Session) press(key byte) {
 // help lists the keys.
 func (s *Session) help() {
 	n, escape := s.env.Notice, string(rune(s.console.options.Escape))
+	leave := ". leave"
 	if s.console.options.Detacher != nil {
 		n.NoteAlways("%sd leave it running", escape)
+		leave = ". end the shell and delete its pod, unless other clients are attached"
 	}
 	for _, line := range []string{
-		". leave", "R reconnect now", "^Z suspend kshell", "i about this session", "? this list",
+		leave, "R reconnect now", "^Z suspend kshell", "i about this session", "? this list",
 		escape + " the character itself",
 	} {
 		n.NoteAlways("%s", escape+line)

@@ -73,7 +73,9 @@ func (p *Pod) attach(ctx context.Context, in io.Reader, existing bool) (*remote.
 		}
 	}
 	p.session.Store(s)
-	p.notice.Note("the shell's output is written to the container's log on the node (--no-log prevents that)")
+	if !existing {
+		p.notice.Note("the shell's output is written to the container's log on the node (--no-log prevents that)")
+	}
 	defer p.startHeartbeats(ctx, command, s.id)()
 	return command, s.run(ctx)
 }

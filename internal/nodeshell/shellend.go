@@ -131,7 +131,7 @@ func (s *attachSession) othersAttached(ctx context.Context) bool {
 		return false
 	}
 	if !s.pod.keep.Load() {
-		s.pod.notice.Note("pod %s kept: other clients are attached", s.pod.object.Name)
+		s.pod.notice.Note("other clients are attached to this shell: pod %s keeps running for them", s.pod.object.Name)
 	}
 	return true
 }

@@ -242,7 +242,8 @@ func sharedShell(t *testing.T, p Program, n Nodes) {
 	}
 	checkKept := func(w window, code int) {
 		t.Helper()
-		if got := w.Exit(); got != code || !strings.Contains(w.errs.String(), "kept: other clients are attached") {
+		const words = "other clients are attached to this shell: pod "
+		if got := w.Exit(); got != code || !strings.Contains(w.errs.String(), words) {
 			t.Errorf("exit code %d, want %d; stderr %s", got, code, w.errs.String())
 		}
 	}
