@@ -59,7 +59,8 @@ func commands(cmd *cobra.Command) string {
 }
 
 // flagsOf returns the flags of cmd in two sets: own has the flags of kshell,
-// connection has the flags that are the same in kubectl.
+// connection has the flags that are the same in kubectl. A flag of kshell may
+// have the name of a hidden flag of kubectl.
 func flagsOf(cmd *cobra.Command) (own, connection *pflag.FlagSet) {
 	var kube kubeconfig.Flags
 	var kubectl kubectlFlags
@@ -69,7 +70,7 @@ func flagsOf(cmd *cobra.Command) (own, connection *pflag.FlagSet) {
 	own.SortFlags = false
 	for _, set := range []*pflag.FlagSet{cmd.LocalFlags(), cmd.InheritedFlags()} {
 		set.VisitAll(func(f *pflag.Flag) {
-			if connection.Lookup(f.Name) == nil {
+			if other := connection.Lookup(f.Name); other == nil || other.Hidden && !f.Hidden {
 				own.AddFlag(f)
 			}
 		})

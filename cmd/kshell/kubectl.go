@@ -42,7 +42,7 @@ func (f *kubectlFlags) addTo(flags *pflag.FlagSet) {
 // effect.
 func (a *app) noteIgnoredFlags(cmd *cobra.Command) {
 	for _, name := range ignoredFlags {
-		if f := cmd.Flag(name); f != nil && f.Changed {
+		if f := cmd.Flag(name); f != nil && f.Changed && f.Hidden {
 			a.notice.Detail("--%s is accepted because kubectl has it, but has no effect in kshell", name)
 		}
 	}
