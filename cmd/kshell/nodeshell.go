@@ -123,6 +123,8 @@ command, and on a terminal, kshell opens a login shell, and attaches to it again
 		"max-parallel": "how many nodes run the command at the same time, with --all",
 		"fold": "print the output when all commands have ended, once for nodes with the same output and exit code; " +
 			"with --all",
+		"output": "text, or json: one line of JSON for each line of output and for the end of each command; with --all; " +
+			"yaml or json with --dry-run",
 		"pod-running-timeout": "how long to wait for the pod to start",
 	} {
 		flags.Lookup(name).Usage = text

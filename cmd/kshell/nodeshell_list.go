@@ -119,7 +119,6 @@ func (a *app) gc(ctx context.Context, f gcFlags) error {
 		result := "would be deleted"
 		if !f.dryRun {
 			if err := m.Delete(ctx, l.Pod); err != nil {
-				err = fmt.Errorf("pod %s in namespace %s cannot be deleted: %w", l.Pod.Name, l.Pod.Namespace, err)
 				failed = append(failed, err)
 				continue
 			}

@@ -146,6 +146,12 @@ const (
 	noKubeletCertificate = "error dialing backend: remote error: tls: internal error"
 )
 
+// onAll returns f for all requests.
+func onAll(f sandbox.Fault) sandbox.Fault {
+	f.Path = "/"
+	return f
+}
+
 // webPage is an answer with HTML.
 func webPage(code int) sandbox.Fault {
 	return sandbox.Fault{Code: code, ContentType: "text/html; charset=utf-8", Body: "<!DOCTYPE html><h1>Sign in</h1>"}
@@ -170,6 +176,7 @@ func onDeployments(f sandbox.Fault) sandbox.Fault {
 var faults = map[string]sandbox.Fault{
 	"page-200":            webPage(http.StatusOK),
 	"page-403":            webPage(http.StatusForbidden),
+	"all-page-200":        onAll(webPage(http.StatusOK)),
 	"pod-page-200":        onPods(webPage(http.StatusOK)),
 	"pod-page-503":        onPods(webPage(http.StatusServiceUnavailable)),
 	"pod-text-502":        onPods(sandbox.Fault{Code: http.StatusBadGateway, Body: "upstream connect error"}),

@@ -61,16 +61,12 @@ type LookupError struct {
 func (e *LookupError) Error() string {
 	switch {
 	case e.Name == "":
-		return fmt.Sprintf("cannot list the nodes: %v", limitErrorOr(e.Err))
+		return fmt.Sprintf("cannot list the nodes: %v", apiclient.Plain(e.Err))
 	case e.NotFound():
 		return fmt.Sprintf("there is no node %q", e.Name)
 	}
-	return fmt.Sprintf("cannot get node %q: %v", e.Name, limitErrorOr(e.Err))
+	return fmt.Sprintf("cannot get node %q: %v", e.Name, apiclient.Plain(e.Err))
 }
-
-// limitErrorOr returns the *apiclient.TimeoutError or *apiclient.TooLargeError
-// that err wraps, else err.
-func limitErrorOr(err error) error { return cmp.Or(apiclient.LimitError(err), err) }
 
 // NotFound reports whether the API server answered that the node does not
 // exist.
@@ -78,7 +74,9 @@ func (e *LookupError) NotFound() bool { return apiclient.IsNotFound(e.Err, "node
 
 // Hint tells the user what to do, or returns "".
 func (e *LookupError) Hint() string {
-	switch {
+	switch hint := apiclient.Hint(e.Err); {
+	case hint != "":
+		return hint
 	case e.NotFound():
 		return "kubectl get nodes lists the nodes"
 	case apierrors.IsForbidden(e.Err):
@@ -174,16 +172,12 @@ func (c *Client) Get(ctx context.Context, namespace, name string) (*corev1.Pod, 
 }
 
 // Pods returns the pods that kshell created (see IsNodeShell) in a namespace,
-// or in all namespaces if namespace is "".
+// or in all namespaces if namespace is "". Errors are those of the API.
 func (c *Client) Pods(ctx context.Context, namespace string) ([]corev1.Pod, error) {
-	pods, err := list(ctx, c, "pods", namespace, selector, func(p *corev1.Pod) labels.Set {
+	return list(ctx, c, "pods", namespace, selector, func(p *corev1.Pod) labels.Set {
 		p.ManagedFields = nil
 		return p.Labels
 	}, func(p *corev1.Pod) int { return p.Size() + int(unsafe.Sizeof(*p)+unsafe.Sizeof(corev1.Container{})) })
-	if err != nil {
-		return nil, fmt.Errorf("cannot list the pods of node shells: %w", limitErrorOr(err))
-	}
-	return pods, nil
 }
 
 // IsNodeShell reports whether a pod has the labels that kshell sets on every
@@ -225,8 +219,7 @@ func (c *Client) remove(ctx context.Context, p *corev1.Pod) error {
 		Preconditions: &metav1.Preconditions{UID: &p.UID},
 	}
 	r := c.core.Delete().Namespace(p.Namespace).Resource("pods").Name(p.Name).Timeout(deleteTimeout).Body(&options)
-	err := r.Do(ctx).Error()
-	return limitErrorOr(err)
+	return r.Do(ctx).Error()
 }
 
 // Log opens the log of the pod's container. If follow is set, the reader also
@@ -253,7 +246,7 @@ func (c *Client) PrivilegedNamespaces(ctx context.Context) (labeled, unlabeled [
 		return ns.Labels
 	}, func(ns *corev1.Namespace) int { return ns.Size() + int(unsafe.Sizeof(*ns)) })
 	if err != nil {
-		return nil, nil, limitErrorOr(err)
+		return nil, nil, apiclient.Plain(err)
 	}
 	for _, ns := range namespaces {
 		switch level, set := ns.Labels[enforceLabel]; {

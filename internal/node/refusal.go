@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"regexp"
 	"strings"
 
@@ -51,13 +50,10 @@ var (
 )
 
 func newCreateError(p *corev1.Pod, err error) *CreateError {
-	e := &CreateError{Pod: p, Err: err, Message: err.Error()}
+	plain := apiclient.Plain(err)
+	e := &CreateError{Pod: p, Err: err, Message: plain.Error()}
 	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
-		var u *url.Error
-		if errors.As(err, &u) {
-			e.Message = u.Err.Error()
-		}
+	if !errors.As(plain, &status) || plain != err { // no answer, or not an answer of the API server
 		return e
 	}
 	message := forbiddenPattern.ReplaceAllString(status.Status().Message, "")
@@ -105,6 +101,9 @@ func (e *CreateError) Hint() string {
 	case NoNamespace:
 		return "kubectl get namespaces lists the namespaces"
 	case Other:
+		if hint := apiclient.Hint(e.Err); hint != "" {
+			return hint
+		}
 		if apiclient.IsForeign(e.Err, "pods", "") {
 			return notKubernetes
 		}

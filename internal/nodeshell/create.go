@@ -12,6 +12,7 @@ import (
 
 	"kshell/internal/node"
 	"kshell/internal/notice"
+	"kshell/internal/pod"
 )
 
 // create creates a pod. The caller must call Remove on the returned Pod.
@@ -94,13 +95,23 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// explainCreate returns err. If Pod Security refused the pod, and if the
+// explainCreate returns err. If the user may not create pods, it adds a hint
+// with the command that grants this right. If Pod Security refused the pod, and if the
 // namespaces can be listed, explainCreate extends the hint of err. The hint
 // then names namespaces that may allow such a pod, or says that no namespace
 // does.
 func (m *Manager) explainCreate(ctx context.Context, err error) error {
 	var refused *node.CreateError
-	if !errors.As(err, &refused) || refused.Cause != node.PodSecurity {
+	if !errors.As(err, &refused) {
+		return err
+	}
+	switch refused.Cause {
+	case node.PodSecurity:
+	case node.NoPermission:
+		namespace := refused.Pod.Namespace
+		denied := []pod.Rule{{Verb: "create", Resource: "pods"}}
+		return notice.WithHint(err, (&pod.ForbiddenError{Namespace: namespace, Denied: denied, Err: refused.Err}).Hint())
+	default:
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.env.Limits.Rights)

@@ -48,9 +48,22 @@ func Row(p *corev1.Pod, now time.Time) []string {
 }
 
 // Pods returns the pods of node shells in a namespace, or in all namespaces if
-// namespace is empty.
+// namespace is empty. Errors are *pod.RequestError.
 func (m *Manager) Pods(ctx context.Context, namespace string) ([]corev1.Pod, error) {
-	return m.nodes.Pods(ctx, namespace)
+	pods, err := m.nodes.Pods(ctx, namespace)
+	if err != nil {
+		return nil, m.requestError("list", namespace, "", err)
+	}
+	return pods, nil
+}
+
+// requestError returns the error of a request for pods, or for the pod with
+// this name.
+func (m *Manager) requestError(verb, namespace, name string, err error) error {
+	return &pod.RequestError{
+		Verb: verb, Resource: "pods", Namespace: namespace, Target: pod.Target{Kind: "pod", Name: name},
+		Server: m.cluster.Transport().Server(), Err: err,
+	}
 }
 
 // Leftover is a pod of a node shell that can be deleted.
@@ -63,7 +76,7 @@ type Leftover struct {
 // namespace or, if namespace is empty, in all namespaces. If olderThan is not
 // 0, Leftovers also returns the running pods that are older than olderThan.
 func (m *Manager) Leftovers(ctx context.Context, namespace string, olderThan time.Duration) ([]Leftover, error) {
-	pods, err := m.nodes.Pods(ctx, namespace)
+	pods, err := m.Pods(ctx, namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -86,11 +99,14 @@ func leftoverReason(p *corev1.Pod, olderThan time.Duration, now time.Time) strin
 	return reason
 }
 
-// Delete deletes a pod.
+// Delete deletes a pod. Errors are *pod.RequestError.
 func (m *Manager) Delete(ctx context.Context, p *corev1.Pod) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanup.Timeout)
 	defer cancel()
-	return m.nodes.Remove(ctx, p)
+	if err := m.nodes.Remove(ctx, p); err != nil {
+		return m.requestError("delete", p.Namespace, p.Name, err)
+	}
+	return nil
 }
 
 // StartDeletingLeftovers deletes, in the background, the pods that earlier node
@@ -110,7 +126,7 @@ func (m *Manager) StartDeletingLeftovers(ctx context.Context) (wait func()) {
 		}
 		for _, l := range found {
 			if err := m.Delete(ctx, l.Pod); err != nil {
-				m.env.Notice.Detail("pod %s, which %s, could not be deleted: %s", l.Pod.Name, l.Reason, err)
+				m.env.Notice.Detail("a pod that %s was not deleted: %s", l.Reason, err)
 				continue
 			}
 			m.env.Notice.Detail("pod %s, which %s, was deleted", l.Pod.Name, l.Reason)
@@ -177,7 +193,7 @@ func (m *Manager) findShell(ctx context.Context, name string, user Prompter) (p 
 		}
 		return p, true, nil
 	}
-	pods, err := m.nodes.Pods(ctx, namespace)
+	pods, err := m.Pods(ctx, namespace)
 	if err != nil {
 		return nil, false, err
 	}

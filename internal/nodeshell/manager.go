@@ -11,10 +11,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"kshell/internal/apiclient"
 	"kshell/internal/interactive"
 	"kshell/internal/node"
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
+	"kshell/internal/pod"
 	"kshell/internal/remote"
 )
 
@@ -90,7 +92,13 @@ func (m *Manager) backgroundNodes() (*node.Client, error) {
 
 // Nodes returns the nodes that match a label selector, sorted by name.
 func (m *Manager) Nodes(ctx context.Context, selector string) ([]corev1.Node, error) {
-	return m.nodes.Nodes(ctx, selector)
+	nodes, err := m.nodes.Nodes(ctx, selector)
+	var lookup *node.LookupError
+	if errors.As(err, &lookup) && apiclient.IsDenied(lookup.Err) {
+		denied := &pod.ForbiddenError{Denied: []pod.Rule{{Verb: "list", Resource: "nodes"}}, Err: lookup.Err}
+		return nil, notice.WithHint(err, denied.Hint()+"\nor name the node")
+	}
+	return nodes, err
 }
 
 // podOptions returns the options of a new pod on a node. The options depend on

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"kshell/internal/apiclient"
 	"kshell/internal/cleanup"
 	"kshell/internal/interactive"
 	"kshell/internal/node"
@@ -147,6 +148,8 @@ func (p *Pod) Remove() {
 			err = errNotAwaited
 		case errors.Is(err, ctx.Err()):
 			err = errNoAnswer
+		default:
+			err = apiclient.Plain(err)
 		}
 		p.notice.WarnAlways("pod %s in namespace %s could not be deleted: %s; "+
 			"the pod ends %s after the last heartbeat, and at %s at the latest",

@@ -14,7 +14,7 @@ import (
 type RequestError struct {
 	Verb      string // "get", "list" or "create"
 	Resource  string // plural: "pods", "deployments"
-	Namespace string
+	Namespace string // "" means all namespaces
 	Target    Target // Name is "" for a list, and for objects without a name
 	Server    string // the URL of the server, without user info
 	Err       error  // an *apierrors.StatusError, or an error of the connection
@@ -32,7 +32,15 @@ func (e *RequestError) Error() string {
 	if e.Target.Name != "" {
 		object = fmt.Sprintf("%s %q", e.Target.Kind, e.Target.Name)
 	}
-	return fmt.Sprintf("cannot %s %s in namespace %q: %v", e.Verb, object, e.Namespace, apiclient.Plain(e.Err))
+	return fmt.Sprintf("cannot %s %s %s: %v", e.Verb, object, inNamespace(e.Namespace), apiclient.Plain(e.Err))
+}
+
+// inNamespace returns "in namespace NAME", or "in all namespaces" for "".
+func inNamespace(namespace string) string {
+	if namespace == "" {
+		return "in all namespaces"
+	}
+	return fmt.Sprintf("in namespace %q", namespace)
 }
 
 // Hint tells the user how to correct the error, or returns "".

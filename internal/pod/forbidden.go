@@ -13,7 +13,7 @@ import (
 // ForbiddenError means that the server denied a request (403). It lists the
 // permissions that the user lacks.
 type ForbiddenError struct {
-	Namespace string
+	Namespace string // "" means all namespaces, or resources without a namespace
 	Denied    []Rule // from DeniedRules; not empty
 	// Incomplete is from DeniedRules. If it is not "", it is not certain that
 	// the user lacks the permissions.
@@ -27,7 +27,7 @@ func (e *ForbiddenError) Error() string {
 	if e.Incomplete != "" {
 		certainty = " (not for certain, because the server's review of your rights is incomplete)"
 	}
-	return fmt.Sprintf("not allowed in namespace %q%s: %s", e.Namespace, certainty, describeRules(e.Denied))
+	return fmt.Sprintf("not allowed %s%s: %s", inNamespace(e.Namespace), certainty, describeRules(e.Denied))
 }
 
 // Hint returns a command with which an administrator can grant the permissions.
@@ -97,7 +97,7 @@ func describeRules(rules []Rule) string {
 
 // grantHint returns a hint with the command line that creates roles with the
 // rules in a namespace and binds them to the user. If user is "", the command
-// line does not bind the roles.
+// line does not bind the roles. If namespace is "", the roles are cluster roles.
 func grantHint(namespace string, rules []Rule, user string) string {
 	line := roleCommands(namespace, rules, user)
 	if user == "" {
@@ -124,6 +124,10 @@ func roleCommands(namespace string, rules []Rule, user string) string {
 		}
 		roles[i].resources = append(roles[i].resources, g.resource)
 	}
+	kind, scope := "", []string{"-n", namespace}
+	if namespace == "" {
+		kind, scope = "cluster", nil
+	}
 	var commands []string
 	for i, r := range roles {
 		name := "kshell"
@@ -131,15 +135,15 @@ func roleCommands(namespace string, rules []Rule, user string) string {
 			name += "-" + strconv.Itoa(i+1)
 		}
 		words := []string{
-			"kubectl", "create", "role", name, "--verb=" + r.verbs, "--resource=" + strings.Join(r.resources, ","),
+			"kubectl", "create", kind + "role", name, "--verb=" + r.verbs, "--resource=" + strings.Join(r.resources, ","),
 		}
 		if r.name != "" {
 			words = append(words, "--resource-name="+r.name)
 		}
-		commands = append(commands, script.QuoteAll(append(words, "-n", namespace)))
+		commands = append(commands, script.QuoteAll(append(words, scope...)))
 		if user != "" {
-			bind := []string{"kubectl", "create", "rolebinding", name, "--role=" + name, subject(user), "-n", namespace}
-			commands = append(commands, script.QuoteAll(bind))
+			bind := []string{"kubectl", "create", kind + "rolebinding", name, "--" + kind + "role=" + name, subject(user)}
+			commands = append(commands, script.QuoteAll(append(bind, scope...)))
 		}
 	}
 	return strings.Join(commands, " && ")
