@@ -25,6 +25,7 @@ import (
 	"kshell/internal/outcome"
 	"kshell/internal/remote"
 	"kshell/internal/stream"
+	"kshell/internal/terminal"
 )
 
 // gracePeriod is how long kshell may take to exit after a signal. Tests change
@@ -104,14 +105,24 @@ func newApp(std streams, registry *cleanup.Registry, name string, args []string)
 	if isCompletion(args) {
 		std.Err = io.Discard
 	}
+	messages := notice.New(std.Err)
+	if terminal.IsTerminal(std.Err) && notice.UpdatesAllowed() {
+		messages.SetTerminal(stderrTerminal{std.Err})
+	}
 	return &app{
 		streams: std,
 		printed: &errWriter{Writer: std.Out},
-		notice:  notice.New(std.Err),
+		notice:  messages,
 		cleanup: registry,
 		name:    name,
 	}
 }
+
+// stderrTerminal is the terminal to which messages are written.
+type stderrTerminal struct{ io.Writer }
+
+// Columns implements notice.Terminal.
+func (t stderrTerminal) Columns() int { return terminal.Columns(t.Writer) }
 
 // execute runs the command line args, and returns the outcome.
 func (a *app) execute(ctx context.Context, args []string) outcome.Outcome {

@@ -252,6 +252,28 @@ func endContainer(p *corev1.Pod) {
 	}
 }
 
+func waiting(reason string) corev1.ContainerState {
+	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason}}
+}
+
+func running() corev1.ContainerState {
+	return corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+}
+
+// starting returns a pod whose container main does not run yet. If setup is not
+// the zero value, it is the state of an init container, setup.
+func starting(main, setup corev1.ContainerState) *corev1.Pod {
+	p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main"}}, NodeName: "sandbox"}}
+	p.Status = corev1.PodStatus{
+		Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{{Name: "main", State: main}},
+	}
+	if setup != (corev1.ContainerState{}) {
+		p.Spec.InitContainers = []corev1.Container{{Name: "setup"}}
+		p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "setup", State: setup}}
+	}
+	return p
+}
+
 // pods are the arguments of the command pod.
 var pods = map[string]func() *corev1.Pod{
 	"hostile-containers": func() *corev1.Pod {
@@ -281,6 +303,8 @@ var pods = map[string]func() *corev1.Pod{
 	"instant-again": func() *corev1.Pod {
 		return &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main"}}}}
 	},
+	"bad-volume":   func() *corev1.Pod { return starting(waiting("ContainerCreating"), corev1.ContainerState{}) },
+	"initializing": func() *corev1.Pod { return starting(waiting("PodInitializing"), running()) },
 	"instant": func() *corev1.Pod {
 		return &corev1.Pod{Spec: corev1.PodSpec{
 			Containers: []corev1.Container{{Name: "main"}}, RestartPolicy: corev1.RestartPolicyNever,
@@ -313,6 +337,12 @@ func addPod(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(sandboxOf(ts).AddImage(image, images[image]))
 	}
 	ts.Check(sandboxOf(ts).AddPod(p))
+	if args[0] == "bad-volume" {
+		ts.Check(sandboxOf(ts).AddEvent("default", p.Name, corev1.Event{
+			Type: corev1.EventTypeWarning, Reason: "FailedMount",
+			Message: `MountVolume.SetUp failed for volume "keys" : secret "nope" not found`,
+		}))
+	}
 }
 
 func addSigningRequest(ts *testscript.TestScript, neg bool, args []string) {

@@ -2,6 +2,7 @@ package nodeshell
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -10,35 +11,39 @@ import (
 	"kshell/internal/remote"
 )
 
-// progressInterval is the time between two messages that kshell is still
-// waiting.
-const progressInterval = 10 * time.Second
+// progressInterval is the time between two updates of the line on a terminal.
+const progressInterval = time.Second
 
 // progress tells the user why a pod does not run yet, if the start takes longer
-// than the field delay. Its methods may be called from any goroutine.
+// than the field delay: on a terminal in one line with the time so far, which
+// is removed at the end, otherwise in one message for each reason. Its methods
+// may be called from any goroutine.
 type progress struct {
 	notice       *notice.Printer
 	delay, limit time.Duration
 	onPanic      func() // deferred in the goroutine of the timer
 
-	mu       sync.Mutex
-	begin    time.Time
-	reason   string
-	reported bool // the user was told that kshell is waiting
-	stopped  bool
-	timer    *time.Timer // calls report
+	mu      sync.Mutex
+	begin   time.Time
+	reason  string
+	line    *notice.Progress // nil until the user was told that kshell is waiting
+	stopped bool
+	timer   *time.Timer // calls report
 }
 
 // update sets the reason. It is called each time that the reason changes.
-func (p *progress) update(reason string) {
+func (p *progress) update(why pod.Reason) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.reason = reason
-	if p.reported {
-		p.notice.Note("waiting: %s", reason)
-		return
+	p.reason = why.Text
+	switch {
+	case p.line == nil:
+		p.notice.Detail("waiting: %s", p.reason)
+	case p.line.InPlace():
+		p.line.Update(p.elapsed())
+	default:
+		p.line.Update("waiting: " + p.reason)
 	}
-	p.notice.Detail("waiting: %s", reason)
 }
 
 func (p *progress) start() {
@@ -46,6 +51,11 @@ func (p *progress) start() {
 	defer p.mu.Unlock()
 	p.begin = time.Now()
 	p.timer = time.AfterFunc(p.delay, p.report)
+}
+
+// elapsed returns the text of the line on a terminal.
+func (p *progress) elapsed() string {
+	return fmt.Sprintf("waiting for %s (up to %v): %s", remote.Seconds(time.Since(p.begin)), p.limit, p.reason)
 }
 
 // report is called after delay, and then every progressInterval.
@@ -56,11 +66,14 @@ func (p *progress) report() {
 	switch {
 	case p.stopped:
 		return
-	case p.reported:
-		p.notice.Note("still waiting after %s: %s", remote.Seconds(time.Since(p.begin)), p.reason)
-	case p.reason != "":
-		p.reported = true
-		p.notice.Note("waiting (up to %v, see --pod-running-timeout): %s", p.limit, p.reason)
+	case p.line == nil && p.reason != "":
+		p.line = p.notice.Progress()
+		if !p.line.InPlace() {
+			p.line.Update(fmt.Sprintf("waiting (up to %v, see --pod-running-timeout): %s", p.limit, p.reason))
+		}
+	}
+	if p.line != nil && p.line.InPlace() {
+		p.line.Update(p.elapsed())
 	}
 	p.timer.Reset(progressInterval)
 }
@@ -71,7 +84,11 @@ func (p *progress) stop(err error) {
 	defer p.mu.Unlock()
 	p.stopped = true
 	p.timer.Stop()
-	if p.reported && err == nil {
+	if p.line == nil {
+		return
+	}
+	p.line.End()
+	if err == nil {
 		p.notice.Note("the pod runs after %s", remote.Seconds(time.Since(p.begin)))
 	}
 }

@@ -20,3 +20,7 @@ func Color(i int, text string) string {
 func ColorAllowed() bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && runtime.GOOS != "windows"
 }
+
+// UpdatesAllowed reports whether a line on a terminal can be updated in place.
+// On Windows it returns false, as ColorAllowed does.
+func UpdatesAllowed() bool { return os.Getenv("TERM") != "dumb" && runtime.GOOS != "windows" }

@@ -48,6 +48,10 @@ type output struct {
 	w      io.Writer
 	raw    bool
 	screen Screen // nil if no remote output goes to the terminal
+
+	terminal   Terminal // nil if w is not a terminal on which a line can be updated
+	redirected bool     // w is not the writer of New
+	progress   string   // the text of the progress line on the terminal; "" if there is none
 }
 
 // Screen is the remote output on the terminal to which the Printer writes
@@ -91,12 +95,12 @@ func (p *Printer) Redirect(w io.Writer) (undo func()) {
 	o := p.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	before := o.w
-	o.w = w
+	before, was := o.w, o.redirected
+	o.w, o.redirected = w, true
 	return func() {
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		o.w = before
+		o.w, o.redirected = before, was
 	}
 }
 
@@ -121,6 +125,9 @@ func (o *output) line(prefix, text string) {
 	}
 	line := prefix + Clean(text) + end
 	if o.screen == nil {
+		if o.progress != "" {
+			line = clearLine + line + o.progressLine()
+		}
 		_, _ = io.WriteString(o.w, line)
 		return
 	}

@@ -73,10 +73,22 @@ func (r *eventReader) explain(err error) error {
 }
 
 // identifiers matches the parts of a message that differ each time the same
-// failure repeats.
-var identifiers = regexp.MustCompile(`[0-9a-f]{8,}|\d+`)
+// failure repeats: durations (of Go), UIDs, IDs of containers, and counts.
+var identifiers = regexp.MustCompile(
+	`\b(\d+h)?(\d+m)?\d+(\.\d+)?m?s\b|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{8,}|\d+`)
 
 func withoutIdentifiers(text string) string { return identifiers.ReplaceAllString(text, "#") }
+
+// explainByEvents returns err with the event that explains it, or err itself.
+func (c *Client) explainByEvents(ctx context.Context, v *view, err error) error {
+	var notRunning *NotRunningError
+	if !errors.As(err, &notRunning) {
+		return err
+	}
+	r := eventReader{}
+	r.refresh(ctx, c, v)
+	return r.explain(err)
+}
 
 // lastWarning returns the last event of type Warning about a pod, or nil.
 func (c *Client) lastWarning(ctx context.Context, pod *corev1.Pod) (*corev1.Event, error) {

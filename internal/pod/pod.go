@@ -71,7 +71,7 @@ func (c *Client) Find(ctx context.Context, req Request) (*Found, error) {
 		return nil, c.explainMissing(ctx, req.Namespace, err)
 	}
 	found, err := v.choose()
-	return found, c.explainMissing(ctx, req.Namespace, err)
+	return found, c.explainByEvents(ctx, v, c.explainMissing(ctx, req.Namespace, err))
 }
 
 // check returns an error if the request has neither a target nor a selector.

@@ -25,6 +25,7 @@ type NotRunningError struct {
 	Permanent bool
 
 	text, hint string
+	offer      string // a hint about a container of the pod that runs; or ""
 	// podContinues reports that the pod keeps running although the container
 	// does not start again.
 	podContinues bool
@@ -35,6 +36,12 @@ type NotRunningError struct {
 
 // Error returns what does not run, and why.
 func (e *NotRunningError) Error() string { return e.text }
+
+// withoutMessage returns the text without the message of the pod's status or of
+// an event.
+func (e *NotRunningError) withoutMessage() string {
+	return strings.Replace(e.text, reasonSuffix("", e.Message), "", 1)
+}
 
 // Hint tells the user what to type to learn more.
 func (e *NotRunningError) Hint() string { return e.hint }
@@ -198,6 +205,10 @@ func containerWaiting(pod *corev1.Pod, name string, status corev1.ContainerStatu
 		e.text = fmt.Sprintf("%s %q of pod %q is waiting for init container %q%s, which %s",
 			c.class, name, pod.Name, first, position, doing)
 		e.hint = logsHint(pod, first, "")
+		if state.State.Running != nil {
+			e.offer = fmt.Sprintf("-c %s selects the init container, which is running", script.Quote(first))
+			e.hint = e.offer + "; " + e.hint
+		}
 		return e
 	}
 	e.Reason, e.Message = reason, message

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -126,6 +127,17 @@ func (v *view) best() (found *Found, why string, err error) {
 		}
 	}
 	return nil, "", err
+}
+
+// age returns the time since the oldest pod was created, or 0 if there is none.
+func (v *view) age() time.Duration {
+	age := time.Duration(0)
+	for i := range v.pods {
+		if created := v.pods[i].CreationTimestamp; !created.IsZero() {
+			age = max(age, time.Since(created.Time))
+		}
+	}
+	return age
 }
 
 // noPods returns the error for a view without pods.

@@ -16,13 +16,25 @@ import (
 const (
 	waitPollInterval = time.Second     // the shortest time between two requests
 	waitWatchAge     = 5 * time.Second // a watch ends after this time, and the pods are requested again
+
+	// lateEventsTimeout is the time limit of the request for the events after
+	// the wait has ended. It is short, because the user waits for it.
+	lateEventsTimeout = time.Second
 )
+
+// Reason is why a container does not run yet.
+type Reason struct {
+	Text string // one sentence without a final period
+	Hint string // what the user can do at once, for example use an init container that runs; or ""
+}
 
 // Wait is like Find, but waits until the container runs or ctx ends; only ctx
 // limits the time. It calls onReason, which may be nil, with the reason why the
 // container does not run yet, at once and each time the reason changes. A
-// reason is one sentence without a final period. It comes from the pod's status
-// and, after 5 s, also from the last warning among the pod's events.
+// reason that differs from the last one only in numbers and identifiers is not
+// a change. If a reason returns, Wait passes it without the message in the
+// pod's status. A reason comes from the pod's status and, if the pod is at
+// least 5 s old, also from the last warning among the pod's events.
 //
 // Wait returns an error at once if waiting cannot help: a named pod that has
 // ended or is being deleted, a container that will not be started again, a
@@ -33,7 +45,7 @@ const (
 // the pods; where watching is not allowed, it requests them every second.
 //
 // Errors are those of Find, and a *WaitError if ctx ended during the wait.
-func (c *Client) Wait(ctx context.Context, req Request, onReason func(reason string)) (*Found, error) {
+func (c *Client) Wait(ctx context.Context, req Request, onReason func(Reason)) (*Found, error) {
 	if err := req.check(); err != nil {
 		return nil, err
 	}
@@ -42,6 +54,7 @@ func (c *Client) Wait(ctx context.Context, req Request, onReason func(reason str
 		req:      req,
 		onReason: onReason,
 		events:   eventReader{requested: time.Now()},
+		reported: map[string]bool{},
 	}
 	for {
 		requested := time.Now()
@@ -67,13 +80,16 @@ var errRetry = errors.New("request the pods again")
 type waiter struct {
 	watcher
 	req      Request
-	onReason func(string) // may be nil
+	onReason func(Reason) // may be nil
 	events   eventReader
 
-	named    *corev1.Pod // the first state of the pod that req names; nil if req does not name a pod
-	start    time.Time   // when the first reason was found
-	reason   error       // why the container does not run; nil before the first answer
-	reported string      // the text last passed to onReason
+	view   *view       // the state that was last checked
+	named  *corev1.Pod // the first state of the pod that req names; nil if req does not name a pod
+	start  time.Time   // when the first reason was found
+	reason error       // why the container does not run; nil before the first answer
+
+	last     string          // the text of the last reason, withoutIdentifiers
+	reported map[string]bool // the values that last had
 }
 
 // try requests the pods and watches them. It returns the container when it
@@ -96,6 +112,9 @@ func (w *waiter) try(ctx context.Context) (*Found, error) {
 	if v.set == nil && w.named == nil {
 		first := v.pods[0]
 		w.named = &first
+	}
+	if w.reason == nil && v.age() >= waitWatchAge { // the events may already show why the container does not run
+		w.events.requested = time.Time{}
 	}
 	w.events.refresh(ctx, w.client, v)
 	found, err := w.check(ctx, v)
@@ -120,6 +139,7 @@ func (w *waiter) check(ctx context.Context, v *view) (*Found, error) {
 	if w.named != nil && w.named.UID != v.pods[0].UID {
 		return nil, deletedWhileWaiting(w.named, w.req.Container)
 	}
+	w.view = v
 	found, err := v.choose()
 	if w.reason == nil {
 		err = w.client.explainMissing(ctx, w.req.Namespace, err)
@@ -140,18 +160,34 @@ func (w *waiter) report(reason error) {
 		w.start = time.Now()
 	}
 	w.reason = reason
-	text := reason.Error()
-	if text == w.reported {
+	r := Reason{Text: reason.Error()}
+	state := withoutIdentifiers(r.Text)
+	if state == w.last {
 		return
 	}
-	w.reported = text
+	var notRunning *NotRunningError
+	if errors.As(reason, &notRunning) {
+		r.Hint = notRunning.offer
+		if w.reported[state] {
+			r.Text = notRunning.withoutMessage()
+		}
+	}
+	w.last, w.reported[state] = state, true
 	if w.onReason != nil {
-		w.onReason(text)
+		w.onReason(r)
 	}
 }
 
-// waitError returns the error for a ctx that has ended.
+// waitError returns the error for a ctx that has ended. If the time limit has
+// been reached before the events were requested, they are requested now.
 func (w *waiter) waitError(ctx context.Context) error {
+	if v := w.view; v != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded) && w.events.message == "" {
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), lateEventsTimeout)
+		defer cancel()
+		w.events.requested = time.Time{}
+		w.events.refresh(late, w.client, v)
+		w.reason = w.events.explain(w.reason)
+	}
 	return &WaitError{Waited: time.Since(w.start).Round(time.Second), Last: w.reason, Err: context.Cause(ctx)}
 }
 

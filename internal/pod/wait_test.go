@@ -23,6 +23,7 @@ import (
 // by the seconds that had passed, and how the wait ended.
 type waitResult struct {
 	reasons []string
+	hints   []string // for each reason
 	found   *Found
 	err     error
 	elapsed time.Duration
@@ -34,8 +35,9 @@ func wait(ctx context.Context, t *testing.T, w *fakeServer, target, container st
 	req.Container = container
 	client, begin := w.client(t), time.Now()
 	var got waitResult
-	got.found, got.err = client.Wait(ctx, req, func(reason string) {
-		got.reasons = append(got.reasons, fmt.Sprintf("%ds %s", int(time.Since(begin).Seconds()), reason))
+	got.found, got.err = client.Wait(ctx, req, func(reason Reason) {
+		got.hints = append(got.hints, reason.Hint)
+		got.reasons = append(got.reasons, fmt.Sprintf("%ds %s", int(time.Since(begin).Seconds()), reason.Text))
 	})
 	got.elapsed = time.Since(begin)
 	return got
@@ -609,7 +611,7 @@ func TestWait_Selector(t *testing.T) {
 		schedule(map[int]func(){3: func() { w.setPod(runningPod("web")) }})
 		var got []string
 		request := Request{Namespace: "shop", Selector: "app=web"}
-		found, err := w.client(t).Wait(withTimeout(t, 9), request, func(reason string) { got = append(got, reason) })
+		found, err := w.client(t).Wait(withTimeout(t, 9), request, func(reason Reason) { got = append(got, reason.Text) })
 		if err != nil || found.Pod.Name != "web" {
 			t.Errorf("got %v, %v", found, err)
 		}
@@ -703,4 +705,86 @@ func TestWait_EventsForbidden(t *testing.T) {
 			t.Errorf("reasons %q, requests %v", got.reasons, w.received())
 		}
 	})
+}
+
+// A reason that differs from the last one only in a count or an ID is not
+// passed again. A reason that returns is passed without its message.
+func TestWait_ReasonReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		crashed := func(message string) *corev1.Pod {
+			return runningPod("web", waitingFor("CrashLoopBackOff", message))
+		}
+		w := newFakeServer(crashed("back-off 10s restarting failed container=app pod=web_shop(0b5c3f60-1d2e-4f3a)"))
+		schedule(map[int]func(){
+			1: func() {
+				w.setPod(crashed("back-off 40s restarting failed container=app pod=web_shop(0b5c3f60-1d2e-4f3a)"))
+			},
+			2: func() {
+				w.setPod(crashed("back-off 1m20s restarting failed container=app pod=web_shop(0b5c3f60-1d2e-4f3a)"))
+			},
+			3: func() { w.setPod(runningPod("web", waitingFor("RunContainerError", "id 0123456789ab: no space"))) },
+			4: func() {
+				w.setPod(crashed("back-off 2m40s restarting failed container=app pod=web_shop(0b5c3f60-1d2e-4f3a)"))
+			},
+			5: func() { w.setPod(runningPod("web", waitingFor("RunContainerError", "id ba9876543210: no space"))) },
+		})
+		got := wait(withTimeout(t, 7), t, w, "web", "")
+		want := []string{
+			`0s container "app" of pod "web" is waiting (CrashLoopBackOff): ` +
+				`back-off 10s restarting failed container=app pod=web_shop(0b5c3f60-1d2e-4f3a)`,
+			`3s container "app" of pod "web" is waiting (RunContainerError): id 0123456789ab: no space`,
+			`4s container "app" of pod "web" is waiting (CrashLoopBackOff)`,
+			`5s container "app" of pod "web" is waiting (RunContainerError)`,
+		}
+		if diff := cmp.Diff(want, got.reasons); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		if !strings.HasSuffix(fmt.Sprint(got.err), "id ba9876543210: no space") {
+			t.Errorf("the error has not the last message: %v", got.err)
+		}
+	})
+}
+
+// While an init container runs, the user can use it.
+func TestWait_InitContainerRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		setup := []corev1.ContainerStatus{containerStatus("setup", runningState())}
+		w := newFakeServer(manyContainers(phase(corev1.PodPending),
+			withStatuses(single(waitingState("PodInitializing", "")), setup, nil)))
+		got := wait(withTimeout(t, 3), t, w, "web", "app")
+		const offer = "-c setup selects the init container, which is running"
+		if diff := cmp.Diff([]string{offer}, got.hints); diff != "" {
+			t.Errorf("hints (-want +got):\n%s", diff)
+		}
+		var timedOut *WaitError
+		if !errors.As(got.err, &timedOut) || !strings.HasPrefix(timedOut.Hint(), offer+"; type `kubectl logs ") {
+			t.Errorf("error %v", got.err)
+		}
+	})
+}
+
+// The events of a pod that is not new are requested at once. If the wait ends
+// before the events of a new pod were requested, they are requested then.
+func TestWait_EventsOfShortWait(t *testing.T) {
+	for name, age := range map[string]time.Duration{"old pod": time.Minute, "new pod": time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := runningPod("web", waitingFor("ContainerCreating", ""))
+				p.CreationTimestamp = metav1.NewTime(time.Now().Add(-age))
+				w := newFakeServer(p)
+				w.objects[core+"events"] = eventList(warningEvent(3, "FailedMount", `secret "s" not found`))
+				const explained = `container "app" of pod "web" is waiting (ContainerCreating); FailedMount: secret "s" not found`
+				got := wait(withTimeout(t, 2), t, w, "web", "")
+				if !strings.HasSuffix(fmt.Sprint(got.err), explained) {
+					t.Errorf("error %v", got.err)
+				}
+				if first := got.reasons[0] == "0s "+explained; first != (age == time.Minute) {
+					t.Errorf("reasons %q", got.reasons)
+				}
+				if _, err := w.client(t).Find(t.Context(), request(t, "web")); fmt.Sprint(err) != explained {
+					t.Errorf("Find: %v", err)
+				}
+			})
+		})
+	}
 }

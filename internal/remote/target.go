@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
@@ -112,7 +113,8 @@ func Resolve(ctx context.Context, env Env, c *Cluster, r pod.Request, wait time.
 // waitForContainer finds the container and waits until the container runs, at
 // most for limit. The wait begins with the first answer that the container does
 // not run, so the time to connect to the server does not count.
-// waitForContainer tells the user why the container does not run yet.
+// waitForContainer tells the user why the container does not run yet: on a
+// terminal in one line, which is removed at the end of the wait.
 func waitForContainer(
 	ctx context.Context, env Env, client *pod.Client, r pod.Request, limit time.Duration,
 ) (*pod.Found, error) {
@@ -127,13 +129,25 @@ func waitForContainer(
 			timer.Stop()
 		}
 	}()
-	found, err := client.Wait(ctx, r, func(why string) {
-		if timer != nil {
-			env.Notice.Note("waiting: %s", why)
-			return
+	progress := env.Notice.Progress()
+	defer progress.End()
+	offered := ""
+	found, err := client.Wait(ctx, r, func(why pod.Reason) {
+		switch {
+		case progress.InPlace(): // without the name of the flag, because the line is short
+			progress.Update(fmt.Sprintf("waiting (up to %v): %s", limit, why.Text))
+		case timer == nil:
+			progress.Update(fmt.Sprintf("waiting (up to %v, see --pod-running-timeout): %s", limit, why.Text))
+		default:
+			progress.Update("waiting: " + why.Text)
 		}
-		env.Notice.Note("waiting (up to %v, see --pod-running-timeout): %s", limit, why)
-		timer = time.AfterFunc(limit, func() { cancel(context.DeadlineExceeded) })
+		if timer == nil {
+			timer = time.AfterFunc(limit, func() { cancel(context.DeadlineExceeded) })
+		}
+		if why.Hint != offered && why.Hint != "" && progress.InPlace() { // without a terminal, the user cannot react
+			env.Notice.Hint("%s", why.Hint)
+		}
+		offered = why.Hint
 	})
 	return found, WaitLimit(limit, err)
 }

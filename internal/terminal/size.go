@@ -71,3 +71,13 @@ func (t *Terminal) Resized() (changed <-chan struct{}, stop func()) {
 		<-done
 	})
 }
+
+// Columns returns the width of the terminal stream, or 0 if stream is not a
+// terminal or its size is not known.
+func Columns(stream any) int {
+	size, err := sizeOf(terminalFd(stream))
+	if err != nil {
+		return 0
+	}
+	return int(size.Width)
+}

@@ -1,0 +1,107 @@
+package notice
+
+import (
+	"io"
+	"unicode/utf8"
+)
+
+// Terminal is a terminal on which a line can be updated in place.
+type Terminal interface {
+	// Columns returns the width of the terminal, or 0 if it is not known.
+	Columns() int
+}
+
+// SetTerminal declares that the writer of New is a terminal.
+func (p *Printer) SetTerminal(t Terminal) {
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
+	p.out.terminal = t
+}
+
+// Progress reports the state of a wait: on a terminal in one line that is
+// updated in place, otherwise in one message for each state. With -q it reports
+// nothing. It may be used by any goroutine.
+type Progress struct {
+	printer *Printer
+	inPlace bool
+}
+
+// Progress starts to report the state of a wait. The caller must call End. On a
+// terminal, at most one wait has a line at a time; others print messages.
+func (p *Printer) Progress() *Progress {
+	o := p.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	inPlace := o.terminal != nil && !o.raw && !o.redirected && o.progress == "" && o.terminal.Columns() > 0
+	return &Progress{printer: p, inPlace: inPlace}
+}
+
+// InPlace reports whether the line is updated in place.
+func (g *Progress) InPlace() bool { return g.inPlace && !g.printer.Quiet }
+
+// Update reports a state. In a line that is updated in place, only the part of
+// the text that fits in the line is shown.
+func (g *Progress) Update(text string) {
+	p := g.printer
+	switch {
+	case p.Quiet:
+	case g.inPlace:
+		p.out.setProgress(messagePrefix + p.prefix + Clean(text))
+	default:
+		p.Note("%s", text)
+	}
+}
+
+// End removes the line.
+func (g *Progress) End() {
+	if g.inPlace {
+		g.printer.out.setProgress("")
+	}
+}
+
+// clearLine moves the cursor to the beginning of its line, and clears the line.
+const clearLine = "\r\x1b[K"
+
+func (o *output) setProgress(text string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.progress == "" && text == "" {
+		return
+	}
+	o.progress = text
+	_, _ = io.WriteString(o.w, clearLine+o.progressLine())
+}
+
+// progressLine returns the part of the progress text that fits in one line of
+// the terminal. The last column stays empty, because some terminals wrap the
+// line there.
+func (o *output) progressLine() string {
+	columns := o.terminal.Columns() - 1
+	if cells(o.progress) <= columns {
+		return o.progress
+	}
+	used := 0
+	for i, r := range o.progress {
+		if used += runeCells(r); used > columns-1 {
+			return o.progress[:i] + "…"
+		}
+	}
+	return o.progress
+}
+
+// cells returns an upper limit of the number of columns that text takes.
+func cells(text string) int {
+	n := 0
+	for _, r := range text {
+		n += runeCells(r)
+	}
+	return n
+}
+
+// runeCells returns an upper limit of the number of columns that r takes.
+func runeCells(r rune) int {
+	if r < utf8.RuneSelf || r == '…' {
+		return 1
+	}
+	return 2
+}

@@ -1,0 +1,81 @@
+package notice
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// columns is a Terminal of this width.
+type columns int
+
+func (c columns) Columns() int { return int(c) }
+
+func TestProgress_UpdatedInPlace(t *testing.T) {
+	var out strings.Builder
+	p := New(&out)
+	p.SetTerminal(columns(24))
+	g := p.Progress()
+	g.Update("waiting: one")
+	g.Update("waiting: two\x1b[31m three")
+	p.Note("a note")
+	other := p.Progress()
+	other.Update("another wait")
+	other.End()
+	g.Update("waiting: 漢字漢字")
+	g.End()
+	g.End()
+	p.Note("the end")
+	const clear = "\r\x1b[K"
+	want := clear + "kshell: waiting: one" +
+		clear + `kshell: waiting: two\x…` +
+		clear + "kshell: a note\n" + `kshell: waiting: two\x…` +
+		clear + "kshell: another wait\n" + `kshell: waiting: two\x…` +
+		clear + "kshell: waiting: 漢字…" +
+		clear + "kshell: the end\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestProgress_Messages(t *testing.T) {
+	for name, prepare := range map[string]func(p *Printer) (undo func()){
+		"no terminal":   func(*Printer) func() { return func() {} },
+		"unknown width": func(p *Printer) func() { p.SetTerminal(columns(0)); return func() {} },
+		"redirected": func(p *Printer) func() {
+			p.SetTerminal(columns(80))
+			return p.Redirect(p.out.w)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			p := New(&out)
+			undo := prepare(p)
+			g := p.WithPrefix("web").Progress()
+			g.Update("waiting")
+			g.Update("still waiting")
+			g.End()
+			undo()
+			want := "kshell: web: waiting\nkshell: web: still waiting\n"
+			if out.String() != want {
+				t.Errorf("got %q, want %q", out.String(), want)
+			}
+		})
+	}
+}
+
+func TestProgress_Quiet(t *testing.T) {
+	for _, terminal := range []Terminal{nil, columns(80)} {
+		var out strings.Builder
+		p := New(&out)
+		p.Quiet = true
+		p.SetTerminal(terminal)
+		g := p.Progress()
+		g.Update("waiting")
+		g.End()
+		if out.Len() > 0 {
+			t.Errorf("with -q: %q", out.String())
+		}
+	}
+}
