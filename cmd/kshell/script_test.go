@@ -166,6 +166,13 @@ const noCredentials = `pods "web" is forbidden: User "system:anonymous" cannot g
 // header Upgrade.
 const upgradeRequired = "unable to upgrade: Upgrade request required"
 
+// lineLimit is a gateway that refuses longer request lines with a page.
+func lineLimit(bytes, code int) sandbox.Fault {
+	f := webPage(code)
+	f.LineLimit = bytes
+	return f
+}
+
 // onDeployments returns f, limited to requests for deployments.
 func onDeployments(f sandbox.Fault) sandbox.Fault {
 	f.Path = "/deployments/"
@@ -222,6 +229,13 @@ var faults = map[string]sandbox.Fault{
 	"reset-pod":        {Path: "/pods/", Do: sandbox.RST, When: sandbox.AtRequest},
 	"task-not-found":   {FailStart: taskNotFound},
 	"no-certificate":   refusal(http.StatusInternalServerError, "", noKubeletCertificate),
+	"not-utf8":         statusOnChannel("rpc error: grpc: error while marshaling: string field contains invalid UTF-8"),
+	"line-4096":        lineLimit(4096, http.StatusRequestURITooLong),
+	"line-1500-400":    lineLimit(1500, http.StatusBadRequest),
+	"line-1500-403":    lineLimit(1500, http.StatusForbidden),
+	"line-1500-413":    lineLimit(1500, http.StatusRequestEntityTooLarge),
+	"line-1500-431":    lineLimit(1500, http.StatusRequestHeaderFieldsTooLarge),
+	"line-200":         lineLimit(200, http.StatusRequestURITooLong),
 	"reset-at-request": {Do: sandbox.RST, When: sandbox.AtRequest},
 }
 

@@ -28,6 +28,7 @@ type scriptedRun struct {
 func newScriptedRun() *scriptedRun {
 	f := &scriptedRun{}
 	f.Run = New(Options{Stdout: &f.stdout, Stderr: &f.stderr})
+	f.stdin.rest = nil
 	return f
 }
 

@@ -25,17 +25,22 @@ var errCanceled = errors.New("the run was canceled")
 // panicked.
 var errSourcePanicked = errors.New("the input cannot be read")
 
-// input produces what the script reads: blocks, and a line `end` after the last
-// block. A block is a line `SIZE COUNT` and SIZE*COUNT bytes. Two other lines
+// input produces what the script reads: if the script itself is sent on stdin,
+// its first part; when the command has started, the rest of the script; then
+// blocks, and a line `end` after the last block. A block is a line `SIZE COUNT` and SIZE*COUNT bytes. Two other lines
 // may be sent before any line and after `end`: the script answers `?` on both
 // streams; an empty line makes the script check its processes. Input that
 // arrives while a block is being sent becomes the next block.
 type input struct {
 	source  io.Reader
 	filling *group.Group // the goroutine that reads the source
+	rest    []byte       // the rest of the script
 
 	mu             sync.Mutex
 	changed        sync.Cond // one of the fields below has changed
+	script         []byte    // the first part of the script, if it is sent on stdin
+	scriptDue      bool      // script must be sent
+	restDue        bool      // rest must be sent
 	started        bool      // filling was started
 	panicked       bool      // filling has panicked
 	next           []byte    // bytes that were read from the source, but are not in a block yet
@@ -59,10 +64,21 @@ func (in *input) init(source io.Reader) {
 	in.filling = group.New(func() { in.set(&in.panicked) })
 }
 
-// start starts the goroutine that reads the source.
+// setScript sets the first part of the script. It is sent before anything else.
+func (in *input) setScript(script []byte) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.script, in.scriptDue = script, true
+	in.changed.Broadcast()
+}
+
+// start sends the rest of the script, and starts the goroutine that reads the
+// source.
 func (in *input) start() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	in.restDue = len(in.rest) > 0
+	in.changed.Broadcast()
 	if in.source == nil || in.started || in.canceled {
 		return
 	}
@@ -117,6 +133,8 @@ func (in *input) reset() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.pingRequested, in.checkRequested, in.stopped = false, false, false
+	in.scriptDue, in.restDue = len(in.script) > 0, false
+	in.changed.Broadcast()
 }
 
 // stop makes Read send nothing more: the command has ended.
@@ -180,6 +198,14 @@ func (in *input) wait() error {
 		case in.canceled:
 			return errCanceled
 		case in.stopped:
+		case in.scriptDue:
+			in.scriptDue = false
+			in.line = in.script
+			return nil
+		case in.restDue:
+			in.restDue = false
+			in.line = in.rest
+			return nil
 		case in.pingRequested:
 			in.pingRequested = false
 			in.line = []byte("?\n")

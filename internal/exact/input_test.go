@@ -42,6 +42,12 @@ func parse(t *testing.T, r io.Reader) received {
 		switch line {
 		case "?\n":
 			w.pings++
+		case "set +f\n": // the rest of the script
+			for line != ".\n" {
+				if line, err = lines.ReadString('\n'); err != nil {
+					t.Fatalf("the rest of the script was cut: %v", err)
+				}
+			}
 		case "end\n":
 			w.ended = true
 			return w

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"kshell/internal/script"
 )
 
 // specialNames lists the variables that a shell sets or interprets.
@@ -22,12 +20,23 @@ var specialNames = strings.Fields(`_ BASHOPTS BASHPID BASH_ARGV0 BASH_COMPAT BAS
 	PATH_LOCALE PATHSEP PGRP PIPESTATUS POSIXLY_CORRECT PPID PROMPT_COMMAND PS1 PS2 PS3 PS4 PWD RANDOM REPLY SECONDS SHELL
 	SHELLOPTS SHLVL SRANDOM TERM TIMEFORMAT TMOUT TMPDIR UID USER_ID`)
 
+// sentScripts returns all parts of the scripts as they are sent.
+func sentScripts() []string {
+	return []string{
+		nothingScript.eval, nothingScript.read, nothingScript.start, nothingScript.rest, blocksScript.start,
+		blocksScript.rest, terminalScript,
+	}
+}
+
+// isScriptName reports whether name is a name that script.Shorten assigns.
+func isScriptName(name string) bool { return len(name) == 2 && name[0] == 'k' }
+
 // testedNames returns the special names, and every word of the scripts that
 // could be the name of a variable, except PATH and LD_PRELOAD.
 func testedNames() []string {
 	names := map[string]bool{}
 	words := regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`)
-	for _, name := range words.FindAllString(script.Shrink(fullScript()+terminalScript), -1) {
+	for _, name := range words.FindAllString(strings.Join(sentScripts(), ""), -1) {
 		names[name] = name != "PATH" && name != "LD_PRELOAD"
 	}
 	for _, name := range specialNames {
@@ -112,7 +121,7 @@ func TestVariables_NamesUsedByScript(t *testing.T) {
 		t.Run("one by one", func(t *testing.T) {
 			t.Parallel()
 			for _, name := range names {
-				if strings.HasPrefix(name, "k_") {
+				if isScriptName(name) {
 					r := shell.run(t, Options{Env: []string{name + "=0", "B=1"}}, print)
 					if got := splitNUL(r.stdout.String()); !slices.Contains(got, name+"=0") || !slices.Contains(got, "B=1") {
 						state, code := r.State()
@@ -157,7 +166,7 @@ func (sh shell) onTerminal(t *testing.T, of, given, args []string) string {
 func TestVariables_WithoutEnvTool(t *testing.T) {
 	names := testedNames()
 	eachShell(t, func(t *testing.T, shell shell) {
-		path := "PATH=" + tools(t, "dd", "tr")
+		path := "PATH=" + shell.tools(t, "dd", "tr")
 		each := func(names ...string) {
 			given := variables(names, "5")
 			r := shell.run(t, Options{Env: given}, []string{"/bin/cat", "/proc/self/environ"}, withEnv(path))
@@ -176,7 +185,7 @@ func TestVariables_WithoutEnvTool(t *testing.T) {
 		}
 		var scriptNames []string
 		for _, name := range names {
-			if strings.HasPrefix(name, "k_") {
+			if isScriptName(name) {
 				scriptNames = append(scriptNames, name)
 			}
 		}
@@ -198,7 +207,7 @@ func TestVariables_Path(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		dir := t.TempDir()
 		writeScript(t, dir, "tool", "echo found; exit 4")
-		for _, tools := range [][]string{shell.env, {"PATH=" + tools(t, "dd")}} {
+		for _, tools := range [][]string{shell.env, {"PATH=" + shell.tools(t, "dd")}} {
 			env := []string{"PATH=/no/such", "A=1", "PATH=" + dir}
 			r := shell.run(t, Options{Env: env}, []string{"tool"}, withEnv(tools...))
 			r.check(4, "found\n")

@@ -61,10 +61,9 @@ func findShell(t *testing.T, name string) shell {
 		t.Fatalf("KSHELL_TEST_SHELLS=all, and this machine has no %s: apt-get install %s", name, name)
 	}
 	bin := t.TempDir()
-	sh := shell{name: name, path: filepath.Join(bin, "sh"), env: []string{"PATH=/usr/bin:/bin"}}
+	sh := shell{name: name, path: filepath.Join(bin, "sh"), env: []string{"PATH=" + bin + ":/usr/bin:/bin"}}
 	link(t, path, sh.path)
 	if name == "busybox" { // let the tests use the tools of busybox, too
-		sh.env[0] = "PATH=" + bin + ":/usr/bin:/bin"
 		for _, applet := range []string{"cat", "dd", "env", "head", "mv", "sha256sum", "sleep", "tr"} {
 			link(t, path, filepath.Join(bin, applet))
 		}

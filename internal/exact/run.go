@@ -106,6 +106,7 @@ func New(o Options) *Run {
 	r.outFilter = filter{mark: mark, to: o.Stdout, report: r.report, ping: r.stdin.ping, started: true}
 	r.errFilter = filter{mark: mark, to: o.Stderr, report: r.report, ping: r.stdin.ping}
 	r.stdin.init(o.Stdin)
+	r.stdin.rest = o.script().message()
 	r.checks = time.AfterFunc(checkInterval, r.check)
 	r.checks.Stop()
 	return r
@@ -113,7 +114,25 @@ func New(o Options) *Run {
 
 // Command returns the command that, run in the container with stdin, stdout and
 // stderr and without a tty, runs args.
-func (r *Run) Command(args []string) []string { return command(r.mark, r.options, args) }
+func (r *Run) Command(args []string) []string {
+	s := r.options.script()
+	return slices.Concat([]string{"sh", "-c", s.eval, s.start}, r.options.scriptArgs(r.mark), args)
+}
+
+// CommandOverStdin returns a command that does the same as that of Command, and
+// is shorter, because the script is sent on stdin. If argsToo is true, args are
+// sent on stdin, too. CommandOverStdin must be called before Stdin is read, and
+// Command must not be called after it.
+func (r *Run) CommandOverStdin(args []string, argsToo bool) []string {
+	s := r.options.script()
+	text := s.start
+	if argsToo {
+		text, args = quoted(args)+text, nil
+	}
+	text += "#end"
+	r.stdin.setScript([]byte(text))
+	return slices.Concat([]string{"sh", "-c", s.read, strconv.Itoa(len(text))}, r.options.scriptArgs(r.mark), args)
+}
 
 // Stdout returns the writer for the remote's stdout. Its Write returns ErrEnded
 // when both streams are complete, and the errors of Options.Stdout.

@@ -78,6 +78,7 @@ func TestRun_Reset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var errs strings.Builder
 		r := New(Options{Stderr: &errs})
+		r.stdin.rest = nil
 		message := func(text string) string { return markStart + r.mark + text + "\n" }
 		_ = writePieces(r.Stderr(), message(runningMessage))
 		_ = writePieces(r.Stdout(), message("ended 1")) // the connection breaks before stderr ends
@@ -108,6 +109,7 @@ func TestRun_Reset(t *testing.T) {
 func TestRun_ChecksWhileRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := New(Options{})
+		r.stdin.rest = nil
 		message := func(text string) string { return markStart + r.mark + text + "\n" }
 		line := make([]byte, 10)
 		next := func() string {

@@ -123,8 +123,9 @@ func TestScript_ProcessUnchanged(t *testing.T) {
 			{"/bin/cat", "/proc/self/limits", "/proc/self/oom_score_adj", "/proc/self/cmdline", "/proc/self/comm"},
 			{"/bin/sh", "-c", `read -r a </proc/$$/stat; set -- $a; [ "$5" = "$6" ] && echo "a group of its own session"`},
 		} {
-			r := shell.run(t, Options{Stdin: strings.NewReader("")}, args, withDir(dir))
-			r.check(0, shell.direct(t, dir, args...))
+			direct := shell.direct(t, dir, args...)
+			shell.run(t, Options{Stdin: strings.NewReader("")}, args, withDir(dir)).check(0, direct)
+			shell.run(t, Options{}, args, withDir(dir)).check(0, direct)
 		}
 		shell.run(t, Options{Stdin: strings.NewReader("")}, sh("kill -INT $$; echo not this")).check(130, "")
 	})
@@ -192,16 +193,17 @@ func writeScript(t *testing.T, dir, name, text string) {
 }
 
 // tools returns a new directory that contains only links to sh and these tools.
-func tools(t *testing.T, names ...string) string {
+func (sh shell) tools(t *testing.T, names ...string) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range append(names, "sh") {
+	for _, name := range names {
 		path, err := exec.LookPath(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		link(t, path, filepath.Join(dir, name))
 	}
+	link(t, sh.path, filepath.Join(dir, "sh"))
 	return dir
 }
 
@@ -213,16 +215,28 @@ func (sh shell) standalone() bool {
 }
 
 // Under mksh, a command would not see the end of its input, so the script does
-// not start the command.
+// not start a command with input. A command without input runs in exact mode.
 func TestScript_Mksh(t *testing.T) {
 	if _, err := exec.LookPath("mksh"); err != nil && os.Getenv("KSHELL_TEST_SHELLS") != "all" {
 		t.Skip("this machine has no mksh")
 	}
 	mksh := findShell(t, "mksh")
-	for name, o := range map[string]Options{"no input": {}, "input": {Stdin: strings.NewReader("hello\n")}} {
-		r := mksh.run(t, o, []string{"/bin/cat"})
-		if state, _ := r.State(); state != Unsupported || r.stdout.Len() > 0 {
-			t.Errorf("%s: state %d, stdout %q; want Unsupported", name, state, &r.stdout)
+	r := mksh.run(t, Options{Stdin: strings.NewReader("hello\n")}, []string{"/bin/cat"})
+	if state, _ := r.State(); state != Unsupported || r.stdout.Len() > 0 {
+		t.Errorf("state %d, stdout %q; want Unsupported", state, &r.stdout)
+	}
+	print := []string{"/bin/cat", "/proc/self/environ"}
+	for _, env := range [][]string{
+		nil, {"_=/usr/bin/env", "odd.name=1"}, {"PWD=/elsewhere", "OLDPWD=/old", "SHLVL=7", "KSH_VERSION=1", "ka=1", "kb=2"},
+	} {
+		env = append(slices.Clone(mksh.env), env...)
+		r = mksh.run(t, Options{}, print, withEnv(env...))
+		if d := diffEnvironments(env, splitNUL(r.stdout.String())); d != "" {
+			state, code := r.State()
+			t.Errorf("state %d, code %d (-wanted, +found):\n%s%s", state, code, d, &r.stderr)
+		}
+		if d := diffEnvironments(env, splitNUL(mksh.onTerminal(t, env[1:], nil, print))); d != "" {
+			t.Errorf("on a terminal (-wanted, +found):\n%s", d)
 		}
 	}
 	// The variable KSH_VERSION in the environment does not mean that the shell
@@ -239,7 +253,7 @@ func TestScript_FewTools(t *testing.T) {
 		sums := sum([]byte(in)) + "  -\n"
 
 		t.Run("neither dd nor head", func(t *testing.T) {
-			env := withEnv("PATH=" + tools(t, "cat", "tr", "env", "sleep"))
+			env := withEnv("PATH=" + shell.tools(t, "cat", "tr", "env", "sleep"))
 			r := shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, env)
 			if shell.standalone() {
 				r.check(5, sums)
@@ -249,17 +263,17 @@ func TestScript_FewTools(t *testing.T) {
 			shell.run(t, Options{}, []string{"/bin/sh", "-c", "exit 5"}, env).check(5, "") // no input, so no tool is needed
 		})
 		t.Run("head, no dd", func(t *testing.T) {
-			path := "PATH=" + tools(t, "head", "cat", "tr", "env", "sleep")
+			path := "PATH=" + shell.tools(t, "head", "cat", "tr", "env", "sleep")
 			r := shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv(path))
 			r.check(5, sums)
 		})
 		t.Run("a dd without fullblock", func(t *testing.T) {
-			dir := tools(t, "head", "cat", "tr", "env", "sleep")
+			dir := shell.tools(t, "head", "cat", "tr", "env", "sleep")
 			writeScript(t, dir, "dd", `case $* in *fullblock*) exit 1; esac`)
 			shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv("PATH="+dir)).check(5, sums)
 		})
 		t.Run("a head that reads ahead, and no dd", func(t *testing.T) {
-			dir := tools(t, "cat", "tr", "env", "sleep")
+			dir := shell.tools(t, "cat", "tr", "env", "sleep")
 			writeScript(t, dir, "head", `/bin/cat | /usr/bin/head "$@"`)
 			r := shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv("PATH="+dir))
 			if shell.standalone() {
@@ -269,7 +283,7 @@ func TestScript_FewTools(t *testing.T) {
 			}
 		})
 		t.Run("no cat, tr, env, sleep", func(t *testing.T) {
-			path := "PATH=" + tools(t, "dd")
+			path := "PATH=" + shell.tools(t, "dd")
 			r := shell.run(t, Options{Stdin: strings.NewReader(in)}, upload, withEnv(path, "A=1"))
 			r.check(5, sums)
 			shell.run(t, Options{Stdin: &endlessReader{}}, []string{"/bin/sh", "-c", "exit 6"}, withEnv(path)).check(6, "")
@@ -277,7 +291,7 @@ func TestScript_FewTools(t *testing.T) {
 			shell.run(t, Options{}, print, withEnv(path, "A=1"), withDir("/")).check(0, "1 /\n3\n")
 		})
 		t.Run("no env, odd names", func(t *testing.T) {
-			path := "PATH=" + tools(t, "dd", "cat", "tr", "sleep")
+			path := "PATH=" + shell.tools(t, "dd", "cat", "tr", "sleep")
 			r := shell.run(t, Options{}, []string{"/bin/sh", "-c", "exit 6"}, withEnv(path, "odd.name=1"))
 			r.check(6, "") // the command runs, but without the variable odd.name
 		})
@@ -286,7 +300,7 @@ func TestScript_FewTools(t *testing.T) {
 
 func TestScript_EndsIfCommandNotStarted(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
-		env := withEnv("PATH=" + tools(t, "cat", "tr", "env", "sleep"))
+		env := withEnv("PATH=" + shell.tools(t, "cat", "tr", "env", "sleep"))
 		for _, name := range []string{"/bin/true", "no-such-command"} {
 			from := time.Now()
 			r := shell.run(t, Options{Stdin: &endlessReader{}}, []string{name}, env)

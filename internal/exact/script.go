@@ -13,39 +13,87 @@ import (
 
 var (
 	//go:embed command.sh
-	commonScript string
-	//go:embed script.sh
-	execScript string
+	commonSource string
+	//go:embed start.sh
+	startSource string
+	//go:embed nothing.sh
+	nothingSource string
+	//go:embed blocks.sh
+	blocksSource string
+	//go:embed rest.sh
+	restSource string
+	//go:embed nothing_rest.sh
+	nothingRestSource string
+	//go:embed blocks_rest.sh
+	blocksRestSource string
+	//go:embed read.sh
+	readSource string
 	//go:embed shell.sh
-	terminalScript string
+	terminalSource string
 	//go:embed hangup.sh
 	hangUpScript string
 )
 
-// fullScript returns the script for a command without a terminal. It includes
-// the comments of the script, which are not sent.
-func fullScript() string { return commonScript + execScript }
+// execScript is the script for a command without a terminal, as it is sent.
+type execScript struct {
+	eval  string // runs the script k_script
+	start string // the part that starts the command
+	rest  string // the part that follows on stdin when the command is running
+	read  string // reads start on stdin, and runs it
+}
 
-// command returns the arguments that run args through the script. The mark (see
-// markStart) is passed in two halves, the second one first, so that a list of
-// processes never shows the whole mark.
-func command(mark string, o Options, args []string) []string {
+var (
+	nothingScript  = newExecScript(nothingSource, nothingRestSource)
+	blocksScript   = newExecScript(blocksSource, blocksRestSource)
+	terminalScript = script.Shorten(commonSource + terminalSource)[0]
+)
+
+func newExecScript(start, rest string) execScript {
+	parts := script.Shorten(`k_script=$0; eval "$k_script"`, commonSource+startSource+start, restSource+rest, readSource)
+	return execScript{parts[0], parts[1], parts[2], parts[3]}
+}
+
+// script returns the script for a command with the options o.
+func (o *Options) script() *execScript {
+	if o.Stdin != nil {
+		return &blocksScript
+	}
+	return &nothingScript
+}
+
+// message returns the message that contains the rest of the script. Its last
+// line is ".".
+func (s *execScript) message() []byte { return []byte(s.rest + ".\n") }
+
+// scriptArgs returns the arguments of start.sh that precede the command.
+func (o *Options) scriptArgs(mark string) []string {
 	stdin := "nothing"
 	if o.Stdin != nil {
 		stdin = "blocks"
 	}
 	keepIfCut := o.KeepRunning && (!o.EndIfInputCut || o.Stdin == nil) // without Stdin no input can be cut off
 	modes := []string{stdin, onDisconnect(o.KeepRunning), onDisconnect(keepIfCut)}
-	return scriptCommand(fullScript(), mark, modes, o.Dir, o.Env, args)
+	return slices.Concat(halves(mark), modes, environmentArgs(o.Dir, o.Env))
 }
 
-// scriptCommand returns the arguments that run args through a script. modes are
-// the arguments $3 to $5 of script.sh; shell.sh has none.
-func scriptCommand(source, mark string, modes []string, dir string, env, args []string) []string {
+// halves returns the two halves of the mark (see markStart), the second one
+// first, so that a list of processes never shows the whole mark.
+func halves(mark string) []string {
 	half := len(mark) / 2
+	return []string{mark[half:], mark[:half]}
+}
+
+// environmentArgs returns the arguments for the working directory and the
+// variables of the command.
+func environmentArgs(dir string, env []string) []string {
 	env = pathFirst(env)
-	return slices.Concat([]string{"sh", "-c", script.Shrink(source), "kshell", mark[half:], mark[:half]},
-		modes, []string{dirArgument(dir), strconv.Itoa(len(env))}, env, args)
+	return append([]string{dirArgument(dir), strconv.Itoa(len(env))}, env...)
+}
+
+// quoted returns a line that appends args to the arguments of the script. The
+// second shell of start.sh has them already.
+func quoted(args []string) string {
+	return `test $0 = kshell||set -- "$@" ` + script.QuoteAll(args) + "\n"
 }
 
 // dirArgument returns dir in a form that cd does not interpret as an option or
@@ -70,7 +118,7 @@ func pathFirst(env []string) []string {
 	return append(path, slices.DeleteFunc(slices.Clone(env), isPath)...)
 }
 
-// onDisconnect returns the argument of script.sh that selects what happens to
+// onDisconnect returns the argument of start.sh that selects what happens to
 // the command when the client disconnects.
 func onDisconnect(keep bool) string {
 	if keep {

@@ -1,11 +1,8 @@
 package exact
 
 import (
-	"slices"
 	"strings"
 	"testing"
-
-	"kshell/internal/script"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -53,18 +50,13 @@ func TestCommand_Modes(t *testing.T) {
 	}
 }
 
-// The script that is sent is fullScript without comments and indentation.
-func TestScript_SentWithoutComments(t *testing.T) {
-	var want []string
-	for line := range strings.Lines(fullScript()) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			want = append(want, line)
+// The scripts are sent without comments and indentation, and with short names.
+func TestScript_SentShortened(t *testing.T) {
+	for _, sent := range sentScripts() {
+		for line := range strings.Lines(sent) {
+			if strings.HasPrefix(line, "#") || strings.HasPrefix(line, "\t") || strings.Contains(line, "k_") {
+				t.Errorf("sent: %q", line)
+			}
 		}
-	}
-	if got := strings.Split(strings.TrimSuffix(script.Shrink(fullScript()), "\n"), "\n"); !slices.Equal(got, want) {
-		t.Error(cmp.Diff(want, got))
-	}
-	if n := len(script.Shrink(fullScript())); n > 5<<10 {
-		t.Errorf("the script has %d bytes, want at most 5 KiB", n)
 	}
 }

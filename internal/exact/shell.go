@@ -2,6 +2,7 @@ package exact
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -41,7 +42,8 @@ func NewShell(env []string, dir string) *Shell {
 // Command returns the command that, run in the container with a tty, runs args.
 // If args is empty, it runs the first of bash, sh and ash that exists.
 func (s *Shell) Command(args []string) []string {
-	return scriptCommand(commonScript+terminalScript, s.mark, nil, s.dir, s.env, args)
+	command := []string{"sh", "-c", terminalScript, "kshell"}
+	return slices.Concat(command, halves(s.mark), environmentArgs(s.dir, s.env), args)
 }
 
 // Output returns the writer for the terminal's output. The writer passes the

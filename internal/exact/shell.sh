@@ -9,15 +9,18 @@
 # the container does not have is not set, because shells and programs print warnings
 # about it. A terminal (TERM) without a terminfo entry is replaced by xterm-256color
 # or xterm, if there is an entry for that.
-k_mark=$2$1 k_dir=$3 k_count=$4
+trap '[ $? = 0 ] || k_both "ended failed"' EXIT
+k_own=$PATH k_dir=$3 k_count=$4
 shift 4
+k_found sh "$PATH" || PATH=$PATH:/usr/bin:/bin
+set +f
 k_given=$k_count k_all=$#
 # Each argument is moved to the end of the list, which keeps their order.
-while [ "$k_all" -gt 0 ]; do
+while [ $k_all -gt 0 ]; do
 	k_n=$1
 	shift
 	k_all=$((k_all - 1)) k_given=$((k_given - 1))
-	if [ "$k_given" -ge 0 ]; then
+	if [ $k_given -ge 0 ]; then
 		case $k_n in
 		'?TERM='*)
 			k_n=${k_n#?}
@@ -28,30 +31,30 @@ while [ "$k_all" -gt 0 ]; do
 			done
 			;;
 		'?'*)
-			k_n=${k_n#?} k_value=${k_n#*=}
-			if ! [ -e /usr/lib/locale/locale-archive ] && ! [ -d "/usr/lib/locale/$k_value" ] &&
-				! [ -d "/usr/lib/locale/${k_value%.*}.utf8" ]; then
+			k_n=${k_n#?} k_value=${k_n#*=} k_file=/usr/lib/locale
+			[ -e $k_file/locale-archive ] || [ -d "$k_file/$k_value" ] || [ -d "$k_file/${k_value%.*}.utf8" ] || {
 				k_count=$((k_count - 1))
 				continue
-			fi
+			}
 			;;
 		esac
 	fi
 	set -- "$@" "$k_n"
 done
-k_env=$(exec tr '\000\n' '\n\001' </proc/$$/environ)
-if [ $# = "$k_count" ]; then
+set -f
+k_env=$(exec tr '\0\n' '\n\1' </proc/$$/environ)
+if [ $# = $k_count ]; then
 	for k_shell in bash sh ash /bin/bash /bin/sh; do
-		if exists "$@" "$k_shell"; then
+		if k_exists "$@" "$k_shell"; then
 			set -- "$@" "$k_shell"
 			break
 		fi
 	done
 fi
 if [ "$k_dir" ] && ! cd "$k_dir"; then
-	send 'ended nowhere' >&4
-elif exists "$@"; then
-	launch "$@"
+	k_both 'ended nowhere'
+elif k_exists "$@"; then
+	k_launch "$@"
 else
-	send 'ended missing' >&4
+	k_both 'ended missing'
 fi

@@ -73,7 +73,7 @@ func (o *Options) Command(args []string) []string {
 	if len(args) == 0 {
 		args = []string{"sh", "-c", script.Shrink(loginScript)}
 	}
-	return append(append([]string{"sh", "-c", script.Shrink(enterScript), "kshell"}, o.enterArgs()...), args...)
+	return append(append([]string{"sh", "-c", script.Shorten(enterScript)[0], "kshell"}, o.enterArgs()...), args...)
 }
 
 // enterArgs returns the arguments of enter.sh: the way to enter the node, and

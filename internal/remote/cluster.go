@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -23,6 +24,7 @@ type Cluster struct {
 	env           Env
 	webSocketOnly bool
 	clients       clients
+	limitsLine    atomic.Bool // a gateway has refused a request line that was too long
 
 	mu         sync.Mutex // protects the following
 	creds      *background

@@ -23,9 +23,11 @@ func (c *Command) runExact(ctx context.Context) (ran bool, err error) {
 		set.Stdin = &c.in
 	}
 	var run *exact.Run
-	err = c.bySh(func() error {
-		run = exact.New(set)
-		return c.runScript(ctx, run)
+	err = c.shortened(func() error {
+		return c.bySh(func() error {
+			run = exact.New(set)
+			return c.runScript(ctx, run)
+		})
 	})
 	state, _ := run.State()
 	var ended *containerEndedError
@@ -58,7 +60,7 @@ func (c *Command) runExact(ctx context.Context) (ran bool, err error) {
 // runScript runs a session of the script of exact mode.
 func (c *Command) runScript(ctx context.Context, run *exact.Run) error {
 	d := &driver{cmd: c, run: run, request: func(t Target) stream.Request {
-		return t.Exec(c.withShPath(run.Command(c.options.Command)), true, false, c.options.Protocols)
+		return c.scriptRequest(t, run)
 	}}
 	s := c.Settings()
 	s.Stdin = scriptInput{run}
@@ -69,6 +71,71 @@ func (c *Command) runScript(ctx context.Context, run *exact.Run) error {
 	s.WithOutput = true // the script sends a message when it starts the command
 	s.CheckStuck = c.in.Input != nil
 	return c.runOneShot(ctx, d, s)
+}
+
+// maxLine is the maximum length of a request line, in bytes. If the script of
+// exact mode makes the line longer, the script is sent on stdin. Some gateways
+// limit the line to 4,096 bytes.
+const maxLine = 4000
+
+// maxArgs is the maximum length of a command with its arguments, in bytes. A
+// longer one is sent on stdin together with the script.
+const maxArgs = 4096
+
+// scriptRequest returns the request for the command of run in t. The request
+// does not contain the script if that would make the request too long.
+func (c *Command) scriptRequest(t Target, run *exact.Run) stream.Request {
+	o := &c.options
+	exec := func(command []string) stream.Request {
+		return t.Exec(c.withShPath(command), true, false, o.Protocols)
+	}
+	r := exec(run.Command(o.Command))
+	n := c.cluster.Transport().LineLength(r)
+	size := argsSize(o.Command)
+	switch {
+	case c.cluster.limitsLine.Load():
+		c.env.Notice.Detail("kshell's script is sent on stdin, because the server limits the request line")
+	case n > maxLine:
+		c.env.Notice.Detail("kshell's script is sent on stdin: the request line would have %d bytes", n)
+	default:
+		return r
+	}
+	if size > maxArgs {
+		c.env.Notice.Detail("the command is sent on stdin, too, because it has %d bytes: it is not in the audit log", size)
+	}
+	return exec(run.CommandOverStdin(o.Command, size > maxArgs))
+}
+
+// argsSize returns the length of args in bytes, including a separator after
+// each.
+func argsSize(args []string) int {
+	n := len(args)
+	for _, arg := range args {
+		n += len(arg)
+	}
+	return n
+}
+
+// shortened calls run, which must make the request that scriptRequest returns.
+// If the server refuses the request because it may be too long, shortened calls
+// run a second time, and the script is sent on stdin. Nothing has run then.
+func (c *Command) shortened(run func() error) error {
+	err := run()
+	if !mayBeTooLong(err) || c.cluster.limitsLine.Swap(true) {
+		return err
+	}
+	c.env.Notice.Detail("%s: trying again with a shorter request", err)
+	if err = run(); mayBeTooLong(err) {
+		c.cluster.limitsLine.Store(false)
+	}
+	return err
+}
+
+// mayBeTooLong reports whether the server refused a request that may have been
+// too long.
+func mayBeTooLong(err error) bool {
+	var refused *stream.HandshakeError
+	return errors.As(err, &refused) && refused.MayBeTooLong()
 }
 
 // scriptInput is the stdin of the script of exact mode.
@@ -153,8 +220,8 @@ func whyNotStarted(state exact.State, err error) string {
 
 // whyNoScript returns why kshell's scripts cannot run in the container. err is
 // the error of a session in which a script has reported nothing. If the cause
-// of err is neither a missing sh nor a policy of the cluster, whyNoScript
-// returns "".
+// of err is neither a missing sh, nor a policy of the cluster, nor the length of
+// the request, whyNoScript returns "".
 func whyNoScript(err error) string {
 	var remote *stream.RemoteError
 	var refused *stream.HandshakeError
@@ -163,6 +230,8 @@ func whyNoScript(err error) string {
 		return "the container has no sh"
 	case errors.As(err, &refused) && refused.Refusal() == stream.RefusalPolicy:
 		return "a policy of the cluster refuses kshell's script: " + refused.Status.Message
+	case mayBeTooLong(err):
+		return "the request with kshell's script is refused: " + err.Error()
 	}
 	return ""
 }

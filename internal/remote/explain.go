@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"kshell/internal/apiclient"
 	"kshell/internal/notice"
@@ -33,6 +34,8 @@ func explain(err error, o *Options, t Target, endsOnLoss bool) error {
 		return err
 	case errors.As(err, &notStarted):
 		return explainStart(notStarted, t)
+	case (errors.As(err, &remote) || errors.As(err, &refused)) && strings.Contains(err.Error(), "invalid UTF-8"):
+		return explainNotUTF8(err, o)
 	case errors.As(err, &refused):
 		return explainRefusal(refused, o, t)
 	case errors.As(err, &ended) && o.TTY:
@@ -52,6 +55,24 @@ func explain(err error, o *Options, t Target, endsOnLoss bool) error {
 	case errors.As(err, &remote) && remote.Start == stream.StartNotExecutable && len(o.Command) > 0:
 		return notice.WithMessage(err,
 			fmt.Sprintf("the container could not run %s: %s", strconv.Quote(o.Command[0]), remote.Cause()))
+	}
+	return err
+}
+
+// explainNotUTF8 names the argument or the variable because of which the
+// servers, which accept only UTF-8, have not started the command.
+func explainNotUTF8(err error, o *Options) error {
+	for i, arg := range o.Command {
+		if !utf8.ValidString(arg) {
+			return notice.WithMessage(err, fmt.Sprintf(
+				"the server does not accept argument %d of the command, %s, because it is not UTF-8", i, strconv.Quote(arg)))
+		}
+	}
+	for _, variable := range o.Env {
+		if name, value, _ := strings.Cut(variable, "="); !utf8.ValidString(value) {
+			return notice.WithMessage(err, fmt.Sprintf(
+				"the server does not accept the value of %s (--env), %s, because it is not UTF-8", name, strconv.Quote(value)))
+		}
 	}
 	return err
 }
@@ -115,8 +136,7 @@ func explainRefusal(e *stream.HandshakeError, o *Options, t Target) error {
 			"check `server:` in the kubeconfig (kubectl config view --minify), or --server",
 		)
 	case stream.RefusalTooLong:
-		return notice.WithHint(e,
-			"the command is part of the request line, which a gateway limits: pass long arguments on stdin, with -i")
+		return explainTooLong(e, o)
 	case stream.RefusalNotRunning:
 		return notice.WithHint(e, notRunningHint(t))
 	case stream.RefusalUpgradeStripped, stream.RefusalUpgradeIgnored:
@@ -142,6 +162,20 @@ const upgradeHint = "a proxy in front of the API server removes the header Upgra
 	"for nginx, add these two lines to its location (and proxy_http_version 1.1, if nginx is old):\n" +
 	"proxy_set_header Upgrade $http_upgrade;\n" +
 	`proxy_set_header Connection "upgrade";`
+
+// explainTooLong adds a hint to a request that a server or a gateway refused
+// because of its length.
+func explainTooLong(e *stream.HandshakeError, o *Options) error {
+	if len(o.Command) == 0 {
+		return notice.WithMessage(e, fmt.Sprintf(
+			"the request line or the header is too long for the server or a gateway in front of it (%d)", e.StatusCode))
+	}
+	return notice.WithHint(
+		notice.WithMessage(e, fmt.Sprintf(
+			"the command line is too long for the server or a gateway in front of it (%d)", e.StatusCode)),
+		"pass long arguments on stdin, with -i or --stdin-file",
+	)
+}
 
 func notRunningHint(t Target) string {
 	return fmt.Sprintf("the container is not running: type `kubectl describe pod %s -n %s` to see why",

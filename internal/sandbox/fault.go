@@ -21,6 +21,10 @@ type Fault struct {
 	Path string
 	// Method limits the fault to requests with this HTTP method. Default: all.
 	Method string
+	// LineLimit limits the fault to requests whose request line is longer than
+	// this number of bytes. With Code, the server is a gateway with that limit.
+	// Default: all.
+	LineLimit int
 	// Seen, if not nil, is called for each request that the fault applies to,
 	// before the request is handled.
 	Seen func()
@@ -237,6 +241,9 @@ func (fs *faults) take(r *http.Request) *active {
 func (f Fault) matches(r *http.Request) bool {
 	path := r.URL.Path
 	if f.Method != "" && f.Method != r.Method {
+		return false
+	}
+	if len(r.Method)+len(r.RequestURI)+len("  HTTP/1.1\r\n") <= f.LineLimit {
 		return false
 	}
 	exec := strings.HasSuffix(path, "/exec")

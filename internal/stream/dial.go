@@ -68,6 +68,12 @@ type Request struct {
 	Origin    bool       // send an Origin header, which a watch over WebSocket needs
 }
 
+// LineLength returns the length of the request line of r, in bytes.
+func (d *Dialer) LineLength(r Request) int {
+	u := d.base.JoinPath(r.Path)
+	return len("GET ? HTTP/1.1\r\n") + len(u.EscapedPath()) + len(encode(r.Query))
+}
+
 // Dial performs one handshake. The time limit is the configuration's timeout,
 // or 35 s if it has none. ctx applies only to the handshake. The error is a
 // *HandshakeError if the server refused, a *ProtocolError if the server

@@ -34,7 +34,7 @@ const (
 	// RefusalBusy means that the server has too many requests (429).
 	RefusalBusy
 	// RefusalTooLong means that the request line or the header is too long
-	// (414, 431).
+	// (414, 431, and 413 from some gateways).
 	RefusalTooLong
 	// RefusalOtherUpgrade means that the server upgraded to another protocol
 	// (101). The command may have been started.
@@ -160,7 +160,9 @@ var refusalRules = []struct {
 	{class: RefusalProxyAuth, codes: codes{http.StatusProxyAuthRequired}},
 	{class: RefusalTimeout, codes: codes{http.StatusRequestTimeout}},
 	{class: RefusalBusy, codes: codes{http.StatusTooManyRequests}},
-	{class: RefusalTooLong, codes: codes{http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge}},
+	{class: RefusalTooLong, codes: codes{
+		http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge,
+	}},
 	{class: RefusalOtherUpgrade, codes: codes{http.StatusSwitchingProtocols}},
 	{class: RefusalRedirect, answer: answerRedirect},
 	{class: RefusalWebPage, answer: answerPage},
@@ -208,6 +210,14 @@ func (e *HandshakeError) Refusal() Refusal {
 		}
 	}
 	return RefusalOther
+}
+
+// MayBeTooLong reports whether a shorter request may be accepted: the answer is
+// a RefusalTooLong, or a page with 400 or 403, with which some gateways refuse a
+// request that is too long.
+func (e *HandshakeError) MayBeTooLong() bool {
+	page := e.Page && (e.StatusCode == http.StatusBadRequest || e.StatusCode == http.StatusForbidden)
+	return page || e.Refusal() == RefusalTooLong
 }
 
 // answer returns the form of the answer, and the server's message.

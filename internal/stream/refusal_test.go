@@ -37,6 +37,7 @@ func TestRefusal(t *testing.T) {
 		{name: "rate limit of a gateway", code: 429, body: page, want: RefusalBusy},
 		{name: "long request line", code: 414, body: page, want: RefusalTooLong},
 		{name: "long header", code: 431, want: RefusalTooLong},
+		{name: "request too large", code: 413, body: page, want: RefusalTooLong},
 		{name: "another protocol", code: 101, want: RefusalOtherUpgrade},
 		{name: "login redirect", code: 302, location: "https://login.example/", want: RefusalRedirect},
 		{name: "redirect without a target", code: 302, want: RefusalOther},

@@ -50,6 +50,12 @@ func (t *Transport) Server() string {
 	return dialer.Server()
 }
 
+// LineLength returns the length of the request line of r, in bytes.
+func (t *Transport) LineLength(r Request) int {
+	dialer, _ := t.state()
+	return dialer.LineLength(r)
+}
+
 // UsesSPDY reports whether Dial uses only SPDY, because SPDY has worked after
 // WebSocket was refused.
 func (t *Transport) UsesSPDY() bool {
@@ -187,7 +193,7 @@ func spdyMayWork(err error, repeatable bool) bool {
 	case RefusalNoRight, RefusalUpgradeStripped:
 		return true
 	case RefusalUnauthorized, RefusalProxyAuth, RefusalTimeout, RefusalBusy, RefusalRedirect, RefusalNotRunning,
-		RefusalNoCertificate:
+		RefusalNoCertificate, RefusalTooLong:
 		return false
 	}
 	return refused.Status == nil // without a Status, the answer is probably from a gateway

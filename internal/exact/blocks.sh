@@ -1,0 +1,38 @@
+# The client sends the input of the command in blocks. k_feed holds open the pipe
+# to the command's stdin. It runs until the client's stdin ends, that is, until
+# the client has received everything or has disconnected, which may be long after
+# the command has ended. First it writes a line for k_serve: its process ID, and a
+# 1 if exact mode is not possible: the container has no tool that can count input,
+# or the shell is mksh or another descendant of pdksh, in which exec does not
+# close the pipe.
+unset -f dd echo head
+k_feed() {
+	exec 3<&0 </dev/null
+	trap '' HUP INT QUIT TERM
+	k_with=dd k_over=
+	if ! dd bs=1 count=0 iflag=fullblock >/dev/null; then
+		k_with=head
+		[ "$(printf ab | { head -c 1 >/dev/null; head -c 1; })" = b ] || k_over=1
+	fi
+	case $KSH_VERSION in
+	*' KSH '*) k_over=1 ;;
+	esac
+	read -r k_self k_n </proc/self/stat || k_self=$(exec sh -c 'echo $PPID')
+	echo $k_self $k_over
+	k_rest
+}
+
+# k_serve runs the command. In the subshell of the command, signals have their
+# default actions again.
+k_serve() {
+	trap : HUP INT QUIT TERM USR1
+	trap "$k_end" EXIT
+	read -r k_feed k_n || exit
+	[ $k_n ] && k_code=unable && exit 1
+	k_main "$@"
+}
+trap : HUP INT QUIT TERM USR1
+k_feed | (k_serve "$@")
+k_n=$?
+trap - EXIT
+exit $k_n

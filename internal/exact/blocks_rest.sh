@@ -1,0 +1,74 @@
+# The rest of the script for a command with input, after rest.sh.
+k_child= k_parent=$$
+
+# k_served sets k_served to the living children of $$, which are k_feed and
+# k_serve. It fails if k_serve is not one of them.
+k_served() {
+	k_served=
+	# The file has no newline at its end, so read fails although it sets the
+	# variable. Some kernels do not have the file.
+	read -r k_served </proc/$$/task/$$/children
+	[ "$k_served" ] || k_others
+	case $k_served in
+	*[0-9]\ [0-9]* | '') ;; # the list is empty if there is no /proc
+	*) return 1 ;;
+	esac
+}
+
+# k_deliver reads the client's messages and writes the input to the command. It
+# exits with 0 after the end of the input, with 77 if the client's stdin ends
+# before, and with any other code if it fails or the command has ended.
+k_deliver() {
+	trap 'k_over=1; kill -KILL $k_child' USR1
+	while k_n=77; read -r k_size k_many <&3; do
+		[ $k_over ] && exit 1
+		case $k_size in
+		'') k_served || exit 1 ;;
+		'?') k_tell alive ;;
+		end) exit 0 ;;
+		*)
+			case $k_with in
+			dd) dd bs=$k_size count=$k_many iflag=fullblock <&3 & ;;
+			*) head -c $((k_size * k_many)) <&3 & ;;
+			esac
+			k_child=$!
+			# USR1 may have arrived before k_child was set.
+			[ $k_over ] && kill -KILL $k_child
+			k_await
+			[ $k_n = 0 ] || break
+			;;
+		esac
+	done
+	# If k_feed has died, this process is the last writer of the pipe: end the
+	# process group first, so that the command sees no end of its input.
+	kill -0 $k_self || { kill -0 -$$ && kill -KILL 0; }
+	exit $k_n
+}
+
+# k_await waits for k_child and sets k_n to its exit code. A signal interrupts the
+# first wait.
+k_await() {
+	wait $k_child
+	k_n=$?
+	[ $k_over ] && wait $k_child
+}
+trap 'k_over=1; kill -USR1 $k_child' USR1
+trap '[ $k_over ] || { k_tell "ended lost"; k_others; kill -KILL $k_others; k_release; }' EXIT
+if ! [ $k_over ]; then
+	k_deliver &
+	k_child=$!
+	# USR1 may have arrived before k_child was set.
+	[ $k_over ] && kill -USR1 $k_child
+	k_await
+	case $k_over/$k_n in
+	/0)
+		k_cut=$k_gone
+		exec >/dev/null
+		;;
+	/77 | 1/*) ;;
+	*) k_lost ;;
+	esac
+fi
+k_ask() { :; }
+k_last() { k_release; }
+k_wait

@@ -1,0 +1,87 @@
+# The rest of the script, which the client sends when the command is running. It
+# runs in the process of k_rest, until the client's stdin ends. k_over is set when
+# the command has ended.
+set +f
+unset GLOBIGNORE
+
+# k_tell MESSAGE sends a message to the client. Unlike k_both, it never waits.
+k_tell() {
+	printf '\036%s%s\n' $k_mark "$1" >&4
+	printf '\036%s%s\n' $k_mark "$1" >&5
+}
+
+# k_lost reports that a process of the script is lost, and ends the command.
+k_lost() {
+	k_tell 'ended lost'
+	! k_finish || k_over=1
+}
+
+# k_finish ends all other processes of this process group and waits until they are
+# gone. It fails if the script does not lead the group.
+k_finish() {
+	kill -0 -$$ || return
+	kill -TERM 0
+	for k_step in 0.1 0.4 TERM 1 1 1 1 1 KILL 1 KILL 1; do
+		# The script may be about to start a process.
+		if ! k_others; then
+			sleep 0.1 || sleep 1
+			k_release
+			k_others || return 0
+		fi
+		case $k_step in
+		[A-Z]*) kill -$k_step $k_others ;;
+		*) sleep $k_step || sleep 1 ;;
+		esac
+	done
+}
+
+# k_others sets k_others to the living processes of this process group that are
+# not the script's own, and reports whether there are any. The script's own
+# processes are $$, this process (k_self), its children, and k_serve, which is a
+# child of $$. k_served is set to the children of $$ if k_parent is $$.
+k_others() {
+	k_others= k_served=
+	for k_stat in /proc/[0-9]*/stat; do
+		read -r k_n <$k_stat || continue
+		k_stat=${k_stat#/proc/}
+		k_stat=${k_stat%/stat}
+		set -- ${k_n##*) }
+		case $2/$1/$3/$k_stat in
+		$k_parent/*) k_served="$k_served $k_stat" ;;
+		$k_self/* | */Z/* | */$$/$$ | */$k_self) ;;
+		*/$$/*) k_others="$k_others $k_stat" ;;
+		esac
+	done
+	[ "$k_others" ]
+}
+
+# k_release kills the process that reports the outcome: it may still be trying to
+# write to a full pipe. The client reads nothing any more.
+k_release() {
+	k_served
+	for k_n in $k_served; do
+		[ $k_n = $k_self ] || kill -KILL $k_n
+	done
+}
+
+# k_wait waits until the client disconnects, and then ends the command unless it
+# is to continue.
+k_wait() {
+	until [ $k_over ] || ! read -r k_n <&3; do
+		[ "$k_n" ] && k_tell alive
+		k_served || [ $k_over ] || k_lost
+	done
+	[ $k_over ] || k_ask
+	if [ $k_over ]; then
+		cat <&3 >/dev/null || while read -r k_n <&3; do :; done
+	else
+		case $k_cut in
+		keep) exec >/dev/null ;;
+		*) ! k_finish || k_over=1 ;;
+		esac
+		trap - EXIT
+		until [ $k_over ]; do sleep 5 & wait $!; done
+	fi
+	k_last
+	exit
+}
