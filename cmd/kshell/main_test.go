@@ -50,7 +50,9 @@ func setTestLimits() {
 		for _, limit := range []*time.Duration{&completionBudget, &gracePeriod} {
 			*limit = time.Minute
 		}
-		limits = remote.Limits{Rights: time.Minute, Terminate: time.Minute, Status: time.Minute, Reason: time.Minute}
+		limits = remote.Limits{
+			Rights: time.Minute, Terminate: time.Minute, Status: time.Minute, Reason: time.Minute, Verify: time.Minute,
+		}
 		terminalLimits.RoundTrip, nodeShellLimits.Progress = time.Minute, time.Minute
 	}
 	limits.Slow, terminalLimits.Interrupt = time.Minute, time.Minute

@@ -6,6 +6,8 @@ import (
 	"bufio"
 	"syscall"
 	"testing"
+
+	"kshell/internal/stream"
 )
 
 // When the outcome of a shell is known, kshell restores the terminal and reads
@@ -24,5 +26,26 @@ func TestSessionEnd_TypedAhead(t *testing.T) {
 	c.mustEnd(130)
 	if line, err := bufio.NewReader(c.tty).ReadString('\n'); err != nil || line != "next\n" {
 		t.Errorf("the next program reads %q, error %v", line, err)
+	}
+}
+
+// A success that the user has not caused by exit or Ctrl-D is checked by
+// another exec, but only with v5.channel.k8s.io: with another subprotocol, API
+// servers do not report success for a node that is dead.
+func TestSessionEnd_SuccessIsChecked(t *testing.T) {
+	t.Parallel()
+	for protocol, execs := range map[string]int{stream.V5: 2, stream.V4: 1, stream.V4Base64: 1} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			s := startSandbox(t)
+			c := open(t, s, program(t), "exec", "-it", "--subprotocol", protocol, "web", "--",
+				"sh", "-c", "printf 'pro''gram'; read -r _")
+			c.waitFor("program")
+			c.keys("q\r")
+			c.mustEnd(0)
+			if got := s.Stats().Sessions; got != execs {
+				t.Errorf("%d execs, want %d", got, execs)
+			}
+		})
 	}
 }

@@ -71,7 +71,7 @@ func (d *driver) Opened(ctx context.Context, conn *stream.Conn) error {
 
 // Ended implements stream.Driver.
 func (d *driver) Ended(ctx context.Context, err error) error {
-	if err == nil && d.shell != nil && !d.cmd.in.exitTyped() && d.shellRuns(ctx) {
+	if err == nil && d.shell != nil && d.mayBeFalse() && d.shellRuns(ctx) {
 		err = &stream.LostError{Err: errShellRuns}
 	}
 	return d.watch.ended(ctx, err)
@@ -81,9 +81,17 @@ func (d *driver) Ended(ctx context.Context, err error) error {
 // runs, or whose node does not answer.
 var errShellRuns = errors.New("the server reports that the shell has ended, but it still runs")
 
+// mayBeFalse reports whether a success may be false; see shellRuns. Only with
+// V5, the API server may translate WebSocket to SPDY itself. (It does so if the
+// kubelet is older than Kubernetes 1.36, which kshell does not know: the check
+// by shellRuns costs less than a request for the version of the node.)
+func (d *driver) mayBeFalse() bool {
+	return d.cmd.Report().Protocol == stream.V5 && !d.cmd.in.exitTyped()
+}
+
 // shellRuns reports whether the shell still runs in its container. It also
-// returns true if the container's node does not answer, or if ctx is canceled
-// before the answer.
+// returns true if there is no answer within Limits.Verify, because the
+// container's node may be dead, or if ctx is canceled before the answer.
 //
 // When a node's kubelet dies, API servers that translate WebSocket to SPDY for
 // the kubelet (Kubernetes 1.30 to 1.35) report success for the sessions that
@@ -96,7 +104,7 @@ func (d *driver) shellRuns(ctx context.Context) bool {
 	if probe == nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, d.cmd.limits.Verify)
 	defer cancel()
 	err := d.cmd.RunInternal(ctx, probe)
 	return err == nil || ctx.Err() != nil || isUnanswered(err)

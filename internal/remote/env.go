@@ -27,6 +27,7 @@ type Limits struct {
 	Terminate time.Duration // of a command that ends remote processes after a session; 2 s
 	Status    time.Duration // of one request for the pod's status after a session; 500 ms
 	Reason    time.Duration // until the status shows why the container has ended; 2 s
+	Verify    time.Duration // of the check whether a shell has ended, after a success that may be false; 2 s
 }
 
 // defaultTo sets *d to value if *d is 0.
@@ -43,5 +44,6 @@ func (l Limits) withDefaults() Limits {
 	defaultTo(&l.Terminate, 2*time.Second)
 	defaultTo(&l.Status, 500*time.Millisecond)
 	defaultTo(&l.Reason, 2*time.Second)
+	defaultTo(&l.Verify, 2*time.Second)
 	return l
 }
