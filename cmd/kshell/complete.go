@@ -227,9 +227,9 @@ func offerable(names []string, prefix string) []string {
 }
 
 // isOfferable reports whether name begins with prefix and has no control or
-// format characters.
+// format characters, and no line or paragraph separators.
 func isOfferable(name, prefix string) bool {
 	return strings.HasPrefix(name, prefix) && utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool {
-		return unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
+		return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)
 	})
 }

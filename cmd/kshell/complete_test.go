@@ -74,7 +74,7 @@ func TestListNames_Pages(t *testing.T) {
 
 func TestCompletion_HarmfulNames(t *testing.T) {
 	pages := 0
-	cfg := podServer(t, &pages, 500, []string{"a\x1b[2J", "b\nc", "d\te", "good", "right\u202eleft"})
+	cfg := podServer(t, &pages, 500, []string{"a\x1b[2J", "b\nc", "d\te", "good", "right\u202eleft", "two\u2028lines"})
 	if diff := cmp.Diff([]string{"good"}, listNames(t.Context(), cfg, "/api/v1/namespaces/default/pods", "")); diff != "" {
 		t.Errorf("names (-want +got):\n%s", diff)
 	}
