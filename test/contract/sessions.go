@@ -436,3 +436,21 @@ func Interrupt(t *testing.T, w Setup, rate int) time.Duration {
 	term.exitShell(8)
 	return took
 }
+
+// LargeOutput measures how long a shell takes to print 1.9 MB over a slow link.
+// rate is in bytes per second.
+func LargeOutput(t *testing.T, w Setup, rate int) time.Duration {
+	t.Helper()
+	term, proxy := w.shell(t)
+	proxy.Rate(faultproxy.ToClient, rate)
+	begin := time.Now()
+	term.Type("seq 1 250000; echo al''l\r")
+	term.WaitForWithin(5*time.Minute, `all\r\n`)
+	took := time.Since(begin)
+	proxy.Rate(faultproxy.ToClient, 0)
+	if text := term.Text(); !strings.Contains(text, "\r\n249999\r\n250000\r\nall\r\n") {
+		t.Errorf("the output ends in %q", last(text, 100))
+	}
+	term.exitShell(8)
+	return took
+}

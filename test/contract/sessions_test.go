@@ -72,6 +72,13 @@ func TestSessions_Durations(t *testing.T) {
 			t.Errorf("a shell reconnects after %v, a new shell opens in %v", back, opening)
 		}
 	})
+	t.Run("large output", func(t *testing.T) {
+		t.Parallel()
+		const rate = 500_000 // 1.9 MB take 3.9 s
+		if took := LargeOutput(t, w, rate); took > 20*time.Second {
+			t.Errorf("1.9 MB over a link of %d bytes per second took %v", rate, took)
+		}
+	})
 	t.Run("half-open link", func(t *testing.T) {
 		t.Parallel()
 		if took := HalfOpen(t, w); took > 25*time.Second {

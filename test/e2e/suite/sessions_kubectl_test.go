@@ -179,3 +179,23 @@ func TestSessions_KubectlTable(t *testing.T) {
 	}
 	t.Logf("\n| | kubectl | kshell |\n|---|---|---|\n%s", table.String())
 }
+
+// TestSessions_LargeOutput compares how long a shell takes to print a large
+// output over a slow link. Each program has several runs, because the machine
+// may be busy.
+func TestSessions_LargeOutput(t *testing.T) {
+	notInCI(t)
+	const rate, runs = 300_000, 3
+	w := setup(harness.MainServer)
+	shortest := [2]time.Duration{time.Hour, time.Hour}
+	for range runs {
+		for i, p := range []contract.Program{kubectl(), program(cluster.Kubeconfig())} {
+			w.Program = p
+			shortest[i] = min(shortest[i], contract.LargeOutput(t, w, rate))
+		}
+	}
+	t.Logf("kubectl %v, kshell %v", shortest[0], shortest[1])
+	if shortest[1] > shortest[0]+shortest[0]/4+time.Second {
+		t.Errorf("kshell takes %v, kubectl %v", shortest[1], shortest[0])
+	}
+}
