@@ -40,10 +40,9 @@ type segment struct {
 	crs     crStripper
 }
 
-// limit removes the beginning of the segment so that at most most bytes of raw
-// are left.
-func (s *segment) limit(most int) {
-	excess := len(s.raw) - most
+// limit removes the beginning of raw so that at most size bytes are left.
+func (s *segment) limit(size int) {
+	excess := len(s.raw) - size
 	if excess <= 0 {
 		return
 	}
@@ -150,7 +149,9 @@ func join(shown *tail, log logText, received []segment) []piece {
 	gapAtEnd := false
 	if log.complete {
 		gapAtEnd = j.cutEnd(last.text)
-		gapAtEnd = gapAtEnd && !(log.lastLines && len(j.text) == 0)
+		if log.lastLines && len(j.text) == 0 { // the last lines begin within the segment
+			gapAtEnd = false
+		}
 	}
 	if !log.placed && len(shown.text) > 0 {
 		earlier = j.place(shown, earlier, log)

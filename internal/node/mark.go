@@ -124,20 +124,3 @@ func (s *crStripper) flush(dst []byte) []byte {
 	}
 	return dst
 }
-
-// count changes s like strip, and returns the number of bytes that strip would
-// append.
-func (s *crStripper) count(p []byte) (n int64) {
-	for _, b := range p {
-		switch b {
-		case '\r':
-			s.held++
-			continue
-		case '\n':
-			s.held = 0
-		}
-		n += int64(s.held) + 1
-		s.held = 0
-	}
-	return n
-}
