@@ -137,6 +137,9 @@ func (a *app) execute(ctx context.Context, args []string) outcome.Outcome {
 		err = &stream.OutputError{Err: a.printed.err}
 	}
 	printError(a.notice, err)
+	if interrupted := a.cleanup.Wait(); interrupted {
+		err = context.Cause(ctx)
+	}
 	return outcome.Classify(err)
 }
 

@@ -53,6 +53,10 @@ type Registry struct {
 	pending  map[*entry]struct{}       // registered and not done
 	allDone  chan struct{}             // closed when pending becomes empty; nil before the first Register
 
+	background group.Group // the functions of Go
+	cancels    []context.CancelFunc
+	signaled   bool // cancelBackground was called
+
 	ctx      context.Context // parent of the cleanups' contexts; nil until it is needed
 	cancel   context.CancelFunc
 	deadline time.Time // of all cleanups; zero if there is no deadline
@@ -81,6 +85,41 @@ func (r *Registry) Register(run func()) (done func()) {
 			close(r.allDone)
 		}
 	})
+}
+
+// Go runs f in the background, while the program reports how it has ended. The
+// context of f ends after Timeout, or with the first signal. Wait waits for f.
+func (r *Registry) Go(f func(ctx context.Context)) {
+	ctx, cancel := r.Context()
+	r.mu.Lock()
+	r.cancels = append(r.cancels, cancel)
+	if r.signaled {
+		cancel()
+	}
+	r.mu.Unlock()
+	r.background.Go(func() {
+		defer cancel()
+		f(ctx)
+	})
+}
+
+// Wait waits for the functions of Go, and reports whether a signal has ended
+// their contexts.
+func (r *Registry) Wait() (interrupted bool) {
+	r.background.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.signaled && len(r.cancels) > 0
+}
+
+// cancelBackground ends the contexts of the functions of Go.
+func (r *Registry) cancelBackground() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.signaled = true
+	for _, cancel := range r.cancels {
+		cancel()
+	}
 }
 
 // isPending reports whether a registered cleanup is not done.

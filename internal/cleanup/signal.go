@@ -70,6 +70,7 @@ func (r *Registry) NotifyContext(parent context.Context, force func(SignalError)
 		case s := <-signals:
 			err := SignalError{s.(syscall.Signal)} // all four are a syscall.Signal
 			cancel(err)
+			r.cancelBackground()
 			if r.mustForce(s, signals, done) {
 				r.RestoreTerminal()
 				r.runBeforeExit(err)

@@ -197,3 +197,40 @@ func TestRegistryMustForce(t *testing.T) {
 		})
 	}
 }
+
+// A signal ends the functions of Go, so that the program does not wait for them.
+func TestRegistryGo_Signal(t *testing.T) {
+	r := &Registry{GracePeriod: deadline}
+	if r.Wait() {
+		t.Error("interrupted without a function")
+	}
+	_, stop := r.NotifyContext(t.Context(), mustNotForce(t))
+	defer stop()
+	started := make(chan struct{})
+	r.Go(func(ctx context.Context) {
+		close(started)
+		<-ctx.Done()
+	})
+	<-started
+	send(t, syscall.SIGTERM)
+	if !r.Wait() {
+		t.Error("not interrupted")
+	}
+	r.Go(func(ctx context.Context) {
+		if ctx.Err() == nil {
+			t.Error("a function that is started after the signal has a context that has not ended")
+		}
+	})
+	r.Wait()
+}
+
+func TestRegistryGo_Timeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r Registry
+		begin := time.Now()
+		r.Go(func(ctx context.Context) { <-ctx.Done() })
+		if interrupted := r.Wait(); interrupted || time.Since(begin) != Timeout {
+			t.Errorf("interrupted: %v after %v, want false after %v", interrupted, time.Since(begin), Timeout)
+		}
+	})
+}

@@ -208,9 +208,8 @@ const pipeCapacity = 64 << 10
 func (r *Run) TerminateCommand() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	sent, complete := r.stdin.sent()
-	keep := r.options.KeepRunning && (complete || !r.options.EndIfInputCut)
-	if !isProcessID(r.processGroup) || r.state != Running || keep || sent <= pipeCapacity {
+	sent, _ := r.stdin.sent()
+	if !isProcessID(r.processGroup) || r.state != Running || r.keeps() || sent <= pipeCapacity {
 		return nil
 	}
 	return []string{"sh", "-c", "kill -TERM -" + r.processGroup}
@@ -229,6 +228,31 @@ func (r *Run) AliveCommand() []string {
 		return nil
 	}
 	return []string{"sh", "-c", "[ ! -d /proc/$$ ] || [ -d /proc/" + r.processGroup + " ] || exit 3"}
+}
+
+// endScript ends the process group $1: TERM, and after 5 s KILL, which also ends
+// the script that waits for the end of its stdin. It returns at once.
+const endScript = `PATH=$PATH:/usr/bin:/bin
+kill -TERM "-$1" || exit 0
+(for n in 1 2 3 4 5; do sleep 1; kill -0 "-$1" || exit 0; done; kill -KILL "-$1") </dev/null >/dev/null 2>&1 &`
+
+// EndCommand returns another command that, run in the same container after the
+// connection was lost, ends r's command and the script, even if the servers have
+// not noticed the loss. It returns nil if r's command is not running or must
+// continue.
+func (r *Run) EndCommand() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !isProcessID(r.processGroup) || r.state != Running || r.keeps() {
+		return nil
+	}
+	return []string{"sh", "-c", endScript, "kshell", r.processGroup}
+}
+
+// keeps reports whether the command must continue after the session.
+func (r *Run) keeps() bool {
+	_, complete := r.stdin.sent()
+	return r.options.KeepRunning && (complete || !r.options.EndIfInputCut)
 }
 
 // isProcessID reports whether s is a number that can be the ID of a process.

@@ -57,6 +57,9 @@ func (d *driver) dial(ctx context.Context) (*stream.Conn, error) {
 func (d *driver) Opened(ctx context.Context, conn *stream.Conn) error {
 	c := d.cmd
 	if d.run != nil {
+		if d.opened == c.Target() {
+			c.endInBackground(d.opened, d.run.EndCommand())
+		}
 		d.run.Reset() // discard the state of an earlier connection
 	}
 	if d.shell != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"kshell/internal/exact"
 	"kshell/internal/notice"
@@ -31,7 +32,12 @@ func (c *Command) runExact(ctx context.Context) (ran bool, err error) {
 	})
 	state, _ := run.State()
 	var ended *containerEndedError
-	if !errors.As(err, &ended) { // the process IDs of a container that ended may be reused
+	var lost *stream.LostError
+	switch {
+	case errors.As(err, &ended): // the process IDs of a container that ended may be reused
+	case ctx.Err() == nil && (err == nil || errors.As(err, &lost)):
+		c.endInBackground(c.Target(), run.EndCommand())
+	default:
 		c.terminate(ctx, c.Target(), run.TerminateCommand())
 	}
 	why := whyNotStarted(state, err)
@@ -168,6 +174,49 @@ func (c *Command) terminate(ctx context.Context, t Target, command []string) {
 	defer cancel()
 	if err := c.runInternalIn(ctx, t, command); err != nil {
 		c.env.Notice.Detail("the command could not be ended and may still be running: %s", err)
+	}
+}
+
+// endInBackground ends the remote processes of a lost connection by running the
+// given command in t, while kshell prints its messages. If command is nil,
+// endInBackground does nothing. It tries again until the network is back, but
+// not longer than cleanup.Timeout.
+func (c *Command) endInBackground(t Target, command []string) {
+	if command == nil {
+		return
+	}
+	c.env.Cleanup.Go(func(ctx context.Context) {
+		defer c.env.Cleanup.OnPanic()
+		err := c.runUntilAnswered(ctx, t, command)
+		if err != nil {
+			c.env.Notice.Detail("the command could not be ended and may still be running: %s", err)
+		}
+	})
+}
+
+const (
+	// endAttempt is the time limit of one attempt of runUntilAnswered.
+	endAttempt = 4 * time.Second
+	// endDelay is the time between two attempts.
+	endDelay = 500 * time.Millisecond
+)
+
+// runUntilAnswered runs an internal command in t. If the server cannot be
+// reached, it tries again until ctx ends.
+func (c *Command) runUntilAnswered(ctx context.Context, t Target, command []string) error {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, endAttempt)
+		err := c.runInternalIn(attempt, t, command)
+		unanswered := isUnreachable(attempt, err) || isUnanswered(err)
+		cancel()
+		if !unanswered {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(endDelay):
+		}
 	}
 }
 

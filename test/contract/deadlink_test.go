@@ -26,7 +26,7 @@ func onePod(t *testing.T) (Program, []string, *sandbox.Server, *faultproxy.Proxy
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "sandbox/local:1"}}}}
-	p.Name, p.Namespace = "web", "default"
+	p.Name, p.Namespace, p.Labels = "web", "default", map[string]string{"app": "web"}
 	if err := s.AddPod(p); err != nil {
 		t.Fatal(err)
 	}
