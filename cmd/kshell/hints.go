@@ -25,7 +25,7 @@ func (c connectionFlags) Complete(command string) string {
 	for i, one := range commands {
 		own := strings.HasPrefix(one, c.program+" ")
 		kubectl := strings.HasPrefix(one, "kubectl ") && !own
-		if own {
+		if own && !strings.Contains(one+" ", " -A ") { // -A means all namespaces
 			one = addFlag(one, "-n", c.flags.Namespace)
 		}
 		if own || kubectl && !strings.HasPrefix(one, "kubectl config set-") {

@@ -23,6 +23,9 @@ func TestConnectionFlags_Complete(t *testing.T) {
 			"with a namespace", "kshell", "kshell exec web -n other -- ls",
 			"kshell exec web -n other --context 'my prod' -- ls", given,
 		},
+		{
+			"all namespaces", "kshell", "kshell node-shell list -A", "kshell node-shell list -A --context 'my prod'", given,
+		},
 		{"kubectl", "kshell", "kubectl get nodes", "kubectl get nodes --context 'my prod'", given},
 		{
 			"kubectl with a namespace", "kshell", "kubectl get pods -n a", "kubectl get pods -n a --context 'my prod'", given,

@@ -297,7 +297,7 @@ func TestAttach_UnnamedWithoutTerminal(t *testing.T) {
 	for _, want := range []string{
 		"kshell: pod " + pod + " on node node1 was created by bob from build7 (according to its annotations); you are ",
 		": cannot ask whether to attach to it, because stderr is not a terminal\n",
-		"hint: kshell node-shell --attach -n default " + pod + "\n",
+		"hint: type `kshell node-shell --attach -n default " + pod + "`\n",
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("stderr lacks %q: %q", want, text)

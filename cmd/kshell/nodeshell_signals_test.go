@@ -142,9 +142,8 @@ var (
 func TestNodeShell_InterruptSilentServer(t *testing.T) {
 	t.Parallel()
 	const mayBeLeft = `kshell: warning: pod NAME may have been created in namespace default: ` +
-		`the server did not answer; if so, it ends after 5m0s
-hint: kubectl delete pod NAME -n default --ignore-not-found
-`
+		`the server did not answer; if so, it ends after 5m0s` +
+		"\nhint: type `kubectl delete pod NAME -n default --ignore-not-found`\n"
 	for name, test := range map[string]struct {
 		fault   sandbox.Fault // without a Path: the server does not answer the TLS handshake
 		created bool          // a pod is created before the signal
@@ -163,9 +162,8 @@ hint: kubectl delete pod NAME -n default --ignore-not-found
 		"the wait for the pod is not answered": {
 			fault: sandbox.Fault{Path: "/pods/"},
 			said: `kshell: warning: pod NAME in namespace default could not be deleted: the server did not answer; ` +
-				`the pod ends 5m0s after the last heartbeat, and at TIME at the latest
-hint: kubectl delete pod NAME -n default
-`,
+				"the pod ends 5m0s after the last heartbeat, and at TIME at the latest\n" +
+				"hint: type `kubectl delete pod NAME -n default`\n",
 			created: true, left: true, bound: 5 * time.Second,
 		},
 	} {

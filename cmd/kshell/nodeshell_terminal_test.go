@@ -236,6 +236,7 @@ func TestAttach_NoSuchPod(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	c := open(t, s, program(t), "node-shell", "--attach", "no-such-pod")
-	c.waitFor(`kshell: pod "no-such-pod" does not exist in namespace "default"\r\nhint: kshell node-shell list -A\r\n`)
+	c.waitFor(`kshell: pod "no-such-pod" does not exist in namespace "default"\r\n` +
+		`hint: type .kshell node-shell list -A.\r\n`)
 	c.mustEnd(outcome.ExitFailed)
 }

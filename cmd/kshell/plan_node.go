@@ -139,12 +139,12 @@ func (f *nodeFlags) checkTarget(cmd *cobra.Command, p *nodePlan, local terminals
 	case shell && !f.detach && !onTerminal:
 		return outcome.NewUsageError(
 			"no command is specified, and a shell needs a terminal at stdin and stdout",
-			fmt.Sprintf("%s %s -- COMMAND", cmd.CommandPath(), cmp.Or(p.node, "NODE")),
+			fmt.Sprintf("type `%s %s -- COMMAND`", cmd.CommandPath(), cmp.Or(p.node, "NODE")),
 		)
 	case p.node == "" && !f.all && !f.attach && !onTerminal:
 		return outcome.NewUsageError(
 			"no node is specified",
-			cmd.CommandPath()+" NODE -- COMMAND; on a terminal, "+cmd.CommandPath()+" lists the nodes",
+			fmt.Sprintf("type `%[1]s NODE -- COMMAND`; on a terminal, `%[1]s` lists the nodes", cmd.CommandPath()),
 		)
 	}
 	return nil

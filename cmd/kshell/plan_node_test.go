@@ -95,10 +95,11 @@ func TestPlanNode_UsageErrors(t *testing.T) {
 		{pipes, []string{"pod/web", "--", "ls"}, errorText{`"pod/web" is not a node: use NODE or node/NODE`, help}},
 		{pipes, []string{"worker-1"}, errorText{
 			"no command is specified, and a shell needs a terminal at stdin and stdout",
-			"kshell node-shell worker-1 -- COMMAND",
+			"type `kshell node-shell worker-1 -- COMMAND`",
 		}},
 		{pipes, []string{"--", "ls"}, errorText{
-			"no node is specified", "kshell node-shell NODE -- COMMAND; on a terminal, kshell node-shell lists the nodes",
+			"no node is specified",
+			"type `kshell node-shell NODE -- COMMAND`; on a terminal, `kshell node-shell` lists the nodes",
 		}},
 		{pipes, []string{"--attach"}, errorText{"--attach needs a terminal at stdin and stdout", help}},
 		{onTerminal, []string{"--attach", "--detach"}, errorText{

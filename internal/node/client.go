@@ -78,7 +78,7 @@ func (e *LookupError) Hint() string {
 	case hint != "":
 		return hint
 	case e.NotFound():
-		return "kubectl get nodes lists the nodes"
+		return "`kubectl get nodes` lists the nodes"
 	case apierrors.IsForbidden(e.Err):
 		return `ask for a cluster role with the rule {apiGroups: [""], resources: ["nodes"], verbs: ["get", "list"]}, ` +
 			"or name the node"

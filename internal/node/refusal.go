@@ -94,12 +94,12 @@ func (e *CreateError) Error() string {
 func (e *CreateError) Hint() string {
 	switch ns := e.Pod.Namespace; e.Cause {
 	case PodSecurity:
-		return fmt.Sprintf("kubectl label namespace %s %s=privileged --overwrite would allow it, "+
+		return fmt.Sprintf("`kubectl label namespace %s %s=privileged --overwrite` would allow it, "+
 			"for all pods in the namespace", ns, enforceLabel)
 	case QuotaNeedsResources, QuotaExceeded:
 		return "--cpu and --memory set the resources that the pod requests; -n selects another namespace"
 	case NoNamespace:
-		return "kubectl get namespaces lists the namespaces"
+		return "`kubectl get namespaces` lists the namespaces"
 	case Other:
 		if hint := apiclient.Hint(e.Err); hint != "" {
 			return hint

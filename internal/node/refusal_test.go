@@ -27,7 +27,7 @@ func TestCreateError(t *testing.T) {
 			forbidden(`pods "x" is forbidden: violates PodSecurity "restricted:latest": ` + violations), PodSecurity,
 			`namespace "ops" enforces the Pod Security level "restricted", which does not allow what a shell on a node needs: ` +
 				violations,
-			"kubectl label namespace ops pod-security.kubernetes.io/enforce=privileged --overwrite would allow it, " +
+			"`kubectl label namespace ops pod-security.kubernetes.io/enforce=privileged --overwrite` would allow it, " +
 				"for all pods in the namespace",
 		},
 		"quota without requests": {
@@ -60,7 +60,7 @@ func TestCreateError(t *testing.T) {
 		},
 		"no namespace": {
 			apierrors.NewNotFound(metav1.SchemeGroupVersion.WithResource("namespaces").GroupResource(), "ops"), NoNamespace,
-			`there is no namespace "ops"`, "kubectl get namespaces lists the namespaces",
+			`there is no namespace "ops"`, "`kubectl get namespaces` lists the namespaces",
 		},
 		"no server": {
 			&url.Error{Op: "Post", URL: "https://x/api?y=z", Err: errors.New("connection refused")}, Other,

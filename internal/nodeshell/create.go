@@ -79,7 +79,7 @@ func (p *Pod) removeUnconfirmed(object *corev1.Pod, err error) {
 		}
 		p.notice.WarnAlways("pod %s may have been created in namespace %s: the server did not answer; "+
 			"if so, it ends after %v", object.Name, object.Namespace, limit)
-		p.notice.Hint("kubectl delete pod %s -n %s --ignore-not-found", object.Name, object.Namespace)
+		p.notice.Hint("type `kubectl delete pod %s -n %s --ignore-not-found`", object.Name, object.Namespace)
 	}
 }
 

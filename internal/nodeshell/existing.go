@@ -184,12 +184,12 @@ func (m *Manager) findShell(ctx context.Context, name string, user Prompter) (p 
 		var missing *pod.RequestError
 		switch {
 		case errors.As(err, &missing) && missing.NotFound():
-			return nil, false, notice.WithHint(notice.WithMessage(err, err.Error()), m.options.Program+" list -A")
+			return nil, false, notice.WithHint(notice.WithMessage(err, err.Error()), "type `"+m.options.Program+" list -A`")
 		case err != nil:
 			return nil, false, err
 		case !node.IsNodeShell(p) || !node.FactsOf(p).Shell:
 			return nil, false, notice.WithHint(
-				fmt.Errorf("pod %s does not run a node shell that can be attached to", p.Name), m.options.Program+" list")
+				fmt.Errorf("pod %s does not run a node shell that can be attached to", p.Name), "type `"+m.options.Program+" list`")
 		}
 		return p, true, nil
 	}
@@ -203,7 +203,7 @@ func (m *Manager) findShell(ctx context.Context, name string, user Prompter) (p 
 	switch len(pods) {
 	case 0:
 		return nil, false, notice.WithHint(
-			fmt.Errorf("no node shell runs in namespace %s", namespace), m.options.Program+" list -A")
+			fmt.Errorf("no node shell runs in namespace %s", namespace), "type `"+m.options.Program+" list -A`")
 	case 1:
 		return &pods[0], false, nil
 	}
@@ -230,7 +230,7 @@ func (m *Manager) confirmAttach(
 	if !user.CanConfirm() {
 		return notice.WithHint(
 			fmt.Errorf("%s: cannot ask whether to attach to it, because stderr is not a terminal", description),
-			fmt.Sprintf("%s --attach -n %s %s", m.options.Program, p.Namespace, p.Name),
+			fmt.Sprintf("type `%s --attach -n %s %s`", m.options.Program, p.Namespace, p.Name),
 		)
 	}
 	m.env.Notice.WarnAlways("%s", description)

@@ -155,7 +155,7 @@ func (p *Pod) Remove() {
 			"the pod ends %s after the last heartbeat, and at %s at the latest",
 			p.object.Name, p.object.Namespace, err, p.options.HeartbeatTimeout,
 			p.object.CreationTimestamp.Add(p.options.TTL).Format(time.TimeOnly))
-		p.notice.Hint("kubectl delete pod %s -n %s", p.object.Name, p.object.Namespace)
+		p.notice.Hint("type `kubectl delete pod %s -n %s`", p.object.Name, p.object.Namespace)
 		return
 	}
 	p.notice.Detail("pod %s was deleted", p.object.Name)

@@ -184,7 +184,7 @@ func notRunningHint(t Target) string {
 
 func rightsHint(t Target) string {
 	return fmt.Sprintf("exec needs the verbs get and create on pods/exec in namespace %s: "+
-		"kubectl auth can-i create pods --subresource=exec -n %s", t.Namespace, t.Namespace)
+		"type `kubectl auth can-i create pods --subresource=exec -n %s`", t.Namespace, script.Quote(t.Namespace))
 }
 
 func subprotocolHint(o *Options) string {

@@ -44,7 +44,7 @@ func TestExplain(t *testing.T) {
 			"check --server and the proxy settings"
 		tryAgain = "a gateway in front of the API server does not reach it: is the cluster up? Try again in a few seconds"
 		verbs    = "exec needs the verbs get and create on pods/exec in namespace team: " +
-			"kubectl auth can-i create pods --subresource=exec -n team"
+			"type `kubectl auth can-i create pods --subresource=exec -n team`"
 		omitSubprotocol = "omit --subprotocol"
 		checkProxy      = "check that the server is the API server itself: a proxy in front of it may not support WebSockets"
 		needsV5         = "stdin that ends needs v5.channel.k8s.io (Kubernetes 1.30); " +
