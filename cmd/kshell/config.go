@@ -34,6 +34,7 @@ Settings are read from ` + settingsName + ` in the user's configuration director
   shell: zsh              # the shell that exec opens without a command
   escape-char: "%"        # same as --escape-char
   keepalive: 30s          # same as --keepalive
+  node-image: NAME@DIGEST # same as --image of node-shell
   contexts:
     prod:
       namespace: web          # replaces the namespace in the kubeconfig
