@@ -3,6 +3,7 @@ package exact
 import (
 	"errors"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -131,5 +132,38 @@ func TestRun_ChecksWhileRunning(t *testing.T) {
 		if got := next(); got != "" || time.Since(from) < time.Hour {
 			t.Errorf("sent %q after the end of the command", got)
 		}
+	})
+}
+
+// The script is sent at the beginning of each connection, and the rest of it
+// when the command is running, before a ping or a block.
+func TestRun_ScriptOverStdin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := New(Options{})
+		command := r.CommandOverStdin([]string{"it's"}, true)
+		if strings.Contains(strings.Join(command, " "), "it's") {
+			t.Errorf("the command contains its arguments: %q", command)
+		}
+		piece := make([]byte, 32<<10)
+		next := func() string {
+			n, _ := r.Stdin().Read(piece)
+			return string(piece[:n])
+		}
+		for range 2 {
+			r.Reset()
+			script := next()
+			if !strings.Contains(script, nothingScript.start) || command[3] != strconv.Itoa(len(script)) {
+				t.Errorf("sent %d bytes, %.100q, after the command %q", len(script), script, command)
+			}
+			r.stdin.ping()
+			_ = writePieces(r.Stderr(), markStart+r.mark+runningMessage+"\n")
+			if got := next(); got != nothingScript.rest+".\n" {
+				t.Errorf("sent %.100q, want the rest of the script", got)
+			}
+			if got := next(); got != "?\n" {
+				t.Errorf("sent %.100q after the rest, want ?", got)
+			}
+		}
+		r.Cancel()
 	})
 }
