@@ -80,8 +80,9 @@ type ReplaySource interface {
 type Gap struct {
 	Err error // the reason
 	// The missing output was printed between From and To, by the local clock:
-	// when the last output before the gap arrived, and when the stream after
-	// the gap began. From is zero if there was no output before.
+	// when the last output before the gap was written, and when the stream
+	// after the gap began or, at the end of the session, the present time. From
+	// is zero if there was no output before.
 	From, To time.Time
 	// Bytes and Lines are the amount of output that is missing for certain. It
 	// was received or read, but exceeded the limits of Replay. More output may
@@ -294,6 +295,9 @@ func (r *Replay) writeJoined(log *logReader, logErr error, received []segment, e
 		}
 	}
 	gap := Gap{Err: cmp.Or(logErr, errLogTooShort), From: r.shownAt, To: r.began}
+	if end {
+		gap.To = time.Now()
+	}
 	for _, p := range join(&r.shown, text, received) {
 		if end && logErr != nil && len(p.text) == 0 {
 			break

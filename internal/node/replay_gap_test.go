@@ -241,6 +241,35 @@ func TestMark_Follows(t *testing.T) {
 	}
 }
 
+// If the log was rotated, the end of the output may be missing.
+func TestReplay_WriteRestAfterRotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &fakeContainer{}
+		replay, out, missing := newReplay(r)
+		replay.ExpectMark(t.Context(), "a")
+		r.print(markText("a"))
+		r.printLines(1, 20)
+		send(t, replay, r.output)
+		time.Sleep(time.Minute)
+		r.printLines(21, 30)
+		send(t, replay, r.output[bytes.Index(r.output, []byte("<21>")):])
+		r.rotatedAway = len(r.output)
+		r.printLines(31, 40)
+		time.Sleep(3 * time.Second)
+		r.ended = true
+		if err := replay.WriteRest(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if got := numbersIn(out.Bytes()); !slices.Equal(got, sequence(1, 40)) {
+			t.Errorf("got %s", ranges(got))
+		}
+		wantMissing(t, *missing, errLogTooShort.Error())
+		if g := r.gaps[0]; g.To.Sub(g.From) != 3*time.Second {
+			t.Errorf("the gap is from %v to %v, want 3s", g.From, g.To)
+		}
+	})
+}
+
 func TestReplay_WriteReceived(t *testing.T) {
 	r := &fakeContainer{}
 	replay, out, missing := newReplay(r)

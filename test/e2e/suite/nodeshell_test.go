@@ -90,8 +90,8 @@ func TestNodeShell_LogGap(t *testing.T) {
 	inCI(t)
 	onServers(t, func(t *testing.T, s harness.Server) {
 		for how, command := range map[string]string{
-			"deleted": `rm "$1"`,
-			"rotated": `mv "$1" "$1.rotated"; while [ ! -e "$1" ]; do sleep 0.1; done`,
+			"deleted": `rm "$1/0.log"`,
+			"rotated": `mv "$1/0.log" "$1/0.log.rotated"; wait_for_log "$1"`,
 		} {
 			t.Run(how, func(t *testing.T) {
 				t.Parallel()
@@ -99,7 +99,8 @@ func TestNodeShell_LogGap(t *testing.T) {
 				n, p := nodes(t), program(cluster.Kubeconfig())
 				other := nodes(t) // has another namespace
 				lose := func(pod string) {
-					script := `set -- /var/log/pods/` + n.Namespace + "_" + pod + `_*/shell/0.log; ` + command
+					script := `wait_for_log() { while [ ! -e "$1/0.log" ]; do sleep 0.1; done; }
+						set -- /var/log/pods/` + n.Namespace + "_" + pod + `_*/shell; wait_for_log "$1"; ` + command
 					r := p.Run(t, nil, "node-shell", "--image", n.Image, "-n", other.Namespace, "node1", "--", "sh", "-c", script)
 					if r.Code != 0 {
 						t.Errorf("%+v", r)
