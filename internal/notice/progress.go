@@ -74,9 +74,9 @@ func (o *output) setProgress(text string) {
 
 // progressLine returns the part of the progress text that fits in one line of
 // the terminal. The last column stays empty, because some terminals wrap the
-// line there.
+// line there, and the two before it, because the terminal echoes Ctrl-C as ^C.
 func (o *output) progressLine() string {
-	columns := o.terminal.Columns() - 1
+	columns := max(o.terminal.Columns()-3, 1)
 	if cells(o.progress) <= columns {
 		return o.progress
 	}

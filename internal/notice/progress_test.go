@@ -15,7 +15,7 @@ func (c columns) Columns() int { return int(c) }
 func TestProgress_UpdatedInPlace(t *testing.T) {
 	var out strings.Builder
 	p := New(&out)
-	p.SetTerminal(columns(24))
+	p.SetTerminal(columns(26))
 	g := p.Progress()
 	g.Update("waiting: one")
 	g.Update("waiting: two\x1b[31m three")
