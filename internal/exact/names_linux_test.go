@@ -20,14 +20,6 @@ var specialNames = strings.Fields(`_ BASHOPTS BASHPID BASH_ARGV0 BASH_COMPAT BAS
 	PATH_LOCALE PATHSEP PGRP PIPESTATUS POSIXLY_CORRECT PPID PROMPT_COMMAND PS1 PS2 PS3 PS4 PWD RANDOM REPLY SECONDS SHELL
 	SHELLOPTS SHLVL SRANDOM TERM TIMEFORMAT TMOUT TMPDIR UID USER_ID`)
 
-// sentScripts returns all parts of the scripts as they are sent.
-func sentScripts() []string {
-	return []string{
-		nothingScript.eval, nothingScript.read, nothingScript.start, nothingScript.rest, blocksScript.start,
-		blocksScript.rest, terminalScript,
-	}
-}
-
 // isScriptName reports whether name is a name that script.Shorten assigns.
 func isScriptName(name string) bool { return len(name) == 2 && name[0] == 'k' }
 

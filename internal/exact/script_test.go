@@ -50,6 +50,14 @@ func TestCommand_Modes(t *testing.T) {
 	}
 }
 
+// sentScripts returns all parts of the scripts as they are sent.
+func sentScripts() []string {
+	return []string{
+		nothingScript.eval, nothingScript.read, nothingScript.start, nothingScript.rest, blocksScript.start,
+		blocksScript.rest, terminalScript,
+	}
+}
+
 // The scripts are sent without comments and indentation, and with short names.
 func TestScript_SentShortened(t *testing.T) {
 	for _, sent := range sentScripts() {
