@@ -86,12 +86,11 @@ k_launch() {
 	IFS=$k_line
 	for k_n in $k_all; do
 		k_name=${k_n%%=*}
-		case $k_name/$k_file in
-		/*) continue ;;
-		PWD/* | OLDPWD/* | SHLVL/* | k_*/*) ;;
-		*/) continue ;;
-		[0-9]*/* | *[!A-Za-z0-9_]*/* | _/* | BASH*/*) ;;
-		*) eval "[ \"\${$k_name-$k_mark}\" != \"\${k_n#*=}\" ]" || continue ;;
+		case $k_name in
+		'') continue ;;
+		PWD | OLDPWD | SHLVL | k_*) ;;
+		[0-9]* | *[!A-Za-z0-9_]* | _ | BASH*) [ "$k_file" ] || continue ;;
+		*) [ "$k_file" ] && eval "[ \"\${$k_name-$k_mark}\" != \"\${k_n#*=}\" ]" || continue ;;
 		esac
 		case $k_n in
 		*[![:print:]]*) k_n=$(printf %sx "$k_n" | tr '\1' '\n') k_n=${k_n%x} ;;

@@ -37,6 +37,7 @@ func TestScript_EnvironmentUnchanged(t *testing.T) {
 		"quotes":                  {`A='"$x` + "`id`", `PWD='"$x\` + "`id`", `my.var='"$x\`, "_=;exit 9", "SHLVL=$(exit 9)"},
 		"spaces":                  {"A=  a  b ", "my.var=  a  b ", "PWD= "},
 		"globs":                   {"A=*", "my.var=/*", "PWD=/*", "a.*=?"},
+		"control characters":      {"A=\x01\x1e\x7f", "PATH_LOCALE=\x01"},
 		"equals":                  {"A==", "my.var=a=b", "PWD=="},
 		"bytes":                   {"A=\xff\xfe\x80", "my.var=\xff\xfe\x80", "PWD=\xff\xfe"},
 		"a locale": {

@@ -80,7 +80,7 @@ k_rest() {
 	}
 	case $k_over$k_cut in
 	end)
-		kill -0 -$$ && kill -TERM 0 && {
+		kill -TERM -$$ && {
 			sleep 5 &
 			wait $!
 			kill -KILL 0

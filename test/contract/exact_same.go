@@ -20,7 +20,7 @@ const (
 var oddArguments = []string{
 	"", " ", "a b", "a\nb", "\n", "trailing\n", "*", "?", "[a-z]", "~", "$HOME", "$(id)", "`id`", "${x}", "$",
 	"\\", `\n`, `a\`, "'", `"`, `it's "q"`, "-", "--", "-n", "-e", "-c", "--exact=never", "=", "a=b", "PATH=",
-	"=x", "!", "!!", "#", "a#b", ";", "&", "|", "<", ">", "(", ")", "{", "}", "ü", "你好", "👋", "\xff\xfe",
+	"=x", "!", "!!", "#", "a#b", ";", "&", "|", "<", ">", "(", ")", "{", "}", "ü", "你好", "👋",
 	"\x01", "\x1e", "\x1eabcdef", "\x7f", "\t", "\r", "%s", "%", "a+b", "&amp;", strings.Repeat("long ", 2000),
 }
 
@@ -32,12 +32,13 @@ func transparentCommands(shell string) map[string][]string {
 		"arguments of the shell": append(
 			[]string{shell, "-c", `for a; do printf '[%s]' "$a"; done`, shell},
 			oddArguments...),
-		"folder":                 {"readlink", "/proc/self/cwd"},
-		"environment of env":     {"env"},
-		"environment of a shell": {shell, "-c", "cat /proc/$$/environ"},
-		"environment of a file":  {"cat", "/proc/self/environ"},
-		"open files":             {"ls", "/proc/self/fd"},
-		"stdin":                  {"readlink", "/proc/self/fd/0"},
+		"an argument that is not UTF-8": {shell, "-c", "cat /proc/$$/cmdline", shell, "\xff\xfe"},
+		"folder":                        {"readlink", "/proc/self/cwd"},
+		"environment of env":            {"env"},
+		"environment of a shell":        {shell, "-c", "cat /proc/$$/environ"},
+		"environment of a file":         {"cat", "/proc/self/environ"},
+		"open files":                    {"ls", "/proc/self/fd"},
+		"stdin":                         {"readlink", "/proc/self/fd/0"},
 		"signals and rights": {
 			"grep",
 			"-E",
