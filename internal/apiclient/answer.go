@@ -44,6 +44,18 @@ func Plain(err error) error {
 	return err
 }
 
+// ServerStatus returns the Status in err that the API server has sent. ok is
+// false if there is none: there was no answer, or the answer does not come from
+// the API server.
+func ServerStatus(err error) (s metav1.Status, ok bool) {
+	var status apierrors.APIStatus
+	if LimitError(err) != nil || !errors.As(err, &status) {
+		return metav1.Status{}, false
+	}
+	s = status.Status()
+	return s, !isForeignStatus(&s)
+}
+
 // foreignError is an answer that does not come from the API server.
 type foreignError struct {
 	text string

@@ -50,13 +50,12 @@ var (
 )
 
 func newCreateError(p *corev1.Pod, err error) *CreateError {
-	plain := apiclient.Plain(err)
-	e := &CreateError{Pod: p, Err: err, Message: plain.Error()}
-	var status apierrors.APIStatus
-	if !errors.As(plain, &status) || plain != err { // no answer, or not an answer of the API server
+	e := &CreateError{Pod: p, Err: err, Message: apiclient.Plain(err).Error()}
+	status, ok := apiclient.ServerStatus(err)
+	if !ok {
 		return e
 	}
-	message := forbiddenPattern.ReplaceAllString(status.Status().Message, "")
+	message := forbiddenPattern.ReplaceAllString(status.Message, "")
 	e.Message = message
 	switch found := podSecurityPattern.FindStringSubmatch(message); {
 	case found != nil:
