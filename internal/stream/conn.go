@@ -63,7 +63,7 @@ type Conn struct {
 	waitingSince atomic.Int64          // when the reader began to wait for a piece, in nanoseconds after start
 	sent         atomic.Int64          // bytes of stdin
 	writes       atomic.Int32          // the number of writes in progress
-	failedChecks atomic.Int32          // the number of calls of CheckStuck in a row that got no answer
+	failedChecks atomic.Int32          // the number of consecutive calls of CheckStuck that got no answer
 	fatal        atomic.Pointer[error] // the first reason passed to Drop
 }
 
@@ -429,10 +429,10 @@ func (c *Conn) Drop(reason error) {
 	c.close()
 }
 
-// resetIdleTimer sends a message on stdout without a payload: one byte. It
-// resets the idle timer of servers, which discard messages on an output
-// channel. The message is not empty, because proxies that record sessions may
-// take an empty message for an error.
+// resetIdleTimer resets the idle timer of the server. It sends a message on the
+// stdout channel that consists of the channel's number only. Servers discard
+// messages on output channels. The message has one byte and is not empty,
+// because proxies that record sessions may treat an empty message as an error.
 func (c *Conn) resetIdleTimer() {
 	if !c.writing.TryLock() {
 		return // another message is being written, which has the same effect

@@ -113,7 +113,7 @@ func (d *Dialer) timeoutError(protocol string) error {
 // lateError is the error of a handshake that was not answered in time.
 type lateError struct {
 	text  error // the message
-	cause error // of the connection
+	cause error // the error of the connection
 }
 
 // Error returns the message.

@@ -20,9 +20,9 @@
 //   - bufferedconn.go: combines the writes to a network connection
 //   - readtimer.go: measures how long the reader of a connection has waited
 //   - conn.go: one connection, used once
-//   - liveness.go: decides when to ping a server, and when a link is dead;
-//     prober.go finds out whether a server answers on a new connection, tcp.go
-//     what the kernel knows about the connection
+//   - liveness.go: decides when to ping a server, and when a link is dead
+//   - prober.go: checks whether a server answers on a new connection
+//   - tcp.go: reads the kernel's state of a TCP connection
 //   - driver.go: what the caller implements and observes
 //   - link.go: opens one connection after another; contains the only retry loop
 //   - session.go: one remote command over a link; stdin.go sends its stdin,

@@ -39,8 +39,9 @@ type Event interface{ event() }
 type (
 	// Connecting is sent before each attempt to open a connection.
 	Connecting struct{ Attempt int } // from 1
-	// Unanswered is sent every second while an attempt to open a connection has
-	// lasted 5 s or more. The attempt ends when Driver.Opened is called.
+	// Unanswered is sent every second during an attempt to open a connection,
+	// for the first time after 5 s. For is the time since the attempt began. The
+	// attempt ends when it fails or when Driver.Opened is called.
 	Unanswered struct{ For time.Duration }
 	// Failed is sent after a failed attempt, and when an open connection is
 	// lost (*LostError).
@@ -50,9 +51,13 @@ type (
 	// Started is sent when the command has started; see Settings.StartTimeout.
 	// It is sent only if there is a StartTimeout.
 	Started struct{}
-	// Overdue is sent every second while the answer to a ping has been overdue
-	// for 5 s or more, and with 0 when the server answers again. NetworkOut means
-	// that the server does not answer on a new connection either.
+	// Overdue is sent every second while the server does not answer, and once with
+	// 0 when it answers again. For is how long the answer to a ping has been
+	// overdue, at least 5 s. If the server may be blocked by stdin, For is the
+	// time without an acknowledgement of TCP, at least 10 s. If that time is not
+	// known, Overdue is sent only while the network is out, and For is the length
+	// of the silence, at least 30 s. NetworkOut means that the server does not
+	// answer on a new connection either.
 	Overdue struct {
 		For        time.Duration
 		NetworkOut bool

@@ -93,8 +93,8 @@ var notRunningTexts = []string{
 	"container not found", "is not running", "CONTAINER_EXITED", "is not created or running",
 }
 
-// taskNotFound matches the message of containerd if a container ends while a
-// command in it is started.
+// taskNotFound matches containerd's message for a container that ended while a
+// command was being started in it.
 var taskNotFound = regexp.MustCompile(`\btask [0-9a-f]{8,} not found\b`)
 
 // Cause returns the last part of a container runtime's long message, such as

@@ -46,8 +46,8 @@ func TestKeepalive_DeadConnection(t *testing.T) {
 	})
 }
 
-// A link is dead after 20 s of silence, or 8 s after the Keepalive if that is
-// later: the ping is sent 2 s before the end of the Keepalive, and may be
+// A link is dead after 20 s of silence, or after Keepalive and 8 s if that is
+// later: the ping is sent 2 s before Keepalive has passed, and may be
 // unanswered for 10 s.
 func TestKeepalive_DeadAfterSilence(t *testing.T) {
 	for _, keepalive := range []time.Duration{

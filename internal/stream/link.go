@@ -65,13 +65,13 @@ type link struct {
 
 	// Used by the goroutine of run.
 	until      time.Time // the end of GiveUpAfter, or zero
-	endAttempt func()    // ends the Unanswered events of the attempt
+	endAttempt func()    // stops the Unanswered events of the current attempt
 
 	again chan struct{} // ends the wait before the next attempt; 1 slot
 
 	mu       sync.Mutex // protects the following
 	live     *Conn
-	replaces bool // Again was called since live was opened
+	replaces bool // Again was called while live was the live connection
 }
 
 func newLink(d Driver, observe func(Event), s LinkSettings) *link {
@@ -95,8 +95,9 @@ const livedAfter = 5 * time.Second
 // errAgain is the reason for the loss of a connection that Again has closed.
 var errAgain = errors.New("closed to open a new connection")
 
-// Again replaces the live connection with a new one, without a wait, or ends
-// the wait before the next attempt. During an attempt, it does nothing.
+// Again closes the live connection, and the link opens a new one without a
+// wait. If the link waits before the next attempt, Again ends the wait. During
+// an attempt, Again does nothing.
 func (l *link) Again() {
 	l.mu.Lock()
 	conn := l.live
@@ -109,8 +110,8 @@ func (l *link) Again() {
 	l.tryNow()
 }
 
-// tryNow ends the wait before the next attempt. Outside a wait, it does
-// nothing.
+// tryNow ends the wait before the next attempt. If the link is not waiting,
+// tryNow does nothing.
 func (l *link) tryNow() {
 	select {
 	case l.again <- struct{}{}:
@@ -148,7 +149,7 @@ func (l *link) Conn() *Conn {
 }
 
 // setConn sets the live connection. replaced reports whether Again was called
-// while the previous one was live.
+// while the previous connection was live.
 func (l *link) setConn(c *Conn) (replaced bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -237,7 +238,7 @@ func (l *link) open(ctx context.Context, attempt int, dial func(context.Context)
 }
 
 // hold makes conn the live connection, calls the function use, and closes conn.
-// replaced reports whether Again was called in the meantime.
+// replaced reports whether Again was called while conn was the live connection.
 func (l *link) hold(
 	ctx context.Context, conn *Conn, use func(context.Context, *Conn) error,
 ) (replaced bool, err error) {
@@ -257,15 +258,16 @@ func (l *link) opened(ctx context.Context, conn *Conn) error {
 	return l.driver.Opened(ctx, conn)
 }
 
-// unansweredAfter is how long an attempt lasts before the first Unanswered
-// event. The interval between two of them is unansweredEvery.
+// unansweredAfter is the time from the begin of an attempt to its first
+// Unanswered event. unansweredEvery is the interval between these events.
 const (
 	unansweredAfter = 5 * time.Second
 	unansweredEvery = time.Second
 )
 
 // reportUnanswered sends the Unanswered events of an attempt that begins now,
-// until the function that it returns is called.
+// until the function end is called. end waits for a call of observe that is in
+// progress.
 func (l *link) reportUnanswered() (end func()) {
 	if l.observe == nil {
 		return func() {}
@@ -314,7 +316,7 @@ func permanent(err error) bool {
 // false if ctx has ended.
 func (l *link) pause(ctx context.Context, delay time.Duration) bool {
 	select {
-	case <-l.again: // a call of tryNow before this wait
+	case <-l.again: // discard a call of tryNow that was made before this wait
 	default:
 	}
 	l.notify(Waiting{delay})

@@ -285,8 +285,8 @@ func TestSession_Unanswered(t *testing.T) {
 	})
 }
 
-// A connection that is not used before it has delivered output is a part of the
-// attempt.
+// With Settings.Proof, an attempt lasts until its connection has delivered
+// output.
 func TestSession_UnansweredBeforeProof(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		connections := 0

@@ -9,45 +9,48 @@ import (
 	"kshell/internal/group"
 )
 
-// MaxOutage is how long a connection is kept while the network is out.
+// MaxOutage is how long a connection is kept without receiving a byte while the
+// network is out.
 const MaxOutage = 120 * time.Second
 
 // The time limits of a link. A link is quiet if the answer to a ping has been
 // overdue for quietAfter. It is silent if the answer has been overdue for
 // answerWithin and nothing has arrived for deadAfter.
 //
-// A silent link is dead if the server answers on a new connection: it answers
-// probes (see prober). If the server does not answer probes either, the network
-// is out, and the link is dead only after MaxOutage without a byte: TCP delivers
-// what was sent during an outage when the outage has ended.
+// A silent link is dead if the server answers probes, which use new connections
+// (see prober). If the server does not answer probes either, the network is
+// out, and the link is dead only after MaxOutage without a byte, because TCP
+// delivers data that was sent during an outage when the outage has ended.
 const (
 	quietAfter   = 5 * time.Second
 	deadAfter    = 20 * time.Second
 	answerWithin = 10 * time.Second
 	// probeAfter is how long the answer to a ping must be overdue before the
-	// server is probed. TCP sends its packets again after intervals that double,
-	// so after an outage it is silent for at most as long as the outage has
-	// lasted. So a probe must notice each outage of about half of deadAfter or
-	// more.
+	// server is probed. TCP doubles the interval between retransmissions, so
+	// after an outage, a link can be silent for as long as the outage lasted. A
+	// probe must therefore detect every outage that lasts about half of deadAfter
+	// or longer.
 	probeAfter = 2 * time.Second
-	// slowProbe is the time after which TCP sends its first packet of a
-	// connection again. If the first probe takes that long, the network was
-	// probably out when it began.
+	// slowProbe is the time after which TCP retransmits the first packet of a new
+	// connection. If the first probe takes at least that long, the network was
+	// probably out when the probe began.
 	slowProbe = time.Second
-	// checkProbe is the interval between probes that are answered.
+	// checkProbe is the interval between the starts of two probes while probes are
+	// answered. Otherwise the interval is probeEvery.
 	checkProbe = 5 * time.Second
-	// ackWithin is how long TCP may get no acknowledgement before a link is
-	// silent whose server may be blocked by stdin. probeUnacked is the time
-	// after which the server of such a link is probed.
+	// ackWithin and probeUnacked apply if the server may be blocked by stdin. A
+	// link to such a server is silent if TCP has received no acknowledgement for
+	// ackWithin. The server is probed after probeUnacked.
 	ackWithin    = 30 * time.Second
 	probeUnacked = 10 * time.Second
-	// minGrace and maxGrace are the limits of the time that a link gets after an
-	// outage, which otherwise is as long as the outage.
+	// minGrace and maxGrace limit the grace period after an outage, during which
+	// the link is not dead. Within these limits, the grace period is as long as
+	// the outage.
 	minGrace = 10 * time.Second
 	maxGrace = 30 * time.Second
-	// moreGrace is how much longer a link gets if the kernel knows that TCP has
-	// not sent its packets again since the outage. The link also gets
-	// resendGrace after they were sent again.
+	// moreGrace is the longest extension of the grace period. The grace period is
+	// extended if the kernel reports that TCP has not retransmitted its packets
+	// since the outage. It then ends resendGrace after the retransmission.
 	moreGrace   = 60 * time.Second
 	resendGrace = 5 * time.Second
 	// checkEvery is the interval between checks of a link. If the last check
@@ -84,10 +87,10 @@ var (
 	errNetworkOut = fmt.Errorf("the network was out for %.0f s", MaxOutage.Seconds())
 )
 
-// run pings and probes the server when that is due, calls report for each
-// Overdue event, and drops conn when the link is dead. It returns when ctx ends
-// or after it has dropped conn. It sends pings and probes from goroutines in
-// the group requests.
+// run pings the server when a ping is due, probes it when a probe is due, calls
+// report for each Overdue event, and drops conn when the link is dead. It
+// returns when ctx ends or after it has dropped conn. It sends pings and probes
+// from goroutines in the group requests.
 func (l *liveness) run(ctx context.Context, conn *Conn, requests *group.Group, report func(Overdue)) {
 	l.probes = conn.prober != nil
 	ticker := time.NewTicker(checkEvery)
@@ -124,8 +127,8 @@ func (l *liveness) run(ctx context.Context, conn *Conn, requests *group.Group, r
 	}
 }
 
-// keepFromIdling sends a message without a payload every idleEvery, so that the servers'
-// idle timer does not end an idle session.
+// keepFromIdling calls Conn.resetIdleTimer every idleEvery, so that the
+// servers' idle timer does not end an idle session.
 func keepFromIdling(ctx context.Context, conn *Conn) {
 	ticker := time.NewTicker(idleEvery)
 	defer ticker.Stop()
@@ -151,7 +154,7 @@ type linkState struct {
 }
 
 // mayBeBlocked reports whether the server may be blocked by stdin. taken is the
-// stdin that the server has taken, in bytes.
+// number of bytes of stdin that the server is known to have read.
 func (s *linkState) mayBeBlocked(taken int64) bool { return s.sent-taken > lineBuffer || s.writing }
 
 // liveness decides when to ping and to probe the server, when to tell the user
@@ -164,12 +167,12 @@ func (s *linkState) mayBeBlocked(taken int64) bool { return s.sent-taken > lineB
 // asleep. While the server may be blocked by a remote process that does not read
 // its stdin, the server may be silent on a link that works:
 //
-//   - If the kernel knows what the other end has acknowledged (on Linux), the
-//     link is silent if TCP gets no acknowledgement for ackWithin. The kernel of
-//     a server that is blocked acknowledges window probes.
-//   - Otherwise, and if checks of the command got no answer, an answered probe
-//     does not mean that the link is dead. But if the network is out for
-//     MaxOutage, the link is dead.
+//   - If the local kernel reports acknowledgements (on Linux), the link is
+//     silent if TCP receives no acknowledgement for ackWithin. The kernel of a
+//     blocked server still acknowledges TCP's window probes.
+//   - If the local kernel does not report acknowledgements, or if the last
+//     calls of CheckStuck got no answer, the link is dead only if the network
+//     is out for MaxOutage. A server that answers probes may still be blocked.
 type liveness struct {
 	keepalive time.Duration
 	probes    bool // the server can be probed; otherwise a silent link is dead
@@ -184,9 +187,9 @@ type liveness struct {
 	checked  time.Time // the last check
 	awake    time.Time // silence before this time does not count
 	awaiting time.Time // since when an answer is expected; zero if none is
-	unacked  time.Time // since when packets were not acknowledged at each check; zero if there are none
+	unacked  time.Time // since when each check has found unacknowledged packets; zero if the last one found none
 	quiet    bool      // the last report was that an answer is overdue
-	blocked  bool      // that report was of a link whose server may be blocked
+	blocked  bool      // the last report was of a link whose server may be blocked by stdin
 
 	pinged   time.Time // when the last ping was sent
 	inFlight bool      // the last ping was not answered yet and has not failed
@@ -196,13 +199,13 @@ type liveness struct {
 	probing bool      // a probe is in progress
 	begun   time.Time // when the last probe began
 
-	// The following are of the present silence.
+	// The following describe the current silence.
 	since      time.Time // when it began
 	networkOut bool      // the last probe was not answered
 	reachable  bool      // the last probe was answered
 	graceEnd   time.Time // until when the link is not dead, after an outage
 	resends    uint32    // tcpState.resends at the end of the outage
-	resentAt   time.Time // when a check noticed that TCP has sent packets again since the outage; zero if it has not
+	resentAt   time.Time // when a check found that TCP has retransmitted since the outage; zero before that
 	tcp        tcpState  // at the last check
 }
 
@@ -235,7 +238,7 @@ func (l *liveness) check(now time.Time, s linkState) {
 	case !l.awaiting.IsZero():
 		l.overdue(now, s)
 	case l.blocked, s.mayBeBlocked(l.taken) && l.unackedFor(now, s) >= probeUnacked:
-		l.blockedOverdue(now, s) // without pings: SPDY
+		l.blockedOverdue(now, s) // over SPDY, which has no pings, or after a report of blockedOverdue
 	case s.silence >= max(l.keepalive-pingMargin, lull):
 		l.awaiting = now
 		l.ping(now, s)
@@ -302,7 +305,8 @@ func (l *liveness) blockedOverdue(now time.Time, s linkState) {
 	}
 }
 
-// unackedFor returns how long packets have not been acknowledged.
+// unackedFor returns how long TCP has been waiting for an acknowledgement of
+// packets, or 0 if it is not waiting for one.
 func (l *liveness) unackedFor(now time.Time, s linkState) time.Duration {
 	if l.unacked.IsZero() {
 		return 0
@@ -327,8 +331,9 @@ func (l *liveness) isLost(now time.Time) bool {
 	return l.reachable && !now.Before(l.graceEnd) && !l.resendDue(now)
 }
 
-// resendDue reports whether TCP has to send packets again before it is known
-// whether the link has survived an outage.
+// resendDue reports whether the grace period after an outage is extended: TCP
+// has not retransmitted its packets since the outage, or has done so less than
+// resendGrace ago.
 func (l *liveness) resendDue(now time.Time) bool {
 	if l.graceEnd.IsZero() || !l.tcp.unacked || now.Sub(l.graceEnd) >= moreGrace {
 		return false
@@ -336,7 +341,7 @@ func (l *liveness) resendDue(now time.Time) bool {
 	return l.resentAt.IsZero() || now.Sub(l.resentAt) < resendGrace
 }
 
-// reason returns why a dead link counts as dead.
+// reason returns the reason for the loss of a dead link.
 func (l *liveness) reason() error {
 	if l.networkOut {
 		return errNetworkOut
@@ -367,14 +372,14 @@ func (l *liveness) probed(now time.Time, r probeResult) {
 		grace := min(max(now.Sub(l.since), minGrace), maxGrace)
 		l.graceEnd = now.Add(grace)
 		if last := l.since.Add(MaxOutage + maxGrace); l.graceEnd.After(last) {
-			l.graceEnd = last // so that repeated outages do not keep a dead link
+			l.graceEnd = last // otherwise, repeated outages would keep a dead link without a limit
 		}
 		l.resends, l.resentAt = l.tcp.resends, time.Time{}
 	}
 	l.networkOut, l.reachable = !r.answered, r.answered
 }
 
-// forgetProbes drops the results of the probes.
+// forgetProbes discards the results of the probes.
 func (l *liveness) forgetProbes() { l.networkOut, l.reachable, l.graceEnd = false, false, time.Time{} }
 
 // answered processes the result of the ping in flight. ok is false if the ping
@@ -397,8 +402,8 @@ func (l *liveness) arrived() {
 	l.endQuiet()
 }
 
-// endQuiet reports that the server answers again, if it was reported that it
-// does not.
+// endQuiet reports that the server answers again, if the last report was that
+// an answer is overdue.
 func (l *liveness) endQuiet() {
 	if l.quiet {
 		l.quiet, l.blocked = false, false

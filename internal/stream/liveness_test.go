@@ -220,11 +220,10 @@ func TestIdleKeepalive_IndependentOfKeepalive(t *testing.T) {
 	}
 }
 
-// strictProxy starts a proxy that ends a session at a message that does not
-// begin with the number of a channel, as proxies that record sessions do. The
-// server behind it, like an API server, sends an empty message first, and
-// discards messages on an output channel. The proxy counts these messages, and
-// ends the session at any other one.
+// strictProxy starts a server that behaves like an API server behind a proxy
+// that records sessions. It first sends an empty message on stdout. It counts
+// the messages that consist only of the number of the stdout channel, and ends
+// the session when it receives any other message.
 func strictProxy(t *testing.T, messages *atomic.Int32) *Dialer {
 	return serveExec(t, func(r serverConn) {
 		r.send(chStdout, "")

@@ -17,12 +17,12 @@ import (
 )
 
 // probedTest is a silent link whose server can be probed. From outBegin to
-// outEnd, in seconds, it does not answer probes. A probe that was begun in that
-// time takes until outEnd, or 5 s if that is earlier.
+// outEnd, in seconds, the server does not answer probes. A probe that begins in
+// that time ends at outEnd, or after 5 s if that is earlier.
 type probedTest struct {
 	*liveness
 	outBegin, outEnd float64
-	begun            float64 // when the probe in progress began; negative: none
+	begun            float64 // when the probe in progress began, in seconds; negative: none
 	seen             string  // the probes and reports
 }
 
@@ -98,7 +98,7 @@ func TestLiveness_Outage(t *testing.T) {
 	}
 }
 
-// Repeated outages do not keep a link longer than MaxOutage and maxGrace.
+// Repeated outages do not keep a link for longer than MaxOutage + maxGrace.
 func TestLiveness_RepeatedOutages(t *testing.T) {
 	p := newProbedTest(0, 0)
 	start := p.checked
@@ -115,7 +115,7 @@ func TestLiveness_RepeatedOutages(t *testing.T) {
 	}
 }
 
-// Something that arrives after an outage ends it.
+// Bytes that arrive on the link end an outage.
 func TestLiveness_ArrivalEndsOutage(t *testing.T) {
 	p := newProbedTest(0, 1000)
 	if p.run(60, silentFor(0, false)); !p.networkOut {
@@ -148,8 +148,8 @@ func TestLiveness_SleepDuringOutage(t *testing.T) {
 	}
 }
 
-// A session reports that the network is out, is kept, and ends when the server
-// answers on a new connection but not on the old one.
+// A session reports that the network is out, and keeps its connection. It ends
+// when the server answers on a new connection but not on the old one.
 func TestDeadLink_NetworkOut(t *testing.T) {
 	for name, c := range map[string]struct {
 		lasts        time.Duration
@@ -328,8 +328,8 @@ func TestLiveness_ResendAfterOutage(t *testing.T) {
 	}
 }
 
-// wrappedConn is like the connection with which client-go counts those of a
-// credential plugin.
+// wrappedConn is like the type with which client-go wraps connections if there
+// is a credential plugin.
 type wrappedConn struct {
 	_ func()
 	net.Conn
@@ -358,7 +358,7 @@ func TestUnwrapConn(t *testing.T) {
 	}
 }
 
-// With Keepalive 0, there are neither probes nor a verdict.
+// With Keepalive 0, the server is not probed, and a silent link is not dead.
 func TestKeepalive_Off(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, requests := testProber(t, func(http.ResponseWriter, *http.Request) {})

@@ -20,10 +20,10 @@ const (
 	probeEvery = 2 * time.Second
 )
 
-// prober finds out whether a server can be reached. A probe is a GET of
-// /version without credentials, on a new connection through the same proxy as
-// all other connections. A connection that is already open would not do: it may
-// have been lost in the same way as the link of which the server is silent.
+// prober checks whether a server can be reached. A probe is a GET of /version
+// without credentials, on a new connection through the same proxy as all other
+// connections. A probe does not use a connection that is already open, because
+// that connection may have been lost together with the silent link.
 //
 // There is one prober for each server, which all links to the server share.
 // Links that call probe at the same time share one probe. A prober is safe for
@@ -34,22 +34,22 @@ type prober struct {
 	transport http.RoundTripper
 
 	mu   sync.Mutex
-	last *probe // the probe in progress or, if there is none, the last one; nil before the first one
+	last *probe // the probe that was begun last; nil before the first one
 }
 
 // probe is one probe.
 type probe struct {
 	begun time.Time
-	ended chan struct{} // closed at the end; then the following fields are set
+	ended chan struct{} // closed when the probe has ended and the following fields are set
 
 	result  probeResult
-	aborted bool // the context of the link that made the probe has ended
+	aborted bool // got no answer before the context of the link that made the probe ended
 }
 
 // probeResult is the result of a probe.
 type probeResult struct {
-	answered bool
-	took     time.Duration
+	answered bool          // the server answered
+	took     time.Duration // the duration of the probe
 }
 
 // newProber returns a prober for the server of cfg. It returns nil if cfg has
@@ -84,13 +84,13 @@ func newProber(cfg *rest.Config) (*prober, error) {
 }
 
 // probe reports whether the server answers. It makes a new probe, unless one is
-// in progress or was begun less than probeEvery ago. If ctx ends, the server
-// counts as not answering.
+// in progress or was begun less than probeEvery ago; it then returns the result
+// of that one. If ctx ends, the result is that the server does not answer.
 func (p *prober) probe(ctx context.Context) probeResult {
 	for {
 		current, mine := p.current(time.Now())
 		if mine {
-			p.make(ctx, current)
+			p.run(ctx, current)
 			return current.result
 		}
 		select {
@@ -125,18 +125,19 @@ func (p *probe) hasEnded() bool {
 	}
 }
 
-// make makes a probe and sets its result.
-func (p *prober) make(ctx context.Context, current *probe) {
-	current.aborted = true // after a panic
+// run makes the probe current, and sets its result.
+func (p *prober) run(ctx context.Context, current *probe) {
+	current.aborted = true // remains set if answers panics
 	defer close(current.ended)
 	answered := p.answers(ctx)
 	current.aborted = !answered && ctx.Err() != nil
 	current.result = probeResult{answered, time.Since(current.begun)}
 }
 
-// answers sends the request. The statuses 502 to 504 are those of a proxy that
-// cannot reach the server. A TLS alert is an answer, too: a gateway may require
-// a client certificate.
+// answers sends the request, and reports whether the server answered. The
+// statuses 502 to 504 do not count as answers, because a proxy that cannot
+// reach the server sends them. A TLS alert counts as an answer, because a
+// gateway may require a client certificate.
 func (p *prober) answers(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeWithin)
 	defer cancel()

@@ -107,7 +107,7 @@ func TestProber_Silence(t *testing.T) {
 }
 
 // Links that probe at about the same time share one probe. If the link that
-// makes it ends, another one makes a probe.
+// makes the probe ends, another link makes a new one.
 func TestProber_Shared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, requests := testProber(t, func(_ http.ResponseWriter, r *http.Request) {

@@ -278,7 +278,7 @@ func TestSession_Again(t *testing.T) {
 	})
 }
 
-// A request to try at once does not shorten a later wait.
+// Again, or Enter, ends only the current wait. It does not shorten a later one.
 func TestWait_NotShortenedByEarlierRequest(t *testing.T) {
 	for name, request := range map[string]func(s *Session, k keyboard, connections int){
 		"Again on a connection": func(s *Session, _ keyboard, connections int) {
@@ -345,8 +345,8 @@ func TestWait_NotShortenedByEarlierRequest(t *testing.T) {
 	}
 }
 
-// Again on an open connection opens a new one without a wait, also if the old
-// one was open for less than livedAfter, and while Driver.Ended runs.
+// Again replaces an open connection without a wait, even if the connection was
+// open for less than livedAfter, or if Driver.Ended is running.
 func TestAgain_NewConnectionWithoutWait(t *testing.T) {
 	for name, c := range map[string]struct {
 		after time.Duration // after the connection was opened

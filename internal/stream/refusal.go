@@ -212,9 +212,9 @@ func (e *HandshakeError) Refusal() Refusal {
 	return RefusalOther
 }
 
-// MayBeTooLong reports whether a shorter request may be accepted: the answer is
-// a RefusalTooLong, or a page with 400 or 403, with which some gateways refuse a
-// request that is too long.
+// MayBeTooLong reports whether the request may have been refused because of its
+// length: the refusal is RefusalTooLong, or the answer is a web page with the
+// status 400 or 403, which some gateways send for a request that is too long.
 func (e *HandshakeError) MayBeTooLong() bool {
 	page := e.Page && (e.StatusCode == http.StatusBadRequest || e.StatusCode == http.StatusForbidden)
 	return page || e.Refusal() == RefusalTooLong

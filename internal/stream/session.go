@@ -35,15 +35,19 @@ type Settings struct {
 	Interactive bool
 
 	// Keepalive is the maximum time without traffic on a connection: shortly
-	// before that time has passed, the server is pinged. If nothing has arrived
-	// for 20 s, a ping has been unanswered for 10 s, and the server answers on a
-	// new connection, the connection counts as lost. If the server does not
-	// answer on a new connection either, the network is out, and the connection
-	// is kept for up to 120 s of silence; after an outage, it gets as long as
-	// the outage has lasted, 10 s to 30 s. If the server may be blocked by
-	// stdin, the kernel must have got no acknowledgement for 30 s, instead of
-	// the first two conditions. 0 disables pings and the detection of dead
-	// connections.
+	// before that time has passed, the server is pinged. 0 disables pings and the
+	// detection of dead connections.
+	//
+	// The connection counts as lost if nothing has arrived for 20 s, a ping has
+	// been unanswered for 10 s, and the server answers on a new connection. If
+	// the server may be blocked by stdin, the first two conditions are replaced:
+	// TCP must have received no acknowledgement for 30 s, which is known only on
+	// Linux.
+	//
+	// If the server does not answer on a new connection either, the network is
+	// out, and the connection is kept for up to 120 s of silence. After an
+	// outage, it is kept for as long as the outage lasted, but for 10 s to 30 s,
+	// and on Linux for up to 60 s more until TCP has retransmitted its packets.
 	Keepalive time.Duration
 	// IdleKeepalive prevents the servers' idle timer (4 hours) from ending the
 	// session, independent of Keepalive.

@@ -20,7 +20,7 @@ const (
 	// unreadLimit is the smallest amount of stdin that can block a server, in
 	// bytes: the capacity of a pipe.
 	unreadLimit = 64 << 10
-	// checksInVain is the number of calls of CheckStuck in a row that get no
+	// checksInVain is the number of consecutive calls of CheckStuck without an
 	// answer after which the network may be out.
 	checksInVain = 3
 )

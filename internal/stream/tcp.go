@@ -13,10 +13,10 @@ import (
 // tcpState is what the kernel knows about the packets that it has sent on a
 // connection.
 type tcpState struct {
-	known    bool
+	known    bool          // the kernel reports the following fields
 	unacked  bool          // data or a window probe was sent repeatedly and is not acknowledged
 	sinceAck time.Duration // the time since the last acknowledgement
-	resends  uint32        // how many packets were sent again
+	resends  uint32        // the number of retransmitted packets
 }
 
 // tcpConn gives access to the kernel's state of a connection. The zero value
@@ -25,8 +25,8 @@ type tcpConn struct {
 	raw atomic.Pointer[syscall.RawConn]
 }
 
-// traced returns a context with which an HTTP request sets c to the connection
-// that it uses.
+// traced returns a context for an HTTP request. The request sets c to the
+// connection that it uses.
 func (c *tcpConn) traced(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
@@ -39,9 +39,10 @@ func (c *tcpConn) traced(ctx context.Context) context.Context {
 	})
 }
 
-// unwrapConn returns the connection below TLS, and below the connections with
-// which client-go counts those of a credential plugin. The type of these is not
-// exported, but it embeds a net.Conn.
+// unwrapConn returns the connection without the wrappers of TLS and of
+// client-go. If there is a credential plugin, client-go wraps each connection,
+// to be able to close all of them. The type of that wrapper is not exported,
+// but it embeds a net.Conn.
 func unwrapConn(conn net.Conn) net.Conn {
 	for {
 		if t, ok := conn.(interface{ NetConn() net.Conn }); ok {

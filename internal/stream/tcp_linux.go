@@ -6,12 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unanswered is the number of packets without an acknowledgement after which
-// packets count as not acknowledged. A single one may be dropped by a receiver
-// whose buffer is full.
+// unanswered is the number of retransmissions or window probes without an
+// acknowledgement after which tcpState.unacked is set. One is not enough,
+// because a receiver whose buffer is full may drop a packet.
 const unanswered = 2
 
-// state requests the state from the kernel.
+// state reads the state from the kernel.
 func (c *tcpConn) state() (s tcpState) {
 	raw := c.raw.Load()
 	if raw == nil {

@@ -2,5 +2,5 @@
 
 package stream
 
-// state returns the zero value: only on Linux, the state is known.
+// state returns the zero value: the state is known only on Linux.
 func (c *tcpConn) state() (s tcpState) { return s }

@@ -12,10 +12,10 @@ import (
 // Transport opens the connections of exec and attach to one API server. It
 // tries WebSocket, and then SPDY if a refusal suggests that SPDY works; once
 // SPDY has worked, it uses only SPDY. Once a WebSocket has worked, it tries
-// SPDY only if the user lacks a right that WebSocket needs. If the server does not accept the
-// credentials, it tries again with new ones. It does not repeat an attempt for
-// any other reason. Use NewTransport: the zero value is not usable. A Transport
-// is safe for concurrent use.
+// SPDY only if the user lacks a right that WebSocket needs. If the server does
+// not accept the credentials, it tries again with new ones. It does not repeat
+// an attempt for any other reason. Use NewTransport: the zero value is not
+// usable. A Transport is safe for concurrent use.
 type Transport struct {
 	cfg           *rest.Config
 	webSocketOnly bool
