@@ -82,11 +82,10 @@ func foreignBody(s *metav1.Status) string {
 // the Status that client-go made for it.
 func foreignText(s *metav1.Status) string {
 	body := foreignBody(s)
-	// client-go replaces an empty body by "unknown".
 	switch begin := strings.ToLower(body[:min(len(body), len("<!doctype html"))]); {
 	case strings.HasPrefix(begin, "<!doctype html"), strings.HasPrefix(begin, "<html"):
 		return pageText(int(s.Code))
-	case body == "" || body == "unknown":
+	case body == "" || body == "unknown": // client-go replaces an empty body by "unknown"
 		return fmt.Sprintf("the server answered %d %s", s.Code, http.StatusText(int(s.Code)))
 	}
 	return fmt.Sprintf("the server answered (%d): %s", s.Code, body)
@@ -130,8 +129,8 @@ func Hint(err error) string {
 	return ""
 }
 
-// isForeignStatus reports whether client-go made the Status because the body of
-// the answer contained none.
+// isForeignStatus reports whether client-go made the Status, because the
+// body of the answer did not contain one.
 func isForeignStatus(s *metav1.Status) bool { return s.Details != nil && madeByClient(s.Details) }
 
 // AnswerHint returns the hint for an answer other than the expected one, or "".

@@ -23,14 +23,13 @@ import (
 type Origin struct {
 	Server  string // the URL of the API server, without user info
 	Context string // the context that names the server; "" if --server or --cluster does
-	// Source names the place of the server's address if Context is "":
+	// Source names where the server's address is set if Context is "":
 	// "--server", or "the service account of this pod".
 	Source string
 	// Cluster is the name of the cluster in the kubeconfig, or "".
 	Cluster string
-	// ProxySource names the place of the proxy's address: "--proxy-url", or
-	// "proxy-url of cluster X". If it is "", the proxy is that of an
-	// environment variable.
+	// ProxySource names where the proxy's address is set: "--proxy-url", or
+	// "proxy-url of cluster X". "" means an environment variable.
 	ProxySource string
 }
 
@@ -76,7 +75,7 @@ func (e *explainer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err == nil {
 		return resp, nil
 	}
-	// http.Client does this only for an error that is not wrapped.
+	// http.Client makes this replacement, too, but not for a wrapped error.
 	if record, ok := errors.AsType[tls.RecordHeaderError](err); ok && string(record.RecordHeader[:]) == "HTTP/" {
 		err = http.ErrSchemeMismatch
 	}
@@ -89,8 +88,8 @@ func (e *explainer) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, failure
 }
 
-// ConnectError means that there is no connection to the API server, or that it
-// ended before the answer.
+// ConnectError means that no connection to the API server could be opened, or
+// that the connection ended before the answer.
 type ConnectError struct {
 	Origin Origin
 	Err    error
@@ -144,9 +143,10 @@ func (e *ConnectError) AtProxy() bool {
 	return e.refusedByProxy()
 }
 
-// refusedByProxy reports whether the proxy refused the method CONNECT.
-// net/http returns the status text of such an answer as an error without a
-// type.
+// refusedByProxy reports whether the proxy refused the method CONNECT. For such
+// a refusal, net/http returns an error of errors.New whose text is that of the
+// HTTP status. refusedByProxy excludes other errors of that type by their
+// texts.
 func (e *ConnectError) refusedByProxy() bool {
 	text := e.Err.Error()
 	return errors.Unwrap(e.Err) == nil && fmt.Sprintf("%T", e.Err) == "*errors.errorString" && !errors.Is(e.Err, io.EOF) &&
@@ -209,8 +209,8 @@ func (e *ConnectError) proxyHint() string {
 	return strings.Join(append(lines, e.proxySource()), "\n")
 }
 
-// proxySource returns the part of a hint that names the place of the proxy's
-// address and how to change it.
+// proxySource returns the part of a hint that names where the proxy's address
+// is set, and how to change it.
 func (e *ConnectError) proxySource() string {
 	o := e.Origin
 	switch {

@@ -52,8 +52,9 @@ type PluginError struct {
 	err   error
 }
 
-// newPluginError returns the error for err of the plugin command. The first line of client-go's text
-// is the message; the other lines are hints.
+// newPluginError returns the error for err, with which the plugin command has
+// failed. The first line of client-go's text is the message; the other lines
+// are hints.
 func newPluginError(err error, command string) *PluginError {
 	text, rest, _ := strings.Cut(err.Error(), "\n")
 	e := &PluginError{text: text, err: err}
@@ -72,8 +73,8 @@ func newPluginError(err error, command string) *PluginError {
 	return e
 }
 
-// pluginHints returns the hints for the message text of a failure of the plugin
-// command.
+// pluginHints returns the hints for a failure of the plugin command. text is
+// the message of the failure.
 func pluginHints(text, command string) []string {
 	switch {
 	case strings.Contains(text, " not found"):

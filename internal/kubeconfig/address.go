@@ -12,36 +12,39 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// A place is where a value stands: a field of an entry of the kubeconfig, or a
-// flag.
-type place struct {
+// location identifies where a value is set: in a field of an entry of the
+// kubeconfig, or by a flag.
+type location struct {
 	field string // "proxy-url", or "--proxy-url"
 	entry string // `cluster "east" in kubeconfig /home/ann/.kube/config`; "" for a flag
 }
 
 // String returns the name of the value, for messages.
-func (p place) String() string {
+func (p location) String() string {
 	if p.entry == "" {
 		return p.field
 	}
 	return p.field + " of " + p.entry
 }
 
-// clusterField returns the place of a field of a cluster.
-func (f *Flags) clusterField(raw *clientcmdapi.Config, files sources, field string) place {
+// clusterField returns the location of a field of a cluster.
+func (f *Flags) clusterField(raw *clientcmdapi.Config, files sources, field string) location {
 	name := f.clusterName(raw)
-	return place{field, entryOf("cluster", name, raw.Clusters[name].LocationOfOrigin, files)}
+	return location{field, entryOf("cluster", name, raw.Clusters[name].LocationOfOrigin, files)}
 }
 
-// userField returns the place of a field of a user.
-func (f *Flags) userField(raw *clientcmdapi.Config, files sources, field string) place {
+// userField returns the location of a field of a user.
+func (f *Flags) userField(raw *clientcmdapi.Config, files sources, field string) location {
 	name := f.userName(raw)
-	return place{field, entryOf("user", name, raw.AuthInfos[name].LocationOfOrigin, files)}
+	return location{field, entryOf("user", name, raw.AuthInfos[name].LocationOfOrigin, files)}
 }
 
-// podAccount is the entry of the places in a service account.
+// podAccount is the entry of a location in the service account of the pod.
 const podAccount = "the service account of this pod"
 
+// entryOf describes an entry of the kubeconfig. kind is "cluster" or "user".
+// file is the file that contains the entry; if it is "", entryOf names all
+// files.
 func entryOf(kind, name, file string, files sources) string {
 	if name == InCluster {
 		return podAccount
@@ -52,10 +55,11 @@ func entryOf(kind, name, file string, files sources) string {
 	return fmt.Sprintf("%s %q in kubeconfig %s", kind, name, file)
 }
 
-// describeAddress returns the part of an address that is shown, and what is
-// wrong with it, or "". The shown part has no user info, no query, and no port
-// that is not a number, which may be a part of a password. bracketed is the
-// corrected address if an IPv6 address has no brackets.
+// describeAddress describes an address for an error message. shown is the part
+// of the address that the message may contain: it has no user info and no
+// query, and no port that is not a number, because such a port may be part of a
+// password. problem says what is wrong with the address, or is "". bracketed is
+// the corrected address if the problem is an IPv6 address without brackets.
 func describeAddress(value string, schemes ...string) (shown, problem, bracketed string) {
 	trimmed := strings.TrimSpace(value)
 	prefix, rest := "", trimmed
@@ -91,8 +95,8 @@ func describeAddress(value string, schemes ...string) (shown, problem, bracketed
 
 var urlScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*$`) // RFC 3986, 3.1
 
-// splitBadPort returns host without its port if that is not a number, and
-// reports whether it is not a number.
+// splitBadPort removes the port from host if the port is not a number of up to
+// 16 bits. bad reports whether it did that.
 func splitBadPort(host string) (name string, bad bool) {
 	name, port, _ := strings.Cut(host, ":")
 	if strings.HasPrefix(host, "[") {
@@ -106,8 +110,8 @@ func splitBadPort(host string) (name string, bad bool) {
 }
 
 // bracket returns an IPv6 address with brackets, or "" if host is not an IPv6
-// address without brackets. A decimal number at the end is taken for a port if
-// the rest is an address.
+// address without brackets. If the last part is a decimal number, and the rest
+// is an address without it, the number is taken as the port.
 func bracket(host string) string {
 	i := strings.LastIndexByte(host, ':')
 	if strings.Count(host, ":") < 2 || strings.HasPrefix(host, "[") {
@@ -123,17 +127,17 @@ func bracket(host string) string {
 	return ""
 }
 
-// serverPlace returns the server's address and where it stands.
-func (f *Flags) serverPlace(raw *clientcmdapi.Config, files sources) (string, place) {
+// serverLocation returns the server's address and where it is set.
+func (f *Flags) serverLocation(raw *clientcmdapi.Config, files sources) (string, location) {
 	if f.Server != "" {
-		return f.Server, place{field: "--server"}
+		return f.Server, location{field: "--server"}
 	}
 	return raw.Clusters[f.clusterName(raw)].Server, f.clusterField(raw, files, "server")
 }
 
 // checkServer returns an error if the server's address cannot be used.
 func (f *Flags) checkServer(raw *clientcmdapi.Config, files sources) error {
-	value, where := f.serverPlace(raw, files)
+	value, where := f.serverLocation(raw, files)
 	shown, problem, bracketed := describeAddress(value, "https", "http")
 	if problem == "" {
 		return nil
@@ -141,7 +145,7 @@ func (f *Flags) checkServer(raw *clientcmdapi.Config, files sources) error {
 	return badServer(where, f.clusterName(raw), shown, problem, bracketed)
 }
 
-func badServer(where place, cluster, shown, problem, bracketed string) error {
+func badServer(where location, cluster, shown, problem, bracketed string) error {
 	e := &Error{
 		Kind: Invalid,
 		text: fmt.Sprintf("%s cannot be used: %q %s", where, shown, problem),
@@ -161,7 +165,7 @@ func badServer(where place, cluster, shown, problem, bracketed string) error {
 
 // checkProxy returns an error if the address of the proxy cannot be used.
 func (f *Flags) checkProxy(raw *clientcmdapi.Config, files sources) error {
-	value, where := f.ProxyURL, place{field: "--proxy-url"}
+	value, where := f.ProxyURL, location{field: "--proxy-url"}
 	if cluster := raw.Clusters[f.clusterName(raw)]; value == "" && cluster != nil {
 		value, where = cluster.ProxyURL, f.clusterField(raw, files, "proxy-url")
 	}
@@ -178,7 +182,7 @@ func (f *Flags) checkProxy(raw *clientcmdapi.Config, files sources) error {
 	return badProxy(where, f.clusterName(raw), shown, problem, bracketed)
 }
 
-func badProxy(where place, cluster, shown, problem, bracketed string) error {
+func badProxy(where location, cluster, shown, problem, bracketed string) error {
 	proxy := "http://HOST:PORT"
 	if strings.Contains(bracketed, "://") {
 		proxy = bracketed

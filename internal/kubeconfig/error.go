@@ -225,7 +225,7 @@ func incompleteAuthProvider(user, problem string) error {
 
 // removedAPIVersion is the error for a credential plugin with an apiVersion that
 // client-go does not support. The hint names the tool to update.
-func removedAPIVersion(where place, command, version string) error {
+func removedAPIVersion(where location, command, version string) error {
 	hint := fmt.Sprintf("update %s, and log in again with the command that wrote the entry", command)
 	switch filepath.Base(command) {
 	case "aws", "aws-iam-authenticator":

@@ -21,14 +21,14 @@ const (
 var HTTPRules = []string{HTTPRefuse, HTTPDrop, HTTPSend}
 
 // UseHTTPCredentials determines whether credentials are sent to a server whose
-// address begins with http://. rule is one of HTTPRules, or "": to send them if
-// the server is this machine, else to refuse. A refusal is an *Error of the kind
-// Usage.
+// address begins with http://. rule is one of HTTPRules, or "". "" means
+// HTTPSend if the server is on this machine, and HTTPRefuse otherwise. A
+// refusal is an *Error of the kind Usage.
 //
-// Without credentials, and for an https:// address, UseHTTPCredentials does
-// nothing. Client certificates do not count as credentials, because HTTP does
-// not send them. Before UseHTTPCredentials is called, Config has no
-// credentials for an http:// address.
+// UseHTTPCredentials does nothing if there are no credentials, or if the
+// address begins with https://. Client certificates do not count as
+// credentials, because HTTP does not send them. Before UseHTTPCredentials is
+// called, Config has no credentials for an http:// address.
 func (c *Connection) UseHTTPCredentials(rule string) error {
 	if c.http == nil {
 		return nil

@@ -50,7 +50,7 @@ func TestUseHTTPCredentials(t *testing.T) {
 	tests := []struct {
 		name  string
 		flags Flags
-		rules map[string]string // rule: refuse, drop, send; "-" means that there are no credentials
+		rules map[string]string // from the rule to the result: refuse, drop or send
 	}{
 		{"https", Flags{Server: "https://one", Token: secret}, map[string]string{"": send, refuse: send, drop: send}},
 		{"no credentials", Flags{Server: "http://one"}, map[string]string{"": drop, refuse: drop, drop: drop, send: drop}},

@@ -158,7 +158,7 @@ func (f *Flags) clientConfig(
 		config.ExecProvider = nil // client-go does not use it, but checks it
 	}
 	if _, _, err := rest.DefaultServerUrlFor(config); err != nil {
-		value, where := f.serverPlace(raw, files)
+		value, where := f.serverLocation(raw, files)
 		shown, _, _ := describeAddress(value)
 		return nil, badServer(where, f.clusterName(raw), shown, "is neither a URL nor host:port", "")
 	}

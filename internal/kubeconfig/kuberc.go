@@ -30,8 +30,8 @@ type preference struct {
 	CredentialPluginAllowlist []allowlistEntry `json:"credentialPluginAllowlist"`
 }
 
-// allowlistEntry is a plugin that may run. Name is the deprecated name of
-// Command.
+// allowlistEntry is a plugin that may run. The field name is deprecated:
+// command replaces it. Only one of them may be set.
 type allowlistEntry struct {
 	Name    string `json:"name"`
 	Command string `json:"command"`
@@ -72,8 +72,8 @@ func (f *Flags) kubercFile() (path string, named bool, err error) {
 }
 
 // pluginPolicy returns the policy of the kuberc file for credential plugins. As
-// in kubectl, a default file that cannot be read or decoded is ignored; note
-// then tells the user why.
+// in kubectl, a default file that cannot be read or decoded is ignored; note is
+// then a message for the user that contains the reason.
 func (f *Flags) pluginPolicy() (policy clientcmdapi.PluginPolicy, note string, err error) {
 	path, named, err := f.kubercFile()
 	if err != nil || path == "" {
@@ -92,7 +92,7 @@ func (f *Flags) pluginPolicy() (policy clientcmdapi.PluginPolicy, note string, e
 	}
 	policy.PolicyType = clientcmdapi.PolicyType(read.CredentialPluginPolicy)
 	if read.CredentialPluginAllowlist != nil {
-		policy.Allowlist = []clientcmdapi.AllowlistEntry{} // an empty list is an error, and not the same as none
+		policy.Allowlist = []clientcmdapi.AllowlistEntry{} // ValidatePluginPolicy rejects an empty list, but accepts nil
 	}
 	for _, entry := range read.CredentialPluginAllowlist {
 		policy.Allowlist = append(policy.Allowlist, clientcmdapi.AllowlistEntry{Command: entry.Command + entry.Name})

@@ -16,7 +16,7 @@ import (
 // use. Client-go reports them without the name of the field.
 func (f *Flags) checkTLS(raw *clientcmdapi.Config, files sources, cfg *rest.Config) error {
 	c := cfg.TLSClientConfig
-	ca := f.caPlace(raw, files, c)
+	ca := f.caLocation(raw, files, c)
 	if c.Insecure && (c.CAFile != "" || len(c.CAData) > 0) {
 		return f.insecureWithCA(raw, files, ca)
 	}
@@ -28,18 +28,18 @@ func (f *Flags) checkTLS(raw *clientcmdapi.Config, files sources, cfg *rest.Conf
 	key, hasKey := contents(c.KeyFile, c.KeyData)
 	login := "kubectl config set-credentials " + quote(f.userName(raw)) +
 		" --client-certificate=FILE --client-key=FILE --embed-certs"
-	certPlace := f.certPlace(raw, files, "client-certificate", f.ClientCert, c.CertData)
-	keyPlace := f.certPlace(raw, files, "client-key", f.ClientKey, c.KeyData)
+	certLocation := f.certLocation(raw, files, "client-certificate", f.ClientCert, c.CertData)
+	keyLocation := f.certLocation(raw, files, "client-key", f.ClientKey, c.KeyData)
 	switch {
 	case hasCert && !hasBlock(cert, "CERTIFICATE"):
-		return badPEM(certPlace, c.CertFile, "a certificate in PEM format", login)
+		return badPEM(certLocation, c.CertFile, "a certificate in PEM format", login)
 	case hasKey && !hasBlock(key, "PRIVATE KEY"):
-		return badPEM(keyPlace, c.KeyFile, "a private key in PEM format", login)
+		return badPEM(keyLocation, c.KeyFile, "a private key in PEM format", login)
 	case !hasCert || !hasKey:
 		return nil
 	}
 	if _, err := tls.X509KeyPair(cert, key); err != nil {
-		return badPair(certPlace, keyPlace, err, login)
+		return badPair(certLocation, keyLocation, err, login)
 	}
 	return nil
 }
@@ -72,31 +72,31 @@ func hasBlock(data []byte, kind string) bool {
 	}
 }
 
-// caPlace returns where the certificate authority stands.
-func (f *Flags) caPlace(raw *clientcmdapi.Config, files sources, c rest.TLSClientConfig) place {
+// caLocation returns where the certificate authority is set.
+func (f *Flags) caLocation(raw *clientcmdapi.Config, files sources, c rest.TLSClientConfig) location {
 	switch {
 	case f.CAFile != "" || raw.Clusters[f.clusterName(raw)] == nil:
-		return place{field: "--certificate-authority"}
+		return location{field: "--certificate-authority"}
 	case len(c.CAData) > 0:
 		return f.clusterField(raw, files, "certificate-authority-data")
 	}
 	return f.clusterField(raw, files, "certificate-authority")
 }
 
-// certPlace returns where a client certificate or its key stands. flag is the
-// value of the flag, and data the contents of the field whose name ends in
-// -data.
-func (f *Flags) certPlace(raw *clientcmdapi.Config, files sources, field, flag string, data []byte) place {
+// certLocation returns where a client certificate or its key is set. field is
+// the name of the flag and of the field that names a file. flag is the value of
+// the flag, and data is the value of the field whose name ends in -data.
+func (f *Flags) certLocation(raw *clientcmdapi.Config, files sources, field, flag string, data []byte) location {
 	switch {
 	case flag != "" || raw.AuthInfos[f.userName(raw)] == nil:
-		return place{field: "--" + field}
+		return location{field: "--" + field}
 	case len(data) > 0:
 		return f.userField(raw, files, field+"-data")
 	}
 	return f.userField(raw, files, field)
 }
 
-func (f *Flags) insecureWithCA(raw *clientcmdapi.Config, files sources, ca place) error {
+func (f *Flags) insecureWithCA(raw *clientcmdapi.Config, files sources, ca location) error {
 	if ca.entry == "" {
 		return &Error{
 			Kind: Usage,
@@ -115,8 +115,9 @@ func (f *Flags) insecureWithCA(raw *clientcmdapi.Config, files sources, ca place
 }
 
 // badPEM is the error for a field that does not contain what. file is the file
-// that the field names, or "" if the field has the contents itself.
-func badPEM(where place, file, what, command string) error {
+// that the field names, or "" if the field holds the data itself. command is a
+// command that sets the field.
+func badPEM(where location, file, what, command string) error {
 	text := fmt.Sprintf("%s does not contain %s", where, what)
 	if file != "" && !strings.HasSuffix(where.field, "-data") {
 		text = fmt.Sprintf("the file %s (%s) does not contain %s", file, where, what)
@@ -131,7 +132,7 @@ func badPEM(where place, file, what, command string) error {
 	return &Error{Kind: Invalid, text: text, hint: hint}
 }
 
-func badPair(cert, key place, err error, command string) error {
+func badPair(cert, key location, err error, command string) error {
 	reason := "the certificate and the key do not belong together"
 	if !strings.Contains(err.Error(), "does not match") {
 		reason = "the certificate or the key is damaged"
