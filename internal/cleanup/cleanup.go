@@ -7,8 +7,8 @@
 //
 // Invariants:
 //   - The program exits within [Registry.GracePeriod] after a signal, or, if
-//     cleanups are registered, within [Timeout] and two more seconds. If the
-//     functions of [Registry.BeforeExit] block, it takes one second longer.
+//     cleanups are registered, within [Timeout] and two more seconds. The
+//     functions of [Registry.BeforeExit] may take one more second.
 //   - A signal does not cancel a cleanup's context, but can shorten its time
 //     limit.
 //   - If a goroutine panics, the terminal is restored first, then the
@@ -53,9 +53,9 @@ type Registry struct {
 	pending  map[*entry]struct{}       // registered and not done
 	allDone  chan struct{}             // closed when pending becomes empty; nil before the first Register
 
-	background group.Group // the functions of Go
-	cancels    []context.CancelFunc
-	signaled   bool // cancelBackground was called
+	background group.Group          // runs the functions passed to Go
+	cancels    []context.CancelFunc // end the contexts of these functions
+	signaled   bool                 // cancelBackground was called
 
 	ctx      context.Context // parent of the cleanups' contexts; nil until it is needed
 	cancel   context.CancelFunc
@@ -87,8 +87,9 @@ func (r *Registry) Register(run func()) (done func()) {
 	})
 }
 
-// Go runs f in the background, while the program reports how it has ended. The
-// context of f ends after Timeout, or with the first signal. Wait waits for f.
+// Go runs f in a goroutine, so that the program can print its last messages at
+// the same time. The context of f ends after Timeout, or at the first signal.
+// The program must call Wait before it exits.
 func (r *Registry) Go(f func(ctx context.Context)) {
 	ctx, cancel := r.Context()
 	r.mu.Lock()
@@ -103,8 +104,8 @@ func (r *Registry) Go(f func(ctx context.Context)) {
 	})
 }
 
-// Wait waits for the functions of Go, and reports whether a signal has ended
-// their contexts.
+// Wait waits for the functions passed to Go, and reports whether a signal has
+// ended their contexts.
 func (r *Registry) Wait() (interrupted bool) {
 	r.background.Wait()
 	r.mu.Lock()
@@ -112,7 +113,7 @@ func (r *Registry) Wait() (interrupted bool) {
 	return r.signaled && len(r.cancels) > 0
 }
 
-// cancelBackground ends the contexts of the functions of Go.
+// cancelBackground ends the contexts of the functions passed to Go.
 func (r *Registry) cancelBackground() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -218,18 +219,19 @@ func (r *Registry) RestoreTerminal() {
 	}
 }
 
-// PanicError is the error that the functions of BeforeExit get after a panic.
+// PanicError is the reason that the functions of BeforeExit get after a panic.
 type PanicError struct{ Value any }
 
-// Error returns the first line of the value. The value may contain a stack.
+// Error returns the first line of the value. The other lines may be a stack.
 func (e PanicError) Error() string {
 	text, _, _ := strings.Cut(fmt.Sprint(e.Value), "\n")
 	return "panic: " + text
 }
 
-// BeforeExit adds a function that is called before the process ends, unless
-// remove was called before: after a signal if the exit must be forced, and after
-// a panic. f gets the reason, a SignalError or a PanicError. It may take 1 s.
+// BeforeExit adds a function that is called before the process ends because of
+// a panic, or because NotifyContext forces the exit after a signal. f gets the
+// reason, a PanicError or a SignalError. All functions together may take 1 s.
+// remove removes f.
 func (r *Registry) BeforeExit(f func(reason error)) (remove func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -250,9 +252,9 @@ func (r *Registry) runBeforeExit(reason error) {
 	before := slices.Collect(maps.Keys(r.before))
 	r.mu.Unlock()
 	done := make(chan struct{})
-	go func() { // if it does not end in time, the process ends while it runs
+	go func() { // the process does not wait for it for longer than 1 s
 		defer close(done)
-		defer func() { _ = recover() }() // the reason is more important than a second panic
+		defer func() { _ = recover() }() // a second panic must not replace the reason
 		for _, f := range before {
 			(*f)(reason)
 		}
@@ -260,9 +262,9 @@ func (r *Registry) runBeforeExit(reason error) {
 	_ = closedInTime(done)
 }
 
-// ExitAfterPanic makes AfterPanic call exit with the value and the stack of the
-// panic. exit must end the process. Without ExitAfterPanic, the Go runtime ends
-// the process, with exit code 2.
+// ExitAfterPanic makes AfterPanic call exit, with the value and the stack of
+// the panic, as its last step. exit must end the process. Without
+// ExitAfterPanic, the Go runtime ends the process, with exit code 2.
 func (r *Registry) ExitAfterPanic(exit func(trace string)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

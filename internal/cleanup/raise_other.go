@@ -4,6 +4,6 @@ package cleanup
 
 import "syscall"
 
-// Raise returns at once: on this system, a process cannot end by a signal. The
+// Raise returns at once: on this system, a signal cannot end a process. The
 // caller must exit.
 func Raise(syscall.Signal) {}

@@ -12,11 +12,11 @@ import (
 // raiseTimeout is how long Raise waits for the signal to end the process.
 const raiseTimeout = 100 * time.Millisecond
 
-// Raise ends the process by s, which must be the signal of a SignalError: it
+// Raise ends the process with s, which must be the signal of a SignalError: it
 // restores the default action of s and sends s to the process. The parent
-// process then sees that a signal has ended the process. After SIGINT, a shell
-// therefore ends its loop or script, which it does not do after an exit with
-// 128+n.
+// process then sees that a signal has ended the process. A shell ends its loop
+// or script if SIGINT has ended a command, but not if the command has exited
+// with code 130.
 //
 // Raise returns if s does not end the process: s is ignored, or the process is
 // the first one of a container, or s is not INT, TERM or HUP (the Go runtime

@@ -198,7 +198,7 @@ func TestRegistryMustForce(t *testing.T) {
 	}
 }
 
-// A signal ends the functions of Go, so that the program does not wait for them.
+// A signal cancels the functions passed to Go, so that Wait returns soon.
 func TestRegistryGo_Signal(t *testing.T) {
 	r := &Registry{GracePeriod: deadline}
 	if r.Wait() {

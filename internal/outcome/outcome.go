@@ -26,7 +26,7 @@ const ExitCodes = `  0      the command reported success
   124    --timeout expired before the command ended
   126    the container could not run the command
   127    the container has no such command
-  128+n  as a shell shows it: signal n ended kshell (130: Ctrl-C, 143: TERM, 141: the output was closed by its reader)
+  128+n  signal n ended kshell; a shell shows this code (130: Ctrl-C, 143: TERM, 141: the reader closed the output)
   255    kshell failed, or the connection was lost before the command reported a result
 `
 
@@ -66,8 +66,8 @@ type Outcome struct {
 	ExitCode int
 	Cause    Cause
 	Silent   bool // print no message: the exit code is sufficient, or messages were printed before
-	// Signal is the signal that ended kshell; 0 if none did. The process must
-	// end by this signal; ExitCode is what a shell then shows as $?.
+	// Signal is the signal that ended kshell, or 0. The process must end itself
+	// with this signal; a shell then shows ExitCode as $?.
 	Signal syscall.Signal
 }
 

@@ -76,10 +76,10 @@ func (c *Cluster) Config() *rest.Config { return c.clients.cfg }
 // credential plugin may prompt the user.
 func (c *Cluster) Pods() *pod.Client { return c.clients.pods }
 
-// newPods returns a client like Pods, which uses new connections: after a
-// connection was lost, those that are open may be dead, too. They cannot all be
-// closed, because other requests may be in progress on them. The caller must
-// call the function done.
+// newPods returns a client like Pods that opens new connections. It is used
+// after a connection was lost, because the connections that Pods has open may
+// be dead, too, and cannot be closed while other requests use them. The caller
+// must call done when it no longer needs the client.
 func (c *Cluster) newPods() (pods *pod.Client, done func(), err error) {
 	if c.clients.cfg.Transport != nil {
 		return c.Pods(), func() {}, nil
@@ -89,8 +89,8 @@ func (c *Cluster) newPods() (pods *pod.Client, done func(), err error) {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: dialTimeout}).DialContext
 	}
-	// client-go does not share the transport of a configuration that has a
-	// separate function.
+	// A new function makes client-go create a new transport, instead of sharing
+	// the one of Pods.
 	cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		return dial(ctx, network, address)
 	}
@@ -106,8 +106,8 @@ func (c *Cluster) newPods() (pods *pod.Client, done func(), err error) {
 const dialTimeout = 30 * time.Second
 
 // closeIdleConnections closes the connections on which no request is in
-// progress. It is called when a connection was lost, because they may be dead,
-// too.
+// progress. It is called after a connection was lost, because the idle ones may
+// be dead, too.
 func (c *Cluster) closeIdleConnections() {
 	c.Pods().CloseIdleConnections()
 	c.BackgroundPods().CloseIdleConnections()

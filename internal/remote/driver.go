@@ -22,7 +22,7 @@ type driver struct {
 	opened Target          // the container of the last connection
 	failed bool            // the last attempt to open a connection failed
 
-	goneSince time.Time // since when checks find that the command has ended; used by CheckStuck
+	goneSince time.Time // when the checks of CheckStuck first found that the command has ended; zero if it runs
 }
 
 // Driver returns a stream.Driver that opens connections with request, in plain
@@ -84,10 +84,12 @@ func (d *driver) Ended(ctx context.Context, err error) error {
 // runs, or whose node does not answer.
 var errShellRuns = errors.New("the server reports that the shell has ended, but it still runs")
 
-// mayBeFalse reports whether a success may be false; see shellRuns. Only with
-// V5, the API server may translate WebSocket to SPDY itself. (It does so if the
-// kubelet is older than Kubernetes 1.36, which kshell does not know: the check
-// by shellRuns costs less than a request for the version of the node.)
+// mayBeFalse reports whether a reported success may be false, and shellRuns
+// must check it. A success is not checked if the user has just typed exit,
+// logout or Ctrl-D. It is checked only with V5, because API servers translate
+// WebSocket to SPDY only with V5. They do so only if the kubelet is older than
+// Kubernetes 1.36, but to request the version of the kubelet would take longer
+// than shellRuns.
 func (d *driver) mayBeFalse() bool {
 	return d.cmd.Report().Protocol == stream.V5 && !d.cmd.in.exitTyped()
 }
@@ -141,8 +143,8 @@ var errEndUnknown = errors.New("the command has ended without reading all of its
 // errContainerEnded means that the container, and everything in it, has ended.
 var errContainerEnded = errors.New("the container has ended, and the server does not report the result of the command")
 
-// errCommandGone means that the command has ended, but that the connection does
-// not report how. The connection is probably dead.
+// errCommandGone means that the command has ended, but the connection has not
+// reported its result. The connection is probably dead.
 var errCommandGone = errors.New("the command has ended, but nothing arrives any more")
 
 // checkTimeout is the time limit of each of the two parts of CheckStuck.
@@ -191,14 +193,16 @@ func (d *driver) containerEnded(ctx context.Context) (over, answered bool) {
 	return err == nil && over, err == nil
 }
 
-// goneTimeout is how long a connection may not report the end of a command that
-// has ended. TCP may take that long to deliver the report after an outage of the
-// network.
+// goneTimeout is how long CheckStuck waits for the connection to report the
+// result of a command that has ended. After an outage of the network, TCP may
+// take that long to deliver the report.
 const goneTimeout = 30 * time.Second
 
 // checkScript is the second part of CheckStuck in exact mode: it checks whether
-// the command runs. In exact mode, unread input does not prevent the report that
-// the command has ended.
+// the command runs. In exact mode, the end of the command is reported even if
+// the command has not read all of its input. So if there is no report
+// goneTimeout after the command was found to have ended, checkScript returns a
+// LostError.
 func (d *driver) checkScript(ctx context.Context, answered bool) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -223,7 +227,8 @@ func (d *driver) checkScript(ctx context.Context, answered bool) error {
 	return nil
 }
 
-// unlessAnswered returns stream.ErrUnanswered if the server has not answered.
+// unlessAnswered returns nil if answered is set, and stream.ErrUnanswered
+// otherwise.
 func unlessAnswered(answered bool) error {
 	if answered {
 		return nil

@@ -123,8 +123,9 @@ func argsSize(args []string) int {
 }
 
 // shortened calls run, which must make the request that scriptRequest returns.
-// If the server refuses the request because it may be too long, shortened calls
-// run a second time, and the script is sent on stdin. Nothing has run then.
+// If the server refuses the request, possibly because of its length, shortened
+// calls run a second time with the script on stdin. This cannot run the command
+// twice, because a refused request starts nothing.
 func (c *Command) shortened(run func() error) error {
 	err := run()
 	if !mayBeTooLong(err) || c.cluster.limitsLine.Swap(true) {
@@ -178,9 +179,9 @@ func (c *Command) terminate(ctx context.Context, t Target, command []string) {
 }
 
 // endInBackground ends the remote processes of a lost connection by running the
-// given command in t, while kshell prints its messages. If command is nil,
-// endInBackground does nothing. It tries again until the network is back, but
-// not longer than cleanup.Timeout.
+// given command in t, while kshell continues, for example prints its messages.
+// If command is nil, endInBackground does nothing. While the server cannot be
+// reached, it tries again, for up to cleanup.Timeout.
 func (c *Command) endInBackground(t Target, command []string) {
 	if command == nil {
 		return

@@ -59,8 +59,9 @@ func explain(err error, o *Options, t Target, endsOnLoss bool) error {
 	return err
 }
 
-// explainNotUTF8 names the argument or the variable because of which the
-// servers, which accept only UTF-8, have not started the command.
+// explainNotUTF8 returns err with a message that names the argument or the
+// variable that is not UTF-8. Servers do not start a command with such an
+// argument or variable.
 func explainNotUTF8(err error, o *Options) error {
 	for i, arg := range o.Command {
 		if !utf8.ValidString(arg) {
@@ -77,8 +78,9 @@ func explainNotUTF8(err error, o *Options) error {
 	return err
 }
 
-// explainLost returns a lost connection as the error of a command without a
-// tty: its result is unknown. endsOnLoss is as in explain.
+// explainLost returns err, the loss of the connection of a command without a
+// tty, with the message that the result of the command is unknown. endsOnLoss
+// is as in explain.
 func explainLost(err error, o *Options, t Target, endsOnLoss bool) error {
 	message := fmt.Sprintf("the connection broke before the command ended, so its result is unknown; it %%s (%s)", err)
 	if errors.Is(err, errUnreported) {
@@ -163,8 +165,8 @@ const upgradeHint = "a proxy in front of the API server removes the header Upgra
 	"proxy_set_header Upgrade $http_upgrade;\n" +
 	`proxy_set_header Connection "upgrade";`
 
-// explainTooLong adds a hint to a request that a server or a gateway refused
-// because of its length.
+// explainTooLong returns e, the refusal of a request because of its length,
+// with a clearer message and a hint.
 func explainTooLong(e *stream.HandshakeError, o *Options) error {
 	if len(o.Command) == 0 {
 		return notice.WithMessage(e, fmt.Sprintf(

@@ -14,7 +14,7 @@ func notFoundHint(o *Options, t Target) string {
 	name := o.Command[0]
 	variable, _, assigns := strings.Cut(name, "=")
 	switch {
-	case o.Program == "":
+	case o.Program == "": // the hints below need the name of the program
 	case strings.HasPrefix(name, "-"):
 		return "flags of kshell go before --, and the command goes after it: " + flagsFirst(o, t)
 	case strings.ContainsAny(name, shellSpecial):
@@ -82,7 +82,7 @@ func flagsFirst(o *Options, t Target) string {
 		commandLine(o.withFlags()+" "+script.QuoteAll(o.Command[:i]), o.name(t), o.Pod.Container, o.Command[i:]...))
 }
 
-// withFlags returns Program with the flags -i and -t, as far as they are set.
+// withFlags returns Program with those of the flags -i and -t that are set.
 func (o *Options) withFlags() string {
 	switch {
 	case o.Stdin && o.TTY:
@@ -93,8 +93,8 @@ func (o *Options) withFlags() string {
 	return o.Program
 }
 
-// name returns the target as the user can type it: that of the command line, or
-// the name of the pod.
+// name returns the target as the user can type it again: the target of the
+// command line if other pods can replace the pod, else the name of the pod.
 func (o *Options) name(t Target) string {
 	if o.Pod.Target.HasReplacements() {
 		return o.Pod.Target.String()

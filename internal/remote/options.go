@@ -107,8 +107,9 @@ func (o *Options) plainProtocols() ([]string, error) {
 }
 
 // withEnv returns the command for a container in which kshell's script cannot
-// run. The program env of the container sets the variables of Env. No program
-// of the container sets Dir, so that Dir is an error.
+// run. The program env of the container sets the variables of Env. If Dir is
+// set, withEnv returns an error, because no program of the container can set
+// it.
 func (o *Options) withEnv() ([]string, error) {
 	switch {
 	case o.Dir != "":
@@ -134,7 +135,7 @@ func (c *Command) envMissing(err error) error {
 // nor env can be run in the container.
 var errNoEnv = notice.WithHint(
 	errors.New("--env needs env in the container, or an sh that can run kshell's script"),
-	"omit --env to run the command without them",
+	"omit --env to run the command without these variables",
 )
 
 // errNoDirectory means that --workdir is not possible, because kshell's script

@@ -292,13 +292,16 @@ func (w *podWatch) ended(ctx context.Context, err error) error {
 
 // findReason requests the status of the container, and calls setReason if the
 // container has ended. If the pod is being deleted, findReason waits until the
-// container has ended, for up to Limits.Reason. If wait is set, it also tries
-// again for that time if the request fails or the status shows that the
-// container is running, because the kubelet updates the status some time after
-// the container has ended. Otherwise the session's connection is lost: the
-// request is made on a new connection, because the others may be lost, too, and
-// is not repeated, because the user waits for the message that the connection
-// was lost.
+// container has ended, for up to Limits.Reason.
+//
+// If wait is set, findReason repeats the request for up to Limits.Reason while
+// it fails or the status shows that the container is running, because the
+// kubelet updates the status some time after the container has ended.
+//
+// If wait is not set, the connection of the session was lost. The request is
+// then made on a new connection, because the idle ones may be lost, too. It is
+// not repeated, because the user waits for the message that the connection was
+// lost.
 func (w *podWatch) findReason(ctx context.Context, wait bool) {
 	if !wait {
 		w.cmd.cluster.BackgroundPods().CloseIdleConnections()

@@ -27,10 +27,11 @@ func (c *Command) explainRefused(ctx context.Context, err error) error {
 	return c.explainForbidden(ctx, err)
 }
 
-// explainNotRunning returns err with a message that says how the container has
-// ended. The container was running when it was found, so it has ended just now,
-// and the kubelet may not have updated the pod's status yet. After
-// Limits.Reason, explainNotRunning returns err itself.
+// explainNotRunning returns err with a message about how the container has
+// ended. The container was running when it was found, so it has ended only
+// recently, and the kubelet may not have updated the pod's status yet. If the
+// status does not show the end within Limits.Reason, explainNotRunning returns
+// err itself.
 func (c *Command) explainNotRunning(ctx context.Context, err error) error {
 	t := c.Target()
 	if t.Found == nil {

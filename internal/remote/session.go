@@ -116,7 +116,7 @@ type attemptObserver struct {
 	cause  error // the last failure
 	quiet  bool  // the user was told that the server does not answer
 	out    bool  // the user was told that the network is out
-	slow   bool  // the user was told that an attempt to connect again is not answered
+	slow   bool  // the user was told once that an attempt to reconnect is not answered
 }
 
 func (o *attemptObserver) observe(e stream.Event) {

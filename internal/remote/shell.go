@@ -95,9 +95,9 @@ func (c *Command) runShellScript(ctx context.Context, t Terminal) (ran bool, err
 
 // runOnTerminal runs a session on the terminal. If kshell's script started the
 // shell, runOnTerminal ends the shell and its processes when the user leaves or
-// the connection is lost. It does not try that if the last attempt to open a
-// connection failed, because another connection would fail, too, and the user
-// waits for the end.
+// the connection is lost. If the last attempt to open a connection failed, it
+// does not try to end them, because another connection would probably fail,
+// too, and kshell would exit later.
 func (c *Command) runOnTerminal(ctx context.Context, t Terminal, d *driver) error {
 	d.ctx, d.watch = ctx, c.newPodWatch()
 	defer d.watch.end()

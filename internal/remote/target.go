@@ -113,8 +113,8 @@ func Resolve(ctx context.Context, env Env, c *Cluster, r pod.Request, wait time.
 // waitForContainer finds the container and waits until the container runs, at
 // most for limit. The wait begins with the first answer that the container does
 // not run, so the time to connect to the server does not count.
-// waitForContainer tells the user why the container does not run yet: on a
-// terminal in one line, which is removed at the end of the wait.
+// waitForContainer prints why the container does not run yet: on a terminal in
+// one line, which is removed at the end of the wait.
 func waitForContainer(
 	ctx context.Context, env Env, client *pod.Client, r pod.Request, limit time.Duration,
 ) (*pod.Found, error) {
