@@ -1,10 +1,12 @@
-# The client sends the input of the command in blocks. k_feed holds open the pipe
-# to the command's stdin. It runs until the client's stdin ends, that is, until
-# the client has received everything or has disconnected, which may be long after
-# the command has ended. First it writes a line for k_serve: its process ID, and a
-# 1 if exact mode is not possible: the container has no tool that can count input,
-# or the shell is mksh or another descendant of pdksh, in which exec does not
-# close the pipe.
+# The client sends the input of the command in blocks. k_feed keeps the pipe to
+# the command's stdin open. It runs until its stdin, the input from the client,
+# ends: the client has received everything, or has disconnected. That may be
+# long after the command has ended.
+#
+# First, k_feed writes a line for k_serve: its process ID, and a 1 if exact mode
+# is not possible. It is not possible if the container has no tool that can
+# count input, or if the shell is mksh or another descendant of pdksh, in which
+# exec does not close the pipe.
 unset -f dd echo head
 k_feed() {
 	exec 3<&0 </dev/null
@@ -22,8 +24,8 @@ k_feed() {
 	k_rest
 }
 
-# k_serve runs the command. In the subshell of the command, signals have their
-# default actions again.
+# k_serve runs the command. It sets traps and does not ignore the signals,
+# because traps are reset in the subshell that becomes the command.
 k_serve() {
 	trap : HUP INT QUIT TERM USR1
 	trap "$k_end" EXIT

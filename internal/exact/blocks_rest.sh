@@ -1,11 +1,11 @@
 # The rest of the script for a command with input, after rest.sh.
 k_child= k_parent=$$
 
-# k_served sets k_served to the living children of $$, which are k_feed and
-# k_serve. It fails if k_serve is not one of them.
+# k_served sets k_served to the running children of $$: k_feed and k_serve. It
+# fails if one of them does not run.
 k_served() {
 	k_served=
-	# The file has no newline at its end, so read fails although it sets the
+	# read fails, because the file does not end with a newline, but it sets the
 	# variable. Some kernels do not have the file.
 	read -r k_served </proc/$$/task/$$/children
 	[ "$k_served" ] || k_others
@@ -16,8 +16,8 @@ k_served() {
 }
 
 # k_deliver reads the client's messages and writes the input to the command. It
-# exits with 0 after the end of the input, with 77 if the client's stdin ends
-# before, and with any other code if it fails or the command has ended.
+# exits with 0 after the end of the input, with 77 if the client disconnects
+# before that, and with any other code if it fails or the command has ended.
 k_deliver() {
 	trap 'k_over=1; kill -KILL $k_child' USR1
 	while k_n=77; read -r k_size k_many <&3; do
@@ -39,14 +39,15 @@ k_deliver() {
 			;;
 		esac
 	done
-	# If k_feed has died, this process is the last writer of the pipe: end the
-	# process group first, so that the command sees no end of its input.
+	# If k_feed is gone, this process is the last writer of the pipe. It kills
+	# the process group before it exits, so that the command sees no end of its
+	# input.
 	kill -0 $k_self || { kill -0 -$$ && kill -KILL 0; }
 	exit $k_n
 }
 
-# k_await waits for k_child and sets k_n to its exit code. A signal interrupts the
-# first wait.
+# k_await waits for k_child and sets k_n to its exit code. It waits again if
+# USR1 has interrupted the first wait.
 k_await() {
 	wait $k_child
 	k_n=$?

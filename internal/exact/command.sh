@@ -1,12 +1,15 @@
 # The common part of kshell's scripts. Each script replaces itself with a
-# command, which then runs as if it had been started directly. A script sets
-# k_own, the PATH of the container, k_env, its environment (see k_launch), k_dir,
-# the working directory, and k_count, the number of variables to set for the
-# command. If PATH is one of them, it is the first.
+# command, which then runs as if it had been started directly. Each script sets:
 #
-# The scripts are sent without their comments, and each name that begins with k_
-# is replaced by a name of two characters (see script.Shorten), because gateways
-# limit the length of a request line. [ ] is sent as test.
+#	k_own	the PATH of the container
+#	k_env	the environment of the container; see k_launch
+#	k_dir	the working directory of the command, or empty
+#	k_count	the number of variables to set for the command; if PATH is one
+#		of them, it is the first
+#
+# Gateways limit the length of a request line. Therefore script.Shorten removes
+# the comments, replaces each name that begins with k_ by a name of two
+# characters, and replaces [ ] by test.
 #
 # No variable of the container or of the user changes what a script does: the
 # names of its own variables begin with k_, the command's variables are set only
@@ -18,15 +21,15 @@ unset -f test cat cd kill printf read sleep tr wait
 k_line='
 '
 
-# k_mark consists of $2 and $1, so that a list of processes never shows it as a
-# whole. Descriptors 4 and 5 are the command's stdout and stderr. The shell's own error
-# messages are discarded.
+# k_mark is the mark of the messages. Its two halves are separate arguments, so
+# that a list of processes never shows the whole mark. Descriptors 4 and 5 are
+# the command's stdout and stderr. The shell's own error messages are discarded.
 k_mark=$2$1
 exec 4>&1 5>&2 2>/dev/null
 
-# k_both MESSAGE sends a message to the client on stdout and on stderr, each in a
-# single write. While a write fails (a full pipe in non-blocking mode), it tries
-# again each second.
+# k_both MESSAGE sends a message to the client on stdout and on stderr, with one
+# write to each. If a write fails, because the pipe is non-blocking and full,
+# k_both tries again every second.
 k_both() {
 	for k_n in 4 5; do
 		until printf '\036%s%s\n' $k_mark "$1" >&$k_n; do
@@ -61,18 +64,18 @@ k_exists() {
 	eval 'k_found "${'$((k_count + 1))'}" "$k_path"'
 }
 
-# k_launch [NAME=VALUE...] COMMAND [ARG...] reports to the client that the command
-# is running, and replaces the shell with the command. The command's environment
-# is the one that the script was started with, plus the k_count variables in front
-# of COMMAND. k_env holds the former: one variable per line, with a byte 1 for
-# each newline in a value.
+# k_launch [NAME=VALUE...] COMMAND [ARG...] reports to the client that the
+# command is running, and replaces the shell with the command. The command gets
+# the environment that the script was started with, and the k_count variables
+# before COMMAND. k_env contains that environment: one variable per line, with a
+# byte 1 for each newline in a value.
 #
-# env sets the variables that the shell itself uses or cannot set. If there is no
-# env, or the command's name contains "=", which env would take for a variable,
-# the shell sets the variables itself, in one line that reads none of the
-# script's own variables. If the shell cannot set a variable that was asked for,
-# the command is not started. mksh sets _ for each program, also for env, which
-# therefore removes it.
+# env sets the variables that the shell itself uses or cannot set. The shell
+# sets the variables itself if there is no env, or if the command's name
+# contains "=", because env would take the name for a variable. It sets them in
+# one line that reads none of the script's own variables. If the shell cannot
+# set one of the k_count variables, the command is not started. mksh sets _ for
+# each program that it starts, including env, so env removes _ (-u_).
 k_launch() {
 	eval 'k_n=${'$((k_count + 1))'}'
 	k_file=

@@ -61,8 +61,8 @@ func (f *filter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// reset prepares for the stream of a new connection. started is the value of
-// f.started before the first message.
+// reset prepares for the stream of a new connection. started reports whether
+// the output is the command's from the beginning, as in the field started.
 func (f *filter) reset(started bool) {
 	if f.pingTimer != nil {
 		f.pingTimer.Stop()

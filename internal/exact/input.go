@@ -25,12 +25,18 @@ var errCanceled = errors.New("the run was canceled")
 // panicked.
 var errSourcePanicked = errors.New("the input cannot be read")
 
-// input produces what the script reads: if the script itself is sent on stdin,
-// its first part; when the command has started, the rest of the script; then
-// blocks, and a line `end` after the last block. A block is a line `SIZE COUNT` and SIZE*COUNT bytes. Two other lines
-// may be sent before any line and after `end`: the script answers `?` on both
-// streams; an empty line makes the script check its processes. Input that
-// arrives while a block is being sent becomes the next block.
+// input produces what the script reads:
+//
+//   - the first part of the script, if it is sent on stdin
+//   - the rest of the script, when the command has started
+//   - blocks of the command's input: a line `SIZE COUNT` and SIZE*COUNT bytes
+//   - a line `end` after the last block
+//
+// Between these, and after `end`, it sends a line `?` or an empty line when
+// that is requested. The script answers `?` on both streams. An empty line
+// makes the script check its processes.
+//
+// Input that arrives while a block is being sent becomes the next block.
 type input struct {
 	source  io.Reader
 	filling *group.Group // the goroutine that reads the source
@@ -122,7 +128,7 @@ func (in *input) sent() (n int64, complete bool) {
 // ping requests a `?` line.
 func (in *input) ping() { in.set(&in.pingRequested) }
 
-// check requests an empty line. It reports whether more may be requested.
+// check requests an empty line. It returns false if Read sends nothing more.
 func (in *input) check() bool {
 	in.set(&in.checkRequested)
 	return !in.done()

@@ -105,8 +105,9 @@ func TestScript_ProcessKilled(t *testing.T) {
 	})
 }
 
-// A command kills its parent, the process of the script that would report the
-// command's end. The rest of the script reports the loss, and ends the command.
+// A command kills its parent, which is the process of the script that reports
+// the command's end. The rest of the script reports the loss and ends the
+// command.
 func TestScript_ParentKilled(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for name, script := range map[string]string{

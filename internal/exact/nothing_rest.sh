@@ -2,19 +2,21 @@
 read -r k_self k_n </proc/self/stat || k_self=$(exec sh -c 'echo $PPID')
 k_parent=none
 
-# k_served sets k_served to the process that runs the command, and fails if that
-# process is gone.
+# k_served sets k_served to the shell that started the command, and fails if
+# that shell does not run.
 k_served() {
 	k_served=$$
 	kill -0 $$
 }
-# k_ask sets k_over if the outcome was reported: the shell sends USR1 once more.
+
+# k_ask sends USR1 to the shell. If the outcome was reported, the shell answers
+# with USR1, which sets k_over.
 k_ask() {
 	kill -USR1 $$
 	sleep 0.1 || sleep 1
 }
 
-# k_last kills the shell if it does not answer within 5 seconds.
+# k_last kills the shell if it does not answer USR1 within 5 seconds.
 k_last() {
 	k_served || return
 	k_over=

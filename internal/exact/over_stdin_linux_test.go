@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// overStdin makes the remote read its script on stdin, and args, too, if
-// argsToo is true.
+// overStdin makes the remote read its script from stdin and, if argsToo is
+// true, also args.
 func overStdin(args []string, argsToo bool) setup {
 	return func(r *shellRun) { r.cmd.Args = r.CommandOverStdin(args, argsToo) }
 }
@@ -25,13 +25,13 @@ func TestScript_OverStdin(t *testing.T) {
 			args    []string
 			argsToo bool
 		}{
-			"the script":              {odd, false},
-			"the command":             {odd, true},
-			"a command of 240 kB":     {long, true},
-			"a command not to be run": {[]string{"no-such"}, true},
+			"the script":          {odd, false},
+			"the command":         {odd, true},
+			"a command of 240 kB": {long, true},
+			"a missing command":   {[]string{"no-such"}, true},
 		} {
 			r := shell.run(t, Options{}, nil, overStdin(c.args, c.argsToo))
-			if name == "a command not to be run" {
+			if name == "a missing command" {
 				if state, _ := r.State(); state != NoCommand {
 					t.Errorf("state %d, want NoCommand", state)
 				}

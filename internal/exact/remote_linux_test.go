@@ -294,8 +294,8 @@ func rememberSession(sid int) {
 	started.leaders[sid] = startTime(sid)
 }
 
-// startTime returns the start time of a process in clock ticks since the machine
-// was started, or "" if there is no such process.
+// startTime returns the start time of a process in clock ticks since the
+// machine was started, or "" if there is no such process.
 func startTime(pid int) string {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -1,6 +1,6 @@
 # The rest of the script, which the client sends when the command is running. It
-# runs in the process of k_rest, until the client's stdin ends. k_over is set when
-# the command has ended.
+# runs in the process of k_rest, until the client disconnects. Descriptor 3 is
+# the input from the client. k_over is set when the command has ended.
 set +f
 unset GLOBIGNORE
 
@@ -16,8 +16,9 @@ k_lost() {
 	! k_finish || k_over=1
 }
 
-# k_finish ends all other processes of this process group and waits until they are
-# gone. It fails if the script does not lead the group.
+# k_finish ends the processes of this process group that are not the script's
+# own (see k_others), and waits up to about 8 s until they are gone. It fails if
+# the script does not lead the group.
 k_finish() {
 	kill -0 -$$ || return
 	kill -TERM 0
@@ -35,10 +36,10 @@ k_finish() {
 	done
 }
 
-# k_others sets k_others to the living processes of this process group that are
+# k_others sets k_others to the running processes of this process group that are
 # not the script's own, and reports whether there are any. The script's own
-# processes are $$, this process (k_self), its children, and k_serve, which is a
-# child of $$. k_served is set to the children of $$ if k_parent is $$.
+# processes are $$, this process (k_self) and its children, and the children of
+# $$ if k_parent is $$. k_others sets k_served to these children of $$.
 k_others() {
 	k_others= k_served=
 	for k_stat in /proc/[0-9]*/stat; do
@@ -55,8 +56,8 @@ k_others() {
 	[ "$k_others" ]
 }
 
-# k_release kills the process that reports the outcome: it may still be trying to
-# write to a full pipe. The client reads nothing any more.
+# k_release kills the process that reports the outcome, because the process may
+# still be trying to write to a full pipe, which the client no longer reads.
 k_release() {
 	k_served
 	for k_n in $k_served; do
@@ -64,8 +65,8 @@ k_release() {
 	done
 }
 
-# k_wait waits until the client disconnects, and then ends the command unless it
-# is to continue.
+# k_wait answers the client's requests until the client disconnects. It then
+# ends the command, unless k_cut is "keep".
 k_wait() {
 	until [ $k_over ] || ! read -r k_n <&3; do
 		[ "$k_n" ] && k_tell alive

@@ -119,10 +119,10 @@ func (r *Run) Command(args []string) []string {
 	return slices.Concat([]string{"sh", "-c", s.eval, s.start}, r.options.scriptArgs(r.mark), args)
 }
 
-// CommandOverStdin returns a command that does the same as that of Command, and
-// is shorter, because the script is sent on stdin. If argsToo is true, args are
-// sent on stdin, too. CommandOverStdin must be called before Stdin is read, and
-// Command must not be called after it.
+// CommandOverStdin returns a command that does the same as the result of
+// Command, but is shorter: the script, and args if argsToo is true, are sent on
+// stdin. CommandOverStdin must be called before Stdin is read. After it,
+// Command must not be called.
 func (r *Run) CommandOverStdin(args []string, argsToo bool) []string {
 	s := r.options.script()
 	text := s.start
@@ -172,8 +172,8 @@ func (r *Run) Reset() {
 }
 
 // checkInterval is the time between two requests to the script to check its
-// processes. It is the time after which the script notices that the process
-// that waits for the command was killed.
+// processes. If the process that waits for the command is killed, the script
+// notices it at the next check.
 const checkInterval = 5 * time.Second
 
 // check requests one check and, after checkInterval, the next one.
@@ -218,9 +218,11 @@ func (r *Run) TerminateCommand() []string {
 // CommandGone is the exit code of AliveCommand if the command is not running.
 const CommandGone = 3
 
-// AliveCommand returns another command that, run in the same container, exits
-// with CommandGone if r's command is not running, and otherwise with another
-// code. It returns nil if r's command was not started or has ended.
+// AliveCommand returns another command that checks, in the same container,
+// whether the first process of the script still exists. That process waits for
+// r's command. The other command exits with CommandGone if the process does not
+// exist, and with another code otherwise. AliveCommand returns nil if r's
+// command was not started, or if its end was reported.
 func (r *Run) AliveCommand() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -230,16 +232,17 @@ func (r *Run) AliveCommand() []string {
 	return []string{"sh", "-c", "[ ! -d /proc/$$ ] || [ -d /proc/" + r.processGroup + " ] || exit 3"}
 }
 
-// endScript ends the process group $1: TERM, and after 5 s KILL, which also ends
-// the script that waits for the end of its stdin. It returns at once.
+// endScript sends TERM to the process group $1. If the group still exists after
+// 5 s, it sends KILL in the background, which also ends the script if it still
+// waits for the end of its stdin.
 const endScript = `PATH=$PATH:/usr/bin:/bin
 kill -TERM "-$1" || exit 0
 (for n in 1 2 3 4 5; do sleep 1; kill -0 "-$1" || exit 0; done; kill -KILL "-$1") </dev/null >/dev/null 2>&1 &`
 
-// EndCommand returns another command that, run in the same container after the
-// connection was lost, ends r's command and the script, even if the servers have
-// not noticed the loss. It returns nil if r's command is not running or must
-// continue.
+// EndCommand returns another command that ends r's command and the script. It
+// is run in the same container after the connection was lost, because the
+// servers may not have noticed the loss. EndCommand returns nil if r's command
+// is not running or must continue.
 func (r *Run) EndCommand() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -249,7 +252,7 @@ func (r *Run) EndCommand() []string {
 	return []string{"sh", "-c", endScript, "kshell", r.processGroup}
 }
 
-// keeps reports whether the command must continue after the session.
+// keeps reports whether the command continues if the client disconnects now.
 func (r *Run) keeps() bool {
 	_, complete := r.stdin.sent()
 	return r.options.KeepRunning && (complete || !r.options.EndIfInputCut)

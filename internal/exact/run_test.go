@@ -106,7 +106,8 @@ func TestRun_Reset(t *testing.T) {
 	})
 }
 
-// While the command runs, the script is asked to check its processes.
+// While the command runs, an empty line is sent every 5 s, which makes the
+// script check its processes.
 func TestRun_ChecksWhileRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := New(Options{})
@@ -135,8 +136,8 @@ func TestRun_ChecksWhileRunning(t *testing.T) {
 	})
 }
 
-// The script is sent at the beginning of each connection, and the rest of it
-// when the command is running, before a ping or a block.
+// The first part of the script is sent at the beginning of each connection. The
+// rest is sent when the command is running, before a ping or a block.
 func TestRun_ScriptOverStdin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := New(Options{})

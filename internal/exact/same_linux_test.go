@@ -215,8 +215,8 @@ func (sh shell) standalone() bool {
 	return cmd.Run() == nil
 }
 
-// Under mksh, a command would not see the end of its input, so the script does
-// not start a command with input. A command without input runs in exact mode.
+// With mksh, a command with input is not started, because it would not see the
+// end of its input. A command without input runs in exact mode.
 func TestScript_Mksh(t *testing.T) {
 	if _, err := exec.LookPath("mksh"); err != nil && os.Getenv("KSHELL_TEST_SHELLS") != "all" {
 		t.Skip("this machine has no mksh")

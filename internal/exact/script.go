@@ -36,10 +36,10 @@ var (
 
 // execScript is the script for a command without a terminal, as it is sent.
 type execScript struct {
-	eval  string // runs the script k_script
-	start string // the part that starts the command
-	rest  string // the part that follows on stdin when the command is running
-	read  string // reads start on stdin, and runs it
+	eval  string // stores $0 in k_script, and runs it
+	start string // the first part, which starts the command
+	rest  string // the rest, which is sent on stdin when the command is running
+	read  string // reads start from stdin and runs it
 }
 
 var (
@@ -76,8 +76,8 @@ func (o *Options) scriptArgs(mark string) []string {
 	return slices.Concat(halves(mark), modes, environmentArgs(o.Dir, o.Env))
 }
 
-// halves returns the two halves of the mark (see markStart), the second one
-// first, so that a list of processes never shows the whole mark.
+// halves returns the second and the first half of the mark (see markStart). In
+// this order, a list of processes never shows the whole mark.
 func halves(mark string) []string {
 	half := len(mark) / 2
 	return []string{mark[half:], mark[:half]}
@@ -90,8 +90,9 @@ func environmentArgs(dir string, env []string) []string {
 	return append([]string{dirArgument(dir), strconv.Itoa(len(env))}, env...)
 }
 
-// quoted returns a line that appends args to the arguments of the script. The
-// second shell of start.sh has them already.
+// quoted returns a line of the script that appends args to the script's
+// arguments. The line has no effect in the shell with the short command line
+// (see start.sh), whose arguments already include args.
 func quoted(args []string) string {
 	return `test $0 = kshell||set -- "$@" ` + script.QuoteAll(args) + "\n"
 }

@@ -25,10 +25,11 @@ type Shell struct {
 	processID string
 }
 
-// IfKnown is a prefix of variables in NewShell's env. With it, a variable of the
-// locale is set only if the container has the locale that is its value. TERM is
-// set to xterm-256color or xterm if the container has a terminfo entry for that,
-// but none for its value.
+// IfKnown is a prefix of variables in NewShell's env whose values the container
+// may not know. With this prefix, a variable of the locale is set only if the
+// container has the locale or a locale archive. TERM is set to xterm-256color
+// or xterm if the container has a terminfo entry for one of these and none for
+// the value in env.
 const IfKnown = "?"
 
 // NewShell prepares a run with env (see Options.Env and IfKnown) in the working

@@ -2,13 +2,20 @@
 # script sets the requested variables and working directory, and sends its
 # process ID, so that kshell can end the command when the client exits.
 #
-# Arguments: $0 "kshell"; $1 and $2 the two halves of the mark; $3 the working
-# directory, or empty; $4 the number of variables; the variables; the command. If
-# there is no command, the script starts the best shell that it finds. Before a
-# variable, "?" means that its value may be unknown in the container. A locale that
-# the container does not have is not set, because shells and programs print warnings
-# about it. A terminal (TERM) without a terminfo entry is replaced by xterm-256color
-# or xterm, if there is an entry for that.
+# Arguments:
+#
+#	$0	"kshell"
+#	$1, $2	the second and the first half of the mark
+#	$3	the working directory, or empty
+#	$4	the number of variables
+#	...	the variables, and then the command with its arguments; without a
+#		command, the script starts the first of bash, sh and ash that exists
+#
+# If "?" precedes a variable, the container may not know its value. A locale is
+# set only if the container has it or has a locale archive, because shells and
+# programs print warnings about a locale that is missing. A terminal (TERM)
+# without a terminfo entry is replaced by xterm-256color or xterm, if that has
+# an entry.
 trap '[ $? = 0 ] || k_both "ended failed"' EXIT
 k_own=$PATH k_dir=$3 k_count=$4
 shift 4

@@ -47,7 +47,8 @@ func TestTerminalScript(t *testing.T) {
 	})
 }
 
-// TERM is forwarded, unless only a fallback is in the terminfo database.
+// The value of TERM is unchanged, unless the terminfo database has no entry for
+// it and one for xterm-256color or xterm.
 func TestTerminalScript_Terminfo(t *testing.T) {
 	const ghostty, color = "xterm-ghostty", "xterm-256color"
 	tests := []struct {

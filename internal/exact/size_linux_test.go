@@ -19,7 +19,7 @@ func encodedLength(s string) int {
 	return n
 }
 
-// Gateways limit the length of a request line to 8,192 bytes, and some to 4,096.
+// Gateways limit the length of a request line to 8,192 bytes, some to 4,096.
 func TestScript_EncodedLength(t *testing.T) {
 	for name, c := range map[string]struct {
 		script string
@@ -38,8 +38,8 @@ func TestScript_EncodedLength(t *testing.T) {
 	}
 }
 
-// In a list of processes, the script's processes show a short command line
-// before the command's, and there are two of them, or four with input.
+// The script has two processes, or four with input. In a list of processes,
+// each shows at most 100 characters before the command and its arguments.
 func TestScript_ShortInProcessList(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for name, processes := range map[string]int{"no input": 2, "input": 4} {
@@ -58,7 +58,7 @@ func TestScript_ShortInProcessList(t *testing.T) {
 					shown := strings.ReplaceAll(strings.TrimSuffix(string(line), "\x00"), "\x00", " ")
 					ours, ok := strings.CutSuffix(strings.Replace(shown, shell.path, "/usr/bin/sh", 1), strings.Join(command, " "))
 					if !ok || len(ours) > 100 {
-						return false // it still starts
+						return false // the script has not replaced its shell yet
 					}
 					if ours != "" {
 						own++

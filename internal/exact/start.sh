@@ -1,27 +1,37 @@
-# kshell runs a command through this script, so that stdout and stderr themselves
-# carry the outcome of the command (docs/exact.md).
+# kshell runs a command through this script, which reports the outcome of the
+# command on stdout and stderr (docs/exact.md).
 #
-# Arguments: $1 and $2 the two halves of the mark; $3 what the client sends on
-# stdin: "blocks" or "nothing"; $4 what happens to the command when the client
-# disconnects: "end" or "keep"; $5 the same, if the client disconnects before it has
-# sent the end of the input; $6 the working directory, or empty; $7 the number of
-# variables; the variables; the command. k_script is the script. Apart from the
-# shell's builtins, the script uses only dd (or head), cat, tr, env and sleep.
+# Arguments:
 #
-# The script has two parts. What is needed to start the command is in the request:
-# command.sh, this file, and nothing.sh or blocks.sh. The rest follows on stdin when
-# the command is running: rest.sh, and nothing_rest.sh or blocks_rest.sh.
+#	$1, $2	the second and the first half of the mark
+#	$3	what the client sends on stdin: "blocks" or "nothing"
+#	$4	what happens to the command when the client disconnects: "end" or
+#		"keep"
+#	$5	the same, if the client disconnects before it has sent the end of
+#		the input
+#	$6	the working directory, or empty
+#	$7	the number of variables
+#	...	the variables, and then the command with its arguments
 #
-# In a container at its process limit, any fork may fail, and the shell that
-# wanted to fork exits. The parent of a lost process therefore reports it to the
-# client: "ended failed" for the part that starts the command, "ended lost" for
-# the part that delivers its input. The command sees the end of its input only
-# after the script has read "end".
+# The variable k_script contains the script. Apart from the shell's builtins,
+# the script uses only dd (or head), cat, tr, env and sleep.
+#
+# The script has two parts. The first part starts the command, and is in the
+# request: command.sh, this file, and nothing.sh or blocks.sh. The client sends
+# the rest on stdin when the command is running: rest.sh, and nothing_rest.sh or
+# blocks_rest.sh.
+#
+# In a container at its process limit, any fork may fail, and a shell that
+# cannot fork exits. Therefore the parent of each process of the script reports
+# to the client that the process is lost: "ended failed" for the part that
+# starts the command, "ended lost" for the part that delivers its input. The
+# command sees the end of its input only after the script has read "end".
 
-# k_end is the trap that reports the outcome, after it has sent USR1 to k_feed. A
-# shell also exits if it cannot fork. (bash also runs this trap when a signal
-# terminates it, with status 0.) In nothing.sh, it then waits for the process $!,
-# which is k_feed, and sends USR1 once more whenever it receives USR1.
+# k_end is the EXIT trap of the shell that runs the command. The trap sends USR1
+# to k_feed, and then reports the outcome. It also runs if the shell cannot
+# fork, and, in bash, with status 0 if a signal terminates the shell. In
+# nothing.sh, the trap then waits for the process $!, which runs k_rest, and
+# sends it another USR1 each time it receives USR1 itself.
 k_code= k_feed=
 k_end='[ $k_code$? = 0 ] && exit
 kill -USR1 $k_feed || k_code=
@@ -29,10 +39,11 @@ k_both "ended ${k_code:-failed}"
 while kill -USR1 $!; do wait $!; done'
 trap "$k_end" EXIT
 
-# The shell replaces itself with one whose command line is short, and which gets
-# the script in its environment. It reads its own environment before that, because
-# the shell changes its variables. A variable can hold 128 KiB, so the shell does not
-# replace itself if the environment or the script has 10,000 characters.
+# The shell replaces itself with a shell that has a short command line, and that
+# gets the script in its environment. It reads the environment of the container
+# before that, because a shell changes variables. Linux limits a variable to 128
+# KiB, so the shell does not replace itself if the environment or the script has
+# 10,000 characters or more.
 k_own=$PATH k_gone=$4 k_cut=$5 k_dir=$6 k_count=$7
 [ $0 = kshell ] || {
 	k_env=$(exec tr '\0\n' '\n\1' </proc/$$/environ)
@@ -62,10 +73,11 @@ k_main() {
 	exit $k_code
 }
 
-# k_rest reads the rest of the script, up to a line ".", and runs it. The rest does
-# not return. If the client disconnects before, k_rest ends the command. USR1 means
-# that the command has ended. USR1 may have arrived before its trap was set, so at
-# the end of stdin, k_rest asks for another one.
+# k_rest reads the rest of the script, up to a line ".", and runs it. The rest
+# of the script does not return. If the client disconnects before the line ".",
+# k_rest ends the command, unless k_cut is "keep". USR1 means that the command
+# has ended. USR1 may have arrived before its trap was set, so at the end of
+# stdin k_rest requests another USR1 from $$.
 k_rest() {
 	k_over= k_late=
 	trap k_over=1 USR1

@@ -8,15 +8,17 @@ import (
 	"strings"
 )
 
-// longName matches the names that Shorten replaces, and the pattern k_*, which
-// matches all of them.
+// longName matches the names that Shorten replaces, and the shell pattern k_*,
+// which stands for all of them.
 var longName = regexp.MustCompile(`\bk_([a-z]+\b|\*)`)
 
-// characters follow k in the names that Shorten assigns.
+// characters lists the second characters of the names that Shorten assigns. The
+// first character is k.
 const characters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
-// shorter lists the replacements of Shorten, in their order. In a URL, a newline
-// and most operators take three characters, and a space takes one.
+// shorter lists the replacements that Shorten makes before it replaces names,
+// in this order. In a URL, a newline and most operators take three characters,
+// and a space takes one.
 var shorter = []struct {
 	long *regexp.Regexp
 	with string
@@ -34,11 +36,12 @@ var shorter = []struct {
 	{regexp.MustCompile(`(?m)(^|;;| in )([^\s;$]*\)) `), "$1$2"},
 }
 
-// Shorten returns the sources like Shrink, and makes them still shorter. It
+// Shorten shrinks the sources as Shrink does, and makes them even shorter. It
 // replaces each name k_NAME by a name of two characters, which is the same in
-// all sources, and the pattern k_* by k?. It replaces [ ] by test and some names
-// of signals by their numbers, and removes spaces and newlines beside operators
-// and reserved words. It does all of this within quotes, too.
+// all sources, and the pattern k_* by k?. It replaces [ ] by test and some
+// names of signals by their numbers, and removes spaces and newlines beside
+// operators and reserved words. It does not parse the sources, so it also
+// changes text in quotes. The sources can have up to 62 names.
 func Shorten(sources ...string) []string {
 	count := map[string]int{}
 	short := make([]string, len(sources))
