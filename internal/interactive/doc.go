@@ -17,9 +17,9 @@
 // Invariants:
 //
 //   - The terminal is raw from the first open connection until the outcome of
-//     the session is known, or until Close, except while kshell is suspended and
-//     while a credential plugin may prompt the user. Close restores the terminal. cleanup.Registry also restores it,
-//     when the program ends.
+//     the session is known, or until Close. It is not raw while kshell is
+//     suspended or a credential plugin may prompt the user. Close restores the
+//     terminal, and cleanup.Registry restores it when the program ends.
 //   - Until the terminal is raw, Ctrl-C sends a signal to kshell.
 //   - A line is not executed if a part of it may have been lost. If the shell
 //     is still the same, the user can press Enter again to execute the line.

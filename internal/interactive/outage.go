@@ -16,7 +16,7 @@ type outage struct {
 	begin     time.Time // when the connection was lost; zero if connected or not yet connected
 	cause     string    // the last failure
 	noted     string    // the last failure that the user was told about
-	slow      bool      // the user was told in this outage that an attempt to reconnect is not answered
+	slow      bool      // the user was told in this outage that the server does not answer an attempt to reconnect
 	countdown chan struct{}
 	done      chan struct{} // closed when the countdown has ended
 }
@@ -112,10 +112,11 @@ func (o *outage) connecting() {
 	}
 }
 
-// unanswered is called every second while an attempt to connect has not been
-// answered for some seconds. Unless there is a status line, only the first call
-// in an outage prints a message. unanswered is called from another goroutine
-// than the other methods, but not at the same time as connecting and failed.
+// unanswered is called every second while an attempt to connect is not
+// answered, with the time since the attempt began. It updates the status line.
+// Without a status line, it prints one message per outage. unanswered is called
+// from another goroutine than the other methods, but not while connecting or
+// failed runs.
 func (o *outage) unanswered(d time.Duration) {
 	c := o.console
 	if o.begin.IsZero() || c.cmd.Cluster().Prompts() { // a plugin may be waiting for the user
@@ -176,12 +177,11 @@ func (s *Session) noteConnected() {
 	s.lines.Connected()
 }
 
-// noteOverdue tells the user for how long the server has not answered and
-// whether the network is out or, if e.For is 0, that the server answers again.
-// If there is a status line, it shows the time there, and clears the line when
-// the server answers. Otherwise it writes one message when the server does not
-// answer, one when the network is out, and one when the server answers again. It
-// does not write the first two messages while a full-screen program is running.
+// noteOverdue tells the user that the server does not answer, that the network
+// is out or, if e.For is 0, that the server answers again. In a status line, it
+// shows how long the server has not answered, and clears the line when the
+// server answers. Without a status line, it prints one message for each of
+// these events, but the first two not while a full-screen program is running.
 func (s *Session) noteOverdue(e stream.Overdue) {
 	screen, n := s.console.screen, s.env.Notice
 	switch {

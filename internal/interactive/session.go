@@ -106,9 +106,9 @@ func (s *Session) Drop(reason error) { s.remote.Drop(reason) }
 
 // Run runs the session, which reconnects after a connection is lost. It adds
 // stdin and the reconnect policy of a terminal to the settings. Its errors are
-// those of stream.Session.Run, outcome.ErrLeft, and *outcome.GaveUpError. Ctrl-C
-// while no connection is open has the same result as SIGINT: a
-// cleanup.SignalError.
+// those of stream.Session.Run, outcome.ErrLeft, and *outcome.GaveUpError. If
+// the user types Ctrl-C while no connection is open, the error is a
+// cleanup.SignalError, as after SIGINT.
 func (s *Session) Run(ctx context.Context, d stream.Driver, set stream.Settings) error {
 	c, o := s.console, s.console.cmd.Options()
 	ctx, s.leave = context.WithCancelCause(ctx)
@@ -169,9 +169,9 @@ func (d driver) Opened(ctx context.Context, conn *stream.Conn) error {
 	return nil
 }
 
-// Ended implements stream.Driver. If the session ends with err, the wrapped
-// driver's Ended may still make requests, on a network that may be dead.
-// Therefore the terminal is released before.
+// Ended implements stream.Driver. If the session ends with err, it releases the
+// terminal before it calls the wrapped driver's Ended, which may send requests
+// and wait for their answers.
 func (d driver) Ended(ctx context.Context, err error) error {
 	s := d.session
 	if s.console.options.SameShell || s.reconnects && continues(err) {
@@ -185,17 +185,17 @@ func (d driver) Ended(ctx context.Context, err error) error {
 	return err
 }
 
-// continues reports whether a session that reconnects continues after err, the
-// result of a connection.
+// continues reports whether a session that reconnects continues after a
+// connection that ended with err.
 func continues(err error) bool {
 	var lost *stream.LostError
 	var notReady *stream.NotReadyError
 	return errors.As(err, &lost) || errors.As(err, &notReady)
 }
 
-// release stops reading the terminal, so that what is typed from now on is left
-// to the next program, and restores the terminal, so that Ctrl-C sends a
-// signal. takeBack undoes both.
+// release stops reading the terminal, so that the next program can read what is
+// typed from now on, and restores the terminal's modes, so that Ctrl-C sends a
+// signal. takeBack sets raw mode and reads the terminal again.
 func (s *Session) release() (takeBack func()) {
 	if !s.wasRaw.Load() {
 		return func() {}

@@ -2,14 +2,13 @@ package node
 
 import "bytes"
 
-// tailSize is the number of bytes at the end of the written output that a tail
-// keeps, at least.
+// tailSize is the minimum number of bytes that a tail keeps.
 const tailSize = 64 << 10
 
-// tail keeps the end of a text.
+// tail keeps the last tailSize to 2*tailSize bytes of a text.
 type tail struct {
 	text []byte
-	cut  bool // there is text before it
+	cut  bool // the beginning of the text was removed
 }
 
 func (t *tail) add(p []byte) {
@@ -31,12 +30,12 @@ func (a *amount) add(text []byte) {
 	a.lines += int64(bytes.Count(text, []byte("\n")))
 }
 
-// segment is output that a stream has delivered and that was not written yet.
-// It has no gaps.
+// segment is output without gaps that a stream has delivered and that was not
+// written yet.
 type segment struct {
 	raw     []byte // as the stream delivered it
-	text    []byte // without the CRs that a crStripper removes
-	omitted amount // of text before it that exceeded maxHeld
+	text    []byte // raw without the CRs that a crStripper removes
+	omitted amount // the text that was removed from the beginning; see limit
 	crs     crStripper
 }
 
@@ -55,11 +54,12 @@ func (s *segment) limit(size int) {
 	s.omitted.lines -= left.lines
 }
 
-// segments is the output of several streams.
+// segments is the output of several streams, oldest first.
 type segments struct{ list []segment }
 
-// begin begins the segment of a new stream. The CRs at the end of the segment
-// before it do not count, because an LF may follow them.
+// begin begins the segment of a new stream. It also limits the total size of
+// the earlier segments to maxHeld. The text of the previous segment does not
+// include the CRs at its end, because an LF may have followed them.
 func (s *segments) begin() {
 	if last := len(s.list) - 1; last < 0 || len(s.list[last].raw) > 0 {
 		s.list = append(s.list, segment{})
@@ -71,7 +71,7 @@ func (s *segments) begin() {
 	}
 }
 
-// add adds output to the segment of the stream.
+// add adds output to the last segment.
 func (s *segments) add(p []byte) {
 	if len(s.list) == 0 {
 		s.list = append(s.list, segment{})
@@ -84,7 +84,8 @@ func (s *segments) add(p []byte) {
 	}
 }
 
-// flush is called when no LF follows the CRs at the end of the last segment.
+// flush adds the CRs at the end of the last segment to its text. It is called
+// when no LF follows them.
 func (s *segments) flush() {
 	if len(s.list) > 0 {
 		last := &s.list[len(s.list)-1]
@@ -117,32 +118,34 @@ type logText struct {
 	text      []byte
 	placed    bool   // text begins where the written output ends
 	complete  bool   // text ends where the last segment ends
-	earlier   bool   // text may begin long before the written output ends
+	earlier   bool   // text may begin long before the end of the written output
 	fromStart bool   // text begins where the written output begins, unless the log was rotated
 	lastLines bool   // text is the last lines of the log; nothing was written yet
-	omitted   amount // of text before it
+	omitted   amount // the amount of log before text that was not kept
 }
 
 // piece is a part of the result of join.
 type piece struct {
 	text    []byte // without the CRs that do not count
-	raw     []byte // as a stream delivered it; nil if it is text of the log
-	gap     bool   // output before the text is missing, or may be missing
-	omitted amount // how much is missing for certain, if gap is set
+	raw     []byte // as a stream delivered it; nil if text is from the log
+	gap     bool   // output before text is missing, or may be missing
+	omitted amount // if gap is set: the output that is certainly missing
 }
 
-// minOverlap is the number of equal bytes from which on join assumes that two
-// texts overlap, so that nothing is missing between them.
+// minOverlap is the minimum number of bytes that the end of a text and the
+// beginning of the next text must have in common, so that join assumes that
+// nothing is missing between them.
 const minOverlap = 32
 
-// join returns what follows the written output shown: log and the segments
-// received, in order and without repetition. The last segment must exist, but
-// may be empty. The other segments are those of streams that were lost before
-// they were joined. All of received is part of the result.
+// join returns the output that follows shown, the output that was already
+// written: log and the segments received, in order and without repetition.
+// received has at least one segment. The last segment is that of the current
+// stream, and may be empty. The others are those of streams that were lost
+// before they were joined. The result includes all of received.
 //
-// If the log is whole, it contains the segments, and the last one at its end.
-// Otherwise, join uses the longest overlaps of the texts. Two texts that
-// overlap in less than minOverlap bytes may have a gap between them.
+// If the log has no gap, it contains all segments, and ends with the last one.
+// Otherwise, join uses the longest overlaps of the texts. If two texts overlap
+// by less than minOverlap bytes, output may be missing between them.
 func join(shown *tail, log logText, received []segment) []piece {
 	j := joiner{text: log.text, complete: log.complete}
 	earlier, last := received[:len(received)-1], received[len(received)-1]
@@ -203,8 +206,9 @@ func (j *joiner) next(p piece) piece {
 	return p
 }
 
-// cutEnd removes the part of the log that repeats the segment at its end. It
-// reports whether output may be missing between the rest and the segment.
+// cutEnd removes the end of the log that repeats the text end of the last
+// segment. It reports whether output may be missing between the rest of the log
+// and the segment.
 func (j *joiner) cutEnd(end []byte) (gap bool) {
 	common := commonSuffix(j.text, end)
 	switch {
@@ -215,7 +219,7 @@ func (j *joiner) cutEnd(end []byte) (gap bool) {
 		j.text = nil
 		return true
 	}
-	// The log has a gap within the segment. The common text begins with a line.
+	// The log has a gap within the segment. Only whole lines are common text.
 	start := len(j.text) - common
 	if i := bytes.IndexByte(j.text[start:], '\n'); j.text[start-1] != '\n' && i >= 0 {
 		start += i + 1
@@ -226,8 +230,8 @@ func (j *joiner) cutEnd(end []byte) (gap bool) {
 	return overlap < minOverlap
 }
 
-// place removes the beginning of the log that repeats the output shown. If the
-// log begins later than the earlier segments, place emits them first. It returns
+// place removes the beginning of the log that repeats the output shown. It
+// first emits the earlier segments that end before the log begins. It returns
 // the earlier segments that were not emitted.
 func (j *joiner) place(shown *tail, earlier []segment, log logText) []segment {
 	before, long := shown.text, shown.cut || log.earlier
@@ -240,7 +244,7 @@ func (j *joiner) place(shown *tail, earlier []segment, log logText) []segment {
 			if !certain {
 				j.gap, j.omitted = true, log.omitted
 			}
-			if !certain && !j.complete { // the log was cut off, and it is not known where its text belongs
+			if !certain && !j.complete { // the log was cut off, and the position of its text is not known
 				at = len(j.text)
 			}
 			j.text = j.text[at:]
@@ -255,8 +259,8 @@ func (j *joiner) place(shown *tail, earlier []segment, log logText) []segment {
 	}
 }
 
-// emitEarlier emits an earlier segment, and the log before it. later are the
-// segments that follow it.
+// emitEarlier emits the log before an earlier segment, and the segment. later
+// are the earlier segments that follow.
 func (j *joiner) emitEarlier(s segment, later []segment) {
 	if len(s.text) == 0 {
 		return
@@ -290,8 +294,8 @@ func (j *joiner) emitEarlier(s segment, later []segment) {
 }
 
 // endIn returns the position in log at which the text shown ends. The log
-// begins within shown or, if long is set, perhaps before it. certain is false if
-// they have too little in common.
+// begins within shown or, if long is set, possibly before shown. certain is
+// false if the two have less than minOverlap bytes in common.
 func endIn(log, shown []byte, long bool) (at int, certain bool) {
 	if long && len(shown) >= minOverlap {
 		if i := bytes.LastIndex(log, shown); i >= 0 {

@@ -26,8 +26,8 @@ func received(texts ...string) []segment {
 	return list
 }
 
-// format formats pieces: log text is unchanged, text of a stream is in
-// brackets, and a gap is "~".
+// format formats pieces: text of the log is unchanged, text of a stream is in
+// brackets, and "~" is a gap.
 func format(pieces []piece) string {
 	var b strings.Builder
 	for _, p := range pieces {

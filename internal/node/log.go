@@ -79,18 +79,19 @@ const (
 	// up because the log is unreachable. Replay then writes the next stream
 	// even if the log is still unreachable.
 	maxDroppedStreams = 3
-	// maxHeld limits, in bytes, the text of the log that is kept for the
-	// comparison with other output; see join.
+	// maxHeld is the maximum size, in bytes, of the log text that a logReader
+	// keeps for join. It also limits the segments.
 	maxHeld = 8 << 20
 	// sinceSlack is subtracted from sinceTime, because sinceTime has only whole
 	// seconds.
 	sinceSlack = 2 * time.Second
 )
 
-// readLog writes the log from r.position to the mark with the ID untilID or, if
-// untilID is empty, to the end of the log, without the end that may repeat the
-// output received. It returns the reader that holds this end, or the whole log
-// if the position was not found in it; the reader may be nil after an error.
+// readLog reads the log from r.position to the mark with the ID untilID or, if
+// untilID is empty, to the end of the log. It writes the text, except for the
+// end that may repeat the output received. The returned reader keeps that end.
+// If r.position was not found in the log, readLog writes nothing, and the
+// reader keeps all of the text. The reader may be nil after an error.
 //
 // If a request for the log fails or its response is cut off, the log is
 // requested again from the position that was reached. The error is a
@@ -125,8 +126,8 @@ func (r *Replay) readLog(ctx context.Context, untilID string, received []segment
 	}
 }
 
-// further returns the reader that has read further, of two that read the same
-// log one after the other. Both may be nil.
+// further returns the one of two readers of the same log that has read more of
+// it. later was created after earlier. Each may be nil.
 func further(earlier, later *logReader) *logReader {
 	switch {
 	case later == nil:
@@ -207,26 +208,27 @@ func (r *Replay) readLogOnce(
 type logReader struct {
 	replay  *Replay
 	untilID string // ID of the mark to stop at; empty to read to the end
-	keep    int    // the number of bytes at the end of the log that are kept, not written
+	keep    int    // the number of bytes at the end of the text that are kept and not written
 	found   bool   // the position is known: the mark replay.position.markID was read, or nothing was written before
-	seen    int64  // bytes after the mark that were written, in this attempt or before
-	held    []byte // the text after these bytes or, if found is not set, the text so far
-	omitted amount // text before held that exceeded maxHeld
+	seen    int64  // the number of bytes after the mark that were written, by this or an earlier attempt
+	held    []byte // the text that is kept: after these bytes or, if found is not set, from the beginning
+	omitted amount // the text before held that was not kept, because of maxHeld
 
-	wroteKept bool // text was written although it may repeat the output received, because it exceeded maxHeld
+	wroteKept bool // text that may repeat the output received was written, because it exceeded maxHeld
 
 	crs    crStripper
 	buffer []byte // reused by processText
 }
 
 // newLogReader returns a reader that keeps the end of the log that may repeat
-// the output received. After several streams, that may be the whole log.
+// the output received. If earlier streams have delivered output, too, the
+// reader keeps up to maxHeld bytes.
 func newLogReader(r *Replay, untilID string, received []segment) *logReader {
 	reader := &logReader{replay: r, untilID: untilID, keep: maxHeld}
 	if last := len(received) - 1; last >= 0 && !hasText(received[:last]) {
 		reader.keep = len(received[last].text)
 	}
-	reader.found = r.position == logPosition{inexact: r.position.inexact} // from the beginning
+	reader.found = r.position == logPosition{inexact: r.position.inexact} // the position is the beginning of the log
 	return reader
 }
 
@@ -238,8 +240,8 @@ func (r *logReader) end() int64 { return r.seen + r.omitted.bytes + int64(len(r.
 
 // process processes as much of p as it can and sets p to the rest. It reports
 // whether the mark untilID was read. If last is set, no more input follows. The
-// error is errLogTooShort if the log begins after the mark untilID; other errors
-// are those of Replay.Output.
+// error is errLogTooShort if the log begins after the mark untilID. Other
+// errors are those of Replay.Output.
 func (r *logReader) process(p *[]byte, last bool) (done bool, err error) {
 	for {
 		text, m, rest, complete := cutMark(*p)
@@ -264,10 +266,10 @@ func (r *logReader) process(p *[]byte, last bool) (done bool, err error) {
 	}
 }
 
-// processText processes log text that contains no mark. It omits text that was
-// already written, and writes the rest except for the end that is kept. If
-// complete is set, CRs at the end of p are processed at once, because no LF
-// follows them.
+// processText processes log text that contains no mark. It skips text that was
+// already written, keeps the end, and writes the text in between. While the
+// position is not known, it writes nothing. If complete is set, the CRs at the
+// end of p are processed at once, because no LF follows them.
 func (r *logReader) processText(p []byte, complete bool) error {
 	r.buffer = r.crs.strip(r.buffer[:0], p)
 	if complete {

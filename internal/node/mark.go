@@ -34,8 +34,8 @@ func (m *mark) matches(id string) bool {
 }
 
 // follows reports whether the mark was printed by a later attempt than the mark
-// with this ID: both IDs have the same text before the dash, and a number after
-// it.
+// with this ID. The IDs of the attempts differ only in the number after the
+// dash.
 func (m *mark) follows(id string) bool {
 	own, ownSuffix, _ := strings.Cut(m.id, "-")
 	base, suffix, _ := strings.Cut(id, "-")

@@ -20,17 +20,17 @@ import (
 // shell's terminal, so they appear both in the stream and in the log. With a
 // mark, Replay finds the same position of the output in both. For each new
 // stream, the caller calls ExpectMark with an ID, and prints marks with this ID
-// until the channel of Joined is closed. Replay holds the stream's output before
-// the mark. It first writes the log, from the position that the previous stream
-// reached up to the position at which the new stream begins. The new stream is
-// then joined, and Replay writes its output. All marks, including those of other
-// clients, are removed from the output.
+// until the channel of Joined is closed. Replay holds the stream's output
+// before the mark. When it reads the mark, it first writes the log, from the
+// position that the previous stream reached to the position at which the new
+// stream begins. The new stream is then joined, and Replay writes its output.
+// Replay removes all marks, including those of other clients.
 //
-// If the log has a gap, for example because the node has rotated or deleted it,
-// Replay still writes all output that the streams have delivered, and nothing
-// twice: it compares the text of the log with the text that was written and the
-// text that the streams have delivered (see join). It reports each gap to
-// Source.
+// If the log has a gap, for example because the node has rotated or deleted the
+// log, Replay still writes all output that the streams have delivered, and
+// writes nothing twice. It compares the text of the log with the output that
+// was written and the output that the streams have delivered; see join. It
+// reports each gap to Source.
 //
 // containerd's log lacks the CRs before an LF. Therefore Replay does not count
 // or compare these CRs, and adds a CR before each LF of the log.
@@ -41,11 +41,13 @@ type Replay struct {
 	Output io.Writer
 	Source ReplaySource
 
-	// Used by the goroutine that calls Write, WriteRest and ExpectMark.
+	// Used by the goroutine that calls Write, WriteRest, WriteReceived and
+	// ExpectMark. SkipMark also sets position, shown, shownAt and crs, while
+	// that goroutine writes no output.
 	ctx      context.Context // limits the reading of the log in Write; set by ExpectMark
 	began    time.Time       // when ExpectMark was called for the stream
-	position logPosition     // also set by SkipMark, while no output is written
-	shown    tail            // the end of the text that was written; see position
+	position logPosition     // of the end of the output that was written
+	shown    tail            // the end of the output that was written
 	shownAt  time.Time       // when the last output of a stream was written
 	crs      crStripper      // state for the output since the mark position.markID
 	partial  []byte          // the last bytes of the stream so far, if they may begin a mark
@@ -60,14 +62,15 @@ type Replay struct {
 }
 
 // ReplaySource provides the container's log to a Replay and handles failures of
-// the log. Its methods are called in the goroutine that calls Write or
-// WriteRest.
+// the log. Its methods are called in the goroutine that calls Write, WriteRest
+// or WriteReceived.
 type ReplaySource interface {
 	// OpenLog opens the container's log. If follow is set, the reader also
 	// returns what is printed later, until it is closed or the context ends.
 	OpenLog(ctx context.Context, from LogStart, follow bool) (io.ReadCloser, error)
-	// OutputMissing is called when output is missing, after the output before
-	// the gap was written and before the output after it. The stream continues.
+	// OutputMissing is called when output is missing or may be missing. It is
+	// called after the output before the gap was written, and before the output
+	// after the gap is written. The stream continues.
 	OutputMissing(gap Gap)
 	// LogUnreachable is called when the log cannot be read because the
 	// connection failed. The stream is most likely lost, too, and Replay does
@@ -79,12 +82,12 @@ type ReplaySource interface {
 // Gap describes output that is missing, or may be missing.
 type Gap struct {
 	Err error // the reason
-	// The missing output was printed between From and To, by the local clock:
-	// when the last output before the gap was written, and when the stream
-	// after the gap began or, at the end of the session, the present time. From
-	// is zero if there was no output before.
+	// The missing output was printed between From and To, by the local clock.
+	// From is when the last output before the gap was written, or zero if there
+	// was none. To is when the stream after the gap began or, at the end of the
+	// session, the present time.
 	From, To time.Time
-	// Bytes and Lines are the amount of output that is missing for certain. It
+	// Bytes and Lines are the size of the output that is certainly missing. It
 	// was received or read, but exceeded the limits of Replay. More output may
 	// be missing.
 	Bytes, Lines int64
@@ -103,7 +106,7 @@ type logPosition struct {
 	since     time.Time
 	bytes     int64
 	tailLines int64 // if not 0, nothing was written yet; begin with this many last lines
-	inexact   bool  // more was written, an unknown number of bytes later; see SkipMark
+	inexact   bool  // more output was written, at an unknown distance after this position; see SkipMark
 }
 
 // StartAtTail makes the output begin with the last lines of the log.
@@ -139,7 +142,7 @@ func (r *Replay) SkipMark(id string) {
 	}
 	r.passing, r.position.inexact, r.position.tailLines, r.crs = true, true, 0, crStripper{}
 	for _, s := range r.held.take() {
-		_ = r.show(s.raw, s.text) // the next Write fails as well
+		_ = r.show(s.raw, s.text) // the next Write returns the error of Output
 	}
 	r.shownAt = time.Now()
 	close(r.joined)
@@ -207,7 +210,8 @@ func (r *Replay) writeText(text []byte) error {
 	return r.show(text, r.buffer)
 }
 
-// show writes raw to Output. text is raw without the CRs that do not count.
+// show writes raw to Output. text is raw without the CRs that a crStripper
+// removes.
 func (r *Replay) show(raw, text []byte) error {
 	if _, err := r.Output.Write(raw); err != nil {
 		return err
@@ -216,7 +220,7 @@ func (r *Replay) show(raw, text []byte) error {
 	return nil
 }
 
-// advance moves the position after text, which was written.
+// advance moves the position to the end of text, which was written.
 func (r *Replay) advance(text []byte) {
 	if !r.position.inexact {
 		r.position.bytes += int64(len(text))
@@ -280,9 +284,10 @@ func (r *Replay) handleMark(m *mark) error {
 	return nil
 }
 
-// writeJoined writes what readLog has kept of the log, joined to the output
-// that the streams have delivered. logErr is the error of readLog. If end is set,
-// a gap after all of this is not reported. Errors are those of Output.
+// writeJoined writes the log that readLog has kept, joined to the output
+// received from the streams. logErr is the error of readLog. If end is set,
+// this is the end of the output, and a gap after it is not reported if logErr
+// is not nil. Errors are those of Output.
 func (r *Replay) writeJoined(log *logReader, logErr error, received []segment, end bool) error {
 	text := logText{
 		complete: logErr == nil, earlier: r.position.inexact, lastLines: r.position.tailLines > 0,
@@ -320,9 +325,9 @@ func (r *Replay) writeJoined(log *logReader, logErr error, received []segment, e
 }
 
 // WriteRest writes the log after the position that the last stream reached, and
-// the output that is held. The caller calls it when the shell has ended, because
-// servers may lose the end of a stream. Errors are those of Output, and those of
-// the log, after which the end of the output may be missing.
+// the output that is held. The caller calls it when the shell has ended,
+// because servers may lose the end of a stream. Errors are those of Output and
+// of the log. After an error of the log, the end of the output may be missing.
 func (r *Replay) WriteRest(ctx context.Context) error {
 	r.partial = nil
 	r.mu.Lock()
@@ -338,8 +343,8 @@ func (r *Replay) WriteRest(ctx context.Context) error {
 }
 
 // WriteReceived writes the output that is held. The caller calls it when the
-// session has ended and the shell has not. reason is the reason why the output
-// before it may be missing.
+// session has ended and the shell has not. reason is why output before the held
+// output may be missing. Errors are those of Output.
 func (r *Replay) WriteReceived(reason error) error {
 	r.mu.Lock()
 	received := r.held.take()

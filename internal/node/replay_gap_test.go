@@ -43,7 +43,7 @@ func sequence(from, to int) (all []int) {
 func TestReplay_LogGap(t *testing.T) {
 	for _, test := range []struct {
 		name    string
-		gap     func(r *fakeContainer) // called when the lines to 500 are printed; the stream begins with line 301
+		gap     func(r *fakeContainer) // called when lines 1 to 500 were printed; the stream begins with line 301
 		want    []int
 		missing int
 	}{

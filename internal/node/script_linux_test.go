@@ -140,8 +140,8 @@ func TestEnterScript_Environment(t *testing.T) {
 	}
 }
 
-// The login shell has the terminal TERM, unless the node has only a fallback in
-// its terminfo database.
+// The value of TERM is unchanged in the login shell, unless the node has no
+// terminfo entry for it and one for xterm-256color or xterm.
 func TestLoginScript_Terminfo(t *testing.T) {
 	for _, tt := range []struct {
 		entries string // relative to the terminfo directories

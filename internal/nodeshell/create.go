@@ -95,11 +95,11 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// explainCreate returns err. If the user may not create pods, it adds a hint
-// with the command that grants this right. If Pod Security refused the pod, and if the
-// namespaces can be listed, explainCreate extends the hint of err. The hint
-// then names namespaces that may allow such a pod, or says that no namespace
-// does.
+// explainCreate returns err, in two cases with another hint. If the user is not
+// allowed to create pods, the hint contains a command that grants this right.
+// If Pod Security refused the pod and the namespaces can be listed, the hint
+// also names namespaces that may allow such a pod, or states that there are
+// none.
 func (m *Manager) explainCreate(ctx context.Context, err error) error {
 	var refused *node.CreateError
 	if !errors.As(err, &refused) {

@@ -89,7 +89,7 @@ func (s *attachSession) OutputMissing(gap node.Gap) {
 	s.pod.notice.WarnAlways("%s: %s", gap.Err, describeGap(gap))
 }
 
-// describeGap returns what is known about the size of a gap.
+// describeGap returns the time and the size of a gap, as far as they are known.
 func describeGap(gap node.Gap) string {
 	text := "earlier output may be missing"
 	if !gap.From.IsZero() {

@@ -170,8 +170,8 @@ func (m *Manager) Run(ctx context.Context, name string, in io.Reader) (*remote.C
 	return p.run(ctx, in)
 }
 
-// LeftRunning reports whether Run or Attach left its shell running because the
-// user detached from it.
+// LeftRunning reports whether Run or Attach left its shell running, because the
+// user detached from it or the Options have Detached set.
 func (m *Manager) LeftRunning() bool { return m.leftRunning.Load() }
 
 // Attach attaches the local terminal to a shell that was left running. The

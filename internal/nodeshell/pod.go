@@ -107,7 +107,7 @@ func (p *Pod) run(ctx context.Context, in io.Reader) (*remote.Command, error) {
 		p.notice.Note("kshell cannot attach to this shell again if the connection breaks (%s)", reason)
 	}
 	o.Command, o.Pod.Target = p.options.Command(o.Command), pod.Target{Kind: "pod", Name: p.object.Name}
-	o.Program = "" // hints with another command do not help, because the pod is deleted
+	o.Program = "" // no hints with other commands for the pod, because the pod is deleted at the end
 	c, err := remote.New(env, m.cluster, p.Target(), o)
 	if err != nil {
 		return nil, err
@@ -165,10 +165,11 @@ func (p *Pod) Remove() {
 // the server.
 var errNotAwaited = errors.New("kshell was left before the server answered")
 
-// reportRemoval tells the user what Remove is waiting for, if that takes longer
-// than Limits.Progress. From then on, it calls leave if the user types Ctrl-D,
-// so that Ctrl-D does not end the user's local shell. stop ends that. If ctx
-// ends soon, as after a signal, reportRemoval does nothing.
+// reportRemoval prints that Remove is waiting for the API server, if the wait
+// takes longer than Limits.Progress. After the message, Ctrl-D calls leave. If
+// kshell did not read Ctrl-D, it would end the user's local shell. stop ends
+// the reporting. reportRemoval does nothing if ctx ends within twice
+// Limits.Progress, as after a signal.
 func (p *Pod) reportRemoval(ctx context.Context, leave func(error)) (stop func()) {
 	delay := p.manager.options.Limits.Progress
 	if end, limited := ctx.Deadline(); limited && time.Until(end) < 2*delay {

@@ -15,9 +15,9 @@ import (
 const progressInterval = time.Second
 
 // progress tells the user why a pod does not run yet, if the start takes longer
-// than the field delay: on a terminal in one line with the time so far, which
-// is removed at the end, otherwise in one message for each reason. Its methods
-// may be called from any goroutine.
+// than the field delay. On a terminal, it updates one line with the reason and
+// the time so far, and removes the line at the end. Otherwise, it prints one
+// message for each reason. Its methods may be called from any goroutine.
 type progress struct {
 	notice       *notice.Printer
 	delay, limit time.Duration

@@ -16,10 +16,10 @@ const ReportsEOF = true
 const eofInterval = 100 * time.Millisecond
 
 // AwaitEOF waits until Ctrl-D is typed at the beginning of a line of the
-// terminal in, which must not be in raw mode, and removes Ctrl-D from the
-// input. It reports whether that has happened: it returns false when ctx ends,
-// if in is not a terminal, and if a line was typed, which the next program is
-// to read.
+// terminal in, removes the Ctrl-D from the input, and returns true. It returns
+// false when ctx ends, if in is not a terminal or kshell is in the background,
+// and when a line is typed, which stays in the input for the next program. The
+// terminal must not be in raw mode.
 func AwaitEOF(ctx context.Context, in io.Reader) bool {
 	fd := terminalFd(in)
 	if fd == noTerminal || background(fd) {
@@ -34,7 +34,7 @@ func AwaitEOF(ctx context.Context, in io.Reader) bool {
 		case err != nil, ready[0].Revents != unix.POLLIN: // the terminal has hung up
 			return false
 		}
-		// TIOCINQ does not count Ctrl-D.
+		// TIOCINQ returns the number of bytes that can be read, without Ctrl-D.
 		if typed, err := unix.IoctlGetInt(fd, unix.TIOCINQ); err != nil || typed > 0 {
 			return false
 		}

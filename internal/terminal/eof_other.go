@@ -10,6 +10,6 @@ import (
 // ReportsEOF reports whether AwaitEOF can return true on this system.
 const ReportsEOF = false
 
-// AwaitEOF returns false: this system does not report whether Ctrl-D was typed
-// without reading lines that the next program is to read.
+// AwaitEOF returns false. On this system, a program can detect Ctrl-D only by a
+// read, which may also remove lines that are meant for the next program.
 func AwaitEOF(context.Context, io.Reader) bool { return false }

@@ -176,8 +176,8 @@ func (i *Input) Pause() (resume func(), ok bool) {
 
 // Cancel makes a blocked Read and all later ones return an error, and waits up
 // to 1 s for the blocked one. It reports whether it is certain that nothing
-// more is read from the input. A pause does not end, but Cancel does not wait
-// for its end.
+// more is read from the input. During a pause (see [Input.Pause]), Cancel
+// returns at once, and the pause continues.
 //
 // If a Read that cannot be interrupted (see [Input]) is in progress, Cancel
 // returns false at once. That Read ends with the next input, so the caller must

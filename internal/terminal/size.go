@@ -72,8 +72,8 @@ func (t *Terminal) Resized() (changed <-chan struct{}, stop func()) {
 	})
 }
 
-// Columns returns the width of the terminal stream, or 0 if stream is not a
-// terminal or its size is not known.
+// Columns returns the width of the terminal stream in columns, or 0 if stream
+// is not a terminal or its size is not known.
 func Columns(stream any) int {
 	size, err := sizeOf(terminalFd(stream))
 	if err != nil {

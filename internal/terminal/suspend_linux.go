@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// parentsIgnore reports whether the parent of this process, or a parent of the
-// parent, is in the same process group and ignores the signal s. That is so
-// while a shell with job control reads its startup file: it starts programs in
-// its own process group, and is not stopped with them.
+// parentsIgnore reports whether an ancestor of this process is in the same
+// process group and ignores the signal s. A shell with job control is such an
+// ancestor while it reads its startup file: it starts programs in its own
+// process group, and ignores the signal that stops them.
 func parentsIgnore(s unix.Signal) bool {
 	group := unix.Getpgrp()
 	for pid := unix.Getppid(); pid > 1; {

@@ -13,22 +13,23 @@ import (
 )
 
 // suspendTimeout limits how long Suspend waits for SIGCONT if the kernel has
-// not stopped the process. The kernel does not stop the processes of an orphaned
-// process group, because no shell could continue them. While the process is
-// stopped, the limit has no effect.
+// not stopped the process. The kernel does not stop the processes of an
+// orphaned process group, because no shell could continue them. The limit does
+// not apply while the process is stopped.
 const suspendTimeout = time.Second
 
 // errNoJobControl means that no shell would continue the process.
 var errNoJobControl = errors.New("not suspended: kshell was not started by a shell with job control")
 
-// Suspend stops the process group of this process, as Ctrl-Z in a terminal does,
-// and returns when it is continued. A group can have other processes, such as
-// the script that has started this one: the shell that controls the job
-// continues only when all of them are stopped. The caller must restore the
-// terminal first.
+// Suspend stops the process group of this process, as Ctrl-Z in a terminal
+// does, and returns when the group is continued. It stops the whole group,
+// which may include a script that has started this process, because the user's
+// shell shows its prompt only when all processes of the job are stopped. The
+// caller must restore the terminal first.
 //
-// Suspend returns an error if no shell would continue the group: its processes
-// ignore SIGTSTP, or, after 1 s, if the group is orphaned.
+// Suspend returns an error if no shell would continue the group: at once if
+// this process or an ancestor in the group ignores SIGTSTP, and after 1 s if
+// the group is orphaned.
 func Suspend() error {
 	if signal.Ignored(unix.SIGTSTP) || parentsIgnore(unix.SIGTSTP) {
 		return errNoJobControl
