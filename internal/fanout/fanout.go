@@ -77,12 +77,13 @@ type Options struct {
 
 	Stdout, Stderr           io.Writer
 	ColorStdout, ColorStderr bool // whether the titles of Format Text are colored
-	// Whether the output goes to a terminal, on which the formats Text and
-	// Folded make control characters visible.
+	// TerminalStdout and TerminalStderr report whether Stdout and Stderr are
+	// terminals. If so, Format Text and Format Folded make control characters
+	// visible.
 	TerminalStdout, TerminalStderr bool
 
-	Notice *notice.Printer // during Run its messages go to Stderr
-	Status io.Writer       // for a line of JSON for each target; nil for none
+	Notice *notice.Printer // during Run, its messages go to Stderr
+	Status io.Writer       // gets a line of JSON for each target; may be nil
 }
 
 // Run runs the commands of targets and returns when all of them have ended. It

@@ -59,8 +59,8 @@ func jsonEnd(node string, c Container, r result, err error) []byte {
 	return encodeJSON(e)
 }
 
-// encodeJSON returns v in JSON, and a line feed. The JSON has no control or
-// format characters, because a terminal may interpret them: they are escaped.
+// encodeJSON returns v in JSON, and a line feed. It escapes control and format
+// characters, because a terminal may interpret them.
 func encodeJSON(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

@@ -8,20 +8,20 @@ import (
 	"unicode/utf8"
 )
 
-// sgr matches an escape sequence that sets colors or another style of text. It
-// does not match sequences with a private marker, such as CSI > 4 m, which
-// change the keyboard.
+// sgr matches an SGR escape sequence, which sets the color or another style of
+// the text. It does not match a sequence with a private marker. For example,
+// CSI > 4 m changes how the terminal encodes keys.
 var sgr = regexp.MustCompile(`^\x1b\[[0-9;:]*m`)
 
 // resetStyle ends the style that earlier sequences have set.
 const resetStyle = "\x1b[0m"
 
-// visible returns the format f for a terminal: a line cannot move the cursor,
-// so it cannot overwrite the title of another target. Control characters, text
-// direction and bytes that are not UTF-8 become visible, such as ^M for a
-// carriage return and ^[ for Esc. Tabs and complete SGR sequences (colors) stay
-// as they are, and a style ends with its line. A carriage return at the end of
-// a line is removed.
+// visible returns a format that passes the visible form of each line to f. Such
+// a line cannot move the cursor, and so cannot overwrite the title of another
+// target. Control characters, characters that change the text direction, and
+// bytes that are not UTF-8 become visible text, such as ^M for a carriage
+// return and ^[ for Esc. Tabs and SGR sequences (colors) are unchanged, and a
+// style ends with its line. A carriage return at the end of a line is removed.
 func visible(f format) format {
 	return func(dst, line []byte, open bool) []byte {
 		return f(dst, appendVisible(nil, bytes.TrimSuffix(line, []byte("\r"))), open)

@@ -16,10 +16,13 @@ const maxMessage = 2000
 const maxRead = 32 << 10
 
 // Clean returns untrusted text as one line that is safe to print on a terminal:
-// white space and the line and paragraph separators become a space, other
-// control and format characters (escape sequences, text direction) become
-// escapes such as \x1b, and URLs lose their user info and query. A result longer
-// than 2,000 characters is cut.
+//
+//   - Tabs, line feeds, carriage returns, and line and paragraph separators
+//     become spaces.
+//   - Other control and format characters become escapes such as \x1b. They can
+//     begin an escape sequence or change the text direction.
+//   - The user info and the query of URLs are removed.
+//   - A result longer than 2,000 characters is cut.
 func Clean(text string) string {
 	text = text[:min(len(text), maxRead)]
 	text = withoutSecrets(strings.TrimSpace(strings.ToValidUTF8(text, "\uFFFD")))
@@ -80,7 +83,7 @@ func endOfURL(head, rest string) int {
 }
 
 // authority matches a host and port without user info (RFC 3986, 3.2). The port
-// may be the placeholder PORT of our own hints.
+// may be PORT, a placeholder in kshell's hints.
 var authority = regexp.MustCompile(`^([^:@\[\]]*|\[[^@\[\]]*\])(:[0-9]*|:PORT)?$`)
 
 // publicURL returns url, the part of a URL after its "://", without user info

@@ -2,10 +2,10 @@ package notice
 
 import "strings"
 
-// Commands completes commands that users can type.
+// Commands completes the commands in hints.
 type Commands interface {
-	// Complete returns a command with the flags that it lacks to refer to the
-	// same cluster as the command line of kshell.
+	// Complete returns command with flags added, if it needs them to use the
+	// same cluster as kshell.
 	Complete(command string) string
 }
 
@@ -15,7 +15,7 @@ func (p *Printer) withCommands(hint string) string {
 		return hint
 	}
 	parts := strings.Split(hint, "`")
-	for i := 1; i+1 < len(parts); i += 2 { // without a closing backquote, the last part is no command
+	for i := 1; i+1 < len(parts); i += 2 { // the last part has no closing backquote, and is not a command
 		parts[i] = p.Commands.Complete(parts[i])
 	}
 	return strings.Join(parts, "`")

@@ -9,8 +9,8 @@
 //   - On a raw terminal a line ends in CR LF. A message and remote output never
 //     share a line: the state of the screen is read and the message is written
 //     as one step.
-//   - In a hint, a command to type is in backquotes if the hint has other words,
-//     too.
+//   - In a hint, a command to type is in backquotes, unless the hint is only
+//     the command.
 //   - -q hides notes, warnings and details; -v shows details. Errors, hints and
 //     the messages of NoteAlways and WarnAlways are always printed.
 package notice

@@ -20,14 +20,15 @@ func (p *Printer) SetTerminal(t Terminal) {
 
 // Progress reports the state of a wait: on a terminal in one line that is
 // updated in place, otherwise in one message for each state. With -q it reports
-// nothing. It may be used by any goroutine.
+// nothing. Its methods may be called from any goroutine.
 type Progress struct {
 	printer *Printer
 	inPlace bool
 }
 
-// Progress starts to report the state of a wait. The caller must call End. On a
-// terminal, at most one wait has a line at a time; others print messages.
+// Progress starts to report the state of a wait. The caller must call End.
+// While the line of another wait is on the terminal, the new wait prints
+// messages.
 func (p *Printer) Progress() *Progress {
 	o := p.out
 	o.mu.Lock()
@@ -73,8 +74,9 @@ func (o *output) setProgress(text string) {
 }
 
 // progressLine returns the part of the progress text that fits in one line of
-// the terminal. The last column stays empty, because some terminals wrap the
-// line there, and the two before it, because the terminal echoes Ctrl-C as ^C.
+// the terminal. The last three columns stay empty: two for ^C, which the
+// terminal prints when the user types Ctrl-C, and the last one because some
+// terminals wrap the line there.
 func (o *output) progressLine() string {
 	columns := max(o.terminal.Columns()-3, 1)
 	if cells(o.progress) <= columns {

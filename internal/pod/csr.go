@@ -9,9 +9,9 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// signingRequest is CertificateSigningRequest of certificates/v1, as far as
-// this package needs it. The package of that type is not used because it would
-// add the whole API group to the binary.
+// signingRequest contains the fields of CertificateSigningRequest
+// (certificates/v1) that this package needs. The package of that type is not
+// used because it would add the whole API group to the binary.
 type signingRequest struct {
 	Metadata struct {
 		Name              string    `json:"name"`
@@ -27,14 +27,14 @@ type signingRequest struct {
 	} `json:"status"`
 }
 
-// kubeletServing is the signer of the certificates with which kubelets serve
-// (certificates/v1, KubeletServingSignerName).
+// kubeletServing is the name of the signer of the kubelets' serving
+// certificates (KubeletServingSignerName in certificates/v1).
 const kubeletServing = "kubernetes.io/kubelet-serving"
 
 // PendingServingRequest returns the name of the newest certificate signing
-// request of a node's kubelet that is neither approved nor denied, or "" if
-// there is none. The user must be allowed to list the requests, which belong to
-// no namespace.
+// request for the serving certificate of a node's kubelet that is neither
+// approved nor denied, or "" if there is none. The user must be allowed to list
+// the requests, which are cluster-scoped.
 func (c *Client) PendingServingRequest(ctx context.Context, node string) (string, error) {
 	answer, err := c.groups[""].Get().AbsPath("/apis/certificates.k8s.io/v1/certificatesigningrequests").
 		Param("fieldSelector", "spec.signerName="+kubeletServing).SetHeader("Accept", "application/json").

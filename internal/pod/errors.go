@@ -12,7 +12,7 @@ import (
 
 // RequestError means that a request to the API server failed.
 type RequestError struct {
-	Verb      string // "get", "list" or "create"
+	Verb      string // "get", "list", "create" or "delete"
 	Resource  string // plural: "pods", "deployments"
 	Namespace string // "" means all namespaces
 	Target    Target // Name is "" for a list, and for objects without a name

@@ -79,7 +79,9 @@ var identifiers = regexp.MustCompile(
 
 func withoutIdentifiers(text string) string { return identifiers.ReplaceAllString(text, "#") }
 
-// explainByEvents returns err with the event that explains it, or err itself.
+// explainByEvents requests the events if err is a *NotRunningError, and returns
+// err extended by the event that explains it. Without such an event, it returns
+// err itself.
 func (c *Client) explainByEvents(ctx context.Context, v *view, err error) error {
 	var notRunning *NotRunningError
 	if !errors.As(err, &notRunning) {

@@ -10,15 +10,16 @@ import (
 	"kshell/internal/script"
 )
 
-// ForbiddenError means that the server denied a request (403). It lists the
+// ForbiddenError means that the server denied a request (403), or that the user
+// lacks permissions for requests that were not sent yet. It lists the
 // permissions that the user lacks.
 type ForbiddenError struct {
 	Namespace string // "" means all namespaces, or resources without a namespace
 	Denied    []Rule // from DeniedRules; not empty
-	// Incomplete is from DeniedRules. If it is not "", it is not certain that
-	// the user lacks the permissions.
+	// Incomplete is from DeniedRules. If it is not "", the user may have some
+	// of these permissions.
 	Incomplete string
-	Err        error // the error of the denied request
+	Err        error // the error of the denied request, or why the permissions are needed
 }
 
 // Error returns the namespace and the denied rules.
@@ -97,7 +98,7 @@ func describeRules(rules []Rule) string {
 
 // grantHint returns a hint with the command line that creates roles with the
 // rules in a namespace and binds them to the user. If user is "", the command
-// line does not bind the roles. If namespace is "", the roles are cluster roles.
+// line does not bind the roles. If namespace is "", it creates cluster roles.
 func grantHint(namespace string, rules []Rule, user string) string {
 	line := roleCommands(namespace, rules, user)
 	if user == "" {
@@ -108,7 +109,8 @@ func grantHint(namespace string, rules []Rule, user string) string {
 
 // roleCommands returns the commands, joined with &&, that create roles with
 // exactly these rules. "kubectl create role" grants each of its verbs on each
-// of its resources, so each distinct set of verbs needs a role.
+// of its resources, so there is one role for each distinct set of verbs and
+// name.
 func roleCommands(namespace string, rules []Rule, user string) string {
 	type role struct {
 		verbs, name string

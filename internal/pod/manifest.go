@@ -113,8 +113,8 @@ func (m *manifest) target() (Target, string, error) {
 	return target, m.Metadata.Namespace, err
 }
 
-// notManifest returns the error for a text that is no Kubernetes object. cause
-// is the error of the parser, or nil if the text is YAML or JSON.
+// notManifest returns the error for a text that is not a Kubernetes object.
+// cause is the error of the parser, or nil if the text is valid YAML or JSON.
 func notManifest(cause error) *TargetError {
 	e := badManifest("is not a manifest (YAML or JSON with kind and metadata)")
 	if cause != nil {

@@ -33,10 +33,10 @@ func (e *NamespaceError) Hint() string { return "type `kubectl get namespaces` t
 func (e *NamespaceError) Unwrap() error { return e.Err }
 
 // explainMissing returns a *NamespaceError if err means that an object or pods
-// were not found because the namespace does not exist. Otherwise, and if the
-// user is not allowed to get the namespace, it returns err. The API server
-// itself does not distinguish the two cases: in a namespace that does not
-// exist, every object is not found and every list is empty.
+// were not found, and if the namespace does not exist. Otherwise, and if the
+// user is not allowed to get the namespace, it returns err. It requests the
+// namespace, because the API server answers requests in a missing namespace as
+// if the namespace existed: an object is not found, and a list is empty.
 func (c *Client) explainMissing(ctx context.Context, namespace string, err error) error {
 	var noPods *NoPodsError
 	if !isNotFound(err) && (!errors.As(err, &noPods) || noPods.Target != (Target{})) {

@@ -9,8 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// If a pod, a workload or all pods of a selector are missing, the error names
-// the namespace if it does not exist. Otherwise it names the object.
+// If a pod, a workload or the pods of a selector are missing because the
+// namespace does not exist, the error is a *NamespaceError.
 func TestClient_NamespaceMissing(t *testing.T) {
 	const namespace = "/api/v1/namespaces/shop"
 	exists := corev1.Namespace{TypeMeta: typeMeta("v1", "Namespace"), ObjectMeta: metav1.ObjectMeta{Name: "shop"}}

@@ -9,8 +9,9 @@
 //   - The resource types are a fixed table; API discovery is not used. For a
 //     pod, Find sends one get request; for a workload or service, a get request
 //     and a list request for its pods; for a selector, a list request. If
-//     nothing is found, it also requests the namespace. A list is requested in
-//     pages of apiclient.PageItems.
+//     nothing is found, Find also requests the namespace; if the container does
+//     not run, it may request the pod's events. A list is requested in pages of
+//     apiclient.PageItems.
 //   - The choice among several pods does not depend on their order in a list.
 //   - No goroutine is started. A callback runs in the goroutine that called the
 //     method, and only until the method returns.

@@ -38,8 +38,8 @@ type accessReview struct {
 
 type accessReviewStatus struct {
 	Allowed bool `json:"allowed"`
-	// EvaluationError is not "" if the server could not evaluate all of its
-	// rules, for example because a role does not exist.
+	// EvaluationError is why the server could not evaluate all roles, for
+	// example because a role does not exist; "" if it could.
 	EvaluationError string `json:"evaluationError,omitempty"`
 }
 
@@ -55,8 +55,8 @@ type resourceAttributes struct {
 // DeniedRules returns the rules that the user does not have in a namespace, in
 // the order of the arguments. For each rule, it creates a
 // SelfSubjectAccessReview, which every authenticated user is allowed to do. If
-// incomplete is not "", it is the reason why the server could not review all
-// rules, so the user may have one of the denied rules. Every error is a
+// incomplete is not "", it is the reason why the server could not evaluate all
+// roles, and the user may have some of the denied rules. Every error is a
 // *RequestError.
 func (c *Client) DeniedRules(
 	ctx context.Context, namespace string, rules ...Rule,
@@ -79,7 +79,7 @@ func (c *Client) DeniedRules(
 	return denied, incomplete, nil
 }
 
-// review asks the server whether the user has the rule.
+// review creates a SelfSubjectAccessReview for one rule and returns its status.
 func (c *Client) review(ctx context.Context, namespace string, rule Rule) (accessReviewStatus, error) {
 	review := accessReview{APIVersion: "authorization.k8s.io/v1", Kind: "SelfSubjectAccessReview"}
 	review.Spec.Attributes = resourceAttributes{

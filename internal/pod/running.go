@@ -25,7 +25,7 @@ type NotRunningError struct {
 	Permanent bool
 
 	text, hint string
-	offer      string // a hint about a container of the pod that runs; or ""
+	offer      string // a hint that names another container of the pod that runs; or ""
 	// podContinues reports that the pod keeps running although the container
 	// does not start again.
 	podContinues bool

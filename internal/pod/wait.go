@@ -18,23 +18,23 @@ const (
 	waitWatchAge     = 5 * time.Second // a watch ends after this time, and the pods are requested again
 
 	// lateEventsTimeout is the time limit of the request for the events after
-	// the wait has ended. It is short, because the user waits for it.
+	// the wait has ended; see waitError. It is added to the user's time limit.
 	lateEventsTimeout = time.Second
 )
 
-// Reason is why a container does not run yet.
+// Reason describes why a container does not run yet.
 type Reason struct {
 	Text string // one sentence without a final period
-	Hint string // what the user can do at once, for example use an init container that runs; or ""
+	Hint string // how to use another container of the pod without waiting, such as a running init container; or ""
 }
 
 // Wait is like Find, but waits until the container runs or ctx ends; only ctx
 // limits the time. It calls onReason, which may be nil, with the reason why the
 // container does not run yet, at once and each time the reason changes. A
 // reason that differs from the last one only in numbers and identifiers is not
-// a change. If a reason returns, Wait passes it without the message in the
-// pod's status. A reason comes from the pod's status and, if the pod is at
-// least 5 s old, also from the last warning among the pod's events.
+// a change. If an earlier reason occurs again, Wait passes it without its
+// message. A reason comes from the pod's status and, if the pod is at least 5 s
+// old, also from the last warning among the pod's events.
 //
 // Wait returns an error at once if waiting cannot help: a named pod that has
 // ended or is being deleted, a container that will not be started again, a
@@ -88,8 +88,8 @@ type waiter struct {
 	start  time.Time   // when the first reason was found
 	reason error       // why the container does not run; nil before the first answer
 
-	last     string          // the text of the last reason, withoutIdentifiers
-	reported map[string]bool // the values that last had
+	last     string          // the text of the last reason that was passed, without identifiers
+	reported map[string]bool // all values of last so far
 }
 
 // try requests the pods and watches them. It returns the container when it
@@ -178,8 +178,9 @@ func (w *waiter) report(reason error) {
 	}
 }
 
-// waitError returns the error for a ctx that has ended. If the time limit has
-// been reached before the events were requested, they are requested now.
+// waitError returns the error for a ctx that has ended. If ctx has reached its
+// deadline and no event explains the last reason yet, waitError requests the
+// events once more.
 func (w *waiter) waitError(ctx context.Context) error {
 	if v := w.view; v != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded) && w.events.message == "" {
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), lateEventsTimeout)

@@ -707,8 +707,9 @@ func TestWait_EventsForbidden(t *testing.T) {
 	})
 }
 
-// A reason that differs from the last one only in a count or an ID is not
-// passed again. A reason that returns is passed without its message.
+// A reason that differs from the last one only in a duration or an ID is not
+// passed again. An earlier reason that occurs again is passed without its
+// message.
 func TestWait_ReasonReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		crashed := func(message string) *corev1.Pod {
@@ -740,12 +741,12 @@ func TestWait_ReasonReturns(t *testing.T) {
 			t.Errorf("-want +got:\n%s", diff)
 		}
 		if !strings.HasSuffix(fmt.Sprint(got.err), "id ba9876543210: no space") {
-			t.Errorf("the error has not the last message: %v", got.err)
+			t.Errorf("the error does not end with the last message: %v", got.err)
 		}
 	})
 }
 
-// While an init container runs, the user can use it.
+// While an init container runs, the hint names the flag that selects it.
 func TestWait_InitContainerRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		setup := []corev1.ContainerStatus{containerStatus("setup", runningState())}
@@ -763,8 +764,8 @@ func TestWait_InitContainerRuns(t *testing.T) {
 	})
 }
 
-// The events of a pod that is not new are requested at once. If the wait ends
-// before the events of a new pod were requested, they are requested then.
+// The events of an old pod are requested at once. The events of a new pod are
+// requested at the end of the wait, if they were not requested before.
 func TestWait_EventsOfShortWait(t *testing.T) {
 	for name, age := range map[string]time.Duration{"old pod": time.Minute, "new pod": time.Second} {
 		t.Run(name, func(t *testing.T) {

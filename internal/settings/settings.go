@@ -1,8 +1,8 @@
 // Package settings reads the user's settings from a YAML file and from KSHELL_*
 // environment variables.
 //
-// It does not know flags, Kubernetes, or the path of the file. It does not check
-// the values of settings.
+// It does not know flags, Kubernetes, or the path of the file. It does not
+// check the values of settings.
 //
 // Invariants:
 //   - Precedence, highest first: an environment variable, the part of the file
@@ -75,10 +75,11 @@ type File struct {
 	contexts map[string]section
 }
 
-// OtherWriters returns which users other than root and the current user can
-// change the file, or replace it in its directories, and how to prevent that:
-// "every user can write to PATH (chmod go-w PATH)". It returns "" if there are
-// none, and on Windows.
+// OtherWriters returns a text for users if users other than root and the
+// current user can change the file, or replace it in one of its directories.
+// The text states who can write, and how to prevent that: "every user can write
+// to PATH (chmod go-w PATH)". OtherWriters returns "" if there are no such
+// users, and on Windows.
 func (f *File) OtherWriters() string {
 	if f == nil {
 		return ""

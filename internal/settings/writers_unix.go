@@ -28,10 +28,9 @@ func attributesOf(path string, info fs.FileInfo) (attributes, bool) {
 	return attributes{path, info.Mode(), int(stat.Uid), int(stat.Gid)}, true
 }
 
-// otherWriters returns which users other than root and the current user can
-// change the file at path, or replace it in one of its directories, and how to
-// prevent that. It returns "" if there are none, or if the file is not a
-// regular file, such as /dev/null. info describes the opened file.
+// otherWriters returns the text of File.OtherWriters for the file at path. It
+// returns "" if the file is not a regular file, such as /dev/null. info
+// describes the opened file.
 func otherWriters(path string, info fs.FileInfo) string {
 	if !info.Mode().IsRegular() {
 		return ""
@@ -57,9 +56,9 @@ func otherWriters(path string, info fs.FileInfo) string {
 	return ""
 }
 
-// directoriesOf returns the directories that contain the file at path, from the
-// innermost to the root: first those of path itself, then, if path has symbolic
-// links, those of the file to which it refers.
+// directoriesOf returns the directories that contain the file at path, from its
+// parent up to the root. If path has symbolic links, the directories of the
+// file to which it refers follow.
 func directoriesOf(path string) []string {
 	var dirs []string
 	add := func(path string, err error) {
@@ -81,10 +80,10 @@ func directoriesOf(path string) []string {
 }
 
 // writers returns which users other than root and the user self can write to
-// the file or directory, and how to prevent that; "" if there are none. A
-// sticky directory is not writable in this sense, because only the owner of a
-// file can replace it there. privateGroup reports whether a user is the only
-// member of a group.
+// the file or directory, and how to prevent that; "" if there are none. The
+// write permissions of a sticky directory do not matter, because only the owner
+// of a file can replace the file there. privateGroup reports whether a group is
+// the private group of a user; see isPrivateGroup.
 func (a attributes) writers(self int, privateGroup func(uid, gid int) bool) string {
 	const group, others fs.FileMode = 0o020, 0o002
 	sticky := a.mode.IsDir() && a.mode&fs.ModeSticky != 0
@@ -101,9 +100,9 @@ func (a attributes) writers(self int, privateGroup func(uid, gid int) bool) stri
 	return ""
 }
 
-// isPrivateGroup reports whether the group is the one that many systems create
-// for each user: the user's primary group, with the name of the user. On these
-// systems, new files are writable by this group.
+// isPrivateGroup reports whether a group is the private group of a user: the
+// user's primary group, with the name of the user. Many systems create such a
+// group for each user, and new files on these systems are writable by it.
 func isPrivateGroup(uid, gid int) bool {
 	owner, err := user.LookupId(strconv.Itoa(uid))
 	if err != nil || owner.Gid != strconv.Itoa(gid) {
