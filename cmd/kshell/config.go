@@ -38,7 +38,7 @@ Settings are read from ` + settingsName + ` in the user's configuration director
   contexts:
     prod:
       namespace: web          # replaces the namespace in the kubeconfig
-      http-credentials: drop # same as --http-credentials
+      http-credentials: drop  # same as --http-credentials
       idle-keepalive: false   # same as --no-idle-keepalive
 
 Environment variables such as KSHELL_SHELL override the file. Flags override both.`,
@@ -54,8 +54,8 @@ const (
 )
 
 // loadSettings reads the user's settings file. It returns nil if there is none,
-// or if the file is ignored. It warns if other users can change the file,
-// because the file names programs and the image of privileged pods.
+// or if the file is ignored. It prints a warning if other users can change the
+// file, because the file names programs and the image of privileged pods.
 //
 // A file that KSHELL_CONFIG names must be readable. The default file may be
 // missing; if it cannot be read, loadSettings prints a warning, because cron

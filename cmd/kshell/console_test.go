@@ -113,8 +113,9 @@ const termColumns, termRows = 80, 24
 // leads the session, and continues after the program has ended, so that the
 // test sees the modes that the program left: when a session leader exits, the
 // kernel resets the terminal. It traps INT, because Ctrl-C is sent to the
-// leader, too. It prints no message about a program that a signal has ended: it
-// would block if the terminal is stopped.
+// leader, too. Its stderr is discarded, so that it prints no message about a
+// program that a signal has ended: the write would block while the output of
+// the terminal is stopped.
 const leader = `trap : INT; exec 5>&2 2>/dev/null
 sh -c 'echo $$ >&3; exec "$@" 2>&5 3>&- 4<&- 5>&-' sh "$@"; echo $? >&3; read -r _ <&4`
 

@@ -120,7 +120,8 @@ func (a *app) exec(ctx context.Context, p *execPlan) error {
 	return err
 }
 
-// execCommand is exec without the status record. It sets the command of status.
+// execCommand executes a plan for exec, which writes the status record.
+// execCommand sets the command of status.
 func (a *app) execCommand(ctx context.Context, p *execPlan, status *statusRecord) error {
 	for _, w := range p.warnings {
 		a.notice.Warn("%s", w)

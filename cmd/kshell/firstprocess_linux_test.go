@@ -12,7 +12,7 @@ import (
 	"kshell/internal/outcome"
 )
 
-// The kernel drops the signals that the first process of a container sends to
+// The kernel drops a fatal signal that the first process of a container sends to
 // itself. kshell then exits with 128+n.
 func TestSignal_FirstProcess(t *testing.T) {
 	t.Parallel()

@@ -59,8 +59,8 @@ func commands(cmd *cobra.Command) string {
 }
 
 // flagsOf returns the flags of cmd in two sets: own has the flags of kshell,
-// connection has the flags that are the same in kubectl. A flag of kshell may
-// have the name of a hidden flag of kubectl.
+// connection has the flags that are the same in kubectl. A flag of kshell that
+// has the name of a hidden flag of kubectl is in own.
 func flagsOf(cmd *cobra.Command) (own, connection *pflag.FlagSet) {
 	var kube kubeconfig.Flags
 	var kubectl kubectlFlags

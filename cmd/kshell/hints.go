@@ -17,9 +17,9 @@ type connectionFlags struct {
 
 var _ notice.Commands = connectionFlags{}
 
-// Complete implements notice.Commands. A flag that the command has is not added
-// again. The hints write -n themselves in commands of kubectl, because some
-// commands of kubectl need no namespace.
+// Complete implements notice.Commands. It does not add a flag that the command
+// already has. It does not add -n to commands of kubectl, because some of them
+// need no namespace: hints contain the -n that such a command needs.
 func (c connectionFlags) Complete(command string) string {
 	commands := strings.Split(command, " && ")
 	for i, one := range commands {

@@ -31,13 +31,13 @@ func openBash(t *testing.T, s *sandbox.Server) *console {
 	return c
 }
 
-// Ctrl-C ends a loop of a shell, and not only the kshell that runs: the shell
-// must see that SIGINT has ended kshell.
+// Ctrl-C ends the whole loop of a shell, and not only the kshell that the loop
+// is running: the shell must see that SIGINT has ended kshell.
 func TestCtrlC_EndsLoopOfShell(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		line  string // the loop is: for i in 1 2 3; do LINE; done
-		shown string // an expression for what the terminal shows before Ctrl-C
+		line  string // the body of the loop
+		shown string // a regular expression for what the terminal shows before Ctrl-C
 		down  bool   // stop the server before Ctrl-C
 	}{
 		"command":          {line: "kshell exec web -- " + waitInPod, shown: "up\r\n"},
@@ -99,8 +99,8 @@ func TestExitCode130_DoesNotEndLoopOfShell(t *testing.T) {
 	c.mustEnd(7)
 }
 
-// If the exit must be forced, because the server does not answer the request
-// that ends the remote shell, SIGINT ends kshell, too.
+// SIGINT ends kshell even if the exit is forced because the server does not
+// answer the request that ends the remote shell.
 func TestCtrlC_ForcedExit(t *testing.T) {
 	t.Parallel()
 	s := runSandbox(t, sandbox.Config{})

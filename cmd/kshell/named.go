@@ -31,15 +31,15 @@ func quoteTarget(arg string) string {
 	return script.Quote(arg)
 }
 
-// namesCommand reports whether the arguments after -- begin with the name of a
-// command. If they begin with a flag, the name is probably before --.
+// namesCommand reports whether command, the arguments after --, begins with the
+// name of a command. If it begins with a flag, the name is probably before --.
 func namesCommand(command []string) bool {
 	return len(command) > 0 && !strings.HasPrefix(command[0], "-")
 }
 
 // severalNamed returns the error for a command line that names more than one
-// pod or node before --. forSeveral are the flags for a command in several pods
-// or nodes.
+// pod or node before --. noun is "pod" or "node". forSeveral is what to type
+// for a command in several pods or nodes.
 func severalNamed(cmd *cobra.Command, noun string, named, command []string, forSeveral string) error {
 	quoted := make([]string, len(named))
 	for i, name := range named {
@@ -53,8 +53,8 @@ func severalNamed(cmd *cobra.Command, noun string, named, command []string, forS
 	)
 }
 
-// commandLine returns a command line of kshell. target and command may be
-// empty.
+// commandLine returns a command line of kshell. path is the command path, such
+// as kshell exec. target and command may be empty.
 func commandLine(path, target string, command []string) string {
 	if target != "" {
 		path += " " + target
@@ -65,19 +65,19 @@ func commandLine(path, target string, command []string) string {
 	return path
 }
 
-// nodeTypes are the names of the type of nodes in kubectl.
+// nodeTypes are kubectl's names for the type node.
 var nodeTypes = []string{"node", "nodes", "no"}
 
-// otherTypes are types of kubectl that users are likely to type, and that have
-// no pods.
+// otherTypes are kubectl's names for types that kshell does not support and
+// users are likely to type. They are not taken for namespaces.
 var otherTypes = []string{
 	"cj", "cm", "configmap", "configmaps", "cronjob", "cronjobs", "endpoints", "ep", "event", "events", "hpa", "ing",
 	"ingress", "ingresses", "namespace", "namespaces", "ns", "pv", "pvc", "sa", "secret", "secrets", "serviceaccount",
 }
 
 // parseTarget parses the argument POD or TYPE/NAME of exec. If TYPE is not
-// supported, the error describes what the user may have meant: a node, or a pod
-// of another namespace.
+// supported, the hint has the command for what the user may have meant: a node,
+// or a pod in the namespace TYPE.
 func parseTarget(cmd *cobra.Command, arg string, command []string) (pod.Target, error) {
 	target, err := pod.ParseTarget(arg)
 	var unsupported *pod.TargetError

@@ -209,8 +209,8 @@ func (a *app) runOnNode(ctx context.Context, m *nodeshell.Manager, p *nodePlan) 
 	return err
 }
 
-// runNodeCommand is runOnNode without the status record. The command is nil if
-// there was none.
+// runNodeCommand runs the plan for runOnNode, which writes the status record.
+// It returns the command, or nil if no command was created.
 func (a *app) runNodeCommand(ctx context.Context, m *nodeshell.Manager, p *nodePlan) (*remote.Command, error) {
 	ctx, cancel := p.exec.script.limited(ctx)
 	defer cancel()

@@ -125,9 +125,9 @@ func TestNodeShell_PodCannotBeDeleted(t *testing.T) {
 	}
 }
 
-// If the server does not answer while kshell deletes the pod, kshell prints what
-// it waits for, and Ctrl-D ends the wait. Ctrl-D is not left to the user's local
-// shell.
+// If the server does not answer while kshell deletes the pod, kshell prints
+// what it waits for, and Ctrl-D ends the wait. The user's local shell must not
+// read this Ctrl-D.
 func TestNodeShell_LeaveWhilePodIsDeleted(t *testing.T) {
 	t.Parallel()
 	if !terminal.ReportsEOF {

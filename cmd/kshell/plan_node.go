@@ -32,7 +32,7 @@ type nodePlan struct {
 	cpu     string       // requested by the pod if a quota requires it
 	memory  string       // requested by the pod if a quota requires it
 
-	dryRun, dryRunJSON bool      // print the pod, as YAML or as JSON
+	dryRun, dryRunJSON bool      // print the pod as YAML; dryRunJSON: as JSON
 	exec               *execPlan // the command; its target is set later
 }
 
@@ -200,7 +200,7 @@ func (f *nodeFlags) planPod(cmd *cobra.Command, p *nodePlan) error {
 }
 
 // checkQuantity returns a usage error if value, the value of a flag, is not a
-// positive quantity, as Kubernetes writes it.
+// positive Kubernetes quantity. The hint has example as the value.
 func checkQuantity(flag, value, example string) error {
 	hint := "--" + flag + " " + example
 	switch quantity, err := resource.ParseQuantity(value); {

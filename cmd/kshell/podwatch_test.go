@@ -163,8 +163,8 @@ func TestShellReconnect_ContainerIsStarting(t *testing.T) {
 	c.mustEnd(5)
 	s.Inject(sandbox.Fault{NotRunning: true})
 	// kshell waits for such a container only to reconnect, not to start its
-	// first session. After the refusal, it looks for limits.Reason whether the
-	// container has ended.
+	// first session. After the refusal, kshell checks, for at most
+	// limits.Reason, whether the container has ended.
 	never := open(t, s, "env", shortLimits+"=1", program(t), "exec", "-it", "web", "--", "sh")
 	never.mustEnd(outcome.ExitFailed)
 	never.waitFor("hint: the container is not running")

@@ -206,8 +206,8 @@ func TestRedirect_ManifestStaysAtItsServer(t *testing.T) {
 }
 
 // TestHTTPCredentials_OneOrigin checks that every client sends the credentials
-// to an http:// server if they are allowed, and never to a server to which it
-// redirects.
+// to an http:// server if this is allowed, and never sends them to a server to
+// which the http:// server redirects.
 func TestHTTPCredentials_OneOrigin(t *testing.T) {
 	t.Parallel()
 	var reached atomic.Int32

@@ -71,11 +71,11 @@ func reviewer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("REVIEWER", before.URL)
 }
 
-// httpServers starts two HTTP servers in front of the sandbox. HTTP passes every
-// request on, without the prefix /k8s of its path; it is also an HTTP proxy,
-// which passes requests for any host on.
-// KUBECTL_PROXY adds credentials, as kubectl proxy does, and rejects requests
-// that have some.
+// httpServers starts two HTTP servers in front of the sandbox. The server HTTP
+// removes the prefix /k8s from the path of a request, and forwards the request.
+// As an HTTP proxy, it forwards requests for any host to the sandbox. The
+// server KUBECTL_PROXY adds credentials, as kubectl proxy does, and rejects
+// requests that already have credentials.
 func httpServers(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
 		ts.Fatalf("usage: http-servers")

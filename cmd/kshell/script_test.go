@@ -33,9 +33,9 @@ import (
 //	ran N              checks that N commands have run in the sandbox so far
 //	gateway            starts a server that redirects execs to a login page, and sets GATEWAY
 //	                   to its address
-//	reviewer [HOW]     starts a proxy in front of the sandbox that answers access reviews, does not
-//	                   answer them (hang), or answers that it could not review all rules
-//	                   (incomplete), and sets REVIEWER to its address
+//	reviewer [HOW]     starts a proxy in front of the sandbox that answers access reviews, and sets
+//	                   REVIEWER to its address. If HOW is hang, it does not answer them. If HOW is
+//	                   incomplete, it answers that not all rules could be reviewed
 //	http-servers       starts two HTTP servers in front of the sandbox, and sets HTTP and
 //	                   KUBECTL_PROXY to their addresses; see httpServers
 //	reviews            makes the sandbox itself answer access reviews
@@ -153,7 +153,7 @@ func onAll(f sandbox.Fault) sandbox.Fault {
 	return f
 }
 
-// webPage is an answer with HTML.
+// webPage returns a fault that makes the server answer with an HTML page.
 func webPage(code int) sandbox.Fault {
 	return sandbox.Fault{Code: code, ContentType: "text/html; charset=utf-8", Body: "<!DOCTYPE html><h1>Sign in</h1>"}
 }
@@ -167,7 +167,8 @@ const noCredentials = `pods "web" is forbidden: User "system:anonymous" cannot g
 // header Upgrade.
 const upgradeRequired = "unable to upgrade: Upgrade request required"
 
-// lineLimit is a gateway that refuses longer request lines with a page.
+// lineLimit returns a fault that simulates a gateway: the answer to a request
+// line that is longer than bytes is an HTML page with the status code.
 func lineLimit(bytes, code int) sandbox.Fault {
 	f := webPage(code)
 	f.LineLimit = bytes
@@ -253,7 +254,7 @@ func fault(ts *testscript.TestScript, neg bool, args []string) {
 	if !ok {
 		ts.Fatalf("unknown fault %s", args[0])
 	}
-	if f.FailStart == taskNotFound { // before the refusal, the container ends
+	if f.FailStart == taskNotFound { // the container ends before the server reports the failure
 		f.Seen = func() { _ = s.ChangePod("default", "instant", endContainer) }
 	}
 	s.Inject(f)
@@ -275,8 +276,9 @@ func running() corev1.ContainerState {
 	return corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
 }
 
-// starting returns a pod whose container main does not run yet. If setup is not
-// the zero value, it is the state of an init container, setup.
+// starting returns a pod whose container main does not run yet, and is in
+// the state main. If setup is not the zero value, the pod has an init container
+// named setup in this state.
 func starting(main, setup corev1.ContainerState) *corev1.Pod {
 	p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main"}}, NodeName: "sandbox"}}
 	p.Status = corev1.PodStatus{
@@ -335,7 +337,8 @@ var pods = map[string]func() *corev1.Pod{
 	},
 }
 
-// images are the commands in the images of pods.
+// images maps the names of the images of pods to their commands, for
+// sandbox.Server.AddImage.
 var images = map[string]map[string]string{
 	"sandbox/env-only": {
 		"env": "/usr/bin/env", "printenv": "/usr/bin/printenv", "cat": "/bin/cat", "true": "/bin/true", "false": "/bin/false",

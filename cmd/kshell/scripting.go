@@ -94,7 +94,7 @@ func (f *scriptFlags) openStatus() (io.WriteCloser, error) {
 	return file, nil
 }
 
-// withoutPath removes the path that package os adds to an error.
+// withoutPath returns err without the path that package os adds.
 func withoutPath(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -103,7 +103,8 @@ func withoutPath(err error) error {
 	return err
 }
 
-// openInput returns the input of the plan's command.
+// openInput returns the stdin of the plan's command: the file of --stdin-file,
+// or kshell's stdin.
 func (a *app) openInput(p *execPlan) (io.Reader, error) {
 	name := p.script.stdinFile
 	if name == "" {
@@ -120,8 +121,9 @@ func (a *app) openInput(p *execPlan) (io.Reader, error) {
 	return file, nil // the file stays open until the program ends
 }
 
-// printExitCode prints, with -v, the exit code of the plan's command or shell,
-// which has ended with err. It prints nothing if the exit code is not known.
+// printExitCode prints the exit code of the plan's command or shell, which has
+// ended with err, if -v is given. It prints nothing if the exit code is not
+// known.
 func (a *app) printExitCode(p *execPlan, err error) {
 	what := "command"
 	if len(p.command) == 0 {
@@ -133,8 +135,8 @@ func (a *app) printExitCode(p *execPlan, err error) {
 }
 
 // statusRecord is the status record of one command. It is written once: when
-// the command has ended, or when kshell ends before that, by a forced exit or a
-// panic.
+// the command has ended, or when a forced exit or a panic ends kshell before
+// that.
 type statusRecord struct {
 	file    io.WriteCloser // nil: no record is written
 	notice  *notice.Printer
@@ -155,8 +157,8 @@ func (a *app) newStatus(f *scriptFlags) (*statusRecord, error) {
 	return r, nil
 }
 
-// ended writes the record of the command, which ended with err. It must not be
-// deferred: after a panic, err would not be the result.
+// ended writes the record of the command, which ended with err. A call of ended
+// must not be deferred: after a panic, err would not be the result.
 func (r *statusRecord) ended(err error) {
 	r.write(err)
 	r.remove()

@@ -10,9 +10,10 @@ import (
 	"kshell/internal/stream"
 )
 
-// When the outcome of a shell is known, kshell restores the terminal and reads
-// no more keys before it requests the status of the pod, which can take long.
-// The next program gets what is typed meanwhile, and Ctrl-C sends a signal.
+// When the outcome of a shell is known, kshell stops reading keys and restores
+// the terminal. Then it requests the status of the pod, which can take long.
+// What is typed during this request is left to the next program, and Ctrl-C
+// sends a signal.
 func TestSessionEnd_TypedAhead(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -29,9 +30,10 @@ func TestSessionEnd_TypedAhead(t *testing.T) {
 	}
 }
 
-// A success that the user has not caused by exit or Ctrl-D is checked by
-// another exec, but only with v5.channel.k8s.io: with another subprotocol, API
-// servers do not report success for a node that is dead.
+// If the server reports success and the user has typed neither exit nor Ctrl-D,
+// kshell checks the success by another exec. It does so only with
+// v5.channel.k8s.io: with other subprotocols, API servers do not report success
+// for a node that is dead.
 func TestSessionEnd_SuccessIsChecked(t *testing.T) {
 	t.Parallel()
 	for protocol, execs := range map[string]int{stream.V5: 2, stream.V4: 1, stream.V4Base64: 1} {

@@ -180,8 +180,8 @@ func TestShell_NotMissing(t *testing.T) {
 	}
 }
 
-// In an image without sh, env sets the variables of a command on a terminal,
-// too.
+// In an image without sh, kshell sets the variables of --env by the program
+// env. This also applies to a command on a terminal.
 func TestEnv_TerminalWithoutSh(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

@@ -48,7 +48,8 @@ func TestSuspend(t *testing.T) {
 	}
 }
 
-// If no shell would continue the group, kshell is not stopped, and says why.
+// If no shell can continue the process group, kshell does not stop, and prints
+// the reason.
 func TestSuspend_NoJobControl(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(t *testing.T, s *sandbox.Server) *console{

@@ -18,8 +18,8 @@ func usage(cmd *cobra.Command, message string) error {
 	return outcome.NewUsageError(message, cmd.CommandPath()+" --help")
 }
 
-// flagError returns the usage error for err, which the parser of cmd's flags
-// has returned.
+// flagError returns the usage error for err, an error of the parser of cmd's
+// flags.
 func flagError(cmd *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	if !errors.As(err, &invalid) {

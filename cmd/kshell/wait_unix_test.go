@@ -10,8 +10,8 @@ import (
 	"kshell/internal/outcome"
 )
 
-// On a terminal, the reason of a wait is one line that is updated in place, and
-// removed at the end.
+// On a terminal, kshell shows what it waits for in one line, which it updates
+// in place and removes at the end.
 func TestExec_WaitingLineOnTerminal(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
@@ -42,8 +42,9 @@ func TestExec_WaitingLineOnTerminal(t *testing.T) {
 	c.waitFor(`^(\^C)?\r\x1b\[K`)
 }
 
-// On a terminal, the user can use the init container that runs.
-func TestExec_InitContainerOffered(t *testing.T) {
+// On a terminal, a hint has the flag that selects the init container that is
+// running.
+func TestExec_InitContainerHint(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)
 	p := starting(waiting("PodInitializing"), running())
