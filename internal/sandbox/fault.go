@@ -22,8 +22,8 @@ type Fault struct {
 	// Method limits the fault to requests with this HTTP method. Default: all.
 	Method string
 	// LineLimit limits the fault to requests whose request line is longer than
-	// this number of bytes. With Code, the server is a gateway with that limit.
-	// Default: all.
+	// this number of bytes. Together with Code, it simulates a gateway that
+	// limits the request line. Default: all.
 	LineLimit int
 	// Seen, if not nil, is called for each request that the fault applies to,
 	// before the request is handled.
@@ -120,8 +120,8 @@ type Fault struct {
 	// a kubelet does while it restarts the container.
 	NotRunning bool
 	// FailStart, if not "", makes the server report a failure with this message
-	// after the 101, in place of running the command, as a container runtime
-	// does.
+	// after the 101, instead of running the command, as if the container runtime
+	// could not start it.
 	FailStart string
 	// StartAfter is the time from the 101 to the start of the command. On real
 	// servers, it is about 50 ms. Stdin that arrives before the start waits in
@@ -160,8 +160,8 @@ const (
 	StallWrite        // stop writing, including pongs
 	KillPod           // delete the pod that the request names (grace period 0), and continue
 	DropAll           // call Restart
-	RotateLog         // rotate the logs of the pod that the request names: they begin with the next line; and continue
-	DeleteLog         // delete the files of these logs: for 3 s, requests are refused and output is lost; and continue
+	RotateLog         // make the logs of the pod that the request names begin with the next line, and continue
+	DeleteLog         // delete these logs (for 3 s, requests for them are refused and output is lost), and continue
 )
 
 // Moment is when a Fault acts.

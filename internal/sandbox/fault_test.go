@@ -378,8 +378,9 @@ func TestAddPod_HostileNames(t *testing.T) {
 	}
 }
 
-// RotateLog makes the log begin with the next line. DeleteLog makes requests for
-// the log fail for a while; the log then begins with what is printed later.
+// RotateLog makes the log begin with the next line. DeleteLog makes requests
+// for the log fail until the log is opened again; the log then begins with the
+// next line.
 func TestFault_LoseLog(t *testing.T) {
 	s := start(t, sandbox.Config{})
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "talker"}, Spec: corev1.PodSpec{Containers: []corev1.Container{

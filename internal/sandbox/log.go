@@ -21,7 +21,7 @@ type containerLog struct {
 	bytes   int
 	writers int
 	changed chan struct{} // closed and replaced at each change; nil at first
-	missing time.Time     // until then, the file does not exist; see delete
+	missing time.Time     // the file does not exist before this time; see delete
 }
 
 type entry struct {
@@ -82,8 +82,8 @@ func (j *containerLog) add(line []byte) {
 	j.change()
 }
 
-// rotate makes the log begin with the next line, like a kubelet that renames
-// the file of the log and makes the container runtime open a new one.
+// rotate makes the log begin with the next line. It simulates a kubelet that
+// renames the file of the log and makes the container runtime open a new file.
 func (j *containerLog) rotate() {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -292,8 +292,8 @@ func (s *Server) ChangePod(namespace, name string, change func(*corev1.Pod)) err
 	return nil
 }
 
-// AddEvent adds an event about a pod that exists. AddEvent sets the name of the
-// event and the fields that refer to the pod.
+// AddEvent adds an event about a pod, which must exist. AddEvent sets the name
+// of the event and the fields that refer to the pod.
 func (s *Server) AddEvent(namespace, pod string, e corev1.Event) error {
 	p, err := s.pod(types.NamespacedName{Namespace: namespace, Name: pod})
 	if err != nil {
@@ -307,8 +307,8 @@ func (s *Server) AddEvent(namespace, pod string, e corev1.Event) error {
 	return nil
 }
 
-// AddSigningRequest adds a certificate signing request of a node for its
-// kubelet, which waits for approval.
+// AddSigningRequest adds a pending certificate signing request for the serving
+// certificate of a node's kubelet.
 func (s *Server) AddSigningRequest(name, node string) {
 	s.store.put("certificatesigningrequests", &certificatesv1.CertificateSigningRequest{
 		TypeMeta:   typeMeta("certificates.k8s.io/v1", "CertificateSigningRequest"),

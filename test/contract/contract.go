@@ -39,7 +39,7 @@ type Program struct {
 type Result struct {
 	Out, Err string
 	Code     int  // as ExitCode returns it
-	Exited   bool // the program has exited; false if a signal has ended it
+	Exited   bool // false if a signal has ended the program
 	Took     time.Duration
 }
 

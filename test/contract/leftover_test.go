@@ -17,14 +17,14 @@ import (
 )
 
 // If only the client's half of the connection breaks, the server and the
-// command do not notice it. kshell ends the command by a second exec, after it
-// has printed the message.
+// command do not notice the loss. kshell prints the message, and then ends the
+// command by a second exec.
 func TestHalfOpenLink_NothingLeft(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		args    []string
 		by      faultproxy.Ending
-		refused bool // for some time, no new connection can be opened
+		refused bool // no new connection can be opened for 2 s
 	}{
 		"command":                        {args: []string{"web"}, by: faultproxy.RST},
 		"command, FIN":                   {args: []string{"web"}, by: faultproxy.FIN},
@@ -38,8 +38,9 @@ func TestHalfOpenLink_NothingLeft(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p, through, s, proxy := onePod(t)
-			// The script of exact mode reports on stderr that the command is
-			// running. What the command writes to stderr arrives later.
+			// The command writes "up" to stderr, because the script of exact mode
+			// reports there that the command is running. This report arrives
+			// before "up".
 			script := "echo up >&2; sleep 1000 & cat >/dev/null; wait"
 			args := test.args
 			if args[0] == "ignores" {

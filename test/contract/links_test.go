@@ -19,7 +19,7 @@ func proxiedSandbox(t *testing.T, kshell string) (Program, []string, *faultproxy
 	return p, exec, proxy
 }
 
-// startProxied is proxiedSandbox, and also returns the sandbox.
+// startProxied is like proxiedSandbox, and also returns the sandbox.
 func startProxied(t *testing.T, kshell string) (*sandbox.Server, Program, []string, *faultproxy.Proxy) {
 	t.Helper()
 	s, host := startWeb(t)

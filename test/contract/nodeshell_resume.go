@@ -131,11 +131,12 @@ func NodeShellResumes(t *testing.T, p Program, n Nodes, cuts int, cut func(), co
 }
 
 // NodeShellLogGap breaks the connection of a node shell by calling cut, while
-// the shell prints numbers. lose loses a part of the log of the shell's pod, in
-// the outage or when kshell reads the log again. After each cut, kshell must be
-// in the same shell again. No number may be shown twice or out of order, and
-// kshell must report a gap for each range of missing numbers. connection contains
-// the flags that make kshell use a connection that cut can break.
+// the shell prints numbers. Before each cut, it calls lose, which makes a part
+// of the log of the shell's pod disappear, during the outage or when kshell
+// reads the log again. After each cut, kshell must be in the same shell again.
+// No number may be shown twice or out of order, and kshell must report a gap
+// for each range of missing numbers. connection contains the flags that make
+// kshell use a connection that cut can break.
 func NodeShellLogGap(t *testing.T, p Program, n Nodes, cut func(), lose func(pod string), connection ...string) {
 	w := openWindow(t, p, append(n.args(n.Names[0]), connection...)...)
 	w.Type("PS1='prompt''> '; kept=yes\r")
@@ -182,7 +183,7 @@ func NodeShellLogGap(t *testing.T, p Program, n Nodes, cut func(), lose func(pod
 	n.checkNoPods(t, p)
 }
 
-// sizedGap is the part of the message about a gap that describes its size.
+// sizedGap matches the part of the message about a gap that has the times.
 var sizedGap = regexp.MustCompile(`output from [0-9:]{8} to [0-9:]{8} \([0-9]+ s\) may be missing here`)
 
 func excerpt(text, words string) string {

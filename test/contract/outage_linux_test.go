@@ -9,13 +9,12 @@ import (
 )
 
 // A server that drops the packets of new connections does not answer an attempt
-// to reconnect. The user is told that after 5 s, and kshell ends at
-// --reconnect-timeout.
+// to reconnect. kshell shows that after 5 s, and ends at --reconnect-timeout.
 func TestOutage_AttemptNotAnswered(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		flags []string
-		says  string
+		shows string // a regular expression
 	}{
 		"status line": {nil, ` connecting: no answer for [0-9]+ s \(Ctrl-D: quit\) `},
 		"messages":    {[]string{"-q"}, `kshell: warning: connecting: no answer for [0-9]+ s \(Ctrl-D: quit\)\r\n`},
@@ -29,7 +28,7 @@ func TestOutage_AttemptNotAnswered(t *testing.T) {
 				t.Fatal(err)
 			}
 			proxy.Cut(faultproxy.Both, faultproxy.RST)
-			shell.WaitFor(c.says)
+			shell.WaitFor(c.shows)
 			shell.CheckExit(255)
 			if text := shell.Text(); strings.Contains(text, "could not be ended") {
 				t.Errorf("kshell tried to end the shell before it ended: %q", text)

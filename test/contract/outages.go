@@ -17,8 +17,9 @@ import (
 
 // Outages checks that shells and commands survive outages of the network during
 // which all packets are lost, and an outage of the API server during which its
-// kernel still answers. The outages take real time, because TCP sends its
-// packets again at growing intervals. They all happen at the same time.
+// kernel still acknowledges packets. The outages last 8 s to 40 s of real time,
+// because the kernel's TCP determines the intervals at which packets are sent
+// again. All outages happen at the same time.
 func Outages(t *testing.T, w Setup) {
 	if runtime.GOOS != "linux" {
 		t.Skip("packets can be dropped only on Linux")
@@ -39,11 +40,12 @@ func Outages(t *testing.T, w Setup) {
 	}
 }
 
-// Forgotten checks that kshell detects a connection of which all packets are
-// dropped, while new connections work, even if much stdin was sent: the server
-// may then be blocked by a command that does not read its stdin. It also checks
-// that a command that does not read its stdin for longer is not interrupted.
-func Forgotten(t *testing.T, w Setup) {
+// DroppedConnection checks that kshell detects a connection whose packets are
+// all dropped while new connections work. kshell must detect this even if it
+// has sent so much stdin that the server may be blocked by a command that does
+// not read its stdin. DroppedConnection also checks that a command that does
+// not read its stdin for unreadSeconds is not interrupted.
+func DroppedConnection(t *testing.T, w Setup) {
 	if runtime.GOOS != "linux" {
 		t.Skip("packets can be dropped only on Linux")
 	}
@@ -64,8 +66,8 @@ func Forgotten(t *testing.T, w Setup) {
 			}
 		})
 	}
-	// The script ends the command when the server's half of the connection is
-	// cut. The client's half acknowledges everything.
+	// The server's half of the connection is cut, so the script ends the
+	// command. The proxy still acknowledges all packets of the client.
 	t.Run("upload, server's half cut", func(t *testing.T) {
 		t.Parallel()
 		const reason = "connection lost: the command has ended, but nothing arrives any more"
@@ -90,12 +92,12 @@ func Forgotten(t *testing.T, w Setup) {
 	})
 }
 
-// unreadSeconds is how long a command leaves its stdin unread. It is longer
-// than kshell waits for an acknowledgement, 30 s.
+// unreadSeconds is how long a command leaves its stdin unread. It must be
+// longer than 30 s, the time that kshell waits for an acknowledgement.
 const unreadSeconds = 45
 
-// lostUpload sends stdin without end, breaks the connection when some of it has
-// arrived, and checks that kshell ends with reason.
+// lostUpload sends endless stdin, breaks the connection after 1 MiB, and checks
+// that kshell exits with 255 and that its message contains reason.
 func lostUpload(t *testing.T, w Setup, flags []string, reason string, breaks func(*faultproxy.Proxy) error) {
 	proxy, server := w.Through(t)
 	args := slices.Concat([]string{"exec", "-i"}, server, flags, []string{"web", "--", "sh", "-c", "cat >/dev/null"})
@@ -143,7 +145,7 @@ type outage struct {
 }
 
 // openOutages opens a shell, and starts a command that ends in the middle of
-// the outage.
+// the outage. set begins or ends the outage; kind describes it.
 func openOutages(
 	t *testing.T, w Setup, lasts time.Duration, kind string, set func(*faultproxy.Proxy, bool) error,
 ) []*outage {
@@ -163,7 +165,8 @@ func openOutages(
 	}
 }
 
-// begin begins the outage. In a shell, it types a line.
+// begin begins the outage, which ends after o.lasts. In a shell, it also types
+// a line.
 func (o *outage) begin() {
 	if err := o.set(o.proxy, true); err != nil {
 		o.t.Fatal(err)
@@ -179,8 +182,9 @@ func (o *outage) begin() {
 	})
 }
 
-// check checks that the shell has run the line in the same shell, or that the
-// command has ended, and that kshell has reported a long outage.
+// check checks that the line has run in the same shell, or that the command has
+// ended, that the connection was not lost, and that kshell has reported the
+// outage if it took more than 20 s.
 func (o *outage) check() {
 	answer := `end\r\n`
 	if o.shell {
@@ -197,7 +201,7 @@ func (o *outage) check() {
 	if strings.Contains(text, "connection lost") {
 		o.t.Errorf("%s: the connection was lost: %q", o.name, text)
 	}
-	if told := strings.Contains(text, "network out: no reply for "); o.lasts > 20*time.Second && !told {
-		o.t.Errorf("%s: the user was not told that the network is out: %q", o.name, text)
+	if reported := strings.Contains(text, "network out: no reply for "); o.lasts > 20*time.Second && !reported {
+		o.t.Errorf("%s: kshell did not report that the network is out: %q", o.name, text)
 	}
 }

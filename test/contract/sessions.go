@@ -53,7 +53,8 @@ func (w *Terminal) exitShell(code int) {
 }
 
 // Sessions checks a shell whose connection fails. The checks that take minutes
-// are in Reset, HalfOpen, Outages, Interrupt and TypeLines.
+// are in Reset, HalfOpen, Outages, DroppedConnection, LargeOutput, Interrupt and
+// TypeLines.
 func Sessions(t *testing.T, w Setup) {
 	for name, test := range map[string]func(*testing.T, Setup){
 		"a silence is told, and passes":                     shortSilence,
@@ -150,7 +151,8 @@ func refuse(t *testing.T, proxy *faultproxy.Proxy, on bool) {
 	}
 }
 
-// giveUp types key while kshell waits for the next attempt to reconnect.
+// giveUp returns a check that types key while kshell waits for the next attempt
+// to reconnect, and that kshell then ends with code.
 func giveUp(key string, code int) func(*testing.T, Setup) {
 	return func(t *testing.T, w Setup) {
 		term, proxy := w.shell(t)
@@ -371,8 +373,8 @@ func reconnectInOutage(t *testing.T, w Setup) {
 	term.exitShell(4)
 }
 
-// reconnectHalfOpen types ~R after the server's halves of all connections were
-// cut, also of those of requests for the pod.
+// reconnectHalfOpen types ~R after the server's half of each connection was
+// cut, including the connections for requests about the pod.
 func reconnectHalfOpen(t *testing.T, w Setup) {
 	term, proxy := w.shell(t)
 	proxy.Cut(faultproxy.Server, faultproxy.RST)
@@ -387,8 +389,8 @@ func reconnectHalfOpen(t *testing.T, w Setup) {
 	term.exitShell(5)
 }
 
-// interruptInOutage types Ctrl-C to a command without a tty while the network
-// is out.
+// interruptInOutage runs a command without a tty, and types Ctrl-C while the
+// network is out.
 func interruptInOutage(t *testing.T, w Setup) {
 	proxy, server := w.Through(t)
 	command := []string{"--keepalive=1s", "web", "--", "sh", "-c", "echo up; sleep 60"}

@@ -92,7 +92,7 @@ func TestSessions_Outages(t *testing.T) {
 	Outages(t, sandboxSetup(t))
 }
 
-func TestSessions_Forgotten(t *testing.T) {
+func TestSessions_DroppedConnection(t *testing.T) {
 	t.Parallel()
-	Forgotten(t, sandboxSetup(t))
+	DroppedConnection(t, sandboxSetup(t))
 }

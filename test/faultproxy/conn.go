@@ -123,7 +123,7 @@ func (c *conn) connect() bool {
 	}
 	c.socks[serverSock] = server.(*net.TCPConn)
 	if c.proxy.faults.drop {
-		_ = setDrop(c.socks[serverSock], true) // DropPackets has reported an error of the system
+		_ = setDrop(c.socks[serverSock], true) // if this system has no filters, DropPackets has returned the error
 	}
 	c.proxy.limitBuffers(c.socks[serverSock])
 	return true

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setDrop attaches a filter to a socket that drops every packet that arrives,
-// or removes it. On a listening socket, the filter drops the handshakes of new
-// clients.
+// setDrop attaches a filter that drops every packet that arrives at a socket,
+// or removes the filter. On a listening socket, the filter drops the handshakes
+// of new clients.
 func setDrop(sock syscall.Conn, on bool) error {
 	raw, err := sock.SyscallConn()
 	if err != nil {
@@ -20,7 +20,7 @@ func setDrop(sock syscall.Conn, on bool) error {
 	var failed error
 	err = raw.Control(func(fd uintptr) {
 		if on {
-			none := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K} // accepts 0 bytes of each packet
+			none := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K} // returns 0: drop the packet
 			program := unix.SockFprog{Len: 1, Filter: &none}
 			failed = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program)
 			return
@@ -34,9 +34,9 @@ func setDrop(sock syscall.Conn, on bool) error {
 }
 
 // waitAcknowledged waits until the kernel of the other end has acknowledged
-// everything that was written to a socket, at most until end. Without that
-// wait, the proxy's kernel would send its own packets again, and no filter drops
-// those.
+// everything that was written to a socket, at most until end. Without this
+// wait, the proxy's kernel would send the unacknowledged packets again, and the
+// filter of setDrop does not drop packets that the proxy sends.
 func waitAcknowledged(sock *net.TCPConn, end time.Time) {
 	raw, err := sock.SyscallConn()
 	if err != nil {

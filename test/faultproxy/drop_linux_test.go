@@ -31,8 +31,8 @@ func dropPackets(t *testing.T, p *Proxy, on bool) {
 	}
 }
 
-// waitForRetransmission waits until the kernel has sent bytes again that were
-// not acknowledged.
+// waitForRetransmission waits until the kernel has sent unacknowledged bytes
+// again.
 func waitForRetransmission(t *testing.T, c *net.TCPConn) {
 	t.Helper()
 	for end := time.Now().Add(testTimeout); ; time.Sleep(10 * time.Millisecond) {
@@ -80,7 +80,7 @@ func TestDropPackets_NewClients(t *testing.T) {
 	expect(t, s.next(t), "hello")
 }
 
-// A port that is opened again while packets are dropped drops them, too.
+// A port that Refuse opens again while packets are dropped drops packets, too.
 func TestDropPackets_AfterRefuse(t *testing.T) {
 	p := start(t, newServer(t).addr)
 	if err := p.Refuse(true); err != nil {
@@ -97,8 +97,9 @@ func TestDropPackets_AfterRefuse(t *testing.T) {
 	_ = dial(t, p)
 }
 
-// A receiver that does not read, but whose kernel answers, can be told from a
-// network that drops all packets: its kernel acknowledges window probes.
+// While packets are dropped, the window probes of a sender are not
+// acknowledged. This distinguishes an outage from a receiver that does not
+// read: the kernel of such a receiver acknowledges window probes.
 func TestDropPackets_WindowProbes(t *testing.T) {
 	p, client, _ := pair(t)
 	_ = client.SetWriteDeadline(time.Now().Add(testTimeout))

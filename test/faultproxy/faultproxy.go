@@ -11,8 +11,8 @@
 //     passed on in order.
 //   - Every fault can be set at any time, from any goroutine, and applies to
 //     existing connections.
-//   - A delay, a rate, a black hole or lost packets lose no bytes: they are
-//     delivered when the fault ends, as with TCP.
+//   - A delay, a rate, a black hole or dropped packets lose no bytes: held bytes
+//     are delivered when the fault ends, as with TCP.
 //   - It listens on loopback and connects to loopback, unless Config.Remote is
 //     set.
 //   - Close returns when all goroutines have ended.
@@ -171,9 +171,9 @@ func isLoopback(addr string) error {
 	return fmt.Errorf("%s is not loopback: set Remote to allow it", addr)
 }
 
-// listen opens a port. Its connections send no TCP keepalives, which would reach
-// a client even while DropPackets is on. Multipath TCP is off because Linux
-// allows no filter on its sockets.
+// listen opens a port. Its connections send no TCP keepalives, because these
+// would reach a client even while DropPackets is on. Multipath TCP is off,
+// because Linux allows no filter on a Multipath TCP socket.
 func listen(addr string) (*net.TCPListener, error) {
 	config := net.ListenConfig{KeepAlive: -1}
 	config.SetMultipathTCP(false)
@@ -262,7 +262,7 @@ func (p *Proxy) take(client *net.TCPConn) {
 	}
 	p.accepted++
 	if p.faults.drop {
-		_ = setDrop(client, true) // DropPackets has reported an error of the system
+		_ = setDrop(client, true) // if this system has no filters, DropPackets has returned the error
 	}
 	c := newConn(p, client)
 	p.conns[c] = struct{}{}

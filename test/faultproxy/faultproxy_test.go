@@ -514,7 +514,7 @@ func TestClose_EveryState(t *testing.T) {
 		"deaf":       func(p *Proxy) { p.StopAccepting(true) },
 		"closed":     func(p *Proxy) { _ = p.Refuse(true) },
 		"dropping":   func(p *Proxy) { _ = p.DropPackets(true) },
-		"forgotten":  func(p *Proxy) { _ = p.DropOpen() },
+		"drop open":  func(p *Proxy) { _ = p.DropOpen() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, s.addr)

@@ -37,10 +37,10 @@ func (p *Proxy) BlackHole(dir Direction, on bool) {
 	p.change(func(f *faults) { f.held[dir] = on })
 }
 
-// DropPackets drops all packets that arrive at the proxy, in both directions,
-// also those that would open a connection, and holds the bytes that the proxy
-// has already received. Unlike with BlackHole, the kernels of the client and
-// the server get no acknowledgements: they send their bytes again at growing
+// DropPackets drops all packets that arrive at the proxy, from both sides,
+// including those that would open a connection. The proxy holds the bytes that
+// it has already received. Unlike with BlackHole, the kernels of the client and
+// the server get no acknowledgements, and send their bytes again at growing
 // intervals. So it may take some time after the end of the fault until bytes
 // arrive. DropPackets works only on Linux.
 func (p *Proxy) DropPackets(on bool) error {
@@ -56,9 +56,9 @@ func (p *Proxy) DropPackets(on bool) error {
 	return failed
 }
 
-// DropOpen drops all packets of the open connections from now on, as a firewall
-// does that has forgotten them. New connections are not affected. DropOpen works
-// only on Linux.
+// DropOpen drops all packets of the connections that are open when it is called,
+// like a firewall that has deleted their state. These connections forward
+// nothing more. New connections are not affected. DropOpen works only on Linux.
 func (p *Proxy) DropOpen() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -78,8 +78,8 @@ func (p *Proxy) DropOpen() error {
 	return errors.Join(failed...)
 }
 
-// ackTimeout is how long DropPackets waits for the acknowledgement of the bytes
-// that the proxy has sent before.
+// ackTimeout is how long DropPackets and DropOpen wait for the acknowledgement
+// of the bytes that the proxy has already sent.
 const ackTimeout = 200 * time.Millisecond
 
 // waitAcknowledged waits until the bytes that the proxy has sent are
@@ -97,8 +97,8 @@ func (p *Proxy) waitAcknowledged() {
 	}
 }
 
-// setDrop makes the sockets of the proxy drop all packets, or ends that. The
-// caller must hold mu.
+// setDrop makes the sockets of the proxy drop all packets if on is set, and
+// accept them otherwise. The caller must hold mu.
 func (p *Proxy) setDrop(on bool) error {
 	var failed []error
 	if !p.faults.refuse && !p.closed {

@@ -26,6 +26,8 @@ import (
 // demo and not the tests.
 const demoVariable = "KSHELL_DEMO_TEST"
 
+// suspendVariable is an environment variable. If it is set, stub suspends
+// itself.
 const suspendVariable = "KSHELL_DEMO_TEST_SUSPEND"
 
 // testTimeout is the time limit of everything that a test waits for.
@@ -39,8 +41,9 @@ func TestMain(m *testing.M) {
 }
 
 // stub replaces kshell: it prints its arguments, and then runs a shell with its
-// own prompt. If suspendVariable is set, it suspends itself, as kshell does
-// after ~^Z, and exits when it is continued.
+// own prompt. If suspendVariable is set, stub suspends its process group
+// instead, as kshell does after ~^Z, and exits with code 3 when it is
+// continued.
 const stub = `#!/bin/sh
 echo "stub: $*"
 if [ -n "$` + suspendVariable + `" ]; then

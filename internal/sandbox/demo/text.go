@@ -8,10 +8,10 @@ Leave the pod with exit or Ctrl-D to get a local prompt. Leave the local shell t
 `
 
 // startup is the startup file of the demo's shell. %[1]s is the directory of
-// kshell, %[2]s the kubeconfig, both quoted. With set -m, kshell runs in its own
-// process group, so that the shell notices when it is suspended: bash has no job
-// control while it reads its startup file. The last command of the file sets $?
-// to the exit code of the pod's shell.
+// kshell, %[2]s the kubeconfig, both quoted. set -m turns on job control, which
+// bash does not have while it reads its startup file: kshell runs in its own
+// process group, and the shell notices when kshell is suspended. The last
+// command of the file sets $? to the exit code of the pod's shell.
 const startup = `PATH=%[1]s:$PATH
 KUBECONFIG=%[2]s
 export PATH KUBECONFIG

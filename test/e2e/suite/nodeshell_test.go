@@ -85,7 +85,8 @@ func TestNodeShell_FiftyCuts(t *testing.T) {
 }
 
 // TestNodeShell_LogGap deletes the log of a node shell on its node, or renames
-// it as in a rotation. The kubelet makes containerd open a new log within 10 s.
+// the log as a rotation does. The kubelet makes containerd open a new log
+// within 10 s.
 func TestNodeShell_LogGap(t *testing.T) {
 	inCI(t)
 	onServers(t, func(t *testing.T, s harness.Server) {

@@ -27,7 +27,8 @@ type fault struct {
 	try        func(t *testing.T, w contract.Setup, isKshell bool) string
 }
 
-// surviveOutage types a line at the beginning of an outage of the network.
+// surviveOutage types a line at the beginning of an outage of the network, and
+// returns whether and when the shell has run the line.
 func surviveOutage(t *testing.T, w contract.Setup, _ bool) string {
 	const outage = 40 * time.Second
 	term, proxy := openShell(t, w)
@@ -42,7 +43,7 @@ func surviveOutage(t *testing.T, w contract.Setup, _ bool) string {
 	return fmt.Sprintf("the shell continues after %s", round(time.Since(begin)))
 }
 
-// loseServerHalf ends only the server's half of the connection.
+// loseServerHalf cuts only the server's half of the connection.
 func loseServerHalf(t *testing.T, w contract.Setup, isKshell bool) string {
 	term, proxy := openShell(t, w)
 	proxy.Cut(faultproxy.Server, faultproxy.RST)
@@ -181,8 +182,8 @@ func TestSessions_KubectlTable(t *testing.T) {
 }
 
 // TestSessions_LargeOutput compares how long a shell takes to print a large
-// output over a slow link. Each program has several runs, because the machine
-// may be busy.
+// output over a slow link with kubectl and with kshell. The shortest of several
+// runs of each program counts, because the machine may be busy.
 func TestSessions_LargeOutput(t *testing.T) {
 	notInCI(t)
 	const rate, runs = 300_000, 3
