@@ -16,7 +16,8 @@ k_ask() {
 	sleep 0.1 || sleep 1
 }
 
-# k_last kills the shell if it does not answer USR1 within 5 seconds.
+# k_last kills the shell if it does not answer USR1 within 5 seconds. It waits for
+# the killed sleep, which would otherwise stay as a zombie.
 k_last() {
 	k_served || return
 	k_over=
@@ -24,6 +25,7 @@ k_last() {
 	sleep 5 &
 	wait $!
 	kill -KILL $!
+	while kill -0 $!; do wait $!; done
 	[ $k_over ] || k_release
 }
 k_wait

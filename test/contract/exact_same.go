@@ -28,11 +28,11 @@ var oddArguments = []string{
 // mode. shell is the shell of the image.
 func transparentCommands(shell string) map[string][]string {
 	return map[string][]string{
-		"arguments": append([]string{shell, "-c", "cat /proc/$$/cmdline", shell}, oddArguments...),
+		"arguments": append([]string{shell, "-c", "cat /proc/$$/cmdline; exit 0", shell}, oddArguments...),
 		"arguments of the shell": append(
 			[]string{shell, "-c", `for a; do printf '[%s]' "$a"; done`, shell},
 			oddArguments...),
-		"an argument that is not UTF-8": {shell, "-c", "cat /proc/$$/cmdline", shell, "\xff\xfe"},
+		"an argument that is not UTF-8": {shell, "-c", "cat /proc/$$/cmdline; exit 0", shell, "\xff\xfe"},
 		"folder":                        {"readlink", "/proc/self/cwd"},
 		"environment of env":            {"env"},
 		"environment of a shell":        {shell, "-c", "cat /proc/$$/environ"},
