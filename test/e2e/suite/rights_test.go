@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -229,10 +230,11 @@ func TestRights_HintedCommand(t *testing.T) {
 	notInCI(t)
 	r := program(cluster.Kubeconfig()).Run(t, nil, "--as", "nobody", "--as-group", "system:unauthenticated",
 		"exec", "web", "--", "true")
-	_, command, ok := strings.Cut(strings.TrimSpace(r.Err), "default: kubectl ")
-	if !ok {
+	found := regexp.MustCompile("type `kubectl (auth can-i [^`]*)`").FindStringSubmatch(r.Err)
+	if found == nil {
 		t.Fatalf("no command in the hint: %s", r.Err)
 	}
+	command := found[1]
 	for user, want := range map[string]string{
 		harness.DevNone: "no", harness.DevGet: "no", harness.DevExec: "yes", harness.DevExecOnly: "yes",
 	} {
