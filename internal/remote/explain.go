@@ -82,15 +82,17 @@ func explainNotUTF8(err error, o *Options) error {
 // tty, with the message that the result of the command is unknown. endsOnLoss
 // is as in explain.
 func explainLost(err error, o *Options, t Target, endsOnLoss bool) error {
-	message := fmt.Sprintf("the connection broke before the command ended, so its result is unknown; it %%s (%s)", err)
-	if errors.Is(err, errUnreported) {
-		message = errUnreported.Error() + ", so the result is unknown; the command %s"
-	}
+	state := "may still be running"
 	if endsOnLoss {
-		return notice.WithMessage(err, fmt.Sprintf(message, "is stopped as soon as the node notices"))
+		state = "is stopped as soon as the node detects the loss"
 	}
-	err = notice.WithMessage(err, fmt.Sprintf(message, "may still be running"))
-	if o.Program == "" {
+	message := fmt.Sprintf("the connection broke before the command ended, so its result is unknown; "+
+		"it %s (%s)", state, err)
+	if errors.Is(err, errUnreported) {
+		message = fmt.Sprintf("%s, so the result is unknown; the command %s", errUnreported, state)
+	}
+	err = notice.WithMessage(err, message)
+	if endsOnLoss || o.Program == "" {
 		return err
 	}
 	return notice.WithHint(err,

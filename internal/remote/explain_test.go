@@ -79,6 +79,15 @@ func TestExplain(t *testing.T) {
 			255,
 		},
 		{
+			"lost, with a percent sign", &stream.LostError{Err: errors.New("disk 100% full")}, command,
+			errorText{
+				"the connection broke before the command ended, so its result is unknown; it may still be running " +
+					"(connection lost: disk 100% full)",
+				"`kubectl kshell exec web -- ps` lists the processes of the container",
+			},
+			255,
+		},
+		{
 			"lost on a terminal", &stream.LostError{Err: errors.New("reset")}, interactive,
 			errorText{"connection lost: reset", ""},
 			255,

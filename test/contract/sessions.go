@@ -296,7 +296,7 @@ func once(t *testing.T, w Setup) {
 		proxy.Cut(faultproxy.Both, faultproxy.RST)
 		term.WaitFor(
 			`kshell: the connection broke before the command ended, so its result is unknown; ` +
-				`it (may still be running|is stopped as soon as the node notices) \(connection lost: `,
+				`it (may still be running|is stopped as soon as the node detects the loss) \(connection lost: `,
 		)
 		term.CheckExit(255)
 		if r := w.Run(t, nil, "exec", pod, "--", "cat", "runs"); r.Out != "run\n" {

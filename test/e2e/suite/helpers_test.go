@@ -304,7 +304,7 @@ const shortTimeout = 30 * time.Second
 // and a hint.
 var lostMessage = regexp.MustCompile(
 	`^kshell: the connection broke before the command ended, so its result is unknown; ` +
-		`(it is stopped as soon as the node notices \(connection lost: [^\n]+\)\n|` +
+		`(it is stopped as soon as the node detects the loss \(connection lost: [^\n]+\)\n|` +
 		"it may still be running \\(connection lost: [^\n]+\\)\nhint: `kshell exec [^\n`]+ -- ps` [^\n]+\n)$|" +
 		`^kshell: the server reported success before the command reported its result, so the result is unknown; ` +
 		"the command [^\n]+\n(hint: `kshell exec [^\n`]+ -- ps` [^\n]+\n)?$",
