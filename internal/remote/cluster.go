@@ -24,7 +24,7 @@ type Cluster struct {
 	env           Env
 	webSocketOnly bool
 	clients       clients
-	limitsLine    atomic.Bool // a gateway has refused a request line that was too long
+	limitsLine    atomic.Bool // a gateway has refused a request line that was too long, and accepted a shorter one
 
 	mu         sync.Mutex // protects the following
 	creds      *background

@@ -31,9 +31,10 @@ type Command struct {
 	hangUps    sync.WaitGroup
 
 	// Used by the goroutine that runs the command.
-	image  imageTrial
-	noSh   bool // no sh was found, neither in the PATH nor as /bin/sh
-	killed bool // the command was killed because its container ended; the user was told so
+	image     imageTrial
+	shortLine bool // the script of exact mode is sent on stdin, because the server limits the request line
+	noSh      bool // no sh was found, neither in the PATH nor as /bin/sh
+	killed    bool // the command was killed because its container ended; the user was told so
 
 	mu      sync.Mutex // protects the following
 	target  Target

@@ -99,7 +99,7 @@ func (c *Command) scriptRequest(t Target, run *exact.Run) stream.Request {
 	n := c.cluster.Transport().LineLength(r)
 	size := argsSize(o.Command)
 	switch {
-	case c.cluster.limitsLine.Load():
+	case c.shortLine:
 		c.env.Notice.Detail("kshell's script is sent on stdin, because the server limits the request line")
 	case n > maxLine:
 		c.env.Notice.Detail("kshell's script is sent on stdin: the request line would have %d bytes", n)
@@ -125,15 +125,18 @@ func argsSize(args []string) int {
 // shortened calls run, which must make the request that scriptRequest returns.
 // If the server refuses the request, possibly because of its length, shortened
 // calls run a second time with the script on stdin. This cannot run the command
-// twice, because a refused request starts nothing.
+// twice, because a refused request starts nothing. After that, the other
+// commands of the Cluster begin with the script on stdin.
 func (c *Command) shortened(run func() error) error {
+	c.shortLine = c.cluster.limitsLine.Load()
 	err := run()
-	if !mayBeTooLong(err) || c.cluster.limitsLine.Swap(true) {
+	if c.shortLine || !mayBeTooLong(err) {
 		return err
 	}
 	c.env.Notice.Detail("%s: trying again with a shorter request", err)
-	if err = run(); mayBeTooLong(err) {
-		c.cluster.limitsLine.Store(false)
+	c.shortLine = true
+	if err = run(); !mayBeTooLong(err) {
+		c.cluster.limitsLine.Store(true)
 	}
 	return err
 }

@@ -1,6 +1,9 @@
 package remote
 
 import (
+	"errors"
+	"net/http"
+	"sync"
 	"testing"
 
 	"kshell/internal/exact"
@@ -53,5 +56,68 @@ func TestExitCode_OnlyFromScript(t *testing.T) {
 		if got := outcome.Classify(err).ExitCode; got != c.code {
 			t.Errorf("%s: exit code %d (%v), want %d", name, got, err, c.code)
 		}
+	}
+}
+
+// Commands that share a Cluster, as in a fan-out, run at the same time. If the
+// server limits the length of the request, each of them is refused once, and
+// sends the script on stdin after that. Later commands begin with stdin.
+func TestShortened_ParallelCommands(t *testing.T) {
+	cluster := newCluster(t)
+	tooLong := &stream.HandshakeError{StatusCode: http.StatusRequestURITooLong}
+	const parallel = 3
+	var refused, done sync.WaitGroup
+	refused.Add(parallel)
+	run := func(waits bool) error {
+		c := newCommand(t, cluster)
+		attempts := 0
+		return c.shortened(func() error {
+			attempts++
+			script := exact.New(exact.Options{})
+			if size := len(c.scriptRequest(c.Target(), script).Query.Encode()); size < 1000 {
+				return nil
+			}
+			if waits && attempts == 1 { // all commands are refused before one of them tries again
+				refused.Done()
+				refused.Wait()
+			}
+			return tooLong
+		})
+	}
+	for range parallel {
+		done.Go(func() {
+			if err := run(true); err != nil {
+				t.Errorf("a parallel command: %v", err)
+			}
+		})
+	}
+	done.Wait()
+	if !cluster.limitsLine.Load() {
+		t.Error("it is not recorded that the server limits the request")
+	}
+	if err := run(false); err != nil {
+		t.Errorf("a later command: %v", err)
+	}
+}
+
+// A command whose second, shorter request is refused, too, does not change what
+// another command has found out.
+func TestShortened_RefusedTwice(t *testing.T) {
+	cluster := newCluster(t)
+	refused := &stream.HandshakeError{StatusCode: http.StatusRequestURITooLong}
+	attempts := 0
+	err := newCommand(t, cluster).shortened(func() error {
+		if attempts++; attempts == 2 {
+			cluster.limitsLine.Store(true) // another command has succeeded
+		}
+		return refused
+	})
+	if !errors.Is(err, refused) || attempts != 2 || !cluster.limitsLine.Load() {
+		t.Errorf("error %v after %d attempts, limit recorded: %v", err, attempts, cluster.limitsLine.Load())
+	}
+	cluster = newCluster(t)
+	_ = newCommand(t, cluster).shortened(func() error { return refused })
+	if cluster.limitsLine.Load() {
+		t.Error("a limit is recorded, although the short request is refused, too")
 	}
 }
