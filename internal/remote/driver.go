@@ -22,7 +22,10 @@ type driver struct {
 	opened Target          // the container of the last connection
 	failed bool            // the last attempt to open a connection failed
 
-	goneSince time.Time // when the checks of CheckStuck first found that the command has ended; zero if it runs
+	// goneSince is when the checks of CheckStuck first found that the command of
+	// the current connection has ended; zero if it runs. Opened sets it to zero;
+	// no CheckStuck runs at that time.
+	goneSince time.Time
 }
 
 // Driver returns a stream.Driver that opens connections with request, in plain
@@ -65,7 +68,7 @@ func (d *driver) Opened(ctx context.Context, conn *stream.Conn) error {
 	if d.shell != nil {
 		d.hangUpOld()
 	}
-	d.opened = c.Target()
+	d.opened, d.goneSince = c.Target(), time.Time{}
 	d.watch.start(ctx, conn)
 	c.setConnected(conn.Protocol())
 	c.env.Notice.Detail("connected to %s by %s", c.cluster.Transport().Server(), conn.Protocol())
