@@ -116,13 +116,13 @@ type attemptObserver struct {
 	cause  error // the last failure
 	quiet  bool  // the user was told that the server does not answer
 	out    bool  // the user was told that the network is out
-	slow   bool  // the user was told once that an attempt to reconnect is not answered
+	slow   bool  // the user was told that the server does not answer the attempt to reconnect
 }
 
 func (o *attemptObserver) observe(e stream.Event) {
 	switch e := e.(type) {
 	case stream.Failed:
-		o.cause, o.quiet, o.out = e.Err, false, false
+		o.cause, o.quiet, o.out, o.slow = e.Err, false, false, false
 	case stream.Waiting:
 		var lost *stream.LostError
 		if errors.As(o.cause, &lost) {

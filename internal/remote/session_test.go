@@ -31,6 +31,11 @@ func TestAttemptObserver(t *testing.T) {
 		stream.Connecting{Attempt: 3},
 		stream.Unanswered{For: 5 * time.Second},
 		stream.Unanswered{For: 6 * time.Second},
+		stream.Failed{Err: &stream.LostError{Err: errors.New("reset")}},
+		stream.Waiting{Delay: 2 * time.Second},
+		stream.Connecting{Attempt: 4},
+		stream.Unanswered{For: 5 * time.Second},
+		stream.Unanswered{For: 6 * time.Second},
 	} {
 		o.observe(e)
 	}
@@ -39,6 +44,8 @@ kshell: no reply for 5 s
 kshell: the server answers again
 kshell: network out: no reply for 8 s (the connection is kept for up to 120 s)
 kshell: the server answers again
+kshell: warning: connection lost: reset; the command is run again in 2 s
+kshell: connecting: no answer for 5 s
 kshell: warning: connection lost: reset; the command is run again in 2 s
 kshell: connecting: no answer for 5 s
 `
