@@ -21,31 +21,67 @@ var _ notice.Commands = connectionFlags{}
 // already has. It does not add -n to commands of kubectl, because some of them
 // need no namespace: hints contain the -n that such a command needs.
 func (c connectionFlags) Complete(command string) string {
-	commands := strings.Split(command, " && ")
-	for i, one := range commands {
+	var completed []string
+	for rest, more := command, true; more; {
+		var one string
+		one, rest, more = cutUnquoted(rest, " && ")
 		own := strings.HasPrefix(one, c.program+" ")
 		kubectl := strings.HasPrefix(one, "kubectl ") && !own
-		if own && !strings.Contains(one+" ", " -A ") { // -A means all namespaces
+		if own && !hasFlag(one, "-A") { // -A means all namespaces
 			one = addFlag(one, "-n", c.flags.Namespace)
 		}
 		if own || kubectl && !strings.HasPrefix(one, "kubectl config set-") {
 			one = addFlag(one, "--context", c.flags.Context)
 		}
-		commands[i] = one
+		completed = append(completed, one)
 	}
-	return strings.Join(commands, " && ")
+	return strings.Join(completed, " && ")
+}
+
+// hasFlag reports whether a command of kubectl or kshell has a flag. The
+// arguments that follow -- are not flags of the command.
+func hasFlag(command, flag string) bool {
+	flags, _ := cutArguments(command)
+	_, _, found := cutUnquoted(flags+" ", " "+flag+" ")
+	return found
 }
 
 // addFlag adds a flag to a command of kubectl or kshell, before the arguments
 // that follow --. If value is "", or the command has the flag, it returns the
 // command unchanged.
 func addFlag(command, flag, value string) string {
-	flags, rest := command, ""
-	if i := strings.Index(command+" ", " -- "); i >= 0 {
-		flags, rest = command[:i], command[i:]
-	}
-	if value == "" || strings.Contains(flags+" ", " "+flag+" ") {
+	if value == "" || hasFlag(command, flag) {
 		return command
 	}
-	return flags + " " + flag + " " + script.Quote(value) + rest
+	flags, arguments := cutArguments(command)
+	return flags + " " + flag + " " + script.Quote(value) + arguments
+}
+
+// cutArguments divides a command before " --", if that is a word of the
+// command. Otherwise arguments is "".
+func cutArguments(command string) (flags, arguments string) {
+	flags, _, _ = cutUnquoted(command+" ", " -- ")
+	flags = command[:min(len(flags), len(command))]
+	return flags, command[len(flags):]
+}
+
+// cutUnquoted is like strings.Cut, but ignores a separator in quotes. The
+// separator must begin with a space.
+func cutUnquoted(command, separator string) (before, after string, found bool) {
+	var quote byte // the quote character that is open, or 0
+	for i := 0; i < len(command); i++ {
+		switch c := command[i]; {
+		case c == '\\' && quote != '\'':
+			i++ // the next character is not special
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '\'' || c == '"':
+			quote = c
+		case strings.HasPrefix(command[i:], separator):
+			return command[:i], command[i+len(separator):], true
+		}
+	}
+	return command, "", false
 }

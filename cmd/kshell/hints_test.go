@@ -38,6 +38,26 @@ func TestConnectionFlags_Complete(t *testing.T) {
 			"two commands", "kshell", "kubectl get a -n b && kubectl get c -n d",
 			"kubectl get a -n b --context 'my prod' && kubectl get c -n d --context 'my prod'", given,
 		},
+		{
+			"&& in a quoted argument", "kshell", "kshell exec web -- sh -c 'cd /tmp && kubectl get pods'",
+			"kshell exec web -n team --context 'my prod' -- sh -c 'cd /tmp && kubectl get pods'", given,
+		},
+		{
+			"&& after a quoted apostrophe", "kshell", `kshell exec web -- echo 'it'\''s' && kubectl get nodes`,
+			`kshell exec web -n team --context 'my prod' -- echo 'it'\''s' && kubectl get nodes --context 'my prod'`, given,
+		},
+		{
+			"-- in a quoted argument", "kshell", "kshell exec -l 'a -- b' -- ls",
+			"kshell exec -l 'a -- b' -n team --context 'my prod' -- ls", given,
+		},
+		{
+			"flag in a quoted argument", "kshell", `kshell exec --env "X=a -n b -A c" web`,
+			`kshell exec --env "X=a -n b -A c" web -n team --context 'my prod'`, given,
+		},
+		{
+			"-A of the remote command", "kshell", "kshell exec web -- grep -A 3 x f",
+			"kshell exec web -n team --context 'my prod' -- grep -A 3 x f", given,
+		},
 		{"change of the kubeconfig", "kshell", "kubectl config set-cluster c", "kubectl config set-cluster c", given},
 		{"another program", "kshell", "unset KUBECONFIG", "unset KUBECONFIG", given},
 	} {
