@@ -3,6 +3,7 @@ package terminal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -12,7 +13,8 @@ import (
 // ReportsEOF reports whether AwaitEOF can return true on this system.
 const ReportsEOF = true
 
-// eofInterval is how often AwaitEOF checks whether ctx has ended.
+// eofInterval is how often AwaitEOF checks whether ctx has ended, and whether
+// kshell is in the background.
 const eofInterval = 100 * time.Millisecond
 
 // AwaitEOF waits until Ctrl-D is typed at the beginning of a line of the
@@ -22,13 +24,20 @@ const eofInterval = 100 * time.Millisecond
 // terminal must not be in raw mode.
 func AwaitEOF(ctx context.Context, in io.Reader) bool {
 	fd := terminalFd(in)
-	if fd == noTerminal || background(fd) {
+	if fd == noTerminal {
 		return false
 	}
+	fd, err := openNonblocking(fd)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Close(fd) }() // nothing was written
 	for ctx.Err() == nil {
 		ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		n, err := unix.Poll(ready, int(eofInterval/time.Millisecond))
 		switch {
+		case background(fd): // a read would stop the process with SIGTTIN
+			return false
 		case errors.Is(err, unix.EINTR), err == nil && n == 0:
 			continue
 		case err != nil, ready[0].Revents != unix.POLLIN: // the terminal has hung up
@@ -39,7 +48,16 @@ func AwaitEOF(ctx context.Context, in io.Reader) bool {
 			return false
 		}
 		n, err = unix.Read(fd, make([]byte, 1))
-		return n == 0 && err == nil
+		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) { // EAGAIN: another process has read the Ctrl-D
+			return n == 0 && err == nil
+		}
 	}
 	return false
+}
+
+// openNonblocking opens the terminal fd again, and returns a descriptor whose
+// reads do not block. Setting O_NONBLOCK on fd itself would also affect the
+// other processes that use the terminal through the same open file description.
+func openNonblocking(fd int) (int, error) {
+	return unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 }

@@ -59,6 +59,39 @@ func readLine(t *testing.T, user, tty *os.File) string {
 	return string(buf[:n])
 }
 
+// If another process reads the Ctrl-D first, AwaitEOF does not block in its own
+// read: it ends with its context.
+func TestAwaitEOF_ReadByAnother(t *testing.T) {
+	const waiting = 8
+	for range 20 {
+		user, tty, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		results := make(chan bool, waiting)
+		for range waiting {
+			go func() { results <- AwaitEOF(ctx, tty) }()
+		}
+		typeKeys(t, user, "\x04")
+		if !<-results {
+			t.Error("the first result is false")
+		}
+		cancel()
+		for range waiting - 1 {
+			select {
+			case got := <-results:
+				if got {
+					t.Error("one Ctrl-D was read twice")
+				}
+			case <-time.After(time.Minute):
+				t.Fatal("AwaitEOF did not return after its context had ended")
+			}
+		}
+		_, _ = user.Close(), tty.Close()
+	}
+}
+
 func TestAwaitEOF_NoTerminal(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {

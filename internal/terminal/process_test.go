@@ -213,6 +213,11 @@ func runJob() int {
 			err = nil
 		case "read":
 			_, err = in.Read(make([]byte, 100))
+		case "await EOF":
+			err = nil
+			if AwaitEOF(context.Background(), jobTty()) {
+				err = io.EOF
+			}
 		}
 		fmt.Println(err)
 	}
@@ -311,6 +316,11 @@ func TestJobControl(t *testing.T) {
 			"Read in the background returns the cause",
 			[]string{"read"},
 			[]string{"read: " + errBackground.Error()},
+		},
+		{
+			"AwaitEOF in the background does not read",
+			[]string{"await EOF"},
+			[]string{"await EOF: <nil>"},
 		},
 	}
 	for _, tt := range tests {
