@@ -160,7 +160,8 @@ func (c *Client) service(ctx context.Context, namespace string, target Target) (
 			Namespace: namespace, Target: target,
 			text: fmt.Sprintf("%s has no pods: it is an alias of the host %q (type ExternalName)",
 				target, object.Spec.ExternalName),
-			hint: fmt.Sprintf("name a pod: type `kubectl get pods -n %s` to list the pods", namespace), Permanent: true,
+			hint:      fmt.Sprintf("name a pod: type `kubectl get pods -n %s` to list the pods", script.Quote(namespace)),
+			Permanent: true,
 		}
 	}
 	selector := matchLabels(object.Spec.Selector)
