@@ -32,8 +32,8 @@ while [ $k_all -gt 0 ]; do
 		'?TERM='*)
 			k_n=${k_n#?}
 			for k_value in "${k_n#*=}" xterm-256color xterm; do
-				for k_file in "${TERMINFO:-/etc/terminfo}" ~/.terminfo /etc/terminfo /lib/terminfo /usr/share/terminfo; do
-					[ -e "$k_file"/*/"$k_value" ] && k_n=TERM=$k_value && break 2
+				for k_file in "${TERMINFO:-/etc/terminfo}"/* ~/.terminfo/* /etc/terminfo/* /lib/terminfo/* /usr/share/terminfo/*; do
+					[ -e "$k_file/$k_value" ] && k_n=TERM=$k_value && break 2
 				done
 			done
 			;;

@@ -152,6 +152,7 @@ func TestLoginScript_Terminfo(t *testing.T) {
 		{"lib/x/xterm etc/x/xterm-ghostty", "xterm-ghostty", "xterm-ghostty"},
 		{"lib/x/xterm home/x/xterm-256color", "xterm-ghostty", "xterm-256color"},
 		{"share/x/xterm", "xterm-ghostty", "xterm"},
+		{"share/x/xterm share/78/xterm", "xterm-ghostty", "xterm"}, // 78 is the code of x
 		{"share/x/xterm", "", "unset"},
 	} {
 		for shell, path := range shellsSearchingPath(t) {
