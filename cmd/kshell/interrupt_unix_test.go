@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -132,22 +134,41 @@ func (c *console) foreground() int {
 // success that the command did not report.
 func TestStatusFile_EarlyEnd(t *testing.T) {
 	t.Parallel()
+	forced := func(c *console, s *sandbox.Server) {
+		s.Inject(sandbox.Fault{Path: "/", Do: sandbox.Hang})
+		c.signal(syscall.SIGTERM)
+	}
+	panicInSession := func(c *console, _ *sandbox.Server) { c.keys("echo panic-in-''stdout\r") }
+	const (
+		onNode1  = `.*"pod":"[^"]+",.*"container":"[^"]+","node":"node1"`
+		signal   = `"exitCode":143,"cause":"signal"`
+		panicked = `"exitCode":255,"cause":"failed","message":"panic: test: stdout`
+	)
+	inPod := []string{"exec", "-it", "web", "--", "sh"}
 	for name, test := range map[string]struct {
+		line   []string
 		panics bool
 		end    func(*console, *sandbox.Server)
 		code   int
-		record string
+		record string // a regular expression
 	}{
 		"forced exit": {
-			end: func(c *console, s *sandbox.Server) {
-				s.Inject(sandbox.Fault{Path: "/", Do: sandbox.Hang})
-				c.signal(syscall.SIGTERM)
-			},
-			code: 143, record: `"exitCode":143,"cause":"signal"`,
+			line: inPod, end: forced, code: 143, record: signal + `.*"pod":"web"`,
 		},
 		"panic in the session": {
-			panics: true, end: func(c *console, _ *sandbox.Server) { c.keys("echo panic-in-''stdout\r") },
-			code: 255, record: `"exitCode":255,"cause":"failed","message":"panic: test: stdout`,
+			line: inPod, panics: true, end: panicInSession,
+			code: 255, record: panicked + `.*"pod":"web"`,
+		},
+		"forced exit, node": {
+			line: onNode(), end: forced, code: 143, record: signal + onNode1,
+		},
+		"panic in the session, node": {
+			line: onNode(), panics: true, end: panicInSession,
+			code: 255, record: panicked + onNode1,
+		},
+		"panic in the session, node without log": {
+			line: onNode("--no-log"), panics: true, end: panicInSession,
+			code: 255, record: panicked + onNode1,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -156,13 +177,14 @@ func TestStatusFile_EarlyEnd(t *testing.T) {
 			if test.panics {
 				path = panicking(t)
 			}
-			c := open(t, s, "env", shortLimits+"=1", path, "exec", "-it", "--status-file", file, "web", "--", "sh")
+			line := slices.Insert(slices.Clone(test.line), 1, "--status-file", file)
+			c := open(t, s, "env", slices.Concat([]string{shortLimits + "=1", path}, line)...)
 			c.prompt()
 			test.end(c, s)
 			c.mustEnd(test.code)
 			got, err := os.ReadFile(file)
-			if err != nil || !strings.Contains(string(got), test.record) || strings.Count(string(got), "\n") != 1 {
-				t.Errorf("%v, the record is %q, want one with %s", err, got, test.record)
+			if err != nil || !regexp.MustCompile(test.record).Match(got) || strings.Count(string(got), "\n") != 1 {
+				t.Errorf("%v, the record is %q, want one that matches %s", err, got, test.record)
 			}
 		})
 	}

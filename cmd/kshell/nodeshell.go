@@ -200,8 +200,7 @@ func (a *app) runOnNode(ctx context.Context, m *nodeshell.Manager, p *nodePlan) 
 	if err != nil {
 		return err
 	}
-	command, err := a.runNodeCommand(ctx, m, p)
-	status.command.Store(command)
+	err = a.runNodeCommand(ctx, m, p, status)
 	status.ended(err)
 	if !m.LeftRunning() {
 		a.printExitCode(p.exec, err)
@@ -210,15 +209,15 @@ func (a *app) runOnNode(ctx context.Context, m *nodeshell.Manager, p *nodePlan) 
 }
 
 // runNodeCommand runs the plan for runOnNode, which writes the status record.
-// It returns the command, or nil if no command was created.
-func (a *app) runNodeCommand(ctx context.Context, m *nodeshell.Manager, p *nodePlan) (*remote.Command, error) {
+// runNodeCommand sets the command of status.
+func (a *app) runNodeCommand(ctx context.Context, m *nodeshell.Manager, p *nodePlan, status *statusRecord) error {
 	ctx, cancel := p.exec.script.limited(ctx)
 	defer cancel()
 	in, err := a.openInput(p.exec)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return m.Run(ctx, p.node, in)
+	return m.Run(ctx, p.node, in, &status.command)
 }
 
 // chooseNode lets the user choose a node, and returns its name.

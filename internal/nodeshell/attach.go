@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"kshell/internal/interactive"
 	"kshell/internal/node"
@@ -47,20 +48,23 @@ type attachSession struct {
 const historyLines = 200
 
 // attach attaches the local terminal to the shell of the pod. existing is set
-// if the shell was left running. The returned command is nil if none was
-// started.
-func (p *Pod) attach(ctx context.Context, in io.Reader, existing bool) (*remote.Command, error) {
+// if the shell was left running. attach stores the command in started before it
+// makes requests in the pod.
+func (p *Pod) attach(
+	ctx context.Context, in io.Reader, existing bool, started *atomic.Pointer[remote.Command],
+) error {
 	m := p.manager
 	env := m.env
 	env.In = in
 	command, err := remote.New(env, m.cluster, p.Target(), m.options.Command)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	nodes, err := m.backgroundNodes()
 	if err != nil {
-		return nil, err
+		return err
 	}
+	started.Store(command)
 	s := &attachSession{pod: p, id: rand.Text(), command: command, shown: existing, stopJoin: func() {}}
 	s.end = shellEnd{pod: p, nodes: nodes, pods: m.cluster.BackgroundPods(), reported: make(chan node.Termination, 1)}
 	console := m.options.Console
@@ -69,7 +73,7 @@ func (p *Pod) attach(ctx context.Context, in io.Reader, existing bool) (*remote.
 	s.driver = command.Driver(func(t remote.Target) stream.Request { return t.Attach(m.options.Command.Protocols) })
 	if existing {
 		if err := s.exec(ctx, node.HeartbeatCommand(false, s.id)); err != nil {
-			return command, err
+			return err
 		}
 	}
 	p.session.Store(s)
@@ -77,7 +81,7 @@ func (p *Pod) attach(ctx context.Context, in io.Reader, existing bool) (*remote.
 		p.notice.Note("the shell's output is written to the container's log on the node (--no-log prevents that)")
 	}
 	defer p.startHeartbeats(ctx, command, s.id)()
-	return command, s.run(ctx)
+	return s.run(ctx)
 }
 
 // run attaches the local terminal until the shell ends or kshell leaves it.

@@ -150,9 +150,9 @@ func (m *Manager) Manifest(ctx context.Context, name string, asJSON bool) ([]byt
 // Run creates a pod on a node and runs the shell or command in it. The pod is
 // deleted when Run returns, unless the shell was left running. In the
 // background, Run deletes the pods that earlier node shells left. in is the
-// input of the shell or command. The returned command is nil if none was
-// started.
-func (m *Manager) Run(ctx context.Context, name string, in io.Reader) (*remote.Command, error) {
+// input of the shell or command. Run stores the command in started before it
+// runs it.
+func (m *Manager) Run(ctx context.Context, name string, in io.Reader, started *atomic.Pointer[remote.Command]) error {
 	defer m.StartDeletingLeftovers(ctx)()
 	p, err := m.Open(ctx, m.env.Notice, name)
 	if p != nil {
@@ -160,14 +160,14 @@ func (m *Manager) Run(ctx context.Context, name string, in io.Reader) (*remote.C
 	}
 	switch {
 	case err != nil:
-		return nil, outcome.ContextCause(ctx, err)
+		return outcome.ContextCause(ctx, err)
 	case p.options.Detached:
 		p.leaveRunning()
-		return nil, nil
+		return nil
 	case p.options.Shell:
-		return p.attach(ctx, in, false)
+		return p.attach(ctx, in, false, started)
 	}
-	return p.run(ctx, in)
+	return p.run(ctx, in, started)
 }
 
 // LeftRunning reports whether Run or Attach left its shell running, because the
@@ -182,6 +182,5 @@ func (m *Manager) Attach(ctx context.Context, name string, user Prompter) error 
 		return outcome.ContextCause(ctx, err)
 	}
 	defer p.Remove()
-	_, err = p.attach(ctx, m.env.In, true)
-	return err
+	return p.attach(ctx, m.env.In, true, new(atomic.Pointer[remote.Command]))
 }

@@ -94,8 +94,8 @@ func (p *Pod) wait(ctx context.Context) error {
 }
 
 // run runs the command, or a shell that kshell cannot attach to, next to the
-// main process of the pod. The returned command is nil if it was not started.
-func (p *Pod) run(ctx context.Context, in io.Reader) (*remote.Command, error) {
+// main process of the pod. run stores the command in started before it runs it.
+func (p *Pod) run(ctx context.Context, in io.Reader, started *atomic.Pointer[remote.Command]) error {
 	m := p.manager
 	env, o := m.env, m.options.Command
 	env.In = in
@@ -110,10 +110,11 @@ func (p *Pod) run(ctx context.Context, in io.Reader) (*remote.Command, error) {
 	o.Program = "" // no hints with other commands for the pod, because the pod is deleted at the end
 	c, err := remote.New(env, m.cluster, p.Target(), o)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	started.Store(c)
 	defer p.startHeartbeats(ctx, c, "")()
-	return c, interactive.RunCommand(ctx, c, m.options.Console)
+	return interactive.RunCommand(ctx, c, m.options.Console)
 }
 
 // explainStart adds a hint if the node cannot pull the image, or the image has
