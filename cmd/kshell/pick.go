@@ -87,6 +87,10 @@ func (a *app) pick(ctx context.Context, kube *kubeconfig.Connection, c *remote.C
 		}
 		p.container = names[i]
 	}
-	a.notice.Note("you chose pod %s, container %s", chosen.Name, p.container)
+	note := "you chose pod " + chosen.Name
+	if p.container != "" {
+		note += ", container " + p.container
+	}
+	a.notice.Note("%s", note)
 	return nil
 }
