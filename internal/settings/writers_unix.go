@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -56,25 +58,45 @@ func otherWriters(path string, info fs.FileInfo) string {
 	return ""
 }
 
-// directoriesOf returns the directories that contain the file at path, from its
-// parent up to the root. If path has symbolic links, the directories of the
-// file to which it refers follow.
+// maxLinks is how many symbolic links directoriesOf follows.
+const maxLinks = 255
+
+// directoriesOf returns the directories in which the names of path are looked
+// up, from the root on. It follows all symbolic links in path, so the returned
+// paths contain none.
 func directoriesOf(path string) []string {
-	var dirs []string
-	add := func(path string, err error) {
-		if err != nil {
-			return
-		}
-		for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
-			dirs = append(dirs, dir)
-			if dir == filepath.Dir(dir) {
-				return
-			}
-		}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil
 	}
-	add(filepath.Abs(path))
-	if target, err := filepath.EvalSymlinks(path); err == nil && target != path {
-		add(filepath.Abs(target))
+	var dirs []string
+	dir, links := "/", 0
+	for names := strings.Split(path, "/"); len(names) > 0; {
+		name := names[0]
+		names = names[1:]
+		switch name {
+		case "", ".":
+			continue
+		case "..":
+			dir = filepath.Dir(dir)
+			continue
+		}
+		if !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+		next := filepath.Join(dir, name)
+		target, err := os.Readlink(next)
+		if err != nil { // not a symbolic link
+			dir = next
+			continue
+		}
+		if links++; links > maxLinks {
+			return dirs
+		}
+		if filepath.IsAbs(target) {
+			dir = "/"
+		}
+		names = slices.Concat(strings.Split(target, "/"), names)
 	}
 	return dirs
 }
@@ -101,13 +123,36 @@ func (a attributes) writers(self int, privateGroup func(uid, gid int) bool) stri
 }
 
 // isPrivateGroup reports whether a group is the private group of a user: the
-// user's primary group, with the name of the user. Many systems create such a
-// group for each user, and new files on these systems are writable by it.
+// user's primary group, with the name of the user, and without other members in
+// /etc/group. Many systems create such a group for each user, and new files on
+// these systems are writable by it. Members that only another user database
+// contains, such as LDAP, are not checked.
 func isPrivateGroup(uid, gid int) bool {
 	owner, err := user.LookupId(strconv.Itoa(uid))
 	if err != nil || owner.Gid != strconv.Itoa(gid) {
 		return false
 	}
 	group, err := user.LookupGroupId(owner.Gid)
-	return err == nil && group.Name == owner.Username
+	if err != nil || group.Name != owner.Username {
+		return false
+	}
+	groups, err := os.ReadFile("/etc/group")
+	return err != nil || !hasOtherMembers(string(groups), gid, owner.Username)
+}
+
+// hasOtherMembers reports whether a group has members other than the user name.
+// groups is the content of /etc/group.
+func hasOtherMembers(groups string, gid int, name string) bool {
+	for line := range strings.Lines(groups) {
+		fields := strings.Split(strings.TrimSpace(line), ":") // name, password, group ID, members
+		if len(fields) != 4 || fields[2] != strconv.Itoa(gid) {
+			continue
+		}
+		for member := range strings.SplitSeq(fields[3], ",") {
+			if member != "" && member != name {
+				return true
+			}
+		}
+	}
+	return false
 }

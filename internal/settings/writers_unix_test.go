@@ -91,3 +91,41 @@ func TestLoad_OtherWriters(t *testing.T) {
 		t.Errorf("no file: got %q", got)
 	}
 }
+
+func TestLoad_OtherWritersOfLink(t *testing.T) {
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
+	for _, name := range []string{first, second} {
+		if err := os.Mkdir(name, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, target := range map[string]string{
+		filepath.Join(first, "link"):  "../second/link",
+		filepath.Join(second, "link"): write(t, contents),
+	} {
+		if err := os.Symlink(target, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(second, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	file, err := Load(filepath.Join(first, "link"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := file.OtherWriters(); !strings.HasPrefix(got, "every user can write to "+second+" ") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestHasOtherMembers(t *testing.T) {
+	const groups = "root:x:0:\nann:x:1000:\nbob:x:1001:bob\nteam:x:50:ann,bob\neve:x:1002:eve,ann\n"
+	for gid, want := range map[int]bool{0: false, 1000: false, 1001: false, 50: true, 1002: true, 7: false} {
+		name := map[int]string{0: "root", 1000: "ann", 1001: "bob", 50: "ann", 1002: "eve"}[gid]
+		if got := hasOtherMembers(groups, gid, name); got != want {
+			t.Errorf("group %d: got %v", gid, got)
+		}
+	}
+}
