@@ -16,6 +16,8 @@ import (
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
+
+	"kshell/internal/script"
 )
 
 // Origin describes where the address of the API server and of its proxy come
@@ -216,11 +218,11 @@ func (e *ConnectError) proxySource() string {
 	switch {
 	case o.ProxySource == "":
 		name := proxyVariable(e.https)
-		return fmt.Sprintf("the proxy comes from the variable %s: correct it, or type `export NO_PROXY=%s` "+
+		return fmt.Sprintf("the proxy comes from the variable %s: correct it, or add %s to the variable NO_PROXY "+
 			"to connect without a proxy", name, e.host)
 	case o.Cluster != "" && o.ProxySource != proxyFlag:
 		return fmt.Sprintf("the proxy comes from %s: type `kubectl config set-cluster %s --proxy-url=http://HOST:PORT`, "+
-			"or --proxy-url=URL", o.ProxySource, o.Cluster)
+			"or --proxy-url=URL", o.ProxySource, script.Quote(o.Cluster))
 	}
 	return fmt.Sprintf("the proxy comes from %s: correct it, or omit it to connect without this proxy", o.ProxySource)
 }

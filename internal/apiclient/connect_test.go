@@ -105,6 +105,35 @@ func TestConnectError_Hint(t *testing.T) {
 	}
 }
 
+// The hint quotes the name of the cluster for the shell, and keeps the other
+// hosts in NO_PROXY.
+func TestConnectError_HintForProxy(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "http://proxy:3128")
+	for _, tt := range []struct {
+		origin Origin
+		want   string
+	}{
+		{
+			Origin{},
+			"the proxy comes from the variable HTTPS_PROXY: correct it, or add api to the variable NO_PROXY " +
+				"to connect without a proxy",
+		},
+		{
+			Origin{Cluster: "prod (eu)", ProxySource: "proxy-url of cluster prod (eu)"},
+			"the proxy comes from proxy-url of cluster prod (eu): " +
+				"type `kubectl config set-cluster 'prod (eu)' --proxy-url=http://HOST:PORT`, or --proxy-url=URL",
+		},
+	} {
+		err := &ConnectError{
+			Origin: tt.origin, Err: &net.OpError{Op: "proxyconnect", Err: syscall.ECONNREFUSED}, host: "api", https: true,
+			proxy: &url.URL{Scheme: "http", Host: "proxy:3128"},
+		}
+		if got := Hint(err); got != tt.want {
+			t.Errorf("hint\n%s\nwant\n%s", got, tt.want)
+		}
+	}
+}
+
 // TestExplain uses real connections, because the errors of net/http have no
 // types.
 func TestExplain(t *testing.T) {
