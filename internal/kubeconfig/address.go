@@ -149,7 +149,6 @@ func badServer(where location, cluster, shown, problem, bracketed string) error 
 	e := &Error{
 		Kind: Invalid,
 		text: fmt.Sprintf("%s cannot be used: %q %s", where, shown, problem),
-		hint: "write it as --server https://HOST:PORT",
 	}
 	if bracketed == "" {
 		bracketed = "https://HOST:PORT"
