@@ -53,9 +53,10 @@ type Registry struct {
 	pending  map[*entry]struct{}       // registered and not done
 	allDone  chan struct{}             // closed when pending becomes empty; nil before the first Register
 
-	background group.Group          // runs the functions passed to Go
-	cancels    []context.CancelFunc // end the contexts of these functions
-	signaled   bool                 // cancelBackground was called
+	background  group.Group                      // runs the functions passed to Go
+	running     map[*context.CancelFunc]struct{} // end the contexts of those that have not returned
+	signaled    bool                             // cancelBackground was called
+	interrupted bool                             // a signal has ended the context of such a function
 
 	ctx      context.Context // parent of the cleanups' contexts; nil until it is needed
 	cancel   context.CancelFunc
@@ -93,33 +94,49 @@ func (r *Registry) Register(run func()) (done func()) {
 func (r *Registry) Go(f func(ctx context.Context)) {
 	ctx, cancel := r.Context()
 	r.mu.Lock()
-	r.cancels = append(r.cancels, cancel)
+	if r.running == nil {
+		r.running = map[*context.CancelFunc]struct{}{}
+	}
+	r.running[&cancel] = struct{}{}
 	if r.signaled {
-		cancel()
+		r.interruptRunning()
 	}
 	r.mu.Unlock()
 	r.background.Go(func() {
-		defer cancel()
+		defer func() {
+			cancel()
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			delete(r.running, &cancel)
+		}()
 		f(ctx)
 	})
 }
 
 // Wait waits for the functions passed to Go, and reports whether a signal has
-// ended their contexts.
+// ended the context of one of them before it returned.
 func (r *Registry) Wait() (interrupted bool) {
 	r.background.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.signaled && len(r.cancels) > 0
+	return r.interrupted
 }
 
-// cancelBackground ends the contexts of the functions passed to Go.
+// cancelBackground ends the contexts of the functions passed to Go, including
+// those that will be passed to it.
 func (r *Registry) cancelBackground() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.signaled = true
-	for _, cancel := range r.cancels {
-		cancel()
+	r.interruptRunning()
+}
+
+// interruptRunning ends the contexts of the running functions. It is called
+// with mu held.
+func (r *Registry) interruptRunning() {
+	for cancel := range r.running {
+		(*cancel)()
+		r.interrupted = true
 	}
 }
 

@@ -224,6 +224,26 @@ func TestRegistryGo_Signal(t *testing.T) {
 	r.Wait()
 }
 
+// A signal interrupts only the functions that are running. Functions that have
+// returned are not kept.
+func TestRegistryGo_SignalAfterEnd(t *testing.T) {
+	r := &Registry{GracePeriod: deadline}
+	ctx, stop := r.NotifyContext(t.Context(), mustNotForce(t))
+	for range 3 {
+		r.Go(func(context.Context) {})
+	}
+	r.Wait()
+	if len(r.running) > 0 {
+		t.Errorf("%d functions are kept", len(r.running))
+	}
+	send(t, syscall.SIGTERM)
+	_ = causeOf(ctx, t)
+	stop() // waits until the signal is handled
+	if r.Wait() {
+		t.Error("interrupted, although no function was running")
+	}
+}
+
 func TestRegistryGo_Timeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r Registry
