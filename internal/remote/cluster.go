@@ -76,25 +76,40 @@ func (c *Cluster) Config() *rest.Config { return c.clients.cfg }
 // credential plugin may prompt the user.
 func (c *Cluster) Pods() *pod.Client { return c.clients.pods }
 
-// newPods returns a client like Pods that opens new connections. It is used
-// after a connection was lost, because the connections that Pods has open may
-// be dead, too, and cannot be closed while other requests use them. The caller
-// must call done when it no longer needs the client.
+// newPods returns a client like Pods that opens new connections; see
+// newPodsLike.
 func (c *Cluster) newPods() (pods *pod.Client, done func(), err error) {
-	if c.clients.cfg.Transport != nil {
-		return c.Pods(), func() {}, nil
+	return c.newPodsLike(&c.clients)
+}
+
+// newBackgroundPods returns a client like BackgroundPods that opens new
+// connections; see newPodsLike.
+func (c *Cluster) newBackgroundPods() (pods *pod.Client, done func(), err error) {
+	return c.newPodsLike(c.backgroundClients())
+}
+
+// newPodsLike returns a client like old.pods that opens new connections. It is
+// used after a connection was lost, because the connections that old.pods has
+// open may be dead, too, and cannot be closed while other requests use them.
+// The caller must call done when it no longer needs the client. If the
+// configuration contains an HTTP transport, newPodsLike returns old.pods, after
+// closing its idle connections.
+func (c *Cluster) newPodsLike(old *clients) (pods *pod.Client, done func(), err error) {
+	if old.cfg.Transport != nil {
+		old.pods.CloseIdleConnections()
+		return old.pods, func() {}, nil
 	}
-	cfg := rest.CopyConfig(c.clients.cfg)
+	cfg := rest.CopyConfig(old.cfg)
 	dial := cfg.Dial
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: dialTimeout}).DialContext
 	}
 	// A new function makes client-go create a new transport, instead of sharing
-	// the one of Pods.
+	// the one of old.pods.
 	cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		return dial(ctx, network, address)
 	}
-	made, err := c.newPodClient(cfg, c.clients.transport)
+	made, err := c.newPodClient(cfg, old.transport)
 	if err != nil {
 		return nil, nil, err
 	}

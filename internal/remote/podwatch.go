@@ -299,12 +299,18 @@ func (w *podWatch) ended(ctx context.Context, err error) error {
 // kubelet updates the status some time after the container has ended.
 //
 // If wait is not set, the connection of the session was lost. The request is
-// then made on a new connection, because the idle ones may be lost, too. It is
+// then made on a new connection, because the other ones may be lost, too. It is
 // not repeated, because the user waits for the message that the connection was
 // lost.
 func (w *podWatch) findReason(ctx context.Context, wait bool) {
+	pods := w.cmd.cluster.BackgroundPods()
 	if !wait {
-		w.cmd.cluster.BackgroundPods().CloseIdleConnections()
+		fresh, done, err := w.cmd.cluster.newBackgroundPods()
+		if err != nil {
+			return
+		}
+		defer done()
+		pods = fresh
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.cmd.limits.Reason)
 	defer cancel()
@@ -314,13 +320,13 @@ func (w *podWatch) findReason(ctx context.Context, wait bool) {
 		}
 	}
 	for {
-		change, over, err := w.requestStatus(ctx)
+		change, over, err := w.requestStatus(ctx, pods)
 		handle(change, over)
 		switch {
 		case over, change == "" && !wait:
 			return
 		case err == nil && change != "":
-			_ = w.cmd.cluster.BackgroundPods().WatchChanges(ctx, w.found, handle) // up to Limits.Reason
+			_ = pods.WatchChanges(ctx, w.found, handle) // up to Limits.Reason
 			return
 		}
 		select {
@@ -333,10 +339,10 @@ func (w *podWatch) findReason(ctx context.Context, wait bool) {
 	}
 }
 
-func (w *podWatch) requestStatus(ctx context.Context) (change string, over bool, err error) {
+func (w *podWatch) requestStatus(ctx context.Context, pods *pod.Client) (change string, over bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cmd.limits.Status)
 	defer cancel()
-	return w.cmd.cluster.BackgroundPods().DescribeChange(ctx, w.found)
+	return pods.DescribeChange(ctx, w.found)
 }
 
 // ContainerEnded returns how the container ended, as a sentence for the user.

@@ -1,8 +1,12 @@
 package remote
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,5 +73,48 @@ func TestPodWatch_RequestAfterLoss(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// The status of the pod is requested on a new connection, although another
+// request is in progress on the old HTTP/2 connection, which can therefore not
+// be closed.
+func TestPodWatch_RequestAfterLoss_NewConnection(t *testing.T) {
+	type request struct{ path, connection string }
+	requests := make(chan request, 2)
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests <- request{r.URL.Path, r.Proto + " " + r.RemoteAddr}
+		if strings.HasSuffix(r.URL.Path, "/other") {
+			<-r.Context().Done()
+			return
+		}
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	env, _ := recordedEnv()
+	cfg := &rest.Config{Host: s.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
+	cluster, err := NewCluster(env, cfg, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := newCommand(t, cluster)
+	target := cmd.Target()
+	object := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: target.Pod, Namespace: target.Namespace}}
+	target.Found = &pod.Found{Pod: object, Container: target.Container}
+	cmd.setTarget(target)
+	cmd.limits.Status, cmd.limits.Reason = time.Minute, time.Minute
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var other sync.WaitGroup
+	defer other.Wait()
+	defer cancel()
+	other.Go(func() { _, _ = cluster.BackgroundPods().Get(ctx, target.Namespace, "other") })
+	first := <-requests
+	cmd.newPodWatch().findReason(t.Context(), false)
+	second := <-requests
+	if !strings.HasPrefix(first.connection, "HTTP/2") || first.connection == second.connection {
+		t.Errorf("requests %q and %q, want two connections with HTTP/2", first, second)
 	}
 }
