@@ -13,19 +13,19 @@ k_served() {
 # with USR1, which sets k_over.
 k_ask() {
 	kill -USR1 $$
-	sleep 0.1 || sleep 1
+	sleep 1
 }
 
-# k_last kills the shell if it does not answer USR1 within 5 seconds. It waits for
-# the killed sleep, which would otherwise stay as a zombie.
+# k_last kills the shell if it does not answer USR1 within about 5 seconds. It
+# does not use wait: the answer may arrive before wait is called.
 k_last() {
 	k_served || return
 	k_over=
 	kill -USR1 $$
-	sleep 5 &
-	wait $!
-	kill -KILL $!
-	while kill -0 $!; do wait $!; done
+	for k_step in 0.1 0.4 1 1 1 1 1; do
+		[ $k_over ] && return
+		sleep $k_step || sleep 1
+	done
 	[ $k_over ] || k_release
 }
 k_wait

@@ -86,10 +86,12 @@ k_rest() {
 		[ "$k_n" != . ] || eval "$k_late"
 		k_late=$k_late$k_line$k_n
 	done
-	[ $k_over ] && cat <&3 >/dev/null || {
+	if [ $k_over ]; then
+		cat <&3 >/dev/null
+	else
 		kill -USR1 $$
-		sleep 0.1
-	}
+		sleep 1
+	fi
 	case $k_over$k_cut in
 	end)
 		kill -TERM -$$ && {
