@@ -49,9 +49,10 @@ type output struct {
 	raw    bool
 	screen Screen // nil if no remote output goes to the terminal
 
-	terminal   Terminal // nil if w is not a terminal on which a line can be updated
-	redirected bool     // w is not the writer of New
-	progress   string   // the text of the progress line on the terminal; "" if there is none
+	terminal   Terminal  // nil if w is not a terminal on which a line can be updated
+	redirected bool      // w is not the writer of New
+	inPlace    *Progress // the wait that has the progress line on the terminal; nil if there is none
+	progress   string    // the text of the progress line; "" until the first Update
 }
 
 // Screen is the remote output on the terminal to which the Printer writes
@@ -91,16 +92,23 @@ func (p *Printer) SetCooked() {
 }
 
 // Redirect makes messages go to w, one Write per line, until undo is called.
+// During that time, the line of a Progress is not on the terminal.
 func (p *Printer) Redirect(w io.Writer) (undo func()) {
 	o := p.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	before, was := o.w, o.redirected
+	if o.progress != "" && !was {
+		_, _ = io.WriteString(o.w, clearLine)
+	}
 	o.w, o.redirected = w, true
 	return func() {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		o.w, o.redirected = before, was
+		if o.progress != "" && !was {
+			_, _ = io.WriteString(o.w, clearLine+o.progressLine())
+		}
 	}
 }
 
@@ -125,7 +133,7 @@ func (o *output) line(prefix, text string) {
 	}
 	line := prefix + Clean(text) + end
 	if o.screen == nil {
-		if o.progress != "" {
+		if o.progress != "" && !o.redirected {
 			line = clearLine + line + o.progressLine()
 		}
 		_, _ = io.WriteString(o.w, line)

@@ -27,14 +27,17 @@ type Progress struct {
 }
 
 // Progress starts to report the state of a wait. The caller must call End.
-// While the line of another wait is on the terminal, the new wait prints
-// messages.
+// If another wait has the line on the terminal, the new wait prints messages.
 func (p *Printer) Progress() *Progress {
 	o := p.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	inPlace := o.terminal != nil && !o.raw && !o.redirected && o.progress == "" && o.terminal.Columns() > 0
-	return &Progress{printer: p, inPlace: inPlace}
+	g := &Progress{printer: p}
+	g.inPlace = o.terminal != nil && !o.raw && !o.redirected && o.inPlace == nil && o.terminal.Columns() > 0
+	if g.inPlace {
+		o.inPlace = g
+	}
+	return g
 }
 
 // InPlace reports whether the line is updated in place.
@@ -47,30 +50,41 @@ func (g *Progress) Update(text string) {
 	switch {
 	case p.Quiet:
 	case g.inPlace:
-		p.out.setProgress(messagePrefix + p.prefix + Clean(text))
+		p.out.setProgress(g, messagePrefix+p.prefix+Clean(text))
 	default:
 		p.Note("%s", text)
 	}
 }
 
-// End removes the line.
+// End removes the line. After End, Update must not be called. A second End has
+// no effect.
 func (g *Progress) End() {
 	if g.inPlace {
-		g.printer.out.setProgress("")
+		g.printer.out.setProgress(g, "")
 	}
 }
 
 // clearLine moves the cursor to the beginning of its line, and clears the line.
 const clearLine = "\r\x1b[K"
 
-func (o *output) setProgress(text string) {
+// setProgress sets the text of the line, which belongs to g. An empty text
+// removes the line, so that another wait can have it.
+func (o *output) setProgress(g *Progress, text string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.inPlace != g {
+		return // g has ended
+	}
+	if text == "" {
+		o.inPlace = nil
+	}
 	if o.progress == "" && text == "" {
 		return
 	}
 	o.progress = text
-	_, _ = io.WriteString(o.w, clearLine+o.progressLine())
+	if !o.redirected {
+		_, _ = io.WriteString(o.w, clearLine+o.progressLine())
+	}
 }
 
 // progressLine returns the part of the progress text that fits in one line of

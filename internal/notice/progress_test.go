@@ -39,6 +39,47 @@ func TestProgress_UpdatedInPlace(t *testing.T) {
 	}
 }
 
+// Only one of two waits has the line, even if both start before an Update.
+func TestProgress_TwoWaits(t *testing.T) {
+	var out strings.Builder
+	p := New(&out)
+	p.SetTerminal(columns(80))
+	first, second := p.Progress(), p.Progress()
+	second.Update("two")
+	first.Update("one")
+	second.End()
+	first.End()
+	third := p.Progress()
+	first.End()
+	third.Update("three")
+	third.End()
+	want := "kshell: two\n" + clearLine + "kshell: one" + clearLine + clearLine + "kshell: three" + clearLine
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// While messages are redirected, the line is not on the terminal.
+func TestProgress_RedirectedDuringWait(t *testing.T) {
+	var terminal, file strings.Builder
+	p := New(&terminal)
+	p.SetTerminal(columns(80))
+	g := p.Progress()
+	g.Update("one")
+	undo := p.Redirect(&file)
+	g.Update("two")
+	p.Note("a note")
+	undo()
+	g.End()
+	want := clearLine + "kshell: one" + clearLine + clearLine + "kshell: two" + clearLine
+	if diff := cmp.Diff(want, terminal.String()); diff != "" {
+		t.Errorf("terminal: -want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff("kshell: a note\n", file.String()); diff != "" {
+		t.Errorf("file: -want +got:\n%s", diff)
+	}
+}
+
 func TestProgress_Messages(t *testing.T) {
 	for name, prepare := range map[string]func(p *Printer) (undo func()){
 		"no terminal":   func(*Printer) func() { return func() {} },
