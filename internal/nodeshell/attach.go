@@ -228,12 +228,14 @@ func (s *attachSession) conclude(ctx context.Context, err error) error {
 		s.console.Tidy()
 		return errPodDeleted
 	}
+	var failed error
 	if errors.As(err, &lost) {
-		if err := s.replay.WriteReceived(errNotJoined); err != nil {
-			return err
-		}
+		failed = s.replay.WriteReceived(errNotJoined)
 	}
 	s.console.Tidy()
+	if failed != nil {
+		p.notice.WarnAlways("the end of the output could not be written: %s", failed)
+	}
 	return outcome.ContextCause(ctx, err)
 }
 
