@@ -18,6 +18,7 @@ type conn struct {
 	proxy   *Proxy
 	stopped context.Context // canceled when the connection is cut; then no more bytes are forwarded
 	stop    context.CancelFunc
+	frozen  bool // see freeze; guarded by Proxy.mu
 
 	mu        sync.Mutex
 	socks     [2]*net.TCPConn // client at index 0, server at index 1; nil if closed or not yet open
@@ -242,8 +243,10 @@ func (c *conn) cut(who Side, by Ending) {
 	}
 }
 
-// freeze stops forwarding, and leaves both sides open.
+// freeze stops forwarding, and leaves both sides open. The caller must hold
+// Proxy.mu.
 func (c *conn) freeze() {
+	c.frozen = true
 	c.stop()
 	for _, sock := range c.openSocks() {
 		interrupt(sock)

@@ -139,6 +139,22 @@ func TestDropOpen(t *testing.T) {
 	send(t, srv, "lost")
 	waitForRetransmission(t, client)
 	waitForRetransmission(t, srv)
+	if err := p.Heal(); err != nil {
+		t.Fatal(err)
+	}
+	before := tcpInfo(t, client).Total_retrans
+	for end := time.Now().Add(testTimeout); ; time.Sleep(10 * time.Millisecond) {
+		info := tcpInfo(t, client)
+		if info.Unacked == 0 {
+			t.Fatal("after Heal, the bytes were acknowledged")
+		}
+		if info.Total_retrans > before+1 { // the first of the two was not acknowledged
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("nothing was sent again: %+v", info)
+		}
+	}
 	expectSilence(t, client)
 	expectSilence(t, srv)
 	send(t, dial(t, p), "again")

@@ -42,7 +42,8 @@ func (p *Proxy) BlackHole(dir Direction, on bool) {
 // it has already received. Unlike with BlackHole, the kernels of the client and
 // the server get no acknowledgements, and send their bytes again at growing
 // intervals. So it may take some time after the end of the fault until bytes
-// arrive. DropPackets works only on Linux.
+// arrive. DropPackets works only on Linux. If DropPackets(true) returns an
+// error, it has no effect.
 func (p *Proxy) DropPackets(on bool) error {
 	if on {
 		p.change(func(f *faults) { f.drop = true })
@@ -51,14 +52,19 @@ func (p *Proxy) DropPackets(on bool) error {
 	var failed error
 	p.change(func(f *faults) {
 		f.drop = on
-		failed = p.setDrop(on)
+		if failed = p.setDrop(on); failed != nil && on {
+			f.drop = false
+			_ = p.setDrop(false) // the first error is returned
+		}
 	})
 	return failed
 }
 
 // DropOpen drops all packets of the connections that are open when it is called,
 // like a firewall that has deleted their state. These connections forward
-// nothing more. New connections are not affected. DropOpen works only on Linux.
+// nothing more, and drop packets until they are closed, even after
+// DropPackets(false) and Heal. New connections are not affected. DropOpen works
+// only on Linux.
 func (p *Proxy) DropOpen() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -105,6 +111,9 @@ func (p *Proxy) setDrop(on bool) error {
 		failed = append(failed, setDrop(p.listener, on))
 	}
 	for c := range p.conns {
+		if !on && c.frozen {
+			continue
+		}
 		for _, sock := range c.openSocks() {
 			if err := setDrop(sock, on); !errors.Is(err, net.ErrClosed) {
 				failed = append(failed, err)
@@ -198,7 +207,8 @@ func (p *Proxy) Refuse(on bool) error {
 	return failed
 }
 
-// Heal ends all faults. Connections that were cut stay cut.
+// Heal ends all faults. Connections that were cut stay cut, and DropOpen stays
+// in effect for its connections.
 func (p *Proxy) Heal() error {
 	if err := p.Refuse(false); err != nil {
 		return err
