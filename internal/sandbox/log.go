@@ -87,6 +87,11 @@ func (j *containerLog) add(line []byte) {
 func (j *containerLog) rotate() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.dropLines()
+}
+
+// dropLines removes all lines. The caller must hold mu.
+func (j *containerLog) dropLines() {
 	j.first += len(j.lines)
 	j.lines, j.bytes = nil, 0
 }
@@ -98,9 +103,9 @@ const reopenAfter = 3 * time.Second
 // delete deletes the file of the log. The container runtime writes to the
 // deleted file until the kubelet, after reopenAfter, makes it open a new one.
 func (j *containerLog) delete() {
-	j.rotate()
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.dropLines()
 	j.missing = time.Now().Add(reopenAfter)
 }
 
