@@ -4,8 +4,10 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"kshell/internal/cleanup"
 	"kshell/internal/sandbox"
@@ -187,5 +190,53 @@ func TestStatusFile_EarlyEnd(t *testing.T) {
 				t.Errorf("%v, the record is %q, want one that matches %s", err, got, test.record)
 			}
 		})
+	}
+}
+
+// SIGINT ends kshell while it reads a kubeconfig or a kuberc file from a pipe
+// to which nothing is written.
+func TestCtrlC_SilentPipe(t *testing.T) {
+	t.Parallel()
+	s := runSandbox(t, sandbox.Config{})
+	withPlugin, _ := withNoisyPlugin(t, s, clientcmdapi.NeverExecInteractiveMode)
+	for name, flags := range map[string][]string{
+		"kubeconfig": {"--kubeconfig"},
+		"kuberc":     {"--kubeconfig", withPlugin, "--kuberc"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pipe := filepath.Join(t.TempDir(), "pipe")
+			if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cmd := command(t, s, append(slices.Concat([]string{"exec"}, flags), pipe, "web", "--", "true")...)
+			cmd.Env = append(cmd.Env, shortLimits+"=1")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer mustOpen(t, pipe).Close()
+			if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+				t.Error(err)
+			}
+			_ = cmd.Wait() // the state of the process is checked
+			if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGINT {
+				t.Errorf("kshell ended with %v, want the signal SIGINT", cmd.ProcessState)
+			}
+		})
+	}
+}
+
+// mustOpen opens a pipe for writing when another process has opened it for
+// reading.
+func mustOpen(t *testing.T, pipe string) *os.File {
+	t.Helper()
+	for end := time.Now().Add(deadline); ; time.Sleep(5 * time.Millisecond) {
+		file, err := os.OpenFile(pipe, os.O_WRONLY|syscall.O_NONBLOCK, 0) // an error if there is no reader
+		switch {
+		case err == nil:
+			return file
+		case !errors.Is(err, syscall.ENXIO) || time.Now().After(end):
+			t.Fatal(err)
+		}
 	}
 }

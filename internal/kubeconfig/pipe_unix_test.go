@@ -62,3 +62,13 @@ func TestAuthProvider_TokensAreNotStoredInAPipe(t *testing.T) {
 		t.Errorf("auth-provider %v, persister %v, want no persister", got.AuthProvider, got.AuthConfigPersister)
 	}
 }
+
+func TestLoad_KubercFromPipe(t *testing.T) {
+	cleanEnvironment(t)
+	policy := "{apiVersion: kubectl.config.k8s.io/v1beta1, kind: Preference, credentialPluginPolicy: DenyAll}"
+	file := kubeconfigFile(t, httpContexts)
+	f := Flags{Kubeconfig: file, Context: "plugin", Server: "https://h", Kuberc: pipe(t, policy)}
+	if got := mustLoad(t, f).Config.ExecProvider; got == nil || got.PluginPolicy.PolicyType != "DenyAll" {
+		t.Errorf("plugin %v, want the policy DenyAll", got)
+	}
+}
