@@ -229,7 +229,8 @@ func (r *Run) AliveCommand() []string {
 	if !isProcessID(r.processGroup) || r.state != Running {
 		return nil
 	}
-	return []string{"sh", "-c", "[ ! -d /proc/$$ ] || [ -d /proc/" + r.processGroup + " ] || exit 3"}
+	exit := "exit " + strconv.Itoa(CommandGone)
+	return []string{"sh", "-c", "[ ! -d /proc/$$ ] || [ -d /proc/" + r.processGroup + " ] || " + exit}
 }
 
 // endScript sends TERM to the process group $1. If the group still exists after
