@@ -47,6 +47,7 @@ type input struct {
 	script         []byte    // the first part of the script, if it is sent on stdin
 	scriptDue      bool      // script must be sent
 	restDue        bool      // rest must be sent
+	running        bool      // the command is running: the script answers `?`
 	started        bool      // filling was started
 	panicked       bool      // filling has panicked
 	next           []byte    // bytes that were read from the source, but are not in a block yet
@@ -83,7 +84,7 @@ func (in *input) setScript(script []byte) {
 func (in *input) start() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.restDue = len(in.rest) > 0
+	in.running, in.restDue = true, len(in.rest) > 0
 	in.changed.Broadcast()
 	if in.source == nil || in.started || in.canceled {
 		return
@@ -125,7 +126,8 @@ func (in *input) sent() (n int64, complete bool) {
 	return in.sentBytes, in.endSent && errors.Is(in.err, io.EOF)
 }
 
-// ping requests a `?` line.
+// ping requests a `?` line. The line is sent when the command is running: before
+// that, it would become a line of the script.
 func (in *input) ping() { in.set(&in.pingRequested) }
 
 // check requests an empty line. It returns false if Read sends nothing more.
@@ -138,7 +140,7 @@ func (in *input) check() bool {
 func (in *input) reset() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.pingRequested, in.checkRequested, in.stopped = false, false, false
+	in.running, in.pingRequested, in.checkRequested, in.stopped = false, false, false, false
 	in.scriptDue, in.restDue = len(in.script) > 0, false
 	in.changed.Broadcast()
 }
@@ -212,7 +214,7 @@ func (in *input) wait() error {
 			in.restDue = false
 			in.line = in.rest
 			return nil
-		case in.pingRequested:
+		case in.pingRequested && in.running:
 			in.pingRequested = false
 			in.line = []byte("?\n")
 			return nil

@@ -157,8 +157,16 @@ func TestRun_ScriptOverStdin(t *testing.T) {
 				t.Errorf("sent %d bytes, %.100q, after the command %q", len(script), script, command)
 			}
 			r.stdin.ping()
+			early := make(chan string, 1)
+			go func() { early <- next() }()
+			synctest.Wait()
+			select {
+			case line := <-early:
+				t.Fatalf("sent %.100q before the command runs", line)
+			default:
+			}
 			_ = writePieces(r.Stderr(), markStart+r.mark+runningMessage+"\n")
-			if got := next(); got != nothingScript.rest+".\n" {
+			if got := <-early; got != nothingScript.rest+".\n" {
 				t.Errorf("sent %.100q, want the rest of the script", got)
 			}
 			if got := next(); got != "?\n" {
