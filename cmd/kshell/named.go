@@ -53,6 +53,23 @@ func severalNamed(cmd *cobra.Command, noun string, named, command []string, forS
 	)
 }
 
+// isTypeAndName reports whether the words of a command line are a supported TYPE
+// and a NAME, as in `kubectl get deploy web`.
+func isTypeAndName(typed, name string) bool {
+	_, err := pod.ParseTarget(typed + "/" + name)
+	return err == nil && !strings.Contains(typed, "/")
+}
+
+// typeApart returns the error for a command line on which a space separates the
+// type from the name.
+func typeApart(cmd *cobra.Command, typed, name string, command []string) error {
+	line := commandLine(cmd.CommandPath(), quoteTarget(typed+"/"+name), command)
+	return outcome.NewUsageError(
+		fmt.Sprintf("the type %q and the name %q are separated by a space, not by /", typed, name),
+		fmt.Sprintf("type `%s`", line),
+	)
+}
+
 // commandLine returns a command line of kshell. path is the command path, such
 // as kshell exec. target and command may be empty.
 func commandLine(path, target string, command []string) string {

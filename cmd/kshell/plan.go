@@ -71,6 +71,8 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 		return nil, err
 	case unnamed: // no pod is named; in hints, --pick takes the place of the name
 		named = []string{"--pick"}
+	case len(named) == 2 && namesCommand(command) && isTypeAndName(named[0], named[1]):
+		return nil, typeApart(cmd, named[0], named[1], command)
 	case len(named) > 1 && namesCommand(command):
 		return nil, severalNamed(cmd, "pod", named, command, "TYPE/NAME or -l LABEL=VALUE, and --all")
 	case len(named) > 1:

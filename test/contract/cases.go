@@ -107,12 +107,12 @@ func Cases() []Case {
 		{Name: "a namespace", Args: []string{"-n", "default", "web", "--", "echo", "hi"}, Out: "hi\n", Quiet: true},
 		{
 			Name: "no pod", Args: []string{"--", "true"},
-			Err: []string{"no pod is specified", "hint: kshell exec (POD | TYPE/NAME) -- COMMAND"}, Code: 2,
+			Err: []string{"no pod is specified", "hint: type `kshell exec (POD | TYPE/NAME) -- COMMAND`"}, Code: 2,
 			Differs: usageCode,
 		},
 		{
 			Name: "no command without a terminal", Args: []string{"web"},
-			Err: []string{"no command is specified", "hint: kshell exec web -- COMMAND"}, Code: 2, Differs: usageCode,
+			Err: []string{"no command is specified", "hint: type `kshell exec web -- COMMAND`"}, Code: 2, Differs: usageCode,
 		},
 		{
 			Name: "a command without dashes", Args: []string{"web", "ls"},

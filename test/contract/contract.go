@@ -65,7 +65,7 @@ func (r Result) FalseSuccess(t *testing.T, code int) bool {
 const MaxFalseSuccesses = 3
 
 // runTimeout is the time limit of one run.
-const runTimeout = 60 * time.Second
+const runTimeout = 2 * time.Minute
 
 // Run runs the program and waits for its end. If stdin is nil, the stdin of the
 // program is /dev/null. If the program does not end within runTimeout, the test

@@ -73,7 +73,7 @@ func NodeShells(t *testing.T, p Program, n Nodes) {
 			`namespace "` + n.Restricted + `" enforces the Pod Security level "restricted"`, "hostPID=true",
 			`restricted volume type "hostPath"`,
 			"privileged", "hint: use another namespace with -n",
-			"hint: kubectl label namespace " + n.Restricted + " pod-security.kubernetes.io/enforce=privileged",
+			"hint: `kubectl label namespace " + n.Restricted + " pod-security.kubernetes.io/enforce=privileged",
 		} {
 			if !strings.Contains(r.Err, words) {
 				t.Errorf("stderr lacks %q: %s", words, r.Err)
@@ -152,14 +152,14 @@ func nodeCommands(t *testing.T, p Program, n Nodes) {
 			"no such node",
 			[]string{"no-such-node", "--", "true"},
 			"", "",
-			[]string{`there is no node "no-such-node"`, "hint: kubectl get nodes"},
+			[]string{`there is no node "no-such-node"`, "hint: `kubectl get nodes`"},
 			255,
 		},
 		{
 			"no command without a terminal",
 			[]string{node},
 			"", "",
-			[]string{"no command is specified", "hint: kshell node-shell " + node + " -- COMMAND"},
+			[]string{"no command is specified", "hint: type `kshell node-shell " + node, " -- COMMAND`"},
 			2,
 		},
 		{"which node?", []string{"--", "true"}, "", "", []string{"no node is specified"}, 2},
