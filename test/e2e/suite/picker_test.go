@@ -28,9 +28,11 @@ func TestPicker(t *testing.T) {
 			w.line("code 0")
 			w.prompt("local")
 			w.local("clear")
-			w.enter("$CLI exec --pick -l app=web -- hostname; echo code $?")
+			w.enter("$CLI exec --pick -l app=web -- hostname; echo not reached")
 			w.contains("pods in namespace default")
-			w.keys("C-c")
+			w.keys("C-c") // kshell ends by SIGINT, so the shell does not run the rest of the line
+			w.prompt("local")
+			w.local("echo code $?")
 			w.line("code 130")
 		})
 	}

@@ -10,10 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	rbacv1 "k8s.io/api/rbac/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
-
 	"kshell/internal/stream"
 	"kshell/test/contract"
 	"kshell/test/e2e/harness"
@@ -182,38 +178,32 @@ func TestRights_ServerMessage(t *testing.T) {
 func TestRights_HintedRule(t *testing.T) {
 	notInCI(t)
 	const nobody = "suite-nobody"
-	roles := clientset(t).RbacV1()
-	run := func(target string) contract.Result {
+	runAs := func(target string) contract.Result {
 		return program(cluster.Kubeconfig()).Run(t, nil, "--as", nobody, "exec", "-q", target, "--", "echo", "hi")
 	}
 	for _, target := range []string{"web", "deploy/web", "svc/web"} {
 		t.Run(strings.ReplaceAll(target, "/", "-"), func(t *testing.T) {
-			r := run(target)
-			_, text, ok := strings.Cut(r.Err, `in namespace "default" with the rule `)
+			r := runAs(target)
+			_, line, ok := strings.Cut(r.Err, ": kubectl ")
 			if r.Code != 255 || !ok {
 				t.Fatalf("without any right: %+v", r)
 			}
-			var rules []rbacv1.PolicyRule
-			must(t, yaml.UnmarshalStrict([]byte("["+strings.ReplaceAll(strings.TrimSpace(text), "} and {", "}, {")+"]"), &rules))
-			role, err := roles.Roles(harness.Namespace).Create(t.Context(), &rbacv1.Role{
-				ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-"}, Rules: rules,
-			}, metav1.CreateOptions{})
-			must(t, err)
+			run := func(args ...string) {
+				t.Helper()
+				if made := kubectl().Run(t, nil, args...); made.Code != 0 {
+					t.Fatalf("kubectl %q: %+v", args, made)
+				}
+			}
 			defer func() {
-				must(t, roles.Roles(harness.Namespace).Delete(t.Context(), role.Name, metav1.DeleteOptions{}))
+				eventually(t, "the right is gone", func(context.Context) (bool, error) { return runAs(target).Code == 255, nil })
 			}()
-			binding, err := roles.RoleBindings(harness.Namespace).Create(t.Context(), &rbacv1.RoleBinding{
-				ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-"},
-				RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
-				Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: nobody}},
-			}, metav1.CreateOptions{})
-			must(t, err)
-			defer func() {
-				must(t, roles.RoleBindings(harness.Namespace).Delete(t.Context(), binding.Name, metav1.DeleteOptions{}))
-				eventually(t, "the right is gone", func(context.Context) (bool, error) { return run(target).Code == 255, nil })
-			}()
+			for command := range strings.SplitSeq("kubectl "+strings.TrimSpace(line), " && ") {
+				args := strings.Fields(strings.TrimPrefix(command, "kubectl "))
+				run(args...)
+				defer run("delete", args[1], args[2], "-n", harness.Namespace)
+			}
 			eventually(t, "the rule is enough", func(context.Context) (bool, error) {
-				if r := run(target); r.Code != 0 || r.Out != "hi\n" {
+				if r := runAs(target); r.Code != 0 || r.Out != "hi\n" {
 					return false, errors.New(r.Err)
 				}
 				return true, nil
