@@ -34,7 +34,7 @@ type Detacher interface {
 
 // Limits are time limits. Zero values mean the defaults.
 type Limits struct {
-	RoundTrip time.Duration // for measuring the round trip for keyInfo; no keys are read meanwhile; by default 1 s
+	RoundTrip time.Duration // limit of the measurement for keyInfo, during which no keys are read; by default 1 s
 	Interrupt time.Duration // after Ctrl-C, for a command that has written no output to write some; by default 2 s
 }
 
