@@ -37,14 +37,24 @@ type Program struct {
 
 // Result is the result of a run.
 type Result struct {
-	Out, Err string
+	Out      string // stdout
+	Err      string // stderr, without the notes in Progress
+	Progress []string
 	Code     int  // as ExitCode returns it
 	Exited   bool // false if a signal has ended the program
 	Took     time.Duration
 }
 
+// progressNote matches a note that kshell prints if the server needs more than
+// a few seconds to answer or to start the command. On a busy machine, every
+// test can get such a note.
+var progressNote = regexp.MustCompile(`(?m)^kshell: waiting for .*press Ctrl-C to cancel\)\n`)
+
 func newResult(out, errs string, state *os.ProcessState, start time.Time) Result {
-	return Result{Out: out, Err: errs, Code: ExitCode(state), Exited: state.Exited(), Took: time.Since(start)}
+	return Result{
+		Out: out, Err: progressNote.ReplaceAllString(errs, ""), Progress: progressNote.FindAllString(errs, -1),
+		Code: ExitCode(state), Exited: state.Exited(), Took: time.Since(start),
+	}
 }
 
 // FalseSuccess reports whether r is a false success: r.Code is 0, although the

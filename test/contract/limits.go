@@ -16,7 +16,7 @@ const enoughForks = 8
 // unknown: kshell's messages, and before them the error message of the
 // command's own shell if that shell could not fork either.
 var unknownOutcome = regexp.MustCompile(
-	`^(sh: can't fork: [^\n]+\n)?(kshell: waiting for [^\n]+\n)?kshell: [^\n]{20,}\n(hint: [^\n]+\n)?$`,
+	`^(sh: can't fork: [^\n]+\n)?kshell: [^\n]{20,}\n(hint: [^\n]+\n)?$`,
 )
 
 // runtimeFailed is the beginning of kshell's message if the container runtime
