@@ -1,12 +1,7 @@
 package fanout
 
 import (
-	"bytes"
 	"encoding/base64"
-	"encoding/json"
-	"fmt"
-	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"kshell/internal/notice"
@@ -45,7 +40,7 @@ func jsonLine(node string, c Container, stream string) format {
 			text = base64.StdEncoding.EncodeToString(line)
 			l.Base64 = &text
 		}
-		return append(dst, encodeJSON(l)...)
+		return append(dst, notice.JSON(l)...)
 	}
 }
 
@@ -56,27 +51,5 @@ func jsonEnd(node string, c Container, r result, err error) []byte {
 	if err != nil {
 		e.Message = notice.Clean(err.Error())
 	}
-	return encodeJSON(e)
-}
-
-// encodeJSON returns v in JSON, and a line feed. It escapes control and format
-// characters, because a terminal may interpret them.
-func encodeJSON(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		panic(err) // cannot happen: strings and numbers can be encoded
-	}
-	line := make([]byte, 0, b.Len())
-	for _, r := range string(bytes.TrimSuffix(b.Bytes(), []byte("\n"))) {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
-			for _, unit := range utf16.AppendRune(nil, r) {
-				line = fmt.Appendf(line, `\u%04x`, unit)
-			}
-			continue
-		}
-		line = utf8.AppendRune(line, r)
-	}
-	return append(line, '\n')
+	return notice.JSON(e)
 }
