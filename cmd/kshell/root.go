@@ -93,7 +93,7 @@ It reports how a command really ended, and reconnects a shell when the connectio
 	root.SetGlobalNormalizationFunc(normalizeFlagName)
 	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { a.noteIgnoredFlags(cmd) }
 	a.completeConnection(root)
-	root.AddCommand(newExec(a), newNodeShell(a), newConfig(a), newVersion())
+	root.AddCommand(newExec(a), newNodeShell(a), newClusters(a), newConfig(a), newVersion())
 	root.SetHelpCommand(newHelp())
 	root.InitDefaultCompletionCmd()
 	rejectExtraArgs(root)

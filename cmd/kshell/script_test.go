@@ -186,6 +186,8 @@ var faults = map[string]sandbox.Fault{
 	"page-200":            webPage(http.StatusOK),
 	"page-403":            webPage(http.StatusForbidden),
 	"all-page-200":        onAll(webPage(http.StatusOK)),
+	"all-401":             onAll(refusal(http.StatusUnauthorized, metav1.StatusReasonUnauthorized, "Unauthorized")),
+	"all-hostile":         onAll(sandbox.Fault{Code: http.StatusInternalServerError, Body: hostile}),
 	"pod-page-200":        onPods(webPage(http.StatusOK)),
 	"pod-page-503":        onPods(webPage(http.StatusServiceUnavailable)),
 	"pod-text-502":        onPods(sandbox.Fault{Code: http.StatusBadGateway, Body: "upstream connect error"}),

@@ -91,6 +91,17 @@ func (f *Flags) Load() (*Connection, error) {
 		notes = files.inClusterNotes(raw)
 		raw, context = pod.config(), InCluster
 	}
+	conn, err := f.connect(raw, files)
+	if err != nil {
+		return nil, err
+	}
+	conn.Namespace, conn.Context, conn.Notes = f.namespace(raw, pod), context, append(notes, conn.Notes...)
+	return conn, nil
+}
+
+// connect returns the connection that the flags select in raw, without a
+// namespace and the name of the context.
+func (f *Flags) connect(raw *clientcmdapi.Config, files sources) (*Connection, error) {
 	if err := f.check(raw, files); err != nil {
 		return nil, err
 	}
@@ -98,7 +109,7 @@ func (f *Flags) Load() (*Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := &Connection{Config: config, Namespace: f.namespace(raw, pod), Context: context, Notes: notes}
+	conn := &Connection{Config: config}
 	if !rest.IsConfigTransportTLS(*config) {
 		conn.http = f.loadHTTP(raw, files, config)
 	} else if err := f.checkTLS(raw, files, config); err != nil {

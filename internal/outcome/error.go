@@ -38,6 +38,18 @@ func (e *FanoutError) Error() string {
 	return fmt.Sprintf("the command failed in %d of %d pods", e.Failed, e.Pods)
 }
 
+// ReportedError is an error that was already reported to the user, with the
+// exit code of kshell.
+type ReportedError struct {
+	ExitCode int
+	Err      error
+}
+
+func (e *ReportedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *ReportedError) Unwrap() error { return e.Err }
+
 // GaveUpError means that kshell has given up reconnecting, and has printed why.
 type GaveUpError struct{ Err error }
 

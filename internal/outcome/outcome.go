@@ -81,6 +81,7 @@ func Classify(err error) Outcome {
 	var output *stream.OutputError
 	var input *stream.InputError
 	var fanout *FanoutError
+	var reported *ReportedError
 	var usage *UsageError
 	var target *pod.TargetError
 	var config *kubeconfig.Error
@@ -106,6 +107,8 @@ func Classify(err error) Outcome {
 		return Outcome{ExitCode: ExitTimeout, Cause: Timeout}
 	case isOutput && errors.Is(err, syscall.EPIPE): // the reader has enough: kshell … | head -1
 		return Outcome{ExitCode: ExitSignal + int(syscall.SIGPIPE), Cause: Output, Silent: true}
+	case errors.As(err, &reported):
+		return Outcome{ExitCode: reported.ExitCode, Cause: Failed, Silent: true}
 	case errors.As(err, &fanout):
 		return Outcome{ExitCode: fanout.ExitCode, Cause: Failed, Silent: true}
 	case errors.As(err, &usage), errors.As(err, &target), errors.As(err, &config) && config.Kind == kubeconfig.Usage:

@@ -120,3 +120,8 @@ func TestExec(t *testing.T) {
 	t.Run("codes", func(t *testing.T) { ExitCodes(t, p) })
 	t.Run("transfers", func(t *testing.T) { Transfers(t, p, 2_000_000, *runs) })
 }
+
+func TestClusters(t *testing.T) {
+	t.Parallel()
+	Clusters(t, program(t))
+}

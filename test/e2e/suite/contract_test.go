@@ -33,6 +33,11 @@ func TestExec_LostStderr(t *testing.T) {
 	onEach(t, contract.LostStderr)
 }
 
+func TestClusters(t *testing.T) {
+	inCI(t)
+	onEach(t, contract.Clusters)
+}
+
 func TestTransfers(t *testing.T) {
 	notInCI(t)
 	onEach(t, func(t *testing.T, p contract.Program) { contract.Transfers(t, p, 2_000_000, *runs) })
