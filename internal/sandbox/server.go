@@ -68,6 +68,7 @@ type Server struct {
 	dir   string
 	url   string
 	id    string // the beginning of markVariable in all processes of this sandbox
+	certs *certificates
 	users []user
 
 	ctx     context.Context
@@ -133,6 +134,7 @@ func newServer(cfg Config) (*Server, error) {
 		dir:   dir,
 		url:   "https://" + inner.Addr().String(),
 		id:    randomName(16),
+		certs: certs,
 		users: newUsers(),
 		store: newStore(),
 		pods:  map[types.NamespacedName]*podRun{},
