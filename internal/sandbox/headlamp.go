@@ -298,12 +298,12 @@ func (h *Headlamp) Requests() []HeadlampRequest {
 // context is that of the first cluster.
 func (h *Headlamp) WriteKubeconfig(path, token string) error {
 	h.mu.Lock()
-	clusters, ca := h.cfg.Clusters, h.certs.caPEM
+	clusters, ca, base := h.cfg.Clusters, h.certs.caPEM, h.cfg.BaseURL
 	if h.cfg.PlainHTTP {
 		ca = nil
 	}
 	h.mu.Unlock()
-	host := strings.TrimSuffix(h.URL(), h.ClusterPath(""))
+	host := strings.TrimSuffix(h.URL(), base)
 	cfg := clientcmdv1.Config{Kind: "Config", APIVersion: "v1", AuthInfos: []clientcmdv1.NamedAuthInfo{
 		{Name: "user", AuthInfo: clientcmdv1.AuthInfo{Token: token}},
 	}}
