@@ -32,7 +32,8 @@ var Subprotocols = []string{
 type Program struct {
 	Path       string // of the binary
 	Kubeconfig string
-	Home       string // HOME of the program; "": a new temporary directory for each run
+	Home       string   // HOME of the program; "": a new temporary directory for each run
+	Env        []string // more variables, NAME=VALUE
 }
 
 // Result is the result of a run.
@@ -120,13 +121,13 @@ func (p Program) Command(ctx context.Context, t testing.TB, args ...string) *exe
 	if home == "" {
 		home = t.TempDir()
 	}
-	cmd.Env = []string{
+	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + home,
 		"KUBECONFIG=" + p.Kubeconfig,
 		"GORACE=atexit_sleep_ms=0",
 		"TERM=xterm-256color",
-	}
+	}, p.Env...)
 	return cmd
 }
 
