@@ -35,7 +35,7 @@ const (
 // Refusal means that a request was refused by Headlamp or by a proxy in front
 // of it, or that the API server refused it in a way that has a special meaning
 // there. The names in it may contain control characters.
-type Refusal struct {
+type Refusal struct { //nolint:errname // named like stream.Refusal
 	Kind    Kind
 	Base    string   // the URL of the Headlamp server
 	Cluster string   // the name of the cluster; may be ""

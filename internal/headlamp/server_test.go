@@ -3,6 +3,7 @@ package headlamp
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -46,7 +47,9 @@ func TestProbe(t *testing.T) {
 	want := &Server{
 		Base: server.URL, Stateless: true, NodeShellImage: "img", NodeShellNamespace: "ns", PodDebugImage: "debug",
 		Clusters: []Cluster{
-			{Name: "alpha"}, {Name: "broken", Error: "no such file"}, {Name: "odd"},
+			{Name: "alpha"},
+			{Name: "broken", Error: "no such file"},
+			{Name: "odd"},
 			{Name: "zeta", Server: "https://z:6443", AuthType: "oidc", Namespace: "dev"},
 		},
 	}
@@ -139,18 +142,11 @@ func TestNewClient_SendsNoCredentials(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = resp.Body.Close()
-		if seen.Get("X-HEADLAMP_BACKEND-TOKEN") != "gate" || strings.Contains(strings.Join(headerValues(seen), " "), "secret") {
+		sent := strings.Join(slices.Concat(slices.Collect(maps.Values(seen))...), " ")
+		if seen.Get("X-HEADLAMP_BACKEND-TOKEN") != "gate" || strings.Contains(sent, "secret") {
 			t.Errorf("sent %v", seen)
 		}
 	}
-}
-
-func headerValues(h http.Header) []string {
-	var values []string
-	for _, v := range h {
-		values = append(values, v...)
-	}
-	return values
 }
 
 func TestServer_Choose(t *testing.T) {
