@@ -1,6 +1,7 @@
 package kubeconfig
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -130,7 +131,7 @@ func bracket(host string) string {
 // serverLocation returns the server's address and where it is set.
 func (f *Flags) serverLocation(raw *clientcmdapi.Config, files sources) (string, location) {
 	if f.Server != "" {
-		return f.Server, location{field: "--server"}
+		return f.Server, location{field: cmp.Or(f.serverSource, "--server")}
 	}
 	return raw.Clusters[f.clusterName(raw)].Server, f.clusterField(raw, files, "server")
 }

@@ -35,7 +35,9 @@ type Flags struct {
 	DisableCompression bool     // --disable-compression
 	Timeout            string   // --request-timeout: seconds, or a Go duration; "" and "0" mean no limit
 
-	accountDir string // replaces defaultAccountDir in tests
+	accountDir   string // replaces defaultAccountDir in tests
+	serverSource string // where Server is set, for messages; "" means --server
+	serverSecret bool   // see Server.Secret
 }
 
 // AddTo registers the flags with the names and usage texts of kubectl. Parsing

@@ -42,6 +42,8 @@ func (c *Connection) UseHTTPCredentials(rule string) error {
 	switch rule {
 	case HTTPRefuse:
 		return refusedHTTP(c.http.server, c.http.user)
+	case HTTPDrop:
+		c.dropped = true
 	case HTTPSend:
 		if c.http.err != nil {
 			return c.http.err
@@ -50,6 +52,10 @@ func (c *Connection) UseHTTPCredentials(rule string) error {
 	}
 	return nil
 }
+
+// CredentialsDropped reports whether UseHTTPCredentials has determined that
+// credentials are not sent.
+func (c *Connection) CredentialsDropped() bool { return c.dropped }
 
 // httpCredentials are credentials for a server whose address begins with
 // http://.
@@ -85,7 +91,11 @@ func (f *Flags) loadHTTP(raw *clientcmdapi.Config, files sources, config *rest.C
 		return h
 	}
 	h.config.Host, h.config.TLSClientConfig = address.String(), rest.TLSClientConfig{}
-	if address.User == nil && !hasCredentials(h.config) {
+	switch {
+	case address.User != nil || hasCredentials(h.config):
+	case f.serverSecret:
+		h.user = ""
+	default:
 		return nil
 	}
 	return h

@@ -27,6 +27,7 @@
 package kubeconfig
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -63,7 +64,8 @@ type Connection struct {
 	// there are none.
 	Notes []string
 
-	http *httpCredentials // nil for https, or without credentials
+	http    *httpCredentials // nil for https, or without credentials
+	dropped bool             // see CredentialsDropped
 }
 
 // Load reads the files and applies the flags. Every error is an *Error.
@@ -73,6 +75,23 @@ type Connection struct {
 // Load uses the pod's service account, if there is one. Clientcmd's in-cluster
 // loader is not used, because it ignores --as and logs to stderr.
 func (f *Flags) Load() (*Connection, error) {
+	loaded, err := f.Read()
+	if err != nil {
+		return nil, err
+	}
+	return loaded.Connect()
+}
+
+// Loaded is the contents of the kubeconfig files, with the flags.
+type Loaded struct {
+	flags Flags
+	files sources
+	raw   *clientcmdapi.Config
+}
+
+// Read reads the files for Load. It does not check what they contain. Every
+// error is an *Error.
+func (f *Flags) Read() (*Loaded, error) {
 	if err := f.checkTimeout(); err != nil {
 		return nil, err
 	}
@@ -81,21 +100,42 @@ func (f *Flags) Load() (*Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	pod := f.serviceAccount()
-	var notes []string
-	context := f.contextName(raw)
-	if context == "" && f.Cluster == "" && f.Server == "" {
-		if f.namesEntry() || !pod.exists() {
-			return nil, files.noClusterError(raw)
-		}
-		notes = files.inClusterNotes(raw)
-		raw, context = pod.config(), InCluster
+	return &Loaded{*f, files, raw}, nil
+}
+
+// Context returns the name of the context, which may be undefined; or
+// InCluster, or "". See Connection.Context.
+func (l *Loaded) Context() string {
+	if name := l.flags.contextName(l.raw); name != "" || !l.usesAccount() {
+		return name
 	}
-	conn, err := f.connect(raw, files)
+	return InCluster
+}
+
+// usesAccount reports whether the service account of the pod is used.
+func (l *Loaded) usesAccount() bool {
+	f := &l.flags
+	return f.contextName(l.raw) == "" && f.Server == "" && !f.namesEntry() && f.serviceAccount().exists()
+}
+
+// Connect returns the connection that the files and the flags select; see Load.
+func (l *Loaded) Connect() (*Connection, error) {
+	f, raw := &l.flags, l.raw
+	context := l.Context()
+	var notes []string
+	switch {
+	case l.usesAccount():
+		notes = l.files.inClusterNotes(raw)
+		raw = f.serviceAccount().config()
+	case context == "" && f.Cluster == "" && f.Server == "":
+		return nil, l.files.noClusterError(raw)
+	}
+	conn, err := f.connect(raw, l.files)
 	if err != nil {
 		return nil, err
 	}
-	conn.Namespace, conn.Context, conn.Notes = f.namespace(raw, pod), context, append(notes, conn.Notes...)
+	conn.Context, conn.Notes = context, append(notes, conn.Notes...)
+	conn.Namespace = f.namespace(raw, f.serviceAccount())
 	return conn, nil
 }
 
@@ -187,7 +227,7 @@ func (f *Flags) origin(raw *clientcmdapi.Config, config *rest.Config) apiclient.
 	}
 	switch {
 	case f.Server != "":
-		o.Source = "--server"
+		o.Source = cmp.Or(f.serverSource, "--server")
 	case f.Cluster != "":
 		o.Source = "--cluster " + quote(f.Cluster)
 	case f.contextName(raw) == InCluster:

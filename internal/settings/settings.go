@@ -32,10 +32,16 @@ const (
 	keyIdle       = "idle-keepalive"
 	keyHTTP       = "http-credentials"
 	keyNodeImage  = "node-image"
+	keyHeadlamp   = "headlamp"
+	keyCluster    = "headlamp-cluster"
+	keyStateless  = "headlamp-stateless"
 )
 
 // keys lists all keys, in the order of Settings.All.
-var keys = []string{keyNamespace, keyShell, keyEscapeChar, keyKeepalive, keyIdle, keyHTTP, keyNodeImage}
+var keys = []string{
+	keyNamespace, keyShell, keyEscapeChar, keyKeepalive, keyIdle, keyHTTP, keyNodeImage,
+	keyHeadlamp, keyCluster, keyStateless,
+}
 
 // Settings holds the effective settings for one context of the kubeconfig. An
 // empty Text means that the setting is not set and that its default applies.
@@ -47,11 +53,17 @@ type Settings struct {
 	Idle       Value // idle-keepalive: "false" means --no-idle-keepalive; default: "true"
 	HTTP       Value // see --http-credentials; default: that of the flag
 	NodeImage  Value // see --image of node-shell; default: that of the flag
+	Headlamp   Value // see --headlamp; default: no Headlamp server
+	Cluster    Value // see --headlamp-cluster; default: that of the flag
+	Stateless  Value // see --headlamp-stateless; default: that of the flag
 }
 
 // All returns the settings in the order in which they are listed to users.
 func (s *Settings) All() []Value {
-	return []Value{s.Namespace, s.Shell, s.EscapeChar, s.Keepalive, s.Idle, s.HTTP, s.NodeImage}
+	return []Value{
+		s.Namespace, s.Shell, s.EscapeChar, s.Keepalive, s.Idle, s.HTTP, s.NodeImage,
+		s.Headlamp, s.Cluster, s.Stateless,
+	}
 }
 
 // Value is the value of one setting.
@@ -59,6 +71,8 @@ type Value struct {
 	Key    string // in the file: "escape-char"
 	Text   string // "" if the setting is not set
 	Source string // for users: the variable or the file that sets it, or "default"
+	// OfContext reports whether the part of the file for the context sets it.
+	OfContext bool
 }
 
 // maxFile is the size of the largest file that Load reads, in bytes.
@@ -191,18 +205,19 @@ func firstLine(err error) string {
 func (f *File) Settings(context string, lookupEnv func(name string) (string, bool)) Settings {
 	get := func(key string) Value {
 		if text, ok := lookupEnv(variable(key)); ok && text != "" {
-			return Value{key, text, "variable " + variable(key)}
+			return Value{Key: key, Text: text, Source: "variable " + variable(key)}
 		}
 		if f == nil {
-			return Value{key, "", "default"}
+			return Value{Key: key, Source: "default"}
 		}
 		if text := f.contexts[context][key]; text != "" {
-			return Value{key, text, fmt.Sprintf("%s, context %s", f.path, context)}
+			source := fmt.Sprintf("%s, context %s", f.path, context)
+			return Value{Key: key, Text: text, Source: source, OfContext: true}
 		}
 		if text := f.general[key]; text != "" {
-			return Value{key, text, f.path}
+			return Value{Key: key, Text: text, Source: f.path}
 		}
-		return Value{key, "", "default"}
+		return Value{Key: key, Source: "default"}
 	}
 	return Settings{
 		Namespace:  get(keyNamespace),
@@ -212,6 +227,9 @@ func (f *File) Settings(context string, lookupEnv func(name string) (string, boo
 		Idle:       get(keyIdle),
 		HTTP:       get(keyHTTP),
 		NodeImage:  get(keyNodeImage),
+		Headlamp:   get(keyHeadlamp),
+		Cluster:    get(keyCluster),
+		Stateless:  get(keyStateless),
 	}
 }
 

@@ -50,36 +50,36 @@ func TestSettings_Precedence(t *testing.T) {
 	}{
 		{
 			"file", file, "dev", nil,
-			Value{"shell", "zsh", path},
-			Value{"namespace", "", "default"},
+			Value{"shell", "zsh", path, false},
+			Value{"namespace", "", "default", false},
 		},
 		{
 			"context in the file", file, "prod", nil,
-			Value{"shell", "bash", path + ", context prod"},
-			Value{"namespace", "web", path + ", context prod"},
+			Value{"shell", "bash", path + ", context prod", true},
+			Value{"namespace", "web", path + ", context prod", true},
 		},
 		{
 			"context without settings", file, "empty", nil,
-			Value{"shell", "zsh", path},
-			Value{"namespace", "", "default"},
+			Value{"shell", "zsh", path, false},
+			Value{"namespace", "", "default", false},
 		},
 		{
 			"variable", file, "prod",
 			map[string]string{"KSHELL_SHELL": "fish", "KSHELL_NAMESPACE": "db"},
-			Value{"shell", "fish", "variable KSHELL_SHELL"},
-			Value{"namespace", "db", "variable KSHELL_NAMESPACE"},
+			Value{"shell", "fish", "variable KSHELL_SHELL", false},
+			Value{"namespace", "db", "variable KSHELL_NAMESPACE", false},
 		},
 		{
 			"empty variable", file, "dev",
 			map[string]string{"KSHELL_SHELL": ""},
-			Value{"shell", "zsh", path},
-			Value{"namespace", "", "default"},
+			Value{"shell", "zsh", path, false},
+			Value{"namespace", "", "default", false},
 		},
 		{
 			"no file", nil, "prod",
 			map[string]string{"KSHELL_SHELL": "fish"},
-			Value{"shell", "fish", "variable KSHELL_SHELL"},
-			Value{"namespace", "", "default"},
+			Value{"shell", "fish", "variable KSHELL_SHELL", false},
+			Value{"namespace", "", "default", false},
 		},
 	}
 	for _, tt := range tests {
@@ -95,20 +95,23 @@ func TestSettings_Precedence(t *testing.T) {
 // TestSettings_EveryKey checks that each key sets the field of the same name.
 func TestSettings_EveryKey(t *testing.T) {
 	path := write(t, "namespace: a\nshell: b\nescape-char: c\nkeepalive: d\nidle-keepalive: false\n"+
-		"http-credentials: drop\nnode-image: e\n")
+		"http-credentials: drop\nnode-image: e\nheadlamp: f\nheadlamp-cluster: g\nheadlamp-stateless: h\n")
 	file, err := Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := file.Settings("", env(nil))
 	want := Settings{
-		Namespace:  Value{"namespace", "a", path},
-		Shell:      Value{"shell", "b", path},
-		EscapeChar: Value{"escape-char", "c", path},
-		Keepalive:  Value{"keepalive", "d", path},
-		Idle:       Value{"idle-keepalive", "false", path},
-		HTTP:       Value{"http-credentials", "drop", path},
-		NodeImage:  Value{"node-image", "e", path},
+		Namespace:  Value{"namespace", "a", path, false},
+		Shell:      Value{"shell", "b", path, false},
+		EscapeChar: Value{"escape-char", "c", path, false},
+		Keepalive:  Value{"keepalive", "d", path, false},
+		Idle:       Value{"idle-keepalive", "false", path, false},
+		HTTP:       Value{"http-credentials", "drop", path, false},
+		NodeImage:  Value{"node-image", "e", path, false},
+		Headlamp:   Value{"headlamp", "f", path, false},
+		Cluster:    Value{"headlamp-cluster", "g", path, false},
+		Stateless:  Value{"headlamp-stateless", "h", path, false},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
