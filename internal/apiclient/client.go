@@ -2,7 +2,8 @@
 // time and size, reads lists page by page, distinguishes answers of the API
 // server from those of proxies and other servers, and returns hints for failed
 // connections (connect.go), credential plugins (plugin.go) and such answers
-// (answer.go).
+// (answer.go). It also determines which credentials a configuration has
+// (credentials.go).
 //
 // It does not know which objects are requested, or how a failed request is
 // handled.

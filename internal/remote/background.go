@@ -3,22 +3,19 @@ package remote
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd/api"
 
+	"kshell/internal/apiclient"
 	"kshell/internal/outcome"
 )
 
@@ -77,9 +74,13 @@ func http1(cfg *rest.Config) *rest.Config {
 // has not run yet or its credentials have expired, hold runs the plugin on the
 // terminal.
 func (b *background) hold() error {
-	token, cert, key, err := credentials(b.cfg)
+	now, err := apiclient.ResolveCredentials(b.cfg)
 	if err != nil {
 		return err
+	}
+	token, cert, key := now.Token, now.Cert, now.Key
+	if token == "" && cert == nil {
+		return errors.New("the credential plugin returned no credentials")
 	}
 	if old := b.held.Load(); old != nil && old.token == token && slices.Equal(old.cert, cert) {
 		return nil
@@ -121,57 +122,6 @@ func (b *background) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	_ = resp.Body.Close() // the body is not used
 	return b.renew.RoundTrip(again)
-}
-
-// credentials returns the bearer token, and the client certificate with its key
-// (PEM), of the credential plugin of cfg. They come from client-go's cache
-// until they expire.
-func credentials(cfg *rest.Config) (token string, cert, key []byte, err error) {
-	cfg = rest.CopyConfig(cfg)
-	cfg.WrapTransport = nil
-	settings, err := cfg.TransportConfig()
-	if err != nil {
-		return "", nil, nil, err
-	}
-	var seen recorder
-	// The recorder answers this request; nothing is sent.
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://localhost", nil)
-	if err != nil {
-		return "", nil, nil, err
-	}
-	resp, err := settings.WrapTransport(&seen).RoundTrip(request)
-	if err != nil {
-		return "", nil, nil, err
-	}
-	_ = resp.Body.Close() // the body is empty
-	token = strings.TrimPrefix(seen.authorization, "Bearer ")
-	pair, err := settings.TLS.GetCertHolder.GetCert()
-	if err == nil && pair != nil {
-		cert, key, err = encode(pair)
-	}
-	if err == nil && token == "" && cert == nil {
-		err = errors.New("the credential plugin returned no credentials")
-	}
-	return token, cert, key, err
-}
-
-// recorder is a transport that sends nothing and records the Authorization
-// header.
-type recorder struct{ authorization string }
-
-// RoundTrip implements http.RoundTripper.
-func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
-	r.authorization = req.Header.Get("Authorization")
-	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Request: req}, nil
-}
-
-// encode returns a certificate and its key in PEM.
-func encode(pair *tls.Certificate) (cert, key []byte, err error) {
-	for _, der := range pair.Certificate {
-		cert = append(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	return cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), err
 }
 
 // QuietPlugin is the first argument of a kshell process that runs a credential
