@@ -11,7 +11,7 @@ type Login int
 // The kinds of credentials.
 const (
 	NoLogin     Login = iota
-	Bearer            // a token, or a file, plugin or auth-provider that returns one; a plugin may also return a certificate
+	Bearer            // a token, or a file, plugin or auth-provider; a plugin may also return a certificate
 	Certificate       // only a client certificate
 	Password          // a user name and a password
 )
