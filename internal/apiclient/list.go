@@ -3,13 +3,10 @@ package apiclient
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
+	"net/url"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 )
 
@@ -38,14 +35,15 @@ type Lister[T any] struct {
 }
 
 // List reads all pages, one object at a time. version is the resourceVersion of
-// the last page, from which a watch can start. Errors are those of client-go,
-// *TimeoutError, *TooLargeError, *NotListError, and io.ErrUnexpectedEOF
-// (wrapped) for an incomplete response.
+// the last page, from which a watch can start. Errors are those of Pages.Read
+// and client-go.
 func (l Lister[T]) List(ctx context.Context) (items []T, version string, err error) {
-	limit, kept, next := PageItems, 0, ""
-	for range MaxPages {
-		before := len(items)
-		head, err := l.page(ctx, limit, next, func(item *T) error {
+	kept := 0
+	version, err = Pages[T]{
+		Noun:  l.Noun,
+		Open:  l.open,
+		Begin: func() { items, kept = nil, 0 },
+		Add: func(item *T) error {
 			if l.Keep != nil && !l.Keep(item) {
 				return nil
 			}
@@ -54,123 +52,22 @@ func (l Lister[T]) List(ctx context.Context) (items []T, version string, err err
 			}
 			items = append(items, *item)
 			return nil
-		})
-		switch {
-		case err == nil && head.Metadata.Continue == "":
-			return items, head.Metadata.ResourceVersion, nil
-		case err == nil:
-			next = head.Metadata.Continue
-		case next != "" && before == len(items) && IsExpired(err):
-			// The continue token has expired: read the whole list at once.
-			items, limit, kept, next = nil, 0, 0, ""
-		default:
-			return nil, "", err
-		}
-	}
-	return nil, "", &TooLargeError{What: fmt.Sprintf("the list of %s has more than %d pages", l.Noun, MaxPages)}
-}
-
-// IsExpired reports whether err is a 410: the server no longer has the
-// requested resourceVersion, or the rest of a list.
-func IsExpired(err error) bool { return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) }
-
-// listHead is a list without its items.
-type listHead struct {
-	Kind     string
-	Metadata struct{ Continue, ResourceVersion string }
-}
-
-func (l Lister[T]) page(ctx context.Context, limit int, next string, add func(*T) error) (*listHead, error) {
-	r := l.Request().SetHeader("Accept", "application/json")
-	if limit > 0 {
-		r = r.Param("limit", strconv.Itoa(limit))
-	}
-	if next != "" {
-		r = r.Param("continue", next)
-	}
-	answer, err := r.Stream(PageContext(ctx))
+		},
+	}.Read(ctx)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	defer answer.Close()
-	d := NewDecoder(answer, fmt.Sprintf("an object in the list of %s", l.Noun))
-	h, err := decodeList(d, add)
-	var syntax *json.SyntaxError
-	var wrongType *json.UnmarshalTypeError
-	switch {
-	case err == nil && !strings.HasSuffix(h.Kind, "List"):
-		return nil, &NotListError{errors.New("its kind is " + strconv.Quote(h.Kind))}
-	case LimitError(err) != nil:
-		var large *TooLargeError
-		if errors.As(err, &large) && large.Limit == MaxPage {
-			return nil, &TooLargeError{What: "a page of the list of " + l.Noun, Limit: MaxPage}
-		}
-		return nil, LimitError(err)
-	case errors.As(err, &syntax), errors.As(err, &wrongType):
-		return nil, &NotListError{err}
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, fmt.Errorf("the list of %s was cut off: %w", l.Noun, io.ErrUnexpectedEOF)
-	}
-	return h, err
+	return items, version, nil
 }
 
-func decodeList[T any](d *Decoder, add func(*T) error) (*listHead, error) {
-	h := &listHead{}
-	if err := d.delim('{'); err != nil {
-		return nil, err
+// open requests one page.
+func (l Lister[T]) open(ctx context.Context, page url.Values) (io.ReadCloser, error) {
+	r := l.Request().SetHeader("Accept", "application/json")
+	for name := range page {
+		r = r.Param(name, page.Get(name))
 	}
-	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return nil, err
-		}
-		switch key {
-		case "kind":
-			err = d.Decode(&h.Kind)
-		case "metadata":
-			err = d.Decode(&h.Metadata)
-		case "items":
-			err = decodeItems(d, add)
-		default:
-			err = d.Decode(&json.RawMessage{})
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return h, d.delim('}')
+	return r.Stream(ctx)
 }
-
-func decodeItems[T any](d *Decoder, add func(*T) error) error {
-	switch first, err := d.Token(); {
-	case err != nil:
-		return err
-	case first == nil: // "items": null
-		return nil
-	case first != json.Delim('['):
-		return &NotListError{errors.New("its items are not an array")}
-	}
-	for d.More() {
-		var item T
-		if err := d.Decode(&item); err != nil {
-			return err
-		}
-		if err := add(&item); err != nil {
-			return err
-		}
-	}
-	return d.delim(']')
-}
-
-// NotListError means that a response is not a list of objects.
-type NotListError struct{ Err error }
-
-func (e *NotListError) Error() string {
-	return "the server's answer is not a list of objects: " + e.Err.Error()
-}
-
-// Unwrap returns what is wrong with the response.
-func (e *NotListError) Unwrap() error { return e.Err }
 
 // Decoder is a json.Decoder that rejects values of more than MaxObject bytes.
 // It decodes the events of a watch, or the objects of a list, one at a time.
