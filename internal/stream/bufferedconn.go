@@ -131,5 +131,10 @@ func (b *bufferedConn) Close() error {
 	return err
 }
 
-// wait waits for the goroutine after Close, and panics if it has panicked.
-func (b *bufferedConn) wait() { b.flusher.Wait() }
+// wait waits for the goroutine after Close, and panics if it has panicked. If b
+// is nil, wait does nothing.
+func (b *bufferedConn) wait() {
+	if b != nil {
+		b.flusher.Wait()
+	}
+}

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -33,7 +34,7 @@ type socket interface {
 // Conn is one connection, from its handshake to its end. It is used once.
 type Conn struct {
 	ws       socket
-	out      *bufferedConn // the connection that ws reads and writes
+	out      *bufferedConn // the connection that ws reads and writes; nil for an HTTP answer
 	protocol string
 	codec    codec
 	prober   *prober // of the server; may be nil
@@ -78,7 +79,8 @@ func newConn(ws *websocket.Conn, out *bufferedConn) *Conn {
 }
 
 // Protocol returns the subprotocol that the server selected, with the prefix
-// "SPDY/3.1 " if the transport is SPDY. It is empty for a plain message stream.
+// "SPDY/3.1 " if the transport is SPDY. For a plain message stream, it is empty,
+// or "HTTP" if the messages arrive in an HTTP answer.
 func (c *Conn) Protocol() string { return c.protocol }
 
 // lived returns the time between openedAt and endedAt; 0 if Driver.Opened was
@@ -344,6 +346,38 @@ func (c *Conn) readMessage(r io.Reader) ([]byte, error) {
 			return c.buf[:n], endOfMessage(err)
 		}
 	}
+}
+
+// messages passes each message that is not empty to deliver. The bytes of a
+// message are valid until deliver returns. It returns a *LostError, the
+// context's cause, or the error of deliver.
+func (c *Conn) messages(ctx context.Context, deliver func([]byte) error) error {
+	for {
+		message, err := c.nextMessage()
+		fatal := c.fatal.Load()
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil && fatal != nil:
+			return &LostError{*fatal}
+		case err != nil:
+			return &LostError{err}
+		case len(bytes.TrimSpace(message)) == 0:
+			continue
+		}
+		if err := deliver(message); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *Conn) nextMessage() ([]byte, error) {
+	c.startWait()
+	_, r, err := c.ws.Reader(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	return c.readMessage(r)
 }
 
 // send writes buf[headroom:] as one message on ch. The message is a single

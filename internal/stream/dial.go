@@ -25,12 +25,13 @@ import (
 // accept the connection and never answer.
 const handshakeTimeout = 35 * time.Second
 
-// Dialer opens connections to one API server with the credentials, proxy and
-// TLS settings of a configuration. Use NewDialer: the zero value is not usable.
+// Dialer opens connections to one API server, and makes requests to it, with the
+// credentials, proxy and TLS settings of a configuration. Use NewDialer: the zero value is not usable.
 // It is safe for concurrent use.
 type Dialer struct {
 	base    *url.URL
 	client  *http.Client
+	http    func() (*http.Client, error)      // for Get
 	http1   func() (http.RoundTripper, error) // for DialSPDY
 	timeout time.Duration                     // the time limit of one handshake
 }
@@ -49,8 +50,22 @@ func NewDialer(cfg *rest.Config) (*Dialer, error) {
 	own := *client // a copy, because client may be http.DefaultClient
 	own.Timeout = 0
 	own.Transport = apiclient.PluginErrors(cfg, cmp.Or(client.Transport, http.DefaultTransport))
-	http1 := sync.OnceValues(func() (http.RoundTripper, error) { return newHTTP1(cfg) })
-	return &Dialer{base: base, client: &own, http1: http1, timeout: cmp.Or(cfg.Timeout, handshakeTimeout)}, nil
+	return &Dialer{
+		base: base, client: &own, timeout: cmp.Or(cfg.Timeout, handshakeTimeout),
+		http:  sync.OnceValues(func() (*http.Client, error) { return newHTTP(cfg) }),
+		http1: sync.OnceValues(func() (http.RoundTripper, error) { return newHTTP1(cfg) }),
+	}, nil
+}
+
+// newHTTP returns a client for Get. It does not follow redirects, for the
+// reason given at upgrader.
+func newHTTP(cfg *rest.Config) (*http.Client, error) {
+	client, err := apiclient.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return client, nil
 }
 
 // Server returns the server's address with its path and without credentials,

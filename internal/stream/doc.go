@@ -2,10 +2,11 @@
 // WebSocket, reconnects the session if a connection is lost, and reports the
 // outcome reliably.
 //
-// It implements the remote-command subprotocols of Kubernetes (exec, attach)
-// and plain message streams (watch). It does not know Kubernetes objects,
-// kubeconfig files, file descriptors or terminals, and it prints nothing: it
-// reports through callbacks and errors.
+// It implements the remote-command subprotocols of Kubernetes (exec, attach),
+// plain message streams, and lists and watches of objects of any type. Of an
+// object it knows only the metadata. It does not know kubeconfig files, file
+// descriptors or terminals, and it prints nothing: it reports through callbacks
+// and errors.
 //
 //   - frame.go: converts channel and payload to a message and back, and a
 //     status to an error; no I/O
@@ -29,6 +30,12 @@
 //     start.go limits the time until it starts, stuck.go checks whether it is
 //     still running
 //   - events.go: receives messages from the server over a link
+//   - objects.go: lists and watches objects over a link; objects_list.go reads
+//     the list, objects_watch.go the events, view.go compares both with what was
+//     delivered before; object.go contains the metadata of an object,
+//     eventerror.go the errors of a watch
+//   - get.go: makes plain requests; httpsocket.go reads messages from an HTTP
+//     answer
 //
 // Invariants:
 //
@@ -45,8 +52,8 @@
 //     are not waited for: they end soon after their connection is closed.)
 //   - After the context ends, no more output is delivered.
 //   - The data from a server that is held in memory is limited: to 4 MiB for a
-//     status, an event, a text message or a SPDY frame, and to 64 KiB for a
-//     refusal.
+//     status, an event, a text message or a SPDY frame, to 64 KiB for a
+//     refusal, and to 256 MiB of JSON for all objects of a list.
 //   - Reading never waits for writing: output arrives even if the remote does
 //     not read its stdin.
 package stream

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -36,8 +35,10 @@ func JSON[T any](deliver func(T) error) func([]byte) error {
 }
 
 // Run delivers messages until a connection ends and the policy does not allow a
-// new one. Its errors are *LostError, *HandshakeError, *DialError,
-// *ProtocolError, *NotReadyError, the context's cause, and those of
+// new one, or the server reports that the requested resourceVersion is too old:
+// a new connection would ask for the same version. Its errors are *LostError,
+// *HandshakeError, *DialError, *ProtocolError, *NotReadyError, *EventError
+// (after an ERROR event with the code 410), the context's cause, and those of
 // Driver.Opened and deliver.
 func (e *Events) Run(ctx context.Context) error {
 	return e.run(ctx, e.driver.Dial, e.use)
@@ -49,24 +50,15 @@ func (e *Events) use(ctx context.Context, conn *Conn) error {
 		return err
 	}
 	defer func() { conn.endedAt = time.Now() }()
-	for {
-		_, r, err := conn.ws.Reader(context.Background())
-		if err != nil {
-			return &LostError{err}
-		}
-		message, err := conn.readMessage(r)
-		if err != nil {
-			return &LostError{err}
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if len(bytes.TrimSpace(message)) == 0 {
-			continue
-		}
+	return conn.messages(ctx, func(message []byte) error {
 		conn.delivered = true
 		if err := e.deliver(message); err != nil {
 			return err
 		}
-	}
+		if failure := eventError(message); failure.Expired() {
+			failure.final = true
+			return failure
+		}
+		return nil
+	})
 }

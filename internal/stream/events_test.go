@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -92,4 +93,34 @@ func TestJSON_Unreadable(t *testing.T) {
 	if err == nil {
 		t.Error("no error")
 	}
+}
+
+// After the server has reported that the requested version is too old, a new
+// connection would ask for the same version.
+func TestEvents_VersionTooOld(t *testing.T) {
+	expired := eventJSON("ERROR", tooOld)
+	synctest.Test(t, func(t *testing.T) {
+		connections := 0
+		d := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			connections++
+			ws, err := websocket.Accept(w, r, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer ws.CloseNow()
+			_ = ws.Write(context.Background(), websocket.MessageText, []byte(expired))
+			_ = ws.Close(websocket.StatusNormalClosure, "")
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		delivered := 0
+		dial := func(ctx context.Context) (*Conn, error) { return d.Dial(ctx, Request{Path: "/"}) }
+		deliver := func([]byte) error { delivered++; return nil }
+		err := NewEvents(&testDriver{dial: dial}, nil, alwaysReconnect, deliver).Run(ctx)
+		const want = "the server ended the watch (410): too old resource version"
+		if err == nil || err.Error() != want || connections != 1 || delivered != 1 {
+			t.Errorf("%v after %d connections and %d messages", err, connections, delivered)
+		}
+	})
 }

@@ -63,7 +63,12 @@ type link struct {
 
 	observing sync.Mutex // held during a call of observe
 
+	// Set before run.
+	temporary  func(error) bool          // whether a failure before the first connection is worth repeating
+	retryAfter func(error) time.Duration // the shortest delay that the server has asked for; may be nil
+
 	// Used by the goroutine of run.
+	worked     bool      // the first connection was open, or works was called
 	until      time.Time // the end of GiveUpAfter, or zero
 	endAttempt func()    // stops the Unanswered events of the current attempt
 
@@ -75,7 +80,7 @@ type link struct {
 }
 
 func newLink(d Driver, observe func(Event), s LinkSettings) *link {
-	return &link{driver: d, settings: s, observe: observe, again: make(chan struct{}, 1)}
+	return &link{driver: d, settings: s, observe: observe, temporary: temporary, again: make(chan struct{}, 1)}
 }
 
 // notify calls the observer.
@@ -164,24 +169,27 @@ func (l *link) setConn(c *Conn) (replaced bool) {
 func (l *link) run(
 	ctx context.Context, dial func(context.Context) (*Conn, error), use func(context.Context, *Conn) error,
 ) error {
-	start, opened, backoff := time.Now(), false, l.backoff()
-	l.until = time.Time{}
+	start, backoff := time.Now(), l.backoff()
+	l.worked, l.until = false, time.Time{}
 	var last error // the last failure that was passed to the observer
 	for attempt := 1; ; attempt++ {
 		replaced := false
-		l.endAttempt = l.reportUnanswered()
+		l.endAttempt = func() {}
+		l.beginAttempt()
 		conn, err := l.open(ctx, attempt, dial)
 		if err == nil {
 			replaced, err = l.hold(ctx, conn, use)
-			if !opened || conn.worked() {
-				opened, backoff = true, l.backoff()
-				l.startGiveUpLimit()
+			if !l.worked || conn.worked() {
+				backoff = l.backoff()
+				l.works()
 			}
 		}
 		l.endAttempt()
 		switch {
 		case errors.Is(err, errQuit):
 			return last
+		case errors.Is(err, errResume):
+			continue
 		case errors.Is(err, errExpired), ctx.Err() == nil && l.expired(0) && errors.Is(err, context.DeadlineExceeded):
 			return last // GiveUpAfter ended this attempt, so err does not say why connecting failed
 		case !failed(err):
@@ -195,12 +203,15 @@ func (l *link) run(
 		if !replaced && (!l.settings.Eager || conn == nil || conn.lived() < livedAfter) {
 			delay = backoff.Step()
 		}
+		if l.retryAfter != nil {
+			delay = max(delay, l.retryAfter(err))
+		}
 		switch {
 		case permanent(err):
 			return err
-		case !opened && (!temporary(err) || time.Since(start)+delay > l.settings.ConnectTimeout):
+		case !l.worked && (!l.temporary(err) || time.Since(start)+delay > l.settings.ConnectTimeout):
 			return err
-		case opened && (!l.reconnects() || l.expired(delay)):
+		case l.worked && (!l.reconnects() || l.expired(delay)):
 			return err
 		}
 		if delay > 0 && !l.pause(ctx, delay) {
@@ -212,7 +223,15 @@ func (l *link) run(
 // errExpired is the cause with which GiveUpAfter cancels an attempt.
 var errExpired = errors.New("no more time to connect again")
 
-func (l *link) startGiveUpLimit() {
+// errResume means that the next connection must be opened at once, although
+// nothing has failed.
+var errResume = errors.New("open the next connection at once")
+
+// works records that a connection has worked, or that the server has answered
+// another request. After the first call, Reconnect and GiveUpAfter apply
+// instead of ConnectTimeout. Each call starts the time limit of GiveUpAfter.
+func (l *link) works() {
+	l.worked = true
 	if l.settings.GiveUpAfter > 0 {
 		l.until = time.Now().Add(l.settings.GiveUpAfter)
 	}
@@ -256,6 +275,13 @@ func (l *link) opened(ctx context.Context, conn *Conn) error {
 	l.endAttempt()
 	conn.openedAt = time.Now()
 	return l.driver.Opened(ctx, conn)
+}
+
+// beginAttempt begins the Unanswered events of an attempt or of a request,
+// instead of the previous ones.
+func (l *link) beginAttempt() {
+	l.endAttempt()
+	l.endAttempt = l.reportUnanswered()
 }
 
 // unansweredAfter is the time from the begin of an attempt to its first
@@ -352,7 +378,8 @@ func failed(err error) bool {
 	var protocol *ProtocolError
 	var notReady *NotReadyError
 	var notStarted *StartError
-	return errors.As(err, &notStarted) || errors.As(err, &lost) || errors.As(err, &refused) ||
+	var event *EventError
+	return errors.As(err, &event) || errors.As(err, &notStarted) || errors.As(err, &lost) || errors.As(err, &refused) ||
 		errors.As(err, &unreachable) || errors.As(err, &protocol) || errors.As(err, &notReady)
 }
 

@@ -212,6 +212,10 @@ func (e *HandshakeError) Refusal() Refusal {
 	return RefusalOther
 }
 
+// Expired reports whether the server no longer has the requested
+// resourceVersion, or the rest of a list (410).
+func (e *HandshakeError) Expired() bool { return e.StatusCode == http.StatusGone }
+
 // MayBeTooLong reports whether the request may have been refused because of its
 // length: the refusal is RefusalTooLong, or the answer is a web page with the
 // status 400 or 403, which some gateways send for a request that is too long.

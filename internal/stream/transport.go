@@ -79,15 +79,25 @@ func (t *Transport) DialWebSocket(ctx context.Context, r Request) (*Conn, error)
 // Dial tries SPDY even after a 101, which may start the command a second time.
 // A command that is not on a terminal is started at most once.
 func (t *Transport) Dial(ctx context.Context, r Request) (*Conn, error) {
-	conn, err := t.dial(ctx, r)
-	if RefusalOf(err) == RefusalUnauthorized && t.renewCredentials() {
-		t.logf("%s: trying again with new credentials", err)
-		conn, err = t.dial(ctx, r)
-	}
+	conn, err := withRenewal(t, func(*Dialer) (*Conn, error) { return t.dial(ctx, r) })
 	if err == nil {
 		conn.prober = t.prober
 	}
 	return conn, err
+}
+
+// withRenewal calls request with the current Dialer. If the server does not
+// accept the credentials, and there may be new ones, it calls request again
+// with a new Dialer.
+func withRenewal[R any](t *Transport, request func(*Dialer) (R, error)) (R, error) {
+	dialer, _ := t.state()
+	answer, err := request(dialer)
+	if RefusalOf(err) == RefusalUnauthorized && t.renewCredentials() {
+		t.logf("%s: trying again with new credentials", err)
+		dialer, _ = t.state()
+		answer, err = request(dialer)
+	}
+	return answer, err
 }
 
 func (t *Transport) dial(ctx context.Context, r Request) (*Conn, error) {

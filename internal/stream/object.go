@@ -1,0 +1,77 @@
+package stream
+
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+)
+
+// Meta is what Objects must know about an object.
+type Meta struct {
+	UID       string // if it is empty, Namespace and Name identify the object
+	Name      string
+	Namespace string // empty for an object of the whole cluster
+	Version   string // the resourceVersion
+	// When is the time of the last change that the object reports itself, for
+	// Objects.Limit; see Object.
+	When time.Time
+}
+
+// key returns what identifies the object.
+func (m Meta) key() string {
+	if m.UID != "" {
+		return m.UID
+	}
+	return m.Namespace + "/" + m.Name
+}
+
+// Object is an object of any type. It can be the type argument of Objects.
+type Object struct {
+	// Meta describes the object. When is the latest of creationTimestamp and,
+	// for an Event, lastTimestamp, eventTime and series.lastObservedTime.
+	Meta Meta
+	// JSON is the object as the server has sent it. In a list, servers omit the
+	// kind and the apiVersion of an object.
+	JSON json.RawMessage
+}
+
+// UnmarshalJSON implements json.Unmarshaler. Times that cannot be parsed are
+// ignored.
+func (o *Object) UnmarshalJSON(data []byte) error {
+	var fields struct {
+		Metadata struct {
+			UID, Name, Namespace, ResourceVersion string
+			CreationTimestamp                     optionalTime
+		}
+		LastTimestamp, EventTime optionalTime
+		Series                   struct{ LastObservedTime optionalTime }
+	}
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return err
+	}
+	m := fields.Metadata
+	o.Meta = Meta{UID: m.UID, Name: m.Name, Namespace: m.Namespace, Version: m.ResourceVersion}
+	for _, t := range []optionalTime{
+		m.CreationTimestamp, fields.LastTimestamp, fields.EventTime, fields.Series.LastObservedTime,
+	} {
+		if t.After(o.Meta.When) {
+			o.Meta.When = t.Time
+		}
+	}
+	o.JSON = bytes.Clone(data)
+	return nil
+}
+
+// ObjectMeta returns o.Meta. It can be the value of Objects.Meta.
+func ObjectMeta(o *Object) Meta { return o.Meta }
+
+// optionalTime is a time that is zero if it is null or cannot be parsed.
+type optionalTime struct{ time.Time }
+
+// UnmarshalJSON implements json.Unmarshaler. It never fails.
+func (t *optionalTime) UnmarshalJSON(data []byte) error {
+	if t.Time.UnmarshalJSON(data) != nil {
+		t.Time = time.Time{}
+	}
+	return nil
+}
