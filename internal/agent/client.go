@@ -1,0 +1,395 @@
+package agent
+
+import (
+	"errors"
+	"time"
+)
+
+// Errors of Client.Receive that are not in session.go.
+var errVersion = errors.New("the agent speaks an unknown version of the protocol")
+
+const (
+	firstInputLimit = terminalInputLimit // before the Welcome
+	maxEvents       = 64
+	maxUnackedSigs  = 32
+	maxChunks       = 2 * maxRuns
+	smallChunk      = 1 << 10
+)
+
+// ClientConfig describes a client.
+type ClientConfig struct {
+	ID     ClientID // random
+	Build  string   // the build ID of the agent that this client has, or ""
+	Name   string   // such as user@host
+	Term   string
+	Size   Size
+	Output uint64 // the offset of the first output to receive; 0 means all output that is kept
+}
+
+// Client is kshell's end of a session. Its methods must not be called concurrently.
+// The time is the time since any fixed time.
+type Client struct {
+	cfg   ClientConfig
+	epoch uint64
+
+	// The newest relay.
+	decoder    Decoder
+	welcomed   bool
+	helloDue   bool
+	resizeDue  bool
+	pingDue    bool
+	leaveDue   bool
+	sent       uint64 // the offset of the next byte of input to send
+	sentSig    uint64 // the number of the next signal to send
+	ackedStamp uint64 // of the last frame of output that was written
+	ackDue     bool
+
+	// Input and signals that are not acknowledged.
+	inputLimit int
+	input      []byte
+	inputBase  uint64 // the offset of the first byte of input
+	ended      bool   // the end of the input follows input
+	signals    []uint8
+	signalBase uint64 // the number of the first signal of signals
+
+	// Output that is not written.
+	output   []Chunk
+	waiting  int    // the number of bytes in output
+	received uint64 // the offset of the next byte
+	written  uint64 // the offset of the first byte that is not written
+
+	exit        *Exit
+	exitAckDue  bool
+	exitAckSent bool
+	welcome     Welcome
+	events      []Message
+	roundTrip   time.Duration
+}
+
+// Chunk is output, or a place where output was dropped.
+type Chunk struct {
+	Stream  Stream
+	Data    []byte
+	Dropped uint64 // if not 0: the number of bytes that were dropped here; Data is empty
+
+	stamp uint64
+}
+
+// NewClient returns a client that has no relay.
+func NewClient(cfg ClientConfig) *Client {
+	return &Client{cfg: cfg, inputLimit: firstInputLimit, received: cfg.Output, written: cfg.Output}
+}
+
+// Connect begins a new relay, which replaces the old one. Bytes that the old one
+// brings from now on must not be passed to Receive.
+func (c *Client) Connect() {
+	c.epoch++
+	c.decoder = Decoder{}
+	c.welcomed, c.helloDue = false, true
+	c.resizeDue, c.pingDue, c.ackDue, c.exitAckSent = false, false, false, false
+	c.exitAckDue, c.ackedStamp = false, 0
+	for i := range c.output { // the round trip would include the outage
+		c.output[i].stamp = 0
+	}
+}
+
+// RefusedError means that the agent does not accept the client. A new relay does not
+// help, except with ReasonTooMany.
+type RefusedError struct{ Refused Refused }
+
+func (e *RefusedError) Error() string {
+	return "the session agent refuses the client: " + e.Refused.Text
+}
+
+// Receive processes bytes from the newest relay. After an error, the relay must be
+// closed. Unless the error is a *RefusedError or ErrForgotten, a new relay continues
+// the session.
+func (c *Client) Receive(p []byte, now time.Duration) error {
+	c.decoder.add(p)
+	for {
+		m, err := c.decoder.Next()
+		if m == nil || err != nil {
+			return err
+		}
+		if err := c.process(m, now); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *Client) process(m Message, now time.Duration) error {
+	switch m := m.(type) {
+	case *Welcome:
+		return c.processWelcome(m)
+	case *Refused:
+		return &RefusedError{*m}
+	}
+	if !c.welcomed {
+		return ErrUnexpected
+	}
+	switch m := m.(type) {
+	case *InputAck:
+		return c.processInputAck(m)
+	case *Output:
+		return c.processOutput(m)
+	case *Skipped:
+		if m.Offset > c.received {
+			if len(c.output) >= maxChunks {
+				return ErrTooMuch
+			}
+			c.output = append(c.output, Chunk{Dropped: m.Offset - c.received})
+			c.received = m.Offset
+		}
+	case *Exit:
+		if m.Offset != c.received {
+			return ErrGap
+		}
+		if c.exit == nil {
+			c.exit = m
+		}
+		c.exitAckDue = true
+	case *Pong:
+		if d := sinceStamp(m.Stamp, now); d > 0 {
+			c.roundTrip = d
+		}
+	case *Presence:
+		c.addEvent(m)
+	default:
+		return ErrUnexpected
+	}
+	return nil
+}
+
+// addEvent drops the event if too many were not taken.
+func (c *Client) addEvent(m Message) {
+	if len(c.events) < maxEvents {
+		c.events = append(c.events, m)
+	}
+}
+
+func (c *Client) processWelcome(m *Welcome) error {
+	switch {
+	case c.welcomed:
+		return ErrUnexpected
+	case m.Version < minVersion || m.Version > Version:
+		return errVersion
+	case m.Input < c.inputBase || m.Input > c.inputEnd(),
+		m.Signals < c.signalBase || m.Signals > c.signalBase+uint64(len(c.signals)):
+		return ErrForgotten
+	}
+	c.welcomed, c.welcome = true, *m
+	c.inputLimit = int(min(m.InputLimit, commandInputLimit))
+	c.sent, c.sentSig = m.Input, m.Signals
+	c.ackDue = true // an acknowledgement may be lost with the old relay
+	c.addEvent(m)
+	return nil
+}
+
+// inputEnd returns the offset after the last byte of input, and after its end.
+func (c *Client) inputEnd() uint64 {
+	end := c.inputBase + uint64(len(c.input))
+	if c.ended {
+		end++
+	}
+	return end
+}
+
+func (c *Client) processInputAck(m *InputAck) error {
+	if m.Offset > c.sent || m.Signals > c.sentSig {
+		return ErrUnexpected
+	}
+	if m.Offset > c.inputBase {
+		n := min(m.Offset-c.inputBase, uint64(len(c.input)))
+		c.input = c.input[:copy(c.input, c.input[n:])]
+		c.inputBase += n // the end is never removed, so that it is sent again only if the agent does not know it
+	}
+	if m.Signals > c.signalBase {
+		c.signals = c.signals[:copy(c.signals, c.signals[m.Signals-c.signalBase:])]
+		c.signalBase = m.Signals
+	}
+	return nil
+}
+
+func (c *Client) processOutput(m *Output) error {
+	if m.Offset > c.received {
+		return ErrGap
+	}
+	c.ackDue = true // also for output that is known, because the agent may not know that
+	known := c.received - m.Offset
+	if known >= uint64(len(m.Data)) {
+		return nil
+	}
+	data := m.Data[known:]
+	if c.waiting+len(data) > commandWindow || len(c.output) >= maxChunks || c.exit != nil {
+		return ErrTooMuch
+	}
+	c.received += uint64(len(data))
+	c.waiting += len(data)
+	if n := len(c.output); n > 0 {
+		last := &c.output[n-1]
+		if last.Stream == m.Stream && last.Dropped == 0 && len(last.Data)+len(data) <= smallChunk {
+			last.Data, last.stamp = append(last.Data, data...), m.Stamp
+			return nil
+		}
+	}
+	c.output = append(c.output, Chunk{Stream: m.Stream, Data: append([]byte(nil), data...), stamp: m.Stamp})
+	return nil
+}
+
+// Next appends the frames that can be sent on the newest relay to buf, and returns
+// the result. It appends not much more than 32 KiB: the caller calls it again until
+// it appends nothing.
+func (c *Client) Next(buf []byte, now time.Duration) []byte {
+	if c.helloDue {
+		c.helloDue = false
+		buf = Append(buf, &Hello{
+			Version: Version, MinVersion: minVersion, Build: c.cfg.Build, Client: c.cfg.ID, Epoch: c.epoch,
+			Output: c.received, Size: c.cfg.Size, Name: c.cfg.Name, Term: c.cfg.Term,
+		})
+	}
+	if !c.welcomed {
+		return buf
+	}
+	if c.resizeDue {
+		c.resizeDue = false
+		buf = Append(buf, &Resize{c.cfg.Size})
+	}
+	for end := c.signalBase + uint64(len(c.signals)); c.sentSig < end; c.sentSig++ {
+		buf = Append(buf, &Signal{Number: c.sentSig, Signal: c.signals[c.sentSig-c.signalBase]})
+	}
+	if c.pingDue {
+		c.pingDue = false
+		buf = Append(buf, &Ping{stampOf(now)})
+	}
+	if c.ackDue {
+		c.ackDue = false
+		buf = Append(buf, &OutputAck{Offset: c.written, Stamp: c.ackedStamp})
+	}
+	buf = c.sendInput(buf)
+	if c.exitAckDue && len(c.output) == 0 && !c.exitAckSent {
+		c.exitAckSent = true
+		buf = Append(buf, &ExitAck{})
+	}
+	if c.leaveDue {
+		buf = Append(buf, &Leave{})
+		c.leaveDue = false
+	}
+	return buf
+}
+
+func (c *Client) sendInput(buf []byte) []byte {
+	if c.inputLimit == 0 { // this client cannot send input
+		return buf
+	}
+	end := c.inputBase + uint64(len(c.input))
+	for c.sent < end && len(buf) < maxData {
+		data := c.input[c.sent-c.inputBase:]
+		data = data[:min(len(data), maxData)]
+		buf = Append(buf, &Input{Offset: c.sent, Data: data})
+		c.sent += uint64(len(data))
+	}
+	if c.ended && c.sent == end {
+		buf = Append(buf, &InputEnd{Offset: c.sent})
+		c.sent++
+	}
+	return buf
+}
+
+// InputRoom returns how many bytes Input accepts now.
+func (c *Client) InputRoom() int {
+	if c.ended {
+		return 0
+	}
+	return max(c.inputLimit-len(c.input), 0)
+}
+
+// Input adds input for the command, and returns the number of bytes that were
+// accepted.
+func (c *Client) Input(p []byte) int {
+	n := min(len(p), c.InputRoom())
+	c.input = append(c.input, p[:n]...)
+	return n
+}
+
+// EndInput ends the input. A command with a terminal does not notice that.
+func (c *Client) EndInput() { c.ended = true }
+
+// InputDone reports whether the command got all input so far.
+func (c *Client) InputDone() bool { return len(c.input) == 0 }
+
+// Signal sends a signal to the command. It reports whether the signal was accepted:
+// it is not if too many are not acknowledged.
+func (c *Client) Signal(number uint8) bool {
+	if len(c.signals) >= maxUnackedSigs {
+		return false
+	}
+	c.signals = append(c.signals, number)
+	return true
+}
+
+// Resize sets the size of the terminal.
+func (c *Client) Resize(size Size) {
+	c.cfg.Size = size
+	c.resizeDue = c.welcomed
+}
+
+// Ping sends a ping, unless one is waiting to be sent. Each frame from the agent
+// shows that the relay works.
+func (c *Client) Ping() { c.pingDue = c.welcomed }
+
+// Leave detaches, after what can be sent on the relay. The session stays.
+func (c *Client) Leave() { c.leaveDue = true }
+
+// Output returns the next output to write, or false. The chunk is valid until
+// Written is called.
+func (c *Client) Output() (Chunk, bool) {
+	if len(c.output) == 0 {
+		return Chunk{}, false
+	}
+	return c.output[0], true
+}
+
+// Written acknowledges n bytes of the chunk that Output has returned. For a chunk of
+// dropped output, n is ignored.
+func (c *Client) Written(n int) {
+	chunk := &c.output[0]
+	if chunk.Dropped > 0 {
+		c.written += chunk.Dropped
+		n = 0
+	}
+	chunk.Data = chunk.Data[n:]
+	c.written += uint64(n)
+	c.waiting -= n
+	c.ackDue = true
+	if len(chunk.Data) == 0 {
+		c.ackedStamp = chunk.stamp
+		c.output[0] = Chunk{}
+		c.output = c.output[1:]
+	}
+}
+
+// Exit returns how the command ended, after all output was written.
+func (c *Client) Exit() (*Exit, bool) {
+	if c.exit == nil || len(c.output) > 0 {
+		return nil, false
+	}
+	return c.exit, true
+}
+
+// Done reports whether the end of the command was acknowledged on the newest relay,
+// so that the client needs it only until the bytes are sent.
+func (c *Client) Done() bool { return c.exitAckSent }
+
+// Events returns what was received since the last call: a *Welcome for each relay,
+// and a *Presence for each other client that attaches or leaves.
+func (c *Client) Events() []Message {
+	events := c.events
+	c.events = nil
+	return events
+}
+
+// Attached reports whether the agent has accepted the newest relay.
+func (c *Client) Attached() bool { return c.welcomed }
+
+// RoundTrip returns the time between the last answered ping and its answer, or 0.
+func (c *Client) RoundTrip() time.Duration { return c.roundTrip }

@@ -1,0 +1,219 @@
+package agent
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// A frame is one byte (the type), four bytes (the length of the payload, big
+// endian), and the payload. All numbers are big endian.
+const (
+	frameHeader = 5
+
+	// MaxPayload is the maximum length of a payload, in bytes.
+	MaxPayload = 64 << 10
+
+	// maxData is the maximum number of bytes of input or output in one frame.
+	maxData = 32 << 10
+
+	// A frame of an unknown type from firstOptional on is ignored, so that a later
+	// version can add frames. Below, it is an error.
+	firstOptional = 128
+)
+
+// Types of frames. The direction is in the comment of each message.
+const (
+	typeHello byte = iota + 1
+	typeWelcome
+	typeRefused
+	typeInput
+	typeInputEnd
+	typeSignal
+	typeInputAck
+	typeOutput
+	typeOutputAck
+	typeResize
+	typeSkipped
+	typeExit
+	typeExitAck
+	typePing
+	typePong
+	typePresence
+	typeLeave
+	typeInfo
+)
+
+// Errors of a Decoder. Each of them means that the other end does not follow the
+// protocol: the relay must be closed.
+var (
+	ErrTooLong   = errors.New("the payload of a frame is too long")
+	ErrMalformed = errors.New("the payload of a frame is malformed")
+	ErrUnknown   = errors.New("the type of a frame is unknown")
+)
+
+// Decoder splits a stream of bytes into messages. The zero value is ready to use.
+type Decoder struct {
+	buf  []byte
+	read int // the number of bytes of buf that were decoded
+}
+
+// Write adds bytes to be decoded. It copies them and never fails.
+func (d *Decoder) Write(p []byte) (int, error) {
+	d.add(p)
+	return len(p), nil
+}
+
+func (d *Decoder) add(p []byte) {
+	if d.read > 0 {
+		d.buf = d.buf[:copy(d.buf, d.buf[d.read:])]
+		d.read = 0
+	}
+	d.buf = append(d.buf, p...)
+}
+
+// Next returns the next message, or nil if more bytes are needed. The data of the
+// message is valid until the next call of Write. After an error, the Decoder must
+// not be used.
+func (d *Decoder) Next() (Message, error) {
+	for {
+		rest := d.buf[d.read:]
+		if len(rest) < frameHeader {
+			return nil, nil
+		}
+		length := binary.BigEndian.Uint32(rest[1:])
+		if length > MaxPayload {
+			return nil, ErrTooLong
+		}
+		end := frameHeader + int(length)
+		if len(rest) < end {
+			return nil, nil
+		}
+		d.read += end
+		m, err := parse(rest[0], rest[frameHeader:end:end])
+		if err != nil || m != nil {
+			return m, err
+		}
+	}
+}
+
+// parse returns the message of a frame, or nil if the frame is to be ignored.
+func parse(frameType byte, payload []byte) (Message, error) {
+	m := newMessage(frameType)
+	if m == nil {
+		if frameType >= firstOptional {
+			return nil, nil
+		}
+		return nil, ErrUnknown
+	}
+	r := reader{rest: payload}
+	m.decode(&r)
+	if r.failed || len(r.rest) > 0 && !extensible(frameType) {
+		return nil, ErrMalformed
+	}
+	return m, nil
+}
+
+// Append appends the frame of a message to buf and returns the result. Strings
+// that are longer than their limits are cut.
+func Append(buf []byte, m Message) []byte {
+	at := len(buf)
+	buf = append(buf, m.frameType(), 0, 0, 0, 0)
+	w := writer{buf}
+	m.encode(&w)
+	binary.BigEndian.PutUint32(w.buf[at+1:], uint32(len(w.buf)-at-frameHeader))
+	return w.buf
+}
+
+// reader decodes the fields of a payload. After a failure, all methods return zero
+// values.
+type reader struct {
+	rest   []byte
+	failed bool
+}
+
+func (r *reader) take(n int) []byte {
+	if n > len(r.rest) {
+		r.failed, r.rest = true, nil
+	}
+	if r.failed {
+		return nil
+	}
+	field := r.rest[:n:n]
+	r.rest = r.rest[n:]
+	return field
+}
+
+func (r *reader) uint8() uint8 {
+	if b := r.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (r *reader) uint16() uint16 {
+	if b := r.take(2); b != nil {
+		return binary.BigEndian.Uint16(b)
+	}
+	return 0
+}
+
+func (r *reader) uint32() uint32 {
+	if b := r.take(4); b != nil {
+		return binary.BigEndian.Uint32(b)
+	}
+	return 0
+}
+
+func (r *reader) uint64() uint64 {
+	if b := r.take(8); b != nil {
+		return binary.BigEndian.Uint64(b)
+	}
+	return 0
+}
+
+// bool fails for a byte other than 0 and 1.
+func (r *reader) bool() bool {
+	b := r.uint8()
+	r.failed = r.failed || b > 1
+	return b == 1
+}
+
+// string reads a length of two bytes, of at most limit, and the string.
+func (r *reader) string(limit int) string {
+	n := int(r.uint16())
+	if n > limit {
+		r.failed = true
+	}
+	return string(r.take(n))
+}
+
+// data returns the rest of the payload: 1 to maxData bytes.
+func (r *reader) data() []byte {
+	if len(r.rest) == 0 || len(r.rest) > maxData {
+		r.failed = true
+	}
+	return r.take(len(r.rest))
+}
+
+// writer appends the fields of a payload.
+type writer struct{ buf []byte }
+
+func (w *writer) uint8(v uint8)   { w.buf = append(w.buf, v) }
+func (w *writer) uint16(v uint16) { w.buf = binary.BigEndian.AppendUint16(w.buf, v) }
+func (w *writer) uint32(v uint32) { w.buf = binary.BigEndian.AppendUint32(w.buf, v) }
+func (w *writer) uint64(v uint64) { w.buf = binary.BigEndian.AppendUint64(w.buf, v) }
+func (w *writer) data(v []byte)   { w.buf = append(w.buf, v...) }
+
+func (w *writer) bool(v bool) {
+	if v {
+		w.uint8(1)
+	} else {
+		w.uint8(0)
+	}
+}
+
+func (w *writer) string(v string, limit int) {
+	v = v[:min(len(v), limit)]
+	w.uint16(uint16(len(v)))
+	w.buf = append(w.buf, v...)
+}

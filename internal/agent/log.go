@@ -1,0 +1,85 @@
+package agent
+
+import "sort"
+
+const (
+	chunkSize = 32 << 10
+
+	// maxRuns limits the memory for the boundaries between stdout and stderr.
+	maxRuns = 4096
+)
+
+// outputLog keeps the newest output of a command. Both streams share one sequence
+// of offsets.
+type outputLog struct {
+	start, end uint64   // the offsets of the kept output
+	chunks     [][]byte // of chunkSize bytes; the first contains start
+	spare      []byte   // a chunk that is not used, or nil
+	runs       []run    // the kept output, split by stream
+}
+
+// run is output of one stream, from the end of the previous run.
+type run struct {
+	end    uint64
+	stream Stream
+}
+
+// size returns the number of bytes that are kept.
+func (l *outputLog) size() int { return int(l.end - l.start) }
+
+// base returns the offset of the first byte of the first chunk.
+func (l *outputLog) base() uint64 { return l.start - l.start%chunkSize }
+
+func (l *outputLog) append(stream Stream, data []byte) {
+	if len(data) == 0 {
+		return
+	}
+	for len(data) > 0 {
+		if l.end == l.base()+uint64(len(l.chunks))*chunkSize {
+			if l.spare == nil {
+				l.spare = make([]byte, chunkSize)
+			}
+			l.chunks, l.spare = append(l.chunks, l.spare), nil
+		}
+		n := copy(l.chunks[len(l.chunks)-1][l.end%chunkSize:], data)
+		l.end += uint64(n)
+		data = data[n:]
+	}
+	if n := len(l.runs); n > 0 && l.runs[n-1].stream == stream {
+		l.runs[n-1].end = l.end
+	} else {
+		l.runs = append(l.runs, run{l.end, stream})
+	}
+}
+
+// dropBefore drops the output below offset.
+func (l *outputLog) dropBefore(offset uint64) {
+	offset = min(offset, l.end)
+	if offset <= l.start {
+		return
+	}
+	chunks := offset/chunkSize - l.start/chunkSize
+	for range min(chunks, uint64(len(l.chunks))) {
+		l.spare = l.chunks[0]
+		l.chunks[0] = nil
+		l.chunks = l.chunks[1:]
+	}
+	l.start = offset
+	for len(l.runs) > 0 && l.runs[0].end <= offset {
+		l.runs = l.runs[1:]
+	}
+}
+
+// at returns output of one stream from offset on: 1 to limit bytes, or none at the
+// end. offset must not be below start. The bytes are valid until the next call of
+// append.
+func (l *outputLog) at(offset uint64, limit int) (Stream, []byte) {
+	if offset >= l.end {
+		return 0, nil
+	}
+	i := sort.Search(len(l.runs), func(i int) bool { return l.runs[i].end > offset })
+	chunk := l.chunks[(offset-l.base())/chunkSize]
+	within := int(offset % chunkSize)
+	n := min(limit, chunkSize-within, int(min(l.runs[i].end-offset, chunkSize)))
+	return l.runs[i].stream, chunk[within : within+n]
+}
