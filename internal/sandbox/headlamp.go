@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -269,11 +268,10 @@ func (h *Headlamp) URL() string {
 	return scheme + "://" + h.addr + h.cfg.BaseURL
 }
 
-// ClusterPath returns the path of a cluster, which begins with the base URL.
-func (h *Headlamp) ClusterPath(cluster string) string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.cfg.BaseURL + "/clusters/" + url.PathEscape(cluster)
+// ClusterURL returns the URL of a cluster, which a kubeconfig can contain as the
+// server.
+func (h *Headlamp) ClusterURL(cluster string) string {
+	return h.URL() + "/clusters/" + url.PathEscape(cluster)
 }
 
 // Addr returns the address of the server, host:port.
@@ -298,12 +296,11 @@ func (h *Headlamp) Requests() []HeadlampRequest {
 // context is that of the first cluster.
 func (h *Headlamp) WriteKubeconfig(path, token string) error {
 	h.mu.Lock()
-	clusters, ca, base := h.cfg.Clusters, h.certs.caPEM, h.cfg.BaseURL
+	clusters, ca := h.cfg.Clusters, h.certs.caPEM
 	if h.cfg.PlainHTTP {
 		ca = nil
 	}
 	h.mu.Unlock()
-	host := strings.TrimSuffix(h.URL(), base)
 	cfg := clientcmdv1.Config{Kind: "Config", APIVersion: "v1", AuthInfos: []clientcmdv1.NamedAuthInfo{
 		{Name: "user", AuthInfo: clientcmdv1.AuthInfo{Token: token}},
 	}}
@@ -313,7 +310,7 @@ func (h *Headlamp) WriteKubeconfig(path, token string) error {
 		}
 		cfg.Clusters = append(cfg.Clusters, clientcmdv1.NamedCluster{
 			Name:    c.Name,
-			Cluster: clientcmdv1.Cluster{Server: host + h.ClusterPath(c.Name), CertificateAuthorityData: ca},
+			Cluster: clientcmdv1.Cluster{Server: h.ClusterURL(c.Name), CertificateAuthorityData: ca},
 		})
 		cfg.Contexts = append(cfg.Contexts, clientcmdv1.NamedContext{
 			Name:    c.Name,

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"kshell/internal/sandbox"
 	"kshell/test/faultproxy"
 )
 
@@ -17,6 +18,13 @@ import (
 func sandboxSetup(t *testing.T) Setup {
 	t.Helper()
 	s, host := startSandbox(t)
+	return setupOf(t, s, host, "")
+}
+
+// setupOf is a Setup with a sandbox. kshell reaches it through a server at host,
+// at the path.
+func setupOf(t *testing.T, s *sandbox.Server, host, path string) Setup {
+	t.Helper()
 	return Setup{
 		Program: Program{Path: kshellBinary(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()},
 		Through: func(t *testing.T) (*faultproxy.Proxy, []string) {
@@ -26,7 +34,7 @@ func sandboxSetup(t *testing.T) Setup {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = proxy.Close() })
-			return proxy, []string{"--server", "https://" + proxy.Addr()}
+			return proxy, []string{"--server", "https://" + proxy.Addr() + path}
 		},
 		Pod: func(t *testing.T) string {
 			t.Helper()

@@ -3,10 +3,12 @@
 package contract
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"os/exec"
 	"regexp"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -24,6 +26,7 @@ type Terminal struct {
 	wait        func() error  // waits for the exit of the program
 
 	mu      sync.Mutex
+	answers bool // see AnswerQueries
 	text    []byte
 	changed chan struct{} // receives after new output; 1 slot
 	seen    int           // length of the text up to the end of the last match
@@ -89,8 +92,14 @@ func (w *Terminal) read() {
 	for {
 		n, err := w.user.Read(buf)
 		w.mu.Lock()
+		before := bytes.Count(w.text, cursorQuery)
 		w.text = append(w.text, buf[:n]...)
+		queries := bytes.Count(w.text, cursorQuery) - before
+		answers := w.answers
 		w.mu.Unlock()
+		if answers {
+			_, _ = w.user.WriteString(strings.Repeat(cursorPosition, queries)) // fails if the terminal is closed
+		}
 		select {
 		case w.changed <- struct{}{}:
 		default:
@@ -98,6 +107,27 @@ func (w *Terminal) read() {
 		if err != nil { // EIO: the other side is closed
 			return
 		}
+	}
+}
+
+// The query of a program for the position of the cursor, and a terminal's answer.
+var cursorQuery = []byte("\x1b[6n")
+
+const cursorPosition = "\x1b[24;10R"
+
+// AnswerQueries makes the terminal answer each later query for the position of
+// the cursor, as real terminals do.
+func (w *Terminal) AnswerQueries() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answers = true
+}
+
+// Resize changes the size of the terminal.
+func (w *Terminal) Resize(rows, columns uint16) {
+	w.t.Helper()
+	if err := pty.Setsize(w.user, &pty.Winsize{Rows: rows, Cols: columns}); err != nil {
+		w.t.Error(err)
 	}
 }
 
