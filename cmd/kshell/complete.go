@@ -34,10 +34,12 @@ type completionFunc = func(cmd *cobra.Command, args []string, toComplete string)
 // completeConnection sets the completion of root's connection flags.
 func (a *app) completeConnection(root *cobra.Command) {
 	for flag, complete := range map[string]completionFunc{
-		"context":   a.kubeconfigNames(func(c *clientcmdapi.Config) []string { return sortedKeys(c.Contexts) }),
-		"cluster":   a.kubeconfigNames(func(c *clientcmdapi.Config) []string { return sortedKeys(c.Clusters) }),
-		"user":      a.kubeconfigNames(func(c *clientcmdapi.Config) []string { return sortedKeys(c.AuthInfos) }),
-		"namespace": a.completeNamespace,
+		"context":     a.kubeconfigNames(func(c *clientcmdapi.Config) []string { return sortedKeys(c.Contexts) }),
+		"cluster":     a.kubeconfigNames(func(c *clientcmdapi.Config) []string { return sortedKeys(c.Clusters) }),
+		"user":        a.kubeconfigNames(func(c *clientcmdapi.Config) []string { return sortedKeys(c.AuthInfos) }),
+		"namespace":   a.completeNamespace,
+		clusterFlag:   a.completeHeadlampCluster,
+		statelessFlag: cobra.FixedCompletions(statelessModes, cobra.ShellCompDirectiveNoFileComp),
 	} {
 		_ = root.RegisterFlagCompletionFunc(flag, complete) // the flag exists: no error
 	}
@@ -57,7 +59,7 @@ func (a *app) completeExec(cmd *cobra.Command) *cobra.Command {
 // pathFlags are the flags whose values are local files.
 var pathFlags = []string{
 	filenameFlag, "kubeconfig", "kuberc", "certificate-authority", "client-certificate", "client-key",
-	"stdin-file", "status-file",
+	"stdin-file", "status-file", tokenFileFlag,
 }
 
 // noFiles prevents the shell from offering files as values of flags that do not
@@ -93,11 +95,25 @@ func (a *app) completeNamespace(
 	cmd *cobra.Command, _ []string, toComplete string,
 ) ([]string, cobra.ShellCompDirective) {
 	return a.timely(cmd, func(ctx context.Context) []string {
-		kube, err := a.connectForCompletion()
+		kube, err := a.connectForCompletion(ctx)
 		if err != nil {
 			return nil
 		}
 		return listNames(ctx, kube.Config, "/api/v1/namespaces", toComplete)
+	}), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeHeadlampCluster completes the name of a cluster of the Headlamp
+// server.
+func (a *app) completeHeadlampCluster(
+	cmd *cobra.Command, _ []string, toComplete string,
+) ([]string, cobra.ShellCompDirective) {
+	return a.timely(cmd, func(ctx context.Context) []string {
+		server, err := a.askHeadlamp(ctx)
+		if err != nil {
+			return nil
+		}
+		return offerable(server.Names(), toComplete)
 	}), cobra.ShellCompDirectiveNoFileComp
 }
 
@@ -132,7 +148,7 @@ func (a *app) objectNames(cmd *cobra.Command, typ, prefix string) []string {
 		before = typ + "/"
 	}
 	return a.timely(cmd, func(ctx context.Context) []string {
-		kube, err := a.connectForCompletion()
+		kube, err := a.connectForCompletion(ctx)
 		if err != nil {
 			return nil
 		}
@@ -168,7 +184,7 @@ func (a *app) completeContainer(
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return a.timely(cmd, func(ctx context.Context) []string {
-		kube, err := a.connectForCompletion()
+		kube, err := a.connectForCompletion(ctx)
 		if err != nil {
 			return nil
 		}

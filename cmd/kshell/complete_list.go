@@ -16,19 +16,12 @@ import (
 
 	"kshell/internal/apiclient"
 	"kshell/internal/kubeconfig"
-	"kshell/internal/remote"
 )
 
 // connectForCompletion is like connect, but credential plugins cannot prompt,
 // and warnings from the server are not printed.
-func (a *app) connectForCompletion() (*kubeconfig.Connection, error) {
-	kube, err := a.connect()
-	if err != nil {
-		return nil, err
-	}
-	kube.Config.WarningHandler = rest.NoWarnings{}
-	kube.Config = remote.WithoutPrompts(kube.Config, "a shell completion cannot prompt")
-	return kube, nil
+func (a *app) connectForCompletion(ctx context.Context) (*kubeconfig.Connection, error) {
+	return a.connect(ctx, connectOptions{completing: true})
 }
 
 const (

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kshell/internal/kubeconfig"
 	"kshell/internal/nodeshell"
 	"kshell/internal/notice"
 	"kshell/internal/settings"
@@ -40,6 +41,9 @@ Settings are read from ` + settingsName + ` in the user's configuration director
       namespace: web          # replaces the namespace in the kubeconfig
       http-credentials: drop  # same as --http-credentials
       idle-keepalive: false   # same as --no-idle-keepalive
+      headlamp: https://HOST      # same as --headlamp
+      headlamp-cluster: NAME      # same as --headlamp-cluster
+      headlamp-stateless: auto    # same as --headlamp-stateless
 
 Environment variables such as KSHELL_SHELL override the file. Flags override both.`,
 		Args: noArgs,
@@ -104,28 +108,65 @@ func defaultSettingsFile() string {
 
 // viewConfig prints the effective settings.
 func (a *app) viewConfig() error {
-	conn, err := a.load()
+	loaded, err := a.load()
 	if err != nil {
 		return err
 	}
 	s := a.settings
-	switch {
-	case a.kube.Namespace != "":
-		s.Namespace.Text, s.Namespace.Source = a.kube.Namespace, "flag --namespace"
-	case s.Namespace.Text == "":
-		s.Namespace.Text, s.Namespace.Source = conn.Namespace, "kubeconfig"
+	a.headlamp.override(&s)
+	if err := a.viewNamespace(&s, loaded); err != nil {
+		return err
 	}
 	s.Shell.Text = cmp.Or(s.Shell.Text, "bash, sh or ash")
 	s.EscapeChar.Text = cmp.Or(s.EscapeChar.Text, escapeDefault)
 	s.Keepalive.Text = cmp.Or(s.Keepalive.Text, keepaliveDefault.String())
 	s.Idle.Text = cmp.Or(s.Idle.Text, "true")
 	s.HTTP.Text = cmp.Or(s.HTTP.Text, "send to this machine, else refuse")
+	if s.NodeImage.Text == "" && s.Headlamp.Text != "" {
+		s.NodeImage.Text = "that of the Headlamp server, else " + nodeshell.DefaultImage
+	}
 	s.NodeImage.Text = cmp.Or(s.NodeImage.Text, nodeshell.DefaultImage)
+	s.Headlamp.Text = cmp.Or(s.Headlamp.Text, "none")
+	s.Cluster.Text = cmp.Or(s.Cluster.Text, "that of the URL, the only one, or that with the name of the context")
+	s.Stateless.Text = cmp.Or(s.Stateless.Text, statelessNever)
 	rows := [][]string{{"SETTING", "VALUE", "SOURCE"}}
 	for _, v := range s.All() {
 		rows = append(rows, []string{v.Key, v.Text, v.Source})
 	}
+	if source := a.headlamp.tokenSource(); source != "" {
+		rows = append(rows, []string{"headlamp-token", "(not shown)", source})
+	}
 	a.printTable(rows)
+	return nil
+}
+
+// viewNamespace sets the namespace in s to the one that is used.
+func (a *app) viewNamespace(s *settings.Settings, loaded *kubeconfig.Loaded) error {
+	plan, err := a.headlamp.plan(&a.settings, &a.kube)
+	if err != nil {
+		return err
+	}
+	var conn *kubeconfig.Connection
+	if plan != nil {
+		conn, err = loaded.ConnectTo(kubeconfig.Server{URL: plan.address.Base, Source: plan.source})
+	} else {
+		conn, err = loaded.Connect()
+	}
+	if err != nil {
+		return err
+	}
+	for _, note := range conn.Notes {
+		a.notice.Note("%s", note)
+	}
+	switch {
+	case a.kube.Namespace != "":
+		s.Namespace.Text, s.Namespace.Source = a.kube.Namespace, "flag --namespace"
+	case s.Namespace.Text != "":
+	case conn.Namespace == "":
+		s.Namespace.Text, s.Namespace.Source = "that of the cluster, else default", "Headlamp server"
+	default:
+		s.Namespace.Text, s.Namespace.Source = conn.Namespace, "kubeconfig"
+	}
 	return nil
 }
 

@@ -32,9 +32,18 @@ import (
 // certificateFor returns a self-signed client certificate and its key, in PEM.
 func certificateFor(t *testing.T, name string) (cert, key []byte) {
 	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	cert, key, err := newCertificate(name)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return cert, key
+}
+
+// newCertificate is certificateFor for callers without a *testing.T.
+func newCertificate(name string) (cert, key []byte, err error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
@@ -43,15 +52,12 @@ func certificateFor(t *testing.T, name string) (cert, key []byte) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
 	cert = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
-	return cert, key
+	return cert, key, err
 }
 
 // startCertProxy starts a proxy in front of a sandbox that accepts the client

@@ -144,7 +144,7 @@ func (a *app) execCommand(ctx context.Context, p *execPlan, status *statusRecord
 // connectAndPick connects to the server and, if p.pick is set, lets the user
 // choose the pod from a list.
 func (a *app) connectAndPick(ctx context.Context, p *execPlan) (*kubeconfig.Connection, *remote.Cluster, error) {
-	kube, err := a.connect()
+	kube, err := a.connect(ctx, connectOptions{})
 	if err != nil {
 		return nil, nil, err
 	}

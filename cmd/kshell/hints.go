@@ -8,11 +8,12 @@ import (
 	"kshell/internal/script"
 )
 
-// connectionFlags adds the flags -n and --context of kshell's own command line
-// to the commands in hints.
+// connectionFlags adds the flags -n, --context, --headlamp and
+// --headlamp-cluster of kshell's own command line to the commands in hints.
 type connectionFlags struct {
-	program string // kshell, or kubectl kshell
-	flags   *kubeconfig.Flags
+	program  string // kshell, or kubectl kshell
+	flags    *kubeconfig.Flags
+	headlamp *headlampFlags
 }
 
 var _ notice.Commands = connectionFlags{}
@@ -29,6 +30,10 @@ func (c connectionFlags) Complete(command string) string {
 		kubectl := strings.HasPrefix(one, "kubectl ") && !own
 		if own && !hasFlag(one, "-A") { // -A means all namespaces
 			one = addFlag(one, "-n", c.flags.Namespace)
+		}
+		if own {
+			one = addFlag(one, "--"+headlampFlag, c.headlamp.address)
+			one = addFlag(one, "--"+clusterFlag, c.headlamp.cluster)
 		}
 		if own || kubectl && !strings.HasPrefix(one, "kubectl config set-") {
 			one = addFlag(one, "--context", c.flags.Context)

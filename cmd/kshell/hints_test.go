@@ -62,9 +62,22 @@ func TestConnectionFlags_Complete(t *testing.T) {
 		{"another program", "kshell", "unset KUBECONFIG", "unset KUBECONFIG", given},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := (connectionFlags{tt.program, &tt.flags}).Complete(tt.command); got != tt.want {
+			if got := (connectionFlags{tt.program, &tt.flags, &headlampFlags{}}).Complete(tt.command); got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestConnectionFlags_Headlamp(t *testing.T) {
+	flags := connectionFlags{"kshell", &kubeconfig.Flags{}, &headlampFlags{address: "https://h/x y", cluster: "main"}}
+	for command, want := range map[string]string{
+		"kshell exec web -- ls":                "kshell exec web --headlamp 'https://h/x y' --headlamp-cluster main -- ls",
+		"kshell exec web --headlamp-cluster b": "kshell exec web --headlamp-cluster b --headlamp 'https://h/x y'",
+		"kubectl get nodes":                    "kubectl get nodes",
+	} {
+		if got := flags.Complete(command); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
 	}
 }

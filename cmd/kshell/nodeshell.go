@@ -81,7 +81,8 @@ command, and on a terminal, kshell opens a login shell, and attaches to it again
 	flags.BoolVarP(&f.stdin, "stdin", "i", false, "pass stdin to the command")
 	flags.BoolVarP(&f.tty, "tty", "t", false, "stdin is a terminal (needs -i)")
 	flags.StringVar(&f.image, "image", "",
-		"image of the pod; needs sh, and nsenter or chroot; default: the setting node-image, else "+nodeshell.DefaultImage)
+		"image of the pod; needs sh, and nsenter or chroot; default: the setting node-image, "+
+			"else that of the Headlamp server, else "+nodeshell.DefaultImage)
 	flags.StringVar(&f.pullPolicy, "image-pull-policy", "",
 		"Always, IfNotPresent or Never; default: the cluster's default")
 	flags.StringVar(&f.pullSecret, "image-pull-secret", "", "secret for pulling the image")
@@ -134,16 +135,16 @@ command, and on a terminal, kshell opens a login shell, and attaches to it again
 
 // nodeShell executes the plan of a node-shell command line.
 func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
-	kube, err := a.connect()
+	kube, err := a.connect(ctx, connectOptions{nodeShell: true})
 	if err != nil {
-		return err
+		return outcome.ContextCause(ctx, err)
 	}
 	if err := p.exec.session.applySettings(a.settings); err != nil {
 		return err
 	}
 	p.options.Namespace = kube.Namespace
 	if !p.image {
-		p.options.Image = a.settings.NodeImage.Text
+		p.options.Image = a.defaultNodeImage()
 	}
 	p.options.CreatedBy, p.options.CreatedFrom = whoami()
 	p.options.Env = terminalEnv(os.Environ())
@@ -181,6 +182,16 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 		}
 	}
 	return a.runOnNode(ctx, m, p)
+}
+
+// defaultNodeImage returns the image of pods of node shells without --image, or
+// "" for the built-in one.
+func (a *app) defaultNodeImage() string {
+	image := a.settings.NodeImage.Text
+	if image == "" && a.headlampServer != nil {
+		return a.headlampServer.NodeShellImage
+	}
+	return image
 }
 
 func (a *app) newNodeManager(

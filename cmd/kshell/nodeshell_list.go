@@ -29,10 +29,12 @@ func newNodeList(a *app) *cobra.Command {
 
 // nodeManagerIn returns a Manager to list and delete pods, and the namespace in
 // which to search. An empty namespace means all namespaces.
-func (a *app) nodeManagerIn(allNamespaces bool) (m *nodeshell.Manager, namespace string, err error) {
-	kube, err := a.connect()
+func (a *app) nodeManagerIn(
+	ctx context.Context, allNamespaces bool,
+) (m *nodeshell.Manager, namespace string, err error) {
+	kube, err := a.connect(ctx, connectOptions{nodeShell: true})
 	if err != nil {
-		return nil, "", err
+		return nil, "", outcome.ContextCause(ctx, err)
 	}
 	m, _, err = a.newNodeManager(kube, nodeshell.Options{})
 	if allNamespaces {
@@ -42,7 +44,7 @@ func (a *app) nodeManagerIn(allNamespaces bool) (m *nodeshell.Manager, namespace
 }
 
 func (a *app) listNodeShells(ctx context.Context, allNamespaces bool) error {
-	m, namespace, err := a.nodeManagerIn(allNamespaces)
+	m, namespace, err := a.nodeManagerIn(ctx, allNamespaces)
 	if err != nil {
 		return err
 	}
@@ -103,7 +105,7 @@ func newNodeGC(a *app) *cobra.Command {
 }
 
 func (a *app) gc(ctx context.Context, f gcFlags) error {
-	m, namespace, err := a.nodeManagerIn(f.allNamespaces)
+	m, namespace, err := a.nodeManagerIn(ctx, f.allNamespaces)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"kshell/internal/cleanup"
+	"kshell/internal/headlamp"
 	"kshell/internal/interactive"
 	"kshell/internal/kubeconfig"
 	"kshell/internal/notice"
@@ -32,9 +34,12 @@ type app struct {
 	kube     kubeconfig.Flags
 	http     string // --http-credentials
 	kubectl  kubectlFlags
+	headlamp headlampFlags
 	settings settings.Settings // set by load
 	server   *remote.ServerState
-	warnings *atomic.Int32 // the number of warnings from the server
+
+	headlampServer *headlamp.Server // set by connect; nil if no Headlamp server was asked
+	warnings       *atomic.Int32    // the number of warnings from the server
 }
 
 // limits and terminalLimits are time limits. Tests change them.
@@ -59,7 +64,7 @@ const (
 // newRoot returns the command kshell with all its subcommands.
 func newRoot(a *app) *cobra.Command {
 	a.warnings, a.server = &atomic.Int32{}, &remote.ServerState{}
-	a.notice.Commands = connectionFlags{a.name, &a.kube}
+	a.notice.Commands = connectionFlags{a.name, &a.kube, &a.headlamp}
 	root := &cobra.Command{
 		Use:   "kshell",
 		Short: "Open shells and run commands in the pods and on the nodes of a Kubernetes cluster",
@@ -88,6 +93,7 @@ It reports how a command really ended, and reconnects a shell when the connectio
 	flags.StringVar(&a.http, httpFlag, "",
 		"send credentials to a server whose address begins with http://: refuse, drop or send "+
 			"(default: send them to this machine, refuse for any other)")
+	a.headlamp.addTo(flags)
 	a.kube.AddTo(flags)
 	a.kubectl.addTo(flags)
 	root.SetGlobalNormalizationFunc(normalizeFlagName)
@@ -142,27 +148,48 @@ func onlySubcommands(cmd *cobra.Command, args []string) error {
 	return usage(cmd, "unknown command "+strconv.Quote(args[0]))
 }
 
+// connectOptions are the options of connect.
+type connectOptions struct {
+	// completing means that the connection is for a completion: credential
+	// plugins cannot prompt.
+	completing bool
+	// nodeShell means that the defaults of a Headlamp server for node shells
+	// apply.
+	nodeShell bool
+}
+
 // connect loads the kubeconfig and the settings, and determines whether
-// credentials are sent to the server. It does not access the network.
-func (a *app) connect() (*kubeconfig.Connection, error) {
-	if a.http != "" && !slices.Contains(kubeconfig.HTTPRules, a.http) {
-		return nil, outcome.NewUsageError("unknown --"+httpFlag+" "+strconv.Quote(a.http),
-			"one of "+strings.Join(kubeconfig.HTTPRules, ", "))
-	}
-	conn, err := a.load()
+// credentials are sent to the server. It accesses the network only if the
+// connection goes through a Headlamp server.
+func (a *app) connect(ctx context.Context, o connectOptions) (*kubeconfig.Connection, error) {
+	loaded, err := a.load()
 	if err != nil {
 		return nil, err
 	}
-	setting := a.settings.HTTP
-	if text := setting.Text; text != "" && !slices.Contains(kubeconfig.HTTPRules, text) {
-		return nil, fmt.Errorf("setting %s from %s is not one of %s: %s",
-			setting.Key, setting.Source, strings.Join(kubeconfig.HTTPRules, ", "), strconv.Quote(text))
-	}
-	if err := conn.UseHTTPCredentials(cmp.Or(a.http, setting.Text)); err != nil {
+	if err := a.checkHTTPRule(); err != nil {
 		return nil, err
+	}
+	plan, err := a.headlamp.plan(&a.settings, &a.kube)
+	if err != nil {
+		return nil, err
+	}
+	var conn *kubeconfig.Connection
+	if plan != nil {
+		conn, err = a.connectHeadlamp(ctx, loaded, plan, o)
+	} else {
+		conn, err = a.connectDirect(loaded, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, note := range conn.Notes {
+		a.notice.Note("%s", note)
 	}
 	conn.Config.UserAgent = "kshell/" + version
 	conn.Config.WarningHandler = serverWarnings{a}
+	if o.completing {
+		conn.Config.WarningHandler = rest.NoWarnings{}
+	}
 	remote.ReportSlow(a.env(), conn.Config)
 	if persister := conn.Config.AuthConfigPersister; persister != nil {
 		conn.Config.AuthConfigPersister = &tokenKeeper{AuthProviderConfigPersister: persister, notice: a.notice}
@@ -171,9 +198,50 @@ func (a *app) connect() (*kubeconfig.Connection, error) {
 	return conn, nil
 }
 
-// load loads the kubeconfig and the settings.
-func (a *app) load() (*kubeconfig.Connection, error) {
-	conn, err := a.kube.Load()
+// connectDirect returns the connection to the server of the context.
+func (a *app) connectDirect(loaded *kubeconfig.Loaded, o connectOptions) (*kubeconfig.Connection, error) {
+	conn, err := loaded.Connect()
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.UseHTTPCredentials(a.httpRule()); err != nil {
+		return nil, err
+	}
+	if o.completing {
+		conn.Config = withoutPrompts(conn.Config)
+	}
+	a.useNamespaceSetting(conn)
+	return conn, a.routeDirect(conn)
+}
+
+// httpRule returns the rule for credentials over http, or ""; see
+// kubeconfig.Connection.UseHTTPCredentials.
+func (a *app) httpRule() string { return cmp.Or(a.http, a.settings.HTTP.Text) }
+
+// checkHTTPRule returns an error if the rule is unknown.
+func (a *app) checkHTTPRule() error {
+	setting := a.settings.HTTP
+	switch text := setting.Text; {
+	case a.http != "" && !slices.Contains(kubeconfig.HTTPRules, a.http):
+		return outcome.NewUsageError("unknown --"+httpFlag+" "+strconv.Quote(a.http),
+			"one of "+strings.Join(kubeconfig.HTTPRules, ", "))
+	case text != "" && !slices.Contains(kubeconfig.HTTPRules, text):
+		return fmt.Errorf("setting %s from %s is not one of %s: %s",
+			setting.Key, setting.Source, strings.Join(kubeconfig.HTTPRules, ", "), strconv.Quote(text))
+	}
+	return nil
+}
+
+// useNamespaceSetting makes conn use the setting namespace, unless -n is given.
+func (a *app) useNamespaceSetting(conn *kubeconfig.Connection) {
+	if namespace := a.settings.Namespace.Text; a.kube.Namespace == "" && namespace != "" {
+		conn.Namespace = namespace
+	}
+}
+
+// load reads the kubeconfig and the settings.
+func (a *app) load() (*kubeconfig.Loaded, error) {
+	loaded, err := a.kube.Read()
 	if err != nil {
 		return nil, err
 	}
@@ -181,14 +249,8 @@ func (a *app) load() (*kubeconfig.Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.settings = file.Settings(conn.Context, os.LookupEnv)
-	if namespace := a.settings.Namespace.Text; a.kube.Namespace == "" && namespace != "" {
-		conn.Namespace = namespace
-	}
-	for _, note := range conn.Notes {
-		a.notice.Note("%s", note)
-	}
-	return conn, nil
+	a.settings = file.Settings(loaded.Context(), os.LookupEnv)
+	return loaded, nil
 }
 
 // serverOf returns the address of the API server, without user info.

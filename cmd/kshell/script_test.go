@@ -42,6 +42,9 @@ import (
 //	serve DIR          starts a web server for the files in DIR, and sets FILES to its address
 //	plain FILE         checks that FILE has no control characters except line feeds
 //	no-secret FILE     checks that FILE does not contain the token
+//	headlamp ...       starts a Headlamp server in front of the sandbox; see startHeadlamp
+//	key-pair CERT KEY  writes a client certificate and its key to two files
+//	requests FILE      lists the requests to the Headlamp server; see headlampRequests
 //	websockets HOW...  starts a proxy in front of the sandbox that rejects WebSockets, and sets
 //	                   GATEWAY to its address; see websockets
 func TestScripts(t *testing.T) {
@@ -55,6 +58,7 @@ func TestScripts(t *testing.T) {
 			"code": code, "fault": fault, "pod": addPod, "ran": ran, "gateway": gateway, "reviewer": reviewer,
 			"serve": serve, "plain": plain, "no-secret": noSecret, "websockets": websockets, "reviews": reviews,
 			"http-servers": httpServers, "csr": addSigningRequest,
+			"headlamp": startHeadlamp, "requests": headlampRequests, "key-pair": keyPair,
 		},
 	})
 }
@@ -72,6 +76,7 @@ func setUpScript(env *testscript.Env) error {
 		}
 	})
 	env.Values[sandboxKey{}] = s
+	env.Values[headlampKey{}] = new(*sandbox.Headlamp)
 	env.Setenv("HOME", env.WorkDir)
 	env.Setenv("KUBECONFIG", s.Kubeconfig())
 	env.Setenv("CA", s.CA())

@@ -79,7 +79,7 @@ func (r *Refusal) Error() string {
 		if len(r.Known) == 0 {
 			return fmt.Sprintf("Headlamp at %s has no clusters", r.Base)
 		}
-		return fmt.Sprintf("which of the %d clusters of %s?", len(r.Known), r.Base)
+		return fmt.Sprintf("which of the %d clusters of %s is meant?", len(r.Known), r.Base)
 	}
 	return fmt.Sprintf("Headlamp at %s refused the request (%d)", r.Base, r.Code)
 }

@@ -578,7 +578,7 @@ func TestRefusal_ChoiceOfCluster(t *testing.T) {
 		err        error
 		text, hint string
 	}{
-		{several, "which of the 2 clusters of https://h?", "type --headlamp-cluster with one of: a, b"},
+		{several, "which of the 2 clusters of https://h is meant?", "type --headlamp-cluster with one of: a, b"},
 		{none, "this Headlamp takes no clusters of its users", "type --headlamp-cluster with one of: a, b"},
 	} {
 		var refusal *Refusal

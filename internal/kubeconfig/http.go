@@ -82,7 +82,7 @@ func (f *Flags) loadHTTP(raw *clientcmdapi.Config, files sources, config *rest.C
 	config.Host = public.String()
 	h := &httpCredentials{
 		server: strings.TrimSuffix(public.String(), "/"), user: f.userName(raw),
-		local: isLocal(address) && isLocalProxy(f.proxyURL(raw)),
+		local: IsLocal(address) && isLocalProxy(f.proxyURL(raw)),
 	}
 	overrides := f.overrides()
 	overrides.ClusterInfo.Server = secure.String()
@@ -116,8 +116,8 @@ func (f *Flags) proxyURL(raw *clientcmdapi.Config) string {
 	return f.ProxyURL
 }
 
-// isLocal reports whether u is an address of this machine.
-func isLocal(u *url.URL) bool {
+// IsLocal reports whether u is an address of this machine.
+func IsLocal(u *url.URL) bool {
 	ip := net.ParseIP(u.Hostname())
 	return strings.EqualFold(u.Hostname(), "localhost") || ip != nil && ip.IsLoopback()
 }
@@ -127,7 +127,7 @@ func isLocal(u *url.URL) bool {
 // net/http does not use them for addresses of this machine.
 func isLocalProxy(proxy string) bool {
 	u, err := url.Parse(proxy)
-	return proxy == "" || err == nil && isLocal(u)
+	return proxy == "" || err == nil && IsLocal(u)
 }
 
 func refusedHTTP(server, user string) error {

@@ -23,6 +23,9 @@ func (e *RedirectError) Error() string {
 		"the redirect was not followed", e.StatusCode, e.Location)
 }
 
+// RedirectCode returns StatusCode. internal/headlamp uses it.
+func (e *RedirectError) RedirectCode() int { return e.StatusCode }
+
 // Hint tells the user what to check.
 func (e *RedirectError) Hint() string {
 	return "if that is the address of the API server, set it with --server or in the kubeconfig; " +

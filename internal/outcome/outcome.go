@@ -85,6 +85,7 @@ func Classify(err error) Outcome {
 	var usage *UsageError
 	var target *pod.TargetError
 	var config *kubeconfig.Error
+	var choice interface{ Usage() bool } // the Refusal of internal/headlamp
 	var refused *stream.HandshakeError
 	var dial *stream.DialError
 	var start *stream.StartError
@@ -111,7 +112,8 @@ func Classify(err error) Outcome {
 		return Outcome{ExitCode: reported.ExitCode, Cause: Failed, Silent: true}
 	case errors.As(err, &fanout):
 		return Outcome{ExitCode: fanout.ExitCode, Cause: Failed, Silent: true}
-	case errors.As(err, &usage), errors.As(err, &target), errors.As(err, &config) && config.Kind == kubeconfig.Usage:
+	case errors.As(err, &usage), errors.As(err, &target), errors.As(err, &config) && config.Kind == kubeconfig.Usage,
+		errors.As(err, &choice) && choice.Usage():
 		return Outcome{ExitCode: ExitUsage, Cause: Usage}
 	case errors.As(err, &refused):
 		return Outcome{ExitCode: ExitFailed, Cause: Refused}

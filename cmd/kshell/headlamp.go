@@ -1,0 +1,154 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"kshell/internal/headlamp"
+	"kshell/internal/kubeconfig"
+	"kshell/internal/notice"
+	"kshell/internal/outcome"
+	"kshell/internal/settings"
+)
+
+const (
+	headlampFlag  = "headlamp"
+	clusterFlag   = "headlamp-cluster"
+	tokenFileFlag = "headlamp-token-file"
+	statelessFlag = "headlamp-stateless"
+)
+
+// The values of --headlamp-stateless.
+const (
+	statelessNever  = "never"
+	statelessAuto   = "auto"
+	statelessAlways = "always"
+)
+
+var statelessModes = []string{statelessNever, statelessAuto, statelessAlways}
+
+// headlampFlags are the flags for connections through a Headlamp server.
+type headlampFlags struct {
+	address, cluster, tokenFile, stateless string
+
+	set *pflag.FlagSet // to which addTo has added the flags
+}
+
+func (f *headlampFlags) addTo(flags *pflag.FlagSet) {
+	f.set = flags
+	flags.StringVar(&f.address, headlampFlag, "",
+		"connect through this Headlamp server: a URL, as copied from the browser; \"\" ignores the setting headlamp")
+	flags.StringVar(&f.cluster, clusterFlag, "",
+		"cluster of the Headlamp server; default: that of the URL, the only one, or that with the name of the context")
+	flags.StringVar(&f.tokenFile, tokenFileFlag, "",
+		"file with the token of Headlamp's desktop app; default: the variable "+tokenVariable)
+	flags.StringVar(&f.stateless, statelessFlag, "",
+		"upload the context of the kubeconfig to the Headlamp server: never, auto (if the server has no cluster "+
+			"of its name) or always; default never")
+}
+
+// headlampPlan says through which Headlamp server a command connects.
+type headlampPlan struct {
+	address   headlamp.Address // Cluster: that of the flags and settings, or ""
+	source    string           // where the address is set, for messages
+	stateless string
+	// ofContext reports whether the settings of the context name this server,
+	// and no flag or variable names another cluster: the user of the context is
+	// then meant for it.
+	ofContext bool
+}
+
+// plan returns the plan for the settings s, or nil for a connection without a
+// Headlamp server.
+func (f *headlampFlags) plan(s *settings.Settings, kube *kubeconfig.Flags) (*headlampPlan, error) {
+	text, source := s.Headlamp.Text, "the setting "+headlampFlag+" from "+s.Headlamp.Source
+	byFlag := f.set.Changed(headlampFlag)
+	if byFlag {
+		text, source = f.address, "--"+headlampFlag
+	}
+	stateless, err := f.statelessMode(s)
+	switch {
+	case err != nil:
+		return nil, err
+	case text == "" && f.set.Changed(clusterFlag):
+		return nil, outcome.NewUsageError("--"+clusterFlag+" needs a Headlamp server", "--"+headlampFlag+" URL")
+	case text == "" && f.set.Changed(statelessFlag) && stateless != statelessNever:
+		return nil, outcome.NewUsageError("--"+statelessFlag+" needs a Headlamp server", "--"+headlampFlag+" URL")
+	case text == "":
+		return nil, nil
+	case byFlag && kube.Server != "":
+		return nil, outcome.NewUsageError(
+			"--server and --"+headlampFlag+" exclude each other: both name the server", "omit one of them")
+	case byFlag && kube.Cluster != "" && stateless == statelessNever:
+		return nil, outcome.NewUsageError("--cluster names a cluster of the kubeconfig, which --"+headlampFlag+" replaces",
+			"name a cluster of the Headlamp server with --"+clusterFlag)
+	case kube.Server != "", kube.Cluster != "" && stateless == statelessNever: // they take precedence over the settings
+		return nil, nil
+	}
+	p := &headlampPlan{source: source, stateless: stateless}
+	if p.address, err = headlamp.Parse(text); err != nil {
+		return nil, badHeadlamp(source, byFlag, err)
+	}
+	f.planCluster(p, s, byFlag)
+	return p, nil
+}
+
+// planCluster sets the cluster of p, and ofContext.
+func (f *headlampFlags) planCluster(p *headlampPlan, s *settings.Settings, byFlag bool) {
+	setting := s.Cluster
+	if other, err := headlamp.Parse(s.Headlamp.Text); byFlag && (p.address.Cluster != "" ||
+		err == nil && other.Base != p.address.Base) {
+		setting = settings.Value{} // it names a cluster of the other server
+	}
+	p.ofContext = !byFlag && s.Headlamp.OfContext && f.cluster == "" && (setting.Text == "" || setting.OfContext)
+	p.address.Cluster = headlamp.MapName(cmp.Or(f.cluster, setting.Text, p.address.Cluster))
+}
+
+// override replaces values in s by those of the flags, for users.
+func (f *headlampFlags) override(s *settings.Settings) {
+	for flag, value := range map[string]*settings.Value{
+		headlampFlag: &s.Headlamp, clusterFlag: &s.Cluster, statelessFlag: &s.Stateless,
+	} {
+		if f.set.Changed(flag) {
+			value.Text, value.Source = f.set.Lookup(flag).Value.String(), "flag --"+flag
+		}
+	}
+}
+
+// tokenSource returns where the token of the desktop app comes from, or "" if
+// there is none.
+func (f *headlampFlags) tokenSource() string {
+	switch {
+	case f.tokenFile != "":
+		return "flag --" + tokenFileFlag
+	case os.Getenv(tokenVariable) != "":
+		return "variable " + tokenVariable
+	}
+	return ""
+}
+
+// statelessMode returns the value of the flag or the setting.
+func (f *headlampFlags) statelessMode(s *settings.Settings) (string, error) {
+	switch setting := s.Stateless; {
+	case f.stateless != "" && !slices.Contains(statelessModes, f.stateless):
+		return "", outcome.NewUsageError("--"+statelessFlag+" "+strconv.Quote(f.stateless)+" is not one of "+
+			strings.Join(statelessModes, ", "), "--"+statelessFlag+" "+statelessAuto)
+	case f.stateless == "" && setting.Text != "" && !slices.Contains(statelessModes, setting.Text):
+		return "", fmt.Errorf("setting %s from %s is not one of %s: %q",
+			setting.Key, setting.Source, strings.Join(statelessModes, ", "), setting.Text)
+	}
+	return cmp.Or(f.stateless, s.Stateless.Text, statelessNever), nil
+}
+
+func badHeadlamp(source string, byFlag bool, err error) error {
+	if byFlag {
+		return outcome.NewUsageError(source+": "+err.Error(), "write it as --"+headlampFlag+" https://HOST")
+	}
+	return notice.WithHint(fmt.Errorf("%s cannot be used: %w", source, err), "write it as https://HOST")
+}
