@@ -253,23 +253,29 @@ func TestSessions_IdleLoadBalancer(t *testing.T) {
 			if name == "nginx" { // nginx terminates TLS
 				server = append(server[:2], "--insecure-skip-tls-verify")
 			}
-			// A session without pings must lose its connection: this shows that
-			// the load balancer does close idle connections.
-			silent := p.Shell(
-				t,
-				slices.Concat(server, []string{"-it", "--keepalive=0", "--reconnect=never", "web", "--", "sh"})...)
-			term := p.Shell(t, slices.Concat(server, []string{"-it", "web", "--", "sh"})...)
-			keepFault(*idle)
-			term.Type("echo al''ive\r")
-			term.WaitFor(`alive\r\n`)
-			if strings.Contains(term.Text(), "connection lost") {
-				t.Errorf("the connection was lost: %q", term.Text())
-			}
-			term.Type("exit 3\r")
-			term.CheckExit(3)
-			silent.CheckExit(255)
+			checkIdleShell(t, p, *idle, server...)
 		})
 	}
+}
+
+// checkIdleShell leaves a shell idle behind a load balancer that closes idle
+// connections sooner. The shell must keep its connection. A shell without pings
+// must lose it: this shows that the load balancer does close idle connections.
+func checkIdleShell(t *testing.T, p contract.Program, idle time.Duration, server ...string) {
+	t.Helper()
+	silent := p.Shell(
+		t,
+		slices.Concat(server, []string{"-it", "--keepalive=0", "--reconnect=never", "web", "--", "sh"})...)
+	term := p.Shell(t, slices.Concat(server, []string{"-it", "web", "--", "sh"})...)
+	keepFault(idle)
+	term.Type("echo al''ive\r")
+	term.WaitFor(`alive\r\n`)
+	if strings.Contains(term.Text(), "connection lost") {
+		t.Errorf("the connection was lost: %q", term.Text())
+	}
+	term.Type("exit 3\r")
+	term.CheckExit(3)
+	silent.CheckExit(255)
 }
 
 // haproxy starts HAProxy, which passes TCP on.
@@ -292,14 +298,29 @@ listen api
 	return address
 }
 
-// nginx starts nginx, which terminates TLS, and passes HTTP and WebSockets on.
+// nginx starts nginx with timeouts of 10 s.
 func nginx(t *testing.T, target string) (address string) {
 	t.Helper()
+	address, _ = startNginx(t, target, "proxy_read_timeout 10s; proxy_send_timeout 10s;")
+	return address
+}
+
+// nobodyID is the ID of the user and the group nobody.
+const nobodyID = 65534
+
+// startNginx starts nginx as an unprivileged user. It terminates TLS, and passes
+// HTTP and WebSockets on. Its timeouts and limits are the defaults, unless
+// settings contains others. cert is its certificate, in PEM.
+func startNginx(t *testing.T, target, settings string) (address string, cert []byte) {
+	t.Helper()
 	address = freePort(t)
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp("", "nginx-") // only root can read t.TempDir
+	must(t, err)
+	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
 	cert, key := selfSigned(t)
-	must(t, os.WriteFile(filepath.Join(dir, "cert.pem"), cert, 0o600))
-	must(t, os.WriteFile(filepath.Join(dir, "key.pem"), key, 0o600))
+	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	must(t, os.WriteFile(certFile, cert, 0o600))
+	must(t, os.WriteFile(keyFile, key, 0o600))
 	config := filepath.Join(dir, "nginx.conf")
 	must(t, os.WriteFile(config, fmt.Appendf(nil, `
 daemon off;
@@ -324,20 +345,26 @@ http {
 			proxy_set_header Upgrade $http_upgrade;
 			proxy_set_header Connection $connection_upgrade;
 			proxy_set_header Host $http_host;
-			proxy_read_timeout 10s;
-			proxy_send_timeout 10s;
+			%[4]s
 		}
 	}
 }
-`, dir, address, target), 0o600))
-	serveDuringTest(t, address,
-		exec.Command("/usr/sbin/nginx", "-p", dir, "-c", config, "-e", filepath.Join(dir, "error.log")))
-	return address
+`, dir, address, target, settings), 0o600))
+	for _, file := range []string{dir, certFile, keyFile, config} {
+		must(t, os.Chown(file, nobodyID, nobodyID))
+	}
+	cmd := exec.Command("/usr/sbin/nginx", "-p", dir, "-c", config, "-e", filepath.Join(dir, "error.log"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobodyID, Gid: nobodyID}}
+	serveDuringTest(t, address, cmd)
+	return address, cert
 }
+
+// loadBalancerIP is an address that no other process uses.
+var loadBalancerIP = net.IPv4(127, 0, 77, 1)
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.77.1:0") // an address that no other process uses
+	l, err := net.Listen("tcp", loadBalancerIP.String()+":0")
 	must(t, err)
 	defer l.Close()
 	return l.Addr().String()
@@ -347,7 +374,10 @@ func freePort(t *testing.T) string {
 // test.
 func serveDuringTest(t *testing.T, address string, cmd *exec.Cmd) {
 	t.Helper()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid = true
 	var said strings.Builder
 	cmd.Stdout, cmd.Stderr = &said, &said
 	must(t, cmd.Start())
@@ -373,7 +403,7 @@ func selfSigned(t *testing.T) (cert, key []byte) {
 	must(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), loadBalancerIP},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	must(t, err)
