@@ -132,6 +132,7 @@ func (a *app) execCommand(ctx context.Context, p *execPlan, status *statusRecord
 	}
 	ctx, cancel := p.script.limited(ctx) // after connectAndPick: the limit excludes the time in which the user chooses
 	defer cancel()
+	ctx = remote.RetryRefused(ctx, a.env(), p.session.connectTimeout)
 	command, err := a.newCommand(ctx, kube, cluster, p)
 	if err != nil {
 		return outcome.ContextCause(ctx, err)

@@ -142,6 +142,7 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 	if err := p.exec.session.applySettings(a.settings); err != nil {
 		return err
 	}
+	ctx = remote.RetryRefused(ctx, a.env(), p.exec.session.connectTimeout)
 	p.options.Namespace = kube.Namespace
 	if !p.image {
 		p.options.Image = a.defaultNodeImage()

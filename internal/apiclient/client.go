@@ -1,8 +1,8 @@
 // Package apiclient provides HTTP clients for the API server with limits on
 // time and size, reads lists page by page, distinguishes answers of the API
-// server from those of proxies and other servers, and returns hints for failed
-// connections (connect.go), credential plugins (plugin.go) and such answers
-// (answer.go). It also determines which credentials a configuration has
+// server from those of proxies and other servers (refusal.go), and returns hints
+// for failed connections (connect.go), credential plugins (plugin.go) and such
+// answers (answer.go). It also determines which credentials a configuration has
 // (credentials.go).
 //
 // It does not know which objects are requested, or how a failed request is
@@ -50,8 +50,9 @@ const maxRetryAfter = 3 * time.Second
 
 // New returns a client for the API server of cfg, with its credentials, proxy
 // and TLS settings. The transport applies the limits; http.Client.Timeout is 0,
-// because it would also end streams. cfg is not changed. The client is safe for
-// concurrent use.
+// because it would also end streams. If a Refusal explains an answer, the
+// request fails with it. cfg is not changed. The client is safe for concurrent
+// use.
 func New(cfg *rest.Config) (*http.Client, error) {
 	cfg = rest.CopyConfig(cfg)
 	timeout := cmp.Or(cfg.Timeout, DefaultTimeout)
@@ -62,7 +63,7 @@ func New(cfg *rest.Config) (*http.Client, error) {
 		return nil, err
 	}
 	own := *client // a copy, because client may be http.DefaultClient
-	own.Transport = PluginErrors(cfg, cmp.Or(client.Transport, http.DefaultTransport))
+	own.Transport = refusals{PluginErrors(cfg, cmp.Or(client.Transport, http.DefaultTransport))}
 	return &own, nil
 }
 
@@ -113,14 +114,17 @@ func (l *limiter) RoundTrip(req *http.Request) (*http.Response, error) {
 		release()
 		return nil, err
 	}
+	refusal := RefusalIn(resp)
 	if mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); resp.StatusCode/100 == 2 &&
-		mediaType == "text/html" {
+		mediaType == "text/html" && refusal == nil {
 		_ = resp.Body.Close() // the body is not used
 		release()
 		return nil, &PageError{resp.StatusCode}
 	}
 	dropLongRetryAfter(resp.Header)
-	b := &body{ReadCloser: resp.Body, ctx: ctx, timeoutErr: timeoutErr, release: release, remaining: MaxObject}
+	b := &body{
+		ReadCloser: resp.Body, ctx: ctx, timeoutErr: timeoutErr, release: release, remaining: MaxObject, refusal: refusal,
+	}
 	switch ok := resp.StatusCode/100 == 2; {
 	case ok && kind == stream:
 		timer.Stop()
@@ -167,7 +171,11 @@ type body struct {
 	release    func() // stops the timer and cancels ctx
 	remaining  int64  // bytes that may still be read
 	limit      int64  // bytes; negative: no limit
+	refusal    Refusal
 }
+
+// Refusal returns the Refusal of the answer, or nil; see RefusalIn.
+func (b *body) Refusal() error { return b.refusal }
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {

@@ -9,11 +9,14 @@ import (
 
 // IsTransient reports whether the same request may succeed when it is repeated.
 // That is so if the server answered with a Status that has the code 5xx or 429.
-// An error without a Status counts as a failed connection, and is transient
-// unless it is a *TooLargeError.
+// A Refusal itself reports it. Any other error without a Status counts as a
+// failed connection, and is transient unless it is a *TooLargeError.
 func IsTransient(err error) bool {
 	var status apierrors.APIStatus
 	var large *TooLargeError
+	if refusal := AsRefusal(err); refusal != nil {
+		return !refusal.Permanent()
+	}
 	if !errors.As(err, &status) {
 		return !errors.As(err, &large)
 	}

@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
 	"kshell/internal/apiclient"
 )
 
@@ -20,18 +18,17 @@ type logError struct {
 }
 
 func newLogError(err error) *logError {
-	e := &logError{Err: err}
-	var status apierrors.APIStatus
-	if errors.As(err, &status) {
-		e.Code = int(status.Status().Code)
+	if refusal := apiclient.AsRefusal(err); refusal != nil {
+		err = refusal
 	}
-	return e
+	return &logError{Code: statusCode(err), Err: err}
 }
 
 func (e *logError) Error() string {
 	// The text of these responses comes from a gateway or adds nothing to the
 	// code.
-	if e.Code >= http.StatusInternalServerError || e.Code == http.StatusTooManyRequests {
+	explained := apiclient.AsRefusal(e.Err) != nil
+	if !explained && (e.Code >= http.StatusInternalServerError || e.Code == http.StatusTooManyRequests) {
 		return fmt.Sprintf("cannot read the container's log (HTTP %d)", e.Code)
 	}
 	return "cannot read the container's log: " + e.Err.Error()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"regexp"
 	"strings"
 
@@ -116,15 +117,25 @@ func (e *CreateError) Unwrap() error { return e.Err }
 // Rejected reports whether the server refused the request (4xx): no pod was
 // created.
 func (e *CreateError) Rejected() bool {
-	var status apierrors.APIStatus
-	return errors.As(e.Err, &status) && status.Status().Code < 500
+	code := statusCode(e.Err)
+	return code != 0 && code < http.StatusInternalServerError
 }
 
 // ServerFailed reports whether the server, or a gateway in front of it, failed
 // (5xx): the pod may have been created.
-func (e *CreateError) ServerFailed() bool {
+func (e *CreateError) ServerFailed() bool { return statusCode(e.Err) >= http.StatusInternalServerError }
+
+// statusCode returns the HTTP status code of the answer that err describes, or
+// 0 if there was none.
+func statusCode(err error) int {
 	var status apierrors.APIStatus
-	return errors.As(e.Err, &status) && status.Status().Code >= 500
+	if refusal := apiclient.AsRefusal(err); refusal != nil {
+		return refusal.HTTPStatus()
+	}
+	if errors.As(err, &status) {
+		return int(status.Status().Code)
+	}
+	return 0
 }
 
 // NotSent reports whether the connection to the server could not be opened: no

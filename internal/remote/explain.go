@@ -111,6 +111,9 @@ func commandLine(program, target, container string, command ...string) string {
 
 // explainRefusal adds a hint to a refused handshake.
 func explainRefusal(e *stream.HandshakeError, o *Options, t Target) error {
+	if e.Err != nil {
+		return e // Err has the hint
+	}
 	if apiclient.StatusNotFound(e.Status, "pods", t.Pod) {
 		return notice.WithHint(e, "`kubectl get pods -n "+script.Quote(t.Namespace)+"` lists the pods")
 	}

@@ -45,7 +45,7 @@ func groupOf(err error) string {
 func (c *Command) explainForbidden(ctx context.Context, err error) error {
 	var refused *stream.HandshakeError
 	if !errors.As(err, &refused) || refused.StatusCode != http.StatusForbidden || refused.Status == nil ||
-		apiclient.IsAnonymous(refused.Status.Message) {
+		refused.Err != nil || apiclient.IsAnonymous(refused.Status.Message) {
 		return err
 	}
 	return outcome.ContextCause(ctx, explainDenied(ctx, c.env, c.cluster.Pods(), c.Target(), err, pod.ExecRules()))

@@ -1,12 +1,15 @@
 package remote
 
 import (
+	"context"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/rest"
+
+	"kshell/internal/apiclient"
 )
 
 // ServerState is the state of the API server, as far as it is known. All
@@ -54,6 +57,61 @@ func (t slowTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		server.waiting.Store(false)
 	}
 	return resp, err
+}
+
+// RetryRefused returns a context for the requests that are made before a command
+// is started. A GET that a server in front of the API server refuses, and may
+// accept later, is repeated until limit has passed since the first such answer.
+// The user is told once.
+func RetryRefused(ctx context.Context, env Env, limit time.Duration) context.Context {
+	env.Limits = env.Limits.withDefaults()
+	return apiclient.RetryContext(ctx, &refusedRetrier{env: env, limit: limit})
+}
+
+// refusedRetrier implements apiclient.Retrier for RetryRefused.
+type refusedRetrier struct {
+	env   Env
+	limit time.Duration
+	told  sync.Once
+
+	mu    sync.Mutex
+	until time.Time // the end of limit; zero if the last answer was not a refusal
+}
+
+// Retry implements apiclient.Retrier.
+func (r *refusedRetrier) Retry(ctx context.Context, refusal apiclient.Refusal) bool {
+	if r.env.Server.started.Load() || !r.allows() {
+		return false
+	}
+	r.told.Do(func() {
+		r.env.Notice.Note("%s: trying again for up to %v (press Ctrl-C to cancel)", refusal, r.limit)
+	})
+	timer := time.NewTimer(r.env.Limits.Retry)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// allows reports whether another attempt begins within the limit.
+func (r *refusedRetrier) allows() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if r.until.IsZero() {
+		r.until = now.Add(r.limit)
+	}
+	return !now.Add(r.env.Limits.Retry).After(r.until)
+}
+
+// Answered implements apiclient.Retrier.
+func (r *refusedRetrier) Answered() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.until = time.Time{}
 }
 
 // SelectorIgnored warns once that the server returns objects that do not match

@@ -142,9 +142,12 @@ func (e *lateError) Unwrap() error { return e.cause }
 func (d *Dialer) dialError(err error, resp *http.Response, timeout error) error {
 	var refused *HandshakeError
 	var unknown *ProtocolError
+	explained := apiclient.AsRefusal(err)
 	switch {
 	case errors.As(err, &refused):
 		return refused
+	case explained != nil:
+		return &HandshakeError{StatusCode: explained.HTTPStatus(), Err: explained}
 	case errors.As(err, &unknown):
 		return unknown
 	case resp != nil: // 101, but not for a WebSocket

@@ -392,6 +392,8 @@ func temporary(err error) bool {
 		return true
 	}
 	switch refused.Refusal() {
+	case RefusalInFront:
+		return !refused.Permanent()
 	case RefusalBusy, RefusalUnavailable, RefusalUnreachable:
 		return !refused.Page
 	}

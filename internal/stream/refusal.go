@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kshell/internal/apiclient"
 )
 
 // Refusal is the class of a refused handshake. A class says what the server
@@ -86,6 +88,10 @@ const (
 	// RefusalUpgradeIgnored means that the server answered as if no upgrade had
 	// been requested (200).
 	RefusalUpgradeIgnored
+	// RefusalInFront means that HandshakeError.Err explains the answer of a
+	// server in front of the API server. An answer with the status 401 is
+	// RefusalUnauthorized even if it is explained.
+	RefusalInFront
 )
 
 var refusalNames = [...]string{
@@ -113,6 +119,7 @@ var refusalNames = [...]string{
 	RefusalBadRequest:      "bad-request",
 	RefusalUnavailable:     "unavailable",
 	RefusalUpgradeIgnored:  "upgrade-ignored",
+	RefusalInFront:         "in-front",
 }
 
 // String returns the name of the class.
@@ -198,10 +205,18 @@ type HandshakeError struct {
 	Text       string         // any other text, at most 1 KiB, unfiltered; empty for a page
 	Page       bool           // the answer was HTML
 	Location   string         // the target of a redirect, without user info and query
+	// Err explains the answer of a server in front of the API server; usually nil.
+	Err apiclient.Refusal
 }
+
+// Unwrap returns Err.
+func (e *HandshakeError) Unwrap() error { return e.Err }
 
 // Refusal returns the class of the answer. It never returns RefusalNone.
 func (e *HandshakeError) Refusal() Refusal {
+	if e.Err != nil && e.StatusCode != http.StatusUnauthorized {
+		return RefusalInFront
+	}
 	form, message := e.answer()
 	for _, rule := range refusalRules {
 		if rule.codes.match(e.StatusCode) && (rule.answer == answerAny || rule.answer == form) &&
@@ -220,7 +235,7 @@ func (e *HandshakeError) Expired() bool { return e.StatusCode == http.StatusGone
 // length: the refusal is RefusalTooLong, or the answer is a web page with the
 // status 400 or 403, which some gateways send for a request that is too long.
 func (e *HandshakeError) MayBeTooLong() bool {
-	page := e.Page && (e.StatusCode == http.StatusBadRequest || e.StatusCode == http.StatusForbidden)
+	page := e.Page && e.Err == nil && (e.StatusCode == http.StatusBadRequest || e.StatusCode == http.StatusForbidden)
 	return page || e.Refusal() == RefusalTooLong
 }
 
@@ -239,8 +254,11 @@ func (e *HandshakeError) answer() (form answer, message string) {
 	return answerEmpty, ""
 }
 
-// Error returns the reason that the server gave.
+// Error returns the text of Err, or else the reason that the server gave.
 func (e *HandshakeError) Error() string {
+	if e.Err != nil {
+		return e.Err.Error()
+	}
 	switch form, message := e.answer(); {
 	case message != "":
 		return fmt.Sprintf("the server refused (%d): %s", e.StatusCode, message)
@@ -254,10 +272,14 @@ func (e *HandshakeError) Error() string {
 	return fmt.Sprintf("the server refused (%d %s) and gave no reason", e.StatusCode, http.StatusText(e.StatusCode))
 }
 
-// Permanent reports whether the same request would be refused again. A request
-// that took too long to arrive (408), overload (429), a server that restarts
-// and a node that cannot be reached (5xx) are temporary.
+// Permanent reports whether the same request would be refused again, as Err
+// reports it. Without Err, a request that took too long to arrive (408),
+// overload (429), a server that restarts and a node that cannot be reached (5xx)
+// are temporary.
 func (e *HandshakeError) Permanent() bool {
+	if e.Err != nil {
+		return e.Err.Permanent()
+	}
 	return e.StatusCode < 500 && e.StatusCode != http.StatusTooManyRequests && e.StatusCode != http.StatusRequestTimeout
 }
 
@@ -271,7 +293,7 @@ const (
 // newHandshakeError returns the error for the answer resp. body is the
 // beginning of the body of the answer, at most maxRefusal bytes.
 func newHandshakeError(resp *http.Response, body []byte) *HandshakeError {
-	e := &HandshakeError{StatusCode: resp.StatusCode}
+	e := &HandshakeError{StatusCode: resp.StatusCode, Err: apiclient.RefusalIn(resp)}
 	if resp.StatusCode/100 == 3 {
 		e.Location = location(resp)
 		return e

@@ -98,6 +98,7 @@ func TestRefusal(t *testing.T) {
 	if slices.Contains(names, "") || len(slices.Compact(names)) != len(refusalNames) {
 		t.Errorf("names %q are not unique", refusalNames)
 	}
+	seen[RefusalInFront] = true // see infront_test.go
 	for class := range Refusal(len(refusalNames)) {
 		if !seen[class] {
 			t.Errorf("no test for %v", class)

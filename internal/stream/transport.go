@@ -203,7 +203,7 @@ func spdyMayWork(err error, repeatable bool) bool {
 	case RefusalNoRight, RefusalUpgradeStripped:
 		return true
 	case RefusalUnauthorized, RefusalProxyAuth, RefusalTimeout, RefusalBusy, RefusalRedirect, RefusalNotRunning,
-		RefusalNoCertificate, RefusalTooLong:
+		RefusalNoCertificate, RefusalTooLong, RefusalInFront:
 		return false
 	}
 	return refused.Status == nil // without a Status, the answer is probably from a gateway
