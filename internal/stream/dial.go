@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -182,8 +183,19 @@ func (u *upgrader) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, nil
 	}
 	defer resp.Body.Close()
+	return nil, newHandshakeError(resp, refusalBody(resp))
+}
+
+// refusalBody reads the body of an answer that is a refusal, at most maxRefusal
+// bytes. The body of a JSON answer with the status 200 is not read: it may be a
+// watch, which does not end.
+func refusalBody(resp *http.Response) []byte {
+	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if resp.StatusCode == http.StatusOK && mediaType == "application/json" {
+		return nil
+	}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // after an error, body contains the part that was read
-	return nil, newHandshakeError(resp, body)
+	return body
 }
 
 // checkSubprotocol returns a *ProtocolError if the selected subprotocol was not

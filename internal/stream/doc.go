@@ -34,6 +34,7 @@
 //     the list, objects_watch.go the events, view.go compares both with what was
 //     delivered before; object.go contains the metadata of an object,
 //     eventerror.go the errors of a watch
+//   - many.go: runs several Objects, such as those of several clusters
 //   - get.go: makes plain requests; httpsocket.go reads messages from an HTTP
 //     answer
 //

@@ -62,10 +62,10 @@ func (e *EventError) Expired() bool {
 // eventError returns the error of an ERROR event, or nil if message is not one.
 func eventError(message []byte) *EventError {
 	var e event
-	if !bytes.Contains(message, []byte(watch.Error)) || json.Unmarshal(message, &e) != nil || e.Type != watch.Error {
-		return nil
+	if bytes.Contains(message, []byte(watch.Error)) && json.Unmarshal(message, &e) == nil && e.Type == watch.Error {
+		return newEventError(e.Object)
 	}
-	return newEventError(e.Object)
+	return nil
 }
 
 // newEventError returns the error of an ERROR event with this object.

@@ -52,8 +52,7 @@ func (d *Dialer) get(ctx context.Context, path string, query url.Values) (io.Rea
 		return resp.Body, nil
 	}
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // after an error, body contains the part that was read
-	return nil, newHandshakeError(resp, body)
+	return nil, newHandshakeError(resp, refusalBody(resp))
 }
 
 // follow is like Get, for an answer that is a stream of JSON messages: the time

@@ -16,6 +16,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/client-go/rest"
 )
 
 // handlers are the answers of a server to one request after the other. The last
@@ -34,9 +35,13 @@ type objectsTest struct {
 	log []string
 }
 
-func newObjectsTest(t *testing.T, lists, watches handlers) *objectsTest {
+func newObjectsTest(t *testing.T, lists, watches handlers, configure ...func(*rest.Config)) *objectsTest {
 	x := &objectsTest{t: t, start: time.Now(), lists: lists, watches: watches}
-	transport, err := NewTransport(serveConfig(t, x.serve), false, t.Logf)
+	cfg := serveConfig(t, x.serve)
+	for _, change := range configure {
+		change(cfg)
+	}
+	transport, err := NewTransport(cfg, false, t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +79,9 @@ func (x *objectsTest) record(format string, args ...any) {
 }
 
 func (x *objectsTest) serve(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/version" { // a probe
+		return
+	}
 	query, answers := r.URL.Query(), &x.lists
 	if query.Get("watch") != "" {
 		answers = &x.watches
@@ -366,7 +374,10 @@ func TestObjects_RetryAfter(t *testing.T) {
 	busy := func(seconds int) string {
 		return fmt.Sprintf(`{"kind":"Status","code":429,"details":{"retryAfterSeconds":%d}}`, seconds)
 	}
-	refuse := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429); fmt.Fprint(w, busy(9)) }
+	refuse := func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusTooManyRequests)
+		fmt.Fprint(w, busy(9))
+	}
 	synctest.Test(t, func(t *testing.T) {
 		x := newObjectsTest(t, handlers{listOf("10")}, handlers{
 			watchEvents(time.Second, eventJSON("ERROR", busy(7))), refuse,

@@ -77,8 +77,7 @@ func (h *spdyHandshake) accept(resp *http.Response) (io.ReadWriteCloser, error) 
 	conn, ok := resp.Body.(io.ReadWriteCloser)
 	if !ok || resp.StatusCode != http.StatusSwitchingProtocols {
 		defer resp.Body.Close()
-		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // after an error, body contains the part that was read
-		return nil, newHandshakeError(resp, body)
+		return nil, newHandshakeError(resp, refusalBody(resp))
 	}
 	if err := checkSPDY(resp); err != nil {
 		return nil, errors.Join(err, conn.Close())

@@ -1,0 +1,88 @@
+package stream
+
+import (
+	"context"
+	"errors"
+
+	"kshell/internal/group"
+)
+
+// Source is one of the Objects that Many runs.
+type Source[T any] struct {
+	Name    string      // such as the name of a cluster
+	Objects *Objects[T] // without OnChange, which Many sets
+}
+
+// Many runs several Objects at the same time. Each has its own connections and
+// state. The exported fields must not be changed after the call of Run, which
+// may be called once.
+type Many[T any] struct {
+	Sources []Source[T]
+	// OnChange is called for each change, from any goroutine, but not from two
+	// at the same time. source is the name of the Source. An error ends Run.
+	OnChange func(source string, c Change[T]) error
+	// OnEnd, if not nil, is called when a Source has ended, unless the context
+	// has ended or OnChange has returned an error. The others go on. OnEnd and
+	// OnChange are not called at the same time.
+	OnEnd func(*SourceError)
+
+	calls chan struct{} // contains an element during a call of OnChange or OnEnd
+}
+
+// SourceError is the error with which one Source has ended.
+type SourceError struct {
+	Source string
+	Err    error // an error of Objects.Run
+}
+
+func (e *SourceError) Error() string { return e.Source + ": " + e.Err.Error() }
+func (e *SourceError) Unwrap() error { return e.Err }
+
+// Run returns when all Sources have ended. Its errors are the error of
+// OnChange, the context's cause, or else a *SourceError for each Source, joined.
+func (m *Many[T]) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	running := group.New(func() { cancel(errPanicked) })
+	m.calls = make(chan struct{}, 1)
+	errs := make([]error, len(m.Sources))
+	for i, source := range m.Sources {
+		source.Objects.OnChange = func(c Change[T]) error {
+			return m.call(ctx, func() error {
+				err := m.OnChange(source.Name, c)
+				if err != nil {
+					cancel(err)
+				}
+				return err
+			})
+		}
+		running.Go(func() {
+			ended := &SourceError{source.Name, source.Objects.Run(ctx)}
+			errs[i] = ended
+			_ = m.call(ctx, func() error { // an error means that the context has ended
+				if m.OnEnd != nil {
+					m.OnEnd(ended)
+				}
+				return nil
+			})
+		})
+	}
+	running.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return errors.Join(errs...)
+}
+
+// call calls f, unless ctx has ended, and not at the same time as another one.
+func (m *Many[T]) call(ctx context.Context, f func() error) error {
+	select {
+	case m.calls <- struct{}{}:
+		defer func() { <-m.calls }()
+	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return f()
+}
