@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // children returns the IDs of the living child processes of the given parents.
@@ -130,5 +131,91 @@ func TestScript_ParentKilled(t *testing.T) {
 				})
 			}
 		}
+	})
+}
+
+// foreignCommand is the argument that makes the test binary a command that
+// becomes root, reads a byte of its input, prints "root", reads its input to the
+// end, and creates the file f.
+const foreignCommand = "foreign-command"
+
+// runForeign is the command that foreignCommand selects.
+func runForeign() int {
+	if err := syscall.Setresuid(0, 0, 0); err != nil {
+		return 1
+	}
+	_, _ = os.Stdin.Read(make([]byte, 1))
+	fmt.Println("root")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	_ = os.WriteFile("f", nil, 0o600)
+	return 0
+}
+
+// The script is not allowed to end a command that runs as another user. The
+// command does not see an end of its input when the client disconnects.
+func TestScript_CommandOfAnotherUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("the test must run as root, to start the script as another user")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eachShell(t, func(t *testing.T, shell shell) {
+		dir := t.TempDir()
+		command := filepath.Join(dir, "command")
+		write(t, dir, "command", program)
+		for name, mode := range map[string]os.FileMode{
+			command: 0o755 | os.ModeSetuid, dir: 0o777, filepath.Dir(dir): 0o755,
+			filepath.Dir(shell.path): 0o755, filepath.Dir(filepath.Dir(shell.path)): 0o755,
+		} {
+			if err := os.Chmod(name, mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		seen := make(chan struct{})
+		idle, writer := io.Pipe()
+		o := Options{
+			Stdin: cancelReader{
+				io.MultiReader(strings.NewReader("x"), idle),
+				func() bool { _ = writer.Close(); return true },
+			},
+			Stdout:        &triggerWriter{text: "root", seen: seen},
+			EndIfInputCut: true,
+		}
+		r := shell.start(t, o, []string{command, foreignCommand}, withDir(dir), func(r *shellRun) {
+			r.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: 65534, Gid: 65534}
+		})
+		go r.sendStdin(1 << 62)
+		select {
+		case <-seen:
+		case err := <-r.streamEnds:
+			t.Skipf("this file system does not support setuid programs (%v)", err)
+		case <-time.After(waitLimit):
+			t.Fatal("the command does not start")
+		}
+		r.disconnect()
+		eventually(t, "the script waits for the end of the command", func() bool {
+			for _, process := range r.members() {
+				line, _ := os.ReadFile("/proc/" + strings.Fields(process)[0] + "/cmdline")
+				if string(line) == "sleep\x005\x00" {
+					return true
+				}
+			}
+			return false
+		})
+		if exists(dir, "f") {
+			t.Error("the command has seen the end of its input")
+		}
+		for _, process := range r.members() {
+			if strings.Contains(process, "(command)") {
+				kill(process)
+			}
+		}
+		r.waitUntilGone(waitLimit)
 	})
 }

@@ -17,6 +17,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == nonblockingCommand {
 		os.Exit(runNonblocking())
 	}
+	if len(os.Args) > 1 && os.Args[1] == foreignCommand {
+		os.Exit(runForeign())
+	}
 	// The shells must not ignore these signals. If this process ignored a
 	// signal, the shells would inherit that, so this process receives it
 	// instead.

@@ -4,8 +4,13 @@ package exact
 
 // The tests of the scripts need /proc.
 
-const nonblockingCommand = ""
+const (
+	nonblockingCommand = ""
+	foreignCommand     = ""
+)
 
 func runNonblocking() int { return 1 }
+
+func runForeign() int { return 1 }
 
 func leftoverProcesses() []string { return nil }

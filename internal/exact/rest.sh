@@ -18,7 +18,7 @@ k_lost() {
 
 # k_finish ends the processes of this process group that are not the script's
 # own (see k_others), and waits up to about 8 s until they are gone. It fails if
-# the script does not lead the group.
+# some are left, or if the script does not lead the group.
 k_finish() {
 	kill -0 -$$ || return
 	kill -TERM 0
@@ -34,6 +34,7 @@ k_finish() {
 		*) sleep $k_step || sleep 1 ;;
 		esac
 	done
+	! k_others
 }
 
 # k_others sets k_others to the running processes of this process group that are
@@ -81,7 +82,11 @@ k_wait() {
 		*) ! k_finish || k_over=1 ;;
 		esac
 		trap - EXIT
-		until [ $k_over ]; do sleep 5 & wait $!; done
+		until [ $k_over ] || ! { k_served || k_others; }; do
+			sleep 5 &
+			wait $!
+			kill -KILL $! && wait $!
+		done
 	fi
 	k_last
 	exit
