@@ -11,17 +11,24 @@ unset -f dd echo head
 k_feed() {
 	exec 3<&0 </dev/null
 	trap '' HUP INT QUIT TERM
-	k_with=dd k_over=
+	trap k_over=1 USR1
+	k_with=dd k_n=
 	if ! dd bs=1 count=0 iflag=fullblock >/dev/null; then
 		k_with=head
-		[ "$(printf ab | { head -c 1 >/dev/null; head -c 1; })" = b ] || k_over=1
+		[ "$(printf ab | { head -c 1 >/dev/null; head -c 1; })" = b ] || k_n=1
 	fi
 	case $KSH_VERSION in
-	*' KSH '*) k_over=1 ;;
+	*' KSH '*) k_n=1 ;;
 	esac
-	read -r k_self k_n </proc/self/stat || k_self=$(exec sh -c 'echo $PPID')
-	echo $k_self $k_over
+	read -r k_self k_late </proc/self/stat || k_self=$(exec sh -c 'echo $PPID')
+	echo $k_self $k_n
 	k_rest
+}
+
+# k_ask reads the input until it ends, if USR1 has set k_over. Before the rest of
+# the script has arrived, USR1 interrupts read, and what read has read is lost.
+k_ask() {
+	[ $k_over ] && cat <&3 >/dev/null
 }
 
 # k_serve runs the command. It sets traps and does not ignore the signals,

@@ -53,6 +53,22 @@ k_await() {
 	k_n=$?
 	[ $k_over ] && wait $k_child
 }
+
+# k_bulk reads for a tenth of k_limit, and fails if the client does not
+# disconnect. It is fast, but does not notice whether the client sends anything.
+k_bulk() { k_within $((k_limit / 10)) ALRM k_cat; }
+
+# k_cat is the command of k_bulk. ALRM ends it.
+k_cat() {
+	k_child= k_stopped=
+	trap 'k_stopped=1; kill -KILL $k_child' ALRM
+	cat <&3 >/dev/null &
+	k_child=$!
+	# ALRM may have arrived before k_child was set.
+	[ $k_stopped ] && kill -KILL $k_child
+	k_await
+	return $k_n
+}
 trap 'k_over=1; kill -USR1 $k_child' USR1
 trap '[ $k_over ] || { k_tell "ended lost"; k_others; kill -KILL $k_others; k_release; }' EXIT
 if ! [ $k_over ]; then
@@ -70,6 +86,5 @@ if ! [ $k_over ]; then
 	*) k_lost ;;
 	esac
 fi
-k_ask() { :; }
 k_last() { k_release; }
 k_wait

@@ -20,6 +20,11 @@ func withForkLimit(t *testing.T, forks int) setup {
 	t.Helper()
 	dir := cgroup.New(t)
 	cgroup.SetLimit(t, dir, forks+1)
+	return inCgroup(dir)
+}
+
+// inCgroup starts the remote in the cgroup dir.
+func inCgroup(dir string) setup {
 	return func(r *shellRun) {
 		enter := []string{"sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(dir, "cgroup.procs"), r.cmd.Path}
 		r.cmd.Path, r.cmd.Args = "/bin/sh", append(enter, r.cmd.Args[1:]...)

@@ -34,7 +34,8 @@ var errSourcePanicked = errors.New("the input cannot be read")
 //
 // Between these, and after `end`, it sends a line `?` or an empty line when
 // that is requested. The script answers `?` on both streams. An empty line
-// makes the script check its processes.
+// makes the script check its processes and, after the end of the command, shows
+// that the client is still there.
 //
 // Input that arrives while a block is being sent becomes the next block.
 type input struct {
@@ -56,13 +57,16 @@ type input struct {
 	sentBytes      int64     // the number of bytes in the blocks whose sending has begun
 	pingRequested  bool      // a `?` line must be sent
 	checkRequested bool      // an empty line must be sent
-	stopped        bool      // nothing more is sent
+	stopped        bool      // only the rest of the script and empty lines are sent
 	canceled       bool      // nothing more is read or sent
 
 	// Used only by the goroutine that calls Read.
 	block []byte // the unsent rest of the block
 	spare []byte // the buffer that contains block; becomes next's buffer when block was sent
 	line  []byte // the unsent rest of the line that is sent before block
+	// lineIsRest means that line belongs to the rest of the script, which is
+	// sent even if stopped is set.
+	lineIsRest bool
 }
 
 func (in *input) init(source io.Reader) {
@@ -133,7 +137,8 @@ func (in *input) ping() { in.set(&in.pingRequested) }
 // check requests an empty line. It returns false if Read sends nothing more.
 func (in *input) check() bool {
 	in.set(&in.checkRequested)
-	return !in.done()
+	_, canceled := in.ended()
+	return !canceled
 }
 
 // reset prepares for a new connection. The source must be nil.
@@ -145,8 +150,17 @@ func (in *input) reset() {
 	in.changed.Broadcast()
 }
 
-// stop makes Read send nothing more: the command has ended.
-func (in *input) stop() { in.set(&in.stopped) }
+// stop makes Read send no more of the input, not even the rest of a block: the
+// command has ended. If all is true, Read sends nothing more.
+func (in *input) stop(all bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.stopped = true
+	if all {
+		in.restDue, in.checkRequested = false, false
+	}
+	in.changed.Broadcast()
+}
 
 func (in *input) set(flag *bool) {
 	in.mu.Lock()
@@ -155,11 +169,11 @@ func (in *input) set(flag *bool) {
 	in.changed.Broadcast()
 }
 
-// done reports whether nothing more is sent, not even the rest of a block.
-func (in *input) done() bool {
+// ended returns the fields stopped and canceled.
+func (in *input) ended() (stopped, canceled bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return in.stopped || in.canceled
+	return in.stopped, in.canceled
 }
 
 // cancel makes Read return an error. interrupt, which may be nil, ends a Read
@@ -178,7 +192,11 @@ func (in *input) cancel(interrupt func() bool) {
 // Read implements io.Reader. If the source's Read has panicked, Read panics,
 // too.
 func (in *input) Read(p []byte) (int, error) {
-	if in.done() || len(in.line) == 0 && len(in.block) == 0 {
+	stopped, canceled := in.ended()
+	if stopped && !in.lineIsRest {
+		in.line, in.block = nil, nil
+	}
+	if canceled || len(in.line) == 0 && len(in.block) == 0 {
 		in.line, in.block = nil, nil
 		switch err := in.wait(); {
 		case errors.Is(err, errSourcePanicked):
@@ -199,28 +217,29 @@ func (in *input) Read(p []byte) (int, error) {
 func (in *input) wait() error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	in.lineIsRest = false
 	for {
 		switch {
 		case in.panicked:
 			return errSourcePanicked
 		case in.canceled:
 			return errCanceled
-		case in.stopped:
-		case in.scriptDue:
+		case in.scriptDue && !in.stopped:
 			in.scriptDue = false
 			in.line = in.script
 			return nil
 		case in.restDue:
 			in.restDue = false
-			in.line = in.rest
-			return nil
-		case in.pingRequested && in.running:
-			in.pingRequested = false
-			in.line = []byte("?\n")
+			in.line, in.lineIsRest = in.rest, true
 			return nil
 		case in.checkRequested:
 			in.checkRequested = false
 			in.line = []byte("\n")
+			return nil
+		case in.stopped:
+		case in.pingRequested && in.running:
+			in.pingRequested = false
+			in.line = []byte("?\n")
 			return nil
 		case len(in.next) > 0:
 			in.makeBlock()

@@ -267,7 +267,7 @@ func TestInput_PingWithoutInput(t *testing.T) {
 	})
 }
 
-// When the command has ended, nothing more is sent, not even the rest of a
+// When both streams have ended, nothing more is sent, not even the rest of a
 // block.
 func TestInput_NothingSentAfterStop(t *testing.T) {
 	for name, taken := range map[string]int{"before a block": 0, "within a line": 3, "within a block": 5000} {
@@ -279,13 +279,48 @@ func TestInput_NothingSentAfterStop(t *testing.T) {
 				if _, err := io.ReadFull(in, make([]byte, taken)); err != nil {
 					t.Fatal(err)
 				}
-				in.stop()
+				in.stop(true)
 				in.ping()
 				time.AfterFunc(time.Minute, func() { in.cancel(nil) })
 				from := time.Now()
 				n, err := in.Read(make([]byte, 10_000))
 				if n != 0 || !errors.Is(err, errCanceled) || time.Since(from) != time.Minute {
 					t.Errorf("%d bytes were sent after %s: %v", n, time.Since(from), err)
+				}
+			})
+		})
+	}
+}
+
+// When one stream has ended, the rest of the script and empty lines are sent,
+// but no input.
+func TestInput_SentAfterFirstStop(t *testing.T) {
+	for name, taken := range map[string]int{"before the rest": 0, "within the rest": 3, "within a block": 5000} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				in := newInput(t, &endlessReader{})
+				in.rest = []byte("the rest\n")
+				in.start()
+				synctest.Wait()
+				got := make([]byte, taken, 10_000)
+				if _, err := io.ReadFull(in, got); err != nil {
+					t.Fatal(err)
+				}
+				in.stop(false)
+				in.ping()
+				time.AfterFunc(time.Second, func() { in.check() })
+				time.AfterFunc(time.Minute, func() { in.cancel(nil) })
+				for err := error(nil); err == nil; {
+					var n int
+					n, err = in.Read(got[len(got):cap(got)])
+					got = got[:len(got)+n]
+				}
+				want := "the rest\n\n"
+				if taken > len(want) {
+					want = string(got[:taken]) + "\n"
+				}
+				if string(got) != want {
+					t.Errorf("sent %d bytes, %.100q; want %d bytes", len(got), got, len(want))
 				}
 			})
 		})

@@ -1,6 +1,15 @@
 # The command has no input. The shell itself runs the command, and k_rest runs
 # in the background.
 exec 3<&0 </dev/null
+
+# k_ask sends USR1 to the shell. If the outcome was reported, the shell answers
+# with USR1, which sets k_over. Until the rest of the script has arrived, k_rest
+# ignores USR1, because it would interrupt read.
+k_ask() {
+	trap k_over=1 USR1
+	kill -USR1 $$
+	sleep 1
+}
 trap '' HUP INT QUIT TERM USR1
 k_rest &
 k_feed=$!

@@ -1,6 +1,5 @@
 # The rest of the script for a command without input, after rest.sh.
 read -r k_self k_n </proc/self/stat || k_self=$(exec sh -c 'echo $PPID')
-k_parent=none
 
 # k_served sets k_served to the shell that started the command, and fails if
 # that shell does not run.
@@ -9,12 +8,9 @@ k_served() {
 	kill -0 $$
 }
 
-# k_ask sends USR1 to the shell. If the outcome was reported, the shell answers
-# with USR1, which sets k_over.
-k_ask() {
-	kill -USR1 $$
-	sleep 1
-}
+# k_bulk does nothing: after the command has ended, the client sends only empty
+# lines.
+k_bulk() { false; }
 
 # k_last kills the shell if it does not answer USR1 within about 5 seconds. It
 # does not use wait: the answer may arrive before wait is called.
@@ -28,4 +24,16 @@ k_last() {
 	done
 	[ $k_over ] || k_release
 }
+
+# The command has ended if the shell has no child but this process. If it has
+# another one, USR1 will arrive later. A file in /proc lists the children, but
+# some kernels do not have it.
+trap k_over=1 USR1
+k_served=
+read -r k_served </proc/$$/task/$$/children
+k_parent=$$
+[ "$k_served" ] || k_others
+k_parent=none
+set -- $k_served
+[ "$*" != $k_self ] || k_over=1
 k_wait

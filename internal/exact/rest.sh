@@ -1,6 +1,7 @@
 # The rest of the script, which the client sends when the command is running. It
 # runs in the process of k_rest, until the client disconnects. Descriptor 3 is
-# the input from the client. k_over is set when the command has ended.
+# the input from the client. k_over is set when the command has ended. The last
+# line calls k_wait; the client appends the argument.
 set +f
 unset GLOBIGNORE
 
@@ -66,16 +67,48 @@ k_release() {
 	done
 }
 
-# k_wait answers the client's requests until the client disconnects. It then
-# ends the command, unless k_cut is "keep".
+# k_within SECONDS SIGNAL COMMAND... runs COMMAND, which reads from the client,
+# in a subshell, and returns its exit code. If COMMAND takes longer than SECONDS,
+# k_within sends SIGNAL to the subshell, and fails.
+k_within() {
+	k_sleep=
+	sleep $1 &
+	k_sleep=$!
+	{
+		trap 'kill -KILL $k_sleep' EXIT
+		shift 2
+		"$@" <&3
+	} &
+	k_child=$!
+	wait $k_sleep && kill -$2 $k_child
+	wait $k_child
+}
+
+# k_drain reads what the client sends until the client disconnects, or sends
+# nothing for k_limit seconds. If k_drain cannot start a process, it reads
+# without this limit. The EXIT trap begins with kill because bash, after a failed
+# fork, waits for its children before the second command of the trap.
+k_drain() {
+	trap '' USR1
+	trap 'kill -KILL $k_sleep; wait $k_sleep; while read -r k_n <&3; do :; done' EXIT
+	while ! k_bulk && k_within $k_limit KILL read -r k_n; do :; done
+	trap - EXIT
+	trap k_over=1 USR1
+}
+
+# k_wait LIMIT answers the client's requests until the client disconnects or the
+# command ends. In the first case, it ends the command, unless k_cut is "keep".
+# In the second case, it waits until the client disconnects or sends nothing for
+# LIMIT seconds. Then the script ends.
 k_wait() {
+	k_limit=$1
 	until [ $k_over ] || ! read -r k_n <&3; do
 		[ "$k_n" ] && k_tell alive
 		k_served || [ $k_over ] || k_lost
 	done
 	[ $k_over ] || k_ask
 	if [ $k_over ]; then
-		cat <&3 >/dev/null || while read -r k_n <&3; do :; done
+		k_drain
 	else
 		case $k_cut in
 		keep) exec >/dev/null ;;

@@ -1,6 +1,7 @@
 package exact
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"slices"
@@ -31,6 +32,8 @@ type Options struct {
 	// disconnects before all input was sent. Otherwise the command would treat
 	// a part of its input as all of it.
 	EndIfInputCut bool
+
+	idleLimit time.Duration // for tests; see idleLimit
 }
 
 // Canceler is a reader whose Read can be canceled.
@@ -96,7 +99,7 @@ type Run struct {
 	processGroup string // the ID of the command's process group
 	code         int
 	outcomes     []string    // the reported outcome of each stream that has ended
-	checks       *time.Timer // calls check while the command runs
+	checks       *time.Timer // calls check until both streams have ended
 }
 
 // New prepares a run.
@@ -106,7 +109,7 @@ func New(o Options) *Run {
 	r.outFilter = filter{mark: mark, to: o.Stdout, report: r.report, ping: r.stdin.ping, started: true}
 	r.errFilter = filter{mark: mark, to: o.Stderr, report: r.report, ping: r.stdin.ping}
 	r.stdin.init(o.Stdin)
-	r.stdin.rest = o.script().message()
+	r.stdin.rest = o.script().message(cmp.Or(o.idleLimit, idleLimit))
 	r.checks = time.AfterFunc(checkInterval, r.check)
 	r.checks.Stop()
 	return r
@@ -176,11 +179,26 @@ func (r *Run) Reset() {
 // notices it at the next check.
 const checkInterval = 5 * time.Second
 
-// check requests one check and, after checkInterval, the next one.
+const (
+	// idleLimit is how long, after the end of the command, the script waits for
+	// a client that sends nothing. The script then ends, because the client is
+	// probably gone and the servers have not noticed it.
+	idleLimit = 15 * time.Minute
+	// idleInterval is the time between two empty lines that the client sends
+	// after the end of one stream, until the other stream ends.
+	idleInterval = 30 * time.Second
+)
+
+// check sends an empty line, and schedules the next one.
 func (r *Run) check() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.state == Running && r.stdin.check() {
+	if r.state != Running || !r.stdin.check() {
+		return
+	}
+	if len(r.outcomes) > 0 {
+		r.checks.Reset(idleInterval)
+	} else {
 		r.checks.Reset(checkInterval)
 	}
 }
@@ -298,13 +316,15 @@ func (r *Run) report(message string) (last bool, err error) {
 		r.stdin.start()
 		r.checks.Reset(checkInterval)
 	case ended:
-		r.checks.Stop()
-		r.stdin.stop()
 		r.outcomes = append(r.outcomes, outcome)
 		if len(r.outcomes) == streamCount {
+			r.checks.Stop()
+			r.stdin.stop(true)
 			r.setFinalState()
 			return true, ErrEnded
 		}
+		r.checks.Reset(idleInterval)
+		r.stdin.stop(false)
 		return true, nil
 	}
 	return false, nil

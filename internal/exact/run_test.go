@@ -107,8 +107,9 @@ func TestRun_Reset(t *testing.T) {
 }
 
 // While the command runs, an empty line is sent every 5 s, which makes the
-// script check its processes.
-func TestRun_ChecksWhileRunning(t *testing.T) {
+// script check its processes. After the end of one stream, one is sent every
+// 30 s, until the other stream ends.
+func TestRun_EmptyLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := New(Options{})
 		r.stdin.rest = nil
@@ -128,10 +129,22 @@ func TestRun_ChecksWhileRunning(t *testing.T) {
 		if took := time.Since(from); took != 3*5*time.Second {
 			t.Errorf("three checks after %s, want %s", took, 3*5*time.Second)
 		}
-		time.AfterFunc(time.Hour, func() { r.Cancel() })
 		_ = writePieces(r.Stderr(), message("ended 2"))
+		from = time.Now()
+		r.stdin.ping()
+		for range 3 {
+			if got := next(); got != "\n" {
+				t.Errorf("sent %q, want an empty line", got)
+			}
+		}
+		if took := time.Since(from); took != 3*30*time.Second {
+			t.Errorf("three lines after %s, want %s", took, 3*30*time.Second)
+		}
+		time.AfterFunc(time.Hour, func() { r.Cancel() })
+		from = time.Now()
+		_ = writePieces(r.Stdout(), message("ended 2"))
 		if got := next(); got != "" || time.Since(from) < time.Hour {
-			t.Errorf("sent %q after the end of the command", got)
+			t.Errorf("sent %q after the end of both streams", got)
 		}
 	})
 }
@@ -166,7 +179,7 @@ func TestRun_ScriptOverStdin(t *testing.T) {
 			default:
 			}
 			_ = writePieces(r.Stderr(), markStart+r.mark+runningMessage+"\n")
-			if got := <-early; got != nothingScript.rest+".\n" {
+			if got := <-early; got != string(nothingScript.message(idleLimit)) {
 				t.Errorf("sent %.100q, want the rest of the script", got)
 			}
 			if got := next(); got != "?\n" {

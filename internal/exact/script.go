@@ -4,9 +4,11 @@ import (
 	"crypto/rand"
 	_ "embed"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"kshell/internal/script"
 )
@@ -62,8 +64,10 @@ func (o *Options) script() *execScript {
 }
 
 // message returns the message that contains the rest of the script. Its last
-// line is ".".
-func (s *execScript) message() []byte { return []byte(s.rest + ".\n") }
+// line is ".". limit becomes an argument of the rest: see idleLimit.
+func (s *execScript) message(limit time.Duration) []byte {
+	return fmt.Appendf(nil, "%s %d\n.\n", strings.TrimSuffix(s.rest, "\n"), limit/time.Second)
+}
 
 // scriptArgs returns the arguments of start.sh that precede the command.
 func (o *Options) scriptArgs(mark string) []string {

@@ -32,7 +32,7 @@
 # fork, and, in bash, with status 0 if a signal terminates the shell. In
 # nothing.sh, the trap then waits for the process $!, which runs k_rest, and
 # sends it another USR1 each time it receives USR1 itself.
-k_code= k_feed=
+k_code= k_feed= k_over=
 k_end='[ $k_code$? = 0 ] && exit
 kill -USR1 $k_feed || k_code=
 k_both "ended ${k_code:-failed}"
@@ -75,23 +75,16 @@ k_main() {
 
 # k_rest reads the rest of the script, up to a line ".", and runs it. The rest
 # of the script does not return. If the client disconnects before the line ".",
-# k_rest ends the command, unless k_cut is "keep". USR1 means that the command
-# has ended. USR1 may have arrived before its trap was set, so at the end of
-# stdin k_rest requests another USR1 from $$.
+# k_rest ends the command, unless k_cut is "keep". k_ask sets k_over if the
+# command has ended.
 k_rest() {
-	k_over= k_late=
-	trap k_over=1 USR1
+	k_late=
 	trap '' PIPE
 	while read -r k_n <&3; do
 		[ "$k_n" != . ] || eval "$k_late"
 		k_late=$k_late$k_line$k_n
 	done
-	if [ $k_over ]; then
-		cat <&3 >/dev/null
-	else
-		kill -USR1 $$
-		sleep 1
-	fi
+	k_ask
 	case $k_over$k_cut in
 	end)
 		kill -TERM -$$ && {
