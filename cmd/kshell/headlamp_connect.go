@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -20,8 +21,9 @@ import (
 	"kshell/internal/script"
 )
 
-// probeTimeout limits the request for the configuration of a Headlamp server.
-const probeTimeout = 5 * time.Second
+// defaultProbeTimeout limits the request for the configuration of a Headlamp
+// server.
+const defaultProbeTimeout = 5 * time.Second
 
 // headlampConnection is a connection through a Headlamp server that is being
 // set up.
@@ -193,17 +195,31 @@ func (a *app) probeHeadlamp(ctx context.Context, cfg *rest.Config, base, gate st
 		return nil, err
 	}
 	defer client.CloseIdleConnections()
-	timeout := probeTimeout
+	timeout := cmp.Or(a.probeTimeout, defaultProbeTimeout)
 	if cfg.Timeout > 0 {
 		timeout = min(timeout, cfg.Timeout)
 	}
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	server, err := headlamp.Probe(limited, client, base)
-	if err != nil && limited.Err() != nil && ctx.Err() == nil {
-		return nil, &apiclient.TimeoutError{Server: base, After: timeout}
+	if err == nil {
+		return server, nil
 	}
-	return server, err
+	var failed *apiclient.ConnectError
+	unreachable := errors.As(err, &failed)
+	if limited.Err() != nil && ctx.Err() == nil {
+		err = &apiclient.TimeoutError{Server: base, After: timeout}
+		if unreachable {
+			late := *failed
+			late.Err = err
+			return nil, &late
+		}
+		return nil, err
+	}
+	if unreachable {
+		return nil, fmt.Errorf("the Headlamp server %s cannot be reached: %w", base, failed)
+	}
+	return nil, err
 }
 
 // resolve sets login, which may run the credential plugin.
@@ -351,9 +367,10 @@ func (c *headlampConnection) setNamespace(cluster string) {
 // Headlamp server, if the address is that of a cluster of one:
 // BASE/clusters/NAME.
 func (a *app) routeDirect(conn *kubeconfig.Connection) error {
-	address, err := headlamp.Parse(conn.Config.Host)
-	if err != nil || address.Cluster == "" || address.URL() != strings.TrimSuffix(conn.Config.Host, "/") {
-		return nil //nolint:nilerr // the address is that of another server
+	server := serverOf(conn.Config)
+	address, err := headlamp.Parse(server)
+	if err != nil || address.Cluster == "" || address.URL() != server || strings.Contains(conn.Config.Host, "@") {
+		return nil //nolint:nilerr // the address is that of another server, or has a password
 	}
 	gate, err := a.headlamp.token()
 	if err != nil {

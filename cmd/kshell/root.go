@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
@@ -39,6 +40,7 @@ type app struct {
 	server   *remote.ServerState
 
 	headlampServer *headlamp.Server // set by connect; nil if no Headlamp server was asked
+	probeTimeout   time.Duration    // replaces defaultProbeTimeout in tests
 	warnings       *atomic.Int32    // the number of warnings from the server
 }
 

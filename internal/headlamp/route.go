@@ -82,13 +82,13 @@ func (r *Route) Apply(cfg *rest.Config) *rest.Config {
 }
 
 // NewClient returns an HTTP client for Probe. It has the TLS and proxy settings
-// and the timeout of cfg, but not its credentials. gate is the token of the
-// desktop app, or "".
+// and the timeout of cfg, but not its credentials, except the client
+// certificate: it is for the Headlamp server or a proxy in front of it, which
+// may require it. gate is the token of the desktop app, or "".
 func NewClient(cfg *rest.Config, gate string) (*http.Client, error) {
 	own := rest.CopyConfig(cfg)
 	own.BearerToken, own.BearerTokenFile, own.Username, own.Password = "", "", "", ""
 	own.ExecProvider, own.AuthProvider, own.AuthConfigPersister = nil, nil, nil
-	own.CertData, own.CertFile, own.KeyData, own.KeyFile = nil, "", nil, ""
 	own.Impersonate = rest.ImpersonationConfig{}
 	own.NextProtos = []string{"http/1.1"}
 	own.Wrap(func(next http.RoundTripper) http.RoundTripper { return &gateTransport{next, gate} })
