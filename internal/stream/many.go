@@ -15,15 +15,15 @@ type Source[T any] struct {
 
 // Many runs several Objects at the same time. Each has its own connections and
 // state. The exported fields must not be changed after the call of Run, which
-// may be called once.
+// may be called once. OnChange and OnEnd are called from any goroutine, but not
+// from two at the same time.
 type Many[T any] struct {
 	Sources []Source[T]
-	// OnChange is called for each change, from any goroutine, but not from two
-	// at the same time. source is the name of the Source. An error ends Run.
+	// OnChange is called for each change. source is the name of the Source. An
+	// error ends this Source.
 	OnChange func(source string, c Change[T]) error
-	// OnEnd, if not nil, is called when a Source has ended, unless the context
-	// has ended or OnChange has returned an error. The others go on. OnEnd and
-	// OnChange are not called at the same time.
+	// OnEnd, if not nil, is called when a Source has ended before the context.
+	// The others go on.
 	OnEnd func(*SourceError)
 
 	calls chan struct{} // contains an element during a call of OnChange or OnEnd
@@ -38,8 +38,8 @@ type SourceError struct {
 func (e *SourceError) Error() string { return e.Source + ": " + e.Err.Error() }
 func (e *SourceError) Unwrap() error { return e.Err }
 
-// Run returns when all Sources have ended. Its errors are the error of
-// OnChange, the context's cause, or else a *SourceError for each Source, joined.
+// Run returns when all Sources have ended. Its error is the context's cause, or
+// else a *SourceError for each Source, joined.
 func (m *Many[T]) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -48,13 +48,7 @@ func (m *Many[T]) Run(ctx context.Context) error {
 	errs := make([]error, len(m.Sources))
 	for i, source := range m.Sources {
 		source.Objects.OnChange = func(c Change[T]) error {
-			return m.call(ctx, func() error {
-				err := m.OnChange(source.Name, c)
-				if err != nil {
-					cancel(err)
-				}
-				return err
-			})
+			return m.call(ctx, func() error { return m.OnChange(source.Name, c) })
 		}
 		running.Go(func() {
 			ended := &SourceError{source.Name, source.Objects.Run(ctx)}

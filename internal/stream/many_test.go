@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -49,35 +50,60 @@ func TestMany_OneIsRefused(t *testing.T) {
 	})
 }
 
-// After the context has ended or OnChange has returned an error, nothing more
-// is delivered.
+// After the context has ended, nothing more is delivered.
 func TestMany_Cancel(t *testing.T) {
-	stop := errors.New("stop")
-	for _, byError := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			m := Many[Object]{OnEnd: func(e *SourceError) { t.Errorf("OnEnd: %v", e) }}
-			for i := range 5 {
-				x := newObjectsTest(t, handlers{listOf("1", podJSON("a", "1"))}, handlers{stayOpenWatch})
-				m.Sources = append(m.Sources, Source[Object]{fmt.Sprint(i), x.o})
-			}
-			ctx, cancel := context.WithCancelCause(t.Context())
-			calls := 0
-			m.OnChange = func(string, Change[Object]) error {
-				if calls++; calls < 3 {
-					return nil
+	synctest.Test(t, func(t *testing.T) {
+		stop := errors.New("stop")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		calls := 0
+		m := Many[Object]{
+			OnChange: func(string, Change[Object]) error {
+				if calls++; calls == 3 {
+					time.Sleep(time.Second) // until the others wait for this call
+					cancel(stop)
 				}
-				time.Sleep(time.Second) // until the others wait for this call
-				if byError {
+				return nil
+			},
+			OnEnd: func(e *SourceError) { t.Errorf("OnEnd: %v", e) },
+		}
+		for i := range 5 {
+			x := newObjectsTest(t, handlers{listOf("1", podJSON("a", "1"))}, handlers{stayOpenWatch})
+			m.Sources = append(m.Sources, Source[Object]{fmt.Sprint(i), x.o})
+		}
+		if err := m.Run(ctx); !errors.Is(err, stop) || calls != 3 {
+			t.Errorf("%v after %d calls", err, calls)
+		}
+	})
+}
+
+// An error of OnChange ends only its Source.
+func TestMany_OnChangeError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stop := errors.New("stop")
+		x := newObjectsTest(t, handlers{listOf("1")}, handlers{stayOpenWatch})
+		y := newObjectsTest(t, handlers{listOf("1")}, handlers{
+			watchEvents(time.Minute, eventJSON("ADDED", podJSON("a", "2"))),
+		})
+		var changes, ends []string
+		m := Many[Object]{
+			Sources: []Source[Object]{{"x", x.o}, {"y", y.o}},
+			OnChange: func(source string, c Change[Object]) error {
+				changes = append(changes, source+" "+string(c.Type))
+				if source == "x" || c.Type == Added {
 					return stop
 				}
-				cancel(stop)
 				return nil
-			}
-			if err := m.Run(ctx); !errors.Is(err, stop) || calls != 3 {
-				t.Errorf("%v after %d calls", err, calls)
-			}
-		})
-	}
+			},
+			OnEnd: func(e *SourceError) { ends = append(ends, e.Error()) },
+		}
+		err := m.Run(t.Context())
+		slices.Sort(changes)
+		wantLines(t, changes, "x SYNCED", "y ADDED", "y SYNCED")
+		wantLines(t, ends, "x: stop", "y: stop")
+		if !errors.Is(err, stop) {
+			t.Error(err)
+		}
+	})
 }
 
 // A panic of OnChange is passed to the caller of Run.
