@@ -55,8 +55,12 @@ type HeadlampConfig struct {
 	// port, or a host other than localhost and the loopback addresses.
 	CheckHost bool
 	// Cache makes the server answer a GET with the answer to an earlier GET of
-	// the same path, whatever the query. See cache.
+	// the same path, whatever the query. Requests with `Connection: upgrade`
+	// bypass the cache. For details, see headlampCache.
 	Cache bool
+	// CacheAll makes the cache answer such requests too, if they are not
+	// WebSocket handshakes. The real server does not do that.
+	CacheAll bool
 	// Page makes the server answer unknown paths with 200 and the page of the
 	// dashboard, instead of 404.
 	Page bool
@@ -73,6 +77,8 @@ type HeadlampConfig struct {
 	RedirectCode int
 	// DropUpgrade removes the headers that request an upgrade to WebSocket.
 	DropUpgrade bool
+	// RefuseWebSockets answers WebSocket handshakes with 403, without a body.
+	RefuseWebSockets bool
 }
 
 // HeadlampCluster is a cluster of a Headlamp server.

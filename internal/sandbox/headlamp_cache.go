@@ -11,9 +11,9 @@ import (
 // headlampCache is the response cache of a Headlamp server. As on the real
 // server, the query of a request is not a part of the key, so that a list with a
 // selector, a watch and a log can get the answer to a request with another
-// query. Requests with `Connection: upgrade` bypass the cache.
+// query.
 //
-// Other than on the real server, which watches the cluster, an answer is kept
+// Unlike on the real server, which watches the cluster, an answer is kept
 // until the next request of the cluster that is not a GET.
 type headlampCache struct {
 	mu      sync.Mutex
@@ -33,8 +33,7 @@ type cachedAnswer struct {
 func (hc *headlampCache) serve(
 	w http.ResponseWriter, r *http.Request, cluster, api string, forward func(http.ResponseWriter),
 ) {
-	isAPI := strings.HasPrefix(api, "/api/") || strings.HasPrefix(api, "/apis/")
-	if !isAPI || strings.Contains(strings.ToLower(r.Header.Get("Connection")), "upgrade") {
+	if !strings.HasPrefix(api, "/api/") && !strings.HasPrefix(api, "/apis/") {
 		forward(w)
 		return
 	}

@@ -69,6 +69,9 @@ func serveProxyAnswer(cfg *HeadlampConfig, w http.ResponseWriter, r *http.Reques
 		}
 		http.Redirect(w, r, cfg.Redirect, code)
 		return true
+	case cfg.RefuseWebSockets && wsstream.IsWebSocketRequest(r):
+		w.WriteHeader(http.StatusForbidden)
+		return true
 	case cfg.DropUpgrade:
 		r.Header.Del("Connection")
 		r.Header.Del("Upgrade")
@@ -242,7 +245,11 @@ func (run *headlampRun) serveCluster(cfg *HeadlampConfig, w http.ResponseWriter,
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
 	forward := func(w http.ResponseWriter) { run.forward(w, r, cluster, api) }
-	if cfg.Cache {
+	bypass := strings.Contains(strings.ToLower(r.Header.Get("Connection")), "upgrade")
+	if cfg.CacheAll {
+		bypass = wsstream.IsWebSocketRequest(r)
+	}
+	if cfg.Cache && !bypass {
 		run.cache.serve(w, r, key, api, forward)
 		return
 	}

@@ -241,6 +241,7 @@ func TestHeadlamp_Proxy(t *testing.T) {
 		"no upgrade": {
 			cfg: sandbox.HeadlampConfig{DropUpgrade: true}, status: 400, body: `"message":"Upgrade request required"`,
 		},
+		"no WebSockets": {cfg: sandbox.HeadlampConfig{RefuseWebSockets: true}, status: 403},
 		"API server down": {
 			cfg: sandbox.HeadlampConfig{Clusters: []sandbox.HeadlampCluster{
 				{Name: "main", Config: s.RESTConfig(""), Down: true},

@@ -3,11 +3,19 @@
 package contract
 
 import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/url"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"k8s.io/client-go/rest"
+
 	"kshell/internal/sandbox"
+	"kshell/test/faultproxy"
 )
 
 // headlampCluster is the path of a cluster, on a server with a base URL.
@@ -28,7 +36,7 @@ func startHeadlamp(t *testing.T, cfg sandbox.HeadlampConfig) (*sandbox.Server, *
 	if err := h.WriteKubeconfig(kubeconfig, s.Token("admin")); err != nil {
 		t.Fatal(err)
 	}
-	w := setupOf(t, s, h.Addr(), headlampCluster)
+	w := setupOf(t, s, h.ClusterURL("main"))
 	w.Kubeconfig = kubeconfig
 	return s, h, HeadlampSetup{
 		Setup: w, Nodes: sandboxNodes, ClusterPath: headlampCluster,
@@ -65,4 +73,91 @@ func TestHeadlamp_AnsweredQueries(t *testing.T) {
 	}
 	_, _, w := startHeadlamp(t, sandbox.HeadlampConfig{})
 	AnsweredQueries(t, w.Program, "busybox", "ash")
+}
+
+// TestHeadlamp_Cache checks commands through a server whose response cache
+// contains answers to lists with another selector. Over TLS, the server offers
+// HTTP/2, which does not allow the header that bypasses the cache.
+func TestHeadlamp_Cache(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name  string
+		plain bool
+		flag  string // the flag that selects the cluster
+	}{
+		{"HTTP", true, "--headlamp"},
+		{"TLS", false, "--headlamp"},
+		{"kubeconfig", false, "--server"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s, h, w := startHeadlamp(t, sandbox.HeadlampConfig{Cache: true, PlainHTTP: test.plain})
+			if test.flag == "--headlamp" {
+				w.Env = []string{"KSHELL_HEADLAMP=" + h.ClusterURL("main"), "SSL_CERT_FILE=" + h.CA()}
+			}
+			checkPoisoned(t, s, h, "app=db")
+			for _, target := range []string{"deploy/web", "svc/web"} {
+				r := w.Run(t, nil, "exec", "-q", target, "--", "echo", "hi")
+				pod := ""
+				for _, session := range s.Sessions() {
+					pod = session.Path
+				}
+				if r.Code != 0 || r.Out != "hi\n" || r.Err != "" || !strings.Contains(pod, "/pods/web-") {
+					t.Errorf("%s: %+v, the last session is %s", target, r, pod)
+				}
+			}
+			for _, args := range [][]string{{"exec", "deploy/web", "--all"}, {"exec", "-l", "app=web", "--all"}} {
+				r := w.Run(t, nil, append(args, "--", "echo", "hi")...)
+				if pods := podsOf(t, r.Out); len(pods) != 2 || r.Code != 0 || r.Err != "" {
+					t.Errorf("%q: pods %v, exit code %d, stderr %q", args, pods, r.Code, r.Err)
+				}
+			}
+			if r := w.Run(t, nil, "__complete", "exec", ""); !strings.Contains(r.Out, "multi\n") {
+				t.Errorf("completion: %+v", r)
+			}
+			checkPoisoned(t, s, h, "app=web")
+			proxy, server := w.Through(t)
+			server[0] = test.flag
+			NodeShellResumes(t, w.Program, w.Nodes, 3, func() { proxy.Cut(faultproxy.Both, faultproxy.RST) }, server...)
+		})
+	}
+}
+
+// checkPoisoned requests a list of the pods with a selector, and checks that the
+// server's cache answers a list with another selector with pods of the
+// stateful set db.
+func checkPoisoned(t *testing.T, s *sandbox.Server, h *sandbox.Headlamp, selector string) {
+	t.Helper()
+	config := s.RESTConfig("admin")
+	config.Host = h.ClusterURL("main")
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.CloseIdleConnections()
+	for _, selector := range []string{selector, "app=none"} {
+		list := config.Host + "/api/v1/namespaces/default/pods?labelSelector=" + url.QueryEscape(selector)
+		resp, err := client.Get(list) //nolint:noctx // the server answers at once
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK || !bytes.Contains(body, []byte(`"name":"db-0"`)) {
+			t.Fatalf("%s: %s, %v, %.300s", list, resp.Status, err, body)
+		}
+	}
+}
+
+// TestHeadlamp_CacheNotBypassed checks that kshell warns if the response cache
+// cannot be bypassed, and does not run the command in another pod.
+func TestHeadlamp_CacheNotBypassed(t *testing.T) {
+	t.Parallel()
+	s, h, w := startHeadlamp(t, sandbox.HeadlampConfig{Cache: true, CacheAll: true})
+	w.Env = []string{"KSHELL_HEADLAMP=" + h.ClusterURL("main"), "SSL_CERT_FILE=" + h.CA()}
+	checkPoisoned(t, s, h, "app=db")
+	r := w.Run(t, nil, "exec", "-l", "app=web", "--all", "--", "echo", "hi")
+	if r.Code != 255 || r.Out != "" || !strings.Contains(r.Err, "the server ignores selectors") {
+		t.Errorf("%+v", r)
+	}
 }

@@ -5,6 +5,7 @@ package contract
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"testing"
 	"time"
 
@@ -17,24 +18,29 @@ import (
 // sandboxSetup is a Setup with a sandbox.
 func sandboxSetup(t *testing.T) Setup {
 	t.Helper()
-	s, host := startSandbox(t)
-	return setupOf(t, s, host, "")
+	s, _ := startSandbox(t)
+	return setupOf(t, s, s.URL())
 }
 
-// setupOf is a Setup with a sandbox. kshell reaches it through a server at host,
-// at the path.
-func setupOf(t *testing.T, s *sandbox.Server, host, path string) Setup {
+// setupOf is a Setup with a sandbox, which kshell reaches at an address.
+func setupOf(t *testing.T, s *sandbox.Server, address string) Setup {
 	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return Setup{
 		Program: Program{Path: kshellBinary(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()},
 		Through: func(t *testing.T) (*faultproxy.Proxy, []string) {
 			t.Helper()
-			proxy, err := faultproxy.Start(faultproxy.Config{Target: host})
+			proxy, err := faultproxy.Start(faultproxy.Config{Target: u.Host})
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = proxy.Close() })
-			return proxy, []string{"--server", "https://" + proxy.Addr() + path}
+			through := *u
+			through.Host = proxy.Addr()
+			return proxy, []string{"--server", through.String()}
 		},
 		Pod: func(t *testing.T) string {
 			t.Helper()
