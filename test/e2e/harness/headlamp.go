@@ -49,10 +49,15 @@ type HeadlampProgram struct {
 	Dir     string // for its files
 	BaseURL string // such as /headlamp
 	// CertFile and KeyFile are those of the server, in PEM. The certificate must
-	// be valid for 127.0.0.1.
+	// be valid for HeadlampIP.
 	CertFile, KeyFile string
 	Clusters          []sandbox.HeadlampCluster
 }
+
+// HeadlampIP is the address on which a HeadlampProcess listens. It is not a
+// loopback address, because Headlamp then rejects requests for another port,
+// such as that of a proxy of a test.
+const HeadlampIP = hostIP
 
 // HeadlampProcess is a Headlamp server that runs in its own process.
 type HeadlampProcess struct {
@@ -62,7 +67,7 @@ type HeadlampProcess struct {
 }
 
 // StartHeadlampProcess starts a Headlamp server, which runs until Kill is
-// called. It listens on an unused port of 127.0.0.1.
+// called. It listens on an unused port of HeadlampIP.
 func StartHeadlampProcess(p HeadlampProgram) (*HeadlampProcess, error) {
 	cfg := api.NewConfig()
 	cfg.AuthInfos["none"] = &api.AuthInfo{} // Headlamp rejects a context without a user
@@ -88,7 +93,7 @@ func StartHeadlampProcess(p HeadlampProgram) (*HeadlampProcess, error) {
 	if err := clientcmd.WriteToFile(*cfg, h.kubeconfig()); err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", net.JoinHostPort(HeadlampIP, "0"))
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +121,7 @@ func (h *HeadlampProcess) Start() error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.Command(p.Path, "-listen-addr", "127.0.0.1", "-port", port, "-base-url", p.BaseURL,
+	cmd := exec.Command(p.Path, "-listen-addr", HeadlampIP, "-port", port, "-base-url", p.BaseURL,
 		"-kubeconfig", h.kubeconfig(), "-tls-cert-path", p.CertFile, "-tls-key-path", p.KeyFile,
 		"-html-static-dir", filepath.Join(p.Dir, "static"))
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(p.Dir, "home")}

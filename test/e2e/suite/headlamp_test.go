@@ -64,17 +64,27 @@ func startHeadlamp(t *testing.T) headlamp {
 // clusterPath returns the path of an API server's cluster on the server.
 func clusterPath(s harness.Server) string { return headlampBase + "/clusters/" + s.HeadlampName() }
 
-// setup describes the cluster, reached through the server at an address.
+// setup describes the cluster, reached through the server. kshell gets the URL
+// by the flag --headlamp and its variable for one of the API servers, and from
+// the kubeconfig for the other one.
 func (h headlamp) setup(t *testing.T, s harness.Server) contract.HeadlampSetup {
 	t.Helper()
-	w := setup(s)
-	w.Kubeconfig = headlampKubeconfig(t, "https://"+h.Addr()+clusterPath(s), h.ca)
+	w, flag := setup(s), "--server"
+	if s == harness.MainServer {
+		flag = "--headlamp"
+		ca := filepath.Join(t.TempDir(), "ca.pem")
+		must(t, os.WriteFile(ca, h.ca, 0o600))
+		w.Env = []string{"KSHELL_HEADLAMP=https://" + h.Addr() + clusterPath(s), "SSL_CERT_FILE=" + ca}
+		w.Kubeconfig = headlampKubeconfig(t, s, "https://api.invalid", nil)
+	} else {
+		w.Kubeconfig = headlampKubeconfig(t, s, "https://"+h.Addr()+clusterPath(s), h.ca)
+	}
 	w.Through = func(t *testing.T) (*faultproxy.Proxy, []string) {
 		t.Helper()
-		proxy, err := faultproxy.Start(faultproxy.Config{Target: h.Addr(), Buffer: 32 << 10})
+		proxy, err := faultproxy.Start(faultproxy.Config{Target: h.Addr(), Remote: true, Buffer: 32 << 10})
 		must(t, err)
 		t.Cleanup(func() { _ = proxy.Close() })
-		return proxy, []string{"--server", "https://" + proxy.Addr() + clusterPath(s)}
+		return proxy, []string{flag, "https://" + proxy.Addr() + clusterPath(s)}
 	}
 	return contract.HeadlampSetup{
 		Setup: w, Nodes: nodes(t), ClusterPath: clusterPath(s),
@@ -91,16 +101,16 @@ func (h headlamp) setup(t *testing.T, s harness.Server) contract.HeadlampSetup {
 }
 
 // headlampKubeconfig writes a kubeconfig for the admin with a server URL, and
-// returns its path.
-func headlampKubeconfig(t *testing.T, server string, ca []byte) string {
+// returns its path. Its context has the name of the Headlamp server's cluster s.
+func headlampKubeconfig(t *testing.T, s harness.Server, server string, ca []byte) string {
 	t.Helper()
 	admin, err := cluster.Config(harness.Admin, harness.MainServer)
 	must(t, err)
-	cfg := api.NewConfig()
-	cfg.Clusters["headlamp"] = &api.Cluster{Server: server, CertificateAuthorityData: ca}
+	cfg, name := api.NewConfig(), s.HeadlampName()
+	cfg.Clusters[name] = &api.Cluster{Server: server, CertificateAuthorityData: ca}
 	cfg.AuthInfos["admin"] = &api.AuthInfo{Token: admin.BearerToken}
-	cfg.Contexts["headlamp"] = &api.Context{Cluster: "headlamp", AuthInfo: "admin", Namespace: harness.Namespace}
-	cfg.CurrentContext = "headlamp"
+	cfg.Contexts[name] = &api.Context{Cluster: name, AuthInfo: "admin", Namespace: harness.Namespace}
+	cfg.CurrentContext = name
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	must(t, clientcmd.WriteToFile(*cfg, file))
 	return file
@@ -125,7 +135,7 @@ func TestHeadlamp_Nginx(t *testing.T) {
 		t.Parallel()
 		h := startHeadlamp(t)
 		address, cert := startNginx(t, h.Addr(), "")
-		p := program(headlampKubeconfig(t, "https://"+address+clusterPath(s), cert))
+		p := program(headlampKubeconfig(t, s, "https://"+address+clusterPath(s), cert))
 		t.Run("idle", func(t *testing.T) {
 			t.Parallel()
 			checkIdleShell(t, p, longIdle)

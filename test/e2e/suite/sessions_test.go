@@ -403,7 +403,7 @@ func selfSigned(t *testing.T) (cert, key []byte) {
 	must(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), loadBalancerIP},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), loadBalancerIP, net.ParseIP(harness.HeadlampIP)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	must(t, err)
