@@ -17,7 +17,7 @@ import (
 
 // tokenVariable is the environment variable that holds the token of Headlamp's
 // desktop app.
-const tokenVariable = "KSHELL_HEADLAMP_TOKEN"
+const tokenVariable = "KSHELL_HEADLAMP_TOKEN" //nolint:gosec // the name of a variable, not a token
 
 // maxHeadlampToken is the size of the largest token of the desktop app, in
 // bytes.
@@ -144,7 +144,7 @@ func readUserID(path string) (string, error) {
 	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
 		return "", &fs.PathError{Op: "read", Path: path, Err: errors.New("other users can read it")}
 	}
-	data, err := os.ReadFile(path) //nolint:gosec // a file of kshell
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
 	}

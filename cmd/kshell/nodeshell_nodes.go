@@ -25,7 +25,7 @@ func (a *app) nodeNames(cmd *cobra.Command, args []string, toComplete string) ([
 		typed, prefix = kind+"/", name
 	}
 	return a.timely(cmd, func(ctx context.Context) []string {
-		kube, err := a.connectForCompletion(ctx)
+		kube, err := a.connect(ctx, connectOptions{completing: true, nodeShell: changed(cmd, "attach")})
 		if err != nil {
 			return nil
 		}

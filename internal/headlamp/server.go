@@ -104,8 +104,8 @@ const maxConfig = 4 << 20
 // Probe asks a server for its clusters and settings by GET base/config. client
 // must send no credentials except the token of the desktop app; see NewClient.
 // Probe follows no redirect. ctx limits the time. The error is a *Refusal if
-// the answer is not that of a Headlamp server, and otherwise an error of the
-// connection.
+// the answer is not that of a Headlamp server. Otherwise it is an error of the
+// connection, or the server has answered with a status from 500 on.
 func Probe(ctx context.Context, client *http.Client, base string) (*Server, error) {
 	own := *client
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -131,8 +131,15 @@ func readConfig(resp *http.Response, base string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s/config: %w", base, err)
 	}
+	if resp.StatusCode/100 == 5 { // Headlamp, or a proxy in front of it, which may be restarting it
+		return nil, fmt.Errorf("the Headlamp server %s does not work at the moment: its answer is %s", base, resp.Status)
+	}
 	refusal := &Refusal{Base: base, Code: resp.StatusCode}
 	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if isPage(resp) && (resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden) {
+		refusal.Kind = WebPage // of a login proxy
+		return nil, refusal
+	}
 	if resp.StatusCode != http.StatusOK || mediaType != "application/json" {
 		refusal.Kind = cmp.Or(kindOf(resp, body), NotHeadlamp)
 		return nil, refusal

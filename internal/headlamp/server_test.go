@@ -85,7 +85,9 @@ func TestProbe_OtherAnswers(t *testing.T) {
 		{"null", jsonType, `null`, 200, NotHeadlamp},
 		{"text", "text/plain", `{"clusters":[]}`, 200, NotHeadlamp},
 		{"empty", jsonType, "", 200, NotHeadlamp},
-		{"server error", "text/plain", "x", 500, NotHeadlamp},
+		{"login page for 401", "text/html", "<html>", 401, WebPage},
+		{"login page for 403", "text/html", "<html>", 403, WebPage},
+		{"text for 403", "text/plain", "no", 403, NotHeadlamp},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -110,10 +112,13 @@ func TestProbe_ConnectionErrors(t *testing.T) {
 	}))
 	defer cut.Close()
 	huge := serve(t, 200, jsonType, `{"clusters":[],"x":"`+strings.Repeat("x", maxConfig)+`"}`)
+	broken, down := serve(t, 500, "text/plain", "x"), serve(t, 502, "", "")
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, probe := range map[string]func() (*Server, error){
 		"cut off":   func() (*Server, error) { return Probe(t.Context(), cut.Client(), cut.URL) },
+		"500":       func() (*Server, error) { return Probe(t.Context(), broken.Client(), broken.URL) },
+		"502":       func() (*Server, error) { return Probe(t.Context(), down.Client(), down.URL) },
 		"too large": func() (*Server, error) { return Probe(t.Context(), huge.Client(), huge.URL) },
 		"canceled":  func() (*Server, error) { return Probe(canceled, cut.Client(), cut.URL) },
 	} {
