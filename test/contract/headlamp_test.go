@@ -52,10 +52,33 @@ func startHeadlamp(t *testing.T, cfg sandbox.HeadlampConfig) (*sandbox.Server, *
 	}
 }
 
+// byFlag changes a setup so that --headlamp selects the cluster, and not the
+// kubeconfig.
+func (w HeadlampSetup) byFlag(h *sandbox.Headlamp) HeadlampSetup {
+	// The certificate authority of the kubeconfig is that of the API server.
+	w.Env = []string{"KSHELL_HEADLAMP=" + h.ClusterURL("main"), "SSL_CERT_FILE=" + h.CA()}
+	through := w.Through
+	w.Through = func(t *testing.T) (*faultproxy.Proxy, []string) {
+		t.Helper()
+		proxy, server := through(t)
+		server[0] = "--headlamp"
+		return proxy, server
+	}
+	return w
+}
+
 func TestHeadlamp(t *testing.T) {
 	t.Parallel()
-	_, _, w := startHeadlamp(t, sandbox.HeadlampConfig{})
-	Headlamp(t, w, *cuts)
+	t.Run("kubeconfig", func(t *testing.T) {
+		t.Parallel()
+		_, _, w := startHeadlamp(t, sandbox.HeadlampConfig{})
+		Headlamp(t, w, *cuts)
+	})
+	t.Run("flag", func(t *testing.T) {
+		t.Parallel()
+		_, h, w := startHeadlamp(t, sandbox.HeadlampConfig{})
+		Headlamp(t, w.byFlag(h), *cuts)
+	})
 }
 
 // TestHeadlamp_LongCommands checks long commands through a proxy with nginx's
@@ -81,19 +104,18 @@ func TestHeadlamp_AnsweredQueries(t *testing.T) {
 func TestHeadlamp_Cache(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		name  string
-		plain bool
-		flag  string // the flag that selects the cluster
+		name          string
+		plain, byFlag bool
 	}{
-		{"HTTP", true, "--headlamp"},
-		{"TLS", false, "--headlamp"},
-		{"kubeconfig", false, "--server"},
+		{"HTTP", true, true},
+		{"TLS", false, true},
+		{"kubeconfig", false, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			s, h, w := startHeadlamp(t, sandbox.HeadlampConfig{Cache: true, PlainHTTP: test.plain})
-			if test.flag == "--headlamp" {
-				w.Env = []string{"KSHELL_HEADLAMP=" + h.ClusterURL("main"), "SSL_CERT_FILE=" + h.CA()}
+			if test.byFlag {
+				w = w.byFlag(h)
 			}
 			checkPoisoned(t, s, h, "app=db")
 			for _, target := range []string{"deploy/web", "svc/web"} {
@@ -117,7 +139,6 @@ func TestHeadlamp_Cache(t *testing.T) {
 			}
 			checkPoisoned(t, s, h, "app=web")
 			proxy, server := w.Through(t)
-			server[0] = test.flag
 			NodeShellResumes(t, w.Program, w.Nodes, 3, func() { proxy.Cut(faultproxy.Both, faultproxy.RST) }, server...)
 		})
 	}
@@ -154,9 +175,8 @@ func checkPoisoned(t *testing.T, s *sandbox.Server, h *sandbox.Headlamp, selecto
 func TestHeadlamp_CacheNotBypassed(t *testing.T) {
 	t.Parallel()
 	s, h, w := startHeadlamp(t, sandbox.HeadlampConfig{Cache: true, CacheAll: true})
-	w.Env = []string{"KSHELL_HEADLAMP=" + h.ClusterURL("main"), "SSL_CERT_FILE=" + h.CA()}
 	checkPoisoned(t, s, h, "app=db")
-	r := w.Run(t, nil, "exec", "-l", "app=web", "--all", "--", "echo", "hi")
+	r := w.byFlag(h).Run(t, nil, "exec", "-l", "app=web", "--all", "--", "echo", "hi")
 	if r.Code != 255 || r.Out != "" || !strings.Contains(r.Err, "the server ignores selectors") {
 		t.Errorf("%+v", r)
 	}
