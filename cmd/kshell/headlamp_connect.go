@@ -335,6 +335,11 @@ func (c *headlampConnection) upload(route *headlamp.Route) error {
 		c.app.notice.WarnAlways("the client key of context %q is uploaded to the Headlamp server %s, which uses it, "+
 			"and passes it on to the cluster", c.conn.Context, route.Base)
 	}
+	cfg = rest.CopyConfig(cfg)
+	cfg.BearerToken, cfg.BearerTokenFile = login.Token, ""
+	if login.Cert != nil {
+		cfg.CertData, cfg.KeyData = login.Cert, login.Key
+	}
 	if route.Kubeconfig, err = headlamp.Flatten(cfg); err != nil {
 		return fmt.Errorf("the context %q cannot be uploaded: %w", c.conn.Context, err)
 	}

@@ -228,17 +228,25 @@ func TestNodeShell_CreateFails(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		fault sandbox.Fault
+		get   sandbox.Fault // of the request for the pod; the zero value means none
 		left  bool
 	}{
-		"refused":      {sandbox.Fault{Code: 403, Body: "no"}, false},
-		"server error": {sandbox.Fault{Code: 500, Body: "broken"}, false},
-		"no answer":    {sandbox.Fault{Do: sandbox.RST}, true},
+		"refused":      {fault: sandbox.Fault{Code: 403, Body: "no"}},
+		"server error": {fault: sandbox.Fault{Code: 500, Body: "broken"}},
+		"no answer":    {fault: sandbox.Fault{Do: sandbox.RST}, left: true},
+		"server error, then 404 of a proxy": {
+			fault: sandbox.Fault{Code: 500, Body: "broken"}, get: sandbox.Fault{Code: 404, Body: "no route"}, left: true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := startSandbox(t)
 			test.fault.Path, test.fault.Method = "/pods", "POST"
 			s.Inject(test.fault)
+			if test.get.Code != 0 {
+				test.get.Path, test.get.Method = "/pods/", "GET"
+				s.Inject(test.get)
+			}
 			r := startOnNode(t, s, true, "node1", "--", "true")
 			_ = r.Run()
 			said := r.err.String()

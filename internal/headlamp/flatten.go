@@ -1,15 +1,10 @@
 package headlamp
 
 import (
-	"context"
 	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -29,12 +24,13 @@ const namePrefix = "kshell-"
 
 // Flatten returns a kubeconfig for upload to a Headlamp server. It has one
 // cluster, one user and one context, all of the same name; see ContextName. It
-// contains the CA and the token of cfg, and names no file, plugin or proxy:
-// Flatten reads files and runs the credential plugin. If cfg has no token, it
-// contains the client certificate and its key, if there are any.
+// contains the CA of cfg and cfg.BearerToken or, without a token, the client
+// certificate and its key. It contains no proxy and, instead of the name of a
+// file, its contents. Other credentials of cfg, such as a plugin, are left out:
+// the caller must have replaced them by a token.
 //
-// Errors are about files, the credential plugin, a user with a password, and a
-// kubeconfig larger than 8 KiB.
+// Errors are about files, a user with a password, and a kubeconfig larger than
+// 8 KiB.
 func Flatten(cfg *rest.Config) ([]byte, error) {
 	cfg = rest.CopyConfig(cfg)
 	address, _, err := rest.DefaultServerUrlFor(cfg)
@@ -78,72 +74,13 @@ func write(name string, cluster *api.Cluster, user *api.AuthInfo) ([]byte, error
 // flatUser returns the user of cfg with a token, or else with a client
 // certificate.
 func flatUser(cfg *rest.Config, address *url.URL) (*api.AuthInfo, error) {
-	if cfg.Username != "" || cfg.Password != "" || address.User != nil {
-		return nil, errors.New("a user with a password cannot be uploaded")
-	}
-	token, cert, err := credentials(cfg)
 	switch {
-	case err != nil:
-		return nil, err
-	case token != "":
-		return &api.AuthInfo{Token: token}, nil
-	case cert != nil:
-		return certUser(cert)
+	case cfg.Username != "", cfg.Password != "", address.User != nil:
+		return nil, errors.New("a user with a password cannot be uploaded")
+	case cfg.BearerToken != "":
+		return &api.AuthInfo{Token: cfg.BearerToken}, nil
 	}
 	return &api.AuthInfo{ClientCertificateData: cfg.CertData, ClientKeyData: cfg.KeyData}, nil
-}
-
-// credentials returns the bearer token of cfg, and the certificate that the
-// credential plugin has returned. It may run the credential plugin.
-func credentials(cfg *rest.Config) (token string, cert *tls.Certificate, err error) {
-	cfg = rest.CopyConfig(cfg)
-	cfg.WrapTransport = nil
-	var seen recorder
-	transport, err := rest.HTTPWrappersForConfig(cfg, &seen)
-	if err != nil {
-		return "", nil, err
-	}
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "https://localhost", nil)
-	if err != nil {
-		return "", nil, err
-	}
-	resp, err := transport.RoundTrip(request) // recorder sends nothing
-	if err != nil {
-		return "", nil, err
-	}
-	_ = resp.Body.Close() // the body is empty
-	token, _ = strings.CutPrefix(seen.authorization, "Bearer ")
-	if cfg.ExecProvider == nil {
-		return token, nil, nil
-	}
-	settings, err := cfg.TransportConfig()
-	if err != nil {
-		return "", nil, err
-	}
-	cert, err = settings.TLS.GetCertHolder.GetCert()
-	return token, cert, err
-}
-
-// recorder is a transport that sends nothing and records the Authorization
-// header.
-type recorder struct{ authorization string }
-
-// RoundTrip implements http.RoundTripper.
-func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
-	r.authorization = req.Header.Get("Authorization")
-	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Request: req}, nil
-}
-
-// certUser returns a user with a client certificate.
-func certUser(cert *tls.Certificate) (*api.AuthInfo, error) {
-	user := &api.AuthInfo{}
-	for _, der := range cert.Certificate {
-		block := &pem.Block{Type: "CERTIFICATE", Bytes: der}
-		user.ClientCertificateData = append(user.ClientCertificateData, pem.EncodeToMemory(block)...)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
-	user.ClientKeyData = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	return user, err
 }
 
 // ContextName returns the name of the context in the result of Flatten, which

@@ -1,9 +1,6 @@
 package headlamp
 
 import (
-	"crypto/tls"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -15,10 +12,10 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 )
 
-func writeFile(t *testing.T, name, content string, mode os.FileMode) string {
+func writeFile(t *testing.T, name, content string) string {
 	t.Helper()
 	name = filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(name, []byte(content), mode); err != nil {
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return name
@@ -51,10 +48,10 @@ func flatten(t *testing.T, cfg *rest.Config) (name string, c *api.Cluster, user 
 
 func TestFlatten_FilesAreRead(t *testing.T) {
 	cfg := &rest.Config{
-		Host:            "https://api:6443/prefix/",
-		BearerTokenFile: writeFile(t, "token", "secret\n", 0o600),
+		Host:        "https://api:6443/prefix/",
+		BearerToken: "secret",
 		TLSClientConfig: rest.TLSClientConfig{
-			CAFile: writeFile(t, "ca", "the CA", 0o600), ServerName: "name",
+			CAFile: writeFile(t, "ca", "the CA"), ServerName: "name",
 			CertData: []byte("cert"), KeyData: []byte("key"),
 		},
 	}
@@ -69,7 +66,7 @@ func TestFlatten_FilesAreRead(t *testing.T) {
 	if cfg.CAData != nil {
 		t.Error("the configuration was changed")
 	}
-	cfg.BearerTokenFile, cfg.BearerToken = "", "other"
+	cfg.BearerToken = "other"
 	if other, _, _ := flatten(t, cfg); other == name {
 		t.Error("the name does not depend on the token")
 	}
@@ -79,21 +76,18 @@ func TestFlatten_FilesAreRead(t *testing.T) {
 	}
 }
 
-func TestFlatten_PluginIsRun(t *testing.T) {
-	plugin := writeFile(t, "plugin", `#!/bin/sh
-echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"from-plugin"}}'
-`, 0o700)
-	_, _, user := flatten(t, &rest.Config{Host: "https://api", ExecProvider: &api.ExecConfig{
-		Command: plugin, APIVersion: "client.authentication.k8s.io/v1", InteractiveMode: api.NeverExecInteractiveMode,
-	}})
-	if user.Token != "from-plugin" || user.Exec != nil {
-		t.Errorf("the plugin was not replaced by its token: %v", user.Exec)
+func TestFlatten_NoPlugin(t *testing.T) {
+	_, _, user := flatten(t, &rest.Config{Host: "https://api", BearerToken: "secret", ExecProvider: &api.ExecConfig{
+		Command: "plugin", APIVersion: "client.authentication.k8s.io/v1",
+	}, AuthProvider: &api.AuthProviderConfig{Name: "oidc"}})
+	if user.Token != "secret" || user.Exec != nil || user.AuthProvider != nil {
+		t.Error("the user is not one with only a token")
 	}
 }
 
 func TestFlatten_CertificateWithoutToken(t *testing.T) {
 	cfg := &rest.Config{Host: "api", TLSClientConfig: rest.TLSClientConfig{
-		Insecure: true, CertData: []byte("cert"), KeyFile: writeFile(t, "key", "key", 0o600),
+		Insecure: true, CertData: []byte("cert"), KeyFile: writeFile(t, "key", "key"),
 	}}
 	_, cluster, user := flatten(t, cfg)
 	if string(user.ClientCertificateData) != "cert" || string(user.ClientKeyData) != "key" || user.ClientKey != "" {
@@ -101,18 +95,6 @@ func TestFlatten_CertificateWithoutToken(t *testing.T) {
 	}
 	if !cluster.InsecureSkipTLSVerify || cluster.Server != "https://api" {
 		t.Errorf("cluster %+v", cluster)
-	}
-}
-
-func TestCertUser(t *testing.T) {
-	server := httptest.NewTLSServer(http.NotFoundHandler())
-	defer server.Close()
-	user, err := certUser(&server.TLS.Certificates[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tls.X509KeyPair(user.ClientCertificateData, user.ClientKeyData); err != nil {
-		t.Error(err)
 	}
 }
 

@@ -42,10 +42,11 @@ type Refusal struct { //nolint:errname // named like stream.Refusal
 	Code    int      // the HTTP status code, or 0
 	Known   []string // names of clusters of the server, as far as they are known
 
-	stateless bool // the cluster was uploaded
-	gated     bool // the request had a token of the desktop app
-	oidc      bool // Headlamp logs in to the cluster by OpenID Connect
-	connected bool // the server has served the cluster before
+	unverified bool // see Route.Unverified
+	stateless  bool // the cluster was uploaded
+	gated      bool // the request had a token of the desktop app
+	oidc       bool // Headlamp logs in to the cluster by OpenID Connect
+	connected  bool // the server has served the cluster before
 }
 
 // Error returns what was refused, and by which server.
@@ -90,6 +91,9 @@ func (r *Refusal) Hint() string {
 	case UnknownCluster:
 		if r.stateless {
 			return "it has forgotten the uploaded context, or no longer accepts clusters of its users"
+		}
+		if r.unverified {
+			return r.inKubeconfig()
 		}
 		return r.names()
 	case APIServerDown:
@@ -137,12 +141,27 @@ func (r *Refusal) names() string {
 	if len(r.Known) == 0 {
 		return ""
 	}
-	shown := r.Known[:min(len(r.Known), maxNames)]
-	hint := "type --headlamp-cluster with one of: " + strings.Join(shown, ", ")
-	if more := len(r.Known) - len(shown); more > 0 {
-		hint += fmt.Sprintf(" (and %d more)", more)
+	return "type --headlamp-cluster with one of: " + r.list()
+}
+
+// inKubeconfig is like names, if the name of the cluster comes from a server's
+// address in the kubeconfig.
+func (r *Refusal) inKubeconfig() string {
+	const hint = "correct the end of `server:` in the kubeconfig (`kubectl config view --minify`), or of --server"
+	if len(r.Known) == 0 {
+		return hint
 	}
-	return hint
+	return hint + "; its clusters: " + r.list()
+}
+
+// list returns the first names of the clusters.
+func (r *Refusal) list() string {
+	shown := r.Known[:min(len(r.Known), maxNames)]
+	list := strings.Join(shown, ", ")
+	if more := len(r.Known) - len(shown); more > 0 {
+		list += fmt.Sprintf(" (and %d more)", more)
+	}
+	return list
 }
 
 // Permanent reports whether the same request would be refused again. Headlamp

@@ -291,7 +291,7 @@ func (t *transport) explain(req *http.Request, resp *http.Response, body []byte)
 func (r *Route) refusal(kind Kind, code int) *Refusal {
 	return &Refusal{
 		Kind: kind, Base: r.Base, Cluster: r.Cluster, Code: code,
-		stateless: r.Kubeconfig != nil, gated: r.Gate != "", connected: r.connected.Load(),
+		unverified: r.Unverified, stateless: r.Kubeconfig != nil, gated: r.Gate != "", connected: r.connected.Load(),
 	}
 }
 

@@ -419,6 +419,9 @@ func TestRoute_UnverifiedIsHeadlamp(t *testing.T) {
 	for _, test := range refusals {
 		f := newFront(t, twoClusters, test.answer)
 		_, refusal := f.send(t, &Route{Cluster: "prod", Unverified: true}, &rest.Config{}, test.change)
+		if test.kind == UnknownCluster {
+			test.hint = "its clusters: prud, dev"
+		}
 		checkRefusal(t, refusal, test, f.URL+"/base")
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"kshell/internal/apiclient"
 	"kshell/internal/node"
 	"kshell/internal/notice"
 	"kshell/internal/pod"
@@ -61,7 +61,8 @@ func (p *Pod) removeUnconfirmed(object *corev1.Pod, err error) {
 	defer cancel()
 	client := p.manager.nodes
 	found, err := client.Get(ctx, object.Namespace, object.Name)
-	if apierrors.IsNotFound(err) && !refused.ServerFailed() && sleep(ctx, confirmDelay) { // it may still be created
+	notFound := func() bool { return apiclient.IsNotFound(err, "pods", object.Name) }
+	if notFound() && !refused.ServerFailed() && sleep(ctx, confirmDelay) { // it may still be created
 		found, err = client.Get(ctx, object.Namespace, object.Name)
 	}
 	if err == nil { // the name is random, so no other pod has it
@@ -70,7 +71,7 @@ func (p *Pod) removeUnconfirmed(object *corev1.Pod, err error) {
 	switch {
 	case err == nil:
 		p.notice.Detail("pod %s was deleted", object.Name)
-	case apierrors.IsNotFound(err) && refused.ServerFailed():
+	case notFound() && refused.ServerFailed():
 		p.notice.Detail("pod %s was not created", object.Name)
 	default:
 		limit := p.options.HeartbeatTimeout

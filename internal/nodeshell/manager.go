@@ -103,7 +103,8 @@ func (m *Manager) Nodes(ctx context.Context, selector string) ([]corev1.Node, er
 
 // podOptions returns the options of a new pod on a node. The options depend on
 // the node object. If the user is not allowed to read it, the node is assumed
-// to run Linux.
+// to run Linux. If a server in front of the API server refuses the request, it
+// would also refuse the request for a new pod, so podOptions returns the error.
 func (m *Manager) podOptions(ctx context.Context, n *notice.Printer, name string) (node.Options, error) {
 	o := m.options.Pod
 	o.Node, o.Name, o.CreatedAt = name, node.Name(name), time.Now()
@@ -112,7 +113,7 @@ func (m *Manager) podOptions(ctx context.Context, n *notice.Printer, name string
 	found, err := m.nodes.Node(ctx, name)
 	var lookup *node.LookupError
 	switch {
-	case errors.As(err, &lookup) && lookup.NotFound():
+	case errors.As(err, &lookup) && (lookup.NotFound() || apiclient.AsRefusal(err) != nil):
 		return o, err
 	case err != nil:
 		n.Detail("node %s is assumed to run Linux: %s", name, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kshell/internal/cleanup"
+	"kshell/internal/headlamp"
 	"kshell/internal/kubeconfig"
 	"kshell/internal/notice"
 	"kshell/internal/pod"
@@ -58,6 +59,8 @@ func TestClassify(t *testing.T) {
 
 		{"usage error", NewUsageError("x", "y"), 2, Usage, false},
 		{"invalid target", targetError(t), 2, Usage, false},
+		{"choice of a cluster", &headlamp.Refusal{Kind: headlamp.SeveralClusters}, 2, Usage, false},
+		{"refused by Headlamp", &headlamp.Refusal{Kind: headlamp.UnknownCluster}, 255, Failed, false},
 		{
 			"invalid value of a kubeconfig flag", configError(t, kubeconfig.Flags{Timeout: "soon"}, kubeconfig.Usage),
 			2, Usage, false,
