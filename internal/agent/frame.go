@@ -1,9 +1,6 @@
 package agent
 
-import (
-	"encoding/binary"
-	"errors"
-)
+import "errors"
 
 // A frame is one byte (the type), four bytes (the length of the payload, big
 // endian), and the payload. All numbers are big endian.
@@ -80,7 +77,7 @@ func (d *Decoder) Next() (Message, error) {
 		if len(rest) < frameHeader {
 			return nil, nil
 		}
-		length := binary.BigEndian.Uint32(rest[1:])
+		length := getUint32(rest[1:])
 		if length > MaxPayload {
 			return nil, ErrTooLong
 		}
@@ -120,8 +117,20 @@ func Append(buf []byte, m Message) []byte {
 	buf = append(buf, m.frameType(), 0, 0, 0, 0)
 	w := writer{buf}
 	m.encode(&w)
-	binary.BigEndian.PutUint32(w.buf[at+1:], uint32(len(w.buf)-at-frameHeader))
+	putUint32(w.buf[at+1:], uint32(len(w.buf)-at-frameHeader))
 	return w.buf
+}
+
+// The package encoding/binary imports reflect, which would make the agent larger.
+
+func getUint32(b []byte) uint32 {
+	_ = b[3]
+	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+}
+
+func putUint32(b []byte, v uint32) {
+	_ = b[3]
+	b[0], b[1], b[2], b[3] = byte(v>>24), byte(v>>16), byte(v>>8), byte(v)
 }
 
 // reader decodes the fields of a payload. After a failure, all methods return zero
@@ -152,21 +161,21 @@ func (r *reader) uint8() uint8 {
 
 func (r *reader) uint16() uint16 {
 	if b := r.take(2); b != nil {
-		return binary.BigEndian.Uint16(b)
+		return uint16(b[0])<<8 | uint16(b[1])
 	}
 	return 0
 }
 
 func (r *reader) uint32() uint32 {
 	if b := r.take(4); b != nil {
-		return binary.BigEndian.Uint32(b)
+		return getUint32(b)
 	}
 	return 0
 }
 
 func (r *reader) uint64() uint64 {
 	if b := r.take(8); b != nil {
-		return binary.BigEndian.Uint64(b)
+		return uint64(getUint32(b))<<32 | uint64(getUint32(b[4:]))
 	}
 	return 0
 }
@@ -199,9 +208,9 @@ func (r *reader) data() []byte {
 type writer struct{ buf []byte }
 
 func (w *writer) uint8(v uint8)   { w.buf = append(w.buf, v) }
-func (w *writer) uint16(v uint16) { w.buf = binary.BigEndian.AppendUint16(w.buf, v) }
-func (w *writer) uint32(v uint32) { w.buf = binary.BigEndian.AppendUint32(w.buf, v) }
-func (w *writer) uint64(v uint64) { w.buf = binary.BigEndian.AppendUint64(w.buf, v) }
+func (w *writer) uint16(v uint16) { w.buf = append(w.buf, byte(v>>8), byte(v)) }
+func (w *writer) uint32(v uint32) { w.uint16(uint16(v >> 16)); w.uint16(uint16(v)) }
+func (w *writer) uint64(v uint64) { w.uint32(uint32(v >> 32)); w.uint32(uint32(v)) }
 func (w *writer) data(v []byte)   { w.buf = append(w.buf, v...) }
 
 func (w *writer) bool(v bool) {

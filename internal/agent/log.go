@@ -1,7 +1,5 @@
 package agent
 
-import "sort"
-
 const (
 	chunkSize = 32 << 10
 
@@ -77,7 +75,14 @@ func (l *outputLog) at(offset uint64, limit int) (Stream, []byte) {
 	if offset >= l.end {
 		return 0, nil
 	}
-	i := sort.Search(len(l.runs), func(i int) bool { return l.runs[i].end > offset })
+	i, after := 0, len(l.runs) // binary search for the run that contains offset
+	for i < after {
+		if middle := (i + after) / 2; l.runs[middle].end > offset {
+			after = middle
+		} else {
+			i = middle + 1
+		}
+	}
 	chunk := l.chunks[(offset-l.base())/chunkSize]
 	within := int(offset % chunkSize)
 	n := min(limit, chunkSize-within, int(min(l.runs[i].end-offset, chunkSize)))

@@ -142,6 +142,7 @@ const (
 	ReasonTooMany                     // too many clients are attached
 	ReasonMalformed                   // the Hello has an unknown purpose
 	ReasonEnded                       // the session has ended
+	ReasonUnable                      // the session cannot start: no terminal, no socket
 )
 
 // Refused is the agent's answer to a Hello that it does not accept.

@@ -13,7 +13,7 @@ const (
 	DefaultTotal         = 24 * time.Hour
 	DefaultSilence       = 60 * time.Second
 	terminalInputLimit   = 64 << 10
-	commandInputLimit    = 1 << 20
+	commandInputLimit    = 512 << 10
 	maxPeers             = 16
 	maxClients           = 32
 	maxPendingSignals    = 64
@@ -182,7 +182,6 @@ func (s *Session) Attach(h *Hello, now time.Duration) (added, replaced *Peer, re
 
 	p := &Peer{client: c, sent: h.Output, window: newWindow(s.cfg.Terminal), ackDue: true}
 	p.Fresh = !known || h.Output < s.log.start
-	s.skip(p)
 	if s.first == nil {
 		s.first = c
 	}
@@ -493,17 +492,20 @@ func (s *Session) Output(stream Stream, data []byte) {
 		keep = min(keep, s.owned())
 	}
 	s.log.dropBefore(keep)
-	for _, p := range s.peers {
-		s.skip(p)
-	}
 }
 
-// skip moves the position of a client to the oldest output that is kept.
-func (s *Session) skip(p *Peer) {
-	if p.sent < s.log.start {
-		p.sent, p.skipped = s.log.start, true
-		p.client.acked = max(p.client.acked, s.log.start)
+// skip moves the position of a client to the oldest output that is kept, after the
+// client has acknowledged everything that was sent: only then is it certain that
+// nothing is in transit. It reports whether output can be sent.
+func (s *Session) skip(p *Peer) bool {
+	if p.sent >= s.log.start {
+		return true
 	}
+	if p.client.acked < p.sent {
+		return false
+	}
+	p.sent, p.client.acked, p.skipped = s.log.start, s.log.start, true
+	return true
 }
 
 // Exit sets the end of the command. All of its output must have been passed to
@@ -538,11 +540,12 @@ func (s *Session) Next(p *Peer, buf []byte, now time.Duration) []byte {
 		buf = Append(buf, &p.presences[i])
 	}
 	p.presences = nil
+	kept := s.skip(p)
 	if p.skipped {
 		buf = Append(buf, &Skipped{p.sent})
 		p.skipped = false
 	}
-	for len(buf) < maxData {
+	for kept && len(buf) < maxData {
 		room := p.window.limit() - int(p.sent-c.acked)
 		stream, data := s.log.at(p.sent, min(room, s.frameLimit(p)))
 		if len(data) == 0 {

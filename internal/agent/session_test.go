@@ -253,6 +253,28 @@ func TestSession_SlowClientSkips(t *testing.T) {
 	}
 }
 
+// A client that has not acknowledged what was sent is sent nothing more.
+func TestSession_SkipsAfterAcknowledgement(t *testing.T) {
+	s := NewSession(SessionConfig{Terminal: true, Buffer: 100 << 10})
+	slow := mustAttach(t, s, hello(1, 1), 0)
+	s.Output(Stdout, make([]byte, 50000))
+	sent := len(outputOf(next(t, s, slow, 0)))
+	for range 5 {
+		s.Output(Stdout, make([]byte, 100000))
+		if messages := next(t, s, slow, 0); len(messages) > 0 && s.log.start > 50000 {
+			t.Fatalf("%d bytes are in transit, and %T is sent", sent, messages[0])
+		} else {
+			sent += len(outputOf(messages))
+		}
+	}
+	if err := s.Receive(slow, &OutputAck{Offset: uint64(sent)}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if m := find[*Skipped](next(t, s, slow, 0)); m == nil || m.Offset != s.log.start {
+		t.Errorf("after the acknowledgement: %+v, want %d", m, s.log.start)
+	}
+}
+
 // A command without a terminal waits for its owner, also while it is not attached.
 func TestSession_CommandWaitsForOwner(t *testing.T) {
 	s := NewSession(SessionConfig{})

@@ -96,7 +96,7 @@ const modulePath = "kshell"
 // the directory of the module.
 func productDirs(t *testing.T) []string {
 	t.Helper()
-	dirs := []string{"cmd/kshell"}
+	dirs := []string{"cmd/kshell", "cmd/kshell-agent"}
 	internal := filepath.Join("..", "..", "internal")
 	err := filepath.WalkDir(internal, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.IsDir() || name == internal {

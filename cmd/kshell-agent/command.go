@@ -1,0 +1,389 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kshell/internal/agent"
+)
+
+const (
+	// redrawDelay separates two changes of the size, so that a program sees both.
+	redrawDelay = 50 * time.Millisecond
+
+	// A command is ended with HUP, TERM after hangupDelay and KILL after termDelay.
+	hangupDelay = time.Second
+	termDelay   = 4 * time.Second
+
+	// lastOutput is the time after the end of a command in which output that it has
+	// written to its terminal may still arrive.
+	lastOutput = 20 * time.Millisecond
+
+	// maxLastOutput is the maximum size of a pipe. What is read beyond that after the
+	// end of a command comes from other processes.
+	maxLastOutput = 1 << 20
+
+	// lastClients is the time that clients have to receive the end of a command that
+	// the agent has ended.
+	lastClients = 10 * time.Second
+
+	maxInputWrite = 4 << 10
+)
+
+// command is the command of a session.
+type command struct {
+	argv    []string
+	environ []string
+	ignored []syscall.Signal
+	dir     string // where it starts
+	cwd     *os.File
+	theirs  []*os.File // its standard streams, until it was started
+	input   *os.File   // nil if it has none
+	outputs []*os.File // the terminal, or stdout and stderr
+	tty     bool
+	pid     int // 0 until it was started
+
+	// The end of the command.
+	exited chan struct{} // closed when it has ended
+	status syscall.WaitStatus
+
+	mu     sync.Mutex
+	isOver bool          // the exit was passed to the session
+	overAt time.Duration // the time of that
+}
+
+// newCommand opens the terminal or the pipes of a command.
+func newCommand(o options, environ string) (*command, error) {
+	c := &command{argv: o.command, tty: o.tty, exited: make(chan struct{})}
+	c.ignored, c.environ = parseEnviron(environ)
+	// The descriptor names the working directory even if it has no path any more.
+	fd, err := unix.Open(".", unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("open", err)
+	}
+	c.cwd = os.NewFile(uintptr(fd), ".")
+	c.dir = "/proc/self/fd/" + itoa(fd)
+	if _, err := os.Stat(c.dir); err != nil {
+		c.dir, _ = os.Getwd()
+	}
+	if o.workdir != "" {
+		c.dir = o.workdir
+		if o.workdir[0] != '/' {
+			c.dir = "/proc/self/fd/" + itoa(fd) + "/" + o.workdir
+		}
+	}
+	if o.tty {
+		master, slave, err := openTerminal()
+		if err != nil {
+			return nil, err
+		}
+		c.input, c.outputs, c.theirs = master, []*os.File{master}, []*os.File{slave, slave, slave}
+		return c, nil
+	}
+	return c, c.openPipes(o.stdin)
+}
+
+func (c *command) openPipes(stdin bool) error {
+	var err error
+	var read, write *os.File
+	if stdin {
+		if read, write, err = os.Pipe(); err != nil {
+			return err
+		}
+		c.input = write
+	} else if read, err = os.Open(os.DevNull); err != nil {
+		return err
+	}
+	c.theirs = []*os.File{read}
+	for range 2 {
+		if read, write, err = os.Pipe(); err != nil {
+			return err
+		}
+		c.outputs, c.theirs = append(c.outputs, read), append(c.theirs, write)
+	}
+	return nil
+}
+
+// startCommand starts the command, and the goroutines for its streams. s.mu is
+// locked. If the command cannot be started, that is the exit of the session.
+func (s *server) startCommand() {
+	c := s.cmd
+	size, _ := s.session.Size()
+	c.resize(size)
+	code, err := c.start()
+	for _, file := range c.theirs {
+		file.Close()
+	}
+	c.cwd.Close()
+	if err != nil {
+		s.session.Exit(agent.NotStarted, code, c.argv[0]+": "+err.Error())
+		c.over(s.now())
+		return
+	}
+	go c.reap()
+	if c.input == nil {
+		s.session.CloseInput()
+	} else {
+		go s.writeInput()
+	}
+	var readers sync.WaitGroup
+	for i, file := range c.outputs {
+		readers.Go(func() { s.readOutput(agent.Stream(i+1), file) })
+	}
+	go func() {
+		<-c.exited
+		for _, file := range c.outputs {
+			_ = file.SetReadDeadline(time.Now()) // readOutput then reads what is there
+		}
+		readers.Wait()
+		s.exit()
+	}()
+}
+
+// start starts the command. If it fails, it returns the exit code of the failure.
+func (c *command) start() (code uint8, err error) {
+	attr := &syscall.ProcAttr{
+		Dir: c.dir, Env: c.environ,
+		Sys: &syscall.SysProcAttr{Setsid: true, Setctty: c.tty},
+	}
+	for _, file := range c.theirs {
+		attr.Files = append(attr.Files, file.Fd())
+	}
+	err = syscall.ENOENT
+	withIgnored(c.ignored, func() {
+		for _, path := range findProgram(c.argv[0], c.environ) {
+			var pid int
+			if pid, err = syscall.ForkExec(path, c.argv, attr); err == nil {
+				c.pid = pid
+				return
+			}
+		}
+	})
+	switch {
+	case err == nil:
+		return 0, nil
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ENOTDIR):
+		return 127, err
+	}
+	return 126, err
+}
+
+// reap waits for the command, and for the background jobs that it leaves.
+func (c *command) reap() {
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, 0, nil)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err != nil: // no children, and none can come
+			return
+		case pid == c.pid:
+			c.status = status
+			close(c.exited)
+		}
+	}
+}
+
+// exit passes the end of the command to the session.
+func (s *server) exit() {
+	s.mu.Lock()
+	c := s.cmd
+	kind, code := agent.Exited, c.status.ExitStatus()
+	if c.status.Signaled() {
+		kind, code = agent.Signaled, int(c.status.Signal())
+	}
+	if s.expired {
+		kind = agent.TimedOut
+	}
+	s.session.Exit(kind, uint8(code), "")
+	c.over(s.now())
+	if c.input != nil && !c.tty {
+		c.input.Close()
+	}
+	s.mu.Unlock()
+	s.notify()
+}
+
+// over records the time at which the session knows the end of the command.
+func (c *command) over(now time.Duration) {
+	c.mu.Lock()
+	c.isOver, c.overAt = true, now
+	c.mu.Unlock()
+}
+
+// ended reports whether the session knows the end of the command, and since when.
+func (c *command) ended() (bool, time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.isOver, c.overAt
+}
+
+// waitRoom waits until output may be read, and returns how much.
+func (s *server) waitRoom() (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		if s.closed {
+			return 0, errStopped
+		}
+		if room := s.session.OutputRoom(); room > 0 {
+			return room, nil
+		}
+		s.changed.Wait()
+	}
+}
+
+// readOutput passes one stream of output to the session, until its end. After the end
+// of the command, it reads only what was written before: background jobs may keep the
+// stream open.
+func (s *server) readOutput(stream agent.Stream, file *os.File) {
+	buf := make([]byte, readSize)
+	last, left := false, maxLastOutput
+	for left > 0 {
+		room, err := s.waitRoom()
+		if err != nil {
+			return
+		}
+		n, err := file.Read(buf[:min(room, len(buf))])
+		if n > 0 {
+			s.mu.Lock()
+			s.session.Output(stream, buf[:n])
+			s.mu.Unlock()
+			s.changed.Broadcast()
+		}
+		if last {
+			left -= n
+		}
+		switch {
+		case err == nil && !last:
+		case err != nil && (last || !errors.Is(err, os.ErrDeadlineExceeded)):
+			return // the end of the stream, or nothing more is there
+		default:
+			last = true
+			_ = file.SetReadDeadline(time.Now().Add(lastOutput))
+		}
+	}
+}
+
+// writeInput writes the input of the clients to the command.
+func (s *server) writeInput() {
+	for {
+		s.mu.Lock()
+		data, end, ok := s.session.Input()
+		for !ok {
+			if s.closed {
+				s.mu.Unlock()
+				return
+			}
+			s.changed.Wait()
+			data, end, ok = s.session.Input()
+		}
+		s.mu.Unlock()
+		var n int
+		var err error
+		switch {
+		case !end:
+			n, err = s.cmd.input.Write(data[:min(len(data), maxInputWrite)])
+		case !s.cmd.tty:
+			err = io.EOF
+			s.cmd.input.Close()
+		}
+		s.mu.Lock()
+		s.session.InputWritten(n)
+		if err != nil {
+			s.session.CloseInput()
+		}
+		s.mu.Unlock()
+		s.changed.Broadcast()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// resize sets the size of the terminal.
+func (c *command) resize(size agent.Size) {
+	if !c.tty || size.Cols == 0 || size.Rows == 0 {
+		return
+	}
+	control(c.input, func(fd int) {
+		_ = unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Col: size.Cols, Row: size.Rows})
+	})
+}
+
+// foreground returns the process group that has the terminal, or 0.
+func (c *command) foreground() (group int) {
+	if c.tty {
+		control(c.input, func(fd int) { group, _ = unix.IoctlGetInt(fd, unix.TIOCGPGRP) })
+	}
+	return group
+}
+
+// foreign reports whether another process group than that of the command has the
+// terminal.
+func (c *command) foreign() bool {
+	group := c.foreground()
+	return group > 0 && group != c.pid
+}
+
+// signal sends a signal to the process group of the command, or to the one that has
+// the terminal.
+func (c *command) signal(number int) {
+	select {
+	case <-c.exited:
+		return
+	default:
+	}
+	if c.pid == 0 {
+		return
+	}
+	group := c.pid
+	if foreground := c.foreground(); foreground > 1 {
+		group = foreground
+	}
+	_ = unix.Kill(-group, syscall.Signal(number))
+}
+
+// end ends the process groups of the command's session. It returns when the command
+// has ended, or was sent KILL.
+func (c *command) end() {
+	for _, step := range []struct {
+		signals []syscall.Signal
+		delay   time.Duration
+	}{
+		{[]syscall.Signal{unix.SIGHUP, unix.SIGCONT}, hangupDelay},
+		{[]syscall.Signal{unix.SIGTERM, unix.SIGCONT}, termDelay},
+		{[]syscall.Signal{unix.SIGKILL}, 0},
+	} {
+		for _, group := range groups(c.pid) {
+			for _, s := range step.signals {
+				_ = unix.Kill(-group, s)
+			}
+		}
+		if c.waitGroups(step.delay) {
+			return
+		}
+	}
+}
+
+// waitGroups waits until the session has no more processes, or the time has passed.
+func (c *command) waitGroups(limit time.Duration) bool {
+	deadline := time.Now().Add(limit)
+	for {
+		if len(groups(c.pid)) == 0 {
+			return true
+		}
+		if !time.Now().Before(deadline) {
+			return false
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}

@@ -1,0 +1,268 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kshell/internal/agent"
+)
+
+const (
+	// hangupGrace is the time that a relay has to write the last output after the
+	// agent has closed the connection.
+	hangupGrace = 5 * time.Second
+
+	// reapGrace is the time that the first relay waits for the end of the agent, so
+	// that no zombie remains.
+	reapGrace = 2 * time.Second
+
+	// answerTimeout limits the wait for an Info.
+	answerTimeout = 5 * time.Second
+)
+
+// start starts the serving process and is its first relay. args are the arguments
+// from which o was parsed.
+func start(o options, args []string, stdin, stdout *os.File) error {
+	if o.id == "" || len(o.command) == 0 {
+		return usageError("start needs an ID and a command")
+	}
+	dir, err := filepath.Abs(o.dir)
+	if err != nil {
+		return err
+	}
+	closeOnExec()
+	socket, pid, err := startServing(dir, args)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		for {
+			if _, err := unix.Wait4(pid, nil, 0, nil); !errors.Is(err, syscall.EINTR) {
+				return
+			}
+		}
+	}()
+	hungUp := relay(socket, stdin, stdout)
+	if hungUp {
+		select {
+		case <-gone:
+		case <-time.After(reapGrace):
+		}
+	}
+	return nil
+}
+
+// startServing runs "serve" with the arguments. It returns a connection to the
+// process, which is its first client.
+func startServing(dir string, args []string) (*os.File, int, error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer null.Close()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, 0, os.NewSyscallError("socketpair", err)
+	}
+	defer func() { _ = unix.Close(pair[1]) }()
+	socket := os.NewFile(uintptr(pair[0]), "agent")
+	environ, write, err := os.Pipe()
+	if err != nil {
+		socket.Close()
+		return nil, 0, err
+	}
+	defer environ.Close()
+	defer write.Close()
+
+	executable := "/proc/self/exe"
+	if _, err := os.Stat(executable); err != nil {
+		executable, _ = os.Executable()
+	}
+	argv := append([]string{"kshell-agent", "serve", "dir=" + dir}, args...)
+	pid, err := syscall.ForkExec(executable, argv, &syscall.ProcAttr{
+		Env:   []string{"GOGC=25", "GOMAXPROCS=1", "GOMEMLIMIT=7MiB"},
+		Files: []uintptr{null.Fd(), null.Fd(), null.Fd(), uintptr(pair[1]), environ.Fd()},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		socket.Close()
+		return nil, 0, err
+	}
+	environ.Close()
+	_, err = write.WriteString(commandEnviron())
+	if err != nil {
+		socket.Close()
+		return nil, 0, err
+	}
+	return socket, pid, nil
+}
+
+// attach is a relay to a session.
+func attach(o options, stdin, stdout *os.File) error {
+	socket, err := o.dial()
+	if err != nil {
+		return err
+	}
+	relay(socket, stdin, stdout)
+	return nil
+}
+
+// dial connects to the session of the options.
+func (o *options) dial() (*os.File, error) {
+	if o.id == "" {
+		return nil, usageError("an ID is missing")
+	}
+	if err := os.Chdir(o.dir); err != nil {
+		return nil, err
+	}
+	return dial(o.id)
+}
+
+// relay copies stdin to the socket and the socket to stdout. It returns when either
+// end is closed, and reports whether it is the socket: kshell never closes only its
+// output.
+func relay(socket, stdin, stdout *os.File) (hungUp bool) {
+	ended := make(chan bool, 2)
+	go func() {
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := stdin.Read(buf)
+			if err != nil {
+				ended <- false
+				return
+			}
+			if _, err := socket.Write(buf[:n]); err != nil {
+				return // the agent has closed the connection; what it has sent before is still copied
+			}
+		}
+	}()
+	go func() {
+		_, err := io.CopyBuffer(struct{ io.Writer }{stdout}, struct{ io.Reader }{socket}, make([]byte, 64<<10))
+		ended <- err == nil
+	}()
+	hangup := make(chan struct{})
+	go func() {
+		raw, err := socket.SyscallConn()
+		if err == nil {
+			// Control keeps the descriptor open, and does not prevent reads and writes.
+			err = raw.Control(func(fd uintptr) { waitHangup(int(fd)) })
+		}
+		if err == nil {
+			close(hangup)
+		}
+	}()
+	select {
+	case hungUp = <-ended:
+	case <-hangup:
+		// The output may be blocked by a pipe that nobody reads.
+		hungUp = true
+		select {
+		case <-ended:
+		case <-time.After(hangupGrace):
+		}
+	}
+	return hungUp
+}
+
+// list prints an Info frame for each session in the directory, and removes the
+// sockets of agents that are dead.
+func list(o options, stdout *os.File) error {
+	if err := os.Chdir(o.dir); err != nil {
+		return err
+	}
+	for _, id := range sessions() {
+		o.id = id
+		if info, err := ask(id, agent.PurposeInfo); err == nil {
+			if _, err := stdout.Write(agent.Append(nil, info)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// end ends a session, and prints its Info frame.
+func end(o options, stdout *os.File) error {
+	if o.id == "" {
+		return usageError("an ID is missing")
+	}
+	if err := os.Chdir(o.dir); err != nil {
+		return err
+	}
+	info, err := ask(o.id, agent.PurposeEnd)
+	if err != nil {
+		return err
+	}
+	_, err = stdout.Write(agent.Append(nil, info))
+	return err
+}
+
+// sessions returns the IDs of the sessions whose agent is alive, in the working
+// directory. It removes the sockets of the others.
+func sessions() []string {
+	entries, _ := os.ReadDir(".")
+	var ids []string
+	for _, entry := range entries {
+		id, ok := strings.CutPrefix(entry.Name(), "s-")
+		if !ok || checkID(id) != nil {
+			continue
+		}
+		socket, err := dial(id)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			_ = os.Remove(entry.Name())
+			continue
+		}
+		if err == nil {
+			socket.Close()
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// ask sends a Hello to a session and returns the Info.
+func ask(id string, purpose agent.Purpose) (*agent.Info, error) {
+	socket, err := dial(id)
+	if err != nil {
+		return nil, err
+	}
+	defer socket.Close()
+	_ = socket.SetDeadline(time.Now().Add(answerTimeout))
+	hello := &agent.Hello{Version: agent.Version, MinVersion: agent.Version, Build: buildID, Purpose: purpose}
+	if _, err := socket.Write(agent.Append(nil, hello)); err != nil {
+		return nil, err
+	}
+	var decoder agent.Decoder
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := socket.Read(buf)
+		if err != nil {
+			return nil, err
+		}
+		_, _ = decoder.Write(buf[:n])
+		switch m, err := decoder.Next(); m := m.(type) {
+		case nil:
+			if err != nil {
+				return nil, err
+			}
+		case *agent.Info:
+			return m, nil
+		case *agent.Refused:
+			return nil, errors.New(m.Text)
+		default:
+			return nil, agent.ErrUnexpected
+		}
+	}
+}
