@@ -53,14 +53,15 @@ func (f *headlampFlags) addTo(flags *pflag.FlagSet) {
 			"of its name) or always; default never")
 }
 
-// headlampPlan says through which Headlamp server a command connects.
+// headlampPlan is the Headlamp server and the cluster that a command line and
+// the settings select.
 type headlampPlan struct {
 	address   headlamp.Address // Cluster: that of the flags and settings, or ""
 	source    string           // where the address is set, for messages
 	stateless string
 	// ofContext reports whether the settings of the context name this server,
-	// and no flag or variable names another cluster: the user of the context is
-	// then meant for it.
+	// and nothing else names the cluster. The credentials of the context may
+	// then be sent to it.
 	ofContext bool
 }
 
@@ -104,7 +105,7 @@ func (f *headlampFlags) planCluster(p *headlampPlan, s *settings.Settings, byFla
 	setting := s.Cluster
 	if other, err := headlamp.Parse(s.Headlamp.Text); byFlag && (p.address.Cluster != "" ||
 		err == nil && other.Base != p.address.Base) {
-		setting = settings.Value{} // it names a cluster of the other server
+		setting = settings.Value{} // --headlamp names the cluster, or the setting is for another server
 	}
 	p.ofContext = !byFlag && s.Headlamp.OfContext && f.cluster == "" && (setting.Text == "" || setting.OfContext)
 	p.address.Cluster = headlamp.MapName(cmp.Or(f.cluster, setting.Text, p.address.Cluster))

@@ -120,7 +120,7 @@ func (c *headlampConnection) userHas() string {
 // sent.
 func (c *headlampConnection) ask(ctx context.Context) error {
 	known := c.plan.address.Cluster
-	// The uploads of --headlamp-stateless depend on the server, too.
+	// An upload is possible only if the server allows it.
 	required := known == "" || c.plan.stateless == statelessAlways
 	var askErr, loginErr error
 	var probe group.Group
@@ -128,7 +128,7 @@ func (c *headlampConnection) ask(ctx context.Context) error {
 		probe.Go(func() { c.server, askErr = c.probe(ctx) })
 	}
 	if known != "" && c.plan.stateless != statelessAlways || c.user.Chosen || c.plan.ofContext {
-		if known == "" || c.checkContext(known) == nil { // choose reports the error
+		if known == "" || c.checkContext(known) == nil { // c.choose returns the error
 			loginErr = c.resolve()
 		}
 	}
