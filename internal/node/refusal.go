@@ -1,11 +1,13 @@
 package node
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -138,9 +140,13 @@ func statusCode(err error) int {
 	return 0
 }
 
-// NotSent reports whether the connection to the server could not be opened: no
-// pod was created.
+// NotSent reports whether the connection to the server could not be opened, or
+// the server is not trusted: no pod was created.
 func (e *CreateError) NotSent() bool {
 	var op *net.OpError
-	return errors.As(e.Err, &op) && op.Op == "dial"
+	if errors.As(e.Err, &op) && slices.Contains([]string{"dial", "proxyconnect", "socks connect"}, op.Op) {
+		return true
+	}
+	var untrusted *tls.CertificateVerificationError
+	return errors.As(e.Err, &untrusted) || errors.Is(e.Err, http.ErrSchemeMismatch)
 }

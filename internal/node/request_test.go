@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -203,6 +204,10 @@ func TestCreateError_MayExist(t *testing.T) {
 		"500":                 {code(500), false, true, false},
 		"503":                 {code(503), false, true, false},
 		"connection refused":  {network("dial"), false, false, true},
+		"refused by a proxy":  {network("proxyconnect"), false, false, true},
+		"refused by SOCKS":    {network("socks connect"), false, false, true},
+		"not trusted":         {&url.Error{Op: "Post", Err: &tls.CertificateVerificationError{}}, false, false, true},
+		"not HTTPS":           {&url.Error{Op: "Post", Err: http.ErrSchemeMismatch}, false, false, true},
 		"connection lost":     {network("read"), false, false, false},
 		"response is cut off": {io.ErrUnexpectedEOF, false, false, false},
 	} {
