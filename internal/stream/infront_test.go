@@ -213,3 +213,16 @@ func TestSession_AnswersInFrontAfterTheFirstConnection(t *testing.T) {
 		})
 	}
 }
+
+// A proxy in front of Headlamp that removes the header Upgrade still passes a
+// watch by HTTP on.
+func TestHTTPMayWork_AnswersInFront(t *testing.T) {
+	for _, test := range inFront {
+		dialer := new(requestLog).headlampTransport(t, nil, answerWith(test.code, test.body)).dialer
+		_, err := dialer.Dial(t.Context(), Request{Path: "/api/v1/pods", Origin: true})
+		want := test.name == "no upgrade" || test.class == RefusalNoSubprotocol
+		if got := httpMayWork(err); got != want {
+			t.Errorf("%s: %v, want %v", test.name, got, want)
+		}
+	}
+}

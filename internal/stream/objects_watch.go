@@ -59,7 +59,8 @@ func (o *Objects[T]) openWatch(ctx context.Context) (*Conn, error) {
 // with err. HTTP does not help if the API server has refused the watch itself.
 func httpMayWork(err error) bool {
 	var unreachable *DialError
-	return errors.As(err, &unreachable) ||
+	var refused *HandshakeError
+	return errors.As(err, &unreachable) || errors.As(err, &refused) && refused.class() == RefusalUpgradeStripped ||
 		spdyMayWork(err, true) && RefusalOf(err) != RefusalNoRight && !apiclient.IsExpired(err)
 }
 

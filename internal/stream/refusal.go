@@ -217,6 +217,11 @@ func (e *HandshakeError) Refusal() Refusal {
 	if e.Err != nil && e.StatusCode != http.StatusUnauthorized {
 		return RefusalInFront
 	}
+	return e.class()
+}
+
+// class is like Refusal, but ignores Err.
+func (e *HandshakeError) class() Refusal {
 	form, message := e.answer()
 	for _, rule := range refusalRules {
 		if rule.codes.match(e.StatusCode) && (rule.answer == answerAny || rule.answer == form) &&
