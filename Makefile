@@ -16,15 +16,18 @@ QUICK_BUILD := CGO_ENABLED=0 go build -gcflags 'all=-N -l' -ldflags '$(LDFLAGS)'
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help build install test contract lint fmt cover mutants size bench cross demo e2e e2e-ci e2e-lint cluster cluster-down clean
+.PHONY: help agent build install test contract lint fmt cover mutants size bench cross demo e2e e2e-ci e2e-lint cluster cluster-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build ./kshell
+agent: ## build the session agents that are embedded into kshell
+	@go run ./internal/agentbin/mk
+
+build: agent ## build ./kshell
 	$(BUILD) -o kshell ./cmd/kshell
 
-install: ## install kshell into $GOBIN, also as a plugin of kubectl (PLUGIN= omits that)
+install: agent ## install kshell into $GOBIN, also as a plugin of kubectl (PLUGIN= omits that)
 	CGO_ENABLED=0 go install -trimpath -ldflags '$(LDFLAGS)' ./cmd/kshell
 	@bin=$$(go env GOBIN); for name in $(PLUGIN); do ln -sf kshell "$${bin:-$$(go env GOPATH)/bin}/$$name" || exit 1; done
 
@@ -44,7 +47,7 @@ TOGETHER = $(MAKE) -j3 --no-print-directory $(if $(filter output-sync,$(.FEATURE
 # SHELLS=all runs the tests of the scripts in every shell that the scripts support;
 # all of these must be installed. Otherwise, one installed shell is used.
 test: export KSHELL_TEST_SHELLS = $(SHELLS)
-test: ## run all tests (RACE=all: with the race detector everywhere; SHELLS=all: in every shell)
+test: agent ## run all tests (RACE=all: with the race detector everywhere; SHELLS=all: in every shell)
 ifeq ($(RACE),all)
 	go vet ./...
 	go test -race -timeout 30m ./test/contract ./...
@@ -91,13 +94,13 @@ size: build ## check the size and the startup time of the binary
 bench: ## run the benchmarks of internal/stream
 	go test -run '^$$' -bench . -benchmem ./internal/stream
 
-cross: ## build for every platform of a release, into dist/
+cross: agent ## build for every platform of a release, into dist/
 	@for p in $(PLATFORMS); do \
 		out=dist/kshell-$${p%/*}-$${p#*/}; [ $${p%/*} = windows ] && out=$$out.exe; \
 		echo $$out; GOOS=$${p%/*} GOARCH=$${p#*/} $(BUILD) -o $$out ./cmd/kshell || exit 1; \
 	done
 
-demo: ## open a shell in a pod of a sandbox on this machine; no cluster needed
+demo: agent ## open a shell in a pod of a sandbox on this machine; no cluster needed
 	@mkdir -p dist/demo
 	$(QUICK_BUILD) -o dist/demo/ ./cmd/kshell ./internal/sandbox/demo
 	@dist/demo/demo --kshell dist/demo/kshell
@@ -118,4 +121,4 @@ cluster-down: ## stop the cluster
 	@cd test/e2e && go run ./cluster down
 
 clean: ## remove the files that the targets create
-	rm -rf kshell kshell.exe dist cover.out cover.html
+	rm -rf kshell kshell.exe dist cover.out cover.html internal/agentbin/agents/*.gz internal/agentbin/agents/build
