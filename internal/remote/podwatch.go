@@ -33,7 +33,9 @@ const (
 
 // podWatch watches the pod of a session. It reports changes of the pod to the
 // user, ends a session that would hang, and finds the pod for the next
-// connection. If the user is not allowed to get the pod, the *podWatch is nil;
+// connection. It uses pod.Client instead of stream.Objects: that requests the
+// pod itself, so the user needs no right to list pods, and it works without the
+// right to watch them. If the user is not allowed to get the pod, the *podWatch is nil;
 // the methods of a nil *podWatch do nothing.
 type podWatch struct {
 	cmd   *Command
