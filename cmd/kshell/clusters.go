@@ -49,7 +49,8 @@ func newClusters(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "clusters",
 		Short: "List the clusters that kshell can use",
-		Long: `List the contexts of the kubeconfig. * marks the one that kshell uses if no flag selects another.
+		Long: `List the contexts of the kubeconfig, and the clusters of the Headlamp server that --headlamp or the setting
+headlamp selects. * marks the one that kshell uses if no flag selects another.
 
 AUTH is how the user of the context authenticates: by a token, a credential plugin, oidc, a certificate, a password, or
 not at all (none). With -o json, each line is a JSON object.
@@ -58,6 +59,7 @@ With --check, kshell asks each server for its version, ten at a time, 5 s each. 
 does not need to prompt. The exit code is 1 if no server answers.`,
 		Example: `  kshell clusters              all contexts
   kshell clusters --check      which of them can be reached
+  kshell clusters --headlamp https://headlamp.example.com   also those of a Headlamp server
   kshell clusters -o name      only the names`,
 		Args:                  noArgs,
 		DisableFlagsInUseLine: true,
@@ -102,6 +104,8 @@ func checkListFormat(format string) error {
 type clustersPlan struct {
 	format string // "" or one of listFormats
 	check  bool
+	// needsHeadlamp is one of headlampEntryFlags that is given, or "".
+	needsHeadlamp string
 }
 
 // entryFlags are the connection flags that replace a part of a context.
@@ -112,18 +116,35 @@ var entryFlags = []string{
 	"certificate-authority", "tls-server-name", "insecure-skip-tls-verify", "proxy-url",
 }
 
+// headlampEntryFlags are those of entryFlags that clusters accepts if a Headlamp
+// server is selected: they apply only to this server and its clusters.
+var headlampEntryFlags = []string{
+	"user", "token", "client-certificate", "client-key", "certificate-authority", "tls-server-name",
+	"insecure-skip-tls-verify", "proxy-url",
+}
+
 // planClusters returns the plan of a command line.
 func planClusters(cmd *cobra.Command, f clustersFlags) (*clustersPlan, error) {
 	if err := checkListFormat(f.output); err != nil {
 		return nil, err
 	}
+	p := &clustersPlan{format: f.output, check: f.check}
 	for _, name := range entryFlags {
-		if changed(cmd, name) {
-			return nil, outcome.NewUsageError("--"+name+" cannot be used with clusters, which lists all contexts",
-				"to list only one context, type `"+cmd.CommandPath()+" --context NAME`")
+		switch {
+		case !changed(cmd, name):
+		case slices.Contains(headlampEntryFlags, name):
+			p.needsHeadlamp = name
+		default:
+			return nil, p.notWithClusters(name)
 		}
 	}
-	return &clustersPlan{format: f.output, check: f.check}, nil
+	return p, nil
+}
+
+// notWithClusters returns the error for one of entryFlags.
+func (*clustersPlan) notWithClusters(name string) error {
+	return outcome.NewUsageError("--"+name+" cannot be used with clusters, which lists all contexts",
+		"to list only one context, type `kshell clusters --context NAME`")
 }
 
 // clusterRow is a cluster that kshell can use. Its JSON form is a line of
@@ -150,12 +171,19 @@ type checkResult struct {
 // The values of clusterRow.From.
 const (
 	fromKubeconfig = "kubeconfig"
+	fromHeadlamp   = "headlamp"
 	fromAccount    = "service account" // of the pod in which kshell runs
 )
 
+// clusterEntry is a cluster that kshell can use, and how it connects with it.
+type clusterEntry struct {
+	row     clusterRow
+	connect func() (*kubeconfig.Connection, error) // does not access the network
+}
+
 // clusters executes a plan.
 func (a *app) clusters(ctx context.Context, p *clustersPlan) error {
-	contexts, err := a.kube.Contexts()
+	loaded, err := a.kube.Read()
 	if err != nil {
 		return err
 	}
@@ -163,47 +191,103 @@ func (a *app) clusters(ctx context.Context, p *clustersPlan) error {
 	if err != nil {
 		return err
 	}
-	rows := make([]clusterRow, len(contexts))
-	for i, c := range contexts {
-		rows[i] = clusterRow{
-			Name: c.Name, From: fromKubeconfig, Server: c.Server, Auth: c.Auth, Namespace: c.Namespace,
-			Current: c.Current, Cluster: c.Cluster, User: c.User,
-		}
-		if c.Name == kubeconfig.InCluster {
-			rows[i].From = fromAccount
-		}
-		if namespace := file.Settings(c.Name, os.LookupEnv).Namespace.Text; namespace != "" && a.kube.Namespace == "" {
-			rows[i].Namespace = namespace
-		}
+	a.settings = file.Settings(loaded.Context(), os.LookupEnv)
+	headlampPlan, err := a.headlamp.plan(&a.settings, &a.kube)
+	if err != nil {
+		return err
+	}
+	if headlampPlan == nil && p.needsHeadlamp != "" {
+		return p.notWithClusters(p.needsHeadlamp)
+	}
+	entries, err := a.contextEntries(file, headlampPlan)
+	if err != nil {
+		return err
+	}
+	var headlampErr error
+	if headlampPlan != nil {
+		var more []clusterEntry
+		more, headlampErr = a.headlampEntries(ctx, loaded, headlampPlan)
+		entries = append(entries, more...)
+	}
+	rows := make([]clusterRow, len(entries))
+	for i := range entries {
+		rows[i] = entries[i].row
 	}
 	if p.check {
 		silenceStderr() // client-go passes it to credential plugins
-		err = a.checkClusters(ctx, contexts, file, rows)
-		if ctx.Err() != nil {
-			return outcome.ContextCause(ctx, ctx.Err())
-		}
+		err = a.checkClusters(ctx, entries, rows)
 	}
-	a.printClusters(p, rows)
-	return err
+	if ctx.Err() != nil {
+		return outcome.ContextCause(ctx, ctx.Err())
+	}
+	if len(rows) > 0 || headlampErr == nil {
+		a.printClusters(p, rows)
+	}
+	return cmp.Or(headlampErr, err)
+}
+
+// contextEntries returns the contexts of the kubeconfig. If plan is not nil,
+// there may be none.
+func (a *app) contextEntries(file *settings.File, plan *headlampPlan) ([]clusterEntry, error) {
+	kube := a.kube
+	if plan != nil { // the flags for TLS are those of the Headlamp server
+		kube.User, kube.Token, kube.ProxyURL, kube.ClientCert, kube.ClientKey = "", "", "", "", ""
+		kube.CAFile, kube.TLSServerName, kube.Insecure = "", "", false
+	}
+	contexts, err := kube.Contexts()
+	if err != nil && (plan == nil || kube.Context != "") {
+		return nil, err
+	}
+	entries := make([]clusterEntry, len(contexts))
+	for i, c := range contexts {
+		own := file.Settings(c.Name, os.LookupEnv)
+		row := clusterRow{
+			Name: c.Name, From: fromKubeconfig, Server: c.Server, Auth: c.Auth, Namespace: c.Namespace,
+			Current: c.Current && (plan == nil || a.headlamp.byFlag()), Cluster: c.Cluster, User: c.User,
+		}
+		if c.Name == kubeconfig.InCluster {
+			row.From = fromAccount
+		}
+		if own.Namespace.Text != "" && a.kube.Namespace == "" {
+			row.Namespace = own.Namespace.Text
+		}
+		entries[i] = clusterEntry{row, func() (*kubeconfig.Connection, error) {
+			return a.connectContext(&c, cmp.Or(a.http, own.HTTP.Text))
+		}}
+	}
+	return entries, nil
+}
+
+// connectContext returns the connection of a context. httpRule is a parameter
+// of UseHTTPCredentials.
+func (a *app) connectContext(c *kubeconfig.Context, httpRule string) (*kubeconfig.Connection, error) {
+	if httpRule != "" && !slices.Contains(kubeconfig.HTTPRules, httpRule) {
+		return nil, fmt.Errorf("%s %q is not one of %s", httpFlag, httpRule, strings.Join(kubeconfig.HTTPRules, ", "))
+	}
+	conn, err := c.Connect()
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.UseHTTPCredentials(httpRule); err != nil {
+		return nil, err
+	}
+	return conn, a.routeDirect(conn)
 }
 
 // checkClusters sets the checkResult of each row. If no cluster is reachable, it
 // returns an error with the exit code 1.
-func (a *app) checkClusters(
-	ctx context.Context, contexts []kubeconfig.Context, file *settings.File, rows []clusterRow,
-) error {
+func (a *app) checkClusters(ctx context.Context, entries []clusterEntry, rows []clusterRow) error {
 	progress := a.notice.Progress()
 	defer progress.End()
 	var wg sync.WaitGroup
 	var done atomic.Int32
 	free := make(chan struct{}, maxChecks)
-	for i := range contexts {
+	for i := range entries {
 		free <- struct{}{}
 		wg.Go(func() {
 			defer a.cleanup.OnPanic()
 			defer func() { <-free }()
-			rule := cmp.Or(a.http, file.Settings(contexts[i].Name, os.LookupEnv).HTTP.Text)
-			version, err := a.checkCluster(ctx, &contexts[i], rule)
+			version, err := a.checkCluster(ctx, entries[i].connect)
 			rows[i].checkResult = &checkResult{Reachable: err == nil, Version: version}
 			if err != nil {
 				rows[i].Error = notice.Clean(err.Error())
@@ -220,19 +304,13 @@ func (a *app) checkClusters(
 	return nil
 }
 
-// checkCluster returns the version of the server of c, or the reason why it is
-// not known. httpRule is a parameter of UseHTTPCredentials. If the credential
-// plugin takes longer than checkTimeout, the goroutine that runs it continues
-// until the process ends, because a plugin cannot be interrupted.
-func (a *app) checkCluster(ctx context.Context, c *kubeconfig.Context, httpRule string) (string, error) {
-	if httpRule != "" && !slices.Contains(kubeconfig.HTTPRules, httpRule) {
-		return "", fmt.Errorf("%s %q is not one of %s", httpFlag, httpRule, strings.Join(kubeconfig.HTTPRules, ", "))
-	}
-	conn, err := c.Connect()
+// checkCluster returns the version of the server of a connection, or the reason
+// why it is not known. If the credential plugin takes longer than checkTimeout,
+// the goroutine that runs it continues until the process ends, because a plugin
+// cannot be interrupted.
+func (a *app) checkCluster(ctx context.Context, connect func() (*kubeconfig.Connection, error)) (string, error) {
+	conn, err := connect()
 	if err != nil {
-		return "", err
-	}
-	if err := conn.UseHTTPCredentials(httpRule); err != nil {
 		return "", err
 	}
 	if p := conn.Config.ExecProvider; p != nil && p.InteractiveMode == clientcmdapi.AlwaysExecInteractiveMode {

@@ -65,11 +65,14 @@ type headlampPlan struct {
 	ofContext bool
 }
 
+// byFlag reports whether --headlamp is given.
+func (f *headlampFlags) byFlag() bool { return f.set.Changed(headlampFlag) }
+
 // plan returns the plan for the settings s, or nil for a connection without a
 // Headlamp server.
 func (f *headlampFlags) plan(s *settings.Settings, kube *kubeconfig.Flags) (*headlampPlan, error) {
 	text, source := s.Headlamp.Text, "the setting "+headlampFlag+" from "+s.Headlamp.Source
-	byFlag := f.set.Changed(headlampFlag)
+	byFlag := f.byFlag()
 	if byFlag {
 		text, source = f.address, "--"+headlampFlag
 	}

@@ -169,6 +169,14 @@ func (a *app) askHeadlamp(ctx context.Context) (*headlamp.Server, error) {
 	if p == nil {
 		return nil, outcome.NewUsageError("no Headlamp server is selected", "--"+headlampFlag+" URL")
 	}
+	return a.askServer(ctx, loaded, p)
+}
+
+// askServer returns the configuration of the Headlamp server of p. It sends no
+// credentials of the user.
+func (a *app) askServer(
+	ctx context.Context, loaded *kubeconfig.Loaded, p *headlampPlan,
+) (*headlamp.Server, error) {
 	gate, err := a.headlamp.token()
 	if err != nil {
 		return nil, err

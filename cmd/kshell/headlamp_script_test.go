@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"k8s.io/client-go/rest"
 
 	"kshell/internal/sandbox"
 )
@@ -25,9 +26,10 @@ func headlampOf(ts *testscript.TestScript) **sandbox.Headlamp {
 //
 // It starts a Headlamp server whose clusters are the sandbox, and sets HEADLAMP
 // to its URL and HEADLAMP_HOST to its host and port. A second call replaces the
-// server. The options are http, base (the base URL /dash), gate (the token
-// "gate" is needed), stateless, identity (the server has its own identity) and
-// defaults (an image and a namespace for node shells).
+// server. The API server of the cluster dead cannot be reached. The options are
+// http, base (the base URL /dash), gate (the token "gate" is needed), stateless,
+// identity (the server has its own identity) and defaults (an image and a
+// namespace for node shells).
 func startHeadlamp(ts *testscript.TestScript, neg bool, args []string) {
 	s := sandboxOf(ts)
 	dir, err := os.MkdirTemp(ts.Getenv("WORK"), ".headlamp")
@@ -48,6 +50,10 @@ func startHeadlamp(ts *testscript.TestScript, neg bool, args []string) {
 			user = "admin"
 		case "defaults":
 			cfg.NodeShellImage, cfg.NodeShellNamespace = "registry.invalid/node:1", "other"
+		case "dead":
+			cfg.Clusters = append(cfg.Clusters, sandbox.HeadlampCluster{
+				Name: arg, Config: &rest.Config{Host: "https://127.0.0.1:1"},
+			})
 		default:
 			cfg.Clusters = append(cfg.Clusters, sandbox.HeadlampCluster{
 				Name: arg, Namespace: "other", Config: s.RESTConfig(user),
