@@ -126,6 +126,13 @@ func TestHeadlamp(t *testing.T) {
 	})
 }
 
+// TestHeadlamp_Clusters checks the command clusters with a kubeconfig whose
+// server URL is that of a cluster of a Headlamp server.
+func TestHeadlamp_Clusters(t *testing.T) {
+	inCI(t)
+	contract.Clusters(t, startHeadlamp(t).setup(t, harness.TranslatingServer).Program)
+}
+
 // TestHeadlamp_Nginx runs kshell through nginx, which has its default limits and
 // timeouts, and a Headlamp server.
 func TestHeadlamp_Nginx(t *testing.T) {
