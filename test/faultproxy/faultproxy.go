@@ -256,7 +256,7 @@ func (p *Proxy) state() (faults, *net.TCPListener, <-chan struct{}) {
 func (p *Proxy) take(client *net.TCPConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
+	if p.closed || p.faults.refuse { // Refuse was called after Accept had returned
 		_ = client.Close()
 		return
 	}
