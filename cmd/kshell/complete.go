@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"kshell/internal/kinds"
 	"kshell/internal/pod"
 )
 
@@ -137,6 +138,42 @@ func (a *app) completeTarget(
 		return types, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}
 	return append(pods, types...), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeWatched completes TYPE, NAME and TYPE/NAME of watch.
+func (a *app) completeWatched(
+	cmd *cobra.Command, args []string, toComplete string,
+) ([]string, cobra.ShellCompDirective) {
+	typ, name, slash := strings.Cut(toComplete, "/")
+	switch {
+	case len(args) == 1:
+		return a.watchedNames(cmd, args[0], toComplete, ""), cobra.ShellCompDirectiveNoFileComp
+	case len(args) > 1 || changed(cmd, "raw"):
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	case slash:
+		return a.watchedNames(cmd, typ, name, typ+"/"), cobra.ShellCompDirectiveNoFileComp
+	}
+	return kinds.Complete(toComplete), cobra.ShellCompDirectiveNoFileComp
+}
+
+// watchedNames returns the names of the objects of type typ that begin with
+// prefix, each after the text before.
+func (a *app) watchedNames(cmd *cobra.Command, typ, prefix, before string) []string {
+	k, ok := kinds.Find(typ)
+	if !ok || changed(cmd, "selector") {
+		return nil
+	}
+	return a.timely(cmd, func(ctx context.Context) []string {
+		kube, err := a.connectForCompletion(ctx)
+		if err != nil {
+			return nil
+		}
+		names := listNames(ctx, kube.Config, k.Path(kube.Namespace), prefix)
+		for i := range names {
+			names[i] = before + names[i]
+		}
+		return names
+	})
 }
 
 // objectNames returns the names of the objects of type typ that begin with

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -13,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"kshell/internal/cleanup"
-	"kshell/internal/node"
+	"kshell/internal/kinds"
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
 	"kshell/internal/picker"
@@ -137,39 +136,10 @@ func nodeMenu(nodes []corev1.Node, now time.Time) picker.List {
 	for i := range nodes {
 		n := &nodes[i]
 		list.Rows = append(list.Rows, []string{
-			notice.Clean(n.Name), nodeStatus(n), notice.Clean(nodeRoles(n)), notice.Clean(n.Status.NodeInfo.KubeletVersion),
+			notice.Clean(n.Name), kinds.NodeStatus(n), notice.Clean(kinds.NodeRoles(n)),
+			notice.Clean(n.Status.NodeInfo.KubeletVersion),
 			duration.HumanDuration(now.Sub(n.CreationTimestamp.Time)),
 		})
 	}
 	return list
-}
-
-// nodeStatus returns a node's status as kubectl get shows it.
-func nodeStatus(n *corev1.Node) string {
-	status := "Ready"
-	if node.NotReady(n) != "" {
-		status = "NotReady"
-	}
-	if n.Spec.Unschedulable {
-		status += ",SchedulingDisabled"
-	}
-	return status
-}
-
-// nodeRoles returns the roles in a node's labels as kubectl get shows them.
-func nodeRoles(n *corev1.Node) string {
-	var roles []string
-	for label, value := range n.Labels {
-		switch role, ok := strings.CutPrefix(label, "node-role.kubernetes.io/"); {
-		case ok && role != "":
-			roles = append(roles, role)
-		case label == "kubernetes.io/role" && value != "":
-			roles = append(roles, value)
-		}
-	}
-	if len(roles) == 0 {
-		return "<none>"
-	}
-	slices.Sort(roles)
-	return strings.Join(slices.Compact(roles), ",")
 }

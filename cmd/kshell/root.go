@@ -33,6 +33,7 @@ type app struct {
 	cleanup  *cleanup.Registry
 	name     string // what the user types: kshell, or kubectl kshell
 	kube     kubeconfig.Flags
+	contexts lastOf // all --context, of which kube has the last
 	http     string // --http-credentials
 	kubectl  kubectlFlags
 	headlamp headlampFlags
@@ -97,11 +98,12 @@ It reports how a command really ended, and reconnects a shell when the connectio
 			"(default: send them to this machine, refuse for any other)")
 	a.headlamp.addTo(flags)
 	a.kube.AddTo(flags)
+	a.contexts.replace(flags.Lookup("context"))
 	a.kubectl.addTo(flags)
 	root.SetGlobalNormalizationFunc(normalizeFlagName)
 	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { a.noteIgnoredFlags(cmd) }
 	a.completeConnection(root)
-	root.AddCommand(newExec(a), newNodeShell(a), newClusters(a), newConfig(a), newVersion())
+	root.AddCommand(newExec(a), newNodeShell(a), newClusters(a), newWatch(a), newConfig(a), newVersion())
 	root.SetHelpCommand(newHelp())
 	root.InitDefaultCompletionCmd()
 	rejectExtraArgs(root)

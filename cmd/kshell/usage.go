@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,4 +62,31 @@ func shortDuration(d time.Duration) string {
 		text = strings.TrimSuffix(text, "0m")
 	}
 	return text
+}
+
+// lastOf is the value of a flag whose last value counts. It also keeps the
+// others, for commands that accept several.
+type lastOf struct {
+	pflag.Value
+	all []string
+}
+
+// replace makes v the value of f. The value that f has had gets the last one.
+func (v *lastOf) replace(f *pflag.Flag) { v.Value, f.Value = f.Value, v }
+
+// Set implements pflag.Value.
+func (v *lastOf) Set(text string) error {
+	v.all = append(v.all, text)
+	return v.Value.Set(text)
+}
+
+// unique returns all values, without duplicates and empty ones.
+func (v *lastOf) unique() []string {
+	var values []string
+	for _, text := range v.all {
+		if text != "" && !slices.Contains(values, text) {
+			values = append(values, text)
+		}
+	}
+	return values
 }

@@ -64,6 +64,22 @@ func (g *Progress) End() {
 	}
 }
 
+// WithoutProgress calls write, which writes whole lines to the terminal, while
+// the line of a Progress is not on the terminal. write must not print messages.
+func (p *Printer) WithoutProgress(write func()) {
+	o := p.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	shown := o.progress != "" && !o.redirected
+	if shown {
+		_, _ = io.WriteString(o.w, clearLine)
+	}
+	write()
+	if shown {
+		_, _ = io.WriteString(o.w, o.progressLine())
+	}
+}
+
 // clearLine moves the cursor to the beginning of its line, and clears the line.
 const clearLine = "\r\x1b[K"
 

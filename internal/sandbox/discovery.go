@@ -25,6 +25,7 @@ var served = []struct {
 	{"apps", kind("StatefulSet", "statefulsets", true, "sts")},
 	{"apps", kind("DaemonSet", "daemonsets", true, "ds")},
 	{"batch", kind("Job", "jobs", true)},
+	{"batch", kind("CronJob", "cronjobs", true, "cj")},
 }
 
 func kind(name, plural string, namespaced bool, short ...string) metav1.APIResource {

@@ -21,6 +21,9 @@ type Fault struct {
 	Path string
 	// Method limits the fault to requests with this HTTP method. Default: all.
 	Method string
+	// Upgrades limits the fault to requests for an upgrade to another protocol,
+	// such as WebSockets.
+	Upgrades bool
 	// LineLimit limits the fault to requests whose request line is longer than
 	// this number of bytes. Together with Code, it simulates a gateway that
 	// limits the request line. Default: all.
@@ -241,6 +244,9 @@ func (fs *faults) take(r *http.Request) *active {
 func (f Fault) matches(r *http.Request) bool {
 	path := r.URL.Path
 	if f.Method != "" && f.Method != r.Method {
+		return false
+	}
+	if f.Upgrades && r.Header.Get("Upgrade") == "" {
 		return false
 	}
 	if len(r.Method)+len(r.RequestURI)+len("  HTTP/1.1\r\n") <= f.LineLimit {

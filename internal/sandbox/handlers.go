@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -37,16 +38,41 @@ func (s *Server) serveList(w http.ResponseWriter, c call, res metav1.APIResource
 		return err
 	}
 	items, version := s.store.list(res.Name, match)
+	meta := metav1.ListMeta{ResourceVersion: strconv.FormatInt(version, 10)}
+	if items, meta.Continue, err = s.page(c, items, version); err != nil {
+		return err
+	}
 	writeJSON(w, http.StatusOK, struct {
 		metav1.TypeMeta `json:",inline"`
 		metav1.ListMeta `json:"metadata"`
 		Items           []object `json:"items"`
-	}{
-		metav1.TypeMeta{Kind: res.Kind + "List", APIVersion: groupVersion(c.group)},
-		metav1.ListMeta{ResourceVersion: strconv.FormatInt(version, 10)},
-		items,
-	})
+	}{metav1.TypeMeta{Kind: res.Kind + "List", APIVersion: groupVersion(c.group)}, meta, items})
 	return nil
+}
+
+// page returns the items of the page that the parameters limit and continue
+// request, and the token of the next page, or "". A token consists of the
+// version and of the number of items on the pages before. Unlike a real server,
+// the sandbox returns the later pages in their current state.
+func (s *Server) page(c call, items []object, version int64) (page []object, next string, err error) {
+	begin := 0
+	if token := c.query.Get("continue"); token != "" {
+		if _, err := fmt.Sscanf(token, "%d.%d", &version, &begin); err != nil {
+			return nil, "", apierrors.NewBadRequest("continue key is not valid: " + err.Error())
+		}
+		if s.store.isExpired(version) {
+			return nil, "", apierrors.NewResourceExpired("The provided continue parameter is too old")
+		}
+	}
+	items = items[min(begin, len(items)):]
+	limit, err := strconv.Atoi(cmp.Or(c.query.Get("limit"), "0"))
+	if err != nil || limit < 0 {
+		return nil, "", apierrors.NewBadRequest("invalid limit")
+	}
+	if limit == 0 || len(items) <= limit {
+		return items, "", nil
+	}
+	return items[:limit], fmt.Sprintf("%d.%d", version, begin+limit), nil
 }
 
 // matcher returns a function that reports whether an object matches the

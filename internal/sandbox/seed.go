@@ -160,29 +160,34 @@ func (s *Server) workloads(created metav1.Time) []*corev1.Pod {
 	two, one := int32(2), int32(1)
 	s.store.put("deployments", &appsv1.Deployment{
 		TypeMeta: typeMeta("apps/v1", "Deployment"), ObjectMeta: web,
-		Spec:   appsv1.DeploymentSpec{Replicas: &two, Selector: selector(web), Template: podTemplate(web, "web")},
-		Status: appsv1.DeploymentStatus{Replicas: 2, ReadyReplicas: 2, AvailableReplicas: 2, UpdatedReplicas: 2},
+		Spec: appsv1.DeploymentSpec{Replicas: &two, Selector: selector(web), Template: podTemplate(web, "web")},
+		Status: appsv1.DeploymentStatus{
+			ObservedGeneration: 1, Replicas: 2, ReadyReplicas: 2, AvailableReplicas: 2, UpdatedReplicas: 2,
+		},
 	})
 	s.store.put("replicasets", &appsv1.ReplicaSet{
 		TypeMeta: typeMeta("apps/v1", "ReplicaSet"), ObjectMeta: rs,
 		Spec:   appsv1.ReplicaSetSpec{Replicas: &two, Selector: selector(rs), Template: podTemplate(rs, "web")},
-		Status: appsv1.ReplicaSetStatus{Replicas: 2, ReadyReplicas: 2, AvailableReplicas: 2},
+		Status: appsv1.ReplicaSetStatus{ObservedGeneration: 1, Replicas: 2, ReadyReplicas: 2, AvailableReplicas: 2},
 	})
 	s.store.put("statefulsets", &appsv1.StatefulSet{
 		TypeMeta: typeMeta("apps/v1", "StatefulSet"), ObjectMeta: db,
 		Spec:   appsv1.StatefulSetSpec{Replicas: &one, Selector: selector(db), Template: podTemplate(db, "db")},
-		Status: appsv1.StatefulSetStatus{Replicas: 1, ReadyReplicas: 1},
+		Status: appsv1.StatefulSetStatus{ObservedGeneration: 1, Replicas: 1, ReadyReplicas: 1},
 	})
 	s.store.put("daemonsets", &appsv1.DaemonSet{
 		TypeMeta: typeMeta("apps/v1", "DaemonSet"), ObjectMeta: agent,
-		Spec:   appsv1.DaemonSetSpec{Selector: selector(agent), Template: podTemplate(agent, "agent")},
-		Status: appsv1.DaemonSetStatus{DesiredNumberScheduled: 1, CurrentNumberScheduled: 1, NumberReady: 1},
+		Spec: appsv1.DaemonSetSpec{Selector: selector(agent), Template: podTemplate(agent, "agent")},
+		Status: appsv1.DaemonSetStatus{
+			ObservedGeneration: 1, DesiredNumberScheduled: 1, CurrentNumberScheduled: 1, UpdatedNumberScheduled: 1,
+			NumberReady: 1,
+		},
 	})
 	template := podTemplate(legacy, "legacy")
 	s.store.put("replicationcontrollers", &corev1.ReplicationController{
 		TypeMeta: typeMeta("v1", "ReplicationController"), ObjectMeta: legacy,
 		Spec:   corev1.ReplicationControllerSpec{Replicas: &one, Selector: legacy.Labels, Template: &template},
-		Status: corev1.ReplicationControllerStatus{Replicas: 1, ReadyReplicas: 1},
+		Status: corev1.ReplicationControllerStatus{ObservedGeneration: 1, Replicas: 1, ReadyReplicas: 1},
 	})
 	s.store.put("jobs", &batchv1.Job{
 		TypeMeta: typeMeta("batch/v1", "Job"), ObjectMeta: once,

@@ -20,6 +20,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
@@ -302,7 +303,7 @@ func (s *Server) AddEvent(namespace, pod string, e corev1.Event) error {
 		return err
 	}
 	e.TypeMeta = typeMeta("v1", "Event")
-	e.Namespace, e.Name = namespace, pod+"."+randomName(16)
+	e.Namespace, e.Name, e.UID = namespace, pod+"."+randomName(16), newUID()
 	e.CreationTimestamp = metav1.Now()
 	e.InvolvedObject = corev1.ObjectReference{Kind: "Pod", Namespace: namespace, Name: pod, UID: p.UID}
 	s.store.put("events", &e)
@@ -356,6 +357,45 @@ func (s *Server) answersReviews() bool {
 // Expire discards the history of changes: a watch from any earlier resource
 // version gets 410 Gone.
 func (s *Server) Expire() { s.store.expire() }
+
+// Bookmark sends a bookmark with a new resource version to each watch that has
+// asked for bookmarks.
+func (s *Server) Bookmark() { s.store.bookmark() }
+
+// EndWatches ends all watches as a server does after their timeout: with a
+// close frame, or with the end of the body.
+func (s *Server) EndWatches() { s.store.endWatches() }
+
+// Put adds or replaces an object that is not a pod. resource is its plural, such
+// as nodes. Unless they are set, the UID and the time of creation are those of
+// the object that is replaced, or new. The caller must not change the object
+// afterwards.
+func (s *Server) Put(resource string, o interface {
+	metav1.Object
+	runtime.Object
+},
+) {
+	uid, created := newUID(), metav1.Now()
+	if old, ok := s.store.get(resource, keyOf(o)); ok {
+		uid, created = old.GetUID(), old.GetCreationTimestamp()
+	}
+	if o.GetUID() == "" {
+		o.SetUID(uid)
+	}
+	if given := o.GetCreationTimestamp(); given.IsZero() {
+		o.SetCreationTimestamp(created)
+	}
+	s.store.put(resource, o)
+}
+
+// Remove removes an object that Put has added. It does nothing if there is no
+// such object.
+func (s *Server) Remove(resource, namespace, name string) {
+	key := types.NamespacedName{Namespace: namespace, Name: name}
+	if o, ok := s.store.get(resource, key); ok {
+		s.store.remove(resource, key, o.GetUID())
+	}
+}
 
 // Pids returns the running processes of a container, including the main
 // process, in no particular order.

@@ -17,7 +17,8 @@ type object interface {
 	runtime.Object
 }
 
-// event is one change in the history. Its object is never modified.
+// event is one change in the history. Its object is never modified; it is nil for
+// a bookmark, which every watch can get.
 type event struct {
 	version  int64
 	kind     watch.EventType
@@ -35,16 +36,20 @@ type store struct {
 	objects map[string]map[types.NamespacedName]object
 	history []event
 	changed chan struct{} // closed and replaced at each change
+	ended   chan struct{} // closed and replaced when all watches are to end
 }
 
 // historyLimit is the maximum number of changes in the history.
 const historyLimit = 2000
 
-// pods is the only resource whose objects change.
+// pods is the resource whose objects the sandbox itself changes.
 const pods = "pods"
 
 func newStore() *store {
-	return &store{version: 100, objects: map[string]map[types.NamespacedName]object{}, changed: make(chan struct{})}
+	return &store{
+		version: 100, objects: map[string]map[types.NamespacedName]object{},
+		changed: make(chan struct{}), ended: make(chan struct{}),
+	}
 }
 
 func keyOf(o object) types.NamespacedName {
@@ -100,9 +105,34 @@ func (st *store) remove(resource string, key types.NamespacedName, uid types.UID
 	st.record(watch.Deleted, resource, gone)
 }
 
+// bookmark adds a bookmark to the history.
+func (st *store) bookmark() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.record(watch.Bookmark, "", nil)
+}
+
+// endWatches ends all watches that have begun.
+func (st *store) endWatches() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	close(st.ended)
+	st.ended = make(chan struct{})
+}
+
+// watchesEnd returns a channel that is closed by the next endWatches.
+func (st *store) watchesEnd() <-chan struct{} {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.ended
+}
+
+// record adds a change to the history. The mutex must be locked.
 func (st *store) record(kind watch.EventType, resource string, o object) {
 	st.version++
-	o.SetResourceVersion(strconv.FormatInt(st.version, 10))
+	if o != nil {
+		o.SetResourceVersion(strconv.FormatInt(st.version, 10))
+	}
 	st.history = append(st.history, event{st.version, kind, resource, o})
 	if over := len(st.history) - historyLimit; over > 0 {
 		st.oldest = st.history[over-1].version
@@ -151,6 +181,14 @@ func (st *store) list(resource string, match func(object) bool) ([]object, int64
 	return found, st.version
 }
 
+// isExpired reports whether the history no longer has the changes after a
+// version.
+func (st *store) isExpired(version int64) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return version < st.oldest
+}
+
 // since returns the events after a version, the current version, and a channel
 // that is closed at the next change. It returns an error if the version is not
 // in the history.
@@ -164,7 +202,7 @@ func (st *store) since(version int64, resource string) (events []event, now int6
 		return nil, st.version, nil, errTooNew(version, st.version)
 	}
 	for _, e := range st.history {
-		if e.version > version && e.resource == resource {
+		if e.version > version && (e.resource == resource || e.kind == watch.Bookmark) {
 			events = append(events, e)
 		}
 	}

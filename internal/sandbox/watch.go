@@ -21,12 +21,14 @@ const tooNewWait = 3 * time.Second
 
 // watcher sends the events of one watch.
 type watcher struct {
-	store    *store
-	resource string
-	match    func(object) bool
-	from     int64 // send changes after this version; 0: send the current objects first
-	opened   func()
-	send     func([]byte) error
+	store     *store
+	resource  metav1.APIResource
+	version   string // of the API: apps/v1
+	match     func(object) bool
+	from      int64 // send changes after this version; 0: send the current objects first
+	bookmarks bool
+	opened    func()
+	send      func([]byte) error
 }
 
 func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request, c call, res metav1.APIResource) error {
@@ -34,7 +36,10 @@ func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request, c call, res 
 	if err != nil {
 		return err
 	}
-	wa := watcher{store: s.store, resource: res.Name, match: match, opened: sync.OnceFunc(s.records.watch)}
+	wa := watcher{
+		store: s.store, resource: res, version: groupVersion(c.group), match: match,
+		bookmarks: c.isTrue("allowWatchBookmarks"), opened: sync.OnceFunc(s.records.watch),
+	}
 	if v := c.query.Get("resourceVersion"); v != "" {
 		if wa.from, err = strconv.ParseInt(v, 10, 64); err != nil {
 			return apierrors.NewBadRequest("invalid resource version: " + err.Error())
@@ -101,12 +106,13 @@ func (wa watcher) overWebSocket(ctx context.Context, s *Server, w http.ResponseW
 	}).ServeHTTP(hw, r)
 }
 
-// run sends events until the context ends, sending fails, or the version is
-// refused.
+// run sends events until the context ends, endWatches is called, sending fails,
+// or the version is refused.
 func (wa watcher) run(ctx context.Context) {
+	ended := wa.store.watchesEnd()
 	version := wa.from
 	if version == 0 {
-		items, now := wa.store.list(wa.resource, wa.match)
+		items, now := wa.store.list(wa.resource.Name, wa.match)
 		for _, o := range items {
 			if wa.line(watch.Added, o) != nil {
 				return
@@ -115,24 +121,40 @@ func (wa watcher) run(ctx context.Context) {
 		version = now
 	}
 	for {
-		events, now, changed, err := wa.store.since(version, wa.resource)
+		events, now, changed, err := wa.store.since(version, wa.resource.Name)
 		if err != nil {
 			wa.refuse(ctx, err)
 			return
 		}
 		wa.opened()
 		for _, e := range events {
-			if wa.match(e.obj) && wa.line(e.kind, e.obj) != nil {
+			if wa.event(e) != nil {
 				return
 			}
 		}
 		version = now
 		select {
 		case <-changed:
+		case <-ended:
+			return
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// event sends one change, if the client has asked for it.
+func (wa watcher) event(e event) error {
+	switch {
+	case e.kind == watch.Bookmark && wa.bookmarks:
+		return wa.line(watch.Bookmark, metav1.PartialObjectMetadata{
+			TypeMeta:   metav1.TypeMeta{Kind: wa.resource.Kind, APIVersion: wa.version},
+			ObjectMeta: metav1.ObjectMeta{ResourceVersion: strconv.FormatInt(e.version, 10)},
+		})
+	case e.kind == watch.Bookmark || !wa.match(e.obj):
+		return nil
+	}
+	return wa.line(e.kind, e.obj)
 }
 
 func (wa watcher) refuse(ctx context.Context, err error) {

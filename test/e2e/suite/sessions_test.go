@@ -429,3 +429,8 @@ func countReady(ctx context.Context, t *testing.T, selector string) (n int) {
 	}
 	return n
 }
+
+func TestWatches(t *testing.T) {
+	notInCI(t)
+	onServers(t, func(t *testing.T, s harness.Server) { contract.Watches(t, setup(s)) })
+}
