@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,6 +11,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/http"
@@ -27,6 +29,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"kshell/internal/sandbox"
+	"kshell/internal/stream"
 )
 
 // certificateFor returns a self-signed client certificate and its key, in PEM.
@@ -247,6 +250,96 @@ func TestShellReconnect_RenewsCredentials(t *testing.T) {
 					mustLog(t, log, "cooked", "cooked")
 				}
 			})
+		}
+	}
+}
+
+// If a cluster of a Headlamp server refuses a token, the request and the
+// handshake of a WebSocket are repeated once, with a new token.
+func TestHeadlamp_RenewsCredentials(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	request := func(ctx context.Context, transport *stream.Transport) error {
+		body, err := transport.Get(ctx, "/api/v1/namespaces/default/pods", nil)
+		if err == nil {
+			_ = body.Close()
+		}
+		return err
+	}
+	handshake := func(ctx context.Context, transport *stream.Transport) error {
+		conn, err := transport.Dial(ctx, stream.Request{
+			Path:  "/api/v1/namespaces/default/pods/web/exec",
+			Query: url.Values{"command": {"true"}, "stdout": {"true"}}, Protocols: stream.Protocols(),
+		})
+		if err == nil {
+			conn.Drop(errors.New("end of the test"))
+		}
+		return err
+	}
+	for _, tt := range []struct {
+		name          string
+		send          func(context.Context, *stream.Transport) error
+		before, after string // users who may send the request
+	}{
+		{"request", request, "admin", "get-only"},
+		{"handshake", handshake, "exec-only", "admin"},
+	} {
+		for _, from := range []string{"plugin", "tokenFile"} {
+			for _, by := range []string{"--headlamp", "--headlamp-stateless", "--server"} {
+				t.Run(fmt.Sprintf("%s, %s, %s", tt.name, from, by), func(t *testing.T) {
+					s := sandboxInProcess(t)
+					h, err := s.StartHeadlamp(sandbox.HeadlampConfig{Dir: t.TempDir(), PlainHTTP: true, DynamicClusters: true})
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer h.Close()
+					path, token, log := withPlugin(t, s, tt.before, false)
+					if from == "tokenFile" {
+						path = kubeconfigOf(t, s, func(all *clientcmdapi.Config, _ *clientcmdapi.Cluster) {
+							all.AuthInfos["admin"] = &clientcmdapi.AuthInfo{TokenFile: token}
+						})
+					}
+					flags := map[string][]string{
+						"--headlamp":           {"--headlamp", h.ClusterURL("main")},
+						"--headlamp-stateless": {"--headlamp", h.URL(), "--headlamp-stateless", "always"},
+						"--server":             {"--server", h.ClusterURL("main")},
+					}[by]
+					conn, err := appFor(t, append(flags, "--kubeconfig", path, "--context", "sandbox")...).
+						connect(t.Context(), connectOptions{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					transport, err := stream.NewTransport(conn.Config, true, t.Logf)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := tt.send(t.Context(), transport); err != nil {
+						t.Fatal(err)
+					}
+					if err := os.WriteFile(token, []byte(s.Token(tt.after)), 0o600); err != nil {
+						t.Fatal(err)
+					}
+					refusal := unauthorized
+					refusal.Path = "/"
+					s.Inject(refusal)
+					before := len(h.Requests())
+					if err := tt.send(t.Context(), transport); err != nil {
+						t.Error(err)
+					}
+					var sent []string
+					for _, r := range h.Requests()[before:] {
+						if r.RequestURI != "/config" { // asked for the message, without credentials
+							sent = append(sent, r.Header.Get("Authorization"))
+						}
+					}
+					want := []string{"Bearer " + s.Token(tt.before), "Bearer " + s.Token(tt.after)}
+					if diff := cmp.Diff(want, sent); diff != "" {
+						t.Errorf("tokens (-want +got):\n%s", diff)
+					}
+					if from == "plugin" {
+						mustLog(t, log, "none", "none")
+					}
+				})
+			}
 		}
 	}
 }
