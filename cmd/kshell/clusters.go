@@ -321,7 +321,7 @@ func (a *app) checkCluster(ctx context.Context, connect func() (*kubeconfig.Conn
 	cfg.Timeout = min(cmp.Or(cfg.Timeout, checkTimeout), checkTimeout)
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	var sending atomic.Bool // the credential plugin has ended
+	var sending atomic.Bool // whether the credential plugin has ended, and the request is being sent
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GetConn: func(string) { sending.Store(true) }})
 	type answer struct {
 		version string

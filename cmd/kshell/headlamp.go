@@ -37,7 +37,7 @@ var statelessModes = []string{statelessNever, statelessAuto, statelessAlways}
 type headlampFlags struct {
 	address, cluster, tokenFile, stateless string
 
-	set *pflag.FlagSet // to which addTo has added the flags
+	set *pflag.FlagSet // the flag set that contains these flags
 }
 
 func (f *headlampFlags) addTo(flags *pflag.FlagSet) {
@@ -114,7 +114,8 @@ func (f *headlampFlags) planCluster(p *headlampPlan, s *settings.Settings, byFla
 	p.address.Cluster = headlamp.MapName(cmp.Or(f.cluster, setting.Text, p.address.Cluster))
 }
 
-// override replaces values in s by those of the flags, for users.
+// override replaces values in s by those of the flags that are given, and their
+// sources, for `config view`.
 func (f *headlampFlags) override(s *settings.Settings) {
 	for flag, value := range map[string]*settings.Value{
 		headlampFlag: &s.Headlamp, clusterFlag: &s.Cluster, statelessFlag: &s.Stateless,

@@ -138,7 +138,7 @@ func (c *headlampConnection) ask(ctx context.Context) error {
 		return outcome.ContextCause(ctx, ctx.Err())
 	case askErr != nil && required:
 		return askErr
-	case askErr != nil: // the first request reports what is wrong, if it fails, too
+	case askErr != nil: // if the first request fails as well, it reports the reason
 		c.app.notice.Detail("the configuration of the Headlamp server is not known: %s", askErr)
 	}
 	return loginErr

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -37,8 +38,8 @@ func appFor(t *testing.T, flags ...string) *app {
 	return a
 }
 
-// A credential plugin runs while the server is asked for its configuration: each
-// of the two waits for the other.
+// A credential plugin runs while the server is asked for its configuration. In
+// this test, the plugin and the answer each wait until the other has started.
 func TestHeadlamp_PluginDuringProbe(t *testing.T) {
 	dir := t.TempDir()
 	started, asked := filepath.Join(dir, "started"), filepath.Join(dir, "asked")
@@ -102,8 +103,8 @@ func TestHeadlamp_ClientCertificate(t *testing.T) {
 	}
 }
 
-// silentHeadlamp returns the URL of a server that does not answer until the end of
-// the test.
+// silentHeadlamp returns the URL of a server that does not answer, and a
+// channel that receives a value for each request.
 func silentHeadlamp(t *testing.T) (url string, asked <-chan struct{}) {
 	t.Helper()
 	requests := make(chan struct{}, 10)
@@ -123,7 +124,8 @@ func TestHeadlamp_SilentServer(t *testing.T) {
 	if err == nil || !strings.HasSuffix(err.Error(), "no answer from "+address+" within 1ms") {
 		t.Errorf("error %v", err)
 	}
-	// With a known cluster, only the namespace is not known. The first request reports what is wrong.
+	// If the cluster is known, the server is asked only for the namespace, and
+	// an answer is not required.
 	a = appFor(t, "--kubeconfig", os.DevNull, "--headlamp", address+"/clusters/main")
 	a.probeTimeout = time.Millisecond
 	conn, err := a.connect(t.Context(), connectOptions{})
@@ -141,7 +143,7 @@ func TestHeadlamp_ProbeCanceled(t *testing.T) {
 	}()
 	for _, flags := range [][]string{{"--headlamp", address}, {"--headlamp", address + "/clusters/main"}} {
 		a := appFor(t, append(flags, "--kubeconfig", os.DevNull)...)
-		if _, err := a.connect(ctx, connectOptions{}); err == nil || ctx.Err() == nil {
+		if _, err := a.connect(ctx, connectOptions{}); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v, want that of the canceled context", err)
 		}
 	}

@@ -104,6 +104,11 @@ func headlampRequests(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o600))
 }
 
+// keyPair is the command key-pair of scripts:
+//
+//	key-pair CERT KEY
+//
+// It writes a client certificate and its key to two files.
 func keyPair(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: key-pair CERT KEY")

@@ -108,7 +108,7 @@ func userID(dir string) (string, error) {
 	_, err = io.WriteString(temp, id+"\n")
 	err = errors.Join(err, temp.Close())
 	if err == nil {
-		err = place(temp.Name(), path)
+		err = moveFile(temp.Name(), path)
 	}
 	_ = os.Remove(temp.Name()) // it may have been renamed
 	if err != nil {
@@ -121,8 +121,9 @@ func userID(dir string) (string, error) {
 	return known, nil
 }
 
-// place gives the file temp the name path. It does not replace a valid file.
-func place(temp, path string) error {
+// moveFile gives the file temp the name path, unless the file path already
+// contains a valid ID.
+func moveFile(temp, path string) error {
 	if err := os.Link(temp, path); err == nil {
 		return nil
 	}

@@ -132,7 +132,7 @@ func TestHeadlampPlan_Errors(t *testing.T) {
 		"--headlamp-cluster a --headlamp=":           true,
 		"--headlamp= --headlamp-stateless always":    true,
 		"--headlamp h --headlamp-stateless sometime": true,
-		"": false, // of the settings
+		"": false, // the setting is wrong
 	} {
 		t.Run(args, func(t *testing.T) {
 			plan, err := headlampPlanOf(t, args, settings.Settings{Headlamp: settings.Value{Text: "https://me:hunter2@h"}})

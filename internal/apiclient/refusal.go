@@ -8,9 +8,8 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 )
 
-// Refusal is an error that explains an answer which does not come from the API
-// server itself, but from a server in front of it. The *Refusal of
-// internal/headlamp implements it.
+// Refusal is an error that explains an answer to a request through a server in
+// front of the API server. The *Refusal of internal/headlamp implements it.
 type Refusal interface {
 	error
 	// Hint tells the user what to do; "" if there is nothing to add.
@@ -30,8 +29,8 @@ func AsRefusal(err error) Refusal {
 	return refusal
 }
 
-// RefusalIn returns the Refusal that explains resp, or nil. A transport attaches
-// a Refusal to a response by a Body with the method Refusal() error.
+// RefusalIn returns the Refusal that explains resp, or nil. To attach a Refusal
+// to a response, a transport gives it a Body with the method Refusal() error.
 func RefusalIn(resp *http.Response) Refusal {
 	body, ok := resp.Body.(interface{ Refusal() error })
 	if !ok {
@@ -52,15 +51,16 @@ type Retrier interface {
 
 type retrierKey struct{}
 
-// RetryContext returns a context for requests of clients of New. A GET that is
-// answered with a Refusal that is not permanent is repeated as r decides.
+// RetryContext returns a context for requests of clients of New. If a GET is
+// refused, and the Refusal is not permanent, r decides whether the GET is
+// repeated.
 func RetryContext(ctx context.Context, r Retrier) context.Context {
 	return context.WithValue(ctx, retrierKey{}, r)
 }
 
 // refusals is a transport that returns the Refusal of an answer as an error. It
-// is outside the transports that add credentials, which renew them after an
-// answer with the status 401.
+// is outside the transports that add credentials, because they renew the
+// credentials only after a response with the status 401.
 type refusals struct{ http.RoundTripper }
 
 // WrappedRoundTripper implements RoundTripperWrapper of

@@ -21,7 +21,8 @@ func (explained) Hint() string      { return "ask the front" }
 func (e explained) Permanent() bool { return e.permanent }
 func (explained) HTTPStatus() int   { return http.StatusBadGateway }
 
-// explaining is a transport that explains each answer but 200.
+// explaining is a transport that attaches refusal to each answer that is not
+// 200 or is a web page.
 type explaining struct {
 	http.RoundTripper
 	refusal Refusal
@@ -43,7 +44,7 @@ type explainedBody struct {
 func (b explainedBody) Refusal() error { return b.refusal }
 
 // explainedClient returns a client of a server that answers with codes, one
-// after the other, and then with 200. Each answer is a web page.
+// after the other, and then with 200. Those with codes are web pages.
 func explainedClient(t *testing.T, permanent bool, codes ...int) (client *http.Client, url string, requests *int) {
 	t.Helper()
 	requests = new(int)

@@ -9,7 +9,7 @@ import (
 
 // IsTransient reports whether the same request may succeed when it is repeated.
 // That is so if the server answered with a Status that has the code 5xx or 429.
-// A Refusal itself reports it. Any other error without a Status counts as a
+// For a Refusal, see Permanent. Any other error without a Status counts as a
 // failed connection, and is transient unless it is a *TooLargeError.
 func IsTransient(err error) bool {
 	var status apierrors.APIStatus

@@ -65,7 +65,8 @@ func segments(path string) []string {
 	return slices.DeleteFunc(strings.Split(path, "/"), func(s string) bool { return s == "" })
 }
 
-// split returns the segments of the base URL, and the name of the cluster.
+// split returns the segments of the base URL, and the name of the cluster or
+// "".
 func split(path []string) (base []string, cluster string, err error) {
 	for i := afterProxy(path); i+1 < len(path); i++ {
 		if path[i] != "clusters" && path[i] != "c" {
@@ -83,9 +84,10 @@ func split(path []string) (base []string, cluster string, err error) {
 	return path, "", nil
 }
 
-// afterProxy returns the number of segments of a service proxy of an API
-// server, .../namespaces/NAMESPACE/services/NAME/proxy, at the start of path.
-// The path of such an API server may contain the segment "clusters".
+// afterProxy returns the number of segments up to the end of the path of a
+// service proxy, .../namespaces/NAMESPACE/services/NAME/proxy, or 0 if path
+// does not begin with one. The address of the API server that contains the
+// proxy may have a segment "clusters", which does not belong to Headlamp.
 func afterProxy(path []string) int {
 	for i := 4; i < len(path); i++ {
 		if path[i] == "proxy" && path[i-2] == "services" && path[i-4] == "namespaces" {

@@ -85,9 +85,9 @@ func TestMapName(t *testing.T) {
 	}
 }
 
-// The base of an address is the URL of a server. The URL of the address is
-// parsed to the same address, unless the base looks like a part of the path of
-// a cluster.
+// FuzzParse checks that the base of an address is the URL of a server, and that
+// the URL of the address is parsed to the same address. That is not so if the
+// base itself contains a segment such as "clusters".
 func FuzzParse(f *testing.F) {
 	for _, text := range []string{
 		"https://h/base/clusters/a%20b/api", "h:1/c/x?y", "http://[::1]/#/c/a%2fb", "https://u@h", "//h//", "x://",

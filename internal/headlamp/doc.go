@@ -19,6 +19,7 @@
 //   - The uploaded kubeconfig contains no credential plugin, no name of a file
 //     and no proxy, because Headlamp would use them on its own host.
 //   - No error contains a token or the uploaded kubeconfig.
-//   - An answer is explained by a *Refusal only if its text is one of
-//     Headlamp's, or if BASE/config shows that the server is a Headlamp.
+//   - If only the path of an address suggests a Headlamp server, a *Refusal
+//     explains an answer only after a request for BASE/config: its answer must
+//     be that of a Headlamp, or a refusal of the same kind.
 package headlamp

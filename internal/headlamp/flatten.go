@@ -17,19 +17,21 @@ import (
 // a header of each request, and proxies limit the length of a header.
 const maxKubeconfig = 8 << 10
 
-// namePrefix begins the names of uploaded contexts. A server must have no
-// cluster of such a name: for a WebSocket with an unknown user ID, Headlamp
-// uses its own cluster of the name, with its own credentials.
+// namePrefix is the prefix of the names of uploaded contexts. It keeps them
+// different from the names of the server's own clusters: if the user ID of a
+// WebSocket is unknown, Headlamp uses its own cluster with the same name, and
+// its own credentials.
 const namePrefix = "kshell-"
 
 // Flatten returns a kubeconfig for upload to a Headlamp server. It has one
 // cluster, one user and one context, all of the same name; see ContextName. It
 // contains the CA of cfg and cfg.BearerToken or, without a token, the client
-// certificate and its key. It contains no proxy and, instead of the name of a
-// file, its contents. Other credentials of cfg, such as a plugin, are left out:
-// the caller must have replaced them by a token.
+// certificate and its key. Files are replaced by their contents. It contains no
+// proxy and no other credentials of cfg, such as a plugin: the caller must have
+// replaced them by a token.
 //
-// Errors are about files, a user with a password, and a kubeconfig larger than
+// Flatten returns an error if the address of the server is invalid, a file
+// cannot be read, the user has a password, or the kubeconfig is larger than
 // 8 KiB.
 func Flatten(cfg *rest.Config) ([]byte, error) {
 	cfg = rest.CopyConfig(cfg)
@@ -56,12 +58,14 @@ func Flatten(cfg *rest.Config) ([]byte, error) {
 	sum := sha256.Sum256(flat)
 	flat, err = write(namePrefix+hex.EncodeToString(sum[:4]), cluster, user)
 	if err == nil && len(flat) > maxKubeconfig {
-		err = fmt.Errorf("the context has %d bytes without its files and plugins; at most %d KiB can be uploaded",
+		err = fmt.Errorf("the kubeconfig to upload has %d bytes; at most %d KiB are allowed",
 			len(flat), maxKubeconfig>>10)
 	}
 	return flat, err
 }
 
+// write returns a kubeconfig with cluster, user and a context for them, which
+// all have the same name.
 func write(name string, cluster *api.Cluster, user *api.AuthInfo) ([]byte, error) {
 	return clientcmd.Write(api.Config{
 		Clusters:       map[string]*api.Cluster{name: cluster},
@@ -71,8 +75,8 @@ func write(name string, cluster *api.Cluster, user *api.AuthInfo) ([]byte, error
 	})
 }
 
-// flatUser returns the user of cfg with a token, or else with a client
-// certificate.
+// flatUser returns a user with the token of cfg or, if it has none, with its
+// client certificate.
 func flatUser(cfg *rest.Config, address *url.URL) (*api.AuthInfo, error) {
 	switch {
 	case cfg.Username != "", cfg.Password != "", address.User != nil:
@@ -95,7 +99,7 @@ func ContextName(kubeconfig []byte) (string, error) {
 }
 
 // UserID returns the value of the header X-HEADLAMP-USER-ID for a kubeconfig
-// with the context name. user identifies the user: [A-Za-z0-9_-]+, not
-// guessable. Headlamp keeps the kubeconfig that it got first for an ID, so the
-// ID contains the hash of the content.
+// with the context name. user is a secret that identifies the user and matches
+// [A-Za-z0-9_-]+. The ID also contains the hash of the content, because
+// Headlamp keeps the first kubeconfig that it receives for an ID.
 func UserID(user, name string) string { return user + "-" + strings.TrimPrefix(name, namePrefix) }

@@ -13,8 +13,8 @@ import (
 // Kind is the reason for a Refusal.
 type Kind int
 
-// The kinds of refusals. The last three are not answers of a server: they
-// concern the choice of a cluster.
+// The kinds of refusals. The last two are not answers of a server: they concern
+// the choice of a cluster.
 const (
 	UnknownCluster Kind = iota + 1 // 404 "key not found"
 	APIServerDown                  // 502 without a body
@@ -22,7 +22,7 @@ const (
 	WrongHost                      // 403 "invalid Host header"
 	Anonymous                      // 403 of the API server for system:anonymous
 	Unauthorized                   // 401 of the API server
-	NotHeadlamp                    // 404 "404 page not found", or any other answer to BASE/config
+	NotHeadlamp                    // 404 "404 page not found", or an unexpected answer to BASE/config
 	WebPage                        // a web page or a redirect
 	NeedsTLS                       // 400 of an HTTPS server
 	NoUpgrade                      // 400 of the API server: a proxy has removed the header Upgrade
@@ -32,9 +32,10 @@ const (
 	SeveralClusters // no cluster is named, and there is not exactly one
 )
 
-// Refusal means that a request was refused by Headlamp or by a proxy in front
-// of it, or that the API server refused it in a way that has a special meaning
-// there. The names in it may contain control characters.
+// Refusal means that Headlamp or a proxy in front of it refused a request. It
+// also describes those refusals of the API server that have another message or
+// hint if the connection is through Headlamp. The names in it may contain
+// control characters.
 type Refusal struct { //nolint:errname // named like stream.Refusal
 	Kind    Kind
 	Base    string   // the URL of the Headlamp server
@@ -144,8 +145,8 @@ func (r *Refusal) names() string {
 	return "type --headlamp-cluster with one of: " + r.list()
 }
 
-// inKubeconfig is like names, if the name of the cluster comes from a server's
-// address in the kubeconfig.
+// inKubeconfig is like names, for a name of a cluster that comes from the
+// address of a server in the kubeconfig.
 func (r *Refusal) inKubeconfig() string {
 	const hint = "correct the end of `server:` in the kubeconfig (`kubectl config view --minify`), or of --server"
 	if len(r.Known) == 0 {
@@ -177,7 +178,8 @@ func (r *Refusal) Permanent() bool {
 	return true
 }
 
-// Usage reports whether the arguments of the user cause the refusal.
+// Usage reports whether the refusal is an error of the command line, and not an
+// answer to a request.
 func (r *Refusal) Usage() bool { return r.Kind == NotStateless || r.Kind == SeveralClusters }
 
 // HTTPStatus returns the HTTP status code of the answer, or 0.
@@ -225,6 +227,7 @@ func statusMessage(body []byte) (message string, ok bool) {
 	return status.Message, err == nil && status.Kind == "Status"
 }
 
+// isPage reports whether the body of resp is HTML.
 func isPage(resp *http.Response) bool {
 	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	return mediaType == "text/html"
@@ -240,14 +243,16 @@ func isRedirect(resp *http.Response) bool {
 	return false
 }
 
-// nearest returns names sorted by the lengths of the prefix and the suffix that
-// they share with name, the longest first.
+// nearest returns names sorted by their likeness to name, the most similar
+// first.
 func nearest(name string, names []string) []string {
 	sorted := slices.Clone(names)
 	slices.SortStableFunc(sorted, func(a, b string) int { return cmp.Compare(likeness(name, b), likeness(name, a)) })
 	return sorted
 }
 
+// likeness returns the length of the longest common prefix of a and b plus the
+// length of the longest common suffix of what follows it, in bytes.
 func likeness(a, b string) int {
 	prefix := 0
 	for prefix < min(len(a), len(b)) && a[prefix] == b[prefix] {

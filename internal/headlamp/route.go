@@ -29,8 +29,8 @@ const (
 const userIDProtocol = "base64url.headlamp.authorization.k8s.io."
 
 // Route is the way to one cluster through one Headlamp server. A Route must not
-// be copied after the first call of Apply. The transports of its
-// configurations are safe for concurrent use.
+// be copied after the first call of Apply. The transports of the configurations
+// that Apply returns are safe for concurrent use.
 type Route struct {
 	Base    string // the URL of the server, without a / at the end
 	Cluster string // the name of the cluster, not escaped
@@ -45,30 +45,34 @@ type Route struct {
 	Server *Server
 
 	// Unverified means that only the path of the address suggests that the
-	// server is a Headlamp. The route then explains a refusal only if
-	// BASE/config is that of a Headlamp, and does not change the Authorization
-	// header.
+	// server is a Headlamp. The route then explains a refusal only if the
+	// answer to BASE/config is that of a Headlamp, or a refusal of the same
+	// kind. It does not change the Authorization header.
 	Unverified bool
 
 	uncached  atomic.Bool // the server has a response cache, which must be bypassed
 	connected atomic.Bool // the server has served the cluster
 
-	once    sync.Once
-	asking  chan struct{} // 1 slot: held while Base/config is requested
-	asked   time.Time     // the time of the last request; protected by asking, as the following
-	found   *Server       // the answer; nil if it was not that of a Headlamp
-	refused *Refusal      // the refusal of the last request, or nil
+	once sync.Once // initializes asking and found
+
+	// asking has one slot, which is occupied during a request for BASE/config.
+	// It protects the fields below.
+	asking  chan struct{}
+	asked   time.Time // the time of the last answer to BASE/config
+	found   *Server   // the last answer that was that of a Headlamp, or nil
+	refused *Refusal  // the refusal of the last request, or nil
 }
 
 // Apply returns a copy of cfg whose clients use the route. It replaces Host,
 // and disables HTTP/2, because a request that bypasses the response cache has a
-// header that HTTP/2 does not allow. It adds a transport inside those that
-// later calls of cfg.Wrap add. The credentials of cfg are used for the cluster;
-// its TLS and proxy settings for the Headlamp server.
+// header that HTTP/2 does not allow. It adds a transport, which is inside those
+// that later calls of Wrap add. The credentials of cfg are for the cluster; its
+// TLS and proxy settings are for the Headlamp server.
 //
-// The transport returns an answer that a Refusal explains as a response whose
-// Body has the method Refusal() error. It is not an error of the transport,
-// because client-go renews credentials after a response with the status 401.
+// If a Refusal explains an answer, the Body of the response has a method
+// Refusal() error that returns it. The transport does not return it as an
+// error, because client-go renews credentials only after a response with the
+// status 401.
 func (r *Route) Apply(cfg *rest.Config) *rest.Config {
 	r.once.Do(func() {
 		r.asking = make(chan struct{}, 1)
@@ -82,9 +86,9 @@ func (r *Route) Apply(cfg *rest.Config) *rest.Config {
 }
 
 // NewClient returns an HTTP client for Probe. It has the TLS and proxy settings
-// and the timeout of cfg, but not its credentials, except the client
-// certificate: it is for the Headlamp server or a proxy in front of it, which
-// may require it. gate is the token of the desktop app, or "".
+// and the timeout of cfg. Its only credentials are gate, which is the token of
+// the desktop app or "", and the client certificate of cfg, which the Headlamp
+// server or a proxy in front of it may require.
 func NewClient(cfg *rest.Config, gate string) (*http.Client, error) {
 	own := rest.CopyConfig(cfg)
 	own.BearerToken, own.BearerTokenFile, own.Username, own.Password = "", "", "", ""
@@ -150,8 +154,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.check(out, resp), nil
 }
 
-// isCached reports whether resp is an answer of the server's response cache,
-// which may be the answer to another query, and req did not bypass the cache.
+// isCached reports whether resp comes from the server's response cache, so that
+// it may be the answer to another query, and req did not bypass the cache.
 func isCached(req *http.Request, resp *http.Response) bool {
 	return strings.EqualFold(resp.Header.Get(cacheHeader), "true") &&
 		req.Method == http.MethodGet && req.Header.Get("Connection") == ""
@@ -181,8 +185,9 @@ func (r *Route) request(req *http.Request) *http.Request {
 	return req
 }
 
-// offer changes the offer of subprotocols of a WebSocket handshake. Headlamp
-// separates the names only at ", ". The user ID is the last one.
+// offer changes the header of a WebSocket handshake that offers subprotocols.
+// It separates them by ", ", because Headlamp splits the header only there. For
+// a stateless cluster, it adds the user ID as the last subprotocol.
 func (r *Route) offer(h http.Header) {
 	const header = "Sec-Websocket-Protocol"
 	var names []string
@@ -201,11 +206,12 @@ func (r *Route) offer(h http.Header) {
 	}
 }
 
-// maxRefusal limits how much of an answer is read to find its Kind, in bytes.
+// maxRefusal is how much of the body of an answer is read to determine its
+// Kind, in bytes.
 const maxRefusal = 64 << 10
 
-// check returns resp. If a Refusal explains the answer, the body of resp has
-// the method Refusal.
+// check returns resp. Unless resp is a success, it replaces the body by a
+// refusedBody with the same content.
 func (t *transport) check(req *http.Request, resp *http.Response) *http.Response {
 	success := resp.StatusCode == http.StatusSwitchingProtocols || resp.StatusCode/100 == 2
 	if success && !isPage(resp) {
@@ -222,8 +228,8 @@ func (t *transport) check(req *http.Request, resp *http.Response) *http.Response
 	return resp
 }
 
-// failing is a reader that has failed with err. If err is nil, it is a reader
-// of Reader.
+// failing is a reader whose Read returns err. If err is nil, it reads from
+// Reader.
 type failing struct {
 	io.Reader
 	err error
@@ -260,7 +266,7 @@ func (t *transport) explain(req *http.Request, resp *http.Response, body []byte)
 	upgrade := req.Header.Get("Upgrade")
 	switch {
 	case kind == APIServerDown && upgrade != "" && !strings.EqualFold(upgrade, "websocket"):
-		return nil // Headlamp answers each SPDY handshake with 502
+		return nil // Headlamp answers every SPDY handshake with 502
 	case kind == 0 && r.Kubeconfig != nil && len(req.URL.RequestURI()) < shortURI && isTooLarge(resp, body):
 		kind = TooLarge
 	}
@@ -277,7 +283,7 @@ func (t *transport) explain(req *http.Request, resp *http.Response, body []byte)
 	switch {
 	case server == nil && r.Unverified && (other == nil || other.Kind != kind || kind == NotHeadlamp || kind == WebPage):
 		return nil
-	case server != nil && kind == NotHeadlamp: // the text is the same as that of an API server for an unknown path
+	case server != nil && kind == NotHeadlamp: // an API server answers an unknown path with the same text
 		return nil
 	case server != nil:
 		refusal.Known = nearest(r.Cluster, server.Names())
@@ -288,6 +294,7 @@ func (t *transport) explain(req *http.Request, resp *http.Response, body []byte)
 	return refusal
 }
 
+// refusal returns a Refusal with the values of the route.
 func (r *Route) refusal(kind Kind, code int) *Refusal {
 	return &Refusal{
 		Kind: kind, Base: r.Base, Cluster: r.Cluster, Code: code,
@@ -295,8 +302,8 @@ func (r *Route) refusal(kind Kind, code int) *Refusal {
 	}
 }
 
-// shortURI is the length in bytes up to which a URI is not the reason why a
-// request is too large.
+// If the URI of a request is shorter than shortURI, in bytes, it is not what
+// makes the request too large.
 const shortURI = 1 << 10
 
 // isTooLarge reports whether the request was refused because it is too large.
@@ -310,12 +317,13 @@ func isTooLarge(resp *http.Response, body []byte) bool {
 
 const (
 	askTimeout = 5 * time.Second  // the time limit of a request for BASE/config
-	askAgain   = 10 * time.Second // how long its answer is used
+	askAgain   = 10 * time.Second // how long an answer is used before the next request
 )
 
 // ask requests BASE/config, unless it was answered less than askAgain ago. It
-// returns the last answer that was one of a Headlamp, or nil, and the refusal
-// of the last request, or nil.
+// returns the last answer that was that of a Headlamp, or nil, and the refusal
+// of the last request, or nil. If ctx ends while another request is waiting for
+// the answer, it returns nil for both.
 func (t *transport) ask(ctx context.Context) (*Server, *Refusal) {
 	r := t.route
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)

@@ -67,8 +67,8 @@ func (f *front) last(t *testing.T) *http.Request {
 	return f.requests[len(f.requests)-1]
 }
 
-// send sends a request through route and returns the answer and the Refusal
-// that explains it.
+// send sends a request through route and returns the answer, and the Refusal
+// that explains it or nil. change, if not nil, changes the request.
 func (f *front) send(
 	t *testing.T, route *Route, cfg *rest.Config, change func(*http.Request),
 ) (*http.Response, *Refusal) {
@@ -283,7 +283,7 @@ func TestRoute_NoHTTP2(t *testing.T) {
 	}
 }
 
-// refusing is one answer of a server, and how it is explained.
+// refusing is an answer of a server, and the Refusal that explains it.
 type refusing struct {
 	name        string
 	code        int
@@ -403,8 +403,8 @@ func checkRefusal(t *testing.T, got *Refusal, want refusing, base string) {
 	}
 }
 
-// If only the path suggests a Headlamp, and BASE/config shows that it is none,
-// no answer is explained.
+// No answer is explained if only the path suggests a Headlamp, and the answer
+// to BASE/config is not that of a Headlamp.
 func TestRoute_UnverifiedIsNotHeadlamp(t *testing.T) {
 	for _, test := range refusals {
 		f := newFront(t, "", test.answer)

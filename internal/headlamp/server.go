@@ -57,8 +57,9 @@ func (s *Server) Cluster(name string) *Cluster {
 }
 
 // Choose returns the name of the cluster to use: name if it is not "", else the
-// only cluster, else the cluster that has the name of the context. Otherwise
-// the error is a *Refusal. context may be "".
+// only cluster, else the cluster that has the name of the context; see MapName.
+// If there is none, or no cluster is called name, the error is a *Refusal.
+// context may be "".
 func (s *Server) Choose(name, context string) (string, error) {
 	mapped := MapName(context)
 	switch {
@@ -104,8 +105,9 @@ const maxConfig = 4 << 20
 // Probe asks a server for its clusters and settings by GET base/config. client
 // must send no credentials except the token of the desktop app; see NewClient.
 // Probe follows no redirect. ctx limits the time. The error is a *Refusal if
-// the answer is not that of a Headlamp server. Otherwise it is an error of the
-// connection, or the server has answered with a status from 500 on.
+// the answer is not that of a Headlamp server. Other errors mean that the
+// connection failed or was cut, that the status is 5xx, or that the answer is
+// larger than 4 MiB.
 func Probe(ctx context.Context, client *http.Client, base string) (*Server, error) {
 	own := *client
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -131,7 +133,7 @@ func readConfig(resp *http.Response, base string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s/config: %w", base, err)
 	}
-	if resp.StatusCode/100 == 5 { // Headlamp, or a proxy in front of it, which may be restarting it
+	if resp.StatusCode/100 == 5 { // from Headlamp, or from a proxy while Headlamp is being restarted
 		return nil, fmt.Errorf("the Headlamp server %s does not work at the moment: its answer is %s", base, resp.Status)
 	}
 	refusal := &Refusal{Base: base, Code: resp.StatusCode}
@@ -151,12 +153,13 @@ func readConfig(resp *http.Response, base string) (*Server, error) {
 		return nil, fmt.Errorf("the answer of %s/config is larger than %d MiB", base, maxConfig>>20)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, fmt.Errorf("the answer of %s/config was cut off: %w", base, err)
-	case err != nil, c.Clusters == nil && c.Dynamic == nil: // another program
+	case err != nil, c.Clusters == nil && c.Dynamic == nil: // the answer of another program
 		return nil, refusal
 	}
 	return c.server(base), nil
 }
 
+// server returns the Server that c describes.
 func (c *config) server(base string) *Server {
 	s := &Server{
 		Base: base, Stateless: c.Dynamic != nil && *c.Dynamic, NodeShellImage: c.NodeShellImage,

@@ -39,8 +39,8 @@ const (
 )
 
 // Contexts reads the files and returns all contexts, sorted by name. With
-// --context, it returns only this one. If Load uses the pod's service account
-// unless a flag is given, the last context is the service account. Every error
+// --context, it returns only this one. If Load without flags would use the
+// pod's service account, the last context is the service account. Every error
 // is an *Error. A context whose entries are invalid is not an error: see
 // Connect.
 func (f *Flags) Contexts() ([]Context, error) {

@@ -11,7 +11,7 @@ type Login int
 // The kinds of credentials.
 const (
 	NoLogin     Login = iota
-	Bearer            // a token, or a file, plugin or auth-provider; a plugin may also return a certificate
+	Bearer            // a token, or a file, plugin or auth-provider; a plugin may return a certificate instead
 	Certificate       // only a client certificate
 	Password          // a user name and a password
 )
@@ -59,19 +59,19 @@ func loginOf(user *clientcmdapi.AuthInfo) Login {
 type Server struct {
 	URL    string
 	Source string // where the URL is set, for messages: "--headlamp"
-	// Secret reports whether requests carry another secret than the user's
-	// credentials: UseHTTPCredentials then also determines whether it is sent.
+	// Secret reports whether requests contain a secret in addition to the
+	// user's credentials. UseHTTPCredentials then applies to it, too.
 	Secret bool
 }
 
 // ConnectTo returns a connection to a server that passes requests on to a
 // cluster, with the bearer token of the user as its only credentials.
 //
-// The flags for TLS, --client-certificate among them, and --proxy-url apply to
-// the connection with the server. Of the kubeconfig, only the user's token and
-// impersonation, and the namespace of the context, are used. Namespace is "" if
-// neither a flag nor the context has one. The service account of the pod is not
-// used. Every error is an *Error.
+// The flags for TLS (including --client-certificate) and --proxy-url apply to
+// the connection with the server. ConnectTo uses the following parts of the
+// kubeconfig: the token and the impersonation of the user, and the namespace of
+// the context. Namespace is "" if neither a flag nor the context has one. The
+// service account of the pod is not used. Every error is an *Error.
 func (l *Loaded) ConnectTo(server Server) (*Connection, error) {
 	f := l.flags
 	f.Server, f.serverSource, f.serverSecret, f.Cluster = server.URL, server.Source, server.Secret, ""

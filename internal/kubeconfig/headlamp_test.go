@@ -38,17 +38,17 @@ func TestUser(t *testing.T) {
 		flags Flags
 		want  User
 	}{
-		"current context":  {Flags{}, User{"ann", Bearer, false}},
-		"--context":        {Flags{Context: "prod"}, User{"ann", Bearer, true}},
-		"--token":          {Flags{Token: "t"}, User{"ann", Bearer, true}},
-		"--user":           {Flags{User: "plugin"}, User{"plugin", Bearer, true}},
-		"certificate":      {Flags{User: "certificate"}, User{"certificate", Certificate, true}},
-		"password":         {Flags{User: "password"}, User{"password", Password, true}},
-		"--username":       {Flags{Username: "me"}, User{"ann", Password, true}},
-		"both":             {Flags{User: "both"}, User{"both", Bearer, true}},
-		"none":             {Flags{Context: "nobody"}, User{"", NoLogin, true}},
-		"token, not a pw":  {Flags{User: "password", Token: "t"}, User{"password", Bearer, true}},
-		"certificate flag": {Flags{Context: "nobody", ClientCert: "f"}, User{"", NoLogin, true}},
+		"current context":   {Flags{}, User{"ann", Bearer, false}},
+		"--context":         {Flags{Context: "prod"}, User{"ann", Bearer, true}},
+		"--token":           {Flags{Token: "t"}, User{"ann", Bearer, true}},
+		"--user":            {Flags{User: "plugin"}, User{"plugin", Bearer, true}},
+		"certificate":       {Flags{User: "certificate"}, User{"certificate", Certificate, true}},
+		"password":          {Flags{User: "password"}, User{"password", Password, true}},
+		"--username":        {Flags{Username: "me"}, User{"ann", Password, true}},
+		"both":              {Flags{User: "both"}, User{"both", Bearer, true}},
+		"none":              {Flags{Context: "nobody"}, User{"", NoLogin, true}},
+		"password, --token": {Flags{User: "password", Token: "t"}, User{"password", Bearer, true}},
+		"certificate flag":  {Flags{Context: "nobody", ClientCert: "f"}, User{"", NoLogin, true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.flags.Kubeconfig = file
@@ -117,7 +117,7 @@ func TestConnectTo_NoFile(t *testing.T) {
 	}
 }
 
-// The service account of the pod is not for a server that --headlamp names.
+// ConnectTo does not use the service account of the pod.
 func TestConnectTo_ServiceAccount(t *testing.T) {
 	cleanEnvironment(t)
 	dir := t.TempDir()

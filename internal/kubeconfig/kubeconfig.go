@@ -103,8 +103,8 @@ func (f *Flags) Read() (*Loaded, error) {
 	return &Loaded{*f, files, raw}, nil
 }
 
-// Context returns the name of the context, which may be undefined; or
-// InCluster, or "". See Connection.Context.
+// Context returns the name of the context, InCluster, or ""; see
+// Connection.Context. The files may not define a context of this name.
 func (l *Loaded) Context() string {
 	if name := l.flags.contextName(l.raw); name != "" || !l.usesAccount() {
 		return name

@@ -71,7 +71,8 @@ type Value struct {
 	Key    string // in the file: "escape-char"
 	Text   string // "" if the setting is not set
 	Source string // for users: the variable or the file that sets it, or "default"
-	// OfContext reports whether the part of the file for the context sets it.
+	// OfContext reports whether Text comes from the part of the file for the
+	// context.
 	OfContext bool
 }
 
