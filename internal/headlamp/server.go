@@ -144,6 +144,9 @@ func readConfig(resp *http.Response, base string) (*Server, error) {
 	}
 	if resp.StatusCode != http.StatusOK || mediaType != "application/json" {
 		refusal.Kind = cmp.Or(kindOf(resp, body), NotHeadlamp)
+		if _, ok := statusMessage(body); ok { // of an API server
+			refusal.Kind = NotHeadlamp
+		}
 		return nil, refusal
 	}
 	refusal.Kind = NotHeadlamp

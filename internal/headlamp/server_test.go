@@ -80,7 +80,14 @@ func TestProbe_OtherAnswers(t *testing.T) {
 		{"Host header", "text/plain", "invalid Host header\n", 403, WrongHost},
 		{"HTTPS server", "", "Client sent an HTTP request to an HTTPS server.\n", 400, NeedsTLS},
 		{"nginx with HTTPS", "text/html", "<title>400 The plain HTTP request was sent to HTTPS port</title>", 400, NeedsTLS},
-		{"API server", jsonType, `{"kind":"Status","message":"x"}`, 200, NotHeadlamp},
+		{"Status", jsonType, `{"kind":"Status","message":"x"}`, 200, NotHeadlamp},
+		{
+			"API server without anonymous requests", jsonType, `{"kind":"Status","message":"Unauthorized"}`, 401, NotHeadlamp,
+		},
+		{
+			"API server", jsonType,
+			`{"kind":"Status","message":"forbidden: User \"system:anonymous\" cannot get path"}`, 403, NotHeadlamp,
+		},
 		{"list", jsonType, `[]`, 200, NotHeadlamp},
 		{"null", jsonType, `null`, 200, NotHeadlamp},
 		{"text", "text/plain", `{"clusters":[]}`, 200, NotHeadlamp},
