@@ -120,6 +120,7 @@ func (a *app) execMany(ctx context.Context, p *execPlan) error {
 		if err != nil {
 			return nil, err
 		}
+		ctx = remote.RetryRefused(ctx, a.env(), p.session.connectTimeout)
 		return fanout.FindPods(ctx, a.fanoutSettings(p, cluster), pod.Request{
 			Namespace: kube.Namespace, Target: p.target, Selector: p.many.selector, Container: p.container,
 		})
