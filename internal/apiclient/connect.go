@@ -28,6 +28,9 @@ type Origin struct {
 	// Source names where the server's address is set if Context is "":
 	// "--server", or "the service account of this pod".
 	Source string
+	// Proxied means that the server is not an API server, but passes requests
+	// on to one: a Headlamp server.
+	Proxied bool
 	// Cluster is the name of the cluster in the kubeconfig, or "".
 	Cluster string
 	// ProxySource names where the proxy's address is set: "--proxy-url", or
@@ -170,8 +173,13 @@ func (e *ConnectError) Hint() string {
 		return e.proxyHint()
 	case errors.As(e.Err, &dns):
 		return e.dnsHint(dns)
+	case errors.Is(e.Err, http.ErrSchemeMismatch) && e.Origin.Proxied:
+		return "the server answers with HTTP, not with HTTPS: its address must begin with http://; " + e.Origin.where()
 	case errors.Is(e.Err, http.ErrSchemeMismatch):
 		return "the server answers with HTTP, not with HTTPS: is this the address of an API server? " + e.Origin.where()
+	case e.Origin.Proxied && (errors.As(e.Err, &alert) || errors.As(e.Err, &op) && op.Op == "remote error"):
+		return "the server ended the TLS handshake: if it requires a client certificate, type --client-certificate FILE " +
+			"--client-key FILE; " + e.Origin.where()
 	case errors.As(e.Err, &alert), errors.As(e.Err, &op) && op.Op == "remote error":
 		return "the server ended the TLS handshake: it probably does not accept the client certificate of the user; " +
 			"log in again, or choose another user with --context or --user"
@@ -179,7 +187,11 @@ func (e *ConnectError) Hint() string {
 	if hint := e.certificateHint(); hint != "" {
 		return hint
 	}
-	hint := "is the cluster up, and are you on its network (VPN)? " + e.Origin.where()
+	what := "cluster"
+	if e.Origin.Proxied {
+		what = "server"
+	}
+	hint := fmt.Sprintf("is the %s up, and are you on its network (VPN)? %s", what, e.Origin.where())
 	if e.Timeout() {
 		hint += "\n--request-timeout allows more time"
 	}
@@ -256,6 +268,9 @@ func (e *ConnectError) certificateHint() string {
 	case errors.As(e.Err, &invalid) && invalid.Reason == x509.Expired:
 		return "the server's certificate is not valid at the time of this machine's clock: check `date`, " +
 			"or renew the certificate of the server"
+	case e.Origin.Proxied && (errors.As(e.Err, &unknown) || errors.As(e.Err, &invalid) || errors.As(e.Err, &untrusted)):
+		return "--certificate-authority FILE names the certificate authority of this server: that in the kubeconfig is not " +
+			"used, because it is that of the API server"
 	case errors.As(e.Err, &unknown), errors.As(e.Err, &invalid), errors.As(e.Err, &untrusted):
 		return "`kubectl config view --minify` shows the server's address and its certificate authority; " +
 			"--certificate-authority FILE gives another one"

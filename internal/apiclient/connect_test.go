@@ -105,6 +105,36 @@ func TestConnectError_Hint(t *testing.T) {
 	}
 }
 
+// The server is a Headlamp server, and its address is that of a flag.
+func TestConnectError_HintProxied(t *testing.T) {
+	const where = "https://h is the address in --headlamp"
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{syscall.ECONNREFUSED, "is the server up, and are you on its network (VPN)? " + where},
+		{
+			http.ErrSchemeMismatch,
+			"the server answers with HTTP, not with HTTPS: its address must begin with http://; " + where,
+		},
+		{
+			&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}},
+			"--certificate-authority FILE names the certificate authority of this server: that in the kubeconfig is not " +
+				"used, because it is that of the API server",
+		},
+		{
+			tls.AlertError(116),
+			"the server ended the TLS handshake: if it requires a client certificate, type --client-certificate FILE " +
+				"--client-key FILE; " + where,
+		},
+	} {
+		err := &ConnectError{Origin: Origin{Server: "https://h", Source: "--headlamp", Proxied: true}, Err: tt.err, host: "h"}
+		if got := Hint(err); got != tt.want {
+			t.Errorf("%v: hint\n%s\nwant\n%s", tt.err, got, tt.want)
+		}
+	}
+}
+
 // The hint quotes the name of the cluster for the shell, and keeps the other
 // hosts in NO_PROXY.
 func TestConnectError_HintForProxy(t *testing.T) {

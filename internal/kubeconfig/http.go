@@ -91,6 +91,7 @@ func (f *Flags) loadHTTP(raw *clientcmdapi.Config, files sources, config *rest.C
 		return h
 	}
 	h.config.Host, h.config.TLSClientConfig = address.String(), rest.TLSClientConfig{}
+	f.explain(raw, h.config)
 	switch {
 	case address.User != nil || hasCredentials(h.config):
 	case f.serverSecret:

@@ -149,6 +149,7 @@ func (f *Flags) connect(raw *clientcmdapi.Config, files sources) (*Connection, e
 	if err != nil {
 		return nil, err
 	}
+	f.explain(raw, config)
 	conn := &Connection{Config: config}
 	if !rest.IsConfigTransportTLS(*config) {
 		conn.http = f.loadHTTP(raw, files, config)
@@ -213,9 +214,14 @@ func (f *Flags) clientConfig(
 		shown, _, _ := describeAddress(value)
 		return nil, badServer(where, f.clusterName(raw), shown, "is neither a URL nor host:port", "")
 	}
+	return config, nil
+}
+
+// explain makes clients of config return errors that name the addresses in
+// config, and refuse redirects to another server.
+func (f *Flags) explain(raw *clientcmdapi.Config, config *rest.Config) {
 	apiclient.Explain(config, f.origin(raw, config))
 	config.Wrap(SameOrigin)
-	return config, nil
 }
 
 // origin describes the addresses of the server and the proxy, for hints.
@@ -227,7 +233,7 @@ func (f *Flags) origin(raw *clientcmdapi.Config, config *rest.Config) apiclient.
 	}
 	switch {
 	case f.Server != "":
-		o.Source = cmp.Or(f.serverSource, "--server")
+		o.Source, o.Proxied = cmp.Or(f.serverSource, "--server"), f.serverSource != ""
 	case f.Cluster != "":
 		o.Source = "--cluster " + quote(f.Cluster)
 	case f.contextName(raw) == InCluster:
