@@ -22,7 +22,7 @@ import (
 )
 
 // defaultProbeTimeout limits the request for the configuration of a Headlamp
-// server.
+// server, unless --request-timeout is given.
 const defaultProbeTimeout = 5 * time.Second
 
 // headlampConnection is a connection through a Headlamp server that is being
@@ -203,10 +203,7 @@ func (a *app) probeHeadlamp(ctx context.Context, cfg *rest.Config, base, gate st
 		return nil, err
 	}
 	defer client.CloseIdleConnections()
-	timeout := cmp.Or(a.probeTimeout, defaultProbeTimeout)
-	if cfg.Timeout > 0 {
-		timeout = min(timeout, cfg.Timeout)
-	}
+	timeout := cmp.Or(cfg.Timeout, a.probeTimeout, defaultProbeTimeout)
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	server, err := headlamp.Probe(limited, client, base)
