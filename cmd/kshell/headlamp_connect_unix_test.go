@@ -124,6 +124,13 @@ func TestHeadlamp_SilentServer(t *testing.T) {
 	if err == nil || !strings.HasSuffix(err.Error(), "no answer from "+address+" within 1ms") {
 		t.Errorf("error %v", err)
 	}
+	// --request-timeout replaces the time limit, also if it is longer.
+	a = appFor(t, "--kubeconfig", os.DevNull, "--headlamp", address, "--request-timeout", "20ms")
+	a.probeTimeout = time.Millisecond
+	_, err = a.connect(t.Context(), connectOptions{})
+	if err == nil || !strings.HasSuffix(err.Error(), "no answer from "+address+" within 20ms") {
+		t.Errorf("with --request-timeout: error %v", err)
+	}
 	// If the cluster is known, the server is asked only for the namespace, and
 	// an answer is not required.
 	a = appFor(t, "--kubeconfig", os.DevNull, "--headlamp", address+"/clusters/main")
