@@ -8,8 +8,8 @@ import (
 	"kshell/internal/script"
 )
 
-// connectionFlags adds the flags -n, --context, --headlamp and
-// --headlamp-cluster of kshell's own command line to the commands in hints.
+// connectionFlags adds the flags -n, --context and those for a Headlamp server
+// of kshell's own command line to the commands in hints.
 type connectionFlags struct {
 	program  string // kshell, or kubectl kshell
 	flags    *kubeconfig.Flags
@@ -34,6 +34,8 @@ func (c connectionFlags) Complete(command string) string {
 		if own {
 			one = addFlag(one, "--"+headlampFlag, c.headlamp.address)
 			one = addFlag(one, "--"+clusterFlag, c.headlamp.cluster)
+			one = addFlag(one, "--"+tokenFileFlag, c.headlamp.tokenFile)
+			one = addFlag(one, "--"+statelessFlag, c.headlamp.stateless)
 		}
 		if own || kubectl && !strings.HasPrefix(one, "kubectl config set-") {
 			one = addFlag(one, "--context", c.flags.Context)

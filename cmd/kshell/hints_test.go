@@ -80,4 +80,9 @@ func TestConnectionFlags_Headlamp(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}
+	flags.headlamp = &headlampFlags{address: "h", tokenFile: "token", stateless: "always"}
+	want := "kshell node-shell list --headlamp h --headlamp-token-file token --headlamp-stateless always"
+	if got := flags.Complete("kshell node-shell list"); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
 }
