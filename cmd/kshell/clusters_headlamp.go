@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 
-	"k8s.io/client-go/rest"
-
 	"kshell/internal/headlamp"
 	"kshell/internal/kubeconfig"
 )
@@ -47,9 +45,9 @@ func (a *app) headlampEntries(
 	return entries, nil
 }
 
-// sends reports whether a command sends the user's credentials to a cluster.
-// chosen is the cluster that a command uses if no other flag names one, or "".
-// Other clusters get the credentials only if the context has their name.
+// sends reports whether kshell sends the user's credentials to a cluster. chosen
+// is the cluster that the flags and the settings select, or "". Another cluster
+// gets the credentials only if the context has its name.
 func (c *headlampConnection) sends(cluster, chosen string) bool {
 	switch {
 	case c.user.Login != kubeconfig.Bearer:
@@ -80,20 +78,10 @@ func (c *headlampConnection) connectTo(cluster, chosen string) (*kubeconfig.Conn
 		return nil, err
 	}
 	if own.user.Login == kubeconfig.NoLogin {
-		own.conn.Config = withoutLogin(own.conn.Config)
+		own.conn.Config = headlamp.WithoutLogin(own.conn.Config)
 	}
 	own.setNamespace(cluster)
 	route := &headlamp.Route{Base: own.plan.address.Base, Cluster: cluster, Gate: own.gate, Server: own.server}
 	own.conn.Config = route.Apply(own.conn.Config)
 	return own.conn, nil
-}
-
-// withoutLogin returns cfg without the credentials for the cluster. The client
-// certificate is that for the Headlamp server.
-func withoutLogin(cfg *rest.Config) *rest.Config {
-	cfg = rest.CopyConfig(cfg)
-	cfg.BearerToken, cfg.BearerTokenFile = "", ""
-	cfg.ExecProvider, cfg.AuthProvider, cfg.AuthConfigPersister = nil, nil, nil
-	cfg.Impersonate = rest.ImpersonationConfig{}
-	return cfg
 }

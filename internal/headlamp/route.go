@@ -90,13 +90,20 @@ func (r *Route) Apply(cfg *rest.Config) *rest.Config {
 // the desktop app or "", and the client certificate of cfg, which the Headlamp
 // server or a proxy in front of it may require.
 func NewClient(cfg *rest.Config, gate string) (*http.Client, error) {
-	own := rest.CopyConfig(cfg)
-	own.BearerToken, own.BearerTokenFile, own.Username, own.Password = "", "", "", ""
-	own.ExecProvider, own.AuthProvider, own.AuthConfigPersister = nil, nil, nil
-	own.Impersonate = rest.ImpersonationConfig{}
+	own := WithoutLogin(cfg)
 	own.NextProtos = []string{"http/1.1"}
 	own.Wrap(func(next http.RoundTripper) http.RoundTripper { return &gateTransport{next, gate} })
 	return rest.HTTPClientFor(own)
+}
+
+// WithoutLogin returns a copy of cfg without the credentials for a cluster. It
+// keeps the client certificate, which is for the Headlamp server.
+func WithoutLogin(cfg *rest.Config) *rest.Config {
+	cfg = rest.CopyConfig(cfg)
+	cfg.BearerToken, cfg.BearerTokenFile, cfg.Username, cfg.Password = "", "", "", ""
+	cfg.ExecProvider, cfg.AuthProvider, cfg.AuthConfigPersister = nil, nil, nil
+	cfg.Impersonate = rest.ImpersonationConfig{}
+	return cfg
 }
 
 // gateTransport adds the token of the desktop app to each request.
