@@ -189,6 +189,7 @@ func (l *link) run(
 		case errors.Is(err, errQuit):
 			return last
 		case errors.Is(err, errResume):
+			l.works() // there was no failure, so GiveUpAfter begins again
 			continue
 		case errors.Is(err, errExpired), ctx.Err() == nil && l.expired(0) && errors.Is(err, context.DeadlineExceeded):
 			return last // GiveUpAfter ended this attempt, so err does not say why connecting failed

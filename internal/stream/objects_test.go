@@ -101,15 +101,19 @@ func (x *objectsTest) serve(w http.ResponseWriter, r *http.Request) {
 	answer(w, r)
 }
 
-// run runs the Objects for so long. It returns nil if they were still running.
+// run calls Objects.Run and cancels it after the given time. It returns nil if
+// Run had not returned before.
 func (x *objectsTest) run(within time.Duration) error {
 	x.t.Helper()
 	stopped := errors.New("the test has ended")
 	ctx, cancel := context.WithTimeoutCause(x.t.Context(), within, stopped)
 	defer cancel()
 	err := x.o.Run(ctx)
-	if errors.Is(err, stopped) {
+	switch {
+	case errors.Is(err, stopped):
 		return nil
+	case err == nil:
+		return errors.New("Run has returned nil")
 	}
 	return err
 }
@@ -446,6 +450,18 @@ func TestObjects_ConnectTimeout(t *testing.T) {
 		var lost *LostError
 		if err := x.run(10 * time.Second); !errors.As(err, &lost) {
 			t.Error(err)
+		}
+	})
+}
+
+// GiveUpAfter limits the attempts after a failure. A watch that the server ends
+// normally is not a failure.
+func TestObjects_NormalEndsAndGiveUpAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newObjectsTest(t, handlers{listOf("10")}, handlers{watchEvents(2 * time.Second)})
+		x.o.Link.GiveUpAfter = 5 * time.Second
+		if err := x.run(time.Minute); err != nil {
+			t.Errorf("%v after %v", err, time.Since(x.start))
 		}
 	})
 }
