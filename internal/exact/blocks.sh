@@ -25,8 +25,9 @@ k_feed() {
 	k_rest
 }
 
-# k_ask reads the input until it ends, if USR1 has set k_over. Before the rest of
-# the script has arrived, USR1 interrupts read, and what read has read is lost.
+# If USR1 has set k_over, k_ask reads the input to its end. This happens if USR1
+# arrives before the rest of the script: USR1 interrupts read, which loses a part
+# of a line, so the rest of the script cannot be used.
 k_ask() {
 	[ $k_over ] && cat <&3 >/dev/null
 }

@@ -54,11 +54,12 @@ k_await() {
 	[ $k_over ] && wait $k_child
 }
 
-# k_bulk reads for a tenth of k_limit, and fails if the client does not
-# disconnect. It is fast, but does not notice whether the client sends anything.
+# k_bulk reads the input for a tenth of k_limit. It fails if the client does not
+# disconnect in this time. It is faster than read, but cannot detect whether the
+# client sends anything.
 k_bulk() { k_within $((k_limit / 10)) ALRM k_cat; }
 
-# k_cat is the command of k_bulk. ALRM ends it.
+# k_cat is the command that k_bulk runs. ALRM ends it.
 k_cat() {
 	k_child= k_stopped=
 	trap 'k_stopped=1; kill -KILL $k_child' ALRM

@@ -14,12 +14,12 @@ import (
 	"kshell/test/cgroup"
 )
 
-// endAfterGo is a command that reads a line and ends when the FIFO named go is
-// opened and closed.
+// endAfterGo is a command that reads a line from its stdin, and ends with the
+// code 7 when a writer has opened and closed the FIFO named go.
 var endAfterGo = sh("read -r line; read -r line <go; exit 7")
 
-// startEndAfterGo starts endAfterGo, and calls before while the command waits.
-// It returns when the end of the command was reported.
+// startEndAfterGo starts endAfterGo, calls before while the command reads the
+// FIFO, and then ends the command. It returns when the end was reported.
 func (sh shell) startEndAfterGo(t *testing.T, o Options, before func(), setups ...setup) *shellRun {
 	t.Helper()
 	dir := t.TempDir()
@@ -49,10 +49,11 @@ func (sh shell) startEndAfterGo(t *testing.T, o Options, before func(), setups .
 	return r
 }
 
-// lineAndMore is an input without an end.
+// lineAndMore returns an input that begins with a line and does not end.
 func lineAndMore() io.Reader { return io.MultiReader(strings.NewReader("line\n"), &endlessReader{}) }
 
-// stopped is a writer whose first Write blocks until resume is closed.
+// stopped is a writer whose Write closes began, and blocks until resume is
+// closed.
 type stopped struct{ began, resume chan struct{} }
 
 func (s stopped) Write(p []byte) (int, error) {
@@ -65,9 +66,9 @@ func (s stopped) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// fillPipe is a command that writes one byte, and then as many bytes as a pipe
-// can hold. If the client reads only the first byte, the script cannot report
-// the end of the command on stdout.
+// fillPipe is a command that writes one byte, waits for the file named go, and
+// writes as many bytes as a pipe can hold. If the client reads only the first
+// byte, the script cannot report the end of the command on stdout.
 var fillPipe = sh(`printf x; until [ -e go ]; do sleep 0.05; done; head -c "$1" /dev/zero; exit 7`,
 	fmt.Sprint(pipeCapacity))
 
@@ -88,9 +89,9 @@ func (sh shell) startFillPipe(t *testing.T, o Options) (r *shellRun, stdout stop
 	return r, stdout
 }
 
-// After the end of the command, the script waits only for a limited time for a
-// client that sends nothing: the client may be gone, and the servers may not
-// have noticed it.
+// After the end of the command, the script waits for a limited time for a client
+// that sends nothing: the connection may be lost, and the servers may not have
+// noticed it.
 func TestScript_SilentClient(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		t.Run("no input", func(t *testing.T) {
@@ -118,8 +119,8 @@ func TestScript_SilentClient(t *testing.T) {
 	})
 }
 
-// A client that sends lines, because it has not received the end of all output
-// yet, receives it.
+// A client that has not received all output sends empty lines. The script then
+// stays until the client has received everything.
 func TestScript_SlowClient(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		for name, input := range map[string]io.Reader{"no input": nil, "input": lineAndMore()} {

@@ -34,8 +34,8 @@ var errSourcePanicked = errors.New("the input cannot be read")
 //
 // Between these, and after `end`, it sends a line `?` or an empty line when
 // that is requested. The script answers `?` on both streams. An empty line
-// makes the script check its processes and, after the end of the command, shows
-// that the client is still there.
+// makes the script check its processes. After the end of the command, it shows
+// the script that the client is still connected.
 //
 // Input that arrives while a block is being sent becomes the next block.
 type input struct {
@@ -134,7 +134,7 @@ func (in *input) sent() (n int64, complete bool) {
 // that, it would become a line of the script.
 func (in *input) ping() { in.set(&in.pingRequested) }
 
-// check requests an empty line. It returns false if Read sends nothing more.
+// check requests an empty line. It returns false if the input was canceled.
 func (in *input) check() bool {
 	in.set(&in.checkRequested)
 	_, canceled := in.ended()
@@ -150,8 +150,9 @@ func (in *input) reset() {
 	in.changed.Broadcast()
 }
 
-// stop makes Read send no more of the input, not even the rest of a block: the
-// command has ended. If all is true, Read sends nothing more.
+// stop makes Read send no more input, not even the rest of a block. Read still
+// sends the rest of the script and the empty lines that check requests, unless
+// all is true.
 func (in *input) stop(all bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -169,7 +170,7 @@ func (in *input) set(flag *bool) {
 	in.changed.Broadcast()
 }
 
-// ended returns the fields stopped and canceled.
+// ended returns the fields stopped and canceled, which mu protects.
 func (in *input) ended() (stopped, canceled bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()

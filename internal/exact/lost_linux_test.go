@@ -134,9 +134,9 @@ func TestScript_ParentKilled(t *testing.T) {
 	})
 }
 
-// foreignCommand is the argument that makes the test binary a command that
-// becomes root, reads a byte of its input, prints "root", reads its input to the
-// end, and creates the file f.
+// foreignCommand is an argument of the test binary, which then becomes root,
+// reads a byte of its input, prints "root", reads its input to the end, and
+// creates the file f.
 const foreignCommand = "foreign-command"
 
 // runForeign is the command that foreignCommand selects.
@@ -151,7 +151,7 @@ func runForeign() int {
 	return 0
 }
 
-// The script is not allowed to end a command that runs as another user. The
+// The script has no permission to end a command that runs as another user. Such a
 // command does not see an end of its input when the client disconnects.
 func TestScript_CommandOfAnotherUser(t *testing.T) {
 	if os.Getuid() != 0 {

@@ -3,8 +3,8 @@
 exec 3<&0 </dev/null
 
 # k_ask sends USR1 to the shell. If the outcome was reported, the shell answers
-# with USR1, which sets k_over. Until the rest of the script has arrived, k_rest
-# ignores USR1, because it would interrupt read.
+# with USR1, which sets k_over. While k_rest reads the rest of the script, it
+# ignores USR1, because USR1 would interrupt read.
 k_ask() {
 	trap k_over=1 USR1
 	kill -USR1 $$

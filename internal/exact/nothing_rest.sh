@@ -25,9 +25,9 @@ k_last() {
 	[ $k_over ] || k_release
 }
 
-# The command has ended if the shell has no child but this process. If it has
-# another one, USR1 will arrive later. A file in /proc lists the children, but
-# some kernels do not have it.
+# The shell may have sent USR1 before this trap was set. The command has ended if
+# this process is the only child of the shell. If there is another one, USR1 will
+# arrive later. The file in /proc lists the children; some kernels do not have it.
 trap k_over=1 USR1
 k_served=
 read -r k_served </proc/$$/task/$$/children

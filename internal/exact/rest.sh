@@ -67,9 +67,10 @@ k_release() {
 	done
 }
 
-# k_within SECONDS SIGNAL COMMAND... runs COMMAND, which reads from the client,
-# in a subshell, and returns its exit code. If COMMAND takes longer than SECONDS,
-# k_within sends SIGNAL to the subshell, and fails.
+# k_within SECONDS SIGNAL COMMAND... runs COMMAND in a subshell whose stdin is the
+# input from the client, and returns the exit code of COMMAND. If COMMAND takes
+# longer than SECONDS, k_within sends SIGNAL to the subshell, and fails. When
+# COMMAND ends, the subshell kills sleep, which ends the first wait.
 k_within() {
 	k_sleep=
 	sleep $1 &
@@ -85,9 +86,9 @@ k_within() {
 }
 
 # k_drain reads what the client sends until the client disconnects, or sends
-# nothing for k_limit seconds. If k_drain cannot start a process, it reads
-# without this limit. The EXIT trap begins with kill because bash, after a failed
-# fork, waits for its children before the second command of the trap.
+# nothing for k_limit seconds. A shell that cannot fork exits; the EXIT trap then
+# reads without this limit. The trap begins with kill because bash, after a
+# failed fork, waits for its children before the second command of the trap.
 k_drain() {
 	trap '' USR1
 	trap 'kill -KILL $k_sleep; wait $k_sleep; while read -r k_n <&3; do :; done' EXIT
@@ -99,7 +100,7 @@ k_drain() {
 # k_wait LIMIT answers the client's requests until the client disconnects or the
 # command ends. In the first case, it ends the command, unless k_cut is "keep".
 # In the second case, it waits until the client disconnects or sends nothing for
-# LIMIT seconds. Then the script ends.
+# LIMIT seconds. In both cases, it then ends the script.
 k_wait() {
 	k_limit=$1
 	until [ $k_over ] || ! read -r k_n <&3; do

@@ -33,7 +33,7 @@ type Options struct {
 	// a part of its input as all of it.
 	EndIfInputCut bool
 
-	idleLimit time.Duration // for tests; see idleLimit
+	idleLimit time.Duration // replaces the constant idleLimit in tests; 0 means the constant
 }
 
 // Canceler is a reader whose Read can be canceled.
@@ -180,16 +180,16 @@ func (r *Run) Reset() {
 const checkInterval = 5 * time.Second
 
 const (
-	// idleLimit is how long, after the end of the command, the script waits for
-	// a client that sends nothing. The script then ends, because the client is
-	// probably gone and the servers have not noticed it.
+	// idleLimit is how long the script waits for a client that sends nothing
+	// after the end of the command. The script then ends: the connection is
+	// probably lost, and the servers have not noticed it.
 	idleLimit = 15 * time.Minute
 	// idleInterval is the time between two empty lines that the client sends
 	// after the end of one stream, until the other stream ends.
 	idleInterval = 30 * time.Second
 )
 
-// check sends an empty line, and schedules the next one.
+// check requests an empty line, and schedules the next one.
 func (r *Run) check() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -107,8 +107,8 @@ func TestRun_Reset(t *testing.T) {
 }
 
 // While the command runs, an empty line is sent every 5 s, which makes the
-// script check its processes. After the end of one stream, one is sent every
-// 30 s, until the other stream ends.
+// script check its processes. After the end of one stream, an empty line is sent
+// every 30 s, until the other stream ends.
 func TestRun_EmptyLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := New(Options{})

@@ -63,8 +63,9 @@ func (o *Options) script() *execScript {
 	return &nothingScript
 }
 
-// message returns the message that contains the rest of the script. Its last
-// line is ".". limit becomes an argument of the rest: see idleLimit.
+// message returns the rest of the script, followed by a line ".". It appends
+// limit, in seconds, as the argument of the last command of the rest, k_wait; see
+// idleLimit.
 func (s *execScript) message(limit time.Duration) []byte {
 	return fmt.Appendf(nil, "%s %d\n.\n", strings.TrimSuffix(s.rest, "\n"), limit/time.Second)
 }

@@ -75,8 +75,8 @@ k_main() {
 
 # k_rest reads the rest of the script, up to a line ".", and runs it. The rest
 # of the script does not return. If the client disconnects before the line ".",
-# k_rest ends the command, unless k_cut is "keep". k_ask sets k_over if the
-# command has ended.
+# k_rest ends the command, unless k_cut is "keep". After k_ask, k_over is set if
+# the command has ended.
 k_rest() {
 	k_late=
 	trap '' PIPE

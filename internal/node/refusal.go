@@ -140,8 +140,9 @@ func statusCode(err error) int {
 	return 0
 }
 
-// NotSent reports whether the connection to the server could not be opened, or
-// the server is not trusted: no pod was created.
+// NotSent reports whether the request was not sent, because the connection to
+// the server could not be opened or the server's certificate is not trusted: no
+// pod was created.
 func (e *CreateError) NotSent() bool {
 	var op *net.OpError
 	if errors.As(e.Err, &op) && slices.Contains([]string{"dial", "proxyconnect", "socks connect"}, op.Op) {

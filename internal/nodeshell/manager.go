@@ -103,8 +103,9 @@ func (m *Manager) Nodes(ctx context.Context, selector string) ([]corev1.Node, er
 
 // podOptions returns the options of a new pod on a node. The options depend on
 // the node object. If the user is not allowed to read it, the node is assumed
-// to run Linux. If a server in front of the API server refuses the request, it
-// would also refuse the request for a new pod, so podOptions returns the error.
+// to run Linux. If a server in front of the API server refuses to read the node,
+// podOptions returns the error, because that server would also refuse to create
+// a pod.
 func (m *Manager) podOptions(ctx context.Context, n *notice.Printer, name string) (node.Options, error) {
 	o := m.options.Pod
 	o.Node, o.Name, o.CreatedAt = name, node.Name(name), time.Now()

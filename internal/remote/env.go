@@ -28,7 +28,7 @@ type Limits struct {
 	Status    time.Duration // of one request for the pod's status after a session; 500 ms
 	Reason    time.Duration // until the status shows why the container has ended; 2 s
 	Verify    time.Duration // of the check whether a shell has ended, after a success that may be false; 2 s
-	Retry     time.Duration // between two attempts of a request that was refused, see RetryRefused; 1 s
+	Retry     time.Duration // between two attempts of a request, see RetryRefused; 1 s
 }
 
 // defaultTo sets *d to value if *d is 0.

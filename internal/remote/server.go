@@ -60,9 +60,9 @@ func (t slowTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // RetryRefused returns a context for the requests that are made before a command
-// is started. A GET that a server in front of the API server refuses, and may
-// accept later, is repeated until limit has passed since the first such answer.
-// The user is told once.
+// is started. If a server in front of the API server refuses a GET, and the
+// refusal is temporary, the GET is repeated until limit has passed since the
+// first refusal. One message about this is printed.
 func RetryRefused(ctx context.Context, env Env, limit time.Duration) context.Context {
 	env.Limits = env.Limits.withDefaults()
 	return apiclient.RetryContext(ctx, &refusedRetrier{env: env, limit: limit})
@@ -72,10 +72,10 @@ func RetryRefused(ctx context.Context, env Env, limit time.Duration) context.Con
 type refusedRetrier struct {
 	env   Env
 	limit time.Duration
-	told  sync.Once
+	note  sync.Once // prints the message
 
 	mu    sync.Mutex
-	until time.Time // the end of limit; zero if the last answer was not a refusal
+	until time.Time // the time of the first refusal plus limit; zero after an answer that is not a refusal
 }
 
 // Retry implements apiclient.Retrier.
@@ -83,7 +83,7 @@ func (r *refusedRetrier) Retry(ctx context.Context, refusal apiclient.Refusal) b
 	if r.env.Server.started.Load() || !r.allows() {
 		return false
 	}
-	r.told.Do(func() {
+	r.note.Do(func() {
 		r.env.Notice.Note("%s: trying again for up to %v (press Ctrl-C to cancel)", refusal, r.limit)
 	})
 	timer := time.NewTimer(r.env.Limits.Retry)
@@ -96,7 +96,7 @@ func (r *refusedRetrier) Retry(ctx context.Context, refusal apiclient.Refusal) b
 	}
 }
 
-// allows reports whether another attempt begins within the limit.
+// allows reports whether the next attempt would begin within the limit.
 func (r *refusedRetrier) allows() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

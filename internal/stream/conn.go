@@ -348,9 +348,10 @@ func (c *Conn) readMessage(r io.Reader) ([]byte, error) {
 	}
 }
 
-// messages passes each message that is not empty to deliver. The bytes of a
-// message are valid until deliver returns. It returns a *LostError, the
-// context's cause, or the error of deliver.
+// messages receives messages, and passes each message that is not empty to
+// deliver, until the connection or ctx ends or deliver returns an error. The
+// bytes of a message are valid until deliver returns. messages returns a
+// *LostError, the context's cause, or the error of deliver.
 func (c *Conn) messages(ctx context.Context, deliver func([]byte) error) error {
 	for {
 		message, err := c.nextMessage()

@@ -27,8 +27,8 @@ import (
 const handshakeTimeout = 35 * time.Second
 
 // Dialer opens connections to one API server, and makes requests to it, with the
-// credentials, proxy and TLS settings of a configuration. Use NewDialer: the zero value is not usable.
-// It is safe for concurrent use.
+// credentials, proxy and TLS settings of a configuration. Use NewDialer: the
+// zero value is not usable. It is safe for concurrent use.
 type Dialer struct {
 	base    *url.URL
 	client  *http.Client
@@ -186,9 +186,9 @@ func (u *upgrader) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, newHandshakeError(resp, refusalBody(resp))
 }
 
-// refusalBody reads the body of an answer that is a refusal, at most maxRefusal
-// bytes. The body of a JSON answer with the status 200 is not read: it may be a
-// watch, which does not end.
+// refusalBody returns the beginning of the body of a refusal, at most maxRefusal
+// bytes. It does not read a JSON answer with the status 200, because that may be
+// a watch, which does not end.
 func refusalBody(resp *http.Response) []byte {
 	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if resp.StatusCode == http.StatusOK && mediaType == "application/json" {

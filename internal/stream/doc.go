@@ -31,9 +31,9 @@
 //     still running
 //   - events.go: receives messages from the server over a link
 //   - objects.go: lists and watches objects over a link; objects_list.go reads
-//     the list, objects_watch.go the events, view.go compares both with what was
-//     delivered before; object.go contains the metadata of an object,
-//     eventerror.go the errors of a watch
+//     the list, objects_watch.go receives the events, view.go compares both with
+//     what was delivered before; object.go contains the metadata of an object,
+//     and eventerror.go the errors of a watch
 //   - many.go: runs several Objects, such as those of several clusters
 //   - get.go: makes plain requests; httpsocket.go reads messages from an HTTP
 //     answer

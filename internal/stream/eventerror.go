@@ -19,17 +19,22 @@ type event struct {
 	Object json.RawMessage `json:"object"`
 }
 
-// EventError means that the server has ended a watch with an ERROR event, that
-// it has sent an event that cannot be decoded, or that it no longer has the
-// resourceVersion after which a watch was to begin.
+// EventError means one of these:
+//
+//   - The server has ended a watch with an ERROR event.
+//   - The server has sent an event that cannot be decoded, or is too large.
+//   - The server has refused a watch, because it no longer has the requested
+//     resourceVersion.
 type EventError struct {
 	Status *metav1.Status // the object of an ERROR event, or nil
-	Err    error          // a *HandshakeError, or what is wrong with the event, or nil
+	// Err is the refusal (a *HandshakeError), or the error of decoding the
+	// event. It is nil if Status is set.
+	Err error
 
 	final bool
 }
 
-// Error returns the server's message, or what is wrong with the event.
+// Error returns the server's message, or the error of decoding the event.
 func (e *EventError) Error() string {
 	var refused *HandshakeError
 	switch {
@@ -62,13 +67,18 @@ func (e *EventError) Expired() bool {
 // eventError returns the error of an ERROR event, or nil if message is not one.
 func eventError(message []byte) *EventError {
 	var e event
-	if bytes.Contains(message, []byte(watch.Error)) && json.Unmarshal(message, &e) == nil && e.Type == watch.Error {
-		return newEventError(e.Object)
+	if !bytes.Contains(message, []byte(watch.Error)) {
+		return nil
 	}
-	return nil
+	_ = json.Unmarshal(message, &e) // after an error, e has no type
+	if e.Type != watch.Error {
+		return nil
+	}
+	return newEventError(e.Object)
 }
 
-// newEventError returns the error of an ERROR event with this object.
+// newEventError returns the error of an ERROR event. object is the event's
+// object, in JSON.
 func newEventError(object []byte) *EventError {
 	status := new(metav1.Status)
 	if err := json.Unmarshal(object, status); err != nil {

@@ -35,11 +35,11 @@ func JSON[T any](deliver func(T) error) func([]byte) error {
 }
 
 // Run delivers messages until a connection ends and the policy does not allow a
-// new one, or the server reports that the requested resourceVersion is too old:
-// a new connection would ask for the same version. Its errors are *LostError,
-// *HandshakeError, *DialError, *ProtocolError, *NotReadyError, *EventError
-// (after an ERROR event with the code 410), the context's cause, and those of
-// Driver.Opened and deliver.
+// new one, or until the server reports that the requested resourceVersion is too
+// old. In the second case, Run returns an *EventError and opens no new
+// connection, because that would request the same version. The other errors are
+// *LostError, *HandshakeError, *DialError, *ProtocolError, *NotReadyError, the
+// context's cause, and those of Driver.Opened and deliver.
 func (e *Events) Run(ctx context.Context) error {
 	return e.run(ctx, e.driver.Dial, e.use)
 }

@@ -12,20 +12,22 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// Get requests path, which is escaped and below the server's address, with the
-// credentials of the Dialer, and returns the body of the answer. The body is
-// JSON, has at most 64 MiB (beyond that, reading it returns an
-// *apiclient.TooLargeError), and must arrive within the time limit that
-// NewDialer describes. The caller must close it.
+// Get requests path with the credentials of the Dialer, and returns the body of
+// the answer, which the caller must close. path is escaped, and is appended to
+// the server's address. Redirects are not followed.
 //
-// The error is a *HandshakeError if the answer is not 200 or is a web page,
-// a *DialError if the server could not be reached, or the context's cause.
-// Redirects are not followed.
+// Reading more than 64 MiB of the body returns an *apiclient.TooLargeError. The
+// whole body must arrive within the Timeout of the configuration, or
+// apiclient.DefaultTimeout if that is 0.
+//
+// The error is a *HandshakeError if the answer is a web page or does not have
+// the status 200, a *DialError if the server could not be reached, or the
+// context's cause.
 func (d *Dialer) Get(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
 	return d.get(apiclient.PageContext(ctx), path, query)
 }
 
-// get is like Get. The context decides about the limits of the answer; see
+// get is like Get. The limits of the answer depend on the context; see
 // apiclient.PageContext and apiclient.StreamContext.
 func (d *Dialer) get(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
 	client, err := d.http()
@@ -55,9 +57,10 @@ func (d *Dialer) get(ctx context.Context, path string, query url.Values) (io.Rea
 	return nil, newHandshakeError(resp, refusalBody(resp))
 }
 
-// follow is like Get, for an answer that is a stream of JSON messages: the time
-// limit applies only until the header of the answer, and each message has at
-// most 4 MiB. The Conn cannot send anything, not even pings.
+// follow is like Get, for an answer that is a stream of JSON messages. The time
+// limit applies only until the header of the answer has arrived. A message may
+// have up to 4 MiB. The Conn cannot send messages or pings. After follow has
+// returned, the end of ctx does not close the Conn.
 func (d *Dialer) follow(ctx context.Context, path string, query url.Values) (*Conn, error) {
 	request, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
@@ -76,14 +79,14 @@ func (d *Dialer) follow(ctx context.Context, path string, query url.Values) (*Co
 	}, nil
 }
 
-// Get is like Dialer.Get. If the server does not accept the credentials, it
-// tries again with new ones.
+// Get is like Dialer.Get. If the server does not accept the credentials, Get
+// tries once more with new credentials.
 func (t *Transport) Get(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
 	return withRenewal(t, func(d *Dialer) (io.ReadCloser, error) { return d.Get(ctx, path, query) })
 }
 
 // dialWatch opens a WebSocket for a watch. If the server does not accept the
-// credentials, it tries again with new ones.
+// credentials, dialWatch tries once more with new credentials.
 func (t *Transport) dialWatch(ctx context.Context, path string, query url.Values) (*Conn, error) {
 	r := Request{Path: path, Query: query, Origin: true}
 	conn, err := withRenewal(t, func(d *Dialer) (*Conn, error) { return d.Dial(ctx, r) })
@@ -94,7 +97,7 @@ func (t *Transport) dialWatch(ctx context.Context, path string, query url.Values
 }
 
 // follow is like Dialer.follow. If the server does not accept the credentials,
-// it tries again with new ones.
+// follow tries once more with new credentials.
 func (t *Transport) follow(ctx context.Context, path string, query url.Values) (*Conn, error) {
 	return withRenewal(t, func(d *Dialer) (*Conn, error) { return d.follow(ctx, path, query) })
 }

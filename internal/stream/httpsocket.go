@@ -12,9 +12,8 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// httpSocket receives JSON messages from the body of an HTTP answer. It
-// implements socket, but cannot send: Write and Ping return
-// errors.ErrUnsupported.
+// httpSocket is a socket that receives JSON messages from the body of an HTTP
+// answer. It cannot send: Write and Ping return errors.ErrUnsupported.
 type httpSocket struct {
 	body    io.Closer
 	decoder *apiclient.Decoder
@@ -25,16 +24,16 @@ func newHTTPSocket(body io.ReadCloser, cancel func()) *httpSocket {
 	return &httpSocket{body: body, decoder: apiclient.NewDecoder(body, "the server's message"), cancel: cancel}
 }
 
-// errStreamEnded means that the server has ended an HTTP answer after a whole
-// message.
+// errStreamEnded means that the server has ended an HTTP answer, and that the
+// last message was complete.
 var errStreamEnded = errors.New("ended by the server")
 
-// Reader returns a reader of the next message. The context is not used: CloseNow
+// Reader returns a reader of the next message. It ignores the context; CloseNow
 // ends a blocked call.
 func (s *httpSocket) Reader(context.Context) (websocket.MessageType, io.Reader, error) {
 	var message json.RawMessage
 	err := s.decoder.Decode(&message)
-	if err == io.EOF { //nolint:errorlint // io.EOF itself is the end of the answer; a wrapped one means a lost connection
+	if err == io.EOF { //nolint:errorlint // a wrapped io.EOF means that the connection was lost
 		err = errStreamEnded
 	}
 	return websocket.MessageText, bytes.NewReader(message), err

@@ -57,16 +57,16 @@ func answerWith(code int, body string) http.HandlerFunc {
 	}
 }
 
-// inFront are the answers of Headlamp and of servers in front of it, and how
-// the refusal of a handshake is reported.
+// inFront contains answers of Headlamp and of servers in front of it, and the
+// expected properties of the HandshakeError.
 var inFront = []struct {
 	name      string
 	code      int
 	body      string
 	class     Refusal
 	permanent bool
-	text      string // of the error, without the address
-	hint      string // a part of it
+	text      string // a part of the message
+	hint      string // a part of the hint; empty means no hint
 }{
 	{"unknown cluster", 404, "key not found\n", RefusalInFront, true, `knows no cluster "prod"`, "one of: dev"},
 	{"API server down", 502, "", RefusalInFront, false, "Headlamp cannot reach the API server", "kshell clusters"},
@@ -125,7 +125,8 @@ func TestDial_AnswersInFrontOfTheServer(t *testing.T) {
 	}
 }
 
-// Headlamp passes no SPDY on, so SPDY is not tried after an answer of Headlamp.
+// Headlamp does not support SPDY, so SPDY is not tried after an answer of
+// Headlamp.
 func TestTransport_NoSPDYAfterAnswerInFront(t *testing.T) {
 	var log requestLog
 	transport := log.headlampTransport(t, nil, answerWith(403, "access denied\n"))
@@ -135,7 +136,8 @@ func TestTransport_NoSPDYAfterAnswerInFront(t *testing.T) {
 	}
 }
 
-// A 401 that is explained leads to new credentials, as any other.
+// After a 401 with an explanation, new credentials are tried, as after any other
+// 401.
 func TestTransport_NewCredentialsAfterExplainedAnswer(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	write := func(token string) {
@@ -184,8 +186,8 @@ func TestSession_AnswersInFrontBeforeTheFirstConnection(t *testing.T) {
 	}
 }
 
-// After the first connection, an unknown cluster is not permanent either:
-// Headlamp loses its clusters for a moment while its kubeconfig is written.
+// After the first connection, an unknown cluster is temporary, too: Headlamp has
+// no clusters for a moment while its kubeconfig is written.
 func TestSession_AnswersInFrontAfterTheFirstConnection(t *testing.T) {
 	for _, test := range inFront {
 		t.Run(test.name, func(t *testing.T) {
@@ -205,8 +207,8 @@ func TestSession_AnswersInFrontAfterTheFirstConnection(t *testing.T) {
 				transport.webSocketOnly = true
 				dial := func(ctx context.Context) (*Conn, error) { return transport.Dial(ctx, testRequest("false")) }
 				err := newTestSession(dial, Settings{LinkSettings: alwaysReconnect}).Run(t.Context())
-				passing := !test.permanent || test.body == "key not found\n"
-				if want := map[bool]int{false: 2, true: 5}[passing]; handshakes != want {
+				repeated := !test.permanent || test.body == "key not found\n"
+				if want := map[bool]int{false: 2, true: 5}[repeated]; handshakes != want {
 					t.Errorf("%d handshakes, want %d; got %v", handshakes, want, err)
 				}
 			})
@@ -214,8 +216,8 @@ func TestSession_AnswersInFrontAfterTheFirstConnection(t *testing.T) {
 	}
 }
 
-// A proxy in front of Headlamp that removes the header Upgrade still passes a
-// watch by HTTP on.
+// A watch by plain HTTP is tried if a proxy in front of Headlamp removes the
+// header Upgrade, because the proxy passes plain HTTP on.
 func TestHTTPMayWork_AnswersInFront(t *testing.T) {
 	for _, test := range inFront {
 		dialer := new(requestLog).headlampTransport(t, nil, answerWith(test.code, test.body)).dialer

@@ -64,11 +64,11 @@ type link struct {
 	observing sync.Mutex // held during a call of observe
 
 	// Set before run.
-	temporary  func(error) bool          // whether a failure before the first connection is worth repeating
-	retryAfter func(error) time.Duration // the shortest delay that the server has asked for; may be nil
+	temporary  func(error) bool          // reports whether to try again after a failure before the first connection
+	retryAfter func(error) time.Duration // returns the minimum delay that the server has requested; may be nil
 
 	// Used by the goroutine of run.
-	worked     bool      // the first connection was open, or works was called
+	worked     bool      // works was called
 	until      time.Time // the end of GiveUpAfter, or zero
 	endAttempt func()    // stops the Unanswered events of the current attempt
 
@@ -224,8 +224,8 @@ func (l *link) run(
 // errExpired is the cause with which GiveUpAfter cancels an attempt.
 var errExpired = errors.New("no more time to connect again")
 
-// errResume means that the next connection must be opened at once, although
-// nothing has failed.
+// errResume means that a connection has ended without a failure, and that the
+// next connection must be opened at once.
 var errResume = errors.New("open the next connection at once")
 
 // works records that a connection has worked, or that the server has answered
@@ -278,8 +278,8 @@ func (l *link) opened(ctx context.Context, conn *Conn) error {
 	return l.driver.Opened(ctx, conn)
 }
 
-// beginAttempt begins the Unanswered events of an attempt or of a request,
-// instead of the previous ones.
+// beginAttempt starts the Unanswered events of an attempt or of a request. It
+// stops those of the previous one.
 func (l *link) beginAttempt() {
 	l.endAttempt()
 	l.endAttempt = l.reportUnanswered()

@@ -9,37 +9,40 @@ import (
 
 // Source is one of the Objects that Many runs.
 type Source[T any] struct {
-	Name    string      // such as the name of a cluster
-	Objects *Objects[T] // without OnChange, which Many sets
+	Name    string      // for example, the name of a cluster
+	Objects *Objects[T] // Many sets OnChange
 }
 
 // Many runs several Objects at the same time. Each has its own connections and
-// state. The exported fields must not be changed after the call of Run, which
-// may be called once. OnChange and OnEnd are called from any goroutine, but not
-// from two at the same time.
+// state.
+//
+// Run may be called once. The exported fields must not be changed after that.
+// OnChange and OnEnd may be called from any goroutine, but not from two at the
+// same time. Objects.Observe may be called for two Sources at the same time.
 type Many[T any] struct {
 	Sources []Source[T]
-	// OnChange is called for each change. source is the name of the Source. An
-	// error ends this Source.
+	// OnChange is called for each change. source is the name of the Source. If
+	// OnChange returns an error, this Source ends, and the others continue.
 	OnChange func(source string, c Change[T]) error
-	// OnEnd, if not nil, is called when a Source has ended before the context.
-	// The others go on.
+	// OnEnd, if not nil, is called when a Source ends, unless the context has
+	// ended. The other Sources continue.
 	OnEnd func(*SourceError)
 
 	calls chan struct{} // contains an element during a call of OnChange or OnEnd
 }
 
-// SourceError is the error with which one Source has ended.
+// SourceError is the error with which a Source has ended.
 type SourceError struct {
-	Source string
-	Err    error // an error of Objects.Run
+	Source string // its name
+	Err    error  // an error of Objects.Run
 }
 
 func (e *SourceError) Error() string { return e.Source + ": " + e.Err.Error() }
 func (e *SourceError) Unwrap() error { return e.Err }
 
-// Run returns when all Sources have ended. Its error is the context's cause, or
-// else a *SourceError for each Source, joined.
+// Run returns when all Sources have ended. If the context has ended, Run returns
+// its cause. Otherwise, Run returns the *SourceErrors of all Sources, joined by
+// errors.Join.
 func (m *Many[T]) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -53,7 +56,7 @@ func (m *Many[T]) Run(ctx context.Context) error {
 		running.Go(func() {
 			ended := &SourceError{source.Name, source.Objects.Run(ctx)}
 			errs[i] = ended
-			_ = m.call(ctx, func() error { // an error means that the context has ended
+			_ = m.call(ctx, func() error { // the only error is the context's cause
 				if m.OnEnd != nil {
 					m.OnEnd(ended)
 				}
@@ -68,7 +71,8 @@ func (m *Many[T]) Run(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// call calls f, unless ctx has ended, and not at the same time as another one.
+// call waits until no other call is running, and calls f. If ctx has ended, call
+// returns its cause, and does not call f.
 func (m *Many[T]) call(ctx context.Context, f func() error) error {
 	select {
 	case m.calls <- struct{}{}:

@@ -15,8 +15,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// A Source that is refused names itself, and the others go on. Run ends when
-// all have ended.
+// The error of a Source that is refused contains its name, and the other Sources
+// continue. Run returns when all have ended.
 func TestMany_OneIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		forbidden := refuseWith(http.StatusForbidden, "Forbidden", "no")
@@ -59,7 +59,7 @@ func TestMany_Cancel(t *testing.T) {
 		m := Many[Object]{
 			OnChange: func(string, Change[Object]) error {
 				if calls++; calls == 3 {
-					time.Sleep(time.Second) // until the others wait for this call
+					time.Sleep(time.Second) // the other Sources now wait for the end of this call
 					cancel(stop)
 				}
 				return nil

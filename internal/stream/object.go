@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// Meta is what Objects must know about an object.
+// Meta is the part of an object that Objects uses.
 type Meta struct {
 	UID       string // if it is empty, Namespace and Name identify the object
 	Name      string
-	Namespace string // empty for an object of the whole cluster
+	Namespace string // empty if the object has no namespace
 	Version   string // the resourceVersion
-	// When is the time of the last change that the object reports itself, for
-	// Objects.Limit; see Object.
+	// When is the time at which the object was created or last observed. It
+	// determines which objects are the newest; see Objects.Limit.
 	When time.Time
 }
 
-// key returns what identifies the object.
+// key returns a string that identifies the object.
 func (m Meta) key() string {
 	if m.UID != "" {
 		return m.UID
@@ -25,13 +25,14 @@ func (m Meta) key() string {
 	return m.Namespace + "/" + m.Name
 }
 
-// Object is an object of any type. It can be the type argument of Objects.
+// Object is an object of any resource type. It can be the type argument of
+// Objects.
 type Object struct {
 	// Meta describes the object. When is the latest of creationTimestamp and,
 	// for an Event, lastTimestamp, eventTime and series.lastObservedTime.
 	Meta Meta
-	// JSON is the object as the server has sent it. In a list, servers omit the
-	// kind and the apiVersion of an object.
+	// JSON is the object as the server has sent it. Servers omit the kind and
+	// the apiVersion of an object that is part of a list.
 	JSON json.RawMessage
 }
 
@@ -65,7 +66,7 @@ func (o *Object) UnmarshalJSON(data []byte) error {
 // ObjectMeta returns o.Meta. It can be the value of Objects.Meta.
 func ObjectMeta(o *Object) Meta { return o.Meta }
 
-// optionalTime is a time that is zero if it is null or cannot be parsed.
+// optionalTime is a time. It is zero if the JSON is null or cannot be parsed.
 type optionalTime struct{ time.Time }
 
 // UnmarshalJSON implements json.Unmarshaler. It never fails.

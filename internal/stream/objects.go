@@ -16,67 +16,76 @@ import (
 // ChangeType is the type of a Change.
 type ChangeType string
 
-// The types of changes. Added, Modified and Deleted are about one object. They
-// result from comparing what the server sends with what was delivered before,
-// so an object that is already known is never Added.
+// The types of changes. Added, Modified and Deleted are about one object. Their
+// type depends on what was delivered before, not on the type of the server's
+// event: an object is Added only if it is new, was Deleted, or was forgotten (see
+// Objects.Limit).
 const (
 	Added    ChangeType = "ADDED"
 	Modified ChangeType = "MODIFIED"
 	Deleted  ChangeType = "DELETED"
-	// Synced means that what was delivered so far is what the server has: the
-	// list is complete, or the watch goes on after a Stale.
+	// Synced means that all objects of the list were delivered, or that a watch
+	// was opened after a Stale. In the second case, the changes since the Stale
+	// follow.
 	Synced ChangeType = "SYNCED"
-	// Stale means that changes may be missing, because the server cannot be
-	// reached, or has failed. A Synced follows when it answers again.
+	// Stale means that the watch has failed, so changes may be missing. A Synced
+	// follows when the server answers again.
 	Stale ChangeType = "STALE"
 )
 
 // Change is what Objects delivers.
 type Change[T any] struct {
 	Type ChangeType
-	// Object is the new state, or the last state of an object that was Deleted.
-	// It is nil for Synced and Stale. It must not be changed.
+	// Object is the new state of the object, or, for Deleted, its last known
+	// state. It is nil for Synced and Stale. It must not be changed.
 	Object *T
-	Err    error // the reason for Stale
+	Err    error // the reason for Stale; nil for other types
 }
 
-// Objects delivers the objects of a list, and then each change of them, until
-// its context ends: it lists them, watches them, and does both again when that
-// is needed. T is decoded from the JSON of an object. The exported fields must
-// not be changed after the first call of a method.
+// Objects delivers the objects of a list, and then each change of the list,
+// until the context ends. It reads the list and watches it. If a watch ends,
+// Objects opens another one, and reads the list again only if the server no
+// longer has the changes since then. T is decoded from the JSON of an object.
 //
-// Run may be called once. OnChange is called by the goroutine of Run, one
-// change at a time. TryNow may be called from any goroutine.
+// The exported fields must not be changed after the first call of a method. Run
+// may be called once. OnChange is called only by the goroutine that has called
+// Run. TryNow may be called from any goroutine.
 //
 // The rules of lists and watches are those of
 // https://kubernetes.io/docs/reference/using-api/api-concepts/.
 type Objects[T any] struct {
-	// Transport makes the requests. If WebSockets do not work, the changes
-	// arrive by HTTP.
+	// Transport makes the requests. The watch is a WebSocket, or a plain HTTP
+	// request if WebSockets do not work.
 	Transport *Transport
-	// Path is the path of the list, below the server's address, escaped.
+	// Path is the escaped path of the list. It is appended to the server's
+	// address.
 	Path string
-	// Query selects objects: labelSelector and fieldSelector. It may be nil.
+	// Query contains the labelSelector and the fieldSelector, or neither. It may
+	// be nil.
 	Query url.Values
-	// Name selects the object of this name; empty means all objects. If there
-	// is no such object, it is waited for. If Path is the list of all
-	// namespaces, there may be several.
+	// Name selects the objects with this name; empty means all objects. There
+	// may be none, or, if Path is the list of all namespaces, several.
 	Name string
-	// Limit keeps the newest objects, as many as that, by Meta.When; 0 means
-	// all. An older one is forgotten, and its changes are not delivered.
+	// Limit is the maximum number of objects that are kept: the newest, by
+	// Meta.When; 0 means no limit. An object that becomes too old is forgotten:
+	// no Deleted is delivered, and its changes are not delivered while newer
+	// objects reach the limit.
 	Limit int
-	// Meta describes an object.
+	// Meta returns the metadata of an object.
 	Meta func(*T) Meta
-	// OnChange is called for each change. Its error ends Run.
+	// OnChange is called for each change. If it returns an error, Run returns
+	// that error.
 	OnChange func(Change[T]) error
-	// Observe, if not nil, is called with each event: from any goroutine, but
-	// not from two at the same time.
+	// Observe, if not nil, is called for each Event. It may be called from any
+	// goroutine, but not from two at the same time.
 	Observe func(Event)
 	// Link configures the connections. ReconnectDefault means ReconnectAlways.
 	// If Backoff is zero, the delays grow from 0.5 s to 15 s. ConnectTimeout
-	// applies before the first list is complete, GiveUpAfter afterwards.
+	// applies until the first list is complete, and GiveUpAfter after that.
 	Link LinkSettings
-	// Keepalive detects dead connections, as described at Settings.Keepalive.
+	// Keepalive is the interval after which a WebSocket is checked, as described
+	// at Settings.Keepalive. A watch by plain HTTP is not checked: the server
+	// ends it after 30 s, and it counts as lost after 45 s.
 	Keepalive time.Duration
 
 	once sync.Once
@@ -84,39 +93,39 @@ type Objects[T any] struct {
 
 	// Used by the goroutine of Run.
 	view           view[T]
-	listed         bool      // view is a whole list; if false, the objects must be listed
+	listed         bool      // if false, the list must be read before the next watch
 	version        string    // the resourceVersion after which the next watch begins
-	synced         bool      // the last of Synced and Stale that was delivered was Synced
+	synced         bool      // a Synced was delivered, and no Stale since then
 	expiredAt      time.Time // when the server last reported that version is too old
-	failures       int       // consecutive EventErrors
+	failures       int       // the number of consecutive EventErrors
 	webSocketWorks bool      // a WebSocket was opened
-	plainHTTP      bool      // WebSockets do not work, and HTTP does
+	plainHTTP      bool      // a WebSocket has failed, and a watch by plain HTTP was opened
 }
 
 const (
-	// minLife is the shortest life of a connection whose normal end is not a
-	// failure.
+	// minLife is how long a watch must have been open so that its normal end is
+	// not a failure.
 	minLife = time.Second
-	// relistInterval is the time after an expired version in which another one
-	// counts as a failure.
+	// relistInterval is the minimum time between two expired versions (410). If
+	// it is shorter, the second one is a failure.
 	relistInterval = 10 * time.Second
-	// maxFailures is the number of consecutive EventErrors after which the
-	// objects are listed again.
+	// maxFailures is the number of consecutive EventErrors after which the list
+	// is read again.
 	maxFailures = 3
 )
 
-// objectsBackoff are the delays between attempts if Objects.Link has none.
+// objectsBackoff contains the delays between attempts if Objects.Link has none.
 var objectsBackoff = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Steps: 7, Cap: 15 * time.Second}
 
-// Run delivers changes until OnChange returns an error, the context ends, or
-// the server refuses for good. Nothing is delivered after the context has
-// ended. Its errors are:
+// Run delivers changes until OnChange returns an error, the context ends, a
+// failure is permanent, or Link allows no other attempt. After the context has
+// ended, nothing is delivered and no request is made. Run returns:
 //
 //   - *HandshakeError: the server refused the list or the watch
-//   - *DialError, *LostError, *EventError: the last failure, if Link allows no
-//     other attempt
+//   - *DialError, *LostError, *ProtocolError, *EventError: the last failure, if
+//     Link allows no other attempt
 //   - *apiclient.NotListError: the server's answer is not a list
-//   - *apiclient.TooLargeError: there are too many objects
+//   - *apiclient.TooLargeError: the list, or one of its pages, is too large
 //   - the context's cause
 //   - the error of OnChange
 func (o *Objects[T]) Run(ctx context.Context) error {
@@ -156,11 +165,11 @@ func (d objectsDriver[T]) Opened(ctx context.Context, _ *Conn) error { return d.
 // Ended implements Driver.
 func (objectsDriver[T]) Ended(_ context.Context, err error) error { return err }
 
-// dial lists the objects, if that is needed, and opens the next watch.
+// dial reads the list, if that is needed, and opens the next watch.
 func (o *Objects[T]) dial(ctx context.Context) (*Conn, error) {
 	if !o.listed {
 		if err := o.list(ctx); err != nil {
-			return nil, o.failed(ctx, err)
+			return nil, o.reportFailure(ctx, err)
 		}
 	}
 	conn, err := o.openWatch(ctx)
@@ -168,12 +177,12 @@ func (o *Objects[T]) dial(ctx context.Context) (*Conn, error) {
 		err = o.expired(err)
 	}
 	if err != nil {
-		return nil, o.failed(ctx, err)
+		return nil, o.reportFailure(ctx, err)
 	}
 	return conn, nil
 }
 
-// use delivers the events of one connection.
+// use delivers the changes that arrive on one connection.
 func (o *Objects[T]) use(ctx context.Context, conn *Conn) error {
 	if err := o.l.opened(ctx, conn); err != nil {
 		return err
@@ -188,7 +197,7 @@ func (o *Objects[T]) use(ctx context.Context, conn *Conn) error {
 	case isUnreadable(err):
 		err = o.eventFailed(&EventError{Err: reasonOf(err)})
 	}
-	return o.failed(ctx, err)
+	return o.reportFailure(ctx, err)
 }
 
 // receive passes the events of conn to onEvent, and detects a dead connection.
@@ -210,7 +219,7 @@ func (o *Objects[T]) receive(ctx context.Context, conn *Conn) error {
 	return conn.messages(ctx, func(message []byte) error { return o.onEvent(ctx, conn, message) })
 }
 
-// sync delivers Synced, if the last one was followed by a Stale.
+// sync delivers Synced, unless it was delivered and no Stale since then.
 func (o *Objects[T]) sync(ctx context.Context) error {
 	if o.synced {
 		return nil
@@ -219,9 +228,10 @@ func (o *Objects[T]) sync(ctx context.Context) error {
 	return o.deliver(ctx, Change[T]{Type: Synced})
 }
 
-// failed delivers Stale if err is a failure that is followed by another
-// attempt. It returns err, or the error of OnChange.
-func (o *Objects[T]) failed(ctx context.Context, err error) error {
+// reportFailure delivers Stale if err is a failure that is not permanent, unless
+// Stale was delivered and no Synced since then. It returns err, or the error of
+// OnChange.
+func (o *Objects[T]) reportFailure(ctx context.Context, err error) error {
 	if !o.synced || !failed(err) || permanent(err) || ctx.Err() != nil {
 		return err
 	}
@@ -240,10 +250,10 @@ func (o *Objects[T]) deliver(ctx context.Context, c Change[T]) error {
 	return o.OnChange(c)
 }
 
-// expired is called with an error that means that the server no longer has the
-// changes after version. It returns the outcome of the connection: the objects
-// are listed again, at once unless that has happened less than relistInterval
-// ago.
+// expired handles an error which means that the server no longer has the changes
+// after version. It makes dial read the list again. It returns errResume, or, if
+// it was last called less than relistInterval ago, an error that is a failure,
+// so that the next attempt is delayed.
 func (o *Objects[T]) expired(err error) error {
 	again := !o.expiredAt.IsZero() && time.Since(o.expiredAt) < relistInterval
 	o.listed, o.expiredAt = false, time.Now()
@@ -251,13 +261,14 @@ func (o *Objects[T]) expired(err error) error {
 		return errResume
 	}
 	var refused *HandshakeError
-	if errors.As(err, &refused) { // which would be permanent
+	if errors.As(err, &refused) { // a HandshakeError with the code 410 would be permanent
 		return &EventError{Err: refused}
 	}
 	return err
 }
 
-// eventFailed counts an EventError, and returns it.
+// eventFailed counts an EventError, and returns it. After maxFailures, it makes
+// dial read the list again.
 func (o *Objects[T]) eventFailed(err *EventError) error {
 	if o.failures++; o.failures >= maxFailures {
 		o.failures, o.listed = 0, false

@@ -32,8 +32,8 @@ func withoutWebSockets(refusal, answer http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// watchHTTP sends events in an HTTP answer, keeps it open for so long, and ends
-// it.
+// watchHTTP sends events in an HTTP answer, and ends the answer after the given
+// time.
 func watchHTTP(then time.Duration, events ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -48,7 +48,8 @@ func watchHTTP(then time.Duration, events ...string) http.HandlerFunc {
 	}
 }
 
-// cutHTTP sends events in an HTTP answer, and cuts the connection.
+// cutHTTP sends events in an HTTP answer, and closes the connection before the
+// end of the answer.
 func cutHTTP(events ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		watchHTTP(0, events...)(w, r)
@@ -83,8 +84,8 @@ func refuseWithText(w http.ResponseWriter, _ *http.Request) {
 	http.Error(w, "denied", http.StatusForbidden)
 }
 
-// If the server or a proxy refuses WebSockets, the same events arrive by HTTP
-// from then on.
+// If the server or a proxy refuses WebSockets, this watch and all later ones use
+// plain HTTP.
 func TestObjects_HTTP(t *testing.T) {
 	for name, refusal := range map[string]http.HandlerFunc{
 		"403 without a body":       refuse(http.StatusForbidden),
@@ -129,7 +130,7 @@ func TestObjects_HTTP(t *testing.T) {
 	}
 }
 
-// If HTTP does not work either, WebSockets are tried again.
+// If plain HTTP does not work either, the next attempt begins with a WebSocket.
 func TestObjects_NeitherWebSocketNorHTTP(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := refuse(http.StatusBadGateway)
@@ -145,7 +146,8 @@ func TestObjects_NeitherWebSocketNorHTTP(t *testing.T) {
 	})
 }
 
-// Once a WebSocket has worked, a refusal is a failure like any other.
+// After a WebSocket was opened, the refusal of another one is a failure, and
+// plain HTTP is not tried.
 func TestObjects_NoHTTPAfterWebSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newObjectsTest(t, handlers{listOf("10")}, handlers{
@@ -159,7 +161,8 @@ func TestObjects_NoHTTPAfterWebSocket(t *testing.T) {
 	})
 }
 
-// Events in an HTTP answer that cannot be read are failures, too.
+// An event in an HTTP answer that cannot be decoded, or is too large, is a
+// failure.
 func TestObjects_HTTPUnreadable(t *testing.T) {
 	large := `{"type":"` + strings.Repeat("x", maxMessage) + `"}`
 	for event, want := range map[string]string{
@@ -179,7 +182,7 @@ func TestObjects_HTTPUnreadable(t *testing.T) {
 	}
 }
 
-// An HTTP answer that neither ends nor contains anything is a lost link.
+// A watch by plain HTTP whose answer does not end in time is a lost connection.
 func TestObjects_HTTPSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newObjectsTest(t, handlers{listOf("10")}, handlers{
@@ -193,8 +196,8 @@ func TestObjects_HTTPSilent(t *testing.T) {
 	})
 }
 
-// These refusals end Run, whether of the list or the watch, and are not
-// repeated.
+// These refusals of the list, of a WebSocket or of a watch by plain HTTP end Run
+// without another attempt.
 func TestObjects_FinalRefusals(t *testing.T) {
 	for name, refusal := range map[string]http.HandlerFunc{
 		"400": refuseWith(http.StatusBadRequest, "BadRequest", "no"),
@@ -229,8 +232,8 @@ func TestObjects_FinalRefusals(t *testing.T) {
 	}
 }
 
-// After a 401, new credentials are tried once, for the list and both kinds of
-// watch.
+// After a 401, the list and the watch are requested once more with new
+// credentials.
 func TestObjects_RenewsCredentials(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	synctest.Test(t, func(t *testing.T) {
@@ -266,8 +269,8 @@ func TestObjects_RenewsCredentials(t *testing.T) {
 	})
 }
 
-// One object is selected by its name in lists and watches, also on a server
-// that ignores selectors. If it does not exist, it is waited for.
+// Only objects with the selected name are delivered, even if the server ignores
+// selectors. If there is none, Run waits for one.
 func TestObjects_Name(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		selected := func(answer http.HandlerFunc) http.HandlerFunc {
@@ -291,7 +294,7 @@ func TestObjects_Name(t *testing.T) {
 	})
 }
 
-// A watch whose server does not answer any more is a lost link.
+// A watch whose server does not answer pings is a lost connection.
 func TestObjects_DeadConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// A server that does not read does not answer pings.

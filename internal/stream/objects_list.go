@@ -14,8 +14,8 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// list reads the list, and delivers the difference to what was delivered before,
-// and Synced.
+// list reads the list. It delivers the differences between the list and the
+// view, and then Synced, if that is needed.
 func (o *Objects[T]) list(ctx context.Context) error {
 	var read listing[T]
 	pages := apiclient.Pages[json.RawMessage]{
@@ -47,8 +47,8 @@ func (o *Objects[T]) list(ctx context.Context) error {
 	return o.sync(ctx)
 }
 
-// openPage requests a page of the list. The Unanswered events are about this
-// request.
+// openPage requests a page of the list. While the server does not answer, the
+// observer receives Unanswered events.
 func (o *Objects[T]) openPage(ctx context.Context, page url.Values) (io.ReadCloser, error) {
 	o.l.beginAttempt()
 	query := o.query()
@@ -58,7 +58,7 @@ func (o *Objects[T]) openPage(ctx context.Context, page url.Values) (io.ReadClos
 	return body, err
 }
 
-// listError returns the outcome of a list that could not be read.
+// listError returns the error of dial for an error of reading the list.
 func listError(ctx context.Context, err error) error {
 	var notList *apiclient.NotListError
 	var large *apiclient.TooLargeError
@@ -71,9 +71,9 @@ func listError(ctx context.Context, err error) error {
 	return &LostError{err}
 }
 
-// query returns the query of the list, and of the watch without its own
-// parameters. One object is selected by its name: a watch on the path of the
-// object itself would be answered with the object.
+// query returns the parameters that the list and the watch have in common. Name
+// becomes a field selector, because a server answers a watch on the path of one
+// object with the object.
 func (o *Objects[T]) query() url.Values {
 	query := url.Values{}
 	maps.Copy(query, o.Query)
@@ -88,7 +88,7 @@ func (o *Objects[T]) query() url.Values {
 	return query
 }
 
-// selects reports whether the name of an object is the one to watch. It is
+// selects reports whether an object has the name that is selected. This check is
 // needed because some servers ignore selectors.
 func (o *Objects[T]) selects(m Meta) bool { return o.Name == "" || o.Name == m.Name }
 

@@ -19,12 +19,12 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// handlers are the answers of a server to one request after the other. The last
-// one is used again if there are more requests.
+// handlers answer the requests to a server: the first handler answers the first
+// request, and so on. The last handler answers all further requests.
 type handlers []http.HandlerFunc
 
-// objectsTest runs Objects against a server in memory, and records what
-// happens, with the time in seconds since the start.
+// objectsTest runs Objects against a server in memory. It records the requests,
+// changes and events, each with the time in seconds since the start.
 type objectsTest struct {
 	t              *testing.T
 	start          time.Time
@@ -63,7 +63,8 @@ func newObjectsTest(t *testing.T, lists, watches handlers, configure ...func(*re
 	return x
 }
 
-// describe returns the name and the version of the object of a change.
+// describe returns the name and the version of the object of a change, or "" if
+// the change has no object.
 func describe(c Change[Object]) string {
 	if c.Object == nil {
 		return ""
@@ -168,7 +169,8 @@ func statusJSON(code int, reason, message string) string {
 	return fmt.Sprintf(`{"kind":"Status","code":%d,"reason":"%s","message":"%s"}`, code, reason, message)
 }
 
-// watchBy accepts a WebSocket, calls behave, and cuts the connection.
+// watchBy accepts a WebSocket, calls behave, and then closes the connection
+// without a close frame.
 func watchBy(behave func(ws *websocket.Conn)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
@@ -192,7 +194,8 @@ func eventJSON(kind, object string) string {
 	return fmt.Sprintf(`{"type":"%s","object":%s}`, kind, object)
 }
 
-// watchEvents sends events, keeps the connection for so long, and closes it.
+// watchEvents sends events, and closes the WebSocket normally after the given
+// time.
 func watchEvents(then time.Duration, events ...string) http.HandlerFunc {
 	return watchBy(func(ws *websocket.Conn) {
 		sendEvents(ws, events...)
@@ -208,8 +211,9 @@ func watchEvents(then time.Duration, events ...string) http.HandlerFunc {
 // stayOpenWatch keeps a watch open until the client closes it.
 var stayOpenWatch = watchBy(func(ws *websocket.Conn) { <-ws.CloseRead(context.Background()).Done() })
 
-// The watch begins at the version of the list. Each event and bookmark moves
-// the version. A normal end of the watch is no failure.
+// The first watch begins at the version of the list, and the next one at the
+// version of the last event or bookmark. A normal end of a watch is not a
+// failure.
 func TestObjects_ResumesAfterNormalEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newObjectsTest(t, handlers{listOf("10", podJSON("a", "7"), podJSON("b", "9"))}, handlers{
@@ -225,8 +229,9 @@ func TestObjects_ResumesAfterNormalEnd(t *testing.T) {
 	})
 }
 
-// A normal end in the first second of a watch is a failure: otherwise a server
-// that ends each watch at once would be asked without a pause.
+// A normal end in the first second of a watch is a failure. Otherwise, there
+// would be no delay between the requests to a server that ends each watch at
+// once.
 func TestObjects_EndsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newObjectsTest(t, handlers{listOf("10")}, handlers{watchEvents(minLife - time.Millisecond), stayOpenWatch})
@@ -239,8 +244,8 @@ func TestObjects_EndsAtOnce(t *testing.T) {
 	})
 }
 
-// After a lost link, the watch is resumed at the same version, with growing
-// delays. TryNow ends a delay.
+// After a lost connection, the watch continues at the same version. The delays
+// between attempts grow. TryNow ends a delay.
 func TestObjects_LostLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cut := watchBy(func(*websocket.Conn) {})
@@ -266,7 +271,7 @@ func TestObjects_LostLink(t *testing.T) {
 	})
 }
 
-// refuseAsGone answers that the requested version is too old.
+// refuseAsGone answers with the status 410: the requested version is too old.
 func refuseAsGone(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusGone)
 	fmt.Fprint(w, tooOld)
@@ -274,8 +279,8 @@ func refuseAsGone(w http.ResponseWriter, _ *http.Request) {
 
 const tooOld = `{"kind":"Status","status":"Failure","code":410,"reason":"Expired","message":"too old resource version"}`
 
-// If the version is too old, the objects are listed at once, and the difference
-// is delivered. If that happens again within 10 s, there is a delay.
+// If the version is too old, the list is read at once, and the differences are
+// delivered. If that happens again within 10 s, there is a delay.
 func TestObjects_VersionTooOld(t *testing.T) {
 	sendStatus := func(status string) http.HandlerFunc {
 		return watchEvents(time.Second, eventJSON("ERROR", status))
@@ -308,7 +313,8 @@ func TestObjects_VersionTooOld(t *testing.T) {
 	}
 }
 
-// After 10 s, a version that is too old is no failure again.
+// If 10 s have passed since the last version that was too old, another one is
+// not a failure.
 func TestObjects_VersionTooOldLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		expires := watchBy(func(ws *websocket.Conn) {
@@ -323,8 +329,8 @@ func TestObjects_VersionTooOldLater(t *testing.T) {
 	})
 }
 
-// Other ERROR events, and events that cannot be read, are failures. The third
-// one in a row lists the objects anew. The server's delay is kept.
+// Other ERROR events, and events that cannot be decoded or are too large, are
+// failures. After three in a row, the list is read again.
 func TestObjects_EventErrors(t *testing.T) {
 	const unreadable = "cannot read an event of the watch: "
 	tooNew := `{"kind":"Status","code":504,"reason":"Timeout","message":"Too large resource version"}`
@@ -359,7 +365,7 @@ func TestObjects_EventErrors(t *testing.T) {
 	}
 }
 
-// A good event between two failures resets their number.
+// An event that can be processed resets the number of consecutive failures.
 func TestObjects_EventErrorsNotInARow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bad := watchEvents(time.Second, "{")
@@ -373,7 +379,7 @@ func TestObjects_EventErrorsNotInARow(t *testing.T) {
 	})
 }
 
-// The delay that the server asks for is kept, up to a limit.
+// The delay is at least the one that the server requests, up to one minute.
 func TestObjects_RetryAfter(t *testing.T) {
 	busy := func(seconds int) string {
 		return fmt.Sprintf(`{"kind":"Status","code":429,"details":{"retryAfterSeconds":%d}}`, seconds)
@@ -394,8 +400,8 @@ func TestObjects_RetryAfter(t *testing.T) {
 	})
 }
 
-// A list is read in pages. If the rest of a list is gone, the list is read
-// again, in one page.
+// A list is read in pages of 500 objects. If the server no longer has the rest
+// of a list (410), the whole list is read in one page.
 func TestObjects_Pages(t *testing.T) {
 	page := func(next string, items ...string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -428,7 +434,8 @@ func TestObjects_Pages(t *testing.T) {
 	})
 }
 
-// Before the first list is complete, failures are repeated for ConnectTimeout.
+// Before the first list is complete, failed attempts are repeated until
+// ConnectTimeout has passed.
 func TestObjects_ConnectTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := refuseWith(http.StatusInternalServerError, "InternalError", "etcd")
@@ -480,8 +487,8 @@ func TestObjects_GiveUpAfter(t *testing.T) {
 	})
 }
 
-// After the context has ended, in each phase, nothing is delivered, no request
-// is made, and Run returns at once.
+// After the context has ended, nothing is delivered, no request is made, and Run
+// returns at once. The cases are the phases in which the context ends.
 func TestObjects_Cancel(t *testing.T) {
 	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	headerOnly := func(w http.ResponseWriter, r *http.Request) {
@@ -542,7 +549,7 @@ func TestObjects_Cancel(t *testing.T) {
 	}
 }
 
-// An error of OnChange ends Run, whatever is delivered.
+// An error of OnChange ends Run, whatever the type of the change is.
 func TestObjects_OnChangeError(t *testing.T) {
 	cut := watchBy(func(ws *websocket.Conn) { sendEvents(ws, eventJSON("ADDED", podJSON("b", "11"))) })
 	stop := errors.New("stop")

@@ -14,18 +14,19 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// httpWatchAge is how long the server sends events in one HTTP answer. It is
-// shorter than the time limit of a request, so that the events arrive late, but
-// arrive, if a proxy holds an answer back until it is complete.
-// httpWatchMargin is the time after which the connection counts as dead if the
-// answer has not ended.
 const (
-	httpWatchAge    = 30 * time.Second
+	// httpWatchAge is the timeoutSeconds of a watch by plain HTTP: the server
+	// ends the answer after that time. A proxy may hold an answer back until it
+	// is complete. The events then arrive with this delay, because httpWatchAge
+	// is shorter than the time limit of a request.
+	httpWatchAge = 30 * time.Second
+	// httpWatchMargin is the time after httpWatchAge in which the answer must
+	// end. After that, the connection counts as lost.
 	httpWatchMargin = 15 * time.Second
 )
 
-// openWatch opens a watch that begins after o.version, over WebSocket or, if
-// that does not work, as an HTTP answer.
+// openWatch opens a watch that begins after o.version. It opens a WebSocket, or
+// makes a plain HTTP request if WebSockets do not work.
 func (o *Objects[T]) openWatch(ctx context.Context) (*Conn, error) {
 	o.l.beginAttempt()
 	query := o.query()
@@ -55,8 +56,9 @@ func (o *Objects[T]) openWatch(ctx context.Context) (*Conn, error) {
 	return conn, err
 }
 
-// httpMayWork reports whether to try HTTP after a WebSocket for a watch failed
-// with err. HTTP does not help if the API server has refused the watch itself.
+// httpMayWork reports whether to try plain HTTP after a WebSocket for a watch
+// failed with err. It returns false if the API server has refused the watch: it
+// would refuse it over plain HTTP, too.
 func httpMayWork(err error) bool {
 	var unreachable *DialError
 	var refused *HandshakeError
@@ -70,8 +72,8 @@ func isFromAPI(err error) bool {
 	return errors.As(err, &refused) && refused.Status != nil
 }
 
-// onEvent processes one event of a watch. The version moves with each event, so
-// that the next watch begins after it.
+// onEvent processes one event of a watch, and sets o.version to the
+// resourceVersion of the event, so that the next watch begins after the event.
 func (o *Objects[T]) onEvent(ctx context.Context, conn *Conn, message []byte) error {
 	var e event
 	if err := json.Unmarshal(message, &e); err != nil {
@@ -95,8 +97,8 @@ func (o *Objects[T]) onEvent(ctx context.Context, conn *Conn, message []byte) er
 	return nil
 }
 
-// onChange delivers the change that an event reports, if there is one, and
-// returns the resourceVersion of the event.
+// onChange delivers the change that an event causes in the view, if there is
+// one. It returns the resourceVersion of the event.
 func (o *Objects[T]) onChange(ctx context.Context, e event) (version string, err error) {
 	switch e.Type {
 	case watch.Added, watch.Modified, watch.Deleted:
@@ -142,7 +144,7 @@ func isUnreadable(err error) bool {
 	return errors.As(err, &unreadable) || errors.As(err, &lost) && inMessage
 }
 
-// reasonOf returns the reason in a *LostError, or err itself.
+// reasonOf returns the Err of a *LostError, or err itself.
 func reasonOf(err error) error {
 	var lost *LostError
 	if errors.As(err, &lost) {
@@ -152,7 +154,7 @@ func reasonOf(err error) error {
 }
 
 // isNormalEnd reports whether err, the outcome of a connection, means that the
-// server has ended the watch without a failure, as it does after some time.
+// server has ended the watch normally. Servers end each watch after some time.
 func isNormalEnd(err error) bool {
 	return websocket.CloseStatus(err) == websocket.StatusNormalClosure || errors.Is(err, errStreamEnded)
 }

@@ -88,9 +88,9 @@ const (
 	// RefusalUpgradeIgnored means that the server answered as if no upgrade had
 	// been requested (200).
 	RefusalUpgradeIgnored
-	// RefusalInFront means that HandshakeError.Err explains the answer of a
-	// server in front of the API server. An answer with the status 401 is
-	// RefusalUnauthorized even if it is explained.
+	// RefusalInFront means that a server in front of the API server has
+	// answered, and that HandshakeError.Err explains the answer. If the status
+	// is 401, the class is RefusalUnauthorized instead.
 	RefusalInFront
 )
 
@@ -205,7 +205,8 @@ type HandshakeError struct {
 	Text       string         // any other text, at most 1 KiB, unfiltered; empty for a page
 	Page       bool           // the answer was HTML
 	Location   string         // the target of a redirect, without user info and query
-	// Err explains the answer of a server in front of the API server; usually nil.
+	// Err explains the answer of a server in front of the API server, such as
+	// Headlamp. It is nil for any other answer.
 	Err apiclient.Refusal
 }
 
@@ -277,10 +278,10 @@ func (e *HandshakeError) Error() string {
 	return fmt.Sprintf("the server refused (%d %s) and gave no reason", e.StatusCode, http.StatusText(e.StatusCode))
 }
 
-// Permanent reports whether the same request would be refused again, as Err
-// reports it. Without Err, a request that took too long to arrive (408),
-// overload (429), a server that restarts and a node that cannot be reached (5xx)
-// are temporary.
+// Permanent reports whether the same request would be refused again. If Err is
+// set, Permanent returns Err.Permanent(). Otherwise, a request that took too
+// long to arrive (408), overload (429), a server that restarts and a node that
+// cannot be reached (5xx) are temporary.
 func (e *HandshakeError) Permanent() bool {
 	if e.Err != nil {
 		return e.Err.Permanent()

@@ -9,24 +9,24 @@ import (
 // maxView limits the size of the objects in a view, in bytes of their JSON.
 const maxView = 256 << 20
 
-// entry is an object.
+// entry is an object with its metadata and size.
 type entry[T any] struct {
 	object *T
 	meta   Meta
 	size   int // of its JSON, in bytes
 }
 
-// view contains the objects that were delivered, and computes the changes. The
-// zero value is empty. Resource versions are only compared for equality, because
-// they have no order for a client.
+// view contains the objects that were delivered, and computes the changes to
+// deliver. The zero value is empty. It compares resource versions only for
+// equality, because clients must not rely on their order.
 type view[T any] struct {
-	limit int         // keep only so many, the newest; 0: all
+	limit int         // the maximum number of items, of which the newest are kept; 0 means no limit
 	items []*entry[T] // in the order in which they were added
 	index map[string]*entry[T]
-	size  int // of all items, in bytes of their JSON
+	size  int // the sum of the sizes of all items
 }
 
-// apply processes an event about one object. changed is false if there is
+// apply adds, replaces or removes one object. changed is false if there is
 // nothing to deliver.
 func (v *view[T]) apply(e *entry[T], deleted bool) (c Change[T], changed bool, err error) {
 	old := v.index[e.meta.key()]
@@ -56,9 +56,10 @@ func (e *entry[T]) sameVersion(other *entry[T]) bool {
 	return e.meta.Version != "" && e.meta.Version == other.meta.Version
 }
 
-// replace makes the objects of l those of the view. It returns the changes:
-// first the objects that no longer exist, then the others in the order of l. An
-// object that is in the list, but not among the newest, is not Deleted.
+// replace replaces all objects of the view by those of l. It returns the
+// changes: first the objects that are not in the list any more, then the others
+// in the order of l. An object that is in the list, but is removed because of
+// the limit, is not Deleted.
 func (v *view[T]) replace(l *listing[T]) []Change[T] {
 	l.prune()
 	var changes []Change[T]
@@ -82,8 +83,9 @@ func (v *view[T]) replace(l *listing[T]) []Change[T] {
 	return changes
 }
 
-// makeRoom removes the oldest object if the limit is reached. It returns false
-// if an object with the metadata m would itself be the oldest.
+// makeRoom makes room for an object with the metadata m: if the limit is
+// reached, it removes the oldest object. It returns false, and removes nothing,
+// if the new object is older than all others.
 func (v *view[T]) makeRoom(m Meta) bool {
 	if v.limit == 0 || len(v.items) < v.limit {
 		return true
@@ -130,14 +132,14 @@ func checkSize(size int) error {
 
 // listing collects the objects of a list.
 type listing[T any] struct {
-	limit int             // keep only so many, the newest; 0: all
-	items []*entry[T]     // in the order of the list; if there is a limit, from the oldest to the newest
-	keys  map[string]bool // of all objects in the list
-	size  int             // of items, in bytes of their JSON
+	limit int             // as in view
+	items []*entry[T]     // in the order of the list; with a limit, and after prune, from the oldest to the newest
+	keys  map[string]bool // the keys of all objects of the list
+	size  int             // the sum of the sizes of items
 }
 
 func (l *listing[T]) add(e *entry[T]) error {
-	if l.keys[e.meta.key()] { // the list has changed between two pages
+	if l.keys[e.meta.key()] { // the object was in an earlier page, too
 		return nil
 	}
 	l.keys[e.meta.key()] = true
@@ -148,7 +150,8 @@ func (l *listing[T]) add(e *entry[T]) error {
 	return checkSize(l.size)
 }
 
-// prune sorts the objects and removes the oldest, if there is a limit.
+// prune sorts the objects, and removes the oldest beyond the limit. Without a
+// limit, it does nothing.
 func (l *listing[T]) prune() {
 	if l.limit == 0 {
 		return

@@ -26,8 +26,8 @@ func item(t *testing.T, text string) *entry[Object] {
 	return &entry[Object]{object: &Object{Meta: meta}, meta: meta, size: 10}
 }
 
-// Each step is a whole list ("= a@1 b@1"), a change of one object ("a@2") or a
-// deletion ("- a@2"). After the arrow are the changes that are delivered.
+// Each step is a whole list ("= a@1 b@1"), the new state of one object ("a@2"),
+// or a deletion ("- a@2"). The text after "->" is the expected changes.
 func TestView(t *testing.T) {
 	for name, c := range map[string]struct {
 		limit int
@@ -108,8 +108,8 @@ func applyStep(t *testing.T, v *view[Object], words []string) (changes []string)
 	return changes
 }
 
-// The size of all objects is limited, but not that of those which are
-// forgotten.
+// The total size of the objects is limited. Objects that were forgotten do not
+// count.
 func TestView_Size(t *testing.T) {
 	large := func(name string) *entry[Object] {
 		e := item(t, name+"@1")
