@@ -198,12 +198,14 @@ func (a *app) askServer(
 
 // probeHeadlamp asks the Headlamp server at base for its configuration.
 func (a *app) probeHeadlamp(ctx context.Context, cfg *rest.Config, base, gate string) (*headlamp.Server, error) {
+	timeout := cmp.Or(cfg.Timeout, a.probeTimeout, defaultProbeTimeout)
+	cfg = rest.CopyConfig(cfg)
+	cfg.Timeout = 0 // the context limits the time
 	client, err := headlamp.NewClient(cfg, gate)
 	if err != nil {
 		return nil, err
 	}
 	defer client.CloseIdleConnections()
-	timeout := cmp.Or(cfg.Timeout, a.probeTimeout, defaultProbeTimeout)
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	server, err := headlamp.Probe(limited, client, base)
