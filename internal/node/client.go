@@ -91,7 +91,7 @@ func (e *LookupError) Hint() string {
 // notKubernetes is the hint for a response that does not come from an API
 // server.
 const notKubernetes = "the server does not answer like a Kubernetes API server: check `server:` in the kubeconfig " +
-	"(`kubectl config view --minify`), or --server"
+	"(`kubectl config view --minify`), --server or --headlamp"
 
 // Unwrap returns the API's error.
 func (e *LookupError) Unwrap() error { return e.Err }

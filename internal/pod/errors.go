@@ -65,7 +65,7 @@ func (e *RequestError) Hint() string {
 		return ""
 	case apiclient.IsForeign(e.Err, e.Resource, e.Target.Name):
 		return fmt.Sprintf("%s does not answer like a Kubernetes API server: check `server:` in the kubeconfig "+
-			"(`kubectl config view --minify`), or --server", e.Server)
+			"(`kubectl config view --minify`), --server or --headlamp", e.Server)
 	}
 	return ""
 }

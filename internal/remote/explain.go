@@ -140,7 +140,7 @@ func explainRefusal(e *stream.HandshakeError, o *Options, t Target) error {
 	case stream.RefusalNotFound, stream.RefusalUnknownPath:
 		return notice.WithHint(
 			fmt.Errorf("%w; it does not answer like a Kubernetes API server", e),
-			"check `server:` in the kubeconfig (kubectl config view --minify), or --server",
+			"check `server:` in the kubeconfig (kubectl config view --minify), --server or --headlamp",
 		)
 	case stream.RefusalTooLong:
 		return explainTooLong(e, o)
