@@ -21,7 +21,7 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 win
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-agent: ## build the session agents that are embedded into kshell
+agent: ## build the session agents, which kshell embeds
 	@go run ./internal/agentbin/mk
 
 build: agent ## build ./kshell

@@ -1,7 +1,9 @@
-// Package agentbin contains the programs of the session agent (cmd/kshell-agent) for
-// Linux containers, if "make agent" has built them. kshell does not use it yet.
+// Package agentbin embeds the session agent (cmd/kshell-agent), built for Linux
+// containers by "make agent". Without that, it contains no agents. kshell does
+// not use this package yet.
 //
-// It does not know how they are used. It imports no other package of kshell.
+// It does not know how agents are started. It imports no other package of
+// kshell.
 package agentbin
 
 import (
@@ -12,11 +14,11 @@ import (
 //go:embed all:agents
 var files embed.FS
 
-// Architectures are the values of GOARCH for which there are agents.
+// Architectures are the values of GOARCH for which "make agent" builds agents.
 var Architectures = []string{"amd64", "arm64"}
 
-// BuildID returns the build ID of the agents, or "" if there are none. It is a hash
-// of the sources of the agent and of the version of Go.
+// BuildID returns the build ID of the embedded agents, or "" if there are none.
+// The build ID is a hash of the agent's sources and of the Go version.
 func BuildID() string {
 	id, err := files.ReadFile("agents/build")
 	if err != nil {
@@ -25,8 +27,8 @@ func BuildID() string {
 	return strings.TrimSpace(string(id))
 }
 
-// Gzipped returns the agent for an architecture, compressed with gzip, or nil if
-// there is none.
+// Gzipped returns the gzipped agent for an architecture, or nil if there is
+// none.
 func Gzipped(goarch string) []byte {
 	data, err := files.ReadFile("agents/" + goarch + ".gz")
 	if err != nil || BuildID() == "" {

@@ -2,7 +2,9 @@ package agentbin
 
 import "testing"
 
-func TestGzipped_UnknownArchitecture(t *testing.T) {
+// TestGzipped checks that there is an agent for each architecture if there is a
+// build ID, and none for other architectures.
+func TestGzipped(t *testing.T) {
 	if Gzipped("no-such") != nil {
 		t.Error("there is an agent for an unknown architecture")
 	}

@@ -1,6 +1,7 @@
-// Mk builds the session agents into internal/agentbin/agents ("make agent"). It is
-// run in the directory of the module, and does nothing if the agents are up to date.
-// The same sources and the same version of Go give the same bytes.
+// Mk builds the session agents and writes them to internal/agentbin/agents.
+// "make agent" runs it, in the directory of the module. Mk does nothing if the
+// agents are up to date. The same sources and the same Go version give the same
+// bytes.
 package main
 
 import (
@@ -21,8 +22,8 @@ import (
 // maxSize is the maximum size of a gzipped agent, in bytes.
 const maxSize = 800_000
 
-// buildFlags are the flags of "go build". Without inlining (-l), an agent is a tenth
-// smaller.
+// buildFlags are the flags of "go build". -gcflags=-l disables inlining, which
+// makes an agent about 10% smaller.
 var buildFlags = []string{"-trimpath", "-buildvcs=false", "-gcflags=all=-l"}
 
 func main() {
@@ -32,7 +33,8 @@ func main() {
 	}
 }
 
-// makeAgents builds the agents. root is the directory of the module.
+// makeAgents builds the agents unless they are up to date. root is the
+// directory of the module.
 func makeAgents(root string) error {
 	dir := filepath.Join(root, "internal", "agentbin", "agents")
 	id, err := sourceID(root)
@@ -59,7 +61,7 @@ func makeAgents(root string) error {
 	return os.WriteFile(filepath.Join(dir, "build"), []byte(id+"\n"), 0o600)
 }
 
-// exist reports whether the directory has an agent for each architecture.
+// exist reports whether dir contains an agent for each architecture.
 func exist(dir string) bool {
 	for _, goarch := range agentbin.Architectures {
 		if _, err := os.Stat(filepath.Join(dir, goarch+".gz")); err != nil {
@@ -69,7 +71,8 @@ func exist(dir string) bool {
 	return true
 }
 
-// build returns the gzipped agent for an architecture.
+// build builds the agent for an architecture with the build ID id, and returns
+// it gzipped.
 func build(root, id, goarch string) ([]byte, error) {
 	temp, err := os.MkdirTemp("", "kshell-agent")
 	if err != nil {
@@ -103,7 +106,8 @@ func build(root, id, goarch string) ([]byte, error) {
 	return gzipped.Bytes(), nil
 }
 
-// sourceID returns a hash of everything that an agent is built from.
+// sourceID returns the build ID: a hash of everything that an agent is built
+// from, in 16 hexadecimal digits.
 func sourceID(root string) (string, error) {
 	hash := sha256.New()
 	fmt.Fprintln(hash, runtime.Version(), buildFlags)

@@ -13,7 +13,8 @@ import (
 
 const root = "../../.."
 
-// embedded returns the unpacked agents. It skips the test if there are none, unless
+// embedded returns the unpacked agents by architecture, and checks their
+// headers and sizes. If an agent is missing, it skips the test, or fails it if
 // KSHELL_TEST_AGENTS=required.
 func embedded(t *testing.T) map[string][]byte {
 	t.Helper()
@@ -46,6 +47,8 @@ func embedded(t *testing.T) map[string][]byte {
 	return found
 }
 
+// TestAgents_UpToDate checks that the embedded agents were built from the
+// current sources.
 func TestAgents_UpToDate(t *testing.T) {
 	agents := embedded(t)
 	want, err := sourceID(root)
@@ -62,9 +65,11 @@ func TestAgents_UpToDate(t *testing.T) {
 	}
 }
 
+// TestAgents_Reproducible checks that a new build gives the bytes of the
+// embedded agents.
 func TestAgents_Reproducible(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it builds an agent")
+		t.Skip("builds agents")
 	}
 	embedded(t)
 	for _, goarch := range agentbin.Architectures {
@@ -78,7 +83,8 @@ func TestAgents_Reproducible(t *testing.T) {
 	}
 }
 
-// The build ID depends on each source file of the agent, and not on its tests.
+// TestSourceID checks that the build ID depends on each source file of the
+// agent, and not on its tests or on other packages.
 func TestSourceID(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) {
