@@ -8,13 +8,13 @@
 // common. The sandbox isolates nothing: a "container" is a private directory,
 // an environment and a process group, run as the user who started the sandbox.
 //
-// Headlamp is the front of a Headlamp server, which can be in front of a sandbox
-// or of any other API server. Its answers are compared with recorded
-// answers of a real one (testdata/headlamp-*).
+// Headlamp is the front of a Headlamp server. It can be in front of a sandbox
+// or of any other API server. A test compares its answers with recorded answers
+// of a real Headlamp server (testdata/headlamp-*).
 //
 // Invariants:
 //   - By default, the sandbox listens on loopback. It speaks only TLS, and
-//     accepts only its own random tokens. Only Headlamp can speak HTTP.
+//     accepts only its own random tokens. Only Headlamp can also speak HTTP.
 //   - All WebSocket messages go through k8s.io/streaming's wsstream, the frame
 //     layer of the real API server. The sandbox therefore has the same defects
 //     with fragmented messages, an empty stdin frame, and an early close.

@@ -21,8 +21,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// HeadlampConfig configures the front of a Headlamp server. Its zero value, with
-// Dir and Clusters, is a server without any restrictions.
+// HeadlampConfig configures the front of a Headlamp server. If only Dir and
+// Clusters are set, the server has no restrictions.
 type HeadlampConfig struct {
 	// Dir receives ca.crt. It is required, and created if it does not exist.
 	Dir string
@@ -36,66 +36,67 @@ type HeadlampConfig struct {
 
 	// Clusters are the clusters of the server.
 	Clusters []HeadlampCluster
-	// DynamicClusters makes the server accept the clusters of its users, from
-	// the header KUBECONFIG.
+	// DynamicClusters makes the server accept clusters that users send in the
+	// header KUBECONFIG.
 	DynamicClusters bool
-	// FirstTTL is how long the server keeps such a cluster after the first
-	// request with it, and NextTTL how long after each later request. Defaults:
-	// 5 min and 20 s, as on the real server.
+	// FirstTTL is how long the server keeps a user's cluster after the first
+	// request with the header KUBECONFIG, and NextTTL how long it keeps it
+	// after each later one. Defaults: 5 min and 20 s, as on the real server.
 	FirstTTL, NextTTL time.Duration
 
-	// NodeShellImage, NodeShellNamespace and PodDebugImage are defaults that the
-	// server announces in /config.
+	// NodeShellImage, NodeShellNamespace and PodDebugImage are the defaults for
+	// clients in the answer to /config.
 	NodeShellImage, NodeShellNamespace, PodDebugImage string
 
-	// Gate is the token that each request must contain in the header
-	// X-HEADLAMP_BACKEND-TOKEN; "": none is needed.
+	// Gate is the token of the desktop app. Each request must contain it in the
+	// header X-HEADLAMP_BACKEND-TOKEN. "": no token is needed.
 	Gate string
 	// CheckHost makes the server refuse requests whose Host header has another
 	// port, or a host other than localhost and the loopback addresses.
 	CheckHost bool
-	// Cache makes the server answer a GET with the answer to an earlier GET of
-	// the same path, whatever the query. Requests with `Connection: upgrade`
-	// bypass the cache. For details, see headlampCache.
+	// Cache enables the response cache: a GET is answered with the answer to an
+	// earlier GET of the same path, even if the query differs. Requests with
+	// `Connection: upgrade` bypass the cache. For details, see headlampCache.
 	Cache bool
-	// CacheAll makes the cache answer such requests too, if they are not
-	// WebSocket handshakes. The real server does not do that.
+	// CacheAll makes only WebSocket handshakes bypass the cache, and not other
+	// requests with `Connection: upgrade`. The real server does not do that.
 	CacheAll bool
 	// Page makes the server answer unknown paths with 200 and the page of the
 	// dashboard, instead of 404.
 	Page bool
 
-	// The rest simulates a proxy in front of the server.
+	// The following fields simulate a proxy in front of the server.
 
-	// LineLimit is the maximum length of a request line in bytes, including its
-	// end. Longer ones are answered with 414. Default: no limit but that of
-	// net/http.
+	// LineLimit is the maximum length of a request line in bytes, including CR
+	// LF. Requests with a longer line are answered with 414. 0: only the limit
+	// of net/http applies.
 	LineLimit int
-	// Redirect is a URL to which all requests are redirected, such as that of a
-	// login page, with RedirectCode (default 302).
+	// Redirect is the URL to which all requests are redirected, such as that of
+	// a login page. RedirectCode is the status code; default: 302.
 	Redirect     string
 	RedirectCode int
-	// DropUpgrade removes the headers that request an upgrade to WebSocket.
+	// DropUpgrade removes the headers Connection and Upgrade from requests.
 	DropUpgrade bool
-	// RefuseWebSockets answers WebSocket handshakes with 403, without a body.
+	// RefuseWebSockets makes the proxy answer WebSocket handshakes with 403,
+	// without a body.
 	RefuseWebSockets bool
 }
 
 // HeadlampCluster is a cluster of a Headlamp server.
 type HeadlampCluster struct {
 	Name string
-	// Config is how the server reaches the API server. Its credentials are the
-	// server's own identity: they are used for requests that have none.
+	// Config contains the address of the API server, and the credentials that
+	// the Headlamp server uses for requests without credentials.
 	Config *rest.Config
 	// AuthType is "" or "oidc".
 	AuthType  string
 	Namespace string
 	// NoMetadata makes the cluster's meta_data null.
 	NoMetadata bool
-	// Error makes the cluster one that could not be loaded: /config contains
-	// only its name and the error.
+	// Error, if not "", is the reason why the cluster could not be loaded.
+	// /config then contains only the name and the error.
 	Error string
-	// Down makes the server behave as if the API server refused connections.
+	// Down makes the server behave as if the API server could not be reached.
 	Down bool
 }
 
@@ -105,23 +106,24 @@ type HeadlampRequest struct {
 	Header                          http.Header
 }
 
-// Headlamp is the front of a Headlamp server: a server that passes requests for
+// Headlamp is the front of a Headlamp server. It passes requests for
 // /clusters/NAME/… on to the API server of the cluster NAME, with the checks,
-// answers and defects of a real one. It does not depend on a sandbox, and can be
-// in front of any API server. All its methods may be called from any goroutine.
+// answers and defects of a real Headlamp server. It does not depend on a
+// sandbox, and can be in front of any API server. Its methods are safe for
+// concurrent use.
 type Headlamp struct {
 	dir   string
 	certs *certificates
 	addr  string
 
 	mu       sync.Mutex
-	cfg      *HeadlampConfig // not changed, only replaced
+	cfg      *HeadlampConfig // read-only; Change replaces it
 	requests []HeadlampRequest
-	run      *headlampRun // nil if the server does not run
+	run      *headlampRun // nil if the server is not running
 }
 
-// headlampRun is the server between a start and a kill. Its cache and the
-// clusters of its users are lost with it.
+// headlampRun is one run of the server, from Start to Kill. The cache and the
+// clusters of users are lost at its end.
 type headlampRun struct {
 	front      *Headlamp
 	ln         *listener
@@ -143,9 +145,10 @@ func StartHeadlamp(cfg HeadlampConfig) (*Headlamp, error) {
 	return startHeadlamp(cfg, certs)
 }
 
-// StartHeadlamp starts the front of a Headlamp server whose certificate is
-// signed by the authority of the sandbox. If the configuration has no clusters,
-// the sandbox is its cluster main, without an identity of the server.
+// StartHeadlamp starts the front of a Headlamp server. Its certificate is
+// signed by the sandbox's certificate authority. If cfg.Clusters is nil, the
+// only cluster is the sandbox, with the name main and without credentials of
+// the server.
 func (s *Server) StartHeadlamp(cfg HeadlampConfig) (*Headlamp, error) {
 	if cfg.Clusters == nil {
 		cfg.Clusters = []HeadlampCluster{{Name: "main", Config: s.RESTConfig(""), Namespace: "default"}}
@@ -182,11 +185,11 @@ func startHeadlamp(cfg HeadlampConfig, certs *certificates) (*Headlamp, error) {
 	return h, h.Start()
 }
 
-// listenTimeout is how long Start tries to listen on an address that is in use.
+// listenTimeout is how long Start retries if its address is in use.
 const listenTimeout = 10 * time.Second
 
 // Start starts the server again after Kill, at the same address. It does
-// nothing if the server runs.
+// nothing if the server is running.
 func (h *Headlamp) Start() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -195,7 +198,7 @@ func (h *Headlamp) Start() error {
 	}
 	inner, err := net.Listen("tcp", h.addr)
 	for begin := time.Now(); err != nil && time.Since(begin) < listenTimeout; {
-		time.Sleep(20 * time.Millisecond) // an outgoing connection may use the port
+		time.Sleep(20 * time.Millisecond) // an outgoing connection may be using the port
 		inner, err = net.Listen("tcp", h.addr)
 	}
 	if err != nil {
@@ -215,7 +218,7 @@ func (h *Headlamp) Start() error {
 	if h.cfg.PlainHTTP {
 		serve = func() error { return run.http.Serve(run.ln) }
 	}
-	run.wg.Go(func() { _ = serve() }) // always ends with http.ErrServerClosed or the listener's error
+	run.wg.Go(func() { _ = serve() }) // the error is that of Kill closing the server
 	h.run = run
 	return nil
 }
@@ -231,20 +234,20 @@ func (h *Headlamp) Kill() {
 	if run == nil {
 		return
 	}
-	_ = run.ln.Close() // the server is stopped whatever the result
+	_ = run.ln.Close() // an error does not change what follows
 	run.ln.dropAll(false)
 	run.cancel()
 	_ = run.http.Close()
-	run.ln.dropAll(false) // connections that were accepted in the meantime
+	run.ln.dropAll(false) // connections accepted since the first call
 	run.wg.Wait()
 	run.transports.close()
 }
 
-// Close is Kill. The files are kept.
+// Close stops the server, as Kill does. It does not remove files.
 func (h *Headlamp) Close() { h.Kill() }
 
-// Change changes the configuration, for requests that arrive later. The fields
-// Dir, Addr and PlainHTTP have no effect after the start.
+// Change calls change to modify the configuration, for requests that arrive
+// later. change must not modify Dir, Addr and PlainHTTP.
 func (h *Headlamp) Change(change func(*HeadlampConfig)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -254,7 +257,7 @@ func (h *Headlamp) Change(change func(*HeadlampConfig)) {
 	h.cfg = &cfg
 }
 
-// Forget makes the server lose the clusters of its users.
+// Forget removes all clusters of users.
 func (h *Headlamp) Forget() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -274,8 +277,8 @@ func (h *Headlamp) URL() string {
 	return scheme + "://" + h.addr + h.cfg.BaseURL
 }
 
-// ClusterURL returns the URL of a cluster, which a kubeconfig can contain as the
-// server.
+// ClusterURL returns the URL of a cluster, for the field server of a
+// kubeconfig.
 func (h *Headlamp) ClusterURL(cluster string) string {
 	return h.URL() + "/clusters/" + url.PathEscape(cluster)
 }
@@ -287,19 +290,21 @@ func (h *Headlamp) Addr() string {
 	return h.addr
 }
 
-// CA returns the path of the certificate of the certificate authority, in PEM.
+// CA returns the path of the file with the certificate of the certificate
+// authority, in PEM.
 func (h *Headlamp) CA() string { return filepath.Join(h.dir, "ca.crt") }
 
-// Requests returns all requests so far, oldest first, as they arrived.
+// Requests returns all requests so far, oldest first, before any header is
+// changed.
 func (h *Headlamp) Requests() []HeadlampRequest {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.requests)
 }
 
-// WriteKubeconfig writes a kubeconfig whose API servers are the clusters of the
-// server, one context for each, and whose only user has the token. The current
-// context is that of the first cluster.
+// WriteKubeconfig writes a kubeconfig with a context for each cluster of the
+// server. Their API servers are the URLs of ClusterURL, and their user has the
+// token. The current context is that of the first cluster.
 func (h *Headlamp) WriteKubeconfig(path, token string) error {
 	h.mu.Lock()
 	clusters, ca := h.cfg.Clusters, h.certs.caPEM

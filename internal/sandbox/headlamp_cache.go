@@ -9,12 +9,13 @@ import (
 )
 
 // headlampCache is the response cache of a Headlamp server. As on the real
-// server, the query of a request is not a part of the key, so that a list with a
-// selector, a watch and a log can get the answer to a request with another
-// query.
+// server, the query of a request is not a part of the key. A list with a
+// selector, a watch or a log can therefore get the answer to a request with
+// another query.
 //
-// Unlike on the real server, which watches the cluster, an answer is kept
-// until the next request of the cluster that is not a GET.
+// The real server watches the cluster, and removes answers that are out of
+// date. This cache keeps an answer until the next request to the cluster that
+// is not a GET.
 type headlampCache struct {
 	mu      sync.Mutex
 	answers map[cacheKey]*cachedAnswer
@@ -28,8 +29,8 @@ type cachedAnswer struct {
 	body   []byte
 }
 
-// serve answers a request from the cache, or calls forward and stores its
-// answer.
+// serve answers a request for the path api of a cluster from the cache. If the
+// cache has no answer, serve calls forward and stores the answer.
 func (hc *headlampCache) serve(
 	w http.ResponseWriter, r *http.Request, cluster, api string, forward func(http.ResponseWriter),
 ) {
@@ -52,7 +53,8 @@ func (hc *headlampCache) serve(
 	}
 	rec := &answerRecorder{ResponseWriter: w, code: http.StatusOK}
 	forward(rec)
-	// The real server does not store errors, which it detects by this word.
+	// The real server considers an answer with this word an error, and does not
+	// store it.
 	if rec.code < http.StatusInternalServerError && !bytes.Contains(rec.body.Bytes(), []byte("Failure")) {
 		hc.put(key, &cachedAnswer{rec.code, w.Header().Clone(), rec.body.Bytes()})
 	}
@@ -79,7 +81,7 @@ func (hc *headlampCache) drop(cluster string) {
 	maps.DeleteFunc(hc.answers, func(key cacheKey, _ *cachedAnswer) bool { return key.cluster == cluster })
 }
 
-// answerRecorder keeps a copy of an answer.
+// answerRecorder passes an answer on, and keeps a copy of it.
 type answerRecorder struct {
 	http.ResponseWriter
 	code int
@@ -96,5 +98,5 @@ func (rec *answerRecorder) Write(data []byte) (int, error) {
 	return rec.ResponseWriter.Write(data)
 }
 
-// Unwrap is for http.ResponseController.
+// Unwrap returns the inner ResponseWriter, for http.ResponseController.
 func (rec *answerRecorder) Unwrap() http.ResponseWriter { return rec.ResponseWriter }

@@ -23,19 +23,20 @@ import (
 )
 
 const (
-	gateHeader     = "X-Headlamp_backend-Token" // in canonical form
-	gateProtocol   = "base64url.headlamp.backend.authorization.k8s.io."
-	userHeader     = "X-Headlamp-User-Id"
-	userProtocol   = "base64url.headlamp.authorization.k8s.io."
-	cacheHeader    = "X-Headlamp-Cache"
-	cookiePrefix   = "headlamp-auth-"
-	headlampAgent  = "Headlamp (sandbox)"
-	headlampPage   = "<!doctype html>\n<html><head><title>Headlamp</title></head><body></body></html>\n"
-	tooLongPage    = "<html><head><title>414 Request-URI Too Large</title></head><body></body></html>\n"
-	keyNotFound    = "key not found"
-	noSuchPagePath = "404 page not found"
+	gateHeader    = "X-Headlamp_backend-Token" // in canonical form
+	gateProtocol  = "base64url.headlamp.backend.authorization.k8s.io."
+	userHeader    = "X-Headlamp-User-Id"
+	userProtocol  = "base64url.headlamp.authorization.k8s.io."
+	cacheHeader   = "X-Headlamp-Cache"
+	cookiePrefix  = "headlamp-auth-"
+	headlampAgent = "Headlamp (sandbox)"
+	headlampPage  = "<!doctype html>\n<html><head><title>Headlamp</title></head><body></body></html>\n"
+	tooLongPage   = "<html><head><title>414 Request-URI Too Large</title></head><body></body></html>\n"
+	keyNotFound   = "key not found"
+	pageNotFound  = "404 page not found"
 )
 
+// serveTracked records a request and serves it. Kill waits until it returns.
 func (run *headlampRun) serveTracked(w http.ResponseWriter, r *http.Request) {
 	h := run.front
 	h.mu.Lock()
@@ -99,7 +100,7 @@ func (run *headlampRun) serve(cfg *HeadlampConfig, w http.ResponseWriter, r *htt
 	}
 	rest, ok := strings.CutPrefix(r.URL.Path, cfg.BaseURL)
 	if !ok {
-		http.Error(w, noSuchPagePath, http.StatusNotFound)
+		http.Error(w, pageNotFound, http.StatusNotFound)
 		return
 	}
 	cluster, api, isAPI := strings.Cut(strings.TrimPrefix(rest, "/clusters/"), "/")
@@ -108,7 +109,7 @@ func (run *headlampRun) serve(cfg *HeadlampConfig, w http.ResponseWriter, r *htt
 	case rest != "/config" && !isAPI && cfg.Page:
 		writePage(w, http.StatusOK, headlampPage)
 	case rest != "/config" && !isAPI:
-		http.Error(w, noSuchPagePath, http.StatusNotFound)
+		http.Error(w, pageNotFound, http.StatusNotFound)
 	case !passGate(cfg.Gate, r):
 		http.Error(w, "access denied", http.StatusForbidden)
 	case isAPI:
@@ -139,8 +140,8 @@ func (run *headlampRun) knowsHost(host string) bool {
 	return port == own && slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, strings.ToLower(name))
 }
 
-// passGate reports whether a request contains the token of the gate, in the
-// header or in a subprotocol, and removes the token.
+// passGate reports whether a request contains the token of the desktop app, in
+// the header or in a subprotocol. If so, it removes the token from the request.
 func passGate(token string, r *http.Request) bool {
 	if token == "" {
 		return true
@@ -277,8 +278,8 @@ func moveBearer(h http.Header) {
 	setProtocols(h, rest)
 }
 
-// cookieToken returns the token in the cookies of a cluster, which can be
-// distributed over several cookies.
+// cookieToken returns the token of a cluster from the cookies of a request, or
+// "". A long token is split over several cookies, which are numbered from 0.
 func cookieToken(r *http.Request, cluster string) string {
 	var token strings.Builder
 	for i := 0; ; i++ {
@@ -290,8 +291,8 @@ func cookieToken(r *http.Request, cluster string) string {
 	}
 }
 
-// forward passes a request on to the API server. If that cannot be reached, the
-// answer is 502, without a body.
+// forward passes a request on to the API server. If the API server cannot be
+// reached, the answer is 502, without a body.
 func (run *headlampRun) forward(w http.ResponseWriter, r *http.Request, c HeadlampCluster, api string) {
 	target, err := url.Parse(c.Config.Host)
 	if err != nil {
@@ -324,7 +325,7 @@ func (run *headlampRun) forward(w http.ResponseWriter, r *http.Request, c Headla
 	proxy.ServeHTTP(w, r)
 }
 
-// headlampTransports are the transports to API servers.
+// headlampTransports contains a transport for each API server.
 type headlampTransports struct {
 	mu    sync.Mutex
 	known map[*rest.Config]http.RoundTripper
@@ -341,7 +342,7 @@ func (ts *headlampTransports) get(cfg *rest.Config) (http.RoundTripper, error) {
 	if err != nil {
 		return nil, err
 	}
-	// As on the real server, HTTP/2 is preferred, so that SPDY upgrades fail.
+	// Like the real server, prefer HTTP/2. SPDY upgrades fail with it.
 	inner := &http.Transport{TLSClientConfig: tlsConfig, ForceAttemptHTTP2: true}
 	t, err := rest.HTTPWrappersForConfig(cfg, inner)
 	if err != nil {
@@ -355,7 +356,7 @@ func (ts *headlampTransports) get(cfg *rest.Config) (http.RoundTripper, error) {
 	return t, nil
 }
 
-// close closes the idle connections.
+// close closes the idle connections of all transports.
 func (ts *headlampTransports) close() {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()

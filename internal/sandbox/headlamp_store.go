@@ -14,7 +14,7 @@ import (
 	"k8s.io/streaming/pkg/httpstream/wsstream"
 )
 
-// Default times for which a Headlamp server keeps a cluster of a user.
+// Defaults of HeadlampConfig.FirstTTL and NextTTL.
 const (
 	headlampFirstTTL = 5 * time.Minute
 	headlampNextTTL  = 20 * time.Second
@@ -24,16 +24,15 @@ var (
 	errUnknownKey = errors.New(keyNotFound)
 	errNoContexts = errors.New("no contexts found in kubeconfig")
 
-	// userInProtocols matches the user id anywhere in the header with the
-	// subprotocols.
+	// userInProtocols matches the user ID at any place in the list of the
+	// offered subprotocols.
 	userInProtocols = regexp.MustCompile(regexp.QuoteMeta(userProtocol) + `([a-zA-Z0-9_-]+)`)
 )
 
-// headlampStore contains the clusters of users, by the name of the cluster and
-// the id of the user.
+// headlampStore contains the clusters of users.
 type headlampStore struct {
 	mu       sync.Mutex
-	contexts map[string]storedContext
+	contexts map[string]storedContext // by userKey
 }
 
 type storedContext struct {
@@ -48,6 +47,7 @@ func (st *headlampStore) get(key string) *rest.Config {
 	return st.valid(key)
 }
 
+// valid is like get. st.mu must be held.
 func (st *headlampStore) valid(key string) *rest.Config {
 	if c, ok := st.contexts[key]; ok && time.Now().Before(c.expires) {
 		return c.config
@@ -55,8 +55,8 @@ func (st *headlampStore) valid(key string) *rest.Config {
 	return nil
 }
 
-// put stores a cluster for the time first. If the store has one with this key,
-// it keeps that one, for the time next.
+// put stores a cluster for the duration first. If the store already has a
+// cluster with this key, put keeps the stored one, for the duration next.
 func (st *headlampStore) put(key string, cfg *rest.Config, first, next time.Duration) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -76,17 +76,17 @@ func (st *headlampStore) clear() {
 	st.contexts = nil
 }
 
-// resolve returns the cluster of a request, and the key with which the server
-// finds it. As on the real server:
+// resolve returns the cluster of a request, and its key in the store. The key
+// of a cluster of the server is its name. As on the real server:
 //
-//   - A cluster in the header KUBECONFIG is stored first. Its id is that of the
-//     header X-HEADLAMP-USER-ID, which can be empty: the key is then only the
-//     name.
-//   - A WebSocket handshake uses only the id in the subprotocols. If the store
-//     does not have the cluster of that id, the handshake goes to the server's
-//     cluster of the same name, with the server's credentials.
-//   - Subprotocols are separated only by a comma and a blank. A list that is
-//     joined otherwise is one subprotocol.
+//   - A cluster in the header KUBECONFIG is stored first, with the user ID of
+//     the header X-HEADLAMP-USER-ID. If the user ID is empty, the key is only
+//     the name.
+//   - A WebSocket handshake uses only the user ID in the subprotocols. If the
+//     store has no cluster with it, the handshake goes to the server's cluster
+//     of the same name, with the server's credentials.
+//   - Only a comma and a space separate subprotocols. A list with another
+//     separator is one subprotocol.
 func (run *headlampRun) resolve(cfg *HeadlampConfig, r *http.Request, name string) (HeadlampCluster, string, error) {
 	key := name
 	if header := r.Header.Get("KUBECONFIG"); header != "" && cfg.DynamicClusters {
@@ -127,6 +127,7 @@ func (cfg *HeadlampConfig) ttls() (first, next time.Duration) {
 	return first, next
 }
 
+// userKey returns the key of a user's cluster in the store.
 func userKey(cluster, user string) string {
 	if user == "" {
 		return cluster
@@ -134,8 +135,8 @@ func userKey(cluster, user string) string {
 	return cluster + "\x00" + user
 }
 
-// takeUser returns the id of the user from the subprotocols, and removes the
-// subprotocol that contains it if it is separated by comma and blank.
+// takeUser returns the user ID from the subprotocols, or "". It removes the
+// subprotocol with the ID only if a comma and a space separate it from others.
 func takeUser(h http.Header) string {
 	offer := h.Get(wsstream.WebSocketProtocolHeader)
 	var rest []string
@@ -151,8 +152,8 @@ func takeUser(h http.Header) string {
 	return ""
 }
 
-// contextFrom returns the context with a name from a kubeconfig in base64, or
-// nil if there is none.
+// contextFrom returns the client configuration of the context name in a
+// base64-encoded kubeconfig, or nil if there is no such context.
 func contextFrom(header, name string) (*rest.Config, error) {
 	data, err := base64.StdEncoding.DecodeString(header)
 	if err != nil {

@@ -26,17 +26,18 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// gate is the token of the gate in the recorded answers.
+// gate is the token of the desktop app in the recorded requests.
 const gate = "gate-token-of-the-desktop"
 
-// recordedHeaders are the headers of the recorded answers.
+// recordedHeaders are the headers that the recorded answers contain.
 var recordedHeaders = []string{"Content-Type", "Location", "X-Headlamp-Cache", "Sec-Websocket-Protocol"}
 
 // TestHeadlamp_RecordedAnswers compares the answers of the front with those of
-// a real Headlamp server. Each file contains one or more requests, and the
-// answer of the real server to the last one. In the requests, GATE, TOKEN and
-// CONTEXT stand for the token of the gate, a token of the cluster, and a
-// kubeconfig with the context kshell-1; the suffix 64 means base64url.
+// a real Headlamp server. Each file contains the options of the server, one or
+// more requests, and the answer of the real server to the last request. The
+// requests contain placeholders: GATE is the token of the desktop app, TOKEN a
+// token of the cluster, and GATE64 and TOKEN64 are these in base64url. CONTEXT
+// is a kubeconfig with the context kshell-1, in base64.
 func TestHeadlamp_RecordedAnswers(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/headlamp-*/*.http")
@@ -58,8 +59,8 @@ func TestHeadlamp_RecordedAnswers(t *testing.T) {
 	}
 }
 
-// checkRecorded sends requests to a front with options, and compares the answer
-// to the last one with a recorded answer.
+// checkRecorded starts a front with options, sends it requests, and compares
+// the answer to the last one with a recorded answer.
 func checkRecorded(t *testing.T, s *sandbox.Server, options, requests, answer string) {
 	h := startRecordedFront(t, s, strings.Fields(options))
 	want, err := http.ReadResponse(bufio.NewReader(strings.NewReader(answer)), nil)
@@ -94,8 +95,8 @@ func checkRecorded(t *testing.T, s *sandbox.Server, options, requests, answer st
 	}
 }
 
-// startRecordedFront starts a front with the clusters of the real server whose
-// answers are recorded.
+// startRecordedFront starts a front with the clusters that the real server had
+// when its answers were recorded.
 func startRecordedFront(t *testing.T, s *sandbox.Server, options []string) *sandbox.Headlamp {
 	t.Helper()
 	cfg := sandbox.HeadlampConfig{PlainHTTP: !slices.Contains(options, "tls"), Clusters: []sandbox.HeadlampCluster{
@@ -190,9 +191,9 @@ func exchange(t *testing.T, h *sandbox.Headlamp, request string) (*http.Response
 	return resp, body
 }
 
-// normalized decodes a body, and removes what differs between two servers: the
-// addresses of the API servers, the order of the clusters, and resource
-// versions.
+// normalized decodes a body for a comparison. It replaces the addresses of the
+// API servers, sorts the clusters, and removes the resource version, because
+// these differ between servers.
 func normalized(t *testing.T, s *sandbox.Server, body []byte) any {
 	t.Helper()
 	if !bytes.HasPrefix(body, []byte("{")) {
@@ -215,8 +216,8 @@ func normalized(t *testing.T, s *sandbox.Server, body []byte) any {
 	return object
 }
 
-// A proxy in front of the server limits the request line, redirects to a login
-// page, or drops the headers of an upgrade.
+// TestHeadlamp_Proxy checks the answers of the simulated proxy in front of the
+// server, and those for a cluster that cannot be reached or loaded.
 func TestHeadlamp_Proxy(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{})
@@ -229,8 +230,8 @@ func TestHeadlamp_Proxy(t *testing.T) {
 		status         int
 		location, body string
 	}{
-		"line of the limit": {cfg: sandbox.HeadlampConfig{LineLimit: line}, status: 101},
-		"line too long":     {cfg: sandbox.HeadlampConfig{LineLimit: line - 1}, status: 414, body: "<html>"},
+		"longest line":  {cfg: sandbox.HeadlampConfig{LineLimit: line}, status: 101},
+		"line too long": {cfg: sandbox.HeadlampConfig{LineLimit: line - 1}, status: 414, body: "<html>"},
 		"login page": {
 			cfg: sandbox.HeadlampConfig{Redirect: "https://login.example/?from=x"}, status: 302,
 			location: "https://login.example/?from=x",
@@ -265,8 +266,8 @@ func TestHeadlamp_Proxy(t *testing.T) {
 	}
 }
 
-// The configuration lists clusters in random order, without metadata, and with
-// an error instead of an address.
+// TestHeadlamp_Config checks that /config lists clusters in random order, also
+// one without metadata, and one with an error instead of an address.
 func TestHeadlamp_Config(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{Empty: true})
@@ -287,8 +288,8 @@ func TestHeadlamp_Config(t *testing.T) {
 	}
 }
 
-// A cluster of a user is kept for a time after the first request, and for
-// another time after later ones.
+// TestHeadlamp_ClustersOfUsers checks that a user's cluster is kept for
+// FirstTTL after the first request, and for NextTTL after a later one.
 func TestHeadlamp_ClustersOfUsers(t *testing.T) {
 	t.Parallel()
 	s := start(t, sandbox.Config{Empty: true})
@@ -326,8 +327,9 @@ func TestHeadlamp_ClustersOfUsers(t *testing.T) {
 	}
 }
 
-// A killed server leaves an EOF, without a close frame, and can be started again
-// at the same address.
+// TestHeadlamp_Kill checks that a connection to a killed server ends with an
+// EOF and without a close frame, and that the server can be started again at
+// the same address.
 func TestHeadlamp_Kill(t *testing.T) {
 	t.Parallel()
 	for _, plain := range []bool{true, false} {
