@@ -12,48 +12,47 @@ import (
 	"kshell/test/faultproxy"
 )
 
-// headlampRefusal is an answer that no API server gives: of a Headlamp server,
-// or of a proxy in front of it.
+// headlampRefusal is a case in which a request through a Headlamp server fails,
+// and kshell must explain the failure.
 type headlampRefusal struct {
 	name   string
 	change func(*sandbox.HeadlampConfig) // makes the server refuse; may be nil
-	// flags are the flags for a server at host, host:port, with the token of a
-	// user. If flags is nil, they are those of headlampFlags.
+	// flags returns the flags of kshell. host is host:port of the server, and
+	// token that of a user. If flags is nil, headlampFlags is used.
 	flags func(host, token string) []string
 	text  string // a part of the message
 	hint  string // a part of the hint
-	code  int    // 0 means 255
-	// plain means that the answer is explained also if the kubeconfig contains
-	// the address of the cluster, and --headlamp is not used.
-	plain bool
-	// passes means that a request is repeated before a command is started, and
-	// passesLater that a shell is opened again.
-	passes, passesLater bool
+	// withoutFlag means that kshell also explains the failure if the address of
+	// the cluster is in the kubeconfig, and --headlamp is not used.
+	withoutFlag bool
+	// retried means that kshell retries the first request. reconnects means
+	// that a shell that has lost its connection continues to reconnect.
+	retried, reconnects bool
 }
 
-// headlampFlags select the cluster by --headlamp.
+// headlampFlags returns flags that select the cluster main by --headlamp.
 func headlampFlags(host, token string) []string {
 	return []string{"--headlamp", "https://" + host + headlampCluster, "--token", token}
 }
 
 var headlampRefusals = []headlampRefusal{
 	{
-		name: "unknown cluster", plain: true, passesLater: true,
+		name: "unknown cluster", withoutFlag: true, reconnects: true,
 		change: func(cfg *sandbox.HeadlampConfig) { cfg.Clusters[0].Name = "man" },
 		text:   `/dash knows no cluster "main"`, hint: ": man\n",
 	},
 	{
-		name: "API server down", plain: true, passes: true, passesLater: true,
+		name: "API server down", withoutFlag: true, retried: true, reconnects: true,
 		change: func(cfg *sandbox.HeadlampConfig) { cfg.Clusters[0].Down = true },
 		text:   `Headlamp cannot reach the API server of cluster "main"`, hint: "kshell clusters",
 	},
 	{
-		name: "desktop app", plain: true,
+		name: "desktop app", withoutFlag: true,
 		change: func(cfg *sandbox.HeadlampConfig) { cfg.Gate = "secret" },
 		text:   "this Headlamp takes requests from its desktop app only", hint: "KSHELL_HEADLAMP_TOKEN",
 	},
 	{
-		name: "Host header", plain: true,
+		name: "Host header", withoutFlag: true,
 		change: func(cfg *sandbox.HeadlampConfig) { cfg.CheckHost = true },
 		text:   "Headlamp on loopback answers only under its own port", hint: "ssh -L PORT:127.0.0.1:PORT",
 	},
@@ -97,28 +96,26 @@ var headlampRefusals = []headlampRefusal{
 		text: "expects HTTPS", hint: "must begin with https://",
 	},
 	{
-		name: "no WebSockets", plain: true,
+		name: "no WebSockets", withoutFlag: true,
 		change: func(cfg *sandbox.HeadlampConfig) { cfg.DropUpgrade = true },
 		text:   "passes no WebSockets", hint: "proxy_set_header Upgrade $http_upgrade;",
 	},
 }
 
-// checkRefused checks the message, the hint and the exit code of a command that
-// a Headlamp server has refused.
-func (r headlampRefusal) checkRefused(t *testing.T, name string, got Result) {
+// checkRefused checks the exit code, the message and the hint of a command for
+// which the request failed.
+func (r headlampRefusal) checkRefused(t *testing.T, got Result) {
 	t.Helper()
-	code := r.code
-	if code == 0 {
-		code = 255
-	}
-	if got.Code != code || got.Out != "" || !strings.Contains(got.Err, r.text) || !strings.Contains(got.Err, "\nhint: ") ||
+	if got.Code != 255 || got.Out != "" || !strings.Contains(got.Err, r.text) || !strings.Contains(got.Err, "\nhint: ") ||
 		!strings.Contains(got.Err, r.hint) || strings.Contains(got.Err, "RBAC") || strings.Contains(got.Err, "role") ||
 		strings.Contains(got.Err, "there is no node") || strings.Contains(got.Err, "may have been created") ||
-		strings.Contains(got.Err, "trying again") != r.passes {
-		t.Errorf("%s: exit code %d, stdout %q, stderr\n%s", name, got.Code, got.Out, got.Err)
+		strings.Contains(got.Err, "trying again") != r.retried {
+		t.Errorf("exit code %d, stdout %q, stderr\n%s", got.Code, got.Out, got.Err)
 	}
 }
 
+// TestHeadlamp_Refusals checks exec and node-shell in each case of
+// headlampRefusals.
 func TestHeadlamp_Refusals(t *testing.T) {
 	t.Parallel()
 	for _, refusal := range headlampRefusals {
@@ -136,27 +133,38 @@ func TestHeadlamp_Refusals(t *testing.T) {
 			routes := map[string][]string{
 				"--headlamp": append(flags(proxy.Addr(), s.Token("admin")), "--certificate-authority", front.CA()),
 			}
-			if refusal.plain {
+			if refusal.withoutFlag {
 				routes["kubeconfig"] = server
 			}
+			timeout := "--connect-timeout=30s"
+			if refusal.retried {
+				timeout = "--connect-timeout=5s" // the command exits only then
+			}
 			for name, route := range routes {
-				route = append([]string{"--connect-timeout=2s"}, route...)
-				exec := slices.Concat([]string{"exec"}, route, []string{"web", "--", "true"})
-				refusal.checkRefused(t, "exec, "+name, w.Run(t, nil, exec...))
-				node := slices.Concat(route, []string{sandboxNodes.Names[0], "--", "true"})
-				refusal.checkRefused(t, "node-shell, "+name, w.Run(t, nil, sandboxNodes.args(node...)...))
+				route = append([]string{timeout}, route...)
+				t.Run("exec, "+name, func(t *testing.T) {
+					t.Parallel()
+					args := slices.Concat([]string{"exec"}, route, []string{"web", "--", "true"})
+					refusal.checkRefused(t, w.Run(t, nil, args...))
+				})
+				t.Run("node-shell, "+name, func(t *testing.T) {
+					t.Parallel()
+					args := slices.Concat(route, []string{sandboxNodes.Names[0], "--", "true"})
+					refusal.checkRefused(t, w.Run(t, nil, sandboxNodes.args(args...)...))
+				})
 			}
 		})
 	}
 }
 
-// TestHeadlamp_RefusalsDuringShell makes the server refuse during a shell whose
-// connection is then cut. The shell is opened again if the refusal passes.
+// TestHeadlamp_RefusalsDuringShell checks a shell whose connection is cut, and
+// whose server then refuses: kshell must exit with 255, or reconnect when the
+// server no longer refuses.
 func TestHeadlamp_RefusalsDuringShell(t *testing.T) {
 	t.Parallel()
 	for _, refusal := range headlampRefusals {
 		if refusal.change == nil || refusal.flags != nil {
-			continue // the server does not begin to refuse
+			continue // not a change of the server
 		}
 		t.Run(refusal.name, func(t *testing.T) {
 			t.Parallel()
@@ -172,7 +180,7 @@ func TestHeadlamp_RefusalsDuringShell(t *testing.T) {
 			})
 			proxy.Cut(faultproxy.Both, faultproxy.RST)
 			term.WaitFor(regexp.QuoteMeta(refusal.text))
-			if !refusal.passesLater {
+			if !refusal.reconnects {
 				term.CheckExit(255)
 				return
 			}
