@@ -9,8 +9,8 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// Clusters checks the command clusters: with the current context of p, which
-// can be reached, and with a context of a server that does not answer.
+// Clusters checks "kshell clusters" with two contexts: the current context of
+// p, whose server can be reached, and "dead", whose server refuses connections.
 func Clusters(t *testing.T, p Program) {
 	cfg, err := clientcmd.LoadFromFile(p.Kubeconfig)
 	if err != nil {

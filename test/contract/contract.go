@@ -33,22 +33,22 @@ type Program struct {
 	Path       string // of the binary
 	Kubeconfig string
 	Home       string   // HOME of the program; "": a new temporary directory for each run
-	Env        []string // more variables, NAME=VALUE
+	Env        []string // further environment variables, NAME=VALUE
 }
 
 // Result is the result of a run.
 type Result struct {
-	Out      string // stdout
-	Err      string // stderr, without the notes in Progress
-	Progress []string
-	Code     int  // as ExitCode returns it
-	Exited   bool // false if a signal has ended the program
+	Out      string   // stdout
+	Err      string   // stderr, without the notes in Progress
+	Progress []string // the parts of stderr that match progressNote
+	Code     int      // as ExitCode returns it
+	Exited   bool     // false if a signal has ended the program
 	Took     time.Duration
 }
 
 // progressNote matches a note that kshell prints if the server needs more than
-// a few seconds to answer or to start the command. On a busy machine, every
-// test can get such a note.
+// a few seconds to answer or to start the command. On a busy machine, any run
+// can print such notes.
 var progressNote = regexp.MustCompile(`(?m)^kshell: waiting for .*press Ctrl-C to cancel\)\n`)
 
 func newResult(out, errs string, state *os.ProcessState, start time.Time) Result {

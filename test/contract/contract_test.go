@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestResult_ProgressNotes checks that notes about a slow server are separated
-// from the other messages of kshell and of the command.
+// TestResult_ProgressNotes checks that newResult separates the notes about a
+// slow server from the other text in stderr.
 func TestResult_ProgressNotes(t *testing.T) {
 	t.Parallel()
 	const (

@@ -11,34 +11,34 @@ import (
 	"testing"
 )
 
-// HeadlampSetup is a Headlamp server in front of a server with the seeded pods.
-// The program's kubeconfig and the flags of Through select a cluster of the
-// Headlamp server.
+// HeadlampSetup is a Setup whose program connects through a Headlamp server:
+// its kubeconfig or environment, and the flags that Through returns, select a
+// cluster of the Headlamp server.
 type HeadlampSetup struct {
 	Setup
 	Nodes Nodes
 	// ClusterPath is the path of the cluster on the server, such as
 	// /headlamp/clusters/main.
 	ClusterPath string
-	// Kill ends the Headlamp server as SIGTERM does. start starts it again, at
-	// the same address.
+	// Kill ends the Headlamp server as SIGTERM does. The function that it
+	// returns starts the server again, at the same address.
 	Kill func(t *testing.T) (start func())
 }
 
-// Headlamp checks kshell through a Headlamp server, which it kills several
-// times. cuts is how often it kills the server during a node shell.
-func Headlamp(t *testing.T, w HeadlampSetup, cuts int) {
+// Headlamp checks kshell through a Headlamp server. It kills the server during
+// a shell and commands, and kills times during a node shell.
+func Headlamp(t *testing.T, w HeadlampSetup, kills int) {
 	t.Run("commands", func(t *testing.T) { protocolCases(t, w.Program) })
 	t.Run("transfers", func(t *testing.T) { Transfers(t, w.Program, 6_500_000, 1) }) // 50 MB
 	t.Run("terminal", func(t *testing.T) { headlampTerminal(t, w) })
 	t.Run("node shell left running", func(t *testing.T) { NodeShellDetached(t, w.Program, w.Nodes) })
 	t.Run("killed during a shell and commands", func(t *testing.T) { headlampKilled(t, w) })
 	t.Run("killed during a node shell", func(t *testing.T) {
-		NodeShellResumes(t, w.Program, w.Nodes, cuts, func() { w.Kill(t)() })
+		NodeShellResumes(t, w.Program, w.Nodes, kills, func() { w.Kill(t)() })
 	})
 }
 
-// protocolCases runs the cases that are run with each subprotocol.
+// protocolCases runs the cases that have EachProtocol set.
 func protocolCases(t *testing.T, p Program) {
 	for _, c := range Cases() {
 		if c.EachProtocol {
@@ -50,7 +50,7 @@ func protocolCases(t *testing.T, p Program) {
 	}
 }
 
-// headlampTerminal checks that a shell gets changes of the size, and that ~i
+// headlampTerminal checks that the terminal of a shell is resized, and that ~i
 // shows the address of the cluster.
 func headlampTerminal(t *testing.T, w HeadlampSetup) {
 	proxy, server := w.Through(t)
@@ -65,16 +65,16 @@ func headlampTerminal(t *testing.T, w HeadlampSetup) {
 	term.exitShell(4)
 }
 
-// everywhere are the arguments of exec for a command in each pod of the
-// deployment web and of the stateful set db.
-var everywhere = []string{"exec", "-l", "app in (web, db)", "--all", "--"}
+// execInPods are the arguments that run a command in each pod of the deployment
+// web and of the stateful set db. The command must be appended.
+var execInPods = []string{"exec", "-l", "app in (web, db)", "--all", "--"}
 
 // headlampKilled kills the server during a shell, a command, and a command in
-// several pods, and starts it again. The shell must continue with a new shell.
-// The commands must end with 255, because their result is unknown, and must not
-// be run again.
+// several pods, and starts it again. kshell must then open a new shell. The
+// commands must exit with 255, because their results are unknown, and kshell
+// must not run them again.
 func headlampKilled(t *testing.T, w HeadlampSetup) {
-	pods := strings.Count(w.Run(t, nil, append(everywhere, "echo", "hi")...).Out, ": hi\n")
+	pods := strings.Count(w.Run(t, nil, append(execInPods, "echo", "hi")...).Out, ": hi\n")
 	if pods < 3 {
 		t.Fatalf("the command ran in %d pods", pods)
 	}
@@ -84,7 +84,7 @@ func headlampKilled(t *testing.T, w HeadlampSetup) {
 	shell.WaitFor(`old\r\n`)
 	command := w.Open(t, "exec", own, "--", "sh", "-c", "echo run >>runs; echo up; sleep 600")
 	command.WaitFor(`up\r\n`)
-	all := openWindow(t, w.Program, append(everywhere, "sh", "-c", "echo up; sleep 600")...)
+	all := openWindow(t, w.Program, append(execInPods, "sh", "-c", "echo up; sleep 600")...)
 	all.waitUntil("the output of each pod", func(text string) bool { return strings.Count(text, " up\r\n") == pods })
 
 	start := w.Kill(t)
@@ -108,8 +108,8 @@ func headlampKilled(t *testing.T, w HeadlampSetup) {
 	}
 }
 
-// LongCommands checks commands that are longer than what gateways allow in a
-// request line, which is often 8,192 bytes.
+// LongCommands checks commands whose request line is longer than many gateways
+// allow (often 8,192 bytes), and shorter ones.
 func LongCommands(t *testing.T, p Program, n Nodes) {
 	node := n.Names[0]
 	for _, size := range []int{700, 2000, 7000} {
@@ -133,13 +133,14 @@ func LongCommands(t *testing.T, p Program, n Nodes) {
 	})
 }
 
-// longScript returns a shell script of the given length, which prints a number
-// and exits with 7.
+// longScript returns a shell script of size bytes. It prints the number of
+// bytes in its variable x, and exits with 7.
 func longScript(size int) string {
 	const begin, end = "x=", "; echo ${#x}; exit 7"
 	return begin + strings.Repeat("a", size-len(begin)-len(end)) + end
 }
 
+// checkLong checks the result of a script of longScript.
 func checkLong(t *testing.T, r Result, size int) {
 	t.Helper()
 	if want := strconv.Itoa(size-22) + "\n"; r.Out != want || r.Code != 7 || r.Err != "" {
@@ -147,10 +148,10 @@ func checkLong(t *testing.T, r Result, size int) {
 	}
 }
 
-// AnsweredQueries checks the escape sequences of kshell in a shell that asks the
-// terminal for the position of the cursor at each prompt, as the ash of BusyBox
-// does. The answer of the terminal arrives as if it was typed, between Enter and
-// the next key. ash contains the command of the shell in pod web.
+// AnsweredQueries checks kshell's escape sequences in a shell that asks the
+// terminal for the cursor position at each prompt, as the ash of BusyBox does.
+// kshell reads the answer of the terminal as input, between Enter and the next
+// key. ash is the command that starts such a shell in the pod web.
 func AnsweredQueries(t *testing.T, p Program, ash ...string) {
 	term := p.Open(t, append([]string{"exec", "-it", "web", "--"}, ash...)...)
 	term.AnswerQueries()

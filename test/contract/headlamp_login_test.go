@@ -15,8 +15,9 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// headlampProgram returns a program that connects through h by --headlamp. Its
-// kubeconfig is that of the sandbox, whose only user has a token.
+// headlampProgram returns a program that connects through h, which it gets from
+// the variable KSHELL_HEADLAMP. Its kubeconfig is that of the sandbox. env are
+// further variables, NAME=VALUE.
 func headlampProgram(t *testing.T, s *sandbox.Server, h *sandbox.Headlamp, env ...string) Program {
 	t.Helper()
 	return Program{
@@ -25,7 +26,8 @@ func headlampProgram(t *testing.T, s *sandbox.Server, h *sandbox.Headlamp, env .
 	}
 }
 
-// checkRun checks the exit code, stdout, and a part of stderr.
+// checkRun checks the exit code, stdout, and that stderr contains errs. If errs
+// is "", stderr must be empty.
 func checkRun(t *testing.T, r Result, code int, out, errs string) {
 	t.Helper()
 	if r.Code != code || r.Out != out || !strings.Contains(r.Err, errs) || errs == "" && r.Err != "" {
@@ -33,8 +35,8 @@ func checkRun(t *testing.T, r Result, code int, out, errs string) {
 	}
 }
 
-// TestHeadlamp_Addresses checks that addresses as they are copied from a browser
-// select the server and the cluster.
+// TestHeadlamp_Addresses checks that --headlamp accepts addresses that are
+// copied from a browser, and that they select the server and the cluster.
 func TestHeadlamp_Addresses(t *testing.T) {
 	t.Parallel()
 	s, h, _ := startHeadlamp(t, sandbox.HeadlampConfig{PlainHTTP: true})
@@ -77,7 +79,7 @@ func TestHeadlamp_Addresses(t *testing.T) {
 func TestHeadlamp_HTTPCredentials(t *testing.T) {
 	t.Parallel()
 	s, h, _ := startHeadlamp(t, sandbox.HeadlampConfig{PlainHTTP: true})
-	h.Change(func(cfg *sandbox.HeadlampConfig) { cfg.Clusters[0].Config = s.RESTConfig("admin") }) // its own identity
+	h.Change(func(cfg *sandbox.HeadlampConfig) { cfg.Clusters[0].Config = s.RESTConfig("admin") }) // credentials of the server
 	const refused = "because it is not an https:// address"
 	remote := []string{"--headlamp", "http://headlamp.invalid/dash", "--proxy-url", "http://" + h.Addr()}
 	for _, tt := range []struct {
@@ -121,24 +123,24 @@ func TestHeadlamp_HTTPCredentials(t *testing.T) {
 	}
 }
 
-// TestHeadlamp_DesktopToken checks the token of Headlamp's desktop app, in exec
-// and node-shell.
+// TestHeadlamp_DesktopToken checks that exec and node-shell send the token of
+// Headlamp's desktop app, and never print it.
 func TestHeadlamp_DesktopToken(t *testing.T) {
 	t.Parallel()
 	const secret = "desktop-secret"
 	s, h, _ := startHeadlamp(t, sandbox.HeadlampConfig{PlainHTTP: true, Gate: secret})
 	const refused = "this Headlamp takes requests from its desktop app only"
 	for _, tt := range []struct {
-		name, env, errs string
-		code            int
+		name, token, errs string
+		code              int
 	}{
-		{"right", "KSHELL_HEADLAMP_TOKEN=" + secret, "", 0},
-		{"wrong", "KSHELL_HEADLAMP_TOKEN=desktop-wrong", refused, 255},
-		{"missing", "KSHELL_HEADLAMP_TOKEN=", refused, 255},
+		{"right", secret, "", 0},
+		{"wrong", "desktop-wrong", refused, 255},
+		{"missing", "", refused, 255},
 	} {
 		for _, command := range [][]string{{"exec", "web"}, {"node-shell", "-q", "node1"}} {
 			t.Run(tt.name+"/"+command[0], func(t *testing.T) {
-				p := headlampProgram(t, s, h, tt.env)
+				p := headlampProgram(t, s, h, "KSHELL_HEADLAMP_TOKEN="+tt.token)
 				args := slices.Concat(command, []string{"--token", s.Token("admin"), "-n", "default", "--", "echo", "fine"})
 				out := "fine\n"
 				if tt.code != 0 {
@@ -146,7 +148,7 @@ func TestHeadlamp_DesktopToken(t *testing.T) {
 				}
 				r := p.Run(t, nil, args...)
 				checkRun(t, r, tt.code, out, tt.errs)
-				if strings.Contains(r.Err, "desktop-") && !strings.Contains(r.Err, "desktop-app") {
+				if tt.token != "" && strings.Contains(r.Err, tt.token) {
 					t.Errorf("stderr contains the token: %s", r.Err)
 				}
 			})
@@ -159,13 +161,14 @@ func TestHeadlamp_DesktopToken(t *testing.T) {
 	}
 }
 
-// TestHeadlamp_Stateless checks an uploaded context: on each request, also the
-// first handshake, after the server has lost it, and if the server has a cluster
-// of the same name. The server's own identity is never used.
+// TestHeadlamp_Stateless checks that kshell uploads a context with each
+// request: if the first request is a handshake, after the server has lost the
+// context, and if the server has a cluster of the same name. The server's own
+// credentials must never be used.
 func TestHeadlamp_Stateless(t *testing.T) {
 	t.Parallel()
 	s, h, w := startHeadlamp(t, sandbox.HeadlampConfig{PlainHTTP: true, DynamicClusters: true})
-	const own = "exec-only" // the server's own identity
+	const own = "exec-only" // the user whose credentials the server has
 	h.Change(func(cfg *sandbox.HeadlampConfig) { cfg.Clusters[0].Config = s.RESTConfig(own) })
 	w.Program = headlampProgram(t, s, h, "KSHELL_HEADLAMP_STATELESS=always")
 
@@ -185,19 +188,20 @@ func TestHeadlamp_Stateless(t *testing.T) {
 
 	t.Run("killed", func(t *testing.T) { headlampKilled(t, w) })
 	if again := checkUploads(t, h); again != name {
-		t.Errorf("the context is named %s, before %s", again, name)
+		t.Errorf("the context is named %s, and was named %s", again, name)
 	}
 	for _, session := range s.Sessions() {
 		if session.User == own {
-			t.Errorf("the server's own identity ran %v", session.Query["command"])
+			t.Errorf("a command was run with the server's own credentials: %v", session.Query["command"])
 		}
 	}
 }
 
+// uploadID matches the user ID of an uploaded context.
 var uploadID = regexp.MustCompile(`^[0-9a-f]{32}-[0-9a-f]{8}$`)
 
-// checkUploads checks the uploaded contexts in all requests for a cluster, which
-// must be the same, and returns the name of the context.
+// checkUploads checks that all requests for a cluster contain the same uploaded
+// context, and returns the name of the context.
 func checkUploads(t *testing.T, h *sandbox.Headlamp) (name string) {
 	t.Helper()
 	const protocol = "base64url.headlamp.authorization.k8s.io."
@@ -231,8 +235,9 @@ func checkUploads(t *testing.T, h *sandbox.Headlamp) (name string) {
 	return name
 }
 
-// checkFlat checks that an uploaded kubeconfig has one entry of each kind, and
-// no plugin, file or proxy. It returns the name of the context.
+// checkFlat checks that an uploaded kubeconfig has one entry of each kind, with
+// a token and without plugins, files and proxies. It returns the name of the
+// context.
 func checkFlat(t *testing.T, raw []byte) string {
 	t.Helper()
 	cfg, err := clientcmd.Load(raw)

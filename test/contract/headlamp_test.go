@@ -18,11 +18,13 @@ import (
 	"kshell/test/faultproxy"
 )
 
-// headlampCluster is the path of a cluster, on a server with a base URL.
+// headlampCluster is the path of the cluster main on the server of
+// startHeadlamp.
 const headlampCluster = "/dash/clusters/main"
 
-// startHeadlamp starts a sandbox with a Headlamp server in front of it. cfg contains the
-// switches of the server.
+// startHeadlamp starts a sandbox, and a Headlamp server in front of it. It sets
+// the fields Dir and BaseURL of cfg. The setup selects the cluster main by its
+// kubeconfig.
 func startHeadlamp(t *testing.T, cfg sandbox.HeadlampConfig) (*sandbox.Server, *sandbox.Headlamp, HeadlampSetup) {
 	t.Helper()
 	s, _ := startSandbox(t)
@@ -52,10 +54,11 @@ func startHeadlamp(t *testing.T, cfg sandbox.HeadlampConfig) (*sandbox.Server, *
 	}
 }
 
-// byFlag changes a setup so that --headlamp selects the cluster, and not the
-// kubeconfig.
+// byFlag returns a setup in which --headlamp or KSHELL_HEADLAMP selects the
+// cluster, instead of the kubeconfig.
 func (w HeadlampSetup) byFlag(h *sandbox.Headlamp) HeadlampSetup {
-	// The certificate authority of the kubeconfig is that of the API server.
+	// SSL_CERT_FILE is necessary because the certificate authority in the
+	// kubeconfig is only for the API server.
 	w.Env = []string{"KSHELL_HEADLAMP=" + h.ClusterURL("main"), "SSL_CERT_FILE=" + h.CA()}
 	through := w.Through
 	w.Through = func(t *testing.T) (*faultproxy.Proxy, []string) {
@@ -81,8 +84,8 @@ func TestHeadlamp(t *testing.T) {
 	})
 }
 
-// TestHeadlamp_LongCommands checks long commands through a proxy with nginx's
-// default limit of a request line.
+// TestHeadlamp_LongCommands checks long commands through a proxy that limits
+// the request line to 8,192 bytes, as nginx does by default.
 func TestHeadlamp_LongCommands(t *testing.T) {
 	t.Parallel()
 	_, _, w := startHeadlamp(t, sandbox.HeadlampConfig{LineLimit: 8192})
@@ -99,8 +102,9 @@ func TestHeadlamp_AnsweredQueries(t *testing.T) {
 }
 
 // TestHeadlamp_Cache checks commands through a server whose response cache
-// contains answers to lists with another selector. Over TLS, the server offers
-// HTTP/2, which does not allow the header that bypasses the cache.
+// answers a list with the answer to a list with another selector. Over TLS, the
+// server offers HTTP/2, which does not allow the header that bypasses the
+// cache.
 func TestHeadlamp_Cache(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -117,7 +121,7 @@ func TestHeadlamp_Cache(t *testing.T) {
 			if test.byFlag {
 				w = w.byFlag(h)
 			}
-			checkPoisoned(t, s, h, "app=db")
+			poisonCache(t, s, h, "app=db")
 			for _, target := range []string{"deploy/web", "svc/web"} {
 				r := w.Run(t, nil, "exec", "-q", target, "--", "echo", "hi")
 				pod := ""
@@ -137,17 +141,17 @@ func TestHeadlamp_Cache(t *testing.T) {
 			if r := w.Run(t, nil, "__complete", "exec", ""); !strings.Contains(r.Out, "multi\n") {
 				t.Errorf("completion: %+v", r)
 			}
-			checkPoisoned(t, s, h, "app=web")
+			poisonCache(t, s, h, "app=web") // the answer to app=db is still stored
 			proxy, server := w.Through(t)
 			NodeShellResumes(t, w.Program, w.Nodes, 3, func() { proxy.Cut(faultproxy.Both, faultproxy.RST) }, server...)
 		})
 	}
 }
 
-// checkPoisoned requests a list of the pods with a selector, and checks that the
-// server's cache answers a list with another selector with pods of the
-// stateful set db.
-func checkPoisoned(t *testing.T, s *sandbox.Server, h *sandbox.Headlamp, selector string) {
+// poisonCache requests a list of pods with a selector, and then one with a
+// selector that matches no pods. It checks that both answers contain a pod of
+// the stateful set db: the server answers from its cache.
+func poisonCache(t *testing.T, s *sandbox.Server, h *sandbox.Headlamp, selector string) {
 	t.Helper()
 	config := s.RESTConfig("admin")
 	config.Host = h.ClusterURL("main")
@@ -170,12 +174,13 @@ func checkPoisoned(t *testing.T, s *sandbox.Server, h *sandbox.Headlamp, selecto
 	}
 }
 
-// TestHeadlamp_CacheNotBypassed checks that kshell warns if the response cache
-// cannot be bypassed, and does not run the command in another pod.
+// TestHeadlamp_CacheNotBypassed checks that kshell reports that the server
+// ignores selectors if it cannot bypass the response cache, and does not run
+// the command in pods that the selector does not match.
 func TestHeadlamp_CacheNotBypassed(t *testing.T) {
 	t.Parallel()
 	s, h, w := startHeadlamp(t, sandbox.HeadlampConfig{Cache: true, CacheAll: true})
-	checkPoisoned(t, s, h, "app=db")
+	poisonCache(t, s, h, "app=db")
 	r := w.byFlag(h).Run(t, nil, "exec", "-l", "app=web", "--all", "--", "echo", "hi")
 	if r.Code != 255 || r.Out != "" || !strings.Contains(r.Err, "the server ignores selectors") {
 		t.Errorf("%+v", r)

@@ -15,14 +15,16 @@ import (
 	"kshell/test/faultproxy"
 )
 
-// sandboxSetup is a Setup with a sandbox.
+// sandboxSetup returns a Setup with a new sandbox.
 func sandboxSetup(t *testing.T) Setup {
 	t.Helper()
 	s, _ := startSandbox(t)
 	return setupOf(t, s, s.URL())
 }
 
-// setupOf is a Setup with a sandbox, which kshell reaches at an address.
+// setupOf returns a Setup with the sandbox s. address is the URL to which
+// kshell connects: that of s, or of a cluster of a Headlamp server in front of
+// s.
 func setupOf(t *testing.T, s *sandbox.Server, address string) Setup {
 	t.Helper()
 	u, err := url.Parse(address)

@@ -26,7 +26,7 @@ type Terminal struct {
 	wait        func() error  // waits for the exit of the program
 
 	mu      sync.Mutex
-	answers bool // see AnswerQueries
+	answers bool // answer cursorQuery
 	text    []byte
 	changed chan struct{} // receives after new output; 1 slot
 	seen    int           // length of the text up to the end of the last match
@@ -110,13 +110,14 @@ func (w *Terminal) read() {
 	}
 }
 
-// The query of a program for the position of the cursor, and a terminal's answer.
+// cursorQuery is what a program writes to ask for the cursor position.
 var cursorQuery = []byte("\x1b[6n")
 
+// cursorPosition is a terminal's answer to cursorQuery.
 const cursorPosition = "\x1b[24;10R"
 
-// AnswerQueries makes the terminal answer each later query for the position of
-// the cursor, as real terminals do.
+// AnswerQueries makes the terminal answer each later query for the cursor
+// position, as real terminals do.
 func (w *Terminal) AnswerQueries() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -2,9 +2,9 @@
 // etcd, API servers, scheduler, controllers, and two nodes. The nodes have
 // their own namespaces, so that tests can cut their links and kill them.
 //
-// It can start the cluster, stop it, and break it in ways that tests need, and
-// start a Headlamp server in front of it. It does not know kshell, except for
-// the sandbox's front of a Headlamp server. It prints nothing, but calls
+// It can start the cluster, stop it, and break it in ways that tests need. It
+// can start a Headlamp server in front of the cluster. It does not know kshell,
+// except for the type sandbox.HeadlampCluster. It prints nothing, but calls
 // Cluster.Log.
 //
 // Invariants:

@@ -17,8 +17,8 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// HeadlampName returns the name that the API server has as a cluster of a
-// Headlamp server.
+// HeadlampName returns the name of the API server's cluster on a Headlamp
+// server.
 func (s Server) HeadlampName() string {
 	if s == TranslatingServer {
 		return "v5-apiserver"
@@ -27,7 +27,7 @@ func (s Server) HeadlampName() string {
 }
 
 // HeadlampClusters returns the clusters of a Headlamp server in front of both
-// API servers. The Headlamp server has no credentials for them.
+// API servers. They contain no credentials.
 func (c *Cluster) HeadlampClusters() ([]sandbox.HeadlampCluster, error) {
 	var clusters []sandbox.HeadlampCluster
 	for _, s := range []Server{MainServer, TranslatingServer} {
@@ -42,28 +42,27 @@ func (c *Cluster) HeadlampClusters() ([]sandbox.HeadlampCluster, error) {
 	return clusters, nil
 }
 
-// HeadlampProgram configures a Headlamp server that is not the sandbox's front,
-// but a real one.
+// HeadlampProgram configures a real Headlamp server.
 type HeadlampProgram struct {
 	Path    string // of headlamp-server
 	Dir     string // for its files
 	BaseURL string // such as /headlamp
-	// CertFile and KeyFile are those of the server, in PEM. The certificate must
-	// be valid for HeadlampIP.
+	// CertFile and KeyFile contain the certificate and the key of the server,
+	// in PEM. The certificate must be valid for HeadlampIP.
 	CertFile, KeyFile string
 	Clusters          []sandbox.HeadlampCluster
 }
 
-// HeadlampIP is the address on which a HeadlampProcess listens. It is not a
-// loopback address, because Headlamp then rejects requests for another port,
-// such as that of a proxy of a test.
+// HeadlampIP is the address on which a HeadlampProcess listens. On a loopback
+// address, Headlamp would reject requests whose Host header has another port,
+// such as that of a test's proxy.
 const HeadlampIP = hostIP
 
 // HeadlampProcess is a Headlamp server that runs in its own process.
 type HeadlampProcess struct {
 	program HeadlampProgram
 	addr    string
-	cmd     *exec.Cmd // nil if the server does not run
+	cmd     *exec.Cmd // nil if the server is not running
 }
 
 // StartHeadlampProcess starts a Headlamp server, which runs until Kill is
@@ -85,7 +84,7 @@ func StartHeadlampProcess(p HeadlampProgram) (*HeadlampProcess, error) {
 			return nil, err
 		}
 	}
-	// The server does not start without this page.
+	// Without this page, the server does not start.
 	page := filepath.Join(p.Dir, "static", "index.html")
 	if err := os.WriteFile(page, []byte("<html><head></head><body></body></html>\n"), 0o600); err != nil {
 		return nil, err
@@ -141,18 +140,18 @@ func (h *HeadlampProcess) Start() error {
 	})
 	if err != nil {
 		h.Kill()
-		text, _ := os.ReadFile(log.Name()) // the log is only an addition to the error
+		text, _ := os.ReadFile(log.Name()) // without the log, the error is still useful
 		return fmt.Errorf("%s does not listen: %w\n%s", p.Path, err, text)
 	}
 	return nil
 }
 
-// Kill ends the server by SIGTERM, and waits for its end.
+// Kill ends the server with SIGTERM, and waits until it has exited.
 func (h *HeadlampProcess) Kill() {
 	if h.cmd == nil {
 		return
 	}
-	_ = h.cmd.Process.Signal(syscall.SIGTERM) // the server may have ended
-	_ = h.cmd.Wait()                          // its exit code has no meaning
+	_ = h.cmd.Process.Signal(syscall.SIGTERM) // the server may have exited
+	_ = h.cmd.Wait()                          // the exit code does not matter
 	h.cmd = nil
 }

@@ -17,12 +17,12 @@ import (
 )
 
 var headlampServer = flag.String("headlamp-server", "",
-	"path of a real headlamp-server, which the tests use instead of the sandbox's front")
+	"path of a real headlamp-server, which the tests use instead of sandbox.Headlamp")
 
-// headlampBase is the base URL of Headlamp servers.
+// headlampBase is the base URL of the Headlamp servers in tests.
 const headlampBase = "/headlamp"
 
-// headlampFront is a Headlamp server: the front of the sandbox or a real one.
+// headlampFront is a *sandbox.Headlamp or a *harness.HeadlampProcess.
 type headlampFront interface {
 	Addr() string
 	Kill()
@@ -32,7 +32,7 @@ type headlampFront interface {
 // headlamp is a Headlamp server in front of both API servers.
 type headlamp struct {
 	headlampFront
-	ca []byte // of its certificate, in PEM
+	ca []byte // certificate of the certificate authority, in PEM
 }
 
 // startHeadlamp starts a Headlamp server, which runs until the end of the test.
@@ -61,12 +61,14 @@ func startHeadlamp(t *testing.T) headlamp {
 	return headlamp{process, cert}
 }
 
-// clusterPath returns the path of an API server's cluster on the server.
+// clusterPath returns the path of the API server's cluster on a Headlamp
+// server.
 func clusterPath(s harness.Server) string { return headlampBase + "/clusters/" + s.HeadlampName() }
 
-// setup describes the cluster, reached through the server. kshell gets the URL
-// by the flag --headlamp and its variable for one of the API servers, and from
-// the kubeconfig for the other one.
+// setup returns a setup whose program connects to s through the Headlamp
+// server. For MainServer, kshell gets the URL from --headlamp or
+// KSHELL_HEADLAMP, and for the other API server from the kubeconfig or
+// --server.
 func (h headlamp) setup(t *testing.T, s harness.Server) contract.HeadlampSetup {
 	t.Helper()
 	w, flag := setup(s), "--server"
@@ -100,8 +102,9 @@ func (h headlamp) setup(t *testing.T, s harness.Server) contract.HeadlampSetup {
 	}
 }
 
-// headlampKubeconfig writes a kubeconfig for the admin with a server URL, and
-// returns its path. Its context has the name of the Headlamp server's cluster s.
+// headlampKubeconfig writes a kubeconfig, and returns its path. server is the
+// URL of its API server, and its user is the admin. Its context has the name of
+// s on a Headlamp server.
 func headlampKubeconfig(t *testing.T, s harness.Server, server string, ca []byte) string {
 	t.Helper()
 	admin, err := cluster.Config(harness.Admin, harness.MainServer)
@@ -116,8 +119,8 @@ func headlampKubeconfig(t *testing.T, s harness.Server, server string, ca []byte
 	return file
 }
 
-// TestHeadlamp runs kshell through a Headlamp server: the front of the sandbox,
-// or the program of the flag -headlamp-server.
+// TestHeadlamp runs kshell through a Headlamp server: sandbox.Headlamp, or the
+// program of the flag -headlamp-server.
 func TestHeadlamp(t *testing.T) {
 	inCI(t)
 	const kills = 5
@@ -133,8 +136,8 @@ func TestHeadlamp_Clusters(t *testing.T) {
 	contract.Clusters(t, startHeadlamp(t).setup(t, harness.TranslatingServer).Program)
 }
 
-// TestHeadlamp_Nginx runs kshell through nginx, which has its default limits and
-// timeouts, and a Headlamp server.
+// TestHeadlamp_Nginx runs kshell through nginx, with its default limits and
+// timeouts, in front of a Headlamp server.
 func TestHeadlamp_Nginx(t *testing.T) {
 	notInCI(t)
 	const longIdle = 90 * time.Second // proxy_read_timeout of nginx is 60 s

@@ -258,9 +258,11 @@ func TestSessions_IdleLoadBalancer(t *testing.T) {
 	}
 }
 
-// checkIdleShell leaves a shell idle behind a load balancer that closes idle
-// connections sooner. The shell must keep its connection. A shell without pings
-// must lose it: this shows that the load balancer does close idle connections.
+// checkIdleShell checks two shells that are idle for a while, through a load
+// balancer that closes connections that are idle for a shorter time. A shell
+// must keep its connection. A shell without pings must lose it, which shows
+// that the load balancer closes idle connections. server are the flags of the
+// server.
 func checkIdleShell(t *testing.T, p contract.Program, idle time.Duration, server ...string) {
 	t.Helper()
 	silent := p.Shell(
@@ -308,9 +310,9 @@ func nginx(t *testing.T, target string) (address string) {
 // nobodyID is the ID of the user and the group nobody.
 const nobodyID = 65534
 
-// startNginx starts nginx as an unprivileged user. It terminates TLS, and passes
-// HTTP and WebSockets on. Its timeouts and limits are the defaults, unless
-// settings contains others. cert is its certificate, in PEM.
+// startNginx starts nginx as an unprivileged user. nginx terminates TLS, and
+// passes HTTP and WebSockets on to target. settings are directives that change
+// the defaults, such as timeouts. cert is the certificate of nginx, in PEM.
 func startNginx(t *testing.T, target, settings string) (address string, cert []byte) {
 	t.Helper()
 	address = freePort(t)
