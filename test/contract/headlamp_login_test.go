@@ -79,7 +79,8 @@ func TestHeadlamp_Addresses(t *testing.T) {
 func TestHeadlamp_HTTPCredentials(t *testing.T) {
 	t.Parallel()
 	s, h, _ := startHeadlamp(t, sandbox.HeadlampConfig{PlainHTTP: true})
-	h.Change(func(cfg *sandbox.HeadlampConfig) { cfg.Clusters[0].Config = s.RESTConfig("admin") }) // credentials of the server
+	// With its own credentials, the server answers also requests without a token.
+	h.Change(func(cfg *sandbox.HeadlampConfig) { cfg.Clusters[0].Config = s.RESTConfig("admin") })
 	const refused = "because it is not an https:// address"
 	remote := []string{"--headlamp", "http://headlamp.invalid/dash", "--proxy-url", "http://" + h.Addr()}
 	for _, tt := range []struct {

@@ -102,7 +102,7 @@ func productDirs(t *testing.T) []string {
 		if err != nil || !entry.IsDir() || name == internal {
 			return err
 		}
-		if name := entry.Name(); name == "sandbox" || name == "testdata" || name == "agents" { // not part of the product, or without Go files
+		if name := entry.Name(); name == "sandbox" || name == "testdata" || name == "agents" { // not the product, or not Go
 			return filepath.SkipDir
 		}
 		dir, err := filepath.Rel(filepath.Join("..", ".."), name)
