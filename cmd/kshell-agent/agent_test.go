@@ -396,6 +396,48 @@ func TestAgent_BackgroundJobs(t *testing.T) {
 	syscall.Kill(other, syscall.SIGKILL)
 }
 
+// If a client is slow, all output that the command has written before its end
+// still arrives.
+func TestAgent_SlowReaderAfterExit(t *testing.T) {
+	const size = 4<<20 + 64<<10 // a window and a pipe
+	s := newSession(t, agentDir(t), 1)
+	s.slow = true
+	s.start("--", "head", "-c", strconv.Itoa(size), "/dev/zero")
+	s.until("the agent has accepted the client", s.client.Attached)
+	pid := int(s.info().PID)
+	eventually(t, "the command has ended", func() bool { return !alive(pid) })
+	for range 10 {
+		s.do(func(c *agent.Client) {
+			if chunk, ok := c.Output(); ok {
+				s.out[chunk.Stream].Write(chunk.Data)
+				c.Written(len(chunk.Data))
+			}
+		})
+		<-time.After(2 * lastOutput) // the client is slow
+	}
+	s.mu.Lock()
+	s.slow = false
+	s.takeOutput()
+	s.mu.Unlock()
+	s.send()
+	s.exit()
+	if n := s.out[1].Len(); n != size || s.dropped > 0 {
+		t.Errorf("%d bytes, want %d", n, size)
+	}
+}
+
+// The first relay ends when its stdin ends, although the session continues.
+func TestAgent_FirstRelayEndsWithStdin(t *testing.T) {
+	s := startSession(t, "--", "sleep", "1000")
+	s.until("the agent has accepted the client", s.client.Attached)
+	s.relay.stdin.Close()
+	select {
+	case <-s.relay.done:
+	case <-time.After(limit / 2): // the agent closes a silent relay after 60 s
+		t.Error("the relay has not ended")
+	}
+}
+
 // A job that continues to write does not delay the exit.
 func TestAgent_FloodAfterExit(t *testing.T) {
 	s := startSession(t, "--", "sh", "-c", "yes & echo $!; exit 3")

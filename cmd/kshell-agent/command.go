@@ -252,6 +252,9 @@ func (s *server) readOutput(stream agent.Stream, file *os.File) {
 		if err != nil {
 			return
 		}
+		if last {
+			_ = file.SetReadDeadline(time.Now().Add(lastOutput)) // after the wait for room, which may be longer
+		}
 		n, err := file.Read(buf[:min(room, len(buf))])
 		if n > 0 {
 			s.mu.Lock()
@@ -265,10 +268,9 @@ func (s *server) readOutput(stream agent.Stream, file *os.File) {
 		switch {
 		case err == nil && !last:
 		case err != nil && (last || !errors.Is(err, os.ErrDeadlineExceeded)):
-			return // the end of the stream, or nothing more is there
+			return // the end of the stream, or no more output within lastOutput
 		default:
 			last = true
-			_ = file.SetReadDeadline(time.Now().Add(lastOutput))
 		}
 	}
 }

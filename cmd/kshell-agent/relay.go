@@ -44,7 +44,8 @@ func start(o options, args []string, stdin, stdout *os.File) error {
 	if err != nil {
 		return err
 	}
-	defer socket.Close()
+	// The socket is not closed: Close would wait for the call of waitHangup. The
+	// process ends after start has returned.
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
