@@ -27,12 +27,12 @@ const (
 	// written to its terminal may still arrive.
 	lastOutput = 20 * time.Millisecond
 
-	// maxLastOutput is the maximum size of a pipe. What is read beyond that after the
-	// end of a command comes from other processes.
+	// maxLastOutput limits the output that is read after the end of a command. It is
+	// the maximum size of a pipe: more output can only come from other processes.
 	maxLastOutput = 1 << 20
 
-	// lastClients is the time that clients have to receive the end of a command that
-	// the agent has ended.
+	// lastClients is how long the agent waits for clients to receive the exit of a
+	// command that the agent has ended.
 	lastClients = 10 * time.Second
 
 	maxInputWrite = 4 << 10
@@ -57,7 +57,7 @@ type command struct {
 
 	mu     sync.Mutex
 	isOver bool          // the exit was passed to the session
-	overAt time.Duration // the time of that
+	overAt time.Duration // the time at which that happened
 }
 
 // newCommand opens the terminal or the pipes of a command.
@@ -219,7 +219,7 @@ func (c *command) over(now time.Duration) {
 	c.mu.Unlock()
 }
 
-// ended reports whether the session knows the end of the command, and since when.
+// ended reports whether the exit was passed to the session, and at which time.
 func (c *command) ended() (bool, time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -131,9 +131,9 @@ func (o *options) dial() (*os.File, error) {
 	return dial(o.id)
 }
 
-// relay copies stdin to the socket and the socket to stdout. It returns when either
-// end is closed, and reports whether it is the socket: kshell never closes only its
-// output.
+// relay copies stdin to the socket, and the socket to stdout. It returns when stdin
+// or the socket ends, and reports whether it was the socket. The end of stdin means
+// that kshell has disconnected.
 func relay(socket, stdin, stdout *os.File) (hungUp bool) {
 	ended := make(chan bool, 2)
 	go func() {
@@ -167,7 +167,7 @@ func relay(socket, stdin, stdout *os.File) (hungUp bool) {
 	select {
 	case hungUp = <-ended:
 	case <-hangup:
-		// The output may be blocked by a pipe that nobody reads.
+		// The write to stdout may be blocked, because its pipe is full and not read.
 		hungUp = true
 		select {
 		case <-ended:

@@ -80,8 +80,8 @@ func NewClient(cfg ClientConfig) *Client {
 	return &Client{cfg: cfg, inputLimit: firstInputLimit, received: cfg.Output, written: cfg.Output}
 }
 
-// Connect begins a new relay, which replaces the old one. Bytes that the old one
-// brings from now on must not be passed to Receive.
+// Connect begins a new relay, which replaces the old one. Bytes that arrive later on
+// the old relay must not be passed to Receive.
 func (c *Client) Connect() {
 	c.epoch++
 	c.decoder = Decoder{}
@@ -201,7 +201,7 @@ func (c *Client) processInputAck(m *InputAck) error {
 	if m.Offset > c.inputBase {
 		n := min(m.Offset-c.inputBase, uint64(len(c.input)))
 		c.input = c.input[:copy(c.input, c.input[n:])]
-		c.inputBase += n // the end is never removed, so that it is sent again only if the agent does not know it
+		c.inputBase += n // ended stays set: a Welcome reports whether the agent has received the end
 	}
 	if m.Signals > c.signalBase {
 		c.signals = c.signals[:copy(c.signals, c.signals[m.Signals-c.signalBase:])]
@@ -214,7 +214,7 @@ func (c *Client) processOutput(m *Output) error {
 	if m.Offset > c.received {
 		return ErrGap
 	}
-	c.ackDue = true // also for output that is known, because the agent may not know that
+	c.ackDue = true // also for repeated output, because an earlier acknowledgement may be lost
 	known := c.received - m.Offset
 	if known >= uint64(len(m.Data)) {
 		return nil
@@ -314,11 +314,12 @@ func (c *Client) Input(p []byte) int {
 // EndInput ends the input. A command with a terminal does not notice that.
 func (c *Client) EndInput() { c.ended = true }
 
-// InputDone reports whether the command got all input so far.
+// InputDone reports whether all input so far was acknowledged: it was written to the
+// command, or discarded.
 func (c *Client) InputDone() bool { return len(c.input) == 0 }
 
-// Signal sends a signal to the command. It reports whether the signal was accepted:
-// it is not if too many are not acknowledged.
+// Signal sends a signal to the command. It returns false, and sends nothing, if 32
+// signals are not acknowledged.
 func (c *Client) Signal(number uint8) bool {
 	if len(c.signals) >= maxUnackedSigs {
 		return false
@@ -337,7 +338,8 @@ func (c *Client) Resize(size Size) {
 // shows that the relay works.
 func (c *Client) Ping() { c.pingDue = c.welcomed }
 
-// Leave detaches, after what can be sent on the relay. The session stays.
+// Leave detaches the client, after the frames that can be sent on the relay. The
+// session continues.
 func (c *Client) Leave() { c.leaveDue = true }
 
 // Output returns the next output to write, or false. The chunk is valid until
@@ -376,8 +378,8 @@ func (c *Client) Exit() (*Exit, bool) {
 	return c.exit, true
 }
 
-// Done reports whether the end of the command was acknowledged on the newest relay,
-// so that the client needs it only until the bytes are sent.
+// Done reports whether Next has returned an acknowledgement of the exit for the
+// newest relay. After it was sent, the client does not need the relay any more.
 func (c *Client) Done() bool { return c.exitAckSent }
 
 // Events returns what was received since the last call: a *Welcome for each relay,
@@ -391,5 +393,6 @@ func (c *Client) Events() []Message {
 // Attached reports whether the agent has accepted the newest relay.
 func (c *Client) Attached() bool { return c.welcomed }
 
-// RoundTrip returns the time between the last answered ping and its answer, or 0.
+// RoundTrip returns the time between the last answered ping and its answer, or 0 if
+// no ping was answered.
 func (c *Client) RoundTrip() time.Duration { return c.roundTrip }

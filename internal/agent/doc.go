@@ -1,6 +1,6 @@
 // Package agent is the protocol of the session agent, for both ends. The agent
 // (cmd/kshell-agent) runs in a container, keeps a command running while no client
-// is connected, and lets clients attach again without a lost or doubled byte.
+// is connected, and lets clients attach again. No byte is lost or repeated.
 // docs/agent-protocol.md describes the protocol. kshell does not use the agent yet.
 //
 // [Session] is the agent's end, and [Client] is kshell's end. Both are state
@@ -17,7 +17,7 @@
 //     was written on the client's side.
 //   - The end of the input and each signal are applied once.
 //   - Of the relays of one client, only the newest is read.
-//   - The exit is sent on each relay until it is acknowledged.
+//   - The exit of the command is sent on each relay until it is acknowledged.
 //   - Each length that the other end sends has a limit. No input makes either end
 //     panic, or allocate more than its limits.
 package agent

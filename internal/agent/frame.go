@@ -13,8 +13,8 @@ const (
 	// maxData is the maximum number of bytes of input or output in one frame.
 	maxData = 32 << 10
 
-	// A frame of an unknown type from firstOptional on is ignored, so that a later
-	// version can add frames. Below, it is an error.
+	// Frames of unknown types from firstOptional on are ignored, so that a later
+	// version can add types. A lower unknown type is an error.
 	firstOptional = 128
 )
 

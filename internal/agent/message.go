@@ -281,8 +281,8 @@ func (*Resize) frameType() byte    { return typeResize }
 func (m *Resize) encode(w *writer) { w.size(m.Size) }
 func (m *Resize) decode(r *reader) { m.Size = r.size() }
 
-// Skipped means that the output below Offset that the client has not received is not
-// kept any more, from the agent.
+// Skipped, from the agent, means that the agent does not keep the output below Offset
+// any more: the client does not receive the part that it has not received yet.
 type Skipped struct{ Offset uint64 }
 
 func (*Skipped) frameType() byte    { return typeSkipped }

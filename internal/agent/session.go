@@ -19,7 +19,7 @@ const (
 	maxPendingSignals    = 64
 	maxPendingPresences  = 16
 	maxPiecesOfInput     = 4096
-	lastExitAcknowledged = 10 * time.Second // for the other clients, after the first has acknowledged the exit
+	lastExitAcknowledged = 10 * time.Second // from the first acknowledgement of the exit until the agent can end
 )
 
 // Errors of Session.Receive and Client.Receive. After each of them, the relay must
@@ -89,9 +89,9 @@ type client struct {
 	size      Size
 	received  uint64 // the offset of the next byte of input
 	written   uint64 // the offset of the next byte of input that the command gets
-	ended     bool   // whether the end of the input was received
+	ended     bool   // the end of the input was received
 	signals   uint64 // the number of signals that were received
-	acked     uint64 // the offset of the output that is not acknowledged
+	acked     uint64 // the offset of the first byte of output that is not acknowledged
 	exitAcked bool
 	seen      time.Duration // the time of the last frame
 	peer      *Peer         // the newest relay, or nil
@@ -99,13 +99,13 @@ type client struct {
 
 // Peer is a client that is attached, on one relay.
 type Peer struct {
-	Fresh bool // whether the client has not received all output before, so that a program should redraw
+	Fresh bool // the client has not received all earlier output, so a full-screen program should redraw
 
 	client    *client
 	sent      uint64 // the offset of the next byte of output to send
 	window    window
 	welcome   *Welcome
-	skipped   bool // whether output before sent was skipped, which was not sent yet
+	skipped   bool // a Skipped is due, with the value of sent as its offset
 	pong      uint64
 	pongDue   bool
 	ackDue    bool
@@ -443,8 +443,8 @@ func (s *Session) InputWritten(n int) {
 	}
 }
 
-// CloseInput means that the command does not read input any more: all input is
-// discarded, and acknowledged.
+// CloseInput must be called when the command does not read input any more. All
+// pending and further input is discarded and acknowledged.
 func (s *Session) CloseInput() {
 	s.input, s.inputClosed = nil, true
 	for _, c := range s.clients {
@@ -494,9 +494,10 @@ func (s *Session) Output(stream Stream, data []byte) {
 	s.log.dropBefore(keep)
 }
 
-// skip moves the position of a client to the oldest output that is kept, after the
-// client has acknowledged everything that was sent: only then is it certain that
-// nothing is in transit. It reports whether output can be sent.
+// skip reports whether output can be sent to a client. If the next output to send is
+// not kept any more, skip continues with the oldest output that is kept, but only
+// after the client has acknowledged everything that was sent, so that no output is in
+// transit.
 func (s *Session) skip(p *Peer) bool {
 	if p.sent >= s.log.start {
 		return true
@@ -586,8 +587,9 @@ func (s *Session) Expired(now time.Duration) bool {
 	return now >= s.cfg.Total || len(s.peers) == 0 && now-s.idleSince >= s.cfg.Idle
 }
 
-// Finished reports whether the agent can end: the command has ended, a client has
-// acknowledged that, and each other attached client has, or had the time to.
+// Finished reports whether the agent can end: the command has ended, and either all
+// attached clients have acknowledged the exit, or lastExitAcknowledged has passed
+// since the first acknowledgement.
 func (s *Session) Finished(now time.Duration) bool {
 	if s.exit == nil || s.exitAcked == 0 {
 		return false

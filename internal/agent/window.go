@@ -21,11 +21,12 @@ const (
 )
 
 // window limits the output that was sent to a client and not acknowledged. For a
-// terminal it depends on the queueing delay: the round trip of a frame, minus the
-// minimum round trip. So Ctrl-C is answered at once even if the connection is slow.
+// terminal, it depends on the queueing delay, which is the round trip of a frame
+// minus the minimum round trip. A small window keeps the queue short, so the answer
+// to Ctrl-C arrives soon even if the connection is slow.
 type window struct {
 	size      int
-	fixed     bool          // whether the size never changes
+	fixed     bool          // the size never changes
 	roundTrip time.Duration // the minimum; 0 before the first sample
 	measured  time.Duration // the time of the sample that is the minimum
 	hold      uint64        // the size is not reduced again until output from this offset on is acknowledged
@@ -40,9 +41,10 @@ func newWindow(terminal bool) window {
 	return window{size: commandWindow, fixed: true}
 }
 
-// limit returns how much output may be unacknowledged. While the minimum round trip
-// is measured again, it is 0: output that is always in a queue would hide the true
-// minimum. That takes one round trip of roundTripAge.
+// limit returns how many bytes of output may be unacknowledged. While the minimum
+// round trip is measured again, it is 0, because output that is always in a queue
+// would raise the minimum. The measurement takes one round trip, once per
+// roundTripAge.
 func (w *window) limit() int {
 	if w.draining {
 		return 0
@@ -50,9 +52,10 @@ func (w *window) limit() int {
 	return w.size
 }
 
-// acked updates the size after an acknowledgement: at the time now, of output below
-// acked, after the round trip of the last frame. sent is the end of the output that
-// was sent before, and n the number of bytes that were acknowledged.
+// acked updates the size after an acknowledgement at the time now. roundTrip is the
+// round trip of the last acknowledged frame, or 0 if it is unknown. acked and sent
+// are the offsets after the output that was acknowledged and sent. n is the number of
+// bytes that this acknowledgement has added.
 func (w *window) acked(now, roundTrip time.Duration, acked, sent uint64, n int) {
 	if w.fixed {
 		return
