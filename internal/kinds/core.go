@@ -50,7 +50,21 @@ func coreKinds() []Kind {
 }
 
 func podRow(p *corev1.Pod, now time.Time) row {
-	ready, restarts := 0, int32(0)
+	total, ready, restarts := len(p.Spec.Containers), 0, int32(0)
+	for _, c := range p.Spec.InitContainers {
+		if isSidecar(p, c.Name) {
+			total++
+		}
+	}
+	for _, c := range p.Status.InitContainerStatuses {
+		if !isSidecar(p, c.Name) {
+			continue
+		}
+		restarts += c.RestartCount
+		if c.Ready {
+			ready++
+		}
+	}
 	for _, c := range p.Status.ContainerStatuses {
 		restarts += c.RestartCount
 		if c.Ready {
@@ -59,13 +73,15 @@ func podRow(p *corev1.Pod, now time.Time) row {
 	}
 	return row{
 		cells: []string{
-			p.Name, fmt.Sprintf("%d/%d", ready, len(p.Spec.Containers)), podStatus(p), strconv.Itoa(int(restarts)),
+			p.Name, fmt.Sprintf("%d/%d", ready, total), podStatus(p), strconv.Itoa(int(restarts)),
 			age(p.CreationTimestamp, now),
 		},
 		wide: []string{cmp.Or(p.Status.PodIP, none), cmp.Or(p.Spec.NodeName, none)},
 	}
 }
 
+// podReady reports whether the condition Ready of p is true, and p is not being
+// deleted.
 func podReady(p *corev1.Pod) bool {
 	return p.DeletionTimestamp == nil && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
 		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
@@ -188,7 +204,8 @@ func externalIP(s *corev1.Service) string {
 	return none
 }
 
-// serviceReady reports whether a service has the address that it needs.
+// serviceReady reports whether a service of type LoadBalancer has an external
+// address. Services of other types are always ready.
 func serviceReady(s *corev1.Service) bool {
 	return s.Spec.Type != corev1.ServiceTypeLoadBalancer || len(s.Status.LoadBalancer.Ingress) > 0
 }

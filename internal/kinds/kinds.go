@@ -35,7 +35,7 @@ type Kind struct {
 	group  string   // "" is the core group; the version is v1 in all groups
 	short  []string // short names in kubectl
 	path   string   // of the list, if it was given with --raw; otherwise ""
-	header []string
+	header []string // titles of the columns
 	wide   []string // titles of the columns that follow header with -o wide
 	row    func(object []byte, now time.Time) (row, error)
 	ready  func(object []byte) bool // nil if the objects of this type are never ready
@@ -122,8 +122,8 @@ func escape(s string) string {
 }
 
 // Raw returns a type for the list at an API path: /api/v1/… or
-// /apis/GROUP/VERSION/…. Of the objects, only the metadata and the usual
-// conditions are known. ok is false if the path is not that of a list.
+// /apis/GROUP/VERSION/…. Of its objects, only the metadata and the conditions
+// Ready and Available are known. ok is false if the path is not that of a list.
 func Raw(apiPath string) (k Kind, ok bool) {
 	parts := strings.Split(strings.Trim(apiPath, "/"), "/")
 	rest, namespaced := rawResource(parts)
@@ -162,7 +162,8 @@ func (k *Kind) Header(wide bool) []string {
 	return k.header
 }
 
-// Row returns the cells of an object, which is JSON. Ages are at the time now.
+// Row returns the cells of an object, which is JSON. now is the time at which
+// ages are computed.
 func (k *Kind) Row(object []byte, now time.Time, wide bool) ([]string, error) {
 	r, err := k.row(object, now)
 	if err != nil {
@@ -177,8 +178,9 @@ func (k *Kind) Row(object []byte, now time.Time, wide bool) ([]string, error) {
 // HasReady reports whether objects of this type can be ready.
 func (k *Kind) HasReady() bool { return k.ready != nil }
 
-// Ready reports whether an object, which is JSON, is ready: it does what it is
-// for.
+// Ready reports whether an object, which is JSON, is ready. What that means
+// depends on the type: for example, that all pods of a deployment are available,
+// or that a job is complete. An object that cannot be decoded is not ready.
 func (k *Kind) Ready(object []byte) bool { return k.ready != nil && k.ready(object) }
 
 // rowOf returns a function for Kind.row that decodes the object into a T.

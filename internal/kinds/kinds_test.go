@@ -28,6 +28,15 @@ func TestRow(t *testing.T) {
 			[]string{"web", "2/2", "Running", "3", "60m", "10.0.0.1", "n1"},
 			true,
 		},
+		"pod with a sidecar": {
+			"pod", `{"metadata":{"name":"web"},"spec":{"initContainers":[{"name":"i"},{"name":"s","restartPolicy":"Always"}],
+			"containers":[{"name":"a"}]},"status":{"phase":"Running","initContainerStatuses":[
+			{"name":"i","ready":true,"restartCount":5,"state":{"terminated":{"exitCode":0}}},
+			{"name":"s","ready":true,"started":true,"restartCount":1,"state":{"running":{}}}],
+			"containerStatuses":[{"name":"a","ready":true,"restartCount":2,"state":{"running":{}}}]}}`,
+			[]string{"web", "2/2", "Running", "3", "<unknown>", "<none>", "<none>"},
+			false,
+		},
 		"pod without a node": {
 			"pod", `{"metadata":{"name":"web"},"spec":{"containers":[{"name":"a"}]},"status":{"phase":"Pending"}}`,
 			[]string{"web", "0/1", "Pending", "0", "<unknown>", "<none>", "<none>"},

@@ -27,8 +27,8 @@ func podStatus(p *corev1.Pod) string {
 	return status
 }
 
-// initStatus returns the status of a pod whose init containers have not all
-// ended. initializing is false if they have.
+// initStatus returns the status of a pod that is initializing: an init container
+// has not ended successfully, or a sidecar has not started.
 func initStatus(p *corev1.Pod) (status string, initializing bool) {
 	if slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
 		return c.Type == corev1.PodInitialized && c.Status == corev1.ConditionTrue
@@ -50,7 +50,8 @@ func initStatus(p *corev1.Pod) (status string, initializing bool) {
 	return "", false
 }
 
-// isSidecar reports whether the init container of this name keeps running.
+// isSidecar reports whether the init container of this name keeps running while
+// the other containers run.
 func isSidecar(p *corev1.Pod, name string) bool {
 	return slices.ContainsFunc(p.Spec.InitContainers, func(c corev1.Container) bool {
 		return c.Name == name && c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
