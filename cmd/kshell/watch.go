@@ -63,9 +63,9 @@ kubectl get. A lost connection does not end the command: kshell connects again a
 TYPE is pods, nodes, events, namespaces, services, deployments, replicasets, statefulsets, daemonsets, jobs, cronjobs or
 replicationcontrollers, or kubectl's other names for these. --raw names any other list by its API path.
 
-With -o json, each line is a JSON object: {"cluster":…,"type":…,"object":…}. The object is as the server has
-sent it.
-The other types are SYNCED (the list is complete, or the connection works again) and STALE (changes may be missing).
+With -o json, each line is a JSON object: {"cluster":…,"type":…,"object":…}. The object is as the server has sent
+it. The type is ADDED, MODIFIED, DELETED, SYNCED (the list is complete, or the connection works again) or STALE (the
+connection is lost, and changes may be missing).
 
 With several --context, the clusters are watched at the same time. If one refuses, the others are still watched, and the
 exit code is 255 in the end.`,
@@ -83,9 +83,9 @@ exit code is 255 in the end.`,
 	flags.StringVar(&f.fieldSelector, "field-selector", "", "only objects with these fields, as in kubectl get")
 	flags.BoolVarP(&f.allNamespaces, "all-namespaces", "A", false, "in all namespaces")
 	flags.StringVarP(&f.output, outputFlag, "o", "", "output format: wide, json or name")
-	flags.IntVar(&f.limit, "limit", 0, "only the newest objects, as many as this; 0 means all (default for events: 50)")
+	flags.IntVar(&f.limit, "limit", 0, "how many of the newest objects to show; 0 means all (default for events: 50)")
 	flags.StringVar(&f.until, "until", "",
-		"exit with 0 when all objects are ready, or when all are deleted: ready or deleted")
+		"ready: exit with 0 when all objects are ready; deleted: when none is left")
 	flags.BoolVar(&f.once, "once", false, "exit after the list")
 	flags.StringVar(&f.raw, "raw", "", "the API path of a list, instead of TYPE")
 	for flag, values := range map[string][]string{outputFlag: listFormats, "until": untilValues} {
@@ -195,7 +195,7 @@ func (p *watchPlan) check(cmd *cobra.Command) error {
 	return nil
 }
 
-// hasNamespaces reports whether the objects can be of several namespaces.
+// hasNamespaces reports whether the objects can be in several namespaces.
 func (p *watchPlan) hasNamespaces() bool { return p.kind.Namespaced && (p.allNamespaces || p.raw) }
 
 // path returns the path of the list. namespace is that of the connection.

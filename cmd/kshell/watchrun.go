@@ -46,7 +46,7 @@ func (a *app) watch(ctx context.Context, p *watchPlan) error {
 	for _, c := range clusters {
 		many.Sources = append(many.Sources, stream.Source[stream.Object]{Name: c.name, Objects: w.objects(c)})
 	}
-	_ = many.Run(watching) // w.err is its error, without the ends that --once and --until have requested
+	_ = many.Run(watching) // the method ended stores the error in w.err
 	w.status.end()
 	switch {
 	case ctx.Err() != nil:
@@ -111,7 +111,7 @@ func (w *watcher) failed(cluster string, err error) {
 	}
 }
 
-// noteEmpty tells the user that there are no objects in a cluster.
+// noteEmpty prints that there are no objects in a cluster.
 func (w *watcher) noteEmpty(cluster string) {
 	p := w.plan
 	text := "there are no " + p.kind.Resource
@@ -175,8 +175,8 @@ func splitNames(list string) []string {
 	return names
 }
 
-// connectEach returns a cluster for each value of a flag. It leaves the flag
-// empty, because a hint that named one of the values could be wrong.
+// connectEach returns a cluster for each value of a flag. Afterwards, the flag
+// is empty: hints repeat the flag, and any single value could be wrong.
 func (a *app) connectEach(ctx context.Context, flag *string, values []string) ([]watched, error) {
 	var clusters []watched
 	for _, value := range values {
@@ -220,8 +220,8 @@ func (a *app) watchOutput() io.Writer {
 	return besideProgress{a.printed, a.notice}
 }
 
-// besideProgress is a writer of whole lines to the terminal on which the line
-// of a notice.Progress is shown.
+// besideProgress writes whole lines to a terminal that also shows the line of a
+// notice.Progress.
 type besideProgress struct {
 	w      io.Writer
 	notice *notice.Printer

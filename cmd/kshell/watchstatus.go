@@ -13,10 +13,10 @@ import (
 	"kshell/internal/stream"
 )
 
-// watchStatus tells the user about the connections of watches: on a terminal in
-// a line that is updated in place, otherwise in one message when a connection is
-// lost and one when it works again. Its methods may be called from any
-// goroutine.
+// watchStatus shows the state of the connections of watches. On a terminal, it
+// is a line that is updated in place. Otherwise, there is one message when a
+// connection is lost, and one when it works again. The methods change, observe,
+// failed and end are safe for concurrent use.
 type watchStatus struct {
 	notice  *notice.Printer
 	several bool // clusters
@@ -32,14 +32,14 @@ type connectionStatus struct {
 	lost   time.Time // when the connection was lost; zero if it works
 	cause  string    // the last failure
 	noted  string    // the last failure that was printed before the first Synced
-	doing  string    // what is done to connect again
+	doing  string    // the current step of the reconnection
 }
 
 func newWatchStatus(n *notice.Printer, several bool) *watchStatus {
 	return &watchStatus{notice: n, several: several, clusters: map[string]*connectionStatus{}}
 }
 
-// of returns the state of a cluster.
+// of returns the state of a cluster. The mutex must be locked.
 func (s *watchStatus) of(cluster string) *connectionStatus {
 	if s.clusters[cluster] == nil {
 		s.clusters[cluster] = &connectionStatus{}
@@ -115,7 +115,7 @@ func (s *watchStatus) failed(cluster string, err error) {
 	s.printer(cluster).Error(err)
 }
 
-// show updates or removes the line on the terminal.
+// show updates or removes the line on the terminal. The mutex must be locked.
 func (s *watchStatus) show() {
 	text := s.text()
 	switch {

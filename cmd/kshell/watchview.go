@@ -86,8 +86,8 @@ func (v *watchView) change(cluster string, c stream.Change[stream.Object]) error
 	return v.checkUntil()
 }
 
-// drop forgets a cluster whose watch has failed. It returns errCameTrue if that
-// is now so for the other clusters.
+// drop removes a cluster whose watch has failed. It returns errCameTrue if the
+// condition of --until is true for the other clusters.
 func (v *watchView) drop(cluster string) error {
 	delete(v.clusters, cluster)
 	if len(v.clusters) == 0 {

@@ -179,8 +179,9 @@ func (k *Kind) Row(object []byte, now time.Time, wide bool) ([]string, error) {
 func (k *Kind) HasReady() bool { return k.ready != nil }
 
 // Ready reports whether an object, which is JSON, is ready. What that means
-// depends on the type: for example, that all pods of a deployment are available,
-// or that a job is complete. An object that cannot be decoded is not ready.
+// depends on the type: for example, that all pods of a deployment are
+// available, or that a job is complete. An object that cannot be decoded is not
+// ready.
 func (k *Kind) Ready(object []byte) bool { return k.ready != nil && k.ready(object) }
 
 // rowOf returns a function for Kind.row that decodes the object into a T.

@@ -27,8 +27,8 @@ func podStatus(p *corev1.Pod) string {
 	return status
 }
 
-// initStatus returns the status of a pod that is initializing: an init container
-// has not ended successfully, or a sidecar has not started.
+// initStatus returns the status of a pod that is initializing: an init
+// container has not ended successfully, or a sidecar has not started.
 func initStatus(p *corev1.Pod) (status string, initializing bool) {
 	if slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
 		return c.Type == corev1.PodInitialized && c.Status == corev1.ConditionTrue

@@ -366,10 +366,10 @@ func (s *Server) Bookmark() { s.store.bookmark() }
 // close frame, or with the end of the body.
 func (s *Server) EndWatches() { s.store.endWatches() }
 
-// Put adds or replaces an object that is not a pod. resource is its plural, such
-// as nodes. Unless they are set, the UID and the time of creation are those of
-// the object that is replaced, or new. The caller must not change the object
-// afterwards.
+// Put adds or replaces an object that is not a pod. resource is the plural of
+// its type, such as nodes. If the object has no UID or no time of creation, Put
+// sets it: to that of the replaced object, or to a new one. The caller must not
+// change the object afterwards.
 func (s *Server) Put(resource string, o interface {
 	metav1.Object
 	runtime.Object

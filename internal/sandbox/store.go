@@ -17,8 +17,8 @@ type object interface {
 	runtime.Object
 }
 
-// event is one change in the history. Its object is never modified; it is nil for
-// a bookmark, which every watch can get.
+// event is one change in the history. Its object is never modified. A bookmark
+// has no object, and is for the watches of all resources.
 type event struct {
 	version  int64
 	kind     watch.EventType

@@ -143,7 +143,7 @@ func (wa watcher) run(ctx context.Context) {
 	}
 }
 
-// event sends one change, if the client has asked for it.
+// event sends one change if it matches the request of the client.
 func (wa watcher) event(e event) error {
 	switch {
 	case e.kind == watch.Bookmark && wa.bookmarks:

@@ -22,8 +22,8 @@ import (
 )
 
 // Watches checks the command watch on a server: lists, changes, the conditions
-// that end a watch, a lost connection, and a second cluster that does not
-// answer.
+// that end a watch, a lost connection, and a second cluster that cannot be
+// reached.
 func Watches(t *testing.T, w Setup) {
 	for name, test := range map[string]func(*testing.T, Setup){
 		"changes":        watchChanges,
@@ -50,14 +50,13 @@ type watchLine struct {
 
 // watchProcess is a running kshell watch -o json.
 type watchProcess struct {
-	t      *testing.T
-	ctx    context.Context
-	cmd    *exec.Cmd
-	start  time.Time
-	out    *bufio.Reader
-	errs   bytes.Buffer
-	seen   []watchLine   // all lines so far
-	closed chan struct{} // closed when the process has ended
+	t     *testing.T
+	ctx   context.Context
+	cmd   *exec.Cmd
+	start time.Time
+	out   *bufio.Reader
+	errs  bytes.Buffer
+	seen  []watchLine // all lines so far
 }
 
 // startWatch starts kshell watch -o json with these arguments.
@@ -164,9 +163,8 @@ func watchChanges(t *testing.T, w Setup) {
 	}
 }
 
-// WatchLost watches pods over a connection that is lost, and checks that no
-// change is missing or printed twice. during is called while there is no
-// connection.
+// WatchLost watches pods, cuts the connection, and checks that each change is
+// printed exactly once. during is called while there is no connection.
 func WatchLost(t *testing.T, w Setup, during func()) {
 	proxy, flags := w.Through(t)
 	old := w.Pod(t)
@@ -204,7 +202,8 @@ func WatchLost(t *testing.T, w Setup, during func()) {
 	}
 }
 
-// watchOnce lists pods, and expects the same names as in a list for programs.
+// watchOnce checks --once: with a deployment, with the nodes, with a pod that
+// does not exist, and with a type that the server does not have.
 func watchOnce(t *testing.T, w Setup) {
 	r := w.Run(t, nil, "watch", "deploy/web", "--once")
 	r.checkEnd(t, 0, r.Out)
@@ -238,7 +237,7 @@ func watchUntil(t *testing.T, w Setup) {
 	startWatch(t, w.Program, "pod/"+pod, "--until", "deleted").wait(0)
 }
 
-// watchDeadCluster watches two clusters, of which one does not answer.
+// watchDeadCluster watches two clusters. One of them cannot be reached.
 func watchDeadCluster(t *testing.T, w Setup) {
 	cfg, err := clientcmd.LoadFromFile(w.Kubeconfig)
 	if err != nil {

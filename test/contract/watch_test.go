@@ -20,7 +20,8 @@ func TestWatches(t *testing.T) {
 	Watches(t, w)
 }
 
-// Without WebSockets, the changes arrive by HTTP.
+// TestWatches_HTTP checks watches of a server that refuses WebSockets. The
+// changes arrive by HTTP.
 func TestWatches_HTTP(t *testing.T) {
 	t.Parallel()
 	s, _ := startSandbox(t)
@@ -29,8 +30,8 @@ func TestWatches_HTTP(t *testing.T) {
 	Watches(t, w)
 }
 
-// The history of the server does not reach back to the version at which the
-// watch was lost.
+// TestWatches_Expired checks a lost connection after which the server no longer
+// has the changes since the last one that kshell got.
 func TestWatches_Expired(t *testing.T) {
 	t.Parallel()
 	s, _ := startSandbox(t)
@@ -38,7 +39,8 @@ func TestWatches_Expired(t *testing.T) {
 	WatchLost(t, w, s.Expire)
 }
 
-// The server ends the watch, as it does every few minutes.
+// TestWatches_NormalEnd checks watches that the server ends, as real servers do
+// every few minutes.
 func TestWatches_NormalEnd(t *testing.T) {
 	t.Parallel()
 	for name, upgrades := range map[string]bool{"WebSocket": false, "HTTP": true} {
@@ -67,7 +69,7 @@ func TestWatches_NormalEnd(t *testing.T) {
 	}
 }
 
-// The server crashes and starts again.
+// TestWatches_Restart checks a watch of a server that crashes and starts again.
 func TestWatches_Restart(t *testing.T) {
 	t.Parallel()
 	s, _ := startSandbox(t)
@@ -119,7 +121,8 @@ func TestWatches_Limit(t *testing.T) {
 	}
 }
 
-// A user without rights gets one error, at once.
+// TestWatches_Refused checks the error of a user without permissions, for one
+// cluster and for one of two.
 func TestWatches_Refused(t *testing.T) {
 	t.Parallel()
 	w := sandboxSetup(t)
@@ -135,7 +138,7 @@ func TestWatches_Refused(t *testing.T) {
 	}
 }
 
-// Ctrl-C ends a watch in each of its phases.
+// TestWatches_Interrupt checks that Ctrl-C ends a watch in each of its phases.
 func TestWatches_Interrupt(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]func(t *testing.T, s *sandbox.Server, x *watchProcess, proxy *faultproxy.Proxy){
@@ -160,12 +163,10 @@ func TestWatches_Interrupt(t *testing.T) {
 			t.Parallel()
 			s, _ := startSandbox(t)
 			w := setupOf(t, s, s.URL())
-			s.Inject(sandbox.Fault{
-				Path: "/pods", Upgrades: name == "handshake", Do: sandbox.Hang, When: sandbox.AtRequest,
-				Times: map[string]int{"list": 1, "handshake": 1}[name],
-			})
-			if name != "list" && name != "handshake" {
-				s.Reset()
+			if name == "list" || name == "handshake" {
+				s.Inject(sandbox.Fault{
+					Path: "/pods", Upgrades: name == "handshake", Do: sandbox.Hang, When: sandbox.AtRequest, Times: 1,
+				})
 			}
 			proxy, flags := w.Through(t)
 			x := startWatch(t, w.Program, append(flags, "pods")...)
@@ -175,7 +176,7 @@ func TestWatches_Interrupt(t *testing.T) {
 	}
 }
 
-// waitRequests waits until the server has had n requests.
+// waitRequests waits until the server has received n requests.
 func waitRequests(t *testing.T, s *sandbox.Server, n int) {
 	t.Helper()
 	if err := s.WaitStats(t.Context(), func(stats sandbox.Stats) bool { return stats.Requests >= n }); err != nil {
