@@ -47,7 +47,8 @@ type Route struct {
 	// Unverified means that only the path of the address suggests that the
 	// server is a Headlamp. The route then explains a refusal only if the
 	// answer to BASE/config is that of a Headlamp, or a refusal of the same
-	// kind. It does not change the Authorization header.
+	// kind. It does not explain a 401 if the credentials can be renewed. It
+	// does not change the Authorization header.
 	Unverified bool
 
 	uncached  atomic.Bool // the server has a response cache, which must be bypassed
@@ -81,7 +82,8 @@ func (r *Route) Apply(cfg *rest.Config) *rest.Config {
 	cfg = rest.CopyConfig(cfg)
 	cfg.Host = Address{r.Base, r.Cluster}.URL()
 	cfg.NextProtos = []string{"http/1.1"}
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &transport{next, r} })
+	renewable := cfg.ExecProvider != nil || cfg.AuthProvider != nil || cfg.BearerTokenFile != ""
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &transport{next, r, renewable} })
 	return cfg
 }
 
@@ -130,7 +132,8 @@ func (t *gateTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 // transport is the transport of a Route.
 type transport struct {
 	http.RoundTripper
-	route *Route
+	route     *Route
+	renewable bool // the credentials can be renewed after a 401
 }
 
 // WrappedRoundTripper implements utilnet.RoundTripperWrapper.
@@ -286,7 +289,10 @@ func (t *transport) explain(req *http.Request, resp *http.Response, body []byte)
 	default:
 		return refusal // the server need not be asked
 	}
-	server, other := t.ask(req.Context())
+	server, other := r.Server, (*Refusal)(nil)
+	if kind != Unauthorized || !t.renewable { // the credentials are renewed only after explain has returned
+		server, other = t.ask(req.Context())
+	}
 	switch {
 	case server == nil && r.Unverified && (other == nil || other.Kind != kind || kind == NotHeadlamp || kind == WebPage):
 		return nil

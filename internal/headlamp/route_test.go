@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd/api"
 )
 
 // front is a server that records the requests and answers them by a function.
@@ -73,10 +74,20 @@ func (f *front) send(
 	t *testing.T, route *Route, cfg *rest.Config, change func(*http.Request),
 ) (*http.Response, *Refusal) {
 	t.Helper()
+	return f.sendChanged(t, route, cfg, change, func(*rest.Config) {})
+}
+
+// sendChanged is like send. changeConfig changes the configuration that
+// route.Apply returns.
+func (f *front) sendChanged(
+	t *testing.T, route *Route, cfg *rest.Config, change func(*http.Request), changeConfig func(*rest.Config),
+) (*http.Response, *Refusal) {
+	t.Helper()
 	if route.Base == "" {
 		route.Base = f.URL + "/base"
 	}
 	cfg = route.Apply(cfg)
+	changeConfig(cfg)
 	rt, err := rest.TransportFor(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -453,6 +464,40 @@ func TestRoute_OpenIDConnect(t *testing.T) {
 		hint: "kshell cannot use the login of the browser",
 	}
 	checkRefusal(t, refusal, want, "")
+}
+
+// Credentials that can be renewed are renewed only after the transport has
+// returned the answer 401. Therefore the server is not asked for its clusters.
+func TestRoute_RenewalIsNotDelayed(t *testing.T) {
+	unauthorized := &refusing{code: 401, contentType: jsonType, body: status(401, "Unauthorized")}
+	f := newFront(t, `{"clusters":[{"name":"a"}]}`, unauthorized.answer)
+	known := &Server{Clusters: []Cluster{{Name: "a", AuthType: "oidc"}}}
+	for name, cfg := range map[string]*rest.Config{
+		"token file":    {BearerTokenFile: "/token"},
+		"plugin":        {ExecProvider: &api.ExecConfig{Command: "plugin"}},
+		"auth provider": {AuthProvider: &api.AuthProviderConfig{Name: "oidc"}},
+	} {
+		for _, test := range []struct {
+			route     *Route
+			explained bool
+			hint      string
+		}{
+			{&Route{Cluster: "a"}, true, "log in again, or select"},
+			{&Route{Cluster: "a", Server: known}, true, "kshell cannot use the login of the browser"},
+			{&Route{Cluster: "a", Unverified: true}, false, ""},
+		} {
+			change := func(cfg *rest.Config) { // the file and the plugins do not exist
+				cfg.BearerTokenFile, cfg.ExecProvider, cfg.AuthProvider = "", nil, nil
+			}
+			_, refusal := f.sendChanged(t, test.route, cfg, nil, change)
+			if (refusal != nil) != test.explained || refusal != nil && !strings.Contains(refusal.Hint(), test.hint) {
+				t.Errorf("%s, %+v: got %v", name, test.route, refusal)
+			}
+		}
+	}
+	if slices.Contains(f.paths(), "/base/config") {
+		t.Error("the server was asked for its clusters")
+	}
 }
 
 // An unknown cluster is not permanent after the server has served it. The list
