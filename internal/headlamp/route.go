@@ -289,15 +289,12 @@ func (t *transport) explain(req *http.Request, resp *http.Response, body []byte)
 	default:
 		return refusal // the server need not be asked
 	}
-	server, other := r.Server, (*Refusal)(nil)
-	if kind != Unauthorized || !t.renewable { // the credentials are renewed only after explain has returned
-		server, other = t.ask(req.Context())
-	}
+	server, other := t.server(req.Context(), kind)
 	switch {
 	case server == nil && r.Unverified && (other == nil || other.Kind != kind || kind == NotHeadlamp || kind == WebPage):
 		return nil
-	case server != nil && kind == NotHeadlamp: // an API server answers an unknown path with the same text
-		return nil
+	case server != nil && kind == NotHeadlamp && other == nil:
+		return nil // an API server answers an unknown path with the same text
 	case server != nil:
 		refusal.Known = nearest(r.Cluster, server.Names())
 		if c := server.Cluster(r.Cluster); c != nil {
@@ -305,6 +302,18 @@ func (t *transport) explain(req *http.Request, resp *http.Response, body []byte)
 		}
 	}
 	return refusal
+}
+
+// server returns the answer to BASE/config that explains an answer of a kind;
+// see ask.
+func (t *transport) server(ctx context.Context, kind Kind) (*Server, *Refusal) {
+	switch {
+	case kind == Unauthorized && t.renewable:
+		return t.route.Server, nil // a request would delay the renewal of the credentials
+	case kind == NotHeadlamp:
+		return t.ask(ctx, 0) // the server may have been removed since its last answer
+	}
+	return t.ask(ctx, askAgain)
 }
 
 // refusal returns a Refusal with the values of the route.
@@ -330,14 +339,14 @@ func isTooLarge(resp *http.Response, body []byte) bool {
 
 const (
 	askTimeout = 5 * time.Second  // the time limit of a request for BASE/config
-	askAgain   = 10 * time.Second // how long an answer is used before the next request
+	askAgain   = 10 * time.Second // how long an answer is used, unless a new one is needed
 )
 
-// ask requests BASE/config, unless it was answered less than askAgain ago. It
+// ask requests BASE/config, unless it was answered less than maxAge ago. It
 // returns the last answer that was that of a Headlamp, or nil, and the refusal
 // of the last request, or nil. If ctx ends while another request is waiting for
 // the answer, it returns nil for both.
-func (t *transport) ask(ctx context.Context) (*Server, *Refusal) {
+func (t *transport) ask(ctx context.Context, maxAge time.Duration) (*Server, *Refusal) {
 	r := t.route
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -347,7 +356,7 @@ func (t *transport) ask(ctx context.Context) (*Server, *Refusal) {
 	case <-ctx.Done():
 		return nil, nil
 	}
-	if !r.asked.IsZero() && time.Since(r.asked) < askAgain {
+	if !r.asked.IsZero() && time.Since(r.asked) < maxAge {
 		return r.found, r.refused
 	}
 	client := &http.Client{Transport: &gateTransport{t.RoundTripper, r.Gate}}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"k8s.io/client-go/rest"
@@ -497,6 +498,43 @@ func TestRoute_RenewalIsNotDelayed(t *testing.T) {
 	}
 	if slices.Contains(f.paths(), "/base/config") {
 		t.Error("the server was asked for its clusters")
+	}
+}
+
+// A proxy in front of the server answers all requests with the text of an
+// unknown path, after the server has answered.
+func TestRoute_ServerIsGone(t *testing.T) {
+	var gone atomic.Bool
+	unknown := &refusing{code: 404, contentType: textType, body: "404 page not found\n"}
+	lost := &refusing{code: 404, contentType: textType, body: "key not found\n"}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case gone.Load():
+			unknown.answer(w, r)
+		case r.URL.Path == "/base/config":
+			w.Header().Set("Content-Type", jsonType)
+			_, _ = io.WriteString(w, twoClusters)
+		default:
+			lost.answer(w, r)
+		}
+	}))
+	defer server.Close()
+	f := &front{Server: server}
+	want := refusing{kind: NotHeadlamp, code: 404, permanent: true, text: "there is no Headlamp at BASE", hint: "base URL"}
+	for _, route := range []*Route{
+		{Cluster: "dev", Server: &Server{Clusters: []Cluster{{Name: "dev"}}}},
+		{Cluster: "dev"},
+		{Cluster: "dev", Unverified: true},
+	} {
+		gone.Store(false)
+		if route.Server == nil { // the route asks the server
+			if _, refusal := f.send(t, route, &rest.Config{}, nil); refusal == nil || refusal.Kind != UnknownCluster {
+				t.Fatalf("got %v", refusal)
+			}
+		}
+		gone.Store(true)
+		_, refusal := f.send(t, route, &rest.Config{}, nil)
+		checkRefusal(t, refusal, want, server.URL+"/base")
 	}
 }
 
