@@ -8,8 +8,9 @@ import (
 	"kshell/internal/script"
 )
 
-// connectionFlags adds the flags -n, --context and those for a Headlamp server
-// of kshell's own command line to the commands in hints.
+// connectionFlags adds the flags -n, --context, and those for a Headlamp
+// server, TLS and proxies of kshell's own command line to the commands in
+// hints.
 type connectionFlags struct {
 	program  string // kshell, or kubectl kshell
 	flags    *kubeconfig.Flags
@@ -36,6 +37,7 @@ func (c connectionFlags) Complete(command string) string {
 			one = addFlag(one, "--"+clusterFlag, c.headlamp.cluster)
 			one = addFlag(one, "--"+tokenFileFlag, c.headlamp.tokenFile)
 			one = addFlag(one, "--"+statelessFlag, c.headlamp.stateless)
+			one = c.addTransportFlags(one)
 		}
 		if own || kubectl && !strings.HasPrefix(one, "kubectl config set-") {
 			one = addFlag(one, "--context", c.flags.Context)
@@ -43,6 +45,22 @@ func (c connectionFlags) Complete(command string) string {
 		completed = append(completed, one)
 	}
 	return strings.Join(completed, " && ")
+}
+
+// addTransportFlags adds the flags for TLS and the proxy to a command of kshell.
+// It does not add the address of a proxy that may contain a password.
+func (c connectionFlags) addTransportFlags(command string) string {
+	const insecureFlag = "--insecure-skip-tls-verify"
+	command = addFlag(command, "--certificate-authority", c.flags.CAFile)
+	command = addFlag(command, "--tls-server-name", c.flags.TLSServerName)
+	if !strings.Contains(c.flags.ProxyURL, "@") {
+		command = addFlag(command, "--proxy-url", c.flags.ProxyURL)
+	}
+	if c.flags.Insecure && !hasFlag(command, insecureFlag) {
+		flags, arguments := cutArguments(command)
+		command = flags + " " + insecureFlag + arguments
+	}
+	return command
 }
 
 // hasFlag reports whether a command of kubectl or kshell has a flag. The

@@ -85,4 +85,17 @@ func TestConnectionFlags_Headlamp(t *testing.T) {
 	if got := flags.Complete("kshell node-shell list"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+
+	flags.headlamp = &headlampFlags{address: "h"}
+	flags.flags = &kubeconfig.Flags{CAFile: "ca.pem", TLSServerName: "name", ProxyURL: "http://proxy:1", Insecure: true}
+	want = "kshell node-shell gc --headlamp h --certificate-authority ca.pem --tls-server-name name " +
+		"--proxy-url http://proxy:1 --insecure-skip-tls-verify"
+	if got := flags.Complete("kshell node-shell gc"); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	want = "kshell exec --insecure-skip-tls-verify web --headlamp h -- ls"
+	flags.flags = &kubeconfig.Flags{Insecure: true, ProxyURL: "http://me:secret@proxy:1"}
+	if got := flags.Complete("kshell exec --insecure-skip-tls-verify web -- ls"); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
 }
