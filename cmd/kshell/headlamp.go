@@ -63,6 +63,8 @@ type headlampPlan struct {
 	// and nothing else names the cluster. The credentials of the context may
 	// then be sent to it.
 	ofContext bool
+	// clusterSource is where the cluster is set, for messages, or "".
+	clusterSource string
 }
 
 // byFlag reports whether --headlamp is given.
@@ -103,7 +105,7 @@ func (f *headlampFlags) plan(s *settings.Settings, kube *kubeconfig.Flags) (*hea
 	return p, nil
 }
 
-// planCluster sets the cluster of p, and ofContext.
+// planCluster sets the cluster of p, its source, and ofContext.
 func (f *headlampFlags) planCluster(p *headlampPlan, s *settings.Settings, byFlag bool) {
 	setting := s.Cluster
 	if other, err := headlamp.Parse(s.Headlamp.Text); byFlag && (p.address.Cluster != "" ||
@@ -111,6 +113,14 @@ func (f *headlampFlags) planCluster(p *headlampPlan, s *settings.Settings, byFla
 		setting = settings.Value{} // --headlamp names the cluster, or the setting is for another server
 	}
 	p.ofContext = !byFlag && s.Headlamp.OfContext && f.cluster == "" && (setting.Text == "" || setting.OfContext)
+	switch {
+	case f.cluster != "":
+		p.clusterSource = "--" + clusterFlag
+	case setting.Text != "":
+		p.clusterSource = "the setting " + clusterFlag + " from " + setting.Source
+	case p.address.Cluster != "":
+		p.clusterSource = p.source
+	}
 	p.address.Cluster = headlamp.MapName(cmp.Or(f.cluster, setting.Text, p.address.Cluster))
 }
 

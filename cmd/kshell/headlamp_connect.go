@@ -49,6 +49,11 @@ func (a *app) connectHeadlamp(
 	if err := c.prepare(); err != nil {
 		return nil, err
 	}
+	if p.stateless == statelessAlways {
+		if err := c.checkUpload(); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.ask(ctx); err != nil {
 		return nil, err
 	}
@@ -104,6 +109,36 @@ func (c *headlampConnection) prepare() error {
 		c.conn.Config = withoutPrompts(c.conn.Config)
 	}
 	c.app.useNamespaceSetting(c.conn)
+	return nil
+}
+
+// checkUpload returns an error if no context is selected, or a flag names a
+// cluster of the server. If a setting names one, or the address the one with the
+// name of the context, checkUpload removes the name from the plan.
+func (c *headlampConnection) checkUpload() error {
+	context, cluster, source := c.conn.Context, c.plan.address.Cluster, c.plan.clusterSource
+	const (
+		always = "--" + statelessFlag + "=" + statelessAlways
+		never  = "--" + statelessFlag + "=" + statelessNever
+	)
+	switch {
+	case context == "":
+		return outcome.NewUsageError("--"+statelessFlag+" uploads a context of the kubeconfig, and none is selected",
+			"--context CONTEXT")
+	case source == "--"+clusterFlag:
+		return outcome.NewUsageError(source+" and "+always+" exclude each other",
+			"omit "+source+" to upload the context, or type "+never+" to use the cluster of the server")
+	case cluster == "", cluster == headlamp.MapName(context):
+	case source == "--"+headlampFlag:
+		return outcome.NewUsageError(
+			fmt.Sprintf("the address in %s names the cluster %q, but %s uploads the context %q",
+				source, cluster, always, context),
+			fmt.Sprintf("type --%s %s to upload the context, or %s to use the cluster of the server",
+				headlampFlag, script.Quote(c.plan.address.Base), never))
+	default:
+		c.app.notice.Detail("the cluster %q of %s is not used, because the context %q is uploaded", cluster, source, context)
+	}
+	c.plan.address.Cluster = ""
 	return nil
 }
 
@@ -312,14 +347,6 @@ func (c *headlampConnection) checkContext(cluster string) error {
 
 // upload makes route upload the context of the kubeconfig.
 func (c *headlampConnection) upload(route *headlamp.Route) error {
-	if c.conn.Context == "" {
-		return outcome.NewUsageError("--"+statelessFlag+" uploads a context of the kubeconfig, and none is selected",
-			"--context CONTEXT")
-	}
-	if c.app.headlamp.cluster != "" {
-		return outcome.NewUsageError("--"+clusterFlag+" and --"+statelessFlag+"="+statelessAlways+" exclude each other",
-			"omit one of them")
-	}
 	direct, err := c.loaded.ConnectDirectly()
 	if err != nil {
 		return err

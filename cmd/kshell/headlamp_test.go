@@ -26,6 +26,8 @@ func TestHeadlampPlan(t *testing.T) {
 	}
 	const fromFile = "the setting headlamp from file"
 	const fromContext = "the setting headlamp from file, context prod"
+	const clusterFromFile = "the setting headlamp-cluster from file"
+	const clusterFromContext = "the setting headlamp-cluster from file, context prod"
 	for name, tt := range map[string]struct {
 		args     string
 		settings settings.Settings
@@ -35,57 +37,57 @@ func TestHeadlampPlan(t *testing.T) {
 		"flag": {
 			"--headlamp https://h/x/",
 			settings.Settings{},
-			&headlampPlan{address("https://h/x", ""), "--headlamp", "never", false},
+			&headlampPlan{address("https://h/x", ""), "--headlamp", "never", false, ""},
 		},
 		"flag with a cluster": {
 			"--headlamp h/c/main/pods",
 			settings.Settings{},
-			&headlampPlan{address("https://h", "main"), "--headlamp", "never", false},
+			&headlampPlan{address("https://h", "main"), "--headlamp", "never", false, "--headlamp"},
 		},
 		"cluster of the flag, mapped": {
 			"--headlamp h/c/main --headlamp-cluster team/a",
 			settings.Settings{},
-			&headlampPlan{address("https://h", "team--a"), "--headlamp", "never", false},
+			&headlampPlan{address("https://h", "team--a"), "--headlamp", "never", false, "--headlamp-cluster"},
 		},
 		"setting": {
 			"",
 			settings.Settings{Headlamp: value("h"), Cluster: value("a"), Stateless: value("auto")},
-			&headlampPlan{address("https://h", "a"), fromFile, "auto", false},
+			&headlampPlan{address("https://h", "a"), fromFile, "auto", false, clusterFromFile},
 		},
 		"setting of the context": {
 			"",
 			settings.Settings{Headlamp: ofContext("h"), Cluster: ofContext("a")},
-			&headlampPlan{address("https://h", "a"), fromContext, "never", true},
+			&headlampPlan{address("https://h", "a"), fromContext, "never", true, clusterFromContext},
 		},
 		"setting of the context, without a cluster": {
 			"",
 			settings.Settings{Headlamp: ofContext("h")},
-			&headlampPlan{address("https://h", ""), fromContext, "never", true},
+			&headlampPlan{address("https://h", ""), fromContext, "never", true, ""},
 		},
 		"setting of the context, with another cluster by flag": {
 			"--headlamp-cluster b",
 			settings.Settings{Headlamp: ofContext("h"), Cluster: ofContext("a")},
-			&headlampPlan{address("https://h", "b"), fromContext, "never", false},
+			&headlampPlan{address("https://h", "b"), fromContext, "never", false, "--headlamp-cluster"},
 		},
 		"setting of the context, with a general cluster": {
 			"",
 			settings.Settings{Headlamp: ofContext("h"), Cluster: value("a")},
-			&headlampPlan{address("https://h", "a"), fromContext, "never", false},
+			&headlampPlan{address("https://h", "a"), fromContext, "never", false, clusterFromFile},
 		},
 		"flag, with the cluster of the setting": {
 			"--headlamp h",
 			settings.Settings{Cluster: value("a")},
-			&headlampPlan{address("https://h", "a"), "--headlamp", "never", false},
+			&headlampPlan{address("https://h", "a"), "--headlamp", "never", false, clusterFromFile},
 		},
 		"flag for another server than the setting": {
 			"--headlamp h",
 			settings.Settings{Headlamp: value("other"), Cluster: value("a")},
-			&headlampPlan{address("https://h", ""), "--headlamp", "never", false},
+			&headlampPlan{address("https://h", ""), "--headlamp", "never", false, ""},
 		},
 		"flag with a cluster, and the cluster of a setting": {
 			"--headlamp h/c/main",
 			settings.Settings{Cluster: value("a")},
-			&headlampPlan{address("https://h", "main"), "--headlamp", "never", false},
+			&headlampPlan{address("https://h", "main"), "--headlamp", "never", false, "--headlamp"},
 		},
 		"empty flag":             {"--headlamp=", settings.Settings{Headlamp: value("h")}, nil},
 		"--server and setting":   {"--server https://s", settings.Settings{Headlamp: value("h")}, nil},
@@ -95,7 +97,7 @@ func TestHeadlampPlan(t *testing.T) {
 		"--cluster with stateless": {
 			"--cluster c --headlamp h --headlamp-stateless always",
 			settings.Settings{},
-			&headlampPlan{address("https://h", ""), "--headlamp", "always", false},
+			&headlampPlan{address("https://h", ""), "--headlamp", "always", false, ""},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
