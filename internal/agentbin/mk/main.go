@@ -9,7 +9,9 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,6 +46,10 @@ func makeAgents(root string) error {
 	built, _ := os.ReadFile(filepath.Join(dir, "build"))
 	if strings.TrimSpace(string(built)) == id && exist(dir) {
 		return nil
+	}
+	// If mk is interrupted, no build ID is left for the agents.
+	if err := os.Remove(filepath.Join(dir, "build")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	for _, goarch := range agentbin.Architectures {
 		data, err := build(root, id, goarch)

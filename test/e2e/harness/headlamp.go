@@ -146,12 +146,15 @@ func (h *HeadlampProcess) Start() error {
 	return nil
 }
 
-// Kill ends the server with SIGTERM, and waits until it has exited.
+// Kill ends the server with SIGTERM, or with SIGKILL after stopTimeout, and
+// waits until it has exited.
 func (h *HeadlampProcess) Kill() {
 	if h.cmd == nil {
 		return
 	}
 	_ = h.cmd.Process.Signal(syscall.SIGTERM) // the server may have exited
-	_ = h.cmd.Wait()                          // the exit code does not matter
+	kill := time.AfterFunc(stopTimeout, func() { _ = h.cmd.Process.Kill() })
+	defer kill.Stop()
+	_ = h.cmd.Wait() // the exit code does not matter
 	h.cmd = nil
 }
