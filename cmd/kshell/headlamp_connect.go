@@ -66,6 +66,7 @@ func (a *app) connectHeadlamp(
 		err = c.upload(route)
 	} else {
 		err = c.choose(route)
+		a.headlampCluster = route.Cluster
 	}
 	if err != nil {
 		return nil, err

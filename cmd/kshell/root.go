@@ -41,8 +41,12 @@ type app struct {
 	server   *remote.ServerState
 
 	headlampServer *headlamp.Server // set by connect; nil if no Headlamp server was asked
-	probeTimeout   time.Duration    // replaces defaultProbeTimeout in tests
-	warnings       *atomic.Int32    // the number of warnings from the server
+	// headlampCluster is the cluster of the Headlamp server to which connect has
+	// connected. It is "" without a Headlamp server, and if the context of the
+	// kubeconfig is uploaded.
+	headlampCluster string
+	probeTimeout    time.Duration // replaces defaultProbeTimeout in tests
+	warnings        *atomic.Int32 // the number of warnings from the server
 }
 
 // limits and terminalLimits are time limits. Tests change them.

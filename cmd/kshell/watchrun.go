@@ -22,7 +22,7 @@ import (
 
 // watched is a cluster whose objects are watched.
 type watched struct {
-	name      string // of the context
+	name      string // of the cluster of the Headlamp server, or of the context
 	namespace string
 	transport *stream.Transport
 }
@@ -202,7 +202,8 @@ func (a *app) connectOne(ctx context.Context) (watched, error) {
 	if err != nil {
 		return watched{}, err
 	}
-	return watched{name: clusterName(conn), namespace: conn.Namespace, transport: transport}, nil
+	name := cmp.Or(a.headlampCluster, clusterName(conn))
+	return watched{name: name, namespace: conn.Namespace, transport: transport}, nil
 }
 
 // clusterName returns the name of a connection's context, or the address of the
