@@ -258,7 +258,7 @@ func TestWatchView_Names(t *testing.T) {
 	v.mustSend("c", stream.Added, podJSON("a", 1, true))
 	v.mustSend("c", stream.Synced, "")
 	v.mustSend("c", stream.Deleted, podJSON("a", 2, true))
-	v.printed("pod/a\npod/a\n")
+	v.printed(strings.Repeat("pod/a\n", 2))
 }
 
 func TestWatchView_JSON(t *testing.T) {
