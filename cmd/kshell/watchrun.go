@@ -10,9 +10,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"kshell/internal/apiclient"
+	"kshell/internal/group"
 	"kshell/internal/kubeconfig"
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
@@ -34,23 +36,39 @@ func (a *app) watch(ctx context.Context, p *watchPlan) error {
 	if err != nil {
 		return outcome.ContextCause(ctx, err)
 	}
-	watching, cancel := context.WithCancel(ctx)
+	watching, cancelCause := context.WithCancelCause(ctx)
+	cancel := func() { cancelCause(nil) }
 	defer cancel()
 	w := &watcher{
 		plan: p, several: len(clusters) > 1, cancel: cancel,
 		view:   newWatchView(p, clusters, a.watchOutput(), time.Now),
-		status: newWatchStatus(a.notice, len(clusters) > 1),
+		status: newWatchStatus(a.notice, len(clusters) > 1), retry: newRetryKey(),
 	}
 	w.view.ignored, w.view.empty = a.env().SelectorIgnored, w.noteEmpty
 	many := &stream.Many[stream.Object]{OnChange: w.change, OnEnd: w.ended}
 	for _, c := range clusters {
 		many.Sources = append(many.Sources, stream.Source[stream.Object]{Name: c.name, Objects: w.objects(c)})
 	}
+	beside := group.New(cancel)
+	// In a pipeline, another program may read the terminal.
+	if w.status.enter = terminal.ReportsEnter && terminal.IsTerminal(a.In) && terminal.IsTerminal(a.Out); w.status.enter {
+		beside.Go(func() { w.retry.run(watching, a.In, many.TryNow) })
+	}
+	beside.Go(func() {
+		if terminal.AwaitClosed(watching, a.Out) {
+			cancelCause(&stream.OutputError{Err: syscall.EPIPE})
+		}
+	})
 	_ = many.Run(watching) // the method ended stores the error in w.err
+	cancel()
+	beside.Wait()
 	w.status.end()
+	var output *stream.OutputError
 	switch {
 	case ctx.Err() != nil:
 		return outcome.ContextCause(ctx, ctx.Err())
+	case errors.As(context.Cause(watching), &output):
+		return output
 	case w.err == nil || !w.several:
 		return w.err
 	}
@@ -65,6 +83,7 @@ type watcher struct {
 	cancel  func() // ends all watches
 	status  *watchStatus
 	view    *watchView
+	retry   *retryKey
 	err     error // of the first cluster whose watch has failed
 }
 
@@ -73,7 +92,12 @@ func (w *watcher) objects(c watched) *stream.Objects[stream.Object] {
 	return &stream.Objects[stream.Object]{
 		Transport: c.transport, Path: w.plan.path(c.namespace), Query: w.plan.query(), Name: w.plan.name,
 		Limit: w.plan.limit, Meta: stream.ObjectMeta,
-		Observe:   func(e stream.Event) { w.status.observe(c.name, e) },
+		Observe: func(e stream.Event) {
+			w.status.observe(c.name, e)
+			if e, ok := e.(stream.Waiting); ok {
+				w.retry.waiting(e.Delay)
+			}
+		},
 		Link:      stream.LinkSettings{ConnectTimeout: connectTimeoutDefault},
 		Keepalive: keepaliveDefault,
 	}

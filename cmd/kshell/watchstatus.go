@@ -20,6 +20,7 @@ import (
 type watchStatus struct {
 	notice  *notice.Printer
 	several bool // clusters
+	enter   bool // Enter ends a wait; see retryKey
 
 	mu       sync.Mutex
 	clusters map[string]*connectionStatus // by name
@@ -89,6 +90,9 @@ func (s *watchStatus) observe(cluster string, e stream.Event) {
 		state.cause = e.Err.Error()
 	case stream.Waiting:
 		state.doing = "trying again in " + remote.Seconds(e.Delay)
+		if s.enter {
+			state.doing += " (Enter: now)"
+		}
 		if !state.worked && state.noted != state.cause {
 			state.noted = state.cause
 			s.printer(cluster).Warn("%s; trying again", state.cause)

@@ -71,6 +71,14 @@ func (m *Many[T]) Run(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// TryNow calls Objects.TryNow of each Source. It may be called from any
+// goroutine.
+func (m *Many[T]) TryNow() {
+	for _, source := range m.Sources {
+		source.Objects.TryNow()
+	}
+}
+
 // call waits until no other call is running, and calls f. If ctx has ended, call
 // returns its cause, and does not call f.
 func (m *Many[T]) call(ctx context.Context, f func() error) error {

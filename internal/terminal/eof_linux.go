@@ -13,8 +13,8 @@ import (
 // ReportsEOF reports whether AwaitEOF can return true on this system.
 const ReportsEOF = true
 
-// eofInterval is how often AwaitEOF checks whether ctx has ended, and whether
-// kshell is in the background.
+// eofInterval is how often AwaitEOF and AwaitEnter check whether ctx has ended,
+// and whether kshell is in the background.
 const eofInterval = 100 * time.Millisecond
 
 // AwaitEOF waits until Ctrl-D is typed at the beginning of a line of the

@@ -218,6 +218,13 @@ func runJob() int {
 			if AwaitEOF(context.Background(), jobTty()) {
 				err = io.EOF
 			}
+		case "await Enter":
+			err = nil
+			ctx, cancel := context.WithTimeout(context.Background(), 3*eofInterval)
+			if AwaitEnter(ctx, jobTty()) {
+				err = io.EOF
+			}
+			cancel()
 		}
 		fmt.Println(err)
 	}
@@ -321,6 +328,11 @@ func TestJobControl(t *testing.T) {
 			"AwaitEOF in the background does not read",
 			[]string{"await EOF"},
 			[]string{"await EOF: <nil>"},
+		},
+		{
+			"AwaitEnter in the background does not read",
+			[]string{"await Enter"},
+			[]string{"await Enter: <nil>"},
 		},
 	}
 	for _, tt := range tests {

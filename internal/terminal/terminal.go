@@ -16,6 +16,8 @@
 //   - [Screen] tracks the modes that the remote output sets, and shows a status
 //     line.
 //
+// AwaitEOF, AwaitEnter and AwaitClosed wait for events of the standard streams.
+//
 // Invariants:
 //   - After Raw has succeeded, one call of Restore restores the modes from
 //     before raw mode, however often Raw was called. Any goroutine may call

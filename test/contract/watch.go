@@ -26,12 +26,13 @@ import (
 // reached.
 func Watches(t *testing.T, w Setup) {
 	for name, test := range map[string]func(*testing.T, Setup){
-		"changes":        watchChanges,
-		"lost":           func(t *testing.T, w Setup) { WatchLost(t, w, func() {}) },
-		"once":           watchOnce,
-		"until":          watchUntil,
-		"second cluster": watchDeadCluster,
-		"closed output":  watchClosedOutput,
+		"changes":                        watchChanges,
+		"lost":                           func(t *testing.T, w Setup) { WatchLost(t, w, func() {}) },
+		"once":                           watchOnce,
+		"until":                          watchUntil,
+		"second cluster":                 watchDeadCluster,
+		"closed output":                  func(t *testing.T, w Setup) { watchClosedOutput(t, w, true) },
+		"closed output without a change": func(t *testing.T, w Setup) { watchClosedOutput(t, w, false) },
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
@@ -270,11 +271,15 @@ func watchDeadCluster(t *testing.T, w Setup) {
 }
 
 // watchClosedOutput checks that a watch ends after its reader has closed the
-// output.
-func watchClosedOutput(t *testing.T, w Setup) {
+// output, with or without a change to print.
+func watchClosedOutput(t *testing.T, w Setup, change bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), runTimeout)
 	defer cancel()
-	cmd := w.Command(ctx, t, "watch", "pods", "-o", "name")
+	resource := "pods"
+	if !change {
+		resource = "deploy/web" // other tests do not change it
+	}
+	cmd := w.Command(ctx, t, "watch", resource, "-o", "name")
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -289,8 +294,9 @@ func watchClosedOutput(t *testing.T, w Setup) {
 		t.Error(err)
 	}
 	_ = reader.Close()
-	pod := w.Pod(t) // a change, so that something is written
-	w.Delete(t, pod)
+	if change {
+		w.Delete(t, w.Pod(t))
+	}
 	r := waitExit(ctx, t, cmd, time.Now(), &errs)
 	if want := 128 + int(syscall.SIGPIPE); r.Code != want || r.Err != "" {
 		t.Errorf("exit code %d, want %d; stderr %q, want nothing", r.Code, want, r.Err)

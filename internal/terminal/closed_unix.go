@@ -1,0 +1,40 @@
+//go:build unix
+
+package terminal
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// closedInterval is how often AwaitClosed checks whether ctx has ended.
+const closedInterval = 100 * time.Millisecond
+
+// AwaitClosed waits until no process can read the pipe out any more, and
+// returns true. It returns false when ctx ends, and at once if out is not a
+// pipe.
+func AwaitClosed(ctx context.Context, out io.Writer) bool {
+	f, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	if info, err := f.Stat(); err != nil || info.Mode().Type() != os.ModeNamedPipe {
+		return false
+	}
+	for ctx.Err() == nil {
+		pipe := []unix.PollFd{{Fd: int32(f.Fd())}}
+		switch _, err := unix.Poll(pipe, int(closedInterval/time.Millisecond)); {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return false
+		case pipe[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0: // Linux sets the former
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,14 @@
+//go:build !linux
+
+package terminal
+
+import (
+	"context"
+	"io"
+)
+
+// ReportsEnter reports whether AwaitEnter can return true on this system.
+const ReportsEnter = false
+
+// AwaitEnter returns false. It is implemented only on Linux.
+func AwaitEnter(context.Context, io.Reader) bool { return false }
