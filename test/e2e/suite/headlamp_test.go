@@ -136,6 +136,12 @@ func TestHeadlamp_Clusters(t *testing.T) {
 	contract.Clusters(t, startHeadlamp(t).setup(t, harness.TranslatingServer).Program)
 }
 
+// TestHeadlamp_Watches runs the command watch through a Headlamp server.
+func TestHeadlamp_Watches(t *testing.T) {
+	notInCI(t)
+	contract.Watches(t, startHeadlamp(t).setup(t, harness.TranslatingServer).Setup)
+}
+
 // TestHeadlamp_Nginx runs kshell through nginx, with its default limits and
 // timeouts, in front of a Headlamp server.
 func TestHeadlamp_Nginx(t *testing.T) {
