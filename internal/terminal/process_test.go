@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
@@ -220,7 +221,7 @@ func runJob() int {
 			}
 		case "await Enter":
 			err = nil
-			ctx, cancel := context.WithTimeout(context.Background(), 3*eofInterval)
+			ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 			if AwaitEnter(ctx, jobTty()) {
 				err = io.EOF
 			}
