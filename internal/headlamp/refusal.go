@@ -91,7 +91,7 @@ func (r *Refusal) Hint() string {
 	switch r.Kind {
 	case UnknownCluster:
 		if r.stateless {
-			return "it has forgotten the uploaded context, or no longer accepts clusters of its users"
+			return r.forgotten()
 		}
 		if r.unverified {
 			return r.inKubeconfig()
@@ -153,6 +153,17 @@ func (r *Refusal) inKubeconfig() string {
 		return hint
 	}
 	return hint + "; its clusters: " + r.list()
+}
+
+// forgotten returns the hint for an uploaded context that the server does not
+// know.
+func (r *Refusal) forgotten() string {
+	const hint = "it has forgotten the uploaded context: type the command again, which uploads it again"
+	if len(r.Known) == 0 {
+		return hint
+	}
+	return hint + "; if the server no longer accepts uploads, type --headlamp-stateless=never --headlamp-cluster " +
+		"with one of: " + r.list()
 }
 
 // list returns the first names of the clusters.

@@ -573,9 +573,14 @@ func TestRoute_StatelessRefusals(t *testing.T) {
 	_, refusal := f.send(t, stateless(), &rest.Config{}, nil)
 	want := refusing{
 		kind: UnknownCluster, code: 404, permanent: true, text: `knows no cluster "kshell-1"`,
-		hint: "it has forgotten the uploaded context",
+		hint: "it has forgotten the uploaded context: type the command again, which uploads it again; if the server " +
+			"no longer accepts uploads, type --headlamp-stateless=never --headlamp-cluster with one of: dev, prud",
 	}
 	checkRefusal(t, refusal, want, "")
+	f = newFront(t, `{"clusters":[]}`, unknown.answer)
+	if _, refusal = f.send(t, stateless(), &rest.Config{}, nil); !strings.HasSuffix(refusal.Hint(), "uploads it again") {
+		t.Errorf("without clusters: %s", refusal.Hint())
+	}
 
 	for _, large := range []*refusing{
 		{code: 413},
