@@ -37,7 +37,8 @@ var statelessModes = []string{statelessNever, statelessAuto, statelessAlways}
 type headlampFlags struct {
 	address, cluster, tokenFile, stateless string
 
-	set *pflag.FlagSet // the flag set that contains these flags
+	set  *pflag.FlagSet // the flag set that contains these flags
+	used bool           // a connection goes through a Headlamp server
 }
 
 func (f *headlampFlags) addTo(flags *pflag.FlagSet) {

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 
+	"kshell/internal/kinds"
 	"kshell/internal/kubeconfig"
 	"kshell/internal/notice"
 	"kshell/internal/script"
@@ -19,32 +20,75 @@ type connectionFlags struct {
 
 var _ notice.Commands = connectionFlags{}
 
+// kubectlNote is the note about a command of kubectl in a hint if kshell uses a
+// Headlamp server.
+const kubectlNote = "kubectl does not use the Headlamp server: it needs a kubeconfig for the API server of the cluster"
+
 // Complete implements notice.Commands. It does not add a flag that the command
 // already has. It does not add -n to commands of kubectl, because some of them
-// need no namespace: hints contain the -n that such a command needs.
-func (c connectionFlags) Complete(command string) string {
-	var completed []string
+// need no namespace: hints contain the -n that such a command needs. If kshell
+// uses a Headlamp server, Complete replaces a command of kubectl by one of
+// kshell if there is one, and otherwise returns a note.
+func (c connectionFlags) Complete(command string) (completed, note string) {
+	var all []string
 	for rest, more := command, true; more; {
 		var one string
 		one, rest, more = cutUnquoted(rest, " && ")
-		own := strings.HasPrefix(one, c.program+" ")
-		kubectl := strings.HasPrefix(one, "kubectl ") && !own
-		if own && !hasFlag(one, "-A") { // -A means all namespaces
-			one = addFlag(one, "-n", c.flags.Namespace)
+		if c.headlamp.used && c.isKubectl(one) {
+			one = c.replaceKubectl(one)
+			if c.isKubectl(one) { // there is no such command of kshell
+				all, note = append(all, one), kubectlNote
+				continue
+			}
 		}
-		if own {
-			one = addFlag(one, "--"+headlampFlag, c.headlamp.address)
-			one = addFlag(one, "--"+clusterFlag, c.headlamp.cluster)
-			one = addFlag(one, "--"+tokenFileFlag, c.headlamp.tokenFile)
-			one = addFlag(one, "--"+statelessFlag, c.headlamp.stateless)
-			one = c.addTransportFlags(one)
-		}
-		if own || kubectl && !strings.HasPrefix(one, "kubectl config set-") {
-			one = addFlag(one, "--context", c.flags.Context)
-		}
-		completed = append(completed, one)
+		all = append(all, c.complete(one))
 	}
-	return strings.Join(completed, " && ")
+	return strings.Join(all, " && "), note
+}
+
+// isKubectl reports whether a command is one of kubectl that accesses the
+// server.
+func (c connectionFlags) isKubectl(command string) bool {
+	return strings.HasPrefix(command, "kubectl ") && !strings.HasPrefix(command, c.program+" ") &&
+		!strings.HasPrefix(command, "kubectl config ")
+}
+
+// complete adds the flags to a command that is not joined with another one.
+func (c connectionFlags) complete(one string) string {
+	own := strings.HasPrefix(one, c.program+" ")
+	kubectl := strings.HasPrefix(one, "kubectl ") && !own
+	if own && !hasFlag(one, "-A") { // -A means all namespaces
+		one = addFlag(one, "-n", c.flags.Namespace)
+	}
+	if own {
+		one = addFlag(one, "--"+headlampFlag, c.headlamp.address)
+		one = addFlag(one, "--"+clusterFlag, c.headlamp.cluster)
+		one = addFlag(one, "--"+tokenFileFlag, c.headlamp.tokenFile)
+		one = addFlag(one, "--"+statelessFlag, c.headlamp.stateless)
+		one = c.addTransportFlags(one)
+	}
+	if own || kubectl && !strings.HasPrefix(one, "kubectl config set-") {
+		one = addFlag(one, "--context", c.flags.Context)
+	}
+	return one
+}
+
+// replaceKubectl returns the command of kshell that corresponds to a command of
+// kubectl in a hint, or the command unchanged. The only pods that hints delete
+// are those of node shells.
+func (c connectionFlags) replaceKubectl(command string) string {
+	if arguments, ok := strings.CutPrefix(command, "kubectl delete pod "); ok {
+		_, namespace, _ := cutUnquoted(arguments, " -n ")
+		return c.program + " node-shell gc -n " + strings.TrimSuffix(namespace, " --ignore-not-found")
+	}
+	if arguments, ok := strings.CutPrefix(command, "kubectl get "); ok && !strings.Contains(arguments, " --") &&
+		!hasFlag(command, "-o") {
+		kind, _, _ := strings.Cut(arguments, " ")
+		if _, known := kinds.Find(kind); known {
+			return c.program + " watch " + arguments + " --once"
+		}
+	}
+	return command
 }
 
 // addTransportFlags adds the flags for TLS and the proxy to a command of kshell.

@@ -62,8 +62,9 @@ func TestConnectionFlags_Complete(t *testing.T) {
 		{"another program", "kshell", "unset KUBECONFIG", "unset KUBECONFIG", given},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := (connectionFlags{tt.program, &tt.flags, &headlampFlags{}}).Complete(tt.command); got != tt.want {
-				t.Errorf("got  %s\nwant %s", got, tt.want)
+			c := connectionFlags{tt.program, &tt.flags, &headlampFlags{}}
+			if got, note := c.Complete(tt.command); got != tt.want || note != "" {
+				t.Errorf("got  %s\nwant %s\nnote %q", got, tt.want, note)
 			}
 		})
 	}
@@ -76,13 +77,13 @@ func TestConnectionFlags_Headlamp(t *testing.T) {
 		"kshell exec web --headlamp-cluster b": "kshell exec web --headlamp-cluster b --headlamp 'https://h/x y'",
 		"kubectl get nodes":                    "kubectl get nodes",
 	} {
-		if got := flags.Complete(command); got != want {
+		if got, _ := flags.Complete(command); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}
 	flags.headlamp = &headlampFlags{address: "h", tokenFile: "token", stateless: "always"}
 	want := "kshell node-shell list --headlamp h --headlamp-token-file token --headlamp-stateless always"
-	if got := flags.Complete("kshell node-shell list"); got != want {
+	if got, _ := flags.Complete("kshell node-shell list"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 
@@ -90,12 +91,38 @@ func TestConnectionFlags_Headlamp(t *testing.T) {
 	flags.flags = &kubeconfig.Flags{CAFile: "ca.pem", TLSServerName: "name", ProxyURL: "http://proxy:1", Insecure: true}
 	want = "kshell node-shell gc --headlamp h --certificate-authority ca.pem --tls-server-name name " +
 		"--proxy-url http://proxy:1 --insecure-skip-tls-verify"
-	if got := flags.Complete("kshell node-shell gc"); got != want {
+	if got, _ := flags.Complete("kshell node-shell gc"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	want = "kshell exec --insecure-skip-tls-verify web --headlamp h -- ls"
 	flags.flags = &kubeconfig.Flags{Insecure: true, ProxyURL: "http://me:secret@proxy:1"}
-	if got := flags.Complete("kshell exec --insecure-skip-tls-verify web -- ls"); got != want {
+	if got, _ := flags.Complete("kshell exec --insecure-skip-tls-verify web -- ls"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// Through a Headlamp server, kubectl would use another server than kshell.
+func TestConnectionFlags_KubectlThroughHeadlamp(t *testing.T) {
+	headlamp := &headlampFlags{address: "h", used: true}
+	c := connectionFlags{"kshell", &kubeconfig.Flags{Context: "prod"}, headlamp}
+	const flags = " --headlamp h --context prod"
+	for command, want := range map[string]string{
+		"kubectl delete pod a -n team --ignore-not-found": "kshell node-shell gc -n team" + flags,
+		"kubectl get pods -n 'a b'":                       "kshell watch pods -n 'a b' --once" + flags,
+		"kubectl get node worker-1":                       "kshell watch node worker-1 --once" + flags,
+		"kshell node-shell gc":                            "kshell node-shell gc" + flags,
+		"kubectl config set-cluster c":                    "kubectl config set-cluster c",
+	} {
+		if got, note := c.Complete(command); got != want || note != "" {
+			t.Errorf("got  %s\nwant %s\nnote %q", got, want, note)
+		}
+	}
+	for _, command := range []string{
+		"kubectl describe pod web -n team", "kubectl get csr", "kubectl get pods --show-labels -n team",
+		"kubectl create role a && kubectl create rolebinding a",
+	} {
+		if got, note := c.Complete(command); got != command || note != kubectlNote {
+			t.Errorf("got %s\nnote %q; want %s with a note", got, note, command)
+		}
 	}
 }

@@ -183,6 +183,7 @@ func (a *app) connect(ctx context.Context, o connectOptions) (*kubeconfig.Connec
 	}
 	var conn *kubeconfig.Connection
 	if plan != nil {
+		a.headlamp.used = true
 		conn, err = a.connectHeadlamp(ctx, loaded, plan, o)
 	} else {
 		conn, err = a.connectDirect(loaded, o)

@@ -1,22 +1,36 @@
 package notice
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Commands completes the commands in hints.
 type Commands interface {
 	// Complete returns command with flags added, if it needs them to use the
-	// same cluster as kshell.
-	Complete(command string) string
+	// same cluster as kshell. It may return another command with the same
+	// purpose. note is a sentence about the command, without a period, or "".
+	Complete(command string) (completed, note string)
 }
 
-// withCommands completes the commands in a hint, which are in backquotes.
+// withCommands completes the commands in a hint, which are in backquotes. It
+// appends each note once.
 func (p *Printer) withCommands(hint string) string {
 	if p.Commands == nil {
 		return hint
 	}
 	parts := strings.Split(hint, "`")
+	var notes []string
 	for i := 1; i+1 < len(parts); i += 2 { // the last part has no closing backquote, and is not a command
-		parts[i] = p.Commands.Complete(parts[i])
+		var note string
+		parts[i], note = p.Commands.Complete(parts[i])
+		if note != "" && !slices.Contains(notes, note) {
+			notes = append(notes, note)
+		}
 	}
-	return strings.Join(parts, "`")
+	hint = strings.Join(parts, "`")
+	if len(notes) == 0 {
+		return hint
+	}
+	return strings.TrimSpace(hint) + " (" + strings.Join(notes, "; ") + ")"
 }

@@ -6,15 +6,22 @@ import (
 	"testing"
 )
 
-// upper is a Commands that changes every command visibly.
+// upper is a Commands that changes every command visibly. It has a note about
+// the command cat.
 type upper struct{}
 
-func (upper) Complete(command string) string { return strings.ToUpper(command) }
+func (upper) Complete(command string) (completed, note string) {
+	if command == "cat" {
+		note = "a note"
+	}
+	return strings.ToUpper(command), note
+}
 
 func TestPrinterHint_Commands(t *testing.T) {
 	for hint, want := range map[string]string{
 		"type `ls` or `ps a`":  "hint: type `LS` or `PS A`\n",
 		"`ls`":                 "hint: `LS`\n",
+		"`cat` or `cat`":       "hint: `CAT` or `CAT` (a note)\n",
 		"no command":           "hint: no command\n",
 		"one ` is no command":  "hint: one ` is no command\n",
 		"`ls` and ` is no one": "hint: `LS` and ` is no one\n",
