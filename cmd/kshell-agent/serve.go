@@ -207,9 +207,10 @@ func (s *server) hello(conn *os.File, h *agent.Hello) *agent.Peer {
 		go s.redraw()
 	}
 	s.applySize()
+	// With s.mu locked, this comes before the call of Wait, which follows s.closed.
+	s.done.Go(func() { s.send(peer, conn) })
 	s.mu.Unlock()
 	s.notify()
-	s.done.Go(func() { s.send(peer, conn) })
 	return peer
 }
 
