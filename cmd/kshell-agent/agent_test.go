@@ -348,6 +348,22 @@ func TestAgent_TwoClients(t *testing.T) {
 	}
 }
 
+// If the owner reads nothing and disconnects, another client becomes the owner after
+// the time limit "idle", and the command continues, although no frame arrives then.
+func TestAgent_OwnerIsGone(t *testing.T) {
+	s := newSession(t, agentDir(t), 1)
+	s.slow = true
+	s.start("idle=2", "--", "sh", "-c", "head -c 20000000 /dev/zero; echo done")
+	s.until("the agent has accepted the client", s.client.Attached)
+	second := newSession(t, s.dir, 2)
+	second.id = s.id
+	second.attach()
+	second.until("the agent has accepted the second client", second.client.Attached)
+	s.relay.kill()
+	second.untilOutput("done")
+	second.exit()
+}
+
 // A client that reads nothing does not stop the other one.
 func TestAgent_StoppedClient(t *testing.T) {
 	s := startSession(t, "tty=1", "--", "sh", "-c", "read x; seq 1 1000000; echo done; read x")

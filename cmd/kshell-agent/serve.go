@@ -370,6 +370,7 @@ func (s *server) check() (wait time.Duration, over bool) {
 		s.session.Detach(peer, now)
 		delete(s.conns, peer)
 	}
+	s.changed.Broadcast() // with a new owner, there may be room for output
 	ended, since := s.cmd.ended()
 	switch {
 	case s.session.Finished(now):
