@@ -185,10 +185,29 @@ func (c *command) reap() {
 		case errors.Is(err, syscall.EINTR):
 		case err != nil: // no children, and none can come
 			return
-		case pid == c.pid:
-			c.status = status
-			close(c.exited)
+		default:
+			c.reaped(pid, status)
 		}
+	}
+}
+
+// reaped records the end of the command if it is the process with this ID. A job
+// that ends later may have the same ID.
+func (c *command) reaped(pid int, status syscall.WaitStatus) {
+	if c.hasExited() || pid != c.pid {
+		return
+	}
+	c.status = status
+	close(c.exited)
+}
+
+// hasExited reports whether reap has recorded the end of the command.
+func (c *command) hasExited() bool {
+	select {
+	case <-c.exited:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -339,12 +358,7 @@ func (c *command) foreign() bool {
 // signal sends a signal to the process group of the command, or to the one that has
 // the terminal.
 func (c *command) signal(number int) {
-	select {
-	case <-c.exited:
-		return
-	default:
-	}
-	if c.pid == 0 {
+	if c.hasExited() || c.pid == 0 {
 		return
 	}
 	group := c.pid

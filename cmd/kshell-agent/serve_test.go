@@ -48,3 +48,18 @@ func TestServer_AttachAtTheEnd(t *testing.T) {
 		client.Close()
 	}
 }
+
+// A job that gets the ID of the command, after the command has ended, is not the
+// command.
+func TestCommand_ReusedID(t *testing.T) {
+	c := &command{pid: 7, exited: make(chan struct{})}
+	c.reaped(6, 1)
+	if c.hasExited() {
+		t.Error("the end of another process was recorded as the end of the command")
+	}
+	c.reaped(7, 2)
+	c.reaped(7, 3)
+	if !c.hasExited() || c.status != 2 {
+		t.Errorf("the status is %d, want 2", c.status)
+	}
+}
