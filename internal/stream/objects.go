@@ -130,7 +130,12 @@ var objectsBackoff = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, S
 //   - the error of OnChange
 func (o *Objects[T]) Run(ctx context.Context) error {
 	o.view.limit = o.Limit
-	return o.link().run(ctx, o.dial, o.use)
+	err := o.link().run(ctx, o.dial, o.use)
+	var stop *stopError
+	if errors.As(err, &stop) {
+		return stop.err
+	}
+	return err
 }
 
 // TryNow ends the wait before the next attempt. If there is no wait, it does
@@ -230,7 +235,7 @@ func (o *Objects[T]) sync(ctx context.Context) error {
 
 // reportFailure delivers Stale if err is a failure that is not permanent, unless
 // Stale was delivered and no Synced since then. It returns err, or the error of
-// OnChange.
+// deliver.
 func (o *Objects[T]) reportFailure(ctx context.Context, err error) error {
 	if !o.synced || !failed(err) || permanent(err) || ctx.Err() != nil {
 		return err
@@ -242,13 +247,24 @@ func (o *Objects[T]) reportFailure(ctx context.Context, err error) error {
 	return err
 }
 
-// deliver calls OnChange, unless ctx has ended.
+// deliver calls OnChange, unless ctx has ended. An error of OnChange becomes a
+// *stopError.
 func (o *Objects[T]) deliver(ctx context.Context, c Change[T]) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return o.OnChange(c)
+	if err := o.OnChange(c); err != nil {
+		return &stopError{err}
+	}
+	return nil
 }
+
+// stopError contains an error of OnChange. It has no method Unwrap, so that the
+// error is never a failure of the link, whatever errors it wraps. Run returns the
+// error of OnChange itself.
+type stopError struct{ err error }
+
+func (e *stopError) Error() string { return e.err.Error() }
 
 // expired handles an error which means that the server no longer has the changes
 // after version. It makes dial read the list again. It returns errResume, or, if

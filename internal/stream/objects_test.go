@@ -549,29 +549,46 @@ func TestObjects_Cancel(t *testing.T) {
 	}
 }
 
-// An error of OnChange ends Run, whatever the type of the change is.
+// An error of OnChange ends Run, whatever the types of the change and of the error
+// are. It is not a failure of the link, even if it contains such a failure.
 func TestObjects_OnChangeError(t *testing.T) {
 	cut := watchBy(func(ws *websocket.Conn) { sendEvents(ws, eventJSON("ADDED", podJSON("b", "11"))) })
-	stop := errors.New("stop")
-	for _, typ := range []ChangeType{Added, Synced, Stale, Deleted} {
-		synctest.Test(t, func(t *testing.T) {
-			x := newObjectsTest(t, handlers{listOf("10", podJSON("a", "1"))}, handlers{
-				cut, watchEvents(time.Second, eventJSON("DELETED", podJSON("a", "12"))), stayOpenWatch,
+	for name, stop := range map[string]error{
+		"plain":          errors.New("stop"),
+		"lost":           fmt.Errorf("stop: %w", &LostError{io.EOF}),
+		"handshake":      fmt.Errorf("stop: %w", &HandshakeError{StatusCode: http.StatusServiceUnavailable}),
+		"dial":           &DialError{Err: errors.New("stop")},
+		"event":          &EventError{Err: errors.New("stop")},
+		"normal closure": websocket.CloseError{Code: websocket.StatusNormalClosure},
+		"resume":         errResume,
+		"quit":           errQuit,
+		"expired":        errExpired,
+	} {
+		for _, typ := range []ChangeType{Added, Synced, Stale, Deleted} {
+			t.Run(fmt.Sprintf("%s, %s", name, typ), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					x := newObjectsTest(t, handlers{listOf("10", podJSON("a", "1"))}, handlers{
+						cut, watchEvents(time.Second, eventJSON("DELETED", podJSON("a", "12"))), stayOpenWatch,
+					})
+					ended := false
+					x.o.OnChange = func(c Change[Object]) error {
+						if ended {
+							t.Errorf("%s after the end", c.Type)
+						}
+						if ended = ended || c.Type == typ; ended {
+							return stop
+						}
+						return nil
+					}
+					if err := x.run(time.Minute); err != stop { //nolint:errorlint // the same error, not wrapped
+						t.Error(err)
+					}
+					if !ended {
+						t.Error("the change was not delivered")
+					}
+				})
 			})
-			ended := false
-			x.o.OnChange = func(c Change[Object]) error {
-				if ended {
-					t.Errorf("%s after the end", c.Type)
-				}
-				if ended = c.Type == typ; ended {
-					return stop
-				}
-				return nil
-			}
-			if err := x.run(time.Minute); !errors.Is(err, stop) {
-				t.Errorf("%s: %v", typ, err)
-			}
-		})
+		}
 	}
 }
 
