@@ -192,6 +192,9 @@ func (a *app) clusters(ctx context.Context, p *clustersPlan) error {
 		return err
 	}
 	a.settings = file.Settings(loaded.Context(), os.LookupEnv)
+	if err := a.checkHTTPRule(settings.Value{}); err != nil { // the setting is checked for each context
+		return err
+	}
 	headlampPlan, err := a.headlamp.plan(&a.settings, &a.kube)
 	if err != nil {
 		return err
@@ -252,23 +255,23 @@ func (a *app) contextEntries(file *settings.File, plan *headlampPlan) ([]cluster
 			row.Namespace = own.Namespace.Text
 		}
 		entries[i] = clusterEntry{row, func() (*kubeconfig.Connection, error) {
-			return a.connectContext(&c, cmp.Or(a.http, own.HTTP.Text))
+			return a.connectContext(&c, own.HTTP)
 		}}
 	}
 	return entries, nil
 }
 
-// connectContext returns the connection of a context. httpRule is a parameter
-// of UseHTTPCredentials.
-func (a *app) connectContext(c *kubeconfig.Context, httpRule string) (*kubeconfig.Connection, error) {
-	if httpRule != "" && !slices.Contains(kubeconfig.HTTPRules, httpRule) {
-		return nil, fmt.Errorf("%s %q is not one of %s", httpFlag, httpRule, strings.Join(kubeconfig.HTTPRules, ", "))
+// connectContext returns the connection of a context. httpRule is its setting
+// for --http-credentials.
+func (a *app) connectContext(c *kubeconfig.Context, httpRule settings.Value) (*kubeconfig.Connection, error) {
+	if err := a.checkHTTPRule(httpRule); err != nil {
+		return nil, err
 	}
 	conn, err := c.Connect()
 	if err != nil {
 		return nil, err
 	}
-	if err := conn.UseHTTPCredentials(httpRule); err != nil {
+	if err := conn.UseHTTPCredentials(cmp.Or(a.http, httpRule.Text)); err != nil {
 		return nil, err
 	}
 	return conn, a.routeDirect(conn)

@@ -13,7 +13,7 @@ import (
 func (a *app) headlampEntries(
 	ctx context.Context, loaded *kubeconfig.Loaded, plan *headlampPlan,
 ) ([]clusterEntry, error) {
-	if err := a.checkHTTPRule(); err != nil {
+	if err := a.checkHTTPRule(a.settings.HTTP); err != nil {
 		return nil, err
 	}
 	server, err := a.askServer(ctx, loaded, plan)

@@ -174,7 +174,7 @@ func (a *app) connect(ctx context.Context, o connectOptions) (*kubeconfig.Connec
 	if err != nil {
 		return nil, err
 	}
-	if err := a.checkHTTPRule(); err != nil {
+	if err := a.checkHTTPRule(a.settings.HTTP); err != nil {
 		return nil, err
 	}
 	plan, err := a.headlamp.plan(&a.settings, &a.kube)
@@ -227,9 +227,9 @@ func (a *app) connectDirect(loaded *kubeconfig.Loaded, o connectOptions) (*kubec
 // kubeconfig.Connection.UseHTTPCredentials.
 func (a *app) httpRule() string { return cmp.Or(a.http, a.settings.HTTP.Text) }
 
-// checkHTTPRule returns an error if the rule is unknown.
-func (a *app) checkHTTPRule() error {
-	setting := a.settings.HTTP
+// checkHTTPRule returns an error if the rule of the flag or of setting is
+// unknown.
+func (a *app) checkHTTPRule(setting settings.Value) error {
 	switch text := setting.Text; {
 	case a.http != "" && !slices.Contains(kubeconfig.HTTPRules, a.http):
 		return outcome.NewUsageError("unknown --"+httpFlag+" "+strconv.Quote(a.http),
