@@ -161,7 +161,7 @@ func TestTransport_NewCredentialsAfterExplainedAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.end()
-	if want := []string{"websocket Bearer old", "", "websocket Bearer new"}; !slices.Equal(log.requests, want) {
+	if want := []string{"websocket Bearer old", "websocket Bearer new"}; !slices.Equal(log.requests, want) {
 		t.Errorf("requests %q, want %q", log.requests, want)
 	}
 }
