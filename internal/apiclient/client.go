@@ -51,9 +51,16 @@ const maxRetryAfter = 3 * time.Second
 // New returns a client for the API server of cfg, with its credentials, proxy
 // and TLS settings. The transport applies the limits; http.Client.Timeout is 0,
 // because it would also end streams. If a Refusal explains an answer, the
-// request fails with it. cfg is not changed. The client is safe for concurrent
-// use.
-func New(cfg *rest.Config) (*http.Client, error) {
+// request fails with it. After the answer 401, a request is repeated once if
+// the credential plugin or the token file has a new token. cfg is not changed.
+// The client is safe for concurrent use.
+func New(cfg *rest.Config) (*http.Client, error) { return newClient(cfg, true) }
+
+// NewWithoutRenewal is like New, but the client does not repeat a request after
+// the answer 401.
+func NewWithoutRenewal(cfg *rest.Config) (*http.Client, error) { return newClient(cfg, false) }
+
+func newClient(cfg *rest.Config, renews bool) (*http.Client, error) {
 	cfg = rest.CopyConfig(cfg)
 	timeout := cmp.Or(cfg.Timeout, DefaultTimeout)
 	cfg.Timeout = 0
@@ -63,7 +70,11 @@ func New(cfg *rest.Config) (*http.Client, error) {
 		return nil, err
 	}
 	own := *client // a copy, because client may be http.DefaultClient
-	own.Transport = refusals{PluginErrors(cfg, cmp.Or(client.Transport, http.DefaultTransport))}
+	transport := PluginErrors(cfg, cmp.Or(client.Transport, http.DefaultTransport))
+	if renews && (cfg.ExecProvider != nil || cfg.BearerTokenFile != "") {
+		transport = renewal{transport, cfg}
+	}
+	own.Transport = refusals{transport}
 	return &own, nil
 }
 

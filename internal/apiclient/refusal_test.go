@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -97,10 +98,12 @@ func TestIsTransient_Refusal(t *testing.T) {
 	}
 }
 
-// client-go renews credentials after a 401, so it must see the answer.
+// client-go runs the plugin again after a 401, so it must see the answer. The
+// request is then repeated once. The second 401 does not run the plugin.
 func TestNew_PluginRunsAgainAfterExplainedAnswer(t *testing.T) {
+	var want string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer 2" {
+		if r.Header.Get("Authorization") != want {
 			w.WriteHeader(http.StatusUnauthorized)
 		}
 	}))
@@ -116,11 +119,16 @@ echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","s
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := get(t.Context(), t, client, server.URL); AsRefusal(err) == nil {
-		t.Fatalf("first request: got %v", err)
-	}
+	want = "Bearer 2"
 	if err := get(t.Context(), t, client, server.URL); err != nil {
+		t.Errorf("first request: got %v", err)
+	}
+	want = "none"
+	if err := get(t.Context(), t, client, server.URL); AsRefusal(err) == nil {
 		t.Errorf("second request: got %v", err)
+	}
+	if runs, err := os.ReadFile(count); err != nil || len(runs) != 3 {
+		t.Errorf("%d runs of the plugin, %v; want 3", len(runs), err)
 	}
 }
 

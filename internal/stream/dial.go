@@ -59,9 +59,10 @@ func NewDialer(cfg *rest.Config) (*Dialer, error) {
 }
 
 // newHTTP returns a client for Get. It does not follow redirects, for the
-// reason given at upgrader.
+// reason given at upgrader. The Transport repeats a request after the answer
+// 401.
 func newHTTP(cfg *rest.Config) (*http.Client, error) {
-	client, err := apiclient.New(cfg)
+	client, err := apiclient.NewWithoutRenewal(cfg)
 	if err != nil {
 		return nil, err
 	}
