@@ -50,6 +50,9 @@ func (o *Objects[T]) list(ctx context.Context) error {
 // openPage requests a page of the list. While the server does not answer, the
 // observer receives Unanswered events.
 func (o *Objects[T]) openPage(ctx context.Context, page url.Values) (io.ReadCloser, error) {
+	if ctx.Err() != nil { // the request would run an exec plugin before it fails
+		return nil, context.Cause(ctx)
+	}
 	o.l.beginAttempt()
 	query := o.query()
 	maps.Copy(query, page)

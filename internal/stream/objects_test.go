@@ -519,7 +519,9 @@ func TestObjects_Cancel(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				x := newObjectsTest(t, handlers{c.list}, handlers{c.watch})
+				x := newObjectsTest(t, handlers{c.list}, handlers{c.watch}, func(cfg *rest.Config) {
+					cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return checkedRequests{t, next} })
+				})
 				ctx, cancel := context.WithCancelCause(t.Context())
 				stop := errors.New("stop")
 				changes := 0
@@ -547,6 +549,21 @@ func TestObjects_Cancel(t *testing.T) {
 			})
 		})
 	}
+}
+
+// checkedRequests reports an error if a request begins after its context has
+// ended. The authentication of a rest.Config, such as an exec plugin, would run
+// for this request.
+type checkedRequests struct {
+	t    *testing.T
+	next http.RoundTripper
+}
+
+func (c checkedRequests) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Context().Err() != nil {
+		c.t.Errorf("a request for %s after the cancellation", r.URL.Path)
+	}
+	return c.next.RoundTrip(r)
 }
 
 // An error of OnChange ends Run, whatever the types of the change and of the error

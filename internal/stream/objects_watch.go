@@ -28,6 +28,9 @@ const (
 // openWatch opens a watch that begins after o.version. It opens a WebSocket, or
 // makes a plain HTTP request if WebSockets do not work.
 func (o *Objects[T]) openWatch(ctx context.Context) (*Conn, error) {
+	if ctx.Err() != nil { // the request would run an exec plugin before it fails
+		return nil, context.Cause(ctx)
+	}
 	o.l.beginAttempt()
 	query := o.query()
 	query.Set("watch", "true")
