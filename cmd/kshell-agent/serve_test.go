@@ -63,3 +63,56 @@ func TestCommand_ReusedID(t *testing.T) {
 		t.Errorf("the status is %d, want 2", c.status)
 	}
 }
+
+// A process that lists the sessions does not remove the socket of a session that is
+// starting.
+func TestListen_WhileListed(t *testing.T) {
+	t.Chdir(t.TempDir())
+	stop := make(chan struct{})
+	var lists sync.WaitGroup
+	lists.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				sessions()
+			}
+		}
+	})
+	defer lists.Wait()
+	defer close(stop)
+	for i := range 300 {
+		id := itoa(i)
+		listener, err := listen(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(socketName(id)); err != nil {
+			t.Fatalf("the socket was removed: %v", err)
+		}
+		listener.Close()
+	}
+}
+
+// A second session with the same ID does not replace the socket of the first one.
+func TestListen_SameID(t *testing.T) {
+	t.Chdir(t.TempDir())
+	first, err := listen("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if second, err := listen("x"); err == nil {
+		second.Close()
+		t.Error("the second call of listen has not failed")
+	}
+	conn, err := dial("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if entries, err := os.ReadDir("."); err != nil || len(entries) != 1 {
+		t.Errorf("the directory has %v, %v", entries, err)
+	}
+}

@@ -15,22 +15,40 @@ import (
 func socketName(id string) string { return "s-" + id }
 
 // listen creates the socket of a session in the working directory, with mode 0600.
+// The socket gets its name when it accepts connections, because sessions removes
+// sockets that refuse them.
 func listen(id string) (*os.File, error) {
 	fd, err := newSocket()
 	if err != nil {
 		return nil, err
 	}
+	name := "new-" + id
 	mask := unix.Umask(0o177)
-	err = unix.Bind(fd, &unix.SockaddrUnix{Name: socketName(id)})
+	err = unix.Bind(fd, &unix.SockaddrUnix{Name: name})
 	unix.Umask(mask)
 	if err == nil {
-		err = unix.Listen(fd, 16)
+		if err = listenAs(fd, name, socketName(id)); err != nil {
+			_ = os.Remove(name)
+		}
 	}
 	if err != nil {
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("socket", err)
 	}
 	return os.NewFile(uintptr(fd), socketName(id)), nil
+}
+
+// listenAs makes a socket accept connections, and then renames it. It fails if the
+// new name exists. No other process can create the new name at the same time,
+// because it would have to bind a socket to the old name first.
+func listenAs(fd int, name, newName string) error {
+	if err := unix.Listen(fd, 16); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(newName); err == nil {
+		return unix.EADDRINUSE
+	}
+	return unix.Rename(name, newName)
 }
 
 func newSocket() (int, error) {
