@@ -24,7 +24,7 @@ func TestWatch_EnterTriesNow(t *testing.T) {
 			Code: 429, Reason: metav1.StatusReasonTooManyRequests, Message: "later",
 			Details: &metav1.StatusDetails{RetryAfterSeconds: 60},
 		}})
-		s.EndWatches()
+		s.Restart()
 	}
 	lose()
 	const waiting = `trying again in 60 s \(Enter: now\)`
