@@ -76,7 +76,7 @@ func (r Result) FalseSuccess(t *testing.T, code int) bool {
 const MaxFalseSuccesses = 3
 
 // runTimeout is the time limit of one run.
-const runTimeout = 2 * time.Minute
+const runTimeout = 4 * time.Minute
 
 // Run runs the program and waits for its end. If stdin is nil, the stdin of the
 // program is /dev/null. If the program does not end within runTimeout, the test
