@@ -63,9 +63,9 @@ func (a *app) connectHeadlamp(
 	}
 	route := &headlamp.Route{Base: p.address.Base, Gate: c.gate, Server: c.server}
 	if uploads {
-		err = c.upload(route)
+		err = c.upload(ctx, route)
 	} else {
-		err = c.choose(route)
+		err = c.choose(ctx, route)
 		a.headlampCluster = route.Cluster
 	}
 	if err != nil {
@@ -165,7 +165,7 @@ func (c *headlampConnection) ask(ctx context.Context) error {
 	}
 	if known != "" && c.plan.stateless != statelessAlways || c.user.Chosen || c.plan.ofContext {
 		if known == "" || c.checkContext(known) == nil { // c.choose returns the error
-			loginErr = c.resolve()
+			loginErr = c.resolve(ctx)
 		}
 	}
 	probe.Wait()
@@ -266,16 +266,38 @@ func (a *app) probeHeadlamp(ctx context.Context, cfg *rest.Config, base, gate st
 }
 
 // resolve sets login, which may run the credential plugin.
-func (c *headlampConnection) resolve() error {
+func (c *headlampConnection) resolve(ctx context.Context) error {
 	if c.login != nil || c.user.Login != kubeconfig.Bearer {
 		return nil
 	}
-	login, err := apiclient.ResolveCredentials(c.conn.Config)
+	login, err := c.credentials(ctx, c.conn.Config)
 	if err != nil {
 		return err
 	}
 	c.login = &login
 	return nil
+}
+
+// credentials returns the credentials of cfg, which may run the credential
+// plugin. If ctx ends first, the goroutine that runs the plugin continues until
+// the plugin or the process ends, because a plugin cannot be interrupted.
+func (c *headlampConnection) credentials(ctx context.Context, cfg *rest.Config) (apiclient.Credentials, error) {
+	type result struct {
+		apiclient.Credentials
+		err error
+	}
+	resolved := make(chan result, 1)
+	go func() {
+		defer c.app.cleanup.OnPanic()
+		login, err := apiclient.ResolveCredentials(cfg)
+		resolved <- result{login, err}
+	}()
+	select {
+	case r := <-resolved:
+		return r.Credentials, r.err
+	case <-ctx.Done():
+		return apiclient.Credentials{}, outcome.ContextCause(ctx, ctx.Err())
+	}
 }
 
 // uploads reports whether the context of the kubeconfig is uploaded.
@@ -298,7 +320,7 @@ func (c *headlampConnection) uploads() (bool, error) {
 
 // choose sets the cluster of route, and checks that the user's credentials may
 // be sent to it.
-func (c *headlampConnection) choose(route *headlamp.Route) error {
+func (c *headlampConnection) choose(ctx context.Context, route *headlamp.Route) error {
 	route.Cluster = c.plan.address.Cluster
 	if c.server != nil {
 		var err error
@@ -312,7 +334,7 @@ func (c *headlampConnection) choose(route *headlamp.Route) error {
 	if err := c.checkContext(route.Cluster); err != nil {
 		return err
 	}
-	if err := c.resolve(); err != nil {
+	if err := c.resolve(ctx); err != nil {
 		return err
 	}
 	switch {
@@ -347,7 +369,7 @@ func (c *headlampConnection) checkContext(cluster string) error {
 }
 
 // upload makes route upload the context of the kubeconfig.
-func (c *headlampConnection) upload(route *headlamp.Route) error {
+func (c *headlampConnection) upload(ctx context.Context, route *headlamp.Route) error {
 	direct, err := c.loaded.ConnectDirectly()
 	if err != nil {
 		return err
@@ -358,7 +380,7 @@ func (c *headlampConnection) upload(route *headlamp.Route) error {
 	if c.options.completing {
 		direct.Config = withoutPrompts(direct.Config)
 	}
-	login, err := apiclient.ResolveCredentials(direct.Config)
+	login, err := c.credentials(ctx, direct.Config)
 	if err != nil {
 		return err
 	}

@@ -156,6 +156,63 @@ func TestHeadlamp_ProbeCanceled(t *testing.T) {
 	}
 }
 
+// The wait for a credential plugin ends with the context. The plugin of this
+// test runs until the test has ended.
+func TestHeadlamp_PluginCanceled(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		serveJSON(w, `{"clusters":[{"name":"main"}],"isDynamicClusterEnabled":true}`)
+	}))
+	defer server.Close()
+	for name, flags := range map[string][]string{
+		"user chosen":     {"--headlamp", server.URL, "--context", "main"},
+		"context by name": {"--headlamp", server.URL},
+		"upload":          {"--headlamp", server.URL, "--headlamp-stateless=always"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			started := filepath.Join(t.TempDir(), "started")
+			plugin := writeFile(t, "plugin", ">\"$1\"\nwhile [ -e \"$1\" ]; do sleep 0.05; done\n", 0o600)
+			config := writeFile(t, "config", fmt.Sprintf(`apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
+users:
+- name: me
+  user:
+    exec:
+      apiVersion: client.authentication.k8s.io/v1
+      command: sh
+      args: [%q, %q]
+      interactiveMode: Never
+contexts: [{name: main, context: {cluster: c, user: me}}]
+current-context: main
+`, plugin, started), 0o600)
+			a := appFor(t, append(flags, "--kubeconfig", config)...)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			result := make(chan error, 1)
+			go func() {
+				_, err := a.connect(ctx, connectOptions{})
+				result <- err
+			}()
+			limit := time.After(deadline)
+			for {
+				if _, err := os.Stat(started); err == nil {
+					cancel()
+				}
+				select {
+				case err := <-result:
+					if !errors.Is(err, context.Canceled) {
+						t.Errorf("error %v, want that of the canceled context", err)
+					}
+					return
+				case <-limit:
+					t.Fatal("connect waits for the plugin")
+				case <-time.After(10 * time.Millisecond):
+				}
+			}
+		})
+	}
+}
+
 // A Headlamp server is not asked if everything is known, or with --server.
 func TestHeadlamp_NotAsked(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
