@@ -366,7 +366,7 @@ func TestAgent_OwnerIsGone(t *testing.T) {
 
 // A client that reads nothing does not stop the other one.
 func TestAgent_StoppedClient(t *testing.T) {
-	s := startSession(t, "tty=1", "--", "sh", "-c", "read x; seq 1 1000000; echo done; read x")
+	s := startSession(t, "tty=1", "buffer=200000", "--", "sh", "-c", "read x; seq 1 100000; echo done; read x")
 	s.until("attached", func() bool { return s.welcome != nil })
 	stopped := newSession(t, s.dir, 2)
 	stopped.id, stopped.slow = s.id, true

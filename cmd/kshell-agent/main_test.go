@@ -46,7 +46,7 @@ func runTests(m *testing.M) int {
 }
 
 // limit is the time limit of each wait. It is only reached by a failing test.
-const limit = time.Minute
+const limit = 3 * time.Minute
 
 var lastID atomic.Int64
 
