@@ -348,8 +348,9 @@ func TestAgent_TwoClients(t *testing.T) {
 	}
 }
 
-// If the owner reads nothing and disconnects, another client becomes the owner after
-// the time limit "idle", and the command continues, although no frame arrives then.
+// If the owner reads nothing, the command waits. After the owner has been
+// disconnected for the time limit "idle", another client becomes the owner, and
+// the command continues without waiting for a frame of that client.
 func TestAgent_OwnerIsGone(t *testing.T) {
 	s := newSession(t, agentDir(t), 1)
 	s.slow = true

@@ -191,8 +191,8 @@ func (c *command) reap() {
 	}
 }
 
-// reaped records the end of the command if it is the process with this ID. A job
-// that ends later may have the same ID.
+// reaped records the end of the command if pid is its ID. After the end of the
+// command, reaped does nothing, because a background job may have got the same ID.
 func (c *command) reaped(pid int, status syscall.WaitStatus) {
 	if c.hasExited() || pid != c.pid {
 		return

@@ -207,7 +207,8 @@ func (s *server) hello(conn *os.File, h *agent.Hello) *agent.Peer {
 		go s.redraw()
 	}
 	s.applySize()
-	// With s.mu locked, this comes before the call of Wait, which follows s.closed.
+	// While s.mu is locked, watch cannot set s.closed, after which it calls
+	// s.done.Wait. So Wait waits for this goroutine.
 	s.done.Go(func() { s.send(peer, conn) })
 	s.mu.Unlock()
 	s.notify()
@@ -370,7 +371,7 @@ func (s *server) check() (wait time.Duration, over bool) {
 		s.session.Detach(peer, now)
 		delete(s.conns, peer)
 	}
-	s.changed.Broadcast() // with a new owner, there may be room for output
+	s.changed.Broadcast() // Silent may have changed the owner: there may be room for output
 	ended, since := s.cmd.ended()
 	switch {
 	case s.session.Finished(now):

@@ -14,8 +14,8 @@ import (
 	"kshell/internal/agent"
 )
 
-// If the session ends while a client attaches, the agent sends the first frames to
-// that client before it ends.
+// If the session ends while a client attaches, the agent sends that client its
+// first frames before the agent ends.
 func TestServer_AttachAtTheEnd(t *testing.T) {
 	hello := &agent.Hello{Version: agent.Version, MinVersion: agent.Version, Epoch: 1}
 	for range 300 {
@@ -49,8 +49,8 @@ func TestServer_AttachAtTheEnd(t *testing.T) {
 	}
 }
 
-// A job that gets the ID of the command, after the command has ended, is not the
-// command.
+// After the command has ended, a job may get the same process ID. The status of the
+// job does not replace that of the command.
 func TestCommand_ReusedID(t *testing.T) {
 	c := &command{pid: 7, exited: make(chan struct{})}
 	c.reaped(6, 1)

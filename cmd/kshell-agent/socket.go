@@ -15,8 +15,8 @@ import (
 func socketName(id string) string { return "s-" + id }
 
 // listen creates the socket of a session in the working directory, with mode 0600.
-// The socket gets its name when it accepts connections, because sessions removes
-// sockets that refuse them.
+// The socket gets its final name after it has begun to accept connections, because
+// the function sessions removes sockets that refuse them.
 func listen(id string) (*os.File, error) {
 	fd, err := newSocket()
 	if err != nil {
@@ -38,9 +38,9 @@ func listen(id string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), socketName(id)), nil
 }
 
-// listenAs makes a socket accept connections, and then renames it. It fails if the
-// new name exists. No other process can create the new name at the same time,
-// because it would have to bind a socket to the old name first.
+// listenAs makes a socket accept connections, and then renames it from name to
+// newName. It fails if newName exists. No other process creates newName between the
+// check and the rename: it would have to bind a socket to name first, which fails.
 func listenAs(fd int, name, newName string) error {
 	if err := unix.Listen(fd, 16); err != nil {
 		return err

@@ -192,7 +192,8 @@ func (a *app) clusters(ctx context.Context, p *clustersPlan) error {
 		return err
 	}
 	a.settings = file.Settings(loaded.Context(), os.LookupEnv)
-	if err := a.checkHTTPRule(settings.Value{}); err != nil { // the setting is checked for each context
+	// This checks the flag. connectContext checks the setting of each context.
+	if err := a.checkHTTPRule(settings.Value{}); err != nil {
 		return err
 	}
 	headlampPlan, err := a.headlamp.plan(&a.settings, &a.kube)
@@ -261,8 +262,8 @@ func (a *app) contextEntries(file *settings.File, plan *headlampPlan) ([]cluster
 	return entries, nil
 }
 
-// connectContext returns the connection of a context. httpRule is its setting
-// for --http-credentials.
+// connectContext returns the connection of a context. httpRule is the setting
+// http-credentials for this context. The flag takes precedence.
 func (a *app) connectContext(c *kubeconfig.Context, httpRule settings.Value) (*kubeconfig.Connection, error) {
 	if err := a.checkHTTPRule(httpRule); err != nil {
 		return nil, err

@@ -38,7 +38,7 @@ type headlampFlags struct {
 	address, cluster, tokenFile, stateless string
 
 	set  *pflag.FlagSet // the flag set that contains these flags
-	used bool           // a connection goes through a Headlamp server
+	used bool           // connect has used a Headlamp server
 }
 
 func (f *headlampFlags) addTo(flags *pflag.FlagSet) {

@@ -278,9 +278,10 @@ func (c *headlampConnection) resolve(ctx context.Context) error {
 	return nil
 }
 
-// credentials returns the credentials of cfg, which may run the credential
-// plugin. If ctx ends first, the goroutine that runs the plugin continues until
-// the plugin or the process ends, because a plugin cannot be interrupted.
+// credentials is like apiclient.ResolveCredentials, which may run the credential
+// plugin, but returns the cause of ctx when ctx ends. The plugin cannot be
+// interrupted, so the goroutine that runs it continues until the plugin or the
+// process ends.
 func (c *headlampConnection) credentials(ctx context.Context, cfg *rest.Config) (apiclient.Credentials, error) {
 	type result struct {
 		apiclient.Credentials

@@ -156,8 +156,8 @@ func TestHeadlamp_ProbeCanceled(t *testing.T) {
 	}
 }
 
-// The wait for a credential plugin ends with the context. The plugin of this
-// test runs until the test has ended.
+// If the context ends while a credential plugin is running, connect returns. The
+// plugin of this test runs until the end of the test removes its directory.
 func TestHeadlamp_PluginCanceled(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		serveJSON(w, `{"clusters":[{"name":"main"}],"isDynamicClusterEnabled":true}`)

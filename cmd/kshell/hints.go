@@ -20,8 +20,8 @@ type connectionFlags struct {
 
 var _ notice.Commands = connectionFlags{}
 
-// kubectlNote is the note about a command of kubectl in a hint if kshell uses a
-// Headlamp server.
+// kubectlNote follows a hint with a command of kubectl if kshell uses a Headlamp
+// server.
 const kubectlNote = "kubectl does not use the Headlamp server: it needs a kubeconfig for the API server of the cluster"
 
 // Complete implements notice.Commands. It does not add a flag that the command
@@ -46,14 +46,14 @@ func (c connectionFlags) Complete(command string) (completed, note string) {
 	return strings.Join(all, " && "), note
 }
 
-// isKubectl reports whether a command is one of kubectl that accesses the
-// server.
+// isKubectl reports whether a command is one of kubectl, and not of kshell as a
+// plugin of kubectl, and sends requests to the server.
 func (c connectionFlags) isKubectl(command string) bool {
 	return strings.HasPrefix(command, "kubectl ") && !strings.HasPrefix(command, c.program+" ") &&
 		!strings.HasPrefix(command, "kubectl config ")
 }
 
-// complete adds the flags to a command that is not joined with another one.
+// complete adds the flags to a single command, without " && ".
 func (c connectionFlags) complete(one string) string {
 	own := strings.HasPrefix(one, c.program+" ")
 	kubectl := strings.HasPrefix(one, "kubectl ") && !own
@@ -74,8 +74,9 @@ func (c connectionFlags) complete(one string) string {
 }
 
 // replaceKubectl returns the command of kshell that corresponds to a command of
-// kubectl in a hint, or the command unchanged. The only pods that hints delete
-// are those of node shells.
+// kubectl in a hint. If there is none, it returns the command unchanged. It
+// replaces "kubectl delete pod" because hints contain it only for pods of node
+// shells. The command gc deletes such a pod only after the pod has ended.
 func (c connectionFlags) replaceKubectl(command string) string {
 	if arguments, ok := strings.CutPrefix(command, "kubectl delete pod "); ok {
 		_, namespace, _ := cutUnquoted(arguments, " -n ")

@@ -101,7 +101,8 @@ func TestConnectionFlags_Headlamp(t *testing.T) {
 	}
 }
 
-// Through a Headlamp server, kubectl would use another server than kshell.
+// kubectl cannot use a Headlamp server. So commands of kubectl in hints are
+// replaced, or have a note.
 func TestConnectionFlags_KubectlThroughHeadlamp(t *testing.T) {
 	headlamp := &headlampFlags{address: "h", used: true}
 	c := connectionFlags{"kshell", &kubeconfig.Flags{Context: "prod"}, headlamp}

@@ -41,9 +41,9 @@ type app struct {
 	server   *remote.ServerState
 
 	headlampServer *headlamp.Server // set by connect; nil if no Headlamp server was asked
-	// headlampCluster is the cluster of the Headlamp server to which connect has
-	// connected. It is "" without a Headlamp server, and if the context of the
-	// kubeconfig is uploaded.
+	// headlampCluster is the name that the cluster has at the Headlamp server. It
+	// is set by connect. It is "" if no Headlamp server is used, or if the context
+	// of the kubeconfig is uploaded.
 	headlampCluster string
 	probeTimeout    time.Duration // replaces defaultProbeTimeout in tests
 	warnings        *atomic.Int32 // the number of warnings from the server

@@ -44,7 +44,7 @@ func TestWatch_EnterTriesNow(t *testing.T) {
 	c.mustEnd(outcome.ExitSignal + 2)
 }
 
-// What is typed while no attempt is waited for stays in the input.
+// Input that is typed when there is no wait before an attempt is not read.
 func TestRetryKey(t *testing.T) {
 	user, tty, err := pty.Open()
 	if err != nil {
@@ -66,7 +66,7 @@ func TestRetryKey(t *testing.T) {
 		t.Errorf("read %q, %v", buf[:n], err)
 	}
 	k.waiting(time.Hour)
-	k.waiting(time.Millisecond) // of another cluster
+	k.waiting(time.Millisecond) // a shorter wait, of another cluster
 	if _, err := user.WriteString("\n"); err != nil {
 		t.Fatal(err)
 	}

@@ -9,19 +9,19 @@ import (
 	"kshell/internal/terminal"
 )
 
-// retryKey ends the waits before the next attempts when the user presses Enter.
-// It reads the terminal only during a wait, so that other input stays there for
-// the next program.
+// retryKey starts the next attempts to connect when the user presses Enter. It
+// reads the terminal only while at least one cluster waits before an attempt.
+// Otherwise, what is typed is left to the next program.
 type retryKey struct {
 	mu    sync.Mutex
-	until time.Time     // the end of the last wait
+	until time.Time     // when the longest of the waits ends
 	begun chan struct{} // contains an element after a call of waiting
 }
 
 func newRetryKey() *retryKey { return &retryKey{begun: make(chan struct{}, 1)} }
 
-// waiting is called at the beginning of each wait. It may be called from any
-// goroutine.
+// waiting is called at the beginning of each wait, which takes delay. It may be
+// called from any goroutine.
 func (k *retryKey) waiting(delay time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -34,7 +34,7 @@ func (k *retryKey) waiting(delay time.Duration) {
 	}
 }
 
-// end returns the end of the last wait.
+// end returns when the longest of the waits ends.
 func (k *retryKey) end() time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -42,7 +42,8 @@ func (k *retryKey) end() time.Time {
 }
 
 // run calls tryNow when Enter is pressed during a wait. It returns when ctx
-// ends, or when the terminal in cannot be read.
+// ends, when Ctrl-D is typed during a wait, or when the terminal in cannot be
+// read.
 func (k *retryKey) run(ctx context.Context, in io.Reader, tryNow func()) {
 	for {
 		select {

@@ -24,7 +24,7 @@ import (
 
 // watched is a cluster whose objects are watched.
 type watched struct {
-	name      string // of the cluster of the Headlamp server, or of the context
+	name      string // the cluster's name at the Headlamp server, or the name of the context
 	namespace string
 	transport *stream.Transport
 }

@@ -20,7 +20,7 @@ import (
 type watchStatus struct {
 	notice  *notice.Printer
 	several bool // clusters
-	enter   bool // Enter ends a wait; see retryKey
+	enter   bool // Enter starts the next attempt; see retryKey
 
 	mu       sync.Mutex
 	clusters map[string]*connectionStatus // by name

@@ -41,7 +41,7 @@ type SessionConfig struct {
 	Terminal bool
 	Term     string        // TERM of the client that starts the session
 	Buffer   int           // bytes of output that are kept; at least the window for a command without a terminal
-	Idle     time.Duration // the time after which the session expires if no client is attached
+	Idle     time.Duration // the time after which the session expires if no client is attached; see also Silent
 	Total    time.Duration // the time after which the session expires
 	Silence  time.Duration // the time after which a relay without frames is closed
 }
@@ -567,7 +567,8 @@ func (s *Session) Next(p *Peer, buf []byte, now time.Duration) []byte {
 func (s *Session) frameLimit(p *Peer) int { return min(maxData, p.window.size/4) }
 
 // Silent returns the clients from which no frame has come for too long. Their relays
-// must be closed.
+// must be closed. If the owner has not been attached for SessionConfig.Idle, Silent
+// makes another client the owner.
 func (s *Session) Silent(now time.Duration) []*Peer {
 	var silent []*Peer
 	for _, p := range s.peers {

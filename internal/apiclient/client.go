@@ -52,8 +52,9 @@ const maxRetryAfter = 3 * time.Second
 // and TLS settings. The transport applies the limits; http.Client.Timeout is 0,
 // because it would also end streams. If a Refusal explains an answer, the
 // request fails with it. After the answer 401, a request is repeated once if
-// the credential plugin or the token file has a new token. cfg is not changed.
-// The client is safe for concurrent use.
+// the credential plugin or the token file has a new token, and the body, if
+// any, can be sent again. cfg is not changed. The client is safe for concurrent
+// use.
 func New(cfg *rest.Config) (*http.Client, error) { return newClient(cfg, true) }
 
 // NewWithoutRenewal is like New, but the client does not repeat a request after

@@ -98,8 +98,9 @@ func TestIsTransient_Refusal(t *testing.T) {
 	}
 }
 
-// client-go runs the plugin again after a 401, so it must see the answer. The
-// request is then repeated once. The second 401 does not run the plugin.
+// client-go runs the plugin again after a 401, so the answer must reach it. The
+// request is then repeated once. If the answer to that is also 401, the plugin
+// does not run again.
 func TestNew_PluginRunsAgainAfterExplainedAnswer(t *testing.T) {
 	var want string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -9,8 +9,8 @@ import (
 
 // renewal is a transport that repeats a request once if the answer is 401 and
 // the credential plugin or the token file of cfg then has a new token. The
-// transport of client-go runs the plugin after a 401, but does not repeat the
-// request, and keeps the contents of a token file for up to a minute.
+// transport of client-go does not repeat requests: it only runs the plugin again
+// after a 401. It keeps the contents of a token file for up to a minute.
 type renewal struct {
 	http.RoundTripper
 	cfg *rest.Config
@@ -35,8 +35,8 @@ func (t renewal) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, nil //nolint:nilerr // without a new token, the 401 is returned
 	}
 	again := req.Clone(req.Context())
-	// The transport of client-go does not replace this header, and runs the
-	// plugin no more if the answer is 401 again.
+	// The transport of client-go does not replace this header, and does not run
+	// the plugin if the answer to this request is 401, too.
 	again.Header.Set("Authorization", "Bearer "+renewed.Token)
 	if req.Body != nil {
 		if again.Body, err = req.GetBody(); err != nil {

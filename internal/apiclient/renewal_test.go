@@ -12,9 +12,9 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// tokenServer returns the URL of a server that accepts only the token "new",
-// and a function that returns the requests so far: the method, the token and
-// the body. It calls refused before it answers with 401.
+// tokenServer starts a server that accepts only the token "new". It returns the
+// URL, and a function that returns the method, the token and the body of each
+// request so far. The server calls refused before it answers with 401.
 func tokenServer(t *testing.T, refused func()) (url string, requests func() []string) {
 	t.Helper()
 	var seen []string

@@ -155,8 +155,7 @@ func (r *Refusal) inKubeconfig() string {
 	return hint + "; its clusters: " + r.list()
 }
 
-// forgotten returns the hint for an uploaded context that the server does not
-// know.
+// forgotten returns the hint if the server does not know the uploaded context.
 func (r *Refusal) forgotten() string {
 	const hint = "it has forgotten the uploaded context: type the command again, which uploads it again"
 	if len(r.Known) == 0 {

@@ -7,14 +7,14 @@ import (
 
 // Commands completes the commands in hints.
 type Commands interface {
-	// Complete returns command with flags added, if it needs them to use the
-	// same cluster as kshell. It may return another command with the same
-	// purpose. note is a sentence about the command, without a period, or "".
+	// Complete returns command with the flags that it needs to use the same
+	// cluster as kshell, or another command with the same purpose. note is a
+	// sentence about the command, without a period, or "".
 	Complete(command string) (completed, note string)
 }
 
-// withCommands completes the commands in a hint, which are in backquotes. It
-// appends each note once.
+// withCommands completes the commands in a hint, which are in backquotes, and
+// appends their notes in parentheses. Equal notes are appended once.
 func (p *Printer) withCommands(hint string) string {
 	if p.Commands == nil {
 		return hint

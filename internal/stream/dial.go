@@ -59,8 +59,8 @@ func NewDialer(cfg *rest.Config) (*Dialer, error) {
 }
 
 // newHTTP returns a client for Get. It does not follow redirects, for the
-// reason given at upgrader. The Transport repeats a request after the answer
-// 401.
+// reason given at upgrader. After the answer 401, it does not repeat a request,
+// because Transport does so.
 func newHTTP(cfg *rest.Config) (*http.Client, error) {
 	client, err := apiclient.NewWithoutRenewal(cfg)
 	if err != nil {

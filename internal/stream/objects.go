@@ -259,9 +259,9 @@ func (o *Objects[T]) deliver(ctx context.Context, c Change[T]) error {
 	return nil
 }
 
-// stopError contains an error of OnChange. It has no method Unwrap, so that the
-// error is never a failure of the link, whatever errors it wraps. Run returns the
-// error of OnChange itself.
+// stopError contains an error of OnChange. It has no method Unwrap, so that
+// link.run never takes the error for a failure of the link, even if it wraps such
+// a failure. Objects.Run returns err itself.
 type stopError struct{ err error }
 
 func (e *stopError) Error() string { return e.err.Error() }

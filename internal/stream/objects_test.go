@@ -551,9 +551,8 @@ func TestObjects_Cancel(t *testing.T) {
 	}
 }
 
-// checkedRequests reports an error if a request begins after its context has
-// ended. The authentication of a rest.Config, such as an exec plugin, would run
-// for this request.
+// checkedRequests is a transport that fails the test if a request begins after
+// its context has ended. Such a request would run an exec plugin.
 type checkedRequests struct {
 	t    *testing.T
 	next http.RoundTripper
@@ -566,8 +565,8 @@ func (c checkedRequests) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.next.RoundTrip(r)
 }
 
-// An error of OnChange ends Run, whatever the types of the change and of the error
-// are. It is not a failure of the link, even if it contains such a failure.
+// An error of OnChange ends Run, for each type of change and of error. It is not
+// treated as a failure of the link, even if it wraps such a failure.
 func TestObjects_OnChangeError(t *testing.T) {
 	cut := watchBy(func(ws *websocket.Conn) { sendEvents(ws, eventJSON("ADDED", podJSON("b", "11"))) })
 	for name, stop := range map[string]error{

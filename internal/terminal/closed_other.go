@@ -7,6 +7,6 @@ import (
 	"io"
 )
 
-// AwaitClosed returns false. On this system, only a write fails if the
-// reader of a pipe has closed it.
+// AwaitClosed returns false at once. On this system, only a write can detect
+// that the reader of a pipe has closed it.
 func AwaitClosed(context.Context, io.Writer) bool { return false }

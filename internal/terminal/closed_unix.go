@@ -15,9 +15,9 @@ import (
 // closedInterval is how often AwaitClosed checks whether ctx has ended.
 const closedInterval = 100 * time.Millisecond
 
-// AwaitClosed waits until no process can read the pipe out any more, and
-// returns true. It returns false when ctx ends, and at once if out is not a
-// pipe.
+// AwaitClosed waits until all readers of the pipe out have closed it, and returns
+// true. It returns false within 100 ms after ctx has ended, and at once if out is
+// not a pipe or cannot be checked.
 func AwaitClosed(ctx context.Context, out io.Writer) bool {
 	f, ok := out.(*os.File)
 	if !ok {
@@ -32,7 +32,7 @@ func AwaitClosed(ctx context.Context, out io.Writer) bool {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
 			return false
-		case pipe[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0: // Linux sets the former
+		case pipe[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0: // on Linux, POLLERR
 			return true
 		}
 	}

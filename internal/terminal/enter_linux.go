@@ -12,11 +12,12 @@ import (
 // ReportsEnter reports whether AwaitEnter can return true on this system.
 const ReportsEnter = true
 
-// AwaitEnter waits until a line is typed in the terminal in, removes what was
-// typed from the input, and returns true. It returns false when ctx ends, if in
-// is not a terminal, and when the terminal hangs up or its input ends (Ctrl-D).
-// In the background, it reads nothing and continues to wait. The terminal must
-// not be in raw mode.
+// AwaitEnter waits until the input of the terminal in contains a line, which may
+// have been typed before the call. It removes the line from the input, and returns
+// true. It returns false within 100 ms after ctx has ended, if in is not a
+// terminal, when the terminal hangs up, and after Ctrl-D at the beginning of a
+// line. While the process is in the background, it reads nothing and continues to
+// wait. The terminal must not be in raw mode.
 func AwaitEnter(ctx context.Context, in io.Reader) bool {
 	fd := terminalFd(in)
 	if fd == noTerminal {
@@ -30,7 +31,7 @@ func AwaitEnter(ctx context.Context, in io.Reader) bool {
 	for ctx.Err() == nil {
 		ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		if background(fd) { // a read would stop the process with SIGTTIN
-			ready[0].Fd = -1 // poll only waits
+			ready[0].Fd = -1 // poll ignores the terminal, and only waits
 		}
 		n, err := unix.Poll(ready, int(eofInterval/time.Millisecond))
 		switch {

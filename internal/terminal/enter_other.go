@@ -10,5 +10,5 @@ import (
 // ReportsEnter reports whether AwaitEnter can return true on this system.
 const ReportsEnter = false
 
-// AwaitEnter returns false. It is implemented only on Linux.
+// AwaitEnter returns false at once. It is implemented only on Linux.
 func AwaitEnter(context.Context, io.Reader) bool { return false }

@@ -16,7 +16,8 @@
 //   - [Screen] tracks the modes that the remote output sets, and shows a status
 //     line.
 //
-// AwaitEOF, AwaitEnter and AwaitClosed wait for events of the standard streams.
+// AwaitEOF waits for Ctrl-D and AwaitEnter for Enter on a terminal. AwaitClosed
+// waits until the readers of a pipe have closed it.
 //
 // Invariants:
 //   - After Raw has succeeded, one call of Restore restores the modes from

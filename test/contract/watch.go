@@ -270,8 +270,8 @@ func watchDeadCluster(t *testing.T, w Setup) {
 	}
 }
 
-// watchClosedOutput checks that a watch ends after its reader has closed the
-// output, with or without a change to print.
+// watchClosedOutput checks that a watch ends after the reader of its output has
+// closed the pipe. If change is false, there is no change to print after that.
 func watchClosedOutput(t *testing.T, w Setup, change bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), runTimeout)
 	defer cancel()
