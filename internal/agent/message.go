@@ -281,8 +281,8 @@ func (*Resize) frameType() byte    { return typeResize }
 func (m *Resize) encode(w *writer) { w.size(m.Size) }
 func (m *Resize) decode(r *reader) { m.Size = r.size() }
 
-// Skipped, from the agent, means that the agent does not keep the output below Offset
-// any more: the client does not receive the part that it has not received yet.
+// Skipped means that the agent does not keep the output below Offset any more: the
+// client does not receive the part that it has not received yet. The agent sends it.
 type Skipped struct{ Offset uint64 }
 
 func (*Skipped) frameType() byte    { return typeSkipped }
