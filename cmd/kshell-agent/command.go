@@ -141,7 +141,7 @@ func (s *server) startCommand() {
 	go func() {
 		<-c.exited
 		for _, file := range c.outputs {
-			_ = file.SetReadDeadline(time.Now()) // readOutput then reads what is there
+			_ = file.SetReadDeadline(time.Now()) // readOutput then reads only what the pipe contains
 		}
 		readers.Wait()
 		s.exit()
