@@ -3,33 +3,28 @@
 # ends: the client has received everything, or has disconnected. That may be
 # long after the command has ended.
 #
-# First, k_feed writes a line for k_serve: its process ID, and a 1 if exact mode
-# is not possible. It is not possible if the container has no tool that can
+# First, k_feed writes a line for k_serve: its process ID, and "unable" if exact
+# mode is not possible. It is not possible if the container has no tool that can
 # count input, or if the shell is mksh or another descendant of pdksh, in which
 # exec does not close the pipe.
-unset -f dd echo head
 k_feed() {
 	exec 3<&0 </dev/null
 	trap '' HUP INT QUIT TERM
 	trap k_over=1 USR1
-	k_with=dd k_n=
-	if ! dd bs=1 count=0 iflag=fullblock >/dev/null; then
-		k_with=head
-		[ "$(printf ab | { head -c 1 >/dev/null; head -c 1; })" = b ] || k_n=1
-	fi
+	[ $k_with = 0 ] || [ "$(printf ab | { head -c 1; head -c 1; })" = ab ] || k_code=unable
 	case $KSH_VERSION in
-	*' KSH '*) k_n=1 ;;
+	*KSH*) k_code=unable ;;
 	esac
 	read -r k_self k_late </proc/self/stat || k_self=$(exec sh -c 'echo $PPID')
-	echo $k_self $k_n
+	echo $k_self $k_code
 	k_rest
 }
 
 # If USR1 has set k_over, k_ask reads the input to its end. This happens if USR1
 # arrives before the rest of the script: USR1 interrupts read, which loses a part
-# of a line, so the rest of the script cannot be used.
+# of a line, so the rest of the script cannot be used. Descriptor 2 is /dev/null here.
 k_ask() {
-	[ $k_over ] && cat <&3 >/dev/null
+	[ $k_over ] && cat <&3 >&2
 }
 
 # k_serve runs the command. It sets traps and does not ignore the signals,
@@ -37,8 +32,8 @@ k_ask() {
 k_serve() {
 	trap : HUP INT QUIT TERM USR1
 	trap "$k_end" EXIT
-	read -r k_feed k_n || exit
-	[ $k_n ] && k_code=unable && exit 1
+	read -r k_feed k_code || exit
+	[ $k_code ] && exit 1
 	k_main "$@"
 }
 trap : HUP INT QUIT TERM USR1

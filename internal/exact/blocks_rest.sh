@@ -2,21 +2,24 @@
 k_child= k_parent=$$
 
 # k_served sets k_served to the running children of $$: k_feed and k_serve. It
-# fails if one of them does not run.
+# fails if one of them or $$ does not run.
 k_served() {
 	k_served=
 	# read fails, because the file does not end with a newline, but it sets the
 	# variable. Some kernels do not have the file.
 	read -r k_served </proc/$$/task/$$/children
 	[ "$k_served" ] || k_others
+	# The list is empty if $$ was killed, or if there is no /proc.
 	case $k_served in
-	*[0-9]\ [0-9]* | '') ;; # the list is empty if there is no /proc
-	*) return 1 ;;
+	*[0-9]\ [0-9]*) ;;
+	'') kill -0 $$ ;;
+	*) false ;;
 	esac
 }
 
-# k_deliver reads the client's messages and writes the input to the command. It
-# exits with 0 after the end of the input, with 77 if the client disconnects
+# k_deliver reads the client's messages and writes the input to the command. The
+# text in a message "text" is a format for printf, which is part of most shells.
+# k_deliver exits with 0 after the end of the input, with 77 if the client disconnects
 # before that, and with any other code if it fails or the command has ended.
 k_deliver() {
 	trap 'k_over=1; kill -KILL $k_child' USR1
@@ -27,8 +30,9 @@ k_deliver() {
 		'?') k_tell alive ;;
 		end) exit 0 ;;
 		*)
-			case $k_with in
-			dd) dd bs=$k_size count=$k_many iflag=fullblock <&3 & ;;
+			case $k_size/$k_with in
+			text/*) printf "$k_many" & ;;
+			*/0) dd bs=$k_size count=$k_many iflag=fullblock <&3 & ;;
 			*) head -c $((k_size * k_many)) <&3 & ;;
 			esac
 			k_child=$!
@@ -57,15 +61,17 @@ k_await() {
 # k_bulk reads the input for a tenth of k_limit. It fails if the client does not
 # disconnect in this time. It is faster than read, but cannot detect whether the
 # client sends anything.
-k_bulk() { k_within $((k_limit / 10)) ALRM k_cat; }
+k_bulk() { k_within $((k_limit / 10)) USR1 k_cat; }
 
-# k_cat is the command that k_bulk runs. ALRM ends it.
+# k_cat is the command that k_bulk runs. USR1 ends it. The script has received
+# USR1 before, so the container runtime did not start it with USR1 ignored. A
+# shell cannot trap a signal that was ignored when the shell was started.
 k_cat() {
 	k_child= k_stopped=
-	trap 'k_stopped=1; kill -KILL $k_child' ALRM
+	trap 'k_stopped=1; kill -KILL $k_child' USR1
 	cat <&3 >/dev/null &
 	k_child=$!
-	# ALRM may have arrived before k_child was set.
+	# USR1 may have arrived before k_child was set.
 	[ $k_stopped ] && kill -KILL $k_child
 	k_await
 	return $k_n

@@ -85,7 +85,7 @@ k_launch() {
 	esac
 	k_do= k_all=$k_env
 	PATH=$k_own
-	unset PWD OLDPWD SHLVL _ k_env k_script
+	unset PWD OLDPWD SHLVL _ k_env k_script k_with
 	IFS=$k_line
 	for k_n in $k_all; do
 		k_name=${k_n%%=*}

@@ -109,6 +109,12 @@ func TestScript_SilentClient(t *testing.T) {
 			r := shell.startEndAfterGo(t, o, func() {})
 			r.waitUntilGone(2 * waitLimit)
 		})
+		t.Run("input, ALRM is ignored", func(t *testing.T) {
+			t.Parallel()
+			o := Options{Stdin: lineAndMore(), idleLimit: 10 * time.Second}
+			r := shell.startEndAfterGo(t, o, func() {}, withIgnored("ALRM"))
+			r.waitUntilGone(2 * waitLimit)
+		})
 		t.Run("output", func(t *testing.T) {
 			t.Parallel()
 			r, stdout := shell.startFillPipe(t, Options{idleLimit: 2 * time.Second})
@@ -117,6 +123,14 @@ func TestScript_SilentClient(t *testing.T) {
 			close(stdout.resume)
 		})
 	})
+}
+
+// withIgnored starts the remote with an ignored signal, which no shell can trap.
+func withIgnored(signal string) setup {
+	return func(r *shellRun) {
+		ignore := []string{"sh", "-c", `trap "" "$0"; exec "$@"`, signal, r.cmd.Path}
+		r.cmd.Path, r.cmd.Args = "/bin/sh", append(ignore, r.cmd.Args[1:]...)
+	}
 }
 
 // A client that has not received all output sends empty lines. The script then

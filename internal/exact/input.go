@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"kshell/internal/group"
 )
@@ -13,9 +14,25 @@ const (
 	// unit is the number of bytes that the remote copies at once. A large block
 	// consists of several units.
 	unit = 64 << 10
-	// maxBlock is the largest size of a block, in bytes. Blocks are large
-	// because the remote starts one process for each.
-	maxBlock = 1 << 20
+	// minBlock, firstBlock and maxBlock are the smallest, the first and the
+	// largest value of input.limit, in bytes. Blocks are large because the
+	// remote starts one process for each.
+	minBlock   = unit
+	firstBlock = 1 << 20
+	maxBlock   = 2 << 20
+	// pieceSize is the number of bytes that are read from the source at once.
+	pieceSize = 128 << 10
+	// maxText is the largest size of an escaped text, in bytes. The remote starts
+	// no program for a text, but reads it slowly, byte by byte.
+	maxText = 600
+)
+
+// If a block was sent in less than fastBlock, the next blocks may be larger. If it
+// took longer than slowBlock, the next ones are smaller, because `?` and empty
+// lines can only be sent between blocks.
+const (
+	fastBlock = 50 * time.Millisecond
+	slowBlock = 500 * time.Millisecond
 )
 
 // errCanceled is the error of input.Read after input.cancel.
@@ -30,6 +47,8 @@ var errSourcePanicked = errors.New("the input cannot be read")
 //   - the first part of the script, if it is sent on stdin
 //   - the rest of the script, when the command has started
 //   - blocks of the command's input: a line `SIZE COUNT` and SIZE*COUNT bytes
+//   - instead of a short block, a line `text TEXT`, whose TEXT is a format of
+//     printf
 //   - a line `end` after the last block
 //
 // Between these, and after `end`, it sends a line `?` or an empty line when
@@ -48,12 +67,16 @@ type input struct {
 	script         []byte    // the first part of the script, if it is sent on stdin
 	scriptDue      bool      // script must be sent
 	restDue        bool      // rest must be sent
+	restRequested  bool      // restDue was set before, or rest must not be sent any more
 	running        bool      // the command is running: the script answers `?`
 	started        bool      // filling was started
 	panicked       bool      // filling has panicked
 	next           []byte    // bytes that were read from the source, but are not in a block yet
 	err            error     // the error of the source's Read; io.EOF at the end of the input
 	endSent        bool      // the end was sent, or Read returned err
+	limit          int       // the largest size of the next block; also limits next
+	blockSize      int       // the size of the last block, or 0 after adaptLimit
+	blockBegun     time.Time // when the last block was made
 	sentBytes      int64     // the number of bytes in the blocks whose sending has begun
 	pingRequested  bool      // a `?` line must be sent
 	checkRequested bool      // an empty line must be sent
@@ -70,7 +93,7 @@ type input struct {
 }
 
 func (in *input) init(source io.Reader) {
-	in.source = source
+	in.source, in.limit = source, firstBlock
 	in.changed.L = &in.mu
 	in.filling = group.New(func() { in.set(&in.panicked) })
 }
@@ -83,13 +106,13 @@ func (in *input) setScript(script []byte) {
 	in.changed.Broadcast()
 }
 
-// start sends the rest of the script, and starts the goroutine that reads the
-// source.
+// start sends the rest of the script, unless it was sent before, and starts the
+// goroutine that reads the source.
 func (in *input) start() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.running, in.restDue = true, len(in.rest) > 0
-	in.changed.Broadcast()
+	in.running = true
+	in.requestRest()
 	if in.source == nil || in.started || in.canceled {
 		return
 	}
@@ -97,9 +120,23 @@ func (in *input) start() {
 	in.filling.Go(in.fill)
 }
 
+// sendRest sends the rest of the script, unless it was sent before.
+func (in *input) sendRest() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.requestRest()
+}
+
+// requestRest sets restDue, unless restRequested is set. mu is locked.
+func (in *input) requestRest() {
+	in.restDue = in.restDue || !in.restRequested && len(in.rest) > 0
+	in.restRequested = true
+	in.changed.Broadcast()
+}
+
 // fill reads the source until a Read fails, or until stop or cancel was called.
 func (in *input) fill() {
-	piece := make([]byte, 2*unit)
+	piece := make([]byte, pieceSize)
 	for {
 		n, err := in.source.Read(piece)
 		if !in.add(piece[:n], err) || err != nil {
@@ -109,12 +146,15 @@ func (in *input) fill() {
 }
 
 // add appends p to next and stores err. It blocks while next would exceed
-// maxBlock. It reports whether fill must continue to read.
+// limit. It reports whether fill must continue to read.
 func (in *input) add(p []byte, err error) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for len(in.next)+len(p) > maxBlock && !in.canceled && !in.stopped {
+	for len(in.next) > 0 && len(in.next)+len(p) > in.limit && !in.canceled && !in.stopped {
 		in.changed.Wait()
+	}
+	if need := len(in.next) + len(p); need > cap(in.next) { // append would leave more garbage
+		in.next = append(make([]byte, 0, max(need, min(2*cap(in.next), in.limit))), in.next...)
 	}
 	in.next = append(in.next, p...)
 	in.err = err
@@ -146,7 +186,7 @@ func (in *input) reset() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.running, in.pingRequested, in.checkRequested, in.stopped = false, false, false, false
-	in.scriptDue, in.restDue = len(in.script) > 0, false
+	in.scriptDue, in.restDue, in.restRequested = len(in.script) > 0, false, false
 	in.changed.Broadcast()
 }
 
@@ -158,7 +198,7 @@ func (in *input) stop(all bool) {
 	defer in.mu.Unlock()
 	in.stopped = true
 	if all {
-		in.restDue, in.checkRequested = false, false
+		in.restDue, in.restRequested, in.checkRequested = false, true, false
 	}
 	in.changed.Broadcast()
 }
@@ -219,6 +259,7 @@ func (in *input) wait() error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.lineIsRest = false
+	in.adaptLimit()
 	for {
 		switch {
 		case in.panicked:
@@ -253,17 +294,59 @@ func (in *input) wait() error {
 	}
 }
 
-// makeBlock moves bytes from next to a block: all complete units or, if next is
-// shorter than one unit, all of next.
+// makeBlock moves bytes from next to a block: all complete units up to limit or,
+// if next is shorter than one unit, all of next. If textLine can contain all of
+// next, makeBlock sends it as a text instead.
 func (in *input) makeBlock() {
-	size, count := unit, len(in.next)/unit
+	if line, ok := textLine(in.next); ok {
+		in.line = line
+		in.sentBytes += int64(len(in.next))
+		in.next = in.next[:0]
+		return
+	}
+	size, count := unit, min(len(in.next), in.limit)/unit
 	if count == 0 {
 		size, count = len(in.next), 1
 	}
 	in.line = fmt.Appendf(nil, "%d %d\n", size, count)
 	n := size * count
 	in.sentBytes += int64(n)
+	in.blockSize, in.blockBegun = n, time.Now()
 	in.block, in.spare, in.next = in.next[:n], in.next, append(in.spare[:0], in.next[n:]...)
+}
+
+// adaptLimit is called after a block was sent. It sets limit by the time that this
+// took.
+func (in *input) adaptLimit() {
+	switch took := time.Since(in.blockBegun); {
+	case in.blockSize == 0:
+	case took > slowBlock:
+		in.limit = max(in.limit/2, minBlock)
+	case took < fastBlock && in.blockSize > in.limit/2:
+		in.limit = min(2*in.limit, maxBlock)
+	}
+	in.blockSize = 0
+	in.changed.Broadcast()
+}
+
+// textLine returns the line that contains p as a text: a format with which printf
+// writes p, and which the shell's read does not change. It returns false if the
+// text would be longer than maxText.
+func textLine(p []byte) (line []byte, ok bool) {
+	line = []byte("text ")
+	limit := len(line) + maxText
+	for i, c := range p {
+		plain := c > ' ' && c <= '~' && c != '%' && c != '\\' && c != '-' || c == ' ' && i > 0 && i < len(p)-1
+		switch {
+		case len(line) > limit-len(`\000`):
+			return nil, false
+		case plain:
+			line = append(line, c)
+		default:
+			line = fmt.Appendf(line, `\%03o`, c)
+		}
+	}
+	return append(line, '\n'), true
 }
 
 // sendEnd makes `end` the next line. If reading the source has failed, sendEnd

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -59,6 +61,9 @@ func parse(t *testing.T, r io.Reader) received {
 
 func readBlock(t *testing.T, r io.Reader, line string) []byte {
 	t.Helper()
+	if text, ok := strings.CutPrefix(line, "text "); ok {
+		return readText(t, strings.TrimSuffix(text, "\n"))
+	}
 	var size, count int
 	if _, err := fmt.Sscanf(line, "%d %d\n", &size, &count); err != nil {
 		t.Fatalf("unknown line: %q", line)
@@ -69,6 +74,27 @@ func readBlock(t *testing.T, r io.Reader, line string) []byte {
 	p := make([]byte, size*count)
 	if n, err := io.ReadFull(r, p); err != nil {
 		t.Fatalf("the block of %d times %d bytes was cut after %d: %v", count, size, n, err)
+	}
+	return p
+}
+
+// readText returns what printf writes if its format is text.
+func readText(t *testing.T, text string) (p []byte) {
+	t.Helper()
+	changed := text == "" || text != strings.Trim(text, " \t") || text[0] == '-' || strings.Contains(text, "%")
+	if changed || len(text) > maxText {
+		t.Fatalf("a text that read or printf may change: %q", text)
+	}
+	for len(text) > 0 {
+		c := text[0]
+		if c == '\\' {
+			value, err := strconv.ParseUint(text[1:4], 8, 8)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, text = byte(value), text[3:]
+		}
+		p, text = append(p, c), text[1:]
 	}
 	return p
 }
@@ -215,6 +241,55 @@ func TestInput_NotReadAfterCancel(t *testing.T) {
 	})
 }
 
+// Blocks are large on a fast connection, because the script starts a process for
+// each, and small on a slow one, because a request waits for the end of a block.
+func TestInput_BlockSizes(t *testing.T) {
+	for name, c := range map[string]struct {
+		took time.Duration // for each block
+		want []int
+	}{
+		"fast":   {10 * time.Millisecond, []int{1 << 20, 1 << 20, 2 << 20, 2 << 20, 2 << 20}},
+		"medium": {200 * time.Millisecond, []int{1 << 20, 1 << 20, 1 << 20}},
+		"slow":   {time.Second, []int{1 << 20, 512 << 10, 256 << 10, 128 << 10, 64 << 10, 64 << 10}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				in := newInput(t, &endlessReader{})
+				in.start()
+				var got []int
+				for range c.want {
+					synctest.Wait()
+					block, err := in.readBlock()
+					if err != nil {
+						t.Fatal(err)
+					}
+					got = append(got, block)
+					time.Sleep(c.took)
+				}
+				if !slices.Equal(got, c.want) {
+					t.Errorf("blocks of %d bytes, want %d", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+// readBlock reads the next block, and returns its size.
+func (in *input) readBlock() (int, error) {
+	line := make([]byte, 100)
+	n, err := io.ReadFull(in, line)
+	if err != nil {
+		return 0, err
+	}
+	var size, count int
+	if _, err := fmt.Sscanf(string(line), "%d %d\n", &size, &count); err != nil {
+		return 0, err
+	}
+	rest := bytes.IndexByte(line, '\n') + 1 + size*count - n
+	_, err = io.CopyN(io.Discard, in, int64(rest))
+	return size * count, err
+}
+
 func TestInput_PingBetweenBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		want := randomBytes(2*maxBlock + 5)
@@ -223,7 +298,7 @@ func TestInput_PingBetweenBlocks(t *testing.T) {
 		synctest.Wait()
 		var sent bytes.Buffer
 		p := make([]byte, 5000) // less than a block
-		for i := range 1000 {
+		for i := range 4000 {
 			n, err := in.Read(p)
 			if err != nil {
 				t.Fatal(err)
@@ -411,9 +486,9 @@ func TestInput_FastSource(t *testing.T) {
 		in.start()
 		taken := int64(0)
 		p := make([]byte, 30_000)
-		for range 500 {
+		for range 2000 {
 			synctest.Wait()
-			if ahead := source.read.Load() - taken; ahead > 2*maxBlock+2*unit {
+			if ahead := source.read.Load() - taken; ahead > 2*maxBlock+pieceSize {
 				t.Fatalf("%d bytes were read ahead", ahead)
 			}
 			if len(in.next) > maxBlock || cap(in.next)+cap(in.spare) > 3*maxBlock {

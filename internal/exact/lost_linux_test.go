@@ -71,12 +71,12 @@ func TestScript_ProcessKilled(t *testing.T) {
 					idle, writer := io.Pipe()
 					o := Options{
 						Stdin: cancelReader{
-							io.MultiReader(bytes.NewReader(make([]byte, maxBlock)), idle),
+							io.MultiReader(bytes.NewReader(make([]byte, firstBlock)), idle),
 							func() bool { _ = writer.Close(); return true },
 						},
 					}
 					r := shell.start(t, o, sh(script), withDir(dir))
-					go r.sendStdin(maxBlock / 2) // the rest of the block is not sent
+					go r.sendStdin(firstBlock / 2) // the rest of the block is not sent
 					eventually(t, "bytes arrive", func() bool {
 						info, err := os.Stat(filepath.Join(dir, "f.part"))
 						return err == nil && info.Size() > 0
@@ -130,6 +130,46 @@ func TestScript_ParentKilled(t *testing.T) {
 					}
 				})
 			}
+		}
+	})
+}
+
+// The processes that report the end of a kept command are killed, and the client
+// disconnects. The script ends when the command has ended.
+func TestScript_ReportersKilled(t *testing.T) {
+	eachShell(t, func(t *testing.T, shell shell) {
+		for _, input := range []bool{false, true} {
+			t.Run(fmt.Sprintf("input %t", input), func(t *testing.T) {
+				t.Parallel()
+				o := Options{KeepRunning: true}
+				if input {
+					o.Stdin = strings.NewReader("line\n")
+				}
+				dir := t.TempDir()
+				r := shell.start(t, o, sh("cat; : >read; until [ -e go ]; do sleep 0.05; done"), withDir(dir))
+				go r.sendStdin(1 << 62)
+				eventually(t, "the command has read its input", func() bool { return exists(dir, "read") })
+				kill := []int{r.sid()}
+				if input {
+					eventually(t, "the script has delivered the input", func() bool {
+						kill = []int{r.sid()}
+						for _, child := range children(r.sid()) {
+							if len(children(child)) > 0 {
+								kill = append(kill, child)
+							}
+						}
+						return len(kill) == 2 // k_serve is the parent of the command, and k_feed has no child left
+					})
+				}
+				for _, pid := range kill {
+					if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+						t.Fatal(err)
+					}
+				}
+				r.disconnect()
+				write(t, dir, "go", nil)
+				r.waitUntilGone(waitLimit)
+			})
 		}
 	})
 }

@@ -54,7 +54,7 @@ func eachShell(t *testing.T, test func(t *testing.T, sh shell)) {
 	}
 }
 
-func findShell(t *testing.T, name string) shell {
+func findShell(t testing.TB, name string) shell {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
@@ -71,7 +71,7 @@ func findShell(t *testing.T, name string) shell {
 	return sh
 }
 
-func link(t *testing.T, old, name string) {
+func link(t testing.TB, old, name string) {
 	t.Helper()
 	if err := os.Symlink(old, name); err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ func link(t *testing.T, old, name string) {
 // session, as when a container runtime starts it.
 type shellRun struct {
 	*Run
-	t   *testing.T
+	t   testing.TB
 	cmd *exec.Cmd
 
 	stdout, stderr bytes.Buffer // used if Options.Stdout or Options.Stderr is nil
@@ -110,7 +110,7 @@ func (r *shellRun) members() []string {
 }
 
 // start starts the script, which runs args. The caller must call sendStdin.
-func (sh shell) start(t *testing.T, o Options, args []string, setups ...setup) *shellRun {
+func (sh shell) start(t testing.TB, o Options, args []string, setups ...setup) *shellRun {
 	t.Helper()
 	r := &shellRun{
 		t: t, stdinSent: make(chan struct{}), streamEnds: make(chan error, streamCount), exited: make(chan struct{}),
@@ -198,9 +198,8 @@ func (r *shellRun) copyStream(from io.Reader, to io.Writer) {
 	}
 }
 
-// wait waits until the script has reported the outcome, disconnects, and waits
-// until the script has ended.
-func (r *shellRun) wait() {
+// awaitReport waits until the script has reported the outcome.
+func (r *shellRun) awaitReport() {
 	r.t.Helper()
 	timeout := time.After(waitLimit)
 	for range streamCount {
@@ -220,6 +219,13 @@ func (r *shellRun) wait() {
 			break
 		}
 	}
+}
+
+// wait waits until the script has reported the outcome, disconnects, and waits
+// until the script has ended.
+func (r *shellRun) wait() {
+	r.t.Helper()
+	r.awaitReport()
 	r.close()
 	select {
 	case <-r.exited:
@@ -256,7 +262,7 @@ func (r *shellRun) cleanUp() {
 }
 
 // run starts a run, sends all of its stdin, and waits for the end of the run.
-func (sh shell) run(t *testing.T, o Options, args []string, setups ...setup) *shellRun {
+func (sh shell) run(t testing.TB, o Options, args []string, setups ...setup) *shellRun {
 	t.Helper()
 	r := sh.start(t, o, args, setups...)
 	go r.sendStdin(1 << 62)

@@ -292,6 +292,7 @@ func (r *Run) ShellError() string { return string(r.errFilter.early) }
 
 // The messages of the script.
 const (
+	messageReady   = "ready"    // the client may send the rest of the script; only if there is input
 	messageRunning = "running " // followed by the ID of the command's process group
 	messageAlive   = "alive"    // the answer to a `?` line
 	messageEnded   = "ended "   // followed by an exit code or an outcome
@@ -311,6 +312,8 @@ func (r *Run) report(message string) (last bool, err error) {
 	outcome, ended := strings.CutPrefix(message, messageEnded)
 	group, running := strings.CutPrefix(message, messageRunning)
 	switch {
+	case message == messageReady:
+		r.stdin.sendRest()
 	case running:
 		r.state, r.processGroup = Running, group
 		r.stdin.start()

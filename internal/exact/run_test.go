@@ -149,6 +149,48 @@ func TestRun_EmptyLines(t *testing.T) {
 	})
 }
 
+// If there is input, the rest of the script is sent once, when the script
+// requests it or reports that the command is running, whichever comes first. The
+// two messages arrive on different streams.
+func TestRun_RestIsSentOnce(t *testing.T) {
+	for name, readyFirst := range map[string]bool{"ready first": true, "running first": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				source := &countingReader{Reader: strings.NewReader("input")}
+				r := New(Options{Stdin: source})
+				ready := func() { _ = writePieces(r.Stdout(), markStart+r.mark+messageReady+"\n") }
+				running := func() { _ = writePieces(r.Stderr(), markStart+r.mark+runningMessage+"\n") }
+				piece := make([]byte, 32<<10)
+				next := func() string {
+					n, _ := r.Stdin().Read(piece)
+					return string(piece[:n])
+				}
+				rest := string(blocksScript.message(idleLimit))
+				if readyFirst {
+					ready()
+					if got := next(); got != rest {
+						t.Errorf("sent %.100q, want the rest of the script", got)
+					}
+					if source.read.Load() > 0 {
+						t.Error("the input was read before the command was running")
+					}
+					running()
+				} else {
+					running()
+					if got := next(); got != rest {
+						t.Errorf("sent %.100q, want the rest of the script", got)
+					}
+					ready()
+				}
+				if got := next(); got != "text input\n" {
+					t.Errorf("sent %.100q, want the input", got)
+				}
+				r.Cancel()
+			})
+		})
+	}
+}
+
 // The first part of the script is sent at the beginning of each connection. The
 // rest is sent when the command is running, before a ping or a block.
 func TestRun_ScriptOverStdin(t *testing.T) {

@@ -13,46 +13,17 @@ import (
 	"kshell/internal/script"
 )
 
-var (
-	//go:embed command.sh
-	commonSource string
-	//go:embed start.sh
-	startSource string
-	//go:embed nothing.sh
-	nothingSource string
-	//go:embed blocks.sh
-	blocksSource string
-	//go:embed rest.sh
-	restSource string
-	//go:embed nothing_rest.sh
-	nothingRestSource string
-	//go:embed blocks_rest.sh
-	blocksRestSource string
-	//go:embed read.sh
-	readSource string
-	//go:embed shell.sh
-	terminalSource string
-	//go:embed hangup.sh
-	hangUpScript string
-)
+//go:embed hangup.sh
+var hangUpScript string
 
-// execScript is the script for a command without a terminal, as it is sent.
+// execScript is the script for a command without a terminal, as it is sent. The
+// scripts are in shortened.go, which a test generates: to call script.Shorten at
+// each start of kshell would take longer than the rest of the start.
 type execScript struct {
 	eval  string // stores $0 in k_script, and runs it
 	start string // the first part, which starts the command
 	rest  string // the rest, which is sent on stdin when the command is running
 	read  string // reads start from stdin and runs it
-}
-
-var (
-	nothingScript  = newExecScript(nothingSource, nothingRestSource)
-	blocksScript   = newExecScript(blocksSource, blocksRestSource)
-	terminalScript = script.Shorten(commonSource + terminalSource)[0]
-)
-
-func newExecScript(start, rest string) execScript {
-	parts := script.Shorten(`k_script=$0; eval "$k_script"`, commonSource+startSource+start, restSource+rest, readSource)
-	return execScript{parts[0], parts[1], parts[2], parts[3]}
 }
 
 // script returns the script for a command with the options o.

@@ -34,6 +34,26 @@ func TestScript_Input(t *testing.T) {
 	})
 }
 
+// Short input is sent as a text, whose special characters are escaped.
+func TestScript_ShortInput(t *testing.T) {
+	inputs := []string{
+		"x", "\n", "\x00", " ", "-n", "- x", "%s%%", `\101\c\\`, "  two  words\t", "end\n", "?\n", "text x",
+		"'\"`$(id)*", "\x011", "ä\xff",
+	}
+	for c := 0; c < 256; c += 64 {
+		piece := make([]byte, 64)
+		for i := range piece {
+			piece[i] = byte(c + i)
+		}
+		inputs = append(inputs, string(piece))
+	}
+	eachShell(t, func(t *testing.T, shell shell) {
+		for _, in := range inputs {
+			shell.run(t, Options{Stdin: strings.NewReader(in)}, sh("cat; exit 3")).check(3, in)
+		}
+	})
+}
+
 func TestScript_NoInput(t *testing.T) {
 	eachShell(t, func(t *testing.T, shell shell) {
 		shell.run(t, Options{}, sh("cat; readlink /proc/self/fd/0; exit 4")).check(4, "/dev/null\n")
@@ -164,7 +184,7 @@ func exists(dir, name string) bool {
 	return err == nil
 }
 
-func eventually(t *testing.T, what string, true func() bool) {
+func eventually(t testing.TB, what string, true func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(waitLimit); !true(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {

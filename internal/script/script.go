@@ -4,10 +4,7 @@
 // It imports no other package of kshell, and every package may import it.
 package script
 
-import (
-	"regexp"
-	"strings"
-)
+import "strings"
 
 // Shrink returns a shell script without its comment lines, empty lines and the
 // tabs that indent its lines. It does not parse the script, so a string that
@@ -23,12 +20,16 @@ func Shrink(source string) string {
 	return b.String()
 }
 
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)
+// isSpecial reports whether a shell may treat c specially.
+func isSpecial(c rune) bool {
+	plain := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("@%+=:,./_-", c)
+	return !plain
+}
 
 // Quote returns word as a POSIX shell reads it: unchanged if it has only
 // characters that are not special in a shell, otherwise in single quotes.
 func Quote(word string) string {
-	if plainWord.MatchString(word) {
+	if word != "" && strings.IndexFunc(word, isSpecial) < 0 {
 		return word
 	}
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
