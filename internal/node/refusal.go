@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -45,12 +46,17 @@ type CreateError struct {
 
 // Patterns of messages of the API server. Sources: admission.go of
 // k8s.io/pod-security-admission, and the admission plugins of the API server.
+// Each is compiled when it is first used.
 var (
-	podSecurityPattern = regexp.MustCompile(`violates PodSecurity "([a-z]+):[^"]*": (.*)$`)
-	forbiddenPattern   = regexp.MustCompile(`^pods "[^"]*" is forbidden: `)
-	webhookPattern     = regexp.MustCompile(`^admission webhook "[^"]*" denied the request`)
-	policyPattern      = regexp.MustCompile(`ValidatingAdmissionPolicy '[^']*' with binding '[^']*' denied request: `)
+	podSecurityPattern = lazyRegexp(`violates PodSecurity "([a-z]+):[^"]*": (.*)$`)
+	forbiddenPattern   = lazyRegexp(`^pods "[^"]*" is forbidden: `)
+	webhookPattern     = lazyRegexp(`^admission webhook "[^"]*" denied the request`)
+	policyPattern      = lazyRegexp(`ValidatingAdmissionPolicy '[^']*' with binding '[^']*' denied request: `)
 )
+
+func lazyRegexp(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
 
 func newCreateError(p *corev1.Pod, err error) *CreateError {
 	e := &CreateError{Pod: p, Err: err, Message: apiclient.Plain(err).Error()}
@@ -58,16 +64,16 @@ func newCreateError(p *corev1.Pod, err error) *CreateError {
 	if !ok {
 		return e
 	}
-	message := forbiddenPattern.ReplaceAllString(status.Message, "")
+	message := forbiddenPattern().ReplaceAllString(status.Message, "")
 	e.Message = message
-	switch found := podSecurityPattern.FindStringSubmatch(message); {
+	switch found := podSecurityPattern().FindStringSubmatch(message); {
 	case found != nil:
 		e.Cause, e.Level, e.Message = PodSecurity, found[1], found[2]
 	case strings.Contains(message, "failed quota") && strings.Contains(message, "must specify"):
 		e.Cause = QuotaNeedsResources
 	case strings.Contains(message, "exceeded quota"):
 		e.Cause = QuotaExceeded
-	case webhookPattern.MatchString(message), policyPattern.MatchString(message):
+	case webhookPattern().MatchString(message), policyPattern().MatchString(message):
 		e.Cause = AdmissionDenied
 	case apierrors.IsForbidden(err) && strings.Contains(message, " cannot create resource"):
 		e.Cause = NoPermission

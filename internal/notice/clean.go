@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -84,7 +85,9 @@ func endOfURL(head, rest string) int {
 
 // authority matches a host and port without user info (RFC 3986, 3.2). The port
 // may be PORT, a placeholder in kshell's hints.
-var authority = regexp.MustCompile(`^([^:@\[\]]*|\[[^@\[\]]*\])(:[0-9]*|:PORT)?$`)
+var authority = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([^:@\[\]]*|\[[^@\[\]]*\])(:[0-9]*|:PORT)?$`)
+})
 
 // publicURL returns url, the part of a URL after its "://", without user info
 // and query. User info that is not escaped properly may contain any character.
@@ -95,7 +98,7 @@ func publicURL(url string) string {
 	if i := strings.IndexAny(url, "/?#"); i >= 0 {
 		host = url[:i]
 	}
-	if !authority.MatchString(host) {
+	if !authority().MatchString(host) {
 		i := strings.LastIndexByte(url, '@')
 		if i < 0 {
 			return "…"
