@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"kshell/internal/script"
 )
 
 // location identifies where a value is set: in a field of an entry of the
@@ -64,7 +65,7 @@ func entryOf(kind, name, file string, files sources) string {
 func describeAddress(value string, schemes ...string) (shown, problem, bracketed string) {
 	trimmed := strings.TrimSpace(value)
 	prefix, rest := "", trimmed
-	if scheme, after, ok := strings.Cut(trimmed, "://"); ok && urlScheme.MatchString(scheme) {
+	if scheme, after, ok := strings.Cut(trimmed, "://"); ok && isScheme(scheme) {
 		prefix, rest = scheme+"://", after
 	}
 	// User info that is not escaped properly may contain any character.
@@ -94,7 +95,16 @@ func describeAddress(value string, schemes ...string) (shown, problem, bracketed
 	return prefix + host, "", ""
 }
 
-var urlScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*$`) // RFC 3986, 3.1
+// isScheme reports whether s is the scheme of a URL (RFC 3986, 3.1).
+func isScheme(s string) bool {
+	for i, c := range s {
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if !letter && (i == 0 || (c < '0' || c > '9') && !strings.ContainsRune("+.-", c)) {
+			return false
+		}
+	}
+	return s != ""
+}
 
 // splitBadPort removes the port from host if the port is not a number of up to
 // 16 bits. bad reports whether it did that.
@@ -158,7 +168,7 @@ func badServer(where location, cluster, shown, problem, bracketed string) error 
 	}
 	e.hint = "write it as --server " + bracketed
 	if where.entry != "" {
-		e.hint = fmt.Sprintf("type `kubectl config set-cluster %s --server=%s`", quote(cluster), bracketed)
+		e.hint = fmt.Sprintf("type `kubectl config set-cluster %s --server=%s`", script.Quote(cluster), bracketed)
 	}
 	return e
 }
@@ -201,6 +211,6 @@ func badProxy(where location, cluster, shown, problem, bracketed string) error {
 	return &Error{
 		Kind: Invalid,
 		text: fmt.Sprintf("%s is not an http, https or socks5 URL: %q %s", where, shown, problem),
-		hint: fmt.Sprintf("type `kubectl config set-cluster %s --proxy-url=%s`", quote(cluster), proxy) + note,
+		hint: fmt.Sprintf("type `kubectl config set-cluster %s --proxy-url=%s`", script.Quote(cluster), proxy) + note,
 	}
 }

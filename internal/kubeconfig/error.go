@@ -7,12 +7,13 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"kshell/internal/script"
 )
 
 // Kind classifies the errors of Load.
@@ -99,7 +100,7 @@ func unreadable(file string, err error) error {
 	}
 	hint := "name another file with --kubeconfig"
 	if errors.Is(err, fs.ErrPermission) {
-		hint = fmt.Sprintf("type `chmod u+r %s` (as its owner), or name another file with --kubeconfig", quote(file))
+		hint = fmt.Sprintf("type `chmod u+r %s` (as its owner), or name another file with --kubeconfig", script.Quote(file))
 	}
 	return &Error{Kind: Unreadable, err: err, text: fmt.Sprintf("cannot read kubeconfig %s: %v", file, reason), hint: hint}
 }
@@ -108,7 +109,7 @@ func directory(file string) error {
 	return &Error{
 		Kind: Unreadable,
 		text: fmt.Sprintf("kubeconfig %s is a directory, not a file", file),
-		hint: fmt.Sprintf("name a file in it, such as --kubeconfig %s", quote(filepath.Join(file, "config"))),
+		hint: fmt.Sprintf("name a file in it, such as --kubeconfig %s", script.Quote(filepath.Join(file, "config"))),
 	}
 }
 
@@ -124,7 +125,7 @@ func malformed(file string, err error) error {
 	return &Error{
 		Kind: Malformed,
 		text: fmt.Sprintf("kubeconfig %s is malformed: %s", file, describeParseError(err)),
-		hint: fmt.Sprintf("correct it (%s), or name another file with --kubeconfig", quote(file)),
+		hint: fmt.Sprintf("correct it (%s), or name another file with --kubeconfig", script.Quote(file)),
 	}
 }
 
@@ -292,21 +293,11 @@ func oneOf(flag, wanted string, names []string) string {
 	}
 	quoted := make([]string, 0, maxListed)
 	for _, name := range names[:min(len(names), maxListed)] {
-		quoted = append(quoted, quote(name))
+		quoted = append(quoted, script.Quote(name))
 	}
 	hint := fmt.Sprintf("type %s with one of: %s", flag, strings.Join(quoted, ", "))
 	if more := len(names) - maxListed; more > 0 {
 		hint += fmt.Sprintf(" (and %d more)", more)
 	}
 	return hint
-}
-
-var unquotedWord = regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)
-
-// quote quotes a word for a POSIX shell, if that is necessary.
-func quote(word string) string {
-	if unquotedWord.MatchString(word) {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

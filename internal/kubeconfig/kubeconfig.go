@@ -37,6 +37,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"kshell/internal/apiclient"
+	"kshell/internal/script"
 )
 
 // InCluster is the value of Connection.Context if the credentials are those of
@@ -235,7 +236,7 @@ func (f *Flags) origin(raw *clientcmdapi.Config, config *rest.Config) apiclient.
 	case f.Server != "":
 		o.Source, o.Proxied = cmp.Or(f.serverSource, "--server"), f.serverSource != ""
 	case f.Cluster != "":
-		o.Source = "--cluster " + quote(f.Cluster)
+		o.Source = "--cluster " + script.Quote(f.Cluster)
 	case f.contextName(raw) == InCluster:
 		o.Source = podAccount
 	default:
@@ -245,7 +246,7 @@ func (f *Flags) origin(raw *clientcmdapi.Config, config *rest.Config) apiclient.
 	case f.ProxyURL != "":
 		o.ProxySource = "--proxy-url"
 	case cluster != nil && cluster.ProxyURL != "":
-		o.ProxySource = "proxy-url of cluster " + quote(o.Cluster)
+		o.ProxySource = "proxy-url of cluster " + script.Quote(o.Cluster)
 	}
 	return o
 }

@@ -10,6 +10,8 @@ import (
 
 	"k8s.io/client-go/rest"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"kshell/internal/script"
 )
 
 // checkTLS returns an error for certificates and keys that client-go cannot
@@ -22,11 +24,11 @@ func (f *Flags) checkTLS(raw *clientcmdapi.Config, files sources, cfg *rest.Conf
 	}
 	if data, ok := contents(c.CAFile, c.CAData); ok && !x509.NewCertPool().AppendCertsFromPEM(data) {
 		return badPEM(ca, c.CAFile, "a certificate in PEM format",
-			"kubectl config set-cluster "+quote(f.clusterName(raw))+" --certificate-authority=FILE --embed-certs")
+			"kubectl config set-cluster "+script.Quote(f.clusterName(raw))+" --certificate-authority=FILE --embed-certs")
 	}
 	cert, hasCert := contents(c.CertFile, c.CertData)
 	key, hasKey := contents(c.KeyFile, c.KeyData)
-	login := "kubectl config set-credentials " + quote(f.userName(raw)) +
+	login := "kubectl config set-credentials " + script.Quote(f.userName(raw)) +
 		" --client-certificate=FILE --client-key=FILE --embed-certs"
 	certLocation := f.certLocation(raw, files, "client-certificate", f.ClientCert, c.CertData)
 	keyLocation := f.certLocation(raw, files, "client-key", f.ClientKey, c.KeyData)
@@ -110,7 +112,7 @@ func (f *Flags) insecureWithCA(raw *clientcmdapi.Config, files sources, ca locat
 		text: fmt.Sprintf("%s has insecure-skip-tls-verify and %s, which exclude each other", entry, ca.field),
 		hint: fmt.Sprintf("remove the line `insecure-skip-tls-verify: true` to check the server's certificate, "+
 			"or the line %s; `kubectl config set-cluster %s --insecure-skip-tls-verify=false` removes the first one",
-			ca.field, quote(f.clusterName(raw))),
+			ca.field, script.Quote(f.clusterName(raw))),
 	}
 }
 
