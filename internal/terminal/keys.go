@@ -104,6 +104,12 @@ func (k *Keys) Read(p []byte) (int, error) {
 // NewLine makes the next key the first of a line, whatever was typed before it.
 func (k *Keys) NewLine() { k.newLine.Store(true) }
 
+// DropReports makes Keys drop what the terminal itself sends, until the user
+// types a key or uses the mouse. Use it if old output is written to the terminal
+// again. That output may contain queries, and no program waits for the answers of
+// the terminal any more. DropReports must be called before the first Read.
+func (k *Keys) DropReports() { k.filter.dropReports = true }
+
 // InputLost records that part of the input was dropped. The end of a paste or
 // of an escape sequence may be in that part.
 func (k *Keys) InputLost() { k.inputLost.Store(true) }
@@ -174,10 +180,12 @@ type escapeFilter struct {
 	pass   func([]byte) // receives the input for the remote
 	onKey  func(key byte)
 
-	parser    inputParser
+	parser      inputParser
+	dropReports bool // see Keys.DropReports
+
 	lineStart bool   // the next key is at the beginning of a line
 	held      bool   // the escape character was typed at the beginning of a line, and was not passed on yet
-	pending   []byte // the unfinished sequence after the held escape character
+	pending   []byte // the unfinished sequence after the held escape character, or while reports are dropped
 	out       []byte // the result of process; reused
 }
 
@@ -191,7 +199,11 @@ func (e *escapeFilter) process(p []byte) {
 	single := typed == 1 // if so, a held escape character is from an earlier read
 	e.out = e.out[:0]
 	for _, c := range p {
+		mouse := e.parser.state == inMouse
 		class := e.parser.next(c)
+		if e.dropReports && e.dropReport(c, class, mouse) {
+			continue
+		}
 		switch {
 		case class == classReport:
 			e.out = append(append(e.out, e.pending...), c)
@@ -216,9 +228,37 @@ func (e *escapeFilter) process(p []byte) {
 		seen++
 	}
 	if e.parser.state == inEscape { // the read ends with the key ESC
+		e.stopDropping()
 		e.releaseHeld()
 	}
 	e.pass(e.out)
+}
+
+// dropReport handles c, a byte of the given class, while reports are dropped. It
+// reports whether c must not be passed on now, because c belongs to a report, or
+// to an unfinished sequence that may be one. Otherwise, it calls stopDropping.
+// mouse means that c is one of the bytes after ESC [ M in an X10 mouse report.
+func (e *escapeFilter) dropReport(c byte, class inputClass, mouse bool) bool {
+	mouse = mouse || class == classReport && (c == 'M' || c == 'm')
+	switch {
+	case class == classPartial && len(e.pending) < maxPending:
+		e.pending = append(e.pending, c)
+		return true
+	case class == classReport && !mouse:
+		e.pending = e.pending[:0]
+		return true
+	}
+	e.stopDropping()
+	return false
+}
+
+// stopDropping ends the dropping of reports, and passes on the unfinished sequence
+// that may have been a report.
+func (e *escapeFilter) stopDropping() {
+	if e.dropReports {
+		e.dropReports = false
+		e.out, e.pending = append(e.out, e.pending...), e.pending[:0]
+	}
 }
 
 func (e *escapeFilter) isEscape(c byte) bool { return e.escape != NoEscape && c == e.escape }

@@ -28,3 +28,39 @@ func TestEscapeFilter_CountTyped(t *testing.T) {
 		}
 	}
 }
+
+func TestEscapeFilter_DropReports(t *testing.T) {
+	const position, color, version = "\x1b[2;5R", "\x1b]11;rgb:00/00/00\x1b\\", "\x1bP>|term(1)\x1b\\"
+	const paste = "\x1b[200~a" + position + "\x1b[201~"
+	tests := map[string]struct {
+		reads []string
+		want  string
+	}{
+		"answers to queries":           {[]string{position + color, version, "\x1b[I"}, ""},
+		"an answer in two reads":       {[]string{"\x1b[2;", "5R" + color[:6], color[6:]}, ""},
+		"answers before a key":         {[]string{position, color + "ls"}, "ls"},
+		"answers after a key":          {[]string{"l" + position, color}, "l" + position + color},
+		"a cursor key":                 {[]string{position + "\x1b[A", position}, "\x1b[A" + position},
+		"the key ESC":                  {[]string{"\x1b", position}, "\x1b" + position},
+		"the key ESC and another key":  {[]string{"\x1b", "x"}, "\x1bx"},
+		"ESC before a sequence":        {[]string{"\x1b\x1b[A"}, "\x1b\x1b[A"},
+		"a click":                      {[]string{position, "\x1b[<0;1;2M", position}, "\x1b[<0;1;2M" + position},
+		"a click in the older format":  {[]string{"\x1b[M !!", position}, "\x1b[M !!" + position},
+		"a paste":                      {[]string{paste}, paste},
+		"an escape key of kshell":      {[]string{position, "~", "."}, "<.>"},
+		"the escape character, a word": {[]string{"~", "a"}, "~a"},
+	}
+	for name, tt := range tests {
+		var got []byte
+		e := escapeFilter{
+			escape: '~', known: ".", lineStart: true, dropReports: true,
+			pass: func(p []byte) { got = append(got, p...) }, onKey: func(key byte) { got = append(got, '<', key, '>') },
+		}
+		for _, read := range tt.reads {
+			e.process([]byte(read))
+		}
+		if string(got) != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
