@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -40,6 +42,7 @@ func TestAgent_ExitCodes(t *testing.T) {
 		{"not found", []string{"no-such-program"}, agent.NotStarted, 127},
 		{"no such path", []string{"/no/such/program"}, agent.NotStarted, 127},
 		{"a directory", []string{"/tmp"}, agent.NotStarted, 126},
+		{"a file in a file", []string{"/etc/passwd/x"}, agent.NotStarted, 126},
 		{"not executable", []string{"/etc/passwd"}, agent.NotStarted, 126},
 	}
 	for _, tty := range []string{"tty=0", "tty=1"} {
@@ -91,7 +94,8 @@ func TestAgent_EnvironmentOfCommand(t *testing.T) {
 	s := newSession(t, dir, 1)
 	agentPath := filepath.Join(dir, "agent")
 	cmd := exec.Command("sh", "-c", `trap '' USR1 TERM; umask 027; ulimit -n 300; exec sh -c '
-		export KSHELL_AGENT_ENVIRON=$("$0" -environ) PWD SHLVL=5 OTHER=1; exec "$0" "$@"' "$@"`,
+		export KSHELL_AGENT_ENVIRON=$("$0" -environ status="$(cat /proc/self/status)") PWD SHLVL=5 OTHER=1
+		exec "$0" "$@"' "$@"`,
 		"sh", agentPath, "start", "id="+s.id, "--", "sh", "-c", script)
 	cmd.Dir, cmd.Env = cwd, environ
 	s.connect(cmd)
@@ -100,6 +104,23 @@ func TestAgent_EnvironmentOfCommand(t *testing.T) {
 	}
 	if got := s.out[1].String(); got != string(want) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// The options "env" set and replace variables.
+func TestAgent_EnvironmentOptions(t *testing.T) {
+	s := newSession(t, agentDir(t), 1)
+	cmd := exec.Command(filepath.Join(s.dir, "agent"), "start", "id="+s.id, "env=A=1", "env=NEW=a=b c", "env=EMPTY=",
+		"env=A=2", "--", "env")
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "A=0", "AB=3", "EMPTY=x"}
+	s.connect(cmd)
+	if exit := s.exit(); exit.Kind != agent.Exited || exit.Code != 0 {
+		t.Errorf("exit %+v", exit)
+	}
+	got := strings.Split(strings.TrimSuffix(s.out[1].String(), "\n"), "\n")
+	slices.Sort(got)
+	if want := []string{"A=2", "AB=3", "EMPTY=", "NEW=a=b c", cmd.Env[0]}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
@@ -134,8 +155,9 @@ func TestAgent_WorkingDirectory(t *testing.T) {
 		}
 	}
 	s := startSession(t, "workdir=/no/such", "--", "pwd")
-	if exit := s.exit(); exit.Kind != agent.NotStarted {
-		t.Errorf("no such directory: %+v", exit)
+	const want = "pwd: chdir /no/such: no such file or directory"
+	if exit := s.exit(); exit.Kind != agent.NotStarted || exit.Text != want {
+		t.Errorf("no such directory: %+v, want the text %q", exit, want)
 	}
 }
 
@@ -258,6 +280,33 @@ func TestAgent_Signals(t *testing.T) {
 	}
 }
 
+// If a signal of a client ends the command, its background jobs are ended, too. A
+// shell starts them with SIGINT ignored. If the command ends normally, they continue.
+func TestAgent_SignalEndsJobs(t *testing.T) {
+	for _, interrupt := range []bool{true, false} {
+		script := "sleep 1000 & echo job $!"
+		if interrupt {
+			script += "; exec sleep 1000"
+		}
+		s := startSession(t, "--", "sh", "-c", script)
+		s.untilOutput("\n")
+		job, err := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(s.out[1].String(), "job ")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if interrupt {
+			s.do(func(c *agent.Client) { c.Signal(uint8(syscall.SIGINT)) })
+		}
+		s.exit()
+		if interrupt {
+			eventually(t, "the job has ended", func() bool { return !alive(job) })
+		} else if !alive(job) {
+			t.Error("the job has ended")
+		}
+		_ = syscall.Kill(job, syscall.SIGKILL)
+	}
+}
+
 // While no client is attached, a terminal's program continues, and the end of its
 // output is kept.
 func TestAgent_TerminalDetached(t *testing.T) {
@@ -268,11 +317,14 @@ func TestAgent_TerminalDetached(t *testing.T) {
 	s.until("the input is written", s.client.InputDone)
 	s.do((*agent.Client).Leave)
 	<-s.relay.done
+	s.mu.Lock()
+	before := s.out[1].Len() // some output may have arrived before the client left
+	s.mu.Unlock()
 	eventually(t, "the program ends without clients", func() bool { _, err := os.Stat(marker); return err == nil })
 	s.attach()
 	s.untilOutput("100000\r\n")
 	s.mu.Lock()
-	received := s.out[1].Len()
+	received := s.out[1].Len() - before
 	s.mu.Unlock()
 	if s.dropped == 0 || received > 150000 {
 		t.Errorf("%d bytes were received, and %d dropped", received, s.dropped)
@@ -576,6 +628,26 @@ func TestAgent_RemovesDirectory(t *testing.T) {
 	})
 }
 
+// The directory stays while another session is about to start.
+func TestAgent_KeepsDirectoryForStart(t *testing.T) {
+	dir := agentDir(t)
+	first, second := newSession(t, dir, 1), newSession(t, dir, 1)
+	file := filepath.Join(dir, startingPrefix+second.id)
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first.start("remove=1", "--", "true")
+	first.exit()
+	<-first.relay.done
+	second.start("remove=1", "--", "true") // fails if the directory was removed
+	second.exit()
+	<-second.relay.done
+	eventually(t, "the directory is removed", func() bool {
+		_, err := os.Stat(dir)
+		return errors.Is(err, os.ErrNotExist)
+	})
+}
+
 // No zombie remains, whether the first relay or the session ends first.
 func TestAgent_FirstRelayReapsAgent(t *testing.T) {
 	s := startSession(t, "--", "true")
@@ -612,13 +684,58 @@ func TestAgent_OtherUserIsRefused(t *testing.T) {
 func TestAgent_Unable(t *testing.T) {
 	s := newSession(t, agentDir(t), 1)
 	os.Mkdir(filepath.Join(s.dir, socketName(s.id)), 0o700) // in place of the socket
-	s.connect(exec.Command(filepath.Join(s.dir, "agent"), "start", "id="+s.id, "--", "true"))
+	os.WriteFile(filepath.Join(s.dir, startingPrefix+s.id), nil, 0o600)
+	s.connect(exec.Command(filepath.Join(s.dir, "agent"), "start", "remove=1", "id="+s.id, "--", "true"))
 	<-s.relay.done
 	var refused *agent.RefusedError
 	if s.mu.Lock(); !errors.As(s.failed, &refused) || refused.Refused.Reason != agent.ReasonUnable {
 		t.Errorf("got %v", s.failed)
 	}
 	s.mu.Unlock()
+	eventually(t, "the directory is removed", func() bool {
+		_, err := os.Stat(s.dir)
+		return errors.Is(err, os.ErrNotExist)
+	})
+}
+
+// exitCode runs the agent in dir, and returns its exit code and its stderr.
+func exitCode(dir string, args ...string) (code int, stderr string) {
+	cmd := exec.Command(filepath.Join(dir, "agent"), args...)
+	var text bytes.Buffer
+	cmd.Stderr = &text
+	_ = cmd.Run()
+	return cmd.ProcessState.ExitCode(), text.String()
+}
+
+// attach and end distinguish a session that does not exist from other failures.
+func TestAgent_NoSuchSession(t *testing.T) {
+	dir := agentDir(t)
+	dead, err := net.Listen("unix", filepath.Join(dir, socketName("dead")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.(*net.UnixListener).SetUnlinkOnClose(false)
+	dead.Close()
+	os.WriteFile(filepath.Join(dir, "file"), nil, 0o600)
+	tests := []struct {
+		name string
+		args []string
+		code int
+	}{
+		{"no socket", []string{"id=none"}, 3},
+		{"a socket without a process", []string{"id=dead"}, 3},
+		{"no directory", []string{"id=none", "dir=" + filepath.Join(dir, "none")}, 3},
+		{"not a directory", []string{"id=none", "dir=" + filepath.Join(dir, "file")}, 1},
+		{"not an ID", []string{"id=../none"}, 1},
+	}
+	for _, command := range []string{"attach", "end"} {
+		for _, test := range tests {
+			code, stderr := exitCode(dir, append([]string{command}, test.args...)...)
+			if code != test.code || (code == 3) != (stderr == "kshell-agent: no such session\n") {
+				t.Errorf("%s, %s: code %d, stderr %q", command, test.name, code, stderr)
+			}
+		}
+	}
 }
 
 func TestAgent_Usage(t *testing.T) {
@@ -633,6 +750,8 @@ func TestAgent_Usage(t *testing.T) {
 		{"attach", "id=none"},
 		{"start", "id=x", "idle=-1", "--", "true"},
 		{"start", "unknown=1"},
+		{"start", "id=x", "env=A", "--", "true"},
+		{"start", "id=x", "env==1", "--", "true"},
 		{"end", "id=none"},
 	} {
 		cmd := exec.Command(filepath.Join(dir, "agent"), args...)

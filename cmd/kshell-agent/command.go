@@ -44,6 +44,7 @@ type command struct {
 	environ []string
 	ignored []syscall.Signal
 	dir     string // where it starts
+	workdir string // the working directory that the user has requested, or ""
 	cwd     *os.File
 	theirs  []*os.File // its standard streams, until it was started
 	input   *os.File   // nil if it has none
@@ -55,15 +56,20 @@ type command struct {
 	exited chan struct{} // closed when it has ended
 	status syscall.WaitStatus
 
-	mu     sync.Mutex
-	isOver bool          // the exit was passed to the session
-	overAt time.Duration // the time at which that happened
+	// The command is reaped only while mu is locked; see reap.
+	mu       sync.Mutex
+	isOver   bool          // the exit was passed to the session
+	overAt   time.Duration // the time at which that happened
+	endsJobs bool          // see endJobs
 }
 
 // newCommand opens the terminal or the pipes of a command.
 func newCommand(o options, environ string) (*command, error) {
 	c := &command{argv: o.command, tty: o.tty, exited: make(chan struct{})}
 	c.ignored, c.environ = parseEnviron(environ)
+	for _, variable := range o.env {
+		c.environ = setVariable(c.environ, variable)
+	}
 	// The descriptor names the working directory even if it has no path any more.
 	fd, err := unix.Open(".", unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -75,7 +81,7 @@ func newCommand(o options, environ string) (*command, error) {
 		c.dir, _ = os.Getwd()
 	}
 	if o.workdir != "" {
-		c.dir = o.workdir
+		c.dir, c.workdir = o.workdir, o.workdir
 		if o.workdir[0] != '/' {
 			c.dir = "/proc/self/fd/" + itoa(fd) + "/" + o.workdir
 		}
@@ -157,6 +163,11 @@ func (c *command) start() (code uint8, err error) {
 	for _, file := range c.theirs {
 		attr.Files = append(attr.Files, file.Fd())
 	}
+	if c.workdir != "" {
+		if err := canEnter(c.dir); err != nil {
+			return 126, &os.PathError{Op: "chdir", Path: c.workdir, Err: err}
+		}
+	}
 	err = syscall.ENOENT
 	withIgnored(c.ignored, func() {
 		for _, path := range findProgram(c.argv[0], c.environ) {
@@ -170,23 +181,41 @@ func (c *command) start() (code uint8, err error) {
 	switch {
 	case err == nil:
 		return 0, nil
-	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ENOTDIR):
+	case errors.Is(err, syscall.ENOENT):
 		return 127, err
 	}
 	return 126, err
 }
 
+// canEnter returns an error if dir is not a directory, or cannot be entered. It is
+// called before ForkExec, whose error is the same for a missing directory and for a
+// missing program.
+func canEnter(dir string) error {
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Access(dir+"/.", unix.X_OK)
+}
+
 // reap waits for the command, and for the background jobs that it leaves.
 func (c *command) reap() {
 	for {
-		var status syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &status, 0, nil)
-		switch {
-		case errors.Is(err, syscall.EINTR):
-		case err != nil: // no children, and none can come
-			return
-		default:
-			c.reaped(pid, status)
+		// Waitid waits without reaping, and Wait4 reaps with c.mu locked: while another
+		// goroutine has c.mu locked, the ID of the command cannot be reused.
+		err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if err == nil {
+			c.mu.Lock()
+			var status syscall.WaitStatus
+			var pid int
+			if pid, err = syscall.Wait4(-1, &status, syscall.WNOHANG, nil); err == nil {
+				c.reaped(pid, status)
+			}
+			c.mu.Unlock()
+		}
+		if err != nil && !errors.Is(err, syscall.EINTR) {
+			return // no children, and none can come
 		}
 	}
 }
@@ -222,6 +251,7 @@ func (s *server) exit() {
 	if s.expired {
 		kind = agent.TimedOut
 	}
+	c.endJobs()
 	s.session.Exit(kind, uint8(code), "")
 	c.over(s.now())
 	if c.input != nil && !c.tty {
@@ -264,7 +294,7 @@ func (s *server) waitRoom() (int, error) {
 // of the command, it reads only what was written before: background jobs may keep the
 // stream open.
 func (s *server) readOutput(stream agent.Stream, file *os.File) {
-	buf := make([]byte, readSize)
+	buf := make([]byte, agent.OutputSize)
 	last, left := false, maxLastOutput
 	for left > 0 {
 		room, err := s.waitRoom()
@@ -358,14 +388,51 @@ func (c *command) foreign() bool {
 // signal sends a signal to the process group of the command, or to the one that has
 // the terminal.
 func (c *command) signal(number int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.hasExited() || c.pid == 0 {
 		return
 	}
-	group := c.pid
-	if foreground := c.foreground(); foreground > 1 {
-		group = foreground
+	switch syscall.Signal(number) {
+	case unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM:
+		c.endsJobs = !c.tty
 	}
-	_ = unix.Kill(-group, syscall.Signal(number))
+	_ = unix.Kill(-c.target(c.foreground()), syscall.Signal(number))
+}
+
+// endJobs sends SIGTERM to the background jobs that the command has left, if the
+// command has no terminal and a client has sent it a signal to end it. That signal
+// may not have ended the jobs: shells start them with SIGINT and SIGQUIT ignored.
+func (c *command) endJobs() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.endsJobs {
+		return
+	}
+	for _, group := range c.groups() {
+		_ = unix.Kill(-group, unix.SIGTERM)
+	}
+}
+
+// target returns the process group to which a signal is sent. foreground is the group
+// that has the terminal, or 0. That group may have ended, and its ID may have been
+// reused by another session, which must not receive the signal.
+func (c *command) target(foreground int) int {
+	if foreground > 1 && contains(groups(c.pid), foreground) {
+		return foreground
+	}
+	return c.pid
+}
+
+// groups returns the process groups of the command's session. c.mu is locked.
+func (c *command) groups() []int {
+	if c.hasExited() {
+		// The ID of the command is not reused while its session has processes.
+		if _, err := os.Stat("/proc/" + itoa(c.pid)); err == nil {
+			return nil
+		}
+	}
+	return groups(c.pid)
 }
 
 // end ends the process groups of the command's session. It returns when the command
@@ -379,11 +446,13 @@ func (c *command) end() {
 		{[]syscall.Signal{unix.SIGTERM, unix.SIGCONT}, termDelay},
 		{[]syscall.Signal{unix.SIGKILL}, 0},
 	} {
-		for _, group := range groups(c.pid) {
+		c.mu.Lock()
+		for _, group := range c.groups() {
 			for _, s := range step.signals {
 				_ = unix.Kill(-group, s)
 			}
 		}
+		c.mu.Unlock()
 		if c.waitGroups(step.delay) {
 			return
 		}
@@ -394,7 +463,10 @@ func (c *command) end() {
 func (c *command) waitGroups(limit time.Duration) bool {
 	deadline := time.Now().Add(limit)
 	for {
-		if len(groups(c.pid)) == 0 {
+		c.mu.Lock()
+		left := len(c.groups())
+		c.mu.Unlock()
+		if left == 0 {
 			return true
 		}
 		if !time.Now().Before(deadline) {

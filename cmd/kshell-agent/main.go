@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"runtime"
 
@@ -12,10 +13,16 @@ import (
 // buildID is set by the linker. It identifies the sources of the agent.
 var buildID = "none"
 
+// exitNoSession is the exit code of attach and end if there is no such session.
+const exitNoSession = 3
+
 func main() {
 	runtime.GOMAXPROCS(1)
 	if err := run(os.Args[1:], os.Stdin, os.Stdout); err != nil {
 		_, _ = os.Stderr.WriteString("kshell-agent: " + err.Error() + "\n")
+		if errors.Is(err, errNoSession) {
+			os.Exit(exitNoSession)
+		}
 		os.Exit(1)
 	}
 	os.Exit(0) // without waiting for a relay's goroutines, which may be blocked
@@ -35,7 +42,7 @@ func run(args []string, stdin, stdout *os.File) error {
 		_, err := stdout.WriteString("kshell-agent " + itoa(agent.Version) + " " + buildID + "\n")
 		return err
 	case "-environ":
-		return printParent(stdout)
+		return printParent(stdout, opts.status)
 	case "start":
 		return start(opts, args[1:], stdin, stdout)
 	case "serve":

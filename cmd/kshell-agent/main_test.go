@@ -56,6 +56,8 @@ type session struct {
 	dir string
 	id  string
 
+	inContainer *container // where the processes run, or nil
+
 	mu      sync.Mutex
 	cond    *sync.Cond
 	client  *agent.Client
@@ -114,16 +116,23 @@ func newSession(t *testing.T, dir string, number byte) *session {
 
 func (s *session) start(args ...string) {
 	s.t.Helper()
-	s.connect(exec.Command(filepath.Join(s.dir, "agent"), append([]string{"start", "id=" + s.id}, args...)...))
-	s.t.Cleanup(func() {
-		exec.Command(filepath.Join(s.dir, "agent"), "end", "id="+s.id).Run()
-	})
+	s.connect(s.command("start", args...))
+	s.t.Cleanup(func() { s.command("end").Run() })
+}
+
+// command returns a command of the agent for the session.
+func (s *session) command(name string, args ...string) *exec.Cmd {
+	argv := append([]string{filepath.Join(s.dir, "agent"), name, "id=" + s.id}, args...)
+	if s.inContainer != nil {
+		return s.inContainer.command(argv...)
+	}
+	return exec.Command(argv[0], argv[1:]...)
 }
 
 // attach opens a new relay. The old one is not used any more.
 func (s *session) attach() {
 	s.t.Helper()
-	s.connect(exec.Command(filepath.Join(s.dir, "agent"), "attach", "id="+s.id))
+	s.connect(s.command("attach"))
 }
 
 func (s *session) connect(cmd *exec.Cmd) {

@@ -14,6 +14,8 @@ import (
 // options are the arguments of the commands.
 type options struct {
 	id, dir, workdir     string
+	status               string
+	env                  []string // NAME=VALUE
 	tty, stdin, remove   bool
 	buffer               int
 	idle, total, silence time.Duration
@@ -38,13 +40,18 @@ func parseOptions(args []string) (options, error) {
 		}
 	}
 	if o.dir == "" {
-		executable, err := os.Executable()
-		if err != nil {
-			return o, err
-		}
-		o.dir = filepath.Dir(executable)
+		o.dir = filepath.Dir(executable())
 	}
 	return o, nil
+}
+
+// executable returns the path of the program. Without /proc, it is the path with which
+// the program was started.
+func executable() string {
+	if path, err := os.Executable(); err == nil {
+		return path
+	}
+	return os.Args[0]
 }
 
 func (o *options) set(key, value string) error {
@@ -54,8 +61,15 @@ func (o *options) set(key, value string) error {
 		return checkID(value)
 	case "dir":
 		o.dir = value
+	case "status":
+		o.status = value
 	case "workdir":
 		o.workdir = value
+	case "env":
+		if name, _, ok := strings.Cut(value, "="); !ok || name == "" {
+			return usageError("env must be NAME=VALUE")
+		}
+		o.env = append(o.env, value)
 	case "tty":
 		o.tty = value == "1"
 	case "stdin":

@@ -22,14 +22,22 @@ const (
 )
 
 // printParent prints the environment with which the parent process was started, and
-// the signals that it ignores. It prints nothing if they are unknown or too large.
-func printParent(stdout *os.File) error {
+// the signals that the command is to ignore. It prints nothing if the environment is
+// unknown or larger than maxEnviron. The signals are read from status, the content of
+// /proc/PID/status of a process that the parent has started: bash ignores SIGQUIT, but
+// the programs that it starts do not. If status is empty, the signals of the parent are
+// used.
+func printParent(stdout *os.File, status string) error {
 	proc := "/proc/" + itoa(os.Getppid())
 	environ, _ := os.ReadFile(proc + "/environ")
 	if len(environ) == 0 || len(environ) > maxEnviron {
 		return nil
 	}
-	text := ignoredSignals(proc) + "\x00" + string(environ)
+	if status == "" {
+		text, _ := os.ReadFile(proc + "/status")
+		status = string(text)
+	}
+	text := ignoredSignals(status) + "\x00" + string(environ)
 	_, err := stdout.WriteString(encodeHex(text) + "\n")
 	return err
 }
@@ -58,10 +66,9 @@ func decodeHex(encoded string) (string, bool) {
 }
 
 // ignoredSignals returns the mask of the signals that a process ignores, in
-// hexadecimal digits, or "".
-func ignoredSignals(proc string) string {
-	status, _ := os.ReadFile(proc + "/status")
-	_, after, _ := strings.Cut(string(status), "\nSigIgn:\t")
+// hexadecimal digits, or "". status is the content of its file /proc/PID/status.
+func ignoredSignals(status string) string {
+	_, after, _ := strings.Cut(status, "\nSigIgn:\t")
 	mask, _, _ := strings.Cut(after, "\n")
 	return mask
 }
@@ -88,6 +95,13 @@ func commandEnviron() string {
 func parseEnviron(text string) (ignored []syscall.Signal, environ []string) {
 	mask, rest, _ := strings.Cut(text, "\x00")
 	bits, _ := strconv.ParseUint(mask, 16, 64)
+	const interrupt, quit = 1 << (unix.SIGINT - 1), 1 << (unix.SIGQUIT - 1)
+	if bits&interrupt == 0 {
+		// The shell of busybox always ignores SIGQUIT, but its children do not. A process
+		// that is started with SIGQUIT ignored, such as a background job, usually ignores
+		// SIGINT, too.
+		bits &^= quit
+	}
 	for n := syscall.Signal(1); n < 32; n++ {
 		if bits&(1<<(n-1)) != 0 {
 			ignored = append(ignored, n)
@@ -99,6 +113,18 @@ func parseEnviron(text string) (ignored []syscall.Signal, environ []string) {
 		}
 	}
 	return ignored, environ
+}
+
+// setVariable sets or replaces a variable, which is NAME=VALUE.
+func setVariable(environ []string, variable string) []string {
+	name := variable[:strings.IndexByte(variable, '=')+1]
+	for i := range environ {
+		if strings.HasPrefix(environ[i], name) {
+			environ[i] = variable
+			return environ
+		}
+	}
+	return append(environ, variable)
 }
 
 // closeOnExec marks all descriptors except the standard streams, so that the serving

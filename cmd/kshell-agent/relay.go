@@ -87,12 +87,12 @@ func startServing(dir string, args []string) (*os.File, int, error) {
 	defer environ.Close()
 	defer write.Close()
 
-	executable := "/proc/self/exe"
-	if _, err := os.Stat(executable); err != nil {
-		executable, _ = os.Executable()
+	program := ownFile
+	if _, err := os.Stat(program); err != nil {
+		program = executable()
 	}
 	argv := append([]string{"kshell-agent", "serve", "dir=" + dir}, args...)
-	pid, err := syscall.ForkExec(executable, argv, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(program, argv, &syscall.ProcAttr{
 		Env:   []string{"GOGC=25", "GOMAXPROCS=1", "GOMEMLIMIT=7MiB"},
 		Files: []uintptr{null.Fd(), null.Fd(), null.Fd(), uintptr(pair[1]), environ.Fd()},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
@@ -120,31 +120,48 @@ func attach(o options, stdin, stdout *os.File) error {
 	return nil
 }
 
-// dial connects to the session of the options.
+// dial connects to the session of the options. The error is errNoSession if the
+// session does not exist.
 func (o *options) dial() (*os.File, error) {
 	if o.id == "" {
 		return nil, usageError("an ID is missing")
 	}
-	if err := os.Chdir(o.dir); err != nil {
-		return nil, err
+	err := os.Chdir(o.dir)
+	if err == nil {
+		var socket *os.File
+		if socket, err = dial(o.id); err == nil {
+			return socket, nil
+		}
 	}
-	return dial(o.id)
+	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, errNoSession
+	}
+	return nil, err
 }
 
-// relay copies stdin to the socket, and the socket to stdout. It returns when stdin
-// or the socket ends, and reports whether it was the socket. The end of stdin means
+// errNoSession means that no process serves the session: it has ended, or has never
+// started.
+var errNoSession = errors.New("no such session")
+
+// relay copies stdin to the socket, and the socket to stdout. With the first bytes of
+// stdin, it passes the descriptor of stdout to the agent, which then writes to it
+// directly if it is a pipe. relay returns when stdin or the socket ends, and reports
+// whether it was the socket. The end of stdin means
 // that kshell has disconnected.
 func relay(socket, stdin, stdout *os.File) (hungUp bool) {
 	ended := make(chan bool, 2)
 	go func() {
 		buf := make([]byte, 64<<10)
+		write := func(p []byte) error { return sendWithFile(socket, p, stdout) }
 		for {
 			n, err := stdin.Read(buf)
 			if err != nil {
 				ended <- false
 				return
 			}
-			if _, err := socket.Write(buf[:n]); err != nil {
+			err = write(buf[:n])
+			write = func(p []byte) error { _, err := socket.Write(p); return err }
+			if err != nil {
 				return // the agent has closed the connection; what it has sent before is still copied
 			}
 		}
@@ -184,8 +201,11 @@ func list(o options, stdout *os.File) error {
 		return err
 	}
 	for _, id := range sessions() {
-		o.id = id
-		if info, err := ask(id, agent.PurposeInfo); err == nil {
+		socket, err := dial(id)
+		if err != nil {
+			continue
+		}
+		if info, err := ask(socket, agent.PurposeInfo); err == nil {
 			if _, err := stdout.Write(agent.Append(nil, info)); err != nil {
 				return err
 			}
@@ -196,13 +216,11 @@ func list(o options, stdout *os.File) error {
 
 // end ends a session, and prints its Info frame.
 func end(o options, stdout *os.File) error {
-	if o.id == "" {
-		return usageError("an ID is missing")
-	}
-	if err := os.Chdir(o.dir); err != nil {
+	socket, err := o.dial()
+	if err != nil {
 		return err
 	}
-	info, err := ask(o.id, agent.PurposeEnd)
+	info, err := ask(socket, agent.PurposeEnd)
 	if err != nil {
 		return err
 	}
@@ -211,11 +229,18 @@ func end(o options, stdout *os.File) error {
 }
 
 // sessions returns the IDs of the sessions whose agent is alive, in the working
-// directory. It removes the sockets of the others.
+// directory. It removes the sockets of the others, and each socket new-ID that is older
+// than helloTimeout: an agent renames that socket much earlier, so it must have ended.
 func sessions() []string {
 	entries, _ := os.ReadDir(".")
 	var ids []string
 	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), newName("")) {
+			if info, err := entry.Info(); err == nil && time.Since(info.ModTime()) > helloTimeout {
+				_ = os.Remove(entry.Name())
+			}
+			continue
+		}
 		id, ok := strings.CutPrefix(entry.Name(), "s-")
 		if !ok || checkID(id) != nil {
 			continue
@@ -233,12 +258,8 @@ func sessions() []string {
 	return ids
 }
 
-// ask sends a Hello to a session and returns the Info.
-func ask(id string, purpose agent.Purpose) (*agent.Info, error) {
-	socket, err := dial(id)
-	if err != nil {
-		return nil, err
-	}
+// ask sends a Hello to a session and returns the Info. It closes the socket.
+func ask(socket *os.File, purpose agent.Purpose) (*agent.Info, error) {
 	defer socket.Close()
 	_ = socket.SetDeadline(time.Now().Add(answerTimeout))
 	hello := &agent.Hello{Version: agent.Version, MinVersion: agent.Version, Build: buildID, Purpose: purpose}

@@ -6,8 +6,9 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,15 @@ const (
 	lastWrite = 2 * time.Second
 
 	readSize = 32 << 10
+
+	// ownFile is the file of this process, and agentName is the name of that file in
+	// the agent's directory.
+	ownFile   = "/proc/self/exe"
+	agentName = "agent"
+
+	// startingPrefix precedes the ID of a session in the name of the file that keeps
+	// the agent's directory until the session has its socket.
+	startingPrefix = "use-"
 )
 
 // server is the serving process of one session.
@@ -39,7 +49,7 @@ type server struct {
 	mu       sync.Mutex
 	changed  *sync.Cond // on mu: signaled at each change of the session
 	session  *agent.Session
-	conns    map[*agent.Peer]*os.File
+	conns    map[*agent.Peer]*relayConn
 	ending   bool // the command is being ended by the agent, since endingAt
 	endingAt time.Duration
 	expired  bool
@@ -63,16 +73,16 @@ func serve(o options) error {
 	}
 	s := &server{
 		opts: o, began: time.Now(), started: uint64(time.Now().Unix()),
-		wake: make(chan struct{}, 1), conns: map[*agent.Peer]*os.File{},
+		wake: make(chan struct{}, 1), conns: map[*agent.Peer]*relayConn{},
 	}
 	s.changed = sync.NewCond(&s.mu)
 	s.mounts, _ = os.Readlink("/proc/self/ns/mnt")
 	listener, err := s.prepare(string(text))
 	if err != nil {
 		s.fail(first, err)
+		removeDirectory(o)
 		return err
 	}
-	defer s.cleanUp()
 	go s.handle(first)
 	go func() {
 		for {
@@ -84,7 +94,24 @@ func serve(o options) error {
 		}
 	}()
 	s.watch()
+	s.cleanUp()
+	reapJobs()
 	return nil
+}
+
+// reapJobs reaps the background jobs of the command that end within a second.
+// Otherwise, they would remain as zombies if PID 1 of the container does not reap them.
+// Jobs that run longer are left.
+func reapJobs() {
+	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); {
+		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+		switch {
+		case err != nil: // none is left
+			return
+		case pid == 0:
+			<-time.After(10 * time.Millisecond)
+		}
+	}
 }
 
 // prepare does everything that can fail before the command starts.
@@ -106,6 +133,7 @@ func (s *server) prepare(environ string) (*os.File, error) {
 		_ = os.Remove(socketName(s.opts.id))
 		return nil, os.NewSyscallError("prctl", err)
 	}
+	_ = os.Remove(startingPrefix + s.opts.id)
 	return listener, nil
 }
 
@@ -119,23 +147,56 @@ func (s *server) fail(conn *os.File, cause error) {
 	conn.Close()
 }
 
-// cleanUp removes the socket, and the agent's directory if it is not used any more.
+// cleanUp closes the connections and removes the socket. It also calls removeDirectory.
 func (s *server) cleanUp() {
+	s.mu.Lock()
+	for _, conn := range s.conns {
+		conn.Close()
+	}
+	s.mu.Unlock()
 	_ = os.Remove(socketName(s.opts.id))
-	if !s.opts.remove || len(sessions()) > 0 {
+	removeDirectory(s.opts)
+}
+
+// removeDirectory removes the agent and its directory, if that was requested and the
+// directory is not used any more.
+func removeDirectory(o options) {
+	if os.Chdir(o.dir) != nil {
 		return
 	}
-	if executable, err := os.Executable(); err == nil && filepath.Dir(executable) == s.opts.dir {
-		_ = os.Remove(executable)
-		_ = os.Remove(s.opts.dir) // fails if there are other files
+	_ = os.Remove(startingPrefix + o.id)
+	if !o.remove || len(sessions()) > 0 || starting() {
+		return
 	}
+	// Remove the agent only if it is the file of this process. The paths cannot be
+	// compared, because they may contain symbolic links. Without /proc, the file of
+	// this process is unknown, and the agent is removed.
+	own, err := os.Stat(ownFile)
+	file, fileErr := os.Stat(agentName)
+	if fileErr == nil && (err != nil || os.SameFile(own, file)) {
+		_ = os.Remove(agentName)
+		_ = os.Remove(o.dir) // fails if there are other files
+	}
+}
+
+// starting reports whether a session is about to start in the working directory: its
+// file use-ID exists (see startingPrefix).
+func starting() bool {
+	entries, _ := os.ReadDir(".")
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), startingPrefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // now returns the time of the session.
 func (s *server) now() time.Duration { return time.Since(s.began) }
 
 // handle serves one connection.
-func (s *server) handle(conn *os.File) {
+func (s *server) handle(socket *os.File) {
+	conn := &relayConn{File: socket}
 	defer conn.Close()
 	_ = conn.SetReadDeadline(time.Now().Add(helloTimeout))
 	var decoder agent.Decoder
@@ -143,7 +204,11 @@ func (s *server) handle(conn *os.File) {
 	var peer *agent.Peer
 	defer func() { s.detach(peer) }()
 	for {
-		n, err := conn.Read(buf)
+		receive := conn.Read
+		if peer == nil {
+			receive = conn.readFirst
+		}
+		n, err := receive(buf)
 		if err != nil {
 			return
 		}
@@ -170,7 +235,7 @@ func (s *server) handle(conn *os.File) {
 }
 
 // hello answers a Hello. It returns nil if the connection is to be closed.
-func (s *server) hello(conn *os.File, h *agent.Hello) *agent.Peer {
+func (s *server) hello(conn *relayConn, h *agent.Hello) *agent.Peer {
 	s.mu.Lock()
 	if h.Purpose != agent.PurposeAttach || s.closed {
 		answer := s.answer(h)
@@ -305,7 +370,7 @@ func (s *server) detach(peer *agent.Peer) {
 }
 
 // send writes frames to a client until the connection ends.
-func (s *server) send(peer *agent.Peer, conn *os.File) {
+func (s *server) send(peer *agent.Peer, conn *relayConn) {
 	var buf []byte
 	for {
 		s.mu.Lock()
@@ -325,7 +390,7 @@ func (s *server) send(peer *agent.Peer, conn *os.File) {
 		}
 		s.mu.Unlock()
 		s.changed.Broadcast() // there may be room for output
-		if _, err := conn.Write(buf); err != nil {
+		if err := conn.writeFrames(buf); err != nil {
 			conn.Close() // ends the goroutine that reads
 			return
 		}

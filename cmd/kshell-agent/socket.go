@@ -14,6 +14,9 @@ import (
 // used as a relative path, because the path of a Unix socket has at most 107 bytes.
 func socketName(id string) string { return "s-" + id }
 
+// newName returns the name that a session's socket has until it accepts connections.
+func newName(id string) string { return "new-" + id }
+
 // listen creates the socket of a session in the working directory, with mode 0600.
 // The socket gets its final name after it has begun to accept connections, because
 // the function sessions removes sockets that refuse them.
@@ -22,7 +25,7 @@ func listen(id string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	name := "new-" + id
+	name := newName(id)
 	mask := unix.Umask(0o177)
 	err = unix.Bind(fd, &unix.SockaddrUnix{Name: name})
 	unix.Umask(mask)

@@ -14,6 +14,13 @@ const (
 	maxUnackedSigs  = 32
 	maxChunks       = 2 * maxRuns
 	smallChunk      = 1 << 10
+	chunkCapacity   = maxData
+	maxFree         = 16
+
+	// Without a terminal, output is acknowledged when ackBytes were written, or
+	// after ackDelay. To acknowledge each frame would take much processor time.
+	ackBytes = 256 << 10
+	ackDelay = 10 * time.Millisecond
 )
 
 // ClientConfig describes a client.
@@ -43,6 +50,9 @@ type Client struct {
 	sentSig    uint64 // the number of the next signal to send
 	ackedStamp uint64 // of the last frame of output that was written
 	ackDue     bool
+	ackSent    uint64 // the offset in the last acknowledgement of output
+	ackWaits   bool   // an acknowledgement is delayed, since ackSince
+	ackSince   time.Duration
 
 	// Input and signals that are not acknowledged.
 	inputLimit int
@@ -54,9 +64,10 @@ type Client struct {
 
 	// Output that is not written.
 	output   []Chunk
-	waiting  int    // the number of bytes in output
-	received uint64 // the offset of the next byte
-	written  uint64 // the offset of the first byte that is not written
+	free     [][]byte // memory for chunks, at most maxFree
+	waiting  int      // the number of bytes in output
+	received uint64   // the offset of the next byte
+	written  uint64   // the offset of the first byte that is not written
 
 	exit        *Exit
 	exitAckDue  bool
@@ -64,6 +75,7 @@ type Client struct {
 	welcome     Welcome
 	events      []Message
 	roundTrip   time.Duration
+	answers     uint64 // the number of answers to pings
 }
 
 // Chunk is output, or a place where output was dropped.
@@ -73,6 +85,7 @@ type Chunk struct {
 	Dropped uint64 // if not 0: the number of bytes that were dropped here; Data is empty
 
 	stamp uint64
+	buf   []byte // the memory of Data; it is used again if its capacity is at least chunkCapacity
 }
 
 // NewClient returns a client that has no relay.
@@ -87,7 +100,7 @@ func (c *Client) Connect() {
 	c.decoder = Decoder{}
 	c.welcomed, c.helloDue = false, true
 	c.resizeDue, c.pingDue, c.ackDue, c.exitAckSent = false, false, false, false
-	c.exitAckDue, c.ackedStamp = false, 0
+	c.exitAckDue, c.ackedStamp, c.ackWaits = false, 0, false
 	for i := range c.output { // the round trip would include the outage
 		c.output[i].stamp = 0
 	}
@@ -149,6 +162,7 @@ func (c *Client) process(m Message, now time.Duration) error {
 		}
 		c.exitAckDue = true
 	case *Pong:
+		c.answers++
 		if d := sinceStamp(m.Stamp, now); d > 0 {
 			c.roundTrip = d
 		}
@@ -228,12 +242,28 @@ func (c *Client) processOutput(m *Output) error {
 	if n := len(c.output); n > 0 {
 		last := &c.output[n-1]
 		if last.Stream == m.Stream && last.Dropped == 0 && len(last.Data)+len(data) <= smallChunk {
-			last.Data, last.stamp = append(last.Data, data...), m.Stamp
+			last.Data, last.stamp, last.buf = append(last.Data, data...), m.Stamp, nil
 			return nil
 		}
 	}
-	c.output = append(c.output, Chunk{Stream: m.Stream, Data: append([]byte(nil), data...), stamp: m.Stamp})
+	buf := append(c.memory(len(data)), data...)
+	c.output = append(c.output, Chunk{Stream: m.Stream, Data: buf, stamp: m.Stamp, buf: buf})
 	return nil
+}
+
+// memory returns an empty slice for a chunk of n bytes. The memory of large chunks is
+// used again, because bulk output would cause much garbage.
+func (c *Client) memory(n int) []byte {
+	last := len(c.free) - 1
+	switch {
+	case n < chunkCapacity/2: // so that the output needs at most twice its size
+		return nil
+	case last < 0:
+		return make([]byte, 0, chunkCapacity)
+	}
+	buf := c.free[last]
+	c.free = c.free[:last]
+	return buf
 }
 
 // Next appends the frames that can be sent on the newest relay to buf, and returns
@@ -261,8 +291,8 @@ func (c *Client) Next(buf []byte, now time.Duration) []byte {
 		c.pingDue = false
 		buf = Append(buf, &Ping{stampOf(now)})
 	}
-	if c.ackDue {
-		c.ackDue = false
+	if c.acknowledges(now) {
+		c.ackDue, c.ackWaits, c.ackSent = false, false, c.written
 		buf = Append(buf, &OutputAck{Offset: c.written, Stamp: c.ackedStamp})
 	}
 	buf = c.sendInput(buf)
@@ -275,6 +305,29 @@ func (c *Client) Next(buf []byte, now time.Duration) []byte {
 		c.leaveDue = false
 	}
 	return buf
+}
+
+// acknowledges reports whether an acknowledgement of output is to be sent now.
+func (c *Client) acknowledges(now time.Duration) bool {
+	switch {
+	case !c.ackDue:
+		return false
+	case c.welcome.Terminal || c.written-c.ackSent >= ackBytes:
+		return true
+	case !c.ackWaits:
+		c.ackWaits, c.ackSince = true, now
+	}
+	return now-c.ackSince >= ackDelay
+}
+
+// Wait returns the time after which Next must be called again, even if nothing has
+// happened until then. It returns 0 if there is no such time. It must be called after
+// Next.
+func (c *Client) Wait(now time.Duration) time.Duration {
+	if !c.ackWaits || !c.welcomed {
+		return 0
+	}
+	return max(c.ackSince+ackDelay-now, time.Microsecond)
 }
 
 func (c *Client) sendInput(buf []byte) []byte {
@@ -365,6 +418,9 @@ func (c *Client) Written(n int) {
 	c.ackDue = true
 	if len(chunk.Data) == 0 {
 		c.ackedStamp = chunk.stamp
+		if cap(chunk.buf) >= chunkCapacity && len(c.free) < maxFree {
+			c.free = append(c.free, chunk.buf[:0])
+		}
 		c.output[0] = Chunk{}
 		c.output = c.output[1:]
 	}
@@ -396,3 +452,6 @@ func (c *Client) Attached() bool { return c.welcomed }
 // RoundTrip returns the time between the last answered ping and its answer, or 0 if
 // no ping was answered.
 func (c *Client) RoundTrip() time.Duration { return c.roundTrip }
+
+// Answers returns the number of pings that were answered.
+func (c *Client) Answers() uint64 { return c.answers }

@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"bytes"
 	"errors"
 	"testing"
+	"time"
 )
 
 // attached returns a client whose relay was accepted.
@@ -99,7 +101,7 @@ func TestClient_OutputIsLimited(t *testing.T) {
 
 // Output is acknowledged when it was written.
 func TestClient_AcknowledgesWhatWasWritten(t *testing.T) {
-	c := attached(t, ClientConfig{}, Welcome{})
+	c := attached(t, ClientConfig{}, Welcome{Terminal: true})
 	c.Next(nil, 0)
 	c.Receive(Append(nil, &Output{Stream: Stdout, Stamp: 5, Data: make([]byte, 3000)}), 0)
 	check := func(want OutputAck) {
@@ -116,6 +118,42 @@ func TestClient_AcknowledgesWhatWasWritten(t *testing.T) {
 	check(OutputAck{Offset: 1000})
 	c.Written(2000)
 	check(OutputAck{Offset: 3000, Stamp: 5})
+}
+
+// Output of a command without a terminal is acknowledged after some time, or after
+// some bytes, so that not each frame has an acknowledgement.
+func TestClient_AcknowledgesTogether(t *testing.T) {
+	c := attached(t, ClientConfig{}, Welcome{})
+	now := time.Second
+	c.Next(nil, now)
+	c.Next(nil, now+ackDelay) // the acknowledgement after the Welcome
+	now += time.Second
+	receive := func(offset uint64, n int) {
+		t.Helper()
+		if err := c.Receive(Append(nil, &Output{Offset: offset, Stream: Stdout, Data: make([]byte, n)}), now); err != nil {
+			t.Fatal(err)
+		}
+		c.Written(n)
+	}
+	receive(0, 1000)
+	if sent := c.Next(nil, now); len(sent) > 0 || c.Wait(now) != ackDelay {
+		t.Errorf("sent %d bytes at once, and waits %v", len(sent), c.Wait(now))
+	}
+	receive(1000, 1000)
+	now += ackDelay
+	sent := c.Next(nil, now)
+	if want := Append(nil, &OutputAck{Offset: 2000}); !bytes.Equal(sent, want) || c.Wait(now) != 0 {
+		t.Errorf("sent %q, want %q, and waits %v", sent, want, c.Wait(now))
+	}
+	for offset := uint64(2000); offset < 2000+ackBytes; offset += maxData {
+		if sent := c.Next(nil, now); len(sent) > 0 {
+			t.Fatalf("sent %d bytes after %d", len(sent), offset)
+		}
+		receive(offset, maxData)
+	}
+	if sent := c.Next(nil, now); !bytes.Equal(sent, Append(nil, &OutputAck{Offset: 2000 + ackBytes})) {
+		t.Errorf("sent %q", sent)
+	}
 }
 
 // A client that may not send input to a command keeps its input to itself.

@@ -1,7 +1,7 @@
 // Package agent is the protocol of the session agent, for both ends. The agent
 // (cmd/kshell-agent) runs in a container, keeps a command running while no client
 // is connected, and lets clients attach again. No byte is lost or repeated.
-// docs/agent-protocol.md describes the protocol. kshell does not use the agent yet.
+// docs/agent-protocol.md describes the protocol. internal/resume uses the Client.
 //
 // [Session] is the agent's end, and [Client] is kshell's end. Both are state
 // machines: the caller passes them bytes and the time, and sends the bytes that they

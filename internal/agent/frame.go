@@ -13,6 +13,12 @@ const (
 	// maxData is the maximum number of bytes of input or output in one frame.
 	maxData = 32 << 10
 
+	// outputHeader is the number of bytes before the data in the frame of an Output.
+	outputHeader = frameHeader + 8 + 8 + 1
+
+	// maxNext is the number of bytes after which Session.Next appends no more frames.
+	maxNext = 64 << 10
+
 	// Frames of unknown types from firstOptional on are ignored, so that a later
 	// version can add types. A lower unknown type is an error.
 	firstOptional = 128
@@ -117,6 +123,19 @@ func Append(buf []byte, m Message) []byte {
 	buf = append(buf, m.frameType(), 0, 0, 0, 0)
 	w := writer{buf}
 	m.encode(&w)
+	putUint32(w.buf[at+1:], uint32(len(w.buf)-at-frameHeader))
+	return w.buf
+}
+
+// appendOutput is Append for an Output. It allocates nothing, which matters for the
+// bulk output of a command: the agent's memory limit makes garbage expensive.
+func appendOutput(buf []byte, m Output) []byte {
+	at := len(buf)
+	w := writer{append(buf, typeOutput, 0, 0, 0, 0)}
+	w.uint64(m.Offset)
+	w.uint64(m.Stamp)
+	w.uint8(uint8(m.Stream))
+	w.data(m.Data)
 	putUint32(w.buf[at+1:], uint32(len(w.buf)-at-frameHeader))
 	return w.buf
 }

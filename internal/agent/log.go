@@ -1,7 +1,14 @@
 package agent
 
 const (
-	chunkSize = 32 << 10
+	// chunkSize is the size of a chunk of output, in bytes. A frame with a whole
+	// chunk has 32 KiB. Container runtimes and servers pass output on in pieces of
+	// that size: a longer frame would need two pieces.
+	chunkSize = 32<<10 - outputHeader
+
+	// maxSpare is the maximum number of unused chunks that are kept. It is enough for
+	// the chunks that one acknowledgement drops.
+	maxSpare = 16
 
 	// maxRuns limits the memory for the boundaries between stdout and stderr.
 	maxRuns = 4096
@@ -12,7 +19,7 @@ const (
 type outputLog struct {
 	start, end uint64   // the offsets of the kept output
 	chunks     [][]byte // of chunkSize bytes; the first contains start
-	spare      []byte   // a chunk that is not used, or nil
+	spare      [][]byte // chunks that are not used, at most maxSpare
 	runs       []run    // the kept output, split by stream
 }
 
@@ -34,10 +41,7 @@ func (l *outputLog) append(stream Stream, data []byte) {
 	}
 	for len(data) > 0 {
 		if l.end == l.base()+uint64(len(l.chunks))*chunkSize {
-			if l.spare == nil {
-				l.spare = make([]byte, chunkSize)
-			}
-			l.chunks, l.spare = append(l.chunks, l.spare), nil
+			l.chunks = append(l.chunks, l.newChunk())
 		}
 		n := copy(l.chunks[len(l.chunks)-1][l.end%chunkSize:], data)
 		l.end += uint64(n)
@@ -50,6 +54,16 @@ func (l *outputLog) append(stream Stream, data []byte) {
 	}
 }
 
+func (l *outputLog) newChunk() []byte {
+	n := len(l.spare)
+	if n == 0 {
+		return make([]byte, chunkSize)
+	}
+	chunk := l.spare[n-1]
+	l.spare = l.spare[:n-1]
+	return chunk
+}
+
 // dropBefore drops the output below offset.
 func (l *outputLog) dropBefore(offset uint64) {
 	offset = min(offset, l.end)
@@ -58,7 +72,9 @@ func (l *outputLog) dropBefore(offset uint64) {
 	}
 	chunks := offset/chunkSize - l.start/chunkSize
 	for range min(chunks, uint64(len(l.chunks))) {
-		l.spare = l.chunks[0]
+		if len(l.spare) < maxSpare {
+			l.spare = append(l.spare, l.chunks[0])
+		}
 		l.chunks[0] = nil
 		l.chunks = l.chunks[1:]
 	}

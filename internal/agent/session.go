@@ -481,6 +481,10 @@ func (s *Session) owned() uint64 {
 	return max(s.owner.acked, s.log.start)
 }
 
+// OutputSize is the best size, in bytes, of a buffer with which the caller reads
+// output of the command. It is a multiple of the size of the largest frame's data.
+const OutputSize = 2 * chunkSize
+
 // Output adds output of the command: at most OutputRoom bytes.
 func (s *Session) Output(stream Stream, data []byte) {
 	s.log.append(stream, data)
@@ -519,7 +523,7 @@ func (s *Session) Exit(kind ExitKind, code uint8, text string) {
 }
 
 // Next appends the frames that can be sent to a client now to buf, and returns the
-// result. It appends not much more than 32 KiB.
+// result. It appends not much more than 64 KiB.
 func (s *Session) Next(p *Peer, buf []byte, now time.Duration) []byte {
 	c := p.client
 	if c.peer != p {
@@ -546,13 +550,16 @@ func (s *Session) Next(p *Peer, buf []byte, now time.Duration) []byte {
 		buf = Append(buf, &Skipped{p.sent})
 		p.skipped = false
 	}
-	for kept && len(buf) < maxData {
+	for kept && len(buf) < maxNext {
 		room := p.window.limit() - int(p.sent-c.acked)
+		if room <= 0 { // below 0 after the window has become smaller
+			break
+		}
 		stream, data := s.log.at(p.sent, min(room, s.frameLimit(p)))
 		if len(data) == 0 {
 			break
 		}
-		buf = Append(buf, &Output{Offset: p.sent, Stamp: stampOf(now), Stream: stream, Data: data})
+		buf = appendOutput(buf, Output{Offset: p.sent, Stamp: stampOf(now), Stream: stream, Data: data})
 		p.sent += uint64(len(data))
 	}
 	if s.exit != nil && p.sent == s.exit.Offset && !p.exitSent {

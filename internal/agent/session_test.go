@@ -275,6 +275,46 @@ func TestSession_SkipsAfterAcknowledgement(t *testing.T) {
 	}
 }
 
+// The window of a client may become smaller than the output that is in transit to it,
+// while more output is kept.
+func TestSession_WindowShrinksWithOutputInTransit(t *testing.T) {
+	s := NewSession(SessionConfig{Terminal: true})
+	const size = 1 << 20
+	for s.log.end < size {
+		s.Output(Stdout, make([]byte, 4<<10))
+	}
+	p := mustAttach(t, s, hello(1, 1), 0)
+	var inTransit []*Output
+	shrunk, drained := false, false
+	for now := 10 * time.Millisecond; ; now += time.Second { // the first round trip is short
+		for _, m := range next(t, s, p, now) {
+			if output, ok := m.(*Output); ok {
+				inTransit = append(inTransit, output)
+			}
+		}
+		if len(inTransit) == 0 {
+			break
+		}
+		first := inTransit[0]
+		inTransit = inTransit[1:]
+		ack := &OutputAck{Offset: first.Offset + uint64(len(first.Data)), Stamp: first.Stamp}
+		if now < time.Second {
+			ack.Stamp = stampOf(now - 5*time.Millisecond)
+		}
+		if err := s.Receive(p, ack, now); err != nil {
+			t.Fatal(err)
+		}
+		shrunk = shrunk || p.window.size < int(p.sent-p.client.acked)
+		drained = drained || p.window.limit() == 0
+	}
+	if p.client.acked != size {
+		t.Errorf("the client received %d of %d bytes", p.client.acked, size)
+	}
+	if !shrunk || !drained {
+		t.Errorf("the window became too small: %v, was drained: %v; want both", shrunk, drained)
+	}
+}
+
 // A command without a terminal waits for its owner, also while it is not attached.
 func TestSession_CommandWaitsForOwner(t *testing.T) {
 	s := NewSession(SessionConfig{})

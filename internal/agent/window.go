@@ -16,6 +16,15 @@ const (
 	slowQueue = 100 * time.Millisecond
 	fastQueue = 50 * time.Millisecond
 
+	// A window does not shrink below the output that arrives within safeQueue, or,
+	// up to slowWindow, within slowLinkQueue; see floor.
+	safeQueue     = 250 * time.Millisecond
+	slowLinkQueue = time.Second
+	slowWindow    = 32 << 10 // bytes
+
+	// rateInterval is the minimum time in which the rate of the output is measured.
+	rateInterval = 250 * time.Millisecond
+
 	// roundTripAge is the maximum age of the minimum round trip.
 	roundTripAge = 10 * time.Second
 )
@@ -30,6 +39,10 @@ type window struct {
 	roundTrip time.Duration // the minimum; 0 before the first sample
 	measured  time.Duration // the time of the sample that is the minimum
 	hold      uint64        // the size is not reduced again until output from this offset on is acknowledged
+	delay     time.Duration // the minimum queueing delay since hold was set
+	rate      int           // bytes per second that are acknowledged; 0 before the first measurement
+	since     time.Duration // the time since which count is counted
+	count     int           // the bytes that were acknowledged since then
 	draining  bool          // see limit
 	drained   uint64        // while draining, the end of the output that was sent
 }
@@ -60,8 +73,10 @@ func (w *window) acked(now, roundTrip time.Duration, acked, sent uint64, n int) 
 	if w.fixed {
 		return
 	}
+	limited := int(sent-acked)+n >= w.size/2 // the window limits the output
+	w.measureRate(now, n, limited)
 	if w.draining && acked >= w.drained {
-		w.draining, w.roundTrip = false, 0
+		w.endDrain(now)
 		return
 	}
 	if roundTrip <= 0 {
@@ -72,15 +87,54 @@ func (w *window) acked(now, roundTrip time.Duration, acked, sent uint64, n int) 
 	} else if now-w.measured > roundTripAge && !w.draining {
 		w.draining, w.drained = true, sent
 		if acked >= sent {
-			w.draining, w.roundTrip = false, 0
+			w.endDrain(now)
 			return
 		}
 	}
-	switch delay := roundTrip - w.roundTrip; {
-	case delay > slowQueue && acked >= w.hold:
-		w.size = max(w.size/2, minWindow)
-		w.hold = sent
-	case delay < fastQueue && int(sent-acked)+n >= w.size/2: // the window limits the output
+	delay := roundTrip - w.roundTrip
+	w.delay = min(w.delay, delay)
+	if delay < fastQueue && limited {
 		w.size = min(w.size+n, maxWindow)
 	}
+	if acked >= w.hold {
+		if w.delay > slowQueue {
+			w.size = min(max(w.size/2, w.floor()), maxWindow)
+		}
+		w.hold, w.delay = sent, 1<<62
+	}
+}
+
+// endDrain ends the pause in which the minimum round trip is measured again.
+func (w *window) endDrain(now time.Duration) {
+	w.draining, w.roundTrip = false, 0
+	w.since, w.count = now, 0
+}
+
+// measureRate measures the rate of the output. If the window does not limit the
+// output, the rate can only rise.
+func (w *window) measureRate(now time.Duration, n int, limited bool) {
+	w.count += n
+	passed := now - w.since
+	if passed < rateInterval {
+		return
+	}
+	rate := int(time.Duration(w.count) * time.Second / passed)
+	switch {
+	case w.rate == 0:
+		w.rate = rate
+	case limited || rate > w.rate:
+		w.rate += (rate - w.rate) / 4
+	}
+	w.since, w.count = now, 0
+}
+
+// floor returns the size below which the window does not shrink. On an overloaded
+// machine, each round trip is long, because the processes wait until they are
+// scheduled. A smaller window would not shorten this delay, but only reduce the rate.
+// The output of the floor needs safeQueue at the measured rate, so that the answer to
+// Ctrl-C is not much later even if the connection is what limits the rate. On slow
+// connections, a longer delay is accepted.
+func (w *window) floor() int {
+	slow := min(int(time.Duration(w.rate)*slowLinkQueue/time.Second), slowWindow)
+	return max(minWindow, slow, int(time.Duration(w.rate)*safeQueue/time.Second))
 }

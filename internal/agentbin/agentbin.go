@@ -1,6 +1,5 @@
 // Package agentbin embeds the session agent (cmd/kshell-agent), built for Linux
-// containers by "make agent". Without that, it contains no agents. kshell does
-// not use this package yet.
+// containers by "make agent". Without that, it contains no agents.
 //
 // It does not know how agents are started. It imports no other package of
 // kshell.
