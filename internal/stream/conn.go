@@ -53,6 +53,7 @@ type Conn struct {
 	openedAt  time.Time // when Driver.Opened was called, or zero
 	endedAt   time.Time // when the last message was read, or zero
 	delivered bool      // output or an event was delivered
+	accepted  bool      // Relay.Accept was called for the connection
 
 	// Used by the goroutines that write (stdin, resize).
 	writing sync.Mutex

@@ -30,10 +30,12 @@ const handshakeTimeout = 35 * time.Second
 // credentials, proxy and TLS settings of a configuration. Use NewDialer: the
 // zero value is not usable. It is safe for concurrent use.
 type Dialer struct {
+	cfg     *rest.Config
 	base    *url.URL
 	client  *http.Client
 	http    func() (*http.Client, error)      // for Get
 	http1   func() (http.RoundTripper, error) // for DialSPDY
+	early   func() (*http.Transport, error)   // for prepare; returns nil if it cannot be used
 	timeout time.Duration                     // the time limit of one handshake
 }
 
@@ -52,9 +54,11 @@ func NewDialer(cfg *rest.Config) (*Dialer, error) {
 	own.Timeout = 0
 	own.Transport = apiclient.PluginErrors(cfg, cmp.Or(client.Transport, http.DefaultTransport))
 	return &Dialer{
-		base: base, client: &own, timeout: cmp.Or(cfg.Timeout, handshakeTimeout),
+		cfg: cfg, base: base, client: &own, timeout: cmp.Or(cfg.Timeout, handshakeTimeout),
 		http:  sync.OnceValues(func() (*http.Client, error) { return newHTTP(cfg) }),
 		http1: sync.OnceValues(func() (http.RoundTripper, error) { return newHTTP1(cfg) }),
+
+		early: sync.OnceValues(func() (*http.Transport, error) { return newEarlyTransport(cfg, base) }),
 	}, nil
 }
 
@@ -96,7 +100,11 @@ func (d *Dialer) LineLength(r Request) int {
 // *HandshakeError if the server refused, a *ProtocolError if the server
 // selected none of the subprotocols offered, a *DialError if the server could
 // not be reached, or the context's cause.
-func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
+func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) { return d.dialOn(ctx, nil, r) }
+
+// dialOn is like Dial, but uses the connection p. If p is nil or cannot be used, it
+// opens another connection.
+func (d *Dialer) dialOn(ctx context.Context, p *prepared, r Request) (*Conn, error) {
 	bounded, cancel := context.WithTimeoutCause(ctx, d.timeout, d.timeoutError("WebSocket"))
 	defer cancel()
 	u := d.base.JoinPath(r.Path)
@@ -105,13 +113,24 @@ func (d *Dialer) Dial(ctx context.Context, r Request) (*Conn, error) {
 	if r.Origin {
 		header.Set("Origin", d.origin())
 	}
-	handshake := &upgrader{RoundTripper: d.client.Transport}
+	tcp, transport := new(tcpConn), d.client.Transport
+	if p != nil && p.wait(bounded) {
+		prepared, err := preparedTransport(d.cfg, p.conn)
+		if err != nil {
+			p.close()
+			return nil, fmt.Errorf("connection settings: %w", err)
+		}
+		tcp, transport = p.tcp, prepared
+	}
+	handshake := &upgrader{RoundTripper: transport}
 	client := *d.client
 	client.Transport = handshake
 	options := &websocket.DialOptions{HTTPClient: &client, HTTPHeader: header, Subprotocols: slices.Clone(r.Protocols)}
-	tcp := new(tcpConn)
 	ws, resp, err := websocket.Dial(tcp.traced(bounded), u.String(), options) //nolint:bodyclose // see websocket.Dial
 	if err != nil {
+		if transport != d.client.Transport {
+			p.close()
+		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -171,7 +190,9 @@ type upgrader struct {
 
 // RoundTrip implements http.RoundTripper.
 func (u *upgrader) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := u.RoundTripper.RoundTrip(req)
+	once := *req
+	once.Body = noBody{}
+	resp, err := u.RoundTripper.RoundTrip(&once)
 	if err != nil {
 		return nil, err
 	}
@@ -186,6 +207,20 @@ func (u *upgrader) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer resp.Body.Close()
 	return nil, newHandshakeError(resp, refusalBody(resp))
 }
+
+// noBody is the body of a handshake. It has no bytes, and nothing is sent for
+// it. It prevents http.Transport from sending the handshake again. http.Transport
+// repeats a GET without a body, or with http.NoBody, if the server has answered an
+// earlier request on the same connection, and then closes the connection without
+// an answer. The handshake must not be repeated, because the server may have
+// started the command.
+type noBody struct{}
+
+// Read implements io.Reader.
+func (noBody) Read([]byte) (int, error) { return 0, io.EOF }
+
+// Close implements io.Closer.
+func (noBody) Close() error { return nil }
 
 // refusalBody returns the beginning of the body of a refusal, at most maxRefusal
 // bytes. It does not read a JSON answer with the status 200, because that may be

@@ -53,7 +53,7 @@ func TestDial_SubprotocolNotOffered(t *testing.T) {
 			_, _, _ = ws.Read(context.Background())
 		})
 		_, err := d.dialFunc(c.offer...)(t.Context())
-		if err == nil || !strings.Contains(err.Error(), c.message) || !failed(err) {
+		if err == nil || !strings.Contains(err.Error(), c.message) || !IsFailure(err) {
 			t.Errorf("%q: got %v", selected, err)
 		}
 		var p interface{ Permanent() bool }

@@ -29,6 +29,7 @@
 //   - session.go: one remote command over a link; stdin.go sends its stdin,
 //     start.go limits the time until it starts, stuck.go checks whether it is
 //     still running
+//   - relay.go: commands that carry the caller's bytes, over a link
 //   - events.go: receives messages from the server over a link
 //   - objects.go: lists and watches objects over a link; objects_list.go reads
 //     the list, objects_watch.go receives the events, view.go compares both with

@@ -66,6 +66,7 @@ type link struct {
 	// Set before run.
 	temporary  func(error) bool          // reports whether to try again after a failure before the first connection
 	retryAfter func(error) time.Duration // returns the minimum delay that the server has requested; may be nil
+	relays     bool                      // a connection counts as one that worked only after Relay.Accept
 
 	// Used by the goroutine of run.
 	worked     bool      // works was called
@@ -179,7 +180,7 @@ func (l *link) run(
 		conn, err := l.open(ctx, attempt, dial)
 		if err == nil {
 			replaced, err = l.hold(ctx, conn, use)
-			if !l.worked || conn.worked() {
+			if l.counts(conn) {
 				backoff = l.backoff()
 				l.works()
 			}
@@ -193,7 +194,7 @@ func (l *link) run(
 			continue
 		case errors.Is(err, errExpired), ctx.Err() == nil && l.expired(0) && errors.Is(err, context.DeadlineExceeded):
 			return last // GiveUpAfter ended this attempt, so err does not say why connecting failed
-		case !failed(err):
+		case !IsFailure(err):
 			return err
 		case ctx.Err() != nil:
 			return quit(ctx, err)
@@ -201,7 +202,7 @@ func (l *link) run(
 		last = err
 		l.notify(Failed{err})
 		var delay time.Duration
-		if !replaced && (!l.settings.Eager || conn == nil || conn.lived() < livedAfter) {
+		if !replaced && !l.eager(conn) {
 			delay = backoff.Step()
 		}
 		if l.retryAfter != nil {
@@ -219,6 +220,27 @@ func (l *link) run(
 			return quit(ctx, err)
 		}
 	}
+}
+
+// counts reports whether a connection that has ended counts as one that worked.
+// The first connection always does, unless the link has relays.
+func (l *link) counts(conn *Conn) bool {
+	if l.relays {
+		return conn.accepted
+	}
+	return !l.worked || conn.worked()
+}
+
+// eager reports whether the next attempt begins without a delay. conn is the
+// connection that has ended, or nil if no connection could be opened.
+func (l *link) eager(conn *Conn) bool {
+	switch {
+	case conn == nil:
+		return false
+	case l.relays:
+		return conn.accepted && conn.lived() >= relayLived
+	}
+	return l.settings.Eager && conn.lived() >= livedAfter
 }
 
 // errExpired is the cause with which GiveUpAfter cancels an attempt.
@@ -370,9 +392,9 @@ func quit(ctx context.Context, last error) error {
 	return last
 }
 
-// failed reports whether err is a failure of the link, as opposed to an outcome
-// of the command.
-func failed(err error) bool {
+// IsFailure reports whether err is a failure of a connection or of an attempt to
+// open one, as opposed to an outcome of the command.
+func IsFailure(err error) bool {
 	var lost *LostError
 	var refused *HandshakeError
 	var unreachable *DialError

@@ -76,7 +76,7 @@ func TestReconnectDefault(t *testing.T) {
 				observe = func(Event) {}
 			}
 			err := NewSession(&testDriver{dial: d.dialFunc(V5)}, observe, Settings{}).Run(t.Context())
-			if observed != failed(err) {
+			if observed != IsFailure(err) {
 				t.Errorf("observed %v: %v", observed, err)
 			}
 		})

@@ -237,7 +237,7 @@ func (o *Objects[T]) sync(ctx context.Context) error {
 // Stale was delivered and no Synced since then. It returns err, or the error of
 // deliver.
 func (o *Objects[T]) reportFailure(ctx context.Context, err error) error {
-	if !o.synced || !failed(err) || permanent(err) || ctx.Err() != nil {
+	if !o.synced || !IsFailure(err) || permanent(err) || ctx.Err() != nil {
 		return err
 	}
 	o.synced = false

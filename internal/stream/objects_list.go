@@ -68,7 +68,7 @@ func listError(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case failed(err), errors.As(err, &notList), errors.As(err, &large):
+	case IsFailure(err), errors.As(err, &notList), errors.As(err, &large):
 		return err
 	}
 	return &LostError{err}

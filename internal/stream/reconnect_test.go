@@ -124,7 +124,7 @@ func TestGiveUpAfter_EndsInTime(t *testing.T) {
 				set := Settings{LinkSettings: LinkSettings{GiveUpAfter: limit}, Proof: c.proof}
 				start := time.Now()
 				_, err := runConnections(t, &testDriver{}, set, c.behaviors...)
-				if took := time.Since(start); !failed(err) || took > limit || took < limit/2 {
+				if took := time.Since(start); !IsFailure(err) || took > limit || took < limit/2 {
 					t.Errorf("error %v after %v, want a failure within %v", err, took, limit)
 				}
 			})

@@ -83,7 +83,9 @@ const (
 	// and none is named.
 	RefusalBadRequest
 	// RefusalUnavailable means that the server, or the upstream server of a
-	// gateway, is temporarily unavailable (502, 503, 504).
+	// gateway, is temporarily unavailable (502, 503, 504), or that the kubelet
+	// has just started and does not know its pods yet (404 and the text "pod
+	// does not exist").
 	RefusalUnavailable
 	// RefusalUpgradeIgnored means that the server answered as if no upgrade had
 	// been requested (200).
@@ -179,6 +181,10 @@ var refusalRules = []struct {
 	{class: RefusalPolicy, codes: codes{http.StatusForbidden, http.StatusUnprocessableEntity}, answer: answerStatus},
 	{class: RefusalForbidden, codes: codes{http.StatusForbidden}},
 	{class: RefusalNotFound, codes: codes{http.StatusNotFound}, answer: answerStatus},
+	{
+		class: RefusalUnavailable, codes: codes{http.StatusNotFound}, answer: answerText,
+		contains: "pod does not exist",
+	},
 	{class: RefusalUnknownPath, codes: codes{http.StatusNotFound}},
 	{class: RefusalNotRunning, answer: answerText, contains: "container not found"},
 	{class: RefusalNoCertificate, contains: "remote error: tls: internal error"},
@@ -280,13 +286,14 @@ func (e *HandshakeError) Error() string {
 
 // Permanent reports whether the same request would be refused again. If Err is
 // set, Permanent returns Err.Permanent(). Otherwise, a request that took too
-// long to arrive (408), overload (429), a server that restarts and a node that
-// cannot be reached (5xx) are temporary.
+// long to arrive (408), overload (429), a server that restarts, a node that
+// cannot be reached (5xx) and a kubelet that has just started are temporary.
 func (e *HandshakeError) Permanent() bool {
 	if e.Err != nil {
 		return e.Err.Permanent()
 	}
-	return e.StatusCode < 500 && e.StatusCode != http.StatusTooManyRequests && e.StatusCode != http.StatusRequestTimeout
+	return e.StatusCode < 500 && e.StatusCode != http.StatusTooManyRequests &&
+		e.StatusCode != http.StatusRequestTimeout && e.class() != RefusalUnavailable
 }
 
 // maxRefusal limits how much of a refusal is read, and maxText how much of a

@@ -54,6 +54,7 @@ func TestRefusal(t *testing.T) {
 		{name: "no such pod", code: 404, message: `pods "web" not found`, want: RefusalNotFound},
 		{name: "not an API server", code: 404, body: "404 page not found", want: RefusalUnknownPath},
 		{name: "not an API server, no body", code: 404, want: RefusalUnknownPath},
+		{name: "kubelet that has restarted", code: 404, body: "pod does not exist\n", want: RefusalUnavailable},
 		{name: "kubelet, dead container", code: 500, body: container, want: RefusalNotRunning},
 		{name: "kubelet down", code: 500, message: dialing, want: RefusalUnreachable},
 		{name: "kubelet down, text", code: 500, body: dialing, want: RefusalUnreachable},
@@ -145,6 +146,17 @@ func FuzzRefusal(f *testing.F) {
 			t.Errorf("message %q, %d bytes of text", refused, len(refused.Text))
 		}
 	})
+}
+
+// A kubelet that has restarted does not know its pods for some seconds.
+func TestHandshakeError_RestartedKubelet(t *testing.T) {
+	refused := newHandshakeError(response(http.StatusNotFound, ""), []byte("pod does not exist\n"))
+	if refused.Permanent() || !temporary(refused) {
+		t.Errorf("%v is permanent", refused)
+	}
+	if other := newHandshakeError(response(http.StatusNotFound, ""), []byte("404 page not found\n")); !other.Permanent() {
+		t.Errorf("%v is not permanent", other)
+	}
 }
 
 func TestHandshakeError(t *testing.T) {

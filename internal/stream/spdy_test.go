@@ -424,7 +424,7 @@ func TestDialSPDY_Refused(t *testing.T) {
 			testInBubble(t, func(t *testing.T) {
 				d := serveSPDY(t, func(w http.ResponseWriter, r *http.Request) { c.answer(t, w, r) })
 				_, err := d.spdyDialFunc("stdout")(t.Context())
-				if fmt.Sprint(err) != c.want || !failed(err) {
+				if fmt.Sprint(err) != c.want || !IsFailure(err) {
 					t.Errorf("got  %v\nwant %s", err, c.want)
 				}
 			})

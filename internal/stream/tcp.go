@@ -29,14 +29,17 @@ type tcpConn struct {
 // connection that it uses.
 func (c *tcpConn) traced(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) {
-			if tcp, ok := unwrapConn(info.Conn).(*net.TCPConn); ok {
-				if raw, err := tcp.SyscallConn(); err == nil {
-					c.raw.Store(&raw)
-				}
-			}
-		},
+		GotConn: func(info httptrace.GotConnInfo) { c.set(info.Conn) },
 	})
+}
+
+// set sets c to a connection, which may be wrapped.
+func (c *tcpConn) set(conn net.Conn) {
+	if tcp, ok := unwrapConn(conn).(*net.TCPConn); ok {
+		if raw, err := tcp.SyscallConn(); err == nil {
+			c.raw.Store(&raw)
+		}
+	}
 }
 
 // unwrapConn returns the connection without the wrappers of TLS and of

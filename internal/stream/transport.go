@@ -26,6 +26,7 @@ type Transport struct {
 	dialer    *Dialer
 	usesSPDY  bool
 	webSocket bool // Dial has opened a WebSocket
+	prepared  *prepared
 }
 
 // NewTransport returns a Transport for the server of cfg. It connects to
@@ -67,7 +68,7 @@ func (t *Transport) UsesSPDY() bool {
 // errors are those of Dialer.Dial.
 func (t *Transport) DialWebSocket(ctx context.Context, r Request) (*Conn, error) {
 	dialer, _ := t.state()
-	return dialer.Dial(ctx, r)
+	return dialer.dialOn(ctx, t.takePrepared(), r)
 }
 
 // Dial opens a connection. The errors are those of Dialer.Dial. If both
@@ -105,7 +106,7 @@ func (t *Transport) dial(ctx context.Context, r Request) (*Conn, error) {
 	if usesSPDY {
 		return dialer.DialSPDY(ctx, r)
 	}
-	conn, err := dialer.Dial(ctx, r)
+	conn, err := dialer.dialOn(ctx, t.takePrepared(), r)
 	if err == nil {
 		t.setWebSocketWorks()
 		return conn, nil
