@@ -62,6 +62,10 @@ func (e *GaveUpError) Unwrap() error { return e.Err }
 // the command ended. It is the cause of the session's context.
 var ErrLeft = errors.New("session left")
 
+// ErrDetached means that the user has left the command running, in its session of
+// the session agent. A message was printed.
+var ErrDetached = errors.New("detached")
+
 // ContextCause returns the error to report if a call with the context ctx has
 // returned err. If err is not nil and the cause of ctx is a
 // cleanup.SignalError, a TimeoutError or ErrLeft, it returns that cause,

@@ -4,8 +4,8 @@
 //
 // Invariants:
 //   - Classify is the only place that decides exit codes and causes.
-//   - Only a nil error, which means that the command reported success, has exit
-//     code 0.
+//   - Only a nil error, which means that the command reported success, and
+//     ErrDetached have exit code 0.
 package outcome
 
 import (
@@ -20,7 +20,7 @@ import (
 
 // ExitCodes is the table of exit codes, for --help. README.md has the same
 // table.
-const ExitCodes = `  0      the command reported success
+const ExitCodes = `  0      the command reported success, or is left running in its session (~d, --detach)
   1-254  the command's own exit code
   2      kshell was called with wrong arguments (or the command exited with 2)
   124    --timeout expired before the command ended
@@ -49,6 +49,7 @@ const (
 	Exited        Cause = "exited"         // the exit code is the command's own
 	Signal        Cause = "signal"         // a signal ended kshell
 	Timeout       Cause = "timeout"        // --timeout expired
+	Detached      Cause = "detached"       // the user has left the command running in its session
 	Usage         Cause = "usage"          // wrong arguments
 	NotFound      Cause = "not-found"      // the container has no such command
 	NotExecutable Cause = "not-executable" // the container could not run the command
@@ -94,6 +95,8 @@ func Classify(err error) Outcome {
 	switch {
 	case err == nil:
 		return Outcome{ExitCode: 0, Cause: Exited, Silent: true}
+	case errors.Is(err, ErrDetached):
+		return Outcome{ExitCode: 0, Cause: Detached, Silent: true}
 	case errors.As(err, &exit):
 		return Outcome{ExitCode: processCode(exit.Code), Cause: Exited, Silent: true}
 	case errors.As(err, &remote) && remote.Start == stream.StartNotFound:

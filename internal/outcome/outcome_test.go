@@ -68,6 +68,7 @@ func TestClassify(t *testing.T) {
 
 		{"timeout", TimeoutError{time.Second}, 124, Timeout, false},
 		{"failed in several pods", &FanoutError{ExitCode: 130, Failed: 1, Pods: 3}, 130, Failed, true},
+		{"detached", ErrDetached, 0, Detached, true},
 		{"already reported", &ReportedError{1, errors.New("x")}, 1, Failed, true},
 		{"session left", ErrLeft, 255, Failed, false},
 		{"INT", cleanup.SignalError{Signal: syscall.SIGINT}, 130, Signal, true},

@@ -21,7 +21,8 @@ type Status struct {
 	Container string `json:"container,omitempty"`
 	Node      string `json:"node,omitempty"`
 	Protocol  string `json:"protocol,omitempty"` // such as v5.channel.k8s.io or "SPDY/3.1 v4.channel.k8s.io"
-	Mode      string `json:"mode,omitempty"`     // exact or plain; empty if nothing ran
+	Mode      string `json:"mode,omitempty"`     // exact, resume or plain; empty if nothing ran
+	Session   string `json:"session,omitempty"`  // the ID of the session of the session agent
 	Inexact   string `json:"inexact,omitempty"`  // why the mode is not exact, although exact was wanted
 	// How many bytes were read from stdin, and written to stdout and stderr.
 	StdinBytes  int64 `json:"stdinBytes"`

@@ -35,12 +35,14 @@ const (
 	keyHeadlamp   = "headlamp"
 	keyCluster    = "headlamp-cluster"
 	keyStateless  = "headlamp-stateless"
+	keyResume     = "resume"
+	keyResumeDir  = "resume-dir"
 )
 
 // keys lists all keys, in the order of Settings.All.
 var keys = []string{
 	keyNamespace, keyShell, keyEscapeChar, keyKeepalive, keyIdle, keyHTTP, keyNodeImage,
-	keyHeadlamp, keyCluster, keyStateless,
+	keyHeadlamp, keyCluster, keyStateless, keyResume, keyResumeDir,
 }
 
 // Settings holds the effective settings for one context of the kubeconfig. An
@@ -56,13 +58,15 @@ type Settings struct {
 	Headlamp   Value // see --headlamp; default: no Headlamp server
 	Cluster    Value // see --headlamp-cluster; default: that of the flag
 	Stateless  Value // see --headlamp-stateless; default: that of the flag
+	Resume     Value // see --resume; default: that of the flag
+	ResumeDir  Value // see --resume-dir; default: that of the flag
 }
 
 // All returns the settings in the order in which they are listed to users.
 func (s *Settings) All() []Value {
 	return []Value{
 		s.Namespace, s.Shell, s.EscapeChar, s.Keepalive, s.Idle, s.HTTP, s.NodeImage,
-		s.Headlamp, s.Cluster, s.Stateless,
+		s.Headlamp, s.Cluster, s.Stateless, s.Resume, s.ResumeDir,
 	}
 }
 
@@ -231,6 +235,8 @@ func (f *File) Settings(context string, lookupEnv func(name string) (string, boo
 		Headlamp:   get(keyHeadlamp),
 		Cluster:    get(keyCluster),
 		Stateless:  get(keyStateless),
+		Resume:     get(keyResume),
+		ResumeDir:  get(keyResumeDir),
 	}
 }
 

@@ -95,7 +95,8 @@ func TestSettings_Precedence(t *testing.T) {
 // TestSettings_EveryKey checks that each key sets the field of the same name.
 func TestSettings_EveryKey(t *testing.T) {
 	path := write(t, "namespace: a\nshell: b\nescape-char: c\nkeepalive: d\nidle-keepalive: false\n"+
-		"http-credentials: drop\nnode-image: e\nheadlamp: f\nheadlamp-cluster: g\nheadlamp-stateless: h\n")
+		"http-credentials: drop\nnode-image: e\nheadlamp: f\nheadlamp-cluster: g\nheadlamp-stateless: h\n"+
+		"resume: i\nresume-dir: j\n")
 	file, err := Load(path)
 	if err != nil {
 		t.Fatal(err)
@@ -112,6 +113,8 @@ func TestSettings_EveryKey(t *testing.T) {
 		Headlamp:   Value{"headlamp", "f", path, false},
 		Cluster:    Value{"headlamp-cluster", "g", path, false},
 		Stateless:  Value{"headlamp-stateless", "h", path, false},
+		Resume:     Value{"resume", "i", path, false},
+		ResumeDir:  Value{"resume-dir", "j", path, false},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
