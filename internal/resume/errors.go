@@ -1,0 +1,72 @@
+package resume
+
+import (
+	"kshell/internal/agent"
+	"kshell/internal/stream"
+)
+
+// UnableError means that the container cannot run the agent. Nothing has run.
+type UnableError struct {
+	Reason string
+	Err    error // the cause, or nil
+}
+
+func (e *UnableError) Error() string {
+	return "the session agent cannot run in the container: " + e.Reason
+}
+
+// Unwrap returns the cause.
+func (e *UnableError) Unwrap() error { return e.Err }
+
+// GoneError means that the session does not exist any more.
+type GoneError struct {
+	ID     string
+	Reason string // why, or ""
+}
+
+func (e *GoneError) Error() string {
+	text := "the session " + e.ID + " does not exist any more"
+	if e.Reason != "" {
+		text += ": " + e.Reason
+	}
+	return text
+}
+
+// LimitError means that the agent ended the command at one of the time limits
+// of the session.
+type LimitError struct {
+	Exit *stream.ExitError // 128 and the signal with which the command was ended
+	Text string            // which limit
+}
+
+func (e *LimitError) Error() string { return "the session agent has ended the command: " + e.Text }
+
+// Unwrap returns the exit code.
+func (e *LimitError) Unwrap() error { return e.Exit }
+
+// signaled is added to the number of a signal that has ended the command, as a
+// shell does.
+const signaled = 128
+
+// outcome returns the error for the end of the command.
+func outcome(exit *agent.Exit) error {
+	code := int(exit.Code)
+	switch exit.Kind {
+	case agent.Exited:
+		if code == 0 {
+			return nil
+		}
+		return &stream.ExitError{Code: code}
+	case agent.Signaled:
+		return &stream.ExitError{Code: signaled + code}
+	case agent.NotStarted:
+		failure := stream.StartNotExecutable
+		if code == 127 {
+			failure = stream.StartNotFound
+		}
+		return &stream.RemoteError{Message: exit.Text, Start: failure}
+	case agent.TimedOut:
+		return &LimitError{Exit: &stream.ExitError{Code: signaled + code}, Text: exit.Text}
+	}
+	return &stream.RemoteError{Message: "unknown kind of end from the session agent"}
+}
