@@ -19,6 +19,9 @@ type Fault struct {
 	// Path limits the fault to requests whose URL path contains it. Default:
 	// exec and attach requests; "/" matches all requests.
 	Path string
+	// WholePath limits the fault to requests whose URL path is equal to Path. It
+	// has no effect if Path is empty.
+	WholePath bool
 	// Method limits the fault to requests with this HTTP method. Default: all.
 	Method string
 	// Upgrades limits the fault to requests for an upgrade to another protocol,
@@ -259,7 +262,7 @@ func (f Fault) matches(r *http.Request) bool {
 	if f.Path == "" {
 		return exec || strings.HasSuffix(path, "/attach")
 	}
-	return strings.Contains(path, f.Path)
+	return strings.Contains(path, f.Path) && (!f.WholePath || path == f.Path)
 }
 
 // denies reports whether the server refuses the request as an admission policy

@@ -4,9 +4,12 @@ package sandbox_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -18,6 +21,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
 
 	"kshell/internal/sandbox"
 )
@@ -292,6 +296,46 @@ func TestDown_ProcessesSurvive(t *testing.T) {
 	}
 	if pid := s.Sessions()[0].Pid; !slices.Contains(s.Pids("default", "web", "web"), pid) {
 		t.Errorf("process %d did not survive", pid)
+	}
+}
+
+// A client may reset its connection while the server sends the 101. Close must
+// not wait for such a connection.
+func TestClose_ResetDuringUpgrade(t *testing.T) {
+	s := start(t, sandbox.Config{Gentle: true})
+	cfg := restConfig(t, s, "sandbox")
+	tlsConfig, err := rest.TLSConfigFor(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := strings.TrimPrefix(s.URL(), "https://")
+	if tlsConfig.ServerName, _, err = net.SplitHostPort(host); err != nil {
+		t.Fatal(err)
+	}
+	for range 200 {
+		raw, err := net.Dial("tcp", host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn := tls.Client(raw, tlsConfig)
+		if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n"+
+			"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
+			"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: %s\r\n\r\n",
+			execPath("web", execQuery("o", "true")), host, cfg.BearerToken, v5); err != nil {
+			t.Fatal(err)
+		}
+		_ = raw.(*net.TCPConn).SetLinger(0)
+		_ = raw.Close()
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(testTimeout):
+		t.Fatal("Close did not return")
 	}
 }
 

@@ -92,6 +92,7 @@ type faultConn struct {
 }
 
 func (c *faultConn) Read(p []byte) (int, error) {
+	c.srv.steps.Load().awaitOutput(c.srv.ctx)
 	if len(c.buffered) > 0 {
 		n := copy(p, c.buffered)
 		c.buffered = c.buffered[n:]
@@ -136,6 +137,7 @@ func (c *faultConn) Write(p []byte) (int, error) {
 		}
 		return total, nil
 	}
+	c.srv.steps.Load().sent(c.srv.ctx, p)
 	if c.payload == 0 {
 		if c.f.actsAt(AfterSent) && c.f.Do == SaySuccess && c.sent >= c.f.N {
 			c.act()
@@ -370,6 +372,13 @@ func (c *faultConn) SetDeadline(t time.Time) error {
 		return nil
 	}
 	return c.Conn.SetDeadline(t)
+}
+
+// abandon closes both directions of a connection whose upgrade has failed.
+func (c *faultConn) abandon() {
+	_ = c.Close() // closes at least the direction to the client
+	_ = c.Close() // closes the other direction, if it is still open
+	c.finish()
 }
 
 // finish waits until Close has closed both directions, and then ends the link.

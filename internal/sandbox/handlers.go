@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -16,19 +18,35 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 	"k8s.io/apimachinery/pkg/types"
 )
 
 // bodyLimit is the largest request body that is read, in bytes.
 const bodyLimit = 3 << 20
 
-func (s *Server) serveGet(w http.ResponseWriter, c call, res metav1.APIResource) error {
+func (s *Server) serveGet(w http.ResponseWriter, r *http.Request, c call, res metav1.APIResource) error {
 	o, ok := s.store.get(res.Name, c.key())
 	if !ok {
 		return apierrors.NewNotFound(schema.GroupResource{Group: c.group, Resource: c.resource}, c.name)
 	}
+	if pod, isPod := o.(*corev1.Pod); isPod && strings.HasPrefix(r.Header.Get("Accept"), runtime.ContentTypeProtobuf) {
+		return writeProtobuf(w, pod)
+	}
 	writeJSON(w, http.StatusOK, o)
+	return nil
+}
+
+// writeProtobuf writes a pod in the encoding of the real API server.
+func writeProtobuf(w http.ResponseWriter, pod *corev1.Pod) error {
+	var body bytes.Buffer
+	if err := protobuf.NewSerializer(nil, nil).Encode(pod, &body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", runtime.ContentTypeProtobuf)
+	_, _ = w.Write(body.Bytes()) // the client may be gone
 	return nil
 }
 

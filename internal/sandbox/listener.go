@@ -13,6 +13,7 @@ import (
 type listener struct {
 	net.Listener
 	closed func() error
+	hello  func() // called when the first bytes of a connection have arrived; may be nil
 
 	mu       sync.Mutex
 	conns    map[*rawConn]struct{}
@@ -25,6 +26,7 @@ type rawConn struct {
 	net.Conn
 	ln   *listener
 	once sync.Once
+	said sync.Once     // calls hello
 	gone chan struct{} // closed by Close
 }
 
@@ -89,6 +91,15 @@ func (l *listener) down() (up func()) {
 		defer l.mu.Unlock()
 		l.refusing--
 	})
+}
+
+// Read implements io.Reader.
+func (c *rawConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && c.ln.hello != nil {
+		c.said.Do(c.ln.hello)
+	}
+	return n, err
 }
 
 // Close may be called more than once.

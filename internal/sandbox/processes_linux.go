@@ -13,7 +13,9 @@ import (
 // findProcesses returns the running processes whose markVariable begins with
 // mark or that belong to one of the sessions. inUse are the sessions that have
 // running members. A process that changed its environment is still found,
-// because /proc contains its initial environment.
+// because /proc contains its initial environment. A session agent of kshell
+// (cmd/kshell-agent), which has its own environment and session, is found by the
+// command that it runs.
 func findProcesses(mark string, sessions []int) (pids, inUse []int) {
 	for _, pid := range allPids() {
 		dir := filepath.Join("/proc", strconv.Itoa(pid))
@@ -27,9 +29,29 @@ func findProcesses(mark string, sessions []int) (pids, inUse []int) {
 		}
 		if member || hasMark(dir, mark) {
 			pids = append(pids, pid)
+			if agent := agentOf(dir); agent != 0 && !slices.Contains(pids, agent) {
+				pids = append(pids, agent)
+			}
 		}
 	}
 	return pids, inUse
+}
+
+// agentDir is the beginning of the names of the directories of session agents.
+const agentDir = ".kshell-agent-"
+
+// agentOf returns the process ID of the session agent that runs a process, or 0.
+func agentOf(dir string) int {
+	fields := statOf(dir)
+	if len(fields) <= statSize {
+		return 0
+	}
+	program, err := os.Readlink(filepath.Join("/proc", fields[statParent], "exe"))
+	if err != nil || !strings.HasPrefix(filepath.Base(filepath.Dir(program)), agentDir) {
+		return 0
+	}
+	pid, _ := strconv.Atoi(fields[statParent]) // 0 if it is not a number
+	return pid
 }
 
 func allPids() []int {
@@ -90,6 +112,7 @@ func sessionOf(dir string) (session int, state string) {
 // Indexes into the fields that statOf returns.
 const (
 	statState   = 0
+	statParent  = 1 // the ID of the parent process
 	statSession = 3
 	statSize    = 20 // the size of the process's memory; 0 for kernel threads and for a process that is exiting
 	statEnvEnd  = 48 // the address of the end of the environment; 0 during an exec, which sets it last

@@ -20,6 +20,7 @@ type Session struct {
 	Pid         int    // PID of the command, or 0 before its start; for an attach, PID of the main process
 	Code        int    // the exit code of the command, if Exited
 	Exited      bool
+	NotRunning  bool // the container does not run, so the command was not started
 	Closed      bool // the server has sent everything and called Close; bytes may still be in flight
 	Open        bool // the socket is open
 }

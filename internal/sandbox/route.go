@@ -84,6 +84,7 @@ func (q request) verb(r *http.Request) string {
 
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	s.records.request()
+	s.steps.Load().arrive(r.Context(), r.Method+" "+r.URL.Path)
 	f := s.faults.take(r)
 	if f.atRequest(s, w, r) {
 		return
@@ -143,7 +144,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, c call) error 
 	case r.Method == http.MethodGet && c.name == "":
 		return s.serveList(w, c, res)
 	case r.Method == http.MethodGet:
-		return s.serveGet(w, c, res)
+		return s.serveGet(w, r, c, res)
 	case r.Method == http.MethodPost && c.resource == "pods" && c.name == "":
 		return s.serveCreate(w, r, c)
 	case r.Method == http.MethodDelete && c.resource == "pods" && c.name != "":

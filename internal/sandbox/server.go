@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -79,6 +80,7 @@ type Server struct {
 	store   *store
 	faults  faults
 	records records
+	steps   atomic.Pointer[Steps] // nil before Expect
 
 	wg sync.WaitGroup // all goroutines and running requests
 
@@ -174,6 +176,7 @@ func listen(cfg Config) (net.Listener, error) {
 
 func (s *Server) serve(inner net.Listener, certs *certificates) {
 	s.ln = newListener(inner)
+	s.ln.hello = func() { s.steps.Load().arrive(s.ctx, StepTLS) }
 	s.http = &http.Server{
 		Handler:           s.tracked(s.serveHTTP),
 		ErrorLog:          log.New(io.Discard, "", 0),

@@ -57,8 +57,7 @@ func (s *Server) streamSPDY(w http.ResponseWriter, r *http.Request, c call, o op
 	conn, opened, err := upgradeSPDY(hw, protocol)
 	if err != nil {
 		if hw.conn != nil {
-			_ = hw.conn.Close()
-			hw.conn.finish()
+			hw.conn.abandon()
 		}
 		return
 	}

@@ -111,12 +111,13 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c call, o option
 	name, streams, err := conn.Open(hw, r)
 	if err != nil {
 		if hw.conn != nil {
-			hw.conn.finish()
+			hw.conn.abandon()
 		}
 		return
 	}
 	record := &Session{
 		Path: r.URL.Path, Query: c.query, User: c.user, Offered: offered, Subprotocol: name, Open: true,
+		NotRunning: target == nil || target.running() == nil,
 	}
 	s.records.add(record)
 	ses := &session{srv: s, options: o, record: record, conn: conn, sock: hw.conn, streams: streams, protocol: name}
