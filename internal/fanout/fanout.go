@@ -100,17 +100,26 @@ func Run(ctx context.Context, targets []Target, o Options) error {
 	defer r.folds.close()
 
 	results := make([]result, len(targets))
+	Each(len(targets), o.Parallel, func() { cancel(errPanicked) }, func(i int) {
+		results[i] = r.run(ctx, i, targets[i])
+	})
+	return r.conclude(ctx, results)
+}
+
+// Each calls f with each index below n, for up to parallel indexes at the same
+// time, and returns when all calls have returned. If a call panics, Each calls
+// stop, so that the other calls end soon, and then panics.
+func Each(n, parallel int, stop func(), f func(i int)) {
 	var next atomic.Int64
-	workers := group.New(func() { cancel(errPanicked) })
-	for range min(o.Parallel, len(targets)) {
+	workers := group.New(stop)
+	for range min(parallel, n) {
 		workers.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(targets); i = int(next.Add(1)) - 1 {
-				results[i] = r.run(ctx, i, targets[i])
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
 			}
 		})
 	}
 	workers.Wait()
-	return r.conclude(ctx, results)
 }
 
 // errPanicked ends the other commands when one of them panics.

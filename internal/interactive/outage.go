@@ -1,17 +1,22 @@
 package interactive
 
 import (
+	"fmt"
 	"time"
 
 	"kshell/internal/outcome"
 	"kshell/internal/remote"
 	"kshell/internal/stream"
+	"kshell/internal/terminal"
 )
 
 // outage tells the user about a lost connection and the attempts to reconnect.
 // The goroutine of the session calls its methods.
 type outage struct {
 	console   *Console
+	sameShell bool      // a new connection continues the shell of the previous one
+	keys      string    // the keys that the user can type during an outage, except while connecting; in brackets
+	quit      string    // the key that ends the session during an outage; in brackets
 	connected bool      // at least one connection was opened; it may be lost now
 	begin     time.Time // when the connection was lost; zero if connected or not yet connected
 	cause     string    // the last failure
@@ -21,11 +26,31 @@ type outage struct {
 	done      chan struct{} // closed when the countdown has ended
 }
 
+// newOutage returns an outage of a session on c. keysKept means that keys that are
+// typed during an outage reach the remote after it, so only the keys after the
+// escape character have an effect on kshell.
+func newOutage(c *Console, keysKept bool) *outage {
+	o := &outage{
+		console: c, sameShell: c.options.SameShell || keysKept,
+		keys: " (Enter: now, Ctrl-D: quit)", quit: " (Ctrl-D: quit)",
+	}
+	if keysKept {
+		o.keys, o.quit = "", ""
+		if c.options.Escape != terminal.NoEscape {
+			escape := string(rune(c.options.Escape))
+			o.quit = fmt.Sprintf(" (%[1]s%[2]c: leave it running, %[1]s%[3]c: end it)", escape, keyDetach, keyLeave)
+			o.keys = fmt.Sprintf(" (%[1]s%[2]c: now, %[1]s%[3]c: leave it running, %[1]s%[4]c: end it)",
+				escape, keyReconnect, keyDetach, keyLeave)
+		}
+	}
+	return o
+}
+
 // failed is called with each failure.
 func (o *outage) failed(err error) {
 	if o.connected && o.begin.IsZero() {
 		o.begin = time.Now()
-		if !o.console.options.SameShell {
+		if !o.sameShell {
 			o.console.Tidy() // a full-screen program is lost with its shell
 		}
 	}
@@ -48,7 +73,6 @@ func (o *outage) noteCause() {
 // waiting is called before each wait for the next attempt. It counts down the
 // seconds in the status line if there is one.
 func (o *outage) waiting(delay time.Duration) {
-	const keys = " (Enter: now, Ctrl-D: quit)"
 	c := o.console
 	switch {
 	case !o.connected: // the terminal is not raw yet
@@ -56,14 +80,14 @@ func (o *outage) waiting(delay time.Duration) {
 		return
 	case c.screen.HasStatus():
 		o.noteCause()
-		o.startCountdown(time.Now().Add(delay), keys)
+		o.startCountdown(time.Now().Add(delay), o.keys)
 		return
 	case o.cause == o.noted:
-		c.env.Notice.WarnAlways("trying again in %s%s", remote.Seconds(delay), keys)
+		c.env.Notice.WarnAlways("trying again in %s%s", remote.Seconds(delay), o.keys)
 		return
 	}
 	o.noted = o.cause
-	c.env.Notice.WarnAlways("%s; trying again in %s%s", o.cause, remote.Seconds(delay), keys)
+	c.env.Notice.WarnAlways("%s; trying again in %s%s", o.cause, remote.Seconds(delay), o.keys)
 }
 
 // startCountdown shows the seconds until end in the status line, followed by
@@ -108,7 +132,7 @@ func (o *outage) connecting() {
 	case c.cmd.Cluster().Prompts(): // a credential plugin may write to the line of the status
 		c.screen.SetStatus("")
 	default:
-		c.screen.SetStatus("connecting (Ctrl-D: quit)")
+		c.screen.SetStatus("connecting" + o.quit)
 	}
 }
 
@@ -122,7 +146,7 @@ func (o *outage) unanswered(d time.Duration) {
 	if o.begin.IsZero() || c.cmd.Cluster().Prompts() { // a plugin may be waiting for the user
 		return
 	}
-	text := "connecting: no answer for " + remote.Seconds(d) + " (Ctrl-D: quit)"
+	text := "connecting: no answer for " + remote.Seconds(d) + o.quit
 	switch {
 	case c.screen.HasStatus():
 		c.screen.SetStatus(text)
@@ -156,12 +180,19 @@ func (o *outage) ended() time.Duration {
 // noteConnected tells the user that the connection is restored.
 func (s *Session) noteConnected() {
 	c, took := s.console, s.outage.ended()
-	if !c.options.SameShell {
+	t := c.cmd.Target()
+	same := t == s.target
+	s.target = t
+	if !s.outage.sameShell {
 		c.Tidy()
 		if took == 0 {
 			return
 		}
 		c.env.Notice.Note("connected again after %s: this is a new shell", remote.Seconds(took))
+		if hint := c.options.LossHint; hint != "" && same && !c.env.Notice.Quiet {
+			c.options.LossHint = "" // it is printed once
+			c.env.Notice.Hint("%s", hint)
+		}
 		if s.lines.Connected() {
 			c.env.Notice.NoteAlways("the line being typed was lost: press Enter, and type it again")
 		}
@@ -172,7 +203,7 @@ func (s *Session) noteConnected() {
 	}
 	c.screen.SetStatus("")
 	if !c.screen.FullScreen() {
-		c.env.Notice.Note("connected again after %s: the shell is the same", remote.Seconds(took))
+		c.env.Notice.Note("connected again after %s: the same shell", remote.Seconds(took))
 	}
 	s.lines.Connected()
 }

@@ -16,6 +16,7 @@ import (
 	"kshell/internal/outcome"
 	"kshell/internal/remote"
 	"kshell/internal/stream"
+	"kshell/internal/terminal"
 )
 
 // testConsole returns a Console without a terminal, and the buffer that
@@ -76,7 +77,7 @@ func TestOutage_WithoutStatusLine(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, printed := testConsole(t, Options{})
-			tt.events(&outage{console: c})
+			tt.events(newOutage(c, false))
 			if diff := cmp.Diff(tt.want, printed.String()); diff != "" {
 				t.Errorf("printed (-want +got):\n%s", diff)
 			}
@@ -87,7 +88,7 @@ func TestOutage_WithoutStatusLine(t *testing.T) {
 func TestOutage_Duration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := testConsole(t, Options{})
-		o := &outage{console: c}
+		o := newOutage(c, false)
 		if took := o.ended(); took != 0 {
 			t.Errorf("%v before the first connection, want 0", took)
 		}
@@ -105,7 +106,7 @@ func TestOutage_Duration(t *testing.T) {
 // that the message is not printed again.
 func TestOutage_GaveUp(t *testing.T) {
 	c, _ := testConsole(t, Options{})
-	o := &outage{console: c}
+	o := newOutage(c, false)
 	o.ended()
 	o.failed(errReset)
 	var gaveUp *outcome.GaveUpError
@@ -153,7 +154,7 @@ func TestConsole_AlertInStatusLine(t *testing.T) {
 // outage in a message.
 func TestOutage_Unanswered(t *testing.T) {
 	c, printed := testConsole(t, Options{})
-	o := &outage{console: c}
+	o := newOutage(c, false)
 	o.connecting()
 	o.unanswered(6 * time.Second) // the first attempt: remote.Session prints a message
 	o.ended()
@@ -174,13 +175,60 @@ func TestOutage_Unanswered(t *testing.T) {
 	c, printed = testConsole(t, Options{})
 	var status bytes.Buffer
 	c.screen.EnableStatus(&status, func() int { return 80 }, func() {})
-	o = &outage{console: c}
+	o = newOutage(c, false)
 	o.ended()
 	o.failed(errReset)
 	o.connecting()
 	printed.Reset()
 	o.unanswered(7 * time.Second)
 	if !bytes.Contains(status.Bytes(), []byte("connecting: no answer for 7 s (Ctrl-D: quit)")) || printed.Len() > 0 {
+		t.Errorf("status %q, printed %q", &status, printed)
+	}
+}
+
+// If keys are kept during an outage, only kshell's own keys have an effect on it.
+func TestOutage_KeysKept(t *testing.T) {
+	for escape, keys := range map[byte][2]string{
+		'~':               {" (~R: now, ~d: leave it running, ~.: end it)", " (~d: leave it running, ~.: end it)"},
+		terminal.NoEscape: {},
+	} {
+		c, printed := testConsole(t, Options{Escape: escape})
+		if _, err := c.Output().Write([]byte("\x1b[?2004h")); err != nil {
+			t.Fatal(err)
+		}
+		o := newOutage(c, true)
+		o.connecting()
+		o.ended()
+		o.failed(errReset)
+		o.waiting(2 * time.Second)
+		o.connecting()
+		o.unanswered(5 * time.Second)
+		want := "kshell: warning: connection lost: reset; trying again in 2 s" + keys[0] + "\n" +
+			"kshell: warning: connecting: no answer for 5 s" + keys[1] + "\n"
+		if diff := cmp.Diff(want, printed.String()); diff != "" {
+			t.Errorf("printed (-want +got):\n%s", diff)
+		}
+		if len(c.screen.Reset()) == 0 {
+			t.Error("the modes of a program that still runs were reset")
+		}
+	}
+}
+
+// A message is shown in the status line over a full-screen program.
+func TestConsole_Note(t *testing.T) {
+	c, printed := testConsole(t, Options{})
+	c.Note("anna@laptop attached")
+	if got, want := printed.String(), "kshell: anna@laptop attached\n"; got != want {
+		t.Errorf("printed %q, want %q", got, want)
+	}
+	printed.Reset()
+	var status bytes.Buffer
+	c.screen.EnableStatus(&status, func() int { return 80 }, func() {})
+	if _, err := c.Output().Write([]byte("\x1b[?1049h")); err != nil {
+		t.Fatal(err)
+	}
+	c.Note("anna@laptop left")
+	if !bytes.Contains(status.Bytes(), []byte("anna@laptop left")) || printed.Len() > 0 {
 		t.Errorf("status %q, printed %q", &status, printed)
 	}
 }

@@ -20,8 +20,11 @@ type Options struct {
 	// previous connection.
 	SameShell bool
 	// Detacher handles the key that leaves the shell running; nil disables the
-	// key.
+	// key, except if the session agent runs the shell.
 	Detacher Detacher
+	// LossHint is a hint for the user that is printed when the first lost shell
+	// was replaced by a new one in the same container. It may be empty.
+	LossHint string
 	Limits   Limits
 }
 

@@ -17,6 +17,15 @@ func (c *Console) Alert(message string) {
 	c.env.Notice.WarnAlways("%s", message)
 }
 
+// Note implements remote.Display: it shows a message in the same place as an
+// alert.
+func (c *Console) Note(message string) {
+	if c.screen.FullScreen() && c.screen.SetStatus(asciiOnly(notice.Clean(message))) {
+		return
+	}
+	c.env.Notice.Note("%s", message)
+}
+
 // ClearAlert implements remote.Display. It removes an alert from the status
 // line. An alert that was written as a message cannot be removed.
 func (c *Console) ClearAlert() bool {

@@ -31,6 +31,7 @@ type Session struct {
 	lines   *terminal.LineGuard
 	outage  *outage
 	begin   time.Time
+	resumes bool // see remote.Command.Resumes
 
 	// Set by Run.
 	remote     *remote.Session
@@ -38,11 +39,12 @@ type Session struct {
 	leave      context.CancelCauseFunc
 	reconnects bool
 
-	lost          atomic.Int32 // the number of lost connections
-	wasRaw        atomic.Bool  // the session has set raw mode, and no credential plugin uses the terminal
-	notedOverdue  bool         // the user was told that the server does not answer; used only by observe
-	notedOutage   bool         // the user was told that the network is out; used only by observe
-	receivedBytes atomic.Int64 // of output; counted only if Ctrl-C may have to end the session
+	lost          atomic.Int32  // the number of lost connections
+	target        remote.Target // of the last connection; used only by noteConnected
+	wasRaw        atomic.Bool   // the session has set raw mode, and no credential plugin uses the terminal
+	notedOverdue  bool          // the user was told that the server does not answer; used only by observe
+	notedOutage   bool          // the user was told that the network is out; used only by observe
+	receivedBytes atomic.Int64  // of output; counted only if Ctrl-C may have to end the session
 
 	resized                    <-chan struct{}
 	stopResized, stopContinued func()
@@ -59,7 +61,9 @@ func (c *Console) Open() (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{console: c, env: c.env, input: input, begin: time.Now(), outage: &outage{console: c}, term: t}
+	s := &Session{console: c, env: c.env, input: input, begin: time.Now(), term: t}
+	s.resumes = c.cmd.Resumes()
+	s.outage = newOutage(c, s.resumes)
 	s.lines = terminal.NewLineGuard(c.options.SameShell, s.noteWithheld)
 	c.env.Cleanup.SetTerminal(t)
 	s.resized, s.stopResized = t.Resized()
@@ -115,6 +119,9 @@ func (s *Session) Run(ctx context.Context, d stream.Driver, set stream.Settings)
 	s.ctx = ctx
 	defer s.leave(nil)
 	s.keys = terminal.NewKeys(s.input, s.input.Cancel, c.options.Escape, s.escapeKeys(), s.press)
+	if o.Attach != nil { // the output begins with that of an earlier time
+		s.keys.DropReports()
+	}
 	if set.WithOutput {
 		c.cmd.SetInput(s.keys)
 	} else {
@@ -174,7 +181,7 @@ func (d driver) Opened(ctx context.Context, conn *stream.Conn) error {
 // and wait for their answers.
 func (d driver) Ended(ctx context.Context, err error) error {
 	s := d.session
-	if s.console.options.SameShell || s.reconnects && continues(err) {
+	if s.outage.sameShell || s.reconnects && continues(err) {
 		return d.Driver.Ended(ctx, err)
 	}
 	takeBack := s.release()
@@ -265,7 +272,7 @@ func (s *Session) observe(e stream.Event) {
 		if errors.As(e.Err, &lost) { // other errors are failed attempts to reconnect
 			s.lost.Add(1)
 		}
-		s.keys.NewLine() // the line being typed is lost
+		s.keys.NewLine() // so that kshell's keys work
 		s.notedOverdue, s.notedOutage = false, false
 		s.outage.failed(e.Err)
 	case stream.Waiting:

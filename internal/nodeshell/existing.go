@@ -114,9 +114,22 @@ func (m *Manager) Delete(ctx context.Context, p *corev1.Pod) error {
 // deleted. Failures are printed only as details, because the user may lack the
 // right to list pods.
 func (m *Manager) StartDeletingLeftovers(ctx context.Context) (wait func()) {
+	begin := make(chan struct{})
+	close(begin)
+	return m.startDeletingLeftovers(ctx, begin)
+}
+
+// startDeletingLeftovers is like StartDeletingLeftovers, but sends its first
+// request when begin is closed. If ctx ends before that, it does nothing.
+func (m *Manager) startDeletingLeftovers(ctx context.Context, begin <-chan struct{}) (wait func()) {
 	var deleting sync.WaitGroup
 	deleting.Go(func() {
 		defer m.env.Cleanup.OnPanic()
+		select {
+		case <-begin:
+		case <-ctx.Done():
+			return
+		}
 		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 		defer cancel()
 		found, err := m.Leftovers(ctx, m.options.Pod.Namespace, 0)

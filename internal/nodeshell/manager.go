@@ -64,6 +64,12 @@ type Manager struct {
 	checkOnce sync.Once
 	forbidden error // the result of CheckRights
 
+	// connected is closed when the first request for a node object has a
+	// connection, or has ended. Other requests wait for that: with HTTP/2, they
+	// use the same connection.
+	connected    chan struct{}
+	setConnected func() // closes connected
+
 	leftRunning atomic.Bool // see LeftRunning
 }
 
@@ -77,7 +83,11 @@ func New(env remote.Env, cluster *remote.Cluster, o Options) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Manager{env: env, cluster: cluster, nodes: nodes, options: o}, nil
+	connected := make(chan struct{})
+	return &Manager{
+		env: env, cluster: cluster, nodes: nodes, options: o,
+		connected: connected, setConnected: sync.OnceFunc(func() { close(connected) }),
+	}, nil
 }
 
 // backgroundNodes returns a client for requests while a session uses the
@@ -101,17 +111,43 @@ func (m *Manager) Nodes(ctx context.Context, selector string) ([]corev1.Node, er
 	return nodes, err
 }
 
-// podOptions returns the options of a new pod on a node. The options depend on
-// the node object. If the user is not allowed to read it, the node is assumed
-// to run Linux. If a server in front of the API server refuses to read the node,
-// podOptions returns the error, because that server would also refuse to create
-// a pod.
-func (m *Manager) podOptions(ctx context.Context, n *notice.Printer, name string) (node.Options, error) {
-	o := m.options.Pod
-	o.Node, o.Name, o.CreatedAt = name, node.Name(name), time.Now()
+// checkedOptions calls CheckRights, and returns the podOptions of a new pod on a
+// node. It sends the requests for both at the same time, on one connection if the
+// server supports HTTP/2.
+func (m *Manager) checkedOptions(ctx context.Context, n *notice.Printer, name string) (node.Options, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var requesting sync.WaitGroup
+	defer requesting.Wait()
+	defer cancel()
+	var found *corev1.Node
+	var err error
+	requesting.Go(func() {
+		defer m.env.Cleanup.OnPanic()
+		defer m.setConnected()
+		found, err = m.requestNode(remote.OnConnected(ctx, m.setConnected), name)
+	})
+	<-m.connected
+	if err := m.CheckRights(ctx); err != nil {
+		return node.Options{}, err
+	}
+	requesting.Wait()
+	return m.podOptions(n, name, found, err)
+}
+
+func (m *Manager) requestNode(ctx context.Context, name string) (*corev1.Node, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	found, err := m.nodes.Node(ctx, name)
+	return m.nodes.Node(ctx, name)
+}
+
+// podOptions returns the options of a new pod on a node. The options depend on
+// the node object: found and err are the result of requestNode. If the user is
+// not allowed to read the node, it is assumed to run Linux. If a server in front
+// of the API server refuses to read the node, podOptions returns the error,
+// because that server would also refuse to create a pod.
+func (m *Manager) podOptions(n *notice.Printer, name string, found *corev1.Node, err error) (node.Options, error) {
+	o := m.options.Pod
+	o.Node, o.Name, o.CreatedAt = name, node.Name(name), time.Now()
 	var lookup *node.LookupError
 	switch {
 	case errors.As(err, &lookup) && (lookup.NotFound() || apiclient.AsRefusal(err) != nil):
@@ -139,7 +175,8 @@ func (m *Manager) podOptions(ctx context.Context, n *notice.Printer, name string
 
 // Manifest returns the pod that would be created on a node, as JSON or YAML.
 func (m *Manager) Manifest(ctx context.Context, name string, asJSON bool) ([]byte, error) {
-	o, err := m.podOptions(ctx, m.env.Notice, name)
+	found, err := m.requestNode(ctx, name)
+	o, err := m.podOptions(m.env.Notice, name, found, err)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +192,7 @@ func (m *Manager) Manifest(ctx context.Context, name string, asJSON bool) ([]byt
 // input of the shell or command. Run stores the command in started before it
 // runs it.
 func (m *Manager) Run(ctx context.Context, name string, in io.Reader, started *atomic.Pointer[remote.Command]) error {
-	defer m.StartDeletingLeftovers(ctx)()
+	defer m.startDeletingLeftovers(ctx, m.connected)()
 	p, err := m.Open(ctx, m.env.Notice, name)
 	if p != nil {
 		defer p.Remove()

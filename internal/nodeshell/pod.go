@@ -39,10 +39,7 @@ type Pod struct {
 // Open creates a pod on a node and waits until it runs. The caller must call
 // Remove on a pod that is returned, even if Open also returns an error.
 func (m *Manager) Open(ctx context.Context, n *notice.Printer, name string) (*Pod, error) {
-	if err := m.CheckRights(ctx); err != nil {
-		return nil, err
-	}
-	o, err := m.podOptions(ctx, n, name)
+	o, err := m.checkedOptions(ctx, n, name)
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +78,9 @@ func (p *Pod) Command(command []string) []string { return p.options.Command(comm
 // wait waits until the pod runs.
 func (p *Pod) wait(ctx context.Context) error {
 	begin := time.Now()
+	if !p.options.Detached {
+		p.manager.cluster.Transport().Prepare() // the connection of the command
+	}
 	found, err := p.waitRunning(ctx, pod.Request{
 		Namespace: p.object.Namespace, Target: pod.Target{Kind: "pod", Name: p.object.Name}, Container: node.Container,
 	}, p.options.StartTimeout)

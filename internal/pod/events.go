@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -74,10 +75,12 @@ func (r *eventReader) explain(err error) error {
 
 // identifiers matches the parts of a message that differ each time the same
 // failure repeats: durations (of Go), UIDs, IDs of containers, and counts.
-var identifiers = regexp.MustCompile(
-	`\b(\d+h)?(\d+m)?\d+(\.\d+)?m?s\b|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{8,}|\d+`)
+var identifiers = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(
+		`\b(\d+h)?(\d+m)?\d+(\.\d+)?m?s\b|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{8,}|\d+`)
+})
 
-func withoutIdentifiers(text string) string { return identifiers.ReplaceAllString(text, "#") }
+func withoutIdentifiers(text string) string { return identifiers().ReplaceAllString(text, "#") }
 
 // explainByEvents requests the events if err is a *NotRunningError, and returns
 // err extended by the event that explains it. Without such an event, it returns

@@ -15,23 +15,28 @@ import (
 // was found for req. Next returns found itself if its container still runs.
 // Otherwise Next returns the same container after a restart or, if req names a
 // workload or service, a container in another pod of the workload or service.
-// sentence describes what happened to found, as in DescribeChange; sentence can
-// be set even if err is not nil. Errors are:
+// killed means that the command of the session was killed; if so, a container
+// whose pod is being deleted counts as ended. sentence describes what happened to
+// found, as in DescribeChange; sentence can be set even if err is not nil. Errors
+// are:
 //
 //   - *GoneError: the container has ended for good, and req names neither a
 //     workload nor a service
 //   - *NotRunningError, *NoPodsError: no replacement is running yet
 //   - *RequestError: any error of the API or of the connection
-func (c *Client) Next(ctx context.Context, found *Found, req Request) (next *Found, sentence string, err error) {
+func (c *Client) Next(
+	ctx context.Context, found *Found, req Request, killed bool,
+) (next *Found, sentence string, err error) {
 	now, err := c.currentPod(ctx, found)
 	if err != nil {
 		return nil, "", err
 	}
 	sentence, ended := describeChange(found.Pod, now, found.Container)
-	if !ended {
+	deleting := killed && now != nil && now.DeletionTimestamp != nil
+	if !ended && !deleting {
 		return found, "", nil
 	}
-	if now != nil && now.UID == found.Pod.UID {
+	if !deleting && now != nil && now.UID == found.Pod.UID {
 		next, err = chooseRunning(now, found.Container)
 		var notRunning *NotRunningError
 		if err == nil || errors.As(err, &notRunning) && !notRunning.Permanent {

@@ -20,6 +20,7 @@ func TestNext(t *testing.T) {
 		name     string
 		target   string
 		then     func(w *fakeServer) // what happens after web is found
+		killed   bool                // the command of the session was killed
 		pod      string              // the pod in which the session continues
 		same     bool                // Next returns found itself
 		sentence string
@@ -85,6 +86,26 @@ func TestNext(t *testing.T) {
 			sentence: deleted, pod: "web-2",
 		},
 		{
+			name: "being deleted", target: "deploy/web",
+			then: func(w *fakeServer) { w.setPod(runningPod("web", deletingWithin(30))); w.setPod(runningPod("web-2")) },
+			pod:  "web", same: true,
+		},
+		{
+			name: "killed and being deleted", target: "deploy/web", killed: true,
+			then: func(w *fakeServer) { w.setPod(runningPod("web", deletingWithin(30))); w.setPod(runningPod("web-2")) },
+			pod:  "web-2", sentence: `pod "web" is being deleted (grace period 30 s)`,
+		},
+		{
+			name: "killed and being deleted, no other pod", target: "deploy/web", killed: true,
+			then:     func(w *fakeServer) { w.setPod(runningPod("web", deletingWithin(30))) },
+			sentence: `pod "web" is being deleted (grace period 30 s)`,
+			fails:    `deployment/web has no other running pod yet`,
+		},
+		{
+			name: "killed, not being deleted", target: "deploy/web", killed: true,
+			then: func(w *fakeServer) { w.setPod(runningPod("web-2")) }, pod: "web", same: true,
+		},
+		{
 			name: "other pod is being deleted", target: "deploy/web",
 			then:     func(w *fakeServer) { w.deletePod("web"); w.setPod(runningPod("web-2", deletingWithin(30))) },
 			sentence: deleted, fails: `deployment/web has no other running pod yet`,
@@ -106,7 +127,7 @@ func TestNext(t *testing.T) {
 					t.Fatal(err)
 				}
 				tt.then(w)
-				next, sentence, err := w.client(t).Next(t.Context(), before, req)
+				next, sentence, err := w.client(t).Next(t.Context(), before, req, tt.killed)
 				if sentence != tt.sentence {
 					t.Errorf("sentence %q, want %q", sentence, tt.sentence)
 				}
@@ -132,7 +153,7 @@ func TestNext_Forbidden(t *testing.T) {
 		f := mustFind(w, t)
 		w.override = forbid("get")
 		var refused *RequestError
-		if next, sentence, err := w.client(t).Next(t.Context(), f, request(t, "web")); next != nil || sentence != "" ||
+		if next, sentence, err := w.client(t).Next(t.Context(), f, request(t, "web"), false); next != nil || sentence != "" ||
 			!errors.As(err, &refused) ||
 			!apierrors.IsForbidden(err) {
 			t.Errorf("got %v, %q, %v", next, sentence, err)

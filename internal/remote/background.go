@@ -111,11 +111,13 @@ func (b *background) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	again := req.Clone(req.Context())
 	resp, err := held.RoundTrip(req)
-	if err != nil || resp.StatusCode != http.StatusUnauthorized || req.Body != nil && req.GetBody == nil {
+	// The body of a handshake is empty, so it can be sent again.
+	empty := req.Body == nil || req.Header.Get("Upgrade") != ""
+	if err != nil || resp.StatusCode != http.StatusUnauthorized || !empty && req.GetBody == nil {
 		return resp, err
 	}
 	b.held.CompareAndSwap(held, nil)
-	if req.Body != nil {
+	if !empty {
 		if again.Body, err = req.GetBody(); err != nil {
 			return resp, nil //nolint:nilerr // the request cannot be repeated: the 401 is returned
 		}

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/url"
 	"sync"
@@ -119,6 +120,12 @@ func (c *Cluster) newPodsLike(old *clients) (pods *pod.Client, done func(), err 
 // dialTimeout is the timeout and the keepalive interval of a TCP connection, as
 // in client-go.
 const dialTimeout = 30 * time.Second
+
+// Close closes the connections that are open and not used.
+func (c *Cluster) Close() {
+	c.Transport().ClosePrepared()
+	c.closeIdleConnections()
+}
 
 // closeIdleConnections closes the connections on which no request is in
 // progress. It is called after a connection was lost, because the idle ones may
@@ -241,10 +248,13 @@ func (d *watchDriver) Opened(context.Context, *stream.Conn) error {
 func (d *watchDriver) Ended(_ context.Context, err error) error { return err }
 
 // runInternal runs a command that kshell itself needs, such as a probe. The
-// command has no stdin. runInternal returns its outcome.
-func (c *clients) runInternal(ctx context.Context, request stream.Request) error {
+// command has no stdin. Its stdout is written to out; nil discards it.
+// runInternal returns the outcome of the command.
+func (c *clients) runInternal(ctx context.Context, request stream.Request, out io.Writer) error {
 	d := &internalDriver{transport: c.transport, request: request}
-	s := stream.NewSession(d, nil, stream.Settings{LinkSettings: stream.LinkSettings{Reconnect: stream.ReconnectNever}})
+	s := stream.NewSession(d, nil, stream.Settings{
+		LinkSettings: stream.LinkSettings{Reconnect: stream.ReconnectNever}, Stdout: out,
+	})
 	return s.Run(ctx)
 }
 

@@ -26,15 +26,19 @@ type Command struct {
 	in       input
 	out, err counter
 
+	uploading  atomic.Bool // the session agent is being uploaded
 	noShInPath atomic.Bool // the container's PATH has no sh: kshell's scripts are run with /bin/sh
 	noteStuck  sync.Once   // prints the note that it is not known whether the command still runs
 	hangUps    sync.WaitGroup
 
 	// Used by the goroutine that runs the command.
-	image     imageTrial
-	shortLine bool // the script of exact mode is sent on stdin, because the server limits the request line
-	noSh      bool // no sh was found, neither in the PATH nor as /bin/sh
-	killed    bool // the command was killed because its container ended; the user was told so
+	image      imageTrial
+	shortLine  bool           // the script of exact mode is sent on stdin, because the server limits the request line
+	noSh       bool           // no sh was found, neither in the PATH nor as /bin/sh
+	upload     uploadProgress // of the session agent
+	resumption *resumption    // how the session agent runs the command; nil if it does not
+	detached   bool           // StartDetached was called
+	killed     bool           // the command was killed because its container ended; the user was told so
 
 	mu      sync.Mutex // protects the following
 	target  Target
@@ -47,8 +51,9 @@ type Command struct {
 type Report struct {
 	Target    Target
 	Protocol  string    // such as v5.channel.k8s.io or "SPDY/3.1 v4.channel.k8s.io"; empty if there was no connection
-	Mode      string    // ModeExact or ModePlain; empty if nothing ran
+	Mode      string    // ModeExact, ModePlain or ModeResume; empty if nothing ran
 	Inexact   string    // why exact mode was not possible; empty otherwise
+	Session   string    // the ID of the session of the session agent; empty if the agent runs no command
 	Connected time.Time // when the last connection was opened
 	// How many bytes were read from stdin, and written to stdout and stderr.
 	StdinBytes, StdoutBytes, StderrBytes int64
@@ -60,7 +65,7 @@ func (r Report) Status(start time.Time, err error) outcome.Status {
 	s := outcome.NewStatus(start, err)
 	s.Namespace, s.Pod, s.Container = r.Target.Namespace, r.Target.Pod, r.Target.Container
 	s.UID, s.Node = r.Target.UID(), r.Target.Node()
-	s.Protocol, s.Mode, s.Inexact = r.Protocol, r.Mode, r.Inexact
+	s.Protocol, s.Mode, s.Session, s.Inexact = r.Protocol, r.Mode, r.Session, r.Inexact
 	s.StdinBytes, s.StdoutBytes, s.StderrBytes = r.StdinBytes, r.StdoutBytes, r.StderrBytes
 	if !r.Connected.IsZero() {
 		s.Connected = &r.Connected
@@ -70,8 +75,9 @@ func (r Report) Status(start time.Time, err error) outcome.Status {
 
 // The values of Report.Mode.
 const (
-	ModeExact = "exact"
-	ModePlain = "plain"
+	ModeExact  = "exact"
+	ModePlain  = "plain"
+	ModeResume = "resume" // the session agent runs the command
 )
 
 // Display shows the state of a session on the local terminal. Any goroutine may
@@ -79,6 +85,8 @@ const (
 type Display interface {
 	// Alert warns of a problem of the session.
 	Alert(message string)
+	// Note shows a message that is not a problem.
+	Note(message string)
 	// ClearAlert removes the alert. It returns false if alerts are printed as
 	// messages, which cannot be removed.
 	ClearAlert() bool
@@ -89,11 +97,6 @@ type Display interface {
 // New returns a Command that runs in t. New may run a credential plugin.
 // Without a terminal, the command has no stdin until SetInput is called.
 func New(env Env, c *Cluster, t Target, o Options) (*Command, error) {
-	if o.TTY || o.Stdin {
-		if err := c.HoldCredentials(); err != nil {
-			return nil, err
-		}
-	}
 	cmd := &Command{
 		env: env, cluster: c, options: o, limits: env.Limits.withDefaults(), target: t,
 		out: counter{Writer: env.Out}, err: counter{Writer: env.Err},
@@ -101,7 +104,22 @@ func New(env Env, c *Cluster, t Target, o Options) (*Command, error) {
 	if !o.StrictStderr {
 		cmd.err.Writer = IgnoreErrors(env.Err)
 	}
+	if t.lookup != nil { // the lookup runs the plugin
+		return cmd, nil
+	}
+	if err := cmd.holdCredentials(); err != nil {
+		return nil, err
+	}
 	return cmd, nil
+}
+
+// holdCredentials calls HoldCredentials if requests may be made while the
+// command uses the terminal.
+func (c *Command) holdCredentials() error {
+	if o := &c.options; o.TTY || o.Stdin || o.Attach != nil || o.Resume != ResumeNever {
+		return c.cluster.HoldCredentials()
+	}
+	return nil
 }
 
 // Env returns the environment with which the Command was made.
@@ -149,6 +167,13 @@ func (c *Command) setMode(mode, inexact string) {
 	c.report.Mode, c.report.Inexact = mode, inexact
 }
 
+// setSession records that the session agent has started or found a session.
+func (c *Command) setSession(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.Mode, c.report.Session, c.report.Inexact = ModeResume, id, ""
+}
+
 func (c *Command) setConnected(protocol string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -178,6 +203,15 @@ func (c *Command) Alert(message string) {
 	c.env.Notice.WarnAlways("%s", message)
 }
 
+// note shows the user a message about the session that is not a problem.
+func (c *Command) note(message string) {
+	if d := c.currentDisplay(); d != nil {
+		d.Note(message)
+		return
+	}
+	c.env.Notice.Note("%s", message)
+}
+
 // ClearAlert removes the alert. It returns false if alerts are printed as
 // messages, which cannot be removed.
 func (c *Command) ClearAlert() bool {
@@ -195,10 +229,19 @@ func (c *Command) tidy() {
 // returns nil only if the command succeeded. Its errors are those of
 // stream.Session.Run, with hints.
 func (c *Command) Run(ctx context.Context) error {
-	return c.explainRefused(ctx, c.run(ctx))
+	return c.explainRefused(ctx, c.whileResolving(ctx, func() error { return c.run(ctx) }))
 }
 
 func (c *Command) run(ctx context.Context) error {
+	switch {
+	case c.options.Attach != nil:
+		return c.attach(ctx, func() error { return c.runAgentSession(ctx) })
+	case c.options.Resume != ResumeNever:
+		ran, err := c.runOneShotByAgent(ctx)
+		if ran {
+			return err
+		}
+	}
 	var inexact string
 	c.image, inexact = c.options.Images.trial(ctx, c)
 	defer c.image.settle("", false)
@@ -241,7 +284,7 @@ func (c *Command) runPlain(ctx context.Context) error {
 func (c *Command) runOneShot(ctx context.Context, d *driver, s stream.Settings) error {
 	d.ctx, d.watch = ctx, c.newPodWatch()
 	defer d.watch.end()
-	s.Reconnect, s.GiveUpAfter = c.options.reconnect(), c.options.ReconnectTimeout
+	s.Reconnect, s.GiveUpAfter = c.reconnect(), c.options.ReconnectTimeout
 	o := &attemptObserver{notice: c.env.Notice}
 	return c.NewSession(d, o.observe, s).Run(ctx)
 }

@@ -14,6 +14,8 @@
 //   - session.go: runs a session, and tells the user what kshell waits for
 //   - exact.go, shell.go: run a command with a script of internal/exact or, if
 //     the container cannot run the script, without one
+//   - resume.go: runs a command by the session agent (internal/resume)
+//   - sessions.go: lists, chooses and ends the sessions of the session agent
 //   - podwatch.go: watches the pod during a session
 //   - explain.go, rights.go: add hints to errors
 //   - image.go: records which images support exact mode, for a command in many
@@ -23,6 +25,7 @@
 //
 //   - A Command starts its command at most once per connection. It starts the
 //     command a second time only if Options.Reconnect allows a new connection.
+//     The session agent runs its command once, on any number of connections.
 //   - If a script runs the command, a success that the server reports is not
 //     trusted. In exact mode, the script itself must report the success. For a
 //     shell on a terminal, kshell checks that the shell no longer runs, unless

@@ -17,6 +17,7 @@ type driver struct {
 	watch   *podWatch    // nil if the pod is not watched
 	run     *exact.Run   // the script of exact mode, or nil
 	shell   *exact.Shell // the script of a shell on a terminal, or nil
+	opens   func()       // called when a connection was opened; may be nil
 
 	ctx    context.Context // the context that was passed to Run or RunTTY
 	opened Target          // the container of the last connection
@@ -53,7 +54,7 @@ func (d *driver) dial(ctx context.Context) (*stream.Conn, error) {
 	if err == nil {
 		d.cmd.cluster.renewHeld()
 	}
-	return conn, d.watch.dialed(err)
+	return conn, d.cmd.Target().unlessResolved(ctx, d.watch.dialed(err))
 }
 
 // Opened implements stream.Driver.
@@ -71,6 +72,12 @@ func (d *driver) Opened(ctx context.Context, conn *stream.Conn) error {
 	d.opened, d.goneSince = c.Target(), time.Time{}
 	d.watch.start(ctx, conn)
 	c.setConnected(conn.Protocol())
+	if c.Resumes() {
+		c.setSession(c.resumption.session.ID())
+	}
+	if d.opens != nil {
+		d.opens()
+	}
 	c.env.Notice.Detail("connected to %s by %s", c.cluster.Transport().Server(), conn.Protocol())
 	return nil
 }
@@ -80,7 +87,12 @@ func (d *driver) Ended(ctx context.Context, err error) error {
 	if err == nil && d.shell != nil && d.mayBeFalse() && d.shellRuns(ctx) {
 		err = &stream.LostError{Err: errShellRuns}
 	}
-	return d.watch.ended(ctx, err)
+	err = d.watch.ended(ctx, err)
+	var remote *stream.RemoteError
+	if errors.As(err, &remote) && remote.NotRunning() {
+		return d.cmd.Target().unlessResolved(ctx, err)
+	}
+	return err
 }
 
 // errShellRuns means that the server reports success for a shell that still
@@ -186,13 +198,13 @@ func (d *driver) CheckStuck(ctx context.Context) error {
 // containerEnded reports whether the session's container has ended, and whether
 // the server has answered.
 func (d *driver) containerEnded(ctx context.Context) (over, answered bool) {
-	t := d.cmd.Target()
-	if t.Found == nil {
+	found := d.cmd.Target().found()
+	if found == nil {
 		return false, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	_, over, err := d.cmd.cluster.BackgroundPods().DescribeChange(ctx, t.Found)
+	_, over, err := d.cmd.cluster.BackgroundPods().DescribeChange(ctx, found)
 	return err == nil && over, err == nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"kshell/internal/exact"
@@ -232,8 +233,13 @@ func (c *Command) RunInternal(ctx context.Context, command []string) error {
 }
 
 func (c *Command) runInternalIn(ctx context.Context, t Target, command []string) error {
+	return c.runInternalWith(ctx, t, command, nil)
+}
+
+func (c *Command) runInternalWith(ctx context.Context, t Target, command []string, out io.Writer) error {
 	run := func() error {
-		return c.cluster.backgroundClients().runInternal(ctx, t.Exec(c.withShPath(command), false, false, stream.Protocols()))
+		request := t.Exec(c.withShPath(command), false, false, stream.Protocols())
+		return c.cluster.backgroundClients().runInternal(ctx, request, out)
 	}
 	if command[0] != "sh" {
 		return run()

@@ -11,6 +11,7 @@ import (
 
 	"kshell/internal/notice"
 	"kshell/internal/pod"
+	"kshell/internal/resume"
 	"kshell/internal/stream"
 )
 
@@ -42,7 +43,31 @@ type Options struct {
 	ConnectTimeout   time.Duration // for attempts to connect before anything runs; 0 means one attempt
 	Keepalive        time.Duration // see stream.Settings
 	IdleKeepalive    bool          // see stream.Settings
+
+	Resume        ResumeMode
+	ResumeDirs    []string      // directories in the container for the session agent, before resume.DefaultDirs
+	ResumeBuffer  int           // bytes of output that the agent keeps; 0 means its default
+	ResumeTimeout time.Duration // how long the session lives without clients; 0 means the agent's default
+
+	// Attach, if not nil, is a session of the session agent in the container, one
+	// that Sessions has returned: the command attaches to it and starts nothing.
+	// Then TTY and Stdin must be set if the session has a terminal, and Resume
+	// and Command are not used.
+	Attach *resume.Info
 }
+
+// ResumeMode is the policy of sessions that survive a lost connection. Such a
+// session is run by the session agent in the container (internal/resume).
+type ResumeMode int
+
+const (
+	// ResumeNever does not use the agent.
+	ResumeNever ResumeMode = iota
+	// ResumeAuto uses the agent if it can be started soon.
+	ResumeAuto
+	// ResumeAlways fails if the agent cannot be started.
+	ResumeAlways
+)
 
 // ExactMode is the policy of exact mode; see internal/exact.
 type ExactMode int
@@ -69,9 +94,11 @@ const (
 	ReconnectNever
 )
 
-// reconnect returns the reconnect policy of the command's sessions.
-func (o *Options) reconnect() stream.Reconnect {
-	if o.Reconnect == ReconnectAlways || o.Reconnect == ReconnectAuto && o.TTY {
+// reconnect returns the reconnect policy of the command's sessions. If the
+// session agent runs the command, a new connection does not start it again.
+func (c *Command) reconnect() stream.Reconnect {
+	o := &c.options
+	if o.Reconnect == ReconnectAlways || o.Reconnect == ReconnectAuto && (o.TTY || c.Resumes()) {
 		return stream.ReconnectAlways
 	}
 	return stream.ReconnectNever

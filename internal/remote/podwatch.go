@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -35,23 +36,28 @@ const (
 // user, ends a session that would hang, and finds the pod for the next
 // connection. It uses pod.Client instead of stream.Objects: that requests the
 // pod itself, so the user needs no right to list pods, and it works without the
-// right to watch them. If the user is not allowed to get the pod, the *podWatch is nil;
-// the methods of a nil *podWatch do nothing.
+// right to watch them. If the pod is not known, the *podWatch is nil; the methods
+// of a nil *podWatch do nothing. If the lookup of the pod has not ended, the
+// podWatch waits for it.
 type podWatch struct {
 	cmd   *Command
 	delay time.Duration
 
 	// Used by the session's goroutine.
-	found *pod.Found
-	dials int // the number of connections so far
+	target Target // the container that is watched
+	dials  int    // the number of connections so far
 	// reported means that the error of the last connection says how the
 	// container ended, so findNext does not print that again.
 	reported bool
+	// killed means that the last command was killed while its pod was being
+	// deleted. The session then continues in another pod, even if the status
+	// does not show yet that the container has ended.
+	killed   bool
 	cancel   context.CancelFunc // ends the watch
 	watching sync.WaitGroup
 
 	mu             sync.Mutex
-	reason         string        // how the container of found ended; empty while it runs
+	reason         string        // how the container ended; empty while it runs
 	containerEnded chan struct{} // closed when reason is set
 }
 
@@ -67,10 +73,10 @@ func (e *containerEndedError) Error() string { return e.reason }
 // call its method end after the session.
 func (c *Command) newPodWatch() *podWatch {
 	t := c.Target()
-	if t.Found == nil {
+	if t.Found == nil && t.lookup == nil {
 		return nil
 	}
-	w := &podWatch{cmd: c, delay: watchDelay, found: t.Found, cancel: func() {}, containerEnded: make(chan struct{})}
+	w := &podWatch{cmd: c, delay: watchDelay, target: t, cancel: func() {}, containerEnded: make(chan struct{})}
 	if c.options.TTY {
 		w.delay = 0
 	}
@@ -95,39 +101,59 @@ func (w *podWatch) findNext(ctx context.Context) error {
 	defer done()
 	request := w.cmd.options.Pod
 	request.Namespace = w.cmd.Target().Namespace
-	next, change, err := pods.Next(ctx, w.found, request)
+	found := w.target.await(ctx)
+	if found == nil { // the connection attempt shows whether the pod exists
+		return nil
+	}
+	next, change, err := pods.Next(ctx, found, request, w.killed)
 	var gone *pod.GoneError
 	var refused *pod.RequestError
 	switch {
+	case errors.As(err, &gone) && w.cmd.resumption.begun():
+		return sessionGone(gone.Sentence)
 	case errors.As(err, &gone):
 		return &stream.NotReadyError{Err: gone, Final: true}
 	case errors.As(err, &refused) && refused.NotFound():
 		return &stream.NotReadyError{Err: refused, Final: true}
 	case errors.As(err, &refused): // the connection attempt will fail with a better error
 		return nil
+	case err != nil && change != "" && w.cmd.resumption.begun():
+		return sessionGone(change)
 	case err != nil:
 		return &stream.NotReadyError{Err: err}
-	case next == w.found:
+	case next == found:
 		return nil
+	case w.cmd.resumption.begun():
+		return sessionGone(change)
 	}
 	w.end() // the messages about the old pod come before those below
 	if !w.reported {
 		w.cmd.env.Notice.WarnAlways("%s", change)
 	}
-	if next.Pod.UID != w.found.Pod.UID {
+	if next.Pod.UID != found.Pod.UID {
 		w.cmd.env.Notice.Note("continuing in pod %s", next.Pod.Name)
 	}
 	w.setFound(next)
 	return nil
 }
 
+// sessionGone returns the error for a session of the session agent whose
+// container has ended. change describes how the container has ended. A container
+// that replaces it does not have the session.
+func sessionGone(change string) error {
+	return &stream.NotReadyError{Err: &stream.LostError{Err: &containerEndedError{change}}, Final: true}
+}
+
 // setFound makes next the target of the command.
 func (w *podWatch) setFound(next *pod.Found) {
-	w.reported = false
-	w.cmd.setTarget(Target{w.cmd.Target().Namespace, next.Pod.Name, next.Container, next})
+	w.reported, w.killed = false, false
+	w.target = Target{
+		Namespace: w.cmd.Target().Namespace, Pod: next.Pod.Name, Container: next.Container, Found: next,
+	}
+	w.cmd.setTarget(w.target)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.found, w.reason, w.containerEnded = next, "", make(chan struct{})
+	w.reason, w.containerEnded = "", make(chan struct{})
 }
 
 // dialed is called after each attempt to open a connection, with the error of
@@ -139,7 +165,8 @@ func (w *podWatch) dialed(err error) error {
 	if err == nil {
 		w.dials++
 	}
-	if w.dials > 0 && w.replaceable() && isPodNotFound(err, w.cmd.Target().Pod) { // the pod was deleted after findNext
+	replaced := w.dials > 0 && w.replaceable() && !w.cmd.resumption.begun()
+	if replaced && isPodNotFound(err, w.cmd.Target().Pod) { // the pod was deleted after findNext
 		return &stream.NotReadyError{Err: err}
 	}
 	return err
@@ -159,13 +186,17 @@ func (w *podWatch) start(ctx context.Context, conn *stream.Conn) {
 	}
 	w.end()
 	ctx, w.cancel = context.WithCancel(ctx)
-	found := w.found
+	target := w.target
 	w.watching.Go(func() {
 		defer w.cmd.env.Cleanup.OnPanic()
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(w.delay):
+		}
+		found := target.await(ctx)
+		if found == nil {
+			return
 		}
 		handle := func(change string, over bool) { w.handle(ctx, conn, change, over) }
 		err := w.cmd.cluster.BackgroundPods().WatchChanges(ctx, found, handle)
@@ -199,8 +230,9 @@ func (w *podWatch) handle(ctx context.Context, conn *stream.Conn, change string,
 	}
 	w.cmd.Alert(change)
 	// The connection of a command without a tty is kept, because the command
-	// may still report its outcome when the node is back.
-	if w.cmd.options.TTY && w.nodeSilent(ctx) {
+	// may still report its outcome when the node is back. Unless another
+	// connection leads to the same command.
+	if (w.cmd.options.TTY || w.cmd.Resumes()) && w.nodeSilent(ctx) {
 		conn.Drop(errNodeSilent)
 	}
 }
@@ -256,23 +288,29 @@ func (w *podWatch) endReason() string {
 // continue in another pod, ended returns a LostError that says how the
 // container ended. Otherwise err is the exit code of the command: ended prints
 // how the container ended, and returns err.
+//
+// If the command was killed and its pod is being deleted, the container has
+// probably ended, but a busy node reports that late. ended then returns a
+// LostError, too, if the session can continue in another pod.
 func (w *podWatch) ended(ctx context.Context, err error) error {
 	if w == nil {
 		return err
 	}
-	reconnects := w.cmd.options.reconnect() == stream.ReconnectAlways
+	reconnects := w.cmd.reconnect() == stream.ReconnectAlways
 	var exit *stream.ExitError
 	var lost *stream.LostError
 	var ended *containerEndedError
 	var remote *stream.RemoteError
+	deleting := ""
 	switch {
 	case errors.As(err, &ended):
 		w.reported = true
 		return err
-	case errors.As(err, &remote) && w.dials > 1 && remote.NotRunning(): // findNext determines the reason
+	case errors.As(err, &remote) && w.dials > 1 && remote.NotRunning() && w.target.found() != nil:
+		// findNext determines the reason.
 		return &stream.NotReadyError{Err: err}
 	case errors.As(err, &exit) && (exit.Code == exitKilled || exit.Code == exitTerminated):
-		w.findReason(ctx, true)
+		deleting = w.findReason(ctx, true)
 	case errors.As(err, &lost) && !reconnects: // after a reconnect, findNext determines the reason
 		w.findReason(ctx, false)
 	default:
@@ -280,6 +318,10 @@ func (w *podWatch) ended(ctx context.Context, err error) error {
 	}
 	reason := w.endReason()
 	switch {
+	case reason == "" && deleting != "" && reconnects && w.replaceable() && !w.cmd.resumption.begun():
+		w.reported, w.killed = true, true
+		reason = fmt.Sprintf("%s; the command ended with exit code %d", deleting, exit.Code)
+		return &stream.LostError{Err: &containerEndedError{reason}}
 	case reason == "":
 		return err
 	case lost != nil, reconnects && w.replaceable():
@@ -304,47 +346,58 @@ func (w *podWatch) ended(ctx context.Context, err error) error {
 // then made on a new connection, because the other ones may be lost, too. It is
 // not repeated, because the user waits for the message that the connection was
 // lost.
-func (w *podWatch) findReason(ctx context.Context, wait bool) {
+//
+// If the container has not ended, but its pod is being deleted or its node is
+// lost, findReason returns the sentence about that.
+func (w *podWatch) findReason(ctx context.Context, wait bool) (unfinished string) {
 	pods := w.cmd.cluster.BackgroundPods()
 	if !wait {
 		fresh, done, err := w.cmd.cluster.newBackgroundPods()
 		if err != nil {
-			return
+			return ""
 		}
 		defer done()
 		pods = fresh
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.cmd.limits.Reason)
 	defer cancel()
+	found := w.target.await(ctx)
+	if found == nil {
+		return ""
+	}
 	handle := func(change string, over bool) {
 		if over {
 			w.setReason(change)
+			return
 		}
+		unfinished = change
 	}
 	for {
-		change, over, err := w.requestStatus(ctx, pods)
+		change, over, err := w.requestStatus(ctx, pods, found)
 		handle(change, over)
 		switch {
 		case over, change == "" && !wait:
-			return
+			return unfinished
 		case err == nil && change != "":
-			_ = pods.WatchChanges(ctx, w.found, handle) // up to Limits.Reason
-			return
+			_ = pods.WatchChanges(ctx, found, handle) // up to Limits.Reason
+			return unfinished
 		}
 		select {
 		case <-w.containerEnded:
-			return
+			return unfinished
 		case <-time.After(statusInterval):
 		case <-ctx.Done():
-			return
+			return unfinished
 		}
 	}
 }
 
-func (w *podWatch) requestStatus(ctx context.Context, pods *pod.Client) (change string, over bool, err error) {
+func (w *podWatch) requestStatus(
+	ctx context.Context, pods *pod.Client, found *pod.Found,
+) (change string, over bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cmd.limits.Status)
 	defer cancel()
-	return pods.DescribeChange(ctx, w.found)
+	return pods.DescribeChange(ctx, found)
 }
 
 // ContainerEnded returns how the container ended, as a sentence for the user.

@@ -55,7 +55,8 @@ func TestPodWatch_RequestAfterLoss(t *testing.T) {
 					t.Fatal(err)
 				}
 				object := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "default"}}
-				target := Target{"default", "web", "web", &pod.Found{Pod: object, Container: "web"}}
+				found := &pod.Found{Pod: object, Container: "web"}
+				target := Target{Namespace: "default", Pod: "web", Container: "web", Found: found}
 				cmd, err := New(env, cluster, target, Options{Reconnect: ReconnectNever})
 				if err != nil {
 					t.Fatal(err)

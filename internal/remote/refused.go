@@ -34,14 +34,15 @@ func (c *Command) explainRefused(ctx context.Context, err error) error {
 // err itself.
 func (c *Command) explainNotRunning(ctx context.Context, err error) error {
 	t := c.Target()
-	if t.Found == nil {
+	found := t.found()
+	if found == nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.limits.Reason)
 	defer cancel()
 	pods := c.cluster.BackgroundPods()
 	for {
-		sentence, ended, requestErr := pods.DescribeChange(ctx, t.Found)
+		sentence, ended, requestErr := pods.DescribeChange(ctx, found)
 		switch {
 		case requestErr != nil && ctx.Err() == nil:
 			c.env.Notice.Detail("it is not known how the container ended: %s", requestErr)

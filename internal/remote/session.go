@@ -8,20 +8,33 @@ import (
 	"time"
 
 	"kshell/internal/notice"
+	"kshell/internal/resume"
 	"kshell/internal/stream"
 )
 
-// Session is a stream.Session. Until the command starts, it tells the user what
-// kshell is waiting for. It ends if the node does not answer within the
-// StartTimeout.
+// Session is a stream.Session or, if the session agent runs the command, a
+// resume.Session. Until the command starts, it tells the user what kshell is
+// waiting for. It ends if the node does not answer within the StartTimeout.
 type Session struct {
-	*stream.Session
+	connections
+	agent   *resume.Session // nil if the agent does not run the command
 	cmd     *Command
 	observe func(stream.Event)
 	limit   time.Duration
 	probes  bool // the command may start without output, so the node is probed
 	slow    *time.Timer
 	started chan struct{} // closed when the command has started
+}
+
+// connections are the methods that a stream.Session and a resume.Session have in
+// common. Their comments are in package stream.
+type connections interface {
+	Run(ctx context.Context) error
+	Redraw()
+	Again()
+	Drop(reason error)
+	Conn() *stream.Conn
+	RoundTrip(ctx context.Context) (took time.Duration, ok bool)
 }
 
 // NewSession returns a session of the command. observe is called with the
@@ -31,9 +44,21 @@ func (c *Command) NewSession(d stream.Driver, observe func(stream.Event), set st
 		cmd: c, observe: observe, limit: set.StartTimeout, started: make(chan struct{}),
 		probes: !set.WithOutput && !set.UnlimitedDial,
 	}
-	s.Session = stream.NewSession(d, s.handle, set)
+	if r := c.resumption; r != nil {
+		r.session = resume.New(d, s.handle, set, r.config)
+		s.connections, s.agent, s.probes = r.session, r.session, false
+		return s
+	}
+	s.connections = stream.NewSession(d, s.handle, set)
 	return s
 }
+
+// ID returns the ID of a session of the session agent.
+func (s *Session) ID() string { return s.agent.ID() }
+
+// Detach ends a session of the session agent on the client's side. The command
+// continues.
+func (s *Session) Detach() { s.agent.Detach() }
 
 // handle is the observer of the stream.Session.
 func (s *Session) handle(e stream.Event) {
@@ -45,13 +70,25 @@ func (s *Session) handle(e stream.Event) {
 	s.observe(e)
 }
 
+// agentStarts reports whether the session agent runs the command, or is being
+// uploaded.
+func (s *Session) agentStarts() bool {
+	return s.agent != nil && (s.agent.Begun() || s.cmd.uploading.Load())
+}
+
 // Run runs the session; see stream.Session.Run.
 func (s *Session) Run(ctx context.Context) error {
 	deadline := time.Now().Add(s.limit)
 	ctx, end := context.WithCancelCause(ctx)
 	s.slow = time.AfterFunc(s.cmd.limits.Slow, func() {
 		defer s.cmd.env.Cleanup.OnPanic()
-		s.cmd.noteStarting(s.limit)
+		// Until the lookup has ended, slowTransport reports that the server does
+		// not answer.
+		t := s.cmd.Target()
+		t.await(ctx)
+		if ctx.Err() == nil && !s.hasStarted() && !t.lookup.failed() && !s.agentStarts() {
+			s.cmd.noteStarting(s.limit)
+		}
 	})
 	defer s.slow.Stop()
 	var probe sync.WaitGroup
@@ -67,7 +104,17 @@ func (s *Session) Run(ctx context.Context) error {
 			}
 		})
 	}
-	return s.Session.Run(ctx)
+	return s.connections.Run(ctx)
+}
+
+// hasStarted reports whether the command has started.
+func (s *Session) hasStarted() bool {
+	select {
+	case <-s.started:
+		return true
+	default:
+		return false
+	}
 }
 
 // probe finds out whether the node of an opened session answers. It does
@@ -112,20 +159,27 @@ func (c *Command) noteStarting(limit time.Duration) {
 // attemptObserver tells the user about the connection attempts of a session
 // without a terminal.
 type attemptObserver struct {
-	notice *notice.Printer
-	cause  error // the last failure
-	quiet  bool  // the user was told that the server does not answer
-	out    bool  // the user was told that the network is out
-	slow   bool  // the user was told that the server does not answer the attempt to reconnect
+	notice  *notice.Printer
+	resumes bool // a new connection does not start the command again
+
+	begin time.Time // when the connection was lost; zero if a connection is open, or none was opened so far
+	cause error     // the last failure
+	quiet bool      // the user was told that the server does not answer
+	out   bool      // the user was told that the network is out
+	slow  bool      // the user was told that the server does not answer the attempt to reconnect
 }
 
 func (o *attemptObserver) observe(e stream.Event) {
 	switch e := e.(type) {
 	case stream.Failed:
 		o.cause, o.quiet, o.out, o.slow = e.Err, false, false, false
+		var lost *stream.LostError
+		if errors.As(e.Err, &lost) && o.begin.IsZero() {
+			o.begin = time.Now()
+		}
 	case stream.Waiting:
 		var lost *stream.LostError
-		if errors.As(o.cause, &lost) {
+		if errors.As(o.cause, &lost) && !o.resumes {
 			o.notice.WarnAlways("%s; the command is run again in %s", o.cause, Seconds(e.Delay))
 			return
 		}
@@ -149,6 +203,15 @@ func (o *attemptObserver) observe(e stream.Event) {
 			o.notice.Note("no reply for %s", Seconds(e.For))
 		}
 	}
+}
+
+// connected is called when a connection was opened. It tells the user that the
+// connection is restored, if the command was not started again.
+func (o *attemptObserver) connected() {
+	if o.resumes && !o.begin.IsZero() {
+		o.notice.Note("connected again after %s: the command continues", Seconds(time.Since(o.begin)))
+	}
+	o.begin = time.Time{}
 }
 
 // DescribeOutage returns the message that the network is out.

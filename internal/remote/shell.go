@@ -33,10 +33,19 @@ const shellStartTimeout = 20 * time.Second
 // RunTTY runs the command, or a shell, on the terminal. Its errors are those of
 // Run.
 func (c *Command) RunTTY(ctx context.Context, t Terminal) error {
-	return c.explainRefused(ctx, c.runTTY(ctx, t))
+	return c.explainRefused(ctx, c.whileResolving(ctx, func() error { return c.runTTY(ctx, t) }))
 }
 
 func (c *Command) runTTY(ctx context.Context, t Terminal) error {
+	switch {
+	case c.options.Attach != nil:
+		return c.attach(ctx, func() error { return c.runAgentOnTerminal(ctx, t) })
+	case c.options.Resume != ResumeNever:
+		ran, err := c.runTTYByAgent(ctx, t)
+		if ran {
+			return err
+		}
+	}
 	if c.options.Scripts && c.Target().os() != corev1.Windows {
 		ran, err := c.runShellScript(ctx, t)
 		if ran {
@@ -154,6 +163,7 @@ func (c *Command) shells(ctx context.Context) [][]string {
 	if c.noSh {
 		unix = [][]string{{"bash"}, {"ash"}, {"/bin/bash"}}
 	}
+	c.Target().await(ctx) // Windows needs another shell
 	switch os := c.Target().os(); {
 	case os == corev1.Windows || os == "" && c.nodeOS(ctx) == corev1.Windows:
 		return [][]string{powershellOrCmd}
@@ -173,12 +183,13 @@ const nodeTimeout = 2 * time.Second
 // and no script has run.
 func (c *Command) nodeOS(ctx context.Context) corev1.OSName {
 	t := c.Target()
-	if t.Found == nil {
+	found := t.await(ctx)
+	if found == nil {
 		return ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
 	defer cancel()
-	os, err := c.cluster.BackgroundPods().NodeOS(ctx, t.Found.Pod)
+	os, err := c.cluster.BackgroundPods().NodeOS(ctx, found.Pod)
 	if err != nil {
 		c.env.Notice.Detail("the pod's operating system is not known: %s", err)
 	}

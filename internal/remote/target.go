@@ -19,42 +19,64 @@ import (
 // compared with ==.
 type Target struct {
 	Namespace, Pod, Container string     // Container is empty if the server chooses it
-	Found                     *pod.Found // nil if the user is not allowed to get the pod
+	Found                     *pod.Found // nil if the pod is not known; see found
+
+	lookup *lookup // set if the pod is requested while the command is started
 }
 
-// UID returns the UID of the pod; empty if the user is not allowed to get the
-// pod.
+// found returns the container as the server has described it; nil if the user
+// is not allowed to get the pod, or if the lookup has not ended.
+func (t Target) found() *pod.Found {
+	if t.lookup != nil {
+		return t.lookup.answer()
+	}
+	return t.Found
+}
+
+// await is like found, but waits until the lookup has ended or ctx ends.
+func (t Target) await(ctx context.Context) *pod.Found {
+	if t.lookup != nil {
+		return t.lookup.await(ctx)
+	}
+	return t.Found
+}
+
+// UID returns the UID of the pod; empty if it is not known.
 func (t Target) UID() string {
-	if t.Found == nil {
+	found := t.found()
+	if found == nil {
 		return ""
 	}
-	return string(t.Found.Pod.UID)
+	return string(found.Pod.UID)
 }
 
 // Node returns the name of the pod's node; empty if it is not known.
 func (t Target) Node() string {
-	if t.Found == nil {
+	found := t.found()
+	if found == nil {
 		return ""
 	}
-	return t.Found.Pod.Spec.NodeName
+	return found.Pod.Spec.NodeName
 }
 
 // os returns the operating system that the pod's spec requires; empty if the
-// spec requires none, or if the user is not allowed to get the pod.
+// spec requires none, or if the pod is not known.
 func (t Target) os() corev1.OSName {
-	if t.Found == nil {
+	found := t.found()
+	if found == nil {
 		return ""
 	}
-	return pod.OS(t.Found.Pod)
+	return pod.OS(found.Pod)
 }
 
 // image returns the ID of the container's image, or the name of the image if
 // the runtime reports no ID; empty if neither is known.
 func (t Target) image() string {
-	if t.Found == nil {
+	found := t.found()
+	if found == nil {
 		return ""
 	}
-	s := t.Found.Pod.Status
+	s := found.Pod.Status
 	for _, c := range slices.Concat(s.ContainerStatuses, s.InitContainerStatuses, s.EphemeralContainerStatuses) {
 		if c.Name == t.Container {
 			if c.ImageID != "" {
@@ -93,7 +115,11 @@ func (t Target) Attach(protocols []string) stream.Request {
 // Resolve finds the container of r and waits until the container runs, at most
 // for the duration wait. If r names a pod that the user is not allowed to get,
 // the Target is that pod, because running a command in it may still be allowed.
+//
+// At the same time, Resolve opens the connection of the command. The caller must
+// call Cluster.Close when the command has ended.
 func Resolve(ctx context.Context, env Env, c *Cluster, r pod.Request, wait time.Duration) (Target, error) {
+	ctx = onConnecting(ctx, c.Transport().Prepare)
 	found, err := waitForContainer(ctx, env, c.Pods(), r, wait)
 	var forbidden *pod.GetForbiddenError
 	switch {
@@ -103,11 +129,16 @@ func Resolve(ctx context.Context, env Env, c *Cluster, r pod.Request, wait time.
 	case err != nil:
 		return Target{}, ExplainForbidden(ctx, env, c, err)
 	}
+	noteFound(env, found)
+	return Target{Namespace: r.Namespace, Pod: found.Pod.Name, Container: found.Container, Found: found}, nil
+}
+
+// noteFound tells the user which container was found.
+func noteFound(env Env, found *pod.Found) {
 	for _, note := range found.Notes {
 		env.Notice.Note("%s", note)
 	}
 	env.Notice.Detail("pod %s, container %s, node %s", found.Pod.Name, found.Container, found.Pod.Spec.NodeName)
-	return Target{r.Namespace, found.Pod.Name, found.Container, found}, nil
 }
 
 // waitForContainer finds the container and waits until the container runs, at
