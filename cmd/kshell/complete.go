@@ -16,7 +16,9 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"kshell/internal/kinds"
+	"kshell/internal/notice"
 	"kshell/internal/pod"
+	"kshell/internal/remote"
 )
 
 // Completion runs while the user edits a command line. It:
@@ -55,6 +57,56 @@ func (a *app) completeExec(cmd *cobra.Command) *cobra.Command {
 	_ = cmd.MarkFlagFilename(filenameFlag, "yaml", "yml", "json")
 	noFiles(cmd, cmd.Flags())
 	return cmd
+}
+
+// completeSessions sets the completion of the arguments and flags of sessions.
+func (a *app) completeSessions(cmd *cobra.Command) {
+	cmd.ValidArgsFunction = a.completeTarget
+	fixed := cobra.FixedCompletions(listFormats, cobra.ShellCompDirectiveNoFileComp)
+	_ = cmd.RegisterFlagCompletionFunc("container", a.completeContainer) // the flags exist: no errors
+	_ = cmd.RegisterFlagCompletionFunc(outputFlag, fixed)
+	_ = cmd.RegisterFlagCompletionFunc(endFlag, a.completeSession)
+	noFiles(cmd, cmd.Flags())
+}
+
+// completeSession completes the ID of a session. The sessions are those of the
+// pods that the command line selects.
+func (a *app) completeSession(
+	cmd *cobra.Command, args []string, toComplete string,
+) ([]string, cobra.ShellCompDirective) {
+	p := sessionsPlan{parallel: defaultParallel}
+	for flag, value := range map[string]*string{"selector": &p.selector, "container": &p.container} {
+		*value = cmd.Flag(flag).Value.String() // exec and sessions have both flags
+	}
+	p.dirs, _ = cmd.Flags().GetStringSlice(resumeDirFlag) // the flag exists: no error
+	if len(args) > 0 {
+		var err error
+		if p.target, err = pod.ParseTarget(args[0]); err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+	return a.timely(cmd, func(ctx context.Context) []string {
+		kube, err := a.connectForCompletion(ctx)
+		if err != nil {
+			return nil
+		}
+		if p.dirs, err = a.resumeDirs(p.dirs); err != nil {
+			return nil
+		}
+		cluster, err := remote.NewCluster(a.env(), kube.Config, false)
+		if err != nil {
+			return nil
+		}
+		found, _, _ := a.findSessions(ctx, cluster, kube.Namespace, &p) // after an error there are no sessions
+		var ids []string
+		for i := range found {
+			row := newSessionRow(&found[i])
+			if isOfferable(row.ID, toComplete) {
+				ids = append(ids, row.ID+"\t"+notice.Clean(row.Pod+" "+row.cells(false, time.Now())[5]))
+			}
+		}
+		return ids
+	}), cobra.ShellCompDirectiveNoFileComp
 }
 
 // pathFlags are the flags whose values are local files.
@@ -118,11 +170,15 @@ func (a *app) completeHeadlampCluster(
 	}), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeTarget completes POD or TYPE/NAME. It offers nothing if the pod is
-// already given: the next argument belongs to the remote command.
+// completeTarget completes POD or TYPE/NAME. If the pod is already given, it
+// completes the ID of a session of exec --attach, and otherwise offers nothing:
+// the next argument belongs to the remote command.
 func (a *app) completeTarget(
 	cmd *cobra.Command, args []string, toComplete string,
 ) ([]string, cobra.ShellCompDirective) {
+	if attach, _ := cmd.Flags().GetBool(attachFlag); attach && len(args) == 1 { // false without such a flag
+		return a.completeSession(cmd, args, toComplete)
+	}
 	if len(args) > 0 || changed(cmd, filenameFlag) || changed(cmd, "selector") {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -7,12 +7,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"kshell/internal/kubeconfig"
 	"kshell/internal/nodeshell"
 	"kshell/internal/notice"
+	"kshell/internal/resume"
 	"kshell/internal/settings"
 )
 
@@ -36,11 +38,13 @@ Settings are read from ` + settingsName + ` in the user's configuration director
   escape-char: "%"        # same as --escape-char
   keepalive: 30s          # same as --keepalive
   node-image: NAME@DIGEST # same as --image of node-shell
+  resume-dir: /data,/tmp  # same as --resume-dir
   contexts:
     prod:
       namespace: web          # replaces the namespace in the kubeconfig
       http-credentials: drop  # same as --http-credentials
       idle-keepalive: false   # same as --no-idle-keepalive
+      resume: auto            # same as --resume
       headlamp: https://HOST      # same as --headlamp
       headlamp-cluster: NAME      # same as --headlamp-cluster
       headlamp-stateless: auto    # same as --headlamp-stateless
@@ -129,6 +133,8 @@ func (a *app) viewConfig() error {
 	s.Headlamp.Text = cmp.Or(s.Headlamp.Text, "none")
 	s.Cluster.Text = cmp.Or(s.Cluster.Text, "that of the URL, the only one, or that with the name of the context")
 	s.Stateless.Text = cmp.Or(s.Stateless.Text, statelessNever)
+	s.Resume.Text = cmp.Or(s.Resume.Text, resumeNever)
+	s.ResumeDir.Text = cmp.Or(s.ResumeDir.Text, strings.Join(resume.DefaultDirs, ","))
 	rows := [][]string{{"SETTING", "VALUE", "SOURCE"}}
 	for _, v := range s.All() {
 		rows = append(rows, []string{v.Key, v.Text, v.Source})

@@ -26,6 +26,7 @@ type execFlags struct {
 	manyFlags
 	shellFlags
 	sessionFlags
+	resumeFlags
 	waitFlags
 	manifestFlags
 	pickFlags
@@ -88,10 +89,11 @@ The exit code is the highest of all pods. Pods that are not running and lost con
 	flags.BoolVar(&f.exactStdin, "exact-stdin", false,
 		"in exact mode, end the command if its input is cut off; default: true if stdin is not a terminal")
 	flags.BoolVar(&f.keep, "keep", false,
-		"in exact mode, do not end the command when kshell exits or the connection is lost")
+		"in exact mode and with --resume, let the command continue after a lost connection or the end of kshell")
 	f.shellFlags.addTo(flags)
 	f.scriptFlags.addTo(flags)
 	f.sessionFlags.addTo(flags)
+	f.resumeFlags.addTo(flags)
 	f.manyFlags.addTo(cmd)
 	f.waitFlags.addTo(flags)
 	f.manifestFlags.addTo(flags)
@@ -99,7 +101,7 @@ The exit code is the highest of all pods. Pods that are not running and lost con
 	flags.StringSliceVar(&f.subprotocols, "subprotocol", nil,
 		"offer only these WebSocket subprotocols, separated by commas: "+strings.Join(stream.Protocols(), ", "))
 	for flag, values := range map[string][]string{
-		"exact": exactModes, "reconnect": reconnectModes, "subprotocol": stream.Protocols(),
+		"exact": exactModes, "reconnect": reconnectModes, "subprotocol": stream.Protocols(), resumeFlag: resumeModes,
 	} {
 		fixed := cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)
 		_ = cmd.RegisterFlagCompletionFunc(flag, fixed) // the flag exists: no error
@@ -130,6 +132,7 @@ func (a *app) execCommand(ctx context.Context, p *execPlan, status *statusRecord
 	if err != nil {
 		return outcome.ContextCause(ctx, err)
 	}
+	defer cluster.Close()
 	ctx, cancel := p.script.limited(ctx) // after connectAndPick: the limit excludes the time in which the user chooses
 	defer cancel()
 	ctx = remote.RetryRefused(ctx, a.env(), p.session.connectTimeout)
@@ -138,7 +141,15 @@ func (a *app) execCommand(ctx context.Context, p *execPlan, status *statusRecord
 		return outcome.ContextCause(ctx, err)
 	}
 	status.command.Store(command)
-	options := interactive.Options{Escape: p.session.escapeChar(), Limits: terminalLimits}
+	if p.resume.detach {
+		if err := a.startDetached(ctx, command); err != nil {
+			return outcome.ContextCause(ctx, err)
+		}
+		return outcome.ErrDetached
+	}
+	options := interactive.Options{
+		Escape: p.session.escapeChar(), LossHint: p.lossHint(command.Target()), Limits: terminalLimits,
+	}
 	return interactive.RunCommand(ctx, command, options)
 }
 
@@ -173,10 +184,14 @@ func (a *app) newCommand(
 		return nil, err
 	}
 	env.In = in
+	if p.attach != nil {
+		return a.newAttached(ctx, env, kube.Namespace, c, p)
+	}
 	request := pod.Request{Namespace: kube.Namespace, Target: p.target, Container: p.container}
-	target, err := remote.Resolve(ctx, env, c, request, p.waitRunning)
+	options := p.options()
+	target, err := remote.ResolveLater(ctx, env, c, request, p.waitRunning, options)
 	if err != nil {
 		return nil, err
 	}
-	return remote.New(env, c, target, p.options())
+	return remote.New(env, c, target, options)
 }

@@ -46,7 +46,9 @@ func planOf(t *testing.T, local terminals, args ...string) (*execPlan, error) {
 }
 
 // comparePlans makes cmp compare the fields of these types.
-var comparePlans = cmp.AllowUnexported(execPlan{}, exactPlan{}, scriptFlags{}, commandEnv{}, sessionFlags{})
+var comparePlans = cmp.AllowUnexported(
+	execPlan{}, exactPlan{}, resumePlan{}, scriptFlags{}, commandEnv{}, sessionFlags{},
+)
 
 func TestPlanExec(t *testing.T) {
 	tests := []struct {
@@ -136,6 +138,54 @@ func TestPlanExec(t *testing.T) {
 			execPlan{exact: exactPipe, target: web, command: []string{"ls"}, warnings: needsI},
 		},
 		{
+			"--resume alone means auto", onTerminal,
+			[]string{"--resume", "web"},
+			execPlan{exact: exactTTY, target: web, stdin: true, tty: true, resume: resumePlan{mode: resumeAuto}},
+		},
+		{
+			"--resume and its other flags", pipes,
+			[]string{
+				"--resume=always", "--resume-dir", "/a,/b", "--resume-dir=/c", "--resume-buffer", "4Mi",
+				"--resume-timeout", "90m", "web", "--", "ls",
+			},
+			execPlan{exact: exactPipe, target: web, command: []string{"ls"}, resume: resumePlan{
+				mode: resumeAlways, dirs: []string{"/a", "/b", "/c"}, buffer: 4 << 20, timeout: 90 * time.Minute,
+				dependent: "--resume-dir",
+			}},
+		},
+		{
+			"a pod that has the name of a value of --resume", pipes,
+			[]string{"--resume", "pod/always", "--", "ls"},
+			execPlan{
+				exact: exactPipe, target: pod.Target{Kind: "pod", Name: "always"}, command: []string{"ls"},
+				resume: resumePlan{mode: resumeAuto},
+			},
+		},
+		{
+			"--detach: a shell needs no terminal", pipes,
+			[]string{"--detach", "web"},
+			execPlan{
+				exact: exactPlan{mode: exactNever, endIfInputCut: true}, target: web, stdin: true, tty: true,
+				resume: resumePlan{mode: resumeAlways, detach: true},
+			},
+		},
+		{
+			"--detach and a command: no input", inPipe,
+			[]string{"--detach", "web", "--", "ls"},
+			execPlan{
+				exact: exactPipe, target: web, command: []string{"ls"}, resume: resumePlan{mode: resumeAlways, detach: true},
+			},
+		},
+		{
+			"--detach -it and a command: a tty, also without a local one", pipes,
+			[]string{"--detach", "-it", "web", "--", "vi"},
+			execPlan{
+				exact:  exactPlan{mode: exactNever, endIfInputCut: true},
+				target: web, command: []string{"vi"}, stdin: true, tty: true,
+				resume: resumePlan{mode: resumeAlways, detach: true},
+			},
+		},
+		{
 			"--subprotocol", pipes,
 			[]string{"--subprotocol", "base64.channel.k8s.io,v4.channel.k8s.io", "web", "--", "ls"},
 			execPlan{
@@ -160,6 +210,44 @@ func TestPlanExec(t *testing.T) {
 				reconnectTimeout: 10 * time.Minute, connectTimeout: connectTimeoutDefault,
 			}
 			if diff := cmp.Diff(&tt.want, got, comparePlans); diff != "" {
+				t.Errorf("plan (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestPlanExec_Attach(t *testing.T) {
+	session := sessionFlags{
+		keepalive: 10 * time.Second, escape: "~", reconnect: reconnectAuto,
+		reconnectTimeout: 10 * time.Minute, connectTimeout: connectTimeoutDefault,
+	}
+	want := execPlan{
+		path: "kshell exec", exact: exactTTY, scripts: true, protocols: allProtocols,
+		script: scriptFlags{statusFD: noFD}, session: session,
+	}
+	tests := []struct {
+		name   string
+		local  terminals
+		args   []string
+		target pod.Target
+		id     string
+	}{
+		{"a pod", pipes, []string{"--attach", "web"}, web, ""},
+		{"a pod and an ID", pipes, []string{"--attach", "web", "0123456789"}, web, "0123456789"},
+		{"nothing, on a terminal", onTerminal, []string{"--attach"}, pod.Target{}, ""},
+		{"a workload, with -it", onTerminal, []string{"-it", "--attach", "deploy/web", "01"}, pod.Target{
+			Kind: "deployment", Name: "web",
+		}, "01"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := planOf(t, tt.local, tt.args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := want
+			want.target, want.attach = tt.target, &attachPlan{id: tt.id, local: tt.local}
+			if diff := cmp.Diff(&want, got, comparePlans, cmp.AllowUnexported(attachPlan{}, terminals{})); diff != "" {
 				t.Errorf("plan (-want +got):\n%s", diff)
 			}
 		})

@@ -44,8 +44,11 @@ func testMain() {
 }
 
 // setTestLimits sets the time limits; see shortLimits, slowVariable and
-// execLimitVariable.
+// execLimitVariable. If noAgents is set, it removes the session agents.
 func setTestLimits() {
+	if os.Getenv(noAgents) != "" {
+		agentBuild = func() string { return "" }
+	}
 	if os.Getenv(shortLimits) == "" {
 		for _, limit := range []*time.Duration{&completionBudget, &gracePeriod} {
 			*limit = time.Minute
@@ -71,6 +74,10 @@ const slowVariable = "KSHELL_TEST_SLOW_AFTER"
 
 // execLimitVariable is an environment variable that sets nodeShellLimits.Exec.
 const execLimitVariable = "KSHELL_TEST_EXEC_LIMIT"
+
+// noAgents is an environment variable. If it is set, kshell contains no session
+// agents.
+const noAgents = "KSHELL_TEST_NO_AGENTS"
 
 // suite is a testing.M that also checks for leaked goroutines.
 // goleak.VerifyTestMain cannot be used, because both it and testscript.Main

@@ -115,11 +115,18 @@ func (a *app) execMany(ctx context.Context, p *execPlan) error {
 	for _, w := range p.warnings {
 		a.notice.Warn("%s", w)
 	}
+	var cluster *remote.Cluster
+	defer func() {
+		if cluster != nil {
+			cluster.Close()
+		}
+	}()
 	return a.runMany(ctx, p, func(ctx context.Context) ([]fanout.Target, error) {
-		kube, cluster, err := a.connectAndPick(ctx, p)
+		kube, connected, err := a.connectAndPick(ctx, p)
 		if err != nil {
 			return nil, err
 		}
+		cluster = connected
 		ctx = remote.RetryRefused(ctx, a.env(), p.session.connectTimeout)
 		return fanout.FindPods(ctx, a.fanoutSettings(p, cluster), pod.Request{
 			Namespace: kube.Namespace, Target: p.target, Selector: p.many.selector, Container: p.container,

@@ -158,6 +158,7 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 	if err != nil {
 		return err
 	}
+	defer cluster.Close()
 	for _, w := range p.exec.warnings {
 		a.notice.WarnAlways("%s", w)
 	}

@@ -96,7 +96,7 @@ func TestNodeShell_SameShellAfterServerRestart(t *testing.T) {
 	c.waitFor("trying again in [0-9]+ s")
 	up()
 	c.keys("\r")
-	c.waitFor("connected again after [0-9]+ s: the shell is the same\r\n")
+	c.waitFor("connected again after [0-9]+ s: the same shell\r\n")
 	c.run("echo kept: $kept", "kept: yes\r\n")
 	waitSessions(t, s, func([]sandbox.Session) bool { // kshell changes the size and restores it, to redraw the screen
 		sizes := sessionsWithTTY(s)[1].Sizes

@@ -36,9 +36,11 @@ type execPlan struct {
 	env             commandEnv
 	scripts         bool // kshell's scripts may be run in the container
 	exact           exactPlan
-	protocols       []string // subprotocols to offer
-	protocolsChosen bool     // by --subprotocol
-	inputEnds       bool     // stdin is passed to the command and may end, because it is not a terminal
+	resume          resumePlan
+	attach          *attachPlan // nil without --attach
+	protocols       []string    // subprotocols to offer
+	protocolsChosen bool        // by --subprotocol
+	inputEnds       bool        // stdin is passed to the command and may end, because it is not a terminal
 	script          scriptFlags
 	session         sessionFlags
 	many            *manyPlan // nil: one pod
@@ -52,6 +54,12 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 	named, command := args, []string(nil)
 	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
 		named, command = args[:dash], args[dash:]
+	}
+	if err := f.checkResumeWord(cmd, named); err != nil {
+		return nil, err
+	}
+	if f.attach {
+		return planAttach(cmd, &f, named, local)
 	}
 	manifest, err := f.manifest(cmd, named)
 	if err != nil {
@@ -103,7 +111,7 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 		p.waitRunning = 0
 	}
 	if len(command) == 0 {
-		if !local.in || !local.out {
+		if (!local.in || !local.out) && !f.detach {
 			return nil, outcome.NewUsageError(
 				"no command is specified, and a shell needs a terminal at stdin and stdout",
 				fmt.Sprintf("type `%s %s -- COMMAND`", cmd.CommandPath(), quoteTarget(named[0])),
@@ -123,14 +131,21 @@ func planExec(cmd *cobra.Command, f execFlags, args []string, local terminals) (
 	if p.env, err = f.shellFlags.check(cmd); err != nil {
 		return nil, err
 	}
-	p.dropUnusableTTY(local)
+	if p.resume, err = f.planResume(cmd, &f); err != nil {
+		return nil, err
+	}
+	if p.resume.detach {
+		p.stdin = p.tty
+	} else {
+		p.dropUnusableTTY(local)
+	}
 	if err := p.checkRepeatable(cmd); err != nil {
 		return nil, err
 	}
 	if p.exact, err = planExact(cmd, f, p, local); err != nil {
 		return nil, err
 	}
-	p.protocolsChosen, p.inputEnds = len(f.subprotocols) > 0, p.stdin && !local.in
+	p.protocolsChosen, p.inputEnds = len(f.subprotocols) > 0, p.stdin && !local.in && !p.resume.detach
 	p.protocols, err = planProtocols(f.subprotocols)
 	return p, err
 }
@@ -166,7 +181,7 @@ func planProtocols(chosen []string) ([]string, error) {
 
 // options returns the options of the command.
 func (p *execPlan) options() remote.Options {
-	return remote.Options{
+	o := remote.Options{
 		Program: p.path, Command: p.command, Stdin: p.stdin, TTY: p.tty,
 		Env: p.env.vars, Dir: p.env.dir, ShellEnv: forwardedEnv(os.Environ()),
 		Scripts: p.scripts, Exact: p.exact.remoteMode(), KeepRunning: p.exact.keep, EndIfInputCut: p.exact.endIfInputCut,
@@ -174,7 +189,13 @@ func (p *execPlan) options() remote.Options {
 		Pod:       pod.Request{Target: p.target, Container: p.container},
 		Reconnect: p.session.reconnectMode(), ReconnectTimeout: p.session.reconnectTimeout,
 		ConnectTimeout: p.session.connectTimeout, Keepalive: p.session.keepalive, IdleKeepalive: !p.session.noIdleKeepalive,
+		Resume: p.resume.remoteMode(), ResumeDirs: p.resume.dirs,
+		ResumeBuffer: p.resume.buffer, ResumeTimeout: p.resume.timeout,
 	}
+	if p.attach != nil {
+		o.Attach = p.attach.session
+	}
+	return o
 }
 
 // applySettings applies the settings for which no flag or argument is given.
@@ -182,7 +203,10 @@ func (a *app) applySettings(p *execPlan) error {
 	if shell := a.settings.Shell.Text; len(p.command) == 0 && shell != "" {
 		p.command = []string{shell}
 	}
-	return p.session.applySettings(a.settings)
+	if err := p.session.applySettings(a.settings); err != nil {
+		return err
+	}
+	return a.applyResumeSettings(p)
 }
 
 // The values of --exact.

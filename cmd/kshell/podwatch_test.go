@@ -191,6 +191,29 @@ func TestShell_PodIsBeingDeleted(t *testing.T) {
 	c.mustEnd(outcome.ExitFailed)
 }
 
+// The shell is killed because its pod is being deleted, but the status of the pod
+// does not show the end of the container within limits.Reason, because the node
+// is busy. The session continues in another pod of the workload.
+func TestShell_KilledInPodBeingDeleted(t *testing.T) {
+	t.Parallel()
+	s := runSandbox(t, sandbox.Config{})
+	c := open(t, s, "env", shortLimits+"=1", program(t), "exec", "-it", "deploy/web", "--", "sh")
+	c.prompt()
+	pod := podOf(t, s)
+	setDeleted := func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: time.Now()} }
+	if err := s.ChangePod("default", pod, setDeleted); err != nil {
+		t.Fatal(err)
+	}
+	c.waitFor(`kshell: warning: pod "` + pod + `" is being deleted\r\n`)
+	c.keys("kill -9 $$\r")
+	c.waitFor(`kshell: warning: pod "` + pod + `" is being deleted; the command ended with exit code 137\r\n`)
+	c.waitFor(`kshell: continuing in pod web-`)
+	c.waitFor(newShell)
+	c.prompt()
+	c.keys("exit 5\r")
+	c.mustEnd(5)
+}
+
 // killMain kills all processes in web, including the first one.
 func killMain(t *testing.T, s *sandbox.Server) {
 	t.Helper()

@@ -107,7 +107,7 @@ It reports how a command really ended, and reconnects a shell when the connectio
 	root.SetGlobalNormalizationFunc(normalizeFlagName)
 	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { a.noteIgnoredFlags(cmd) }
 	a.completeConnection(root)
-	root.AddCommand(newExec(a), newNodeShell(a), newClusters(a), newWatch(a), newConfig(a), newVersion())
+	root.AddCommand(newExec(a), newSessions(a), newNodeShell(a), newClusters(a), newWatch(a), newConfig(a), newVersion())
 	root.SetHelpCommand(newHelp())
 	root.InitDefaultCompletionCmd()
 	rejectExtraArgs(root)

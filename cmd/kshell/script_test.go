@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -19,6 +20,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"kshell/internal/agentbin"
 	"kshell/internal/sandbox"
 	"kshell/test/contract"
 )
@@ -47,6 +49,9 @@ import (
 //	requests FILE      lists the requests to the Headlamp server; see headlampRequests
 //	websockets HOW...  starts a proxy in front of the sandbox that rejects WebSockets, and sets
 //	                   GATEWAY to its address; see websockets
+//
+// The condition [agents] is true if kshell contains the session agents, which
+// "make agent" builds.
 func TestScripts(t *testing.T) {
 	skipShort(t)
 	t.Parallel()
@@ -54,6 +59,7 @@ func TestScripts(t *testing.T) {
 		Dir:                "testdata",
 		RequireUniqueNames: true,
 		Setup:              setUpScript,
+		Condition:          condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": code, "fault": fault, "pod": addPod, "ran": ran, "gateway": gateway, "reviewer": reviewer,
 			"serve": serve, "plain": plain, "no-secret": noSecret, "websockets": websockets, "reviews": reviews,
@@ -61,6 +67,14 @@ func TestScripts(t *testing.T) {
 			"headlamp": startHeadlamp, "requests": headlampRequests, "key-pair": keyPair,
 		},
 	})
+}
+
+// condition evaluates the conditions of scripts that testscript does not know.
+func condition(name string) (bool, error) {
+	if name == "agents" {
+		return agentbin.BuildID() != "", nil
+	}
+	return false, fmt.Errorf("unknown condition %q", name)
 }
 
 type sandboxKey struct{}
@@ -393,10 +407,10 @@ func ran(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // withoutEnding returns the sessions without those in which kshell ended the
-// command of a lost connection.
+// command of a lost connection, and without those in containers that do not run.
 func withoutEnding(all []sandbox.Session) []sandbox.Session {
 	return slices.DeleteFunc(slices.Clone(all), func(x sandbox.Session) bool {
-		return strings.Contains(strings.Join(x.Query["command"], " "), `kill -TERM "-$1"`)
+		return x.NotRunning || strings.Contains(strings.Join(x.Query["command"], " "), `kill -TERM "-$1"`)
 	})
 }
 

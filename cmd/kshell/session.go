@@ -139,10 +139,11 @@ func (f *sessionFlags) escapeChar() byte {
 	return f.escape[0]
 }
 
-// checkRepeatable returns an error if the command is to be run again after a
-// lost connection, but has input, which can be read only once.
+// checkRepeatable returns an error if the command may be run again after a lost
+// connection, but has input, which can be read only once. With --resume=always,
+// it is not run again.
 func (p *execPlan) checkRepeatable(cmd *cobra.Command) error {
-	if p.session.reconnect != reconnectAlways || p.tty || !p.stdin {
+	if p.session.reconnect != reconnectAlways || p.tty || !p.stdin || p.resume.mode == resumeAlways {
 		return nil
 	}
 	return outcome.NewUsageError(

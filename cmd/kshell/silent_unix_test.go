@@ -37,6 +37,16 @@ func TestCtrlC_BeforeTheFirstByte(t *testing.T) {
 			[]string{"exec", "web"},
 			`waiting for node sandbox to start the command \(up to 35s, press Ctrl-C to cancel\)`,
 		},
+		{
+			"server, named container", silentAPI,
+			[]string{"exec", "web", "-c", "web"},
+			"waiting for the API server at 127.0.0.1:",
+		},
+		{
+			"kubelet, named container", silentKubelet,
+			[]string{"exec", "web", "-c", "web"},
+			`waiting for node sandbox to start the command \(up to 35s, press Ctrl-C to cancel\)`,
+		},
 		{"socket", silentSocket, []string{"exec", "web"}, "waiting for node sandbox to start the command"},
 		{
 			"socket, plain mode", silentSocket,

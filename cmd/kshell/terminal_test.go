@@ -301,7 +301,7 @@ func TestShell_StderrIsFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := regexp.MustCompile(`^(kshell: [ -~]+\n)+$`)
+	lines := regexp.MustCompile(`^((kshell|hint): [ -~]+\n)+$`)
 	if !lines.Match(text) || !strings.Contains(string(text), "kshell: connected again after ") {
 		t.Errorf("stderr %q", text)
 	}

@@ -15,14 +15,15 @@ import (
 
 	"github.com/charmbracelet/x/vt"
 
+	"kshell/internal/agentbin"
 	"kshell/test/faultproxy"
 )
 
-var update = flag.Bool("update", false, "write the captures to docs/sessions.md")
+var update = flag.Bool("update", false, "write the captures to docs/sessions.md and docs/resume.md")
 
-// document is the file that contains the captures, which are copies of what a
+// documents are the files that contain the captures, which are copies of what a
 // terminal shows. An HTML comment before each capture contains its name.
-const document = "../../docs/sessions.md"
+var documents = []string{"../../docs/sessions.md", "../../docs/resume.md"}
 
 // statusEnd is the end of a status line.
 const statusEnd = `\x1b\[m`
@@ -74,6 +75,33 @@ var scenes = map[string]func(*testing.T, Setup) *Terminal{
 		term.WaitFor(`connections lost: 0\r\n`)
 		return term
 	},
+	"resumed": func(t *testing.T, w Setup) *Terminal {
+		term, proxy := resumedCapture(t, w)
+		term.Type("x=42\r")
+		term.WaitFor(`[$#] `)
+		proxy.Cut(faultproxy.Both, faultproxy.RST)
+		term.WaitFor(sameShell + `\r\n`)
+		term.Type("echo $x\r")
+		term.WaitFor(`42\r\n`)
+		term.WaitFor(`[$#] `)
+		return term
+	},
+	"resumekeys": func(t *testing.T, w Setup) *Terminal {
+		term, proxy := resumedCapture(t, w)
+		refuse(t, proxy, true)
+		proxy.Cut(faultproxy.Both, faultproxy.RST)
+		term.WaitFor(`connection refused\r\n`)
+		term.WaitFor(resumeWaiting + ` ` + statusEnd)
+		return term
+	},
+	"detached": func(t *testing.T, w Setup) *Terminal {
+		term := w.Shell(t, "--resume=always", "--resume-timeout=3m", "-it", "web", "--", "sh")
+		term.Type("~")
+		term.Type("d")
+		term.CheckExit(0)
+		term.WaitFor(`attaches to it\r\n`)
+		return term
+	},
 	"command": func(t *testing.T, w Setup) *Terminal {
 		proxy, server := w.Through(t)
 		// The output of the command on stderr shows that it runs.
@@ -86,20 +114,28 @@ var scenes = map[string]func(*testing.T, Setup) *Terminal{
 	},
 }
 
+// resumedCapture opens a shell of the session agent in pod web, through a proxy.
+func resumedCapture(t *testing.T, w Setup) (*Terminal, *faultproxy.Proxy) {
+	t.Helper()
+	proxy, server := w.Through(t)
+	args := slices.Concat(server, []string{"--resume=always", "--resume-timeout=3m", "-it", "web", "--", "sh"})
+	return w.Shell(t, args...), proxy
+}
+
 // capture matches a capture in the document: its name and its text.
 var capture = regexp.MustCompile("<!-- capture: ([a-z]+) -->\n```\n((?s:.*?))```\n")
 
-// The captures in docs/sessions.md are what a terminal shows, except for
+// The captures in the documents are what a terminal shows, except for
 // numbers and random names.
 func TestSessions_Captures(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile(document)
-	if err != nil {
-		t.Fatal(err)
+	if agentbin.BuildID() == "" {
+		t.Skip(`there are no agents: run "make agent"`)
 	}
 	shown := map[string]string{}
 	var lock sync.Mutex
 	w := sandboxSetup(t)
+	w.Env = append(w.Env, "KSHELL_RESUME=never") // without the hint for --resume, which needs the session agents
 	t.Run("scenes", func(t *testing.T) {
 		for name, scene := range scenes {
 			t.Run(name, func(t *testing.T) {
@@ -111,6 +147,25 @@ func TestSessions_Captures(t *testing.T) {
 			})
 		}
 	})
+	found := map[string]bool{}
+	for _, document := range documents {
+		compareCaptures(t, document, shown, found)
+	}
+	for name := range scenes {
+		if !found[name] && !*update {
+			t.Errorf("no document shows %s", name)
+		}
+	}
+}
+
+// compareCaptures compares the captures of a document with what was shown, or
+// updates them. It adds their names to found.
+func compareCaptures(t *testing.T, document string, shown map[string]string, found map[string]bool) {
+	t.Helper()
+	text, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if *update {
 		now := capture.ReplaceAllFunc(text, func(old []byte) []byte {
 			name := string(capture.FindSubmatch(old)[1])
@@ -121,7 +176,6 @@ func TestSessions_Captures(t *testing.T) {
 		}
 		return
 	}
-	found := map[string]bool{}
 	for _, m := range capture.FindAllStringSubmatch(string(text), -1) {
 		name, want := m[1], m[2]
 		found[name] = true
@@ -135,18 +189,13 @@ func TestSessions_Captures(t *testing.T) {
 			)
 		}
 	}
-	for name := range scenes {
-		if !found[name] {
-			t.Errorf("the document does not show %s", name)
-		}
-	}
 }
 
 // normalize removes what differs from run to run.
 func normalize(screenText string) string {
 	for _, what := range []string{
 		`\bweb-[a-z0-9]+-[a-z0-9]+`, `\bown-[0-9]+`,
-		`round trip ([0-9.]+\n?[0-9.]*[mµ]?s|un\n?known \(no answer\))`, `[0-9]+`,
+		`\b[0-9a-f]{10}\b`, `round trip ([0-9.]+\n?[0-9.]*[mµ]?s|un\n?known \(no answer\))`, `[0-9]+`,
 	} {
 		screenText = regexp.MustCompile(what).ReplaceAllString(screenText, "#")
 	}

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"kshell/internal/agentbin"
 	"kshell/internal/sandbox"
 )
 
@@ -35,7 +36,12 @@ func TestMany_Flood(t *testing.T) {
 func TestSignals(t *testing.T) {
 	t.Parallel()
 	p := program(t)
-	for name, flags := range map[string][]string{"v5": nil, "v4": {"--subprotocol", "v4.channel.k8s.io"}} {
+	if agentbin.BuildID() == "" {
+		t.Skip(`there are no agents: run "make agent"`)
+	}
+	for name, flags := range map[string][]string{
+		"v5": nil, "v4": {"--subprotocol", "v4.channel.k8s.io"}, "session agent": {resumeAlways},
+	} {
 		t.Run(name, func(t *testing.T) { Signals(t, p, flags...) })
 	}
 }

@@ -97,7 +97,7 @@ func NodeShellResumes(t *testing.T, p Program, n Nodes, cuts int, cut func(), co
 	w.Type("PS1='prompt''> '; kept=yes\r")
 	w.waitForText("prompt> ")
 	w.Type(fmt.Sprintf("i=0; while ! [ -e %s ]; do i=$((i+1)); echo \"<$i>\"; sleep 0.02; done; echo co''unted\r", stop))
-	reconnections := func() int { return strings.Count(w.errs.String(), "the shell is the same") }
+	reconnections := func() int { return strings.Count(w.errs.String(), "the same shell") }
 	for range cuts {
 		begin, before := reconnections(), lastNumber(w.Text())
 		w.waitUntil("a number", func(text string) bool { return lastNumber(text) > before+5 })
@@ -150,11 +150,11 @@ func NodeShellLogGap(t *testing.T, p Program, n Nodes, cut func(), lose func(pod
 	for range 3 {
 		before := lastNumber(w.Text())
 		w.waitUntil("a number", func(text string) bool { return lastNumber(text) > before+20 })
-		begin, before := strings.Count(w.errs.String(), "the shell is the same"), lastNumber(w.Text())
+		begin, before := strings.Count(w.errs.String(), "the same shell"), lastNumber(w.Text())
 		lose(pod)
 		cut()
 		w.waitUntil("a number after a cut", func(text string) bool {
-			return strings.Count(w.errs.String(), "the shell is the same") > begin && lastNumber(text) > before+20
+			return strings.Count(w.errs.String(), "the same shell") > begin && lastNumber(text) > before+20
 		})
 	}
 	// The shell misses a Ctrl-C if the process that it has forked has not started

@@ -416,8 +416,8 @@ func HalfOpen(t *testing.T, w Setup) time.Duration {
 	term.WaitFor(`no reply for [0-9]+ s`)
 	term.WaitFor(`connection lost: the server does not answer any more`)
 	took := time.Since(begin)
-	term.Type("\x04")
-	term.CheckExit(255)
+	term.WaitFor(`this is a new shell`)
+	term.exitShell(3)
 	return took
 }
 
@@ -426,16 +426,23 @@ func HalfOpen(t *testing.T, w Setup) time.Duration {
 func Interrupt(t *testing.T, w Setup, rate int) time.Duration {
 	t.Helper()
 	term, proxy := w.shell(t)
+	return term.interruptYes(proxy, rate)
+}
+
+// interruptYes measures how long it takes from Ctrl-C to a prompt, while yes
+// prints over a link with the rate, in bytes per second. Then the shell exits.
+func (w *Terminal) interruptYes(proxy *faultproxy.Proxy, rate int) time.Duration {
+	w.t.Helper()
 	proxy.Rate(faultproxy.ToClient, rate)
-	term.Type("yes\r")
-	term.WaitFor(`(?:y\r\n){1000}`)
+	w.Type("yes\r")
+	w.WaitFor(`(?:y\r\n){1000}`)
 	time.Sleep(10 * time.Second) // until the buffers are full
 	begin := time.Now()
-	term.Type("\x03")
-	term.WaitForWithin(5*time.Minute, `ready\$ `)
+	w.Type("\x03")
+	w.WaitForWithin(5*time.Minute, `ready\$ `)
 	took := time.Since(begin)
 	proxy.Rate(faultproxy.ToClient, 0)
-	term.exitShell(8)
+	w.exitShell(8)
 	return took
 }
 

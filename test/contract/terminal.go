@@ -5,6 +5,7 @@ package contract
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
@@ -146,7 +147,7 @@ func (w *Terminal) Type(keys string) {
 // observe when kshell has read Enter.
 func (w *Terminal) TypeEscape(key, expression string) {
 	w.t.Helper()
-	for begin := time.Now(); time.Since(begin) < terminalTimeout; {
+	for begin := time.Now(); time.Since(begin) < terminalTimeout && !w.ended(); {
 		w.Type("\r")
 		time.Sleep(50 * time.Millisecond)
 		w.Type("~" + key)
@@ -170,13 +171,27 @@ func (w *Terminal) WaitForWithin(within time.Duration, expression string) string
 	w.t.Helper()
 	found, ok := w.await(within, expression)
 	if !ok {
-		w.t.Fatalf("no match of %[2]q within %[1]v; the output: %[3]q", within, expression, last(w.Text(), 2000))
+		limit := fmt.Sprint("within ", within)
+		if w.ended() {
+			limit = "before the program exited"
+		}
+		w.t.Fatalf("no match of %q %s; the output: %q", expression, limit, last(w.Text(), 2000))
 	}
 	return found
 }
 
+// ended reports whether the program has exited, so that no more output follows.
+func (w *Terminal) ended() bool {
+	select {
+	case <-w.outputEnded:
+		return true
+	default:
+		return false
+	}
+}
+
 // ShowsWithin reports whether the program writes output that matches the
-// expression within the given time.
+// expression within the given time. It returns early if the program exits.
 func (w *Terminal) ShowsWithin(within time.Duration, expression string) bool {
 	_, ok := w.await(within, expression)
 	return ok
@@ -187,6 +202,7 @@ func (w *Terminal) await(within time.Duration, expression string) (found string,
 	late := time.NewTimer(within)
 	defer late.Stop()
 	for {
+		ended := w.ended()
 		w.mu.Lock()
 		text := w.text[w.seen:]
 		at := wanted.FindIndex(text)
@@ -197,8 +213,12 @@ func (w *Terminal) await(within time.Duration, expression string) (found string,
 			return found, true
 		}
 		w.mu.Unlock()
+		if ended {
+			return "", false
+		}
 		select {
 		case <-w.changed:
+		case <-w.outputEnded:
 		case <-late.C:
 			return "", false
 		}

@@ -235,6 +235,19 @@ func (c *Cluster) StopKubelet(ctx context.Context, name string, sig syscall.Sign
 	return c.stop(ctx, kubeletOf(n), sig)
 }
 
+// RestartContainerd kills containerd on a node and starts it again. Its containers
+// keep running.
+func (c *Cluster) RestartContainerd(ctx context.Context, name string) error {
+	n, err := nodeNamed(name)
+	if err != nil {
+		return err
+	}
+	if err := c.stop(ctx, containerdOf(n), syscall.SIGKILL); err != nil {
+		return err
+	}
+	return c.startContainerd(ctx, n)
+}
+
 // StartNode boots a node that does not run: namespaces, network link,
 // containerd, missing images, and the kubelet. A node that was killed has its
 // old disk. StartNode returns when the API no longer shows containers from
