@@ -16,7 +16,7 @@ QUICK_BUILD := CGO_ENABLED=0 go build -gcflags 'all=-N -l' -ldflags '$(LDFLAGS)'
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help agent build install test contract lint fmt cover mutants size bench cross demo e2e e2e-ci e2e-lint cluster cluster-down clean
+.PHONY: help agent build install test contract lint fmt cover mutants guard bench bench-micro cross demo e2e e2e-ci e2e-lint cluster cluster-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ PLUGIN ?= kubectl-kshell kubectl_complete-kshell
 # except the sandbox and test/. The tests that -short skips run without it.
 # test/contract takes the longest, so it is started first.
 RACED   = $(shell go list ./cmd/... ./internal/... | grep -v /sandbox)
-UNRACED = ./test/contract ./cmd/... ./internal/apiclient ./internal/pod ./internal/sandbox/... ./test/...
+UNRACED = ./test/contract ./cmd/... ./internal/apiclient ./internal/pod ./internal/sandbox/... ./bench/... ./test/...
 
 # vet and the two sets of tests run at the same time, because many tests mostly
 # wait. The output of each is printed when it ends (with make 3: at once).
@@ -67,13 +67,13 @@ contract: ## run the contract tests on the sandbox (test/contract)
 	go test -timeout 15m ./test/contract
 
 lint: ## check format, style, and the code for the other platforms
-	@test -z "$$($(GOFUMPT) -l cmd internal test)" || { echo 'not formatted (make fmt):'; $(GOFUMPT) -l cmd internal test; exit 1; }
+	@test -z "$$($(GOFUMPT) -l bench cmd internal test)" || { echo 'not formatted (make fmt):'; $(GOFUMPT) -l bench cmd internal test; exit 1; }
 	$(GOLANGCI_LINT) run ./...
 	GOOS=windows go vet ./...
 	GOOS=darwin go vet ./...
 
 fmt: ## format the code
-	$(GOFUMPT) -w cmd internal test
+	$(GOFUMPT) -w bench cmd internal test
 
 cover: ## run the tests and write cover.html
 	go test -coverpkg=./cmd/...,./internal/... -coverprofile=cover.out ./...
@@ -88,11 +88,19 @@ mutants: ## run mutation tests of one package: make mutants PKG=internal/stream 
 	@test -n "$(PKG)" || { echo 'name a package: make mutants PKG=internal/stream' >&2; exit 2; }
 	$(GREMLINS) unleash --workers 2 --timeout-coefficient 6 $(MUTANTS) ./$(PKG)
 
-size: build ## check the size and the startup time of the binary
-	go run ./bench/size -binary ./kshell
+guard: build ## check the size, the start and the throughput of the binary, and the allocations of benchmarks
+	go run ./bench/guard -binary ./kshell
+	go run ./bench/micro -base none -count 1
 
-bench: ## run the benchmarks of internal/stream
-	go test -run '^$$' -bench . -benchmem ./internal/stream
+.PHONY: size
+size: guard
+
+bench: build ## compare kshell with kubectl on the cluster (root, Debian), and write docs/performance.md (BENCH= adds flags)
+	@export=$$(cd test/e2e && go run ./cluster up) && eval "$$export" && \
+		go run ./bench/compare -kubectl "$$(dirname "$$KUBECONFIG")/bin/kubectl" $(BENCH)
+
+bench-micro: ## run the Go benchmarks of this branch and of its merge base with main (MICRO= adds flags)
+	go run ./bench/micro $(MICRO)
 
 cross: agent ## build for every platform of a release, into dist/
 	@for p in $(PLATFORMS); do \

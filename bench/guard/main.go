@@ -1,6 +1,7 @@
-// Command size checks the size of the binary, the time that --help takes, and
-// that certain packages are not linked. It prints the figures, and fails if one
-// exceeds its budget.
+// Command guard checks the size of the binary, the time that --help takes, the
+// initialization of packages, and the throughput beside a bare WebSocket client.
+// It also checks that certain packages are not linked. It needs no cluster. It
+// prints the figures, and fails if one exceeds its budget.
 package main
 
 import (
@@ -25,7 +26,8 @@ const (
 func main() {
 	binary := flag.String("binary", "./kshell", "`path` of the stripped binary")
 	flag.Parse()
-	if err := errors.Join(size(*binary), start(*binary), deps()); err != nil {
+	err := errors.Join(size(*binary), start(*binary), initialization(*binary), deps(), throughput(*binary))
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
