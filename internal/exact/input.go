@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,7 +46,8 @@ var errSourcePanicked = errors.New("the input cannot be read")
 // input produces what the script reads:
 //
 //   - the first part of the script, if it is sent on stdin
-//   - the rest of the script, when the command has started
+//   - the rest of the script, when the command has started or the script requests
+//     it; if input is available at the second time, a short text of it comes first
 //   - blocks of the command's input: a line `SIZE COUNT` and SIZE*COUNT bytes
 //   - instead of a short block, a line `text TEXT`, whose TEXT is a format of
 //     printf
@@ -59,8 +61,9 @@ var errSourcePanicked = errors.New("the input cannot be read")
 // Input that arrives while a block is being sent becomes the next block.
 type input struct {
 	source  io.Reader
-	filling *group.Group // the goroutine that reads the source
-	rest    []byte       // the rest of the script
+	filling *group.Group             // the goroutine that reads the source
+	rest    []byte                   // the rest of the script
+	early   func(text []byte) []byte // returns the message with the text that is sent before rest
 
 	mu             sync.Mutex
 	changed        sync.Cond // one of the fields below has changed
@@ -70,6 +73,8 @@ type input struct {
 	restRequested  bool      // restDue was set before, or rest must not be sent any more
 	running        bool      // the command is running: the script answers `?`
 	started        bool      // filling was started
+	peeked         bool      // Peek was called, or must not be called any more
+	earlyBytes     int       // the number of bytes of the source that were sent before rest
 	panicked       bool      // filling has panicked
 	next           []byte    // bytes that were read from the source, but are not in a block yet
 	err            error     // the error of the source's Read; io.EOF at the end of the input
@@ -135,8 +140,13 @@ func (in *input) requestRest() {
 }
 
 // fill reads the source until a Read fails, or until stop or cancel was called.
+// It discards the bytes that were sent before rest.
 func (in *input) fill() {
 	piece := make([]byte, pieceSize)
+	if _, err := io.ReadFull(in.source, piece[:in.earlyBytes]); err != nil {
+		in.add(nil, err)
+		return
+	}
 	for {
 		n, err := in.source.Read(piece)
 		if !in.add(piece[:n], err) || err != nil {
@@ -270,6 +280,11 @@ func (in *input) wait() error {
 			in.scriptDue = false
 			in.line = in.script
 			return nil
+		case in.restDue && in.mayPeek():
+			if in.peek() {
+				return nil
+			}
+			continue
 		case in.restDue:
 			in.restDue = false
 			in.line, in.lineIsRest = in.rest, true
@@ -294,12 +309,37 @@ func (in *input) wait() error {
 	}
 }
 
+// mayPeek reports whether to call peek: the command is not running yet, so that fill
+// does not read the source.
+func (in *input) mayPeek() bool {
+	_, ok := in.source.(Peeker)
+	return ok && !in.peeked && !in.running && !in.stopped
+}
+
+// peek makes the next line a message with the input that is available, if it is short
+// and the command is still not running. It reports whether it has done so. mu is
+// locked, but not during the call of Peek.
+func (in *input) peek() bool {
+	in.peeked = true
+	in.mu.Unlock()
+	p := in.source.(Peeker).Peek(maxText + 1)
+	in.mu.Lock()
+	text, ok := escape(p)
+	if !ok || len(p) == 0 || in.running || in.stopped || in.canceled {
+		return false
+	}
+	in.line = in.early(text)
+	in.earlyBytes = len(p)
+	in.sentBytes += int64(len(p))
+	return true
+}
+
 // makeBlock moves bytes from next to a block: all complete units up to limit or,
-// if next is shorter than one unit, all of next. If textLine can contain all of
+// if next is shorter than one unit, all of next. If escape can contain all of
 // next, makeBlock sends it as a text instead.
 func (in *input) makeBlock() {
-	if line, ok := textLine(in.next); ok {
-		in.line = line
+	if text, ok := escape(in.next); ok {
+		in.line = fmt.Appendf(nil, "text %s\n", text)
 		in.sentBytes += int64(len(in.next))
 		in.next = in.next[:0]
 		return
@@ -329,24 +369,22 @@ func (in *input) adaptLimit() {
 	in.changed.Broadcast()
 }
 
-// textLine returns the line that contains p as a text: a format with which printf
-// writes p, and which the shell's read does not change. It returns false if the
-// text would be longer than maxText.
-func textLine(p []byte) (line []byte, ok bool) {
-	line = []byte("text ")
-	limit := len(line) + maxText
+// escape returns p as a text: a format with which printf writes p, which the shell's
+// read does not change, and which can be part of a word in single quotes. It returns
+// false if the text would be longer than maxText.
+func escape(p []byte) (text []byte, ok bool) {
 	for i, c := range p {
-		plain := c > ' ' && c <= '~' && c != '%' && c != '\\' && c != '-' || c == ' ' && i > 0 && i < len(p)-1
+		plain := c > ' ' && c <= '~' && !strings.ContainsRune(`%\-'`, rune(c)) || c == ' ' && i > 0 && i < len(p)-1
 		switch {
-		case len(line) > limit-len(`\000`):
+		case len(text) > maxText-len(`\000`):
 			return nil, false
 		case plain:
-			line = append(line, c)
+			text = append(text, c)
 		default:
-			line = fmt.Appendf(line, `\%03o`, c)
+			text = fmt.Appendf(text, `\%03o`, c)
 		}
 	}
-	return append(line, '\n'), true
+	return text, true
 }
 
 // sendEnd makes `end` the next line. If reading the source has failed, sendEnd

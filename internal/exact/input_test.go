@@ -216,6 +216,73 @@ func TestInput_NotReadBeforeStart(t *testing.T) {
 	})
 }
 
+// peeker implements Peeker.
+type peeker struct {
+	bufio.Reader
+	peeks atomic.Int32 // the number of calls of Peek
+}
+
+func newPeeker(text string) *peeker {
+	p := &peeker{}
+	p.Reset(strings.NewReader(text))
+	return p
+}
+
+// Peek implements Peeker.
+func (p *peeker) Peek(limit int) []byte {
+	p.peeks.Add(1)
+	peeked, _ := p.Reader.Peek(limit)
+	return peeked
+}
+
+func TestInput_Early(t *testing.T) {
+	for name, tt := range map[string]struct {
+		input string
+		early string // what precedes the rest of the script
+	}{
+		"short":    {"it's 1\n", `printf 'it\047s 1\012'`},
+		"too long": {strings.Repeat("x", maxText+1), ""},
+		"empty":    {"", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				source := &countingReader{Reader: newPeeker(tt.input)}
+				r := New(Options{Stdin: struct {
+					io.Reader
+					Peeker
+				}{source, source.Reader.(Peeker)}})
+				lines := bufio.NewReader(r.Stdin())
+				_ = writePieces(r.Stderr(), markStart+r.mark+messageReady+"\n")
+				if tt.early != "" {
+					for _, want := range []string{tt.early, strings.Split(blocksScript.early, "\n")[1], "."} {
+						if line, err := lines.ReadString('\n'); err != nil || line != want+"\n" {
+							t.Errorf("before the rest: %q, %v, want %q", line, err, want)
+						}
+					}
+				}
+				sent := make(chan received, 1)
+				go func() { sent <- parse(t, lines) }()
+				synctest.Wait()
+				if n := source.read.Load(); n != 0 {
+					t.Errorf("%d bytes were read before the start", n)
+				}
+				want := tt.input
+				if tt.early != "" {
+					want = ""
+				}
+				_ = writePieces(r.Stderr(), markStart+r.mark+runningMessage+"\n")
+				if w := <-sent; string(w.payload) != want || !w.ended {
+					t.Errorf("sent after the start: %q, ended %t, %v", w.payload, w.ended, w.err)
+				}
+				if n := source.read.Load(); n != int64(len(tt.input)) {
+					t.Errorf("%d bytes were read, want %d", n, len(tt.input))
+				}
+				r.Cancel()
+			})
+		})
+	}
+}
+
 // countingReader counts the bytes that were read from it.
 type countingReader struct {
 	io.Reader

@@ -14,8 +14,9 @@ import (
 // Options configure a command.
 type Options struct {
 	// Stdin is the command's input; nil means empty. It is not read before the
-	// command has started. If Stdin is a Canceler, Run.Cancel calls
-	// Stdin.Cancel.
+	// command has started, so that another command can read it if this one cannot
+	// be started. If Stdin is a Canceler, Run.Cancel calls Stdin.Cancel. If Stdin
+	// is a Peeker, short input is sent while the command is being started.
 	Stdin io.Reader
 	// Stdout and Stderr receive the command's output; nil discards it.
 	Stdout, Stderr io.Writer
@@ -41,6 +42,13 @@ type Canceler interface {
 	// Cancel makes the Read in progress and all later ones return. It returns
 	// false if it cannot do so.
 	Cancel() bool
+}
+
+// Peeker is a reader that can return input that a later Read returns again.
+type Peeker interface {
+	// Peek returns at most limit bytes that the next Reads will return, or
+	// nothing if that would require waiting for input.
+	Peek(limit int) []byte
 }
 
 // State is the progress or the outcome of a command.
@@ -109,7 +117,8 @@ func New(o Options) *Run {
 	r.outFilter = filter{mark: mark, to: o.Stdout, report: r.report, ping: r.stdin.ping, started: true}
 	r.errFilter = filter{mark: mark, to: o.Stderr, report: r.report, ping: r.stdin.ping}
 	r.stdin.init(o.Stdin)
-	r.stdin.rest = o.script().message(cmp.Or(o.idleLimit, idleLimit))
+	s := o.script()
+	r.stdin.rest, r.stdin.early = s.message(cmp.Or(o.idleLimit, idleLimit)), s.earlyMessage
 	r.checks = time.AfterFunc(checkInterval, r.check)
 	r.checks.Stop()
 	return r

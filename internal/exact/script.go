@@ -1,6 +1,7 @@
 package exact
 
 import (
+	"bytes"
 	"crypto/rand"
 	_ "embed"
 	"encoding/hex"
@@ -24,6 +25,7 @@ type execScript struct {
 	start string // the first part, which starts the command
 	rest  string // the rest, which is sent on stdin when the command is running
 	read  string // reads start from stdin and runs it
+	early string // sent before rest; it writes a text to the command's stdin
 }
 
 // script returns the script for a command with the options o.
@@ -39,6 +41,11 @@ func (o *Options) script() *execScript {
 // idleLimit.
 func (s *execScript) message(limit time.Duration) []byte {
 	return fmt.Appendf(nil, "%s %d\n.\n", strings.TrimSuffix(s.rest, "\n"), limit/time.Second)
+}
+
+// earlyMessage returns early, with a text for the command, followed by a line ".".
+func (s *execScript) earlyMessage(text []byte) []byte {
+	return append(bytes.Replace([]byte(s.early), []byte("%s"), text, 1), ".\n"...)
 }
 
 // scriptArgs returns the arguments of start.sh that precede the command.

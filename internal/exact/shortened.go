@@ -45,9 +45,9 @@ var (
 			"PATH=$kz\n" +
 			"unset PWD OLDPWD SHLVL _ ko kh kE\n" +
 			"IFS=$ky\n" +
-			"for ka in $kF;do kq=${ka%%=*}\n" +
-			"case $kq in '')continue;;PWD|OLDPWD|SHLVL|k?);;[0-9]*|*[!A-Za-z0-9_]*|" +
-			"_|BASH*)test \"$kd\"||continue;;*)test \"$kd\"&&eval \"test \\\"\\${$kq-$kk}\\\"" +
+			"for ka in $kF;do kr=${ka%%=*}\n" +
+			"case $kr in '')continue;;PWD|OLDPWD|SHLVL|k?);;[0-9]*|*[!A-Za-z0-9_]*|" +
+			"_|BASH*)test \"$kd\"||continue;;*)test \"$kd\"&&eval \"test \\\"\\${$kr-$kk}\\\"" +
 			" != \\\"\\${ka#*=}\\\"\"||continue\n" +
 			"esac\n" +
 			"case $ka in *[![:print:]]*)ka=$(printf %sx \"$ka\"|tr '\\1' '\\n') ka=${ka" +
@@ -60,8 +60,8 @@ var (
 			"+-u_} -- \"$@\";;*)\n" +
 			"ka=0\n" +
 			"while test $ka -lt $kg;do ka=$((ka+1))\n" +
-			"eval \"kq=\\${$ka%%=*}\"\n" +
-			"kj=\"$kj export \\\"\\${$ka}\\\";test \\\"\\$$kq\\\" = \\\"\\${$ka#*=}\\\"||exit;\"\n" +
+			"eval \"kr=\\${$ka%%=*}\"\n" +
+			"kj=\"$kj export \\\"\\${$ka}\\\";test \\\"\\$$kr\\\" = \\\"\\${$ka#*=}\\\"||exit;\"\n" +
 			"done\n" +
 			"kj=\"$kj shift $kg;\"\n" +
 			"esac\n" +
@@ -98,10 +98,10 @@ var (
 			"exit $kf\n" +
 			"}\n" +
 			"kQ(){\n" +
-			"kr=\n" +
+			"kq=\n" +
 			"trap '' PIPE\n" +
-			"while read -r ka <&3;do test \"$ka\" != .||eval \"$kr\"\n" +
-			"kr=$kr$ky$ka\n" +
+			"while read -r ka <&3;do test \"$ka\" != .||eval \"$kq\"\n" +
+			"kq=$kq$ky$ka\n" +
 			"done\n" +
 			"ks\n" +
 			"case $kb$ku in end)\n" +
@@ -234,6 +234,8 @@ var (
 			"case $kh in *'#end')eval \"$kh\"\n" +
 			"esac\n" +
 			"exit 1\n",
+		early: "printf '%s'\n" +
+			"kq= ka=\n",
 	}
 	blocksScript = execScript{
 		eval: "ki=$0;eval \"$ki\"",
@@ -242,15 +244,15 @@ var (
 			"unset -f test cat cd kill printf read sleep tr wait\n" +
 			"kG='\n" +
 			"'\n" +
-			"km=$2$1\n" +
+			"kn=$2$1\n" +
 			"exec 4>&1 5>&2 2>/dev/null\n" +
 			"kN(){\n" +
-			"for ka in 4 5;do until printf '\\036%s%s\\n' $km \"$1\" >&$ka;do sleep 1||" +
+			"for ka in 4 5;do until printf '\\036%s%s\\n' $kn \"$1\" >&$ka;do sleep 1||" +
 			"break\n" +
 			"done\n" +
 			"done\n" +
 			"}\n" +
-			"kq(){\n" +
+			"kr(){\n" +
 			"IFS=:\n" +
 			"for ka in $2;do kg=${ka:-.}/$1\n" +
 			"case $1 in */*)kg=$1\n" +
@@ -265,20 +267,20 @@ var (
 			"kJ=$kI\n" +
 			"case $kh/$1 in [1-9]*/PATH=*)kJ=${1#PATH=}\n" +
 			"esac\n" +
-			"eval 'kq \"${'$((kh+1))'}\" \"$kJ\"'\n" +
+			"eval 'kr \"${'$((kh+1))'}\" \"$kJ\"'\n" +
 			"}\n" +
 			"kV(){\n" +
 			"eval 'ka=${'$((kh+1))'}'\n" +
 			"kg=\n" +
-			"case $ka in *=*);;*)kq env \"$PATH\"\n" +
+			"case $ka in *=*);;*)kr env \"$PATH\"\n" +
 			"esac\n" +
-			"kl= kM=$ko\n" +
+			"kl= kM=$kp\n" +
 			"PATH=$kI\n" +
-			"unset PWD OLDPWD SHLVL _ ko ki kv\n" +
+			"unset PWD OLDPWD SHLVL _ kp ki kv\n" +
 			"IFS=$kG\n" +
 			"for ka in $kM;do ks=${ka%%=*}\n" +
 			"case $ks in '')continue;;PWD|OLDPWD|SHLVL|k?);;[0-9]*|*[!A-Za-z0-9_]*|" +
-			"_|BASH*)test \"$kg\"||continue;;*)test \"$kg\"&&eval \"test \\\"\\${$ks-$km}\\\"" +
+			"_|BASH*)test \"$kg\"||continue;;*)test \"$kg\"&&eval \"test \\\"\\${$ks-$kn}\\\"" +
 			" != \\\"\\${ka#*=}\\\"\"||continue\n" +
 			"esac\n" +
 			"case $ka in *[![:print:]]*)ka=$(printf %sx \"$ka\"|tr '\\1' '\\n') ka=${ka" +
@@ -296,12 +298,12 @@ var (
 			"done\n" +
 			"kl=\"$kl shift $kh;\"\n" +
 			"esac\n" +
-			"eval \"$kl printf '\\\\036${km}running $$\\\\n' >&5||exit;exec \\\"\\$@\\\" >&4 " +
+			"eval \"$kl printf '\\\\036${kn}running $$\\\\n' >&5||exit;exec \\\"\\$@\\\" >&4 " +
 			"2>&5 4>&- 5>&-\"\n" +
 			"}\n" +
-			"kd= kp= kb=\n" +
+			"kd= kq= kb=\n" +
 			"kD='test $kd$? = 0&&exit\n" +
-			"kill -USR1 $kp||kd=\n" +
+			"kill -USR1 $kq||kd=\n" +
 			"kN \"ended ${kd:-failed}\"\n" +
 			"while kill -USR1 $!;do wait $!;done'\n" +
 			"trap \"$kD\" EXIT\n" +
@@ -312,17 +314,17 @@ var (
 			"}\n" +
 			"kI=$PATH kT=$4 kx=$5 kC=$6 kh=$7\n" +
 			"test $0 = kshell||{\n" +
-			"ko=$(exec tr '\\0\\n' '\\n\\1' </proc/$$/environ)\n" +
+			"kp=$(exec tr '\\0\\n' '\\n\\1' </proc/$$/environ)\n" +
 			"wait $!\n" +
 			"kv=$?\n" +
-			"case ${#ko}/${#ki} in ?????*/*|*/?????*);;*)\n" +
-			"export ko ki kv\n" +
-			"kq sh \"$PATH:/usr/bin:/bin\"\n" +
+			"case ${#kp}/${#ki} in ?????*/*|*/?????*);;*)\n" +
+			"export kp ki kv\n" +
+			"kr sh \"$PATH:/usr/bin:/bin\"\n" +
 			"exec \"$kg\" -c 'eval \"$ki\"' kshell \"$@\" >&4 2>&5 4>&- 5>&-\n" +
 			"esac\n" +
 			"}\n" +
 			"shift 7\n" +
-			"kq sh \"$PATH\"||PATH=$PATH:/usr/bin:/bin\n" +
+			"kr sh \"$PATH\"||PATH=$PATH:/usr/bin:/bin\n" +
 			"kW(){\n" +
 			"kd=nowhere\n" +
 			"if test -z \"$kC\"||cd \"$kC\";then kd=missing\n" +
@@ -334,10 +336,10 @@ var (
 			"exit $kd\n" +
 			"}\n" +
 			"kY(){\n" +
-			"kr=\n" +
+			"km=\n" +
 			"trap '' PIPE\n" +
-			"while read -r ka <&3;do test \"$ka\" != .||eval \"$kr\"\n" +
-			"kr=$kr$kG$ka\n" +
+			"while read -r ka <&3;do test \"$ka\" != .||eval \"$km\"\n" +
+			"km=$km$kG$ka\n" +
 			"done\n" +
 			"kB\n" +
 			"case $kb$kx in end)\n" +
@@ -348,7 +350,7 @@ var (
 			"}\n" +
 			"esac\n" +
 			"}\n" +
-			"kp(){\n" +
+			"kq(){\n" +
 			"exec 3<&0 </dev/null\n" +
 			"trap '' 1 2 3 15\n" +
 			"trap kb=1 USR1\n" +
@@ -356,7 +358,7 @@ var (
 			"ble\n" +
 			"case $KSH_VERSION in *KSH*)kd=unable\n" +
 			"esac\n" +
-			"read -r kk kr </proc/self/stat||kk=$(exec sh -c 'echo $PPID')\n" +
+			"read -r kk km </proc/self/stat||kk=$(exec sh -c 'echo $PPID')\n" +
 			"echo $kk $kd\n" +
 			"kY\n" +
 			"}\n" +
@@ -366,20 +368,20 @@ var (
 			"kZ(){\n" +
 			"trap : 1 2 3 15 USR1\n" +
 			"trap \"$kD\" EXIT\n" +
-			"read -r kp kd||exit\n" +
+			"read -r kq kd||exit\n" +
 			"test $kd&&exit 1\n" +
 			"kW \"$@\"\n" +
 			"}\n" +
 			"trap : 1 2 3 15 USR1\n" +
-			"kp|(kZ \"$@\")\n" +
+			"kq|(kZ \"$@\")\n" +
 			"ka=$?\n" +
 			"trap - EXIT\n" +
 			"exit $ka\n",
 		rest: "set +f\n" +
 			"unset GLOBIGNORE\n" +
 			"ku(){\n" +
-			"printf '\\036%s%s\\n' $km \"$1\" >&4\n" +
-			"printf '\\036%s%s\\n' $km \"$1\" >&5\n" +
+			"printf '\\036%s%s\\n' $kn \"$1\" >&4\n" +
+			"printf '\\036%s%s\\n' $kn \"$1\" >&5\n" +
 			"}\n" +
 			"kH(){\n" +
 			"ku 'ended lost'\n" +
@@ -416,21 +418,21 @@ var (
 			"done\n" +
 			"}\n" +
 			"kL(){\n" +
-			"kn=\n" +
+			"ko=\n" +
 			"sleep $1 &\n" +
-			"kn=$!\n" +
+			"ko=$!\n" +
 			"{\n" +
-			"trap 'kill -9 $kn' EXIT\n" +
+			"trap 'kill -9 $ko' EXIT\n" +
 			"shift 2\n" +
 			"\"$@\" <&3\n" +
 			"} &\n" +
 			"kc=$!\n" +
-			"wait $kn&&kill -$2 $kc\n" +
+			"wait $ko&&kill -$2 $kc\n" +
 			"wait $kc\n" +
 			"}\n" +
 			"kR(){\n" +
 			"trap '' USR1\n" +
-			"trap 'kill -9 $kn;wait $kn;while read -r ka <&3;do :;done' EXIT\n" +
+			"trap 'kill -9 $ko;wait $ko;while read -r ka <&3;do :;done' EXIT\n" +
 			"while ! kO&&kL $kF KILL read -r ka;do :;done\n" +
 			"trap - EXIT\n" +
 			"trap kb=1 USR1\n" +
@@ -514,6 +516,8 @@ var (
 			"case $ki in *'#end')eval \"$ki\"\n" +
 			"esac\n" +
 			"exit 1\n",
+		early: "printf '%s'\n" +
+			"km= ka=\n",
 	}
 	terminalScript = "set +aeumC -f\n" +
 		"unset TMOUT\n" +

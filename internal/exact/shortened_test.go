@@ -36,6 +36,8 @@ var (
 	blocksRestSource string
 	//go:embed read.sh
 	readSource string
+	//go:embed early.sh
+	earlySource string
 	//go:embed shell.sh
 	terminalSource string
 )
@@ -63,9 +65,9 @@ func shortened(t *testing.T) string {
 		{"blocksScript", blocksFirstSource, blocksSource, blocksRestSource},
 	} {
 		parts := script.Shorten(`k_script=$0; eval "$k_script"`,
-			commonSource+startSource+s.first+mainSource+s.start, restSource+s.rest, readSource)
+			commonSource+startSource+s.first+mainSource+s.start, restSource+s.rest, readSource, earlySource)
 		b.WriteString(s.name + " = execScript{\n")
-		for i, field := range []string{"eval", "start", "rest", "read"} {
+		for i, field := range []string{"eval", "start", "rest", "read", "early"} {
 			b.WriteString(field + ": ")
 			constant(parts[i])
 			b.WriteString(",\n")

@@ -48,8 +48,22 @@ func TestScript_ShortInput(t *testing.T) {
 		inputs = append(inputs, string(piece))
 	}
 	eachShell(t, func(t *testing.T, shell shell) {
+		peeked := int32(0) // Peek is not called if the command is already running
 		for _, in := range inputs {
 			shell.run(t, Options{Stdin: strings.NewReader(in)}, sh("cat; exit 3")).check(3, in)
+			early := newPeeker(in)
+			shell.run(t, Options{Stdin: early}, sh("cat; exit 3")).check(3, in)
+			peeked += early.peeks.Load()
+			early = newPeeker(in)
+			if state, _ := shell.run(t, Options{Stdin: early}, []string{"/nosuch"}).State(); state != NoCommand {
+				t.Errorf("state %d, want NoCommand (%d)", state, NoCommand)
+			}
+			if unread, err := io.ReadAll(early); string(unread) != in || err != nil {
+				t.Errorf("%q, %v is left to read, want %q", unread, err, in)
+			}
+		}
+		if peeked == 0 {
+			t.Error("no input was sent before the rest of the script")
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kshell/internal/exact"
 	"kshell/internal/stream"
 )
 
@@ -59,6 +60,14 @@ func (in *input) Read(p []byte) (int, error) {
 		in.tail = in.tail[max(0, len(in.tail)-maxTail):]
 	}
 	return n, err
+}
+
+// Peek implements exact.Peeker.
+func (in *input) Peek(limit int) []byte {
+	if p, ok := in.Input.(exact.Peeker); ok {
+		return p.Peek(limit)
+	}
+	return nil
 }
 
 // exitTypedWithin is how soon after the last key a shell must end for kshell to

@@ -36,6 +36,9 @@ type Input struct {
 	canceled chan struct{} // closed by Cancel
 	cancel   func() bool   // calls doCancel the first time; later returns the same result
 
+	peeked  []byte // what Peek has read; guarded by lock
+	peekErr error  // the error of the last read of Peek; guarded by lock
+
 	mu     sync.Mutex
 	paused chan struct{} // closed at the end of the pause; nil if there is none; guarded by mu
 }
@@ -116,11 +119,46 @@ func (i *Input) readOnce(p []byte) (int, error) {
 	if i.isCanceled() {
 		return 0, errCanceled
 	}
+	if len(i.peeked) > 0 {
+		n := copy(p, i.peeked)
+		i.peeked = i.peeked[n:]
+		return n, nil
+	}
+	if err := i.peekErr; err != nil {
+		i.peekErr = nil
+		return 0, err
+	}
 	n, err := i.src.read(p)
 	if errors.Is(err, errInterrupted) {
 		err = errCanceled
 	}
 	return n, err
+}
+
+// Peek reads up to limit bytes if that is possible without waiting, and returns them.
+// The next Reads return the same bytes. Peek returns nothing if there is no input yet,
+// at the end of the input, during a Read or a pause, after Cancel, and if a Read
+// cannot be interrupted (see [Input]).
+func (i *Input) Peek(limit int) []byte {
+	src, ok := i.src.(interface{ ready() bool })
+	if !ok || i.pause() != nil {
+		return nil
+	}
+	select {
+	case i.lock <- struct{}{}:
+		defer func() { <-i.lock }()
+	default:
+		return nil
+	}
+	if len(i.peeked) == 0 && i.peekErr == nil && !i.isCanceled() && src.ready() {
+		buf := make([]byte, limit)
+		n, err := i.src.read(buf)
+		i.peeked = buf[:n]
+		if !errors.Is(err, errNudged) && !errors.Is(err, errInterrupted) {
+			i.peekErr = err
+		}
+	}
+	return i.peeked[:min(limit, len(i.peeked))]
 }
 
 func (i *Input) isCanceled() bool {

@@ -238,6 +238,69 @@ func TestInput_ReadAll(t *testing.T) {
 	}
 }
 
+func TestInput_Peek(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	in := newInput(t, r)
+	peek := func(limit int, want string) {
+		t.Helper()
+		var got []byte
+		within(t, "Peek", func() { got = in.Peek(limit) })
+		if string(got) != want {
+			t.Errorf("Peek(%d) = %q, want %q", limit, got, want)
+		}
+	}
+	read := func(want string) {
+		t.Helper()
+		if got := readOnce(t, in); got.text != want || got.err != nil {
+			t.Errorf("Read = %q, %v, want %q", got.text, got.err, want)
+		}
+	}
+	peek(8, "")
+	_, _ = w.WriteString("abcdef")
+	peek(4, "abcd")
+	peek(2, "ab")
+	read("abcd")
+	read("ef")
+	_, _ = w.WriteString("gh")
+	_ = w.Close()
+	peek(8, "gh")
+	read("gh")
+	peek(8, "")
+	for range 2 {
+		if got := readOnce(t, in); got.text != "" || !errors.Is(got.err, io.EOF) {
+			t.Errorf("Read at the end = %q, %v", got.text, got.err)
+		}
+	}
+	mustCancel(t, in)
+	peek(8, "")
+}
+
+// During a Read, Peek returns nothing, and does not wait.
+func TestInput_PeekDuringRead(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	defer func() { _ = w.Close() }()
+	in := newInput(t, r)
+	result := startRead(in)
+	waitForRead(t, in)
+	within(t, "Peek", func() {
+		if got := in.Peek(8); len(got) != 0 {
+			t.Errorf("Peek = %q", got)
+		}
+	})
+	typeKeys(t, w, "x")
+	if got := <-result; got.text != "x" || got.err != nil {
+		t.Errorf("Read = %q, %v", got.text, got.err)
+	}
+}
+
 func TestInput_CtrlD(t *testing.T) {
 	user, tty := openPty(t)
 	typeKeys(t, user, "a\n\x04")

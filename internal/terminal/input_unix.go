@@ -75,6 +75,21 @@ func (s *selectFile) wait() error {
 	}
 }
 
+// ready reports whether the file is readable, so that read does not wait. It returns
+// false after interrupt.
+func (s *selectFile) ready() bool {
+	wake := int(s.wakeR.Fd())
+	for {
+		var ready unix.FdSet
+		ready.Set(s.fd)
+		ready.Set(wake)
+		n, err := unix.Select(max(s.fd, wake)+1, &ready, nil, nil, &unix.Timeval{})
+		if !errors.Is(err, unix.EINTR) {
+			return err == nil && n > 0 && ready.IsSet(s.fd) && !ready.IsSet(wake)
+		}
+	}
+}
+
 // wakeReason returns errNudged if the wake pipe contains a byte, and
 // errInterrupted at the end of the pipe. Call it only when the wake pipe is
 // readable; otherwise it blocks.
