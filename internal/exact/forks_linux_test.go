@@ -97,6 +97,16 @@ func TestForkFailure_InputEndsOnlyAtItsEnd(t *testing.T) {
 	})
 }
 
+// partPeeker implements Peeker. Only the beginning of the input is available at once.
+type partPeeker struct{ *bytes.Reader }
+
+// Peek implements Peeker.
+func (p partPeeker) Peek(limit int) []byte {
+	part := make([]byte, min(100, limit))
+	n, _ := p.ReadAt(part, 0)
+	return part[:n]
+}
+
 func TestForkFailure_NoPartialFile(t *testing.T) {
 	in := randomBytes(300_001)
 	forEachLimit(t, func(t *testing.T, shell shell, forks int) {
@@ -106,7 +116,8 @@ func TestForkFailure_NoPartialFile(t *testing.T) {
 			"trap '' TERM; cat >up.part; mv up.part up",
 		} {
 			dir := t.TempDir()
-			r := shell.start(t, Options{Stdin: bytes.NewReader(in)}, sh(script), withDir(dir), withForkLimit(t, forks))
+			o := Options{Stdin: partPeeker{bytes.NewReader(in)}}
+			r := shell.start(t, o, sh(script), withDir(dir), withForkLimit(t, forks))
 			go r.sendStdin(1 << 62)
 			state := r.waitForEnd()
 			_, code := r.State()
