@@ -191,7 +191,7 @@ type upgrader struct {
 // RoundTrip implements http.RoundTripper.
 func (u *upgrader) RoundTrip(req *http.Request) (*http.Response, error) {
 	once := *req
-	once.Body = noBody{}
+	once.Body, once.TransferEncoding = noBody{}, noEncoding
 	resp, err := u.RoundTripper.RoundTrip(&once)
 	if err != nil {
 		return nil, err
@@ -215,6 +215,11 @@ func (u *upgrader) RoundTrip(req *http.Request) (*http.Response, error) {
 // an answer. The handshake must not be repeated, because the server may have
 // started the command.
 type noBody struct{}
+
+// noEncoding prevents http.Transport from reading noBody in advance. If that read took
+// longer than 200 ms, as it can on a busy machine, http.Transport would send the body
+// in chunks. The server would then receive the last chunk as a frame of the WebSocket.
+var noEncoding = []string{"identity"}
 
 // Read implements io.Reader.
 func (noBody) Read([]byte) (int, error) { return 0, io.EOF }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -32,6 +33,60 @@ func TestDial_OtherUpgrade(t *testing.T) {
 	if !errors.As(err, &refused) || refused.StatusCode != http.StatusSwitchingProtocols || !refused.Permanent() {
 		t.Errorf("got %v", err)
 	}
+}
+
+// slowBody is a transport whose requests have a body that takes a second to end.
+type slowBody struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (t slowBody) RoundTrip(req *http.Request) (*http.Response, error) {
+	slow := *req
+	slow.Body = sleepingReader{req.Body}
+	return t.RoundTripper.RoundTrip(&slow)
+}
+
+type sleepingReader struct{ io.ReadCloser }
+
+// Read implements io.Reader.
+func (r sleepingReader) Read(p []byte) (int, error) {
+	time.Sleep(time.Second)
+	return r.ReadCloser.Read(p)
+}
+
+// The handshake has no body, even if http.Transport does not reach the end of the
+// empty body within 200 ms, which happens on a busy machine. Otherwise the end of a
+// chunked body would be sent after the handshake, where the server expects a frame.
+func TestDial_NoBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		after := make(chan string, 1)
+		d := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
+				t.Errorf("a body of %d bytes, encoding %q", r.ContentLength, r.TransferEncoding)
+			}
+			ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{V5}})
+			if err != nil {
+				t.Error(err)
+				after <- ""
+				return
+			}
+			defer ws.CloseNow()
+			_, message, err := ws.Read(context.Background())
+			after <- fmt.Sprintf("%q, %v", message, err)
+		})
+		d.client.Transport = slowBody{d.client.Transport}
+		conn, err := d.dialFunc(V5)(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.close()
+		time.Sleep(2 * time.Second)
+		if err := conn.write([]byte("\x00input")); err != nil {
+			t.Error(err)
+		}
+		if got, want := <-after, fmt.Sprintf("%q, <nil>", "\x00input"); got != want {
+			t.Errorf("the server has received %s, want %s", got, want)
+		}
+	})
 }
 
 func TestDial_SubprotocolNotOffered(t *testing.T) {
