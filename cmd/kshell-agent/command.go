@@ -113,10 +113,19 @@ func (c *command) openPipes(stdin bool) error {
 		if read, write, err = os.Pipe(); err != nil {
 			return err
 		}
+		control(read, enlarge)
 		c.outputs, c.theirs = append(c.outputs, read), append(c.theirs, write)
 	}
 	return nil
 }
+
+// pipeSize is the size of a pipe for output, in bytes. In a larger pipe, bulk output
+// needs fewer switches between processes.
+const pipeSize = 256 << 10
+
+// enlarge sets the size of a pipe. It may fail if the user has many pipes; the pipe then
+// keeps its size.
+func enlarge(fd int) { _, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, pipeSize) }
 
 // startCommand starts the command, and the goroutines for its streams. s.mu is
 // locked. If the command cannot be started, that is the exit of the session.

@@ -91,6 +91,7 @@ func (c *relayConn) receiveOut(r *rights) {
 		_ = unix.Close(fd)
 		return
 	}
+	enlarge(fd)
 	c.out = os.NewFile(uintptr(fd), "stdout")
 }
 

@@ -42,12 +42,35 @@ func TestRelayConn_FurtherDescriptors(t *testing.T) {
 	if conn.out == nil {
 		t.Fatal("no descriptor was received")
 	}
+	wantPipeSize(t, out)
 	conn.Close()
 	in.Close()
 	_ = out.SetReadDeadline(time.Now().Add(limit))
 	if n, err := out.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("the pipe remains open: %d bytes, %v", n, err)
 	}
+}
+
+// wantPipeSize checks that a pipe was enlarged.
+func wantPipeSize(t *testing.T, pipe *os.File) {
+	t.Helper()
+	n := 0
+	control(pipe, func(fd int) { n, _ = unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0) })
+	if n < pipeSize {
+		t.Errorf("the pipe has %d bytes, want %d", n, pipeSize)
+	}
+}
+
+func TestCommand_PipeSize(t *testing.T) {
+	c, err := newCommand(options{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range append(c.outputs, append(c.theirs, c.cwd)...) {
+		defer file.Close()
+	}
+	wantPipeSize(t, c.outputs[0])
+	wantPipeSize(t, c.outputs[1])
 }
 
 // The agent writes to the stdout of a relay if it is a pipe. Otherwise, the relay

@@ -19,7 +19,7 @@ const (
 
 	// Without a terminal, output is acknowledged when ackBytes were written, or
 	// after ackDelay. To acknowledge each frame would take much processor time.
-	ackBytes = 256 << 10
+	ackBytes = 512 << 10
 	ackDelay = 10 * time.Millisecond
 )
 
@@ -320,6 +320,24 @@ func (c *Client) acknowledges(now time.Duration) bool {
 	return now-c.ackSince >= ackDelay
 }
 
+// Due reports whether Next must be called: it may append frames, or begin a time after
+// which it does; see Wait.
+func (c *Client) Due() bool {
+	switch {
+	case c.helloDue:
+		return true
+	case !c.welcomed:
+		return false
+	case c.resizeDue, c.pingDue, c.leaveDue, c.sentSig < c.signalBase+uint64(len(c.signals)):
+		return true
+	case c.ackDue && (c.welcome.Terminal || c.written-c.ackSent >= ackBytes || !c.ackWaits):
+		return true
+	case c.exitAckDue && len(c.output) == 0 && !c.exitAckSent:
+		return true
+	}
+	return c.inputLimit > 0 && c.sent < c.inputEnd()
+}
+
 // Wait returns the time after which Next must be called again, even if nothing has
 // happened until then. It returns 0 if there is no such time. It must be called after
 // Next.
@@ -422,7 +440,11 @@ func (c *Client) Written(n int) {
 			c.free = append(c.free, chunk.buf[:0])
 		}
 		c.output[0] = Chunk{}
-		c.output = c.output[1:]
+		if len(c.output) == 1 {
+			c.output = c.output[:0] // the memory is used again
+		} else {
+			c.output = c.output[1:]
+		}
 	}
 }
 

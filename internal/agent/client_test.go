@@ -215,7 +215,10 @@ func FuzzClient(f *testing.F) {
 		for i := 0; len(wire) > 0; i++ {
 			c.Input([]byte("typed"))
 			c.Signal(2)
-			c.Next(nil, 0)
+			due := c.Due()
+			if frames := c.Next(nil, 0); len(frames) > 0 && !due || c.Due() {
+				t.Fatalf("Next appends %d bytes; due before: %v, due after: %v", len(frames), due, c.Due())
+			}
 			n := min(len(wire), 100)
 			if c.Receive(wire[:n], 0) != nil {
 				c.Connect()

@@ -56,8 +56,16 @@ var (
 
 // Decoder splits a stream of bytes into messages. The zero value is ready to use.
 type Decoder struct {
-	buf  []byte
-	read int // the number of bytes of buf that were decoded
+	buf     []byte
+	read    int // the number of bytes of buf that were decoded
+	payload reader
+
+	// The messages of bulk transfers, which Next returns again and again. The agent's
+	// memory limit makes garbage expensive.
+	input     Input
+	inputAck  InputAck
+	output    Output
+	outputAck OutputAck
 }
 
 // Write adds bytes to be decoded. It copies them and never fails.
@@ -74,9 +82,9 @@ func (d *Decoder) add(p []byte) {
 	d.buf = append(d.buf, p...)
 }
 
-// Next returns the next message, or nil if more bytes are needed. The data of the
-// message is valid until the next call of Write. After an error, the Decoder must
-// not be used.
+// Next returns the next message, or nil if more bytes are needed. An Input, InputAck,
+// Output or OutputAck is valid until the next call of Next, and its data until the next
+// call of Write. After an error, the Decoder must not be used.
 func (d *Decoder) Next() (Message, error) {
 	for {
 		rest := d.buf[d.read:]
@@ -92,7 +100,7 @@ func (d *Decoder) Next() (Message, error) {
 			return nil, nil
 		}
 		d.read += end
-		m, err := parse(rest[0], rest[frameHeader:end:end])
+		m, err := d.parse(rest[0], rest[frameHeader:end:end])
 		if err != nil || m != nil {
 			return m, err
 		}
@@ -100,20 +108,35 @@ func (d *Decoder) Next() (Message, error) {
 }
 
 // parse returns the message of a frame, or nil if the frame is to be ignored.
-func parse(frameType byte, payload []byte) (Message, error) {
-	m := newMessage(frameType)
+func (d *Decoder) parse(frameType byte, payload []byte) (Message, error) {
+	m := d.message(frameType)
 	if m == nil {
 		if frameType >= firstOptional {
 			return nil, nil
 		}
 		return nil, ErrUnknown
 	}
-	r := reader{rest: payload}
-	m.decode(&r)
-	if r.failed || len(r.rest) > 0 && !extensible(frameType) {
+	d.payload = reader{rest: payload}
+	m.decode(&d.payload)
+	if d.payload.failed || len(d.payload.rest) > 0 && !extensible(frameType) {
 		return nil, ErrMalformed
 	}
 	return m, nil
+}
+
+// message returns a message of a type, or nil if the type is unknown.
+func (d *Decoder) message(frameType byte) Message {
+	switch frameType {
+	case typeInput:
+		return &d.input
+	case typeInputAck:
+		return &d.inputAck
+	case typeOutput:
+		return &d.output
+	case typeOutputAck:
+		return &d.outputAck
+	}
+	return newMessage(frameType)
 }
 
 // Append appends the frame of a message to buf and returns the result. Strings

@@ -74,13 +74,22 @@ func TestFrames_RoundTrip(t *testing.T) {
 	}
 }
 
-// clone copies the data of a message, which is valid only until the next Write.
+// clone copies a message that is valid only until the next call of Decoder.Next or
+// Decoder.Write.
 func clone(m Message) Message {
 	switch m := m.(type) {
 	case *Input:
-		m.Data = bytes.Clone(m.Data)
+		return &Input{Offset: m.Offset, Data: bytes.Clone(m.Data)}
+	case *InputAck:
+		copied := *m
+		return &copied
 	case *Output:
-		m.Data = bytes.Clone(m.Data)
+		copied := *m
+		copied.Data = bytes.Clone(m.Data)
+		return &copied
+	case *OutputAck:
+		copied := *m
+		return &copied
 	}
 	return m
 }

@@ -425,7 +425,8 @@ func (m *Info) decode(r *reader) {
 	}
 }
 
-// newMessage returns an empty message of a type, or nil if the type is unknown.
+// newMessage returns an empty message of a type, or nil if the type is unknown or has
+// its message in the Decoder.
 func newMessage(frameType byte) Message {
 	switch frameType {
 	case typeHello:
@@ -434,18 +435,10 @@ func newMessage(frameType byte) Message {
 		return &Welcome{}
 	case typeRefused:
 		return &Refused{}
-	case typeInput:
-		return &Input{}
 	case typeInputEnd:
 		return &InputEnd{}
 	case typeSignal:
 		return &Signal{}
-	case typeInputAck:
-		return &InputAck{}
-	case typeOutput:
-		return &Output{}
-	case typeOutputAck:
-		return &OutputAck{}
 	case typeResize:
 		return &Resize{}
 	case typeSkipped:

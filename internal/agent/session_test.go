@@ -43,7 +43,7 @@ func next(t *testing.T, s *Session, p *Peer, now time.Duration) []Message {
 		if m == nil {
 			return messages
 		}
-		messages = append(messages, m)
+		messages = append(messages, clone(m))
 	}
 }
 

@@ -87,7 +87,11 @@ func (s *simulation) step() {
 	newest := s.links[len(s.links)-1]
 
 	before := len(newest.up)
+	due := s.client.Due() || s.client.ackWaits
 	newest.up = s.client.Next(newest.up, s.now)
+	if !due && len(newest.up) > before {
+		s.t.Fatalf("Next has appended %d bytes, which were not due", len(newest.up)-before)
+	}
 	if before == 0 && len(newest.up) > 0 {
 		newest.upAt = max(newest.upAt, s.now+time.Duration(s.random.IntN(20))*time.Millisecond)
 	}

@@ -100,44 +100,52 @@ func (r *relay) speak() {
 
 // Write receives the stdout of the relay. An error ends the relay.
 func (r *relay) Write(p []byte) (int, error) {
-	events, err := r.receive(p)
+	todo, events, err := r.receive(p)
 	s := r.session
-	wake(s.toSend)
+	if todo.send {
+		wake(s.toSend)
+	}
 	for _, event := range events {
 		if err == nil {
 			err = r.handle(event)
 		}
 	}
-	if err == nil {
-		wake(s.toWrite)
-		wake(s.toRead)
-		return len(p), nil
+	if err != nil {
+		r.failure = err
+		return 0, err
 	}
-	r.failure = err
-	return 0, err
+	if todo.write || len(events) > 0 {
+		wake(s.toWrite)
+	}
+	wake(s.toRead)
+	return len(p), nil
 }
+
+// todo is what other goroutines must do after bytes were received. Each wakeup of a
+// goroutine takes processor time, and bulk output arrives in many small pieces.
+type todo struct{ send, write bool }
 
 // receive passes bytes to the dialogue or to the client, and returns the events of
 // the client.
-func (r *relay) receive(p []byte) (events []agent.Message, err error) {
+func (r *relay) receive(p []byte) (todo todo, events []agent.Message, err error) {
 	s := r.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
 	r.answered = true
 	if r.setup != nil {
-		r.waiting = now
+		r.waiting, todo.send = now, true
 		if p, err = r.setup.Receive(p, now); err != nil {
-			return nil, err
+			return todo, nil, err
 		}
 		s.dir = r.setup.Dir()
 		if !r.setup.Done() {
-			return nil, nil
+			return todo, nil, nil
 		}
 		r.speak()
 	}
 	if len(p) == 0 {
-		return nil, nil
+		return todo, nil, nil
 	}
 	s.pulse.heard()
 	attached, answers := s.client.Attached(), s.client.Answers()
@@ -150,7 +158,12 @@ func (r *relay) receive(p []byte) (events []agent.Message, err error) {
 		s.answers = make(chan struct{})
 	}
 	s.feed()
-	return s.client.Events(), err
+	_, todo.write = s.client.Output()
+	if !todo.write {
+		_, todo.write = s.client.Exit()
+	}
+	todo.send = todo.send || s.client.Due()
+	return todo, s.client.Events(), err
 }
 
 // handle handles an event of the client.

@@ -77,8 +77,11 @@ func (s *Session) write(chunk agent.Chunk) error {
 	}
 	s.mu.Lock()
 	s.client.Written(len(chunk.Data))
+	due := s.client.Due()
 	s.mu.Unlock()
-	wake(s.toSend)
+	if due {
+		wake(s.toSend)
+	}
 	return nil
 }
 
