@@ -272,7 +272,7 @@ func TestShell_NodeLost(t *testing.T) {
 				}
 			}
 			setReady(corev1.ConditionUnknown)
-			c.waitFor(`kshell: warning: the cluster has lost contact with node "sandbox", which runs pod "web"\r\n`)
+			c.waitFor(`kshell: warning: the cluster has lost contact with node "node1", which runs pod "web"\r\n`)
 			if !answers {
 				c.waitFor(`trying again in [0-9]+ s`)
 				undo()

@@ -301,7 +301,7 @@ func running() corev1.ContainerState {
 // the state main. If setup is not the zero value, the pod has an init container
 // named setup in this state.
 func starting(main, setup corev1.ContainerState) *corev1.Pod {
-	p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main"}}, NodeName: "sandbox"}}
+	p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main"}}, NodeName: "node1"}}
 	p.Status = corev1.PodStatus{
 		Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{{Name: "main", State: main}},
 	}
@@ -348,8 +348,8 @@ var pods = map[string]func() *corev1.Pod{
 			Containers: []corev1.Container{{Name: "main"}}, RestartPolicy: corev1.RestartPolicyNever,
 		}}
 	},
-	"on-node1": func() *corev1.Pod {
-		return &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main"}}, NodeName: "node1"}}
+	"on-node3": func() *corev1.Pod {
+		return &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main"}}, NodeName: "node3"}}
 	},
 	"failed": func() *corev1.Pod {
 		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "a"}}}}

@@ -54,7 +54,9 @@ func windowsPods(t *testing.T, s *sandbox.Server, withOS bool) {
 		if err := s.AddImage("sandbox/"+name, commands); err != nil {
 			t.Fatal(err)
 		}
-		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: name, Image: "sandbox/" + name}}}}
+		p := &corev1.Pod{Spec: corev1.PodSpec{
+			Containers: []corev1.Container{{Name: name, Image: "sandbox/" + name}}, NodeName: "windows", // does not exist
+		}}
 		if p.Name = name; withOS {
 			p.Spec.OS = &corev1.PodOS{Name: corev1.Windows}
 		}

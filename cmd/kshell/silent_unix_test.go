@@ -35,7 +35,7 @@ func TestCtrlC_BeforeTheFirstByte(t *testing.T) {
 		{
 			"kubelet", silentKubelet,
 			[]string{"exec", "web"},
-			`waiting for node sandbox to start the command \(up to 35s, press Ctrl-C to cancel\)`,
+			`waiting for node node1 to start the command \(up to 35s, press Ctrl-C to cancel\)`,
 		},
 		{
 			"server, named container", silentAPI,
@@ -45,13 +45,13 @@ func TestCtrlC_BeforeTheFirstByte(t *testing.T) {
 		{
 			"kubelet, named container", silentKubelet,
 			[]string{"exec", "web", "-c", "web"},
-			`waiting for node sandbox to start the command \(up to 35s, press Ctrl-C to cancel\)`,
+			`waiting for node node1 to start the command \(up to 35s, press Ctrl-C to cancel\)`,
 		},
-		{"socket", silentSocket, []string{"exec", "web"}, "waiting for node sandbox to start the command"},
+		{"socket", silentSocket, []string{"exec", "web"}, "waiting for node node1 to start the command"},
 		{
 			"socket, plain mode", silentSocket,
 			[]string{"exec", "-it", "--exact=never", "web", "--", "sh"},
-			"waiting for node sandbox to start the command",
+			"waiting for node node1 to start the command",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -31,7 +31,8 @@ type container struct {
 	root string // the directory of its image; "" means the root of the machine
 	env  []string
 
-	node string
+	node    string
+	hostPID bool
 	// mounts maps the mount path of each volume to the path of the volume on
 	// the machine. If the value of an environment variable is a mount path, it
 	// is replaced with the path on the machine.
@@ -57,6 +58,7 @@ func (s *Server) newContainer(pod *corev1.Pod, spec corev1.Container, restart bo
 		root:    s.imageRoot(spec.Image),
 		restart: restart,
 		node:    pod.Spec.NodeName,
+		hostPID: pod.Spec.HostPID,
 		procs:   map[*process]struct{}{},
 	}
 	if err := os.MkdirAll(c.dir, 0o700); err != nil { //nolint:gosec // in s.dir, because of filepath.Base

@@ -20,7 +20,7 @@ func (c *container) environment() []string {
 	host, port := c.srv.endpoint()
 	tcp := "tcp://" + host + ":" + port
 	env := []string{
-		"PATH=" + c.nodePath(c.node) + searchPath(c.root),
+		"PATH=" + c.nodePath() + searchPath(c.root),
 		"HOSTNAME=" + c.pod.Name,
 		"KUBERNETES_SERVICE_HOST=" + host,
 		"KUBERNETES_SERVICE_PORT=" + port,

@@ -17,8 +17,14 @@ import (
 // NodeImage is an image from which a node can be entered with nsenter. Its
 // nsenter runs a command whose PATH has the node's own programs before those of
 // the machine. One of the node's programs is hostname, which prints the name of
-// the node.
+// the node. Pods with hostPID have the same nsenter, unless the programs of their
+// image are limited (see AddImage): so nothing enters the machine itself, even if
+// the sandbox runs as root.
 const NodeImage = "sandbox/node:1"
+
+// nodeNames are the names of the nodes. Pods that name no node are on the first
+// one.
+var nodeNames = []string{"node1", "node2"}
 
 // node returns a ready node.
 func node(name string) *corev1.Node {
@@ -50,14 +56,25 @@ export PATH HOME HISTFILE
 exec "$@"
 `
 
+// nodeProfile is read by login shells on a node, after the files of the machine,
+// which set PATH. NODE stands for the node's directory, and NAME for its name.
+const nodeProfile = `PATH=NODE:$PATH
+PS1='root@NAME:\w# '
+export PATH
+`
+
 // addNodeImage creates NodeImage: a directory of programs for each node.
 func (s *Server) addNodeImage() error {
-	for _, name := range []string{"node1", "node2"} {
+	for _, name := range nodeNames {
 		dir := s.nodeDir(name)
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
 		if err := writeScript(filepath.Join(dir, "hostname"), "#!/bin/sh\necho "+name+"\n"); err != nil {
+			return err
+		}
+		profile := strings.ReplaceAll(strings.ReplaceAll(nodeProfile, "NODE", dir), "NAME", name)
+		if err := os.WriteFile(filepath.Join(dir, ".profile"), []byte(profile), 0o600); err != nil {
 			return err
 		}
 		text := strings.ReplaceAll(nsenterScript, "NODE", dir)
@@ -81,13 +98,13 @@ func writeScript(path, text string) error {
 	return os.WriteFile(path, []byte(text), 0o700) //nolint:gosec // it is to be run
 }
 
-// nodePath returns the beginning of PATH in a container of NodeImage, or "" for
-// other images.
-func (c *container) nodePath(node string) string {
-	if c.spec.Image != NodeImage {
+// nodePath returns the beginning of PATH in a container from which the node can
+// be entered, or "" for other containers.
+func (c *container) nodePath() string {
+	if c.spec.Image != NodeImage && (!c.hostPID || c.root != "") {
 		return ""
 	}
-	return c.srv.nodeDir(node) + ":"
+	return c.srv.nodeDir(c.node) + ":"
 }
 
 const enforceLabel = "pod-security.kubernetes.io/enforce"

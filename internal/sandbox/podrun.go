@@ -186,7 +186,7 @@ func setDefaults(pod *corev1.Pod) {
 		return
 	}
 	if pod.Spec.NodeName == "" {
-		pod.Spec.NodeName = "sandbox"
+		pod.Spec.NodeName = nodeNames[0]
 	}
 	pod.Status = runningStatus(pod)
 }

@@ -34,9 +34,10 @@ const image = "sandbox/local:1"
 //	rc/legacy        one pod
 //	job/once         one pod, succeeded
 //	other: pod/web   the pod web of the namespace other: one container, web
-//	node1, node2     nodes, for pods of NodeImage
+//	node1, node2     nodes
 //
-// All pods have the same creation time. The namespace restricted enforces the
+// The pods are on node1, except the second pod of deploy/web and pod db-0, which
+// are on node2. All pods have the same creation time. The namespace restricted enforces the
 // level "restricted" of Pod Security, in part: see checkPodSecurity.
 func (s *Server) seed() error {
 	for _, ns := range []string{"default", "other", "kube-system", "restricted"} {
@@ -54,7 +55,7 @@ func (s *Server) seed() error {
 		}
 		s.store.put("namespaces", o)
 	}
-	for _, name := range []string{"node1", "node2"} {
+	for _, name := range nodeNames {
 		s.store.put("nodes", node(name))
 	}
 	if s.cfg.Empty {
@@ -123,7 +124,7 @@ func plainPods() []*corev1.Pod {
 func brokenPods(created metav1.Time) []*corev1.Pod {
 	stuck := func(name string, state, last corev1.ContainerState, restarts int32) *corev1.Pod {
 		p := simplePod(name, simpleContainer(name))
-		p.Spec.NodeName = "sandbox"
+		p.Spec.NodeName = nodeNames[0]
 		p.CreationTimestamp = created
 		p.Status = runningStatus(p)
 		p.Status.ContainerStatuses = []corev1.ContainerStatus{containerStatus(name, image, state)}
@@ -204,15 +205,17 @@ func (s *Server) workloads(created metav1.Time) []*corev1.Pod {
 	dbPod := ownedPod("apps/v1", "StatefulSet", db, "db")
 	dbPod.Name = "db-0"
 	done := ownedPod("batch/v1", "Job", once, "once")
-	done.Spec.NodeName = "sandbox"
+	done.Spec.NodeName = nodeNames[0]
 	done.Spec.RestartPolicy = corev1.RestartPolicyNever
 	done.CreationTimestamp = created
 	done.Status = runningStatus(done)
 	done.Status.ContainerStatuses[0] = containerStatus("once", image, terminated(0))
 	updateReadiness(done)
+	secondWeb := ownedPod("apps/v1", "ReplicaSet", rs, "web")
+	secondWeb.Spec.NodeName, dbPod.Spec.NodeName = nodeNames[1], nodeNames[1]
 	return []*corev1.Pod{
 		ownedPod("apps/v1", "ReplicaSet", rs, "web"),
-		ownedPod("apps/v1", "ReplicaSet", rs, "web"),
+		secondWeb,
 		dbPod,
 		ownedPod("apps/v1", "DaemonSet", agent, "agent"),
 		ownedPod("v1", "ReplicationController", legacy, "legacy"),
