@@ -108,10 +108,17 @@ cross: agent ## build for every platform of a release, into dist/
 		echo $$out; GOOS=$${p%/*} GOARCH=$${p#*/} $(BUILD) -o $$out ./cmd/kshell || exit 1; \
 	done
 
-demo: agent ## open a shell in a pod of a sandbox on this machine; no cluster needed
+.PHONY: build-demo tour
+build-demo: agent
 	@mkdir -p dist/demo
-	$(QUICK_BUILD) -o dist/demo/ ./cmd/kshell ./internal/sandbox/demo
+	@test -x dist/demo/kshell || echo 'building kshell: the first time, this takes a minute' >&2
+	@$(QUICK_BUILD) -o dist/demo/ ./cmd/kshell ./internal/sandbox/demo
+
+demo: build-demo ## open a shell in a pod of a sandbox on this machine; no cluster needed
 	@dist/demo/demo --kshell dist/demo/kshell
+
+tour: build-demo ## a tour of kshell in a minute; no cluster needed (TOUR=--auto: without pressing Enter)
+	@dist/demo/demo --kshell dist/demo/kshell --tour $(TOUR)
 
 e2e: ## run the e2e suite on a real two-node Kubernetes on this machine (root, Debian; KEEP=1 keeps the cluster running)
 	@test/e2e/run

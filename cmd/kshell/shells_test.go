@@ -55,7 +55,8 @@ func windowsPods(t *testing.T, s *sandbox.Server, withOS bool) {
 			t.Fatal(err)
 		}
 		p := &corev1.Pod{Spec: corev1.PodSpec{
-			Containers: []corev1.Container{{Name: name, Image: "sandbox/" + name}}, NodeName: "windows", // does not exist
+			Containers: []corev1.Container{{Name: name, Image: "sandbox/" + name}},
+			NodeName:   "windows", // does not exist
 		}}
 		if p.Name = name; withOS {
 			p.Spec.OS = &corev1.PodOS{Name: corev1.Windows}

@@ -19,6 +19,7 @@ import (
 	"github.com/creack/pty"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -28,7 +29,7 @@ const demoVariable = "KSHELL_DEMO_TEST"
 
 // suspendVariable is an environment variable. If it is set, stub suspends
 // itself.
-const suspendVariable = "KSHELL_DEMO_TEST_SUSPEND"
+const suspendVariable = "DEMO_TEST_SUSPEND"
 
 // testTimeout is the time limit of everything that a test waits for.
 const testTimeout = 60 * time.Second
@@ -52,6 +53,7 @@ if [ -n "$` + suspendVariable + `" ]; then
 	exit 3
 fi
 test -r "$KUBECONFIG" && echo "stub: kubeconfig is readable"
+test -r "$KSHELL_CONFIG" && echo "stub: settings are readable"
 PS1='in-the-pod> ' exec sh -i
 `
 
@@ -101,13 +103,29 @@ func startDemo(t *testing.T, env ...string) *screen {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.tty = interruptible(t, tty)
 	go s.read()
 	t.Cleanup(func() {
 		_ = s.cmd.Process.Signal(syscall.SIGTERM) // fails if the demo has exited
 		<-s.ended
-		_ = tty.Close()
+		_ = s.tty.Close()
 	})
 	return s
+}
+
+// interruptible returns a new descriptor of f, and closes f. Close of the new one
+// ends its reads.
+func interruptible(t *testing.T, f *os.File) *os.File {
+	t.Helper()
+	defer func() { _ = f.Close() }() // the new descriptor stays open
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	return os.NewFile(uintptr(fd), f.Name())
 }
 
 func (s *screen) read() {
@@ -152,9 +170,24 @@ func (s *screen) expect(want string) {
 	}
 }
 
-func (s *screen) typeLine(line string) {
+// state returns the state of the terminal.
+func (s *screen) state() (state *term.State) {
 	s.t.Helper()
-	if _, err := s.tty.WriteString(line + "\n"); err != nil {
+	conn, err := s.tty.SyscallConn()
+	if err == nil {
+		err = errors.Join(conn.Control(func(fd uintptr) { state, err = term.GetState(int(fd)) }), err)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return state
+}
+
+func (s *screen) typeLine(line string) { s.t.Helper(); s.typeKeys(line + "\n") }
+
+func (s *screen) typeKeys(keys string) {
+	s.t.Helper()
+	if _, err := s.tty.WriteString(keys); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -214,9 +247,10 @@ func TestDemo_ExitCodeAndCleanup(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startDemo(t, env(t))
-			s.expect("is not isolated")
+			s.expect("are not isolated")
 			s.expect("stub: exec -it deploy/web")
 			s.expect("stub: kubeconfig is readable")
+			s.expect("stub: settings are readable")
 			s.expect("in-the-pod> ")
 			s.typeLine("exit 3")
 			s.expect("prints 3.")
@@ -262,7 +296,7 @@ func TestDemo_Suspend(t *testing.T) {
 }
 
 func TestDemo_Signals(t *testing.T) {
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
 		t.Run(sig.String(), func(t *testing.T) {
 			s := startDemo(t)
 			s.expect("in-the-pod> ")
@@ -275,15 +309,38 @@ func TestDemo_Signals(t *testing.T) {
 				t.Errorf("exit code %d, want %d", code, 128+int(sig))
 			}
 			s.checkCleanedUp()
-			after, err := term.GetState(int(s.tty.Fd()))
-			if err != nil {
-				t.Fatal(err)
-			}
+			after := s.state()
 			if diff := cmp.Diff(s.initial, after, cmp.Exporter(func(reflect.Type) bool { return true })); diff != "" {
 				t.Errorf("the terminal changed:\n%s", diff)
 			}
 		})
 	}
+}
+
+// A closed terminal sends SIGHUP to the demo, which is then the first process of
+// the terminal's session.
+func TestDemo_TerminalClosed(t *testing.T) {
+	s := startDemo(t)
+	s.expect("in-the-pod> ")
+	if err := s.tty.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if code := s.exitCode(); code != 128+int(syscall.SIGHUP) {
+		t.Errorf("exit code %d", code)
+	}
+	s.checkCleanedUp()
+}
+
+func TestDemo_ControlD(t *testing.T) {
+	s := startDemo(t)
+	s.expect("in-the-pod> ")
+	s.typeLine("exit")
+	s.expect("kshell-demo$ ")
+	s.typeKeys("\x04")
+	if code := s.exitCode(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	s.checkCleanedUp()
 }
 
 func TestDemo_KshellNotFound(t *testing.T) {
@@ -303,8 +360,38 @@ func TestDemo_KshellNotFound(t *testing.T) {
 }
 
 func TestDemo_WrongUsage(t *testing.T) {
-	var errOut bytes.Buffer
-	if code := run(nil, os.Stdin, os.Stdout, &errOut); code != 2 || !strings.Contains(errOut.String(), "--kshell PATH") {
-		t.Errorf("exit code %d, text %q", code, errOut.String())
+	for _, args := range [][]string{
+		nil,
+		{"--kshell", "x", "y"},
+		{"--kshell", "x", "--auto"},
+		{"--kshell", "x", "--tour", "--pause", "1s"},
+		{"--kshell", "x", "--tour", "--auto", "--pause", "-1s"},
+		{"--unknown"},
+	} {
+		var errOut bytes.Buffer
+		code := run(args, os.Stdin, os.Stdout, &errOut)
+		if code != 2 || !strings.Contains(errOut.String(), "--kshell PATH") {
+			t.Errorf("%q: exit code %d, text %q", args, code, errOut.String())
+		}
+	}
+}
+
+func TestWrap(t *testing.T) {
+	for _, test := range []struct {
+		text  string
+		width int
+		want  string
+	}{
+		{"one two\nthree\n\n", 80, "one two\nthree\n\n"},
+		{"one two three", 7, "one two\nthree"},
+		{"one two three\nfour", 8, "one two\nthree\nfour"},
+		{"  one two", 5, "  one\ntwo"},
+		{"  long-word x", 4, "  long-word\nx"},
+		{"long-word", 4, "long-word"},
+		{"a  b", 2, "a\nb"},
+	} {
+		if got := wrap(test.text, test.width); got != test.want {
+			t.Errorf("wrap(%q, %d): %q, want %q", test.text, test.width, got, test.want)
+		}
 	}
 }

@@ -2,9 +2,13 @@
 // a temporary directory, and a local shell that first runs `kshell exec -it
 // deploy/web`. When the shell ends, demo removes everything.
 //
+// With --tour, it shows kshell in a few steps: it types the commands itself, and
+// the user presses Enter. With --auto, the tour needs no keys.
+//
 // The demo needs only the path of the kshell binary. Whether the user types
-// exit or Ctrl-D, or the demo gets SIGINT, SIGTERM or SIGHUP, it ends the
-// processes of the sandbox and removes the directory before it exits.
+// exit or Ctrl-D, the terminal is closed, or the demo gets SIGINT, SIGTERM,
+// SIGHUP or SIGQUIT, it ends the processes of the sandbox and removes the
+// directory before it exits.
 package main
 
 import (
@@ -15,28 +19,53 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
+	"time"
 
 	"golang.org/x/term"
-
-	"kshell/internal/sandbox"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
-// run returns the exit code: 0 when the shell has ended, with whatever code; 1
-// if the demo could not start; 2 for wrong usage; 128+n after signal n.
-func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
+// options are the flags of the program.
+type options struct {
+	kshell string // the path of the kshell binary
+	tour   bool
+	auto   bool          // the tour does not wait for keys
+	pause  time.Duration // with auto: the time to read a text
+}
+
+const usage = `usage: demo --kshell PATH                                  a local shell with kshell and a sandbox
+       demo --kshell PATH --tour [--auto [--pause TIME]]  a tour of kshell
+`
+
+// parse returns the options. It prints the errors of flags to stderr.
+func parse(args []string, stderr io.Writer) (options, bool) {
+	var o options
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	kshell := flags.String("kshell", "", "`path` of the kshell binary (required)")
-	if err := flags.Parse(args); err != nil || *kshell == "" || flags.NArg() > 0 {
-		fmt.Fprintln(stderr, "usage: demo --kshell PATH")
+	flags.Usage = func() {}
+	flags.StringVar(&o.kshell, "kshell", "", "")
+	flags.BoolVar(&o.tour, "tour", false, "")
+	flags.BoolVar(&o.auto, "auto", false, "")
+	flags.DurationVar(&o.pause, "pause", 0, "")
+	err := flags.Parse(args)
+	ok := err == nil && o.kshell != "" && flags.NArg() == 0 && o.pause >= 0 &&
+		(o.tour || !o.auto) && (o.auto || o.pause == 0)
+	return o, ok
+}
+
+// run returns the exit code: 0 when the shell has ended, with whatever code, or
+// when the tour has ended or was left; 1 if the demo could not start, or the tour
+// failed; 2 for wrong usage; 128+n after signal n.
+func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
+	o, ok := parse(args, stderr)
+	if !ok {
+		fmt.Fprint(stderr, usage)
 		return 2
 	}
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer signal.Stop(signals)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -47,12 +76,12 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 		case <-ctx.Done():
 		}
 	}()
-	err := demo(ctx, *kshell, stdin, stdout)
+	err := runIn(ctx, o, stdin, stdout)
 	var sig signalled
-	if errors.As(context.Cause(ctx), &sig) {
+	switch {
+	case errors.As(context.Cause(ctx), &sig):
 		return sig.exitCode()
-	}
-	if err != nil {
+	case err != nil && !errors.Is(err, errLeft):
 		fmt.Fprintf(stderr, "demo: %v\n", err)
 		return 1
 	}
@@ -71,45 +100,42 @@ func (s signalled) exitCode() int {
 	return 1
 }
 
-// demo runs the demo and cleans up after it.
-func demo(ctx context.Context, kshell string, stdin, stdout *os.File) (err error) {
-	if !term.IsTerminal(int(stdin.Fd())) {
-		return errors.New("stdin is not a terminal")
+// errLeft means that the user has left the tour with Ctrl-C.
+var errLeft = errors.New("the tour was left")
+
+// runIn runs the demo or the tour, and cleans up after it.
+func runIn(ctx context.Context, o options, stdin, stdout *os.File) (err error) {
+	if !o.auto {
+		for _, f := range []struct {
+			name string
+			*os.File
+		}{{"stdin", stdin}, {"stdout", stdout}} {
+			if !term.IsTerminal(int(f.Fd())) {
+				return fmt.Errorf(
+					"a terminal is needed, and %s is not one (make tour TOUR=--auto needs none)", f.name)
+			}
+		}
 	}
-	dir, err := os.MkdirTemp("", "kshell-demo-")
+	s, err := newStage(o.kshell)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := putOnPath(kshell, filepath.Join(dir, "bin")); err != nil {
-		return err
+	defer func() { err = errors.Join(err, s.close()) }()
+	if o.tour {
+		return runTour(ctx, s, o, stdin, stdout)
 	}
-	s, err := sandbox.Start(sandbox.Config{Dir: filepath.Join(dir, "sandbox"), Gentle: true})
+	sh, err := newShell(s, columns(stdout))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	sh, err := newShell(dir, s.Kubeconfig())
-	if err != nil {
-		return err
-	}
-	fmt.Fprint(stdout, welcome)
+	fmt.Fprint(stdout, welcome(s, columns(stdout)))
 	return sh.run(ctx, stdin)
 }
 
-// putOnPath makes kshell a command of the demo's shell.
-func putOnPath(kshell, bin string) error {
-	path, err := filepath.Abs(kshell)
-	if err != nil {
-		return err
+// columns returns the width of the terminal, or 80 if it is not known.
+func columns(f *os.File) int {
+	if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+		return width
 	}
-	if info, err := os.Stat(path); err != nil {
-		return fmt.Errorf("cannot run kshell: %w", err)
-	} else if info.IsDir() || info.Mode()&0o111 == 0 {
-		return fmt.Errorf("cannot run kshell: %s is not executable", path)
-	}
-	if err := os.Mkdir(bin, 0o700); err != nil {
-		return err
-	}
-	return os.Symlink(path, filepath.Join(bin, "kshell"))
+	return 80
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/term"
@@ -24,24 +23,22 @@ type shell struct {
 }
 
 // newShell returns bash, or sh if there is no bash.
-func newShell(dir, kubeconfig string) (*shell, error) {
-	rc := filepath.Join(dir, "rc")
-	text := fmt.Sprintf(startup, quote(filepath.Join(dir, "bin")), quote(kubeconfig))
+func newShell(s *stage, width int) (*shell, error) {
+	rc := filepath.Join(s.dir, "rc")
+	text := fmt.Sprintf(startup, s.exportLine(), quote(wrap(suspended, width)), quote(wrap(back, width)),
+		quote(wrap(more, width)))
 	if err := os.WriteFile(rc, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
 	if bash, err := exec.LookPath("bash"); err == nil {
-		return &shell{path: bash, args: []string{"--noprofile", "--rcfile", rc, "-i"}, env: os.Environ()}, nil
+		return &shell{path: bash, args: []string{"--noprofile", "--rcfile", rc, "-i"}, env: s.environ()}, nil
 	}
 	sh, err := exec.LookPath("sh")
 	if err != nil {
-		return nil, fmt.Errorf("cannot find a shell: %w", err)
+		return nil, fmt.Errorf("cannot find bash or sh: %w", err)
 	}
-	return &shell{path: sh, args: []string{"-i"}, env: append(os.Environ(), "ENV="+rc)}, nil
+	return &shell{path: sh, args: []string{"-i"}, env: append(s.environ(), "ENV="+rc)}, nil
 }
-
-// quote quotes a string for the shell.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // run runs the shell until the shell exits or the context ends, and restores
 // the terminal. It ignores the exit code of the shell.
