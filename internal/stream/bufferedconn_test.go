@@ -107,3 +107,117 @@ type discard struct{}
 func (discard) Read([]byte) (int, error)    { return 0, io.EOF }
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 func (discard) Close() error                { return nil }
+
+// A short message is written by the goroutine that sends it.
+func TestBufferedConn_ReleaseWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := &slowConn{allow: make(chan struct{}, 2)}
+		b := newBufferedConn(conn)
+		conn.allow <- struct{}{}
+		conn.allow <- struct{}{}
+		b.hold()
+		for _, part := range []string{"head", "payload"} {
+			if _, err := b.Write([]byte(part)); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+		}
+		if len(conn.writes) > 0 {
+			t.Errorf("written before release: %q", conn.writes)
+		}
+		b.release()
+		if len(conn.writes) != 1 || string(conn.writes[0]) != "headpayload" {
+			t.Errorf("written when release has returned: %q", conn.writes)
+		}
+		if _, err := b.Write([]byte("pong")); err != nil { // without hold
+			t.Error(err)
+		}
+		synctest.Wait()
+		if len(conn.writes) != 2 {
+			t.Errorf("written at the end: %q", conn.writes)
+		}
+		_ = b.Close()
+	})
+}
+
+// While release waits for a connection that takes no data, control frames and
+// other messages are accepted, and Close ends the wait.
+func TestBufferedConn_BlockedRelease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := &slowConn{allow: make(chan struct{})}
+		b := newBufferedConn(conn)
+		send := func(message string) {
+			b.hold()
+			defer b.release()
+			if _, err := b.Write([]byte(message)); err != nil {
+				t.Error(err)
+			}
+		}
+		released := make(chan struct{})
+		go func() {
+			defer close(released)
+			send("key")
+		}()
+		synctest.Wait()
+		if _, err := b.Write([]byte("ping")); err != nil {
+			t.Error(err)
+		}
+		send("size") // does not wait, because a write is in progress
+		select {
+		case <-released:
+			t.Error("release has returned before the write")
+		default:
+		}
+		conn.allow <- struct{}{}
+		conn.allow <- struct{}{}
+		synctest.Wait()
+		if got := string(bytes.Join(conn.writes, []byte("|"))); got != "key|pingsize" {
+			t.Errorf("written: %s", got)
+		}
+		go send("lost")
+		synctest.Wait()
+		_ = b.Close()
+		synctest.Wait() // the test fails if release still waits
+	})
+}
+
+// A long message does not wait for its own end.
+func TestBufferedConn_LongMessageWithHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := &slowConn{allow: make(chan struct{}, 1)}
+		b := newBufferedConn(conn)
+		conn.allow <- struct{}{}
+		b.hold()
+		_, _ = b.Write(make([]byte, 4<<10))
+		synctest.Wait()
+		if len(conn.writes) != 1 {
+			t.Errorf("%d writes before the end of the message, want 1", len(conn.writes))
+		}
+		_, _ = b.Write(make([]byte, 4<<10))
+		b.release() // must not write, because the connection takes no data
+		_ = b.Close()
+	})
+}
+
+// A release that makes others due wakes the goroutine: the message of the other
+// sender is written, too.
+func TestBufferedConn_TwoSenders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := &slowConn{allow: make(chan struct{}, 10)}
+		for range 10 {
+			conn.allow <- struct{}{}
+		}
+		b := newBufferedConn(conn)
+		b.hold()
+		_, _ = b.Write([]byte("a"))
+		b.hold()
+		_, _ = b.Write([]byte("b"))
+		b.release()
+		b.release()
+		synctest.Wait()
+		if got := string(bytes.Join(conn.writes, nil)); got != "ab" {
+			t.Errorf("written: %s", got)
+		}
+		_ = b.Close()
+	})
+}

@@ -31,6 +31,19 @@ type socket interface {
 	CloseNow() error
 }
 
+// webSocket is a WebSocket on which a short message is written at once.
+type webSocket struct {
+	*websocket.Conn
+	out *bufferedConn
+}
+
+// Write implements socket.
+func (s webSocket) Write(ctx context.Context, kind websocket.MessageType, message []byte) error {
+	s.out.hold()
+	defer s.out.release()
+	return s.Conn.Write(ctx, kind, message)
+}
+
 // Conn is one connection, from its handshake to its end. It is used once.
 type Conn struct {
 	ws       socket
@@ -74,7 +87,7 @@ type Conn struct {
 func newConn(ws *websocket.Conn, out *bufferedConn) *Conn {
 	ws.SetReadLimit(-1) // most messages are read in pieces; readMessage limits those that are held as a whole
 	return &Conn{
-		ws: ws, out: out, reads: out.reads, protocol: ws.Subprotocol(), codec: codecs[ws.Subprotocol()],
+		ws: webSocket{ws, out}, out: out, reads: out.reads, protocol: ws.Subprotocol(), codec: codecs[ws.Subprotocol()],
 		buf: make([]byte, readSize), start: time.Now(), tcp: new(tcpConn),
 	}
 }
