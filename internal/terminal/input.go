@@ -27,8 +27,8 @@ const (
 // Cancel.
 //
 // A blocked Read can be interrupted where the system can wait for input without
-// reading it: on Unix for every *os.File with a descriptor below 1024, on
-// Windows for a console. Any other stream is read directly: Cancel does not end
+// reading it: on Linux for a terminal, on Unix for every *os.File with a
+// descriptor below 1024, on Windows for a console. Any other stream is read directly: Cancel does not end
 // a blocked Read of such a stream, and returns false.
 type Input struct {
 	src      source        // only the holder of lock calls read and close; any goroutine may call interrupt and nudge
@@ -75,9 +75,13 @@ func NewInput(r io.Reader) (*Input, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newInput(src), nil
+}
+
+func newInput(src source) *Input {
 	i := &Input{src: src, lock: make(chan struct{}, 1), canceled: make(chan struct{})}
 	i.cancel = sync.OnceValue(i.doCancel)
-	return i, nil
+	return i
 }
 
 func newSource(r io.Reader) (source, error) {

@@ -14,7 +14,7 @@ func TestInput_Descriptor0(t *testing.T) {
 	if os.Stdin.Fd() != 0 {
 		t.Fatalf("standard input is descriptor %d", os.Stdin.Fd())
 	}
-	resume, ok := newInput(t, os.Stdin).Pause()
+	resume, ok := openInput(t, os.Stdin).Pause()
 	if !ok {
 		t.Fatal("Pause failed")
 	}
@@ -40,7 +40,7 @@ func TestInput_NoLowDescriptorForWakePipe(t *testing.T) {
 			break
 		}
 	}
-	if got := readOnce(t, newInput(t, r)); got.text != "text" || got.err != nil {
+	if got := readOnce(t, openInput(t, r)); got.text != "text" || got.err != nil {
 		t.Errorf("Read = %q, %v", got.text, got.err)
 	}
 }

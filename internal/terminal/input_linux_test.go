@@ -12,7 +12,7 @@ import (
 // A signal, such as SIGWINCH, must not end a Read with EINTR.
 func TestInput_Signal(t *testing.T) {
 	_, tty := openPty(t)
-	in := newInput(t, tty)
+	in := openInput(t, tty)
 	threads, result := make(chan int, 1), make(chan readResult, 1)
 	go func() {
 		runtime.LockOSThread()

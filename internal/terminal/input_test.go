@@ -21,7 +21,7 @@ type readResult struct {
 	err  error
 }
 
-func newInput(t *testing.T, r io.Reader) *Input {
+func openInput(t *testing.T, r io.Reader) *Input {
 	t.Helper()
 	in, err := NewInput(r)
 	if err != nil {
@@ -74,17 +74,11 @@ func typeKeys(t *testing.T, user io.Writer, keys string) {
 }
 
 // streams are the kinds of stdin on which a Read can block. open returns both
-// ends of a new stream.
-var streams = []struct {
-	name string
-	open func(t *testing.T) (writer, stream *os.File)
-}{
-	{"raw terminal", func(t *testing.T) (*os.File, *os.File) {
-		user, tty := openPty(t)
-		t.Cleanup(raw(t, open(t, tty, tty)))
-		return user, tty
-	}},
-	{"terminal", openPty},
+// ends of a new stream. source, if not nil, replaces the source of NewInput.
+var streams = []streamKind{
+	{"raw terminal", openRawPty, nil},
+	{"terminal", openPty, nil},
+	{"raw terminal that cannot be opened again", openRawPty, selectSource},
 	{"pipe", func(t *testing.T) (*os.File, *os.File) {
 		r, w, err := os.Pipe()
 		if err != nil {
@@ -92,7 +86,7 @@ var streams = []struct {
 		}
 		t.Cleanup(func() { _, _ = r.Close(), w.Close() })
 		return w, r
-	}},
+	}, nil},
 	{"socket", func(t *testing.T) (*os.File, *os.File) {
 		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 		if err != nil {
@@ -101,7 +95,33 @@ var streams = []struct {
 		a, b := os.NewFile(uintptr(fds[0]), "a"), os.NewFile(uintptr(fds[1]), "b")
 		t.Cleanup(func() { _, _ = a.Close(), b.Close() })
 		return a, b
-	}},
+	}, nil},
+}
+
+type streamKind struct {
+	name   string
+	open   func(t *testing.T) (writer, stream *os.File)
+	source func(*os.File) (source, error)
+}
+
+func (k *streamKind) openInput(t *testing.T, stream *os.File) *Input {
+	t.Helper()
+	if k.source == nil {
+		return openInput(t, stream)
+	}
+	src, err := k.source(stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := newInput(src)
+	t.Cleanup(func() { in.Cancel() })
+	return in
+}
+
+func openRawPty(t *testing.T) (user, tty *os.File) {
+	user, tty = openPty(t)
+	t.Cleanup(raw(t, open(t, tty, tty)))
+	return user, tty
 }
 
 func TestInput_NextReaderGetsKeysTypedAfterCancel(t *testing.T) {
@@ -109,7 +129,7 @@ func TestInput_NextReaderGetsKeysTypedAfterCancel(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			writer, stream := tt.open(t)
 			for range 50 {
-				first := newInput(t, stream)
+				first := tt.openInput(t, stream)
 				result := startRead(first)
 				waitForRead(t, first)
 				mustCancel(t, first)
@@ -118,7 +138,7 @@ func TestInput_NextReaderGetsKeysTypedAfterCancel(t *testing.T) {
 					t.Fatalf("canceled Read = %q, %v; want errCanceled", got.text, got.err)
 				}
 
-				second := newInput(t, stream)
+				second := tt.openInput(t, stream)
 				if got := readOnce(t, second); got.text != "ls\n" || got.err != nil {
 					t.Fatalf("next reader got %q, %v; want the keys", got.text, got.err)
 				}
@@ -132,13 +152,13 @@ func TestInput_NextReaderGetsKeysTypedBeforeCancel(t *testing.T) {
 	for _, tt := range streams {
 		t.Run(tt.name, func(t *testing.T) {
 			writer, stream := tt.open(t)
-			first := newInput(t, stream)
+			first := tt.openInput(t, stream)
 			typeKeys(t, writer, "ls\n")
 			mustCancel(t, first)
 			if got := readOnce(t, first); !errors.Is(got.err, errCanceled) || got.text != "" {
 				t.Fatalf("Read after Cancel = %q, %v; want errCanceled", got.text, got.err)
 			}
-			if got := readOnce(t, newInput(t, stream)); got.text != "ls\n" {
+			if got := readOnce(t, tt.openInput(t, stream)); got.text != "ls\n" {
 				t.Errorf("next reader got %q, %v; want the keys", got.text, got.err)
 			}
 		})
@@ -151,7 +171,7 @@ func TestInput_CancelLosesNoKey(t *testing.T) {
 	user, tty := openPty(t)
 	defer raw(t, open(t, tty, tty))()
 	for range 200 {
-		first := newInput(t, tty)
+		first := openInput(t, tty)
 		result := startRead(first)
 		typed := make(chan struct{})
 		go func() {
@@ -163,7 +183,7 @@ func TestInput_CancelLosesNoKey(t *testing.T) {
 		if got := <-result; got.text == "x" {
 			continue
 		}
-		if got := readOnce(t, newInput(t, tty)); got.text != "x" {
+		if got := readOnce(t, openInput(t, tty)); got.text != "x" {
 			t.Fatalf("next reader got %q, %v; want the key", got.text, got.err)
 		}
 	}
@@ -222,7 +242,7 @@ func TestInput_ReadAll(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			in := newInput(t, tt.open(t))
+			in := openInput(t, tt.open(t))
 			got, err := io.ReadAll(in)
 			if err != nil {
 				t.Fatal(err)
@@ -244,7 +264,7 @@ func TestInput_Peek(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = r.Close() }()
-	in := newInput(t, r)
+	in := openInput(t, r)
 	peek := func(limit int, want string) {
 		t.Helper()
 		var got []byte
@@ -287,7 +307,7 @@ func TestInput_PeekDuringRead(t *testing.T) {
 	}
 	defer func() { _ = r.Close() }()
 	defer func() { _ = w.Close() }()
-	in := newInput(t, r)
+	in := openInput(t, r)
 	result := startRead(in)
 	waitForRead(t, in)
 	within(t, "Peek", func() {
@@ -304,7 +324,7 @@ func TestInput_PeekDuringRead(t *testing.T) {
 func TestInput_CtrlD(t *testing.T) {
 	user, tty := openPty(t)
 	typeKeys(t, user, "a\n\x04")
-	got, err := io.ReadAll(newInput(t, tty))
+	got, err := io.ReadAll(openInput(t, tty))
 	if string(got) != "a\n" || err != nil {
 		t.Errorf("ReadAll = %q, %v; want the line before Ctrl-D", got, err)
 	}
@@ -312,7 +332,7 @@ func TestInput_CtrlD(t *testing.T) {
 
 func TestInput_Hangup(t *testing.T) {
 	user, tty := openPty(t)
-	in := newInput(t, tty)
+	in := openInput(t, tty)
 	result := startRead(in)
 	waitForRead(t, in)
 	_ = user.Close()
@@ -326,7 +346,7 @@ func TestInput_Hangup(t *testing.T) {
 func TestInput_ClosedFile(t *testing.T) {
 	_, tty := openPty(t)
 	_ = tty.Close()
-	if got := readOnce(t, newInput(t, tty)); !errors.Is(got.err, os.ErrClosed) {
+	if got := readOnce(t, openInput(t, tty)); !errors.Is(got.err, os.ErrClosed) {
 		t.Errorf("Read = %v, want os.ErrClosed", got.err)
 	}
 }
@@ -347,7 +367,7 @@ func TestInput_NonBlockingStream(t *testing.T) {
 		}
 		stdin := os.NewFile(uintptr(fd), "stdin")
 		defer func() { _ = stdin.Close() }()
-		in := newInput(t, stdin)
+		in := openInput(t, stdin)
 		go func() {
 			for p := make([]byte, 10); ; {
 				n, err := in.Read(p)
@@ -378,7 +398,7 @@ func TestInput_NonBlockingStream(t *testing.T) {
 func TestInput_CancelCannotInterruptRead(t *testing.T) {
 	near, far := net.Pipe()
 	defer func() { _, _ = near.Close(), far.Close() }()
-	in := newInput(t, near)
+	in := openInput(t, near)
 	result := startRead(in)
 	waitForRead(t, in)
 	within(t, "Cancel", func() {
@@ -421,7 +441,7 @@ func TestInput_CancelClosesDescriptors(t *testing.T) {
 	}
 	before := lowest()
 	for range 10 {
-		mustCancel(t, newInput(t, tty))
+		mustCancel(t, openInput(t, tty))
 	}
 	if after := lowest(); after > before+1 {
 		t.Errorf("lowest free descriptor %d, before %d", after, before)
@@ -451,13 +471,15 @@ func BenchmarkInput(b *testing.B) {
 
 // During a pause, another program reads the input.
 func TestInput_Pause(t *testing.T) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
+	for _, tt := range streams {
+		t.Run(tt.name, func(t *testing.T) {
+			w, r := tt.open(t)
+			testPause(t, tt.openInput(t, r), w, r)
+		})
 	}
-	defer r.Close()
-	defer w.Close()
-	in := newInput(t, r)
+}
+
+func testPause(t *testing.T, in *Input, w, r *os.File) {
 	for _, reading := range []bool{true, false} {
 		var read <-chan readResult
 		if reading {
@@ -477,22 +499,22 @@ func TestInput_Pause(t *testing.T) {
 		if !reading {
 			read = startRead(in)
 		}
-		if _, err := w.WriteString("other"); err != nil {
+		if _, err := w.WriteString("other\n"); err != nil {
 			t.Fatal(err)
 		}
 		other := make([]byte, 100)
 		n, err := r.Read(other) // as another program could do
-		if err != nil || string(other[:n]) != "other" {
+		if err != nil || string(other[:n]) != "other\n" {
 			t.Errorf("the other program has read %q, %v", other[:n], err)
 		}
 		resume()
 		resume()
-		if _, err := w.WriteString("own"); err != nil {
+		if _, err := w.WriteString("own\n"); err != nil {
 			t.Fatal(err)
 		}
 		var got readResult
 		within(t, "Read", func() { got = <-read })
-		if got.text != "own" || got.err != nil {
+		if got.text != "own\n" || got.err != nil {
 			t.Errorf("read %q, %v", got.text, got.err)
 		}
 	}
@@ -505,13 +527,15 @@ func TestInput_Pause(t *testing.T) {
 // Cancel during a pause ends a Read at once, but returns only when the pause
 // has ended.
 func TestInput_CancelDuringPause(t *testing.T) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
+	for _, tt := range streams {
+		t.Run(tt.name, func(t *testing.T) {
+			_, r := tt.open(t)
+			testCancelDuringPause(t, tt.openInput(t, r))
+		})
 	}
-	defer r.Close()
-	defer w.Close()
-	in := newInput(t, r)
+}
+
+func testCancelDuringPause(t *testing.T, in *Input) {
 	resume, ok := in.Pause()
 	if !ok {
 		t.Fatal("Pause = false")

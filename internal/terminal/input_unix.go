@@ -12,7 +12,7 @@ import (
 
 // selectFile is a source that waits with select(2) for the file and for a wake
 // pipe. It reads the file only when the file is readable and the wake pipe is
-// not.
+// not. On Linux, it is used for what is not a terminal; see polledTerminal.
 //
 // Only select supports all kinds of stdin on Linux and macOS. epoll rejects
 // files and /dev/null. kqueue never reports the end of a file. On macOS, kqueue
@@ -20,10 +20,18 @@ import (
 type selectFile struct {
 	f            *os.File
 	fd           int
+	wake         int      // the descriptor of wakeR
 	wakeR, wakeW *os.File // a byte makes one read return errNudged; EOF makes all reads return errInterrupted
 }
 
 func fileSource(f *os.File) (source, error) {
+	if t := pollTerminal(f); t != nil {
+		return t, nil
+	}
+	return selectSource(f)
+}
+
+func selectSource(f *os.File) (source, error) {
 	fd := int(f.Fd())
 	if fd < 0 || fd >= unix.FD_SETSIZE {
 		return direct{f}, nil
@@ -32,8 +40,8 @@ func fileSource(f *os.File) (source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare to read %s: %w", f.Name(), err)
 	}
-	s := &selectFile{f: f, fd: fd, wakeR: wakeR, wakeW: wakeW}
-	if wakeR.Fd() >= unix.FD_SETSIZE {
+	s := &selectFile{f: f, fd: fd, wake: int(wakeR.Fd()), wakeR: wakeR, wakeW: wakeW}
+	if s.wake >= unix.FD_SETSIZE {
 		s.interrupt()
 		s.close()
 		return direct{f}, nil
@@ -50,24 +58,23 @@ func (s *selectFile) read(p []byte) (int, error) {
 		if errors.Is(err, unix.EAGAIN) {
 			continue // the file is non-blocking, and another process has read the input first
 		}
-		return n, s.explain(err)
+		return n, explainRead(s.fd, err)
 	}
 }
 
 // wait waits until the file is readable. After interrupt, it returns
 // errInterrupted. After nudge, it returns errNudged once.
 func (s *selectFile) wait() error {
-	wake := int(s.wakeR.Fd())
 	for {
 		var ready unix.FdSet
 		ready.Set(s.fd)
-		ready.Set(wake)
-		_, err := unix.Select(max(s.fd, wake)+1, &ready, nil, nil, nil)
+		ready.Set(s.wake)
+		_, err := unix.Select(max(s.fd, s.wake)+1, &ready, nil, nil, nil)
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
 			return fmt.Errorf("wait for %s: %w", s.f.Name(), err)
-		case ready.IsSet(wake):
+		case ready.IsSet(s.wake):
 			return s.wakeReason()
 		default:
 			return nil
@@ -78,14 +85,13 @@ func (s *selectFile) wait() error {
 // ready reports whether the file is readable, so that read does not wait. It returns
 // false after interrupt.
 func (s *selectFile) ready() bool {
-	wake := int(s.wakeR.Fd())
 	for {
 		var ready unix.FdSet
 		ready.Set(s.fd)
-		ready.Set(wake)
-		n, err := unix.Select(max(s.fd, wake)+1, &ready, nil, nil, &unix.Timeval{})
+		ready.Set(s.wake)
+		n, err := unix.Select(max(s.fd, s.wake)+1, &ready, nil, nil, &unix.Timeval{})
 		if !errors.Is(err, unix.EINTR) {
-			return err == nil && n > 0 && ready.IsSet(s.fd) && !ready.IsSet(wake)
+			return err == nil && n > 0 && ready.IsSet(s.fd) && !ready.IsSet(s.wake)
 		}
 	}
 }
@@ -107,22 +113,22 @@ func (s *selectFile) nudge() bool {
 	return err == nil
 }
 
-// explain replaces EIO by an error that states the reason. A read of a terminal
-// fails with EIO if the process is in the background, or if the terminal has
-// hung up.
-func (s *selectFile) explain(err error) error {
-	switch {
-	case !errors.Is(err, unix.EIO):
-		return err
-	case background(s.fd):
-		return errBackground
-	default:
-		return fmt.Errorf("the terminal has hung up: %w", err)
-	}
-}
-
 // interrupt closes the writing end of the wake pipe, so that its reading end is
 // always readable.
 func (s *selectFile) interrupt() bool { return s.wakeW.Close() == nil }
 
 func (s *selectFile) close() { _ = s.wakeR.Close() }
+
+// explainRead replaces EIO by an error that states the reason. A read of a
+// terminal fails with EIO if the process is in the background, or if the terminal
+// has hung up.
+func explainRead(fd int, err error) error {
+	switch {
+	case !errors.Is(err, unix.EIO):
+		return err
+	case background(fd):
+		return errBackground
+	default:
+		return fmt.Errorf("the terminal has hung up: %w", err)
+	}
+}

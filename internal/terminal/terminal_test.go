@@ -252,7 +252,7 @@ func TestRestore_DoesNotWaitForRead(t *testing.T) {
 	_, tty := openPty(t)
 	before := modesOf(t, tty)
 	restore := raw(t, open(t, tty, tty))
-	in := newInput(t, tty)
+	in := openInput(t, tty)
 	result := startRead(in)
 	waitForRead(t, in)
 
