@@ -23,7 +23,7 @@ import (
 const benchstat = "golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da"
 
 // packages are the packages that have benchmarks.
-var packages = []string{"internal/stream", "internal/terminal"}
+var packages = []string{"internal/interactive", "internal/stream", "internal/terminal"}
 
 // allocsText has a line "BENCHMARK ALLOCATIONS" for each benchmark, sorted.
 //

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -41,6 +42,7 @@ type Session struct {
 
 	lost          atomic.Int32  // the number of lost connections
 	target        remote.Target // of the last connection; used only by noteConnected
+	processors    atomic.Int32  // GOMAXPROCS before useOneProcessor; 0 if Close must not restore it
 	wasRaw        atomic.Bool   // the session has set raw mode, and no credential plugin uses the terminal
 	notedOverdue  bool          // the user was told that the server does not answer; used only by observe
 	notedOutage   bool          // the user was told that the network is out; used only by observe
@@ -99,7 +101,21 @@ func (s *Session) Close() {
 		s.stopResized()
 		s.term.Close()
 		s.env.Notice.SetCooked()
+		if n := s.processors.Swap(0); n > 0 {
+			runtime.GOMAXPROCS(int(n))
+		}
 	})
+}
+
+// useOneProcessor sets GOMAXPROCS to 1 until Close. A key and its echo pass
+// through several goroutines, but only one of them has work at a time. With more
+// processors, the runtime would wake another thread for each of them. If a Read
+// of the terminal occupies a thread, useOneProcessor does nothing: the other
+// goroutines would wait up to 10 ms until the runtime gives them the processor.
+func (s *Session) useOneProcessor() {
+	if s.input.Polled() && s.processors.Load() == 0 {
+		s.processors.Store(int32(runtime.GOMAXPROCS(1)))
+	}
 }
 
 // Redraw makes a full-screen program redraw the screen.
@@ -228,6 +244,7 @@ func (s *Session) makeRaw() error {
 	if err := s.raw(); err != nil {
 		return err
 	}
+	s.useOneProcessor()
 	s.env.Notice.SetRaw(s.console.screen)
 	return nil
 }

@@ -91,6 +91,13 @@ func newSource(r io.Reader) (source, error) {
 	return direct{r}, nil
 }
 
+// Polled reports whether a blocked Read waits in the poller of the Go runtime,
+// and not in a system call, which would occupy a thread.
+func (i *Input) Polled() bool {
+	p, ok := i.src.(interface{ polled() bool })
+	return ok && p.polled()
+}
+
 // Read implements io.Reader. It returns io.EOF at the end of the input. Ctrl-D
 // in a terminal that is not raw, and a closed stdin, count as the end. It
 // returns other errors after Cancel, if the terminal has hung up, and if the

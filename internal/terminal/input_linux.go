@@ -125,4 +125,6 @@ func (t *polledTerminal) interrupt() bool {
 	return t.own.SetReadDeadline(past) == nil
 }
 
+func (t *polledTerminal) polled() bool { return true }
+
 func (t *polledTerminal) close() { _ = t.own.Close() }
