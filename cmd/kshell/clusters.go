@@ -59,8 +59,17 @@ With --check, kshell asks each server for its version, ten at a time, 5 s each. 
 does not need to prompt. The exit code is 1 if no server answers.`,
 		Example: `  kshell clusters              all contexts
   kshell clusters --check      which of them can be reached
-  kshell clusters --headlamp https://headlamp.example.com   also those of a Headlamp server
-  kshell clusters -o name      only the names`,
+  kshell clusters -o name      only the names
+  kshell clusters --headlamp https://headlamp.example.com`,
+		Annotations: map[string]string{commonFlags: `
+Flags:
+      --check              ask each server for its version
+  -o, --output FORMAT      wide, json or name
+
+Connection:
+      --kubeconfig FILE    kubeconfig (default: KUBECONFIG, or ~/.kube/config)
+      --headlamp URL       also the clusters of a Headlamp server
+`},
 		Args:                  noArgs,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {

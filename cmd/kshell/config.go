@@ -31,8 +31,9 @@ func newConfig(a *app) *cobra.Command {
 		Short: "Print the effective settings and where each comes from",
 		Long: `Print the effective settings for the current context and where each comes from.
 
-Settings are read from ` + settingsName + ` in the user's configuration directory, or from the file that
-` + settingsVariable + ` names, which must exist. A setting can be limited to one context:
+Settings are read from ` + settingsName + ` in the user's configuration
+directory, or from the file that ` + settingsVariable + ` names, which must exist. A
+setting can be limited to one context:
 
   shell: zsh              # the shell that exec opens without a command
   escape-char: "%"        # same as --escape-char
@@ -49,7 +50,8 @@ Settings are read from ` + settingsName + ` in the user's configuration director
       headlamp-cluster: NAME      # same as --headlamp-cluster
       headlamp-stateless: auto    # same as --headlamp-stateless
 
-Environment variables such as KSHELL_SHELL override the file. Flags override both.`,
+Environment variables such as KSHELL_SHELL override the file. Flags override
+both.`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error { return a.viewConfig() },
 	})

@@ -32,6 +32,28 @@ type execFlags struct {
 	pickFlags
 }
 
+// execFlagsText are the flags that kshell exec --help lists.
+const execFlagsText = `
+Target:
+  -c, --container NAME     container (default: the pod's default, or its first)
+  -l, --selector LABELS    pods with these labels, such as app=web (with --all)
+      --all                run the command in all pods of TYPE/NAME or of -l
+
+Session:
+  -i, --stdin              pass stdin to the command
+  -t, --tty                stdin is a terminal (needs -i)
+      --shell NAME         shell to open (default: bash, sh or ash)
+      --resume             keep it running when the connection is lost
+      --detach             start it, and leave it running
+      --attach             continue it: --attach POD [ID]
+
+Scripting:
+      --env NAME=VALUE     set an environment variable for the command
+      --workdir DIR        working directory of the command
+      --timeout TIME       end the command after this time, such as 30s
+      --status-file FILE   write the result of the command as JSON
+` + connectionGroup
+
 // newExec returns the command exec.
 func newExec(a *app) *cobra.Command {
 	var f execFlags
@@ -53,7 +75,7 @@ func newExec(a *app) *cobra.Command {
 // command returns the command exec, whose flags are stored in f.
 func (f *execFlags) command(run func(cmd *cobra.Command, args []string) error) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "exec [-it] [POD | TYPE/NAME | -f FILE] [-c CONTAINER] [-- COMMAND [ARG...]]",
+		Use:   "exec [-it] [POD | TYPE/NAME | -f FILE] [-c CONTAINER] [-- COMMAND...]",
 		Short: "Open a shell or run a command in a pod's container",
 		Long: `Open a shell or run a command in a container of a pod.
 
@@ -63,12 +85,13 @@ you choose one from a list. If no pod is specified, and on a terminal, the list 
 
 With --all, the command is run in every pod of TYPE/NAME or of -l. Each line of output begins with the name of the pod.
 The exit code is the highest of all pods. Pods that are not running and lost connections count as 255.`,
-		Example: `  kshell exec web                              a shell in pod web
-  kshell exec -it web -c app -- bash           another shell, in container app
-  kshell exec deploy/web -- ps                 a command in a pod of deployment web
-  kshell exec deploy/web --all -- uptime       in each of its pods, ten at a time
-  kshell exec -l app=web --all --fold -- id    in all pods with a label, equal output printed once
-  kshell exec -i web -- sh -c 'cat >f' <f      a command with local input`,
+		Example: `  kshell exec web                            a shell in pod web
+  kshell exec -it web -c app -- bash         another shell, in container app
+  kshell exec deploy/web -- ps               a command in a pod of a deployment
+  kshell exec deploy/web --all -- uptime     in each of its pods, ten at a time
+  kshell exec -l app=web --all --fold -- id  equal output printed once
+  kshell exec -i web -- sh -c 'cat >f' <f    a command with local input`,
+		Annotations:           map[string]string{commonFlags: execFlagsText},
 		ValidArgsFunction:     cobra.NoFileCompletions,
 		DisableFlagsInUseLine: true,
 		RunE:                  run,

@@ -23,9 +23,9 @@ func TestExitCodes_HelpAndReadme(t *testing.T) {
 		t.Error(err)
 	}
 	tables := map[string]string{
-		"README.md":          string(readme),
-		"kshell --help":      helpOf(t),
-		"kshell exec --help": helpOf(t, "exec"),
+		"README.md":              string(readme),
+		"kshell --help-all":      wholeHelpOf(t),
+		"kshell exec --help-all": wholeHelpOf(t, "exec"),
 	}
 	for where, text := range tables {
 		if diff := cmp.Diff(want, rowsOf(text)); diff != "" {
@@ -58,11 +58,23 @@ func rowsOf(text string) []string {
 // helpOf returns what COMMAND --help prints.
 func helpOf(t *testing.T, command ...string) string {
 	t.Helper()
+	return outputOf(t, append(command, "--help")...)
+}
+
+// wholeHelpOf returns what COMMAND --help-all prints.
+func wholeHelpOf(t *testing.T, command ...string) string {
+	t.Helper()
+	return outputOf(t, append(command, "--help-all")...)
+}
+
+// outputOf returns what kshell prints for args.
+func outputOf(t *testing.T, args ...string) string {
+	t.Helper()
 	var out bytes.Buffer
 	a := newTestApp()
 	a.printed = &errWriter{Writer: &out}
 	root := newRoot(a)
-	root.SetArgs(append(command, "--help"))
+	root.SetArgs(args)
 	if err := root.ExecuteContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}

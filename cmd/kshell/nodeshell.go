@@ -41,6 +41,24 @@ type nodeFlags struct {
 	waitFlags
 }
 
+// nodeFlagsText are the flags that kshell node-shell --help lists.
+const nodeFlagsText = `
+Target:
+  -l, --selector LABELS    nodes with these labels, as disk=ssd (with --all)
+      --all                run the command on all nodes, or on those of -l
+
+Pod:
+      --image IMAGE        image of the pod
+      --profile NAME       rights of the pod: sysadmin, general or netadmin
+      --dry-run            print the pod, and do not create it
+
+Session:
+      --detach             start the shell and leave it running
+      --attach             continue a shell that was left running
+      --ttl TIME           end the pod after this time (default: 8h)
+      --timeout TIME       end the command after this time, such as 30s
+` + connectionGroup
+
 func newNodeShell(a *app) *cobra.Command {
 	var f nodeFlags
 	cmd := f.command(func(cmd *cobra.Command, args []string) error {
@@ -59,7 +77,7 @@ func newNodeShell(a *app) *cobra.Command {
 // command returns the node-shell command, whose flags are stored in f.
 func (f *nodeFlags) command(run func(cmd *cobra.Command, args []string) error) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "node-shell [NODE] [-- COMMAND [ARG...]]",
+		Use:   "node-shell [NODE] [-- COMMAND...]",
 		Short: "Open a shell or run a command on a node, as root",
 		Long: `Open a shell or run a command on a node, as root, in a privileged pod that is deleted afterwards.
 
@@ -67,12 +85,12 @@ On Linux, the pod enters the namespaces of the node: the programs are those of t
 command, and on a terminal, kshell opens a login shell, and attaches to it again after a lost connection. --detach and
 ~d leave the shell running; --attach attaches to it again. If kshell is killed, the pod ends after five minutes
 (--heartbeat). It ends after --ttl in any case. Pods that earlier node shells have left are deleted.`,
-		Example: `  kshell node-shell                             on a node chosen from a list
-  kshell node-shell worker-1                    a shell on node worker-1
-  kshell node-shell worker-1 -- journalctl -n9  a command on that node
-  kshell node-shell -l disk=ssd --all -- uptime a command on each node with a label
-  kshell node-shell --attach                    continue a shell that was left running
-  kshell node-shell list                        which pods run, who created them, how old they are`,
+		Example: `  kshell node-shell                              on a node chosen from a list
+  kshell node-shell worker-1                     a shell on node worker-1
+  kshell node-shell worker-1 -- journalctl -n9   a command on that node
+  kshell node-shell -l disk=ssd --all -- uptime  on each node with a label
+  kshell node-shell --attach                     continue a shell left running`,
+		Annotations:           map[string]string{commonFlags: nodeFlagsText},
 		Args:                  cobra.ArbitraryArgs,
 		DisableFlagsInUseLine: true,
 		RunE:                  run,

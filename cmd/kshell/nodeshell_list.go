@@ -18,7 +18,11 @@ func newNodeList(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the pods of node shells",
-		Args:  noArgs,
+		Annotations: map[string]string{commonFlags: `
+Flags:
+  -A, --all-namespaces     in all namespaces
+` + connectionGroup},
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.listNodeShells(cmd.Context(), allNamespaces)
 		},
@@ -89,7 +93,13 @@ func newNodeGC(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gc",
 		Short: "Delete the pods of node shells that have ended, or should have",
-		Args:  noArgs,
+		Annotations: map[string]string{commonFlags: `
+Flags:
+  -A, --all-namespaces     in all namespaces
+      --older-than TIME    also delete running pods that are older than this
+      --dry-run            print what would be deleted, and delete nothing
+` + connectionGroup},
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := notNegative("older-than", f.olderThan); err != nil {
 				return err

@@ -36,6 +36,7 @@ type app struct {
 	contexts lastOf // all --context, of which kube has the last
 	http     string // --http-credentials
 	kubectl  kubectlFlags
+	help     helpFlags
 	headlamp headlampFlags
 	settings settings.Settings // set by load
 	server   *remote.ServerState
@@ -68,22 +69,31 @@ const (
 	httpFlag    = "http-credentials"
 )
 
+// rootFlags are the flags that kshell --help lists.
+const rootFlags = connectionGroup + `  -q, --quiet              print only errors
+  -v, --verbose            print details, such as which container was chosen
+      --version            print the version
+`
+
 // newRoot returns the command kshell with all its subcommands.
 func newRoot(a *app) *cobra.Command {
 	a.warnings, a.server = &atomic.Int32{}, &remote.ServerState{}
 	a.notice.Commands = connectionFlags{a.name, &a.kube, &a.headlamp}
 	root := &cobra.Command{
 		Use:   "kshell",
-		Short: "Open shells and run commands in the pods and on the nodes of a Kubernetes cluster",
+		Short: "Open shells and run commands in the pods and on the nodes of Kubernetes",
 		Long: `kshell opens shells and runs commands in the pods and on the nodes of a Kubernetes cluster.
 It reports how a command really ended, and reconnects a shell when the connection breaks.`,
 		Example: `  kshell exec web                        open a shell in pod web
-  kshell exec deploy/web -- ps           run a command in a pod of deployment web
-  tar c . | kshell exec -i web -- tar x  pass local input to the command`,
+  kshell exec deploy/web -- ps           run a command in a pod of a deployment
+  kshell exec deploy/web --all -- id     run it in all of its pods
+  tar c . | kshell exec -i web -- tar x  pass local input to the command
+  kshell node-shell worker-1             open a shell on a node
+  kshell watch pods                      list pods, and print each change`,
 		Args:          onlySubcommands,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Version:       version,
-		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: a.name},
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: a.name, commonFlags: rootFlags},
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -91,9 +101,10 @@ It reports how a command really ended, and reconnects a shell when the connectio
 	root.SetOut(a.printed)
 	root.SetErr(a.Err)
 	root.SetFlagErrorFunc(flagError)
-	root.SetHelpFunc(help)
-	root.SetUsageFunc(func(cmd *cobra.Command) error { help(cmd, nil); return nil })
+	root.SetHelpFunc(a.help.print)
+	root.SetUsageFunc(func(cmd *cobra.Command) error { a.help.print(cmd, nil); return nil })
 	flags := root.PersistentFlags()
+	a.help.addTo(flags)
 	flags.BoolVarP(&a.notice.Quiet, "quiet", "q", false, "print only errors")
 	flags.CountVarP(&a.notice.Verbosity, verboseFlag, "v", "print details, such as which container was chosen and why")
 	flags.Lookup(verboseFlag).NoOptDefVal = "+1"
@@ -140,8 +151,7 @@ func newHelp() *cobra.Command {
 			if err != nil || len(rest) > 0 {
 				return usage(cmd.Root(), "unknown command "+strconv.Quote(strings.Join(args, " ")))
 			}
-			target.InitDefaultHelpFlag() // cobra adds these flags only to the command that it runs
-			target.InitDefaultVersionFlag()
+			target.InitDefaultVersionFlag() // cobra adds this flag only to the command that it runs
 			return target.Help()
 		},
 	}

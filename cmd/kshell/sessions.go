@@ -53,6 +53,13 @@ With --end, the session is ended: its processes get HUP, TERM after a second, an
   kshell sessions web             in the containers of pod web
   kshell sessions deploy/web      in all pods of deployment web
   kshell sessions web --end ID    end a session`,
+		Annotations: map[string]string{commonFlags: `
+Flags:
+  -c, --container NAME     only this container (default: all that are running)
+  -l, --selector LABELS    pods with these labels, such as app=web
+  -o, --output FORMAT      wide, json or name
+      --end ID             end this session
+` + connectionGroup},
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			plan, err := planSessions(cmd, f, args)

@@ -55,7 +55,7 @@ func newWatch(a *app) *cobra.Command {
 // command returns the command watch, whose flags are stored in f.
 func (f *watchFlags) command(run func(cmd *cobra.Command, args []string) error) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "watch (TYPE [NAME] | TYPE/NAME | --raw PATH [NAME]) [-l SELECTOR] [-A]",
+		Use:   "watch (TYPE [NAME] | TYPE/NAME | --raw PATH [NAME]) [-l LABELS] [-A]",
 		Short: "List objects, and print each change until it is interrupted",
 		Long: `List objects, and then print a line for each change: its time, ADDED, MODIFIED or DELETED, and the columns of
 kubectl get. A lost connection does not end the command: kshell connects again and prints what has changed.
@@ -69,12 +69,22 @@ connection is lost, and changes may be missing).
 
 With several --context, the clusters are watched at the same time. If one refuses, the others are still watched, and the
 exit code is 255 in the end.`,
-		Example: `  kshell watch pods                            the pods of the namespace
-  kshell watch events -A --limit 20            events of all namespaces, beginning with the newest 20
-  kshell watch deploy/web --until ready        wait for the end of a rollout
-  kshell watch pods -l app=web --until deleted wait until no such pod exists
-  kshell watch nodes --context a --context b   the nodes of two clusters
+		Example: `  kshell watch pods                             the pods of the namespace
+  kshell watch events -A --limit 20             the newest 20, then each new one
+  kshell watch deploy/web --until ready         wait for the end of a rollout
+  kshell watch pods -l app=web --until deleted  wait until no such pod exists
+  kshell watch nodes --context a --context b    the nodes of two clusters
   kshell watch --raw /apis/example.com/v1/namespaces/dev/widgets -o json`,
+		Annotations: map[string]string{commonFlags: `
+Flags:
+  -l, --selector LABELS    only objects with these labels, such as app=web
+  -A, --all-namespaces     in all namespaces
+  -o, --output FORMAT      wide, json or name
+      --limit N            how many of the newest objects to show
+      --until STATE        exit when all are ready, or when all are deleted
+      --once               exit after the list
+      --raw PATH           the API path of a list, instead of TYPE
+` + connectionGroup},
 		DisableFlagsInUseLine: true,
 		RunE:                  run,
 	}

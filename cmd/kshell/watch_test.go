@@ -129,7 +129,7 @@ func TestPlanWatch_TypesOfExec(t *testing.T) {
 }
 
 func TestWatch_HelpListsTypes(t *testing.T) {
-	text := helpOf(t, "watch")
+	text := wholeHelpOf(t, "watch")
 	for _, typ := range kinds.Complete("") {
 		if !strings.Contains(text, typ) {
 			t.Errorf("the help does not name %s", typ)
