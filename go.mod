@@ -29,7 +29,10 @@ require (
 	k8s.io/streaming v0.37.2
 )
 
-require github.com/charmbracelet/x/ansi v0.11.7
+require (
+	github.com/charmbracelet/x/ansi v0.11.7
+	github.com/hbollon/go-edlib v1.7.0
+)
 
 require (
 	github.com/charmbracelet/x/exp/ordered v0.1.0 // indirect

@@ -112,8 +112,11 @@ func parseTarget(cmd *cobra.Command, arg string, command []string) (pod.Target, 
 	case !slices.Contains(otherTypes, typed) && len(validation.IsDNS1123Label(typed)) == 0 &&
 		len(validation.IsDNS1123Subdomain(name)) == 0:
 		line := commandLine(cmd.CommandPath(), name+" -n "+typed, command)
-		return target, outcome.NewUsageError(err.Error(),
-			fmt.Sprintf("for pod %s in namespace %s, type `%s`\n%s", name, typed, line, unsupported.Hint()))
+		hint := fmt.Sprintf("for pod %s in namespace %s, type `%s`\n", name, typed, line)
+		if question := unsupported.DidYouMean(); question != "" {
+			return target, outcome.NewUsageError(err.Error(), question+"\n"+hint)
+		}
+		return target, outcome.NewUsageError(err.Error(), hint+unsupported.Hint())
 	}
 	return target, err
 }

@@ -149,7 +149,7 @@ func newHelp() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target, rest, err := cmd.Root().Find(args)
 			if err != nil || len(rest) > 0 {
-				return usage(cmd.Root(), "unknown command "+strconv.Quote(strings.Join(args, " ")))
+				return unknownCommand(cmp.Or(target, cmd.Root()), strings.Join(rest, " "))
 			}
 			target.InitDefaultVersionFlag() // cobra adds this flag only to the command that it runs
 			return target.Help()
@@ -163,7 +163,7 @@ func onlySubcommands(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return usage(cmd, "unknown command "+strconv.Quote(args[0]))
+	return unknownCommand(cmd, args[0])
 }
 
 // connectOptions are the options of connect.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kshell/internal/outcome"
+	"kshell/internal/similar"
 )
 
 // usage returns a usage error whose hint is to print the help of cmd.
@@ -23,7 +24,12 @@ func usage(cmd *cobra.Command, message string) error {
 // flags.
 func flagError(cmd *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
-	if !errors.As(err, &invalid) {
+	var unknown *pflag.NotExistError
+	switch {
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "":
+		all := outcome.NewUsageError(err.Error(), cmd.CommandPath()+" --"+helpAllFlag)
+		return didYouMean(unknown.GetSpecifiedName(), visibleFlags(cmd), "--", all)
+	case !errors.As(err, &invalid):
 		return usage(cmd, err.Error())
 	}
 	flag, value := "--"+invalid.GetFlag().Name, invalid.GetValue()
@@ -41,6 +47,42 @@ func flagError(cmd *cobra.Command, err error) error {
 		return usage(cmd, message+"true or false")
 	}
 	return usage(cmd, err.Error())
+}
+
+// didYouMean returns err. If the user may have meant other names by wanted, which
+// does not exist, the hint asks that instead. Each name is printed after prefix.
+func didYouMean(wanted string, names []string, prefix string, err error) error {
+	question := similar.DidYouMean(wanted, names, prefix)
+	if question == "" {
+		return err
+	}
+	return outcome.NewUsageError(err.Error(), question)
+}
+
+// visibleFlags returns the names of the flags of cmd that are not hidden.
+func visibleFlags(cmd *cobra.Command) []string {
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, f.Name)
+		}
+	})
+	return names
+}
+
+// unknownCommand returns the usage error for name, which is no subcommand of
+// cmd. Its hint names the subcommands that the user may have meant.
+func unknownCommand(cmd *cobra.Command, name string) error {
+	err := usage(cmd, "unknown command "+strconv.Quote(name))
+	cmd.SuggestionsMinimumDistance = 2
+	found := cmd.SuggestionsFor(name)
+	if name == "" || len(found) == 0 {
+		return err
+	}
+	for i := range found {
+		found[i] = "`" + cmd.CommandPath() + " " + found[i] + "`"
+	}
+	return outcome.NewUsageError(err.Error(), "did you mean "+strings.Join(found, " or ")+"?")
 }
 
 // notNegative returns a usage error if d, the value of a flag, is negative.

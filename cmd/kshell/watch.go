@@ -168,8 +168,9 @@ func (f *watchFlags) target(cmd *cobra.Command, args []string) (k kinds.Kind, na
 	k, ok := kinds.Find(typed)
 	switch rest := args[1:]; {
 	case !ok:
-		return k, "", outcome.NewUsageError(fmt.Sprintf("type %s is not supported", strconv.Quote(typed)),
-			"the types are "+strings.Join(kinds.Names(), ", ")+"; for others, type --raw PATH")
+		return k, "", didYouMean(typed, kinds.Suggestions(), "", outcome.NewUsageError(
+			fmt.Sprintf("type %s is not supported", strconv.Quote(typed)),
+			"the types are "+strings.Join(kinds.Names(), ", ")+"; for others, type --raw PATH"))
 	case slash && name == "":
 		return k, "", usage(cmd, fmt.Sprintf("%s lacks the name of a %s", strconv.Quote(args[0]), k.Name))
 	case slash && len(rest) > 0:

@@ -81,6 +81,16 @@ func Names() []string {
 	return names
 }
 
+// Suggestions returns the plurals and the short names of all types.
+func Suggestions() []string {
+	var names []string
+	for _, k := range all() {
+		names = append(names, k.Resource)
+		names = append(names, k.short...)
+	}
+	return names
+}
+
 // Complete returns the types that Find accepts and that begin with prefix, each
 // in one spelling: the plural, the singular or the short name, whichever matches
 // first.

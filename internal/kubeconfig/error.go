@@ -14,6 +14,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"kshell/internal/script"
+	"kshell/internal/similar"
 )
 
 // Kind classifies the errors of Load.
@@ -282,14 +283,15 @@ func groupWithoutUser() error {
 const maxListed = 10 // names in a hint
 
 // oneOf returns a hint that lists names as the possible values of a flag. If
-// wanted is not "", the names that are most similar to wanted come first.
+// wanted is not "", the names that are most similar to wanted come first, and a
+// line before the list names those that the user may have meant.
 func oneOf(flag, wanted string, names []string) string {
 	if len(names) == 0 {
 		kind := strings.TrimPrefix(flag, "--")
 		return fmt.Sprintf("the kubeconfig defines no %ss: name another file with --kubeconfig", kind)
 	}
 	if wanted != "" {
-		names = sortByLikeness(wanted, names)
+		names = similar.Sort(wanted, names)
 	}
 	quoted := make([]string, 0, maxListed)
 	for _, name := range names[:min(len(names), maxListed)] {
@@ -298,6 +300,9 @@ func oneOf(flag, wanted string, names []string) string {
 	hint := fmt.Sprintf("type %s with one of: %s", flag, strings.Join(quoted, ", "))
 	if more := len(names) - maxListed; more > 0 {
 		hint += fmt.Sprintf(" (and %d more)", more)
+	}
+	if question := similar.DidYouMean(wanted, names, flag+" "); question != "" {
+		return question + "\n" + hint
 	}
 	return hint
 }

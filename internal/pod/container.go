@@ -2,9 +2,12 @@ package pod
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"kshell/internal/similar"
 )
 
 // defaultAnnotation names the container to use if the user names none.
@@ -139,7 +142,7 @@ func (e *UnknownContainerError) Error() string {
 	return fmt.Sprintf("pod %q has no container %q", e.Pod, e.Container)
 }
 
-// Hint lists the containers of the pod.
+// Hint lists the containers of the pod, after those that the user may have meant.
 func (e *UnknownContainerError) Hint() string {
 	var classes []string
 	for _, group := range []struct {
@@ -153,5 +156,9 @@ func (e *UnknownContainerError) Hint() string {
 	if len(classes) == 0 {
 		return "name another pod"
 	}
-	return "type -c with one of: " + strings.Join(classes, "; ")
+	hint := "type -c with one of: " + strings.Join(classes, "; ")
+	if question := similar.DidYouMean(e.Container, slices.Concat(e.Main, e.Init, e.Ephemeral), "-c "); question != "" {
+		return question + "\n" + hint
+	}
+	return hint
 }

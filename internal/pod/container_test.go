@@ -81,7 +81,8 @@ func TestUnknownContainerError_Hint(t *testing.T) {
 	if got, want := e.Error(), `pod "web" has no container "ap"`; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got, want := e.Hint(), "type -c with one of: app, log; init: setup, proxy; ephemeral: debug"; got != want {
+	if got, want := e.Hint(),
+		"did you mean -c app?\ntype -c with one of: app, log; init: setup, proxy; ephemeral: debug"; got != want {
 		t.Errorf("hint: got %q, want %q", got, want)
 	}
 	if _, _, err := ChooseContainer(&corev1.Pod{}, ""); !errors.As(err, &e) ||

@@ -3,6 +3,7 @@ package pod
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -18,6 +19,9 @@ type RequestError struct {
 	Target    Target // Name is "" for a list, and for objects without a name
 	Server    string // the URL of the server, without user info
 	Err       error  // an *apierrors.StatusError, or an error of the connection
+	// Similar are the names of existing objects that the user may have meant, if
+	// the object does not exist.
+	Similar []string
 }
 
 // Unwrap returns Err.
@@ -45,6 +49,13 @@ func inNamespace(namespace string) string {
 
 // Hint tells the user how to correct the error, or returns "".
 func (e *RequestError) Hint() string {
+	if len(e.Similar) == 0 {
+		return e.hint()
+	}
+	return "did you mean " + strings.Join(e.Similar, " or ") + "?\n" + e.hint()
+}
+
+func (e *RequestError) hint() string {
 	var large *apiclient.TooLargeError
 	switch hint := apiclient.Hint(e.Err); {
 	case hint != "":

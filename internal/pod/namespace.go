@@ -11,8 +11,8 @@ import (
 	"kshell/internal/apiclient"
 )
 
-// namespaceTimeout is the time limit of the request for the namespace. It is
-// short, because the answer only improves an error.
+// namespaceTimeout is the time limit of the requests for the namespace and for
+// similar names. It is short, because the answers only improve an error.
 const namespaceTimeout = 3 * time.Second
 
 // NamespaceError means that the namespace of a request does not exist.
@@ -34,7 +34,8 @@ func (e *NamespaceError) Unwrap() error { return e.Err }
 
 // explainMissing returns a *NamespaceError if err means that an object or pods
 // were not found, and if the namespace does not exist. Otherwise, and if the
-// user is not allowed to get the namespace, it returns err. It requests the
+// user is not allowed to get the namespace, it returns err, to which it adds the
+// names of objects with similar names. It requests the
 // namespace, because the API server answers requests in a missing namespace as
 // if the namespace existed: an object is not found, and a list is empty.
 func (c *Client) explainMissing(ctx context.Context, namespace string, err error) error {
@@ -46,6 +47,7 @@ func (c *Client) explainMissing(ctx context.Context, namespace string, err error
 	defer cancel()
 	refusal := c.groups[""].Get().Resource("namespaces").Name(namespace).Do(ctx).Into(&corev1.Namespace{})
 	if !apiclient.IsNotFound(refusal, "namespaces", namespace) {
+		c.addSimilar(ctx, err)
 		return err
 	}
 	return &NamespaceError{Namespace: namespace, Err: err}

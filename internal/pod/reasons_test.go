@@ -170,7 +170,7 @@ func TestWait_WorkloadContainerCannotStart(t *testing.T) {
 func TestUnknownContainerError_OneClass(t *testing.T) {
 	_, _, err := ChooseContainer(runningPod("web"), "ap")
 	var e *UnknownContainerError
-	if !errors.As(err, &e) || e.Hint() != "type -c with one of: app" {
+	if !errors.As(err, &e) || e.Hint() != "did you mean -c app?\ntype -c with one of: app" {
 		t.Errorf("got %v", err)
 	}
 	none := &UnknownContainerError{Pod: "web"}

@@ -1,11 +1,14 @@
 package pod
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"kshell/internal/similar"
 )
 
 // The values of Target.Kind.
@@ -60,6 +63,7 @@ func ParseTarget(arg string) (Target, error) {
 	if !ok {
 		err := unknownKind(typed)
 		err.Type, err.Name = typed, name
+		err.Similar = similar.Names(typed, suggestions())
 		return Target{}, err
 	}
 	if name == "" {
@@ -90,6 +94,16 @@ func findKind(typed string) (kind, bool) {
 	return kind{}, false
 }
 
+// suggestions returns the singular and the short names of all types.
+func suggestions() []string {
+	var all []string
+	for _, k := range kinds {
+		all = append(all, k.name)
+		all = append(all, k.short...)
+	}
+	return all
+}
+
 func unknownKind(typed string) *TargetError {
 	known := make([]string, 0, len(kinds))
 	for _, k := range kinds {
@@ -110,6 +124,8 @@ type TargetError struct {
 	// Type and Name are the parts of TYPE/NAME as they were typed, if the type
 	// is not supported; otherwise "".
 	Type, Name string
+	// Similar are the supported types that the user may have meant by Type.
+	Similar []string
 
 	text, hint string
 }
@@ -118,4 +134,14 @@ type TargetError struct {
 func (e *TargetError) Error() string { return e.text }
 
 // Hint tells the user what to type instead.
-func (e *TargetError) Hint() string { return e.hint }
+func (e *TargetError) Hint() string {
+	return cmp.Or(e.DidYouMean(), e.hint)
+}
+
+// DidYouMean returns the question whether the user meant one of Similar, or "".
+func (e *TargetError) DidYouMean() string {
+	if len(e.Similar) == 0 {
+		return ""
+	}
+	return "did you mean " + strings.Join(e.Similar, "/"+e.Name+" or ") + "/" + e.Name + "?"
+}

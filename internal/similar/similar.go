@@ -1,0 +1,90 @@
+// Package similar finds the names that a user may have meant by a name that
+// does not exist.
+//
+// It imports no other package of kshell, and every package may import it.
+package similar
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/hbollon/go-edlib"
+)
+
+const (
+	maxEdits  = 2
+	maxNames  = 3
+	shortName = 4 // a name of so many characters may have only one edit
+)
+
+// Names returns the names that differ from wanted by at most two edits, or by
+// one if wanted is short: at most three names, the most similar first. Upper
+// and lower case are the same.
+func Names(wanted string, names []string) []string {
+	if wanted == "" {
+		return nil
+	}
+	limit := maxEdits
+	if len(wanted) <= shortName {
+		limit = 1
+	}
+	var found []string
+	for _, name := range Sort(wanted, names) {
+		if name != wanted && distance(wanted, name) <= limit {
+			found = append(found, name)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b string) int { return cmp.Compare(distance(wanted, a), distance(wanted, b)) })
+	return found[:min(len(found), maxNames)]
+}
+
+// DidYouMean returns the question whether the user meant one of the names that
+// are similar to wanted, each after prefix. It returns "" if no name is similar.
+func DidYouMean(wanted string, names []string, prefix string) string {
+	found := Names(wanted, names)
+	if len(found) == 0 {
+		return ""
+	}
+	for i := range found {
+		found[i] = prefix + found[i]
+	}
+	last := len(found) - 1
+	if last == 0 {
+		return "did you mean " + found[0] + "?"
+	}
+	return "did you mean " + strings.Join(found[:last], ", ") + " or " + found[last] + "?"
+}
+
+// Sort returns names sorted by their similarity to wanted: first the names that
+// contain wanted, then the others. Both groups are sorted by edit distance, then
+// alphabetically. Upper and lower case are the same.
+func Sort(wanted string, names []string) []string {
+	type scored struct {
+		name     string
+		missing  int // 0 if the name contains wanted, else 1
+		distance int
+	}
+	scores := make([]scored, 0, len(names))
+	for _, name := range names {
+		s := scored{name: name, missing: 1, distance: distance(wanted, name)}
+		if strings.Contains(strings.ToLower(name), strings.ToLower(wanted)) {
+			s.missing = 0
+		}
+		scores = append(scores, s)
+	}
+	slices.SortFunc(scores, func(a, b scored) int {
+		return cmp.Or(cmp.Compare(a.missing, b.missing), cmp.Compare(a.distance, b.distance), cmp.Compare(a.name, b.name))
+	})
+	sorted := make([]string, len(scores))
+	for i, s := range scores {
+		sorted[i] = s.name
+	}
+	return sorted
+}
+
+// distance returns the number of edits: characters to insert, remove or replace,
+// and pairs of adjacent characters to exchange.
+func distance(a, b string) int {
+	return edlib.OSADamerauLevenshteinDistance(strings.ToLower(a), strings.ToLower(b))
+}
