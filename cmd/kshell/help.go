@@ -42,9 +42,9 @@ func (v *helpAllValue) String() string { return strconv.FormatBool(v.all) }
 // Type implements pflag.Value.
 func (v *helpAllValue) Type() string { return "bool" }
 
-// print prints the help of cmd. It does not use cobra's templates, which would
+// show prints the help of cmd. It does not use cobra's templates, which would
 // add 3 MiB to the binary.
-func (f *helpFlags) print(cmd *cobra.Command, _ []string) {
+func (f *helpFlags) show(cmd *cobra.Command, _ []string) {
 	text := shortHelp(cmd)
 	if f.all {
 		text = wholeHelp(cmd)

@@ -34,7 +34,7 @@ func TestNames(t *testing.T) {
 		names  []string
 		want   []string
 	}{
-		{"contianer", []string{"context", "container", "contain"}, []string{"container"}},
+		{"namepsace", []string{"name", "namespace", "names"}, []string{"namespace"}},
 		{"exce", []string{"watch", "exec"}, []string{"exec"}},
 		{"Web", []string{"web", "wab", "w"}, []string{"web", "wab"}}, // short: one edit
 		{"web", []string{"web", "db"}, nil},                         // the name itself is no suggestion
